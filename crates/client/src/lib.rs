@@ -1,0 +1,2 @@
+//! The Passmate client: an encrypted vault on this device, kept in step with others.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! The Passmate sync server: keeps sealed vaults (btokens) that it cannot read.
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! What a Passmate vault is: records with their whole history, the merge, the formats and their
+//! cryptography. No I/O; time and randomness are passed in.
+#![forbid(unsafe_code)]
