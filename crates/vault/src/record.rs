@@ -1,0 +1,429 @@
+//! What a vault is: records, each a set of changes that only grows.
+//!
+//! A change is a [`Tuple`] `[domain, name, value, stamp]`. Nothing is ever taken out: an edit adds a
+//! tuple, a deletion adds one too, and the history is all of them. What people see is computed by
+//! [`view`](crate::view) from the newest tuples; two vaults become one by set union
+//! ([`merge`](crate::merge)). The rules are:
+//!  - one total order decides which tuple of a field is newest: the stamp, then the value by its
+//!    bytes, absent lowest. It is the same on every device;
+//!  - a stamp outside 1970..=9999 is kept and sent on, but it never decides;
+//!  - no clock and no randomness in here: the time of an edit and a new record's id are passed in.
+
+mod edit;
+mod stamp;
+mod text;
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, btree_map};
+use std::fmt;
+
+use rand_core::CryptoRng;
+
+pub use edit::EditError;
+pub use stamp::{STAMP_DIGITS_MAX, Stamp, TIME_MAX, TIME_MIN};
+pub use text::Text;
+
+/// The name of the meta field that holds a record's path.
+pub const PATH: &str = "path";
+
+/// All records of a person, with their whole history.
+///
+/// Equal vaults hold the same tuples, whatever the order in which they came.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Vault {
+    // A record in here is never empty: without tuples there is nothing to keep.
+    pub(crate) records: BTreeMap<RecordId, Record>,
+}
+
+impl Vault {
+    /// A vault without records.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The record of this id, deleted or not.
+    pub fn record(&self, id: &RecordId) -> Option<&Record> {
+        self.records.get(id)
+    }
+
+    /// All records, deleted ones included, in the order of their ids.
+    pub fn records(&self) -> Records<'_> {
+        Records(self.records.iter())
+    }
+
+    /// True if there is no record, not even a deleted one.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// The number of changes in the whole history.
+    pub fn tuple_count(&self) -> usize {
+        self.records
+            .values()
+            .map(|record| record.tuples.len())
+            .sum()
+    }
+
+    /// Adds one change as it is, with the stamp that it has; false if it was there already.
+    ///
+    /// For what came from elsewhere (an import, another device). Edits of a person go through
+    /// [`set`](Self::set) and its sisters, which choose a stamp that wins.
+    pub fn insert(&mut self, id: &RecordId, tuple: Tuple) -> bool {
+        match self.records.get_mut(id) {
+            Some(record) => record.insert(tuple),
+            None => {
+                self.records.insert(
+                    id.clone(),
+                    Record {
+                        tuples: vec![tuple],
+                    },
+                );
+                true
+            }
+        }
+    }
+}
+
+/// The records of a vault in the order of their ids; see [`Vault::records`].
+#[derive(Clone, Debug)]
+pub struct Records<'a>(btree_map::Iter<'a, RecordId, Record>);
+
+impl<'a> Iterator for Records<'a> {
+    type Item = (&'a RecordId, &'a Record);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
+}
+
+impl ExactSizeIterator for Records<'_> {}
+
+/// What tells records apart; stays the same when a record is renamed or deleted.
+///
+/// Ours are 16 upper-case hex digits; those of other programs may be any text, the empty one included.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RecordId(Text);
+
+impl RecordId {
+    /// The id as text.
+    pub fn as_text(&self) -> &Text {
+        &self.0
+    }
+}
+
+/// Makes an id for a new record: 64 random bits as 16 upper-case hex digits.
+pub fn make_record_id(rng: &mut (impl CryptoRng + ?Sized)) -> RecordId {
+    RecordId(Text::from(format!("{:016X}", rng.next_u64())))
+}
+
+impl<T: Into<Text>> From<T> for RecordId {
+    fn from(text: T) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Debug for RecordId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RecordId({:?})", self.0.to_string_lossy())
+    }
+}
+
+/// One record: a set of tuples, never empty inside a vault.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Record {
+    // Sorted and without duplicates: fields side by side, the newest of each last.
+    pub(crate) tuples: Vec<Tuple>,
+}
+
+impl Record {
+    /// Sorts the tuples and drops duplicates.
+    pub(crate) fn from_tuples(mut tuples: Vec<Tuple>) -> Self {
+        tuples.sort_unstable();
+        tuples.dedup();
+        Self { tuples }
+    }
+
+    /// All changes, ordered by field, stamp and value.
+    pub fn tuples(&self) -> &[Tuple] {
+        &self.tuples
+    }
+
+    /// The changes of each field, oldest first, in the order of the fields' keys.
+    pub fn fields(&self) -> impl Iterator<Item = &[Tuple]> {
+        self.tuples.chunk_by(|a, b| a.key == b.key)
+    }
+
+    /// The changes of one field, oldest first; those that never decide are among them.
+    pub fn history(&self, domain: Domain, name: &Text) -> &[Tuple] {
+        let start = self
+            .tuples
+            .partition_point(|tuple| tuple.key.cmp_parts(domain, name).is_lt());
+        let len = self
+            .tuples
+            .iter()
+            .skip(start)
+            .take_while(|tuple| tuple.key.cmp_parts(domain, name).is_eq())
+            .count();
+        self.tuples.get(start..start + len).unwrap_or_default()
+    }
+
+    /// The change that decides one field: the newest among those whose stamp may decide.
+    pub fn newest(&self, domain: Domain, name: &Text) -> Option<&Tuple> {
+        newest_of(self.history(domain, name))
+    }
+
+    /// Adds a tuple; false if it was there already.
+    pub(crate) fn insert(&mut self, tuple: Tuple) -> bool {
+        match self.tuples.binary_search(&tuple) {
+            Ok(_) => false,
+            Err(place) => {
+                self.tuples.insert(place, tuple);
+                true
+            }
+        }
+    }
+}
+
+/// The change that decides, out of one field's changes in ascending order.
+pub(crate) fn newest_of(history: &[Tuple]) -> Option<&Tuple> {
+    history.iter().rev().find(|tuple| tuple.stamp.decides())
+}
+
+/// One change of one field.
+///
+/// Ordered by field, then stamp, then value: the order that decides views.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Tuple {
+    /// The field that changed.
+    pub key: FieldKey,
+    /// When it changed.
+    pub stamp: Stamp,
+    /// What it became.
+    pub value: Value,
+}
+
+/// Which field of a record.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct FieldKey {
+    /// The program's fields or the person's.
+    pub domain: Domain,
+    /// The field's name within its domain; may be empty.
+    pub name: Text,
+}
+
+impl FieldKey {
+    /// The field that holds a record's path.
+    pub fn path() -> Self {
+        Self {
+            domain: Domain::Meta,
+            name: Text::from(PATH),
+        }
+    }
+
+    /// A field of the person's.
+    pub fn user(name: impl Into<Text>) -> Self {
+        Self {
+            domain: Domain::User,
+            name: name.into(),
+        }
+    }
+
+    /// True for the field that holds a record's path.
+    pub fn is_path(&self) -> bool {
+        self.domain == Domain::Meta && self.name == PATH
+    }
+
+    fn cmp_parts(&self, domain: Domain, name: &Text) -> Ordering {
+        self.domain.cmp(&domain).then_with(|| self.name.cmp(name))
+    }
+}
+
+/// Whose field it is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Domain {
+    /// The program's own: the path, and what other programs keep.
+    Meta,
+    /// The person's: user name, password, anything.
+    User,
+}
+
+/// What a field became by a change.
+///
+/// Ordered by what it shows, as bytes, absent lowest; a text comes before a list that shows the same.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Value {
+    /// The field was unset; for the path: the record was deleted.
+    Absent,
+    /// A text. The empty one shows as unset, as in the original program.
+    Text(Text),
+    /// A value of two or more lines that the desktop client keeps apart; shows joined with line feeds.
+    List(Vec<Text>),
+}
+
+impl Value {
+    /// What people see of it; `None` for absent and for the empty text.
+    pub fn shown(&self) -> Option<Cow<'_, Text>> {
+        match self {
+            Self::Absent => None,
+            Self::Text(text) if text.is_empty() => None,
+            Self::Text(text) => Some(Cow::Borrowed(text)),
+            Self::List(lines) => Some(Text::join_lines(lines))
+                .filter(|text| !text.is_empty())
+                .map(Cow::Owned),
+        }
+    }
+
+    /// True if nothing is seen of it.
+    pub(crate) fn shows_nothing(&self) -> bool {
+        match self {
+            Self::Absent => true,
+            Self::Text(text) => text.is_empty(),
+            // Two lines show a line feed at least.
+            Self::List(lines) => lines.len() < 2 && lines.iter().all(Text::is_empty),
+        }
+    }
+
+    /// The bytes that the order looks at; nothing for absent.
+    fn joined(&self) -> Option<Cow<'_, Text>> {
+        match self {
+            Self::Absent => None,
+            Self::Text(text) => Some(Cow::Borrowed(text)),
+            Self::List(lines) => Some(Cow::Owned(Text::join_lines(lines))),
+        }
+    }
+}
+
+impl Ord for Value {
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            // The common cases, without a copy. Option orders None, the absent, lowest.
+            (Self::Text(a), Self::Text(b)) => a.cmp(b),
+            _ => self
+                .joined()
+                .cmp(&other.joined())
+                .then_with(|| match (self, other) {
+                    (Self::List(a), Self::List(b)) => a.cmp(b),
+                    (Self::Text(_), Self::List(_)) => Ordering::Less,
+                    (Self::List(_), Self::Text(_)) => Ordering::Greater,
+                    _ => Ordering::Equal,
+                }),
+        }
+    }
+}
+
+impl PartialOrd for Value {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::indexing_slicing)]
+    use super::*;
+
+    fn text(text: &str) -> Value {
+        Value::Text(text.into())
+    }
+
+    fn list(lines: &[&str]) -> Value {
+        Value::List(lines.iter().map(|line| Text::from(*line)).collect())
+    }
+
+    fn user(name: &str, value: Value, seconds: i64) -> Tuple {
+        Tuple {
+            key: FieldKey::user(name),
+            stamp: Stamp::from_seconds(seconds),
+            value,
+        }
+    }
+
+    #[test]
+    fn values_have_one_total_order_absent_lowest_then_by_bytes() {
+        let ascending = [
+            Value::Absent,
+            text(""),
+            text("\n"),
+            list(&["", ""]),
+            text("Z"),
+            text("a"),
+            text("a\nb"),
+            list(&["a", "b"]),
+            text("a\nb\nc"),
+            list(&["a", "b", "c"]),
+            list(&["a", "b\nc"]),
+            list(&["a\nb", "c"]),
+            text("ü"),
+            text("🔑"),
+        ];
+        for (i, a) in ascending.iter().enumerate() {
+            for (j, b) in ascending.iter().enumerate() {
+                assert_eq!(a.cmp(b), i.cmp(&j), "{i} against {j}");
+                assert_eq!(a == b, i == j);
+            }
+        }
+    }
+
+    #[test]
+    fn a_record_keeps_a_tuple_once_and_its_fields_side_by_side() {
+        let mut vault = Vault::new();
+        let id = RecordId::from("A");
+        for tuple in [
+            user("b", text("2"), 5),
+            user("a", text("1"), 9),
+            user("b", text("1"), 3),
+        ] {
+            assert!(vault.insert(&id, tuple.clone()));
+            assert!(!vault.insert(&id, tuple));
+        }
+        let record = vault.record(&id).expect("three tuples were put into it");
+        let names: Vec<_> = record
+            .fields()
+            .map(|field| (field[0].key.name.clone(), field.len()))
+            .collect();
+        assert_eq!(names, [("a".into(), 1), ("b".into(), 2)]);
+        assert_eq!(
+            record.newest(Domain::User, &"b".into()),
+            Some(&user("b", text("2"), 5))
+        );
+        assert_eq!(record.newest(Domain::User, &"c".into()), None);
+        assert_eq!(vault.tuple_count(), 3);
+    }
+
+    #[test]
+    fn a_stamp_that_never_decides_is_kept_but_not_newest() {
+        let record = Record::from_tuples(vec![
+            user("f", text("old"), 10),
+            user("f", text("future"), TIME_MAX + 1),
+            user("f", text("past"), 0),
+        ]);
+        assert_eq!(record.history(Domain::User, &"f".into()).len(), 3);
+        assert_eq!(
+            record.newest(Domain::User, &"f".into()),
+            Some(&user("f", text("old"), 10))
+        );
+    }
+
+    #[test]
+    fn record_ids_are_sixteen_upper_case_hex_digits() {
+        let mut rng = getrandom::SysRng;
+        let id = make_record_id(&mut rand_core::UnwrapErr(&mut rng));
+        let text = id.as_text().as_str().unwrap_or_default();
+        assert_eq!(text.len(), 16);
+        assert!(
+            text.bytes()
+                .all(|byte| matches!(byte, b'0'..=b'9' | b'A'..=b'F')),
+            "{id:?}"
+        );
+    }
+
+    #[test]
+    fn a_tuple_is_small_because_there_are_many() {
+        assert!(size_of::<Tuple>() <= 64, "{}", size_of::<Tuple>());
+    }
+}

@@ -1,0 +1,312 @@
+//! Edits: each adds one tuple, with a stamp that makes it win on this device and, unless somebody
+//! edits later, everywhere.
+//!
+//! A clock may be wrong, set back, or used twice within a second. So an edit is stamped one second
+//! after the change that it replaces if the clock does not say later: it never loses against what the
+//! person had before their eyes, and two edits of one field never share a stamp on one device.
+
+use super::{
+    Domain, FieldKey, Record, RecordId, Stamp, TIME_MAX, TIME_MIN, Text, Tuple, Value, Vault,
+};
+
+/// Why an edit is impossible. Nothing was changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum EditError {
+    /// There is no record of this id.
+    #[error("there is no such record")]
+    NoSuchRecord,
+    /// A record of this id exists; the caller draws another one.
+    #[error("the record's id is in use")]
+    IdTaken,
+    /// A path or a field's name must have a character.
+    #[error("a path and a field's name must not be empty")]
+    NameEmpty,
+    /// A control character in a new path or a new field's name: it could not be typed, or shown.
+    #[error("a path and a field's name must not contain control characters")]
+    NameHasControl,
+    /// The device's clock is beyond the year 9999.
+    #[error("the clock is beyond the year 9999")]
+    ClockOutOfRange,
+    /// The last change bears the last stamp that there is; nothing can be newer.
+    #[error("the field was changed at the end of the year 9999, nothing can be newer")]
+    StampsExhausted,
+}
+
+impl Vault {
+    /// Makes a record with a path and without fields; returns the stamp.
+    ///
+    /// `now` is the time in seconds. A path that is in use already is not refused here, since another
+    /// device could be doing the same: the view gives clashing records names of their own.
+    pub fn create_record(
+        &mut self,
+        id: RecordId,
+        path: impl Into<Text>,
+        now: i64,
+    ) -> Result<i64, EditError> {
+        let path = path.into();
+        check_name(&path)?;
+        if self.records.contains_key(&id) {
+            return Err(EditError::IdTaken);
+        }
+        let seconds = stamp_after(None, now)?;
+        self.insert(&id, tuple(FieldKey::path(), Value::Text(path), seconds));
+        Ok(seconds)
+    }
+
+    /// Sets a field of the person's; returns the stamp.
+    ///
+    /// On a record that is deleted it comes after the deletion, so the record lives again.
+    pub fn set(
+        &mut self,
+        id: &RecordId,
+        name: impl Into<Text>,
+        value: impl Into<Text>,
+        now: i64,
+    ) -> Result<i64, EditError> {
+        self.change_field(id, name.into(), Value::Text(value.into()), now)
+    }
+
+    /// Unsets a field of the person's; returns the stamp. What it was stays in the history.
+    pub fn unset(
+        &mut self,
+        id: &RecordId,
+        name: impl Into<Text>,
+        now: i64,
+    ) -> Result<i64, EditError> {
+        self.change_field(id, name.into(), Value::Absent, now)
+    }
+
+    /// Gives a record another path; returns the stamp. A deleted record lives again.
+    pub fn rename(
+        &mut self,
+        id: &RecordId,
+        path: impl Into<Text>,
+        now: i64,
+    ) -> Result<i64, EditError> {
+        let path = path.into();
+        check_name(&path)?;
+        let record = self.records.get_mut(id).ok_or(EditError::NoSuchRecord)?;
+        let seconds = stamp_after(record.last(&FieldKey::path()), now)?;
+        record.insert(tuple(FieldKey::path(), Value::Text(path), seconds));
+        Ok(seconds)
+    }
+
+    /// Deletes a record; returns the stamp, which is above all of the record's changes.
+    ///
+    /// What is in the record stays in its history, and a change that another device makes later
+    /// brings it back.
+    pub fn delete(&mut self, id: &RecordId, now: i64) -> Result<i64, EditError> {
+        let record = self.records.get_mut(id).ok_or(EditError::NoSuchRecord)?;
+        let last = record
+            .tuples
+            .iter()
+            .filter_map(|tuple| tuple.stamp.deciding_seconds())
+            .max();
+        let seconds = match stamp_after(last, now) {
+            // A field's change in the last second there is does not outlive a deletion in the same
+            // second, so the deletion has to be newer than the path alone.
+            Err(EditError::StampsExhausted) if record.last(&FieldKey::path()) < Some(TIME_MAX) => {
+                TIME_MAX
+            }
+            other => other?,
+        };
+        record.insert(tuple(FieldKey::path(), Value::Absent, seconds));
+        Ok(seconds)
+    }
+
+    fn change_field(
+        &mut self,
+        id: &RecordId,
+        name: Text,
+        value: Value,
+        now: i64,
+    ) -> Result<i64, EditError> {
+        let record = self.records.get_mut(id).ok_or(EditError::NoSuchRecord)?;
+        // A field that is there may have any name, wherever it came from, and stays editable.
+        if record.history(Domain::User, &name).is_empty() {
+            check_name(&name)?;
+        }
+        let key = FieldKey::user(name);
+        let path = record.newest(Domain::Meta, &Text::from(super::PATH));
+        let deleted_at = path
+            .filter(|path| path.value.shows_nothing())
+            .and_then(|path| path.stamp.deciding_seconds());
+        let seconds = stamp_after(record.last(&key).max(deleted_at), now)?;
+        record.insert(tuple(key, value, seconds));
+        Ok(seconds)
+    }
+}
+
+impl Record {
+    /// The newest stamp of a field that decides: what an edit must be above.
+    fn last(&self, key: &FieldKey) -> Option<i64> {
+        self.newest(key.domain, &key.name)?.stamp.deciding_seconds()
+    }
+}
+
+fn tuple(key: FieldKey, value: Value, seconds: i64) -> Tuple {
+    Tuple {
+        key,
+        stamp: Stamp::from_seconds(seconds),
+        value,
+    }
+}
+
+/// The stamp of an edit: now, but after the last change. A clock before 1970 counts as 1970.
+fn stamp_after(last: Option<i64>, now: i64) -> Result<i64, EditError> {
+    if now > TIME_MAX {
+        return Err(EditError::ClockOutOfRange);
+    }
+    let seconds = last
+        .map_or(TIME_MIN, |last| last.saturating_add(1))
+        .max(now);
+    if seconds > TIME_MAX {
+        Err(EditError::StampsExhausted)
+    } else {
+        Ok(seconds)
+    }
+}
+
+fn check_name(name: &Text) -> Result<(), EditError> {
+    if name.is_empty() {
+        return Err(EditError::NameEmpty);
+    }
+    if name.has_control() {
+        return Err(EditError::NameHasControl);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const NOW: i64 = 1_700_000_000;
+
+    fn vault_with(path: &str) -> (Vault, RecordId) {
+        let (mut vault, id) = (Vault::new(), RecordId::from("A"));
+        vault.create_record(id.clone(), path, NOW).unwrap();
+        (vault, id)
+    }
+
+    fn shown(vault: &Vault, path: &str, field: &str) -> Option<String> {
+        let view = vault.view();
+        let value = view.get(path)?.field(&field.into())?.value;
+        Some(value.to_string_lossy().into_owned())
+    }
+
+    #[test]
+    fn an_edit_with_a_clock_set_back_still_wins() {
+        let (mut vault, id) = vault_with("p");
+        assert_eq!(vault.set(&id, "f", "1", NOW), Ok(NOW));
+        assert_eq!(vault.set(&id, "f", "0", NOW), Ok(NOW + 1));
+        assert_eq!(vault.set(&id, "f", "", NOW - 500), Ok(NOW + 2));
+        assert_eq!(vault.unset(&id, "f", i64::MIN), Ok(NOW + 3));
+        assert_eq!(shown(&vault, "p", "f"), None);
+        assert_eq!(vault.set(&id, "f", "z", 0), Ok(NOW + 4));
+        assert_eq!(shown(&vault, "p", "f").as_deref(), Some("z"));
+        assert_eq!(vault.rename(&id, "q", 0), Ok(NOW + 1));
+        assert_eq!(shown(&vault, "q", "f").as_deref(), Some("z"));
+    }
+
+    #[test]
+    fn a_clock_before_1970_stamps_the_first_second() {
+        let mut vault = Vault::new();
+        assert_eq!(vault.create_record("A".into(), "p", 0), Ok(TIME_MIN));
+        assert!(vault.view().get("p").is_some());
+    }
+
+    #[test]
+    fn a_stamp_that_never_decides_does_not_count_as_last() {
+        let (mut vault, id) = vault_with("p");
+        let far = Tuple {
+            stamp: Stamp::from_seconds(i64::MAX),
+            ..tuple(FieldKey::user("f"), Value::Absent, 1)
+        };
+        vault.insert(&id, far);
+        assert_eq!(vault.set(&id, "f", "v", NOW), Ok(NOW));
+        assert_eq!(vault.delete(&id, NOW), Ok(NOW + 1));
+    }
+
+    #[test]
+    fn a_deletion_is_above_every_change_of_its_record() {
+        let (mut vault, id) = vault_with("p");
+        vault.set(&id, "f", "v", NOW + 1000).unwrap();
+        assert_eq!(vault.delete(&id, NOW), Ok(NOW + 1001));
+        assert!(vault.view().get("p").is_none());
+    }
+
+    #[test]
+    fn an_edit_after_a_deletion_brings_the_record_back() {
+        let (mut vault, id) = vault_with("p");
+        vault.delete(&id, NOW + 1000).unwrap();
+        assert_eq!(vault.set(&id, "f", "v", NOW), Ok(NOW + 1001));
+        assert_eq!(shown(&vault, "p", "f").as_deref(), Some("v"));
+    }
+
+    #[test]
+    fn in_the_last_second_of_the_year_9999_an_edit_is_refused_and_a_deletion_still_works() {
+        let (mut vault, id) = vault_with("p");
+        assert_eq!(vault.set(&id, "f", "v", TIME_MAX), Ok(TIME_MAX));
+        assert_eq!(
+            vault.set(&id, "f", "w", NOW),
+            Err(EditError::StampsExhausted)
+        );
+        assert_eq!(vault.unset(&id, "f", NOW), Err(EditError::StampsExhausted));
+        assert_eq!(shown(&vault, "p", "f").as_deref(), Some("v"));
+        assert_eq!(vault.delete(&id, NOW), Ok(TIME_MAX));
+        assert!(vault.view().get("p").is_none());
+        assert_eq!(vault.delete(&id, NOW), Err(EditError::StampsExhausted));
+        assert_eq!(vault.rename(&id, "q", NOW), Err(EditError::StampsExhausted));
+        assert_eq!(
+            vault.set(&id, "g", "w", TIME_MAX + 1),
+            Err(EditError::ClockOutOfRange)
+        );
+    }
+
+    #[test]
+    fn what_is_impossible_is_refused_by_name() {
+        let (mut vault, id) = vault_with("p");
+        let before = vault.clone();
+        assert_eq!(
+            vault.create_record(id.clone(), "q", NOW),
+            Err(EditError::IdTaken)
+        );
+        assert_eq!(
+            vault.create_record("B".into(), "", NOW),
+            Err(EditError::NameEmpty)
+        );
+        assert_eq!(
+            vault.create_record("B".into(), "a\nb", NOW),
+            Err(EditError::NameHasControl)
+        );
+        assert_eq!(vault.rename(&id, "", NOW), Err(EditError::NameEmpty));
+        assert_eq!(vault.set(&id, "", "v", NOW), Err(EditError::NameEmpty));
+        assert_eq!(
+            vault.set(&id, "\u{7f}", "v", NOW),
+            Err(EditError::NameHasControl)
+        );
+        assert_eq!(
+            vault.set(&"B".into(), "f", "v", NOW),
+            Err(EditError::NoSuchRecord)
+        );
+        assert_eq!(
+            vault.unset(&"B".into(), "f", NOW),
+            Err(EditError::NoSuchRecord)
+        );
+        assert_eq!(vault.delete(&"B".into(), NOW), Err(EditError::NoSuchRecord));
+        assert_eq!(vault, before);
+    }
+
+    #[test]
+    fn a_field_with_an_odd_name_that_is_there_can_be_edited() {
+        let (mut vault, id) = vault_with("p");
+        vault.insert(
+            &id,
+            tuple(FieldKey::user("\n"), Value::Text("v".into()), NOW),
+        );
+        vault.set(&id, "\n", "w", NOW).unwrap();
+        assert_eq!(shown(&vault, "p", "\n").as_deref(), Some("w"));
+    }
+}

@@ -1,0 +1,216 @@
+//! The time of a change: whole seconds, of any size.
+
+use std::cmp::Ordering;
+use std::fmt;
+
+/// The first second that may decide a view (1970-01-01T00:00:01Z).
+pub const TIME_MIN: i64 = 1;
+/// The last second that may decide a view (9999-12-31T23:59:59Z).
+pub const TIME_MAX: i64 = 253_402_300_799;
+
+/// The number of digits that a stamp may have; the original program reads no more.
+pub const STAMP_DIGITS_MAX: usize = 4300;
+
+/// Seconds since 1970, as a file or another device gave them: an integer of up to 4300 digits.
+///
+/// Ordered as a number. Only stamps within [`TIME_MIN`]`..=`[`TIME_MAX`] decide what people see;
+/// the others are kept and sent on, digit for digit.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Stamp(Number);
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Number {
+    Small(i64),
+    // Boxed twice to keep a stamp at two words: there are as many of them as changes, and next to
+    // none is big.
+    Big(Box<Big>),
+}
+
+/// An integer beyond `i64`, in canonical form: no leading zero, no sign but `negative`.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Big {
+    negative: bool,
+    digits: Box<str>,
+}
+
+impl Stamp {
+    /// A stamp of this many seconds.
+    pub const fn from_seconds(seconds: i64) -> Self {
+        Self(Number::Small(seconds))
+    }
+
+    /// Reads the decimal form of an integer as JSON has it: an optional `-`, then digits without a
+    /// leading zero. `-0` is 0. `None` for anything else, and for more than [`STAMP_DIGITS_MAX`] digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (negative, digits) = match text.strip_prefix('-') {
+            Some(digits) => (true, digits),
+            None => (false, text),
+        };
+        let leading_zero = digits.len() > 1 && digits.starts_with('0');
+        let foreign = !digits.bytes().all(|byte| byte.is_ascii_digit());
+        if digits.is_empty() || digits.len() > STAMP_DIGITS_MAX || leading_zero || foreign {
+            return None;
+        }
+        // What is made of digits alone can fail here only by being out of the range of i64.
+        Some(match text.parse() {
+            Ok(seconds) => Self::from_seconds(seconds),
+            Err(_) => Self(Number::Big(Box::new(Big {
+                negative,
+                digits: digits.into(),
+            }))),
+        })
+    }
+
+    /// True if a change of this time may decide what people see.
+    pub fn decides(&self) -> bool {
+        self.deciding_seconds().is_some()
+    }
+
+    /// The seconds, if the stamp [`decides`](Self::decides).
+    pub fn deciding_seconds(&self) -> Option<i64> {
+        self.seconds()
+            .filter(|seconds| (TIME_MIN..=TIME_MAX).contains(seconds))
+    }
+
+    /// The seconds, if they fit an `i64`.
+    pub fn seconds(&self) -> Option<i64> {
+        match &self.0 {
+            Number::Small(seconds) => Some(*seconds),
+            Number::Big(_) => None,
+        }
+    }
+}
+
+impl Ord for Stamp {
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (&self.0, &other.0) {
+            (Number::Small(a), Number::Small(b)) => a.cmp(b),
+            (Number::Big(a), Number::Small(_)) => a.against_small(),
+            (Number::Small(_), Number::Big(b)) => b.against_small().reverse(),
+            (Number::Big(a), Number::Big(b)) => a.cmp(b),
+        }
+    }
+}
+
+impl PartialOrd for Stamp {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Big {
+    /// How it compares to any `i64`: it lies beyond all of them.
+    fn against_small(&self) -> Ordering {
+        if self.negative {
+            Ordering::Less
+        } else {
+            Ordering::Greater
+        }
+    }
+}
+
+impl Ord for Big {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let by_size = || {
+            self.digits
+                .len()
+                .cmp(&other.digits.len())
+                .then_with(|| self.digits.cmp(&other.digits))
+        };
+        match (self.negative, other.negative) {
+            (false, false) => by_size(),
+            (true, true) => by_size().reverse(),
+            (negative, _) => {
+                if negative {
+                    Ordering::Less
+                } else {
+                    Ordering::Greater
+                }
+            }
+        }
+    }
+}
+
+impl PartialOrd for Big {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// The decimal digits, as [`Stamp::parse`] takes them.
+impl fmt::Display for Stamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Number::Small(seconds) => write!(f, "{seconds}"),
+            Number::Big(big) => write!(f, "{}{}", if big.negative { "-" } else { "" }, big.digits),
+        }
+    }
+}
+
+impl fmt::Debug for Stamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn stamps_are_ordered_as_numbers_whatever_their_size() {
+        let ascending = [
+            "-100000000000000000000",
+            "-99999999999999999999",
+            "-9223372036854775809",
+            "-9223372036854775808",
+            "-1",
+            "0",
+            "1",
+            "9223372036854775807",
+            "9223372036854775808",
+            "99999999999999999999",
+            "100000000000000000000",
+        ];
+        let stamps: Vec<Stamp> = ascending
+            .iter()
+            .map(|text| Stamp::parse(text).unwrap())
+            .collect();
+        for (i, a) in stamps.iter().enumerate() {
+            for (j, b) in stamps.iter().enumerate() {
+                assert_eq!(a.cmp(b), i.cmp(&j), "{a} against {b}");
+            }
+        }
+        for (stamp, text) in stamps.iter().zip(ascending) {
+            assert_eq!(stamp.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn one_number_has_one_stamp() {
+        assert_eq!(Stamp::parse("-0"), Some(Stamp::from_seconds(0)));
+        for text in [
+            "", "-", "01", "-01", "00", "+1", "1.0", "1e3", " 1", "1 ", "١",
+        ] {
+            assert_eq!(Stamp::parse(text), None, "{text:?}");
+        }
+        assert!(Stamp::parse(&"9".repeat(STAMP_DIGITS_MAX)).is_some());
+        assert!(Stamp::parse(&"9".repeat(STAMP_DIGITS_MAX + 1)).is_none());
+    }
+
+    #[test]
+    fn only_the_years_1970_to_9999_decide() {
+        for (seconds, decides) in [
+            (i64::MIN, false),
+            (0, false),
+            (1, true),
+            (TIME_MAX, true),
+            (TIME_MAX + 1, false),
+            (i64::MAX, false),
+        ] {
+            assert_eq!(Stamp::from_seconds(seconds).decides(), decides, "{seconds}");
+        }
+        assert!(!Stamp::parse("1180591620717411303424").unwrap().decides());
+    }
+}

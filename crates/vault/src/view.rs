@@ -1,0 +1,559 @@
+//! What people see of a vault: live records under one path each, fields with their newest values.
+//!
+//! A view is computed, never stored, and the same on every device that holds the same tuples:
+//!  - a record is live if its newest path is set, or if one of the person's fields changed after the
+//!    deletion: then its last path holds, so an edit made elsewhere after a deletion is not lost;
+//!  - if records want one path, the lowest record id keeps it. The others show under that path, a
+//!    tilde and as many characters of their id as it takes (four at least), and no path twice.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::record::{Domain, Record, RecordId, Stamp, Text, Tuple, Vault, newest_of};
+
+/// The records of a vault as people see them, sorted by path.
+#[derive(Clone, Debug)]
+pub struct View<'a> {
+    live: Vec<ViewRecord<'a>>,
+    deleted: Vec<DeletedRecord<'a>>,
+}
+
+impl<'a> View<'a> {
+    /// The live records in the order of their paths' bytes.
+    pub fn records(&self) -> &[ViewRecord<'a>] {
+        &self.live
+    }
+
+    /// The live record shown under this path.
+    pub fn get(&self, path: &str) -> Option<&ViewRecord<'a>> {
+        self.get_bytes(path.as_bytes())
+    }
+
+    /// The live record shown under this path, which may hold lone surrogates.
+    pub fn get_text(&self, path: &Text) -> Option<&ViewRecord<'a>> {
+        self.get_bytes(path.as_bytes())
+    }
+
+    /// The deleted records that had a path once, in the order of their ids.
+    pub fn deleted(&self) -> &[DeletedRecord<'a>] {
+        &self.deleted
+    }
+
+    fn get_bytes(&self, path: &[u8]) -> Option<&ViewRecord<'a>> {
+        let place = self
+            .live
+            .binary_search_by(|record| record.path.as_bytes().cmp(path))
+            .ok()?;
+        self.live.get(place)
+    }
+}
+
+/// A live record.
+#[derive(Clone, Debug)]
+pub struct ViewRecord<'a> {
+    /// Its id.
+    pub id: &'a RecordId,
+    /// The path that it shows under; no other live record has it.
+    pub path: Cow<'a, Text>,
+    /// The path that it wanted, if a record with a lower id keeps that.
+    pub clash: Option<Cow<'a, Text>>,
+    /// True if it was deleted, and lives because a field changed after that.
+    pub revived: bool,
+    /// Its whole history.
+    pub record: &'a Record,
+}
+
+/// The newest value of a field that is set.
+#[derive(Clone, Debug)]
+pub struct ViewField<'a> {
+    /// The field's name.
+    pub name: &'a Text,
+    /// Its value, never empty.
+    pub value: Cow<'a, Text>,
+    /// When it was set.
+    pub stamp: &'a Stamp,
+}
+
+/// A record whose deletion is its newest change.
+#[derive(Clone, Debug)]
+pub struct DeletedRecord<'a> {
+    /// Its id.
+    pub id: &'a RecordId,
+    /// The last path that it had; other records may have it now.
+    pub path: Cow<'a, Text>,
+    /// When it was deleted.
+    pub stamp: &'a Stamp,
+    /// Its whole history.
+    pub record: &'a Record,
+}
+
+impl<'a> ViewRecord<'a> {
+    /// The person's fields that are set, in the order of their names' bytes.
+    pub fn fields(&self) -> impl Iterator<Item = ViewField<'a>> + use<'a> {
+        let user = self
+            .record
+            .fields()
+            .filter(|field| matches!(field, [first, ..] if first.key.domain == Domain::User));
+        user.filter_map(|field| show(newest_of(field)?))
+    }
+
+    /// One of the person's fields, if it is set.
+    pub fn field(&self, name: &Text) -> Option<ViewField<'a>> {
+        show(self.record.newest(Domain::User, name)?)
+    }
+}
+
+fn show(tuple: &Tuple) -> Option<ViewField<'_>> {
+    tuple.value.shown().map(|value| ViewField {
+        name: &tuple.key.name,
+        value,
+        stamp: &tuple.stamp,
+    })
+}
+
+impl Vault {
+    /// What people see of this vault.
+    pub fn view(&self) -> View<'_> {
+        let mut live = Vec::with_capacity(self.records.len());
+        let mut deleted = Vec::new();
+        for (id, record) in &self.records {
+            match record.state() {
+                State::Live { path, revived } => live.push(ViewRecord {
+                    id,
+                    path,
+                    clash: None,
+                    revived,
+                    record,
+                }),
+                State::Deleted { path, stamp } => deleted.push(DeletedRecord {
+                    id,
+                    path,
+                    stamp,
+                    record,
+                }),
+                State::Pathless => {}
+            }
+        }
+        // Stable: among equal paths the lowest id stays first.
+        live.sort_by(|a, b| a.path.cmp(&b.path));
+        resolve_clashes(&mut live);
+        View { live, deleted }
+    }
+}
+
+/// Whether a record is seen, by its own tuples alone.
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) enum State<'a> {
+    Live {
+        path: Cow<'a, Text>,
+        revived: bool,
+    },
+    Deleted {
+        path: Cow<'a, Text>,
+        stamp: &'a Stamp,
+    },
+    Pathless,
+}
+
+impl<'a> State<'a> {
+    pub(crate) fn into_live_path(self) -> Option<Cow<'a, Text>> {
+        match self {
+            State::Live { path, .. } => Some(path),
+            State::Deleted { .. } | State::Pathless => None,
+        }
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        matches!(self, State::Live { .. })
+    }
+
+    pub(crate) fn is_revived(&self) -> bool {
+        matches!(self, State::Live { revived: true, .. })
+    }
+}
+
+impl Record {
+    pub(crate) fn state(&self) -> State<'_> {
+        // Meta fields sort first and hardly any but the path exists, so this is no search in all of it.
+        let history = self
+            .fields()
+            .find(|field| matches!(field, [first, ..] if first.key.is_path()));
+        let mut newest_first = history
+            .unwrap_or_default()
+            .iter()
+            .rev()
+            .filter(|tuple| tuple.stamp.decides());
+        let Some(newest) = newest_first.next() else {
+            return State::Pathless;
+        };
+        if let Some(path) = newest.value.shown() {
+            return State::Live {
+                path,
+                revived: false,
+            };
+        }
+        let Some(path) = newest_first.find_map(|tuple| tuple.value.shown()) else {
+            return State::Pathless;
+        };
+        let edited_later = |tuple: &Tuple| {
+            tuple.key.domain == Domain::User && tuple.stamp.decides() && tuple.stamp > newest.stamp
+        };
+        if self.tuples.iter().any(edited_later) {
+            State::Live {
+                path,
+                revived: true,
+            }
+        } else {
+            State::Deleted {
+                path,
+                stamp: &newest.stamp,
+            }
+        }
+    }
+}
+
+/// Gives each record but the first of those that want one path a path of its own. `live` is sorted by
+/// path, then id, and is so again afterwards.
+fn resolve_clashes(live: &mut [ViewRecord<'_>]) {
+    let mut losers = Vec::new();
+    for (index, pair) in live.windows(2).enumerate() {
+        if let [first, second] = pair
+            && first.path == second.path
+        {
+            losers.push(index + 1);
+        }
+    }
+    if losers.is_empty() {
+        return;
+    }
+    let mut names = Names::default();
+    let mut renamed = Vec::with_capacity(losers.len());
+    for index in losers {
+        if let Some(record) = live.get(index) {
+            let is_wanted = |path: &Text| {
+                live.binary_search_by(|other| other.path.as_ref().cmp(path))
+                    .is_ok()
+            };
+            renamed.push((index, names.name_for(record, is_wanted)));
+        }
+    }
+    for (index, path) in renamed {
+        if let Some(record) = live.get_mut(index) {
+            record.clash = Some(std::mem::replace(&mut record.path, Cow::Owned(path)));
+        }
+    }
+    live.sort_by(|a, b| a.path.cmp(&b.path));
+}
+
+/// The paths that were given to records whose own path another record keeps.
+#[derive(Default)]
+struct Names {
+    given: BTreeSet<Text>,
+    // The next number to try for a path whose whole handle is taken, so that no number is tried twice.
+    numbers: BTreeMap<Text, u64>,
+}
+
+impl Names {
+    fn name_for(&mut self, record: &ViewRecord<'_>, is_wanted: impl Fn(&Text) -> bool) -> Text {
+        let handle = handle(record.id);
+        for len in HANDLE_LEN_MIN.min(handle.len())..=handle.len() {
+            let name = record
+                .path
+                .with_suffix(&format!("~{}", handle.get(..len).unwrap_or(&handle)));
+            if !is_wanted(&name) && self.given.insert(name.clone()) {
+                return name;
+            }
+        }
+        let base = record.path.with_suffix(&format!("~{handle}"));
+        let number = self.numbers.entry(base.clone()).or_insert(2);
+        loop {
+            let name = base.with_suffix(&format!("~{number}"));
+            *number += 1;
+            if !is_wanted(&name) && self.given.insert(name.clone()) {
+                return name;
+            }
+        }
+    }
+}
+
+/// How many characters of an id tell clashing records apart, at least and at most.
+const HANDLE_LEN_MIN: usize = 4;
+const HANDLE_LEN_MAX: usize = 16;
+
+/// What stands for a record's id in a path: its first characters if they can be typed, else hex digits.
+fn handle(id: &RecordId) -> String {
+    let bytes = id.as_text().as_bytes();
+    let mut handle = String::with_capacity(HANDLE_LEN_MAX);
+    if bytes.is_empty() {
+        handle.push('0');
+    } else if bytes
+        .iter()
+        .take(HANDLE_LEN_MAX)
+        .all(u8::is_ascii_alphanumeric)
+    {
+        handle.extend(
+            bytes
+                .iter()
+                .take(HANDLE_LEN_MAX)
+                .map(|byte| char::from(*byte)),
+        );
+    } else {
+        for byte in bytes.iter().take(HANDLE_LEN_MAX / 2) {
+            handle.push_str(&format!("{byte:02X}"));
+        }
+    }
+    handle
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::record::{FieldKey, TIME_MAX, Value};
+
+    fn path(seconds: i64, path: &str) -> Tuple {
+        Tuple {
+            key: FieldKey::path(),
+            stamp: Stamp::from_seconds(seconds),
+            value: Value::Text(path.into()),
+        }
+    }
+
+    fn deletion(seconds: i64) -> Tuple {
+        Tuple {
+            value: Value::Absent,
+            ..path(seconds, "")
+        }
+    }
+
+    fn user(seconds: i64, name: &str, value: Value) -> Tuple {
+        Tuple {
+            key: FieldKey::user(name),
+            stamp: Stamp::from_seconds(seconds),
+            value,
+        }
+    }
+
+    fn vault(records: &[(&str, &[Tuple])]) -> Vault {
+        let mut vault = Vault::new();
+        for (id, tuples) in records {
+            for tuple in *tuples {
+                vault.insert(&RecordId::from(*id), tuple.clone());
+            }
+        }
+        vault
+    }
+
+    #[track_caller]
+    fn check_paths(records: &[(&str, &[Tuple])], expected: &[(&str, &str)]) {
+        let vault = vault(records);
+        let view = vault.view();
+        let shown: Vec<_> = view
+            .records()
+            .iter()
+            .map(|record| {
+                (
+                    record.path.to_string_lossy(),
+                    record.id.as_text().to_string_lossy(),
+                )
+            })
+            .collect();
+        let shown: Vec<_> = shown
+            .iter()
+            .map(|(path, id)| (path.as_ref(), id.as_ref()))
+            .collect();
+        assert_eq!(shown, expected);
+        for (path, id) in expected {
+            assert_eq!(*view.get(path).unwrap().id.as_text(), *id);
+        }
+    }
+
+    #[test]
+    fn a_record_lives_while_its_newest_path_is_set() {
+        check_paths(&[("A", &[path(5, "old"), path(7, "new")])], &[("new", "A")]);
+        check_paths(&[("A", &[path(5, "p"), deletion(6)])], &[]);
+        check_paths(&[("A", &[path(5, "p"), path(6, "")])], &[]);
+        check_paths(
+            &[("A", &[path(5, "p"), deletion(6), path(7, "q")])],
+            &[("q", "A")],
+        );
+        check_paths(&[("A", &[user(5, "f", Value::Text("v".into()))])], &[]);
+        check_paths(
+            &[("A", &[deletion(5), user(9, "f", Value::Text("v".into()))])],
+            &[],
+        );
+    }
+
+    #[test]
+    fn a_change_after_the_deletion_keeps_the_record_under_its_last_path() {
+        let tuples = [
+            path(3, "a"),
+            path(4, "b"),
+            deletion(6),
+            user(7, "f", Value::Text("v".into())),
+        ];
+        check_paths(&[("A", &tuples)], &[("b", "A")]);
+        assert!(vault(&[("A", &tuples)]).view().get("b").unwrap().revived);
+        let unset_later = [path(4, "b"), deletion(6), user(7, "f", Value::Absent)];
+        check_paths(&[("A", &unset_later)], &[("b", "A")]);
+    }
+
+    #[test]
+    fn a_change_in_the_second_of_the_deletion_does_not_keep_the_record() {
+        check_paths(
+            &[(
+                "A",
+                &[
+                    path(4, "b"),
+                    deletion(6),
+                    user(6, "f", Value::Text("v".into())),
+                ],
+            )],
+            &[],
+        );
+    }
+
+    #[test]
+    fn a_meta_field_does_not_keep_a_deleted_record() {
+        let mut meta = user(9, "desktop.SCHEMA", Value::Text("v".into()));
+        meta.key.domain = Domain::Meta;
+        check_paths(&[("A", &[path(4, "b"), deletion(6), meta])], &[]);
+    }
+
+    #[test]
+    fn stamps_outside_the_range_decide_nothing() {
+        check_paths(
+            &[
+                ("A", &[path(0, "p")]),
+                ("B", &[path(-3, "q")]),
+                ("C", &[path(TIME_MAX + 1, "r")]),
+            ],
+            &[],
+        );
+        check_paths(
+            &[("A", &[path(5, "p"), deletion(TIME_MAX + 1)])],
+            &[("p", "A")],
+        );
+        let far = user(TIME_MAX + 1, "f", Value::Text("v".into()));
+        check_paths(&[("A", &[path(5, "p"), deletion(6), far])], &[]);
+    }
+
+    #[test]
+    fn of_two_paths_with_one_stamp_the_greater_bytes_win_and_absent_loses() {
+        check_paths(
+            &[("A", &[path(5, "b"), path(5, "a"), deletion(5)])],
+            &[("b", "A")],
+        );
+    }
+
+    #[test]
+    fn fields_show_their_newest_value_unless_it_is_empty() {
+        let list = Value::List(vec!["l1".into(), "l2".into()]);
+        let vault = vault(&[(
+            "A",
+            &[
+                path(5, "p"),
+                user(5, "list", list),
+                user(5, "f", Value::Text("old".into())),
+                user(6, "f", Value::Text("new".into())),
+                user(6, "gone", Value::Text("x".into())),
+                user(7, "gone", Value::Absent),
+                user(6, "empty", Value::Text("x".into())),
+                user(7, "empty", Value::Text("".into())),
+            ],
+        )]);
+        let view = vault.view();
+        let record = view.get("p").unwrap();
+        let fields: Vec<_> = record
+            .fields()
+            .map(|field| {
+                (
+                    field.name.as_str().unwrap().to_owned(),
+                    field.value.as_str().unwrap().to_owned(),
+                )
+            })
+            .collect();
+        assert_eq!(
+            fields,
+            [("f".into(), "new".into()), ("list".into(), "l1\nl2".into())]
+        );
+        assert_eq!(
+            record.field(&"list".into()).unwrap().value.as_str(),
+            Some("l1\nl2")
+        );
+        assert!(record.field(&"empty".into()).is_none());
+    }
+
+    #[test]
+    fn of_clashing_records_the_lowest_id_keeps_the_path_and_each_other_gets_its_own() {
+        check_paths(
+            &[
+                ("C0FFEE01", &[path(1, "p")]),
+                ("A1B2C3D4", &[path(9, "p")]),
+                ("C0FFEE02", &[path(2, "p")]),
+            ],
+            &[
+                ("p", "A1B2C3D4"),
+                ("p~C0FF", "C0FFEE01"),
+                ("p~C0FFE", "C0FFEE02"),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_path_given_to_a_clashing_record_never_takes_one_that_a_record_wants() {
+        check_paths(
+            &[
+                ("A", &[path(1, "p")]),
+                ("B", &[path(1, "p")]),
+                ("C", &[path(1, "p~B")]),
+                ("D", &[path(1, "p~B~2")]),
+            ],
+            &[("p", "A"), ("p~B", "C"), ("p~B~2", "D"), ("p~B~3", "B")],
+        );
+    }
+
+    #[test]
+    fn ids_that_cannot_be_typed_are_told_apart_too() {
+        check_paths(
+            &[
+                ("", &[path(1, "a")]),
+                ("\n", &[path(1, "a")]),
+                (" ", &[path(1, "a")]),
+                ("ü", &[path(1, "a")]),
+            ],
+            &[("a", ""), ("a~0A", "\n"), ("a~20", " "), ("a~C3BC", "ü")],
+        );
+        check_paths(
+            &[("", &[path(1, "a")]), (" ", &[path(2, "a")])],
+            &[("a", ""), ("a~20", " ")],
+        );
+    }
+
+    #[test]
+    fn the_wish_of_a_clashing_record_is_told() {
+        let vault = vault(&[("A", &[path(1, "p")]), ("B", &[path(1, "p")])]);
+        let view = vault.view();
+        assert!(view.get("p").unwrap().clash.is_none());
+        assert_eq!(
+            view.get("p~B").unwrap().clash.as_deref(),
+            Some(&Text::from("p"))
+        );
+    }
+
+    #[test]
+    fn many_records_that_want_one_path_take_no_quadratic_time() {
+        let mut vault = Vault::new();
+        for number in 0..20_000 {
+            let id = RecordId::from(format!("AAAAAAAAAAAAAAAA{number:05}"));
+            vault.insert(&id, path(1, "p"));
+        }
+        let view = vault.view();
+        assert_eq!(view.records().len(), 20_000);
+        assert!(
+            view.records()
+                .windows(2)
+                .all(|pair| matches!(pair, [a, b] if a.path < b.path))
+        );
+    }
+}
