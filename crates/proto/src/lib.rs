@@ -1,6 +1,57 @@
 //! Both sides of the Passmate client/server protocol as state machines: bytes in; bytes,
 //! requests and endings out. No socket, no file, no clock: the crate cannot name them.
+//!
+//! A caller owns the stream. It feeds what arrives with [`Input`], sends what
+//! `poll_output` gives (joined: one write per step), and acts on requests or events. How a stream
+//! ended is an input too, because in this protocol the manner of closing carries the result:
+//! [`Input::CloseNotify`] is the authenticated end, [`Input::Cut`] everything else.
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+
+mod client;
+mod error;
+mod message;
+mod server;
+mod wire;
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+pub use client::{ClientAction, ClientConfig, ClientEvent, ClientMachine, ClientPhase, Confirmed, Outcome};
+pub use error::{Failure, Fault, NotAsked, Reason, UnknownCause};
+pub use message::{
+    AccountNumber, ActionKind, AuthToken, BANNER_LEN_MAX, BTOKEN_LEN_MAX_DEFAULT, CLIENT_BTOKEN_LEN_MAX_DEFAULT,
+    CLIENT_HELLO, Layout, PORT, ParseAccountNumberError, SERVER_HELLO, banner_btoken_max, default_banner,
+};
+pub use server::{Ending, Request, ServerConfig, ServerMachine, ServerPhase};
+
+/// What a stream delivers to a machine.
+#[derive(Debug, Clone, Copy)]
+pub enum Input<'a> {
+    /// Bytes, in pieces of any size.
+    Bytes(&'a [u8]),
+    /// The peer's TLS `close_notify`: an authenticated end.
+    CloseNotify,
+    /// Any other end of the stream: FIN without `close_notify`, reset, time-out.
+    Cut,
+}
+
+/// What a machine wants sent.
+#[derive(Debug, Clone)]
+pub enum Output {
+    /// Bytes made for this peer.
+    Bytes(Vec<u8>),
+    /// Bytes that others share, such as a stored btoken.
+    Shared(Arc<[u8]>),
+}
+
+impl AsRef<[u8]> for Output {
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Each misbehaviour by name, and whose fault it is.
+
+use crate::message::ActionKind;
+
+/// Who has to act.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Nobody: an ending that the protocol allows.
+    Nobody,
+    /// The client broke the protocol, or was refused what it asked for.
+    Client,
+    /// The server broke the protocol, or refuses for load or trouble of its own.
+    Server,
+    /// The connection broke; nobody can say more.
+    Network,
+}
+
+/// Why a server ends a connection without confirming anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    /// The first 24 bytes are not the client's hello.
+    #[error("wrong hello")]
+    WrongHello,
+    /// The action byte is none of `c`, `u`, `r`.
+    #[error("unknown action {0:#04x}")]
+    UnknownAction(u8),
+    /// A btoken longer than the limit was announced; nothing was read or allocated for it.
+    #[error("btoken of {announced} bytes announced, the limit is {limit}")]
+    BtokenTooLong {
+        /// The length that the client announced, in bytes.
+        announced: u32,
+        /// The longest length accepted, in bytes.
+        limit: u32,
+    },
+    /// The last row of *update* holds another account number.
+    #[error("wrong account number after the btoken")]
+    WrongFinalNumber,
+    /// The caller answered [`refused`](crate::ServerMachine::refused).
+    #[error("refused")]
+    Refused,
+    /// The client left after the whole fetch and before its upload: it only wanted to look.
+    #[error("left after the fetch")]
+    LeftAfterFetch,
+    /// The client left before it asked for anything.
+    #[error("left before an action")]
+    LeftBeforeAction,
+    /// The stream ended in the middle of an action.
+    #[error("ended in the middle of {0}")]
+    EndedWithin(ActionKind),
+    /// The stream ended after the btoken of an *update*, before anything said that it was meant to be whole.
+    #[error("ended before the last row of update")]
+    EndedBeforeFinalNumber,
+}
+
+impl Reason {
+    /// Whether this is an ending that an honest client in good health produces.
+    #[must_use]
+    pub const fn is_normal(self) -> bool {
+        matches!(self, Self::LeftAfterFetch | Self::LeftBeforeAction)
+    }
+
+    /// Who has to act.
+    #[must_use]
+    pub const fn whose_fault(self) -> Fault {
+        match self {
+            Self::LeftAfterFetch | Self::LeftBeforeAction => Fault::Nobody,
+            Self::EndedWithin(_) | Self::EndedBeforeFinalNumber => Fault::Network,
+            Self::WrongHello
+            | Self::UnknownAction(_)
+            | Self::BtokenTooLong { .. }
+            | Self::WrongFinalNumber
+            | Self::Refused => Fault::Client,
+        }
+    }
+}
+
+/// An answer was given to the machine that it had not asked for; nothing changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the machine did not ask for this answer")]
+pub struct NotAsked;
+
+/// Why a client knows that its action had no effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The server ended the connection before its hello: it is too busy, or not a Passmate server.
+    #[error("the server ended the connection before it said anything")]
+    CutBeforeHello,
+    /// The stream ended inside the server's hello or banner.
+    #[error("the connection broke while the server greeted")]
+    CutDuringGreeting,
+    /// What answers is not a Passmate server.
+    #[error("what answers is not a Passmate server")]
+    NotPassmate,
+    /// The server speaks a version that is not supported. Version 1 encrypted btokens in another way.
+    #[error("the server speaks protocol version {0}, which is not supported")]
+    VersionUnsupported(u16),
+    /// The server announced a banner longer than the limit; nothing was allocated for it.
+    #[error("the server announced a banner of {announced} bytes, the limit is {limit}")]
+    BannerTooLong {
+        /// The length that the server announced, in bytes.
+        announced: u32,
+        /// The longest length accepted, in bytes.
+        limit: u32,
+    },
+    /// The server announced a btoken longer than the client's limit; nothing was allocated for it.
+    #[error("the server announced a btoken of {announced} bytes, the limit is {limit}")]
+    BtokenTooLong {
+        /// The length that the server announced, in bytes.
+        announced: u32,
+        /// The longest length accepted, in bytes.
+        limit: u32,
+    },
+    /// The connection was cut after the credentials and before any answer: refused.
+    #[error("the server refused")]
+    CutAfterCredentials,
+    /// The connection broke while the stored btoken was coming.
+    #[error("the connection broke during the fetch")]
+    CutDuringFetch,
+    /// The connection broke before the client had sent its btoken whole.
+    #[error("the connection broke during the upload")]
+    CutDuringUpload,
+    /// An authenticated close came before the promised bytes. A proxy that ends TLS makes these.
+    #[error("the server closed before it had sent what it promised")]
+    ClosedTooEarly,
+    /// The server answered *create* with the account number that is none.
+    #[error("the server gave an account number of zeros")]
+    ZeroAccountNumber,
+    /// A btoken cannot be announced: its length does not fit 32 bits. Nothing was sent.
+    #[error("a btoken of {0} bytes cannot be announced")]
+    Unannounceable(usize),
+}
+
+impl Failure {
+    /// Who has to act.
+    #[must_use]
+    pub const fn whose_fault(self) -> Fault {
+        match self {
+            Self::CutDuringGreeting | Self::CutDuringFetch | Self::CutDuringUpload => Fault::Network,
+            Self::CutAfterCredentials | Self::Unannounceable(_) => Fault::Client,
+            Self::CutBeforeHello
+            | Self::NotPassmate
+            | Self::VersionUnsupported(_)
+            | Self::BannerTooLong { .. }
+            | Self::BtokenTooLong { .. }
+            | Self::ClosedTooEarly
+            | Self::ZeroAccountNumber => Fault::Server,
+        }
+    }
+}
+
+/// Why a client cannot know whether its action took effect: everything was sent, nothing confirmed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum UnknownCause {
+    /// The connection was cut: a refusal, a lost race, or a confirmation that did not arrive.
+    #[error("the connection was cut before the confirmation")]
+    Cut,
+    /// An authenticated close came in the middle of the confirmation, or before it in layout 2.
+    #[error("the server closed before the whole confirmation")]
+    ClosedTooEarly,
+    /// Another account number came as the confirmation.
+    #[error("the server confirmed another account number")]
+    WrongNumber,
+    /// More bytes came than a confirmation has.
+    #[error("the server sent more than a confirmation")]
+    TrailingBytes,
+}
