@@ -2,6 +2,11 @@
 //! cryptography. No I/O; time and randomness are passed in.
 #![forbid(unsafe_code)]
 
+pub mod btoken;
+pub mod container;
+mod crypto;
 pub mod merge;
 pub mod record;
+pub mod secret;
+pub mod sync_key;
 pub mod view;

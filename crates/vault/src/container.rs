@@ -1,0 +1,377 @@
+//! The encrypted file that a vault lives in on a device: the scrypt container.
+//!
+//! The format is that of Tarsnap's `scrypt` utility, which opens what is made here:
+//!
+//! | offset | length | content |
+//! | --- | --- | --- |
+//! | 0 | 6 | `scrypt` |
+//! | 6 | 1 | 0, the version |
+//! | 7 | 1 | log2 of N |
+//! | 8 | 4 | r, big endian |
+//! | 12 | 4 | p, big endian |
+//! | 16 | 32 | salt |
+//! | 48 | 16 | the first half of the SHA-256 of bytes 0 to 47 |
+//! | 64 | 32 | HMAC-SHA256 of bytes 0 to 63: tells a wrong passphrase from damage |
+//! | 96 | n | the plaintext under AES-256-CTR |
+//! | 96 + n | 32 | HMAC-SHA256 of all before it |
+//!
+//! scrypt of passphrase and salt gives 64 bytes: the encryption key, then the HMAC key.
+//!
+//! The counter begins at zero for every key, so a key must never encrypt a second plaintext. Therefore
+//! every container has a salt of its own, and what encrypts takes its keys by value.
+
+use rand_core::CryptoRng;
+use zeroize::Zeroizing;
+
+use crate::crypto::{apply_aes_ctr, derive_scrypt, hmac_sha256, is_hmac_sha256, sha256};
+use crate::secret::{Passphrase, Secret};
+
+/// What a container is longer than its plaintext, in bytes.
+pub const CONTAINER_OVERHEAD: usize = HEADER_LEN + TAG_LEN;
+/// The most memory that opening a container may take for the key derivation, in bytes.
+pub const SCRYPT_MEMORY_MAX: u64 = 1 << 30;
+/// The most work that it may take: 4·N·r·p, which is 32 times what [`Params::STANDARD`] asks for.
+pub const SCRYPT_WORK_MAX: u64 = 1 << 27;
+
+const MAGIC: &[u8; 6] = b"scrypt";
+const SALT_LEN: usize = 32;
+const SALTED_LEN: usize = 48;
+const SUMMED_LEN: usize = 64;
+const HEADER_LEN: usize = 96;
+const TAG_LEN: usize = 32;
+
+/// How much work it is to derive a key from a passphrase.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Params {
+    log_n: u8,
+    r: u32,
+    p: u32,
+}
+
+impl Params {
+    /// What `passmate` writes: N = 2^17, r = 8, p = 1. It takes 128 MiB of memory.
+    pub const STANDARD: Self = Self { log_n: 17, r: 8, p: 1 };
+
+    /// Parameters within the limits.
+    ///
+    /// # Errors
+    /// [`ContainerError::ParamsInvalid`] if scrypt does not know such, [`ContainerError::TooExpensive`]
+    /// beyond [`SCRYPT_MEMORY_MAX`] or [`SCRYPT_WORK_MAX`].
+    pub fn new(log_n: u8, r: u32, p: u32) -> Result<Self, ContainerError> {
+        // N = 2 … 2^63, r·p < 2^30, and N < 2^(16·r): the bounds of scrypt itself.
+        let rp = u64::from(r) * u64::from(p);
+        let is_scrypt =
+            (1..64).contains(&log_n) && r > 0 && p > 0 && rp < 1 << 30 && u64::from(log_n) < 16 * u64::from(r);
+        if !is_scrypt {
+            return Err(ContainerError::ParamsInvalid { log_n, r, p });
+        }
+        let params = Self { log_n, r, p };
+        let n = 1u128 << log_n;
+        let work = 4 * n * u128::from(rp);
+        let memory = params.memory_needed();
+        if memory.table > u128::from(SCRYPT_MEMORY_MAX)
+            || memory.lanes > u128::from(SCRYPT_MEMORY_MAX)
+            || work > u128::from(SCRYPT_WORK_MAX)
+        {
+            let memory_mib = u64::try_from((memory.table + memory.lanes) >> 20).unwrap_or(u64::MAX);
+            return Err(ContainerError::TooExpensive { log_n, r, p, memory_mib });
+        }
+        Ok(params)
+    }
+
+    fn memory_needed(self) -> Memory {
+        let line = 128 * u128::from(self.r);
+        Memory { table: line << self.log_n, lanes: line * u128::from(self.p) }
+    }
+
+    /// Derives the two keys.
+    fn derive_keys(self, passphrase: &Passphrase, salt: &[u8; SALT_LEN]) -> Result<Keys, ContainerError> {
+        // The derivation allocates without asking. Asking first makes a refusal an error instead of an abort.
+        let Memory { table, lanes } = self.memory_needed();
+        let needed = usize::try_from(table + lanes).map_err(|_| ContainerError::NotEnoughMemory)?;
+        Vec::<u8>::new().try_reserve_exact(needed).map_err(|_| ContainerError::NotEnoughMemory)?;
+        let Self { log_n, r, p } = self;
+        let derived = derive_scrypt(passphrase.as_bytes(), salt, log_n, r, p).ok_or(ContainerError::ParamsInvalid {
+            log_n,
+            r,
+            p,
+        })?;
+        Ok(Keys::split(&derived))
+    }
+}
+
+/// The memory of a derivation in bytes: one table, and a line for each of the `p` lanes.
+struct Memory {
+    table: u128,
+    lanes: u128,
+}
+
+/// The keys of one container. They encrypt once: [`Keys::encrypt`] takes them by value.
+struct Keys {
+    data: Secret<32>,
+    mac: Secret<32>,
+}
+
+impl Keys {
+    fn split(derived: &Secret<64>) -> Self {
+        let (data, mac) = derived.as_bytes().split_at(32);
+        let half = |bytes: &[u8]| Secret::from_bytes(bytes.try_into().expect("half of 64 bytes is 32 bytes"));
+        Self { data: half(data), mac: half(mac) }
+    }
+
+    /// Completes a container of which the first 64 bytes are there.
+    fn encrypt(self, mut container: Vec<u8>, plaintext: &[u8]) -> Vec<u8> {
+        let header_tag = hmac_sha256(self.mac.as_bytes(), &[&container]);
+        container.extend_from_slice(&header_tag);
+        container.extend_from_slice(plaintext);
+        let (_, ciphertext) = container.split_at_mut(HEADER_LEN);
+        apply_aes_ctr(self.data.as_bytes(), ciphertext);
+        let tag = hmac_sha256(self.mac.as_bytes(), &[&container]);
+        container.extend_from_slice(&tag);
+        container
+    }
+}
+
+/// Why a container does not open.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ContainerError {
+    /// It does not begin as one.
+    #[error("this is not a scrypt container")]
+    NotAContainer,
+    /// It is a container of a format that came later.
+    #[error("this is a scrypt container of format {version}, and only format 0 is known")]
+    VersionUnknown {
+        /// The format's number.
+        version: u8,
+    },
+    /// It ends too early.
+    #[error("the file is cut off: {len} bytes, and a container has {CONTAINER_OVERHEAD} at least")]
+    Truncated {
+        /// The bytes that are there.
+        len: usize,
+    },
+    /// The header's checksum does not fit the header.
+    #[error("the file's header is damaged")]
+    HeaderDamaged,
+    /// scrypt does not know such parameters.
+    #[error("the file asks for scrypt parameters that there are not (logN {log_n}, r {r}, p {p})")]
+    ParamsInvalid {
+        /// log2 of N.
+        log_n: u8,
+        /// The block size.
+        r: u32,
+        /// The parallelism.
+        p: u32,
+    },
+    /// The parameters ask for more than a file may.
+    #[error("the file asks for more work than is allowed (logN {log_n}, r {r}, p {p}: {memory_mib} MiB of memory)")]
+    TooExpensive {
+        /// log2 of N.
+        log_n: u8,
+        /// The block size.
+        r: u32,
+        /// The parallelism.
+        p: u32,
+        /// What it would take, in MiB.
+        memory_mib: u64,
+    },
+    /// The system does not give the memory that the derivation takes.
+    #[error("there is not enough memory to derive the key")]
+    NotEnoughMemory,
+    /// The passphrase is another one (or the header's tag or salt were changed on purpose).
+    #[error("wrong passphrase")]
+    WrongPassphrase,
+    /// The passphrase is right, but what follows the header is not what was written.
+    #[error("the file is damaged")]
+    Damaged,
+}
+
+/// Encrypts under a passphrase, with a fresh salt.
+///
+/// # Errors
+/// [`ContainerError::NotEnoughMemory`], and no other.
+pub fn make_container(
+    plaintext: &[u8],
+    passphrase: &Passphrase,
+    params: Params,
+    rng: &mut (impl CryptoRng + ?Sized),
+) -> Result<Vec<u8>, ContainerError> {
+    let mut salt = [0; SALT_LEN];
+    rng.fill_bytes(&mut salt);
+    let keys = params.derive_keys(passphrase, &salt)?;
+
+    let mut container = Vec::with_capacity(plaintext.len() + CONTAINER_OVERHEAD);
+    container.extend_from_slice(MAGIC);
+    container.extend_from_slice(&[0, params.log_n]);
+    container.extend_from_slice(&params.r.to_be_bytes());
+    container.extend_from_slice(&params.p.to_be_bytes());
+    container.extend_from_slice(&salt);
+    let sum = sha256(&container);
+    container.extend(sum.iter().take(SUMMED_LEN - SALTED_LEN));
+    Ok(keys.encrypt(container, plaintext))
+}
+
+/// Decrypts a container.
+///
+/// What the header asks for is checked before anything is allocated for it. The header's tag is checked
+/// before the rest, and all of it before anything is decrypted.
+///
+/// # Errors
+/// Each [`ContainerError`] as it is described there.
+pub fn open_container(container: &[u8], passphrase: &Passphrase) -> Result<Zeroizing<Vec<u8>>, ContainerError> {
+    let Header { params, salt } = read_header(container)?;
+    let keys = params.derive_keys(passphrase, salt)?;
+
+    let truncated = ContainerError::Truncated { len: container.len() };
+    let (summed, rest) = container.split_at_checked(SUMMED_LEN).ok_or(truncated)?;
+    let (header_tag, rest) = rest.split_at_checked(TAG_LEN).ok_or(truncated)?;
+    if !is_hmac_sha256(keys.mac.as_bytes(), &[summed], header_tag) {
+        return Err(ContainerError::WrongPassphrase);
+    }
+    let ciphertext_len = rest.len().checked_sub(TAG_LEN).ok_or(truncated)?;
+    let (ciphertext, tag) = rest.split_at_checked(ciphertext_len).ok_or(truncated)?;
+    if !is_hmac_sha256(keys.mac.as_bytes(), &[summed, header_tag, ciphertext], tag) {
+        return Err(ContainerError::Damaged);
+    }
+    let mut plaintext = Zeroizing::new(ciphertext.to_vec());
+    apply_aes_ctr(keys.data.as_bytes(), &mut plaintext);
+    Ok(plaintext)
+}
+
+/// The parameters that a container asks for. No passphrase is needed.
+///
+/// # Errors
+/// Those of [`open_container`] that come before the passphrase counts.
+pub fn container_params(container: &[u8]) -> Result<Params, ContainerError> {
+    Ok(read_header(container)?.params)
+}
+
+struct Header<'a> {
+    params: Params,
+    salt: &'a [u8; SALT_LEN],
+}
+
+fn read_header(container: &[u8]) -> Result<Header<'_>, ContainerError> {
+    let magic_len = MAGIC.len().min(container.len());
+    if container.is_empty() || container.get(..magic_len) != MAGIC.get(..magic_len) {
+        return Err(ContainerError::NotAContainer);
+    }
+    let truncated = ContainerError::Truncated { len: container.len() };
+    if container.len() < CONTAINER_OVERHEAD {
+        return Err(truncated);
+    }
+    let (salted, rest) = container.split_at_checked(SALTED_LEN).ok_or(truncated)?;
+    let (fixed, salt) = salted.split_last_chunk::<SALT_LEN>().ok_or(truncated)?;
+    let (fixed, p) = fixed.split_last_chunk().ok_or(truncated)?;
+    let (fixed, r) = fixed.split_last_chunk().ok_or(truncated)?;
+    let (_, &[version, log_n]) = fixed.split_last_chunk().ok_or(truncated)?;
+    if version != 0 {
+        return Err(ContainerError::VersionUnknown { version });
+    }
+    let sum = sha256(salted);
+    if !rest.iter().zip(&sum).take(SUMMED_LEN - SALTED_LEN).all(|(found, expected)| found == expected) {
+        return Err(ContainerError::HeaderDamaged);
+    }
+    let params = Params::new(log_n, u32::from_be_bytes(*r), u32::from_be_bytes(*p))?;
+    Ok(Header { params, salt })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use std::collections::BTreeSet;
+
+    use getrandom::SysRng;
+    use rand_core::UnwrapErr;
+
+    use super::*;
+
+    const CHEAP: Params = Params { log_n: 4, r: 1, p: 1 };
+
+    fn passphrase() -> Passphrase {
+        Passphrase::from("correct horse".to_owned())
+    }
+
+    #[test]
+    fn what_is_made_opens_again() {
+        let mut rng = UnwrapErr(SysRng);
+        for len in [0, 1, 15, 16, 17, 4096, 70_000] {
+            let plaintext = vec![7; len];
+            let container = make_container(&plaintext, &passphrase(), CHEAP, &mut rng).unwrap();
+            assert_eq!(container.len(), len + CONTAINER_OVERHEAD);
+            assert_eq!(*open_container(&container, &passphrase()).unwrap(), plaintext);
+            let other = Passphrase::from("Correct horse".to_owned());
+            assert_eq!(open_container(&container, &other), Err(ContainerError::WrongPassphrase));
+        }
+    }
+
+    #[test]
+    fn a_key_never_encrypts_a_second_plaintext() {
+        let mut rng = UnwrapErr(SysRng);
+        let mut salts = BTreeSet::new();
+        let mut streams = BTreeSet::new();
+        for plaintext in [[0; 64]; 200] {
+            let container = make_container(&plaintext, &passphrase(), CHEAP, &mut rng).unwrap();
+            salts.insert(container[16..48].to_vec());
+            // The plaintext is zero, so this is the key stream.
+            streams.insert(container[96..160].to_vec());
+        }
+        assert_eq!((salts.len(), streams.len()), (200, 200));
+    }
+
+    #[test]
+    fn the_standard_parameters_are_written_and_read() {
+        let container = make_container(b"{}", &passphrase(), Params::STANDARD, &mut UnwrapErr(SysRng)).unwrap();
+        assert_eq!(container[..16], *b"scrypt\0\x11\0\0\0\x08\0\0\0\x01");
+        assert_eq!(container_params(&container), Ok(Params::STANDARD));
+        assert_eq!(*open_container(&container, &passphrase()).unwrap(), b"{}");
+    }
+
+    #[test]
+    fn parameters_are_taken_up_to_the_limits_and_not_beyond() {
+        // By brute force over all of log2 N and the edges of r and p, against the rules as they are written.
+        let edges = [0, 1, 2, 7, 8, 9, 64, 71, 1 << 10, 1 << 20, 1 << 22, 1 << 23, 1 << 24, 1 << 29, 1 << 30, u32::MAX];
+        for log_n in 0..=u8::MAX {
+            for (r, p) in edges.into_iter().flat_map(|r| edges.into_iter().map(move |p| (r, p))) {
+                let (wide_r, wide_p) = (u128::from(r), u128::from(p));
+                let is_known = (1..=63).contains(&log_n) && r > 0 && p > 0 && wide_r * wide_p < 1 << 30;
+                let expected = is_known
+                    && u128::from(log_n) < 16 * wide_r
+                    && (128 * wide_r) << log_n <= 1 << 30
+                    && 128 * wide_r * wide_p <= 1 << 30
+                    && (4 * wide_r * wide_p) << log_n <= 1 << 27;
+                assert_eq!(Params::new(log_n, r, p).is_ok(), expected, "{log_n} {r} {p}");
+            }
+        }
+        for (log_n, r, p) in [(17, 8, 1), (20, 8, 1), (14, 8, 71), (15, 8, 128)] {
+            Params::new(log_n, r, p).unwrap();
+        }
+    }
+
+    #[test]
+    fn every_cut_and_every_flipped_bit_is_found() {
+        let container = make_container(b"secret", &passphrase(), CHEAP, &mut UnwrapErr(SysRng)).unwrap();
+        for len in 0..container.len() {
+            let error = open_container(&container[..len], &passphrase()).unwrap_err();
+            let expected = match len {
+                0 => ContainerError::NotAContainer,
+                len if len < CONTAINER_OVERHEAD => ContainerError::Truncated { len },
+                _ => ContainerError::Damaged,
+            };
+            assert_eq!(error, expected, "{len}");
+        }
+        for bit in 0..container.len() * 8 {
+            let mut flipped = container.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let error = open_container(&flipped, &passphrase()).unwrap_err();
+            let is_expected = match bit / 8 {
+                0..6 => error == ContainerError::NotAContainer,
+                6 => matches!(error, ContainerError::VersionUnknown { .. }),
+                7..64 => error == ContainerError::HeaderDamaged,
+                64..96 => error == ContainerError::WrongPassphrase,
+                _ => error == ContainerError::Damaged,
+            };
+            assert!(is_expected, "bit {bit}: {error:?}");
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! The sync key: an account number and a key, which together open an account on a server.
+//!
+//! As text it is 14 groups of 6 hex digits: 8 bytes account number, 32 bytes key, 2 bytes checksum.
+//! The checksum is CRC-16/CCITT-FALSE over the 40 bytes before it. The original desktop client computes
+//! another one, which is accepted too: it is the same loop without one of its steps.
+
+use std::fmt;
+
+use rand_core::CryptoRng;
+use zeroize::Zeroizing;
+
+use crate::crypto::derive_labelled;
+use crate::secret::Secret;
+
+/// The bytes of an account number.
+pub const ACCOUNT_LEN: usize = 8;
+/// The bytes of a key.
+pub const KEY_LEN: usize = 32;
+
+const PAYLOAD_LEN: usize = ACCOUNT_LEN + KEY_LEN;
+const PACKED_LEN: usize = PAYLOAD_LEN + 2;
+const DIGITS: usize = 2 * PACKED_LEN;
+const GROUP_LEN: usize = 6;
+
+/// What a device needs to take part in an account: its number, and the key that seals what is stored there.
+///
+/// The server knows the number and a token that is derived from the key, but never the key.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SyncKey {
+    account: [u8; ACCOUNT_LEN],
+    key: Secret<KEY_LEN>,
+}
+
+/// Draws the key of a new account. Any byte may be zero.
+pub fn make_key(rng: &mut (impl CryptoRng + ?Sized)) -> Secret<KEY_LEN> {
+    Secret::make(rng)
+}
+
+/// Proves to the server that this device may use the account.
+pub fn derive_auth_token(key: &Secret<KEY_LEN>) -> Secret<32> {
+    derive_labelled(key, b"auth_token")
+}
+
+impl SyncKey {
+    /// The sync key of an account.
+    pub const fn from_parts(account: [u8; ACCOUNT_LEN], key: Secret<KEY_LEN>) -> Self {
+        Self { account, key }
+    }
+
+    /// The account number.
+    pub const fn account(&self) -> [u8; ACCOUNT_LEN] {
+        self.account
+    }
+
+    /// The key that all else is derived from.
+    pub const fn key(&self) -> &Secret<KEY_LEN> {
+        &self.key
+    }
+
+    /// Proves to the server that this device may use the account.
+    pub fn derive_auth_token(&self) -> Secret<32> {
+        derive_auth_token(&self.key)
+    }
+
+    /// Encrypts btokens.
+    pub(crate) fn derive_data_key(&self) -> Secret<32> {
+        derive_labelled(&self.key, b"aes_data_key")
+    }
+
+    /// Authenticates btokens.
+    pub(crate) fn derive_mac_key(&self) -> Secret<32> {
+        derive_labelled(&self.key, b"mac_key")
+    }
+
+    /// Reads the text form, with either checksum.
+    ///
+    /// Upper and lower case are the same. Anything between the digits that is neither a letter nor a digit
+    /// (blanks, line ends, dashes of any kind, other punctuation) separates them and counts for nothing;
+    /// a plus sign does not, because the original desktop client reads it as a part of a number.
+    ///
+    /// # Errors
+    /// [`SyncKeyError`] names what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, SyncKeyError> {
+        let mut packed = Zeroizing::new([0; PACKED_LEN]);
+        let mut found = 0usize;
+        let mut digits = packed.iter_mut();
+        let mut pending: Option<&mut u8> = None;
+        for (position, character) in text.chars().enumerate() {
+            let Some(digit) = character.to_digit(16).and_then(|digit| u8::try_from(digit).ok()) else {
+                if character.is_alphanumeric() || character == '+' {
+                    return Err(SyncKeyError::ForeignCharacter { character, position: position + 1 });
+                }
+                continue;
+            };
+            found += 1;
+            match pending.take() {
+                Some(byte) => *byte |= digit,
+                None => {
+                    pending = digits.next();
+                    if let Some(byte) = &mut pending {
+                        **byte = digit << 4;
+                    }
+                }
+            }
+        }
+        if found != DIGITS {
+            return Err(SyncKeyError::Length { found });
+        }
+        let (payload, checksum) = packed.split_at(PAYLOAD_LEN);
+        let checksum = u16::from_be_bytes(checksum.try_into().expect("42 bytes without 40 are 2 bytes"));
+        if checksum != crc16(payload) && checksum != crc16_of_the_desktop_client(payload) {
+            return Err(SyncKeyError::Checksum);
+        }
+        let (account, key) = payload.split_at(ACCOUNT_LEN);
+        Ok(Self {
+            account: account.try_into().expect("split at 8 bytes"),
+            key: Secret::from_bytes(key.try_into().expect("40 bytes without 8 are 32 bytes")),
+        })
+    }
+
+    /// The text form: 14 groups of 6 upper-case digits with dashes between, 97 characters.
+    pub fn to_text(&self) -> Zeroizing<String> {
+        let mut packed = Zeroizing::new([0; PACKED_LEN]);
+        let (payload, checksum) = packed.split_at_mut(PAYLOAD_LEN);
+        let (account, key) = payload.split_at_mut(ACCOUNT_LEN);
+        account.copy_from_slice(&self.account);
+        key.copy_from_slice(self.key.as_bytes());
+        checksum.copy_from_slice(&crc16(payload).to_be_bytes());
+
+        let mut text = Zeroizing::new(String::with_capacity(DIGITS + DIGITS / GROUP_LEN));
+        for (index, byte) in packed.iter().enumerate() {
+            if index > 0 && index % (GROUP_LEN / 2) == 0 {
+                text.push('-');
+            }
+            for digit in [byte >> 4, byte & 0xF] {
+                text.push(char::from_digit(digit.into(), 16).expect("four bits are a hex digit").to_ascii_uppercase());
+            }
+        }
+        text
+    }
+}
+
+impl fmt::Debug for SyncKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SyncKey([redacted])")
+    }
+}
+
+/// Why a text is not a sync key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum SyncKeyError {
+    /// It has too few or too many digits.
+    #[error("a sync key has {DIGITS} digits (14 groups of 6), and this has {found}")]
+    Length {
+        /// The digits that are there.
+        found: usize,
+    },
+    /// A letter or a sign that no sync key has.
+    #[error("a sync key has the digits 0 to 9 and A to F alone, and character {position} is {character:?}")]
+    ForeignCharacter {
+        /// What is there.
+        character: char,
+        /// Where, counted in characters from 1.
+        position: usize,
+    },
+    /// The checksum does not fit: a digit is wrong, or two are swapped.
+    #[error("the sync key's checksum does not fit: a digit is mistyped")]
+    Checksum,
+}
+
+/// CRC-16/CCITT-FALSE: polynomial 0x1021, start 0xFFFF, not reflected.
+fn crc16(bytes: &[u8]) -> u16 {
+    crc16_step(bytes, |x| x ^ x >> 4)
+}
+
+/// What the original desktop client computes: the same without one step.
+fn crc16_of_the_desktop_client(bytes: &[u8]) -> u16 {
+    crc16_step(bytes, |x| x)
+}
+
+fn crc16_step(bytes: &[u8], fold: impl Fn(u16) -> u16) -> u16 {
+    bytes.iter().fold(0xFFFF, |crc: u16, &byte| {
+        let x = fold((crc >> 8) ^ u16::from(byte));
+        (crc << 8) ^ (x << 12) ^ (x << 5) ^ x
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use super::*;
+
+    #[test]
+    fn the_checksums_are_those_of_the_two_programs() {
+        assert_eq!(crc16(b"123456789"), 0x29B1);
+        assert_eq!(crc16_of_the_desktop_client(b"123456789"), 0x091F);
+    }
+
+    #[test]
+    fn every_mistyped_digit_is_found() {
+        let sync_key = SyncKey::from_parts([1, 0, 3, 4, 5, 6, 7, 8], Secret::from_bytes([0xA0; 32]));
+        let text = sync_key.to_text();
+        for (index, was) in text.char_indices().filter(|(_, was)| *was != '-') {
+            for digit in "0123456789ABCDEF".chars().filter(|digit| *digit != was) {
+                let mut wrong = text.to_string();
+                wrong.replace_range(index..=index, &digit.to_string());
+                // A checksum of 16 bits finds every error of one digit; that the other one
+                // fits by chance is known not to happen for this key.
+                assert_eq!(SyncKey::parse(&wrong), Err(SyncKeyError::Checksum), "{wrong}");
+            }
+        }
+    }
+
+    #[test]
+    fn errors_name_what_is_wrong() {
+        let text = SyncKey::from_parts([9; 8], Secret::from_bytes([0; 32])).to_text();
+        let foreign = |position, character| Err(SyncKeyError::ForeignCharacter { character, position });
+        assert_eq!(SyncKey::parse(""), Err(SyncKeyError::Length { found: 0 }));
+        assert_eq!(SyncKey::parse(&text[..96]), Err(SyncKeyError::Length { found: 83 }));
+        assert_eq!(SyncKey::parse(&format!("{}0", *text)), Err(SyncKeyError::Length { found: 85 }));
+        assert_eq!(SyncKey::parse(&text.replacen('0', "O", 1)), foreign(1, 'O'));
+        assert_eq!(SyncKey::parse(&format!("+{}", *text)), foreign(1, '+'));
+        assert_eq!(SyncKey::parse(&format!("ключ {}", *text)), foreign(1, 'к'));
+        assert_eq!(SyncKey::parse(&"-".repeat(1 << 20)), Err(SyncKeyError::Length { found: 0 }));
+        assert_eq!(SyncKey::parse(&"0".repeat(1 << 20)), Err(SyncKeyError::Length { found: 1 << 20 }));
+    }
+
+    #[test]
+    fn separators_and_case_count_for_nothing() {
+        let sync_key = SyncKey::from_parts([9; 8], Secret::from_bytes([0xEF; 32]));
+        let text = sync_key.to_text();
+        for other in [
+            text.to_lowercase(),
+            text.replace('-', ""),
+            text.replace('-', " \u{2013}\t"),
+            format!("\u{feff}  {}\r\n", *text),
+        ] {
+            assert_eq!(SyncKey::parse(&other).as_ref(), Ok(&sync_key), "{other:?}");
+        }
+    }
+}
