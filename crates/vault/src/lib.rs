@@ -2,7 +2,9 @@
 //! cryptography. No I/O; time and randomness are passed in.
 #![forbid(unsafe_code)]
 
+pub mod association;
 pub mod btoken;
+pub mod codec;
 pub mod container;
 mod crypto;
 pub mod merge;
@@ -10,3 +12,9 @@ pub mod record;
 pub mod secret;
 pub mod sync_key;
 pub mod view;
+
+pub use association::{Association, Pin, PinError, Trust};
+pub use codec::Document;
+pub use record::{EditError, RecordId, Text, Vault};
+pub use secret::{Passphrase, Secret};
+pub use sync_key::{SyncKey, SyncKeyError};

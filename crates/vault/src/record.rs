@@ -241,10 +241,19 @@ pub enum Value {
     /// A text. The empty one shows as unset, as in the original program.
     Text(Text),
     /// A value of two or more lines that the desktop client keeps apart; shows joined with line feeds.
+    /// [`Value::from_lines`] makes one.
     List(Vec<Text>),
 }
 
 impl Value {
+    /// The value of so many lines: absent for none, a text for one, a list for more.
+    pub fn from_lines(mut lines: Vec<Text>) -> Self {
+        match lines.len() {
+            0 | 1 => lines.pop().map_or(Self::Absent, Self::Text),
+            _ => Self::List(lines),
+        }
+    }
+
     /// What people see of it; `None` for absent and for the empty text.
     pub fn shown(&self) -> Option<Cow<'_, Text>> {
         match self {
@@ -263,6 +272,11 @@ impl Value {
             // Two lines show a line feed at least.
             Self::List(lines) => lines.len() < 2 && lines.iter().all(Text::is_empty),
         }
+    }
+
+    /// What it shows as one text, the empty text if it shows nothing.
+    pub(crate) fn joined_text(&self) -> Text {
+        self.joined().map_or_else(|| Text::from(""), Cow::into_owned)
     }
 
     /// The bytes that the order looks at; nothing for absent.

@@ -1,0 +1,139 @@
+//! What ties a vault to an account on a server. It lives inside the encrypted vault file.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::sync_key::SyncKey;
+
+/// A vault's account: where it is, the key to it, and how its server is told from another.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Association {
+    /// The server's name or IP address, as it was typed.
+    pub host: String,
+    /// The server's port.
+    pub port: u16,
+    /// The account number and the key that everything else is derived from.
+    pub key: SyncKey,
+    /// How the server is trusted.
+    pub trust: Trust,
+    /// False from the moment the server named the account's number until a fetch proved that the
+    /// account is there.
+    pub confirmed: bool,
+}
+
+/// How a server is told from somebody who pretends to be it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Trust {
+    /// By the certificates that the system trusts.
+    System,
+    /// By these certificates, in PEM form, and no others.
+    Ca(String),
+    /// By its public key alone; name, chain and expiry do not count.
+    Pins {
+        /// The key that it has.
+        current: Pin,
+        /// A key that its operator announced, which becomes the current one when it is first met.
+        next: Option<Pin>,
+    },
+}
+
+/// The SHA-256 of a server's SubjectPublicKeyInfo.
+///
+/// As text: `sha256:` and 64 lower-case hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Pin([u8; 32]);
+
+const PIN_PREFIX: &str = "sha256:";
+
+impl Pin {
+    /// A pin of this hash.
+    pub const fn from_bytes(hash: [u8; 32]) -> Self {
+        Self(hash)
+    }
+
+    /// The hash.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(PIN_PREFIX)?;
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Why a text is not a pin.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum PinError {
+    /// It does not begin with `sha256:`.
+    #[error("a pin begins with sha256:")]
+    Prefix,
+    /// It has not 64 digits after that.
+    #[error("a pin has 64 hex digits after sha256:, not {found}")]
+    Length {
+        /// The number of characters that it has there.
+        found: usize,
+    },
+    /// Something in it is not one of `0..9 a..f`.
+    #[error("a pin is written with 0..9 and a..f alone")]
+    Digit,
+}
+
+impl FromStr for Pin {
+    type Err = PinError;
+
+    fn from_str(text: &str) -> Result<Self, PinError> {
+        let digits = text.strip_prefix(PIN_PREFIX).ok_or(PinError::Prefix)?;
+        let found = digits.chars().count();
+        if found != 64 {
+            return Err(PinError::Length { found });
+        }
+        let mut hash = [0; 32];
+        for (byte, pair) in hash.iter_mut().zip(digits.as_bytes().chunks(2)) {
+            for digit in pair {
+                let value = match digit {
+                    b'0'..=b'9' => digit - b'0',
+                    b'a'..=b'f' => digit - b'a' + 10,
+                    _ => return Err(PinError::Digit),
+                };
+                *byte = *byte << 4 | value;
+            }
+        }
+        Ok(Self(hash))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_pin_has_one_text() {
+        let hash = std::array::from_fn(|index| u8::try_from(index * 8).unwrap());
+        let text = Pin::from_bytes(hash).to_string();
+        assert_eq!(text, "sha256:0008101820283038404850586068707880889098a0a8b0b8c0c8d0d8e0e8f0f8");
+        assert_eq!(text.parse(), Ok(Pin::from_bytes(hash)));
+        let digits = text.strip_prefix("sha256:").unwrap();
+        for (broken, error) in [
+            (String::new(), PinError::Prefix),
+            (digits.to_owned(), PinError::Prefix),
+            (format!("SHA256:{digits}"), PinError::Prefix),
+            (format!("{text}0"), PinError::Length { found: 65 }),
+            ("sha256:".to_owned(), PinError::Length { found: 0 }),
+            (text.replace("a0", "A0"), PinError::Digit),
+            (format!("sha256:{}", "é".repeat(64)), PinError::Digit),
+            (format!("sha256:{}", "é".repeat(32)), PinError::Length { found: 32 }),
+        ] {
+            assert_eq!(broken.parse::<Pin>(), Err(error), "{broken}");
+        }
+    }
+}

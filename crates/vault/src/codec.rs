@@ -1,0 +1,302 @@
+//! Vault ⇄ JSON: strict, versioned, and without loss of a change that it could read.
+//!
+//! | document | read | written |
+//! |---|---|---|
+//! | our vault file, version 3 | [`decode_vault_file`] | [`encode_v3`] |
+//! | Passmate 2, the original program's `.pmdb` | [`decode_vault_file`] | [`encode_passmate2`] |
+//! | btoken: Passmate 2, purpose `sync_copy` | [`decode_btoken`] | [`encode_btoken`] |
+//! | btoken of the desktop client | [`decode_btoken`] | not yet |
+//!
+//! The rules are:
+//!  - what the original program loads is loaded, and so is whatever a merge of ours can produce;
+//!  - anything else is refused with an error that names the place and holds no value;
+//!  - equal vaults are written as equal bytes;
+//!  - what is written is within the limits of what is read.
+
+mod association;
+mod desktop;
+mod error;
+mod passmate2;
+mod place;
+mod reader;
+mod records;
+mod writer;
+
+use zeroize::Zeroizing;
+
+pub use error::{CodecError, EncodeError};
+pub use passmate2::{Passmate2, encode_passmate2};
+pub use place::Place;
+
+use crate::association::Association;
+use crate::record::{Text, Vault};
+use association::{read_association, set, write_association};
+use reader::{Fault, Reader};
+use records::{Found, is_key, read_records, write_records};
+use writer::{Sink, Write, write_padded};
+
+/// The longest document that is read or written, in bytes, padding included.
+pub const DOCUMENT_LEN_MAX: usize = 256 * 1024 * 1024;
+/// The most records that a document may have, deleted ones included.
+pub const RECORDS_MAX: usize = 1_000_000;
+/// The most changes that a document may have, over all records.
+pub const TUPLES_MAX: usize = 4_000_000;
+
+/// The content of a vault file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Document {
+    /// All records.
+    pub vault: Vault,
+    /// The account that the vault is tied to; only version 3 has one.
+    pub association: Option<Association>,
+    /// What the file is for.
+    pub purpose: Purpose,
+    /// The format that it was read from; [`encode_v3`] writes version 3 whatever it says.
+    pub version: Version,
+}
+
+impl Document {
+    /// A document of our own version around a vault that has no account.
+    pub fn new(vault: Vault) -> Self {
+        Self { vault, association: None, purpose: Purpose::Primary, version: Version::V3 }
+    }
+}
+
+/// What a file is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Purpose {
+    /// A device's own vault.
+    Primary,
+    /// A copy for other devices. The original program reads one as a vault but never saves it.
+    SyncCopy,
+}
+
+/// The formats of a vault file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Version {
+    /// The original program's.
+    Passmate2,
+    /// Ours.
+    V3,
+}
+
+/// The shapes of a btoken's plaintext.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BtokenShape {
+    /// Ours: Passmate 2 with purpose `sync_copy`.
+    Passmate2,
+    /// The desktop client's.
+    Desktop,
+}
+
+/// Reads the plaintext of a vault file: our version 3 or Passmate 2. Blanks may follow.
+pub fn decode_vault_file(plaintext: &[u8]) -> Result<Document, CodecError> {
+    let mut reader = begin(plaintext)?;
+    reader.begin_object("an object").map_err(|fault| fault.at(Place::document()))?;
+    let mut first = true;
+    let first_key = next_key(&mut reader, &mut first)?;
+    let parts = read_parts(&mut reader, first_key)?;
+    end(&mut reader)?;
+    let version = parts.known_version()?;
+    let Parts { purpose, records, association, .. } = parts;
+    let missing = |key| CodecError::MissingKey { place: Place::document().member(key) };
+    let purpose = purpose.ok_or_else(|| missing("purpose"))?;
+    let (vault, found) = records.ok_or_else(|| missing("records"))?;
+    match version {
+        Version::Passmate2 => {
+            if association.is_some() {
+                return Err(CodecError::UnknownKey { place: Place::document().member("sync") });
+            }
+            if let Some(place) = found.list {
+                return Err(CodecError::WrongShape { place, expected: "a text or null" });
+            }
+        }
+        Version::V3 => {
+            if purpose != Purpose::Primary {
+                let place = Place::document().member("purpose");
+                return Err(CodecError::WrongPurpose { place, expected: "primary" });
+            }
+        }
+    }
+    Ok(Document { vault, association, purpose, version })
+}
+
+/// Reads the plaintext of a btoken: ours or the desktop client's. Blanks may follow.
+pub fn decode_btoken(plaintext: &[u8]) -> Result<(Vault, BtokenShape), CodecError> {
+    let mut reader = begin(plaintext)?;
+    let in_document = |fault: Fault| fault.at(Place::document());
+    if reader.literal("null") {
+        end(&mut reader)?;
+        return Ok((Vault::new(), BtokenShape::Desktop));
+    }
+    if reader.peek() == Some(b'[') {
+        reader.begin_array("an object").map_err(in_document)?;
+        if reader.next_item(&mut true).map_err(in_document)? {
+            return Err(CodecError::WrongShape { place: Place::document(), expected: "an object" });
+        }
+        end(&mut reader)?;
+        return Ok((Vault::new(), BtokenShape::Desktop));
+    }
+    reader.begin_object("an object").map_err(in_document)?;
+    let mut first = true;
+    let first_key = next_key(&mut reader, &mut first)?;
+    // Every member of the desktop client's object is a list of changes, no member of ours is a list.
+    if first_key.is_none() || reader.peek() == Some(b'[') {
+        let vault = desktop::read_records(&mut reader, first_key)?;
+        end(&mut reader)?;
+        return Ok((vault, BtokenShape::Desktop));
+    }
+    let parts = read_parts(&mut reader, first_key)?;
+    end(&mut reader)?;
+    if parts.known_version()? != Version::Passmate2 {
+        return Err(CodecError::Newer { place: Place::document().member("version") });
+    }
+    let missing = |key| CodecError::MissingKey { place: Place::document().member(key) };
+    if parts.purpose.ok_or_else(|| missing("purpose"))? != Purpose::SyncCopy {
+        let place = Place::document().member("purpose");
+        return Err(CodecError::WrongPurpose { place, expected: "sync_copy" });
+    }
+    if parts.association.is_some() {
+        return Err(CodecError::UnknownKey { place: Place::document().member("sync") });
+    }
+    let (vault, _) = parts.records.ok_or_else(|| missing("records"))?;
+    Ok((vault, BtokenShape::Passmate2))
+}
+
+/// Writes a vault file of version 3, padded with blanks to a multiple of 4096 bytes.
+pub fn encode_v3(document: &Document) -> Result<Zeroizing<Vec<u8>>, EncodeError> {
+    struct V3<'a>(&'a Document);
+    impl Write for V3<'_> {
+        fn write(&self, sink: &mut impl Sink) {
+            sink.put(b"{\"version\":3,\"purpose\":\"primary\"");
+            if let Some(association) = &self.0.association {
+                sink.put(b",\"sync\":");
+                write_association(sink, association);
+            }
+            sink.put(b",\"records\":");
+            write_records(sink, &self.0.vault);
+            sink.put(b"}");
+        }
+    }
+    check_counts(&document.vault)?;
+    write_padded(&V3(document), DOCUMENT_LEN_MAX).ok_or(EncodeError::TooLong { limit: DOCUMENT_LEN_MAX })
+}
+
+/// Writes the plaintext of a btoken, padded with blanks to a multiple of 4096 bytes.
+///
+/// Passmate 2 with purpose `sync_copy`, with all tuples: also those that the original program would
+/// refuse (see [`encode_passmate2`]), and the desktop client's values of several lines as JSON arrays.
+pub fn encode_btoken(vault: &Vault) -> Result<Zeroizing<Vec<u8>>, EncodeError> {
+    encode_version_2(vault, Purpose::SyncCopy)
+}
+
+fn encode_version_2(vault: &Vault, purpose: Purpose) -> Result<Zeroizing<Vec<u8>>, EncodeError> {
+    struct Version2<'a>(&'a Vault, Purpose);
+    impl Write for Version2<'_> {
+        fn write(&self, sink: &mut impl Sink) {
+            sink.put(match self.1 {
+                Purpose::Primary => b"{\"version\":2,\"purpose\":\"primary\",\"records\":".as_slice(),
+                Purpose::SyncCopy => b"{\"version\":2,\"purpose\":\"sync_copy\",\"records\":",
+            });
+            write_records(sink, self.0);
+            sink.put(b"}");
+        }
+    }
+    check_counts(vault)?;
+    write_padded(&Version2(vault, purpose), DOCUMENT_LEN_MAX).ok_or(EncodeError::TooLong { limit: DOCUMENT_LEN_MAX })
+}
+
+fn check_counts(vault: &Vault) -> Result<(), EncodeError> {
+    if vault.records().len() > RECORDS_MAX {
+        return Err(EncodeError::TooMany { what: "records", limit: RECORDS_MAX });
+    }
+    if vault.tuple_count() > TUPLES_MAX {
+        return Err(EncodeError::TooMany { what: "changes", limit: TUPLES_MAX });
+    }
+    Ok(())
+}
+
+/// The members of a document of version 2 or 3, in whatever order they came.
+#[derive(Default)]
+struct Parts {
+    version: Option<Result<Version, CodecError>>,
+    purpose: Option<Purpose>,
+    records: Option<(Vault, Found)>,
+    association: Option<Association>,
+}
+
+impl Parts {
+    fn known_version(&self) -> Result<Version, CodecError> {
+        let missing = || CodecError::MissingKey { place: Place::document().member("version") };
+        self.version.clone().ok_or_else(missing)?
+    }
+}
+
+fn read_parts(reader: &mut Reader<'_>, first_key: Option<Text>) -> Result<Parts, CodecError> {
+    let mut parts = Parts::default();
+    let mut next = first_key;
+    while let Some(key) = next {
+        let place = Place::document().key(&key);
+        if is_key(&key, "version") {
+            set(&mut parts.version, place, |place| read_version(reader, place))?;
+            // Before anything that a newer version may have changed is looked at.
+            parts.known_version()?;
+        } else if is_key(&key, "purpose") {
+            set(&mut parts.purpose, place, |place| read_purpose(reader, place))?;
+        } else if is_key(&key, "records") {
+            set(&mut parts.records, place, |place| read_records(reader, place))?;
+        } else if is_key(&key, "sync") {
+            set(&mut parts.association, place, |place| read_association(reader, place))?;
+        } else if parts.version == Some(Ok(Version::V3)) {
+            return Err(CodecError::Newer { place });
+        } else {
+            return Err(CodecError::UnknownKey { place });
+        }
+        next = next_key(reader, &mut false)?;
+    }
+    Ok(parts)
+}
+
+/// A number equal to 2 or 3 in any form, as Python compares it.
+fn read_version(reader: &mut Reader<'_>, place: &Place) -> Result<Result<Version, CodecError>, CodecError> {
+    let version = reader.integer("a version").map_err(|fault| fault.at(place.clone()))?;
+    Ok(match version.seconds() {
+        Some(2) => Ok(Version::Passmate2),
+        Some(3) => Ok(Version::V3),
+        Some(4..) => Err(CodecError::Newer { place: place.clone() }),
+        _ => Err(CodecError::VersionUnsupported),
+    })
+}
+
+fn read_purpose(reader: &mut Reader<'_>, place: &Place) -> Result<Purpose, CodecError> {
+    const EXPECTED: &str = "a purpose (primary, sync_copy)";
+    let purpose = reader.string(EXPECTED).map_err(|fault| fault.at(place.clone()))?;
+    match purpose.as_bytes() {
+        b"primary" => Ok(Purpose::Primary),
+        b"sync_copy" => Ok(Purpose::SyncCopy),
+        _ => Err(CodecError::WrongShape { place: place.clone(), expected: EXPECTED }),
+    }
+}
+
+fn next_key(reader: &mut Reader<'_>, first: &mut bool) -> Result<Option<Text>, CodecError> {
+    reader.next_key(first).map_err(|fault| fault.at(Place::document()))
+}
+
+fn begin(plaintext: &[u8]) -> Result<Reader<'_>, CodecError> {
+    if plaintext.len() > DOCUMENT_LEN_MAX {
+        return Err(CodecError::TooLong { len: plaintext.len(), limit: DOCUMENT_LEN_MAX });
+    }
+    let text = std::str::from_utf8(plaintext).map_err(|error| CodecError::NotUtf8 { offset: error.valid_up_to() })?;
+    if text.starts_with('\u{feff}') {
+        return Err(CodecError::ByteOrderMark);
+    }
+    let mut reader = Reader::new(text);
+    if reader.peek().is_none() {
+        return Err(CodecError::Empty);
+    }
+    Ok(reader)
+}
+
+fn end(reader: &mut Reader<'_>) -> Result<(), CodecError> {
+    reader.end().map_err(|fault| fault.at(Place::document()))
+}

@@ -1,0 +1,150 @@
+//! The sync association as JSON, inside a vault file of version 3.
+
+use zeroize::Zeroizing;
+
+use super::error::CodecError;
+use super::place::Place;
+use super::reader::Reader;
+use super::writer::{Sink, write_str};
+use crate::association::{Association, Pin, Trust};
+use crate::record::{Stamp, Text};
+use crate::sync_key::SyncKey;
+
+pub(super) fn read_association(reader: &mut Reader<'_>, place: &Place) -> Result<Association, CodecError> {
+    let (mut host, mut port, mut key, mut trust, mut confirmed) = (None, None, None, None, None);
+    read_members(reader, place, |reader, name, at| match name {
+        b"host" => set(&mut host, at, |at| read_string(reader, at)),
+        b"port" => set(&mut port, at, |at| read_port(reader, at)),
+        b"key" => set(&mut key, at, |at| read_key(reader, at)),
+        b"trust" => set(&mut trust, at, |at| read_trust(reader, at)),
+        b"confirmed" => set(&mut confirmed, at, |at| read_bool(reader, at)),
+        _ => Err(CodecError::Newer { place: at }),
+    })?;
+    let missing = |key| CodecError::MissingKey { place: place.clone().member(key) };
+    Ok(Association {
+        host: host.ok_or_else(|| missing("host"))?,
+        port: port.ok_or_else(|| missing("port"))?,
+        key: key.ok_or_else(|| missing("key"))?,
+        trust: trust.ok_or_else(|| missing("trust"))?,
+        confirmed: confirmed.ok_or_else(|| missing("confirmed"))?,
+    })
+}
+
+fn read_trust(reader: &mut Reader<'_>, place: &Place) -> Result<Trust, CodecError> {
+    let (mut by, mut pem, mut current, mut next) = (None, None, None, None);
+    read_members(reader, place, |reader, name, at| match name {
+        b"by" => set(&mut by, at, |at| read_string(reader, at)),
+        b"pem" => set(&mut pem, at, |at| read_string(reader, at)),
+        b"current" => set(&mut current, at, |at| read_pin(reader, at)),
+        b"next" => set(&mut next, at, |at| read_pin(reader, at)),
+        _ => Err(CodecError::Newer { place: at }),
+    })?;
+    let missing = |key| CodecError::MissingKey { place: place.clone().member(key) };
+    let surplus = |key| CodecError::UnknownKey { place: place.clone().member(key) };
+    let by = by.ok_or_else(|| missing("by"))?;
+    match by.as_str() {
+        "system" | "ca" if current.is_some() => Err(surplus("current")),
+        "system" | "ca" if next.is_some() => Err(surplus("next")),
+        "system" | "pin" if pem.is_some() => Err(surplus("pem")),
+        "system" => Ok(Trust::System),
+        "ca" => Ok(Trust::Ca(pem.ok_or_else(|| missing("pem"))?)),
+        "pin" => Ok(Trust::Pins { current: current.ok_or_else(|| missing("current"))?, next }),
+        _ => Err(CodecError::Newer { place: place.clone().member("by") }),
+    }
+}
+
+/// Reads an object; `member` gets each key and its place, and reads the value.
+fn read_members(
+    reader: &mut Reader<'_>,
+    place: &Place,
+    mut member: impl FnMut(&mut Reader<'_>, &[u8], Place) -> Result<(), CodecError>,
+) -> Result<(), CodecError> {
+    reader.begin_object("an object").map_err(|fault| fault.at(place.clone()))?;
+    let mut first = true;
+    while let Some(key) = reader.next_key(&mut first).map_err(|fault| fault.at(place.clone()))? {
+        member(reader, key.as_bytes(), place.clone().key(&key))?;
+    }
+    Ok(())
+}
+
+/// Reads a value into its slot, unless it was there already.
+pub(super) fn set<T>(
+    slot: &mut Option<T>,
+    place: Place,
+    read: impl FnOnce(&Place) -> Result<T, CodecError>,
+) -> Result<(), CodecError> {
+    if slot.is_some() {
+        return Err(CodecError::DuplicateKey { place });
+    }
+    *slot = Some(read(&place)?);
+    Ok(())
+}
+
+fn read_text(reader: &mut Reader<'_>, place: &Place) -> Result<Text, CodecError> {
+    reader.string("a text").map_err(|fault| fault.at(place.clone()))
+}
+
+fn read_string(reader: &mut Reader<'_>, place: &Place) -> Result<String, CodecError> {
+    let text = read_text(reader, place)?;
+    let text = text.as_str().ok_or_else(|| CodecError::WrongShape { place: place.clone(), expected: "a text" })?;
+    Ok(text.to_owned())
+}
+
+fn read_port(reader: &mut Reader<'_>, place: &Place) -> Result<u16, CodecError> {
+    const EXPECTED: &str = "a port (1 to 65535)";
+    let port = reader.integer(EXPECTED).map_err(|fault| fault.at(place.clone()))?;
+    let port = port.seconds().and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0);
+    port.ok_or_else(|| CodecError::WrongShape { place: place.clone(), expected: EXPECTED })
+}
+
+fn read_key(reader: &mut Reader<'_>, place: &Place) -> Result<SyncKey, CodecError> {
+    let text = read_text(reader, place)?;
+    let key = text.as_str().and_then(|text| SyncKey::parse(text).ok());
+    key.ok_or_else(|| CodecError::WrongShape { place: place.clone(), expected: "a sync key" })
+}
+
+fn read_pin(reader: &mut Reader<'_>, place: &Place) -> Result<Pin, CodecError> {
+    let text = read_text(reader, place)?;
+    let pin = text.as_str().and_then(|text| text.parse().ok());
+    pin.ok_or_else(|| CodecError::WrongShape { place: place.clone(), expected: "a pin" })
+}
+
+fn read_bool(reader: &mut Reader<'_>, place: &Place) -> Result<bool, CodecError> {
+    if reader.literal("true") {
+        return Ok(true);
+    }
+    if reader.literal("false") {
+        return Ok(false);
+    }
+    Err(reader.unexpected("true or false").at(place.clone()))
+}
+
+pub(super) fn write_association(sink: &mut impl Sink, association: &Association) {
+    let Association { host, port, key, trust, confirmed } = association;
+    sink.put(b"{\"host\":");
+    write_str(sink, host);
+    sink.put(b",\"port\":");
+    sink.put(Stamp::from_seconds(i64::from(*port)).to_string().as_bytes());
+    sink.put(b",\"key\":");
+    let key: Zeroizing<String> = key.to_text();
+    write_str(sink, &key);
+    sink.put(b",\"trust\":{\"by\":");
+    match trust {
+        Trust::System => sink.put(b"\"system\""),
+        Trust::Ca(pem) => {
+            sink.put(b"\"ca\",\"pem\":");
+            write_str(sink, pem);
+        }
+        Trust::Pins { current, next } => {
+            sink.put(b"\"pin\",\"current\":");
+            write_str(sink, &current.to_string());
+            if let Some(next) = next {
+                sink.put(b",\"next\":");
+                write_str(sink, &next.to_string());
+            }
+        }
+    }
+    sink.put(b"},\"confirmed\":");
+    sink.put(if *confirmed { b"true" } else { b"false" });
+    sink.put(b"}");
+}

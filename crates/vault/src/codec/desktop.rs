@@ -1,0 +1,76 @@
+//! The desktop client's btoken: `{"ID": [["PATH", 1700000000, "a/b"], ["_user", 1700000001, "x"], …], …}`.
+//!
+//! A name that begins with `_` is a field of the person's, `PATH` the record's path; other names are the
+//! desktop client's own and kept as meta fields `desktop.NAME`. After the time stand the lines of the
+//! value: none for a field that was unset. An empty store is `{}`, after a sync `null`; `[]` is read too.
+
+use super::error::CodecError;
+use super::place::Place;
+use super::reader::{Fault, Reader};
+use super::records::Collector;
+use crate::record::{Domain, FieldKey, RecordId, Text, Tuple, Value, Vault};
+
+/// What stands before the name of a field that only the desktop client knows.
+pub(super) const META_PREFIX: &str = "desktop.";
+
+const TUPLE_SHAPE: &str = "a change of a name, a time and lines of text";
+
+/// Reads the rest of the object after its first key, if there is one, up to its closing bracket.
+pub(super) fn read_records(reader: &mut Reader<'_>, first_key: Option<Text>) -> Result<Vault, CodecError> {
+    let mut collector = Collector::default();
+    let mut next = first_key;
+    while let Some(id) = next {
+        let tuples = read_record(reader, &|| Place::document().key(&id), &mut collector)?;
+        collector.push(RecordId::from(id), tuples)?;
+        next = reader.next_key(&mut false).map_err(|fault| fault.at(Place::document()))?;
+    }
+    collector.into_vault(&Place::document())
+}
+
+fn read_record(
+    reader: &mut Reader<'_>,
+    record: &impl Fn() -> Place,
+    collector: &mut Collector,
+) -> Result<Vec<Tuple>, CodecError> {
+    let mut tuples = Vec::new();
+    reader.begin_array("a list of changes").map_err(|fault| fault.at(record()))?;
+    let mut first = true;
+    loop {
+        let place = || record().index(tuples.len());
+        if !reader.next_item(&mut first).map_err(|fault| fault.at(place()))? {
+            return Ok(tuples);
+        }
+        let tuple = read_tuple(reader).map_err(|fault| fault.at(place()))?;
+        collector.count_tuple()?;
+        tuples.push(tuple);
+    }
+}
+
+fn read_tuple(reader: &mut Reader<'_>) -> Result<Tuple, Fault> {
+    reader.begin_array(TUPLE_SHAPE)?;
+    let mut first = true;
+    if !reader.next_item(&mut first)? {
+        return Err(Fault::Expected(TUPLE_SHAPE));
+    }
+    let key = field_key(&reader.string(TUPLE_SHAPE)?);
+    if !reader.next_item(&mut first)? {
+        return Err(Fault::Expected(TUPLE_SHAPE));
+    }
+    let stamp = reader.integer(TUPLE_SHAPE)?;
+    let mut lines = Vec::new();
+    while reader.next_item(&mut first)? {
+        lines.push(reader.string(TUPLE_SHAPE)?);
+    }
+    Ok(Tuple { key, stamp, value: Value::from_lines(lines) })
+}
+
+fn field_key(name: &Text) -> FieldKey {
+    match name.as_bytes() {
+        b"PATH" => FieldKey::path(),
+        [b'_', user @ ..] => FieldKey::user(Text::from_wtf8(user.into())),
+        other => {
+            let name = Text::from_wtf8([META_PREFIX.as_bytes(), other].concat().into_boxed_slice());
+            FieldKey { domain: Domain::Meta, name }
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! A strict JSON reader that pulls one token after the other out of a text.
+//!
+//! It is our own because a vault needs what general readers do not give together: lone surrogates and
+//! integers of any size survive, nothing is copied into a buffer that is not wiped, control characters
+//! in strings are refused as Python refuses them, and a number that Python takes for an integer
+//! (`10.0`) is one. It never recurses and never looks at a byte more than three times.
+
+use zeroize::Zeroizing;
+
+use crate::record::{STAMP_DIGITS_MAX, Stamp, Text};
+
+/// What is wrong at a place in the text.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Fault {
+    /// No JSON at this byte.
+    Syntax { offset: usize },
+    /// JSON, but not what belongs here.
+    Expected(&'static str),
+    /// A number that is no integer, or one of too many digits.
+    NotInteger,
+}
+
+/// Reads a text from its start to its end.
+pub(super) struct Reader<'a> {
+    bytes: &'a [u8],
+    position: usize,
+    // Where strings with escapes are decoded; it never grows in place, so no copy stays behind.
+    scratch: Zeroizing<Vec<u8>>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        Self { bytes: text.as_bytes(), position: 0, scratch: Zeroizing::default() }
+    }
+
+    /// The next byte that is not blank; it is not consumed.
+    pub(super) fn peek(&mut self) -> Option<u8> {
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.bytes.get(self.position) {
+            self.position += 1;
+        }
+        self.bytes.get(self.position).copied()
+    }
+
+    /// Consumes `{`.
+    pub(super) fn begin_object(&mut self, expected: &'static str) -> Result<(), Fault> {
+        self.begin(b'{', expected)
+    }
+
+    /// Consumes `[`.
+    pub(super) fn begin_array(&mut self, expected: &'static str) -> Result<(), Fault> {
+        self.begin(b'[', expected)
+    }
+
+    /// Consumes up to a member's value and gives its key, or consumes `}` and gives `None`.
+    /// `first` is true before the first member and is set to false.
+    pub(super) fn next_key(&mut self, first: &mut bool) -> Result<Option<Text>, Fault> {
+        if !self.next(b'}', first)? {
+            return Ok(None);
+        }
+        if self.peek() != Some(b'"') {
+            return Err(self.syntax());
+        }
+        let key = self.string("a key")?;
+        if !self.consume(b':') {
+            return Err(self.syntax());
+        }
+        Ok(Some(key))
+    }
+
+    /// Consumes up to an array's next item and gives true, or consumes `]` and gives false.
+    /// `first` is true before the first item and is set to false.
+    pub(super) fn next_item(&mut self, first: &mut bool) -> Result<bool, Fault> {
+        self.next(b']', first)
+    }
+
+    /// Reads a string.
+    pub(super) fn string(&mut self, expected: &'static str) -> Result<Text, Fault> {
+        if !self.consume(b'"') {
+            return Err(self.unexpected(expected));
+        }
+        let start = self.position;
+        let mut escaped = false;
+        loop {
+            let rest = self.bytes.get(self.position..).unwrap_or_default();
+            let plain = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
+            self.position += plain.unwrap_or(rest.len());
+            match self.bytes.get(self.position) {
+                Some(b'"') => break,
+                // The escaped character may be a quote; what it is, is looked at when it is decoded.
+                Some(b'\\') => {
+                    escaped = true;
+                    self.position += 2;
+                }
+                _ => return Err(self.syntax()),
+            }
+        }
+        let raw = self.bytes.get(start..self.position).ok_or(Fault::Syntax { offset: start })?;
+        self.position += 1;
+        if escaped { self.unescape(raw, start) } else { Ok(Text::from_wtf8(raw.into())) }
+    }
+
+    /// Reads a number that Python takes for an integer: digits, or a float without a fraction.
+    pub(super) fn integer(&mut self, expected: &'static str) -> Result<Stamp, Fault> {
+        if !matches!(self.peek(), Some(b'-' | b'0'..=b'9')) {
+            return Err(self.unexpected(expected));
+        }
+        let start = self.position;
+        self.skip(b'-');
+        if !self.skip(b'0') {
+            self.digits()?;
+        }
+        let mut is_float = false;
+        if self.skip(b'.') {
+            is_float = true;
+            self.digits()?;
+        }
+        if self.skip(b'e') || self.skip(b'E') {
+            is_float = true;
+            let _sign = self.skip(b'+') || self.skip(b'-');
+            self.digits()?;
+        }
+        let number = self.bytes.get(start..self.position).and_then(|number| std::str::from_utf8(number).ok());
+        let number = number.ok_or(Fault::Syntax { offset: start })?;
+        let stamp = if is_float { integral_float(number) } else { Stamp::parse(number) };
+        stamp.ok_or(Fault::NotInteger)
+    }
+
+    /// Consumes a literal such as `null`; false, and nothing consumed, if something else is there.
+    pub(super) fn literal(&mut self, literal: &'static str) -> bool {
+        self.peek();
+        let found = self.bytes.get(self.position..).is_some_and(|rest| rest.starts_with(literal.as_bytes()));
+        if found {
+            self.position += literal.len();
+        }
+        found
+    }
+
+    /// Checks that only blanks follow.
+    pub(super) fn end(&mut self) -> Result<(), Fault> {
+        match self.peek() {
+            None => Ok(()),
+            Some(_) => Err(self.syntax()),
+        }
+    }
+
+    /// The fault of a value that is not what belongs here: JSON of another kind, or no JSON.
+    pub(super) fn unexpected(&mut self, expected: &'static str) -> Fault {
+        match self.peek() {
+            Some(b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n' | b'N' | b'I') => {
+                Fault::Expected(expected)
+            }
+            _ => self.syntax(),
+        }
+    }
+
+    fn begin(&mut self, bracket: u8, expected: &'static str) -> Result<(), Fault> {
+        if self.consume(bracket) { Ok(()) } else { Err(self.unexpected(expected)) }
+    }
+
+    fn next(&mut self, closing: u8, first: &mut bool) -> Result<bool, Fault> {
+        let is_first = std::mem::replace(first, false);
+        if self.consume(closing) {
+            return Ok(false);
+        }
+        if is_first || self.consume(b',') { Ok(true) } else { Err(self.syntax()) }
+    }
+
+    fn consume(&mut self, byte: u8) -> bool {
+        self.peek();
+        self.skip(byte)
+    }
+
+    fn skip(&mut self, byte: u8) -> bool {
+        let found = self.bytes.get(self.position) == Some(&byte);
+        self.position += usize::from(found);
+        found
+    }
+
+    fn digits(&mut self) -> Result<(), Fault> {
+        let start = self.position;
+        while self.bytes.get(self.position).is_some_and(u8::is_ascii_digit) {
+            self.position += 1;
+        }
+        if self.position > start { Ok(()) } else { Err(self.syntax()) }
+    }
+
+    fn syntax(&self) -> Fault {
+        Fault::Syntax { offset: self.position }
+    }
+
+    fn unescape(&mut self, raw: &[u8], start: usize) -> Result<Text, Fault> {
+        if self.scratch.capacity() < raw.len() {
+            self.scratch = Zeroizing::new(Vec::with_capacity(raw.len()));
+        }
+        self.scratch.clear();
+        let mut rest = raw;
+        while let Some((&byte, after)) = rest.split_first() {
+            if byte != b'\\' {
+                let plain = rest.iter().position(|byte| *byte == b'\\').unwrap_or(rest.len());
+                let (plain, after) = rest.split_at(plain);
+                self.scratch.extend_from_slice(plain);
+                rest = after;
+                continue;
+            }
+            let (character, after) =
+                unescape_one(after).ok_or(Fault::Syntax { offset: start + (raw.len() - rest.len()) })?;
+            push_wtf8(&mut self.scratch, character);
+            rest = after;
+        }
+        Ok(Text::from_wtf8(self.scratch.as_slice().into()))
+    }
+}
+
+/// Decodes what follows a backslash: a code point, which may be a lone surrogate, and the rest.
+fn unescape_one(escape: &[u8]) -> Option<(u32, &[u8])> {
+    let (letter, rest) = escape.split_first()?;
+    let character = match letter {
+        b'"' | b'\\' | b'/' => *letter,
+        b'b' => 0x08,
+        b'f' => 0x0C,
+        b'n' => b'\n',
+        b'r' => b'\r',
+        b't' => b'\t',
+        b'u' => {
+            let (first, rest) = hex4(rest)?;
+            if (0xD800..0xDC00).contains(&first)
+                && let Some((second, rest)) = rest.strip_prefix(b"\\u").and_then(hex4)
+                && (0xDC00..0xE000).contains(&second)
+            {
+                return Some((0x1_0000 + ((first - 0xD800) << 10) + (second - 0xDC00), rest));
+            }
+            return Some((first, rest));
+        }
+        _ => return None,
+    };
+    Some((u32::from(character), rest))
+}
+
+fn hex4(text: &[u8]) -> Option<(u32, &[u8])> {
+    let (digits, rest) = text.split_at_checked(4)?;
+    let mut number = 0;
+    for digit in digits {
+        number = number * 16 + char::from(*digit).to_digit(16)?;
+    }
+    Some((number, rest))
+}
+
+/// Appends a code point below U+110000; a surrogate takes three bytes as its neighbours do.
+fn push_wtf8(bytes: &mut Vec<u8>, character: u32) {
+    match char::from_u32(character) {
+        Some(character) => bytes.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
+        None => {
+            let low_six = |shift: u32| 0x80 | (character >> shift & 0x3F);
+            let parts = [0xE0 | (character >> 12 & 0x0F), low_six(6), low_six(0)];
+            bytes.extend(parts.iter().flat_map(|part| u8::try_from(*part)));
+        }
+    }
+}
+
+/// The exact integer that a float without a fraction is, as Python reads it; `None` for others.
+fn integral_float(number: &str) -> Option<Stamp> {
+    let float: f64 = number.parse().ok()?;
+    if !float.is_finite() || float.fract() != 0.0 {
+        return None;
+    }
+    // All digits of a float are written out: 309 at most.
+    const { assert!(STAMP_DIGITS_MAX > 309) }
+    Stamp::parse(&format!("{float:.0}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_string(json: &str, expected: Option<&[u8]>) {
+        let mut reader = Reader::new(json);
+        let read = reader.string("a text").and_then(|text| reader.end().map(|()| text));
+        assert_eq!(read.ok().as_ref().map(Text::as_bytes), expected, "{json}");
+    }
+
+    #[track_caller]
+    fn check_integer(json: &str, expected: Option<&str>) {
+        let mut reader = Reader::new(json);
+        let read = reader.integer("an integer").and_then(|stamp| reader.end().map(|()| stamp.to_string()));
+        assert_eq!(read.ok().as_deref(), expected, "{json}");
+    }
+
+    #[test]
+    fn strings_are_read_as_python_reads_them() {
+        check_string(r#""""#, Some(b""));
+        check_string(r#"" a " "#, Some(b" a "));
+        check_string(r#""\"\\\/\b\f\n\r\t\u0041\u00fC""#, Some("\"\\/\u{8}\u{c}\n\r\tAü".as_bytes()));
+        check_string("\"münze\u{7f}\u{2028}🔑\"", Some("münze\u{7f}\u{2028}🔑".as_bytes()));
+        check_string(r#""\u0000""#, Some(b"\0"));
+        for broken in ["", "\"", "\"a", "\"\\", "\"\\\"", "\"\\x\"", "\"\\u12\"", "\"\\u12g4\"", "\"\\u+123\"", "'a'"] {
+            check_string(broken, None);
+        }
+        for control in ["\"\n\"", "\"\t\"", "\"\0\"", "\"\u{1f}\""] {
+            check_string(control, None);
+        }
+    }
+
+    #[test]
+    fn surrogates_are_joined_where_they_are_a_pair_and_kept_where_they_are_alone() {
+        check_string(r#""\ud83d\uDD11""#, Some("🔑".as_bytes()));
+        check_string(r#""\ud800""#, Some(b"\xED\xA0\x80"));
+        check_string(r#""\udfff\ud800x""#, Some(b"\xED\xBF\xBF\xED\xA0\x80x"));
+        check_string(r#""\ud83d\ud83d\udd11""#, Some(b"\xED\xA0\xBD\xF0\x9F\x94\x91"));
+        check_string(r#""\ud83d\n""#, Some(b"\xED\xA0\xBD\n"));
+        check_string(r#""\ud83d\u12""#, None);
+    }
+
+    #[test]
+    fn numbers_without_a_fraction_are_integers_of_all_their_digits() {
+        for (json, expected) in [
+            ("0", "0"),
+            ("-0", "0"),
+            ("-17 ", "-17"),
+            ("10.0", "10"),
+            ("-0.0", "0"),
+            ("1e3", "1000"),
+            ("1.5E+1", "15"),
+            ("2500e-2", "25"),
+            ("1e23", "99999999999999991611392"),
+            ("9007199254740993", "9007199254740993"),
+            ("9007199254740993.0", "9007199254740992"),
+            ("1180591620717411303424", "1180591620717411303424"),
+        ] {
+            check_integer(json, Some(expected));
+        }
+        for json in
+            ["10.5", "1e-1", "1e400", "-1e400", "NaN", "Infinity", "01", "+1", "1.", ".5", "1e", "-", "true", ""]
+        {
+            check_integer(json, None);
+        }
+        check_integer(&"9".repeat(STAMP_DIGITS_MAX + 1), None);
+    }
+
+    #[test]
+    fn a_value_of_another_kind_is_told_from_what_is_no_json() {
+        for (json, fault) in [
+            ("{", Fault::Expected("a text")),
+            (" null", Fault::Expected("a text")),
+            ("NaN", Fault::Expected("a text")),
+            ("  ?", Fault::Syntax { offset: 2 }),
+            ("", Fault::Syntax { offset: 0 }),
+        ] {
+            assert_eq!(Reader::new(json).string("a text").err(), Some(fault), "{json}");
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Records as JSON: `{"ID": [["user", "name", "value", 1700000000], …], …}`, as Passmate 2 has them.
+
+use super::error::CodecError;
+use super::place::Place;
+use super::reader::{Fault, Reader};
+use super::writer::{Sink, write_text, write_value};
+use super::{RECORDS_MAX, TUPLES_MAX};
+use crate::record::{Domain, FieldKey, Record, RecordId, Stamp, Text, Tuple, Value, Vault};
+
+/// What a read found besides the records.
+#[derive(Default)]
+pub(super) struct Found {
+    /// Where a value was a list first; Passmate 2 files have none.
+    pub(super) list: Option<Place>,
+}
+
+/// Reads the object of records; a record without tuples is dropped, as there is nothing in it.
+pub(super) fn read_records(reader: &mut Reader<'_>, place: &Place) -> Result<(Vault, Found), CodecError> {
+    let mut found = Found::default();
+    let mut collector = Collector::default();
+    let in_place = |fault: Fault| fault.at(place.clone());
+    reader.begin_object("an object of records").map_err(in_place)?;
+    let mut first = true;
+    while let Some(id) = reader.next_key(&mut first).map_err(in_place)? {
+        let tuples = read_tuples(reader, &|| place.clone().key(&id), &mut collector, &mut found)?;
+        collector.push(RecordId::from(id), tuples)?;
+    }
+    Ok((collector.into_vault(place)?, found))
+}
+
+fn read_tuples(
+    reader: &mut Reader<'_>,
+    record: &impl Fn() -> Place,
+    collector: &mut Collector,
+    found: &mut Found,
+) -> Result<Vec<Tuple>, CodecError> {
+    let mut tuples = Vec::new();
+    reader.begin_array("a list of changes").map_err(|fault| fault.at(record()))?;
+    let mut first = true;
+    loop {
+        let place = || record().index(tuples.len());
+        if !reader.next_item(&mut first).map_err(|fault| fault.at(place()))? {
+            return Ok(tuples);
+        }
+        let (tuple, is_list) = read_tuple(reader, &place)?;
+        if is_list && found.list.is_none() {
+            found.list = Some(place().index(2));
+        }
+        collector.count_tuple()?;
+        tuples.push(tuple);
+    }
+}
+
+const TUPLE_SHAPE: &str = "a change of four parts: domain, name, value, time";
+
+fn read_tuple(reader: &mut Reader<'_>, place: &impl Fn() -> Place) -> Result<(Tuple, bool), CodecError> {
+    reader.begin_array(TUPLE_SHAPE).map_err(|fault| fault.at(place()))?;
+    let mut first = true;
+    let mut part = |reader: &mut Reader<'_>| match reader.next_item(&mut first) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(CodecError::WrongShape { place: place(), expected: TUPLE_SHAPE }),
+        Err(fault) => Err(fault.at(place())),
+    };
+    part(reader)?;
+    let domain = reader.string(DOMAIN).map_err(|fault| fault.at(place().index(0)))?;
+    let domain = match domain.as_bytes() {
+        b"user" => Domain::User,
+        b"meta" => Domain::Meta,
+        _ => {
+            return Err(CodecError::WrongShape { place: place().index(0), expected: DOMAIN });
+        }
+    };
+    part(reader)?;
+    let name = reader.string("a field's name").map_err(|fault| fault.at(place().index(1)))?;
+    part(reader)?;
+    let value = read_value(reader).map_err(|fault| fault.at(place().index(2)))?;
+    part(reader)?;
+    let stamp = reader.integer("an integer").map_err(|fault| fault.at(place().index(3)))?;
+    if reader.next_item(&mut first).map_err(|fault| fault.at(place()))? {
+        return Err(CodecError::WrongShape { place: place(), expected: TUPLE_SHAPE });
+    }
+    let is_list = matches!(value, Value::List(_));
+    Ok((Tuple { key: FieldKey { domain, name }, stamp, value }, is_list))
+}
+
+const DOMAIN: &str = "a domain (user, meta)";
+
+fn read_value(reader: &mut Reader<'_>) -> Result<Value, Fault> {
+    const EXPECTED: &str = "a text or null";
+    if reader.literal("null") {
+        return Ok(Value::Absent);
+    }
+    if reader.peek() != Some(b'[') {
+        return reader.string(EXPECTED).map(Value::Text);
+    }
+    reader.begin_array(EXPECTED)?;
+    let (mut lines, mut first) = (Vec::new(), true);
+    while reader.next_item(&mut first)? {
+        lines.push(reader.string("a text")?);
+    }
+    // A shorter list has another form: one document for one vault.
+    if lines.len() < 2 { Err(Fault::Expected("a list of two lines or more")) } else { Ok(Value::List(lines)) }
+}
+
+/// Collects records in any order, within the limits.
+#[derive(Default)]
+pub(super) struct Collector {
+    records: Vec<(RecordId, Record)>,
+    tuples: usize,
+}
+
+impl Collector {
+    pub(super) fn count_tuple(&mut self) -> Result<(), CodecError> {
+        self.tuples += 1;
+        if self.tuples > TUPLES_MAX {
+            return Err(CodecError::TooMany { what: "changes", limit: TUPLES_MAX });
+        }
+        Ok(())
+    }
+
+    pub(super) fn push(&mut self, id: RecordId, tuples: Vec<Tuple>) -> Result<(), CodecError> {
+        if self.records.len() >= RECORDS_MAX {
+            return Err(CodecError::TooMany { what: "records", limit: RECORDS_MAX });
+        }
+        self.records.push((id, Record::from_tuples(tuples)));
+        Ok(())
+    }
+
+    pub(super) fn into_vault(mut self, place: &Place) -> Result<Vault, CodecError> {
+        self.records.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let twice = self.records.windows(2).find_map(|pair| match pair {
+            [(a, _), (b, _)] if a == b => Some(b),
+            _ => None,
+        });
+        if let Some(id) = twice {
+            return Err(CodecError::DuplicateKey { place: place.clone().key(id.as_text()) });
+        }
+        let records = self.records.into_iter().filter(|(_, record)| !record.tuples.is_empty());
+        Ok(Vault { records: records.collect() })
+    }
+}
+
+/// Writes the object of records: records by id, tuples in their order, so equal vaults give equal bytes.
+pub(super) fn write_records(sink: &mut impl Sink, vault: &Vault) {
+    sink.put(b"{");
+    for (index, (id, record)) in vault.records().enumerate() {
+        sink.put(if index == 0 { b"" } else { b"," });
+        write_text(sink, id.as_text());
+        sink.put(b":[");
+        for (index, tuple) in record.tuples().iter().enumerate() {
+            sink.put(if index == 0 { b"[" } else { b",[" });
+            sink.put(match tuple.key.domain {
+                Domain::User => b"\"user\",",
+                Domain::Meta => b"\"meta\",",
+            });
+            write_text(sink, &tuple.key.name);
+            sink.put(b",");
+            write_value(sink, &tuple.value);
+            sink.put(b",");
+            write_stamp(sink, &tuple.stamp);
+            sink.put(b"]");
+        }
+        sink.put(b"]");
+    }
+    sink.put(b"}");
+}
+
+fn write_stamp(sink: &mut impl Sink, stamp: &Stamp) {
+    sink.put(stamp.to_string().as_bytes());
+}
+
+/// The text of a key, for comparison with the keys that a format names.
+pub(super) fn is_key(key: &Text, name: &str) -> bool {
+    *key == *name
+}
