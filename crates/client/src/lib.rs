@@ -1,2 +1,6 @@
 //! The Passmate client: an encrypted vault on this device, kept in step with others.
 #![forbid(unsafe_code)]
+
+pub mod net;
+pub mod sync;
+pub mod trust;

@@ -1,0 +1,103 @@
+//! The transport to a server: a blocking TCP stream, TLS, and deadlines over all of it.
+//!
+//! Memory is bounded by the limits of the protocol machine: a server that sends without end is cut off
+//! by the deadline of the whole exchange, and what it sends too much is not kept.
+
+mod address;
+mod connect;
+mod stream;
+
+use std::time::{Duration, Instant};
+
+use passmate_proto::{ClientAction, ClientConfig};
+use passmate_vault::Association;
+
+pub use address::{Address, AddressError};
+pub use connect::ConnectError;
+
+use crate::sync::{Exchanged, Listener, Transport, drive};
+use crate::trust::{CaError, Sighting, TlsTrust};
+
+/// How long a client waits.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadlines {
+    /// For a connection to one address of a server.
+    pub connect: Duration,
+    /// For the next byte.
+    pub silence: Duration,
+    /// For one exchange in all, the connection included.
+    pub total: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(10), silence: Duration::from_secs(30), total: Duration::from_secs(120) }
+    }
+}
+
+/// Why the server of an association cannot be reached at all.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UnusableAssociation {
+    /// Its host or port is none.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// Its CA file is none.
+    #[error(transparent)]
+    Ca(#[from] CaError),
+}
+
+/// A server over the network.
+#[derive(Debug)]
+pub struct Server {
+    address: Address,
+    trust: TlsTrust,
+    deadlines: Deadlines,
+    limits: ClientConfig,
+}
+
+impl Server {
+    /// A server that is reached at `address` and trusted by `trust`. Nothing is sent yet.
+    #[must_use]
+    pub fn new(address: Address, trust: TlsTrust) -> Self {
+        Self { address, trust, deadlines: Deadlines::default(), limits: ClientConfig::default() }
+    }
+
+    /// The server that a vault is tied to.
+    ///
+    /// # Errors
+    /// The association holds a host or a CA file that cannot be used: an older or newer program accepted it.
+    pub fn of(association: &Association) -> Result<Self, UnusableAssociation> {
+        let address = Address::new(&association.host, association.port)?;
+        Ok(Self::new(address, TlsTrust::new(&association.trust)?))
+    }
+
+    /// The same server with other deadlines.
+    #[must_use]
+    pub fn with_deadlines(self, deadlines: Deadlines) -> Self {
+        Self { deadlines, ..self }
+    }
+
+    /// What the server showed in the last handshake.
+    #[must_use]
+    pub fn sighting(&self) -> Sighting {
+        self.trust.sighting()
+    }
+}
+
+impl Transport for Server {
+    fn exchange(&mut self, action: ClientAction, listener: &mut dyn Listener) -> Result<Exchanged, ConnectError> {
+        let deadline = Instant::now() + self.deadlines.total;
+        let tcp = connect::connect(&self.address, &self.deadlines, deadline)?;
+        let config = self.trust.begin();
+        let stream = stream::TlsStream::handshake(tcp, config, &self.address, &self.deadlines, deadline);
+        let mut stream = stream.map_err(|error| match self.trust.sighting().problem {
+            Some(problem) => ConnectError::NotTrusted(Box::new(problem)),
+            None => error,
+        })?;
+        let (outcome, end) = drive(self.limits, action, &mut stream, listener);
+        Ok(Exchanged { outcome, end, shown: self.trust.sighting().shown })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,103 @@
+//! Names to addresses to a connection, each step with its deadline.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{Address, Deadlines};
+use crate::sync::StreamEnd;
+use crate::trust::TrustProblem;
+
+/// How many addresses of one name are tried.
+const ADDRESSES_MAX: usize = 16;
+
+/// Why no connection to a server came about.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// The host's name has no address, or nobody answered what it is.
+    #[error("the name {host} cannot be resolved: {detail}")]
+    Unresolved {
+        /// The host as it was given.
+        host: String,
+        /// What the system says.
+        detail: String,
+    },
+    /// No address of the host takes connections.
+    #[error("{address} cannot be reached: {detail}")]
+    Unreachable {
+        /// Host and port.
+        address: String,
+        /// What the system says about the last address that was tried.
+        detail: String,
+    },
+    /// The stream ended during the TLS handshake.
+    #[error("the TLS handshake failed: {0}")]
+    Handshake(StreamEnd),
+    /// What answers does not speak TLS.
+    #[error("what answers does not speak TLS")]
+    NotTls,
+    /// Server and client have no version or cipher of TLS in common.
+    #[error("the server and this program have no way of TLS in common: {0}")]
+    Incompatible(String),
+    /// The server's certificate is not trusted.
+    #[error("the server's certificate is not trusted")]
+    NotTrusted(Box<TrustProblem>),
+}
+
+/// A connection to the first address that takes one.
+pub(super) fn connect(address: &Address, deadlines: &Deadlines, deadline: Instant) -> Result<TcpStream, ConnectError> {
+    let mut last = None;
+    for socket_address in resolve(address, deadlines.connect)?.into_iter().take(ADDRESSES_MAX) {
+        let left = deadline.saturating_duration_since(Instant::now()).min(deadlines.connect);
+        if left.is_zero() {
+            break;
+        }
+        match TcpStream::connect_timeout(&socket_address, left) {
+            Ok(stream) => {
+                // Steps are small and each waits for the other side.
+                if stream.set_nodelay(true).is_ok() {
+                    return Ok(stream);
+                }
+            }
+            Err(error) => last = Some(error),
+        }
+    }
+    let detail = last.map_or_else(|| "no address answered in time".to_owned(), |error| describe(&error));
+    Err(ConnectError::Unreachable { address: address.to_string(), detail })
+}
+
+/// The system's resolver knows no deadline, so it gets a thread of its own that may be left behind.
+fn resolve(address: &Address, patience: Duration) -> Result<Vec<SocketAddr>, ConnectError> {
+    let unresolved = |detail: String| ConnectError::Unresolved { host: address.host().to_owned(), detail };
+    let (sender, receiver) = mpsc::channel();
+    let (host, port) = (address.host().to_owned(), address.port());
+    let resolver = thread::Builder::new().name("resolver".to_owned());
+    let started = resolver.spawn(move || {
+        let resolved = (host.as_str(), port).to_socket_addrs();
+        // Nobody may be waiting any more.
+        let _ = sender.send(resolved.map(|addresses| addresses.take(ADDRESSES_MAX).collect()));
+    });
+    started.map_err(|error| unresolved(error.to_string()))?;
+    let addresses: Vec<_> = match receiver.recv_timeout(patience) {
+        Ok(Ok(addresses)) => addresses,
+        Ok(Err(error)) => return Err(unresolved(describe(&error))),
+        Err(_) => return Err(unresolved(format!("no answer within {} seconds", patience.as_secs()))),
+    };
+    if addresses.is_empty() { Err(unresolved("it has no address".to_owned())) } else { Ok(addresses) }
+}
+
+/// An error of the system in few words.
+pub(super) fn describe(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => "no answer in time".to_owned(),
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "no route to it".to_owned(),
+        _ => {
+            let text = error.to_string();
+            let text = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
+            text.split(" (os error").next().unwrap_or(text).to_owned()
+        }
+    }
+}
