@@ -59,6 +59,22 @@ impl Reason {
         matches!(self, Self::LeftAfterFetch | Self::LeftBeforeAction)
     }
 
+    /// One word for logs and metrics; it stays as it is.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::WrongHello => "wrong_hello",
+            Self::UnknownAction(_) => "unknown_action",
+            Self::BtokenTooLong { .. } => "btoken_too_long",
+            Self::WrongFinalNumber => "wrong_final_number",
+            Self::Refused => "refused",
+            Self::LeftAfterFetch => "left_after_fetch",
+            Self::LeftBeforeAction => "left_before_action",
+            Self::EndedWithin(_) => "ended_within_action",
+            Self::EndedBeforeFinalNumber => "ended_before_final_number",
+        }
+    }
+
     /// Who has to act.
     #[must_use]
     pub const fn whose_fault(self) -> Fault {
