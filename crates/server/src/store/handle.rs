@@ -1,0 +1,393 @@
+//! The adapter between connections, which wait, and an engine, which blocks.
+//!
+//! One thread owns the engine. It takes every change that is waiting into one transaction, so that
+//! a hundred devices share one flush of the disk. Who waits is told after the commit, never before.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use passmate_proto::AccountNumber;
+use tokio::sync::{Semaphore, oneshot};
+
+use super::{AuthHash, BtokenHash, Change, Committed, Engine, EngineError, Head, Outcome, Reader, Sqlite};
+use super::{StoreError, Stored};
+
+/// The most changes in one transaction, and the most bytes of btokens in it: a bound on how long the first waits.
+const BATCH_MAX: usize = 512;
+const BATCH_BYTES_MAX: usize = 64 << 20;
+/// Reads that run at the same time; more would only wait for the same disk.
+const READERS: usize = 4;
+/// Between two tries while another process holds the database.
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
+
+/// A store that any number of connections use at the same time; clones are the same store.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    jobs: Mutex<Option<mpsc::Sender<Job>>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    readers: Mutex<Vec<Box<dyn Reader>>>,
+    readers_free: Semaphore,
+}
+
+/// A change, and who waits for its outcome.
+struct Job {
+    change: Change,
+    answer: oneshot::Sender<Result<Outcome, StoreError>>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Store")
+    }
+}
+
+impl Store {
+    /// Opens the embedded store, or makes it.
+    ///
+    /// `on_fatal` is called on the store's own thread when a commit failed in a way after which nobody
+    /// can say what the disk holds. The process should end then; nothing is confirmed any more.
+    ///
+    /// # Errors
+    /// What keeps it from being used; see [`StoreError`].
+    pub fn open_sqlite(
+        path: &Path,
+        on_fatal: impl Fn(&StoreError) + Send + Sync + 'static,
+    ) -> Result<Self, StoreError> {
+        Self::start(Sqlite::open(path)?, on_fatal)
+    }
+
+    /// Puts an engine on a thread of its own.
+    ///
+    /// # Errors
+    /// The engine has no readers to give, or the system has no thread.
+    pub fn start<E: Engine>(
+        engine: E,
+        on_fatal: impl Fn(&StoreError) + Send + Sync + 'static,
+    ) -> Result<Self, StoreError> {
+        let mut readers: Vec<Box<dyn Reader>> = Vec::new();
+        for _ in 0..READERS {
+            readers.push(Box::new(engine.reader()?));
+        }
+        let (jobs, waiting) = mpsc::channel();
+        let writer = std::thread::Builder::new()
+            .name("store".to_owned())
+            .spawn(move || Writer { engine, on_fatal, is_failed: false }.run(&waiting))
+            .map_err(|error| EngineError::Failed(error.to_string()))?;
+        Ok(Self(Arc::new(Inner {
+            jobs: Mutex::new(Some(jobs)),
+            writer: Mutex::new(Some(writer)),
+            readers: Mutex::new(readers),
+            readers_free: Semaphore::new(READERS),
+        })))
+    }
+
+    /// Makes an account. The answer is the receipt, or why there is none.
+    pub(crate) async fn create(
+        &self,
+        account: AccountNumber,
+        auth: AuthHash,
+        btoken: Vec<u8>,
+        accounts_max: u64,
+        at: i64,
+    ) -> Result<Result<Committed, Outcome>, StoreError> {
+        self.change(Change::Create { account, auth, btoken, accounts_max, at }).await
+    }
+
+    /// Replaces the btoken if `expected` is still the hash of what is stored.
+    ///
+    /// [`Outcome::Stale`] changed nothing: another device was faster, or the account is gone.
+    pub(crate) async fn replace_if(
+        &self,
+        account: AccountNumber,
+        expected: BtokenHash,
+        btoken: Vec<u8>,
+        at: i64,
+    ) -> Result<Result<Committed, Outcome>, StoreError> {
+        self.change(Change::ReplaceIf { account, expected, btoken, at }).await
+    }
+
+    /// Deletes an account.
+    pub(crate) async fn delete(
+        &self,
+        account: AccountNumber,
+        auth: AuthHash,
+    ) -> Result<Result<Committed, Outcome>, StoreError> {
+        self.change(Change::Delete { account, auth }).await
+    }
+
+    /// What is known of an account without its btoken.
+    pub(crate) async fn read_head(&self, account: [u8; 8]) -> Result<Option<Head>, StoreError> {
+        self.read_with(move |reader| reader.read_head(&account)).await
+    }
+
+    /// The btoken of an account.
+    pub(crate) async fn read(&self, account: AccountNumber) -> Result<Option<Stored>, StoreError> {
+        self.read_with(move |reader| reader.read(account)).await
+    }
+
+    /// Finishes what is waiting and closes the engine.
+    pub(crate) async fn close(&self) {
+        lock(&self.0.jobs).take();
+        let writer = lock(&self.0.writer).take();
+        let inner = Arc::clone(&self.0);
+        let _ = tokio::task::spawn_blocking(move || {
+            // Readers first: the engine tidies up when it is the last one.
+            lock(&inner.readers).clear();
+            writer.map(JoinHandle::join)
+        })
+        .await;
+    }
+
+    async fn change(&self, change: Change) -> Result<Result<Committed, Outcome>, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        let jobs = lock(&self.0.jobs).clone().ok_or(StoreError::Closed)?;
+        jobs.send(Job { change, answer }).map_err(|_| StoreError::Closed)?;
+        // The engine's commit has returned when an outcome comes: this is where the receipt is made.
+        match answered.await.map_err(|_| StoreError::Closed)?? {
+            Outcome::Done => Ok(Ok(Committed::new())),
+            other => Ok(Err(other)),
+        }
+    }
+
+    async fn read_with<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&mut dyn Reader) -> Result<T, EngineError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let _permit = self.0.readers_free.acquire().await.map_err(|_| StoreError::Closed)?;
+        let inner = Arc::clone(&self.0);
+        let read = tokio::task::spawn_blocking(move || {
+            let mut reader = lock(&inner.readers).pop().ok_or(StoreError::Closed)?;
+            let result = read(reader.as_mut());
+            lock(&inner.readers).push(reader);
+            Ok(result?)
+        });
+        read.await.unwrap_or(Err(StoreError::Closed))
+    }
+}
+
+/// The data behind the lock is whole at every moment, so a panic elsewhere does not make it useless.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The thread that owns the engine.
+struct Writer<E, F> {
+    engine: E,
+    on_fatal: F,
+    is_failed: bool,
+}
+
+impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
+    fn run(&mut self, waiting: &mpsc::Receiver<Job>) {
+        while let Ok(first) = waiting.recv() {
+            let mut bytes = len_of(&first.change);
+            let mut batch = vec![first];
+            while batch.len() < BATCH_MAX && bytes < BATCH_BYTES_MAX {
+                let Ok(next) = waiting.try_recv() else { break };
+                bytes += len_of(&next.change);
+                batch.push(next);
+            }
+            self.commit(batch);
+        }
+    }
+
+    fn commit(&mut self, batch: Vec<Job>) {
+        // Who is gone before it began does not want it any more.
+        let (changes, answers): (Vec<_>, Vec<_>) =
+            batch.into_iter().filter(|job| !job.answer.is_closed()).map(|job| (job.change, job.answer)).unzip();
+        if changes.is_empty() {
+            return;
+        }
+        match self.commit_patiently(&changes) {
+            Ok(outcomes) => {
+                for (outcome, answer) in outcomes.into_iter().zip(answers) {
+                    // A client that is gone finds out with its next fetch.
+                    let _ = answer.send(Ok(outcome));
+                }
+            }
+            // One that does not fit must not keep out the others.
+            Err(EngineError::Full) if changes.len() > 1 => {
+                for (change, answer) in changes.into_iter().zip(answers) {
+                    self.commit(vec![Job { change, answer }]);
+                }
+            }
+            Err(error) => {
+                for answer in answers {
+                    let _ = answer.send(Err(error.clone().into()));
+                }
+            }
+        }
+    }
+
+    fn commit_patiently(&mut self, changes: &[Change]) -> Result<Vec<Outcome>, EngineError> {
+        if self.is_failed {
+            return Err(EngineError::Failed("it failed before".to_owned()));
+        }
+        loop {
+            match self.engine.commit(changes) {
+                Err(EngineError::Busy) => std::thread::sleep(BUSY_PAUSE),
+                Err(error @ (EngineError::Failed(_) | EngineError::Damaged(_))) => {
+                    self.is_failed = true;
+                    (self.on_fatal)(&StoreError::Engine(error.clone()));
+                    return Err(error);
+                }
+                Ok(outcomes) if outcomes.len() != changes.len() => {
+                    self.is_failed = true;
+                    let error = EngineError::Failed("not as many outcomes as changes".to_owned());
+                    (self.on_fatal)(&StoreError::Engine(error.clone()));
+                    return Err(error);
+                }
+                other => return other,
+            }
+        }
+    }
+}
+
+fn len_of(change: &Change) -> usize {
+    match change {
+        Change::Create { btoken, .. } | Change::ReplaceIf { btoken, .. } => btoken.len(),
+        Change::Delete { .. } => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use passmate_proto::AuthToken;
+
+    use super::*;
+
+    /// Answers from a script and notes the sizes of the batches.
+    struct Scripted {
+        answers: Vec<Result<(), EngineError>>,
+        batches: Arc<Mutex<Vec<usize>>>,
+        gate: Option<mpsc::Receiver<()>>,
+    }
+
+    struct NoReader;
+
+    impl Reader for NoReader {
+        fn read_head(&mut self, _: &[u8; 8]) -> Result<Option<Head>, EngineError> {
+            Ok(None)
+        }
+
+        fn read(&mut self, _: AccountNumber) -> Result<Option<Stored>, EngineError> {
+            Ok(None)
+        }
+    }
+
+    impl Engine for Scripted {
+        type Reader = NoReader;
+
+        fn reader(&self) -> Result<NoReader, EngineError> {
+            Ok(NoReader)
+        }
+
+        fn commit(&mut self, changes: &[Change]) -> Result<Vec<Outcome>, EngineError> {
+            if let Some(gate) = &self.gate {
+                gate.recv().unwrap();
+            }
+            lock(&self.batches).push(changes.len());
+            let answer = if self.answers.is_empty() { Ok(()) } else { self.answers.remove(0) };
+            answer.map(|()| vec![Outcome::Done; changes.len()])
+        }
+    }
+
+    async fn delete(store: Store) -> Result<Result<Committed, Outcome>, StoreError> {
+        store.delete(AccountNumber::from_bytes([1; 8]).unwrap(), AuthHash::of(&AuthToken::new([0; 32]))).await
+    }
+
+    #[tokio::test]
+    async fn changes_that_wait_share_one_commit() {
+        let (open, gate) = mpsc::channel();
+        let batches = Arc::new(Mutex::new(Vec::new()));
+        let engine = Scripted { answers: Vec::new(), batches: Arc::clone(&batches), gate: Some(gate) };
+        let store = Store::start(engine, |_| {}).unwrap();
+        let first = tokio::spawn(delete(store.clone()));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let others: Vec<_> = (0..40).map(|_| tokio::spawn(delete(store.clone()))).collect();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(!first.is_finished(), "confirmed before the commit");
+        open.send(()).unwrap();
+        open.send(()).unwrap();
+        first.await.unwrap().unwrap().unwrap();
+        for other in others {
+            other.await.unwrap().unwrap().unwrap();
+        }
+        assert_eq!(*lock(&batches), [1, 40]);
+    }
+
+    #[tokio::test]
+    async fn after_a_commit_that_failed_nothing_is_confirmed_any_more_and_the_process_is_told_once() {
+        let failed = Err(EngineError::Failed("fsync".to_owned()));
+        let engine = Scripted { answers: vec![Ok(()), failed], batches: Arc::default(), gate: None };
+        let told = Arc::new(AtomicUsize::new(0));
+        let telling = Arc::clone(&told);
+        let on_fatal = move |_: &StoreError| {
+            telling.fetch_add(1, Ordering::Relaxed);
+        };
+        let store = Store::start(engine, on_fatal).unwrap();
+        delete(store.clone()).await.unwrap().unwrap();
+        for _ in 0..3 {
+            assert!(matches!(delete(store.clone()).await, Err(StoreError::Engine(EngineError::Failed(_)))));
+        }
+        assert_eq!(told.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_refuses_what_does_not_fit_and_nothing_else() {
+        let (open, gate) = mpsc::channel();
+        let batches = Arc::new(Mutex::new(Vec::new()));
+        // The first alone; then three together, which do not fit; then each of them, of which one does not.
+        let answers = vec![Ok(()), Err(EngineError::Full), Ok(()), Err(EngineError::Full), Ok(())];
+        let engine = Scripted { answers, batches: Arc::clone(&batches), gate: Some(gate) };
+        let store = Store::start(engine, |_| {}).unwrap();
+        let first = tokio::spawn(delete(store.clone()));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let others: Vec<_> = (0..3).map(|_| tokio::spawn(delete(store.clone()))).collect();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        (0..5).for_each(|_| open.send(()).unwrap());
+        first.await.unwrap().unwrap().unwrap();
+        let mut refused = 0;
+        for other in others {
+            match other.await.unwrap() {
+                Err(StoreError::Engine(EngineError::Full)) => refused += 1,
+                other => drop(other.unwrap().unwrap()),
+            }
+        }
+        assert_eq!((refused, lock(&batches).as_slice()), (1, [1, 3, 1, 1, 1].as_slice()));
+    }
+
+    #[tokio::test]
+    async fn a_busy_store_is_waited_for() {
+        let answers = vec![Err(EngineError::Busy), Err(EngineError::Busy), Ok(())];
+        let engine = Scripted { answers, batches: Arc::default(), gate: None };
+        let store = Store::start(engine, |_| {}).unwrap();
+        delete(store).await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_went_away_before_the_commit_began_is_left_out() {
+        let (open, gate) = mpsc::channel();
+        let batches = Arc::new(Mutex::new(Vec::new()));
+        let engine = Scripted { answers: Vec::new(), batches: Arc::clone(&batches), gate: Some(gate) };
+        let store = Store::start(engine, |_| {}).unwrap();
+        let first = tokio::spawn(delete(store.clone()));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let gone = tokio::spawn(delete(store.clone()));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        gone.abort();
+        assert!(gone.await.is_err());
+        open.send(()).unwrap();
+        first.await.unwrap().unwrap().unwrap();
+        store.close().await;
+        assert_eq!(*lock(&batches), [1]);
+    }
+}

@@ -1,0 +1,286 @@
+//! Where accounts are kept. The rules for every engine:
+//!
+//!  - **Durable before told.** [`Engine::commit`] returns `Ok` only when all of the batch would
+//!    survive a power cut at that moment. From that, and only here, a [`Committed`] is made.
+//!  - **One transaction a batch.** Either all changes of a batch took place, or none.
+//!  - **Compare and write are one step.** A btoken is replaced only while the hash that the writer
+//!    saw is still the hash of what is stored, whoever else writes, on this node or another.
+//!  - **Nothing is revived.** A change to an account that is not there changes nothing.
+//!  - **Who fails says how.** [`EngineError::Full`] and [`EngineError::Busy`] promise that nothing of
+//!    the batch took place; after [`EngineError::Failed`] nobody can say, and the process must end.
+//!  - **No clock, no randomness.** Both are passed in, so a simulation runs an engine inline.
+//!
+//! [`suite`](self) holds each engine to this. [`Store`] puts an engine on a thread of its own.
+
+mod handle;
+mod sqlite;
+#[cfg(test)]
+mod suite;
+
+use std::fmt;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use passmate_proto::{AccountNumber, AuthToken};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+pub use handle::Store;
+pub use sqlite::{Sqlite, SqliteReader};
+
+/// The receipt for a change that is durable. A clean close of a connection requires one.
+#[derive(Debug)]
+pub struct Committed(());
+
+impl Committed {
+    fn new() -> Self {
+        Self(())
+    }
+}
+
+/// SHA-256 of an auth token.
+///
+/// A hash is kept, never the token: whoever steals the database must not be able to write to accounts.
+#[derive(Clone, Copy)]
+pub struct AuthHash([u8; 32]);
+
+impl AuthHash {
+    /// The hash of this token.
+    #[must_use]
+    pub fn of(token: &AuthToken) -> Self {
+        Self(Sha256::digest(token.as_bytes()).into())
+    }
+
+    /// What the hash of a client without an account is compared with.
+    pub(crate) const fn none() -> Self {
+        Self([0; 32])
+    }
+
+    /// Whether both are equal, in a time that does not depend on where they differ.
+    #[must_use]
+    pub fn ct_eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl fmt::Debug for AuthHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AuthHash([redacted])")
+    }
+}
+
+/// SHA-256 of a btoken: what a writer has seen, and what a comparison decides on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BtokenHash([u8; 32]);
+
+impl BtokenHash {
+    /// The hash of this btoken.
+    #[must_use]
+    pub fn of(btoken: &[u8]) -> Self {
+        Self(Sha256::digest(btoken).into())
+    }
+}
+
+/// What is known of an account without its btoken.
+#[derive(Clone, Copy, Debug)]
+pub struct Head {
+    /// What its auth token is compared with.
+    pub auth: AuthHash,
+    /// The hash of its btoken.
+    pub btoken: BtokenHash,
+    /// The length of its btoken in bytes.
+    pub btoken_len: u64,
+}
+
+/// A btoken as it was stored.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// The bytes.
+    pub btoken: Arc<[u8]>,
+    /// Their hash, which has been checked.
+    pub hash: BtokenHash,
+}
+
+/// One change that is asked of an engine.
+#[derive(Debug)]
+pub enum Change {
+    /// Makes an account.
+    Create {
+        /// Its number, drawn at random.
+        account: AccountNumber,
+        /// Opens it from now on.
+        auth: AuthHash,
+        /// What is stored there.
+        btoken: Vec<u8>,
+        /// No account is made if there are that many.
+        accounts_max: u64,
+        /// Seconds since 1970.
+        at: i64,
+    },
+    /// Replaces the btoken if `expected` is still the hash of what is stored.
+    ReplaceIf {
+        /// Whose.
+        account: AccountNumber,
+        /// The hash of what the writer has read.
+        expected: BtokenHash,
+        /// What is to be stored.
+        btoken: Vec<u8>,
+        /// Seconds since 1970.
+        at: i64,
+    },
+    /// Deletes an account with its btoken, if it is still the one with this token.
+    Delete {
+        /// Which.
+        account: AccountNumber,
+        /// As it was when its client authenticated.
+        auth: AuthHash,
+    },
+}
+
+/// What became of one change. All of these are answers, not errors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It took place.
+    Done,
+    /// Create: an account has that number already; draw another.
+    NumberTaken,
+    /// Create: there are as many accounts as there may be.
+    AccountsMax,
+    /// Replace: another device was faster, or the account is gone; fetch, merge and try again.
+    Stale,
+    /// Delete: no such account.
+    Gone,
+}
+
+/// Why an engine could not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// There is no room for it. Nothing of the batch took place.
+    #[error("the disk is full")]
+    Full,
+    /// Another process holds the store for the moment. Nothing of the batch took place.
+    #[error("the store is busy")]
+    Busy,
+    /// What was read is not what was stored.
+    #[error("the store is damaged: {0}")]
+    Damaged(String),
+    /// Anything else, an I/O error or a failed fsync among it. After a commit nobody can say what took place.
+    #[error("the store failed: {0}")]
+    Failed(String),
+}
+
+/// Keeps accounts; see the rules at the head of this module.
+pub trait Engine: Send + 'static {
+    /// Reads beside the engine, from any thread.
+    type Reader: Reader;
+
+    /// Another reader.
+    ///
+    /// # Errors
+    /// What keeps it from being opened.
+    fn reader(&self) -> Result<Self::Reader, EngineError>;
+
+    /// Makes all changes in one transaction; the outcomes are in the order of the changes. A change whose outcome
+    /// is not [`Outcome::Done`] changed nothing, and does not keep the others from taking place. A later change of
+    /// a batch sees what an earlier one did.
+    ///
+    /// # Errors
+    /// None of the changes took place, or nobody knows: see [`EngineError`].
+    fn commit(&mut self, changes: &[Change]) -> Result<Vec<Outcome>, EngineError>;
+}
+
+/// Reads what was committed.
+pub trait Reader: Send + 'static {
+    /// What is known of an account without reading its btoken. It takes as long whether there is one or not.
+    ///
+    /// # Errors
+    /// The read failed.
+    fn read_head(&mut self, account: &[u8; 8]) -> Result<Option<Head>, EngineError>;
+
+    /// The btoken of an account, with its hash checked.
+    ///
+    /// # Errors
+    /// The read failed, or what is there is not what was stored: then it is not given away.
+    fn read(&mut self, account: AccountNumber) -> Result<Option<Stored>, EngineError>;
+}
+
+/// Locks a file that is there for nothing else, and makes it if it is not there.
+///
+/// The system lets go of the lock when the process ends, however it ends. The file stays: whoever removed it
+/// would let two processes lock two files of one name.
+///
+/// # Errors
+/// [`StoreError::InUse`] if another process has the lock, [`StoreError::Open`] if the file cannot be made.
+pub(crate) fn lock_file(path: PathBuf) -> Result<File, StoreError> {
+    let failed = |error: io::Error| StoreError::Open { path: path.clone(), cause: error.to_string() };
+    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path }),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+/// Why a store cannot be opened, or could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another server uses it.
+    #[error("{} is in use by another server", path.display())]
+    InUse {
+        /// What is locked.
+        path: PathBuf,
+    },
+    /// A newer version of this program made it.
+    #[error("{} has schema {found}, and this program knows schemas up to {known}", path.display())]
+    NewerSchema {
+        /// The store.
+        path: PathBuf,
+        /// The schema that is there.
+        found: i64,
+        /// The newest that this program knows.
+        known: i64,
+    },
+    /// A database of another program.
+    #[error("{} is a database, but not one of this program", path.display())]
+    NotOurs {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file cannot be opened or made.
+    #[error("cannot open the store {}: {cause}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the system or the engine says.
+        cause: String,
+    },
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The store was closed, or failed before.
+    #[error("the store is closed")]
+    Closed,
+}
+
+impl StoreError {
+    /// What the operator can do about it.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::InUse { .. } => "stop the other server, or give this one another --data-dir",
+            Self::NewerSchema { .. } => "run the newer passmate-server, or restore the backup from before its upgrade",
+            Self::NotOurs { .. } => "give another --store",
+            Self::Open { .. } => "look at the owner and mode of the file and of its folder, and at the disk",
+            Self::Engine(EngineError::Full) => "make room on the disk",
+            Self::Engine(EngineError::Busy) => "another program holds the database: end it",
+            Self::Engine(EngineError::Damaged(_)) => "stop the server and restore a backup",
+            Self::Engine(EngineError::Failed(_)) => {
+                "look at the disk and the system's log, then start the server again"
+            }
+            Self::Closed => "start the server again",
+        }
+    }
+}

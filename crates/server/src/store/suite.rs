@@ -1,0 +1,246 @@
+//! What every engine must pass. It is written against the traits alone; an engine calls [`check`] with a way
+//! to make an empty one.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::*;
+
+/// Runs the whole suite. `make` gives an empty store each time it is called.
+pub(crate) fn check<E: Engine>(make: impl Fn() -> E) {
+    what_is_created_can_be_read(&mut make());
+    a_number_is_given_once(&mut make());
+    a_replacement_needs_the_hash_of_what_is_there(&mut make());
+    a_deleted_account_is_gone_and_nothing_revives_it(&mut make());
+    the_number_of_accounts_has_a_limit(&mut make());
+    a_batch_is_in_order_and_its_changes_see_each_other(&mut make());
+    odd_contents_survive(&mut make());
+    readers_see_what_is_committed_and_nothing_else(&mut make());
+    of_many_writers_that_saw_the_same_one_wins(make());
+    random_histories_agree_with_a_map(&make);
+}
+
+fn number(byte: u8) -> AccountNumber {
+    AccountNumber::from_bytes([byte; 8]).unwrap()
+}
+
+fn auth(byte: u8) -> AuthHash {
+    AuthHash::of(&AuthToken::new([byte; 32]))
+}
+
+fn create(account: u8, btoken: &[u8]) -> Change {
+    Change::Create { account: number(account), auth: auth(account), btoken: btoken.to_vec(), accounts_max: 100, at: 1 }
+}
+
+fn replace(account: u8, expected: &[u8], btoken: &[u8]) -> Change {
+    let expected = BtokenHash::of(expected);
+    Change::ReplaceIf { account: number(account), expected, btoken: btoken.to_vec(), at: 2 }
+}
+
+fn delete(account: u8) -> Change {
+    Change::Delete { account: number(account), auth: auth(account) }
+}
+
+#[track_caller]
+fn commit(engine: &mut impl Engine, changes: &[Change], outcomes: &[Outcome]) {
+    assert_eq!(engine.commit(changes).unwrap(), outcomes);
+}
+
+#[track_caller]
+fn check_btoken(engine: &impl Engine, account: u8, expected: Option<&[u8]>) {
+    let mut reader = engine.reader().unwrap();
+    let head = reader.read_head(&[account; 8]).unwrap();
+    let stored = reader.read(number(account)).unwrap();
+    assert_eq!(stored.as_ref().map(|stored| &*stored.btoken), expected);
+    assert_eq!(head.is_some(), expected.is_some());
+    if let (Some(head), Some(stored), Some(expected)) = (head, stored, expected) {
+        assert!(head.auth.ct_eq(&auth(account)) && !head.auth.ct_eq(&auth(account + 1)));
+        assert_eq!((head.btoken, head.btoken_len), (BtokenHash::of(expected), expected.len() as u64));
+        assert_eq!(stored.hash, head.btoken);
+    }
+}
+
+fn what_is_created_can_be_read(engine: &mut impl Engine) {
+    check_btoken(engine, 5, None);
+    commit(engine, &[create(5, b"sealed")], &[Outcome::Done]);
+    check_btoken(engine, 5, Some(b"sealed"));
+    for other in [1, 4, 6, 255] {
+        check_btoken(engine, other, None);
+    }
+    assert!(engine.reader().unwrap().read_head(&[0; 8]).unwrap().is_none());
+}
+
+fn a_number_is_given_once(engine: &mut impl Engine) {
+    commit(engine, &[create(1, b"first")], &[Outcome::Done]);
+    commit(engine, &[create(1, b"second")], &[Outcome::NumberTaken]);
+    check_btoken(engine, 1, Some(b"first"));
+}
+
+fn a_replacement_needs_the_hash_of_what_is_there(engine: &mut impl Engine) {
+    commit(engine, &[create(1, b"a")], &[Outcome::Done]);
+    commit(engine, &[replace(1, b"a", b"b")], &[Outcome::Done]);
+    commit(engine, &[replace(1, b"a", b"c")], &[Outcome::Stale]);
+    check_btoken(engine, 1, Some(b"b"));
+    commit(engine, &[replace(1, b"b", b"b")], &[Outcome::Done]);
+    commit(engine, &[replace(2, b"b", b"c")], &[Outcome::Stale]);
+    check_btoken(engine, 2, None);
+}
+
+fn a_deleted_account_is_gone_and_nothing_revives_it(engine: &mut impl Engine) {
+    commit(engine, &[create(1, b"a"), create(2, b"a")], &[Outcome::Done; 2]);
+    let wrong = Change::Delete { account: number(1), auth: auth(2) };
+    commit(engine, &[wrong, delete(1)], &[Outcome::Gone, Outcome::Done]);
+    commit(engine, &[replace(1, b"a", b"b"), delete(1)], &[Outcome::Stale, Outcome::Gone]);
+    check_btoken(engine, 1, None);
+    check_btoken(engine, 2, Some(b"a"));
+}
+
+fn the_number_of_accounts_has_a_limit(engine: &mut impl Engine) {
+    let limited = |account: u8| match create(account, b"x") {
+        Change::Create { account, auth, btoken, at, .. } => {
+            Change::Create { account, auth, btoken, accounts_max: 2, at }
+        }
+        other => other,
+    };
+    commit(engine, &[limited(1), limited(2), limited(3)], &[Outcome::Done, Outcome::Done, Outcome::AccountsMax]);
+    commit(engine, &[delete(1), limited(3)], &[Outcome::Done, Outcome::Done]);
+    commit(engine, &[limited(4)], &[Outcome::AccountsMax]);
+    check_btoken(engine, 3, Some(b"x"));
+    check_btoken(engine, 4, None);
+}
+
+fn a_batch_is_in_order_and_its_changes_see_each_other(engine: &mut impl Engine) {
+    let changes = [
+        create(1, b"a"),
+        replace(1, b"a", b"b"),
+        replace(1, b"a", b"c"),
+        replace(1, b"b", b"d"),
+        delete(1),
+        replace(1, b"d", b"e"),
+        create(1, b"f"),
+    ];
+    use Outcome::{Done, Stale};
+    commit(engine, &changes, &[Done, Done, Stale, Done, Done, Stale, Done]);
+    check_btoken(engine, 1, Some(b"f"));
+    commit(engine, &[], &[]);
+}
+
+fn odd_contents_survive(engine: &mut impl Engine) {
+    let large = vec![0xA5; 2 << 20];
+    for (account, btoken) in [(1, b"".as_slice()), (2, &[0; 100]), (3, &large), (4, b"SQL'; --\0\xFF")] {
+        commit(engine, &[create(account, btoken)], &[Outcome::Done]);
+        check_btoken(engine, account, Some(btoken));
+    }
+    commit(engine, &[replace(3, &large, b"")], &[Outcome::Done]);
+    check_btoken(engine, 3, Some(b""));
+}
+
+fn readers_see_what_is_committed_and_nothing_else(engine: &mut impl Engine) {
+    let mut reader = engine.reader().unwrap();
+    assert!(reader.read(number(1)).unwrap().is_none());
+    commit(engine, &[create(1, b"a")], &[Outcome::Done]);
+    assert_eq!(&*reader.read(number(1)).unwrap().unwrap().btoken, b"a");
+    commit(engine, &[replace(1, b"a", b"b")], &[Outcome::Done]);
+    assert_eq!(&*reader.read(number(1)).unwrap().unwrap().btoken, b"b");
+    commit(engine, &[delete(1)], &[Outcome::Done]);
+    assert!(reader.read_head(&[1; 8]).unwrap().is_none());
+}
+
+/// Through the adapter, as connections use it: 16 writers, each of which appends to what it saw until it gets through.
+fn of_many_writers_that_saw_the_same_one_wins(engine: impl Engine) {
+    const WRITERS: u8 = 16;
+    const EACH: usize = 8;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let store = Store::start(engine, |error| panic!("{error}")).unwrap();
+        let account = number(1);
+        store.create(account, auth(1), Vec::new(), 1, 0).await.unwrap().unwrap();
+        let lost = Arc::new(AtomicUsize::new(0));
+        let writers = (0..WRITERS).map(|writer| {
+            let (store, lost) = (store.clone(), Arc::clone(&lost));
+            tokio::spawn(async move {
+                for _ in 0..EACH {
+                    loop {
+                        let seen = store.read(account).await.unwrap().unwrap();
+                        let mut btoken = seen.btoken.to_vec();
+                        btoken.push(writer);
+                        match store.replace_if(account, seen.hash, btoken, 0).await.unwrap() {
+                            Ok(_committed) => break,
+                            Err(outcome) => assert_eq!(outcome, Outcome::Stale),
+                        }
+                        lost.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            })
+        });
+        for writer in writers.collect::<Vec<_>>() {
+            writer.await.unwrap();
+        }
+        let stored = store.read(account).await.unwrap().unwrap();
+        for writer in 0..WRITERS {
+            let appended = stored.btoken.iter().filter(|byte| **byte == writer).count();
+            assert_eq!(appended, EACH, "every confirmed append of writer {writer} is there");
+        }
+        assert!(lost.load(Ordering::Relaxed) > 0, "nobody met anybody: the test shows nothing");
+        store.close().await;
+        assert!(matches!(store.delete(account, auth(1)).await, Err(StoreError::Closed)));
+    });
+}
+
+/// Against the simplest thing that can be right, in batches of any size.
+fn random_histories_agree_with_a_map<E: Engine>(make: &impl Fn() -> E) {
+    use proptest::prelude::*;
+    use proptest::test_runner::{Config, TestRunner};
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Create(u8, u8),
+        Replace(u8, u8, u8),
+        Delete(u8),
+    }
+    let step = prop_oneof![
+        (1..4u8, 0..4u8).prop_map(|(account, content)| Step::Create(account, content)),
+        (1..4u8, 0..4u8, 0..4u8).prop_map(|(account, seen, content)| Step::Replace(account, seen, content)),
+        (1..4u8).prop_map(Step::Delete),
+    ];
+    let histories = prop::collection::vec(prop::collection::vec(step, 0..6), 0..8);
+    let mut runner = TestRunner::new(Config { cases: 24, failure_persistence: None, ..Config::default() });
+    let checked = runner.run(&histories, |batches| {
+        let mut engine = make();
+        let mut map = std::collections::BTreeMap::<u8, u8>::new();
+        for batch in batches {
+            let changes: Vec<_> = batch
+                .iter()
+                .map(|step| match step {
+                    Step::Create(account, content) => create(*account, &[*content]),
+                    Step::Replace(account, seen, content) => replace(*account, &[*seen], &[*content]),
+                    Step::Delete(account) => delete(*account),
+                })
+                .collect();
+            let expected: Vec<_> = batch
+                .iter()
+                .map(|step| match step {
+                    Step::Create(account, _) if map.contains_key(account) => Outcome::NumberTaken,
+                    Step::Replace(account, seen, _) if map.get(account) != Some(seen) => Outcome::Stale,
+                    Step::Delete(account) if !map.contains_key(account) => Outcome::Gone,
+                    Step::Create(account, content) | Step::Replace(account, _, content) => {
+                        map.insert(*account, *content);
+                        Outcome::Done
+                    }
+                    Step::Delete(account) => {
+                        map.remove(account);
+                        Outcome::Done
+                    }
+                })
+                .collect();
+            prop_assert_eq!(engine.commit(&changes).unwrap(), expected);
+        }
+        for account in 1..4 {
+            let content = map.get(&account).copied().map(|content| [content]);
+            check_btoken(&engine, account, content.as_ref().map(<[u8; 1]>::as_slice));
+        }
+        Ok(())
+    });
+    checked.unwrap();
+}
