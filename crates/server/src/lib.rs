@@ -1,5 +1,18 @@
 //! The Passmate sync server: keeps sealed vaults (btokens) that it cannot read.
+//!
+//! [`Server::start`] is the whole of it; `main.rs` adds arguments, signals and an exit code.
 #![forbid(unsafe_code)]
 
+pub mod config;
+mod conn;
+mod listen;
+pub mod logs;
 pub mod memory;
+mod report;
+mod server;
+pub mod service;
 pub mod store;
+pub mod tls;
+
+pub use listen::ListenError;
+pub use server::{Listening, Reloaded, Server, StartError};

@@ -1,0 +1,335 @@
+//! What people write for a value: durations, sizes, addresses, switches, where the store is.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use passmate_proto::PORT;
+
+/// Why a value cannot be what it was given for; reads on after the name of the setting.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ValueError {
+    /// Not a number with a unit.
+    #[error("is not a duration: write it like 500ms, 10s, 2m or 24h")]
+    NotADuration,
+    /// Not bytes and not a number with a binary unit.
+    #[error("is not a size: write it in bytes or like 512KiB, 2MiB, 1GiB")]
+    NotASize,
+    /// Not a whole number.
+    #[error("is not a whole number")]
+    NotANumber,
+    /// Neither true nor false.
+    #[error("is neither true nor false")]
+    NotASwitch,
+    /// Not an address to listen on.
+    #[error("is not an address: write it like [::]:29556, 192.0.2.7:29556 or localhost:29556")]
+    NotAnAddress,
+    /// The value is a number outside of what works.
+    #[error("is out of range: at least {least}, at most {most}")]
+    OutOfRange {
+        /// The least accepted value, as one would write it.
+        least: String,
+        /// The greatest accepted value, as one would write it.
+        most: String,
+    },
+    /// Not one of a few words.
+    #[error("is not one of: {0}")]
+    NotOneOf(&'static str),
+    /// A store that this program cannot drive.
+    #[error("asks for PostgreSQL, which is not built into this program: use sqlite:PATH")]
+    PostgresNotBuiltIn,
+    /// Not a URL of a store. The value is not shown: such a URL may hold a password.
+    #[error("is not a store: write sqlite:PATH")]
+    NotAStore,
+    /// A store that forgets everything when the server ends.
+    #[error("asks for a store in memory, which would forget every account at the end: give a path")]
+    StoreInMemory,
+    /// `none` together with addresses.
+    #[error("is `none` and an address at the same time")]
+    NoneAndMore,
+    /// Nothing was written where something is needed.
+    #[error("is empty")]
+    Empty,
+    /// Given more than once.
+    #[error("is given more than once")]
+    Repeated,
+}
+
+/// Where a listener takes connections, before names are looked up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenAddress {
+    /// The interface.
+    pub host: ListenHost,
+    /// The TCP port; 0 lets the system choose.
+    pub port: u16,
+}
+
+/// The interface of a listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListenHost {
+    /// One address. `::` means every interface in both IP versions.
+    Ip(IpAddr),
+    /// A name, looked up when the server starts; each of its addresses gets a listener.
+    Name(String),
+}
+
+impl ListenAddress {
+    /// Every interface, both IP versions, the protocol's port.
+    #[must_use]
+    pub fn everywhere() -> Self {
+        Self { host: ListenHost::Ip(IpAddr::V6(Ipv6Addr::UNSPECIFIED)), port: PORT }
+    }
+
+    /// Whether this is every interface in both IP versions.
+    #[must_use]
+    pub fn is_everywhere(&self) -> bool {
+        self.host == ListenHost::Ip(IpAddr::V6(Ipv6Addr::UNSPECIFIED))
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            ListenHost::Ip(IpAddr::V6(ip)) => write!(f, "[{ip}]:{}", self.port),
+            ListenHost::Ip(IpAddr::V4(ip)) => write!(f, "{ip}:{}", self.port),
+            ListenHost::Name(name) => write!(f, "{name}:{}", self.port),
+        }
+    }
+}
+
+/// Reads `HOST:PORT`, `[IPV6]:PORT`, `:PORT` or a host alone, which gets the protocol's port.
+pub(crate) fn parse_listen(text: &str) -> Result<ListenAddress, ValueError> {
+    let bad = ValueError::NotAnAddress;
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        return Ok(ListenAddress { host: ListenHost::Ip(ip), port: PORT });
+    }
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !text.ends_with(']') => {
+            // `parse` alone would take "+1".
+            if port.is_empty() || !port.bytes().all(|b| b.is_ascii_digit()) {
+                return Err(bad);
+            }
+            (host, port.parse().map_err(|_| bad.clone())?)
+        }
+        _ => (text, PORT),
+    };
+    if host.is_empty() || host == "*" {
+        return Ok(ListenAddress { port, ..ListenAddress::everywhere() });
+    }
+    if let Some(inner) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        let ip: Ipv6Addr = inner.parse().map_err(|_| bad)?;
+        return Ok(ListenAddress { host: ListenHost::Ip(IpAddr::V6(ip)), port });
+    }
+    if let Ok(ip) = host.parse::<std::net::Ipv4Addr>() {
+        return Ok(ListenAddress { host: ListenHost::Ip(IpAddr::V4(ip)), port });
+    }
+    // A last label of digits alone is a mistyped IPv4 address, not a name.
+    let last_is_number = host.rsplit('.').next().is_some_and(|label| label.bytes().all(|b| b.is_ascii_digit()));
+    if last_is_number || !is_host_name(host) {
+        return Err(bad);
+    }
+    Ok(ListenAddress { host: ListenHost::Name(host.to_owned()), port })
+}
+
+/// Whether `text` can be a host's name: letters, digits, hyphens and dots.
+pub(crate) fn is_host_name(text: &str) -> bool {
+    text.len() <= 253
+        && text.strip_suffix('.').unwrap_or(text).split('.').all(|label| {
+            (1..=63).contains(&label.len())
+                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        })
+}
+
+/// Reads a duration: a whole number and one of `ms`, `s`, `m`, `h`.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, ValueError> {
+    let (number, unit) = split_unit(text);
+    let number: u64 = number.parse().map_err(|_| ValueError::NotADuration)?;
+    let unit_ms: u64 = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" | "min" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(ValueError::NotADuration),
+    };
+    number.checked_mul(unit_ms).map(Duration::from_millis).ok_or(ValueError::NotADuration)
+}
+
+/// Reads a size in bytes: a whole number, bare or with `KiB`, `MiB` or `GiB`.
+pub(crate) fn parse_size(text: &str) -> Result<u64, ValueError> {
+    let (number, unit) = split_unit(text);
+    let number: u64 = number.parse().map_err(|_| ValueError::NotASize)?;
+    // No MB: whether it is 10^6 or 2^20 depends on whom one asks.
+    let unit_bytes: u64 = match unit {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err(ValueError::NotASize),
+    };
+    number.checked_mul(unit_bytes).ok_or(ValueError::NotASize)
+}
+
+/// Reads a whole number; `_` may group its digits.
+pub(crate) fn parse_number(text: &str) -> Result<u64, ValueError> {
+    if !text.starts_with(|c: char| c.is_ascii_digit()) {
+        return Err(ValueError::NotANumber);
+    }
+    text.replace('_', "").parse().map_err(|_| ValueError::NotANumber)
+}
+
+/// Reads a switch as people write one in a file or a variable.
+pub(crate) fn parse_switch(text: &str) -> Result<bool, ValueError> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Ok(true),
+        "false" | "no" | "off" | "0" => Ok(false),
+        _ => Err(ValueError::NotASwitch),
+    }
+}
+
+/// Reads where the store is; relative paths are taken from the working directory.
+pub(crate) fn parse_store(text: &str) -> Result<PathBuf, ValueError> {
+    let scheme = text.split(':').next().unwrap_or_default().to_ascii_lowercase();
+    if scheme == "postgres" || scheme == "postgresql" {
+        return Err(ValueError::PostgresNotBuiltIn);
+    }
+    let path = text.strip_prefix("sqlite:").ok_or(ValueError::NotAStore)?;
+    // `sqlite:///x` is how URLs write `sqlite:/x`; with two slashes the first part would be a host.
+    let path = match path.strip_prefix("//") {
+        Some(rest) if rest.starts_with('/') => rest,
+        Some(_) => return Err(ValueError::NotAStore),
+        None => path,
+    };
+    if path.contains(":memory:") {
+        return Err(ValueError::StoreInMemory);
+    }
+    if path.is_empty() || path.ends_with('/') || path.contains('\0') {
+        return Err(ValueError::NotAStore);
+    }
+    Ok(Path::new(path).to_owned())
+}
+
+/// The number in front and what follows it, blanks between them allowed.
+fn split_unit(text: &str) -> (&str, &str) {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    (number, unit.trim_start_matches(' '))
+}
+
+/// The word of `known` that `written` was most likely meant to be, if any is near.
+pub(crate) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let written = written.to_ascii_lowercase().replace('_', "-");
+    // What is longer than every name by far is no slip of one, and comparing costs its length.
+    let written: String = written.chars().take(64).collect();
+    known
+        .into_iter()
+        .map(|word| (edit_distance(&written, word), word))
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, word)| *distance <= word.len().max(6) / 2)
+        .map(|(_, word)| word)
+}
+
+/// Levenshtein's distance.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut next = Vec::with_capacity(row.len());
+        next.push(i + 1);
+        let mut left = i + 1;
+        for (to, above) in b.iter().zip(row.windows(2)) {
+            let &[diagonal, up] = above else { continue };
+            left = (diagonal + usize::from(from != *to)).min(up + 1).min(left + 1);
+            next.push(left);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_need_a_unit_and_never_overflow() {
+        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_duration("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(parse_duration("24h"), Ok(Duration::from_secs(86_400)));
+        for bad in ["", "10", "s", "-1s", "+1s", "1.5s", "10 years", "99999999999999999999s", "18446744073709551615h"] {
+            assert_eq!(parse_duration(bad), Err(ValueError::NotADuration), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_bytes_or_binary_units() {
+        assert_eq!(parse_size("2097152"), Ok(2_097_152));
+        assert_eq!(parse_size("2MiB"), Ok(2_097_152));
+        assert_eq!(parse_size("2 MiB"), Ok(2_097_152));
+        assert_eq!(parse_size("1GiB"), Ok(1 << 30));
+        for bad in ["", "2MB", "2M", "MiB", "-1", "1e6", "99999999999GiB"] {
+            assert_eq!(parse_size(bad), Err(ValueError::NotASize), "{bad}");
+        }
+    }
+
+    #[test]
+    fn listen_addresses_are_read_as_people_write_them() {
+        let check = |text: &str, shown: &str| {
+            assert_eq!(parse_listen(text).map(|a| a.to_string()), Ok(shown.to_owned()), "{text}");
+        };
+        check("[::]:29556", "[::]:29556");
+        check("0.0.0.0:1", "0.0.0.0:1");
+        check(":7000", "[::]:7000");
+        check("*:7000", "[::]:7000");
+        check("::1", "[::1]:29556");
+        check("[::1]", "[::1]:29556");
+        check("127.0.0.1", "127.0.0.1:29556");
+        check("localhost:0", "localhost:0");
+        check("sync.example.org", "sync.example.org:29556");
+        for bad in [
+            "",
+            "::1:x",
+            "1.2.3.4.5:1",
+            "1.2.3:9",
+            "host:",
+            "host:70000",
+            "host:+1",
+            "[::1",
+            "a b:1",
+            "-a:1",
+            "[fe80]:1",
+        ] {
+            if bad.is_empty() {
+                continue; // an empty value never gets here
+            }
+            assert_eq!(parse_listen(bad), Err(ValueError::NotAnAddress), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_store_is_a_path_and_nothing_that_forgets() {
+        assert_eq!(parse_store("sqlite:/a/b.db"), Ok(PathBuf::from("/a/b.db")));
+        assert_eq!(parse_store("sqlite:///a/b.db"), Ok(PathBuf::from("/a/b.db")));
+        assert_eq!(parse_store("sqlite:b.db"), Ok(PathBuf::from("b.db")));
+        assert_eq!(parse_store("postgres://u:p@h/d"), Err(ValueError::PostgresNotBuiltIn));
+        assert_eq!(parse_store("PostgreSQL://h/d"), Err(ValueError::PostgresNotBuiltIn));
+        assert_eq!(parse_store("sqlite::memory:"), Err(ValueError::StoreInMemory));
+        for bad in ["/a/b.db", "sqlite:", "sqlite:dir/", "sqlite://host/x", "mysql://x"] {
+            assert_eq!(parse_store(bad), Err(ValueError::NotAStore), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_nearest_word_is_found_and_nonsense_has_none() {
+        let known = ["listen", "listen-v2", "data-dir", "idle-timeout", "btoken-max"];
+        assert_eq!(nearest("lisen", known), Some("listen"));
+        assert_eq!(nearest("data_dir", known), Some("data-dir"));
+        assert_eq!(nearest("DATADIR", known), Some("data-dir"));
+        assert_eq!(nearest("idletimeout", known), Some("idle-timeout"));
+        assert_eq!(nearest("zzzzzzzzzzzzzzzzzzzzzz", known), None);
+        assert_eq!(nearest(&"x".repeat(1_000_000), known), None);
+    }
+}

@@ -1,0 +1,327 @@
+//! Takes connections: sockets, both IP versions, the cap on connections, and what happens when
+//! the system has no descriptors left. A connection over the cap is closed before TLS, so that
+//! its client can tell "busy" from "wrong key".
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use passmate_proto::Layout;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{ListenAddress, ListenHost};
+use crate::conn::{self, Terms};
+use crate::service::Service;
+
+/// Connections that the system may hold for us; it lowers this to what it allows.
+const BACKLOG: i32 = 4096;
+/// How long accept waits when the system is out of descriptors or memory.
+const RELIEF: Duration = Duration::from_millis(50);
+/// A condition that lasts is logged once in this time.
+const SAY_AGAIN: Duration = Duration::from_secs(10);
+
+/// An open socket, bound and listening.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    pub(crate) socket: TcpListener,
+    pub(crate) address: SocketAddr,
+    pub(crate) layout: Layout,
+}
+
+/// Why a listener could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {error}")]
+pub struct ListenError {
+    /// As it was asked for.
+    pub address: ListenAddress,
+    /// What the system says.
+    pub error: io::Error,
+}
+
+impl ListenError {
+    /// What the operator can do about it.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self.error.kind() {
+            io::ErrorKind::AddrInUse => {
+                "another program has that port (or this server runs already): stop it, or give another --listen"
+            }
+            io::ErrorKind::AddrNotAvailable => {
+                "this machine does not have that address: give one of its own, or [::] for all"
+            }
+            io::ErrorKind::PermissionDenied => {
+                "ports below 1024 need the capability CAP_NET_BIND_SERVICE; the default is 29556"
+            }
+            _ => "give another --listen",
+        }
+    }
+}
+
+/// Opens every listener of both layouts, or none.
+///
+/// `[::]` takes both IP versions, unless IPv4 has a listener of its own on that port; on a machine
+/// without IPv6 it takes IPv4.
+pub(crate) fn open(layout_1: &[ListenAddress], layout_2: &[ListenAddress]) -> Result<Vec<Listener>, ListenError> {
+    let wanted = |layout: Layout| move |address| (address, layout);
+    let wanted: Vec<(&ListenAddress, Layout)> =
+        layout_1.iter().map(wanted(Layout::One)).chain(layout_2.iter().map(wanted(Layout::Two))).collect();
+    let has_v4 = |port: u16| {
+        port != 0
+            && wanted
+                .iter()
+                .any(|(address, _)| address.port == port && matches!(address.host, ListenHost::Ip(IpAddr::V4(_))))
+    };
+    let mut listeners = Vec::new();
+    for (address, layout) in &wanted {
+        let opened = match &address.host {
+            ListenHost::Name(name) => open_name(name, address.port),
+            ListenHost::Ip(ip) => {
+                open_ip(SocketAddr::new(*ip, address.port), has_v4(address.port)).map(|one| vec![one])
+            }
+        };
+        let opened = opened.map_err(|error| ListenError { address: (*address).clone(), error })?;
+        for socket in opened {
+            let bound = socket.local_addr().map_err(|error| ListenError { address: (*address).clone(), error })?;
+            listeners.push(Listener { socket, address: bound, layout: *layout });
+        }
+    }
+    Ok(listeners)
+}
+
+/// One listener for each address of the name that this machine has.
+fn open_name(name: &str, port: u16) -> io::Result<Vec<TcpListener>> {
+    let mut opened = Vec::new();
+    let mut failed = io::Error::new(io::ErrorKind::AddrNotAvailable, "the name has no address");
+    for address in (name, port).to_socket_addrs()? {
+        match open_ip(address, true) {
+            Ok(socket) => opened.push(socket),
+            // `localhost` is often ::1 too on machines without IPv6.
+            Err(error) if is_without_ipv6(&error) => failed = error,
+            Err(error) => return Err(error),
+        }
+    }
+    if opened.is_empty() { Err(failed) } else { Ok(opened) }
+}
+
+fn open_ip(address: SocketAddr, is_v6_only: bool) -> io::Result<TcpListener> {
+    let is_everywhere = address.is_ipv6() && address.ip().is_unspecified();
+    match open_one(address, is_v6_only) {
+        Err(error) if is_everywhere && !is_v6_only && is_without_ipv6(&error) => {
+            open_one(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()), false)
+        }
+        opened => opened,
+    }
+}
+
+fn is_without_ipv6(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL | Errno::PROTONOSUPPORT))
+}
+
+fn open_one(address: SocketAddr, is_v6_only: bool) -> io::Result<TcpListener> {
+    let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+    // A restart must not wait for the last minute's connections to be forgotten.
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, is_v6_only)?;
+    }
+    rustix::net::bind(&socket, &address)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    TcpListener::from_std(std::net::TcpListener::from(socket))
+}
+
+/// What all listeners share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) terms: ArcSwap<Terms>,
+    pub(crate) service: Service,
+    /// Connections that the file descriptors allow, whatever the limits say.
+    pub(crate) descriptors_max: usize,
+    pub(crate) log_addresses: bool,
+    /// Nothing new is taken, and what has not begun is cut.
+    pub(crate) stop: CancellationToken,
+    /// Nothing is waited for any more.
+    pub(crate) end: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) open: AtomicUsize,
+}
+
+/// Takes connections until the server stops; the socket closes with it.
+pub(crate) async fn accept(listener: Listener, shared: Arc<Shared>) {
+    let (mut no_descriptors, mut full) = (Seldom::default(), Seldom::default());
+    loop {
+        let accepted = tokio::select! {
+            () = shared.stop.cancelled() => return,
+            accepted = listener.socket.accept() => accepted,
+        };
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
+            // The client was gone before we came to it.
+            Err(error) if is_of_one_connection(&error) => continue,
+            Err(error) => {
+                // Accepting would fail at once again, and again: give others time to close.
+                if no_descriptors.may_say() {
+                    tracing::warn!(%error, "cannot take connections for now");
+                }
+                tokio::time::sleep(RELIEF).await;
+                continue;
+            }
+        };
+        let terms = shared.terms.load_full();
+        let max = terms.limits.connections_max.min(shared.descriptors_max);
+        let Some(place) = Place::take(&shared, max) else {
+            if full.may_say() {
+                tracing::warn!(max, "all connections are in use, others are turned away");
+            }
+            turn_away(&stream);
+            continue;
+        };
+        let (shared, layout) = (Arc::clone(&shared), listener.layout);
+        let tasks = shared.tasks.clone();
+        tasks.spawn(async move {
+            let _place = place;
+            // The last bytes of an exchange are few, and the client waits for them.
+            let _ = stream.set_nodelay(true);
+            let logged = shared.log_addresses.then_some(address);
+            let served = conn::serve(stream, layout, &terms, &shared.service, &shared.stop, logged);
+            tokio::select! {
+                () = served => {}
+                () = shared.end.cancelled() => {}
+            }
+        });
+    }
+}
+
+/// Ends a connection before TLS; its client sees an end of the stream, and no hello of ours.
+fn turn_away(stream: &TcpStream) {
+    let _ = rustix::net::shutdown(stream, rustix::net::Shutdown::Write);
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    ) || matches!(
+        // accept(2): errors of the network that were already pending on the new socket.
+        Errno::from_io_error(error),
+        Some(
+            Errno::PROTO
+                | Errno::NOPROTOOPT
+                | Errno::NETDOWN
+                | Errno::NETUNREACH
+                | Errno::HOSTDOWN
+                | Errno::HOSTUNREACH
+                | Errno::NONET
+                | Errno::OPNOTSUPP
+                | Errno::TIMEDOUT
+        )
+    )
+}
+
+/// One of the connections that may be open; dropping it makes room, also after a panic.
+struct Place(Arc<Shared>);
+
+impl Place {
+    fn take(shared: &Arc<Shared>, max: usize) -> Option<Self> {
+        let more = |open| if open < max { Some(open + 1) } else { None };
+        shared.open.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).ok()?;
+        Some(Self(Arc::clone(shared)))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Lets something that happens all the time be said now and then.
+#[derive(Default)]
+struct Seldom(Option<Instant>);
+
+impl Seldom {
+    fn may_say(&mut self) -> bool {
+        let is_time = self.0.is_none_or(|last| last.elapsed() >= SAY_AGAIN);
+        if is_time {
+            self.0 = Some(Instant::now());
+        }
+        is_time
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+    use super::*;
+
+    fn address(text: &str, port: u16) -> ListenAddress {
+        let host = text.parse().map_or_else(|_| ListenHost::Name(text.to_owned()), ListenHost::Ip);
+        ListenAddress { host, port }
+    }
+
+    fn has_ipv6() -> bool {
+        std::net::TcpListener::bind("[::1]:0").is_ok()
+    }
+
+    #[tokio::test]
+    async fn everywhere_is_both_ip_versions_where_there_are_two() {
+        let listeners = open(&[address("::", 0)], &[]).unwrap();
+        let [one] = listeners.as_slice() else { panic!("{listeners:?}") };
+        let port = one.address.port();
+        std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        assert_eq!(one.address.is_ipv6(), has_ipv6());
+        if has_ipv6() {
+            std::net::TcpStream::connect(("::1", port)).unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn both_versions_may_have_a_listener_of_their_own_on_one_port() {
+        if !has_ipv6() {
+            return;
+        }
+        let port = open(&[address("::", 0)], &[]).unwrap()[0].address.port();
+        let both = open(&[address("::", port)], &[address("0.0.0.0", port)]).unwrap();
+        assert_eq!(both.len(), 2);
+        assert_eq!(both[1].layout, Layout::Two);
+    }
+
+    #[tokio::test]
+    async fn a_name_is_looked_up_and_a_taken_port_is_an_error() {
+        let first = open(&[address("localhost", 0)], &[]).unwrap();
+        assert!(first[0].address.ip().is_loopback());
+        let again = ListenAddress { host: ListenHost::Ip(first[0].address.ip()), port: first[0].address.port() };
+        let error = open(&[again], &[]).unwrap_err();
+        assert_eq!(error.error.kind(), io::ErrorKind::AddrInUse);
+        assert!(error.hint().contains("another program"));
+    }
+
+    #[test]
+    fn only_missing_ipv6_falls_back_to_ipv4() {
+        let error = |errno: Errno| io::Error::from(errno);
+        assert!(is_without_ipv6(&error(Errno::AFNOSUPPORT)));
+        assert!(is_without_ipv6(&error(Errno::ADDRNOTAVAIL)));
+        assert!(!is_without_ipv6(&error(Errno::ADDRINUSE)));
+        assert!(!is_without_ipv6(&error(Errno::ACCESS)));
+    }
+
+    #[tokio::test]
+    async fn a_condition_that_lasts_is_said_once() {
+        let mut seldom = Seldom::default();
+        let said = (0..1000).filter(|_| seldom.may_say()).count();
+        assert_eq!(said, 1);
+    }
+}

@@ -1,0 +1,246 @@
+//! Starts the whole server and stops it: data dir, store, certificate, listeners, in that order,
+//! so that nobody is let in before everything stands.
+
+use std::fs::File;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use passmate_proto::{Layout, PORT, default_banner};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+use crate::conn::Terms;
+use crate::listen::{self, ListenError, Shared};
+use crate::service::Service;
+use crate::store::{Store, StoreError, lock_file};
+use crate::tls::{self, Identity, Pin, TlsError, Warning};
+
+/// How long running exchanges may take to finish when the server stops.
+const STOP_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long this machine's name may take to be looked up for the line that is printed at start.
+const LOOK_UP_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// A running server. Dropping it stops nothing: call [`stop`](Self::stop).
+#[derive(Debug)]
+pub struct Server {
+    shared: Arc<Shared>,
+    config: Config,
+    listening: Vec<Listening>,
+    pin: Pin,
+    warnings: Vec<Warning>,
+    setup_command: String,
+    /// Held to the end: certificate and key in the data dir are one server's.
+    _lock: File,
+}
+
+/// Where a running server takes connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listening {
+    /// With the port that the system chose, if it was asked to.
+    pub address: SocketAddr,
+    /// What is spoken there.
+    pub layout: Layout,
+}
+
+impl Server {
+    /// Starts a server inside the current tokio runtime; when this returns, clients are served.
+    ///
+    /// `on_fatal` is called when a commit failed in a way after which nobody can say what the
+    /// disk holds. Nothing is confirmed from then on; a program logs the reason and ends at once.
+    ///
+    /// # Errors
+    /// What keeps it from starting; nothing is left running then.
+    pub async fn start(
+        config: Config,
+        on_fatal: impl Fn(&StoreError) + Send + Sync + 'static,
+    ) -> Result<Self, StartError> {
+        let descriptors_max = raise_descriptors();
+        tls::make_data_dir(&config.data_dir)?;
+        let lock = lock_file(config.data_dir.join("server.lock"))?;
+        let store = Store::open_sqlite(&config.store, on_fatal)?;
+        let identity = Identity::load(config.certificate.as_ref(), &config.data_dir)?;
+        let listeners = listen::open(&config.listen, &config.listen_v2)?;
+        let listening: Vec<Listening> =
+            listeners.iter().map(|one| Listening { address: one.address, layout: one.layout }).collect();
+
+        let shared = Arc::new(Shared {
+            terms: ArcSwap::from_pointee(terms(&config, &identity)),
+            service: Service::new(store, folder_of(&config.store), &config.limits),
+            descriptors_max,
+            log_addresses: config.log_addresses,
+            stop: CancellationToken::new(),
+            end: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            open: AtomicUsize::new(0),
+        });
+        for listener in listeners {
+            shared.tasks.spawn(listen::accept(listener, Arc::clone(&shared)));
+        }
+        let setup_command = setup_command(&listening, &identity).await;
+        Ok(Self {
+            shared,
+            config,
+            listening,
+            pin: identity.pin,
+            warnings: identity.warnings,
+            setup_command,
+            _lock: lock,
+        })
+    }
+
+    /// Where clients are taken, at least one; layout 1 first.
+    #[must_use]
+    pub fn listening(&self) -> &[Listening] {
+        &self.listening
+    }
+
+    /// The pin of the certificate that was loaded at start.
+    #[must_use]
+    pub fn pin(&self) -> Pin {
+        self.pin
+    }
+
+    /// What the operator should know about the certificate.
+    #[must_use]
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
+    }
+
+    /// The whole command that sets up a first device with this server.
+    #[must_use]
+    pub fn setup_command(&self) -> &str {
+        &self.setup_command
+    }
+
+    /// Takes certificate, banner and limits from `config` for connections from now on; the rest
+    /// of it is not looked at.
+    ///
+    /// # Errors
+    /// The new certificate cannot be used; then nothing at all changes.
+    pub fn reload(&self, config: &Config) -> Result<Reloaded, TlsError> {
+        let identity = Identity::load(config.certificate.as_ref(), &self.config.data_dir)?;
+        self.shared.service.set_limits(&config.limits);
+        self.shared.terms.store(Arc::new(terms(config, &identity)));
+        let needs_restart = [
+            ("listen", self.config.listen != config.listen),
+            ("listen-v2", self.config.listen_v2 != config.listen_v2),
+            ("data-dir", self.config.data_dir != config.data_dir),
+            ("store", self.config.store != config.store),
+            ("log-addresses", self.config.log_addresses != config.log_addresses),
+            ("log", self.config.log != config.log),
+        ];
+        let needs_restart = needs_restart.into_iter().filter(|(_, is_other)| *is_other);
+        Ok(Reloaded {
+            pin: identity.pin,
+            warnings: identity.warnings,
+            needs_restart: needs_restart.map(|(name, _)| name).collect(),
+        })
+    }
+
+    /// Stops taking connections, cuts those that have not begun an exchange, lets the others
+    /// finish for 10 s, and closes the store. What is cut was not confirmed.
+    pub async fn stop(self) {
+        self.shared.stop.cancel();
+        self.shared.tasks.close();
+        if tokio::time::timeout(STOP_TIME_MAX, self.shared.tasks.wait()).await.is_err() {
+            self.shared.end.cancel();
+            self.shared.tasks.wait().await;
+        }
+        self.shared.service.close().await;
+    }
+}
+
+/// What changed when a configuration was read again.
+#[derive(Debug)]
+pub struct Reloaded {
+    /// The pin from now on.
+    pub pin: Pin,
+    /// What the operator should know about the certificate.
+    pub warnings: Vec<Warning>,
+    /// Settings that differ and stay as they were until the next start.
+    pub needs_restart: Vec<&'static str>,
+}
+
+fn terms(config: &Config, identity: &Identity) -> Terms {
+    let banner = config.banner.clone().unwrap_or_else(|| {
+        let program = concat!("passmate-server ", env!("CARGO_PKG_VERSION"));
+        default_banner(program, config.limits.btoken_len_max).into_bytes().into()
+    });
+    Terms { tls: Arc::clone(&identity.config), banner, limits: config.limits.clone() }
+}
+
+/// The folder of a file, for a bare name the working directory.
+fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Asks the system for all the descriptors that it would give, and returns how many connections
+/// may use them: 80 %, the rest is for the store and for closing.
+fn raise_descriptors() -> usize {
+    let mut limit = getrlimit(Resource::Nofile);
+    let soft = limit.current;
+    limit.current = limit.maximum;
+    let got = if setrlimit(Resource::Nofile, limit).is_ok() { limit.maximum } else { soft };
+    // No number means no limit.
+    got.and_then(|got| usize::try_from(got / 5 * 4).ok()).unwrap_or(usize::MAX).max(1)
+}
+
+async fn setup_command(listening: &[Listening], identity: &Identity) -> String {
+    let unspecified = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), PORT);
+    let address = listening.first().map_or(unspecified, |first| first.address);
+    let host = match address.ip() {
+        ip if ip.is_unspecified() => match identity.names.first() {
+            Some(name) if !identity.is_own => name.clone(),
+            _ => own_name().await,
+        },
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    };
+    let port = match address.port() {
+        PORT => String::new(),
+        port => format!(":{port}"),
+    };
+    format!("passmate sync setup {host}{port} --pin {}", identity.pin)
+}
+
+/// This machine's name if it can be looked up here, else `localhost`: the line that is printed
+/// must work at least on this machine.
+async fn own_name() -> String {
+    let name = tls::host_name();
+    let found = tokio::net::lookup_host((name.clone(), PORT));
+    let found = tokio::time::timeout(LOOK_UP_TIME_MAX, found).await;
+    let is_known = found.is_ok_and(|found| found.is_ok_and(|mut found| found.next().is_some()));
+    if is_known { name } else { "localhost".to_owned() }
+}
+
+/// Why a server could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Data dir, certificate or key.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An address.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+}
+
+impl StartError {
+    /// What the operator can do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Tls(error) => error.hint().to_owned(),
+            Self::Store(error) => error.hint().to_owned(),
+            Self::Listen(error) => error.hint().to_owned(),
+        }
+    }
+}

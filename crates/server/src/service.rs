@@ -1,0 +1,294 @@
+//! What may be done to accounts, by whom and when. The rules are:
+//!  - authentication comes first and reads the kept hash alone; an unknown account and a wrong auth
+//!    token are one answer, found in one way;
+//!  - nothing is held in the store while a client is thinking; the comparison at commit decides;
+//!  - devices of one account wait for each other for a moment, as a courtesy that nothing rests on.
+
+mod room;
+mod turns;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use passmate_proto::{AccountNumber, AuthToken};
+
+use crate::config::Limits;
+use crate::memory::{Kind, Lease, MemoryBudget};
+use crate::store::{AuthHash, Committed, Head, Outcome, Store, StoreError, Stored};
+use room::Room;
+use turns::{Turn, Turns};
+
+/// The one who decides; clones are the same.
+#[derive(Debug, Clone)]
+pub struct Service(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    store: Store,
+    memory: MemoryBudget,
+    accounts_max: AtomicU64,
+    room: Room,
+    turns: Turns,
+    /// Btokens that are in memory because somebody fetches them.
+    shared: Mutex<HashMap<AccountNumber, Weak<Shared>>>,
+}
+
+/// A btoken in memory, once for all who fetch it at the same time.
+struct Shared {
+    stored: Stored,
+    _lease: Lease,
+}
+
+/// An account whose client has shown the right auth token. Only the check makes one.
+pub struct Authenticated {
+    account: AccountNumber,
+    auth: AuthHash,
+}
+
+impl fmt::Debug for Authenticated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Authenticated")
+    }
+}
+
+/// What an update has read, and its turn among the devices of the account. Dropping it lets the next one on.
+pub struct Fetched {
+    account: AccountNumber,
+    shared: Arc<Shared>,
+    _turn: Option<Turn>,
+}
+
+impl Fetched {
+    /// The btoken as it is stored.
+    #[must_use]
+    pub fn btoken(&self) -> Arc<[u8]> {
+        Arc::clone(&self.shared.stored.btoken)
+    }
+}
+
+impl fmt::Debug for Fetched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Fetched")
+    }
+}
+
+/// Why something was not done. The client sees no difference between these.
+#[derive(Debug)]
+pub enum Refusal {
+    /// No such account, or a wrong auth token.
+    Unknown,
+    /// Another device was faster, or the account was deleted meanwhile.
+    Lost,
+    /// As many accounts as there may be.
+    AccountsMax,
+    /// Little room is left on the disk, and this would take some.
+    DiskLow,
+    /// The disk is full; what was begun was rolled back.
+    DiskFull,
+    /// Too many btokens are in memory.
+    MemoryFull,
+    /// The store could not do it.
+    Storage(StoreError),
+}
+
+impl Refusal {
+    /// The word for the log.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown_account_or_token",
+            Self::Lost => "lost_race",
+            Self::AccountsMax => "accounts_max",
+            Self::DiskLow => "disk_low",
+            Self::DiskFull => "disk_full",
+            Self::MemoryFull => "memory_full",
+            Self::Storage(_) => "storage_error",
+        }
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Engine(crate::store::EngineError::Full) => Self::DiskFull,
+            error => {
+                tracing::error!(%error, "the store could not do what a client asked for");
+                Self::Storage(error)
+            }
+        }
+    }
+}
+
+impl Service {
+    /// A service on this store; `folder` is where the store is, for the rules on free disk space.
+    #[must_use]
+    pub fn new(store: Store, folder: &Path, limits: &Limits) -> Self {
+        Self(Arc::new(Inner {
+            store,
+            memory: MemoryBudget::new(limits.memory_max),
+            accounts_max: AtomicU64::new(limits.accounts_max),
+            room: Room::new(folder),
+            turns: Turns::default(),
+            shared: Mutex::default(),
+        }))
+    }
+
+    /// Takes new limits for what is asked from now on.
+    pub fn set_limits(&self, limits: &Limits) {
+        self.0.memory.set_max(limits.memory_max);
+        self.0.accounts_max.store(limits.accounts_max, Ordering::Relaxed);
+    }
+
+    /// The memory that btokens in flight may take.
+    #[must_use]
+    pub fn memory(&self) -> &MemoryBudget {
+        &self.0.memory
+    }
+
+    /// Finishes what is being written and closes the store.
+    pub async fn close(&self) {
+        self.0.store.close().await;
+    }
+
+    /// Makes an account under a number that nobody has, also for an auth token that was seen before.
+    ///
+    /// # Errors
+    /// Nothing was made; see [`Refusal`].
+    pub async fn create(&self, auth_token: AuthToken, btoken: Vec<u8>) -> Result<(AccountNumber, Committed), Refusal> {
+        if self.0.room.is_low_for_creates() {
+            return Err(Refusal::DiskLow);
+        }
+        let auth = AuthHash::of(&auth_token);
+        let accounts_max = self.0.accounts_max.load(Ordering::Relaxed);
+        let account = self.free_number().await?;
+        match self.0.store.create(account, auth, btoken, accounts_max, now()).await? {
+            Ok(committed) => Ok((account, committed)),
+            Err(Outcome::AccountsMax) => Err(Refusal::AccountsMax),
+            // Somebody else drew the same 8 bytes within the same millisecond.
+            Err(_) => Err(Refusal::Lost),
+        }
+    }
+
+    /// A number that no account has, from the system's generator.
+    async fn free_number(&self) -> Result<AccountNumber, Refusal> {
+        loop {
+            if let Some(account) = make_account_number()?
+                && self.0.store.read_head(*account.as_bytes()).await?.is_none()
+            {
+                return Ok(account);
+            }
+        }
+    }
+
+    /// Lets a client in, or not: one answer for an unknown account and a wrong token, in one time.
+    ///
+    /// # Errors
+    /// [`Refusal::Unknown`], or the store failed.
+    pub async fn authenticate(
+        &self,
+        account: Option<AccountNumber>,
+        auth_token: &AuthToken,
+    ) -> Result<Authenticated, Refusal> {
+        let auth = AuthHash::of(auth_token);
+        let number = account.map_or([0; 8], |account| *account.as_bytes());
+        let head = self.0.store.read_head(number).await?;
+        let is_right = head.map_or_else(|| AuthHash::none().ct_eq(&auth), |head| head.auth.ct_eq(&auth));
+        match account {
+            Some(account) if is_right && head.is_some() => Ok(Authenticated { account, auth }),
+            _ => Err(Refusal::Unknown),
+        }
+    }
+
+    /// Waits for the account's other devices, for 5 s at most, then reads the btoken.
+    ///
+    /// # Errors
+    /// [`Refusal::MemoryFull`], [`Refusal::Unknown`] if the account was deleted meanwhile, or the store failed.
+    pub async fn fetch(&self, known: &Authenticated) -> Result<Fetched, Refusal> {
+        let account = known.account;
+        let turn = self.0.turns.wait(account).await;
+        let head = self.0.store.read_head(*account.as_bytes()).await?.ok_or(Refusal::Unknown)?;
+        let shared = match self.shared(account, &head) {
+            Some(shared) => shared,
+            None => self.read(account, &head).await?,
+        };
+        Ok(Fetched { account, shared, _turn: turn })
+    }
+
+    /// Replaces what was fetched, if it is still what is stored.
+    ///
+    /// # Errors
+    /// Nothing was changed; see [`Refusal`].
+    pub async fn replace(&self, fetched: Fetched, btoken: Vec<u8>) -> Result<Committed, Refusal> {
+        let seen = &fetched.shared.stored;
+        if btoken.len() > seen.btoken.len() && self.0.room.is_low_for_growth() {
+            return Err(Refusal::DiskLow);
+        }
+        match self.0.store.replace_if(fetched.account, seen.hash, btoken, now()).await? {
+            Ok(committed) => Ok(committed),
+            Err(_) => Err(Refusal::Lost),
+        }
+    }
+
+    /// Deletes the account and its btoken.
+    ///
+    /// # Errors
+    /// [`Refusal::Unknown`] if somebody else did meanwhile, or the store failed.
+    pub async fn delete(&self, known: Authenticated) -> Result<Committed, Refusal> {
+        match self.0.store.delete(known.account, known.auth).await? {
+            Ok(committed) => Ok(committed),
+            Err(_) => Err(Refusal::Unknown),
+        }
+    }
+
+    /// The copy that others are being sent, if it is still what is stored.
+    fn shared(&self, account: AccountNumber, head: &Head) -> Option<Arc<Shared>> {
+        let shared = self.shares().get(&account)?.upgrade()?;
+        (shared.stored.hash == head.btoken).then_some(shared)
+    }
+
+    async fn read(&self, account: AccountNumber, head: &Head) -> Result<Arc<Shared>, Refusal> {
+        let mut lease = self.0.memory.lease(Kind::Known);
+        let mut grow = |len: usize| lease.grow_to(len).map_err(|_| Refusal::MemoryFull);
+        grow(usize::try_from(head.btoken_len).unwrap_or(usize::MAX))?;
+        let stored = self.0.store.read(account).await?.ok_or(Refusal::Unknown)?;
+        // It may have been replaced since its length was read.
+        grow(stored.btoken.len())?;
+        let shared = Arc::new(Shared { stored, _lease: lease });
+        let mut shares = self.shares();
+        if shares.len() >= 2 * shares.values().filter(|one| one.strong_count() > 0).count().max(64) {
+            shares.retain(|_, one| one.strong_count() > 0);
+        }
+        shares.insert(account, Arc::downgrade(&shared));
+        Ok(shared)
+    }
+
+    fn shares(&self) -> std::sync::MutexGuard<'_, HashMap<AccountNumber, Weak<Shared>>> {
+        self.0.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Shared")
+    }
+}
+
+/// Eight bytes from the system's generator; none if they are all zero, which is no account number.
+fn make_account_number() -> Result<Option<AccountNumber>, Refusal> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|error| {
+        tracing::error!(%error, "the system gives no random bytes");
+        Refusal::Storage(StoreError::Closed)
+    })?;
+    Ok(AccountNumber::from_bytes(bytes))
+}
+
+/// Seconds since 1970; 0 before.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,82 @@
+//! How much room is left on the disk, and when that is too little for more accounts or larger btokens.
+//!
+//! Devices that replace a btoken by one that is no longer always may: a disk that fills up must stop
+//! newcomers first and a person's own vault last.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long an answer of the system counts.
+const FRESH: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(super) struct Room {
+    folder: PathBuf,
+    last: Mutex<Option<(Instant, Space)>>,
+}
+
+/// What a file system has, in bytes.
+#[derive(Debug, Clone, Copy)]
+struct Space {
+    free: u64,
+    all: u64,
+}
+
+impl Room {
+    /// The room on the file system of this folder.
+    pub(super) fn new(folder: &Path) -> Self {
+        Self { folder: folder.to_owned(), last: Mutex::default() }
+    }
+
+    /// Less than the smaller of 20 % and 2 GiB is left.
+    pub(super) fn is_low_for_creates(&self) -> bool {
+        self.space().is_some_and(|space| space.is_below(5, 2 << 30))
+    }
+
+    /// Less than the smaller of 5 % and 512 MiB is left.
+    pub(super) fn is_low_for_growth(&self) -> bool {
+        self.space().is_some_and(|space| space.is_below(20, 512 << 20))
+    }
+
+    /// What the system said within the last second; none if it does not say, which is no reason to refuse.
+    fn space(&self) -> Option<Space> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, space)) = last.filter(|(asked, _)| asked.elapsed() < FRESH) {
+            return Some(space);
+        }
+        let found = rustix::fs::statvfs(&self.folder).ok()?;
+        let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+        let space = Space { free: bytes(found.f_bavail), all: bytes(found.f_blocks) };
+        *last = Some((Instant::now(), space));
+        Some(space)
+    }
+}
+
+impl Space {
+    fn is_below(self, part: u64, most: u64) -> bool {
+        self.free < (self.all / part).min(most)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_smaller_of_a_share_and_a_size_counts() {
+        let gib = 1 << 30;
+        let is_low = |free, all| Space { free, all }.is_below(5, 2 * gib);
+        assert!(is_low(gib, 100 * gib));
+        assert!(!is_low(2 * gib, 100 * gib));
+        assert!(is_low(gib - 1, 5 * gib));
+        assert!(!is_low(gib, 5 * gib));
+        assert!(!is_low(0, 0), "a system that does not know");
+    }
+
+    #[test]
+    fn a_folder_that_is_gone_refuses_nobody() {
+        let room = Room::new(Path::new("/nowhere/at/all"));
+        assert!(!room.is_low_for_creates() && !room.is_low_for_growth());
+    }
+}

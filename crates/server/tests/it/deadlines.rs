@@ -1,0 +1,150 @@
+//! Nobody keeps a connection by doing nothing.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use crate::support::{CLIENT_HELLO, End, How, Running, TOKEN, create, update, upload};
+use passmate_server::config::Limits;
+
+const SHORT: Duration = Duration::from_millis(300);
+
+fn running(change: fn(&mut Limits)) -> Running {
+    Running::with(|config| change(&mut config.limits))
+}
+
+/// Runs it and says how long it took.
+fn timed<T>(act: impl FnOnce() -> T) -> (T, Duration) {
+    let begun = Instant::now();
+    (act(), begun.elapsed())
+}
+
+fn is_about(elapsed: Duration) -> bool {
+    (SHORT - Duration::from_millis(50)..SHORT + Duration::from_secs(3)).contains(&elapsed)
+}
+
+#[test]
+fn tls_and_hello_must_come_in_time() {
+    let running = running(|limits| limits.handshake_timeout = SHORT);
+    // Not a byte of TLS.
+    let mut tcp = TcpStream::connect(running.layout_1).unwrap();
+    let (read, elapsed) = timed(|| tcp.read(&mut [0; 100]).unwrap());
+    assert_eq!(read, 0);
+    assert!(is_about(elapsed), "{elapsed:?}");
+    // TLS, and then nothing, or a drip that never becomes a hello.
+    let mut client = running.connect(1);
+    let (end, elapsed) = timed(|| client.end());
+    assert_eq!(end, End::cut());
+    assert!(is_about(elapsed), "{elapsed:?}");
+    let mut client = running.connect(1);
+    let (_, elapsed) = timed(|| {
+        for byte in CLIENT_HELLO {
+            std::thread::sleep(Duration::from_millis(100));
+            if client.try_send(&[*byte]).is_err() {
+                break;
+            }
+        }
+        assert_ne!(client.end().how, How::Clean);
+    });
+    assert!(elapsed < Duration::from_millis(2300), "a drip is no progress: {elapsed:?}");
+}
+
+#[test]
+fn silence_ends_a_connection_in_every_phase() {
+    let running = running(|limits| {
+        limits.idle_timeout = SHORT;
+        limits.confirm_grace = Duration::from_millis(50);
+    });
+    let account = running.create(b"kept");
+    let whole = create(b"never stored");
+    let mut sent: Vec<Vec<u8>> = vec![vec![], b"c".to_vec(), whole[..40].to_vec()];
+    sent.push(update(account, TOKEN)[..40].to_vec());
+    for bytes in sent {
+        let mut client = running.greeted(1);
+        client.send(&bytes);
+        let (end, elapsed) = timed(|| client.end());
+        assert_eq!(end, End::cut());
+        assert!(is_about(elapsed), "{elapsed:?}");
+    }
+    for bytes in [upload(b"new")[..5].to_vec(), [upload(b"new").as_slice(), &account[..1]].concat()] {
+        let mut client = running.greeted(1);
+        client.send(&update(account, TOKEN));
+        client.take_btoken().unwrap();
+        client.send(&bytes);
+        let (end, elapsed) = timed(|| client.end());
+        assert_eq!(end, End::cut());
+        assert!(is_about(elapsed), "{elapsed:?}");
+    }
+    assert_eq!(running.fetch(account).unwrap(), b"kept");
+}
+
+#[test]
+fn a_slow_client_that_keeps_sending_is_served() {
+    let running = running(|limits| {
+        limits.idle_timeout = SHORT;
+        limits.confirm_grace = Duration::from_millis(50);
+    });
+    let mut client = running.greeted(1);
+    for part in create(b"slow and steady").chunks(10) {
+        std::thread::sleep(SHORT / 3);
+        client.send(part);
+    }
+    client.take(8);
+    assert_eq!(client.end(), End::clean());
+}
+
+#[test]
+fn no_connection_lasts_longer_than_a_session() {
+    let running = running(|limits| limits.session_timeout = SHORT);
+    let mut client = running.greeted(1);
+    let (end, elapsed) = timed(|| {
+        for byte in create(&[0; 200]) {
+            std::thread::sleep(Duration::from_millis(20));
+            if client.try_send(&[byte]).is_err() {
+                break;
+            }
+        }
+        client.end()
+    });
+    assert_ne!(end.how, How::Clean);
+    assert!(elapsed < Duration::from_secs(6), "{elapsed:?}");
+}
+
+#[test]
+fn a_client_that_takes_nothing_is_cut() {
+    let running = running(|limits| {
+        limits.idle_timeout = SHORT;
+        limits.confirm_grace = Duration::from_millis(50);
+        limits.btoken_len_max = 32 << 20;
+    });
+    // More than the socket buffers of both sides hold.
+    let account = running.create(&vec![1; 32 << 20]);
+    let mut client = running.greeted(1);
+    client.send(&update(account, TOKEN));
+    std::thread::sleep(SHORT * 6);
+    let mut all = Vec::new();
+    let error = std::iter::repeat_with(|| {
+        let mut chunk = [0; 65536];
+        client.read(&mut chunk).map(|len| all.extend_from_slice(&chunk[..len]))
+    })
+    .find_map(Result::err)
+    .unwrap();
+    assert_ne!(error.kind(), std::io::ErrorKind::WouldBlock, "the server still waits for us");
+    assert!(all.len() < 32 << 20, "the whole btoken fitted into the buffers");
+}
+
+#[test]
+fn plain_text_and_half_a_handshake_are_ended_without_ado() {
+    let running = running(|limits| limits.handshake_timeout = SHORT);
+    for bytes in [b"GET / HTTP/1.1\r\n\r\n".as_slice(), b"\x16\x03\x01", &[0; 5000], b""] {
+        let mut tcp = TcpStream::connect(running.layout_1).unwrap();
+        tcp.write_all(bytes).unwrap();
+        tcp.shutdown(std::net::Shutdown::Write).unwrap();
+        // At most an alert, then the end; never a reset.
+        let mut answer = Vec::new();
+        tcp.read_to_end(&mut answer).unwrap();
+        assert!(answer.len() < 64, "{answer:?}");
+    }
+    running.create(b"honest");
+}

@@ -1,0 +1,7 @@
+//! The server as clients and operators meet it: real sockets, real TLS, the real program.
+
+mod deadlines;
+mod exchange;
+mod load;
+mod process;
+mod support;

@@ -1,0 +1,252 @@
+//! The program as its operator meets it: what it prints, logs, obeys and refuses.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::support::program::{Program, command};
+use crate::support::{End, TOKEN, update, upload};
+use rustix::process::Signal;
+
+/// Runs it to its end, which must be an error; what it said and its code.
+fn refused(mut command: Command) -> (String, i32) {
+    let output = command.output().unwrap();
+    assert!(output.stdout.is_empty(), "{output:?}");
+    (String::from_utf8(output.stderr).unwrap(), output.status.code().unwrap())
+}
+
+#[test]
+fn at_start_it_prints_address_pin_and_the_line_for_a_first_device() {
+    let dir = tempfile::tempdir().unwrap();
+    let data_dir = dir.path().join("made/by/it");
+    let program = Program::start(&data_dir, &["--listen-v2", "127.0.0.1:0"]);
+    let text = &program.greeting;
+    let pin = text.lines().find_map(|line| line.strip_prefix("pin ")).unwrap();
+    assert!(pin.starts_with("sha256:") && pin.len() == 71, "{text}");
+    let port = program.addresses[0].port();
+    let line = format!("    passmate sync setup 127.0.0.1:{port} --pin {pin}\n");
+    assert!(text.ends_with(&line), "{text}");
+    assert!(text.contains("(layout 1)\n") && text.contains("(layout 2)\n"), "{text}");
+    let mode = std::fs::metadata(&data_dir).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+    for entry in std::fs::read_dir(&data_dir).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{:?}", entry.path());
+    }
+    // The pin stays over a restart.
+    let pin = pin.to_owned();
+    drop(program);
+    assert!(Program::start(&data_dir, &[]).greeting.contains(&pin));
+}
+
+#[test]
+fn it_listens_in_both_ip_versions_where_there_are_two() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = command(dir.path());
+    command.args(["--listen", "[::]:0"]);
+    let program = Program::spawn(command, dir.path());
+    let port = program.addresses[0].port();
+    std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    if std::net::TcpListener::bind("[::1]:0").is_ok() {
+        std::net::TcpStream::connect(("::1", port)).unwrap();
+    }
+}
+
+#[test]
+fn a_second_server_on_the_same_data_dir_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = Program::start(dir.path(), &[]);
+    let mut second = command(dir.path());
+    second.args(["--listen", "127.0.0.1:0"]);
+    let (text, code) = refused(second);
+    assert_eq!(code, 1, "{text}");
+    assert!(text.starts_with("passmate-server: error: "), "{text}");
+    assert!(text.lines().nth(1).unwrap().starts_with("passmate-server: hint: "), "{text}");
+    first.create(b"the first goes on");
+}
+
+#[test]
+fn mistakes_end_it_with_two_lines_and_code_2() {
+    let dir = tempfile::tempdir().unwrap();
+    let check = |args: &[&str], part: &str| {
+        let mut command = command(dir.path());
+        command.args(args);
+        let (text, code) = refused(command);
+        assert_eq!(code, 2, "{text}");
+        assert!(text.contains(part), "{text}");
+        assert!(text.contains("passmate-server: hint: "), "{text}");
+    };
+    check(&["--store", "postgres://u:secret@h/d"], "not built into this program");
+    check(&["--idle-timeout", "30"], "--idle-timeout is not a duration");
+    check(&["--listen", "none"], "nothing to listen on");
+    let mut unknown = command(dir.path());
+    unknown.env("PASSMATE_SERVER_IDLE_TIMEOT", "1s");
+    let (text, code) = refused(unknown);
+    assert_eq!(code, 2);
+    assert!(text.contains("`PASSMATE_SERVER_IDLE_TIMEOUT`"), "{text}");
+    let mut unknown = command(dir.path());
+    unknown.arg("--lisen");
+    let (text, code) = refused(unknown);
+    assert_eq!(code, 2);
+    assert!(text.contains("--listen"), "{text}");
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_with_a_remedy() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = command(dir.path());
+    command.args(["--listen", &address]);
+    let (text, code) = refused(command);
+    assert_eq!(code, 1);
+    assert!(text.contains(&format!("cannot listen on {address}")), "{text}");
+    assert!(text.contains("another program has that port"), "{text}");
+}
+
+#[test]
+fn sigterm_lets_a_running_exchange_finish_and_ends_with_0() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut program = Program::start(dir.path(), &[]);
+    let account = program.create(b"old");
+    let mut client = program.greeted();
+    client.send(&update(account, TOKEN));
+    client.take_btoken().unwrap();
+    let mut silent = program.connect();
+    program.signal(Signal::TERM);
+    assert_eq!(silent.end(), End::cut(), "what has not begun is cut");
+    assert!(program.try_connect().is_err(), "nobody new is taken");
+    client.send(&[upload(b"new").as_slice(), &account].concat());
+    assert_eq!(client.end(), End::clean());
+    assert_eq!(program.wait(Duration::from_secs(5)).code(), Some(0));
+    let program = Program::start(dir.path(), &[]);
+    assert_eq!(program.fetch(account).unwrap(), b"new");
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut program = Program::start(dir.path(), &[]);
+    let mut client = program.greeted();
+    client.send(b"c");
+    // The first is being obeyed when nobody is taken any more.
+    program.signal(Signal::INT);
+    while program.try_connect().is_ok() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(program.child.try_wait().unwrap().is_none(), "an exchange is running");
+    let begun = Instant::now();
+    program.signal(Signal::INT);
+    program.wait(Duration::from_secs(3));
+    assert!(begun.elapsed() < Duration::from_secs(2));
+    assert_ne!(client.end(), End::clean());
+}
+
+#[test]
+fn what_was_confirmed_survives_kill_9() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut kept = Vec::new();
+    for round in 0_u8..5 {
+        let mut program = Program::start(dir.path(), &[]);
+        for (account, btoken) in &kept {
+            assert_eq!(program.fetch(*account).as_ref(), Some(btoken));
+        }
+        kept.push((program.create(&[round; 1000]), vec![round; 1000]));
+        program.child.kill().unwrap();
+        program.child.wait().unwrap();
+    }
+}
+
+#[test]
+fn sighup_reads_certificate_banner_and_limits_again_and_keeps_them_if_they_are_bad() {
+    let dir = tempfile::tempdir().unwrap();
+    let banner = dir.path().join("banner");
+    std::fs::write(&banner, "one").unwrap();
+    let file = dir.path().join("server.toml");
+    let write = |max: &str| {
+        let text = format!("banner-file = {banner:?}\nbtoken-max = \"{max}\"\n");
+        std::fs::write(&file, text).unwrap();
+    };
+    write("1000");
+    let data_dir = dir.path().join("data");
+    let program = Program::start(&data_dir, &["--config", file.to_str().unwrap()]);
+    let old_pin = program.greeting.lines().find(|line| line.starts_with("pin ")).unwrap();
+    assert_eq!(program.connect().greet(), b"one");
+
+    let until = |is_so: &dyn Fn() -> bool| {
+        let begun = Instant::now();
+        while !is_so() {
+            assert!(begun.elapsed() < Duration::from_secs(5), "it does not come");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    std::fs::write(&banner, "two").unwrap();
+    write("2000");
+    std::fs::remove_file(data_dir.join("cert.pem")).unwrap();
+    program.signal(Signal::HUP);
+    until(&|| data_dir.join("cert.pem").exists());
+    until(&|| program.try_connect().is_ok_and(|mut client| client.greet() == b"two"));
+    program.create(&[0; 2000]);
+
+    // A pair that does not match: everything stays, the certificate of the connections too.
+    let certificate = std::fs::read(data_dir.join("cert.pem")).unwrap();
+    let other = tempfile::tempdir().unwrap();
+    drop(Program::start(other.path(), &[]));
+    std::fs::copy(other.path().join("cert.pem"), data_dir.join("cert.pem")).unwrap();
+    std::fs::write(&banner, "three").unwrap();
+    program.signal(Signal::HUP);
+    std::thread::sleep(Duration::from_millis(500));
+    std::fs::write(data_dir.join("cert.pem"), certificate).unwrap();
+    assert_eq!(program.connect().greet(), b"two");
+    let old_pin = old_pin.to_owned();
+    let log = program.log();
+    assert!(log.contains("is not the key of the certificate"), "{log}");
+    assert!(log.contains(old_pin.strip_prefix("pin ").unwrap()), "{log}");
+}
+
+#[test]
+fn one_line_for_each_connection_and_no_account_or_address_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = Program::start(dir.path(), &["--log", "json"]);
+    let account = program.create(b"12345");
+    let mut client = program.greeted();
+    client.send(&update(account, [1; 32]));
+    assert_eq!(client.end(), End::cut());
+    drop(std::net::TcpStream::connect(program.addresses[0]).unwrap());
+    let log = program.log();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("\"action\"")).collect();
+    assert_eq!(lines.len(), 2, "{log}");
+    assert!(lines[0].contains("\"action\":\"create\",\"result\":\"confirmed\""), "{log}");
+    assert!(lines[0].contains("\"bytes_in\":66"), "{log}");
+    assert!(lines[1].contains("\"action\":\"update\",\"result\":\"unknown"), "{log}");
+    let number: String = account.iter().map(|byte| format!("{byte:02X}")).collect();
+    assert!(!log.to_uppercase().contains(&number), "{log}");
+    assert!(!lines.concat().contains("127.0.0.1"), "{log}");
+    assert!(!log.contains("ERROR") && !log.contains("WARN"), "{log}");
+}
+
+#[test]
+fn addresses_are_logged_if_the_operator_wants_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = Program::start(dir.path(), &["--log-addresses"]);
+    program.create(b"x");
+    let log = program.log();
+    assert!(log.contains("address=127.0.0.1:"), "{log}");
+}
+
+#[test]
+fn help_and_version_go_to_standard_output() {
+    let run = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_passmate-server"));
+        let output = command.args(args).output().unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(run(&["--version"]).starts_with("passmate-server "));
+    let help = run(&["serve", "--help"]);
+    for name in ["--listen-v2", "PASSMATE_SERVER_STORE", "--confirm-grace", "SIGHUP"] {
+        assert!(help.contains(name), "{help}");
+    }
+}

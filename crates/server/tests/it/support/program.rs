@@ -1,0 +1,123 @@
+//! The program itself, started as an operator starts it.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use super::Client;
+
+/// A running `passmate-server serve`, killed when the test ends.
+pub(crate) struct Program {
+    pub(crate) child: Child,
+    /// What it printed at start.
+    pub(crate) greeting: String,
+    /// Where it listens, in the order in which it says so.
+    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) data_dir: PathBuf,
+}
+
+/// The program with an environment of the test's own and its log at `info`.
+pub(crate) fn command(data_dir: &std::path::Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_passmate-server"));
+    command.env_clear().env("PASSMATE_SERVER_DATA_DIR", data_dir).arg("serve");
+    command
+}
+
+impl Program {
+    /// On a free port of 127.0.0.1, layout 1.
+    pub(crate) fn start(data_dir: &std::path::Path, more: &[&str]) -> Self {
+        let mut command = command(data_dir);
+        command.args(["--listen", "127.0.0.1:0"]).args(more);
+        Self::spawn(command, data_dir)
+    }
+
+    pub(crate) fn spawn(mut command: Command, data_dir: &std::path::Path) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut greeting = String::new();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        while !greeting.contains("passmate sync setup") {
+            if lines.read_line(&mut greeting).unwrap() == 0 {
+                let mut complaint = String::new();
+                child.stderr.take().unwrap().read_to_string(&mut complaint).unwrap();
+                panic!("it did not start: {greeting}{complaint}");
+            }
+        }
+        let addresses = greeting
+            .lines()
+            .filter_map(|line| line.strip_prefix("listening on ")?.split(' ').next())
+            .map(|address| address.parse().unwrap())
+            .collect();
+        Self { child, greeting, addresses, data_dir: data_dir.to_owned() }
+    }
+
+    pub(crate) fn connect(&self) -> Client {
+        self.try_connect().unwrap()
+    }
+
+    pub(crate) fn try_connect(&self) -> std::io::Result<Client> {
+        let certificate = self.data_dir.join("cert.pem");
+        Client::try_connect(self.addresses[0], &certificate, 1, &super::TLS13)
+    }
+
+    pub(crate) fn greeted(&self) -> Client {
+        let mut client = self.connect();
+        client.greet();
+        client
+    }
+
+    pub(crate) fn create(&self, btoken: &[u8]) -> [u8; 8] {
+        let mut client = self.greeted();
+        client.send(&super::create(btoken));
+        let account = client.take(8).try_into().unwrap();
+        assert_eq!(client.end(), super::End::clean());
+        account
+    }
+
+    pub(crate) fn fetch(&self, account: [u8; 8]) -> Option<Vec<u8>> {
+        let mut client = self.greeted();
+        client.send(&super::update(account, super::TOKEN));
+        client.take_btoken()
+    }
+
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits for its end; fails the test if it does not come.
+    pub(crate) fn wait(&mut self, most: Duration) -> ExitStatus {
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(begun.elapsed() < most, "it is still running");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Ends it and returns all that it logged.
+    pub(crate) fn log(mut self) -> String {
+        self.signal(rustix::process::Signal::TERM);
+        let mut log = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        self.child.wait().unwrap();
+        log
+    }
+
+    /// Resident memory in bytes, the largest that it ever was.
+    pub(crate) fn memory_peak(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1024
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
