@@ -1,6 +1,6 @@
 //! The Passmate sync server: keeps sealed vaults (btokens) that it cannot read.
 //!
-//! [`Server::start`] is the whole of it; `main.rs` adds arguments, signals and an exit code.
+//! [`Server::start`] is the whole of it; [`main`] adds arguments, signals and an exit code.
 #![forbid(unsafe_code)]
 
 pub mod config;
@@ -8,6 +8,7 @@ mod conn;
 mod listen;
 pub mod logs;
 pub mod memory;
+mod program;
 mod report;
 mod server;
 pub mod service;
@@ -15,4 +16,5 @@ pub mod store;
 pub mod tls;
 
 pub use listen::ListenError;
+pub use program::main;
 pub use server::{Listening, Reloaded, Server, StartError};

@@ -1,0 +1,160 @@
+//! The program: arguments to one configuration, one running server, signals, exit code.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use crate::config::{Config, Environment, Sources};
+use crate::{Server, logs};
+use passmate_proto::Layout;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// The server could not start, or its store failed.
+const EXIT_OTHER: u8 = 1;
+/// The command line, the environment or the configuration file is wrong.
+const EXIT_USAGE: u8 = 2;
+
+/// Runs the program on this process's arguments, until it is told to stop.
+pub fn main() -> ExitCode {
+    let sources = match Sources::from_args(std::env::args_os(), Environment::of_process()) {
+        Ok(sources) => sources,
+        // Help and version come this way too.
+        Err(text) => text.exit(),
+    };
+    let config = match Config::gather(&sources) {
+        Ok(config) => config,
+        Err(error) => return complain(EXIT_USAGE, &error, &error.hint()),
+    };
+    logs::init(config.log);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let hint = "the system gives no threads or descriptors: look at its limits";
+            return complain(EXIT_OTHER, &error, hint);
+        }
+    };
+    let code = runtime.block_on(run(config, &sources));
+    // A look-up of a name that hangs must not keep the process.
+    runtime.shutdown_background();
+    code
+}
+
+async fn run(config: Config, sources: &Sources) -> ExitCode {
+    let mut signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => return complain(EXIT_OTHER, &error, "the system gives no signals"),
+    };
+    let data_dir = config.data_dir.clone();
+    let server = match Server::start(config, end_at_once).await {
+        Ok(server) => server,
+        Err(error) => return complain(EXIT_OTHER, &error, &error.hint()),
+    };
+    for warning in server.warnings() {
+        tracing::warn!("{warning}");
+    }
+    // Who started us may not read what we print; that is no reason to stop.
+    let _ = std::io::stdout().write_all(greeting(&server, &data_dir).as_bytes());
+    tracing::info!(pin = %server.pin(), "ready");
+
+    while let Asked::Reload = signals.next().await {
+        reload(&server, sources);
+    }
+    tracing::info!("stopping: running exchanges have 10 s to finish");
+    tokio::select! {
+        () = server.stop() => {}
+        () = signals.stop_again() => {
+            tracing::warn!("stopped at once");
+            return ExitCode::from(EXIT_OTHER);
+        }
+    }
+    tracing::info!("stopped");
+    ExitCode::SUCCESS
+}
+
+/// What the operator reads at start, and copies the last line of.
+fn greeting(server: &Server, data_dir: &std::path::Path) -> String {
+    let mut text = format!("passmate-server {}, data in {}\n", env!("CARGO_PKG_VERSION"), data_dir.display());
+    for listening in server.listening() {
+        let layout = match listening.layout {
+            Layout::One => 1,
+            Layout::Two => 2,
+        };
+        text.push_str(&format!("listening on {} (layout {layout})\n", listening.address));
+    }
+    text.push_str(&format!("pin {}\n", server.pin()));
+    text.push_str(&format!("set up a first device with:\n    {}\n", server.setup_command()));
+    text
+}
+
+fn reload(server: &Server, sources: &Sources) {
+    let config = match Config::gather(sources) {
+        Ok(config) => config,
+        Err(error) => {
+            let hint = error.hint();
+            tracing::error!(%error, hint, "nothing is reloaded, everything stays as it was");
+            return;
+        }
+    };
+    match server.reload(&config) {
+        Ok(reloaded) => {
+            for warning in &reloaded.warnings {
+                tracing::warn!("{warning}");
+            }
+            if !reloaded.needs_restart.is_empty() {
+                let settings = reloaded.needs_restart.join(", ");
+                tracing::warn!(settings, "changed, and take effect at the next start");
+            }
+            tracing::info!(pin = %reloaded.pin, "certificate, banner and limits are reloaded");
+        }
+        Err(error) => {
+            let hint = error.hint();
+            tracing::error!(%error, hint, "nothing is reloaded, everything stays as it was");
+        }
+    }
+}
+
+/// Nobody can say what the disk holds: confirm nothing more, and let the next start find out.
+fn end_at_once(error: &crate::store::StoreError) {
+    tracing::error!(%error, "the store failed at a commit; ending so that nothing false is confirmed");
+    std::process::exit(i32::from(EXIT_OTHER));
+}
+
+fn complain(code: u8, error: &dyn std::fmt::Display, hint: &str) -> ExitCode {
+    let text = format!("passmate-server: error: {error}\npassmate-server: hint: {hint}\n");
+    // Without a standard error the exit code has to do.
+    let _ = std::io::stderr().write_all(text.as_bytes());
+    ExitCode::from(code)
+}
+
+enum Asked {
+    Stop,
+    Reload,
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.terminate.recv() => Asked::Stop,
+            _ = self.interrupt.recv() => Asked::Stop,
+            _ = self.hang_up.recv() => Asked::Reload,
+        }
+    }
+
+    /// Resolves when somebody asks a second time.
+    async fn stop_again(&mut self) {
+        while !matches!(self.next().await, Asked::Stop) {}
+    }
+}
