@@ -1,0 +1,96 @@
+//! A server that is killed at any moment has what it confirmed.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use passmate_proto::Outcome;
+
+use crate::support::Server;
+use crate::support::exchange::{create, fetch, remote, token, update};
+
+/// Kills in a row; each is a fresh process on the same data.
+const KILLS: u32 = 15;
+
+#[test]
+fn what_was_confirmed_is_there_after_kill_9() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let account = create(&server, b"");
+    server.kill();
+    let mut expected = Vec::new();
+    for round in 0..KILLS {
+        let server = Server::start(dir.path());
+        assert_eq!(fetch(&server, account).unwrap(), expected, "round {round}");
+        expected.extend_from_slice(&round.to_be_bytes());
+        assert!(matches!(update(&server, account, |_| expected.clone()), Outcome::Confirmed(_)));
+        // Right after the confirmation, with nothing in between.
+        server.kill();
+    }
+    assert_eq!(fetch(&Server::start(dir.path()), account).unwrap(), expected);
+}
+
+#[test]
+fn a_server_killed_under_load_has_everything_that_it_confirmed_and_nothing_half() {
+    const WRITERS: usize = 4;
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let accounts: Vec<_> = (0..WRITERS).map(|_| create(&server, &0u32.to_be_bytes())).collect();
+    server.kill();
+    // What each account's writer was told last.
+    let confirmed: Vec<_> = accounts.iter().map(|_| AtomicU32::new(0)).collect();
+    for round in 0..4u64 {
+        let server = Server::start(dir.path());
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for (account, confirmed) in accounts.iter().zip(&confirmed) {
+                let (server, is_over) = (&server, &is_over);
+                scope.spawn(move || write_until(server, *account, confirmed, is_over));
+            }
+            std::thread::sleep(Duration::from_millis(150 + 37 * round));
+            rustix::process::kill_process(server.pid(), rustix::process::Signal::KILL).unwrap();
+            is_over.store(true, Ordering::Relaxed);
+        });
+        drop(server);
+        let server = Server::start(dir.path());
+        for (account, confirmed) in accounts.iter().zip(&confirmed) {
+            let btoken = fetch(&server, *account).unwrap();
+            let stored = check_whole(&btoken);
+            let confirmed = confirmed.load(Ordering::Relaxed);
+            assert!(stored >= confirmed, "{confirmed} was confirmed and {stored} is stored");
+        }
+        server.kill();
+    }
+    let total: u32 = confirmed.iter().map(|confirmed| confirmed.load(Ordering::Relaxed)).sum();
+    assert!(total > 20, "only {total} updates were confirmed: the test shows little");
+}
+
+/// Counts up in one account until the server is gone.
+fn write_until(server: &Server, account: passmate_proto::AccountNumber, confirmed: &AtomicU32, is_over: &AtomicBool) {
+    use passmate::sync::{Answer, Listener, Transport};
+    struct Count(u32);
+    impl Listener for Count {
+        fn fetched(&mut self, btoken: Vec<u8>) -> Answer {
+            self.0 = check_whole(&btoken) + 1;
+            Answer::Replace(self.0.to_be_bytes().repeat(500))
+        }
+    }
+    while !is_over.load(Ordering::Relaxed) {
+        let mut count = Count(0);
+        let action = passmate_proto::ClientAction::Update { account, auth_token: token() };
+        match remote(server).exchange(action, &mut count) {
+            Ok(exchanged) if matches!(exchanged.outcome, Outcome::Confirmed(_)) => {
+                confirmed.store(count.0, Ordering::Relaxed);
+            }
+            // It was killed somewhere in between.
+            Ok(_) | Err(_) => {}
+        }
+    }
+}
+
+/// A btoken is one number, repeated; anything else was torn.
+fn check_whole(btoken: &[u8]) -> u32 {
+    let number: [u8; 4] = btoken.first_chunk().copied().unwrap();
+    assert!(btoken.chunks(4).all(|chunk| chunk == number), "a torn btoken");
+    u32::from_be_bytes(number)
+}

@@ -1,0 +1,88 @@
+//! A real server in a process of its own, and the few things that every test does with it.
+#![allow(dead_code, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+pub(crate) mod exchange;
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use passmate_vault::Pin;
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A running `passmate-server serve`; killed when it is dropped.
+pub(crate) struct Server {
+    child: Child,
+    /// What it printed at start.
+    pub(crate) greeting: String,
+    /// Where it takes connections, layout 1 first.
+    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) pin: Pin,
+}
+
+impl Server {
+    /// On a free port of 127.0.0.1, layout 1.
+    pub(crate) fn start(data_dir: &Path) -> Self {
+        Self::start_with(data_dir, &["--listen", "127.0.0.1:0"])
+    }
+
+    pub(crate) fn start_with(data_dir: &Path, arguments: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_e2e-passmate-server"));
+        command.env_clear().arg("serve").arg("--data-dir").arg(data_dir).args(arguments);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut greeting = String::new();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        while !greeting.contains("passmate sync setup") {
+            if lines.read_line(&mut greeting).unwrap() == 0 {
+                let mut complaint = String::new();
+                child.stderr.take().unwrap().read_to_string(&mut complaint).unwrap();
+                panic!("it did not start: {greeting}{complaint}");
+            }
+        }
+        // A log that nobody reads would stop the server when the pipe is full.
+        let mut log = child.stderr.take().unwrap();
+        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        let after = |prefix: &'static str| greeting.lines().filter_map(move |line| line.strip_prefix(prefix));
+        let addresses = after("listening on ").map(|rest| rest.split(' ').next().unwrap().parse().unwrap()).collect();
+        let pin = after("pin ").next().unwrap().parse().unwrap();
+        Self { child, addresses, data_dir: data_dir.to_owned(), pin, greeting: greeting.clone() }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.addresses[0]
+    }
+
+    pub(crate) fn certificate(&self) -> PathBuf {
+        self.data_dir.join("cert.pem")
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// Ends it at once, as the system does when memory runs out.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Ends it as an operator does.
+    pub(crate) fn stop(mut self) {
+        kill_process(self.pid(), Signal::TERM).unwrap();
+        let begun = Instant::now();
+        while self.child.try_wait().unwrap().is_none() {
+            assert!(begun.elapsed() < Duration::from_secs(20), "it does not stop");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
