@@ -1,0 +1,86 @@
+//! `vectors/scrypt_cli`: containers made by the `scrypt` utility, good and bad; and the way back.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use getrandom::SysRng;
+use passmate_vault::Passphrase;
+use passmate_vault::container::{ContainerError, Params, container_params, make_container, open_container};
+use rand_core::UnwrapErr;
+
+use crate::{members, text, vector, vector_json};
+
+#[test]
+fn what_the_scrypt_utility_made_opens() {
+    let index = vector_json("scrypt_cli/index.json");
+    let mut opened = 0;
+    for (name, container) in members(&index["containers"]) {
+        let bytes = vector(&format!("scrypt_cli/{name}.scrypt"));
+        let passphrase = Passphrase::from(text(container, "passphrase").to_owned());
+        let number = |key: &str| u32::try_from(container[key].as_u64().unwrap()).unwrap();
+        let params = Params::new(u8::try_from(number("logN")).unwrap(), number("r"), number("p")).unwrap();
+        assert_eq!(container_params(&bytes), Ok(params), "{name}");
+        let payload = vector(&format!("scrypt_cli/payload_{}.bin", text(container, "payload")));
+        assert_eq!(*open_container(&bytes, &passphrase).unwrap(), payload, "{name}");
+        opened += 1;
+    }
+    assert_eq!(opened, 21);
+}
+
+#[test]
+fn every_damaged_one_is_refused_by_name_and_the_absurd_ones_at_once() {
+    let index = vector_json("scrypt_cli/index.json");
+    let mut refused = 0;
+    for (name, bad) in members(&index["bad"]) {
+        let bytes = vector(&format!("scrypt_cli/bad_{name}.scrypt"));
+        let passphrase = Passphrase::from(text(bad, "passphrase").to_owned());
+        let error = open_container(&bytes, &passphrase).unwrap_err();
+        use ContainerError::{
+            Damaged, HeaderDamaged, NotAContainer, ParamsInvalid, TooExpensive, Truncated, VersionUnknown,
+            WrongPassphrase,
+        };
+        let is_expected = match name.as_str() {
+            "wrong_passphrase" | "salt_flip_fixed" | "header_mac" => error == WrongPassphrase,
+            "magic" | "empty" => error == NotAContainer,
+            "version1" => error == VersionUnknown { version: 1 },
+            "logN_flip" | "salt_flip" | "header_sum" => error == HeaderDamaged,
+            "data" | "final_mac" | "trunc_1" | "trunc_128" | "trailing" => error == Damaged,
+            "trunc_127" | "trunc_95" | "six" => error == Truncated { len: bytes.len() },
+            "logN0" | "logN64" | "r0" | "p0" | "rp_2_30" => matches!(error, ParamsInvalid { .. }),
+            "logN63" | "logN30" => matches!(error, TooExpensive { .. }),
+            other => panic!("a new vector: {other}"),
+        };
+        assert!(is_expected, "{name}: {error:?}");
+        refused += 1;
+    }
+    assert_eq!(refused, 24);
+}
+
+#[test]
+fn what_we_make_is_opened_by_the_scrypt_utility() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("vault.scrypt");
+    let passphrase = "correct horse 🔑";
+    let plaintext = vector("scrypt_cli/payload_pmdb.bin");
+    let container =
+        make_container(&plaintext, &Passphrase::from(passphrase.to_owned()), Params::STANDARD, &mut UnwrapErr(SysRng));
+    std::fs::write(&file, container.unwrap()).unwrap();
+    let scrypt = Command::new("scrypt")
+        .args(["dec", "--passphrase", "dev:stdin-once"])
+        .arg(&file)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn();
+    let mut scrypt = match scrypt {
+        Ok(scrypt) => scrypt,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && std::env::var_os("CI").is_none() => {
+            eprintln!("not run: needs the scrypt utility");
+            return;
+        }
+        Err(error) => panic!("scrypt: {error}"),
+    };
+    writeln!(scrypt.stdin.take().unwrap(), "{passphrase}").unwrap();
+    let output = scrypt.wait_with_output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(output.stdout, plaintext);
+}

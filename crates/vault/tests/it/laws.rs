@@ -1,0 +1,213 @@
+//! The laws of the merge, for histories that several devices made with clocks that nobody can trust.
+
+use std::collections::BTreeSet;
+
+use passmate_vault::record::{Domain, FieldKey, Stamp, Tuple, Value};
+use passmate_vault::{RecordId, Vault};
+use proptest::prelude::*;
+
+/// Cases of each law; PROPTEST_CASES says otherwise. The five of them make 100,000 in all.
+const CASES: u32 = 20_000;
+
+fn config() -> ProptestConfig {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(CASES);
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+/// What may happen on a device. Few names and times, so that they meet.
+#[derive(Clone, Debug)]
+enum Step {
+    Create {
+        id: u8,
+        path: u8,
+        now: i64,
+    },
+    Set {
+        id: u8,
+        field: u8,
+        value: u8,
+        now: i64,
+    },
+    Unset {
+        id: u8,
+        field: u8,
+        now: i64,
+    },
+    Rename {
+        id: u8,
+        path: u8,
+        now: i64,
+    },
+    Delete {
+        id: u8,
+        now: i64,
+    },
+    /// What only another program would write.
+    Insert {
+        id: u8,
+        is_path: bool,
+        value: Option<u8>,
+        stamp: i64,
+    },
+    Merge {
+        from: usize,
+    },
+}
+
+fn now() -> impl Strategy<Value = i64> {
+    prop_oneof![8 => 100..106i64, 1 => Just(1), 1 => Just(253_402_300_799), 1 => Just(-5)]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let (id, small) = (|| 0..3u8, || 0..3u8);
+    prop_oneof![
+        2 => (id(), small(), now()).prop_map(|(id, path, now)| Step::Create { id, path, now }),
+        4 => (id(), small(), small(), now()).prop_map(|(id, field, value, now)| Step::Set { id, field, value, now }),
+        1 => (id(), small(), now()).prop_map(|(id, field, now)| Step::Unset { id, field, now }),
+        2 => (id(), small(), now()).prop_map(|(id, path, now)| Step::Rename { id, path, now }),
+        2 => (id(), now()).prop_map(|(id, now)| Step::Delete { id, now }),
+        1 => (id(), any::<bool>(), prop::option::of(small()), prop_oneof![100..106i64, Just(0), Just(i64::MAX)])
+            .prop_map(|(id, is_path, value, stamp)| Step::Insert { id, is_path, value, stamp }),
+        2 => (0..5usize).prop_map(|from| Step::Merge { from }),
+    ]
+}
+
+/// Three to five devices, and what happened on which.
+fn devices() -> impl Strategy<Value = Vec<Vault>> {
+    (3..=5usize, prop::collection::vec((0..5usize, step()), 0..24)).prop_map(|(count, steps)| {
+        let mut devices = vec![Vault::new(); count];
+        for (device, step) in steps {
+            let other = match &step {
+                Step::Merge { from } => devices[from % count].clone(),
+                _ => Vault::new(),
+            };
+            apply(&mut devices[device % count], &step, &other);
+        }
+        devices
+    })
+}
+
+fn apply(vault: &mut Vault, step: &Step, other: &Vault) {
+    let record = |id: u8| RecordId::from(format!("R{id}").as_str());
+    let name = |kind: char, number: u8| format!("{kind}{number}");
+    // An edit of what is not there is refused, and that is fine here.
+    let _ = match *step {
+        Step::Create { id, path, now } => vault.create_record(record(id), name('p', path).as_str(), now),
+        Step::Set { id, field, value, now } => {
+            vault.set(&record(id), name('f', field).as_str(), name('v', value).as_str(), now)
+        }
+        Step::Unset { id, field, now } => vault.unset(&record(id), name('f', field).as_str(), now),
+        Step::Rename { id, path, now } => vault.rename(&record(id), name('p', path).as_str(), now),
+        Step::Delete { id, now } => vault.delete(&record(id), now),
+        Step::Insert { id, is_path, value, stamp } => {
+            let key = if is_path { FieldKey::path() } else { FieldKey::user("f0") };
+            let value = value.map_or(Value::Absent, |value| Value::Text(name('v', value).as_str().into()));
+            vault.insert(&record(id), Tuple { key, stamp: Stamp::from_seconds(stamp), value });
+            return;
+        }
+        Step::Merge { .. } => {
+            vault.merge(other);
+            return;
+        }
+    };
+}
+
+fn merged(a: &Vault, b: &Vault) -> Vault {
+    let mut merged = a.clone();
+    merged.merge(b);
+    merged
+}
+
+fn all_tuples<'a>(vaults: impl IntoIterator<Item = &'a Vault>) -> BTreeSet<String> {
+    let of_vault = |vault: &'a Vault| {
+        vault.records().flat_map(|(id, record)| {
+            record.tuples().iter().map(move |tuple| {
+                let value = match &tuple.value {
+                    Value::Absent => None,
+                    other => Some(other.shown().map(|text| text.as_bytes().to_vec())),
+                };
+                format!("{id:?} {:?} {:?} {value:?} {}", tuple.key.domain, tuple.key.name.as_bytes(), tuple.stamp)
+            })
+        })
+    };
+    vaults.into_iter().flat_map(of_vault).collect()
+}
+
+fn view_of(vault: &Vault) -> Vec<String> {
+    let view = vault.view();
+    let lines = view.records().iter().map(|record| {
+        let fields: Vec<_> =
+            record.fields().map(|field| format!("{:?}={:?}", field.name.as_bytes(), field.value.as_bytes())).collect();
+        format!("{:?} {:?} {:?} {}", record.id, record.path.as_bytes(), fields, record.revived)
+    });
+    lines.collect()
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn a_merge_is_commutative_associative_and_idempotent(devices in devices()) {
+        let (a, b, c) = (&devices[0], &devices[1], &devices[2]);
+        prop_assert_eq!(merged(a, b), merged(b, a));
+        prop_assert_eq!(merged(&merged(a, b), c), merged(a, &merged(b, c)));
+        prop_assert_eq!(&merged(a, a), a);
+        prop_assert_eq!(merged(&merged(a, b), b), merged(a, b));
+    }
+
+    #[test]
+    fn devices_that_met_in_any_order_hold_and_show_the_same(devices in devices(), order in Just((0..5usize).collect::<Vec<_>>()).prop_shuffle()) {
+        let forwards = devices.iter().fold(Vault::new(), |all, device| merged(&all, device));
+        let shuffled: Vec<_> = order.into_iter().filter_map(|index| devices.get(index)).collect();
+        let other = shuffled.iter().fold(Vault::new(), |all, device| merged(device, &all));
+        prop_assert_eq!(&forwards, &other);
+        prop_assert_eq!(view_of(&forwards), view_of(&other));
+    }
+
+    #[test]
+    fn a_merge_loses_and_invents_nothing_and_counts_right(devices in devices()) {
+        let (a, b) = (&devices[0], &devices[1]);
+        let mut merged = a.clone();
+        let missing = b.missing_from(a);
+        let summary = merged.merge(b);
+        prop_assert_eq!(all_tuples([&merged]), all_tuples([a, b]));
+        prop_assert_eq!((summary.received, merged.tuple_count()), (missing, a.tuple_count() + missing));
+        prop_assert_eq!(b.missing_from(&merged), 0);
+        prop_assert_eq!(summary.is_empty(), missing == 0);
+    }
+
+    #[test]
+    fn a_view_shows_every_live_record_under_one_path_of_its_own(devices in devices()) {
+        let all = devices.iter().fold(Vault::new(), |all, device| merged(&all, device));
+        let view = all.view();
+        let paths: BTreeSet<_> = view.records().iter().map(|record| record.path.as_bytes().to_vec()).collect();
+        prop_assert_eq!(paths.len(), view.records().len());
+        for record in view.records() {
+            prop_assert_eq!(view.get_text(&record.path).map(|found| found.id), Some(record.id));
+            // Of those that want one path the lowest id has it.
+            if let Some(wanted) = &record.clash {
+                let holder = view.get_text(wanted).expect("whoever keeps the path is there");
+                prop_assert!(holder.id < record.id);
+            }
+        }
+    }
+
+    #[test]
+    fn an_edit_is_seen_at_once_whatever_the_clock_says_and_a_deletion_hides(
+        devices in devices(), id in 0..3u8, time in now(),
+    ) {
+        let mut all = devices.iter().fold(Vault::new(), |all, device| merged(&all, device));
+        let id = RecordId::from(format!("R{id}").as_str());
+        let before = all.clone();
+        let is_live = |vault: &Vault| vault.view().records().iter().any(|record| *record.id == id);
+        if is_live(&all) && all.set(&id, "f0", "seen", time).is_ok() {
+            let newest = all.record(&id).and_then(|record| record.newest(Domain::User, &"f0".into()));
+            prop_assert_eq!(newest.map(|tuple| &tuple.value), Some(&Value::Text("seen".into())));
+            prop_assert!(is_live(&all));
+        }
+        if is_live(&all) && all.delete(&id, time).is_ok() {
+            prop_assert!(!is_live(&all));
+        }
+        prop_assert_eq!(before.missing_from(&all), 0, "an edit only adds");
+    }
+}

@@ -1,0 +1,148 @@
+//! What was read or made is written and read again without loss, and what is too much is refused.
+
+use passmate_vault::association::{Association, Pin, Trust};
+use passmate_vault::codec::{
+    CodecError, Document, RECORDS_MAX, decode_btoken, decode_vault_file, encode_btoken, encode_v3,
+};
+use passmate_vault::record::{Domain, FieldKey, Stamp, Tuple, Value};
+use passmate_vault::{RecordId, Secret, SyncKey, Text, Vault};
+use proptest::prelude::*;
+
+fn text() -> impl Strategy<Value = Text> {
+    prop_oneof![
+        4 => any::<String>().prop_map(|text| Text::from(text.as_str())),
+        1 => Just(Text::from("")),
+        1 => Just(Text::from("\"\\\u{0}\u{1f}\u{7f}\u{2028}\u{d7ff}\u{e000}🔑\r\n\t")),
+        // A surrogate on its own comes from a document alone.
+        1 => Just(lone_surrogate()),
+    ]
+}
+
+fn lone_surrogate() -> Text {
+    let json = r#"{"version":2,"purpose":"primary","records":{"A":[["user","f","x\ud800y",1]]}}"#;
+    let document = decode_vault_file(json.as_bytes()).unwrap();
+    let record = document.vault.record(&"A".into()).unwrap();
+    match &record.tuples()[0].value {
+        Value::Text(text) => text.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn stamp() -> impl Strategy<Value = Stamp> {
+    prop_oneof![
+        any::<i64>().prop_map(Stamp::from_seconds),
+        "-?[1-9][0-9]{0,60}".prop_map(|digits| Stamp::parse(&digits).unwrap()),
+    ]
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(Value::Absent),
+        text().prop_map(Value::Text),
+        prop::collection::vec(text(), 2..5).prop_map(Value::List),
+    ]
+}
+
+fn vault() -> impl Strategy<Value = Vault> {
+    let key = (any::<bool>(), text())
+        .prop_map(|(is_user, name)| FieldKey { domain: if is_user { Domain::User } else { Domain::Meta }, name });
+    let tuple = (key, stamp(), value()).prop_map(|(key, stamp, value)| Tuple { key, stamp, value });
+    prop::collection::vec((text(), tuple), 0..12).prop_map(|tuples| {
+        let mut vault = Vault::new();
+        for (id, tuple) in tuples {
+            vault.insert(&RecordId::from(id), tuple);
+        }
+        vault
+    })
+}
+
+fn association() -> impl Strategy<Value = Association> {
+    let trust = prop_oneof![
+        Just(Trust::System),
+        any::<String>().prop_map(Trust::Ca),
+        (any::<[u8; 32]>(), any::<Option<[u8; 32]>>()).prop_map(|(current, next)| Trust::Pins {
+            current: Pin::from_bytes(current),
+            next: next.map(Pin::from_bytes)
+        }),
+    ];
+    (any::<String>(), 1..=u16::MAX, any::<[u8; 8]>(), any::<[u8; 32]>(), trust, any::<bool>()).prop_map(
+        |(host, port, account, key, trust, confirmed)| Association {
+            host,
+            port,
+            key: SyncKey::from_parts(account, Secret::from_bytes(key)),
+            trust,
+            confirmed,
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(500) })]
+
+    #[test]
+    fn a_vault_survives_both_formats(vault in vault(), association in prop::option::of(association())) {
+        let mut document = Document::new(vault);
+        document.association = association;
+        let written = encode_v3(&document).unwrap();
+        prop_assert_eq!(written.len() % 4096, 0);
+        prop_assert_eq!(&decode_vault_file(&written).unwrap(), &document);
+        prop_assert_eq!(&*encode_v3(&decode_vault_file(&written).unwrap()).unwrap(), &*written, "equal vaults, equal bytes");
+        let (again, _) = decode_btoken(&encode_btoken(&document.vault).unwrap()).unwrap();
+        prop_assert_eq!(again, document.vault);
+    }
+
+    #[test]
+    fn no_text_panics(bytes in prop::collection::vec(any::<u8>(), 0..300), json in "[\\[\\]{}\",:0-9a-z\\\\ -]{0,200}") {
+        for document in [bytes.as_slice(), json.as_bytes()] {
+            let _ = decode_vault_file(document);
+            let _ = decode_btoken(document);
+        }
+    }
+
+    #[test]
+    fn a_damaged_document_is_refused_or_is_another_one(vault in vault(), at in any::<prop::sample::Index>(), bit in 0..8u8) {
+        let mut written = encode_btoken(&vault).unwrap().to_vec();
+        let len = written.trim_ascii_end().len();
+        written[at.index(len)] ^= 1 << bit;
+        if let Ok((other, _)) = decode_btoken(&written) {
+            // What was read can be written: nothing gets in that would not get out again.
+            let (again, _) = decode_btoken(&encode_btoken(&other).unwrap()).unwrap();
+            prop_assert_eq!(again, other);
+        }
+    }
+}
+
+#[test]
+fn depth_costs_nothing() {
+    for open in ["[", "{\"a\":", "{\"version\":3,\"records\":{\"A\":[["] {
+        let deep = open.repeat(200_000);
+        decode_vault_file(deep.as_bytes()).unwrap_err();
+        decode_btoken(deep.as_bytes()).unwrap_err();
+    }
+}
+
+#[test]
+fn more_records_than_any_vault_has_are_refused() {
+    let mut json = String::from(r#"{"version":2,"purpose":"sync_copy","records":{"#);
+    for number in 0..=RECORDS_MAX {
+        json.push_str(&format!("\"{number}\":[],"));
+    }
+    json.push_str("\"end\":[]}}");
+    let error = decode_btoken(json.as_bytes()).unwrap_err();
+    assert!(matches!(error, CodecError::TooMany { what: "records", limit: RECORDS_MAX }), "{error}");
+}
+
+#[test]
+fn what_a_newer_version_wrote_is_named_so() {
+    let key = "010203-040506-070809-0A0B0C-0D0E0F-101112-131415-161718-191A1B-1C1D1E-1F2021-222324-252627-280E1A";
+    let newer = [
+        r#"{"version":4,"purpose":"primary","records":{}}"#.to_owned(),
+        r#"{"version":3,"purpose":"primary","records":{},"agenda":[]}"#.to_owned(),
+        format!(
+            r#"{{"version":3,"purpose":"primary","sync":{{"host":"h","port":1,"key":"{key}","trust":{{"by":"oracle"}},"confirmed":true}},"records":{{}}}}"#
+        ),
+    ];
+    for document in newer {
+        assert!(decode_vault_file(document.as_bytes()).unwrap_err().is_newer(), "{document}");
+    }
+}
