@@ -79,6 +79,13 @@ impl Params {
         Ok(params)
     }
 
+    /// The memory that a derivation takes, in bytes.
+    #[must_use]
+    pub fn memory_bytes(self) -> u64 {
+        let Memory { table, lanes } = self.memory_needed();
+        u64::try_from(table + lanes).expect("within the limits, which are below 2^64")
+    }
+
     fn memory_needed(self) -> Memory {
         let line = 128 * u128::from(self.r);
         Memory { table: line << self.log_n, lanes: line * u128::from(self.p) }

@@ -1,0 +1,23 @@
+//! Any bytes as a btoken, and as what one who has the key may have sealed.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use passmate_vault::btoken::{open, seal};
+use passmate_vault::codec::{decode_btoken, encode_btoken};
+use passmate_vault::{Secret, SyncKey};
+use rand_core::UnwrapErr;
+
+fuzz_target!(|bytes: &[u8]| {
+    let sync_key = SyncKey::from_parts([1; 8], Secret::from_bytes([7; 32]));
+    assert!(open(bytes, &sync_key).is_err(), "nobody forges an HMAC");
+    let sealed = seal(bytes, &sync_key, &mut UnwrapErr(getrandom::SysRng));
+    let Ok(plaintext) = open(&sealed, &sync_key) else {
+        assert!(bytes.is_empty());
+        return;
+    };
+    assert!(plaintext.starts_with(bytes));
+    if let Ok((vault, _)) = decode_btoken(&plaintext) {
+        let written = encode_btoken(&vault).expect("what was read is within the limits of what is written");
+        assert_eq!(decode_btoken(&written).expect("it was just written").0, vault);
+    }
+});

@@ -1,0 +1,17 @@
+//! Any bytes as a container: no panic, and no derivation that is dearer than a file may ask for.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use passmate_vault::Passphrase;
+use passmate_vault::container::{container_params, open_container};
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(params) = container_params(bytes) else {
+        assert!(open_container(bytes, &Passphrase::from_bytes(Vec::new())).is_err());
+        return;
+    };
+    // Within the limits a derivation may still take a second, which is no finding.
+    if params.memory_bytes() <= 1 << 20 {
+        let _ = open_container(bytes, &Passphrase::from_bytes(b"fuzz".to_vec()));
+    }
+});
