@@ -2,5 +2,6 @@
 #![forbid(unsafe_code)]
 
 pub mod net;
+pub mod state;
 pub mod sync;
 pub mod trust;

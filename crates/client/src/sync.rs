@@ -1,5 +1,218 @@
-//! One vault on several devices, over whatever reaches a server.
+//! One vault on several devices: fetch → open → merge → save here → seal → replace, and again if
+//! another device was faster. The rules are:
+//!  - what was fetched is merged and saved here before anything is sent;
+//!  - what cannot be opened is neither merged nor overwritten;
+//!  - nothing is sent that the server has, nothing is written here that is not new;
+//!  - *synced* is said only of what the server confirmed, or of what a fetch found there;
+//!  - whatever the server answers, no record is lost here.
+//!
+//! Nothing here prints, and nothing here holds a lock: [`Local::save`] does, for as long as it writes.
 
+mod error;
+mod leave;
+mod retry;
+mod round;
+mod setup;
+mod status;
 mod transport;
 
+use std::thread;
+use std::time::Duration;
+
+use getrandom::SysRng;
+use passmate_proto::{AccountNumber, AuthToken, ClientAction, Failure, Layout, Outcome, banner_btoken_max};
+use passmate_vault::merge::{MergeSummary, RecordChange};
+use passmate_vault::{Association, Pin, SyncKey, Trust, Vault};
+use rand_core::{CryptoRng, UnwrapErr};
+
+pub use error::{RemoteError, SyncError, SyncErrorKind};
+pub use leave::{delete_remote, leave};
+pub use setup::{Probed, create, join, probe};
+pub use status::{Room, Status, derive_fingerprint, status};
 pub use transport::{Answer, Exchanged, Listener, Received, StreamEnd, Transport, Wire, drive};
+
+use retry::{Next, Retries};
+use round::Round;
+
+/// The vault of this device, unlocked.
+pub trait Local {
+    /// Why it could not be saved.
+    type Error: std::error::Error;
+
+    /// Its records.
+    fn vault(&self) -> &Vault;
+
+    /// The account that it is tied to.
+    fn association(&self) -> Option<&Association>;
+
+    /// Ties it to another account, or to none. Takes effect for others with the next [`save`](Self::save).
+    fn set_association(&mut self, association: Option<Association>);
+
+    /// Adds what another device has.
+    fn merge(&mut self, other: &Vault) -> MergeSummary;
+
+    /// Makes all changes durable, together with what other programs saved meanwhile: afterwards
+    /// [`vault`](Self::vault) and [`association`](Self::association) are what is stored.
+    /// Writes nothing if nothing is new.
+    ///
+    /// # Errors
+    /// It could not be saved.
+    fn save(&mut self) -> Result<(), Self::Error>;
+}
+
+/// What a sync needs of the world.
+pub trait Surroundings {
+    /// The source of all randomness: keys, initialisation vectors, jitter.
+    fn rng(&mut self) -> &mut dyn CryptoRng;
+
+    /// Waits before another try.
+    fn sleep(&mut self, time: Duration);
+}
+
+/// The system's randomness and the system's clock.
+#[derive(Debug, Default)]
+pub struct SystemSurroundings {
+    rng: UnwrapErr<SysRng>,
+}
+
+impl Surroundings for SystemSurroundings {
+    fn rng(&mut self) -> &mut dyn CryptoRng {
+        &mut self.rng
+    }
+
+    fn sleep(&mut self, time: Duration) {
+        thread::sleep(time);
+    }
+}
+
+/// What a sync did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Tuples that came from the server and were new here.
+    pub received: usize,
+    /// Tuples that the server did not have and now has.
+    pub sent: usize,
+    /// Conflicts that were settled.
+    pub settled: usize,
+    /// What came, record by record, in the order in which it came.
+    pub changes: Vec<RecordChange>,
+    /// Tuples that vault and server had in common in the end: all of both.
+    pub common: usize,
+    /// What the server said of itself.
+    pub greeting: Greeting,
+}
+
+/// What a server says of itself in every exchange.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Greeting {
+    /// The layout that it speaks; `None` before it greeted.
+    pub layout: Option<Layout>,
+    /// Its banner: not trusted, to be escaped before it is shown.
+    pub banner: Vec<u8>,
+}
+
+impl Greeting {
+    /// The longest btoken that the server takes, in bytes, if its banner states it.
+    #[must_use]
+    pub fn btoken_len_max(&self) -> Option<u32> {
+        banner_btoken_max(&self.banner)
+    }
+
+    fn set(&mut self, layout: Layout, banner: &[u8]) {
+        *self = Self { layout: Some(layout), banner: banner.to_vec() };
+    }
+}
+
+/// Brings vault and server in step.
+///
+/// The vault is saved as soon as something new came, whatever becomes of the upload.
+///
+/// # Errors
+/// See [`SyncError`]. With every error all that this device had is still in its vault.
+pub fn sync<L: Local>(
+    local: &mut L,
+    transport: &mut dyn Transport,
+    surroundings: &mut dyn Surroundings,
+) -> Result<Report, SyncError<L::Error>> {
+    let association = local.association().ok_or(SyncError::NotSetUp)?;
+    let (key, confirmed) = (association.key.clone(), association.confirmed);
+    run_rounds(Round::new(local, key, confirmed), transport, surroundings)
+}
+
+/// Rounds until one is settled.
+fn run_rounds<L: Local>(
+    mut round: Round<'_, L>,
+    transport: &mut dyn Transport,
+    surroundings: &mut dyn Surroundings,
+) -> Result<Report, SyncError<L::Error>> {
+    let account = account_of(round.key()).ok_or(SyncError::KeyWithoutAccount)?;
+    let mut retries = Retries::default();
+    loop {
+        let action = ClientAction::Update { account, auth_token: auth_token_of(round.key()) };
+        let exchanged = transport.exchange(action, &mut round.listen(surroundings.rng()));
+        round.take_error()?;
+        let next = match &exchanged {
+            Ok(Exchanged { outcome, end, shown }) => match outcome {
+                Outcome::Confirmed(_) | Outcome::Left => {
+                    round.note_trusted_key(*shown)?;
+                    return Ok(round.into_report());
+                }
+                Outcome::Unknown(cause) => {
+                    round.note_unknown();
+                    retries.after_unknown(*cause, end)
+                }
+                Outcome::Failed(Failure::CutDuringUpload) if round.is_too_large() => {
+                    return Err(round.too_large().into());
+                }
+                Outcome::Failed(failure) => retries.after_failure(*failure, end),
+            },
+            Err(error) => retries.after_no_connection(error),
+        };
+        match next {
+            Next::Again => {}
+            Next::LastLook => round.only_look(retries.unknown()),
+            Next::GiveUp(error) => return Err(round.qualify(error).into()),
+        }
+        let pause = retries.pause(surroundings.rng());
+        surroundings.sleep(pause);
+    }
+}
+
+fn account_of(key: &SyncKey) -> Option<AccountNumber> {
+    AccountNumber::from_bytes(key.account())
+}
+
+fn auth_token_of(key: &SyncKey) -> AuthToken {
+    AuthToken::new(*key.derive_auth_token().as_bytes())
+}
+
+/// Takes the server's next key, as its operator announced it, and saves it.
+///
+/// With a pin, `pin` becomes the next one, trusted beside the current one until the server shows it;
+/// the current pin itself takes back a next one. A trust store or CA file is replaced by the pin.
+///
+/// # Errors
+/// The vault is not set up to sync, or could not be saved; then nothing changed.
+pub fn trust_pin<L: Local>(local: &mut L, pin: Pin) -> Result<Trust, SyncError<L::Error>> {
+    let mut association = local.association().cloned().ok_or(SyncError::NotSetUp)?;
+    let trust = match association.trust {
+        Trust::Pins { current, .. } if current != pin => Trust::Pins { current, next: Some(pin) },
+        Trust::Pins { .. } | Trust::System | Trust::Ca(_) => Trust::Pins { current: pin, next: None },
+    };
+    association.trust = trust.clone();
+    replace_association(local, Some(association))?;
+    Ok(trust)
+}
+
+/// Sets the association and saves it, or leaves the old one.
+fn replace_association<L: Local>(local: &mut L, association: Option<Association>) -> Result<(), SyncError<L::Error>> {
+    let before = local.association().cloned();
+    local.set_association(association);
+    local.save().map_err(|error| {
+        local.set_association(before);
+        SyncError::Local(error)
+    })
+}
+
+#[cfg(test)]
+mod tests;

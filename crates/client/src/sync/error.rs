@@ -1,0 +1,188 @@
+//! Why a sync did not come through.
+
+use passmate_proto::Failure;
+use passmate_vault::btoken::BtokenError;
+use passmate_vault::codec::{CodecError, EncodeError};
+use serde::{Deserialize, Serialize};
+
+use super::StreamEnd;
+use crate::net::ConnectError;
+
+/// Why a sync did not come through. In every case all that this device had is still in its vault.
+///
+/// `E` is what saving the vault may report.
+#[derive(Debug, thiserror::Error)]
+pub enum SyncError<E> {
+    /// The vault belongs to no server yet.
+    #[error("this vault is not set up to sync")]
+    NotSetUp,
+    /// The vault belongs to a server already.
+    #[error("this vault syncs with {host} already")]
+    AlreadySetUp {
+        /// The server's host.
+        host: String,
+    },
+    /// Another program tied the vault to another account, or to none, while this sync ran.
+    #[error("another program changed where this vault syncs")]
+    SetUpChanged,
+    /// The sync key's account number is all zero, which is none.
+    #[error("the sync key names no account")]
+    KeyWithoutAccount,
+    /// The server, or the way there.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    /// The vault could not be saved.
+    #[error(transparent)]
+    Local(E),
+}
+
+/// What went wrong at the server or on the way there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RemoteError {
+    /// No connection came about.
+    #[error(transparent)]
+    NoConnection(ConnectError),
+    /// The server ended each connection before it said anything: what an overloaded one does.
+    #[error("the server ended the connection before it said anything")]
+    Busy,
+    /// The connection broke on the way.
+    #[error("{failure} ({end})")]
+    Broken {
+        /// Where in the exchange.
+        failure: Failure,
+        /// In which way.
+        end: StreamEnd,
+    },
+    /// What answers is no Passmate server.
+    #[error("what answers is not a Passmate server")]
+    NotPassmate,
+    /// A refusal came as a clean close: something between client and server ends TLS.
+    #[error("something between this device and the server ends TLS, so a refusal looks like a success")]
+    TlsEnded,
+    /// The server speaks a version of the protocol that is not supported.
+    #[error("the server speaks protocol version {0}, which is not supported")]
+    VersionUnsupported(u16),
+    /// The server broke the protocol.
+    #[error("{0}")]
+    Misbehaved(Failure),
+    /// The server let in a random account, which cannot exist.
+    #[error("the server let in an account that cannot exist")]
+    LetsAnyoneIn,
+    /// The server refused the account number and the auth token, twice.
+    #[error("the server refused this account")]
+    Refused,
+    /// The server refused to make an account, twice.
+    #[error("the server refused to make an account")]
+    CreateRefused,
+    /// The sealed vault is longer than the server takes, or than another device would take.
+    #[error("the sealed vault has {len} bytes, the limit is {limit}")]
+    TooLarge {
+        /// The btoken's length in bytes.
+        len: usize,
+        /// The limit in bytes.
+        limit: u32,
+        /// Whether the limit is known; if not, it is assumed because the server cut the upload.
+        known: bool,
+    },
+    /// The server announced a btoken longer than the client takes.
+    #[error("the server announced a btoken of {announced} bytes, the limit is {limit}")]
+    RemoteTooLarge {
+        /// The announced length in bytes.
+        announced: u32,
+        /// The client's limit in bytes.
+        limit: u32,
+    },
+    /// The btoken there was not made with this sync key, or was damaged since. Nothing was merged or sent.
+    #[error("the btoken on the server cannot be opened: {0}")]
+    Unopenable(BtokenError),
+    /// The btoken there was made with this sync key and yet is no vault. Nothing was merged or sent.
+    #[error("the btoken on the server holds no vault: {0}")]
+    NoVault(CodecError),
+    /// This vault cannot be written as a btoken.
+    #[error("the vault cannot be sealed: {0}")]
+    Unsealable(EncodeError),
+    /// All was sent, several times, nothing confirmed it, and it is not there: other devices were always
+    /// faster, or the server cuts.
+    #[error("the server did not take what was sent, {0} times")]
+    Unconfirmed(u32),
+    /// All was sent, then this happened before a fetch could tell whether it arrived.
+    #[error("it is not known whether what was sent arrived: {0}")]
+    Unsettled(Box<RemoteError>),
+    /// The server named a new account, which the vault now keeps, and then this happened before a fetch
+    /// could tell whether the account is there.
+    #[error("it is not known whether the new account was stored: {0}")]
+    AccountUnsettled(Box<RemoteError>),
+    /// The deletion was asked for twice and not confirmed.
+    #[error("the server did not confirm the deletion: the btoken is deleted, or out of reach")]
+    DeletedOrUnreachable,
+}
+
+/// The kinds of [`SyncError`]: each has one exit code and one remedy. As text they are words with dashes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SyncErrorKind {
+    /// There is no server that belongs to the vault.
+    NotSetUp,
+    /// There is one already.
+    AlreadySetUp,
+    /// It changed on the way.
+    SetUpChanged,
+    /// No connection, or a broken one.
+    Network,
+    /// The server's certificate is not trusted.
+    NotTrusted,
+    /// Something ends TLS on the way, or the server lets anyone in.
+    NotSafe,
+    /// The server does not speak the protocol, or not as it should.
+    NotPassmate,
+    /// The server speaks a version, or only ways of TLS, that this program does not.
+    NotSupported,
+    /// The server refused.
+    Refused,
+    /// A btoken is too large, here or there.
+    TooLarge,
+    /// The btoken there cannot be opened or read.
+    RemoteDamaged,
+    /// All was sent, and nothing confirmed it.
+    Unknown,
+    /// The vault could not be saved.
+    Local,
+}
+
+impl<E> SyncError<E> {
+    /// Its kind.
+    pub fn kind(&self) -> SyncErrorKind {
+        match self {
+            Self::NotSetUp => SyncErrorKind::NotSetUp,
+            Self::AlreadySetUp { .. } => SyncErrorKind::AlreadySetUp,
+            Self::SetUpChanged => SyncErrorKind::SetUpChanged,
+            Self::KeyWithoutAccount => SyncErrorKind::Refused,
+            Self::Remote(error) => error.kind(),
+            Self::Local(_) => SyncErrorKind::Local,
+        }
+    }
+}
+
+impl RemoteError {
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> SyncErrorKind {
+        match self {
+            Self::NoConnection(ConnectError::NotTrusted(_)) => SyncErrorKind::NotTrusted,
+            Self::NoConnection(ConnectError::NotTls) | Self::NotPassmate | Self::Misbehaved(_) => {
+                SyncErrorKind::NotPassmate
+            }
+            Self::NoConnection(ConnectError::Incompatible(_)) | Self::VersionUnsupported(_) => {
+                SyncErrorKind::NotSupported
+            }
+            Self::NoConnection(_) | Self::Busy | Self::Broken { .. } => SyncErrorKind::Network,
+            Self::TlsEnded | Self::LetsAnyoneIn => SyncErrorKind::NotSafe,
+            Self::Refused | Self::CreateRefused => SyncErrorKind::Refused,
+            Self::TooLarge { .. } | Self::RemoteTooLarge { .. } | Self::Unsealable(_) => SyncErrorKind::TooLarge,
+            Self::Unopenable(_) | Self::NoVault(_) => SyncErrorKind::RemoteDamaged,
+            Self::Unconfirmed(_) | Self::Unsettled(_) | Self::AccountUnsettled(_) | Self::DeletedOrUnreachable => {
+                SyncErrorKind::Unknown
+            }
+        }
+    }
+}

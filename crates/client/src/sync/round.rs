@@ -1,0 +1,221 @@
+//! One round of a sync: what happens between the fetch and the upload.
+
+use passmate_proto::{BTOKEN_LEN_MAX_DEFAULT, CLIENT_BTOKEN_LEN_MAX_DEFAULT, Layout};
+use passmate_vault::{Association, Pin, SyncKey, Trust, Vault, btoken, codec};
+use rand_core::CryptoRng;
+
+use super::{Answer, Listener, Local, RemoteError, Report, SyncError};
+
+/// The rounds of one sync: what they share, and the vault.
+pub(super) struct Round<'a, L: Local> {
+    local: &'a mut L,
+    key: SyncKey,
+    /// To be kept in the vault once a btoken of its account was opened.
+    joining: Option<Association>,
+    /// The vault keeps the account, and no fetch has proved yet that it is there.
+    account_in_doubt: bool,
+    report: Report,
+    upload: Option<Upload>,
+    /// Nothing is sent any more, after so many uploads.
+    only_look: Option<u32>,
+    error: Option<SyncError<L::Error>>,
+}
+
+/// The last upload, until a fetch tells what became of it.
+struct Upload {
+    vault: Vault,
+    /// Tuples of it that the server had not.
+    missing: usize,
+    /// The length of the btoken in bytes.
+    len: usize,
+    /// It was sent whole and not confirmed.
+    in_doubt: bool,
+}
+
+impl<'a, L: Local> Round<'a, L> {
+    /// For an account that the vault keeps.
+    pub(super) fn new(local: &'a mut L, key: SyncKey, confirmed: bool) -> Self {
+        Self {
+            local,
+            key,
+            joining: None,
+            account_in_doubt: !confirmed,
+            report: Report::default(),
+            upload: None,
+            only_look: None,
+            error: None,
+        }
+    }
+
+    /// For an account that others use already, and the vault is to keep.
+    pub(super) fn joining(local: &'a mut L, association: Association) -> Self {
+        let key = association.key.clone();
+        Self { joining: Some(association), ..Self::new(local, key, true) }
+    }
+
+    pub(super) const fn key(&self) -> &SyncKey {
+        &self.key
+    }
+
+    /// Takes part in one exchange.
+    pub(super) fn listen<'b>(&'b mut self, rng: &'b mut dyn CryptoRng) -> Listening<'b, 'a, L> {
+        Listening { round: self, rng }
+    }
+
+    /// What went wrong on this side during the exchange.
+    pub(super) fn take_error(&mut self) -> Result<(), SyncError<L::Error>> {
+        self.error.take().map_or(Ok(()), Err)
+    }
+
+    pub(super) fn note_unknown(&mut self) {
+        if let Some(upload) = &mut self.upload {
+            upload.in_doubt = true;
+        }
+    }
+
+    /// From now on nothing is sent; `uploads` is the number of those that were not confirmed.
+    pub(super) fn only_look(&mut self, uploads: u32) {
+        self.only_look = Some(uploads);
+    }
+
+    /// The error that ends the sync, made to say what it leaves in doubt.
+    pub(super) fn qualify(&self, error: RemoteError) -> RemoteError {
+        if self.account_in_doubt {
+            RemoteError::AccountUnsettled(Box::new(error))
+        } else if self.upload.as_ref().is_some_and(|upload| upload.in_doubt) {
+            RemoteError::Unsettled(Box::new(error))
+        } else {
+            error
+        }
+    }
+
+    /// Whether the last upload was longer than what the server states or is assumed to take.
+    pub(super) fn is_too_large(&self) -> bool {
+        self.upload.as_ref().is_some_and(|upload| is_longer(upload.len, self.limit()))
+    }
+
+    pub(super) fn too_large(&self) -> RemoteError {
+        let len = self.upload.as_ref().map_or(0, |upload| upload.len);
+        RemoteError::TooLarge { len, limit: self.limit(), known: self.report.greeting.btoken_len_max().is_some() }
+    }
+
+    /// A server that shows its next key has changed it: the old one is not trusted any more.
+    pub(super) fn note_trusted_key(&mut self, shown: Option<Pin>) -> Result<(), SyncError<L::Error>> {
+        let Some(association) = self.local.association() else { return Ok(()) };
+        if let (Trust::Pins { next, .. }, Some(shown)) = (&association.trust, shown)
+            && *next == Some(shown)
+        {
+            let trust = Trust::Pins { current: shown, next: None };
+            let association = Association { trust, ..association.clone() };
+            super::replace_association(self.local, Some(association))?;
+        }
+        Ok(())
+    }
+
+    /// The report of a sync whose last upload, if there is one, was confirmed.
+    pub(super) fn into_report(self) -> Report {
+        let mut report = self.report;
+        report.common = self.local.vault().tuple_count();
+        if let Some(upload) = self.upload {
+            report.sent += upload.missing;
+            report.common = upload.vault.tuple_count();
+        }
+        report
+    }
+
+    /// Takes in what the server has and says what to store there instead.
+    fn take_in(&mut self, sealed: &[u8], rng: &mut dyn CryptoRng) -> Result<Answer, SyncError<L::Error>> {
+        let plaintext = btoken::open(sealed, &self.key).map_err(RemoteError::Unopenable)?;
+        let (remote, _) = codec::decode_btoken(&plaintext).map_err(RemoteError::NoVault)?;
+        let before = self.upload.take();
+        let arrived = before.as_ref().is_some_and(|upload| upload.vault.missing_from(&remote) == 0);
+        if let Some(upload) = before.as_ref().filter(|_| arrived) {
+            self.report.sent += upload.missing;
+        }
+
+        self.keep_association()?;
+        let summary = self.local.merge(&remote);
+        self.report.received += summary.received;
+        self.report.settled += summary.settled();
+        self.report.changes.extend(summary.records);
+        self.local.save().map_err(SyncError::Local)?;
+        self.account_in_doubt = false;
+        if self.local.association().is_none_or(|association| association.key != self.key) {
+            return Err(SyncError::SetUpChanged);
+        }
+
+        let missing = self.local.vault().missing_from(&remote);
+        if missing == 0 {
+            return Ok(Answer::Leave);
+        }
+        if let Some(uploads) = self.only_look {
+            return Err(RemoteError::Unconfirmed(uploads).into());
+        }
+        // A server that reads what it does not take, and then cuts.
+        if let Some(Upload { len, .. }) = before.filter(|_| !arrived)
+            && is_longer(len, self.limit())
+        {
+            return Err(RemoteError::TooLarge { len, limit: self.limit(), known: false }.into());
+        }
+        self.seal(missing, rng)
+    }
+
+    fn seal(&mut self, missing: usize, rng: &mut dyn CryptoRng) -> Result<Answer, SyncError<L::Error>> {
+        let vault = self.local.vault().clone();
+        let plaintext = codec::encode_btoken(&vault).map_err(RemoteError::Unsealable)?;
+        let sealed = btoken::seal(&plaintext, &self.key, rng);
+        let len = sealed.len();
+        // What no device of ours would fetch again is not stored either.
+        let stated = self.report.greeting.btoken_len_max().unwrap_or(u32::MAX);
+        let limit = stated.min(CLIENT_BTOKEN_LEN_MAX_DEFAULT);
+        if is_longer(len, limit) {
+            return Err(RemoteError::TooLarge { len, limit, known: true }.into());
+        }
+        self.upload = Some(Upload { vault, missing, len, in_doubt: false });
+        Ok(Answer::Replace(sealed))
+    }
+
+    /// A btoken of the account was opened: account and key are right, and the vault is to know it.
+    fn keep_association(&mut self) -> Result<(), SyncError<L::Error>> {
+        let association = match (self.local.association(), self.joining.take()) {
+            (None, Some(joining)) => Association { confirmed: true, ..joining },
+            (Some(association), None) if association.key == self.key => {
+                if association.confirmed {
+                    return Ok(());
+                }
+                Association { confirmed: true, ..association.clone() }
+            }
+            _ => return Err(SyncError::SetUpChanged),
+        };
+        self.local.set_association(Some(association));
+        Ok(())
+    }
+
+    /// The longest btoken that the server takes, as far as is known.
+    fn limit(&self) -> u32 {
+        self.report.greeting.btoken_len_max().unwrap_or(BTOKEN_LEN_MAX_DEFAULT)
+    }
+}
+
+fn is_longer(len: usize, limit: u32) -> bool {
+    u32::try_from(len).map_or(true, |len| len > limit)
+}
+
+/// A round during an exchange.
+pub(super) struct Listening<'b, 'a, L: Local> {
+    round: &'b mut Round<'a, L>,
+    rng: &'b mut dyn CryptoRng,
+}
+
+impl<L: Local> Listener for Listening<'_, '_, L> {
+    fn greeted(&mut self, layout: Layout, banner: &[u8]) {
+        self.round.report.greeting.set(layout, banner);
+    }
+
+    fn fetched(&mut self, btoken: Vec<u8>) -> Answer {
+        self.round.take_in(&btoken, self.rng).unwrap_or_else(|error| {
+            self.round.error = Some(error);
+            Answer::Leave
+        })
+    }
+}

@@ -1,0 +1,207 @@
+//! Tying a vault to an account. The rules are:
+//!  - a server is asked for a refusal first, and one that does not give it gets nothing more;
+//!  - the number of a new account is saved before anything else happens, and never asked for twice;
+//!  - an account that exists is kept only after its btoken was opened with the key that was given.
+
+use passmate_proto::{AccountNumber, AuthToken, ClientAction, Failure, Layout, Outcome};
+use passmate_vault::{Association, Pin, SyncKey, Trust, Vault, btoken, codec, sync_key};
+use rand_core::CryptoRng;
+use zeroize::Zeroizing;
+
+use super::retry::{Next, Retries};
+use super::round::Round;
+use super::{
+    Answer, Exchanged, Greeting, Listener, Local, RemoteError, Report, StreamEnd, Surroundings, SyncError, Transport,
+    auth_token_of, replace_association, run_rounds,
+};
+use crate::net::Address;
+
+/// A server that refused, by a cut, an account that cannot exist: only [`probe`] makes this.
+#[derive(Debug, Clone)]
+pub struct Probed {
+    greeting: Greeting,
+    shown: Option<Pin>,
+}
+
+impl Probed {
+    /// What the server said of itself.
+    #[must_use]
+    pub const fn greeting(&self) -> &Greeting {
+        &self.greeting
+    }
+
+    /// The pin of the key that the server showed.
+    #[must_use]
+    pub const fn shown(&self) -> Option<Pin> {
+        self.shown
+    }
+}
+
+/// Asks the server for an account that cannot exist. It must refuse by cutting the connection.
+///
+/// If something between client and server ends TLS, a refusal arrives as a clean close, which means
+/// success elsewhere in this protocol: such a way is not used.
+///
+/// # Errors
+/// [`RemoteError::TlsEnded`], [`RemoteError::LetsAnyoneIn`], or whatever kept the server from answering.
+pub fn probe(transport: &mut dyn Transport, surroundings: &mut dyn Surroundings) -> Result<Probed, RemoteError> {
+    let mut retries = Retries::default();
+    loop {
+        let action = ClientAction::Update {
+            account: make_account(surroundings.rng()),
+            auth_token: make_auth_token(surroundings.rng()),
+        };
+        let mut listener = Probing::default();
+        let next = match transport.exchange(action, &mut listener) {
+            Ok(Exchanged { outcome, end, shown }) => match outcome {
+                _ if listener.let_in => Next::GiveUp(RemoteError::LetsAnyoneIn),
+                Outcome::Failed(Failure::CutAfterCredentials) if end == StreamEnd::Cut => {
+                    return Ok(Probed { greeting: listener.greeting, shown });
+                }
+                Outcome::Failed(Failure::BtokenTooLong { .. })
+                | Outcome::Left
+                | Outcome::Confirmed(_)
+                | Outcome::Unknown(_) => Next::GiveUp(RemoteError::LetsAnyoneIn),
+                Outcome::Failed(failure) => retries.after_failure(failure, &end),
+            },
+            Err(error) => retries.after_no_connection(&error),
+        };
+        match next {
+            Next::Again | Next::LastLook => {}
+            Next::GiveUp(error) => return Err(error),
+        }
+        let pause = retries.pause(surroundings.rng());
+        surroundings.sleep(pause);
+    }
+}
+
+/// Makes an account for a vault that has none, and brings the two in step.
+///
+/// # Errors
+/// See [`SyncError`]. If the vault has an association afterwards, the server named an account: the next
+/// [`sync`](super::sync) goes on from there.
+pub fn create<L: Local>(
+    local: &mut L,
+    transport: &mut dyn Transport,
+    surroundings: &mut dyn Surroundings,
+    _probed: &Probed,
+    address: &Address,
+    trust: Trust,
+) -> Result<Report, SyncError<L::Error>> {
+    refuse_second(local)?;
+    let key = sync_key::make_key(surroundings.rng());
+    // What is stored first is an empty vault: if the number is lost on the way, so is nothing else.
+    let plaintext = codec::encode_btoken(&Vault::new()).map_err(RemoteError::Unsealable)?;
+    let mut retries = Retries::default();
+    loop {
+        let unnumbered = SyncKey::from_parts([0; 8], key.clone());
+        let action = ClientAction::Create {
+            auth_token: auth_token_of(&unnumbered),
+            btoken: btoken::seal(&plaintext, &unnumbered, surroundings.rng()),
+        };
+        let mut creating = Creating { local: &mut *local, key: &key, address, trust: &trust, saved: None };
+        let exchanged = transport.exchange(action, &mut creating);
+        if let Some(saved) = creating.saved {
+            let key = saved?;
+            return run_rounds(Round::new(local, key, false), transport, surroundings);
+        }
+        let next = match exchanged {
+            Ok(Exchanged { outcome: Outcome::Failed(failure), end, .. }) => retries.after_failure(failure, &end),
+            // Not without a number, says the protocol; not without end, say we.
+            Ok(Exchanged { end, .. }) => retries.after_failure(Failure::CutDuringFetch, &end),
+            Err(error) => retries.after_no_connection(&error),
+        };
+        match next {
+            Next::Again | Next::LastLook => {}
+            Next::GiveUp(RemoteError::Refused) => return Err(RemoteError::CreateRefused.into()),
+            Next::GiveUp(error) => return Err(error.into()),
+        }
+        let pause = retries.pause(surroundings.rng());
+        surroundings.sleep(pause);
+    }
+}
+
+/// Ties a vault to an account that other devices use, and brings the two in step.
+///
+/// # Errors
+/// See [`SyncError`]. If the btoken there could not be opened, nothing was sent and the vault has no association.
+pub fn join<L: Local>(
+    local: &mut L,
+    transport: &mut dyn Transport,
+    surroundings: &mut dyn Surroundings,
+    _probed: &Probed,
+    address: &Address,
+    trust: Trust,
+    key: SyncKey,
+) -> Result<Report, SyncError<L::Error>> {
+    refuse_second(local)?;
+    let association = associate(address, &trust, key, true);
+    run_rounds(Round::joining(local, association), transport, surroundings)
+}
+
+fn refuse_second<L: Local>(local: &L) -> Result<(), SyncError<L::Error>> {
+    match local.association() {
+        Some(association) => Err(SyncError::AlreadySetUp { host: association.host.clone() }),
+        None => Ok(()),
+    }
+}
+
+fn associate(address: &Address, trust: &Trust, key: SyncKey, confirmed: bool) -> Association {
+    Association { host: address.host().to_owned(), port: address.port(), key, trust: trust.clone(), confirmed }
+}
+
+fn make_account(rng: &mut dyn CryptoRng) -> AccountNumber {
+    loop {
+        let mut bytes = [0; 8];
+        rng.fill_bytes(&mut bytes);
+        if let Some(account) = AccountNumber::from_bytes(bytes) {
+            return account;
+        }
+    }
+}
+
+fn make_auth_token(rng: &mut dyn CryptoRng) -> AuthToken {
+    let mut bytes = Zeroizing::new([0; 32]);
+    rng.fill_bytes(bytes.as_mut_slice());
+    AuthToken::new(*bytes)
+}
+
+/// Hopes for a refusal.
+#[derive(Default)]
+struct Probing {
+    greeting: Greeting,
+    let_in: bool,
+}
+
+impl Listener for Probing {
+    fn greeted(&mut self, layout: Layout, banner: &[u8]) {
+        self.greeting.set(layout, banner);
+    }
+
+    fn fetched(&mut self, _btoken: Vec<u8>) -> Answer {
+        self.let_in = true;
+        Answer::Leave
+    }
+}
+
+/// Saves the number of a new account.
+struct Creating<'a, L: Local> {
+    local: &'a mut L,
+    key: &'a passmate_vault::Secret<32>,
+    address: &'a Address,
+    trust: &'a Trust,
+    /// The account that the vault keeps now, or why it does not.
+    saved: Option<Result<SyncKey, SyncError<L::Error>>>,
+}
+
+impl<L: Local> Listener for Creating<'_, L> {
+    fn fetched(&mut self, _btoken: Vec<u8>) -> Answer {
+        Answer::Leave
+    }
+
+    fn created(&mut self, account: AccountNumber) {
+        let key = SyncKey::from_parts(*account.as_bytes(), self.key.clone());
+        let association = associate(self.address, self.trust, key.clone(), false);
+        self.saved = Some(replace_association(self.local, Some(association)).map(|()| key));
+    }
+}

@@ -1,0 +1,98 @@
+//! How a vault and its server stand, as far as this device knows without asking.
+
+use std::fmt::Write;
+
+use passmate_proto::BTOKEN_LEN_MAX_DEFAULT;
+use passmate_vault::{Trust, Vault, btoken, codec};
+use sha2::{Digest, Sha256};
+
+use super::{Local, RemoteError, SyncError};
+use crate::state::{LastSync, LastTry, State};
+
+/// How a vault and its server stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// The server's host.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// How it is trusted.
+    pub trust: Trust,
+    /// False if it is not known yet that the account is there.
+    pub confirmed: bool,
+    /// The last sync that came through, if this device remembers one.
+    pub last_sync: Option<LastSync>,
+    /// The last try, whatever became of it.
+    pub last_try: Option<LastTry>,
+    /// See [`derive_fingerprint`].
+    pub fingerprint: String,
+    /// Tuples that the server has not got from this device; `None` if this device does not remember.
+    pub unsent: Option<usize>,
+    /// Room on the server.
+    pub room: Room,
+}
+
+/// How much of the server's limit the vault needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// The length of the vault as a btoken, in bytes.
+    pub used: usize,
+    /// The longest btoken that the server takes, in bytes.
+    pub limit: u32,
+    /// Whether the server stated the limit; otherwise it is assumed.
+    pub stated: bool,
+}
+
+impl Room {
+    /// Bytes left; 0 if the vault is too large already.
+    #[must_use]
+    pub fn left(&self) -> usize {
+        usize::try_from(self.limit).unwrap_or(usize::MAX).saturating_sub(self.used)
+    }
+}
+
+/// How the vault and its server stand, without network; `state` is what this device remembers of them.
+///
+/// # Errors
+/// The vault is not set up to sync, or is larger than what can be sealed.
+pub fn status<L: Local>(local: &L, state: &State) -> Result<Status, SyncError<L::Error>> {
+    let association = local.association().ok_or(SyncError::NotSetUp)?;
+    let vault = local.vault();
+    let plaintext = codec::encode_btoken(vault).map_err(RemoteError::Unsealable)?;
+    let stated = state.last_sync.and_then(|last| last.btoken_len_max);
+    Ok(Status {
+        host: association.host.clone(),
+        port: association.port,
+        trust: association.trust.clone(),
+        confirmed: association.confirmed,
+        last_sync: state.last_sync,
+        last_try: state.last_try,
+        fingerprint: fingerprint_of(&plaintext),
+        // A vault only grows: what it has more than after the last sync was not sent. One that has less is
+        // another one, from a backup say.
+        unsent: state.last_sync.and_then(|last| vault.tuple_count().checked_sub(last.common)),
+        room: Room {
+            used: plaintext.len() + btoken::BTOKEN_OVERHEAD,
+            limit: stated.unwrap_or(BTOKEN_LEN_MAX_DEFAULT),
+            stated: stated.is_some(),
+        },
+    })
+}
+
+/// A short text that is the same on two devices if, and in practice only if, their vaults are equal in all
+/// tuples, history included: 16 upper-case hex digits, the first 8 bytes of SHA-256 over the btoken's plaintext.
+///
+/// # Errors
+/// The vault is larger than what can be sealed.
+pub fn derive_fingerprint(vault: &Vault) -> Result<String, RemoteError> {
+    let plaintext = codec::encode_btoken(vault).map_err(RemoteError::Unsealable)?;
+    Ok(fingerprint_of(&plaintext))
+}
+
+fn fingerprint_of(plaintext: &[u8]) -> String {
+    let hash = Sha256::digest(plaintext);
+    hash.iter().take(8).fold(String::with_capacity(16), |mut text, byte| {
+        write!(text, "{byte:02X}").expect("a String takes everything");
+        text
+    })
+}

@@ -1,0 +1,378 @@
+//! Devices and a server in memory, and everything that can happen between them.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+mod cloud;
+mod faults;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use passmate_proto::ActionKind;
+use passmate_vault::btoken::BtokenError;
+
+use self::cloud::{Calm, Cloud, Device, DiskFull, Fault, Way, unreachable};
+use super::*;
+use crate::net::Address;
+
+const LAYOUTS: [Layout; 2] = [Layout::One, Layout::Two];
+
+fn address() -> Address {
+    Address::new("cloud.example", 1).unwrap()
+}
+
+fn set_up(device: &mut Device, way: &mut Way) -> Result<Report, SyncError<DiskFull>> {
+    let mut calm = Calm::new();
+    let probed = probe(&mut Way::to(&way.cloud), &mut calm)?;
+    create(device, way, &mut calm, &probed, &address(), Trust::System)
+}
+
+fn join_with(device: &mut Device, way: &mut Way, key: SyncKey) -> Result<Report, SyncError<DiskFull>> {
+    let mut calm = Calm::new();
+    let probed = probe(&mut Way::to(&way.cloud), &mut calm)?;
+    join(device, way, &mut calm, &probed, &address(), Trust::System, key)
+}
+
+/// Two devices of one account: the first has one record with one field.
+fn two_devices(cloud: &Rc<RefCell<Cloud>>) -> (Device, Device) {
+    let (mut first, mut second) = (Device::default(), Device::default());
+    first.set("mail", "password", "first");
+    set_up(&mut first, &mut Way::to(cloud)).unwrap();
+    let key = first.association.clone().unwrap().key;
+    join_with(&mut second, &mut Way::to(cloud), key).unwrap();
+    (first, second)
+}
+
+#[track_caller]
+fn remote_error<T: std::fmt::Debug>(result: Result<T, SyncError<DiskFull>>) -> RemoteError {
+    match result {
+        Err(SyncError::Remote(error)) => error,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn counts(report: &Report) -> (usize, usize, usize) {
+    (report.received, report.sent, report.settled)
+}
+
+#[test]
+fn two_devices_settle_on_equal_vaults_over_both_layouts() {
+    for layout in LAYOUTS {
+        let cloud = Cloud::new(layout);
+        let (mut first, mut second) = two_devices(&cloud);
+        assert_eq!(first.vault, second.vault);
+        first.set("mail", "user", "me");
+        second.set("mail", "password", "second");
+        second.set("bank", "pin", "1234");
+
+        assert_eq!(counts(&first.sync(&mut Way::to(&cloud)).unwrap()), (0, 1, 0));
+        let report = second.sync(&mut Way::to(&cloud)).unwrap();
+        assert_eq!(counts(&report), (1, 3, 0));
+        assert_eq!(report.greeting.layout, Some(layout));
+        assert_eq!(report.common, 6);
+        let report = first.sync(&mut Way::to(&cloud)).unwrap();
+        assert_eq!((counts(&report), report.common, report.changes.len()), ((3, 0, 0), 6, 2));
+        assert_eq!(first.vault, second.vault);
+        assert_eq!((first.file.0, second.remote(&cloud)), (second.vault.clone(), second.vault));
+    }
+}
+
+#[test]
+fn a_sync_that_brings_nothing_writes_nothing_and_sends_nothing() {
+    let cloud = Cloud::new(Layout::One);
+    let (mut first, mut second) = two_devices(&cloud);
+    let state_of = |first: &Device, second: &Device| {
+        let mut cloud = cloud.borrow_mut();
+        (first.writes, second.writes, cloud.uploads, cloud.only_btoken().clone())
+    };
+    let before = state_of(&first, &second);
+    for device in [&mut first, &mut second] {
+        assert_eq!(counts(&device.sync(&mut Way::to(&cloud)).unwrap()), (0, 0, 0));
+    }
+    assert_eq!(before, state_of(&first, &second));
+}
+
+#[test]
+fn an_empty_vault_makes_an_account_without_an_upload() {
+    let cloud = Cloud::new(Layout::One);
+    let mut device = Device::default();
+    assert_eq!(counts(&set_up(&mut device, &mut Way::to(&cloud)).unwrap()), (0, 0, 0));
+    assert_eq!(cloud.borrow().uploads, 0);
+    let association = device.association.unwrap();
+    assert!(association.confirmed);
+    assert_eq!((association.host.as_str(), association.port), ("cloud.example", 1));
+    assert_eq!(association.key.account(), *cloud.borrow().only_account().as_bytes());
+}
+
+#[test]
+fn the_number_of_a_new_account_is_saved_first_and_settled_by_a_fetch() {
+    for layout in LAYOUTS {
+        let cloud = Cloud::new(layout);
+        let mut device = Device::default();
+        device.set("mail", "password", "x");
+        let mut way = Way::with(&cloud, [Fault::NoCloseNotify, Fault::Unreachable]);
+        let error = remote_error(set_up(&mut device, &mut way));
+        assert_eq!(error, RemoteError::AccountUnsettled(Box::new(RemoteError::NoConnection(unreachable()))));
+        let kept = device.file.1.clone().unwrap();
+        assert!(!kept.confirmed);
+        assert_eq!(kept.key.account(), *cloud.borrow().only_account().as_bytes());
+
+        assert!(matches!(set_up(&mut device, &mut Way::to(&cloud)), Err(SyncError::AlreadySetUp { .. })));
+        assert_eq!(counts(&device.sync(&mut Way::to(&cloud)).unwrap()), (0, 2, 0));
+        assert!(device.file.1.clone().unwrap().confirmed);
+        assert_eq!(cloud.borrow().requests.iter().filter(|action| **action == ActionKind::Create).count(), 1);
+        assert_eq!(device.remote(&cloud), device.vault);
+    }
+}
+
+#[test]
+fn an_account_that_was_named_and_never_made_is_told_and_stays_unconfirmed() {
+    let cloud = Cloud::new(Layout::One);
+    let mut device = Device::default();
+    let mut way = Way::with(&cloud, [Fault::ForgetAccount]);
+    let error = remote_error(set_up(&mut device, &mut way));
+    assert_eq!(error, RemoteError::AccountUnsettled(Box::new(RemoteError::Refused)));
+    assert_eq!(way.exchanges, 3, "one create, two fetches");
+    assert!(!device.file.1.clone().unwrap().confirmed);
+    leave(&mut device).unwrap();
+    set_up(&mut device, &mut way).unwrap();
+}
+
+#[test]
+fn a_number_that_cannot_be_saved_ends_the_setup() {
+    let cloud = Cloud::new(Layout::One);
+    let mut device = Device { is_full: true, ..Device::default() };
+    let mut way = Way::to(&cloud);
+    assert!(matches!(set_up(&mut device, &mut way), Err(SyncError::Local(DiskFull))));
+    assert!(device.association.is_none());
+    assert_eq!(way.exchanges, 1);
+}
+
+#[test]
+fn a_refused_create_is_tried_once_more() {
+    let cloud = Cloud::new(Layout::Two);
+    let mut device = Device::default();
+    let mut way = Way::with(&cloud, [Fault::Refuse, Fault::Refuse]);
+    assert_eq!(remote_error(set_up(&mut device, &mut way)), RemoteError::CreateRefused);
+    assert_eq!((way.exchanges, &device.association), (2, &None));
+    set_up(&mut device, &mut Way::with(&cloud, [Fault::Refuse])).unwrap();
+    assert_eq!(cloud.borrow().accounts.len(), 1);
+}
+
+#[test]
+fn a_create_whose_number_was_lost_leaves_nothing_of_the_vault_there() {
+    let cloud = Cloud::new(Layout::One);
+    let mut device = Device::default();
+    device.set("mail", "password", "x");
+    set_up(&mut device, &mut Way::with(&cloud, [Fault::CommitThenCut])).unwrap();
+    let association = device.association.clone().unwrap();
+    let cloud = cloud.borrow();
+    let opened = cloud.accounts.values().map(|(_, btoken)| {
+        let plaintext = passmate_vault::btoken::open(btoken, &association.key).unwrap();
+        passmate_vault::codec::decode_btoken(&plaintext).unwrap().0.tuple_count()
+    });
+    assert_eq!(opened.collect::<Vec<_>>(), [0, 2]);
+}
+
+#[test]
+fn a_mistyped_account_or_key_sends_nothing_and_keeps_nothing() {
+    let cloud = Cloud::new(Layout::One);
+    let (first, _) = two_devices(&cloud);
+    let good = first.association.clone().unwrap().key;
+    let state_of = |cloud: &mut Cloud| (cloud.only_btoken().clone(), cloud.uploads);
+    let before = state_of(&mut cloud.borrow_mut());
+    let mut device = Device::default();
+    device.set("mine", "f", "v");
+
+    let mut way = Way::to(&cloud);
+    let other = SyncKey::from_parts([9; 8], good.key().clone());
+    assert_eq!(remote_error(join_with(&mut device, &mut way, other)), RemoteError::Refused);
+    assert_eq!(way.exchanges, 2, "a cut after credentials is tried once more");
+
+    // The server knows this token and the btoken was made with another key: someone else wrote it.
+    let stranger = SyncKey::from_parts(good.account(), passmate_vault::Secret::from_bytes([1; 32]));
+    let account = account_of(&good).unwrap();
+    cloud.borrow_mut().accounts.get_mut(&account).unwrap().0 = auth_token_of(&stranger);
+    let error = remote_error(join_with(&mut device, &mut Way::to(&cloud), stranger));
+    assert_eq!(error, RemoteError::Unopenable(BtokenError::NotAuthentic));
+
+    let nobody = SyncKey::from_parts([0; 8], good.key().clone());
+    assert!(matches!(join_with(&mut device, &mut Way::to(&cloud), nobody), Err(SyncError::KeyWithoutAccount)));
+    assert_eq!((&device.association, device.writes), (&None, 0));
+    assert_eq!(before, state_of(&mut cloud.borrow_mut()));
+}
+
+#[test]
+fn a_btoken_that_cannot_be_opened_or_read_is_never_overwritten() {
+    let cloud = Cloud::new(Layout::One);
+    let (mut first, _) = two_devices(&cloud);
+    first.set("mail", "password", "new");
+    let key = first.association.clone().unwrap().key;
+    let foreign = btoken_of(b"{\"version\":7}", &key);
+    for (bad, kind) in [
+        (Vec::new(), "Length"),
+        (vec![0; 4096 + 48], "NotAuthentic"),
+        (foreign, "NoVault"),
+        (btoken_of(b"text", &key), "NoVault"),
+    ] {
+        cloud.borrow_mut().only_btoken().clone_from(&bad);
+        let error = remote_error(first.sync(&mut Way::to(&cloud)));
+        assert!(format!("{error:?}").contains(kind), "{error:?}");
+        assert_eq!(error.kind(), SyncErrorKind::RemoteDamaged);
+        assert_eq!(*cloud.borrow_mut().only_btoken(), bad);
+    }
+}
+
+fn btoken_of(plaintext: &[u8], key: &SyncKey) -> Vec<u8> {
+    passmate_vault::btoken::seal(plaintext, key, Calm::new().rng())
+}
+
+#[test]
+fn what_came_is_saved_before_anything_is_sent() {
+    let cloud = Cloud::new(Layout::One);
+    let (mut first, mut second) = two_devices(&cloud);
+    first.set("mail", "user", "me");
+    first.sync(&mut Way::to(&cloud)).unwrap();
+    second.set("bank", "pin", "1234");
+    second.is_full = true;
+    let uploads = cloud.borrow().uploads;
+    assert!(matches!(second.sync(&mut Way::to(&cloud)), Err(SyncError::Local(DiskFull))));
+    assert_eq!(cloud.borrow().uploads, uploads);
+
+    second.is_full = false;
+    remote_error(second.sync(&mut Way::with(&cloud, [Fault::Nothing; 0].into_iter().chain(vec![Fault::LoseRace; 17]))));
+    assert_eq!(first.vault.missing_from(&second.file.0), 0, "what came is kept though nothing was sent");
+}
+
+#[test]
+fn a_server_that_does_not_refuse_as_it_should_is_not_used() {
+    let cloud = Cloud::new(Layout::One);
+    let check = |fault: Fault| probe(&mut Way::with(&cloud, [fault]), &mut Calm::new()).map(|_| ()).unwrap_err();
+    assert_eq!(check(Fault::RefuseCleanly), RemoteError::TlsEnded);
+    assert_eq!(check(Fault::LetIn), RemoteError::LetsAnyoneIn);
+    assert_eq!(check(Fault::Unreachable), RemoteError::NoConnection(unreachable()));
+    cloud.borrow_mut().banner = "hello\n".to_owned();
+    let mut way = Way::with(&cloud, [Fault::CutBeforeHello, Fault::ReceiveOnly(30)]);
+    let probed = probe(&mut way, &mut Calm::new()).unwrap();
+    assert_eq!((probed.greeting().banner.as_slice(), way.exchanges), (&b"hello\n"[..], 3));
+    assert!(cloud.borrow().accounts.is_empty());
+}
+
+#[test]
+fn the_current_pin_gives_way_to_the_next_when_it_is_met() {
+    let cloud = Cloud::new(Layout::One);
+    let (mut device, _) = two_devices(&cloud);
+    let [old, new] = [1, 2].map(|byte| Pin::from_bytes([byte; 32]));
+    let pins = |current, next| Trust::Pins { current, next };
+    assert_eq!(trust_pin(&mut device, old).unwrap(), pins(old, None), "a trust store is replaced");
+    assert_eq!(trust_pin(&mut device, new).unwrap(), pins(old, Some(new)));
+    let writes = device.writes;
+    cloud.borrow_mut().shown = Some(old);
+    device.sync(&mut Way::to(&cloud)).unwrap();
+    assert_eq!(device.file.1.clone().unwrap().trust, pins(old, Some(new)));
+    assert_eq!(device.writes, writes);
+    cloud.borrow_mut().shown = Some(new);
+    device.sync(&mut Way::to(&cloud)).unwrap();
+    assert_eq!(device.file.1.clone().unwrap().trust, pins(new, None));
+
+    assert_eq!(trust_pin(&mut device, old).unwrap(), pins(new, Some(old)));
+    assert_eq!(trust_pin(&mut device, new).unwrap(), pins(new, None), "a next pin can be taken back");
+    device.is_full = true;
+    trust_pin(&mut device, old).unwrap_err();
+    assert_eq!(device.association.unwrap().trust, pins(new, None));
+}
+
+#[test]
+fn a_deletion_is_confirmed_or_told_to_be_in_doubt() {
+    for layout in LAYOUTS {
+        let cloud = Cloud::new(layout);
+        let (mut first, mut second) = two_devices(&cloud);
+        let vault = first.vault.clone();
+        let mut way = Way::with(&cloud, [Fault::CommitThenCut]);
+        let error = remote_error(delete_remote(&mut first, &mut way, &mut Calm::new()));
+        assert_eq!((error, way.exchanges), (RemoteError::DeletedOrUnreachable, 2));
+        assert!(cloud.borrow().accounts.is_empty());
+        assert!(first.association.is_some() && first.vault == vault, "nothing is lost here");
+        assert_eq!(remote_error(second.sync(&mut Way::to(&cloud))), RemoteError::Refused);
+        assert_eq!(second.vault, vault);
+
+        let cloud = Cloud::new(layout);
+        let (mut first, _) = two_devices(&cloud);
+        let mut way = Way::with(&cloud, [Fault::CommitThenCut, Fault::Unreachable]);
+        let error = remote_error(delete_remote(&mut first, &mut way, &mut Calm::new()));
+        assert_eq!(error, RemoteError::Unsettled(Box::new(RemoteError::NoConnection(unreachable()))));
+
+        let cloud = Cloud::new(layout);
+        let (mut first, _) = two_devices(&cloud);
+        delete_remote(&mut first, &mut Way::with(&cloud, [Fault::Refuse]), &mut Calm::new()).unwrap();
+        assert!(cloud.borrow().accounts.is_empty());
+        assert!(first.file.1.is_none() && first.vault == vault);
+        assert!(matches!(first.sync(&mut Way::to(&cloud)), Err(SyncError::NotSetUp)));
+    }
+}
+
+#[test]
+fn leaving_touches_nothing_on_the_server() {
+    let cloud = Cloud::new(Layout::One);
+    let (mut first, mut second) = two_devices(&cloud);
+    leave(&mut first).unwrap();
+    assert_eq!(first.file.1, None);
+    assert!(matches!(leave(&mut first), Err(SyncError::NotSetUp)));
+    second.sync(&mut Way::to(&cloud)).unwrap();
+}
+
+#[test]
+fn a_vault_that_was_tied_elsewhere_meanwhile_is_not_sent() {
+    /// Another program changes the association while this one waits for the server.
+    struct Meddled<'a>(&'a mut Device);
+    impl Local for Meddled<'_> {
+        type Error = DiskFull;
+        fn vault(&self) -> &Vault {
+            self.0.vault()
+        }
+        fn association(&self) -> Option<&Association> {
+            self.0.association()
+        }
+        fn set_association(&mut self, association: Option<Association>) {
+            self.0.set_association(association);
+        }
+        fn merge(&mut self, other: &Vault) -> MergeSummary {
+            self.0.merge(other)
+        }
+        fn save(&mut self) -> Result<(), DiskFull> {
+            self.0.association = None;
+            self.0.save()
+        }
+    }
+    let cloud = Cloud::new(Layout::One);
+    let (mut first, _) = two_devices(&cloud);
+    first.set("mail", "password", "new");
+    let uploads = cloud.borrow().uploads;
+    let result = sync(&mut Meddled(&mut first), &mut Way::to(&cloud), &mut Calm::new());
+    assert!(matches!(result, Err(SyncError::SetUpChanged)), "{result:?}");
+    assert_eq!(cloud.borrow().uploads, uploads);
+}
+
+#[test]
+fn the_status_knows_what_was_not_sent_and_how_much_room_is_left() {
+    use crate::state::State;
+    let cloud = Cloud::new(Layout::One);
+    cloud.borrow_mut().banner = "x\nbtoken-max 10000\n".to_owned();
+    let (mut first, mut second) = two_devices(&cloud);
+    let mut state = State::default();
+    let before = status(&first, &state).unwrap();
+    assert_eq!((before.unsent, before.room.stated, before.last_try), (None, false, None));
+    state.note_synced(5, &first.sync(&mut Way::to(&cloud)).unwrap());
+    first.set("mail", "user", "me");
+    let unsent = status(&first, &state).unwrap();
+    assert_eq!((unsent.unsent, unsent.room), (Some(1), Room { used: 4096 + 48, limit: 10_000, stated: true }));
+    assert_eq!(unsent.room.left(), 10_000 - 4096 - 48);
+    assert_eq!(unsent.fingerprint.len(), 16);
+    assert_ne!(unsent.fingerprint, status(&second, &state).unwrap().fingerprint);
+
+    state.note_synced(6, &first.sync(&mut Way::to(&cloud)).unwrap());
+    second.sync(&mut Way::to(&cloud)).unwrap();
+    let after = status(&first, &state).unwrap();
+    assert_eq!((after.unsent, after.last_sync.unwrap().sent), (Some(0), 1));
+    assert_eq!(after.fingerprint, status(&second, &state).unwrap().fingerprint);
+    assert_eq!(after.fingerprint, derive_fingerprint(&second.vault).unwrap());
+}

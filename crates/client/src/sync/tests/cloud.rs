@@ -1,0 +1,400 @@
+//! A server in memory: the real machines of both sides, a map of accounts, and faults on demand.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use passmate_proto::{ActionKind, ClientConfig, Ending, Input, Request, ServerConfig, ServerMachine};
+use rand_core::{TryCryptoRng, TryRng};
+
+use super::super::*;
+use crate::net::ConnectError;
+
+/// What goes wrong in one exchange.
+#[derive(Clone, Debug)]
+pub(super) enum Fault {
+    Nothing,
+    Unreachable,
+    CutBeforeHello,
+    /// Only so many bytes of the server arrive.
+    ReceiveOnly(usize),
+    /// Only so many bytes of the client arrive.
+    SendOnly(usize),
+    /// Whatever is asked is refused.
+    Refuse,
+    /// As [`Fault::Refuse`], and something on the way makes a clean close of it.
+    RefuseCleanly,
+    /// A change is refused after it came whole: another device was faster.
+    LoseRace,
+    /// A change is made, and the server is not heard any more.
+    CommitThenCut,
+    /// As [`Fault::CommitThenCut`], and nobody says so.
+    CommitThenSilence,
+    /// A change is made and confirmed without a `close_notify`, as the original server does.
+    NoCloseNotify,
+    /// An account number is given, the account is not made.
+    ForgetAccount,
+    /// Any credentials are good.
+    LetIn,
+}
+
+#[derive(Default)]
+pub(super) struct Cloud {
+    pub(super) layout: Option<Layout>,
+    pub(super) accounts: BTreeMap<AccountNumber, (AuthToken, Vec<u8>)>,
+    pub(super) banner: String,
+    pub(super) btoken_len_max: Option<u32>,
+    /// What was asked, in order.
+    pub(super) requests: Vec<ActionKind>,
+    /// How many btokens came whole.
+    pub(super) uploads: usize,
+    pub(super) shown: Option<Pin>,
+}
+
+impl Cloud {
+    pub(super) fn new(layout: Layout) -> Rc<RefCell<Self>> {
+        Rc::new(RefCell::new(Self { layout: Some(layout), ..Self::default() }))
+    }
+
+    pub(super) fn only_btoken(&mut self) -> &mut Vec<u8> {
+        assert_eq!(self.accounts.len(), 1);
+        &mut self.accounts.values_mut().next().unwrap().1
+    }
+
+    pub(super) fn only_account(&self) -> AccountNumber {
+        assert_eq!(self.accounts.len(), 1);
+        *self.accounts.keys().next().unwrap()
+    }
+}
+
+/// The way from one device to the cloud, and what goes wrong on it: one fault for each exchange, then none.
+#[derive(Clone)]
+pub(super) struct Way {
+    pub(super) cloud: Rc<RefCell<Cloud>>,
+    pub(super) faults: VecDeque<Fault>,
+    pub(super) exchanges: usize,
+}
+
+impl Way {
+    pub(super) fn to(cloud: &Rc<RefCell<Cloud>>) -> Self {
+        Self::with(cloud, [])
+    }
+
+    pub(super) fn with(cloud: &Rc<RefCell<Cloud>>, faults: impl IntoIterator<Item = Fault>) -> Self {
+        Self { cloud: cloud.clone(), faults: faults.into_iter().collect(), exchanges: 0 }
+    }
+}
+
+impl Transport for Way {
+    fn exchange(&mut self, action: ClientAction, listener: &mut dyn Listener) -> Result<Exchanged, ConnectError> {
+        self.exchanges += 1;
+        let fault = self.faults.pop_front().unwrap_or(Fault::Nothing);
+        if let Fault::Unreachable = fault {
+            return Err(unreachable());
+        }
+        let (outcome, end) = drive(ClientConfig::default(), action, &mut MemoryWire::new(&self.cloud, fault), listener);
+        Ok(Exchanged { outcome, end, shown: self.cloud.borrow().shown })
+    }
+}
+
+pub(super) fn unreachable() -> ConnectError {
+    ConnectError::Unreachable { address: "cloud".to_owned(), detail: "fault".to_owned() }
+}
+
+struct MemoryWire {
+    cloud: Rc<RefCell<Cloud>>,
+    fault: Fault,
+    machine: ServerMachine<()>,
+    account: Option<AccountNumber>,
+    /// The btoken that an update saw.
+    seen: Vec<u8>,
+    to_client: VecDeque<u8>,
+    sent: usize,
+    received: usize,
+    end: Option<Result<Received, StreamEnd>>,
+}
+
+impl MemoryWire {
+    fn new(cloud: &Rc<RefCell<Cloud>>, fault: Fault) -> Self {
+        let config = {
+            let cloud = cloud.borrow();
+            ServerConfig {
+                layout: cloud.layout.unwrap(),
+                banner: Arc::from(cloud.banner.as_bytes()),
+                btoken_len_max: cloud.btoken_len_max.unwrap_or(u32::MAX),
+            }
+        };
+        let end = matches!(fault, Fault::CutBeforeHello).then_some(Err(StreamEnd::Cut));
+        Self {
+            cloud: cloud.clone(),
+            fault,
+            machine: ServerMachine::new(config),
+            account: None,
+            seen: Vec::new(),
+            to_client: VecDeque::new(),
+            sent: 0,
+            received: 0,
+            end,
+        }
+    }
+
+    fn poll_outputs(&mut self) {
+        while let Some(output) = self.machine.poll_output() {
+            self.to_client.extend(output.as_ref());
+        }
+    }
+
+    fn pump(&mut self) {
+        self.poll_outputs();
+        let said_before = self.to_client.len();
+        if let Some(request) = self.machine.poll_request() {
+            self.answer(request);
+        }
+        self.poll_outputs();
+        match self.machine.poll_ending() {
+            Some(Ending::Confirmed(())) => {
+                self.end = Some(match self.fault {
+                    Fault::CommitThenCut => {
+                        self.to_client.truncate(said_before);
+                        Err(StreamEnd::Cut)
+                    }
+                    Fault::CommitThenSilence => {
+                        self.to_client.truncate(said_before);
+                        Err(StreamEnd::Silent(30))
+                    }
+                    Fault::NoCloseNotify | Fault::ForgetAccount => Err(StreamEnd::Cut),
+                    _ => Ok(Received::CloseNotify),
+                });
+            }
+            Some(Ending::Cut(_)) => {
+                let clean = matches!(self.fault, Fault::RefuseCleanly);
+                self.end = Some(if clean { Ok(Received::CloseNotify) } else { Err(StreamEnd::Cut) });
+            }
+            None => {}
+        }
+    }
+
+    fn answer(&mut self, request: Request) {
+        let mut cloud = self.cloud.borrow_mut();
+        cloud.requests.push(match request {
+            Request::Create { .. } => ActionKind::Create,
+            Request::Delete { .. } => ActionKind::Reset,
+            Request::Fetch { .. } | Request::Replace { .. } => ActionKind::Update,
+        });
+        let refuses = matches!(self.fault, Fault::Refuse | Fault::RefuseCleanly);
+        let loses = matches!(self.fault, Fault::LoseRace);
+        let machine = &mut self.machine;
+        let answered = match request {
+            Request::Create { auth_token, btoken } if !refuses => {
+                let number = u64::try_from(cloud.requests.len()).unwrap();
+                let account = AccountNumber::from_bytes(number.to_be_bytes()).unwrap();
+                if !matches!(self.fault, Fault::ForgetAccount) {
+                    cloud.accounts.insert(account, (auth_token, btoken));
+                }
+                machine.created(account, ())
+            }
+            Request::Fetch { account, auth_token } if !refuses => {
+                let account = account.unwrap();
+                match cloud.accounts.get(&account) {
+                    Some((known, btoken)) if known.ct_eq(&auth_token) => {
+                        self.account = Some(account);
+                        self.seen.clone_from(btoken);
+                        machine.fetched(Arc::from(btoken.as_slice()))
+                    }
+                    _ if matches!(self.fault, Fault::LetIn) => machine.fetched(Arc::from(&b"x"[..])),
+                    _ => machine.refused(),
+                }
+            }
+            Request::Replace { btoken } if !refuses => {
+                cloud.uploads += 1;
+                match cloud.accounts.get_mut(&self.account.unwrap()) {
+                    Some((_, stored)) if *stored == self.seen && !loses => {
+                        *stored = btoken;
+                        machine.replaced(())
+                    }
+                    _ => machine.refused(),
+                }
+            }
+            Request::Delete { account, auth_token } if !refuses => {
+                let account = account.unwrap();
+                match cloud.accounts.get(&account) {
+                    Some((known, _)) if known.ct_eq(&auth_token) => {
+                        cloud.accounts.remove(&account);
+                        machine.deleted(())
+                    }
+                    _ => machine.refused(),
+                }
+            }
+            _ => machine.refused(),
+        };
+        answered.unwrap();
+    }
+}
+
+impl Wire for MemoryWire {
+    fn send(&mut self, bytes: &[u8]) -> Result<(), StreamEnd> {
+        if self.end.is_some() {
+            // As on a socket: what is sent after the end is lost, and one learns of it later.
+            return Ok(());
+        }
+        let room = if let Fault::SendOnly(len) = self.fault { len - self.sent } else { usize::MAX };
+        let arrives = bytes.get(..room).unwrap_or(bytes);
+        self.sent += arrives.len();
+        let mut rest = arrives;
+        while !rest.is_empty() {
+            let taken = self.machine.handle_input(Input::Bytes(rest));
+            rest = &rest[taken..];
+            self.pump();
+        }
+        if arrives.len() < bytes.len() {
+            self.machine.handle_input(Input::Cut);
+            self.pump();
+            return Err(StreamEnd::Cut);
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, buffer: &mut [u8]) -> Result<Received, StreamEnd> {
+        let room = if let Fault::ReceiveOnly(len) = self.fault { len - self.received } else { usize::MAX };
+        let len = buffer.len().min(self.to_client.len()).min(room);
+        if len > 0 {
+            for (place, byte) in buffer.iter_mut().zip(self.to_client.drain(..len)) {
+                *place = byte;
+            }
+            self.received += len;
+            return Ok(Received::Bytes(len));
+        }
+        if room == 0 {
+            self.machine.handle_input(Input::Cut);
+            self.pump();
+            return Err(StreamEnd::Cut);
+        }
+        self.end.clone().unwrap_or(Err(StreamEnd::Silent(30)))
+    }
+
+    fn close(&mut self) {
+        self.machine.handle_input(Input::CloseNotify);
+    }
+}
+
+/// Randomness that is the same in every run, and no time.
+pub(super) struct Calm {
+    rng: Dice,
+    pub(super) slept: Vec<Duration>,
+}
+
+impl Calm {
+    pub(super) fn new() -> Self {
+        Self { rng: Dice(1), slept: Vec::new() }
+    }
+}
+
+impl Surroundings for Calm {
+    fn rng(&mut self) -> &mut dyn CryptoRng {
+        &mut self.rng
+    }
+
+    fn sleep(&mut self, time: Duration) {
+        self.slept.push(time);
+    }
+}
+
+/// SplitMix64, which is no source for keys outside of tests.
+struct Dice(u64);
+
+impl TryRng for Dice {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        self.try_next_u64().map(|wide| u32::try_from(wide >> 32).unwrap())
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        Ok(mixed ^ (mixed >> 31))
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        for piece in bytes.chunks_mut(8) {
+            let random = self.try_next_u64()?.to_le_bytes();
+            piece.copy_from_slice(&random[..piece.len()]);
+        }
+        Ok(())
+    }
+}
+
+impl TryCryptoRng for Dice {}
+
+/// The vault of a device, and its file.
+#[derive(Clone, Default)]
+pub(super) struct Device {
+    pub(super) vault: Vault,
+    pub(super) association: Option<Association>,
+    pub(super) file: (Vault, Option<Association>),
+    /// How often the file was written.
+    pub(super) writes: usize,
+    pub(super) is_full: bool,
+    pub(super) now: i64,
+}
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("disk full")]
+pub(super) struct DiskFull;
+
+impl Device {
+    pub(super) fn set(&mut self, record: &str, field: &str, value: &str) {
+        self.now += 1;
+        let id = record.into();
+        if self.vault.record(&id).is_none() {
+            self.vault.create_record(record.into(), record, self.now).unwrap();
+        }
+        self.vault.set(&id, field, value, self.now).unwrap();
+    }
+
+    pub(super) fn sync(&mut self, way: &mut Way) -> Result<Report, SyncError<DiskFull>> {
+        sync(self, way, &mut Calm::new())
+    }
+
+    /// What the server has, if it can be opened.
+    pub(super) fn remote(&self, cloud: &Rc<RefCell<Cloud>>) -> Vault {
+        let plaintext =
+            passmate_vault::btoken::open(cloud.borrow_mut().only_btoken(), &self.association.as_ref().unwrap().key);
+        passmate_vault::codec::decode_btoken(&plaintext.unwrap()).unwrap().0
+    }
+}
+
+impl Local for Device {
+    type Error = DiskFull;
+
+    fn vault(&self) -> &Vault {
+        &self.vault
+    }
+
+    fn association(&self) -> Option<&Association> {
+        self.association.as_ref()
+    }
+
+    fn set_association(&mut self, association: Option<Association>) {
+        self.association = association;
+    }
+
+    fn merge(&mut self, other: &Vault) -> MergeSummary {
+        self.vault.merge(other)
+    }
+
+    fn save(&mut self) -> Result<(), DiskFull> {
+        if self.file.0 == self.vault && self.file.1 == self.association {
+            return Ok(());
+        }
+        if self.is_full {
+            return Err(DiskFull);
+        }
+        self.writes += 1;
+        self.file = (self.vault.clone(), self.association.clone());
+        Ok(())
+    }
+}
