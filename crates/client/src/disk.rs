@@ -1,0 +1,396 @@
+//! Files of a vault. The rules are:
+//!  - at every moment, whatever fails, the vault's name leads to the whole old content or the whole new one;
+//!  - what was replaced stays beside it, with `.prev` at the end;
+//!  - everything is for its owner alone: folders 0700, files 0600;
+//!  - only who holds the lock writes, and the lock is a file of its own that is never removed: whoever
+//!    unlinked it would let two processes lock two files of one name.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a writer waits for another one. A save takes less than a second.
+const LOCK_PATIENCE: Duration = Duration::from_secs(15);
+/// How often it looks.
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
+/// The few things that a vault asks of a file system, one system call or so each.
+///
+/// [`RealDisk`] does them; tests have one that fails at the n-th.
+pub trait Disk: fmt::Debug {
+    /// The content of a file of at most `len_max` bytes; longer ones are an error.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn read(&self, path: &Path, len_max: u64) -> io::Result<Vec<u8>>;
+
+    /// Makes a folder and those above it, with mode 0700 where they are new.
+    ///
+    /// # Errors
+    /// As the system says; a folder that is there is no error.
+    fn make_folder(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes a file with mode 0600 that must not be there yet, writes it and flushes it to the disk.
+    ///
+    /// # Errors
+    /// As the system says; a part may have been written.
+    fn write_new(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
+
+    /// Gives a file a second name that must not be there yet.
+    ///
+    /// # Errors
+    /// As the system says; some file systems cannot.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Renames over whatever has that name.
+    ///
+    /// # Errors
+    /// As the system says; nothing changed then.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Flushes a folder's names to the disk.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn sync_folder(&self, path: &Path) -> io::Result<()>;
+}
+
+/// The file system.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RealDisk;
+
+impl Disk for RealDisk {
+    fn read(&self, path: &Path, len_max: u64) -> io::Result<Vec<u8>> {
+        let file = File::open(path)?;
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(metadata.len().min(len_max)).unwrap_or(0));
+        file.take(len_max.saturating_add(1)).read_to_end(&mut bytes)?;
+        if u64::try_from(bytes.len()).map_or(true, |len| len > len_max) {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than any vault"));
+        }
+        Ok(bytes)
+    }
+
+    fn make_folder(&self, path: &Path) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(path)
+    }
+
+    fn write_new(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::hard_link(from, to)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn sync_folder(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+}
+
+/// The file's name with something behind it.
+#[must_use]
+pub fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    name.into()
+}
+
+/// Where what was replaced last is kept.
+#[must_use]
+pub fn previous_of(path: &Path) -> PathBuf {
+    beside(path, ".prev")
+}
+
+/// Replaces a file's content as a whole and keeps the old content as [`previous_of`] it. Takes a [`Lock`], so that nobody
+/// else is doing it.
+///
+/// # Errors
+/// The name leads to the old content still, or, if only the last flush failed, to the new.
+pub fn replace(disk: &dyn Disk, _lock: &Lock, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let new = beside(path, ".new");
+    write_anew(disk, &new, bytes)?;
+    if let Err(error) = keep_previous(disk, path) {
+        let _ = disk.remove(&new);
+        return Err(error);
+    }
+    finish_replace(disk, &new, path)
+}
+
+/// Replaces a file's content as a whole and keeps nothing.
+///
+/// # Errors
+/// As [`replace`].
+pub fn overwrite(disk: &dyn Disk, _lock: &Lock, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let new = beside(path, ".new");
+    write_anew(disk, &new, bytes)?;
+    finish_replace(disk, &new, path)
+}
+
+fn finish_replace(disk: &dyn Disk, new: &Path, path: &Path) -> io::Result<()> {
+    if let Err(error) = disk.rename(new, path) {
+        let _ = disk.remove(new);
+        return Err(error);
+    }
+    disk.sync_folder(folder_of(path))
+}
+
+fn write_anew(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    // Left over from a save that was interrupted; whoever interrupted it no longer holds the lock.
+    remove_if_there(disk, path)?;
+    disk.write_new(path, bytes).inspect_err(|_| {
+        let _ = disk.remove(path);
+    })
+}
+
+fn keep_previous(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    let (linked, previous) = (beside(path, ".prev.new"), previous_of(path));
+    remove_if_there(disk, &linked)?;
+    match disk.link(path, &linked) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        // A file system without links, or one that does not want them: a copy does as well.
+        Err(_) => {
+            let bytes = disk.read(path, u64::MAX - 1)?;
+            disk.write_new(&linked, &bytes).inspect_err(|_| {
+                let _ = disk.remove(&linked);
+            })?;
+        }
+    }
+    disk.rename(&linked, &previous)
+}
+
+fn remove_if_there(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    match disk.remove(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The folder of a file; the working directory for a bare name.
+#[must_use]
+pub fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// The right to write a vault's files. The system takes it back when the process ends, however it ends.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+/// Why there is no lock.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another program is writing, for longer than any save takes.
+    #[error("another program is writing the vault")]
+    Busy,
+    /// The lock file cannot be made or locked.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+impl Lock {
+    /// Waits for the right to write the vault at `path`, for 15 seconds at most.
+    ///
+    /// # Errors
+    /// See [`LockError`].
+    pub fn take(path: &Path) -> Result<Self, LockError> {
+        Self::take_within(path, LOCK_PATIENCE)
+    }
+
+    fn take_within(path: &Path, patience: Duration) -> Result<Self, LockError> {
+        let mut options = OpenOptions::new();
+        let file = options.create(true).truncate(false).write(true).mode(0o600).open(beside(path, ".lock"))?;
+        let begun = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Self { _file: file }),
+                Err(TryLockError::Error(error)) => return Err(error.into()),
+                Err(TryLockError::WouldBlock) if begun.elapsed() >= patience => return Err(LockError::Busy),
+                Err(TryLockError::WouldBlock) => thread::sleep(LOCK_PAUSE),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::cell::Cell;
+    use std::os::unix::fs::PermissionsExt;
+    use std::rc::Rc;
+
+    use super::*;
+
+    /// The file system, of which the n-th operation fails and, if it is a write, leaves half of it behind.
+    #[derive(Debug, Clone, Default)]
+    pub(crate) struct FailingDisk {
+        /// Operations until one fails; at 0 all fail from then on if `is_dead`.
+        pub(crate) left: Rc<Cell<usize>>,
+        pub(crate) done: Rc<Cell<usize>>,
+        /// After the first failure nothing works any more, as after a crash.
+        pub(crate) is_dead: bool,
+        pub(crate) has_no_links: bool,
+    }
+
+    impl FailingDisk {
+        pub(crate) fn failing_at(number: usize, is_dead: bool) -> Self {
+            Self { left: Rc::new(Cell::new(number)), is_dead, ..Self::default() }
+        }
+
+        fn step(&self) -> io::Result<()> {
+            self.done.set(self.done.get() + 1);
+            match self.left.get() {
+                0 if self.is_dead => Err(io::Error::from(io::ErrorKind::StorageFull)),
+                0 => Ok(()),
+                1 => {
+                    self.left.set(0);
+                    Err(io::Error::from(io::ErrorKind::StorageFull))
+                }
+                left => {
+                    self.left.set(left - 1);
+                    Ok(())
+                }
+            }
+        }
+    }
+
+    impl Disk for FailingDisk {
+        fn read(&self, path: &Path, len_max: u64) -> io::Result<Vec<u8>> {
+            self.step()?;
+            RealDisk.read(path, len_max)
+        }
+
+        fn make_folder(&self, path: &Path) -> io::Result<()> {
+            self.step()?;
+            RealDisk.make_folder(path)
+        }
+
+        fn write_new(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+            if let Err(error) = self.step() {
+                let (half, _) = bytes.split_at(bytes.len() / 2);
+                let _ = RealDisk.write_new(path, half);
+                return Err(error);
+            }
+            RealDisk.write_new(path, bytes)
+        }
+
+        fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+            self.step()?;
+            if self.has_no_links {
+                return Err(io::Error::from(io::ErrorKind::Unsupported));
+            }
+            RealDisk.link(from, to)
+        }
+
+        fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+            self.step()?;
+            RealDisk.rename(from, to)
+        }
+
+        fn remove(&self, path: &Path) -> io::Result<()> {
+            self.step()?;
+            RealDisk.remove(path)
+        }
+
+        fn sync_folder(&self, path: &Path) -> io::Result<()> {
+            self.step()?;
+            RealDisk.sync_folder(path)
+        }
+    }
+
+    #[test]
+    fn a_replace_that_fails_anywhere_leaves_the_old_content_or_the_new() {
+        for (is_dead, has_no_links) in [(false, false), (true, false), (false, true), (true, true)] {
+            let mut failures = 0;
+            for number in 1.. {
+                let dir = tempfile::tempdir().unwrap();
+                let path = dir.path().join("vault");
+                fs::write(&path, "old").unwrap();
+                let lock = Lock::take(&path).unwrap();
+                let disk = FailingDisk { has_no_links, ..FailingDisk::failing_at(number, is_dead) };
+                let result = replace(&disk, &lock, &path, b"new content");
+                let content = fs::read(&path).unwrap();
+                assert!(content == b"old" || content == b"new content", "operation {number}");
+                if result.is_ok() {
+                    assert_eq!(
+                        (content.as_slice(), fs::read(previous_of(&path)).unwrap()),
+                        (&b"new content"[..], b"old".to_vec())
+                    );
+                }
+                // Whatever was left behind does not stand in the way of the next save.
+                replace(&RealDisk, &lock, &path, b"newer").unwrap();
+                assert_eq!(
+                    (fs::read(&path).unwrap(), fs::read(previous_of(&path)).unwrap()),
+                    (b"newer".to_vec(), content)
+                );
+                if disk.done.get() < number {
+                    break;
+                }
+                failures += usize::from(result.is_err());
+            }
+            assert!(failures >= 4, "{failures} operations can fail");
+        }
+    }
+
+    #[test]
+    fn files_and_folders_are_for_their_owner_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("a/b");
+        RealDisk.make_folder(&folder).unwrap();
+        let path = folder.join("vault");
+        let lock = Lock::take(&path).unwrap();
+        replace(&RealDisk, &lock, &path, b"x").unwrap();
+        replace(&RealDisk, &lock, &path, b"y").unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&dir.path().join("a")), mode(&folder)), (0o700, 0o700));
+        assert_eq!((mode(&path), mode(&previous_of(&path)), mode(&beside(&path, ".lock"))), (0o600, 0o600, 0o600));
+    }
+
+    #[test]
+    fn one_writes_at_a_time_and_a_writer_that_is_gone_holds_up_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("vault");
+        let first = Lock::take(&path).unwrap();
+        assert!(matches!(Lock::take_within(&path, Duration::from_millis(50)), Err(LockError::Busy)));
+        drop(first);
+        Lock::take_within(&path, Duration::ZERO).unwrap();
+        assert!(beside(&path, ".lock").exists(), "the lock file stays");
+    }
+
+    #[test]
+    fn what_is_no_file_or_too_long_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(RealDisk.read(dir.path(), 10).is_err());
+        let path = dir.path().join("file");
+        fs::write(&path, "0123456789").unwrap();
+        assert_eq!(RealDisk.read(&path, 10).unwrap(), b"0123456789");
+        assert_eq!(RealDisk.read(&path, 9).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        assert_eq!(RealDisk.read(&dir.path().join("none"), 9).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+}

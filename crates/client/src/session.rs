@@ -1,0 +1,618 @@
+//! A vault that is unlocked: the one way to read and change it, for every program that does.
+//!
+//! The rules are:
+//!  - reading takes no lock; a save holds it for as long as it reads, merges and writes;
+//!  - a save never undoes what another program saved meanwhile: it merges that first;
+//!  - a save that would change nothing writes nothing;
+//!  - every write has a fresh salt, so no key ever encrypts twice;
+//!  - no prompts and no prints in here.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use getrandom::SysRng;
+use passmate_vault::codec::{CodecError, DOCUMENT_LEN_MAX, EncodeError, Version, decode_vault_file, encode_v3};
+use passmate_vault::container::{CONTAINER_OVERHEAD, ContainerError, Params, make_container, open_container};
+use passmate_vault::merge::MergeSummary;
+use passmate_vault::record::make_record_id;
+use passmate_vault::{Association, Document, Passphrase, RecordId, Vault};
+use rand_core::UnwrapErr;
+use sha2::{Digest, Sha256};
+
+use crate::disk::{self, Disk, Lock, LockError, RealDisk, folder_of, previous_of};
+use crate::sync::Local;
+
+/// Where a vault is, and what it needs of the world.
+#[derive(Debug, Clone)]
+pub struct Place {
+    path: PathBuf,
+    disk: Rc<dyn Disk>,
+    clock: Clock,
+    params: Params,
+}
+
+/// Tells the time in seconds since 1970.
+pub type Clock = fn() -> i64;
+
+/// The system's time.
+#[must_use]
+pub fn system_clock() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+impl Place {
+    /// A vault file on the real disk, under the real time, with the full cost of a wrong guess.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), disk: Rc::new(RealDisk), clock: system_clock, params: Params::STANDARD }
+    }
+
+    /// The same with another disk.
+    #[must_use]
+    pub fn with_disk(self, disk: impl Disk + 'static) -> Self {
+        Self { disk: Rc::new(disk), ..self }
+    }
+
+    /// The same with another clock.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
+    }
+
+    /// The same with other costs of the key derivation for what is written, for programs that have keys of full
+    /// entropy instead of a passphrase, and for tests.
+    #[must_use]
+    pub fn with_params(self, params: Params) -> Self {
+        Self { params, ..self }
+    }
+
+    /// The vault file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether there is a file.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        self.path.symlink_metadata().is_ok()
+    }
+
+    fn io(&self, doing: &'static str) -> impl FnOnce(io::Error) -> SessionError {
+        let path = self.path.clone();
+        move |error| match error.kind() {
+            io::ErrorKind::NotFound => SessionError::NotFound { path },
+            _ => SessionError::Io { doing, path, error },
+        }
+    }
+
+    fn lock(&self) -> Result<Lock, SessionError> {
+        Lock::take(&self.path).map_err(|error| match error {
+            LockError::Busy => SessionError::InUse { path: self.path.clone() },
+            LockError::Io(error) => self.io("lock")(error),
+        })
+    }
+
+    fn read(&self) -> Result<Vec<u8>, SessionError> {
+        let len_max = u64::try_from(DOCUMENT_LEN_MAX + CONTAINER_OVERHEAD).unwrap_or(u64::MAX);
+        self.disk.read(&self.path, len_max).map_err(self.io("read"))
+    }
+
+    fn seal(&self, plaintext: &[u8], passphrase: &Passphrase) -> Result<Vec<u8>, SessionError> {
+        Ok(make_container(plaintext, passphrase, self.params, &mut UnwrapErr(SysRng))?)
+    }
+}
+
+/// Why a vault could not be opened, changed or saved. The file is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// There is no vault.
+    #[error("there is no vault at {}", path.display())]
+    NotFound {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// There is one already.
+    #[error("there is a vault at {} already", path.display())]
+    Exists {
+        /// Where.
+        path: PathBuf,
+    },
+    /// Another program is writing it.
+    #[error("{} is in use by another program", path.display())]
+    InUse {
+        /// The vault.
+        path: PathBuf,
+    },
+    /// The system.
+    #[error("cannot {doing} {}: {error}", path.display())]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// The vault.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The container does not open.
+    #[error(transparent)]
+    Container(#[from] ContainerError),
+    /// What is in the container is no vault.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// The vault has become larger than any that can be read.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// Another program changed the passphrase since this one opened the vault.
+    #[error("the master passphrase was changed by another program meanwhile")]
+    PassphraseChanged,
+    /// A vault of the original program, which could not read what we would write.
+    #[error("{} belongs to the original Passmate program, so it is not changed", path.display())]
+    OfOriginal {
+        /// The vault.
+        path: PathBuf,
+    },
+}
+
+/// An unlocked vault.
+#[derive(Debug)]
+pub struct Session {
+    place: Place,
+    passphrase: Passphrase,
+    document: Document,
+    /// What the file held when it was read or written last.
+    stored: Stored,
+}
+
+/// What a file held, as far as it takes to see that it, or we, changed.
+#[derive(Debug, Clone)]
+struct Stored {
+    container: [u8; 32],
+    plaintext: [u8; 32],
+    association: Option<Association>,
+}
+
+fn hash(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
+impl Stored {
+    fn new(container: &[u8], plaintext: &[u8], document: &Document) -> Self {
+        Self { container: hash(container), plaintext: hash(plaintext), association: document.association.clone() }
+    }
+}
+
+impl Session {
+    /// Makes an empty vault where there is none, and the folder that it is in.
+    ///
+    /// # Errors
+    /// [`SessionError::Exists`], or it cannot be written.
+    pub fn create(place: Place, passphrase: Passphrase) -> Result<Self, SessionError> {
+        let folder = folder_of(&place.path);
+        place.disk.make_folder(folder).map_err(place.io("make the folder of"))?;
+        let lock = place.lock()?;
+        if place.exists() {
+            return Err(SessionError::Exists { path: place.path });
+        }
+        let document = Document::new(Vault::new());
+        let plaintext = encode_v3(&document)?;
+        let container = place.seal(&plaintext, &passphrase)?;
+        disk::overwrite(&*place.disk, &lock, &place.path, &container).map_err(place.io("write"))?;
+        let stored = Stored::new(&container, &plaintext, &document);
+        Ok(Self { place, passphrase, document, stored })
+    }
+
+    /// Opens a vault.
+    ///
+    /// # Errors
+    /// [`ContainerError::WrongPassphrase`] among others; see [`SessionError`].
+    pub fn open(place: Place, passphrase: Passphrase) -> Result<Self, SessionError> {
+        // The file that a link leads to is the one that is replaced, and not the link.
+        let path = place.path.canonicalize().map_err(place.io("open"))?;
+        let place = Place { path, ..place };
+        let (document, stored) = read(&place, &passphrase)?;
+        Ok(Self { place, passphrase, document, stored })
+    }
+
+    /// Where the vault is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.place.path
+    }
+
+    /// The time by this session's clock, in seconds since 1970.
+    #[must_use]
+    pub fn now(&self) -> i64 {
+        (self.place.clock)()
+    }
+
+    /// All records.
+    #[must_use]
+    pub fn vault(&self) -> &Vault {
+        &self.document.vault
+    }
+
+    /// Changes records. `edit` gets the time that the changes are stamped with; nothing is written before [`save`](Self::save).
+    pub fn edit<T>(&mut self, edit: impl FnOnce(&mut Vault, i64) -> T) -> T {
+        let now = self.now();
+        edit(&mut self.document.vault, now)
+    }
+
+    /// An id for a new record.
+    #[must_use]
+    pub fn make_record_id(&self) -> RecordId {
+        make_record_id(&mut UnwrapErr(SysRng))
+    }
+
+    /// Whether this is the passphrase that the vault was opened with.
+    #[must_use]
+    pub fn is_passphrase(&self, passphrase: &Passphrase) -> bool {
+        self.passphrase == *passphrase
+    }
+
+    /// Makes all changes durable, together with what other programs saved meanwhile.
+    ///
+    /// Afterwards the session holds what is stored. Where two programs tied the vault to different accounts the
+    /// first one counts. Writes nothing if nothing is new.
+    ///
+    /// # Errors
+    /// See [`SessionError`]; the file is as it was, the session keeps its changes.
+    pub fn save(&mut self) -> Result<(), SessionError> {
+        let plaintext = encode_v3(&self.document)?;
+        let is_changed = hash(&plaintext) != self.stored.plaintext;
+        if !is_changed && hash(&self.place.read()?) == self.stored.container {
+            return Ok(());
+        }
+        let lock = self.place.lock()?;
+        let merged = self.merged_with_file()?;
+        let plaintext = encode_v3(&merged.document)?;
+        if hash(&plaintext) == merged.stored.plaintext {
+            (self.document, self.stored) = (merged.document, merged.stored);
+            return Ok(());
+        }
+        self.write(&lock, merged.document, &plaintext)
+    }
+
+    /// Encrypts the vault, and the content before, which is kept beside it, under another passphrase.
+    ///
+    /// # Errors
+    /// See [`SessionError`]. The vault is under the old passphrase or, if only the copy of the content before could not
+    /// be written, under the new one.
+    pub fn change_passphrase(&mut self, passphrase: Passphrase) -> Result<(), SessionError> {
+        let lock = self.place.lock()?;
+        let before = self.place.read()?;
+        let before = self.open_again(&before)?;
+        let merged = self.merged_with_file()?;
+        let plaintext = encode_v3(&merged.document)?;
+        let old = std::mem::replace(&mut self.passphrase, passphrase);
+        if let Err(error) = self.write(&lock, merged.document, &plaintext) {
+            self.passphrase = old;
+            return Err(error);
+        }
+        // What was just kept is under the old passphrase, which the person may have changed because someone knows it.
+        let previous = previous_of(&self.place.path);
+        let container = self.place.seal(&before, &self.passphrase)?;
+        disk::overwrite(&*self.place.disk, &lock, &previous, &container).map_err(self.place.io("write the copy of"))
+    }
+
+    /// What the file holds now together with what this session holds.
+    fn merged_with_file(&self) -> Result<Merged, SessionError> {
+        let container = match self.place.read() {
+            // Somebody removed it: what this session holds is all that there is.
+            Err(SessionError::NotFound { .. }) => {
+                let stored = Stored { plaintext: [0; 32], ..self.stored.clone() };
+                return Ok(Merged { document: self.own_document()?, stored });
+            }
+            read => read?,
+        };
+        if hash(&container) == self.stored.container {
+            return Ok(Merged { document: self.own_document()?, stored: self.stored.clone() });
+        }
+        let plaintext = self.open_again(&container)?;
+        let theirs = decode_vault_file(&plaintext)?;
+        let stored = Stored::new(&container, &plaintext, &theirs);
+        let mut document = self.own_document()?;
+        document.vault.merge(&theirs.vault);
+        if theirs.association != self.stored.association {
+            document.association = theirs.association;
+        }
+        Ok(Merged { document, stored })
+    }
+
+    fn own_document(&self) -> Result<Document, SessionError> {
+        match self.document.version {
+            Version::V3 => Ok(self.document.clone()),
+            Version::Passmate2 => Err(SessionError::OfOriginal { path: self.place.path.clone() }),
+        }
+    }
+
+    fn open_again(&self, container: &[u8]) -> Result<zeroize::Zeroizing<Vec<u8>>, SessionError> {
+        open_container(container, &self.passphrase).map_err(|error| match error {
+            ContainerError::WrongPassphrase => SessionError::PassphraseChanged,
+            error => error.into(),
+        })
+    }
+
+    fn write(&mut self, lock: &Lock, document: Document, plaintext: &[u8]) -> Result<(), SessionError> {
+        let container = self.place.seal(plaintext, &self.passphrase)?;
+        let written = disk::replace(&*self.place.disk, lock, &self.place.path, &container);
+        written.map_err(self.place.io("write"))?;
+        self.stored = Stored::new(&container, plaintext, &document);
+        self.document = document;
+        Ok(())
+    }
+}
+
+struct Merged {
+    document: Document,
+    stored: Stored,
+}
+
+fn read(place: &Place, passphrase: &Passphrase) -> Result<(Document, Stored), SessionError> {
+    let container = place.read()?;
+    let plaintext = open_container(&container, passphrase)?;
+    let document = decode_vault_file(&plaintext)?;
+    // Equal documents are written as equal bytes, so the bytes that we would write tell whether anything changed.
+    let canonical = encode_v3(&document)?;
+    let stored = Stored::new(&container, &canonical, &document);
+    Ok((document, stored))
+}
+
+impl Local for Session {
+    type Error = SessionError;
+
+    fn vault(&self) -> &Vault {
+        &self.document.vault
+    }
+
+    fn association(&self) -> Option<&Association> {
+        self.document.association.as_ref()
+    }
+
+    fn set_association(&mut self, association: Option<Association>) {
+        self.document.association = association;
+    }
+
+    fn merge(&mut self, other: &Vault) -> MergeSummary {
+        self.document.vault.merge(other)
+    }
+
+    fn save(&mut self) -> Result<(), SessionError> {
+        Self::save(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use std::collections::BTreeSet;
+    use std::fs;
+
+    use passmate_vault::{Secret, SyncKey, Trust};
+
+    use super::*;
+    use crate::disk::tests::FailingDisk;
+
+    fn place(dir: &tempfile::TempDir) -> Place {
+        Place::new(dir.path().join("vault.pmdb"))
+            .with_clock(|| 1_800_000_000)
+            .with_params(Params::new(4, 1, 1).unwrap())
+    }
+
+    fn passphrase() -> Passphrase {
+        Passphrase::from("correct horse".to_owned())
+    }
+
+    fn add(session: &mut Session, path: &str) {
+        let id = session.make_record_id();
+        session.edit(|vault, now| vault.create_record(id, path, now)).unwrap();
+    }
+
+    fn paths(session: &Session) -> Vec<String> {
+        let view = session.vault().view();
+        view.records().iter().map(|record| record.path.to_string_lossy().into_owned()).collect()
+    }
+
+    fn association(account: u8) -> Association {
+        let key = SyncKey::from_parts([account; 8], Secret::from_bytes([account; 32]));
+        Association { host: "h".to_owned(), port: 1, key, trust: Trust::System, confirmed: true }
+    }
+
+    fn reopen(dir: &tempfile::TempDir) -> Session {
+        Session::open(place(dir), passphrase()).unwrap()
+    }
+
+    #[test]
+    fn what_was_saved_is_there_and_what_was_not_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut session = Session::create(place(&dir), passphrase()).unwrap();
+        add(&mut session, "a");
+        session.save().unwrap();
+        add(&mut session, "b");
+        assert_eq!(paths(&reopen(&dir)), ["a"]);
+        session.save().unwrap();
+        assert_eq!(paths(&reopen(&dir)), ["a", "b"]);
+        assert!(matches!(Session::create(place(&dir), passphrase()), Err(SessionError::Exists { .. })));
+        let wrong = Session::open(place(&dir), Passphrase::from("x".to_owned()));
+        assert!(matches!(wrong, Err(SessionError::Container(ContainerError::WrongPassphrase))));
+        let elsewhere = Session::open(Place::new(dir.path().join("none")), passphrase());
+        assert!(matches!(elsewhere, Err(SessionError::NotFound { .. })));
+    }
+
+    #[test]
+    fn a_save_without_news_writes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut session = Session::create(place(&dir), passphrase()).unwrap();
+        add(&mut session, "a");
+        session.save().unwrap();
+        let before = fs::read(session.path()).unwrap();
+        session.save().unwrap();
+        let mut second = reopen(&dir);
+        second.save().unwrap();
+        assert_eq!(fs::read(session.path()).unwrap(), before);
+    }
+
+    #[test]
+    fn every_save_has_a_salt_and_a_key_stream_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut session = Session::create(place(&dir), passphrase()).unwrap();
+        let mut salts = BTreeSet::new();
+        for number in 0..50 {
+            add(&mut session, &format!("{number}"));
+            session.save().unwrap();
+            let container = fs::read(session.path()).unwrap();
+            salts.insert(container.get(16..48).unwrap().to_vec());
+        }
+        assert_eq!(salts.len(), 50);
+    }
+
+    #[test]
+    fn two_programs_that_save_in_any_order_lose_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut first = Session::create(place(&dir), passphrase()).unwrap();
+        let mut second = reopen(&dir);
+        add(&mut first, "a");
+        add(&mut second, "b");
+        first.save().unwrap();
+        second.save().unwrap();
+        assert_eq!(paths(&second), ["a", "b"]);
+        // One that has nothing to save takes over what is there.
+        first.save().unwrap();
+        assert_eq!(paths(&first), ["a", "b"]);
+        assert_eq!(paths(&reopen(&dir)), ["a", "b"]);
+    }
+
+    #[test]
+    fn of_two_accounts_the_first_one_saved_counts_and_one_that_only_read_undoes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut first = Session::create(place(&dir), passphrase()).unwrap();
+        let mut second = reopen(&dir);
+        let mut third = reopen(&dir);
+        first.set_association(Some(association(1)));
+        first.save().unwrap();
+        second.set_association(Some(association(2)));
+        second.save().unwrap();
+        assert_eq!(second.association(), Some(&association(1)));
+        add(&mut third, "a");
+        third.save().unwrap();
+        assert_eq!(reopen(&dir).association(), Some(&association(1)));
+        third.set_association(None);
+        third.save().unwrap();
+        assert_eq!(reopen(&dir).association(), None);
+    }
+
+    #[test]
+    fn a_new_passphrase_opens_the_vault_and_the_copy_beside_it_and_the_old_one_neither() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut session = Session::create(place(&dir), passphrase()).unwrap();
+        add(&mut session, "a");
+        session.save().unwrap();
+        let mut other = reopen(&dir);
+        let new = Passphrase::from("new".to_owned());
+        session.change_passphrase(new.clone()).unwrap();
+        for path in [session.path().to_owned(), previous_of(session.path())] {
+            let container = fs::read(&path).unwrap();
+            assert_eq!(open_container(&container, &passphrase()), Err(ContainerError::WrongPassphrase));
+            let document = decode_vault_file(&open_container(&container, &new).unwrap()).unwrap();
+            assert_eq!(document.vault, *session.vault());
+        }
+        // A program that still has the old one does not overwrite what it cannot read.
+        add(&mut other, "b");
+        assert!(matches!(other.save(), Err(SessionError::PassphraseChanged)));
+        assert_eq!(paths(&Session::open(place(&dir), new).unwrap()), ["a"]);
+    }
+
+    #[test]
+    fn a_save_that_fails_anywhere_leaves_a_vault_that_opens_and_keeps_the_changes_in_memory() {
+        for is_dead in [false, true] {
+            for number in 1.. {
+                let dir = tempfile::tempdir().unwrap();
+                let mut session = Session::create(place(&dir), passphrase()).unwrap();
+                add(&mut session, "old");
+                session.save().unwrap();
+                let disk = FailingDisk::failing_at(number, is_dead);
+                session.place = session.place.with_disk(disk.clone());
+                add(&mut session, "new");
+                let result = session.save();
+                let there = paths(&reopen(&dir));
+                assert!(there == ["old"] || there == ["new", "old"], "{there:?}");
+                if result.is_ok() {
+                    assert_eq!(there, ["new", "old"]);
+                }
+                assert_eq!(paths(&session), ["new", "old"]);
+                session.place = session.place.with_disk(RealDisk);
+                session.save().unwrap();
+                assert_eq!(paths(&reopen(&dir)), ["new", "old"]);
+                if disk.done.get() < number {
+                    break;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_changed_passphrase_is_old_or_new_whatever_fails() {
+        let new = Passphrase::from("new".to_owned());
+        for number in 1.. {
+            let dir = tempfile::tempdir().unwrap();
+            let mut session = Session::create(place(&dir), passphrase()).unwrap();
+            add(&mut session, "a");
+            session.save().unwrap();
+            let disk = FailingDisk::failing_at(number, true);
+            session.place = session.place.with_disk(disk.clone());
+            let result = session.change_passphrase(new.clone());
+            let opened: Vec<_> = [passphrase(), new.clone()]
+                .into_iter()
+                .filter_map(|one| Session::open(place(&dir), one).ok())
+                .collect();
+            assert_eq!(opened.iter().map(paths).collect::<Vec<_>>(), [["a"]], "operation {number}");
+            if disk.done.get() < number {
+                result.unwrap();
+                break;
+            }
+        }
+    }
+
+    #[test]
+    fn a_vault_of_the_original_program_is_read_and_never_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = place(&dir);
+        let json = br#"{"version":2,"purpose":"primary","records":{"A":[["meta","path","p",1]]}}"#;
+        let container = place.seal(json, &passphrase()).unwrap();
+        fs::write(place.path(), &container).unwrap();
+        let mut session = Session::open(place.clone(), passphrase()).unwrap();
+        assert_eq!(paths(&session), ["p"]);
+        session.save().unwrap();
+        add(&mut session, "q");
+        assert!(matches!(session.save(), Err(SessionError::OfOriginal { .. })));
+        assert!(matches!(session.change_passphrase(passphrase()), Err(SessionError::OfOriginal { .. })));
+        assert_eq!(fs::read(place.path()).unwrap(), container);
+    }
+
+    #[test]
+    fn a_link_to_a_vault_stays_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(Session::create(place(&dir), passphrase()).unwrap());
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(dir.path().join("vault.pmdb"), &link).unwrap();
+        let linked = Place { path: link.clone(), ..place(&dir) };
+        let mut session = Session::open(linked, passphrase()).unwrap();
+        add(&mut session, "a");
+        session.save().unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(paths(&reopen(&dir)), ["a"]);
+    }
+
+    #[test]
+    fn a_vault_that_was_removed_is_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut session = Session::create(place(&dir), passphrase()).unwrap();
+        add(&mut session, "a");
+        fs::remove_file(session.path()).unwrap();
+        session.save().unwrap();
+        assert_eq!(paths(&reopen(&dir)), ["a"]);
+    }
+}
