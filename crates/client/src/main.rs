@@ -1,1 +1,6 @@
-fn main() {}
+//! `passmate`; see the library.
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    passmate::main()
+}

@@ -1,0 +1,191 @@
+//! Everything that a terminal sees passes through here. The rules are:
+//!  - answers go to standard output; everything else to standard error, prefixed with our name;
+//!  - characters from records and from a server's banner are escaped where the output is a terminal, so no
+//!    record can move the cursor, change a title or hide what stands beside it;
+//!  - what is not a terminal gets the bare bytes: a script wants what is stored.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write};
+
+use anstyle::{AnsiColor, Style};
+
+use super::error::{Code, Failure};
+
+/// When answers are coloured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Color {
+    /// On a terminal, unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The way out.
+#[derive(Debug, Clone)]
+pub(crate) struct Output {
+    /// Answers are one JSON object.
+    pub(crate) json: bool,
+    is_quiet: bool,
+    is_verbose: bool,
+    is_terminal: bool,
+    is_colored: bool,
+}
+
+impl Output {
+    pub(crate) fn new(json: bool, is_quiet: bool, is_verbose: bool, color: Color) -> Self {
+        let is_terminal = io::stdout().is_terminal();
+        let is_colored = match color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        };
+        Self { json, is_quiet, is_verbose, is_terminal, is_colored }
+    }
+
+    /// Whether secrets would be seen by whoever looks over a shoulder.
+    pub(crate) const fn is_terminal(&self) -> bool {
+        self.is_terminal
+    }
+
+    pub(crate) const fn is_verbose(&self) -> bool {
+        self.is_verbose
+    }
+
+    /// An answer: one line.
+    pub(crate) fn line(&self, text: &str) -> Result<(), Failure> {
+        let mut line = if self.is_terminal { escape(text) } else { text.to_owned() };
+        line.push('\n');
+        write_out(line.as_bytes())
+    }
+
+    /// An answer in bytes, with a line feed behind it.
+    pub(crate) fn value(&self, text: &str) -> Result<(), Failure> {
+        if self.is_terminal {
+            return text.split('\n').try_for_each(|line| self.line(line));
+        }
+        let mut bytes = zeroize::Zeroizing::new(Vec::with_capacity(text.len() + 1));
+        bytes.extend_from_slice(text.as_bytes());
+        bytes.push(b'\n');
+        write_out(&bytes)
+    }
+
+    /// An answer as JSON: one object, to which a version is added.
+    pub(crate) fn object(&self, mut object: serde_json::Value) -> Result<(), Failure> {
+        if let Some(members) = object.as_object_mut() {
+            members.insert("version".to_owned(), 1.into());
+        }
+        let mut bytes = serde_json::to_vec(&object).unwrap_or_default();
+        bytes.push(b'\n');
+        write_out(&bytes)
+    }
+
+    /// Something that a person may like to know while they watch; a script never sees it.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.is_quiet && !self.json && (self.is_verbose || io::stderr().is_terminal()) {
+            say(text);
+        }
+    }
+
+    /// Something that matters although the command came through.
+    pub(crate) fn warn(&self, text: &str) {
+        if !self.is_quiet {
+            say(&format!("warning: {text}"));
+        }
+    }
+
+    /// Text in another style, where colours are wanted. The text must be escaped already, see [`escape`].
+    pub(crate) fn styled(&self, style: Style, text: &str) -> String {
+        if self.is_colored { format!("{style}{text}{style:#}") } else { text.to_owned() }
+    }
+
+    /// A line whose parts were escaped and styled one by one.
+    pub(crate) fn styled_line(&self, text: &str) -> Result<(), Failure> {
+        write_out(format!("{text}\n").as_bytes())
+    }
+
+    /// Escapes a part of a styled line where that is needed.
+    pub(crate) fn part(&self, text: &str) -> String {
+        if self.is_terminal { escape(text) } else { text.to_owned() }
+    }
+
+    /// Two lines that help, or one object.
+    pub(crate) fn failure(&self, failure: &Failure) {
+        if self.json {
+            let object = serde_json::json!({
+                "version": 1, "code": failure.code as u8, "error": failure.message, "hint": failure.hint,
+            });
+            let _ = writeln!(io::stderr(), "{object}");
+            return;
+        }
+        say(&format!("error: {}", failure.message));
+        say(&format!("hint: {}", failure.hint));
+    }
+}
+
+/// The style of folders and field names.
+pub(crate) const NAME: Style = AnsiColor::Blue.on_default().bold();
+/// The style of what should be noticed.
+pub(crate) const NOTICE: Style = AnsiColor::Yellow.on_default();
+
+/// One line to standard error. It is always escaped: logs are read on terminals later.
+fn say(text: &str) {
+    // Without a standard error there is nobody to tell.
+    let _ = writeln!(io::stderr(), "passmate: {}", escape(text));
+}
+
+fn write_out(bytes: &[u8]) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        // `passmate ls | head` has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => {
+            Err(Failure::new(Code::File, format!("cannot write the answer: {error}"), "look at where the output goes"))
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+/// The text with everything made visible that would act on a terminal or turn the reading direction.
+pub(crate) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\n' => escaped.push_str("\\n"),
+            '\t' => escaped.push_str("\\t"),
+            '\r' => escaped.push_str("\\r"),
+            _ if is_active(character) => {
+                let _ = write!(escaped, "\\u{{{:x}}}", u32::from(character));
+            }
+            _ => escaped.push(character),
+        }
+    }
+    escaped
+}
+
+/// Control characters, and those that turn or hide text around them.
+fn is_active(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{ad}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_acts_on_a_terminal_gets_through() {
+        assert_eq!(escape("a\u{1b}]0;x\u{7}b"), "a\\u{1b}]0;x\\u{7}b");
+        assert_eq!(escape("tab\tline\nreturn\r"), "tab\\tline\\nreturn\\r");
+        assert_eq!(escape("\u{9b}31m\u{7f}\0"), "\\u{9b}31m\\u{7f}\\u{0}");
+        assert_eq!(escape("\u{202e}evil\u{2066}"), "\\u{202e}evil\\u{2066}");
+        assert_eq!(escape("münze 🔑 日本"), "münze 🔑 日本");
+        for code in (0..0x20).chain(0x7F..0xA0) {
+            let control = char::from_u32(code).map(String::from).unwrap_or_default();
+            assert!(!escape(&control).contains(char::is_control), "{code:#x}");
+        }
+    }
+}

@@ -1,0 +1,45 @@
+use crate::cli::App;
+use crate::cli::error::Failure;
+use crate::session::SessionError;
+use crate::state::State;
+use crate::sync::{Local, SyncError, SystemSurroundings, delete_remote, leave};
+
+/// Forget the server
+///
+/// All records stay on this device. With --delete the account is deleted on the server too: other devices then
+/// keep what they have and cannot sync any more.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Delete the account and its btoken on the server first
+    #[arg(long)]
+    delete: bool,
+}
+
+pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
+    if args.delete {
+        super::refuse_offline(app)?;
+    }
+    let mut session = app.open()?;
+    let host = match session.association() {
+        Some(association) => association.host.clone(),
+        None => return Err(SyncError::<SessionError>::NotSetUp.into()),
+    };
+    if args.delete {
+        app.ask.confirm(&format!("Delete the account at {host}? Your other devices cannot sync with it any more."))?;
+        let mut server = super::server_of(&session)?;
+        delete_remote(&mut session, &mut server, &mut SystemSurroundings::default())?;
+    } else {
+        app.ask
+            .confirm(&format!("Forget {host}? Without the sync key of another device this one cannot come back."))?;
+        leave(&mut session)?;
+    }
+    // It says nothing about the next server.
+    if let Err(error) = State::forget(session.path()) {
+        app.out.warn(&format!("the memory of past syncs could not be removed: {error}"));
+    }
+    if app.out.json {
+        return app.out.object(serde_json::json!({ "host": host }));
+    }
+    app.out.note(&format!("forgot {host}; all records are still here"));
+    Ok(())
+}

@@ -1,0 +1,181 @@
+use std::path::PathBuf;
+
+use passmate_vault::{Pin, SyncKey, Trust};
+
+use crate::cli::App;
+use crate::cli::ask::read_small;
+use crate::cli::error::{Code, Failure, not_trusted};
+use crate::net::{Address, ConnectError, Server};
+use crate::session::SessionError;
+use crate::sync::{Local, Probed, RemoteError, SyncError, SystemSurroundings, create, join, probe};
+use crate::trust::{CA_FILE_LEN_MAX, Problem, TlsTrust, TrustProblem, read_ca};
+
+/// Tie this vault to a server
+///
+/// The first device makes an account there. Every other device joins it with the key that `passmate sync key` shows on
+/// the first one.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The server; its port is 29556 unless another one is given
+    #[arg(value_name = "HOST[:PORT]")]
+    server: Address,
+    /// Join the account of another device, whose key is in this file; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+    /// Trust the server by its pin, as it prints it when it starts
+    #[arg(long, value_name = "PIN", conflicts_with = "ca_file")]
+    pin: Option<Pin>,
+    /// Trust servers with a certificate from this authority
+    #[arg(long, value_name = "PEM")]
+    ca_file: Option<PathBuf>,
+}
+
+/// How often a person may mistype what the operator said.
+const TRIES: usize = 3;
+/// Digits of a pin that are typed in.
+const TYPED_DIGITS: usize = 8;
+
+pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
+    super::refuse_offline(app)?;
+    let trust = trust_of(args)?;
+    let key = args.key_file.as_ref().map(|path| parse_key(&read_small(path)?)).transpose()?;
+    let mut session = app.open()?;
+    if let Some(association) = session.association() {
+        let host = association.host.clone();
+        return Err(SyncError::<SessionError>::AlreadySetUp { host }.into());
+    }
+    let key = match key {
+        None if app.ask.has_person() && !app.ask.yes => ask_key(app)?,
+        key => key,
+    };
+
+    let mut surroundings = SystemSurroundings::default();
+    let mut reached = reach(app, args, trust, &mut surroundings)?;
+    let Reached { server, probed, trust } = &mut reached;
+    let is_first = key.is_none();
+    let result = match key {
+        Some(key) => join(&mut session, server, &mut surroundings, probed, &args.server, trust.clone(), key),
+        None => create(&mut session, server, &mut surroundings, probed, &args.server, trust.clone()),
+    };
+    super::finish(app, &session, result)?;
+    if is_first {
+        app.out.note("to join another device, run `passmate sync key` here and `passmate sync setup` there");
+    }
+    Ok(())
+}
+
+fn trust_of(args: &Args) -> Result<Trust, Failure> {
+    if let Some(pin) = args.pin {
+        return Ok(Trust::Pins { current: pin, next: None });
+    }
+    let Some(path) = &args.ca_file else { return Ok(Trust::System) };
+    let pem = read_small(path)?;
+    let unusable = |error: &dyn std::fmt::Display| {
+        Failure::usage(format!("{}: {error}", path.display()), "give a PEM file with the authority's certificate")
+    };
+    if pem.len() > CA_FILE_LEN_MAX {
+        return Err(unusable(&"it is longer than 64 KiB"));
+    }
+    Ok(Trust::Ca(read_ca(&pem).map_err(|error| unusable(&error))?))
+}
+
+fn parse_key(bytes: &[u8]) -> Result<SyncKey, Failure> {
+    let text = std::str::from_utf8(bytes).map_err(|_| {
+        Failure::new(Code::KeyMistyped, "the sync key is not text", "`passmate sync key` on another device shows it")
+    })?;
+    Ok(SyncKey::parse(text)?)
+}
+
+/// Most people who set up a second device forget that it is the second one.
+fn ask_key(app: &App) -> Result<Option<SyncKey>, Failure> {
+    for tries_left in (0..TRIES).rev() {
+        let typed = app.ask.line(
+            "If another device syncs this vault already, type the key that `passmate sync key` shows there.\n\
+             If this is the first one, just press Enter.\nSync key: ",
+        )?;
+        if typed.is_empty() {
+            return Ok(None);
+        }
+        match SyncKey::parse(&typed) {
+            Ok(key) => return Ok(Some(key)),
+            Err(error) if tries_left == 0 => return Err(error.into()),
+            Err(error) => app.out.warn(&error.to_string()),
+        }
+    }
+    Ok(None)
+}
+
+/// A server that answers as it should, and why it is trusted.
+struct Reached {
+    server: Server,
+    probed: Probed,
+    trust: Trust,
+}
+
+fn reach(app: &App, args: &Args, trust: Trust, surroundings: &mut SystemSurroundings) -> Result<Reached, Failure> {
+    let mut server = server_at(&args.server, &trust)?;
+    match probe(&mut server, surroundings) {
+        Ok(probed) => Ok(Reached { server, probed, trust }),
+        Err(RemoteError::NoConnection(ConnectError::NotTrusted(problem))) => {
+            let pin = ask_pin(app, args, &trust, &problem)?;
+            let trust = Trust::Pins { current: pin, next: None };
+            let mut server = server_at(&args.server, &trust)?;
+            let probed = probe(&mut server, surroundings)?;
+            Ok(Reached { server, probed, trust })
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn server_at(address: &Address, trust: &Trust) -> Result<Server, Failure> {
+    let trust = TlsTrust::new(trust).map_err(|error| {
+        Failure::usage(
+            format!("the authority's certificate cannot be used: {error}"),
+            "give another --ca-file, or --pin",
+        )
+    })?;
+    Ok(Server::new(address.clone(), trust))
+}
+
+/// Lets a person compare a certificate that nobody vouches for with what the operator says. A mere yes would be
+/// given without looking.
+fn ask_pin(app: &App, args: &Args, trust: &Trust, problem: &TrustProblem) -> Result<Pin, Failure> {
+    let failure = match &problem.problem {
+        Problem::PinMismatch { .. } => Failure::new(
+            Code::NotTrusted,
+            not_trusted(problem).message,
+            "check the pin with the operator, and whether this is the right host; nothing was sent",
+        ),
+        _ => not_trusted(problem),
+    };
+    let may_be_pinned = *trust == Trust::System
+        && problem.self_signed
+        && matches!(
+            problem.problem,
+            Problem::UnknownIssuer | Problem::CaUsedAsLeaf | Problem::NoTrustStore | Problem::WrongName { .. }
+        );
+    if !may_be_pinned || !app.ask.has_person() || app.ask.yes {
+        return Err(failure);
+    }
+    let shown = problem.shown.to_string();
+    let digits = shown.strip_prefix("sha256:").and_then(|digits| digits.get(..TYPED_DIGITS)).unwrap_or_default();
+    app.out.warn(&format!("nobody vouches for the key that {} shows:", args.server));
+    app.out.warn(&format!("    {shown}"));
+    app.out.warn("the server printed its pin when it started; get it from its operator, not from this screen");
+    for _ in 0..TRIES {
+        let typed = app.ask.line("The first 8 digits of the pin that the operator gave you: ")?;
+        if typed.is_empty() {
+            break;
+        }
+        let typed = typed.strip_prefix("sha256:").unwrap_or(&typed).to_ascii_lowercase();
+        if typed.get(..TYPED_DIGITS) == Some(digits) && shown.contains(&typed) {
+            return Ok(problem.shown);
+        }
+        app.out.warn("these are not the digits that the server shows");
+    }
+    Err(Failure::new(
+        Code::NotTrusted,
+        "the server's key was not confirmed",
+        "nothing was sent; ask the operator for the pin",
+    ))
+}

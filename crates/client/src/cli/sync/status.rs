@@ -1,0 +1,86 @@
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use passmate_vault::Trust;
+use serde_json::json;
+
+use crate::cli::App;
+use crate::cli::error::Failure;
+use crate::state::State;
+use crate::sync::{Status, SyncErrorKind, status};
+
+/// Show how this device and its server stand, without asking the server
+///
+/// Two devices whose fingerprints are equal hold the same, history included.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {}
+
+pub(super) fn run(app: &App, _: &Args) -> Result<(), Failure> {
+    let session = app.open()?;
+    let state = State::load(session.path());
+    let status = status(&session, &state)?;
+    if app.out.json { print_object(app, &status) } else { print_lines(app, &status) }
+}
+
+fn print_lines(app: &App, status: &Status) -> Result<(), Failure> {
+    let line = |text: String| app.out.line(&text);
+    line(format!(
+        "server: {}:{}{}",
+        status.host,
+        status.port,
+        if status.confirmed { "" } else { " (account not confirmed yet)" }
+    ))?;
+    line(format!("trust: {}", trust_text(&status.trust)))?;
+    match &status.last_sync {
+        Some(last) => line(format!(
+            "last sync: {}, {} received, {} sent, {} settled",
+            time(last.time),
+            last.received,
+            last.sent,
+            last.settled
+        ))?,
+        None => line("last sync: none that this device remembers".to_owned())?,
+    }
+    if let Some((last, error)) = status.last_try.as_ref().and_then(|last| Some((last, last.error?))) {
+        line(format!("last try: {}, failed: {}", time(last.time), word(error)))?;
+    }
+    line(format!("fingerprint: {}", status.fingerprint))?;
+    match status.unsent {
+        Some(unsent) => line(format!("unsent changes: {unsent}"))?,
+        None => line("unsent changes: not known before the next sync".to_owned())?,
+    }
+    let room = status.room;
+    let assumed = if room.stated { "" } else { " (assumed)" };
+    line(format!("room: {} of {} bytes used, {} left{assumed}", room.used, room.limit, room.left()))
+}
+
+fn print_object(app: &App, status: &Status) -> Result<(), Failure> {
+    app.out.object(json!({
+        "host": status.host,
+        "port": status.port,
+        "confirmed": status.confirmed,
+        "trust": trust_text(&status.trust),
+        "last_sync": status.last_sync,
+        "last_try": status.last_try,
+        "fingerprint": status.fingerprint,
+        "unsent": status.unsent,
+        "room": { "used": status.room.used, "limit": status.room.limit, "left": status.room.left(), "stated": status.room.stated },
+    }))
+}
+
+fn trust_text(trust: &Trust) -> String {
+    match trust {
+        Trust::System => "the authorities that this system trusts".to_owned(),
+        Trust::Ca(_) => "an authority of its own (--ca-file)".to_owned(),
+        Trust::Pins { current, next: None } => format!("pin {current}"),
+        Trust::Pins { current, next: Some(next) } => format!("pin {current}, next {next}"),
+    }
+}
+
+fn time(seconds: i64) -> String {
+    let time = Timestamp::from_second(seconds).map(|time| time.to_zoned(TimeZone::system()));
+    time.map_or_else(|_| seconds.to_string(), |time| time.strftime("%Y-%m-%d %H:%M:%S").to_string())
+}
+
+fn word(kind: SyncErrorKind) -> String {
+    serde_json::to_value(kind).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
