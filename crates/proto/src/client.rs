@@ -165,13 +165,15 @@ impl ClientMachine {
         }
     }
 
-    /// Takes input and returns how many bytes of it were used: all, but while the caller decides after a
-    /// fetch, when the rest stays with the caller.
+    /// Takes input and returns how many bytes of it were used.
+    ///
+    /// The rest stays with the caller, who offers it again: nothing is taken while the caller decides
+    /// after a fetch, and no answer before `poll_output` gave what it answers.
     pub fn handle_input(&mut self, input: Input<'_>) -> usize {
         match input {
             Input::Bytes(bytes) => {
                 let mut rest = bytes;
-                while !rest.is_empty() && self.step(&mut rest) {}
+                while !rest.is_empty() && !self.has_unsent_upload() && self.step(&mut rest) {}
                 bytes.len() - rest.len()
             }
             Input::CloseNotify => {
@@ -252,6 +254,11 @@ impl ClientMachine {
             State::Confirm(_) => ClientPhase::Confirm,
             State::Ended => ClientPhase::Ended,
         }
+    }
+
+    /// Whether an answer that comes now would come before its question.
+    fn has_unsent_upload(&self) -> bool {
+        matches!(self.state, State::NewNumber(_) | State::Confirm(_)) && !self.outputs.is_empty()
     }
 
     fn step(&mut self, input: &mut &[u8]) -> bool {
@@ -405,6 +412,7 @@ impl ClientMachine {
 
     fn handle_end(&mut self, authenticated: bool) {
         let outcome = match &self.state {
+            _ if self.has_unsent_upload() => Outcome::Failed(Failure::CutDuringUpload),
             State::Hello(_) | State::LayoutProbe(_) | State::BannerLength(..) | State::Banner(..) if authenticated => {
                 Outcome::Failed(Failure::ClosedTooEarly)
             }
