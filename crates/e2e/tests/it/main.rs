@@ -1,5 +1,6 @@
 //! The whole system: real programs, real sockets, real disks, and faults on purpose.
 
+mod devices;
 mod independent_client;
 mod kill;
 mod power_cut;

@@ -1,0 +1,91 @@
+//! A device: a vault of its own, kept in step with a server through the client's library. The key
+//! derivation is cheap here, which no shipped program can be told to do.
+
+use std::time::Duration;
+
+use passmate::net::Address;
+use passmate::session::{Place, Session, SessionError};
+use passmate::sync::{self, Local as _, Report, SyncError, SystemSurroundings};
+use passmate_vault::container::Params;
+use passmate_vault::{Passphrase, SyncKey, Trust};
+use tempfile::TempDir;
+
+use super::Server;
+use super::exchange::remote;
+
+pub(crate) type SyncResult = Result<Report, SyncError<SessionError>>;
+
+pub(crate) struct Device {
+    pub(crate) session: Session,
+    /// The vault's folder, for as long as the device lives.
+    _home: TempDir,
+}
+
+impl Device {
+    /// A device with an empty vault.
+    pub(crate) fn new() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let place = Place::new(home.path().join("vault.pmdb")).with_params(Params::new(4, 1, 1).unwrap());
+        let session = Session::create(place, Passphrase::from("correct horse".to_owned())).unwrap();
+        Self { session, _home: home }
+    }
+
+    /// A first device, which makes the account.
+    pub(crate) fn first(server: &Server) -> Self {
+        let mut device = Self::new();
+        let (address, trust) = (address_of(server), trust_in(server));
+        let mut surroundings = SystemSurroundings::default();
+        let probed = sync::probe(&mut remote(server), &mut surroundings).unwrap();
+        sync::create(&mut device.session, &mut remote(server), &mut surroundings, &probed, &address, trust).unwrap();
+        device
+    }
+
+    /// Ties the device to the account of another.
+    pub(crate) fn join(&mut self, server: &Server, key: SyncKey) -> SyncResult {
+        let mut surroundings = SystemSurroundings::default();
+        let probed = sync::probe(&mut remote(server), &mut surroundings)?;
+        let (address, trust) = (address_of(server), trust_in(server));
+        sync::join(&mut self.session, &mut remote(server), &mut surroundings, &probed, &address, trust, key)
+    }
+
+    /// A further device.
+    pub(crate) fn joined(server: &Server, key: &SyncKey) -> Self {
+        let mut device = Self::new();
+        device.join(server, key.clone()).unwrap();
+        device
+    }
+
+    pub(crate) fn key(&self) -> SyncKey {
+        self.session.association().expect("the device is tied to an account").key.clone()
+    }
+
+    pub(crate) fn sync(&mut self, server: &Server) -> SyncResult {
+        sync::sync(&mut self.session, &mut remote(server), &mut SystemSurroundings::default())
+    }
+
+    /// A record with one field, as `passmate set` makes it.
+    pub(crate) fn add(&mut self, path: &str, value: &str) {
+        let id = self.session.make_record_id();
+        self.session.edit(|vault, now| {
+            vault.create_record(id.clone(), path, now).unwrap();
+            vault.set(&id, "password", value, now).unwrap();
+        });
+        self.session.save().unwrap();
+    }
+
+    pub(crate) fn paths(&self) -> Vec<String> {
+        let view = self.session.vault().view();
+        view.records().iter().map(|record| record.path.to_string_lossy().into_owned()).collect()
+    }
+}
+
+fn address_of(server: &Server) -> Address {
+    Address::new(&server.address().ip().to_string(), server.address().port()).unwrap()
+}
+
+fn trust_in(server: &Server) -> Trust {
+    Trust::Pins { current: server.pin, next: None }
+}
+
+/// The longest that one device may hold up another of the same account.
+pub(crate) const TURN_MAX: Duration = Duration::from_secs(5);
