@@ -3,5 +3,6 @@
 mod devices;
 mod independent_client;
 mod kill;
+mod mistakes;
 mod power_cut;
 mod support;

@@ -3,6 +3,7 @@
 
 pub(crate) mod device;
 pub(crate) mod exchange;
+pub(crate) mod program;
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;

@@ -1,0 +1,90 @@
+//! `passmate` as people type it, in a home of its own.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+/// What a command said.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Said {
+    /// Its answer, if all went well.
+    #[track_caller]
+    pub(crate) fn ok(self) -> String {
+        assert_eq!(self.code, 0, "{self:?}");
+        self.out
+    }
+
+    /// Its error line, if it ended with this code and with two lines that help.
+    #[track_caller]
+    pub(crate) fn failed(self, code: i32) -> String {
+        assert_eq!(self.code, code, "{self:?}");
+        assert_eq!(self.out, "", "an error has no answer: {self:?}");
+        let lines: Vec<&str> = self.err.lines().collect();
+        let [error, hint] = lines.as_slice() else { panic!("not two lines: {self:?}") };
+        let error = error.strip_prefix("passmate: error: ").unwrap_or_else(|| panic!("{self:?}"));
+        assert!(hint.strip_prefix("passmate: hint: ").is_some_and(|hint| hint.len() > 10), "{self:?}");
+        error.to_owned()
+    }
+}
+
+/// One person's home with a passphrase file.
+pub(crate) struct Home {
+    dir: TempDir,
+}
+
+impl Home {
+    pub(crate) fn new() -> Self {
+        let home = Self { dir: tempfile::tempdir().unwrap() };
+        home.write("passphrase", "correct horse battery staple\n");
+        home
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// A file in the home.
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.dir.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// The environment of a person who has nothing set but a home and a passphrase file.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_e2e-passmate"));
+        command
+            .env_clear()
+            .env("HOME", self.path())
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("PASSMATE_PASSPHRASE_FILE", self.path().join("passphrase"));
+        command
+    }
+
+    /// Runs `passmate` with words and standard input.
+    pub(crate) fn run_with(&self, words: &[&str], input: &str) -> Said {
+        finish(self.command().args(words), input)
+    }
+
+    pub(crate) fn run(&self, words: &[&str]) -> Said {
+        self.run_with(words, "")
+    }
+}
+
+/// Runs a command to its end.
+pub(crate) fn finish(command: &mut Command, input: &str) -> Said {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // Who fails early does not read it.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Said { code: output.status.code().unwrap_or(-1), out: text(&output.stdout), err: text(&output.stderr) }
+}
