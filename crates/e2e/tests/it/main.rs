@@ -5,4 +5,5 @@ mod independent_client;
 mod kill;
 mod mistakes;
 mod power_cut;
+mod readme;
 mod support;
