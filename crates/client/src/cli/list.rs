@@ -31,13 +31,14 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
     if args.flat {
         return records.iter().try_for_each(|record| app.out.line(&record.path.to_string_lossy()));
     }
+    let mut paths: Vec<_> = records.iter().map(|record| (record.path.to_string_lossy(), *record)).collect();
+    // Folder by folder: as bytes, `a-b` would stand between `a` and `a/c`.
+    paths.sort_by(|(a, _), (b, _)| a.split('/').cmp(b.split('/')));
     let mut tree = Node::default();
-    for record in records {
-        let path = record.path.to_string_lossy();
-        let parts: Vec<&str> = path.split('/').collect();
-        tree.add(&parts, record);
+    for (path, record) in &paths {
+        tree.add(path.splitn(DEPTH_MAX, '/'), record);
     }
-    print(app, &tree, "")
+    tree.children.iter().try_for_each(|child| print(app, child, "", ""))
 }
 
 fn object(record: &ViewRecord<'_>) -> serde_json::Value {
@@ -49,6 +50,10 @@ fn object(record: &ViewRecord<'_>) -> serde_json::Value {
     })
 }
 
+/// How deep folders are drawn; below that the rest of a path stands in one line. Paths come from other devices: the
+/// tree must not be as deep as they like.
+const DEPTH_MAX: usize = 64;
+
 /// A folder, a record, or both.
 #[derive(Default)]
 struct Node<'a> {
@@ -57,47 +62,30 @@ struct Node<'a> {
 }
 
 impl<'a> Node<'a> {
-    /// Records come in the order of their paths, so what belongs together comes together.
-    fn add(&mut self, parts: &[&str], record: &'a ViewRecord<'a>) {
+    /// Paths come in order, so a folder that is not the last one does not come again.
+    fn add<'p>(&mut self, parts: impl Iterator<Item = &'p str>, record: &'a ViewRecord<'a>) {
         let mut node = self;
         for part in parts {
-            let at = node.children.iter().position(|(name, _)| name == part);
-            let at = at.unwrap_or_else(|| {
-                node.children.push(((*part).to_owned(), Node::default()));
-                node.children.len() - 1
-            });
-            let Some((_, child)) = node.children.get_mut(at) else { return };
+            if node.children.last().is_none_or(|(name, _)| name != part) {
+                node.children.push((part.to_owned(), Node::default()));
+            }
+            let Some((_, child)) = node.children.last_mut() else { return };
             node = child;
         }
         node.record = Some(record);
     }
 }
 
-/// How deep folders are drawn; below that the rest of a path stands in one line.
-const DEPTH_MAX: usize = 64;
-
-fn print(app: &App, node: &Node<'_>, indent: &str) -> Result<(), Failure> {
-    for (index, (name, child)) in node.children.iter().enumerate() {
-        let is_last = index + 1 == node.children.len();
-        let is_top = indent.is_empty();
-        let (branch, below) = match (is_top, is_last) {
-            (true, _) => ("", ""),
-            (false, false) => ("├── ", "│   "),
-            (false, true) => ("└── ", "    "),
-        };
-        let name = app.out.part(if name.is_empty() { "(no name)" } else { name });
-        let name = if child.children.is_empty() { name } else { app.out.styled(NAME, &format!("{name}/")) };
-        let lead = if is_top { String::new() } else { indent.get(1..).unwrap_or_default().to_owned() };
-        app.out.styled_line(&format!("{lead}{branch}{name}{}", mark(app, child.record)))?;
-        // The first character only says that this is not the top.
-        let indent = if is_top { ".".to_owned() } else { format!("{indent}{below}") };
-        if indent.chars().count() < 4 * DEPTH_MAX {
-            print(app, child, &indent)?;
-        } else {
-            app.out.styled_line(&format!("{}…", indent.get(1..).unwrap_or_default()))?;
-        }
+/// One line for the node itself, led by `branch`, and below it, led by `indent`, those for its children.
+fn print(app: &App, (name, node): &(String, Node<'_>), branch: &str, indent: &str) -> Result<(), Failure> {
+    let name = app.out.part(if name.is_empty() { "(no name)" } else { name });
+    let name = if node.children.is_empty() { name } else { app.out.styled(NAME, &format!("{name}/")) };
+    app.out.styled_line(&format!("{branch}{name}{}", mark(app, node.record)))?;
+    let Some((last, others)) = node.children.split_last() else { return Ok(()) };
+    for child in others {
+        print(app, child, &format!("{indent}├── "), &format!("{indent}│   "))?;
     }
-    Ok(())
+    print(app, last, &format!("{indent}└── "), &format!("{indent}    "))
 }
 
 /// What a person should know of a record besides its name.

@@ -5,5 +5,6 @@ mod independent_client;
 mod kill;
 mod mistakes;
 mod power_cut;
-mod readme;
 mod support;
+mod terminal;
+mod transcripts;

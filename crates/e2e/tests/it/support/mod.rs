@@ -4,6 +4,8 @@
 pub(crate) mod device;
 pub(crate) mod exchange;
 pub(crate) mod program;
+pub(crate) mod terminal;
+pub(crate) mod transcript;
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;

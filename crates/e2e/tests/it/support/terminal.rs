@@ -1,0 +1,90 @@
+//! A terminal with a person at it: what they see, and what they type.
+
+use std::io::{Read, Write};
+use std::num::NonZeroU16;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use portable_pty::{Child, CommandBuilder, PtySize, native_pty_system};
+
+use super::program::Home;
+
+const ROWS: NonZeroU16 = NonZeroU16::new(30).unwrap();
+const COLUMNS: NonZeroU16 = NonZeroU16::new(100).unwrap();
+/// A machine with much to do answers late.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) struct Terminal {
+    screen: vt100::Parser,
+    /// All that was written to the terminal, as it was written.
+    pub(crate) raw: Vec<u8>,
+    written: Receiver<Vec<u8>>,
+    keyboard: Box<dyn Write + Send>,
+    child: Box<dyn Child + Send + Sync>,
+}
+
+impl Terminal {
+    /// Starts `passmate` with these words. Nobody has set a passphrase file: it has to ask.
+    pub(crate) fn start(home: &Home, words: &[&str]) -> Self {
+        let size = PtySize { rows: ROWS.get(), cols: COLUMNS.get(), pixel_width: 0, pixel_height: 0 };
+        let pair = native_pty_system().openpty(size).unwrap();
+        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_e2e-passmate"));
+        command.env_clear();
+        command.env("HOME", home.path());
+        command.env("TERM", "xterm-256color");
+        command.args(words);
+        command.cwd(home.path());
+        let child = pair.slave.spawn_command(command).unwrap();
+        let keyboard = pair.master.take_writer().unwrap();
+        let mut reader = pair.master.try_clone_reader().unwrap();
+        let (sender, written) = mpsc::channel();
+        std::thread::spawn(move || {
+            // The terminal lives as long as somebody reads it.
+            let _master = pair.master;
+            let mut buffer = [0; 4096];
+            while let Ok(len @ 1..) = reader.read(&mut buffer) {
+                if sender.send(buffer[..len].to_vec()).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { screen: vt100::Parser::new(ROWS, COLUMNS, 0), raw: Vec::new(), written, keyboard, child }
+    }
+
+    /// What is on the screen.
+    pub(crate) fn text(&self) -> String {
+        self.screen.screen().contents()
+    }
+
+    /// Waits until the screen shows this.
+    #[track_caller]
+    pub(crate) fn wait_for(&mut self, text: &str) {
+        let begun = Instant::now();
+        while !self.text().contains(text) {
+            assert!(begun.elapsed() < PATIENCE, "no {text:?} on the screen:\n{}", self.text());
+            if self.read() == Err(RecvTimeoutError::Disconnected) {
+                assert!(self.text().contains(text), "it ended without {text:?}:\n{}", self.text());
+            }
+        }
+    }
+
+    /// Types a line. What was on the screen before is out of sight, so that a second question is not taken for the first.
+    pub(crate) fn type_line(&mut self, line: &str) {
+        self.screen.process(b"\x1b[2J\x1b[H");
+        self.keyboard.write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+
+    /// Waits for the end: the screen and the exit code.
+    pub(crate) fn finish(mut self) -> (String, u32, Vec<u8>) {
+        while self.read() != Err(RecvTimeoutError::Disconnected) {}
+        let code = self.child.wait().unwrap().exit_code();
+        (self.text(), code, self.raw)
+    }
+
+    fn read(&mut self) -> Result<(), RecvTimeoutError> {
+        let bytes = self.written.recv_timeout(PATIENCE)?;
+        self.screen.process(&bytes);
+        self.raw.extend(bytes);
+        Ok(())
+    }
+}

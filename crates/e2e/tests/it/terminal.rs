@@ -1,0 +1,121 @@
+//! What a person sees on a terminal, and what they are asked.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use crate::support::Server;
+use crate::support::program::Home;
+use crate::support::terminal::Terminal;
+
+const PASSPHRASE: &str = "correct horse battery staple";
+
+/// Runs a command that asks for nothing but the passphrase.
+fn unlocked(home: &Home, words: &[&str]) -> (String, u32, Vec<u8>) {
+    let mut terminal = Terminal::start(home, words);
+    terminal.wait_for("passphrase: ");
+    terminal.type_line(PASSPHRASE);
+    terminal.finish()
+}
+
+#[test]
+fn a_first_vault_asks_twice_says_what_is_weak_and_shows_nothing_that_is_typed() {
+    let home = Home::new();
+    let mut terminal = Terminal::start(&home, &["init"]);
+    terminal.wait_for("New master passphrase: ");
+    terminal.type_line("hunter2");
+    terminal.wait_for("The same again: ");
+    terminal.type_line("hunter3");
+    let (text, code, _) = terminal.finish();
+    assert!(text.contains("the two passphrases differ"), "{text}");
+    assert_eq!(code, 3);
+
+    let mut terminal = Terminal::start(&home, &["init"]);
+    terminal.wait_for("New master passphrase: ");
+    terminal.type_line("hunter2");
+    terminal.wait_for("The same again: ");
+    terminal.type_line("hunter2");
+    let (text, code, raw) = terminal.finish();
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("guess"), "a weak passphrase is named: {text}");
+    assert!(!String::from_utf8_lossy(&raw).contains("hunter2"), "it was shown");
+}
+
+#[test]
+fn secrets_are_masked_unless_they_are_asked_for_and_a_wrong_passphrase_may_be_typed_again() {
+    let home = Home::new();
+    home.run(&["init"]).ok();
+    home.run_with(&["set", "web/shop", "password"], "battery staple\n").ok();
+    home.run_with(&["set", "web/shop", "user"], "bob\n").ok();
+    let mut terminal = Terminal::start(&home, &["show", "web/shop"]);
+    terminal.wait_for("Master passphrase: ");
+    terminal.type_line("wrong");
+    terminal.wait_for("wrong passphrase, try again");
+    terminal.type_line(PASSPHRASE);
+    let (text, code, raw) = terminal.finish();
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("password: ") && text.contains("user: "), "{text}");
+    assert!(!String::from_utf8_lossy(&raw).contains("staple\r\n"), "it was not masked");
+    let (text, _, _) = unlocked(&home, &["show", "web/shop", "--reveal"]);
+    assert!(text.contains("password: battery staple"), "{text}");
+}
+
+#[test]
+fn no_record_can_control_the_terminal() {
+    let home = Home::new();
+    home.run(&["init"]).ok();
+    let evil = "\u{1b}]0;owned\u{7}\u{1b}[2J\u{1b}[31m\u{9b}H\r\u{202e}\u{8}";
+    home.run_with(&["set", "web/evil", "note"], &format!("{evil}\n")).ok();
+    // Another device may have been less careful with paths and names.
+    for words in [&["show", "web/evil", "--reveal"][..], &["show", "web/evil", "note", "--reveal"], &["ls"]] {
+        let (text, code, raw) = unlocked(&home, words);
+        assert_eq!(code, 0, "{text}");
+        let raw = String::from_utf8_lossy(&raw);
+        for bad in ["\u{1b}]", "\u{1b}[2J", "\u{1b}[31m", "\u{9b}", "\u{202e}", "\u{8}", "\u{7}"] {
+            assert!(!raw.contains(bad), "{words:?} wrote {bad:?}: {raw:?}");
+        }
+    }
+}
+
+#[test]
+fn an_unknown_server_is_trusted_by_the_first_digits_of_the_operators_pin_and_not_by_a_yes() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let address = format!("localhost:{}", server.address().port());
+    let digits = server.pin.to_string()["sha256:".len()..][..8].to_owned();
+    let home = Home::new();
+    home.run(&["init"]).ok();
+    home.run_with(&["set", "web/shop", "password"], "battery staple\n").ok();
+
+    let mut terminal = Terminal::start(&home, &["sync", "setup", &address]);
+    terminal.wait_for("Master passphrase: ");
+    terminal.type_line(PASSPHRASE);
+    terminal.wait_for("Sync key: ");
+    terminal.type_line("");
+    terminal.wait_for("The first 8 digits");
+    assert!(terminal.text().contains(&digits), "the pin is shown to compare: {}", terminal.text());
+    for _ in 0..3 {
+        terminal.type_line("yes");
+        terminal.wait_for("these are not the digits");
+    }
+    let (text, code, _) = terminal.finish();
+    assert_eq!(code, 21, "{text}");
+
+    let mut terminal = Terminal::start(&home, &["sync", "setup", &address]);
+    terminal.wait_for("Master passphrase: ");
+    terminal.type_line(PASSPHRASE);
+    terminal.wait_for("Sync key: ");
+    terminal.type_line("123456-nonsense");
+    terminal.wait_for("Sync key: ");
+    terminal.type_line("");
+    terminal.wait_for("The first 8 digits");
+    terminal.type_line(&digits);
+    let (text, code, _) = terminal.finish();
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("synced with localhost: 0 received, 2 sent, 0 settled"), "{text}");
+
+    let mut terminal = Terminal::start(&home, &["sync", "key"]);
+    terminal.wait_for("Master passphrase: ");
+    terminal.type_line(PASSPHRASE);
+    terminal.wait_for("[y/N]");
+    terminal.type_line("n");
+    let (text, code, _) = terminal.finish();
+    assert_eq!(code, 3, "the key is shown only after a yes: {text}");
+}

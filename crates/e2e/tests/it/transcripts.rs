@@ -1,0 +1,42 @@
+//! What documents show is what happens.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::path::Path;
+
+use crate::support::Server;
+use crate::support::transcript::check;
+
+fn check_transcript(name: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    check(&Path::new(env!("CARGO_MANIFEST_DIR")).join(name), &Server::start(dir.path()));
+}
+
+#[test]
+fn the_readme() {
+    check_transcript("../../README.md");
+}
+
+#[test]
+fn records_from_the_first_to_the_last_command() {
+    check_transcript("transcripts/records.md");
+}
+
+#[test]
+fn a_new_passphrase() {
+    check_transcript("transcripts/passphrase.md");
+}
+
+#[test]
+fn two_devices_that_disagree() {
+    check_transcript("transcripts/disagreements.md");
+}
+
+#[test]
+fn the_two_commands_of_the_readme_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    assert!(readme.contains("\n    cargo run --release --locked -p passmate-server -- serve\n"));
+    assert!(readme.contains("\n    scripts/test\n"));
+    let ci = std::fs::read_to_string(root.join(".ci/run")).unwrap();
+    assert!(ci.lines().any(|line| line == "scripts/test"), "CI runs the command that users run");
+}
