@@ -1,10 +1,12 @@
 //! Asks the person, or takes what a script gives instead.
 
+use std::fs::File;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use passmate_vault::Passphrase;
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
 use super::error::{Code, Failure};
@@ -50,7 +52,7 @@ impl Ask {
             }
             PassphraseSource::Stdin => first_line(io::stdin().lock(), "standard input"),
             PassphraseSource::File(path) => {
-                let file = std::fs::File::open(path).map_err(|error| {
+                let file = File::open(path).map_err(|error| {
                     Failure::new(
                         Code::File,
                         format!("cannot read the passphrase file {}: {error}", path.display()),
@@ -92,6 +94,8 @@ impl Ask {
         if self.no_input {
             return Err(locked());
         }
+        // Before the prompt: who sees it may type at once.
+        let _echo_off = EchoOff::begin();
         rpassword::prompt_password(prompt).map(Zeroizing::new).map_err(|_| locked())
     }
 
@@ -233,7 +237,7 @@ pub(crate) fn read_small(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let read = if path == Path::new("-") {
         io::stdin().lock().take(PASSPHRASE_LEN_MAX).read_to_end(&mut bytes)
     } else {
-        std::fs::File::open(path).and_then(|file| file.take(PASSPHRASE_LEN_MAX + 1).read_to_end(&mut bytes))
+        File::open(path).and_then(|file| file.take(PASSPHRASE_LEN_MAX + 1).read_to_end(&mut bytes))
     };
     read.map_err(|error| {
         Failure::new(
@@ -243,6 +247,31 @@ pub(crate) fn read_small(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
         )
     })?;
     Ok(bytes)
+}
+
+/// The terminal shows nothing that is typed, until this is dropped.
+struct EchoOff {
+    terminal: File,
+    before: Termios,
+}
+
+impl EchoOff {
+    /// `None` where there is no terminal; whoever asks next finds that out and says so.
+    fn begin() -> Option<Self> {
+        let terminal = File::options().read(true).write(true).open("/dev/tty").ok()?;
+        let before = tcgetattr(&terminal).ok()?;
+        let mut hidden = before.clone();
+        hidden.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(&terminal, OptionalActions::Now, &hidden).ok()?;
+        Some(Self { terminal, before })
+    }
+}
+
+impl Drop for EchoOff {
+    fn drop(&mut self) {
+        // A terminal that is gone needs no echo.
+        let _ = tcsetattr(&self.terminal, OptionalActions::Now, &self.before);
+    }
 }
 
 #[cfg(test)]
