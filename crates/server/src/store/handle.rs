@@ -87,7 +87,7 @@ impl Store {
     }
 
     /// Makes an account. The answer is the receipt, or why there is none.
-    pub(crate) async fn create(
+    pub async fn create(
         &self,
         account: AccountNumber,
         auth: AuthHash,
@@ -101,7 +101,7 @@ impl Store {
     /// Replaces the btoken if `expected` is still the hash of what is stored.
     ///
     /// [`Outcome::Stale`] changed nothing: another device was faster, or the account is gone.
-    pub(crate) async fn replace_if(
+    pub async fn replace_if(
         &self,
         account: AccountNumber,
         expected: BtokenHash,
@@ -112,7 +112,7 @@ impl Store {
     }
 
     /// Deletes an account.
-    pub(crate) async fn delete(
+    pub async fn delete(
         &self,
         account: AccountNumber,
         auth: AuthHash,
@@ -121,17 +121,17 @@ impl Store {
     }
 
     /// What is known of an account without its btoken.
-    pub(crate) async fn read_head(&self, account: [u8; 8]) -> Result<Option<Head>, StoreError> {
+    pub async fn read_head(&self, account: [u8; 8]) -> Result<Option<Head>, StoreError> {
         self.read_with(move |reader| reader.read_head(&account)).await
     }
 
     /// The btoken of an account.
-    pub(crate) async fn read(&self, account: AccountNumber) -> Result<Option<Stored>, StoreError> {
+    pub async fn read(&self, account: AccountNumber) -> Result<Option<Stored>, StoreError> {
         self.read_with(move |reader| reader.read(account)).await
     }
 
     /// Finishes what is waiting and closes the engine.
-    pub(crate) async fn close(&self) {
+    pub async fn close(&self) {
         lock(&self.0.jobs).take();
         let writer = lock(&self.0.writer).take();
         let inner = Arc::clone(&self.0);

@@ -1,0 +1,6 @@
+//! `passmate`, where the harness finds it.
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    passmate::main()
+}

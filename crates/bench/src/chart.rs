@@ -1,0 +1,83 @@
+//! Plots for documents: one line or two in an SVG that reads well on light and dark pages.
+
+use std::path::Path;
+
+use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
+use plotters::prelude::*;
+
+const SIZE: (u32, u32) = (720, 360);
+const INK: RGBColor = RGBColor(110, 118, 129);
+const COLORS: [RGBColor; 3] = [RGBColor(31, 111, 235), RGBColor(219, 109, 40), RGBColor(46, 160, 67)];
+
+/// A line of points with a name.
+pub(crate) struct Line {
+    pub(crate) name: String,
+    pub(crate) points: Vec<(f64, f64)>,
+}
+
+/// What stands at the axes.
+pub(crate) struct Labels<'a> {
+    pub(crate) title: &'a str,
+    pub(crate) x: &'a str,
+    pub(crate) y: &'a str,
+}
+
+/// Draws lines over a logarithmic axis.
+pub(crate) fn draw_log(path: &Path, labels: &Labels<'_>, lines: &[Line]) -> anyhow::Result<()> {
+    let (least, greatest) = extent(lines, |point| point.0);
+    draw(path, labels, lines, (least.max(1e-9)..greatest).log_scale())
+}
+
+/// Draws lines over a plain axis.
+pub(crate) fn draw_linear(path: &Path, labels: &Labels<'_>, lines: &[Line]) -> anyhow::Result<()> {
+    let (least, greatest) = extent(lines, |point| point.0);
+    draw(path, labels, lines, least..greatest)
+}
+
+fn extent(lines: &[Line], of: impl Fn((f64, f64)) -> f64) -> (f64, f64) {
+    let values = lines.iter().flat_map(|line| line.points.iter().copied().map(&of));
+    values.fold((f64::MAX, f64::MIN), |(least, greatest), value| (least.min(value), greatest.max(value)))
+}
+
+fn draw<X>(path: &Path, labels: &Labels<'_>, lines: &[Line], x: X) -> anyhow::Result<()>
+where
+    X: AsRangedCoord<Value = f64>,
+    X::CoordDescType: ValueFormatter<f64>,
+{
+    let failed = |error: &dyn std::fmt::Display| anyhow::anyhow!("cannot draw {}: {error}", path.display());
+    let area = SVGBackend::new(path, SIZE).into_drawing_area();
+    let top = extent(lines, |point| point.1).1 * 1.1;
+    let mut chart = ChartBuilder::on(&area)
+        .caption(labels.title, ("sans-serif", 18).into_font().color(&INK))
+        .margin(12)
+        .x_label_area_size(44)
+        .y_label_area_size(64)
+        .build_cartesian_2d(x, 0.0..top)
+        .map_err(|error| failed(&error))?;
+    chart
+        .configure_mesh()
+        .x_desc(labels.x)
+        .y_desc(labels.y)
+        .axis_style(INK)
+        .bold_line_style(INK.mix(0.25))
+        .light_line_style(TRANSPARENT)
+        .label_style(("sans-serif", 13).into_font().color(&INK))
+        .draw()
+        .map_err(|error| failed(&error))?;
+    for (line, color) in lines.iter().zip(COLORS.into_iter().cycle()) {
+        let series = LineSeries::new(line.points.iter().copied(), color.stroke_width(2)).point_size(3);
+        chart
+            .draw_series(series)
+            .map_err(|error| failed(&error))?
+            .label(line.name.as_str())
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color.stroke_width(2)));
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
+        .label_font(("sans-serif", 13).into_font().color(&INK))
+        .border_style(TRANSPARENT)
+        .draw()
+        .map_err(|error| failed(&error))?;
+    area.present().map_err(|error| failed(&error))
+}

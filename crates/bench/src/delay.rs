@@ -1,0 +1,107 @@
+//! How many round trips each action takes, through a proxy in user space that delays every byte by half a
+//! round trip each way. TCP's own handshake passes undelayed, so it is not counted.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use passmate::net::{Address, Server as Remote};
+use passmate::sync::{Answer, Listener, Transport};
+use passmate::trust::TlsTrust;
+use passmate_proto::{AccountNumber, ClientAction, Outcome};
+use passmate_vault::Trust;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::accounts::{noise, token};
+use crate::process::Server;
+use crate::report::{Figure, Goal};
+
+/// What the protocol needs: one for TLS 1.3, one for hello and credentials, one for the upload.
+pub(crate) struct Trips;
+
+impl Trips {
+    pub(crate) fn figures() -> [Figure; 3] {
+        [
+            Figure::new("trips", "create: time ÷ round trip, after TCP's", "ms", Goal::AtMost(3.5)),
+            Figure::new("trips", "update: time ÷ round trip, after TCP's", "ms", Goal::AtMost(3.5)),
+            Figure::new("trips", "reset: time ÷ round trip, after TCP's", "ms", Goal::AtMost(2.5)),
+        ]
+    }
+}
+
+/// Remembers the account and stores something else after a fetch.
+#[derive(Default)]
+struct Caller(Option<AccountNumber>);
+
+impl Listener for Caller {
+    fn fetched(&mut self, _: Vec<u8>) -> Answer {
+        Answer::Replace(noise(4096, 2))
+    }
+
+    fn created(&mut self, account: AccountNumber) {
+        self.0 = Some(account);
+    }
+}
+
+/// Times the three actions of one account through the proxy.
+pub(crate) fn measure(server: &Server, round_trip: Duration, figures: &mut [Figure; 3]) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let proxy = runtime.block_on(start_proxy(server.address, round_trip / 2))?;
+    let trust = TlsTrust::new(&Trust::Ca(server.pem.clone()))?;
+    let mut remote = Remote::new(Address::new("localhost", proxy.port()).map_err(anyhow::Error::msg)?, trust);
+    let mut caller = Caller::default();
+    let mut time = |action, caller: &mut Caller| {
+        let begun = Instant::now();
+        let exchanged = remote.exchange(action, caller)?;
+        anyhow::ensure!(matches!(exchanged.outcome, Outcome::Confirmed(_)), "{:?}", exchanged.outcome);
+        Ok(begun.elapsed().as_secs_f64() * 1e3)
+    };
+    let trip = round_trip.as_secs_f64() * 1e3;
+    let [create, update, reset] = figures;
+    create.add(time(ClientAction::Create { auth_token: token(), btoken: noise(4096, 1) }, &mut caller)?, trip);
+    let account = caller.0.ok_or_else(|| anyhow::anyhow!("no account"))?;
+    update.add(time(ClientAction::Update { account, auth_token: token() }, &mut caller)?, trip);
+    reset.add(time(ClientAction::Reset { account, auth_token: token() }, &mut caller)?, trip);
+    Ok(())
+}
+
+async fn start_proxy(server: SocketAddr, delay: Duration) -> anyhow::Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let Ok(server) = TcpStream::connect(server).await else { return };
+            for stream in [&client, &server] {
+                let _ = stream.set_nodelay(true);
+            }
+            let (from_client, to_client) = client.into_split();
+            let (from_server, to_server) = server.into_split();
+            tokio::spawn(carry(from_client, to_server, delay));
+            tokio::spawn(carry(from_server, to_client, delay));
+        }
+    });
+    Ok(address)
+}
+
+/// Passes on what comes, each piece as late as the first, the end as well.
+async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, delay: Duration) {
+    let (sender, mut pieces) = tokio::sync::mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
+    tokio::spawn(async move {
+        while let Some((came, piece)) = pieces.recv().await {
+            tokio::time::sleep_until((came + delay).into()).await;
+            if piece.is_empty() || to.write_all(&piece).await.is_err() {
+                break;
+            }
+        }
+        let _ = to.shutdown().await;
+    });
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let len = from.read(&mut buffer).await.unwrap_or(0);
+        let piece = buffer.get(..len).unwrap_or_default().to_vec();
+        if sender.send((Instant::now(), piece)).is_err() || len == 0 {
+            return;
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! What the disk gives, and what the storage makes of it.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+use passmate_server::store::{BtokenHash, Store};
+
+use crate::accounts::{fill, noise, number};
+
+/// The file that is overwritten, in bytes: more than a disk's own cache line, less than anybody's patience.
+const FILE_LEN: u64 = 64 << 20;
+
+/// Overwrites of `len` bytes each made durable before the next: per second, and the median time of one.
+pub(crate) fn raw_overwrites(dir: &Path, len: usize, time: Duration) -> anyhow::Result<(f64, Duration)> {
+    let path = dir.join("raw");
+    let bytes = noise(len, 1);
+    let file = if path.exists() {
+        File::options().write(true).open(&path)?
+    } else {
+        let file = File::create(&path)?;
+        for at in (0..FILE_LEN).step_by(1 << 20) {
+            file.write_all_at(&noise(1 << 20, at), at)?;
+        }
+        file.sync_all()?;
+        file
+    };
+    let begun = Instant::now();
+    let mut times = Vec::new();
+    while begun.elapsed() < time {
+        let at = (times.len() as u64 * len as u64) % (FILE_LEN - len as u64);
+        let one = Instant::now();
+        file.write_all_at(&bytes, at)?;
+        file.sync_data()?;
+        times.push(one.elapsed());
+    }
+    let per_second = times.len() as f64 / begun.elapsed().as_secs_f64();
+    times.sort_unstable();
+    Ok((per_second, times.get(times.len() / 2).copied().unwrap_or_default()))
+}
+
+/// Updates per second of the storage alone, without a network: each writer replaces the btoken of its own account.
+pub(crate) fn storage_alone(dir: &Path, writers: u64, len: usize, time: Duration) -> anyhow::Result<f64> {
+    let path = dir.join("passmate.db");
+    if !path.exists() {
+        fill(dir, writers, len)?;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let store = Store::open_sqlite(&path, |error| eprintln!("{error}"))?;
+        let begun = Instant::now();
+        let writers: Vec<_> =
+            (0..writers).map(|index| tokio::spawn(write(store.clone(), index, len, begun + time))).collect();
+        let mut done = 0;
+        for writer in writers {
+            done += writer.await??;
+        }
+        let per_second = done as f64 / begun.elapsed().as_secs_f64();
+        store.close().await;
+        Ok(per_second)
+    })
+}
+
+async fn write(store: Store, index: u64, len: usize, until: Instant) -> anyhow::Result<u64> {
+    let account = number(index);
+    let Some(stored) = store.read(account).await? else { bail!("the account is not there") };
+    let mut expected = stored.hash;
+    let mut btoken = noise(len, index);
+    let mut done: u64 = 0;
+    while Instant::now() < until {
+        for (place, byte) in btoken.iter_mut().zip(done.to_le_bytes()) {
+            *place = byte ^ 0x55;
+        }
+        let next = BtokenHash::of(&btoken);
+        match store.replace_if(account, expected, btoken.clone(), 1_800_000_001).await? {
+            Ok(_committed) => expected = next,
+            Err(outcome) => bail!("not replaced: {outcome:?}"),
+        }
+        done += 1;
+    }
+    Ok(done)
+}

@@ -1,0 +1,259 @@
+//! The load generator: a process of its own, so that its cost is not the server's. It is bounded in time, and what it
+//! counts as done was confirmed.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use passmate_proto::{ClientAction, ClientConfig, ClientEvent, ClientMachine, Input, Outcome};
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::accounts::{noise, number, token};
+use crate::handshake::client_config;
+
+/// What each client does, over and over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Kind {
+    /// A TCP connection with one byte each way.
+    Tcp,
+    /// A TLS connection with one byte each way.
+    Tls,
+    /// A TLS connection that is closed after the handshake.
+    Handshake,
+    /// A whole update of an account.
+    Update,
+    /// Connections that say hello and then nothing.
+    Idle,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Args {
+    #[arg(long)]
+    pub(crate) address: SocketAddr,
+    #[arg(long)]
+    pub(crate) ca: PathBuf,
+    #[arg(long)]
+    pub(crate) kind: Kind,
+    #[arg(long, default_value_t = 1)]
+    pub(crate) clients: u64,
+    #[arg(long, value_parser = crate::parse_duration, default_value = "1s")]
+    pub(crate) time: Duration,
+    #[arg(long, default_value_t = 4096)]
+    pub(crate) size: usize,
+    #[arg(long, default_value_t = 256)]
+    pub(crate) accounts: u64,
+}
+
+/// What a run of the generator came to.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Done {
+    /// Transactions that came through.
+    pub(crate) count: u64,
+    /// Those that did not.
+    pub(crate) failed: u64,
+    /// How long it took.
+    pub(crate) seconds: f64,
+    /// Of one transaction, in milliseconds.
+    pub(crate) p50_ms: f64,
+    /// The same for the slowest in a hundred.
+    pub(crate) p99_ms: f64,
+}
+
+impl Done {
+    pub(crate) fn per_second(&self) -> f64 {
+        self.count as f64 / self.seconds
+    }
+}
+
+/// Starts a generator and waits for what it says.
+pub(crate) fn generate(args: &Args) -> anyhow::Result<Done> {
+    let output = command(args)?.stderr(Stdio::inherit()).output()?;
+    if !output.status.success() {
+        bail!("the load generator failed");
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// The command that runs a generator with these arguments.
+pub(crate) fn command(args: &Args) -> anyhow::Result<Command> {
+    use clap::ValueEnum;
+    let kind = args.kind.to_possible_value().context("every kind has a name")?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("load").arg("--address").arg(args.address.to_string()).arg("--ca").arg(&args.ca);
+    command.arg("--kind").arg(kind.get_name()).arg("--clients").arg(args.clients.to_string());
+    command.arg("--time").arg(format!("{}ms", args.time.as_millis())).arg("--size").arg(args.size.to_string());
+    command.arg("--accounts").arg(args.accounts.to_string());
+    Ok(command)
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let done = runtime.block_on(async {
+        match args.kind {
+            Kind::Idle => idle(args).await,
+            _ => busy(args).await,
+        }
+    })?;
+    serde_json::to_writer(io::stdout().lock(), &done)?;
+    Ok(())
+}
+
+async fn busy(args: &Args) -> anyhow::Result<Done> {
+    let tls = connector(&args.ca)?;
+    let begun = Instant::now();
+    let until = begun + args.time;
+    let clients: Vec<_> =
+        (0..args.clients).map(|index| tokio::spawn(client(args.clone(), index, tls.clone(), until))).collect();
+    let (mut times, mut failed) = (Vec::new(), 0);
+    for client in clients {
+        let (its_times, its_failures) = client.await?;
+        times.extend(its_times);
+        failed += its_failures;
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    times.sort_unstable();
+    let at = |percent: usize| times.get(times.len() * percent / 100).map_or(0.0, |time| time.as_secs_f64() * 1e3);
+    Ok(Done { count: times.len() as u64, failed, seconds, p50_ms: at(50), p99_ms: at(99) })
+}
+
+fn connector(ca: &Path) -> anyhow::Result<TlsConnector> {
+    // Without TLS there is no certificate.
+    let pem = std::fs::read(ca)?;
+    if pem.trim_ascii().is_empty() {
+        let empty = rustls::ClientConfig::builder().with_root_certificates(rustls::RootCertStore::empty());
+        return Ok(TlsConnector::from(Arc::new(empty.with_no_client_auth())));
+    }
+    Ok(TlsConnector::from(client_config(&pem)?))
+}
+
+/// One client: how long each transaction took, and how many failed.
+async fn client(args: Args, index: u64, tls: TlsConnector, until: Instant) -> (Vec<Duration>, u64) {
+    let (mut times, mut failed) = (Vec::new(), 0);
+    let mut upload = noise(args.size, index);
+    // Each client has accounts of its own: the queue of an account is not what is measured here.
+    let own = (args.accounts / args.clients).max(1);
+    while Instant::now() < until {
+        let turn = times.len() as u64 + failed;
+        let account = (index + args.clients * (turn % own)) % args.accounts;
+        for (place, byte) in upload.iter_mut().zip(turn.to_le_bytes()) {
+            *place = byte;
+        }
+        let begun = Instant::now();
+        let done = match args.kind {
+            Kind::Tcp => tcp(&args).await,
+            Kind::Tls => one_byte(&args, &tls).await,
+            Kind::Handshake => handshake(&args, &tls).await,
+            Kind::Update | Kind::Idle => update(&args, &tls, account, &upload).await,
+        };
+        match done {
+            Ok(()) => times.push(begun.elapsed()),
+            Err(_) => failed += 1,
+        }
+    }
+    (times, failed)
+}
+
+async fn connect(args: &Args) -> io::Result<TcpStream> {
+    let tcp = TcpStream::connect(args.address).await?;
+    tcp.set_nodelay(true)?;
+    Ok(tcp)
+}
+
+type Tls = tokio_rustls::client::TlsStream<TcpStream>;
+
+async fn connect_tls(args: &Args, tls: &TlsConnector) -> io::Result<Tls> {
+    let name = "localhost".try_into().map_err(io::Error::other)?;
+    tls.connect(name, connect(args).await?).await
+}
+
+async fn tcp(args: &Args) -> io::Result<()> {
+    let mut tcp = connect(args).await?;
+    tcp.write_u8(7).await?;
+    tcp.read_u8().await?;
+    expect_end(tcp.read(&mut [0]).await)
+}
+
+async fn one_byte(args: &Args, tls: &TlsConnector) -> io::Result<()> {
+    let mut tls = connect_tls(args, tls).await?;
+    tls.write_u8(7).await?;
+    tls.read_u8().await?;
+    expect_end(tls.read(&mut [0]).await)
+}
+
+async fn handshake(args: &Args, tls: &TlsConnector) -> io::Result<()> {
+    connect_tls(args, tls).await?.shutdown().await
+}
+
+fn expect_end(read: io::Result<usize>) -> io::Result<()> {
+    match read? {
+        0 => Ok(()),
+        _ => Err(io::Error::other("more than was promised")),
+    }
+}
+
+async fn update(args: &Args, tls: &TlsConnector, account: u64, upload: &[u8]) -> io::Result<()> {
+    let mut tls = BufReader::with_capacity(32 << 10, connect_tls(args, tls).await?);
+    let action = ClientAction::Update { account: number(account), auth_token: token() };
+    let mut machine = ClientMachine::new(ClientConfig::default(), action);
+    let mut joined = Vec::with_capacity(upload.len() + 64);
+    loop {
+        while let Some(event) = machine.poll_event() {
+            match event {
+                ClientEvent::Fetched(_) => machine.replace(upload.to_vec()).map_err(io::Error::other)?,
+                ClientEvent::Ended(Outcome::Confirmed(_)) => return Ok(()),
+                ClientEvent::Ended(outcome) => return Err(io::Error::other(format!("{outcome:?}"))),
+                ClientEvent::Greeted { .. } | ClientEvent::Created(_) => {}
+            }
+        }
+        joined.clear();
+        while let Some(output) = machine.poll_output() {
+            joined.extend_from_slice(output.as_ref());
+        }
+        if !joined.is_empty() {
+            tls.write_all(&joined).await?;
+            tls.flush().await?;
+            continue;
+        }
+        let taken = match tls.fill_buf().await {
+            Ok([]) => machine.handle_input(Input::CloseNotify),
+            Ok(bytes) => machine.handle_input(Input::Bytes(bytes)),
+            Err(_) => machine.handle_input(Input::Cut),
+        };
+        tls.consume(taken);
+    }
+}
+
+/// Opens connections that say hello, tells when all stand, and holds them for the time that was asked for.
+async fn idle(args: &Args) -> anyhow::Result<Done> {
+    let tls = connector(&args.ca)?;
+    let begun = Instant::now();
+    let mut held = Vec::new();
+    while (held.len() as u64) < args.clients {
+        let mut opening = Vec::new();
+        for _ in 0..64.min(args.clients - held.len() as u64) {
+            let (args, tls) = (args.clone(), tls.clone());
+            opening.push(tokio::spawn(async move {
+                let mut stream = connect_tls(&args, &tls).await?;
+                stream.write_all(passmate_proto::CLIENT_HELLO).await?;
+                stream.read_u8().await?;
+                io::Result::Ok(stream)
+            }));
+        }
+        for one in opening {
+            held.push(one.await??);
+        }
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    let mut out = io::stdout().lock();
+    writeln!(out, "standing")?;
+    out.flush()?;
+    tokio::time::sleep(args.time).await;
+    Ok(Done { count: held.len() as u64, failed: 0, seconds, p50_ms: 0.0, p99_ms: 0.0 })
+}

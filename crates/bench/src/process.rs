@@ -1,0 +1,110 @@
+//! Servers in processes of their own, and what the kernel says they cost.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+
+/// A server that is killed when it is dropped.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    /// The certificate to trust; empty without TLS.
+    pub(crate) pem: String,
+    /// From the start of the process to the first connection that it can take.
+    pub(crate) ready_after: Duration,
+}
+
+/// A program of the harness, beside the one that runs.
+pub(crate) fn sibling(name: &str) -> anyhow::Result<PathBuf> {
+    Ok(std::env::current_exe()?.with_file_name(name))
+}
+
+impl Server {
+    /// Our server on this data dir.
+    pub(crate) fn passmate(data_dir: &Path) -> anyhow::Result<Self> {
+        let mut command = Command::new(sibling("bench-passmate-server")?);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--connections-max", "20000", "--accounts-max", "10000000"]);
+        command.arg("--data-dir").arg(data_dir);
+        let log = fs::File::create(data_dir.join("log"))?;
+        let mut server = Self::start(command.stderr(log), "    passmate sync setup")?;
+        server.pem = fs::read_to_string(data_dir.join("cert.pem"))?;
+        Ok(server)
+    }
+
+    /// A baseline by the name of its command.
+    pub(crate) fn bare(name: &str) -> anyhow::Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        Self::start(command.arg(name), "ready")
+    }
+
+    /// Starts a server that says where it listens, and `last` when it is ready.
+    fn start(command: &mut Command, last: &str) -> anyhow::Result<Self> {
+        let begun = Instant::now();
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("no server")?;
+        let lines = BufReader::new(child.stdout.take().context("no output")?).lines();
+        let mut server =
+            Self { child, address: ([127, 0, 0, 1], 0).into(), pem: String::new(), ready_after: Duration::ZERO };
+        for line in lines {
+            let line = line?;
+            if line.starts_with(last) {
+                server.ready_after = begun.elapsed();
+                return Ok(server);
+            }
+            match line.strip_prefix("listening on ") {
+                Some(rest) => server.address = rest.split(' ').next().unwrap_or_default().parse()?,
+                None => server.pem.push_str(&format!("{line}\n")),
+            }
+        }
+        bail!("a server did not start")
+    }
+
+    /// User and system time of all its threads so far.
+    pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
+        let mut total = 0;
+        for task in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            // A thread may end between the listing and the reading.
+            let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) else { continue };
+            total += text.split(' ').next().unwrap_or_default().parse::<u64>()?;
+        }
+        Ok(Duration::from_nanos(total))
+    }
+
+    /// Resident memory, in bytes.
+    pub(crate) fn memory(&self) -> anyhow::Result<u64> {
+        status_kib(&format!("/proc/{}/status", self.child.id()), "VmRSS:").map(|kib| kib * 1024)
+    }
+
+    /// Open file descriptors.
+    pub(crate) fn descriptors(&self) -> anyhow::Result<usize> {
+        Ok(fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A line of a `status` file, in KiB.
+pub(crate) fn status_kib(path: &str, key: &str) -> anyhow::Result<u64> {
+    let status = fs::read_to_string(path)?;
+    let line = status.lines().find_map(|line| line.strip_prefix(key)).context("no such line")?;
+    Ok(line.split_whitespace().next().unwrap_or_default().parse()?)
+}
+
+/// Flushes that the disk under `path` was asked for since the system started; `None` where the kernel does not count
+/// them, as for file systems in memory.
+pub(crate) fn flushes(path: &Path) -> Option<u64> {
+    use std::os::unix::fs::MetadataExt;
+    let device = fs::metadata(path).ok()?.dev();
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    let stat = fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/stat")).ok()?;
+    stat.split_whitespace().nth(15)?.parse().ok()
+}

@@ -1,0 +1,70 @@
+//! Mixed load for long: memory, descriptors and the slowest in a hundred must not grow.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::accounts::fill;
+use crate::chart::{Labels, Line, draw_linear};
+use crate::load::{self, Kind};
+use crate::process::Server;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// How long
+    #[arg(long, value_parser = crate::parse_duration, default_value = "60m")]
+    time: Duration,
+    /// Between two looks
+    #[arg(long, value_parser = crate::parse_duration, default_value = "10s")]
+    every: Duration,
+    /// Where data are kept; a real disk
+    #[arg(long, default_value = "target/bench")]
+    dir: PathBuf,
+    /// Draw plots into this folder
+    #[arg(long)]
+    plots: Option<PathBuf>,
+}
+
+/// Small and large, few clients and many, and now and then some that say nothing.
+const LOADS: [(Kind, u64, usize); 4] =
+    [(Kind::Update, 64, 4 << 10), (Kind::Update, 16, 64 << 10), (Kind::Handshake, 32, 0), (Kind::Update, 4, 512 << 10)];
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    fs::create_dir_all(&args.dir)?;
+    let dir = tempfile::Builder::new().prefix("soak-").tempdir_in(args.dir.canonicalize()?)?;
+    fill(dir.path(), 1_000, 4 << 10)?;
+    let server = Server::passmate(dir.path())?;
+    let ca = dir.path().join("ca.pem");
+    fs::write(&ca, &server.pem)?;
+    let begun = Instant::now();
+    let (mut memory, mut descriptors, mut slowest) = (Vec::new(), Vec::new(), Vec::new());
+    let mut total = 0;
+    println!("minute  updates/s  p99 ms  memory MiB  descriptors");
+    for (kind, clients, size) in LOADS.into_iter().cycle() {
+        if begun.elapsed() >= args.time {
+            break;
+        }
+        let time = args.every;
+        let load = load::Args { address: server.address, ca: ca.clone(), kind, clients, time, size, accounts: 1_000 };
+        let done = load::generate(&load)?;
+        anyhow::ensure!(done.failed * 1000 <= done.count, "{} of {} failed", done.failed, done.count);
+        total += done.count;
+        let minute = begun.elapsed().as_secs_f64() / 60.0;
+        let now = (server.memory()? as f64 / 1048576.0, server.descriptors()?);
+        println!("{minute:6.1} {:10.0} {:7.1} {:11.1} {:12}", done.per_second(), done.p99_ms, now.0, now.1);
+        memory.push((minute, now.0));
+        descriptors.push((minute, now.1 as f64));
+        if (kind, clients) == (Kind::Update, 64) {
+            slowest.push((minute, done.p99_ms));
+        }
+    }
+    println!("{total} exchanges in {:.0} s", begun.elapsed().as_secs_f64());
+    let Some(plots) = &args.plots else { return Ok(()) };
+    fs::create_dir_all(plots)?;
+    let lines = [
+        Line { name: "memory, MiB".to_owned(), points: memory },
+        Line { name: "descriptors".to_owned(), points: descriptors },
+        Line { name: "p99 of 64 clients, ms".to_owned(), points: slowest },
+    ];
+    draw_linear(&plots.join("soak.svg"), &Labels { title: "Mixed load for long", x: "minutes", y: "" }, &lines)
+}

@@ -1,0 +1,134 @@
+//! What a vault costs on a device.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use getrandom::SysRng;
+use passmate_vault::codec::{decode_vault_file, encode_v3};
+use passmate_vault::container::{Params, make_container, open_container};
+use passmate_vault::{Document, Passphrase, RecordId, Vault};
+
+use crate::handshake::thread_time;
+use crate::process::{sibling, status_kib};
+
+const TIME: i64 = 1_700_000_000;
+
+pub(crate) fn passphrase() -> Passphrase {
+    Passphrase::from("correct horse battery staple".to_owned())
+}
+
+fn id(index: usize) -> RecordId {
+    RecordId::from(format!("{index:016X}"))
+}
+
+/// A vault as people have them: a path, a user, a password and a note each.
+pub(crate) fn make_vault(records: usize) -> Vault {
+    let mut vault = Vault::new();
+    for index in 0..records {
+        let id = id(index);
+        let path = format!("folder {}/site {index}.example.org", index % 50);
+        vault.create_record(id.clone(), path, TIME).expect("the id is new");
+        for (name, value) in
+            [("user", "somebody@example.org"), ("password", "battery-staple-42"), ("note", "made by the harness")]
+        {
+            vault.set(&id, name, value, TIME).expect("the record is there");
+        }
+    }
+    vault
+}
+
+pub(crate) fn write_vault(path: &Path, records: usize) -> anyhow::Result<()> {
+    let plaintext = encode_v3(&Document::new(make_vault(records)))?;
+    let mut rng = rand_of_system();
+    fs::write(path, make_container(&plaintext, &passphrase(), Params::STANDARD, &mut rng)?)?;
+    Ok(())
+}
+
+fn rand_of_system() -> rand_core::UnwrapErr<SysRng> {
+    rand_core::UnwrapErr(SysRng)
+}
+
+/// CPU time from the file's bytes to records.
+pub(crate) fn unlock(container: &[u8]) -> anyhow::Result<Duration> {
+    let begun = thread_time();
+    let document = decode_vault_file(&open_container(container, &passphrase())?)?;
+    let spent = thread_time() - begun;
+    anyhow::ensure!(!document.vault.is_empty(), "an empty vault shows nothing");
+    Ok(spent)
+}
+
+/// CPU time of the key derivation that an unlock cannot do without.
+pub(crate) fn bare_scrypt() -> anyhow::Result<Duration> {
+    let params = scrypt::Params::new(17, 8, 1, 64).map_err(anyhow::Error::msg)?;
+    let mut derived = [0; 64];
+    let begun = thread_time();
+    scrypt::scrypt(b"correct horse battery staple", &[7; 32], &params, &mut derived).map_err(anyhow::Error::msg)?;
+    Ok(thread_time() - begun)
+}
+
+/// The hidden command: opens a vault as `passmate ls` does and prints the most memory that this took, in KiB.
+pub(crate) fn unlock_once(vault: &Path) -> anyhow::Result<()> {
+    unlock(&fs::read(vault)?)?;
+    println!("{}", status_kib("/proc/self/status", "VmHWM:")?);
+    Ok(())
+}
+
+/// Peak memory of an unlock in a fresh process, in bytes.
+pub(crate) fn unlock_memory(vault: &Path) -> anyhow::Result<u64> {
+    let output = std::process::Command::new(std::env::current_exe()?).arg("unlock").arg(vault).output()?;
+    Ok(String::from_utf8(output.stdout)?.trim().parse::<u64>()? * 1024)
+}
+
+/// Two vaults with one past, in which each side changed half of the records.
+pub(crate) fn make_diverged(records: usize) -> (Vault, Vault) {
+    let base = make_vault(records);
+    let (mut ours, mut theirs) = (base.clone(), base);
+    for index in 0..records {
+        let side = if index % 2 == 0 { &mut ours } else { &mut theirs };
+        side.set(&id(index), "password", "changed", TIME + 5).expect("the record is there");
+    }
+    (ours, theirs)
+}
+
+/// The time of one merge of two such vaults.
+pub(crate) fn merge(ours: &Vault, theirs: &Vault) -> Duration {
+    let mut ours = ours.clone();
+    let begun = Instant::now();
+    let summary = ours.merge(theirs);
+    let spent = begun.elapsed();
+    assert!(!summary.is_empty(), "a merge that changes nothing shows nothing");
+    spent
+}
+
+/// A person's home with a vault that is tied to a server and has nothing new.
+pub(crate) struct Home {
+    dir: tempfile::TempDir,
+}
+
+impl Home {
+    pub(crate) fn tied_to(server: &crate::process::Server, records: usize) -> anyhow::Result<Self> {
+        let home = Self { dir: tempfile::tempdir()? };
+        fs::write(home.dir.path().join("passphrase"), "correct horse battery staple\n")?;
+        fs::write(home.dir.path().join("ca.pem"), &server.pem)?;
+        let folder = home.dir.path().join(".local/share/passmate");
+        fs::create_dir_all(&folder)?;
+        write_vault(&folder.join("vault.pmdb"), records)?;
+        let address = format!("localhost:{}", server.address.port());
+        home.passmate(&["sync", "setup", &address, "--ca-file", "ca.pem"])?;
+        home.passmate(&["sync"])?;
+        Ok(home)
+    }
+
+    /// Runs the real program and says how long it took.
+    pub(crate) fn passmate(&self, words: &[&str]) -> anyhow::Result<Duration> {
+        let mut command = std::process::Command::new(sibling("bench-passmate")?);
+        command.args(words).current_dir(self.dir.path()).env_clear().env("HOME", self.dir.path());
+        command.env("PASSMATE_PASSPHRASE_FILE", "passphrase");
+        let begun = Instant::now();
+        let output = command.output()?;
+        let spent = begun.elapsed();
+        anyhow::ensure!(output.status.success(), "passmate: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(spent)
+    }
+}
