@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use passmate_proto::{AccountNumber, AuthToken};
-use passmate_server::store::{AuthHash, Change, Engine, Outcome, Sqlite};
+use passmate_server::store::{AuthHash, Btoken, Change, Engine, Outcome, Sqlite};
 
 /// Accounts in one transaction.
 const BATCH: u64 = 2000;
@@ -43,7 +43,7 @@ pub(crate) fn fill(data_dir: &Path, accounts: u64, len: usize) -> anyhow::Result
         let create = |index| Change::Create {
             account: number(index),
             auth,
-            btoken: noise(len, index),
+            btoken: Btoken::new(noise(len, index)),
             accounts_max: u64::MAX,
             at: 1_800_000_000,
         };

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
-use passmate_server::store::{BtokenHash, Store};
+use passmate_server::store::{Btoken, Store};
 
 use crate::accounts::{fill, noise, number};
 
@@ -65,7 +65,7 @@ pub(crate) fn storage_alone(dir: &Path, writers: u64, len: usize, time: Duration
 
 async fn write(store: Store, index: u64, len: usize, until: Instant) -> anyhow::Result<u64> {
     let account = number(index);
-    let Some(stored) = store.read(account).await? else { bail!("the account is not there") };
+    let Some(stored) = store.read(account, len).await? else { bail!("the account is not there") };
     let mut expected = stored.hash;
     let mut btoken = noise(len, index);
     let mut done: u64 = 0;
@@ -73,9 +73,10 @@ async fn write(store: Store, index: u64, len: usize, until: Instant) -> anyhow::
         for (place, byte) in btoken.iter_mut().zip(done.to_le_bytes()) {
             *place = byte ^ 0x55;
         }
-        let next = BtokenHash::of(&btoken);
-        match store.replace_if(account, expected, btoken.clone(), 1_800_000_001).await? {
-            Ok(_committed) => expected = next,
+        let next = Btoken::new(btoken.clone());
+        let hash = next.hash();
+        match store.replace_if(account, expected, next, 1_800_000_001).await? {
+            Ok(_committed) => expected = hash,
             Err(outcome) => bail!("not replaced: {outcome:?}"),
         }
         done += 1;

@@ -18,7 +18,7 @@ use passmate_proto::{AccountNumber, AuthToken};
 
 use crate::config::Limits;
 use crate::memory::{Kind, Lease, MemoryBudget};
-use crate::store::{AuthHash, Committed, Head, Outcome, Store, StoreError, Stored};
+use crate::store::{AuthHash, Btoken, Committed, Expected, Head, Outcome, Store, StoreError, Stored};
 use room::Room;
 use turns::{Turn, Turns};
 
@@ -47,6 +47,8 @@ struct Shared {
 pub struct Authenticated {
     account: AccountNumber,
     auth: AuthHash,
+    /// As it was then.
+    head: Head,
 }
 
 impl fmt::Debug for Authenticated {
@@ -59,6 +61,8 @@ impl fmt::Debug for Authenticated {
 pub struct Fetched {
     account: AccountNumber,
     shared: Arc<Shared>,
+    /// Most who fetch store something soon.
+    expected: Expected,
     _turn: Option<Turn>,
 }
 
@@ -165,7 +169,7 @@ impl Service {
         let auth = AuthHash::of(&auth_token);
         let accounts_max = self.0.accounts_max.load(Ordering::Relaxed);
         let account = self.free_number().await?;
-        match self.0.store.create(account, auth, btoken, accounts_max, now()).await? {
+        match self.0.store.create(account, auth, Btoken::new(btoken), accounts_max, now()).await? {
             Ok(committed) => Ok((account, committed)),
             Err(Outcome::AccountsMax) => Err(Refusal::AccountsMax),
             // Somebody else drew the same 8 bytes within the same millisecond.
@@ -197,8 +201,8 @@ impl Service {
         let number = account.map_or([0; 8], |account| *account.as_bytes());
         let head = self.0.store.read_head(number).await?;
         let is_right = head.map_or_else(|| AuthHash::none().ct_eq(&auth), |head| head.auth.ct_eq(&auth));
-        match account {
-            Some(account) if is_right && head.is_some() => Ok(Authenticated { account, auth }),
+        match (account, head) {
+            (Some(account), Some(head)) if is_right => Ok(Authenticated { account, auth, head }),
             _ => Err(Refusal::Unknown),
         }
     }
@@ -209,13 +213,19 @@ impl Service {
     /// [`Refusal::MemoryFull`], [`Refusal::Unknown`] if the account was deleted meanwhile, or the store failed.
     pub async fn fetch(&self, known: &Authenticated) -> Result<Fetched, Refusal> {
         let account = known.account;
-        let turn = self.0.turns.wait(account).await;
-        let head = self.0.store.read_head(*account.as_bytes()).await?.ok_or(Refusal::Unknown)?;
+        let (turn, head) = match self.0.turns.take(account) {
+            // Nobody was before it, so what authentication read is still so; if not, the comparison at commit knows.
+            Some(turn) => (Some(turn), known.head),
+            None => {
+                let turn = self.0.turns.wait(account).await;
+                (turn, self.0.store.read_head(*account.as_bytes()).await?.ok_or(Refusal::Unknown)?)
+            }
+        };
         let shared = match self.shared(account, &head) {
             Some(shared) => shared,
             None => self.read(account, &head).await?,
         };
-        Ok(Fetched { account, shared, _turn: turn })
+        Ok(Fetched { account, shared, expected: self.0.store.expect(), _turn: turn })
     }
 
     /// Replaces what was fetched, if it is still what is stored.
@@ -223,11 +233,15 @@ impl Service {
     /// # Errors
     /// Nothing was changed; see [`Refusal`].
     pub async fn replace(&self, fetched: Fetched, btoken: Vec<u8>) -> Result<Committed, Refusal> {
-        let seen = &fetched.shared.stored;
+        let Fetched { account, shared, expected, _turn } = fetched;
+        let seen = &shared.stored;
         if btoken.len() > seen.btoken.len() && self.0.room.is_low_for_growth() {
             return Err(Refusal::DiskLow);
         }
-        match self.0.store.replace_if(fetched.account, seen.hash, btoken, now()).await? {
+        let btoken = Btoken::new(btoken);
+        // It is there.
+        drop(expected);
+        match self.0.store.replace_if(account, seen.hash, btoken, now()).await? {
             Ok(committed) => Ok(committed),
             Err(_) => Err(Refusal::Lost),
         }
@@ -253,8 +267,9 @@ impl Service {
     async fn read(&self, account: AccountNumber, head: &Head) -> Result<Arc<Shared>, Refusal> {
         let mut lease = self.0.memory.lease(Kind::Known);
         let mut grow = |len: usize| lease.grow_to(len).map_err(|_| Refusal::MemoryFull);
-        grow(usize::try_from(head.btoken_len).unwrap_or(usize::MAX))?;
-        let stored = self.0.store.read(account).await?.ok_or(Refusal::Unknown)?;
+        let len = usize::try_from(head.btoken_len).unwrap_or(usize::MAX);
+        grow(len)?;
+        let stored = self.0.store.read(account, len).await?.ok_or(Refusal::Unknown)?;
         // It may have been replaced since its length was read.
         grow(stored.btoken.len())?;
         let shared = Arc::new(Shared { stored, _lease: lease });

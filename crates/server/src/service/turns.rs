@@ -36,6 +36,13 @@ pub(super) struct Turn {
 }
 
 impl Turns {
+    /// The turn, if nobody has it.
+    pub(super) fn take(&self, account: AccountNumber) -> Option<Turn> {
+        let (place, turn) = Place::take(&self.0, account)?;
+        let permit = turn.try_acquire_owned().ok()?;
+        Some(Turn { _permit: permit, _place: place })
+    }
+
     /// Waits for those who came before, for 5 s at most. `None`: go on without a turn.
     pub(super) async fn wait(&self, account: AccountNumber) -> Option<Turn> {
         let (place, turn) = Place::take(&self.0, account)?;

@@ -5,14 +5,15 @@
 
 use std::fmt;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use passmate_proto::AccountNumber;
 use tokio::sync::{Semaphore, oneshot};
 
-use super::{AuthHash, BtokenHash, Change, Committed, Engine, EngineError, Head, Outcome, Reader, Sqlite};
+use super::{AuthHash, Btoken, BtokenHash, Change, Committed, Engine, EngineError, Head, Outcome, Reader, Sqlite};
 use super::{StoreError, Stored};
 
 /// The most changes in one transaction, and the most bytes of btokens in it: a bound on how long the first waits.
@@ -20,6 +21,13 @@ const BATCH_MAX: usize = 512;
 const BATCH_BYTES_MAX: usize = 64 << 20;
 /// Reads that run at the same time; more would only wait for the same disk.
 const READERS: usize = 4;
+/// How long a commit waits for changes that are likely to come, so that they share its flush.
+const WINDOW: Duration = Duration::from_micros(300);
+/// Up to this length a btoken may be read in place, in bytes.
+const READ_IN_PLACE_MAX: usize = 64 << 10;
+/// Reads that take longer in the mean come from a disk that has to move, and the next ones will too.
+const SLOW_READ: Duration = Duration::from_millis(1);
+const SLOW_FOR: Duration = Duration::from_secs(5);
 /// Between two tries while another process holds the database.
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
@@ -32,6 +40,8 @@ struct Inner {
     writer: Mutex<Option<JoinHandle<()>>>,
     readers: Mutex<Vec<Box<dyn Reader>>>,
     readers_free: Semaphore,
+    pace: Pace,
+    expected: Arc<AtomicUsize>,
 }
 
 /// A change, and who waits for its outcome.
@@ -74,15 +84,19 @@ impl Store {
             readers.push(Box::new(engine.reader()?));
         }
         let (jobs, waiting) = mpsc::channel();
+        let expected = Arc::new(AtomicUsize::new(0));
+        let others = Arc::clone(&expected);
         let writer = std::thread::Builder::new()
             .name("store".to_owned())
-            .spawn(move || Writer { engine, on_fatal, is_failed: false }.run(&waiting))
+            .spawn(move || Writer { engine, on_fatal, is_failed: false, expected: others }.run(&waiting))
             .map_err(|error| EngineError::Failed(error.to_string()))?;
         Ok(Self(Arc::new(Inner {
             jobs: Mutex::new(Some(jobs)),
             writer: Mutex::new(Some(writer)),
             readers: Mutex::new(readers),
             readers_free: Semaphore::new(READERS),
+            pace: Pace::default(),
+            expected,
         })))
     }
 
@@ -91,7 +105,7 @@ impl Store {
         &self,
         account: AccountNumber,
         auth: AuthHash,
-        btoken: Vec<u8>,
+        btoken: Btoken,
         accounts_max: u64,
         at: i64,
     ) -> Result<Result<Committed, Outcome>, StoreError> {
@@ -105,7 +119,7 @@ impl Store {
         &self,
         account: AccountNumber,
         expected: BtokenHash,
-        btoken: Vec<u8>,
+        btoken: Btoken,
         at: i64,
     ) -> Result<Result<Committed, Outcome>, StoreError> {
         self.change(Change::ReplaceIf { account, expected, btoken, at }).await
@@ -122,12 +136,19 @@ impl Store {
 
     /// What is known of an account without its btoken.
     pub async fn read_head(&self, account: [u8; 8]) -> Result<Option<Head>, StoreError> {
-        self.read_with(move |reader| reader.read_head(&account)).await
+        self.read_with(0, move |reader| reader.read_head(&account)).await
     }
 
-    /// The btoken of an account.
-    pub async fn read(&self, account: AccountNumber) -> Result<Option<Stored>, StoreError> {
-        self.read_with(move |reader| reader.read(account)).await
+    /// The btoken of an account, which is about `len` bytes long.
+    pub async fn read(&self, account: AccountNumber, len: usize) -> Result<Option<Stored>, StoreError> {
+        self.read_with(len, move |reader| reader.read(account)).await
+    }
+
+    /// Says that a change is likely to come soon. Until that is dropped or given to the change, a commit waits a
+    /// moment for it.
+    #[must_use]
+    pub fn expect(&self) -> Expected {
+        Expected::new(&self.0.expected)
     }
 
     /// Finishes what is waiting and closes the engine.
@@ -154,19 +175,77 @@ impl Store {
         }
     }
 
+    /// Reads about `len` bytes and what is known of them.
     async fn read_with<T: Send + 'static>(
         &self,
+        len: usize,
         read: impl FnOnce(&mut dyn Reader) -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        if len <= READ_IN_PLACE_MAX
+            && self.0.pace.is_fast()
+            && let Ok(_permit) = self.0.readers_free.try_acquire()
+        {
+            let begun = Instant::now();
+            let result = self.0.with_reader(read);
+            self.0.pace.note(begun.elapsed());
+            return result;
+        }
         let _permit = self.0.readers_free.acquire().await.map_err(|_| StoreError::Closed)?;
         let inner = Arc::clone(&self.0);
-        let read = tokio::task::spawn_blocking(move || {
-            let mut reader = lock(&inner.readers).pop().ok_or(StoreError::Closed)?;
-            let result = read(reader.as_mut());
-            lock(&inner.readers).push(reader);
-            Ok(result?)
-        });
+        let read = tokio::task::spawn_blocking(move || inner.with_reader(read));
         read.await.unwrap_or(Err(StoreError::Closed))
+    }
+}
+
+impl Inner {
+    fn with_reader<T>(&self, read: impl FnOnce(&mut dyn Reader) -> Result<T, EngineError>) -> Result<T, StoreError> {
+        let mut reader = lock(&self.readers).pop().ok_or(StoreError::Closed)?;
+        let result = read(reader.as_mut());
+        lock(&self.readers).push(reader);
+        Ok(result?)
+    }
+}
+
+/// Whether reads come from memory. Then they are done in place, because handing one to another thread costs ten times as
+/// much as the read; a disk that has to move must not hold up those who only wait for the network.
+#[derive(Default)]
+struct Pace(Mutex<Paced>);
+
+#[derive(Default)]
+struct Paced {
+    /// Of the last reads in place, weighed by how recent they are: one that was only interrupted counts little.
+    mean: Duration,
+    slow_until: Option<Instant>,
+}
+
+impl Pace {
+    fn is_fast(&self) -> bool {
+        lock(&self.0).slow_until.is_none_or(|until| until < Instant::now())
+    }
+
+    fn note(&self, took: Duration) {
+        let mut paced = lock(&self.0);
+        paced.mean = paced.mean * 15 / 16 + took / 16;
+        if paced.mean > SLOW_READ {
+            *paced = Paced { mean: Duration::ZERO, slow_until: Some(Instant::now() + SLOW_FOR) };
+        }
+    }
+}
+
+/// A change that is likely to come; see [`Store::expect`].
+#[derive(Debug)]
+pub struct Expected(Arc<AtomicUsize>);
+
+impl Expected {
+    fn new(all: &Arc<AtomicUsize>) -> Self {
+        all.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(all))
+    }
+}
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -180,11 +259,17 @@ struct Writer<E, F> {
     engine: E,
     on_fatal: F,
     is_failed: bool,
+    /// Changes that are likely to come soon and have not come.
+    expected: Arc<AtomicUsize>,
 }
 
 impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
     fn run(&mut self, waiting: &mpsc::Receiver<Job>) {
         while let Ok(first) = waiting.recv() {
+            // Nobody waits for others where there are none: one device alone is confirmed at once.
+            if self.expected.load(Ordering::Relaxed) > 0 {
+                std::thread::sleep(WINDOW);
+            }
             let mut bytes = len_of(&first.change);
             let mut batch = vec![first];
             while batch.len() < BATCH_MAX && bytes < BATCH_BYTES_MAX {
@@ -250,7 +335,7 @@ impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
 
 fn len_of(change: &Change) -> usize {
     match change {
-        Change::Create { btoken, .. } | Change::ReplaceIf { btoken, .. } => btoken.len(),
+        Change::Create { btoken, .. } | Change::ReplaceIf { btoken, .. } => btoken.bytes().len(),
         Change::Delete { .. } => 0,
     }
 }
@@ -258,8 +343,6 @@ fn len_of(change: &Change) -> usize {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
     use passmate_proto::AuthToken;
 
     use super::*;

@@ -28,7 +28,7 @@ use passmate_proto::{AccountNumber, AuthToken};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-pub use handle::Store;
+pub use handle::{Expected, Store};
 pub use sqlite::{Sqlite, SqliteReader};
 
 /// The receipt for a change that is durable. A clean close of a connection requires one.
@@ -84,6 +84,39 @@ impl BtokenHash {
     }
 }
 
+/// A btoken on its way into the store, with its hash: computed once, by whoever brings it, so that the one thread
+/// that writes does not spend its time on it.
+pub struct Btoken {
+    bytes: Vec<u8>,
+    hash: BtokenHash,
+}
+
+impl Btoken {
+    /// Takes the bytes and hashes them.
+    #[must_use]
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self { hash: BtokenHash::of(&bytes), bytes }
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Their hash.
+    #[must_use]
+    pub fn hash(&self) -> BtokenHash {
+        self.hash
+    }
+}
+
+impl fmt::Debug for Btoken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Btoken({} bytes)", self.bytes.len())
+    }
+}
+
 /// What is known of an account without its btoken.
 #[derive(Clone, Copy, Debug)]
 pub struct Head {
@@ -114,7 +147,7 @@ pub enum Change {
         /// Opens it from now on.
         auth: AuthHash,
         /// What is stored there.
-        btoken: Vec<u8>,
+        btoken: Btoken,
         /// No account is made if there are that many.
         accounts_max: u64,
         /// Seconds since 1970.
@@ -127,7 +160,7 @@ pub enum Change {
         /// The hash of what the writer has read.
         expected: BtokenHash,
         /// What is to be stored.
-        btoken: Vec<u8>,
+        btoken: Btoken,
         /// Seconds since 1970.
         at: i64,
     },

@@ -111,14 +111,14 @@ fn apply(connection: &Connection, change: &Change) -> rusqlite::Result<Outcome> 
             if one(connection, "SELECT EXISTS (SELECT 1 FROM account WHERE number = ?1)", [number])? {
                 return Ok(Outcome::NumberTaken);
             }
-            let id: i64 = one(connection, "INSERT INTO btoken (content) VALUES (?1) RETURNING id", [btoken])?;
+            let id: i64 = one(connection, "INSERT INTO btoken (content) VALUES (?1) RETURNING id", [btoken.bytes()])?;
             run(
                 connection,
                 "INSERT INTO account (number, auth_hash, btoken_hash, btoken_len, btoken_id, created_at, changed_at)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)",
-                params![number, auth.0, BtokenHash::of(btoken).0, signed(btoken.len()), id, at],
+                params![number, auth.0, btoken.hash().0, signed(btoken.bytes().len()), id, at],
             )?;
-            count(connection, 1, signed(btoken.len()))?;
+            count(connection, 1, signed(btoken.bytes().len()))?;
         }
         Change::ReplaceIf { account, expected, btoken, at } => {
             let found: Option<(i64, i64)> = connection
@@ -129,10 +129,10 @@ fn apply(connection: &Connection, change: &Change) -> rusqlite::Result<Outcome> 
             run(
                 connection,
                 "UPDATE account SET btoken_hash = ?2, btoken_len = ?3, changed_at = ?4 WHERE number = ?1",
-                params![account.as_bytes(), BtokenHash::of(btoken).0, signed(btoken.len()), at],
+                params![account.as_bytes(), btoken.hash().0, signed(btoken.bytes().len()), at],
             )?;
-            run(connection, "UPDATE btoken SET content = ?2 WHERE id = ?1", params![id, btoken])?;
-            count(connection, 0, signed(btoken.len()) - len_before)?;
+            run(connection, "UPDATE btoken SET content = ?2 WHERE id = ?1", params![id, btoken.bytes()])?;
+            count(connection, 0, signed(btoken.bytes().len()) - len_before)?;
         }
         Change::Delete { account, auth } => {
             let found: Option<(i64, i64)> = connection
@@ -291,7 +291,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
     use passmate_proto::AuthToken;
 
-    use super::super::suite;
+    use super::super::{Btoken, suite};
     use super::*;
 
     fn path(dir: &tempfile::TempDir) -> PathBuf {
@@ -302,7 +302,7 @@ mod tests {
         Change::Create {
             account: AccountNumber::from_bytes([number; 8]).unwrap(),
             auth: AuthHash::of(&AuthToken::new([1; 32])),
-            btoken: vec![number; len],
+            btoken: Btoken::new(vec![number; len]),
             accounts_max: 100,
             at: 0,
         }

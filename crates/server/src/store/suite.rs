@@ -30,12 +30,18 @@ fn auth(byte: u8) -> AuthHash {
 }
 
 fn create(account: u8, btoken: &[u8]) -> Change {
-    Change::Create { account: number(account), auth: auth(account), btoken: btoken.to_vec(), accounts_max: 100, at: 1 }
+    Change::Create {
+        account: number(account),
+        auth: auth(account),
+        btoken: Btoken::new(btoken.to_vec()),
+        accounts_max: 100,
+        at: 1,
+    }
 }
 
 fn replace(account: u8, expected: &[u8], btoken: &[u8]) -> Change {
     let expected = BtokenHash::of(expected);
-    Change::ReplaceIf { account: number(account), expected, btoken: btoken.to_vec(), at: 2 }
+    Change::ReplaceIf { account: number(account), expected, btoken: Btoken::new(btoken.to_vec()), at: 2 }
 }
 
 fn delete(account: u8) -> Change {
@@ -155,17 +161,17 @@ fn of_many_writers_that_saw_the_same_one_wins(engine: impl Engine) {
     runtime.block_on(async {
         let store = Store::start(engine, |error| panic!("{error}")).unwrap();
         let account = number(1);
-        store.create(account, auth(1), Vec::new(), 1, 0).await.unwrap().unwrap();
+        store.create(account, auth(1), Btoken::new(Vec::new()), 1, 0).await.unwrap().unwrap();
         let lost = Arc::new(AtomicUsize::new(0));
         let writers = (0..WRITERS).map(|writer| {
             let (store, lost) = (store.clone(), Arc::clone(&lost));
             tokio::spawn(async move {
                 for _ in 0..EACH {
                     loop {
-                        let seen = store.read(account).await.unwrap().unwrap();
+                        let seen = store.read(account, 0).await.unwrap().unwrap();
                         let mut btoken = seen.btoken.to_vec();
                         btoken.push(writer);
-                        match store.replace_if(account, seen.hash, btoken, 0).await.unwrap() {
+                        match store.replace_if(account, seen.hash, Btoken::new(btoken), 0).await.unwrap() {
                             Ok(_committed) => break,
                             Err(outcome) => assert_eq!(outcome, Outcome::Stale),
                         }
@@ -177,7 +183,7 @@ fn of_many_writers_that_saw_the_same_one_wins(engine: impl Engine) {
         for writer in writers.collect::<Vec<_>>() {
             writer.await.unwrap();
         }
-        let stored = store.read(account).await.unwrap().unwrap();
+        let stored = store.read(account, 0).await.unwrap().unwrap();
         for writer in 0..WRITERS {
             let appended = stored.btoken.iter().filter(|byte| **byte == writer).count();
             assert_eq!(appended, EACH, "every confirmed append of writer {writer} is there");
