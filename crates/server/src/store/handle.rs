@@ -26,7 +26,7 @@ const WINDOW: Duration = Duration::from_micros(300);
 /// Up to this length a btoken may be read in place, in bytes.
 const READ_IN_PLACE_MAX: usize = 64 << 10;
 /// Reads that take longer in the mean come from a disk that has to move, and the next ones will too.
-const SLOW_READ: Duration = Duration::from_millis(1);
+const SLOW_READ: Duration = Duration::from_millis(3);
 const SLOW_FOR: Duration = Duration::from_secs(5);
 /// Between two tries while another process holds the database.
 const BUSY_PAUSE: Duration = Duration::from_millis(50);

@@ -86,7 +86,10 @@ impl Engine for Sqlite {
 impl Sqlite {
     fn transact(&mut self, changes: &[Change]) -> rusqlite::Result<Vec<Outcome>> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let outcomes = changes.iter().map(|change| apply(&transaction, change)).collect::<Result<_, _>>()?;
+        let mut totals = Totals::default();
+        let outcomes =
+            changes.iter().map(|change| apply(&transaction, change, &mut totals)).collect::<Result<_, _>>()?;
+        totals.write(&transaction)?;
         // With synchronous = FULL this returns after the log was flushed.
         transaction.commit()?;
         Ok(outcomes)
@@ -100,11 +103,10 @@ impl Drop for Sqlite {
     }
 }
 
-fn apply(connection: &Connection, change: &Change) -> rusqlite::Result<Outcome> {
+fn apply(connection: &Connection, change: &Change, totals: &mut Totals) -> rusqlite::Result<Outcome> {
     match change {
         Change::Create { account, auth, btoken, accounts_max, at } => {
-            let accounts: i64 = one(connection, "SELECT accounts FROM totals", [])?;
-            if u64::try_from(accounts).unwrap_or(0) >= *accounts_max {
+            if totals.accounts(connection)? >= *accounts_max {
                 return Ok(Outcome::AccountsMax);
             }
             let number = account.as_bytes();
@@ -118,7 +120,7 @@ fn apply(connection: &Connection, change: &Change) -> rusqlite::Result<Outcome> 
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)",
                 params![number, auth.0, btoken.hash().0, signed(btoken.bytes().len()), id, at],
             )?;
-            count(connection, 1, signed(btoken.bytes().len()))?;
+            totals.count(1, signed(btoken.bytes().len()));
         }
         Change::ReplaceIf { account, expected, btoken, at } => {
             let found: Option<(i64, i64)> = connection
@@ -132,7 +134,7 @@ fn apply(connection: &Connection, change: &Change) -> rusqlite::Result<Outcome> 
                 params![account.as_bytes(), btoken.hash().0, signed(btoken.bytes().len()), at],
             )?;
             run(connection, "UPDATE btoken SET content = ?2 WHERE id = ?1", params![id, btoken.bytes()])?;
-            count(connection, 0, signed(btoken.bytes().len()) - len_before)?;
+            totals.count(0, signed(btoken.bytes().len()) - len_before);
         }
         Change::Delete { account, auth } => {
             let found: Option<(i64, i64)> = connection
@@ -143,15 +145,43 @@ fn apply(connection: &Connection, change: &Change) -> rusqlite::Result<Outcome> 
                 .optional()?;
             let Some((id, len_before)) = found else { return Ok(Outcome::Gone) };
             run(connection, "DELETE FROM btoken WHERE id = ?1", [id])?;
-            count(connection, -1, -len_before)?;
+            totals.count(-1, -len_before);
         }
     }
     Ok(Outcome::Done)
 }
 
-fn count(connection: &Connection, accounts: i64, bytes: i64) -> rusqlite::Result<()> {
-    let sql = "UPDATE totals SET accounts = accounts + ?1, btoken_bytes = btoken_bytes + ?2";
-    run(connection, sql, [accounts, bytes])
+/// What a batch adds to the row of totals, which is written once for all of it.
+#[derive(Default)]
+struct Totals {
+    /// Accounts before the batch, if a create had to know.
+    accounts_before: Option<i64>,
+    accounts: i64,
+    bytes: i64,
+}
+
+impl Totals {
+    /// Accounts after the changes so far.
+    fn accounts(&mut self, connection: &Connection) -> rusqlite::Result<u64> {
+        let before = match self.accounts_before {
+            Some(before) => before,
+            None => *self.accounts_before.insert(one(connection, "SELECT accounts FROM totals", [])?),
+        };
+        Ok(u64::try_from(before + self.accounts).unwrap_or(0))
+    }
+
+    fn count(&mut self, accounts: i64, bytes: i64) {
+        self.accounts += accounts;
+        self.bytes += bytes;
+    }
+
+    fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
+        if (self.accounts, self.bytes) == (0, 0) {
+            return Ok(());
+        }
+        let sql = "UPDATE totals SET accounts = accounts + ?1, btoken_bytes = btoken_bytes + ?2";
+        run(connection, sql, [self.accounts, self.bytes])
+    }
 }
 
 fn signed(len: usize) -> i64 {
