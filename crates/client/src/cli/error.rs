@@ -204,7 +204,7 @@ impl From<ConnectError> for Failure {
             ConnectError::Unreachable { .. } => Self::new(
                 Code::Network,
                 message,
-                "is the server up, and is port 29556 open on the way to it? Nothing is lost here",
+                "is the server up, and is its port open on the way to it? Nothing is lost here",
             ),
             ConnectError::Handshake(_) => Self::new(Code::Network, message, "try again later; nothing is lost here"),
             ConnectError::NotTls => {

@@ -88,18 +88,46 @@ pub(super) fn no_field(path: &str, name: &str) -> Failure {
 /// The record at a path as `ls` shows it.
 pub(super) fn find<'v, 'a>(view: &'v View<'a>, path: &str) -> Result<&'v ViewRecord<'a>, Failure> {
     view.get(path).ok_or_else(|| {
-        let wanted = path.to_lowercase();
-        let last = wanted.rsplit('/').next().unwrap_or(&wanted).to_owned();
-        let paths = || view.records().iter().map(|record| record.path.to_string_lossy());
-        let near: Vec<_> = paths()
-            .filter(|other| !last.is_empty() && other.to_lowercase().contains(&last))
-            .take(3)
-            .map(|other| other.into_owned())
-            .collect();
+        let paths: Vec<_> = view.records().iter().map(|record| record.path.to_string_lossy()).collect();
+        let near = near(path, paths.iter().map(AsRef::as_ref));
         let hint = match near.as_slice() {
             [] => "`passmate ls` shows what there is".to_owned(),
             near => format!("did you mean {}?", near.join(" or ")),
         };
         Failure::new(Code::NotFound, format!("there is no record {path}"), hint)
     })
+}
+
+/// How alike two paths are that one may have been meant for the other; 1 is the same.
+const ALIKE: f64 = 0.8;
+
+/// Up to three paths that may have been meant: those that hold the last part of what was typed, else the one most like it.
+fn near<'p>(typed: &str, paths: impl Iterator<Item = &'p str> + Clone) -> Vec<String> {
+    let typed = typed.to_lowercase();
+    let last = typed.rsplit('/').next().unwrap_or_default();
+    let holds = |path: &&str| !last.is_empty() && path.to_lowercase().contains(last);
+    let holding: Vec<String> = paths.clone().filter(holds).take(3).map(str::to_owned).collect();
+    if !holding.is_empty() {
+        return holding;
+    }
+    let likeness = |path: &str| strsim::normalized_damerau_levenshtein(&typed, &path.to_lowercase());
+    // Comparing takes as long as both are; nobody mistypes a kilobyte.
+    let alike = paths.filter(|path| path.len() < 1024 && typed.len() < 1024).map(|path| (likeness(path), path));
+    let most = alike.filter(|(likeness, _)| *likeness >= ALIKE).max_by(|(a, _), (b, _)| a.total_cmp(b));
+    most.into_iter().map(|(_, path)| path.to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_have_been_meant_holds_the_last_part_or_is_most_alike() {
+        let paths = ["bank/giro", "mail/work", "web/shop", "web/shopping"];
+        let near = |typed| near(typed, paths.into_iter());
+        assert_eq!(near("Shop"), ["web/shop", "web/shopping"]);
+        assert_eq!(near("mail/wrok"), ["mail/work"]);
+        assert_eq!(near("web/"), [""; 0]);
+        assert_eq!(near("something else"), [""; 0]);
+    }
 }
