@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use serde_json::json;
 
 use crate::accounts::fill;
@@ -31,7 +32,7 @@ pub(crate) struct Args {
     /// Where data are kept while it runs; a real disk
     #[arg(long, default_value = "target/bench")]
     dir: PathBuf,
-    /// Where the stores without a disk are kept
+    /// Where the stores without a disk are kept: a file system in memory
     #[arg(long, default_value = "/dev/shm")]
     memory_dir: PathBuf,
     /// Write all samples here
@@ -51,8 +52,8 @@ const LARGE: usize = 1 << 20;
 const LARGE_ACCOUNTS: u64 = 64;
 
 /// What is on the way through the plan.
-struct Plan {
-    args: Args,
+struct Plan<'a> {
+    args: &'a Args,
     rounds: u32,
     time: Duration,
     dir: PathBuf,
@@ -61,14 +62,6 @@ struct Plan {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let args = Args {
-        dir: args.dir.clone(),
-        memory_dir: args.memory_dir.clone(),
-        only: args.only.clone(),
-        json: args.json.clone(),
-        plots: args.plots.clone(),
-        ..*args
-    };
     fs::create_dir_all(&args.dir)?;
     // Absolute: the programs that are started have other working folders.
     let dir = tempfile::Builder::new().prefix("run-").tempdir_in(args.dir.canonicalize()?)?;
@@ -91,7 +84,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 /// A store in memory, which is gone with its value.
 struct InMemory(tempfile::TempDir);
 
-impl Plan {
+impl Plan<'_> {
     fn wants(&self, ids: &[&str]) -> bool {
         self.args.only.is_empty() || ids.iter().any(|id| self.args.only.iter().any(|only| only == id))
     }
@@ -110,7 +103,10 @@ impl Plan {
     }
 
     fn in_memory(&self, accounts: u64, len: usize) -> anyhow::Result<InMemory> {
-        let dir = tempfile::Builder::new().prefix("passmate-bench-").tempdir_in(&self.args.memory_dir)?;
+        let dir = tempfile::Builder::new()
+            .prefix("passmate-bench-")
+            .tempdir_in(&self.args.memory_dir)
+            .with_context(|| format!("--memory-dir {}", self.args.memory_dir.display()))?;
         fill(dir.path(), accounts, len)?;
         Ok(InMemory(dir))
     }
@@ -302,7 +298,7 @@ impl Plan {
             let dir = self.data_dir(&format!("accounts-{accounts}"), accounts, 4 << 10)?;
             Ok((accounts, Server::passmate(&dir)?))
         });
-        let [few, many] = servers.map(|server: anyhow::Result<_>| server);
+        let [few, many]: [anyhow::Result<(u64, Server)>; 2] = servers;
         let ((few_accounts, few), (many_accounts, many)) = (few?, many?);
         let mut rate = Figure::new("10", "1,000,000 accounts ÷ 1,000: updates/s", "/s", Goal::AtLeast(0.9));
         let mut ready = Figure::new("10", "the same: from start to ready", "ms", Goal::Report);

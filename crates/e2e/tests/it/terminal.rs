@@ -48,6 +48,8 @@ fn secrets_are_masked_unless_they_are_asked_for_and_a_wrong_passphrase_may_be_ty
     terminal.wait_for("Master passphrase: ");
     terminal.type_line("wrong");
     terminal.wait_for("wrong passphrase, try again");
+    // What is typed before the question is the terminal's to show.
+    terminal.wait_for("Master passphrase: ");
     terminal.type_line(PASSPHRASE);
     let (text, code, raw) = terminal.finish();
     assert_eq!(code, 0, "{text}");
@@ -91,9 +93,12 @@ fn an_unknown_server_is_trusted_by_the_first_digits_of_the_operators_pin_and_not
     terminal.type_line("");
     terminal.wait_for("The first 8 digits");
     assert!(terminal.text().contains(&digits), "the pin is shown to compare: {}", terminal.text());
-    for _ in 0..3 {
+    for left in (0..3).rev() {
         terminal.type_line("yes");
         terminal.wait_for("these are not the digits");
+        if left > 0 {
+            terminal.wait_for("The first 8 digits");
+        }
     }
     let (text, code, _) = terminal.finish();
     assert_eq!(code, 21, "{text}");
