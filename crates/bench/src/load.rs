@@ -85,7 +85,7 @@ pub(crate) fn generate(args: &Args) -> anyhow::Result<Done> {
 pub(crate) fn command(args: &Args) -> anyhow::Result<Command> {
     use clap::ValueEnum;
     let kind = args.kind.to_possible_value().context("every kind has a name")?;
-    let mut command = Command::new(std::env::current_exe()?);
+    let mut command = Command::new(crate::process::itself()?);
     command.arg("load").arg("--address").arg(args.address.to_string()).arg("--ca").arg(&args.ca);
     command.arg("--kind").arg(kind.get_name()).arg("--clients").arg(args.clients.to_string());
     command.arg("--time").arg(format!("{}ms", args.time.as_millis())).arg("--size").arg(args.size.to_string());

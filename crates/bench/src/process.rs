@@ -24,6 +24,12 @@ pub(crate) fn sibling(name: &str) -> anyhow::Result<PathBuf> {
     Ok(std::env::current_exe()?.with_file_name(name))
 }
 
+/// This program, also when a build has put another in its place meanwhile.
+pub(crate) fn itself() -> anyhow::Result<PathBuf> {
+    let running = PathBuf::from("/proc/self/exe");
+    if running.exists() { Ok(running) } else { Ok(std::env::current_exe()?) }
+}
+
 impl Server {
     /// Our server on this data dir.
     pub(crate) fn passmate(data_dir: &Path) -> anyhow::Result<Self> {
@@ -38,7 +44,7 @@ impl Server {
 
     /// A baseline by the name of its command.
     pub(crate) fn bare(name: &str) -> anyhow::Result<Self> {
-        let mut command = Command::new(std::env::current_exe()?);
+        let mut command = Command::new(itself()?);
         Self::start(command.arg(name), "ready")
     }
 

@@ -76,7 +76,7 @@ pub(crate) fn unlock_once(vault: &Path) -> anyhow::Result<()> {
 
 /// Peak memory of an unlock in a fresh process, in bytes.
 pub(crate) fn unlock_memory(vault: &Path) -> anyhow::Result<u64> {
-    let output = std::process::Command::new(std::env::current_exe()?).arg("unlock").arg(vault).output()?;
+    let output = std::process::Command::new(crate::process::itself()?).arg("unlock").arg(vault).output()?;
     Ok(String::from_utf8(output.stdout)?.trim().parse::<u64>()? * 1024)
 }
 

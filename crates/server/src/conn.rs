@@ -77,19 +77,10 @@ async fn converse<S>(
     let hello_until = begun + limits.handshake_timeout;
     let session_until = begun + limits.session_timeout;
 
-    let accept = TlsAcceptor::from(Arc::clone(&terms.tls)).accept(io);
-    let accepted = tokio::select! {
-        accepted = timeout_at(hello_until.min(session_until), accept) => accepted,
-        () = stop.cancelled() => return report.end("stopping"),
-    };
-    let mut tls = match accepted {
-        Ok(Ok(tls)) => tls,
-        // Port scanners, health checks, clients that do not trust us: nothing of it is an error.
-        Ok(Err(error)) => {
-            tracing::debug!(%error, "no TLS");
-            return report.end("no_tls");
-        }
-        Err(_) => return report.end("handshake_timeout"),
+    // Boxed: what a handshake needs is not carried on by ten thousand who have made theirs.
+    let mut tls = match Box::pin(shake_hands(io, terms, hello_until.min(session_until), stop)).await {
+        Ok(tls) => tls,
+        Err(result) => return report.end(result),
     };
     report.is_tls = true;
 
@@ -122,6 +113,32 @@ async fn converse<S>(
         }
         Ok(Err(cut)) => report.end(cut.name()),
         Err(_) => report.end("session_timeout"),
+    }
+}
+
+/// TLS, or the word for the log.
+async fn shake_hands<S>(
+    io: S,
+    terms: &Terms,
+    until: Instant,
+    stop: &CancellationToken,
+) -> Result<TlsStream<S>, &'static str>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let accept = TlsAcceptor::from(Arc::clone(&terms.tls)).accept(io);
+    let accepted = tokio::select! {
+        accepted = timeout_at(until, accept) => accepted,
+        () = stop.cancelled() => return Err("stopping"),
+    };
+    match accepted {
+        Ok(Ok(tls)) => Ok(tls),
+        // Port scanners, health checks, clients that do not trust us: nothing of it is an error.
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "no TLS");
+            Err("no_tls")
+        }
+        Err(_) => Err("handshake_timeout"),
     }
 }
 
