@@ -9,6 +9,7 @@ pub mod container;
 mod crypto;
 pub mod merge;
 pub mod record;
+mod restore;
 pub mod secret;
 pub mod sync_key;
 pub mod view;

@@ -129,6 +129,13 @@ pub(crate) enum State<'a> {
     Pathless,
 }
 
+impl Record {
+    /// The path under which the record lives, before clashes; `None` if it is deleted.
+    pub(crate) fn live_path(&self) -> Option<Text> {
+        self.state().into_live_path().map(Cow::into_owned)
+    }
+}
+
 impl<'a> State<'a> {
     pub(crate) fn into_live_path(self) -> Option<Cow<'a, Text>> {
         match self {

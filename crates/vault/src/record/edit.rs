@@ -92,12 +92,17 @@ impl Vault {
     }
 
     fn change_field(&mut self, id: &RecordId, name: Text, value: Value, now: i64) -> Result<i64, EditError> {
-        let record = self.records.get_mut(id).ok_or(EditError::NoSuchRecord)?;
+        let record = self.records.get(id).ok_or(EditError::NoSuchRecord)?;
         // A field that is there may have any name, wherever it came from, and stays editable.
         if record.history(Domain::User, &name).is_empty() {
             check_name(&name)?;
         }
-        let key = FieldKey::user(name);
+        self.change_value(id, FieldKey::user(name), value, now)
+    }
+
+    /// Gives a field any value, under any name: what comes out of a history was good once.
+    pub fn change_value(&mut self, id: &RecordId, key: FieldKey, value: Value, now: i64) -> Result<i64, EditError> {
+        let record = self.records.get_mut(id).ok_or(EditError::NoSuchRecord)?;
         let path = record.newest(Domain::Meta, &Text::from(super::PATH));
         let deleted_at = path.filter(|path| path.value.shows_nothing()).and_then(|path| path.stamp.deciding_seconds());
         let seconds = stamp_after(record.last(&key).max(deleted_at), now)?;

@@ -1,0 +1,150 @@
+//! Going back. Nothing is ever taken out of a history: what was becomes what is by new edits, which sync like
+//! any others and can be taken back in their turn.
+
+use crate::record::{Domain, EditError, FieldKey, Record, RecordId, Value, Vault};
+
+impl Vault {
+    /// The vault as it stood at a time, in seconds since 1970: its changes up to then.
+    ///
+    /// Changes with a stamp that never decides are left out.
+    pub fn at(&self, seconds: i64) -> Self {
+        let mut vault = Self::new();
+        for (id, record) in self.records() {
+            let is_past = |stamp: Option<i64>| stamp.is_some_and(|stamp| stamp <= seconds);
+            for tuple in record.tuples().iter().filter(|tuple| is_past(tuple.stamp.deciding_seconds())) {
+                vault.insert(id, tuple.clone());
+            }
+        }
+        vault
+    }
+
+    /// Makes one record what `before` shows of it, and deletes it if it was not there; returns how many of its fields
+    /// changed, its path counted as one.
+    ///
+    /// # Errors
+    /// See [`EditError`]. What was changed until then stays.
+    pub fn revert_record(&mut self, id: &RecordId, before: &Self, now: i64) -> Result<usize, EditError> {
+        let then = before.record(id);
+        let Some(record) = self.record(id) else { return Ok(0) };
+        let mut wanted: Vec<(FieldKey, Value)> = Vec::new();
+        for field in record.fields().chain(then.into_iter().flat_map(Record::fields)) {
+            let Some(key) = field.first().map(|tuple| &tuple.key) else { continue };
+            let value = value_of(then, key);
+            let is_known = wanted.iter().any(|(known, _)| known == key);
+            if key.domain == Domain::User && !is_known && value.shown() != value_of(Some(record), key).shown() {
+                wanted.push((key.clone(), value));
+            }
+        }
+        let path = then.and_then(|record| record.live_path());
+        let is_other_path = path != record.live_path();
+        let changed = wanted.len() + usize::from(is_other_path);
+        for (key, value) in wanted {
+            self.change_value(id, key, value, now)?;
+        }
+        match path {
+            Some(path) if is_other_path => drop(self.rename(id, path, now)?),
+            // Last: a deletion is above all of the record's changes.
+            None if is_other_path => drop(self.delete(id, now)?),
+            _ => {}
+        }
+        Ok(changed)
+    }
+
+    /// Makes every record what `before` shows of it; returns how many fields changed.
+    ///
+    /// # Errors
+    /// As [`revert_record`](Self::revert_record).
+    pub fn revert_to(&mut self, before: &Self, now: i64) -> Result<usize, EditError> {
+        let ids: Vec<RecordId> = self.records().map(|(id, _)| id.clone()).collect();
+        ids.iter().try_fold(0, |changed, id| Ok(changed + self.revert_record(id, before, now)?))
+    }
+}
+
+fn value_of(record: Option<&Record>, key: &FieldKey) -> Value {
+    let newest = record.and_then(|record| record.newest(key.domain, &key.name));
+    newest.map_or(Value::Absent, |tuple| tuple.value.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::record::Text;
+
+    const NOW: i64 = 1_700_000_000;
+
+    fn id(text: &str) -> RecordId {
+        RecordId::from(text)
+    }
+
+    /// What is seen: path and fields of each record.
+    fn shown(vault: &Vault) -> Vec<(String, Vec<(String, String)>)> {
+        let text = |text: &Text| text.to_string_lossy().into_owned();
+        let view = vault.view();
+        let fields = |record: &crate::view::ViewRecord<'_>| {
+            record.fields().map(|field| (text(field.name), text(&field.value))).collect()
+        };
+        view.records().iter().map(|record| (text(&record.path), fields(record))).collect()
+    }
+
+    fn vault() -> Vault {
+        let mut vault = Vault::new();
+        vault.create_record(id("A"), "web/a", NOW).unwrap();
+        vault.set(&id("A"), "user", "bob", NOW + 1).unwrap();
+        vault.create_record(id("B"), "web/b", NOW + 2).unwrap();
+        vault.set(&id("B"), "password", "one", NOW + 3).unwrap();
+        vault
+    }
+
+    #[test]
+    fn whatever_was_done_is_undone_by_new_edits_and_nothing_is_forgotten() {
+        let before = vault();
+        let mut after = before.clone();
+        after.set(&id("A"), "user", "eve", NOW + 10).unwrap();
+        after.set(&id("A"), "note", "new", NOW + 10).unwrap();
+        after.rename(&id("A"), "web/moved", NOW + 11).unwrap();
+        after.delete(&id("B"), NOW + 12).unwrap();
+        after.create_record(id("C"), "web/c", NOW + 13).unwrap();
+        let history = after.clone();
+        assert_eq!(after.revert_to(&before, NOW + 20).unwrap(), 5);
+        assert_eq!(shown(&after), shown(&before));
+        assert_eq!(history.missing_from(&after), 0, "nothing was taken out");
+        assert_eq!(after.revert_to(&before, NOW + 21).unwrap(), 0, "there is nothing left to undo");
+        // What was undone can be done again.
+        after.revert_to(&history, NOW + 30).unwrap();
+        assert_eq!(shown(&after), shown(&history));
+    }
+
+    #[test]
+    fn an_undo_wins_although_the_clock_was_set_back() {
+        let before = vault();
+        let mut after = before.clone();
+        after.set(&id("A"), "user", "eve", NOW + 500).unwrap();
+        after.delete(&id("B"), NOW + 500).unwrap();
+        after.revert_to(&before, NOW - 1000).unwrap();
+        assert_eq!(shown(&after), shown(&before));
+    }
+
+    #[test]
+    fn a_vault_of_an_earlier_time_is_what_was_seen_then() {
+        let mut vault = vault();
+        vault.set(&id("B"), "password", "two", NOW + 50).unwrap();
+        vault.delete(&id("A"), NOW + 60).unwrap();
+        let then = shown(&vault.at(NOW + 49));
+        assert_eq!(then, shown(&self::vault()));
+        assert_eq!(shown(&vault.at(NOW - 1)), []);
+        assert_eq!(shown(&vault.at(NOW + 60)), shown(&vault));
+    }
+
+    #[test]
+    fn values_of_several_lines_stay_lists() {
+        let key = FieldKey::user("note");
+        let lines = Value::from_lines(vec!["a".into(), "b".into()]);
+        let mut before = vault();
+        before.change_value(&id("A"), key.clone(), lines.clone(), NOW + 5).unwrap();
+        let mut after = before.clone();
+        after.unset(&id("A"), "note", NOW + 6).unwrap();
+        after.revert_to(&before, NOW + 7).unwrap();
+        assert_eq!(after.record(&id("A")).unwrap().newest(Domain::User, &key.name).unwrap().value, lines);
+    }
+}
