@@ -5,13 +5,16 @@ mod completions;
 mod config;
 mod error;
 mod generate;
+mod history;
 mod init;
 mod list;
 mod output;
 mod passwd;
 mod record;
+mod restore;
 mod show;
 mod sync;
+mod undo;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -94,6 +97,9 @@ enum Command {
     Gen(generate::Args),
     Mv(record::MvArgs),
     Rm(record::RmArgs),
+    History(history::Args),
+    Restore(restore::Args),
+    Undo(undo::Args),
     Passwd(passwd::Args),
     Sync(sync::Args),
     Completions(completions::Args),
@@ -170,6 +176,9 @@ fn run(app: &App, command: &Command) -> Result<(), Failure> {
         Command::Gen(args) => generate::run(app, args),
         Command::Mv(args) => record::mv(app, args),
         Command::Rm(args) => record::rm(app, args),
+        Command::History(args) => history::run(app, args),
+        Command::Restore(args) => restore::run(app, args),
+        Command::Undo(args) => undo::run(app, args),
         Command::Passwd(args) => passwd::run(app, args),
         Command::Sync(args) => sync::run(app, args),
         Command::Completions(args) => completions::run(app, args),

@@ -253,6 +253,16 @@ impl Session {
         self.passphrase == *passphrase
     }
 
+    /// The records as they were before the last save, from the copy that is kept beside the vault.
+    ///
+    /// # Errors
+    /// [`SessionError::NotFound`] if there was no save yet; see [`SessionError`] for the rest.
+    pub fn previous_vault(&self) -> Result<Vault, SessionError> {
+        let place = Place { path: previous_of(&self.place.path), ..self.place.clone() };
+        let (document, _) = read(&place, &self.passphrase)?;
+        Ok(document.vault)
+    }
+
     /// Makes all changes durable, together with what other programs saved meanwhile.
     ///
     /// Afterwards the session holds what is stored. Where two programs tied the vault to different accounts the

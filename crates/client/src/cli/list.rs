@@ -1,9 +1,9 @@
-use passmate_vault::view::ViewRecord;
+use passmate_vault::view::{View, ViewRecord};
 use serde_json::json;
 
 use super::App;
 use super::error::Failure;
-use super::output::{NAME, NOTICE};
+use super::output::{NAME, NOTICE, local_time};
 
 /// Show the tree of records
 ///
@@ -16,12 +16,18 @@ pub(super) struct Args {
     /// One bare path a line, as every command takes it
     #[arg(long)]
     flat: bool,
+    /// The trash: records that are deleted, the latest first
+    #[arg(long, conflicts_with = "flat")]
+    deleted: bool,
 }
 
 pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
     let session = app.open()?;
     let view = session.vault().view();
     let term = args.term.as_deref().unwrap_or_default().to_lowercase();
+    if args.deleted {
+        return list_deleted(app, &view, &term);
+    }
     let wanted = view.records().iter().filter(|record| record.path.to_string_lossy().to_lowercase().contains(&term));
     let records: Vec<_> = wanted.collect();
     if app.out.json {
@@ -39,6 +45,30 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
         tree.add(path.splitn(DEPTH_MAX, '/'), record);
     }
     tree.children.iter().try_for_each(|child| print(app, child, "", ""))
+}
+
+/// One line each, with the time at which it was deleted; `passmate restore PATH` brings it back.
+fn list_deleted(app: &App, view: &View<'_>, term: &str) -> Result<(), Failure> {
+    let mut deleted: Vec<_> =
+        view.deleted().iter().filter(|record| record.path.to_string_lossy().to_lowercase().contains(term)).collect();
+    deleted.sort_by(|a, b| b.stamp.cmp(a.stamp));
+    if app.out.json {
+        let records: Vec<_> = deleted
+            .iter()
+            .map(|record| {
+                json!({
+                    "path": record.path.to_string_lossy(),
+                    "id": record.id.as_text().to_string_lossy(),
+                    "deleted_at": record.stamp.deciding_seconds(),
+                })
+            })
+            .collect();
+        return app.out.object(json!({ "records": records }));
+    }
+    deleted.iter().try_for_each(|record| {
+        let time = record.stamp.deciding_seconds().map_or_else(String::new, local_time);
+        app.out.line(&format!("{time}  {}", record.path.to_string_lossy()))
+    })
 }
 
 fn object(record: &ViewRecord<'_>) -> serde_json::Value {

@@ -8,6 +8,8 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 use super::error::{Code, Failure};
 
@@ -124,6 +126,12 @@ impl Output {
         say(&format!("error: {}", failure.message));
         say(&format!("hint: {}", failure.hint));
     }
+}
+
+/// A time as the clock on this device's wall shows it.
+pub(crate) fn local_time(seconds: i64) -> String {
+    let time = Timestamp::from_second(seconds).map(|time| time.to_zoned(TimeZone::system()));
+    time.map_or_else(|_| seconds.to_string(), |time| time.strftime("%Y-%m-%d %H:%M:%S").to_string())
 }
 
 /// The style of folders and field names.

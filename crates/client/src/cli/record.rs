@@ -119,7 +119,7 @@ fn make(session: &mut Session, path: &str) -> Result<RecordId, Failure> {
     Ok(id)
 }
 
-fn refuse_taken(session: &Session, path: &str) -> Result<(), Failure> {
+pub(super) fn refuse_taken(session: &Session, path: &str) -> Result<(), Failure> {
     match session.vault().view().get(path) {
         None => Ok(()),
         Some(_) => Err(Failure::new(Code::Exists, format!("there is a record {path} already"), "choose another path")),

@@ -25,7 +25,7 @@ pub(super) struct Args {
 const OPEN_FIELDS: [&str; 10] =
     ["user", "username", "login", "email", "e-mail", "url", "website", "host", "account", "name"];
 /// Always as long, so that it says nothing about what it stands for.
-const MASK: &str = "********";
+pub(super) const MASK: &str = "********";
 
 pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
     let session = app.open()?;
@@ -75,7 +75,7 @@ fn show_record(app: &App, args: &Args, record: &ViewRecord<'_>) -> Result<(), Fa
     Ok(())
 }
 
-fn is_secret(name: &str) -> bool {
+pub(super) fn is_secret(name: &str) -> bool {
     let name = name.to_lowercase();
     !OPEN_FIELDS.contains(&name.as_str())
 }

@@ -27,6 +27,11 @@ fn a_new_passphrase() {
 }
 
 #[test]
+fn history_restore_undo_and_the_trash() {
+    check_transcript("transcripts/history.md");
+}
+
+#[test]
 fn two_devices_that_disagree() {
     check_transcript("transcripts/disagreements.md");
 }

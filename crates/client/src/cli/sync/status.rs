@@ -1,10 +1,9 @@
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use passmate_vault::Trust;
 use serde_json::json;
 
 use crate::cli::App;
 use crate::cli::error::Failure;
+use crate::cli::output::local_time;
 use crate::state::State;
 use crate::sync::{Status, SyncErrorKind, status};
 
@@ -33,7 +32,7 @@ fn print_lines(app: &App, status: &Status) -> Result<(), Failure> {
     match &status.last_sync {
         Some(last) => line(format!(
             "last sync: {}, {} received, {} sent, {} settled",
-            time(last.time),
+            local_time(last.time),
             last.received,
             last.sent,
             last.settled
@@ -41,7 +40,7 @@ fn print_lines(app: &App, status: &Status) -> Result<(), Failure> {
         None => line("last sync: none that this device remembers".to_owned())?,
     }
     if let Some((last, error)) = status.last_try.as_ref().and_then(|last| Some((last, last.error?))) {
-        line(format!("last try: {}, failed: {}", time(last.time), word(error)))?;
+        line(format!("last try: {}, failed: {}", local_time(last.time), word(error)))?;
     }
     line(format!("fingerprint: {}", status.fingerprint))?;
     match status.unsent {
@@ -74,11 +73,6 @@ fn trust_text(trust: &Trust) -> String {
         Trust::Pins { current, next: None } => format!("pin {current}"),
         Trust::Pins { current, next: Some(next) } => format!("pin {current}, next {next}"),
     }
-}
-
-fn time(seconds: i64) -> String {
-    let time = Timestamp::from_second(seconds).map(|time| time.to_zoned(TimeZone::system()));
-    time.map_or_else(|_| seconds.to_string(), |time| time.strftime("%Y-%m-%d %H:%M:%S").to_string())
 }
 
 fn word(kind: SyncErrorKind) -> String {
