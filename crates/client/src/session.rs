@@ -327,7 +327,14 @@ impl Session {
         let mut document = self.own_document()?;
         document.vault.merge(&theirs.vault);
         if theirs.association != self.stored.association {
+            let ours = document.association.take();
             document.association = theirs.association;
+            // Of one account both have seen what they have seen.
+            if let (Some(association), Some(ours)) = (&mut document.association, ours)
+                && association.key == ours.key
+            {
+                association.seen.merge(&ours.seen);
+            }
         }
         Ok(Merged { document, stored })
     }
@@ -401,7 +408,7 @@ mod tests {
     use std::collections::BTreeSet;
     use std::fs;
 
-    use passmate_vault::{Secret, SyncKey, Trust};
+    use passmate_vault::{Secret, Seen, SyncKey, Trust};
 
     use super::*;
     use crate::disk::tests::FailingDisk;
@@ -428,7 +435,7 @@ mod tests {
 
     fn association(account: u8) -> Association {
         let key = SyncKey::from_parts([account; 8], Secret::from_bytes([account; 32]));
-        Association { host: "h".to_owned(), port: 1, key, trust: Trust::System, confirmed: true }
+        Association { host: "h".to_owned(), port: 1, key, trust: Trust::System, confirmed: true, seen: Seen::new() }
     }
 
     fn reopen(dir: &tempfile::TempDir) -> Session {

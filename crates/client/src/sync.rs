@@ -100,6 +100,17 @@ pub struct Report {
     pub common: usize,
     /// What the server said of itself.
     pub greeting: Greeting,
+    /// The server returned older data than this device had seen there.
+    pub regression: Option<Regression>,
+}
+
+/// What a server had taken back. It is in this vault, and the sync that found it put it there again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Regression {
+    /// Changes that this device had seen on the server and that were gone.
+    pub changes: usize,
+    /// When the first and the last of them were made, in seconds since 1970.
+    pub times: Option<(i64, i64)>,
 }
 
 /// What a server says of itself in every exchange.
@@ -154,6 +165,7 @@ fn run_rounds<L: Local>(
         let next = match &exchanged {
             Ok(Exchanged { outcome, end, shown }) => match outcome {
                 Outcome::Confirmed(_) | Outcome::Left => {
+                    round.note_confirmed()?;
                     round.note_trusted_key(*shown)?;
                     return Ok(round.into_report());
                 }

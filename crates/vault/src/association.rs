@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::seen::Seen;
 use crate::sync_key::SyncKey;
 
 /// A vault's account: where it is, the key to it, and how its server is told from another.
@@ -19,6 +20,8 @@ pub struct Association {
     /// False from the moment the server named the account's number until a fetch proved that the
     /// account is there.
     pub confirmed: bool,
+    /// What this device has seen on the server.
+    pub seen: Seen,
 }
 
 /// How a server is told from somebody who pretends to be it.

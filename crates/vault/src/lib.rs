@@ -11,6 +11,7 @@ pub mod merge;
 pub mod record;
 mod restore;
 pub mod secret;
+mod seen;
 pub mod sync_key;
 pub mod view;
 
@@ -18,4 +19,5 @@ pub use association::{Association, Pin, PinError, Trust};
 pub use codec::Document;
 pub use record::{EditError, RecordId, Text, Vault};
 pub use secret::{Passphrase, Secret};
+pub use seen::Seen;
 pub use sync_key::{SyncKey, SyncKeyError};

@@ -29,6 +29,8 @@ pub(crate) enum Code {
     Refused = 22,
     TooLarge = 23,
     NotSupported = 24,
+    /// The server returned older data.
+    Older = 25,
     KeyMistyped = 27,
 }
 

@@ -11,11 +11,11 @@ use serde_json::json;
 
 use super::App;
 use super::error::{Code, Failure};
-use super::output::escape;
+use super::output::{escape, local_time};
 use crate::net::Server;
 use crate::session::{Session, SessionError};
 use crate::state::State;
-use crate::sync::{Local, Report, SyncError, SyncErrorKind, SystemSurroundings};
+use crate::sync::{Local, Regression, Report, SyncError, SyncErrorKind, SystemSurroundings};
 
 /// Bring this device and the server in step
 ///
@@ -94,11 +94,34 @@ fn finish(app: &App, session: &Session, result: Result<Report, SyncError<Session
     if app.out.is_verbose() {
         app.out.note(&format!("the server says: {}", String::from_utf8_lossy(&report.greeting.banner).trim_end()));
     }
+    if let Some(regression) = report.regression {
+        return Err(went_back(&host, regression));
+    }
     let Report { received, sent, settled, .. } = report;
     if app.out.json {
         return app.out.object(json!({ "host": host, "received": received, "sent": sent, "settled": settled }));
     }
     app.out.line(&format!("synced with {host}: {received} received, {sent} sent, {settled} settled"))
+}
+
+/// A server that goes back may have been restored from a backup, or lies.
+fn went_back(host: &str, Regression { changes, times }: Regression) -> Failure {
+    let made = match times {
+        Some((first, last)) if first == last => format!(", made at {}", local_time(first)),
+        Some((first, last)) => format!(", made from {} to {}", local_time(first), local_time(last)),
+        None => String::new(),
+    };
+    let gone = if changes == 1 {
+        "change that this device had seen there was gone"
+    } else {
+        "changes that this device had seen there were gone"
+    };
+    Failure::new(
+        Code::Older,
+        format!("{host} returned older data: {changes} {gone}{made}"),
+        "nothing is lost here, and they were sent again; the server may have been restored from a backup, or another \
+         program or the server may have taken them back: ask its operator",
+    )
 }
 
 /// What a person would not expect and should know.

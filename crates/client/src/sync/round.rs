@@ -4,7 +4,7 @@ use passmate_proto::{BTOKEN_LEN_MAX_DEFAULT, CLIENT_BTOKEN_LEN_MAX_DEFAULT, Layo
 use passmate_vault::{Association, Pin, SyncKey, Trust, Vault, btoken, codec};
 use rand_core::CryptoRng;
 
-use super::{Answer, Listener, Local, RemoteError, Report, SyncError};
+use super::{Answer, Listener, Local, Regression, RemoteError, Report, SyncError};
 
 /// The rounds of one sync: what they share, and the vault.
 pub(super) struct Round<'a, L: Local> {
@@ -112,6 +112,30 @@ impl<'a, L: Local> Round<'a, L> {
         Ok(())
     }
 
+    /// What was sent is on the server: from now on it has to stay there.
+    pub(super) fn note_confirmed(&mut self) -> Result<(), SyncError<L::Error>> {
+        let Some(upload) = &self.upload else { return Ok(()) };
+        let Some(mut association) = self.local.association().cloned() else { return Ok(()) };
+        if association.key == self.key && association.seen.note(&upload.vault) {
+            self.local.set_association(Some(association));
+            self.local.save().map_err(SyncError::Local)?;
+        }
+        Ok(())
+    }
+
+    /// Compares what came with what this device had seen there, and notes what came.
+    fn note_seen(&mut self, remote: &Vault) {
+        let Some(mut association) = self.local.association().cloned() else { return };
+        let missing = association.seen.missing_from(remote);
+        if !missing.is_empty() && self.report.regression.is_none() {
+            let times = missing.times_in(self.local.vault());
+            self.report.regression = Some(Regression { changes: missing.len(), times });
+        }
+        if association.seen.note(remote) {
+            self.local.set_association(Some(association));
+        }
+    }
+
     /// The report of a sync whose last upload, if there is one, was confirmed.
     pub(super) fn into_report(self) -> Report {
         let mut report = self.report;
@@ -134,6 +158,7 @@ impl<'a, L: Local> Round<'a, L> {
         }
 
         self.keep_association()?;
+        self.note_seen(&remote);
         let summary = self.local.merge(&remote);
         self.report.received += summary.received;
         self.report.settled += summary.settled();

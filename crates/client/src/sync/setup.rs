@@ -4,7 +4,7 @@
 //!  - an account that exists is kept only after its btoken was opened with the key that was given.
 
 use passmate_proto::{AccountNumber, AuthToken, ClientAction, Failure, Layout, Outcome};
-use passmate_vault::{Association, Pin, SyncKey, Trust, Vault, btoken, codec, sync_key};
+use passmate_vault::{Association, Pin, Seen, SyncKey, Trust, Vault, btoken, codec, sync_key};
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
@@ -147,7 +147,14 @@ fn refuse_second<L: Local>(local: &L) -> Result<(), SyncError<L::Error>> {
 }
 
 fn associate(address: &Address, trust: &Trust, key: SyncKey, confirmed: bool) -> Association {
-    Association { host: address.host().to_owned(), port: address.port(), key, trust: trust.clone(), confirmed }
+    Association {
+        host: address.host().to_owned(),
+        port: address.port(),
+        key,
+        trust: trust.clone(),
+        confirmed,
+        seen: Seen::new(),
+    }
 }
 
 fn make_account(rng: &mut dyn CryptoRng) -> AccountNumber {

@@ -92,6 +92,56 @@ fn a_sync_that_brings_nothing_writes_nothing_and_sends_nothing() {
 }
 
 #[test]
+fn a_server_that_goes_back_is_told_and_gets_what_is_missing_again() {
+    let cloud = Cloud::new(Layout::One);
+    let (mut first, mut second) = two_devices(&cloud);
+    let old = cloud.borrow_mut().only_btoken().clone();
+    first.set("mail", "user", "me");
+    first.set("bank", "pin", "1234");
+    assert_eq!(first.sync(&mut Way::to(&cloud)).unwrap().regression, None);
+    *cloud.borrow_mut().only_btoken() = old.clone();
+
+    // Who never saw it cannot miss it.
+    assert_eq!(second.sync(&mut Way::to(&cloud)).unwrap().regression, None);
+    let report = first.sync(&mut Way::to(&cloud)).unwrap();
+    // `Device` counts its own seconds: the three changes were made in the second and the third.
+    assert_eq!(report.regression, Some(Regression { changes: 3, times: Some((2, 3)) }));
+    assert_eq!(report.sent, 3);
+    assert_eq!(first.remote(&cloud), first.vault, "it is there again");
+    assert_eq!(first.sync(&mut Way::to(&cloud)).unwrap().regression, None);
+    second.sync(&mut Way::to(&cloud)).unwrap();
+    *cloud.borrow_mut().only_btoken() = old;
+    assert_eq!(second.sync(&mut Way::to(&cloud)).unwrap().regression.unwrap().changes, 3);
+}
+
+#[test]
+fn two_devices_that_are_shown_two_histories_find_out_when_they_meet() {
+    let cloud = Cloud::new(Layout::One);
+    let (mut first, mut second) = two_devices(&cloud);
+    let common = cloud.borrow_mut().only_btoken().clone();
+    first.set("mail", "user", "me");
+    first.sync(&mut Way::to(&cloud)).unwrap();
+    // The server shows the second device its own branch.
+    *cloud.borrow_mut().only_btoken() = common;
+    second.set("bank", "pin", "1234");
+    assert_eq!(second.sync(&mut Way::to(&cloud)).unwrap().regression, None);
+    assert_eq!(first.sync(&mut Way::to(&cloud)).unwrap().regression.unwrap().changes, 1);
+    second.sync(&mut Way::to(&cloud)).unwrap();
+    assert_eq!(first.vault, second.vault);
+}
+
+#[test]
+fn what_was_sent_and_not_confirmed_is_not_missed() {
+    for fault in [Fault::LoseRace, Fault::SendOnly(80)] {
+        let cloud = Cloud::new(Layout::One);
+        let (mut first, _) = two_devices(&cloud);
+        first.set("mail", "user", "me");
+        let report = first.sync(&mut Way::with(&cloud, [fault])).unwrap();
+        assert_eq!(report.regression, None);
+    }
+}
+
+#[test]
 fn an_empty_vault_makes_an_account_without_an_upload() {
     let cloud = Cloud::new(Layout::One);
     let mut device = Device::default();

@@ -157,6 +157,28 @@ fn an_account_that_was_deleted_is_refused_and_nothing_is_lost_here() {
 }
 
 #[test]
+fn a_server_that_was_restored_from_an_old_copy_is_named_and_healed() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let home = home_with_record();
+    set_up(&home, &server);
+    let (address, database) = (here(&server), dir.path().join("passmate.db"));
+    server.stop();
+    let old = fs::read(&database).unwrap();
+    let server = Server::start_with(dir.path(), &["--listen", &address]);
+    home.run_with(&["set", "web/bank", "user"], "bob\n").ok();
+    home.run(&["sync"]).ok();
+    server.stop();
+    fs::write(&database, old).unwrap();
+    let server = Server::start_with(dir.path(), &["--listen", &address]);
+    let error = home.run(&["sync"]).failed(25);
+    assert!(error.starts_with("127.0.0.1 returned older data: 1 change "), "{error}");
+    assert_nothing_lost(&home);
+    assert_eq!(home.run(&["sync"]).ok(), "synced with 127.0.0.1: 0 received, 0 sent, 0 settled\n");
+    drop(server);
+}
+
+#[test]
 fn something_that_ends_tls_in_between_is_found_before_an_account_is_made() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());

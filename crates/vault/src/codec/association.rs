@@ -8,16 +8,18 @@ use super::reader::Reader;
 use super::writer::{Sink, write_str};
 use crate::association::{Association, Pin, Trust};
 use crate::record::{Stamp, Text};
+use crate::seen::Seen;
 use crate::sync_key::SyncKey;
 
 pub(super) fn read_association(reader: &mut Reader<'_>, place: &Place) -> Result<Association, CodecError> {
-    let (mut host, mut port, mut key, mut trust, mut confirmed) = (None, None, None, None, None);
+    let (mut host, mut port, mut key, mut trust, mut confirmed, mut seen) = (None, None, None, None, None, None);
     read_members(reader, place, |reader, name, at| match name {
         b"host" => set(&mut host, at, |at| read_string(reader, at)),
         b"port" => set(&mut port, at, |at| read_port(reader, at)),
         b"key" => set(&mut key, at, |at| read_key(reader, at)),
         b"trust" => set(&mut trust, at, |at| read_trust(reader, at)),
         b"confirmed" => set(&mut confirmed, at, |at| read_bool(reader, at)),
+        b"seen" => set(&mut seen, at, |at| read_seen(reader, at)),
         _ => Err(CodecError::Newer { place: at }),
     })?;
     let missing = |key| CodecError::MissingKey { place: place.clone().member(key) };
@@ -27,6 +29,7 @@ pub(super) fn read_association(reader: &mut Reader<'_>, place: &Place) -> Result
         key: key.ok_or_else(|| missing("key"))?,
         trust: trust.ok_or_else(|| missing("trust"))?,
         confirmed: confirmed.ok_or_else(|| missing("confirmed"))?,
+        seen: seen.unwrap_or_default(),
     })
 }
 
@@ -103,6 +106,12 @@ fn read_key(reader: &mut Reader<'_>, place: &Place) -> Result<SyncKey, CodecErro
     key.ok_or_else(|| CodecError::WrongShape { place: place.clone(), expected: "a sync key" })
 }
 
+fn read_seen(reader: &mut Reader<'_>, place: &Place) -> Result<Seen, CodecError> {
+    let text = read_text(reader, place)?;
+    let seen = text.as_str().and_then(Seen::parse);
+    seen.ok_or_else(|| CodecError::WrongShape { place: place.clone(), expected: "16 hex digits for each change" })
+}
+
 fn read_pin(reader: &mut Reader<'_>, place: &Place) -> Result<Pin, CodecError> {
     let text = read_text(reader, place)?;
     let pin = text.as_str().and_then(|text| text.parse().ok());
@@ -120,7 +129,7 @@ fn read_bool(reader: &mut Reader<'_>, place: &Place) -> Result<bool, CodecError>
 }
 
 pub(super) fn write_association(sink: &mut impl Sink, association: &Association) {
-    let Association { host, port, key, trust, confirmed } = association;
+    let Association { host, port, key, trust, confirmed, seen } = association;
     sink.put(b"{\"host\":");
     write_str(sink, host);
     sink.put(b",\"port\":");
@@ -146,5 +155,9 @@ pub(super) fn write_association(sink: &mut impl Sink, association: &Association)
     }
     sink.put(b"},\"confirmed\":");
     sink.put(if *confirmed { b"true" } else { b"false" });
+    if !seen.is_empty() {
+        sink.put(b",\"seen\":");
+        write_str(sink, &seen.to_text());
+    }
     sink.put(b"}");
 }

@@ -5,7 +5,7 @@ use passmate_vault::codec::{
     CodecError, Document, RECORDS_MAX, decode_btoken, decode_vault_file, encode_btoken, encode_v3,
 };
 use passmate_vault::record::{Domain, FieldKey, Stamp, Tuple, Value};
-use passmate_vault::{RecordId, Secret, SyncKey, Text, Vault};
+use passmate_vault::{RecordId, Secret, Seen, SyncKey, Text, Vault};
 use proptest::prelude::*;
 
 fn text() -> impl Strategy<Value = Text> {
@@ -65,13 +65,19 @@ fn association() -> impl Strategy<Value = Association> {
             next: next.map(Pin::from_bytes)
         }),
     ];
-    (any::<String>(), 1..=u16::MAX, any::<[u8; 8]>(), any::<[u8; 32]>(), trust, any::<bool>()).prop_map(
-        |(host, port, account, key, trust, confirmed)| Association {
+    let seen = vault().prop_map(|vault| {
+        let mut seen = Seen::new();
+        seen.note(&vault);
+        seen
+    });
+    (any::<String>(), 1..=u16::MAX, any::<[u8; 8]>(), any::<[u8; 32]>(), trust, any::<bool>(), seen).prop_map(
+        |(host, port, account, key, trust, confirmed, seen)| Association {
             host,
             port,
             key: SyncKey::from_parts(account, Secret::from_bytes(key)),
             trust,
             confirmed,
+            seen,
         },
     )
 }

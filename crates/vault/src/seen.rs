@@ -1,0 +1,151 @@
+//! What a device has seen on a server: by this it notices when the server goes back.
+//!
+//! A btoken only ever grows, so each later one holds every change that an earlier one held. Kept of a change are
+//! 8 bytes of a hash over its record, field and time. Its value is not in it: where an original program takes part,
+//! of two values of one second only the winner stays, and that is no loss.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use crate::crypto::sha256;
+use crate::record::{Domain, RecordId, Tuple, Vault};
+
+/// Changes that were seen, without what they were.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Seen(BTreeSet<u64>);
+
+impl Seen {
+    /// Nothing was seen yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many changes were seen.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// True if nothing was seen.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Adds all changes of a vault; true if some are new.
+    pub fn note(&mut self, vault: &Vault) -> bool {
+        let before = self.0.len();
+        self.0.extend(marks(vault).map(|(mark, _)| mark));
+        self.0.len() > before
+    }
+
+    /// Adds what another program has seen.
+    pub fn merge(&mut self, other: &Self) {
+        self.0.extend(&other.0);
+    }
+
+    /// What was seen and is not in this vault.
+    pub fn missing_from(&self, vault: &Vault) -> Self {
+        let there: BTreeSet<u64> = marks(vault).map(|(mark, _)| mark).collect();
+        Self(self.0.difference(&there).copied().collect())
+    }
+
+    /// The first and the last time of these changes, as far as the vault holds them, in seconds since 1970.
+    pub fn times_in(&self, vault: &Vault) -> Option<(i64, i64)> {
+        let known = marks(vault).filter(|(mark, _)| self.0.contains(mark));
+        let times = known.filter_map(|(_, tuple)| tuple.stamp.deciding_seconds());
+        times.fold(None, |span, time| {
+            Some(span.map_or((time, time), |(first, last): (i64, i64)| (first.min(time), last.max(time))))
+        })
+    }
+
+    /// 16 hex digits a change.
+    pub(crate) fn to_text(&self) -> String {
+        use fmt::Write;
+        self.0.iter().fold(String::with_capacity(self.0.len() * MARK_DIGITS), |mut text, mark| {
+            write!(text, "{mark:016x}").expect("a String takes everything");
+            text
+        })
+    }
+
+    /// Reads what [`to_text`](Self::to_text) wrote.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        if !text.len().is_multiple_of(MARK_DIGITS) || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        let marks = (0..text.len()).step_by(MARK_DIGITS);
+        marks.map(|at| u64::from_str_radix(text.get(at..at + MARK_DIGITS)?, 16).ok()).collect::<Option<_>>().map(Self)
+    }
+}
+
+/// Hex digits of one change.
+const MARK_DIGITS: usize = 16;
+
+fn marks(vault: &Vault) -> impl Iterator<Item = (u64, &Tuple)> {
+    vault.records().flat_map(|(id, record)| record.tuples().iter().map(move |tuple| (mark(id, tuple), tuple)))
+}
+
+fn mark(id: &RecordId, tuple: &Tuple) -> u64 {
+    let domain: &[u8] = match tuple.key.domain {
+        Domain::Meta => b"m",
+        Domain::User => b"u",
+    };
+    let time = tuple.stamp.to_string();
+    let mut bytes = Vec::new();
+    for part in [id.as_text().as_bytes(), domain, tuple.key.name.as_bytes(), time.as_bytes()] {
+        bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        bytes.extend_from_slice(part);
+    }
+    let [a, b, c, d, e, f, g, h, ..] = sha256(&bytes);
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+}
+
+impl fmt::Debug for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Seen({} changes)", self.0.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn vault(values: &[(&str, i64)]) -> Vault {
+        let mut vault = Vault::new();
+        let id = RecordId::from("A");
+        vault.create_record(id.clone(), "a", 100).unwrap();
+        for (value, time) in values {
+            vault.set(&id, "password", *value, *time).unwrap();
+        }
+        vault
+    }
+
+    #[test]
+    fn what_is_gone_is_missing_and_what_came_is_not() {
+        let mut seen = Seen::new();
+        assert!(seen.note(&vault(&[("one", 200), ("two", 300)])));
+        assert!(!seen.note(&vault(&[("one", 200)])), "nothing new");
+        assert!(seen.missing_from(&vault(&[("one", 200), ("two", 300), ("three", 400)])).is_empty());
+        let missing = seen.missing_from(&vault(&[("one", 200)]));
+        assert_eq!((missing.len(), missing.times_in(&vault(&[("one", 200), ("two", 300)]))), (1, Some((300, 300))));
+    }
+
+    #[test]
+    fn a_tie_that_another_program_settled_is_no_loss() {
+        let mut seen = Seen::new();
+        let mut tie = vault(&[("one", 200)]);
+        tie.merge(&vault(&[("other", 200)]));
+        seen.note(&tie);
+        assert!(seen.missing_from(&vault(&[("other", 200)])).is_empty());
+    }
+
+    #[test]
+    fn text_comes_back_and_other_text_does_not() {
+        let mut seen = Seen::new();
+        seen.note(&vault(&[("one", 200), ("two", 300)]));
+        assert_eq!(Seen::parse(&seen.to_text()), Some(seen));
+        assert_eq!(Seen::parse(""), Some(Seen::new()));
+        for bad in ["0", "00000000000000g0", "000000000000000", "+000000000000000"] {
+            assert_eq!(Seen::parse(bad), None, "{bad}");
+        }
+    }
+}
