@@ -123,8 +123,20 @@ impl Plan<'_> {
 
     /// Server CPU for one transaction in microseconds, and the load's own figures.
     fn cost(&self, server: &Server, kind: Kind, clients: u64, size: usize) -> anyhow::Result<(f64, Done)> {
-        let before = server.cpu()?;
         let accounts = if size >= LARGE { LARGE_ACCOUNTS } else { ACCOUNTS };
+        self.cost_over(server, kind, clients, size, accounts)
+    }
+
+    /// [`cost`](Self::cost) with the accounts that the store holds.
+    fn cost_over(
+        &self,
+        server: &Server,
+        kind: Kind,
+        clients: u64,
+        size: usize,
+        accounts: u64,
+    ) -> anyhow::Result<(f64, Done)> {
+        let before = server.cpu()?;
         let done = self.load(server, kind, clients, size, accounts)?;
         let spent = server.cpu()? - before;
         Ok((spent.as_secs_f64() * 1e6 / done.count as f64, done))
@@ -391,7 +403,7 @@ impl Plan<'_> {
         Ok(())
     }
 
-    /// Cost against concurrency and size, for plots.
+    /// Cost against concurrency, size and number of accounts, for plots.
     fn curves(&mut self) -> anyhow::Result<()> {
         if self.args.plots.is_none() {
             return Ok(());
@@ -432,6 +444,22 @@ impl Plan<'_> {
             "KiB",
             "µs each",
             "durable update, 16 clients",
+            updates,
+        );
+        let numbers: &[u64] = if self.args.short { &[100, 1_000] } else { &[1_000, 10_000, 100_000, 1_000_000] };
+        let mut updates = Vec::new();
+        for accounts in numbers {
+            self.progress(&format!("{accounts} accounts"));
+            let server = Server::passmate(&self.data_dir(&format!("curve-{accounts}"), *accounts, 4 << 10)?)?;
+            let (cost, _) = self.cost_over(&server, Kind::Update, CLIENTS, 4 << 10, *accounts)?;
+            updates.push((*accounts as f64, cost));
+        }
+        self.plot(
+            "accounts",
+            "Server CPU against accounts in the store",
+            "accounts",
+            "µs each",
+            "durable update of 4 KiB, 64 clients",
             updates,
         );
         Ok(())
