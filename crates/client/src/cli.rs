@@ -141,6 +141,7 @@ impl App {
 /// Runs the program on this process's arguments.
 #[must_use]
 pub fn main() -> ExitCode {
+    crate::harden::harden();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),

@@ -3,6 +3,7 @@
 
 mod cli;
 pub mod disk;
+mod harden;
 pub mod net;
 pub mod session;
 pub mod state;
