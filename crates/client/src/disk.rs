@@ -1,6 +1,6 @@
 //! Files of a vault. The rules are:
 //!  - at every moment, whatever fails, the vault's name leads to the whole old content or the whole new one;
-//!  - what was replaced stays beside it, with `.prev` at the end;
+//!  - what was replaced by other records stays beside it, with `.prev` at the end;
 //!  - everything is for its owner alone: folders 0700, files 0600;
 //!  - only who holds the lock writes, and the lock is a file of its own that is never removed: whoever
 //!    unlinked it would let two processes lock two files of one name.
@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -47,6 +47,12 @@ pub trait Disk: fmt::Debug {
     /// As the system says; some file systems cannot.
     fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
 
+    /// Takes from everybody but the owner what rights they have on a file.
+    ///
+    /// # Errors
+    /// As the system says; some file systems cannot.
+    fn restrict(&self, path: &Path) -> io::Result<()>;
+
     /// Renames over whatever has that name.
     ///
     /// # Errors
@@ -72,7 +78,9 @@ pub struct RealDisk;
 
 impl Disk for RealDisk {
     fn read(&self, path: &Path, len_max: u64) -> io::Result<Vec<u8>> {
-        let file = File::open(path)?;
+        // A pipe would be waited for, and whatever it is, it is looked at before it is read.
+        let nonblock = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+        let file = OpenOptions::new().read(true).custom_flags(nonblock).open(path)?;
         let metadata = file.metadata()?;
         if !metadata.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
@@ -97,6 +105,10 @@ impl Disk for RealDisk {
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::hard_link(from, to)
+    }
+
+    fn restrict(&self, path: &Path) -> io::Result<()> {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -141,7 +153,22 @@ pub fn replace(disk: &dyn Disk, _lock: &Lock, path: &Path, bytes: &[u8]) -> io::
     finish_replace(disk, &new, path)
 }
 
-/// Replaces a file's content as a whole and keeps nothing.
+/// Replaces a file's content as a whole and what is kept as [`previous_of`] it, the latter first: who stops in between
+/// has replaced nothing yet that counts.
+///
+/// # Errors
+/// As [`replace`]; what is kept may be new already.
+pub fn replace_both(disk: &dyn Disk, lock: &Lock, path: &Path, bytes: &[u8], previous: &[u8]) -> io::Result<()> {
+    let kept = beside(path, ".prev.new");
+    write_anew(disk, &kept, previous)?;
+    if let Err(error) = disk.rename(&kept, &previous_of(path)) {
+        let _ = disk.remove(&kept);
+        return Err(error);
+    }
+    overwrite(disk, lock, path, bytes)
+}
+
+/// Replaces a file's content as a whole and keeps nothing of it; what was kept before stays.
 ///
 /// # Errors
 /// As [`replace`].
@@ -170,11 +197,13 @@ fn write_anew(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
 fn keep_previous(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     let (linked, previous) = (beside(path, ".prev.new"), previous_of(path));
     remove_if_there(disk, &linked)?;
-    match disk.link(path, &linked) {
+    // A vault that was copied here may be readable by others; what is kept of it is not.
+    match disk.link(path, &linked).and_then(|()| disk.restrict(&linked)) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        // A file system without links, or one that does not want them: a copy does as well.
+        // A file system without links or rights, or one that does not want them: a copy does as well.
         Err(_) => {
+            remove_if_there(disk, &linked)?;
             let bytes = disk.read(path, u64::MAX - 1)?;
             disk.write_new(&linked, &bytes).inspect_err(|_| {
                 let _ = disk.remove(&linked);
@@ -308,6 +337,11 @@ pub(crate) mod tests {
             RealDisk.link(from, to)
         }
 
+        fn restrict(&self, path: &Path) -> io::Result<()> {
+            self.step()?;
+            RealDisk.restrict(path)
+        }
+
         fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
             self.step()?;
             RealDisk.rename(from, to)
@@ -366,6 +400,7 @@ pub(crate) mod tests {
         let path = folder.join("vault");
         let lock = Lock::take(&path).unwrap();
         replace(&RealDisk, &lock, &path, b"x").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         replace(&RealDisk, &lock, &path, b"y").unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&dir.path().join("a")), mode(&folder)), (0o700, 0o700));
@@ -387,6 +422,9 @@ pub(crate) mod tests {
     fn what_is_no_file_or_too_long_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         assert!(RealDisk.read(dir.path(), 10).is_err());
+        let pipe = dir.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        assert!(RealDisk.read(&pipe, 10).is_err(), "nobody writes to it, and it is not waited for");
         let path = dir.path().join("file");
         fs::write(&path, "0123456789").unwrap();
         assert_eq!(RealDisk.read(&path, 10).unwrap(), b"0123456789");

@@ -4,6 +4,7 @@
 //!  - reading takes no lock; a save holds it for as long as it reads, merges and writes;
 //!  - a save never undoes what another program saved meanwhile: it merges that first;
 //!  - a save that would change nothing writes nothing;
+//!  - the content before the last change of records is kept beside the vault, so that it can be taken back;
 //!  - every write has a fresh salt, so no key ever encrypts twice;
 //!  - no prompts and no prints in here.
 
@@ -173,6 +174,8 @@ struct Stored {
     container: [u8; 32],
     plaintext: [u8; 32],
     association: Option<Association>,
+    /// A vault only grows, so their number tells whether records changed.
+    tuple_count: usize,
 }
 
 fn hash(bytes: &[u8]) -> [u8; 32] {
@@ -181,7 +184,12 @@ fn hash(bytes: &[u8]) -> [u8; 32] {
 
 impl Stored {
     fn new(container: &[u8], plaintext: &[u8], document: &Document) -> Self {
-        Self { container: hash(container), plaintext: hash(plaintext), association: document.association.clone() }
+        Self {
+            container: hash(container),
+            plaintext: hash(plaintext),
+            association: document.association.clone(),
+            tuple_count: document.vault.tuple_count(),
+        }
     }
 }
 
@@ -253,7 +261,7 @@ impl Session {
         self.passphrase == *passphrase
     }
 
-    /// The records as they were before the last save, from the copy that is kept beside the vault.
+    /// The records as they were before the last save that changed any, from the copy that is kept beside the vault.
     ///
     /// # Errors
     /// [`SessionError::NotFound`] if there was no save yet; see [`SessionError`] for the rest.
@@ -266,11 +274,16 @@ impl Session {
     /// Makes all changes durable, together with what other programs saved meanwhile.
     ///
     /// Afterwards the session holds what is stored. Where two programs tied the vault to different accounts the
-    /// first one counts. Writes nothing if nothing is new.
+    /// first one counts. Writes nothing if nothing is new. If records changed, their content before is what
+    /// [`previous_vault`](Self::previous_vault) gives from now on.
     ///
     /// # Errors
     /// See [`SessionError`]; the file is as it was, the session keeps its changes.
     pub fn save(&mut self) -> Result<(), SessionError> {
+        self.save_as(Change::New)
+    }
+
+    fn save_as(&mut self, change: Change) -> Result<(), SessionError> {
         let plaintext = encode_v3(&self.document)?;
         let is_changed = hash(&plaintext) != self.stored.plaintext;
         if !is_changed && hash(&self.place.read()?) == self.stored.container {
@@ -283,29 +296,34 @@ impl Session {
             (self.document, self.stored) = (merged.document, merged.stored);
             return Ok(());
         }
-        self.write(&lock, merged.document, &plaintext)
+        let has_new_records = merged.document.vault.tuple_count() != merged.stored.tuple_count;
+        let keeps = if has_new_records && change == Change::New { Keeps::Previous } else { Keeps::Kept };
+        self.write(&lock, merged.document, &plaintext, keeps)
     }
 
     /// Encrypts the vault, and the content before, which is kept beside it, under another passphrase.
     ///
     /// # Errors
-    /// See [`SessionError`]. The vault is under the old passphrase or, if only the copy of the content before could not
-    /// be written, under the new one.
+    /// See [`SessionError`]. The vault is under the old passphrase then; the content before may be under the new one.
     pub fn change_passphrase(&mut self, passphrase: Passphrase) -> Result<(), SessionError> {
         let lock = self.place.lock()?;
-        let before = self.place.read()?;
-        let before = self.open_again(&before)?;
         let merged = self.merged_with_file()?;
         let plaintext = encode_v3(&merged.document)?;
+        // Nothing stays under the old passphrase, which the person may change because someone knows it. A copy that
+        // cannot be opened, after an earlier change that was cut short say, gives way to what is there now.
+        let previous = match self.previous_plaintext() {
+            Err(SessionError::NotFound { .. }) => None,
+            Err(SessionError::Container(_)) => Some(plaintext.clone()),
+            previous => Some(previous?),
+        };
         let old = std::mem::replace(&mut self.passphrase, passphrase);
-        if let Err(error) = self.write(&lock, merged.document, &plaintext) {
-            self.passphrase = old;
-            return Err(error);
-        }
-        // What was just kept is under the old passphrase, which the person may have changed because someone knows it.
-        let previous = previous_of(&self.place.path);
-        let container = self.place.seal(&before, &self.passphrase)?;
-        disk::overwrite(&*self.place.disk, &lock, &previous, &container).map_err(self.place.io("write the copy of"))
+        let keeps = previous.map_or(Keeps::Kept, Keeps::Instead);
+        self.write(&lock, merged.document, &plaintext, keeps).inspect_err(|_| self.passphrase = old)
+    }
+
+    fn previous_plaintext(&self) -> Result<zeroize::Zeroizing<Vec<u8>>, SessionError> {
+        let place = Place { path: previous_of(&self.place.path), ..self.place.clone() };
+        Ok(open_container(&place.read()?, &self.passphrase)?)
     }
 
     /// What the file holds now together with what this session holds.
@@ -326,16 +344,8 @@ impl Session {
         let stored = Stored::new(&container, &plaintext, &theirs);
         let mut document = self.own_document()?;
         document.vault.merge(&theirs.vault);
-        if theirs.association != self.stored.association {
-            let ours = document.association.take();
-            document.association = theirs.association;
-            // Of one account both have seen what they have seen.
-            if let (Some(association), Some(ours)) = (&mut document.association, ours)
-                && association.key == ours.key
-            {
-                association.seen.merge(&ours.seen);
-            }
-        }
+        document.association =
+            Association::merge(self.stored.association.as_ref(), document.association.take(), theirs.association);
         Ok(Merged { document, stored })
     }
 
@@ -353,14 +363,41 @@ impl Session {
         })
     }
 
-    fn write(&mut self, lock: &Lock, document: Document, plaintext: &[u8]) -> Result<(), SessionError> {
+    fn write(&mut self, lock: &Lock, document: Document, plaintext: &[u8], keeps: Keeps) -> Result<(), SessionError> {
+        let Place { path, disk, .. } = &self.place;
         let container = self.place.seal(plaintext, &self.passphrase)?;
-        let written = disk::replace(&*self.place.disk, lock, &self.place.path, &container);
+        let written = match keeps {
+            Keeps::Previous => disk::replace(&**disk, lock, path, &container),
+            Keeps::Kept => disk::overwrite(&**disk, lock, path, &container),
+            Keeps::Instead(previous) => {
+                let previous = self.place.seal(&previous, &self.passphrase)?;
+                disk::replace_both(&**disk, lock, path, &container, &previous)
+            }
+        };
         written.map_err(self.place.io("write"))?;
         self.stored = Stored::new(&container, plaintext, &document);
         self.document = document;
         Ok(())
     }
+}
+
+/// What a save belongs to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Change {
+    /// A change of its own, that can be taken back.
+    New,
+    /// The change that was saved before it: both are taken back together.
+    Continued,
+}
+
+/// What is kept beside the vault after a write.
+enum Keeps {
+    /// What was written over.
+    Previous,
+    /// What was kept before.
+    Kept,
+    /// This plaintext.
+    Instead(zeroize::Zeroizing<Vec<u8>>),
 }
 
 struct Merged {
@@ -399,6 +436,10 @@ impl Local for Session {
 
     fn save(&mut self) -> Result<(), SessionError> {
         Self::save(self)
+    }
+
+    fn save_more(&mut self) -> Result<(), SessionError> {
+        self.save_as(Change::Continued)
     }
 }
 
@@ -522,6 +563,38 @@ mod tests {
     }
 
     #[test]
+    fn leaving_holds_though_a_sync_saves_what_it_saw_meanwhile() {
+        use crate::sync::{SyncError, leave, trust_pin};
+        use passmate_vault::Pin;
+        let dir = tempfile::tempdir().unwrap();
+        let mut first = Session::create(place(&dir), passphrase()).unwrap();
+        first.set_association(Some(association(1)));
+        first.save().unwrap();
+        let sync_saves = |path: &str| {
+            let mut sync = reopen(&dir);
+            add(&mut sync, path);
+            let mut tied = sync.association().unwrap().clone();
+            tied.seen.note(sync.vault());
+            sync.set_association(Some(tied));
+            sync.save().unwrap();
+        };
+        sync_saves("a");
+        let pin = Pin::from_bytes([7; 32]);
+        trust_pin(&mut first, pin).unwrap();
+        let tied = reopen(&dir).association().unwrap().clone();
+        assert_eq!((tied.trust, tied.seen.len()), (Trust::Pins { current: pin, next: None }, 1));
+        sync_saves("b");
+        leave(&mut first).unwrap();
+        assert_eq!(reopen(&dir).association(), None);
+        // Somebody else sets it up again, and this one has not seen that.
+        let mut other = reopen(&dir);
+        other.set_association(Some(association(2)));
+        other.save().unwrap();
+        first.set_association(Some(association(1)));
+        assert!(matches!(leave(&mut first), Err(SyncError::SetUpChanged)));
+    }
+
+    #[test]
     fn a_new_passphrase_opens_the_vault_and_the_copy_beside_it_and_the_old_one_neither() {
         let dir = tempfile::tempdir().unwrap();
         let mut session = Session::create(place(&dir), passphrase()).unwrap();
@@ -533,9 +606,9 @@ mod tests {
         for path in [session.path().to_owned(), previous_of(session.path())] {
             let container = fs::read(&path).unwrap();
             assert_eq!(open_container(&container, &passphrase()), Err(ContainerError::WrongPassphrase));
-            let document = decode_vault_file(&open_container(&container, &new).unwrap()).unwrap();
-            assert_eq!(document.vault, *session.vault());
+            open_container(&container, &new).unwrap();
         }
+        assert_eq!(session.previous_vault().unwrap(), Vault::new(), "the last change can be taken back still");
         // A program that still has the old one does not overwrite what it cannot read.
         add(&mut other, "b");
         assert!(matches!(other.save(), Err(SessionError::PassphraseChanged)));
@@ -591,6 +664,41 @@ mod tests {
                 break;
             }
         }
+    }
+
+    #[test]
+    fn a_change_of_passphrase_that_was_cut_short_is_done_by_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut session = Session::create(place(&dir), passphrase()).unwrap();
+        add(&mut session, "a");
+        session.save().unwrap();
+        // The copy is under the new passphrase already, the vault is not.
+        let previous = session.place.seal(&encode_v3(&session.document).unwrap(), &"other".to_owned().into()).unwrap();
+        fs::write(previous_of(session.path()), previous).unwrap();
+        session.change_passphrase("new".to_owned().into()).unwrap();
+        assert_eq!(session.previous_vault().unwrap(), *session.vault());
+    }
+
+    #[test]
+    fn what_is_kept_is_what_was_there_before_the_last_change_of_records() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut session = Session::create(place(&dir), passphrase()).unwrap();
+        let previous = |session: &Session| session.previous_vault().unwrap().view().records().len();
+        add(&mut session, "a");
+        session.save().unwrap();
+        add(&mut session, "b");
+        session.save().unwrap();
+        session.set_association(Some(association(1)));
+        session.save().unwrap();
+        assert_eq!(previous(&session), 1, "an account is no change of records");
+        add(&mut session, "c");
+        Local::save_more(&mut session).unwrap();
+        assert_eq!(previous(&session), 1, "it belongs to the change before");
+        session.change_passphrase("new".to_owned().into()).unwrap();
+        assert_eq!(previous(&session), 1);
+        add(&mut session, "d");
+        session.save().unwrap();
+        assert_eq!(previous(&session), 3);
     }
 
     #[test]

@@ -58,6 +58,12 @@ pub trait Local {
     /// # Errors
     /// It could not be saved.
     fn save(&mut self) -> Result<(), Self::Error>;
+
+    /// [`save`](Self::save) for what belongs to the change that was saved last: one *undo* takes back both.
+    ///
+    /// # Errors
+    /// It could not be saved.
+    fn save_more(&mut self) -> Result<(), Self::Error>;
 }
 
 /// What a sync needs of the world.
@@ -156,6 +162,21 @@ fn run_rounds<L: Local>(
     transport: &mut dyn Transport,
     surroundings: &mut dyn Surroundings,
 ) -> Result<Report, SyncError<L::Error>> {
+    match settle(&mut round, transport, surroundings) {
+        Ok(()) => Ok(round.into_report()),
+        // A server must not hide that it went back by what it does after that.
+        Err(error) => Err(match round.regression() {
+            Some(regression) => SyncError::WentBack { regression, then: Box::new(error) },
+            None => error,
+        }),
+    }
+}
+
+fn settle<L: Local>(
+    round: &mut Round<'_, L>,
+    transport: &mut dyn Transport,
+    surroundings: &mut dyn Surroundings,
+) -> Result<(), SyncError<L::Error>> {
     let account = account_of(round.key()).ok_or(SyncError::KeyWithoutAccount)?;
     let mut retries = Retries::default();
     loop {
@@ -166,8 +187,7 @@ fn run_rounds<L: Local>(
             Ok(Exchanged { outcome, end, shown }) => match outcome {
                 Outcome::Confirmed(_) | Outcome::Left => {
                     round.note_confirmed()?;
-                    round.note_trusted_key(*shown)?;
-                    return Ok(round.into_report());
+                    return round.note_trusted_key(*shown);
                 }
                 Outcome::Unknown(cause) => {
                     round.note_unknown();
@@ -219,11 +239,18 @@ pub fn trust_pin<L: Local>(local: &mut L, pin: Pin) -> Result<Trust, SyncError<L
 /// Sets the association and saves it, or leaves the old one.
 fn replace_association<L: Local>(local: &mut L, association: Option<Association>) -> Result<(), SyncError<L::Error>> {
     let before = local.association().cloned();
-    local.set_association(association);
+    local.set_association(association.clone());
     local.save().map_err(|error| {
         local.set_association(before);
         SyncError::Local(error)
-    })
+    })?;
+    // Another program may have been faster with another one, or have seen more of the same.
+    let stored = local.association().map(|stored| (&stored.key, &stored.trust));
+    if stored == association.as_ref().map(|wanted| (&wanted.key, &wanted.trust)) {
+        Ok(())
+    } else {
+        Err(SyncError::SetUpChanged)
+    }
 }
 
 #[cfg(test)]

@@ -24,6 +24,38 @@ pub struct Association {
     pub seen: Seen,
 }
 
+impl Association {
+    /// One association out of what two programs made of `base`, each on its own: a change of one side counts, and of two
+    /// changes of the same thing `theirs`, which was stored first. What either has seen of an account was seen.
+    pub fn merge(base: Option<&Self>, ours: Option<Self>, theirs: Option<Self>) -> Option<Self> {
+        match (ours, theirs) {
+            (Some(ours), Some(theirs)) if ours.key == theirs.key => Some(Self::merge_account(base, ours, theirs)),
+            (ours, theirs) => {
+                let is_as_before = match (base, &theirs) {
+                    (None, None) => true,
+                    (Some(base), Some(theirs)) => base.key == theirs.key,
+                    _ => false,
+                };
+                if is_as_before { ours } else { theirs }
+            }
+        }
+    }
+
+    fn merge_account(base: Option<&Self>, ours: Self, mut theirs: Self) -> Self {
+        let base = base.filter(|base| base.key == ours.key);
+        if base.is_some_and(|base| (&base.host, base.port) == (&theirs.host, theirs.port)) {
+            (theirs.host, theirs.port) = (ours.host, ours.port);
+        }
+        if base.is_some_and(|base| base.trust == theirs.trust) {
+            theirs.trust = ours.trust;
+        }
+        // An account that was there once was there.
+        theirs.confirmed |= ours.confirmed;
+        theirs.seen.merge(&ours.seen);
+        theirs
+    }
+}
+
 /// How a server is told from somebody who pretends to be it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Trust {
@@ -118,6 +150,52 @@ impl FromStr for Pin {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::record::Vault;
+    use crate::secret::Secret;
+
+    fn association(account: u8) -> Association {
+        let key = SyncKey::from_parts([account; 8], Secret::from_bytes([account; 32]));
+        let host = "one".to_owned();
+        Association { host, port: 1, key, trust: Trust::System, confirmed: true, seen: Seen::new() }
+    }
+
+    fn seen(path: &str) -> Seen {
+        let (mut vault, mut seen) = (Vault::new(), Seen::new());
+        vault.create_record(path.into(), path, 100).unwrap();
+        seen.note(&vault);
+        seen
+    }
+
+    #[test]
+    fn what_one_program_changed_counts_and_what_it_left_alone_undoes_nothing() {
+        let base = association(1);
+        let saw = Association { seen: seen("a"), ..base.clone() };
+        let trusts = Association { trust: Trust::Ca("x".to_owned()), seen: seen("b"), ..base.clone() };
+        let both = {
+            let mut seen = seen("a");
+            seen.merge(&trusts.seen);
+            Association { seen, ..trusts.clone() }
+        };
+        for (ours, theirs) in [(&saw, &trusts), (&trusts, &saw)] {
+            let merged = Association::merge(Some(&base), Some(ours.clone()), Some(theirs.clone()));
+            assert_eq!(merged.as_ref(), Some(&both));
+        }
+        // Somebody leaves while somebody else syncs.
+        assert_eq!(Association::merge(Some(&base), None, Some(saw.clone())), None);
+        assert_eq!(Association::merge(Some(&base), Some(saw), None), None);
+    }
+
+    #[test]
+    fn of_two_accounts_the_one_that_was_stored_first_counts() {
+        let (base, one, two) = (association(1), association(2), association(3));
+        for base in [None, Some(&base)] {
+            let merged = Association::merge(base, Some(one.clone()), Some(two.clone()));
+            assert_eq!(merged.as_ref(), Some(&two));
+        }
+        assert_eq!(Association::merge(Some(&base), Some(one.clone()), Some(base.clone())), Some(one.clone()));
+        assert_eq!(Association::merge(None, Some(one.clone()), None), Some(one));
+        assert_eq!(Association::merge(Some(&base), Some(base.clone()), None), None);
+    }
 
     #[test]
     fn a_pin_has_one_text() {

@@ -131,6 +131,7 @@ impl From<SyncError<SessionError>> for Failure {
                 message,
                 "the key was never given out by a server; check it on the other device",
             ),
+            SyncError::WentBack { regression, then } => super::sync::went_back(regression, Err(then.to_string())),
             SyncError::Remote(error) => error.into(),
             SyncError::Local(error) => error.into(),
         }

@@ -7,6 +7,8 @@ mod status;
 mod trust;
 
 use passmate_vault::merge::Fate;
+use std::collections::BTreeMap;
+
 use serde_json::json;
 
 use super::App;
@@ -80,7 +82,12 @@ fn server_of(session: &Session) -> Result<Server, Failure> {
 fn finish(app: &App, session: &Session, result: Result<Report, SyncError<SessionError>>) -> Result<(), Failure> {
     let mut state = State::load(session.path());
     match &result {
-        Ok(report) => state.note_synced(session.now(), report),
+        Ok(report) => {
+            state.note_synced(session.now(), report);
+            if report.regression.is_some() {
+                state.note_failed(session.now(), SyncErrorKind::Older);
+            }
+        }
         Err(error) => state.note_failed(session.now(), error.kind()),
     }
     // Nothing but `sync status` depends on it, and a vault without a server has none.
@@ -95,7 +102,7 @@ fn finish(app: &App, session: &Session, result: Result<Report, SyncError<Session
         app.out.note(&format!("the server says: {}", String::from_utf8_lossy(&report.greeting.banner).trim_end()));
     }
     if let Some(regression) = report.regression {
-        return Err(went_back(&host, regression));
+        return Err(went_back(regression, Ok(())));
     }
     let Report { received, sent, settled, .. } = report;
     if app.out.json {
@@ -105,7 +112,7 @@ fn finish(app: &App, session: &Session, result: Result<Report, SyncError<Session
 }
 
 /// A server that goes back may have been restored from a backup, or lies.
-fn went_back(host: &str, Regression { changes, times }: Regression) -> Failure {
+pub(super) fn went_back(Regression { changes, times }: Regression, sent_again: Result<(), String>) -> Failure {
     let made = match times {
         Some((first, last)) if first == last => format!(", made at {}", local_time(first)),
         Some((first, last)) => format!(", made from {} to {}", local_time(first), local_time(last)),
@@ -116,19 +123,29 @@ fn went_back(host: &str, Regression { changes, times }: Regression) -> Failure {
     } else {
         "changes that this device had seen there were gone"
     };
-    Failure::new(
-        Code::Older,
-        format!("{host} returned older data: {changes} {gone}{made}"),
-        "nothing is lost here, and they were sent again; the server may have been restored from a backup, or another \
-         program or the server may have taken them back: ask its operator",
-    )
+    let message = format!("the server returned older data: {changes} {gone}{made}");
+    let why = "the server may have been restored from a backup, or another program or the server may have taken them \
+               back: ask its operator";
+    match sent_again {
+        Ok(()) => Failure::new(Code::Older, message, format!("nothing is lost here, and they were sent again; {why}")),
+        Err(error) => Failure::new(
+            Code::Older,
+            format!("{message}; they could not be sent again: {error}"),
+            format!("nothing is lost here; {why}"),
+        ),
+    }
 }
 
 /// What a person would not expect and should know.
 fn tell_changes(app: &App, session: &Session, report: &Report) {
+    let mut changes = report.changes.iter().filter(|change| change.fate == Fate::Revived || change.clashes).peekable();
+    if changes.peek().is_none() {
+        return;
+    }
     let view = session.vault().view();
-    for change in &report.changes {
-        let Some(record) = view.records().iter().find(|record| *record.id == change.id) else { continue };
+    let records: BTreeMap<_, _> = view.records().iter().map(|record| (record.id, record)).collect();
+    for change in changes {
+        let Some(record) = records.get(&change.id) else { continue };
         let path = escape(&record.path.to_string_lossy());
         if change.fate == Fate::Revived {
             app.out.warn(&format!("{path} was deleted on one device and changed later on another: it is kept"));

@@ -5,7 +5,7 @@ use passmate_vault::btoken::BtokenError;
 use passmate_vault::codec::{CodecError, EncodeError};
 use serde::{Deserialize, Serialize};
 
-use super::StreamEnd;
+use super::{Regression, StreamEnd};
 use crate::net::ConnectError;
 
 /// Why a sync did not come through. In every case all that this device had is still in its vault.
@@ -28,6 +28,14 @@ pub enum SyncError<E> {
     /// The sync key's account number is all zero, which is none.
     #[error("the sync key names no account")]
     KeyWithoutAccount,
+    /// The server returned older data than this device had seen there, and then this happened.
+    #[error("the server returned older data, and then: {then}")]
+    WentBack {
+        /// What it had taken back.
+        regression: Regression,
+        /// What happened then.
+        then: Box<Self>,
+    },
     /// The server, or the way there.
     #[error(transparent)]
     Remote(#[from] RemoteError),
@@ -145,6 +153,8 @@ pub enum SyncErrorKind {
     RemoteDamaged,
     /// All was sent, and nothing confirmed it.
     Unknown,
+    /// The server returned older data.
+    Older,
     /// The vault could not be saved.
     Local,
 }
@@ -159,6 +169,7 @@ impl<E> SyncError<E> {
             Self::KeyWithoutAccount => SyncErrorKind::Refused,
             Self::Remote(error) => error.kind(),
             Self::Local(_) => SyncErrorKind::Local,
+            Self::WentBack { .. } => SyncErrorKind::Older,
         }
     }
 }

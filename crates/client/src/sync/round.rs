@@ -16,6 +16,8 @@ pub(super) struct Round<'a, L: Local> {
     account_in_doubt: bool,
     report: Report,
     upload: Option<Upload>,
+    /// Records were saved already: whatever is saved after them is part of the same change.
+    has_saved: bool,
     /// Nothing is sent any more, after so many uploads.
     only_look: Option<u32>,
     error: Option<SyncError<L::Error>>,
@@ -42,6 +44,7 @@ impl<'a, L: Local> Round<'a, L> {
             account_in_doubt: !confirmed,
             report: Report::default(),
             upload: None,
+            has_saved: false,
             only_look: None,
             error: None,
         }
@@ -118,9 +121,20 @@ impl<'a, L: Local> Round<'a, L> {
         let Some(mut association) = self.local.association().cloned() else { return Ok(()) };
         if association.key == self.key && association.seen.note(&upload.vault) {
             self.local.set_association(Some(association));
-            self.local.save().map_err(SyncError::Local)?;
+            self.save()?;
         }
         Ok(())
+    }
+
+    fn save(&mut self) -> Result<(), SyncError<L::Error>> {
+        let saved = if self.has_saved { self.local.save_more() } else { self.local.save() };
+        self.has_saved = self.report.received > 0;
+        saved.map_err(SyncError::Local)
+    }
+
+    /// What the server had taken back, if it had.
+    pub(super) fn regression(&self) -> Option<Regression> {
+        self.report.regression
     }
 
     /// Compares what came with what this device had seen there, and notes what came.
@@ -163,7 +177,7 @@ impl<'a, L: Local> Round<'a, L> {
         self.report.received += summary.received;
         self.report.settled += summary.settled();
         self.report.changes.extend(summary.records);
-        self.local.save().map_err(SyncError::Local)?;
+        self.save()?;
         self.account_in_doubt = false;
         if self.local.association().is_none_or(|association| association.key != self.key) {
             return Err(SyncError::SetUpChanged);

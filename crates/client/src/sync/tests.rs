@@ -115,6 +115,36 @@ fn a_server_that_goes_back_is_told_and_gets_what_is_missing_again() {
 }
 
 #[test]
+fn a_server_cannot_hide_that_it_went_back_by_what_it_does_after_that() {
+    for fault in [Fault::SendOnly(80), Fault::LoseRace] {
+        let cloud = Cloud::new(Layout::One);
+        let (mut first, _) = two_devices(&cloud);
+        let old = cloud.borrow_mut().only_btoken().clone();
+        first.set("mail", "user", "me");
+        first.sync(&mut Way::to(&cloud)).unwrap();
+        *cloud.borrow_mut().only_btoken() = old;
+        match first.sync(&mut Way::with(&cloud, std::iter::repeat_n(fault, 100))) {
+            Err(SyncError::WentBack { regression, then }) => {
+                assert_eq!(regression.changes, 1);
+                assert!(matches!(*then, SyncError::Remote(_)), "{then}");
+            }
+            other => panic!("{other:?}"),
+        }
+        // And it is told again until it is mended.
+        assert_eq!(first.sync(&mut Way::to(&cloud)).unwrap().regression.unwrap().changes, 1);
+    }
+    let cloud = Cloud::new(Layout::One);
+    let (mut first, _) = two_devices(&cloud);
+    let old = cloud.borrow_mut().only_btoken().clone();
+    first.set("mail", "user", "me");
+    first.sync(&mut Way::to(&cloud)).unwrap();
+    *cloud.borrow_mut().only_btoken() = old;
+    cloud.borrow_mut().banner = "x\nbtoken-max 10\n".to_owned();
+    let error = first.sync(&mut Way::to(&cloud)).unwrap_err();
+    assert_eq!(error.kind(), SyncErrorKind::Older, "{error}");
+}
+
+#[test]
 fn two_devices_that_are_shown_two_histories_find_out_when_they_meet() {
     let cloud = Cloud::new(Layout::One);
     let (mut first, mut second) = two_devices(&cloud);
@@ -391,6 +421,9 @@ fn a_vault_that_was_tied_elsewhere_meanwhile_is_not_sent() {
         fn save(&mut self) -> Result<(), DiskFull> {
             self.0.association = None;
             self.0.save()
+        }
+        fn save_more(&mut self) -> Result<(), DiskFull> {
+            self.save()
         }
     }
     let cloud = Cloud::new(Layout::One);

@@ -17,7 +17,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
 use crate::support::Server;
-use crate::support::program::Home;
+use crate::support::program::{Home, finish};
 
 /// A home with one record that is not on any server yet.
 fn home_with_record() -> Home {
@@ -172,10 +172,39 @@ fn a_server_that_was_restored_from_an_old_copy_is_named_and_healed() {
     fs::write(&database, old).unwrap();
     let server = Server::start_with(dir.path(), &["--listen", &address]);
     let error = home.run(&["sync"]).failed(25);
-    assert!(error.starts_with("127.0.0.1 returned older data: 1 change "), "{error}");
+    assert!(error.starts_with("the server returned older data: 1 change "), "{error}");
     assert_nothing_lost(&home);
     assert_eq!(home.run(&["sync"]).ok(), "synced with 127.0.0.1: 0 received, 0 sent, 0 settled\n");
     drop(server);
+}
+
+#[test]
+fn a_sync_that_received_and_sent_can_be_taken_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let (first, second) = (home_with_record(), Home::new());
+    set_up(&first, &server);
+    let key = second.write("key", first.run(&["sync", "key"]).ok());
+    second.run(&["init"]).ok();
+    second
+        .run(&["sync", "setup", &here(&server), "--pin", &server.pin.to_string(), "--key-file", key.to_str().unwrap()])
+        .ok();
+    first.run(&["rm", "web/bank", "--yes"]).ok();
+    first.run(&["sync"]).ok();
+    second.run_with(&["set", "mail", "user"], "bob\n").ok();
+    assert_eq!(second.run(&["sync"]).ok(), "synced with 127.0.0.1: 1 received, 2 sent, 0 settled\n");
+    second.run(&["show", "web/bank"]).failed(10);
+    second.run(&["undo"]).ok();
+    assert_nothing_lost(&second);
+    assert_eq!(second.run(&["show", "mail", "user"]).ok(), "bob\n");
+}
+
+#[test]
+fn no_core_is_dumped_of_a_program_that_knows_secrets() {
+    let home = home_with_record();
+    let limit = r#"--passphrase-command=test "$(ulimit -H -c)" = 0 && cat "$HOME/passphrase""#;
+    let mut command = home.command();
+    finish(command.env_remove("PASSMATE_PASSPHRASE_FILE").args([limit, "ls"]), "").ok();
 }
 
 #[test]

@@ -397,4 +397,8 @@ impl Local for Device {
         self.file = (self.vault.clone(), self.association.clone());
         Ok(())
     }
+
+    fn save_more(&mut self) -> Result<(), DiskFull> {
+        self.save()
+    }
 }
