@@ -25,13 +25,14 @@ pub(crate) struct Labels<'a> {
 /// Draws lines over a logarithmic axis.
 pub(crate) fn draw_log(path: &Path, labels: &Labels<'_>, lines: &[Line]) -> anyhow::Result<()> {
     let (least, greatest) = extent(lines, |point| point.0);
-    draw(path, labels, lines, (least.max(1e-9)..greatest).log_scale())
+    draw(path, labels, lines, (least.max(1e-9)..greatest).log_scale(), SeriesLabelPosition::UpperLeft)
 }
 
 /// Draws lines over a plain axis.
 pub(crate) fn draw_linear(path: &Path, labels: &Labels<'_>, lines: &[Line]) -> anyhow::Result<()> {
     let (least, greatest) = extent(lines, |point| point.0);
-    draw(path, labels, lines, least..greatest)
+    // Lines over time are flat and far from the ground.
+    draw(path, labels, lines, least..greatest, SeriesLabelPosition::LowerLeft)
 }
 
 fn extent(lines: &[Line], of: impl Fn((f64, f64)) -> f64) -> (f64, f64) {
@@ -39,7 +40,7 @@ fn extent(lines: &[Line], of: impl Fn((f64, f64)) -> f64) -> (f64, f64) {
     values.fold((f64::MAX, f64::MIN), |(least, greatest), value| (least.min(value), greatest.max(value)))
 }
 
-fn draw<X>(path: &Path, labels: &Labels<'_>, lines: &[Line], x: X) -> anyhow::Result<()>
+fn draw<X>(path: &Path, labels: &Labels<'_>, lines: &[Line], x: X, names: SeriesLabelPosition) -> anyhow::Result<()>
 where
     X: AsRangedCoord<Value = f64>,
     X::CoordDescType: ValueFormatter<f64>,
@@ -74,7 +75,7 @@ where
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
+        .position(names)
         .label_font(("sans-serif", 13).into_font().color(&INK))
         .border_style(TRANSPARENT)
         .draw()
