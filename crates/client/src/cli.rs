@@ -26,6 +26,7 @@ use self::ask::Ask;
 use self::error::Failure;
 use self::output::{Color, Output};
 use crate::session::{Place, Session};
+use crate::sync::Guard;
 
 /// Passwords on all your devices, kept in step through a server that learns nothing.
 ///
@@ -35,7 +36,7 @@ use crate::session::{Place, Session};
 #[command(
     after_help = "Exit codes: 0 ok, 1 other, 2 usage, 3 given up, 4 locked, 5 wrong passphrase, 6 damaged, 7 file, \
 8 in use, 10 not found, 12 exists already, 20 network, 21 server not trusted, 22 refused by the server, 23 too large, \
-24 layout or version not supported, 25 the server returned older data, 27 sync key mistyped."
+24 layout or version not supported, 25 the server returned older data, 26 held back, 27 sync key mistyped."
 )]
 struct Cli {
     #[command(flatten)]
@@ -111,6 +112,7 @@ struct App {
     ask: Ask,
     out: Output,
     is_offline: bool,
+    guard: Guard,
 }
 
 impl App {

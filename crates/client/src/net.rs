@@ -95,7 +95,8 @@ impl Transport for Server {
             None => error,
         })?;
         let (outcome, end) = drive(self.limits, action, &mut stream, listener);
-        Ok(Exchanged { outcome, end, shown: self.trust.sighting().shown })
+        let Sighting { shown, valid, .. } = self.trust.sighting();
+        Ok(Exchanged { outcome, end, shown, valid })
     }
 }
 

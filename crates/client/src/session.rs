@@ -426,6 +426,10 @@ impl Local for Session {
         self.document.association.as_ref()
     }
 
+    fn now(&self) -> i64 {
+        Self::now(self)
+    }
+
     fn set_association(&mut self, association: Option<Association>) {
         self.document.association = association;
     }
@@ -449,7 +453,7 @@ mod tests {
     use std::collections::BTreeSet;
     use std::fs;
 
-    use passmate_vault::{Secret, Seen, SyncKey, Trust};
+    use passmate_vault::{Marks, Secret, SyncKey, Trust};
 
     use super::*;
     use crate::disk::tests::FailingDisk;
@@ -476,7 +480,15 @@ mod tests {
 
     fn association(account: u8) -> Association {
         let key = SyncKey::from_parts([account; 8], Secret::from_bytes([account; 32]));
-        Association { host: "h".to_owned(), port: 1, key, trust: Trust::System, confirmed: true, seen: Seen::new() }
+        Association {
+            host: "h".to_owned(),
+            port: 1,
+            key,
+            trust: Trust::System,
+            confirmed: true,
+            seen: Marks::new(),
+            last: None,
+        }
     }
 
     fn reopen(dir: &tempfile::TempDir) -> Session {

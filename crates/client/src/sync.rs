@@ -10,6 +10,7 @@
 
 mod error;
 mod leave;
+mod options;
 mod retry;
 mod round;
 mod setup;
@@ -21,12 +22,15 @@ use std::time::Duration;
 
 use getrandom::SysRng;
 use passmate_proto::{AccountNumber, AuthToken, ClientAction, Failure, Layout, Outcome, banner_btoken_max};
+use passmate_vault::details::Delta;
 use passmate_vault::merge::{MergeSummary, RecordChange};
-use passmate_vault::{Association, Pin, SyncKey, Trust, Vault};
+use passmate_vault::record::FieldKey;
+use passmate_vault::{Association, Pin, RecordId, SyncKey, Trust, Vault};
 use rand_core::{CryptoRng, UnwrapErr};
 
 pub use error::{RemoteError, SyncError, SyncErrorKind};
 pub use leave::{delete_remote, leave};
+pub use options::{Guard, Options};
 pub use setup::{Probed, create, join, probe};
 pub use status::{Room, Status, derive_fingerprint, status};
 pub use transport::{Answer, Exchanged, Listener, Received, StreamEnd, Transport, Wire, drive};
@@ -41,6 +45,9 @@ pub trait Local {
 
     /// Its records.
     fn vault(&self) -> &Vault;
+
+    /// The time by this device's clock, in seconds since 1970.
+    fn now(&self) -> i64;
 
     /// The account that it is tied to.
     fn association(&self) -> Option<&Association>;
@@ -108,6 +115,27 @@ pub struct Report {
     pub greeting: Greeting,
     /// The server returned older data than this device had seen there.
     pub regression: Option<Regression>,
+    /// What it brought and took; of a dry run, what it would have.
+    pub delta: Delta,
+    /// Of a dry run: the vault as it would be.
+    pub preview: Option<Vault>,
+    /// Changes that came from the future, the latest first: this device's clock is behind, or another one was ahead.
+    pub ahead: Vec<Ahead>,
+    /// The length of the btoken that the server has, in bytes.
+    pub btoken_len: usize,
+    /// From when to when the certificate that the server showed is valid, in Unix seconds.
+    pub valid: Option<(i64, i64)>,
+}
+
+/// A change that was made more than a day after this device's present.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ahead {
+    /// Its record.
+    pub record: RecordId,
+    /// Its field.
+    pub field: FieldKey,
+    /// When it says that it was made, in seconds since 1970.
+    pub time: i64,
 }
 
 /// What a server had taken back. It is in this vault, and the sync that found it put it there again.
@@ -150,10 +178,11 @@ pub fn sync<L: Local>(
     local: &mut L,
     transport: &mut dyn Transport,
     surroundings: &mut dyn Surroundings,
+    options: Options,
 ) -> Result<Report, SyncError<L::Error>> {
     let association = local.association().ok_or(SyncError::NotSetUp)?;
     let (key, confirmed) = (association.key.clone(), association.confirmed);
-    run_rounds(Round::new(local, key, confirmed), transport, surroundings)
+    run_rounds(Round::new(local, key, confirmed).with(options), transport, surroundings)
 }
 
 /// Rounds until one is settled.
@@ -184,10 +213,10 @@ fn settle<L: Local>(
         let exchanged = transport.exchange(action, &mut round.listen(surroundings.rng()));
         round.take_error()?;
         let next = match &exchanged {
-            Ok(Exchanged { outcome, end, shown }) => match outcome {
+            Ok(Exchanged { outcome, end, shown, valid }) => match outcome {
                 Outcome::Confirmed(_) | Outcome::Left => {
                     round.note_confirmed()?;
-                    return round.note_trusted_key(*shown);
+                    return round.note_certificate(*shown, *valid);
                 }
                 Outcome::Unknown(cause) => {
                     round.note_unknown();

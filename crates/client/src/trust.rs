@@ -80,6 +80,8 @@ fn parse_ca(pem: &str) -> Result<RootCertStore, CaError> {
 pub struct Sighting {
     /// The pin of the key that the server showed.
     pub shown: Option<Pin>,
+    /// From when to when the certificate that it showed is valid, in Unix seconds.
+    pub valid: Option<(i64, i64)>,
     /// Why it was not trusted.
     pub problem: Option<TrustProblem>,
 }
@@ -213,6 +215,7 @@ impl ServerCertVerifier for Verifier {
         let verdict = self.judge(shown, end_entity, intermediates, server_name, now);
         let mut sighting = self.sighting.lock().unwrap_or_else(PoisonError::into_inner);
         sighting.shown = Some(shown);
+        sighting.valid = problem::validity_of(end_entity);
         match verdict {
             Ok(()) => Ok(ServerCertVerified::assertion()),
             Err(Distrust { error, problem }) => {

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::seen::Seen;
+use crate::details::Delta;
+use crate::marks::Marks;
 use crate::sync_key::SyncKey;
 
 /// A vault's account: where it is, the key to it, and how its server is told from another.
@@ -21,7 +22,9 @@ pub struct Association {
     /// account is there.
     pub confirmed: bool,
     /// What this device has seen on the server.
-    pub seen: Seen,
+    pub seen: Marks,
+    /// What the last sync that brought or took anything did.
+    pub last: Option<Delta>,
 }
 
 impl Association {
@@ -52,6 +55,10 @@ impl Association {
         // An account that was there once was there.
         theirs.confirmed |= ours.confirmed;
         theirs.seen.merge(&ours.seen);
+        let later = |delta: &Option<Delta>| delta.as_ref().map(|delta| delta.time);
+        if later(&ours.last) > later(&theirs.last) {
+            theirs.last = ours.last;
+        }
         theirs
     }
 }
@@ -156,11 +163,11 @@ mod tests {
     fn association(account: u8) -> Association {
         let key = SyncKey::from_parts([account; 8], Secret::from_bytes([account; 32]));
         let host = "one".to_owned();
-        Association { host, port: 1, key, trust: Trust::System, confirmed: true, seen: Seen::new() }
+        Association { host, port: 1, key, trust: Trust::System, confirmed: true, seen: Marks::new(), last: None }
     }
 
-    fn seen(path: &str) -> Seen {
-        let (mut vault, mut seen) = (Vault::new(), Seen::new());
+    fn seen(path: &str) -> Marks {
+        let (mut vault, mut seen) = (Vault::new(), Marks::new());
         vault.create_record(path.into(), path, 100).unwrap();
         seen.note(&vault);
         seen

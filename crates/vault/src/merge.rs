@@ -25,10 +25,38 @@ impl MergeSummary {
         self.records.iter().map(RecordChange::settled).sum()
     }
 
+    /// How much of what was seen in `before`, the vault before this merge, it deleted or changed.
+    pub fn altered(&self, before: &Vault) -> Altered {
+        let is_live = |id: &RecordId| before.record(id).is_some_and(|record| record.state().is_live());
+        let mut altered = Altered { deleted: 0, changed: 0, of: 0 };
+        altered.of = before.records().filter(|(_, record)| record.state().is_live()).count();
+        for change in self.records.iter().filter(|change| is_live(&change.id)) {
+            let is_other =
+                |field: &FieldChange| matches!(field.outcome, FieldOutcome::Theirs | FieldOutcome::SettledTheirs);
+            if change.fate == Fate::Deleted {
+                altered.deleted += 1;
+            } else if change.fields.iter().any(is_other) {
+                altered.changed += 1;
+            }
+        }
+        altered
+    }
+
     /// True if nothing was new.
     pub fn is_empty(&self) -> bool {
         self.received == 0
     }
+}
+
+/// How much of what was seen a merge deletes or changes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Altered {
+    /// Records that are not seen any more.
+    pub deleted: usize,
+    /// Records of which something else is seen.
+    pub changed: usize,
+    /// Records that were seen before.
+    pub of: usize,
 }
 
 /// What a merge brought for one record.

@@ -12,6 +12,7 @@ use super::error::{Code, Failure};
 use super::output::{Color, Output};
 use super::{App, Global};
 use crate::session::Place;
+use crate::sync::Guard;
 
 /// Longest settings file, in bytes.
 const FILE_LEN_MAX: u64 = 1024 * 1024;
@@ -25,6 +26,8 @@ struct File {
     passphrase_file: Option<PathBuf>,
     passphrase_command: Option<String>,
     color: Option<Color>,
+    guard_records: Option<usize>,
+    guard_percent: Option<usize>,
 }
 
 /// A variable of the environment; an empty one counts as not set.
@@ -47,6 +50,10 @@ pub(super) fn gather(global: &Global) -> Result<App, Failure> {
         ask: Ask { no_input: global.no_input, yes: global.yes, passphrase: passphrase_source(global, &file)? },
         out: Output::new(global.json, global.quiet, global.verbose, color),
         is_offline: global.offline,
+        guard: Guard {
+            records: file.guard_records.unwrap_or(Guard::default().records),
+            percent: file.guard_percent.unwrap_or(Guard::default().percent),
+        },
     })
 }
 
@@ -73,7 +80,7 @@ fn read_file(global: &Global) -> Result<File, Failure> {
             error.span().map_or(1, |span| text.get(..span.start).map_or(1, |before| before.lines().count().max(1)));
         Failure::usage(
             format!("{}, line {line}: {}", path.display(), error.message()),
-            "its keys are vault, profile, passphrase-file, passphrase-command and color",
+            "its keys are vault, profile, passphrase-file, passphrase-command, color, guard-records and guard-percent",
         )
     })
 }

@@ -31,6 +31,8 @@ pub(crate) enum Code {
     NotSupported = 24,
     /// The server returned older data.
     Older = 25,
+    /// A sync would change too much at once.
+    HeldBack = 26,
     KeyMistyped = 27,
 }
 
@@ -131,6 +133,11 @@ impl From<SyncError<SessionError>> for Failure {
                 message,
                 "the key was never given out by a server; check it on the other device",
             ),
+            SyncError::HeldBack(_) => Self::new(
+                Code::HeldBack,
+                message,
+                "nothing was changed; look with `passmate sync --dry-run`, and take it with `passmate sync --yes`",
+            ),
             SyncError::WentBack { regression, then } => super::sync::went_back(regression, Err(then.to_string())),
             SyncError::Remote(error) => error.into(),
             SyncError::Local(error) => error.into(),
@@ -176,12 +183,16 @@ impl From<RemoteError> for Failure {
             RemoteError::Unsealable(_) => (Code::TooLarge, "all is saved on this device"),
             RemoteError::Unopenable(_) => (
                 Code::Damaged,
-                "is the sync key right? If so the server's copy is damaged: ask its operator for a backup; nothing is lost here",
+                "nothing is lost here; is the sync key right? If so the server's copy is damaged: ask its operator for a backup, or \
+                 store this vault over it with `passmate sync --replace-remote`",
             ),
             RemoteError::NoVault(ref error) if error.is_newer() => {
                 (Code::NotSupported, "another device has a newer passmate: update this one")
             }
-            RemoteError::NoVault(_) => (Code::Damaged, "nothing was merged and nothing is lost here"),
+            RemoteError::NoVault(_) => (
+                Code::Damaged,
+                "nothing was merged and nothing is lost here; `passmate sync --replace-remote` stores this vault over it",
+            ),
             RemoteError::Unconfirmed(_) => {
                 (Code::Network, "many devices at once, or a server in trouble: run `passmate sync` again")
             }

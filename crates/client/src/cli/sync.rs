@@ -1,14 +1,15 @@
 //! `passmate sync` and what belongs to it.
 
 mod key;
+mod last;
 mod leave;
 mod setup;
 mod status;
 mod trust;
 
-use passmate_vault::merge::Fate;
 use std::collections::BTreeMap;
 
+use passmate_vault::merge::Fate;
 use serde_json::json;
 
 use super::App;
@@ -17,7 +18,9 @@ use super::output::{escape, local_time};
 use crate::net::Server;
 use crate::session::{Session, SessionError};
 use crate::state::State;
-use crate::sync::{Local, Regression, Report, SyncError, SyncErrorKind, SystemSurroundings};
+use crate::sync::{
+    Local, Options, Regression, RemoteError, Report, Room, SyncError, SyncErrorKind, SystemSurroundings,
+};
 
 /// Bring this device and the server in step
 ///
@@ -28,6 +31,15 @@ use crate::sync::{Local, Regression, Report, SyncError, SyncErrorKind, SystemSur
 pub(super) struct Args {
     #[command(subcommand)]
     action: Option<Action>,
+    /// Ask the server and show what a sync would do, record by record; nothing is changed, here or there
+    #[arg(long)]
+    dry_run: bool,
+    /// Show what the last sync that changed anything did, record by record, without asking the server
+    #[arg(long, conflicts_with_all = ["dry_run", "replace_remote"])]
+    last: bool,
+    /// If what the server has cannot be opened, store this vault over it, after a word that is typed in
+    #[arg(long, conflicts_with = "dry_run")]
+    replace_remote: bool,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -41,7 +53,8 @@ enum Action {
 
 pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
     match &args.action {
-        None => now(app),
+        None if args.last => last::run(app),
+        None => now(app, args),
         Some(Action::Setup(args)) => setup::run(app, args),
         Some(Action::Key(args)) => key::run(app, args),
         Some(Action::Status(args)) => status::run(app, args),
@@ -50,12 +63,46 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
     }
 }
 
-fn now(app: &App) -> Result<(), Failure> {
+fn now(app: &App, args: &Args) -> Result<(), Failure> {
     refuse_offline(app)?;
     let mut session = app.open()?;
     let mut server = server_of(&session)?;
-    let result = crate::sync::sync(&mut session, &mut server, &mut SystemSurroundings::default());
-    finish(app, &session, result)
+    let guard = (!args.dry_run && !app.ask.yes).then_some(app.guard);
+    let mut options = Options { dry_run: args.dry_run, guard, replace_remote: false };
+    let mut sync = |session: &mut Session, options| {
+        crate::sync::sync(session, &mut server, &mut SystemSurroundings::default(), options)
+    };
+    let mut result = sync(&mut session, options);
+    if let Err(SyncError::Remote(error @ (RemoteError::Unopenable(_) | RemoteError::NoVault(_)))) = &result
+        && args.replace_remote
+    {
+        app.out.warn(&error.to_string());
+        confirm_replace(app)?;
+        options.replace_remote = true;
+        result = sync(&mut session, options);
+    }
+    if let Err(error @ SyncError::HeldBack(_)) = &result
+        && app.ask.has_person()
+    {
+        app.ask.confirm(&format!("{error}. Go on?"))?;
+        options.guard = None;
+        result = sync(&mut session, options);
+    }
+    match result {
+        Ok(report) if args.dry_run => tell_preview(app, &session, &report),
+        result => finish(app, &session, result),
+    }
+}
+
+/// What is on the server is gone for good after this, so a mere yes does not do.
+fn confirm_replace(app: &App) -> Result<(), Failure> {
+    const WORD: &str = "replace";
+    let hint = "nothing was changed";
+    if !app.ask.has_person() {
+        return Err(Failure::new(Code::GivenUp, "--replace-remote wants a word typed in on a terminal", hint));
+    }
+    let typed = app.ask.line(&format!("What the server has will be gone. Type {WORD} to store this vault there: "))?;
+    if typed.as_str() == WORD { Ok(()) } else { Err(Failure::new(Code::GivenUp, "given up", hint)) }
 }
 
 fn refuse_offline(app: &App) -> Result<(), Failure> {
@@ -98,6 +145,8 @@ fn finish(app: &App, session: &Session, result: Result<Report, SyncError<Session
     let report = result?;
     let host = Local::association(session).map(|association| association.host.clone()).unwrap_or_default();
     tell_changes(app, session, &report);
+    tell_clocks(app, session, &report);
+    tell_room(app, Room::new(report.btoken_len, report.greeting.btoken_len_max()));
     if app.out.is_verbose() {
         app.out.note(&format!("the server says: {}", String::from_utf8_lossy(&report.greeting.banner).trim_end()));
     }
@@ -156,5 +205,67 @@ fn tell_changes(app: &App, session: &Session, report: &Report) {
             let wanted = escape(&wanted.to_string_lossy());
             app.out.warn(&format!("two records want the path {wanted}: one shows as {path}; `passmate mv` settles it"));
         }
+    }
+}
+
+/// Tells what a sync would do.
+fn tell_preview(app: &App, session: &Session, report: &Report) -> Result<(), Failure> {
+    let host = Local::association(session).map(|association| association.host.clone()).unwrap_or_default();
+    let Report { received, sent, settled, delta, preview, .. } = report;
+    let details = preview.as_ref().map(|vault| vault.details(delta)).unwrap_or_default();
+    if app.out.json {
+        let records = last::objects(&details);
+        return app.out.object(json!({
+            "host": host, "received": received, "sent": sent, "settled": settled, "records": records,
+        }));
+    }
+    app.out.line(&format!("a sync with {host} would be: {received} received, {sent} sent, {settled} settled"))?;
+    last::print(app, &details)?;
+    match report.regression {
+        Some(regression) => Err(went_back(regression, Err("this was a dry run".to_owned()))),
+        None => Ok(()),
+    }
+}
+
+/// A clock that is wrong decides wrongly what is newest.
+fn tell_clocks(app: &App, session: &Session, report: &Report) {
+    let now = session.now();
+    let view = session.vault().view();
+    for ahead in &report.ahead {
+        let path = view.records().iter().find(|record| *record.id == ahead.record);
+        let path = path.map_or_else(|| "a deleted record".to_owned(), |record| escape(&record.path.to_string_lossy()));
+        let field = escape(&ahead.field.name.to_string_lossy());
+        let (time, days) = (local_time(ahead.time), (ahead.time - now) / (24 * 3600));
+        app.out.warn(&format!(
+            "{field} of {path} was changed at {time}, {days} days after this device's present ({}): one of the two \
+             clocks is wrong",
+            local_time(now)
+        ));
+    }
+    match report.valid {
+        Some((begin, _)) if now < begin => app.out.warn(&format!(
+            "this device's clock says {}, before the server's certificate begins ({}): is it right?",
+            local_time(now),
+            local_time(begin)
+        )),
+        Some((_, end)) if now > end => app.out.warn(&format!(
+            "the server's certificate ended at {}, unless this device's clock is wrong ({})",
+            local_time(end),
+            local_time(now)
+        )),
+        _ => {}
+    }
+}
+
+/// When the limit is reached nothing can be sent any more.
+fn tell_room(app: &App, room: Room) {
+    let percent = room.percent();
+    if percent >= 75 {
+        let urgent = if percent >= 90 { "soon nothing can be sent any more: " } else { "" };
+        app.out.warn(&format!(
+            "the vault fills {percent} % of the {} bytes that the server takes: {urgent}ask its operator for a higher \
+             --btoken-max",
+            room.limit
+        ));
     }
 }

@@ -3,6 +3,7 @@
 use passmate_proto::Failure;
 use passmate_vault::btoken::BtokenError;
 use passmate_vault::codec::{CodecError, EncodeError};
+use passmate_vault::merge::Altered;
 use serde::{Deserialize, Serialize};
 
 use super::{Regression, StreamEnd};
@@ -36,6 +37,9 @@ pub enum SyncError<E> {
         /// What happened then.
         then: Box<Self>,
     },
+    /// It would have deleted or changed so much that somebody should look first. Nothing was changed.
+    #[error("this sync would delete {} and change {} of {} records", .0.deleted, .0.changed, .0.of)]
+    HeldBack(Altered),
     /// The server, or the way there.
     #[error(transparent)]
     Remote(#[from] RemoteError),
@@ -155,6 +159,8 @@ pub enum SyncErrorKind {
     Unknown,
     /// The server returned older data.
     Older,
+    /// It would have changed too much.
+    HeldBack,
     /// The vault could not be saved.
     Local,
 }
@@ -170,6 +176,7 @@ impl<E> SyncError<E> {
             Self::Remote(error) => error.kind(),
             Self::Local(_) => SyncErrorKind::Local,
             Self::WentBack { .. } => SyncErrorKind::Older,
+            Self::HeldBack(_) => SyncErrorKind::HeldBack,
         }
     }
 }

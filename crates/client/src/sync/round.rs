@@ -1,15 +1,21 @@
 //! One round of a sync: what happens between the fetch and the upload.
 
 use passmate_proto::{BTOKEN_LEN_MAX_DEFAULT, CLIENT_BTOKEN_LEN_MAX_DEFAULT, Layout};
-use passmate_vault::{Association, Pin, SyncKey, Trust, Vault, btoken, codec};
+use passmate_vault::{Association, Marks, Pin, SyncKey, Trust, Vault, btoken, codec};
 use rand_core::CryptoRng;
 
-use super::{Answer, Listener, Local, Regression, RemoteError, Report, SyncError};
+use super::{Ahead, Answer, Listener, Local, Options, Regression, RemoteError, Report, SyncError};
+
+/// A change this many seconds after this device's present comes from a wrong clock, here or there.
+const AHEAD_MIN: i64 = 24 * 3600;
+/// How many of them are told.
+const AHEAD_MAX: usize = 3;
 
 /// The rounds of one sync: what they share, and the vault.
 pub(super) struct Round<'a, L: Local> {
     local: &'a mut L,
     key: SyncKey,
+    options: Options,
     /// To be kept in the vault once a btoken of its account was opened.
     joining: Option<Association>,
     /// The vault keeps the account, and no fetch has proved yet that it is there.
@@ -28,6 +34,8 @@ struct Upload {
     vault: Vault,
     /// Tuples of it that the server had not.
     missing: usize,
+    /// The same as marks.
+    sent: Marks,
     /// The length of the btoken in bytes.
     len: usize,
     /// It was sent whole and not confirmed.
@@ -40,6 +48,7 @@ impl<'a, L: Local> Round<'a, L> {
         Self {
             local,
             key,
+            options: Options::default(),
             joining: None,
             account_in_doubt: !confirmed,
             report: Report::default(),
@@ -54,6 +63,10 @@ impl<'a, L: Local> Round<'a, L> {
     pub(super) fn joining(local: &'a mut L, association: Association) -> Self {
         let key = association.key.clone();
         Self { joining: Some(association), ..Self::new(local, key, true) }
+    }
+
+    pub(super) fn with(self, options: Options) -> Self {
+        Self { options, ..self }
     }
 
     pub(super) const fn key(&self) -> &SyncKey {
@@ -103,7 +116,15 @@ impl<'a, L: Local> Round<'a, L> {
     }
 
     /// A server that shows its next key has changed it: the old one is not trusted any more.
-    pub(super) fn note_trusted_key(&mut self, shown: Option<Pin>) -> Result<(), SyncError<L::Error>> {
+    pub(super) fn note_certificate(
+        &mut self,
+        shown: Option<Pin>,
+        valid: Option<(i64, i64)>,
+    ) -> Result<(), SyncError<L::Error>> {
+        self.report.valid = valid;
+        if self.options.dry_run {
+            return Ok(());
+        }
         let Some(association) = self.local.association() else { return Ok(()) };
         if let (Trust::Pins { next, .. }, Some(shown)) = (&association.trust, shown)
             && *next == Some(shown)
@@ -118,8 +139,11 @@ impl<'a, L: Local> Round<'a, L> {
     /// What was sent is on the server: from now on it has to stay there.
     pub(super) fn note_confirmed(&mut self) -> Result<(), SyncError<L::Error>> {
         let Some(upload) = &self.upload else { return Ok(()) };
+        self.report.delta.sent.merge(&upload.sent);
+        self.report.btoken_len = upload.len;
         let Some(mut association) = self.local.association().cloned() else { return Ok(()) };
         if association.key == self.key && association.seen.note(&upload.vault) {
+            association.last = Some(self.report.delta.clone());
             self.local.set_association(Some(association));
             self.save()?;
         }
@@ -139,15 +163,70 @@ impl<'a, L: Local> Round<'a, L> {
 
     /// Compares what came with what this device had seen there, and notes what came.
     fn note_seen(&mut self, remote: &Vault) {
+        self.note_missing(remote);
         let Some(mut association) = self.local.association().cloned() else { return };
+        if association.seen.note(remote) {
+            if !self.report.delta.is_empty() {
+                association.last = Some(self.report.delta.clone());
+            }
+            self.local.set_association(Some(association));
+        }
+    }
+
+    fn note_missing(&mut self, remote: &Vault) {
+        let Some(association) = self.local.association() else { return };
         let missing = association.seen.missing_from(remote);
         if !missing.is_empty() && self.report.regression.is_none() {
             let times = missing.times_in(self.local.vault());
             self.report.regression = Some(Regression { changes: missing.len(), times });
         }
-        if association.seen.note(remote) {
-            self.local.set_association(Some(association));
+    }
+
+    /// Looks at what came before it is merged.
+    fn note_received(&mut self, remote: &Vault) -> Result<(), SyncError<L::Error>> {
+        let vault = self.local.vault();
+        if remote.missing_from(vault) == 0 {
+            return Ok(());
         }
+        if let Some(guard) = self.options.guard {
+            let altered = vault.clone().merge(remote).altered(vault);
+            if guard.holds_back(altered) {
+                return Err(SyncError::HeldBack(altered));
+            }
+        }
+        let now = self.local.now();
+        let received = Marks::of(remote).without(&Marks::of(vault));
+        let mut ahead: Vec<Ahead> = Vec::new();
+        for (id, record) in remote.records() {
+            for tuple in record.tuples() {
+                if let Some(time) = tuple.stamp.deciding_seconds().filter(|time| time - now > AHEAD_MIN)
+                    && received.contains(id, tuple)
+                {
+                    ahead.push(Ahead { record: id.clone(), field: tuple.key.clone(), time });
+                }
+            }
+        }
+        ahead.sort_by_key(|ahead| std::cmp::Reverse(ahead.time));
+        ahead.truncate(AHEAD_MAX);
+        self.report.ahead = ahead;
+        self.report.delta.time = now;
+        self.report.delta.received.merge(&received);
+        Ok(())
+    }
+
+    /// What a sync would do, without doing it.
+    fn preview(&mut self, remote: &Vault) {
+        self.note_missing(remote);
+        let ours = self.local.vault();
+        let mut merged = ours.clone();
+        let summary = merged.merge(remote);
+        let sent = Marks::of(ours).without(&Marks::of(remote));
+        self.report.received = summary.received;
+        self.report.settled = summary.settled();
+        self.report.changes = summary.records;
+        self.report.sent = ours.missing_from(remote);
+        self.report.delta.sent = sent;
+        self.report.preview = Some(merged);
     }
 
     /// The report of a sync whose last upload, if there is one, was confirmed.
@@ -163,16 +242,28 @@ impl<'a, L: Local> Round<'a, L> {
 
     /// Takes in what the server has and says what to store there instead.
     fn take_in(&mut self, sealed: &[u8], rng: &mut dyn CryptoRng) -> Result<Answer, SyncError<L::Error>> {
-        let plaintext = btoken::open(sealed, &self.key).map_err(RemoteError::Unopenable)?;
-        let (remote, _) = codec::decode_btoken(&plaintext).map_err(RemoteError::NoVault)?;
+        let (remote, is_replaced) = match self.open(sealed) {
+            // What cannot be opened holds nothing for this device.
+            Err(_) if self.options.replace_remote => (Vault::new(), true),
+            opened => (opened?, false),
+        };
+        self.report.btoken_len = sealed.len();
+        self.note_received(&remote)?;
+        if self.options.dry_run {
+            self.preview(&remote);
+            return Ok(Answer::Leave);
+        }
         let before = self.upload.take();
         let arrived = before.as_ref().is_some_and(|upload| upload.vault.missing_from(&remote) == 0);
         if let Some(upload) = before.as_ref().filter(|_| arrived) {
             self.report.sent += upload.missing;
+            self.report.delta.sent.merge(&upload.sent);
         }
 
         self.keep_association()?;
-        self.note_seen(&remote);
+        if !is_replaced {
+            self.note_seen(&remote);
+        }
         let summary = self.local.merge(&remote);
         self.report.received += summary.received;
         self.report.settled += summary.settled();
@@ -196,10 +287,17 @@ impl<'a, L: Local> Round<'a, L> {
         {
             return Err(RemoteError::TooLarge { len, limit: self.limit(), known: false }.into());
         }
-        self.seal(missing, rng)
+        let sent = Marks::of(self.local.vault()).without(&Marks::of(&remote));
+        self.seal(missing, sent, rng)
     }
 
-    fn seal(&mut self, missing: usize, rng: &mut dyn CryptoRng) -> Result<Answer, SyncError<L::Error>> {
+    fn open(&self, sealed: &[u8]) -> Result<Vault, RemoteError> {
+        let plaintext = btoken::open(sealed, &self.key).map_err(RemoteError::Unopenable)?;
+        let (remote, _) = codec::decode_btoken(&plaintext).map_err(RemoteError::NoVault)?;
+        Ok(remote)
+    }
+
+    fn seal(&mut self, missing: usize, sent: Marks, rng: &mut dyn CryptoRng) -> Result<Answer, SyncError<L::Error>> {
         let vault = self.local.vault().clone();
         let plaintext = codec::encode_btoken(&vault).map_err(RemoteError::Unsealable)?;
         let sealed = btoken::seal(&plaintext, &self.key, rng);
@@ -210,7 +308,7 @@ impl<'a, L: Local> Round<'a, L> {
         if is_longer(len, limit) {
             return Err(RemoteError::TooLarge { len, limit, known: true }.into());
         }
-        self.upload = Some(Upload { vault, missing, len, in_doubt: false });
+        self.upload = Some(Upload { vault, missing, sent, len, in_doubt: false });
         Ok(Answer::Replace(sealed))
     }
 

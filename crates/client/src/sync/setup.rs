@@ -4,7 +4,7 @@
 //!  - an account that exists is kept only after its btoken was opened with the key that was given.
 
 use passmate_proto::{AccountNumber, AuthToken, ClientAction, Failure, Layout, Outcome};
-use passmate_vault::{Association, Pin, Seen, SyncKey, Trust, Vault, btoken, codec, sync_key};
+use passmate_vault::{Association, Marks, Pin, SyncKey, Trust, Vault, btoken, codec, sync_key};
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
@@ -53,7 +53,7 @@ pub fn probe(transport: &mut dyn Transport, surroundings: &mut dyn Surroundings)
         };
         let mut listener = Probing::default();
         let next = match transport.exchange(action, &mut listener) {
-            Ok(Exchanged { outcome, end, shown }) => match outcome {
+            Ok(Exchanged { outcome, end, shown, .. }) => match outcome {
                 _ if listener.let_in => Next::GiveUp(RemoteError::LetsAnyoneIn),
                 Outcome::Failed(Failure::CutAfterCredentials) if end == StreamEnd::Cut => {
                     return Ok(Probed { greeting: listener.greeting, shown });
@@ -153,7 +153,8 @@ fn associate(address: &Address, trust: &Trust, key: SyncKey, confirmed: bool) ->
         key,
         trust: trust.clone(),
         confirmed,
-        seen: Seen::new(),
+        seen: Marks::new(),
+        last: None,
     }
 }
 

@@ -44,6 +44,19 @@ pub struct Room {
 }
 
 impl Room {
+    /// Room for a btoken of so many bytes, with the limit that the server stated, if it did.
+    #[must_use]
+    pub fn new(used: usize, stated: Option<u32>) -> Self {
+        Self { used, limit: stated.unwrap_or(BTOKEN_LEN_MAX_DEFAULT), stated: stated.is_some() }
+    }
+
+    /// How much is used, in parts of a hundred.
+    #[must_use]
+    pub fn percent(&self) -> usize {
+        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX).max(1);
+        self.used.saturating_mul(100) / limit
+    }
+
     /// Bytes left; 0 if the vault is too large already.
     #[must_use]
     pub fn left(&self) -> usize {
@@ -71,11 +84,7 @@ pub fn status<L: Local>(local: &L, state: &State) -> Result<Status, SyncError<L:
         // A vault only grows: what it has more than after the last sync was not sent. One that has less is
         // another one, from a backup say.
         unsent: state.last_sync.and_then(|last| vault.tuple_count().checked_sub(last.common)),
-        room: Room {
-            used: plaintext.len() + btoken::BTOKEN_OVERHEAD,
-            limit: stated.unwrap_or(BTOKEN_LEN_MAX_DEFAULT),
-            stated: stated.is_some(),
-        },
+        room: Room::new(plaintext.len() + btoken::BTOKEN_OVERHEAD, stated),
     })
 }
 

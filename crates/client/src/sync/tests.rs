@@ -145,6 +145,102 @@ fn a_server_cannot_hide_that_it_went_back_by_what_it_does_after_that() {
 }
 
 #[test]
+fn a_dry_run_tells_what_a_sync_would_do_and_does_nothing() {
+    let cloud = Cloud::new(Layout::One);
+    let (mut first, mut second) = two_devices(&cloud);
+    first.set("mail", "password", "new");
+    first.sync(&mut Way::to(&cloud)).unwrap();
+    second.now = first.now + 1;
+    second.set("mail", "password", "newer");
+    second.set("bank", "pin", "1");
+    second.save().unwrap();
+    let (before, uploads) = (second.clone(), cloud.borrow().uploads);
+    let dry_run = Options { dry_run: true, ..Options::default() };
+    let report = sync(&mut second, &mut Way::to(&cloud), &mut Calm::new(), dry_run).unwrap();
+    assert_eq!(counts(&report), (1, 3, 1));
+    let details = report.preview.unwrap().details(&report.delta);
+    assert_eq!(details.iter().map(|record| record.path.to_string_lossy()).collect::<Vec<_>>(), ["bank", "mail"]);
+    assert_eq!(
+        (&second.vault, &second.association, second.writes),
+        (&before.vault, &before.association, before.writes)
+    );
+    assert_eq!(cloud.borrow().uploads, uploads);
+    // What is done then is what was told, and it is remembered.
+    let done = second.sync(&mut Way::to(&cloud)).unwrap();
+    assert_eq!(counts(&done), (1, 3, 1));
+    let last = second.file.1.clone().unwrap().last.unwrap();
+    assert_eq!(second.vault.details(&last), details);
+    second.sync(&mut Way::to(&cloud)).unwrap();
+    assert_eq!(second.file.1.clone().unwrap().last, Some(last), "a sync without news is not one to remember");
+}
+
+#[test]
+fn a_sync_that_would_change_too_much_is_held_back_until_somebody_says_so() {
+    let cloud = Cloud::new(Layout::One);
+    let (mut first, mut second) = two_devices(&cloud);
+    for number in 0..39 {
+        first.set(&format!("record {number}"), "f", "1");
+    }
+    first.sync(&mut Way::to(&cloud)).unwrap();
+    let guarded = Options { guard: Some(Guard::default()), ..Options::default() };
+    let sync_guarded = |device: &mut Device| sync(device, &mut Way::to(&cloud), &mut Calm::new(), guarded);
+    sync_guarded(&mut second).unwrap();
+    // 8 of 40 are 20 in a hundred, and fewer than 10; 9 are more than 20 in a hundred, and still fewer than 10.
+    let delete = |first: &mut Device, numbers: std::ops::Range<usize>| {
+        for number in numbers {
+            first.vault.delete(&format!("record {number}").as_str().into(), 1000).unwrap();
+        }
+        first.sync(&mut Way::to(&cloud)).unwrap();
+    };
+    delete(&mut first, 0..9);
+    sync_guarded(&mut second).unwrap();
+    delete(&mut first, 9..19);
+    let before = second.clone();
+    let SyncError::HeldBack(altered) = sync_guarded(&mut second).unwrap_err() else { panic!("it was not held back") };
+    assert_eq!((altered.deleted, altered.changed, altered.of), (10, 0, 31));
+    assert_eq!(
+        (&second.vault, &second.association, second.writes),
+        (&before.vault, &before.association, before.writes)
+    );
+    second.sync(&mut Way::to(&cloud)).unwrap();
+    assert_eq!(first.vault, second.vault);
+    // A device that joins has nothing yet that could change.
+    let mut third = Device::default();
+    join_with(&mut third, &mut Way::to(&cloud), first.association.clone().unwrap().key).unwrap();
+}
+
+#[test]
+fn what_cannot_be_opened_is_replaced_only_if_that_is_asked_for() {
+    let cloud = Cloud::new(Layout::One);
+    let (mut first, _) = two_devices(&cloud);
+    for garbage in [vec![7; 4144], Vec::new()] {
+        *cloud.borrow_mut().only_btoken() = garbage.clone();
+        remote_error(first.sync(&mut Way::to(&cloud)));
+        assert_eq!(*cloud.borrow_mut().only_btoken(), garbage);
+        let replace = Options { replace_remote: true, ..Options::default() };
+        let report = sync(&mut first, &mut Way::to(&cloud), &mut Calm::new(), replace).unwrap();
+        assert_eq!((counts(&report), report.regression), ((0, 2, 0), None));
+        assert_eq!(first.remote(&cloud), first.vault);
+    }
+}
+
+#[test]
+fn a_change_from_the_future_is_named() {
+    let cloud = Cloud::new(Layout::One);
+    let (mut first, mut second) = two_devices(&cloud);
+    first.now = 200_000;
+    first.set("mail", "user", "me");
+    first.sync(&mut Way::to(&cloud)).unwrap();
+    let ahead = second.sync(&mut Way::to(&cloud)).unwrap().ahead;
+    assert_eq!(ahead, [Ahead { record: "mail".into(), field: FieldKey::user("user"), time: 200_001 }]);
+    second.now = 200_001 - 24 * 3600;
+    first.set("mail", "user", "you");
+    first.sync(&mut Way::to(&cloud)).unwrap();
+    assert_eq!(second.sync(&mut Way::to(&cloud)).unwrap().ahead.len(), 1, "by a second");
+    assert_eq!(second.sync(&mut Way::to(&cloud)).unwrap().ahead, [], "once is enough");
+}
+
+#[test]
 fn two_devices_that_are_shown_two_histories_find_out_when_they_meet() {
     let cloud = Cloud::new(Layout::One);
     let (mut first, mut second) = two_devices(&cloud);
@@ -412,6 +508,9 @@ fn a_vault_that_was_tied_elsewhere_meanwhile_is_not_sent() {
         fn association(&self) -> Option<&Association> {
             self.0.association()
         }
+        fn now(&self) -> i64 {
+            self.0.now
+        }
         fn set_association(&mut self, association: Option<Association>) {
             self.0.set_association(association);
         }
@@ -430,7 +529,7 @@ fn a_vault_that_was_tied_elsewhere_meanwhile_is_not_sent() {
     let (mut first, _) = two_devices(&cloud);
     first.set("mail", "password", "new");
     let uploads = cloud.borrow().uploads;
-    let result = sync(&mut Meddled(&mut first), &mut Way::to(&cloud), &mut Calm::new());
+    let result = sync(&mut Meddled(&mut first), &mut Way::to(&cloud), &mut Calm::new(), Options::default());
     assert!(matches!(result, Err(SyncError::SetUpChanged)), "{result:?}");
     assert_eq!(cloud.borrow().uploads, uploads);
 }

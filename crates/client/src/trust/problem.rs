@@ -74,6 +74,13 @@ pub(super) fn is_self_signed(certificate: &CertificateDer<'_>) -> bool {
 }
 
 /// The verifier's verdict in our words.
+/// From when to when it is valid, in Unix seconds.
+pub(super) fn validity_of(certificate: &CertificateDer<'_>) -> Option<(i64, i64)> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    let validity = parsed.validity();
+    Some((validity.not_before.timestamp(), validity.not_after.timestamp()))
+}
+
 pub(super) fn name_problem(
     error: &rustls::Error,
     certificate: &CertificateDer<'_>,

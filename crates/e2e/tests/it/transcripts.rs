@@ -37,6 +37,11 @@ fn two_devices_that_disagree() {
 }
 
 #[test]
+fn a_sync_that_says_what_it_does() {
+    check_transcript("transcripts/sync.md");
+}
+
+#[test]
 fn the_two_commands_of_the_readme_are_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let readme = std::fs::read_to_string(root.join("README.md")).unwrap();

@@ -7,19 +7,22 @@ use super::place::Place;
 use super::reader::Reader;
 use super::writer::{Sink, write_str};
 use crate::association::{Association, Pin, Trust};
+use crate::details::Delta;
+use crate::marks::Marks;
 use crate::record::{Stamp, Text};
-use crate::seen::Seen;
 use crate::sync_key::SyncKey;
 
 pub(super) fn read_association(reader: &mut Reader<'_>, place: &Place) -> Result<Association, CodecError> {
-    let (mut host, mut port, mut key, mut trust, mut confirmed, mut seen) = (None, None, None, None, None, None);
+    let (mut host, mut port, mut key, mut trust, mut confirmed) = (None, None, None, None, None);
+    let (mut seen, mut last) = (None, None);
     read_members(reader, place, |reader, name, at| match name {
         b"host" => set(&mut host, at, |at| read_string(reader, at)),
         b"port" => set(&mut port, at, |at| read_port(reader, at)),
         b"key" => set(&mut key, at, |at| read_key(reader, at)),
         b"trust" => set(&mut trust, at, |at| read_trust(reader, at)),
         b"confirmed" => set(&mut confirmed, at, |at| read_bool(reader, at)),
-        b"seen" => set(&mut seen, at, |at| read_seen(reader, at)),
+        b"seen" => set(&mut seen, at, |at| read_marks(reader, at)),
+        b"last" => set(&mut last, at, |at| read_delta(reader, at)),
         _ => Err(CodecError::Newer { place: at }),
     })?;
     let missing = |key| CodecError::MissingKey { place: place.clone().member(key) };
@@ -30,6 +33,23 @@ pub(super) fn read_association(reader: &mut Reader<'_>, place: &Place) -> Result
         trust: trust.ok_or_else(|| missing("trust"))?,
         confirmed: confirmed.ok_or_else(|| missing("confirmed"))?,
         seen: seen.unwrap_or_default(),
+        last,
+    })
+}
+
+fn read_delta(reader: &mut Reader<'_>, place: &Place) -> Result<Delta, CodecError> {
+    let (mut time, mut received, mut sent) = (None, None, None);
+    read_members(reader, place, |reader, name, at| match name {
+        b"time" => set(&mut time, at, |at| read_time(reader, at)),
+        b"received" => set(&mut received, at, |at| read_marks(reader, at)),
+        b"sent" => set(&mut sent, at, |at| read_marks(reader, at)),
+        _ => Err(CodecError::Newer { place: at }),
+    })?;
+    let missing = |key| CodecError::MissingKey { place: place.clone().member(key) };
+    Ok(Delta {
+        time: time.ok_or_else(|| missing("time"))?,
+        received: received.ok_or_else(|| missing("received"))?,
+        sent: sent.ok_or_else(|| missing("sent"))?,
     })
 }
 
@@ -106,10 +126,16 @@ fn read_key(reader: &mut Reader<'_>, place: &Place) -> Result<SyncKey, CodecErro
     key.ok_or_else(|| CodecError::WrongShape { place: place.clone(), expected: "a sync key" })
 }
 
-fn read_seen(reader: &mut Reader<'_>, place: &Place) -> Result<Seen, CodecError> {
+fn read_time(reader: &mut Reader<'_>, place: &Place) -> Result<i64, CodecError> {
+    const EXPECTED: &str = "seconds since 1970";
+    let time = reader.integer(EXPECTED).map_err(|fault| fault.at(place.clone()))?;
+    time.seconds().ok_or_else(|| CodecError::WrongShape { place: place.clone(), expected: EXPECTED })
+}
+
+fn read_marks(reader: &mut Reader<'_>, place: &Place) -> Result<Marks, CodecError> {
     let text = read_text(reader, place)?;
-    let seen = text.as_str().and_then(Seen::parse);
-    seen.ok_or_else(|| CodecError::WrongShape { place: place.clone(), expected: "16 hex digits for each change" })
+    let marks = text.as_str().and_then(Marks::parse);
+    marks.ok_or_else(|| CodecError::WrongShape { place: place.clone(), expected: "16 hex digits for each change" })
 }
 
 fn read_pin(reader: &mut Reader<'_>, place: &Place) -> Result<Pin, CodecError> {
@@ -129,7 +155,7 @@ fn read_bool(reader: &mut Reader<'_>, place: &Place) -> Result<bool, CodecError>
 }
 
 pub(super) fn write_association(sink: &mut impl Sink, association: &Association) {
-    let Association { host, port, key, trust, confirmed, seen } = association;
+    let Association { host, port, key, trust, confirmed, seen, last } = association;
     sink.put(b"{\"host\":");
     write_str(sink, host);
     sink.put(b",\"port\":");
@@ -158,6 +184,15 @@ pub(super) fn write_association(sink: &mut impl Sink, association: &Association)
     if !seen.is_empty() {
         sink.put(b",\"seen\":");
         write_str(sink, &seen.to_text());
+    }
+    if let Some(Delta { time, received, sent }) = last {
+        sink.put(b",\"last\":{\"time\":");
+        sink.put(Stamp::from_seconds(*time).to_string().as_bytes());
+        sink.put(b",\"received\":");
+        write_str(sink, &received.to_text());
+        sink.put(b",\"sent\":");
+        write_str(sink, &sent.to_text());
+        sink.put(b"}");
     }
     sink.put(b"}");
 }

@@ -4,8 +4,9 @@ use passmate_vault::association::{Association, Pin, Trust};
 use passmate_vault::codec::{
     CodecError, Document, RECORDS_MAX, decode_btoken, decode_vault_file, encode_btoken, encode_v3,
 };
+use passmate_vault::details::Delta;
 use passmate_vault::record::{Domain, FieldKey, Stamp, Tuple, Value};
-use passmate_vault::{RecordId, Secret, Seen, SyncKey, Text, Vault};
+use passmate_vault::{Marks, RecordId, Secret, SyncKey, Text, Vault};
 use proptest::prelude::*;
 
 fn text() -> impl Strategy<Value = Text> {
@@ -66,18 +67,25 @@ fn association() -> impl Strategy<Value = Association> {
         }),
     ];
     let seen = vault().prop_map(|vault| {
-        let mut seen = Seen::new();
+        let mut seen = Marks::new();
         seen.note(&vault);
         seen
     });
-    (any::<String>(), 1..=u16::MAX, any::<[u8; 8]>(), any::<[u8; 32]>(), trust, any::<bool>(), seen).prop_map(
-        |(host, port, account, key, trust, confirmed, seen)| Association {
+    let last = (any::<i64>(), vault(), vault()).prop_map(|(time, received, sent)| Delta {
+        time,
+        received: Marks::of(&received),
+        sent: Marks::of(&sent),
+    });
+    let last = prop::option::of(last);
+    (any::<String>(), 1..=u16::MAX, any::<[u8; 8]>(), any::<[u8; 32]>(), trust, any::<bool>(), seen, last).prop_map(
+        |(host, port, account, key, trust, confirmed, seen, last)| Association {
             host,
             port,
             key: SyncKey::from_parts(account, Secret::from_bytes(key)),
             trust,
             confirmed,
             seen,
+            last,
         },
     )
 }

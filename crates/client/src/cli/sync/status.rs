@@ -17,6 +17,7 @@ pub(super) fn run(app: &App, _: &Args) -> Result<(), Failure> {
     let session = app.open()?;
     let state = State::load(session.path());
     let status = status(&session, &state)?;
+    super::tell_room(app, status.room);
     if app.out.json { print_object(app, &status) } else { print_lines(app, &status) }
 }
 

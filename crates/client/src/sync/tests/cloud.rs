@@ -95,7 +95,7 @@ impl Transport for Way {
             return Err(unreachable());
         }
         let (outcome, end) = drive(ClientConfig::default(), action, &mut MemoryWire::new(&self.cloud, fault), listener);
-        Ok(Exchanged { outcome, end, shown: self.cloud.borrow().shown })
+        Ok(Exchanged { outcome, end, shown: self.cloud.borrow().shown, valid: None })
     }
 }
 
@@ -356,7 +356,7 @@ impl Device {
     }
 
     pub(super) fn sync(&mut self, way: &mut Way) -> Result<Report, SyncError<DiskFull>> {
-        sync(self, way, &mut Calm::new())
+        sync(self, way, &mut Calm::new(), Options::default())
     }
 
     /// What the server has, if it can be opened.
@@ -376,6 +376,10 @@ impl Local for Device {
 
     fn association(&self) -> Option<&Association> {
         self.association.as_ref()
+    }
+
+    fn now(&self) -> i64 {
+        self.now
     }
 
     fn set_association(&mut self, association: Option<Association>) {

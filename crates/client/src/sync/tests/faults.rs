@@ -50,7 +50,7 @@ fn lost_races_are_tried_again_with_growing_pauses_and_a_bound() {
     first.set("mail", "user", "me");
     let mut calm = Calm::new();
     let mut way = Way::with(&cloud, vec![Fault::LoseRace; 15]);
-    assert_eq!(counts(&sync(&mut first, &mut way, &mut calm).unwrap()), (0, 1, 0));
+    assert_eq!(counts(&sync(&mut first, &mut way, &mut calm, Options::default()).unwrap()), (0, 1, 0));
     assert_eq!(way.exchanges, 16);
     assert_eq!(calm.slept.len(), 15);
     assert!(calm.slept[0] < Duration::from_millis(151) && calm.slept[14] >= Duration::from_millis(1500));

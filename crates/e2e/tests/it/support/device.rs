@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use passmate::net::Address;
 use passmate::session::{Place, Session, SessionError};
-use passmate::sync::{self, Local as _, Report, SyncError, SystemSurroundings};
+use passmate::sync::{self, Local as _, Options, Report, SyncError, SystemSurroundings};
 use passmate_vault::container::Params;
 use passmate_vault::{Passphrase, SyncKey, Trust};
 use tempfile::TempDir;
@@ -60,7 +60,7 @@ impl Device {
     }
 
     pub(crate) fn sync(&mut self, server: &Server) -> SyncResult {
-        sync::sync(&mut self.session, &mut remote(server), &mut SystemSurroundings::default())
+        sync::sync(&mut self.session, &mut remote(server), &mut SystemSurroundings::default(), Options::default())
     }
 
     /// A record with one field, as `passmate set` makes it.

@@ -1,4 +1,5 @@
-//! What a device has seen on a server: by this it notices when the server goes back.
+//! Changes that are remembered without what they were: what a device has seen on a server, by which it notices when
+//! the server goes back, and what the last sync brought and took.
 //!
 //! A btoken only ever grows, so each later one holds every change that an earlier one held. Kept of a change are
 //! 8 bytes of a hash over its record, field and time. Its value is not in it: where an original program takes part,
@@ -10,22 +11,22 @@ use std::fmt;
 use crate::crypto::sha256;
 use crate::record::{Domain, RecordId, Tuple, Vault};
 
-/// Changes that were seen, without what they were.
+/// A set of changes, without what they were.
 #[derive(Clone, PartialEq, Eq, Default)]
-pub struct Seen(BTreeSet<u64>);
+pub struct Marks(BTreeSet<u64>);
 
-impl Seen {
-    /// Nothing was seen yet.
+impl Marks {
+    /// No change.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How many changes were seen.
+    /// How many changes these are.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// True if nothing was seen.
+    /// True if there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -37,15 +38,29 @@ impl Seen {
         self.0.len() > before
     }
 
-    /// Adds what another program has seen.
+    /// All changes of a vault.
+    pub fn of(vault: &Vault) -> Self {
+        Self(marks(vault).map(|(mark, _)| mark).collect())
+    }
+
+    /// Adds all of another set.
     pub fn merge(&mut self, other: &Self) {
         self.0.extend(&other.0);
     }
 
-    /// What was seen and is not in this vault.
+    /// Those that are not in this vault.
     pub fn missing_from(&self, vault: &Vault) -> Self {
-        let there: BTreeSet<u64> = marks(vault).map(|(mark, _)| mark).collect();
-        Self(self.0.difference(&there).copied().collect())
+        self.without(&Self::of(vault))
+    }
+
+    /// Those that are not in the other set.
+    pub fn without(&self, other: &Self) -> Self {
+        Self(self.0.difference(&other.0).copied().collect())
+    }
+
+    /// True if this change of this record is one of them.
+    pub fn contains(&self, id: &RecordId, tuple: &Tuple) -> bool {
+        !self.0.is_empty() && self.0.contains(&mark(id, tuple))
     }
 
     /// The first and the last time of these changes, as far as the vault holds them, in seconds since 1970.
@@ -98,9 +113,9 @@ fn mark(id: &RecordId, tuple: &Tuple) -> u64 {
     u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
-impl fmt::Debug for Seen {
+impl fmt::Debug for Marks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Seen({} changes)", self.0.len())
+        write!(f, "Marks({} changes)", self.0.len())
     }
 }
 
@@ -121,7 +136,7 @@ mod tests {
 
     #[test]
     fn what_is_gone_is_missing_and_what_came_is_not() {
-        let mut seen = Seen::new();
+        let mut seen = Marks::new();
         assert!(seen.note(&vault(&[("one", 200), ("two", 300)])));
         assert!(!seen.note(&vault(&[("one", 200)])), "nothing new");
         assert!(seen.missing_from(&vault(&[("one", 200), ("two", 300), ("three", 400)])).is_empty());
@@ -131,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_tie_that_another_program_settled_is_no_loss() {
-        let mut seen = Seen::new();
+        let mut seen = Marks::new();
         let mut tie = vault(&[("one", 200)]);
         tie.merge(&vault(&[("other", 200)]));
         seen.note(&tie);
@@ -140,12 +155,12 @@ mod tests {
 
     #[test]
     fn text_comes_back_and_other_text_does_not() {
-        let mut seen = Seen::new();
+        let mut seen = Marks::new();
         seen.note(&vault(&[("one", 200), ("two", 300)]));
-        assert_eq!(Seen::parse(&seen.to_text()), Some(seen));
-        assert_eq!(Seen::parse(""), Some(Seen::new()));
+        assert_eq!(Marks::parse(&seen.to_text()), Some(seen));
+        assert_eq!(Marks::parse(""), Some(Marks::new()));
         for bad in ["0", "00000000000000g0", "000000000000000", "+000000000000000"] {
-            assert_eq!(Seen::parse(bad), None, "{bad}");
+            assert_eq!(Marks::parse(bad), None, "{bad}");
         }
     }
 }

@@ -1,0 +1,244 @@
+//! What one sync did, told from the vault after it: record by record and field by field.
+
+use std::collections::BTreeMap;
+
+use crate::marks::Marks;
+use crate::record::{FieldKey, Record, RecordId, Text, Tuple, Vault, newest_of};
+use crate::view::State;
+
+/// What one sync brought and took.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Delta {
+    /// When it was, in seconds since 1970.
+    pub time: i64,
+    /// Changes that came from the server.
+    pub received: Marks,
+    /// Changes that the server got.
+    pub sent: Marks,
+}
+
+impl Delta {
+    /// True if it neither brought nor took anything.
+    pub fn is_empty(&self) -> bool {
+        self.received.is_empty() && self.sent.is_empty()
+    }
+
+    fn side_of(&self, id: &RecordId, tuple: &Tuple) -> Option<Side> {
+        if self.received.contains(id, tuple) {
+            Some(Side::Received)
+        } else {
+            self.sent.contains(id, tuple).then_some(Side::Sent)
+        }
+    }
+}
+
+/// Where a change was made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Side {
+    /// On another device: it came with the sync.
+    Received,
+    /// On this device: it went with the sync.
+    Sent,
+}
+
+/// What a sync did to one record.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RecordDetails {
+    /// The record.
+    pub id: RecordId,
+    /// The path that it shows under, or the last one that it had.
+    pub path: Text,
+    /// What became of it.
+    pub fate: RecordFate,
+    /// Its fields that changed, in the order of their names, without the path.
+    pub fields: Vec<FieldDetails>,
+    /// How its path changed, if the record was there before.
+    pub moved: Option<FieldDetails>,
+}
+
+/// What became of a record by a sync.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RecordFate {
+    /// The other side did not have it at all.
+    New(Side),
+    /// It was deleted on this side.
+    Deleted(Side),
+    /// It was deleted on one side and changed later on the other: it lives.
+    Revived,
+    /// It was there and is.
+    Changed,
+}
+
+/// What a sync did to one field.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FieldDetails {
+    /// The field.
+    pub key: FieldKey,
+    /// Changes that came.
+    pub received: usize,
+    /// Changes that went.
+    pub sent: usize,
+    /// If both sides had changed it: whose value is not seen any more.
+    pub lost: Option<Lost>,
+}
+
+/// The value that did not win. It is in the history.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Lost {
+    /// Where it was set.
+    pub side: Side,
+    /// When it was set, in seconds since 1970.
+    pub time: i64,
+    /// Where it stands in the field's history, the newest being 1.
+    pub number: usize,
+}
+
+impl Vault {
+    /// What a sync did, if this is the vault after it, in the order of the paths.
+    pub fn details(&self, delta: &Delta) -> Vec<RecordDetails> {
+        if delta.is_empty() {
+            return Vec::new();
+        }
+        let mut details: Vec<_> = self.records().filter_map(|(id, record)| record_details(id, record, delta)).collect();
+        // A path that another record keeps is not the one that is shown.
+        let view = self.view();
+        let clashing = view.records().iter().filter(|record| record.clash.is_some());
+        let shown: BTreeMap<_, _> = clashing.map(|record| (record.id, &record.path)).collect();
+        for detail in &mut details {
+            if let Some(path) = shown.get(&detail.id) {
+                detail.path = path.as_ref().clone();
+            }
+        }
+        details.sort_by(|a, b| a.path.cmp(&b.path));
+        details
+    }
+}
+
+fn record_details(id: &RecordId, record: &Record, delta: &Delta) -> Option<RecordDetails> {
+    if record.tuples().iter().all(|tuple| delta.side_of(id, tuple).is_none()) {
+        return None;
+    }
+    let paths = record.fields().find(|field| matches!(field, [first, ..] if first.key.is_path())).unwrap_or_default();
+    let side_of = |tuple: Option<&Tuple>| tuple.and_then(|tuple| delta.side_of(id, tuple));
+    // A record begins with its path. What was changed since that sync does not count.
+    let fate = match (record.state(), side_of(paths.first()), side_of(newest_of(paths))) {
+        (State::Deleted { .. }, _, Some(side)) => RecordFate::Deleted(side),
+        (_, Some(side), _) => RecordFate::New(side),
+        (State::Live { revived: true, .. }, ..) => RecordFate::Revived,
+        _ => RecordFate::Changed,
+    };
+    let path = match record.state() {
+        State::Live { path, .. } | State::Deleted { path, .. } => path.into_owned(),
+        State::Pathless => Text::from(""),
+    };
+    let fields = record.fields().filter_map(|field| field_details(id, field, delta));
+    let (mut moved, fields): (Vec<_>, Vec<_>) = fields.partition(|field| field.key.is_path());
+    let moved = moved.pop().filter(|_| matches!(fate, RecordFate::Changed | RecordFate::Revived));
+    Some(RecordDetails { id: id.clone(), path, fate, fields, moved })
+}
+
+fn field_details(id: &RecordId, field: &[Tuple], delta: &Delta) -> Option<FieldDetails> {
+    let key = field.first()?.key.clone();
+    let mut details = FieldDetails { key, received: 0, sent: 0, lost: None };
+    let mut newest: [Option<Lost>; 2] = [None, None];
+    for (place, tuple) in field.iter().rev().enumerate() {
+        let Some(side) = delta.side_of(id, tuple) else { continue };
+        let slot = match side {
+            Side::Received => {
+                details.received += 1;
+                newest.first_mut()
+            }
+            Side::Sent => {
+                details.sent += 1;
+                newest.last_mut()
+            }
+        };
+        if let (Some(slot @ None), Some(time)) = (slot, tuple.stamp.deciding_seconds()) {
+            *slot = Some(Lost { side, time, number: place + 1 });
+        }
+    }
+    if let [Some(received), Some(sent)] = newest {
+        details.lost = Some(if received.number > sent.number { received } else { sent });
+    }
+    (details.received + details.sent > 0).then_some(details)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// What a sync of these two does to the first.
+    fn sync(ours: &mut Vault, theirs: &Vault) -> Vec<RecordDetails> {
+        let (before, remote) = (Marks::of(ours), Marks::of(theirs));
+        let delta = Delta { time: 0, received: remote.without(&before), sent: before.without(&remote) };
+        ours.merge(theirs);
+        ours.details(&delta)
+    }
+
+    fn two_devices() -> (Vault, Vault) {
+        let mut vault = Vault::new();
+        vault.create_record("A".into(), "web/a", 100).unwrap();
+        vault.set(&"A".into(), "user", "bob", 100).unwrap();
+        vault.create_record("B".into(), "web/b", 100).unwrap();
+        (vault.clone(), vault)
+    }
+
+    #[test]
+    fn each_change_is_told_with_its_side_and_the_value_that_lost_with_its_place() {
+        let (mut ours, mut theirs) = two_devices();
+        ours.set(&"A".into(), "user", "ours", 200).unwrap();
+        ours.set(&"A".into(), "note", "mine", 201).unwrap();
+        theirs.set(&"A".into(), "user", "theirs", 300).unwrap();
+        theirs.delete(&"B".into(), 301).unwrap();
+        theirs.create_record("C".into(), "mail", 302).unwrap();
+        ours.create_record("D".into(), "zoo", 303).unwrap();
+        let details = sync(&mut ours, &theirs);
+        let fates: Vec<_> = details.iter().map(|one| (one.path.as_str().unwrap(), one.fate)).collect();
+        assert_eq!(
+            fates,
+            [
+                ("mail", RecordFate::New(Side::Received)),
+                ("web/a", RecordFate::Changed),
+                ("web/b", RecordFate::Deleted(Side::Received)),
+                ("zoo", RecordFate::New(Side::Sent)),
+            ]
+        );
+        let fields = &details.get(1).unwrap().fields;
+        let lost = Lost { side: Side::Sent, time: 200, number: 2 };
+        assert_eq!(
+            *fields,
+            [
+                FieldDetails { key: FieldKey::user("note"), received: 0, sent: 1, lost: None },
+                FieldDetails { key: FieldKey::user("user"), received: 1, sent: 1, lost: Some(lost) },
+            ]
+        );
+        assert_eq!(sync(&mut ours.clone(), &ours), [], "nothing is new any more");
+    }
+
+    #[test]
+    fn what_was_changed_since_the_sync_is_not_told_as_part_of_it() {
+        let (mut ours, mut theirs) = two_devices();
+        theirs.create_record("C".into(), "mail", 302).unwrap();
+        let (before, remote) = (Marks::of(&ours), Marks::of(&theirs));
+        let delta = Delta { time: 0, received: remote.without(&before), sent: Marks::new() };
+        ours.merge(&theirs);
+        ours.rename(&"C".into(), "post", 400).unwrap();
+        ours.set(&"A".into(), "user", "later", 400).unwrap();
+        let details = ours.details(&delta);
+        assert_eq!(details.iter().map(|one| one.fate).collect::<Vec<_>>(), [RecordFate::New(Side::Received)]);
+    }
+
+    #[test]
+    fn a_rename_and_a_deletion_that_did_not_hold_are_told() {
+        let (mut ours, mut theirs) = two_devices();
+        ours.delete(&"A".into(), 200).unwrap();
+        theirs.set(&"A".into(), "user", "later", 300).unwrap();
+        theirs.rename(&"B".into(), "web/moved", 300).unwrap();
+        let details = sync(&mut ours, &theirs);
+        assert_eq!(details.first().unwrap().fate, RecordFate::Revived);
+        let moved = details.get(1).unwrap();
+        assert_eq!((moved.path.as_str(), moved.fate), (Some("web/moved"), RecordFate::Changed));
+        assert_eq!(moved.moved.as_ref().unwrap().received, 1);
+    }
+}
