@@ -488,6 +488,7 @@ mod tests {
             confirmed: true,
             seen: Marks::new(),
             last: None,
+            retired: None,
         }
     }
 

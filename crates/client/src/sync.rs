@@ -12,6 +12,7 @@ mod error;
 mod leave;
 mod options;
 mod retry;
+mod rotate;
 mod round;
 mod setup;
 mod status;
@@ -31,6 +32,7 @@ use rand_core::{CryptoRng, UnwrapErr};
 pub use error::{RemoteError, SyncError, SyncErrorKind};
 pub use leave::{delete_remote, leave};
 pub use options::{Guard, Options};
+pub use rotate::rotate;
 pub use setup::{Probed, create, join, probe};
 pub use status::{Room, Status, derive_fingerprint, status};
 pub use transport::{Answer, Exchanged, Listener, Received, StreamEnd, Transport, Wire, drive};
@@ -125,6 +127,20 @@ pub struct Report {
     pub btoken_len: usize,
     /// From when to when the certificate that the server showed is valid, in Unix seconds.
     pub valid: Option<(i64, i64)>,
+}
+
+impl Report {
+    /// Counts a later sync with this one, and takes from it how things stand.
+    fn add(&mut self, later: Self) {
+        let (received, sent, settled) = (self.received, self.sent, self.settled);
+        let changes = std::mem::take(&mut self.changes);
+        let regression = self.regression.or(later.regression);
+        *self = Self { regression, ..later };
+        self.received += received;
+        self.sent += sent;
+        self.settled += settled;
+        self.changes.splice(0..0, changes);
+    }
 }
 
 /// A change that was made more than a day after this device's present.

@@ -25,6 +25,8 @@ pub struct Association {
     pub seen: Marks,
     /// What the last sync that brought or took anything did.
     pub last: Option<Delta>,
+    /// The account that this one took the place of, until it is deleted on the server.
+    pub retired: Option<SyncKey>,
 }
 
 impl Association {
@@ -51,6 +53,9 @@ impl Association {
         }
         if base.is_some_and(|base| base.trust == theirs.trust) {
             theirs.trust = ours.trust;
+        }
+        if base.is_some_and(|base| base.retired == theirs.retired) {
+            theirs.retired = ours.retired;
         }
         // An account that was there once was there.
         theirs.confirmed |= ours.confirmed;
@@ -163,7 +168,16 @@ mod tests {
     fn association(account: u8) -> Association {
         let key = SyncKey::from_parts([account; 8], Secret::from_bytes([account; 32]));
         let host = "one".to_owned();
-        Association { host, port: 1, key, trust: Trust::System, confirmed: true, seen: Marks::new(), last: None }
+        Association {
+            host,
+            port: 1,
+            key,
+            trust: Trust::System,
+            confirmed: true,
+            seen: Marks::new(),
+            last: None,
+            retired: None,
+        }
     }
 
     fn seen(path: &str) -> Marks {

@@ -171,7 +171,8 @@ impl From<RemoteError> for Failure {
             RemoteError::VersionUnsupported(_) => (Code::NotSupported, "update passmate on this device"),
             RemoteError::Refused => (
                 Code::Refused,
-                "the sync key is wrong, the account was deleted or has a new key, or the server is out of order; nothing is lost here",
+                "the account was deleted or rotated (then leave and join with the new key), the sync key is wrong, or the server is out \
+                 of order; nothing is lost here",
             ),
             RemoteError::CreateRefused => {
                 (Code::Refused, "the server may be full or closed to new accounts: ask its operator")

@@ -3,6 +3,7 @@
 mod key;
 mod last;
 mod leave;
+mod rotate;
 mod setup;
 mod status;
 mod trust;
@@ -48,6 +49,7 @@ enum Action {
     Key(key::Args),
     Status(status::Args),
     Trust(trust::Args),
+    Rotate(rotate::Args),
     Leave(leave::Args),
 }
 
@@ -59,6 +61,7 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
         Some(Action::Key(args)) => key::run(app, args),
         Some(Action::Status(args)) => status::run(app, args),
         Some(Action::Trust(args)) => trust::run(app, args),
+        Some(Action::Rotate(args)) => rotate::run(app, args),
         Some(Action::Leave(args)) => leave::run(app, args),
     }
 }
@@ -144,6 +147,9 @@ fn finish(app: &App, session: &Session, result: Result<Report, SyncError<Session
     }
     let report = result?;
     let host = Local::association(session).map(|association| association.host.clone()).unwrap_or_default();
+    if Local::association(session).is_some_and(|association| association.retired.is_some()) {
+        app.out.warn("the account from before the rotation is not deleted yet: run `passmate sync rotate` again");
+    }
     tell_changes(app, session, &report);
     tell_clocks(app, session, &report);
     tell_room(app, Room::new(report.btoken_len, report.greeting.btoken_len_max()));

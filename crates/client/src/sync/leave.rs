@@ -1,6 +1,7 @@
 //! The end of an association, on this device or for all.
 
 use passmate_proto::{ClientAction, Failure, Outcome};
+use passmate_vault::SyncKey;
 
 use super::retry::{Next, Retries};
 use super::{
@@ -28,13 +29,23 @@ pub fn delete_remote<L: Local>(
     surroundings: &mut dyn Surroundings,
 ) -> Result<(), SyncError<L::Error>> {
     let key = local.association().ok_or(SyncError::NotSetUp)?.key.clone();
-    let account = account_of(&key).ok_or(SyncError::KeyWithoutAccount)?;
+    delete_account(&key, transport, surroundings)?;
+    replace_association(local, None)
+}
+
+/// Deletes an account and its btoken on the server.
+pub(super) fn delete_account<E>(
+    key: &SyncKey,
+    transport: &mut dyn Transport,
+    surroundings: &mut dyn Surroundings,
+) -> Result<(), SyncError<E>> {
+    let account = account_of(key).ok_or(SyncError::KeyWithoutAccount)?;
     let mut retries = Retries::default();
     loop {
-        let action = ClientAction::Reset { account, auth_token: auth_token_of(&key) };
+        let action = ClientAction::Reset { account, auth_token: auth_token_of(key) };
         let next = match transport.exchange(action, &mut NothingToDecide) {
             Ok(Exchanged { outcome, end, .. }) => match outcome {
-                Outcome::Confirmed(_) => break,
+                Outcome::Confirmed(_) => return Ok(()),
                 Outcome::Unknown(cause) => {
                     retries.after_unknown(cause, &end);
                     // The first may have done it: then the second finds no account.
@@ -54,7 +65,6 @@ pub fn delete_remote<L: Local>(
         let pause = retries.pause(surroundings.rng());
         surroundings.sleep(pause);
     }
-    replace_association(local, None)
 }
 
 /// A *reset* asks nothing.

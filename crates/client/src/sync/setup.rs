@@ -89,6 +89,18 @@ pub fn create<L: Local>(
     trust: Trust,
 ) -> Result<Report, SyncError<L::Error>> {
     refuse_second(local)?;
+    let associate = |key| associate(address, &trust, key, false);
+    let key = make_account_there(local, transport, surroundings, &associate)?;
+    run_rounds(Round::new(local, key, false), transport, surroundings)
+}
+
+/// Asks the server for an account, and saves the association with it as soon as its number came.
+pub(super) fn make_account_there<L: Local>(
+    local: &mut L,
+    transport: &mut dyn Transport,
+    surroundings: &mut dyn Surroundings,
+    associate: &dyn Fn(SyncKey) -> Association,
+) -> Result<SyncKey, SyncError<L::Error>> {
     let key = sync_key::make_key(surroundings.rng());
     // What is stored first is an empty vault: if the number is lost on the way, so is nothing else.
     let plaintext = codec::encode_btoken(&Vault::new()).map_err(RemoteError::Unsealable)?;
@@ -99,11 +111,10 @@ pub fn create<L: Local>(
             auth_token: auth_token_of(&unnumbered),
             btoken: btoken::seal(&plaintext, &unnumbered, surroundings.rng()),
         };
-        let mut creating = Creating { local: &mut *local, key: &key, address, trust: &trust, saved: None };
+        let mut creating = Creating { local: &mut *local, key: &key, associate, saved: None };
         let exchanged = transport.exchange(action, &mut creating);
         if let Some(saved) = creating.saved {
-            let key = saved?;
-            return run_rounds(Round::new(local, key, false), transport, surroundings);
+            return saved;
         }
         let next = match exchanged {
             Ok(Exchanged { outcome: Outcome::Failed(failure), end, .. }) => retries.after_failure(failure, &end),
@@ -155,6 +166,7 @@ fn associate(address: &Address, trust: &Trust, key: SyncKey, confirmed: bool) ->
         confirmed,
         seen: Marks::new(),
         last: None,
+        retired: None,
     }
 }
 
@@ -196,8 +208,7 @@ impl Listener for Probing {
 struct Creating<'a, L: Local> {
     local: &'a mut L,
     key: &'a passmate_vault::Secret<32>,
-    address: &'a Address,
-    trust: &'a Trust,
+    associate: &'a dyn Fn(SyncKey) -> Association,
     /// The account that the vault keeps now, or why it does not.
     saved: Option<Result<SyncKey, SyncError<L::Error>>>,
 }
@@ -209,7 +220,7 @@ impl<L: Local> Listener for Creating<'_, L> {
 
     fn created(&mut self, account: AccountNumber) {
         let key = SyncKey::from_parts(*account.as_bytes(), self.key.clone());
-        let association = associate(self.address, self.trust, key.clone(), false);
+        let association = (self.associate)(key.clone());
         self.saved = Some(replace_association(self.local, Some(association)).map(|()| key));
     }
 }

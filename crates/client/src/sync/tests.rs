@@ -241,6 +241,54 @@ fn a_change_from_the_future_is_named() {
 }
 
 #[test]
+fn a_rotation_that_is_interrupted_anywhere_goes_on_and_loses_nothing() {
+    let faults = [
+        Fault::Unreachable,
+        Fault::CommitThenCut,
+        Fault::CommitThenSilence,
+        Fault::ForgetAccount,
+        Fault::LoseRace,
+        Fault::SendOnly(80),
+        Fault::ReceiveOnly(60),
+    ];
+    for (fault, times) in faults.into_iter().flat_map(|fault| [(fault.clone(), 1), (fault, 40)]) {
+        for number in 0..8 {
+            let cloud = Cloud::new(Layout::One);
+            let (mut first, mut second) = two_devices(&cloud);
+            let old = cloud.borrow().only_account();
+            second.set("bank", "pin", "1");
+            second.sync(&mut Way::to(&cloud)).unwrap();
+            first.set("mail", "user", "me");
+            let calm = std::iter::repeat_n(Fault::Nothing, number);
+            let mut way = Way::with(&cloud, calm.chain(std::iter::repeat_n(fault.clone(), times)));
+            let what = format!("{fault:?} {times} times after {number} exchanges");
+            let outcome = rotate(&mut first, &mut way, &mut Calm::new());
+            // Until it is asked for again, another device may go on with the account that it knows.
+            second.set("zoo", "f", "late");
+            let late = second.sync(&mut Way::to(&cloud));
+            if outcome.is_err() {
+                rotate(&mut first, &mut Way::to(&cloud), &mut Calm::new())
+                    .unwrap_or_else(|error| panic!("{what}: {error}"));
+            } else if first.association.as_ref().unwrap().retired.is_none() {
+                assert_eq!(remote_error(late), RemoteError::Refused, "{what}");
+            }
+            let association = first.file.1.clone().unwrap();
+            assert_eq!((association.retired, association.confirmed), (None, true), "{what}");
+            assert!(!cloud.borrow().accounts.contains_key(&old), "{what}");
+            assert_eq!(first.remote(&cloud), first.vault, "{what}");
+            assert_eq!(remote_error(second.sync(&mut Way::to(&cloud))), RemoteError::Refused);
+            // The other device takes the new key, and with it comes what it could not store any more.
+            leave(&mut second).unwrap();
+            join_with(&mut second, &mut Way::to(&cloud), association.key).unwrap();
+            first.sync(&mut Way::to(&cloud)).unwrap();
+            assert_eq!(first.vault, second.vault, "{what}");
+            let view = first.vault.view();
+            assert!(["bank", "mail", "zoo"].iter().all(|path| view.get(path).is_some()), "{what}");
+        }
+    }
+}
+
+#[test]
 fn two_devices_that_are_shown_two_histories_find_out_when_they_meet() {
     let cloud = Cloud::new(Layout::One);
     let (mut first, mut second) = two_devices(&cloud);

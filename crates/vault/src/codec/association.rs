@@ -14,7 +14,7 @@ use crate::sync_key::SyncKey;
 
 pub(super) fn read_association(reader: &mut Reader<'_>, place: &Place) -> Result<Association, CodecError> {
     let (mut host, mut port, mut key, mut trust, mut confirmed) = (None, None, None, None, None);
-    let (mut seen, mut last) = (None, None);
+    let (mut seen, mut last, mut retired) = (None, None, None);
     read_members(reader, place, |reader, name, at| match name {
         b"host" => set(&mut host, at, |at| read_string(reader, at)),
         b"port" => set(&mut port, at, |at| read_port(reader, at)),
@@ -22,6 +22,7 @@ pub(super) fn read_association(reader: &mut Reader<'_>, place: &Place) -> Result
         b"trust" => set(&mut trust, at, |at| read_trust(reader, at)),
         b"confirmed" => set(&mut confirmed, at, |at| read_bool(reader, at)),
         b"seen" => set(&mut seen, at, |at| read_marks(reader, at)),
+        b"retired" => set(&mut retired, at, |at| read_key(reader, at)),
         b"last" => set(&mut last, at, |at| read_delta(reader, at)),
         _ => Err(CodecError::Newer { place: at }),
     })?;
@@ -34,6 +35,7 @@ pub(super) fn read_association(reader: &mut Reader<'_>, place: &Place) -> Result
         confirmed: confirmed.ok_or_else(|| missing("confirmed"))?,
         seen: seen.unwrap_or_default(),
         last,
+        retired,
     })
 }
 
@@ -155,7 +157,7 @@ fn read_bool(reader: &mut Reader<'_>, place: &Place) -> Result<bool, CodecError>
 }
 
 pub(super) fn write_association(sink: &mut impl Sink, association: &Association) {
-    let Association { host, port, key, trust, confirmed, seen, last } = association;
+    let Association { host, port, key, trust, confirmed, seen, last, retired } = association;
     sink.put(b"{\"host\":");
     write_str(sink, host);
     sink.put(b",\"port\":");
@@ -193,6 +195,10 @@ pub(super) fn write_association(sink: &mut impl Sink, association: &Association)
         sink.put(b",\"sent\":");
         write_str(sink, &sent.to_text());
         sink.put(b"}");
+    }
+    if let Some(retired) = retired {
+        sink.put(b",\"retired\":");
+        write_str(sink, &retired.to_text());
     }
     sink.put(b"}");
 }

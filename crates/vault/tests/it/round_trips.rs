@@ -77,15 +77,21 @@ fn association() -> impl Strategy<Value = Association> {
         sent: Marks::of(&sent),
     });
     let last = prop::option::of(last);
-    (any::<String>(), 1..=u16::MAX, any::<[u8; 8]>(), any::<[u8; 32]>(), trust, any::<bool>(), seen, last).prop_map(
-        |(host, port, account, key, trust, confirmed, seen, last)| Association {
+    let key = || {
+        (any::<[u8; 8]>(), any::<[u8; 32]>())
+            .prop_map(|(account, key)| SyncKey::from_parts(account, Secret::from_bytes(key)))
+    };
+    let retired = prop::option::of(key());
+    (any::<String>(), 1..=u16::MAX, key(), trust, any::<bool>(), seen, last, retired).prop_map(
+        |(host, port, key, trust, confirmed, seen, last, retired)| Association {
             host,
             port,
-            key: SyncKey::from_parts(account, Secret::from_bytes(key)),
+            key,
             trust,
             confirmed,
             seen,
             last,
+            retired,
         },
     )
 }

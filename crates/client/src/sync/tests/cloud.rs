@@ -361,8 +361,9 @@ impl Device {
 
     /// What the server has, if it can be opened.
     pub(super) fn remote(&self, cloud: &Rc<RefCell<Cloud>>) -> Vault {
-        let plaintext =
-            passmate_vault::btoken::open(cloud.borrow_mut().only_btoken(), &self.association.as_ref().unwrap().key);
+        let key = &self.association.as_ref().unwrap().key;
+        let cloud = cloud.borrow();
+        let plaintext = passmate_vault::btoken::open(&cloud.accounts[&account_of(key).unwrap()].1, key);
         passmate_vault::codec::decode_btoken(&plaintext.unwrap()).unwrap().0
     }
 }

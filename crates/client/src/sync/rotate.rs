@@ -1,0 +1,115 @@
+//! A new key and a new account for the same vault. The rules are:
+//!  - the new account is kept in the vault, with the old one beside it, before anything else happens to it;
+//!  - the old one is deleted only when the new one has everything, and after it was looked at once more;
+//!  - interrupted at any point it goes on from there when it is asked for again.
+
+use passmate_proto::{ClientAction, Failure, Outcome};
+use passmate_vault::{Association, Marks, SyncKey, Vault, btoken, codec};
+
+use super::leave::delete_account;
+use super::retry::{Next, Retries};
+use super::setup::make_account_there;
+use super::{
+    Answer, Exchanged, Listener, Local, Options, RemoteError, Report, Surroundings, SyncError, Transport, account_of,
+    auth_token_of, replace_association, sync,
+};
+
+/// Gives the vault a new account with a new key on the same server, and deletes the old one there.
+///
+/// What another device stores in the old account up to its deletion comes along. What it cannot store there any more
+/// stays on that device until it joins with the new key.
+///
+/// # Errors
+/// See [`SyncError`]. The vault is tied to the old account, or to the new one with the old one's key beside it: asked
+/// for again, it goes on.
+pub fn rotate<L: Local>(
+    local: &mut L,
+    transport: &mut dyn Transport,
+    surroundings: &mut dyn Surroundings,
+) -> Result<Report, SyncError<L::Error>> {
+    let begun = local.association().ok_or(SyncError::NotSetUp)?;
+    let mut report = Report::default();
+    if begun.retired.is_none() {
+        report = sync(local, transport, surroundings, Options::default())?;
+        move_on(local, transport, surroundings)?;
+    }
+    match sync(local, transport, surroundings, Options::default()) {
+        // The number came and the account was not made: there was none to lose.
+        Err(SyncError::Remote(RemoteError::AccountUnsettled(error))) if *error == RemoteError::Refused => {
+            move_on(local, transport, surroundings)?;
+            report.add(sync(local, transport, surroundings, Options::default())?);
+        }
+        synced => report.add(synced?),
+    }
+    let association = local.association().ok_or(SyncError::SetUpChanged)?;
+    let retired = association.retired.clone().ok_or(SyncError::SetUpChanged)?;
+    if let Some(last) = last_look(&retired, transport, surroundings)? {
+        if last.missing_from(local.vault()) > 0 {
+            local.merge(&last);
+            local.save_more().map_err(SyncError::Local)?;
+            report.add(sync(local, transport, surroundings, Options::default())?);
+        }
+        delete_account(&retired, transport, surroundings)?;
+    }
+    let association = local.association().cloned().ok_or(SyncError::SetUpChanged)?;
+    replace_association(local, Some(Association { retired: None, ..association }))?;
+    Ok(report)
+}
+
+/// Makes the new account. Where a rotation was interrupted, the account whose place it takes stays the same.
+fn move_on<L: Local>(
+    local: &mut L,
+    transport: &mut dyn Transport,
+    surroundings: &mut dyn Surroundings,
+) -> Result<(), SyncError<L::Error>> {
+    let old = local.association().cloned().ok_or(SyncError::SetUpChanged)?;
+    let retired = old.retired.clone().unwrap_or_else(|| old.key.clone());
+    let associate =
+        |key| Association { key, confirmed: false, seen: Marks::new(), retired: Some(retired.clone()), ..old.clone() };
+    make_account_there(local, transport, surroundings, &associate).map(drop)
+}
+
+/// What the old account has; `None` if it is gone.
+fn last_look<E>(
+    key: &SyncKey,
+    transport: &mut dyn Transport,
+    surroundings: &mut dyn Surroundings,
+) -> Result<Option<Vault>, SyncError<E>> {
+    let account = account_of(key).ok_or(SyncError::KeyWithoutAccount)?;
+    let mut retries = Retries::default();
+    loop {
+        let action = ClientAction::Update { account, auth_token: auth_token_of(key) };
+        let mut looking = Looking { key, found: None };
+        let exchanged = transport.exchange(action, &mut looking);
+        if let Some(found) = looking.found {
+            return Ok(Some(found?));
+        }
+        let next = match exchanged {
+            Ok(Exchanged { outcome: Outcome::Failed(failure), end, .. }) => retries.after_failure(failure, &end),
+            Ok(Exchanged { end, .. }) => retries.after_failure(Failure::CutDuringFetch, &end),
+            Err(error) => retries.after_no_connection(&error),
+        };
+        match next {
+            Next::Again | Next::LastLook => {}
+            Next::GiveUp(RemoteError::Refused) => return Ok(None),
+            Next::GiveUp(error) => return Err(error.into()),
+        }
+        let pause = retries.pause(surroundings.rng());
+        surroundings.sleep(pause);
+    }
+}
+
+struct Looking<'a> {
+    key: &'a SyncKey,
+    found: Option<Result<Vault, RemoteError>>,
+}
+
+impl Listener for Looking<'_> {
+    fn fetched(&mut self, sealed: Vec<u8>) -> Answer {
+        let opened = btoken::open(&sealed, self.key).map_err(RemoteError::Unopenable);
+        self.found = Some(opened.and_then(|plaintext| {
+            codec::decode_btoken(&plaintext).map(|(vault, _)| vault).map_err(RemoteError::NoVault)
+        }));
+        Answer::Leave
+    }
+}
