@@ -1,9 +1,12 @@
 //! The program as its users type it: arguments to one command, one command to an exit code.
 
 mod ask;
+mod code;
 mod completions;
 mod config;
+mod edit;
 mod error;
+mod find;
 mod generate;
 mod history;
 mod init;
@@ -98,6 +101,9 @@ enum Command {
     Gen(generate::Args),
     Mv(record::MvArgs),
     Rm(record::RmArgs),
+    Edit(edit::Args),
+    Find(find::Args),
+    Code(code::Args),
     History(history::Args),
     Restore(restore::Args),
     Undo(undo::Args),
@@ -179,6 +185,9 @@ fn run(app: &App, command: &Command) -> Result<(), Failure> {
         Command::Gen(args) => generate::run(app, args),
         Command::Mv(args) => record::mv(app, args),
         Command::Rm(args) => record::rm(app, args),
+        Command::Edit(args) => edit::run(app, args),
+        Command::Find(args) => find::run(app, args),
+        Command::Code(args) => code::run(app, args),
         Command::History(args) => history::run(app, args),
         Command::Restore(args) => restore::run(app, args),
         Command::Undo(args) => undo::run(app, args),

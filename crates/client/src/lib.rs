@@ -5,6 +5,7 @@ mod cli;
 pub mod disk;
 mod harden;
 pub mod net;
+pub mod otp;
 pub mod session;
 pub mod state;
 pub mod sync;

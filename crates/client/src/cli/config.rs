@@ -57,6 +57,12 @@ pub(super) fn gather(global: &Global) -> Result<App, Failure> {
     })
 }
 
+/// Where a TOML text is wrong and why, without the text itself.
+pub(super) fn toml_fault(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    format!("line {}: {}", before.matches('\n').count() + 1, error.message())
+}
+
 fn read_file(global: &Global) -> Result<File, Failure> {
     let named = global.config.clone().or_else(|| variable("PASSMATE_CONFIG").map(PathBuf::from));
     let (path, is_named) = match named {
@@ -76,10 +82,8 @@ fn read_file(global: &Global) -> Result<File, Failure> {
         _ => std::fs::read_to_string(&path).map_err(|error| failed(error.to_string()))?,
     };
     toml::from_str(&text).map_err(|error| {
-        let line =
-            error.span().map_or(1, |span| text.get(..span.start).map_or(1, |before| before.lines().count().max(1)));
         Failure::usage(
-            format!("{}, line {line}: {}", path.display(), error.message()),
+            format!("{}, {}", path.display(), toml_fault(&text, &error)),
             "its keys are vault, profile, passphrase-file, passphrase-command, color, guard-records and guard-percent",
         )
     })

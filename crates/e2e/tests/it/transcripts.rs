@@ -37,6 +37,11 @@ fn two_devices_that_disagree() {
 }
 
 #[test]
+fn edit_find_and_codes() {
+    check_transcript("transcripts/edit.md");
+}
+
+#[test]
 fn a_sync_that_says_what_it_does() {
     check_transcript("transcripts/sync.md");
 }

@@ -1,0 +1,209 @@
+//! One-time codes that change with the time (TOTP, RFC 6238), from what sites give: an `otpauth://totp/…` address or
+//! a bare secret.
+
+use std::fmt;
+
+use percent_encoding::percent_decode_str;
+use totp_rs::{Algorithm, Builder, Secret, Totp};
+use zeroize::Zeroizing;
+
+/// Seconds that a code may be valid.
+const PERIOD_MAX: u64 = 3600;
+
+/// What makes codes.
+pub struct Otp {
+    totp: Totp,
+    period: u64,
+}
+
+impl fmt::Debug for Otp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Otp").field("period", &self.period).finish_non_exhaustive()
+    }
+}
+
+/// A code and how long it is good.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Code {
+    /// The digits, as they are typed.
+    pub digits: Zeroizing<String>,
+    /// Seconds from now for which it is valid, 1 at least.
+    pub valid_for: u64,
+    /// Seconds for which each code is valid.
+    pub period: u64,
+}
+
+/// Why a text makes no codes. It never holds the text itself.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OtpError {
+    /// Its address is for codes that count instead of following the time.
+    #[error("its codes follow a counter, not the time")]
+    Counter,
+    /// There is no secret in the address.
+    #[error("its address has no secret")]
+    NoSecret,
+    /// The secret is not base32.
+    #[error("its secret is not base32 (A to Z and 2 to 7)")]
+    NotBase32,
+    /// An unknown algorithm.
+    #[error("its algorithm is none of SHA1, SHA256 and SHA512")]
+    Algorithm,
+    /// Too few digits or too many.
+    #[error("its codes have less than 6 or more than 8 digits")]
+    Digits,
+    /// A period of 0 seconds, or of more than an hour.
+    #[error("its codes are valid for less than a second or more than an hour")]
+    Period,
+}
+
+impl Otp {
+    /// Reads `otpauth://totp/…?secret=…`, with `algorithm`, `digits`, `period` and `encoder=steam` where they are given,
+    /// `steam://SECRET`, or a bare secret in base32 in any case, with blanks and dashes.
+    ///
+    /// # Errors
+    /// See [`OtpError`].
+    pub fn parse(text: &str) -> Result<Self, OtpError> {
+        let text = text.trim();
+        if let Some(secret) = strip_prefix(text, "steam://") {
+            return Self::build(Builder::new_steam(), secret, 30);
+        }
+        let Some(rest) = strip_prefix(text, "otpauth://") else {
+            return Self::build(Builder::new(), text, 30);
+        };
+        if strip_prefix(rest, "totp/").is_none() {
+            return Err(OtpError::Counter);
+        }
+        let query = rest.split_once('?').map_or("", |(_, query)| query);
+        let query = query.split('#').next().unwrap_or_default();
+        let (mut secret, mut algorithm, mut digits, mut period, mut is_steam) = (None, Algorithm::SHA1, 6, 30, false);
+        for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+            let value = Zeroizing::new(percent_decode_str(value).decode_utf8_lossy().into_owned());
+            match name.to_ascii_lowercase().as_str() {
+                "secret" => secret = Some(value),
+                "algorithm" => {
+                    algorithm = match value.to_ascii_uppercase().trim_start_matches("HMAC").replace('-', "").as_str() {
+                        "SHA1" => Algorithm::SHA1,
+                        "SHA256" => Algorithm::SHA256,
+                        "SHA512" => Algorithm::SHA512,
+                        _ => return Err(OtpError::Algorithm),
+                    }
+                }
+                "digits" => {
+                    digits = value.parse().ok().filter(|digits| (6..=8).contains(digits)).ok_or(OtpError::Digits)?;
+                }
+                "period" => {
+                    let is_good = |period: &u64| (1..=PERIOD_MAX).contains(period);
+                    period = value.parse().ok().filter(is_good).ok_or(OtpError::Period)?;
+                }
+                "encoder" => is_steam = value.eq_ignore_ascii_case("steam"),
+                _ => {}
+            }
+        }
+        let secret = secret.ok_or(OtpError::NoSecret)?;
+        let builder =
+            if is_steam { Builder::new_steam() } else { Builder::new().with_algorithm(algorithm).with_digits(digits) };
+        Self::build(builder, &secret, period)
+    }
+
+    fn build(builder: Builder, secret: &str, period: u64) -> Result<Self, OtpError> {
+        let is_written = |letter: &char| !matches!(letter, ' ' | '-' | '=');
+        let secret: Zeroizing<String> =
+            Zeroizing::new(secret.chars().filter(is_written).map(|letter| letter.to_ascii_uppercase()).collect());
+        let secret = Secret::try_from_base32(secret.as_str()).map_err(|_| OtpError::NotBase32)?;
+        if secret.as_bytes().is_empty() {
+            return Err(OtpError::NoSecret);
+        }
+        // Many sites give shorter secrets than the RFC wants.
+        let totp = builder.with_secret(secret).with_step_duration(period).build_noncompliant();
+        Ok(Self { totp, period })
+    }
+
+    /// The code at a time in seconds since 1970.
+    #[must_use]
+    pub fn at(&self, seconds: u64) -> Code {
+        Code {
+            digits: Zeroizing::new(self.totp.generate(seconds).to_string()),
+            valid_for: self.period - seconds % self.period,
+            period: self.period,
+        }
+    }
+}
+
+/// The rest of a text that begins so, whatever the case.
+fn strip_prefix<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
+    let (begin, rest) = text.split_at_checked(prefix.len())?;
+    begin.eq_ignore_ascii_case(prefix).then_some(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, seconds: u64, digits: &str, valid_for: u64) {
+        let code = Otp::parse(text).unwrap().at(seconds);
+        assert_eq!((code.digits.as_str(), code.valid_for), (digits, valid_for), "{text}");
+    }
+
+    #[test]
+    fn the_codes_of_rfc_6238_come_out() {
+        // Appendix B: the seed repeated to the length of the hash.
+        const SHA1: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+        const SHA256: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQGEZA====";
+        const SHA512: &str =
+            "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQGEZDGNA=";
+        let rows = [
+            (59, "94287082", "46119246", "90693936"),
+            (1_111_111_109, "07081804", "68084774", "25091201"),
+            (1_234_567_890, "89005924", "91819424", "93441116"),
+            (2_000_000_000, "69279037", "90698825", "38618901"),
+            (20_000_000_000, "65353130", "77737706", "47863826"),
+        ];
+        for (seconds, sha1, sha256, sha512) in rows {
+            for (algorithm, secret, digits) in
+                [("SHA1", SHA1, sha1), ("sha256", SHA256, sha256), ("HmacSHA512", SHA512, sha512)]
+            {
+                let secret = secret.replace('=', "%3D");
+                let text = format!("otpauth://totp/a%20b:c?secret={secret}&issuer=x&algorithm={algorithm}&digits=8");
+                check(&text, seconds, digits, 30 - seconds % 30);
+            }
+        }
+    }
+
+    #[test]
+    fn a_bare_secret_is_taken_as_people_type_it() {
+        for text in ["GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ", " gezd gnbv-gy3t qojq gezd gnbv gy3t qojq==\n"] {
+            check(text, 59, "287082", 1);
+        }
+        check("OTPAUTH://TOTP/x?SECRET=gezdgnbvgy3tqojqgezdgnbvgy3tqojq&period=60", 59, "755224", 1);
+    }
+
+    #[test]
+    fn steam_has_letters() {
+        let by_encoder = Otp::parse("otpauth://totp/x?secret=GEZDGNBVGY3TQOJQ&encoder=steam").unwrap().at(59).digits;
+        let by_scheme = Otp::parse("steam://GEZDGNBVGY3TQOJQ").unwrap().at(59).digits;
+        assert_eq!(by_encoder, by_scheme);
+        assert_eq!(by_scheme.len(), 5);
+        assert!(by_scheme.chars().all(|letter| "23456789BCDFGHJKMNPQRTVWXY".contains(letter)));
+    }
+
+    #[test]
+    fn what_makes_no_codes_is_named() {
+        for (text, error) in [
+            ("otpauth://hotp/x?secret=GEZDGNBV&counter=1", OtpError::Counter),
+            ("otpauth://totp/x", OtpError::NoSecret),
+            ("otpauth://totp/x?secret=", OtpError::NoSecret),
+            ("otpauth://totp/x?secret=GEZDGNB1", OtpError::NotBase32),
+            ("otpauth://totp/x?secret=GEZDGNBV&algorithm=MD5", OtpError::Algorithm),
+            ("otpauth://totp/x?secret=GEZDGNBV&digits=10", OtpError::Digits),
+            ("otpauth://totp/x?secret=GEZDGNBV&digits=-6", OtpError::Digits),
+            ("otpauth://totp/x?secret=GEZDGNBV&period=0", OtpError::Period),
+            ("otpauth://totp/x?secret=GEZDGNBV&period=99999999999999999999", OtpError::Period),
+            ("ümlaut", OtpError::NotBase32),
+            ("", OtpError::NoSecret),
+        ] {
+            assert_eq!(Otp::parse(text).unwrap_err(), error, "{text}");
+        }
+    }
+}
