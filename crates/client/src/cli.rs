@@ -119,6 +119,8 @@ struct App {
     out: Output,
     is_offline: bool,
     guard: Guard,
+    /// Each command that changes records syncs afterwards.
+    syncs_after_changes: bool,
 }
 
 impl App {

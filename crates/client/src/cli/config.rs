@@ -26,6 +26,15 @@ struct File {
     passphrase_file: Option<PathBuf>,
     passphrase_command: Option<String>,
     color: Option<Color>,
+    #[serde(default)]
+    sync: SyncFile,
+}
+
+/// What belongs to `passmate sync`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct SyncFile {
+    auto: Option<bool>,
     guard_records: Option<usize>,
     guard_percent: Option<usize>,
 }
@@ -50,9 +59,10 @@ pub(super) fn gather(global: &Global) -> Result<App, Failure> {
         ask: Ask { no_input: global.no_input, yes: global.yes, passphrase: passphrase_source(global, &file)? },
         out: Output::new(global.json, global.quiet, global.verbose, color),
         is_offline: global.offline,
+        syncs_after_changes: file.sync.auto.unwrap_or(false),
         guard: Guard {
-            records: file.guard_records.unwrap_or(Guard::default().records),
-            percent: file.guard_percent.unwrap_or(Guard::default().percent),
+            records: file.sync.guard_records.unwrap_or(Guard::default().records),
+            percent: file.sync.guard_percent.unwrap_or(Guard::default().percent),
         },
     })
 }
@@ -84,7 +94,8 @@ fn read_file(global: &Global) -> Result<File, Failure> {
     toml::from_str(&text).map_err(|error| {
         Failure::usage(
             format!("{}, {}", path.display(), toml_fault(&text, &error)),
-            "its keys are vault, profile, passphrase-file, passphrase-command, color, guard-records and guard-percent",
+            "its keys are vault, profile, passphrase-file, passphrase-command, color, sync.auto, sync.guard-records and \
+             sync.guard-percent",
         )
     })
 }

@@ -129,9 +129,9 @@ pub(super) fn refuse_taken(session: &Session, path: &str) -> Result<(), Failure>
 /// Saves, and says what was done to whoever watches.
 pub(super) fn finish(app: &App, mut session: Session, done: &str) -> Result<(), Failure> {
     session.save()?;
-    if app.out.json {
-        return app.out.object(serde_json::json!({}));
+    if !app.out.json {
+        app.out.note(done);
     }
-    app.out.note(done);
-    Ok(())
+    super::sync::after_change(app, &mut session);
+    if app.out.json { app.out.object(serde_json::json!({})) } else { Ok(()) }
 }

@@ -97,6 +97,23 @@ fn now(app: &App, args: &Args) -> Result<(), Failure> {
     }
 }
 
+/// Syncs after a change, if the person wants that. The change is saved already, so what goes wrong is only told.
+pub(super) fn after_change(app: &App, session: &mut Session) {
+    if !app.syncs_after_changes || app.is_offline || Local::association(session).is_none() {
+        return;
+    }
+    let synced = server_of(session).and_then(|mut server| {
+        let options = Options { guard: Some(app.guard), ..Options::default() };
+        let result = crate::sync::sync(session, &mut server, &mut SystemSurroundings::default(), options);
+        let report = note(app, session, result)?;
+        app.out.note(&summary(session, &report));
+        report.regression.map_or(Ok(()), |regression| Err(went_back(regression, Ok(()))))
+    });
+    if let Err(Failure { message, hint, .. }) = synced {
+        app.out.warn(&format!("the change is saved and not synced: {message}; {hint}"));
+    }
+}
+
 /// What is on the server is gone for good after this, so a mere yes does not do.
 fn confirm_replace(app: &App) -> Result<(), Failure> {
     const WORD: &str = "replace";
@@ -128,8 +145,8 @@ fn server_of(session: &Session) -> Result<Server, Failure> {
     })
 }
 
-/// Remembers how a sync went, and tells it.
-fn finish(app: &App, session: &Session, result: Result<Report, SyncError<SessionError>>) -> Result<(), Failure> {
+/// Remembers how a sync went, and tells what a person should know of it.
+fn note(app: &App, session: &Session, result: Result<Report, SyncError<SessionError>>) -> Result<Report, Failure> {
     let mut state = State::load(session.path());
     match &result {
         Ok(report) => {
@@ -146,7 +163,6 @@ fn finish(app: &App, session: &Session, result: Result<Report, SyncError<Session
         app.out.warn(&format!("`passmate sync status` will not know of this sync: {error}"));
     }
     let report = result?;
-    let host = Local::association(session).map(|association| association.host.clone()).unwrap_or_default();
     if Local::association(session).is_some_and(|association| association.retired.is_some()) {
         app.out.warn("the account from before the rotation is not deleted yet: run `passmate sync rotate` again");
     }
@@ -156,14 +172,29 @@ fn finish(app: &App, session: &Session, result: Result<Report, SyncError<Session
     if app.out.is_verbose() {
         app.out.note(&format!("the server says: {}", String::from_utf8_lossy(&report.greeting.banner).trim_end()));
     }
+    Ok(report)
+}
+
+/// Remembers how a sync went, and answers with it.
+fn finish(app: &App, session: &Session, result: Result<Report, SyncError<SessionError>>) -> Result<(), Failure> {
+    let report = note(app, session, result)?;
     if let Some(regression) = report.regression {
         return Err(went_back(regression, Ok(())));
     }
-    let Report { received, sent, settled, .. } = report;
     if app.out.json {
+        let Report { received, sent, settled, .. } = report;
+        let host = host_of(session);
         return app.out.object(json!({ "host": host, "received": received, "sent": sent, "settled": settled }));
     }
-    app.out.line(&format!("synced with {host}: {received} received, {sent} sent, {settled} settled"))
+    app.out.line(&summary(session, &report))
+}
+
+fn host_of(session: &Session) -> String {
+    Local::association(session).map(|association| association.host.clone()).unwrap_or_default()
+}
+
+fn summary(session: &Session, Report { received, sent, settled, .. }: &Report) -> String {
+    format!("synced with {}: {received} received, {sent} sent, {settled} settled", host_of(session))
 }
 
 /// A server that goes back may have been restored from a backup, or lies.
@@ -216,7 +247,7 @@ fn tell_changes(app: &App, session: &Session, report: &Report) {
 
 /// Tells what a sync would do.
 fn tell_preview(app: &App, session: &Session, report: &Report) -> Result<(), Failure> {
-    let host = Local::association(session).map(|association| association.host.clone()).unwrap_or_default();
+    let host = host_of(session);
     let Report { received, sent, settled, delta, preview, .. } = report;
     let details = preview.as_ref().map(|vault| vault.details(delta)).unwrap_or_default();
     if app.out.json {
