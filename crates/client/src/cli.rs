@@ -6,6 +6,7 @@ mod completions;
 mod config;
 mod edit;
 mod error;
+mod export;
 mod find;
 mod generate;
 mod history;
@@ -107,6 +108,7 @@ enum Command {
     History(history::Args),
     Restore(restore::Args),
     Undo(undo::Args),
+    Export(export::Args),
     Passwd(passwd::Args),
     Sync(sync::Args),
     Completions(completions::Args),
@@ -193,6 +195,7 @@ fn run(app: &App, command: &Command) -> Result<(), Failure> {
         Command::History(args) => history::run(app, args),
         Command::Restore(args) => restore::run(app, args),
         Command::Undo(args) => undo::run(app, args),
+        Command::Export(args) => export::run(app, args),
         Command::Passwd(args) => passwd::run(app, args),
         Command::Sync(args) => sync::run(app, args),
         Command::Completions(args) => completions::run(app, args),

@@ -3,6 +3,7 @@
 
 mod cli;
 pub mod disk;
+pub mod export;
 mod harden;
 pub mod net;
 pub mod otp;

@@ -255,6 +255,14 @@ impl Session {
         make_record_id(&mut UnwrapErr(SysRng))
     }
 
+    /// A container of this text under the vault's passphrase, for a copy.
+    ///
+    /// # Errors
+    /// It is too long.
+    pub fn seal(&self, plaintext: &[u8]) -> Result<Vec<u8>, SessionError> {
+        self.place.seal(plaintext, &self.passphrase)
+    }
+
     /// Whether this is the passphrase that the vault was opened with.
     #[must_use]
     pub fn is_passphrase(&self, passphrase: &Passphrase) -> bool {

@@ -42,6 +42,11 @@ fn edit_find_and_codes() {
 }
 
 #[test]
+fn out_again() {
+    check_transcript("transcripts/export.md");
+}
+
+#[test]
 fn a_sync_that_says_what_it_does() {
     check_transcript("transcripts/sync.md");
 }
