@@ -39,7 +39,7 @@ struct Inner {
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
     readers: Mutex<Vec<Box<dyn Reader>>>,
-    readers_free: Semaphore,
+    readers_free: Arc<Semaphore>,
     pace: Pace,
     expected: Arc<AtomicUsize>,
 }
@@ -94,7 +94,7 @@ impl Store {
             jobs: Mutex::new(Some(jobs)),
             writer: Mutex::new(Some(writer)),
             readers: Mutex::new(readers),
-            readers_free: Semaphore::new(READERS),
+            readers_free: Arc::new(Semaphore::new(READERS)),
             pace: Pace::default(),
             expected,
         })))
@@ -190,9 +190,15 @@ impl Store {
             self.0.pace.note(begun.elapsed());
             return result;
         }
-        let _permit = self.0.readers_free.acquire().await.map_err(|_| StoreError::Closed)?;
+        let free = Arc::clone(&self.0.readers_free).acquire_owned();
+        let permit = free.await.map_err(|_| StoreError::Closed)?;
         let inner = Arc::clone(&self.0);
-        let read = tokio::task::spawn_blocking(move || inner.with_reader(read));
+        let read = tokio::task::spawn_blocking(move || {
+            let result = inner.with_reader(read);
+            // Who asked may be gone by now: the place is free when the reader is back, and not before.
+            drop(permit);
+            result
+        });
         read.await.unwrap_or(Err(StoreError::Closed))
     }
 }
@@ -383,6 +389,35 @@ mod tests {
         }
     }
 
+    /// An engine whose reads take that long.
+    struct Sleeper(Duration);
+
+    struct SleepyReader(Duration);
+
+    impl Engine for Sleeper {
+        type Reader = SleepyReader;
+
+        fn reader(&self) -> Result<SleepyReader, EngineError> {
+            Ok(SleepyReader(self.0))
+        }
+
+        fn commit(&mut self, changes: &[Change]) -> Result<Vec<Outcome>, EngineError> {
+            Ok(vec![Outcome::Done; changes.len()])
+        }
+    }
+
+    impl Reader for SleepyReader {
+        fn read_head(&mut self, _: &[u8; 8]) -> Result<Option<Head>, EngineError> {
+            std::thread::sleep(self.0);
+            Ok(None)
+        }
+
+        fn read(&mut self, _: AccountNumber) -> Result<Option<Stored>, EngineError> {
+            std::thread::sleep(self.0);
+            Ok(None)
+        }
+    }
+
     async fn delete(store: Store) -> Result<Result<Committed, Outcome>, StoreError> {
         store.delete(AccountNumber::from_bytes([1; 8]).unwrap(), AuthHash::of(&AuthToken::new([0; 32]))).await
     }
@@ -472,5 +507,24 @@ mod tests {
         first.await.unwrap().unwrap().unwrap();
         store.close().await;
         assert_eq!(*lock(&batches), [1]);
+    }
+
+    #[tokio::test]
+    async fn a_read_that_nobody_waits_for_any_more_takes_no_reader_from_others() {
+        let store = Store::start(Sleeper(Duration::from_millis(500)), |_| {}).unwrap();
+        let account = AccountNumber::from_bytes([1; 8]).unwrap();
+        let long = READ_IN_PLACE_MAX + 1;
+        let gone: Vec<_> = (0..READERS)
+            .map(|_| {
+                let store = store.clone();
+                tokio::spawn(async move { store.read(account, long).await })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        for read in gone {
+            read.abort();
+            assert!(read.await.is_err());
+        }
+        assert!(store.read(account, long).await.unwrap().is_none());
     }
 }
