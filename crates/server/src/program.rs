@@ -25,7 +25,9 @@ pub fn main() -> ExitCode {
         Err(error) => return complain(EXIT_USAGE, &error, &error.hint()),
     };
     logs::init(config.log);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    // Two also on one processor: the store reads in place only where another worker can take over.
+    let workers = std::thread::available_parallelism().map_or(2, |processors| processors.get().max(2));
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             let hint = "the system gives no threads or descriptors: look at its limits";

@@ -8,11 +8,12 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use passmate_proto::AccountNumber;
 use tokio::sync::{Semaphore, oneshot};
 
+use super::in_place::InPlace;
 use super::{AuthHash, Btoken, BtokenHash, Change, Committed, Engine, EngineError, Head, Outcome, Reader, Sqlite};
 use super::{StoreError, Stored};
 
@@ -25,9 +26,6 @@ const READERS: usize = 4;
 const WINDOW: Duration = Duration::from_micros(300);
 /// Up to this length a btoken may be read in place, in bytes.
 const READ_IN_PLACE_MAX: usize = 64 << 10;
-/// Reads that take longer in the mean come from a disk that has to move, and the next ones will too.
-const SLOW_READ: Duration = Duration::from_millis(3);
-const SLOW_FOR: Duration = Duration::from_secs(5);
 /// Between two tries while another process holds the database.
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
@@ -40,7 +38,7 @@ struct Inner {
     writer: Mutex<Option<JoinHandle<()>>>,
     readers: Mutex<Vec<Box<dyn Reader>>>,
     readers_free: Arc<Semaphore>,
-    pace: Pace,
+    in_place: InPlace,
     expected: Arc<AtomicUsize>,
 }
 
@@ -95,7 +93,7 @@ impl Store {
             writer: Mutex::new(Some(writer)),
             readers: Mutex::new(readers),
             readers_free: Arc::new(Semaphore::new(READERS)),
-            pace: Pace::default(),
+            in_place: InPlace::new()?,
             expected,
         })))
     }
@@ -182,13 +180,10 @@ impl Store {
         read: impl FnOnce(&mut dyn Reader) -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, StoreError> {
         if len <= READ_IN_PLACE_MAX
-            && self.0.pace.is_fast()
             && let Ok(_permit) = self.0.readers_free.try_acquire()
+            && let Some(_in_place) = self.0.in_place.begin()
         {
-            let begun = Instant::now();
-            let result = self.0.with_reader(read);
-            self.0.pace.note(begun.elapsed());
-            return result;
+            return self.0.with_reader(read);
         }
         let free = Arc::clone(&self.0.readers_free).acquire_owned();
         let permit = free.await.map_err(|_| StoreError::Closed)?;
@@ -212,32 +207,6 @@ impl Inner {
     }
 }
 
-/// Whether reads come from memory. Then they are done in place, because handing one to another thread costs ten times as
-/// much as the read; a disk that has to move must not hold up those who only wait for the network.
-#[derive(Default)]
-struct Pace(Mutex<Paced>);
-
-#[derive(Default)]
-struct Paced {
-    /// Of the last reads in place, weighed by how recent they are: one that was only interrupted counts little.
-    mean: Duration,
-    slow_until: Option<Instant>,
-}
-
-impl Pace {
-    fn is_fast(&self) -> bool {
-        lock(&self.0).slow_until.is_none_or(|until| until < Instant::now())
-    }
-
-    fn note(&self, took: Duration) {
-        let mut paced = lock(&self.0);
-        paced.mean = paced.mean * 15 / 16 + took / 16;
-        if paced.mean > SLOW_READ {
-            *paced = Paced { mean: Duration::ZERO, slow_until: Some(Instant::now() + SLOW_FOR) };
-        }
-    }
-}
-
 /// A change that is likely to come; see [`Store::expect`].
 #[derive(Debug)]
 pub struct Expected(Arc<AtomicUsize>);
@@ -256,7 +225,7 @@ impl Drop for Expected {
 }
 
 /// The data behind the lock is whole at every moment, so a panic elsewhere does not make it useless.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -349,6 +318,9 @@ fn len_of(change: &Change) -> usize {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::sync::atomic::AtomicBool;
+    use std::time::Instant;
+
     use passmate_proto::AuthToken;
 
     use super::*;
@@ -526,5 +498,54 @@ mod tests {
             assert!(read.await.is_err());
         }
         assert!(store.read(account, long).await.unwrap().is_none());
+    }
+
+    /// The longest that a clock stood still while `slow` was running beside it.
+    async fn standstill(slow: impl Future<Output = ()>) -> Duration {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&is_over);
+        let ticks = tokio::spawn(async move {
+            let mut longest = Duration::ZERO;
+            while !told.load(Ordering::Relaxed) {
+                let begun = Instant::now();
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                longest = longest.max(begun.elapsed());
+            }
+            longest
+        });
+        slow.await;
+        is_over.store(true, Ordering::Relaxed);
+        ticks.await.unwrap()
+    }
+
+    async fn check_that_nobody_stands_still(rounds: usize) {
+        for _ in 0..rounds {
+            let store = Store::start(Sleeper(Duration::from_secs(2)), |_| {}).unwrap();
+            let slow = async {
+                let reads = (0..6).map(|number| {
+                    let store = store.clone();
+                    tokio::spawn(async move {
+                        // Woken by the clock, each alone: whoever reads is the worker that listens.
+                        tokio::time::sleep(Duration::from_millis(33 + 47 * number)).await;
+                        store.read_head([1; 8]).await.unwrap();
+                    })
+                });
+                for read in reads.collect::<Vec<_>>() {
+                    read.await.unwrap();
+                }
+            };
+            let longest = standstill(slow).await;
+            assert!(longest < Duration::from_secs(1), "{longest:?}");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_disk_that_hangs_holds_up_nobody_but_those_who_read() {
+        check_that_nobody_stands_still(2).await;
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_hangs_holds_up_nobody_where_there_is_one_worker() {
+        check_that_nobody_stands_still(1).await;
     }
 }

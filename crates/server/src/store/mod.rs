@@ -13,6 +13,7 @@
 //! [`suite`](self) holds each engine to this. [`Store`] puts an engine on a thread of its own.
 
 mod handle;
+mod in_place;
 mod sqlite;
 #[cfg(test)]
 mod suite;
