@@ -23,6 +23,9 @@ use crate::tls::{self, Identity, Pin, TlsError, Warning};
 
 /// How long running exchanges may take to finish when the server stops.
 const STOP_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long the store may take to close after that: a disk that hangs, or another program that holds the database, must
+/// not keep the process. Nothing that was confirmed depends on it.
+const CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long this machine's name may take to be looked up for the line that is printed at start.
 const LOOK_UP_TIME_MAX: Duration = Duration::from_secs(1);
 
@@ -144,15 +147,20 @@ impl Server {
     }
 
     /// Stops taking connections, cuts those that have not begun an exchange, lets the others
-    /// finish for 10 s, and closes the store. What is cut was not confirmed.
+    /// finish for 10 s, and closes the store, for which it has 5 s. What is cut was not confirmed.
     pub async fn stop(self) {
         self.shared.stop.cancel();
         self.shared.tasks.close();
         if tokio::time::timeout(STOP_TIME_MAX, self.shared.tasks.wait()).await.is_err() {
             self.shared.end.cancel();
-            self.shared.tasks.wait().await;
         }
-        self.shared.service.close().await;
+        let close = async {
+            self.shared.tasks.wait().await;
+            self.shared.service.close().await;
+        };
+        if tokio::time::timeout(CLOSE_TIME_MAX, close).await.is_err() {
+            tracing::warn!("the store does not close: its disk hangs, or another program holds the database");
+        }
     }
 }
 

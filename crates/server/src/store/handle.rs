@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -40,6 +40,7 @@ struct Inner {
     readers_free: Arc<Semaphore>,
     in_place: InPlace,
     expected: Arc<AtomicUsize>,
+    is_closing: Arc<AtomicBool>,
 }
 
 /// A change, and who waits for its outcome.
@@ -83,10 +84,17 @@ impl Store {
         }
         let (jobs, waiting) = mpsc::channel();
         let expected = Arc::new(AtomicUsize::new(0));
-        let others = Arc::clone(&expected);
+        let is_closing = Arc::new(AtomicBool::new(false));
+        let mut writer = Writer {
+            engine,
+            on_fatal,
+            is_failed: false,
+            expected: Arc::clone(&expected),
+            is_closing: Arc::clone(&is_closing),
+        };
         let writer = std::thread::Builder::new()
             .name("store".to_owned())
-            .spawn(move || Writer { engine, on_fatal, is_failed: false, expected: others }.run(&waiting))
+            .spawn(move || writer.run(&waiting))
             .map_err(|error| EngineError::Failed(error.to_string()))?;
         Ok(Self(Arc::new(Inner {
             jobs: Mutex::new(Some(jobs)),
@@ -95,6 +103,7 @@ impl Store {
             readers_free: Arc::new(Semaphore::new(READERS)),
             in_place: InPlace::new()?,
             expected,
+            is_closing,
         })))
     }
 
@@ -150,8 +159,11 @@ impl Store {
     }
 
     /// Finishes what is waiting and closes the engine.
+    ///
+    /// What cannot be finished because another process holds the store is answered with [`EngineError::Busy`].
     pub async fn close(&self) {
         lock(&self.0.jobs).take();
+        self.0.is_closing.store(true, Ordering::Relaxed);
         let writer = lock(&self.0.writer).take();
         let inner = Arc::clone(&self.0);
         let _ = tokio::task::spawn_blocking(move || {
@@ -236,6 +248,8 @@ struct Writer<E, F> {
     is_failed: bool,
     /// Changes that are likely to come soon and have not come.
     expected: Arc<AtomicUsize>,
+    /// Nobody is waited for any more.
+    is_closing: Arc<AtomicBool>,
 }
 
 impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
@@ -256,56 +270,61 @@ impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
         }
     }
 
-    fn commit(&mut self, batch: Vec<Job>) {
-        // Who is gone before it began does not want it any more.
-        let (changes, answers): (Vec<_>, Vec<_>) =
-            batch.into_iter().filter(|job| !job.answer.is_closed()).map(|job| (job.change, job.answer)).unzip();
-        if changes.is_empty() {
-            return;
-        }
-        match self.commit_patiently(&changes) {
-            Ok(outcomes) => {
-                for (outcome, answer) in outcomes.into_iter().zip(answers) {
-                    // A client that is gone finds out with its next fetch.
-                    let _ = answer.send(Ok(outcome));
-                }
+    fn commit(&mut self, mut batch: Vec<Job>) {
+        loop {
+            // Who is gone before it began does not want it any more. So a store that stays busy keeps a change no longer
+            // than its client's session lasts.
+            batch.retain(|job| !job.answer.is_closed());
+            if batch.is_empty() {
+                return;
             }
-            // One that does not fit must not keep out the others.
-            Err(EngineError::Full) if changes.len() > 1 => {
-                for (change, answer) in changes.into_iter().zip(answers) {
-                    self.commit(vec![Job { change, answer }]);
+            let (changes, answers): (Vec<_>, Vec<_>) = batch.into_iter().map(|job| (job.change, job.answer)).unzip();
+            match self.commit_once(&changes) {
+                Ok(outcomes) => {
+                    for (outcome, answer) in outcomes.into_iter().zip(answers) {
+                        // A client that is gone finds out with its next fetch.
+                        let _ = answer.send(Ok(outcome));
+                    }
+                    return;
                 }
-            }
-            Err(error) => {
-                for answer in answers {
-                    let _ = answer.send(Err(error.clone().into()));
+                Err(EngineError::Busy) if !self.is_closing.load(Ordering::Relaxed) => {
+                    batch = jobs(changes, answers).collect();
+                    std::thread::sleep(BUSY_PAUSE);
+                }
+                // One that does not fit must not keep out the others.
+                Err(EngineError::Full) if changes.len() > 1 => {
+                    jobs(changes, answers).for_each(|job| self.commit(vec![job]));
+                    return;
+                }
+                Err(error) => {
+                    for answer in answers {
+                        let _ = answer.send(Err(error.clone().into()));
+                    }
+                    return;
                 }
             }
         }
     }
 
-    fn commit_patiently(&mut self, changes: &[Change]) -> Result<Vec<Outcome>, EngineError> {
+    fn commit_once(&mut self, changes: &[Change]) -> Result<Vec<Outcome>, EngineError> {
         if self.is_failed {
             return Err(EngineError::Failed("it failed before".to_owned()));
         }
-        loop {
-            match self.engine.commit(changes) {
-                Err(EngineError::Busy) => std::thread::sleep(BUSY_PAUSE),
-                Err(error @ (EngineError::Failed(_) | EngineError::Damaged(_))) => {
-                    self.is_failed = true;
-                    (self.on_fatal)(&StoreError::Engine(error.clone()));
-                    return Err(error);
-                }
-                Ok(outcomes) if outcomes.len() != changes.len() => {
-                    self.is_failed = true;
-                    let error = EngineError::Failed("not as many outcomes as changes".to_owned());
-                    (self.on_fatal)(&StoreError::Engine(error.clone()));
-                    return Err(error);
-                }
-                other => return other,
+        let error = match self.engine.commit(changes) {
+            Err(error @ (EngineError::Failed(_) | EngineError::Damaged(_))) => error,
+            Ok(outcomes) if outcomes.len() != changes.len() => {
+                EngineError::Failed("not as many outcomes as changes".to_owned())
             }
-        }
+            other => return other,
+        };
+        self.is_failed = true;
+        (self.on_fatal)(&StoreError::Engine(error.clone()));
+        Err(error)
     }
+}
+
+fn jobs(changes: Vec<Change>, answers: Vec<oneshot::Sender<Result<Outcome, StoreError>>>) -> impl Iterator<Item = Job> {
+    changes.into_iter().zip(answers).map(|(change, answer)| Job { change, answer })
 }
 
 fn len_of(change: &Change) -> usize {
@@ -318,7 +337,6 @@ fn len_of(change: &Change) -> usize {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::sync::atomic::AtomicBool;
     use std::time::Instant;
 
     use passmate_proto::AuthToken;
@@ -461,6 +479,50 @@ mod tests {
         let engine = Scripted { answers, batches: Arc::default(), gate: None };
         let store = Store::start(engine, |_| {}).unwrap();
         delete(store).await.unwrap().unwrap();
+    }
+
+    /// Another process holds its store for ever.
+    struct Held;
+
+    impl Engine for Held {
+        type Reader = NoReader;
+
+        fn reader(&self) -> Result<NoReader, EngineError> {
+            Ok(NoReader)
+        }
+
+        fn commit(&mut self, _: &[Change]) -> Result<Vec<Outcome>, EngineError> {
+            Err(EngineError::Busy)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_store_that_stays_busy_closes_and_says_so_to_who_waits() {
+        let store = Store::start(Held, |_| {}).unwrap();
+        let waiting = tokio::spawn(delete(store.clone()));
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(!waiting.is_finished(), "busy is waited for while nobody closes");
+        tokio::time::timeout(Duration::from_secs(5), store.close()).await.unwrap();
+        assert!(matches!(waiting.await.unwrap(), Err(StoreError::Engine(EngineError::Busy))));
+    }
+
+    #[tokio::test]
+    async fn a_store_that_stays_busy_forgets_who_waits_no_longer() {
+        let store = Store::start(Held, |_| {}).unwrap();
+        let change = || async {
+            let waited = tokio::time::timeout(Duration::from_millis(100), delete(store.clone())).await;
+            assert!(waited.is_err());
+        };
+        change().await;
+        change().await;
+        // The writer waits for work again: it ends as soon as there is none to come.
+        lock(&store.0.jobs).take();
+        let writer = lock(&store.0.writer).take().unwrap();
+        let begun = Instant::now();
+        while !writer.is_finished() {
+            assert!(begun.elapsed() < Duration::from_secs(5), "it still tries");
+            tokio::time::sleep(BUSY_PAUSE).await;
+        }
     }
 
     #[tokio::test]

@@ -145,6 +145,25 @@ fn a_second_signal_ends_it_at_once() {
 }
 
 #[test]
+fn sigterm_ends_it_also_while_another_program_holds_the_database() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut program = Program::start(dir.path(), &["--session-timeout", "1s"]);
+    let account = program.create(b"old");
+    let holder = rusqlite::Connection::open(dir.path().join("passmate.db")).unwrap();
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut client = program.greeted();
+    client.send(&update(account, TOKEN));
+    client.take_btoken().unwrap();
+    client.send(&[upload(b"new").as_slice(), &account].concat());
+    assert_eq!(client.end(), End::cut());
+    program.signal(Signal::TERM);
+    assert_eq!(program.wait(Duration::from_secs(15)).code(), Some(0));
+    holder.execute_batch("ROLLBACK").unwrap();
+    drop(holder);
+    assert_eq!(Program::start(dir.path(), &[]).fetch(account).unwrap(), b"old");
+}
+
+#[test]
 fn what_was_confirmed_survives_kill_9() {
     let dir = tempfile::tempdir().unwrap();
     let mut kept = Vec::new();
