@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use passmate_proto::AccountNumber;
 use tokio::sync::{Semaphore, oneshot};
@@ -26,6 +26,10 @@ const READERS: usize = 4;
 const WINDOW: Duration = Duration::from_micros(300);
 /// Up to this length a btoken may be read in place, in bytes.
 const READ_IN_PLACE_MAX: usize = 64 << 10;
+/// What was deleted or replaced is tidied away when nothing came for this long, and after this time in any case; tries
+/// that fail are made again after the same pauses.
+const TIDY_IDLE: Duration = Duration::from_secs(1);
+const TIDY_BUSY: Duration = Duration::from_secs(5);
 /// Between two tries while another process holds the database.
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
@@ -89,6 +93,8 @@ impl Store {
             engine,
             on_fatal,
             is_failed: false,
+            // The last process may have been killed before it came to that.
+            untidy_since: Some(Instant::now()),
             expected: Arc::clone(&expected),
             is_closing: Arc::clone(&is_closing),
         };
@@ -246,6 +252,8 @@ struct Writer<E, F> {
     engine: E,
     on_fatal: F,
     is_failed: bool,
+    /// Since when something that was deleted or replaced may still be there, or since the last try to tidy.
+    untidy_since: Option<Instant>,
     /// Changes that are likely to come soon and have not come.
     expected: Arc<AtomicUsize>,
     /// Nobody is waited for any more.
@@ -254,7 +262,7 @@ struct Writer<E, F> {
 
 impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
     fn run(&mut self, waiting: &mpsc::Receiver<Job>) {
-        while let Ok(first) = waiting.recv() {
+        while let Some(first) = self.next(waiting) {
             // Nobody waits for others where there are none: one device alone is confirmed at once.
             if self.expected.load(Ordering::Relaxed) > 0 {
                 std::thread::sleep(WINDOW);
@@ -267,7 +275,38 @@ impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
                 batch.push(next);
             }
             self.commit(batch);
+            if self.untidy_since.is_some_and(|since| since.elapsed() >= TIDY_BUSY) {
+                self.tidy();
+            }
         }
+    }
+
+    /// The next change, and until it comes what is to be done when there is none. `None`: none will come.
+    fn next(&mut self, waiting: &mpsc::Receiver<Job>) -> Option<Job> {
+        while self.untidy_since.is_some() {
+            match waiting.recv_timeout(TIDY_IDLE) {
+                Ok(job) => return Some(job),
+                Err(mpsc::RecvTimeoutError::Timeout) => self.tidy(),
+                Err(mpsc::RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+        waiting.recv().ok()
+    }
+
+    fn tidy(&mut self) {
+        if self.is_failed {
+            self.untidy_since = None;
+            return;
+        }
+        self.untidy_since = match self.engine.tidy() {
+            Ok(()) => None,
+            // Somebody reads, or there is no room: another time.
+            Err(EngineError::Busy | EngineError::Full) => Some(Instant::now()),
+            Err(error) => {
+                self.fail(&error);
+                None
+            }
+        };
     }
 
     fn commit(&mut self, mut batch: Vec<Job>) {
@@ -281,6 +320,10 @@ impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
             let (changes, answers): (Vec<_>, Vec<_>) = batch.into_iter().map(|job| (job.change, job.answer)).unzip();
             match self.commit_once(&changes) {
                 Ok(outcomes) => {
+                    let removes = |change: &Change| !matches!(change, Change::Create { .. });
+                    if changes.iter().any(removes) {
+                        self.untidy_since.get_or_insert_with(Instant::now);
+                    }
                     for (outcome, answer) in outcomes.into_iter().zip(answers) {
                         // A client that is gone finds out with its next fetch.
                         let _ = answer.send(Ok(outcome));
@@ -317,9 +360,13 @@ impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
             }
             other => return other,
         };
+        self.fail(&error);
+        Err(error)
+    }
+
+    fn fail(&mut self, error: &EngineError) {
         self.is_failed = true;
         (self.on_fatal)(&StoreError::Engine(error.clone()));
-        Err(error)
     }
 }
 
@@ -337,7 +384,6 @@ fn len_of(change: &Change) -> usize {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::time::Instant;
 
     use passmate_proto::AuthToken;
 
@@ -377,6 +423,10 @@ mod tests {
             let answer = if self.answers.is_empty() { Ok(()) } else { self.answers.remove(0) };
             answer.map(|()| vec![Outcome::Done; changes.len()])
         }
+
+        fn tidy(&mut self) -> Result<(), EngineError> {
+            Ok(())
+        }
     }
 
     /// An engine whose reads take that long.
@@ -393,6 +443,10 @@ mod tests {
 
         fn commit(&mut self, changes: &[Change]) -> Result<Vec<Outcome>, EngineError> {
             Ok(vec![Outcome::Done; changes.len()])
+        }
+
+        fn tidy(&mut self) -> Result<(), EngineError> {
+            Ok(())
         }
     }
 
@@ -492,6 +546,10 @@ mod tests {
         }
 
         fn commit(&mut self, _: &[Change]) -> Result<Vec<Outcome>, EngineError> {
+            Err(EngineError::Busy)
+        }
+
+        fn tidy(&mut self) -> Result<(), EngineError> {
             Err(EngineError::Busy)
         }
     }
@@ -609,5 +667,84 @@ mod tests {
     #[tokio::test]
     async fn a_disk_that_hangs_holds_up_nobody_where_there_is_one_worker() {
         check_that_nobody_stands_still(1).await;
+    }
+
+    /// A store on disk, an account in it, and a way to look for bytes in all of its files.
+    async fn stored(dir: &Path, btoken: &[u8]) -> (Store, AccountNumber, AuthHash) {
+        let store = Store::open_sqlite(&dir.join("passmate.db"), |_| {}).unwrap();
+        let account = AccountNumber::from_bytes([1; 8]).unwrap();
+        let auth = AuthHash::of(&AuthToken::new([0; 32]));
+        store.create(account, auth, Btoken::new(btoken.to_vec()), 10, 0).await.unwrap().unwrap();
+        (store, account, auth)
+    }
+
+    fn is_anywhere(dir: &Path, marker: &[u8]) -> bool {
+        let files = std::fs::read_dir(dir).unwrap().map(|file| std::fs::read(file.unwrap().path()).unwrap());
+        files.into_iter().any(|bytes| bytes.windows(marker.len()).any(|window| window == marker))
+    }
+
+    async fn check_that_it_goes(dir: &Path, marker: &[u8], within: Duration) {
+        let begun = Instant::now();
+        while is_anywhere(dir, marker) {
+            assert!(begun.elapsed() < within, "it is still there");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    const MARKER: &[u8] = b"a sealed vault of which nothing may be left";
+
+    #[tokio::test]
+    async fn a_btoken_that_was_deleted_is_in_no_file_a_moment_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, account, auth) = stored(dir.path(), &MARKER.repeat(200)).await;
+        assert!(is_anywhere(dir.path(), MARKER));
+        store.delete(account, auth).await.unwrap().unwrap();
+        check_that_it_goes(dir.path(), MARKER, Duration::from_secs(4)).await;
+    }
+
+    #[tokio::test]
+    async fn a_btoken_that_was_replaced_is_in_no_file_a_moment_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, account, _) = stored(dir.path(), &MARKER.repeat(200)).await;
+        let seen = BtokenHash::of(&MARKER.repeat(200));
+        store.replace_if(account, seen, Btoken::new(b"another".to_vec()), 0).await.unwrap().unwrap();
+        check_that_it_goes(dir.path(), MARKER, Duration::from_secs(4)).await;
+    }
+
+    #[tokio::test]
+    async fn what_was_deleted_goes_also_while_others_write_all_the_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, account, auth) = stored(dir.path(), &MARKER.repeat(200)).await;
+        let other = AccountNumber::from_bytes([2; 8]).unwrap();
+        store.create(other, auth, Btoken::new(vec![0]), 10, 0).await.unwrap().unwrap();
+        store.delete(account, auth).await.unwrap().unwrap();
+        let writing = async {
+            let mut seen = 0_u8;
+            loop {
+                let next = seen.wrapping_add(1);
+                let expected = BtokenHash::of(&[seen]);
+                store.replace_if(other, expected, Btoken::new(vec![next]), 0).await.unwrap().unwrap();
+                seen = next;
+                tokio::time::sleep(TIDY_IDLE / 20).await;
+            }
+        };
+        tokio::select! {
+            () = writing => unreachable!("it writes for ever"),
+            () = check_that_it_goes(dir.path(), MARKER, TIDY_BUSY + Duration::from_secs(3)) => {}
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_reader_keeps_in_the_log_goes_when_the_reader_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, account, auth) = stored(dir.path(), &MARKER.repeat(200)).await;
+        let mut other = rusqlite::Connection::open(dir.path().join("passmate.db")).unwrap();
+        let reading = other.transaction().unwrap();
+        reading.query_row("SELECT count(*) FROM account", [], |_| Ok(())).unwrap();
+        store.delete(account, auth).await.unwrap().unwrap();
+        tokio::time::sleep(2 * TIDY_IDLE).await;
+        assert!(is_anywhere(dir.path(), MARKER));
+        drop(reading);
+        check_that_it_goes(dir.path(), MARKER, Duration::from_secs(4)).await;
     }
 }

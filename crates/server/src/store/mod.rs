@@ -224,6 +224,14 @@ pub trait Engine: Send + 'static {
     /// # Errors
     /// None of the changes took place, or nobody knows: see [`EngineError`].
     fn commit(&mut self, changes: &[Change]) -> Result<Vec<Outcome>, EngineError>;
+
+    /// Removes what was deleted or replaced from all that the engine keeps. It is called when nothing is to be
+    /// committed, and now and then when there always is, so it takes a moment at most.
+    ///
+    /// # Errors
+    /// [`EngineError::Busy`] and [`EngineError::Full`]: not now; it is called again. Others as in
+    /// [`commit`](Self::commit).
+    fn tidy(&mut self) -> Result<(), EngineError>;
 }
 
 /// Reads what was committed.

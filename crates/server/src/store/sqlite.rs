@@ -18,6 +18,8 @@ const MIGRATIONS: &[&str] = &[include_str!("../../migrations/sqlite/0001_account
 const APPLICATION_ID: i64 = 0x5061_5372;
 /// How long SQLite waits for other processes before it says that it is busy; we ask again then.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long tidying waits for readers; it is not urgent, and changes wait behind it.
+const TIDY_TIMEOUT: Duration = Duration::from_millis(50);
 /// Statements that stay prepared.
 const STATEMENTS: usize = 32;
 
@@ -81,6 +83,15 @@ impl Engine for Sqlite {
         }
         committed
     }
+
+    fn tidy(&mut self) -> Result<(), EngineError> {
+        let connection = &self.connection;
+        connection.busy_timeout(TIDY_TIMEOUT).map_err(fault)?;
+        // Deleted pages are wiped in the database, but the log has them until it is written over, which may be never.
+        let is_busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(fault)?;
+        if is_busy.map_err(fault)? { Err(EngineError::Busy) } else { Ok(()) }
+    }
 }
 
 impl Sqlite {
@@ -99,7 +110,7 @@ impl Sqlite {
 impl Drop for Sqlite {
     fn drop(&mut self) {
         // An empty log at a clean stop makes the database one file. If it fails, the next start reads the log.
-        let _ = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        let _ = self.tidy();
     }
 }
 
@@ -453,5 +464,25 @@ mod tests {
         assert_eq!(engine.commit(&[create(1, 1)]), Err(EngineError::Busy));
         other.execute_batch("ROLLBACK").unwrap();
         assert_eq!(engine.commit(&[create(1, 1)]), Ok(vec![Outcome::Done]));
+    }
+
+    #[test]
+    fn tidying_empties_the_log_unless_somebody_reads_and_then_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut engine = Sqlite::open(&path(&dir)).unwrap();
+        let log_len = || std::fs::metadata(dir.path().join("passmate.db-wal")).unwrap().len();
+        engine.commit(&[create(1, 5000)]).unwrap();
+        let mut other = Connection::open(path(&dir)).unwrap();
+        let reading = other.transaction().unwrap();
+        reading.query_row("SELECT count(*) FROM account", [], |_| Ok(())).unwrap();
+        engine.commit(&[create(2, 5000)]).unwrap();
+        assert_eq!(engine.tidy(), Err(EngineError::Busy));
+        assert!(log_len() > 0);
+        engine.commit(&[create(3, 5000)]).unwrap();
+        drop(reading);
+        assert_eq!(engine.tidy(), Ok(()));
+        assert_eq!(log_len(), 0);
+        let timeout: i64 = engine.connection.query_row("PRAGMA busy_timeout", [], |row| row.get(0)).unwrap();
+        assert_eq!(timeout, 2000, "commits wait as before");
     }
 }
