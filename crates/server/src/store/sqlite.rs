@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use passmate_proto::AccountNumber;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior, ffi, params};
+use rustix::io::Errno;
 
 use super::{AuthHash, BtokenHash, Change, Engine, EngineError, Head, Outcome, Reader, StoreError, Stored, lock_file};
 
@@ -76,7 +77,7 @@ impl Engine for Sqlite {
     }
 
     fn commit(&mut self, changes: &[Change]) -> Result<Vec<Outcome>, EngineError> {
-        let committed = self.transact(changes).map_err(fault);
+        let committed = self.transact(changes);
         if committed.is_err() && !self.connection.is_autocommit() {
             // The rollback failed: whatever the next commit wrote would carry this batch along.
             return Err(EngineError::Failed("a transaction cannot be rolled back".to_owned()));
@@ -95,14 +96,16 @@ impl Engine for Sqlite {
 }
 
 impl Sqlite {
-    fn transact(&mut self, changes: &[Change]) -> rusqlite::Result<Vec<Outcome>> {
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    fn transact(&mut self, changes: &[Change]) -> Result<Vec<Outcome>, EngineError> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fault)?;
         let mut totals = Totals::default();
-        let outcomes =
-            changes.iter().map(|change| apply(&transaction, change, &mut totals)).collect::<Result<_, _>>()?;
-        totals.write(&transaction)?;
+        let outcomes = changes
+            .iter()
+            .map(|change| apply(&transaction, change, &mut totals).map_err(fault))
+            .collect::<Result<_, _>>()?;
+        totals.write(&transaction).map_err(fault)?;
         // With synchronous = FULL this returns after the log was flushed.
-        transaction.commit()?;
+        transaction.commit().map_err(fault)?;
         Ok(outcomes)
     }
 }
@@ -261,14 +264,28 @@ impl Reader for SqliteReader {
     }
 }
 
-/// What an error of SQLite means for whoever waits.
+/// What an error of SQLite means for whoever waits. To be asked at once, on the thread that got the error.
 fn fault(error: rusqlite::Error) -> EngineError {
     match error.sqlite_error_code() {
+        _ if is_out_of_room(&error, &io::Error::last_os_error()) => EngineError::Full,
         Some(ErrorCode::DiskFull) => EngineError::Full,
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => EngineError::Busy,
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => EngineError::Damaged(error.to_string()),
         _ => EngineError::Failed(describe(&error)),
     }
+}
+
+/// Whether a write failed because no more may be written: SQLite says so of ENOSPC alone, and not where it writes the
+/// index of its log.
+///
+/// SQLite keeps the system's error for itself. But a write that failed has set `last`, and only a later call that
+/// failed too could have changed that. If that one met a full disk, the disk is full; anything else is no reason to go on.
+/// A failed flush is never meant: nobody can say what it left behind.
+fn is_out_of_room(error: &rusqlite::Error, last: &io::Error) -> bool {
+    let is_write = error
+        .sqlite_error()
+        .is_some_and(|error| matches!(error.extended_code, ffi::SQLITE_IOERR_WRITE | ffi::SQLITE_IOERR_SHMSIZE));
+    is_write && matches!(Errno::from_io_error(last), Some(Errno::NOSPC | Errno::DQUOT | Errno::FBIG))
 }
 
 /// SQLite's own words; for I/O errors with the number that tells a failed flush from a failed write.
@@ -484,5 +501,22 @@ mod tests {
         assert_eq!(log_len(), 0);
         let timeout: i64 = engine.connection.query_row("PRAGMA busy_timeout", [], |row| row.get(0)).unwrap();
         assert_eq!(timeout, 2000, "commits wait as before");
+    }
+
+    #[test]
+    fn a_write_over_a_quota_is_a_full_disk_and_any_other_failure_is_not() {
+        let check = |code: i32, errno: Errno, expected: bool| {
+            let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+            assert_eq!(is_out_of_room(&error, &errno.into()), expected, "{code} {errno:?}");
+        };
+        for errno in [Errno::DQUOT, Errno::NOSPC, Errno::FBIG] {
+            check(ffi::SQLITE_IOERR_WRITE, errno, true);
+            check(ffi::SQLITE_IOERR_SHMSIZE, errno, true);
+            check(ffi::SQLITE_IOERR_FSYNC, errno, false);
+            check(ffi::SQLITE_IOERR_DIR_FSYNC, errno, false);
+            check(ffi::SQLITE_CORRUPT, errno, false);
+        }
+        check(ffi::SQLITE_IOERR_WRITE, Errno::IO, false);
+        check(ffi::SQLITE_IOERR_SHMSIZE, Errno::NOENT, false);
     }
 }

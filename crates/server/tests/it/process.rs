@@ -6,8 +6,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::support::program::{Program, command};
-use crate::support::{End, TOKEN, update, upload};
-use rustix::process::Signal;
+use crate::support::{End, TOKEN, create, update, upload};
+use rustix::process::{Resource, Rlimit, Signal, prlimit};
 
 /// Runs it to its end, which must be an error; what it said and its code.
 fn refused(mut command: Command) -> (String, i32) {
@@ -161,6 +161,39 @@ fn sigterm_ends_it_also_while_another_program_holds_the_database() {
     holder.execute_batch("ROLLBACK").unwrap();
     drop(holder);
     assert_eq!(Program::start(dir.path(), &[]).fetch(account).unwrap(), b"old");
+}
+
+#[test]
+fn a_limit_of_the_system_on_what_it_may_write_refuses_what_does_not_fit_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    // A quota needs a file system of its own; the limit on a file's length fails in the same place, if its signal does not
+    // come first.
+    let served = command(dir.path());
+    let mut command = Command::new("sh");
+    command.args(["-c", r#"trap "" XFSZ; exec "$@""#, "sh"]).arg(served.get_program()).args(served.get_args());
+    command.args(["--listen", "127.0.0.1:0"]).env_clear().env("PASSMATE_SERVER_DATA_DIR", dir.path());
+    let mut program = Program::spawn(command, dir.path());
+    let account = program.create(b"old");
+    let pid = rustix::process::Pid::from_child(&program.child);
+    let limit = |bytes: Option<u64>| {
+        let limit = Rlimit { current: bytes, maximum: None };
+        prlimit(Some(pid), Resource::Fsize, limit).unwrap();
+    };
+    limit(Some(1 << 20));
+    let mut client = program.greeted();
+    client.send(&create(&vec![1; 2 << 20]));
+    assert_eq!(client.end(), End::cut());
+    let mut client = program.greeted();
+    client.send(&update(account, TOKEN));
+    assert_eq!(client.take_btoken().unwrap(), b"old");
+    client.send(&[upload(b"new").as_slice(), &account].concat());
+    assert_eq!(client.end(), End::clean());
+    limit(None);
+    program.create(&vec![1; 2 << 20]);
+    assert_eq!(program.fetch(account).unwrap(), b"new");
+    assert!(program.child.try_wait().unwrap().is_none());
+    let log = program.log();
+    assert!(log.contains("disk_full") && !log.contains("ERROR"), "{log}");
 }
 
 #[test]
