@@ -198,8 +198,8 @@ impl Store {
         read: impl FnOnce(&mut dyn Reader) -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, StoreError> {
         if len <= READ_IN_PLACE_MAX
+            && let Some(_in_place) = self.0.in_place.begin_soon().await
             && let Ok(_permit) = self.0.readers_free.try_acquire()
-            && let Some(_in_place) = self.0.in_place.begin()
         {
             return self.0.with_reader(read);
         }

@@ -21,6 +21,8 @@ use super::handle::lock;
 /// Reads that take longer in the mean come from a disk that has to move, and the next ones will too.
 const SLOW_READ: Duration = Duration::from_millis(3);
 const SLOW_FOR: Duration = Duration::from_secs(5);
+/// How often a read lets other tasks go first while another one is done in place.
+const YIELDS: usize = 4;
 /// How often the watch looks, while there are reads to look at.
 const TICK: Duration = Duration::from_millis(10);
 
@@ -64,8 +66,20 @@ impl InPlace {
         Ok(Self { watched, watch: watch.thread().clone(), pace: Mutex::default() })
     }
 
+    /// The right to read in place, if this is the moment for it or if it comes soon.
+    pub(super) async fn begin_soon(&self) -> Option<ReadInPlace<'_>> {
+        for _ in 0..YIELDS {
+            if self.watched.steps.load(Ordering::SeqCst).is_multiple_of(2) {
+                break;
+            }
+            // The other read is most likely from memory, and over by the time that this task's turn comes again.
+            tokio::task::yield_now().await;
+        }
+        self.begin()
+    }
+
     /// The right to read in place, if this is the moment for it.
-    pub(super) fn begin(&self) -> Option<ReadInPlace<'_>> {
+    fn begin(&self) -> Option<ReadInPlace<'_>> {
         if !lock(&self.pace).is_fast() {
             return None;
         }
