@@ -233,6 +233,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         let mut is_stuck = false;
         loop {
             is_stuck &= !self.write().await?;
+            // All of it was sent. While the client thinks, nothing is held for it but the hash.
+            if let Some(fetched) = &mut self.fetched {
+                fetched.forget_btoken();
+            }
             self.report.action = self.machine.action();
             if let Some(ending) = self.machine.poll_ending() {
                 return match (ending, self.refusal.take()) {
@@ -342,13 +346,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             Ok(bytes) => {
                 let needed = self.machine.buffer_needed(bytes.len());
                 if needed > 0 {
-                    let lease = self.lease.get_or_insert_with(|| {
-                        let kind = match self.machine.action() {
-                            Some(ActionKind::Create) => Kind::Create,
-                            _ => Kind::Known,
-                        };
-                        self.service.memory().lease(kind)
-                    });
+                    let kind = match (&self.fetched, self.machine.action()) {
+                        (Some(fetched), _) => Kind::Known(fetched.account()),
+                        (None, Some(ActionKind::Create)) => Kind::Create,
+                        (None, _) => return Err(Cut::Stuck),
+                    };
+                    let lease = self.lease.get_or_insert_with(|| self.service.memory().lease(kind));
                     lease.grow_to(needed).map_err(|_| Cut::MemoryFull)?;
                 }
                 let used = self.machine.handle_input(Input::Bytes(bytes));
@@ -379,7 +382,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                 };
                 match fetched.await {
                     Ok(fetched) => {
-                        let btoken = fetched.btoken();
+                        let btoken = fetched.btoken().ok_or(Cut::Stuck)?;
                         self.fetched = Some(fetched);
                         self.machine.fetched(btoken)
                     }

@@ -18,7 +18,7 @@ use passmate_proto::{AccountNumber, AuthToken};
 
 use crate::config::Limits;
 use crate::memory::{Kind, Lease, MemoryBudget};
-use crate::store::{AuthHash, Btoken, Committed, Expected, Head, Outcome, Store, StoreError, Stored};
+use crate::store::{AuthHash, Btoken, BtokenHash, Committed, Expected, Head, Outcome, Store, StoreError, Stored};
 use room::Room;
 use turns::{Turn, Turns};
 
@@ -60,17 +60,32 @@ impl fmt::Debug for Authenticated {
 /// What an update has read, and its turn among the devices of the account. Dropping it lets the next one on.
 pub struct Fetched {
     account: AccountNumber,
-    shared: Arc<Shared>,
+    /// What was read: a btoken takes its place if it is still what is stored.
+    hash: BtokenHash,
+    len: usize,
+    /// The btoken itself, until it was sent.
+    shared: Option<Arc<Shared>>,
     /// Most who fetch store something soon.
     expected: Expected,
     _turn: Option<Turn>,
 }
 
 impl Fetched {
-    /// The btoken as it is stored.
+    /// The btoken as it is stored; none once [`forget_btoken`](Self::forget_btoken) was called.
     #[must_use]
-    pub fn btoken(&self) -> Arc<[u8]> {
-        Arc::clone(&self.shared.stored.btoken)
+    pub fn btoken(&self) -> Option<Arc<[u8]>> {
+        self.shared.as_ref().map(|shared| Arc::clone(&shared.stored.btoken))
+    }
+
+    /// Gives the memory of the btoken back. To be called when it was sent: its hash is enough from then on.
+    pub fn forget_btoken(&mut self) {
+        self.shared = None;
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub fn account(&self) -> AccountNumber {
+        self.account
     }
 }
 
@@ -133,7 +148,7 @@ impl Service {
     pub fn new(store: Store, folder: &Path, limits: &Limits) -> Self {
         Self(Arc::new(Inner {
             store,
-            memory: MemoryBudget::new(limits.memory_max),
+            memory: MemoryBudget::new(limits.memory_max, limits.btoken_len_max),
             accounts_max: AtomicU64::new(limits.accounts_max),
             room: Room::new(folder),
             turns: Turns::default(),
@@ -143,7 +158,7 @@ impl Service {
 
     /// Takes new limits for what is asked from now on.
     pub fn set_limits(&self, limits: &Limits) {
-        self.0.memory.set_max(limits.memory_max);
+        self.0.memory.set_max(limits.memory_max, limits.btoken_len_max);
         self.0.accounts_max.store(limits.accounts_max, Ordering::Relaxed);
     }
 
@@ -225,7 +240,14 @@ impl Service {
             Some(shared) => shared,
             None => self.read(account, &head).await?,
         };
-        Ok(Fetched { account, shared, expected: self.0.store.expect(), _turn: turn })
+        Ok(Fetched {
+            account,
+            hash: shared.stored.hash,
+            len: shared.stored.btoken.len(),
+            shared: Some(shared),
+            expected: self.0.store.expect(),
+            _turn: turn,
+        })
     }
 
     /// Replaces what was fetched, if it is still what is stored.
@@ -233,15 +255,15 @@ impl Service {
     /// # Errors
     /// Nothing was changed; see [`Refusal`].
     pub async fn replace(&self, fetched: Fetched, btoken: Vec<u8>) -> Result<Committed, Refusal> {
-        let Fetched { account, shared, expected, _turn } = fetched;
-        let seen = &shared.stored;
-        if btoken.len() > seen.btoken.len() && self.0.room.is_low_for_growth() {
+        let Fetched { account, hash, len, shared, expected, _turn } = fetched;
+        drop(shared);
+        if btoken.len() > len && self.0.room.is_low_for_growth() {
             return Err(Refusal::DiskLow);
         }
         let btoken = Btoken::new(btoken);
         // It is there.
         drop(expected);
-        match self.0.store.replace_if(account, seen.hash, btoken, now()).await? {
+        match self.0.store.replace_if(account, hash, btoken, now()).await? {
             Ok(committed) => Ok(committed),
             Err(_) => Err(Refusal::Lost),
         }
@@ -265,7 +287,7 @@ impl Service {
     }
 
     async fn read(&self, account: AccountNumber, head: &Head) -> Result<Arc<Shared>, Refusal> {
-        let mut lease = self.0.memory.lease(Kind::Known);
+        let mut lease = self.0.memory.lease(Kind::Known(account));
         let mut grow = |len: usize| lease.grow_to(len).map_err(|_| Refusal::MemoryFull);
         let len = usize::try_from(head.btoken_len).unwrap_or(usize::MAX);
         grow(len)?;

@@ -54,6 +54,59 @@ fn strangers_with_half_sent_uploads_cannot_keep_a_known_device_out() {
 }
 
 #[test]
+fn one_account_with_half_sent_uploads_cannot_keep_another_out() {
+    let running = Running::with(|config| config.limits.memory_max = 32 << 20);
+    let account = running.create(b"old");
+    let own = running.create(b"a stranger's");
+    // One has its turn, 32 wait for it, and those who come then go on at once.
+    let begin = || {
+        let mut client = running.greeted(1);
+        client.send(&update(own, TOKEN));
+        client
+    };
+    let mut first = begin();
+    first.take_btoken().unwrap();
+    let _waiting: Vec<_> = (0..32).map(|_| begin()).collect();
+    let whole = upload(&vec![3; 2 << 20]);
+    let mut strangers = Vec::new();
+    for _ in 0..24 {
+        let mut client = begin();
+        // Those for whom there is no memory are cut while they send, or before they get the btoken.
+        if client.take_btoken().is_some() {
+            let _ = client.try_send(&whole[..whole.len() - 1]);
+        }
+        strangers.push(client);
+    }
+    let new = vec![4; 2 << 20];
+    let mut client = running.greeted(1);
+    client.send(&update(account, TOKEN));
+    assert_eq!(client.take_btoken().unwrap(), b"old");
+    client.send(&[upload(&new).as_slice(), &account].concat());
+    assert_eq!(client.end(), End::clean());
+    assert_eq!(running.fetch(account).unwrap(), new);
+    let kept = strangers.iter_mut().map(support::Client::is_ended).filter(|is_ended| !is_ended).count();
+    assert!((1..=4).contains(&kept), "{kept} of 24 hold a quarter of the memory");
+}
+
+#[test]
+fn what_was_sent_takes_no_memory_while_a_client_thinks() {
+    let running = Running::with(|config| config.limits.memory_max = 8 << 20);
+    // Six fetched copies would be more than there is.
+    let accounts: Vec<_> = (0..6).map(|_| running.create(&vec![1; 2 << 20])).collect();
+    let mut thinking = Vec::new();
+    for account in &accounts {
+        let mut client = running.greeted(1);
+        client.send(&update(*account, TOKEN));
+        assert_eq!(client.take_btoken().unwrap().len(), 2 << 20);
+        thinking.push(client);
+    }
+    for (mut client, account) in thinking.into_iter().zip(accounts) {
+        client.send(&[upload(&vec![2; 2 << 20]).as_slice(), &account].concat());
+        assert_eq!(client.end(), End::clean());
+    }
+}
+
+#[test]
 fn memory_comes_back_when_strangers_go() {
     let running = Running::with(|config| config.limits.memory_max = 8 << 20);
     for _ in 0..20 {
