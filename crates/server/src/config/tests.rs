@@ -258,3 +258,30 @@ fn the_sample_and_the_defaults_in_the_operators_manual_are_true() {
     }
     assert_eq!(rows, 8, "the table of limits has a row for each");
 }
+
+#[test]
+fn a_pipe_that_nobody_writes_to_is_refused_and_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+    let folder = dir.path().to_str().unwrap().to_owned();
+    let pipe = pipe.to_str().unwrap().to_owned();
+    let (done, is_done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for path in [pipe, folder] {
+            let texts = [
+                complaint(&["--config", &path], &[], None),
+                complaint(&["--banner-file", &path], &[], None),
+                complaint(&[], &[("PASSMATE_SERVER_IDLE_TIMEOUT_FILE", &path)], None),
+            ];
+            for text in texts {
+                assert!(text.contains("cannot read") && text.contains("it is no file"), "{text}");
+            }
+            let files = CertificateFiles { certificate: path.clone().into(), key: path.into() };
+            let error = crate::tls::Identity::load(Some(&files), Path::new("/nowhere")).unwrap_err();
+            assert!(error.to_string().contains("it is no file"), "{error}");
+        }
+        done.send(()).unwrap();
+    });
+    assert!(is_done.recv_timeout(Duration::from_secs(10)).is_ok(), "it waits, or it failed");
+}
