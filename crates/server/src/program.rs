@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use crate::config::{Config, Environment, Sources};
 use crate::{Server, logs};
 use passmate_proto::Layout;
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The server could not start, or its store failed.
@@ -15,6 +16,7 @@ const EXIT_USAGE: u8 = 2;
 
 /// Runs the program on this process's arguments, until it is told to stop.
 pub fn main() -> ExitCode {
+    leave_no_core();
     let sources = match Sources::from_args(std::env::args_os(), Environment::of_process()) {
         Ok(sources) => sources,
         // Help and version come this way too.
@@ -38,6 +40,16 @@ pub fn main() -> ExitCode {
     // A look-up of a name that hangs must not keep the process.
     runtime.shutdown_background();
     code
+}
+
+/// Keeps this process's memory out of core files: private key, auth tokens and btokens are in it.
+///
+/// The limit stops the kernel from writing one, the other setting stops it from handing one to a program, as most
+/// distributions let it, and keeps other processes of the same user from reading our memory. Where the system does not
+/// know one of them, that is no reason not to serve.
+fn leave_no_core() {
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
 }
 
 async fn run(config: Config, sources: &Sources) -> ExitCode {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -194,6 +195,23 @@ fn a_limit_of_the_system_on_what_it_may_write_refuses_what_does_not_fit_and_noth
     assert!(program.child.try_wait().unwrap().is_none());
     let log = program.log();
     assert!(log.contains("disk_full") && !log.contains("ERROR"), "{log}");
+}
+
+#[test]
+fn its_memory_is_in_no_core_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut program = Program::start(dir.path(), &[]);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", program.child.id())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    let values: Vec<&str> = core.split_whitespace().skip(4).take(2).collect();
+    assert_eq!(values, ["0", "0"], "{core}");
+    // A process that must not be dumped belongs to root in /proc; that can be seen if we are not root.
+    if !rustix::process::geteuid().is_root() {
+        assert!(std::fs::read_link(format!("/proc/{}/exe", program.child.id())).is_err());
+    }
+    program.signal(Signal::ABORT);
+    let status = program.wait(Duration::from_secs(5));
+    assert!(!status.core_dumped(), "{status}");
 }
 
 #[test]
