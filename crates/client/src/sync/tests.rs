@@ -3,6 +3,7 @@
 
 mod cloud;
 mod faults;
+mod hostile;
 
 use std::cell::RefCell;
 use std::rc::Rc;

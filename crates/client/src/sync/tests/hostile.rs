@@ -1,0 +1,181 @@
+//! A server that does what it likes. The rules that must survive it:
+//!  - nothing that a device has is ever lost there;
+//!  - a server that lacks what this device has seen there is always named, and no other is;
+//!  - what was never asked for is never overwritten with anything else than a vault that opens;
+//!  - once the server is honest again, all devices have everything.
+
+use passmate_vault::Marks;
+
+use super::*;
+
+/// Histories of a run; PASSMATE_HISTORIES says otherwise.
+const HISTORIES: u64 = 10_000;
+const STEPS: usize = 5;
+
+/// Repeatable choices.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % end
+    }
+}
+
+/// What the server has ever got for the account, and what it has of somebody else.
+struct Server {
+    cloud: Rc<RefCell<Cloud>>,
+    account: AccountNumber,
+    stored: Vec<Vec<u8>>,
+    foreign: Vec<u8>,
+}
+
+impl Server {
+    fn btoken(&self) -> Vec<u8> {
+        self.cloud.borrow().accounts[&self.account].1.clone()
+    }
+
+    fn note_stored(&mut self) {
+        let now = self.btoken();
+        if self.stored.last() != Some(&now) {
+            self.stored.push(now);
+        }
+    }
+
+    /// Puts something else in the place of what is stored; true if it was honest.
+    fn trick(&mut self, chance: &mut Chance) -> bool {
+        let honest = self.btoken();
+        let mut served = honest.clone();
+        match chance.below(8) {
+            // Replays and forks: any state that ever was.
+            0..=2 => served.clone_from(&self.stored[chance.below(self.stored.len())]),
+            3 => served.clone_from(&self.foreign),
+            4 => served.truncate(chance.below(served.len())),
+            5 => {
+                let place = chance.below(served.len());
+                served[place] ^= 1 << chance.below(8);
+            }
+            _ => {}
+        }
+        self.cloud.borrow_mut().accounts.get_mut(&self.account).unwrap().1.clone_from(&served);
+        served == honest
+    }
+}
+
+fn faults(chance: &mut Chance) -> Vec<Fault> {
+    let kinds = [
+        Fault::Unreachable,
+        Fault::CutBeforeHello,
+        Fault::ReceiveOnly(chance.below(5000)),
+        Fault::SendOnly(chance.below(5000)),
+        Fault::Refuse,
+        Fault::LoseRace,
+        Fault::CommitThenCut,
+        Fault::CommitThenSilence,
+        Fault::NoCloseNotify,
+        Fault::LetIn,
+    ];
+    if chance.below(2) == 0 {
+        return Vec::new();
+    }
+    let times = [1, 1, 1, 2, 20][chance.below(5)];
+    vec![kinds[chance.below(kinds.len())].clone(); times]
+}
+
+fn edit(device: &mut Device, chance: &mut Chance) {
+    let record = ["mail", "bank", "zoo"][chance.below(3)];
+    let value = chance.below(1000).to_string();
+    device.now += i64::try_from(chance.below(3)).unwrap();
+    if chance.below(5) == 0 && device.vault.record(&record.into()).is_some() {
+        device.vault.delete(&record.into(), device.now).unwrap();
+    } else {
+        device.set(record, ["user", "password"][chance.below(2)], &value);
+    }
+}
+
+fn run_history(seed: u64, foreign: &[u8]) {
+    let mut chance = Chance(seed);
+    let cloud = Cloud::new(LAYOUTS[chance.below(2)]);
+    let (first, second) = two_devices(&cloud);
+    let key = first.association.clone().unwrap().key;
+    let account = cloud.borrow().only_account();
+    let mut server = Server { cloud, account, stored: Vec::new(), foreign: foreign.to_vec() };
+    server.note_stored();
+    let mut devices = [first, second];
+    for device in &mut devices {
+        device.save().unwrap();
+    }
+    // What each device was told to be on the server: after its set-up, all that it has.
+    let mut confirmed = devices.each_ref().map(|device| Marks::of(&device.vault));
+    for _ in 0..STEPS {
+        let number = chance.below(2);
+        let device = &mut devices[number];
+        if chance.below(3) > 0 {
+            edit(device, &mut chance);
+        }
+        server.trick(&mut chance);
+        let served = server.btoken();
+        let opened = btoken_vault(&served, &key);
+        let faults = faults(&mut chance);
+        let is_faulty = !faults.is_empty();
+        let before = device.clone();
+        let result = device.sync(&mut Way::with(&server.cloud, faults));
+
+        assert_eq!(before.vault.missing_from(&device.vault), 0, "records are gone");
+        assert_eq!(before.file.0.missing_from(&device.file.0), 0, "records are gone from the file");
+        let told = match &result {
+            Ok(report) => report.regression.is_some(),
+            Err(SyncError::WentBack { .. }) => true,
+            Err(_) => false,
+        };
+        match &opened {
+            Some(opened) => {
+                // It may have seen more than it was told to be there: a sync that failed later has seen what it fetched.
+                let seen = &before.association.as_ref().unwrap().seen;
+                assert!(confirmed[number].without(seen).is_empty(), "it forgot what it was told to be there");
+                let lacks = !seen.missing_from(opened).is_empty();
+                assert!(!told || lacks || is_faulty, "it was honest");
+                // With faults it may not have got far enough to see.
+                assert!(told || !lacks || is_faulty, "it went back: {result:?}");
+            }
+            None => {
+                assert!(result.is_err(), "{result:?}");
+                assert_eq!(server.btoken(), served, "what nobody can open was overwritten");
+            }
+        }
+        if result.is_ok() {
+            confirmed[number] = Marks::of(&device.vault);
+            assert_eq!(device.file.0, device.vault);
+        }
+        assert!(opened.is_none() || btoken_vault(&server.btoken(), &key).is_some());
+        server.note_stored();
+    }
+    // It has a change of heart: an old state, but one that opens.
+    let honest = server.stored.iter().rev().find(|btoken| btoken_vault(btoken, &key).is_some()).unwrap().clone();
+    server.cloud.borrow_mut().accounts.get_mut(&account).unwrap().1 = honest;
+    for number in [0, 1, 0] {
+        devices[number].sync(&mut Way::to(&server.cloud)).unwrap();
+    }
+    let [first, second] = devices;
+    assert_eq!((&first.vault, &first.file.0), (&second.vault, &second.file.0));
+}
+
+fn btoken_vault(btoken: &[u8], key: &SyncKey) -> Option<Vault> {
+    let plaintext = passmate_vault::btoken::open(btoken, key).ok()?;
+    Some(passmate_vault::codec::decode_btoken(&plaintext).ok()?.0)
+}
+
+#[test]
+fn whatever_a_server_does_no_record_is_lost_and_older_data_is_always_named() {
+    let histories = std::env::var("PASSMATE_HISTORIES").map_or(HISTORIES, |number| number.parse().unwrap());
+    let first_seed = std::env::var("PASSMATE_FIRST_SEED")
+        .map_or_else(|_| getrandom::u64().unwrap() >> 16, |number| number.parse().unwrap());
+    let elsewhere = Cloud::new(Layout::One);
+    two_devices(&elsewhere);
+    let foreign = elsewhere.borrow_mut().only_btoken().clone();
+    for seed in first_seed..first_seed + histories {
+        let outcome = std::panic::catch_unwind(|| run_history(seed, &foreign));
+        assert!(outcome.is_ok(), "again with PASSMATE_FIRST_SEED={seed} PASSMATE_HISTORIES=1");
+    }
+    println!("{histories} histories from seed {first_seed}");
+}
