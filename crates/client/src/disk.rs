@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 
 /// How long a writer waits for another one. A save takes less than a second.
 const LOCK_PATIENCE: Duration = Duration::from_secs(15);
+/// Opening returns at once, whatever it is that is opened.
+const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
 /// How often it looks.
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
@@ -79,8 +81,7 @@ pub struct RealDisk;
 impl Disk for RealDisk {
     fn read(&self, path: &Path, len_max: u64) -> io::Result<Vec<u8>> {
         // A pipe would be waited for, and whatever it is, it is looked at before it is read.
-        let nonblock = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-        let file = OpenOptions::new().read(true).custom_flags(nonblock).open(path)?;
+        let file = OpenOptions::new().read(true).custom_flags(NONBLOCK).open(path)?;
         let metadata = file.metadata()?;
         if !metadata.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
@@ -254,7 +255,8 @@ impl Lock {
 
     fn take_within(path: &Path, patience: Duration) -> Result<Self, LockError> {
         let mut options = OpenOptions::new();
-        let file = options.create(true).truncate(false).write(true).mode(0o600).open(beside(path, ".lock"))?;
+        let options = options.create(true).truncate(false).write(true).mode(0o600).custom_flags(NONBLOCK);
+        let file = options.open(beside(path, ".lock"))?;
         let begun = Instant::now();
         loop {
             match file.try_lock() {

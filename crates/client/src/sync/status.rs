@@ -24,6 +24,14 @@ pub struct Status {
     pub last_sync: Option<LastSync>,
     /// The last try, whatever became of it.
     pub last_try: Option<LastTry>,
+    /// Records that are seen.
+    pub records: usize,
+    /// Records that are deleted.
+    pub deleted: usize,
+    /// Changes in the whole history.
+    pub changes: usize,
+    /// When the newest of them was made, in seconds since 1970.
+    pub newest: Option<i64>,
     /// See [`derive_fingerprint`].
     pub fingerprint: String,
     /// Tuples that the server has not got from this device; `None` if this device does not remember.
@@ -72,6 +80,9 @@ pub fn status<L: Local>(local: &L, state: &State) -> Result<Status, SyncError<L:
     let association = local.association().ok_or(SyncError::NotSetUp)?;
     let vault = local.vault();
     let plaintext = codec::encode_btoken(vault).map_err(RemoteError::Unsealable)?;
+    let view = vault.view();
+    let times =
+        vault.records().flat_map(|(_, record)| record.tuples()).filter_map(|tuple| tuple.stamp.deciding_seconds());
     let stated = state.last_sync.and_then(|last| last.btoken_len_max);
     Ok(Status {
         host: association.host.clone(),
@@ -80,6 +91,10 @@ pub fn status<L: Local>(local: &L, state: &State) -> Result<Status, SyncError<L:
         confirmed: association.confirmed,
         last_sync: state.last_sync,
         last_try: state.last_try,
+        records: view.records().len(),
+        deleted: view.deleted().len(),
+        changes: vault.tuple_count(),
+        newest: times.max(),
         fingerprint: fingerprint_of(&plaintext),
         // A vault only grows: what it has more than after the last sync was not sent. One that has less is
         // another one, from a backup say.

@@ -43,6 +43,8 @@ fn print_lines(app: &App, status: &Status) -> Result<(), Failure> {
     if let Some((last, error)) = status.last_try.as_ref().and_then(|last| Some((last, last.error?))) {
         line(format!("last try: {}, failed: {}", local_time(last.time), word(error)))?;
     }
+    let newest = status.newest.map_or_else(String::new, |time| format!(", the newest of {}", local_time(time)));
+    line(format!("records: {}, and {} deleted; {} changes{newest}", status.records, status.deleted, status.changes))?;
     line(format!("fingerprint: {}", status.fingerprint))?;
     match status.unsent {
         Some(unsent) => line(format!("unsent changes: {unsent}"))?,
@@ -61,6 +63,10 @@ fn print_object(app: &App, status: &Status) -> Result<(), Failure> {
         "trust": trust_text(&status.trust),
         "last_sync": status.last_sync,
         "last_try": status.last_try,
+        "records": status.records,
+        "deleted": status.deleted,
+        "changes": status.changes,
+        "newest": status.newest,
         "fingerprint": status.fingerprint,
         "unsent": status.unsent,
         "room": { "used": status.room.used, "limit": status.room.limit, "left": status.room.left(), "stated": status.room.stated },
