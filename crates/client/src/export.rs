@@ -5,6 +5,8 @@ use passmate_vault::view::{View, ViewRecord};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
+use crate::otp;
+
 /// A record in the terms that most programs share.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Entry {
@@ -30,7 +32,6 @@ pub struct Entry {
 const USER: [&str; 5] = ["user", "username", "login", "email", "e-mail"];
 const PASSWORD: [&str; 3] = ["password", "pass", "secret"];
 const URL: [&str; 3] = ["url", "website", "uri"];
-const OTP: [&str; 5] = ["otp", "totp", "2fa", "one-time password", "otpauth"];
 const NOTES: [&str; 3] = ["notes", "note", "comment"];
 
 impl Entry {
@@ -52,7 +53,7 @@ impl Entry {
             user: take(&USER),
             password: take(&PASSWORD),
             url: take(&URL),
-            otp: take(&OTP),
+            otp: take(&otp::FIELD_NAMES),
             notes: take(&NOTES),
             folder: folder.to_owned(),
             name: name.to_owned(),

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::App;
 use super::error::{Code, Failure};
 use super::show::{find, no_field};
-use crate::otp::Otp;
+use crate::otp::{FIELD_NAMES, Otp};
 
 /// Show the one-time code of a record
 ///
@@ -18,9 +18,6 @@ pub(super) struct Args {
     /// The field, if it is another one
     field: Option<String>,
 }
-
-/// Names of fields that hold a secret for codes, whatever the case.
-const NAMES: [&str; 5] = ["otp", "totp", "2fa", "one-time password", "otpauth"];
 
 pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
     let session = app.open()?;
@@ -54,7 +51,7 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
 fn field_of(record: &ViewRecord<'_>) -> Option<(String, String)> {
     let text = |text: &Text| text.to_string_lossy().into_owned();
     let fields = || record.fields().map(|field| (text(field.name), text(&field.value)));
-    let named = NAMES.iter().find_map(|wanted| fields().find(|(name, _)| name.eq_ignore_ascii_case(wanted)));
+    let named = FIELD_NAMES.iter().find_map(|wanted| fields().find(|(name, _)| name.eq_ignore_ascii_case(wanted)));
     let is_address = |value: &str| value.get(..10).is_some_and(|begin| begin.eq_ignore_ascii_case("otpauth://"));
     named.or_else(|| fields().find(|(_, value)| is_address(value)))
 }
