@@ -26,10 +26,12 @@ const READERS: usize = 4;
 const WINDOW: Duration = Duration::from_micros(300);
 /// Up to this length a btoken may be read in place, in bytes.
 const READ_IN_PLACE_MAX: usize = 64 << 10;
-/// What was deleted or replaced is tidied away when nothing came for this long, and after this time in any case; tries
-/// that fail are made again after the same pauses.
+/// What was deleted or replaced is tidied away when nothing came for this long.
 const TIDY_IDLE: Duration = Duration::from_secs(1);
-const TIDY_BUSY: Duration = Duration::from_secs(5);
+/// In any case what was deleted is tidied away after this time, and a try that failed is made again.
+const TIDY_DELETED: Duration = Duration::from_secs(5);
+/// In any case what was replaced is. A log that begins anew has to grow again, and each flush is slower until it has.
+const TIDY_REPLACED: Duration = Duration::from_secs(60);
 /// Between two tries while another process holds the database.
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
@@ -94,7 +96,7 @@ impl Store {
             on_fatal,
             is_failed: false,
             // The last process may have been killed before it came to that.
-            untidy_since: Some(Instant::now()),
+            tidy_at: Some(Instant::now() + TIDY_DELETED),
             expected: Arc::clone(&expected),
             is_closing: Arc::clone(&is_closing),
         };
@@ -252,8 +254,8 @@ struct Writer<E, F> {
     engine: E,
     on_fatal: F,
     is_failed: bool,
-    /// Since when something that was deleted or replaced may still be there, or since the last try to tidy.
-    untidy_since: Option<Instant>,
+    /// When to tidy at the latest, if something that was deleted or replaced may still be there.
+    tidy_at: Option<Instant>,
     /// Changes that are likely to come soon and have not come.
     expected: Arc<AtomicUsize>,
     /// Nobody is waited for any more.
@@ -275,7 +277,7 @@ impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
                 batch.push(next);
             }
             self.commit(batch);
-            if self.untidy_since.is_some_and(|since| since.elapsed() >= TIDY_BUSY) {
+            if self.tidy_at.is_some_and(|at| at <= Instant::now()) {
                 self.tidy();
             }
         }
@@ -283,7 +285,7 @@ impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
 
     /// The next change, and until it comes what is to be done when there is none. `None`: none will come.
     fn next(&mut self, waiting: &mpsc::Receiver<Job>) -> Option<Job> {
-        while self.untidy_since.is_some() {
+        while self.tidy_at.is_some() {
             match waiting.recv_timeout(TIDY_IDLE) {
                 Ok(job) => return Some(job),
                 Err(mpsc::RecvTimeoutError::Timeout) => self.tidy(),
@@ -295,13 +297,13 @@ impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
 
     fn tidy(&mut self) {
         if self.is_failed {
-            self.untidy_since = None;
+            self.tidy_at = None;
             return;
         }
-        self.untidy_since = match self.engine.tidy() {
+        self.tidy_at = match self.engine.tidy() {
             Ok(()) => None,
             // Somebody reads, or there is no room: another time.
-            Err(EngineError::Busy | EngineError::Full) => Some(Instant::now()),
+            Err(EngineError::Busy | EngineError::Full) => Some(Instant::now() + TIDY_DELETED),
             Err(error) => {
                 self.fail(&error);
                 None
@@ -320,10 +322,7 @@ impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
             let (changes, answers): (Vec<_>, Vec<_>) = batch.into_iter().map(|job| (job.change, job.answer)).unzip();
             match self.commit_once(&changes) {
                 Ok(outcomes) => {
-                    let removes = |change: &Change| !matches!(change, Change::Create { .. });
-                    if changes.iter().any(removes) {
-                        self.untidy_since.get_or_insert_with(Instant::now);
-                    }
+                    self.note_removed(&changes);
                     for (outcome, answer) in outcomes.into_iter().zip(answers) {
                         // A client that is gone finds out with its next fetch.
                         let _ = answer.send(Ok(outcome));
@@ -346,6 +345,19 @@ impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
                     return;
                 }
             }
+        }
+    }
+
+    /// Sees to it that what these changes removed is tidied up in time.
+    fn note_removed(&mut self, changes: &[Change]) {
+        let within = |change: &Change| match change {
+            Change::Create { .. } => None,
+            Change::ReplaceIf { .. } => Some(TIDY_REPLACED),
+            Change::Delete { .. } => Some(TIDY_DELETED),
+        };
+        if let Some(within) = changes.iter().filter_map(within).min() {
+            let at = Instant::now() + within;
+            self.tidy_at = Some(self.tidy_at.map_or(at, |before| before.min(at)));
         }
     }
 
@@ -730,7 +742,7 @@ mod tests {
         };
         tokio::select! {
             () = writing => unreachable!("it writes for ever"),
-            () = check_that_it_goes(dir.path(), MARKER, TIDY_BUSY + Duration::from_secs(3)) => {}
+            () = check_that_it_goes(dir.path(), MARKER, TIDY_DELETED + Duration::from_secs(3)) => {}
         }
     }
 
