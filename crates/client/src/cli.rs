@@ -10,6 +10,7 @@ mod export;
 mod find;
 mod generate;
 mod history;
+mod import;
 mod init;
 mod list;
 mod output;
@@ -109,6 +110,7 @@ enum Command {
     Restore(restore::Args),
     Undo(undo::Args),
     Export(export::Args),
+    Import(import::Args),
     Passwd(passwd::Args),
     Sync(sync::Args),
     Completions(completions::Args),
@@ -196,6 +198,7 @@ fn run(app: &App, command: &Command) -> Result<(), Failure> {
         Command::Restore(args) => restore::run(app, args),
         Command::Undo(args) => undo::run(app, args),
         Command::Export(args) => export::run(app, args),
+        Command::Import(args) => import::run(app, args),
         Command::Passwd(args) => passwd::run(app, args),
         Command::Sync(args) => sync::run(app, args),
         Command::Completions(args) => completions::run(app, args),

@@ -32,6 +32,11 @@ fn history_restore_undo_and_the_trash() {
 }
 
 #[test]
+fn importing_what_other_programs_keep() {
+    check_transcript("transcripts/import.md");
+}
+
+#[test]
 fn two_devices_that_disagree() {
     check_transcript("transcripts/disagreements.md");
 }

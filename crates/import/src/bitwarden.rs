@@ -1,0 +1,271 @@
+//! Bitwarden's JSON export: plain, or under a password of its own.
+//!
+//! Under a password: PBKDF2 or Argon2id of the password and `salt` gives a key, HKDF-Expand of it with `enc` and `mac`
+//! the keys of AES-256-CBC and HMAC-SHA256. `encKeyValidation_DO_NOT_EDIT` tells a wrong password from damage, `data`
+//! is the plain export.
+
+use std::collections::BTreeMap;
+
+use argon2::{Algorithm, Version};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use passmate_vault::Passphrase;
+use serde::Deserialize;
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use crate::crypto::{
+    Argon2Cost, Key, decrypt_aes_cbc, derive_argon2, derive_pbkdf2, expand_hkdf, is_hmac_sha256, sha256,
+};
+use crate::item::{Builder, seconds_of};
+use crate::{ITEMS_MAX, ImportError, Imported, Loss, json};
+
+/// Reads an export.
+pub(crate) fn read_json(bytes: &[u8], secret: Option<&Passphrase>) -> Result<Imported, ImportError> {
+    let outer: Outer = json::read(bytes)?;
+    if !outer.encrypted {
+        return read_plain(json::read(bytes)?);
+    }
+    if !outer.password_protected {
+        return Err(ImportError::NotSupported {
+            what: "the key of a Bitwarden account; export with \"password protected\" instead",
+        });
+    }
+    let opened = open(&json::read(bytes)?, secret)?;
+    read_plain(json::read(&opened)?)
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Outer {
+    encrypted: bool,
+    #[serde(default)]
+    password_protected: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Protected {
+    salt: String,
+    kdf_type: u32,
+    kdf_iterations: u32,
+    #[serde(default)]
+    kdf_memory: Option<u32>,
+    #[serde(default)]
+    kdf_parallelism: Option<u32>,
+    #[serde(rename = "encKeyValidation_DO_NOT_EDIT")]
+    validation: String,
+    data: String,
+}
+
+fn open(file: &Protected, secret: Option<&Passphrase>) -> Result<Zeroizing<Vec<u8>>, ImportError> {
+    let validation = Sealed::parse(&file.validation)?;
+    let data = Sealed::parse(&file.data)?;
+    let secret = secret.ok_or(ImportError::SecretNeeded)?.as_bytes();
+    let key = match file.kdf_type {
+        0 => derive_pbkdf2(secret, file.salt.as_bytes(), file.kdf_iterations)?,
+        1 => {
+            let missing = ImportError::Damaged { what: "its key derivation lacks a parameter" };
+            let (Some(memory), Some(lanes)) = (file.kdf_memory, file.kdf_parallelism) else { return Err(missing) };
+            let memory_kib = u64::from(memory) * 1024;
+            let cost = Argon2Cost { memory_kib, passes: file.kdf_iterations.into(), lanes };
+            let salt = sha256(&[file.salt.as_bytes()]);
+            derive_argon2(Algorithm::Argon2id, Version::V0x13, secret, &salt, cost)?
+        }
+        _ => return Err(ImportError::NotSupported { what: "a key derivation that is newer" }),
+    };
+    let (encryption, mac) = (expand_hkdf(&key, b"enc"), expand_hkdf(&key, b"mac"));
+    if !validation.is_sealed_by(&mac) {
+        return Err(ImportError::WrongSecret);
+    }
+    if !data.is_sealed_by(&mac) {
+        return Err(ImportError::Damaged { what: "its data was changed or cut off" });
+    }
+    decrypt_aes_cbc(&encryption, &data.iv, &data.ciphertext)
+        .ok_or(ImportError::Damaged { what: "its data has no padding" })
+}
+
+/// `2.IV|CIPHERTEXT|TAG`, each in base64.
+struct Sealed {
+    iv: Vec<u8>,
+    ciphertext: Vec<u8>,
+    tag: Vec<u8>,
+}
+
+impl Sealed {
+    fn parse(text: &str) -> Result<Self, ImportError> {
+        let damaged = || ImportError::Damaged { what: "its encrypted part is not written as it should be" };
+        let parts = text.strip_prefix("2.").ok_or(ImportError::NotSupported { what: "another encryption" })?;
+        let parts: Result<Vec<_>, _> = parts.split('|').map(|part| STANDARD.decode(part)).collect();
+        let parts: [Vec<u8>; 3] = parts.map_err(|_| damaged())?.try_into().map_err(|_| damaged())?;
+        let [iv, ciphertext, tag] = parts;
+        Ok(Self { iv, ciphertext, tag })
+    }
+
+    fn is_sealed_by(&self, mac: &Key) -> bool {
+        is_hmac_sha256(mac.as_slice(), &[&self.iv, &self.ciphertext], &self.tag)
+    }
+}
+
+#[derive(Deserialize)]
+struct Plain {
+    #[serde(default)]
+    folders: Option<Vec<Folder>>,
+    #[serde(default)]
+    collections: Option<Vec<Folder>>,
+    items: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+struct Folder {
+    id: Option<String>,
+    name: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry {
+    id: Option<String>,
+    folder_id: Option<String>,
+    #[serde(default)]
+    collection_ids: Option<Vec<String>>,
+    #[serde(rename = "type")]
+    kind: u32,
+    name: Option<String>,
+    notes: Option<String>,
+    #[serde(default)]
+    favorite: Option<bool>,
+    #[serde(default)]
+    reprompt: Option<u32>,
+    revision_date: Option<String>,
+    deleted_date: Option<String>,
+    archived_date: Option<String>,
+    #[serde(default)]
+    fields: Option<Vec<CustomField>>,
+    login: Option<Login>,
+    // Members of the other kinds are carried by their names, whatever they are.
+    card: Option<serde_json::Map<String, Value>>,
+    identity: Option<serde_json::Map<String, Value>>,
+    ssh_key: Option<serde_json::Map<String, Value>>,
+    password_history: Option<Vec<serde::de::IgnoredAny>>,
+    attachments: Option<Vec<serde::de::IgnoredAny>>,
+}
+
+#[derive(Deserialize)]
+struct CustomField {
+    name: Option<String>,
+    value: Option<String>,
+    #[serde(rename = "type", default)]
+    kind: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Login {
+    uris: Option<Vec<Uri>>,
+    username: Option<String>,
+    password: Option<String>,
+    totp: Option<String>,
+    fido2_credentials: Option<Vec<serde::de::IgnoredAny>>,
+}
+
+#[derive(Deserialize)]
+struct Uri {
+    uri: Option<String>,
+}
+
+/// The kind of a field that shows another one's value.
+const LINKED: u32 = 3;
+/// Logins, notes, cards, identities, SSH keys.
+const KIND_MAX: u32 = 5;
+
+fn read_plain(file: Plain) -> Result<Imported, ImportError> {
+    if file.items.len() > ITEMS_MAX {
+        return Err(ImportError::TooMany { what: "items", limit: ITEMS_MAX });
+    }
+    let folders = file.folders.into_iter().chain(file.collections).flatten();
+    let folders: BTreeMap<String, String> = folders.filter_map(|folder| Some((folder.id?, folder.name?))).collect();
+    let mut imported = Imported::default();
+    let mut marks: BTreeMap<&str, usize> = BTreeMap::new();
+    for entry in file.items {
+        let is_marked = [
+            ("favourite", entry.favorite == Some(true)),
+            ("ask again", entry.reprompt.unwrap_or(0) != 0),
+            ("archived", entry.archived_date.is_some()),
+        ];
+        for (mark, _) in is_marked.into_iter().filter(|(_, is_marked)| *is_marked) {
+            *marks.entry(mark).or_insert(0) += 1;
+        }
+        read_entry(entry, &folders, &mut imported)?;
+    }
+    for (mark, count) in marks {
+        imported.losses.push(Loss::of_mark(mark, count));
+    }
+    Ok(imported)
+}
+
+fn read_entry(entry: Entry, folders: &BTreeMap<String, String>, imported: &mut Imported) -> Result<(), ImportError> {
+    let name = entry.name.unwrap_or_default();
+    let collections = entry.collection_ids.unwrap_or_default();
+    let folder = entry.folder_id.iter().chain(&collections).find_map(|id| folders.get(id)).map_or("", String::as_str);
+    let login = entry.login;
+    let source_id = entry.id.unwrap_or_else(|| {
+        let user = login.as_ref().and_then(|login| login.username.as_deref()).unwrap_or_default();
+        [folder, &name, user].join("\0")
+    });
+    // Bitwarden itself nests folders by the slashes in their names.
+    let mut builder = Builder::new(source_id, folder.split('/'), &name);
+    if entry.deleted_date.is_some() {
+        builder.lose("the whole item: it is in the trash");
+        imported.losses.extend(builder.into_losses());
+        return Ok(());
+    }
+    builder.set_modified(entry.revision_date.as_deref().and_then(seconds_of));
+    if let Some(login) = login {
+        builder.add_some("user", login.username)?;
+        builder.add_some("password", login.password)?;
+        for uri in login.uris.unwrap_or_default() {
+            builder.add_some("url", uri.uri)?;
+        }
+        builder.add_some("otp", login.totp)?;
+        builder.lose_count(login.fido2_credentials.map_or(0, |all| all.len()), "passkey");
+    }
+    for (name, value) in [entry.card, entry.identity, entry.ssh_key].into_iter().flatten().flatten() {
+        match value {
+            Value::String(value) => builder.add(&words_of(&name), value)?,
+            Value::Null => {}
+            other => builder.add(&words_of(&name), other.to_string())?,
+        }
+    }
+    builder.add_some("notes", entry.notes)?;
+    for field in entry.fields.unwrap_or_default() {
+        let name = field.name.unwrap_or_default();
+        if field.kind == LINKED {
+            builder.lose(format!("the field {name}, which is a link to another field"));
+        } else {
+            builder.add_some(&name, field.value)?;
+        }
+    }
+    builder.lose_count(entry.password_history.map_or(0, |all| all.len()), "former password");
+    builder.lose_count(entry.attachments.map_or(0, |all| all.len()), "attachment");
+    if collections.len() > 1 {
+        builder.lose("all but the first of its collections");
+    }
+    if entry.kind > KIND_MAX {
+        builder.lose("what belongs to a kind of item that is newer");
+    }
+    builder.finish(imported);
+    Ok(())
+}
+
+/// `firstName` as `first name`.
+fn words_of(name: &str) -> String {
+    let mut words = String::with_capacity(name.len() + 4);
+    for character in name.chars() {
+        if character.is_uppercase() {
+            words.push(' ');
+        }
+        words.extend(character.to_lowercase());
+    }
+    words
+}

@@ -1,0 +1,182 @@
+//! What one entry of another program becomes: a path and fields, and what is lost of it.
+
+use std::collections::BTreeSet;
+
+use zeroize::Zeroizing;
+
+use crate::{FIELDS_MAX, ImportError};
+
+/// Stands for `/` in a name that came from a program where that is no separator: U+2215.
+pub(crate) const SLASH: char = '\u{2215}';
+/// The path of what has no name.
+const UNTITLED: &str = "untitled";
+
+/// One entry of another program.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Item {
+    /// What tells it from all others of its format, and stays when it is changed there: the source's own id, or
+    /// for tables without ids the folder, name, address and user name.
+    pub source_id: String,
+    /// Folders and name, as a record's path. Other items may have the same.
+    pub path: String,
+    /// The fields that are set, no name twice.
+    pub fields: Vec<Field>,
+    /// When it was changed last in the source, in seconds since 1970.
+    pub modified: Option<i64>,
+}
+
+/// A field of an item.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Field {
+    /// Its name, without control characters.
+    pub name: String,
+    /// Its value, never empty.
+    pub value: Zeroizing<String>,
+}
+
+impl std::fmt::Debug for Field {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Field({:?}, [redacted])", self.name)
+    }
+}
+
+/// Something that is in the file and does not come along.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Loss {
+    /// The path of the item that had it; empty for what belongs to the whole file.
+    pub path: String,
+    /// What is lost, for people. It holds no value.
+    pub what: String,
+}
+
+impl Loss {
+    pub(crate) fn of_file(what: impl Into<String>) -> Self {
+        Self { path: String::new(), what: what.into() }
+    }
+
+    /// A mark that so many items have, which says nothing about their secrets.
+    pub(crate) fn of_mark(mark: &str, count: usize) -> Self {
+        let plural = if count == 1 { "" } else { "s" };
+        Self::of_file(format!("the mark \"{mark}\" of {count} item{plural}"))
+    }
+}
+
+/// Collects one item.
+pub(crate) struct Builder {
+    item: Item,
+    names: BTreeSet<String>,
+    losses: Vec<Loss>,
+}
+
+impl Builder {
+    /// An item in these folders. Names are cleaned: see [`path_of`].
+    pub(crate) fn new<'a>(
+        source_id: impl Into<String>,
+        folders: impl IntoIterator<Item = &'a str>,
+        name: &str,
+    ) -> Self {
+        let path = path_of(folders, name);
+        let item = Item { source_id: source_id.into(), path, fields: Vec::new(), modified: None };
+        Self { item, names: BTreeSet::new(), losses: Vec::new() }
+    }
+
+    pub(crate) fn set_modified(&mut self, seconds: Option<i64>) {
+        self.item.modified = seconds;
+    }
+
+    /// Adds a field, unless its value is empty. A name that is taken gets a number: `url 2`.
+    pub(crate) fn add(&mut self, name: &str, value: impl Into<String>) -> Result<(), ImportError> {
+        let value = Zeroizing::new(value.into());
+        if value.is_empty() {
+            return Ok(());
+        }
+        if self.item.fields.len() >= FIELDS_MAX {
+            return Err(ImportError::TooMany { what: "fields in one item", limit: FIELDS_MAX });
+        }
+        let cleaned = clean(name);
+        let base = if cleaned.is_empty() { "field" } else { &cleaned };
+        let numbered = (2..).map(|number: u32| format!("{base} {number}"));
+        let free = std::iter::once(base.to_owned()).chain(numbered).find(|name| !self.names.contains(name));
+        if let Some(name) = free {
+            self.names.insert(name.clone());
+            self.item.fields.push(Field { name, value });
+        }
+        Ok(())
+    }
+
+    /// The same for what may not be there.
+    pub(crate) fn add_some(&mut self, name: &str, value: Option<String>) -> Result<(), ImportError> {
+        value.map_or(Ok(()), |value| self.add(name, value))
+    }
+
+    pub(crate) fn lose(&mut self, what: impl Into<String>) {
+        self.losses.push(Loss { path: self.item.path.clone(), what: what.into() });
+    }
+
+    /// Loses so many of something; none is no loss.
+    pub(crate) fn lose_count(&mut self, count: usize, what: &str) {
+        match count {
+            0 => {}
+            1 => self.lose(format!("1 {what}")),
+            count => self.lose(format!("{count} {what}s")),
+        }
+    }
+
+    /// Gives up the item; what is left is what was lost.
+    pub(crate) fn into_losses(self) -> Vec<Loss> {
+        self.losses
+    }
+
+    pub(crate) fn finish(self, into: &mut crate::Imported) {
+        into.items.push(self.item);
+        into.losses.extend(self.losses);
+    }
+}
+
+/// Folders and a name as a path: `/` in a name becomes U+2215, control characters become blanks, blanks around a name
+/// go, empty folders vanish and an empty name is `untitled`.
+pub(crate) fn path_of<'a>(folders: impl IntoIterator<Item = &'a str>, name: &str) -> String {
+    let mut parts: Vec<String> = folders.into_iter().map(clean_part).filter(|part| !part.is_empty()).collect();
+    let name = clean_part(name);
+    parts.push(if name.is_empty() { UNTITLED.to_owned() } else { name });
+    parts.join("/")
+}
+
+fn clean_part(part: &str) -> String {
+    clean(part).replace('/', &SLASH.to_string())
+}
+
+fn clean(name: &str) -> String {
+    let blank = |character: char| if character.is_control() { ' ' } else { character };
+    name.chars().map(blank).collect::<String>().trim().to_owned()
+}
+
+/// Seconds since 1970 of a time in the form of RFC 3339.
+pub(crate) fn seconds_of(time: &str) -> Option<i64> {
+    time.trim().parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_second)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_path_holds_what_a_name_may_hold_and_no_more() {
+        let check = |folders: &[&str], name, path| assert_eq!(path_of(folders.iter().copied(), name), path);
+        check(&["a", "b"], "c", "a/b/c");
+        check(&[], "and/or", "and\u{2215}or");
+        check(&["", " ", "x/y"], " tab\tline\n", "x\u{2215}y/tab line");
+        check(&["a"], "\0", "a/untitled");
+    }
+
+    #[test]
+    fn a_field_without_a_value_is_none_and_no_name_stands_twice() {
+        let mut builder = Builder::new("1", [], "x");
+        for (name, value) in [("url", "a"), ("url", "b"), ("url", ""), ("url 2", "c"), ("", "d"), ("\n", "e")] {
+            builder.add(name, value).unwrap();
+        }
+        let names: Vec<_> = builder.item.fields.iter().map(|field| field.name.as_str()).collect();
+        assert_eq!(names, ["url", "url 2", "url 2 2", "field", "field 2"]);
+    }
+}

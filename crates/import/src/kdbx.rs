@@ -1,0 +1,371 @@
+//! KeePass' encrypted file, KDBX 3.1, 4.0 and 4.1, opened with a password.
+//!
+//! | part | 3.1 | 4 |
+//! | --- | --- | --- |
+//! | signature, version | 12 bytes | 12 bytes |
+//! | header | id (1), length (2), value, until id 0 | id (1), length (4), value, until id 0 |
+//! | proof of the password | 32 known bytes at the head of the plaintext | SHA-256 and HMAC-SHA256 of the header |
+//! | body | AES-256-CBC over blocks with a SHA-256 each | blocks with an HMAC each, of AES-256-CBC or ChaCha20 |
+//! | in it | XML, maybe under gzip | an inner header, then XML, maybe under gzip |
+//!
+//! Values that are marked as protected are under one more stream cipher. Key files, hardware keys and Twofish are not
+//! supported.
+
+use std::io::Read;
+
+use aes::Aes256;
+use aes::cipher::{BlockCipherEncrypt, KeyInit, KeyIvInit, StreamCipher};
+use argon2::{Algorithm, Version};
+use chacha20::ChaCha20;
+use flate2::read::GzDecoder;
+use passmate_vault::Passphrase;
+use salsa20::Salsa20;
+use sha2::{Digest, Sha512};
+use zeroize::Zeroizing;
+
+use crate::crypto::{Argon2Cost, Key, decrypt_aes_cbc, derive_argon2, is_hmac_sha256, sha256};
+use crate::{ImportError, Imported, json, keepass, xml};
+
+/// The most rounds of AES-KDF.
+const AES_ROUNDS_MAX: u64 = 1 << 29;
+/// The most that a file may be when it is decompressed, in bytes.
+const PAYLOAD_LEN_MAX: usize = 256 * 1024 * 1024;
+
+const SIGNATURE: [u8; 8] = [0x03, 0xD9, 0xA2, 0x9A, 0x67, 0xFB, 0x4B, 0xB5];
+const SIGNATURE_KDB: [u8; 8] = [0x03, 0xD9, 0xA2, 0x9A, 0x65, 0xFB, 0x4B, 0xB5];
+const CIPHER_AES: [u8; 16] = 0x31C1_F2E6_BF71_4350_BE58_0521_6AFC_5AFF_u128.to_be_bytes();
+const CIPHER_CHACHA20: [u8; 16] = 0xD603_8A2B_8B6F_4CB5_A524_339A_31DB_B59A_u128.to_be_bytes();
+const CIPHER_TWOFISH: [u8; 16] = 0xAD68_F29F_576F_4BB9_A36A_D47A_F965_346C_u128.to_be_bytes();
+const KDF_AES: [u8; 16] = 0xC9D9_F39A_628A_4460_BF74_0D08_C18A_4FEA_u128.to_be_bytes();
+const KDF_AES_4: [u8; 16] = 0x7C02_BB82_79A7_4AC0_927D_114A_0064_8238_u128.to_be_bytes();
+const KDF_ARGON2D: [u8; 16] = 0xEF63_6DDF_8C29_444B_91F7_A9A4_03E3_0A0C_u128.to_be_bytes();
+const KDF_ARGON2ID: [u8; 16] = 0x9E29_8B19_56DB_4773_B23D_FC3E_C6F0_A1E6_u128.to_be_bytes();
+const SALSA20_NONCE: [u8; 8] = [0xE8, 0x30, 0x09, 0x4B, 0x97, 0x20, 0x5D, 0x2A];
+
+const CUT: ImportError = ImportError::Damaged { what: "it is cut off" };
+const HEADER: ImportError = ImportError::Damaged { what: "its header lacks a part or has a wrong one" };
+const BLOCK: ImportError = ImportError::Damaged { what: "a block of it was changed" };
+
+/// Reads a file.
+pub(crate) fn read(bytes: &[u8], secret: Option<&Passphrase>) -> Result<Imported, ImportError> {
+    let mut bytes_left = Bytes(bytes);
+    let signature: [u8; 8] =
+        bytes_left.array().map_err(|_| ImportError::NotThisFormat { expected: "a KeePass file" })?;
+    if signature == SIGNATURE_KDB {
+        return Err(ImportError::NotSupported { what: "the format of KeePass 1" });
+    }
+    if signature != SIGNATURE {
+        return Err(ImportError::NotThisFormat { expected: "a KeePass file" });
+    }
+    let _minor: [u8; 2] = bytes_left.array()?;
+    let major = u16::from_le_bytes(bytes_left.array()?);
+    if !matches!(major, 3 | 4) {
+        return Err(ImportError::NotSupported { what: "a version of KeePass' format other than 3 and 4" });
+    }
+    let header = Header::read(&mut bytes_left, major)?;
+    let header_len = bytes.len() - bytes_left.0.len();
+    let header_bytes = bytes.get(..header_len).ok_or(CUT)?;
+    header.kdf.check()?;
+    let secret = secret.ok_or(ImportError::SecretNeeded)?;
+    let composite = Zeroizing::new(sha256(&[&sha256(&[secret.as_bytes()])]));
+    let transformed = header.kdf.derive(&composite)?;
+    let key = Zeroizing::new(sha256(&[header.master_seed, transformed.as_slice()]));
+    let (xml, mut stream) = if major == 4 {
+        open_4(header_bytes, &header, &transformed, &key, bytes_left)?
+    } else {
+        open_3(&header, &key, bytes_left.0)?
+    };
+    let tree = xml::read(json::text_of(&xml)?, &mut |bytes| stream.apply(bytes))?;
+    keepass::read_tree(&tree)
+}
+
+fn open_4(
+    header_bytes: &[u8],
+    header: &Header<'_>,
+    transformed: &Key,
+    key: &Key,
+    mut bytes: Bytes<'_>,
+) -> Result<(Zeroizing<Vec<u8>>, InnerStream), ImportError> {
+    let hash: [u8; 32] = bytes.array()?;
+    if hash != sha256(&[header_bytes]) {
+        return Err(ImportError::Damaged { what: "its header was changed" });
+    }
+    let base = Zeroizing::new(sha512(&[header.master_seed, transformed.as_slice(), &[1]]));
+    let block_key = |index: u64| Zeroizing::new(sha512(&[&index.to_le_bytes(), base.as_slice()]));
+    let tag: [u8; 32] = bytes.array()?;
+    if !is_hmac_sha256(block_key(u64::MAX).as_slice(), &[header_bytes], &tag) {
+        return Err(ImportError::WrongSecret);
+    }
+    let mut ciphertext = Vec::new();
+    for index in 0u64.. {
+        let tag: [u8; 32] = bytes.array()?;
+        let len: [u8; 4] = bytes.array()?;
+        let block = bytes.take(u32::from_le_bytes(len))?;
+        if !is_hmac_sha256(block_key(index).as_slice(), &[&index.to_le_bytes(), &len, block], &tag) {
+            return Err(BLOCK);
+        }
+        if block.is_empty() {
+            break;
+        }
+        ciphertext.extend_from_slice(block);
+    }
+    let payload = header.decompress(header.decrypt(key, &ciphertext).ok_or(BLOCK)?)?;
+    let mut inner = Bytes(&payload);
+    let (mut stream_id, mut stream_key) = (0, Vec::new());
+    loop {
+        let [id] = inner.array()?;
+        let len = u32::from_le_bytes(inner.array()?);
+        let value = inner.take(len)?;
+        match id {
+            0 => break,
+            1 => stream_id = u32::from_le_bytes(value.try_into().map_err(|_| HEADER)?),
+            2 => stream_key = value.to_vec(),
+            // Attachments, which their entries tell of.
+            _ => {}
+        }
+    }
+    Ok((Zeroizing::new(inner.0.to_vec()), InnerStream::new(stream_id, &stream_key)?))
+}
+
+fn open_3(header: &Header<'_>, key: &Key, ciphertext: &[u8]) -> Result<(Zeroizing<Vec<u8>>, InnerStream), ImportError> {
+    // Nothing but these known bytes tells a wrong password from damage.
+    let plaintext = header.decrypt(key, ciphertext).ok_or(ImportError::WrongSecret)?;
+    let mut bytes = Bytes(plaintext.strip_prefix(header.start_bytes).ok_or(ImportError::WrongSecret)?);
+    let mut payload = Zeroizing::new(Vec::with_capacity(bytes.0.len()));
+    loop {
+        let _index: [u8; 4] = bytes.array()?;
+        let hash: [u8; 32] = bytes.array()?;
+        let len = u32::from_le_bytes(bytes.array()?);
+        let block = bytes.take(len)?;
+        if block.is_empty() {
+            break;
+        }
+        if hash != sha256(&[block]) {
+            return Err(BLOCK);
+        }
+        payload.extend_from_slice(block);
+    }
+    Ok((header.decompress(payload)?, InnerStream::new(header.stream_id, header.stream_key)?))
+}
+
+/// Bytes that are read from the front.
+struct Bytes<'a>(&'a [u8]);
+
+impl<'a> Bytes<'a> {
+    fn take(&mut self, len: u32) -> Result<&'a [u8], ImportError> {
+        let len = usize::try_from(len).map_err(|_| CUT)?;
+        let (taken, rest) = self.0.split_at_checked(len).ok_or(CUT)?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], ImportError> {
+        let (taken, rest) = self.0.split_first_chunk().ok_or(CUT)?;
+        self.0 = rest;
+        Ok(*taken)
+    }
+}
+
+struct Header<'a> {
+    cipher: [u8; 16],
+    is_compressed: bool,
+    master_seed: &'a [u8],
+    iv: &'a [u8],
+    kdf: Kdf<'a>,
+    // Of 3.1 only.
+    start_bytes: &'a [u8],
+    stream_id: u32,
+    stream_key: &'a [u8],
+}
+
+impl<'a> Header<'a> {
+    fn read(bytes: &mut Bytes<'a>, major: u16) -> Result<Self, ImportError> {
+        let mut values: [Option<&'a [u8]>; 16] = [None; 16];
+        loop {
+            let [id] = bytes.array()?;
+            let len = match major {
+                3 => u32::from(u16::from_le_bytes(bytes.array()?)),
+                _ => u32::from_le_bytes(bytes.array()?),
+            };
+            let value = bytes.take(len)?;
+            if id == 0 {
+                break;
+            }
+            if let Some(place) = values.get_mut(usize::from(id)) {
+                *place = Some(value);
+            }
+        }
+        let value = |id: usize| values.get(id).copied().flatten().ok_or(HEADER);
+        let number = |id| value(id)?.try_into().map(u32::from_le_bytes).map_err(|_| HEADER);
+        let cipher = value(2)?.try_into().map_err(|_| HEADER)?;
+        if cipher == CIPHER_TWOFISH {
+            return Err(ImportError::NotSupported { what: "the cipher Twofish" });
+        }
+        let kdf = if major == 3 {
+            let rounds = u64::from_le_bytes(value(6)?.try_into().map_err(|_| HEADER)?);
+            Kdf::Aes { seed: value(5)?.try_into().map_err(|_| HEADER)?, rounds }
+        } else {
+            Kdf::read(value(11)?)?
+        };
+        let (mut start_bytes, mut stream_id, mut stream_key): (&[u8], _, &[u8]) = (&[], 0, &[]);
+        if major == 3 {
+            (start_bytes, stream_id, stream_key) = (value(9)?, number(10)?, value(8)?);
+            if start_bytes.len() != 32 {
+                return Err(HEADER);
+            }
+        }
+        let is_compressed = match number(3)? {
+            0 => false,
+            1 => true,
+            _ => return Err(HEADER),
+        };
+        let (master_seed, iv) = (value(4)?, value(7)?);
+        Ok(Self { cipher, is_compressed, master_seed, iv, kdf, start_bytes, stream_id, stream_key })
+    }
+
+    fn decrypt(&self, key: &Key, ciphertext: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        match self.cipher {
+            CIPHER_AES => decrypt_aes_cbc(key, self.iv, ciphertext),
+            CIPHER_CHACHA20 => {
+                let nonce: &[u8; 12] = self.iv.try_into().ok()?;
+                let mut plaintext = Zeroizing::new(ciphertext.to_vec());
+                let mut cipher = <ChaCha20 as KeyIvInit>::new((&**key).into(), nonce.into());
+                cipher.try_apply_keystream(&mut plaintext).ok()?;
+                Some(plaintext)
+            }
+            _ => None,
+        }
+    }
+
+    fn decompress(&self, payload: Zeroizing<Vec<u8>>) -> Result<Zeroizing<Vec<u8>>, ImportError> {
+        if !self.is_compressed {
+            return Ok(payload);
+        }
+        let limit = u64::try_from(PAYLOAD_LEN_MAX).unwrap_or(u64::MAX);
+        let mut plain = Zeroizing::new(Vec::new());
+        let read = GzDecoder::new(payload.as_slice()).take(limit.saturating_add(1)).read_to_end(&mut plain);
+        read.map_err(|_| ImportError::Damaged { what: "its content does not decompress" })?;
+        if plain.len() > PAYLOAD_LEN_MAX {
+            return Err(ImportError::TooLong { limit: PAYLOAD_LEN_MAX });
+        }
+        Ok(plain)
+    }
+}
+
+enum Kdf<'a> {
+    Aes { seed: [u8; 32], rounds: u64 },
+    Argon2 { algorithm: Algorithm, version: Version, salt: &'a [u8], cost: Argon2Cost },
+}
+
+impl<'a> Kdf<'a> {
+    /// The dictionary of KDBX 4: version (2), then type (1), key length (4), key, value length (4), value, until type 0.
+    fn read(dictionary: &'a [u8]) -> Result<Self, ImportError> {
+        let mut bytes = Bytes(dictionary);
+        let _version: [u8; 2] = bytes.array()?;
+        let mut entries: Vec<(&[u8], &'a [u8])> = Vec::new();
+        loop {
+            let [kind] = bytes.array()?;
+            if kind == 0 {
+                break;
+            }
+            let len = u32::from_le_bytes(bytes.array()?);
+            let key = bytes.take(len)?;
+            let len = u32::from_le_bytes(bytes.array()?);
+            entries.push((key, bytes.take(len)?));
+        }
+        let find = |key: &[u8]| entries.iter().find(|(found, _)| *found == key).map(|(_, value)| *value);
+        let value = |key: &[u8]| find(key).ok_or(HEADER);
+        let long = |key| value(key)?.try_into().map(u64::from_le_bytes).map_err(|_| HEADER);
+        let short = |key| value(key)?.try_into().map(u32::from_le_bytes).map_err(|_| HEADER);
+        let uuid: [u8; 16] = value(b"$UUID")?.try_into().map_err(|_| HEADER)?;
+        let algorithm = match uuid {
+            KDF_AES | KDF_AES_4 => {
+                return Ok(Self::Aes { seed: value(b"S")?.try_into().map_err(|_| HEADER)?, rounds: long(b"R")? });
+            }
+            KDF_ARGON2D => Algorithm::Argon2d,
+            KDF_ARGON2ID => Algorithm::Argon2id,
+            _ => return Err(ImportError::NotSupported { what: "another key derivation" }),
+        };
+        if [b"K", b"A"].into_iter().any(|key| find(key).is_some_and(|value| !value.is_empty())) {
+            return Err(ImportError::NotSupported { what: "Argon2 with a key or data of its own" });
+        }
+        let version = match short(b"V")? {
+            0x10 => Version::V0x10,
+            0x13 => Version::V0x13,
+            _ => return Err(ImportError::NotSupported { what: "another version of Argon2" }),
+        };
+        let cost = Argon2Cost { memory_kib: long(b"M")? / 1024, passes: long(b"I")?, lanes: short(b"P")? };
+        Ok(Self::Argon2 { algorithm, version, salt: value(b"S")?, cost })
+    }
+
+    /// Refuses what is too expensive, before anybody is asked for a password.
+    fn check(&self) -> Result<(), ImportError> {
+        match self {
+            Self::Aes { rounds, .. } if *rounds > AES_ROUNDS_MAX => {
+                Err(ImportError::TooExpensive { what: format!("AES-KDF with {rounds} rounds") })
+            }
+            Self::Aes { .. } => Ok(()),
+            Self::Argon2 { cost, .. } => cost.check(),
+        }
+    }
+
+    fn derive(&self, composite: &Key) -> Result<Key, ImportError> {
+        match self {
+            Self::Aes { seed, rounds } => {
+                let cipher = <Aes256 as KeyInit>::new(seed.into());
+                let (left, right) = composite.split_at(16);
+                let block = |half: &[u8]| <[u8; 16]>::try_from(half).expect("half of 32 bytes is 16 bytes");
+                let mut blocks = [block(left).into(), block(right).into()];
+                for _ in 0..*rounds {
+                    cipher.encrypt_blocks(&mut blocks);
+                }
+                let [left, right] = &blocks;
+                Ok(Zeroizing::new(sha256(&[left, right])))
+            }
+            Self::Argon2 { algorithm, version, salt, cost } => {
+                derive_argon2(*algorithm, *version, composite.as_slice(), salt, *cost)
+            }
+        }
+    }
+}
+
+/// What protected values are under.
+enum InnerStream {
+    None,
+    Salsa20(Box<Salsa20>),
+    ChaCha20(Box<ChaCha20>),
+}
+
+impl InnerStream {
+    fn new(id: u32, key: &[u8]) -> Result<Self, ImportError> {
+        match id {
+            0 => Ok(Self::None),
+            2 => {
+                let key = sha256(&[key]);
+                Ok(Self::Salsa20(Box::new(<Salsa20 as KeyIvInit>::new(&key.into(), &SALSA20_NONCE.into()))))
+            }
+            3 => {
+                let hash = Zeroizing::new(sha512(&[key]));
+                let (key, rest) = hash.split_first_chunk::<32>().expect("64 bytes have 32 at their head");
+                let (nonce, _) = rest.split_first_chunk::<12>().expect("32 bytes have 12 at their head");
+                Ok(Self::ChaCha20(Box::new(<ChaCha20 as KeyIvInit>::new(key.into(), nonce.into()))))
+            }
+            _ => Err(ImportError::NotSupported { what: "another cipher for protected values" }),
+        }
+    }
+
+    fn apply(&mut self, bytes: &mut [u8]) {
+        // At most 256 GiB come out of one stream, and a file is far shorter.
+        let _ = match self {
+            Self::None => Ok(()),
+            Self::Salsa20(stream) => stream.try_apply_keystream(bytes),
+            Self::ChaCha20(stream) => stream.try_apply_keystream(bytes),
+        };
+    }
+}
+
+fn sha512(parts: &[&[u8]]) -> [u8; 64] {
+    let mut hash = Sha512::new();
+    parts.iter().for_each(|part| hash.update(part));
+    hash.finalize().into()
+}

@@ -1,0 +1,97 @@
+//! KeePass: the XML inside of all its formats, and its XML export.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::item::{Builder, seconds_of};
+use crate::xml::{self, Node};
+use crate::{ITEMS_MAX, ImportError, Imported, json};
+
+/// Seconds from the year 1 to 1970.
+const YEAR_1: i64 = 62_135_596_800;
+
+/// Reads an XML export.
+pub(crate) fn read_xml(bytes: &[u8]) -> Result<Imported, ImportError> {
+    let file = xml::read(json::text_of(bytes)?, &mut |_| {})?;
+    read_tree(&file)
+}
+
+/// Reads the tree of a file that is decrypted.
+pub(crate) fn read_tree(file: &Node) -> Result<Imported, ImportError> {
+    const EXPECTED: ImportError = ImportError::NotThisFormat { expected: "a KeePass file" };
+    if file.name != "KeePassFile" {
+        return Err(EXPECTED);
+    }
+    let root = file.child("Root").ok_or(EXPECTED)?;
+    let meta = file.child("Meta");
+    let has_bin = meta.is_some_and(|meta| meta.text_of("RecycleBinEnabled").eq_ignore_ascii_case("true"));
+    let bin = meta.map(|meta| meta.text_of("RecycleBinUUID")).filter(|_| has_bin).unwrap_or_default();
+    let mut reader = TreeReader { bin, imported: Imported::default() };
+    // The name of the outermost group is that of the database.
+    for group in root.all("Group") {
+        reader.read_group(group, &mut Vec::new(), false)?;
+    }
+    Ok(reader.imported)
+}
+
+struct TreeReader<'a> {
+    bin: &'a str,
+    imported: Imported,
+}
+
+impl<'a> TreeReader<'a> {
+    // The depth of the tree is bounded where it is read.
+    fn read_group(&mut self, group: &'a Node, folders: &mut Vec<&'a str>, in_bin: bool) -> Result<(), ImportError> {
+        let uuid = group.text_of("UUID");
+        let in_bin = in_bin || (!uuid.is_empty() && uuid == self.bin);
+        for entry in group.all("Entry") {
+            self.read_entry(entry, folders, in_bin)?;
+        }
+        for child in group.all("Group") {
+            folders.push(child.text_of("Name"));
+            self.read_group(child, folders, in_bin)?;
+            folders.pop();
+        }
+        Ok(())
+    }
+
+    fn read_entry(&mut self, entry: &'a Node, folders: &[&'a str], in_bin: bool) -> Result<(), ImportError> {
+        if self.imported.items.len() >= ITEMS_MAX {
+            return Err(ImportError::TooMany { what: "items", limit: ITEMS_MAX });
+        }
+        let strings = || entry.all("String").map(|string| (string.text_of("Key"), string.text_of("Value")));
+        let value = |wanted: &str| strings().find(|(key, _)| *key == wanted).map_or("", |(_, value)| value);
+        let title = value("Title");
+        let source_id = match entry.text_of("UUID") {
+            "" => [folders.join("/").as_str(), title, value("UserName")].join("\0"),
+            uuid => uuid.to_owned(),
+        };
+        let mut builder = Builder::new(source_id, folders.iter().copied(), title);
+        if in_bin {
+            builder.lose("the whole item: it is in the recycle bin");
+            self.imported.losses.extend(builder.into_losses());
+            return Ok(());
+        }
+        builder.set_modified(entry.child("Times").and_then(|times| time_of(times.text_of("LastModificationTime"))));
+        // Those that every entry has come first, so that a field which was made by hand gets the number.
+        for (key, name) in [("UserName", "user"), ("Password", "password"), ("URL", "url"), ("Notes", "notes")] {
+            builder.add(name, value(key))?;
+        }
+        for (key, value) in strings() {
+            if !matches!(key, "Title" | "UserName" | "Password" | "URL" | "Notes") {
+                builder.add(key, value)?;
+            }
+        }
+        builder.add("tags", entry.text_of("Tags"))?;
+        builder.lose_count(entry.all("Binary").count(), "attachment");
+        builder.lose_count(entry.all("History").flat_map(|history| history.all("Entry")).count(), "earlier version");
+        builder.finish(&mut self.imported);
+        Ok(())
+    }
+}
+
+/// A time as KDBX 4 writes it, seconds since the year 1 in base64, or as text.
+fn time_of(text: &str) -> Option<i64> {
+    let bytes = STANDARD.decode(text).ok().and_then(|bytes| <[u8; 8]>::try_from(bytes).ok());
+    bytes.map_or_else(|| seconds_of(text), |bytes| i64::from_le_bytes(bytes).checked_sub(YEAR_1))
+}

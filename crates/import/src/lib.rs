@@ -1,0 +1,173 @@
+//! Reads what other password managers export. No I/O: bytes in, values out; the time is passed in.
+//!
+//! The rules are:
+//!  - what is not carried is a [`Loss`], never silent;
+//!  - a record's id is derived from its identity in the source, so the same file twice changes nothing;
+//!  - an import never takes back what a person did in Passmate since: see [`apply`];
+//!  - what a file asks for, in memory, work, depth or number, is checked before it is spent;
+//!  - no error holds a value out of the file.
+#![forbid(unsafe_code)]
+
+mod apply;
+mod bitwarden;
+mod crypto;
+mod error;
+mod item;
+mod json;
+mod kdbx;
+mod keepass;
+mod table;
+mod vaults;
+mod xml;
+
+use passmate_vault::{Passphrase, Vault};
+
+pub use apply::{Applied, Outcome, apply};
+pub use error::ImportError;
+pub use item::{Field, Item, Loss};
+
+/// The longest file that is read, in bytes.
+pub const FILE_LEN_MAX: usize = 64 * 1024 * 1024;
+/// The most items that a file may have.
+pub const ITEMS_MAX: usize = 200_000;
+/// The most fields that one item may have.
+pub const FIELDS_MAX: usize = 10_000;
+
+/// What wrote the file, and how.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Format {
+    /// Passmate's own vault file, and the one of Passmate 2.
+    Passmate2,
+    /// The file of the original desktop client, `~/.pmate`.
+    Pmate,
+    /// The file of Passmate 1.
+    Passmate1,
+    /// Bitwarden's JSON export, plain or under a password.
+    Bitwarden,
+    /// Bitwarden's CSV export.
+    BitwardenCsv,
+    /// KeePass' and KeePassXC's encrypted file, KDBX 3 and 4.
+    Keepass,
+    /// KeePass' and KeePassXC's XML export.
+    KeepassXml,
+    /// KeePassXC's CSV export.
+    KeepassCsv,
+    /// What Chrome, Edge and others of their family export.
+    ChromeCsv,
+    /// Firefox's export.
+    FirefoxCsv,
+    /// Safari's and Apple Passwords' export.
+    SafariCsv,
+    /// 1Password's CSV export.
+    OnepasswordCsv,
+    /// LastPass' CSV export.
+    LastpassCsv,
+}
+
+impl Format {
+    /// All of them, in the order in which help lists them.
+    pub const ALL: &[Self] = &[
+        Self::Passmate2,
+        Self::Pmate,
+        Self::Passmate1,
+        Self::Bitwarden,
+        Self::BitwardenCsv,
+        Self::Keepass,
+        Self::KeepassXml,
+        Self::KeepassCsv,
+        Self::ChromeCsv,
+        Self::FirefoxCsv,
+        Self::SafariCsv,
+        Self::OnepasswordCsv,
+        Self::LastpassCsv,
+    ];
+
+    /// The word that people type for it. Record ids are derived from it, so it never changes.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Passmate2 => "passmate2",
+            Self::Pmate => "pmate",
+            Self::Passmate1 => "passmate1",
+            Self::Bitwarden => "bitwarden",
+            Self::BitwardenCsv => "bitwarden-csv",
+            Self::Keepass => "keepass",
+            Self::KeepassXml => "keepass-xml",
+            Self::KeepassCsv => "keepass-csv",
+            Self::ChromeCsv => "chrome-csv",
+            Self::FirefoxCsv => "firefox-csv",
+            Self::SafariCsv => "safari-csv",
+            Self::OnepasswordCsv => "1password-csv",
+            Self::LastpassCsv => "lastpass-csv",
+        }
+    }
+
+    /// What it is, in a few words.
+    #[must_use]
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::Passmate2 => "a vault file of Passmate or Passmate 2 (.pmdb), with its history",
+            Self::Pmate => "the original desktop client's file, ~/.pmate, with its history",
+            Self::Passmate1 => "a file of Passmate 1, with its history",
+            Self::Bitwarden => "Bitwarden: JSON, plain or protected by a password",
+            Self::BitwardenCsv => "Bitwarden: CSV",
+            Self::Keepass => "KeePass and KeePassXC: .kdbx of version 3 or 4, with a password",
+            Self::KeepassXml => "KeePass and KeePassXC: XML",
+            Self::KeepassCsv => "KeePassXC: CSV",
+            Self::ChromeCsv => "Chrome, Edge, Brave, Opera: CSV",
+            Self::FirefoxCsv => "Firefox: CSV",
+            Self::SafariCsv => "Safari and Apple Passwords: CSV",
+            Self::OnepasswordCsv => "1Password: CSV",
+            Self::LastpassCsv => "LastPass: CSV",
+        }
+    }
+
+    /// The format of this word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|format| format.word() == word)
+    }
+}
+
+/// What a file holds.
+#[derive(Clone, Default, Debug)]
+pub struct Imported {
+    /// What other programs keep: values without a history.
+    pub items: Vec<Item>,
+    /// What programs of the Passmate family keep: records with their whole history.
+    pub vault: Vault,
+    /// What is in the file and not in here.
+    pub losses: Vec<Loss>,
+}
+
+/// Reads a file.
+///
+/// `secret` is the password of the file, not the vault's. It is ignored by a file that has none. The key derivation
+/// that a file asks for is bounded; within the bounds it may take some seconds and 1 GiB of memory.
+///
+/// # Errors
+/// [`ImportError::SecretNeeded`] if the file is encrypted and `secret` is `None`; nothing was derived then. See
+/// [`ImportError`] for the rest.
+pub fn parse(format: Format, bytes: &[u8], secret: Option<&Passphrase>) -> Result<Imported, ImportError> {
+    if bytes.len() > FILE_LEN_MAX {
+        return Err(ImportError::TooLong { limit: FILE_LEN_MAX });
+    }
+    let imported = match format {
+        Format::Passmate2 => vaults::read_pmdb(bytes, secret)?,
+        Format::Pmate | Format::Passmate1 => vaults::read_desktop(bytes, secret)?,
+        Format::Bitwarden => bitwarden::read_json(bytes, secret)?,
+        Format::BitwardenCsv => table::read(bytes, table::BITWARDEN)?,
+        Format::Keepass => kdbx::read(bytes, secret)?,
+        Format::KeepassXml => keepass::read_xml(bytes)?,
+        Format::KeepassCsv => table::read(bytes, table::KEEPASSXC)?,
+        Format::ChromeCsv => table::read(bytes, table::CHROME)?,
+        Format::FirefoxCsv => table::read(bytes, table::FIREFOX)?,
+        Format::SafariCsv => table::read(bytes, table::SAFARI)?,
+        Format::OnepasswordCsv => table::read(bytes, table::ONEPASSWORD)?,
+        Format::LastpassCsv => table::read(bytes, table::LASTPASS)?,
+    };
+    if imported.items.len() > ITEMS_MAX {
+        return Err(ImportError::TooMany { what: "items", limit: ITEMS_MAX });
+    }
+    Ok(imported)
+}

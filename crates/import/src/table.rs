@@ -1,0 +1,302 @@
+//! Tables (CSV): the first line names the columns, each further line is an item.
+//!
+//! Columns are found by their names, without case and in any order. A column that is not known becomes a field of its
+//! name, so that nothing in a table is silent.
+
+use std::collections::BTreeMap;
+
+use csv::{ErrorKind, ReaderBuilder, StringRecord, Trim};
+
+use crate::item::Builder;
+use crate::{FIELDS_MAX, ITEMS_MAX, ImportError, Imported, json};
+
+/// What a format's columns mean.
+#[derive(Clone, Copy)]
+pub(crate) struct Table {
+    /// Columns that tell the format from others.
+    required: &'static [&'static str],
+    /// Columns, in lower case, and what they hold.
+    columns: &'static [(&'static str, Role)],
+}
+
+#[derive(Clone, Copy)]
+enum Role {
+    /// The folders, with this between them.
+    Folder(char),
+    /// The same, below a folder that all items have.
+    FolderBelowRoot(char),
+    Name,
+    /// The source's own id.
+    Id,
+    /// A field of this name. Many addresses in one cell are split.
+    Field(&'static str),
+    Urls,
+    /// Lines of `name: value`.
+    Fields,
+    Iso,
+    Milliseconds,
+    /// A mark that does not come along; counted where it is set.
+    Mark(&'static str),
+    /// Says nothing about the secret: an icon's number, when it was made or used.
+    Skipped,
+}
+
+const USER: Role = Role::Field("user");
+const PASSWORD: Role = Role::Field("password");
+const URL: Role = Role::Field("url");
+const NOTES: Role = Role::Field("notes");
+const OTP: Role = Role::Field("otp");
+
+pub(crate) const BITWARDEN: Table = Table {
+    required: &["name", "login_uri", "login_username", "login_password"],
+    columns: &[
+        ("folder", Role::Folder('/')),
+        ("collections", Role::Folder('/')),
+        ("favorite", Role::Mark("favourite")),
+        ("type", Role::Skipped),
+        ("name", Role::Name),
+        ("notes", NOTES),
+        ("fields", Role::Fields),
+        ("reprompt", Role::Mark("ask again")),
+        ("archiveddate", Role::Mark("archived")),
+        ("login_uri", Role::Urls),
+        ("login_username", USER),
+        ("login_password", PASSWORD),
+        ("login_totp", OTP),
+    ],
+};
+
+pub(crate) const KEEPASSXC: Table = Table {
+    required: &["group", "title", "username", "password"],
+    columns: &[
+        ("group", Role::FolderBelowRoot('/')),
+        ("title", Role::Name),
+        ("username", USER),
+        ("password", PASSWORD),
+        ("url", URL),
+        ("notes", NOTES),
+        ("totp", OTP),
+        ("icon", Role::Skipped),
+        ("last modified", Role::Iso),
+        ("created", Role::Skipped),
+    ],
+};
+
+pub(crate) const CHROME: Table = Table {
+    required: &["name", "url", "username", "password"],
+    columns: &[("name", Role::Name), ("url", URL), ("username", USER), ("password", PASSWORD), ("note", NOTES)],
+};
+
+pub(crate) const FIREFOX: Table = Table {
+    required: &["url", "username", "password", "guid"],
+    columns: &[
+        ("url", URL),
+        ("username", USER),
+        ("password", PASSWORD),
+        ("httprealm", Role::Field("realm")),
+        ("formactionorigin", Role::Field("form")),
+        ("guid", Role::Id),
+        ("timecreated", Role::Skipped),
+        ("timelastused", Role::Skipped),
+        ("timepasswordchanged", Role::Milliseconds),
+    ],
+};
+
+pub(crate) const SAFARI: Table = Table {
+    required: &["title", "url", "username", "password", "otpauth"],
+    columns: &[
+        ("title", Role::Name),
+        ("url", URL),
+        ("username", USER),
+        ("password", PASSWORD),
+        ("notes", NOTES),
+        ("otpauth", OTP),
+    ],
+};
+
+pub(crate) const ONEPASSWORD: Table = Table {
+    required: &["title", "username", "password", "otpauth", "tags"],
+    columns: &[
+        ("title", Role::Name),
+        ("url", URL),
+        ("website", URL),
+        ("username", USER),
+        ("password", PASSWORD),
+        ("otpauth", OTP),
+        ("favorite", Role::Mark("favourite")),
+        ("archived", Role::Mark("archived")),
+        ("tags", Role::Field("tags")),
+        ("notes", NOTES),
+    ],
+};
+
+pub(crate) const LASTPASS: Table = Table {
+    required: &["url", "username", "password", "extra", "name", "grouping"],
+    columns: &[
+        ("url", URL),
+        ("username", USER),
+        ("password", PASSWORD),
+        ("totp", OTP),
+        ("extra", NOTES),
+        ("name", Role::Name),
+        ("grouping", Role::Folder('\\')),
+        ("fav", Role::Mark("favourite")),
+    ],
+};
+
+/// What LastPass writes as the address of what has none.
+const LASTPASS_NO_URL: &str = "http://sn";
+
+/// Reads a table.
+pub(crate) fn read(bytes: &[u8], table: Table) -> Result<Imported, ImportError> {
+    let text = json::text_of(bytes)?;
+    let mut reader = ReaderBuilder::new().trim(Trim::Headers).from_reader(text.as_bytes());
+    let headers = reader.headers().map_err(|error| error_of(&error))?.clone();
+    if headers.len() > FIELDS_MAX {
+        return Err(ImportError::TooMany { what: "columns", limit: FIELDS_MAX });
+    }
+    let names: Vec<String> = headers.iter().map(str::to_lowercase).collect();
+    if let Some(column) = table.required.iter().find(|column| !names.iter().any(|name| name == *column)) {
+        return Err(ImportError::MissingColumn { column });
+    }
+    let roles: Vec<_> = names
+        .iter()
+        .zip(&headers)
+        .map(|(name, header)| (table.columns.iter().find(|(column, _)| column == name).map(|(_, role)| *role), header))
+        .collect();
+    let mut imported = Imported::default();
+    let mut marks = BTreeMap::new();
+    for row in reader.records() {
+        let row = row.map_err(|error| error_of(&error))?;
+        if imported.items.len() >= ITEMS_MAX {
+            return Err(ImportError::TooMany { what: "items", limit: ITEMS_MAX });
+        }
+        read_row(&row, &roles, &mut marks, &mut imported)?;
+    }
+    for (mark, count) in marks {
+        imported.losses.push(crate::Loss::of_mark(mark, count));
+    }
+    Ok(imported)
+}
+
+type Roles<'a> = [(Option<Role>, &'a str)];
+
+fn read_row(
+    row: &StringRecord,
+    roles: &Roles<'_>,
+    marks: &mut BTreeMap<&'static str, usize>,
+    imported: &mut Imported,
+) -> Result<(), ImportError> {
+    let cell = |wanted: fn(&Role) -> bool| {
+        let found =
+            roles.iter().zip(row).find(|((role, _), cell)| role.as_ref().is_some_and(wanted) && !cell.is_empty());
+        found.map_or("", |(_, cell)| cell)
+    };
+    let url = cell(|role| matches!(role, Role::Urls | Role::Field("url")));
+    let user = cell(|role| matches!(role, Role::Field("user")));
+    let name = match cell(|role| matches!(role, Role::Name)) {
+        "" => host_of(url).unwrap_or(user),
+        name => name,
+    };
+    let mut folders: Vec<&str> = Vec::new();
+    for ((role, _), cell) in roles.iter().zip(row) {
+        match role {
+            Some(Role::Folder(separator)) => folders.extend(cell.split(*separator)),
+            Some(Role::FolderBelowRoot(separator)) => folders.extend(cell.split(*separator).skip(1)),
+            _ => {}
+        }
+    }
+    let source_id = match cell(|role| matches!(role, Role::Id)) {
+        "" => [folders.join("/").as_str(), name, url, user].join("\0"),
+        id => id.to_owned(),
+    };
+    let mut builder = Builder::new(source_id, folders, name);
+    for ((role, header), cell) in roles.iter().zip(row) {
+        match role {
+            None => builder.add(header, cell)?,
+            Some(Role::Field("url")) if cell == LASTPASS_NO_URL => {}
+            Some(Role::Field(name)) => builder.add(name, cell)?,
+            Some(Role::Urls) => split_urls(cell).into_iter().try_for_each(|url| builder.add("url", url))?,
+            Some(Role::Fields) => {
+                split_fields(cell).into_iter().try_for_each(|(name, value)| builder.add(&name, value))?;
+            }
+            Some(Role::Iso) => builder.set_modified(crate::item::seconds_of(cell)),
+            Some(Role::Milliseconds) => builder.set_modified(cell.parse::<i64>().ok().map(|time| time / 1000)),
+            Some(Role::Mark(mark)) if !matches!(cell.to_lowercase().as_str(), "" | "0" | "false") => {
+                *marks.entry(*mark).or_insert(0) += 1;
+            }
+            Some(
+                Role::Folder(_) | Role::FolderBelowRoot(_) | Role::Name | Role::Id | Role::Mark(_) | Role::Skipped,
+            ) => {}
+        }
+    }
+    builder.finish(imported);
+    Ok(())
+}
+
+/// The host in an address, for what has no other name.
+fn host_of(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    let host = rest.split(['/', '?', '#']).next()?;
+    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+    (!host.is_empty()).then_some(host)
+}
+
+/// Addresses that are joined by commas, which an address may hold too: what has no `://` belongs to the one before it.
+fn split_urls(cell: &str) -> Vec<String> {
+    let mut urls: Vec<String> = Vec::new();
+    for part in cell.split(',') {
+        match urls.last_mut() {
+            Some(last) if !part.contains("://") => {
+                last.push(',');
+                last.push_str(part);
+            }
+            _ => urls.push(part.to_owned()),
+        }
+    }
+    urls
+}
+
+/// Lines of `name: value`. A line without a colon belongs to the value before it.
+fn split_fields(cell: &str) -> Vec<(String, String)> {
+    let mut fields: Vec<(String, String)> = Vec::new();
+    for line in cell.lines() {
+        match (line.split_once(": "), fields.last_mut()) {
+            (Some((name, value)), _) => fields.push((name.to_owned(), value.to_owned())),
+            (None, Some((_, value))) => {
+                value.push('\n');
+                value.push_str(line);
+            }
+            (None, None) => fields.push(("field".to_owned(), line.to_owned())),
+        }
+    }
+    fields
+}
+
+fn error_of(error: &csv::Error) -> ImportError {
+    match error.kind() {
+        ErrorKind::UnequalLengths { pos, .. } => {
+            ImportError::UnevenTable { line: pos.as_ref().map_or(0, csv::Position::line) }
+        }
+        // The text is UTF-8 and comes from memory, so no other kind is met.
+        _ => ImportError::NotThisFormat { expected: "a table" },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_keeps_its_commas_when_several_share_a_cell() {
+        assert_eq!(split_urls("https://a/x,y,https://b"), ["https://a/x,y", "https://b"]);
+        assert_eq!(split_urls(""), [""]);
+    }
+
+    #[test]
+    fn the_host_names_what_has_no_name() {
+        assert_eq!(host_of("https://me@example.org:8443/x?y"), Some("example.org:8443"));
+        assert_eq!(host_of("example.org"), None);
+        assert_eq!(host_of("android://"), None);
+    }
+}
