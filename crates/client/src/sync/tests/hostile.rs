@@ -50,8 +50,9 @@ impl Server {
             // Replays and forks: any state that ever was.
             0..=2 => served.clone_from(&self.stored[chance.below(self.stored.len())]),
             3 => served.clone_from(&self.foreign),
-            4 => served.truncate(chance.below(served.len())),
-            5 => {
+            // Down to nothing at all, which then has no bit to flip.
+            4 => served.truncate(chance.below(served.len() + 1)),
+            5 if !served.is_empty() => {
                 let place = chance.below(served.len());
                 served[place] ^= 1 << chance.below(8);
             }
