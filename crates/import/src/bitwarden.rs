@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use crate::crypto::{
     Argon2Cost, Key, decrypt_aes_cbc, derive_argon2, derive_pbkdf2, expand_hkdf, is_hmac_sha256, sha256,
 };
-use crate::item::{Builder, seconds_of};
+use crate::item::{Builder, seconds_of, text_of, words_of};
 use crate::{ITEMS_MAX, ImportError, Imported, Loss, json};
 
 /// Reads an export.
@@ -231,11 +231,7 @@ fn read_entry(entry: Entry, folders: &BTreeMap<String, String>, imported: &mut I
         builder.lose_count(login.fido2_credentials.map_or(0, |all| all.len()), "passkey");
     }
     for (name, value) in [entry.card, entry.identity, entry.ssh_key].into_iter().flatten().flatten() {
-        match value {
-            Value::String(value) => builder.add(&words_of(&name), value)?,
-            Value::Null => {}
-            other => builder.add(&words_of(&name), other.to_string())?,
-        }
+        builder.add(&words_of(&name), text_of(&value))?;
     }
     builder.add_some("notes", entry.notes)?;
     for field in entry.fields.unwrap_or_default() {
@@ -256,16 +252,4 @@ fn read_entry(entry: Entry, folders: &BTreeMap<String, String>, imported: &mut I
     }
     builder.finish(imported);
     Ok(())
-}
-
-/// `firstName` as `first name`.
-fn words_of(name: &str) -> String {
-    let mut words = String::with_capacity(name.len() + 4);
-    for character in name.chars() {
-        if character.is_uppercase() {
-            words.push(' ');
-        }
-        words.extend(character.to_lowercase());
-    }
-    words
 }

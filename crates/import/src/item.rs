@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::{FIELDS_MAX, ImportError};
@@ -154,6 +155,35 @@ fn clean(name: &str) -> String {
 /// Seconds since 1970 of a time in the form of RFC 3339.
 pub(crate) fn seconds_of(time: &str) -> Option<i64> {
     time.trim().parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_second)
+}
+
+/// `firstName` as `first name`.
+pub(crate) fn words_of(name: &str) -> String {
+    let mut words = String::with_capacity(name.len() + 4);
+    for character in name.chars() {
+        if character.is_uppercase() {
+            words.push(' ');
+        }
+        words.extend(character.to_lowercase());
+    }
+    words
+}
+
+/// A value as text. Those of several parts, such as addresses, have one part a line.
+pub(crate) fn text_of(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Object(parts) => {
+            let part = |(name, part): (&String, &Value)| match text_of(part) {
+                text if text.is_empty() => None,
+                text => Some(format!("{name}: {text}")),
+            };
+            parts.iter().filter_map(part).collect::<Vec<_>>().join("\n")
+        }
+        Value::Array(parts) => parts.iter().map(text_of).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n"),
+        other => other.to_string(),
+    }
 }
 
 #[cfg(test)]

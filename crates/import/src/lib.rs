@@ -16,9 +16,12 @@ mod item;
 mod json;
 mod kdbx;
 mod keepass;
+mod onepassword;
+mod protonpass;
 mod table;
 mod vaults;
 mod xml;
+mod zip;
 
 use passmate_vault::{Passphrase, Vault};
 
@@ -58,10 +61,14 @@ pub enum Format {
     FirefoxCsv,
     /// Safari's and Apple Passwords' export.
     SafariCsv,
+    /// 1Password's export, `.1pux`.
+    Onepassword,
     /// 1Password's CSV export.
     OnepasswordCsv,
     /// LastPass' CSV export.
     LastpassCsv,
+    /// Proton Pass' export, ZIP or JSON.
+    Protonpass,
 }
 
 impl Format {
@@ -78,8 +85,10 @@ impl Format {
         Self::ChromeCsv,
         Self::FirefoxCsv,
         Self::SafariCsv,
+        Self::Onepassword,
         Self::OnepasswordCsv,
         Self::LastpassCsv,
+        Self::Protonpass,
     ];
 
     /// The word that people type for it. Record ids are derived from it, so it never changes.
@@ -97,8 +106,10 @@ impl Format {
             Self::ChromeCsv => "chrome-csv",
             Self::FirefoxCsv => "firefox-csv",
             Self::SafariCsv => "safari-csv",
+            Self::Onepassword => "1password",
             Self::OnepasswordCsv => "1password-csv",
             Self::LastpassCsv => "lastpass-csv",
+            Self::Protonpass => "protonpass",
         }
     }
 
@@ -117,8 +128,10 @@ impl Format {
             Self::ChromeCsv => "Chrome, Edge, Brave, Opera: CSV",
             Self::FirefoxCsv => "Firefox: CSV",
             Self::SafariCsv => "Safari and Apple Passwords: CSV",
+            Self::Onepassword => "1Password: .1pux",
             Self::OnepasswordCsv => "1Password: CSV",
             Self::LastpassCsv => "LastPass: CSV",
+            Self::Protonpass => "Proton Pass: ZIP or JSON",
         }
     }
 
@@ -163,8 +176,10 @@ pub fn parse(format: Format, bytes: &[u8], secret: Option<&Passphrase>) -> Resul
         Format::ChromeCsv => table::read(bytes, table::CHROME)?,
         Format::FirefoxCsv => table::read(bytes, table::FIREFOX)?,
         Format::SafariCsv => table::read(bytes, table::SAFARI)?,
+        Format::Onepassword => onepassword::read(bytes)?,
         Format::OnepasswordCsv => table::read(bytes, table::ONEPASSWORD)?,
         Format::LastpassCsv => table::read(bytes, table::LASTPASS)?,
+        Format::Protonpass => protonpass::read(bytes)?,
     };
     if imported.items.len() > ITEMS_MAX {
         return Err(ImportError::TooMany { what: "items", limit: ITEMS_MAX });

@@ -119,6 +119,58 @@ fn a_keepass_file_that_was_cut_or_changed_says_so_and_a_wrong_password_is_one() 
 }
 
 #[test]
+fn onepassword_archives() {
+    check("1password", "import/1password.1pux", "import/1password.1pux.expected", None);
+}
+
+#[test]
+fn proton_pass_by_itself_and_in_an_archive() {
+    check("protonpass", "import/protonpass.json", "import/protonpass.json.expected", None);
+    check("protonpass", "import/protonpass.zip", "import/protonpass.json.expected", None);
+}
+
+#[test]
+fn an_archive_gives_what_it_declares_and_no_more() {
+    let bytes = read("import/1password.1pux");
+    let name = b"export.data";
+    let directory = bytes.windows(4).position(|window| window == b"PK\x01\x02").unwrap();
+    let place = directory + bytes[directory..].windows(name.len()).position(|window| window == name).unwrap();
+    let with = |offset_before_name: usize, value: u32| {
+        let mut bytes = bytes.clone();
+        bytes[place - offset_before_name..][..4].copy_from_slice(&value.to_le_bytes());
+        parse(Format::Onepassword, &bytes, None).unwrap_err()
+    };
+    // The declared length, then the sum, of a file in an archive: a bomb declares little or everything.
+    assert!(matches!(with(22, u32::MAX), ImportError::TooLong { .. }));
+    for (offset, value) in [(22, 10), (22, 200_000_000), (30, 1)] {
+        assert!(matches!(with(offset, value), ImportError::Damaged { .. }), "{offset} {value}");
+    }
+    for len in 0..bytes.len() {
+        assert!(parse(Format::Onepassword, &bytes[..len], None).is_err(), "{len}");
+    }
+}
+
+#[test]
+fn no_sample_panics_when_bytes_of_it_change() {
+    for entry in std::fs::read_dir(vectors().join("import")).unwrap() {
+        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+        let step = (bytes.len() / 200).max(1);
+        for place in (0..bytes.len()).step_by(step) {
+            for change in [1, 0x80, 0xFF] {
+                let mut changed = bytes.clone();
+                changed[place] ^= change;
+                for format in Format::ALL {
+                    let Ok(imported) = parse(*format, &changed, None) else { continue };
+                    let mut vault = Vault::new();
+                    apply(&imported, &mut vault, *format, NOW).unwrap();
+                    assert_eq!(apply(&imported, &mut vault, *format, NOW + 1).unwrap().tuples, 0);
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn xml_has_no_entities_and_no_depth_without_bound() {
     let error = |xml: &str| parse(Format::KeepassXml, xml.as_bytes(), None).unwrap_err();
     let bomb = "<!DOCTYPE x [<!ENTITY a \"aaaa\">]><KeePassFile><Root>&a;</Root></KeePassFile>";

@@ -1,0 +1,167 @@
+//! Proton Pass' export: JSON, by itself or as `data.json` in a ZIP archive.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::{Map, Value};
+
+use crate::item::{Builder, text_of, words_of};
+use crate::{ITEMS_MAX, ImportError, Imported, Loss, json, zip};
+
+/// The state of what is in the trash.
+const TRASHED: i64 = 2;
+
+/// Reads an export.
+pub(crate) fn read(bytes: &[u8]) -> Result<Imported, ImportError> {
+    if bytes.starts_with(b"-----BEGIN PGP") {
+        return Err(encrypted());
+    }
+    let file: Export = if zip::is_zip(bytes) {
+        match zip::read_member(bytes, "data.json")? {
+            Some(data) => json::read(&data)?,
+            None if zip::read_member(bytes, ".pgp")?.is_some() => return Err(encrypted()),
+            None => return Err(ImportError::NotThisFormat { expected: "an export of Proton Pass" }),
+        }
+    } else {
+        json::read(bytes)?
+    };
+    if file.encrypted {
+        return Err(encrypted());
+    }
+    let mut imported = Imported::default();
+    let mut pinned = 0;
+    for vault in file.vaults.values() {
+        for item in &vault.items {
+            if imported.items.len() >= ITEMS_MAX {
+                return Err(ImportError::TooMany { what: "items", limit: ITEMS_MAX });
+            }
+            pinned += usize::from(item.pinned);
+            read_item(item, &vault.name, &mut imported)?;
+        }
+    }
+    if pinned > 0 {
+        imported.losses.push(Loss::of_mark("pinned", pinned));
+    }
+    Ok(imported)
+}
+
+fn encrypted() -> ImportError {
+    ImportError::NotSupported { what: "PGP; decrypt it with `gpg --decrypt`, or export without a passphrase" }
+}
+
+#[derive(Deserialize)]
+struct Export {
+    #[serde(default)]
+    encrypted: bool,
+    vaults: BTreeMap<String, PassVault>,
+}
+
+#[derive(Deserialize)]
+struct PassVault {
+    name: String,
+    items: Vec<PassItem>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PassItem {
+    item_id: String,
+    #[serde(default)]
+    share_id: String,
+    data: Data,
+    #[serde(default)]
+    state: i64,
+    alias_email: Option<String>,
+    modify_time: Option<i64>,
+    #[serde(default)]
+    pinned: bool,
+    #[serde(default)]
+    files: Vec<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Data {
+    metadata: Metadata,
+    #[serde(default)]
+    extra_fields: Vec<ExtraField>,
+    #[serde(default)]
+    content: Map<String, Value>,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    name: String,
+    #[serde(default)]
+    note: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ExtraField {
+    #[serde(default)]
+    field_name: String,
+    #[serde(default)]
+    data: Map<String, Value>,
+}
+
+fn read_item(item: &PassItem, vault: &str, imported: &mut Imported) -> Result<(), ImportError> {
+    let Data { metadata, extra_fields, content } = &item.data;
+    // An item's id is its own within its vault alone.
+    let mut builder = Builder::new(format!("{}\0{}", item.share_id, item.item_id), [vault], &metadata.name);
+    if item.state == TRASHED {
+        builder.lose("the whole item: it is in the trash");
+        imported.losses.extend(builder.into_losses());
+        return Ok(());
+    }
+    builder.set_modified(item.modify_time);
+    let text = |key: &str| content.get(key).and_then(Value::as_str).unwrap_or_default();
+    // An item has a user name, an address, or both; older exports have one of them as `username`.
+    let users = ["itemUsername", "username", "itemEmail"].map(text);
+    let user = users.into_iter().find(|user| !user.is_empty()).unwrap_or_default();
+    builder.add("user", user)?;
+    builder.add("password", text("password"))?;
+    if text("itemEmail") != user {
+        builder.add("email", text("itemEmail"))?;
+    }
+    for url in content.get("urls").and_then(Value::as_array).into_iter().flatten() {
+        builder.add("url", url.as_str().unwrap_or_default())?;
+    }
+    builder.add("otp", text("totpUri"))?;
+    builder.add_some("alias", item.alias_email.clone())?;
+    builder.add("notes", metadata.note.as_str())?;
+    for (name, value) in content {
+        match name.as_str() {
+            "itemUsername" | "username" | "itemEmail" | "password" | "urls" | "totpUri" => {}
+            "passkeys" => builder.lose_count(value.as_array().map_or(0, Vec::len), "passkey"),
+            "sections" | "extraSections" => read_sections(value, &mut builder)?,
+            _ => builder.add(&words_of(name), text_of(value))?,
+        }
+    }
+    extra_fields.iter().try_for_each(|field| read_extra(field, &mut builder))?;
+    builder.lose_count(item.files.len(), "attachment");
+    builder.finish(imported);
+    Ok(())
+}
+
+/// Sections of identities and of items that people designed: each a list of further fields.
+fn read_sections(sections: &Value, builder: &mut Builder) -> Result<(), ImportError> {
+    for section in sections.as_array().into_iter().flatten() {
+        for field in section.get("sectionFields").and_then(Value::as_array).into_iter().flatten() {
+            match ExtraField::deserialize(field) {
+                Ok(field) => read_extra(&field, builder)?,
+                Err(_) => builder.lose("a field in a section, which has another shape"),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn read_extra(field: &ExtraField, builder: &mut Builder) -> Result<(), ImportError> {
+    for (kind, value) in &field.data {
+        let name = if kind == "totpUri" { "otp" } else { &field.field_name };
+        builder.add(name, text_of(value))?;
+    }
+    Ok(())
+}
