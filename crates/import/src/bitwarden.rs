@@ -15,10 +15,10 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::crypto::{
-    Argon2Cost, Key, decrypt_aes_cbc, derive_argon2, derive_pbkdf2, expand_hkdf, is_hmac_sha256, sha256,
+    Argon2Cost, Key, check_pbkdf2, decrypt_aes_cbc, derive_argon2, derive_pbkdf2, expand_hkdf, is_hmac_sha256, sha256,
 };
 use crate::item::{Builder, seconds_of, text_of, words_of};
-use crate::{ITEMS_MAX, ImportError, Imported, Loss, json};
+use crate::{ImportError, Imported, Loss, json};
 
 /// Reads an export.
 pub(crate) fn read_json(bytes: &[u8], secret: Option<&Passphrase>) -> Result<Imported, ImportError> {
@@ -61,19 +61,9 @@ struct Protected {
 fn open(file: &Protected, secret: Option<&Passphrase>) -> Result<Zeroizing<Vec<u8>>, ImportError> {
     let validation = Sealed::parse(&file.validation)?;
     let data = Sealed::parse(&file.data)?;
-    let secret = secret.ok_or(ImportError::SecretNeeded)?.as_bytes();
-    let key = match file.kdf_type {
-        0 => derive_pbkdf2(secret, file.salt.as_bytes(), file.kdf_iterations)?,
-        1 => {
-            let missing = ImportError::Damaged { what: "its key derivation lacks a parameter" };
-            let (Some(memory), Some(lanes)) = (file.kdf_memory, file.kdf_parallelism) else { return Err(missing) };
-            let memory_kib = u64::from(memory) * 1024;
-            let cost = Argon2Cost { memory_kib, passes: file.kdf_iterations.into(), lanes };
-            let salt = sha256(&[file.salt.as_bytes()]);
-            derive_argon2(Algorithm::Argon2id, Version::V0x13, secret, &salt, cost)?
-        }
-        _ => return Err(ImportError::NotSupported { what: "a key derivation that is newer" }),
-    };
+    let kdf = Kdf::of(file)?;
+    let secret = secret.ok_or(ImportError::SecretNeeded)?;
+    let key = kdf.derive(secret.as_bytes(), file.salt.as_bytes())?;
     let (encryption, mac) = (expand_hkdf(&key, b"enc"), expand_hkdf(&key, b"mac"));
     if !validation.is_sealed_by(&mac) {
         return Err(ImportError::WrongSecret);
@@ -83,6 +73,39 @@ fn open(file: &Protected, secret: Option<&Passphrase>) -> Result<Zeroizing<Vec<u
     }
     decrypt_aes_cbc(&encryption, &data.iv, &data.ciphertext)
         .ok_or(ImportError::Damaged { what: "its data has no padding" })
+}
+
+/// How the key comes from the password; within the limits.
+enum Kdf {
+    Pbkdf2 { rounds: u32 },
+    Argon2id(Argon2Cost),
+}
+
+impl Kdf {
+    fn of(file: &Protected) -> Result<Self, ImportError> {
+        match file.kdf_type {
+            0 => {
+                check_pbkdf2(file.kdf_iterations)?;
+                Ok(Self::Pbkdf2 { rounds: file.kdf_iterations })
+            }
+            1 => {
+                let missing = ImportError::Damaged { what: "its key derivation lacks a parameter" };
+                let (Some(memory), Some(lanes)) = (file.kdf_memory, file.kdf_parallelism) else { return Err(missing) };
+                let passes = file.kdf_iterations.into();
+                let cost = Argon2Cost { memory_kib: u64::from(memory) * 1024, passes, lanes };
+                cost.check()?;
+                Ok(Self::Argon2id(cost))
+            }
+            _ => Err(ImportError::NotSupported { what: "a key derivation that is newer" }),
+        }
+    }
+
+    fn derive(&self, secret: &[u8], salt: &[u8]) -> Result<Key, ImportError> {
+        match self {
+            Self::Pbkdf2 { rounds } => derive_pbkdf2(secret, salt, *rounds),
+            Self::Argon2id(cost) => derive_argon2(Algorithm::Argon2id, Version::V0x13, secret, &sha256(&[salt]), *cost),
+        }
+    }
 }
 
 /// `2.IV|CIPHERTEXT|TAG`, each in base64.
@@ -113,7 +136,7 @@ struct Plain {
     folders: Option<Vec<Folder>>,
     #[serde(default)]
     collections: Option<Vec<Folder>>,
-    items: Vec<Entry>,
+    items: json::Items<Entry>,
 }
 
 #[derive(Deserialize)]
@@ -180,14 +203,11 @@ const LINKED: u32 = 3;
 const KIND_MAX: u32 = 5;
 
 fn read_plain(file: Plain) -> Result<Imported, ImportError> {
-    if file.items.len() > ITEMS_MAX {
-        return Err(ImportError::TooMany { what: "items", limit: ITEMS_MAX });
-    }
     let folders = file.folders.into_iter().chain(file.collections).flatten();
     let folders: BTreeMap<String, String> = folders.filter_map(|folder| Some((folder.id?, folder.name?))).collect();
     let mut imported = Imported::default();
     let mut marks: BTreeMap<&str, usize> = BTreeMap::new();
-    for entry in file.items {
+    for entry in file.items.0 {
         let is_marked = [
             ("favourite", entry.favorite == Some(true)),
             ("ask again", entry.reprompt.unwrap_or(0) != 0),

@@ -48,11 +48,18 @@ pub(crate) fn expand_hkdf(key: &[u8; 32], info: &[u8]) -> Key {
     Zeroizing::new(mac.finalize().into_bytes().into())
 }
 
+/// Refuses what is beyond the limits.
+pub(crate) fn check_pbkdf2(rounds: u32) -> Result<(), ImportError> {
+    match rounds {
+        0 => Err(ImportError::Damaged { what: "its key derivation has no rounds" }),
+        1..=PBKDF2_ROUNDS_MAX => Ok(()),
+        _ => Err(ImportError::TooExpensive { what: format!("PBKDF2 with {rounds} rounds") }),
+    }
+}
+
 /// The first 32 bytes of PBKDF2 with HMAC-SHA256.
 pub(crate) fn derive_pbkdf2(password: &[u8], salt: &[u8], rounds: u32) -> Result<Key, ImportError> {
-    if rounds == 0 || rounds > PBKDF2_ROUNDS_MAX {
-        return Err(ImportError::TooExpensive { what: format!("PBKDF2 with {rounds} rounds") });
-    }
+    check_pbkdf2(rounds)?;
     let keyed = hmac_of(password);
     let mut mac = keyed.clone();
     mac.update(salt);

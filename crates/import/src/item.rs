@@ -1,6 +1,6 @@
 //! What one entry of another program becomes: a path and fields, and what is lost of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use zeroize::Zeroizing;
@@ -66,6 +66,8 @@ impl Loss {
 pub(crate) struct Builder {
     item: Item,
     names: BTreeSet<String>,
+    // The next number to try for a name, so that no number is tried twice.
+    numbers: BTreeMap<String, u32>,
     losses: Vec<Loss>,
 }
 
@@ -78,7 +80,7 @@ impl Builder {
     ) -> Self {
         let path = path_of(folders, name);
         let item = Item { source_id: source_id.into(), path, fields: Vec::new(), modified: None };
-        Self { item, names: BTreeSet::new(), losses: Vec::new() }
+        Self { item, names: BTreeSet::new(), numbers: BTreeMap::new(), losses: Vec::new() }
     }
 
     pub(crate) fn set_modified(&mut self, seconds: Option<i64>) {
@@ -96,12 +98,16 @@ impl Builder {
         }
         let cleaned = clean(name);
         let base = if cleaned.is_empty() { "field" } else { &cleaned };
-        let numbered = (2..).map(|number: u32| format!("{base} {number}"));
-        let free = std::iter::once(base.to_owned()).chain(numbered).find(|name| !self.names.contains(name));
-        if let Some(name) = free {
-            self.names.insert(name.clone());
-            self.item.fields.push(Field { name, value });
+        let mut name = base.to_owned();
+        if self.names.contains(&name) {
+            let number = self.numbers.entry(base.to_owned()).or_insert(2);
+            while self.names.contains(&name) {
+                name = format!("{base} {number}");
+                *number += 1;
+            }
         }
+        self.names.insert(name.clone());
+        self.item.fields.push(Field { name, value });
         Ok(())
     }
 

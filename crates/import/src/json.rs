@@ -1,8 +1,11 @@
 //! JSON of other programs: typed, bounded in depth, and without values in errors.
 
-use serde::de::DeserializeOwned;
+use std::fmt;
+use std::marker::PhantomData;
 
-use crate::ImportError;
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _, SeqAccess, Visitor};
+
+use crate::{ITEMS_MAX, ImportError};
 
 /// Reads a document. Unknown members are skipped unless `T` collects them.
 pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ImportError> {
@@ -18,9 +21,43 @@ pub(crate) fn text_of(bytes: &[u8]) -> Result<&str, ImportError> {
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
+/// A list of at most [`ITEMS_MAX`] items; one more is an error and not allocated for.
+pub(crate) struct Items<T>(pub(crate) Vec<T>);
+
+/// What serde says of a list that is longer.
+const TOO_MANY: &str = "too many items";
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Items<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Counting<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Counting<T> {
+            type Value = Items<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of items")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Items<T>, A::Error> {
+                let mut items = Vec::new();
+                while let Some(item) = list.next_element()? {
+                    if items.len() >= ITEMS_MAX {
+                        return Err(A::Error::custom(TOO_MANY));
+                    }
+                    items.push(item);
+                }
+                Ok(Items(items))
+            }
+        }
+        deserializer.deserialize_seq(Counting(PhantomData))
+    }
+}
+
 /// The place alone: serde's own message may quote what it found.
 pub(crate) fn error_of(error: &serde_json::Error) -> ImportError {
     let (line, column) = (error.line(), error.column());
+    if error.to_string().starts_with(TOO_MANY) {
+        return ImportError::TooMany { what: "items", limit: ITEMS_MAX };
+    }
     match error.classify() {
         serde_json::error::Category::Data => ImportError::WrongJson { line, column },
         _ => ImportError::NotJson { line, column },

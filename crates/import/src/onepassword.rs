@@ -26,7 +26,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Imported, ImportError> {
             let vault_name = vault.attrs.name.as_deref().unwrap_or_default();
             // One account needs no folder of its own.
             let folders = [if has_many { account_name } else { "" }, vault_name];
-            for OnepEntry::Wrapped { item } | OnepEntry::Plain(item) in &vault.items {
+            for OnepEntry::Wrapped { item } | OnepEntry::Plain(item) in &vault.items.0 {
                 if imported.items.len() >= ITEMS_MAX {
                     return Err(ImportError::TooMany { what: "items", limit: ITEMS_MAX });
                 }
@@ -64,7 +64,7 @@ struct Attrs {
 #[derive(Deserialize)]
 struct OnepVault {
     attrs: Attrs,
-    items: Vec<OnepEntry>,
+    items: json::Items<OnepEntry>,
 }
 
 /// An item as the program writes it, and as it wrote it in its first versions.

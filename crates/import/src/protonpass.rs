@@ -32,7 +32,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Imported, ImportError> {
     let mut imported = Imported::default();
     let mut pinned = 0;
     for vault in file.vaults.values() {
-        for item in &vault.items {
+        for item in &vault.items.0 {
             if imported.items.len() >= ITEMS_MAX {
                 return Err(ImportError::TooMany { what: "items", limit: ITEMS_MAX });
             }
@@ -60,7 +60,7 @@ struct Export {
 #[derive(Deserialize)]
 struct PassVault {
     name: String,
-    items: Vec<PassItem>,
+    items: json::Items<PassItem>,
 }
 
 #[derive(Deserialize)]

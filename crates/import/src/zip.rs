@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use crate::ImportError;
 
 /// The most that one file may be when it is decompressed, in bytes.
-const MEMBER_LEN_MAX: usize = 256 * 1024 * 1024;
+const MEMBER_LEN_MAX: usize = crate::FILE_LEN_MAX;
 /// What stands behind the archive's directory: a fixed part, and a comment.
 const END_LEN_MIN: usize = 22;
 const END_LEN_MAX: usize = END_LEN_MIN + 65_535;
