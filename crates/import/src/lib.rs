@@ -17,6 +17,7 @@ mod json;
 mod kdbx;
 mod keepass;
 mod onepassword;
+mod pass;
 mod protonpass;
 mod table;
 mod vaults;
@@ -28,6 +29,7 @@ use passmate_vault::{Passphrase, Vault};
 pub use apply::{Applied, Outcome, apply};
 pub use error::ImportError;
 pub use item::{Field, Item, Loss};
+pub use pass::parse_pass;
 
 /// The longest file that is read, in bytes.
 pub const FILE_LEN_MAX: usize = 64 * 1024 * 1024;
@@ -69,6 +71,8 @@ pub enum Format {
     LastpassCsv,
     /// Proton Pass' export, ZIP or JSON.
     Protonpass,
+    /// A store of `pass`, which is a folder: [`parse_pass`] reads it.
+    Pass,
 }
 
 impl Format {
@@ -89,6 +93,7 @@ impl Format {
         Self::OnepasswordCsv,
         Self::LastpassCsv,
         Self::Protonpass,
+        Self::Pass,
     ];
 
     /// The word that people type for it. Record ids are derived from it, so it never changes.
@@ -110,6 +115,7 @@ impl Format {
             Self::OnepasswordCsv => "1password-csv",
             Self::LastpassCsv => "lastpass-csv",
             Self::Protonpass => "protonpass",
+            Self::Pass => "pass",
         }
     }
 
@@ -132,6 +138,7 @@ impl Format {
             Self::OnepasswordCsv => "1Password: CSV",
             Self::LastpassCsv => "LastPass: CSV",
             Self::Protonpass => "Proton Pass: ZIP or JSON",
+            Self::Pass => "pass: the store's folder, decrypted by gpg",
         }
     }
 
@@ -180,6 +187,7 @@ pub fn parse(format: Format, bytes: &[u8], secret: Option<&Passphrase>) -> Resul
         Format::OnepasswordCsv => table::read(bytes, table::ONEPASSWORD)?,
         Format::LastpassCsv => table::read(bytes, table::LASTPASS)?,
         Format::Protonpass => protonpass::read(bytes)?,
+        Format::Pass => return Err(ImportError::NotThisFormat { expected: "a folder of pass" }),
     };
     if imported.items.len() > ITEMS_MAX {
         return Err(ImportError::TooMany { what: "items", limit: ITEMS_MAX });

@@ -1,5 +1,7 @@
 //! `import`: what other programs keep becomes records.
 
+mod pass;
+
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -14,6 +16,7 @@ use zeroize::Zeroizing;
 use super::App;
 use super::ask::{Ask, PassphraseSource};
 use super::error::{Code, Failure};
+use crate::session::Session;
 
 /// Bring in what another program keeps
 ///
@@ -25,7 +28,7 @@ pub(super) struct Args {
     /// What wrote the file
     #[arg(value_parser = formats())]
     format: Format,
-    /// The file; `-` is standard input
+    /// The file; `-` is standard input. For pass the folder, for example ~/.password-store
     file: PathBuf,
     /// Show what would come, and write nothing
     #[arg(long)]
@@ -50,27 +53,36 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
     if readers_of_stdin.into_iter().filter(|reads| *reads).count() > 1 {
         return Err(Failure::usage("standard input can be only one of file and passphrases", "name a file instead"));
     }
+    if args.format == Format::Pass {
+        let imported = pass::read(app, &args.file)?;
+        let session = app.open()?;
+        return bring_in(app, args, session, &imported);
+    }
     // Nobody should type a passphrase for a file that cannot be read.
     let bytes = read(&args.file)?;
     let plain = match parse(args.format, &bytes, None) {
         Err(ImportError::SecretNeeded) => None,
         parsed => Some(parsed.map_err(|error| failure_of(&error, args.format))?),
     };
-    let mut session = app.open()?;
+    let session = app.open()?;
     let is_plain = plain.is_some();
     let imported = match plain {
         Some(imported) => imported,
         None => open(app, args, &bytes)?,
     };
-    let applied = session.edit(|vault, now| apply(&imported, vault, args.format, now))?;
-    if !args.dry_run {
-        session.save()?;
-    }
-    report(app, args, &imported, &applied)?;
+    bring_in(app, args, session, &imported)?;
     if is_plain && !args.dry_run {
         app.out.note("the imported file is not encrypted: delete it when you have looked at the records");
     }
     Ok(())
+}
+
+fn bring_in(app: &App, args: &Args, mut session: Session, imported: &Imported) -> Result<(), Failure> {
+    let applied = session.edit(|vault, now| apply(imported, vault, args.format, now))?;
+    if !args.dry_run {
+        session.save()?;
+    }
+    report(app, args, imported, &applied)
 }
 
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {

@@ -1,0 +1,94 @@
+//! `pass`, the store of one encrypted file per entry. Whoever calls decrypts them.
+//!
+//! The first line is the password. `name: value` lines behind it are fields, up to the first line that is none; from
+//! there on all is notes, so that a key in its armour stays in one piece. An `otpauth:` address is one on any line.
+
+use crate::item::Builder;
+use crate::{ITEMS_MAX, ImportError, Imported};
+
+/// Reads the entries of a store of `pass`: for each its path in the store, without `.gpg`, and its decrypted content.
+///
+/// An entry that is not UTF-8 text is a [`Loss`](crate::Loss).
+///
+/// # Errors
+/// [`ImportError::TooMany`], and no other.
+pub fn parse_pass<'a>(entries: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Result<Imported, ImportError> {
+    let mut imported = Imported::default();
+    for (path, content) in entries {
+        if imported.items.len() >= ITEMS_MAX {
+            return Err(ImportError::TooMany { what: "items", limit: ITEMS_MAX });
+        }
+        let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let mut builder = Builder::new(path, folders.split('/'), name);
+        let Ok(text) = std::str::from_utf8(content) else {
+            builder.lose("the whole item: it is not text");
+            imported.losses.extend(builder.into_losses());
+            continue;
+        };
+        read_entry(text, &mut builder)?;
+        builder.finish(&mut imported);
+    }
+    Ok(imported)
+}
+
+fn read_entry(text: &str, builder: &mut Builder) -> Result<(), ImportError> {
+    let mut lines = text.lines();
+    builder.add("password", lines.next().unwrap_or_default())?;
+    let mut notes: Vec<&str> = Vec::new();
+    for line in lines {
+        match line.split_once(": ") {
+            _ if line.starts_with("otpauth://") => builder.add("otp", line)?,
+            Some((name, value)) if notes.is_empty() && !name.trim().is_empty() => {
+                let name = match name.to_lowercase().as_str() {
+                    "login" | "user" | "username" => "user",
+                    "url" => "url",
+                    _ => name,
+                };
+                builder.add(name, value.trim())?;
+            }
+            // Blank lines are kept between notes alone.
+            _ if notes.is_empty() && line.trim().is_empty() => {}
+            _ => notes.push(line),
+        }
+    }
+    builder.add("notes", notes.join("\n").trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[track_caller]
+    fn check(content: &str, expected: &[(&str, &str)]) {
+        let imported = parse_pass([("a/b", content.as_bytes())]).unwrap();
+        let item = imported.items.first().unwrap();
+        let fields: Vec<_> = item.fields.iter().map(|field| (field.name.as_str(), field.value.as_str())).collect();
+        assert_eq!((item.path.as_str(), fields.as_slice()), ("a/b", expected));
+    }
+
+    #[test]
+    fn the_first_line_is_the_password_and_fields_come_before_notes() {
+        check("secret\n", &[("password", "secret")]);
+        check("secret", &[("password", "secret")]);
+        check("", &[]);
+        check(
+            "p: w\nlogin: alice\nURL: https://example.org\nPIN: 1\n\ntext: yes\nfree\n\nProc-Type: 4\notpauth://totp/x\n",
+            &[
+                ("password", "p: w"),
+                ("user", "alice"),
+                ("url", "https://example.org"),
+                ("PIN", "1"),
+                ("text", "yes"),
+                ("otp", "otpauth://totp/x"),
+                ("notes", "free\n\nProc-Type: 4"),
+            ],
+        );
+    }
+
+    #[test]
+    fn what_is_not_text_is_named() {
+        let imported = parse_pass([("key", b"\xff".as_slice()), ("other", b"x")]).unwrap();
+        assert_eq!((imported.items.len(), imported.losses.first().unwrap().path.as_str()), (1, "key"));
+    }
+}
