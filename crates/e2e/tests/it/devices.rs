@@ -19,6 +19,8 @@ use crate::support::exchange::remote;
 const CROWD: usize = 60;
 /// Runs with random edits; PASSMATE_SEEDS says otherwise.
 const SEEDS: u64 = 8;
+/// The first of them; with another one, by PASSMATE_FIRST_SEED, other edits are tried.
+const FIRST_SEED: u64 = 0;
 const STEPS: usize = 120;
 
 /// Repeatable choices.
@@ -68,8 +70,7 @@ fn shown(vault: &Vault) -> Vec<String> {
 #[test]
 fn three_devices_with_random_edits_settle_on_equal_vaults() {
     let seeds = std::env::var("PASSMATE_SEEDS").map_or(SEEDS, |number| number.parse().unwrap());
-    let first_seed = std::env::var("PASSMATE_FIRST_SEED")
-        .map_or_else(|_| getrandom::u64().unwrap() >> 16, |number| number.parse().unwrap());
+    let first_seed = std::env::var("PASSMATE_FIRST_SEED").map_or(FIRST_SEED, |number| number.parse().unwrap());
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
     for seed in first_seed..first_seed + seeds {
