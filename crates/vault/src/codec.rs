@@ -5,7 +5,7 @@
 //! | our vault file, version 3 | [`decode_vault_file`] | [`encode_v3`] |
 //! | Passmate 2, the original program's `.pmdb` | [`decode_vault_file`] | [`encode_passmate2`] |
 //! | btoken: Passmate 2, purpose `sync_copy` | [`decode_btoken`] | [`encode_btoken`] |
-//! | btoken of the desktop client | [`decode_btoken`] | not yet |
+//! | btoken of the desktop client | [`decode_btoken`] | [`encode_desktop_btoken`] |
 //!
 //! The rules are:
 //!  - what the original program loads is loaded, and so is whatever a merge of ours can produce;
@@ -25,10 +25,11 @@ mod writer;
 use zeroize::Zeroizing;
 
 pub use error::{CodecError, EncodeError};
-pub use passmate2::{Passmate2, encode_passmate2};
+pub use passmate2::{Passmate2, encode_passmate2, encode_sync_copy};
 pub use place::Place;
 
 use crate::association::Association;
+use crate::originals::Original;
 use crate::record::{Text, Vault};
 use association::{read_association, set, write_association};
 use reader::{Fault, Reader};
@@ -188,6 +189,20 @@ pub fn encode_v3(document: &Document) -> Result<Zeroizing<Vec<u8>>, EncodeError>
 /// refuse (see [`encode_passmate2`]), and the desktop client's values of several lines as JSON arrays.
 pub fn encode_btoken(vault: &Vault) -> Result<Zeroizing<Vec<u8>>, EncodeError> {
     encode_version_2(vault, Purpose::SyncCopy)
+}
+
+/// Writes the plaintext of a btoken as the desktop client does, padded with blanks to a multiple of 4096 bytes: of the
+/// vault the [part](Vault::part_for) that it can read.
+pub fn encode_desktop_btoken(vault: &Vault) -> Result<Zeroizing<Vec<u8>>, EncodeError> {
+    struct Desktop(Vault);
+    impl Write for Desktop {
+        fn write(&self, sink: &mut impl Sink) {
+            desktop::write_records(sink, &self.0);
+        }
+    }
+    let part = vault.part_for(Original::Desktop);
+    check_counts(&part)?;
+    write_padded(&Desktop(part), DOCUMENT_LEN_MAX).ok_or(EncodeError::TooLong { limit: DOCUMENT_LEN_MAX })
 }
 
 fn encode_version_2(vault: &Vault, purpose: Purpose) -> Result<Zeroizing<Vec<u8>>, EncodeError> {

@@ -10,6 +10,7 @@ mod crypto;
 pub mod details;
 mod marks;
 pub mod merge;
+pub mod originals;
 pub mod record;
 mod restore;
 pub mod secret;

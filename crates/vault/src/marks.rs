@@ -9,7 +9,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::crypto::sha256;
-use crate::record::{Domain, RecordId, Tuple, Vault};
+use crate::originals::SETTLED_WITHIN;
+use crate::record::{Domain, RecordId, Stamp, TIME_MIN, Tuple, Vault};
 
 /// A set of changes, without what they were.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -41,6 +42,21 @@ impl Marks {
     /// All changes of a vault.
     pub fn of(vault: &Vault) -> Self {
         Self(marks(vault).map(|(mark, _)| mark).collect())
+    }
+
+    /// All changes of a vault, and those that these may stand for where original programs take part: of the same field,
+    /// up to 8 seconds earlier (see [`originals`](crate::originals)).
+    pub fn of_settled(vault: &Vault) -> Self {
+        let mut all = Self::of(vault);
+        for (id, record) in vault.records() {
+            for tuple in record.tuples() {
+                let Some(seconds) = tuple.stamp.deciding_seconds() else { continue };
+                for earlier in (seconds - SETTLED_WITHIN).max(TIME_MIN)..seconds {
+                    all.0.insert(mark_at(id, tuple, &Stamp::from_seconds(earlier)));
+                }
+            }
+        }
+        all
     }
 
     /// Adds all of another set.
@@ -99,11 +115,15 @@ fn marks(vault: &Vault) -> impl Iterator<Item = (u64, &Tuple)> {
 }
 
 fn mark(id: &RecordId, tuple: &Tuple) -> u64 {
+    mark_at(id, tuple, &tuple.stamp)
+}
+
+fn mark_at(id: &RecordId, tuple: &Tuple, stamp: &Stamp) -> u64 {
     let domain: &[u8] = match tuple.key.domain {
         Domain::Meta => b"m",
         Domain::User => b"u",
     };
-    let time = tuple.stamp.to_string();
+    let time = stamp.to_string();
     let mut bytes = Vec::new();
     for part in [id.as_text().as_bytes(), domain, tuple.key.name.as_bytes(), time.as_bytes()] {
         bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());

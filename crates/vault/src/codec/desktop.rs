@@ -8,10 +8,9 @@ use super::error::CodecError;
 use super::place::Place;
 use super::reader::{Fault, Reader};
 use super::records::Collector;
+use super::writer::{Sink, write_text};
+use crate::originals::{DESKTOP_PREFIX, desktop_name};
 use crate::record::{Domain, FieldKey, RecordId, Text, Tuple, Value, Vault};
-
-/// What stands before the name of a field that only the desktop client knows.
-pub(super) const META_PREFIX: &str = "desktop.";
 
 const TUPLE_SHAPE: &str = "a change of a name, a time and lines of text";
 
@@ -69,8 +68,48 @@ fn field_key(name: &Text) -> FieldKey {
         b"PATH" => FieldKey::path(),
         [b'_', user @ ..] => FieldKey::user(Text::from_wtf8(user.into())),
         other => {
-            let name = Text::from_wtf8([META_PREFIX.as_bytes(), other].concat().into_boxed_slice());
+            let name = Text::from_wtf8([DESKTOP_PREFIX.as_bytes(), other].concat().into_boxed_slice());
             FieldKey { domain: Domain::Meta, name }
         }
+    }
+}
+
+/// Writes the object: records by id, changes by time, so equal vaults give equal bytes. `vault` holds nothing that the
+/// desktop client cannot read.
+pub(super) fn write_records(sink: &mut impl Sink, vault: &Vault) {
+    sink.put(b"{");
+    for (index, (id, record)) in vault.records().enumerate() {
+        sink.put(if index == 0 { b"" } else { b"," });
+        write_text(sink, id.as_text());
+        sink.put(b":[");
+        let mut tuples: Vec<&Tuple> = record.tuples().iter().collect();
+        // An older client takes the last one for the newest.
+        tuples.sort_by(|a, b| a.stamp.cmp(&b.stamp));
+        for (index, tuple) in tuples.into_iter().enumerate() {
+            sink.put(if index == 0 { b"[" } else { b",[" });
+            write_text(sink, &name_of(&tuple.key));
+            sink.put(b",");
+            sink.put(tuple.stamp.to_string().as_bytes());
+            let lines = match &tuple.value {
+                Value::Absent => [].as_slice(),
+                Value::Text(text) => std::slice::from_ref(text),
+                Value::List(lines) => lines,
+            };
+            for line in lines {
+                sink.put(b",");
+                write_text(sink, line);
+            }
+            sink.put(b"]");
+        }
+        sink.put(b"]");
+    }
+    sink.put(b"}");
+}
+
+fn name_of(key: &FieldKey) -> Text {
+    match key.domain {
+        Domain::Meta if key.is_path() => Text::from("PATH"),
+        Domain::Meta => Text::from_wtf8(desktop_name(&key.name).unwrap_or_default().into()),
+        Domain::User => Text::from_wtf8([b"_", key.name.as_bytes()].concat().into_boxed_slice()),
     }
 }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use passmate_vault::originals::Original;
 use passmate_vault::record::{Domain, FieldKey, Stamp, Tuple, Value};
-use passmate_vault::{RecordId, Vault};
+use passmate_vault::{Marks, RecordId, Vault};
 use proptest::prelude::*;
 
-/// Cases of each law; PROPTEST_CASES says otherwise. The five of them make 100,000 in all.
+/// Cases of each law; PROPTEST_CASES says otherwise. Seven of them make 140,000 in all.
 const CASES: u32 = 20_000;
 
 fn config() -> ProptestConfig {
@@ -118,6 +119,10 @@ fn merged(a: &Vault, b: &Vault) -> Vault {
     merged
 }
 
+fn settled(vault: &Vault) -> Vault {
+    merged(vault, &vault.settlement())
+}
+
 fn all_tuples<'a>(vaults: impl IntoIterator<Item = &'a Vault>) -> BTreeSet<String> {
     let of_vault = |vault: &'a Vault| {
         vault.records().flat_map(|(id, record)| {
@@ -141,6 +146,11 @@ fn view_of(vault: &Vault) -> Vec<String> {
         format!("{:?} {:?} {:?} {}", record.id, record.path.as_bytes(), fields, record.revived)
     });
     lines.collect()
+}
+
+fn paths_and_fields(vault: &Vault) -> Vec<String> {
+    let lines = view_of(vault).into_iter();
+    lines.map(|line| line.trim_end_matches(" true").trim_end_matches(" false").to_owned()).collect()
 }
 
 proptest! {
@@ -209,5 +219,41 @@ proptest! {
             prop_assert!(!is_live(&all));
         }
         prop_assert_eq!(before.missing_from(&all), 0, "an edit only adds");
+    }
+
+    #[test]
+    fn what_is_settled_for_original_programs_shows_the_same_and_is_settled_once(devices in devices()) {
+        let all = devices.iter().fold(Vault::new(), |all, device| merged(&all, device));
+        let settled = settled(&all);
+        prop_assert_eq!(paths_and_fields(&settled), paths_and_fields(&all));
+        prop_assert!(settled.settlement().is_empty(), "{:?} {:?}", settled, settled.settlement());
+        // In the last second that there is nothing can be made again later.
+        let is_last = |tuple: &Tuple| tuple.stamp == Stamp::from_seconds(253_402_300_799);
+        let is_settled = !all.records().any(|(_, record)| record.tuples().iter().any(is_last));
+        for program in [Original::Passmate2, Original::Desktop] {
+            let part = settled.part_for(program);
+            for (_, record) in part.records() {
+                let unique: BTreeSet<_> = record.tuples().iter().map(|tuple| (&tuple.key, tuple.stamp.to_string())).collect();
+                prop_assert_eq!(unique.len(), record.tuples().len(), "a tie is written");
+            }
+            if is_settled {
+                prop_assert_eq!(paths_and_fields(&part), paths_and_fields(&all));
+                let view = part.view();
+                prop_assert!(view.records().iter().all(|record| record.clash.is_none() && !record.revived));
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_device_saw_before_something_was_settled_is_missed_by_nobody(devices in devices()) {
+        let mut there = Vault::new();
+        let mut seen = Marks::new();
+        for device in &devices {
+            there = settled(&merged(&there, device));
+            let part = there.part_for(Original::Desktop);
+            let missing = seen.without(&Marks::of_settled(&part));
+            prop_assert!(missing.is_empty(), "{} of {:?} in {:?}", missing.len(), seen, part);
+            seen.note(&part);
+        }
     }
 }

@@ -4,6 +4,7 @@
 mod btokens;
 mod containers;
 mod laws;
+mod merges;
 mod pmdb;
 mod round_trips;
 mod sync_keys;

@@ -1,0 +1,194 @@
+//! Where original programs take part: a shared folder, or an account of the desktop client.
+//!
+//! They cannot bear two things that happen: two changes of one field in one second, and two records that want one path.
+//! So both are settled by edits that every device makes alike ([`Vault::settlement`]), and what they would refuse is not
+//! written there ([`Vault::part_for`]). The rules are:
+//!  - of two changes of one second the one that is seen is made again a second later, and neither is written there;
+//!  - a record that this would bring back is deleted again, a second after its last change;
+//!  - a record that shows under another path than it has, or lives in spite of a deletion, gets the path that it shows
+//!    under, a second after its last one;
+//!  - so a change may be gone there and yet not lost: one of the same field stands shortly behind it
+//!    ([`Marks::of_settled`](crate::Marks::of_settled)).
+
+use crate::record::{Domain, FieldKey, Record, RecordId, Stamp, TIME_MAX, Text, Tuple, Value, Vault};
+use crate::view::ViewRecord;
+
+/// Changes of one field that follow each other within so many seconds may have been settled by the last of them: a tie
+/// may meet another one a second later, and that another one.
+pub(crate) const SETTLED_WITHIN: i64 = 8;
+
+/// What stands before the name of a field that only the desktop client knows.
+pub(crate) const DESKTOP_PREFIX: &str = "desktop.";
+
+/// A program that takes part.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Original {
+    /// The live one, through a shared folder.
+    Passmate2,
+    /// The desktop client, through a server.
+    Desktop,
+}
+
+/// What becomes of changes of one field with one time and different values.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ties {
+    /// The one that is seen stays.
+    Winner,
+    /// None stays, where a [settlement](Vault::settlement) can stand for it.
+    Settled,
+}
+
+impl Vault {
+    /// The edits by which original programs can take part: what has to be merged into this vault.
+    ///
+    /// Empty if there is nothing to settle, so also after they were merged. Equal vaults give equal edits.
+    pub fn settlement(&self) -> Self {
+        let mut edits = Self::new();
+        for (id, record) in self.records() {
+            for tuple in settle_ties(record) {
+                edits.insert(id, tuple);
+            }
+        }
+        // Who is seen under which path follows from the ties, so these come first.
+        let settled;
+        let vault = if edits.is_empty() {
+            self
+        } else {
+            let mut merged = self.clone();
+            merged.merge(&edits);
+            settled = merged;
+            &settled
+        };
+        for (id, tuple) in shown_paths(vault) {
+            edits.insert(&id, tuple);
+        }
+        edits
+    }
+
+    /// What of this vault is written where this program takes part.
+    ///
+    /// Left out are fields that it does not know, texts and times that it cannot read, records whose id is empty, and
+    /// changes of one field with one time and different values.
+    pub fn part_for(&self, program: Original) -> Self {
+        self.loadable_by(program, Ties::Settled)
+    }
+
+    pub(crate) fn loadable_by(&self, program: Original, ties: Ties) -> Self {
+        let mut part = Self::new();
+        for (id, record) in self.records().filter(|(id, _)| program.can_read(id.as_text()) && !id.as_text().is_empty())
+        {
+            let tuples = loadable(record, program, ties);
+            if !tuples.is_empty() {
+                part.records.insert(id.clone(), Record::from_tuples(tuples));
+            }
+        }
+        part
+    }
+}
+
+impl Original {
+    fn knows(self, key: &FieldKey) -> bool {
+        let is_known = match (self, key.domain) {
+            (_, Domain::User) => true,
+            (Self::Passmate2, Domain::Meta) => key.is_path(),
+            (Self::Desktop, Domain::Meta) => key.is_path() || desktop_name(&key.name).is_some(),
+        };
+        is_known && self.can_read(&key.name)
+    }
+
+    /// The desktop client cannot read a file in which there is half a surrogate pair, nor a time beyond 64 bits.
+    fn can_read(self, text: &Text) -> bool {
+        self == Self::Passmate2 || text.as_str().is_some()
+    }
+
+    /// A change as it is written there, if it can be.
+    fn adapt(self, tuple: &Tuple) -> Option<Tuple> {
+        if !self.knows(&tuple.key) {
+            return None;
+        }
+        match (self, &tuple.value) {
+            (Self::Passmate2, Value::List(_)) => {
+                Some(Tuple { value: Value::Text(tuple.value.joined_text()), ..tuple.clone() })
+            }
+            (Self::Passmate2, _) => Some(tuple.clone()),
+            (Self::Desktop, value) => {
+                let is_readable = match value {
+                    Value::Absent => true,
+                    Value::Text(text) => self.can_read(text),
+                    Value::List(lines) => lines.iter().all(|line| self.can_read(line)),
+                };
+                (is_readable && tuple.stamp.seconds().is_some()).then(|| tuple.clone())
+            }
+        }
+    }
+}
+
+/// The desktop client's own name of a field that only it knows.
+pub(crate) fn desktop_name(name: &Text) -> Option<&[u8]> {
+    let name = name.as_bytes().strip_prefix(DESKTOP_PREFIX.as_bytes())?;
+    // These would be read as something else.
+    (name != b"PATH" && !name.starts_with(b"_")).then_some(name)
+}
+
+fn loadable(record: &Record, program: Original, ties: Ties) -> Vec<Tuple> {
+    let mut loadable = Vec::with_capacity(record.tuples().len());
+    for tied in record.tuples().chunk_by(|a, b| a.key == b.key && a.stamp == b.stamp) {
+        // Ascending order: of those with one time the last is the one that is seen.
+        let Some(tuple) = tied.last() else { continue };
+        let is_settled = tied.len() > 1 && ties == Ties::Settled && settled_at(&tuple.stamp).is_some();
+        if !is_settled {
+            loadable.extend(program.adapt(tuple));
+        }
+    }
+    loadable
+}
+
+/// The second at which a tie of this time is settled, if it ever decides anything.
+fn settled_at(stamp: &Stamp) -> Option<i64> {
+    stamp.deciding_seconds().filter(|seconds| *seconds < TIME_MAX).map(|seconds| seconds + 1)
+}
+
+/// For each tie of a record the one that is seen, a second later, unless a change stands there already.
+fn settle_ties(record: &Record) -> Vec<Tuple> {
+    let mut settled = Vec::new();
+    for field in record.fields() {
+        let ties = field.chunk_by(|a, b| a.stamp == b.stamp).filter(|group| group.len() > 1);
+        for winner in ties.filter_map(<[Tuple]>::last) {
+            let Some(seconds) = settled_at(&winner.stamp) else { continue };
+            let stamp = Stamp::from_seconds(seconds);
+            if !field.iter().any(|tuple| tuple.stamp == stamp) {
+                settled.push(Tuple { stamp, ..winner.clone() });
+            }
+        }
+    }
+    if !settled.is_empty() && !record.state().is_live() {
+        let mut all = record.clone();
+        for tuple in &settled {
+            all.insert(tuple.clone());
+        }
+        if all.state().is_live() {
+            settled.extend(delete_again(&all));
+        }
+    }
+    settled
+}
+
+fn delete_again(record: &Record) -> Option<Tuple> {
+    let last = record.tuples().iter().filter_map(|tuple| tuple.stamp.deciding_seconds()).max()?;
+    let stamp = Stamp::from_seconds(Some(last).filter(|last| *last < TIME_MAX)? + 1);
+    Some(Tuple { key: FieldKey::path(), stamp, value: Value::Absent })
+}
+
+/// For each record whose path is not what it shows under, that path.
+pub(crate) fn shown_paths(vault: &Vault) -> Vec<(RecordId, Tuple)> {
+    let view = vault.view();
+    let differs = view.records().iter().filter(|shown| shown.clash.is_some() || shown.revived);
+    differs.filter_map(|shown| Some((shown.id.clone(), shown_path(shown)?))).collect()
+}
+
+fn shown_path(shown: &ViewRecord<'_>) -> Option<Tuple> {
+    let history = shown.record.tuples().iter().filter(|tuple| tuple.key.is_path());
+    let last = history.filter_map(|tuple| tuple.stamp.deciding_seconds()).max()?;
+    let stamp = Stamp::from_seconds(Some(last).filter(|last| *last < TIME_MAX)? + 1);
+    Some(Tuple { key: FieldKey::path(), stamp, value: Value::Text(shown.path.as_ref().clone()) })
+}

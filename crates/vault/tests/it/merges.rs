@@ -1,0 +1,71 @@
+//! `vectors/merge_v2`: what the original desktop client makes of two stores.
+
+use passmate_vault::Vault;
+use passmate_vault::codec::{BtokenShape, decode_btoken, encode_desktop_btoken};
+use serde_json::Value;
+
+use crate::{text, vector_json};
+
+fn decode(json: &Value) -> Vault {
+    decode_btoken(&serde_json::to_vec(json).unwrap()).unwrap().0
+}
+
+fn paths(vault: &Vault) -> Vec<String> {
+    vault.view().records().iter().map(|record| record.path.to_string_lossy().into_owned()).collect()
+}
+
+/// What the desktop client would find on a shared account.
+fn written(vault: &Vault) -> Vault {
+    let (read, shape) = decode_btoken(&encode_desktop_btoken(vault).unwrap()).unwrap();
+    assert_eq!(shape, BtokenShape::Desktop);
+    read
+}
+
+#[test]
+fn where_the_desktop_client_merges_we_agree_and_where_it_refuses_we_merge_what_it_can_take() {
+    let (mut agreed, mut settled) = (0, 0);
+    for vector in vector_json("merge_v2/merge.json").as_array().unwrap() {
+        let name = text(vector, "name");
+        let mut merged = decode(&vector["local"]);
+        merged.merge(&decode(&vector["remote"]));
+        let cpp = &vector["cpp"];
+        if let Some(result) = cpp.get("merged") {
+            assert_eq!(merged, decode(result), "{name}");
+            let expected: Vec<&str> = cpp["paths"].as_array().unwrap().iter().map(|path| path.as_str().unwrap()).collect();
+            match name {
+                // An edit made after a deletion elsewhere is not lost here.
+                "delete_vs_edit" => assert_eq!((paths(&merged), expected.is_empty()), (vec!["a".to_owned()], true)),
+                _ => assert_eq!(paths(&merged), expected, "{name}"),
+            }
+            agreed += 1;
+        }
+        let before = paths(&merged);
+        merged.merge(&merged.settlement());
+        let there = written(&merged);
+        assert_eq!(paths(&there), before, "{name}");
+        assert!(there.settlement().is_empty(), "{name}");
+        settled += 1;
+    }
+    assert_eq!((agreed, settled), (25, 30));
+}
+
+#[test]
+fn a_tie_is_written_as_its_winner_a_second_later() {
+    let local = serde_json::json!({"1": [["PATH", 1, "a"], ["_x", 3, "l"]]});
+    let mut merged = decode(&local);
+    merged.merge(&decode(&serde_json::json!({"1": [["PATH", 1, "a"], ["_x", 3, "r"]]})));
+    merged.merge(&merged.settlement());
+    let plaintext = encode_desktop_btoken(&merged).unwrap();
+    assert_eq!(plaintext.trim_ascii_end(), br#"{"1":[["PATH",1,"a"],["_x",4,"r"]]}"#);
+    assert_eq!(plaintext.len(), 4096);
+}
+
+#[test]
+fn what_the_desktop_client_cannot_read_stays_here() {
+    let plaintext = br#"{"version":2,"purpose":"sync_copy","records":{"A":[["meta","path","p",1],["user","s","\ud800",2],
+        ["user","l",["one","two"],3],["user","t","v",1180591620717411303424],["meta","other","m",4]],
+        "":[["meta","path","q",1]]}}"#;
+    let (vault, _) = decode_btoken(plaintext).unwrap();
+    let plaintext = encode_desktop_btoken(&vault).unwrap();
+    assert_eq!(plaintext.trim_ascii_end(), br#"{"A":[["PATH",1,"p"],["_l",3,"one","two"]]}"#);
+}
