@@ -461,7 +461,7 @@ mod tests {
     use std::collections::BTreeSet;
     use std::fs;
 
-    use passmate_vault::{Marks, Secret, SyncKey, Trust};
+    use passmate_vault::{Marks, Secret, Shape, SyncKey, Trust};
 
     use super::*;
     use crate::disk::tests::FailingDisk;
@@ -497,6 +497,7 @@ mod tests {
             seen: Marks::new(),
             last: None,
             retired: None,
+            shape: Shape::Modern,
         }
     }
 

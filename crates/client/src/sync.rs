@@ -17,6 +17,7 @@ mod round;
 mod setup;
 mod status;
 mod transport;
+mod upgrade;
 
 use std::thread;
 use std::time::Duration;
@@ -36,6 +37,7 @@ pub use rotate::rotate;
 pub use setup::{Probed, create, join, probe};
 pub use status::{Room, Status, derive_fingerprint, status};
 pub use transport::{Answer, Exchanged, Listener, Received, StreamEnd, Transport, Wire, drive};
+pub use upgrade::upgrade;
 
 use retry::{Next, Retries};
 use round::Round;

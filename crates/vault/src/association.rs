@@ -27,6 +27,20 @@ pub struct Association {
     pub last: Option<Delta>,
     /// The account that this one took the place of, until it is deleted on the server.
     pub retired: Option<SyncKey>,
+    /// The form in which its btoken is written.
+    pub shape: Shape,
+}
+
+/// The form in which an account's btoken is written, and so who can take part in it.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Shape {
+    /// Ours.
+    #[default]
+    Modern,
+    /// The original desktop client's, which shares the account.
+    Desktop,
+    /// Ours, and the desktop client's before.
+    Upgraded,
 }
 
 impl Association {
@@ -56,6 +70,9 @@ impl Association {
         }
         if base.is_some_and(|base| base.retired == theirs.retired) {
             theirs.retired = ours.retired;
+        }
+        if base.is_some_and(|base| base.shape == theirs.shape) {
+            theirs.shape = ours.shape;
         }
         // An account that was there once was there.
         theirs.confirmed |= ours.confirmed;
@@ -177,6 +194,7 @@ mod tests {
             seen: Marks::new(),
             last: None,
             retired: None,
+            shape: Shape::Modern,
         }
     }
 

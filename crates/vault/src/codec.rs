@@ -28,7 +28,7 @@ pub use error::{CodecError, EncodeError};
 pub use passmate2::{Passmate2, encode_passmate2, encode_sync_copy};
 pub use place::Place;
 
-use crate::association::Association;
+use crate::association::{Association, Shape};
 use crate::originals::Original;
 use crate::record::{Text, Vault};
 use association::{read_association, set, write_association};
@@ -189,6 +189,14 @@ pub fn encode_v3(document: &Document) -> Result<Zeroizing<Vec<u8>>, EncodeError>
 /// refuse (see [`encode_passmate2`]), and the desktop client's values of several lines as JSON arrays.
 pub fn encode_btoken(vault: &Vault) -> Result<Zeroizing<Vec<u8>>, EncodeError> {
     encode_version_2(vault, Purpose::SyncCopy)
+}
+
+/// Writes the plaintext of a btoken in the shape of its account.
+pub fn encode_btoken_as(shape: Shape, vault: &Vault) -> Result<Zeroizing<Vec<u8>>, EncodeError> {
+    match shape {
+        Shape::Modern | Shape::Upgraded => encode_btoken(vault),
+        Shape::Desktop => encode_desktop_btoken(vault),
+    }
 }
 
 /// Writes the plaintext of a btoken as the desktop client does, padded with blanks to a multiple of 4096 bytes: of the

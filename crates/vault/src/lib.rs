@@ -17,7 +17,7 @@ pub mod secret;
 pub mod sync_key;
 pub mod view;
 
-pub use association::{Association, Pin, PinError, Trust};
+pub use association::{Association, Pin, PinError, Shape, Trust};
 pub use codec::Document;
 pub use marks::Marks;
 pub use record::{EditError, RecordId, Text, Vault};

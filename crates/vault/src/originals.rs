@@ -10,6 +10,10 @@
 //!  - so a change may be gone there and yet not lost: one of the same field stands shortly behind it
 //!    ([`Marks::of_settled`](crate::Marks::of_settled)).
 
+use std::borrow::Cow;
+
+use crate::association::Shape;
+use crate::marks::Marks;
 use crate::record::{Domain, FieldKey, Record, RecordId, Stamp, TIME_MAX, Text, Tuple, Value, Vault};
 use crate::view::ViewRecord;
 
@@ -83,6 +87,55 @@ impl Vault {
             }
         }
         part
+    }
+}
+
+impl Shape {
+    /// What of a vault is written to an account of this shape.
+    pub fn part_of(self, vault: &Vault) -> Cow<'_, Vault> {
+        match self {
+            Self::Modern | Self::Upgraded => Cow::Borrowed(vault),
+            Self::Desktop => Cow::Owned(vault.part_for(Original::Desktop)),
+        }
+    }
+
+    /// The changes that what was fetched from an account of this shape holds, or holds something in the place of.
+    pub fn marks_of(self, fetched: &Vault) -> Marks {
+        match self {
+            Self::Modern => Marks::of(fetched),
+            Self::Desktop | Self::Upgraded => Marks::of_settled(fetched),
+        }
+    }
+
+    /// The number of changes of a vault that belong into an account of this shape and are not in what was fetched.
+    pub fn count_missing(self, vault: &Vault, fetched: &Vault) -> usize {
+        match self {
+            Self::Modern | Self::Upgraded => vault.missing_from(fetched),
+            Self::Desktop => Marks::of(&self.part_of(vault)).without(&self.marks_of(fetched)).len(),
+        }
+    }
+
+    /// What is equal on two devices of an account of this shape that hold the same.
+    ///
+    /// Of changes that may stand for each other the last one.
+    pub fn common_part_of(self, vault: &Vault) -> Cow<'_, Vault> {
+        let part = self.part_of(vault);
+        if self != Self::Desktop {
+            return part;
+        }
+        let mut common = Vault::new();
+        for (id, record) in part.records() {
+            let kept = record.tuples().iter().enumerate().filter(|(place, tuple)| {
+                let next = record.tuples().get(place + 1).filter(|next| next.key == tuple.key);
+                let times = (tuple.stamp.deciding_seconds(), next.and_then(|next| next.stamp.deciding_seconds()));
+                !matches!(times, (Some(time), Some(next)) if next - time <= SETTLED_WITHIN)
+            });
+            let tuples: Vec<Tuple> = kept.map(|(_, tuple)| tuple.clone()).collect();
+            if !tuples.is_empty() {
+                common.records.insert(id.clone(), Record::from_tuples(tuples));
+            }
+        }
+        Cow::Owned(common)
     }
 }
 

@@ -7,6 +7,7 @@ mod rotate;
 mod setup;
 mod status;
 mod trust;
+mod upgrade;
 
 use std::collections::BTreeMap;
 
@@ -50,6 +51,7 @@ enum Action {
     Status(status::Args),
     Trust(trust::Args),
     Rotate(rotate::Args),
+    Upgrade(upgrade::Args),
     Leave(leave::Args),
 }
 
@@ -62,6 +64,7 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
         Some(Action::Status(args)) => status::run(app, args),
         Some(Action::Trust(args)) => trust::run(app, args),
         Some(Action::Rotate(args)) => rotate::run(app, args),
+        Some(Action::Upgrade(args)) => upgrade::run(app, args),
         Some(Action::Leave(args)) => leave::run(app, args),
     }
 }

@@ -4,7 +4,7 @@
 //!  - interrupted at any point it goes on from there when it is asked for again.
 
 use passmate_proto::{ClientAction, Failure, Outcome};
-use passmate_vault::{Association, Marks, SyncKey, Vault, btoken, codec};
+use passmate_vault::{Association, Marks, Shape, SyncKey, Vault, btoken, codec};
 
 use super::leave::delete_account;
 use super::retry::{Next, Retries};
@@ -64,8 +64,14 @@ fn move_on<L: Local>(
 ) -> Result<(), SyncError<L::Error>> {
     let old = local.association().cloned().ok_or(SyncError::SetUpChanged)?;
     let retired = old.retired.clone().unwrap_or_else(|| old.key.clone());
-    let associate =
-        |key| Association { key, confirmed: false, seen: Marks::new(), retired: Some(retired.clone()), ..old.clone() };
+    let associate = |key| Association {
+        key,
+        confirmed: false,
+        seen: Marks::new(),
+        retired: Some(retired.clone()),
+        shape: Shape::Modern,
+        ..old.clone()
+    };
     make_account_there(local, transport, surroundings, &associate).map(drop)
 }
 

@@ -1,7 +1,8 @@
 //! One round of a sync: what happens between the fetch and the upload.
 
 use passmate_proto::{BTOKEN_LEN_MAX_DEFAULT, CLIENT_BTOKEN_LEN_MAX_DEFAULT, Layout};
-use passmate_vault::{Association, Marks, Pin, SyncKey, Trust, Vault, btoken, codec};
+use passmate_vault::codec::BtokenShape;
+use passmate_vault::{Association, Marks, Pin, Shape, SyncKey, Trust, Vault, btoken, codec};
 use rand_core::CryptoRng;
 
 use super::{Ahead, Answer, Listener, Local, Options, Regression, RemoteError, Report, SyncError};
@@ -31,7 +32,10 @@ pub(super) struct Round<'a, L: Local> {
 
 /// The last upload, until a fetch tells what became of it.
 struct Upload {
-    vault: Vault,
+    /// What of the vault went into it.
+    part: Vault,
+    /// The tuples of the whole vault.
+    tuple_count: usize,
     /// Tuples of it that the server had not.
     missing: usize,
     /// The same as marks.
@@ -142,7 +146,7 @@ impl<'a, L: Local> Round<'a, L> {
         self.report.delta.sent.merge(&upload.sent);
         self.report.btoken_len = upload.len;
         let Some(mut association) = self.local.association().cloned() else { return Ok(()) };
-        if association.key == self.key && association.seen.note(&upload.vault) {
+        if association.key == self.key && association.seen.note(&upload.part) {
             association.last = Some(self.report.delta.clone());
             self.local.set_association(Some(association));
             self.save()?;
@@ -175,7 +179,7 @@ impl<'a, L: Local> Round<'a, L> {
 
     fn note_missing(&mut self, remote: &Vault) {
         let Some(association) = self.local.association() else { return };
-        let missing = association.seen.missing_from(remote);
+        let missing = association.seen.without(&self.shape().marks_of(remote));
         if !missing.is_empty() && self.report.regression.is_none() {
             let times = missing.times_in(self.local.vault());
             self.report.regression = Some(Regression { changes: missing.len(), times });
@@ -220,11 +224,12 @@ impl<'a, L: Local> Round<'a, L> {
         let ours = self.local.vault();
         let mut merged = ours.clone();
         let summary = merged.merge(remote);
-        let sent = Marks::of(ours).without(&Marks::of(remote));
+        let shape = self.shape();
+        let sent = Marks::of(&shape.part_of(ours)).without(&shape.marks_of(remote));
         self.report.received = summary.received;
         self.report.settled = summary.settled();
         self.report.changes = summary.records;
-        self.report.sent = ours.missing_from(remote);
+        self.report.sent = shape.count_missing(ours, remote);
         self.report.delta.sent = sent;
         self.report.preview = Some(merged);
     }
@@ -235,32 +240,33 @@ impl<'a, L: Local> Round<'a, L> {
         report.common = self.local.vault().tuple_count();
         if let Some(upload) = self.upload {
             report.sent += upload.missing;
-            report.common = upload.vault.tuple_count();
+            report.common = upload.tuple_count;
         }
         report
     }
 
     /// Takes in what the server has and says what to store there instead.
     fn take_in(&mut self, sealed: &[u8], rng: &mut dyn CryptoRng) -> Result<Answer, SyncError<L::Error>> {
-        let (remote, is_replaced) = match self.open(sealed) {
+        let (remote, found, is_replaced) = match self.open(sealed) {
             // What cannot be opened holds nothing for this device.
-            Err(_) if self.options.replace_remote => (Vault::new(), true),
-            opened => (opened?, false),
+            Err(_) if self.options.replace_remote => (Vault::new(), None, true),
+            opened => opened.map(|(remote, found)| (remote, Some(found), false))?,
         };
         self.report.btoken_len = sealed.len();
+        let shape = self.shape_after(found);
         self.note_received(&remote)?;
         if self.options.dry_run {
             self.preview(&remote);
             return Ok(Answer::Leave);
         }
         let before = self.upload.take();
-        let arrived = before.as_ref().is_some_and(|upload| upload.vault.missing_from(&remote) == 0);
+        let arrived = before.as_ref().is_some_and(|upload| shape.count_missing(&upload.part, &remote) == 0);
         if let Some(upload) = before.as_ref().filter(|_| arrived) {
             self.report.sent += upload.missing;
             self.report.delta.sent.merge(&upload.sent);
         }
 
-        self.keep_association()?;
+        self.keep_association(shape)?;
         if !is_replaced {
             self.note_seen(&remote);
         }
@@ -268,14 +274,20 @@ impl<'a, L: Local> Round<'a, L> {
         self.report.received += summary.received;
         self.report.settled += summary.settled();
         self.report.changes.extend(summary.records);
+        if shape == Shape::Desktop {
+            let settlement = self.local.vault().settlement();
+            self.local.merge(&settlement);
+        }
         self.save()?;
         self.account_in_doubt = false;
         if self.local.association().is_none_or(|association| association.key != self.key) {
             return Err(SyncError::SetUpChanged);
         }
 
-        let missing = self.local.vault().missing_from(&remote);
-        if missing == 0 {
+        let missing = shape.count_missing(self.local.vault(), &remote);
+        // An account that is not the desktop client's any more must not look as if it were.
+        let is_upgrade = found == Some(BtokenShape::Desktop) && shape != Shape::Desktop;
+        if missing == 0 && !is_upgrade {
             return Ok(Answer::Leave);
         }
         if let Some(uploads) = self.only_look {
@@ -287,19 +299,42 @@ impl<'a, L: Local> Round<'a, L> {
         {
             return Err(RemoteError::TooLarge { len, limit: self.limit(), known: false }.into());
         }
-        let sent = Marks::of(self.local.vault()).without(&Marks::of(&remote));
-        self.seal(missing, sent, rng)
+        let sent = Marks::of(&shape.part_of(self.local.vault())).without(&shape.marks_of(&remote));
+        self.seal(shape, missing, sent, rng)
     }
 
-    fn open(&self, sealed: &[u8]) -> Result<Vault, RemoteError> {
+    fn open(&self, sealed: &[u8]) -> Result<(Vault, BtokenShape), RemoteError> {
         let plaintext = btoken::open(sealed, &self.key).map_err(RemoteError::Unopenable)?;
-        let (remote, _) = codec::decode_btoken(&plaintext).map_err(RemoteError::NoVault)?;
-        Ok(remote)
+        codec::decode_btoken(&plaintext).map_err(RemoteError::NoVault)
     }
 
-    fn seal(&mut self, missing: usize, sent: Marks, rng: &mut dyn CryptoRng) -> Result<Answer, SyncError<L::Error>> {
-        let vault = self.local.vault().clone();
-        let plaintext = codec::encode_btoken(&vault).map_err(RemoteError::Unsealable)?;
+    /// The shape that the account has, as far as the vault knows.
+    fn shape(&self) -> Shape {
+        let association = self.joining.as_ref().or_else(|| self.local.association());
+        association.map_or(Shape::Modern, |association| association.shape)
+    }
+
+    /// The shape that the account has, now that its btoken was found in this one.
+    fn shape_after(&self, found: Option<BtokenShape>) -> Shape {
+        match (found, self.shape()) {
+            (Some(BtokenShape::Desktop), _) if self.joining.is_some() => Shape::Desktop,
+            // Another device was told to upgrade it.
+            (Some(BtokenShape::Passmate2), Shape::Desktop) => Shape::Upgraded,
+            // What an account was once it does not become again: then it is old data.
+            (_, shape) => shape,
+        }
+    }
+
+    fn seal(
+        &mut self,
+        shape: Shape,
+        missing: usize,
+        sent: Marks,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Answer, SyncError<L::Error>> {
+        let tuple_count = self.local.vault().tuple_count();
+        let part = shape.part_of(self.local.vault()).into_owned();
+        let plaintext = codec::encode_btoken_as(shape, &part).map_err(RemoteError::Unsealable)?;
         let sealed = btoken::seal(&plaintext, &self.key, rng);
         let len = sealed.len();
         // What no device of ours would fetch again is not stored either.
@@ -308,19 +343,19 @@ impl<'a, L: Local> Round<'a, L> {
         if is_longer(len, limit) {
             return Err(RemoteError::TooLarge { len, limit, known: true }.into());
         }
-        self.upload = Some(Upload { vault, missing, sent, len, in_doubt: false });
+        self.upload = Some(Upload { part, tuple_count, missing, sent, len, in_doubt: false });
         Ok(Answer::Replace(sealed))
     }
 
     /// A btoken of the account was opened: account and key are right, and the vault is to know it.
-    fn keep_association(&mut self) -> Result<(), SyncError<L::Error>> {
+    fn keep_association(&mut self, shape: Shape) -> Result<(), SyncError<L::Error>> {
         let association = match (self.local.association(), self.joining.take()) {
-            (None, Some(joining)) => Association { confirmed: true, ..joining },
+            (None, Some(joining)) => Association { confirmed: true, shape, ..joining },
             (Some(association), None) if association.key == self.key => {
-                if association.confirmed {
+                if association.confirmed && association.shape == shape {
                     return Ok(());
                 }
-                Association { confirmed: true, ..association.clone() }
+                Association { confirmed: true, shape, ..association.clone() }
             }
             _ => return Err(SyncError::SetUpChanged),
         };

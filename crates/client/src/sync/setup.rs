@@ -4,7 +4,7 @@
 //!  - an account that exists is kept only after its btoken was opened with the key that was given.
 
 use passmate_proto::{AccountNumber, AuthToken, ClientAction, Failure, Layout, Outcome};
-use passmate_vault::{Association, Marks, Pin, SyncKey, Trust, Vault, btoken, codec, sync_key};
+use passmate_vault::{Association, Marks, Pin, Shape, SyncKey, Trust, Vault, btoken, codec, sync_key};
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
@@ -167,6 +167,7 @@ fn associate(address: &Address, trust: &Trust, key: SyncKey, confirmed: bool) ->
         seen: Marks::new(),
         last: None,
         retired: None,
+        shape: Shape::Modern,
     }
 }
 

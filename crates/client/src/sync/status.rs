@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use passmate_proto::BTOKEN_LEN_MAX_DEFAULT;
-use passmate_vault::{Trust, Vault, btoken, codec};
+use passmate_vault::{Shape, Trust, Vault, btoken, codec};
 use sha2::{Digest, Sha256};
 
 use super::{Local, RemoteError, SyncError};
@@ -18,6 +18,8 @@ pub struct Status {
     pub port: u16,
     /// How it is trusted.
     pub trust: Trust,
+    /// The form of its btoken.
+    pub shape: Shape,
     /// False if it is not known yet that the account is there.
     pub confirmed: bool,
     /// The last sync that came through, if this device remembers one.
@@ -79,7 +81,8 @@ impl Room {
 pub fn status<L: Local>(local: &L, state: &State) -> Result<Status, SyncError<L::Error>> {
     let association = local.association().ok_or(SyncError::NotSetUp)?;
     let vault = local.vault();
-    let plaintext = codec::encode_btoken(vault).map_err(RemoteError::Unsealable)?;
+    let shape = association.shape;
+    let plaintext = codec::encode_btoken_as(shape, vault).map_err(RemoteError::Unsealable)?;
     let view = vault.view();
     let times =
         vault.records().flat_map(|(_, record)| record.tuples()).filter_map(|tuple| tuple.stamp.deciding_seconds());
@@ -88,6 +91,7 @@ pub fn status<L: Local>(local: &L, state: &State) -> Result<Status, SyncError<L:
         host: association.host.clone(),
         port: association.port,
         trust: association.trust.clone(),
+        shape,
         confirmed: association.confirmed,
         last_sync: state.last_sync,
         last_try: state.last_try,
@@ -95,7 +99,7 @@ pub fn status<L: Local>(local: &L, state: &State) -> Result<Status, SyncError<L:
         deleted: view.deleted().len(),
         changes: vault.tuple_count(),
         newest: times.max(),
-        fingerprint: fingerprint_of(&plaintext),
+        fingerprint: derive_fingerprint(&shape.common_part_of(vault))?,
         // A vault only grows: what it has more than after the last sync was not sent. One that has less is
         // another one, from a backup say.
         unsent: state.last_sync.and_then(|last| vault.tuple_count().checked_sub(last.common)),
@@ -110,13 +114,9 @@ pub fn status<L: Local>(local: &L, state: &State) -> Result<Status, SyncError<L:
 /// The vault is larger than what can be sealed.
 pub fn derive_fingerprint(vault: &Vault) -> Result<String, RemoteError> {
     let plaintext = codec::encode_btoken(vault).map_err(RemoteError::Unsealable)?;
-    Ok(fingerprint_of(&plaintext))
-}
-
-fn fingerprint_of(plaintext: &[u8]) -> String {
-    let hash = Sha256::digest(plaintext);
-    hash.iter().take(8).fold(String::with_capacity(16), |mut text, byte| {
+    let hash = Sha256::digest(&*plaintext);
+    Ok(hash.iter().take(8).fold(String::with_capacity(16), |mut text, byte| {
         write!(text, "{byte:02X}").expect("a String takes everything");
         text
-    })
+    }))
 }

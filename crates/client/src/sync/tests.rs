@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod cloud;
+mod desktop;
 mod faults;
 mod hostile;
 

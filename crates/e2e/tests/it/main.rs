@@ -4,6 +4,7 @@ mod devices;
 mod independent_client;
 mod kill;
 mod mistakes;
+mod originals;
 mod power_cut;
 mod support;
 mod terminal;

@@ -6,7 +6,7 @@ use super::error::CodecError;
 use super::place::Place;
 use super::reader::Reader;
 use super::writer::{Sink, write_str};
-use crate::association::{Association, Pin, Trust};
+use crate::association::{Association, Pin, Shape, Trust};
 use crate::details::Delta;
 use crate::marks::Marks;
 use crate::record::{Stamp, Text};
@@ -14,7 +14,7 @@ use crate::sync_key::SyncKey;
 
 pub(super) fn read_association(reader: &mut Reader<'_>, place: &Place) -> Result<Association, CodecError> {
     let (mut host, mut port, mut key, mut trust, mut confirmed) = (None, None, None, None, None);
-    let (mut seen, mut last, mut retired) = (None, None, None);
+    let (mut seen, mut last, mut retired, mut shape) = (None, None, None, None);
     read_members(reader, place, |reader, name, at| match name {
         b"host" => set(&mut host, at, |at| read_string(reader, at)),
         b"port" => set(&mut port, at, |at| read_port(reader, at)),
@@ -23,6 +23,7 @@ pub(super) fn read_association(reader: &mut Reader<'_>, place: &Place) -> Result
         b"confirmed" => set(&mut confirmed, at, |at| read_bool(reader, at)),
         b"seen" => set(&mut seen, at, |at| read_marks(reader, at)),
         b"retired" => set(&mut retired, at, |at| read_key(reader, at)),
+        b"shape" => set(&mut shape, at, |at| read_shape(reader, at)),
         b"last" => set(&mut last, at, |at| read_delta(reader, at)),
         _ => Err(CodecError::Newer { place: at }),
     })?;
@@ -36,6 +37,7 @@ pub(super) fn read_association(reader: &mut Reader<'_>, place: &Place) -> Result
         seen: seen.unwrap_or_default(),
         last,
         retired,
+        shape: shape.unwrap_or_default(),
     })
 }
 
@@ -146,6 +148,14 @@ fn read_pin(reader: &mut Reader<'_>, place: &Place) -> Result<Pin, CodecError> {
     pin.ok_or_else(|| CodecError::WrongShape { place: place.clone(), expected: "a pin" })
 }
 
+fn read_shape(reader: &mut Reader<'_>, place: &Place) -> Result<Shape, CodecError> {
+    match read_text(reader, place)?.as_bytes() {
+        b"desktop" => Ok(Shape::Desktop),
+        b"upgraded" => Ok(Shape::Upgraded),
+        _ => Err(CodecError::Newer { place: place.clone() }),
+    }
+}
+
 fn read_bool(reader: &mut Reader<'_>, place: &Place) -> Result<bool, CodecError> {
     if reader.literal("true") {
         return Ok(true);
@@ -157,7 +167,7 @@ fn read_bool(reader: &mut Reader<'_>, place: &Place) -> Result<bool, CodecError>
 }
 
 pub(super) fn write_association(sink: &mut impl Sink, association: &Association) {
-    let Association { host, port, key, trust, confirmed, seen, last, retired } = association;
+    let Association { host, port, key, trust, confirmed, seen, last, retired, shape } = association;
     sink.put(b"{\"host\":");
     write_str(sink, host);
     sink.put(b",\"port\":");
@@ -199,6 +209,11 @@ pub(super) fn write_association(sink: &mut impl Sink, association: &Association)
     if let Some(retired) = retired {
         sink.put(b",\"retired\":");
         write_str(sink, &retired.to_text());
+    }
+    match shape {
+        Shape::Modern => {}
+        Shape::Desktop => sink.put(b",\"shape\":\"desktop\""),
+        Shape::Upgraded => sink.put(b",\"shape\":\"upgraded\""),
     }
     sink.put(b"}");
 }

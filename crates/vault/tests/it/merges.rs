@@ -31,7 +31,8 @@ fn where_the_desktop_client_merges_we_agree_and_where_it_refuses_we_merge_what_i
         let cpp = &vector["cpp"];
         if let Some(result) = cpp.get("merged") {
             assert_eq!(merged, decode(result), "{name}");
-            let expected: Vec<&str> = cpp["paths"].as_array().unwrap().iter().map(|path| path.as_str().unwrap()).collect();
+            let expected: Vec<&str> =
+                cpp["paths"].as_array().unwrap().iter().map(|path| path.as_str().unwrap()).collect();
             match name {
                 // An edit made after a deletion elsewhere is not lost here.
                 "delete_vs_edit" => assert_eq!((paths(&merged), expected.is_empty()), (vec!["a".to_owned()], true)),
@@ -62,7 +63,8 @@ fn a_tie_is_written_as_its_winner_a_second_later() {
 
 #[test]
 fn what_the_desktop_client_cannot_read_stays_here() {
-    let plaintext = br#"{"version":2,"purpose":"sync_copy","records":{"A":[["meta","path","p",1],["user","s","\ud800",2],
+    let plaintext =
+        br#"{"version":2,"purpose":"sync_copy","records":{"A":[["meta","path","p",1],["user","s","\ud800",2],
         ["user","l",["one","two"],3],["user","t","v",1180591620717411303424],["meta","other","m",4]],
         "":[["meta","path","q",1]]}}"#;
     let (vault, _) = decode_btoken(plaintext).unwrap();

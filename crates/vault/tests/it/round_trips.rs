@@ -1,6 +1,6 @@
 //! What was read or made is written and read again without loss, and what is too much is refused.
 
-use passmate_vault::association::{Association, Pin, Trust};
+use passmate_vault::association::{Association, Pin, Shape, Trust};
 use passmate_vault::codec::{
     CodecError, Document, RECORDS_MAX, decode_btoken, decode_vault_file, encode_btoken, encode_v3,
 };
@@ -82,8 +82,9 @@ fn association() -> impl Strategy<Value = Association> {
             .prop_map(|(account, key)| SyncKey::from_parts(account, Secret::from_bytes(key)))
     };
     let retired = prop::option::of(key());
-    (any::<String>(), 1..=u16::MAX, key(), trust, any::<bool>(), seen, last, retired).prop_map(
-        |(host, port, key, trust, confirmed, seen, last, retired)| Association {
+    let shape = prop_oneof![Just(Shape::Modern), Just(Shape::Desktop), Just(Shape::Upgraded)];
+    (any::<String>(), 1..=u16::MAX, key(), trust, any::<bool>(), seen, last, retired, shape).prop_map(
+        |(host, port, key, trust, confirmed, seen, last, retired, shape)| Association {
             host,
             port,
             key,
@@ -92,6 +93,7 @@ fn association() -> impl Strategy<Value = Association> {
             seen,
             last,
             retired,
+            shape,
         },
     )
 }

@@ -1,4 +1,4 @@
-use passmate_vault::Trust;
+use passmate_vault::{Shape, Trust};
 use serde_json::json;
 
 use crate::cli::App;
@@ -30,6 +30,9 @@ fn print_lines(app: &App, status: &Status) -> Result<(), Failure> {
         if status.confirmed { "" } else { " (account not confirmed yet)" }
     ))?;
     line(format!("trust: {}", trust_text(&status.trust)))?;
+    if status.shape == Shape::Desktop {
+        line("shared with: the original desktop client".to_owned())?;
+    }
     match &status.last_sync {
         Some(last) => line(format!(
             "last sync: {}, {} received, {} sent, {} settled",
@@ -60,6 +63,7 @@ fn print_object(app: &App, status: &Status) -> Result<(), Failure> {
         "host": status.host,
         "port": status.port,
         "confirmed": status.confirmed,
+        "desktop": status.shape == Shape::Desktop,
         "trust": trust_text(&status.trust),
         "last_sync": status.last_sync,
         "last_try": status.last_try,
