@@ -18,9 +18,10 @@ use passmate_vault::codec::{CodecError, DOCUMENT_LEN_MAX, EncodeError, Version, 
 use passmate_vault::container::{CONTAINER_OVERHEAD, ContainerError, Params, make_container, open_container};
 use passmate_vault::merge::MergeSummary;
 use passmate_vault::record::make_record_id;
-use passmate_vault::{Association, Document, Passphrase, RecordId, Vault};
+use passmate_vault::{Association, Document, Passphrase, RecordId, SharedFolder, Vault};
 use rand_core::UnwrapErr;
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 use crate::disk::{self, Disk, Lock, LockError, RealDisk, folder_of, previous_of};
 use crate::sync::Local;
@@ -33,6 +34,9 @@ pub struct Place {
     clock: Clock,
     params: Params,
 }
+
+/// The longest file that is read, in bytes.
+const FILE_LEN_MAX: u64 = (DOCUMENT_LEN_MAX + CONTAINER_OVERHEAD) as u64;
 
 /// Tells the time in seconds since 1970.
 pub type Clock = fn() -> i64;
@@ -98,8 +102,7 @@ impl Place {
     }
 
     fn read(&self) -> Result<Vec<u8>, SessionError> {
-        let len_max = u64::try_from(DOCUMENT_LEN_MAX + CONTAINER_OVERHEAD).unwrap_or(u64::MAX);
-        self.disk.read(&self.path, len_max).map_err(self.io("read"))
+        self.disk.read(&self.path, FILE_LEN_MAX).map_err(self.io("read"))
     }
 
     fn seal(&self, plaintext: &[u8], passphrase: &Passphrase) -> Result<Vec<u8>, SessionError> {
@@ -174,6 +177,7 @@ struct Stored {
     container: [u8; 32],
     plaintext: [u8; 32],
     association: Option<Association>,
+    folder: Option<SharedFolder>,
     /// A vault only grows, so their number tells whether records changed.
     tuple_count: usize,
 }
@@ -188,6 +192,7 @@ impl Stored {
             container: hash(container),
             plaintext: hash(plaintext),
             association: document.association.clone(),
+            folder: document.folder.clone(),
             tuple_count: document.vault.tuple_count(),
         }
     }
@@ -263,6 +268,63 @@ impl Session {
         self.place.seal(plaintext, &self.passphrase)
     }
 
+    /// What is in a container that is under the vault's passphrase, or under one of these; which one is told.
+    ///
+    /// # Errors
+    /// [`ContainerError::WrongPassphrase`] if it is under none of them; see [`ContainerError`] for the rest.
+    pub fn open_copy<'a>(
+        &self,
+        container: &[u8],
+        others: &'a [Passphrase],
+    ) -> Result<(Zeroizing<Vec<u8>>, Option<&'a Passphrase>), ContainerError> {
+        match open_container(container, &self.passphrase) {
+            Err(ContainerError::WrongPassphrase) => {}
+            opened => return opened.map(|plaintext| (plaintext, None)),
+        }
+        for passphrase in others {
+            match open_container(container, passphrase) {
+                Err(ContainerError::WrongPassphrase) => {}
+                opened => return opened.map(|plaintext| (plaintext, Some(passphrase))),
+            }
+        }
+        Err(ContainerError::WrongPassphrase)
+    }
+
+    /// The shared folder that the vault takes part in.
+    #[must_use]
+    pub fn folder(&self) -> Option<&SharedFolder> {
+        self.document.folder.as_ref()
+    }
+
+    /// Lets it take part in another one, or in none; saved with the next [`save`](Self::save).
+    pub fn set_folder(&mut self, folder: Option<SharedFolder>) {
+        self.document.folder = folder;
+    }
+
+    /// What [`OwnCopy::content`](passmate_vault::folder::OwnCopy::content) is of this text now.
+    #[must_use]
+    pub fn content_hash(&self, plaintext: &[u8]) -> [u8; 32] {
+        SharedFolder::content_hash(plaintext, &self.passphrase)
+    }
+
+    /// Replaces a copy elsewhere as a whole, while no other program does.
+    ///
+    /// # Errors
+    /// See [`SessionError`]; the copy is as it was.
+    pub fn write_copy(&self, path: &Path, container: &[u8]) -> Result<(), SessionError> {
+        let lock = self.place.lock()?;
+        let io = Place { path: path.to_owned(), ..self.place.clone() };
+        disk::overwrite(&*self.place.disk, &lock, path, container).map_err(io.io("write"))
+    }
+
+    /// The content of a copy elsewhere.
+    ///
+    /// # Errors
+    /// As the system says; it is not a regular file, or longer than any vault.
+    pub fn read_copy(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.place.disk.read(path, FILE_LEN_MAX)
+    }
+
     /// Whether this is the passphrase that the vault was opened with.
     #[must_use]
     pub fn is_passphrase(&self, passphrase: &Passphrase) -> bool {
@@ -329,7 +391,7 @@ impl Session {
         self.write(&lock, merged.document, &plaintext, keeps).inspect_err(|_| self.passphrase = old)
     }
 
-    fn previous_plaintext(&self) -> Result<zeroize::Zeroizing<Vec<u8>>, SessionError> {
+    fn previous_plaintext(&self) -> Result<Zeroizing<Vec<u8>>, SessionError> {
         let place = Place { path: previous_of(&self.place.path), ..self.place.clone() };
         Ok(open_container(&place.read()?, &self.passphrase)?)
     }
@@ -354,6 +416,7 @@ impl Session {
         document.vault.merge(&theirs.vault);
         document.association =
             Association::merge(self.stored.association.as_ref(), document.association.take(), theirs.association);
+        document.folder = SharedFolder::merge(self.stored.folder.as_ref(), document.folder.take(), theirs.folder);
         Ok(Merged { document, stored })
     }
 
@@ -364,7 +427,7 @@ impl Session {
         }
     }
 
-    fn open_again(&self, container: &[u8]) -> Result<zeroize::Zeroizing<Vec<u8>>, SessionError> {
+    fn open_again(&self, container: &[u8]) -> Result<Zeroizing<Vec<u8>>, SessionError> {
         open_container(container, &self.passphrase).map_err(|error| match error {
             ContainerError::WrongPassphrase => SessionError::PassphraseChanged,
             error => error.into(),
@@ -405,7 +468,7 @@ enum Keeps {
     /// What was kept before.
     Kept,
     /// This plaintext.
-    Instead(zeroize::Zeroizing<Vec<u8>>),
+    Instead(Zeroizing<Vec<u8>>),
 }
 
 struct Merged {

@@ -9,6 +9,7 @@
 //! Nothing here prints, and nothing here holds a lock: [`Local::save`] does, for as long as it writes.
 
 mod error;
+mod folder;
 mod leave;
 mod options;
 mod retry;
@@ -31,11 +32,12 @@ use passmate_vault::{Association, Pin, RecordId, SyncKey, Trust, Vault};
 use rand_core::{CryptoRng, UnwrapErr};
 
 pub use error::{RemoteError, SyncError, SyncErrorKind};
+pub use folder::{FolderError, FolderReport, Skipped, Why, count_new, give_out, leave_folder, set_up_folder, take_in};
 pub use leave::{delete_remote, leave};
 pub use options::{Guard, Options};
 pub use rotate::rotate;
 pub use setup::{Probed, create, join, probe};
-pub use status::{Room, Status, derive_fingerprint, status};
+pub use status::{Content, Room, Status, derive_fingerprint, status};
 pub use transport::{Answer, Exchanged, Listener, Received, StreamEnd, Transport, Wire, drive};
 pub use upgrade::upgrade;
 

@@ -16,6 +16,7 @@
 mod association;
 mod desktop;
 mod error;
+mod folder;
 mod passmate2;
 mod place;
 mod reader;
@@ -29,9 +30,11 @@ pub use passmate2::{Passmate2, encode_passmate2, encode_sync_copy};
 pub use place::Place;
 
 use crate::association::{Association, Shape};
+use crate::folder::SharedFolder;
 use crate::originals::Original;
 use crate::record::{Text, Vault};
 use association::{read_association, set, write_association};
+use folder::{read_folder, write_folder};
 use reader::{Fault, Reader};
 use records::{Found, is_key, read_records, write_records};
 use writer::{Sink, Write, write_padded};
@@ -50,6 +53,8 @@ pub struct Document {
     pub vault: Vault,
     /// The account that the vault is tied to; only version 3 has one.
     pub association: Option<Association>,
+    /// The shared folder that it takes part in; only version 3 has one.
+    pub folder: Option<SharedFolder>,
     /// What the file is for.
     pub purpose: Purpose,
     /// The format that it was read from; [`encode_v3`] writes version 3 whatever it says.
@@ -59,7 +64,7 @@ pub struct Document {
 impl Document {
     /// A document of our own version around a vault that has no account.
     pub fn new(vault: Vault) -> Self {
-        Self { vault, association: None, purpose: Purpose::Primary, version: Version::V3 }
+        Self { vault, association: None, folder: None, purpose: Purpose::Primary, version: Version::V3 }
     }
 }
 
@@ -99,15 +104,13 @@ pub fn decode_vault_file(plaintext: &[u8]) -> Result<Document, CodecError> {
     let parts = read_parts(&mut reader, first_key)?;
     end(&mut reader)?;
     let version = parts.known_version()?;
-    let Parts { purpose, records, association, .. } = parts;
+    let Parts { purpose, records, association, folder, .. } = parts;
     let missing = |key| CodecError::MissingKey { place: Place::document().member(key) };
     let purpose = purpose.ok_or_else(|| missing("purpose"))?;
     let (vault, found) = records.ok_or_else(|| missing("records"))?;
     match version {
         Version::Passmate2 => {
-            if association.is_some() {
-                return Err(CodecError::UnknownKey { place: Place::document().member("sync") });
-            }
+            refuse_ours(association.as_ref(), folder.as_ref())?;
             if let Some(place) = found.list {
                 return Err(CodecError::WrongShape { place, expected: "a text or null" });
             }
@@ -119,7 +122,16 @@ pub fn decode_vault_file(plaintext: &[u8]) -> Result<Document, CodecError> {
             }
         }
     }
-    Ok(Document { vault, association, purpose, version })
+    Ok(Document { vault, association, folder, purpose, version })
+}
+
+/// Members that only our own version has.
+fn refuse_ours(association: Option<&Association>, folder: Option<&SharedFolder>) -> Result<(), CodecError> {
+    match (association, folder) {
+        (Some(_), _) => Err(CodecError::UnknownKey { place: Place::document().member("sync") }),
+        (_, Some(_)) => Err(CodecError::UnknownKey { place: Place::document().member("folder") }),
+        (None, None) => Ok(()),
+    }
 }
 
 /// Reads the plaintext of a btoken: ours or the desktop client's. Blanks may follow.
@@ -157,9 +169,7 @@ pub fn decode_btoken(plaintext: &[u8]) -> Result<(Vault, BtokenShape), CodecErro
         let place = Place::document().member("purpose");
         return Err(CodecError::WrongPurpose { place, expected: "sync_copy" });
     }
-    if parts.association.is_some() {
-        return Err(CodecError::UnknownKey { place: Place::document().member("sync") });
-    }
+    refuse_ours(parts.association.as_ref(), parts.folder.as_ref())?;
     let (vault, _) = parts.records.ok_or_else(|| missing("records"))?;
     Ok((vault, BtokenShape::Passmate2))
 }
@@ -173,6 +183,10 @@ pub fn encode_v3(document: &Document) -> Result<Zeroizing<Vec<u8>>, EncodeError>
             if let Some(association) = &self.0.association {
                 sink.put(b",\"sync\":");
                 write_association(sink, association);
+            }
+            if let Some(folder) = &self.0.folder {
+                sink.put(b",\"folder\":");
+                write_folder(sink, folder);
             }
             sink.put(b",\"records\":");
             write_records(sink, &self.0.vault);
@@ -246,6 +260,7 @@ struct Parts {
     purpose: Option<Purpose>,
     records: Option<(Vault, Found)>,
     association: Option<Association>,
+    folder: Option<SharedFolder>,
 }
 
 impl Parts {
@@ -270,6 +285,8 @@ fn read_parts(reader: &mut Reader<'_>, first_key: Option<Text>) -> Result<Parts,
             set(&mut parts.records, place, |place| read_records(reader, place))?;
         } else if is_key(&key, "sync") {
             set(&mut parts.association, place, |place| read_association(reader, place))?;
+        } else if is_key(&key, "folder") {
+            set(&mut parts.folder, place, |place| read_folder(reader, place))?;
         } else if parts.version == Some(Ok(Version::V3)) {
             return Err(CodecError::Newer { place });
         } else {

@@ -8,6 +8,7 @@ pub mod codec;
 pub mod container;
 mod crypto;
 pub mod details;
+pub mod folder;
 mod marks;
 pub mod merge;
 pub mod originals;
@@ -19,6 +20,7 @@ pub mod view;
 
 pub use association::{Association, Pin, PinError, Shape, Trust};
 pub use codec::Document;
+pub use folder::SharedFolder;
 pub use marks::Marks;
 pub use record::{EditError, RecordId, Text, Vault};
 pub use secret::{Passphrase, Secret};

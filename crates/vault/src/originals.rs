@@ -116,13 +116,19 @@ impl Shape {
     }
 
     /// What is equal on two devices of an account of this shape that hold the same.
-    ///
-    /// Of changes that may stand for each other the last one.
     pub fn common_part_of(self, vault: &Vault) -> Cow<'_, Vault> {
-        let part = self.part_of(vault);
-        if self != Self::Desktop {
-            return part;
+        match self {
+            Self::Modern | Self::Upgraded => Cow::Borrowed(vault),
+            Self::Desktop => Cow::Owned(Original::Desktop.common_part_of(vault)),
         }
+    }
+}
+
+impl Original {
+    /// What is equal on two devices that hold the same, as far as this program takes part: of changes of which one may
+    /// stand for the other the later one.
+    pub fn common_part_of(self, vault: &Vault) -> Vault {
+        let part = vault.part_for(self);
         let mut common = Vault::new();
         for (id, record) in part.records() {
             let kept = record.tuples().iter().enumerate().filter(|(place, tuple)| {
@@ -135,11 +141,9 @@ impl Shape {
                 common.records.insert(id.clone(), Record::from_tuples(tuples));
             }
         }
-        Cow::Owned(common)
+        common
     }
-}
 
-impl Original {
     fn knows(self, key: &FieldKey) -> bool {
         let is_known = match (self, key.domain) {
             (_, Domain::User) => true,

@@ -7,7 +7,7 @@ use passmate_vault::{EditError, SyncKeyError};
 use super::output::escape;
 use crate::net::ConnectError;
 use crate::session::SessionError;
-use crate::sync::{RemoteError, SyncError};
+use crate::sync::{FolderError, RemoteError, SyncError};
 use crate::trust::{Problem, TrustProblem};
 
 /// The exit codes. They are never renumbered.
@@ -140,8 +140,25 @@ impl From<SyncError<SessionError>> for Failure {
             ),
             SyncError::WentBack { regression, then } => super::sync::went_back(regression, Err(then.to_string())),
             SyncError::Remote(error) => error.into(),
+            SyncError::Folder(error) => error.into(),
             SyncError::Local(error) => error.into(),
         }
+    }
+}
+
+impl From<FolderError> for Failure {
+    fn from(error: FolderError) -> Self {
+        let (code, hint) = match &error {
+            FolderError::NotSetUp => (Code::NotFound, "set one up with `passmate sync setup --folder DIR`"),
+            FolderError::AlreadySetUp(_) => (Code::Exists, "forget that one first with `passmate sync leave --folder`"),
+            FolderError::NotText(_) => (Code::Usage, "rename it"),
+            FolderError::Io { error, .. } if error.kind() == std::io::ErrorKind::NotFound => {
+                (Code::File, "is the disk mounted, and has the sync program made it? Nothing is lost here")
+            }
+            FolderError::Io { .. } => (Code::File, "look at the folder and its mode; nothing is lost here"),
+            FolderError::TooMany(_) => (Code::File, "share a folder of its own"),
+        };
+        Self::new(code, error.to_string(), hint)
     }
 }
 

@@ -20,5 +20,8 @@ pub(super) fn run(app: &App, _: &Args) -> Result<(), Failure> {
         return app.out.object(serde_json::json!({}));
     }
     app.out.note("the passphrase is changed; backups keep the old one");
+    if session.folder().is_some() {
+        app.out.note("this device's copy in the shared folder follows with the next `passmate sync`");
+    }
     Ok(())
 }

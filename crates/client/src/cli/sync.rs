@@ -1,5 +1,6 @@
 //! `passmate sync` and what belongs to it.
 
+mod folder;
 mod key;
 mod last;
 mod leave;
@@ -21,10 +22,11 @@ use crate::net::Server;
 use crate::session::{Session, SessionError};
 use crate::state::State;
 use crate::sync::{
-    Local, Options, Regression, RemoteError, Report, Room, SyncError, SyncErrorKind, SystemSurroundings,
+    FolderReport, Guard, Local, Options, Regression, RemoteError, Report, Room, SyncError, SyncErrorKind,
+    SystemSurroundings,
 };
 
-/// Bring this device and the server in step
+/// Bring this device and the server in step, and the shared folder if there is one
 ///
 /// What other devices changed comes in, what this device changed goes out, field by field. Nothing is ever lost by a
 /// merge: a value that does not win stays in the history.
@@ -69,51 +71,150 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
     }
 }
 
+/// What was done with each place that is set up.
+struct Done {
+    server: Option<Result<Report, Failure>>,
+    folder: Option<Result<FolderReport, Failure>>,
+}
+
+/// How a sync is meant.
+#[derive(Clone, Copy)]
+struct Meant {
+    guard: Option<Guard>,
+    replace_remote: bool,
+    /// Nobody asked for it by itself, so nobody is asked anything.
+    is_aside: bool,
+}
+
 fn now(app: &App, args: &Args) -> Result<(), Failure> {
-    refuse_offline(app)?;
     let mut session = app.open()?;
-    let mut server = server_of(&session)?;
-    let guard = (!args.dry_run && !app.ask.yes).then_some(app.guard);
-    let mut options = Options { dry_run: args.dry_run, guard, replace_remote: false };
+    let has_folder = session.folder().is_some();
+    match Local::association(&session) {
+        None if !has_folder => return Err(SyncError::<SessionError>::NotSetUp.into()),
+        Some(_) if !has_folder => refuse_offline(app)?,
+        _ => {}
+    }
+    if args.dry_run {
+        return dry_run(app, &mut session);
+    }
+    let guard = (!app.ask.yes).then_some(app.guard);
+    let done = sync_all(app, &mut session, Meant { guard, replace_remote: args.replace_remote, is_aside: false });
+    tell(app, &session, done)
+}
+
+/// First what came in the folder, then the server, then the folder again: so each gets what came from the other.
+fn sync_all(app: &App, session: &mut Session, meant: Meant) -> Done {
+    let taken = session.folder().is_some().then(|| folder::take_in(app, session, meant));
+    let continued = matches!(&taken, Some(Ok(taken)) if taken.report.received > 0);
+    let has_server = Local::association(session).is_some() && !app.is_offline;
+    let server = has_server.then(|| {
+        let result = sync_server(app, session, meant, continued)?;
+        let report = note(app, session, result)?;
+        report.regression.map_or(Ok(report), |regression| Err(went_back(regression, Ok(()))))
+    });
+    let folder = taken.map(|taken| folder::give_out(app, session, taken?));
+    Done { server, folder }
+}
+
+/// Syncs with the server, and asks where that is needed.
+fn sync_server(
+    app: &App,
+    session: &mut Session,
+    meant: Meant,
+    continued: bool,
+) -> Result<Result<Report, SyncError<SessionError>>, Failure> {
+    let mut server = server_of(session)?;
+    let mut options = Options { guard: meant.guard, continued, ..Options::default() };
     let mut sync = |session: &mut Session, options| {
         crate::sync::sync(session, &mut server, &mut SystemSurroundings::default(), options)
     };
-    let mut result = sync(&mut session, options);
+    let mut result = sync(session, options);
     if let Err(SyncError::Remote(error @ (RemoteError::Unopenable(_) | RemoteError::NoVault(_)))) = &result
-        && args.replace_remote
+        && meant.replace_remote
     {
         app.out.warn(&error.to_string());
         confirm_replace(app)?;
         options.replace_remote = true;
-        result = sync(&mut session, options);
+        result = sync(session, options);
     }
     if let Err(error @ SyncError::HeldBack(_)) = &result
         && app.ask.has_person()
+        && !meant.is_aside
     {
         app.ask.confirm(&format!("{error}. Go on?"))?;
         options.guard = None;
-        result = sync(&mut session, options);
+        result = sync(session, options);
     }
+    Ok(result)
+}
+
+fn dry_run(app: &App, session: &mut Session) -> Result<(), Failure> {
+    let options = Options { dry_run: true, ..Options::default() };
+    let folder = session.folder().is_some().then(|| folder::preview(app, session, options)).transpose()?;
+    let mut server = None;
+    if Local::association(session).is_some() && !app.is_offline {
+        let mut reached = server_of(session)?;
+        server = Some(crate::sync::sync(session, &mut reached, &mut SystemSurroundings::default(), options)?);
+    }
+    tell_preview(app, session, server.as_ref(), folder.as_ref())
+}
+
+/// Answers with what was done. Where something failed, what did not is told all the same.
+fn tell(app: &App, session: &Session, Done { server, folder }: Done) -> Result<(), Failure> {
+    let (server, server_failure) = split(server);
+    let (folder, folder_failure) = split(folder);
+    if app.out.json {
+        let mut object = server.as_ref().map_or_else(|| json!({}), |report| counts(&host_of(session), report));
+        if let Some(folder) = &folder {
+            object = joined(object, json!({ "folder": folder::object(session, folder) }));
+        }
+        if server.is_some() || folder.is_some() {
+            app.out.object(object)?;
+        }
+    } else {
+        if let Some(report) = &server {
+            app.out.line(&summary(&host_of(session), report))?;
+        }
+        if let Some(folder) = &folder {
+            app.out.line(&summary(&folder::path_of(session), &folder.report))?;
+        }
+    }
+    match (server_failure, folder_failure) {
+        (Some(server), Some(folder)) => {
+            app.out.warn(&format!("{}; {}", folder.message, folder.hint));
+            Err(server)
+        }
+        (Some(failure), None) | (None, Some(failure)) => Err(failure),
+        (None, None) => Ok(()),
+    }
+}
+
+fn split<T>(result: Option<Result<T, Failure>>) -> (Option<T>, Option<Failure>) {
     match result {
-        Ok(report) if args.dry_run => tell_preview(app, &session, &report),
-        result => finish(app, &session, result),
+        None => (None, None),
+        Some(Ok(done)) => (Some(done), None),
+        Some(Err(failure)) => (None, Some(failure)),
     }
 }
 
 /// Syncs after a change, if the person wants that. The change is saved already, so what goes wrong is only told.
 pub(super) fn after_change(app: &App, session: &mut Session) {
-    if !app.syncs_after_changes || app.is_offline || Local::association(session).is_none() {
+    if !app.syncs_after_changes {
         return;
     }
-    let synced = server_of(session).and_then(|mut server| {
-        let options = Options { guard: Some(app.guard), ..Options::default() };
-        let result = crate::sync::sync(session, &mut server, &mut SystemSurroundings::default(), options);
-        let report = note(app, session, result)?;
-        app.out.note(&summary(session, &report));
-        report.regression.map_or(Ok(()), |regression| Err(went_back(regression, Ok(()))))
-    });
-    if let Err(Failure { message, hint, .. }) = synced {
+    let done = sync_all(app, session, Meant { guard: Some(app.guard), replace_remote: false, is_aside: true });
+    let warn = |Failure { message, hint, .. }: Failure| {
         app.out.warn(&format!("the change is saved and not synced: {message}; {hint}"));
+    };
+    match done.server {
+        Some(Ok(report)) => app.out.note(&summary(&host_of(session), &report)),
+        Some(Err(failure)) => warn(failure),
+        None => {}
+    }
+    match done.folder {
+        Some(Ok(folder)) => app.out.note(&summary(&folder::path_of(session), &folder.report)),
+        Some(Err(failure)) => warn(failure),
+        None => {}
     }
 }
 
@@ -185,19 +286,29 @@ fn finish(app: &App, session: &Session, result: Result<Report, SyncError<Session
         return Err(went_back(regression, Ok(())));
     }
     if app.out.json {
-        let Report { received, sent, settled, .. } = report;
-        let host = host_of(session);
-        return app.out.object(json!({ "host": host, "received": received, "sent": sent, "settled": settled }));
+        return app.out.object(counts(&host_of(session), &report));
     }
-    app.out.line(&summary(session, &report))
+    app.out.line(&summary(&host_of(session), &report))
+}
+
+/// One object with the members of both.
+fn joined(mut object: serde_json::Value, more: serde_json::Value) -> serde_json::Value {
+    if let (Some(object), serde_json::Value::Object(more)) = (object.as_object_mut(), more) {
+        object.extend(more);
+    }
+    object
+}
+
+fn counts(host: &str, Report { received, sent, settled, .. }: &Report) -> serde_json::Value {
+    json!({ "host": host, "received": received, "sent": sent, "settled": settled })
 }
 
 fn host_of(session: &Session) -> String {
     Local::association(session).map(|association| association.host.clone()).unwrap_or_default()
 }
 
-fn summary(session: &Session, Report { received, sent, settled, .. }: &Report) -> String {
-    format!("synced with {}: {received} received, {sent} sent, {settled} settled", host_of(session))
+fn summary(place: &str, Report { received, sent, settled, .. }: &Report) -> String {
+    format!("synced with {}: {received} received, {sent} sent, {settled} settled", escape(place))
 }
 
 /// A server that goes back may have been restored from a backup, or lies.
@@ -249,19 +360,39 @@ fn tell_changes(app: &App, session: &Session, report: &Report) {
 }
 
 /// Tells what a sync would do.
-fn tell_preview(app: &App, session: &Session, report: &Report) -> Result<(), Failure> {
-    let host = host_of(session);
-    let Report { received, sent, settled, delta, preview, .. } = report;
-    let details = preview.as_ref().map(|vault| vault.details(delta)).unwrap_or_default();
+fn tell_preview(
+    app: &App,
+    session: &Session,
+    server: Option<&Report>,
+    folder: Option<&FolderReport>,
+) -> Result<(), Failure> {
+    let details = |report: &Report| {
+        let preview = report.preview.as_ref();
+        preview.map(|vault| vault.details(&report.delta)).unwrap_or_default()
+    };
     if app.out.json {
-        let records = last::objects(&details);
-        return app.out.object(json!({
-            "host": host, "received": received, "sent": sent, "settled": settled, "records": records,
-        }));
+        let with_records = |object: serde_json::Value, report: &Report| {
+            joined(object, json!({ "records": last::objects(&details(report)) }))
+        };
+        let mut object =
+            server.map_or_else(|| json!({}), |report| with_records(counts(&host_of(session), report), report));
+        if let Some(folder) = folder {
+            let folder = with_records(folder::object(session, folder), &folder.report);
+            object = joined(object, json!({ "folder": folder }));
+        }
+        return app.out.object(object);
     }
-    app.out.line(&format!("a sync with {host} would be: {received} received, {sent} sent, {settled} settled"))?;
-    last::print(app, &details)?;
-    match report.regression {
+    let places = [
+        server.map(|report| (host_of(session), report)),
+        folder.map(|folder| (folder::path_of(session), &folder.report)),
+    ];
+    for (place, report) in places.into_iter().flatten() {
+        let Report { received, sent, settled, .. } = report;
+        let place = escape(&place);
+        app.out.line(&format!("a sync with {place} would be: {received} received, {sent} sent, {settled} settled"))?;
+        last::print(app, &details(report))?;
+    }
+    match server.and_then(|report| report.regression) {
         Some(regression) => Err(went_back(regression, Err("this was a dry run".to_owned()))),
         None => Ok(()),
     }

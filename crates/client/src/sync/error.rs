@@ -6,7 +6,7 @@ use passmate_vault::codec::{CodecError, EncodeError};
 use passmate_vault::merge::Altered;
 use serde::{Deserialize, Serialize};
 
-use super::{Regression, StreamEnd};
+use super::{FolderError, Regression, StreamEnd};
 use crate::net::ConnectError;
 
 /// Why a sync did not come through. In every case all that this device had is still in its vault.
@@ -43,6 +43,9 @@ pub enum SyncError<E> {
     /// The server, or the way there.
     #[error(transparent)]
     Remote(#[from] RemoteError),
+    /// The shared folder.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
     /// The vault could not be saved.
     #[error(transparent)]
     Local(E),
@@ -161,6 +164,8 @@ pub enum SyncErrorKind {
     Older,
     /// It would have changed too much.
     HeldBack,
+    /// The shared folder cannot be used.
+    Folder,
     /// The vault could not be saved.
     Local,
 }
@@ -174,6 +179,9 @@ impl<E> SyncError<E> {
             Self::SetUpChanged => SyncErrorKind::SetUpChanged,
             Self::KeyWithoutAccount => SyncErrorKind::Refused,
             Self::Remote(error) => error.kind(),
+            Self::Folder(FolderError::NotSetUp) => SyncErrorKind::NotSetUp,
+            Self::Folder(FolderError::AlreadySetUp(_)) => SyncErrorKind::AlreadySetUp,
+            Self::Folder(_) => SyncErrorKind::Folder,
             Self::Local(_) => SyncErrorKind::Local,
             Self::WentBack { .. } => SyncErrorKind::Older,
             Self::HeldBack(_) => SyncErrorKind::HeldBack,

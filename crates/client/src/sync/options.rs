@@ -11,6 +11,8 @@ pub struct Options {
     pub guard: Option<Guard>,
     /// What cannot be opened on the server is overwritten with what this device has.
     pub replace_remote: bool,
+    /// What is saved belongs to a change that was saved already: one *undo* takes back both.
+    pub continued: bool,
 }
 
 /// When a sync would change too much to go unseen.

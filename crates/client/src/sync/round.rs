@@ -2,10 +2,11 @@
 
 use passmate_proto::{BTOKEN_LEN_MAX_DEFAULT, CLIENT_BTOKEN_LEN_MAX_DEFAULT, Layout};
 use passmate_vault::codec::BtokenShape;
+use passmate_vault::merge::Altered;
 use passmate_vault::{Association, Marks, Pin, Shape, SyncKey, Trust, Vault, btoken, codec};
 use rand_core::CryptoRng;
 
-use super::{Ahead, Answer, Listener, Local, Options, Regression, RemoteError, Report, SyncError};
+use super::{Ahead, Answer, Guard, Listener, Local, Options, Regression, RemoteError, Report, SyncError};
 
 /// A change this many seconds after this device's present comes from a wrong clock, here or there.
 const AHEAD_MIN: i64 = 24 * 3600;
@@ -70,7 +71,7 @@ impl<'a, L: Local> Round<'a, L> {
     }
 
     pub(super) fn with(self, options: Options) -> Self {
-        Self { options, ..self }
+        Self { options, has_saved: options.continued, ..self }
     }
 
     pub(super) const fn key(&self) -> &SyncKey {
@@ -156,7 +157,7 @@ impl<'a, L: Local> Round<'a, L> {
 
     fn save(&mut self) -> Result<(), SyncError<L::Error>> {
         let saved = if self.has_saved { self.local.save_more() } else { self.local.save() };
-        self.has_saved = self.report.received > 0;
+        self.has_saved = self.options.continued || self.report.received > 0;
         saved.map_err(SyncError::Local)
     }
 
@@ -188,33 +189,10 @@ impl<'a, L: Local> Round<'a, L> {
 
     /// Looks at what came before it is merged.
     fn note_received(&mut self, remote: &Vault) -> Result<(), SyncError<L::Error>> {
-        let vault = self.local.vault();
-        if remote.missing_from(vault) == 0 {
-            return Ok(());
+        let news = News::of(remote, self.local.vault(), self.local.now(), self.options.guard);
+        if let Some(news) = news.map_err(SyncError::HeldBack)? {
+            news.note(&mut self.report);
         }
-        if let Some(guard) = self.options.guard {
-            let altered = vault.clone().merge(remote).altered(vault);
-            if guard.holds_back(altered) {
-                return Err(SyncError::HeldBack(altered));
-            }
-        }
-        let now = self.local.now();
-        let received = Marks::of(remote).without(&Marks::of(vault));
-        let mut ahead: Vec<Ahead> = Vec::new();
-        for (id, record) in remote.records() {
-            for tuple in record.tuples() {
-                if let Some(time) = tuple.stamp.deciding_seconds().filter(|time| time - now > AHEAD_MIN)
-                    && received.contains(id, tuple)
-                {
-                    ahead.push(Ahead { record: id.clone(), field: tuple.key.clone(), time });
-                }
-            }
-        }
-        ahead.sort_by_key(|ahead| std::cmp::Reverse(ahead.time));
-        ahead.truncate(AHEAD_MAX);
-        self.report.ahead = ahead;
-        self.report.delta.time = now;
-        self.report.delta.received.merge(&received);
         Ok(())
     }
 
@@ -366,6 +344,51 @@ impl<'a, L: Local> Round<'a, L> {
     /// The longest btoken that the server takes, as far as is known.
     fn limit(&self) -> u32 {
         self.report.greeting.btoken_len_max().unwrap_or(BTOKEN_LEN_MAX_DEFAULT)
+    }
+}
+
+/// What is new here of what came.
+pub(super) struct News {
+    now: i64,
+    received: Marks,
+    ahead: Vec<Ahead>,
+}
+
+impl News {
+    /// What of `remote` is not in `vault`; `None` if that is nothing.
+    ///
+    /// # Errors
+    /// It would change so much that the guard holds it back.
+    pub(super) fn of(remote: &Vault, vault: &Vault, now: i64, guard: Option<Guard>) -> Result<Option<Self>, Altered> {
+        if remote.missing_from(vault) == 0 {
+            return Ok(None);
+        }
+        if let Some(guard) = guard {
+            let altered = vault.clone().merge(remote).altered(vault);
+            if guard.holds_back(altered) {
+                return Err(altered);
+            }
+        }
+        let received = Marks::of(remote).without(&Marks::of(vault));
+        let mut ahead: Vec<Ahead> = Vec::new();
+        for (id, record) in remote.records() {
+            for tuple in record.tuples() {
+                if let Some(time) = tuple.stamp.deciding_seconds().filter(|time| time - now > AHEAD_MIN)
+                    && received.contains(id, tuple)
+                {
+                    ahead.push(Ahead { record: id.clone(), field: tuple.key.clone(), time });
+                }
+            }
+        }
+        ahead.sort_by_key(|ahead| std::cmp::Reverse(ahead.time));
+        ahead.truncate(AHEAD_MAX);
+        Ok(Some(Self { now, received, ahead }))
+    }
+
+    pub(super) fn note(self, report: &mut Report) {
+        report.ahead = self.ahead;
+        report.delta.time = self.now;
+        report.delta.received.merge(&self.received);
     }
 }
 

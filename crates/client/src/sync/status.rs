@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use passmate_proto::BTOKEN_LEN_MAX_DEFAULT;
+use passmate_vault::originals::Original;
 use passmate_vault::{Shape, Trust, Vault, btoken, codec};
 use sha2::{Digest, Sha256};
 
@@ -26,6 +27,17 @@ pub struct Status {
     pub last_sync: Option<LastSync>,
     /// The last try, whatever became of it.
     pub last_try: Option<LastTry>,
+    /// What the vault holds.
+    pub content: Content,
+    /// Tuples that the server has not got from this device; `None` if this device does not remember.
+    pub unsent: Option<usize>,
+    /// Room on the server.
+    pub room: Room,
+}
+
+/// What a vault holds, in numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Content {
     /// Records that are seen.
     pub records: usize,
     /// Records that are deleted.
@@ -36,10 +48,36 @@ pub struct Status {
     pub newest: Option<i64>,
     /// See [`derive_fingerprint`].
     pub fingerprint: String,
-    /// Tuples that the server has not got from this device; `None` if this device does not remember.
-    pub unsent: Option<usize>,
-    /// Room on the server.
-    pub room: Room,
+}
+
+impl Content {
+    /// Of a vault whose btoken has this shape.
+    ///
+    /// # Errors
+    /// The vault is larger than what can be sealed.
+    pub fn of(vault: &Vault, shape: Shape) -> Result<Self, RemoteError> {
+        Self::new(vault, &shape.common_part_of(vault))
+    }
+
+    /// Of a vault that takes part in a shared folder alone.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of).
+    pub fn of_folder(vault: &Vault) -> Result<Self, RemoteError> {
+        Self::new(vault, &Original::Passmate2.common_part_of(vault))
+    }
+
+    fn new(vault: &Vault, common: &Vault) -> Result<Self, RemoteError> {
+        let view = vault.view();
+        let tuples = vault.records().flat_map(|(_, record)| record.tuples());
+        Ok(Self {
+            records: view.records().len(),
+            deleted: view.deleted().len(),
+            changes: vault.tuple_count(),
+            newest: tuples.filter_map(|tuple| tuple.stamp.deciding_seconds()).max(),
+            fingerprint: derive_fingerprint(common)?,
+        })
+    }
 }
 
 /// How much of the server's limit the vault needs.
@@ -83,9 +121,6 @@ pub fn status<L: Local>(local: &L, state: &State) -> Result<Status, SyncError<L:
     let vault = local.vault();
     let shape = association.shape;
     let plaintext = codec::encode_btoken_as(shape, vault).map_err(RemoteError::Unsealable)?;
-    let view = vault.view();
-    let times =
-        vault.records().flat_map(|(_, record)| record.tuples()).filter_map(|tuple| tuple.stamp.deciding_seconds());
     let stated = state.last_sync.and_then(|last| last.btoken_len_max);
     Ok(Status {
         host: association.host.clone(),
@@ -95,11 +130,7 @@ pub fn status<L: Local>(local: &L, state: &State) -> Result<Status, SyncError<L:
         confirmed: association.confirmed,
         last_sync: state.last_sync,
         last_try: state.last_try,
-        records: view.records().len(),
-        deleted: view.deleted().len(),
-        changes: vault.tuple_count(),
-        newest: times.max(),
-        fingerprint: derive_fingerprint(&shape.common_part_of(vault))?,
+        content: Content::of(vault, shape)?,
         // A vault only grows: what it has more than after the last sync was not sent. One that has less is
         // another one, from a backup say.
         unsent: state.last_sync.and_then(|last| vault.tuple_count().checked_sub(last.common)),

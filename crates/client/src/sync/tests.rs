@@ -4,6 +4,7 @@
 mod cloud;
 mod desktop;
 mod faults;
+mod folder;
 mod hostile;
 
 use std::cell::RefCell;
@@ -598,13 +599,13 @@ fn the_status_knows_what_was_not_sent_and_how_much_room_is_left() {
     let unsent = status(&first, &state).unwrap();
     assert_eq!((unsent.unsent, unsent.room), (Some(1), Room { used: 4096 + 48, limit: 10_000, stated: true }));
     assert_eq!(unsent.room.left(), 10_000 - 4096 - 48);
-    assert_eq!(unsent.fingerprint.len(), 16);
-    assert_ne!(unsent.fingerprint, status(&second, &state).unwrap().fingerprint);
+    assert_eq!(unsent.content.fingerprint.len(), 16);
+    assert_ne!(unsent.content.fingerprint, status(&second, &state).unwrap().content.fingerprint);
 
     state.note_synced(6, &first.sync(&mut Way::to(&cloud)).unwrap());
     second.sync(&mut Way::to(&cloud)).unwrap();
     let after = status(&first, &state).unwrap();
     assert_eq!((after.unsent, after.last_sync.unwrap().sent), (Some(0), 1));
-    assert_eq!(after.fingerprint, status(&second, &state).unwrap().fingerprint);
-    assert_eq!(after.fingerprint, derive_fingerprint(&second.vault).unwrap());
+    assert_eq!(after.content.fingerprint, status(&second, &state).unwrap().content.fingerprint);
+    assert_eq!(after.content.fingerprint, derive_fingerprint(&second.vault).unwrap());
 }

@@ -41,7 +41,7 @@ pub(super) fn read_association(reader: &mut Reader<'_>, place: &Place) -> Result
     })
 }
 
-fn read_delta(reader: &mut Reader<'_>, place: &Place) -> Result<Delta, CodecError> {
+pub(super) fn read_delta(reader: &mut Reader<'_>, place: &Place) -> Result<Delta, CodecError> {
     let (mut time, mut received, mut sent) = (None, None, None);
     read_members(reader, place, |reader, name, at| match name {
         b"time" => set(&mut time, at, |at| read_time(reader, at)),
@@ -81,7 +81,7 @@ fn read_trust(reader: &mut Reader<'_>, place: &Place) -> Result<Trust, CodecErro
 }
 
 /// Reads an object; `member` gets each key and its place, and reads the value.
-fn read_members(
+pub(super) fn read_members(
     reader: &mut Reader<'_>,
     place: &Place,
     mut member: impl FnMut(&mut Reader<'_>, &[u8], Place) -> Result<(), CodecError>,
@@ -111,7 +111,7 @@ fn read_text(reader: &mut Reader<'_>, place: &Place) -> Result<Text, CodecError>
     reader.string("a text").map_err(|fault| fault.at(place.clone()))
 }
 
-fn read_string(reader: &mut Reader<'_>, place: &Place) -> Result<String, CodecError> {
+pub(super) fn read_string(reader: &mut Reader<'_>, place: &Place) -> Result<String, CodecError> {
     let text = read_text(reader, place)?;
     let text = text.as_str().ok_or_else(|| CodecError::WrongShape { place: place.clone(), expected: "a text" })?;
     Ok(text.to_owned())
@@ -136,7 +136,7 @@ fn read_time(reader: &mut Reader<'_>, place: &Place) -> Result<i64, CodecError> 
     time.seconds().ok_or_else(|| CodecError::WrongShape { place: place.clone(), expected: EXPECTED })
 }
 
-fn read_marks(reader: &mut Reader<'_>, place: &Place) -> Result<Marks, CodecError> {
+pub(super) fn read_marks(reader: &mut Reader<'_>, place: &Place) -> Result<Marks, CodecError> {
     let text = read_text(reader, place)?;
     let marks = text.as_str().and_then(Marks::parse);
     marks.ok_or_else(|| CodecError::WrongShape { place: place.clone(), expected: "16 hex digits for each change" })
@@ -197,14 +197,9 @@ pub(super) fn write_association(sink: &mut impl Sink, association: &Association)
         sink.put(b",\"seen\":");
         write_str(sink, &seen.to_text());
     }
-    if let Some(Delta { time, received, sent }) = last {
-        sink.put(b",\"last\":{\"time\":");
-        sink.put(Stamp::from_seconds(*time).to_string().as_bytes());
-        sink.put(b",\"received\":");
-        write_str(sink, &received.to_text());
-        sink.put(b",\"sent\":");
-        write_str(sink, &sent.to_text());
-        sink.put(b"}");
+    if let Some(last) = last {
+        sink.put(b",\"last\":");
+        write_delta(sink, last);
     }
     if let Some(retired) = retired {
         sink.put(b",\"retired\":");
@@ -215,5 +210,15 @@ pub(super) fn write_association(sink: &mut impl Sink, association: &Association)
         Shape::Desktop => sink.put(b",\"shape\":\"desktop\""),
         Shape::Upgraded => sink.put(b",\"shape\":\"upgraded\""),
     }
+    sink.put(b"}");
+}
+
+pub(super) fn write_delta(sink: &mut impl Sink, Delta { time, received, sent }: &Delta) {
+    sink.put(b"{\"time\":");
+    sink.put(Stamp::from_seconds(*time).to_string().as_bytes());
+    sink.put(b",\"received\":");
+    write_str(sink, &received.to_text());
+    sink.put(b",\"sent\":");
+    write_str(sink, &sent.to_text());
     sink.put(b"}");
 }

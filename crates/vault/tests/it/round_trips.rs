@@ -5,8 +5,9 @@ use passmate_vault::codec::{
     CodecError, Document, RECORDS_MAX, decode_btoken, decode_vault_file, encode_btoken, encode_v3,
 };
 use passmate_vault::details::Delta;
+use passmate_vault::folder::OwnCopy;
 use passmate_vault::record::{Domain, FieldKey, Stamp, Tuple, Value};
-use passmate_vault::{Marks, RecordId, Secret, SyncKey, Text, Vault};
+use passmate_vault::{Marks, Passphrase, RecordId, Secret, SharedFolder, SyncKey, Text, Vault};
 use proptest::prelude::*;
 
 fn text() -> impl Strategy<Value = Text> {
@@ -98,13 +99,31 @@ fn association() -> impl Strategy<Value = Association> {
     )
 }
 
+fn folder() -> impl Strategy<Value = SharedFolder> {
+    let passphrases = prop::collection::vec(any::<Vec<u8>>(), 0..3);
+    let merged = prop::collection::btree_set(any::<[u8; 16]>(), 0..4);
+    let own = prop::option::of((any::<[u8; 32]>(), any::<[u8; 32]>()));
+    (any::<String>(), any::<String>(), passphrases, merged, own).prop_map(
+        |(path, host_id, passphrases, merged, own)| {
+            let mut folder = SharedFolder::new(path, host_id);
+            folder.passphrases = passphrases.into_iter().map(Passphrase::from_bytes).collect();
+            folder.merged = merged;
+            folder.own = own.map(|(content, file)| OwnCopy { content, file });
+            folder
+        },
+    )
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(500) })]
 
     #[test]
-    fn a_vault_survives_both_formats(vault in vault(), association in prop::option::of(association())) {
+    fn a_vault_survives_both_formats(
+        vault in vault(), association in prop::option::of(association()), folder in prop::option::of(folder()),
+    ) {
         let mut document = Document::new(vault);
         document.association = association;
+        document.folder = folder;
         let written = encode_v3(&document).unwrap();
         prop_assert_eq!(written.len() % 4096, 0);
         prop_assert_eq!(&decode_vault_file(&written).unwrap(), &document);

@@ -1,28 +1,42 @@
 //! What a sync did, or would do: record by record and field by field, without values.
 
-use passmate_vault::details::{FieldDetails, Lost, RecordDetails, RecordFate, Side};
+use passmate_vault::details::{Delta, FieldDetails, Lost, RecordDetails, RecordFate, Side};
 use serde_json::{Value, json};
 
 use crate::cli::App;
 use crate::cli::error::{Code, Failure};
-use crate::cli::output::{NAME, local_time};
+use crate::cli::output::{NAME, escape, local_time};
 use crate::session::SessionError;
 use crate::sync::{Local, SyncError};
 
 pub(super) fn run(app: &App) -> Result<(), Failure> {
     let session = app.open()?;
-    let association = session.association().ok_or(SyncError::<SessionError>::NotSetUp)?;
-    let Some(delta) = &association.last else {
+    let association = session.association();
+    if association.is_none() && session.folder().is_none() {
+        return Err(SyncError::<SessionError>::NotSetUp.into());
+    }
+    let server = association.and_then(|association| Some((association.host.clone(), association.last.as_ref()?)));
+    let folder = session.folder().and_then(|folder| Some((folder.path.clone(), folder.last.as_ref()?)));
+    if server.is_none() && folder.is_none() {
         let hint = "it is remembered from the next sync on that changes anything";
         return Err(Failure::new(Code::NotFound, "no sync is remembered", hint));
-    };
-    let details = session.vault().details(delta);
-    if app.out.json {
-        let records = objects(&details);
-        return app.out.object(json!({ "host": association.host, "time": delta.time, "records": records }));
     }
-    app.out.line(&format!("synced with {} at {}", association.host, local_time(delta.time)))?;
-    print(app, &details)
+    if app.out.json {
+        let of = |place: &str, (name, delta): (String, &Delta)| {
+            let records = objects(&session.vault().details(delta));
+            json!({ place: name, "time": delta.time, "records": records })
+        };
+        let mut object = server.map_or_else(|| json!({}), |server| of("host", server));
+        if let Some(folder) = folder {
+            object = super::joined(object, json!({ "folder": of("path", folder) }));
+        }
+        return app.out.object(object);
+    }
+    for (place, delta) in server.into_iter().chain(folder) {
+        app.out.line(&format!("synced with {} at {}", escape(&place), local_time(delta.time)))?;
+        print(app, &session.vault().details(delta))?;
+    }
+    Ok(())
 }
 
 pub(super) fn print(app: &App, details: &[RecordDetails]) -> Result<(), Failure> {

@@ -10,15 +10,19 @@ use crate::session::SessionError;
 use crate::sync::{Local, Probed, RemoteError, SyncError, SystemSurroundings, create, join, probe};
 use crate::trust::{CA_FILE_LEN_MAX, Problem, TlsTrust, TrustProblem, read_ca};
 
-/// Tie this vault to a server
+/// Tie this vault to a server, or to a shared folder
 ///
 /// The first device makes an account there. Every other device joins it with the key that `passmate sync key` shows on
-/// the first one.
+/// the first one. In a shared folder each device keeps a copy that the others merge; the original Passmate program
+/// (0.4) can take part.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The server; its port is 29556 unless another one is given
-    #[arg(value_name = "HOST[:PORT]")]
-    server: Address,
+    #[arg(value_name = "HOST[:PORT]", required_unless_present = "folder")]
+    server: Option<Address>,
+    /// A folder that all devices have, carried by a sync program or on a network drive; beside a server or instead
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["server", "key_file", "pin", "ca_file"])]
+    folder: Option<PathBuf>,
     /// Join the account of another device, whose key is in this file; `-` is standard input
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
@@ -36,6 +40,11 @@ const TRIES: usize = 3;
 const TYPED_DIGITS: usize = 8;
 
 pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
+    if let Some(folder) = &args.folder {
+        return super::folder::set_up(app, folder);
+    }
+    let address =
+        args.server.as_ref().ok_or_else(|| Failure::usage("no server was named", "name a host or --folder"))?;
     super::refuse_offline(app)?;
     let trust = trust_of(args)?;
     let key = args.key_file.as_ref().map(|path| parse_key(&read_small(path)?)).transpose()?;
@@ -50,12 +59,12 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
     };
 
     let mut surroundings = SystemSurroundings::default();
-    let mut reached = reach(app, args, trust, &mut surroundings)?;
+    let mut reached = reach(app, address, trust, &mut surroundings)?;
     let Reached { server, probed, trust } = &mut reached;
     let is_first = key.is_none();
     let result = match key {
-        Some(key) => join(&mut session, server, &mut surroundings, probed, &args.server, trust.clone(), key),
-        None => create(&mut session, server, &mut surroundings, probed, &args.server, trust.clone()),
+        Some(key) => join(&mut session, server, &mut surroundings, probed, address, trust.clone(), key),
+        None => create(&mut session, server, &mut surroundings, probed, address, trust.clone()),
     };
     super::finish(app, &session, result)?;
     if is_first {
@@ -112,14 +121,19 @@ struct Reached {
     trust: Trust,
 }
 
-fn reach(app: &App, args: &Args, trust: Trust, surroundings: &mut SystemSurroundings) -> Result<Reached, Failure> {
-    let mut server = server_at(&args.server, &trust)?;
+fn reach(
+    app: &App,
+    address: &Address,
+    trust: Trust,
+    surroundings: &mut SystemSurroundings,
+) -> Result<Reached, Failure> {
+    let mut server = server_at(address, &trust)?;
     match probe(&mut server, surroundings) {
         Ok(probed) => Ok(Reached { server, probed, trust }),
         Err(RemoteError::NoConnection(ConnectError::NotTrusted(problem))) => {
-            let pin = ask_pin(app, args, &trust, &problem)?;
+            let pin = ask_pin(app, address, &trust, &problem)?;
             let trust = Trust::Pins { current: pin, next: None };
-            let mut server = server_at(&args.server, &trust)?;
+            let mut server = server_at(address, &trust)?;
             let probed = probe(&mut server, surroundings)?;
             Ok(Reached { server, probed, trust })
         }
@@ -139,7 +153,7 @@ fn server_at(address: &Address, trust: &Trust) -> Result<Server, Failure> {
 
 /// Lets a person compare a certificate that nobody vouches for with what the operator says. A mere yes would be
 /// given without looking.
-fn ask_pin(app: &App, args: &Args, trust: &Trust, problem: &TrustProblem) -> Result<Pin, Failure> {
+fn ask_pin(app: &App, address: &Address, trust: &Trust, problem: &TrustProblem) -> Result<Pin, Failure> {
     let failure = match &problem.problem {
         Problem::PinMismatch { .. } => Failure::new(
             Code::NotTrusted,
@@ -159,7 +173,7 @@ fn ask_pin(app: &App, args: &Args, trust: &Trust, problem: &TrustProblem) -> Res
     }
     let shown = problem.shown.to_string();
     let digits = shown.strip_prefix("sha256:").and_then(|digits| digits.get(..TYPED_DIGITS)).unwrap_or_default();
-    app.out.warn(&format!("nobody vouches for the key that {} shows:", args.server));
+    app.out.warn(&format!("nobody vouches for the key that {address} shows:"));
     app.out.warn(&format!("    {shown}"));
     app.out.warn("the server printed its pin when it started; get it from its operator, not from this screen");
     for _ in 0..TRIES {

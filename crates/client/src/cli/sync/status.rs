@@ -1,13 +1,14 @@
-use passmate_vault::{Shape, Trust};
+use passmate_vault::{Shape, SharedFolder, Trust};
 use serde_json::json;
 
 use crate::cli::App;
 use crate::cli::error::Failure;
-use crate::cli::output::local_time;
+use crate::cli::output::{escape, local_time};
+use crate::session::SessionError;
 use crate::state::State;
-use crate::sync::{Status, SyncErrorKind, status};
+use crate::sync::{Content, Local, Room, Status, SyncError, SyncErrorKind, status};
 
-/// Show how this device and its server stand, without asking the server
+/// Show how this device and its server or shared folder stand, without asking the server
 ///
 /// Two devices whose fingerprints are equal hold the same, history included.
 #[derive(Debug, clap::Args)]
@@ -15,13 +16,64 @@ pub(super) struct Args {}
 
 pub(super) fn run(app: &App, _: &Args) -> Result<(), Failure> {
     let session = app.open()?;
-    let state = State::load(session.path());
-    let status = status(&session, &state)?;
+    let folder = session.folder();
+    if folder.is_some() && Local::association(&session).is_none() {
+        let content = Content::of_folder(session.vault()).map_err(SyncError::<SessionError>::from)?;
+        return tell(app, None, &content, folder);
+    }
+    let status = status(&session, &State::load(session.path()))?;
     super::tell_room(app, status.room);
-    if app.out.json { print_object(app, &status) } else { print_lines(app, &status) }
+    tell(app, Some(&status), &status.content, folder)
 }
 
-fn print_lines(app: &App, status: &Status) -> Result<(), Failure> {
+fn tell(app: &App, status: Option<&Status>, content: &Content, folder: Option<&SharedFolder>) -> Result<(), Failure> {
+    if app.out.json {
+        let content = json!({
+            "records": content.records,
+            "deleted": content.deleted,
+            "changes": content.changes,
+            "newest": content.newest,
+            "fingerprint": content.fingerprint,
+        });
+        let mut object = super::joined(status.map_or_else(|| json!({}), server_object), content);
+        if let Some(folder) = folder {
+            let time = folder.last.as_ref().map(|last| last.time);
+            let folder = json!({ "path": folder.path, "copy": copy_of(folder), "last_change": time });
+            object = super::joined(object, json!({ "folder": folder }));
+        }
+        return app.out.object(object);
+    }
+    let line = |text: String| app.out.line(&text);
+    if let Some(status) = status {
+        print_server(app, status)?;
+    }
+    if let Some(folder) = folder {
+        line(format!("folder: {}", escape(&folder.path)))?;
+        line(format!("copy of this device: {}", copy_of(folder)))?;
+        if let Some(last) = &folder.last {
+            line(format!("last change through the folder: {}", local_time(last.time)))?;
+        }
+    }
+    let newest = content.newest.map_or_else(String::new, |time| format!(", the newest of {}", local_time(time)));
+    line(format!(
+        "records: {}, and {} deleted; {} changes{newest}",
+        content.records, content.deleted, content.changes
+    ))?;
+    line(format!("fingerprint: {}", content.fingerprint))?;
+    let Some(Status { unsent, room, .. }) = status else { return Ok(()) };
+    match unsent {
+        Some(unsent) => line(format!("unsent changes: {unsent}"))?,
+        None => line("unsent changes: not known before the next sync".to_owned())?,
+    }
+    let assumed = if room.stated { "" } else { " (assumed)" };
+    line(format!("room: {} of {} bytes used, {} left{assumed}", room.used, room.limit, room.left()))
+}
+
+fn copy_of(folder: &SharedFolder) -> String {
+    format!("{}.pmdb", folder.host_id)
+}
+
+fn print_server(app: &App, status: &Status) -> Result<(), Failure> {
     let line = |text: String| app.out.line(&text);
     line(format!(
         "server: {}:{}{}",
@@ -43,23 +95,15 @@ fn print_lines(app: &App, status: &Status) -> Result<(), Failure> {
         ))?,
         None => line("last sync: none that this device remembers".to_owned())?,
     }
-    if let Some((last, error)) = status.last_try.as_ref().and_then(|last| Some((last, last.error?))) {
-        line(format!("last try: {}, failed: {}", local_time(last.time), word(error)))?;
+    match status.last_try.as_ref().and_then(|last| Some((last, last.error?))) {
+        Some((last, error)) => line(format!("last try: {}, failed: {}", local_time(last.time), word(error))),
+        None => Ok(()),
     }
-    let newest = status.newest.map_or_else(String::new, |time| format!(", the newest of {}", local_time(time)));
-    line(format!("records: {}, and {} deleted; {} changes{newest}", status.records, status.deleted, status.changes))?;
-    line(format!("fingerprint: {}", status.fingerprint))?;
-    match status.unsent {
-        Some(unsent) => line(format!("unsent changes: {unsent}"))?,
-        None => line("unsent changes: not known before the next sync".to_owned())?,
-    }
-    let room = status.room;
-    let assumed = if room.stated { "" } else { " (assumed)" };
-    line(format!("room: {} of {} bytes used, {} left{assumed}", room.used, room.limit, room.left()))
 }
 
-fn print_object(app: &App, status: &Status) -> Result<(), Failure> {
-    app.out.object(json!({
+fn server_object(status: &Status) -> serde_json::Value {
+    let Room { used, limit, stated } = status.room;
+    json!({
         "host": status.host,
         "port": status.port,
         "confirmed": status.confirmed,
@@ -67,14 +111,9 @@ fn print_object(app: &App, status: &Status) -> Result<(), Failure> {
         "trust": trust_text(&status.trust),
         "last_sync": status.last_sync,
         "last_try": status.last_try,
-        "records": status.records,
-        "deleted": status.deleted,
-        "changes": status.changes,
-        "newest": status.newest,
-        "fingerprint": status.fingerprint,
         "unsent": status.unsent,
-        "room": { "used": status.room.used, "limit": status.room.limit, "left": status.room.left(), "stated": status.room.stated },
-    }))
+        "room": { "used": used, "limit": limit, "left": status.room.left(), "stated": stated },
+    })
 }
 
 fn trust_text(trust: &Trust) -> String {

@@ -133,7 +133,7 @@ fn a_tie_and_a_clash_are_settled_so_that_the_desktop_client_can_take_them() {
         );
     }
     let state = crate::state::State::default();
-    let [one, two] = [&first, &second].map(|device| status(device, &state).unwrap().fingerprint);
+    let [one, two] = [&first, &second].map(|device| status(device, &state).unwrap().content.fingerprint);
     assert_eq!(one, two);
 }
 

@@ -1,0 +1,117 @@
+//! The shared folder, as `sync` and `sync setup` talk about it.
+
+use std::path::Path;
+
+use passmate_vault::Passphrase;
+use serde_json::json;
+
+use super::{Meant, tell_changes, tell_clocks};
+use crate::cli::App;
+use crate::cli::ask::{Ask, PassphraseSource};
+use crate::cli::error::Failure;
+use crate::cli::output::escape;
+use crate::session::Session;
+use crate::sync::{FolderReport, Options, SyncError, Why, count_new, set_up_folder};
+
+/// Ties the vault to a folder and brings the two in step.
+pub(super) fn set_up(app: &App, folder: &Path) -> Result<(), Failure> {
+    let mut session = app.open()?;
+    let host = rustix::system::uname();
+    let digits = getrandom::u32().map_err(|error| {
+        Failure::new(crate::cli::error::Code::Other, format!("no randomness: {error}"), "try again")
+    })?;
+    set_up_folder(&mut session, folder, &host.nodename().to_string_lossy(), digits)?;
+    let guard = (!app.ask.yes).then_some(app.guard);
+    let meant = Meant { guard, replace_remote: false, is_aside: false };
+    let done = take_in(app, &mut session, meant).and_then(|taken| give_out(app, &mut session, taken));
+    super::tell(app, &session, super::Done { server: None, folder: Some(done) })
+}
+
+/// Merges what the other copies have, and asks where that is needed.
+pub(super) fn take_in(app: &App, session: &mut Session, meant: Meant) -> Result<FolderReport, Failure> {
+    let mut options = Options { guard: meant.guard, ..Options::default() };
+    let may_ask = app.ask.has_person() && !meant.is_aside;
+    let mut typed: Vec<Passphrase> = Vec::new();
+    let mut all = loop {
+        match crate::sync::take_in(session, &typed, options) {
+            Err(error @ SyncError::HeldBack(_)) if may_ask => {
+                app.ask.confirm(&format!("{error}. Go on?"))?;
+                options.guard = None;
+            }
+            taken => break taken?,
+        }
+    };
+    if may_ask && all.skipped.iter().any(|skipped| matches!(skipped.why, Why::Locked)) {
+        ask_passphrases(app, &all, &mut typed)?;
+        if !typed.is_empty() {
+            let later = crate::sync::take_in(session, &typed, Options { continued: true, ..options })?;
+            all.add(later);
+        }
+    }
+    tell_skipped(app, &all);
+    tell_changes(app, session, &all.report);
+    tell_clocks(app, session, &all.report);
+    Ok(all)
+}
+
+/// Writes this device's copy.
+pub(super) fn give_out(app: &App, session: &mut Session, mut taken: FolderReport) -> Result<FolderReport, Failure> {
+    crate::sync::give_out(session, &mut taken.report)?;
+    if app.out.is_verbose()
+        && let Some(folder) = session.folder()
+    {
+        app.out.note(&format!("this device's copy is {}.pmdb", folder.host_id));
+    }
+    Ok(taken)
+}
+
+/// What a sync would do, without doing it.
+pub(super) fn preview(app: &App, session: &mut Session, options: Options) -> Result<FolderReport, Failure> {
+    let mut found = crate::sync::take_in(session, &[], options)?;
+    tell_skipped(app, &found);
+    if let (Some(preview), Some(folder)) = (&found.report.preview, session.folder()) {
+        found.report.sent = count_new(preview, folder);
+    }
+    Ok(found)
+}
+
+fn ask_passphrases(app: &App, found: &FolderReport, typed: &mut Vec<Passphrase>) -> Result<(), Failure> {
+    let ask = Ask { passphrase: PassphraseSource::Terminal, ..app.ask.clone() };
+    for skipped in found.skipped.iter().filter(|skipped| matches!(skipped.why, Why::Locked)) {
+        let name = escape(&skipped.name);
+        let passphrase = ask.passphrase(&format!("Passphrase of the copy {name} (Enter skips it): "))?;
+        if !passphrase.is_empty() && !typed.contains(&passphrase) {
+            typed.push(passphrase);
+        }
+    }
+    Ok(())
+}
+
+fn tell_skipped(app: &App, found: &FolderReport) {
+    for skipped in &found.skipped {
+        let hint = match skipped.why {
+            Why::Locked => "; run `passmate sync` on a terminal to type it",
+            Why::Empty => "; its device, or the program that carries it, may not be done",
+            _ => "",
+        };
+        app.out.warn(&format!("the copy {} is skipped: {}{hint}", escape(&skipped.name), skipped.why));
+    }
+    for name in &found.conflicts {
+        app.out.note(&format!("{} is a copy that a sync program put aside: it is merged, and may go", escape(name)));
+    }
+}
+
+pub(super) fn path_of(session: &Session) -> String {
+    session.folder().map(|folder| folder.path.clone()).unwrap_or_default()
+}
+
+pub(super) fn object(session: &Session, found: &FolderReport) -> serde_json::Value {
+    let skipped = found.skipped.iter();
+    json!({
+        "path": path_of(session),
+        "received": found.report.received,
+        "sent": found.report.sent,
+        "settled": found.report.settled,
+        "skipped": skipped.map(|one| json!({ "copy": one.name, "why": one.why.to_string() })).collect::<Vec<_>>(),
+    })
+}

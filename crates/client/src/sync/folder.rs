@@ -1,0 +1,339 @@
+//! A shared folder instead of a server, or beside one: each device keeps a copy of its vault there and merges those of
+//! the others, as the live original program does. The rules are:
+//!  - a copy that cannot be read is told and skipped, never fatal, and never touched;
+//!  - what was read is merged and saved here before the own copy is written;
+//!  - the own copy is written as a whole, and only if what is in it changes;
+//!  - what the original program cannot bear is settled, or not written there (see [`passmate_vault::originals`]).
+//!
+//! A folder takes nothing back for long: what somebody put in the place of a copy is merged, what is gone from one is in ours.
+
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use passmate_vault::codec::{CodecError, Version, decode_vault_file, encode_sync_copy};
+use passmate_vault::container::ContainerError;
+use passmate_vault::folder::{CopyMark, MERGED_MAX, OwnCopy};
+use passmate_vault::originals::Original;
+use passmate_vault::{Marks, Passphrase, SharedFolder, Vault};
+
+use super::round::News;
+use super::{Local, Options, Report, SyncError};
+use crate::session::{Session, SessionError};
+
+/// What the copies' names end with.
+const SUFFIX: &str = ".pmdb";
+/// The most entries of a folder that are looked at.
+const ENTRIES_MAX: usize = 100_000;
+/// The most copies that are read.
+const COPIES_MAX: usize = 10_000;
+
+/// What was found in a shared folder.
+#[derive(Debug, Default)]
+pub struct FolderReport {
+    /// What came and went, as with a server.
+    pub report: Report,
+    /// Copies that were not merged, and why.
+    pub skipped: Vec<Skipped>,
+    /// Names of copies that were merged, and that a sync program made when it could not decide.
+    pub conflicts: Vec<String>,
+}
+
+impl FolderReport {
+    /// Counts a later look at the same folder with this one: what it skipped is what counts.
+    pub fn add(&mut self, later: Self) {
+        let delta = std::mem::take(&mut self.report.delta);
+        self.report.add(later.report);
+        self.report.delta.received.merge(&delta.received);
+        self.report.delta.time = self.report.delta.time.max(delta.time);
+        self.skipped = later.skipped;
+        self.conflicts.extend(later.conflicts);
+    }
+}
+
+/// A copy that was not merged.
+#[derive(Debug)]
+pub struct Skipped {
+    /// Its file name; not trusted, to be escaped before it is shown.
+    pub name: String,
+    /// Why.
+    pub why: Why,
+}
+
+/// Why a copy was not merged.
+#[derive(Debug, thiserror::Error)]
+pub enum Why {
+    /// It is a folder, a pipe, too long, or the system does not give it.
+    #[error("it cannot be read: {0}")]
+    Unreadable(io::Error),
+    /// There is nothing in it (yet).
+    #[error("it is empty")]
+    Empty,
+    /// It is under a passphrase that is not known here.
+    #[error("it is under another passphrase")]
+    Locked,
+    /// It is damaged, cut off, or no container at all.
+    #[error("{0}")]
+    Container(ContainerError),
+    /// It opens, and is no vault.
+    #[error("{0}")]
+    NoVault(CodecError),
+    /// It is a vault of this program, and no copy.
+    #[error("it is a vault of its own, and no copy")]
+    NoCopy,
+}
+
+/// Why a folder cannot take part.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// The vault takes part in none.
+    #[error("this vault takes part in no shared folder")]
+    NotSetUp,
+    /// The vault takes part in one already.
+    #[error("this vault takes part in the shared folder {0} already")]
+    AlreadySetUp(String),
+    /// Its path cannot be written down.
+    #[error("the path of the folder {} is not text", .0.display())]
+    NotText(PathBuf),
+    /// The system.
+    #[error("cannot read the folder {}: {error}", path.display())]
+    Io {
+        /// The folder.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// There are more files in it than any shared folder has.
+    #[error("the folder {} has more than {COPIES_MAX} copies or {ENTRIES_MAX} entries", .0.display())]
+    TooMany(PathBuf),
+}
+
+/// Lets a vault take part in a folder; nothing is read or written there yet. `host` is this device's name, `digits` tell
+/// two devices of one name apart.
+///
+/// # Errors
+/// See [`FolderError`], or the vault could not be saved.
+pub fn set_up_folder(
+    session: &mut Session,
+    folder: &Path,
+    host: &str,
+    digits: u32,
+) -> Result<(), SyncError<SessionError>> {
+    if let Some(folder) = session.folder() {
+        return Err(FolderError::AlreadySetUp(folder.path.clone()).into());
+    }
+    let failed = |error| FolderError::Io { path: folder.to_owned(), error };
+    let path = folder.canonicalize().map_err(failed)?;
+    if !path.is_dir() {
+        return Err(failed(io::ErrorKind::NotADirectory.into()).into());
+    }
+    let text = path.to_str().ok_or_else(|| FolderError::NotText(path.clone()))?;
+    // The original program on this device has a copy by the bare name; a name may hold anything.
+    let host: String =
+        host.chars().filter(|letter| letter.is_ascii_alphanumeric() || *letter == '-').take(40).collect();
+    let host = if host.is_empty() { "device".to_owned() } else { host };
+    let folder = SharedFolder::new(text.to_owned(), format!("{host}-{:06x}", digits & 0xFF_FFFF));
+    session.set_folder(Some(folder));
+    session.save().map_err(SyncError::Local).inspect_err(|_| session.set_folder(None))
+}
+
+/// Forgets the folder; with `delete` the own copy there is removed too.
+///
+/// # Errors
+/// See [`FolderError`]; nothing changed, or only the copy is gone.
+pub fn leave_folder(session: &mut Session, delete: bool) -> Result<(), SyncError<SessionError>> {
+    let folder = session.folder().cloned().ok_or(FolderError::NotSetUp)?;
+    if delete {
+        let path = own_path(&folder);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(FolderError::Io { path, error }.into()),
+            _ => {}
+        }
+    }
+    session.set_folder(None);
+    session.save().map_err(SyncError::Local)
+}
+
+/// Merges what the other devices' copies have and saves it. `passphrases` are tried on copies that do not open, and are
+/// remembered if they open one.
+///
+/// # Errors
+/// See [`SyncError`]; nothing changed.
+pub fn take_in(
+    session: &mut Session,
+    passphrases: &[Passphrase],
+    options: Options,
+) -> Result<FolderReport, SyncError<SessionError>> {
+    let mut folder = session.folder().cloned().ok_or(FolderError::NotSetUp)?;
+    let found = read_copies(session, &folder, passphrases)?;
+    let Found { union, merged, skipped, conflicts, good_passphrases } = found;
+    let mut report = Report::default();
+
+    let news = News::of(&union, session.vault(), session.now(), options.guard).map_err(SyncError::HeldBack)?;
+    let mut preview = session.vault().clone();
+    let summary = if options.dry_run { preview.merge(&union) } else { Local::merge(session, &union) };
+    report.received = summary.received;
+    report.settled = summary.settled();
+    report.changes = summary.records;
+    if let Some(news) = news {
+        news.note(&mut report);
+    }
+    if options.dry_run {
+        report.preview = Some(preview);
+        return Ok(FolderReport { report, skipped, conflicts });
+    }
+    settle(session);
+    if !report.delta.is_empty() {
+        folder.last = Some(report.delta.clone());
+    }
+    good_passphrases.into_iter().for_each(|passphrase| folder.remember(passphrase));
+    folder.merged = merged;
+    session.set_folder(Some(folder));
+    let saved = if options.continued { session.save_more() } else { session.save() };
+    saved.map_err(SyncError::Local)?;
+    Ok(FolderReport { report, skipped, conflicts })
+}
+
+/// Writes the own copy, if there is anything new in it, and adds to the report what that is.
+///
+/// # Errors
+/// See [`SyncError`]; the copy is as it was.
+pub fn give_out(session: &mut Session, report: &mut Report) -> Result<(), SyncError<SessionError>> {
+    settle(session);
+    let mut folder = session.folder().cloned().ok_or(FolderError::NotSetUp)?;
+    let path = own_path(&folder);
+    let plaintext = encode_sync_copy(session.vault()).map_err(SessionError::from).map_err(SyncError::Local)?;
+    let content = session.content_hash(&plaintext);
+    let there = session.read_copy(&path).ok();
+    let is_written = |own: OwnCopy| own.content == content && there.as_ref().is_some_and(|file| own.is_file(file));
+    if folder.own.is_some_and(is_written) {
+        return session.save_more().map_err(SyncError::Local);
+    }
+    let given = Marks::of(&session.vault().part_for(Original::Passmate2));
+    let new = given.without(&folder.given);
+    let container = session.seal(&plaintext).map_err(SyncError::Local)?;
+    folder.own = Some(OwnCopy::new(content, &container));
+    folder.given = given;
+    report.sent = new.len();
+    if !new.is_empty() {
+        report.delta.time = session.now();
+        report.delta.sent = new;
+        folder.last = Some(report.delta.clone());
+    }
+    session.set_folder(Some(folder));
+    // Before the copy: what is remembered of one that was not written then does not fit the file, and it is written again.
+    session.save_more().map_err(SyncError::Local)?;
+    session.write_copy(&path, &container).map_err(SyncError::Local)
+}
+
+/// What a dry run would write: the number of changes.
+#[must_use]
+pub fn count_new(vault: &Vault, folder: &SharedFolder) -> usize {
+    Marks::of(&vault.part_for(Original::Passmate2)).without(&folder.given).len()
+}
+
+fn settle(session: &mut Session) {
+    let settlement = session.vault().settlement();
+    if !settlement.is_empty() {
+        Local::merge(session, &settlement);
+    }
+}
+
+fn own_path(folder: &SharedFolder) -> PathBuf {
+    Path::new(&folder.path).join(format!("{}{SUFFIX}", folder.host_id))
+}
+
+/// What the copies of a folder hold.
+#[derive(Default)]
+struct Found {
+    /// All that is new in them.
+    union: Vault,
+    /// Those that need not be read again as long as they are as they are.
+    merged: BTreeSet<CopyMark>,
+    skipped: Vec<Skipped>,
+    conflicts: Vec<String>,
+    good_passphrases: Vec<Passphrase>,
+}
+
+fn read_copies(
+    session: &Session,
+    folder: &SharedFolder,
+    passphrases: &[Passphrase],
+) -> Result<Found, SyncError<SessionError>> {
+    let mut found = Found::default();
+    let own = own_path(folder);
+    let known: Vec<Passphrase> = folder.passphrases.iter().chain(passphrases).cloned().collect();
+    for name in names(Path::new(&folder.path))? {
+        let path = Path::new(&folder.path).join(&name);
+        let mut skip = |why| found.skipped.push(Skipped { name: name.to_string_lossy().into_owned(), why });
+        let file = match session.read_copy(&path) {
+            Ok(file) => file,
+            // It went since the folder was listed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => {
+                skip(Why::Unreadable(error));
+                continue;
+            }
+        };
+        // Unless somebody else wrote it: a device that was copied whole has the same name.
+        if path == own && folder.own.is_some_and(|own| own.is_file(&file)) {
+            continue;
+        }
+        let mark = SharedFolder::mark(name.as_encoded_bytes(), &file);
+        if folder.merged.contains(&mark) {
+            found.merged.insert(mark);
+            continue;
+        }
+        match open(session, &file, &known) {
+            Ok((vault, passphrase)) => {
+                found.union.merge(&vault);
+                if found.merged.len() < MERGED_MAX {
+                    found.merged.insert(mark);
+                }
+                found.good_passphrases.extend(passphrase);
+                let name = name.to_string_lossy();
+                // As Dropbox, Nextcloud and Syncthing name them.
+                if name.to_lowercase().contains("conflict") {
+                    found.conflicts.push(name.into_owned());
+                }
+            }
+            Err(why) => skip(why),
+        }
+    }
+    Ok(found)
+}
+
+/// The vault in a copy, and the passphrase that it is under if that is not our own.
+fn open(session: &Session, file: &[u8], known: &[Passphrase]) -> Result<(Vault, Option<Passphrase>), Why> {
+    if file.is_empty() {
+        return Err(Why::Empty);
+    }
+    let (plaintext, passphrase) = session.open_copy(file, known).map_err(|error| match error {
+        ContainerError::WrongPassphrase => Why::Locked,
+        error => Why::Container(error),
+    })?;
+    let document = decode_vault_file(&plaintext).map_err(Why::NoVault)?;
+    match document.version {
+        Version::Passmate2 => Ok((document.vault, passphrase.cloned())),
+        Version::V3 => Err(Why::NoCopy),
+    }
+}
+
+/// The copies' names, in order.
+fn names(folder: &Path) -> Result<Vec<OsString>, FolderError> {
+    let failed = |error| FolderError::Io { path: folder.to_owned(), error };
+    let mut names = Vec::new();
+    for (number, entry) in fs::read_dir(folder).map_err(failed)?.enumerate() {
+        let name = entry.map_err(failed)?.file_name();
+        if Path::new(&name).extension() == Some(OsStr::new("pmdb")) {
+            names.push(name);
+        }
+        if number >= ENTRIES_MAX || names.len() > COPIES_MAX {
+            return Err(FolderError::TooMany(folder.to_owned()));
+        }
+    }
+    names.sort();
+    Ok(names)
+}

@@ -1,0 +1,297 @@
+//! Shared folders on a real disk: `vectors/pmdb_sync` by the live original program, and what else may lie there.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use passmate_vault::codec::{Version, decode_vault_file, encode_sync_copy};
+use passmate_vault::container::{Params, make_container, open_container};
+use passmate_vault::{Passphrase, SharedFolder};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::*;
+use crate::session::{Place, Session, SessionError};
+
+/// Keys that cost nothing, for what these tests write themselves.
+fn cheap() -> Params {
+    Params::new(4, 8, 1).unwrap()
+}
+
+fn vectors() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../vectors/pmdb_sync")
+}
+
+fn passphrase(text: &str) -> Passphrase {
+    Passphrase::from(text.to_owned())
+}
+
+/// A device with a vault of its own and a part in a folder.
+fn device(dir: &TempDir, host: &str, shared: &Path, secret: &str) -> Session {
+    let place = Place::new(dir.path().join(format!("{host}.pmdb"))).with_params(cheap()).with_clock(|| 2_000_000_000);
+    let mut session = Session::create(place, passphrase(secret)).unwrap();
+    session.set_folder(Some(SharedFolder::new(shared.to_str().unwrap().to_owned(), host.to_owned())));
+    session.save().unwrap();
+    session
+}
+
+fn sync_folder(session: &mut Session, typed: &[Passphrase]) -> FolderReport {
+    let mut found = take_in(session, typed, Options::default()).unwrap();
+    give_out(session, &mut found.report).unwrap();
+    found
+}
+
+fn set(session: &mut Session, record: &str, field: &str, value: &str, now: i64) {
+    session.edit(|vault, _| {
+        if vault.record(&record.into()).is_none() {
+            vault.create_record(record.into(), record, now).unwrap();
+        }
+        vault.set(&record.into(), field, value, now).unwrap();
+    });
+    session.save().unwrap();
+}
+
+fn view_of(vault: &Vault) -> BTreeMap<String, BTreeMap<String, String>> {
+    let text = |text: &passmate_vault::Text| text.to_string_lossy().into_owned();
+    let records = vault.view();
+    let records = records.records().iter();
+    records
+        .map(|record| {
+            (text(&record.path), record.fields().map(|field| (text(field.name), text(&field.value))).collect())
+        })
+        .collect()
+}
+
+fn copy_there(shared: &Path, host: &str, secret: &str) -> Vault {
+    let file = fs::read(shared.join(format!("{host}.pmdb"))).unwrap();
+    let document = decode_vault_file(&open_container(&file, &passphrase(secret)).unwrap()).unwrap();
+    assert_eq!(document.version, Version::Passmate2);
+    document.vault
+}
+
+/// A copy of a case's folder; git keeps no empty folders.
+fn shared_of(case: &Path, dir: &TempDir) -> PathBuf {
+    let shared = dir.path().join("shared");
+    fs::create_dir(&shared).unwrap();
+    for entry in fs::read_dir(case.join("shared")).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_file() {
+            fs::copy(entry.path(), shared.join(entry.file_name())).unwrap();
+        }
+    }
+    if case.ends_with("directory_named_pmdb") {
+        fs::create_dir(shared.join("dir.pmdb")).unwrap();
+    }
+    shared
+}
+
+#[test]
+fn where_the_original_program_merges_we_agree_and_where_it_fails_we_merge() {
+    let (mut cases, mut agreed, mut mended) = (0, 0, 0);
+    for case in fs::read_dir(vectors()).unwrap() {
+        let case = case.unwrap().path();
+        let Ok(expected) = fs::read(case.join("expected.json")) else { continue };
+        let expected: Value = serde_json::from_slice(&expected).unwrap();
+        let name = case.file_name().unwrap().to_str().unwrap();
+        cases += 1;
+        for (host, result) in expected["result_of_sync_per_host"].as_object().unwrap() {
+            let secret = expected["passphrases"][host].as_str().unwrap();
+            let dir = tempfile::tempdir().unwrap();
+            let shared = shared_of(&case, &dir);
+            let mut session = device(&dir, host, &shared, secret);
+            let local = fs::read(case.join(format!("{host}.local.pmdb"))).unwrap();
+            let local = decode_vault_file(&open_container(&local, &passphrase(secret)).unwrap()).unwrap().vault;
+            session.edit(|vault, _| vault.merge(&local));
+            let found = sync_folder(&mut session, &[]);
+            let skipped: Vec<&str> = found.skipped.iter().map(|skipped| skipped.name.as_str()).collect();
+
+            if let Some(view) = result.get("view").filter(|_| result.get("sync_error").is_none()) {
+                let view: BTreeMap<String, BTreeMap<String, String>> = serde_json::from_value(view.clone()).unwrap();
+                assert_eq!(view_of(session.vault()), view, "{name}, {host}");
+                let document = serde_json::to_vec(&result["json_after"]).unwrap();
+                assert_eq!(*session.vault(), decode_vault_file(&document).unwrap().vault, "{name}, {host}");
+                agreed += 1;
+            } else {
+                mended += 1;
+            }
+            // Whatever it is that the original cannot get over: all of the others is merged.
+            let (there, nothing): (&[&str], &[&str]) = match name {
+                "damaged_bitflip" | "damaged_empty" | "damaged_truncated" | "not_json_inside" | "wrong_schema" => {
+                    (&["p"], &["beta.pmdb"])
+                }
+                "damaged_garbage" => (&["p", "q"], &["notes.pmdb"]),
+                "directory_named_pmdb" => (&["p", "q"], &["dir.pmdb"]),
+                "other_passphrase" if host == "alpha" => (&["p", "r"], &["beta.pmdb"]),
+                "other_passphrase" => (&["q"], &["alpha.pmdb", "gamma.pmdb"]),
+                "conflict_after_partial" => (&["from-beta", "p"], &[]),
+                _ => (&[], &[]),
+            };
+            assert_eq!(skipped, nothing, "{name}, {host}");
+            let paths: Vec<String> = view_of(session.vault()).into_keys().collect();
+            assert!(there.is_empty() || paths == there, "{name}, {host}: {paths:?}");
+            // And what it then finds is nothing that it could not get over.
+            let copy = copy_there(&shared, host, secret);
+            assert_eq!(view_of(&copy), view_of(session.vault()), "{name}, {host}");
+            assert!(copy.settlement().is_empty(), "{name}, {host}");
+            assert_eq!(copy.part_for(passmate_vault::originals::Original::Passmate2), copy);
+        }
+    }
+    assert_eq!((cases, agreed, mended), (17, 10, 15));
+}
+
+#[test]
+fn devices_agree_through_a_folder_and_read_and_write_only_what_is_new() {
+    let dir = tempfile::tempdir().unwrap();
+    let shared = dir.path().join("shared");
+    fs::create_dir(&shared).unwrap();
+    let (mut one, mut two) = (device(&dir, "one", &shared, "a"), device(&dir, "two", &shared, "a"));
+    set(&mut one, "mail", "user", "me", 100);
+    set(&mut two, "mail", "password", "secret", 100);
+    assert_eq!(counts(&sync_folder(&mut one, &[]).report), (0, 2, 0));
+    assert_eq!(counts(&sync_folder(&mut two, &[]).report), (1, 3, 0));
+    assert_eq!(counts(&sync_folder(&mut one, &[]).report), (1, 1, 0));
+    assert_eq!(one.vault(), two.vault());
+    sync_folder(&mut two, &[]);
+    let written = |host: &str| fs::read(shared.join(format!("{host}.pmdb"))).unwrap();
+    let stored = |host: &str| fs::read(dir.path().join(format!("{host}.pmdb"))).unwrap();
+    let before = (written("one"), written("two"), stored("one"), stored("two"));
+    for _ in 0..2 {
+        assert_eq!(counts(&sync_folder(&mut one, &[]).report), (0, 0, 0));
+        assert_eq!(counts(&sync_folder(&mut two, &[]).report), (0, 0, 0));
+    }
+    assert_eq!(before, (written("one"), written("two"), stored("one"), stored("two")), "nothing is written");
+    let last = two.folder().unwrap().last.clone().unwrap();
+    assert_eq!(two.vault().details(&last).len(), 1);
+
+    // A tie and a clash are settled the same on both.
+    for (session, value) in [(&mut one, "1"), (&mut two, "2")] {
+        set(session, "mail", "password", value, 300);
+        session.edit(|vault, _| vault.create_record(value.into(), "shop", 300).unwrap());
+        sync_folder(session, &[]);
+    }
+    sync_folder(&mut one, &[]);
+    sync_folder(&mut two, &[]);
+    assert_eq!(view_of(one.vault()), view_of(two.vault()));
+    let [first, second] = [&one, &two].map(|session| Content::of_folder(session.vault()).unwrap().fingerprint);
+    assert_eq!(first, second);
+    assert_eq!(view_of(one.vault())["mail"]["password"], "2");
+    assert_eq!(view_of(one.vault()).into_keys().collect::<Vec<_>>(), ["mail", "shop", "shop~2"]);
+}
+
+#[test]
+fn another_passphrase_is_remembered_and_a_new_one_seals_the_copy_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let shared = dir.path().join("shared");
+    fs::create_dir(&shared).unwrap();
+    let (mut one, mut two) = (device(&dir, "one", &shared, "a"), device(&dir, "two", &shared, "b"));
+    set(&mut one, "mail", "user", "me", 100);
+    sync_folder(&mut one, &[]);
+    let found = sync_folder(&mut two, &[passphrase("wrong")]);
+    assert!(matches!(found.skipped.as_slice(), [Skipped { why: Why::Locked, .. }]), "{found:?}");
+    assert!(two.folder().unwrap().passphrases.is_empty());
+    assert_eq!(counts(&sync_folder(&mut two, &[passphrase("wrong"), passphrase("a")]).report), (2, 2, 0));
+    set(&mut one, "mail", "user", "you", 200);
+    sync_folder(&mut one, &[]);
+    let found = sync_folder(&mut two, &[]);
+    assert_eq!((found.report.received, found.skipped.len()), (1, 0), "it is remembered");
+    two.change_passphrase(passphrase("c")).unwrap();
+    assert_eq!(counts(&sync_folder(&mut two, &[]).report), (0, 0, 0));
+    assert_eq!(copy_there(&shared, "two", "c"), *two.vault());
+}
+
+#[test]
+fn a_copy_that_somebody_else_wrote_under_our_name_is_merged_before_it_is_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let shared = dir.path().join("shared");
+    fs::create_dir(&shared).unwrap();
+    let mut one = device(&dir, "one", &shared, "a");
+    set(&mut one, "mail", "user", "me", 100);
+    sync_folder(&mut one, &[]);
+    // A device that was copied whole has the same name.
+    let mut twin = one.vault().clone();
+    twin.set(&"mail".into(), "user", "twin", 200).unwrap();
+    let container =
+        make_container(&encode_sync_copy(&twin).unwrap(), &passphrase("a"), cheap(), &mut UnwrapErr(SysRng));
+    fs::write(shared.join("one.pmdb"), container.unwrap()).unwrap();
+    assert_eq!(sync_folder(&mut one, &[]).report.received, 1);
+    assert_eq!(*one.vault(), twin);
+    // Its own copy is gone, or an old one came back.
+    fs::remove_file(shared.join("one.pmdb")).unwrap();
+    sync_folder(&mut one, &[]);
+    assert_eq!(copy_there(&shared, "one", "a"), twin);
+}
+
+#[test]
+fn what_would_change_too_much_is_held_back_and_a_dry_run_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let shared = dir.path().join("shared");
+    fs::create_dir(&shared).unwrap();
+    let (mut one, mut two) = (device(&dir, "one", &shared, "a"), device(&dir, "two", &shared, "a"));
+    for number in 0..30 {
+        set(&mut one, &format!("r{number}"), "f", "1", 100);
+    }
+    sync_folder(&mut one, &[]);
+    sync_folder(&mut two, &[]);
+    for number in 0..20 {
+        one.edit(|vault, _| vault.delete(&format!("r{number}").as_str().into(), 200).unwrap());
+    }
+    sync_folder(&mut one, &[]);
+    let before = two.vault().clone();
+    let guarded = Options { guard: Some(Guard::default()), ..Options::default() };
+    assert!(matches!(take_in(&mut two, &[], guarded), Err(SyncError::HeldBack(_))));
+    let found = take_in(&mut two, &[], Options { dry_run: true, ..Options::default() }).unwrap();
+    assert_eq!((found.report.received, two.vault()), (20, &before));
+    assert_eq!(found.report.preview.unwrap().view().records().len(), 10);
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_named_and_made_by_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let shared = dir.path().join("shared");
+    let mut one = device(&dir, "one", &shared, "a");
+    let error = take_in(&mut one, &[], Options::default()).unwrap_err();
+    assert_eq!(error.kind(), SyncErrorKind::Folder, "{error}");
+    assert!(!shared.exists());
+    leave_folder(&mut one, true).unwrap();
+    let error = set_up_folder(&mut one, &shared, "laptop", 7).unwrap_err();
+    assert_eq!(error.kind(), SyncErrorKind::Folder, "{error}");
+    assert_eq!(one.folder(), None);
+    fs::create_dir(&shared).unwrap();
+    set_up_folder(&mut one, &shared, "my läptop.local", 7).unwrap();
+    assert_eq!(one.folder().unwrap().host_id, "mylptoplocal-000007");
+    assert!(matches!(
+        set_up_folder(&mut one, &shared, "laptop", 7),
+        Err(SyncError::Folder(FolderError::AlreadySetUp(_)))
+    ));
+}
+
+#[test]
+fn a_disk_that_fails_at_any_step_loses_nothing_and_the_next_sync_mends_it() {
+    use crate::disk::tests::FailingDisk;
+    for fails_at in 0.. {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = dir.path().join("shared");
+        fs::create_dir(&shared).unwrap();
+        let (mut one, mut two) = (device(&dir, "one", &shared, "a"), device(&dir, "two", &shared, "a"));
+        set(&mut one, "mail", "user", "me", 100);
+        set(&mut two, "bank", "pin", "1", 100);
+        sync_folder(&mut one, &[]);
+        let disk = FailingDisk::default();
+        let place = Place::new(dir.path().join("two.pmdb")).with_params(cheap()).with_disk(disk.clone());
+        let mut failing = Session::open(place, passphrase("a")).unwrap();
+        disk.left.set(fails_at);
+        let outcome = take_in(&mut failing, &[], Options::default())
+            .and_then(|mut found| give_out(&mut failing, &mut found.report));
+        let has_failed = disk.left.get() == 0;
+        if outcome.is_ok() && !has_failed {
+            assert!(fails_at > 5);
+            return;
+        }
+        drop(failing);
+        let place = Place::new(dir.path().join("two.pmdb")).with_params(cheap());
+        let mut two = Session::open(place, passphrase("a")).unwrap_or_else(|error: SessionError| panic!("{error}"));
+        assert!(two.vault().view().get("bank").is_some());
+        sync_folder(&mut two, &[]);
+        assert_eq!(view_of(&copy_there(&shared, "two", "a")).into_keys().collect::<Vec<_>>(), ["bank", "mail"]);
+    }
+}

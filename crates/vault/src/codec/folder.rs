@@ -1,0 +1,130 @@
+//! A shared folder as JSON, inside a vault file of version 3.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use zeroize::Zeroizing;
+
+use super::association::{read_delta, read_marks, read_members, read_string, set, write_delta};
+use super::error::CodecError;
+use super::place::Place;
+use super::reader::Reader;
+use super::writer::{Sink, write_str};
+use crate::folder::{CopyMark, OwnCopy, PASSPHRASES_MAX, SharedFolder};
+use crate::secret::Passphrase;
+
+pub(super) fn read_folder(reader: &mut Reader<'_>, place: &Place) -> Result<SharedFolder, CodecError> {
+    let (mut path, mut host, mut passphrases) = (None, None, None);
+    let (mut merged, mut own, mut given, mut last) = (None, None, None, None);
+    read_members(reader, place, |reader, name, at| match name {
+        b"path" => set(&mut path, at, |at| read_string(reader, at)),
+        b"host" => set(&mut host, at, |at| read_string(reader, at)),
+        b"passphrases" => set(&mut passphrases, at, |at| read_passphrases(reader, at)),
+        b"merged" => set(&mut merged, at, |at| read_copy_marks(reader, at)),
+        b"given" => set(&mut given, at, |at| read_marks(reader, at)),
+        b"own" => set(&mut own, at, |at| read_own(reader, at)),
+        b"last" => set(&mut last, at, |at| read_delta(reader, at)),
+        _ => Err(CodecError::Newer { place: at }),
+    })?;
+    let missing = |key| CodecError::MissingKey { place: place.clone().member(key) };
+    Ok(SharedFolder {
+        path: path.ok_or_else(|| missing("path"))?,
+        host_id: host.ok_or_else(|| missing("host"))?,
+        passphrases: passphrases.unwrap_or_default(),
+        merged: merged.unwrap_or_default(),
+        own,
+        given: given.unwrap_or_default(),
+        last,
+    })
+}
+
+/// A passphrase is any bytes, so each is a text of hex digits.
+fn read_passphrases(reader: &mut Reader<'_>, place: &Place) -> Result<Vec<Passphrase>, CodecError> {
+    let mut passphrases = Vec::new();
+    reader.begin_array("a list of passphrases").map_err(|fault| fault.at(place.clone()))?;
+    let mut first = true;
+    while reader.next_item(&mut first).map_err(|fault| fault.at(place.clone()))? {
+        let at = place.clone().index(passphrases.len());
+        if passphrases.len() >= PASSPHRASES_MAX {
+            return Err(CodecError::TooMany { what: "passphrases", limit: PASSPHRASES_MAX });
+        }
+        let text = Zeroizing::new(read_string(reader, &at)?);
+        let bytes: Option<Vec<u8>> =
+            (0..text.len()).step_by(2).map(|at| from_hex(text.get(at..at + 2)?).map(|[byte]| byte)).collect();
+        let wrong = CodecError::WrongShape { place: at, expected: "a passphrase as hex digits" };
+        passphrases.push(Passphrase::from_bytes(bytes.ok_or(wrong)?));
+    }
+    Ok(passphrases)
+}
+
+fn read_copy_marks(reader: &mut Reader<'_>, place: &Place) -> Result<BTreeSet<CopyMark>, CodecError> {
+    let text = read_string(reader, place)?;
+    let wrong = || CodecError::WrongShape { place: place.clone(), expected: "32 hex digits for each copy" };
+    let marks: Option<BTreeSet<CopyMark>> =
+        (0..text.len()).step_by(32).map(|at| from_hex(text.get(at..at + 32)?)).collect();
+    marks.ok_or_else(wrong)
+}
+
+fn read_own(reader: &mut Reader<'_>, place: &Place) -> Result<OwnCopy, CodecError> {
+    let text = read_string(reader, place)?;
+    let wrong = || CodecError::WrongShape { place: place.clone(), expected: "128 hex digits" };
+    let (content, file) = text.split_at_checked(64).ok_or_else(wrong)?;
+    Ok(OwnCopy { content: from_hex(content).ok_or_else(wrong)?, file: from_hex(file).ok_or_else(wrong)? })
+}
+
+fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    if text.len() != 2 * N || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+fn write_hex(text: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        write!(text, "{byte:02x}").expect("a String takes everything");
+    }
+}
+
+pub(super) fn write_folder(sink: &mut impl Sink, folder: &SharedFolder) {
+    let SharedFolder { path, host_id, passphrases, merged, own, given, last } = folder;
+    sink.put(b"{\"path\":");
+    write_str(sink, path);
+    sink.put(b",\"host\":");
+    write_str(sink, host_id);
+    if !passphrases.is_empty() {
+        sink.put(b",\"passphrases\":");
+        for (index, passphrase) in passphrases.iter().enumerate() {
+            sink.put(if index == 0 { b"[" } else { b"," });
+            let mut text = Zeroizing::new(String::with_capacity(2 * passphrase.as_bytes().len()));
+            write_hex(&mut text, passphrase.as_bytes());
+            write_str(sink, &text);
+        }
+        sink.put(b"]");
+    }
+    if !merged.is_empty() {
+        sink.put(b",\"merged\":");
+        let mut text = String::with_capacity(32 * merged.len());
+        merged.iter().for_each(|mark| write_hex(&mut text, mark));
+        write_str(sink, &text);
+    }
+    if let Some(OwnCopy { content, file }) = own {
+        sink.put(b",\"own\":");
+        let mut text = String::with_capacity(128);
+        write_hex(&mut text, content);
+        write_hex(&mut text, file);
+        write_str(sink, &text);
+    }
+    if !given.is_empty() {
+        sink.put(b",\"given\":");
+        write_str(sink, &given.to_text());
+    }
+    if let Some(last) = last {
+        sink.put(b",\"last\":");
+        write_delta(sink, last);
+    }
+    sink.put(b"}");
+}
