@@ -32,7 +32,7 @@ use passmate_vault::{Association, Pin, RecordId, SyncKey, Trust, Vault};
 use rand_core::{CryptoRng, UnwrapErr};
 
 pub use error::{RemoteError, SyncError, SyncErrorKind};
-pub use folder::{FolderError, FolderReport, Skipped, Why, count_new, give_out, leave_folder, set_up_folder, take_in};
+pub use folder::{FolderError, FolderReport, Skipped, Why, give_out, leave_folder, set_up_folder, take_in};
 pub use leave::{delete_remote, leave};
 pub use options::{Guard, Options};
 pub use rotate::rotate;

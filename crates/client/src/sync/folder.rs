@@ -39,9 +39,17 @@ pub struct FolderReport {
     pub skipped: Vec<Skipped>,
     /// Names of copies that were merged, and that a sync program made when it could not decide.
     pub conflicts: Vec<String>,
+    /// What is in the copies that were read.
+    there: Marks,
 }
 
 impl FolderReport {
+    /// The changes of a vault that nobody has in this folder.
+    #[must_use]
+    pub fn new_in(&self, vault: &Vault, folder: &SharedFolder) -> Marks {
+        Marks::of(&vault.part_for(Original::Passmate2)).without(&folder.given).without(&self.there)
+    }
+
     /// Counts a later look at the same folder with this one: what it skipped is what counts.
     pub fn add(&mut self, later: Self) {
         let delta = std::mem::take(&mut self.report.delta);
@@ -50,6 +58,7 @@ impl FolderReport {
         self.report.delta.time = self.report.delta.time.max(delta.time);
         self.skipped = later.skipped;
         self.conflicts.extend(later.conflicts);
+        self.there.merge(&later.there);
     }
 }
 
@@ -169,6 +178,7 @@ pub fn take_in(
     let mut folder = session.folder().cloned().ok_or(FolderError::NotSetUp)?;
     let found = read_copies(session, &folder, passphrases)?;
     let Found { union, merged, skipped, conflicts, good_passphrases } = found;
+    let there = Marks::of(&union);
     let mut report = Report::default();
 
     let news = News::of(&union, session.vault(), session.now(), options.guard).map_err(SyncError::HeldBack)?;
@@ -182,7 +192,7 @@ pub fn take_in(
     }
     if options.dry_run {
         report.preview = Some(preview);
-        return Ok(FolderReport { report, skipped, conflicts });
+        return Ok(FolderReport { report, skipped, conflicts, there });
     }
     settle(session);
     if !report.delta.is_empty() {
@@ -193,14 +203,14 @@ pub fn take_in(
     session.set_folder(Some(folder));
     let saved = if options.continued { session.save_more() } else { session.save() };
     saved.map_err(SyncError::Local)?;
-    Ok(FolderReport { report, skipped, conflicts })
+    Ok(FolderReport { report, skipped, conflicts, there })
 }
 
 /// Writes the own copy, if there is anything new in it, and adds to the report what that is.
 ///
 /// # Errors
 /// See [`SyncError`]; the copy is as it was.
-pub fn give_out(session: &mut Session, report: &mut Report) -> Result<(), SyncError<SessionError>> {
+pub fn give_out(session: &mut Session, found: &mut FolderReport) -> Result<(), SyncError<SessionError>> {
     settle(session);
     let mut folder = session.folder().cloned().ok_or(FolderError::NotSetUp)?;
     let path = own_path(&folder);
@@ -211,11 +221,11 @@ pub fn give_out(session: &mut Session, report: &mut Report) -> Result<(), SyncEr
     if folder.own.is_some_and(is_written) {
         return session.save_more().map_err(SyncError::Local);
     }
-    let given = Marks::of(&session.vault().part_for(Original::Passmate2));
-    let new = given.without(&folder.given);
+    let new = found.new_in(session.vault(), &folder);
     let container = session.seal(&plaintext).map_err(SyncError::Local)?;
     folder.own = Some(OwnCopy::new(content, &container));
-    folder.given = given;
+    folder.given = Marks::of(&session.vault().part_for(Original::Passmate2));
+    let report = &mut found.report;
     report.sent = new.len();
     if !new.is_empty() {
         report.delta.time = session.now();
@@ -226,12 +236,6 @@ pub fn give_out(session: &mut Session, report: &mut Report) -> Result<(), SyncEr
     // Before the copy: what is remembered of one that was not written then does not fit the file, and it is written again.
     session.save_more().map_err(SyncError::Local)?;
     session.write_copy(&path, &container).map_err(SyncError::Local)
-}
-
-/// What a dry run would write: the number of changes.
-#[must_use]
-pub fn count_new(vault: &Vault, folder: &SharedFolder) -> usize {
-    Marks::of(&vault.part_for(Original::Passmate2)).without(&folder.given).len()
 }
 
 fn settle(session: &mut Session) {

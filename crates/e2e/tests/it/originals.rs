@@ -1,6 +1,9 @@
 //! Beside the original programs: one account with the desktop client, one folder with the live one.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
 use passmate::net::{Address, Server as Remote};
 use passmate::sync::{Answer, Listener, Transport};
 use passmate::trust::TlsTrust;
@@ -87,4 +90,158 @@ fn an_account_of_the_desktop_client_is_shared_until_it_is_upgraded() {
     home.run(&["sync", "upgrade", "--yes"]).ok();
     assert_eq!(account.fetch(), (there, BtokenShape::Passmate2));
     assert!(!home.run(&["sync", "status"]).ok().contains("desktop"));
+}
+
+/// The live original program's Python, where `scripts/test` installed it.
+fn original_python() -> Option<PathBuf> {
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/original/bin/python");
+    let found = python.is_file().then_some(python);
+    if found.is_none() {
+        eprintln!("not run: passmate 0.4.1 from PyPI is not installed; scripts/test installs it");
+    }
+    found
+}
+
+/// Lets the original program sync, change something and save; what it shows then.
+fn original(python: &Path, home: &Path, shared: &Path, changes: &[&str]) -> serde_json::Value {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/original_passmate.py");
+    let output = Command::new(python)
+        .arg(script)
+        .args([home, shared])
+        .args(["alpha", "correct horse battery staple"])
+        .args(changes)
+        .output()
+        .unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{complaint}");
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    said["view"].clone()
+}
+
+fn next_second() {
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+}
+
+#[test]
+fn the_live_original_program_shares_a_folder_with_ours_both_ways() {
+    let Some(python) = original_python() else { return };
+    let (dir, home) = (tempfile::tempdir().unwrap(), Home::new());
+    let shared = dir.path().join("shared");
+    std::fs::create_dir(&shared).unwrap();
+    let original = |changes: &[&str]| original(&python, dir.path(), &shared, changes);
+
+    original(&["web/mail", "user", "me", "web/mail", "password", "one"]);
+    home.run(&["init"]).ok();
+    home.run_with(&["set", "bank", "pin"], "1234\n").ok();
+    let folder = shared.to_str().unwrap();
+    let said = home.run(&["sync", "setup", "--folder", folder]).ok();
+    assert_eq!(said, format!("synced with {folder}: 3 received, 2 sent, 0 settled\n"));
+    assert_eq!(home.run(&["show", "web/mail", "password"]).ok(), "one\n");
+    let view = original(&[]);
+    assert_eq!(view, serde_json::json!({"bank": {"pin": "1234"}, "web/mail": {"user": "me", "password": "one"}}));
+
+    // Both change one field, and both make a record of one path, without having heard of each other.
+    next_second();
+    home.run_with(&["set", "web/mail", "password"], "ours\n").ok();
+    home.run_with(&["set", "shop", "user"], "ours\n").ok();
+    next_second();
+    original(&["web/mail", "password", "theirs", "shop", "user", "theirs"]);
+    let said = home.run(&["sync"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!(home.run(&["show", "web/mail", "password"]).ok(), "theirs\n");
+    // It could not list two records of one path; ours settled that by another path for one of them.
+    let view = original(&[]);
+    let shops: Vec<&String> = view.as_object().unwrap().keys().filter(|path| path.starts_with("shop")).collect();
+    assert!(matches!(shops.as_slice(), [shop, other] if *shop == "shop" && other.starts_with("shop~")), "{shops:?}");
+    let ours: Vec<String> = home.run(&["ls", "--flat"]).ok().lines().map(str::to_owned).collect();
+    assert_eq!(
+        ours,
+        view.as_object()
+            .unwrap()
+            .keys()
+            .cloned()
+            .collect::<std::collections::BTreeSet<_>>()
+            .into_iter()
+            .collect::<Vec<_>>()
+    );
+    assert_eq!(home.run(&["sync"]).ok(), format!("synced with {folder}: 0 received, 0 sent, 0 settled\n"));
+}
+
+#[test]
+fn what_lies_in_a_folder_and_cannot_be_read_is_told_and_nothing_fails() {
+    let (dir, home) = (tempfile::tempdir().unwrap(), Home::new());
+    let folder = dir.path().to_str().unwrap();
+    home.run(&["init"]).ok();
+    home.run_with(&["set", "bank", "pin"], "1234\n").ok();
+    home.run(&["sync"]).failed(10);
+    home.run(&["sync", "setup", "--folder", dir.path().join("away").to_str().unwrap()]).failed(7);
+    home.run(&["sync", "setup", "localhost", "--folder", folder]).failed(2);
+    home.run(&["sync", "setup", "--folder", folder]).ok();
+    home.run(&["sync", "setup", "--folder", folder]).failed(12);
+
+    std::fs::write(dir.path().join("empty.pmdb"), "").unwrap();
+    std::fs::write(dir.path().join("notes\u{1b}[31m.pmdb"), "no container at all").unwrap();
+    std::fs::create_dir(dir.path().join("dir.pmdb")).unwrap();
+    let said = home.run(&["sync"]);
+    assert_eq!(
+        (said.code, said.out.as_str()),
+        (0, format!("synced with {folder}: 0 received, 0 sent, 0 settled\n").as_str())
+    );
+    let complaints: Vec<&str> = said.err.lines().collect();
+    assert_eq!(complaints.len(), 3, "{complaints:?}");
+    assert!(complaints.iter().all(|line| line.contains("is skipped: ") && !line.contains('\u{1b}')), "{complaints:?}");
+    let object: serde_json::Value = serde_json::from_str(&home.run(&["sync", "--json", "-q"]).ok()).unwrap();
+    assert_eq!(object["folder"]["skipped"].as_array().unwrap().len(), 3, "{object}");
+    assert!(object.get("host").is_none(), "{object}");
+
+    let status = home.run(&["sync", "status"]).ok();
+    assert!(status.contains(&format!("folder: {folder}\n")) && status.contains("fingerprint: "), "{status}");
+    home.run(&["sync", "leave"]).failed(3);
+    home.run(&["sync", "leave", "--delete", "--yes"]).ok();
+    let left = std::fs::read_dir(dir.path()).unwrap().count();
+    assert_eq!(left, 3, "its own copy is gone, and nothing else");
+    home.run(&["sync", "status"]).failed(10);
+}
+
+#[test]
+fn a_server_and_a_folder_carry_changes_for_each_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let shared = tempfile::tempdir().unwrap();
+    let folder = shared.path().to_str().unwrap();
+    let (first, second, third) = (Home::new(), Home::new(), Home::new());
+    let (host, pin) = (server.address().to_string(), server.pin.to_string());
+    for home in [&first, &second, &third] {
+        home.run(&["init"]).ok();
+    }
+    // The second has both; the first only the server, the third only the folder.
+    first.run_with(&["set", "mail", "user"], "me\n").ok();
+    first.run(&["sync", "setup", &host, "--pin", &pin]).ok();
+    second.write("key", first.run(&["sync", "key"]).ok());
+    second
+        .run(&["sync", "setup", &host, "--pin", &pin, "--key-file", second.path().join("key").to_str().unwrap()])
+        .ok();
+    second.run(&["sync", "setup", "--folder", folder]).ok();
+    third.run_with(&["set", "bank", "pin"], "1234\n").ok();
+    third.run(&["sync", "setup", "--folder", folder]).ok();
+    assert_eq!(third.run(&["show", "mail", "user"]).ok(), "me\n");
+    let said = second.run(&["sync"]).ok();
+    assert_eq!(
+        said,
+        format!(
+            "synced with 127.0.0.1: 0 received, 2 sent, 0 settled\nsynced with {folder}: 2 received, 0 sent, 0 settled\n"
+        )
+    );
+    first.run(&["sync"]).ok();
+    assert_eq!(first.run(&["show", "bank", "pin"]).ok(), "1234\n");
+
+    // Where the server is away the folder still works, and the other way round.
+    third.run_with(&["set", "bank", "pin"], "4321\n").ok();
+    third.run(&["sync"]).ok();
+    server.kill();
+    let said = second.run(&["sync"]);
+    assert_eq!(said.code, 20, "{said:?}");
+    assert_eq!(second.run(&["show", "bank", "pin"]).ok(), "4321\n");
+    let said = second.run(&["sync", "--offline"]).ok();
+    assert_eq!(said, format!("synced with {folder}: 0 received, 0 sent, 0 settled\n"));
 }

@@ -57,6 +57,11 @@ fn a_sync_that_says_what_it_does() {
 }
 
 #[test]
+fn a_shared_folder_instead_of_a_server() {
+    check_transcript("transcripts/folder.md");
+}
+
+#[test]
 fn the_two_commands_of_the_readme_are_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let readme = std::fs::read_to_string(root.join("README.md")).unwrap();

@@ -11,7 +11,7 @@ use crate::cli::ask::{Ask, PassphraseSource};
 use crate::cli::error::Failure;
 use crate::cli::output::escape;
 use crate::session::Session;
-use crate::sync::{FolderReport, Options, SyncError, Why, count_new, set_up_folder};
+use crate::sync::{FolderReport, Options, SyncError, Why, set_up_folder};
 
 /// Ties the vault to a folder and brings the two in step.
 pub(super) fn set_up(app: &App, folder: &Path) -> Result<(), Failure> {
@@ -56,7 +56,7 @@ pub(super) fn take_in(app: &App, session: &mut Session, meant: Meant) -> Result<
 
 /// Writes this device's copy.
 pub(super) fn give_out(app: &App, session: &mut Session, mut taken: FolderReport) -> Result<FolderReport, Failure> {
-    crate::sync::give_out(session, &mut taken.report)?;
+    crate::sync::give_out(session, &mut taken)?;
     if app.out.is_verbose()
         && let Some(folder) = session.folder()
     {
@@ -70,7 +70,9 @@ pub(super) fn preview(app: &App, session: &mut Session, options: Options) -> Res
     let mut found = crate::sync::take_in(session, &[], options)?;
     tell_skipped(app, &found);
     if let (Some(preview), Some(folder)) = (&found.report.preview, session.folder()) {
-        found.report.sent = count_new(preview, folder);
+        let new = found.new_in(preview, folder);
+        found.report.sent = new.len();
+        found.report.delta.sent = new;
     }
     Ok(found)
 }

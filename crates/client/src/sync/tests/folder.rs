@@ -37,7 +37,7 @@ fn device(dir: &TempDir, host: &str, shared: &Path, secret: &str) -> Session {
 
 fn sync_folder(session: &mut Session, typed: &[Passphrase]) -> FolderReport {
     let mut found = take_in(session, typed, Options::default()).unwrap();
-    give_out(session, &mut found.report).unwrap();
+    give_out(session, &mut found).unwrap();
     found
 }
 
@@ -148,8 +148,8 @@ fn devices_agree_through_a_folder_and_read_and_write_only_what_is_new() {
     set(&mut one, "mail", "user", "me", 100);
     set(&mut two, "mail", "password", "secret", 100);
     assert_eq!(counts(&sync_folder(&mut one, &[]).report), (0, 2, 0));
-    assert_eq!(counts(&sync_folder(&mut two, &[]).report), (1, 3, 0));
-    assert_eq!(counts(&sync_folder(&mut one, &[]).report), (1, 1, 0));
+    assert_eq!(counts(&sync_folder(&mut two, &[]).report), (1, 1, 0));
+    assert_eq!(counts(&sync_folder(&mut one, &[]).report), (1, 0, 0));
     assert_eq!(one.vault(), two.vault());
     sync_folder(&mut two, &[]);
     let written = |host: &str| fs::read(shared.join(format!("{host}.pmdb"))).unwrap();
@@ -189,7 +189,7 @@ fn another_passphrase_is_remembered_and_a_new_one_seals_the_copy_anew() {
     let found = sync_folder(&mut two, &[passphrase("wrong")]);
     assert!(matches!(found.skipped.as_slice(), [Skipped { why: Why::Locked, .. }]), "{found:?}");
     assert!(two.folder().unwrap().passphrases.is_empty());
-    assert_eq!(counts(&sync_folder(&mut two, &[passphrase("wrong"), passphrase("a")]).report), (2, 2, 0));
+    assert_eq!(counts(&sync_folder(&mut two, &[passphrase("wrong"), passphrase("a")]).report), (2, 0, 0));
     set(&mut one, "mail", "user", "you", 200);
     sync_folder(&mut one, &[]);
     let found = sync_folder(&mut two, &[]);
@@ -280,8 +280,8 @@ fn a_disk_that_fails_at_any_step_loses_nothing_and_the_next_sync_mends_it() {
         let place = Place::new(dir.path().join("two.pmdb")).with_params(cheap()).with_disk(disk.clone());
         let mut failing = Session::open(place, passphrase("a")).unwrap();
         disk.left.set(fails_at);
-        let outcome = take_in(&mut failing, &[], Options::default())
-            .and_then(|mut found| give_out(&mut failing, &mut found.report));
+        let outcome =
+            take_in(&mut failing, &[], Options::default()).and_then(|mut found| give_out(&mut failing, &mut found));
         let has_failed = disk.left.get() == 0;
         if outcome.is_ok() && !has_failed {
             assert!(fails_at > 5);
