@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use passmate_proto::{AccountNumber, AuthToken};
-use passmate_server::store::{AuthHash, Btoken, Change, Engine, Outcome, Sqlite};
+use passmate_server::store::{Admission, AuthHash, Btoken, Change, Engine, Outcome, Sqlite};
 
 /// Accounts in one transaction.
 const BATCH: u64 = 2000;
@@ -45,6 +45,7 @@ pub(crate) fn fill(data_dir: &Path, accounts: u64, len: usize) -> anyhow::Result
             auth,
             btoken: Btoken::new(noise(len, index)),
             accounts_max: u64::MAX,
+            admission: Admission::Anyone,
             at: 1_800_000_000,
         };
         let changes: Vec<_> = (begin..end).map(create).collect();

@@ -36,7 +36,7 @@ pub use folder::{FolderError, FolderReport, Skipped, Why, give_out, leave_folder
 pub use leave::{delete_remote, leave};
 pub use options::{Guard, Options};
 pub use rotate::rotate;
-pub use setup::{Probed, create, join, probe};
+pub use setup::{Probed, create, join, probe, request};
 pub use status::{Content, Room, Status, derive_fingerprint, status};
 pub use transport::{Answer, Exchanged, Listener, Received, StreamEnd, Transport, Wire, drive};
 pub use upgrade::upgrade;
@@ -201,6 +201,9 @@ pub fn sync<L: Local>(
     options: Options,
 ) -> Result<Report, SyncError<L::Error>> {
     let association = local.association().ok_or(SyncError::NotSetUp)?;
+    if association.is_pending() {
+        return Err(SyncError::NotLetIn { host: association.host.clone() });
+    }
     let (key, confirmed) = (association.key.clone(), association.confirmed);
     run_rounds(Round::new(local, key, confirmed).with(options), transport, surroundings)
 }

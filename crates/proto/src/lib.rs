@@ -13,6 +13,7 @@ extern crate alloc;
 mod client;
 mod error;
 mod message;
+mod request_code;
 mod server;
 mod wire;
 
@@ -25,6 +26,7 @@ pub use message::{
     AccountNumber, ActionKind, AuthToken, BANNER_LEN_MAX, BTOKEN_LEN_MAX_DEFAULT, CLIENT_BTOKEN_LEN_MAX_DEFAULT,
     CLIENT_HELLO, Layout, PORT, ParseAccountNumberError, SERVER_HELLO, banner_btoken_max, default_banner,
 };
+pub use request_code::{RequestCode, RequestCodeError};
 pub use server::{Ending, Request, ServerConfig, ServerMachine, ServerPhase};
 
 /// What a stream delivers to a machine.

@@ -16,8 +16,9 @@ use passmate_proto::{BANNER_LEN_MAX, BTOKEN_LEN_MAX_DEFAULT, PORT};
 pub(crate) use layers::read_bytes;
 pub use layers::{Environment, Origin};
 use layers::{Layer, Written};
-pub(crate) use values::is_host_name;
+pub(crate) use settings::{command, place_args};
 pub use values::{ListenAddress, ListenHost, ValueError};
+pub(crate) use values::{is_host_name, parse_duration};
 
 /// Read if it is there and no other file is named.
 const FILE_DEFAULT: &str = "/etc/passmate/server.toml";
@@ -39,6 +40,8 @@ pub struct Config {
     pub banner: Option<Arc<[u8]>>,
     /// What any client may take.
     pub limits: Limits,
+    /// Who may make accounts.
+    pub registration: Registration,
     /// Whether the log names clients' addresses.
     pub log_addresses: bool,
     /// How the log is written.
@@ -52,6 +55,18 @@ pub struct CertificateFiles {
     pub certificate: PathBuf,
     /// The certificate's private key.
     pub key: PathBuf,
+}
+
+/// Who may make accounts. Those who have one are served in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Registration {
+    /// Whoever comes.
+    #[default]
+    Open,
+    /// Whoever was invited, and whoever finds an open seat.
+    Invite,
+    /// Nobody.
+    Closed,
 }
 
 /// How the log is written.
@@ -115,17 +130,23 @@ impl Sources {
     /// # Errors
     /// What clap prints: a mistake, or the help or version that was asked for.
     pub fn from_args(args: impl IntoIterator<Item = OsString>, environment: Environment) -> Result<Self, clap::Error> {
-        let matches = settings::command().try_get_matches_from(args)?;
+        let matches = command().try_get_matches_from(args)?;
         let Some(("serve", matches)) = matches.subcommand() else {
-            return Err(settings::command()
-                .error(clap::error::ErrorKind::MissingSubcommand, "a command is needed, such as `serve`"));
+            return Err(
+                command().error(clap::error::ErrorKind::MissingSubcommand, "a command is needed, such as `serve`")
+            );
         };
-        Ok(Self {
+        Ok(Self::from_matches(matches, environment))
+    }
+
+    /// Takes from a command what it has of the settings.
+    pub(crate) fn from_matches(matches: &clap::ArgMatches, environment: Environment) -> Self {
+        Self {
             flags: settings::flags(matches),
             environment,
             file: matches.get_one::<String>("config").map(PathBuf::from),
             file_default: PathBuf::from(FILE_DEFAULT),
-        })
+        }
     }
 
     /// Every layer, the one that wins first.
@@ -161,6 +182,7 @@ impl Config {
             certificate: None,
             banner: None,
             limits: Limits::default(),
+            registration: Registration::Open,
             log_addresses: false,
             log: LogFormat::Text,
         }
@@ -180,6 +202,7 @@ impl Config {
         gathered.set("store", values::parse_store, &mut config.store)?;
         config.certificate = gathered.certificate()?;
         config.banner = gathered.banner()?;
+        gathered.set("registration", parse_registration, &mut config.registration)?;
         gathered.set("log-addresses", values::parse_switch, &mut config.log_addresses)?;
         gathered.set("log", parse_log_format, &mut config.log)?;
         gathered.limits(&mut config.limits)?;
@@ -291,7 +314,7 @@ impl Gathered {
         };
         let time = |text: &str| {
             let (least, most) = (Duration::from_millis(10), Duration::from_secs(86_400));
-            within(values::parse_duration(text)?, least, most, |time| match time.as_secs() {
+            within(parse_duration(text)?, least, most, |time| match time.as_secs() {
                 0 => format!("{}ms", time.as_millis()),
                 seconds => format!("{seconds}s"),
             })
@@ -343,6 +366,15 @@ fn parse_log_format(text: &str) -> Result<LogFormat, ValueError> {
         "text" => Ok(LogFormat::Text),
         "json" => Ok(LogFormat::Json),
         _ => Err(ValueError::NotOneOf("text, json")),
+    }
+}
+
+fn parse_registration(text: &str) -> Result<Registration, ValueError> {
+    match text {
+        "open" => Ok(Registration::Open),
+        "invite" => Ok(Registration::Invite),
+        "closed" => Ok(Registration::Closed),
+        _ => Err(ValueError::NotOneOf("open, invite, closed")),
     }
 }
 

@@ -21,7 +21,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Limits;
+use crate::config::{Limits, Registration};
 use crate::memory::{Kind, Lease};
 use crate::report::Report;
 use crate::service::{Fetched, Refusal, Service};
@@ -351,6 +351,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                 if needed > 0 {
                     let kind = match (&self.fetched, self.machine.action()) {
                         (Some(fetched), _) => Kind::Known(fetched.account()),
+                        // Who is refused in any case need not send it all.
+                        (None, Some(ActionKind::Create)) if self.service.registration() == Registration::Closed => {
+                            return Err(Cut::Refused(Refusal::Closed));
+                        }
                         (None, Some(ActionKind::Create)) => Kind::Create,
                         (None, _) => return Err(Cut::Stuck),
                     };
@@ -479,7 +483,7 @@ mod tests {
             ..Limits::default()
         };
         let store = Store::open_sqlite(&dir.path().join("passmate.db"), |_| {}).unwrap();
-        let service = Service::new(store, dir.path(), &limits);
+        let service = Service::new(store, dir.path(), &limits, Registration::Open);
         let terms = Terms { tls: identity.config, banner: b"banner".as_slice().into(), limits };
 
         let (ours, theirs) = tokio::io::duplex(64 << 10);

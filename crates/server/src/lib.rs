@@ -3,6 +3,7 @@
 //! [`Server::start`] is the whole of it; [`main`] adds arguments, signals and an exit code.
 #![forbid(unsafe_code)]
 
+mod admin;
 pub mod config;
 mod conn;
 mod listen;

@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use crate::config::{Config, Environment, Sources};
-use crate::{Server, logs};
+use crate::config::{self, Config, Environment, Registration, Sources};
+use crate::{Server, admin, logs};
 use passmate_proto::Layout;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -17,10 +17,15 @@ const EXIT_USAGE: u8 = 2;
 /// Runs the program on this process's arguments, until it is told to stop.
 pub fn main() -> ExitCode {
     leave_no_core();
-    let sources = match Sources::from_args(std::env::args_os(), Environment::of_process()) {
-        Ok(sources) => sources,
+    let matches = match config::command().try_get_matches_from(std::env::args_os()) {
+        Ok(matches) => matches,
         // Help and version come this way too.
         Err(text) => text.exit(),
+    };
+    let environment = Environment::of_process();
+    let sources = match matches.subcommand() {
+        Some(("serve", matches)) => Sources::from_matches(matches, environment),
+        _ => return admin::run(&matches, environment),
     };
     let config = match Config::gather(&sources) {
         Ok(config) => config,
@@ -95,7 +100,16 @@ fn greeting(server: &Server, data_dir: &std::path::Path) -> String {
         text.push_str(&format!("listening on {} (layout {layout})\n", listening.address));
     }
     text.push_str(&format!("pin {}\n", server.pin()));
-    text.push_str(&format!("set up a first device with:\n    {}\n", server.setup_command()));
+    let setup = server.setup_command();
+    text.push_str(&match server.registration() {
+        Registration::Open => format!("set up a first device with:\n    {setup}\n"),
+        Registration::Invite => format!(
+            "new accounts by invitation: for each, add the code that its first device prints with:\n    {setup} --request\n"
+        ),
+        Registration::Closed => {
+            format!("no new accounts; join one that is there with:\n    {setup} --key-file FILE\n")
+        }
+    });
     text
 }
 
@@ -117,7 +131,7 @@ fn reload(server: &Server, sources: &Sources) {
                 let settings = reloaded.needs_restart.join(", ");
                 tracing::warn!(settings, "changed, and take effect at the next start");
             }
-            tracing::info!(pin = %reloaded.pin, "certificate, banner and limits are reloaded");
+            tracing::info!(pin = %reloaded.pin, "certificate, banner, registration and limits are reloaded");
         }
         Err(error) => {
             let hint = error.hint();
@@ -132,7 +146,7 @@ fn end_at_once(error: &crate::store::StoreError) {
     std::process::exit(i32::from(EXIT_OTHER));
 }
 
-fn complain(code: u8, error: &dyn std::fmt::Display, hint: &str) -> ExitCode {
+pub(crate) fn complain(code: u8, error: &dyn std::fmt::Display, hint: &str) -> ExitCode {
     let text = format!("passmate-server: error: {error}\npassmate-server: hint: {hint}\n");
     // Without a standard error the exit code has to do.
     let _ = std::io::stderr().write_all(text.as_bytes());

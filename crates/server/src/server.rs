@@ -14,7 +14,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::Config;
+use crate::config::{Config, Registration};
 use crate::conn::Terms;
 use crate::listen::{self, ListenError, Shared};
 use crate::service::Service;
@@ -26,6 +26,8 @@ const STOP_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long the store may take to close after that: a disk that hangs, or another program that holds the database, must
 /// not keep the process. Nothing that was confirmed depends on it.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
+/// Between two looks for invites whose time is over.
+const EXPIRE_PAUSE: Duration = Duration::from_secs(3600);
 /// How long this machine's name may take to be looked up for the line that is printed at start.
 const LOOK_UP_TIME_MAX: Duration = Duration::from_secs(1);
 
@@ -74,7 +76,7 @@ impl Server {
 
         let shared = Arc::new(Shared {
             terms: ArcSwap::from_pointee(terms(&config, &identity)),
-            service: Service::new(store, folder_of(&config.store), &config.limits),
+            service: Service::new(store, folder_of(&config.store), &config.limits, config.registration),
             descriptors_max,
             log_addresses: config.log_addresses,
             stop: CancellationToken::new(),
@@ -82,6 +84,7 @@ impl Server {
             tasks: TaskTracker::new(),
             open: AtomicUsize::new(0),
         });
+        shared.tasks.spawn(expire(Arc::clone(&shared)));
         for listener in listeners {
             shared.tasks.spawn(listen::accept(listener, Arc::clone(&shared)));
         }
@@ -103,6 +106,12 @@ impl Server {
         &self.listening
     }
 
+    /// Who may make accounts.
+    #[must_use]
+    pub fn registration(&self) -> Registration {
+        self.shared.service.registration()
+    }
+
     /// The pin of the certificate that was loaded at start.
     #[must_use]
     pub fn pin(&self) -> Pin {
@@ -121,14 +130,14 @@ impl Server {
         &self.setup_command
     }
 
-    /// Takes certificate, banner and limits from `config` for connections from now on; the rest
+    /// Takes certificate, banner, registration and limits from `config` for connections from now on; the rest
     /// of it is not looked at.
     ///
     /// # Errors
     /// The new certificate cannot be used; then nothing at all changes.
     pub fn reload(&self, config: &Config) -> Result<Reloaded, TlsError> {
         let identity = Identity::load(config.certificate.as_ref(), &self.config.data_dir)?;
-        self.shared.service.set_limits(&config.limits);
+        self.shared.service.set_limits(&config.limits, config.registration);
         self.shared.terms.store(Arc::new(terms(config, &identity)));
         let needs_restart = [
             ("listen", self.config.listen != config.listen),
@@ -181,6 +190,17 @@ fn terms(config: &Config, identity: &Identity) -> Terms {
         default_banner(program, config.limits.btoken_len_max).into_bytes().into()
     });
     Terms { tls: Arc::clone(&identity.config), banner, limits: config.limits.clone() }
+}
+
+/// Now and once an hour: an invite whose time is over would let nobody in, but its note may name somebody.
+async fn expire(shared: Arc<Shared>) {
+    loop {
+        shared.service.expire().await;
+        tokio::select! {
+            () = shared.stop.cancelled() => return,
+            () = tokio::time::sleep(EXPIRE_PAUSE) => {}
+        }
+    }
 }
 
 /// The folder of a file, for a bare name the working directory.

@@ -14,11 +14,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use arc_swap::ArcSwap;
 use passmate_proto::{AccountNumber, AuthToken};
 
-use crate::config::Limits;
+use crate::config::{Limits, Registration};
 use crate::memory::{Kind, Lease, MemoryBudget};
-use crate::store::{AuthHash, Btoken, BtokenHash, Committed, Expected, Head, Outcome, Store, StoreError, Stored};
+use crate::store::{
+    Admission, AuthHash, Btoken, BtokenHash, Committed, Expected, Head, Outcome, Store, StoreError, Stored,
+};
 use room::Room;
 use turns::{Turn, Turns};
 
@@ -31,6 +34,7 @@ struct Inner {
     store: Store,
     memory: MemoryBudget,
     accounts_max: AtomicU64,
+    registration: ArcSwap<Registration>,
     room: Room,
     turns: Turns,
     /// Btokens that are in memory because somebody fetches them.
@@ -102,6 +106,10 @@ pub enum Refusal {
     Unknown,
     /// Another device was faster, or the account was deleted meanwhile.
     Lost,
+    /// No accounts are made.
+    Closed,
+    /// Accounts are made for those who were invited, and this client was not.
+    NotInvited,
     /// As many accounts as there may be.
     AccountsMax,
     /// Little room is left on the disk, and this would take some.
@@ -121,6 +129,8 @@ impl Refusal {
         match self {
             Self::Unknown => "unknown_account_or_token",
             Self::Lost => "lost_race",
+            Self::Closed => "registration_closed",
+            Self::NotInvited => "not_invited",
             Self::AccountsMax => "accounts_max",
             Self::DiskLow => "disk_low",
             Self::DiskFull => "disk_full",
@@ -145,11 +155,12 @@ impl From<StoreError> for Refusal {
 impl Service {
     /// A service on this store; `folder` is where the store is, for the rules on free disk space.
     #[must_use]
-    pub fn new(store: Store, folder: &Path, limits: &Limits) -> Self {
+    pub fn new(store: Store, folder: &Path, limits: &Limits, registration: Registration) -> Self {
         Self(Arc::new(Inner {
             store,
             memory: MemoryBudget::new(limits.memory_max, limits.btoken_len_max),
             accounts_max: AtomicU64::new(limits.accounts_max),
+            registration: ArcSwap::from_pointee(registration),
             room: Room::new(folder),
             turns: Turns::default(),
             shared: Mutex::default(),
@@ -157,9 +168,23 @@ impl Service {
     }
 
     /// Takes new limits for what is asked from now on.
-    pub fn set_limits(&self, limits: &Limits) {
+    pub fn set_limits(&self, limits: &Limits, registration: Registration) {
         self.0.memory.set_max(limits.memory_max, limits.btoken_len_max);
         self.0.accounts_max.store(limits.accounts_max, Ordering::Relaxed);
+        self.0.registration.store(Arc::new(registration));
+    }
+
+    /// Who may make accounts.
+    #[must_use]
+    pub fn registration(&self) -> Registration {
+        **self.0.registration.load()
+    }
+
+    /// Forgets invites and open seats whose time is over. What the store has to say against it is in the log.
+    pub async fn expire(&self) {
+        if let Err(error) = self.0.store.expire(now()).await {
+            tracing::warn!(%error, "invites whose time is over could not be removed");
+        }
     }
 
     /// The memory that btokens in flight may take.
@@ -173,19 +198,26 @@ impl Service {
         self.0.store.close().await;
     }
 
-    /// Makes an account under a number that nobody has, also for an auth token that was seen before.
+    /// Makes an account under a number that nobody has, also for an auth token that was seen before; under invites an
+    /// auth token that was let in and has stored nothing since gets its account once more.
     ///
     /// # Errors
     /// Nothing was made; see [`Refusal`].
     pub async fn create(&self, auth_token: AuthToken, btoken: Vec<u8>) -> Result<(AccountNumber, Committed), Refusal> {
+        let admission = match self.registration() {
+            Registration::Open => Admission::Anyone,
+            Registration::Invite => Admission::Invited,
+            Registration::Closed => return Err(Refusal::Closed),
+        };
         if self.0.room.is_low_for_creates() {
             return Err(Refusal::DiskLow);
         }
         let auth = AuthHash::of(&auth_token);
         let accounts_max = self.0.accounts_max.load(Ordering::Relaxed);
         let account = self.free_number().await?;
-        match self.0.store.create(account, auth, Btoken::new(btoken), accounts_max, now()).await? {
-            Ok(committed) => Ok((account, committed)),
+        match self.0.store.create(account, auth, Btoken::new(btoken), accounts_max, admission, now()).await? {
+            Ok(made) => Ok(made),
+            Err(Outcome::NotInvited) => Err(Refusal::NotInvited),
             Err(Outcome::AccountsMax) => Err(Refusal::AccountsMax),
             // Somebody else drew the same 8 bytes within the same millisecond.
             Err(_) => Err(Refusal::Lost),

@@ -14,7 +14,8 @@ pub struct Association {
     pub host: String,
     /// The server's port.
     pub port: u16,
-    /// The account number and the key that everything else is derived from.
+    /// The account number and the key that everything else is derived from. The number is all zero as long as the server
+    /// has made no account for the key: see [`is_pending`](Self::is_pending).
     pub key: SyncKey,
     /// How the server is trusted.
     pub trust: Trust,
@@ -44,6 +45,12 @@ pub enum Shape {
 }
 
 impl Association {
+    /// Whether the device still waits to be let in: it has a key, and no account yet.
+    #[must_use]
+    pub fn is_pending(&self) -> bool {
+        self.key.account() == [0; 8]
+    }
+
     /// One association out of what two programs made of `base`, each on its own: a change of one side counts, and of two
     /// changes of the same thing `theirs`, which was stored first. What either has seen of an account was seen.
     pub fn merge(base: Option<&Self>, ours: Option<Self>, theirs: Option<Self>) -> Option<Self> {

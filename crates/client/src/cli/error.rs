@@ -124,6 +124,12 @@ impl From<SyncError<SessionError>> for Failure {
             SyncError::NotSetUp => {
                 Self::new(Code::NotFound, message, "tie it to a server with `passmate sync setup HOST`")
             }
+            SyncError::NotLetIn { ref host } => {
+                let hint = format!(
+                    "when its operator has let you in, run `passmate sync setup {host}`; with --request it shows the code again"
+                );
+                Self::new(Code::Refused, message, hint)
+            }
             SyncError::AlreadySetUp { .. } => {
                 Self::new(Code::Exists, message, "forget that server first with `passmate sync leave`")
             }
@@ -191,9 +197,11 @@ impl From<RemoteError> for Failure {
                 "the account was deleted or rotated (then leave and join with the new key), the sync key is wrong, or the server is out \
                  of order; nothing is lost here",
             ),
-            RemoteError::CreateRefused => {
-                (Code::Refused, "the server may be full or closed to new accounts: ask its operator")
-            }
+            RemoteError::CreateRefused => (
+                Code::Refused,
+                "it may be full, or closed to new accounts: ask its operator; if they let devices in by a code, \
+                     `passmate sync setup HOST --request` makes yours",
+            ),
             RemoteError::TooLarge { .. } => {
                 (Code::TooLarge, "ask the operator for a higher --btoken-max; all is saved on this device")
             }

@@ -12,6 +12,7 @@ mod upgrade;
 
 use std::collections::BTreeMap;
 
+use passmate_vault::Association;
 use passmate_vault::merge::Fate;
 use serde_json::json;
 
@@ -106,7 +107,9 @@ fn now(app: &App, args: &Args) -> Result<(), Failure> {
 fn sync_all(app: &App, session: &mut Session, meant: Meant) -> Done {
     let taken = session.folder().is_some().then(|| folder::take_in(app, session, meant));
     let continued = matches!(&taken, Some(Ok(taken)) if taken.report.received > 0);
-    let has_server = Local::association(session).is_some() && !app.is_offline;
+    // A device that its operator has not let in yet has nothing to sync: only whoever asks is told so.
+    let is_up = |association: &Association| !meant.is_aside || !association.is_pending();
+    let has_server = Local::association(session).is_some_and(is_up) && !app.is_offline;
     let server = has_server.then(|| {
         let result = sync_server(app, session, meant, continued)?;
         let report = note(app, session, result)?;

@@ -23,6 +23,12 @@ pub enum SyncError<E> {
         /// The server's host.
         host: String,
     },
+    /// The device has asked to be let in at a server, and has no account there yet.
+    #[error("this vault has no account at {host} yet: it waits to be let in")]
+    NotLetIn {
+        /// The server's host.
+        host: String,
+    },
     /// Another program tied the vault to another account, or to none, while this sync ran.
     #[error("another program changed where this vault syncs")]
     SetUpChanged,
@@ -174,7 +180,7 @@ impl<E> SyncError<E> {
     /// Its kind.
     pub fn kind(&self) -> SyncErrorKind {
         match self {
-            Self::NotSetUp => SyncErrorKind::NotSetUp,
+            Self::NotSetUp | Self::NotLetIn { .. } => SyncErrorKind::NotSetUp,
             Self::AlreadySetUp { .. } => SyncErrorKind::AlreadySetUp,
             Self::SetUpChanged => SyncErrorKind::SetUpChanged,
             Self::KeyWithoutAccount => SyncErrorKind::Refused,

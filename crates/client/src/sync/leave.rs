@@ -28,8 +28,12 @@ pub fn delete_remote<L: Local>(
     transport: &mut dyn Transport,
     surroundings: &mut dyn Surroundings,
 ) -> Result<(), SyncError<L::Error>> {
-    let key = local.association().ok_or(SyncError::NotSetUp)?.key.clone();
-    delete_account(&key, transport, surroundings)?;
+    let association = local.association().ok_or(SyncError::NotSetUp)?;
+    let key = association.key.clone();
+    // Who was never let in has nothing there.
+    if !association.is_pending() {
+        delete_account(&key, transport, surroundings)?;
+    }
     replace_association(local, None)
 }
 

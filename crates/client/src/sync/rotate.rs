@@ -4,7 +4,7 @@
 //!  - interrupted at any point it goes on from there when it is asked for again.
 
 use passmate_proto::{ClientAction, Failure, Outcome};
-use passmate_vault::{Association, Marks, Shape, SyncKey, Vault, btoken, codec};
+use passmate_vault::{Association, Marks, Shape, SyncKey, Vault, btoken, codec, sync_key};
 
 use super::leave::delete_account;
 use super::retry::{Next, Retries};
@@ -72,7 +72,8 @@ fn move_on<L: Local>(
         shape: Shape::Modern,
         ..old.clone()
     };
-    make_account_there(local, transport, surroundings, &associate).map(drop)
+    let key = sync_key::make_key(surroundings.rng());
+    make_account_there(local, transport, surroundings, key, &associate).map(drop)
 }
 
 /// What the old account has; `None` if it is gone.

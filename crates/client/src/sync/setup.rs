@@ -1,11 +1,14 @@
 //! Tying a vault to an account. The rules are:
 //!  - a server is asked for a refusal first, and one that does not give it gets nothing more;
+//!  - a key that an operator was asked to let in is kept before its code is shown, and used for one account;
 //!  - the number of a new account is saved before anything else happens, and never asked for twice;
 //!  - an account that exists is kept only after its btoken was opened with the key that was given.
 
-use passmate_proto::{AccountNumber, AuthToken, ClientAction, Failure, Layout, Outcome};
-use passmate_vault::{Association, Marks, Pin, Shape, SyncKey, Trust, Vault, btoken, codec, sync_key};
+use passmate_proto::{AccountNumber, AuthToken, ClientAction, Failure, Layout, Outcome, RequestCode};
+use passmate_vault::sync_key::KEY_LEN;
+use passmate_vault::{Association, Marks, Pin, Secret, Shape, SyncKey, Trust, Vault, btoken, codec, sync_key};
 use rand_core::CryptoRng;
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::retry::{Next, Retries};
@@ -75,7 +78,28 @@ pub fn probe(transport: &mut dyn Transport, surroundings: &mut dyn Surroundings)
     }
 }
 
-/// Makes an account for a vault that has none, and brings the two in step.
+/// Makes the key of an account to come and keeps it, for a server whose operator lets devices in by their code; a key that
+/// was made before stays.
+///
+/// # Errors
+/// The vault belongs to an account, or waits for one elsewhere, or could not be saved.
+pub fn request<L: Local>(
+    local: &mut L,
+    surroundings: &mut dyn Surroundings,
+    address: &Address,
+    trust: Trust,
+) -> Result<RequestCode, SyncError<L::Error>> {
+    refuse_second(local, address)?;
+    let key = match local.association() {
+        Some(pending) => pending.key.clone(),
+        None => SyncKey::from_parts([0; 8], sync_key::make_key(surroundings.rng())),
+    };
+    replace_association(local, Some(associate(address, &trust, key.clone(), false)))?;
+    let auth_token = key.derive_auth_token();
+    Ok(RequestCode::from_hash(Sha256::digest(auth_token.as_bytes()).into()))
+}
+
+/// Makes an account for a vault that has none, and brings the two in step. A key that [`request`] kept becomes its key.
 ///
 /// # Errors
 /// See [`SyncError`]. If the vault has an association afterwards, the server named an account: the next
@@ -88,9 +112,11 @@ pub fn create<L: Local>(
     address: &Address,
     trust: Trust,
 ) -> Result<Report, SyncError<L::Error>> {
-    refuse_second(local)?;
+    refuse_second(local, address)?;
     let associate = |key| associate(address, &trust, key, false);
-    let key = make_account_there(local, transport, surroundings, &associate)?;
+    let pending = local.association().map(|pending| pending.key.key().clone());
+    let key = pending.unwrap_or_else(|| sync_key::make_key(surroundings.rng()));
+    let key = make_account_there(local, transport, surroundings, key, &associate)?;
     run_rounds(Round::new(local, key, false), transport, surroundings)
 }
 
@@ -99,9 +125,9 @@ pub(super) fn make_account_there<L: Local>(
     local: &mut L,
     transport: &mut dyn Transport,
     surroundings: &mut dyn Surroundings,
+    key: Secret<KEY_LEN>,
     associate: &dyn Fn(SyncKey) -> Association,
 ) -> Result<SyncKey, SyncError<L::Error>> {
-    let key = sync_key::make_key(surroundings.rng());
     // What is stored first is an empty vault: if the number is lost on the way, so is nothing else.
     let plaintext = codec::encode_btoken(&Vault::new()).map_err(RemoteError::Unsealable)?;
     let mut retries = Retries::default();
@@ -145,13 +171,19 @@ pub fn join<L: Local>(
     trust: Trust,
     key: SyncKey,
 ) -> Result<Report, SyncError<L::Error>> {
-    refuse_second(local)?;
+    if let Some(association) = local.association() {
+        return Err(SyncError::AlreadySetUp { host: association.host.clone() });
+    }
     let association = associate(address, &trust, key, true);
     run_rounds(Round::joining(local, association), transport, surroundings)
 }
 
-fn refuse_second<L: Local>(local: &L) -> Result<(), SyncError<L::Error>> {
+/// A vault that waits for an account on this server may go on.
+fn refuse_second<L: Local>(local: &L, address: &Address) -> Result<(), SyncError<L::Error>> {
     match local.association() {
+        Some(pending) if pending.is_pending() && (&*pending.host, pending.port) == (address.host(), address.port()) => {
+            Ok(())
+        }
         Some(association) => Err(SyncError::AlreadySetUp { host: association.host.clone() }),
         None => Ok(()),
     }
@@ -208,7 +240,7 @@ impl Listener for Probing {
 /// Saves the number of a new account.
 struct Creating<'a, L: Local> {
     local: &'a mut L,
-    key: &'a passmate_vault::Secret<32>,
+    key: &'a Secret<KEY_LEN>,
     associate: &'a dyn Fn(SyncKey) -> Association,
     /// The account that the vault keeps now, or why it does not.
     saved: Option<Result<SyncKey, SyncError<L::Error>>>,

@@ -21,6 +21,8 @@ pub struct Status {
     pub trust: Trust,
     /// The form of its btoken.
     pub shape: Shape,
+    /// Whether the device still waits to be let in.
+    pub pending: bool,
     /// False if it is not known yet that the account is there.
     pub confirmed: bool,
     /// The last sync that came through, if this device remembers one.
@@ -127,6 +129,7 @@ pub fn status<L: Local>(local: &L, state: &State) -> Result<Status, SyncError<L:
         port: association.port,
         trust: association.trust.clone(),
         shape,
+        pending: association.is_pending(),
         confirmed: association.confirmed,
         last_sync: state.last_sync,
         last_try: state.last_try,

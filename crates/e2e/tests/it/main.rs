@@ -6,6 +6,7 @@ mod kill;
 mod mistakes;
 mod originals;
 mod power_cut;
+mod registration;
 mod support;
 mod terminal;
 mod transcripts;

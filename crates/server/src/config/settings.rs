@@ -64,6 +64,7 @@ pub(crate) const BANNER_FILE: &str = "banner-file";
 const NETWORK: &str = "Network";
 const DATA: &str = "Data";
 const IDENTITY: &str = "What clients see";
+const ADMISSION: &str = "Who is let in";
 const LIMITS: &str = "Limits";
 const LOGS: &str = "Logs";
 
@@ -132,6 +133,14 @@ pub(crate) const SETTINGS: &[Setting] = &[
         help: "Greet clients with this file's content",
         default: "none",
         heading: IDENTITY,
+    },
+    Setting {
+        name: "registration",
+        kind: Kind::One,
+        value_name: "open|invite|closed",
+        help: "Let anybody make an account, or who was invited (`passmate-server invite`), or nobody",
+        default: "open",
+        heading: ADMISSION,
     },
     Setting {
         name: "btoken-max",
@@ -222,13 +231,6 @@ pub(crate) fn setting(name: &str) -> Option<&'static Setting> {
 
 /// `passmate-server` as clap knows it.
 pub(crate) fn command() -> Command {
-    let config =
-        Arg::new("config").long("config").value_name("FILE").value_parser(NonEmptyStringValueParser::new()).help(
-            format!(
-                "Read settings from this TOML file [env: {VARIABLE_PREFIX}CONFIG] \
-             [default: /etc/passmate/server.toml if it is there]"
-            ),
-        );
     let serve = Command::new("serve")
         .about("Run the server in the foreground; the log goes to standard error")
         .long_about(
@@ -242,26 +244,41 @@ pub(crate) fn command() -> Command {
              Times are written 500ms, 10s, 24h; sizes in bytes or like 2MiB.",
         )
         .after_help(
-            "SIGHUP reads certificate, banner and limits again. SIGTERM or SIGINT lets running \
+            "SIGHUP reads certificate, banner, registration and limits again. SIGTERM or SIGINT lets running \
              exchanges finish (10 s) and ends; a second one ends at once.",
         )
-        .arg(config)
+        .arg(config_arg())
         .args(SETTINGS.iter().map(Setting::arg));
-    Command::new("passmate-server")
+    let command = Command::new("passmate-server")
         .version(env!("CARGO_PKG_VERSION"))
         .about("The Passmate sync server: keeps sealed vaults that it cannot read")
         .after_help("Start with `passmate-server serve`: it needs no configuration.")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .max_term_width(100)
-        .subcommand(serve)
+        .subcommand(serve);
+    crate::admin::add_commands(command)
+}
+
+fn config_arg() -> Arg {
+    Arg::new("config").long("config").value_name("FILE").value_parser(NonEmptyStringValueParser::new()).help(format!(
+        "Read settings from this TOML file [env: {VARIABLE_PREFIX}CONFIG] \
+         [default: /etc/passmate/server.toml if it is there]"
+    ))
+}
+
+/// What tells a command other than `serve` which server is meant; before or behind the words of the command.
+pub(crate) fn place_args() -> impl Iterator<Item = Arg> {
+    let settings = SETTINGS.iter().filter(|setting| setting.heading == DATA).map(Setting::arg);
+    std::iter::once(config_arg().help_heading(DATA)).chain(settings).map(|arg| arg.global(true))
 }
 
 /// What was given as flags.
 pub(crate) fn flags(matches: &ArgMatches) -> Layer {
     let mut layer = Layer::default();
     for setting in SETTINGS {
-        if let Some(values) = matches.get_many::<String>(setting.name) {
+        // Other commands than `serve` know few of them.
+        if let Ok(Some(values)) = matches.try_get_many::<String>(setting.name) {
             let texts = values.cloned().collect();
             layer.put(setting, Written { texts, origin: Origin::Flag(setting.name) });
         }
@@ -299,6 +316,7 @@ mod tests {
                 "log",
                 "log-addresses",
                 "memory-max",
+                "registration",
                 "session-timeout",
                 "store",
                 "tls-cert",

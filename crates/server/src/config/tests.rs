@@ -64,6 +64,7 @@ fn every_setting_can_come_from_a_flag_a_variable_or_the_file() {
         "listen" | "listen-v2" => "127.0.0.1:1",
         "store" => "sqlite:/x/y.db",
         "log" => "json",
+        "registration" => "invite",
         "log-addresses" => "true",
         "banner" => "hello",
         "banner-file" | "tls-cert" | "tls-key" | "data-dir" => "/dev/null",

@@ -14,7 +14,9 @@ use passmate_proto::AccountNumber;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::in_place::InPlace;
-use super::{AuthHash, Btoken, BtokenHash, Change, Committed, Engine, EngineError, Head, Outcome, Reader, Sqlite};
+use super::{
+    Admission, AuthHash, Btoken, BtokenHash, Change, Committed, Engine, EngineError, Head, Outcome, Reader, Sqlite,
+};
 use super::{StoreError, Stored};
 
 /// The most changes in one transaction, and the most bytes of btokens in it: a bound on how long the first waits.
@@ -115,16 +117,22 @@ impl Store {
         })))
     }
 
-    /// Makes an account. The answer is the receipt, or why there is none.
+    /// Makes an account, or finds the one that this auth token was let into a moment ago. The answer is its number with
+    /// the receipt, or why there is none.
     pub async fn create(
         &self,
         account: AccountNumber,
         auth: AuthHash,
         btoken: Btoken,
         accounts_max: u64,
+        admission: Admission,
         at: i64,
-    ) -> Result<Result<Committed, Outcome>, StoreError> {
-        self.change(Change::Create { account, auth, btoken, accounts_max, at }).await
+    ) -> Result<Result<(AccountNumber, Committed), Outcome>, StoreError> {
+        let made = self.change(Change::Create { account, auth, btoken, accounts_max, admission, at }).await?;
+        Ok(made.map(|(outcome, committed)| match outcome {
+            Outcome::Again(before) => (before, committed),
+            _ => (account, committed),
+        }))
     }
 
     /// Replaces the btoken if `expected` is still the hash of what is stored.
@@ -137,7 +145,7 @@ impl Store {
         btoken: Btoken,
         at: i64,
     ) -> Result<Result<Committed, Outcome>, StoreError> {
-        self.change(Change::ReplaceIf { account, expected, btoken, at }).await
+        self.change(Change::ReplaceIf { account, expected, btoken, at }).await.map(receipt)
     }
 
     /// Deletes an account.
@@ -146,7 +154,12 @@ impl Store {
         account: AccountNumber,
         auth: AuthHash,
     ) -> Result<Result<Committed, Outcome>, StoreError> {
-        self.change(Change::Delete { account, auth }).await
+        self.change(Change::Delete { account, auth }).await.map(receipt)
+    }
+
+    /// Forgets invites and open seats whose time is over.
+    pub async fn expire(&self, at: i64) -> Result<(), StoreError> {
+        self.change(Change::Expire { at }).await.map(drop)
     }
 
     /// What is known of an account without its btoken.
@@ -182,13 +195,13 @@ impl Store {
         .await;
     }
 
-    async fn change(&self, change: Change) -> Result<Result<Committed, Outcome>, StoreError> {
+    async fn change(&self, change: Change) -> Result<Result<(Outcome, Committed), Outcome>, StoreError> {
         let (answer, answered) = oneshot::channel();
         let jobs = lock(&self.0.jobs).clone().ok_or(StoreError::Closed)?;
         jobs.send(Job { change, answer }).map_err(|_| StoreError::Closed)?;
         // The engine's commit has returned when an outcome comes: this is where the receipt is made.
         match answered.await.map_err(|_| StoreError::Closed)?? {
-            Outcome::Done => Ok(Ok(Committed::new())),
+            done @ (Outcome::Done | Outcome::Again(_)) => Ok(Ok((done, Committed::new()))),
             other => Ok(Err(other)),
         }
     }
@@ -225,6 +238,10 @@ impl Inner {
         lock(&self.readers).push(reader);
         Ok(result?)
     }
+}
+
+fn receipt(answer: Result<(Outcome, Committed), Outcome>) -> Result<Committed, Outcome> {
+    answer.map(|(_, committed)| committed)
 }
 
 /// A change that is likely to come; see [`Store::expect`].
@@ -351,8 +368,9 @@ impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
     /// Sees to it that what these changes removed is tidied up in time.
     fn note_removed(&mut self, changes: &[Change]) {
         let within = |change: &Change| match change {
-            Change::Create { .. } => None,
-            Change::ReplaceIf { .. } => Some(TIDY_REPLACED),
+            Change::Create { admission: Admission::Anyone, .. } => None,
+            // An invite goes with its note.
+            Change::Create { .. } | Change::ReplaceIf { .. } | Change::Expire { .. } => Some(TIDY_REPLACED),
             Change::Delete { .. } => Some(TIDY_DELETED),
         };
         if let Some(within) = changes.iter().filter_map(within).min() {
@@ -389,7 +407,7 @@ fn jobs(changes: Vec<Change>, answers: Vec<oneshot::Sender<Result<Outcome, Store
 fn len_of(change: &Change) -> usize {
     match change {
         Change::Create { btoken, .. } | Change::ReplaceIf { btoken, .. } => btoken.bytes().len(),
-        Change::Delete { .. } => 0,
+        Change::Delete { .. } | Change::Expire { .. } => 0,
     }
 }
 
@@ -686,7 +704,7 @@ mod tests {
         let store = Store::open_sqlite(&dir.join("passmate.db"), |_| {}).unwrap();
         let account = AccountNumber::from_bytes([1; 8]).unwrap();
         let auth = AuthHash::of(&AuthToken::new([0; 32]));
-        store.create(account, auth, Btoken::new(btoken.to_vec()), 10, 0).await.unwrap().unwrap();
+        store.create(account, auth, Btoken::new(btoken.to_vec()), 10, Admission::Anyone, 0).await.unwrap().unwrap();
         (store, account, auth)
     }
 
@@ -728,7 +746,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (store, account, auth) = stored(dir.path(), &MARKER.repeat(200)).await;
         let other = AccountNumber::from_bytes([2; 8]).unwrap();
-        store.create(other, auth, Btoken::new(vec![0]), 10, 0).await.unwrap().unwrap();
+        store.create(other, auth, Btoken::new(vec![0]), 10, Admission::Anyone, 0).await.unwrap().unwrap();
         store.delete(account, auth).await.unwrap().unwrap();
         let writing = async {
             let mut seen = 0_u8;

@@ -12,6 +12,7 @@
 //!
 //! [`suite`](self) holds each engine to this. [`Store`] puts an engine on a thread of its own.
 
+mod admin;
 mod handle;
 mod in_place;
 mod sqlite;
@@ -22,13 +23,14 @@ use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use passmate_proto::{AccountNumber, AuthToken};
+use passmate_proto::{AccountNumber, AuthToken, RequestCode};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+pub use admin::{AdminStore, Invite, Opening};
 pub use handle::{Expected, Store};
 pub use sqlite::{Sqlite, SqliteReader};
 
@@ -49,10 +51,22 @@ impl Committed {
 pub struct AuthHash([u8; 32]);
 
 impl AuthHash {
+    /// The hash that a request code names.
+    #[must_use]
+    pub fn of_code(code: &RequestCode) -> Self {
+        Self(*code.hash())
+    }
+
     /// The hash of this token.
     #[must_use]
     pub fn of(token: &AuthToken) -> Self {
         Self(Sha256::digest(token.as_bytes()).into())
+    }
+
+    /// The code that names it.
+    #[must_use]
+    pub fn code(&self) -> RequestCode {
+        RequestCode::from_hash(self.0)
     }
 
     /// What the hash of a client without an account is compared with.
@@ -141,7 +155,10 @@ pub struct Stored {
 /// One change that is asked of an engine.
 #[derive(Debug)]
 pub enum Change {
-    /// Makes an account.
+    /// Makes an account, if `admission` lets its owner in.
+    ///
+    /// An owner who was let in and asks again with the same token before the first replacement gets the same account, with
+    /// the new btoken: their device did not hear the answer.
     Create {
         /// Its number, drawn at random.
         account: AccountNumber,
@@ -151,6 +168,8 @@ pub enum Change {
         btoken: Btoken,
         /// No account is made if there are that many.
         accounts_max: u64,
+        /// Who may.
+        admission: Admission,
         /// Seconds since 1970.
         at: i64,
     },
@@ -172,17 +191,36 @@ pub enum Change {
         /// As it was when its client authenticated.
         auth: AuthHash,
     },
+    /// Forgets invites and open seats whose time is over.
+    Expire {
+        /// Seconds since 1970.
+        at: i64,
+    },
 }
 
-/// What became of one change. All of these are answers, not errors.
+/// Who may make an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// Whoever comes.
+    Anyone,
+    /// Whoever has an invite for their auth token, which is used up, or finds an open seat, which is taken.
+    Invited,
+}
+
+/// What became of one change. All of these are answers, not errors; one that is neither [`Done`](Self::Done) nor
+/// [`Again`](Self::Again) changed nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// It took place.
     Done,
+    /// Create: it took place in the account that this auth token made before and has not used yet.
+    Again(AccountNumber),
     /// Create: an account has that number already; draw another.
     NumberTaken,
     /// Create: there are as many accounts as there may be.
     AccountsMax,
+    /// Create: neither an invite nor an open seat.
+    NotInvited,
     /// Replace: another device was faster, or the account is gone; fetch, merge and try again.
     Stale,
     /// Delete: no such account.
@@ -218,7 +256,7 @@ pub trait Engine: Send + 'static {
     fn reader(&self) -> Result<Self::Reader, EngineError>;
 
     /// Makes all changes in one transaction; the outcomes are in the order of the changes. A change whose outcome
-    /// is not [`Outcome::Done`] changed nothing, and does not keep the others from taking place. A later change of
+    /// says so changed nothing, and does not keep the others from taking place. A later change of
     /// a batch sees what an earlier one did.
     ///
     /// # Errors
@@ -258,12 +296,30 @@ pub trait Reader: Send + 'static {
 /// [`StoreError::InUse`] if another process has the lock, [`StoreError::Open`] if the file cannot be made.
 pub(crate) fn lock_file(path: PathBuf) -> Result<File, StoreError> {
     let failed = |error: io::Error| StoreError::Open { path: path.clone(), cause: error.to_string() };
-    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(failed)?;
+    let file = open_lock_file(&path).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path }),
         Err(TryLockError::Error(error)) => Err(failed(error)),
     }
+}
+
+/// Locks a file together with others who do the same, which keeps whoever wants it alone waiting or away.
+///
+/// # Errors
+/// As [`lock_file`].
+pub(crate) fn lock_file_shared(path: PathBuf) -> Result<File, StoreError> {
+    let failed = |error: io::Error| StoreError::Open { path: path.clone(), cause: error.to_string() };
+    let file = open_lock_file(&path).map_err(failed)?;
+    match file.try_lock_shared() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path }),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+fn open_lock_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)
 }
 
 /// Why a store cannot be opened, or could not do what it was asked.
@@ -273,6 +329,18 @@ pub enum StoreError {
     #[error("{} is in use by another server", path.display())]
     InUse {
         /// What is locked.
+        path: PathBuf,
+    },
+    /// There is none.
+    #[error("there is no store at {}", path.display())]
+    Missing {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The server that uses it is older than this program, so it must not be changed now.
+    #[error("{} is in use by a server that is older than this program", path.display())]
+    OlderServer {
+        /// The store.
         path: PathBuf,
     },
     /// A newer version of this program made it.
@@ -313,6 +381,10 @@ impl StoreError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::InUse { .. } => "stop the other server, or give this one another --data-dir",
+            Self::Missing { .. } => {
+                "give --data-dir or --store as `passmate-server serve` gets it, or start the server once"
+            }
+            Self::OlderServer { .. } => "start the server again with this version",
             Self::NewerSchema { .. } => "run the newer passmate-server, or restore the backup from before its upgrade",
             Self::NotOurs { .. } => "give another --store",
             Self::Open { .. } => "look at the owner and mode of the file and of its folder, and at the disk",

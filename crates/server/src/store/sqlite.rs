@@ -11,10 +11,16 @@ use passmate_proto::AccountNumber;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior, ffi, params};
 use rustix::io::Errno;
 
-use super::{AuthHash, BtokenHash, Change, Engine, EngineError, Head, Outcome, Reader, StoreError, Stored, lock_file};
+use super::{
+    Admission, AuthHash, Btoken, BtokenHash, Change, Engine, EngineError, Head, Outcome, Reader, StoreError, Stored,
+    lock_file,
+};
 
 /// The schema's history, the oldest first. A line that was released is never changed; a new one is added.
-const MIGRATIONS: &[&str] = &[include_str!("../../migrations/sqlite/0001_accounts.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/sqlite/0001_accounts.sql"),
+    include_str!("../../migrations/sqlite/0002_invites.sql"),
+];
 /// Tells our databases from others: "PaSr".
 const APPLICATION_ID: i64 = 0x5061_5372;
 /// How long SQLite waits for other processes before it says that it is busy; we ask again then.
@@ -119,7 +125,12 @@ impl Drop for Sqlite {
 
 fn apply(connection: &Connection, change: &Change, totals: &mut Totals) -> rusqlite::Result<Outcome> {
     match change {
-        Change::Create { account, auth, btoken, accounts_max, at } => {
+        Change::Create { account, auth, btoken, accounts_max, admission, at } => {
+            if *admission == Admission::Invited
+                && let Some(before) = repeat(connection, auth, btoken, *at, totals)?
+            {
+                return Ok(Outcome::Again(before));
+            }
             if totals.accounts(connection)? >= *accounts_max {
                 return Ok(Outcome::AccountsMax);
             }
@@ -127,12 +138,23 @@ fn apply(connection: &Connection, change: &Change, totals: &mut Totals) -> rusql
             if one(connection, "SELECT EXISTS (SELECT 1 FROM account WHERE number = ?1)", [number])? {
                 return Ok(Outcome::NumberTaken);
             }
+            if *admission == Admission::Invited && !admit(connection, auth, *at)? {
+                return Ok(Outcome::NotInvited);
+            }
             let id: i64 = one(connection, "INSERT INTO btoken (content) VALUES (?1) RETURNING id", [btoken.bytes()])?;
             run(
                 connection,
-                "INSERT INTO account (number, auth_hash, btoken_hash, btoken_len, btoken_id, created_at, changed_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)",
-                params![number, auth.0, btoken.hash().0, signed(btoken.bytes().len()), id, at],
+                "INSERT INTO account (number, auth_hash, btoken_hash, btoken_len, btoken_id, created_at, changed_at, admitted)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7)",
+                params![
+                    number,
+                    auth.0,
+                    btoken.hash().0,
+                    signed(btoken.bytes().len()),
+                    id,
+                    at,
+                    *admission == Admission::Invited
+                ],
             )?;
             totals.count(1, signed(btoken.bytes().len()));
         }
@@ -144,7 +166,7 @@ fn apply(connection: &Connection, change: &Change, totals: &mut Totals) -> rusql
             let Some((id, len_before)) = found else { return Ok(Outcome::Stale) };
             run(
                 connection,
-                "UPDATE account SET btoken_hash = ?2, btoken_len = ?3, changed_at = ?4 WHERE number = ?1",
+                "UPDATE account SET btoken_hash = ?2, btoken_len = ?3, changed_at = ?4, admitted = 0 WHERE number = ?1",
                 params![account.as_bytes(), btoken.hash().0, signed(btoken.bytes().len()), at],
             )?;
             run(connection, "UPDATE btoken SET content = ?2 WHERE id = ?1", params![id, btoken.bytes()])?;
@@ -161,8 +183,59 @@ fn apply(connection: &Connection, change: &Change, totals: &mut Totals) -> rusql
             run(connection, "DELETE FROM btoken WHERE id = ?1", [id])?;
             totals.count(-1, -len_before);
         }
+        Change::Expire { at } => expire(connection, *at)?,
     }
     Ok(Outcome::Done)
+}
+
+/// Stores the btoken in the account that this auth token was let into and that has seen no update yet.
+fn repeat(
+    connection: &Connection,
+    auth: &AuthHash,
+    btoken: &Btoken,
+    at: i64,
+    totals: &mut Totals,
+) -> rusqlite::Result<Option<AccountNumber>> {
+    let found: Option<([u8; 8], i64, i64)> = connection
+        .prepare_cached("SELECT number, btoken_id, btoken_len FROM account WHERE auth_hash = ?1 AND admitted = 1")?
+        .query_row([auth.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
+    let Some((number, id, len_before)) = found else { return Ok(None) };
+    let len = signed(btoken.bytes().len());
+    run(
+        connection,
+        "UPDATE account SET btoken_hash = ?2, btoken_len = ?3, changed_at = ?4 WHERE number = ?1",
+        params![number, btoken.hash().0, len, at],
+    )?;
+    run(connection, "UPDATE btoken SET content = ?2 WHERE id = ?1", params![id, btoken.bytes()])?;
+    totals.count(0, len - len_before);
+    Ok(AccountNumber::from_bytes(number))
+}
+
+/// Uses up the invite for this auth token, or takes the open seat whose time is over first.
+fn admit(connection: &Connection, auth: &AuthHash, at: i64) -> rusqlite::Result<bool> {
+    let invited = connection
+        .prepare_cached("DELETE FROM invite WHERE auth_hash = ?1 AND expires_at > ?2")?
+        .execute(params![auth.0, at])?;
+    if invited > 0 {
+        return Ok(true);
+    }
+    let found: Option<(i64, i64)> = connection
+        .prepare_cached("SELECT id, seats FROM opening WHERE expires_at > ?1 ORDER BY expires_at, id LIMIT 1")?
+        .query_row([at], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    match found {
+        None => return Ok(false),
+        Some((id, 1)) => run(connection, "DELETE FROM opening WHERE id = ?1", [id])?,
+        Some((id, _)) => run(connection, "UPDATE opening SET seats = seats - 1 WHERE id = ?1", [id])?,
+    }
+    Ok(true)
+}
+
+/// Forgets invites and open seats whose time is over.
+pub(super) fn expire(connection: &Connection, at: i64) -> rusqlite::Result<()> {
+    run(connection, "DELETE FROM invite WHERE expires_at <= ?1", [at])?;
+    run(connection, "DELETE FROM opening WHERE expires_at <= ?1", [at])
 }
 
 /// What a batch adds to the row of totals, which is written once for all of it.
@@ -202,7 +275,7 @@ fn signed(len: usize) -> i64 {
     i64::try_from(len).unwrap_or(i64::MAX)
 }
 
-fn one<T: rusqlite::types::FromSql>(
+pub(super) fn one<T: rusqlite::types::FromSql>(
     connection: &Connection,
     sql: &str,
     params: impl rusqlite::Params,
@@ -210,7 +283,7 @@ fn one<T: rusqlite::types::FromSql>(
     connection.prepare_cached(sql)?.query_row(params, |row| row.get(0))
 }
 
-fn run(connection: &Connection, sql: &str, params: impl rusqlite::Params) -> rusqlite::Result<()> {
+pub(super) fn run(connection: &Connection, sql: &str, params: impl rusqlite::Params) -> rusqlite::Result<()> {
     connection.prepare_cached(sql)?.execute(params).map(drop)
 }
 
@@ -265,7 +338,7 @@ impl Reader for SqliteReader {
 }
 
 /// What an error of SQLite means for whoever waits. To be asked at once, on the thread that got the error.
-fn fault(error: rusqlite::Error) -> EngineError {
+pub(super) fn fault(error: rusqlite::Error) -> EngineError {
     match error.sqlite_error_code() {
         _ if is_out_of_room(&error, &io::Error::last_os_error()) => EngineError::Full,
         Some(ErrorCode::DiskFull) => EngineError::Full,
@@ -298,9 +371,19 @@ fn describe(error: &rusqlite::Error) -> String {
 
 /// One server at a time.
 fn lock(path: &Path) -> Result<File, StoreError> {
+    lock_file(lock_path(path))
+}
+
+/// What a server locks as long as it uses the database.
+pub(super) fn lock_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
-    lock_file(PathBuf::from(name))
+    PathBuf::from(name)
+}
+
+/// The newest schema that this program knows.
+pub(super) fn schema_newest() -> i64 {
+    signed(MIGRATIONS.len())
 }
 
 /// SQLite gives the files that it makes beside the database the mode of the database.
@@ -314,7 +397,8 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-fn check_is_ours(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+/// The schema of a database of ours.
+pub(super) fn check_is_ours(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
     let failed = |error: rusqlite::Error| StoreError::Open { path: path.to_owned(), cause: error.to_string() };
     let id: i64 = connection.query_row("PRAGMA application_id", [], |row| row.get(0)).map_err(failed)?;
     let schema: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
@@ -323,11 +407,11 @@ fn check_is_ours(connection: &Connection, path: &Path) -> Result<(), StoreError>
     if id != APPLICATION_ID && (id != 0 || tables != 0) {
         return Err(StoreError::NotOurs { path: path.to_owned() });
     }
-    let known = signed(MIGRATIONS.len());
+    let known = schema_newest();
     if schema > known {
         return Err(StoreError::NewerSchema { path: path.to_owned(), found: schema, known });
     }
-    Ok(())
+    Ok(schema)
 }
 
 /// Brings the schema to the newest. Each step is a transaction, so a step that was interrupted did not begin.
@@ -345,15 +429,24 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
     use passmate_proto::AuthToken;
 
-    use super::super::{Btoken, suite};
+    use super::super::suite;
     use super::*;
 
     fn path(dir: &tempfile::TempDir) -> PathBuf {
         dir.path().join("passmate.db")
+    }
+
+    /// What the first version of this program made.
+    pub(in crate::store) fn make_first_schema(path: &Path) {
+        let connection = Connection::open(path).unwrap();
+        connection.execute_batch(MIGRATIONS.first().unwrap()).unwrap();
+        connection.pragma_update(None, "user_version", 1).unwrap();
+        connection.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+        connection.pragma_update(None, "journal_mode", "wal").unwrap();
     }
 
     fn create(number: u8, len: usize) -> Change {
@@ -362,6 +455,7 @@ mod tests {
             auth: AuthHash::of(&AuthToken::new([1; 32])),
             btoken: Btoken::new(vec![number; len]),
             accounts_max: 100,
+            admission: Admission::Anyone,
             at: 0,
         }
     }
@@ -429,9 +523,9 @@ mod tests {
     fn a_newer_schema_a_foreign_database_and_no_database_are_refused_and_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         drop(Sqlite::open(&path(&dir)).unwrap());
-        Connection::open(path(&dir)).unwrap().pragma_update(None, "user_version", 2).unwrap();
+        Connection::open(path(&dir)).unwrap().pragma_update(None, "user_version", 3).unwrap();
         match Sqlite::open(&path(&dir)) {
-            Err(StoreError::NewerSchema { found: 2, known: 1, .. }) => {}
+            Err(StoreError::NewerSchema { found: 3, known: 2, .. }) => {}
             other => panic!("{other:?}"),
         }
         let foreign = dir.path().join("foreign.db");

@@ -35,6 +35,7 @@ fn create(account: u8, btoken: &[u8]) -> Change {
         auth: auth(account),
         btoken: Btoken::new(btoken.to_vec()),
         accounts_max: 100,
+        admission: Admission::Anyone,
         at: 1,
     }
 }
@@ -104,8 +105,8 @@ fn a_deleted_account_is_gone_and_nothing_revives_it(engine: &mut impl Engine) {
 
 fn the_number_of_accounts_has_a_limit(engine: &mut impl Engine) {
     let limited = |account: u8| match create(account, b"x") {
-        Change::Create { account, auth, btoken, at, .. } => {
-            Change::Create { account, auth, btoken, accounts_max: 2, at }
+        Change::Create { account, auth, btoken, admission, at, .. } => {
+            Change::Create { account, auth, btoken, accounts_max: 2, admission, at }
         }
         other => other,
     };
@@ -161,7 +162,7 @@ fn of_many_writers_that_saw_the_same_one_wins(engine: impl Engine) {
     runtime.block_on(async {
         let store = Store::start(engine, |error| panic!("{error}")).unwrap();
         let account = number(1);
-        store.create(account, auth(1), Btoken::new(Vec::new()), 1, 0).await.unwrap().unwrap();
+        store.create(account, auth(1), Btoken::new(Vec::new()), 1, Admission::Anyone, 0).await.unwrap().unwrap();
         let lost = Arc::new(AtomicUsize::new(0));
         let writers = (0..WRITERS).map(|writer| {
             let (store, lost) = (store.clone(), Arc::clone(&lost));

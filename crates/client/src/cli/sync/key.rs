@@ -14,6 +14,9 @@ pub(super) struct Args {}
 pub(super) fn run(app: &App, _: &Args) -> Result<(), Failure> {
     let session = app.open()?;
     let key: &SyncKey = match session.association() {
+        Some(association) if association.is_pending() => {
+            return Err(SyncError::<SessionError>::NotLetIn { host: association.host.clone() }.into());
+        }
         Some(association) => &association.key,
         None => return Err(SyncError::<SessionError>::NotSetUp.into()),
     };

@@ -14,6 +14,9 @@ pub(super) fn run(app: &App, _: &Args) -> Result<(), Failure> {
     super::refuse_offline(app)?;
     let mut session = app.open()?;
     let association = session.association().ok_or(SyncError::<SessionError>::NotSetUp)?;
+    if association.is_pending() {
+        return Err(SyncError::<SessionError>::NotLetIn { host: association.host.clone() }.into());
+    }
     if association.retired.is_none() {
         let host = &association.host;
         app.ask.confirm(&format!("Make a new account at {host}? Your other devices must join it with its new key."))?;

@@ -1,13 +1,14 @@
 use std::path::PathBuf;
 
 use passmate_vault::{Pin, SyncKey, Trust};
+use serde_json::json;
 
 use crate::cli::App;
 use crate::cli::ask::read_small;
 use crate::cli::error::{Code, Failure, not_trusted};
 use crate::net::{Address, ConnectError, Server};
-use crate::session::SessionError;
-use crate::sync::{Local, Probed, RemoteError, SyncError, SystemSurroundings, create, join, probe};
+use crate::session::{Session, SessionError};
+use crate::sync::{Local, Probed, RemoteError, SyncError, SystemSurroundings, create, join, probe, request};
 use crate::trust::{CA_FILE_LEN_MAX, Problem, TlsTrust, TrustProblem, read_ca};
 
 /// Tie this vault to a server, or to a shared folder
@@ -21,11 +22,15 @@ pub(super) struct Args {
     #[arg(value_name = "HOST[:PORT]", required_unless_present = "folder")]
     server: Option<Address>,
     /// A folder that all devices have, carried by a sync program or on a network drive; beside a server or instead
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["server", "key_file", "pin", "ca_file"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["server", "key_file", "request", "pin", "ca_file"])]
     folder: Option<PathBuf>,
     /// Join the account of another device, whose key is in this file; `-` is standard input
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
+    /// For a server that admits devices one by one: make this device's key and print the code that its operator needs;
+    /// afterwards the same command without --request goes through
+    #[arg(long, conflicts_with = "key_file")]
+    request: bool,
     /// Trust the server by its pin, as it prints it when it starts
     #[arg(long, value_name = "PIN", conflicts_with = "ca_file")]
     pin: Option<Pin>,
@@ -45,15 +50,29 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
     }
     let address =
         args.server.as_ref().ok_or_else(|| Failure::usage("no server was named", "name a host or --folder"))?;
-    super::refuse_offline(app)?;
-    let trust = trust_of(args)?;
+    if !args.request {
+        super::refuse_offline(app)?;
+    }
+    let mut trust = trust_of(args)?;
     let key = args.key_file.as_ref().map(|path| parse_key(&read_small(path)?)).transpose()?;
     let mut session = app.open()?;
+    let mut is_pending = false;
     if let Some(association) = session.association() {
-        let host = association.host.clone();
-        return Err(SyncError::<SessionError>::AlreadySetUp { host }.into());
+        let is_there = (&*association.host, association.port) == (address.host(), address.port());
+        is_pending = association.is_pending() && is_there && key.is_none();
+        if !is_pending {
+            let host = association.host.clone();
+            return Err(SyncError::<SessionError>::AlreadySetUp { host }.into());
+        }
+        if args.pin.is_none() && args.ca_file.is_none() {
+            trust = association.trust.clone();
+        }
+    }
+    if args.request {
+        return ask_operator(app, address, &mut session, trust);
     }
     let key = match key {
+        None if is_pending => None,
         None if app.ask.has_person() && !app.ask.yes => ask_key(app)?,
         key => key,
     };
@@ -66,10 +85,32 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
         Some(key) => join(&mut session, server, &mut surroundings, probed, address, trust.clone(), key),
         None => create(&mut session, server, &mut surroundings, probed, address, trust.clone()),
     };
+    if let Err(SyncError::Remote(error @ RemoteError::CreateRefused)) = &result
+        && is_pending
+    {
+        let hint = format!(
+            "its operator has not let this device in yet: send them the code of `passmate sync setup {address} --request`, \
+             and try again when they have added it"
+        );
+        return Err(Failure::new(Code::Refused, error.to_string(), hint));
+    }
     super::finish(app, &session, result)?;
     if is_first {
         app.out.note("to join another device, run `passmate sync key` here and `passmate sync setup` there");
     }
+    Ok(())
+}
+
+/// Keeps a key for the account to come, and shows its code.
+fn ask_operator(app: &App, address: &Address, session: &mut Session, trust: Trust) -> Result<(), Failure> {
+    let code = request(session, &mut SystemSurroundings::default(), address, trust)?;
+    if app.out.json {
+        return app.out.object(json!({ "host": address.host(), "code": code.to_string() }));
+    }
+    app.out.line(&code.to_string())?;
+    app.out.note(&format!(
+        "send this code to the operator of {address}; when they have added it, run `passmate sync setup {address}`"
+    ));
     Ok(())
 }
 

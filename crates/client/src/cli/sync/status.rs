@@ -79,7 +79,11 @@ fn print_server(app: &App, status: &Status) -> Result<(), Failure> {
         "server: {}:{}{}",
         status.host,
         status.port,
-        if status.confirmed { "" } else { " (account not confirmed yet)" }
+        match status {
+            Status { pending: true, .. } => " (no account yet: waits to be let in)",
+            Status { confirmed: false, .. } => " (account not confirmed yet)",
+            _ => "",
+        }
     ))?;
     line(format!("trust: {}", trust_text(&status.trust)))?;
     if status.shape == Shape::Desktop {
@@ -106,6 +110,7 @@ fn server_object(status: &Status) -> serde_json::Value {
     json!({
         "host": status.host,
         "port": status.port,
+        "pending": status.pending,
         "confirmed": status.confirmed,
         "desktop": status.shape == Shape::Desktop,
         "trust": trust_text(&status.trust),

@@ -14,6 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use passmate_vault::Pin;
+use program::{Said, finish};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// A running `passmate-server serve`; killed when it is dropped.
@@ -82,6 +83,12 @@ impl Server {
             std::thread::sleep(Duration::from_millis(10));
         }
     }
+}
+
+/// Runs `passmate-server` with other words than `serve`, as an operator does beside a running server.
+pub(crate) fn operate(data_dir: &Path, words: &[&str]) -> Said {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_e2e-passmate-server"));
+    finish(command.env_clear().args(words).arg("--data-dir").arg(data_dir), "")
 }
 
 impl Drop for Server {

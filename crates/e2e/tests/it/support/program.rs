@@ -25,12 +25,18 @@ impl Said {
     /// Its error line, if it ended with this code and with two lines that help.
     #[track_caller]
     pub(crate) fn failed(self, code: i32) -> String {
+        self.failed_by("passmate", code)
+    }
+
+    /// The same of another program.
+    #[track_caller]
+    pub(crate) fn failed_by(self, program: &str, code: i32) -> String {
         assert_eq!(self.code, code, "{self:?}");
         assert_eq!(self.out, "", "an error has no answer: {self:?}");
         let lines: Vec<&str> = self.err.lines().collect();
         let [error, hint] = lines.as_slice() else { panic!("not two lines: {self:?}") };
-        let error = error.strip_prefix("passmate: error: ").unwrap_or_else(|| panic!("{self:?}"));
-        assert!(hint.strip_prefix("passmate: hint: ").is_some_and(|hint| hint.len() > 10), "{self:?}");
+        let error = error.strip_prefix(&format!("{program}: error: ")).unwrap_or_else(|| panic!("{self:?}"));
+        assert!(hint.strip_prefix(&format!("{program}: hint: ")).is_some_and(|hint| hint.len() > 10), "{self:?}");
         error.to_owned()
     }
 }

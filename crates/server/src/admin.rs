@@ -1,0 +1,152 @@
+//! What an operator types beside `serve`. Every command works while a server runs, unless it says otherwise.
+
+mod invite;
+
+use std::fmt;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::{ArgMatches, Command, FromArgMatches, Subcommand};
+use serde_json::json;
+
+use crate::config::{Config, ConfigError, Environment, Sources, place_args};
+use crate::store::{AdminStore, EngineError, StoreError};
+
+/// The exit codes beside 0; they are those of `passmate` and are never renumbered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Code {
+    Other = 1,
+    Usage = 2,
+    Damaged = 6,
+    File = 7,
+    InUse = 8,
+    NotFound = 10,
+    NotSupported = 24,
+}
+
+/// Why a command did not come through.
+#[derive(Debug)]
+struct Failure {
+    code: Code,
+    message: String,
+    hint: String,
+}
+
+impl Failure {
+    fn new(code: Code, message: impl fmt::Display, hint: impl Into<String>) -> Self {
+        Self { code, message: message.to_string(), hint: hint.into() }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::new(Code::Usage, &error, error.hint())
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let code = match &error {
+            StoreError::InUse { .. } | StoreError::OlderServer { .. } | StoreError::Engine(EngineError::Busy) => {
+                Code::InUse
+            }
+            StoreError::Missing { .. } => Code::NotFound,
+            StoreError::NewerSchema { .. } => Code::NotSupported,
+            StoreError::NotOurs { .. } | StoreError::Engine(EngineError::Damaged(_)) => Code::Damaged,
+            StoreError::Open { .. } | StoreError::Engine(EngineError::Full) => Code::File,
+            StoreError::Engine(EngineError::Failed(_)) | StoreError::Closed => Code::Other,
+        };
+        Self::new(code, &error, error.hint())
+    }
+}
+
+/// Nobody reads what we say, or the disk that it goes to is full.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::new(Code::Other, format_args!("cannot write the answer: {error}"), "look at where it was sent")
+    }
+}
+
+/// The commands beside `serve`.
+#[derive(Debug, Subcommand)]
+enum Admin {
+    #[command(subcommand)]
+    Invite(invite::Invites),
+}
+
+/// Adds the commands of an operator.
+pub(crate) fn add_commands(command: Command) -> Command {
+    let mut command = Admin::augment_subcommands(command);
+    let names: Vec<String> = command.get_subcommands().map(|one| one.get_name().to_owned()).collect();
+    for name in names.iter().filter(|name| *name != "serve") {
+        command = command.mut_subcommand(name, |one| {
+            let json = clap::Arg::new("json").long("json").global(true).action(clap::ArgAction::SetTrue);
+            one.args(place_args()).arg(json.help("Print one JSON object"))
+        });
+    }
+    command
+}
+
+/// What every command has.
+struct App {
+    config: Config,
+    is_json: bool,
+}
+
+impl App {
+    fn store(&self) -> Result<AdminStore, Failure> {
+        Ok(AdminStore::open(&self.config.store)?)
+    }
+
+    /// An answer for people, or the same for programs.
+    fn answer(&self, text: &str, object: serde_json::Value) -> Result<(), Failure> {
+        let mut out = io::stdout().lock();
+        if self.is_json {
+            let mut object = object;
+            if let Some(members) = object.as_object_mut() {
+                members.insert("version".to_owned(), json!(1));
+            }
+            writeln!(out, "{object}")?;
+        } else {
+            out.write_all(text.as_bytes())?;
+        }
+        Ok(out.flush()?)
+    }
+}
+
+/// Runs the command that was typed, which is not `serve`.
+pub(crate) fn run(matches: &ArgMatches, environment: Environment) -> ExitCode {
+    match try_run(matches, environment) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { code, message, hint }) => crate::program::complain(code as u8, &message, &hint),
+    }
+}
+
+fn try_run(matches: &ArgMatches, environment: Environment) -> Result<(), Failure> {
+    let command = Admin::from_arg_matches(matches)
+        .map_err(|error| Failure::new(Code::Usage, error, "`passmate-server --help` shows the commands"))?;
+    // What is global is known to the last word of the command.
+    let mut leaf = matches;
+    while let Some((_, next)) = leaf.subcommand() {
+        leaf = next;
+    }
+    let config = Config::gather(&Sources::from_matches(leaf, environment))?;
+    let app = App { config, is_json: leaf.get_flag("json") };
+    match command {
+        Admin::Invite(command) => invite::run(&app, &command),
+    }
+}
+
+/// Seconds since 1970.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// A time as people read it, in UTC: a server has no time zone of its reader's.
+fn utc(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds)
+        .map_or_else(|_| seconds.to_string(), |time| time.strftime("%Y-%m-%d %H:%M UTC").to_string())
+}
