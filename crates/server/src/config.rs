@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use passmate_proto::{BANNER_LEN_MAX, BTOKEN_LEN_MAX_DEFAULT, PORT};
 
 pub(crate) use layers::read_bytes;
@@ -98,6 +99,58 @@ pub struct Limits {
     pub memory_max: u64,
     /// Accounts in the store.
     pub accounts_max: u64,
+    /// What one source may take.
+    pub gate: GateLimits,
+}
+
+/// What one source may take: an IPv4 address, or the /64 of an IPv6 address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GateLimits {
+    /// Sources that are not counted.
+    pub exempt: Vec<IpNet>,
+    /// Connections of one source at once.
+    pub connections_max: usize,
+    /// New accounts of one source.
+    pub creates: Rate,
+    /// New accounts of all sources together.
+    pub creates_all: Rate,
+    /// Refused authentications of one source; beyond, it is not heard for a while.
+    pub refusals: Rate,
+    /// The longest such while.
+    pub pause_max: Duration,
+}
+
+/// So many at once, and so many in each stretch of time after that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// How many in each stretch; never 0.
+    pub count: u32,
+    /// The stretch.
+    pub per: Duration,
+    /// How many at once.
+    pub burst: u32,
+}
+
+impl Rate {
+    /// The time from one to the next.
+    #[must_use]
+    pub fn interval(&self) -> Duration {
+        self.per / self.count.max(1)
+    }
+}
+
+impl Default for GateLimits {
+    fn default() -> Self {
+        let rate = |count, seconds, burst| Rate { count, per: Duration::from_secs(seconds), burst };
+        Self {
+            exempt: crate::gate::loopback(),
+            connections_max: 100,
+            creates: rate(20, 3600, 20),
+            creates_all: rate(10, 1, 100),
+            refusals: rate(30, 60, 30),
+            pause_max: Duration::from_secs(600),
+        }
+    }
 }
 
 impl Default for Limits {
@@ -111,6 +164,7 @@ impl Default for Limits {
             connections_max: 10_000,
             memory_max: 256 << 20,
             accounts_max: 100_000,
+            gate: GateLimits::default(),
         }
     }
 }
@@ -331,6 +385,19 @@ impl Gathered {
         limits.connections_max = usize::try_from(connections_max).unwrap_or(usize::MAX);
         self.set("memory-max", size(1, 1 << 44), &mut limits.memory_max)?;
         self.set("accounts-max", number(0, 1 << 40), &mut limits.accounts_max)?;
+        let GateLimits { exempt, connections_max, creates, creates_all, refusals, pause_max } = &mut limits.gate;
+        if let Some(written) = self.find("limit-exempt") {
+            *exempt = networks(written)?;
+        }
+        let mut of_source = u64::try_from(*connections_max).unwrap_or(u64::MAX);
+        self.set("limit-connections", number(1, 1_000_000), &mut of_source)?;
+        *connections_max = usize::try_from(of_source).unwrap_or(usize::MAX);
+        // As many at once as in one stretch of time; all sources together as many as in ten.
+        let rate = |times: u32| move |text: &str| values::parse_rate(text, times);
+        self.set("limit-creates", rate(1), creates)?;
+        self.set("limit-creates-all", rate(10), creates_all)?;
+        self.set("limit-refusals", rate(1), refusals)?;
+        self.set("limit-pause", time, pause_max)?;
         if limits.memory_max < 4 * btoken_len_max {
             return Err(ConfigError::MemoryTooSmall {
                 memory_max: limits.memory_max,
@@ -342,6 +409,24 @@ impl Gathered {
         }
         Ok(())
     }
+}
+
+/// Networks, `loopback` for those of this machine, or `none` for none.
+fn networks(written: &Written) -> Result<Vec<IpNet>, ConfigError> {
+    match written.texts.as_slice() {
+        [none] if none == "none" => return Ok(Vec::new()),
+        texts if texts.iter().any(|text| text == "none") => return Err(written.bad(ValueError::NoneAndMore)),
+        [] => return Err(written.bad(ValueError::Empty)),
+        _ => {}
+    }
+    let mut networks = Vec::new();
+    for text in &written.texts {
+        match text.as_str() {
+            "loopback" => networks.extend(crate::gate::loopback()),
+            text => networks.push(values::parse_network(text).map_err(|error| written.bad(error))?),
+        }
+    }
+    Ok(networks)
 }
 
 fn alone(given: &Written, missing: &'static str) -> ConfigError {

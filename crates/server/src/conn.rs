@@ -13,7 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use passmate_proto::{
-    ActionKind, Ending, Input, Layout, Reason, Request, ServerConfig as MachineConfig, ServerMachine, ServerPhase,
+    AccountNumber, ActionKind, AuthToken, Ending, Input, Layout, Reason, Request, ServerConfig as MachineConfig,
+    ServerMachine, ServerPhase,
 };
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -22,9 +23,10 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Limits, Registration};
+use crate::gate::Guest;
 use crate::memory::{Kind, Lease};
 use crate::report::Report;
-use crate::service::{Fetched, Refusal, Service};
+use crate::service::{Authenticated, Fetched, Refusal, Service};
 use crate::store::Committed;
 
 /// What a client still sends after the end is read up to here, and for this long.
@@ -45,21 +47,24 @@ pub(crate) struct Terms {
 
 /// Serves one connection to its end, whatever that is.
 ///
-/// `stop` cuts clients that have not begun an exchange; it lets the others finish.
+/// `stop` cuts clients that have not begun an exchange; it lets the others finish. `logged` is the address, if it may be.
 pub(crate) async fn serve<S>(
     mut io: S,
     layout: Layout,
     terms: &Terms,
     service: &Service,
     stop: &CancellationToken,
-    address: Option<SocketAddr>,
+    guest: Guest,
+    logged: Option<SocketAddr>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut report = Report::new(layout, address);
+    let mut report = Report::new(layout, logged);
     // Boxed: the task of a client that is only closing is small again.
-    Box::pin(converse(&mut io, layout, terms, service, stop, &mut report)).await;
+    Box::pin(converse(&mut io, layout, terms, service, stop, &guest, &mut report)).await;
     drop(report);
+    // Before the last moment, which is short: whoever is closing makes room for the next.
+    drop(guest);
     close(&mut io).await;
 }
 
@@ -70,6 +75,7 @@ async fn converse<S>(
     terms: &Terms,
     service: &Service,
     stop: &CancellationToken,
+    guest: &Guest,
     report: &mut Report,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -95,6 +101,7 @@ async fn converse<S>(
         tls: &mut tls,
         machine,
         service,
+        guest,
         limits,
         stop,
         hello_until,
@@ -215,6 +222,7 @@ struct Exchange<'a, S> {
     tls: &'a mut TlsStream<S>,
     machine: ServerMachine<Committed>,
     service: &'a Service,
+    guest: &'a Guest,
     limits: &'a Limits,
     stop: &'a CancellationToken,
     hello_until: Instant,
@@ -355,6 +363,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                         (None, Some(ActionKind::Create)) if self.service.registration() == Registration::Closed => {
                             return Err(Cut::Refused(Refusal::Closed));
                         }
+                        (None, Some(ActionKind::Create))
+                            if self.lease.is_none()
+                                && !self.guest.may_create(&self.limits.gate, Instant::now().into_std()) =>
+                        {
+                            return Err(Cut::Refused(Refusal::ManyCreates));
+                        }
                         (None, Some(ActionKind::Create)) => Kind::Create,
                         (None, _) => return Err(Cut::Stuck),
                     };
@@ -378,13 +392,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     /// Lets the service decide what the machine asks.
     async fn answer(&mut self, request: Request) -> Result<(), Cut> {
         let answered = match request {
+            Request::Create { .. } if !self.guest.take_create(&self.limits.gate, Instant::now().into_std()) => {
+                return self.refuse(Refusal::ManyCreates);
+            }
             Request::Create { auth_token, btoken } => match self.service.create(auth_token, btoken).await {
                 Ok((account, proof)) => self.machine.created(account, proof),
                 Err(refusal) => return self.refuse(refusal),
             },
             Request::Fetch { account, auth_token } => {
                 let fetched = async {
-                    let known = self.service.authenticate(account, &auth_token).await?;
+                    let known = self.authenticate(account, &auth_token).await?;
                     self.service.fetch(&known).await
                 };
                 match fetched.await {
@@ -405,7 +422,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             }
             Request::Delete { account, auth_token } => {
                 let deleted = async {
-                    let known = self.service.authenticate(account, &auth_token).await?;
+                    let known = self.authenticate(account, &auth_token).await?;
                     self.service.delete(known).await
                 };
                 match deleted.await {
@@ -415,6 +432,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             }
         };
         answered.map_err(|_| Cut::Stuck)
+    }
+
+    /// Lets the client in for its account, or counts that it was refused.
+    async fn authenticate(
+        &self,
+        account: Option<AccountNumber>,
+        auth_token: &AuthToken,
+    ) -> Result<Authenticated, Refusal> {
+        let gate = &self.limits.gate;
+        // It may have come before its source was paused.
+        if self.guest.is_paused(gate, Instant::now().into_std()) {
+            return Err(Refusal::Paused);
+        }
+        let known = self.service.authenticate(account, auth_token).await;
+        if matches!(known, Err(Refusal::Unknown)) {
+            self.guest.note_refusal(gate, Instant::now().into_std());
+        }
+        known
     }
 
     fn refuse(&mut self, refusal: Refusal) -> Result<(), Cut> {
@@ -435,6 +470,7 @@ mod tests {
     use tokio::io::ReadBuf;
 
     use super::*;
+    use crate::gate::Gate;
     use crate::store::Store;
     use crate::tls::Identity;
 
@@ -508,7 +544,9 @@ mod tests {
 
         let begun = Instant::now();
         let stop = CancellationToken::new();
-        serve(DeafToTheEnd(ours), Layout::One, &terms, &service, &stop, None).await;
+        let loopback = [127, 0, 0, 1].into();
+        let guest = Gate::new().enter(loopback, &terms.limits.gate, begun.into_std()).unwrap();
+        serve(DeafToTheEnd(ours), Layout::One, &terms, &service, &stop, guest, None).await;
         let took = begun.elapsed();
         assert!(took >= CONFIRM_REST, "it was confirmed: {took:?}");
         assert!(took < CONFIRM_REST + Duration::from_secs(5), "{took:?}");

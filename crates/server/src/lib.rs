@@ -6,6 +6,7 @@
 mod admin;
 pub mod config;
 mod conn;
+mod gate;
 mod listen;
 pub mod logs;
 pub mod memory;

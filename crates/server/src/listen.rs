@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{ListenAddress, ListenHost};
 use crate::conn::{self, Terms};
+use crate::gate::Gate;
 use crate::service::Service;
 
 /// Connections that the system may hold for us; it lowers this to what it allows.
@@ -146,6 +147,7 @@ pub(crate) struct Shared {
     pub(crate) service: Service,
     /// Connections that the file descriptors allow, whatever the limits say.
     pub(crate) descriptors_max: usize,
+    pub(crate) gate: Gate,
     pub(crate) log_addresses: bool,
     /// Nothing new is taken, and what has not begun is cut.
     pub(crate) stop: CancellationToken,
@@ -157,7 +159,7 @@ pub(crate) struct Shared {
 
 /// Takes connections until the server stops; the socket closes with it.
 pub(crate) async fn accept(listener: Listener, shared: Arc<Shared>) {
-    let (mut no_descriptors, mut full) = (Seldom::default(), Seldom::default());
+    let (mut no_descriptors, mut full, mut limited) = (Seldom::default(), Seldom::default(), Seldom::default());
     loop {
         let accepted = tokio::select! {
             () = shared.stop.cancelled() => return,
@@ -185,6 +187,16 @@ pub(crate) async fn accept(listener: Listener, shared: Arc<Shared>) {
             turn_away(&stream);
             continue;
         };
+        let guest = match shared.gate.enter(address.ip(), &terms.limits.gate, Instant::now().into_std()) {
+            Ok(guest) => guest,
+            Err(why) => {
+                if limited.may_say() {
+                    tracing::warn!(reason = why.name(), "connections of a source are turned away");
+                }
+                turn_away(&stream);
+                continue;
+            }
+        };
         let (shared, layout) = (Arc::clone(&shared), listener.layout);
         let tasks = shared.tasks.clone();
         tasks.spawn(async move {
@@ -192,7 +204,7 @@ pub(crate) async fn accept(listener: Listener, shared: Arc<Shared>) {
             // The last bytes of an exchange are few, and the client waits for them.
             let _ = stream.set_nodelay(true);
             let logged = shared.log_addresses.then_some(address);
-            let served = conn::serve(stream, layout, &terms, &shared.service, &shared.stop, logged);
+            let served = conn::serve(stream, layout, &terms, &shared.service, &shared.stop, guest, logged);
             tokio::select! {
                 () = served => {}
                 () = shared.end.cancelled() => {}

@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, Registration};
 use crate::conn::Terms;
+use crate::gate::Gate;
 use crate::listen::{self, ListenError, Shared};
 use crate::service::Service;
 use crate::store::{Store, StoreError, lock_file};
@@ -78,6 +79,7 @@ impl Server {
             terms: ArcSwap::from_pointee(terms(&config, &identity)),
             service: Service::new(store, folder_of(&config.store), &config.limits, config.registration),
             descriptors_max,
+            gate: Gate::new(),
             log_addresses: config.log_addresses,
             stop: CancellationToken::new(),
             end: CancellationToken::new(),

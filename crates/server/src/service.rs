@@ -110,6 +110,10 @@ pub enum Refusal {
     Closed,
     /// Accounts are made for those who were invited, and this client was not.
     NotInvited,
+    /// Too many accounts are being made, by this source or by all.
+    ManyCreates,
+    /// This source was refused too often to be heard now.
+    Paused,
     /// As many accounts as there may be.
     AccountsMax,
     /// Little room is left on the disk, and this would take some.
@@ -131,6 +135,8 @@ impl Refusal {
             Self::Lost => "lost_race",
             Self::Closed => "registration_closed",
             Self::NotInvited => "not_invited",
+            Self::ManyCreates => "many_creates",
+            Self::Paused => "source_paused",
             Self::AccountsMax => "accounts_max",
             Self::DiskLow => "disk_low",
             Self::DiskFull => "disk_full",

@@ -66,6 +66,7 @@ const DATA: &str = "Data";
 const IDENTITY: &str = "What clients see";
 const ADMISSION: &str = "Who is let in";
 const LIMITS: &str = "Limits";
+const SOURCES: &str = "Limits for one source (an IPv4 address, or the /64 of an IPv6 address)";
 const LOGS: &str = "Logs";
 
 /// Every setting, in the order of the help.
@@ -207,6 +208,54 @@ pub(crate) const SETTINGS: &[Setting] = &[
         heading: LIMITS,
     },
     Setting {
+        name: "limit-exempt",
+        kind: Kind::Many,
+        value_name: "CIDR",
+        help: "Set no limits on these sources; repeatable; `none` for none",
+        default: "loopback, which is 127.0.0.0/8 and ::1",
+        heading: SOURCES,
+    },
+    Setting {
+        name: "limit-connections",
+        kind: Kind::One,
+        value_name: "N",
+        help: "Serve this many connections of one source at once",
+        default: "100",
+        heading: SOURCES,
+    },
+    Setting {
+        name: "limit-creates",
+        kind: Kind::One,
+        value_name: "RATE",
+        help: "Make this many accounts for one source, as many at once",
+        default: "20/h",
+        heading: SOURCES,
+    },
+    Setting {
+        name: "limit-creates-all",
+        kind: Kind::One,
+        value_name: "RATE",
+        help: "Make this many accounts for all sources together, ten times as many at once",
+        default: "10/s",
+        heading: SOURCES,
+    },
+    Setting {
+        name: "limit-refusals",
+        kind: Kind::One,
+        value_name: "RATE",
+        help: "Refuse a wrong account or key of one source this often before it is not heard for a while",
+        default: "30/m",
+        heading: SOURCES,
+    },
+    Setting {
+        name: "limit-pause",
+        kind: Kind::One,
+        value_name: "TIME",
+        help: "That while is 10 s, then twice as long each time up to this",
+        default: "10m",
+        heading: SOURCES,
+    },
+    Setting {
         name: "log-addresses",
         kind: Kind::Switch,
         value_name: "BOOL",
@@ -311,6 +360,12 @@ mod tests {
                 "data-dir",
                 "handshake-timeout",
                 "idle-timeout",
+                "limit-connections",
+                "limit-creates",
+                "limit-creates-all",
+                "limit-exempt",
+                "limit-pause",
+                "limit-refusals",
                 "listen",
                 "listen-v2",
                 "log",

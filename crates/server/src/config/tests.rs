@@ -65,6 +65,10 @@ fn every_setting_can_come_from_a_flag_a_variable_or_the_file() {
         "store" => "sqlite:/x/y.db",
         "log" => "json",
         "registration" => "invite",
+        "limit-exempt" => "10.0.0.0/8",
+        "limit-creates" | "limit-creates-all" | "limit-refusals" => "7/m",
+        "limit-pause" => "7s",
+        "limit-connections" => "7",
         "log-addresses" => "true",
         "banner" => "hello",
         "banner-file" | "tls-cert" | "tls-key" | "data-dir" => "/dev/null",
@@ -257,7 +261,7 @@ fn the_sample_and_the_defaults_in_the_operators_manual_are_true() {
         assert_eq!(gather(&[&flag], &[], None).unwrap(), gather(&[], &[], None).unwrap(), "{flag}");
         rows += 1;
     }
-    assert_eq!(rows, 8, "the table of limits has a row for each");
+    assert_eq!(rows, 14, "the table of limits has a row for each");
 }
 
 #[test]

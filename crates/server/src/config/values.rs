@@ -5,7 +5,10 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use passmate_proto::PORT;
+
+use super::Rate;
 
 /// Why a value cannot be what it was given for; reads on after the name of the setting.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,6 +22,12 @@ pub enum ValueError {
     /// Not a whole number.
     #[error("is not a whole number")]
     NotANumber,
+    /// Not a number for a stretch of time.
+    #[error("is not a rate: write it like 20/h, 30/m or 10/s, at most 1000000")]
+    NotARate,
+    /// Neither an address nor a network.
+    #[error("is not a network: write it like 192.0.2.0/24, 2001:db8::/32 or 192.0.2.7")]
+    NotANetwork,
     /// Neither true nor false.
     #[error("is neither true nor false")]
     NotASwitch,
@@ -180,6 +189,29 @@ pub(crate) fn parse_number(text: &str) -> Result<u64, ValueError> {
     text.replace('_', "").parse().map_err(|_| ValueError::NotANumber)
 }
 
+/// Reads a rate: a whole number, a slash, and one of `s`, `m`, `h`. As many as come in so many of these at once.
+pub(crate) fn parse_rate(text: &str, stretches: u32) -> Result<Rate, ValueError> {
+    let (count, per) = text.split_once('/').ok_or(ValueError::NotARate)?;
+    let seconds = match per {
+        "s" => 1,
+        "m" | "min" => 60,
+        "h" => 3600,
+        _ => return Err(ValueError::NotARate),
+    };
+    let count = parse_number(count).map_err(|_| ValueError::NotARate)?;
+    let count =
+        u32::try_from(count).ok().filter(|count| (1..=1_000_000).contains(count)).ok_or(ValueError::NotARate)?;
+    Ok(Rate { count, per: Duration::from_secs(seconds), burst: count.saturating_mul(stretches) })
+}
+
+/// Reads a network as address and length of the prefix, or one address.
+pub(crate) fn parse_network(text: &str) -> Result<IpNet, ValueError> {
+    match text.parse::<IpAddr>() {
+        Ok(address) => Ok(address.to_canonical().into()),
+        Err(_) => text.parse().map_err(|_| ValueError::NotANetwork),
+    }
+}
+
 /// Reads a switch as people write one in a file or a variable.
 pub(crate) fn parse_switch(text: &str) -> Result<bool, ValueError> {
     match text.to_ascii_lowercase().as_str() {
@@ -251,6 +283,7 @@ fn edit_distance(a: &str, b: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
@@ -261,6 +294,33 @@ mod tests {
         assert_eq!(parse_duration("24h"), Ok(Duration::from_secs(86_400)));
         for bad in ["", "10", "s", "-1s", "+1s", "1.5s", "10 years", "99999999999999999999s", "18446744073709551615h"] {
             assert_eq!(parse_duration(bad), Err(ValueError::NotADuration), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_rate_has_a_unit_and_is_never_nothing() {
+        let rate = parse_rate("20/h", 1).map(|rate| (rate.interval(), rate.burst));
+        assert_eq!(rate, Ok((Duration::from_secs(180), 20)));
+        assert_eq!(
+            parse_rate("10/s", 10).map(|rate| (rate.interval(), rate.burst)),
+            Ok((Duration::from_millis(100), 100))
+        );
+        for bad in ["", "20", "/h", "0/h", "20/", "20/d", "-1/h", "1.5/s", "20 / h", "1000001/s", "99999999999/s"] {
+            assert_eq!(parse_rate(bad, 1), Err(ValueError::NotARate), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_network_is_an_address_or_a_prefix() {
+        let contains = |network: &str, address: &str| {
+            parse_network(network).unwrap().contains(&address.parse::<IpAddr>().unwrap())
+        };
+        assert!(contains("192.0.2.0/24", "192.0.2.200") && !contains("192.0.2.0/24", "192.0.3.1"));
+        assert!(contains("192.0.2.7", "192.0.2.7") && !contains("192.0.2.7", "192.0.2.8"));
+        assert!(contains("::ffff:192.0.2.7", "192.0.2.7"));
+        assert!(contains("2001:db8::/32", "2001:db8:ffff::1") && !contains("2001:db8::/32", "2001:db9::1"));
+        for bad in ["", "x", "192.0.2.0/33", "192.0.2/24", "2001:db8::/129", "192.0.2.0/", "/8", "192.0.2.1/-1"] {
+            assert_eq!(parse_network(bad), Err(ValueError::NotANetwork), "{bad}");
         }
     }
 

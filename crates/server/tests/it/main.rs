@@ -2,6 +2,7 @@
 
 mod deadlines;
 mod exchange;
+mod limits;
 mod load;
 mod process;
 mod support;

@@ -102,6 +102,16 @@ impl Drop for Running {
     }
 }
 
+/// A connection from an address of this machine's own choosing.
+pub(crate) fn connect_from(source: std::net::IpAddr, address: SocketAddr) -> std::io::Result<TcpStream> {
+    use rustix::net::{AddressFamily, SocketType};
+    let family = if source.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+    let socket = rustix::net::socket(family, SocketType::STREAM, None)?;
+    rustix::net::bind(&socket, &SocketAddr::new(source, 0))?;
+    rustix::net::connect(&socket, &address)?;
+    Ok(TcpStream::from(socket))
+}
+
 /// The create action with its credentials and btoken.
 pub(crate) fn create(btoken: &[u8]) -> Vec<u8> {
     [b"c".as_slice(), &TOKEN, &(btoken.len() as u32).to_be_bytes(), btoken].concat()
@@ -175,7 +185,16 @@ impl Client {
         layout: u8,
         version: &'static SupportedProtocolVersion,
     ) -> std::io::Result<Self> {
-        let tcp = TcpStream::connect(address)?;
+        Self::over(TcpStream::connect(address)?, certificate, layout, version)
+    }
+
+    /// TLS over a connection that is there.
+    pub(crate) fn over(
+        tcp: TcpStream,
+        certificate: &Path,
+        layout: u8,
+        version: &'static SupportedProtocolVersion,
+    ) -> std::io::Result<Self> {
         // A test that would hang fails instead.
         tcp.set_read_timeout(Some(Duration::from_secs(20)))?;
         tcp.set_write_timeout(Some(Duration::from_secs(20)))?;
