@@ -31,6 +31,8 @@ pub struct Config {
     pub listen: Vec<ListenAddress>,
     /// Where layout 2 is spoken.
     pub listen_v2: Vec<ListenAddress>,
+    /// Proxies that say in front of each connection whom they carry it for, with the PROXY protocol.
+    pub proxy_from: Vec<IpNet>,
     /// Where the server keeps what it makes itself: certificate, key, by default the store.
     pub data_dir: PathBuf,
     /// The file of the embedded store.
@@ -231,6 +233,7 @@ impl Config {
         Self {
             listen: vec![ListenAddress::everywhere()],
             listen_v2: Vec::new(),
+            proxy_from: Vec::new(),
             store: data_dir.join("passmate.db"),
             data_dir,
             certificate: None,
@@ -260,6 +263,9 @@ impl Config {
         gathered.set("log-addresses", values::parse_switch, &mut config.log_addresses)?;
         gathered.set("log", parse_log_format, &mut config.log)?;
         gathered.limits(&mut config.limits)?;
+        if let Some(written) = gathered.find("proxy-from") {
+            config.proxy_from = networks(written)?;
+        }
         gathered.listeners(&mut config)?;
         Ok(config)
     }

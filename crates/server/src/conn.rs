@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use passmate_proto::{
     AccountNumber, ActionKind, AuthToken, Ending, Input, Layout, Reason, Request, ServerConfig as MachineConfig,
     ServerMachine, ServerPhase,
@@ -43,6 +44,8 @@ pub(crate) struct Terms {
     pub(crate) tls: Arc<rustls::ServerConfig>,
     pub(crate) banner: Arc<[u8]>,
     pub(crate) limits: Limits,
+    /// Connections from here say first whom they are for.
+    pub(crate) proxy_from: Vec<IpNet>,
 }
 
 /// Serves one connection to its end, whatever that is.
@@ -520,7 +523,7 @@ mod tests {
         };
         let store = Store::open_sqlite(&dir.path().join("passmate.db"), |_| {}).unwrap();
         let service = Service::new(store, dir.path(), &limits, Registration::Open);
-        let terms = Terms { tls: identity.config, banner: b"banner".as_slice().into(), limits };
+        let terms = Terms { tls: identity.config, banner: b"banner".as_slice().into(), limits, proxy_from: Vec::new() };
 
         let (ours, theirs) = tokio::io::duplex(64 << 10);
         let mut roots = rustls::RootCertStore::empty();

@@ -11,6 +11,7 @@ mod listen;
 pub mod logs;
 pub mod memory;
 mod program;
+mod proxy;
 mod report;
 mod server;
 pub mod service;

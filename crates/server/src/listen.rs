@@ -4,8 +4,8 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -19,7 +19,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{ListenAddress, ListenHost};
 use crate::conn::{self, Terms};
-use crate::gate::Gate;
+use crate::gate::{Gate, Guest};
+use crate::proxy;
 use crate::service::Service;
 
 /// Connections that the system may hold for us; it lowers this to what it allows.
@@ -155,11 +156,19 @@ pub(crate) struct Shared {
     pub(crate) end: CancellationToken,
     pub(crate) tasks: TaskTracker,
     pub(crate) open: AtomicUsize,
+    /// Of all listeners: who is turned away is told of now and then.
+    pub(crate) limited: Mutex<Seldom>,
+}
+
+impl Shared {
+    fn may_say_limited(&self) -> bool {
+        self.limited.lock().unwrap_or_else(PoisonError::into_inner).may_say()
+    }
 }
 
 /// Takes connections until the server stops; the socket closes with it.
 pub(crate) async fn accept(listener: Listener, shared: Arc<Shared>) {
-    let (mut no_descriptors, mut full, mut limited) = (Seldom::default(), Seldom::default(), Seldom::default());
+    let (mut no_descriptors, mut full) = (Seldom::default(), Seldom::default());
     loop {
         let accepted = tokio::select! {
             () = shared.stop.cancelled() => return,
@@ -187,22 +196,30 @@ pub(crate) async fn accept(listener: Listener, shared: Arc<Shared>) {
             turn_away(&stream);
             continue;
         };
-        let guest = match shared.gate.enter(address.ip(), &terms.limits.gate, Instant::now().into_std()) {
-            Ok(guest) => guest,
-            Err(why) => {
-                if limited.may_say() {
-                    tracing::warn!(reason = why.name(), "connections of a source are turned away");
+        let is_proxy = terms.proxy_from.iter().any(|proxies| proxies.contains(&address.ip().to_canonical()));
+        // Who comes directly is known already.
+        let guest = match is_proxy {
+            true => None,
+            false => match enter(&shared, &terms, address) {
+                Some(guest) => Some((guest, address)),
+                None => {
+                    turn_away(&stream);
+                    continue;
                 }
-                turn_away(&stream);
-                continue;
-            }
+            },
         };
         let (shared, layout) = (Arc::clone(&shared), listener.layout);
         let tasks = shared.tasks.clone();
         tasks.spawn(async move {
             let _place = place;
+            let mut stream = stream;
             // The last bytes of an exchange are few, and the client waits for them.
             let _ = stream.set_nodelay(true);
+            let guest = match guest {
+                Some(guest) => Some(guest),
+                None => introduce(&shared, &terms, &mut stream, address).await,
+            };
+            let Some((guest, address)) = guest else { return turn_away(&stream) };
             let logged = shared.log_addresses.then_some(address);
             let served = conn::serve(stream, layout, &terms, &shared.service, &shared.stop, guest, logged);
             tokio::select! {
@@ -211,6 +228,45 @@ pub(crate) async fn accept(listener: Listener, shared: Arc<Shared>) {
             }
         });
     }
+}
+
+/// Lets a source in, or says now and then that it does not.
+fn enter(shared: &Shared, terms: &Terms, address: SocketAddr) -> Option<Guest> {
+    match shared.gate.enter(address.ip(), &terms.limits.gate, Instant::now().into_std()) {
+        Ok(guest) => Some(guest),
+        Err(why) => {
+            if shared.may_say_limited() {
+                tracing::warn!(reason = why.name(), "connections of a source are turned away");
+            }
+            None
+        }
+    }
+}
+
+/// Lets in whom a proxy carries this connection for. One without a header is not served: its source would be anybody.
+async fn introduce(
+    shared: &Shared,
+    terms: &Terms,
+    stream: &mut TcpStream,
+    proxy: SocketAddr,
+) -> Option<(Guest, SocketAddr)> {
+    let header = tokio::time::timeout(terms.limits.handshake_timeout, proxy::read_header(stream));
+    let read = tokio::select! {
+        read = header => read,
+        () = shared.stop.cancelled() => return None,
+    };
+    let address = match read {
+        // The proxy itself, to see whether we are here.
+        Ok(Ok(None)) => proxy,
+        Ok(Ok(Some(address))) => address,
+        Ok(Err(_)) | Err(_) => {
+            if shared.may_say_limited() {
+                tracing::warn!(reason = "no_proxy_header", "connections of a proxy are turned away");
+            }
+            return None;
+        }
+    };
+    enter(shared, terms, address).map(|guest| (guest, address))
 }
 
 /// Ends a connection before TLS; its client sees an end of the stream, and no hello of ours.
@@ -260,8 +316,8 @@ impl Drop for Place {
 }
 
 /// Lets something that happens all the time be said now and then.
-#[derive(Default)]
-struct Seldom(Option<Instant>);
+#[derive(Debug, Default)]
+pub(crate) struct Seldom(Option<Instant>);
 
 impl Seldom {
     fn may_say(&mut self) -> bool {

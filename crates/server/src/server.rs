@@ -4,8 +4,8 @@
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -85,6 +85,7 @@ impl Server {
             end: CancellationToken::new(),
             tasks: TaskTracker::new(),
             open: AtomicUsize::new(0),
+            limited: Mutex::default(),
         });
         shared.tasks.spawn(expire(Arc::clone(&shared)));
         for listener in listeners {
@@ -191,7 +192,12 @@ fn terms(config: &Config, identity: &Identity) -> Terms {
         let program = concat!("passmate-server ", env!("CARGO_PKG_VERSION"));
         default_banner(program, config.limits.btoken_len_max).into_bytes().into()
     });
-    Terms { tls: Arc::clone(&identity.config), banner, limits: config.limits.clone() }
+    Terms {
+        tls: Arc::clone(&identity.config),
+        banner,
+        limits: config.limits.clone(),
+        proxy_from: config.proxy_from.clone(),
+    }
 }
 
 /// Now and once an hour: an invite whose time is over would let nobody in, but its note may name somebody.

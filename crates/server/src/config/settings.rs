@@ -88,6 +88,14 @@ pub(crate) const SETTINGS: &[Setting] = &[
         heading: NETWORK,
     },
     Setting {
+        name: "proxy-from",
+        kind: Kind::Many,
+        value_name: "CIDR",
+        help: "Connections from here begin with a PROXY protocol header (v1 or v2), and its address counts; repeatable",
+        default: "none",
+        heading: NETWORK,
+    },
+    Setting {
         name: "data-dir",
         kind: Kind::One,
         value_name: "DIR",
@@ -371,6 +379,7 @@ mod tests {
                 "log",
                 "log-addresses",
                 "memory-max",
+                "proxy-from",
                 "registration",
                 "session-timeout",
                 "store",

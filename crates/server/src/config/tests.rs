@@ -65,7 +65,7 @@ fn every_setting_can_come_from_a_flag_a_variable_or_the_file() {
         "store" => "sqlite:/x/y.db",
         "log" => "json",
         "registration" => "invite",
-        "limit-exempt" => "10.0.0.0/8",
+        "limit-exempt" | "proxy-from" => "10.0.0.0/8",
         "limit-creates" | "limit-creates-all" | "limit-refusals" => "7/m",
         "limit-pause" => "7s",
         "limit-connections" => "7",

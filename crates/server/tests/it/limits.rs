@@ -1,7 +1,7 @@
 //! What one source may take, over real sockets: the addresses of 127.0.0.0/8 are the sources.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 use crate::support::{self, Client, End, Running, TLS13, TOKEN, connect_from, create, update};
@@ -105,6 +105,31 @@ fn a_source_with_all_its_connections_is_turned_away_and_others_are_not() {
     while try_from(&running, 2).is_err() {
         assert!(begun.elapsed() < Duration::from_secs(5), "no room though all are gone");
     }
+}
+
+/// A client behind a proxy at 127.0.0.9, which says this in front.
+fn proxied(running: &Running, proxy: u8, header: &str) -> std::io::Result<Client> {
+    let mut tcp = connect_from([127, 0, 0, proxy].into(), running.layout_1)?;
+    tcp.write_all(header.as_bytes())?;
+    let mut client = Client::over(tcp, &running.dir.path().join("cert.pem"), 1, &TLS13)?;
+    client.greet();
+    Ok(client)
+}
+
+#[test]
+fn what_a_listed_proxy_says_is_the_source_and_nobody_else_can_say_it() {
+    let running = running(|config| {
+        config.proxy_from = vec!["127.0.0.9/32".parse().unwrap()];
+        config.limits.gate.connections_max = 3;
+    });
+    let behind = |source: u8| proxied(&running, 9, &format!("PROXY TCP4 192.0.2.{source} 192.0.2.1 1000 29556\r\n"));
+    let held: Vec<_> = (0..3).map(|_| behind(1).unwrap()).collect();
+    assert!(behind(1).is_err(), "its fourth connection");
+    behind(2).unwrap();
+    drop(held);
+    assert!(proxied(&running, 9, "").is_err(), "a listed proxy without a header");
+    assert!(proxied(&running, 8, "PROXY TCP4 192.0.2.5 192.0.2.1 1000 29556\r\n").is_err(), "a header of anybody else");
+    from(&running, 8);
 }
 
 #[test]

@@ -1,13 +1,14 @@
 //! The program as its operator meets it: what it prints, logs, obeys and refuses.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::support::program::{Program, command};
-use crate::support::{End, TOKEN, create, update, upload};
+use crate::support::{Client, End, TLS13, TOKEN, create, update, upload};
 use rustix::process::{Resource, Rlimit, Signal, prlimit};
 
 /// Runs it to its end, which must be an error; what it said and its code.
@@ -304,6 +305,23 @@ fn addresses_are_logged_if_the_operator_wants_them() {
     program.create(b"x");
     let log = program.log();
     assert!(log.contains("address=127.0.0.1:"), "{log}");
+}
+
+#[test]
+fn the_address_that_a_listed_proxy_names_is_the_one_that_is_logged() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = Program::start(dir.path(), &["--log-addresses", "--proxy-from", "127.0.0.1/32"]);
+    let mut tcp = std::net::TcpStream::connect(program.addresses[0]).unwrap();
+    tcp.write_all(b"PROXY TCP6 2001:db8::7 2001:db8::1 4711 29556\r\n").unwrap();
+    let mut client = Client::over(tcp, &dir.path().join("cert.pem"), 1, &TLS13).unwrap();
+    client.greet();
+    client.send(&create(b"x"));
+    client.take(8);
+    assert_eq!(client.end(), End::clean());
+    assert!(program.try_connect().is_err(), "without a header");
+    let log = program.log();
+    assert!(log.contains("address=[2001:db8::7]:4711"), "{log}");
+    assert!(log.contains("no_proxy_header"), "{log}");
 }
 
 #[test]
