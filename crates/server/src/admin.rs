@@ -1,5 +1,6 @@
 //! What an operator types beside `serve`. Every command works while a server runs, unless it says otherwise.
 
+mod account;
 mod invite;
 
 use std::fmt;
@@ -19,6 +20,7 @@ use crate::store::{AdminStore, EngineError, StoreError};
 enum Code {
     Other = 1,
     Usage = 2,
+    GivenUp = 3,
     Damaged = 6,
     File = 7,
     InUse = 8,
@@ -72,6 +74,8 @@ impl From<io::Error> for Failure {
 /// The commands beside `serve`.
 #[derive(Debug, Subcommand)]
 enum Admin {
+    #[command(subcommand)]
+    Account(account::Accounts),
     #[command(subcommand)]
     Invite(invite::Invites),
 }
@@ -135,6 +139,7 @@ fn try_run(matches: &ArgMatches, environment: Environment) -> Result<(), Failure
     let config = Config::gather(&Sources::from_matches(leaf, environment))?;
     let app = App { config, is_json: leaf.get_flag("json") };
     match command {
+        Admin::Account(command) => account::run(&app, &command),
         Admin::Invite(command) => invite::run(&app, &command),
     }
 }

@@ -102,7 +102,7 @@ impl fmt::Debug for Fetched {
 /// Why something was not done. The client sees no difference between these.
 #[derive(Debug)]
 pub enum Refusal {
-    /// No such account, or a wrong auth token.
+    /// No such account, one that is disabled, or a wrong auth token.
     Unknown,
     /// Another device was faster, or the account was deleted meanwhile.
     Lost,
@@ -255,7 +255,8 @@ impl Service {
         let head = self.0.store.read_head(number).await?;
         let is_right = head.map_or_else(|| AuthHash::none().ct_eq(&auth), |head| head.auth.ct_eq(&auth));
         match (account, head) {
-            (Some(account), Some(head)) if is_right => Ok(Authenticated { account, auth, head }),
+            // A disabled account is found out like any other, and then is as unknown as one that is not there.
+            (Some(account), Some(head)) if is_right && !head.is_disabled => Ok(Authenticated { account, auth, head }),
             _ => Err(Refusal::Unknown),
         }
     }
@@ -271,7 +272,8 @@ impl Service {
             Some(turn) => (Some(turn), known.head),
             None => {
                 let turn = self.0.turns.wait(account).await;
-                (turn, self.0.store.read_head(*account.as_bytes()).await?.ok_or(Refusal::Unknown)?)
+                let head = self.0.store.read_head(*account.as_bytes()).await?;
+                (turn, head.filter(|head| !head.is_disabled).ok_or(Refusal::Unknown)?)
             }
         };
         let shared = match self.shared(account, &head) {

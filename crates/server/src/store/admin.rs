@@ -10,7 +10,8 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
+use passmate_proto::AccountNumber;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
 
 use super::sqlite::{self, Sqlite, check_is_ours, fault};
 use super::{AuthHash, StoreError, lock_file_shared};
@@ -49,6 +50,24 @@ pub struct Opening {
     /// Seconds since 1970.
     pub expires_at: i64,
 }
+
+/// What the store knows of an account and an operator may see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Account {
+    /// Its number.
+    pub number: AccountNumber,
+    /// The length of its btoken in bytes.
+    pub btoken_len: u64,
+    /// Seconds since 1970.
+    pub created_at: i64,
+    /// Seconds since 1970: when its btoken was stored last.
+    pub changed_at: i64,
+    /// Whether nobody may use it.
+    pub is_disabled: bool,
+}
+
+/// What [`account_of`] reads.
+const ACCOUNT: &str = "SELECT number, btoken_len, created_at, changed_at, disabled FROM account";
 
 impl AdminStore {
     /// Opens a store that is there.
@@ -162,6 +181,47 @@ impl AdminStore {
         })
     }
 
+    /// All accounts, by number.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn accounts(&mut self) -> Result<Vec<Account>, StoreError> {
+        let read = || {
+            let mut statement = self.connection.prepare(&format!("{ACCOUNT} ORDER BY number"))?;
+            statement.query_map([], account_of)?.collect::<Result<_, _>>()
+        };
+        Ok(read().map_err(fault)?)
+    }
+
+    /// One account; `None` if there is none of that number.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn account(&mut self, number: AccountNumber) -> Result<Option<Account>, StoreError> {
+        let sql = format!("{ACCOUNT} WHERE number = ?1");
+        Ok(self.connection.query_row(&sql, [number.as_bytes()], account_of).optional().map_err(fault)?)
+    }
+
+    /// Lets nobody use an account, or its owner again; false if there is none of that number.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn set_disabled(&mut self, number: AccountNumber, is_disabled: bool) -> Result<bool, StoreError> {
+        let sql = "UPDATE account SET disabled = ?2 WHERE number = ?1";
+        let changed = self.write(|connection| connection.execute(sql, params![number.as_bytes(), is_disabled]))?;
+        Ok(changed > 0)
+    }
+
+    /// Deletes an account and its btoken; false if there is none of that number.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn delete_account(&mut self, number: AccountNumber) -> Result<bool, StoreError> {
+        let is_deleted = self.write(|connection| sqlite::delete(connection, number))?;
+        self.wipe();
+        Ok(is_deleted)
+    }
+
     fn write<T>(&mut self, change: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fault)?;
         let changed = change(&transaction).map_err(fault)?;
@@ -176,6 +236,17 @@ impl AdminStore {
     }
 }
 
+fn account_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Account> {
+    let number = AccountNumber::from_bytes(row.get(0)?);
+    Ok(Account {
+        number: number.ok_or(rusqlite::Error::IntegralValueOutOfRange(0, 0))?,
+        btoken_len: u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0),
+        created_at: row.get(2)?,
+        changed_at: row.get(3)?,
+        is_disabled: row.get(4)?,
+    })
+}
+
 /// What commands hold together, and a restore alone.
 pub(super) fn restore_lock(store: &Path) -> PathBuf {
     let mut name = store.as_os_str().to_owned();
@@ -185,10 +256,8 @@ pub(super) fn restore_lock(store: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-    use passmate_proto::AccountNumber;
-
-    use super::super::{Admission, Btoken, Change, Engine, Outcome};
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use super::super::{Admission, Btoken, BtokenHash, Change, Engine, Outcome, Reader};
     use super::*;
 
     fn auth(byte: u8) -> AuthHash {
@@ -245,7 +314,7 @@ mod tests {
         let first = AccountNumber::from_bytes([1; 8]).unwrap();
         assert_eq!(once(&mut engine, create(2, 1, b"bb", 500)), Outcome::Again(first));
         let mut reader = engine.reader().unwrap();
-        let stored = super::super::Reader::read(&mut reader, first).unwrap().unwrap();
+        let stored = reader.read(first).unwrap().unwrap();
         assert_eq!(&*stored.btoken, b"bb");
         let update =
             Change::ReplaceIf { account: first, expected: stored.hash, btoken: Btoken::new(b"c".to_vec()), at: 6 };
@@ -311,6 +380,53 @@ mod tests {
         assert!(!admin.revoke_invite(&auth(1)).unwrap());
         assert_eq!(admin.revoke_openings().unwrap(), 2);
         assert_eq!(once(&mut engine, create(1, 1, b"a", 5)), Outcome::NotInvited);
+    }
+
+    #[test]
+    fn a_disabled_account_cannot_be_changed_or_made_again_and_an_enabled_one_can() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut engine, mut admin) = both(&dir);
+        admin.invite(&invite(1, 100)).unwrap();
+        assert_eq!(once(&mut engine, create(1, 1, b"a", 5)), Outcome::Done);
+        let number = AccountNumber::from_bytes([1; 8]).unwrap();
+        let replace = || {
+            let btoken = Btoken::new(b"b".to_vec());
+            Change::ReplaceIf { account: number, expected: BtokenHash::of(b"a"), btoken, at: 6 }
+        };
+        let delete = || Change::Delete { account: number, auth: auth(1) };
+        assert!(admin.set_disabled(number, true).unwrap());
+        assert!(engine.reader().unwrap().read_head(&[1; 8]).unwrap().unwrap().is_disabled);
+        admin.invite(&invite(1, 100)).unwrap();
+        let outcomes = engine.commit(&[create(2, 1, b"b", 5), replace(), delete()]).unwrap();
+        assert_eq!(outcomes, [Outcome::NotInvited, Outcome::Stale, Outcome::Gone]);
+        assert!(admin.account(number).unwrap().unwrap().is_disabled);
+        assert!(admin.set_disabled(number, false).unwrap());
+        assert_eq!(engine.commit(&[replace(), delete()]).unwrap(), [Outcome::Done; 2]);
+        assert!(!admin.set_disabled(number, true).unwrap() && admin.accounts().unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_account_that_its_operator_deletes_is_in_no_file_and_in_no_sum() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut engine, mut admin) = both(&dir);
+        admin.open_seats(Opening { seats: 2, made_at: 0, expires_at: 100 }).unwrap();
+        let sealed = b"sealed in this way and no other".repeat(200);
+        engine.commit(&[create(1, 1, &sealed, 5), create(2, 2, b"b", 6)]).unwrap();
+        let number = AccountNumber::from_bytes([1; 8]).unwrap();
+        let listed = admin.accounts().unwrap();
+        let of = |account: &Account| (account.number, account.btoken_len, account.created_at, account.is_disabled);
+        assert_eq!(of(&listed[0]), (number, sealed.len() as u64, 5, false));
+        assert!(admin.delete_account(number).unwrap() && !admin.delete_account(number).unwrap());
+        assert_eq!(admin.accounts().unwrap().len(), 1);
+        let totals: (i64, i64) = admin
+            .connection
+            .query_row("SELECT accounts, btoken_bytes FROM totals", [], |row| Ok((row.get(0)?, row.get(1)?)))
+            .unwrap();
+        assert_eq!(totals, (1, 1));
+        for entry in std::fs::read_dir(dir.path()).unwrap() {
+            let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+            assert!(!bytes.windows(16).any(|part| part == b"sealed in this w"), "the btoken is in a file");
+        }
     }
 
     #[test]

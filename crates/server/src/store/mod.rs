@@ -5,7 +5,7 @@
 //!  - **One transaction a batch.** Either all changes of a batch took place, or none.
 //!  - **Compare and write are one step.** A btoken is replaced only while the hash that the writer
 //!    saw is still the hash of what is stored, whoever else writes, on this node or another.
-//!  - **Nothing is revived.** A change to an account that is not there changes nothing.
+//!  - **Nothing is revived.** A change to an account that is not there, or is disabled, changes nothing.
 //!  - **Who fails says how.** [`EngineError::Full`] and [`EngineError::Busy`] promise that nothing of
 //!    the batch took place; after [`EngineError::Failed`] nobody can say, and the process must end.
 //!  - **No clock, no randomness.** Both are passed in, so a simulation runs an engine inline.
@@ -30,7 +30,7 @@ use passmate_proto::{AccountNumber, AuthToken, RequestCode};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-pub use admin::{AdminStore, Invite, Opening};
+pub use admin::{Account, AdminStore, Invite, Opening};
 pub use handle::{Expected, Store};
 pub use sqlite::{Sqlite, SqliteReader};
 
@@ -141,6 +141,8 @@ pub struct Head {
     pub btoken: BtokenHash,
     /// The length of its btoken in bytes.
     pub btoken_len: u64,
+    /// Whether its operator lets nobody use it.
+    pub is_disabled: bool,
 }
 
 /// A btoken as it was stored.

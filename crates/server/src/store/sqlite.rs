@@ -20,6 +20,7 @@ use super::{
 const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0001_accounts.sql"),
     include_str!("../../migrations/sqlite/0002_invites.sql"),
+    include_str!("../../migrations/sqlite/0003_disabled.sql"),
 ];
 /// Tells our databases from others: "PaSr".
 const APPLICATION_ID: i64 = 0x5061_5372;
@@ -127,9 +128,9 @@ fn apply(connection: &Connection, change: &Change, totals: &mut Totals) -> rusql
     match change {
         Change::Create { account, auth, btoken, accounts_max, admission, at } => {
             if *admission == Admission::Invited
-                && let Some(before) = repeat(connection, auth, btoken, *at, totals)?
+                && let Some(outcome) = repeat(connection, auth, btoken, *at, totals)?
             {
-                return Ok(Outcome::Again(before));
+                return Ok(outcome);
             }
             if totals.accounts(connection)? >= *accounts_max {
                 return Ok(Outcome::AccountsMax);
@@ -160,7 +161,10 @@ fn apply(connection: &Connection, change: &Change, totals: &mut Totals) -> rusql
         }
         Change::ReplaceIf { account, expected, btoken, at } => {
             let found: Option<(i64, i64)> = connection
-                .prepare_cached("SELECT btoken_id, btoken_len FROM account WHERE number = ?1 AND btoken_hash = ?2")?
+                .prepare_cached(
+                    "SELECT btoken_id, btoken_len FROM account
+                     WHERE number = ?1 AND btoken_hash = ?2 AND disabled = 0",
+                )?
                 .query_row(params![account.as_bytes(), expected.0], |row| Ok((row.get(0)?, row.get(1)?)))
                 .optional()?;
             let Some((id, len_before)) = found else { return Ok(Outcome::Stale) };
@@ -175,7 +179,8 @@ fn apply(connection: &Connection, change: &Change, totals: &mut Totals) -> rusql
         Change::Delete { account, auth } => {
             let found: Option<(i64, i64)> = connection
                 .prepare_cached(
-                    "DELETE FROM account WHERE number = ?1 AND auth_hash = ?2 RETURNING btoken_id, btoken_len",
+                    "DELETE FROM account WHERE number = ?1 AND auth_hash = ?2 AND disabled = 0
+                     RETURNING btoken_id, btoken_len",
                 )?
                 .query_row(params![account.as_bytes(), auth.0], |row| Ok((row.get(0)?, row.get(1)?)))
                 .optional()?;
@@ -195,12 +200,17 @@ fn repeat(
     btoken: &Btoken,
     at: i64,
     totals: &mut Totals,
-) -> rusqlite::Result<Option<AccountNumber>> {
-    let found: Option<([u8; 8], i64, i64)> = connection
-        .prepare_cached("SELECT number, btoken_id, btoken_len FROM account WHERE auth_hash = ?1 AND admitted = 1")?
-        .query_row([auth.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+) -> rusqlite::Result<Option<Outcome>> {
+    let found: Option<([u8; 8], i64, i64, bool)> = connection
+        .prepare_cached(
+            "SELECT number, btoken_id, btoken_len, disabled FROM account WHERE auth_hash = ?1 AND admitted = 1",
+        )?
+        .query_row([auth.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
         .optional()?;
-    let Some((number, id, len_before)) = found else { return Ok(None) };
+    let Some((number, id, len_before, is_disabled)) = found else { return Ok(None) };
+    if is_disabled {
+        return Ok(Some(Outcome::NotInvited));
+    }
     let len = signed(btoken.bytes().len());
     run(
         connection,
@@ -209,7 +219,7 @@ fn repeat(
     )?;
     run(connection, "UPDATE btoken SET content = ?2 WHERE id = ?1", params![id, btoken.bytes()])?;
     totals.count(0, len - len_before);
-    Ok(AccountNumber::from_bytes(number))
+    Ok(AccountNumber::from_bytes(number).map(Outcome::Again))
 }
 
 /// Uses up the invite for this auth token, or takes the open seat whose time is over first.
@@ -229,6 +239,20 @@ fn admit(connection: &Connection, auth: &AuthHash, at: i64) -> rusqlite::Result<
         Some((id, 1)) => run(connection, "DELETE FROM opening WHERE id = ?1", [id])?,
         Some((id, _)) => run(connection, "UPDATE opening SET seats = seats - 1 WHERE id = ?1", [id])?,
     }
+    Ok(true)
+}
+
+/// Deletes an account and its btoken, whoever asks; false if there is none.
+pub(super) fn delete(connection: &Connection, number: AccountNumber) -> rusqlite::Result<bool> {
+    let found: Option<(i64, i64)> = connection
+        .prepare_cached("DELETE FROM account WHERE number = ?1 RETURNING btoken_id, btoken_len")?
+        .query_row([number.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((id, len)) = found else { return Ok(false) };
+    run(connection, "DELETE FROM btoken WHERE id = ?1", [id])?;
+    let mut totals = Totals::default();
+    totals.count(-1, -len);
+    totals.write(connection)?;
     Ok(true)
 }
 
@@ -299,7 +323,7 @@ impl Reader for SqliteReader {
         let mut statement = self
             .connection
             .prepare_cached(
-                "SELECT number, auth_hash, btoken_hash, btoken_len FROM account
+                "SELECT number, auth_hash, btoken_hash, btoken_len, disabled FROM account
                  WHERE number >= ?1 ORDER BY number LIMIT 1",
             )
             .map_err(fault)?;
@@ -309,6 +333,7 @@ impl Reader for SqliteReader {
                     auth: AuthHash(row.get(1)?),
                     btoken: BtokenHash(row.get(2)?),
                     btoken_len: u64::try_from(row.get::<_, i64>(3)?).unwrap_or(u64::MAX),
+                    is_disabled: row.get(4)?,
                 };
                 Ok((row.get::<_, [u8; 8]>(0)?, head))
             })
@@ -523,9 +548,9 @@ pub(super) mod tests {
     fn a_newer_schema_a_foreign_database_and_no_database_are_refused_and_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         drop(Sqlite::open(&path(&dir)).unwrap());
-        Connection::open(path(&dir)).unwrap().pragma_update(None, "user_version", 3).unwrap();
+        Connection::open(path(&dir)).unwrap().pragma_update(None, "user_version", 4).unwrap();
         match Sqlite::open(&path(&dir)) {
-            Err(StoreError::NewerSchema { found: 3, known: 2, .. }) => {}
+            Err(StoreError::NewerSchema { found: 4, known: 3, .. }) => {}
             other => panic!("{other:?}"),
         }
         let foreign = dir.path().join("foreign.db");

@@ -1,5 +1,6 @@
 //! The server as clients and operators meet it: real sockets, real TLS, the real program.
 
+mod accounts;
 mod deadlines;
 mod exchange;
 mod limits;

@@ -1,0 +1,131 @@
+//! `passmate-server account`: what the server keeps of whom, and whom it lets in no more.
+
+use std::io::{self, BufRead, IsTerminal, Read, Write};
+
+use passmate_proto::AccountNumber;
+use serde_json::{Value, json};
+
+use super::{App, Code, Failure, utc};
+use crate::store::Account;
+
+/// What is typed to confirm is no longer than this.
+const TYPED_LEN_MAX: u64 = 100;
+
+/// See the accounts, disable, enable or delete one
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Accounts {
+    /// Show all accounts: number, size, when made, when last changed
+    List,
+    /// Show one account
+    Show {
+        /// Its number, 16 hex digits
+        account: AccountNumber,
+    },
+    /// Let nobody use an account; it stays as it is, and is refused like one with a wrong key
+    Disable {
+        /// Its number, 16 hex digits
+        account: AccountNumber,
+    },
+    /// Let an account be used again
+    Enable {
+        /// Its number, 16 hex digits
+        account: AccountNumber,
+    },
+    /// Delete an account and what is stored there; its devices keep what they have
+    Delete {
+        /// Its number, 16 hex digits
+        account: AccountNumber,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+pub(super) fn run(app: &App, command: &Accounts) -> Result<(), Failure> {
+    match command {
+        Accounts::List => list(app),
+        Accounts::Show { account } => show(app, *account),
+        Accounts::Disable { account } => set_disabled(app, *account, true),
+        Accounts::Enable { account } => set_disabled(app, *account, false),
+        Accounts::Delete { account, yes } => delete(app, *account, *yes),
+    }
+}
+
+fn list(app: &App) -> Result<(), Failure> {
+    let accounts = app.store()?.accounts()?;
+    let text: String = accounts.iter().map(line).collect();
+    let bytes: u64 = accounts.iter().map(|account| account.btoken_len).sum();
+    let objects: Vec<Value> = accounts.iter().map(object).collect();
+    app.answer(&text, json!({ "accounts": objects, "size": bytes }))
+}
+
+fn show(app: &App, number: AccountNumber) -> Result<(), Failure> {
+    let account = app.store()?.account(number)?.ok_or_else(none)?;
+    let Account { number, btoken_len, created_at, changed_at, is_disabled } = account;
+    let state = if is_disabled { "disabled: nobody can use it" } else { "in use" };
+    let text = format!(
+        "account: {number}\nsize: {btoken_len} bytes\ncreated: {}\nlast change: {}\nstate: {state}\n",
+        utc(created_at),
+        utc(changed_at)
+    );
+    app.answer(&text, object(&account))
+}
+
+fn set_disabled(app: &App, number: AccountNumber, is_disabled: bool) -> Result<(), Failure> {
+    if !app.store()?.set_disabled(number, is_disabled)? {
+        return Err(none());
+    }
+    let text = if is_disabled { "disabled" } else { "enabled" };
+    app.answer(&format!("{number} is {text}\n"), json!({ "account": number.to_string(), "disabled": is_disabled }))
+}
+
+fn delete(app: &App, number: AccountNumber, yes: bool) -> Result<(), Failure> {
+    let mut store = app.store()?;
+    let account = store.account(number)?.ok_or_else(none)?;
+    if !yes {
+        confirm(&account)?;
+    }
+    if !store.delete_account(number)? {
+        return Err(none());
+    }
+    app.answer(&format!("{number} is deleted\n"), json!({ "account": number.to_string() }))
+}
+
+/// There is no way back but a backup, so a mere yes does not do.
+fn confirm(account: &Account) -> Result<(), Failure> {
+    let given_up = |message: &str, hint: &str| Err(Failure::new(Code::GivenUp, message, hint));
+    if !io::stdin().is_terminal() {
+        return given_up("nobody is there to confirm it", "give --yes; nothing was deleted");
+    }
+    let mut out = io::stderr().lock();
+    let day = utc(account.changed_at);
+    write!(out, "{} bytes, last changed {day}. Type the account's number again to delete it: ", account.btoken_len)?;
+    out.flush()?;
+    let mut typed = String::new();
+    let read = io::stdin().lock().take(TYPED_LEN_MAX).read_line(&mut typed);
+    if read.is_ok() && typed.trim().parse() == Ok(account.number) {
+        return Ok(());
+    }
+    given_up("given up", "nothing was deleted")
+}
+
+fn line(account: &Account) -> String {
+    let Account { number, btoken_len, created_at, changed_at, is_disabled } = account;
+    let (created, changed) = (utc(*created_at), utc(*changed_at));
+    let disabled = if *is_disabled { "  disabled" } else { "" };
+    format!("{number}  {btoken_len:>9} bytes  created {created}  changed {changed}{disabled}\n")
+}
+
+fn object(account: &Account) -> Value {
+    json!({
+        "account": account.number.to_string(),
+        "size": account.btoken_len,
+        "created": account.created_at,
+        "changed": account.changed_at,
+        "disabled": account.is_disabled,
+    })
+}
+
+fn none() -> Failure {
+    Failure::new(Code::NotFound, "there is no such account", "`passmate-server account list` shows which there are")
+}
