@@ -19,7 +19,8 @@ pub(crate) fn read_pmdb(bytes: &[u8], secret: Option<&Passphrase>) -> Result<Imp
     }
     let document = decode_vault_file(&open(bytes, secret)?)?;
     let losses = document.association.map(|_| Loss::of_file(ACCOUNT)).into_iter().collect();
-    Ok(Imported { vault: document.vault, losses, ..Imported::default() })
+    // How far back the history goes is for the vault to say that it comes into.
+    Ok(Imported { vault: document.vault.with_whole_history(), losses, ..Imported::default() })
 }
 
 /// The desktop client's file `[data, config]`, its older form `data`, and that of Passmate 1,

@@ -32,7 +32,7 @@ pub use place::Place;
 use crate::association::{Association, Shape};
 use crate::folder::SharedFolder;
 use crate::originals::Original;
-use crate::record::{Text, Vault};
+use crate::record::{Stamp, Text, Vault};
 use association::{read_association, set, write_association};
 use folder::{read_folder, write_folder};
 use reader::{Fault, Reader};
@@ -43,6 +43,8 @@ use writer::{Sink, Write, write_padded};
 pub const DOCUMENT_LEN_MAX: usize = 256 * 1024 * 1024;
 /// The most records that a document may have, deleted ones included.
 pub const RECORDS_MAX: usize = 1_000_000;
+/// The member that says how far back the history goes.
+const SINCE: &str = "history_since";
 /// The most changes that a document may have, over all records.
 pub const TUPLES_MAX: usize = 4_000_000;
 
@@ -104,13 +106,16 @@ pub fn decode_vault_file(plaintext: &[u8]) -> Result<Document, CodecError> {
     let parts = read_parts(&mut reader, first_key)?;
     end(&mut reader)?;
     let version = parts.known_version()?;
-    let Parts { purpose, records, association, folder, .. } = parts;
+    let Parts { purpose, records, association, folder, since, .. } = parts;
     let missing = |key| CodecError::MissingKey { place: Place::document().member(key) };
     let purpose = purpose.ok_or_else(|| missing("purpose"))?;
     let (vault, found) = records.ok_or_else(|| missing("records"))?;
     match version {
         Version::Passmate2 => {
             refuse_ours(association.as_ref(), folder.as_ref())?;
+            if since.is_some() {
+                return Err(CodecError::UnknownKey { place: Place::document().member(SINCE) });
+            }
             if let Some(place) = found.list {
                 return Err(CodecError::WrongShape { place, expected: "a text or null" });
             }
@@ -122,6 +127,7 @@ pub fn decode_vault_file(plaintext: &[u8]) -> Result<Document, CodecError> {
             }
         }
     }
+    let vault = Vault { since, ..vault };
     Ok(Document { vault, association, folder, purpose, version })
 }
 
@@ -171,7 +177,7 @@ pub fn decode_btoken(plaintext: &[u8]) -> Result<(Vault, BtokenShape), CodecErro
     }
     refuse_ours(parts.association.as_ref(), parts.folder.as_ref())?;
     let (vault, _) = parts.records.ok_or_else(|| missing("records"))?;
-    Ok((vault, BtokenShape::Passmate2))
+    Ok((Vault { since: parts.since, ..vault }, BtokenShape::Passmate2))
 }
 
 /// Writes a vault file of version 3, padded with blanks to a multiple of 4096 bytes.
@@ -188,6 +194,7 @@ pub fn encode_v3(document: &Document) -> Result<Zeroizing<Vec<u8>>, EncodeError>
                 sink.put(b",\"folder\":");
                 write_folder(sink, folder);
             }
+            write_since(sink, &self.0.vault);
             sink.put(b",\"records\":");
             write_records(sink, &self.0.vault);
             sink.put(b"}");
@@ -232,9 +239,11 @@ fn encode_version_2(vault: &Vault, purpose: Purpose) -> Result<Zeroizing<Vec<u8>
     impl Write for Version2<'_> {
         fn write(&self, sink: &mut impl Sink) {
             sink.put(match self.1 {
-                Purpose::Primary => b"{\"version\":2,\"purpose\":\"primary\",\"records\":".as_slice(),
-                Purpose::SyncCopy => b"{\"version\":2,\"purpose\":\"sync_copy\",\"records\":",
+                Purpose::Primary => b"{\"version\":2,\"purpose\":\"primary\"".as_slice(),
+                Purpose::SyncCopy => b"{\"version\":2,\"purpose\":\"sync_copy\"",
             });
+            write_since(sink, self.0);
+            sink.put(b",\"records\":");
             write_records(sink, self.0);
             sink.put(b"}");
         }
@@ -253,6 +262,13 @@ fn check_counts(vault: &Vault) -> Result<(), EncodeError> {
     Ok(())
 }
 
+fn write_since(sink: &mut impl Sink, vault: &Vault) {
+    if let Some(since) = vault.history_since() {
+        sink.put(b",\"history_since\":");
+        sink.put(Stamp::from_seconds(since).to_string().as_bytes());
+    }
+}
+
 /// The members of a document of version 2 or 3, in whatever order they came.
 #[derive(Default)]
 struct Parts {
@@ -261,6 +277,7 @@ struct Parts {
     records: Option<(Vault, Found)>,
     association: Option<Association>,
     folder: Option<SharedFolder>,
+    since: Option<i64>,
 }
 
 impl Parts {
@@ -287,6 +304,8 @@ fn read_parts(reader: &mut Reader<'_>, first_key: Option<Text>) -> Result<Parts,
             set(&mut parts.association, place, |place| read_association(reader, place))?;
         } else if is_key(&key, "folder") {
             set(&mut parts.folder, place, |place| read_folder(reader, place))?;
+        } else if is_key(&key, SINCE) {
+            set(&mut parts.since, place, |place| read_since(reader, place))?;
         } else if parts.version == Some(Ok(Version::V3)) {
             return Err(CodecError::Newer { place });
         } else {
@@ -306,6 +325,12 @@ fn read_version(reader: &mut Reader<'_>, place: &Place) -> Result<Result<Version
         Some(4..) => Err(CodecError::Newer { place: place.clone() }),
         _ => Err(CodecError::VersionUnsupported),
     })
+}
+
+fn read_since(reader: &mut Reader<'_>, place: &Place) -> Result<i64, CodecError> {
+    const EXPECTED: &str = "seconds between 1970 and 9999";
+    let since = reader.integer(EXPECTED).map_err(|fault| fault.at(place.clone()))?;
+    since.deciding_seconds().ok_or_else(|| CodecError::WrongShape { place: place.clone(), expected: EXPECTED })
 }
 
 fn read_purpose(reader: &mut Reader<'_>, place: &Place) -> Result<Purpose, CodecError> {

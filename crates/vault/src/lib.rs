@@ -9,6 +9,7 @@ pub mod container;
 mod crypto;
 pub mod details;
 pub mod folder;
+pub mod horizon;
 mod marks;
 pub mod merge;
 pub mod originals;

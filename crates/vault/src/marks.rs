@@ -74,6 +74,11 @@ impl Marks {
         Self(self.0.difference(&other.0).copied().collect())
     }
 
+    /// Those that are in the other set too.
+    pub fn common_with(&self, other: &Self) -> Self {
+        Self(self.0.intersection(&other.0).copied().collect())
+    }
+
     /// True if this change of this record is one of them.
     pub fn contains(&self, id: &RecordId, tuple: &Tuple) -> bool {
         !self.0.is_empty() && self.0.contains(&mark(id, tuple))

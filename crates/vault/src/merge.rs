@@ -14,6 +14,8 @@ use crate::record::{FieldKey, Record, RecordId, Tuple, Vault, newest_of};
 pub struct MergeSummary {
     /// The number of tuples that were new here.
     pub received: usize,
+    /// The number of tuples of either side that were cut off: see [`horizon`](crate::horizon).
+    pub dropped: usize,
     /// The records that got tuples, in the order of their ids.
     pub records: Vec<RecordChange>,
 }
@@ -127,8 +129,16 @@ impl FieldOutcome {
 
 impl Vault {
     /// Adds all tuples of `other` that are not here yet. Never fails; takes time linear in both.
+    ///
+    /// If one of the two keeps its history since a time only, so does the result.
     pub fn merge(&mut self, other: &Self) -> MergeSummary {
         let mut summary = MergeSummary::default();
+        let union_count = self.tuple_count() + other.missing_from(self);
+        let kept = other.kept_beside(self);
+        if let Some(since) = kept.since {
+            self.cut(since, other);
+        }
+        let other = &*kept;
         let mut new_records = Vec::new();
         let mut ours = self.records.iter_mut().peekable();
         for (id, theirs) in &other.records {
@@ -143,6 +153,7 @@ impl Vault {
         }
         self.records.extend(new_records);
         summary.received = summary.records.iter().map(|record| record.received).sum();
+        summary.dropped = union_count - self.tuple_count();
         self.note_clashes(&mut summary);
         summary
     }

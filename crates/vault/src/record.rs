@@ -1,9 +1,9 @@
 //! What a vault is: records, each a set of changes that only grows.
 //!
 //! A change is a [`Tuple`] `[domain, name, value, stamp]`. Nothing is ever taken out: an edit adds a
-//! tuple, a deletion adds one too, and the history is all of them. What people see is computed by
-//! [`view`](crate::view) from the newest tuples; two vaults become one by set union
-//! ([`merge`](crate::merge)). The rules are:
+//! tuple, a deletion adds one too, and the history is all of them, unless a person cuts it
+//! ([`horizon`](crate::horizon)). What people see is computed by [`view`](crate::view) from the newest
+//! tuples; two vaults become one by set union ([`merge`](crate::merge)). The rules are:
 //!  - one total order decides which tuple of a field is newest: the stamp, then the value by its
 //!    bytes, absent lowest. It is the same on every device;
 //!  - a stamp outside 1970..=9999 is kept and sent on, but it never decides;
@@ -34,6 +34,8 @@ pub const PATH: &str = "path";
 pub struct Vault {
     // A record in here is never empty: without tuples there is nothing to keep.
     pub(crate) records: BTreeMap<RecordId, Record>,
+    // See `horizon`.
+    pub(crate) since: Option<i64>,
 }
 
 impl Vault {

@@ -136,7 +136,7 @@ impl Collector {
             return Err(CodecError::DuplicateKey { place: place.clone().key(id.as_text()) });
         }
         let records = self.records.into_iter().filter(|(_, record)| !record.tuples.is_empty());
-        Ok(Vault { records: records.collect() })
+        Ok(Vault { records: records.collect(), ..Vault::new() })
     }
 }
 

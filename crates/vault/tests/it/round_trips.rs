@@ -187,3 +187,27 @@ fn what_a_newer_version_wrote_is_named_so() {
         assert!(decode_vault_file(document.as_bytes()).unwrap_err().is_newer(), "{document}");
     }
 }
+
+#[test]
+fn since_when_the_history_is_there_comes_back_where_only_we_read_it() {
+    let mut vault = Vault::new();
+    vault.create_record("A".into(), "a", 100).unwrap();
+    let cut = vault.with_history_since(1_700_000_000);
+    let plaintext = encode_btoken(&cut).unwrap();
+    assert!(plaintext.starts_with(br#"{"version":2,"purpose":"sync_copy","history_since":1700000000,"records":{"#));
+    assert_eq!(decode_btoken(&plaintext).unwrap().0, cut);
+    let document = Document::new(cut.clone());
+    assert_eq!(decode_vault_file(&encode_v3(&document).unwrap()).unwrap(), document);
+
+    let in_file = |version: u8, since: &str| {
+        let json = format!(r#"{{"version":{version},"purpose":"primary","history_since":{since},"records":{{}}}}"#);
+        decode_vault_file(json.as_bytes()).map(|document| document.vault.history_since())
+    };
+    assert_eq!(in_file(3, "5"), Ok(Some(5)));
+    assert!(matches!(in_file(2, "5"), Err(CodecError::UnknownKey { .. })), "the original program refuses it too");
+    for bad in ["0", "-1", "253402300800", "99999999999999999999999", "null", "\"5\"", "5,\"history_since\":5"] {
+        assert!(in_file(3, bad).is_err(), "{bad}");
+    }
+    let as_original = passmate_vault::codec::encode_passmate2(&cut, passmate_vault::codec::Purpose::Primary).unwrap();
+    assert!(!as_original.plaintext.windows(7).any(|bytes| bytes == b"history"));
+}
