@@ -14,7 +14,9 @@ use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use getrandom::SysRng;
-use passmate_vault::codec::{CodecError, DOCUMENT_LEN_MAX, EncodeError, Version, decode_vault_file, encode_v3};
+use passmate_vault::codec::{
+    CodecError, DOCUMENT_LEN_MAX, EncodeError, Version, decode_vault_file, encode_btoken, encode_v3,
+};
 use passmate_vault::container::{CONTAINER_OVERHEAD, ContainerError, Params, make_container, open_container};
 use passmate_vault::merge::MergeSummary;
 use passmate_vault::record::make_record_id;
@@ -169,6 +171,10 @@ pub struct Session {
     document: Document,
     /// What the file held when it was read or written last.
     stored: Stored,
+    /// What was here when a part of the history was cut off, to be kept before the vault is written.
+    cut_off: Option<Vault>,
+    /// Where that was kept.
+    archives: Vec<PathBuf>,
 }
 
 /// What a file held, as far as it takes to see that it, or we, changed.
@@ -178,8 +184,15 @@ struct Stored {
     plaintext: [u8; 32],
     association: Option<Association>,
     folder: Option<SharedFolder>,
-    /// A vault only grows, so their number tells whether records changed.
-    tuple_count: usize,
+    records: RecordsMark,
+}
+
+/// What tells whether records changed. A vault only grows, so the number of changes does, unless its history is cut off.
+type RecordsMark = (usize, Option<[u8; 32]>);
+
+fn mark_records(vault: &Vault) -> RecordsMark {
+    let hashed = vault.history_since().and_then(|_| encode_btoken(vault).ok()).map(|plaintext| hash(&plaintext));
+    (vault.tuple_count(), hashed)
 }
 
 fn hash(bytes: &[u8]) -> [u8; 32] {
@@ -193,7 +206,7 @@ impl Stored {
             plaintext: hash(plaintext),
             association: document.association.clone(),
             folder: document.folder.clone(),
-            tuple_count: document.vault.tuple_count(),
+            records: mark_records(&document.vault),
         }
     }
 }
@@ -215,7 +228,7 @@ impl Session {
         let container = place.seal(&plaintext, &passphrase)?;
         disk::overwrite(&*place.disk, &lock, &place.path, &container).map_err(place.io("write"))?;
         let stored = Stored::new(&container, &plaintext, &document);
-        Ok(Self { place, passphrase, document, stored })
+        Ok(Self { place, passphrase, document, stored, cut_off: None, archives: Vec::new() })
     }
 
     /// Opens a vault.
@@ -227,7 +240,7 @@ impl Session {
         let path = place.path.canonicalize().map_err(place.io("open"))?;
         let place = Place { path, ..place };
         let (document, stored) = read(&place, &passphrase)?;
-        Ok(Self { place, passphrase, document, stored })
+        Ok(Self { place, passphrase, document, stored, cut_off: None, archives: Vec::new() })
     }
 
     /// Where the vault is.
@@ -353,7 +366,41 @@ impl Session {
         self.save_as(Change::New)
     }
 
+    /// Where the whole history was kept before a part of it was cut off here, in this session: vaults under the same
+    /// passphrase.
+    #[must_use]
+    pub fn archives(&self) -> &[PathBuf] {
+        &self.archives
+    }
+
+    /// Keeps what was here before a part was cut off in a vault of its own, beside this one.
+    fn archive(&mut self) -> Result<(), SessionError> {
+        let Some(whole) = &self.cut_off else { return Ok(()) };
+        let container = self.place.seal(&encode_v3(&Document::new(whole.clone()))?, &self.passphrase)?;
+        let lock = self.place.lock()?;
+        let path = self.free_archive();
+        let place = Place { path: path.clone(), ..self.place.clone() };
+        disk::overwrite(&*self.place.disk, &lock, &path, &container).map_err(place.io("write"))?;
+        self.cut_off = None;
+        self.archives.push(path);
+        Ok(())
+    }
+
+    /// A name that no file has: `vault.history-2026-11-24.pmdb`.
+    fn free_archive(&self) -> PathBuf {
+        let day = jiff::Timestamp::from_second(self.now()).map(|time| time.strftime("%Y-%m-%d").to_string());
+        let stem = self.place.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let stem = format!("{stem}.history-{}", day.unwrap_or_default());
+        let named = |number: usize| match number {
+            1 => self.place.path.with_file_name(format!("{stem}.pmdb")),
+            _ => self.place.path.with_file_name(format!("{stem}-{number}.pmdb")),
+        };
+        let is_free = |path: &PathBuf| path.symlink_metadata().is_err();
+        (1..).map(named).find(is_free).unwrap_or_else(|| named(0))
+    }
+
     fn save_as(&mut self, change: Change) -> Result<(), SessionError> {
+        self.archive()?;
         let plaintext = encode_v3(&self.document)?;
         let is_changed = hash(&plaintext) != self.stored.plaintext;
         if !is_changed && hash(&self.place.read()?) == self.stored.container {
@@ -366,7 +413,7 @@ impl Session {
             (self.document, self.stored) = (merged.document, merged.stored);
             return Ok(());
         }
-        let has_new_records = merged.document.vault.tuple_count() != merged.stored.tuple_count;
+        let has_new_records = mark_records(&merged.document.vault) != merged.stored.records;
         let keeps = if has_new_records && change == Change::New { Keeps::Previous } else { Keeps::Kept };
         self.write(&lock, merged.document, &plaintext, keeps)
     }
@@ -506,7 +553,15 @@ impl Local for Session {
     }
 
     fn merge(&mut self, other: &Vault) -> MergeSummary {
-        self.document.vault.merge(other)
+        let may_be_cut = self.document.vault.history_since().or(other.history_since()).is_some();
+        let before = may_be_cut.then(|| self.document.vault.clone());
+        let summary = self.document.vault.merge(other);
+        if let Some(before) = before.filter(|_| summary.dropped > 0) {
+            let mut whole = before.with_whole_history();
+            whole.merge(&other.clone().with_whole_history());
+            self.cut_off.get_or_insert_default().merge(&whole);
+        }
+        summary
     }
 
     fn save(&mut self) -> Result<(), SessionError> {
@@ -724,6 +779,54 @@ mod tests {
                 if disk.done.get() < number {
                     break;
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_history_is_cut_off_only_when_all_of_it_was_kept_beside_the_vault_whatever_fails() {
+        let values = |session: &Session| {
+            let tuples = session.vault().records().flat_map(|(_, record)| record.tuples());
+            tuples.filter_map(|tuple| Some(tuple.value.shown()?.to_string_lossy().into_owned())).collect::<Vec<_>>()
+        };
+        for number in 1.. {
+            let dir = tempfile::tempdir().unwrap();
+            let mut session = Session::create(place(&dir).with_clock(|| 1000), passphrase()).unwrap();
+            let id = session.make_record_id();
+            session.edit(|vault, _| {
+                vault.create_record(id.clone(), "mail", 100).unwrap();
+                vault.set(&id, "password", "one", 200).unwrap();
+                vault.set(&id, "password", "two", 300).unwrap();
+            });
+            session.save().unwrap();
+            let disk = FailingDisk::failing_at(number, true);
+            session.place = session.place.with_disk(disk.clone());
+            assert_eq!(Local::merge(&mut session, &Vault::new().with_history_since(400)).dropped, 1);
+            let result = session.save();
+            let archive = dir.path().join("vault.history-1970-01-01.pmdb");
+            let stored = reopen(&dir);
+            if stored.vault().history_since().is_some() {
+                assert_eq!(values(&stored), ["mail", "two"], "operation {number}");
+                let archive = Session::open(Place { path: archive.clone(), ..place(&dir) }, passphrase()).unwrap();
+                assert_eq!(
+                    (values(&archive), archive.vault().history_since()),
+                    (vec!["mail".into(), "one".into(), "two".into()], None)
+                );
+                assert_eq!(stored.previous_vault().unwrap(), *archive.vault(), "and an undo knows what was before");
+            } else {
+                assert_eq!(values(&stored), ["mail", "one", "two"], "operation {number}");
+            }
+            if disk.done.get() < number {
+                result.unwrap();
+                assert_eq!(session.archives(), [archive]);
+                // The next one does not take its place.
+                session.place = session.place.with_disk(RealDisk);
+                Local::merge(&mut session, &Vault::new().with_history_since(500));
+                session.edit(|vault, _| vault.set(&id, "password", "three", 600).unwrap());
+                Local::merge(&mut session, &Vault::new().with_history_since(700));
+                session.save().unwrap();
+                assert!(session.archives().last().unwrap().ends_with("vault.history-1970-01-01-2.pmdb"));
+                break;
             }
         }
     }

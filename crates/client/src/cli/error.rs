@@ -202,9 +202,15 @@ impl From<RemoteError> for Failure {
                 "it may be full, or closed to new accounts: ask its operator; if they let devices in by a code, \
                      `passmate sync setup HOST --request` makes yours",
             ),
-            RemoteError::TooLarge { .. } => {
-                (Code::TooLarge, "ask the operator for a higher --btoken-max; all is saved on this device")
-            }
+            RemoteError::TooLarge { .. } => (
+                Code::TooLarge,
+                "all is saved on this device; ask the operator for a higher --btoken-max, or keep less history with \
+                     `passmate sync rotate --keep-history 1y`",
+            ),
+            RemoteError::HistoryCut { .. } => (
+                Code::NotSupported,
+                "run `passmate sync upgrade` on another device if the desktop client is not used any more; nothing was changed",
+            ),
             RemoteError::RemoteTooLarge { .. } => (Code::TooLarge, "is this your server? Nothing was read or changed"),
             RemoteError::Unsealable(_) => (Code::TooLarge, "all is saved on this device"),
             RemoteError::Unopenable(_) => (

@@ -48,12 +48,16 @@ fn parse_at(text: &str) -> Result<At, String> {
             .map(At::Number)
             .ok_or_else(|| "numbers begin at 1".to_owned());
     }
+    parse_time(text).map(At::Time).ok_or_else(|| format!("{text:?} is no time; write it like 2026-11-23 19:30"))
+}
+
+/// A date, or a date and time, of this device's time zone unless it names another; in seconds since 1970.
+pub(super) fn parse_time(text: &str) -> Option<i64> {
     let local = |time: DateTime| time.to_zoned(TimeZone::system()).ok().map(|time| time.timestamp());
     let time = text.parse::<Timestamp>().ok();
     let time = time.or_else(|| text.parse::<DateTime>().ok().and_then(local));
     let time = time.or_else(|| text.parse::<Date>().ok().and_then(|date| local(date.at(0, 0, 0, 0))));
-    time.map(|time| At::Time(time.as_second()))
-        .ok_or_else(|| format!("{text:?} is no time; write it like 2026-11-23 19:30"))
+    time.map(Timestamp::as_second)
 }
 
 pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {

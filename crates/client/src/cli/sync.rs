@@ -269,6 +269,7 @@ fn note(app: &App, session: &Session, result: Result<Report, SyncError<SessionEr
     if is_tied && let Err(error) = state.save(session.path()) {
         app.out.warn(&format!("`passmate sync status` will not know of this sync: {error}"));
     }
+    tell_archives(app, session);
     let report = result?;
     if Local::association(session).is_some_and(|association| association.retired.is_some()) {
         app.out.warn("the account from before the rotation is not deleted yet: run `passmate sync rotate` again");
@@ -432,13 +433,24 @@ fn tell_clocks(app: &App, session: &Session, report: &Report) {
 }
 
 /// When the limit is reached nothing can be sent any more.
+/// Where the history is that a sync cut off.
+fn tell_archives(app: &App, session: &Session) {
+    for path in session.archives() {
+        let path = path.display().to_string();
+        app.out.warn(&format!(
+            "the whole history, a part of which was cut off, is in {0}: `passmate --vault {0} history PATH` shows it",
+            escape(&path)
+        ));
+    }
+}
+
 fn tell_room(app: &App, room: Room) {
     let percent = room.percent();
     if percent >= 75 {
         let urgent = if percent >= 90 { "soon nothing can be sent any more: " } else { "" };
         app.out.warn(&format!(
             "the vault fills {percent} % of the {} bytes that the server takes: {urgent}ask its operator for a higher \
-             --btoken-max",
+             --btoken-max, or keep less history with `passmate sync rotate --keep-history 1y`",
             room.limit
         ));
     }

@@ -122,6 +122,12 @@ pub enum RemoteError {
     /// This vault cannot be written as a btoken.
     #[error("the vault cannot be sealed: {0}")]
     Unsealable(EncodeError),
+    /// The account is shared with the desktop client, which knows no history that was cut.
+    #[error("this account is shared with the desktop client, which needs the whole history, and this vault's was cut")]
+    HistoryCut {
+        /// Since when the vault's history is there, in seconds since 1970.
+        since: i64,
+    },
     /// All was sent, several times, nothing confirmed it, and it is not there: other devices were always
     /// faster, or the server cuts.
     #[error("the server did not take what was sent, {0} times")]
@@ -204,9 +210,9 @@ impl RemoteError {
             Self::NoConnection(ConnectError::NotTls) | Self::NotPassmate | Self::Misbehaved(_) => {
                 SyncErrorKind::NotPassmate
             }
-            Self::NoConnection(ConnectError::Incompatible(_)) | Self::VersionUnsupported(_) => {
-                SyncErrorKind::NotSupported
-            }
+            Self::NoConnection(ConnectError::Incompatible(_))
+            | Self::VersionUnsupported(_)
+            | Self::HistoryCut { .. } => SyncErrorKind::NotSupported,
             Self::NoConnection(_) | Self::Busy | Self::Broken { .. } => SyncErrorKind::Network,
             Self::TlsEnded | Self::LetsAnyoneIn => SyncErrorKind::NotSafe,
             Self::Refused | Self::CreateRefused => SyncErrorKind::Refused,

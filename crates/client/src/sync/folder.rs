@@ -178,6 +178,7 @@ pub fn take_in(
     let mut folder = session.folder().cloned().ok_or(FolderError::NotSetUp)?;
     let found = read_copies(session, &folder, passphrases)?;
     let Found { union, merged, skipped, conflicts, good_passphrases } = found;
+    let union = union.kept_beside(session.vault()).into_owned();
     let there = Marks::of(&union);
     let mut report = Report::default();
 

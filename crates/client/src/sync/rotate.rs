@@ -1,6 +1,7 @@
 //! A new key and a new account for the same vault. The rules are:
 //!  - the new account is kept in the vault, with the old one beside it, before anything else happens to it;
 //!  - the old one is deleted only when the new one has everything, and after it was looked at once more;
+//!  - a history that is to be shorter is cut when the new account is there, before anything goes into it;
 //!  - interrupted at any point it goes on from there when it is asked for again.
 
 use passmate_proto::{ClientAction, Failure, Outcome};
@@ -17,7 +18,9 @@ use super::{
 /// Gives the vault a new account with a new key on the same server, and deletes the old one there.
 ///
 /// What another device stores in the old account up to its deletion comes along. What it cannot store there any more
-/// stays on that device until it joins with the new key.
+/// stays on that device until it joins with the new key. With `keep_since` the new account, and with it every device,
+/// has the history since that time, in seconds since 1970 (see [`horizon`](passmate_vault::horizon)); so this is also
+/// the way out for a vault that has outgrown what the server takes.
 ///
 /// # Errors
 /// See [`SyncError`]. The vault is tied to the old account, or to the new one with the old one's key beside it: asked
@@ -26,12 +29,21 @@ pub fn rotate<L: Local>(
     local: &mut L,
     transport: &mut dyn Transport,
     surroundings: &mut dyn Surroundings,
+    keep_since: Option<i64>,
 ) -> Result<Report, SyncError<L::Error>> {
     let begun = local.association().ok_or(SyncError::NotSetUp)?;
     let mut report = Report::default();
     if begun.retired.is_none() {
-        report = sync(local, transport, surroundings, Options::default())?;
+        match sync(local, transport, surroundings, Options::default()) {
+            // What the old account had is merged and saved by then.
+            Err(SyncError::Remote(RemoteError::TooLarge { .. })) if keep_since.is_some() => {}
+            synced => report = synced?,
+        }
         move_on(local, transport, surroundings)?;
+    }
+    if let Some(since) = keep_since {
+        local.merge(&Vault::new().with_history_since(since));
+        local.save_more().map_err(SyncError::Local)?;
     }
     match sync(local, transport, surroundings, Options::default()) {
         // The number came and the account was not made: there was none to lose.
@@ -44,7 +56,7 @@ pub fn rotate<L: Local>(
     let association = local.association().ok_or(SyncError::SetUpChanged)?;
     let retired = association.retired.clone().ok_or(SyncError::SetUpChanged)?;
     if let Some(last) = last_look(&retired, transport, surroundings)? {
-        if last.missing_from(local.vault()) > 0 {
+        if last.kept_beside(local.vault()).missing_from(local.vault()) > 0 {
             local.merge(&last);
             local.save_more().map_err(SyncError::Local)?;
             report.add(sync(local, transport, surroundings, Options::default())?);

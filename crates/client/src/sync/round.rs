@@ -180,11 +180,23 @@ impl<'a, L: Local> Round<'a, L> {
 
     fn note_missing(&mut self, remote: &Vault) {
         let Some(association) = self.local.association() else { return };
-        let missing = association.seen.without(&self.shape().marks_of(remote));
+        let vault = self.local.vault();
+        let mut missing = association.seen.without(&self.shape().marks_of(remote));
+        if !missing.is_empty() && remote.history_since().is_some() {
+            // What is cut off is no loss.
+            missing = missing.common_with(&Marks::of(&vault.kept_beside(remote)));
+        }
         if !missing.is_empty() && self.report.regression.is_none() {
-            let times = missing.times_in(self.local.vault());
+            let times = missing.times_in(vault);
             self.report.regression = Some(Regression { changes: missing.len(), times });
         }
+    }
+
+    /// What was cut off need not be on the server any more.
+    fn forget_dropped(&mut self) {
+        let Some(mut association) = self.local.association().cloned() else { return };
+        association.seen = association.seen.common_with(&Marks::of(self.local.vault()));
+        self.local.set_association(Some(association));
     }
 
     /// Looks at what came before it is merged.
@@ -232,13 +244,20 @@ impl<'a, L: Local> Round<'a, L> {
         };
         self.report.btoken_len = sealed.len();
         let shape = self.shape_after(found);
-        self.note_received(&remote)?;
+        if let (Shape::Desktop, Some(since)) = (shape, self.local.vault().history_since()) {
+            return Err(RemoteError::HistoryCut { since }.into());
+        }
+        let kept = remote.kept_beside(self.local.vault());
+        self.note_received(&kept)?;
         if self.options.dry_run {
-            self.preview(&remote);
+            self.preview(&kept);
             return Ok(Answer::Leave);
         }
         let before = self.upload.take();
-        let arrived = before.as_ref().is_some_and(|upload| shape.count_missing(&upload.part, &remote) == 0);
+        let arrived = before.as_ref().is_some_and(|upload| {
+            let part = upload.part.kept_beside(&remote);
+            part.history_since() == remote.history_since() && shape.count_missing(&part, &remote) == 0
+        });
         if let Some(upload) = before.as_ref().filter(|_| arrived) {
             self.report.sent += upload.missing;
             self.report.delta.sent.merge(&upload.sent);
@@ -246,9 +265,12 @@ impl<'a, L: Local> Round<'a, L> {
 
         self.keep_association(shape)?;
         if !is_replaced {
-            self.note_seen(&remote);
+            self.note_seen(&kept);
         }
         let summary = self.local.merge(&remote);
+        if summary.dropped > 0 {
+            self.forget_dropped();
+        }
         self.report.received += summary.received;
         self.report.settled += summary.settled();
         self.report.changes.extend(summary.records);
@@ -265,7 +287,8 @@ impl<'a, L: Local> Round<'a, L> {
         let missing = shape.count_missing(self.local.vault(), &remote);
         // An account that is not the desktop client's any more must not look as if it were.
         let is_upgrade = found == Some(BtokenShape::Desktop) && shape != Shape::Desktop;
-        if missing == 0 && !is_upgrade {
+        let is_cut = self.local.vault().history_since() != remote.history_since();
+        if missing == 0 && !is_upgrade && !is_cut {
             return Ok(Answer::Leave);
         }
         if let Some(uploads) = self.only_look {

@@ -12,8 +12,9 @@ use std::rc::Rc;
 
 use passmate_proto::ActionKind;
 use passmate_vault::btoken::BtokenError;
+use rand_core::Rng;
 
-use self::cloud::{Calm, Cloud, Device, DiskFull, Fault, Way, unreachable};
+use self::cloud::{Calm, Cloud, Device, Dice, DiskFull, Fault, Way, unreachable};
 use super::*;
 use crate::net::Address;
 
@@ -255,22 +256,23 @@ fn a_rotation_that_is_interrupted_anywhere_goes_on_and_loses_nothing() {
         Fault::ReceiveOnly(60),
     ];
     for (fault, times) in faults.into_iter().flat_map(|fault| [(fault.clone(), 1), (fault, 40)]) {
-        for number in 0..8 {
+        for (number, keep_since) in (0..8).flat_map(|number| [(number, None), (number, Some(1))]) {
             let cloud = Cloud::new(Layout::One);
             let (mut first, mut second) = two_devices(&cloud);
             let old = cloud.borrow().only_account();
             second.set("bank", "pin", "1");
             second.sync(&mut Way::to(&cloud)).unwrap();
             first.set("mail", "user", "me");
+            first.set("mail", "password", "second");
             let calm = std::iter::repeat_n(Fault::Nothing, number);
             let mut way = Way::with(&cloud, calm.chain(std::iter::repeat_n(fault.clone(), times)));
-            let what = format!("{fault:?} {times} times after {number} exchanges");
-            let outcome = rotate(&mut first, &mut way, &mut Calm::new());
+            let what = format!("{fault:?} {times} times after {number} exchanges, {keep_since:?}");
+            let outcome = rotate(&mut first, &mut way, &mut Calm::new(), keep_since);
             // Until it is asked for again, another device may go on with the account that it knows.
             second.set("zoo", "f", "late");
             let late = second.sync(&mut Way::to(&cloud));
             if outcome.is_err() {
-                rotate(&mut first, &mut Way::to(&cloud), &mut Calm::new())
+                rotate(&mut first, &mut Way::to(&cloud), &mut Calm::new(), keep_since)
                     .unwrap_or_else(|error| panic!("{what}: {error}"));
             } else if first.association.as_ref().unwrap().retired.is_none() {
                 assert_eq!(remote_error(late), RemoteError::Refused, "{what}");
@@ -287,6 +289,84 @@ fn a_rotation_that_is_interrupted_anywhere_goes_on_and_loses_nothing() {
             assert_eq!(first.vault, second.vault, "{what}");
             let view = first.vault.view();
             assert!(["bank", "mail", "zoo"].iter().all(|path| view.get(path).is_some()), "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_vault_that_outgrew_its_server_goes_on_with_a_shorter_history() {
+    let cloud = Cloud::new(Layout::One);
+    let (mut first, mut second) = two_devices(&cloud);
+    cloud.borrow_mut().btoken_len_max = Some(20_000);
+    cloud.borrow_mut().banner = "cloud\nbtoken-max 20000".to_owned();
+    for number in 0..200 {
+        first.set("mail", "password", &format!("{number:0100}"));
+    }
+    let middle = first.now;
+    first.set("mail", "password", "now");
+    assert!(matches!(remote_error(first.sync(&mut Way::to(&cloud))), RemoteError::TooLarge { .. }));
+    second.set("bank", "pin", "1234");
+    second.sync(&mut Way::to(&cloud)).unwrap();
+
+    rotate(&mut first, &mut Way::to(&cloud), &mut Calm::new(), Some(middle)).unwrap();
+    assert_eq!(first.vault.history_since(), Some(middle));
+    assert_eq!(first.remote(&cloud), first.vault, "with the time since which it is there");
+    assert_eq!(first.vault.tuple_count(), 5, "two paths, the pin, and the password with the one before");
+
+    let key = first.association.clone().unwrap().key;
+    leave(&mut second).unwrap();
+    second.vault.merge(&first.vault.clone().with_whole_history());
+    join_with(&mut second, &mut Way::to(&cloud), key).unwrap();
+    assert_eq!(second.vault, first.vault);
+    // It lasts: neither sends the other what is gone.
+    for device in [&mut first, &mut second] {
+        let report = device.sync(&mut Way::to(&cloud)).unwrap();
+        assert_eq!((counts(&report), report.regression), ((0, 0, 0), None));
+    }
+}
+
+/// Whoever cuts the history when, and whatever the clocks said: all devices end with the same, nobody is told that the
+/// server went back, and nothing that is seen was lost.
+#[test]
+fn devices_with_wrong_clocks_agree_on_a_history_that_was_cut() {
+    for seed in 0..300 {
+        let mut dice = Dice(seed);
+        let mut roll = |below: u64| Rng::next_u64(&mut dice) % below;
+        let cloud = Cloud::new(Layout::One);
+        let (first, second) = two_devices(&cloud);
+        let mut devices = [first.clone(), second, first];
+        let mut whole = Vault::new();
+        for _ in 0..3 {
+            let rotating = usize::try_from(roll(3)).unwrap();
+            for _ in 0..12 {
+                let device = &mut devices[usize::try_from(roll(3)).unwrap()];
+                device.now = i64::try_from(roll(30)).unwrap();
+                let (record, field) = (["mail", "bank"][usize::try_from(roll(2)).unwrap()], ["a", "b"]);
+                device.set(record, field[usize::try_from(roll(2)).unwrap()], &roll(100).to_string());
+                whole.merge(&device.vault.clone().with_whole_history());
+                if roll(2) == 0 {
+                    let report = device.sync(&mut Way::to(&cloud)).unwrap();
+                    assert_eq!(report.regression, None, "seed {seed}");
+                }
+            }
+            let since = i64::try_from(roll(40)).unwrap();
+            rotate(&mut devices[rotating], &mut Way::to(&cloud), &mut Calm::new(), Some(since)).unwrap();
+            let key = devices[rotating].association.clone().unwrap().key;
+            for device in devices.iter_mut().filter(|device| device.association.as_ref().unwrap().key != key) {
+                leave(device).unwrap();
+                join_with(device, &mut Way::to(&cloud), key.clone()).unwrap();
+            }
+        }
+        for _ in 0..2 {
+            for device in &mut devices {
+                assert_eq!(device.sync(&mut Way::to(&cloud)).unwrap().regression, None, "seed {seed}");
+            }
+        }
+        for device in &devices {
+            assert_eq!(device.vault, devices[0].vault, "seed {seed}");
+            assert_eq!(device.remote(&cloud), device.vault, "seed {seed}");
+            let since = device.vault.history_since().unwrap();
+            assert_eq!(device.vault, whole.clone().with_history_since(since), "seed {seed}");
         }
     }
 }

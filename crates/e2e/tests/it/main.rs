@@ -7,6 +7,7 @@ mod mistakes;
 mod originals;
 mod power_cut;
 mod registration;
+mod rotate;
 mod support;
 mod terminal;
 mod transcripts;

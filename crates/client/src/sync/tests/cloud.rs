@@ -302,7 +302,7 @@ impl Surroundings for Calm {
 }
 
 /// SplitMix64, which is no source for keys outside of tests.
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl TryRng for Dice {
     type Error = Infallible;

@@ -230,3 +230,16 @@ fn whatever_two_of_ours_and_a_desktop_client_do_nobody_is_accused_and_all_of_our
         assert_eq!(one, two, "seed {seed}");
     }
 }
+
+#[test]
+fn a_history_that_was_cut_does_not_go_into_an_account_of_the_desktop_client() {
+    let cloud = Cloud::new(Layout::Two);
+    let mut desktop = Desktop::default();
+    desktop.set("mail", "password", "one", 50);
+    let key = desktop_account(&cloud, &desktop);
+    let mut device = Device { now: 100, ..Device::default() };
+    device.vault = Vault::new().with_history_since(60);
+    let error = remote_error(join_with(&mut device, &mut Way::to(&cloud), key));
+    assert_eq!(error, RemoteError::HistoryCut { since: 60 });
+    assert!(device.association.is_none() && device.vault.is_empty() && cloud.borrow().uploads == 0);
+}
