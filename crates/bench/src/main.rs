@@ -12,6 +12,7 @@ mod baseline;
 mod chart;
 mod delay;
 mod disk;
+mod growth;
 mod handshake;
 mod instructions;
 mod load;
@@ -41,6 +42,8 @@ enum Command {
     Soak(soak::Args),
     /// Counts instructions of the hot paths with valgrind, which no other work on the machine can disturb
     Instructions(instructions::Args),
+    /// How large a vault becomes in ten years of one edit a day for each record
+    Growth,
     #[command(hide = true)]
     Load(load::Args),
     /// Fill a data dir with accounts, to look at a server by hand
@@ -60,6 +63,7 @@ fn main() -> anyhow::Result<()> {
         Command::Run(args) => run::run(&args),
         Command::Soak(args) => soak::run(&args),
         Command::Instructions(args) => instructions::run(&args),
+        Command::Growth => growth::run(),
         Command::Load(args) => load::run(&args),
         Command::Fill { data_dir, accounts, size } => accounts::fill(&data_dir, accounts, size),
         Command::BareTls => baseline::serve_tls(),

@@ -12,7 +12,7 @@ use passmate_vault::{Document, Passphrase, RecordId, Vault};
 use crate::handshake::thread_time;
 use crate::process::{sibling, status_kib};
 
-const TIME: i64 = 1_700_000_000;
+pub(crate) const TIME: i64 = 1_700_000_000;
 
 pub(crate) fn passphrase() -> Passphrase {
     Passphrase::from("correct horse battery staple".to_owned())

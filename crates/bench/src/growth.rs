@@ -1,0 +1,85 @@
+//! How large a vault becomes whose every record is edited once a day, for years: what never forgets only grows.
+
+use std::time::Instant;
+
+use passmate_vault::btoken::BTOKEN_OVERHEAD;
+use passmate_vault::codec::{decode_btoken, encode_btoken};
+use passmate_vault::{RecordId, Vault};
+
+use crate::vault::make_vault;
+
+const DAY: i64 = 24 * 3600;
+const YEAR: i64 = 365;
+/// What a server takes unless it is told otherwise, in bytes.
+const LIMIT: usize = 2 * 1024 * 1024;
+
+/// One row for so many records and so many years.
+struct Row {
+    records: usize,
+    years: i64,
+    changes: usize,
+    btoken_len: usize,
+    /// Milliseconds from the plaintext to records.
+    read: f64,
+    /// Milliseconds of a merge with itself, as a sync does that brings nothing.
+    merge: f64,
+    /// The length of the btoken with the history of the last year only.
+    kept_year_len: usize,
+}
+
+pub(crate) fn run() -> anyhow::Result<()> {
+    println!("| records | years | changes | btoken | read | merge | with the last year's history |");
+    println!("| --- | --- | --- | --- | --- | --- | --- |");
+    for records in [10, 100, 300, 1000] {
+        for years in [1, 5, 10] {
+            let Row { records, years, changes, btoken_len, read, merge, kept_year_len } = measure(records, years)?;
+            let (btoken, kept) = (mebibytes(btoken_len), mebibytes(kept_year_len));
+            println!("| {records} | {years} | {changes} | {btoken} | {read:.0} ms | {merge:.0} ms | {kept} |");
+        }
+    }
+    println!("\n{} changes of this kind fit into {}.", changes_within(LIMIT)?, mebibytes(LIMIT));
+    Ok(())
+}
+
+fn mebibytes(len: usize) -> String {
+    format!("{:.2} MiB", len as f64 / (1024.0 * 1024.0))
+}
+
+fn measure(records: usize, years: i64) -> anyhow::Result<Row> {
+    let vault = aged(records, years * YEAR);
+    let plaintext = encode_btoken(&vault)?;
+    let begun = Instant::now();
+    let (read_again, _) = decode_btoken(&plaintext)?;
+    let read = begun.elapsed().as_secs_f64() * 1000.0;
+    let mut merged = vault.clone();
+    let begun = Instant::now();
+    merged.merge(&read_again);
+    let merge = begun.elapsed().as_secs_f64() * 1000.0;
+    let newest =
+        vault.records().flat_map(|(_, record)| record.tuples()).filter_map(|one| one.stamp.deciding_seconds()).max();
+    let changes = vault.tuple_count();
+    let kept = vault.with_history_since(newest.unwrap_or_default() - YEAR * DAY);
+    let (btoken_len, kept_year_len) =
+        (plaintext.len() + BTOKEN_OVERHEAD, encode_btoken(&kept)?.len() + BTOKEN_OVERHEAD);
+    Ok(Row { records, years, changes, btoken_len, read, merge, kept_year_len })
+}
+
+/// The vault of [`make_vault`] after so many days.
+fn aged(records: usize, days: i64) -> Vault {
+    let mut vault = make_vault(records);
+    let ids: Vec<RecordId> = vault.records().map(|(id, _)| id.clone()).collect();
+    for (number, id) in ids.iter().enumerate() {
+        for day in 1..=days {
+            // 14 letters and digits, as `passmate gen` makes them.
+            let value = format!("Qorvuxybet{:04}", (day + i64::try_from(number).unwrap_or(0)) % 10_000);
+            vault.set(id, "password", value, crate::vault::TIME + day * DAY).expect("the record is there");
+        }
+    }
+    vault
+}
+
+fn changes_within(limit: usize) -> anyhow::Result<usize> {
+    let vault = aged(100, YEAR);
+    let (edited, fresh) = (encode_btoken(&vault)?.len(), encode_btoken(&make_vault(100))?.len());
+    Ok(limit * (vault.tuple_count() - make_vault(100).tuple_count()) / (edited - fresh))
+}
