@@ -1,5 +1,6 @@
 //! The program as its users type it: arguments to one command, one command to an exit code.
 
+mod adopt;
 mod ask;
 mod code;
 mod completions;
@@ -121,6 +122,8 @@ struct App {
     place: Place,
     ask: Ask,
     out: Output,
+    /// Nobody named another vault or profile.
+    is_default_vault: bool,
     is_offline: bool,
     guard: Guard,
     /// Each command that changes records syncs afterwards.
@@ -132,7 +135,14 @@ impl App {
     fn open(&self) -> Result<Session, Failure> {
         // Nobody should type a passphrase for a vault that is not there.
         if !self.place.exists() {
-            return Err(crate::session::SessionError::NotFound { path: self.place.path().to_owned() }.into());
+            let failure = Failure::from(crate::session::SessionError::NotFound { path: self.place.path().to_owned() });
+            return Err(match adopt::find_for(self).first() {
+                Some(_) => Failure {
+                    hint: "`passmate init` makes one, and takes over what the original program has".into(),
+                    ..failure
+                },
+                None => failure,
+            });
         }
         let mut tries_left = if self.ask.passphrase == ask::PassphraseSource::Terminal { 2 } else { 0 };
         loop {

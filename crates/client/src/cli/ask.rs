@@ -90,7 +90,7 @@ impl Ask {
     }
 
     /// A secret line that is not seen while it is typed.
-    fn hidden(&self, prompt: &str) -> Result<Zeroizing<String>, Failure> {
+    pub(crate) fn hidden(&self, prompt: &str) -> Result<Zeroizing<String>, Failure> {
         if self.no_input {
             return Err(locked());
         }

@@ -54,8 +54,10 @@ fn text_variable(name: &str) -> Result<Option<String>, Failure> {
 pub(super) fn gather(global: &Global) -> Result<App, Failure> {
     let file = read_file(global)?;
     let color = global.color.or(file.color).unwrap_or_default();
+    let path = vault_path(global, &file)?;
     Ok(App {
-        place: Place::new(vault_path(global, &file)?),
+        is_default_vault: path == default_vault().unwrap_or_default(),
+        place: Place::new(path),
         ask: Ask { no_input: global.no_input, yes: global.yes, passphrase: passphrase_source(global, &file)? },
         out: Output::new(global.json, global.quiet, global.verbose, color),
         is_offline: global.offline,
@@ -129,6 +131,10 @@ fn vault_path(global: &Global, file: &File) -> Result<PathBuf, Failure> {
             (None, None) => {}
         }
     }
+    default_vault()
+}
+
+fn default_vault() -> Result<PathBuf, Failure> {
     Ok(base()?.data_dir().join("passmate/vault.pmdb"))
 }
 

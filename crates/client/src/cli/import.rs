@@ -55,8 +55,7 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
     }
     if args.format == Format::Pass {
         let imported = pass::read(app, &args.file)?;
-        let session = app.open()?;
-        return bring_in(app, args, session, &imported);
+        return bring_in(app, args.format, args.dry_run, &mut app.open()?, &imported);
     }
     // Nobody should type a passphrase for a file that cannot be read.
     let bytes = read(&args.file)?;
@@ -64,28 +63,36 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
         Err(ImportError::SecretNeeded) => None,
         parsed => Some(parsed.map_err(|error| failure_of(&error, args.format))?),
     };
-    let session = app.open()?;
+    let mut session = app.open()?;
     let is_plain = plain.is_some();
     let imported = match plain {
         Some(imported) => imported,
         None => open(app, args, &bytes)?,
     };
-    bring_in(app, args, session, &imported)?;
+    bring_in(app, args.format, args.dry_run, &mut session, &imported)?;
     if is_plain && !args.dry_run {
         app.out.note("the imported file is not encrypted: delete it when you have looked at the records");
     }
     Ok(())
 }
 
-fn bring_in(app: &App, args: &Args, mut session: Session, imported: &Imported) -> Result<(), Failure> {
-    let applied = session.edit(|vault, now| apply(imported, vault, args.format, now))?;
-    if !args.dry_run {
+/// Makes records of it, and tells what came of that.
+pub(super) fn bring_in(
+    app: &App,
+    format: Format,
+    dry_run: bool,
+    session: &mut Session,
+    imported: &Imported,
+) -> Result<(), Failure> {
+    let applied = session.edit(|vault, now| apply(imported, vault, format, now))?;
+    if !dry_run {
         session.save()?;
     }
-    report(app, args, imported, &applied)
+    report(app, format, dry_run, imported, &applied)
 }
 
-fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
+/// A file of at most as many bytes as can be imported, or one more.
+pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let failed = |error: io::Error| {
         Failure::new(
             Code::File,
@@ -136,15 +143,15 @@ fn ask_secret(ask: &Ask) -> Result<Passphrase, Failure> {
     })
 }
 
-fn report(app: &App, args: &Args, imported: &Imported, applied: &Applied) -> Result<(), Failure> {
+fn report(app: &App, format: Format, dry_run: bool, imported: &Imported, applied: &Applied) -> Result<(), Failure> {
     let paths = |wanted| applied.records.iter().filter(move |(outcome, _)| *outcome == wanted).map(|(_, path)| path);
     let losses = &imported.losses;
     let [unchanged, deleted] = [Outcome::Unchanged, Outcome::Deleted].map(|outcome| applied.count(outcome));
     if app.out.json {
         let losses: Vec<_> = losses.iter().map(|Loss { path, what }| json!({ "path": path, "what": what })).collect();
         return app.out.object(json!({
-            "format": args.format.word(),
-            "dry_run": args.dry_run,
+            "format": format.word(),
+            "dry_run": dry_run,
             "new": paths(Outcome::Created).collect::<Vec<_>>(),
             "changed": paths(Outcome::Changed).collect::<Vec<_>>(),
             "unchanged": unchanged,
@@ -153,7 +160,7 @@ fn report(app: &App, args: &Args, imported: &Imported, applied: &Applied) -> Res
             "losses": losses,
         }));
     }
-    if args.dry_run {
+    if dry_run {
         for (word, outcome) in [("new", Outcome::Created), ("changed", Outcome::Changed)] {
             paths(outcome).try_for_each(|path| app.out.line(&format!("{word}: {path}")))?;
         }
@@ -162,7 +169,7 @@ fn report(app: &App, args: &Args, imported: &Imported, applied: &Applied) -> Res
         let whose = if path.is_empty() { String::new() } else { format!("{path}: ") };
         app.out.warn(&format!("not imported: {whose}{what}"));
     }
-    let did = if args.dry_run { "would import" } else { "imported" };
+    let did = if dry_run { "would import" } else { "imported" };
     let mut parts = vec![
         format!("{} new", applied.count(Outcome::Created)),
         format!("{} changed", applied.count(Outcome::Changed)),
@@ -173,10 +180,11 @@ fn report(app: &App, args: &Args, imported: &Imported, applied: &Applied) -> Res
             parts.push(format!("{count} {what}"));
         }
     }
-    app.out.line(&format!("{did} from {}: {}", args.format.word(), parts.join(", ")))
+    app.out.line(&format!("{did} from {}: {}", format.word(), parts.join(", ")))
 }
 
-fn failure_of(error: &ImportError, format: Format) -> Failure {
+/// What went wrong with a file, in words.
+pub(super) fn failure_of(error: &ImportError, format: Format) -> Failure {
     let other = "the file may be another program's: `passmate import --help` lists the formats; nothing was changed";
     let (code, hint) = match error {
         ImportError::TooLong { .. } | ImportError::TooMany { .. } => {

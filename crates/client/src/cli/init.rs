@@ -1,4 +1,5 @@
 use super::App;
+use super::adopt;
 use super::error::Failure;
 use crate::session::{Session, SessionError};
 
@@ -6,6 +7,9 @@ use crate::session::{Session, SessionError};
 ///
 /// You choose a master passphrase. It is all that protects the vault, it cannot be recovered, and it is not
 /// needed to join other devices: each device has its own.
+///
+/// If an original Passmate program was used on this device, you are offered to take over its records, and to take part in
+/// its shared folder. Its files stay as they are.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {}
 
@@ -18,12 +22,16 @@ pub(super) fn run(app: &App, _: &Args) -> Result<(), Failure> {
     }
     let passphrase = app.ask.new_passphrase()?;
     warn_if_weak(app, &passphrase);
-    let session = Session::create(app.place.clone(), passphrase)?;
+    let session = Session::create(app.place.clone(), passphrase.clone())?;
+    let found = adopt::find_for(app);
     if app.out.json {
-        return app.out.object(serde_json::json!({ "vault": session.path().display().to_string() }));
+        let commands: Vec<String> = found.iter().map(adopt::Original::command).collect();
+        let vault = session.path().display().to_string();
+        return app.out.object(serde_json::json!({ "vault": vault, "adopt": commands }));
     }
     app.out.note(&format!("made {}", session.path().display()));
     app.out.note("put a password in with `passmate set PATH password`, or let one be made with `passmate gen PATH`");
+    adopt::offer(app, session, &passphrase, &found);
     Ok(())
 }
 

@@ -11,6 +11,7 @@ mod trust;
 mod upgrade;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use passmate_vault::Association;
 use passmate_vault::merge::Fate;
@@ -70,6 +71,11 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
         Some(Action::Upgrade(args)) => upgrade::run(app, args),
         Some(Action::Leave(args)) => leave::run(app, args),
     }
+}
+
+/// Lets a vault take part in a shared folder, and brings the two in step.
+pub(super) fn set_up_folder(app: &App, session: &mut Session, path: &Path) -> Result<(), Failure> {
+    folder::set_up(app, session, path)
 }
 
 /// What was done with each place that is set up.

@@ -245,3 +245,42 @@ fn a_server_and_a_folder_carry_changes_for_each_other() {
     let said = second.run(&["sync", "--offline"]).ok();
     assert_eq!(said, format!("synced with {folder}: 0 received, 0 sent, 0 settled\n"));
 }
+
+/// A home in which an original program was used: a file of the desktop client, and a vault of the live one.
+fn used_home() -> (Home, Vec<u8>, Vec<u8>) {
+    let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../vectors");
+    let desktop = std::fs::read(vectors.join("old_pmate/basic.pmate")).unwrap();
+    let live = std::fs::read(vectors.join("pmdb/doc_minimal.pmdb")).unwrap();
+    let home = Home::new();
+    std::fs::create_dir_all(home.path().join(".local/share/passmate/sync")).unwrap();
+    home.write(".pmate", &desktop);
+    home.write(".local/share/passmate/local.pmdb", &live);
+    (home, desktop, live)
+}
+
+#[test]
+fn what_an_original_program_left_is_taken_over_at_the_first_start_and_stays_as_it_is() {
+    let (home, desktop, live) = used_home();
+    // Nobody is asked: what to do is told, by whatever is tried first.
+    let said = home.run(&["ls"]);
+    assert!(said.err.contains("takes over what the original program has"), "{said:?}");
+    said.failed(10);
+    let said = home.run(&["init"]);
+    assert!(said.err.contains("passmate import pmate ") && said.err.contains("passmate import passmate2 "), "{said:?}");
+    said.ok();
+    assert_eq!(home.run(&["ls", "--flat"]).ok(), "");
+    std::fs::remove_file(home.path().join(".local/share/passmate/vault.pmdb")).unwrap();
+
+    // A yes takes over what the same passphrase opens; the rest is told, and the vault is good.
+    home.write("passphrase", "correct horse\n");
+    let said = home.run(&["init", "--yes"]);
+    assert!(said.err.contains("local.pmdb") && said.err.contains("tries that again"), "{said:?}");
+    assert!(said.ok().contains("imported from pmate: 2 new"));
+    assert_eq!(home.run(&["ls", "--flat"]).ok(), "web/site\nx\n");
+    // Only the vault that nobody named: another one may be meant for something else.
+    let said = home.run(&["--profile", "work", "init", "--yes"]);
+    assert!(!said.err.contains("original"), "{said:?}");
+    said.ok();
+    assert_eq!(std::fs::read(home.path().join(".pmate")).unwrap(), desktop);
+    assert_eq!(std::fs::read(home.path().join(".local/share/passmate/local.pmdb")).unwrap(), live);
+}

@@ -124,3 +124,33 @@ fn an_unknown_server_is_trusted_by_the_first_digits_of_the_operators_pin_and_not
     let (text, code, _) = terminal.finish();
     assert_eq!(code, 3, "the key is shown only after a yes: {text}");
 }
+
+#[test]
+fn what_an_original_program_left_is_offered_one_by_one_and_its_passphrase_may_be_another() {
+    let home = Home::new();
+    let vectors = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../vectors/old_pmate/basic.pmate");
+    home.write(".pmate", std::fs::read(vectors).unwrap());
+    let sync = home.path().join(".local/share/passmate/sync");
+    std::fs::create_dir_all(&sync).unwrap();
+    std::fs::write(sync.join("laptop.pmdb"), "").unwrap();
+
+    let mut terminal = Terminal::start(&home, &["init"]);
+    for prompt in ["New master passphrase: ", "The same again: "] {
+        terminal.wait_for(prompt);
+        terminal.type_line(PASSPHRASE);
+    }
+    terminal.wait_for(".pmate, which the original Passmate program made? It stays as it is. [y/N] ");
+    terminal.type_line("y");
+    terminal.wait_for("Passphrase of ");
+    terminal.type_line("wrong");
+    terminal.wait_for("try again");
+    terminal.wait_for("Passphrase of ");
+    terminal.type_line("correct horse");
+    terminal.wait_for("imported from pmate: 2 new");
+    terminal.wait_for("so that you and the original program stay in step? [y/N] ");
+    terminal.type_line("n");
+    let (text, code, _) = terminal.finish();
+    assert_eq!(code, 0, "{text}");
+    assert_eq!(home.run(&["ls", "--flat"]).ok(), "web/site\nx\n");
+    home.run(&["sync"]).failed(10);
+}

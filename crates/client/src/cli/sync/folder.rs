@@ -14,17 +14,16 @@ use crate::session::Session;
 use crate::sync::{FolderReport, Options, SyncError, Why, set_up_folder};
 
 /// Ties the vault to a folder and brings the two in step.
-pub(super) fn set_up(app: &App, folder: &Path) -> Result<(), Failure> {
-    let mut session = app.open()?;
+pub(super) fn set_up(app: &App, session: &mut Session, folder: &Path) -> Result<(), Failure> {
     let host = rustix::system::uname();
     let digits = getrandom::u32().map_err(|error| {
         Failure::new(crate::cli::error::Code::Other, format!("no randomness: {error}"), "try again")
     })?;
-    set_up_folder(&mut session, folder, &host.nodename().to_string_lossy(), digits)?;
+    set_up_folder(session, folder, &host.nodename().to_string_lossy(), digits)?;
     let guard = (!app.ask.yes).then_some(app.guard);
     let meant = Meant { guard, replace_remote: false, is_aside: false };
-    let done = take_in(app, &mut session, meant).and_then(|taken| give_out(app, &mut session, taken));
-    super::tell(app, &session, super::Done { server: None, folder: Some(done) })
+    let done = take_in(app, session, meant).and_then(|taken| give_out(app, session, taken));
+    super::tell(app, session, super::Done { server: None, folder: Some(done) })
 }
 
 /// Merges what the other copies have, and asks where that is needed.

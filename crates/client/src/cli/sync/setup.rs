@@ -46,7 +46,7 @@ const TYPED_DIGITS: usize = 8;
 
 pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
     if let Some(folder) = &args.folder {
-        return super::folder::set_up(app, folder);
+        return super::set_up_folder(app, &mut app.open()?, folder);
     }
     let address =
         args.server.as_ref().ok_or_else(|| Failure::usage("no server was named", "name a host or --folder"))?;
