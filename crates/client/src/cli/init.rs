@@ -30,8 +30,8 @@ pub(super) fn run(app: &App, _: &Args) -> Result<(), Failure> {
         return app.out.object(serde_json::json!({ "vault": vault, "adopt": commands }));
     }
     app.out.note(&format!("made {}", session.path().display()));
-    app.out.note("put a password in with `passmate set PATH password`, or let one be made with `passmate gen PATH`");
     adopt::offer(app, session, &passphrase, &found);
+    app.out.note("put a password in with `passmate set PATH password`, or let one be made with `passmate gen PATH`");
     Ok(())
 }
 

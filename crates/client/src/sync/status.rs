@@ -48,6 +48,8 @@ pub struct Content {
     pub changes: usize,
     /// When the newest of them was made, in seconds since 1970.
     pub newest: Option<i64>,
+    /// Since when the whole history is there, in seconds since 1970, if it was cut.
+    pub history_since: Option<i64>,
     /// See [`derive_fingerprint`].
     pub fingerprint: String,
 }
@@ -77,6 +79,7 @@ impl Content {
             deleted: view.deleted().len(),
             changes: vault.tuple_count(),
             newest: tuples.filter_map(|tuple| tuple.stamp.deciding_seconds()).max(),
+            history_since: vault.history_since(),
             fingerprint: derive_fingerprint(common)?,
         })
     }

@@ -39,12 +39,16 @@ fn a_vault_that_is_too_large_for_its_server_goes_on_with_a_shorter_history_and_t
     // What is no past is refused, and who does not confirm it changes nothing.
     first.run(&["sync", "rotate", "--keep-history", "2999-01-01", "--yes"]).failed(2);
     first.run(&["sync", "rotate", "--keep-history", "soon", "--yes"]).failed(2);
-    first.run(&["--no-input", "sync", "rotate", "--keep-history", "0s"]).failed(3);
-    let said = first.run(&["sync", "rotate", "--keep-history", "0s", "--yes"]);
+    let said = first.run(&["sync", "rotate", "--keep-history", "1m", "--yes"]);
+    assert!(said.err.contains("6mo"), "{said:?}");
+    said.failed(2);
+    first.run(&["--no-input", "sync", "rotate", "--keep-history", "0d"]).failed(3);
+    let said = first.run(&["sync", "rotate", "--keep-history", "0d", "--yes"]);
     let [archive] = &archives(&first)[..] else { panic!("{:?}", archives(&first)) };
     assert!(said.err.contains(archive.as_str()), "{said:?}");
     said.ok();
 
+    assert!(first.run(&["sync", "status"]).ok().contains("history: since 2"));
     // What is seen stayed, what was is in the archive, and the vault has room again.
     assert_eq!(first.run(&["show", "mail", "password"]).ok(), "the very first\n");
     assert_eq!(first.run(&["history", "mail", "note", "--json"]).ok().matches("\"time\"").count(), 1);

@@ -25,8 +25,17 @@ pub(super) struct Args {
 /// A time in the past, in seconds since 1970.
 fn parse_since(text: &str) -> Result<i64, String> {
     let now = Zoned::now();
+    let span = text.parse::<Span>().ok();
+    // Who writes 1m means a month, and would get a minute.
+    let is_short = |span: &Span| {
+        span.fieldwise()
+            != span.hours(0).minutes(0).seconds(0).milliseconds(0).microseconds(0).nanoseconds(0).fieldwise()
+    };
+    if span.as_ref().is_some_and(is_short) {
+        return Err(format!("{text:?} is shorter than a day; write years, months, weeks or days: 1y, 6mo, 8w, 90d"));
+    }
     let ago = |span: Span| now.checked_sub(span.abs()).ok().map(|time| time.timestamp().as_second());
-    let since = text.parse::<Span>().ok().and_then(ago).or_else(|| parse_time(text));
+    let since = span.and_then(ago).or_else(|| parse_time(text));
     let since = since.ok_or_else(|| format!("{text:?} is no time; write it like 2026-01-31, 1y, 6mo or 90d"))?;
     if since > now.timestamp().as_second() {
         return Err(format!("{text:?} is not over yet"));

@@ -33,6 +33,7 @@ fn tell(app: &App, status: Option<&Status>, content: &Content, folder: Option<&S
             "deleted": content.deleted,
             "changes": content.changes,
             "newest": content.newest,
+            "history_since": content.history_since,
             "fingerprint": content.fingerprint,
         });
         let mut object = super::joined(status.map_or_else(|| json!({}), server_object), content);
@@ -53,6 +54,9 @@ fn tell(app: &App, status: Option<&Status>, content: &Content, folder: Option<&S
         if let Some(last) = &folder.last {
             line(format!("last change through the folder: {}", local_time(last.time)))?;
         }
+    }
+    if let Some(since) = content.history_since {
+        line(format!("history: since {}; what was before is in a file beside the vault", local_time(since)))?;
     }
     let newest = content.newest.map_or_else(String::new, |time| format!(", the newest of {}", local_time(time)));
     line(format!(
