@@ -11,7 +11,10 @@ use crate::cli::ask::{Ask, PassphraseSource};
 use crate::cli::error::Failure;
 use crate::cli::output::escape;
 use crate::session::Session;
-use crate::sync::{FolderReport, Options, SyncError, Why, set_up_folder};
+use crate::sync::{FolderReport, Options, Skipped, SyncError, Why, set_up_folder};
+
+/// How often a person may mistype the passphrases of copies.
+const TRIES: usize = 3;
 
 /// Ties the vault to a folder and brings the two in step.
 pub(super) fn set_up(app: &App, session: &mut Session, folder: &Path) -> Result<(), Failure> {
@@ -40,11 +43,13 @@ pub(super) fn take_in(app: &App, session: &mut Session, meant: Meant) -> Result<
             taken => break taken?,
         }
     };
-    if may_ask && all.skipped.iter().any(|skipped| matches!(skipped.why, Why::Locked)) {
-        ask_passphrases(app, &all, &mut typed)?;
-        if !typed.is_empty() {
-            let later = crate::sync::take_in(session, &typed, Options { continued: true, ..options })?;
-            all.add(later);
+    for tries_left in (0..TRIES).rev() {
+        if !may_ask || !all.skipped.iter().any(is_locked) || !ask_passphrases(app, &all, &mut typed)? {
+            break;
+        }
+        all.add(crate::sync::take_in(session, &typed, Options { continued: true, ..options })?);
+        if tries_left > 0 && all.skipped.iter().any(is_locked) {
+            app.out.warn("a copy does not open with that, try again");
         }
     }
     tell_skipped(app, &all);
@@ -76,16 +81,22 @@ pub(super) fn preview(app: &App, session: &mut Session, options: Options) -> Res
     Ok(found)
 }
 
-fn ask_passphrases(app: &App, found: &FolderReport, typed: &mut Vec<Passphrase>) -> Result<(), Failure> {
+fn is_locked(skipped: &Skipped) -> bool {
+    matches!(skipped.why, Why::Locked)
+}
+
+/// Asks for those of the copies that do not open; false if no other one was typed.
+fn ask_passphrases(app: &App, found: &FolderReport, typed: &mut Vec<Passphrase>) -> Result<bool, Failure> {
     let ask = Ask { passphrase: PassphraseSource::Terminal, ..app.ask.clone() };
-    for skipped in found.skipped.iter().filter(|skipped| matches!(skipped.why, Why::Locked)) {
+    let known = typed.len();
+    for skipped in found.skipped.iter().filter(|skipped| is_locked(skipped)) {
         let name = escape(&skipped.name);
         let passphrase = ask.passphrase(&format!("Passphrase of the copy {name} (Enter skips it): "))?;
         if !passphrase.is_empty() && !typed.contains(&passphrase) {
             typed.push(passphrase);
         }
     }
-    Ok(())
+    Ok(typed.len() > known)
 }
 
 fn tell_skipped(app: &App, found: &FolderReport) {
