@@ -31,6 +31,8 @@ pub(crate) enum Kind {
     Update,
     /// Connections that say hello and then nothing.
     Idle,
+    /// Updates that send a byte a second, and begin anew when they are cut.
+    Slow,
 }
 
 #[derive(Debug, Clone, clap::Args)]
@@ -49,6 +51,8 @@ pub(crate) struct Args {
     pub(crate) size: usize,
     #[arg(long, default_value_t = 256)]
     pub(crate) accounts: u64,
+    #[arg(long, default_value_t = 0)]
+    pub(crate) first_account: u64,
 }
 
 /// What a run of the generator came to.
@@ -90,6 +94,7 @@ pub(crate) fn command(args: &Args) -> anyhow::Result<Command> {
     command.arg("--kind").arg(kind.get_name()).arg("--clients").arg(args.clients.to_string());
     command.arg("--time").arg(format!("{}ms", args.time.as_millis())).arg("--size").arg(args.size.to_string());
     command.arg("--accounts").arg(args.accounts.to_string());
+    command.arg("--first-account").arg(args.first_account.to_string());
     Ok(command)
 }
 
@@ -98,6 +103,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let done = runtime.block_on(async {
         match args.kind {
             Kind::Idle => idle(args).await,
+            Kind::Slow => slow(args).await,
             _ => busy(args).await,
         }
     })?;
@@ -141,7 +147,7 @@ async fn client(args: Args, index: u64, tls: TlsConnector, until: Instant) -> (V
     let own = (args.accounts / args.clients).max(1);
     while Instant::now() < until {
         let turn = times.len() as u64 + failed;
-        let account = (index + args.clients * (turn % own)) % args.accounts;
+        let account = args.first_account + (index + args.clients * (turn % own)) % args.accounts;
         for (place, byte) in upload.iter_mut().zip(turn.to_le_bytes()) {
             *place = byte;
         }
@@ -150,7 +156,7 @@ async fn client(args: Args, index: u64, tls: TlsConnector, until: Instant) -> (V
             Kind::Tcp => tcp(&args).await,
             Kind::Tls => one_byte(&args, &tls).await,
             Kind::Handshake => handshake(&args, &tls).await,
-            Kind::Update | Kind::Idle => update(&args, &tls, account, &upload).await,
+            Kind::Update | Kind::Idle | Kind::Slow => update(&args, &tls, account, &upload).await,
         };
         match done {
             Ok(()) => times.push(begun.elapsed()),
@@ -256,4 +262,78 @@ async fn idle(args: &Args) -> anyhow::Result<Done> {
     out.flush()?;
     tokio::time::sleep(args.time).await;
     Ok(Done { count: held.len() as u64, failed: 0, seconds, p50_ms: 0.0, p99_ms: 0.0 })
+}
+
+/// Starts clients that send a byte a second, tells when all have begun to, and keeps on for the time that was asked for.
+async fn slow(args: &Args) -> anyhow::Result<Done> {
+    let tls = connector(&args.ca)?;
+    let begun = Instant::now();
+    let (started, mut all_started) = tokio::sync::mpsc::channel::<()>(1);
+    for index in 0..args.clients {
+        let (args, tls, mut started) = (args.clone(), tls.clone(), Some(started.clone()));
+        tokio::spawn(async move {
+            loop {
+                // Whoever is cut comes again.
+                let _ = drip(&args, &tls, args.first_account + index % args.accounts, &mut started).await;
+                tokio::time::sleep(DRIP_PAUSE).await;
+            }
+        });
+        if index % 64 == 63 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    drop(started);
+    // Ends when the last one has let go of its end.
+    let _ = all_started.recv().await;
+    let mut out = io::stdout().lock();
+    writeln!(out, "standing")?;
+    out.flush()?;
+    let seconds = begun.elapsed().as_secs_f64();
+    tokio::time::sleep(args.time).await;
+    Ok(Done { count: args.clients, failed: 0, seconds, p50_ms: 0.0, p99_ms: 0.0 })
+}
+
+/// Between two bytes of a slow client.
+const DRIP_PAUSE: Duration = Duration::from_secs(1);
+
+/// Fetches as any client does, and sends its btoken at a byte a second.
+async fn drip(
+    args: &Args,
+    tls: &TlsConnector,
+    account: u64,
+    started: &mut Option<tokio::sync::mpsc::Sender<()>>,
+) -> io::Result<()> {
+    let mut tls = BufReader::new(connect_tls(args, tls).await?);
+    let action = ClientAction::Update { account: number(account), auth_token: token() };
+    let mut machine = ClientMachine::new(ClientConfig::default(), action);
+    let mut is_slow = false;
+    loop {
+        while let Some(event) = machine.poll_event() {
+            match event {
+                ClientEvent::Fetched(_) => {
+                    machine.replace(noise(args.size, account)).map_err(io::Error::other)?;
+                    is_slow = true;
+                    drop(started.take());
+                }
+                ClientEvent::Ended(_) => return Ok(()),
+                ClientEvent::Greeted { .. } | ClientEvent::Created(_) => {}
+            }
+        }
+        while let Some(output) = machine.poll_output() {
+            let bytes = output.as_ref();
+            for piece in bytes.chunks(if is_slow { 1 } else { bytes.len().max(1) }) {
+                tls.write_all(piece).await?;
+                tls.flush().await?;
+                if is_slow {
+                    tokio::time::sleep(DRIP_PAUSE).await;
+                }
+            }
+        }
+        let taken = match tls.fill_buf().await {
+            Ok([]) => machine.handle_input(Input::CloseNotify),
+            Ok(bytes) => machine.handle_input(Input::Bytes(bytes)),
+            Err(_) => machine.handle_input(Input::Cut),
+        };
+        tls.consume(taken);
+    }
 }

@@ -10,6 +10,7 @@
 mod accounts;
 mod baseline;
 mod chart;
+mod crowd;
 mod delay;
 mod disk;
 mod growth;
@@ -42,6 +43,8 @@ enum Command {
     Soak(soak::Args),
     /// Counts instructions of the hot paths with valgrind, which no other work on the machine can disturb
     Instructions(instructions::Args),
+    /// Honest clients beside thousands of silent and slow ones
+    Crowd(crowd::Args),
     /// How large a vault becomes in ten years of one edit a day for each record
     Growth,
     #[command(hide = true)]
@@ -63,6 +66,7 @@ fn main() -> anyhow::Result<()> {
         Command::Run(args) => run::run(&args),
         Command::Soak(args) => soak::run(&args),
         Command::Instructions(args) => instructions::run(&args),
+        Command::Crowd(args) => crowd::run(&args),
         Command::Growth => growth::run(),
         Command::Load(args) => load::run(&args),
         Command::Fill { data_dir, accounts, size } => accounts::fill(&data_dir, accounts, size),

@@ -33,9 +33,14 @@ pub(crate) fn itself() -> anyhow::Result<PathBuf> {
 impl Server {
     /// Our server on this data dir.
     pub(crate) fn passmate(data_dir: &Path) -> anyhow::Result<Self> {
+        Self::passmate_with(data_dir, &[])
+    }
+
+    /// The same with more options.
+    pub(crate) fn passmate_with(data_dir: &Path, options: &[&str]) -> anyhow::Result<Self> {
         let mut command = Command::new(sibling("bench-passmate-server")?);
         command.args(["serve", "--listen", "127.0.0.1:0", "--connections-max", "20000", "--accounts-max", "10000000"]);
-        command.arg("--data-dir").arg(data_dir);
+        command.arg("--data-dir").arg(data_dir).args(options);
         let log = fs::File::create(data_dir.join("log"))?;
         let mut server = Self::start(command.stderr(log), "    passmate sync setup")?;
         server.pem = fs::read_to_string(data_dir.join("cert.pem"))?;

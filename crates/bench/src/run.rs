@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::accounts::fill;
 use crate::chart::{Labels, Line, draw_log};
+use crate::crowd::Held;
 use crate::load::{self, Done, Kind};
 use crate::process::{Server, flushes};
 use crate::report::{Figure, Goal, table};
@@ -114,7 +115,16 @@ impl Plan<'_> {
     fn load(&self, server: &Server, kind: Kind, clients: u64, size: usize, accounts: u64) -> anyhow::Result<Done> {
         let ca = self.dir.join(format!("ca-{}.pem", server.address.port()));
         fs::write(&ca, &server.pem)?;
-        let args = load::Args { address: server.address, ca, kind, clients, time: self.time, size, accounts };
+        let args = load::Args {
+            address: server.address,
+            ca,
+            kind,
+            clients,
+            time: self.time,
+            size,
+            accounts,
+            first_account: 0,
+        };
         let done = load::generate(&args)?;
         // One in a thousand may meet the end of the run.
         anyhow::ensure!(done.failed * 1000 <= done.count, "{} of {} failed ({kind:?})", done.failed, done.count);
@@ -268,7 +278,7 @@ impl Plan<'_> {
             // What the first connections cost once is not theirs.
             self.load(&server, Kind::Handshake, 8, 0, 1)?;
             let before = server.memory()?;
-            let held = HeldConnections::open(&self.dir, &server, *count)?;
+            let held = Held::idle(&self.dir, &server, *count)?;
             let grown = server.memory()?.saturating_sub(before);
             drop(held);
             line.push((*count as f64, grown as f64 / 1024.0 / *count as f64));
@@ -508,33 +518,4 @@ fn machine() -> String {
     let model = info.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     format!("{cpus} CPUs, {}, Linux {}", model.trim_start_matches(['\t', ':', ' ']), kernel.trim())
-}
-
-/// A generator that holds connections until it is dropped.
-struct HeldConnections(std::process::Child);
-
-impl HeldConnections {
-    /// Returns when all stand.
-    fn open(dir: &Path, server: &Server, clients: u64) -> anyhow::Result<Self> {
-        use std::io::{BufRead, BufReader};
-        let ca = dir.join("ca-idle.pem");
-        fs::write(&ca, &server.pem)?;
-        let time = Duration::from_secs(60);
-        let args = load::Args { address: server.address, ca, kind: Kind::Idle, clients, time, size: 0, accounts: 1 };
-        let mut child = load::command(&args)?.stdout(std::process::Stdio::piped()).spawn()?;
-        let mut line = String::new();
-        if let Some(out) = child.stdout.take() {
-            BufReader::new(out).read_line(&mut line)?;
-        }
-        let held = Self(child);
-        anyhow::ensure!(line.trim() == "standing", "the connections do not stand");
-        Ok(held)
-    }
-}
-
-impl Drop for HeldConnections {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }

@@ -45,7 +45,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             break;
         }
         let time = args.every;
-        let load = load::Args { address: server.address, ca: ca.clone(), kind, clients, time, size, accounts: 1_000 };
+        let load = load::Args {
+            address: server.address,
+            ca: ca.clone(),
+            kind,
+            clients,
+            time,
+            size,
+            accounts: 1_000,
+            first_account: 0,
+        };
         let done = load::generate(&load)?;
         anyhow::ensure!(done.failed * 1000 <= done.count, "{} of {} failed", done.failed, done.count);
         total += done.count;

@@ -45,3 +45,16 @@ fn a_short_soak_ends_and_says_what_it_saw() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(String::from_utf8(output.stdout).unwrap().contains("exchanges in"));
 }
+
+#[test]
+fn fifty_clients_get_through_beside_a_thousand_silent_and_a_thousand_slow_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_bench"))
+        .args(["crowd", "--active", "50", "--idle", "1000", "--slow", "1000", "--time", "1s", "--rounds", "1", "--dir"])
+        .arg(dir.path())
+        .output()
+        .unwrap();
+    // It fails if one update of the fifty does.
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8(output.stdout).unwrap().contains("beside the slow"));
+}
