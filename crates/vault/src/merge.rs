@@ -133,11 +133,12 @@ impl Vault {
     /// If one of the two keeps its history since a time only, so does the result.
     pub fn merge(&mut self, other: &Self) -> MergeSummary {
         let mut summary = MergeSummary::default();
-        let union_count = self.tuple_count() + other.missing_from(self);
         let kept = other.kept_beside(self);
-        if let Some(since) = kept.since {
+        let union_count = kept.since.map(|since| {
+            let union_count = self.tuple_count() + other.missing_from(self);
             self.cut(since, other);
-        }
+            union_count
+        });
         let other = &*kept;
         let mut new_records = Vec::new();
         let mut ours = self.records.iter_mut().peekable();
@@ -153,7 +154,7 @@ impl Vault {
         }
         self.records.extend(new_records);
         summary.received = summary.records.iter().map(|record| record.received).sum();
-        summary.dropped = union_count - self.tuple_count();
+        summary.dropped = union_count.map_or(0, |count| count - self.tuple_count());
         self.note_clashes(&mut summary);
         summary
     }
