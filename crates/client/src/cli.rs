@@ -16,6 +16,7 @@ mod init;
 mod list;
 mod output;
 mod passwd;
+mod qr;
 mod record;
 mod restore;
 mod show;
@@ -107,6 +108,7 @@ enum Command {
     Edit(edit::Args),
     Find(find::Args),
     Code(code::Args),
+    Qr(qr::Args),
     History(history::Args),
     Restore(restore::Args),
     Undo(undo::Args),
@@ -204,6 +206,7 @@ fn run(app: &App, command: &Command) -> Result<(), Failure> {
         Command::Edit(args) => edit::run(app, args),
         Command::Find(args) => find::run(app, args),
         Command::Code(args) => code::run(app, args),
+        Command::Qr(args) => qr::run(app, args),
         Command::History(args) => history::run(app, args),
         Command::Restore(args) => restore::run(app, args),
         Command::Undo(args) => undo::run(app, args),

@@ -1,11 +1,13 @@
 //! A vault in the forms that other programs read. What a form has no place for goes into the notes or a field of the
 //! same name, never away; only the history stays here, except in our own forms.
 
+use passmate_import::KdbxEntry;
 use passmate_vault::view::{View, ViewRecord};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use crate::otp;
+use crate::otp::{self, Otp};
 
 /// A record in the terms that most programs share.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -59,6 +61,41 @@ impl Entry {
             name: name.to_owned(),
             others: fields,
         }
+    }
+}
+
+/// What KeePass' file takes of each record, in folders as groups; fields for which `is_secret` holds are protected there.
+#[must_use]
+pub fn to_keepass(view: &View<'_>, is_secret: impl Fn(&str) -> bool) -> Vec<KdbxEntry> {
+    view.records().iter().map(|record| keepass_entry(record, &is_secret)).collect()
+}
+
+/// The names that every entry has in KeePass, and the one under which KeePassXC keeps what one-time codes are made from.
+const KEEPASS_KEYS: [&str; 6] = ["Title", "UserName", "Password", "URL", "Notes", "otp"];
+
+fn keepass_entry(record: &ViewRecord<'_>, is_secret: &impl Fn(&str) -> bool) -> KdbxEntry {
+    let Entry { folder, name, user, password, url, otp, notes, others } = Entry::of(record);
+    let otp = Otp::address_of(&otp, &name).map_or(otp, |address| address.to_string());
+    let mut strings: Vec<(String, String, bool)> = KEEPASS_KEYS
+        .into_iter()
+        .zip([name, user, password, url, notes, otp])
+        .filter(|(key, value)| *key == "Title" || !value.is_empty())
+        .map(|(key, value)| (key.to_owned(), value, matches!(key, "Password" | "otp")))
+        .collect();
+    for (mut name, value) in others {
+        let is_secret = is_secret(&name);
+        while KEEPASS_KEYS.contains(&name.as_str()) || strings.iter().any(|(key, ..)| *key == name) {
+            name.push('_');
+        }
+        strings.push((name, value, is_secret));
+    }
+    let times = || record.record.tuples().iter().filter_map(|tuple| tuple.stamp.deciding_seconds());
+    let id = Sha256::digest(record.id.as_text().as_bytes());
+    KdbxEntry {
+        id: std::array::from_fn(|place| id.get(place).copied().unwrap_or_default()),
+        groups: folder.split('/').map(str::to_owned).collect(),
+        strings,
+        times: (times().min().unwrap_or_default(), times().max().unwrap_or_default()),
     }
 }
 

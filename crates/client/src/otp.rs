@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use percent_encoding::percent_decode_str;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use totp_rs::{Algorithm, Builder, Secret, Totp};
 use zeroize::Zeroizing;
 
@@ -107,6 +107,24 @@ impl Otp {
         Self::build(builder, &secret, period)
     }
 
+    /// The address that other programs take, for what makes codes: as it is if it is one, else around the secret. `None` if it
+    /// makes none, or only where no address says so (`steam://`).
+    #[must_use]
+    pub fn address_of(text: &str, label: &str) -> Option<Zeroizing<String>> {
+        let text = text.trim();
+        Self::parse(text).ok()?;
+        if strip_prefix(text, "otpauth://").is_some() {
+            return Some(Zeroizing::new(text.to_owned()));
+        }
+        if strip_prefix(text, "steam://").is_some() {
+            return None;
+        }
+        let secret: Zeroizing<String> =
+            Zeroizing::new(text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_uppercase()).collect());
+        let label = utf8_percent_encode(label, NON_ALPHANUMERIC);
+        Some(Zeroizing::new(format!("otpauth://totp/{label}?secret={}&period=30&digits=6", *secret)))
+    }
+
     fn build(builder: Builder, secret: &str, period: u64) -> Result<Self, OtpError> {
         let is_written = |letter: &char| !matches!(letter, ' ' | '-' | '=');
         let secret: Zeroizing<String> =
@@ -207,5 +225,16 @@ mod tests {
         ] {
             assert_eq!(Otp::parse(text).unwrap_err(), error, "{text}");
         }
+    }
+
+    #[test]
+    fn a_bare_secret_becomes_an_address_that_makes_the_same_codes() {
+        let address = Otp::address_of("gezd gnbv-gy3tqojq", "web/my shop").unwrap();
+        assert_eq!(*address, "otpauth://totp/web%2Fmy%20shop?secret=GEZDGNBVGY3TQOJQ&period=30&digits=6");
+        let code = |text: &str| Otp::parse(text).unwrap().at(1_700_000_000).digits;
+        assert_eq!(code(&address), code("gezd gnbv-gy3tqojq"));
+        let own = "OTPAUTH://totp/x?secret=GEZDGNBV&digits=8";
+        assert_eq!(*Otp::address_of(own, "other").unwrap(), own);
+        assert!(Otp::address_of("no secret!", "x").is_none() && Otp::address_of("steam://GEZDGNBV", "x").is_none());
     }
 }

@@ -281,6 +281,11 @@ impl Session {
         self.place.seal(plaintext, &self.passphrase)
     }
 
+    /// Something that is made with the vault's passphrase, for a copy in another program's form.
+    pub fn with_passphrase<T>(&self, make: impl FnOnce(&Passphrase) -> T) -> T {
+        make(&self.passphrase)
+    }
+
     /// What is in a container that is under the vault's passphrase, or under one of these; which one is told.
     ///
     /// # Errors

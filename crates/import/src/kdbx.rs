@@ -11,6 +11,8 @@
 //! Values that are marked as protected are under one more stream cipher. Key files, hardware keys and Twofish are not
 //! supported.
 
+mod write;
+
 use std::io::Read;
 
 use aes::Aes256;
@@ -25,6 +27,8 @@ use zeroize::Zeroizing;
 
 use crate::crypto::{Argon2Cost, Key, decrypt_aes_cbc, derive_argon2, is_hmac_sha256, sha256};
 use crate::{ImportError, Imported, json, keepass, xml};
+
+pub use write::{KdbxEntry, write_kdbx};
 
 /// The most rounds of AES-KDF.
 const AES_ROUNDS_MAX: u64 = 1 << 29;

@@ -8,7 +8,7 @@ use crate::xml::{self, Node};
 use crate::{ITEMS_MAX, ImportError, Imported, json};
 
 /// Seconds from the year 1 to 1970.
-const YEAR_1: i64 = 62_135_596_800;
+pub(crate) const YEAR_1: i64 = 62_135_596_800;
 
 /// Reads an XML export.
 pub(crate) fn read_xml(bytes: &[u8]) -> Result<Imported, ImportError> {

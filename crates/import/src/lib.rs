@@ -1,4 +1,5 @@
-//! Reads what other password managers export. No I/O: bytes in, values out; the time is passed in.
+//! Reads what other password managers export, and writes KeePass' file. No I/O: bytes in, values out; time and randomness are
+//! passed in.
 //!
 //! The rules are:
 //!  - what is not carried is a [`Loss`], never silent;
@@ -29,6 +30,7 @@ use passmate_vault::{Passphrase, Vault};
 pub use apply::{Applied, Outcome, apply};
 pub use error::ImportError;
 pub use item::{Field, Item, Loss};
+pub use kdbx::{KdbxEntry, write_kdbx};
 pub use pass::parse_pass;
 
 /// The longest file that is read, in bytes.

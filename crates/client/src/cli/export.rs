@@ -3,14 +3,21 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use getrandom::SysRng;
+use passmate_import::write_kdbx;
 use passmate_vault::Document;
 use passmate_vault::codec::{Purpose, encode_passmate2, encode_v3};
+use rand_core::UnwrapErr;
 use zeroize::Zeroizing;
 
 use super::App;
 use super::error::{Code, Failure};
+use super::qr::failure_of;
 use super::show::is_secret;
-use crate::export::{to_bitwarden, to_csv};
+use super::sync::{link_of, tied, trust_text};
+use crate::export::{to_bitwarden, to_csv, to_keepass};
+use crate::paper::{Sheet, make_sheet};
+use crate::session::Session;
 
 /// Write all records for another program, or as a copy
 ///
@@ -29,6 +36,10 @@ enum Format {
     Passmate,
     /// A vault file of the original Passmate 2, with the history, under the same passphrase
     Passmate2,
+    /// A KeePass database (KDBX 4) as KeePassXC opens it, under the same passphrase; without the history
+    Kdbx,
+    /// One page of HTML to print, with the sync key as text and as a QR code, to get the vault back from its server
+    Paper,
     /// Bitwarden's JSON; not encrypted
     Bitwarden,
     /// A table as KeePassXC reads it; not encrypted
@@ -41,13 +52,17 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
     if let Some(file) = args.file.as_deref().filter(|file| file.symlink_metadata().is_ok()) {
         return Err(exists(file));
     }
-    let is_encrypted = matches!(args.format, Format::Passmate | Format::Passmate2);
+    let is_encrypted = matches!(args.format, Format::Passmate | Format::Passmate2 | Format::Kdbx);
     if is_encrypted && to_terminal {
         return Err(Failure::usage("this is no text for a terminal", "name a file, or send it elsewhere with >"));
     }
     if !is_encrypted {
         let place = args.file.as_deref().map_or_else(|| "standard output".into(), |file| file.display().to_string());
-        app.ask.confirm(&format!("All passwords will be in {place}, readable for whoever gets it. Go on?"))?;
+        let what = match args.format {
+            Format::Paper => "The key to all passwords",
+            _ => "All passwords",
+        };
+        app.ask.confirm(&format!("{what} will be in {place}, readable for whoever gets it. Go on?"))?;
     }
     let vault = session.vault();
     let bytes = match args.format {
@@ -66,6 +81,15 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
             }
             Zeroizing::new(session.seal(&copy.plaintext)?)
         }
+        Format::Kdbx => {
+            let entries = to_keepass(&vault.view(), is_secret);
+            let written =
+                session.with_passphrase(|passphrase| write_kdbx(&entries, passphrase, &mut UnwrapErr(SysRng)));
+            Zeroizing::new(
+                written.map_err(|error| Failure::new(Code::Other, error.to_string(), "close other programs"))?,
+            )
+        }
+        Format::Paper => Zeroizing::new(paper(&session)?.as_bytes().to_vec()),
         Format::Bitwarden => to_bitwarden(&vault.view(), is_secret),
         Format::Csv => to_csv(&vault.view()).map_err(|error| {
             Failure::new(Code::Other, format!("cannot write the table: {error}"), "try another form")
@@ -84,6 +108,18 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
     }
     app.out.note(&format!("{records} records are in {}", file.display()));
     Ok(())
+}
+
+/// The sheet of the account that the vault is tied to.
+fn paper(session: &Session) -> Result<Zeroizing<String>, Failure> {
+    let association = tied(session)?;
+    let day = jiff::Timestamp::from_second(session.now()).unwrap_or_default();
+    let sheet = Sheet {
+        day: &day.to_zoned(jiff::tz::TimeZone::system()).strftime("%-d %B %Y").to_string(),
+        trust: &trust_text(&association.trust),
+        records: session.vault().view().records().len(),
+    };
+    make_sheet(&link_of(association)?, sheet).map_err(|error| failure_of(&error))
 }
 
 fn write_new(file: &Path, bytes: &[u8]) -> Result<(), Failure> {

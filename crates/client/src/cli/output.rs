@@ -109,6 +109,22 @@ impl Output {
         write_out(format!("{text}\n").as_bytes())
     }
 
+    /// Whether colours are wanted.
+    pub(crate) const fn is_colored(&self) -> bool {
+        self.is_colored
+    }
+
+    /// How wide the terminal is that answers go to, if they go to one.
+    pub(crate) fn columns(&self) -> Option<usize> {
+        let size = self.is_terminal.then(|| rustix::termios::tcgetwinsize(io::stdout()).ok()).flatten()?;
+        Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+    }
+
+    /// A picture of this program's own making, in lines.
+    pub(crate) fn picture(&self, text: &str) -> Result<(), Failure> {
+        write_out(text.as_bytes())
+    }
+
     /// Escapes a part of a styled line where that is needed.
     pub(crate) fn part(&self, text: &str) -> String {
         if self.is_terminal { escape(text) } else { text.to_owned() }

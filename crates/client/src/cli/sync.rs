@@ -73,6 +73,9 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
     }
 }
 
+pub(super) use key::{link_of, tied};
+pub(super) use status::trust_text;
+
 /// Lets a vault take part in a shared folder, and brings the two in step.
 pub(super) fn set_up_folder(app: &App, session: &mut Session, path: &Path) -> Result<(), Failure> {
     folder::set_up(app, session, path)

@@ -6,6 +6,7 @@ use serde_json::json;
 use crate::cli::App;
 use crate::cli::ask::read_small;
 use crate::cli::error::{Code, Failure, not_trusted};
+use crate::link::{Link, LinkError};
 use crate::net::{Address, ConnectError, Server};
 use crate::session::{Session, SessionError};
 use crate::sync::{Local, Probed, RemoteError, SyncError, SystemSurroundings, create, join, probe, request};
@@ -19,12 +20,13 @@ use crate::trust::{CA_FILE_LEN_MAX, Problem, TlsTrust, TrustProblem, read_ca};
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The server; its port is 29556 unless another one is given
-    #[arg(value_name = "HOST[:PORT]", required_unless_present = "folder")]
+    #[arg(value_name = "HOST[:PORT]", required_unless_present_any = ["folder", "key_file"])]
     server: Option<Address>,
     /// A folder that all devices have, carried by a sync program or on a network drive; beside a server or instead
     #[arg(long, value_name = "DIR", conflicts_with_all = ["server", "key_file", "request", "pin", "ca_file"])]
     folder: Option<PathBuf>,
-    /// Join the account of another device, whose key is in this file; `-` is standard input
+    /// Join the account of another device, whose key is in this file, or the link of `passmate sync key --link`, which names
+    /// server and pin too; `-` is standard input
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
     /// For a server that admits devices one by one: make this device's key and print the code that its operator needs;
@@ -48,18 +50,17 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
     if let Some(folder) = &args.folder {
         return super::set_up_folder(app, &mut app.open()?, folder);
     }
-    let address =
-        args.server.as_ref().ok_or_else(|| Failure::usage("no server was named", "name a host or --folder"))?;
     if !args.request {
         super::refuse_offline(app)?;
     }
     let mut trust = trust_of(args)?;
-    let key = args.key_file.as_ref().map(|path| parse_key(&read_small(path)?)).transpose()?;
+    let mut joined = args.key_file.as_ref().map(|path| parse_key(&read_small(path)?)).transpose()?;
+    let address = &address_of(args, joined.as_ref())?;
     let mut session = app.open()?;
     let mut is_pending = false;
     if let Some(association) = session.association() {
         let is_there = (&*association.host, association.port) == (address.host(), address.port());
-        is_pending = association.is_pending() && is_there && key.is_none();
+        is_pending = association.is_pending() && is_there && joined.is_none();
         if !is_pending {
             let host = association.host.clone();
             return Err(SyncError::<SessionError>::AlreadySetUp { host }.into());
@@ -71,11 +72,17 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
     if args.request {
         return ask_operator(app, address, &mut session, trust);
     }
-    let key = match key {
-        None if is_pending => None,
-        None if app.ask.has_person() && !app.ask.yes => ask_key(app)?,
-        key => key,
-    };
+    if joined.is_none() && !is_pending && app.ask.has_person() && !app.ask.yes {
+        joined = ask_key(app)?;
+        // A link that is typed is for the same server.
+        address_of(args, joined.as_ref())?;
+    }
+    if let Some(pin) = joined.as_ref().and_then(|joined| joined.pin)
+        && trust == Trust::System
+    {
+        trust = Trust::Pins { current: pin, next: None };
+    }
+    let key = joined.map(|joined| joined.key);
 
     let mut surroundings = SystemSurroundings::default();
     let mut reached = reach(app, address, trust, &mut surroundings)?;
@@ -129,26 +136,71 @@ fn trust_of(args: &Args) -> Result<Trust, Failure> {
     Ok(Trust::Ca(read_ca(&pem).map_err(|error| unusable(&error))?))
 }
 
-fn parse_key(bytes: &[u8]) -> Result<SyncKey, Failure> {
+/// The account that is joined: a key, and what a link says of its server.
+struct Joined {
+    key: SyncKey,
+    address: Option<Address>,
+    pin: Option<Pin>,
+}
+
+impl Joined {
+    /// Reads a key or a link.
+    fn parse(text: &str) -> Result<Self, LinkError> {
+        if Link::is_meant(text) {
+            let Link { address, pin, key } = Link::parse(text)?;
+            return Ok(Self { key, address: Some(address), pin });
+        }
+        Ok(Self { key: SyncKey::parse(text)?, address: None, pin: None })
+    }
+}
+
+fn parse_key(bytes: &[u8]) -> Result<Joined, Failure> {
     let text = std::str::from_utf8(bytes).map_err(|_| {
         Failure::new(Code::KeyMistyped, "the sync key is not text", "`passmate sync key` on another device shows it")
     })?;
-    Ok(SyncKey::parse(text)?)
+    Joined::parse(text).map_err(mistyped)
+}
+
+fn mistyped(error: LinkError) -> Failure {
+    match error {
+        LinkError::Key(error) => error.into(),
+        error => Failure::new(
+            Code::KeyMistyped,
+            error.to_string(),
+            "`passmate sync key --link` on another device shows it; nothing was sent",
+        ),
+    }
+}
+
+/// The server that was named, by the person, a link, or both.
+fn address_of(args: &Args, joined: Option<&Joined>) -> Result<Address, Failure> {
+    let linked = joined.and_then(|joined| joined.address.as_ref());
+    match (&args.server, linked) {
+        (Some(named), Some(linked)) if named != linked => Err(Failure::usage(
+            format!("the link is for {linked}, and {named} was named"),
+            "leave out the host to take the link's, or take the link of the right account",
+        )),
+        (Some(address), _) | (None, Some(address)) => Ok(address.clone()),
+        (None, None) => Err(Failure::usage(
+            "no server was named, and the key is no link that names one",
+            "name its host: `passmate sync setup HOST --key-file FILE`",
+        )),
+    }
 }
 
 /// Most people who set up a second device forget that it is the second one.
-fn ask_key(app: &App) -> Result<Option<SyncKey>, Failure> {
+fn ask_key(app: &App) -> Result<Option<Joined>, Failure> {
     for tries_left in (0..TRIES).rev() {
         let typed = app.ask.line(
-            "If another device syncs this vault already, type the key that `passmate sync key` shows there.\n\
+            "If another device syncs this vault already, type the key or link that `passmate sync key` shows there.\n\
              If this is the first one, just press Enter.\nSync key: ",
         )?;
         if typed.is_empty() {
             return Ok(None);
         }
-        match SyncKey::parse(&typed) {
-            Ok(key) => return Ok(Some(key)),
-            Err(error) if tries_left == 0 => return Err(error.into()),
+        match Joined::parse(&typed) {
+            Ok(joined) => return Ok(Some(joined)),
+            Err(error) if tries_left == 0 => return Err(mistyped(error)),
             Err(error) => app.out.warn(&error.to_string()),
         }
     }

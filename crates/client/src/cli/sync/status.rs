@@ -125,7 +125,8 @@ fn server_object(status: &Status) -> serde_json::Value {
     })
 }
 
-fn trust_text(trust: &Trust) -> String {
+/// How a server is trusted, in words.
+pub(in crate::cli) fn trust_text(trust: &Trust) -> String {
     match trust {
         Trust::System => "the authorities that this system trusts".to_owned(),
         Trust::Ca(_) => "an authority of its own (--ca-file)".to_owned(),
