@@ -43,23 +43,23 @@ pub fn make_sheet(link: &Link, sheet: Sheet<'_>) -> Result<Zeroizing<String>, To
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <title>Passmate emergency sheet</title>
 <style>
-@page {{ size: auto; margin: 18mm; }}
+@page {{ size: auto; margin: 14mm; }}
 * {{ box-sizing: border-box; }}
-body {{ color: #000; background: #fff; font: 11pt/1.45 "Source Serif 4", Georgia, "Times New Roman", serif; max-width: 174mm; margin: 10mm auto; padding: 0 4mm; }}
-h1 {{ font-size: 20pt; line-height: 1.1; margin: 0 0 1mm; }}
-h2 {{ font-size: 12pt; margin: 7mm 0 2mm; border-top: 0.4mm solid #000; padding-top: 2mm; }}
+body {{ color: #000; background: #fff; font: 10pt/1.4 "Source Serif 4", Georgia, "Times New Roman", serif; max-width: 174mm; margin: 10mm auto; padding: 0 4mm; }}
+h1 {{ font-size: 18pt; line-height: 1.1; margin: 0 0 1mm; }}
+h2 {{ font-size: 11pt; margin: 5mm 0 1.5mm; border-top: 0.4mm solid #000; padding-top: 2mm; }}
 p {{ margin: 0 0 2mm; }}
-.sub {{ color: #333; margin-bottom: 5mm; }}
+.sub {{ color: #333; margin-bottom: 3mm; }}
 .key {{ display: flex; gap: 8mm; align-items: center; }}
-.key svg {{ width: 62mm; height: 62mm; flex: none; }}
+.key svg {{ width: 58mm; height: 58mm; flex: none; }}
 .mono, code {{ font-family: "DejaVu Sans Mono", Menlo, Consolas, monospace; }}
-.groups {{ font-size: 12.5pt; line-height: 1.7; white-space: nowrap; }}
-code {{ font-size: 9pt; overflow-wrap: anywhere; }}
+.groups {{ font-size: 12pt; line-height: 1.7; white-space: nowrap; }}
+code {{ font-size: 8.5pt; overflow-wrap: anywhere; }}
 dl {{ display: grid; grid-template-columns: 28mm 1fr; gap: 1mm 4mm; margin: 0; }}
 dt {{ color: #333; }} dd {{ margin: 0; overflow-wrap: anywhere; }}
 ol {{ margin: 0; padding-left: 6mm; }} li {{ margin-bottom: 1.5mm; }}
 .warn {{ border: 0.6mm solid #000; padding: 3mm 4mm; margin: 5mm 0 0; }}
-.line {{ border-bottom: 0.3mm solid #000; height: 9mm; }}
+.line {{ border-bottom: 0.3mm solid #000; height: 8mm; }}
 @media (max-width: 130mm) {{ .key {{ flex-direction: column; align-items: flex-start; }} .groups {{ font-size: 10pt; white-space: normal; }} }}
 @media print {{ body {{ margin: 0; padding: 0; max-width: none; }} h2, .warn, .key {{ break-inside: avoid; }} }}
 </style>
