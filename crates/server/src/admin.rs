@@ -1,7 +1,9 @@
 //! What an operator types beside `serve`. Every command works while a server runs, unless it says otherwise.
 
 mod account;
+mod backup;
 mod invite;
+mod spr;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -11,6 +13,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::{ArgMatches, Command, FromArgMatches, Subcommand};
 use serde_json::json;
 
+use crate::backup::BackupError;
 use crate::config::{Config, ConfigError, Environment, Sources, place_args};
 use crate::store::{AdminStore, EngineError, StoreError};
 
@@ -25,6 +28,7 @@ enum Code {
     File = 7,
     InUse = 8,
     NotFound = 10,
+    Exists = 12,
     NotSupported = 24,
 }
 
@@ -64,6 +68,21 @@ impl From<StoreError> for Failure {
     }
 }
 
+impl From<BackupError> for Failure {
+    fn from(error: BackupError) -> Self {
+        let (code, hint) = match error {
+            BackupError::Store(error) => return error.into(),
+            BackupError::Io { .. } => (Code::File, "look at the path, its mode, and the disk"),
+            BackupError::NotOurs(_) => (Code::Damaged, "name a file that `passmate-server backup` wrote"),
+            BackupError::Damaged { .. } => {
+                (Code::Damaged, "take another backup; `passmate-server verify FILE` looks at one")
+            }
+            BackupError::Newer { .. } => (Code::NotSupported, "restore it with that version or a newer one"),
+        };
+        Self::new(code, error, hint)
+    }
+}
+
 /// Nobody reads what we say, or the disk that it goes to is full.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
@@ -78,6 +97,10 @@ enum Admin {
     Account(account::Accounts),
     #[command(subcommand)]
     Invite(invite::Invites),
+    Backup(backup::BackupArgs),
+    Restore(backup::RestoreArgs),
+    Verify(backup::VerifyArgs),
+    ImportSpr(spr::Args),
 }
 
 /// Adds the commands of an operator.
@@ -141,6 +164,10 @@ fn try_run(matches: &ArgMatches, environment: Environment) -> Result<(), Failure
     match command {
         Admin::Account(command) => account::run(&app, &command),
         Admin::Invite(command) => invite::run(&app, &command),
+        Admin::Backup(args) => backup::back_up(&app, &args),
+        Admin::Restore(args) => backup::restore(&app, &args),
+        Admin::Verify(args) => backup::verify(&app, &args),
+        Admin::ImportSpr(args) => spr::run(&app, &args),
     }
 }
 

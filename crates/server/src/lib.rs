@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+pub mod backup;
 pub mod config;
 mod conn;
 mod gate;

@@ -27,8 +27,8 @@ use crate::config::CertificateFiles;
 /// No PEM file of ours or of an operator is longer.
 const PEM_LEN_MAX: u64 = 1 << 20;
 /// The names of the files that the server makes itself.
-const OWN_CERTIFICATE: &str = "cert.pem";
-const OWN_KEY: &str = "key.pem";
+pub(crate) const OWN_CERTIFICATE: &str = "cert.pem";
+pub(crate) const OWN_KEY: &str = "key.pem";
 
 /// SHA-256 of a server's SubjectPublicKeyInfo; shown as `sha256:` and 64 lower-case hex digits.
 ///

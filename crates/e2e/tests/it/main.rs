@@ -1,5 +1,6 @@
 //! The whole system: real programs, real sockets, real disks, and faults on purpose.
 
+mod backup;
 mod devices;
 mod exports;
 mod independent_client;

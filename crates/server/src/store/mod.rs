@@ -15,6 +15,7 @@
 mod admin;
 mod handle;
 mod in_place;
+mod keep;
 mod sqlite;
 #[cfg(test)]
 mod suite;
@@ -32,6 +33,7 @@ use subtle::ConstantTimeEq;
 
 pub use admin::{Account, AdminStore, Invite, Opening};
 pub use handle::{Expected, Store};
+pub use keep::{Closed, Foreign, Sum};
 pub use sqlite::{Sqlite, SqliteReader};
 
 /// The receipt for a change that is durable. A clean close of a connection requires one.

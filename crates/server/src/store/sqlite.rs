@@ -264,7 +264,7 @@ pub(super) fn expire(connection: &Connection, at: i64) -> rusqlite::Result<()> {
 
 /// What a batch adds to the row of totals, which is written once for all of it.
 #[derive(Default)]
-struct Totals {
+pub(super) struct Totals {
     /// Accounts before the batch, if a create had to know.
     accounts_before: Option<i64>,
     accounts: i64,
@@ -281,12 +281,12 @@ impl Totals {
         Ok(u64::try_from(before + self.accounts).unwrap_or(0))
     }
 
-    fn count(&mut self, accounts: i64, bytes: i64) {
+    pub(super) fn count(&mut self, accounts: i64, bytes: i64) {
         self.accounts += accounts;
         self.bytes += bytes;
     }
 
-    fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
+    pub(super) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
         if (self.accounts, self.bytes) == (0, 0) {
             return Ok(());
         }
@@ -295,7 +295,7 @@ impl Totals {
     }
 }
 
-fn signed(len: usize) -> i64 {
+pub(super) fn signed(len: usize) -> i64 {
     i64::try_from(len).unwrap_or(i64::MAX)
 }
 
@@ -417,7 +417,7 @@ fn make_file(path: &Path) -> io::Result<()> {
     file.set_permissions(Permissions::from_mode(0o600))
 }
 
-fn sync_folder(path: &Path) -> io::Result<()> {
+pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder)?.sync_all()
 }

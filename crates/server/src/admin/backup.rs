@@ -1,0 +1,273 @@
+//! `passmate-server backup`, `restore` and `verify`: what was confirmed outlives the disk.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::{App, Code, Failure, now, utc};
+use crate::backup::{self, Backup, BackupError, PemPair, folder_of, staging_in};
+use crate::store::{AdminStore, Closed};
+use crate::tls::{OWN_CERTIFICATE, OWN_KEY};
+
+/// The most backups that `--keep` keeps.
+const KEEP_MAX: u32 = 10_000;
+
+/// Write all accounts into one file, while the server runs
+///
+/// The file has what was confirmed when it began, and a checksum over all of it. The TLS key is left out unless --with-key. A file that
+/// has the name is replaced if it is a backup, else nothing is done.
+#[derive(Debug, clap::Args)]
+pub(super) struct BackupArgs {
+    /// The file; with --keep a time is added to its name
+    file: PathBuf,
+    /// Write FILE.2026-11-24T030500Z, and remove the oldest backups of that name but the newest N
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(KEEP_MAX)))]
+    keep: Option<u32>,
+    /// The certificate and its key too: whoever has the file can then pretend to be this server
+    #[arg(long)]
+    with_key: bool,
+}
+
+/// Put a backup in the place of the store, while no server runs
+///
+/// The backup is checked first, in full. What was in its place stays beside it as passmate.db.replaced. Devices notice that the server
+/// went back, say so, and put there again what they have: nothing that any of them has is lost.
+#[derive(Debug, clap::Args)]
+pub(super) struct RestoreArgs {
+    /// The file
+    file: PathBuf,
+    /// Also if there is a store, or another TLS key than in the backup
+    #[arg(long)]
+    force: bool,
+}
+
+/// Look at all of the store, or of a backup: structure, every btoken, and whether it can be restored
+#[derive(Debug, clap::Args)]
+pub(super) struct VerifyArgs {
+    /// A backup; without it the store, while the server runs
+    file: Option<PathBuf>,
+}
+
+pub(super) fn back_up(app: &App, args: &BackupArgs) -> Result<(), Failure> {
+    let store = app.store()?;
+    let now = now();
+    let file = match args.keep {
+        None => args.file.clone(),
+        Some(_) => named(&args.file, &stamp(now)),
+    };
+    if file.symlink_metadata().is_ok() && !backup::is_backup(&file) {
+        let hint = "name another file, or remove it; nothing was written";
+        return Err(Failure::new(Code::Exists, format_args!("{} is there and is no backup", file.display()), hint));
+    }
+    let pair = args.with_key.then(|| read_pair(app)).transpose()?;
+    let header = backup::write(&store, pair.as_ref(), &file, now)?;
+    // A backup that cannot be read is none.
+    Backup::open(&file)?;
+    if let Err(error) = backup::note_last(&app.config.store, now) {
+        eprintln!("passmate-server: warning: `check` will not know of this backup: {error}");
+    }
+    let removed = args.keep.map(|keep| rotate(&args.file, keep)).transpose()?.unwrap_or_default();
+    let text = format!(
+        "{} has {} accounts with {} bytes of btokens{}\n{}",
+        file.display(),
+        header.accounts,
+        header.btoken_bytes,
+        if header.key_len > 0 { ", and the TLS key: keep it secret" } else { "" },
+        removed.iter().map(|path| format!("removed {}\n", path.display())).collect::<String>()
+    );
+    let removed: Vec<_> = removed.iter().map(|path| path.display().to_string()).collect();
+    let file = file.display().to_string();
+    app.answer(&text, json!({ "file": file, "backup": header, "removed": removed }))
+}
+
+fn named(file: &Path, stamp: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".");
+    name.push(stamp);
+    PathBuf::from(name)
+}
+
+/// A time in a file's name, so that the order of names is that of times.
+fn stamp(seconds: i64) -> String {
+    let time = jiff::Timestamp::from_second(seconds).unwrap_or_default();
+    time.strftime("%Y-%m-%dT%H%M%SZ").to_string()
+}
+
+/// Removes the oldest backups of a name; other files stay, whatever they are called.
+fn rotate(file: &Path, keep: u32) -> Result<Vec<PathBuf>, Failure> {
+    let folder = folder_of(file);
+    let failed = |error| Failure::from(BackupError::Io { doing: "list", path: folder.to_owned(), error });
+    let begin = named(file.file_name().map_or(Path::new(""), Path::new), "");
+    let mut made = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        let stamp = name.to_str().and_then(|name| name.strip_prefix(begin.to_str()?));
+        if stamp.is_some_and(is_stamp) && backup::is_backup(&folder.join(&name)) {
+            made.push(folder.join(name));
+        }
+    }
+    made.sort();
+    let surplus = made.len().saturating_sub(usize::try_from(keep).unwrap_or(usize::MAX));
+    made.truncate(surplus);
+    for path in &made {
+        fs::remove_file(path).map_err(|error| BackupError::Io { doing: "remove", path: path.clone(), error })?;
+    }
+    Ok(made)
+}
+
+/// Whether this is what [`stamp`] writes.
+fn is_stamp(text: &str) -> bool {
+    let pattern = b"0000-00-00T000000Z";
+    let fits = |(byte, wanted): (u8, &u8)| if *wanted == b'0' { byte.is_ascii_digit() } else { byte == *wanted };
+    text.len() == pattern.len() && text.bytes().zip(pattern).all(fits)
+}
+
+/// The pair that the server uses.
+fn read_pair(app: &App) -> Result<PemPair, Failure> {
+    let (certificate, key) = match &app.config.certificate {
+        Some(files) => (files.certificate.clone(), files.key.clone()),
+        None => own_pair(app),
+    };
+    Ok(backup::read_pair(&certificate, &key)?)
+}
+
+fn own_pair(app: &App) -> (PathBuf, PathBuf) {
+    (app.config.data_dir.join(OWN_CERTIFICATE), app.config.data_dir.join(OWN_KEY))
+}
+
+pub(super) fn restore(app: &App, args: &RestoreArgs) -> Result<(), Failure> {
+    let mut backup = Backup::open(&args.file)?;
+    let path = &app.config.store;
+    let folder = folder_of(path);
+    fs::create_dir_all(folder).map_err(|error| BackupError::Io { doing: "make", path: folder.to_owned(), error })?;
+    // From here on neither a server nor another command looks at the store.
+    let closed = Closed::new(path)?;
+    if closed.is_there() && !args.force {
+        let message = format_args!("there is a store at {}", path.display());
+        return Err(Failure::new(Code::Exists, message, "give --force to replace it; it stays beside the new one"));
+    }
+    let pair = backup.pair()?;
+    let has_own = app.config.certificate.is_none();
+    if let Some(pair) = pair.as_ref().filter(|_| has_own) {
+        check_pair(app, pair, args.force)?;
+    }
+    let staging = staging_in(folder, ".passmate-restore-")?;
+    let extracted = tried(&mut backup, staging.path())?;
+    let replaced = closed.replace(&extracted)?;
+    let mut text = format!("restored {} accounts as of {}\n", backup.header().accounts, utc(backup.header().made_at));
+    if let Some(replaced) = &replaced {
+        text.push_str(&format!("what was there before is {}; remove it when it is not needed\n", replaced.display()));
+    }
+    match &pair {
+        Some(pair) if has_own => {
+            put_pair(app, pair)?;
+            text.push_str("the certificate and its key are restored too: devices know the server again\n");
+        }
+        Some(_) => {
+            text.push_str("the key in the backup is not restored, because the configuration names another file\n")
+        }
+        None => {}
+    }
+    app.answer(&text, json!({ "backup": backup.header(), "replaced": replaced.map(|path| path.display().to_string()) }))
+}
+
+/// Extracts the database, brings it up to date and looks at all of it.
+fn tried(backup: &mut Backup, folder: &Path) -> Result<PathBuf, Failure> {
+    let path = folder.join("passmate.db");
+    backup.extract(&path)?;
+    let mut findings = Vec::new();
+    let sum = AdminStore::open(&path)?.check(&mut |finding| findings.push(finding))?;
+    let header = backup.header();
+    if (sum.accounts, sum.btoken_bytes) != (header.accounts, header.btoken_bytes) {
+        findings.push("it has other accounts than it says".to_owned());
+    }
+    match findings.first() {
+        None => Ok(path),
+        Some(first) => {
+            let message = format_args!("the backup holds a damaged store: {first} ({} in all)", findings.len());
+            Err(Failure::new(Code::Damaged, message, "take an older backup; nothing was changed"))
+        }
+    }
+}
+
+/// Another key would make this a server that no device knows.
+fn check_pair(app: &App, pair: &PemPair, force: bool) -> Result<(), Failure> {
+    let (_, key) = own_pair(app);
+    match fs::read(&key) {
+        Ok(there) if there != **pair.key && !force => {
+            let message = format_args!("{} is another key than the one in the backup", key.display());
+            let hint = "give --force to put the backup's in its place, or move this one away; nothing was changed";
+            Err(Failure::new(Code::Exists, message, hint))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn put_pair(app: &App, pair: &PemPair) -> Result<(), Failure> {
+    let (certificate, key) = own_pair(app);
+    // The key first: with it alone the server makes a certificate of the same pin.
+    for (path, bytes) in [(key, pair.key.as_slice()), (certificate, &pair.certificate)] {
+        put(&path, bytes).map_err(|error| BackupError::Io { doing: "write", path, error })?;
+    }
+    Ok(())
+}
+
+/// Replaces a file as a whole, for its owner alone.
+fn put(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    let _ = fs::remove_file(&part);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&part, path)?;
+    File::open(folder_of(path))?.sync_all()
+}
+
+pub(super) fn verify(app: &App, args: &VerifyArgs) -> Result<(), Failure> {
+    let mut findings = Vec::new();
+    let sum = match &args.file {
+        None => app.store()?.check(&mut |finding| findings.push(finding))?,
+        Some(file) => {
+            let mut backup = Backup::open(file)?;
+            // Beside the backup there is room for it, if anywhere.
+            let here = staging_in(folder_of(file), ".passmate-verify-");
+            let staging = match here {
+                Ok(staging) => staging,
+                Err(_) => staging_in(&std::env::temp_dir(), ".passmate-verify-")?,
+            };
+            tried(&mut backup, staging.path())?;
+            crate::store::Sum { accounts: backup.header().accounts, btoken_bytes: backup.header().btoken_bytes }
+        }
+    };
+    if let Some(first) = findings.first() {
+        for finding in findings.iter().skip(1) {
+            eprintln!("passmate-server: warning: {finding}");
+        }
+        let message = format_args!("the store is damaged: {first} ({} in all)", findings.len());
+        let hint = "restore a backup; devices put back what they have. Look at the disk first";
+        return Err(Failure::new(Code::Damaged, message, hint));
+    }
+    let what = args.file.as_ref().map_or_else(|| "the store".to_owned(), |file| file.display().to_string());
+    let text = format!("{what} is whole: {} accounts with {} bytes of btokens\n", sum.accounts, sum.btoken_bytes);
+    app.answer(&text, json!({ "accounts": sum.accounts, "size": sum.btoken_bytes }))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_order_of_names_is_that_of_times_and_other_names_are_left_alone() {
+        assert_eq!(stamp(1_700_000_000), "2023-11-14T221320Z");
+        assert!(is_stamp(&stamp(0)) && is_stamp(&stamp(1_900_000_000)) && stamp(0) < stamp(1_900_000_000));
+        for other in ["", "2023-11-14", "2023-11-14T221320Z.gz", "2023-11-14T22132xZ", "2023-11-14t221320z"] {
+            assert!(!is_stamp(other), "{other}");
+        }
+        assert_eq!(named(Path::new("/a/b.c"), "x"), Path::new("/a/b.c.x"));
+    }
+}

@@ -1,0 +1,89 @@
+//! `passmate-server import-spr`: the accounts of an original Passmate server.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use passmate_proto::{AccountNumber, AuthToken};
+use serde_json::json;
+
+use super::{App, Code, Failure};
+use crate::store::Foreign;
+
+const TOKEN_LEN: usize = 32;
+/// Accounts that go into one transaction.
+const BATCH: usize = 256;
+
+/// Take over the accounts of an original Passmate server, while this one runs
+///
+/// DIR is its folder of files named by account numbers, such as 4E53DF543106BF04.spr. An account that is here already is not touched, so it may
+/// be repeated. Files that are damaged or something else are named and skipped.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The folder
+    dir: PathBuf,
+}
+
+pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
+    let failed = |error: io::Error| {
+        let message = format!("cannot read the folder {}: {error}", args.dir.display());
+        Failure::new(Code::File, message, "name the folder in which the original server keeps its .spr files")
+    };
+    let mut names: Vec<PathBuf> = fs::read_dir(&args.dir)
+        .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect())
+        .map_err(failed)?;
+    names.sort();
+    let mut store = app.store()?;
+    let len_max = app.config.limits.btoken_len_max;
+    let (mut taken, mut known, mut skipped) = (0_u64, 0_u64, Vec::new());
+    for batch in names.chunks(BATCH) {
+        let mut accounts = Vec::new();
+        for path in batch {
+            match read(path, usize::try_from(len_max).unwrap_or(usize::MAX)) {
+                Ok(account) => accounts.push(account),
+                Err(why) => skipped.push((path.file_name().unwrap_or_default().to_string_lossy().into_owned(), why)),
+            }
+        }
+        let is_new = store.take_over(&accounts)?;
+        let new = is_new.iter().filter(|is_new| **is_new).count() as u64;
+        taken += new;
+        known += is_new.len() as u64 - new;
+    }
+    for (name, why) in &skipped {
+        eprintln!("passmate-server: warning: {} is skipped: {why}", name.escape_debug());
+    }
+    let text = format!("{taken} accounts taken over, {known} here already, {} files skipped\n", skipped.len());
+    let skipped: Vec<_> = skipped.into_iter().map(|(name, why)| json!({ "file": name, "why": why })).collect();
+    app.answer(&text, json!({ "taken": taken, "known": known, "skipped": skipped }))
+}
+
+/// One account, or why a file is none.
+fn read(path: &Path, len_max: usize) -> Result<Foreign, String> {
+    let number = (path.extension().is_some_and(|suffix| suffix == "spr"))
+        .then(|| path.file_stem()?.to_str()?.parse::<AccountNumber>().ok())
+        .flatten()
+        .ok_or("its name is not 16 hex digits and .spr")?;
+    let failed = |error: io::Error| format!("it cannot be read: {error}");
+    let nonblock = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file: File = OpenOptions::new().read(true).custom_flags(nonblock).open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    if !metadata.is_file() {
+        return Err("it is not a regular file".to_owned());
+    }
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(len_max + TOKEN_LEN).map_or(u64::MAX, |limit| limit.saturating_add(1));
+    file.take(limit).read_to_end(&mut bytes).map_err(failed)?;
+    let (token, btoken) = bytes.split_first_chunk::<TOKEN_LEN>().ok_or("it is shorter than an auth token")?;
+    if btoken.len() > len_max {
+        return Err(format!("its btoken is longer than the {len_max} bytes of --btoken-max"));
+    }
+    let changed = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+    Ok(Foreign {
+        number,
+        auth_token: AuthToken::new(*token),
+        btoken: btoken.to_vec(),
+        at: i64::try_from(changed.as_secs()).unwrap_or(0),
+    })
+}

@@ -1,0 +1,418 @@
+//! A backup: all of a server in one file.
+//!
+//! | part | content |
+//! | --- | --- |
+//! | first line | `passmate-server backup` |
+//! | second line | a JSON object: [`Header`], 4 KiB at most |
+//! | database | a SQLite file without a log beside it |
+//! | certificate, key | PEM, where they were asked for |
+//! | last 32 bytes | SHA-256 of all bytes before |
+//!
+//! The rules are:
+//!  - a name leads to a whole backup or to what was there before, never to a part of one;
+//!  - nothing is taken out of a file whose last bytes are not the hash of the others.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use crate::store::AdminStore;
+
+const MAGIC: &[u8] = b"passmate-server backup\n";
+/// The version of this form.
+const VERSION: u32 = 1;
+const HEADER_LEN_MAX: u64 = 4096;
+/// The longest PEM file that goes into one, in bytes.
+const PEM_LEN_MAX: u64 = 1024 * 1024;
+const HASH_LEN: u64 = 32;
+/// What a process that is at work does not leave alone for so long.
+const LEFT_AFTER: Duration = Duration::from_secs(24 * 3600);
+/// Beside the store: when the last good backup was made.
+const LAST: &str = "last-backup";
+
+/// What a backup says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// The version of the form, 1.
+    pub version: u32,
+    /// The program that wrote it.
+    pub program: String,
+    /// Seconds since 1970.
+    pub made_at: i64,
+    /// The schema of the database.
+    pub schema: i64,
+    /// How many accounts there are.
+    pub accounts: u64,
+    /// Bytes of all btokens.
+    pub btoken_bytes: u64,
+    /// The length of the database in bytes.
+    pub database_len: u64,
+    /// The length of the certificate in bytes; 0 without one.
+    pub certificate_len: u64,
+    /// The length of the key in bytes; 0 without one.
+    pub key_len: u64,
+}
+
+/// A certificate and its key, as PEM.
+pub struct PemPair {
+    /// The certificate and its intermediates.
+    pub certificate: Vec<u8>,
+    /// The private key.
+    pub key: Zeroizing<Vec<u8>>,
+}
+
+impl std::fmt::Debug for PemPair {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PemPair([redacted])")
+    }
+}
+
+/// Why a backup could not be made or read.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
+    /// The system.
+    #[error("cannot {doing} {}: {error}", path.display())]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The file is something else.
+    #[error("{} is no backup of a Passmate server", .0.display())]
+    NotOurs(PathBuf),
+    /// The file is not what was written.
+    #[error("{} is damaged: {what}", path.display())]
+    Damaged {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// The form is of a newer program.
+    #[error("{} was made by a newer version ({program})", path.display())]
+    Newer {
+        /// Which.
+        path: PathBuf,
+        /// What wrote it.
+        program: String,
+    },
+}
+
+fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BackupError {
+    let path = path.to_owned();
+    move |error| BackupError::Io { doing, path, error }
+}
+
+/// Writes a backup of a store to a file, whatever had its name before.
+///
+/// # Errors
+/// See [`BackupError`]; what had the name before is as it was.
+pub fn write(store: &AdminStore, pair: Option<&PemPair>, file: &Path, now: i64) -> Result<Header, BackupError> {
+    let folder = folder_of(file);
+    let staging = staging_in(folder, ".passmate-backup-")?;
+    let copy = staging.path().join("passmate.db");
+    store.copy_to(&copy)?;
+    // Of the copy, not of the store, which goes on.
+    let copied = AdminStore::open(&copy)?;
+    let (sum, schema) = (copied.sum()?, copied.schema()?);
+    drop(copied);
+    let mut database = File::open(&copy).map_err(io_error("read", &copy))?;
+    let header = Header {
+        version: VERSION,
+        program: concat!("passmate-server ", env!("CARGO_PKG_VERSION")).to_owned(),
+        made_at: now,
+        schema,
+        accounts: sum.accounts,
+        btoken_bytes: sum.btoken_bytes,
+        database_len: database.metadata().map_err(io_error("read", &copy))?.len(),
+        certificate_len: pair.map_or(0, |pair| pair.certificate.len() as u64),
+        key_len: pair.map_or(0, |pair| pair.key.len() as u64),
+    };
+    let whole = staging.path().join("backup");
+    let mut put = || -> io::Result<()> {
+        let target = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&whole)?;
+        let mut target = Hashing { target: io::BufWriter::with_capacity(1 << 20, target), hash: Sha256::new() };
+        target.write_all(MAGIC)?;
+        serde_json::to_writer(&mut target, &header)?;
+        target.write_all(b"\n")?;
+        io::copy(&mut database, &mut target)?;
+        if let Some(PemPair { certificate, key }) = pair {
+            target.write_all(certificate)?;
+            target.write_all(key)?;
+        }
+        let Hashing { mut target, hash } = target;
+        target.write_all(&hash.finalize())?;
+        let file = target.into_inner().map_err(io::IntoInnerError::into_error)?;
+        file.sync_all()
+    };
+    put().map_err(io_error("write", file))?;
+    fs::rename(&whole, file).map_err(io_error("write", file))?;
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io_error("write to", folder))?;
+    Ok(header)
+}
+
+/// A folder that goes with its value. One that was left by a process which was killed goes too, after a day: until then
+/// it may be another one's that is at work.
+///
+/// # Errors
+/// It cannot be made.
+pub(crate) fn staging_in(folder: &Path, prefix: &str) -> Result<tempfile::TempDir, BackupError> {
+    let is_left = |entry: &fs::DirEntry| {
+        let age =
+            entry.metadata().and_then(|metadata| metadata.modified()).map(|time| time.elapsed().unwrap_or_default());
+        entry.file_name().to_string_lossy().starts_with(prefix) && age.is_ok_and(|age| age > LEFT_AFTER)
+    };
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten().filter(is_left) {
+        let _ = fs::remove_dir_all(entry.path());
+    }
+    tempfile::Builder::new().prefix(prefix).tempdir_in(folder).map_err(io_error("write to", folder))
+}
+
+struct Hashing<W> {
+    target: W,
+    hash: Sha256,
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.target.write(bytes)?;
+        self.hash.update(bytes.get(..written).unwrap_or_default());
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.target.flush()
+    }
+}
+
+/// Whether a file begins as a backup does.
+#[must_use]
+pub fn is_backup(file: &Path) -> bool {
+    let mut begin = [0; MAGIC.len()];
+    let read = open_file(file).and_then(|mut file| file.read_exact(&mut begin));
+    read.is_ok() && begin == MAGIC
+}
+
+/// Never waits for a pipe.
+fn open_file(path: &Path) -> io::Result<File> {
+    let nonblock = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(nonblock).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("not a regular file")) }
+}
+
+/// A backup whose hash is right.
+#[derive(Debug)]
+pub struct Backup {
+    path: PathBuf,
+    file: File,
+    header: Header,
+    /// Where the database begins.
+    begin: u64,
+}
+
+impl Backup {
+    /// Opens a file and reads all of it once.
+    ///
+    /// # Errors
+    /// See [`BackupError`].
+    pub fn open(path: &Path) -> Result<Self, BackupError> {
+        let failed = || io_error("read", path);
+        let damaged = |what| BackupError::Damaged { path: path.to_owned(), what };
+        let mut file = open_file(path).map_err(failed())?;
+        let len = file.metadata().map_err(failed())?.len();
+        let mut begin = vec![0; MAGIC.len()];
+        if file.read_exact(&mut begin).is_err() || begin != MAGIC {
+            return Err(BackupError::NotOurs(path.to_owned()));
+        }
+        let mut line = Vec::new();
+        let mut reader = BufReader::new(&file);
+        io::BufRead::read_until(&mut (&mut reader).take(HEADER_LEN_MAX), b'\n', &mut line).map_err(failed())?;
+        let begin = MAGIC.len() as u64 + line.len() as u64;
+        // Before the hash, which a newer form may have elsewhere.
+        #[derive(Deserialize)]
+        struct Any {
+            version: u32,
+            program: String,
+        }
+        let any: Any = serde_json::from_slice(&line).map_err(|_| damaged("its header cannot be read"))?;
+        if any.version > VERSION {
+            return Err(BackupError::Newer { path: path.to_owned(), program: any.program });
+        }
+        let header: Header = serde_json::from_slice(&line).map_err(|_| damaged("its header cannot be read"))?;
+        let parts = [begin, header.database_len, header.certificate_len, header.key_len, HASH_LEN];
+        let expected = parts.into_iter().try_fold(0_u64, u64::checked_add);
+        let is_bounded = header.certificate_len <= PEM_LEN_MAX && header.key_len <= PEM_LEN_MAX;
+        if expected != Some(len) || !is_bounded {
+            return Err(damaged("it is not as long as it says"));
+        }
+        file.seek(SeekFrom::Start(0)).map_err(failed())?;
+        let mut hashing = Hashing { target: io::sink(), hash: Sha256::new() };
+        io::copy(&mut (&file).take(len - HASH_LEN), &mut hashing).map_err(failed())?;
+        let mut stored = [0; 32];
+        file.read_exact(&mut stored).map_err(failed())?;
+        if hashing.hash.finalize().as_slice() != stored {
+            return Err(damaged("its content is not what was written"));
+        }
+        Ok(Self { path: path.to_owned(), file, header, begin })
+    }
+
+    /// What it says of itself.
+    #[must_use]
+    pub const fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Writes its database to a file that is not there yet, and flushes it to the disk.
+    ///
+    /// # Errors
+    /// See [`BackupError`].
+    pub fn extract(&mut self, to: &Path) -> Result<(), BackupError> {
+        self.file.seek(SeekFrom::Start(self.begin)).map_err(io_error("read", &self.path))?;
+        let put = |from: &File, len: u64| -> io::Result<()> {
+            let mut target = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
+            io::copy(&mut from.take(len), &mut target)?;
+            target.sync_all()
+        };
+        put(&self.file, self.header.database_len).map_err(io_error("write", to))
+    }
+
+    /// Its certificate and key, if it has them.
+    ///
+    /// # Errors
+    /// See [`BackupError`].
+    pub fn pair(&mut self) -> Result<Option<PemPair>, BackupError> {
+        if self.header.key_len == 0 {
+            return Ok(None);
+        }
+        let failed = || io_error("read", &self.path);
+        self.file.seek(SeekFrom::Start(self.begin + self.header.database_len)).map_err(failed())?;
+        let read = |len: u64| {
+            let mut bytes = Vec::new();
+            (&self.file).take(len).read_to_end(&mut bytes).map(|_| bytes)
+        };
+        let certificate = read(self.header.certificate_len).map_err(failed())?;
+        let key = Zeroizing::new(read(self.header.key_len).map_err(failed())?);
+        Ok(Some(PemPair { certificate, key }))
+    }
+}
+
+/// Reads a certificate and its key.
+///
+/// # Errors
+/// One cannot be read, or is too long.
+pub fn read_pair(certificate: &Path, key: &Path) -> Result<PemPair, BackupError> {
+    let read = |path: &Path| {
+        let mut bytes = Vec::new();
+        let file = open_file(path).map_err(io_error("read", path))?;
+        file.take(PEM_LEN_MAX + 1).read_to_end(&mut bytes).map_err(io_error("read", path))?;
+        if bytes.len() as u64 > PEM_LEN_MAX {
+            return Err(io_error("read", path)(io::Error::other("it is longer than 1 MiB")));
+        }
+        Ok(bytes)
+    };
+    Ok(PemPair { certificate: read(certificate)?, key: Zeroizing::new(read(key)?) })
+}
+
+/// When the last backup of this store was made, in seconds since 1970, as far as is known.
+#[must_use]
+pub fn last_backup(store: &Path) -> Option<i64> {
+    let mut text = String::new();
+    open_file(&folder_of(store).join(LAST)).ok()?.take(64).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+/// Remembers when the last backup was made.
+///
+/// # Errors
+/// As the system says.
+pub fn note_last(store: &Path, at: i64) -> io::Result<()> {
+    let folder = folder_of(store);
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    writeln!(file, "{at}")?;
+    file.persist(folder.join(LAST)).map(drop).map_err(|error| error.error)
+}
+
+/// The folder that a file is in.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+    use super::*;
+    use crate::store::Sqlite;
+
+    fn made(dir: &tempfile::TempDir, pair: Option<&PemPair>) -> PathBuf {
+        let path = dir.path().join("passmate.db");
+        drop(Sqlite::open(&path).unwrap());
+        let file = dir.path().join("backup");
+        write(&AdminStore::open(&path).unwrap(), pair, &file, 1_700_000_000).unwrap();
+        file
+    }
+
+    #[test]
+    fn a_backup_gives_back_what_went_in() {
+        let dir = tempfile::tempdir().unwrap();
+        let pair = PemPair { certificate: b"certificate".to_vec(), key: Zeroizing::new(b"key".to_vec()) };
+        let file = made(&dir, Some(&pair));
+        let mut backup = Backup::open(&file).unwrap();
+        assert_eq!((backup.header().made_at, backup.header().accounts), (1_700_000_000, 0));
+        let read = backup.pair().unwrap().unwrap();
+        assert_eq!((read.certificate, &**read.key), (pair.certificate.clone(), b"key".as_slice()));
+        let copy = dir.path().join("copy.db");
+        backup.extract(&copy).unwrap();
+        AdminStore::open(&copy).unwrap().check(&mut |finding| panic!("{finding}")).unwrap();
+        assert!(is_backup(&file) && !is_backup(&copy));
+        let names = |dir: &Path| fs::read_dir(dir).unwrap().filter(|one| one.as_ref().unwrap().path().is_dir()).count();
+        assert_eq!(names(dir.path()), 0, "nothing is left over");
+    }
+
+    #[test]
+    fn every_cut_and_every_flipped_byte_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = made(&dir, None);
+        let whole = fs::read(&file).unwrap();
+        let bad = dir.path().join("bad");
+        let header_len = MAGIC.len() + whole[MAGIC.len()..].iter().position(|byte| *byte == b'\n').unwrap() + 1;
+        // All of the header and of the hash, and a byte here and there between them.
+        let between = (header_len..whole.len() - 32).step_by(997);
+        for place in (0..header_len).chain(between).chain(whole.len() - 32..whole.len()) {
+            let mut flipped = whole.clone();
+            flipped[place] ^= 1;
+            fs::write(&bad, &flipped).unwrap();
+            assert!(Backup::open(&bad).is_err(), "byte {place}");
+            fs::write(&bad, &whole[..place]).unwrap();
+            assert!(Backup::open(&bad).is_err(), "cut at {place}");
+        }
+        fs::write(&bad, [whole.as_slice(), b"x"].concat()).unwrap();
+        assert!(matches!(Backup::open(&bad), Err(BackupError::Damaged { .. })));
+        let newer = String::from_utf8_lossy(&whole[..header_len]).replace("\"version\":1", "\"version\":2");
+        fs::write(&bad, newer).unwrap();
+        assert!(matches!(Backup::open(&bad), Err(BackupError::Newer { .. })));
+    }
+
+    #[test]
+    fn when_the_last_one_was_made_is_remembered_beside_the_store() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = dir.path().join("passmate.db");
+        assert_eq!(last_backup(&store), None);
+        note_last(&store, 1_700_000_000).unwrap();
+        note_last(&store, 1_800_000_000).unwrap();
+        assert_eq!(last_backup(&store), Some(1_800_000_000));
+        fs::write(dir.path().join(LAST), "soon").unwrap();
+        assert_eq!(last_backup(&store), None);
+    }
+}

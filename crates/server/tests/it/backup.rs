@@ -1,0 +1,268 @@
+//! What was confirmed outlives the disk: backups while a server runs, restores, and accounts of another server.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use crate::support::program::Program;
+use crate::support::{TOKEN, update, upload};
+
+fn operate(data_dir: &Path, words: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_passmate-server"));
+    command.env_clear().args(words).arg("--data-dir").arg(data_dir).stdin(Stdio::null());
+    command.output().unwrap()
+}
+
+#[track_caller]
+fn ok(output: Output) -> String {
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[track_caller]
+fn failed(output: &Output, code: i32, part: &str) {
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{output:?}");
+    assert!(text.contains(part) && text.contains("passmate-server: hint: "), "{text}");
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn replace(program: &Program, account: [u8; 8], btoken: &[u8]) {
+    let mut client = program.greeted();
+    client.send(&update(account, TOKEN));
+    client.take_btoken().unwrap();
+    client.send(&[upload(btoken).as_slice(), &account].concat());
+    assert_eq!(client.end(), crate::support::End::clean());
+}
+
+#[test]
+fn a_backup_of_a_running_server_is_restored_only_where_nothing_is_lost_by_it() {
+    let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let file = place.path().join("passmate.backup");
+    let program = Program::start(dir.path(), &[]);
+    let account = program.create(b"first");
+    let said = ok(operate(dir.path(), &["backup", text(&file)]));
+    assert!(said.contains("has 1 accounts with 5 bytes"), "{said}");
+    use std::os::unix::fs::PermissionsExt;
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(ok(operate(dir.path(), &["verify"])).contains("is whole: 1 accounts"));
+    assert!(ok(operate(dir.path(), &["verify", text(&file)])).contains("is whole: 1 accounts"));
+    replace(&program, account, b"second");
+    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1, "nothing is left over");
+
+    // Not while it runs, not over what is there, not from what is damaged.
+    failed(&operate(dir.path(), &["restore", text(&file), "--force"]), 8, "in use");
+    program.signal(rustix::process::Signal::TERM);
+    let mut program = program;
+    program.wait(Duration::from_secs(10));
+    drop(program);
+    failed(&operate(dir.path(), &["restore", text(&file)]), 12, "there is a store");
+    let mut bytes = fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    let bad = place.path().join("bad");
+    fs::write(&bad, &bytes).unwrap();
+    failed(&operate(dir.path(), &["restore", text(&bad), "--force"]), 6, "damaged");
+    failed(&operate(dir.path(), &["verify", text(&bad)]), 6, "damaged");
+    failed(&operate(dir.path(), &["restore", "/dev/null", "--force"]), 7, "not a regular file");
+
+    let said = ok(operate(dir.path(), &["restore", text(&file), "--force"]));
+    assert!(said.contains("restored 1 accounts as of 2") && said.contains("passmate.db.replaced"), "{said}");
+    let program = Program::start(dir.path(), &[]);
+    assert_eq!(program.fetch(account).unwrap(), b"first");
+    drop(program);
+    // What was replaced is a store still.
+    fs::rename(dir.path().join("passmate.db.replaced"), dir.path().join("passmate.db")).unwrap();
+    assert_eq!(Program::start(dir.path(), &[]).fetch(account).unwrap(), b"second");
+
+    // On a new machine.
+    let other = tempfile::tempdir().unwrap();
+    ok(operate(other.path(), &["restore", text(&file)]));
+    assert_eq!(Program::start(other.path(), &[]).fetch(account).unwrap(), b"first");
+}
+
+#[test]
+fn the_key_goes_along_only_if_it_is_asked_for_and_replaces_no_other() {
+    let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (without, with) = (place.path().join("without"), place.path().join("with"));
+    let program = Program::start(dir.path(), &[]);
+    let pin = program.greeting.lines().find(|line| line.starts_with("pin ")).unwrap().to_owned();
+    ok(operate(dir.path(), &["backup", text(&without)]));
+    let said = ok(operate(dir.path(), &["backup", text(&with), "--with-key"]));
+    assert!(said.contains("keep it secret"), "{said}");
+    let has_key = |file: &Path| fs::read(file).unwrap().windows(11).any(|part| part == b"PRIVATE KEY");
+    assert_eq!((has_key(&without), has_key(&with)), (false, true));
+
+    let other = tempfile::tempdir().unwrap();
+    ok(operate(other.path(), &["restore", text(&with)]));
+    assert!(Program::start(other.path(), &[]).greeting.contains(&pin), "devices know it again");
+    let third = tempfile::tempdir().unwrap();
+    drop(Program::start(third.path(), &[]));
+    fs::remove_file(third.path().join("passmate.db")).unwrap();
+    failed(&operate(third.path(), &["restore", text(&with)]), 12, "another key");
+    ok(operate(third.path(), &["restore", text(&with), "--force"]));
+    assert!(Program::start(third.path(), &[]).greeting.contains(&pin));
+}
+
+#[test]
+fn as_many_backups_are_kept_as_were_asked_for_and_nothing_else_is_removed() {
+    let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    drop(Program::start(dir.path(), &[]));
+    let file = place.path().join("nightly");
+    ok(operate(dir.path(), &["backup", text(&file)]));
+    // Older ones, and files that only look so.
+    for day in 1..=5 {
+        fs::copy(&file, place.path().join(format!("nightly.2020-01-0{day}T000000Z"))).unwrap();
+    }
+    let others = ["nightly.2019-01-01T000000Z", "nightly.2020-01-01", "mine"];
+    for other in others {
+        fs::write(place.path().join(other), "precious").unwrap();
+    }
+    let said = ok(operate(dir.path(), &["backup", text(&file), "--keep", "3"]));
+    assert_eq!(said.matches("removed ").count(), 3, "{said}");
+    let mut names: Vec<String> = fs::read_dir(place.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| !name.starts_with("nightly.202") || name.starts_with("nightly.2020"))
+        .collect();
+    names.sort();
+    let left = ["mine", "nightly", others[0], others[1], "nightly.2020-01-04T000000Z", "nightly.2020-01-05T000000Z"];
+    assert_eq!(names, left);
+    // A file of somebody else is never written over.
+    failed(&operate(dir.path(), &["backup", text(&place.path().join("mine"))]), 12, "is no backup");
+    failed(&operate(dir.path(), &["backup", "/nowhere/at/all"]), 7, "/nowhere/at");
+    assert_eq!(fs::read(place.path().join("mine")).unwrap(), b"precious");
+}
+
+#[test]
+fn a_backup_under_load_has_everything_that_was_confirmed_before_it() {
+    let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let program = Program::start(dir.path(), &[]);
+    let accounts: Vec<[u8; 8]> = (0..4).map(|_| program.create(&0_u32.to_le_bytes())).collect();
+    let confirmed: Vec<AtomicU32> = accounts.iter().map(|_| AtomicU32::new(0)).collect();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for (account, confirmed) in accounts.iter().zip(&confirmed) {
+            let (program, is_over) = (&program, &is_over);
+            scope.spawn(move || {
+                for number in 1_u32.. {
+                    if is_over.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    replace(program, *account, &number.to_le_bytes());
+                    confirmed.store(number, Ordering::SeqCst);
+                }
+            });
+        }
+        for round in 0..5 {
+            let file = place.path().join(format!("{round}"));
+            let before: Vec<u32> = confirmed.iter().map(|number| number.load(Ordering::SeqCst)).collect();
+            ok(operate(dir.path(), &["backup", text(&file)]));
+            let after: Vec<u32> = confirmed.iter().map(|number| number.load(Ordering::SeqCst)).collect();
+            let restored = tempfile::tempdir().unwrap();
+            ok(operate(restored.path(), &["restore", text(&file)]));
+            let other = Program::start(restored.path(), &[]);
+            for ((account, before), after) in accounts.iter().zip(before).zip(after) {
+                let there = u32::from_le_bytes(other.fetch(*account).unwrap().try_into().unwrap());
+                assert!((before..=after + 1).contains(&there), "{before} <= {there} <= {after} + 1");
+            }
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+    assert!(confirmed.iter().all(|number| number.load(Ordering::SeqCst) > 0), "they went on meanwhile");
+}
+
+#[test]
+fn a_restore_that_is_killed_leaves_the_old_store_or_the_new_one() {
+    let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let file = place.path().join("backup");
+    let program = Program::start(dir.path(), &[]);
+    let account = program.create(&[1; 100_000]);
+    ok(operate(dir.path(), &["backup", text(&file)]));
+    replace(&program, account, b"newer");
+    // Killed, so that a log is left beside the store.
+    drop(program);
+    for micros in (0..40_000).step_by(1_500) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_passmate-server"));
+        command.env_clear().args(["restore", text(&file), "--force", "--data-dir"]).arg(dir.path());
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_micros(micros));
+        let _ = child.kill();
+        child.wait().unwrap();
+        ok(operate(dir.path(), &["verify"]));
+        let program = Program::start(dir.path(), &[]);
+        let there = program.fetch(account).unwrap();
+        assert!(there == [1; 100_000] || there == b"newer", "{micros}");
+        if there != b"newer" {
+            replace(&program, account, b"newer");
+        }
+    }
+}
+
+#[test]
+fn damage_is_reported_and_never_served() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = Program::start(dir.path(), &[]);
+    let (good, bad) = (program.create(b"good"), program.create(&[0xA7; 3000]));
+    let mut program = program;
+    program.signal(rustix::process::Signal::TERM);
+    program.wait(Duration::from_secs(10));
+    drop(program);
+    let path = dir.path().join("passmate.db");
+    let mut bytes = fs::read(&path).unwrap();
+    let place = bytes.windows(3000).position(|part| part == [0xA7; 3000]).unwrap();
+    bytes[place + 1500] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let hex: String = bad.iter().map(|byte| format!("{byte:02X}")).collect();
+    let program = Program::start(dir.path(), &[]);
+    assert!(program.fetch(bad).is_none());
+    assert_eq!(program.fetch(good).unwrap(), b"good");
+    failed(&operate(dir.path(), &["verify"]), 6, &format!("account {hex}: its btoken is not what was stored"));
+    let log = program.log();
+    assert!(log.contains("damaged") && !log.contains(&hex), "{log}");
+}
+
+#[test]
+fn accounts_of_an_original_server_are_taken_over_and_what_is_none_is_skipped() {
+    let vectors = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../vectors/spr");
+    let (dir, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut accounts = 0;
+    for entry in fs::read_dir(&vectors).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
+        accounts += usize::from(path.extension().is_some_and(|suffix| suffix == "spr"));
+    }
+    fs::write(folder.path().join("0123456789ABCDEF.spr"), [0; 31]).unwrap();
+    fs::write(folder.path().join("0123.spr"), [0; 100]).unwrap();
+    fs::write(folder.path().join("FFFFFFFFFFFFFFFF.spr"), vec![0; 2 * 1024 * 1024 + 33]).unwrap();
+    fs::create_dir(folder.path().join("AAAAAAAAAAAAAAAA.spr")).unwrap();
+    let program = Program::start(dir.path(), &[]);
+    let output = operate(dir.path(), &["import-spr", text(folder.path())]);
+    let warnings = String::from_utf8_lossy(&output.stderr).into_owned();
+    for part in ["shorter than an auth token", "16 hex digits", "longer than", "not a regular file", "README.md"] {
+        assert!(warnings.contains(part), "{part}: {warnings}");
+    }
+    assert!(ok(output).starts_with(&format!("{accounts} accounts taken over, 0 here already, 5 files skipped")));
+    // Their devices find them here.
+    let spr = fs::read(vectors.join("4E53DF543106BF04.spr")).unwrap();
+    let (token, btoken) = spr.split_at(32);
+    let number = [0x4E, 0x53, 0xDF, 0x54, 0x31, 0x06, 0xBF, 0x04];
+    let mut client = program.greeted();
+    client.send(&update(number, token.try_into().unwrap()));
+    assert_eq!(client.take_btoken().unwrap(), btoken);
+    client.send(&[upload(b"changed").as_slice(), &number].concat());
+    assert_eq!(client.end(), crate::support::End::clean());
+    let again = ok(operate(dir.path(), &["import-spr", text(folder.path())]));
+    assert!(again.starts_with(&format!("0 accounts taken over, {accounts} here already")), "{again}");
+    let mut client = program.greeted();
+    client.send(&update(number, token.try_into().unwrap()));
+    assert_eq!(client.take_btoken().unwrap(), b"changed", "what is here is not touched");
+    ok(operate(dir.path(), &["verify"]));
+    failed(&operate(dir.path(), &["import-spr", "/nowhere"]), 7, "/nowhere");
+}
