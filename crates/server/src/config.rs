@@ -7,6 +7,7 @@ mod values;
 
 use std::ffi::OsString;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,10 +46,30 @@ pub struct Config {
     pub limits: Limits,
     /// Who may make accounts.
     pub registration: Registration,
+    /// Where the operator's page, metrics and health are, if anywhere.
+    pub admin_listen: Option<AdminAddress>,
     /// Whether the log names clients' addresses.
     pub log_addresses: bool,
     /// How the log is written.
     pub log: LogFormat,
+}
+
+/// Where an operator looks at the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AdminAddress {
+    /// An address of this machine.
+    Tcp(SocketAddr),
+    /// A socket in the file system.
+    Unix(PathBuf),
+}
+
+impl std::fmt::Display for AdminAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// Two PEM files that belong together.
@@ -240,6 +261,7 @@ impl Config {
             banner: None,
             limits: Limits::default(),
             registration: Registration::Open,
+            admin_listen: None,
             log_addresses: false,
             log: LogFormat::Text,
         }
@@ -260,6 +282,7 @@ impl Config {
         config.certificate = gathered.certificate()?;
         config.banner = gathered.banner()?;
         gathered.set("registration", parse_registration, &mut config.registration)?;
+        gathered.set("admin-listen", |text| values::parse_admin(text).map(Some), &mut config.admin_listen)?;
         gathered.set("log-addresses", values::parse_switch, &mut config.log_addresses)?;
         gathered.set("log", parse_log_format, &mut config.log)?;
         gathered.limits(&mut config.limits)?;

@@ -29,6 +29,7 @@ use crate::memory::{Kind, Lease};
 use crate::report::Report;
 use crate::service::{Authenticated, Fetched, Refusal, Service};
 use crate::store::Committed;
+use crate::watch::Watch;
 
 /// What a client still sends after the end is read up to here, and for this long.
 const DRAIN_LEN_MAX: usize = 64 << 10;
@@ -46,6 +47,10 @@ pub(crate) struct Terms {
     pub(crate) limits: Limits,
     /// Connections from here say first whom they are for.
     pub(crate) proxy_from: Vec<IpNet>,
+    /// When the certificate expires, in seconds since 1970.
+    pub(crate) certificate_not_after: Option<i64>,
+    /// Who counts.
+    pub(crate) watch: Watch,
 }
 
 /// Serves one connection to its end, whatever that is.
@@ -62,7 +67,7 @@ pub(crate) async fn serve<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut report = Report::new(layout, logged);
+    let mut report = Report::new(terms.watch.clone(), layout, logged);
     // Boxed: the task of a client that is only closing is small again.
     Box::pin(converse(&mut io, layout, terms, service, stop, &guest, &mut report)).await;
     drop(report);
@@ -523,7 +528,14 @@ mod tests {
         };
         let store = Store::open_sqlite(&dir.path().join("passmate.db"), |_| {}).unwrap();
         let service = Service::new(store, dir.path(), &limits, Registration::Open);
-        let terms = Terms { tls: identity.config, banner: b"banner".as_slice().into(), limits, proxy_from: Vec::new() };
+        let terms = Terms {
+            tls: identity.config,
+            banner: b"banner".as_slice().into(),
+            limits,
+            proxy_from: Vec::new(),
+            certificate_not_after: None,
+            watch: Watch::new(),
+        };
 
         let (ours, theirs) = tokio::io::duplex(64 << 10);
         let mut roots = rustls::RootCertStore::empty();

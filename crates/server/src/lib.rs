@@ -18,6 +18,7 @@ mod server;
 pub mod service;
 pub mod store;
 pub mod tls;
+mod watch;
 
 pub use listen::ListenError;
 pub use program::main;

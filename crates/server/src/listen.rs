@@ -180,6 +180,7 @@ pub(crate) async fn accept(listener: Listener, shared: Arc<Shared>) {
             Err(error) if is_of_one_connection(&error) => continue,
             Err(error) => {
                 // Accepting would fail at once again, and again: give others time to close.
+                shared.terms.load().watch.note_error("no_descriptors");
                 if no_descriptors.may_say() {
                     tracing::warn!(%error, "cannot take connections for now");
                 }
@@ -193,6 +194,7 @@ pub(crate) async fn accept(listener: Listener, shared: Arc<Shared>) {
             if full.may_say() {
                 tracing::warn!(max, "all connections are in use, others are turned away");
             }
+            terms.watch.note_turned_away("connections_max");
             turn_away(&stream);
             continue;
         };
@@ -235,6 +237,7 @@ fn enter(shared: &Shared, terms: &Terms, address: SocketAddr) -> Option<Guest> {
     match shared.gate.enter(address.ip(), &terms.limits.gate, Instant::now().into_std()) {
         Ok(guest) => Some(guest),
         Err(why) => {
+            terms.watch.note_turned_away(why.name());
             if shared.may_say_limited() {
                 tracing::warn!(reason = why.name(), "connections of a source are turned away");
             }
@@ -260,6 +263,7 @@ async fn introduce(
         Ok(Ok(None)) => proxy,
         Ok(Ok(Some(address))) => address,
         Ok(Err(_)) | Err(_) => {
+            terms.watch.note_turned_away("no_proxy_header");
             if shared.may_say_limited() {
                 tracing::warn!(reason = "no_proxy_header", "connections of a proxy are turned away");
             }

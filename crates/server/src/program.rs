@@ -100,6 +100,9 @@ fn greeting(server: &Server, data_dir: &std::path::Path) -> String {
         text.push_str(&format!("listening on {} (layout {layout})\n", listening.address));
     }
     text.push_str(&format!("pin {}\n", server.pin()));
+    if let Some(admin) = server.admin() {
+        text.push_str(&format!("status page {admin}\n"));
+    }
     let setup = server.setup_command();
     text.push_str(&match server.registration() {
         Registration::Open => format!("set up a first device with:\n    {setup}\n"),

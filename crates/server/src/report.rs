@@ -1,5 +1,5 @@
 //! The one line that a finished connection leaves in the log: what was asked, how it ended, how
-//! much it moved, how long it took. No account; an address only if the operator wants it.
+//! much it moved, how long it took. No account; an address only if the operator wants it. The same goes to who watches.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -7,9 +7,12 @@ use std::time::Instant;
 use passmate_proto::ActionKind;
 use passmate_proto::Layout;
 
+use crate::watch::{Finished, Watch};
+
 /// What becomes the line. It is written when this is dropped, so a panic leaves one too.
 #[derive(Debug)]
 pub(crate) struct Report {
+    watch: Watch,
     layout: Layout,
     address: Option<SocketAddr>,
     begun: Instant,
@@ -24,8 +27,9 @@ pub(crate) struct Report {
 
 impl Report {
     /// `address` is there only if it may be logged.
-    pub(crate) fn new(layout: Layout, address: Option<SocketAddr>) -> Self {
+    pub(crate) fn new(watch: Watch, layout: Layout, address: Option<SocketAddr>) -> Self {
         Self {
+            watch,
             layout,
             address,
             begun: Instant::now(),
@@ -56,7 +60,16 @@ impl Drop for Report {
             Layout::One => 1,
             Layout::Two => 2,
         };
-        let duration_ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let duration = self.begun.elapsed();
+        self.watch.note(&Finished {
+            action,
+            result: self.result,
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+            duration,
+            is_tls: self.is_tls,
+        });
+        let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let address = self.address.map(tracing::field::display);
         macro_rules! line {
             ($level:ident) => {

@@ -14,13 +14,14 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{Config, Registration};
+use crate::config::{AdminAddress, Config, Registration};
 use crate::conn::Terms;
 use crate::gate::Gate;
 use crate::listen::{self, ListenError, Shared};
 use crate::service::Service;
 use crate::store::{Store, StoreError, lock_file};
 use crate::tls::{self, Identity, Pin, TlsError, Warning};
+use crate::watch::{self, AdminListener, Watch};
 
 /// How long running exchanges may take to finish when the server stops.
 const STOP_TIME_MAX: Duration = Duration::from_secs(10);
@@ -41,6 +42,7 @@ pub struct Server {
     pin: Pin,
     warnings: Vec<Warning>,
     setup_command: String,
+    admin_name: Option<String>,
     /// Held to the end: certificate and key in the data dir are one server's.
     _lock: File,
 }
@@ -72,11 +74,14 @@ impl Server {
         let store = Store::open_sqlite(&config.store, on_fatal)?;
         let identity = Identity::load(config.certificate.as_ref(), &config.data_dir)?;
         let listeners = listen::open(&config.listen, &config.listen_v2)?;
+        let admin = config.admin_listen.as_ref().map(open_admin).transpose()?;
+        let admin_name = admin.as_ref().map(AdminListener::name);
+        let watch = Watch::new();
         let listening: Vec<Listening> =
             listeners.iter().map(|one| Listening { address: one.address, layout: one.layout }).collect();
 
         let shared = Arc::new(Shared {
-            terms: ArcSwap::from_pointee(terms(&config, &identity)),
+            terms: ArcSwap::from_pointee(terms(&config, &identity, &watch)),
             service: Service::new(store, folder_of(&config.store), &config.limits, config.registration),
             descriptors_max,
             gate: Gate::new(),
@@ -88,6 +93,14 @@ impl Server {
             limited: Mutex::default(),
         });
         shared.tasks.spawn(expire(Arc::clone(&shared)));
+        if let Some(admin) = admin {
+            if admin.is_open() {
+                tracing::warn!(
+                    "--admin-listen is no loopback address: whoever reaches it sees the traffic of this server"
+                );
+            }
+            shared.tasks.spawn(watch::serve(admin, watch, Arc::clone(&shared), config.store.clone()));
+        }
         for listener in listeners {
             shared.tasks.spawn(listen::accept(listener, Arc::clone(&shared)));
         }
@@ -99,6 +112,7 @@ impl Server {
             pin: identity.pin,
             warnings: identity.warnings,
             setup_command,
+            admin_name,
             _lock: lock,
         })
     }
@@ -133,6 +147,12 @@ impl Server {
         &self.setup_command
     }
 
+    /// Where the operator's page is, if there is one.
+    #[must_use]
+    pub fn admin(&self) -> Option<&str> {
+        self.admin_name.as_deref()
+    }
+
     /// Takes certificate, banner, registration and limits from `config` for connections from now on; the rest
     /// of it is not looked at.
     ///
@@ -141,12 +161,14 @@ impl Server {
     pub fn reload(&self, config: &Config) -> Result<Reloaded, TlsError> {
         let identity = Identity::load(config.certificate.as_ref(), &self.config.data_dir)?;
         self.shared.service.set_limits(&config.limits, config.registration);
-        self.shared.terms.store(Arc::new(terms(config, &identity)));
+        let watch = self.shared.terms.load().watch.clone();
+        self.shared.terms.store(Arc::new(terms(config, &identity, &watch)));
         let needs_restart = [
             ("listen", self.config.listen != config.listen),
             ("listen-v2", self.config.listen_v2 != config.listen_v2),
             ("data-dir", self.config.data_dir != config.data_dir),
             ("store", self.config.store != config.store),
+            ("admin-listen", self.config.admin_listen != config.admin_listen),
             ("log-addresses", self.config.log_addresses != config.log_addresses),
             ("log", self.config.log != config.log),
         ];
@@ -187,7 +209,11 @@ pub struct Reloaded {
     pub needs_restart: Vec<&'static str>,
 }
 
-fn terms(config: &Config, identity: &Identity) -> Terms {
+fn open_admin(address: &AdminAddress) -> Result<AdminListener, StartError> {
+    AdminListener::open(address).map_err(|error| StartError::Admin { address: address.clone(), error })
+}
+
+fn terms(config: &Config, identity: &Identity, watch: &Watch) -> Terms {
     let banner = config.banner.clone().unwrap_or_else(|| {
         let program = concat!("passmate-server ", env!("CARGO_PKG_VERSION"));
         default_banner(program, config.limits.btoken_len_max).into_bytes().into()
@@ -197,6 +223,8 @@ fn terms(config: &Config, identity: &Identity) -> Terms {
         banner,
         limits: config.limits.clone(),
         proxy_from: config.proxy_from.clone(),
+        certificate_not_after: Some(identity.not_after),
+        watch: watch.clone(),
     }
 }
 
@@ -267,6 +295,14 @@ pub enum StartError {
     /// An address.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The operator's address.
+    #[error("cannot open --admin-listen {address}: {error}")]
+    Admin {
+        /// As it was asked for.
+        address: AdminAddress,
+        /// What the system says.
+        error: std::io::Error,
+    },
 }
 
 impl StartError {
@@ -277,6 +313,7 @@ impl StartError {
             Self::Tls(error) => error.hint().to_owned(),
             Self::Store(error) => error.hint().to_owned(),
             Self::Listen(error) => error.hint().to_owned(),
+            Self::Admin { .. } => "give another address and port, or another path for the socket".to_owned(),
         }
     }
 }

@@ -20,7 +20,7 @@ use passmate_proto::{AccountNumber, AuthToken};
 use crate::config::{Limits, Registration};
 use crate::memory::{Kind, Lease, MemoryBudget};
 use crate::store::{
-    Admission, AuthHash, Btoken, BtokenHash, Committed, Expected, Head, Outcome, Store, StoreError, Stored,
+    Admission, AuthHash, Btoken, BtokenHash, Commits, Committed, Expected, Head, Outcome, Store, StoreError, Stored,
 };
 use room::Room;
 use turns::{Turn, Turns};
@@ -191,6 +191,20 @@ impl Service {
         if let Err(error) = self.0.store.expire(now()).await {
             tracing::warn!(%error, "invites whose time is over could not be removed");
         }
+    }
+
+    /// Writes to the store and reads from it, without changing anything.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn probe(&self) -> Result<(), StoreError> {
+        self.0.store.probe().await
+    }
+
+    /// What the store's commits came to.
+    #[must_use]
+    pub fn commits(&self) -> Commits {
+        self.0.store.commits()
     }
 
     /// The memory that btokens in flight may take.

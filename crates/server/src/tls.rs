@@ -54,6 +54,8 @@ pub struct Identity {
     pub names: Vec<String>,
     /// Whether the server made the certificate itself.
     pub is_own: bool,
+    /// When the certificate expires, in seconds since 1970.
+    pub not_after: i64,
     /// What works, but not as the operator may believe.
     pub warnings: Vec<Warning>,
 }
@@ -104,6 +106,7 @@ impl Identity {
             .map_err(|_| bad(CertificateFault::Unusable(rustls::CertificateError::BadEncoding.into())))?;
         let mut warnings = warnings(&parsed);
         let names = dns_names(&parsed);
+        let not_after = parsed.validity().not_after.timestamp();
 
         let provider = Arc::new(provider());
         let pair = CertifiedKey::from_der(chain, key_der, &provider).map_err(|error| match error {
@@ -115,7 +118,7 @@ impl Identity {
         if pair.key.algorithm() == rustls::SignatureAlgorithm::ED25519 {
             warnings.push(Warning::UnknownToDesktop);
         }
-        Ok(Self { config: server_config(provider, pair)?, pin, names, is_own, warnings })
+        Ok(Self { config: server_config(provider, pair)?, pin, names, is_own, not_after, warnings })
     }
 }
 

@@ -67,7 +67,7 @@ const IDENTITY: &str = "What clients see";
 const ADMISSION: &str = "Who is let in";
 const LIMITS: &str = "Limits";
 const SOURCES: &str = "Limits for one source (an IPv4 address, or the /64 of an IPv6 address)";
-const LOGS: &str = "Logs";
+const LOGS: &str = "Watching it";
 
 /// Every setting, in the order of the help.
 pub(crate) const SETTINGS: &[Setting] = &[
@@ -264,6 +264,14 @@ pub(crate) const SETTINGS: &[Setting] = &[
         heading: SOURCES,
     },
     Setting {
+        name: "admin-listen",
+        kind: Kind::One,
+        value_name: "ADDR",
+        help: "Show the operator a status page, /metrics, /health/live and /health/ready here: ADDRESS:PORT or unix:PATH",
+        default: "none",
+        heading: LOGS,
+    },
+    Setting {
         name: "log-addresses",
         kind: Kind::Switch,
         value_name: "BOOL",
@@ -360,6 +368,7 @@ mod tests {
             names,
             [
                 "accounts-max",
+                "admin-listen",
                 "banner",
                 "banner-file",
                 "btoken-max",

@@ -64,6 +64,7 @@ fn every_setting_can_come_from_a_flag_a_variable_or_the_file() {
         "listen" | "listen-v2" => "127.0.0.1:1",
         "store" => "sqlite:/x/y.db",
         "log" => "json",
+        "admin-listen" => "127.0.0.1:9556",
         "registration" => "invite",
         "limit-exempt" | "proxy-from" => "10.0.0.0/8",
         "limit-creates" | "limit-creates-all" | "limit-refusals" => "7/m",

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use passmate_proto::PORT;
 
-use super::Rate;
+use super::{AdminAddress, Rate};
 
 /// Why a value cannot be what it was given for; reads on after the name of the setting.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,6 +34,9 @@ pub enum ValueError {
     /// Not an address to listen on.
     #[error("is not an address: write it like [::]:29556, 192.0.2.7:29556 or localhost:29556")]
     NotAnAddress,
+    /// Not an address for the operator's page.
+    #[error("is not an address with a port: write it like 127.0.0.1:9556, [::1]:9556 or unix:/run/passmate/admin.sock")]
+    NotAnAdminAddress,
     /// The value is a number outside of what works.
     #[error("is out of range: at least {least}, at most {most}")]
     OutOfRange {
@@ -108,6 +111,20 @@ impl fmt::Display for ListenAddress {
 }
 
 /// Reads `HOST:PORT`, `[IPV6]:PORT`, `:PORT` or a host alone, which gets the protocol's port.
+/// An address with its port, or `unix:` and a path.
+pub(crate) fn parse_admin(text: &str) -> Result<AdminAddress, ValueError> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        let path = Path::new(path);
+        return if path.is_absolute() {
+            Ok(AdminAddress::Unix(path.to_owned()))
+        } else {
+            Err(ValueError::NotAnAdminAddress)
+        };
+    }
+    let text = text.strip_prefix("localhost:").map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
+    text.parse().map(AdminAddress::Tcp).map_err(|_| ValueError::NotAnAdminAddress)
+}
+
 pub(crate) fn parse_listen(text: &str) -> Result<ListenAddress, ValueError> {
     let bad = ValueError::NotAnAddress;
     if let Ok(ip) = text.parse::<IpAddr>() {

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -49,6 +49,28 @@ struct Inner {
     in_place: InPlace,
     expected: Arc<AtomicUsize>,
     is_closing: Arc<AtomicBool>,
+    counted: Arc<Counted>,
+}
+
+/// What commits came to since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Commits {
+    /// Transactions that were flushed.
+    pub transactions: u64,
+    /// Changes in them.
+    pub changes: u64,
+    /// Changes that wait for one now.
+    pub waiting: u64,
+    /// Btokens that were read and were not what was stored.
+    pub damaged: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counted {
+    transactions: AtomicU64,
+    changes: AtomicU64,
+    waiting: AtomicU64,
+    damaged: AtomicU64,
 }
 
 /// A change, and who waits for its outcome.
@@ -93,6 +115,7 @@ impl Store {
         let (jobs, waiting) = mpsc::channel();
         let expected = Arc::new(AtomicUsize::new(0));
         let is_closing = Arc::new(AtomicBool::new(false));
+        let counted = Arc::new(Counted::default());
         let mut writer = Writer {
             engine,
             on_fatal,
@@ -101,6 +124,7 @@ impl Store {
             tidy_at: Some(Instant::now() + TIDY_DELETED),
             expected: Arc::clone(&expected),
             is_closing: Arc::clone(&is_closing),
+            counted: Arc::clone(&counted),
         };
         let writer = std::thread::Builder::new()
             .name("store".to_owned())
@@ -114,6 +138,7 @@ impl Store {
             in_place: InPlace::new()?,
             expected,
             is_closing,
+            counted,
         })))
     }
 
@@ -162,6 +187,25 @@ impl Store {
         self.change(Change::Expire { at }).await.map(drop)
     }
 
+    /// Writes what is there already and reads it: whether the disk takes a commit.
+    pub async fn probe(&self) -> Result<(), StoreError> {
+        self.change(Change::Probe).await?.map(drop).map_err(|_| StoreError::Closed)?;
+        self.read_head([0; 8]).await.map(drop)
+    }
+
+    /// What commits came to since the start.
+    #[must_use]
+    pub fn commits(&self) -> Commits {
+        let Counted { transactions, changes, waiting, damaged } = &*self.0.counted;
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Commits {
+            transactions: read(transactions),
+            changes: read(changes),
+            waiting: read(waiting),
+            damaged: read(damaged),
+        }
+    }
+
     /// What is known of an account without its btoken.
     pub async fn read_head(&self, account: [u8; 8]) -> Result<Option<Head>, StoreError> {
         self.read_with(0, move |reader| reader.read_head(&account)).await
@@ -198,6 +242,7 @@ impl Store {
     async fn change(&self, change: Change) -> Result<Result<(Outcome, Committed), Outcome>, StoreError> {
         let (answer, answered) = oneshot::channel();
         let jobs = lock(&self.0.jobs).clone().ok_or(StoreError::Closed)?;
+        let _waiting = Waiting::new(&self.0.counted);
         jobs.send(Job { change, answer }).map_err(|_| StoreError::Closed)?;
         // The engine's commit has returned when an outcome comes: this is where the receipt is made.
         match answered.await.map_err(|_| StoreError::Closed)?? {
@@ -236,12 +281,31 @@ impl Inner {
         let mut reader = lock(&self.readers).pop().ok_or(StoreError::Closed)?;
         let result = read(reader.as_mut());
         lock(&self.readers).push(reader);
+        if matches!(result, Err(EngineError::Damaged(_))) {
+            self.counted.damaged.fetch_add(1, Ordering::Relaxed);
+        }
         Ok(result?)
     }
 }
 
 fn receipt(answer: Result<(Outcome, Committed), Outcome>) -> Result<Committed, Outcome> {
     answer.map(|(_, committed)| committed)
+}
+
+/// A change that waits, for as long as this is.
+struct Waiting<'a>(&'a Counted);
+
+impl<'a> Waiting<'a> {
+    fn new(counted: &'a Counted) -> Self {
+        counted.waiting.fetch_add(1, Ordering::Relaxed);
+        Self(counted)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A change that is likely to come; see [`Store::expect`].
@@ -277,6 +341,7 @@ struct Writer<E, F> {
     expected: Arc<AtomicUsize>,
     /// Nobody is waited for any more.
     is_closing: Arc<AtomicBool>,
+    counted: Arc<Counted>,
 }
 
 impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
@@ -339,6 +404,8 @@ impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
             let (changes, answers): (Vec<_>, Vec<_>) = batch.into_iter().map(|job| (job.change, job.answer)).unzip();
             match self.commit_once(&changes) {
                 Ok(outcomes) => {
+                    self.counted.transactions.fetch_add(1, Ordering::Relaxed);
+                    self.counted.changes.fetch_add(changes.len() as u64, Ordering::Relaxed);
                     self.note_removed(&changes);
                     for (outcome, answer) in outcomes.into_iter().zip(answers) {
                         // A client that is gone finds out with its next fetch.
@@ -368,7 +435,7 @@ impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
     /// Sees to it that what these changes removed is tidied up in time.
     fn note_removed(&mut self, changes: &[Change]) {
         let within = |change: &Change| match change {
-            Change::Create { admission: Admission::Anyone, .. } => None,
+            Change::Create { admission: Admission::Anyone, .. } | Change::Probe => None,
             // An invite goes with its note.
             Change::Create { .. } | Change::ReplaceIf { .. } | Change::Expire { .. } => Some(TIDY_REPLACED),
             Change::Delete { .. } => Some(TIDY_DELETED),
@@ -407,7 +474,7 @@ fn jobs(changes: Vec<Change>, answers: Vec<oneshot::Sender<Result<Outcome, Store
 fn len_of(change: &Change) -> usize {
     match change {
         Change::Create { btoken, .. } | Change::ReplaceIf { btoken, .. } => btoken.bytes().len(),
-        Change::Delete { .. } | Change::Expire { .. } => 0,
+        Change::Delete { .. } | Change::Expire { .. } | Change::Probe => 0,
     }
 }
 

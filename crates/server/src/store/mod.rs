@@ -32,7 +32,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 pub use admin::{Account, AdminStore, Invite, Opening};
-pub use handle::{Expected, Store};
+pub use handle::{Commits, Expected, Store};
 pub use keep::{Closed, Foreign, Sum};
 pub use sqlite::{Sqlite, SqliteReader};
 
@@ -195,6 +195,8 @@ pub enum Change {
         /// As it was when its client authenticated.
         auth: AuthHash,
     },
+    /// Writes what is there already: whether the disk takes a commit.
+    Probe,
     /// Forgets invites and open seats whose time is over.
     Expire {
         /// Seconds since 1970.

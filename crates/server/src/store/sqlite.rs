@@ -188,6 +188,7 @@ fn apply(connection: &Connection, change: &Change, totals: &mut Totals) -> rusql
             run(connection, "DELETE FROM btoken WHERE id = ?1", [id])?;
             totals.count(-1, -len_before);
         }
+        Change::Probe => run(connection, "UPDATE totals SET accounts = accounts", [])?,
         Change::Expire { at } => expire(connection, *at)?,
     }
     Ok(Outcome::Done)

@@ -1,6 +1,7 @@
 //! The server as clients and operators meet it: real sockets, real TLS, the real program.
 
 mod accounts;
+mod admin_page;
 mod backup;
 mod deadlines;
 mod exchange;
