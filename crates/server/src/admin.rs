@@ -2,6 +2,8 @@
 
 mod account;
 mod backup;
+mod check;
+mod config;
 mod invite;
 mod spr;
 
@@ -14,7 +16,7 @@ use clap::{ArgMatches, Command, FromArgMatches, Subcommand};
 use serde_json::json;
 
 use crate::backup::BackupError;
-use crate::config::{Config, ConfigError, Environment, Sources, place_args};
+use crate::config::{Config, ConfigError, Environment, Sources, all_args, place_args};
 use crate::store::{AdminStore, EngineError, StoreError};
 
 /// The exit codes beside 0; they are those of `passmate` and are never renumbered.
@@ -30,6 +32,7 @@ enum Code {
     NotFound = 10,
     Exists = 12,
     NotSupported = 24,
+    Findings = 31,
 }
 
 /// Why a command did not come through.
@@ -97,6 +100,9 @@ enum Admin {
     Account(account::Accounts),
     #[command(subcommand)]
     Invite(invite::Invites),
+    Check(check::Args),
+    #[command(subcommand)]
+    Config(config::Configs),
     Backup(backup::BackupArgs),
     Restore(backup::RestoreArgs),
     Verify(backup::VerifyArgs),
@@ -110,7 +116,13 @@ pub(crate) fn add_commands(command: Command) -> Command {
     for name in names.iter().filter(|name| *name != "serve") {
         command = command.mut_subcommand(name, |one| {
             let json = clap::Arg::new("json").long("json").global(true).action(clap::ArgAction::SetTrue);
-            one.args(place_args()).arg(json.help("Print one JSON object"))
+            let one = one.arg(json.help("Print one JSON object"));
+            // These look at what `serve` would do with the same words behind it.
+            match name.as_str() {
+                "check" => one.args(all_args()),
+                "config" => one.args(all_args().map(|arg| arg.global(true))),
+                _ => one.args(place_args()),
+            }
         });
     }
     command
@@ -159,11 +171,17 @@ fn try_run(matches: &ArgMatches, environment: Environment) -> Result<(), Failure
     while let Some((_, next)) = leaf.subcommand() {
         leaf = next;
     }
-    let config = Config::gather(&Sources::from_matches(leaf, environment))?;
+    let sources = Sources::from_matches(leaf, environment);
+    let config = match Config::gather(&sources) {
+        Err(error) if matches!(command, Admin::Check(_)) => return Err(check::unconfigured(&error)),
+        gathered => gathered?,
+    };
     let app = App { config, is_json: leaf.get_flag("json") };
     match command {
         Admin::Account(command) => account::run(&app, &command),
         Admin::Invite(command) => invite::run(&app, &command),
+        Admin::Check(_) => check::run(&app, &sources),
+        Admin::Config(command) => config::run(&app, &sources, &command),
         Admin::Backup(args) => backup::back_up(&app, &args),
         Admin::Restore(args) => backup::restore(&app, &args),
         Admin::Verify(args) => backup::verify(&app, &args),

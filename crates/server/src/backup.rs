@@ -35,6 +35,8 @@ const HASH_LEN: u64 = 32;
 const LEFT_AFTER: Duration = Duration::from_secs(24 * 3600);
 /// Beside the store: when the last good backup was made.
 const LAST: &str = "last-backup";
+/// The same for one with the TLS key.
+const LAST_WITH_KEY: &str = "last-backup-with-key";
 
 /// What a backup says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -328,8 +330,18 @@ pub fn read_pair(certificate: &Path, key: &Path) -> Result<PemPair, BackupError>
 /// When the last backup of this store was made, in seconds since 1970, as far as is known.
 #[must_use]
 pub fn last_backup(store: &Path) -> Option<i64> {
+    noted(store, LAST)
+}
+
+/// When the last backup of this store with the TLS key was made, in seconds since 1970, as far as is known.
+#[must_use]
+pub fn last_with_key(store: &Path) -> Option<i64> {
+    noted(store, LAST_WITH_KEY)
+}
+
+fn noted(store: &Path, name: &str) -> Option<i64> {
     let mut text = String::new();
-    open_file(&folder_of(store).join(LAST)).ok()?.take(64).read_to_string(&mut text).ok()?;
+    open_file(&folder_of(store).join(name)).ok()?.take(64).read_to_string(&mut text).ok()?;
     text.trim().parse().ok()
 }
 
@@ -337,11 +349,14 @@ pub fn last_backup(store: &Path) -> Option<i64> {
 ///
 /// # Errors
 /// As the system says.
-pub fn note_last(store: &Path, at: i64) -> io::Result<()> {
+pub fn note_last(store: &Path, at: i64, has_key: bool) -> io::Result<()> {
     let folder = folder_of(store);
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    writeln!(file, "{at}")?;
-    file.persist(folder.join(LAST)).map(drop).map_err(|error| error.error)
+    for name in [Some(LAST), has_key.then_some(LAST_WITH_KEY)].into_iter().flatten() {
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        writeln!(file, "{at}")?;
+        file.persist(folder.join(name)).map_err(|error| error.error)?;
+    }
+    Ok(())
 }
 
 /// The folder that a file is in.
@@ -409,8 +424,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = dir.path().join("passmate.db");
         assert_eq!(last_backup(&store), None);
-        note_last(&store, 1_700_000_000).unwrap();
-        note_last(&store, 1_800_000_000).unwrap();
+        note_last(&store, 1_700_000_000, true).unwrap();
+        note_last(&store, 1_800_000_000, false).unwrap();
+        assert_eq!(last_with_key(&store), Some(1_700_000_000));
         assert_eq!(last_backup(&store), Some(1_800_000_000));
         fs::write(dir.path().join(LAST), "soon").unwrap();
         assert_eq!(last_backup(&store), None);

@@ -18,7 +18,7 @@ use passmate_proto::{BANNER_LEN_MAX, BTOKEN_LEN_MAX_DEFAULT, PORT};
 pub(crate) use layers::read_bytes;
 pub use layers::{Environment, Origin};
 use layers::{Layer, Written};
-pub(crate) use settings::{command, place_args};
+pub(crate) use settings::{all_args, command, example, place_args};
 pub use values::{ListenAddress, ListenHost, ValueError};
 pub(crate) use values::{is_host_name, parse_duration};
 
@@ -291,6 +291,38 @@ impl Config {
         }
         gathered.listeners(&mut config)?;
         Ok(config)
+    }
+}
+
+/// A setting as it is in force.
+#[derive(Debug, Clone)]
+pub(crate) struct InForce {
+    pub(crate) name: &'static str,
+    /// What was written, or the default in words.
+    pub(crate) value: String,
+    /// Where it was written; nowhere if it is the default.
+    pub(crate) origin: Option<Origin>,
+}
+
+impl Config {
+    /// Every setting with its value and where that was written.
+    ///
+    /// # Errors
+    /// As [`gather`](Self::gather).
+    pub(crate) fn explain(&self, sources: &Sources) -> Result<Vec<InForce>, ConfigError> {
+        let gathered = Gathered { layers: sources.layers()? };
+        let in_force = |setting: &settings::Setting| {
+            let written = gathered.find(setting.name);
+            let value = match (setting.name, written) {
+                // Where these are depends on the machine.
+                ("data-dir", _) => self.data_dir.display().to_string(),
+                ("store", _) => format!("sqlite:{}", self.store.display()),
+                (_, Some(written)) => written.texts.join(", "),
+                (_, None) => setting.default.to_owned(),
+            };
+            InForce { name: setting.name, value, origin: written.map(|written| written.origin.clone()) }
+        };
+        Ok(settings::SETTINGS.iter().map(in_force).collect())
     }
 }
 

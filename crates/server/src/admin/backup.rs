@@ -66,7 +66,7 @@ pub(super) fn back_up(app: &App, args: &BackupArgs) -> Result<(), Failure> {
     let header = backup::write(&store, pair.as_ref(), &file, now)?;
     // A backup that cannot be read is none.
     Backup::open(&file)?;
-    if let Err(error) = backup::note_last(&app.config.store, now) {
+    if let Err(error) = backup::note_last(&app.config.store, now, args.with_key) {
         eprintln!("passmate-server: warning: `check` will not know of this backup: {error}");
     }
     let removed = args.keep.map(|keep| rotate(&args.file, keep)).transpose()?.unwrap_or_default();

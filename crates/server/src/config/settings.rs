@@ -26,8 +26,18 @@ pub(crate) struct Setting {
     pub(crate) kind: Kind,
     value_name: &'static str,
     help: &'static str,
-    default: &'static str,
+    pub(crate) default: &'static str,
+    example: Example,
     heading: &'static str,
+}
+
+/// A value as it stands in a configuration file.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Example {
+    /// The default: written there it changes nothing.
+    Default(&'static str),
+    /// Something that people write there; by default there is nothing, or what depends on the machine.
+    Only(&'static str),
 }
 
 impl Setting {
@@ -77,6 +87,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         value_name: "ADDR",
         help: "Take connections here, layout 1; repeatable; `none` for no such listener",
         default: "[::]:29556, both IP versions; gives way to a --listen-v2 on port 29556",
+        example: Example::Default("[\"[::]:29556\"]"),
         heading: NETWORK,
     },
     Setting {
@@ -85,6 +96,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         value_name: "ADDR",
         help: "Take connections of released Passmate programs here (layout 2); repeatable",
         default: "none",
+        example: Example::Only("[\"[::]:29557\"]"),
         heading: NETWORK,
     },
     Setting {
@@ -93,6 +105,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         value_name: "CIDR",
         help: "Connections from here begin with a PROXY protocol header (v1 or v2), and its address counts; repeatable",
         default: "none",
+        example: Example::Only("[\"10.0.0.5\"]"),
         heading: NETWORK,
     },
     Setting {
@@ -101,6 +114,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         value_name: "DIR",
         help: "Keep everything here; made with mode 0700 if it is not there",
         default: "$STATE_DIRECTORY, else $XDG_DATA_HOME/passmate-server",
+        example: Example::Only("\"/var/lib/passmate-server\""),
         heading: DATA,
     },
     Setting {
@@ -109,6 +123,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         value_name: "URL",
         help: "Keep the accounts here: sqlite:PATH",
         default: "sqlite:<data-dir>/passmate.db",
+        example: Example::Only("\"sqlite:/var/lib/passmate-server/passmate.db\""),
         heading: DATA,
     },
     Setting {
@@ -117,6 +132,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         value_name: "PEM",
         help: "The certificate, followed by its intermediates; needs --tls-key",
         default: "self-signed, made once in the data dir",
+        example: Example::Only("\"/etc/passmate/fullchain.pem\""),
         heading: IDENTITY,
     },
     Setting {
@@ -125,6 +141,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         value_name: "PEM",
         help: "The certificate's private key, RSA or ECDSA; needs --tls-cert",
         default: "made once in the data dir",
+        example: Example::Only("\"/etc/passmate/privkey.pem\""),
         heading: IDENTITY,
     },
     Setting {
@@ -133,6 +150,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         value_name: "TEXT",
         help: "Greet clients with this text, at most 32 KiB, sent byte for byte",
         default: "the program's name and version, and a line with the largest btoken",
+        example: Example::Only("\"Ada's box at home\""),
         heading: IDENTITY,
     },
     Setting {
@@ -141,6 +159,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         value_name: "FILE",
         help: "Greet clients with this file's content",
         default: "none",
+        example: Example::Only("\"/etc/passmate/banner.txt\""),
         heading: IDENTITY,
     },
     Setting {
@@ -149,6 +168,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         value_name: "open|invite|closed",
         help: "Let anybody make an account, or who was invited (`passmate-server invite`), or nobody",
         default: "open",
+        example: Example::Default("\"open\""),
         heading: ADMISSION,
     },
     Setting {
@@ -157,6 +177,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         value_name: "BYTES",
         help: "Accept btokens up to this size",
         default: "2MiB",
+        example: Example::Default("\"2MiB\""),
         heading: LIMITS,
     },
     Setting {
@@ -165,6 +186,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         value_name: "TIME",
         help: "Wait this long for an update's last row before the server sends it itself",
         default: "500ms",
+        example: Example::Default("\"500ms\""),
         heading: LIMITS,
     },
     Setting {
@@ -173,6 +195,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         value_name: "TIME",
         help: "A client has this long for the TLS handshake and its hello",
         default: "10s",
+        example: Example::Default("\"10s\""),
         heading: LIMITS,
     },
     Setting {
@@ -181,6 +204,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         value_name: "TIME",
         help: "Cut a client that neither sends nor takes a byte for this long",
         default: "30s",
+        example: Example::Default("\"30s\""),
         heading: LIMITS,
     },
     Setting {
@@ -189,6 +213,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         value_name: "TIME",
         help: "One connection lasts at most this long",
         default: "120s",
+        example: Example::Default("\"120s\""),
         heading: LIMITS,
     },
     Setting {
@@ -197,6 +222,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         value_name: "N",
         help: "Serve this many connections at once",
         default: "10000, or 80 % of the file descriptors if that is less",
+        example: Example::Default("10000"),
         heading: LIMITS,
     },
     Setting {
@@ -205,6 +231,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         value_name: "BYTES",
         help: "Hold this many bytes of btokens in memory over all connections",
         default: "256MiB",
+        example: Example::Default("\"256MiB\""),
         heading: LIMITS,
     },
     Setting {
@@ -213,6 +240,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         value_name: "N",
         help: "Keep this many accounts; further ones are refused",
         default: "100000",
+        example: Example::Default("100000"),
         heading: LIMITS,
     },
     Setting {
@@ -221,6 +249,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         value_name: "CIDR",
         help: "Set no limits on these sources; repeatable; `none` for none",
         default: "loopback, which is 127.0.0.0/8 and ::1",
+        example: Example::Default("[\"loopback\"]"),
         heading: SOURCES,
     },
     Setting {
@@ -229,6 +258,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         value_name: "N",
         help: "Serve this many connections of one source at once",
         default: "100",
+        example: Example::Default("100"),
         heading: SOURCES,
     },
     Setting {
@@ -237,6 +267,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         value_name: "RATE",
         help: "Make this many accounts for one source, as many at once",
         default: "20/h",
+        example: Example::Default("\"20/h\""),
         heading: SOURCES,
     },
     Setting {
@@ -245,6 +276,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         value_name: "RATE",
         help: "Make this many accounts for all sources together, ten times as many at once",
         default: "10/s",
+        example: Example::Default("\"10/s\""),
         heading: SOURCES,
     },
     Setting {
@@ -253,6 +285,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         value_name: "RATE",
         help: "Refuse a wrong account or key of one source this often before it is not heard for a while",
         default: "30/m",
+        example: Example::Default("\"30/m\""),
         heading: SOURCES,
     },
     Setting {
@@ -261,6 +294,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         value_name: "TIME",
         help: "That while is 10 s, then twice as long each time up to this",
         default: "10m",
+        example: Example::Default("\"10m\""),
         heading: SOURCES,
     },
     Setting {
@@ -269,6 +303,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         value_name: "ADDR",
         help: "Show the operator a status page, /metrics, /health/live and /health/ready here: ADDRESS:PORT or unix:PATH",
         default: "none",
+        example: Example::Only("\"127.0.0.1:9556\""),
         heading: LOGS,
     },
     Setting {
@@ -277,6 +312,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         value_name: "BOOL",
         help: "Write clients' addresses into the log",
         default: "off",
+        example: Example::Default("false"),
         heading: LOGS,
     },
     Setting {
@@ -285,6 +321,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         value_name: "text|json",
         help: "How the log on standard error is written; RUST_LOG says how much",
         default: "text",
+        example: Example::Default("\"text\""),
         heading: LOGS,
     },
 ];
@@ -349,6 +386,37 @@ pub(crate) fn flags(matches: &ArgMatches) -> Layer {
         }
     }
     layer
+}
+
+/// All settings as flags, for commands that look at what `serve` would do.
+pub(crate) fn all_args() -> impl Iterator<Item = Arg> {
+    std::iter::once(config_arg()).chain(SETTINGS.iter().map(Setting::arg))
+}
+
+/// A configuration file with every setting, none of which changes anything.
+pub(crate) fn example() -> String {
+    let mut text = String::from(
+        "# Every setting of passmate-server. A line that begins with `#` and one blank has the default: take the `#` away to change it.\n\
+         # A line that begins with `#:` is an example of what has no default. Times are 500ms, 10s, 2m, 24h; sizes bytes, KiB, MiB, GiB.\n",
+    );
+    let mut heading = "";
+    for setting in SETTINGS {
+        if setting.heading != heading {
+            heading = setting.heading;
+            text.push_str(&format!("\n#### {heading}\n"));
+        }
+        text.push_str(&format!(
+            "\n## {}\n## Default: {}. Variable: {}\n",
+            setting.help,
+            setting.default,
+            setting.variable()
+        ));
+        text.push_str(&match setting.example {
+            Example::Default(value) => format!("# {} = {value}\n", setting.name),
+            Example::Only(value) => format!("#: {} = {value}\n", setting.name),
+        });
+    }
+    text
 }
 
 #[cfg(test)]

@@ -291,3 +291,16 @@ fn a_pipe_that_nobody_writes_to_is_refused_and_not_waited_for() {
     });
     assert!(is_done.recv_timeout(Duration::from_secs(10)).is_ok(), "it waits, or it failed");
 }
+
+#[test]
+fn the_lines_of_the_example_are_the_defaults() {
+    let example = example();
+    let is_line = |line: &&str| line.starts_with(|c: char| c.is_ascii_lowercase()) && line.contains(" = ");
+    let lines: Vec<&str> = example.lines().filter_map(|line| line.strip_prefix("# ")).filter(is_line).collect();
+    assert!(lines.len() > 15, "{lines:?}");
+    assert_eq!(gather(&[], &[], Some(&lines.join("\n"))).unwrap(), gather(&[], &[], None).unwrap());
+    for line in lines {
+        // Each by itself, so that two that are wrong do not make up for each other.
+        assert_eq!(gather(&[], &[], Some(line)).unwrap(), gather(&[], &[], None).unwrap(), "{line}");
+    }
+}

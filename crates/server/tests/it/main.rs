@@ -3,6 +3,7 @@
 mod accounts;
 mod admin_page;
 mod backup;
+mod check;
 mod deadlines;
 mod exchange;
 mod limits;
