@@ -2,6 +2,7 @@
 
 mod account;
 mod backup;
+mod cert;
 mod check;
 mod config;
 mod invite;
@@ -102,6 +103,8 @@ enum Admin {
     Invite(invite::Invites),
     Check(check::Args),
     #[command(subcommand)]
+    Cert(cert::Certs),
+    #[command(subcommand)]
     Config(config::Configs),
     Backup(backup::BackupArgs),
     Restore(backup::RestoreArgs),
@@ -120,7 +123,7 @@ pub(crate) fn add_commands(command: Command) -> Command {
             // These look at what `serve` would do with the same words behind it.
             match name.as_str() {
                 "check" => one.args(all_args()),
-                "config" => one.args(all_args().map(|arg| arg.global(true))),
+                "cert" | "config" => one.args(all_args().map(|arg| arg.global(true))),
                 _ => one.args(place_args()),
             }
         });
@@ -180,6 +183,7 @@ fn try_run(matches: &ArgMatches, environment: Environment) -> Result<(), Failure
     match command {
         Admin::Account(command) => account::run(&app, &command),
         Admin::Invite(command) => invite::run(&app, &command),
+        Admin::Cert(command) => cert::run(&app, &command),
         Admin::Check(_) => check::run(&app, &sources),
         Admin::Config(command) => config::run(&app, &sources, &command),
         Admin::Backup(args) => backup::back_up(&app, &args),

@@ -339,6 +339,11 @@ pub fn last_with_key(store: &Path) -> Option<i64> {
     noted(store, LAST_WITH_KEY)
 }
 
+/// The TLS key is another one: a copy of the one before is none of it.
+pub(crate) fn forget_key_copy(store: &Path) {
+    let _ = fs::remove_file(folder_of(store).join(LAST_WITH_KEY));
+}
+
 fn noted(store: &Path, name: &str) -> Option<i64> {
     let mut text = String::new();
     open_file(&folder_of(store).join(name)).ok()?.take(64).read_to_string(&mut text).ok()?;

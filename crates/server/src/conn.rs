@@ -29,6 +29,7 @@ use crate::memory::{Kind, Lease};
 use crate::report::Report;
 use crate::service::{Authenticated, Fetched, Refusal, Service};
 use crate::store::Committed;
+use crate::tls::Identity;
 use crate::watch::Watch;
 
 /// What a client still sends after the end is read up to here, and for this long.
@@ -51,6 +52,20 @@ pub(crate) struct Terms {
     pub(crate) certificate_not_after: Option<i64>,
     /// Who counts.
     pub(crate) watch: Watch,
+}
+
+impl Terms {
+    /// The same with another certificate.
+    pub(crate) fn with_identity(&self, identity: &Identity) -> Self {
+        Self {
+            tls: Arc::clone(&identity.config),
+            certificate_not_after: Some(identity.not_after),
+            banner: Arc::clone(&self.banner),
+            limits: self.limits.clone(),
+            proxy_from: self.proxy_from.clone(),
+            watch: self.watch.clone(),
+        }
+    }
 }
 
 /// Serves one connection to its end, whatever that is.

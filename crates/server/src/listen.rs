@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{ListenAddress, ListenHost};
+use crate::config::{CertificateFiles, ListenAddress, ListenHost};
 use crate::conn::{self, Terms};
 use crate::gate::{Gate, Guest};
 use crate::proxy;
@@ -145,6 +145,8 @@ fn open_one(address: SocketAddr, is_v6_only: bool) -> io::Result<TcpListener> {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) terms: ArcSwap<Terms>,
+    /// The operator's pair, if the server does not make its own.
+    pub(crate) certificate: ArcSwap<Option<CertificateFiles>>,
     pub(crate) service: Service,
     /// Connections that the file descriptors allow, whatever the limits say.
     pub(crate) descriptors_max: usize,

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{AdminAddress, Config, Registration};
+use crate::config::{AdminAddress, CertificateFiles, Config, Registration};
 use crate::conn::Terms;
 use crate::gate::Gate;
 use crate::listen::{self, ListenError, Shared};
@@ -28,6 +28,8 @@ const STOP_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long the store may take to close after that: a disk that hangs, or another program that holds the database, must
 /// not keep the process. Nothing that was confirmed depends on it.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
+/// Between two looks at the files of certificate and key.
+const CERTIFICATE_PAUSE: Duration = Duration::from_secs(2);
 /// Between two looks for invites whose time is over.
 const EXPIRE_PAUSE: Duration = Duration::from_secs(3600);
 /// How long this machine's name may take to be looked up for the line that is printed at start.
@@ -82,6 +84,7 @@ impl Server {
 
         let shared = Arc::new(Shared {
             terms: ArcSwap::from_pointee(terms(&config, &identity, &watch)),
+            certificate: ArcSwap::from_pointee(config.certificate.clone()),
             service: Service::new(store, folder_of(&config.store), &config.limits, config.registration),
             descriptors_max,
             gate: Gate::new(),
@@ -104,6 +107,7 @@ impl Server {
         for listener in listeners {
             shared.tasks.spawn(listen::accept(listener, Arc::clone(&shared)));
         }
+        shared.tasks.spawn(follow_certificate(Arc::clone(&shared), config.data_dir.clone()));
         let setup_command = setup_command(&listening, &identity).await;
         Ok(Self {
             shared,
@@ -161,6 +165,7 @@ impl Server {
     pub fn reload(&self, config: &Config) -> Result<Reloaded, TlsError> {
         let identity = Identity::load(config.certificate.as_ref(), &self.config.data_dir)?;
         self.shared.service.set_limits(&config.limits, config.registration);
+        self.shared.certificate.store(Arc::new(config.certificate.clone()));
         let watch = self.shared.terms.load().watch.clone();
         self.shared.terms.store(Arc::new(terms(config, &identity, &watch)));
         let needs_restart = [
@@ -225,6 +230,66 @@ fn terms(config: &Config, identity: &Identity, watch: &Watch) -> Terms {
         proxy_from: config.proxy_from.clone(),
         certificate_not_after: Some(identity.not_after),
         watch: watch.clone(),
+    }
+}
+
+/// What tells that a certificate or key is another one: of each file the time, the length and the number.
+type Stamp = [Option<(std::time::SystemTime, u64, u64)>; 2];
+
+/// The pair that is served: the operator's, or the server's own.
+fn files_of(configured: &Option<CertificateFiles>, data_dir: &Path) -> CertificateFiles {
+    configured.clone().unwrap_or_else(|| CertificateFiles {
+        certificate: data_dir.join(tls::OWN_CERTIFICATE),
+        key: data_dir.join(tls::OWN_KEY),
+    })
+}
+
+fn stamp(files: &CertificateFiles) -> Stamp {
+    use std::os::unix::fs::MetadataExt;
+    [&files.certificate, &files.key].map(|path| {
+        let file = std::fs::metadata(path).ok()?;
+        Some((file.modified().ok()?, file.len(), file.ino()))
+    })
+}
+
+/// Takes in a certificate and key whose files have changed, once they have stayed the same for a moment: whoever renews them writes
+/// one after the other. What cannot be used is told once, and the pair that is served stays.
+async fn follow_certificate(shared: Arc<Shared>, data_dir: PathBuf) {
+    let look = || {
+        let configured = files_of(&shared.certificate.load(), &data_dir);
+        tokio::task::spawn_blocking(move || stamp(&configured))
+    };
+    let (mut served, mut before) = (look().await.unwrap_or_default(), Stamp::default());
+    loop {
+        tokio::select! {
+            () = shared.stop.cancelled() => return,
+            () = tokio::time::sleep(CERTIFICATE_PAUSE) => {}
+        }
+        let now = look().await.unwrap_or_default();
+        let is_settled = now == before;
+        before = now;
+        // A file that is gone is about to come back.
+        if now == served || !is_settled || now.contains(&None) {
+            continue;
+        }
+        served = now;
+        let (configured, data_dir) = (Option::clone(&shared.certificate.load()), data_dir.clone());
+        let loaded = tokio::task::spawn_blocking(move || Identity::load(configured.as_ref(), &data_dir)).await;
+        match loaded {
+            Ok(Ok(identity)) => {
+                let terms = shared.terms.load_full().with_identity(&identity);
+                shared.terms.store(Arc::new(terms));
+                tracing::info!(pin = %identity.pin, "the certificate has changed, and new connections get it");
+                for warning in &identity.warnings {
+                    tracing::warn!("{warning}");
+                }
+            }
+            Ok(Err(error)) => {
+                let hint = error.hint();
+                tracing::error!(%error, hint, "the new certificate is not taken, the old one stays");
+            }
+            Err(_) => {}
+        }
     }
 }
 

@@ -266,6 +266,62 @@ pub(crate) fn host_name() -> String {
     if crate::config::is_host_name(&name) { name } else { String::new() }
 }
 
+/// Beside the own pair: the one that is announced.
+const NEXT_CERTIFICATE: &str = "next-cert.pem";
+const NEXT_KEY: &str = "next-key.pem";
+
+/// Makes a new certificate for the own key, in the place of the one that is there.
+pub(crate) fn renew(data_dir: &Path) -> Result<Identity, TlsError> {
+    let (certificate, key) = (data_dir.join(OWN_CERTIFICATE), data_dir.join(OWN_KEY));
+    let bytes = Zeroizing::new(read_pem(&key)?);
+    let bad = || TlsError::Key { path: key.clone(), reason: KeyFault::None };
+    let text = std::str::from_utf8(&bytes).map_err(|_| bad())?;
+    let pair = rcgen::KeyPair::from_pem(text).map_err(TlsError::Making)?;
+    let made = self_signed(&pair, &host_name()).map_err(TlsError::Making)?;
+    let new = data_dir.join("cert.pem.new");
+    let _ = fs::remove_file(&new);
+    write_new(data_dir, &new, made.as_bytes())?;
+    rename(data_dir, &new, &certificate)?;
+    Identity::from_files(&certificate, &key, true)
+}
+
+/// The pair that is announced, if one is.
+pub(crate) fn next_identity(data_dir: &Path) -> Result<Option<Identity>, TlsError> {
+    let (certificate, key) = (data_dir.join(NEXT_CERTIFICATE), data_dir.join(NEXT_KEY));
+    // The certificate is written last.
+    if certificate.exists() && key.exists() {
+        Identity::from_files(&certificate, &key, true).map(Some)
+    } else {
+        Ok(None)
+    }
+}
+
+/// Makes the pair that is to be announced.
+pub(crate) fn make_next(data_dir: &Path) -> Result<Identity, TlsError> {
+    let (certificate, key) = (data_dir.join(NEXT_CERTIFICATE), data_dir.join(NEXT_KEY));
+    // Half a pair was announced to nobody.
+    for half in [&certificate, &key] {
+        let _ = fs::remove_file(half);
+    }
+    make_own(data_dir, &certificate, &key)?;
+    Identity::from_files(&certificate, &key, true)
+}
+
+/// Puts the announced pair in the place of the own one. Interrupted anywhere there is one key with its certificate, or
+/// without one, and then the server makes that.
+pub(crate) fn switch_to_next(data_dir: &Path) -> Result<Identity, TlsError> {
+    let (certificate, key) = (data_dir.join(OWN_CERTIFICATE), data_dir.join(OWN_KEY));
+    fs::remove_file(&certificate).map_err(|error| TlsError::Unwritable { path: certificate.clone(), error })?;
+    rename(data_dir, &data_dir.join(NEXT_KEY), &key)?;
+    rename(data_dir, &data_dir.join(NEXT_CERTIFICATE), &certificate)?;
+    Identity::from_files(&certificate, &key, true)
+}
+
+fn rename(dir: &Path, from: &Path, to: &Path) -> Result<(), TlsError> {
+    let renamed = fs::rename(from, to).and_then(|()| File::open(dir)?.sync_all());
+    renamed.map_err(|error| TlsError::Unwritable { path: to.to_owned(), error })
+}
+
 /// Puts a file of mode 0600 there, whole or not at all, and never over another.
 fn write_new(dir: &Path, path: &Path, bytes: &[u8]) -> Result<(), TlsError> {
     let write = || -> io::Result<()> {

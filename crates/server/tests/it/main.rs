@@ -3,6 +3,7 @@
 mod accounts;
 mod admin_page;
 mod backup;
+mod certificates;
 mod check;
 mod deadlines;
 mod exchange;

@@ -1,0 +1,126 @@
+//! `passmate-server cert`: what devices see of the server, and the next of it.
+
+use serde_json::json;
+
+use super::{App, Code, Failure, now, utc};
+use crate::tls::{Identity, TlsError, next_identity, renew, switch_to_next};
+
+/// See the certificate, or make another one
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Certs {
+    /// Show pin, names and expiry, and the next pin if one is announced
+    Show,
+    /// Make a new self-signed certificate; a running server takes it within seconds
+    ///
+    /// Without an option it is for the same key: the pin stays, and devices notice nothing. With --new-key the next key is made and
+    /// its pin printed; nothing changes until --now, so that devices can be told before (`passmate sync trust PIN`).
+    New {
+        /// Make the next key, or show the one that waits
+        #[arg(long)]
+        new_key: bool,
+        /// Serve with the key that was announced
+        #[arg(long, requires = "new_key")]
+        now: bool,
+    },
+}
+
+impl From<TlsError> for Failure {
+    fn from(error: TlsError) -> Self {
+        Self::new(Code::File, &error, error.hint())
+    }
+}
+
+pub(super) fn run(app: &App, command: &Certs) -> Result<(), Failure> {
+    match command {
+        Certs::Show => show(app),
+        Certs::New { new_key, now } => {
+            if app.config.certificate.is_some() {
+                let message = "the certificate is the operator's own (--tls-cert), and not made by this server";
+                let hint = "renew it where it came from, with the same key; the server takes it when its files change";
+                return Err(Failure::new(Code::Usage, message, hint));
+            }
+            match (new_key, now) {
+                (false, _) => same_key(app),
+                (true, false) => announce(app),
+                (true, true) => switch(app),
+            }
+        }
+    }
+}
+
+/// The pair that is served, which is there.
+fn identity(app: &App) -> Result<Identity, Failure> {
+    let own = app.config.data_dir.join(crate::tls::OWN_KEY);
+    if app.config.certificate.is_none() && !own.exists() {
+        let message = format_args!("there is no key in {} yet", app.config.data_dir.display());
+        return Err(Failure::new(Code::NotFound, message, "the first start of the server makes one"));
+    }
+    Ok(Identity::load(app.config.certificate.as_ref(), &app.config.data_dir)?)
+}
+
+fn show(app: &App) -> Result<(), Failure> {
+    let identity = identity(app)?;
+    let next = if identity.is_own { next_identity(&app.config.data_dir)? } else { None };
+    let kind = if identity.is_own { "self-signed, made by this server" } else { "the operator's own" };
+    let expires = match identity.not_after {
+        after if after - now() > 1000 * 365 * 24 * 3600 => "never".to_owned(),
+        after => utc(after),
+    };
+    let mut text = format!(
+        "pin: {}\nnames: {}\nexpires: {expires}\nkind: {kind}\n",
+        identity.pin,
+        if identity.names.is_empty() { "none".to_owned() } else { identity.names.join(", ") }
+    );
+    if let Some(next) = &next {
+        text.push_str(&format!("next pin: {}\n", next.pin));
+    }
+    for warning in &identity.warnings {
+        text.push_str(&format!("warning: {warning}\n"));
+    }
+    let object = json!({
+        "pin": identity.pin.to_string(),
+        "names": identity.names,
+        "not_after": identity.not_after,
+        "self_signed": identity.is_own,
+        "next_pin": next.map(|next| next.pin.to_string()),
+    });
+    app.answer(&text, object)
+}
+
+fn same_key(app: &App) -> Result<(), Failure> {
+    identity(app)?;
+    let made = renew(&app.config.data_dir)?;
+    let text = format!("a new certificate for the same key: the pin is {} still\n", made.pin);
+    app.answer(&text, json!({ "pin": made.pin.to_string() }))
+}
+
+fn announce(app: &App) -> Result<(), Failure> {
+    identity(app)?;
+    let (next, is_new) = match next_identity(&app.config.data_dir)? {
+        Some(next) => (next, false),
+        None => (crate::tls::make_next(&app.config.data_dir)?, true),
+    };
+    let begin = if is_new { "the next key is made, and not served yet" } else { "a next key waits already" };
+    let text = format!(
+        "{begin}\npin {pin}\ntell it to everybody, over a channel that they trust; on each device:\n    passmate sync trust {pin}\n\
+         when they had the time: passmate-server cert new --new-key --now\n",
+        pin = next.pin
+    );
+    app.answer(&text, json!({ "next_pin": next.pin.to_string(), "made": is_new }))
+}
+
+fn switch(app: &App) -> Result<(), Failure> {
+    identity(app)?;
+    if next_identity(&app.config.data_dir)?.is_none() {
+        let hint = "`passmate-server cert new --new-key` makes one, and says its pin";
+        return Err(Failure::new(Code::NotFound, "no next key is announced", hint));
+    }
+    let served = switch_to_next(&app.config.data_dir)?;
+    // The copy in a safe place is of the key before.
+    crate::backup::forget_key_copy(&app.config.store);
+    let text = format!(
+        "the key is another one from now on: pin {}\nkeep a copy of it: passmate-server backup FILE --with-key\n",
+        served.pin
+    );
+    app.answer(&text, json!({ "pin": served.pin.to_string() }))
+}

@@ -1,0 +1,146 @@
+//! Certificates that are renewed while the server runs, and a key that is announced before it is served.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::support::program::Program;
+use crate::support::{End, TOKEN, update, upload};
+
+fn operate(data_dir: &Path, words: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_passmate-server"));
+    command.env_clear().args(words).arg("--data-dir").arg(data_dir).stdin(Stdio::null());
+    command.output().unwrap()
+}
+
+#[track_caller]
+fn ok(output: Output) -> String {
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn pin_in(text: &str, begin: &str) -> String {
+    text.lines().find_map(|line| line.strip_prefix(begin)).unwrap_or_else(|| panic!("{text}")).to_owned()
+}
+
+/// Whether the server shows what is in this file now, within some seconds.
+fn shows(program: &Program, certificate: &Path) -> bool {
+    let until = Instant::now() + Duration::from_secs(15);
+    while Instant::now() < until {
+        // A client that trusts this file alone gets through if that is what is shown.
+        let found = std::panic::catch_unwind(|| {
+            let mut client =
+                crate::support::Client::connect(program.addresses[0], certificate, 1, &crate::support::TLS13);
+            client.greet();
+        });
+        if found.is_ok() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    false
+}
+
+#[test]
+fn a_renewed_certificate_is_taken_without_a_signal_and_without_cutting_anybody() {
+    let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let pair = |name: &str| {
+        let other = place.path().join(name);
+        drop(Program::start(&other, &[]));
+        (fs::read(other.join("cert.pem")).unwrap(), fs::read(other.join("key.pem")).unwrap())
+    };
+    let ((first, first_key), (second, second_key)) = (pair("one"), pair("two"));
+    let (certificate, key) = (place.path().join("cert.pem"), place.path().join("key.pem"));
+    fs::write(&certificate, &first).unwrap();
+    fs::write(&key, &first_key).unwrap();
+    let options = ["--tls-cert", certificate.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
+    fs::create_dir_all(dir.path()).unwrap();
+    fs::write(dir.path().join("cert.pem"), &first).unwrap();
+    fs::write(dir.path().join("key.pem"), &first_key).unwrap();
+    let program = Program::start(dir.path(), &options);
+    let account = program.create(b"sealed");
+    let mut early = program.greeted();
+    early.send(&update(account, TOKEN));
+    assert_eq!(early.take_btoken().unwrap(), b"sealed");
+
+    // Half of a pair is not taken: it may be that the other half comes next. It stays as it is.
+    fs::write(&certificate, &second).unwrap();
+    std::thread::sleep(Duration::from_secs(6));
+    let old = place.path().join("old.pem");
+    fs::write(&old, &first).unwrap();
+    assert!(shows(&program, &old), "the old pair is served");
+    fs::write(&key, &second_key).unwrap();
+    assert!(shows(&program, &certificate), "the new pair is served");
+    early.send(&[upload(b"changed").as_slice(), &account].concat());
+    assert_eq!(early.end(), End::clean(), "who was there before goes through");
+    let log = program.log();
+    assert_eq!(log.matches("the new certificate is not taken").count(), 1, "{log}");
+    assert!(log.contains("new connections get it"), "{log}");
+}
+
+#[test]
+fn a_new_certificate_keeps_the_pin_and_another_key_is_announced_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = operate(dir.path(), &["cert", "show"]);
+    assert_eq!(output.status.code(), Some(10), "{output:?}");
+    let program = Program::start(dir.path(), &[]);
+    let pin = pin_in(&program.greeting, "pin ");
+    let shown = ok(operate(dir.path(), &["cert", "show"]));
+    assert_eq!(pin_in(&shown, "pin: "), pin);
+    assert!(shown.contains("expires: never") && shown.contains("localhost"), "{shown}");
+
+    let before = fs::read(dir.path().join("cert.pem")).unwrap();
+    assert!(ok(operate(dir.path(), &["cert", "new"])).contains(&pin));
+    assert_ne!(fs::read(dir.path().join("cert.pem")).unwrap(), before);
+    assert!(shows(&program, &dir.path().join("cert.pem")));
+
+    assert_eq!(
+        operate(dir.path(), &["cert", "new", "--new-key", "--now"]).status.code(),
+        Some(10),
+        "not announced yet"
+    );
+    let next = pin_in(&ok(operate(dir.path(), &["cert", "new", "--new-key"])), "pin ");
+    assert_ne!(next, pin);
+    let again = ok(operate(dir.path(), &["cert", "new", "--new-key"]));
+    assert!(again.contains("waits already") && pin_in(&again, "pin ") == next, "{again}");
+    let shown = ok(operate(dir.path(), &["cert", "show"]));
+    assert_eq!((pin_in(&shown, "pin: "), pin_in(&shown, "next pin: ")), (pin, next.clone()));
+    assert!(ok(operate(dir.path(), &["cert", "new", "--new-key", "--now"])).contains(&next));
+    assert!(shows(&program, &dir.path().join("cert.pem")));
+    drop(program);
+    assert_eq!(pin_in(&Program::start(dir.path(), &[]).greeting, "pin "), next);
+
+    // Of an operator's own pair nothing is made.
+    let files = [dir.path().join("cert.pem"), dir.path().join("key.pem")];
+    let words = ["cert", "new", "--tls-cert", files[0].to_str().unwrap(), "--tls-key", files[1].to_str().unwrap()];
+    assert_eq!(operate(dir.path(), &words).status.code(), Some(2));
+}
+
+#[test]
+fn the_hook_for_renewals_copies_a_pair_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let hook = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/certificate-hook");
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let user = Command::new("id").arg("-un").output().unwrap();
+    for (name, content) in [("fullchain.pem", "certificate"), ("privkey.pem", "key")] {
+        fs::write(from.path().join(name), content).unwrap();
+    }
+    let run = |variables: &[(&str, String)]| {
+        let mut command = Command::new(&hook);
+        command
+            .env("PASSMATE_CERTIFICATE_DIR", to.path())
+            .env("PASSMATE_USER", String::from_utf8_lossy(&user.stdout).trim());
+        assert!(command.envs(variables.iter().map(|(name, value)| (name, value))).status().unwrap().success());
+        for (name, content) in [("fullchain.pem", "certificate"), ("privkey.pem", "key")] {
+            let path = to.path().join(name);
+            assert_eq!(fs::read_to_string(&path).unwrap(), content);
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+            fs::remove_file(path).unwrap();
+        }
+    };
+    let at = |name: &str| from.path().join(name).display().to_string();
+    run(&[("RENEWED_LINEAGE", from.path().display().to_string())]);
+    run(&[("LEGO_CERT_PATH", at("fullchain.pem")), ("LEGO_CERT_KEY_PATH", at("privkey.pem"))]);
+}
