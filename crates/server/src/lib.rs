@@ -17,6 +17,7 @@ mod report;
 mod server;
 pub mod service;
 pub mod store;
+mod systemd;
 pub mod tls;
 mod watch;
 

@@ -98,6 +98,16 @@ pub(crate) fn open(layout_1: &[ListenAddress], layout_2: &[ListenAddress]) -> Re
     Ok(listeners)
 }
 
+/// Takes over sockets that listen already.
+pub(crate) fn adopt(sockets: Vec<(std::net::TcpListener, Layout)>) -> io::Result<Vec<Listener>> {
+    let adopt = |(socket, layout): (std::net::TcpListener, Layout)| {
+        socket.set_nonblocking(true)?;
+        let address = socket.local_addr()?;
+        Ok(Listener { socket: TcpListener::from_std(socket)?, address, layout })
+    };
+    sockets.into_iter().map(adopt).collect()
+}
+
 /// One listener for each address of the name that this machine has.
 fn open_name(name: &str, port: u16) -> io::Result<Vec<TcpListener>> {
     let mut opened = Vec::new();
@@ -152,8 +162,10 @@ pub(crate) struct Shared {
     pub(crate) descriptors_max: usize,
     pub(crate) gate: Gate,
     pub(crate) log_addresses: bool,
-    /// Nothing new is taken, and what has not begun is cut.
+    /// Nothing new is taken.
     pub(crate) stop: CancellationToken,
+    /// Who was taken and has not begun is cut: a moment later, so that whoever was about to begin is not lost.
+    pub(crate) cut: CancellationToken,
     /// Nothing is waited for any more.
     pub(crate) end: CancellationToken,
     pub(crate) tasks: TaskTracker,
@@ -225,7 +237,7 @@ pub(crate) async fn accept(listener: Listener, shared: Arc<Shared>) {
             };
             let Some((guest, address)) = guest else { return turn_away(&stream) };
             let logged = shared.log_addresses.then_some(address);
-            let served = conn::serve(stream, layout, &terms, &shared.service, &shared.stop, guest, logged);
+            let served = conn::serve(stream, layout, &terms, &shared.service, &shared.cut, guest, logged);
             tokio::select! {
                 () = served => {}
                 () = shared.end.cancelled() => {}
@@ -258,7 +270,7 @@ async fn introduce(
     let header = tokio::time::timeout(terms.limits.handshake_timeout, proxy::read_header(stream));
     let read = tokio::select! {
         read = header => read,
-        () = shared.stop.cancelled() => return None,
+        () = shared.cut.cancelled() => return None,
     };
     let address = match read {
         // The proxy itself, to see whether we are here.

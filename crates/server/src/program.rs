@@ -2,8 +2,10 @@
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use crate::config::{self, Config, Environment, Registration, Sources};
+use crate::systemd::{self, Notify};
 use crate::{Server, admin, logs};
 use passmate_proto::Layout;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
@@ -63,7 +65,15 @@ async fn run(config: Config, sources: &Sources) -> ExitCode {
         Err(error) => return complain(EXIT_OTHER, &error, "the system gives no signals"),
     };
     let data_dir = config.data_dir.clone();
-    let server = match Server::start(config, end_at_once).await {
+    let sockets = match systemd::inherited() {
+        Ok(sockets) => sockets,
+        Err(error) => {
+            let hint =
+                "look at the .socket unit that passes it: ListenStream= and FileDescriptorName=layout1 or layout2";
+            return complain(EXIT_OTHER, &error, hint);
+        }
+    };
+    let server = match Server::start_on(config, sockets, end_at_once).await {
         Ok(server) => server,
         Err(error) => return complain(EXIT_OTHER, &error, &error.hint()),
     };
@@ -73,10 +83,26 @@ async fn run(config: Config, sources: &Sources) -> ExitCode {
     // Who started us may not read what we print; that is no reason to stop.
     let _ = std::io::stdout().write_all(greeting(&server, &data_dir).as_bytes());
     tracing::info!(pin = %server.pin(), "ready");
+    let notify = Arc::new(Notify::from_env());
+    let status = status(&server);
+    notify.ready(&status);
+    if let Some(pause) = systemd::watchdog() {
+        let notify = Arc::clone(&notify);
+        // As long as tasks run at all.
+        tokio::spawn(async move {
+            loop {
+                notify.alive();
+                tokio::time::sleep(pause).await;
+            }
+        });
+    }
 
     while let Asked::Reload = signals.next().await {
+        notify.reloading();
         reload(&server, sources);
+        notify.ready(&status);
     }
+    notify.stopping();
     tracing::info!("stopping: running exchanges have 10 s to finish");
     tokio::select! {
         () = server.stop() => {}
@@ -87,6 +113,12 @@ async fn run(config: Config, sources: &Sources) -> ExitCode {
     }
     tracing::info!("stopped");
     ExitCode::SUCCESS
+}
+
+/// One line for `systemctl status`.
+fn status(server: &Server) -> String {
+    let listening: Vec<String> = server.listening().iter().map(|one| one.address.to_string()).collect();
+    format!("listening on {}", listening.join(", "))
 }
 
 /// What the operator reads at start, and copies the last line of.

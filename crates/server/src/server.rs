@@ -2,7 +2,7 @@
 //! so that nobody is let in before everything stands.
 
 use std::fs::File;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
@@ -23,6 +23,8 @@ use crate::store::{Store, StoreError, lock_file};
 use crate::tls::{self, Identity, Pin, TlsError, Warning};
 use crate::watch::{self, AdminListener, Watch};
 
+/// How long whoever was let in may take to begin an exchange when the server stops.
+const BEGIN_TIME_MAX: Duration = Duration::from_secs(1);
 /// How long running exchanges may take to finish when the server stops.
 const STOP_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long the store may take to close after that: a disk that hangs, or another program that holds the database, must
@@ -70,12 +72,27 @@ impl Server {
         config: Config,
         on_fatal: impl Fn(&StoreError) + Send + Sync + 'static,
     ) -> Result<Self, StartError> {
+        Self::start_on(config, Vec::new(), on_fatal).await
+    }
+
+    /// The same on sockets that listen already, if there are any, instead of those of the configuration.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_on(
+        config: Config,
+        sockets: Vec<(TcpListener, Layout)>,
+        on_fatal: impl Fn(&StoreError) + Send + Sync + 'static,
+    ) -> Result<Self, StartError> {
         let descriptors_max = raise_descriptors();
         tls::make_data_dir(&config.data_dir)?;
         let lock = lock_file(config.data_dir.join("server.lock"))?;
         let store = Store::open_sqlite(&config.store, on_fatal)?;
         let identity = Identity::load(config.certificate.as_ref(), &config.data_dir)?;
-        let listeners = listen::open(&config.listen, &config.listen_v2)?;
+        let listeners = match sockets.is_empty() {
+            true => listen::open(&config.listen, &config.listen_v2)?,
+            false => listen::adopt(sockets).map_err(StartError::Inherited)?,
+        };
         let admin = config.admin_listen.as_ref().map(open_admin).transpose()?;
         let admin_name = admin.as_ref().map(AdminListener::name);
         let watch = Watch::new();
@@ -90,6 +107,7 @@ impl Server {
             gate: Gate::new(),
             log_addresses: config.log_addresses,
             stop: CancellationToken::new(),
+            cut: CancellationToken::new(),
             end: CancellationToken::new(),
             tasks: TaskTracker::new(),
             open: AtomicUsize::new(0),
@@ -185,11 +203,13 @@ impl Server {
         })
     }
 
-    /// Stops taking connections, cuts those that have not begun an exchange, lets the others
+    /// Stops taking connections, cuts those that have not begun an exchange a second later, lets the others
     /// finish for 10 s, and closes the store, for which it has 5 s. What is cut was not confirmed.
     pub async fn stop(self) {
         self.shared.stop.cancel();
         self.shared.tasks.close();
+        let _ = tokio::time::timeout(BEGIN_TIME_MAX, self.shared.tasks.wait()).await;
+        self.shared.cut.cancel();
         if tokio::time::timeout(STOP_TIME_MAX, self.shared.tasks.wait()).await.is_err() {
             self.shared.end.cancel();
         }
@@ -360,6 +380,9 @@ pub enum StartError {
     /// An address.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// A socket that listened already.
+    #[error("cannot use a socket that was passed: {0}")]
+    Inherited(std::io::Error),
     /// The operator's address.
     #[error("cannot open --admin-listen {address}: {error}")]
     Admin {
@@ -378,6 +401,9 @@ impl StartError {
             Self::Tls(error) => error.hint().to_owned(),
             Self::Store(error) => error.hint().to_owned(),
             Self::Listen(error) => error.hint().to_owned(),
+            Self::Inherited(_) => {
+                "look at the .socket unit that passes it: ListenStream= and FileDescriptorName=".to_owned()
+            }
             Self::Admin { .. } => "give another address and port, or another path for the socket".to_owned(),
         }
     }

@@ -11,3 +11,4 @@ mod limits;
 mod load;
 mod process;
 mod support;
+mod systemd;

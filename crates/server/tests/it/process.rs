@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::support::program::{Program, command};
@@ -337,4 +337,40 @@ fn help_and_version_go_to_standard_output() {
     for name in ["--listen-v2", "PASSMATE_SERVER_STORE", "--confirm-grace", "SIGHUP"] {
         assert!(help.contains(name), "{help}");
     }
+}
+
+#[test]
+fn the_filter_for_fail2ban_finds_the_source_in_real_lines_and_in_those_of_honest_clients_nothing() {
+    let sample =
+        std::fs::read_to_string(format!("{}/../../deploy/fail2ban/filter.conf", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let rules: Vec<&str> = sample
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("failregex = ").or(line.strip_prefix("            ")))
+        .collect();
+    assert_eq!(rules.len(), 2);
+    let dir = tempfile::tempdir().unwrap();
+    let program = Program::start(dir.path(), &["--log-addresses"]);
+    let account = program.create(b"sealed");
+    program.fetch(account).unwrap();
+    let mut stranger = program.greeted();
+    stranger.send(&update(account, [1; 32]));
+    stranger.end();
+    let log = program.log();
+    assert!(log.contains("address=127.0.0.1:"), "{log}");
+    // As fail2ban expands it, for addresses of both versions. Its expressions are Python's.
+    let script = "import re, sys
+rules = [rule.replace('<HOST>', r'(?:::f{4,6}:)?(?P<host>[\\w\\-.^_]*\\w|[0-9a-fA-F:]+)') for rule in sys.argv[1:]]
+for line in sys.stdin:
+    found = [match.group('host') for match in (re.search(rule, line) for rule in rules) if match]
+    if found: print(found[0])";
+    let mut python = Command::new("python3");
+    let mut child = match python.arg("-c").arg(script).args(&rules).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()
+    {
+        Ok(child) => child,
+        Err(_) => return eprintln!("not run: there is no python3"),
+    };
+    let six = log.replace("127.0.0.1:", "[2001:db8::7]:");
+    child.stdin.take().unwrap().write_all(format!("{log}{six}").as_bytes()).unwrap();
+    let found = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+    assert_eq!(found, "127.0.0.1\n2001:db8::7\n", "one refusal, in two forms: {log}");
 }

@@ -1,0 +1,158 @@
+//! Under systemd: what is told, sockets that are held, and the sample units.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+use std::collections::BTreeSet;
+use std::net::TcpListener;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::support::program::{Program, command};
+use crate::support::{TOKEN, update};
+
+fn told(socket: &UnixDatagram) -> String {
+    let mut buffer = [0; 512];
+    let len = socket.recv(&mut buffer).unwrap();
+    String::from_utf8_lossy(&buffer[..len]).into_owned()
+}
+
+#[test]
+fn the_service_manager_hears_of_every_step() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("notify");
+    let socket = UnixDatagram::bind(&place).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let data_dir = dir.path().join("data");
+    let mut serve = command(&data_dir);
+    serve.args(["--listen", "127.0.0.1:0"]).env("NOTIFY_SOCKET", &place).env("WATCHDOG_USEC", "200000");
+    let mut program = Program::spawn(serve, &data_dir);
+    let ready = told(&socket);
+    assert!(ready.starts_with("READY=1\nSTATUS=listening on 127.0.0.1:"), "{ready}");
+    for _ in 0..3 {
+        assert_eq!(told(&socket), "WATCHDOG=1");
+    }
+    let next = || std::iter::repeat_with(|| told(&socket)).find(|text| text != "WATCHDOG=1").unwrap();
+    program.signal(rustix::process::Signal::HUP);
+    assert!(next().starts_with("RELOADING=1\nMONOTONIC_USEC="));
+    assert!(next().starts_with("READY=1"));
+    program.signal(rustix::process::Signal::TERM);
+    assert!(next().starts_with("STOPPING=1"));
+    assert!(program.wait(Duration::from_secs(10)).success());
+}
+
+/// Starts a server with a socket in the third descriptor, as systemd passes it.
+fn start_on(socket: &TcpListener, data_dir: &Path, name: &str) -> Program {
+    // The shell moves the descriptor and takes the number of the process that it becomes.
+    let script = format!(
+        "exec 3<&{fd}; export LISTEN_FDS=1 LISTEN_PID=$$ LISTEN_FDNAMES={name}; exec \"$@\"",
+        fd = socket.as_raw_fd()
+    );
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", &script, "sh", env!("CARGO_BIN_EXE_passmate-server"), "serve", "--data-dir"]).arg(data_dir);
+    // Nobody reads its log here, and it must not fill the pipe.
+    shell.env_clear().env("RUST_LOG", "error").stdin(Stdio::null());
+    // What is opened by Rust closes at exec, so a copy is made that does not.
+    rustix::io::fcntl_setfd(socket, rustix::io::FdFlags::empty()).unwrap();
+    Program::spawn(shell, data_dir)
+}
+
+#[test]
+fn a_restart_through_a_held_socket_loses_no_connection() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let mut program = start_on(&socket, dir.path(), "layout1");
+    assert_eq!(program.addresses, [address]);
+    let account = program.create(b"sealed");
+    let certificate = dir.path().join("cert.pem");
+    let fetches = std::thread::spawn(move || {
+        let mut done = 0;
+        let begun = std::time::Instant::now();
+        while begun.elapsed() < Duration::from_secs(4) {
+            let mut client = crate::support::Client::connect(address, &certificate, 1, &crate::support::TLS13);
+            client.greet();
+            client.send(&update(account, TOKEN));
+            assert_eq!(client.take_btoken().unwrap(), b"sealed", "after {done}");
+            drop(client);
+            done += 1;
+        }
+        done
+    });
+    for _ in 0..3 {
+        std::thread::sleep(Duration::from_millis(700));
+        program.signal(rustix::process::Signal::TERM);
+        assert!(program.wait(Duration::from_secs(15)).success());
+        program = start_on(&socket, dir.path(), "layout1");
+    }
+    assert!(fetches.join().unwrap() > 10);
+    drop(program);
+}
+
+#[test]
+fn a_socket_of_another_kind_or_name_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |redirect: &str, name: &str| {
+        let script = format!("{redirect}; export LISTEN_FDS=1 LISTEN_PID=$$ LISTEN_FDNAMES={name}; exec \"$@\"");
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", &script, "sh", env!("CARGO_BIN_EXE_passmate-server"), "serve", "--data-dir"]).arg(dir.path());
+        shell.env_clear().stdin(Stdio::null()).output().unwrap()
+    };
+    let output = run("exec 3</dev/null", "layout1");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("does not listen for TCP"), "{output:?}");
+    let output = run("exec 3</dev/null", "layout7");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("layout7"), "{output:?}");
+}
+
+fn deployed(name: &str) -> String {
+    std::fs::read_to_string(format!("{}/../../deploy/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+#[test]
+fn the_sample_units_hold_together() {
+    let known: BTreeSet<&str> = ["[Unit]", "[Service]", "[Socket]", "[Timer]", "[Install]"].into();
+    for name in [
+        "passmate-server.service",
+        "passmate-server.socket",
+        "passmate-server-backup.service",
+        "passmate-server-backup.timer",
+    ] {
+        let text = deployed(name);
+        for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            assert!(
+                known.contains(line)
+                    || line.split_once('=').is_some_and(|(key, _)| key.chars().all(char::is_alphanumeric)),
+                "{name}: {line}"
+            );
+        }
+        // What a unit starts is what the program knows.
+        let starts = text.lines().filter_map(|line| {
+            line.strip_prefix("ExecStart=/usr/bin/passmate-server ")
+                .or(line.strip_prefix("ExecStartPost=/usr/bin/passmate-server "))
+        });
+        for words in starts {
+            let mut help = Command::new(env!("CARGO_BIN_EXE_passmate-server"));
+            let output = help.env_clear().args(words.split(' ')).arg("--help").output().unwrap();
+            assert!(output.status.success(), "{name}: {words}: {output:?}");
+        }
+    }
+    let service = deployed("passmate-server.service");
+    for needed in
+        ["Type=notify", "StateDirectory=passmate-server", "NoNewPrivileges=yes", "ProtectSystem=strict", "WatchdogSec="]
+    {
+        assert!(service.contains(needed), "{needed}");
+    }
+    assert!(
+        deployed("sysusers.conf").contains("u passmate ")
+            && deployed("tmpfiles.conf").contains("/var/backups/passmate-server")
+    );
+    // Where there is systemd, it has the last word.
+    let units = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/passmate-server.socket");
+    if let Ok(output) = Command::new("systemd-analyze").arg("verify").arg(units).output() {
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        let is_about_us = |line: &&str| line.contains("Unknown") && line.contains("deploy/");
+        assert_eq!(text.lines().find(is_about_us), None, "{text}");
+    }
+}
