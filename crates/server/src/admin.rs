@@ -76,6 +76,11 @@ impl From<BackupError> for Failure {
     fn from(error: BackupError) -> Self {
         let (code, hint) = match error {
             BackupError::Store(error) => return error.into(),
+            BackupError::StoreDamaged(_) => (
+                Code::Damaged,
+                "`passmate-server verify` names all. Restore a backup, or delete the account that is named: a device that has its \
+                 vault sets it up anew",
+            ),
             BackupError::Io { .. } => (Code::File, "look at the path, its mode, and the disk"),
             BackupError::NotOurs(_) => (Code::Damaged, "name a file that `passmate-server backup` wrote"),
             BackupError::Damaged { .. } => {

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use crate::store::AdminStore;
+use crate::store::{AdminStore, give_to_owner_of};
 
 const MAGIC: &[u8] = b"passmate-server backup\n";
 /// The version of this form.
@@ -91,6 +91,9 @@ pub enum BackupError {
         /// What the system says.
         error: io::Error,
     },
+    /// The store is not what it was, so there is nothing to keep. What is wrong is here, with at least one entry.
+    #[error("the store is damaged: {} ({} in all)", .0.first().map_or("", String::as_str), .0.len())]
+    StoreDamaged(Vec<String>),
     /// The file is something else.
     #[error("{} is no backup of a Passmate server", .0.display())]
     NotOurs(PathBuf),
@@ -119,6 +122,9 @@ fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Backu
 
 /// Writes a backup of a store to a file, whatever had its name before.
 ///
+/// All that goes into it is looked at first, so that a damaged store never takes the place of a good backup. The folder of the
+/// file needs room for the database twice.
+///
 /// # Errors
 /// See [`BackupError`]; what had the name before is as it was.
 pub fn write(store: &AdminStore, pair: Option<&PemPair>, file: &Path, now: i64) -> Result<Header, BackupError> {
@@ -128,8 +134,13 @@ pub fn write(store: &AdminStore, pair: Option<&PemPair>, file: &Path, now: i64) 
     store.copy_to(&copy)?;
     // Of the copy, not of the store, which goes on.
     let copied = AdminStore::open(&copy)?;
-    let (sum, schema) = (copied.sum()?, copied.schema()?);
+    let schema = copied.schema()?;
+    let mut findings = Vec::new();
+    let sum = copied.check(&mut |finding| findings.push(finding))?;
     drop(copied);
+    if !findings.is_empty() {
+        return Err(BackupError::StoreDamaged(findings));
+    }
     let mut database = File::open(&copy).map_err(io_error("read", &copy))?;
     let header = Header {
         version: VERSION,
@@ -359,6 +370,7 @@ pub fn note_last(store: &Path, at: i64, has_key: bool) -> io::Result<()> {
     for name in [Some(LAST), has_key.then_some(LAST_WITH_KEY)].into_iter().flatten() {
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
         writeln!(file, "{at}")?;
+        give_to_owner_of(folder, file.as_file())?;
         file.persist(folder.join(name)).map_err(|error| error.error)?;
     }
     Ok(())

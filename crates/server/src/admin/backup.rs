@@ -1,15 +1,16 @@
 //! `passmate-server backup`, `restore` and `verify`: what was confirmed outlives the disk.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use super::{App, Code, Failure, now, utc};
 use crate::backup::{self, Backup, BackupError, PemPair, folder_of, staging_in};
-use crate::store::{AdminStore, Closed};
+use crate::store::{AdminStore, Closed, StoreError, give_to_owner_of};
 use crate::tls::{OWN_CERTIFICATE, OWN_KEY};
 
 /// The most backups that `--keep` keeps.
@@ -54,6 +55,10 @@ pub(super) struct VerifyArgs {
 pub(super) fn back_up(app: &App, args: &BackupArgs) -> Result<(), Failure> {
     let store = app.store()?;
     let now = now();
+    if args.file.is_dir() || args.file.file_name().is_none() {
+        let hint = "name a file in it, which need not be there yet; nothing was written";
+        return Err(Failure::new(Code::Usage, format_args!("{} is a folder", args.file.display()), hint));
+    }
     let file = match args.keep {
         None => args.file.clone(),
         Some(_) => named(&args.file, &stamp(now)),
@@ -63,7 +68,11 @@ pub(super) fn back_up(app: &App, args: &BackupArgs) -> Result<(), Failure> {
         return Err(Failure::new(Code::Exists, format_args!("{} is there and is no backup", file.display()), hint));
     }
     let pair = args.with_key.then(|| read_pair(app)).transpose()?;
-    let header = backup::write(&store, pair.as_ref(), &file, now)?;
+    let header = backup::write(&store, pair.as_ref(), &file, now).inspect_err(|error| {
+        if let BackupError::StoreDamaged(findings) = error {
+            warn_of_others(findings);
+        }
+    })?;
     // A backup that cannot be read is none.
     Backup::open(&file)?;
     if let Err(error) = backup::note_last(&app.config.store, now, args.with_key) {
@@ -84,9 +93,12 @@ pub(super) fn back_up(app: &App, args: &BackupArgs) -> Result<(), Failure> {
 }
 
 fn named(file: &Path, stamp: &str) -> PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push(".");
-    name.push(stamp);
+    with_suffix(file, &format!(".{stamp}"))
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
     PathBuf::from(name)
 }
 
@@ -142,9 +154,17 @@ pub(super) fn restore(app: &App, args: &RestoreArgs) -> Result<(), Failure> {
     let mut backup = Backup::open(&args.file)?;
     let path = &app.config.store;
     let folder = folder_of(path);
-    fs::create_dir_all(folder).map_err(|error| BackupError::Io { doing: "make", path: folder.to_owned(), error })?;
+    make_folder(folder)?;
     // From here on neither a server nor another command looks at the store.
-    let closed = Closed::new(path)?;
+    let closed = Closed::new(path).map_err(|error| match error {
+        StoreError::InUse { path } => {
+            let message = format_args!("the store is in use by a server or a command, which locks {}", path.display());
+            let hint =
+                "stop the server (`systemctl stop passmate-server`), or wait for the command; nothing was changed";
+            Failure::new(Code::InUse, message, hint)
+        }
+        error => error.into(),
+    })?;
     if closed.is_there() && !args.force {
         let message = format_args!("there is a store at {}", path.display());
         return Err(Failure::new(Code::Exists, message, "give --force to replace it; it stays beside the new one"));
@@ -153,6 +173,7 @@ pub(super) fn restore(app: &App, args: &RestoreArgs) -> Result<(), Failure> {
     let has_own = app.config.certificate.is_none();
     if let Some(pair) = pair.as_ref().filter(|_| has_own) {
         check_pair(app, pair, args.force)?;
+        make_folder(&app.config.data_dir)?;
     }
     let staging = staging_in(folder, ".passmate-restore-")?;
     let extracted = tried(&mut backup, staging.path())?;
@@ -163,8 +184,11 @@ pub(super) fn restore(app: &App, args: &RestoreArgs) -> Result<(), Failure> {
     }
     match &pair {
         Some(pair) if has_own => {
-            put_pair(app, pair)?;
+            let kept = put_pair(app, pair)?;
             text.push_str("the certificate and its key are restored too: devices know the server again\n");
+            if kept {
+                text.push_str("what was there before is kept beside them: key.pem.replaced, cert.pem.replaced\n");
+            }
         }
         Some(_) => {
             text.push_str("the key in the backup is not restored, because the configuration names another file\n")
@@ -187,44 +211,93 @@ fn tried(backup: &mut Backup, folder: &Path) -> Result<PathBuf, Failure> {
     match findings.first() {
         None => Ok(path),
         Some(first) => {
+            warn_of_others(&findings);
             let message = format_args!("the backup holds a damaged store: {first} ({} in all)", findings.len());
             Err(Failure::new(Code::Damaged, message, "take an older backup; nothing was changed"))
         }
     }
 }
 
+/// Makes a folder for its owner alone, if it is not there.
+fn make_folder(folder: &Path) -> Result<(), Failure> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    Ok(made.map_err(|error| BackupError::Io { doing: "make", path: folder.to_owned(), error })?)
+}
+
 /// Another key would make this a server that no device knows.
 fn check_pair(app: &App, pair: &PemPair, force: bool) -> Result<(), Failure> {
     let (_, key) = own_pair(app);
-    match fs::read(&key) {
-        Ok(there) if there != **pair.key && !force => {
-            let message = format_args!("{} is another key than the one in the backup", key.display());
-            let hint = "give --force to put the backup's in its place, or move this one away; nothing was changed";
-            Err(Failure::new(Code::Exists, message, hint))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn put_pair(app: &App, pair: &PemPair) -> Result<(), Failure> {
-    let (certificate, key) = own_pair(app);
-    // The key first: with it alone the server makes a certificate of the same pin.
-    for (path, bytes) in [(key, pair.key.as_slice()), (certificate, &pair.certificate)] {
-        put(&path, bytes).map_err(|error| BackupError::Io { doing: "write", path, error })?;
+    let is_other = match fs::read(&key).map(Zeroizing::new) {
+        Ok(there) => **there != **pair.key,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(error) => return Err(BackupError::Io { doing: "read", path: key, error }.into()),
+    };
+    if is_other && !force {
+        let message = format_args!("{} is another key than the one in the backup", key.display());
+        let hint = "give --force to put the backup's in its place, or move this one away; nothing was changed";
+        return Err(Failure::new(Code::Exists, message, hint));
     }
     Ok(())
 }
 
+/// Puts certificate and key into the data dir; says whether others were there, which are kept beside them. At every moment the server
+/// can start with the old key or with the new one.
+fn put_pair(app: &App, pair: &PemPair) -> Result<bool, Failure> {
+    let (certificate, key) = own_pair(app);
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |error| Failure::from(BackupError::Io { doing: "write", path, error })
+    };
+    let is_there =
+        |path: &Path, bytes: &[u8]| fs::read(path).map(Zeroizing::new).is_ok_and(|there| there.as_slice() == bytes);
+    if is_there(&certificate, &pair.certificate) && is_there(&key, &pair.key) {
+        return Ok(false);
+    }
+    let kept = [&key, &certificate].map(|path| keep_beside(path).map_err(failed(path)));
+    let kept = kept.into_iter().collect::<Result<Vec<_>, _>>()?.contains(&true);
+    // Where there is a key alone, the server makes a certificate for it.
+    match fs::remove_file(&certificate) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&certificate)(error)),
+        _ => sync_folder_of(&certificate).map_err(failed(&certificate))?,
+    }
+    put(&key, &pair.key).map_err(failed(&key))?;
+    put(&certificate, &pair.certificate).map_err(failed(&certificate))?;
+    Ok(kept)
+}
+
+/// Gives a file a second name; false if there is none.
+fn keep_beside(path: &Path) -> io::Result<bool> {
+    let kept = with_suffix(path, ".replaced");
+    if !path.try_exists()? {
+        return Ok(false);
+    }
+    match fs::remove_file(&kept) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => fs::hard_link(path, kept).map(|()| true),
+    }
+}
+
 /// Replaces a file as a whole, for its owner alone.
-fn put(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut part = path.as_os_str().to_owned();
-    part.push(".part");
+fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let part = with_suffix(path, ".part");
     let _ = fs::remove_file(&part);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
     file.write_all(bytes)?;
+    give_to_owner_of(folder_of(path), &file)?;
     file.sync_all()?;
     fs::rename(&part, path)?;
+    sync_folder_of(path)
+}
+
+fn sync_folder_of(path: &Path) -> io::Result<()> {
     File::open(folder_of(path))?.sync_all()
+}
+
+/// Tells of all but the first, which the error tells.
+fn warn_of_others(findings: &[String]) {
+    for finding in findings.iter().skip(1) {
+        eprintln!("passmate-server: warning: {finding}");
+    }
 }
 
 pub(super) fn verify(app: &App, args: &VerifyArgs) -> Result<(), Failure> {
@@ -244,16 +317,17 @@ pub(super) fn verify(app: &App, args: &VerifyArgs) -> Result<(), Failure> {
         }
     };
     if let Some(first) = findings.first() {
-        for finding in findings.iter().skip(1) {
-            eprintln!("passmate-server: warning: {finding}");
+        if app.is_json {
+            app.answer("", json!({ "accounts": sum.accounts, "size": sum.btoken_bytes, "findings": findings }))?;
         }
+        warn_of_others(&findings);
         let message = format_args!("the store is damaged: {first} ({} in all)", findings.len());
         let hint = "restore a backup; devices put back what they have. Look at the disk first";
         return Err(Failure::new(Code::Damaged, message, hint));
     }
     let what = args.file.as_ref().map_or_else(|| "the store".to_owned(), |file| file.display().to_string());
     let text = format!("{what} is whole: {} accounts with {} bytes of btokens\n", sum.accounts, sum.btoken_bytes);
-    app.answer(&text, json!({ "accounts": sum.accounts, "size": sum.btoken_bytes }))
+    app.answer(&text, json!({ "accounts": sum.accounts, "size": sum.btoken_bytes, "findings": [] }))
 }
 
 #[cfg(test)]

@@ -13,8 +13,14 @@ use super::{App, Code, Failure};
 use crate::store::Foreign;
 
 const TOKEN_LEN: usize = 32;
-/// Accounts that go into one transaction.
+/// Accounts that go into one transaction at most, so that the server waits a moment at most.
 const BATCH: usize = 256;
+/// The next transaction is begun after so many bytes.
+const BATCH_LEN: usize = 8 * 1024 * 1024;
+/// What a sealed vault has beside its blocks: IV and HMAC.
+const SEAL_LEN: usize = 16 + 32;
+/// All that is in a sealed vault is a multiple of this.
+const BLOCK_LEN: usize = 16;
 
 /// Take over the accounts of an original Passmate server, while this one runs
 ///
@@ -38,11 +44,15 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
     let mut store = app.store()?;
     let len_max = app.config.limits.btoken_len_max;
     let (mut taken, mut known, mut skipped) = (0_u64, 0_u64, Vec::new());
-    for batch in names.chunks(BATCH) {
-        let mut accounts = Vec::new();
-        for path in batch {
+    let mut names = names.iter().peekable();
+    while names.peek().is_some() {
+        let (mut accounts, mut len) = (Vec::new(), 0);
+        while let Some(path) = names.next_if(|_| accounts.len() < BATCH && len < BATCH_LEN) {
             match read(path, usize::try_from(len_max).unwrap_or(usize::MAX)) {
-                Ok(account) => accounts.push(account),
+                Ok(account) => {
+                    len += account.btoken.len();
+                    accounts.push(account);
+                }
                 Err(why) => skipped.push((path.file_name().unwrap_or_default().to_string_lossy().into_owned(), why)),
             }
         }
@@ -73,11 +83,15 @@ fn read(path: &Path, len_max: usize) -> Result<Foreign, String> {
         return Err("it is not a regular file".to_owned());
     }
     let mut bytes = Vec::new();
-    let limit = u64::try_from(len_max + TOKEN_LEN).map_or(u64::MAX, |limit| limit.saturating_add(1));
+    let limit = u64::try_from(len_max.saturating_add(TOKEN_LEN)).map_or(u64::MAX, |limit| limit.saturating_add(1));
     file.take(limit).read_to_end(&mut bytes).map_err(failed)?;
     let (token, btoken) = bytes.split_first_chunk::<TOKEN_LEN>().ok_or("it is shorter than an auth token")?;
     if btoken.len() > len_max {
         return Err(format!("its btoken is longer than the {len_max} bytes of --btoken-max"));
+    }
+    // Were it taken over, the whole file could not be later: the account would be here already.
+    if btoken.len() < SEAL_LEN || !(btoken.len() - SEAL_LEN).is_multiple_of(BLOCK_LEN) {
+        return Err(format!("its btoken has {} bytes, as no sealed vault has: it was cut", btoken.len()));
     }
     let changed = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
     Ok(Foreign {

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::admin::restore_lock;
 use super::sqlite::{self, fault, signed};
-use super::{AdminStore, AuthHash, BtokenHash, StoreError, lock_file};
+use super::{AdminStore, AuthHash, BtokenHash, EngineError, StoreError, give_to_owner_of, lock_file};
 
 /// What a store holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -87,11 +87,19 @@ impl AdminStore {
         }
         let mut sum = Sum::default();
         // Each account is read by itself, so that no long read keeps the server's log from being emptied.
-        let numbers: Vec<[u8; 8]> = connection
-            .prepare("SELECT number FROM account ORDER BY number")
-            .and_then(|mut statement| statement.query_map([], |row| row.get(0))?.collect())
-            .map_err(fault)?;
-        for number in numbers {
+        let list = |finding: &mut dyn FnMut(String)| -> rusqlite::Result<Vec<[u8; 8]>> {
+            let mut numbers = Vec::new();
+            let mut statement = connection.prepare("SELECT number FROM account ORDER BY number")?;
+            for number in statement.query_map([], |row| row.get(0))? {
+                match number {
+                    Ok(number) => numbers.push(number),
+                    Err(error) => finding(format!("an account has no number: {error}")),
+                }
+            }
+            Ok(numbers)
+        };
+        let numbers = found(list(finding), "the accounts cannot be listed", finding)?;
+        for number in numbers.unwrap_or_default() {
             let name = hex(&number);
             match self.check_account(&number) {
                 Ok(Some((len, fault))) => {
@@ -109,7 +117,8 @@ impl AdminStore {
         let sums = "SELECT (SELECT count(*) FROM account) = accounts
                        AND (SELECT coalesce(sum(btoken_len), 0) FROM account) = btoken_bytes
                        AND (SELECT count(*) FROM btoken) = accounts FROM totals";
-        if !sqlite::one::<bool>(connection, sums, []).map_err(fault)? {
+        let is_equal = found(sqlite::one::<bool>(connection, sums, []), "the sums cannot be read", finding)?;
+        if is_equal == Some(false) {
             finding("the sums of accounts and bytes are not those of the accounts that are there".to_owned());
         }
         Ok(sum)
@@ -202,9 +211,11 @@ impl Closed {
             let path = path.to_owned();
             move |error: io::Error| StoreError::Open { path, cause: error.to_string() }
         };
-        File::open(new).and_then(|file| file.sync_all()).map_err(failed(new))?;
         let replaced = beside(&self.path, ".replaced");
         let is_there = self.is_there();
+        let owner = if is_there { &self.path } else { crate::backup::folder_of(&self.path) };
+        let prepare = |file: File| give_to_owner_of(owner, &file).and_then(|()| file.sync_all());
+        File::open(new).and_then(prepare).map_err(failed(new))?;
         if is_there {
             // A log that a killed server left belongs to the old one. Where that is too damaged to take it in, both go.
             let is_whole = Connection::open(&self.path).is_ok_and(|connection| {
@@ -230,6 +241,18 @@ impl Closed {
     }
 }
 
+/// What was read of a store that may be damaged: whatever goes wrong is a finding, unless another process is in the way.
+fn found<T>(read: rusqlite::Result<T>, what: &str, finding: &mut dyn FnMut(String)) -> Result<Option<T>, StoreError> {
+    match read.map_err(|error| (error.to_string(), fault(error))) {
+        Ok(value) => Ok(Some(value)),
+        Err((_, error @ EngineError::Busy)) => Err(error.into()),
+        Err((cause, _)) => {
+            finding(format!("{what}: {cause}"));
+            Ok(None)
+        }
+    }
+}
+
 fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
@@ -247,7 +270,7 @@ fn hex(number: &[u8; 8]) -> Arc<str> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
     use super::super::{Admission, Btoken, Change, Engine, Sqlite};
     use super::*;
 
@@ -316,6 +339,42 @@ mod tests {
             let found = findings(&store);
             assert!(found.iter().any(|finding| finding.contains(part)), "{sql}: {found:?}");
         }
+    }
+
+    #[test]
+    fn a_flipped_bit_anywhere_is_harmless_or_found_and_never_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("passmate.db");
+        drop(filled(&path));
+        let whole = fs::read(&path).unwrap();
+        // The btokens are long runs of one byte; nothing else is.
+        let is_btoken = |place: usize| {
+            let around = whole.get(place.saturating_sub(64)..place + 64).unwrap_or_default();
+            around.iter().all(|byte| *byte == whole[place] && (1..=3).contains(byte)) && !around.is_empty()
+        };
+        let mut of_btokens = 0;
+        // All of the header and of what a page begins with, and a byte here and there.
+        let in_head = |place: &usize| place % 4096 < 120 || place.is_multiple_of(37);
+        for place in (0..whole.len()).filter(in_head) {
+            let mut flipped = whole.clone();
+            flipped[place] ^= 1 << (place % 8);
+            for suffix in ["-wal", "-shm"] {
+                let _ = fs::remove_file(beside(&path, suffix));
+            }
+            fs::write(&path, &flipped).unwrap();
+            let mut findings = Vec::new();
+            let looked = AdminStore::open(&path).and_then(|store| store.check(&mut |finding| findings.push(finding)));
+            match looked {
+                Ok(_) if findings.is_empty() => assert!(!is_btoken(place), "byte {place}"),
+                Ok(_) | Err(StoreError::Engine(EngineError::Damaged(_)) | StoreError::NotOurs { .. }) => {
+                    of_btokens += usize::from(is_btoken(place));
+                }
+                // The number of the schema.
+                Err(StoreError::NewerSchema { .. }) if (60..64).contains(&place) => {}
+                Err(error) => panic!("byte {place}: {error}"),
+            }
+        }
+        assert!(of_btokens > 200, "{of_btokens}");
     }
 
     #[test]

@@ -23,7 +23,7 @@ mod suite;
 use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -325,7 +325,30 @@ pub(crate) fn lock_file_shared(path: PathBuf) -> Result<File, StoreError> {
 }
 
 fn open_lock_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)
+    match OpenOptions::new().create_new(true).write(true).mode(0o600).open(path) {
+        Ok(file) => {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            give_to_owner_of(folder.unwrap_or(Path::new(".")), &file)?;
+            Ok(file)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => OpenOptions::new().write(true).open(path),
+        Err(error) => Err(error),
+    }
+}
+
+/// Gives a file that root made to the owner of another file or folder, as whom the server has to use it.
+///
+/// # Errors
+/// The system does not let it.
+pub(crate) fn give_to_owner_of(other: &Path, file: &File) -> io::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let (wanted, there) = (other.metadata()?, file.metadata()?);
+    if (wanted.uid(), wanted.gid()) == (there.uid(), there.gid()) {
+        return Ok(());
+    }
+    std::os::unix::fs::fchown(file, Some(wanted.uid()), Some(wanted.gid()))
 }
 
 /// Why a store cannot be opened, or could not do what it was asked.

@@ -365,7 +365,15 @@ impl Reader for SqliteReader {
 
 /// What an error of SQLite means for whoever waits. To be asked at once, on the thread that got the error.
 pub(super) fn fault(error: rusqlite::Error) -> EngineError {
+    // A column that holds what we never write.
+    let is_of_content = matches!(
+        error,
+        rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+    );
     match error.sqlite_error_code() {
+        _ if is_of_content => EngineError::Damaged(error.to_string()),
         _ if is_out_of_room(&error, &io::Error::last_os_error()) => EngineError::Full,
         Some(ErrorCode::DiskFull) => EngineError::Full,
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => EngineError::Busy,
@@ -425,7 +433,19 @@ pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
 
 /// The schema of a database of ours.
 pub(super) fn check_is_ours(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
-    let failed = |error: rusqlite::Error| StoreError::Open { path: path.to_owned(), cause: error.to_string() };
+    let failed = |error: rusqlite::Error| {
+        // What is asked here is right, so an error of the statement means that the schema cannot be read.
+        let is_of_schema = error.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_ERROR);
+        let cause = error.to_string();
+        match fault(error) {
+            EngineError::Damaged(_) => EngineError::Damaged(format!("{}: {cause}", path.display())).into(),
+            EngineError::Failed(_) if is_of_schema => {
+                EngineError::Damaged(format!("{}: {cause}", path.display())).into()
+            }
+            EngineError::Busy => EngineError::Busy.into(),
+            _ => StoreError::Open { path: path.to_owned(), cause },
+        }
+    };
     let id: i64 = connection.query_row("PRAGMA application_id", [], |row| row.get(0)).map_err(failed)?;
     let schema: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
     let tables: i64 =
@@ -559,7 +579,7 @@ pub(super) mod tests {
         assert!(matches!(Sqlite::open(&foreign), Err(StoreError::NotOurs { .. })));
         let text = dir.path().join("text.db");
         std::fs::write(&text, "shopping list ".repeat(100)).unwrap();
-        assert!(matches!(Sqlite::open(&text), Err(StoreError::Open { .. })));
+        assert!(matches!(Sqlite::open(&text), Err(StoreError::Engine(EngineError::Damaged(_)))));
         assert_eq!(std::fs::read(&text).unwrap(), "shopping list ".repeat(100).as_bytes());
         let nowhere = dir.path().join("no/such/folder.db");
         assert!(matches!(Sqlite::open(&nowhere), Err(StoreError::Open { .. })));

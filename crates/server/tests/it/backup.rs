@@ -7,6 +7,8 @@ use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
+use sha2::Digest;
+
 use crate::support::program::Program;
 use crate::support::{TOKEN, update, upload};
 
@@ -106,8 +108,78 @@ fn the_key_goes_along_only_if_it_is_asked_for_and_replaces_no_other() {
     drop(Program::start(third.path(), &[]));
     fs::remove_file(third.path().join("passmate.db")).unwrap();
     failed(&operate(third.path(), &["restore", text(&with)]), 12, "another key");
-    ok(operate(third.path(), &["restore", text(&with), "--force"]));
+    let key = fs::read(third.path().join("key.pem")).unwrap();
+    let said = ok(operate(third.path(), &["restore", text(&with), "--force"]));
+    assert!(said.contains("key.pem.replaced"), "{said}");
     assert!(Program::start(third.path(), &[]).greeting.contains(&pin));
+    // The other one is not lost either.
+    assert_eq!(fs::read(third.path().join("key.pem.replaced")).unwrap(), key);
+    ok(operate(third.path(), &["restore", text(&with), "--force"]));
+    assert_eq!(fs::read(third.path().join("key.pem.replaced")).unwrap(), key, "there was nothing to replace");
+}
+
+#[test]
+fn a_restore_makes_the_places_that_it_needs() {
+    let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let file = place.path().join("backup");
+    let program = Program::start(dir.path(), &[]);
+    let account = program.create(b"first");
+    ok(operate(dir.path(), &["backup", text(&file), "--with-key"]));
+    let (data, store) = (place.path().join("new/data"), place.path().join("other/passmate.db"));
+    let url = format!("sqlite:{}", text(&store));
+    ok(operate(&data, &["restore", text(&file), "--store", &url]));
+    use std::os::unix::fs::PermissionsExt;
+    for folder in [&data, store.parent().unwrap()] {
+        assert_eq!(fs::metadata(folder).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+    assert_eq!(Program::start(&data, &["--store", &url]).fetch(account).unwrap(), b"first");
+}
+
+#[test]
+fn what_a_newer_version_made_is_refused_and_nothing_is_changed() {
+    let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    drop(Program::start(dir.path(), &[]));
+    let file = place.path().join("backup");
+    ok(operate(dir.path(), &["backup", text(&file)]));
+    let mut bytes = fs::read(&file).unwrap();
+    let begin = bytes.windows(16).position(|part| part == b"SQLite format 3\0").unwrap();
+    bytes[begin + 63] = 99;
+    let end = bytes.len() - 32;
+    let hash = sha2::Sha256::digest(&bytes[..end]);
+    bytes[end..].copy_from_slice(&hash);
+    fs::write(&file, bytes).unwrap();
+    let other = place.path().join("other");
+    for words in [&["verify", text(&file)] as &[&str], &["restore", text(&file)]] {
+        failed(&operate(&other, words), 24, "has schema 99");
+    }
+    assert!(!other.join("passmate.db").exists());
+}
+
+#[test]
+fn what_root_does_leaves_the_server_its_files() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    use std::os::unix::fs::MetadataExt;
+    let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let file = place.path().join("backup");
+    drop(Program::start(dir.path(), &[]));
+    let all = |dir: &Path| -> Vec<PathBuf> { fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect() };
+    let give = |path: &Path| std::os::unix::fs::chown(path, Some(65_534), Some(65_534)).unwrap();
+    all(dir.path()).iter().for_each(|path| give(path));
+    give(dir.path());
+    ok(operate(dir.path(), &["backup", text(&file), "--with-key"]));
+    ok(operate(dir.path(), &["restore", text(&file), "--force"]));
+    fs::write(dir.path().join("key.pem"), "another").unwrap();
+    ok(operate(dir.path(), &["restore", text(&file), "--force"]));
+    let new = place.path().join("new");
+    fs::create_dir(&new).unwrap();
+    give(&new);
+    ok(operate(&new, &["restore", text(&file)]));
+    for path in [all(dir.path()), all(&new)].concat() {
+        let metadata = fs::metadata(&path).unwrap();
+        assert_eq!((metadata.uid(), metadata.gid()), (65_534, 65_534), "{}", path.display());
+    }
 }
 
 #[test]
@@ -134,6 +206,10 @@ fn as_many_backups_are_kept_as_were_asked_for_and_nothing_else_is_removed() {
     names.sort();
     let left = ["mine", "nightly", others[0], others[1], "nightly.2020-01-04T000000Z", "nightly.2020-01-05T000000Z"];
     assert_eq!(names, left);
+    // A folder is no name for many files.
+    for folder in [place.path().to_owned(), place.path().join(""), place.path().join("..")] {
+        failed(&operate(dir.path(), &["backup", text(&folder), "--keep", "3"]), 2, "is a folder");
+    }
     // A file of somebody else is never written over.
     failed(&operate(dir.path(), &["backup", text(&place.path().join("mine"))]), 12, "is no backup");
     failed(&operate(dir.path(), &["backup", "/nowhere/at/all"]), 7, "/nowhere/at");
@@ -210,16 +286,31 @@ fn damage_is_reported_and_never_served() {
     let dir = tempfile::tempdir().unwrap();
     let program = Program::start(dir.path(), &[]);
     let (good, bad) = (program.create(b"good"), program.create(&[0xA7; 3000]));
+    let place = tempfile::tempdir().unwrap();
+    let (file, nightly) = (place.path().join("backup"), place.path().join("nightly"));
+    ok(operate(dir.path(), &["backup", text(&nightly), "--keep", "1"]));
+    ok(operate(dir.path(), &["backup", text(&file)]));
+    let noted = fs::read(dir.path().join("last-backup")).unwrap();
     let mut program = program;
     program.signal(rustix::process::Signal::TERM);
     program.wait(Duration::from_secs(10));
     drop(program);
     let path = dir.path().join("passmate.db");
     let mut bytes = fs::read(&path).unwrap();
-    let place = bytes.windows(3000).position(|part| part == [0xA7; 3000]).unwrap();
-    bytes[place + 1500] ^= 1;
+    let begin = bytes.windows(3000).position(|part| part == [0xA7; 3000]).unwrap();
+    bytes[begin + 1500] ^= 1;
     fs::write(&path, bytes).unwrap();
     let hex: String = bad.iter().map(|byte| format!("{byte:02X}")).collect();
+    // Nor does it take the place of a good backup.
+    for words in [&["backup", text(&nightly), "--keep", "1"] as &[&str], &["backup", text(&file)]] {
+        failed(&operate(dir.path(), words), 6, &format!("account {hex}: its btoken is not what was stored (1 in all)"));
+    }
+    let kept = || ok(operate(dir.path(), &["verify", text(&file)]));
+    assert!(kept().contains("2 accounts") && fs::read_dir(place.path()).unwrap().count() == 2);
+    assert_eq!(fs::read(dir.path().join("last-backup")).unwrap(), noted);
+    let said = operate(dir.path(), &["verify", "--json"]);
+    let said: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
+    assert!(said["version"] == 1 && said["findings"][0].as_str().unwrap().contains(&hex), "{said}");
     let program = Program::start(dir.path(), &[]);
     assert!(program.fetch(bad).is_none());
     assert_eq!(program.fetch(good).unwrap(), b"good");
@@ -242,15 +333,18 @@ fn accounts_of_an_original_server_are_taken_over_and_what_is_none_is_skipped() {
     fs::write(folder.path().join("0123.spr"), [0; 100]).unwrap();
     fs::write(folder.path().join("FFFFFFFFFFFFFFFF.spr"), vec![0; 2 * 1024 * 1024 + 33]).unwrap();
     fs::create_dir(folder.path().join("AAAAAAAAAAAAAAAA.spr")).unwrap();
+    let spr = fs::read(vectors.join("4E53DF543106BF04.spr")).unwrap();
+    fs::write(folder.path().join("BBBBBBBBBBBBBBBB.spr"), &spr[..1000]).unwrap();
     let program = Program::start(dir.path(), &[]);
     let output = operate(dir.path(), &["import-spr", text(folder.path())]);
     let warnings = String::from_utf8_lossy(&output.stderr).into_owned();
-    for part in ["shorter than an auth token", "16 hex digits", "longer than", "not a regular file", "README.md"] {
+    for part in
+        ["it was cut", "shorter than an auth token", "16 hex digits", "longer than", "not a regular file", "README.md"]
+    {
         assert!(warnings.contains(part), "{part}: {warnings}");
     }
-    assert!(ok(output).starts_with(&format!("{accounts} accounts taken over, 0 here already, 5 files skipped")));
+    assert!(ok(output).starts_with(&format!("{accounts} accounts taken over, 0 here already, 6 files skipped")));
     // Their devices find them here.
-    let spr = fs::read(vectors.join("4E53DF543106BF04.spr")).unwrap();
     let (token, btoken) = spr.split_at(32);
     let number = [0x4E, 0x53, 0xDF, 0x54, 0x31, 0x06, 0xBF, 0x04];
     let mut client = program.greeted();
