@@ -281,6 +281,111 @@ fn a_restore_that_is_killed_leaves_the_old_store_or_the_new_one() {
     }
 }
 
+/// Calls of the system that change what is on the disk.
+const CHANGES: [&str; 13] = [
+    "rename",
+    "link",
+    "linkat",
+    "unlink",
+    "unlinkat",
+    "rmdir",
+    "mkdir",
+    "fsync",
+    "fdatasync",
+    "ftruncate",
+    "pwrite64",
+    "write",
+    "copy_file_range",
+];
+
+/// Runs a command again and again, killed at the first, second, third of each of these calls, each time in a folder of its own, until
+/// it has come through all of them; says how often it was killed. `None` where there is no strace, or it may not.
+fn killed_at_every_change(
+    base: &Path,
+    words: impl Fn(&Path) -> Vec<String>,
+    mut check: impl FnMut(&Path, &str),
+) -> Option<u32> {
+    let strace = |words: &[&str]| Command::new("strace").args(["-f", "-o", "/dev/null"]).args(words).output();
+    if !strace(&["-e", "trace=none", "true"]).is_ok_and(|output| output.status.success()) {
+        eprintln!("not run: needs strace, and leave to use it");
+        return None;
+    }
+    let mut kills = 0;
+    for call in CHANGES {
+        for number in 1.. {
+            let dir = tempfile::tempdir().unwrap();
+            for entry in fs::read_dir(base).unwrap() {
+                let path = entry.unwrap().path();
+                fs::copy(&path, dir.path().join(path.file_name().unwrap())).unwrap();
+            }
+            let inject = format!("inject={call}:signal=KILL:when={number}");
+            let words = words(dir.path());
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            let all = [&["-e", inject.as_str(), env!("CARGO_BIN_EXE_passmate-server")], words.as_slice()].concat();
+            let output = strace(&all).unwrap();
+            check(dir.path(), &format!("{call} {number}"));
+            if output.status.success() {
+                break;
+            }
+            use std::os::unix::process::ExitStatusExt;
+            assert_eq!(output.status.signal(), Some(9), "{output:?}");
+            kills += 1;
+        }
+    }
+    Some(kills)
+}
+
+#[test]
+fn a_restore_that_is_killed_at_any_change_of_the_disk_leaves_a_whole_store_and_a_whole_pair() {
+    let (dir, other, place) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let file = place.path().join("backup");
+    let new = Program::start(other.path(), &[]);
+    let account = new.create(b"of the backup");
+    ok(operate(other.path(), &["backup", text(&file), "--with-key"]));
+    let pin = |program: &Program| program.greeting.lines().find(|line| line.starts_with("pin ")).unwrap().to_owned();
+    // Killed, so that what was confirmed is in the log beside the store.
+    let old = Program::start(dir.path(), &[]);
+    let there = old.create(b"there before");
+    let pins = [pin(&old), pin(&new)];
+    drop(old);
+    let mut seen = [0; 2];
+    let words = |dir: &Path| ["restore", text(&file), "--force", "--data-dir", text(dir)].map(str::to_owned).to_vec();
+    let kills = killed_at_every_change(dir.path(), words, |dir, at| {
+        assert!(ok(operate(dir, &["verify"])).contains(": 1 accounts"), "{at}");
+        let program = Program::start(dir, &[]);
+        let is_new = program.fetch(there).is_none();
+        let btoken = if is_new { program.fetch(account).unwrap() } else { program.fetch(there).unwrap() };
+        assert_eq!(btoken, if is_new { b"of the backup".as_slice() } else { b"there before" }, "{at}");
+        seen[usize::from(is_new)] += 1;
+        assert!(pins.contains(&pin(&program)), "{at}");
+        // A key is changed only after the store.
+        assert!(is_new || pin(&program) == pins[0], "{at}");
+    });
+    assert!(kills.is_none_or(|kills| kills > 30 && seen.iter().all(|count| *count > 10)), "{kills:?} {seen:?}");
+}
+
+#[test]
+fn a_backup_that_is_killed_at_any_change_of_the_disk_leaves_a_whole_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("backup");
+    let program = Program::start(dir.path(), &[]);
+    program.create(b"first");
+    ok(operate(dir.path(), &["backup", text(&file)]));
+    program.create(b"second");
+    drop(program);
+    let mut seen = [0; 2];
+    let words = |dir: &Path| ["backup", text(&dir.join("backup")), "--data-dir", text(dir)].map(str::to_owned).to_vec();
+    let kills = killed_at_every_change(dir.path(), words, |dir, at| {
+        let said = ok(operate(dir, &["verify", text(&dir.join("backup"))]));
+        let is_new = said.contains(": 2 accounts");
+        assert!(is_new || said.contains(": 1 accounts"), "{at}: {said}");
+        seen[usize::from(is_new)] += 1;
+        assert!(ok(operate(dir, &["verify"])).contains(": 2 accounts"), "{at}");
+    });
+    assert!(kills.is_none_or(|kills| kills > 20 && seen.iter().all(|count| *count > 0)), "{kills:?} {seen:?}");
+}
+
 #[test]
 fn damage_is_reported_and_never_served() {
     let dir = tempfile::tempdir().unwrap();
