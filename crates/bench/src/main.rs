@@ -16,6 +16,7 @@ mod disk;
 mod growth;
 mod handshake;
 mod instructions;
+mod keep;
 mod load;
 mod process;
 mod report;
@@ -45,6 +46,8 @@ enum Command {
     Instructions(instructions::Args),
     /// Honest clients beside thousands of silent and slow ones
     Crowd(crowd::Args),
+    /// What a backup, and a look at the whole store, cost those who sync meanwhile
+    Keep(keep::Args),
     /// How large a vault becomes in ten years of one edit a day for each record
     Growth,
     #[command(hide = true)]
@@ -67,6 +70,7 @@ fn main() -> anyhow::Result<()> {
         Command::Soak(args) => soak::run(&args),
         Command::Instructions(args) => instructions::run(&args),
         Command::Crowd(args) => crowd::run(&args),
+        Command::Keep(args) => keep::run(&args),
         Command::Growth => growth::run(),
         Command::Load(args) => load::run(&args),
         Command::Fill { data_dir, accounts, size } => accounts::fill(&data_dir, accounts, size),

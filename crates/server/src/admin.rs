@@ -59,9 +59,10 @@ impl From<ConfigError> for Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let code = match &error {
-            StoreError::InUse { .. } | StoreError::OlderServer { .. } | StoreError::Engine(EngineError::Busy) => {
-                Code::InUse
-            }
+            StoreError::InUse { .. }
+            | StoreError::Restoring { .. }
+            | StoreError::OlderServer { .. }
+            | StoreError::Engine(EngineError::Busy) => Code::InUse,
             StoreError::Missing { .. } => Code::NotFound,
             StoreError::NewerSchema { .. } => Code::NotSupported,
             StoreError::NotOurs { .. } | StoreError::Engine(EngineError::Damaged(_)) => Code::Damaged,

@@ -31,8 +31,8 @@ const HEADER_LEN_MAX: u64 = 4096;
 /// The longest PEM file that goes into one, in bytes.
 const PEM_LEN_MAX: u64 = 1024 * 1024;
 const HASH_LEN: u64 = 32;
-/// What a process that is at work does not leave alone for so long.
-const LEFT_AFTER: Duration = Duration::from_secs(24 * 3600);
+/// A folder that nobody has locked for so long belongs to nobody: it is locked right after it is made.
+const LEFT_AFTER: Duration = Duration::from_secs(60);
 /// Beside the store: when the last good backup was made.
 const LAST: &str = "last-backup";
 /// The same for one with the TLS key.
@@ -176,21 +176,38 @@ pub fn write(store: &AdminStore, pair: Option<&PemPair>, file: &Path, now: i64) 
     Ok(header)
 }
 
-/// A folder that goes with its value. One that was left by a process which was killed goes too, after a day: until then
-/// it may be another one's that is at work.
+/// A folder that goes with its value.
+pub(crate) struct Staging {
+    dir: tempfile::TempDir,
+    /// Tells others that somebody is at work here.
+    _lock: Option<File>,
+}
+
+impl Staging {
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+/// Makes a folder that goes with its value. Those that were left by a process which was killed go too: a copy of a store, and
+/// maybe a key, is in them.
 ///
 /// # Errors
 /// It cannot be made.
-pub(crate) fn staging_in(folder: &Path, prefix: &str) -> Result<tempfile::TempDir, BackupError> {
+pub(crate) fn staging_in(folder: &Path, prefix: &str) -> Result<Staging, BackupError> {
+    let lock = |path: &Path| File::open(path).ok().filter(|folder| folder.try_lock().is_ok());
     let is_left = |entry: &fs::DirEntry| {
         let age =
             entry.metadata().and_then(|metadata| metadata.modified()).map(|time| time.elapsed().unwrap_or_default());
-        entry.file_name().to_string_lossy().starts_with(prefix) && age.is_ok_and(|age| age > LEFT_AFTER)
+        let is_old = age.is_ok_and(|age| age > LEFT_AFTER);
+        entry.file_name().to_string_lossy().starts_with(prefix) && is_old && lock(&entry.path()).is_some()
     };
     for entry in fs::read_dir(folder).into_iter().flatten().flatten().filter(is_left) {
         let _ = fs::remove_dir_all(entry.path());
     }
-    tempfile::Builder::new().prefix(prefix).tempdir_in(folder).map_err(io_error("write to", folder))
+    let dir = tempfile::Builder::new().prefix(prefix).tempdir_in(folder).map_err(io_error("write to", folder))?;
+    let lock = lock(dir.path());
+    Ok(Staging { dir, _lock: lock })
 }
 
 struct Hashing<W> {
@@ -434,6 +451,29 @@ mod tests {
         let newer = String::from_utf8_lossy(&whole[..header_len]).replace("\"version\":1", "\"version\":2");
         fs::write(&bad, newer).unwrap();
         assert!(matches!(Backup::open(&bad), Err(BackupError::Newer { .. })));
+    }
+
+    #[test]
+    fn what_a_killed_process_left_goes_and_what_one_at_work_has_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = |name: &str| {
+            let path = dir.path().join(name);
+            fs::create_dir(&path).unwrap();
+            fs::write(path.join("passmate.db"), "a copy").unwrap();
+            path
+        };
+        let at_work = staging_in(dir.path(), ".passmate-backup-").unwrap();
+        let (left, new, other) =
+            (made(".passmate-backup-left"), made(".passmate-backup-new"), made(".passmate-restore-"));
+        let long_ago = std::time::SystemTime::now() - 2 * LEFT_AFTER;
+        for path in [at_work.path(), &left, &other] {
+            File::open(path).unwrap().set_modified(long_ago).unwrap();
+        }
+        let next = staging_in(dir.path(), ".passmate-backup-").unwrap();
+        assert!(!left.exists() && new.exists() && other.exists() && at_work.path().exists());
+        let paths = [at_work.path().to_owned(), next.path().to_owned()];
+        drop((at_work, next));
+        assert!(paths.iter().all(|path| !path.exists()));
     }
 
     #[test]

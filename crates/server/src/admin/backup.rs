@@ -78,7 +78,7 @@ pub(super) fn back_up(app: &App, args: &BackupArgs) -> Result<(), Failure> {
     if let Err(error) = backup::note_last(&app.config.store, now, args.with_key) {
         eprintln!("passmate-server: warning: `check` will not know of this backup: {error}");
     }
-    let removed = args.keep.map(|keep| rotate(&args.file, keep)).transpose()?.unwrap_or_default();
+    let removed = args.keep.map(|keep| rotate(&args.file, &file, keep)).transpose()?.unwrap_or_default();
     let text = format!(
         "{} has {} accounts with {} bytes of btokens{}\n{}",
         file.display(),
@@ -108,8 +108,9 @@ fn stamp(seconds: i64) -> String {
     time.strftime("%Y-%m-%dT%H%M%SZ").to_string()
 }
 
-/// Removes the oldest backups of a name; other files stay, whatever they are called.
-fn rotate(file: &Path, keep: u32) -> Result<Vec<PathBuf>, Failure> {
+/// Removes the oldest backups of a name but `keep`. The one that was made just now stays, also where others are of the future; and so
+/// do other files, whatever they are called.
+fn rotate(file: &Path, made_now: &Path, keep: u32) -> Result<Vec<PathBuf>, Failure> {
     let folder = folder_of(file);
     let failed = |error| Failure::from(BackupError::Io { doing: "list", path: folder.to_owned(), error });
     let begin = named(file.file_name().map_or(Path::new(""), Path::new), "");
@@ -117,12 +118,13 @@ fn rotate(file: &Path, keep: u32) -> Result<Vec<PathBuf>, Failure> {
     for entry in fs::read_dir(folder).map_err(failed)? {
         let name = entry.map_err(failed)?.file_name();
         let stamp = name.to_str().and_then(|name| name.strip_prefix(begin.to_str()?));
-        if stamp.is_some_and(is_stamp) && backup::is_backup(&folder.join(&name)) {
+        let is_other = Some(name.as_os_str()) != made_now.file_name();
+        if is_other && stamp.is_some_and(is_stamp) && backup::is_backup(&folder.join(&name)) {
             made.push(folder.join(name));
         }
     }
     made.sort();
-    let surplus = made.len().saturating_sub(usize::try_from(keep).unwrap_or(usize::MAX));
+    let surplus = (made.len() + 1).saturating_sub(usize::try_from(keep).unwrap_or(usize::MAX));
     made.truncate(surplus);
     for path in &made {
         fs::remove_file(path).map_err(|error| BackupError::Io { doing: "remove", path: path.clone(), error })?;

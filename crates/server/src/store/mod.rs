@@ -310,16 +310,16 @@ pub(crate) fn lock_file(path: PathBuf) -> Result<File, StoreError> {
     }
 }
 
-/// Locks a file together with others who do the same, which keeps whoever wants it alone waiting or away.
+/// Locks a file together with others who do the same, which keeps whoever wants it alone away.
 ///
 /// # Errors
-/// As [`lock_file`].
+/// As [`lock_file`], but [`StoreError::Restoring`] if somebody has it alone.
 pub(crate) fn lock_file_shared(path: PathBuf) -> Result<File, StoreError> {
     let failed = |error: io::Error| StoreError::Open { path: path.clone(), cause: error.to_string() };
     let file = open_lock_file(&path).map_err(failed)?;
     match file.try_lock_shared() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path }),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Restoring { path }),
         Err(TryLockError::Error(error)) => Err(failed(error)),
     }
 }
@@ -357,6 +357,12 @@ pub enum StoreError {
     /// Another server uses it.
     #[error("{} is in use by another server", path.display())]
     InUse {
+        /// What is locked.
+        path: PathBuf,
+    },
+    /// A restore is about to replace it.
+    #[error("the store is being restored, which locks {}", path.display())]
+    Restoring {
         /// What is locked.
         path: PathBuf,
     },
@@ -410,6 +416,7 @@ impl StoreError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::InUse { .. } => "stop the other server, or give this one another --data-dir",
+            Self::Restoring { .. } => "wait until the restore has ended",
             Self::Missing { .. } => {
                 "give --data-dir or --store as `passmate-server serve` gets it, or start the server once"
             }

@@ -119,6 +119,37 @@ fn the_key_goes_along_only_if_it_is_asked_for_and_replaces_no_other() {
 }
 
 #[test]
+fn a_restore_and_a_command_are_never_at_one_store() {
+    let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let file = place.path().join("backup");
+    drop(Program::start(dir.path(), &[]));
+    ok(operate(dir.path(), &["backup", text(&file)]));
+    let lock = fs::File::open(dir.path().join("passmate.db.restore-lock")).unwrap();
+    lock.lock_shared().unwrap();
+    failed(&operate(dir.path(), &["restore", text(&file), "--force"]), 8, "in use by a server or a command");
+    lock.unlock().unwrap();
+    lock.lock().unwrap();
+    failed(&operate(dir.path(), &["account", "list"]), 8, "is being restored");
+}
+
+#[test]
+fn the_unit_that_is_shipped_makes_a_backup() {
+    let unit = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../deploy/passmate-server-backup.service");
+    let unit = fs::read_to_string(unit).unwrap();
+    let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let program = Program::start(dir.path(), &[]);
+    program.create(b"first");
+    let line = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
+    let line = line.replace("/var/lib/passmate-server", text(dir.path()));
+    let line = line.replace("/var/backups/passmate-server", text(place.path()));
+    let mut words = line.split(' ');
+    assert_eq!(words.next(), Some("/usr/bin/passmate-server"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_passmate-server"));
+    ok(command.env_clear().args(words).output().unwrap());
+    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1);
+}
+
+#[test]
 fn a_restore_makes_the_places_that_it_needs() {
     let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let file = place.path().join("backup");
@@ -206,6 +237,14 @@ fn as_many_backups_are_kept_as_were_asked_for_and_nothing_else_is_removed() {
     names.sort();
     let left = ["mine", "nightly", others[0], others[1], "nightly.2020-01-04T000000Z", "nightly.2020-01-05T000000Z"];
     assert_eq!(names, left);
+    // A clock that was wrong once makes files of the future: they count, but the new one stays.
+    fs::copy(&file, place.path().join("nightly.2190-01-01T000000Z")).unwrap();
+    let said = ok(operate(dir.path(), &["backup", text(&file), "--keep", "1", "--json"]));
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert!(said["removed"].as_array().unwrap().len() >= 3, "{said}");
+    assert!(
+        Path::new(said["file"].as_str().unwrap()).exists() && !place.path().join("nightly.2190-01-01T000000Z").exists()
+    );
     // A folder is no name for many files.
     for folder in [place.path().to_owned(), place.path().join(""), place.path().join("..")] {
         failed(&operate(dir.path(), &["backup", text(&folder), "--keep", "3"]), 2, "is a folder");
