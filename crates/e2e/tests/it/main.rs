@@ -1,6 +1,7 @@
 //! The whole system: real programs, real sockets, real disks, and faults on purpose.
 
 mod backup;
+mod day;
 mod devices;
 mod exports;
 mod independent_client;
