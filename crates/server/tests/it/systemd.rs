@@ -156,3 +156,35 @@ fn the_sample_units_hold_together() {
         assert_eq!(text.lines().find(is_about_us), None, "{text}");
     }
 }
+
+#[test]
+fn the_package_and_the_container_name_files_and_options_that_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    for manifest in ["crates/server/Cargo.toml", "crates/client/Cargo.toml"] {
+        let text = std::fs::read_to_string(root.join(manifest)).unwrap();
+        let named = text
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("[\"../../"))
+            .map(|rest| rest.split('"').next().unwrap());
+        let mut count = 0;
+        for path in named {
+            assert!(root.join(path.trim_end_matches("/*")).exists(), "{manifest} names {path}");
+            count += 1;
+        }
+        assert!(count >= 4, "{manifest}");
+    }
+    for script in ["postinst", "prerm", "postrm"] {
+        let path = root.join("deploy/debian").join(script);
+        assert!(Command::new("/bin/sh").arg("-n").arg(&path).status().unwrap().success(), "{script}");
+        assert!(deployed(&format!("debian/{script}")).contains("set -e"), "{script}");
+    }
+    let container = std::fs::read_to_string(root.join("Containerfile")).unwrap();
+    assert!(container.contains("USER passmate") && container.contains("HEALTHCHECK"));
+    let variables = container.split_whitespace().filter_map(|word| word.split_once('=').map(|(name, _)| name));
+    for name in variables.filter(|name| name.starts_with("PASSMATE_SERVER_")) {
+        let option = name.trim_start_matches("PASSMATE_SERVER_").to_lowercase().replace('_', "-");
+        let help =
+            Command::new(env!("CARGO_BIN_EXE_passmate-server")).env_clear().args(["serve", "--help"]).output().unwrap();
+        assert!(String::from_utf8_lossy(&help.stdout).contains(&format!("--{option} ")), "{name}");
+    }
+}
