@@ -54,6 +54,8 @@ fn a_device_is_let_in_by_its_code_once() {
     let code = set_up(&home, &server, &["--request"]).ok();
     assert_eq!(code.trim().split('-').count(), 8, "{code}");
     assert_eq!(set_up(&home, &server, &["--request"]).ok(), code, "the same key as before");
+    let pictured = set_up(&home, &server, &["--request", "--qr"]).ok();
+    assert!(pictured.starts_with(&code) && pictured.contains('▀'), "{pictured}");
 
     // Not before the operator has said so; and everything says what is missing.
     let said = set_up(&home, &server, &[]);

@@ -348,6 +348,9 @@ fn the_filter_for_fail2ban_finds_the_source_in_real_lines_and_in_those_of_honest
         .filter_map(|line| line.trim().strip_prefix("failregex = ").or(line.strip_prefix("            ")))
         .collect();
     assert_eq!(rules.len(), 2);
+    let jail =
+        std::fs::read_to_string(format!("{}/../../deploy/fail2ban/jail.conf", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    assert!(jail.contains("filter   = passmate-server") && jail.contains("port     = 29556"), "{jail}");
     let dir = tempfile::tempdir().unwrap();
     let program = Program::start(dir.path(), &["--log-addresses"]);
     let account = program.create(b"sealed");

@@ -33,6 +33,9 @@ pub(super) struct Args {
     /// afterwards the same command without --request goes through
     #[arg(long, conflicts_with = "key_file")]
     request: bool,
+    /// With --request: the code as a QR code too
+    #[arg(long, requires = "request")]
+    qr: bool,
     /// Trust the server by its pin, as it prints it when it starts
     #[arg(long, value_name = "PIN", conflicts_with = "ca_file")]
     pin: Option<Pin>,
@@ -70,7 +73,7 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
         }
     }
     if args.request {
-        return ask_operator(app, address, &mut session, trust);
+        return ask_operator(app, args, address, &mut session, trust);
     }
     if joined.is_none() && !is_pending && app.ask.has_person() && !app.ask.yes {
         joined = ask_key(app)?;
@@ -109,12 +112,15 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
 }
 
 /// Keeps a key for the account to come, and shows its code.
-fn ask_operator(app: &App, address: &Address, session: &mut Session, trust: Trust) -> Result<(), Failure> {
+fn ask_operator(app: &App, args: &Args, address: &Address, session: &mut Session, trust: Trust) -> Result<(), Failure> {
     let code = request(session, &mut SystemSurroundings::default(), address, trust)?;
     if app.out.json {
         return app.out.object(json!({ "host": address.host(), "code": code.to_string() }));
     }
     app.out.line(&code.to_string())?;
+    if args.qr {
+        crate::cli::qr::show(app, &code.to_string())?;
+    }
     app.out.note(&format!(
         "send this code to the operator of {address}; when they have added it, run `passmate sync setup {address}`"
     ));
