@@ -133,7 +133,7 @@ pub fn write(store: &AdminStore, pair: Option<&PemPair>, file: &Path, now: i64) 
     let copy = staging.path().join("passmate.db");
     store.copy_to(&copy)?;
     // Of the copy, not of the store, which goes on.
-    let copied = AdminStore::open(&copy)?;
+    let copied = AdminStore::open_as_it_is(&copy)?;
     let schema = copied.schema()?;
     let mut findings = Vec::new();
     let sum = copied.check(&mut |finding| findings.push(finding))?;
@@ -427,6 +427,20 @@ mod tests {
         assert!(is_backup(&file) && !is_backup(&copy));
         let names = |dir: &Path| fs::read_dir(dir).unwrap().filter(|one| one.as_ref().unwrap().path().is_dir()).count();
         assert_eq!(names(dir.path()), 0, "nothing is left over");
+    }
+
+    #[test]
+    fn a_backup_before_an_upgrade_leaves_the_store_as_the_older_program_knows_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("passmate.db");
+        crate::store::make_first_schema(&path);
+        let file = dir.path().join("backup");
+        let header = write(&AdminStore::open_as_it_is(&path).unwrap(), None, &file, 0).unwrap();
+        assert_eq!(header.schema, 1);
+        assert_eq!(AdminStore::open_as_it_is(&path).unwrap().schema().unwrap(), 1);
+        let copy = dir.path().join("copy.db");
+        Backup::open(&file).unwrap().extract(&copy).unwrap();
+        assert!(AdminStore::open(&copy).unwrap().schema().unwrap() > 1);
     }
 
     #[test]

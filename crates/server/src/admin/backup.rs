@@ -53,7 +53,7 @@ pub(super) struct VerifyArgs {
 }
 
 pub(super) fn back_up(app: &App, args: &BackupArgs) -> Result<(), Failure> {
-    let store = app.store()?;
+    let store = AdminStore::open_as_it_is(&app.config.store)?;
     let now = now();
     if args.file.is_dir() || args.file.file_name().is_none() {
         let hint = "name a file in it, which need not be there yet; nothing was written";
@@ -305,7 +305,7 @@ fn warn_of_others(findings: &[String]) {
 pub(super) fn verify(app: &App, args: &VerifyArgs) -> Result<(), Failure> {
     let mut findings = Vec::new();
     let sum = match &args.file {
-        None => app.store()?.check(&mut |finding| findings.push(finding))?,
+        None => AdminStore::open_as_it_is(&app.config.store)?.check(&mut |finding| findings.push(finding))?,
         Some(file) => {
             let mut backup = Backup::open(file)?;
             // Beside the backup there is room for it, if anywhere.

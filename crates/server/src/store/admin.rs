@@ -78,6 +78,22 @@ impl AdminStore {
     /// See [`StoreError`]; [`StoreError::Missing`] if there is none, [`StoreError::OlderServer`] if the server that uses
     /// it is older than this program.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let store = Self::open_as_it_is(path)?;
+        if store.schema()? < sqlite::schema_newest() {
+            match Sqlite::open(path) {
+                Ok(engine) => drop(engine),
+                Err(StoreError::InUse { .. }) => return Err(StoreError::OlderServer { path: path.to_owned() }),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(store)
+    }
+
+    /// Opens a store that is there to look at it or to copy it; one that an older program made stays as it is.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; [`StoreError::Missing`] if there is none.
+    pub fn open_as_it_is(path: &Path) -> Result<Self, StoreError> {
         let failed = |error: rusqlite::Error| StoreError::Open { path: path.to_owned(), cause: error.to_string() };
         if !path.try_exists().unwrap_or(true) {
             return Err(StoreError::Missing { path: path.to_owned() });
@@ -86,13 +102,7 @@ impl AdminStore {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
         connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
-        if check_is_ours(&connection, path)? < sqlite::schema_newest() {
-            match Sqlite::open(path) {
-                Ok(engine) => drop(engine),
-                Err(StoreError::InUse { .. }) => return Err(StoreError::OlderServer { path: path.to_owned() }),
-                Err(error) => return Err(error),
-            }
-        }
+        check_is_ours(&connection, path)?;
         connection
             .execute_batch("PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA trusted_schema = OFF;")
             .map_err(failed)?;

@@ -31,6 +31,9 @@ use passmate_proto::{AccountNumber, AuthToken, RequestCode};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+#[cfg(test)]
+pub(crate) use sqlite::tests::make_first_schema;
+
 pub use admin::{Account, AdminStore, Invite, Opening};
 pub use handle::{Commits, Expected, Store};
 pub use keep::{Closed, Foreign, Sum};

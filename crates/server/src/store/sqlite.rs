@@ -487,7 +487,7 @@ pub(super) mod tests {
     }
 
     /// What the first version of this program made.
-    pub(in crate::store) fn make_first_schema(path: &Path) {
+    pub(crate) fn make_first_schema(path: &Path) {
         let connection = Connection::open(path).unwrap();
         connection.execute_batch(MIGRATIONS.first().unwrap()).unwrap();
         connection.pragma_update(None, "user_version", 1).unwrap();
