@@ -327,6 +327,7 @@ fn write_new(dir: &Path, path: &Path, bytes: &[u8]) -> Result<(), TlsError> {
     let write = || -> io::Result<()> {
         let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(dir)?;
         file.write_all(bytes)?;
+        crate::store::give_to_owner_of(dir, file.as_file())?;
         file.as_file().sync_all()?;
         file.persist_noclobber(path).map_err(|error| error.error)?;
         File::open(dir)?.sync_all()

@@ -155,7 +155,7 @@ fn private(path: &Path, what: &str, found: &mut Found) {
 
 fn store(config: &Config, found: &mut Found) {
     private(&config.store, "the store", found);
-    let mut store = match AdminStore::open(&config.store) {
+    let mut store = match AdminStore::open_as_it_is(&config.store) {
         Ok(store) => store,
         // The first start makes it.
         Err(StoreError::Missing { .. }) => return,

@@ -202,7 +202,9 @@ fn what_root_does_leaves_the_server_its_files() {
     ok(operate(dir.path(), &["backup", text(&file), "--with-key"]));
     ok(operate(dir.path(), &["restore", text(&file), "--force"]));
     fs::write(dir.path().join("key.pem"), "another").unwrap();
+    give(&dir.path().join("key.pem"));
     ok(operate(dir.path(), &["restore", text(&file), "--force"]));
+    ok(operate(dir.path(), &["cert", "new"]));
     let new = place.path().join("new");
     fs::create_dir(&new).unwrap();
     give(&new);
