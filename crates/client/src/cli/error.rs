@@ -207,6 +207,11 @@ impl From<RemoteError> for Failure {
                 "all is saved on this device; ask the operator for a higher --btoken-max, or keep less history with \
                      `passmate sync rotate --keep-history 1y`",
             ),
+            RemoteError::CutInFuture { .. } => (
+                Code::Damaged,
+                "look at this device's clock; if it is right, run `passmate sync leave` here and start a new account with `passmate \
+                 sync setup`, which the other devices join: nothing was changed here",
+            ),
             RemoteError::HistoryCut { .. } => (
                 Code::NotSupported,
                 "run `passmate sync upgrade` on another device if the desktop client is not used any more; nothing was changed",

@@ -128,6 +128,12 @@ pub enum RemoteError {
         /// Since when the vault's history is there, in seconds since 1970.
         since: i64,
     },
+    /// The history there begins after this device's present: taking that over would cut off all that is changed until then.
+    #[error("the history on the server begins in the future, so a clock is wrong, here or where it was cut")]
+    CutInFuture {
+        /// Since when it says that it is there, in seconds since 1970.
+        since: i64,
+    },
     /// All was sent, several times, nothing confirmed it, and it is not there: other devices were always
     /// faster, or the server cuts.
     #[error("the server did not take what was sent, {0} times")]
@@ -217,7 +223,7 @@ impl RemoteError {
             Self::TlsEnded | Self::LetsAnyoneIn => SyncErrorKind::NotSafe,
             Self::Refused | Self::CreateRefused => SyncErrorKind::Refused,
             Self::TooLarge { .. } | Self::RemoteTooLarge { .. } | Self::Unsealable(_) => SyncErrorKind::TooLarge,
-            Self::Unopenable(_) | Self::NoVault(_) => SyncErrorKind::RemoteDamaged,
+            Self::Unopenable(_) | Self::NoVault(_) | Self::CutInFuture { .. } => SyncErrorKind::RemoteDamaged,
             Self::Unconfirmed(_) | Self::Unsettled(_) | Self::AccountUnsettled(_) | Self::DeletedOrUnreachable => {
                 SyncErrorKind::Unknown
             }

@@ -306,7 +306,11 @@ impl<'a, L: Local> Round<'a, L> {
 
     fn open(&self, sealed: &[u8]) -> Result<(Vault, BtokenShape), RemoteError> {
         let plaintext = btoken::open(sealed, &self.key).map_err(RemoteError::Unopenable)?;
-        codec::decode_btoken(&plaintext).map_err(RemoteError::NoVault)
+        let (vault, shape) = codec::decode_btoken(&plaintext).map_err(RemoteError::NoVault)?;
+        match vault.history_since() {
+            Some(since) if since - self.local.now() > AHEAD_MIN => Err(RemoteError::CutInFuture { since }),
+            _ => Ok((vault, shape)),
+        }
     }
 
     /// The shape that the account has, as far as the vault knows.

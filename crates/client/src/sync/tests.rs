@@ -372,6 +372,22 @@ fn devices_with_wrong_clocks_agree_on_a_history_that_was_cut() {
 }
 
 #[test]
+fn a_history_that_was_cut_in_the_future_is_not_taken_over() {
+    let cloud = Cloud::new(Layout::One);
+    let (mut first, mut second) = two_devices(&cloud);
+    let since = 10 * 365 * 24 * 3600;
+    first.now = since;
+    first.vault = first.vault.clone().with_history_since(since);
+    first.sync(&mut Way::to(&cloud)).unwrap();
+    let before = second.vault.clone();
+    assert_eq!(remote_error(second.sync(&mut Way::to(&cloud))), RemoteError::CutInFuture { since });
+    assert_eq!((second.vault.clone(), second.file.0.clone()), (before.clone(), before));
+    second.now = since;
+    second.sync(&mut Way::to(&cloud)).unwrap();
+    assert_eq!(second.vault, first.vault);
+}
+
+#[test]
 fn two_devices_that_are_shown_two_histories_find_out_when_they_meet() {
     let cloud = Cloud::new(Layout::One);
     let (mut first, mut second) = two_devices(&cloud);
