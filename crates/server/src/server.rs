@@ -14,6 +14,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::backup::folder_of;
 use crate::config::{AdminAddress, CertificateFiles, Config, Registration};
 use crate::conn::Terms;
 use crate::gate::Gate;
@@ -322,11 +323,6 @@ async fn expire(shared: Arc<Shared>) {
             () = tokio::time::sleep(EXPIRE_PAUSE) => {}
         }
     }
-}
-
-/// The folder of a file, for a bare name the working directory.
-fn folder_of(file: &Path) -> &Path {
-    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Asks the system for all the descriptors that it would give, and returns how many connections

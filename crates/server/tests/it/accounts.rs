@@ -1,29 +1,8 @@
 //! What an operator does to accounts while the server runs, and what their devices see of it.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
-use std::process::{Command, Output, Stdio};
-
-use crate::support::program::Program;
+use crate::support::program::{Program, failed, ok, operate};
 use crate::support::{End, TOKEN, reset, update, upload};
-
-fn operate(program: &Program, words: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_passmate-server"));
-    command.env_clear().args(words).arg("--data-dir").arg(&program.data_dir).stdin(Stdio::null());
-    command.output().unwrap()
-}
-
-#[track_caller]
-fn ok(output: Output) -> String {
-    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-#[track_caller]
-fn failed(output: &Output, code: i32, part: &str) {
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{output:?}");
-    assert!(text.contains(part) && text.contains("passmate-server: hint: "), "{text}");
-}
 
 fn hex(account: [u8; 8]) -> String {
     account.iter().map(|byte| format!("{byte:02X}")).collect()
@@ -39,7 +18,7 @@ fn a_disabled_account_is_refused_like_a_wrong_key_and_comes_back_as_it_was() {
     let mut early = program.greeted();
     early.send(&update(account, TOKEN));
     assert_eq!(early.take_btoken().unwrap(), b"sealed");
-    assert_eq!(ok(operate(&program, &["account", "disable", &number])), format!("{number} is disabled\n"));
+    assert_eq!(ok(operate(&program.data_dir, &["account", "disable", &number])), format!("{number} is disabled\n"));
     early.send(&[upload(b"new").as_slice(), &account].concat());
     assert_eq!(early.end(), End::cut());
     for action in [update(account, TOKEN), reset(account, TOKEN), update(account, [1; 32]), update([3; 8], TOKEN)] {
@@ -47,8 +26,8 @@ fn a_disabled_account_is_refused_like_a_wrong_key_and_comes_back_as_it_was() {
         client.send(&action);
         assert_eq!(client.end(), End::cut());
     }
-    assert!(ok(operate(&program, &["account", "list"])).ends_with("  disabled\n"));
-    ok(operate(&program, &["account", "enable", &number.to_lowercase()]));
+    assert!(ok(operate(&program.data_dir, &["account", "list"])).ends_with("  disabled\n"));
+    ok(operate(&program.data_dir, &["account", "enable", &number.to_lowercase()]));
     assert_eq!(program.fetch(account).unwrap(), b"sealed");
     let log = program.log();
     assert_eq!(log.matches("unknown_account_or_token").count(), 4, "{log}");
@@ -58,25 +37,25 @@ fn a_disabled_account_is_refused_like_a_wrong_key_and_comes_back_as_it_was() {
 fn accounts_are_listed_shown_and_deleted_while_the_server_runs() {
     let dir = tempfile::tempdir().unwrap();
     let program = Program::start(dir.path(), &[]);
-    assert_eq!(ok(operate(&program, &["account", "list"])), "");
+    assert_eq!(ok(operate(&program.data_dir, &["account", "list"])), "");
     let (one, other) = (program.create(b"one"), program.create(&[7; 5000]));
-    let list = ok(operate(&program, &["account", "list"]));
+    let list = ok(operate(&program.data_dir, &["account", "list"]));
     assert!(list.lines().count() == 2 && list.contains(&hex(one)) && list.contains(" 5000 bytes"), "{list}");
     let json: serde_json::Value =
-        serde_json::from_str(&ok(operate(&program, &["account", "show", &hex(other), "--json"]))).unwrap();
+        serde_json::from_str(&ok(operate(&program.data_dir, &["account", "show", &hex(other), "--json"]))).unwrap();
     assert_eq!((&json["version"], &json["size"], &json["disabled"]), (&1.into(), &5000.into(), &false.into()));
     assert!(json["created"].as_i64().unwrap() > 1_700_000_000);
-    let shown = ok(operate(&program, &["account", "show", &hex(one)]));
+    let shown = ok(operate(&program.data_dir, &["account", "show", &hex(one)]));
     assert!(shown.contains("size: 3 bytes\n") && shown.contains("state: in use\n"), "{shown}");
 
-    failed(&operate(&program, &["account", "delete", &hex(one)]), 3, "nobody is there to confirm");
+    failed(&operate(&program.data_dir, &["account", "delete", &hex(one)]), 3, "nobody is there to confirm");
     assert_eq!(program.fetch(one).unwrap(), b"one");
-    ok(operate(&program, &["account", "delete", &hex(one), "--yes"]));
+    ok(operate(&program.data_dir, &["account", "delete", &hex(one), "--yes"]));
     assert!(program.fetch(one).is_none());
     assert_eq!(program.fetch(other).unwrap(), [7; 5000]);
-    failed(&operate(&program, &["account", "delete", &hex(one), "--yes"]), 10, "no such account");
-    failed(&operate(&program, &["account", "show", &hex(one)]), 10, "no such account");
-    let mistyped = operate(&program, &["account", "show", "0000000000000000"]);
+    failed(&operate(&program.data_dir, &["account", "delete", &hex(one), "--yes"]), 10, "no such account");
+    failed(&operate(&program.data_dir, &["account", "show", &hex(one)]), 10, "no such account");
+    let mistyped = operate(&program.data_dir, &["account", "show", "0000000000000000"]);
     assert_eq!(mistyped.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&mistyped.stderr).contains("16 hex digits"), "{mistyped:?}");
 }

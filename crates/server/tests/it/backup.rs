@@ -3,33 +3,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use sha2::Digest;
 
-use crate::support::program::Program;
+use crate::support::program::{Program, failed, ok, operate};
 use crate::support::{TOKEN, update, upload};
-
-fn operate(data_dir: &Path, words: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_passmate-server"));
-    command.env_clear().args(words).arg("--data-dir").arg(data_dir).stdin(Stdio::null());
-    command.output().unwrap()
-}
-
-#[track_caller]
-fn ok(output: Output) -> String {
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-#[track_caller]
-fn failed(output: &Output, code: i32, part: &str) {
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{output:?}");
-    assert!(text.contains(part) && text.contains("passmate-server: hint: "), "{text}");
-}
 
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()

@@ -3,23 +3,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::support::program::Program;
+use crate::support::program::{Program, ok, operate};
 use crate::support::{End, TOKEN, update, upload};
-
-fn operate(data_dir: &Path, words: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_passmate-server"));
-    command.env_clear().args(words).arg("--data-dir").arg(data_dir).stdin(Stdio::null());
-    command.output().unwrap()
-}
-
-#[track_caller]
-fn ok(output: Output) -> String {
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).unwrap()
-}
 
 fn pin_in(text: &str, begin: &str) -> String {
     text.lines().find_map(|line| line.strip_prefix(begin)).unwrap_or_else(|| panic!("{text}")).to_owned()

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use super::Client;
@@ -120,4 +120,26 @@ impl Drop for Program {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A command of the operator on a data dir.
+pub(crate) fn operate(data_dir: &std::path::Path, words: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_passmate-server"));
+    command.env_clear().args(words).arg("--data-dir").arg(data_dir).stdin(Stdio::null());
+    command.output().unwrap()
+}
+
+/// The answer of a command that came through.
+#[track_caller]
+pub(crate) fn ok(output: Output) -> String {
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A command that ended with this code, and with two lines of which the first says so.
+#[track_caller]
+pub(crate) fn failed(output: &Output, code: i32, part: &str) {
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{output:?}");
+    assert!(text.contains(part) && text.contains("passmate-server: hint: "), "{text}");
 }
