@@ -182,7 +182,9 @@ fn try_run(matches: &ArgMatches, environment: Environment) -> Result<(), Failure
     }
     let sources = Sources::from_matches(leaf, environment);
     let config = match Config::gather(&sources) {
-        Err(error) if matches!(command, Admin::Check(_)) => return Err(check::unconfigured(&error)),
+        Err(error) if matches!(command, Admin::Check(_)) => {
+            return Err(check::unconfigured(&error, leaf.get_flag("json")));
+        }
         gathered => gathered?,
     };
     let app = App { config, is_json: leaf.get_flag("json") };

@@ -89,7 +89,11 @@ impl Server {
         tls::make_data_dir(&config.data_dir)?;
         let lock = lock_file(config.data_dir.join("server.lock"))?;
         let store = Store::open_sqlite(&config.store, on_fatal)?;
+        let files = files_of(&config.certificate, &config.data_dir);
+        let before = stamp(&files);
         let identity = Identity::load(config.certificate.as_ref(), &config.data_dir)?;
+        // What is changed while it is loaded is seen; what was made just now is what is served.
+        let served = if before.contains(&None) { stamp(&files) } else { before };
         let listeners = match sockets.is_empty() {
             true => listen::open(&config.listen, &config.listen_v2)?,
             false => listen::adopt(sockets).map_err(StartError::Inherited)?,
@@ -126,7 +130,7 @@ impl Server {
         for listener in listeners {
             shared.tasks.spawn(listen::accept(listener, Arc::clone(&shared)));
         }
-        shared.tasks.spawn(follow_certificate(Arc::clone(&shared), config.data_dir.clone()));
+        shared.tasks.spawn(follow_certificate(Arc::clone(&shared), config.data_dir.clone(), served));
         let setup_command = setup_command(&listening, &identity).await;
         Ok(Self {
             shared,
@@ -275,12 +279,12 @@ fn stamp(files: &CertificateFiles) -> Stamp {
 
 /// Takes in a certificate and key whose files have changed, once they have stayed the same for a moment: whoever renews them writes
 /// one after the other. What cannot be used is told once, and the pair that is served stays.
-async fn follow_certificate(shared: Arc<Shared>, data_dir: PathBuf) {
+async fn follow_certificate(shared: Arc<Shared>, data_dir: PathBuf, mut served: Stamp) {
     let look = || {
         let configured = files_of(&shared.certificate.load(), &data_dir);
         tokio::task::spawn_blocking(move || stamp(&configured))
     };
-    let (mut served, mut before) = (look().await.unwrap_or_default(), Stamp::default());
+    let mut before = Stamp::default();
     loop {
         tokio::select! {
             () = shared.stop.cancelled() => return,

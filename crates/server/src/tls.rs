@@ -1,7 +1,7 @@
 //! What the server proves itself with: the operator's certificate, or a self-signed one that is
 //! made once in the data dir and kept, so that the pin on people's devices stays true.
 //!
-//! One [`ServerConfig`] serves every connection until SIGHUP brings another. It keeps no session
+//! One [`ServerConfig`] serves every connection until SIGHUP or a change of the files brings another. It keeps no session
 //! data: a client comes with one exchange, and unread tickets only cost it a reset.
 
 use std::fmt;
@@ -172,6 +172,32 @@ fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
         return Err(bad(CertificateFault::None));
     }
     Ok(chain)
+}
+
+/// How the certificates in a file follow on each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Chain {
+    /// One that stands for itself, or each issued by the one behind it.
+    Whole,
+    /// One that somebody issued who is not in the file: right only if devices trust that one.
+    Alone,
+    /// The one of this number, counted from 1, was not issued by the one behind it.
+    Broken(usize),
+}
+
+/// Looks at a file of certificates by the names of subjects and issuers.
+pub(crate) fn look_at_chain(path: &Path) -> Result<Chain, TlsError> {
+    let chain = read_chain(path)?;
+    let unusable = || CertificateFault::Unusable(rustls::CertificateError::BadEncoding.into());
+    let bad = |_| TlsError::Certificate { path: path.to_owned(), reason: unusable() };
+    let parsed = chain.iter().map(|one| X509Certificate::from_der(one).map(|(_, parsed)| parsed).map_err(bad));
+    let parsed = parsed.collect::<Result<Vec<_>, _>>()?;
+    let broken = parsed.windows(2).position(|pair| matches!(pair, [one, next] if one.issuer() != next.subject()));
+    Ok(match (broken, parsed.as_slice()) {
+        (Some(place), _) => Chain::Broken(place + 1),
+        (None, [leaf]) if leaf.issuer() != leaf.subject() => Chain::Alone,
+        _ => Chain::Whole,
+    })
 }
 
 fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {

@@ -1,7 +1,8 @@
-//! `passmate-server check`: what is not as it should be, and what to do about it. It may run beside a server, and changes
-//! nothing but the schema of a store that an older program made.
+//! `passmate-server check`: what is not as it should be, and what to do about it. It may run beside a server and
+//! changes nothing.
 
 use std::fs;
+use std::io;
 use std::net::IpAddr;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
@@ -13,7 +14,7 @@ use super::{App, Code, Failure, now, utc};
 use crate::backup::{folder_of, last_backup, last_with_key};
 use crate::config::{AdminAddress, Config, ConfigError, ListenHost, Registration, Sources};
 use crate::store::{AdminStore, StoreError};
-use crate::tls::{Identity, OWN_CERTIFICATE, OWN_KEY};
+use crate::tls::{Chain, Identity, OWN_CERTIFICATE, OWN_KEY, look_at_chain};
 
 /// Look for what is not as it should be: certificate, key, store, disk, limits, clock, registration, backups
 ///
@@ -45,13 +46,24 @@ impl Found {
 }
 
 /// A configuration that cannot be used is the first thing to mend.
-pub(super) fn unconfigured(error: &ConfigError) -> Failure {
-    Failure::new(Code::Findings, format_args!("the configuration cannot be used: {error}"), error.hint())
+pub(super) fn unconfigured(error: &ConfigError, is_json: bool) -> Failure {
+    let message = format!("the configuration cannot be used: {error}");
+    if is_json {
+        let finding = json!({ "what": message, "do": error.hint() });
+        println!("{}", json!({ "findings": [finding], "notes": [], "version": 1 }));
+    }
+    Failure::new(Code::Findings, message, error.hint())
 }
 
 pub(super) fn run(app: &App, _: &Sources) -> Result<(), Failure> {
     let config = &app.config;
     let mut found = Found::default();
+    let unreadable = fs::read_dir(&config.data_dir).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
+    if unreadable {
+        let what = format!("the data dir {} cannot be read by the user that runs this", config.data_dir.display());
+        found.add(what, "run it as the user that the server runs as, or as root");
+        return tell(app, &found, &[]);
+    }
     let identity = certificate(config, &mut found);
     store(config, &mut found);
     place(config, &mut found);
@@ -59,6 +71,9 @@ pub(super) fn run(app: &App, _: &Sources) -> Result<(), Failure> {
     registration(config, &mut found);
     backups(config, identity.as_ref(), &mut found);
     let mut notes = vec!["nothing may end TLS between clients and this server, and that cannot be seen from here"];
+    if config.certificate.as_ref().is_some_and(|files| matches!(look_at_chain(&files.certificate), Ok(Chain::Alone))) {
+        notes.push("the certificate stands alone in its file: right if devices trust its issuer, else put its intermediates behind it");
+    }
     if !config.proxy_from.is_empty() {
         notes.push("--proxy-from: clients must not reach the server from these addresses in another way than through the proxy");
     }
@@ -104,7 +119,7 @@ fn certificate(config: &Config, found: &mut Found) -> Option<Identity> {
         // A server makes its own at its first start, and this makes none.
         return None;
     }
-    private(&key, "the TLS key", found);
+    private(&key, "the TLS key", config, found);
     if config.certificate.is_none() && !config.data_dir.join(OWN_CERTIFICATE).exists() {
         found.add("the certificate in the data dir is gone", "start the server: it makes a new one for the same key");
         return None;
@@ -116,6 +131,14 @@ fn certificate(config: &Config, found: &mut Found) -> Option<Identity> {
             return None;
         }
     };
+    if let Some(files) = &config.certificate
+        && let Ok(Chain::Broken(number)) = look_at_chain(&files.certificate)
+    {
+        found.add(
+            format!("certificate {number} in {} was not issued by the one behind it", files.certificate.display()),
+            "put the server's certificate first and then its intermediates, each behind the one that it issued",
+        );
+    }
     for warning in &identity.warnings {
         found.add(warning.to_string(), "renew the certificate, or make one that is a server's; SIGHUP takes it in");
     }
@@ -135,8 +158,8 @@ fn certificate(config: &Config, found: &mut Found) -> Option<Identity> {
     Some(identity)
 }
 
-/// Whether others than its owner may read a file, or it is somebody's who is neither us nor root.
-fn private(path: &Path, what: &str, found: &mut Found) {
+/// Whether others than its owner may read a file, or it is somebody's who is neither the server's user nor root.
+fn private(path: &Path, what: &str, config: &Config, found: &mut Found) {
     let Ok(file) = fs::metadata(path) else { return };
     if file.permissions().mode() & 0o077 != 0 {
         found.add(
@@ -144,8 +167,9 @@ fn private(path: &Path, what: &str, found: &mut Found) {
             "chmod 600; if others have an account on this machine, make a new key",
         );
     }
-    let us = rustix::process::geteuid().as_raw();
-    if us != 0 && file.uid() != us && file.uid() != 0 {
+    // The server's user is the one whose data dir it is.
+    let servers = fs::metadata(&config.data_dir).map_or(file.uid(), |folder| folder.uid());
+    if file.uid() != servers && file.uid() != 0 {
         found.add(
             format!("{what} {} belongs to another user", path.display()),
             "chown it to the user that the server runs as, or to root",
@@ -154,7 +178,7 @@ fn private(path: &Path, what: &str, found: &mut Found) {
 }
 
 fn store(config: &Config, found: &mut Found) {
-    private(&config.store, "the store", found);
+    private(&config.store, "the store", config, found);
     let mut store = match AdminStore::open_as_it_is(&config.store) {
         Ok(store) => store,
         // The first start makes it.

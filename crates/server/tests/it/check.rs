@@ -67,6 +67,35 @@ fn a_server_that_is_well_kept_has_nothing_to_do_and_each_fault_is_found() {
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
     fs::write(dir.path().join("last-backup"), "1700000000\n").unwrap();
     finds(&[], "the last backup is of 2023-11-14");
+    // The server's own certificate, and behind it one that has nothing to do with it.
+    let other = tempfile::tempdir().unwrap();
+    drop(Program::start(other.path(), &[]));
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-subj",
+            "/CN=other",
+            "-keyout",
+        ])
+        .args([place.path().join("k.pem"), "-out".into(), place.path().join("other.pem")])
+        .output();
+    if made.is_ok_and(|made| made.status.success()) {
+        let (chain, key) = (place.path().join("chain.pem"), place.path().join("chain-key.pem"));
+        let behind = fs::read(place.path().join("other.pem")).unwrap();
+        fs::write(&chain, [fs::read(other.path().join("cert.pem")).unwrap(), behind].concat()).unwrap();
+        fs::write(&key, fs::read(other.path().join("key.pem")).unwrap()).unwrap();
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+        finds(
+            &["--tls-cert", chain.to_str().unwrap(), "--tls-key", key.to_str().unwrap()],
+            "was not issued by the one behind it",
+        );
+    }
     finds(&["--tls-cert", "/nowhere/c.pem", "--tls-key", "/nowhere/k.pem"], "/nowhere/c.pem");
     drop(program);
     let database = rusqlite::Connection::open(dir.path().join("passmate.db")).unwrap();
@@ -86,6 +115,8 @@ fn a_configuration_that_cannot_be_used_is_a_finding_and_not_the_end() {
     assert_eq!(output.status.code(), Some(31));
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(text.contains("idle-timeout") && text.contains("hint: "), "{text}");
+    let (code, found) = check(dir.path(), &["--config", file.to_str().unwrap()]);
+    assert!(code == 31 && found[0].contains("idle-timout"), "{found:?}");
 }
 
 #[test]
