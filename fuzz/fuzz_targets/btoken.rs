@@ -17,7 +17,11 @@ fuzz_target!(|bytes: &[u8]| {
     };
     assert!(plaintext.starts_with(bytes));
     if let Ok((vault, _)) = decode_btoken(&plaintext) {
-        let written = encode_btoken(&vault).expect("what was read is within the limits of what is written");
-        assert_eq!(decode_btoken(&written).expect("it was just written").0, vault);
+        let written =
+            encode_btoken(&vault).expect("what was read is within the limits of what is written");
+        assert_eq!(
+            decode_btoken(&written).expect("it was just written").0,
+            vault
+        );
     }
 });

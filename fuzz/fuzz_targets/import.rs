@@ -8,10 +8,14 @@ use passmate_vault::Vault;
 // Every format tries every file, so that `vectors/import` is a corpus as it is. Without a password nothing is derived.
 fuzz_target!(|bytes: &[u8]| {
     for format in Format::ALL {
-        let Ok(imported) = parse(*format, bytes, None) else { continue };
+        let Ok(imported) = parse(*format, bytes, None) else {
+            continue;
+        };
         let mut vault = Vault::new();
-        apply(&imported, &mut vault, *format, 1_800_000_000).expect("cleaned names and a sound clock are taken");
-        let again = apply(&imported, &mut vault, *format, 1_800_000_100).expect("what was taken once is taken twice");
+        apply(&imported, &mut vault, *format, 1_800_000_000)
+            .expect("cleaned names and a sound clock are taken");
+        let again = apply(&imported, &mut vault, *format, 1_800_000_100)
+            .expect("what was taken once is taken twice");
         assert_eq!(again.tuples, 0);
     }
 });

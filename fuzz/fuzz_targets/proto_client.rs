@@ -4,23 +4,40 @@
 
 use libfuzzer_sys::fuzz_target;
 use passmate_proto::{
-    AccountNumber, AuthToken, ClientAction, ClientConfig, ClientEvent, ClientMachine, Input, Layout, Outcome,
-    SERVER_HELLO,
+    AccountNumber, AuthToken, ClientAction, ClientConfig, ClientEvent, ClientMachine, Input,
+    Layout, Outcome, SERVER_HELLO,
 };
 
 const LIMIT: u32 = 1 << 20;
 
 fuzz_target!(|data: &[u8]| {
-    let Some(([settings, pieces], mut rest)) = data.split_first_chunk::<2>() else { return };
+    let Some(([settings, pieces], mut rest)) = data.split_first_chunk::<2>() else {
+        return;
+    };
     let account = AccountNumber::from_bytes([7; 8]).expect("not zero");
     let auth_token = AuthToken::new([9; 32]);
     let action = match settings & 3 {
-        0 => ClientAction::Create { auth_token, btoken: b"sealed".to_vec() },
-        1 => ClientAction::Reset { account, auth_token },
-        _ => ClientAction::Update { account, auth_token },
+        0 => ClientAction::Create {
+            auth_token,
+            btoken: b"sealed".to_vec(),
+        },
+        1 => ClientAction::Reset {
+            account,
+            auth_token,
+        },
+        _ => ClientAction::Update {
+            account,
+            auth_token,
+        },
     };
     let is_clean = settings & 4 == 0;
-    let mut machine = ClientMachine::new(ClientConfig { btoken_len_max: LIMIT, ..ClientConfig::default() }, action);
+    let mut machine = ClientMachine::new(
+        ClientConfig {
+            btoken_len_max: LIMIT,
+            ..ClientConfig::default()
+        },
+        action,
+    );
     if settings & 8 == 0 {
         machine.handle_input(Input::Bytes(SERVER_HELLO));
     }
@@ -31,7 +48,11 @@ fuzz_target!(|data: &[u8]| {
                 ClientEvent::Greeted { banner, .. } => assert!(banner.len() <= 32 << 10),
                 ClientEvent::Fetched(btoken) => {
                     assert!(btoken.len() <= LIMIT as usize);
-                    let chosen = if settings & 16 == 0 { machine.replace(b"merged".to_vec()) } else { machine.leave() };
+                    let chosen = if settings & 16 == 0 {
+                        machine.replace(b"merged".to_vec())
+                    } else {
+                        machine.leave()
+                    };
                     chosen.expect("it was asked for");
                 }
                 ClientEvent::Created(_) => {}
@@ -49,10 +70,17 @@ fuzz_target!(|data: &[u8]| {
             piece = &piece[taken..];
             look(&mut machine);
         }
-        assert!(piece.is_empty(), "a client that has decided takes everything");
+        assert!(
+            piece.is_empty(),
+            "a client that has decided takes everything"
+        );
         turn = (turn + 1) % 8;
     }
-    machine.handle_input(if is_clean { Input::CloseNotify } else { Input::Cut });
+    machine.handle_input(if is_clean {
+        Input::CloseNotify
+    } else {
+        Input::Cut
+    });
     look(&mut machine);
     assert_eq!(outcomes.len(), 1);
     if matches!(outcomes[0], Outcome::Confirmed(_)) {

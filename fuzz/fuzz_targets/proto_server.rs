@@ -21,20 +21,27 @@ struct Driven {
 
 impl Driven {
     fn answer(&mut self, will: bool) {
-        let Some(request) = self.machine.poll_request() else { return };
+        let Some(request) = self.machine.poll_request() else {
+            return;
+        };
         let answered = match request {
             Request::Create { btoken, .. } if will => {
                 assert!(btoken.len() <= LIMIT as usize);
                 self.commits += 1;
-                self.machine.created(AccountNumber::from_bytes([1; 8]).expect("not zero"), Proof)
+                self.machine
+                    .created(AccountNumber::from_bytes([1; 8]).expect("not zero"), Proof)
             }
-            Request::Fetch { account: Some(_), .. } if will => self.machine.fetched(Arc::from(&b"stored"[..])),
+            Request::Fetch {
+                account: Some(_), ..
+            } if will => self.machine.fetched(Arc::from(&b"stored"[..])),
             Request::Replace { btoken } if will => {
                 assert!(btoken.len() <= LIMIT as usize);
                 self.commits += 1;
                 self.machine.replaced(Proof)
             }
-            Request::Delete { account: Some(_), .. } if will => {
+            Request::Delete {
+                account: Some(_), ..
+            } if will => {
                 self.commits += 1;
                 self.machine.deleted(Proof)
             }
@@ -57,13 +64,30 @@ impl Driven {
 }
 
 fuzz_target!(|data: &[u8]| {
-    let Some(([settings, pieces, answers], mut rest)) = data.split_first_chunk::<3>() else { return };
-    let layout = if settings & 1 == 0 { Layout::One } else { Layout::Two };
-    let config = ServerConfig { layout, banner: Arc::from(&b"banner"[..]), btoken_len_max: LIMIT };
-    let mut driven = Driven { machine: ServerMachine::new(config), commits: 0, confirmed: 0, is_over: false };
+    let Some(([settings, pieces, answers], mut rest)) = data.split_first_chunk::<3>() else {
+        return;
+    };
+    let layout = if settings & 1 == 0 {
+        Layout::One
+    } else {
+        Layout::Two
+    };
+    let config = ServerConfig {
+        layout,
+        banner: Arc::from(&b"banner"[..]),
+        btoken_len_max: LIMIT,
+    };
+    let mut driven = Driven {
+        machine: ServerMachine::new(config),
+        commits: 0,
+        confirmed: 0,
+        is_over: false,
+    };
     // Most inputs should come past the hello.
     if settings & 2 == 0 {
-        driven.machine.handle_input(Input::Bytes(passmate_proto::CLIENT_HELLO));
+        driven
+            .machine
+            .handle_input(Input::Bytes(passmate_proto::CLIENT_HELLO));
     }
     let mut turn = 0;
     while !rest.is_empty() {
@@ -83,9 +107,16 @@ fuzz_target!(|data: &[u8]| {
         }
         turn = (turn + 1) % 8;
     }
-    driven.machine.handle_input(if settings & 8 == 0 { Input::CloseNotify } else { Input::Cut });
+    driven.machine.handle_input(if settings & 8 == 0 {
+        Input::CloseNotify
+    } else {
+        Input::Cut
+    });
     driven.answer(true);
     driven.drain();
-    assert_eq!(driven.commits, driven.confirmed, "a clean end is a commit, a commit is a clean end");
+    assert_eq!(
+        driven.commits, driven.confirmed,
+        "a clean end is a commit, a commit is a clean end"
+    );
     assert!(driven.is_over, "a client that is gone leaves nothing open");
 });

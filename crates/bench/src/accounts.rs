@@ -35,7 +35,8 @@ pub(crate) fn noise(len: usize, seed: u64) -> Vec<u8> {
 
 /// Fills the data dir of a server that does not run yet.
 pub(crate) fn fill(data_dir: &Path, accounts: u64, len: usize) -> anyhow::Result<()> {
-    let mut engine = Sqlite::open(&data_dir.join("passmate.db")).context("cannot make the store")?;
+    let mut engine =
+        Sqlite::open(&data_dir.join("passmate.db")).context("cannot make the store")?;
     let auth = AuthHash::of(&token());
     let mut begin = 0;
     while begin < accounts {

@@ -15,8 +15,9 @@ use tokio_rustls::TlsAcceptor;
 pub(crate) fn make_tls() -> anyhow::Result<(Arc<ServerConfig>, String)> {
     let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
     let key = PrivateKeyDer::Pkcs8(pair.signing_key.serialize_der().into());
-    let mut config =
-        ServerConfig::builder().with_no_client_auth().with_single_cert(vec![pair.cert.der().clone()], key)?;
+    let mut config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![pair.cert.der().clone()], key)?;
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
     Ok((Arc::new(config), pair.cert.pem()))
@@ -50,7 +51,9 @@ fn serve<F>(pem: &str, answer: impl Fn(TcpStream) -> F) -> anyhow::Result<()>
 where
     F: Future<Output = std::io::Result<()>> + Send + 'static,
 {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.context("no port")?;
         let address = listener.local_addr()?;

@@ -7,7 +7,11 @@ use plotters::prelude::*;
 
 const SIZE: (u32, u32) = (720, 360);
 const INK: RGBColor = RGBColor(110, 118, 129);
-const COLORS: [RGBColor; 3] = [RGBColor(31, 111, 235), RGBColor(219, 109, 40), RGBColor(46, 160, 67)];
+const COLORS: [RGBColor; 3] = [
+    RGBColor(31, 111, 235),
+    RGBColor(219, 109, 40),
+    RGBColor(46, 160, 67),
+];
 
 /// A line of points with a name.
 pub(crate) struct Line {
@@ -25,27 +29,50 @@ pub(crate) struct Labels<'a> {
 /// Draws lines over a logarithmic axis.
 pub(crate) fn draw_log(path: &Path, labels: &Labels<'_>, lines: &[Line]) -> anyhow::Result<()> {
     let (least, greatest) = extent(lines, |point| point.0);
-    draw(path, labels, lines, (least.max(1e-9)..greatest).log_scale(), SeriesLabelPosition::UpperLeft)
+    draw(
+        path,
+        labels,
+        lines,
+        (least.max(1e-9)..greatest).log_scale(),
+        SeriesLabelPosition::UpperLeft,
+    )
 }
 
 /// Draws lines over a plain axis.
 pub(crate) fn draw_linear(path: &Path, labels: &Labels<'_>, lines: &[Line]) -> anyhow::Result<()> {
     let (least, greatest) = extent(lines, |point| point.0);
     // Lines over time are flat and far from the ground.
-    draw(path, labels, lines, least..greatest, SeriesLabelPosition::LowerLeft)
+    draw(
+        path,
+        labels,
+        lines,
+        least..greatest,
+        SeriesLabelPosition::LowerLeft,
+    )
 }
 
 fn extent(lines: &[Line], of: impl Fn((f64, f64)) -> f64) -> (f64, f64) {
-    let values = lines.iter().flat_map(|line| line.points.iter().copied().map(&of));
-    values.fold((f64::MAX, f64::MIN), |(least, greatest), value| (least.min(value), greatest.max(value)))
+    let values = lines
+        .iter()
+        .flat_map(|line| line.points.iter().copied().map(&of));
+    values.fold((f64::MAX, f64::MIN), |(least, greatest), value| {
+        (least.min(value), greatest.max(value))
+    })
 }
 
-fn draw<X>(path: &Path, labels: &Labels<'_>, lines: &[Line], x: X, names: SeriesLabelPosition) -> anyhow::Result<()>
+fn draw<X>(
+    path: &Path,
+    labels: &Labels<'_>,
+    lines: &[Line],
+    x: X,
+    names: SeriesLabelPosition,
+) -> anyhow::Result<()>
 where
     X: AsRangedCoord<Value = f64>,
     X::CoordDescType: ValueFormatter<f64>,
 {
-    let failed = |error: &dyn std::fmt::Display| anyhow::anyhow!("cannot draw {}: {error}", path.display());
+    let failed =
+        |error: &dyn std::fmt::Display| anyhow::anyhow!("cannot draw {}: {error}", path.display());
     let area = SVGBackend::new(path, SIZE).into_drawing_area();
     let top = extent(lines, |point| point.1).1 * 1.1;
     let mut chart = ChartBuilder::on(&area)
@@ -66,7 +93,8 @@ where
         .draw()
         .map_err(|error| failed(&error))?;
     for (line, color) in lines.iter().zip(COLORS.into_iter().cycle()) {
-        let series = LineSeries::new(line.points.iter().copied(), color.stroke_width(2)).point_size(3);
+        let series =
+            LineSeries::new(line.points.iter().copied(), color.stroke_width(2)).point_size(3);
         chart
             .draw_series(series)
             .map_err(|error| failed(&error))?

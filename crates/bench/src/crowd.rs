@@ -36,7 +36,9 @@ const ACTIVE_ACCOUNTS: u64 = 1_000;
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     fs::create_dir_all(&args.dir)?;
-    let dir = tempfile::Builder::new().prefix("crowd-").tempdir_in(args.dir.canonicalize()?)?;
+    let dir = tempfile::Builder::new()
+        .prefix("crowd-")
+        .tempdir_in(args.dir.canonicalize()?)?;
     fill(dir.path(), ACTIVE_ACCOUNTS + args.slow, 4 << 10)?;
     // Idle ones have to stay until the measurement is over.
     let server = Server::passmate_with(dir.path(), &["--idle-timeout", "120s"])?;
@@ -53,7 +55,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         first_account: 0,
     };
     let active = || load::generate(&load(Kind::Update, args.active, args.time));
-    println!("round  beside                updates/s  p50 ms  p99 ms  failed  memory MiB  descriptors");
+    println!(
+        "round  beside                updates/s  p50 ms  p99 ms  failed  memory MiB  descriptors"
+    );
     let tell = |round: usize, beside: &str, done: &Done| -> anyhow::Result<()> {
         let memory = server.memory()? as f64 / 1048576.0;
         let (rate, descriptors) = (done.per_second(), server.descriptors()?);
@@ -61,12 +65,20 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             "{round:5}  {beside:20} {rate:10.0} {:7.1} {:7.1} {:7} {memory:11.1} {descriptors:12}",
             done.p50_ms, done.p99_ms, done.failed
         );
-        anyhow::ensure!(done.count > 0 && done.failed == 0, "{} of {} failed", done.failed, done.count + done.failed);
+        anyhow::ensure!(
+            done.count > 0 && done.failed == 0,
+            "{} of {} failed",
+            done.failed,
+            done.count + done.failed
+        );
         Ok(())
     };
     let mut ratios = [Vec::new(), Vec::new()];
     for round in 1..=args.rounds {
-        for ((kind, count), ratios) in [(Kind::Idle, args.idle), (Kind::Slow, args.slow)].into_iter().zip(&mut ratios) {
+        for ((kind, count), ratios) in [(Kind::Idle, args.idle), (Kind::Slow, args.slow)]
+            .into_iter()
+            .zip(&mut ratios)
+        {
             let alone = active()?;
             tell(round, "nobody", &alone)?;
             let crowd = load::Args {
@@ -76,15 +88,26 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             };
             let crowd = Held::open(&crowd)?;
             let beside = active()?;
-            let name = if kind == Kind::Idle { "silent ones" } else { "slow ones" };
+            let name = if kind == Kind::Idle {
+                "silent ones"
+            } else {
+                "slow ones"
+            };
             tell(round, &format!("{count} {name}"), &beside)?;
             drop(crowd);
-            ratios.push((beside.per_second() / alone.per_second(), beside.p99_ms / alone.p99_ms));
+            ratios.push((
+                beside.per_second() / alone.per_second(),
+                beside.p99_ms / alone.p99_ms,
+            ));
         }
     }
     for (name, ratios) in ["silent", "slow"].into_iter().zip(ratios) {
         let (rate, p99): (Vec<f64>, Vec<f64>) = ratios.into_iter().unzip();
-        println!("beside the {name}: {:.2} of the updates, {:.2} times the p99 (medians)", median(rate), median(p99));
+        println!(
+            "beside the {name}: {:.2} of the updates, {:.2} times the p99 (medians)",
+            median(rate),
+            median(p99)
+        );
     }
     Ok(())
 }
@@ -116,7 +139,16 @@ impl Held {
         fs::write(&ca, &server.pem)?;
         let (kind, time) = (Kind::Idle, Duration::from_secs(60));
         let address = server.address;
-        Self::open(&load::Args { address, ca, kind, clients, time, size: 0, accounts: 1, first_account: 0 })
+        Self::open(&load::Args {
+            address,
+            ca,
+            kind,
+            clients,
+            time,
+            size: 0,
+            accounts: 1,
+            first_account: 0,
+        })
     }
 }
 

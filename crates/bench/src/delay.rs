@@ -23,9 +23,24 @@ pub(crate) struct Trips;
 impl Trips {
     pub(crate) fn figures() -> [Figure; 3] {
         [
-            Figure::new("trips", "create: time ÷ round trip, after TCP's", "ms", Goal::AtMost(3.5)),
-            Figure::new("trips", "update: time ÷ round trip, after TCP's", "ms", Goal::AtMost(3.5)),
-            Figure::new("trips", "reset: time ÷ round trip, after TCP's", "ms", Goal::AtMost(2.5)),
+            Figure::new(
+                "trips",
+                "create: time ÷ round trip, after TCP's",
+                "ms",
+                Goal::AtMost(3.5),
+            ),
+            Figure::new(
+                "trips",
+                "update: time ÷ round trip, after TCP's",
+                "ms",
+                Goal::AtMost(3.5),
+            ),
+            Figure::new(
+                "trips",
+                "reset: time ÷ round trip, after TCP's",
+                "ms",
+                Goal::AtMost(2.5),
+            ),
         ]
     }
 }
@@ -45,24 +60,65 @@ impl Listener for Caller {
 }
 
 /// Times the three actions of one account through the proxy.
-pub(crate) fn measure(server: &Server, round_trip: Duration, figures: &mut [Figure; 3]) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+pub(crate) fn measure(
+    server: &Server,
+    round_trip: Duration,
+    figures: &mut [Figure; 3],
+) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
     let proxy = runtime.block_on(start_proxy(server.address, round_trip / 2))?;
     let trust = TlsTrust::new(&Trust::Ca(server.pem.clone()))?;
-    let mut remote = Remote::new(Address::new("localhost", proxy.port()).map_err(anyhow::Error::msg)?, trust);
+    let mut remote = Remote::new(
+        Address::new("localhost", proxy.port()).map_err(anyhow::Error::msg)?,
+        trust,
+    );
     let mut caller = Caller::default();
     let mut time = |action, caller: &mut Caller| {
         let begun = Instant::now();
         let exchanged = remote.exchange(action, caller)?;
-        anyhow::ensure!(matches!(exchanged.outcome, Outcome::Confirmed(_)), "{:?}", exchanged.outcome);
+        anyhow::ensure!(
+            matches!(exchanged.outcome, Outcome::Confirmed(_)),
+            "{:?}",
+            exchanged.outcome
+        );
         Ok(begun.elapsed().as_secs_f64() * 1e3)
     };
     let trip = round_trip.as_secs_f64() * 1e3;
     let [create, update, reset] = figures;
-    create.add(time(ClientAction::Create { auth_token: token(), btoken: noise(4096, 1) }, &mut caller)?, trip);
+    create.add(
+        time(
+            ClientAction::Create {
+                auth_token: token(),
+                btoken: noise(4096, 1),
+            },
+            &mut caller,
+        )?,
+        trip,
+    );
     let account = caller.0.ok_or_else(|| anyhow::anyhow!("no account"))?;
-    update.add(time(ClientAction::Update { account, auth_token: token() }, &mut caller)?, trip);
-    reset.add(time(ClientAction::Reset { account, auth_token: token() }, &mut caller)?, trip);
+    update.add(
+        time(
+            ClientAction::Update {
+                account,
+                auth_token: token(),
+            },
+            &mut caller,
+        )?,
+        trip,
+    );
+    reset.add(
+        time(
+            ClientAction::Reset {
+                account,
+                auth_token: token(),
+            },
+            &mut caller,
+        )?,
+        trip,
+    );
     Ok(())
 }
 
@@ -71,7 +127,9 @@ async fn start_proxy(server: SocketAddr, delay: Duration) -> anyhow::Result<Sock
     let address = listener.local_addr()?;
     tokio::spawn(async move {
         while let Ok((client, _)) = listener.accept().await {
-            let Ok(server) = TcpStream::connect(server).await else { return };
+            let Ok(server) = TcpStream::connect(server).await else {
+                return;
+            };
             for stream in [&client, &server] {
                 let _ = stream.set_nodelay(true);
             }

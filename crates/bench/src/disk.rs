@@ -14,7 +14,11 @@ use crate::accounts::{fill, noise, number};
 const FILE_LEN: u64 = 64 << 20;
 
 /// Overwrites of `len` bytes each made durable before the next: per second, and the median time of one.
-pub(crate) fn raw_overwrites(dir: &Path, len: usize, time: Duration) -> anyhow::Result<(f64, Duration)> {
+pub(crate) fn raw_overwrites(
+    dir: &Path,
+    len: usize,
+    time: Duration,
+) -> anyhow::Result<(f64, Duration)> {
     let path = dir.join("raw");
     let bytes = noise(len, 1);
     let file = if path.exists() {
@@ -38,21 +42,32 @@ pub(crate) fn raw_overwrites(dir: &Path, len: usize, time: Duration) -> anyhow::
     }
     let per_second = times.len() as f64 / begun.elapsed().as_secs_f64();
     times.sort_unstable();
-    Ok((per_second, times.get(times.len() / 2).copied().unwrap_or_default()))
+    Ok((
+        per_second,
+        times.get(times.len() / 2).copied().unwrap_or_default(),
+    ))
 }
 
 /// Updates per second of the storage alone, without a network: each writer replaces the btoken of its own account.
-pub(crate) fn storage_alone(dir: &Path, writers: u64, len: usize, time: Duration) -> anyhow::Result<f64> {
+pub(crate) fn storage_alone(
+    dir: &Path,
+    writers: u64,
+    len: usize,
+    time: Duration,
+) -> anyhow::Result<f64> {
     let path = dir.join("passmate.db");
     if !path.exists() {
         fill(dir, writers, len)?;
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let store = Store::open_sqlite(&path, |error| eprintln!("{error}"))?;
         let begun = Instant::now();
-        let writers: Vec<_> =
-            (0..writers).map(|index| tokio::spawn(write(store.clone(), index, len, begun + time))).collect();
+        let writers: Vec<_> = (0..writers)
+            .map(|index| tokio::spawn(write(store.clone(), index, len, begun + time)))
+            .collect();
         let mut done = 0;
         for writer in writers {
             done += writer.await??;
@@ -65,7 +80,9 @@ pub(crate) fn storage_alone(dir: &Path, writers: u64, len: usize, time: Duration
 
 async fn write(store: Store, index: u64, len: usize, until: Instant) -> anyhow::Result<u64> {
     let account = number(index);
-    let Some(stored) = store.read(account, len).await? else { bail!("the account is not there") };
+    let Some(stored) = store.read(account, len).await? else {
+        bail!("the account is not there")
+    };
     let mut expected = stored.hash;
     let mut btoken = noise(len, index);
     let mut done: u64 = 0;
@@ -75,7 +92,10 @@ async fn write(store: Store, index: u64, len: usize, until: Instant) -> anyhow::
         }
         let next = Btoken::new(btoken.clone());
         let hash = next.hash();
-        match store.replace_if(account, expected, next, 1_800_000_001).await? {
+        match store
+            .replace_if(account, expected, next, 1_800_000_001)
+            .await?
+        {
             Ok(_committed) => expected = hash,
             Err(outcome) => bail!("not replaced: {outcome:?}"),
         }

@@ -28,16 +28,32 @@ struct Row {
 }
 
 pub(crate) fn run() -> anyhow::Result<()> {
-    println!("| records | years | changes | btoken | read | merge | with the last year's history |");
+    println!(
+        "| records | years | changes | btoken | read | merge | with the last year's history |"
+    );
     println!("| --- | --- | --- | --- | --- | --- | --- |");
     for records in [10, 100, 300, 1000] {
         for years in [1, 5, 10] {
-            let Row { records, years, changes, btoken_len, read, merge, kept_year_len } = measure(records, years)?;
+            let Row {
+                records,
+                years,
+                changes,
+                btoken_len,
+                read,
+                merge,
+                kept_year_len,
+            } = measure(records, years)?;
             let (btoken, kept) = (mebibytes(btoken_len), mebibytes(kept_year_len));
-            println!("| {records} | {years} | {changes} | {btoken} | {read:.0} ms | {merge:.0} ms | {kept} |");
+            println!(
+                "| {records} | {years} | {changes} | {btoken} | {read:.0} ms | {merge:.0} ms | {kept} |"
+            );
         }
     }
-    println!("\n{} changes of this kind fit into {}.", changes_within(LIMIT)?, mebibytes(LIMIT));
+    println!(
+        "\n{} changes of this kind fit into {}.",
+        changes_within(LIMIT)?,
+        mebibytes(LIMIT)
+    );
     Ok(())
 }
 
@@ -55,13 +71,26 @@ fn measure(records: usize, years: i64) -> anyhow::Result<Row> {
     let begun = Instant::now();
     merged.merge(&read_again);
     let merge = begun.elapsed().as_secs_f64() * 1000.0;
-    let newest =
-        vault.records().flat_map(|(_, record)| record.tuples()).filter_map(|one| one.stamp.deciding_seconds()).max();
+    let newest = vault
+        .records()
+        .flat_map(|(_, record)| record.tuples())
+        .filter_map(|one| one.stamp.deciding_seconds())
+        .max();
     let changes = vault.tuple_count();
     let kept = vault.with_history_since(newest.unwrap_or_default() - YEAR * DAY);
-    let (btoken_len, kept_year_len) =
-        (plaintext.len() + BTOKEN_OVERHEAD, encode_btoken(&kept)?.len() + BTOKEN_OVERHEAD);
-    Ok(Row { records, years, changes, btoken_len, read, merge, kept_year_len })
+    let (btoken_len, kept_year_len) = (
+        plaintext.len() + BTOKEN_OVERHEAD,
+        encode_btoken(&kept)?.len() + BTOKEN_OVERHEAD,
+    );
+    Ok(Row {
+        records,
+        years,
+        changes,
+        btoken_len,
+        read,
+        merge,
+        kept_year_len,
+    })
 }
 
 /// The vault of [`make_vault`] after so many days.
@@ -71,8 +100,13 @@ fn aged(records: usize, days: i64) -> Vault {
     for (number, id) in ids.iter().enumerate() {
         for day in 1..=days {
             // 14 letters and digits, as `passmate gen` makes them.
-            let value = format!("Qorvuxybet{:04}", (day + i64::try_from(number).unwrap_or(0)) % 10_000);
-            vault.set(id, "password", value, crate::vault::TIME + day * DAY).expect("the record is there");
+            let value = format!(
+                "Qorvuxybet{:04}",
+                (day + i64::try_from(number).unwrap_or(0)) % 10_000
+            );
+            vault
+                .set(id, "password", value, crate::vault::TIME + day * DAY)
+                .expect("the record is there");
         }
     }
     vault
@@ -80,6 +114,9 @@ fn aged(records: usize, days: i64) -> Vault {
 
 fn changes_within(limit: usize) -> anyhow::Result<usize> {
     let vault = aged(100, YEAR);
-    let (edited, fresh) = (encode_btoken(&vault)?.len(), encode_btoken(&make_vault(100))?.len());
+    let (edited, fresh) = (
+        encode_btoken(&vault)?.len(),
+        encode_btoken(&make_vault(100))?.len(),
+    );
     Ok(limit * (vault.tuple_count() - make_vault(100).tuple_count()) / (edited - fresh))
 }

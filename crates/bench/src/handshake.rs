@@ -11,20 +11,29 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, Server
 /// CPU time of this thread.
 pub(crate) fn thread_time() -> Duration {
     let now = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0))
+    Duration::new(
+        now.tv_sec.unsigned_abs(),
+        u32::try_from(now.tv_nsec).unwrap_or(0),
+    )
 }
 
 /// A client's configuration that trusts this certificate alone and resumes nothing.
 pub(crate) fn client_config(pem: &[u8]) -> anyhow::Result<Arc<ClientConfig>> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(pem)?)?;
-    let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let mut config = ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
     config.resumption = rustls::client::Resumption::disabled();
     Ok(Arc::new(config))
 }
 
 /// The server's CPU time for one handshake, the mean of many.
-pub(crate) fn in_memory(server: &Arc<ServerConfig>, pem: &str, times: u32) -> anyhow::Result<Duration> {
+pub(crate) fn in_memory(
+    server: &Arc<ServerConfig>,
+    pem: &str,
+    times: u32,
+) -> anyhow::Result<Duration> {
     let client = client_config(pem.as_bytes())?;
     let mut spent = Duration::ZERO;
     for _ in 0..times {

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use passmate_proto::{
-    ClientAction, ClientConfig, ClientEvent, ClientMachine, Input, Layout, Request, ServerConfig, ServerMachine,
+    ClientAction, ClientConfig, ClientEvent, ClientMachine, Input, Layout, Request, ServerConfig,
+    ServerMachine,
 };
 use passmate_vault::codec::{decode_vault_file, encode_v3};
 use passmate_vault::container::{Params, make_container, open_container};
@@ -48,11 +49,17 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if let Some(path) = &args.json {
         std::fs::write(path, serde_json::to_string_pretty(&counts)? + "\n")?;
     }
-    let Some(path) = &args.compare else { return Ok(()) };
-    let known: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&std::fs::read(path)?)?;
+    let Some(path) = &args.compare else {
+        return Ok(());
+    };
+    let known: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(&std::fs::read(path)?)?;
     let mut is_worse = false;
     for (name, own) in &counts {
-        let (Some(own), Some(known)) = (own.as_f64(), known.get(name).and_then(serde_json::Value::as_f64)) else {
+        let (Some(own), Some(known)) = (
+            own.as_f64(),
+            known.get(name).and_then(serde_json::Value::as_f64),
+        ) else {
             bail!("{} does not know {name}", path.display())
         };
         let ratio = own / known;
@@ -78,13 +85,18 @@ fn count(name: &str) -> anyhow::Result<u64> {
     if !output.status.success() {
         bail!("{name}: {said}");
     }
-    let line = said.lines().find_map(|line| line.split("Collected :").nth(1)).context("valgrind counted nothing")?;
+    let line = said
+        .lines()
+        .find_map(|line| line.split("Collected :").nth(1))
+        .context("valgrind counted nothing")?;
     Ok(line.trim().parse()?)
 }
 
 /// The hidden command: prepares a path, and takes it unless the name ends in `_without`.
 pub(crate) fn hot_path(name: &str) -> anyhow::Result<()> {
-    let (name, is_with) = name.strip_suffix("_without").map_or((name, true), |name| (name, false));
+    let (name, is_with) = name
+        .strip_suffix("_without")
+        .map_or((name, true), |name| (name, false));
     match name {
         "proto_update_4k_100" => proto_update(4 << 10, 100, is_with),
         "proto_update_64k_10" => proto_update(64 << 10, 10, is_with),
@@ -102,7 +114,11 @@ pub(crate) fn hot_path(name: &str) -> anyhow::Result<()> {
         }
         "btoken_open_64k" => {
             let key = SyncKey::from_parts([1; 8], Secret::from_bytes([7; 32]));
-            let sealed = btoken::seal(&noise(64 << 10, 1), &key, &mut rand_core::UnwrapErr(getrandom::SysRng));
+            let sealed = btoken::seal(
+                &noise(64 << 10, 1),
+                &key,
+                &mut rand_core::UnwrapErr(getrandom::SysRng),
+            );
             when(is_with, || btoken::open(&sealed, &key));
         }
         "container_open_64k" => {
@@ -126,14 +142,25 @@ fn when<T>(is_with: bool, path: impl FnOnce() -> T) {
 fn proto_update(len: usize, times: usize, is_with: bool) {
     let old: Arc<[u8]> = noise(len, 1).into();
     let uploads: Vec<_> = (0..times).map(|_| noise(len, 2)).collect();
-    when(is_with, move || uploads.into_iter().for_each(|upload| one_update(&old, upload)));
+    when(is_with, move || {
+        uploads
+            .into_iter()
+            .for_each(|upload| one_update(&old, upload))
+    });
 }
 
 fn one_update(old: &Arc<[u8]>, new: Vec<u8>) {
     let limit = u32::try_from(new.len()).expect("a btoken has a length");
-    let config = ServerConfig { layout: Layout::One, banner: Arc::from(&b"banner"[..]), btoken_len_max: limit };
+    let config = ServerConfig {
+        layout: Layout::One,
+        banner: Arc::from(&b"banner"[..]),
+        btoken_len_max: limit,
+    };
     let mut server = ServerMachine::<()>::new(config);
-    let action = ClientAction::Update { account: number(1), auth_token: token() };
+    let action = ClientAction::Update {
+        account: number(1),
+        auth_token: token(),
+    };
     let mut client = ClientMachine::new(ClientConfig::default(), action);
     let mut upload = Some(new);
     loop {
@@ -143,9 +170,15 @@ fn one_update(old: &Arc<[u8]>, new: Vec<u8>) {
                     let taken = server.handle_input(Input::Bytes(piece));
                     piece = piece.get(taken..).unwrap_or_default();
                     match server.poll_request() {
-                        Some(Request::Fetch { .. }) => server.fetched(Arc::clone(old)).expect("it was asked for"),
-                        Some(Request::Replace { .. }) => server.replaced(()).expect("it was asked for"),
-                        Some(Request::Create { .. } | Request::Delete { .. }) => unreachable!("this is an update"),
+                        Some(Request::Fetch { .. }) => {
+                            server.fetched(Arc::clone(old)).expect("it was asked for")
+                        }
+                        Some(Request::Replace { .. }) => {
+                            server.replaced(()).expect("it was asked for")
+                        }
+                        Some(Request::Create { .. } | Request::Delete { .. }) => {
+                            unreachable!("this is an update")
+                        }
                         None => {}
                     }
                 }
@@ -161,7 +194,9 @@ fn one_update(old: &Arc<[u8]>, new: Vec<u8>) {
         }
         match client.poll_event() {
             Some(ClientEvent::Fetched(_)) => {
-                client.replace(upload.take().expect("one fetch, one upload")).expect("it was asked for");
+                client
+                    .replace(upload.take().expect("one fetch, one upload"))
+                    .expect("it was asked for");
             }
             Some(ClientEvent::Ended(outcome)) => {
                 black_box(outcome);

@@ -35,7 +35,9 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     fs::create_dir_all(&args.dir)?;
-    let dir = tempfile::Builder::new().prefix("keep-").tempdir_in(args.dir.canonicalize()?)?;
+    let dir = tempfile::Builder::new()
+        .prefix("keep-")
+        .tempdir_in(args.dir.canonicalize()?)?;
     fill(dir.path(), args.accounts, args.size)?;
     let server = Server::passmate(dir.path())?;
     let ca = dir.path().join("ca.pem");
@@ -55,11 +57,22 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let file = dir.path().join("file").display().to_string();
     let commands: [(&str, &[&str]); 2] = [("backup", &["backup", &file]), ("verify", &["verify"])];
     println!("round  beside     updates/s  p50 ms  p99 ms  once takes s  log MiB  failed");
-    let tell = |round: usize, beside: &str, done: &Done, once: f64, log: u64| -> anyhow::Result<()> {
+    let tell = |round: usize,
+                beside: &str,
+                done: &Done,
+                once: f64,
+                log: u64|
+     -> anyhow::Result<()> {
         let (rate, log) = (done.per_second(), log as f64 / 1048576.0);
         let (p50, p99, failed) = (done.p50_ms, done.p99_ms, done.failed);
-        println!("{round:5}  {beside:9} {rate:10.0} {p50:7.1} {p99:7.1} {once:13.2} {log:8.1} {failed:7}");
-        ensure!(done.count > 0 && failed == 0, "{failed} of {} failed", done.count + failed);
+        println!(
+            "{round:5}  {beside:9} {rate:10.0} {p50:7.1} {p99:7.1} {once:13.2} {log:8.1} {failed:7}"
+        );
+        ensure!(
+            done.count > 0 && failed == 0,
+            "{failed} of {} failed",
+            done.count + failed
+        );
         Ok(())
     };
     let mut ratios = [Vec::new(), Vec::new()];
@@ -74,15 +87,23 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
                 is_over.store(true, Ordering::Relaxed);
                 (beside, again.join())
             });
-            let (beside, done) = (beside?, done.map_err(|_| anyhow::anyhow!("a thread has panicked"))??);
+            let (beside, done) = (
+                beside?,
+                done.map_err(|_| anyhow::anyhow!("a thread has panicked"))??,
+            );
             tell(round, name, &beside, done.once_s, done.log_len_max)?;
-            ratios.push((beside.per_second() / alone.per_second(), beside.p99_ms / alone.p99_ms));
+            ratios.push((
+                beside.per_second() / alone.per_second(),
+                beside.p99_ms / alone.p99_ms,
+            ));
         }
     }
     for ((name, _), ratios) in commands.into_iter().zip(ratios) {
         let (rate, p99): (Vec<f64>, Vec<f64>) = ratios.into_iter().unzip();
         let (rate, p99) = (crate::crowd::median(rate), crate::crowd::median(p99));
-        println!("beside one {name} after the other: {rate:.2} of the updates, {p99:.2} times the p99 (medians)");
+        println!(
+            "beside one {name} after the other: {rate:.2} of the updates, {p99:.2} times the p99 (medians)"
+        );
     }
     Ok(())
 }
@@ -99,7 +120,12 @@ fn again_and_again(dir: &Path, words: &[&str], is_over: &AtomicBool) -> anyhow::
     let (begun, mut runs, mut log_len_max) = (Instant::now(), 0_u32, 0);
     while !is_over.load(Ordering::Relaxed) {
         let mut command = Command::new(sibling("bench-passmate-server")?);
-        let mut child = command.args(words).arg("--data-dir").arg(dir).stdout(Stdio::null()).spawn()?;
+        let mut child = command
+            .args(words)
+            .arg("--data-dir")
+            .arg(dir)
+            .stdout(Stdio::null())
+            .spawn()?;
         let status = loop {
             log_len_max = log_len_max.max(log_len(dir));
             match child.try_wait()? {
@@ -110,7 +136,10 @@ fn again_and_again(dir: &Path, words: &[&str], is_over: &AtomicBool) -> anyhow::
         ensure!(status.success(), "{words:?} failed");
         runs += 1;
     }
-    Ok(Again { once_s: begun.elapsed().as_secs_f64() / f64::from(runs.max(1)), log_len_max })
+    Ok(Again {
+        once_s: begun.elapsed().as_secs_f64() / f64::from(runs.max(1)),
+        log_len_max,
+    })
 }
 
 fn log_len(dir: &Path) -> u64 {

@@ -88,18 +88,38 @@ pub(crate) fn generate(args: &Args) -> anyhow::Result<Done> {
 /// The command that runs a generator with these arguments.
 pub(crate) fn command(args: &Args) -> anyhow::Result<Command> {
     use clap::ValueEnum;
-    let kind = args.kind.to_possible_value().context("every kind has a name")?;
+    let kind = args
+        .kind
+        .to_possible_value()
+        .context("every kind has a name")?;
     let mut command = Command::new(crate::process::itself()?);
-    command.arg("load").arg("--address").arg(args.address.to_string()).arg("--ca").arg(&args.ca);
-    command.arg("--kind").arg(kind.get_name()).arg("--clients").arg(args.clients.to_string());
-    command.arg("--time").arg(format!("{}ms", args.time.as_millis())).arg("--size").arg(args.size.to_string());
+    command
+        .arg("load")
+        .arg("--address")
+        .arg(args.address.to_string())
+        .arg("--ca")
+        .arg(&args.ca);
+    command
+        .arg("--kind")
+        .arg(kind.get_name())
+        .arg("--clients")
+        .arg(args.clients.to_string());
+    command
+        .arg("--time")
+        .arg(format!("{}ms", args.time.as_millis()))
+        .arg("--size")
+        .arg(args.size.to_string());
     command.arg("--accounts").arg(args.accounts.to_string());
-    command.arg("--first-account").arg(args.first_account.to_string());
+    command
+        .arg("--first-account")
+        .arg(args.first_account.to_string());
     Ok(command)
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     let done = runtime.block_on(async {
         match args.kind {
             Kind::Idle => idle(args).await,
@@ -115,8 +135,9 @@ async fn busy(args: &Args) -> anyhow::Result<Done> {
     let tls = connector(&args.ca)?;
     let begun = Instant::now();
     let until = begun + args.time;
-    let clients: Vec<_> =
-        (0..args.clients).map(|index| tokio::spawn(client(args.clone(), index, tls.clone(), until))).collect();
+    let clients: Vec<_> = (0..args.clients)
+        .map(|index| tokio::spawn(client(args.clone(), index, tls.clone(), until)))
+        .collect();
     let (mut times, mut failed) = (Vec::new(), 0);
     for client in clients {
         let (its_times, its_failures) = client.await?;
@@ -125,15 +146,26 @@ async fn busy(args: &Args) -> anyhow::Result<Done> {
     }
     let seconds = begun.elapsed().as_secs_f64();
     times.sort_unstable();
-    let at = |percent: usize| times.get(times.len() * percent / 100).map_or(0.0, |time| time.as_secs_f64() * 1e3);
-    Ok(Done { count: times.len() as u64, failed, seconds, p50_ms: at(50), p99_ms: at(99) })
+    let at = |percent: usize| {
+        times
+            .get(times.len() * percent / 100)
+            .map_or(0.0, |time| time.as_secs_f64() * 1e3)
+    };
+    Ok(Done {
+        count: times.len() as u64,
+        failed,
+        seconds,
+        p50_ms: at(50),
+        p99_ms: at(99),
+    })
 }
 
 fn connector(ca: &Path) -> anyhow::Result<TlsConnector> {
     // Without TLS there is no certificate.
     let pem = std::fs::read(ca)?;
     if pem.trim_ascii().is_empty() {
-        let empty = rustls::ClientConfig::builder().with_root_certificates(rustls::RootCertStore::empty());
+        let empty =
+            rustls::ClientConfig::builder().with_root_certificates(rustls::RootCertStore::empty());
         return Ok(TlsConnector::from(Arc::new(empty.with_no_client_auth())));
     }
     Ok(TlsConnector::from(client_config(&pem)?))
@@ -206,15 +238,22 @@ fn expect_end(read: io::Result<usize>) -> io::Result<()> {
 
 async fn update(args: &Args, tls: &TlsConnector, account: u64, upload: &[u8]) -> io::Result<()> {
     let mut tls = BufReader::with_capacity(32 << 10, connect_tls(args, tls).await?);
-    let action = ClientAction::Update { account: number(account), auth_token: token() };
+    let action = ClientAction::Update {
+        account: number(account),
+        auth_token: token(),
+    };
     let mut machine = ClientMachine::new(ClientConfig::default(), action);
     let mut joined = Vec::with_capacity(upload.len() + 64);
     loop {
         while let Some(event) = machine.poll_event() {
             match event {
-                ClientEvent::Fetched(_) => machine.replace(upload.to_vec()).map_err(io::Error::other)?,
+                ClientEvent::Fetched(_) => {
+                    machine.replace(upload.to_vec()).map_err(io::Error::other)?
+                }
                 ClientEvent::Ended(Outcome::Confirmed(_)) => return Ok(()),
-                ClientEvent::Ended(outcome) => return Err(io::Error::other(format!("{outcome:?}"))),
+                ClientEvent::Ended(outcome) => {
+                    return Err(io::Error::other(format!("{outcome:?}")));
+                }
                 ClientEvent::Greeted { .. } | ClientEvent::Created(_) => {}
             }
         }
@@ -261,7 +300,13 @@ async fn idle(args: &Args) -> anyhow::Result<Done> {
     writeln!(out, "standing")?;
     out.flush()?;
     tokio::time::sleep(args.time).await;
-    Ok(Done { count: held.len() as u64, failed: 0, seconds, p50_ms: 0.0, p99_ms: 0.0 })
+    Ok(Done {
+        count: held.len() as u64,
+        failed: 0,
+        seconds,
+        p50_ms: 0.0,
+        p99_ms: 0.0,
+    })
 }
 
 /// Starts clients that send a byte a second, tells when all have begun to, and keeps on for the time that was asked for.
@@ -274,7 +319,13 @@ async fn slow(args: &Args) -> anyhow::Result<Done> {
         tokio::spawn(async move {
             loop {
                 // Whoever is cut comes again.
-                let _ = drip(&args, &tls, args.first_account + index % args.accounts, &mut started).await;
+                let _ = drip(
+                    &args,
+                    &tls,
+                    args.first_account + index % args.accounts,
+                    &mut started,
+                )
+                .await;
                 tokio::time::sleep(DRIP_PAUSE).await;
             }
         });
@@ -290,7 +341,13 @@ async fn slow(args: &Args) -> anyhow::Result<Done> {
     out.flush()?;
     let seconds = begun.elapsed().as_secs_f64();
     tokio::time::sleep(args.time).await;
-    Ok(Done { count: args.clients, failed: 0, seconds, p50_ms: 0.0, p99_ms: 0.0 })
+    Ok(Done {
+        count: args.clients,
+        failed: 0,
+        seconds,
+        p50_ms: 0.0,
+        p99_ms: 0.0,
+    })
 }
 
 /// Between two bytes of a slow client.
@@ -304,14 +361,19 @@ async fn drip(
     started: &mut Option<tokio::sync::mpsc::Sender<()>>,
 ) -> io::Result<()> {
     let mut tls = BufReader::new(connect_tls(args, tls).await?);
-    let action = ClientAction::Update { account: number(account), auth_token: token() };
+    let action = ClientAction::Update {
+        account: number(account),
+        auth_token: token(),
+    };
     let mut machine = ClientMachine::new(ClientConfig::default(), action);
     let mut is_slow = false;
     loop {
         while let Some(event) = machine.poll_event() {
             match event {
                 ClientEvent::Fetched(_) => {
-                    machine.replace(noise(args.size, account)).map_err(io::Error::other)?;
+                    machine
+                        .replace(noise(args.size, account))
+                        .map_err(io::Error::other)?;
                     is_slow = true;
                     drop(started.take());
                 }

@@ -30,7 +30,10 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 
 #[derive(Debug, Parser)]
-#[command(name = "bench", about = "Measures Passmate beside its baselines, in the same run")]
+#[command(
+    name = "bench",
+    about = "Measures Passmate beside its baselines, in the same run"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -53,7 +56,11 @@ enum Command {
     #[command(hide = true)]
     Load(load::Args),
     /// Fill a data dir with accounts, to look at a server by hand
-    Fill { data_dir: PathBuf, accounts: u64, size: usize },
+    Fill {
+        data_dir: PathBuf,
+        accounts: u64,
+        size: usize,
+    },
     #[command(hide = true)]
     BareTls,
     #[command(hide = true)]
@@ -73,7 +80,11 @@ fn main() -> anyhow::Result<()> {
         Command::Keep(args) => keep::run(&args),
         Command::Growth => growth::run(),
         Command::Load(args) => load::run(&args),
-        Command::Fill { data_dir, accounts, size } => accounts::fill(&data_dir, accounts, size),
+        Command::Fill {
+            data_dir,
+            accounts,
+            size,
+        } => accounts::fill(&data_dir, accounts, size),
         Command::BareTls => baseline::serve_tls(),
         Command::BareTcp => baseline::serve_tcp(),
         Command::HotPath { name } => instructions::hot_path(&name),
@@ -83,9 +94,13 @@ fn main() -> anyhow::Result<()> {
 
 /// `1.5s`, `250ms`, `60m`.
 fn parse_duration(text: &str) -> Result<Duration, String> {
-    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let split = text
+        .find(|c: char| c.is_ascii_alphabetic())
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
-    let number: f64 = number.parse().map_err(|_| format!("{text} is no duration"))?;
+    let number: f64 = number
+        .parse()
+        .map_err(|_| format!("{text} is no duration"))?;
     let seconds = match unit {
         "ms" => number / 1000.0,
         "s" => number,

@@ -27,7 +27,11 @@ pub(crate) fn sibling(name: &str) -> anyhow::Result<PathBuf> {
 /// This program, also when a build has put another in its place meanwhile.
 pub(crate) fn itself() -> anyhow::Result<PathBuf> {
     let running = PathBuf::from("/proc/self/exe");
-    if running.exists() { Ok(running) } else { Ok(std::env::current_exe()?) }
+    if running.exists() {
+        Ok(running)
+    } else {
+        Ok(std::env::current_exe()?)
+    }
 }
 
 impl Server {
@@ -39,7 +43,15 @@ impl Server {
     /// The same with more options.
     pub(crate) fn passmate_with(data_dir: &Path, options: &[&str]) -> anyhow::Result<Self> {
         let mut command = Command::new(sibling("bench-passmate-server")?);
-        command.args(["serve", "--listen", "127.0.0.1:0", "--connections-max", "20000", "--accounts-max", "10000000"]);
+        command.args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--connections-max",
+            "20000",
+            "--accounts-max",
+            "10000000",
+        ]);
         command.arg("--data-dir").arg(data_dir).args(options);
         let log = fs::File::create(data_dir.join("log"))?;
         let mut server = Self::start(command.stderr(log), "    passmate sync setup")?;
@@ -56,10 +68,18 @@ impl Server {
     /// Starts a server that says where it listens, and `last` when it is ready.
     fn start(command: &mut Command, last: &str) -> anyhow::Result<Self> {
         let begun = Instant::now();
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("no server")?;
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("no server")?;
         let lines = BufReader::new(child.stdout.take().context("no output")?).lines();
-        let mut server =
-            Self { child, address: ([127, 0, 0, 1], 0).into(), pem: String::new(), ready_after: Duration::ZERO };
+        let mut server = Self {
+            child,
+            address: ([127, 0, 0, 1], 0).into(),
+            pem: String::new(),
+            ready_after: Duration::ZERO,
+        };
         for line in lines {
             let line = line?;
             if line.starts_with(last) {
@@ -67,7 +87,9 @@ impl Server {
                 return Ok(server);
             }
             match line.strip_prefix("listening on ") {
-                Some(rest) => server.address = rest.split(' ').next().unwrap_or_default().parse()?,
+                Some(rest) => {
+                    server.address = rest.split(' ').next().unwrap_or_default().parse()?
+                }
                 None => server.pem.push_str(&format!("{line}\n")),
             }
         }
@@ -79,7 +101,9 @@ impl Server {
         let mut total = 0;
         for task in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
             // A thread may end between the listing and the reading.
-            let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) else { continue };
+            let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) else {
+                continue;
+            };
             total += text.split(' ').next().unwrap_or_default().parse::<u64>()?;
         }
         Ok(Duration::from_nanos(total))
@@ -93,8 +117,8 @@ impl Server {
     /// Open file descriptors.
     pub(crate) fn descriptors(&self) -> anyhow::Result<usize> {
         // It must not be dumped, and then the system shows them to root alone.
-        let found =
-            fs::read_dir(format!("/proc/{}/fd", self.child.id())).context("no descriptors: run this as root")?;
+        let found = fs::read_dir(format!("/proc/{}/fd", self.child.id()))
+            .context("no descriptors: run this as root")?;
         Ok(found.count())
     }
 }
@@ -109,7 +133,10 @@ impl Drop for Server {
 /// A line of a `status` file, in KiB.
 pub(crate) fn status_kib(path: &str, key: &str) -> anyhow::Result<u64> {
     let status = fs::read_to_string(path)?;
-    let line = status.lines().find_map(|line| line.strip_prefix(key)).context("no such line")?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix(key))
+        .context("no such line")?;
     Ok(line.split_whitespace().next().unwrap_or_default().parse()?)
 }
 

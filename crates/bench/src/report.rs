@@ -58,8 +58,19 @@ pub(crate) struct Figure {
 }
 
 impl Figure {
-    pub(crate) fn new(id: &'static str, name: &'static str, unit: &'static str, goal: Goal) -> Self {
-        Self { id, name, unit, goal, samples: Vec::new() }
+    pub(crate) fn new(
+        id: &'static str,
+        name: &'static str,
+        unit: &'static str,
+        goal: Goal,
+    ) -> Self {
+        Self {
+            id,
+            name,
+            unit,
+            goal,
+            samples: Vec::new(),
+        }
     }
 
     pub(crate) fn add(&mut self, value: f64, baseline: f64) {
@@ -87,10 +98,14 @@ fn median(sorted: &[f64]) -> Option<f64> {
 
 /// The table as it stands in documents and on the terminal.
 pub(crate) fn table(figures: &[Figure]) -> String {
-    let mut table = String::from("| # | figure | goal | median (least–greatest) | value | baseline | reached |\n");
+    let mut table = String::from(
+        "| # | figure | goal | median (least–greatest) | value | baseline | reached |\n",
+    );
     table.push_str("| --- | --- | --- | --- | --- | --- | --- |\n");
     for figure in figures {
-        let Some((middle, least, greatest)) = figure.spread() else { continue };
+        let Some((middle, least, greatest)) = figure.spread() else {
+            continue;
+        };
         let value = median(&figure.sorted(|sample| sample.value)).unwrap_or(f64::NAN);
         let baseline = median(&figure.sorted(|sample| sample.baseline)).unwrap_or(f64::NAN);
         let reached = match figure.goal.is_met(middle) {
@@ -98,8 +113,15 @@ pub(crate) fn table(figures: &[Figure]) -> String {
             Some(false) => "**no**",
             None => "–",
         };
-        let is_absolute = figure.samples.iter().all(|sample| sample.baseline.to_bits() == 1f64.to_bits());
-        let baseline = if is_absolute { "–".to_owned() } else { format!("{} {}", short(baseline), figure.unit) };
+        let is_absolute = figure
+            .samples
+            .iter()
+            .all(|sample| sample.baseline.to_bits() == 1f64.to_bits());
+        let baseline = if is_absolute {
+            "–".to_owned()
+        } else {
+            format!("{} {}", short(baseline), figure.unit)
+        };
         table.push_str(&format!(
             "| {} | {} | {} | {} ({}–{}) | {} {} | {baseline} | {reached} |\n",
             figure.id,
@@ -141,6 +163,9 @@ mod tests {
 
     #[test]
     fn numbers_are_short() {
-        assert_eq!([0.01234, 0.5, 12.34, 1234.5].map(short), ["0.0123", "0.50", "12.3", "1234"]);
+        assert_eq!(
+            [0.01234, 0.5, 12.34, 1234.5].map(short),
+            ["0.0123", "0.50", "12.3", "1234"]
+        );
     }
 }

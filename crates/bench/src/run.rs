@@ -65,10 +65,22 @@ struct Plan<'a> {
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     fs::create_dir_all(&args.dir)?;
     // Absolute: the programs that are started have other working folders.
-    let dir = tempfile::Builder::new().prefix("run-").tempdir_in(args.dir.canonicalize()?)?;
-    let (rounds, time) = if args.short { (1, Duration::from_millis(300)) } else { (args.rounds, args.time) };
-    let mut plan =
-        Plan { args, rounds, time, dir: dir.path().to_owned(), figures: Vec::new(), plots: serde_json::Map::new() };
+    let dir = tempfile::Builder::new()
+        .prefix("run-")
+        .tempdir_in(args.dir.canonicalize()?)?;
+    let (rounds, time) = if args.short {
+        (1, Duration::from_millis(300))
+    } else {
+        (args.rounds, args.time)
+    };
+    let mut plan = Plan {
+        args,
+        rounds,
+        time,
+        dir: dir.path().to_owned(),
+        figures: Vec::new(),
+        plots: serde_json::Map::new(),
+    };
     let begun = Instant::now();
     plan.server_cost()?;
     plan.storage()?;
@@ -87,7 +99,10 @@ struct InMemory(tempfile::TempDir);
 
 impl Plan<'_> {
     fn wants(&self, ids: &[&str]) -> bool {
-        self.args.only.is_empty() || ids.iter().any(|id| self.args.only.iter().any(|only| only == id))
+        self.args.only.is_empty()
+            || ids
+                .iter()
+                .any(|id| self.args.only.iter().any(|only| only == id))
     }
 
     /// Tells a person who watches how far it is.
@@ -112,7 +127,14 @@ impl Plan<'_> {
         Ok(InMemory(dir))
     }
 
-    fn load(&self, server: &Server, kind: Kind, clients: u64, size: usize, accounts: u64) -> anyhow::Result<Done> {
+    fn load(
+        &self,
+        server: &Server,
+        kind: Kind,
+        clients: u64,
+        size: usize,
+        accounts: u64,
+    ) -> anyhow::Result<Done> {
         let ca = self.dir.join(format!("ca-{}.pem", server.address.port()));
         fs::write(&ca, &server.pem)?;
         let args = load::Args {
@@ -127,13 +149,28 @@ impl Plan<'_> {
         };
         let done = load::generate(&args)?;
         // One in a thousand may meet the end of the run.
-        anyhow::ensure!(done.failed * 1000 <= done.count, "{} of {} failed ({kind:?})", done.failed, done.count);
+        anyhow::ensure!(
+            done.failed * 1000 <= done.count,
+            "{} of {} failed ({kind:?})",
+            done.failed,
+            done.count
+        );
         Ok(done)
     }
 
     /// Server CPU for one transaction in microseconds, and the load's own figures.
-    fn cost(&self, server: &Server, kind: Kind, clients: u64, size: usize) -> anyhow::Result<(f64, Done)> {
-        let accounts = if size >= LARGE { LARGE_ACCOUNTS } else { ACCOUNTS };
+    fn cost(
+        &self,
+        server: &Server,
+        kind: Kind,
+        clients: u64,
+        size: usize,
+    ) -> anyhow::Result<(f64, Done)> {
+        let accounts = if size >= LARGE {
+            LARGE_ACCOUNTS
+        } else {
+            ACCOUNTS
+        };
         self.cost_over(server, kind, clients, size, accounts)
     }
 
@@ -177,14 +214,34 @@ impl Plan<'_> {
             Goal::AtMost(1.25),
         );
         let mut update_64k = Figure::new("3", "the same with 64 KiB", "µs", Goal::AtMost(1.7));
-        let mut update_1m = Figure::new("3", "the same with 1 MiB (16 clients)", "µs", Goal::AtMost(6.0));
-        let mut rate =
-            Figure::new("4", "durable updates/s ÷ bare TLS connections/s, 64 clients", "/s", Goal::AtLeast(0.85));
-        let mut flushed = Figure::new("6", "flushes per durable update, 64 clients", "", Goal::AtMost(0.15));
-        let mut flushed_one = Figure::new("6", "flushes per durable update, 1 client", "", Goal::AtMost(1.05));
+        let mut update_1m = Figure::new(
+            "3",
+            "the same with 1 MiB (16 clients)",
+            "µs",
+            Goal::AtMost(6.0),
+        );
+        let mut rate = Figure::new(
+            "4",
+            "durable updates/s ÷ bare TLS connections/s, 64 clients",
+            "/s",
+            Goal::AtLeast(0.85),
+        );
+        let mut flushed = Figure::new(
+            "6",
+            "flushes per durable update, 64 clients",
+            "",
+            Goal::AtMost(0.15),
+        );
+        let mut flushed_one = Figure::new(
+            "6",
+            "flushes per durable update, 1 client",
+            "",
+            Goal::AtMost(1.05),
+        );
         for round in 1..=self.rounds {
             self.progress(&format!("server CPU, round {round} of {}", self.rounds));
-            let in_memory = handshake::in_memory(&tls, &pem, if self.args.short { 50 } else { 500 })?;
+            let in_memory =
+                handshake::in_memory(&tls, &pem, if self.args.short { 50 } else { 500 })?;
             let (tcp, _) = self.cost(&bare_tcp, Kind::Tcp, CLIENTS, 0)?;
             let (ours, _) = self.cost(&small, Kind::Handshake, CLIENTS, 0)?;
             listener.add(ours, in_memory.as_secs_f64() * 1e6 + tcp);
@@ -209,7 +266,15 @@ impl Plan<'_> {
                 flushed_one.add((after - before) as f64 / done.count as f64, 1.0);
             }
         }
-        self.figures.extend([listener, update_4k, update_64k, update_1m, rate, flushed, flushed_one]);
+        self.figures.extend([
+            listener,
+            update_4k,
+            update_64k,
+            update_1m,
+            rate,
+            flushed,
+            flushed_one,
+        ]);
         Ok(())
     }
 
@@ -237,7 +302,9 @@ impl Plan<'_> {
                 _ => updates,
             };
             alone.add(commits, raw);
-            self.progress(&format!("  {updates:.0} updates/s in {commits:.0} commits/s"));
+            self.progress(&format!(
+                "  {updates:.0} updates/s in {commits:.0} commits/s"
+            ));
         }
         self.figures.push(alone);
         Ok(())
@@ -248,15 +315,26 @@ impl Plan<'_> {
         if !self.wants(&["7"]) {
             return Ok(());
         }
-        let mut latency =
-            Figure::new("7", "one client: (durable − in-memory latency) ÷ raw fdatasync", "ms", Goal::AtMost(1.5));
+        let mut latency = Figure::new(
+            "7",
+            "one client: (durable − in-memory latency) ÷ raw fdatasync",
+            "ms",
+            Goal::AtMost(1.5),
+        );
         let on_disk = Server::passmate(&self.data_dir("latency", ACCOUNTS, 4 << 10)?)?;
         let memory = self.in_memory(ACCOUNTS, 4 << 10)?;
         let without_disk = Server::passmate(memory.0.path())?;
         for round in 1..=self.rounds {
-            self.progress(&format!("latency of one client, round {round} of {}", self.rounds));
-            let durable = self.load(&on_disk, Kind::Update, 1, 4 << 10, ACCOUNTS)?.p50_ms;
-            let fast = self.load(&without_disk, Kind::Update, 1, 4 << 10, ACCOUNTS)?.p50_ms;
+            self.progress(&format!(
+                "latency of one client, round {round} of {}",
+                self.rounds
+            ));
+            let durable = self
+                .load(&on_disk, Kind::Update, 1, 4 << 10, ACCOUNTS)?
+                .p50_ms;
+            let fast = self
+                .load(&without_disk, Kind::Update, 1, 4 << 10, ACCOUNTS)?
+                .p50_ms;
             let (_, raw) = disk::raw_overwrites(&self.dir, 4 << 10, self.time)?;
             latency.add(durable - fast, raw.as_secs_f64() * 1e3);
         }
@@ -269,9 +347,18 @@ impl Plan<'_> {
         if !self.wants(&["8"]) {
             return Ok(());
         }
-        let counts: &[u64] = if self.args.short { &[100] } else { &[1_000, 5_000, 10_000] };
+        let counts: &[u64] = if self.args.short {
+            &[100]
+        } else {
+            &[1_000, 5_000, 10_000]
+        };
         let mut line = Vec::new();
-        let mut figure = Figure::new("8", "memory per idle connection at 10,000", "KiB", Goal::AtMost(11.0));
+        let mut figure = Figure::new(
+            "8",
+            "memory per idle connection at 10,000",
+            "KiB",
+            Goal::AtMost(11.0),
+        );
         for count in counts {
             self.progress(&format!("{count} idle connections"));
             let server = Server::passmate(&self.data_dir(&format!("idle-{count}"), 1, 1)?)?;
@@ -287,7 +374,14 @@ impl Plan<'_> {
             figure.add(*per_connection, 1.0);
         }
         self.figures.push(figure);
-        self.plot("idle", "Memory of idle connections", "connections", "KiB each", "server", line);
+        self.plot(
+            "idle",
+            "Memory of idle connections",
+            "connections",
+            "KiB each",
+            "server",
+            line,
+        );
         Ok(())
     }
 
@@ -296,7 +390,12 @@ impl Plan<'_> {
         if !self.wants(&["9"]) {
             return Ok(());
         }
-        let mut memory = Figure::new("9", "server's memory after the start", "MiB", Goal::AtMost(20.0));
+        let mut memory = Figure::new(
+            "9",
+            "server's memory after the start",
+            "MiB",
+            Goal::AtMost(20.0),
+        );
         let mut ready = Figure::new("9", "from start to ready", "ms", Goal::AtMost(50.0));
         let dir = self.data_dir("start", ACCOUNTS, 4 << 10)?;
         drop(Server::passmate(&dir)?);
@@ -314,7 +413,11 @@ impl Plan<'_> {
         if !self.wants(&["10"]) {
             return Ok(());
         }
-        let (few, many): (u64, u64) = if self.args.short { (100, 1_000) } else { (1_000, 1_000_000) };
+        let (few, many): (u64, u64) = if self.args.short {
+            (100, 1_000)
+        } else {
+            (1_000, 1_000_000)
+        };
         self.progress(&format!("filling a store with {many} accounts"));
         let servers = [few, many].map(|accounts| {
             let dir = self.data_dir(&format!("accounts-{accounts}"), accounts, 4 << 10)?;
@@ -322,16 +425,27 @@ impl Plan<'_> {
         });
         let [few, many]: [anyhow::Result<(u64, Server)>; 2] = servers;
         let ((few_accounts, few), (many_accounts, many)) = (few?, many?);
-        let mut rate = Figure::new("10", "1,000,000 accounts ÷ 1,000: updates/s", "/s", Goal::AtLeast(0.9));
+        let mut rate = Figure::new(
+            "10",
+            "1,000,000 accounts ÷ 1,000: updates/s",
+            "/s",
+            Goal::AtLeast(0.9),
+        );
         let mut ready = Figure::new("10", "the same: from start to ready", "ms", Goal::Report);
         let mut memory = Figure::new("10", "the same: memory after the load", "MiB", Goal::Report);
-        ready.add(many.ready_after.as_secs_f64() * 1e3, few.ready_after.as_secs_f64() * 1e3);
+        ready.add(
+            many.ready_after.as_secs_f64() * 1e3,
+            few.ready_after.as_secs_f64() * 1e3,
+        );
         for round in 1..=self.rounds {
             self.progress(&format!("many accounts, round {round} of {}", self.rounds));
             let with_many = self.load(&many, Kind::Update, CLIENTS, 4 << 10, many_accounts)?;
             let with_few = self.load(&few, Kind::Update, CLIENTS, 4 << 10, few_accounts)?;
             rate.add(with_many.per_second(), with_few.per_second());
-            memory.add(many.memory()? as f64 / 1048576.0, few.memory()? as f64 / 1048576.0);
+            memory.add(
+                many.memory()? as f64 / 1048576.0,
+                few.memory()? as f64 / 1048576.0,
+            );
         }
         self.figures.extend([rate, ready, memory]);
         Ok(())
@@ -340,8 +454,10 @@ impl Plan<'_> {
     /// Figures 11 to 14.
     fn vaults(&mut self) -> anyhow::Result<()> {
         if self.wants(&["11", "12"]) {
-            let sizes: [(usize, &str, f64); 2] =
-                [(1_000, "unlock of 1,000 records ÷ bare scrypt, CPU", 1.05), (10_000, "the same with 10,000", 1.15)];
+            let sizes: [(usize, &str, f64); 2] = [
+                (1_000, "unlock of 1,000 records ÷ bare scrypt, CPU", 1.05),
+                (10_000, "the same with 10,000", 1.15),
+            ];
             for (records, name, goal) in sizes {
                 let path = self.dir.join(format!("{records}.pmdb"));
                 vault::write_vault(&path, records)?;
@@ -350,13 +466,23 @@ impl Plan<'_> {
                 for _ in 0..self.rounds.max(if self.args.short { 1 } else { 9 }) {
                     self.progress(&format!("unlock of {records} records"));
                     let bare = vault::bare_scrypt()?;
-                    figure.add(vault::unlock(&container)?.as_secs_f64() * 1e3, bare.as_secs_f64() * 1e3);
+                    figure.add(
+                        vault::unlock(&container)?.as_secs_f64() * 1e3,
+                        bare.as_secs_f64() * 1e3,
+                    );
                 }
                 self.figures.push(figure);
             }
-            let mut peak =
-                Figure::new("12", "peak memory of an unlock with 10,000 records", "MiB", Goal::AtMost(145.0));
-            peak.add(vault::unlock_memory(&self.dir.join("10000.pmdb"))? as f64 / 1048576.0, 1.0);
+            let mut peak = Figure::new(
+                "12",
+                "peak memory of an unlock with 10,000 records",
+                "MiB",
+                Goal::AtMost(145.0),
+            );
+            peak.add(
+                vault::unlock_memory(&self.dir.join("10000.pmdb"))? as f64 / 1048576.0,
+                1.0,
+            );
             self.figures.push(peak);
         }
         if self.wants(&["13"]) {
@@ -390,7 +516,10 @@ impl Plan<'_> {
                 let begun = Instant::now();
                 vault::bare_scrypt()?;
                 let bare = begun.elapsed().as_secs_f64() * 1e3;
-                figure.add(home.passmate(&["sync"])?.as_secs_f64() * 1e3, bare + handshake);
+                figure.add(
+                    home.passmate(&["sync"])?.as_secs_f64() * 1e3,
+                    bare + handshake,
+                );
             }
             self.figures.push(figure);
         }
@@ -403,7 +532,11 @@ impl Plan<'_> {
             return Ok(());
         }
         let server = Server::passmate(&self.data_dir("trips", 1, 1)?)?;
-        let trips: &[u64] = if self.args.short { &[20] } else { &[20, 80, 200] };
+        let trips: &[u64] = if self.args.short {
+            &[20]
+        } else {
+            &[20, 80, 200]
+        };
         let mut figures = delay::Trips::figures();
         for ms in trips {
             self.progress(&format!("round trips of {ms} ms"));
@@ -420,12 +553,22 @@ impl Plan<'_> {
         }
         let bare_tls = Server::bare("bare-tls")?;
         let server = Server::passmate(&self.data_dir("curves", ACCOUNTS, 4 << 10)?)?;
-        let clients: &[u64] = if self.args.short { &[1, 16] } else { &[1, 4, 16, 64, 256] };
+        let clients: &[u64] = if self.args.short {
+            &[1, 16]
+        } else {
+            &[1, 4, 16, 64, 256]
+        };
         let (mut bare, mut updates) = (Vec::new(), Vec::new());
         for clients in clients {
             self.progress(&format!("{clients} clients"));
-            bare.push((*clients as f64, self.cost(&bare_tls, Kind::Tls, *clients, 0)?.0));
-            updates.push((*clients as f64, self.cost(&server, Kind::Update, *clients, 4 << 10)?.0));
+            bare.push((
+                *clients as f64,
+                self.cost(&bare_tls, Kind::Tls, *clients, 0)?.0,
+            ));
+            updates.push((
+                *clients as f64,
+                self.cost(&server, Kind::Update, *clients, 4 << 10)?.0,
+            ));
         }
         self.plot(
             "concurrency",
@@ -444,7 +587,8 @@ impl Plan<'_> {
         let mut updates = Vec::new();
         for size in sizes {
             self.progress(&format!("btokens of {size} bytes"));
-            let server = Server::passmate(&self.data_dir(&format!("size-{size}"), ACCOUNTS, *size)?)?;
+            let server =
+                Server::passmate(&self.data_dir(&format!("size-{size}"), ACCOUNTS, *size)?)?;
             let (cost, _) = self.cost(&server, Kind::Update, 16, *size)?;
             updates.push((*size as f64 / 1024.0, cost));
         }
@@ -456,11 +600,19 @@ impl Plan<'_> {
             "durable update, 16 clients",
             updates,
         );
-        let numbers: &[u64] = if self.args.short { &[100, 1_000] } else { &[1_000, 10_000, 100_000, 1_000_000] };
+        let numbers: &[u64] = if self.args.short {
+            &[100, 1_000]
+        } else {
+            &[1_000, 10_000, 100_000, 1_000_000]
+        };
         let mut updates = Vec::new();
         for accounts in numbers {
             self.progress(&format!("{accounts} accounts"));
-            let server = Server::passmate(&self.data_dir(&format!("curve-{accounts}"), *accounts, 4 << 10)?)?;
+            let server = Server::passmate(&self.data_dir(
+                &format!("curve-{accounts}"),
+                *accounts,
+                4 << 10,
+            )?)?;
             let (cost, _) = self.cost_over(&server, Kind::Update, CLIENTS, 4 << 10, *accounts)?;
             updates.push((*accounts as f64, cost));
         }
@@ -476,10 +628,21 @@ impl Plan<'_> {
     }
 
     /// Adds a line to a plot; the first line names title and axes.
-    fn plot(&mut self, plot: &str, title: &str, x: &str, y: &str, line: &str, points: Vec<(f64, f64)>) {
+    fn plot(
+        &mut self,
+        plot: &str,
+        title: &str,
+        x: &str,
+        y: &str,
+        line: &str,
+        points: Vec<(f64, f64)>,
+    ) {
         let new = || json!({ "title": title, "x": x, "y": y, "lines": {} });
         let plot = self.plots.entry(plot).or_insert_with(new);
-        if let Some(lines) = plot.get_mut("lines").and_then(serde_json::Value::as_object_mut) {
+        if let Some(lines) = plot
+            .get_mut("lines")
+            .and_then(serde_json::Value::as_object_mut)
+        {
             lines.insert(line.to_owned(), json!(points));
         }
     }
@@ -487,7 +650,12 @@ impl Plan<'_> {
     fn finish(self, took: Duration) -> anyhow::Result<()> {
         let mut out = std::io::stdout().lock();
         writeln!(out, "{}", table(&self.figures))?;
-        writeln!(out, "Measured in {:.0} s on: {}", took.as_secs_f64(), machine())?;
+        writeln!(
+            out,
+            "Measured in {:.0} s on: {}",
+            took.as_secs_f64(),
+            machine()
+        )?;
         if let Some(path) = &self.args.json {
             let all = json!({ "version": 1, "machine": machine(), "figures": self.figures, "plots": self.plots });
             fs::write(path, serde_json::to_string_pretty(&all)? + "\n")?;
@@ -503,19 +671,46 @@ impl Plan<'_> {
 }
 
 fn draw_plot(path: &Path, plot: &serde_json::Value) -> anyhow::Result<()> {
-    let text = |key: &str| plot.get(key).and_then(serde_json::Value::as_str).unwrap_or_default();
-    let lines = plot.get("lines").and_then(serde_json::Value::as_object).into_iter().flatten();
-    let lines =
-        lines.map(|(name, points)| Ok(Line { name: name.clone(), points: serde_json::from_value(points.clone())? }));
+    let text = |key: &str| {
+        plot.get(key)
+            .and_then(serde_json::Value::as_str)
+            .unwrap_or_default()
+    };
+    let lines = plot
+        .get("lines")
+        .and_then(serde_json::Value::as_object)
+        .into_iter()
+        .flatten();
+    let lines = lines.map(|(name, points)| {
+        Ok(Line {
+            name: name.clone(),
+            points: serde_json::from_value(points.clone())?,
+        })
+    });
     let lines: Vec<Line> = lines.collect::<anyhow::Result<_>>()?;
-    draw_log(path, &Labels { title: text("title"), x: text("x"), y: text("y") }, &lines)
+    draw_log(
+        path,
+        &Labels {
+            title: text("title"),
+            x: text("x"),
+            y: text("y"),
+        },
+        &lines,
+    )
 }
 
 /// The machine in one line.
 fn machine() -> String {
     let cpus = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
+    let model = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"))
+        .unwrap_or_default();
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    format!("{cpus} CPUs, {}, Linux {}", model.trim_start_matches(['\t', ':', ' ']), kernel.trim())
+    format!(
+        "{cpus} CPUs, {}, Linux {}",
+        model.trim_start_matches(['\t', ':', ' ']),
+        kernel.trim()
+    )
 }

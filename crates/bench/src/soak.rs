@@ -26,12 +26,18 @@ pub(crate) struct Args {
 }
 
 /// Small and large, few clients and many, and now and then some that say nothing.
-const LOADS: [(Kind, u64, usize); 4] =
-    [(Kind::Update, 64, 4 << 10), (Kind::Update, 16, 64 << 10), (Kind::Handshake, 32, 0), (Kind::Update, 4, 512 << 10)];
+const LOADS: [(Kind, u64, usize); 4] = [
+    (Kind::Update, 64, 4 << 10),
+    (Kind::Update, 16, 64 << 10),
+    (Kind::Handshake, 32, 0),
+    (Kind::Update, 4, 512 << 10),
+];
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     fs::create_dir_all(&args.dir)?;
-    let dir = tempfile::Builder::new().prefix("soak-").tempdir_in(args.dir.canonicalize()?)?;
+    let dir = tempfile::Builder::new()
+        .prefix("soak-")
+        .tempdir_in(args.dir.canonicalize()?)?;
     fill(dir.path(), 1_000, 4 << 10)?;
     let server = Server::passmate(dir.path())?;
     let ca = dir.path().join("ca.pem");
@@ -56,31 +62,69 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             first_account: 0,
         };
         let done = load::generate(&load)?;
-        anyhow::ensure!(done.failed * 1000 <= done.count, "{} of {} failed", done.failed, done.count);
+        anyhow::ensure!(
+            done.failed * 1000 <= done.count,
+            "{} of {} failed",
+            done.failed,
+            done.count
+        );
         total += done.count;
         let minute = begun.elapsed().as_secs_f64() / 60.0;
         let now = (server.memory()? as f64 / 1048576.0, server.descriptors()?);
-        println!("{minute:6.1} {:10.0} {:7.1} {:11.1} {:12}", done.per_second(), done.p99_ms, now.0, now.1);
+        println!(
+            "{minute:6.1} {:10.0} {:7.1} {:11.1} {:12}",
+            done.per_second(),
+            done.p99_ms,
+            now.0,
+            now.1
+        );
         memory.push((minute, now.0));
         descriptors.push((minute, now.1 as f64));
         if (kind, clients) == (Kind::Update, 64) {
             slowest.push((minute, done.p99_ms));
         }
     }
-    println!("{total} exchanges in {:.0} s", begun.elapsed().as_secs_f64());
-    let Some(plots) = &args.plots else { return Ok(()) };
+    println!(
+        "{total} exchanges in {:.0} s",
+        begun.elapsed().as_secs_f64()
+    );
+    let Some(plots) = &args.plots else {
+        return Ok(());
+    };
     fs::create_dir_all(plots)?;
     draw(&plots.join("soak.svg"), &memory, &descriptors, &slowest)
 }
 
-fn draw(path: &Path, memory: &[(f64, f64)], descriptors: &[(f64, f64)], slowest: &[(f64, f64)]) -> anyhow::Result<()> {
-    let line = |name: &str, points| Line { name: name.to_owned(), points: by_minute(points) };
+fn draw(
+    path: &Path,
+    memory: &[(f64, f64)],
+    descriptors: &[(f64, f64)],
+    slowest: &[(f64, f64)],
+) -> anyhow::Result<()> {
+    let line = |name: &str, points| Line {
+        name: name.to_owned(),
+        points: by_minute(points),
+    };
     let lines = [
         line("memory, MiB", memory),
         line("descriptors", descriptors),
-        line("p99 of 64 clients, in 10 ms", &slowest.iter().map(|(at, ms)| (*at, ms / 10.0)).collect::<Vec<_>>()),
+        line(
+            "p99 of 64 clients, in 10 ms",
+            &slowest
+                .iter()
+                .map(|(at, ms)| (*at, ms / 10.0))
+                .collect::<Vec<_>>(),
+        ),
     ];
-    draw_linear(path, &Labels { title: "Mixed load", x: "minutes", y: "median of each minute" }, &lines)
+    draw_linear(
+        path,
+        &Labels {
+            title: "Mixed load",
+            x: "minutes",
+            y: "median of each minute",
+        },
+        &lines,
+    )
 }
 
 /// The median of each minute.

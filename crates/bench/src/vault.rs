@@ -28,11 +28,17 @@ pub(crate) fn make_vault(records: usize) -> Vault {
     for index in 0..records {
         let id = id(index);
         let path = format!("folder {}/site {index}.example.org", index % 50);
-        vault.create_record(id.clone(), path, TIME).expect("the id is new");
-        for (name, value) in
-            [("user", "somebody@example.org"), ("password", "battery-staple-42"), ("note", "made by the harness")]
-        {
-            vault.set(&id, name, value, TIME).expect("the record is there");
+        vault
+            .create_record(id.clone(), path, TIME)
+            .expect("the id is new");
+        for (name, value) in [
+            ("user", "somebody@example.org"),
+            ("password", "battery-staple-42"),
+            ("note", "made by the harness"),
+        ] {
+            vault
+                .set(&id, name, value, TIME)
+                .expect("the record is there");
         }
     }
     vault
@@ -41,7 +47,10 @@ pub(crate) fn make_vault(records: usize) -> Vault {
 pub(crate) fn write_vault(path: &Path, records: usize) -> anyhow::Result<()> {
     let plaintext = encode_v3(&Document::new(make_vault(records)))?;
     let mut rng = rand_of_system();
-    fs::write(path, make_container(&plaintext, &passphrase(), Params::STANDARD, &mut rng)?)?;
+    fs::write(
+        path,
+        make_container(&plaintext, &passphrase(), Params::STANDARD, &mut rng)?,
+    )?;
     Ok(())
 }
 
@@ -63,7 +72,13 @@ pub(crate) fn bare_scrypt() -> anyhow::Result<Duration> {
     let params = scrypt::Params::new(17, 8, 1, 64).map_err(anyhow::Error::msg)?;
     let mut derived = [0; 64];
     let begun = thread_time();
-    scrypt::scrypt(b"correct horse battery staple", &[7; 32], &params, &mut derived).map_err(anyhow::Error::msg)?;
+    scrypt::scrypt(
+        b"correct horse battery staple",
+        &[7; 32],
+        &params,
+        &mut derived,
+    )
+    .map_err(anyhow::Error::msg)?;
     Ok(thread_time() - begun)
 }
 
@@ -76,7 +91,10 @@ pub(crate) fn unlock_once(vault: &Path) -> anyhow::Result<()> {
 
 /// Peak memory of an unlock in a fresh process, in bytes.
 pub(crate) fn unlock_memory(vault: &Path) -> anyhow::Result<u64> {
-    let output = std::process::Command::new(crate::process::itself()?).arg("unlock").arg(vault).output()?;
+    let output = std::process::Command::new(crate::process::itself()?)
+        .arg("unlock")
+        .arg(vault)
+        .output()?;
     Ok(String::from_utf8(output.stdout)?.trim().parse::<u64>()? * 1024)
 }
 
@@ -85,8 +103,13 @@ pub(crate) fn make_diverged(records: usize) -> (Vault, Vault) {
     let base = make_vault(records);
     let (mut ours, mut theirs) = (base.clone(), base);
     for index in 0..records {
-        let side = if index % 2 == 0 { &mut ours } else { &mut theirs };
-        side.set(&id(index), "password", "changed", TIME + 5).expect("the record is there");
+        let side = if index % 2 == 0 {
+            &mut ours
+        } else {
+            &mut theirs
+        };
+        side.set(&id(index), "password", "changed", TIME + 5)
+            .expect("the record is there");
     }
     (ours, theirs)
 }
@@ -97,7 +120,10 @@ pub(crate) fn merge(ours: &Vault, theirs: &Vault) -> Duration {
     let begun = Instant::now();
     let summary = ours.merge(theirs);
     let spent = begun.elapsed();
-    assert!(!summary.is_empty(), "a merge that changes nothing shows nothing");
+    assert!(
+        !summary.is_empty(),
+        "a merge that changes nothing shows nothing"
+    );
     spent
 }
 
@@ -108,8 +134,13 @@ pub(crate) struct Home {
 
 impl Home {
     pub(crate) fn tied_to(server: &crate::process::Server, records: usize) -> anyhow::Result<Self> {
-        let home = Self { dir: tempfile::tempdir()? };
-        fs::write(home.dir.path().join("passphrase"), "correct horse battery staple\n")?;
+        let home = Self {
+            dir: tempfile::tempdir()?,
+        };
+        fs::write(
+            home.dir.path().join("passphrase"),
+            "correct horse battery staple\n",
+        )?;
         fs::write(home.dir.path().join("ca.pem"), &server.pem)?;
         let folder = home.dir.path().join(".local/share/passmate");
         fs::create_dir_all(&folder)?;
@@ -123,12 +154,20 @@ impl Home {
     /// Runs the real program and says how long it took.
     pub(crate) fn passmate(&self, words: &[&str]) -> anyhow::Result<Duration> {
         let mut command = std::process::Command::new(sibling("bench-passmate")?);
-        command.args(words).current_dir(self.dir.path()).env_clear().env("HOME", self.dir.path());
+        command
+            .args(words)
+            .current_dir(self.dir.path())
+            .env_clear()
+            .env("HOME", self.dir.path());
         command.env("PASSMATE_PASSPHRASE_FILE", "passphrase");
         let begun = Instant::now();
         let output = command.output()?;
         let spent = begun.elapsed();
-        anyhow::ensure!(output.status.success(), "passmate: {}", String::from_utf8_lossy(&output.stderr));
+        anyhow::ensure!(
+            output.status.success(),
+            "passmate: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         Ok(spent)
     }
 }

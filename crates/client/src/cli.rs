@@ -39,7 +39,12 @@ use crate::sync::Guard;
 ///
 /// Everything is in one encrypted vault on this device; without a network nothing is missing.
 #[derive(Debug, Parser)]
-#[command(name = "passmate", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(
+    name = "passmate",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true
+)]
 #[command(
     after_help = "Exit codes: 0 ok, 1 other, 2 usage, 3 given up, 4 locked, 5 wrong passphrase, 6 damaged, 7 file, \
 8 in use, 10 not found, 12 exists already, 20 network, 21 server not trusted, 22 refused by the server, 23 too large, \
@@ -66,7 +71,12 @@ struct Global {
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// The passphrase is this file's first line; `-` is standard input [env: PASSMATE_PASSPHRASE_FILE]
-    #[arg(long, global = true, value_name = "FILE", conflicts_with = "passphrase_command")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        conflicts_with = "passphrase_command"
+    )]
     passphrase_file: Option<PathBuf>,
     /// The passphrase is the first line of what this shell command writes [env: PASSMATE_PASSPHRASE_COMMAND]
     #[arg(long, global = true, value_name = "CMD")]
@@ -137,16 +147,23 @@ impl App {
     fn open(&self) -> Result<Session, Failure> {
         // Nobody should type a passphrase for a vault that is not there.
         if !self.place.exists() {
-            let failure = Failure::from(crate::session::SessionError::NotFound { path: self.place.path().to_owned() });
+            let failure = Failure::from(crate::session::SessionError::NotFound {
+                path: self.place.path().to_owned(),
+            });
             return Err(match adopt::find_for(self).first() {
                 Some(_) => Failure {
-                    hint: "`passmate init` makes one, and takes over what the original program has".into(),
+                    hint: "`passmate init` makes one, and takes over what the original program has"
+                        .into(),
                     ..failure
                 },
                 None => failure,
             });
         }
-        let mut tries_left = if self.ask.passphrase == ask::PassphraseSource::Terminal { 2 } else { 0 };
+        let mut tries_left = if self.ask.passphrase == ask::PassphraseSource::Terminal {
+            2
+        } else {
+            0
+        };
         loop {
             let passphrase = self.ask.passphrase("Master passphrase: ")?;
             match Session::open(self.place.clone(), passphrase) {
@@ -175,8 +192,17 @@ pub fn main() -> ExitCode {
     let app = match config::gather(&cli.global) {
         Ok(app) => app,
         Err(failure) => {
-            let Global { json, quiet, verbose, color, .. } = cli.global;
-            return end(&Output::new(json, quiet, verbose, color.unwrap_or_default()), Err(failure));
+            let Global {
+                json,
+                quiet,
+                verbose,
+                color,
+                ..
+            } = cli.global;
+            return end(
+                &Output::new(json, quiet, verbose, color.unwrap_or_default()),
+                Err(failure),
+            );
         }
     };
     end(&app.out, run(&app, &cli.command))
@@ -220,7 +246,10 @@ fn run(app: &App, command: &Command) -> Result<(), Failure> {
 
 /// A command line that cannot be read, or the help that was asked for.
 fn usage(error: &clap::Error) -> ExitCode {
-    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    ) {
         // Nobody may be reading.
         let _ = error.print();
         return ExitCode::SUCCESS;
@@ -231,13 +260,31 @@ fn usage(error: &clap::Error) -> ExitCode {
     }
     let text = error.render().to_string();
     // Its first paragraph says what is wrong, a `tip:` what may have been meant.
-    let line = |prefix: &str| text.lines().find_map(|line| line.trim().strip_prefix(prefix)).map(str::trim);
-    let message: Vec<&str> = text.lines().take_while(|line| !line.trim().is_empty()).map(str::trim).collect();
+    let line = |prefix: &str| {
+        text.lines()
+            .find_map(|line| line.trim().strip_prefix(prefix))
+            .map(str::trim)
+    };
+    let message: Vec<&str> = text
+        .lines()
+        .take_while(|line| !line.trim().is_empty())
+        .map(str::trim)
+        .collect();
     let message = message.join(" ");
-    let hint = line("tip:")
-        .map_or_else(|| "`passmate --help` and `passmate COMMAND --help` show what there is".to_owned(), str::to_owned);
+    let hint = line("tip:").map_or_else(
+        || "`passmate --help` and `passmate COMMAND --help` show what there is".to_owned(),
+        str::to_owned,
+    );
     let failure = Failure::usage(message.strip_prefix("error: ").unwrap_or(&message), hint);
-    end(&Output::new(std::env::args().any(|argument| argument == "--json"), false, false, Color::Never), Err(failure))
+    end(
+        &Output::new(
+            std::env::args().any(|argument| argument == "--json"),
+            false,
+            false,
+            Color::Never,
+        ),
+        Err(failure),
+    )
 }
 
 #[cfg(test)]

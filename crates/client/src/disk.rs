@@ -81,15 +81,26 @@ pub struct RealDisk;
 impl Disk for RealDisk {
     fn read(&self, path: &Path, len_max: u64) -> io::Result<Vec<u8>> {
         // A pipe would be waited for, and whatever it is, it is looked at before it is read.
-        let file = OpenOptions::new().read(true).custom_flags(NONBLOCK).open(path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(NONBLOCK)
+            .open(path)?;
         let metadata = file.metadata()?;
         if !metadata.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "not a regular file",
+            ));
         }
-        let mut bytes = Vec::with_capacity(usize::try_from(metadata.len().min(len_max)).unwrap_or(0));
-        file.take(len_max.saturating_add(1)).read_to_end(&mut bytes)?;
+        let mut bytes =
+            Vec::with_capacity(usize::try_from(metadata.len().min(len_max)).unwrap_or(0));
+        file.take(len_max.saturating_add(1))
+            .read_to_end(&mut bytes)?;
         if u64::try_from(bytes.len()).map_or(true, |len| len > len_max) {
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than any vault"));
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                "larger than any vault",
+            ));
         }
         Ok(bytes)
     }
@@ -99,7 +110,11 @@ impl Disk for RealDisk {
     }
 
     fn write_new(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)?;
         file.write_all(bytes)?;
         file.sync_all()
     }
@@ -159,7 +174,13 @@ pub fn replace(disk: &dyn Disk, _lock: &Lock, path: &Path, bytes: &[u8]) -> io::
 ///
 /// # Errors
 /// As [`replace`]; what is kept may be new already.
-pub fn replace_both(disk: &dyn Disk, lock: &Lock, path: &Path, bytes: &[u8], previous: &[u8]) -> io::Result<()> {
+pub fn replace_both(
+    disk: &dyn Disk,
+    lock: &Lock,
+    path: &Path,
+    bytes: &[u8],
+    previous: &[u8],
+) -> io::Result<()> {
     let kept = beside(path, ".prev.new");
     write_anew(disk, &kept, previous)?;
     if let Err(error) = disk.rename(&kept, &previous_of(path)) {
@@ -199,7 +220,10 @@ fn keep_previous(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     let (linked, previous) = (beside(path, ".prev.new"), previous_of(path));
     remove_if_there(disk, &linked)?;
     // A vault that was copied here may be readable by others; what is kept of it is not.
-    match disk.link(path, &linked).and_then(|()| disk.restrict(&linked)) {
+    match disk
+        .link(path, &linked)
+        .and_then(|()| disk.restrict(&linked))
+    {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         // A file system without links or rights, or one that does not want them: a copy does as well.
@@ -224,7 +248,9 @@ fn remove_if_there(disk: &dyn Disk, path: &Path) -> io::Result<()> {
 /// The folder of a file; the working directory for a bare name.
 #[must_use]
 pub fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    path.parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
 }
 
 /// The right to write a vault's files. The system takes it back when the process ends, however it ends.
@@ -255,14 +281,21 @@ impl Lock {
 
     fn take_within(path: &Path, patience: Duration) -> Result<Self, LockError> {
         let mut options = OpenOptions::new();
-        let options = options.create(true).truncate(false).write(true).mode(0o600).custom_flags(NONBLOCK);
+        let options = options
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .custom_flags(NONBLOCK);
         let file = options.open(beside(path, ".lock"))?;
         let begun = Instant::now();
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(Self { _file: file }),
                 Err(TryLockError::Error(error)) => return Err(error.into()),
-                Err(TryLockError::WouldBlock) if begun.elapsed() >= patience => return Err(LockError::Busy),
+                Err(TryLockError::WouldBlock) if begun.elapsed() >= patience => {
+                    return Err(LockError::Busy);
+                }
                 Err(TryLockError::WouldBlock) => thread::sleep(LOCK_PAUSE),
             }
         }
@@ -291,7 +324,11 @@ pub(crate) mod tests {
 
     impl FailingDisk {
         pub(crate) fn failing_at(number: usize, is_dead: bool) -> Self {
-            Self { left: Rc::new(Cell::new(number)), is_dead, ..Self::default() }
+            Self {
+                left: Rc::new(Cell::new(number)),
+                is_dead,
+                ..Self::default()
+            }
         }
 
         fn step(&self) -> io::Result<()> {
@@ -362,17 +399,24 @@ pub(crate) mod tests {
 
     #[test]
     fn a_replace_that_fails_anywhere_leaves_the_old_content_or_the_new() {
-        for (is_dead, has_no_links) in [(false, false), (true, false), (false, true), (true, true)] {
+        for (is_dead, has_no_links) in [(false, false), (true, false), (false, true), (true, true)]
+        {
             let mut failures = 0;
             for number in 1.. {
                 let dir = tempfile::tempdir().unwrap();
                 let path = dir.path().join("vault");
                 fs::write(&path, "old").unwrap();
                 let lock = Lock::take(&path).unwrap();
-                let disk = FailingDisk { has_no_links, ..FailingDisk::failing_at(number, is_dead) };
+                let disk = FailingDisk {
+                    has_no_links,
+                    ..FailingDisk::failing_at(number, is_dead)
+                };
                 let result = replace(&disk, &lock, &path, b"new content");
                 let content = fs::read(&path).unwrap();
-                assert!(content == b"old" || content == b"new content", "operation {number}");
+                assert!(
+                    content == b"old" || content == b"new content",
+                    "operation {number}"
+                );
                 if result.is_ok() {
                     assert_eq!(
                         (content.as_slice(), fs::read(previous_of(&path)).unwrap()),
@@ -382,7 +426,10 @@ pub(crate) mod tests {
                 // Whatever was left behind does not stand in the way of the next save.
                 replace(&RealDisk, &lock, &path, b"newer").unwrap();
                 assert_eq!(
-                    (fs::read(&path).unwrap(), fs::read(previous_of(&path)).unwrap()),
+                    (
+                        fs::read(&path).unwrap(),
+                        fs::read(previous_of(&path)).unwrap()
+                    ),
                     (b"newer".to_vec(), content)
                 );
                 if disk.done.get() < number {
@@ -406,7 +453,14 @@ pub(crate) mod tests {
         replace(&RealDisk, &lock, &path, b"y").unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&dir.path().join("a")), mode(&folder)), (0o700, 0o700));
-        assert_eq!((mode(&path), mode(&previous_of(&path)), mode(&beside(&path, ".lock"))), (0o600, 0o600, 0o600));
+        assert_eq!(
+            (
+                mode(&path),
+                mode(&previous_of(&path)),
+                mode(&beside(&path, ".lock"))
+            ),
+            (0o600, 0o600, 0o600)
+        );
     }
 
     #[test]
@@ -414,7 +468,10 @@ pub(crate) mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("vault");
         let first = Lock::take(&path).unwrap();
-        assert!(matches!(Lock::take_within(&path, Duration::from_millis(50)), Err(LockError::Busy)));
+        assert!(matches!(
+            Lock::take_within(&path, Duration::from_millis(50)),
+            Err(LockError::Busy)
+        ));
         drop(first);
         Lock::take_within(&path, Duration::ZERO).unwrap();
         assert!(beside(&path, ".lock").exists(), "the lock file stays");
@@ -425,12 +482,30 @@ pub(crate) mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert!(RealDisk.read(dir.path(), 10).is_err());
         let pipe = dir.path().join("pipe");
-        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-        assert!(RealDisk.read(&pipe, 10).is_err(), "nobody writes to it, and it is not waited for");
+        assert!(
+            std::process::Command::new("mkfifo")
+                .arg(&pipe)
+                .status()
+                .unwrap()
+                .success()
+        );
+        assert!(
+            RealDisk.read(&pipe, 10).is_err(),
+            "nobody writes to it, and it is not waited for"
+        );
         let path = dir.path().join("file");
         fs::write(&path, "0123456789").unwrap();
         assert_eq!(RealDisk.read(&path, 10).unwrap(), b"0123456789");
-        assert_eq!(RealDisk.read(&path, 9).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
-        assert_eq!(RealDisk.read(&dir.path().join("none"), 9).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(
+            RealDisk.read(&path, 9).unwrap_err().kind(),
+            io::ErrorKind::FileTooLarge
+        );
+        assert_eq!(
+            RealDisk
+                .read(&dir.path().join("none"), 9)
+                .unwrap_err()
+                .kind(),
+            io::ErrorKind::NotFound
+        );
     }
 }

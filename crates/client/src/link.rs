@@ -47,7 +47,9 @@ impl Link {
     /// Whether a text is meant to be one.
     #[must_use]
     pub fn is_meant(text: &str) -> bool {
-        text.trim_start().get(..SCHEME.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(SCHEME))
+        text.trim_start()
+            .get(..SCHEME.len())
+            .is_some_and(|begin| begin.eq_ignore_ascii_case(SCHEME))
     }
 
     /// The link of an account.
@@ -65,8 +67,12 @@ impl Link {
     /// # Errors
     /// See [`LinkError`].
     pub fn parse(text: &str) -> Result<Self, LinkError> {
-        let text: Zeroizing<String> = Zeroizing::new(text.chars().filter(|c| !c.is_whitespace()).collect());
-        let rest = text.get(SCHEME.len()..).filter(|_| Self::is_meant(&text)).ok_or(LinkError::UnknownPart)?;
+        let text: Zeroizing<String> =
+            Zeroizing::new(text.chars().filter(|c| !c.is_whitespace()).collect());
+        let rest = text
+            .get(SCHEME.len()..)
+            .filter(|_| Self::is_meant(&text))
+            .ok_or(LinkError::UnknownPart)?;
         let (place, key) = rest.split_once('#').ok_or(LinkError::NoKey)?;
         let (host, query) = place.split_once('/').ok_or(LinkError::UnknownPart)?;
         let address = host.parse().map_err(LinkError::Address)?;
@@ -75,7 +81,11 @@ impl Link {
             None if query.is_empty() => None,
             None => return Err(LinkError::UnknownPart),
         };
-        Ok(Self { address, pin, key: SyncKey::parse(key)? })
+        Ok(Self {
+            address,
+            pin,
+            key: SyncKey::parse(key)?,
+        })
     }
 
     /// The link as text.
@@ -86,8 +96,11 @@ impl Link {
         // An IPv6 address stands in brackets, as in other links.
         let is_bare = self.address.host().contains(':') && !host.starts_with('[');
         let host = if is_bare { format!("[{host}]") } else { host };
-        let pin = self.pin.map_or_else(String::new, |pin| format!("?pin={pin}"));
-        write!(text, "{SCHEME}{host}/{pin}#{}", *self.key.to_text()).expect("a String takes everything");
+        let pin = self
+            .pin
+            .map_or_else(String::new, |pin| format!("?pin={pin}"));
+        write!(text, "{SCHEME}{host}/{pin}#{}", *self.key.to_text())
+            .expect("a String takes everything");
         text
     }
 }
@@ -105,12 +118,25 @@ mod tests {
 
     #[test]
     fn a_link_comes_back_as_it_was() {
-        let pin = Trust::Pins { current: Pin::from_bytes([0xAB; 32]), next: None };
-        for host in ["home.example.org", "home.example.org:1234", "192.0.2.7", "[2001:db8::1]", "[2001:db8::1]:5"] {
+        let pin = Trust::Pins {
+            current: Pin::from_bytes([0xAB; 32]),
+            next: None,
+        };
+        for host in [
+            "home.example.org",
+            "home.example.org:1234",
+            "192.0.2.7",
+            "[2001:db8::1]",
+            "[2001:db8::1]:5",
+        ] {
             for trust in [&pin, &Trust::System] {
                 let link = Link::new(host.parse().unwrap(), trust, key());
                 let text = link.to_text();
-                assert!(text.starts_with(&format!("passmate-sync://{host}/")) && Link::is_meant(&text), "{}", *text);
+                assert!(
+                    text.starts_with(&format!("passmate-sync://{host}/")) && Link::is_meant(&text),
+                    "{}",
+                    *text
+                );
                 assert_eq!(Link::parse(&text), Ok(link.clone()));
                 let broken: String = text.chars().flat_map(|c| [c, '\n']).collect();
                 assert_eq!(Link::parse(&broken), Ok(link));
@@ -121,15 +147,32 @@ mod tests {
     #[test]
     fn what_is_no_link_is_named() {
         let key = key().to_text();
-        let check = |text: &str, expected: LinkError| assert_eq!(Link::parse(text), Err(expected), "{text}");
+        let check = |text: &str, expected: LinkError| {
+            assert_eq!(Link::parse(text), Err(expected), "{text}")
+        };
         check("https://home.example.org/#x", LinkError::UnknownPart);
         check("passmate-sync://home.example.org/", LinkError::NoKey);
-        check(&format!("passmate-sync://home.example.org#{}", *key), LinkError::UnknownPart);
-        check(&format!("passmate-sync://home.example.org/?pin=abc#{}", *key), LinkError::Pin);
-        check(&format!("passmate-sync://home.example.org/?q=1#{}", *key), LinkError::UnknownPart);
-        check(&format!("passmate-sync://a:0/#{}", *key), LinkError::Address(AddressError::Port));
+        check(
+            &format!("passmate-sync://home.example.org#{}", *key),
+            LinkError::UnknownPart,
+        );
+        check(
+            &format!("passmate-sync://home.example.org/?pin=abc#{}", *key),
+            LinkError::Pin,
+        );
+        check(
+            &format!("passmate-sync://home.example.org/?q=1#{}", *key),
+            LinkError::UnknownPart,
+        );
+        check(
+            &format!("passmate-sync://a:0/#{}", *key),
+            LinkError::Address(AddressError::Port),
+        );
         let mistyped = key.replacen('0', "1", 1);
-        assert!(matches!(Link::parse(&format!("passmate-sync://a/#{mistyped}")), Err(LinkError::Key(_))));
+        assert!(matches!(
+            Link::parse(&format!("passmate-sync://a/#{mistyped}")),
+            Err(LinkError::Key(_))
+        ));
         assert!(!Link::is_meant("010203-040506") && !Link::is_meant("passmate"));
     }
 }

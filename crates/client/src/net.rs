@@ -31,7 +31,11 @@ pub struct Deadlines {
 
 impl Default for Deadlines {
     fn default() -> Self {
-        Self { connect: Duration::from_secs(10), silence: Duration::from_secs(30), total: Duration::from_secs(120) }
+        Self {
+            connect: Duration::from_secs(10),
+            silence: Duration::from_secs(30),
+            total: Duration::from_secs(120),
+        }
     }
 }
 
@@ -59,7 +63,12 @@ impl Server {
     /// A server that is reached at `address` and trusted by `trust`. Nothing is sent yet.
     #[must_use]
     pub fn new(address: Address, trust: TlsTrust) -> Self {
-        Self { address, trust, deadlines: Deadlines::default(), limits: ClientConfig::default() }
+        Self {
+            address,
+            trust,
+            deadlines: Deadlines::default(),
+            limits: ClientConfig::default(),
+        }
     }
 
     /// The server that a vault is tied to.
@@ -85,18 +94,28 @@ impl Server {
 }
 
 impl Transport for Server {
-    fn exchange(&mut self, action: ClientAction, listener: &mut dyn Listener) -> Result<Exchanged, ConnectError> {
+    fn exchange(
+        &mut self,
+        action: ClientAction,
+        listener: &mut dyn Listener,
+    ) -> Result<Exchanged, ConnectError> {
         let deadline = Instant::now() + self.deadlines.total;
         let tcp = connect::connect(&self.address, &self.deadlines, deadline)?;
         let config = self.trust.begin();
-        let stream = stream::TlsStream::handshake(tcp, config, &self.address, &self.deadlines, deadline);
+        let stream =
+            stream::TlsStream::handshake(tcp, config, &self.address, &self.deadlines, deadline);
         let mut stream = stream.map_err(|error| match self.trust.sighting().problem {
             Some(problem) => ConnectError::NotTrusted(Box::new(problem)),
             None => error,
         })?;
         let (outcome, end) = drive(self.limits, action, &mut stream, listener);
         let Sighting { shown, valid, .. } = self.trust.sighting();
-        Ok(Exchanged { outcome, end, shown, valid })
+        Ok(Exchanged {
+            outcome,
+            end,
+            shown,
+            valid,
+        })
     }
 }
 

@@ -20,7 +20,9 @@ pub struct Otp {
 
 impl fmt::Debug for Otp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Otp").field("period", &self.period).finish_non_exhaustive()
+        f.debug_struct("Otp")
+            .field("period", &self.period)
+            .finish_non_exhaustive()
     }
 }
 
@@ -77,13 +79,19 @@ impl Otp {
         }
         let query = rest.split_once('?').map_or("", |(_, query)| query);
         let query = query.split('#').next().unwrap_or_default();
-        let (mut secret, mut algorithm, mut digits, mut period, mut is_steam) = (None, Algorithm::SHA1, 6, 30, false);
+        let (mut secret, mut algorithm, mut digits, mut period, mut is_steam) =
+            (None, Algorithm::SHA1, 6, 30, false);
         for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
             let value = Zeroizing::new(percent_decode_str(value).decode_utf8_lossy().into_owned());
             match name.to_ascii_lowercase().as_str() {
                 "secret" => secret = Some(value),
                 "algorithm" => {
-                    algorithm = match value.to_ascii_uppercase().trim_start_matches("HMAC").replace('-', "").as_str() {
+                    algorithm = match value
+                        .to_ascii_uppercase()
+                        .trim_start_matches("HMAC")
+                        .replace('-', "")
+                        .as_str()
+                    {
                         "SHA1" => Algorithm::SHA1,
                         "SHA256" => Algorithm::SHA256,
                         "SHA512" => Algorithm::SHA512,
@@ -91,7 +99,11 @@ impl Otp {
                     }
                 }
                 "digits" => {
-                    digits = value.parse().ok().filter(|digits| (6..=8).contains(digits)).ok_or(OtpError::Digits)?;
+                    digits = value
+                        .parse()
+                        .ok()
+                        .filter(|digits| (6..=8).contains(digits))
+                        .ok_or(OtpError::Digits)?;
                 }
                 "period" => {
                     let is_good = |period: &u64| (1..=PERIOD_MAX).contains(period);
@@ -102,8 +114,11 @@ impl Otp {
             }
         }
         let secret = secret.ok_or(OtpError::NoSecret)?;
-        let builder =
-            if is_steam { Builder::new_steam() } else { Builder::new().with_algorithm(algorithm).with_digits(digits) };
+        let builder = if is_steam {
+            Builder::new_steam()
+        } else {
+            Builder::new().with_algorithm(algorithm).with_digits(digits)
+        };
         Self::build(builder, &secret, period)
     }
 
@@ -119,22 +134,37 @@ impl Otp {
         if strip_prefix(text, "steam://").is_some() {
             return None;
         }
-        let secret: Zeroizing<String> =
-            Zeroizing::new(text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_uppercase()).collect());
+        let secret: Zeroizing<String> = Zeroizing::new(
+            text.chars()
+                .filter(char::is_ascii_alphanumeric)
+                .map(|c| c.to_ascii_uppercase())
+                .collect(),
+        );
         let label = utf8_percent_encode(label, NON_ALPHANUMERIC);
-        Some(Zeroizing::new(format!("otpauth://totp/{label}?secret={}&period=30&digits=6", *secret)))
+        Some(Zeroizing::new(format!(
+            "otpauth://totp/{label}?secret={}&period=30&digits=6",
+            *secret
+        )))
     }
 
     fn build(builder: Builder, secret: &str, period: u64) -> Result<Self, OtpError> {
         let is_written = |letter: &char| !matches!(letter, ' ' | '-' | '=');
-        let secret: Zeroizing<String> =
-            Zeroizing::new(secret.chars().filter(is_written).map(|letter| letter.to_ascii_uppercase()).collect());
+        let secret: Zeroizing<String> = Zeroizing::new(
+            secret
+                .chars()
+                .filter(is_written)
+                .map(|letter| letter.to_ascii_uppercase())
+                .collect(),
+        );
         let secret = Secret::try_from_base32(secret.as_str()).map_err(|_| OtpError::NotBase32)?;
         if secret.as_bytes().is_empty() {
             return Err(OtpError::NoSecret);
         }
         // Many sites give shorter secrets than the RFC wants.
-        let totp = builder.with_secret(secret).with_step_duration(period).build_noncompliant();
+        let totp = builder
+            .with_secret(secret)
+            .with_step_duration(period)
+            .build_noncompliant();
         Ok(Self { totp, period })
     }
 
@@ -163,7 +193,11 @@ mod tests {
     #[track_caller]
     fn check(text: &str, seconds: u64, digits: &str, valid_for: u64) {
         let code = Otp::parse(text).unwrap().at(seconds);
-        assert_eq!((code.digits.as_str(), code.valid_for), (digits, valid_for), "{text}");
+        assert_eq!(
+            (code.digits.as_str(), code.valid_for),
+            (digits, valid_for),
+            "{text}"
+        );
     }
 
     #[test]
@@ -171,8 +205,7 @@ mod tests {
         // Appendix B: the seed repeated to the length of the hash.
         const SHA1: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
         const SHA256: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQGEZA====";
-        const SHA512: &str =
-            "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQGEZDGNA=";
+        const SHA512: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQGEZDGNA=";
         let rows = [
             (59, "94287082", "46119246", "90693936"),
             (1_111_111_109, "07081804", "68084774", "25091201"),
@@ -181,11 +214,15 @@ mod tests {
             (20_000_000_000, "65353130", "77737706", "47863826"),
         ];
         for (seconds, sha1, sha256, sha512) in rows {
-            for (algorithm, secret, digits) in
-                [("SHA1", SHA1, sha1), ("sha256", SHA256, sha256), ("HmacSHA512", SHA512, sha512)]
-            {
+            for (algorithm, secret, digits) in [
+                ("SHA1", SHA1, sha1),
+                ("sha256", SHA256, sha256),
+                ("HmacSHA512", SHA512, sha512),
+            ] {
                 let secret = secret.replace('=', "%3D");
-                let text = format!("otpauth://totp/a%20b:c?secret={secret}&issuer=x&algorithm={algorithm}&digits=8");
+                let text = format!(
+                    "otpauth://totp/a%20b:c?secret={secret}&issuer=x&algorithm={algorithm}&digits=8"
+                );
                 check(&text, seconds, digits, 30 - seconds % 30);
             }
         }
@@ -193,33 +230,69 @@ mod tests {
 
     #[test]
     fn a_bare_secret_is_taken_as_people_type_it() {
-        for text in ["GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ", " gezd gnbv-gy3t qojq gezd gnbv gy3t qojq==\n"] {
+        for text in [
+            "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ",
+            " gezd gnbv-gy3t qojq gezd gnbv gy3t qojq==\n",
+        ] {
             check(text, 59, "287082", 1);
         }
-        check("OTPAUTH://TOTP/x?SECRET=gezdgnbvgy3tqojqgezdgnbvgy3tqojq&period=60", 59, "755224", 1);
+        check(
+            "OTPAUTH://TOTP/x?SECRET=gezdgnbvgy3tqojqgezdgnbvgy3tqojq&period=60",
+            59,
+            "755224",
+            1,
+        );
     }
 
     #[test]
     fn steam_has_letters() {
-        let by_encoder = Otp::parse("otpauth://totp/x?secret=GEZDGNBVGY3TQOJQ&encoder=steam").unwrap().at(59).digits;
-        let by_scheme = Otp::parse("steam://GEZDGNBVGY3TQOJQ").unwrap().at(59).digits;
+        let by_encoder = Otp::parse("otpauth://totp/x?secret=GEZDGNBVGY3TQOJQ&encoder=steam")
+            .unwrap()
+            .at(59)
+            .digits;
+        let by_scheme = Otp::parse("steam://GEZDGNBVGY3TQOJQ")
+            .unwrap()
+            .at(59)
+            .digits;
         assert_eq!(by_encoder, by_scheme);
         assert_eq!(by_scheme.len(), 5);
-        assert!(by_scheme.chars().all(|letter| "23456789BCDFGHJKMNPQRTVWXY".contains(letter)));
+        assert!(
+            by_scheme
+                .chars()
+                .all(|letter| "23456789BCDFGHJKMNPQRTVWXY".contains(letter))
+        );
     }
 
     #[test]
     fn what_makes_no_codes_is_named() {
         for (text, error) in [
-            ("otpauth://hotp/x?secret=GEZDGNBV&counter=1", OtpError::Counter),
+            (
+                "otpauth://hotp/x?secret=GEZDGNBV&counter=1",
+                OtpError::Counter,
+            ),
             ("otpauth://totp/x", OtpError::NoSecret),
             ("otpauth://totp/x?secret=", OtpError::NoSecret),
             ("otpauth://totp/x?secret=GEZDGNB1", OtpError::NotBase32),
-            ("otpauth://totp/x?secret=GEZDGNBV&algorithm=MD5", OtpError::Algorithm),
-            ("otpauth://totp/x?secret=GEZDGNBV&digits=10", OtpError::Digits),
-            ("otpauth://totp/x?secret=GEZDGNBV&digits=-6", OtpError::Digits),
-            ("otpauth://totp/x?secret=GEZDGNBV&period=0", OtpError::Period),
-            ("otpauth://totp/x?secret=GEZDGNBV&period=99999999999999999999", OtpError::Period),
+            (
+                "otpauth://totp/x?secret=GEZDGNBV&algorithm=MD5",
+                OtpError::Algorithm,
+            ),
+            (
+                "otpauth://totp/x?secret=GEZDGNBV&digits=10",
+                OtpError::Digits,
+            ),
+            (
+                "otpauth://totp/x?secret=GEZDGNBV&digits=-6",
+                OtpError::Digits,
+            ),
+            (
+                "otpauth://totp/x?secret=GEZDGNBV&period=0",
+                OtpError::Period,
+            ),
+            (
+                "otpauth://totp/x?secret=GEZDGNBV&period=99999999999999999999",
+                OtpError::Period,
+            ),
             ("ümlaut", OtpError::NotBase32),
             ("", OtpError::NoSecret),
         ] {
@@ -230,11 +303,17 @@ mod tests {
     #[test]
     fn a_bare_secret_becomes_an_address_that_makes_the_same_codes() {
         let address = Otp::address_of("gezd gnbv-gy3tqojq", "web/my shop").unwrap();
-        assert_eq!(*address, "otpauth://totp/web%2Fmy%20shop?secret=GEZDGNBVGY3TQOJQ&period=30&digits=6");
+        assert_eq!(
+            *address,
+            "otpauth://totp/web%2Fmy%20shop?secret=GEZDGNBVGY3TQOJQ&period=30&digits=6"
+        );
         let code = |text: &str| Otp::parse(text).unwrap().at(1_700_000_000).digits;
         assert_eq!(code(&address), code("gezd gnbv-gy3tqojq"));
         let own = "OTPAUTH://totp/x?secret=GEZDGNBV&digits=8";
         assert_eq!(*Otp::address_of(own, "other").unwrap(), own);
-        assert!(Otp::address_of("no secret!", "x").is_none() && Otp::address_of("steam://GEZDGNBV", "x").is_none());
+        assert!(
+            Otp::address_of("no secret!", "x").is_none()
+                && Otp::address_of("steam://GEZDGNBV", "x").is_none()
+        );
     }
 }

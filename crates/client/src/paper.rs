@@ -27,12 +27,18 @@ pub fn make_sheet(link: &Link, sheet: Sheet<'_>) -> Result<Zeroizing<String>, To
     let groups = link.key.to_text();
     let groups: Vec<&str> = groups.split('-').collect();
     let key: Zeroizing<String> = Zeroizing::new(
-        groups.chunks(5).map(|line| format!("<div>{}</div>", line.join("-"))).collect::<Vec<_>>().join("\n"),
+        groups
+            .chunks(5)
+            .map(|line| format!("<div>{}</div>", line.join("-")))
+            .collect::<Vec<_>>()
+            .join("\n"),
     );
     let host = escape(&link.address.to_string());
     let (day, trust) = (escape(sheet.day), escape(sheet.trust));
     let account = escape(account_of(&link.key).as_str());
-    let pin = link.pin.map_or_else(String::new, |pin| format!(" --pin {pin}"));
+    let pin = link
+        .pin
+        .map_or_else(String::new, |pin| format!(" --pin {pin}"));
     let records = sheet.records;
     Ok(Zeroizing::new(format!(
         r#"<!doctype html>
@@ -101,12 +107,19 @@ After <code>passmate sync rotate</code> it is worthless: then print a new one an
 
 /// The first 8 bytes of the key, which are no secret.
 fn account_of(key: &SyncKey) -> Zeroizing<String> {
-    let digits: String = key.account().iter().map(|byte| format!("{byte:02X}")).collect();
+    let digits: String = key
+        .account()
+        .iter()
+        .map(|byte| format!("{byte:02X}"))
+        .collect();
     Zeroizing::new(digits)
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }
 
 #[cfg(test)]
@@ -119,17 +132,36 @@ mod tests {
     #[test]
     fn a_sheet_has_the_key_as_text_and_as_a_code_and_nothing_from_elsewhere() {
         let key = SyncKey::from_parts([1; 8], Secret::from_bytes([0xC3; 32]));
-        let trust = Trust::Pins { current: Pin::from_bytes([0x5A; 32]), next: None };
+        let trust = Trust::Pins {
+            current: Pin::from_bytes([0x5A; 32]),
+            next: None,
+        };
         let link = Link::new("home.example.org".parse().unwrap(), &trust, key.clone());
-        let html = make_sheet(&link, Sheet { day: "2026-11-24", trust: "<pin> & more", records: 42 }).unwrap();
+        let html = make_sheet(
+            &link,
+            Sheet {
+                day: "2026-11-24",
+                trust: "<pin> & more",
+                records: 42,
+            },
+        )
+        .unwrap();
         for group in key.to_text().split('-') {
             assert!(html.contains(group), "{group}");
         }
-        assert!(html.contains("<svg ") && html.contains("&lt;pin&gt; &amp; more") && html.contains("0101010101010101"));
+        assert!(
+            html.contains("<svg ")
+                && html.contains("&lt;pin&gt; &amp; more")
+                && html.contains("0101010101010101")
+        );
         assert!(html.contains("passmate sync setup home.example.org --pin sha256:5a5a"));
         for outside in ["src=", "href=", "url(", "<script", "@import"] {
             assert!(!html.contains(outside), "{outside}");
         }
-        assert_eq!(html.matches("http").count(), 2, "the name space of the picture, and http-equiv");
+        assert_eq!(
+            html.matches("http").count(),
+            2,
+            "the name space of the picture, and http-equiv"
+        );
     }
 }

@@ -31,8 +31,16 @@ impl Qr {
     pub fn new(text: &str) -> Result<Self, TooLong> {
         let code = QrCode::with_error_correction_level(text, EcLevel::L);
         let code = code.map_err(|_: QrError| TooLong { len: text.len() })?;
-        let modules = Zeroizing::new(code.to_colors().into_iter().map(|color| color == Color::Dark).collect());
-        Ok(Self { modules, width: code.width() })
+        let modules = Zeroizing::new(
+            code.to_colors()
+                .into_iter()
+                .map(|color| color == Color::Dark)
+                .collect(),
+        );
+        Ok(Self {
+            modules,
+            width: code.width(),
+        })
     }
 
     /// Modules from one side to the other, with the light ones around it.
@@ -45,7 +53,11 @@ impl Qr {
     fn is_dark(&self, x: usize, y: usize) -> bool {
         let inside = |at: usize| at.checked_sub(QUIET).filter(|at| *at < self.width);
         match (inside(x), inside(y)) {
-            (Some(x), Some(y)) => self.modules.get(y * self.width + x).copied().unwrap_or(false),
+            (Some(x), Some(y)) => self
+                .modules
+                .get(y * self.width + x)
+                .copied()
+                .unwrap_or(false),
             _ => false,
         }
     }
@@ -55,7 +67,11 @@ impl Qr {
     pub fn rows(&self) -> Vec<String> {
         self.modules
             .chunks(self.width)
-            .map(|row| row.iter().map(|dark| if *dark { '1' } else { '0' }).collect())
+            .map(|row| {
+                row.iter()
+                    .map(|dark| if *dark { '1' } else { '0' })
+                    .collect()
+            })
             .collect()
     }
 
@@ -110,21 +126,37 @@ mod tests {
         let code = Qr::new("https://example.org").unwrap();
         let rows = code.rows();
         assert_eq!((rows.len(), code.width()), (25, 33));
-        assert!(rows.iter().all(|row| row.len() == 25) && rows.first().unwrap().starts_with("11111110"));
+        assert!(
+            rows.iter().all(|row| row.len() == 25) && rows.first().unwrap().starts_with("11111110")
+        );
         let blocks = code.to_blocks(false);
         let lines: Vec<&str> = blocks.lines().collect();
         assert_eq!(lines.len(), 17);
-        assert!(lines.iter().all(|line| line.chars().count() == 33 && line.starts_with("    ")));
+        assert!(
+            lines
+                .iter()
+                .all(|line| line.chars().count() == 33 && line.starts_with("    "))
+        );
         assert!(lines.first().unwrap().trim().is_empty());
-        assert!(code.to_blocks(true).lines().all(|line| line.starts_with("\x1b[38") && line.ends_with("\x1b[0m")));
-        let dark = rows.iter().map(|row| row.matches('1').count()).sum::<usize>();
+        assert!(
+            code.to_blocks(true)
+                .lines()
+                .all(|line| line.starts_with("\x1b[38") && line.ends_with("\x1b[0m"))
+        );
+        let dark = rows
+            .iter()
+            .map(|row| row.matches('1').count())
+            .sum::<usize>();
         assert_eq!(code.to_svg().matches("h1v1h-1z").count(), dark);
     }
 
     #[test]
     fn a_text_that_is_too_long_is_named() {
         Qr::new(&"x".repeat(2953)).unwrap();
-        assert_eq!(Qr::new(&"x".repeat(2954)).err(), Some(TooLong { len: 2954 }));
+        assert_eq!(
+            Qr::new(&"x".repeat(2954)).err(),
+            Some(TooLong { len: 2954 })
+        );
         Qr::new("").unwrap();
     }
 }

@@ -17,7 +17,9 @@ use getrandom::SysRng;
 use passmate_vault::codec::{
     CodecError, DOCUMENT_LEN_MAX, EncodeError, Version, decode_vault_file, encode_btoken, encode_v3,
 };
-use passmate_vault::container::{CONTAINER_OVERHEAD, ContainerError, Params, make_container, open_container};
+use passmate_vault::container::{
+    CONTAINER_OVERHEAD, ContainerError, Params, make_container, open_container,
+};
 use passmate_vault::merge::MergeSummary;
 use passmate_vault::record::make_record_id;
 use passmate_vault::{Association, Document, Passphrase, RecordId, SharedFolder, Vault};
@@ -46,7 +48,9 @@ pub type Clock = fn() -> i64;
 /// The system's time.
 #[must_use]
 pub fn system_clock() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
@@ -54,13 +58,21 @@ impl Place {
     /// A vault file on the real disk, under the real time, with the full cost of a wrong guess.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), disk: Rc::new(RealDisk), clock: system_clock, params: Params::STANDARD }
+        Self {
+            path: path.into(),
+            disk: Rc::new(RealDisk),
+            clock: system_clock,
+            params: Params::STANDARD,
+        }
     }
 
     /// The same with another disk.
     #[must_use]
     pub fn with_disk(self, disk: impl Disk + 'static) -> Self {
-        Self { disk: Rc::new(disk), ..self }
+        Self {
+            disk: Rc::new(disk),
+            ..self
+        }
     }
 
     /// The same with another clock.
@@ -98,17 +110,26 @@ impl Place {
 
     fn lock(&self) -> Result<Lock, SessionError> {
         Lock::take(&self.path).map_err(|error| match error {
-            LockError::Busy => SessionError::InUse { path: self.path.clone() },
+            LockError::Busy => SessionError::InUse {
+                path: self.path.clone(),
+            },
             LockError::Io(error) => self.io("lock")(error),
         })
     }
 
     fn read(&self) -> Result<Vec<u8>, SessionError> {
-        self.disk.read(&self.path, FILE_LEN_MAX).map_err(self.io("read"))
+        self.disk
+            .read(&self.path, FILE_LEN_MAX)
+            .map_err(self.io("read"))
     }
 
     fn seal(&self, plaintext: &[u8], passphrase: &Passphrase) -> Result<Vec<u8>, SessionError> {
-        Ok(make_container(plaintext, passphrase, self.params, &mut UnwrapErr(SysRng))?)
+        Ok(make_container(
+            plaintext,
+            passphrase,
+            self.params,
+            &mut UnwrapErr(SysRng),
+        )?)
     }
 }
 
@@ -191,7 +212,10 @@ struct Stored {
 type RecordsMark = (usize, Option<[u8; 32]>);
 
 fn mark_records(vault: &Vault) -> RecordsMark {
-    let hashed = vault.history_since().and_then(|_| encode_btoken(vault).ok()).map(|plaintext| hash(&plaintext));
+    let hashed = vault
+        .history_since()
+        .and_then(|_| encode_btoken(vault).ok())
+        .map(|plaintext| hash(&plaintext));
     (vault.tuple_count(), hashed)
 }
 
@@ -218,7 +242,10 @@ impl Session {
     /// [`SessionError::Exists`], or it cannot be written.
     pub fn create(place: Place, passphrase: Passphrase) -> Result<Self, SessionError> {
         let folder = folder_of(&place.path);
-        place.disk.make_folder(folder).map_err(place.io("make the folder of"))?;
+        place
+            .disk
+            .make_folder(folder)
+            .map_err(place.io("make the folder of"))?;
         let lock = place.lock()?;
         if place.exists() {
             return Err(SessionError::Exists { path: place.path });
@@ -228,7 +255,14 @@ impl Session {
         let container = place.seal(&plaintext, &passphrase)?;
         disk::overwrite(&*place.disk, &lock, &place.path, &container).map_err(place.io("write"))?;
         let stored = Stored::new(&container, &plaintext, &document);
-        Ok(Self { place, passphrase, document, stored, cut_off: None, archives: Vec::new() })
+        Ok(Self {
+            place,
+            passphrase,
+            document,
+            stored,
+            cut_off: None,
+            archives: Vec::new(),
+        })
     }
 
     /// Opens a vault.
@@ -240,7 +274,14 @@ impl Session {
         let path = place.path.canonicalize().map_err(place.io("open"))?;
         let place = Place { path, ..place };
         let (document, stored) = read(&place, &passphrase)?;
-        Ok(Self { place, passphrase, document, stored, cut_off: None, archives: Vec::new() })
+        Ok(Self {
+            place,
+            passphrase,
+            document,
+            stored,
+            cut_off: None,
+            archives: Vec::new(),
+        })
     }
 
     /// Where the vault is.
@@ -331,7 +372,10 @@ impl Session {
     /// See [`SessionError`]; the copy is as it was.
     pub fn write_copy(&self, path: &Path, container: &[u8]) -> Result<(), SessionError> {
         let lock = self.place.lock()?;
-        let io = Place { path: path.to_owned(), ..self.place.clone() };
+        let io = Place {
+            path: path.to_owned(),
+            ..self.place.clone()
+        };
         disk::overwrite(&*self.place.disk, &lock, path, container).map_err(io.io("write"))
     }
 
@@ -354,7 +398,10 @@ impl Session {
     /// # Errors
     /// [`SessionError::NotFound`] if there was no save yet; see [`SessionError`] for the rest.
     pub fn previous_vault(&self) -> Result<Vault, SessionError> {
-        let place = Place { path: previous_of(&self.place.path), ..self.place.clone() };
+        let place = Place {
+            path: previous_of(&self.place.path),
+            ..self.place.clone()
+        };
         let (document, _) = read(&place, &self.passphrase)?;
         Ok(document.vault)
     }
@@ -380,11 +427,18 @@ impl Session {
 
     /// Keeps what was here before a part was cut off in a vault of its own, beside this one.
     fn archive(&mut self) -> Result<(), SessionError> {
-        let Some(whole) = &self.cut_off else { return Ok(()) };
-        let container = self.place.seal(&encode_v3(&Document::new(whole.clone()))?, &self.passphrase)?;
+        let Some(whole) = &self.cut_off else {
+            return Ok(());
+        };
+        let container = self
+            .place
+            .seal(&encode_v3(&Document::new(whole.clone()))?, &self.passphrase)?;
         let lock = self.place.lock()?;
         let path = self.free_archive();
-        let place = Place { path: path.clone(), ..self.place.clone() };
+        let place = Place {
+            path: path.clone(),
+            ..self.place.clone()
+        };
         disk::overwrite(&*self.place.disk, &lock, &path, &container).map_err(place.io("write"))?;
         self.cut_off = None;
         self.archives.push(path);
@@ -393,12 +447,22 @@ impl Session {
 
     /// A name that no file has: `vault.history-2026-11-24.pmdb`.
     fn free_archive(&self) -> PathBuf {
-        let day = jiff::Timestamp::from_second(self.now()).map(|time| time.strftime("%Y-%m-%d").to_string());
-        let stem = self.place.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let day = jiff::Timestamp::from_second(self.now())
+            .map(|time| time.strftime("%Y-%m-%d").to_string());
+        let stem = self
+            .place
+            .path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         let stem = format!("{stem}.history-{}", day.unwrap_or_default());
         let named = |number: usize| match number {
             1 => self.place.path.with_file_name(format!("{stem}.pmdb")),
-            _ => self.place.path.with_file_name(format!("{stem}-{number}.pmdb")),
+            _ => self
+                .place
+                .path
+                .with_file_name(format!("{stem}-{number}.pmdb")),
         };
         let is_free = |path: &PathBuf| path.symlink_metadata().is_err();
         (1..).map(named).find(is_free).unwrap_or_else(|| named(0))
@@ -419,7 +483,11 @@ impl Session {
             return Ok(());
         }
         let has_new_records = mark_records(&merged.document.vault) != merged.stored.records;
-        let keeps = if has_new_records && change == Change::New { Keeps::Previous } else { Keeps::Kept };
+        let keeps = if has_new_records && change == Change::New {
+            Keeps::Previous
+        } else {
+            Keeps::Kept
+        };
         self.write(&lock, merged.document, &plaintext, keeps)
     }
 
@@ -440,11 +508,15 @@ impl Session {
         };
         let old = std::mem::replace(&mut self.passphrase, passphrase);
         let keeps = previous.map_or(Keeps::Kept, Keeps::Instead);
-        self.write(&lock, merged.document, &plaintext, keeps).inspect_err(|_| self.passphrase = old)
+        self.write(&lock, merged.document, &plaintext, keeps)
+            .inspect_err(|_| self.passphrase = old)
     }
 
     fn previous_plaintext(&self) -> Result<Zeroizing<Vec<u8>>, SessionError> {
-        let place = Place { path: previous_of(&self.place.path), ..self.place.clone() };
+        let place = Place {
+            path: previous_of(&self.place.path),
+            ..self.place.clone()
+        };
         Ok(open_container(&place.read()?, &self.passphrase)?)
     }
 
@@ -453,29 +525,47 @@ impl Session {
         let container = match self.place.read() {
             // Somebody removed it: what this session holds is all that there is.
             Err(SessionError::NotFound { .. }) => {
-                let stored = Stored { plaintext: [0; 32], ..self.stored.clone() };
-                return Ok(Merged { document: self.own_document()?, stored });
+                let stored = Stored {
+                    plaintext: [0; 32],
+                    ..self.stored.clone()
+                };
+                return Ok(Merged {
+                    document: self.own_document()?,
+                    stored,
+                });
             }
             read => read?,
         };
         if hash(&container) == self.stored.container {
-            return Ok(Merged { document: self.own_document()?, stored: self.stored.clone() });
+            return Ok(Merged {
+                document: self.own_document()?,
+                stored: self.stored.clone(),
+            });
         }
         let plaintext = self.open_again(&container)?;
         let theirs = decode_vault_file(&plaintext)?;
         let stored = Stored::new(&container, &plaintext, &theirs);
         let mut document = self.own_document()?;
         document.vault.merge(&theirs.vault);
-        document.association =
-            Association::merge(self.stored.association.as_ref(), document.association.take(), theirs.association);
-        document.folder = SharedFolder::merge(self.stored.folder.as_ref(), document.folder.take(), theirs.folder);
+        document.association = Association::merge(
+            self.stored.association.as_ref(),
+            document.association.take(),
+            theirs.association,
+        );
+        document.folder = SharedFolder::merge(
+            self.stored.folder.as_ref(),
+            document.folder.take(),
+            theirs.folder,
+        );
         Ok(Merged { document, stored })
     }
 
     fn own_document(&self) -> Result<Document, SessionError> {
         match self.document.version {
             Version::V3 => Ok(self.document.clone()),
-            Version::Passmate2 => Err(SessionError::OfOriginal { path: self.place.path.clone() }),
+            Version::Passmate2 => Err(SessionError::OfOriginal {
+                path: self.place.path.clone(),
+            }),
         }
     }
 
@@ -486,7 +576,13 @@ impl Session {
         })
     }
 
-    fn write(&mut self, lock: &Lock, document: Document, plaintext: &[u8], keeps: Keeps) -> Result<(), SessionError> {
+    fn write(
+        &mut self,
+        lock: &Lock,
+        document: Document,
+        plaintext: &[u8],
+        keeps: Keeps,
+    ) -> Result<(), SessionError> {
         let Place { path, disk, .. } = &self.place;
         let container = self.place.seal(plaintext, &self.passphrase)?;
         let written = match keeps {
@@ -558,7 +654,12 @@ impl Local for Session {
     }
 
     fn merge(&mut self, other: &Vault) -> MergeSummary {
-        let may_be_cut = self.document.vault.history_since().or(other.history_since()).is_some();
+        let may_be_cut = self
+            .document
+            .vault
+            .history_since()
+            .or(other.history_since())
+            .is_some();
         let before = may_be_cut.then(|| self.document.vault.clone());
         let summary = self.document.vault.merge(other);
         if let Some(before) = before.filter(|_| summary.dropped > 0) {
@@ -601,12 +702,17 @@ mod tests {
 
     fn add(session: &mut Session, path: &str) {
         let id = session.make_record_id();
-        session.edit(|vault, now| vault.create_record(id, path, now)).unwrap();
+        session
+            .edit(|vault, now| vault.create_record(id, path, now))
+            .unwrap();
     }
 
     fn paths(session: &Session) -> Vec<String> {
         let view = session.vault().view();
-        view.records().iter().map(|record| record.path.to_string_lossy().into_owned()).collect()
+        view.records()
+            .iter()
+            .map(|record| record.path.to_string_lossy().into_owned())
+            .collect()
     }
 
     fn association(account: u8) -> Association {
@@ -638,9 +744,15 @@ mod tests {
         assert_eq!(paths(&reopen(&dir)), ["a"]);
         session.save().unwrap();
         assert_eq!(paths(&reopen(&dir)), ["a", "b"]);
-        assert!(matches!(Session::create(place(&dir), passphrase()), Err(SessionError::Exists { .. })));
+        assert!(matches!(
+            Session::create(place(&dir), passphrase()),
+            Err(SessionError::Exists { .. })
+        ));
         let wrong = Session::open(place(&dir), Passphrase::from("x".to_owned()));
-        assert!(matches!(wrong, Err(SessionError::Container(ContainerError::WrongPassphrase))));
+        assert!(matches!(
+            wrong,
+            Err(SessionError::Container(ContainerError::WrongPassphrase))
+        ));
         let elsewhere = Session::open(Place::new(dir.path().join("none")), passphrase());
         assert!(matches!(elsewhere, Err(SessionError::NotFound { .. })));
     }
@@ -727,7 +839,16 @@ mod tests {
         let pin = Pin::from_bytes([7; 32]);
         trust_pin(&mut first, pin).unwrap();
         let tied = reopen(&dir).association().unwrap().clone();
-        assert_eq!((tied.trust, tied.seen.len()), (Trust::Pins { current: pin, next: None }, 1));
+        assert_eq!(
+            (tied.trust, tied.seen.len()),
+            (
+                Trust::Pins {
+                    current: pin,
+                    next: None
+                },
+                1
+            )
+        );
         sync_saves("b");
         leave(&mut first).unwrap();
         assert_eq!(reopen(&dir).association(), None);
@@ -750,10 +871,17 @@ mod tests {
         session.change_passphrase(new.clone()).unwrap();
         for path in [session.path().to_owned(), previous_of(session.path())] {
             let container = fs::read(&path).unwrap();
-            assert_eq!(open_container(&container, &passphrase()), Err(ContainerError::WrongPassphrase));
+            assert_eq!(
+                open_container(&container, &passphrase()),
+                Err(ContainerError::WrongPassphrase)
+            );
             open_container(&container, &new).unwrap();
         }
-        assert_eq!(session.previous_vault().unwrap(), Vault::new(), "the last change can be taken back still");
+        assert_eq!(
+            session.previous_vault().unwrap(),
+            Vault::new(),
+            "the last change can be taken back still"
+        );
         // A program that still has the old one does not overwrite what it cannot read.
         add(&mut other, "b");
         assert!(matches!(other.save(), Err(SessionError::PassphraseChanged)));
@@ -791,12 +919,18 @@ mod tests {
     #[test]
     fn a_history_is_cut_off_only_when_all_of_it_was_kept_beside_the_vault_whatever_fails() {
         let values = |session: &Session| {
-            let tuples = session.vault().records().flat_map(|(_, record)| record.tuples());
-            tuples.filter_map(|tuple| Some(tuple.value.shown()?.to_string_lossy().into_owned())).collect::<Vec<_>>()
+            let tuples = session
+                .vault()
+                .records()
+                .flat_map(|(_, record)| record.tuples());
+            tuples
+                .filter_map(|tuple| Some(tuple.value.shown()?.to_string_lossy().into_owned()))
+                .collect::<Vec<_>>()
         };
         for number in 1.. {
             let dir = tempfile::tempdir().unwrap();
-            let mut session = Session::create(place(&dir).with_clock(|| 1000), passphrase()).unwrap();
+            let mut session =
+                Session::create(place(&dir).with_clock(|| 1000), passphrase()).unwrap();
             let id = session.make_record_id();
             session.edit(|vault, _| {
                 vault.create_record(id.clone(), "mail", 100).unwrap();
@@ -806,20 +940,38 @@ mod tests {
             session.save().unwrap();
             let disk = FailingDisk::failing_at(number, true);
             session.place = session.place.with_disk(disk.clone());
-            assert_eq!(Local::merge(&mut session, &Vault::new().with_history_since(400)).dropped, 1);
+            assert_eq!(
+                Local::merge(&mut session, &Vault::new().with_history_since(400)).dropped,
+                1
+            );
             let result = session.save();
             let archive = dir.path().join("vault.history-1970-01-01.pmdb");
             let stored = reopen(&dir);
             if stored.vault().history_since().is_some() {
                 assert_eq!(values(&stored), ["mail", "two"], "operation {number}");
-                let archive = Session::open(Place { path: archive.clone(), ..place(&dir) }, passphrase()).unwrap();
+                let archive = Session::open(
+                    Place {
+                        path: archive.clone(),
+                        ..place(&dir)
+                    },
+                    passphrase(),
+                )
+                .unwrap();
                 assert_eq!(
                     (values(&archive), archive.vault().history_since()),
                     (vec!["mail".into(), "one".into(), "two".into()], None)
                 );
-                assert_eq!(stored.previous_vault().unwrap(), *archive.vault(), "and an undo knows what was before");
+                assert_eq!(
+                    stored.previous_vault().unwrap(),
+                    *archive.vault(),
+                    "and an undo knows what was before"
+                );
             } else {
-                assert_eq!(values(&stored), ["mail", "one", "two"], "operation {number}");
+                assert_eq!(
+                    values(&stored),
+                    ["mail", "one", "two"],
+                    "operation {number}"
+                );
             }
             if disk.done.get() < number {
                 result.unwrap();
@@ -830,7 +982,13 @@ mod tests {
                 session.edit(|vault, _| vault.set(&id, "password", "three", 600).unwrap());
                 Local::merge(&mut session, &Vault::new().with_history_since(700));
                 session.save().unwrap();
-                assert!(session.archives().last().unwrap().ends_with("vault.history-1970-01-01-2.pmdb"));
+                assert!(
+                    session
+                        .archives()
+                        .last()
+                        .unwrap()
+                        .ends_with("vault.history-1970-01-01-2.pmdb")
+                );
                 break;
             }
         }
@@ -851,7 +1009,11 @@ mod tests {
                 .into_iter()
                 .filter_map(|one| Session::open(place(&dir), one).ok())
                 .collect();
-            assert_eq!(opened.iter().map(paths).collect::<Vec<_>>(), [["a"]], "operation {number}");
+            assert_eq!(
+                opened.iter().map(paths).collect::<Vec<_>>(),
+                [["a"]],
+                "operation {number}"
+            );
             if disk.done.get() < number {
                 result.unwrap();
                 break;
@@ -866,7 +1028,13 @@ mod tests {
         add(&mut session, "a");
         session.save().unwrap();
         // The copy is under the new passphrase already, the vault is not.
-        let previous = session.place.seal(&encode_v3(&session.document).unwrap(), &"other".to_owned().into()).unwrap();
+        let previous = session
+            .place
+            .seal(
+                &encode_v3(&session.document).unwrap(),
+                &"other".to_owned().into(),
+            )
+            .unwrap();
         fs::write(previous_of(session.path()), previous).unwrap();
         session.change_passphrase("new".to_owned().into()).unwrap();
         assert_eq!(session.previous_vault().unwrap(), *session.vault());
@@ -905,8 +1073,14 @@ mod tests {
         assert_eq!(paths(&session), ["p"]);
         session.save().unwrap();
         add(&mut session, "q");
-        assert!(matches!(session.save(), Err(SessionError::OfOriginal { .. })));
-        assert!(matches!(session.change_passphrase(passphrase()), Err(SessionError::OfOriginal { .. })));
+        assert!(matches!(
+            session.save(),
+            Err(SessionError::OfOriginal { .. })
+        ));
+        assert!(matches!(
+            session.change_passphrase(passphrase()),
+            Err(SessionError::OfOriginal { .. })
+        ));
         assert_eq!(fs::read(place.path()).unwrap(), container);
     }
 
@@ -916,7 +1090,10 @@ mod tests {
         drop(Session::create(place(&dir), passphrase()).unwrap());
         let link = dir.path().join("link");
         std::os::unix::fs::symlink(dir.path().join("vault.pmdb"), &link).unwrap();
-        let linked = Place { path: link.clone(), ..place(&dir) };
+        let linked = Place {
+            path: link.clone(),
+            ..place(&dir)
+        };
         let mut session = Session::open(linked, passphrase()).unwrap();
         add(&mut session, "a");
         session.save().unwrap();

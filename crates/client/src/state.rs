@@ -74,8 +74,15 @@ impl State {
     /// It could not be written; the file is as it was.
     pub fn save(&self, vault: &Path) -> io::Result<()> {
         let path = path_of(vault);
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let stored = Stored { version: VERSION, last_sync: self.last_sync, last_try: self.last_try };
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
+        let stored = Stored {
+            version: VERSION,
+            last_sync: self.last_sync,
+            last_try: self.last_try,
+        };
         let mut file = NamedTempFile::new_in(folder)?;
         file.write_all(&serde_json::to_vec(&stored)?)?;
         file.persist(&path)?;
@@ -103,12 +110,18 @@ impl State {
             common: report.common,
             btoken_len_max: report.greeting.btoken_len_max(),
         });
-        self.last_try = Some(LastTry { time: now, error: None });
+        self.last_try = Some(LastTry {
+            time: now,
+            error: None,
+        });
     }
 
     /// Remembers a try at `now`, in Unix seconds, that did not come through.
     pub fn note_failed(&mut self, now: i64, error: SyncErrorKind) {
-        self.last_try = Some(LastTry { time: now, error: Some(error) });
+        self.last_try = Some(LastTry {
+            time: now,
+            error: Some(error),
+        });
     }
 }
 
@@ -126,10 +139,21 @@ fn read(path: &Path) -> Option<State> {
         return None;
     }
     let mut bytes = Vec::new();
-    File::open(path).ok()?.take(STATE_LEN_MAX).read_to_end(&mut bytes).ok()?;
+    File::open(path)
+        .ok()?
+        .take(STATE_LEN_MAX)
+        .read_to_end(&mut bytes)
+        .ok()?;
     let stored: Stored = serde_json::from_slice(&bytes).ok()?;
-    let Stored { version, last_sync, last_try } = stored;
-    (version == VERSION).then_some(State { last_sync, last_try })
+    let Stored {
+        version,
+        last_sync,
+        last_try,
+    } = stored;
+    (version == VERSION).then_some(State {
+        last_sync,
+        last_try,
+    })
 }
 
 #[cfg(test)]
@@ -139,8 +163,18 @@ mod tests {
     use crate::sync::Greeting;
 
     fn synced() -> State {
-        let greeting = Greeting { layout: None, banner: b"x\nbtoken-max 4096\n".to_vec() };
-        let report = Report { received: 1, sent: 2, settled: 3, common: 40, greeting, ..Report::default() };
+        let greeting = Greeting {
+            layout: None,
+            banner: b"x\nbtoken-max 4096\n".to_vec(),
+        };
+        let report = Report {
+            received: 1,
+            sent: 2,
+            settled: 3,
+            common: 40,
+            greeting,
+            ..Report::default()
+        };
         let mut state = State::default();
         state.note_synced(1_700_000_000, &report);
         state
@@ -169,8 +203,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let vault = folder.path().join("v");
         synced().save(&vault).unwrap();
-        assert_eq!(fs::metadata(path_of(&vault)).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left behind");
+        assert_eq!(
+            fs::metadata(path_of(&vault)).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        assert_eq!(
+            fs::read_dir(folder.path()).unwrap().count(),
+            1,
+            "nothing is left behind"
+        );
     }
 
     #[test]
@@ -183,7 +224,9 @@ mod tests {
             fs::write(path_of(&vault), good.get(..cut).unwrap()).unwrap();
             assert_eq!(State::load(&vault), State::default());
         }
-        let newer = String::from_utf8(good).unwrap().replace("\"version\":1", "\"version\":2");
+        let newer = String::from_utf8(good)
+            .unwrap()
+            .replace("\"version\":1", "\"version\":2");
         for bad in [newer, "[".repeat(60_000), " ".repeat(70_000)] {
             fs::write(path_of(&vault), bad).unwrap();
             assert_eq!(State::load(&vault), State::default());

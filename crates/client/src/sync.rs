@@ -24,7 +24,9 @@ use std::thread;
 use std::time::Duration;
 
 use getrandom::SysRng;
-use passmate_proto::{AccountNumber, AuthToken, ClientAction, Failure, Layout, Outcome, banner_btoken_max};
+use passmate_proto::{
+    AccountNumber, AuthToken, ClientAction, Failure, Layout, Outcome, banner_btoken_max,
+};
 use passmate_vault::details::Delta;
 use passmate_vault::merge::{MergeSummary, RecordChange};
 use passmate_vault::record::FieldKey;
@@ -32,7 +34,9 @@ use passmate_vault::{Association, Pin, RecordId, SyncKey, Trust, Vault};
 use rand_core::{CryptoRng, UnwrapErr};
 
 pub use error::{RemoteError, SyncError, SyncErrorKind};
-pub use folder::{FolderError, FolderReport, Skipped, Why, give_out, leave_folder, set_up_folder, take_in};
+pub use folder::{
+    FolderError, FolderReport, Skipped, Why, give_out, leave_folder, set_up_folder, take_in,
+};
 pub use leave::{delete_remote, leave};
 pub use options::{Guard, Options};
 pub use rotate::rotate;
@@ -139,7 +143,10 @@ impl Report {
         let (received, sent, settled) = (self.received, self.sent, self.settled);
         let changes = std::mem::take(&mut self.changes);
         let regression = self.regression.or(later.regression);
-        *self = Self { regression, ..later };
+        *self = Self {
+            regression,
+            ..later
+        };
         self.received += received;
         self.sent += sent;
         self.settled += settled;
@@ -184,7 +191,10 @@ impl Greeting {
     }
 
     fn set(&mut self, layout: Layout, banner: &[u8]) {
-        *self = Self { layout: Some(layout), banner: banner.to_vec() };
+        *self = Self {
+            layout: Some(layout),
+            banner: banner.to_vec(),
+        };
     }
 }
 
@@ -202,10 +212,16 @@ pub fn sync<L: Local>(
 ) -> Result<Report, SyncError<L::Error>> {
     let association = local.association().ok_or(SyncError::NotSetUp)?;
     if association.is_pending() {
-        return Err(SyncError::NotLetIn { host: association.host.clone() });
+        return Err(SyncError::NotLetIn {
+            host: association.host.clone(),
+        });
     }
     let (key, confirmed) = (association.key.clone(), association.confirmed);
-    run_rounds(Round::new(local, key, confirmed).with(options), transport, surroundings)
+    run_rounds(
+        Round::new(local, key, confirmed).with(options),
+        transport,
+        surroundings,
+    )
 }
 
 /// Rounds until one is settled.
@@ -218,7 +234,10 @@ fn run_rounds<L: Local>(
         Ok(()) => Ok(round.into_report()),
         // A server must not hide that it went back by what it does after that.
         Err(error) => Err(match round.regression() {
-            Some(regression) => SyncError::WentBack { regression, then: Box::new(error) },
+            Some(regression) => SyncError::WentBack {
+                regression,
+                then: Box::new(error),
+            },
             None => error,
         }),
     }
@@ -232,11 +251,19 @@ fn settle<L: Local>(
     let account = account_of(round.key()).ok_or(SyncError::KeyWithoutAccount)?;
     let mut retries = Retries::default();
     loop {
-        let action = ClientAction::Update { account, auth_token: auth_token_of(round.key()) };
+        let action = ClientAction::Update {
+            account,
+            auth_token: auth_token_of(round.key()),
+        };
         let exchanged = transport.exchange(action, &mut round.listen(surroundings.rng()));
         round.take_error()?;
         let next = match &exchanged {
-            Ok(Exchanged { outcome, end, shown, valid }) => match outcome {
+            Ok(Exchanged {
+                outcome,
+                end,
+                shown,
+                valid,
+            }) => match outcome {
                 Outcome::Confirmed(_) | Outcome::Left => {
                     round.note_confirmed()?;
                     return round.note_certificate(*shown, *valid);
@@ -280,8 +307,14 @@ fn auth_token_of(key: &SyncKey) -> AuthToken {
 pub fn trust_pin<L: Local>(local: &mut L, pin: Pin) -> Result<Trust, SyncError<L::Error>> {
     let mut association = local.association().cloned().ok_or(SyncError::NotSetUp)?;
     let trust = match association.trust {
-        Trust::Pins { current, .. } if current != pin => Trust::Pins { current, next: Some(pin) },
-        Trust::Pins { .. } | Trust::System | Trust::Ca(_) => Trust::Pins { current: pin, next: None },
+        Trust::Pins { current, .. } if current != pin => Trust::Pins {
+            current,
+            next: Some(pin),
+        },
+        Trust::Pins { .. } | Trust::System | Trust::Ca(_) => Trust::Pins {
+            current: pin,
+            next: None,
+        },
     };
     association.trust = trust.clone();
     replace_association(local, Some(association))?;
@@ -289,7 +322,10 @@ pub fn trust_pin<L: Local>(local: &mut L, pin: Pin) -> Result<Trust, SyncError<L
 }
 
 /// Sets the association and saves it, or leaves the old one.
-fn replace_association<L: Local>(local: &mut L, association: Option<Association>) -> Result<(), SyncError<L::Error>> {
+fn replace_association<L: Local>(
+    local: &mut L,
+    association: Option<Association>,
+) -> Result<(), SyncError<L::Error>> {
     let before = local.association().cloned();
     local.set_association(association.clone());
     local.save().map_err(|error| {
@@ -297,8 +333,14 @@ fn replace_association<L: Local>(local: &mut L, association: Option<Association>
         SyncError::Local(error)
     })?;
     // Another program may have been faster with another one, or have seen more of the same.
-    let stored = local.association().map(|stored| (&stored.key, &stored.trust));
-    if stored == association.as_ref().map(|wanted| (&wanted.key, &wanted.trust)) {
+    let stored = local
+        .association()
+        .map(|stored| (&stored.key, &stored.trust));
+    if stored
+        == association
+            .as_ref()
+            .map(|wanted| (&wanted.key, &wanted.trust))
+    {
         Ok(())
     } else {
         Err(SyncError::SetUpChanged)

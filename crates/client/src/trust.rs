@@ -17,7 +17,9 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
 use sha2::{Digest, Sha256};
 
 pub use problem::{Problem, TrustProblem};
@@ -70,9 +72,15 @@ pub fn read_ca(pem: &[u8]) -> Result<String, CaError> {
 fn parse_ca(pem: &str) -> Result<RootCertStore, CaError> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-        roots.add(certificate.map_err(|_| CaError::Malformed)?).map_err(|_| CaError::Malformed)?;
+        roots
+            .add(certificate.map_err(|_| CaError::Malformed)?)
+            .map_err(|_| CaError::Malformed)?;
     }
-    if roots.is_empty() { Err(CaError::NoCertificate) } else { Ok(roots) }
+    if roots.is_empty() {
+        Err(CaError::NoCertificate)
+    } else {
+        Ok(roots)
+    }
 }
 
 /// What was seen in the last handshake.
@@ -102,21 +110,31 @@ impl TlsTrust {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let rule = match trust {
             // A system without a trust store is a system that knows no issuer.
-            Trust::System => {
-                Rule::Chain(rustls_platform_verifier::Verifier::new(provider.clone()).ok().map(|verifier| {
-                    let verifier: Arc<dyn ServerCertVerifier> = Arc::new(verifier);
-                    verifier
-                }))
-            }
+            Trust::System => Rule::Chain(
+                rustls_platform_verifier::Verifier::new(provider.clone())
+                    .ok()
+                    .map(|verifier| {
+                        let verifier: Arc<dyn ServerCertVerifier> = Arc::new(verifier);
+                        verifier
+                    }),
+            ),
             Trust::Ca(pem) => {
                 let roots = Arc::new(parse_ca(pem)?);
-                let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider.clone()).build();
+                let verifier =
+                    WebPkiServerVerifier::builder_with_provider(roots, provider.clone()).build();
                 Rule::Chain(Some(verifier.map_err(|_| CaError::Unusable)?))
             }
-            Trust::Pins { current, next } => Rule::Pins { current: *current, next: *next },
+            Trust::Pins { current, next } => Rule::Pins {
+                current: *current,
+                next: *next,
+            },
         };
         let sighting = Arc::new(Mutex::new(Sighting::default()));
-        let verifier = Verifier { rule, provider: provider.clone(), sighting: sighting.clone() };
+        let verifier = Verifier {
+            rule,
+            provider: provider.clone(),
+            sighting: sighting.clone(),
+        };
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
             .map_err(|_| CaError::Unusable)?
@@ -124,7 +142,10 @@ impl TlsTrust {
             .with_custom_certificate_verifier(Arc::new(verifier))
             .with_no_client_auth();
         config.resumption = Resumption::disabled();
-        Ok(Self { config: Arc::new(config), sighting })
+        Ok(Self {
+            config: Arc::new(config),
+            sighting,
+        })
     }
 
     /// The configuration for a connection; what was seen before is forgotten.
@@ -136,7 +157,10 @@ impl TlsTrust {
     /// What was seen in the last handshake.
     #[must_use]
     pub fn sighting(&self) -> Sighting {
-        self.sighting.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.sighting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -145,8 +169,11 @@ impl TlsTrust {
 /// # Errors
 /// The bytes are no certificate.
 pub fn derive_pin(certificate: &CertificateDer<'_>) -> Result<Pin, CertificateError> {
-    let parsed = ParsedCertificate::try_from(certificate).map_err(|_| CertificateError::BadEncoding)?;
-    Ok(Pin::from_bytes(Sha256::digest(parsed.subject_public_key_info().as_ref()).into()))
+    let parsed =
+        ParsedCertificate::try_from(certificate).map_err(|_| CertificateError::BadEncoding)?;
+    Ok(Pin::from_bytes(
+        Sha256::digest(parsed.subject_public_key_info().as_ref()).into(),
+    ))
 }
 
 #[derive(Debug)]
@@ -175,16 +202,28 @@ impl Verifier {
         server_name: &ServerName<'_>,
         now: UnixTime,
     ) -> Result<(), Distrust> {
-        let distrust = |error: rustls::Error, problem| Err(Distrust { error, problem: Box::new(problem) });
+        let distrust = |error: rustls::Error, problem| {
+            Err(Distrust {
+                error,
+                problem: Box::new(problem),
+            })
+        };
         match &self.rule {
             Rule::Pins { current, next } if *current == shown || *next == Some(shown) => Ok(()),
             Rule::Pins { current, next } => distrust(
                 CertificateError::ApplicationVerificationFailure.into(),
-                Problem::PinMismatch { current: *current, next: *next },
+                Problem::PinMismatch {
+                    current: *current,
+                    next: *next,
+                },
             ),
-            Rule::Chain(None) => distrust(CertificateError::UnknownIssuer.into(), Problem::NoTrustStore),
+            Rule::Chain(None) => distrust(
+                CertificateError::UnknownIssuer.into(),
+                Problem::NoTrustStore,
+            ),
             Rule::Chain(Some(verifier)) => {
-                match verifier.verify_server_cert(end_entity, intermediates, server_name, &[], now) {
+                match verifier.verify_server_cert(end_entity, intermediates, server_name, &[], now)
+                {
                     Ok(_) => Ok(()),
                     Err(error) => {
                         let problem = problem::name_problem(&error, end_entity, server_name, now);
@@ -220,7 +259,11 @@ impl ServerCertVerifier for Verifier {
             Ok(()) => Ok(ServerCertVerified::assertion()),
             Err(Distrust { error, problem }) => {
                 let self_signed = problem::is_self_signed(end_entity);
-                sighting.problem = Some(TrustProblem { problem: *problem, shown, self_signed });
+                sighting.problem = Some(TrustProblem {
+                    problem: *problem,
+                    shown,
+                    self_signed,
+                });
                 Err(error)
             }
         }
@@ -232,7 +275,12 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+        verify_tls12_signature(
+            message,
+            cert,
+            dss,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -241,10 +289,17 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }

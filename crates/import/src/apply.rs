@@ -32,7 +32,10 @@ impl Applied {
     /// The number of records with this outcome.
     #[must_use]
     pub fn count(&self, outcome: Outcome) -> usize {
-        self.records.iter().filter(|(found, _)| *found == outcome).count()
+        self.records
+            .iter()
+            .filter(|(found, _)| *found == outcome)
+            .count()
     }
 }
 
@@ -56,7 +59,12 @@ pub enum Outcome {
 ///
 /// # Errors
 /// A clock or a stamp beyond the year 9999. A part may have been applied then; the caller drops the vault.
-pub fn apply(imported: &Imported, vault: &mut Vault, format: Format, now: i64) -> Result<Applied, EditError> {
+pub fn apply(
+    imported: &Imported,
+    vault: &mut Vault,
+    format: Format,
+    now: i64,
+) -> Result<Applied, EditError> {
     let mut applied = Applied::default();
     merge(&imported.vault, vault, &mut applied);
     let before = vault.tuple_count();
@@ -80,7 +88,12 @@ fn derive_record_id(format: Format, source_id: &str) -> RecordId {
         hash.update(part);
         hash.update([0]);
     }
-    let id: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02X}")).collect();
+    let id: String = hash
+        .finalize()
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02X}"))
+        .collect();
     RecordId::from(id)
 }
 
@@ -104,23 +117,41 @@ fn merge(theirs: &Vault, vault: &mut Vault, applied: &mut Applied) {
     let summary = vault.merge(theirs);
     applied.tuples = summary.received;
     let view = vault.view();
-    let live: BTreeMap<_, _> = view.records().iter().map(|record| (record.id, record.path.to_string_lossy())).collect();
+    let live: BTreeMap<_, _> = view
+        .records()
+        .iter()
+        .map(|record| (record.id, record.path.to_string_lossy()))
+        .collect();
     for (id, _) in theirs.records() {
-        let place = summary.records.binary_search_by(|change| change.id.cmp(id)).ok();
+        let place = summary
+            .records
+            .binary_search_by(|change| change.id.cmp(id))
+            .ok();
         let outcome = match place.and_then(|place| summary.records.get(place)) {
             _ if !live.contains_key(id) => Outcome::Deleted,
             None => Outcome::Unchanged,
             Some(change) if change.is_new => Outcome::Created,
             Some(_) => Outcome::Changed,
         };
-        let path = live.get(id).map(|path| path.clone().into_owned()).unwrap_or_default();
+        let path = live
+            .get(id)
+            .map(|path| path.clone().into_owned())
+            .unwrap_or_default();
         applied.records.push((outcome, path));
     }
 }
 
-fn create(vault: &mut Vault, paths: &mut Paths, id: &RecordId, item: &Item, now: i64) -> Result<String, EditError> {
+fn create(
+    vault: &mut Vault,
+    paths: &mut Paths,
+    id: &RecordId,
+    item: &Item,
+    now: i64,
+) -> Result<String, EditError> {
     // A time to come would win over what the person does next.
-    let stamp = item.modified.map_or(now, |modified| modified.clamp(TIME_MIN, now.max(TIME_MIN)));
+    let stamp = item
+        .modified
+        .map_or(now, |modified| modified.clamp(TIME_MIN, now.max(TIME_MIN)));
     let path = paths.give(&item.path);
     vault.create_record(id.clone(), path.as_str(), stamp)?;
     for field in &item.fields {
@@ -139,35 +170,55 @@ fn update(
 ) -> Result<(Outcome, String), EditError> {
     let before = vault.tuple_count();
     let mut path = paths.live.get(id).cloned().unwrap_or_default();
-    let had_path = vault
-        .record(id)
-        .is_some_and(|record| had_value(record, Domain::Meta, PATH, |had| is_numbered(had, &item.path)));
+    let had_path = vault.record(id).is_some_and(|record| {
+        had_value(record, Domain::Meta, PATH, |had| {
+            is_numbered(had, &item.path)
+        })
+    });
     if !had_path {
         path = paths.give(&item.path);
         vault.rename(id, path.as_str(), now)?;
     }
     for field in &item.fields {
-        let had = vault
-            .record(id)
-            .is_some_and(|record| had_value(record, Domain::User, &field.name, |had| had == field.value.as_str()));
+        let had = vault.record(id).is_some_and(|record| {
+            had_value(record, Domain::User, &field.name, |had| {
+                had == field.value.as_str()
+            })
+        });
         if !had {
             vault.set(id, field.name.as_str(), field.value.as_str(), now)?;
         }
     }
-    let outcome = if vault.tuple_count() == before { Outcome::Unchanged } else { Outcome::Changed };
+    let outcome = if vault.tuple_count() == before {
+        Outcome::Unchanged
+    } else {
+        Outcome::Changed
+    };
     Ok((outcome, path))
 }
 
 fn had_value(record: &Record, domain: Domain, name: &str, is_it: impl Fn(&str) -> bool) -> bool {
     let history = record.history(domain, &Text::from(name));
-    history.iter().any(|tuple| tuple.value.shown().and_then(|value| value.as_str().map(&is_it)).unwrap_or(false))
+    history.iter().any(|tuple| {
+        tuple
+            .value
+            .shown()
+            .and_then(|value| value.as_str().map(&is_it))
+            .unwrap_or(false)
+    })
 }
 
 /// True for the path itself and for `path (2)` and so on.
 fn is_numbered(had: &str, path: &str) -> bool {
-    let Some(rest) = had.strip_prefix(path) else { return false };
-    let number = rest.strip_prefix(" (").and_then(|rest| rest.strip_suffix(')'));
-    rest.is_empty() || number.is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+    let Some(rest) = had.strip_prefix(path) else {
+        return false;
+    };
+    let number = rest
+        .strip_prefix(" (")
+        .and_then(|rest| rest.strip_suffix(')'));
+    rest.is_empty()
+        || number
+            .is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// The paths that are in use.
@@ -181,10 +232,20 @@ struct Paths {
 impl Paths {
     fn new(vault: &Vault) -> Self {
         let view = vault.view();
-        let path_of = |record: &passmate_vault::view::ViewRecord<'_>| record.path.to_string_lossy().into_owned();
-        let live: BTreeMap<_, _> = view.records().iter().map(|record| (record.id.clone(), path_of(record))).collect();
+        let path_of = |record: &passmate_vault::view::ViewRecord<'_>| {
+            record.path.to_string_lossy().into_owned()
+        };
+        let live: BTreeMap<_, _> = view
+            .records()
+            .iter()
+            .map(|record| (record.id.clone(), path_of(record)))
+            .collect();
         let taken = live.values().cloned().collect();
-        Self { live, taken, numbers: BTreeMap::new() }
+        Self {
+            live,
+            taken,
+            numbers: BTreeMap::new(),
+        }
     }
 
     /// This path, or the same with the lowest number that makes it free.

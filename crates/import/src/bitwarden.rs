@@ -15,13 +15,17 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::crypto::{
-    Argon2Cost, Key, check_pbkdf2, decrypt_aes_cbc, derive_argon2, derive_pbkdf2, expand_hkdf, is_hmac_sha256, sha256,
+    Argon2Cost, Key, check_pbkdf2, decrypt_aes_cbc, derive_argon2, derive_pbkdf2, expand_hkdf,
+    is_hmac_sha256, sha256,
 };
 use crate::item::{Builder, seconds_of, text_of, words_of};
 use crate::{ImportError, Imported, Loss, json};
 
 /// Reads an export.
-pub(crate) fn read_json(bytes: &[u8], secret: Option<&Passphrase>) -> Result<Imported, ImportError> {
+pub(crate) fn read_json(
+    bytes: &[u8],
+    secret: Option<&Passphrase>,
+) -> Result<Imported, ImportError> {
     let outer: Outer = json::read(bytes)?;
     if !outer.encrypted {
         return read_plain(json::read(bytes)?);
@@ -69,10 +73,13 @@ fn open(file: &Protected, secret: Option<&Passphrase>) -> Result<Zeroizing<Vec<u
         return Err(ImportError::WrongSecret);
     }
     if !data.is_sealed_by(&mac) {
-        return Err(ImportError::Damaged { what: "its data was changed or cut off" });
+        return Err(ImportError::Damaged {
+            what: "its data was changed or cut off",
+        });
     }
-    decrypt_aes_cbc(&encryption, &data.iv, &data.ciphertext)
-        .ok_or(ImportError::Damaged { what: "its data has no padding" })
+    decrypt_aes_cbc(&encryption, &data.iv, &data.ciphertext).ok_or(ImportError::Damaged {
+        what: "its data has no padding",
+    })
 }
 
 /// How the key comes from the password; within the limits.
@@ -86,24 +93,42 @@ impl Kdf {
         match file.kdf_type {
             0 => {
                 check_pbkdf2(file.kdf_iterations)?;
-                Ok(Self::Pbkdf2 { rounds: file.kdf_iterations })
+                Ok(Self::Pbkdf2 {
+                    rounds: file.kdf_iterations,
+                })
             }
             1 => {
-                let missing = ImportError::Damaged { what: "its key derivation lacks a parameter" };
-                let (Some(memory), Some(lanes)) = (file.kdf_memory, file.kdf_parallelism) else { return Err(missing) };
+                let missing = ImportError::Damaged {
+                    what: "its key derivation lacks a parameter",
+                };
+                let (Some(memory), Some(lanes)) = (file.kdf_memory, file.kdf_parallelism) else {
+                    return Err(missing);
+                };
                 let passes = file.kdf_iterations.into();
-                let cost = Argon2Cost { memory_kib: u64::from(memory) * 1024, passes, lanes };
+                let cost = Argon2Cost {
+                    memory_kib: u64::from(memory) * 1024,
+                    passes,
+                    lanes,
+                };
                 cost.check()?;
                 Ok(Self::Argon2id(cost))
             }
-            _ => Err(ImportError::NotSupported { what: "a key derivation that is newer" }),
+            _ => Err(ImportError::NotSupported {
+                what: "a key derivation that is newer",
+            }),
         }
     }
 
     fn derive(&self, secret: &[u8], salt: &[u8]) -> Result<Key, ImportError> {
         match self {
             Self::Pbkdf2 { rounds } => derive_pbkdf2(secret, salt, *rounds),
-            Self::Argon2id(cost) => derive_argon2(Algorithm::Argon2id, Version::V0x13, secret, &sha256(&[salt]), *cost),
+            Self::Argon2id(cost) => derive_argon2(
+                Algorithm::Argon2id,
+                Version::V0x13,
+                secret,
+                &sha256(&[salt]),
+                *cost,
+            ),
         }
     }
 }
@@ -117,12 +142,23 @@ struct Sealed {
 
 impl Sealed {
     fn parse(text: &str) -> Result<Self, ImportError> {
-        let damaged = || ImportError::Damaged { what: "its encrypted part is not written as it should be" };
-        let parts = text.strip_prefix("2.").ok_or(ImportError::NotSupported { what: "another encryption" })?;
+        let damaged = || ImportError::Damaged {
+            what: "its encrypted part is not written as it should be",
+        };
+        let parts = text.strip_prefix("2.").ok_or(ImportError::NotSupported {
+            what: "another encryption",
+        })?;
         let parts: Result<Vec<_>, _> = parts.split('|').map(|part| STANDARD.decode(part)).collect();
-        let parts: [Vec<u8>; 3] = parts.map_err(|_| damaged())?.try_into().map_err(|_| damaged())?;
+        let parts: [Vec<u8>; 3] = parts
+            .map_err(|_| damaged())?
+            .try_into()
+            .map_err(|_| damaged())?;
         let [iv, ciphertext, tag] = parts;
-        Ok(Self { iv, ciphertext, tag })
+        Ok(Self {
+            iv,
+            ciphertext,
+            tag,
+        })
     }
 
     fn is_sealed_by(&self, mac: &Key) -> bool {
@@ -204,7 +240,9 @@ const KIND_MAX: u32 = 5;
 
 fn read_plain(file: Plain) -> Result<Imported, ImportError> {
     let folders = file.folders.into_iter().chain(file.collections).flatten();
-    let folders: BTreeMap<String, String> = folders.filter_map(|folder| Some((folder.id?, folder.name?))).collect();
+    let folders: BTreeMap<String, String> = folders
+        .filter_map(|folder| Some((folder.id?, folder.name?)))
+        .collect();
     let mut imported = Imported::default();
     let mut marks: BTreeMap<&str, usize> = BTreeMap::new();
     for entry in file.items.0 {
@@ -224,13 +262,25 @@ fn read_plain(file: Plain) -> Result<Imported, ImportError> {
     Ok(imported)
 }
 
-fn read_entry(entry: Entry, folders: &BTreeMap<String, String>, imported: &mut Imported) -> Result<(), ImportError> {
+fn read_entry(
+    entry: Entry,
+    folders: &BTreeMap<String, String>,
+    imported: &mut Imported,
+) -> Result<(), ImportError> {
     let name = entry.name.unwrap_or_default();
     let collections = entry.collection_ids.unwrap_or_default();
-    let folder = entry.folder_id.iter().chain(&collections).find_map(|id| folders.get(id)).map_or("", String::as_str);
+    let folder = entry
+        .folder_id
+        .iter()
+        .chain(&collections)
+        .find_map(|id| folders.get(id))
+        .map_or("", String::as_str);
     let login = entry.login;
     let source_id = entry.id.unwrap_or_else(|| {
-        let user = login.as_ref().and_then(|login| login.username.as_deref()).unwrap_or_default();
+        let user = login
+            .as_ref()
+            .and_then(|login| login.username.as_deref())
+            .unwrap_or_default();
         [folder, &name, user].join("\0")
     });
     // Bitwarden itself nests folders by the slashes in their names.
@@ -248,21 +298,33 @@ fn read_entry(entry: Entry, folders: &BTreeMap<String, String>, imported: &mut I
             builder.add_some("url", uri.uri)?;
         }
         builder.add_some("otp", login.totp)?;
-        builder.lose_count(login.fido2_credentials.map_or(0, |all| all.len()), "passkey");
+        builder.lose_count(
+            login.fido2_credentials.map_or(0, |all| all.len()),
+            "passkey",
+        );
     }
-    for (name, value) in [entry.card, entry.identity, entry.ssh_key].into_iter().flatten().flatten() {
+    for (name, value) in [entry.card, entry.identity, entry.ssh_key]
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
         builder.add(&words_of(&name), text_of(&value))?;
     }
     builder.add_some("notes", entry.notes)?;
     for field in entry.fields.unwrap_or_default() {
         let name = field.name.unwrap_or_default();
         if field.kind == LINKED {
-            builder.lose(format!("the field {name}, which is a link to another field"));
+            builder.lose(format!(
+                "the field {name}, which is a link to another field"
+            ));
         } else {
             builder.add_some(&name, field.value)?;
         }
     }
-    builder.lose_count(entry.password_history.map_or(0, |all| all.len()), "former password");
+    builder.lose_count(
+        entry.password_history.map_or(0, |all| all.len()),
+        "former password",
+    );
     builder.lose_count(entry.attachments.map_or(0, |all| all.len()), "attachment");
     if collections.len() > 1 {
         builder.lose("all but the first of its collections");

@@ -58,9 +58,13 @@ pub(crate) fn expand_hkdf(key: &[u8; 32], info: &[u8]) -> Key {
 /// Refuses what is beyond the limits.
 pub(crate) fn check_pbkdf2(rounds: u32) -> Result<(), ImportError> {
     match rounds {
-        0 => Err(ImportError::Damaged { what: "its key derivation has no rounds" }),
+        0 => Err(ImportError::Damaged {
+            what: "its key derivation has no rounds",
+        }),
         1..=PBKDF2_ROUNDS_MAX => Ok(()),
-        _ => Err(ImportError::TooExpensive { what: format!("PBKDF2 with {rounds} rounds") }),
+        _ => Err(ImportError::TooExpensive {
+            what: format!("PBKDF2 with {rounds} rounds"),
+        }),
     }
 }
 
@@ -77,7 +81,9 @@ pub(crate) fn derive_pbkdf2(password: &[u8], salt: &[u8], rounds: u32) -> Result
         let mut mac = keyed.clone();
         mac.update(&last);
         last = mac.finalize().into_bytes().into();
-        key.iter_mut().zip(last).for_each(|(byte, other)| *byte ^= other);
+        key.iter_mut()
+            .zip(last)
+            .for_each(|(byte, other)| *byte ^= other);
     }
     Ok(key)
 }
@@ -93,17 +99,33 @@ pub(crate) struct Argon2Cost {
 impl Argon2Cost {
     /// Refuses what is beyond the limits.
     pub(crate) fn check(self) -> Result<(), ImportError> {
-        let Self { memory_kib, passes, lanes } = self;
+        let Self {
+            memory_kib,
+            passes,
+            lanes,
+        } = self;
         let is_bounded = memory_kib <= ARGON2_MEMORY_MAX
-            && memory_kib.checked_mul(passes).is_some_and(|work| work <= ARGON2_WORK_MAX)
+            && memory_kib
+                .checked_mul(passes)
+                .is_some_and(|work| work <= ARGON2_WORK_MAX)
             && lanes <= ARGON2_LANES_MAX;
-        if is_bounded { Ok(()) } else { Err(self.refused()) }
+        if is_bounded {
+            Ok(())
+        } else {
+            Err(self.refused())
+        }
     }
 
     fn refused(self) -> ImportError {
-        let Self { memory_kib, passes, lanes } = self;
+        let Self {
+            memory_kib,
+            passes,
+            lanes,
+        } = self;
         ImportError::TooExpensive {
-            what: format!("Argon2 with {memory_kib} KiB of memory, {passes} passes and {lanes} lanes"),
+            what: format!(
+                "Argon2 with {memory_kib} KiB of memory, {passes} passes and {lanes} lanes"
+            ),
         }
     }
 }
@@ -117,25 +139,37 @@ pub(crate) fn derive_argon2(
     cost: Argon2Cost,
 ) -> Result<Key, ImportError> {
     cost.check()?;
-    let Argon2Cost { memory_kib, passes, lanes } = cost;
+    let Argon2Cost {
+        memory_kib,
+        passes,
+        lanes,
+    } = cost;
     let too_expensive = |_| cost.refused();
     let memory = u32::try_from(memory_kib).map_err(too_expensive)?;
     let passes = u32::try_from(passes).map_err(too_expensive)?;
     let params = Params::new(memory, passes, lanes, Some(32)).map_err(|_| cost.refused())?;
     // The derivation allocates without asking. Asking first makes a refusal an error instead of an abort.
     let mut blocks: Vec<Block> = Vec::new();
-    blocks.try_reserve_exact(params.block_count()).map_err(|_| ImportError::NotEnoughMemory)?;
+    blocks
+        .try_reserve_exact(params.block_count())
+        .map_err(|_| ImportError::NotEnoughMemory)?;
     blocks.resize(params.block_count(), Block::default());
     let mut key = Zeroizing::new([0; 32]);
     Argon2::new(algorithm, version, params)
         .hash_password_into_with_memory(password, salt, &mut *key, &mut blocks)
-        .map_err(|_| ImportError::Damaged { what: "its key derivation has a salt that cannot be" })?;
+        .map_err(|_| ImportError::Damaged {
+            what: "its key derivation has a salt that cannot be",
+        })?;
     Ok(key)
 }
 
 /// Decrypts AES-256 in CBC mode and takes off the padding. `None` if there is none: the caller has checked a tag
 /// before, or says that the password is wrong.
-pub(crate) fn decrypt_aes_cbc(key: &[u8; 32], iv: &[u8], ciphertext: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+pub(crate) fn decrypt_aes_cbc(
+    key: &[u8; 32],
+    iv: &[u8],
+    ciphertext: &[u8],
+) -> Option<Zeroizing<Vec<u8>>> {
     let iv: &[u8; 16] = iv.try_into().ok()?;
     let mut plaintext = Zeroizing::new(ciphertext.to_vec());
     let (blocks, rest) = Array::slice_as_chunks_mut(&mut plaintext);
@@ -145,8 +179,11 @@ pub(crate) fn decrypt_aes_cbc(key: &[u8; 32], iv: &[u8], ciphertext: &[u8]) -> O
     <cbc::Decryptor<Aes256> as KeyIvInit>::new(key.into(), iv.into()).decrypt_blocks(blocks);
     let padding = usize::from(*plaintext.last()?);
     let len = plaintext.len().checked_sub(padding)?;
-    let is_padding =
-        (1..=16).contains(&padding) && plaintext.iter().skip(len).all(|byte| usize::from(*byte) == padding);
+    let is_padding = (1..=16).contains(&padding)
+        && plaintext
+            .iter()
+            .skip(len)
+            .all(|byte| usize::from(*byte) == padding);
     if !is_padding {
         return None;
     }

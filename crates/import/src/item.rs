@@ -52,7 +52,10 @@ pub struct Loss {
 
 impl Loss {
     pub(crate) fn of_file(what: impl Into<String>) -> Self {
-        Self { path: String::new(), what: what.into() }
+        Self {
+            path: String::new(),
+            what: what.into(),
+        }
     }
 
     /// A mark that so many items have, which says nothing about their secrets.
@@ -79,8 +82,18 @@ impl Builder {
         name: &str,
     ) -> Self {
         let path = path_of(folders, name);
-        let item = Item { source_id: source_id.into(), path, fields: Vec::new(), modified: None };
-        Self { item, names: BTreeSet::new(), numbers: BTreeMap::new(), losses: Vec::new() }
+        let item = Item {
+            source_id: source_id.into(),
+            path,
+            fields: Vec::new(),
+            modified: None,
+        };
+        Self {
+            item,
+            names: BTreeSet::new(),
+            numbers: BTreeMap::new(),
+            losses: Vec::new(),
+        }
     }
 
     pub(crate) fn set_modified(&mut self, seconds: Option<i64>) {
@@ -94,10 +107,17 @@ impl Builder {
             return Ok(());
         }
         if self.item.fields.len() >= FIELDS_MAX {
-            return Err(ImportError::TooMany { what: "fields in one item", limit: FIELDS_MAX });
+            return Err(ImportError::TooMany {
+                what: "fields in one item",
+                limit: FIELDS_MAX,
+            });
         }
         let cleaned = clean(name);
-        let base = if cleaned.is_empty() { "field" } else { &cleaned };
+        let base = if cleaned.is_empty() {
+            "field"
+        } else {
+            &cleaned
+        };
         let mut name = base.to_owned();
         if self.names.contains(&name) {
             let number = self.numbers.entry(base.to_owned()).or_insert(2);
@@ -112,12 +132,19 @@ impl Builder {
     }
 
     /// The same for what may not be there.
-    pub(crate) fn add_some(&mut self, name: &str, value: Option<String>) -> Result<(), ImportError> {
+    pub(crate) fn add_some(
+        &mut self,
+        name: &str,
+        value: Option<String>,
+    ) -> Result<(), ImportError> {
         value.map_or(Ok(()), |value| self.add(name, value))
     }
 
     pub(crate) fn lose(&mut self, what: impl Into<String>) {
-        self.losses.push(Loss { path: self.item.path.clone(), what: what.into() });
+        self.losses.push(Loss {
+            path: self.item.path.clone(),
+            what: what.into(),
+        });
     }
 
     /// Loses so many of something; none is no loss.
@@ -143,9 +170,17 @@ impl Builder {
 /// Folders and a name as a path: `/` in a name becomes U+2215, control characters become blanks, blanks around a name
 /// go, empty folders vanish and an empty name is `untitled`.
 pub(crate) fn path_of<'a>(folders: impl IntoIterator<Item = &'a str>, name: &str) -> String {
-    let mut parts: Vec<String> = folders.into_iter().map(clean_part).filter(|part| !part.is_empty()).collect();
+    let mut parts: Vec<String> = folders
+        .into_iter()
+        .map(clean_part)
+        .filter(|part| !part.is_empty())
+        .collect();
     let name = clean_part(name);
-    parts.push(if name.is_empty() { UNTITLED.to_owned() } else { name });
+    parts.push(if name.is_empty() {
+        UNTITLED.to_owned()
+    } else {
+        name
+    });
     parts.join("/")
 }
 
@@ -154,13 +189,26 @@ fn clean_part(part: &str) -> String {
 }
 
 fn clean(name: &str) -> String {
-    let blank = |character: char| if character.is_control() { ' ' } else { character };
-    name.chars().map(blank).collect::<String>().trim().to_owned()
+    let blank = |character: char| {
+        if character.is_control() {
+            ' '
+        } else {
+            character
+        }
+    };
+    name.chars()
+        .map(blank)
+        .collect::<String>()
+        .trim()
+        .to_owned()
 }
 
 /// Seconds since 1970 of a time in the form of RFC 3339.
 pub(crate) fn seconds_of(time: &str) -> Option<i64> {
-    time.trim().parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_second)
+    time.trim()
+        .parse::<jiff::Timestamp>()
+        .ok()
+        .map(jiff::Timestamp::as_second)
 }
 
 /// `firstName` as `first name`.
@@ -187,7 +235,12 @@ pub(crate) fn text_of(value: &Value) -> String {
             };
             parts.iter().filter_map(part).collect::<Vec<_>>().join("\n")
         }
-        Value::Array(parts) => parts.iter().map(text_of).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n"),
+        Value::Array(parts) => parts
+            .iter()
+            .map(text_of)
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>()
+            .join("\n"),
         other => other.to_string(),
     }
 }
@@ -199,7 +252,8 @@ mod tests {
 
     #[test]
     fn a_path_holds_what_a_name_may_hold_and_no_more() {
-        let check = |folders: &[&str], name, path| assert_eq!(path_of(folders.iter().copied(), name), path);
+        let check =
+            |folders: &[&str], name, path| assert_eq!(path_of(folders.iter().copied(), name), path);
         check(&["a", "b"], "c", "a/b/c");
         check(&[], "and/or", "and\u{2215}or");
         check(&["", " ", "x/y"], " tab\tline\n", "x\u{2215}y/tab line");
@@ -209,10 +263,22 @@ mod tests {
     #[test]
     fn a_field_without_a_value_is_none_and_no_name_stands_twice() {
         let mut builder = Builder::new("1", [], "x");
-        for (name, value) in [("url", "a"), ("url", "b"), ("url", ""), ("url 2", "c"), ("", "d"), ("\n", "e")] {
+        for (name, value) in [
+            ("url", "a"),
+            ("url", "b"),
+            ("url", ""),
+            ("url 2", "c"),
+            ("", "d"),
+            ("\n", "e"),
+        ] {
             builder.add(name, value).unwrap();
         }
-        let names: Vec<_> = builder.item.fields.iter().map(|field| field.name.as_str()).collect();
+        let names: Vec<_> = builder
+            .item
+            .fields
+            .iter()
+            .map(|field| field.name.as_str())
+            .collect();
         assert_eq!(names, ["url", "url 2", "url 2 2", "field", "field 2"]);
     }
 }

@@ -16,7 +16,9 @@ pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ImportError> 
 pub(crate) fn text_of(bytes: &[u8]) -> Result<&str, ImportError> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let good = bytes.get(..error.valid_up_to()).unwrap_or_default();
-        ImportError::NotUtf8 { line: 1 + good.iter().filter(|byte| **byte == b'\n').count() }
+        ImportError::NotUtf8 {
+            line: 1 + good.iter().filter(|byte| **byte == b'\n').count(),
+        }
     })?;
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
@@ -56,7 +58,10 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Items<T> {
 pub(crate) fn error_of(error: &serde_json::Error) -> ImportError {
     let (line, column) = (error.line(), error.column());
     if error.to_string().starts_with(TOO_MANY) {
-        return ImportError::TooMany { what: "items", limit: ITEMS_MAX };
+        return ImportError::TooMany {
+            what: "items",
+            limit: ITEMS_MAX,
+        };
     }
     match error.classify() {
         serde_json::error::Category::Data => ImportError::WrongJson { line, column },

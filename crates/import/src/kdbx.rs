@@ -46,25 +46,38 @@ const KDF_ARGON2D: [u8; 16] = 0xEF63_6DDF_8C29_444B_91F7_A9A4_03E3_0A0C_u128.to_
 const KDF_ARGON2ID: [u8; 16] = 0x9E29_8B19_56DB_4773_B23D_FC3E_C6F0_A1E6_u128.to_be_bytes();
 const SALSA20_NONCE: [u8; 8] = [0xE8, 0x30, 0x09, 0x4B, 0x97, 0x20, 0x5D, 0x2A];
 
-const CUT: ImportError = ImportError::Damaged { what: "it is cut off" };
-const HEADER: ImportError = ImportError::Damaged { what: "its header lacks a part or has a wrong one" };
-const BLOCK: ImportError = ImportError::Damaged { what: "a block of it was changed" };
+const CUT: ImportError = ImportError::Damaged {
+    what: "it is cut off",
+};
+const HEADER: ImportError = ImportError::Damaged {
+    what: "its header lacks a part or has a wrong one",
+};
+const BLOCK: ImportError = ImportError::Damaged {
+    what: "a block of it was changed",
+};
 
 /// Reads a file.
 pub(crate) fn read(bytes: &[u8], secret: Option<&Passphrase>) -> Result<Imported, ImportError> {
     let mut bytes_left = Bytes(bytes);
-    let signature: [u8; 8] =
-        bytes_left.array().map_err(|_| ImportError::NotThisFormat { expected: "a KeePass file" })?;
+    let signature: [u8; 8] = bytes_left.array().map_err(|_| ImportError::NotThisFormat {
+        expected: "a KeePass file",
+    })?;
     if signature == SIGNATURE_KDB {
-        return Err(ImportError::NotSupported { what: "the format of KeePass 1" });
+        return Err(ImportError::NotSupported {
+            what: "the format of KeePass 1",
+        });
     }
     if signature != SIGNATURE {
-        return Err(ImportError::NotThisFormat { expected: "a KeePass file" });
+        return Err(ImportError::NotThisFormat {
+            expected: "a KeePass file",
+        });
     }
     let _minor: [u8; 2] = bytes_left.array()?;
     let major = u16::from_le_bytes(bytes_left.array()?);
     if !matches!(major, 3 | 4) {
-        return Err(ImportError::NotSupported { what: "a version of KeePass' format other than 3 and 4" });
+        return Err(ImportError::NotSupported {
+            what: "a version of KeePass' format other than 3 and 4",
+        });
     }
     let header = Header::read(&mut bytes_left, major)?;
     let header_len = bytes.len() - bytes_left.0.len();
@@ -92,7 +105,9 @@ fn open_4(
 ) -> Result<(Zeroizing<Vec<u8>>, InnerStream), ImportError> {
     let hash: [u8; 32] = bytes.array()?;
     if hash != sha256(&[header_bytes]) {
-        return Err(ImportError::Damaged { what: "its header was changed" });
+        return Err(ImportError::Damaged {
+            what: "its header was changed",
+        });
     }
     let base = Zeroizing::new(sha512(&[header.master_seed, transformed.as_slice(), &[1]]));
     let block_key = |index: u64| Zeroizing::new(sha512(&[&index.to_le_bytes(), base.as_slice()]));
@@ -105,7 +120,11 @@ fn open_4(
         let tag: [u8; 32] = bytes.array()?;
         let len: [u8; 4] = bytes.array()?;
         let block = bytes.take(u32::from_le_bytes(len))?;
-        if !is_hmac_sha256(block_key(index).as_slice(), &[&index.to_le_bytes(), &len, block], &tag) {
+        if !is_hmac_sha256(
+            block_key(index).as_slice(),
+            &[&index.to_le_bytes(), &len, block],
+            &tag,
+        ) {
             return Err(BLOCK);
         }
         if block.is_empty() {
@@ -128,13 +147,26 @@ fn open_4(
             _ => {}
         }
     }
-    Ok((Zeroizing::new(inner.0.to_vec()), InnerStream::new(stream_id, &stream_key)?))
+    Ok((
+        Zeroizing::new(inner.0.to_vec()),
+        InnerStream::new(stream_id, &stream_key)?,
+    ))
 }
 
-fn open_3(header: &Header<'_>, key: &Key, ciphertext: &[u8]) -> Result<(Zeroizing<Vec<u8>>, InnerStream), ImportError> {
+fn open_3(
+    header: &Header<'_>,
+    key: &Key,
+    ciphertext: &[u8],
+) -> Result<(Zeroizing<Vec<u8>>, InnerStream), ImportError> {
     // Nothing but these known bytes tells a wrong password from damage.
-    let plaintext = header.decrypt(key, ciphertext).ok_or(ImportError::WrongSecret)?;
-    let mut bytes = Bytes(plaintext.strip_prefix(header.start_bytes).ok_or(ImportError::WrongSecret)?);
+    let plaintext = header
+        .decrypt(key, ciphertext)
+        .ok_or(ImportError::WrongSecret)?;
+    let mut bytes = Bytes(
+        plaintext
+            .strip_prefix(header.start_bytes)
+            .ok_or(ImportError::WrongSecret)?,
+    );
     let mut payload = Zeroizing::new(Vec::with_capacity(bytes.0.len()));
     loop {
         let _index: [u8; 4] = bytes.array()?;
@@ -149,7 +181,10 @@ fn open_3(header: &Header<'_>, key: &Key, ciphertext: &[u8]) -> Result<(Zeroizin
         }
         payload.extend_from_slice(block);
     }
-    Ok((header.decompress(payload)?, InnerStream::new(header.stream_id, header.stream_key)?))
+    Ok((
+        header.decompress(payload)?,
+        InnerStream::new(header.stream_id, header.stream_key)?,
+    ))
 }
 
 /// Bytes that are read from the front.
@@ -200,14 +235,24 @@ impl<'a> Header<'a> {
             }
         }
         let value = |id: usize| values.get(id).copied().flatten().ok_or(HEADER);
-        let number = |id| value(id)?.try_into().map(u32::from_le_bytes).map_err(|_| HEADER);
+        let number = |id| {
+            value(id)?
+                .try_into()
+                .map(u32::from_le_bytes)
+                .map_err(|_| HEADER)
+        };
         let cipher = value(2)?.try_into().map_err(|_| HEADER)?;
         if cipher == CIPHER_TWOFISH {
-            return Err(ImportError::NotSupported { what: "the cipher Twofish" });
+            return Err(ImportError::NotSupported {
+                what: "the cipher Twofish",
+            });
         }
         let kdf = if major == 3 {
             let rounds = u64::from_le_bytes(value(6)?.try_into().map_err(|_| HEADER)?);
-            Kdf::Aes { seed: value(5)?.try_into().map_err(|_| HEADER)?, rounds }
+            Kdf::Aes {
+                seed: value(5)?.try_into().map_err(|_| HEADER)?,
+                rounds,
+            }
         } else {
             Kdf::read(value(11)?)?
         };
@@ -224,7 +269,16 @@ impl<'a> Header<'a> {
             _ => return Err(HEADER),
         };
         let (master_seed, iv) = (value(4)?, value(7)?);
-        Ok(Self { cipher, is_compressed, master_seed, iv, kdf, start_bytes, stream_id, stream_key })
+        Ok(Self {
+            cipher,
+            is_compressed,
+            master_seed,
+            iv,
+            kdf,
+            start_bytes,
+            stream_id,
+            stream_key,
+        })
     }
 
     fn decrypt(&self, key: &Key, ciphertext: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
@@ -247,18 +301,32 @@ impl<'a> Header<'a> {
         }
         let limit = u64::try_from(PAYLOAD_LEN_MAX).unwrap_or(u64::MAX);
         let mut plain = Zeroizing::new(Vec::new());
-        let read = GzDecoder::new(payload.as_slice()).take(limit.saturating_add(1)).read_to_end(&mut plain);
-        read.map_err(|_| ImportError::Damaged { what: "its content does not decompress" })?;
+        let read = GzDecoder::new(payload.as_slice())
+            .take(limit.saturating_add(1))
+            .read_to_end(&mut plain);
+        read.map_err(|_| ImportError::Damaged {
+            what: "its content does not decompress",
+        })?;
         if plain.len() > PAYLOAD_LEN_MAX {
-            return Err(ImportError::TooLong { limit: PAYLOAD_LEN_MAX });
+            return Err(ImportError::TooLong {
+                limit: PAYLOAD_LEN_MAX,
+            });
         }
         Ok(plain)
     }
 }
 
 enum Kdf<'a> {
-    Aes { seed: [u8; 32], rounds: u64 },
-    Argon2 { algorithm: Algorithm, version: Version, salt: &'a [u8], cost: Argon2Cost },
+    Aes {
+        seed: [u8; 32],
+        rounds: u64,
+    },
+    Argon2 {
+        algorithm: Algorithm,
+        version: Version,
+        salt: &'a [u8],
+        cost: Argon2Cost,
+    },
 }
 
 impl<'a> Kdf<'a> {
@@ -277,36 +345,78 @@ impl<'a> Kdf<'a> {
             let len = u32::from_le_bytes(bytes.array()?);
             entries.push((key, bytes.take(len)?));
         }
-        let find = |key: &[u8]| entries.iter().find(|(found, _)| *found == key).map(|(_, value)| *value);
+        let find = |key: &[u8]| {
+            entries
+                .iter()
+                .find(|(found, _)| *found == key)
+                .map(|(_, value)| *value)
+        };
         let value = |key: &[u8]| find(key).ok_or(HEADER);
-        let long = |key| value(key)?.try_into().map(u64::from_le_bytes).map_err(|_| HEADER);
-        let short = |key| value(key)?.try_into().map(u32::from_le_bytes).map_err(|_| HEADER);
+        let long = |key| {
+            value(key)?
+                .try_into()
+                .map(u64::from_le_bytes)
+                .map_err(|_| HEADER)
+        };
+        let short = |key| {
+            value(key)?
+                .try_into()
+                .map(u32::from_le_bytes)
+                .map_err(|_| HEADER)
+        };
         let uuid: [u8; 16] = value(b"$UUID")?.try_into().map_err(|_| HEADER)?;
         let algorithm = match uuid {
             KDF_AES | KDF_AES_4 => {
-                return Ok(Self::Aes { seed: value(b"S")?.try_into().map_err(|_| HEADER)?, rounds: long(b"R")? });
+                return Ok(Self::Aes {
+                    seed: value(b"S")?.try_into().map_err(|_| HEADER)?,
+                    rounds: long(b"R")?,
+                });
             }
             KDF_ARGON2D => Algorithm::Argon2d,
             KDF_ARGON2ID => Algorithm::Argon2id,
-            _ => return Err(ImportError::NotSupported { what: "another key derivation" }),
+            _ => {
+                return Err(ImportError::NotSupported {
+                    what: "another key derivation",
+                });
+            }
         };
-        if [b"K", b"A"].into_iter().any(|key| find(key).is_some_and(|value| !value.is_empty())) {
-            return Err(ImportError::NotSupported { what: "Argon2 with a key or data of its own" });
+        if [b"K", b"A"]
+            .into_iter()
+            .any(|key| find(key).is_some_and(|value| !value.is_empty()))
+        {
+            return Err(ImportError::NotSupported {
+                what: "Argon2 with a key or data of its own",
+            });
         }
         let version = match short(b"V")? {
             0x10 => Version::V0x10,
             0x13 => Version::V0x13,
-            _ => return Err(ImportError::NotSupported { what: "another version of Argon2" }),
+            _ => {
+                return Err(ImportError::NotSupported {
+                    what: "another version of Argon2",
+                });
+            }
         };
-        let cost = Argon2Cost { memory_kib: long(b"M")? / 1024, passes: long(b"I")?, lanes: short(b"P")? };
-        Ok(Self::Argon2 { algorithm, version, salt: value(b"S")?, cost })
+        let cost = Argon2Cost {
+            memory_kib: long(b"M")? / 1024,
+            passes: long(b"I")?,
+            lanes: short(b"P")?,
+        };
+        Ok(Self::Argon2 {
+            algorithm,
+            version,
+            salt: value(b"S")?,
+            cost,
+        })
     }
 
     /// Refuses what is too expensive, before anybody is asked for a password.
     fn check(&self) -> Result<(), ImportError> {
         match self {
             Self::Aes { rounds, .. } if *rounds > AES_ROUNDS_MAX => {
-                Err(ImportError::TooExpensive { what: format!("AES-KDF with {rounds} rounds") })
+                Err(ImportError::TooExpensive {
+                    what: format!("AES-KDF with {rounds} rounds"),
+                })
             }
             Self::Aes { .. } => Ok(()),
             Self::Argon2 { cost, .. } => cost.check(),
@@ -318,7 +428,8 @@ impl<'a> Kdf<'a> {
             Self::Aes { seed, rounds } => {
                 let cipher = <Aes256 as KeyInit>::new(seed.into());
                 let (left, right) = composite.split_at(16);
-                let block = |half: &[u8]| <[u8; 16]>::try_from(half).expect("half of 32 bytes is 16 bytes");
+                let block =
+                    |half: &[u8]| <[u8; 16]>::try_from(half).expect("half of 32 bytes is 16 bytes");
                 let mut blocks = [block(left).into(), block(right).into()];
                 for _ in 0..*rounds {
                     cipher.encrypt_blocks(&mut blocks);
@@ -326,9 +437,12 @@ impl<'a> Kdf<'a> {
                 let [left, right] = &blocks;
                 Ok(Zeroizing::new(sha256(&[left, right])))
             }
-            Self::Argon2 { algorithm, version, salt, cost } => {
-                derive_argon2(*algorithm, *version, composite.as_slice(), salt, *cost)
-            }
+            Self::Argon2 {
+                algorithm,
+                version,
+                salt,
+                cost,
+            } => derive_argon2(*algorithm, *version, composite.as_slice(), salt, *cost),
         }
     }
 }
@@ -346,15 +460,27 @@ impl InnerStream {
             0 => Ok(Self::None),
             2 => {
                 let key = sha256(&[key]);
-                Ok(Self::Salsa20(Box::new(<Salsa20 as KeyIvInit>::new(&key.into(), &SALSA20_NONCE.into()))))
+                Ok(Self::Salsa20(Box::new(<Salsa20 as KeyIvInit>::new(
+                    &key.into(),
+                    &SALSA20_NONCE.into(),
+                ))))
             }
             3 => {
                 let hash = Zeroizing::new(sha512(&[key]));
-                let (key, rest) = hash.split_first_chunk::<32>().expect("64 bytes have 32 at their head");
-                let (nonce, _) = rest.split_first_chunk::<12>().expect("32 bytes have 12 at their head");
-                Ok(Self::ChaCha20(Box::new(<ChaCha20 as KeyIvInit>::new(key.into(), nonce.into()))))
+                let (key, rest) = hash
+                    .split_first_chunk::<32>()
+                    .expect("64 bytes have 32 at their head");
+                let (nonce, _) = rest
+                    .split_first_chunk::<12>()
+                    .expect("32 bytes have 12 at their head");
+                Ok(Self::ChaCha20(Box::new(<ChaCha20 as KeyIvInit>::new(
+                    key.into(),
+                    nonce.into(),
+                ))))
             }
-            _ => Err(ImportError::NotSupported { what: "another cipher for protected values" }),
+            _ => Err(ImportError::NotSupported {
+                what: "another cipher for protected values",
+            }),
         }
     }
 

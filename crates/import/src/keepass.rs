@@ -18,15 +18,26 @@ pub(crate) fn read_xml(bytes: &[u8]) -> Result<Imported, ImportError> {
 
 /// Reads the tree of a file that is decrypted.
 pub(crate) fn read_tree(file: &Node) -> Result<Imported, ImportError> {
-    const EXPECTED: ImportError = ImportError::NotThisFormat { expected: "a KeePass file" };
+    const EXPECTED: ImportError = ImportError::NotThisFormat {
+        expected: "a KeePass file",
+    };
     if file.name != "KeePassFile" {
         return Err(EXPECTED);
     }
     let root = file.child("Root").ok_or(EXPECTED)?;
     let meta = file.child("Meta");
-    let has_bin = meta.is_some_and(|meta| meta.text_of("RecycleBinEnabled").eq_ignore_ascii_case("true"));
-    let bin = meta.map(|meta| meta.text_of("RecycleBinUUID")).filter(|_| has_bin).unwrap_or_default();
-    let mut reader = TreeReader { bin, imported: Imported::default() };
+    let has_bin = meta.is_some_and(|meta| {
+        meta.text_of("RecycleBinEnabled")
+            .eq_ignore_ascii_case("true")
+    });
+    let bin = meta
+        .map(|meta| meta.text_of("RecycleBinUUID"))
+        .filter(|_| has_bin)
+        .unwrap_or_default();
+    let mut reader = TreeReader {
+        bin,
+        imported: Imported::default(),
+    };
     // The name of the outermost group is that of the database.
     for group in root.all("Group") {
         reader.read_group(group, &mut Vec::new(), false)?;
@@ -41,7 +52,12 @@ struct TreeReader<'a> {
 
 impl<'a> TreeReader<'a> {
     // The depth of the tree is bounded where it is read.
-    fn read_group(&mut self, group: &'a Node, folders: &mut Vec<&'a str>, in_bin: bool) -> Result<(), ImportError> {
+    fn read_group(
+        &mut self,
+        group: &'a Node,
+        folders: &mut Vec<&'a str>,
+        in_bin: bool,
+    ) -> Result<(), ImportError> {
         let uuid = group.text_of("UUID");
         let in_bin = in_bin || (!uuid.is_empty() && uuid == self.bin);
         for entry in group.all("Entry") {
@@ -55,12 +71,28 @@ impl<'a> TreeReader<'a> {
         Ok(())
     }
 
-    fn read_entry(&mut self, entry: &'a Node, folders: &[&'a str], in_bin: bool) -> Result<(), ImportError> {
+    fn read_entry(
+        &mut self,
+        entry: &'a Node,
+        folders: &[&'a str],
+        in_bin: bool,
+    ) -> Result<(), ImportError> {
         if self.imported.items.len() >= ITEMS_MAX {
-            return Err(ImportError::TooMany { what: "items", limit: ITEMS_MAX });
+            return Err(ImportError::TooMany {
+                what: "items",
+                limit: ITEMS_MAX,
+            });
         }
-        let strings = || entry.all("String").map(|string| (string.text_of("Key"), string.text_of("Value")));
-        let value = |wanted: &str| strings().find(|(key, _)| *key == wanted).map_or("", |(_, value)| value);
+        let strings = || {
+            entry
+                .all("String")
+                .map(|string| (string.text_of("Key"), string.text_of("Value")))
+        };
+        let value = |wanted: &str| {
+            strings()
+                .find(|(key, _)| *key == wanted)
+                .map_or("", |(_, value)| value)
+        };
         let title = value("Title");
         let source_id = match entry.text_of("UUID") {
             "" => [folders.join("/").as_str(), title, value("UserName")].join("\0"),
@@ -72,9 +104,18 @@ impl<'a> TreeReader<'a> {
             self.imported.losses.extend(builder.into_losses());
             return Ok(());
         }
-        builder.set_modified(entry.child("Times").and_then(|times| time_of(times.text_of("LastModificationTime"))));
+        builder.set_modified(
+            entry
+                .child("Times")
+                .and_then(|times| time_of(times.text_of("LastModificationTime"))),
+        );
         // Those that every entry has come first, so that a field which was made by hand gets the number.
-        for (key, name) in [("UserName", "user"), ("Password", "password"), ("URL", "url"), ("Notes", "notes")] {
+        for (key, name) in [
+            ("UserName", "user"),
+            ("Password", "password"),
+            ("URL", "url"),
+            ("Notes", "notes"),
+        ] {
             builder.add(name, value(key))?;
         }
         for (key, value) in strings() {
@@ -84,7 +125,13 @@ impl<'a> TreeReader<'a> {
         }
         builder.add("tags", entry.text_of("Tags"))?;
         builder.lose_count(entry.all("Binary").count(), "attachment");
-        builder.lose_count(entry.all("History").flat_map(|history| history.all("Entry")).count(), "earlier version");
+        builder.lose_count(
+            entry
+                .all("History")
+                .flat_map(|history| history.all("Entry"))
+                .count(),
+            "earlier version",
+        );
         builder.finish(&mut self.imported);
         Ok(())
     }
@@ -92,6 +139,12 @@ impl<'a> TreeReader<'a> {
 
 /// A time as KDBX 4 writes it, seconds since the year 1 in base64, or as text.
 fn time_of(text: &str) -> Option<i64> {
-    let bytes = STANDARD.decode(text).ok().and_then(|bytes| <[u8; 8]>::try_from(bytes).ok());
-    bytes.map_or_else(|| seconds_of(text), |bytes| i64::from_le_bytes(bytes).checked_sub(YEAR_1))
+    let bytes = STANDARD
+        .decode(text)
+        .ok()
+        .and_then(|bytes| <[u8; 8]>::try_from(bytes).ok());
+    bytes.map_or_else(
+        || seconds_of(text),
+        |bytes| i64::from_le_bytes(bytes).checked_sub(YEAR_1),
+    )
 }

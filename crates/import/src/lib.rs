@@ -147,7 +147,10 @@ impl Format {
     /// The format of this word.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|format| format.word() == word)
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|format| format.word() == word)
     }
 }
 
@@ -170,9 +173,15 @@ pub struct Imported {
 /// # Errors
 /// [`ImportError::SecretNeeded`] if the file is encrypted and `secret` is `None`; nothing was derived then. See
 /// [`ImportError`] for the rest.
-pub fn parse(format: Format, bytes: &[u8], secret: Option<&Passphrase>) -> Result<Imported, ImportError> {
+pub fn parse(
+    format: Format,
+    bytes: &[u8],
+    secret: Option<&Passphrase>,
+) -> Result<Imported, ImportError> {
     if bytes.len() > FILE_LEN_MAX {
-        return Err(ImportError::TooLong { limit: FILE_LEN_MAX });
+        return Err(ImportError::TooLong {
+            limit: FILE_LEN_MAX,
+        });
     }
     let imported = match format {
         Format::Passmate2 => vaults::read_pmdb(bytes, secret)?,
@@ -189,10 +198,17 @@ pub fn parse(format: Format, bytes: &[u8], secret: Option<&Passphrase>) -> Resul
         Format::OnepasswordCsv => table::read(bytes, table::ONEPASSWORD)?,
         Format::LastpassCsv => table::read(bytes, table::LASTPASS)?,
         Format::Protonpass => protonpass::read(bytes)?,
-        Format::Pass => return Err(ImportError::NotThisFormat { expected: "a folder of pass" }),
+        Format::Pass => {
+            return Err(ImportError::NotThisFormat {
+                expected: "a folder of pass",
+            });
+        }
     };
     if imported.items.len() > ITEMS_MAX {
-        return Err(ImportError::TooMany { what: "items", limit: ITEMS_MAX });
+        return Err(ImportError::TooMany {
+            what: "items",
+            limit: ITEMS_MAX,
+        });
     }
     Ok(imported)
 }

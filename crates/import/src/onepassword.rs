@@ -11,7 +11,9 @@ use crate::{ITEMS_MAX, ImportError, Imported, Loss, json, zip};
 
 /// Reads an export.
 pub(crate) fn read(bytes: &[u8]) -> Result<Imported, ImportError> {
-    const EXPECTED: ImportError = ImportError::NotThisFormat { expected: "a .1pux file" };
+    const EXPECTED: ImportError = ImportError::NotThisFormat {
+        expected: "a .1pux file",
+    };
     if !zip::is_zip(bytes) {
         return Err(EXPECTED);
     }
@@ -21,17 +23,27 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Imported, ImportError> {
     let mut marks: BTreeMap<&str, usize> = BTreeMap::new();
     let has_many = file.accounts.len() > 1;
     for account in &file.accounts {
-        let account_name = account.attrs.account_name.as_deref().or(account.attrs.name.as_deref()).unwrap_or_default();
+        let account_name = account
+            .attrs
+            .account_name
+            .as_deref()
+            .or(account.attrs.name.as_deref())
+            .unwrap_or_default();
         for vault in &account.vaults {
             let vault_name = vault.attrs.name.as_deref().unwrap_or_default();
             // One account needs no folder of its own.
             let folders = [if has_many { account_name } else { "" }, vault_name];
             for OnepEntry::Wrapped { item } | OnepEntry::Plain(item) in &vault.items.0 {
                 if imported.items.len() >= ITEMS_MAX {
-                    return Err(ImportError::TooMany { what: "items", limit: ITEMS_MAX });
+                    return Err(ImportError::TooMany {
+                        what: "items",
+                        limit: ITEMS_MAX,
+                    });
                 }
-                let is_marked =
-                    [("favourite", item.fav_index != 0), ("archived", item.state.as_deref() == Some("archived"))];
+                let is_marked = [
+                    ("favourite", item.fav_index != 0),
+                    ("archived", item.state.as_deref() == Some("archived")),
+                ];
                 for (mark, _) in is_marked.into_iter().filter(|(_, is_marked)| *is_marked) {
                     *marks.entry(mark).or_insert(0) += 1;
                 }
@@ -39,7 +51,11 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Imported, ImportError> {
             }
         }
     }
-    imported.losses.extend(marks.into_iter().map(|(mark, count)| Loss::of_mark(mark, count)));
+    imported.losses.extend(
+        marks
+            .into_iter()
+            .map(|(mark, count)| Loss::of_mark(mark, count)),
+    );
     Ok(imported)
 }
 
@@ -138,9 +154,19 @@ struct Url {
     url: String,
 }
 
-fn read_item(item: &OnepItem, folders: [&str; 2], imported: &mut Imported) -> Result<(), ImportError> {
-    let OnepItem { details, overview, .. } = item;
-    let mut builder = Builder::new(&item.uuid, folders, overview.title.as_deref().unwrap_or_default());
+fn read_item(
+    item: &OnepItem,
+    folders: [&str; 2],
+    imported: &mut Imported,
+) -> Result<(), ImportError> {
+    let OnepItem {
+        details, overview, ..
+    } = item;
+    let mut builder = Builder::new(
+        &item.uuid,
+        folders,
+        overview.title.as_deref().unwrap_or_default(),
+    );
     if item.trashed {
         builder.lose("the whole item: it is in the trash");
         imported.losses.extend(builder.into_losses());
@@ -148,36 +174,60 @@ fn read_item(item: &OnepItem, folders: [&str; 2], imported: &mut Imported) -> Re
     }
     builder.set_modified(item.updated_at);
     for designation in ["username", "password"] {
-        let name = if designation == "username" { "user" } else { designation };
+        let name = if designation == "username" {
+            "user"
+        } else {
+            designation
+        };
         let is_it = |field: &&LoginField| field.designation.as_deref() == Some(designation);
         for field in details.login_fields.iter().filter(is_it) {
             builder.add_some(name, field.value.clone())?;
         }
     }
     builder.add_some("password", details.password.clone())?;
-    let urls: Vec<&str> = overview.urls.iter().flatten().map(|url| url.url.as_str()).collect();
+    let urls: Vec<&str> = overview
+        .urls
+        .iter()
+        .flatten()
+        .map(|url| url.url.as_str())
+        .collect();
     let main_url = overview.url.as_deref().filter(|url| !urls.contains(url));
-    main_url.into_iter().chain(urls).try_for_each(|url| builder.add("url", url))?;
+    main_url
+        .into_iter()
+        .chain(urls)
+        .try_for_each(|url| builder.add("url", url))?;
     builder.add_some("notes", details.notes_plain.clone())?;
     for field in &details.login_fields {
         if !matches!(field.designation.as_deref(), Some("username" | "password")) {
-            builder.add_some(field.name.as_deref().unwrap_or_default(), field.value.clone())?;
+            builder.add_some(
+                field.name.as_deref().unwrap_or_default(),
+                field.value.clone(),
+            )?;
         }
     }
     let mut attachments = usize::from(details.document_attributes.is_some());
     for field in details.sections.iter().flat_map(|section| &section.fields) {
-        let title =
-            field.title.as_deref().filter(|title| !title.is_empty()).or(field.id.as_deref()).unwrap_or_default();
+        let title = field
+            .title
+            .as_deref()
+            .filter(|title| !title.is_empty())
+            .or(field.id.as_deref())
+            .unwrap_or_default();
         for (kind, value) in &field.value {
             match kind.as_str() {
                 "totp" => builder.add("otp", text_of(value))?,
                 "file" => attachments += 1,
-                "reference" => builder.lose(format!("the field {title}, which is a link to another item")),
+                "reference" => builder.lose(format!(
+                    "the field {title}, which is a link to another item"
+                )),
                 _ => builder.add(title, text_of(value))?,
             }
         }
     }
-    builder.add("tags", overview.tags.as_deref().unwrap_or_default().join(","))?;
+    builder.add(
+        "tags",
+        overview.tags.as_deref().unwrap_or_default().join(","),
+    )?;
     builder.lose_count(attachments, "attachment");
     builder.lose_count(details.password_history.len(), "former password");
     builder.finish(imported);

@@ -12,11 +12,16 @@ use crate::{ITEMS_MAX, ImportError, Imported};
 ///
 /// # Errors
 /// [`ImportError::TooMany`], and no other.
-pub fn parse_pass<'a>(entries: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Result<Imported, ImportError> {
+pub fn parse_pass<'a>(
+    entries: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+) -> Result<Imported, ImportError> {
     let mut imported = Imported::default();
     for (path, content) in entries {
         if imported.items.len() >= ITEMS_MAX {
-            return Err(ImportError::TooMany { what: "items", limit: ITEMS_MAX });
+            return Err(ImportError::TooMany {
+                what: "items",
+                limit: ITEMS_MAX,
+            });
         }
         let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
         let mut builder = Builder::new(path, folders.split('/'), name);
@@ -63,7 +68,11 @@ mod tests {
     fn check(content: &str, expected: &[(&str, &str)]) {
         let imported = parse_pass([("a/b", content.as_bytes())]).unwrap();
         let item = imported.items.first().unwrap();
-        let fields: Vec<_> = item.fields.iter().map(|field| (field.name.as_str(), field.value.as_str())).collect();
+        let fields: Vec<_> = item
+            .fields
+            .iter()
+            .map(|field| (field.name.as_str(), field.value.as_str()))
+            .collect();
         assert_eq!((item.path.as_str(), fields.as_slice()), ("a/b", expected));
     }
 
@@ -89,6 +98,12 @@ mod tests {
     #[test]
     fn what_is_not_text_is_named() {
         let imported = parse_pass([("key", b"\xff".as_slice()), ("other", b"x")]).unwrap();
-        assert_eq!((imported.items.len(), imported.losses.first().unwrap().path.as_str()), (1, "key"));
+        assert_eq!(
+            (
+                imported.items.len(),
+                imported.losses.first().unwrap().path.as_str()
+            ),
+            (1, "key")
+        );
     }
 }

@@ -21,7 +21,11 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Imported, ImportError> {
         match zip::read_member(bytes, "data.json")? {
             Some(data) => json::read(&data)?,
             None if zip::read_member(bytes, ".pgp")?.is_some() => return Err(encrypted()),
-            None => return Err(ImportError::NotThisFormat { expected: "an export of Proton Pass" }),
+            None => {
+                return Err(ImportError::NotThisFormat {
+                    expected: "an export of Proton Pass",
+                });
+            }
         }
     } else {
         json::read(bytes)?
@@ -34,7 +38,10 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Imported, ImportError> {
     for vault in file.vaults.values() {
         for item in &vault.items.0 {
             if imported.items.len() >= ITEMS_MAX {
-                return Err(ImportError::TooMany { what: "items", limit: ITEMS_MAX });
+                return Err(ImportError::TooMany {
+                    what: "items",
+                    limit: ITEMS_MAX,
+                });
             }
             pinned += usize::from(item.pinned);
             read_item(item, &vault.name, &mut imported)?;
@@ -47,7 +54,9 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Imported, ImportError> {
 }
 
 fn encrypted() -> ImportError {
-    ImportError::NotSupported { what: "PGP; decrypt it with `gpg --decrypt`, or export without a passphrase" }
+    ImportError::NotSupported {
+        what: "PGP; decrypt it with `gpg --decrypt`, or export without a passphrase",
+    }
 }
 
 #[derive(Deserialize)]
@@ -107,9 +116,17 @@ struct ExtraField {
 }
 
 fn read_item(item: &PassItem, vault: &str, imported: &mut Imported) -> Result<(), ImportError> {
-    let Data { metadata, extra_fields, content } = &item.data;
+    let Data {
+        metadata,
+        extra_fields,
+        content,
+    } = &item.data;
     // An item's id is its own within its vault alone.
-    let mut builder = Builder::new(format!("{}\0{}", item.share_id, item.item_id), [vault], &metadata.name);
+    let mut builder = Builder::new(
+        format!("{}\0{}", item.share_id, item.item_id),
+        [vault],
+        &metadata.name,
+    );
     if item.state == TRASHED {
         builder.lose("the whole item: it is in the trash");
         imported.losses.extend(builder.into_losses());
@@ -119,13 +136,21 @@ fn read_item(item: &PassItem, vault: &str, imported: &mut Imported) -> Result<()
     let text = |key: &str| content.get(key).and_then(Value::as_str).unwrap_or_default();
     // An item has a user name, an address, or both; older exports have one of them as `username`.
     let users = ["itemUsername", "username", "itemEmail"].map(text);
-    let user = users.into_iter().find(|user| !user.is_empty()).unwrap_or_default();
+    let user = users
+        .into_iter()
+        .find(|user| !user.is_empty())
+        .unwrap_or_default();
     builder.add("user", user)?;
     builder.add("password", text("password"))?;
     if text("itemEmail") != user {
         builder.add("email", text("itemEmail"))?;
     }
-    for url in content.get("urls").and_then(Value::as_array).into_iter().flatten() {
+    for url in content
+        .get("urls")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
         builder.add("url", url.as_str().unwrap_or_default())?;
     }
     builder.add("otp", text("totpUri"))?;
@@ -139,7 +164,9 @@ fn read_item(item: &PassItem, vault: &str, imported: &mut Imported) -> Result<()
             _ => builder.add(&words_of(name), text_of(value))?,
         }
     }
-    extra_fields.iter().try_for_each(|field| read_extra(field, &mut builder))?;
+    extra_fields
+        .iter()
+        .try_for_each(|field| read_extra(field, &mut builder))?;
     builder.lose_count(item.files.len(), "attachment");
     builder.finish(imported);
     Ok(())
@@ -148,7 +175,12 @@ fn read_item(item: &PassItem, vault: &str, imported: &mut Imported) -> Result<()
 /// Sections of identities and of items that people designed: each a list of further fields.
 fn read_sections(sections: &Value, builder: &mut Builder) -> Result<(), ImportError> {
     for section in sections.as_array().into_iter().flatten() {
-        for field in section.get("sectionFields").and_then(Value::as_array).into_iter().flatten() {
+        for field in section
+            .get("sectionFields")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
             match ExtraField::deserialize(field) {
                 Ok(field) => read_extra(&field, builder)?,
                 Err(_) => builder.lose("a field in a section, which has another shape"),
@@ -160,7 +192,11 @@ fn read_sections(sections: &Value, builder: &mut Builder) -> Result<(), ImportEr
 
 fn read_extra(field: &ExtraField, builder: &mut Builder) -> Result<(), ImportError> {
     for (kind, value) in &field.data {
-        let name = if kind == "totpUri" { "otp" } else { &field.field_name };
+        let name = if kind == "totpUri" {
+            "otp"
+        } else {
+            &field.field_name
+        };
         builder.add(name, text_of(value))?;
     }
     Ok(())

@@ -84,7 +84,13 @@ pub(crate) const KEEPASSXC: Table = Table {
 
 pub(crate) const CHROME: Table = Table {
     required: &["name", "url", "username", "password"],
-    columns: &[("name", Role::Name), ("url", URL), ("username", USER), ("password", PASSWORD), ("note", NOTES)],
+    columns: &[
+        ("name", Role::Name),
+        ("url", URL),
+        ("username", USER),
+        ("password", PASSWORD),
+        ("note", NOTES),
+    ],
 };
 
 pub(crate) const FIREFOX: Table = Table {
@@ -150,26 +156,47 @@ const LASTPASS_NO_URL: &str = "http://sn";
 /// Reads a table.
 pub(crate) fn read(bytes: &[u8], table: Table) -> Result<Imported, ImportError> {
     let text = json::text_of(bytes)?;
-    let mut reader = ReaderBuilder::new().trim(Trim::Headers).from_reader(text.as_bytes());
+    let mut reader = ReaderBuilder::new()
+        .trim(Trim::Headers)
+        .from_reader(text.as_bytes());
     let headers = reader.headers().map_err(|error| error_of(&error))?.clone();
     if headers.len() > FIELDS_MAX {
-        return Err(ImportError::TooMany { what: "columns", limit: FIELDS_MAX });
+        return Err(ImportError::TooMany {
+            what: "columns",
+            limit: FIELDS_MAX,
+        });
     }
     let names: Vec<String> = headers.iter().map(str::to_lowercase).collect();
-    if let Some(column) = table.required.iter().find(|column| !names.iter().any(|name| name == *column)) {
+    if let Some(column) = table
+        .required
+        .iter()
+        .find(|column| !names.iter().any(|name| name == *column))
+    {
         return Err(ImportError::MissingColumn { column });
     }
     let roles: Vec<_> = names
         .iter()
         .zip(&headers)
-        .map(|(name, header)| (table.columns.iter().find(|(column, _)| column == name).map(|(_, role)| *role), header))
+        .map(|(name, header)| {
+            (
+                table
+                    .columns
+                    .iter()
+                    .find(|(column, _)| column == name)
+                    .map(|(_, role)| *role),
+                header,
+            )
+        })
         .collect();
     let mut imported = Imported::default();
     let mut marks = BTreeMap::new();
     for row in reader.records() {
         let row = row.map_err(|error| error_of(&error))?;
         if imported.items.len() >= ITEMS_MAX {
-            return Err(ImportError::TooMany { what: "items", limit: ITEMS_MAX });
+            return Err(ImportError::TooMany {
+                what: "items",
+                limit: ITEMS_MAX,
+            });
         }
         read_row(&row, &roles, &mut marks, &mut imported)?;
     }
@@ -188,8 +215,10 @@ fn read_row(
     imported: &mut Imported,
 ) -> Result<(), ImportError> {
     let cell = |wanted: fn(&Role) -> bool| {
-        let found =
-            roles.iter().zip(row).find(|((role, _), cell)| role.as_ref().is_some_and(wanted) && !cell.is_empty());
+        let found = roles
+            .iter()
+            .zip(row)
+            .find(|((role, _), cell)| role.as_ref().is_some_and(wanted) && !cell.is_empty());
         found.map_or("", |(_, cell)| cell)
     };
     let url = cell(|role| matches!(role, Role::Urls | Role::Field("url")));
@@ -202,7 +231,9 @@ fn read_row(
     for ((role, _), cell) in roles.iter().zip(row) {
         match role {
             Some(Role::Folder(separator)) => folders.extend(cell.split(*separator)),
-            Some(Role::FolderBelowRoot(separator)) => folders.extend(cell.split(*separator).skip(1)),
+            Some(Role::FolderBelowRoot(separator)) => {
+                folders.extend(cell.split(*separator).skip(1))
+            }
             _ => {}
         }
     }
@@ -216,17 +247,30 @@ fn read_row(
             None => builder.add(header, cell)?,
             Some(Role::Field("url")) if cell == LASTPASS_NO_URL => {}
             Some(Role::Field(name)) => builder.add(name, cell)?,
-            Some(Role::Urls) => split_urls(cell).into_iter().try_for_each(|url| builder.add("url", url))?,
+            Some(Role::Urls) => split_urls(cell)
+                .into_iter()
+                .try_for_each(|url| builder.add("url", url))?,
             Some(Role::Fields) => {
-                split_fields(cell).into_iter().try_for_each(|(name, value)| builder.add(&name, value))?;
+                split_fields(cell)
+                    .into_iter()
+                    .try_for_each(|(name, value)| builder.add(&name, value))?;
             }
             Some(Role::Iso) => builder.set_modified(crate::item::seconds_of(cell)),
-            Some(Role::Milliseconds) => builder.set_modified(cell.parse::<i64>().ok().map(|time| time / 1000)),
-            Some(Role::Mark(mark)) if !matches!(cell.to_lowercase().as_str(), "" | "0" | "false") => {
+            Some(Role::Milliseconds) => {
+                builder.set_modified(cell.parse::<i64>().ok().map(|time| time / 1000))
+            }
+            Some(Role::Mark(mark))
+                if !matches!(cell.to_lowercase().as_str(), "" | "0" | "false") =>
+            {
                 *marks.entry(*mark).or_insert(0) += 1;
             }
             Some(
-                Role::Folder(_) | Role::FolderBelowRoot(_) | Role::Name | Role::Id | Role::Mark(_) | Role::Skipped,
+                Role::Folder(_)
+                | Role::FolderBelowRoot(_)
+                | Role::Name
+                | Role::Id
+                | Role::Mark(_)
+                | Role::Skipped,
             ) => {}
         }
     }
@@ -275,11 +319,13 @@ fn split_fields(cell: &str) -> Vec<(String, String)> {
 
 fn error_of(error: &csv::Error) -> ImportError {
     match error.kind() {
-        ErrorKind::UnequalLengths { pos, .. } => {
-            ImportError::UnevenTable { line: pos.as_ref().map_or(0, csv::Position::line) }
-        }
+        ErrorKind::UnequalLengths { pos, .. } => ImportError::UnevenTable {
+            line: pos.as_ref().map_or(0, csv::Position::line),
+        },
         // The text is UTF-8 and comes from memory, so no other kind is met.
-        _ => ImportError::NotThisFormat { expected: "a table" },
+        _ => ImportError::NotThisFormat {
+            expected: "a table",
+        },
     }
 }
 
@@ -289,13 +335,19 @@ mod tests {
 
     #[test]
     fn an_address_keeps_its_commas_when_several_share_a_cell() {
-        assert_eq!(split_urls("https://a/x,y,https://b"), ["https://a/x,y", "https://b"]);
+        assert_eq!(
+            split_urls("https://a/x,y,https://b"),
+            ["https://a/x,y", "https://b"]
+        );
         assert_eq!(split_urls(""), [""]);
     }
 
     #[test]
     fn the_host_names_what_has_no_name() {
-        assert_eq!(host_of("https://me@example.org:8443/x?y"), Some("example.org:8443"));
+        assert_eq!(
+            host_of("https://me@example.org:8443/x?y"),
+            Some("example.org:8443")
+        );
         assert_eq!(host_of("example.org"), None);
         assert_eq!(host_of("android://"), None);
     }

@@ -9,23 +9,40 @@ use zeroize::Zeroizing;
 
 use crate::{ImportError, Imported, Loss, json};
 
-const ACCOUNT: &str = "the server and the sync key: set it up with `passmate sync setup` if it is to go on";
+const ACCOUNT: &str =
+    "the server and the sync key: set it up with `passmate sync setup` if it is to go on";
 const DESKTOP: &str = "a file of the desktop client or of Passmate 1";
 
 /// A vault file, ours or that of Passmate 2.
-pub(crate) fn read_pmdb(bytes: &[u8], secret: Option<&Passphrase>) -> Result<Imported, ImportError> {
+pub(crate) fn read_pmdb(
+    bytes: &[u8],
+    secret: Option<&Passphrase>,
+) -> Result<Imported, ImportError> {
     if !is_container(bytes) {
-        return Err(ImportError::NotThisFormat { expected: "a vault file of Passmate" });
+        return Err(ImportError::NotThisFormat {
+            expected: "a vault file of Passmate",
+        });
     }
     let document = decode_vault_file(&open(bytes, secret)?)?;
-    let losses = document.association.map(|_| Loss::of_file(ACCOUNT)).into_iter().collect();
+    let losses = document
+        .association
+        .map(|_| Loss::of_file(ACCOUNT))
+        .into_iter()
+        .collect();
     // How far back the history goes is for the vault to say that it comes into.
-    Ok(Imported { vault: document.vault.with_whole_history(), losses, ..Imported::default() })
+    Ok(Imported {
+        vault: document.vault.with_whole_history(),
+        losses,
+        ..Imported::default()
+    })
 }
 
 /// The desktop client's file `[data, config]`, its older form `data`, and that of Passmate 1,
 /// `{"version": 1, "records": data}`; each in a container or plain.
-pub(crate) fn read_desktop(bytes: &[u8], secret: Option<&Passphrase>) -> Result<Imported, ImportError> {
+pub(crate) fn read_desktop(
+    bytes: &[u8],
+    secret: Option<&Passphrase>,
+) -> Result<Imported, ImportError> {
     let opened;
     let plaintext = if is_container(bytes) {
         opened = open(bytes, secret)?;
@@ -38,20 +55,31 @@ pub(crate) fn read_desktop(bytes: &[u8], secret: Option<&Passphrase>) -> Result<
     let mut losses = Vec::new();
     let vault = match text.trim_ascii_start().as_bytes().first() {
         Some(b'[') => {
-            let (data, config): (&RawValue, Option<Config>) = serde_json::from_str(text).map_err(whole)?;
-            if config.and_then(|config| config.sync_key).is_some_and(|key| !key.is_empty()) {
+            let (data, config): (&RawValue, Option<Config>) =
+                serde_json::from_str(text).map_err(whole)?;
+            if config
+                .and_then(|config| config.sync_key)
+                .is_some_and(|key| !key.is_empty())
+            {
                 losses.push(Loss::of_file(ACCOUNT));
             }
             read_data(data.get().as_bytes())?
         }
         Some(b'{') => match serde_json::from_str::<Version1<'_>>(text) {
-            Ok(Version1 { version: 1, records }) => read_data(records.get().as_bytes())?,
+            Ok(Version1 {
+                version: 1,
+                records,
+            }) => read_data(records.get().as_bytes())?,
             Ok(_) => return Err(ImportError::NotThisFormat { expected: DESKTOP }),
             Err(_) => read_data(text.as_bytes())?,
         },
         _ => return Err(ImportError::NotThisFormat { expected: DESKTOP }),
     };
-    Ok(Imported { vault, losses, ..Imported::default() })
+    Ok(Imported {
+        vault,
+        losses,
+        ..Imported::default()
+    })
 }
 
 /// What stands beside the data in a file of the desktop client.
@@ -82,5 +110,8 @@ fn is_container(bytes: &[u8]) -> bool {
 fn open(bytes: &[u8], secret: Option<&Passphrase>) -> Result<Zeroizing<Vec<u8>>, ImportError> {
     // A file that nobody could open is not worth a question.
     passmate_vault::container::container_params(bytes)?;
-    Ok(open_container(bytes, secret.ok_or(ImportError::SecretNeeded)?)?)
+    Ok(open_container(
+        bytes,
+        secret.ok_or(ImportError::SecretNeeded)?,
+    )?)
 }

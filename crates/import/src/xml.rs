@@ -56,17 +56,24 @@ pub(crate) fn read(text: &str, unprotect: &mut dyn FnMut(&mut [u8])) -> Result<N
             Event::Start(start) => {
                 count += 1;
                 if count > NODES_MAX {
-                    return Err(ImportError::TooMany { what: "elements", limit: NODES_MAX });
+                    return Err(ImportError::TooMany {
+                        what: "elements",
+                        limit: NODES_MAX,
+                    });
                 }
                 if stack.len() > DEPTH_MAX {
-                    return Err(ImportError::TooMany { what: "levels", limit: DEPTH_MAX });
+                    return Err(ImportError::TooMany {
+                        what: "levels",
+                        limit: DEPTH_MAX,
+                    });
                 }
                 stack.push(begin(&start).ok_or_else(not_xml)?);
             }
             Event::End(_) => {
                 let mut node = stack.pop().ok_or_else(not_xml)?;
                 if node.is_protected {
-                    let mut bytes = Zeroizing::new(STANDARD.decode(node.text.trim()).map_err(|_| not_xml())?);
+                    let mut bytes =
+                        Zeroizing::new(STANDARD.decode(node.text.trim()).map_err(|_| not_xml())?);
                     unprotect(&mut bytes);
                     let plain = std::str::from_utf8(&bytes).unwrap_or_default();
                     // A protected attachment may be any bytes; it is not carried, only counted.
@@ -79,24 +86,41 @@ pub(crate) fn read(text: &str, unprotect: &mut dyn FnMut(&mut [u8])) -> Result<N
             Event::GeneralRef(reference) => {
                 let resolved = match reference.resolve_char_ref().map_err(|_| not_xml())? {
                     Some(character) => character.to_string(),
-                    None => resolve_predefined_entity(&reference).ok_or_else(not_xml)?.to_owned(),
+                    None => resolve_predefined_entity(&reference)
+                        .ok_or_else(not_xml)?
+                        .to_owned(),
                 };
                 push(&mut stack, &resolved);
             }
-            Event::DocType(_) => return Err(ImportError::NotSupported { what: "a document type" }),
+            Event::DocType(_) => {
+                return Err(ImportError::NotSupported {
+                    what: "a document type",
+                });
+            }
             Event::Eof => break,
             _ => {}
         }
     }
     let end = u64::try_from(text.len()).unwrap_or(u64::MAX);
-    let root = stack.pop().filter(|_| stack.is_empty()).ok_or_else(|| not_xml(text, end))?;
-    root.children.into_iter().next().ok_or_else(|| not_xml(text, end))
+    let root = stack
+        .pop()
+        .filter(|_| stack.is_empty())
+        .ok_or_else(|| not_xml(text, end))?;
+    root.children
+        .into_iter()
+        .next()
+        .ok_or_else(|| not_xml(text, end))
 }
 
 fn begin(start: &BytesStart<'_>) -> Option<Node> {
     let protected = start.try_get_attribute("Protected").ok()?;
-    let is_protected = protected.is_some_and(|attribute| attribute.value.eq_ignore_ascii_case("true"));
-    Some(Node { name: start.name().as_ref().to_owned(), is_protected, ..Node::default() })
+    let is_protected =
+        protected.is_some_and(|attribute| attribute.value.eq_ignore_ascii_case("true"));
+    Some(Node {
+        name: start.name().as_ref().to_owned(),
+        is_protected,
+        ..Node::default()
+    })
 }
 
 fn push(stack: &mut [Node], text: &str) {
@@ -108,5 +132,7 @@ fn push(stack: &mut [Node], text: &str) {
 fn not_xml(text: &str, place: u64) -> ImportError {
     let place = usize::try_from(place).unwrap_or(usize::MAX).min(text.len());
     let before = text.as_bytes().get(..place).unwrap_or_default();
-    ImportError::NotXml { line: 1 + before.iter().filter(|byte| **byte == b'\n').count() }
+    ImportError::NotXml {
+        line: 1 + before.iter().filter(|byte| **byte == b'\n').count(),
+    }
 }

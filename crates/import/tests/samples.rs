@@ -28,14 +28,26 @@ fn shown(vault: &Vault) -> String {
     for record in vault.view().records() {
         writeln!(text, "{}", record.path.to_string_lossy()).unwrap();
         for field in record.fields() {
-            writeln!(text, "  {}: {:?}", field.name.to_string_lossy(), field.value.to_string_lossy()).unwrap();
+            writeln!(
+                text,
+                "  {}: {:?}",
+                field.name.to_string_lossy(),
+                field.value.to_string_lossy()
+            )
+            .unwrap();
         }
     }
     text
 }
 
 #[track_caller]
-fn import(format: Format, bytes: &[u8], password: Option<&str>, vault: &mut Vault, now: i64) -> Applied {
+fn import(
+    format: Format,
+    bytes: &[u8],
+    password: Option<&str>,
+    vault: &mut Vault,
+    now: i64,
+) -> Applied {
     let imported = parse(format, bytes, password.map(secret).as_ref()).unwrap();
     apply(&imported, vault, format, now).unwrap()
 }
@@ -57,58 +69,155 @@ fn check(word: &str, sample: &str, expected: &str, password: Option<&str>) {
     assert!(text == expected, "{} should be\n{text}", file.display());
     let before = vault.clone();
     let second = import(format, &bytes, password, &mut vault, NOW + 100);
-    assert_eq!((second.tuples, second.count(Outcome::Created), second.count(Outcome::Changed)), (0, 0, 0));
+    assert_eq!(
+        (
+            second.tuples,
+            second.count(Outcome::Created),
+            second.count(Outcome::Changed)
+        ),
+        (0, 0, 0)
+    );
     assert_eq!(vault, before);
 }
 
 #[test]
 fn bitwarden_json() {
-    check("bitwarden", "import/bitwarden.json", "import/bitwarden.json.expected", None);
+    check(
+        "bitwarden",
+        "import/bitwarden.json",
+        "import/bitwarden.json.expected",
+        None,
+    );
 }
 
 #[test]
 fn bitwarden_json_under_a_password_holds_the_same() {
     let password = Some("import sample ä");
-    check("bitwarden", "import/bitwarden-pbkdf2.json", "import/bitwarden.json.expected", password);
-    check("bitwarden", "import/bitwarden-argon2.json", "import/bitwarden.json.expected", password);
+    check(
+        "bitwarden",
+        "import/bitwarden-pbkdf2.json",
+        "import/bitwarden.json.expected",
+        password,
+    );
+    check(
+        "bitwarden",
+        "import/bitwarden-argon2.json",
+        "import/bitwarden.json.expected",
+        password,
+    );
 }
 
 #[test]
 fn tables() {
-    check("bitwarden-csv", "import/bitwarden.csv", "import/bitwarden.csv.expected", None);
-    check("keepass-csv", "import/keepassxc.csv", "import/keepassxc.csv.expected", None);
-    check("chrome-csv", "import/chrome.csv", "import/chrome.csv.expected", None);
-    check("firefox-csv", "import/firefox.csv", "import/firefox.csv.expected", None);
-    check("safari-csv", "import/safari.csv", "import/safari.csv.expected", None);
-    check("1password-csv", "import/1password.csv", "import/1password.csv.expected", None);
-    check("lastpass-csv", "import/lastpass.csv", "import/lastpass.csv.expected", None);
+    check(
+        "bitwarden-csv",
+        "import/bitwarden.csv",
+        "import/bitwarden.csv.expected",
+        None,
+    );
+    check(
+        "keepass-csv",
+        "import/keepassxc.csv",
+        "import/keepassxc.csv.expected",
+        None,
+    );
+    check(
+        "chrome-csv",
+        "import/chrome.csv",
+        "import/chrome.csv.expected",
+        None,
+    );
+    check(
+        "firefox-csv",
+        "import/firefox.csv",
+        "import/firefox.csv.expected",
+        None,
+    );
+    check(
+        "safari-csv",
+        "import/safari.csv",
+        "import/safari.csv.expected",
+        None,
+    );
+    check(
+        "1password-csv",
+        "import/1password.csv",
+        "import/1password.csv.expected",
+        None,
+    );
+    check(
+        "lastpass-csv",
+        "import/lastpass.csv",
+        "import/lastpass.csv.expected",
+        None,
+    );
 }
 
 #[test]
 fn keepass_files_hold_what_their_xml_holds() {
-    check("keepass-xml", "import/keepassxc.xml", "import/keepassxc.xml.expected", None);
-    check("keepass", "import/keepassxc-aes.kdbx", "import/keepassxc.xml.expected", Some(PASSWORD));
+    check(
+        "keepass-xml",
+        "import/keepassxc.xml",
+        "import/keepassxc.xml.expected",
+        None,
+    );
+    check(
+        "keepass",
+        "import/keepassxc-aes.kdbx",
+        "import/keepassxc.xml.expected",
+        Some(PASSWORD),
+    );
 }
 
 #[test]
 fn keepass_files_with_every_cipher_and_key_derivation() {
-    check("keepass", "import/pykeepass-aes.kdbx", "import/pykeepass.expected", Some(PASSWORD));
-    check("keepass", "import/pykeepass-chacha20.kdbx", "import/pykeepass.expected", Some(PASSWORD));
-    check("keepass", "import/file-keepass-3.kdbx", "import/file-keepass-3.kdbx.expected", Some(PASSWORD));
+    check(
+        "keepass",
+        "import/pykeepass-aes.kdbx",
+        "import/pykeepass.expected",
+        Some(PASSWORD),
+    );
+    check(
+        "keepass",
+        "import/pykeepass-chacha20.kdbx",
+        "import/pykeepass.expected",
+        Some(PASSWORD),
+    );
+    check(
+        "keepass",
+        "import/file-keepass-3.kdbx",
+        "import/file-keepass-3.kdbx.expected",
+        Some(PASSWORD),
+    );
 }
 
 #[test]
 fn a_keepass_file_that_was_cut_or_changed_says_so_and_a_wrong_password_is_one() {
     for sample in ["import/keepassxc-aes.kdbx", "import/file-keepass-3.kdbx"] {
         let bytes = read(sample);
-        let open = |bytes: &[u8], password: &str| parse(Format::Keepass, bytes, Some(&secret(password)));
-        assert_eq!(open(&bytes, "x").unwrap_err(), ImportError::WrongSecret, "{sample}");
-        assert_eq!(parse(Format::Keepass, &bytes, None).unwrap_err(), ImportError::SecretNeeded, "{sample}");
+        let open =
+            |bytes: &[u8], password: &str| parse(Format::Keepass, bytes, Some(&secret(password)));
+        assert_eq!(
+            open(&bytes, "x").unwrap_err(),
+            ImportError::WrongSecret,
+            "{sample}"
+        );
+        assert_eq!(
+            parse(Format::Keepass, &bytes, None).unwrap_err(),
+            ImportError::SecretNeeded,
+            "{sample}"
+        );
         // Without a password the header alone is read.
         for len in 0..bytes.len() {
-            assert!(parse(Format::Keepass, &bytes[..len], None).is_err(), "{sample} {len}");
+            assert!(
+                parse(Format::Keepass, &bytes[..len], None).is_err(),
+                "{sample} {len}"
+            );
         }
-        assert!(open(&bytes[..bytes.len() - 100], PASSWORD).is_err(), "{sample}");
+        assert!(
+            open(&bytes[..bytes.len() - 100], PASSWORD).is_err(),
+            "{sample}"
+        );
     }
     let mut bytes = read("import/keepassxc-aes.kdbx");
     *bytes.last_mut().unwrap() ^= 1;
@@ -120,21 +229,43 @@ fn a_keepass_file_that_was_cut_or_changed_says_so_and_a_wrong_password_is_one() 
 
 #[test]
 fn onepassword_archives() {
-    check("1password", "import/1password.1pux", "import/1password.1pux.expected", None);
+    check(
+        "1password",
+        "import/1password.1pux",
+        "import/1password.1pux.expected",
+        None,
+    );
 }
 
 #[test]
 fn proton_pass_by_itself_and_in_an_archive() {
-    check("protonpass", "import/protonpass.json", "import/protonpass.json.expected", None);
-    check("protonpass", "import/protonpass.zip", "import/protonpass.json.expected", None);
+    check(
+        "protonpass",
+        "import/protonpass.json",
+        "import/protonpass.json.expected",
+        None,
+    );
+    check(
+        "protonpass",
+        "import/protonpass.zip",
+        "import/protonpass.json.expected",
+        None,
+    );
 }
 
 #[test]
 fn an_archive_gives_what_it_declares_and_no_more() {
     let bytes = read("import/1password.1pux");
     let name = b"export.data";
-    let directory = bytes.windows(4).position(|window| window == b"PK\x01\x02").unwrap();
-    let place = directory + bytes[directory..].windows(name.len()).position(|window| window == name).unwrap();
+    let directory = bytes
+        .windows(4)
+        .position(|window| window == b"PK\x01\x02")
+        .unwrap();
+    let place = directory
+        + bytes[directory..]
+            .windows(name.len())
+            .position(|window| window == name)
+            .unwrap();
     let with = |offset_before_name: usize, value: u32| {
         let mut bytes = bytes.clone();
         bytes[place - offset_before_name..][..4].copy_from_slice(&value.to_le_bytes());
@@ -143,10 +274,16 @@ fn an_archive_gives_what_it_declares_and_no_more() {
     // The declared length, then the sum, of a file in an archive: a bomb declares little or everything.
     assert!(matches!(with(22, u32::MAX), ImportError::TooLong { .. }));
     for (offset, value) in [(22, 10), (22, 60_000_000), (30, 1)] {
-        assert!(matches!(with(offset, value), ImportError::Damaged { .. }), "{offset} {value}");
+        assert!(
+            matches!(with(offset, value), ImportError::Damaged { .. }),
+            "{offset} {value}"
+        );
     }
     for len in 0..bytes.len() {
-        assert!(parse(Format::Onepassword, &bytes[..len], None).is_err(), "{len}");
+        assert!(
+            parse(Format::Onepassword, &bytes[..len], None).is_err(),
+            "{len}"
+        );
     }
 }
 
@@ -160,10 +297,17 @@ fn no_sample_panics_when_bytes_of_it_change() {
                 let mut changed = bytes.clone();
                 changed[place] ^= change;
                 for format in Format::ALL {
-                    let Ok(imported) = parse(*format, &changed, None) else { continue };
+                    let Ok(imported) = parse(*format, &changed, None) else {
+                        continue;
+                    };
                     let mut vault = Vault::new();
                     apply(&imported, &mut vault, *format, NOW).unwrap();
-                    assert_eq!(apply(&imported, &mut vault, *format, NOW + 1).unwrap().tuples, 0);
+                    assert_eq!(
+                        apply(&imported, &mut vault, *format, NOW + 1)
+                            .unwrap()
+                            .tuples,
+                        0
+                    );
                 }
             }
         }
@@ -175,9 +319,23 @@ fn xml_has_no_entities_and_no_depth_without_bound() {
     let error = |xml: &str| parse(Format::KeepassXml, xml.as_bytes(), None).unwrap_err();
     let bomb = "<!DOCTYPE x [<!ENTITY a \"aaaa\">]><KeePassFile><Root>&a;</Root></KeePassFile>";
     assert!(matches!(error(bomb), ImportError::NotSupported { .. }));
-    assert_eq!(error("<KeePassFile>\n&a;</KeePassFile>"), ImportError::NotXml { line: 2 });
-    assert!(matches!(error(&"<a>".repeat(1000)), ImportError::TooMany { what: "levels", .. }));
-    for xml in ["", "<KeePassFile>", "</a>", "<KeePassFile><Root></KeePassFile>", "text", "<a", "<KeePassFile/>"] {
+    assert_eq!(
+        error("<KeePassFile>\n&a;</KeePassFile>"),
+        ImportError::NotXml { line: 2 }
+    );
+    assert!(matches!(
+        error(&"<a>".repeat(1000)),
+        ImportError::TooMany { what: "levels", .. }
+    ));
+    for xml in [
+        "",
+        "<KeePassFile>",
+        "</a>",
+        "<KeePassFile><Root></KeePassFile>",
+        "text",
+        "<a",
+        "<KeePassFile/>",
+    ] {
         error(xml);
     }
 }
@@ -185,7 +343,8 @@ fn xml_has_no_entities_and_no_depth_without_bound() {
 #[test]
 fn a_vault_file_of_passmate_2_comes_with_its_whole_history() {
     let bytes = read("pmdb/deleted_renamed_history.primary.pmdb");
-    let index: serde_json::Value = serde_json::from_slice(&read("pmdb/deleted_renamed_history.primary.json")).unwrap();
+    let index: serde_json::Value =
+        serde_json::from_slice(&read("pmdb/deleted_renamed_history.primary.json")).unwrap();
     let password = index["passphrase"].as_str().unwrap();
     let imported = parse(Format::Passmate2, &bytes, Some(&secret(password))).unwrap();
     let mut vault = Vault::new();
@@ -193,49 +352,98 @@ fn a_vault_file_of_passmate_2_comes_with_its_whole_history() {
     assert_eq!(vault, imported.vault);
     assert_eq!(applied.tuples, vault.tuple_count());
     assert!(applied.tuples > vault.view().records().len());
-    assert_eq!(import(Format::Passmate2, &bytes, Some(password), &mut vault, NOW).tuples, 0);
-    assert_eq!(parse(Format::Passmate2, &bytes, None).unwrap_err(), ImportError::SecretNeeded);
-    assert_eq!(parse(Format::Passmate2, &bytes, Some(&secret("x"))).unwrap_err(), ImportError::WrongSecret);
+    assert_eq!(
+        import(Format::Passmate2, &bytes, Some(password), &mut vault, NOW).tuples,
+        0
+    );
+    assert_eq!(
+        parse(Format::Passmate2, &bytes, None).unwrap_err(),
+        ImportError::SecretNeeded
+    );
+    assert_eq!(
+        parse(Format::Passmate2, &bytes, Some(&secret("x"))).unwrap_err(),
+        ImportError::WrongSecret
+    );
 }
 
 #[test]
 fn files_of_the_desktop_client_come_with_their_whole_history() {
     let index: serde_json::Value = serde_json::from_slice(&read("old_pmate/index.json")).unwrap();
-    for name in ["associated", "basic", "deleted_moved", "empty", "unencrypted", "unicode"] {
+    for name in [
+        "associated",
+        "basic",
+        "deleted_moved",
+        "empty",
+        "unencrypted",
+        "unicode",
+    ] {
         let entry = &index[name];
         let password = secret(entry["passphrase"].as_str().unwrap());
-        let imported = parse(Format::Pmate, &read(&format!("old_pmate/{name}.pmate")), Some(&password)).unwrap();
-        let paths: Vec<String> =
-            imported.vault.view().records().iter().map(|record| record.path.to_string_lossy().into_owned()).collect();
-        let mut expected: Vec<_> =
-            entry["list"].as_array().unwrap().iter().map(|path| path.as_str().unwrap()).collect();
+        let imported = parse(
+            Format::Pmate,
+            &read(&format!("old_pmate/{name}.pmate")),
+            Some(&password),
+        )
+        .unwrap();
+        let paths: Vec<String> = imported
+            .vault
+            .view()
+            .records()
+            .iter()
+            .map(|record| record.path.to_string_lossy().into_owned())
+            .collect();
+        let mut expected: Vec<_> = entry["list"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|path| path.as_str().unwrap())
+            .collect();
         expected.sort_unstable();
         assert_eq!(paths, expected, "{name}");
-        assert_eq!(imported.losses.len(), usize::from(name == "associated"), "{name}");
-        let file: serde_json::Value = serde_json::from_slice(&read(&format!("old_pmate/{name}.json"))).unwrap();
-        let tuples: usize =
-            file["json"][0].as_object().unwrap().values().map(|tuples| tuples.as_array().unwrap().len()).sum();
+        assert_eq!(
+            imported.losses.len(),
+            usize::from(name == "associated"),
+            "{name}"
+        );
+        let file: serde_json::Value =
+            serde_json::from_slice(&read(&format!("old_pmate/{name}.json"))).unwrap();
+        let tuples: usize = file["json"][0]
+            .as_object()
+            .unwrap()
+            .values()
+            .map(|tuples| tuples.as_array().unwrap().len())
+            .sum();
         assert_eq!(imported.vault.tuple_count(), tuples, "{name}");
     }
-    let plain = parse(Format::Pmate, &read("old_pmate/python_plain_dict.pmate"), None).unwrap();
+    let plain = parse(
+        Format::Pmate,
+        &read("old_pmate/python_plain_dict.pmate"),
+        None,
+    )
+    .unwrap();
     assert_eq!(shown(&plain.vault), "old\n  f: \"v\"\n");
 }
 
 #[test]
 fn files_of_passmate_1_show_what_its_own_migration_shows() {
-    let index: serde_json::Value = serde_json::from_slice(&read("old_pmate/migrate_v1/index.json")).unwrap();
+    let index: serde_json::Value =
+        serde_json::from_slice(&read("old_pmate/migrate_v1/index.json")).unwrap();
     for (name, entry) in index.as_object().unwrap() {
         let password = secret(entry["passphrase"].as_str().unwrap());
         let bytes = read(&format!("old_pmate/migrate_v1/{name}.in"));
         let ours = parse(Format::Passmate1, &bytes, Some(&password));
         let Some(output) = entry.get("output_json") else {
             // What it could not migrate either is no such file, or one that only its program cannot take.
-            let is_taken =
-                matches!(name.as_str(), "cpp_array" | "cpp_file" | "unknown_key" | "empty_key" | "same_second");
+            let is_taken = matches!(
+                name.as_str(),
+                "cpp_array" | "cpp_file" | "unknown_key" | "empty_key" | "same_second"
+            );
             assert_eq!(ours.is_ok(), is_taken, "{name}: {ours:?}");
             continue;
         };
-        let theirs = passmate_vault::codec::decode_vault_file(output.to_string().as_bytes()).unwrap().vault;
+        let theirs = passmate_vault::codec::decode_vault_file(output.to_string().as_bytes())
+            .unwrap()
+            .vault;
         assert_eq!(shown(&ours.unwrap().vault), shown(&theirs), "{name}");
     }
 }
@@ -255,11 +463,25 @@ fn import_chrome(rows: &str, vault: &mut Vault, now: i64) -> Applied {
 fn a_changed_file_changes_only_what_changed() {
     let mut vault = Vault::new();
     import_chrome("a,https://a,u,p1,n\nb,https://b,u,p,n\n", &mut vault, NOW);
-    let applied = import_chrome("b,https://b,u,p,n\na,https://a,u,p2,n\n", &mut vault, NOW + 1);
-    assert_eq!((applied.tuples, applied.count(Outcome::Changed), applied.count(Outcome::Unchanged)), (1, 1, 1));
+    let applied = import_chrome(
+        "b,https://b,u,p,n\na,https://a,u,p2,n\n",
+        &mut vault,
+        NOW + 1,
+    );
+    assert_eq!(
+        (
+            applied.tuples,
+            applied.count(Outcome::Changed),
+            applied.count(Outcome::Unchanged)
+        ),
+        (1, 1, 1)
+    );
     assert!(shown(&vault).contains("password: \"p2\""));
     // What vanished in the source stays.
-    assert_eq!(import_chrome("a,https://a,u,p2,\n", &mut vault, NOW + 2).tuples, 0);
+    assert_eq!(
+        import_chrome("a,https://a,u,p2,\n", &mut vault, NOW + 2).tuples,
+        0
+    );
     assert_eq!(vault.view().records().len(), 2);
 }
 
@@ -269,7 +491,11 @@ fn what_a_person_did_since_is_not_taken_back() {
     let rows = "moved,https://a,u,p1,n\ndeleted,https://b,u,p1,n\nedited,https://c,u,p1,n\n";
     import_chrome(rows, &mut vault, NOW);
     let id = |vault: &Vault, path: &str| vault.view().get(path).unwrap().id.clone();
-    let (moved, deleted, edited) = (id(&vault, "moved"), id(&vault, "deleted"), id(&vault, "edited"));
+    let (moved, deleted, edited) = (
+        id(&vault, "moved"),
+        id(&vault, "deleted"),
+        id(&vault, "edited"),
+    );
     vault.rename(&moved, "elsewhere", NOW + 1).unwrap();
     vault.delete(&deleted, NOW + 1).unwrap();
     vault.set(&edited, "password", "mine", NOW + 1).unwrap();
@@ -281,7 +507,17 @@ fn what_a_person_did_since_is_not_taken_back() {
     // A change in the source comes to a record that was moved, and revives none that was deleted.
     import_chrome(&rows.replace("p1", "p2"), &mut vault, NOW + 3);
     assert!(vault.view().get("deleted").is_none());
-    assert_eq!(vault.view().get("elsewhere").unwrap().field(&"password".into()).unwrap().value.as_str(), Some("p2"));
+    assert_eq!(
+        vault
+            .view()
+            .get("elsewhere")
+            .unwrap()
+            .field(&"password".into())
+            .unwrap()
+            .value
+            .as_str(),
+        Some("p2")
+    );
 }
 
 #[test]
@@ -289,18 +525,37 @@ fn equal_paths_get_numbers_and_keep_them_in_any_order() {
     let mut vault = Vault::new();
     let other = passmate_vault::RecordId::from("A");
     vault.create_record(other, "x (2)", NOW).unwrap();
-    import_chrome("x,https://a,u1,p,\nx,https://a,u2,p,\nx,https://a,u3,p,\n", &mut vault, NOW);
-    let paths: Vec<_> =
-        vault.view().records().iter().map(|record| record.path.to_string_lossy().into_owned()).collect();
+    import_chrome(
+        "x,https://a,u1,p,\nx,https://a,u2,p,\nx,https://a,u3,p,\n",
+        &mut vault,
+        NOW,
+    );
+    let paths: Vec<_> = vault
+        .view()
+        .records()
+        .iter()
+        .map(|record| record.path.to_string_lossy().into_owned())
+        .collect();
     assert_eq!(paths, ["x", "x (2)", "x (3)", "x (4)"]);
-    assert_eq!(import_chrome("x,https://a,u3,p,\nx,https://a,u1,p,\nx,https://a,u2,p,\n", &mut vault, NOW).tuples, 0);
+    assert_eq!(
+        import_chrome(
+            "x,https://a,u3,p,\nx,https://a,u1,p,\nx,https://a,u2,p,\n",
+            &mut vault,
+            NOW
+        )
+        .tuples,
+        0
+    );
 }
 
 #[test]
 fn rows_that_nothing_tells_apart_are_both_kept() {
     let mut vault = Vault::new();
     let rows = "x,https://a,u,p1,\nx,https://a,u,p2,\n";
-    assert_eq!(import_chrome(rows, &mut vault, NOW).count(Outcome::Created), 2);
+    assert_eq!(
+        import_chrome(rows, &mut vault, NOW).count(Outcome::Created),
+        2
+    );
     assert_eq!(import_chrome(rows, &mut vault, NOW).tuples, 0);
 }
 
@@ -310,20 +565,52 @@ fn a_date_to_come_does_not_win_over_the_next_edit() {
     let mut vault = Vault::new();
     import(Format::Bitwarden, json, None, &mut vault, NOW);
     let view = vault.view();
-    assert_eq!(view.get("x").unwrap().field(&"password".into()).unwrap().stamp.seconds(), Some(NOW));
+    assert_eq!(
+        view.get("x")
+            .unwrap()
+            .field(&"password".into())
+            .unwrap()
+            .stamp
+            .seconds(),
+        Some(NOW)
+    );
 }
 
 #[test]
 fn errors_name_the_place_and_no_value() {
     let error = |format, bytes: &[u8]| parse(format, bytes, Some(&secret("x"))).unwrap_err();
-    assert_eq!(error(Format::ChromeCsv, &chrome("a,b,c\n")), ImportError::UnevenTable { line: 2 });
-    assert_eq!(error(Format::ChromeCsv, b"x,y\n1,2\n"), ImportError::MissingColumn { column: "name" });
-    assert_eq!(error(Format::ChromeCsv, b"name\n\n\xff"), ImportError::NotUtf8 { line: 3 });
-    assert!(matches!(error(Format::Bitwarden, b"{\n \"encrypted\": nope}"), ImportError::NotJson { line: 2, .. }));
-    let wrong = error(Format::Bitwarden, br#"{"encrypted":false,"items":[{"type":1,"name":["hunter2"]}]}"#);
-    assert!(matches!(wrong, ImportError::WrongJson { line: 1, .. }) && !wrong.to_string().contains("hunter2"));
-    assert!(matches!(error(Format::Passmate2, b"{}"), ImportError::NotThisFormat { .. }));
-    assert!(matches!(error(Format::Pmate, b"hello"), ImportError::NotThisFormat { .. }));
+    assert_eq!(
+        error(Format::ChromeCsv, &chrome("a,b,c\n")),
+        ImportError::UnevenTable { line: 2 }
+    );
+    assert_eq!(
+        error(Format::ChromeCsv, b"x,y\n1,2\n"),
+        ImportError::MissingColumn { column: "name" }
+    );
+    assert_eq!(
+        error(Format::ChromeCsv, b"name\n\n\xff"),
+        ImportError::NotUtf8 { line: 3 }
+    );
+    assert!(matches!(
+        error(Format::Bitwarden, b"{\n \"encrypted\": nope}"),
+        ImportError::NotJson { line: 2, .. }
+    ));
+    let wrong = error(
+        Format::Bitwarden,
+        br#"{"encrypted":false,"items":[{"type":1,"name":["hunter2"]}]}"#,
+    );
+    assert!(
+        matches!(wrong, ImportError::WrongJson { line: 1, .. })
+            && !wrong.to_string().contains("hunter2")
+    );
+    assert!(matches!(
+        error(Format::Passmate2, b"{}"),
+        ImportError::NotThisFormat { .. }
+    ));
+    assert!(matches!(
+        error(Format::Pmate, b"hello"),
+        ImportError::NotThisFormat { .. }
+    ));
 }
 
 #[test]
@@ -337,12 +624,21 @@ fn a_file_that_asks_for_too_much_is_refused_before_anything_is_derived() {
         assert!(file.contains(from));
         // Nobody is asked for a password before.
         let error = parse(Format::Bitwarden, file.replace(from, to).as_bytes(), None).unwrap_err();
-        assert!(matches!(error, ImportError::TooExpensive { .. }), "{error:?}");
+        assert!(
+            matches!(error, ImportError::TooExpensive { .. }),
+            "{error:?}"
+        );
     }
     let mut kdbx = read("import/keepassxc-aes.kdbx");
-    let rounds = kdbx.windows(8).position(|window| window == 7_142_857_u64.to_le_bytes()).unwrap();
+    let rounds = kdbx
+        .windows(8)
+        .position(|window| window == 7_142_857_u64.to_le_bytes())
+        .unwrap();
     kdbx[rounds..rounds + 8].copy_from_slice(&u64::MAX.to_le_bytes());
-    assert!(matches!(parse(Format::Keepass, &kdbx, None).unwrap_err(), ImportError::TooExpensive { .. }));
+    assert!(matches!(
+        parse(Format::Keepass, &kdbx, None).unwrap_err(),
+        ImportError::TooExpensive { .. }
+    ));
     let deep = "[".repeat(100_000);
     for format in Format::ALL {
         assert!(parse(*format, deep.as_bytes(), Some(&secret(PASSWORD))).is_err());
@@ -351,9 +647,15 @@ fn a_file_that_asks_for_too_much_is_refused_before_anything_is_derived() {
 
 #[test]
 fn items_and_fields_are_counted_before_they_are_kept() {
-    let items = format!("{{\"encrypted\":false,\"items\":[{}{{\"type\":1}}]}}", "{\"type\":1},".repeat(200_000));
+    let items = format!(
+        "{{\"encrypted\":false,\"items\":[{}{{\"type\":1}}]}}",
+        "{\"type\":1},".repeat(200_000)
+    );
     let error = parse(Format::Bitwarden, items.as_bytes(), None).unwrap_err();
-    assert!(matches!(error, ImportError::TooMany { what: "items", .. }), "{error:?}");
+    assert!(
+        matches!(error, ImportError::TooMany { what: "items", .. }),
+        "{error:?}"
+    );
     let field = "{\"name\":\"x\",\"value\":\"y\"}";
     let fields = [field; 10_001].join(",");
     let item = format!("{{\"encrypted\":false,\"items\":[{{\"type\":1,\"fields\":[{fields}]}}]}}");
@@ -365,10 +667,20 @@ fn items_and_fields_are_counted_before_they_are_kept() {
 fn a_bitwarden_file_that_was_changed_says_so() {
     let file = String::from_utf8(read("import/bitwarden-pbkdf2.json")).unwrap();
     let password = secret("import sample ä");
-    let error = |text: &str| parse(Format::Bitwarden, text.as_bytes(), Some(&password)).unwrap_err();
+    let error =
+        |text: &str| parse(Format::Bitwarden, text.as_bytes(), Some(&password)).unwrap_err();
     let (head, data) = file.split_once("\"data\": \"2.").unwrap();
-    let changed = format!("{head}\"data\": \"2.{}", data.replacen("CDQ", "CDR", 1).replacen("AAEC", "AAED", 1));
+    let changed = format!(
+        "{head}\"data\": \"2.{}",
+        data.replacen("CDQ", "CDR", 1).replacen("AAEC", "AAED", 1)
+    );
     assert!(matches!(error(&changed), ImportError::Damaged { .. }));
-    assert_eq!(parse(Format::Bitwarden, file.as_bytes(), Some(&secret("y"))).unwrap_err(), ImportError::WrongSecret);
-    assert_eq!(parse(Format::Bitwarden, file.as_bytes(), None).unwrap_err(), ImportError::SecretNeeded);
+    assert_eq!(
+        parse(Format::Bitwarden, file.as_bytes(), Some(&secret("y"))).unwrap_err(),
+        ImportError::WrongSecret
+    );
+    assert_eq!(
+        parse(Format::Bitwarden, file.as_bytes(), None).unwrap_err(),
+        ImportError::SecretNeeded
+    );
 }

@@ -7,7 +7,9 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use crate::error::{Failure, NotAsked, UnknownCause};
-use crate::message::{AccountNumber, ActionKind, AuthToken, CLIENT_HELLO, LAYOUT_TWO_VERSION, Layout, SERVER_HELLO};
+use crate::message::{
+    AccountNumber, ActionKind, AuthToken, CLIENT_HELLO, LAYOUT_TWO_VERSION, Layout, SERVER_HELLO,
+};
 use crate::wire::{Body, Fixed};
 use crate::{BANNER_LEN_MAX, CLIENT_BTOKEN_LEN_MAX_DEFAULT, Input, Output};
 
@@ -22,7 +24,10 @@ pub struct ClientConfig {
 
 impl Default for ClientConfig {
     fn default() -> Self {
-        Self { btoken_len_max: CLIENT_BTOKEN_LEN_MAX_DEFAULT, banner_len_max: BANNER_LEN_MAX }
+        Self {
+            btoken_len_max: CLIENT_BTOKEN_LEN_MAX_DEFAULT,
+            banner_len_max: BANNER_LEN_MAX,
+        }
     }
 }
 
@@ -149,9 +154,17 @@ impl ClientMachine {
             (kind, Some(account), None)
         };
         let (action, account, create) = match action {
-            ClientAction::Create { auth_token, btoken } => (ActionKind::Create, None, Some((auth_token, btoken))),
-            ClientAction::Update { account, auth_token } => credentials(ActionKind::Update, account, &auth_token),
-            ClientAction::Reset { account, auth_token } => credentials(ActionKind::Reset, account, &auth_token),
+            ClientAction::Create { auth_token, btoken } => {
+                (ActionKind::Create, None, Some((auth_token, btoken)))
+            }
+            ClientAction::Update {
+                account,
+                auth_token,
+            } => credentials(ActionKind::Update, account, &auth_token),
+            ClientAction::Reset {
+                account,
+                auth_token,
+            } => credentials(ActionKind::Reset, account, &auth_token),
         };
         Self {
             config,
@@ -190,7 +203,9 @@ impl ClientMachine {
     /// The stream ended before all that `poll_output` gave was written: the server cannot have the
     /// last of it. As [`Input::Cut`], but an upload then counts as failed and not as unknown.
     pub fn handle_cut_while_sending(&mut self) {
-        if matches!(self.state, State::Confirm(_) | State::NewNumber(_)) && self.action != ActionKind::Reset {
+        if matches!(self.state, State::Confirm(_) | State::NewNumber(_))
+            && self.action != ActionKind::Reset
+        {
             self.fail(Failure::CutDuringUpload);
         } else {
             self.handle_end(false);
@@ -212,17 +227,24 @@ impl ClientMachine {
     /// # Errors
     /// [`NotAsked`] if nothing was fetched or the choice was made; nothing changes then.
     pub fn replace(&mut self, btoken: Vec<u8>) -> Result<(), NotAsked> {
-        let (State::Deciding, Some(account)) = (&self.state, self.account) else { return Err(NotAsked) };
+        let (State::Deciding, Some(account)) = (&self.state, self.account) else {
+            return Err(NotAsked);
+        };
         let Ok(length) = u32::try_from(btoken.len()) else {
             self.fail(Failure::Unannounceable(btoken.len()));
             return Ok(());
         };
-        self.outputs.push_back(Output::Bytes(length.to_be_bytes().to_vec()));
+        self.outputs
+            .push_back(Output::Bytes(length.to_be_bytes().to_vec()));
         self.outputs.push_back(Output::Bytes(btoken));
         if self.layout == Some(Layout::One) {
-            self.outputs.push_back(Output::Bytes(account.as_bytes().to_vec()));
+            self.outputs
+                .push_back(Output::Bytes(account.as_bytes().to_vec()));
         }
-        self.state = State::Confirm(Expected { repeated: Some((account, Fixed::new())), surplus: false });
+        self.state = State::Confirm(Expected {
+            repeated: Some((account, Fixed::new())),
+            surplus: false,
+        });
         Ok(())
     }
 
@@ -231,7 +253,9 @@ impl ClientMachine {
     /// # Errors
     /// [`NotAsked`] if nothing was fetched or the choice was made; nothing changes then.
     pub fn leave(&mut self) -> Result<(), NotAsked> {
-        let State::Deciding = self.state else { return Err(NotAsked) };
+        let State::Deciding = self.state else {
+            return Err(NotAsked);
+        };
         self.end(Outcome::Left);
         Ok(())
     }
@@ -246,9 +270,10 @@ impl ClientMachine {
     #[must_use]
     pub const fn phase(&self) -> ClientPhase {
         match &self.state {
-            State::Hello(_) | State::LayoutProbe(_) | State::BannerLength(..) | State::Banner(..) => {
-                ClientPhase::Greeting
-            }
+            State::Hello(_)
+            | State::LayoutProbe(_)
+            | State::BannerLength(..)
+            | State::Banner(..) => ClientPhase::Greeting,
             State::FetchLength(_) | State::Fetch(_) | State::NewNumber(_) => ClientPhase::Fetch,
             State::Deciding => ClientPhase::Deciding,
             State::Confirm(_) => ClientPhase::Confirm,
@@ -347,17 +372,22 @@ impl ClientMachine {
         } else if announced == 0 {
             self.greeted(layout, Vec::new());
         } else {
-            self.state = State::Banner(layout, Body::new(usize::try_from(announced).unwrap_or(usize::MAX)));
+            self.state = State::Banner(
+                layout,
+                Body::new(usize::try_from(announced).unwrap_or(usize::MAX)),
+            );
         }
     }
 
     fn greeted(&mut self, layout: Layout, banner: Vec<u8>) {
         self.layout = Some(layout);
-        self.events.push_back(ClientEvent::Greeted { layout, banner });
+        self.events
+            .push_back(ClientEvent::Greeted { layout, banner });
         self.state = match (self.action, self.account) {
-            (ActionKind::Reset, Some(account)) => {
-                State::Confirm(Expected { repeated: Some((account, Fixed::new())), surplus: false })
-            }
+            (ActionKind::Reset, Some(account)) => State::Confirm(Expected {
+                repeated: Some((account, Fixed::new())),
+                surplus: false,
+            }),
             (ActionKind::Create, _) => {
                 self.send_create();
                 return;
@@ -367,7 +397,9 @@ impl ClientMachine {
     }
 
     fn send_create(&mut self) {
-        let Some((auth_token, btoken)) = self.create.take() else { return };
+        let Some((auth_token, btoken)) = self.create.take() else {
+            return;
+        };
         let Ok(length) = u32::try_from(btoken.len()) else {
             self.fail(Failure::Unannounceable(btoken.len()));
             return;
@@ -406,25 +438,38 @@ impl ClientMachine {
         if self.layout == Some(Layout::Two) {
             self.confirmed();
         } else {
-            self.state = State::Confirm(Expected { repeated: None, surplus: false });
+            self.state = State::Confirm(Expected {
+                repeated: None,
+                surplus: false,
+            });
         }
     }
 
     fn handle_end(&mut self, authenticated: bool) {
         let outcome = match &self.state {
             _ if self.has_unsent_upload() => Outcome::Failed(Failure::CutDuringUpload),
-            State::Hello(_) | State::LayoutProbe(_) | State::BannerLength(..) | State::Banner(..) if authenticated => {
+            State::Hello(_)
+            | State::LayoutProbe(_)
+            | State::BannerLength(..)
+            | State::Banner(..)
+                if authenticated =>
+            {
                 Outcome::Failed(Failure::ClosedTooEarly)
             }
             State::Hello(hello) if hello.is_empty() => Outcome::Failed(Failure::CutBeforeHello),
-            State::Hello(_) | State::LayoutProbe(_) | State::BannerLength(..) | State::Banner(..) => {
-                Outcome::Failed(Failure::CutDuringGreeting)
-            }
+            State::Hello(_)
+            | State::LayoutProbe(_)
+            | State::BannerLength(..)
+            | State::Banner(..) => Outcome::Failed(Failure::CutDuringGreeting),
             State::FetchLength(_) | State::Fetch(_) | State::NewNumber(_) if authenticated => {
                 Outcome::Failed(Failure::ClosedTooEarly)
             }
-            State::FetchLength(length) if length.is_empty() => Outcome::Failed(Failure::CutAfterCredentials),
-            State::NewNumber(number) if number.is_empty() => Outcome::Failed(Failure::CutAfterCredentials),
+            State::FetchLength(length) if length.is_empty() => {
+                Outcome::Failed(Failure::CutAfterCredentials)
+            }
+            State::NewNumber(number) if number.is_empty() => {
+                Outcome::Failed(Failure::CutAfterCredentials)
+            }
             // Part of a number names no account: what may be stored there is out of reach for everybody.
             State::FetchLength(_) | State::Fetch(_) | State::Deciding | State::NewNumber(_) => {
                 Outcome::Failed(Failure::CutDuringFetch)
@@ -437,7 +482,10 @@ impl ClientMachine {
 
     /// The stream ended after everything was sent.
     fn judge_end(&self, authenticated: bool, expected: &Expected) -> Outcome {
-        let partial = expected.repeated.as_ref().is_some_and(|(_, number)| !number.is_empty());
+        let partial = expected
+            .repeated
+            .as_ref()
+            .is_some_and(|(_, number)| !number.is_empty());
         if expected.surplus {
             Outcome::Unknown(UnknownCause::TrailingBytes)
         } else if !authenticated {
@@ -445,12 +493,16 @@ impl ClientMachine {
         } else if partial || self.layout != Some(Layout::One) {
             Outcome::Unknown(UnknownCause::ClosedTooEarly)
         } else {
-            Outcome::Confirmed(Confirmed { _made_by_the_machine: () })
+            Outcome::Confirmed(Confirmed {
+                _made_by_the_machine: (),
+            })
         }
     }
 
     fn confirmed(&mut self) {
-        self.end(Outcome::Confirmed(Confirmed { _made_by_the_machine: () }));
+        self.end(Outcome::Confirmed(Confirmed {
+            _made_by_the_machine: (),
+        }));
     }
 
     fn fail(&mut self, failure: Failure) {

@@ -151,7 +151,9 @@ impl Failure {
     #[must_use]
     pub const fn whose_fault(self) -> Fault {
         match self {
-            Self::CutDuringGreeting | Self::CutDuringFetch | Self::CutDuringUpload => Fault::Network,
+            Self::CutDuringGreeting | Self::CutDuringFetch | Self::CutDuringUpload => {
+                Fault::Network
+            }
             Self::CutAfterCredentials | Self::Unannounceable(_) => Fault::Client,
             Self::CutBeforeHello
             | Self::NotPassmate

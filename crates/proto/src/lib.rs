@@ -20,11 +20,14 @@ mod wire;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-pub use client::{ClientAction, ClientConfig, ClientEvent, ClientMachine, ClientPhase, Confirmed, Outcome};
+pub use client::{
+    ClientAction, ClientConfig, ClientEvent, ClientMachine, ClientPhase, Confirmed, Outcome,
+};
 pub use error::{Failure, Fault, NotAsked, Reason, UnknownCause};
 pub use message::{
-    AccountNumber, ActionKind, AuthToken, BANNER_LEN_MAX, BTOKEN_LEN_MAX_DEFAULT, CLIENT_BTOKEN_LEN_MAX_DEFAULT,
-    CLIENT_HELLO, Layout, PORT, ParseAccountNumberError, SERVER_HELLO, banner_btoken_max, default_banner,
+    AccountNumber, ActionKind, AuthToken, BANNER_LEN_MAX, BTOKEN_LEN_MAX_DEFAULT,
+    CLIENT_BTOKEN_LEN_MAX_DEFAULT, CLIENT_HELLO, Layout, PORT, ParseAccountNumberError,
+    SERVER_HELLO, banner_btoken_max, default_banner,
 };
 pub use request_code::{RequestCode, RequestCodeError};
 pub use server::{Ending, Request, ServerConfig, ServerMachine, ServerPhase};

@@ -87,7 +87,11 @@ impl AccountNumber {
     /// The account number with these bytes, or `None` for all zero, which original clients read as an error.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 8]) -> Option<Self> {
-        if u64::from_be_bytes(bytes) == 0 { None } else { Some(Self(bytes)) }
+        if u64::from_be_bytes(bytes) == 0 {
+            None
+        } else {
+            Some(Self(bytes))
+        }
     }
 
     /// The bytes as they go over the wire.
@@ -191,8 +195,18 @@ mod tests {
         assert_eq!(number.to_string(), "000102ABCDEF0009");
         assert_eq!("000102abcdef0009".parse(), Ok(number));
         assert_eq!("000102ABCDEF0009".parse(), Ok(number));
-        for bad in ["", "000102ABCDEF000", "000102ABCDEF00090", "+00102ABCDEF0009", "0000000000000000"] {
-            assert_eq!(bad.parse::<AccountNumber>(), Err(ParseAccountNumberError), "{bad}");
+        for bad in [
+            "",
+            "000102ABCDEF000",
+            "000102ABCDEF00090",
+            "+00102ABCDEF0009",
+            "0000000000000000",
+        ] {
+            assert_eq!(
+                bad.parse::<AccountNumber>(),
+                Err(ParseAccountNumberError),
+                "{bad}"
+            );
         }
     }
 
@@ -206,9 +220,22 @@ mod tests {
 
     #[test]
     fn a_client_learns_the_limit_from_the_default_banner() {
-        assert_eq!(banner_btoken_max(default_banner("x 1.0", 4096).as_bytes()), Some(4096));
-        assert_eq!(banner_btoken_max(b"welcome\r\nbtoken-max 17\r\nbtoken-max 18"), Some(17));
-        for none in ["", "btoken-max", "btoken-max ", "btoken-max -1", " btoken-max 1", "btoken-max 4294967296"] {
+        assert_eq!(
+            banner_btoken_max(default_banner("x 1.0", 4096).as_bytes()),
+            Some(4096)
+        );
+        assert_eq!(
+            banner_btoken_max(b"welcome\r\nbtoken-max 17\r\nbtoken-max 18"),
+            Some(17)
+        );
+        for none in [
+            "",
+            "btoken-max",
+            "btoken-max ",
+            "btoken-max -1",
+            " btoken-max 1",
+            "btoken-max 4294967296",
+        ] {
             assert_eq!(banner_btoken_max(none.as_bytes()), None, "{none}");
         }
     }

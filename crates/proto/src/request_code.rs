@@ -99,7 +99,12 @@ impl FromStr for RequestCode {
             let value = match character.to_ascii_uppercase() {
                 letter @ 'A'..='Z' => u32::from(letter) - u32::from('A'),
                 digit @ '2'..='7' => u32::from(digit) - u32::from('2') + 26,
-                _ => return Err(RequestCodeError::ForeignCharacter { character, position: index + 1 }),
+                _ => {
+                    return Err(RequestCodeError::ForeignCharacter {
+                        character,
+                        position: index + 1,
+                    });
+                }
             };
             found += 1;
             // Never more than 12 bits: what was taken out is forgotten.
@@ -117,7 +122,11 @@ impl FromStr for RequestCode {
         }
         let (hash, check) = packed.split_at(HASH_LEN);
         let hash: [u8; HASH_LEN] = hash.try_into().map_err(|_| RequestCodeError::Checksum)?;
-        if check == checksum(&hash) { Ok(Self(hash)) } else { Err(RequestCodeError::Checksum) }
+        if check == checksum(&hash) {
+            Ok(Self(hash))
+        } else {
+            Err(RequestCodeError::Checksum)
+        }
     }
 }
 
@@ -147,7 +156,8 @@ mod tests {
 
     fn code(seed: u8) -> RequestCode {
         RequestCode::from_hash(core::array::from_fn(|index| {
-            seed.wrapping_mul(151).wrapping_add(u8::try_from(index).unwrap().wrapping_mul(37))
+            seed.wrapping_mul(151)
+                .wrapping_add(u8::try_from(index).unwrap().wrapping_mul(37))
         }))
     }
 
@@ -159,11 +169,20 @@ mod tests {
     #[test]
     fn a_code_has_one_text_and_is_read_in_lower_case_and_with_blanks() {
         let text = code(1).to_string();
-        assert_eq!(text, "S66OCBR-LKB2ZVP-7EBEXFG-6E5YLTQ-YMKWPOQ-ML2QPGR-MX5I6I5-UJDFXGK");
-        assert_eq!(text.split('-').map(str::len).collect::<Vec<_>>(), vec![7; 8]);
-        for other in
-            [text.clone(), text.to_lowercase(), text.replace('-', ""), format!("  {}\r\n", text.replace('-', " \t"))]
-        {
+        assert_eq!(
+            text,
+            "S66OCBR-LKB2ZVP-7EBEXFG-6E5YLTQ-YMKWPOQ-ML2QPGR-MX5I6I5-UJDFXGK"
+        );
+        assert_eq!(
+            text.split('-').map(str::len).collect::<Vec<_>>(),
+            vec![7; 8]
+        );
+        for other in [
+            text.clone(),
+            text.to_lowercase(),
+            text.replace('-', ""),
+            format!("  {}\r\n", text.replace('-', " \t")),
+        ] {
             assert_eq!(other.parse(), Ok(code(1)), "{other:?}");
         }
     }
@@ -173,18 +192,29 @@ mod tests {
         for seed in 0..4 {
             let text = code(seed).to_string().replace('-', "");
             for at in 0..CHARACTERS {
-                for wrong in ALPHABET.iter().filter(|wrong| **wrong != text.as_bytes()[at]) {
+                for wrong in ALPHABET
+                    .iter()
+                    .filter(|wrong| **wrong != text.as_bytes()[at])
+                {
                     let mut bytes = text.clone().into_bytes();
                     bytes[at] = *wrong;
                     let wrong = String::from_utf8(bytes).unwrap();
-                    assert_eq!(wrong.parse::<RequestCode>(), Err(RequestCodeError::Checksum), "{wrong}");
+                    assert_eq!(
+                        wrong.parse::<RequestCode>(),
+                        Err(RequestCodeError::Checksum),
+                        "{wrong}"
+                    );
                 }
                 for other in at + 1..CHARACTERS {
                     let mut bytes = text.clone().into_bytes();
                     bytes.swap(at, other);
                     let swapped = String::from_utf8(bytes).unwrap();
                     if swapped != text {
-                        assert_eq!(swapped.parse::<RequestCode>(), Err(RequestCodeError::Checksum), "{swapped}");
+                        assert_eq!(
+                            swapped.parse::<RequestCode>(),
+                            Err(RequestCodeError::Checksum),
+                            "{swapped}"
+                        );
                     }
                 }
             }
@@ -206,7 +236,11 @@ mod tests {
                         }
                     }
                     let (hash, check) = error.split_at(HASH_LEN);
-                    let seen: Vec<u8> = checksum(hash).iter().zip(zero).map(|(one, other)| one ^ other).collect();
+                    let seen: Vec<u8> = checksum(hash)
+                        .iter()
+                        .zip(zero)
+                        .map(|(one, other)| one ^ other)
+                        .collect();
                     assert_ne!(seen, check, "{at} and {other}, {difference}");
                 }
             }
@@ -216,12 +250,29 @@ mod tests {
     #[test]
     fn errors_name_what_is_wrong() {
         let text = code(2).to_string();
-        let foreign = |position, character| Err(RequestCodeError::ForeignCharacter { character, position });
-        assert_eq!("".parse::<RequestCode>(), Err(RequestCodeError::Length { found: 0 }));
-        assert_eq!(text[1..].parse::<RequestCode>(), Err(RequestCodeError::Length { found: 55 }));
-        assert_eq!(format!("{text}A").parse::<RequestCode>(), Err(RequestCodeError::Length { found: 57 }));
+        let foreign = |position, character| {
+            Err(RequestCodeError::ForeignCharacter {
+                character,
+                position,
+            })
+        };
+        assert_eq!(
+            "".parse::<RequestCode>(),
+            Err(RequestCodeError::Length { found: 0 })
+        );
+        assert_eq!(
+            text[1..].parse::<RequestCode>(),
+            Err(RequestCodeError::Length { found: 55 })
+        );
+        assert_eq!(
+            format!("{text}A").parse::<RequestCode>(),
+            Err(RequestCodeError::Length { found: 57 })
+        );
         assert_eq!(format!("1{text}").parse::<RequestCode>(), foreign(1, '1'));
         assert_eq!(format!("é{text}").parse::<RequestCode>(), foreign(1, 'é'));
-        assert_eq!("A".repeat(1 << 20).parse::<RequestCode>(), Err(RequestCodeError::Length { found: 1 << 20 }));
+        assert_eq!(
+            "A".repeat(1 << 20).parse::<RequestCode>(),
+            Err(RequestCodeError::Length { found: 1 << 20 })
+        );
     }
 }

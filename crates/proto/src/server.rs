@@ -9,7 +9,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::error::{NotAsked, Reason};
-use crate::message::{AccountNumber, ActionKind, AuthToken, CLIENT_HELLO, LAYOUT_TWO_VERSION, Layout, SERVER_HELLO};
+use crate::message::{
+    AccountNumber, ActionKind, AuthToken, CLIENT_HELLO, LAYOUT_TWO_VERSION, Layout, SERVER_HELLO,
+};
 use crate::wire::{Body, Fixed};
 use crate::{Input, Output};
 
@@ -187,7 +189,11 @@ impl<P> ServerMachine<P> {
 
     /// How to end the connection, once, after all output was polled.
     pub fn poll_ending(&mut self) -> Option<Ending<P>> {
-        if self.outputs.is_empty() { self.ending.take() } else { None }
+        if self.outputs.is_empty() {
+            self.ending.take()
+        } else {
+            None
+        }
     }
 
     /// Whether the grace runs: the btoken of a layout-1 *update* is whole and nothing of the last row came.
@@ -241,8 +247,11 @@ impl<P> ServerMachine<P> {
     /// # Errors
     /// [`NotAsked`] if that request is not out; nothing changes then.
     pub fn created(&mut self, account: AccountNumber, proof: P) -> Result<(), NotAsked> {
-        let State::Waiting(Wanted::Created) = self.state else { return Err(NotAsked) };
-        self.outputs.push_back(Output::Bytes(account.as_bytes().to_vec()));
+        let State::Waiting(Wanted::Created) = self.state else {
+            return Err(NotAsked);
+        };
+        self.outputs
+            .push_back(Output::Bytes(account.as_bytes().to_vec()));
         self.end(Ending::Confirmed(proof));
         Ok(())
     }
@@ -252,13 +261,16 @@ impl<P> ServerMachine<P> {
     /// # Errors
     /// [`NotAsked`] if that request is not out, or `btoken` is 4 GiB or longer; nothing changes then.
     pub fn fetched(&mut self, btoken: Arc<[u8]>) -> Result<(), NotAsked> {
-        let State::Waiting(Wanted::Fetched(Some(account))) = self.state else { return Err(NotAsked) };
+        let State::Waiting(Wanted::Fetched(Some(account))) = self.state else {
+            return Err(NotAsked);
+        };
         let len = u32::try_from(btoken.len()).map_err(|_| NotAsked)?;
         if self.peer_gone {
             self.end(Ending::Cut(Reason::EndedWithin(ActionKind::Update)));
             return Ok(());
         }
-        self.outputs.push_back(Output::Bytes(len.to_be_bytes().to_vec()));
+        self.outputs
+            .push_back(Output::Bytes(len.to_be_bytes().to_vec()));
         self.outputs.push_back(Output::Shared(btoken));
         self.state = State::Length(Target::Existing(account), Fixed::new());
         Ok(())
@@ -269,7 +281,9 @@ impl<P> ServerMachine<P> {
     /// # Errors
     /// [`NotAsked`] if that request is not out; nothing changes then.
     pub fn replaced(&mut self, proof: P) -> Result<(), NotAsked> {
-        let State::Waiting(Wanted::Replaced(echo)) = self.state else { return Err(NotAsked) };
+        let State::Waiting(Wanted::Replaced(echo)) = self.state else {
+            return Err(NotAsked);
+        };
         self.confirm(echo, proof);
         Ok(())
     }
@@ -279,7 +293,9 @@ impl<P> ServerMachine<P> {
     /// # Errors
     /// [`NotAsked`] if that request is not out; nothing changes then.
     pub fn deleted(&mut self, proof: P) -> Result<(), NotAsked> {
-        let State::Waiting(Wanted::Deleted(echo)) = self.state else { return Err(NotAsked) };
+        let State::Waiting(Wanted::Deleted(echo)) = self.state else {
+            return Err(NotAsked);
+        };
         self.confirm(echo, proof);
         Ok(())
     }
@@ -289,7 +305,9 @@ impl<P> ServerMachine<P> {
     /// # Errors
     /// [`NotAsked`] if no request is out; nothing changes then.
     pub fn refused(&mut self) -> Result<(), NotAsked> {
-        let State::Waiting(_) = self.state else { return Err(NotAsked) };
+        let State::Waiting(_) = self.state else {
+            return Err(NotAsked);
+        };
         self.end(Ending::Cut(Reason::Refused));
         Ok(())
     }
@@ -306,7 +324,9 @@ impl<P> ServerMachine<P> {
                 }
             }
             State::Action => {
-                let Some((byte, rest)) = input.split_first() else { return false };
+                let Some((byte, rest)) = input.split_first() else {
+                    return false;
+                };
                 *input = rest;
                 self.action = ActionKind::from_byte(*byte);
                 match self.action {
@@ -323,7 +343,8 @@ impl<P> ServerMachine<P> {
             }
             State::Token(token) => {
                 if let Some(bytes) = token.take(input) {
-                    self.state = State::Length(Target::NewAccount(AuthToken::new(bytes)), Fixed::new());
+                    self.state =
+                        State::Length(Target::NewAccount(AuthToken::new(bytes)), Fixed::new());
                 }
             }
             State::Length(_, length) => {
@@ -337,7 +358,9 @@ impl<P> ServerMachine<P> {
                     self.end_body(btoken);
                 }
             }
-            State::FinalNumber { account, number, .. } => {
+            State::FinalNumber {
+                account, number, ..
+            } => {
                 let account = *account;
                 if let Some(bytes) = number.take(input) {
                     if bytes == *account.as_bytes() {
@@ -355,7 +378,11 @@ impl<P> ServerMachine<P> {
 
     fn greet(&mut self) {
         let banner_len_max = usize::try_from(crate::BANNER_LEN_MAX).unwrap_or(usize::MAX);
-        let banner = self.config.banner.get(..banner_len_max).unwrap_or(&self.config.banner);
+        let banner = self
+            .config
+            .banner
+            .get(..banner_len_max)
+            .unwrap_or(&self.config.banner);
         let banner_len = u32::try_from(banner.len()).unwrap_or(0);
         let mut greeting = Vec::with_capacity(SERVER_HELLO.len() + 6 + banner.len());
         greeting.extend_from_slice(SERVER_HELLO);
@@ -370,18 +397,33 @@ impl<P> ServerMachine<P> {
 
     fn ask_with(&mut self, action: ActionKind, credentials: &[u8; 40]) {
         let (number, token) = credentials.split_at(8);
-        let account = AccountNumber::from_bytes(number.try_into().expect("split_at(8) gave 8 bytes"));
+        let account =
+            AccountNumber::from_bytes(number.try_into().expect("split_at(8) gave 8 bytes"));
         let auth_token = AuthToken::new(token.try_into().expect("40 - 8 bytes are 32"));
         if action == ActionKind::Reset {
             let echo = account.filter(|_| self.config.layout == Layout::Two);
-            self.ask(Request::Delete { account, auth_token }, Wanted::Deleted(echo));
+            self.ask(
+                Request::Delete {
+                    account,
+                    auth_token,
+                },
+                Wanted::Deleted(echo),
+            );
         } else {
-            self.ask(Request::Fetch { account, auth_token }, Wanted::Fetched(account));
+            self.ask(
+                Request::Fetch {
+                    account,
+                    auth_token,
+                },
+                Wanted::Fetched(account),
+            );
         }
     }
 
     fn begin_body(&mut self, announced: u32) {
-        let State::Length(target, _) = core::mem::replace(&mut self.state, State::Ended) else { return };
+        let State::Length(target, _) = core::mem::replace(&mut self.state, State::Ended) else {
+            return;
+        };
         let limit = self.config.btoken_len_max;
         if announced > limit {
             self.end(Ending::Cut(Reason::BtokenTooLong { announced, limit }));
@@ -389,29 +431,46 @@ impl<P> ServerMachine<P> {
             self.state = State::Body(target, Body::new(0));
             self.end_body(Vec::new());
         } else {
-            self.state = State::Body(target, Body::new(usize::try_from(announced).unwrap_or(usize::MAX)));
+            self.state = State::Body(
+                target,
+                Body::new(usize::try_from(announced).unwrap_or(usize::MAX)),
+            );
         }
     }
 
     fn end_body(&mut self, btoken: Vec<u8>) {
-        let State::Body(target, _) = core::mem::replace(&mut self.state, State::Ended) else { return };
+        let State::Body(target, _) = core::mem::replace(&mut self.state, State::Ended) else {
+            return;
+        };
         match (target, self.config.layout) {
-            (Target::NewAccount(auth_token), _) => self.ask(Request::Create { auth_token, btoken }, Wanted::Created),
+            (Target::NewAccount(auth_token), _) => {
+                self.ask(Request::Create { auth_token, btoken }, Wanted::Created)
+            }
             (Target::Existing(account), Layout::Two) => {
                 self.ask(Request::Replace { btoken }, Wanted::Replaced(Some(account)));
             }
             (Target::Existing(account), Layout::One) => {
-                self.state = State::FinalNumber { account, btoken, number: Fixed::new() };
+                self.state = State::FinalNumber {
+                    account,
+                    btoken,
+                    number: Fixed::new(),
+                };
             }
         }
     }
 
     /// Layout 1: it is settled who sends the last row of update, so the btoken is meant to be stored.
     fn take_last_row_as_read(&mut self, server_sends_it: bool) {
-        let State::FinalNumber { account, btoken, .. } = core::mem::replace(&mut self.state, State::Ended) else {
+        let State::FinalNumber {
+            account, btoken, ..
+        } = core::mem::replace(&mut self.state, State::Ended)
+        else {
             return;
         };
-        self.ask(Request::Replace { btoken }, Wanted::Replaced(server_sends_it.then_some(account)));
+        self.ask(
+            Request::Replace { btoken },
+            Wanted::Replaced(server_sends_it.then_some(account)),
+        );
     }
 
     fn handle_end(&mut self, authenticated: bool) {
@@ -419,8 +478,12 @@ impl<P> ServerMachine<P> {
             State::Hello(_) | State::Action => Reason::LeftBeforeAction,
             State::Credentials(action, _) => Reason::EndedWithin(*action),
             State::Token(_) => Reason::EndedWithin(ActionKind::Create),
-            State::Length(Target::Existing(_), length) if length.is_empty() => Reason::LeftAfterFetch,
-            State::Length(target, _) | State::Body(target, _) => Reason::EndedWithin(target.action()),
+            State::Length(Target::Existing(_), length) if length.is_empty() => {
+                Reason::LeftAfterFetch
+            }
+            State::Length(target, _) | State::Body(target, _) => {
+                Reason::EndedWithin(target.action())
+            }
             State::FinalNumber { number, .. } if authenticated && number.is_empty() => {
                 // All was sent, and the end is the client's own word: it waits for our row.
                 self.take_last_row_as_read(true);
@@ -444,7 +507,8 @@ impl<P> ServerMachine<P> {
 
     fn confirm(&mut self, echo: Option<AccountNumber>, proof: P) {
         if let Some(account) = echo {
-            self.outputs.push_back(Output::Bytes(account.as_bytes().to_vec()));
+            self.outputs
+                .push_back(Output::Bytes(account.as_bytes().to_vec()));
         }
         self.end(Ending::Confirmed(proof));
     }

@@ -22,7 +22,10 @@ pub(crate) struct Fixed<const N: usize> {
 
 impl<const N: usize> Fixed<N> {
     pub(crate) const fn new() -> Self {
-        Self { bytes: [0; N], len: 0 }
+        Self {
+            bytes: [0; N],
+            len: 0,
+        }
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
@@ -61,18 +64,28 @@ pub(crate) struct Body {
 impl Body {
     /// Allocates nothing.
     pub(crate) const fn new(announced: usize) -> Self {
-        Self { announced, bytes: Vec::new() }
+        Self {
+            announced,
+            bytes: Vec::new(),
+        }
     }
 
     /// The buffer's capacity after taking `input_len` more bytes: it at least doubles, by no less than
     /// 64 KiB, and never exceeds what was announced.
     pub(crate) fn capacity_after(&self, input_len: usize) -> usize {
-        let needed = self.bytes.len().saturating_add(input_len).min(self.announced);
+        let needed = self
+            .bytes
+            .len()
+            .saturating_add(input_len)
+            .min(self.announced);
         let have = self.bytes.capacity();
         if needed <= have {
             return have;
         }
-        needed.max(have.saturating_mul(2)).max(GROWTH_MIN).min(self.announced)
+        needed
+            .max(have.saturating_mul(2))
+            .max(GROWTH_MIN)
+            .min(self.announced)
     }
 
     /// Takes what is still missing from the front of `input`; the body once it is whole.

@@ -46,7 +46,11 @@ struct Failure {
 
 impl Failure {
     fn new(code: Code, message: impl fmt::Display, hint: impl Into<String>) -> Self {
-        Self { code, message: message.to_string(), hint: hint.into() }
+        Self {
+            code,
+            message: message.to_string(),
+            hint: hint.into(),
+        }
     }
 }
 
@@ -65,7 +69,9 @@ impl From<StoreError> for Failure {
             | StoreError::Engine(EngineError::Busy) => Code::InUse,
             StoreError::Missing { .. } => Code::NotFound,
             StoreError::NewerSchema { .. } => Code::NotSupported,
-            StoreError::NotOurs { .. } | StoreError::Engine(EngineError::Damaged(_)) => Code::Damaged,
+            StoreError::NotOurs { .. } | StoreError::Engine(EngineError::Damaged(_)) => {
+                Code::Damaged
+            }
             StoreError::Open { .. } | StoreError::Engine(EngineError::Full) => Code::File,
             StoreError::Engine(EngineError::Failed(_)) | StoreError::Closed => Code::Other,
         };
@@ -83,11 +89,18 @@ impl From<BackupError> for Failure {
                  vault sets it up anew",
             ),
             BackupError::Io { .. } => (Code::File, "look at the path, its mode, and the disk"),
-            BackupError::NotOurs(_) => (Code::Damaged, "name a file that `passmate-server backup` wrote"),
-            BackupError::Damaged { .. } => {
-                (Code::Damaged, "take another backup; `passmate-server verify FILE` looks at one")
-            }
-            BackupError::Newer { .. } => (Code::NotSupported, "restore it with that version or a newer one"),
+            BackupError::NotOurs(_) => (
+                Code::Damaged,
+                "name a file that `passmate-server backup` wrote",
+            ),
+            BackupError::Damaged { .. } => (
+                Code::Damaged,
+                "take another backup; `passmate-server verify FILE` looks at one",
+            ),
+            BackupError::Newer { .. } => (
+                Code::NotSupported,
+                "restore it with that version or a newer one",
+            ),
         };
         Self::new(code, error, hint)
     }
@@ -96,7 +109,11 @@ impl From<BackupError> for Failure {
 /// Nobody reads what we say, or the disk that it goes to is full.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        Self::new(Code::Other, format_args!("cannot write the answer: {error}"), "look at where it was sent")
+        Self::new(
+            Code::Other,
+            format_args!("cannot write the answer: {error}"),
+            "look at where it was sent",
+        )
     }
 }
 
@@ -121,10 +138,16 @@ enum Admin {
 /// Adds the commands of an operator.
 pub(crate) fn add_commands(command: Command) -> Command {
     let mut command = Admin::augment_subcommands(command);
-    let names: Vec<String> = command.get_subcommands().map(|one| one.get_name().to_owned()).collect();
+    let names: Vec<String> = command
+        .get_subcommands()
+        .map(|one| one.get_name().to_owned())
+        .collect();
     for name in names.iter().filter(|name| *name != "serve") {
         command = command.mut_subcommand(name, |one| {
-            let json = clap::Arg::new("json").long("json").global(true).action(clap::ArgAction::SetTrue);
+            let json = clap::Arg::new("json")
+                .long("json")
+                .global(true)
+                .action(clap::ArgAction::SetTrue);
             let one = one.arg(json.help("Print one JSON object"));
             // These look at what `serve` would do with the same words behind it.
             match name.as_str() {
@@ -168,13 +191,22 @@ impl App {
 pub(crate) fn run(matches: &ArgMatches, environment: Environment) -> ExitCode {
     match try_run(matches, environment) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure { code, message, hint }) => crate::program::complain(code as u8, &message, &hint),
+        Err(Failure {
+            code,
+            message,
+            hint,
+        }) => crate::program::complain(code as u8, &message, &hint),
     }
 }
 
 fn try_run(matches: &ArgMatches, environment: Environment) -> Result<(), Failure> {
-    let command = Admin::from_arg_matches(matches)
-        .map_err(|error| Failure::new(Code::Usage, error, "`passmate-server --help` shows the commands"))?;
+    let command = Admin::from_arg_matches(matches).map_err(|error| {
+        Failure::new(
+            Code::Usage,
+            error,
+            "`passmate-server --help` shows the commands",
+        )
+    })?;
     // What is global is known to the last word of the command.
     let mut leaf = matches;
     while let Some((_, next)) = leaf.subcommand() {
@@ -187,7 +219,10 @@ fn try_run(matches: &ArgMatches, environment: Environment) -> Result<(), Failure
         }
         gathered => gathered?,
     };
-    let app = App { config, is_json: leaf.get_flag("json") };
+    let app = App {
+        config,
+        is_json: leaf.get_flag("json"),
+    };
     match command {
         Admin::Account(command) => account::run(&app, &command),
         Admin::Invite(command) => invite::run(&app, &command),
@@ -203,12 +238,16 @@ fn try_run(matches: &ArgMatches, environment: Environment) -> Result<(), Failure
 
 /// Seconds since 1970.
 fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// A time as people read it, in UTC: a server has no time zone of its reader's.
 fn utc(seconds: i64) -> String {
-    jiff::Timestamp::from_second(seconds)
-        .map_or_else(|_| seconds.to_string(), |time| time.strftime("%Y-%m-%d %H:%M UTC").to_string())
+    jiff::Timestamp::from_second(seconds).map_or_else(
+        |_| seconds.to_string(),
+        |time| time.strftime("%Y-%m-%d %H:%M UTC").to_string(),
+    )
 }

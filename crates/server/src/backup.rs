@@ -127,7 +127,12 @@ fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Backu
 ///
 /// # Errors
 /// See [`BackupError`]; what had the name before is as it was.
-pub fn write(store: &AdminStore, pair: Option<&PemPair>, file: &Path, now: i64) -> Result<Header, BackupError> {
+pub fn write(
+    store: &AdminStore,
+    pair: Option<&PemPair>,
+    file: &Path,
+    now: i64,
+) -> Result<Header, BackupError> {
     let folder = folder_of(file);
     let staging = staging_in(folder, ".passmate-backup-")?;
     let copy = staging.path().join("passmate.db");
@@ -155,8 +160,15 @@ pub fn write(store: &AdminStore, pair: Option<&PemPair>, file: &Path, now: i64) 
     };
     let whole = staging.path().join("backup");
     let mut put = || -> io::Result<()> {
-        let target = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&whole)?;
-        let mut target = Hashing { target: io::BufWriter::with_capacity(1 << 20, target), hash: Sha256::new() };
+        let target = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&whole)?;
+        let mut target = Hashing {
+            target: io::BufWriter::with_capacity(1 << 20, target),
+            hash: Sha256::new(),
+        };
         target.write_all(MAGIC)?;
         serde_json::to_writer(&mut target, &header)?;
         target.write_all(b"\n")?;
@@ -167,12 +179,16 @@ pub fn write(store: &AdminStore, pair: Option<&PemPair>, file: &Path, now: i64) 
         }
         let Hashing { mut target, hash } = target;
         target.write_all(&hash.finalize())?;
-        let file = target.into_inner().map_err(io::IntoInnerError::into_error)?;
+        let file = target
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error)?;
         file.sync_all()
     };
     put().map_err(io_error("write", file))?;
     fs::rename(&whole, file).map_err(io_error("write", file))?;
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io_error("write to", folder))?;
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(io_error("write to", folder))?;
     Ok(header)
 }
 
@@ -195,17 +211,33 @@ impl Staging {
 /// # Errors
 /// It cannot be made.
 pub(crate) fn staging_in(folder: &Path, prefix: &str) -> Result<Staging, BackupError> {
-    let lock = |path: &Path| File::open(path).ok().filter(|folder| folder.try_lock().is_ok());
-    let is_left = |entry: &fs::DirEntry| {
-        let age =
-            entry.metadata().and_then(|metadata| metadata.modified()).map(|time| time.elapsed().unwrap_or_default());
-        let is_old = age.is_ok_and(|age| age > LEFT_AFTER);
-        entry.file_name().to_string_lossy().starts_with(prefix) && is_old && lock(&entry.path()).is_some()
+    let lock = |path: &Path| {
+        File::open(path)
+            .ok()
+            .filter(|folder| folder.try_lock().is_ok())
     };
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten().filter(is_left) {
+    let is_left = |entry: &fs::DirEntry| {
+        let age = entry
+            .metadata()
+            .and_then(|metadata| metadata.modified())
+            .map(|time| time.elapsed().unwrap_or_default());
+        let is_old = age.is_ok_and(|age| age > LEFT_AFTER);
+        entry.file_name().to_string_lossy().starts_with(prefix)
+            && is_old
+            && lock(&entry.path()).is_some()
+    };
+    for entry in fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(is_left)
+    {
         let _ = fs::remove_dir_all(entry.path());
     }
-    let dir = tempfile::Builder::new().prefix(prefix).tempdir_in(folder).map_err(io_error("write to", folder))?;
+    let dir = tempfile::Builder::new()
+        .prefix(prefix)
+        .tempdir_in(folder)
+        .map_err(io_error("write to", folder))?;
     let lock = lock(dir.path());
     Ok(Staging { dir, _lock: lock })
 }
@@ -238,8 +270,15 @@ pub fn is_backup(file: &Path) -> bool {
 /// Never waits for a pipe.
 fn open_file(path: &Path) -> io::Result<File> {
     let nonblock = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-    let file = OpenOptions::new().read(true).custom_flags(nonblock).open(path)?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("not a regular file")) }
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(nonblock)
+        .open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::other("not a regular file"))
+    }
 }
 
 /// A backup whose hash is right.
@@ -259,7 +298,10 @@ impl Backup {
     /// See [`BackupError`].
     pub fn open(path: &Path) -> Result<Self, BackupError> {
         let failed = || io_error("read", path);
-        let damaged = |what| BackupError::Damaged { path: path.to_owned(), what };
+        let damaged = |what| BackupError::Damaged {
+            path: path.to_owned(),
+            what,
+        };
         let mut file = open_file(path).map_err(failed())?;
         let len = file.metadata().map_err(failed())?.len();
         let mut begin = vec![0; MAGIC.len()];
@@ -268,7 +310,8 @@ impl Backup {
         }
         let mut line = Vec::new();
         let mut reader = BufReader::new(&file);
-        io::BufRead::read_until(&mut (&mut reader).take(HEADER_LEN_MAX), b'\n', &mut line).map_err(failed())?;
+        io::BufRead::read_until(&mut (&mut reader).take(HEADER_LEN_MAX), b'\n', &mut line)
+            .map_err(failed())?;
         let begin = MAGIC.len() as u64 + line.len() as u64;
         // Before the hash, which a newer form may have elsewhere.
         #[derive(Deserialize)]
@@ -276,26 +319,45 @@ impl Backup {
             version: u32,
             program: String,
         }
-        let any: Any = serde_json::from_slice(&line).map_err(|_| damaged("its header cannot be read"))?;
+        let any: Any =
+            serde_json::from_slice(&line).map_err(|_| damaged("its header cannot be read"))?;
         if any.version > VERSION {
-            return Err(BackupError::Newer { path: path.to_owned(), program: any.program });
+            return Err(BackupError::Newer {
+                path: path.to_owned(),
+                program: any.program,
+            });
         }
-        let header: Header = serde_json::from_slice(&line).map_err(|_| damaged("its header cannot be read"))?;
-        let parts = [begin, header.database_len, header.certificate_len, header.key_len, HASH_LEN];
+        let header: Header =
+            serde_json::from_slice(&line).map_err(|_| damaged("its header cannot be read"))?;
+        let parts = [
+            begin,
+            header.database_len,
+            header.certificate_len,
+            header.key_len,
+            HASH_LEN,
+        ];
         let expected = parts.into_iter().try_fold(0_u64, u64::checked_add);
         let is_bounded = header.certificate_len <= PEM_LEN_MAX && header.key_len <= PEM_LEN_MAX;
         if expected != Some(len) || !is_bounded {
             return Err(damaged("it is not as long as it says"));
         }
         file.seek(SeekFrom::Start(0)).map_err(failed())?;
-        let mut hashing = Hashing { target: io::sink(), hash: Sha256::new() };
+        let mut hashing = Hashing {
+            target: io::sink(),
+            hash: Sha256::new(),
+        };
         io::copy(&mut (&file).take(len - HASH_LEN), &mut hashing).map_err(failed())?;
         let mut stored = [0; 32];
         file.read_exact(&mut stored).map_err(failed())?;
         if hashing.hash.finalize().as_slice() != stored {
             return Err(damaged("its content is not what was written"));
         }
-        Ok(Self { path: path.to_owned(), file, header, begin })
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            header,
+            begin,
+        })
     }
 
     /// What it says of itself.
@@ -309,9 +371,15 @@ impl Backup {
     /// # Errors
     /// See [`BackupError`].
     pub fn extract(&mut self, to: &Path) -> Result<(), BackupError> {
-        self.file.seek(SeekFrom::Start(self.begin)).map_err(io_error("read", &self.path))?;
+        self.file
+            .seek(SeekFrom::Start(self.begin))
+            .map_err(io_error("read", &self.path))?;
         let put = |from: &File, len: u64| -> io::Result<()> {
-            let mut target = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
+            let mut target = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(to)?;
             io::copy(&mut from.take(len), &mut target)?;
             target.sync_all()
         };
@@ -327,10 +395,15 @@ impl Backup {
             return Ok(None);
         }
         let failed = || io_error("read", &self.path);
-        self.file.seek(SeekFrom::Start(self.begin + self.header.database_len)).map_err(failed())?;
+        self.file
+            .seek(SeekFrom::Start(self.begin + self.header.database_len))
+            .map_err(failed())?;
         let read = |len: u64| {
             let mut bytes = Vec::new();
-            (&self.file).take(len).read_to_end(&mut bytes).map(|_| bytes)
+            (&self.file)
+                .take(len)
+                .read_to_end(&mut bytes)
+                .map(|_| bytes)
         };
         let certificate = read(self.header.certificate_len).map_err(failed())?;
         let key = Zeroizing::new(read(self.header.key_len).map_err(failed())?);
@@ -346,13 +419,20 @@ pub fn read_pair(certificate: &Path, key: &Path) -> Result<PemPair, BackupError>
     let read = |path: &Path| {
         let mut bytes = Vec::new();
         let file = open_file(path).map_err(io_error("read", path))?;
-        file.take(PEM_LEN_MAX + 1).read_to_end(&mut bytes).map_err(io_error("read", path))?;
+        file.take(PEM_LEN_MAX + 1)
+            .read_to_end(&mut bytes)
+            .map_err(io_error("read", path))?;
         if bytes.len() as u64 > PEM_LEN_MAX {
-            return Err(io_error("read", path)(io::Error::other("it is longer than 1 MiB")));
+            return Err(io_error("read", path)(io::Error::other(
+                "it is longer than 1 MiB",
+            )));
         }
         Ok(bytes)
     };
-    Ok(PemPair { certificate: read(certificate)?, key: Zeroizing::new(read(key)?) })
+    Ok(PemPair {
+        certificate: read(certificate)?,
+        key: Zeroizing::new(read(key)?),
+    })
 }
 
 /// When the last backup of this store was made, in seconds since 1970, as far as is known.
@@ -374,7 +454,11 @@ pub(crate) fn forget_key_copy(store: &Path) {
 
 fn noted(store: &Path, name: &str) -> Option<i64> {
     let mut text = String::new();
-    open_file(&folder_of(store).join(name)).ok()?.take(64).read_to_string(&mut text).ok()?;
+    open_file(&folder_of(store).join(name))
+        .ok()?
+        .take(64)
+        .read_to_string(&mut text)
+        .ok()?;
     text.trim().parse().ok()
 }
 
@@ -384,18 +468,24 @@ fn noted(store: &Path, name: &str) -> Option<i64> {
 /// As the system says.
 pub fn note_last(store: &Path, at: i64, has_key: bool) -> io::Result<()> {
     let folder = folder_of(store);
-    for name in [Some(LAST), has_key.then_some(LAST_WITH_KEY)].into_iter().flatten() {
+    for name in [Some(LAST), has_key.then_some(LAST_WITH_KEY)]
+        .into_iter()
+        .flatten()
+    {
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
         writeln!(file, "{at}")?;
         give_to_owner_of(folder, file.as_file())?;
-        file.persist(folder.join(name)).map_err(|error| error.error)?;
+        file.persist(folder.join(name))
+            .map_err(|error| error.error)?;
     }
     Ok(())
 }
 
 /// The folder that a file is in.
 pub(crate) fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    path.parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]
@@ -408,24 +498,47 @@ mod tests {
         let path = dir.path().join("passmate.db");
         drop(Sqlite::open(&path).unwrap());
         let file = dir.path().join("backup");
-        write(&AdminStore::open(&path).unwrap(), pair, &file, 1_700_000_000).unwrap();
+        write(
+            &AdminStore::open(&path).unwrap(),
+            pair,
+            &file,
+            1_700_000_000,
+        )
+        .unwrap();
         file
     }
 
     #[test]
     fn a_backup_gives_back_what_went_in() {
         let dir = tempfile::tempdir().unwrap();
-        let pair = PemPair { certificate: b"certificate".to_vec(), key: Zeroizing::new(b"key".to_vec()) };
+        let pair = PemPair {
+            certificate: b"certificate".to_vec(),
+            key: Zeroizing::new(b"key".to_vec()),
+        };
         let file = made(&dir, Some(&pair));
         let mut backup = Backup::open(&file).unwrap();
-        assert_eq!((backup.header().made_at, backup.header().accounts), (1_700_000_000, 0));
+        assert_eq!(
+            (backup.header().made_at, backup.header().accounts),
+            (1_700_000_000, 0)
+        );
         let read = backup.pair().unwrap().unwrap();
-        assert_eq!((read.certificate, &**read.key), (pair.certificate.clone(), b"key".as_slice()));
+        assert_eq!(
+            (read.certificate, &**read.key),
+            (pair.certificate.clone(), b"key".as_slice())
+        );
         let copy = dir.path().join("copy.db");
         backup.extract(&copy).unwrap();
-        AdminStore::open(&copy).unwrap().check(&mut |finding| panic!("{finding}")).unwrap();
+        AdminStore::open(&copy)
+            .unwrap()
+            .check(&mut |finding| panic!("{finding}"))
+            .unwrap();
         assert!(is_backup(&file) && !is_backup(&copy));
-        let names = |dir: &Path| fs::read_dir(dir).unwrap().filter(|one| one.as_ref().unwrap().path().is_dir()).count();
+        let names = |dir: &Path| {
+            fs::read_dir(dir)
+                .unwrap()
+                .filter(|one| one.as_ref().unwrap().path().is_dir())
+                .count()
+        };
         assert_eq!(names(dir.path()), 0, "nothing is left over");
     }
 
@@ -437,7 +550,10 @@ mod tests {
         let file = dir.path().join("backup");
         let header = write(&AdminStore::open_as_it_is(&path).unwrap(), None, &file, 0).unwrap();
         assert_eq!(header.schema, 1);
-        assert_eq!(AdminStore::open_as_it_is(&path).unwrap().schema().unwrap(), 1);
+        assert_eq!(
+            AdminStore::open_as_it_is(&path).unwrap().schema().unwrap(),
+            1
+        );
         let copy = dir.path().join("copy.db");
         Backup::open(&file).unwrap().extract(&copy).unwrap();
         assert!(AdminStore::open(&copy).unwrap().schema().unwrap() > 1);
@@ -449,10 +565,18 @@ mod tests {
         let file = made(&dir, None);
         let whole = fs::read(&file).unwrap();
         let bad = dir.path().join("bad");
-        let header_len = MAGIC.len() + whole[MAGIC.len()..].iter().position(|byte| *byte == b'\n').unwrap() + 1;
+        let header_len = MAGIC.len()
+            + whole[MAGIC.len()..]
+                .iter()
+                .position(|byte| *byte == b'\n')
+                .unwrap()
+            + 1;
         // All of the header and of the hash, and a byte here and there between them.
         let between = (header_len..whole.len() - 32).step_by(997);
-        for place in (0..header_len).chain(between).chain(whole.len() - 32..whole.len()) {
+        for place in (0..header_len)
+            .chain(between)
+            .chain(whole.len() - 32..whole.len())
+        {
             let mut flipped = whole.clone();
             flipped[place] ^= 1;
             fs::write(&bad, &flipped).unwrap();
@@ -461,8 +585,12 @@ mod tests {
             assert!(Backup::open(&bad).is_err(), "cut at {place}");
         }
         fs::write(&bad, [whole.as_slice(), b"x"].concat()).unwrap();
-        assert!(matches!(Backup::open(&bad), Err(BackupError::Damaged { .. })));
-        let newer = String::from_utf8_lossy(&whole[..header_len]).replace("\"version\":1", "\"version\":2");
+        assert!(matches!(
+            Backup::open(&bad),
+            Err(BackupError::Damaged { .. })
+        ));
+        let newer =
+            String::from_utf8_lossy(&whole[..header_len]).replace("\"version\":1", "\"version\":2");
         fs::write(&bad, newer).unwrap();
         assert!(matches!(Backup::open(&bad), Err(BackupError::Newer { .. })));
     }
@@ -477,8 +605,11 @@ mod tests {
             path
         };
         let at_work = staging_in(dir.path(), ".passmate-backup-").unwrap();
-        let (left, new, other) =
-            (made(".passmate-backup-left"), made(".passmate-backup-new"), made(".passmate-restore-"));
+        let (left, new, other) = (
+            made(".passmate-backup-left"),
+            made(".passmate-backup-new"),
+            made(".passmate-restore-"),
+        );
         let long_ago = std::time::SystemTime::now() - 2 * LEFT_AFTER;
         for path in [at_work.path(), &left, &other] {
             File::open(path).unwrap().set_modified(long_ago).unwrap();

@@ -164,7 +164,11 @@ impl Rate {
 
 impl Default for GateLimits {
     fn default() -> Self {
-        let rate = |count, seconds, burst| Rate { count, per: Duration::from_secs(seconds), burst };
+        let rate = |count, seconds, burst| Rate {
+            count,
+            per: Duration::from_secs(seconds),
+            burst,
+        };
         Self {
             exempt: crate::gate::loopback(),
             connections_max: 100,
@@ -206,12 +210,16 @@ impl Sources {
     ///
     /// # Errors
     /// What clap prints: a mistake, or the help or version that was asked for.
-    pub fn from_args(args: impl IntoIterator<Item = OsString>, environment: Environment) -> Result<Self, clap::Error> {
+    pub fn from_args(
+        args: impl IntoIterator<Item = OsString>,
+        environment: Environment,
+    ) -> Result<Self, clap::Error> {
         let matches = command().try_get_matches_from(args)?;
         let Some(("serve", matches)) = matches.subcommand() else {
-            return Err(
-                command().error(clap::error::ErrorKind::MissingSubcommand, "a command is needed, such as `serve`")
-            );
+            return Err(command().error(
+                clap::error::ErrorKind::MissingSubcommand,
+                "a command is needed, such as `serve`",
+            ));
         };
         Ok(Self::from_matches(matches, environment))
     }
@@ -231,12 +239,17 @@ impl Sources {
         let (variables, variable_files) = layers::environment(&self.environment)?;
         let named = match &self.file {
             Some(path) => Some(path.clone()),
-            None => self.environment.text("PASSMATE_SERVER_CONFIG")?.map(PathBuf::from),
+            None => self
+                .environment
+                .text("PASSMATE_SERVER_CONFIG")?
+                .map(PathBuf::from),
         };
         let file = match named {
             Some(path) => layers::file(&path)?,
             None => match layers::file(&self.file_default) {
-                Err(ConfigError::Unreadable { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
+                Err(ConfigError::Unreadable { error, .. })
+                    if error.kind() == io::ErrorKind::NotFound =>
+                {
                     Layer::default()
                 }
                 found => found?,
@@ -272,7 +285,9 @@ impl Config {
     /// # Errors
     /// The first thing that is wrong, with the place where it was written.
     pub fn gather(sources: &Sources) -> Result<Self, ConfigError> {
-        let gathered = Gathered { layers: sources.layers()? };
+        let gathered = Gathered {
+            layers: sources.layers()?,
+        };
         let data_dir = match gathered.find("data-dir") {
             Some(written) => PathBuf::from(written.one_filled()?),
             None => data_dir_default(&sources.environment)?,
@@ -282,8 +297,16 @@ impl Config {
         config.certificate = gathered.certificate()?;
         config.banner = gathered.banner()?;
         gathered.set("registration", parse_registration, &mut config.registration)?;
-        gathered.set("admin-listen", |text| values::parse_admin(text).map(Some), &mut config.admin_listen)?;
-        gathered.set("log-addresses", values::parse_switch, &mut config.log_addresses)?;
+        gathered.set(
+            "admin-listen",
+            |text| values::parse_admin(text).map(Some),
+            &mut config.admin_listen,
+        )?;
+        gathered.set(
+            "log-addresses",
+            values::parse_switch,
+            &mut config.log_addresses,
+        )?;
         gathered.set("log", parse_log_format, &mut config.log)?;
         gathered.limits(&mut config.limits)?;
         if let Some(written) = gathered.find("proxy-from") {
@@ -310,7 +333,9 @@ impl Config {
     /// # Errors
     /// As [`gather`](Self::gather).
     pub(crate) fn explain(&self, sources: &Sources) -> Result<Vec<InForce>, ConfigError> {
-        let gathered = Gathered { layers: sources.layers()? };
+        let gathered = Gathered {
+            layers: sources.layers()?,
+        };
         let in_force = |setting: &settings::Setting| {
             let written = gathered.find(setting.name);
             let value = match (setting.name, written) {
@@ -320,7 +345,11 @@ impl Config {
                 (_, Some(written)) => written.texts.join(", "),
                 (_, None) => setting.default.to_owned(),
             };
-            InForce { name: setting.name, value, origin: written.map(|written| written.origin.clone()) }
+            InForce {
+                name: setting.name,
+                value,
+                origin: written.map(|written| written.origin.clone()),
+            }
         };
         Ok(settings::SETTINGS.iter().map(in_force).collect())
     }
@@ -365,7 +394,12 @@ impl Gathered {
             "" => Err(written.bad(ValueError::Empty)),
             text => values::parse_listen(text).map_err(|error| written.bad(error)),
         };
-        written.texts.iter().map(parse).collect::<Result<_, _>>().map(Some)
+        written
+            .texts
+            .iter()
+            .map(parse)
+            .collect::<Result<_, _>>()
+            .map(Some)
     }
 
     fn listeners(&self, config: &mut Config) -> Result<(), ConfigError> {
@@ -398,11 +432,16 @@ impl Gathered {
 
     fn banner(&self) -> Result<Option<Arc<[u8]>>, ConfigError> {
         for layer in &self.layers {
-            let (text, file) = (layer.get(settings::BANNER), layer.get(settings::BANNER_FILE));
+            let (text, file) = (
+                layer.get(settings::BANNER),
+                layer.get(settings::BANNER_FILE),
+            );
             let (written, bytes) = match (text, file) {
                 (None, None) => continue,
                 (Some(_), Some(file)) => {
-                    return Err(ConfigError::TwoBanners { origin: file.origin.clone() });
+                    return Err(ConfigError::TwoBanners {
+                        origin: file.origin.clone(),
+                    });
                 }
                 (Some(text), None) => (text, text.one()?.as_bytes().to_vec()),
                 (None, Some(file)) => (file, read_banner(file)?),
@@ -410,7 +449,9 @@ impl Gathered {
             if u32::try_from(bytes.len()).map_or(true, |len| len > BANNER_LEN_MAX)
                 || std::str::from_utf8(&bytes).is_err()
             {
-                return Err(ConfigError::NotABanner { origin: written.origin.clone() });
+                return Err(ConfigError::NotABanner {
+                    origin: written.origin.clone(),
+                });
             }
             return Ok(Some(bytes.into()));
         }
@@ -425,13 +466,19 @@ impl Gathered {
             }
         };
         let number = |least: u64, most: u64| {
-            move |text: &str| within(values::parse_number(text)?, least, most, |number| number.to_string())
+            move |text: &str| {
+                within(values::parse_number(text)?, least, most, |number| {
+                    number.to_string()
+                })
+            }
         };
         let time = |text: &str| {
             let (least, most) = (Duration::from_millis(10), Duration::from_secs(86_400));
-            within(parse_duration(text)?, least, most, |time| match time.as_secs() {
-                0 => format!("{}ms", time.as_millis()),
-                seconds => format!("{seconds}s"),
+            within(parse_duration(text)?, least, most, |time| {
+                match time.as_secs() {
+                    0 => format!("{}ms", time.as_millis()),
+                    seconds => format!("{seconds}s"),
+                }
             })
         };
         let mut btoken_len_max = u64::from(limits.btoken_len_max);
@@ -442,11 +489,22 @@ impl Gathered {
         self.set("idle-timeout", time, &mut limits.idle_timeout)?;
         self.set("session-timeout", time, &mut limits.session_timeout)?;
         let mut connections_max = u64::try_from(limits.connections_max).unwrap_or(u64::MAX);
-        self.set("connections-max", number(1, 1_000_000), &mut connections_max)?;
+        self.set(
+            "connections-max",
+            number(1, 1_000_000),
+            &mut connections_max,
+        )?;
         limits.connections_max = usize::try_from(connections_max).unwrap_or(usize::MAX);
         self.set("memory-max", size(1, 1 << 44), &mut limits.memory_max)?;
         self.set("accounts-max", number(0, 1 << 40), &mut limits.accounts_max)?;
-        let GateLimits { exempt, connections_max, creates, creates_all, refusals, pause_max } = &mut limits.gate;
+        let GateLimits {
+            exempt,
+            connections_max,
+            creates,
+            creates_all,
+            refusals,
+            pause_max,
+        } = &mut limits.gate;
         if let Some(written) = self.find("limit-exempt") {
             *exempt = networks(written)?;
         }
@@ -476,7 +534,9 @@ impl Gathered {
 fn networks(written: &Written) -> Result<Vec<IpNet>, ConfigError> {
     match written.texts.as_slice() {
         [none] if none == "none" => return Ok(Vec::new()),
-        texts if texts.iter().any(|text| text == "none") => return Err(written.bad(ValueError::NoneAndMore)),
+        texts if texts.iter().any(|text| text == "none") => {
+            return Err(written.bad(ValueError::NoneAndMore));
+        }
         [] => return Err(written.bad(ValueError::Empty)),
         _ => {}
     }
@@ -491,18 +551,31 @@ fn networks(written: &Written) -> Result<Vec<IpNet>, ConfigError> {
 }
 
 fn alone(given: &Written, missing: &'static str) -> ConfigError {
-    ConfigError::Alone { given: given.origin.clone(), missing }
+    ConfigError::Alone {
+        given: given.origin.clone(),
+        missing,
+    }
 }
 
 fn read_banner(written: &Written) -> Result<Vec<u8>, ConfigError> {
     let path = Path::new(written.one_filled()?);
-    read_bytes(path, u64::from(BANNER_LEN_MAX))
-        .map_err(|error| ConfigError::Unreadable { origin: format!("{} ({})", written.origin, path.display()), error })
+    read_bytes(path, u64::from(BANNER_LEN_MAX)).map_err(|error| ConfigError::Unreadable {
+        origin: format!("{} ({})", written.origin, path.display()),
+        error,
+    })
 }
 
-fn within<T: PartialOrd>(value: T, least: T, most: T, show: impl Fn(T) -> String) -> Result<T, ValueError> {
+fn within<T: PartialOrd>(
+    value: T,
+    least: T,
+    most: T,
+    show: impl Fn(T) -> String,
+) -> Result<T, ValueError> {
     if value < least || value > most {
-        return Err(ValueError::OutOfRange { least: show(least), most: show(most) });
+        return Err(ValueError::OutOfRange {
+            least: show(least),
+            most: show(most),
+        });
     }
     Ok(value)
 }
@@ -643,19 +716,30 @@ impl ConfigError {
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
-            Self::UnknownKey { nearest: Some(nearest), .. } => {
+            Self::UnknownKey {
+                nearest: Some(nearest),
+                ..
+            } => {
                 format!("the nearest known name is `{nearest}`")
             }
-            Self::UnknownKey { nearest: None, .. } => "`passmate-server serve --help` lists every name".to_owned(),
-            Self::BadValue { .. } => "`passmate-server serve --help` shows what each option takes".to_owned(),
+            Self::UnknownKey { nearest: None, .. } => {
+                "`passmate-server serve --help` lists every name".to_owned()
+            }
+            Self::BadValue { .. } => {
+                "`passmate-server serve --help` shows what each option takes".to_owned()
+            }
             Self::WrongType { list, .. } => if *list {
                 "write a text in quotes, or a list of texts"
             } else {
                 "write a text in quotes, a whole number, true or false"
             }
             .to_owned(),
-            Self::Unreadable { .. } => "check that the file is there and that the server's user may read it".to_owned(),
-            Self::NotToml { .. } => "one setting a line, such as: idle-timeout = \"30s\"".to_owned(),
+            Self::Unreadable { .. } => {
+                "check that the file is there and that the server's user may read it".to_owned()
+            }
+            Self::NotToml { .. } => {
+                "one setting a line, such as: idle-timeout = \"30s\"".to_owned()
+            }
             Self::NotUtf8 { .. } => "give a value in UTF-8".to_owned(),
             Self::Alone { missing, .. } => {
                 format!("give --{missing} too, or neither for a self-signed certificate")

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use passmate_proto::{
-    AccountNumber, ActionKind, AuthToken, Ending, Input, Layout, Reason, Request, ServerConfig as MachineConfig,
-    ServerMachine, ServerPhase,
+    AccountNumber, ActionKind, AuthToken, Ending, Input, Layout, Reason, Request,
+    ServerConfig as MachineConfig, ServerMachine, ServerPhase,
 };
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -84,7 +84,16 @@ pub(crate) async fn serve<S>(
 {
     let mut report = Report::new(terms.watch.clone(), layout, logged);
     // Boxed: the task of a client that is only closing is small again.
-    Box::pin(converse(&mut io, layout, terms, service, stop, &guest, &mut report)).await;
+    Box::pin(converse(
+        &mut io,
+        layout,
+        terms,
+        service,
+        stop,
+        &guest,
+        &mut report,
+    ))
+    .await;
     drop(report);
     // Before the last moment, which is short: whoever is closing makes room for the next.
     drop(guest);
@@ -109,7 +118,8 @@ async fn converse<S>(
     let session_until = begun + limits.session_timeout;
 
     // Boxed: what a handshake needs is not carried on by ten thousand who have made theirs.
-    let mut tls = match Box::pin(shake_hands(io, terms, hello_until.min(session_until), stop)).await {
+    let mut tls = match Box::pin(shake_hands(io, terms, hello_until.min(session_until), stop)).await
+    {
         Ok(tls) => tls,
         Err(result) => return report.end(result),
     };
@@ -142,7 +152,11 @@ async fn converse<S>(
         Ok(Ok(proof)) => {
             let until = (Instant::now() + limits.idle_timeout).min(session_until + CONFIRM_REST);
             let heard = confirm(&mut tls, proof, until).await;
-            report.end(if heard { "confirmed" } else { "committed_unheard" });
+            report.end(if heard {
+                "confirmed"
+            } else {
+                "committed_unheard"
+            });
         }
         Ok(Err(cut)) => report.end(cut.name()),
         Err(_) => report.end("session_timeout"),
@@ -383,19 +397,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                     let kind = match (&self.fetched, self.machine.action()) {
                         (Some(fetched), _) => Kind::Known(fetched.account()),
                         // Who is refused in any case need not send it all.
-                        (None, Some(ActionKind::Create)) if self.service.registration() == Registration::Closed => {
+                        (None, Some(ActionKind::Create))
+                            if self.service.registration() == Registration::Closed =>
+                        {
                             return Err(Cut::Refused(Refusal::Closed));
                         }
                         (None, Some(ActionKind::Create))
                             if self.lease.is_none()
-                                && !self.guest.may_create(&self.limits.gate, Instant::now().into_std()) =>
+                                && !self
+                                    .guest
+                                    .may_create(&self.limits.gate, Instant::now().into_std()) =>
                         {
                             return Err(Cut::Refused(Refusal::ManyCreates));
                         }
                         (None, Some(ActionKind::Create)) => Kind::Create,
                         (None, _) => return Err(Cut::Stuck),
                     };
-                    let lease = self.lease.get_or_insert_with(|| self.service.memory().lease(kind));
+                    let lease = self
+                        .lease
+                        .get_or_insert_with(|| self.service.memory().lease(kind));
                     lease.grow_to(needed).map_err(|_| Cut::MemoryFull)?;
                 }
                 let used = self.machine.handle_input(Input::Bytes(bytes));
@@ -415,14 +435,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     /// Lets the service decide what the machine asks.
     async fn answer(&mut self, request: Request) -> Result<(), Cut> {
         let answered = match request {
-            Request::Create { .. } if !self.guest.take_create(&self.limits.gate, Instant::now().into_std()) => {
+            Request::Create { .. }
+                if !self
+                    .guest
+                    .take_create(&self.limits.gate, Instant::now().into_std()) =>
+            {
                 return self.refuse(Refusal::ManyCreates);
             }
-            Request::Create { auth_token, btoken } => match self.service.create(auth_token, btoken).await {
-                Ok((account, proof)) => self.machine.created(account, proof),
-                Err(refusal) => return self.refuse(refusal),
-            },
-            Request::Fetch { account, auth_token } => {
+            Request::Create { auth_token, btoken } => {
+                match self.service.create(auth_token, btoken).await {
+                    Ok((account, proof)) => self.machine.created(account, proof),
+                    Err(refusal) => return self.refuse(refusal),
+                }
+            }
+            Request::Fetch {
+                account,
+                auth_token,
+            } => {
                 let fetched = async {
                     let known = self.authenticate(account, &auth_token).await?;
                     self.service.fetch(&known).await
@@ -443,7 +472,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                     Err(refusal) => return self.refuse(refusal),
                 }
             }
-            Request::Delete { account, auth_token } => {
+            Request::Delete {
+                account,
+                auth_token,
+            } => {
                 let deleted = async {
                     let known = self.authenticate(account, &auth_token).await?;
                     self.service.delete(known).await
@@ -523,11 +555,17 @@ mod tests {
             Pin::new(&mut self.0).poll_write(context, bytes)
         }
 
-        fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        fn poll_flush(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+        ) -> Poll<std::io::Result<()>> {
             Pin::new(&mut self.0).poll_flush(context)
         }
 
-        fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        fn poll_shutdown(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+        ) -> Poll<std::io::Result<()>> {
             Pin::new(&mut self.0).poll_shutdown(context)
         }
     }
@@ -555,7 +593,9 @@ mod tests {
         let (ours, theirs) = tokio::io::duplex(64 << 10);
         let mut roots = rustls::RootCertStore::empty();
         let certificate = dir.path().join("cert.pem");
-        roots.add(rustls::pki_types::CertificateDer::from_pem_file(certificate).unwrap()).unwrap();
+        roots
+            .add(rustls::pki_types::CertificateDer::from_pem_file(certificate).unwrap())
+            .unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let client = rustls::ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS12])
@@ -564,7 +604,10 @@ mod tests {
             .with_no_client_auth();
         let client = tokio::spawn(async move {
             let connector = tokio_rustls::TlsConnector::from(Arc::new(client));
-            let mut tls = connector.connect(ServerName::try_from("localhost").unwrap(), theirs).await.unwrap();
+            let mut tls = connector
+                .connect(ServerName::try_from("localhost").unwrap(), theirs)
+                .await
+                .unwrap();
             let create = [CLIENT_HELLO.as_slice(), b"c", &[7; 32], &[0; 4]].concat();
             tls.write_all(&create).await.unwrap();
             let mut answer = Vec::new();
@@ -575,11 +618,26 @@ mod tests {
         let begun = Instant::now();
         let stop = CancellationToken::new();
         let loopback = [127, 0, 0, 1].into();
-        let guest = Gate::new().enter(loopback, &terms.limits.gate, begun.into_std()).unwrap();
-        serve(DeafToTheEnd(ours), Layout::One, &terms, &service, &stop, guest, None).await;
+        let guest = Gate::new()
+            .enter(loopback, &terms.limits.gate, begun.into_std())
+            .unwrap();
+        serve(
+            DeafToTheEnd(ours),
+            Layout::One,
+            &terms,
+            &service,
+            &stop,
+            guest,
+            None,
+        )
+        .await;
         let took = begun.elapsed();
         assert!(took >= CONFIRM_REST, "it was confirmed: {took:?}");
         assert!(took < CONFIRM_REST + Duration::from_secs(5), "{took:?}");
-        assert_eq!(client.await.unwrap().len(), 24 + 4 + 6 + 8, "the account number came");
+        assert_eq!(
+            client.await.unwrap().len(),
+            24 + 4 + 6 + 8,
+            "the account number came"
+        );
     }
 }

@@ -113,8 +113,14 @@ impl Past {
 
     /// Whether it makes no difference if it is forgotten.
     fn is_over(&self, limits: &GateLimits, now: Duration) -> bool {
-        let peace = if self.pauses > 0 { limits.pause_max } else { Duration::ZERO };
-        self.creates.full_at <= now && self.refusals.full_at <= now && self.paused_until + peace <= now
+        let peace = if self.pauses > 0 {
+            limits.pause_max
+        } else {
+            Duration::ZERO
+        };
+        self.creates.full_at <= now
+            && self.refusals.full_at <= now
+            && self.paused_until + peace <= now
     }
 
     fn note_refusal(&mut self, limits: &GateLimits, now: Duration) {
@@ -122,7 +128,9 @@ impl Past {
             self.pauses = 0;
         }
         if !self.refusals.take(limits.refusals, now) && !self.is_paused(now) {
-            let pause = PAUSE_MIN.saturating_mul(2_u32.saturating_pow(self.pauses)).min(limits.pause_max);
+            let pause = PAUSE_MIN
+                .saturating_mul(2_u32.saturating_pow(self.pauses))
+                .min(limits.pause_max);
             self.paused_until = now + pause;
             self.pauses = self.pauses.saturating_add(1);
         }
@@ -163,19 +171,33 @@ impl Gate {
             sweep_at: Duration::ZERO,
             creates: Bucket::default(),
         };
-        Self(Arc::new(Inner { begun: Instant::now(), state: Mutex::new(state) }))
+        Self(Arc::new(Inner {
+            begun: Instant::now(),
+            state: Mutex::new(state),
+        }))
     }
 
     /// Lets a connection in, or not.
-    pub(crate) fn enter(&self, address: IpAddr, limits: &GateLimits, now: Instant) -> Result<Guest, TurnedAway> {
+    pub(crate) fn enter(
+        &self,
+        address: IpAddr,
+        limits: &GateLimits,
+        now: Instant,
+    ) -> Result<Guest, TurnedAway> {
         let address = address.to_canonical();
         if limits.exempt.iter().any(|exempt| exempt.contains(&address)) {
-            return Ok(Guest { gate: self.clone(), source: None });
+            return Ok(Guest {
+                gate: self.clone(),
+                source: None,
+            });
         }
         let source = Source::of(address);
         let now = self.time(now);
         let mut state = self.state();
-        if state.past(source, limits, now).is_some_and(|past| past.is_paused(now)) {
+        if state
+            .past(source, limits, now)
+            .is_some_and(|past| past.is_paused(now))
+        {
             return Err(TurnedAway::Paused);
         }
         let open = state.open.entry(source).or_insert(0);
@@ -184,7 +206,10 @@ impl Gate {
         }
         *open += 1;
         drop(state);
-        Ok(Guest { gate: self.clone(), source: Some(source) })
+        Ok(Guest {
+            gate: self.clone(),
+            source: Some(source),
+        })
     }
 
     fn time(&self, now: Instant) -> Duration {
@@ -201,7 +226,11 @@ impl State {
     /// What is remembered of a source, if anything.
     fn past(&self, source: Source, limits: &GateLimits, now: Duration) -> Option<&Past> {
         let own = self.past.get(&source);
-        own.or_else(|| self.shared.get(self.shared_index(source)).filter(|shared| !shared.is_over(limits, now)))
+        own.or_else(|| {
+            self.shared
+                .get(self.shared_index(source))
+                .filter(|shared| !shared.is_over(limits, now))
+        })
     }
 
     /// Where to remember something of a source.
@@ -213,11 +242,17 @@ impl State {
         }
         let has_room = self.past.len() < self.past_max;
         // What it did while there was no room for it still counts.
-        let is_shared = self.shared.get(index).is_some_and(|shared| !shared.is_over(limits, now));
+        let is_shared = self
+            .shared
+            .get(index)
+            .is_some_and(|shared| !shared.is_over(limits, now));
         match self.past.entry(source) {
             Entry::Occupied(own) => own.into_mut(),
             Entry::Vacant(room) if has_room && !is_shared => room.insert(Past::default()),
-            Entry::Vacant(_) => self.shared.get_mut(index).expect("the index is a remainder of the length"),
+            Entry::Vacant(_) => self
+                .shared
+                .get_mut(index)
+                .expect("the index is a remainder of the length"),
         }
     }
 
@@ -237,38 +272,56 @@ pub(crate) struct Guest {
 impl Guest {
     /// Whether it may make an account now. Nothing is counted yet.
     pub(crate) fn may_create(&self, limits: &GateLimits, now: Instant) -> bool {
-        let Some(source) = self.source else { return true };
+        let Some(source) = self.source else {
+            return true;
+        };
         let now = self.gate.time(now);
         let state = self.gate.state();
-        let of_source = state.past(source, limits, now).map(|past| past.creates).unwrap_or_default();
+        let of_source = state
+            .past(source, limits, now)
+            .map(|past| past.creates)
+            .unwrap_or_default();
         of_source.may_take(limits.creates, now) && state.creates.may_take(limits.creates_all, now)
     }
 
     /// Counts that it makes an account; false if that is one too many.
     pub(crate) fn take_create(&self, limits: &GateLimits, now: Instant) -> bool {
-        let Some(source) = self.source else { return true };
+        let Some(source) = self.source else {
+            return true;
+        };
         let now = self.gate.time(now);
         let mut state = self.gate.state();
         // One that its own limit holds back takes nothing from all others.
         if !state.creates.may_take(limits.creates_all, now) {
             return false;
         }
-        state.past_mut(source, limits, now).creates.take(limits.creates, now)
+        state
+            .past_mut(source, limits, now)
+            .creates
+            .take(limits.creates, now)
             && state.creates.take(limits.creates_all, now)
     }
 
     /// Whether its source has been refused too often to be heard now.
     pub(crate) fn is_paused(&self, limits: &GateLimits, now: Instant) -> bool {
-        let Some(source) = self.source else { return false };
+        let Some(source) = self.source else {
+            return false;
+        };
         let now = self.gate.time(now);
-        self.gate.state().past(source, limits, now).is_some_and(|past| past.is_paused(now))
+        self.gate
+            .state()
+            .past(source, limits, now)
+            .is_some_and(|past| past.is_paused(now))
     }
 
     /// Counts that it was refused: an unknown account, or a wrong auth token.
     pub(crate) fn note_refusal(&self, limits: &GateLimits, now: Instant) {
         let Some(source) = self.source else { return };
         let now = self.gate.time(now);
-        self.gate.state().past_mut(source, limits, now).note_refusal(limits, now);
+        self.gate
+            .state()
+            .past_mut(source, limits, now)
+            .note_refusal(limits, now);
     }
 }
 
@@ -285,7 +338,10 @@ impl Drop for Guest {
 
 /// Loopback in both IP versions.
 pub(crate) fn loopback() -> Vec<IpNet> {
-    vec![IpNet::new_assert([127, 0, 0, 0].into(), 8), IpNet::new_assert(std::net::Ipv6Addr::LOCALHOST.into(), 128)]
+    vec![
+        IpNet::new_assert([127, 0, 0, 0].into(), 8),
+        IpNet::new_assert(std::net::Ipv6Addr::LOCALHOST.into(), 128),
+    ]
 }
 
 #[cfg(test)]
@@ -300,7 +356,10 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
 
     fn limits() -> GateLimits {
-        GateLimits { exempt: Vec::new(), ..GateLimits::default() }
+        GateLimits {
+            exempt: Vec::new(),
+            ..GateLimits::default()
+        }
     }
 
     fn address(number: u32) -> IpAddr {
@@ -318,7 +377,11 @@ mod tests {
         fn new(room: usize) -> Self {
             let gate = Gate::with_room(room);
             let now = gate.0.begun;
-            Self { gate, limits: limits(), now }
+            Self {
+                gate,
+                limits: limits(),
+                now,
+            }
         }
 
         fn pass(&mut self, time: Duration) {
@@ -330,12 +393,15 @@ mod tests {
         }
 
         fn creates(&self, address: IpAddr) -> bool {
-            self.enter(address).is_ok_and(|guest| guest.take_create(&self.limits, self.now))
+            self.enter(address)
+                .is_ok_and(|guest| guest.take_create(&self.limits, self.now))
         }
 
         /// A refused try; false if it is turned away before that.
         fn tries(&self, address: IpAddr) -> bool {
-            self.enter(address).map(|guest| guest.note_refusal(&self.limits, self.now)).is_ok()
+            self.enter(address)
+                .map(|guest| guest.note_refusal(&self.limits, self.now))
+                .is_ok()
         }
 
         /// How often it may try before it is turned away.
@@ -364,9 +430,19 @@ mod tests {
     #[test]
     fn all_sources_together_make_a_hundred_accounts_and_then_ten_a_second() {
         let mut world = World::new(1000);
-        assert_eq!((0..500).filter(|number| world.creates(address(*number))).count(), 100);
+        assert_eq!(
+            (0..500)
+                .filter(|number| world.creates(address(*number)))
+                .count(),
+            100
+        );
         world.pass(SECOND);
-        assert_eq!((500..900).filter(|number| world.creates(address(*number))).count(), 10);
+        assert_eq!(
+            (500..900)
+                .filter(|number| world.creates(address(*number)))
+                .count(),
+            10
+        );
         // Those who are held back by all have not used up their own.
         world.pass(MINUTE);
         assert_eq!((0..50).filter(|_| world.creates(address(899))).count(), 20);
@@ -378,13 +454,22 @@ mod tests {
         for _ in 0..1000 {
             world.creates(address(1));
         }
-        assert_eq!((2..500).filter(|number| world.creates(address(*number))).count(), 80);
+        assert_eq!(
+            (2..500)
+                .filter(|number| world.creates(address(*number)))
+                .count(),
+            80
+        );
     }
 
     #[test]
     fn pauses_double_up_to_ten_minutes_and_start_anew_after_a_long_peace() {
         let mut world = World::new(100);
-        assert_eq!(world.tries_until_paused(address(1)), 31, "thirty, and the one that was too many");
+        assert_eq!(
+            world.tries_until_paused(address(1)),
+            31,
+            "thirty, and the one that was too many"
+        );
         for seconds in [10, 20, 40, 80, 160, 320, 600, 600] {
             world.pass(Duration::from_secs(seconds) - Duration::from_millis(1));
             assert!(world.is_paused(address(1)), "{seconds}");
@@ -412,7 +497,10 @@ mod tests {
     fn a_source_has_a_hundred_connections_and_room_for_one_when_one_goes() {
         let world = World::new(100);
         let mut open: Vec<_> = (0..100).map(|_| world.enter(address(1)).unwrap()).collect();
-        assert_eq!(world.enter(address(1)).err(), Some(TurnedAway::ManyConnections));
+        assert_eq!(
+            world.enter(address(1)).err(),
+            Some(TurnedAway::ManyConnections)
+        );
         let other = world.enter(address(2)).unwrap();
         open.pop();
         open.push(world.enter(address(1)).unwrap());
@@ -435,7 +523,10 @@ mod tests {
         world.limits.exempt = loopback();
         let exempt: IpAddr = "::ffff:127.0.0.5".parse().unwrap();
         let open: Vec<_> = (0..1000).map(|_| world.enter(exempt).unwrap()).collect();
-        assert!(open.iter().all(|guest| guest.take_create(&world.limits, world.now)));
+        assert!(
+            open.iter()
+                .all(|guest| guest.take_create(&world.limits, world.now))
+        );
         assert_eq!(world.tries_until_paused(exempt), 1000);
         assert!(world.creates(address(1)), "and takes nothing from others");
         assert!(world.gate.state().past.len() == 1 && world.gate.state().open.is_empty());

@@ -71,28 +71,43 @@ impl ListenError {
 ///
 /// `[::]` takes both IP versions, unless IPv4 has a listener of its own on that port; on a machine
 /// without IPv6 it takes IPv4.
-pub(crate) fn open(layout_1: &[ListenAddress], layout_2: &[ListenAddress]) -> Result<Vec<Listener>, ListenError> {
+pub(crate) fn open(
+    layout_1: &[ListenAddress],
+    layout_2: &[ListenAddress],
+) -> Result<Vec<Listener>, ListenError> {
     let wanted = |layout: Layout| move |address| (address, layout);
-    let wanted: Vec<(&ListenAddress, Layout)> =
-        layout_1.iter().map(wanted(Layout::One)).chain(layout_2.iter().map(wanted(Layout::Two))).collect();
+    let wanted: Vec<(&ListenAddress, Layout)> = layout_1
+        .iter()
+        .map(wanted(Layout::One))
+        .chain(layout_2.iter().map(wanted(Layout::Two)))
+        .collect();
     let has_v4 = |port: u16| {
         port != 0
-            && wanted
-                .iter()
-                .any(|(address, _)| address.port == port && matches!(address.host, ListenHost::Ip(IpAddr::V4(_))))
+            && wanted.iter().any(|(address, _)| {
+                address.port == port && matches!(address.host, ListenHost::Ip(IpAddr::V4(_)))
+            })
     };
     let mut listeners = Vec::new();
     for (address, layout) in &wanted {
         let opened = match &address.host {
             ListenHost::Name(name) => open_name(name, address.port),
-            ListenHost::Ip(ip) => {
-                open_ip(SocketAddr::new(*ip, address.port), has_v4(address.port)).map(|one| vec![one])
-            }
+            ListenHost::Ip(ip) => open_ip(SocketAddr::new(*ip, address.port), has_v4(address.port))
+                .map(|one| vec![one]),
         };
-        let opened = opened.map_err(|error| ListenError { address: (*address).clone(), error })?;
+        let opened = opened.map_err(|error| ListenError {
+            address: (*address).clone(),
+            error,
+        })?;
         for socket in opened {
-            let bound = socket.local_addr().map_err(|error| ListenError { address: (*address).clone(), error })?;
-            listeners.push(Listener { socket, address: bound, layout: *layout });
+            let bound = socket.local_addr().map_err(|error| ListenError {
+                address: (*address).clone(),
+                error,
+            })?;
+            listeners.push(Listener {
+                socket,
+                address: bound,
+                layout: *layout,
+            });
         }
     }
     Ok(listeners)
@@ -103,7 +118,11 @@ pub(crate) fn adopt(sockets: Vec<(std::net::TcpListener, Layout)>) -> io::Result
     let adopt = |(socket, layout): (std::net::TcpListener, Layout)| {
         socket.set_nonblocking(true)?;
         let address = socket.local_addr()?;
-        Ok(Listener { socket: TcpListener::from_std(socket)?, address, layout })
+        Ok(Listener {
+            socket: TcpListener::from_std(socket)?,
+            address,
+            layout,
+        })
     };
     sockets.into_iter().map(adopt).collect()
 }
@@ -120,25 +139,37 @@ fn open_name(name: &str, port: u16) -> io::Result<Vec<TcpListener>> {
             Err(error) => return Err(error),
         }
     }
-    if opened.is_empty() { Err(failed) } else { Ok(opened) }
+    if opened.is_empty() {
+        Err(failed)
+    } else {
+        Ok(opened)
+    }
 }
 
 fn open_ip(address: SocketAddr, is_v6_only: bool) -> io::Result<TcpListener> {
     let is_everywhere = address.is_ipv6() && address.ip().is_unspecified();
     match open_one(address, is_v6_only) {
-        Err(error) if is_everywhere && !is_v6_only && is_without_ipv6(&error) => {
-            open_one(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()), false)
-        }
+        Err(error) if is_everywhere && !is_v6_only && is_without_ipv6(&error) => open_one(
+            SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()),
+            false,
+        ),
         opened => opened,
     }
 }
 
 fn is_without_ipv6(error: &io::Error) -> bool {
-    matches!(Errno::from_io_error(error), Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL | Errno::PROTONOSUPPORT))
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL | Errno::PROTONOSUPPORT)
+    )
 }
 
 fn open_one(address: SocketAddr, is_v6_only: bool) -> io::Result<TcpListener> {
-    let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+    let family = if address.is_ipv6() {
+        AddressFamily::INET6
+    } else {
+        AddressFamily::INET
+    };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
     // A restart must not wait for the last minute's connections to be forgotten.
@@ -176,7 +207,10 @@ pub(crate) struct Shared {
 
 impl Shared {
     fn may_say_limited(&self) -> bool {
-        self.limited.lock().unwrap_or_else(PoisonError::into_inner).may_say()
+        self.limited
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .may_say()
     }
 }
 
@@ -212,7 +246,10 @@ pub(crate) async fn accept(listener: Listener, shared: Arc<Shared>) {
             turn_away(&stream);
             continue;
         };
-        let is_proxy = terms.proxy_from.iter().any(|proxies| proxies.contains(&address.ip().to_canonical()));
+        let is_proxy = terms
+            .proxy_from
+            .iter()
+            .any(|proxies| proxies.contains(&address.ip().to_canonical()));
         // Who comes directly is known already.
         let guest = match is_proxy {
             true => None,
@@ -235,9 +272,19 @@ pub(crate) async fn accept(listener: Listener, shared: Arc<Shared>) {
                 Some(guest) => Some(guest),
                 None => introduce(&shared, &terms, &mut stream, address).await,
             };
-            let Some((guest, address)) = guest else { return turn_away(&stream) };
+            let Some((guest, address)) = guest else {
+                return turn_away(&stream);
+            };
             let logged = shared.log_addresses.then_some(address);
-            let served = conn::serve(stream, layout, &terms, &shared.service, &shared.cut, guest, logged);
+            let served = conn::serve(
+                stream,
+                layout,
+                &terms,
+                &shared.service,
+                &shared.cut,
+                guest,
+                logged,
+            );
             tokio::select! {
                 () = served => {}
                 () = shared.end.cancelled() => {}
@@ -248,12 +295,18 @@ pub(crate) async fn accept(listener: Listener, shared: Arc<Shared>) {
 
 /// Lets a source in, or says now and then that it does not.
 fn enter(shared: &Shared, terms: &Terms, address: SocketAddr) -> Option<Guest> {
-    match shared.gate.enter(address.ip(), &terms.limits.gate, Instant::now().into_std()) {
+    match shared
+        .gate
+        .enter(address.ip(), &terms.limits.gate, Instant::now().into_std())
+    {
         Ok(guest) => Some(guest),
         Err(why) => {
             terms.watch.note_turned_away(why.name());
             if shared.may_say_limited() {
-                tracing::warn!(reason = why.name(), "connections of a source are turned away");
+                tracing::warn!(
+                    reason = why.name(),
+                    "connections of a source are turned away"
+                );
             }
             None
         }
@@ -279,7 +332,10 @@ async fn introduce(
         Ok(Err(_)) | Err(_) => {
             terms.watch.note_turned_away("no_proxy_header");
             if shared.may_say_limited() {
-                tracing::warn!(reason = "no_proxy_header", "connections of a proxy are turned away");
+                tracing::warn!(
+                    reason = "no_proxy_header",
+                    "connections of a proxy are turned away"
+                );
             }
             return None;
         }
@@ -322,7 +378,10 @@ struct Place(Arc<Shared>);
 impl Place {
     fn take(shared: &Arc<Shared>, max: usize) -> Option<Self> {
         let more = |open| if open < max { Some(open + 1) } else { None };
-        shared.open.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).ok()?;
+        shared
+            .open
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, more)
+            .ok()?;
         Some(Self(Arc::clone(shared)))
     }
 }
@@ -354,7 +413,9 @@ mod tests {
     use super::*;
 
     fn address(text: &str, port: u16) -> ListenAddress {
-        let host = text.parse().map_or_else(|_| ListenHost::Name(text.to_owned()), ListenHost::Ip);
+        let host = text
+            .parse()
+            .map_or_else(|_| ListenHost::Name(text.to_owned()), ListenHost::Ip);
         ListenAddress { host, port }
     }
 
@@ -365,7 +426,9 @@ mod tests {
     #[tokio::test]
     async fn everywhere_is_both_ip_versions_where_there_are_two() {
         let listeners = open(&[address("::", 0)], &[]).unwrap();
-        let [one] = listeners.as_slice() else { panic!("{listeners:?}") };
+        let [one] = listeners.as_slice() else {
+            panic!("{listeners:?}")
+        };
         let port = one.address.port();
         std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
         assert_eq!(one.address.is_ipv6(), has_ipv6());
@@ -389,7 +452,10 @@ mod tests {
     async fn a_name_is_looked_up_and_a_taken_port_is_an_error() {
         let first = open(&[address("localhost", 0)], &[]).unwrap();
         assert!(first[0].address.ip().is_loopback());
-        let again = ListenAddress { host: ListenHost::Ip(first[0].address.ip()), port: first[0].address.port() };
+        let again = ListenAddress {
+            host: ListenHost::Ip(first[0].address.ip()),
+            port: first[0].address.port(),
+        };
         let error = open(&[again], &[]).unwrap_err();
         assert_eq!(error.error.kind(), io::ErrorKind::AddrInUse);
         assert!(error.hint().contains("another program"));

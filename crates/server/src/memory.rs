@@ -66,13 +66,19 @@ impl MemoryBudget {
     /// Changes the limits; leases that are there stay.
     pub fn set_max(&self, max: u64, btoken_len_max: u32) {
         self.0.max.store(max, Ordering::Relaxed);
-        self.0.account_max.store(account_max(max, btoken_len_max), Ordering::Relaxed);
+        self.0
+            .account_max
+            .store(account_max(max, btoken_len_max), Ordering::Relaxed);
     }
 
     /// A lease of nothing yet.
     #[must_use]
     pub fn lease(&self, kind: Kind) -> Lease {
-        Lease { budget: self.clone(), kind, held: 0 }
+        Lease {
+            budget: self.clone(),
+            kind,
+            held: 0,
+        }
     }
 
     /// Bytes that are leased now.
@@ -97,7 +103,9 @@ impl Lease {
     /// [`MemoryFull`]: it stays as it was.
     pub fn grow_to(&mut self, bytes: usize) -> Result<(), MemoryFull> {
         let wanted = u64::try_from(bytes).map_err(|_| MemoryFull)?;
-        let Some(more) = wanted.checked_sub(self.held).filter(|more| *more > 0) else { return Ok(()) };
+        let Some(more) = wanted.checked_sub(self.held).filter(|more| *more > 0) else {
+            return Ok(());
+        };
         let counters = &*self.budget.0;
         let max = counters.max.load(Ordering::Relaxed);
         counters.take_part(self.kind, more)?;
@@ -129,7 +137,10 @@ impl Counters {
                 let mut accounts = self.accounts();
                 let used = accounts.get(&account).copied().unwrap_or(0);
                 let account_max = self.account_max.load(Ordering::Relaxed);
-                let sum = used.checked_add(more).filter(|sum| *sum <= account_max).ok_or(MemoryFull)?;
+                let sum = used
+                    .checked_add(more)
+                    .filter(|sum| *sum <= account_max)
+                    .ok_or(MemoryFull)?;
                 accounts.insert(account, sum);
                 Ok(())
             }
@@ -159,7 +170,10 @@ impl Counters {
 
 fn take(counter: &AtomicU64, more: u64, max: u64) -> Result<(), MemoryFull> {
     let grown = |used: u64| used.checked_add(more).filter(|sum| *sum <= max);
-    counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown).map(drop).map_err(|_| MemoryFull)
+    counter
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown)
+        .map(drop)
+        .map_err(|_| MemoryFull)
 }
 
 #[cfg(test)]
@@ -194,7 +208,11 @@ mod tests {
     fn all_leases_of_one_account_together_get_its_part_and_others_are_not_touched() {
         let budget = MemoryBudget::new(1000, 20);
         let mut leases: Vec<_> = (0..10).map(|_| budget.lease(known(1))).collect();
-        let got = leases.iter_mut().map(|lease| lease.grow_to(20)).filter(Result::is_ok).count();
+        let got = leases
+            .iter_mut()
+            .map(|lease| lease.grow_to(20))
+            .filter(Result::is_ok)
+            .count();
         assert_eq!(got, 4);
         let mut other = budget.lease(known(2));
         other.grow_to(80).unwrap();
@@ -203,7 +221,10 @@ mod tests {
         leases.last_mut().unwrap().grow_to(20).unwrap();
         assert_eq!(leases.last_mut().unwrap().grow_to(21), Err(MemoryFull));
         drop((leases, other));
-        assert!(budget.0.accounts().is_empty(), "an account without a lease is forgotten");
+        assert!(
+            budget.0.accounts().is_empty(),
+            "an account without a lease is forgotten"
+        );
     }
 
     #[test]
@@ -218,7 +239,9 @@ mod tests {
     fn a_refused_lease_leaves_no_trace() {
         let budget = MemoryBudget::new(100, 20);
         let mut leases = [budget.lease(known(1)), budget.lease(known(2))];
-        leases.iter_mut().for_each(|lease| lease.grow_to(45).unwrap());
+        leases
+            .iter_mut()
+            .for_each(|lease| lease.grow_to(45).unwrap());
         let mut stranger = budget.lease(Kind::Create);
         assert_eq!(stranger.grow_to(20), Err(MemoryFull));
         assert_eq!(budget.lease(known(3)).grow_to(20), Err(MemoryFull));

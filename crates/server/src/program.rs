@@ -35,8 +35,13 @@ pub fn main() -> ExitCode {
     };
     logs::init(config.log);
     // Two also on one processor: the store reads in place only where another worker can take over.
-    let workers = std::thread::available_parallelism().map_or(2, |processors| processors.get().max(2));
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build() {
+    let workers =
+        std::thread::available_parallelism().map_or(2, |processors| processors.get().max(2));
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             let hint = "the system gives no threads or descriptors: look at its limits";
@@ -55,7 +60,13 @@ pub fn main() -> ExitCode {
 /// distributions let it, and keeps other processes of the same user from reading our memory. Where the system does not
 /// know one of them, that is no reason not to serve.
 fn leave_no_core() {
-    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    let _ = setrlimit(
+        Resource::Core,
+        Rlimit {
+            current: Some(0),
+            maximum: Some(0),
+        },
+    );
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
 }
 
@@ -68,8 +79,7 @@ async fn run(config: Config, sources: &Sources) -> ExitCode {
     let sockets = match systemd::inherited() {
         Ok(sockets) => sockets,
         Err(error) => {
-            let hint =
-                "look at the .socket unit that passes it: ListenStream= and FileDescriptorName=layout1 or layout2";
+            let hint = "look at the .socket unit that passes it: ListenStream= and FileDescriptorName=layout1 or layout2";
             return complain(EXIT_OTHER, &error, hint);
         }
     };
@@ -117,19 +127,30 @@ async fn run(config: Config, sources: &Sources) -> ExitCode {
 
 /// One line for `systemctl status`.
 fn status(server: &Server) -> String {
-    let listening: Vec<String> = server.listening().iter().map(|one| one.address.to_string()).collect();
+    let listening: Vec<String> = server
+        .listening()
+        .iter()
+        .map(|one| one.address.to_string())
+        .collect();
     format!("listening on {}", listening.join(", "))
 }
 
 /// What the operator reads at start, and copies the last line of.
 fn greeting(server: &Server, data_dir: &std::path::Path) -> String {
-    let mut text = format!("passmate-server {}, data in {}\n", env!("CARGO_PKG_VERSION"), data_dir.display());
+    let mut text = format!(
+        "passmate-server {}, data in {}\n",
+        env!("CARGO_PKG_VERSION"),
+        data_dir.display()
+    );
     for listening in server.listening() {
         let layout = match listening.layout {
             Layout::One => 1,
             Layout::Two => 2,
         };
-        text.push_str(&format!("listening on {} (layout {layout})\n", listening.address));
+        text.push_str(&format!(
+            "listening on {} (layout {layout})\n",
+            listening.address
+        ));
     }
     text.push_str(&format!("pin {}\n", server.pin()));
     if let Some(admin) = server.admin() {

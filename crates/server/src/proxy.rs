@@ -21,7 +21,9 @@ const V2_LEN_MAX: usize = 4096;
 ///
 /// # Errors
 /// What came is no header, or too long, or the connection ended.
-pub(crate) async fn read_header(io: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<SocketAddr>> {
+pub(crate) async fn read_header(
+    io: &mut (impl AsyncRead + Unpin),
+) -> io::Result<Option<SocketAddr>> {
     let mut header = vec![0; BEGIN_LEN];
     io.read_exact(&mut header).await?;
     if header == V2_BEGIN {
@@ -45,7 +47,11 @@ pub(crate) async fn read_header(io: &mut (impl AsyncRead + Unpin)) -> io::Result
     } else {
         return Err(bad());
     }
-    let config = ParseConfig { include_tlvs: false, allow_v1: true, allow_v2: true };
+    let config = ParseConfig {
+        include_tlvs: false,
+        allow_v1: true,
+        allow_v2: true,
+    };
     let (parsed, len) = ProxyHeader::parse(&header, config).map_err(|_| bad())?;
     match parsed.proxied_address() {
         _ if len != header.len() => Err(bad()),
@@ -56,10 +62,16 @@ pub(crate) async fn read_header(io: &mut (impl AsyncRead + Unpin)) -> io::Result
 }
 
 /// Reads until the header has that length.
-async fn read_on(io: &mut (impl AsyncRead + Unpin), header: &mut Vec<u8>, len: usize) -> io::Result<()> {
+async fn read_on(
+    io: &mut (impl AsyncRead + Unpin),
+    header: &mut Vec<u8>,
+    len: usize,
+) -> io::Result<()> {
     let begun = header.len();
     header.resize(len.max(begun), 0);
-    io.read_exact(header.get_mut(begun..).unwrap_or_default()).await.map(drop)
+    io.read_exact(header.get_mut(begun..).unwrap_or_default())
+        .await
+        .map(drop)
 }
 
 fn bad() -> io::Error {
@@ -75,7 +87,9 @@ mod tests {
 
     /// What is read of these bytes, and what is left.
     fn read(mut bytes: &[u8]) -> (Result<Option<SocketAddr>, ()>, usize) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
         let read = runtime.block_on(read_header(&mut bytes)).map_err(drop);
         (read, bytes.len())
     }
@@ -89,7 +103,12 @@ mod tests {
     fn check(header: &[u8], expected: Option<&str>) {
         let expected = expected.map(|address| address.parse().unwrap());
         let with_tls = [header, b"\x16\x03\x01\r\n"].concat();
-        assert_eq!(read(&with_tls), (Ok(expected), 5), "{:?}", String::from_utf8_lossy(header));
+        assert_eq!(
+            read(&with_tls),
+            (Ok(expected), 5),
+            "{:?}",
+            String::from_utf8_lossy(header)
+        );
         for len in 0..header.len() {
             assert!(read(&header[..len]).0.is_err(), "cut after {len} bytes");
         }
@@ -97,15 +116,28 @@ mod tests {
 
     #[test]
     fn both_versions_name_the_source_and_leave_what_follows() {
-        check(b"PROXY TCP4 192.0.2.7 198.51.100.1 56324 29556\r\n", Some("192.0.2.7:56324"));
-        check(b"PROXY TCP6 2001:db8::7 2001:db8::1 56324 29556\r\n", Some("[2001:db8::7]:56324"));
+        check(
+            b"PROXY TCP4 192.0.2.7 198.51.100.1 56324 29556\r\n",
+            Some("192.0.2.7:56324"),
+        );
+        check(
+            b"PROXY TCP6 2001:db8::7 2001:db8::1 56324 29556\r\n",
+            Some("[2001:db8::7]:56324"),
+        );
         check(b"PROXY UNKNOWN\r\n", None);
         check(b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n", None);
         let four = [192, 0, 2, 7, 198, 51, 100, 1, 0xDC, 0x04, 0x73, 0x74];
         check(&v2(0x21, 0x11, &four), Some("192.0.2.7:56324"));
-        check(&v2(0x21, 0x11, &[four.as_slice(), &[4, 0, 1, 0]].concat()), Some("192.0.2.7:56324"));
-        let six =
-            [[0x20, 1, 0xD, 0xB8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7].as_slice(), &[0; 16], &[0xDC, 4, 1, 1]].concat();
+        check(
+            &v2(0x21, 0x11, &[four.as_slice(), &[4, 0, 1, 0]].concat()),
+            Some("192.0.2.7:56324"),
+        );
+        let six = [
+            [0x20, 1, 0xD, 0xB8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7].as_slice(),
+            &[0; 16],
+            &[0xDC, 4, 1, 1],
+        ]
+        .concat();
         check(&v2(0x21, 0x21, &six), Some("[2001:db8::7]:56324"));
         check(&v2(0x20, 0x00, b""), None);
         check(&v2(0x20, 0x11, &four), None);
@@ -113,7 +145,13 @@ mod tests {
 
     #[test]
     fn what_is_no_header_is_refused_early() {
-        let refused = |bytes: &[u8]| assert!(read(bytes).0.is_err(), "{:?}", String::from_utf8_lossy(bytes));
+        let refused = |bytes: &[u8]| {
+            assert!(
+                read(bytes).0.is_err(),
+                "{:?}",
+                String::from_utf8_lossy(bytes)
+            )
+        };
         refused(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 a TLS hello");
         refused(b"PROXYxTCP4 192.0.2.7 198.51.100.1 1 2\r\n");
         refused(b"PROXY TCP4 2001:db8::7 2001:db8::1 1 2\r\n");
@@ -127,7 +165,10 @@ mod tests {
         refused(&v2(0x21, 0x99, &[0; 12]));
         // Not a byte of one that is too long is waited for.
         assert_eq!(read(&v2(0x21, 0x11, &[0; 5000])), (Err(()), 5000));
-        assert_eq!(read(&[b"PROXY ".as_slice(), &[b'a'; 1000]].concat()), (Err(()), 1006 - V1_LEN_MAX));
+        assert_eq!(
+            read(&[b"PROXY ".as_slice(), &[b'a'; 1000]].concat()),
+            (Err(()), 1006 - V1_LEN_MAX)
+        );
     }
 
     proptest! {

@@ -85,6 +85,10 @@ impl Drop for Report {
                 )
             };
         }
-        if self.is_tls { line!(info) } else { line!(debug) }
+        if self.is_tls {
+            line!(info)
+        } else {
+            line!(debug)
+        }
     }
 }

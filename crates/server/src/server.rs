@@ -93,7 +93,11 @@ impl Server {
         let before = stamp(&files);
         let identity = Identity::load(config.certificate.as_ref(), &config.data_dir)?;
         // What is changed while it is loaded is seen; what was made just now is what is served.
-        let served = if before.contains(&None) { stamp(&files) } else { before };
+        let served = if before.contains(&None) {
+            stamp(&files)
+        } else {
+            before
+        };
         let listeners = match sockets.is_empty() {
             true => listen::open(&config.listen, &config.listen_v2)?,
             false => listen::adopt(sockets).map_err(StartError::Inherited)?,
@@ -101,13 +105,23 @@ impl Server {
         let admin = config.admin_listen.as_ref().map(open_admin).transpose()?;
         let admin_name = admin.as_ref().map(AdminListener::name);
         let watch = Watch::new();
-        let listening: Vec<Listening> =
-            listeners.iter().map(|one| Listening { address: one.address, layout: one.layout }).collect();
+        let listening: Vec<Listening> = listeners
+            .iter()
+            .map(|one| Listening {
+                address: one.address,
+                layout: one.layout,
+            })
+            .collect();
 
         let shared = Arc::new(Shared {
             terms: ArcSwap::from_pointee(terms(&config, &identity, &watch)),
             certificate: ArcSwap::from_pointee(config.certificate.clone()),
-            service: Service::new(store, folder_of(&config.store), &config.limits, config.registration),
+            service: Service::new(
+                store,
+                folder_of(&config.store),
+                &config.limits,
+                config.registration,
+            ),
             descriptors_max,
             gate: Gate::new(),
             log_addresses: config.log_addresses,
@@ -125,12 +139,23 @@ impl Server {
                     "--admin-listen is no loopback address: whoever reaches it sees the traffic of this server"
                 );
             }
-            shared.tasks.spawn(watch::serve(admin, watch, Arc::clone(&shared), config.store.clone()));
+            shared.tasks.spawn(watch::serve(
+                admin,
+                watch,
+                Arc::clone(&shared),
+                config.store.clone(),
+            ));
         }
         for listener in listeners {
-            shared.tasks.spawn(listen::accept(listener, Arc::clone(&shared)));
+            shared
+                .tasks
+                .spawn(listen::accept(listener, Arc::clone(&shared)));
         }
-        shared.tasks.spawn(follow_certificate(Arc::clone(&shared), config.data_dir.clone(), served));
+        shared.tasks.spawn(follow_certificate(
+            Arc::clone(&shared),
+            config.data_dir.clone(),
+            served,
+        ));
         let setup_command = setup_command(&listening, &identity).await;
         Ok(Self {
             shared,
@@ -187,17 +212,29 @@ impl Server {
     /// The new certificate cannot be used; then nothing at all changes.
     pub fn reload(&self, config: &Config) -> Result<Reloaded, TlsError> {
         let identity = Identity::load(config.certificate.as_ref(), &self.config.data_dir)?;
-        self.shared.service.set_limits(&config.limits, config.registration);
-        self.shared.certificate.store(Arc::new(config.certificate.clone()));
+        self.shared
+            .service
+            .set_limits(&config.limits, config.registration);
+        self.shared
+            .certificate
+            .store(Arc::new(config.certificate.clone()));
         let watch = self.shared.terms.load().watch.clone();
-        self.shared.terms.store(Arc::new(terms(config, &identity, &watch)));
+        self.shared
+            .terms
+            .store(Arc::new(terms(config, &identity, &watch)));
         let needs_restart = [
             ("listen", self.config.listen != config.listen),
             ("listen-v2", self.config.listen_v2 != config.listen_v2),
             ("data-dir", self.config.data_dir != config.data_dir),
             ("store", self.config.store != config.store),
-            ("admin-listen", self.config.admin_listen != config.admin_listen),
-            ("log-addresses", self.config.log_addresses != config.log_addresses),
+            (
+                "admin-listen",
+                self.config.admin_listen != config.admin_listen,
+            ),
+            (
+                "log-addresses",
+                self.config.log_addresses != config.log_addresses,
+            ),
             ("log", self.config.log != config.log),
         ];
         let needs_restart = needs_restart.into_iter().filter(|(_, is_other)| *is_other);
@@ -215,7 +252,10 @@ impl Server {
         self.shared.tasks.close();
         let _ = tokio::time::timeout(BEGIN_TIME_MAX, self.shared.tasks.wait()).await;
         self.shared.cut.cancel();
-        if tokio::time::timeout(STOP_TIME_MAX, self.shared.tasks.wait()).await.is_err() {
+        if tokio::time::timeout(STOP_TIME_MAX, self.shared.tasks.wait())
+            .await
+            .is_err()
+        {
             self.shared.end.cancel();
         }
         let close = async {
@@ -223,7 +263,9 @@ impl Server {
             self.shared.service.close().await;
         };
         if tokio::time::timeout(CLOSE_TIME_MAX, close).await.is_err() {
-            tracing::warn!("the store does not close: its disk hangs, or another program holds the database");
+            tracing::warn!(
+                "the store does not close: its disk hangs, or another program holds the database"
+            );
         }
     }
 }
@@ -240,13 +282,18 @@ pub struct Reloaded {
 }
 
 fn open_admin(address: &AdminAddress) -> Result<AdminListener, StartError> {
-    AdminListener::open(address).map_err(|error| StartError::Admin { address: address.clone(), error })
+    AdminListener::open(address).map_err(|error| StartError::Admin {
+        address: address.clone(),
+        error,
+    })
 }
 
 fn terms(config: &Config, identity: &Identity, watch: &Watch) -> Terms {
     let banner = config.banner.clone().unwrap_or_else(|| {
         let program = concat!("passmate-server ", env!("CARGO_PKG_VERSION"));
-        default_banner(program, config.limits.btoken_len_max).into_bytes().into()
+        default_banner(program, config.limits.btoken_len_max)
+            .into_bytes()
+            .into()
     });
     Terms {
         tls: Arc::clone(&identity.config),
@@ -299,7 +346,9 @@ async fn follow_certificate(shared: Arc<Shared>, data_dir: PathBuf, mut served: 
         }
         served = now;
         let (configured, data_dir) = (Option::clone(&shared.certificate.load()), data_dir.clone());
-        let loaded = tokio::task::spawn_blocking(move || Identity::load(configured.as_ref(), &data_dir)).await;
+        let loaded =
+            tokio::task::spawn_blocking(move || Identity::load(configured.as_ref(), &data_dir))
+                .await;
         match loaded {
             Ok(Ok(identity)) => {
                 let terms = shared.terms.load_full().with_identity(&identity);
@@ -335,9 +384,15 @@ fn raise_descriptors() -> usize {
     let mut limit = getrlimit(Resource::Nofile);
     let soft = limit.current;
     limit.current = limit.maximum;
-    let got = if setrlimit(Resource::Nofile, limit).is_ok() { limit.maximum } else { soft };
+    let got = if setrlimit(Resource::Nofile, limit).is_ok() {
+        limit.maximum
+    } else {
+        soft
+    };
     // No number means no limit.
-    got.and_then(|got| usize::try_from(got / 5 * 4).ok()).unwrap_or(usize::MAX).max(1)
+    got.and_then(|got| usize::try_from(got / 5 * 4).ok())
+        .unwrap_or(usize::MAX)
+        .max(1)
 }
 
 async fn setup_command(listening: &[Listening], identity: &Identity) -> String {
@@ -365,7 +420,11 @@ async fn own_name() -> String {
     let found = tokio::net::lookup_host((name.clone(), PORT));
     let found = tokio::time::timeout(LOOK_UP_TIME_MAX, found).await;
     let is_known = found.is_ok_and(|found| found.is_ok_and(|mut found| found.next().is_some()));
-    if is_known { name } else { "localhost".to_owned() }
+    if is_known {
+        name
+    } else {
+        "localhost".to_owned()
+    }
 }
 
 /// Why a server could not start.
@@ -402,9 +461,12 @@ impl StartError {
             Self::Store(error) => error.hint().to_owned(),
             Self::Listen(error) => error.hint().to_owned(),
             Self::Inherited(_) => {
-                "look at the .socket unit that passes it: ListenStream= and FileDescriptorName=".to_owned()
+                "look at the .socket unit that passes it: ListenStream= and FileDescriptorName="
+                    .to_owned()
             }
-            Self::Admin { .. } => "give another address and port, or another path for the socket".to_owned(),
+            Self::Admin { .. } => {
+                "give another address and port, or another path for the socket".to_owned()
+            }
         }
     }
 }

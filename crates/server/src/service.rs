@@ -20,7 +20,8 @@ use passmate_proto::{AccountNumber, AuthToken};
 use crate::config::{Limits, Registration};
 use crate::memory::{Kind, Lease, MemoryBudget};
 use crate::store::{
-    Admission, AuthHash, Btoken, BtokenHash, Commits, Committed, Expected, Head, Outcome, Store, StoreError, Stored,
+    Admission, AuthHash, Btoken, BtokenHash, Commits, Committed, Expected, Head, Outcome, Store,
+    StoreError, Stored,
 };
 use room::Room;
 use turns::{Turn, Turns};
@@ -78,7 +79,9 @@ impl Fetched {
     /// The btoken as it is stored; none once [`forget_btoken`](Self::forget_btoken) was called.
     #[must_use]
     pub fn btoken(&self) -> Option<Arc<[u8]>> {
-        self.shared.as_ref().map(|shared| Arc::clone(&shared.stored.btoken))
+        self.shared
+            .as_ref()
+            .map(|shared| Arc::clone(&shared.stored.btoken))
     }
 
     /// Gives the memory of the btoken back. To be called when it was sent: its hash is enough from then on.
@@ -175,8 +178,12 @@ impl Service {
 
     /// Takes new limits for what is asked from now on.
     pub fn set_limits(&self, limits: &Limits, registration: Registration) {
-        self.0.memory.set_max(limits.memory_max, limits.btoken_len_max);
-        self.0.accounts_max.store(limits.accounts_max, Ordering::Relaxed);
+        self.0
+            .memory
+            .set_max(limits.memory_max, limits.btoken_len_max);
+        self.0
+            .accounts_max
+            .store(limits.accounts_max, Ordering::Relaxed);
         self.0.registration.store(Arc::new(registration));
     }
 
@@ -223,7 +230,11 @@ impl Service {
     ///
     /// # Errors
     /// Nothing was made; see [`Refusal`].
-    pub async fn create(&self, auth_token: AuthToken, btoken: Vec<u8>) -> Result<(AccountNumber, Committed), Refusal> {
+    pub async fn create(
+        &self,
+        auth_token: AuthToken,
+        btoken: Vec<u8>,
+    ) -> Result<(AccountNumber, Committed), Refusal> {
         let admission = match self.registration() {
             Registration::Open => Admission::Anyone,
             Registration::Invite => Admission::Invited,
@@ -235,7 +246,19 @@ impl Service {
         let auth = AuthHash::of(&auth_token);
         let accounts_max = self.0.accounts_max.load(Ordering::Relaxed);
         let account = self.free_number().await?;
-        match self.0.store.create(account, auth, Btoken::new(btoken), accounts_max, admission, now()).await? {
+        match self
+            .0
+            .store
+            .create(
+                account,
+                auth,
+                Btoken::new(btoken),
+                accounts_max,
+                admission,
+                now(),
+            )
+            .await?
+        {
             Ok(made) => Ok(made),
             Err(Outcome::NotInvited) => Err(Refusal::NotInvited),
             Err(Outcome::AccountsMax) => Err(Refusal::AccountsMax),
@@ -267,10 +290,17 @@ impl Service {
         let auth = AuthHash::of(auth_token);
         let number = account.map_or([0; 8], |account| *account.as_bytes());
         let head = self.0.store.read_head(number).await?;
-        let is_right = head.map_or_else(|| AuthHash::none().ct_eq(&auth), |head| head.auth.ct_eq(&auth));
+        let is_right = head.map_or_else(
+            || AuthHash::none().ct_eq(&auth),
+            |head| head.auth.ct_eq(&auth),
+        );
         match (account, head) {
             // A disabled account is found out like any other, and then is as unknown as one that is not there.
-            (Some(account), Some(head)) if is_right && !head.is_disabled => Ok(Authenticated { account, auth, head }),
+            (Some(account), Some(head)) if is_right && !head.is_disabled => Ok(Authenticated {
+                account,
+                auth,
+                head,
+            }),
             _ => Err(Refusal::Unknown),
         }
     }
@@ -287,7 +317,11 @@ impl Service {
             None => {
                 let turn = self.0.turns.wait(account).await;
                 let head = self.0.store.read_head(*account.as_bytes()).await?;
-                (turn, head.filter(|head| !head.is_disabled).ok_or(Refusal::Unknown)?)
+                (
+                    turn,
+                    head.filter(|head| !head.is_disabled)
+                        .ok_or(Refusal::Unknown)?,
+                )
             }
         };
         let shared = match self.shared(account, &head) {
@@ -309,7 +343,14 @@ impl Service {
     /// # Errors
     /// Nothing was changed; see [`Refusal`].
     pub async fn replace(&self, fetched: Fetched, btoken: Vec<u8>) -> Result<Committed, Refusal> {
-        let Fetched { account, hash, len, shared, expected, _turn } = fetched;
+        let Fetched {
+            account,
+            hash,
+            len,
+            shared,
+            expected,
+            _turn,
+        } = fetched;
         drop(shared);
         if btoken.len() > len && self.0.room.is_low_for_growth() {
             return Err(Refusal::DiskLow);
@@ -317,7 +358,12 @@ impl Service {
         let btoken = Btoken::new(btoken);
         // It is there.
         drop(expected);
-        match self.0.store.replace_if(account, hash, btoken, now()).await? {
+        match self
+            .0
+            .store
+            .replace_if(account, hash, btoken, now())
+            .await?
+        {
             Ok(committed) => Ok(committed),
             Err(_) => Err(Refusal::Lost),
         }
@@ -345,12 +391,26 @@ impl Service {
         let mut grow = |len: usize| lease.grow_to(len).map_err(|_| Refusal::MemoryFull);
         let len = usize::try_from(head.btoken_len).unwrap_or(usize::MAX);
         grow(len)?;
-        let stored = self.0.store.read(account, len).await?.ok_or(Refusal::Unknown)?;
+        let stored = self
+            .0
+            .store
+            .read(account, len)
+            .await?
+            .ok_or(Refusal::Unknown)?;
         // It may have been replaced since its length was read.
         grow(stored.btoken.len())?;
-        let shared = Arc::new(Shared { stored, _lease: lease });
+        let shared = Arc::new(Shared {
+            stored,
+            _lease: lease,
+        });
         let mut shares = self.shares();
-        if shares.len() >= 2 * shares.values().filter(|one| one.strong_count() > 0).count().max(64) {
+        if shares.len()
+            >= 2 * shares
+                .values()
+                .filter(|one| one.strong_count() > 0)
+                .count()
+                .max(64)
+        {
             shares.retain(|_, one| one.strong_count() > 0);
         }
         shares.insert(account, Arc::downgrade(&shared));
@@ -380,6 +440,8 @@ fn make_account_number() -> Result<Option<AccountNumber>, Refusal> {
 
 /// Seconds since 1970; 0 before.
 fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

@@ -71,7 +71,9 @@ fn address(place: &OsString) -> Option<SocketAddr> {
     use std::os::unix::ffi::OsStrExt;
     match place.as_bytes().strip_prefix(b"@") {
         #[cfg(target_os = "linux")]
-        Some(name) => <SocketAddr as std::os::linux::net::SocketAddrExt>::from_abstract_name(name).ok(),
+        Some(name) => {
+            <SocketAddr as std::os::linux::net::SocketAddrExt>::from_abstract_name(name).ok()
+        }
         #[cfg(not(target_os = "linux"))]
         Some(_) => None,
         None => SocketAddr::from_pathname(place).ok(),
@@ -80,7 +82,9 @@ fn address(place: &OsString) -> Option<SocketAddr> {
 
 /// How often we have to say that we run: half of what `WATCHDOG_USEC` allows, if it is meant for this process.
 pub(crate) fn watchdog() -> Option<Duration> {
-    let is_ours = env::var("WATCHDOG_PID").ok().is_none_or(|pid| pid == std::process::id().to_string());
+    let is_ours = env::var("WATCHDOG_PID")
+        .ok()
+        .is_none_or(|pid| pid == std::process::id().to_string());
     let micros: u64 = env::var("WATCHDOG_USEC").ok()?.parse().ok()?;
     (is_ours && micros > 0).then(|| Duration::from_micros(micros / 2))
 }
@@ -104,7 +108,9 @@ pub(crate) fn inherited() -> io::Result<Vec<(TcpListener, Layout)>> {
         let socket = held.take_tcp_listener(number).map_err(|error| {
             io::Error::new(
                 error.kind(),
-                format!("the socket that was passed as number {number} does not listen for TCP: {error}"),
+                format!(
+                    "the socket that was passed as number {number} does not listen for TCP: {error}"
+                ),
             )
         })?;
         sockets.extend(socket.map(|socket| (socket, layout)));
@@ -141,7 +147,10 @@ mod tests {
         };
         assert_eq!(next(), "READY=1\nSTATUS=fine");
         let text = next();
-        assert!(text.starts_with("RELOADING=1\nMONOTONIC_USEC=") && text.len() > 30, "{text}");
+        assert!(
+            text.starts_with("RELOADING=1\nMONOTONIC_USEC=") && text.len() > 30,
+            "{text}"
+        );
         drop(listening);
         notify.alive();
         Notify::to(None).stopping();
@@ -152,7 +161,8 @@ mod tests {
     #[test]
     fn a_name_that_is_no_path_is_understood() {
         let name = format!("passmate-test-{}", std::process::id());
-        let address = <SocketAddr as std::os::linux::net::SocketAddrExt>::from_abstract_name(&name).unwrap();
+        let address =
+            <SocketAddr as std::os::linux::net::SocketAddrExt>::from_abstract_name(&name).unwrap();
         let listening = UnixDatagram::bind_addr(&address).unwrap();
         Notify::to(Some(format!("@{name}").into())).alive();
         let mut buffer = [0; 64];

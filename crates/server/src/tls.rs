@@ -67,7 +67,9 @@ pub enum Warning {
     #[error("the certificate has expired: only clients with the pin still connect; renew it")]
     Expired,
     /// Its time has not come.
-    #[error("the certificate is not valid yet: only clients with the pin connect; look at the clock")]
+    #[error(
+        "the certificate is not valid yet: only clients with the pin connect; look at the clock"
+    )]
     NotYetValid,
     /// It says of itself that it is a CA, as `openssl req -x509` makes them by default.
     #[error(
@@ -99,26 +101,44 @@ impl Identity {
     fn from_files(certificate: &Path, key: &Path, is_own: bool) -> Result<Self, TlsError> {
         let chain = read_chain(certificate)?;
         let key_der = read_key(key)?;
-        let bad = |reason: CertificateFault| TlsError::Certificate { path: certificate.to_owned(), reason };
+        let bad = |reason: CertificateFault| TlsError::Certificate {
+            path: certificate.to_owned(),
+            reason,
+        };
         let leaf = chain.first().ok_or_else(|| bad(CertificateFault::None))?;
         let pin = pin_of(leaf).map_err(|error| bad(CertificateFault::Unusable(error)))?;
-        let (_, parsed) = X509Certificate::from_der(leaf)
-            .map_err(|_| bad(CertificateFault::Unusable(rustls::CertificateError::BadEncoding.into())))?;
+        let (_, parsed) = X509Certificate::from_der(leaf).map_err(|_| {
+            bad(CertificateFault::Unusable(
+                rustls::CertificateError::BadEncoding.into(),
+            ))
+        })?;
         let mut warnings = warnings(&parsed);
         let names = dns_names(&parsed);
         let not_after = parsed.validity().not_after.timestamp();
 
         let provider = Arc::new(provider());
-        let pair = CertifiedKey::from_der(chain, key_der, &provider).map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => {
-                TlsError::Mismatch { certificate: certificate.to_owned(), key: key.to_owned() }
-            }
-            error => TlsError::Key { path: key.to_owned(), reason: KeyFault::Unusable(error) },
-        })?;
+        let pair =
+            CertifiedKey::from_der(chain, key_der, &provider).map_err(|error| match error {
+                rustls::Error::InconsistentKeys(_) => TlsError::Mismatch {
+                    certificate: certificate.to_owned(),
+                    key: key.to_owned(),
+                },
+                error => TlsError::Key {
+                    path: key.to_owned(),
+                    reason: KeyFault::Unusable(error),
+                },
+            })?;
         if pair.key.algorithm() == rustls::SignatureAlgorithm::ED25519 {
             warnings.push(Warning::UnknownToDesktop);
         }
-        Ok(Self { config: server_config(provider, pair)?, pin, names, is_own, not_after, warnings })
+        Ok(Self {
+            config: server_config(provider, pair)?,
+            pin,
+            names,
+            is_own,
+            not_after,
+            warnings,
+        })
     }
 }
 
@@ -137,7 +157,10 @@ fn provider() -> CryptoProvider {
     provider
 }
 
-fn server_config(provider: Arc<CryptoProvider>, pair: CertifiedKey) -> Result<Arc<ServerConfig>, TlsError> {
+fn server_config(
+    provider: Arc<CryptoProvider>,
+    pair: CertifiedKey,
+) -> Result<Arc<ServerConfig>, TlsError> {
     let resolver = rustls::sign::SingleCertAndKey::from(pair);
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
@@ -159,11 +182,17 @@ fn pin_of(leaf: &CertificateDer<'_>) -> Result<Pin, rustls::Error> {
 }
 
 fn read_pem(path: &Path) -> Result<Vec<u8>, TlsError> {
-    crate::config::read_bytes(path, PEM_LEN_MAX).map_err(|error| TlsError::Unreadable { path: path.to_owned(), error })
+    crate::config::read_bytes(path, PEM_LEN_MAX).map_err(|error| TlsError::Unreadable {
+        path: path.to_owned(),
+        error,
+    })
 }
 
 fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let bad = |reason| TlsError::Certificate { path: path.to_owned(), reason };
+    let bad = |reason| TlsError::Certificate {
+        path: path.to_owned(),
+        reason,
+    };
     let bytes = read_pem(path)?;
     let chain = CertificateDer::pem_slice_iter(&bytes)
         .collect::<Result<Vec<_>, _>>()
@@ -189,10 +218,19 @@ pub(crate) enum Chain {
 pub(crate) fn look_at_chain(path: &Path) -> Result<Chain, TlsError> {
     let chain = read_chain(path)?;
     let unusable = || CertificateFault::Unusable(rustls::CertificateError::BadEncoding.into());
-    let bad = |_| TlsError::Certificate { path: path.to_owned(), reason: unusable() };
-    let parsed = chain.iter().map(|one| X509Certificate::from_der(one).map(|(_, parsed)| parsed).map_err(bad));
+    let bad = |_| TlsError::Certificate {
+        path: path.to_owned(),
+        reason: unusable(),
+    };
+    let parsed = chain.iter().map(|one| {
+        X509Certificate::from_der(one)
+            .map(|(_, parsed)| parsed)
+            .map_err(bad)
+    });
     let parsed = parsed.collect::<Result<Vec<_>, _>>()?;
-    let broken = parsed.windows(2).position(|pair| matches!(pair, [one, next] if one.issuer() != next.subject()));
+    let broken = parsed
+        .windows(2)
+        .position(|pair| matches!(pair, [one, next] if one.issuer() != next.subject()));
     Ok(match (broken, parsed.as_slice()) {
         (Some(place), _) => Chain::Broken(place + 1),
         (None, [leaf]) if leaf.issuer() != leaf.subject() => Chain::Alone,
@@ -209,13 +247,18 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
             pem::Error::NoItemsFound => KeyFault::None,
             error => KeyFault::NotPem(error),
         };
-        TlsError::Key { path: path.to_owned(), reason }
+        TlsError::Key {
+            path: path.to_owned(),
+            reason,
+        }
     })
 }
 
 fn warnings(leaf: &X509Certificate<'_>) -> Vec<Warning> {
     let mut warnings = Vec::new();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |now| now.as_secs());
     let now = i64::try_from(now).unwrap_or(i64::MAX);
     if leaf.validity().not_after.timestamp() < now {
         warnings.push(Warning::Expired);
@@ -233,10 +276,14 @@ fn dns_names(leaf: &X509Certificate<'_>) -> Vec<String> {
     let Ok(Some(names)) = leaf.subject_alternative_name() else {
         return Vec::new();
     };
-    let names = names.value.general_names.iter().filter_map(|name| match name {
-        GeneralName::DNSName(name) if crate::config::is_host_name(name) => Some(*name),
-        _ => None,
-    });
+    let names = names
+        .value
+        .general_names
+        .iter()
+        .filter_map(|name| match name {
+            GeneralName::DNSName(name) if crate::config::is_host_name(name) => Some(*name),
+            _ => None,
+        });
     names.map(str::to_owned).collect()
 }
 
@@ -245,20 +292,30 @@ fn dns_names(leaf: &X509Certificate<'_>) -> Vec<String> {
 /// The key is on disk before its certificate is made, so a crash between them leaves a key that
 /// the next start makes a certificate for: the pin does not change.
 fn make_own(data_dir: &Path, certificate: &Path, key: &Path) -> Result<(), TlsError> {
-    let exists = |path: &Path| path.try_exists().map_err(|error| TlsError::Unreadable { path: path.to_owned(), error });
+    let exists = |path: &Path| {
+        path.try_exists().map_err(|error| TlsError::Unreadable {
+            path: path.to_owned(),
+            error,
+        })
+    };
     let pair = match (exists(certificate)?, exists(key)?) {
         (true, true) => return Ok(()),
         (true, false) => {
-            return Err(TlsError::KeyIsGone { path: key.to_owned() });
+            return Err(TlsError::KeyIsGone {
+                path: key.to_owned(),
+            });
         }
         (false, true) => {
             let bytes = Zeroizing::new(read_pem(key)?);
-            let text = std::str::from_utf8(&bytes)
-                .map_err(|_| TlsError::Key { path: key.to_owned(), reason: KeyFault::None })?;
+            let text = std::str::from_utf8(&bytes).map_err(|_| TlsError::Key {
+                path: key.to_owned(),
+                reason: KeyFault::None,
+            })?;
             rcgen::KeyPair::from_pem(text).map_err(TlsError::Making)?
         }
         (false, false) => {
-            let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(TlsError::Making)?;
+            let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)
+                .map_err(TlsError::Making)?;
             write_new(data_dir, key, pair.serialize_pem().as_bytes())?;
             pair
         }
@@ -269,13 +326,19 @@ fn make_own(data_dir: &Path, certificate: &Path, key: &Path) -> Result<(), TlsEr
 
 /// A certificate for this machine in PEM, without an end: what a device trusts is the pin.
 fn self_signed(pair: &rcgen::KeyPair, host: &str) -> Result<String, rcgen::Error> {
-    let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+    let mut names = vec![
+        "localhost".to_owned(),
+        "127.0.0.1".to_owned(),
+        "::1".to_owned(),
+    ];
     if crate::config::is_host_name(host) && host != "localhost" {
         names.insert(0, host.to_owned());
     }
     let mut params = rcgen::CertificateParams::new(names)?;
     params.distinguished_name = rcgen::DistinguishedName::new();
-    params.distinguished_name.push(rcgen::DnType::CommonName, "passmate-server");
+    params
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, "passmate-server");
     params.is_ca = rcgen::IsCa::ExplicitNoCa;
     params.use_authority_key_identifier_extension = true;
     params.key_usages = vec![rcgen::KeyUsagePurpose::DigitalSignature];
@@ -288,8 +351,15 @@ fn self_signed(pair: &rcgen::KeyPair, host: &str) -> Result<String, rcgen::Error
 
 /// The machine's name; empty if it has none that is a host's name.
 pub(crate) fn host_name() -> String {
-    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    if crate::config::is_host_name(&name) { name } else { String::new() }
+    let name = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
+    if crate::config::is_host_name(&name) {
+        name
+    } else {
+        String::new()
+    }
 }
 
 /// Beside the own pair: the one that is announced.
@@ -300,7 +370,10 @@ const NEXT_KEY: &str = "next-key.pem";
 pub(crate) fn renew(data_dir: &Path) -> Result<Identity, TlsError> {
     let (certificate, key) = (data_dir.join(OWN_CERTIFICATE), data_dir.join(OWN_KEY));
     let bytes = Zeroizing::new(read_pem(&key)?);
-    let bad = || TlsError::Key { path: key.clone(), reason: KeyFault::None };
+    let bad = || TlsError::Key {
+        path: key.clone(),
+        reason: KeyFault::None,
+    };
     let text = std::str::from_utf8(&bytes).map_err(|_| bad())?;
     let pair = rcgen::KeyPair::from_pem(text).map_err(TlsError::Making)?;
     let made = self_signed(&pair, &host_name()).map_err(TlsError::Making)?;
@@ -337,7 +410,10 @@ pub(crate) fn make_next(data_dir: &Path) -> Result<Identity, TlsError> {
 /// without one, and then the server makes that.
 pub(crate) fn switch_to_next(data_dir: &Path) -> Result<Identity, TlsError> {
     let (certificate, key) = (data_dir.join(OWN_CERTIFICATE), data_dir.join(OWN_KEY));
-    fs::remove_file(&certificate).map_err(|error| TlsError::Unwritable { path: certificate.clone(), error })?;
+    fs::remove_file(&certificate).map_err(|error| TlsError::Unwritable {
+        path: certificate.clone(),
+        error,
+    })?;
     rename(data_dir, &data_dir.join(NEXT_KEY), &key)?;
     rename(data_dir, &data_dir.join(NEXT_CERTIFICATE), &certificate)?;
     Identity::from_files(&certificate, &key, true)
@@ -345,7 +421,10 @@ pub(crate) fn switch_to_next(data_dir: &Path) -> Result<Identity, TlsError> {
 
 fn rename(dir: &Path, from: &Path, to: &Path) -> Result<(), TlsError> {
     let renamed = fs::rename(from, to).and_then(|()| File::open(dir)?.sync_all());
-    renamed.map_err(|error| TlsError::Unwritable { path: to.to_owned(), error })
+    renamed.map_err(|error| TlsError::Unwritable {
+        path: to.to_owned(),
+        error,
+    })
 }
 
 /// Puts a file of mode 0600 there, whole or not at all, and never over another.
@@ -358,7 +437,10 @@ fn write_new(dir: &Path, path: &Path, bytes: &[u8]) -> Result<(), TlsError> {
         file.persist_noclobber(path).map_err(|error| error.error)?;
         File::open(dir)?.sync_all()
     };
-    write().map_err(|error| TlsError::Unwritable { path: path.to_owned(), error })
+    write().map_err(|error| TlsError::Unwritable {
+        path: path.to_owned(),
+        error,
+    })
 }
 
 /// Makes the data dir if it is not there, for its owner alone.
@@ -368,12 +450,18 @@ fn write_new(dir: &Path, path: &Path, bytes: &[u8]) -> Result<(), TlsError> {
 pub(crate) fn make_data_dir(dir: &Path) -> Result<(), TlsError> {
     use std::os::unix::fs::DirBuilderExt;
     let make = || {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)?;
         // Also what an operator made with another mode is for the server alone.
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
         fs::set_permissions(dir, mode)
     };
-    make().map_err(|error| TlsError::Unwritable { path: dir.to_owned(), error })
+    make().map_err(|error| TlsError::Unwritable {
+        path: dir.to_owned(),
+        error,
+    })
 }
 
 /// Why there is no identity to serve with.
@@ -469,16 +557,25 @@ impl TlsError {
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Unreadable { .. } => "check that the file is there and that the server's user may read it",
-            Self::Unwritable { .. } => "give a --data-dir that the server's user may write to, with room on its disk",
+            Self::Unreadable { .. } => {
+                "check that the file is there and that the server's user may read it"
+            }
+            Self::Unwritable { .. } => {
+                "give a --data-dir that the server's user may write to, with room on its disk"
+            }
             Self::Certificate { .. } => {
                 "give a PEM file with the server's X.509 v3 certificate first, then its intermediates"
             }
-            Self::Key { reason: KeyFault::Encrypted, .. } => {
+            Self::Key {
+                reason: KeyFault::Encrypted,
+                ..
+            } => {
                 "the server starts unattended: decrypt the key (`openssl pkey -in KEY -out NEW`) \
                  and keep it with mode 0600"
             }
-            Self::Key { .. } => "give a PEM file with an RSA (2048 bits or more) or ECDSA (P-256, P-384) private key",
+            Self::Key { .. } => {
+                "give a PEM file with an RSA (2048 bits or more) or ECDSA (P-256, P-384) private key"
+            }
             Self::Mismatch { .. } => {
                 "give the two files of one pair; the server's own certificate must be the first in its file"
             }
@@ -486,7 +583,9 @@ impl TlsError {
                 "put the key back from a backup; or remove cert.pem for a new pair with a new pin, \
                  which every device must then be told"
             }
-            Self::Making(_) | Self::Provider(_) => "give --tls-cert and --tls-key, and report this as a bug",
+            Self::Making(_) | Self::Provider(_) => {
+                "give --tls-cert and --tls-key, and report this as a bug"
+            }
         }
     }
 }

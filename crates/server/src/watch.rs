@@ -16,8 +16,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub(crate) use http::{AdminListener, serve};
 
 /// Upper bounds of the durations that are told apart, in milliseconds; what is longer is in one class more.
-pub(crate) const BOUNDS_MS: [u64; 15] =
-    [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 120_000];
+pub(crate) const BOUNDS_MS: [u64; 15] = [
+    1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 120_000,
+];
 const CLASSES: usize = BOUNDS_MS.len() + 1;
 /// Minutes and hours that are remembered.
 const MINUTES: usize = 60;
@@ -107,7 +108,9 @@ impl Durations {
             *count += 1;
         }
         self.count += 1;
-        self.micros = self.micros.saturating_add(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
+        self.micros = self
+            .micros
+            .saturating_add(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
     }
 
     /// The time within which so many in a thousand were done, in milliseconds: the upper bound of their class.
@@ -118,7 +121,9 @@ impl Durations {
             before += count;
             before >= wanted
         });
-        class.filter(|_| self.count > 0).map(|class| BOUNDS_MS.get(class).copied().unwrap_or(u64::MAX))
+        class
+            .filter(|_| self.count > 0)
+            .map(|class| BOUNDS_MS.get(class).copied().unwrap_or(u64::MAX))
     }
 }
 
@@ -152,15 +157,22 @@ impl<const N: usize> Ring<N> {
         let place = usize::try_from(index.rem_euclid(N as i64)).unwrap_or(0);
         let slot = self.0.get_mut(place).expect("a remainder of N is below N");
         if slot.index != index {
-            *slot = Slot { index, ..Slot::default() };
+            *slot = Slot {
+                index,
+                ..Slot::default()
+            };
         }
         slot
     }
 
     /// The slots up to an index, the oldest first; empty ones where nothing happened.
     fn until(&self, index: i64) -> Vec<Slot> {
-        let mut slots: Vec<Slot> =
-            (index - N as i64 + 1..=index).map(|index| Slot { index, ..Slot::default() }).collect();
+        let mut slots: Vec<Slot> = (index - N as i64 + 1..=index)
+            .map(|index| Slot {
+                index,
+                ..Slot::default()
+            })
+            .collect();
         for slot in self.0.iter() {
             let place = usize::try_from(slot.index - (index - N as i64 + 1)).ok();
             if let Some(known) = place.and_then(|place| slots.get_mut(place)) {
@@ -172,11 +184,21 @@ impl<const N: usize> Ring<N> {
 }
 
 /// Results that are a fault of the server or its machine, not of a client.
-const OWN_ERRORS: [&str; 6] = ["disk_low", "disk_full", "memory_full", "storage_error", "aborted", "stuck"];
+const OWN_ERRORS: [&str; 6] = [
+    "disk_low",
+    "disk_full",
+    "memory_full",
+    "storage_error",
+    "aborted",
+    "stuck",
+];
 
 impl Watch {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(Inner { begun: now(), state: Mutex::default() }))
+        Self(Arc::new(Inner {
+            begun: now(),
+            state: Mutex::default(),
+        }))
     }
 
     /// Counts a connection that is over.
@@ -185,7 +207,14 @@ impl Watch {
     }
 
     fn note_at(&self, finished: &Finished, now: i64) {
-        let Finished { action, result, bytes_in, bytes_out, duration, is_tls } = *finished;
+        let Finished {
+            action,
+            result,
+            bytes_in,
+            bytes_out,
+            duration,
+            is_tls,
+        } = *finished;
         let mut state = self.state();
         state.connections += 1;
         if !is_tls {
@@ -242,7 +271,10 @@ impl Watch {
 
 /// Whether a client got what it came for: a change that was confirmed, or a look and nothing to change.
 pub(crate) fn is_good(result: &str) -> bool {
-    matches!(result, "confirmed" | "committed_unheard" | "left_after_fetch")
+    matches!(
+        result,
+        "confirmed" | "committed_unheard" | "left_after_fetch"
+    )
 }
 
 impl State {
@@ -264,7 +296,9 @@ impl State {
 
 /// Looks at a store and its disk, beside whoever uses it. It may take as long as the disk.
 fn look(store: &Path) -> Option<Sample> {
-    let sum = crate::store::AdminStore::open(store).and_then(|store| store.sum()).ok()?;
+    let sum = crate::store::AdminStore::open(store)
+        .and_then(|store| store.sum())
+        .ok()?;
     let len = |suffix: &str| {
         let mut name = store.as_os_str().to_owned();
         name.push(suffix);
@@ -284,7 +318,9 @@ fn look(store: &Path) -> Option<Sample> {
 
 /// Seconds since 1970.
 fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
@@ -295,7 +331,14 @@ mod tests {
 
     fn finished(result: &'static str, millis: u64) -> Finished {
         let duration = Duration::from_millis(millis);
-        Finished { action: "update", result, bytes_in: 10, bytes_out: 5, duration, is_tls: true }
+        Finished {
+            action: "update",
+            result,
+            bytes_in: 10,
+            bytes_out: 5,
+            duration,
+            is_tls: true,
+        }
     }
 
     #[test]
@@ -307,9 +350,18 @@ mod tests {
         }
         let state = watch.snapshot();
         let minutes = state.minutes.until((begin + 199 * 60) / 60);
-        assert_eq!((minutes.len(), minutes.iter().map(|slot| slot.done).sum::<u64>()), (60, 60));
+        assert_eq!(
+            (
+                minutes.len(),
+                minutes.iter().map(|slot| slot.done).sum::<u64>()
+            ),
+            (60, 60)
+        );
         let hours = state.hours.until((begin + 199 * 60) / 3600);
-        assert_eq!((hours.len(), hours.iter().map(|slot| slot.done).sum::<u64>()), (168, 200));
+        assert_eq!(
+            (hours.len(), hours.iter().map(|slot| slot.done).sum::<u64>()),
+            (168, 200)
+        );
         assert_eq!(hours.last().unwrap().done, 20);
         // After a long silence all of it is over.
         let later = state.minutes.until((begin + 100_000_000) / 60);
@@ -324,7 +376,11 @@ mod tests {
             durations.add(Duration::from_millis(millis));
         }
         assert_eq!(
-            (durations.quantile(500), durations.quantile(990), durations.quantile(1000)),
+            (
+                durations.quantile(500),
+                durations.quantile(990),
+                durations.quantile(1000)
+            ),
             (Some(50), Some(100), Some(100))
         );
         durations.add(Duration::from_secs(1000));
@@ -336,20 +392,43 @@ mod tests {
     fn errors_of_the_server_are_kept_and_those_of_clients_are_not() {
         let watch = Watch::new();
         for number in 0..100 {
-            watch.note_at(&finished(if number % 2 == 0 { "disk_full" } else { "storage_error" }, 1), number);
+            watch.note_at(
+                &finished(
+                    if number % 2 == 0 {
+                        "disk_full"
+                    } else {
+                        "storage_error"
+                    },
+                    1,
+                ),
+                number,
+            );
         }
         watch.note_at(&finished("storage_error", 1), 100);
         watch.note_at(&finished("unknown_account_or_token", 1), 101);
         let errors = watch.snapshot().errors;
         assert_eq!(errors.len(), ERRORS);
-        assert_eq!(*errors.back().unwrap(), Seen { at: 100, what: "storage_error", times: 2 });
+        assert_eq!(
+            *errors.back().unwrap(),
+            Seen {
+                at: 100,
+                what: "storage_error",
+                times: 2
+            }
+        );
     }
 
     #[test]
     fn what_never_spoke_tls_is_a_connection_and_nothing_else() {
         let watch = Watch::new();
-        watch.note(&Finished { is_tls: false, ..finished("client_gone", 1) });
+        watch.note(&Finished {
+            is_tls: false,
+            ..finished("client_gone", 1)
+        });
         let state = watch.snapshot();
-        assert_eq!((state.connections, state.results.len(), state.bytes_in), (1, 0, 0));
+        assert_eq!(
+            (state.connections, state.results.len(), state.bytes_in),
+            (1, 0, 0)
+        );
     }
 }

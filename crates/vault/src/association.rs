@@ -55,7 +55,9 @@ impl Association {
     /// changes of the same thing `theirs`, which was stored first. What either has seen of an account was seen.
     pub fn merge(base: Option<&Self>, ours: Option<Self>, theirs: Option<Self>) -> Option<Self> {
         match (ours, theirs) {
-            (Some(ours), Some(theirs)) if ours.key == theirs.key => Some(Self::merge_account(base, ours, theirs)),
+            (Some(ours), Some(theirs)) if ours.key == theirs.key => {
+                Some(Self::merge_account(base, ours, theirs))
+            }
             (ours, theirs) => {
                 let is_as_before = match (base, &theirs) {
                     (None, None) => true,
@@ -215,19 +217,32 @@ mod tests {
     #[test]
     fn what_one_program_changed_counts_and_what_it_left_alone_undoes_nothing() {
         let base = association(1);
-        let saw = Association { seen: seen("a"), ..base.clone() };
-        let trusts = Association { trust: Trust::Ca("x".to_owned()), seen: seen("b"), ..base.clone() };
+        let saw = Association {
+            seen: seen("a"),
+            ..base.clone()
+        };
+        let trusts = Association {
+            trust: Trust::Ca("x".to_owned()),
+            seen: seen("b"),
+            ..base.clone()
+        };
         let both = {
             let mut seen = seen("a");
             seen.merge(&trusts.seen);
-            Association { seen, ..trusts.clone() }
+            Association {
+                seen,
+                ..trusts.clone()
+            }
         };
         for (ours, theirs) in [(&saw, &trusts), (&trusts, &saw)] {
             let merged = Association::merge(Some(&base), Some(ours.clone()), Some(theirs.clone()));
             assert_eq!(merged.as_ref(), Some(&both));
         }
         // Somebody leaves while somebody else syncs.
-        assert_eq!(Association::merge(Some(&base), None, Some(saw.clone())), None);
+        assert_eq!(
+            Association::merge(Some(&base), None, Some(saw.clone())),
+            None
+        );
         assert_eq!(Association::merge(Some(&base), Some(saw), None), None);
     }
 
@@ -238,16 +253,25 @@ mod tests {
             let merged = Association::merge(base, Some(one.clone()), Some(two.clone()));
             assert_eq!(merged.as_ref(), Some(&two));
         }
-        assert_eq!(Association::merge(Some(&base), Some(one.clone()), Some(base.clone())), Some(one.clone()));
+        assert_eq!(
+            Association::merge(Some(&base), Some(one.clone()), Some(base.clone())),
+            Some(one.clone())
+        );
         assert_eq!(Association::merge(None, Some(one.clone()), None), Some(one));
-        assert_eq!(Association::merge(Some(&base), Some(base.clone()), None), None);
+        assert_eq!(
+            Association::merge(Some(&base), Some(base.clone()), None),
+            None
+        );
     }
 
     #[test]
     fn a_pin_has_one_text() {
         let hash = std::array::from_fn(|index| u8::try_from(index * 8).unwrap());
         let text = Pin::from_bytes(hash).to_string();
-        assert_eq!(text, "sha256:0008101820283038404850586068707880889098a0a8b0b8c0c8d0d8e0e8f0f8");
+        assert_eq!(
+            text,
+            "sha256:0008101820283038404850586068707880889098a0a8b0b8c0c8d0d8e0e8f0f8"
+        );
         assert_eq!(text.parse(), Ok(Pin::from_bytes(hash)));
         let digits = text.strip_prefix("sha256:").unwrap();
         for (broken, error) in [
@@ -258,7 +282,10 @@ mod tests {
             ("sha256:".to_owned(), PinError::Length { found: 0 }),
             (text.replace("a0", "A0"), PinError::Digit),
             (format!("sha256:{}", "é".repeat(64)), PinError::Digit),
-            (format!("sha256:{}", "é".repeat(32)), PinError::Length { found: 32 }),
+            (
+                format!("sha256:{}", "é".repeat(32)),
+                PinError::Length { found: 32 },
+            ),
         ] {
             assert_eq!(broken.parse::<Pin>(), Err(error), "{broken}");
         }

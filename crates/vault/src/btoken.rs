@@ -60,7 +60,9 @@ pub fn seal(plaintext: &[u8], sync_key: &SyncKey, rng: &mut (impl CryptoRng + ?S
 /// [`BtokenError`]; nothing was decrypted then.
 pub fn open(btoken: &[u8], sync_key: &SyncKey) -> Result<Zeroizing<Vec<u8>>, BtokenError> {
     let wrong_length = BtokenError::Length { len: btoken.len() };
-    let (iv, rest) = btoken.split_first_chunk::<BLOCK_LEN>().ok_or(wrong_length)?;
+    let (iv, rest) = btoken
+        .split_first_chunk::<BLOCK_LEN>()
+        .ok_or(wrong_length)?;
     let (ciphertext, tag) = rest.split_last_chunk::<TAG_LEN>().ok_or(wrong_length)?;
     if !is_hmac_sha256(sync_key.derive_mac_key().as_bytes(), &[iv, ciphertext], tag) {
         return Err(BtokenError::NotAuthentic);
@@ -110,7 +112,11 @@ mod tests {
         let mut flipped = btoken.clone();
         for bit in 0..btoken.len() * 8 {
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(open(&flipped, &sync_key()), Err(BtokenError::NotAuthentic), "bit {bit}");
+            assert_eq!(
+                open(&flipped, &sync_key()),
+                Err(BtokenError::NotAuthentic),
+                "bit {bit}"
+            );
             flipped[bit / 8] ^= 1 << (bit % 8);
         }
     }
@@ -118,7 +124,10 @@ mod tests {
     #[test]
     fn every_btoken_has_an_iv_of_its_own() {
         let seals = [(); 100].map(|()| seal(b"{}", &sync_key(), &mut UnwrapErr(SysRng)));
-        let distinct: std::collections::BTreeSet<_> = seals.iter().map(|btoken| &btoken[..BLOCK_LEN + 16]).collect();
+        let distinct: std::collections::BTreeSet<_> = seals
+            .iter()
+            .map(|btoken| &btoken[..BLOCK_LEN + 16])
+            .collect();
         assert_eq!(distinct.len(), 100);
     }
 }

@@ -66,7 +66,13 @@ pub struct Document {
 impl Document {
     /// A document of our own version around a vault that has no account.
     pub fn new(vault: Vault) -> Self {
-        Self { vault, association: None, folder: None, purpose: Purpose::Primary, version: Version::V3 }
+        Self {
+            vault,
+            association: None,
+            folder: None,
+            purpose: Purpose::Primary,
+            version: Version::V3,
+        }
     }
 }
 
@@ -100,42 +106,74 @@ pub enum BtokenShape {
 /// Reads the plaintext of a vault file: our version 3 or Passmate 2. Blanks may follow.
 pub fn decode_vault_file(plaintext: &[u8]) -> Result<Document, CodecError> {
     let mut reader = begin(plaintext)?;
-    reader.begin_object("an object").map_err(|fault| fault.at(Place::document()))?;
+    reader
+        .begin_object("an object")
+        .map_err(|fault| fault.at(Place::document()))?;
     let mut first = true;
     let first_key = next_key(&mut reader, &mut first)?;
     let parts = read_parts(&mut reader, first_key)?;
     end(&mut reader)?;
     let version = parts.known_version()?;
-    let Parts { purpose, records, association, folder, since, .. } = parts;
-    let missing = |key| CodecError::MissingKey { place: Place::document().member(key) };
+    let Parts {
+        purpose,
+        records,
+        association,
+        folder,
+        since,
+        ..
+    } = parts;
+    let missing = |key| CodecError::MissingKey {
+        place: Place::document().member(key),
+    };
     let purpose = purpose.ok_or_else(|| missing("purpose"))?;
     let (vault, found) = records.ok_or_else(|| missing("records"))?;
     match version {
         Version::Passmate2 => {
             refuse_ours(association.as_ref(), folder.as_ref())?;
             if since.is_some() {
-                return Err(CodecError::UnknownKey { place: Place::document().member(SINCE) });
+                return Err(CodecError::UnknownKey {
+                    place: Place::document().member(SINCE),
+                });
             }
             if let Some(place) = found.list {
-                return Err(CodecError::WrongShape { place, expected: "a text or null" });
+                return Err(CodecError::WrongShape {
+                    place,
+                    expected: "a text or null",
+                });
             }
         }
         Version::V3 => {
             if purpose != Purpose::Primary {
                 let place = Place::document().member("purpose");
-                return Err(CodecError::WrongPurpose { place, expected: "primary" });
+                return Err(CodecError::WrongPurpose {
+                    place,
+                    expected: "primary",
+                });
             }
         }
     }
     let vault = Vault { since, ..vault };
-    Ok(Document { vault, association, folder, purpose, version })
+    Ok(Document {
+        vault,
+        association,
+        folder,
+        purpose,
+        version,
+    })
 }
 
 /// Members that only our own version has.
-fn refuse_ours(association: Option<&Association>, folder: Option<&SharedFolder>) -> Result<(), CodecError> {
+fn refuse_ours(
+    association: Option<&Association>,
+    folder: Option<&SharedFolder>,
+) -> Result<(), CodecError> {
     match (association, folder) {
-        (Some(_), _) => Err(CodecError::UnknownKey { place: Place::document().member("sync") }),
-        (_, Some(_)) => Err(CodecError::UnknownKey { place: Place::document().member("folder") }),
+        (Some(_), _) => Err(CodecError::UnknownKey {
+            place: Place::document().member("sync"),
+        }),
+        (_, Some(_)) => Err(CodecError::UnknownKey {
+            place: Place::document().member("folder"),
+        }),
         (None, None) => Ok(()),
     }
 }
@@ -151,7 +189,10 @@ pub fn decode_btoken(plaintext: &[u8]) -> Result<(Vault, BtokenShape), CodecErro
     if reader.peek() == Some(b'[') {
         reader.begin_array("an object").map_err(in_document)?;
         if reader.next_item(&mut true).map_err(in_document)? {
-            return Err(CodecError::WrongShape { place: Place::document(), expected: "an object" });
+            return Err(CodecError::WrongShape {
+                place: Place::document(),
+                expected: "an object",
+            });
         }
         end(&mut reader)?;
         return Ok((Vault::new(), BtokenShape::Desktop));
@@ -168,16 +209,29 @@ pub fn decode_btoken(plaintext: &[u8]) -> Result<(Vault, BtokenShape), CodecErro
     let parts = read_parts(&mut reader, first_key)?;
     end(&mut reader)?;
     if parts.known_version()? != Version::Passmate2 {
-        return Err(CodecError::Newer { place: Place::document().member("version") });
+        return Err(CodecError::Newer {
+            place: Place::document().member("version"),
+        });
     }
-    let missing = |key| CodecError::MissingKey { place: Place::document().member(key) };
+    let missing = |key| CodecError::MissingKey {
+        place: Place::document().member(key),
+    };
     if parts.purpose.ok_or_else(|| missing("purpose"))? != Purpose::SyncCopy {
         let place = Place::document().member("purpose");
-        return Err(CodecError::WrongPurpose { place, expected: "sync_copy" });
+        return Err(CodecError::WrongPurpose {
+            place,
+            expected: "sync_copy",
+        });
     }
     refuse_ours(parts.association.as_ref(), parts.folder.as_ref())?;
     let (vault, _) = parts.records.ok_or_else(|| missing("records"))?;
-    Ok((Vault { since: parts.since, ..vault }, BtokenShape::Passmate2))
+    Ok((
+        Vault {
+            since: parts.since,
+            ..vault
+        },
+        BtokenShape::Passmate2,
+    ))
 }
 
 /// Writes a vault file of version 3, padded with blanks to a multiple of 4096 bytes.
@@ -201,7 +255,9 @@ pub fn encode_v3(document: &Document) -> Result<Zeroizing<Vec<u8>>, EncodeError>
         }
     }
     check_counts(&document.vault)?;
-    write_padded(&V3(document), DOCUMENT_LEN_MAX).ok_or(EncodeError::TooLong { limit: DOCUMENT_LEN_MAX })
+    write_padded(&V3(document), DOCUMENT_LEN_MAX).ok_or(EncodeError::TooLong {
+        limit: DOCUMENT_LEN_MAX,
+    })
 }
 
 /// Writes the plaintext of a btoken, padded with blanks to a multiple of 4096 bytes.
@@ -231,7 +287,9 @@ pub fn encode_desktop_btoken(vault: &Vault) -> Result<Zeroizing<Vec<u8>>, Encode
     }
     let part = vault.part_for(Original::Desktop);
     check_counts(&part)?;
-    write_padded(&Desktop(part), DOCUMENT_LEN_MAX).ok_or(EncodeError::TooLong { limit: DOCUMENT_LEN_MAX })
+    write_padded(&Desktop(part), DOCUMENT_LEN_MAX).ok_or(EncodeError::TooLong {
+        limit: DOCUMENT_LEN_MAX,
+    })
 }
 
 fn encode_version_2(vault: &Vault, purpose: Purpose) -> Result<Zeroizing<Vec<u8>>, EncodeError> {
@@ -249,15 +307,23 @@ fn encode_version_2(vault: &Vault, purpose: Purpose) -> Result<Zeroizing<Vec<u8>
         }
     }
     check_counts(vault)?;
-    write_padded(&Version2(vault, purpose), DOCUMENT_LEN_MAX).ok_or(EncodeError::TooLong { limit: DOCUMENT_LEN_MAX })
+    write_padded(&Version2(vault, purpose), DOCUMENT_LEN_MAX).ok_or(EncodeError::TooLong {
+        limit: DOCUMENT_LEN_MAX,
+    })
 }
 
 fn check_counts(vault: &Vault) -> Result<(), EncodeError> {
     if vault.records().len() > RECORDS_MAX {
-        return Err(EncodeError::TooMany { what: "records", limit: RECORDS_MAX });
+        return Err(EncodeError::TooMany {
+            what: "records",
+            limit: RECORDS_MAX,
+        });
     }
     if vault.tuple_count() > TUPLES_MAX {
-        return Err(EncodeError::TooMany { what: "changes", limit: TUPLES_MAX });
+        return Err(EncodeError::TooMany {
+            what: "changes",
+            limit: TUPLES_MAX,
+        });
     }
     Ok(())
 }
@@ -282,7 +348,9 @@ struct Parts {
 
 impl Parts {
     fn known_version(&self) -> Result<Version, CodecError> {
-        let missing = || CodecError::MissingKey { place: Place::document().member("version") };
+        let missing = || CodecError::MissingKey {
+            place: Place::document().member("version"),
+        };
         self.version.clone().ok_or_else(missing)?
     }
 }
@@ -293,15 +361,23 @@ fn read_parts(reader: &mut Reader<'_>, first_key: Option<Text>) -> Result<Parts,
     while let Some(key) = next {
         let place = Place::document().key(&key);
         if is_key(&key, "version") {
-            set(&mut parts.version, place, |place| read_version(reader, place))?;
+            set(&mut parts.version, place, |place| {
+                read_version(reader, place)
+            })?;
             // Before anything that a newer version may have changed is looked at.
             parts.known_version()?;
         } else if is_key(&key, "purpose") {
-            set(&mut parts.purpose, place, |place| read_purpose(reader, place))?;
+            set(&mut parts.purpose, place, |place| {
+                read_purpose(reader, place)
+            })?;
         } else if is_key(&key, "records") {
-            set(&mut parts.records, place, |place| read_records(reader, place))?;
+            set(&mut parts.records, place, |place| {
+                read_records(reader, place)
+            })?;
         } else if is_key(&key, "sync") {
-            set(&mut parts.association, place, |place| read_association(reader, place))?;
+            set(&mut parts.association, place, |place| {
+                read_association(reader, place)
+            })?;
         } else if is_key(&key, "folder") {
             set(&mut parts.folder, place, |place| read_folder(reader, place))?;
         } else if is_key(&key, SINCE) {
@@ -317,41 +393,67 @@ fn read_parts(reader: &mut Reader<'_>, first_key: Option<Text>) -> Result<Parts,
 }
 
 /// A number equal to 2 or 3 in any form, as Python compares it.
-fn read_version(reader: &mut Reader<'_>, place: &Place) -> Result<Result<Version, CodecError>, CodecError> {
-    let version = reader.integer("a version").map_err(|fault| fault.at(place.clone()))?;
+fn read_version(
+    reader: &mut Reader<'_>,
+    place: &Place,
+) -> Result<Result<Version, CodecError>, CodecError> {
+    let version = reader
+        .integer("a version")
+        .map_err(|fault| fault.at(place.clone()))?;
     Ok(match version.seconds() {
         Some(2) => Ok(Version::Passmate2),
         Some(3) => Ok(Version::V3),
-        Some(4..) => Err(CodecError::Newer { place: place.clone() }),
+        Some(4..) => Err(CodecError::Newer {
+            place: place.clone(),
+        }),
         _ => Err(CodecError::VersionUnsupported),
     })
 }
 
 fn read_since(reader: &mut Reader<'_>, place: &Place) -> Result<i64, CodecError> {
     const EXPECTED: &str = "seconds between 1970 and 9999";
-    let since = reader.integer(EXPECTED).map_err(|fault| fault.at(place.clone()))?;
-    since.deciding_seconds().ok_or_else(|| CodecError::WrongShape { place: place.clone(), expected: EXPECTED })
+    let since = reader
+        .integer(EXPECTED)
+        .map_err(|fault| fault.at(place.clone()))?;
+    since
+        .deciding_seconds()
+        .ok_or_else(|| CodecError::WrongShape {
+            place: place.clone(),
+            expected: EXPECTED,
+        })
 }
 
 fn read_purpose(reader: &mut Reader<'_>, place: &Place) -> Result<Purpose, CodecError> {
     const EXPECTED: &str = "a purpose (primary, sync_copy)";
-    let purpose = reader.string(EXPECTED).map_err(|fault| fault.at(place.clone()))?;
+    let purpose = reader
+        .string(EXPECTED)
+        .map_err(|fault| fault.at(place.clone()))?;
     match purpose.as_bytes() {
         b"primary" => Ok(Purpose::Primary),
         b"sync_copy" => Ok(Purpose::SyncCopy),
-        _ => Err(CodecError::WrongShape { place: place.clone(), expected: EXPECTED }),
+        _ => Err(CodecError::WrongShape {
+            place: place.clone(),
+            expected: EXPECTED,
+        }),
     }
 }
 
 fn next_key(reader: &mut Reader<'_>, first: &mut bool) -> Result<Option<Text>, CodecError> {
-    reader.next_key(first).map_err(|fault| fault.at(Place::document()))
+    reader
+        .next_key(first)
+        .map_err(|fault| fault.at(Place::document()))
 }
 
 fn begin(plaintext: &[u8]) -> Result<Reader<'_>, CodecError> {
     if plaintext.len() > DOCUMENT_LEN_MAX {
-        return Err(CodecError::TooLong { len: plaintext.len(), limit: DOCUMENT_LEN_MAX });
+        return Err(CodecError::TooLong {
+            len: plaintext.len(),
+            limit: DOCUMENT_LEN_MAX,
+        });
     }
-    let text = std::str::from_utf8(plaintext).map_err(|error| CodecError::NotUtf8 { offset: error.valid_up_to() })?;
+    let text = std::str::from_utf8(plaintext).map_err(|error| CodecError::NotUtf8 {
+        offset: error.valid_up_to(),
+    })?;
     if text.starts_with('\u{feff}') {
         return Err(CodecError::ByteOrderMark);
     }

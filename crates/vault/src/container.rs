@@ -50,7 +50,11 @@ pub struct Params {
 
 impl Params {
     /// What `passmate` writes: N = 2^17, r = 8, p = 1. It takes 128 MiB of memory.
-    pub const STANDARD: Self = Self { log_n: 17, r: 8, p: 1 };
+    pub const STANDARD: Self = Self {
+        log_n: 17,
+        r: 8,
+        p: 1,
+    };
 
     /// Parameters within the limits.
     ///
@@ -60,8 +64,11 @@ impl Params {
     pub fn new(log_n: u8, r: u32, p: u32) -> Result<Self, ContainerError> {
         // N = 2 … 2^63, r·p < 2^30, and N < 2^(16·r): the bounds of scrypt itself.
         let rp = u64::from(r) * u64::from(p);
-        let is_scrypt =
-            (1..64).contains(&log_n) && r > 0 && p > 0 && rp < 1 << 30 && u64::from(log_n) < 16 * u64::from(r);
+        let is_scrypt = (1..64).contains(&log_n)
+            && r > 0
+            && p > 0
+            && rp < 1 << 30
+            && u64::from(log_n) < 16 * u64::from(r);
         if !is_scrypt {
             return Err(ContainerError::ParamsInvalid { log_n, r, p });
         }
@@ -74,7 +81,12 @@ impl Params {
             || work > u128::from(SCRYPT_WORK_MAX)
         {
             let memory_mib = u64::try_from((memory.table + memory.lanes) >> 20).unwrap_or(u64::MAX);
-            return Err(ContainerError::TooExpensive { log_n, r, p, memory_mib });
+            return Err(ContainerError::TooExpensive {
+                log_n,
+                r,
+                p,
+                memory_mib,
+            });
         }
         Ok(params)
     }
@@ -88,21 +100,27 @@ impl Params {
 
     fn memory_needed(self) -> Memory {
         let line = 128 * u128::from(self.r);
-        Memory { table: line << self.log_n, lanes: line * u128::from(self.p) }
+        Memory {
+            table: line << self.log_n,
+            lanes: line * u128::from(self.p),
+        }
     }
 
     /// Derives the two keys.
-    fn derive_keys(self, passphrase: &Passphrase, salt: &[u8; SALT_LEN]) -> Result<Keys, ContainerError> {
+    fn derive_keys(
+        self,
+        passphrase: &Passphrase,
+        salt: &[u8; SALT_LEN],
+    ) -> Result<Keys, ContainerError> {
         // The derivation allocates without asking. Asking first makes a refusal an error instead of an abort.
         let Memory { table, lanes } = self.memory_needed();
         let needed = usize::try_from(table + lanes).map_err(|_| ContainerError::NotEnoughMemory)?;
-        Vec::<u8>::new().try_reserve_exact(needed).map_err(|_| ContainerError::NotEnoughMemory)?;
+        Vec::<u8>::new()
+            .try_reserve_exact(needed)
+            .map_err(|_| ContainerError::NotEnoughMemory)?;
         let Self { log_n, r, p } = self;
-        let derived = derive_scrypt(passphrase.as_bytes(), salt, log_n, r, p).ok_or(ContainerError::ParamsInvalid {
-            log_n,
-            r,
-            p,
-        })?;
+        let derived = derive_scrypt(passphrase.as_bytes(), salt, log_n, r, p)
+            .ok_or(ContainerError::ParamsInvalid { log_n, r, p })?;
         Ok(Keys::split(&derived))
     }
 }
@@ -122,8 +140,13 @@ struct Keys {
 impl Keys {
     fn split(derived: &Secret<64>) -> Self {
         let (data, mac) = derived.as_bytes().split_at(32);
-        let half = |bytes: &[u8]| Secret::from_bytes(bytes.try_into().expect("half of 64 bytes is 32 bytes"));
-        Self { data: half(data), mac: half(mac) }
+        let half = |bytes: &[u8]| {
+            Secret::from_bytes(bytes.try_into().expect("half of 64 bytes is 32 bytes"))
+        };
+        Self {
+            data: half(data),
+            mac: half(mac),
+        }
     }
 
     /// Completes a container of which the first 64 bytes are there.
@@ -171,7 +194,9 @@ pub enum ContainerError {
         p: u32,
     },
     /// The parameters ask for more than a file may.
-    #[error("the file asks for more work than is allowed (logN {log_n}, r {r}, p {p}: {memory_mib} MiB of memory)")]
+    #[error(
+        "the file asks for more work than is allowed (logN {log_n}, r {r}, p {p}: {memory_mib} MiB of memory)"
+    )]
     TooExpensive {
         /// log2 of N.
         log_n: u8,
@@ -225,11 +250,16 @@ pub fn make_container(
 ///
 /// # Errors
 /// Each [`ContainerError`] as it is described there.
-pub fn open_container(container: &[u8], passphrase: &Passphrase) -> Result<Zeroizing<Vec<u8>>, ContainerError> {
+pub fn open_container(
+    container: &[u8],
+    passphrase: &Passphrase,
+) -> Result<Zeroizing<Vec<u8>>, ContainerError> {
     let Header { params, salt } = read_header(container)?;
     let keys = params.derive_keys(passphrase, salt)?;
 
-    let truncated = ContainerError::Truncated { len: container.len() };
+    let truncated = ContainerError::Truncated {
+        len: container.len(),
+    };
     let (summed, rest) = container.split_at_checked(SUMMED_LEN).ok_or(truncated)?;
     let (header_tag, rest) = rest.split_at_checked(TAG_LEN).ok_or(truncated)?;
     if !is_hmac_sha256(keys.mac.as_bytes(), &[summed], header_tag) {
@@ -263,7 +293,9 @@ fn read_header(container: &[u8]) -> Result<Header<'_>, ContainerError> {
     if container.is_empty() || container.get(..magic_len) != MAGIC.get(..magic_len) {
         return Err(ContainerError::NotAContainer);
     }
-    let truncated = ContainerError::Truncated { len: container.len() };
+    let truncated = ContainerError::Truncated {
+        len: container.len(),
+    };
     if container.len() < CONTAINER_OVERHEAD {
         return Err(truncated);
     }
@@ -276,7 +308,12 @@ fn read_header(container: &[u8]) -> Result<Header<'_>, ContainerError> {
         return Err(ContainerError::VersionUnknown { version });
     }
     let sum = sha256(salted);
-    if !rest.iter().zip(&sum).take(SUMMED_LEN - SALTED_LEN).all(|(found, expected)| found == expected) {
+    if !rest
+        .iter()
+        .zip(&sum)
+        .take(SUMMED_LEN - SALTED_LEN)
+        .all(|(found, expected)| found == expected)
+    {
         return Err(ContainerError::HeaderDamaged);
     }
     let params = Params::new(log_n, u32::from_be_bytes(*r), u32::from_be_bytes(*p))?;
@@ -293,7 +330,11 @@ mod tests {
 
     use super::*;
 
-    const CHEAP: Params = Params { log_n: 4, r: 1, p: 1 };
+    const CHEAP: Params = Params {
+        log_n: 4,
+        r: 1,
+        p: 1,
+    };
 
     fn passphrase() -> Passphrase {
         Passphrase::from("correct horse".to_owned())
@@ -306,9 +347,15 @@ mod tests {
             let plaintext = vec![7; len];
             let container = make_container(&plaintext, &passphrase(), CHEAP, &mut rng).unwrap();
             assert_eq!(container.len(), len + CONTAINER_OVERHEAD);
-            assert_eq!(*open_container(&container, &passphrase()).unwrap(), plaintext);
+            assert_eq!(
+                *open_container(&container, &passphrase()).unwrap(),
+                plaintext
+            );
             let other = Passphrase::from("Correct horse".to_owned());
-            assert_eq!(open_container(&container, &other), Err(ContainerError::WrongPassphrase));
+            assert_eq!(
+                open_container(&container, &other),
+                Err(ContainerError::WrongPassphrase)
+            );
         }
     }
 
@@ -328,7 +375,13 @@ mod tests {
 
     #[test]
     fn the_standard_parameters_are_written_and_read() {
-        let container = make_container(b"{}", &passphrase(), Params::STANDARD, &mut UnwrapErr(SysRng)).unwrap();
+        let container = make_container(
+            b"{}",
+            &passphrase(),
+            Params::STANDARD,
+            &mut UnwrapErr(SysRng),
+        )
+        .unwrap();
         assert_eq!(container[..16], *b"scrypt\0\x11\0\0\0\x08\0\0\0\x01");
         assert_eq!(container_params(&container), Ok(Params::STANDARD));
         assert_eq!(*open_container(&container, &passphrase()).unwrap(), b"{}");
@@ -337,17 +390,42 @@ mod tests {
     #[test]
     fn parameters_are_taken_up_to_the_limits_and_not_beyond() {
         // By brute force over all of log2 N and the edges of r and p, against the rules as they are written.
-        let edges = [0, 1, 2, 7, 8, 9, 64, 71, 1 << 10, 1 << 20, 1 << 22, 1 << 23, 1 << 24, 1 << 29, 1 << 30, u32::MAX];
+        let edges = [
+            0,
+            1,
+            2,
+            7,
+            8,
+            9,
+            64,
+            71,
+            1 << 10,
+            1 << 20,
+            1 << 22,
+            1 << 23,
+            1 << 24,
+            1 << 29,
+            1 << 30,
+            u32::MAX,
+        ];
         for log_n in 0..=u8::MAX {
-            for (r, p) in edges.into_iter().flat_map(|r| edges.into_iter().map(move |p| (r, p))) {
+            for (r, p) in edges
+                .into_iter()
+                .flat_map(|r| edges.into_iter().map(move |p| (r, p)))
+            {
                 let (wide_r, wide_p) = (u128::from(r), u128::from(p));
-                let is_known = (1..=63).contains(&log_n) && r > 0 && p > 0 && wide_r * wide_p < 1 << 30;
+                let is_known =
+                    (1..=63).contains(&log_n) && r > 0 && p > 0 && wide_r * wide_p < 1 << 30;
                 let expected = is_known
                     && u128::from(log_n) < 16 * wide_r
                     && (128 * wide_r) << log_n <= 1 << 30
                     && 128 * wide_r * wide_p <= 1 << 30
                     && (4 * wide_r * wide_p) << log_n <= 1 << 27;
-                assert_eq!(Params::new(log_n, r, p).is_ok(), expected, "{log_n} {r} {p}");
+                assert_eq!(
+                    Params::new(log_n, r, p).is_ok(),
+                    expected,
+                    "{log_n} {r} {p}"
+                );
             }
         }
         for (log_n, r, p) in [(17, 8, 1), (20, 8, 1), (14, 8, 71), (15, 8, 128)] {
@@ -357,7 +435,8 @@ mod tests {
 
     #[test]
     fn every_cut_and_every_flipped_bit_is_found() {
-        let container = make_container(b"secret", &passphrase(), CHEAP, &mut UnwrapErr(SysRng)).unwrap();
+        let container =
+            make_container(b"secret", &passphrase(), CHEAP, &mut UnwrapErr(SysRng)).unwrap();
         for len in 0..container.len() {
             let error = open_container(&container[..len], &passphrase()).unwrap_err();
             let expected = match len {

@@ -20,7 +20,8 @@ pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
 }
 
 fn hmac_of(key: &[u8; 32], parts: &[&[u8]]) -> Hmac<Sha256> {
-    let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(key).expect("HMAC takes keys of any length");
+    let mut mac =
+        <Hmac<Sha256> as KeyInit>::new_from_slice(key).expect("HMAC takes keys of any length");
     parts.iter().for_each(|part| mac.update(part));
     mac
 }
@@ -41,7 +42,13 @@ pub(crate) fn derive_labelled(key: &Secret<32>, label: &[u8]) -> Secret<32> {
 }
 
 /// scrypt. `None` if these parameters are none, which the caller has checked in its own terms.
-pub(crate) fn derive_scrypt(passphrase: &[u8], salt: &[u8; 32], log_n: u8, r: u32, p: u32) -> Option<Secret<64>> {
+pub(crate) fn derive_scrypt(
+    passphrase: &[u8],
+    salt: &[u8; 32],
+    log_n: u8,
+    r: u32,
+    p: u32,
+) -> Option<Secret<64>> {
     let params = scrypt::Params::new(log_n, r, p, 64).ok()?;
     let mut key = Secret::from_bytes([0; 64]);
     scrypt::scrypt(passphrase, salt, &params, key.as_mut()).ok()?;

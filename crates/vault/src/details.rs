@@ -99,10 +99,16 @@ impl Vault {
         if delta.is_empty() {
             return Vec::new();
         }
-        let mut details: Vec<_> = self.records().filter_map(|(id, record)| record_details(id, record, delta)).collect();
+        let mut details: Vec<_> = self
+            .records()
+            .filter_map(|(id, record)| record_details(id, record, delta))
+            .collect();
         // A path that another record keeps is not the one that is shown.
         let view = self.view();
-        let clashing = view.records().iter().filter(|record| record.clash.is_some());
+        let clashing = view
+            .records()
+            .iter()
+            .filter(|record| record.clash.is_some());
         let shown: BTreeMap<_, _> = clashing.map(|record| (record.id, &record.path)).collect();
         for detail in &mut details {
             if let Some(path) = shown.get(&detail.id) {
@@ -115,13 +121,24 @@ impl Vault {
 }
 
 fn record_details(id: &RecordId, record: &Record, delta: &Delta) -> Option<RecordDetails> {
-    if record.tuples().iter().all(|tuple| delta.side_of(id, tuple).is_none()) {
+    if record
+        .tuples()
+        .iter()
+        .all(|tuple| delta.side_of(id, tuple).is_none())
+    {
         return None;
     }
-    let paths = record.fields().find(|field| matches!(field, [first, ..] if first.key.is_path())).unwrap_or_default();
+    let paths = record
+        .fields()
+        .find(|field| matches!(field, [first, ..] if first.key.is_path()))
+        .unwrap_or_default();
     let side_of = |tuple: Option<&Tuple>| tuple.and_then(|tuple| delta.side_of(id, tuple));
     // A record begins with its path. What was changed since that sync does not count.
-    let fate = match (record.state(), side_of(paths.first()), side_of(newest_of(paths))) {
+    let fate = match (
+        record.state(),
+        side_of(paths.first()),
+        side_of(newest_of(paths)),
+    ) {
         (State::Deleted { .. }, _, Some(side)) => RecordFate::Deleted(side),
         (_, Some(side), _) => RecordFate::New(side),
         (State::Live { revived: true, .. }, ..) => RecordFate::Revived,
@@ -131,18 +148,35 @@ fn record_details(id: &RecordId, record: &Record, delta: &Delta) -> Option<Recor
         State::Live { path, .. } | State::Deleted { path, .. } => path.into_owned(),
         State::Pathless => Text::from(""),
     };
-    let fields = record.fields().filter_map(|field| field_details(id, field, delta));
+    let fields = record
+        .fields()
+        .filter_map(|field| field_details(id, field, delta));
     let (mut moved, fields): (Vec<_>, Vec<_>) = fields.partition(|field| field.key.is_path());
-    let moved = moved.pop().filter(|_| matches!(fate, RecordFate::Changed | RecordFate::Revived));
-    Some(RecordDetails { id: id.clone(), path, fate, fields, moved })
+    let moved = moved
+        .pop()
+        .filter(|_| matches!(fate, RecordFate::Changed | RecordFate::Revived));
+    Some(RecordDetails {
+        id: id.clone(),
+        path,
+        fate,
+        fields,
+        moved,
+    })
 }
 
 fn field_details(id: &RecordId, field: &[Tuple], delta: &Delta) -> Option<FieldDetails> {
     let key = field.first()?.key.clone();
-    let mut details = FieldDetails { key, received: 0, sent: 0, lost: None };
+    let mut details = FieldDetails {
+        key,
+        received: 0,
+        sent: 0,
+        lost: None,
+    };
     let mut newest: [Option<Lost>; 2] = [None, None];
     for (place, tuple) in field.iter().rev().enumerate() {
-        let Some(side) = delta.side_of(id, tuple) else { continue };
+        let Some(side) = delta.side_of(id, tuple) else {
+            continue;
+        };
         let slot = match side {
             Side::Received => {
                 details.received += 1;
@@ -154,11 +188,19 @@ fn field_details(id: &RecordId, field: &[Tuple], delta: &Delta) -> Option<FieldD
             }
         };
         if let (Some(slot @ None), Some(time)) = (slot, tuple.stamp.deciding_seconds()) {
-            *slot = Some(Lost { side, time, number: place + 1 });
+            *slot = Some(Lost {
+                side,
+                time,
+                number: place + 1,
+            });
         }
     }
     if let [Some(received), Some(sent)] = newest {
-        details.lost = Some(if received.number > sent.number { received } else { sent });
+        details.lost = Some(if received.number > sent.number {
+            received
+        } else {
+            sent
+        });
     }
     (details.received + details.sent > 0).then_some(details)
 }
@@ -171,7 +213,11 @@ mod tests {
     /// What a sync of these two does to the first.
     fn sync(ours: &mut Vault, theirs: &Vault) -> Vec<RecordDetails> {
         let (before, remote) = (Marks::of(ours), Marks::of(theirs));
-        let delta = Delta { time: 0, received: remote.without(&before), sent: before.without(&remote) };
+        let delta = Delta {
+            time: 0,
+            received: remote.without(&before),
+            sent: before.without(&remote),
+        };
         ours.merge(theirs);
         ours.details(&delta)
     }
@@ -194,7 +240,10 @@ mod tests {
         theirs.create_record("C".into(), "mail", 302).unwrap();
         ours.create_record("D".into(), "zoo", 303).unwrap();
         let details = sync(&mut ours, &theirs);
-        let fates: Vec<_> = details.iter().map(|one| (one.path.as_str().unwrap(), one.fate)).collect();
+        let fates: Vec<_> = details
+            .iter()
+            .map(|one| (one.path.as_str().unwrap(), one.fate))
+            .collect();
         assert_eq!(
             fates,
             [
@@ -205,15 +254,33 @@ mod tests {
             ]
         );
         let fields = &details.get(1).unwrap().fields;
-        let lost = Lost { side: Side::Sent, time: 200, number: 2 };
+        let lost = Lost {
+            side: Side::Sent,
+            time: 200,
+            number: 2,
+        };
         assert_eq!(
             *fields,
             [
-                FieldDetails { key: FieldKey::user("note"), received: 0, sent: 1, lost: None },
-                FieldDetails { key: FieldKey::user("user"), received: 1, sent: 1, lost: Some(lost) },
+                FieldDetails {
+                    key: FieldKey::user("note"),
+                    received: 0,
+                    sent: 1,
+                    lost: None
+                },
+                FieldDetails {
+                    key: FieldKey::user("user"),
+                    received: 1,
+                    sent: 1,
+                    lost: Some(lost)
+                },
             ]
         );
-        assert_eq!(sync(&mut ours.clone(), &ours), [], "nothing is new any more");
+        assert_eq!(
+            sync(&mut ours.clone(), &ours),
+            [],
+            "nothing is new any more"
+        );
     }
 
     #[test]
@@ -221,12 +288,19 @@ mod tests {
         let (mut ours, mut theirs) = two_devices();
         theirs.create_record("C".into(), "mail", 302).unwrap();
         let (before, remote) = (Marks::of(&ours), Marks::of(&theirs));
-        let delta = Delta { time: 0, received: remote.without(&before), sent: Marks::new() };
+        let delta = Delta {
+            time: 0,
+            received: remote.without(&before),
+            sent: Marks::new(),
+        };
         ours.merge(&theirs);
         ours.rename(&"C".into(), "post", 400).unwrap();
         ours.set(&"A".into(), "user", "later", 400).unwrap();
         let details = ours.details(&delta);
-        assert_eq!(details.iter().map(|one| one.fate).collect::<Vec<_>>(), [RecordFate::New(Side::Received)]);
+        assert_eq!(
+            details.iter().map(|one| one.fate).collect::<Vec<_>>(),
+            [RecordFate::New(Side::Received)]
+        );
     }
 
     #[test]
@@ -238,7 +312,10 @@ mod tests {
         let details = sync(&mut ours, &theirs);
         assert_eq!(details.first().unwrap().fate, RecordFate::Revived);
         let moved = details.get(1).unwrap();
-        assert_eq!((moved.path.as_str(), moved.fate), (Some("web/moved"), RecordFate::Changed));
+        assert_eq!(
+            (moved.path.as_str(), moved.fate),
+            (Some("web/moved"), RecordFate::Changed)
+        );
         assert_eq!(moved.moved.as_ref().unwrap().received, 1);
     }
 }

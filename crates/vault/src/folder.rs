@@ -46,7 +46,10 @@ pub struct OwnCopy {
 impl OwnCopy {
     /// A copy with this [content](SharedFolder::content_hash) that is this file.
     pub fn new(content: [u8; 32], file: &[u8]) -> Self {
-        Self { content, file: sha256(file) }
+        Self {
+            content,
+            file: sha256(file),
+        }
     }
 
     /// Whether it is this file.
@@ -59,7 +62,15 @@ impl SharedFolder {
     /// A folder in which nothing was done yet.
     pub fn new(path: String, host_id: String) -> Self {
         let (passphrases, merged, given) = (Vec::new(), BTreeSet::new(), Marks::new());
-        Self { path, host_id, passphrases, merged, own: None, given, last: None }
+        Self {
+            path,
+            host_id,
+            passphrases,
+            merged,
+            own: None,
+            given,
+            last: None,
+        }
     }
 
     /// The mark of a copy.
@@ -124,19 +135,43 @@ mod tests {
         ours.merged.insert(SharedFolder::mark(b"a", b"1"));
         let mut theirs = base.clone();
         theirs.remember(Passphrase::from("two".to_owned()));
-        theirs.own = Some(OwnCopy::new(SharedFolder::content_hash(b"x", &Passphrase::from("p".to_owned())), b"y"));
-        let merged = SharedFolder::merge(Some(&base), Some(ours.clone()), Some(theirs.clone())).unwrap();
-        assert_eq!((merged.passphrases.len(), merged.merged.len(), merged.own), (2, 1, theirs.own));
-        assert_eq!(SharedFolder::merge(Some(&base), None, Some(base.clone())), None);
-        assert_eq!(SharedFolder::merge(Some(&base), Some(base.clone()), None), None);
+        theirs.own = Some(OwnCopy::new(
+            SharedFolder::content_hash(b"x", &Passphrase::from("p".to_owned())),
+            b"y",
+        ));
+        let merged =
+            SharedFolder::merge(Some(&base), Some(ours.clone()), Some(theirs.clone())).unwrap();
+        assert_eq!(
+            (merged.passphrases.len(), merged.merged.len(), merged.own),
+            (2, 1, theirs.own)
+        );
+        assert_eq!(
+            SharedFolder::merge(Some(&base), None, Some(base.clone())),
+            None
+        );
+        assert_eq!(
+            SharedFolder::merge(Some(&base), Some(base.clone()), None),
+            None
+        );
         let other = SharedFolder::new("/other".to_owned(), "laptop".to_owned());
-        assert_eq!(SharedFolder::merge(Some(&base), Some(ours), Some(other.clone())), Some(other));
+        assert_eq!(
+            SharedFolder::merge(Some(&base), Some(ours), Some(other.clone())),
+            Some(other)
+        );
     }
 
     #[test]
     fn a_mark_tells_names_and_contents_apart() {
-        let marks = [(&b"ab"[..], &b"c"[..]), (b"a", b"bc"), (b"abc", b""), (b"", b"abc")];
-        let distinct: BTreeSet<_> = marks.iter().map(|(name, file)| SharedFolder::mark(name, file)).collect();
+        let marks = [
+            (&b"ab"[..], &b"c"[..]),
+            (b"a", b"bc"),
+            (b"abc", b""),
+            (b"", b"abc"),
+        ];
+        let distinct: BTreeSet<_> = marks
+            .iter()
+            .map(|(name, file)| SharedFolder::mark(name, file))
+            .collect();
         assert_eq!(distinct.len(), 4);
     }
 }

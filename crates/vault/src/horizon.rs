@@ -26,7 +26,10 @@ impl Vault {
     /// A time outside 1970..=9999 is taken for the nearest one inside.
     #[must_use]
     pub fn with_history_since(mut self, time: i64) -> Self {
-        self.merge(&Self { since: Some(time.clamp(TIME_MIN, TIME_MAX)), ..Self::new() });
+        self.merge(&Self {
+            since: Some(time.clamp(TIME_MIN, TIME_MAX)),
+            ..Self::new()
+        });
         self
     }
 
@@ -34,12 +37,17 @@ impl Vault {
     /// and has no say in how far back a history goes.
     #[must_use]
     pub fn with_whole_history(self) -> Self {
-        Self { since: None, ..self }
+        Self {
+            since: None,
+            ..self
+        }
     }
 
     /// What of this vault stays when it and `other` become one.
     pub fn kept_beside(&self, other: &Self) -> Cow<'_, Self> {
-        let Some(since) = self.since.max(other.since) else { return Cow::Borrowed(self) };
+        let Some(since) = self.since.max(other.since) else {
+            return Cow::Borrowed(self);
+        };
         let mut kept = self.clone();
         kept.cut(since, other);
         Cow::Owned(kept)
@@ -69,7 +77,12 @@ fn cut_record(record: &mut Record, since: i64, other: Option<&Record>) {
     let mut kept = Vec::with_capacity(record.tuples.len());
     for field in record.fields() {
         let bases = Bases::of(field, since, other);
-        kept.extend(field.iter().filter(|tuple| bases.keep(tuple, since)).cloned());
+        kept.extend(
+            field
+                .iter()
+                .filter(|tuple| bases.keep(tuple, since))
+                .cloned(),
+        );
     }
     record.tuples = kept;
 }
@@ -85,15 +98,33 @@ struct Bases<'a> {
 impl<'a> Bases<'a> {
     /// Of a field's changes, here and in the other record.
     fn of(field: &'a [Tuple], since: i64, other: Option<&'a Record>) -> Self {
-        let Some(first) = field.first() else { return Self { newest: None, newest_set: None } };
-        let theirs = other.map_or(&[][..], |other| other.history(first.key.domain, &first.key.name));
+        let Some(first) = field.first() else {
+            return Self {
+                newest: None,
+                newest_set: None,
+            };
+        };
+        let theirs = other.map_or(&[][..], |other| {
+            other.history(first.key.domain, &first.key.name)
+        });
         let newest_where = |is_meant: &dyn Fn(&Tuple) -> bool| {
-            let newest =
-                |history: &'a [Tuple]| history.iter().rev().find(|tuple| is_before(tuple, since) && is_meant(tuple));
+            let newest = |history: &'a [Tuple]| {
+                history
+                    .iter()
+                    .rev()
+                    .find(|tuple| is_before(tuple, since) && is_meant(tuple))
+            };
             newest(field).max(newest(theirs))
         };
-        let newest_set = if first.key.is_path() { newest_where(&|tuple| !tuple.value.shows_nothing()) } else { None };
-        Self { newest: newest_where(&|_| true), newest_set }
+        let newest_set = if first.key.is_path() {
+            newest_where(&|tuple| !tuple.value.shows_nothing())
+        } else {
+            None
+        };
+        Self {
+            newest: newest_where(&|_| true),
+            newest_set,
+        }
     }
 
     fn keep(&self, tuple: &Tuple, since: i64) -> bool {
@@ -102,7 +133,10 @@ impl<'a> Bases<'a> {
 }
 
 fn is_before(tuple: &Tuple, since: i64) -> bool {
-    tuple.stamp.deciding_seconds().is_some_and(|time| time <= since)
+    tuple
+        .stamp
+        .deciding_seconds()
+        .is_some_and(|time| time <= since)
 }
 
 #[cfg(test)]
@@ -127,17 +161,24 @@ mod tests {
 
     fn history(vault: &Vault) -> Vec<String> {
         let tuples = vault.record(&id()).unwrap().tuples().iter();
-        tuples.filter_map(|tuple| Some(tuple.value.shown()?.to_string_lossy().into_owned())).collect()
+        tuples
+            .filter_map(|tuple| Some(tuple.value.shown()?.to_string_lossy().into_owned()))
+            .collect()
     }
 
     #[test]
     fn what_held_when_the_history_begins_stays_with_all_that_came_later() {
-        let cut = vault(&[("one", 200), ("two", 300), ("three", 400), ("four", 500)]).with_history_since(350);
+        let cut = vault(&[("one", 200), ("two", 300), ("three", 400), ("four", 500)])
+            .with_history_since(350);
         assert_eq!(history(&cut), ["name", "two", "three", "four"]);
         assert_eq!(cut.history_since(), Some(350));
         let later = cut.clone().with_history_since(400);
         assert_eq!(history(&later), ["name", "three", "four"]);
-        assert_eq!(later.clone().with_history_since(10), later, "it does not grow again");
+        assert_eq!(
+            later.clone().with_history_since(10),
+            later,
+            "it does not grow again"
+        );
     }
 
     #[test]
@@ -155,7 +196,12 @@ mod tests {
         let cut = whole.clone().with_history_since(1000);
         assert_eq!(history(&cut), ["name", "two"]);
         let paths = |vault: &Vault| {
-            vault.view().deleted().iter().map(|one| one.path.to_string_lossy().into_owned()).collect::<Vec<_>>()
+            vault
+                .view()
+                .deleted()
+                .iter()
+                .map(|one| one.path.to_string_lossy().into_owned())
+                .collect::<Vec<_>>()
         };
         assert_eq!(paths(&cut), paths(&whole));
     }
@@ -164,9 +210,16 @@ mod tests {
     fn a_change_that_never_decides_stays() {
         let mut whole = vault(&[("one", 200), ("two", 300)]);
         let key = FieldKey::user("password");
-        let tuple = Tuple { key, stamp: Stamp::from_seconds(-5), value: Value::Text("odd".into()) };
+        let tuple = Tuple {
+            key,
+            stamp: Stamp::from_seconds(-5),
+            value: Value::Text("odd".into()),
+        };
         whole.insert(&id(), tuple);
-        assert_eq!(history(&whole.with_history_since(1000)), ["name", "odd", "two"]);
+        assert_eq!(
+            history(&whole.with_history_since(1000)),
+            ["name", "odd", "two"]
+        );
     }
 
     #[test]
@@ -174,13 +227,28 @@ mod tests {
         let whole = vault(&[("one", 200), ("two", 300), ("three", 400)]);
         let mut late = whole.clone();
         let (key, stamp) = (FieldKey::user("password"), Stamp::from_seconds(320));
-        late.insert(&id(), Tuple { key, stamp, value: Value::Text("late".into()) });
+        late.insert(
+            &id(),
+            Tuple {
+                key,
+                stamp,
+                value: Value::Text("late".into()),
+            },
+        );
         let cut = whole.with_history_since(350);
         let (mut ours, mut theirs) = (late.clone(), cut.clone());
         let summary = ours.merge(&cut);
-        assert_eq!((summary.received, summary.dropped), (0, 3), "the old name, one and two");
+        assert_eq!(
+            (summary.received, summary.dropped),
+            (0, 3),
+            "the old name, one and two"
+        );
         let summary = theirs.merge(&late);
-        assert_eq!((summary.received, summary.dropped), (1, 3), "two gave way to late");
+        assert_eq!(
+            (summary.received, summary.dropped),
+            (1, 3),
+            "two gave way to late"
+        );
         assert_eq!(ours, theirs);
         assert_eq!(late.kept_beside(&cut).missing_from(&cut), 1);
         assert!(cut.kept_beside(&late).missing_from(&late) == 0);

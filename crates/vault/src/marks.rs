@@ -50,9 +50,12 @@ impl Marks {
         let mut all = Self::of(vault);
         for (id, record) in vault.records() {
             for tuple in record.tuples() {
-                let Some(seconds) = tuple.stamp.deciding_seconds() else { continue };
+                let Some(seconds) = tuple.stamp.deciding_seconds() else {
+                    continue;
+                };
                 for earlier in (seconds - SETTLED_WITHIN).max(TIME_MIN)..seconds {
-                    all.0.insert(mark_at(id, tuple, &Stamp::from_seconds(earlier)));
+                    all.0
+                        .insert(mark_at(id, tuple, &Stamp::from_seconds(earlier)));
                 }
             }
         }
@@ -89,26 +92,36 @@ impl Marks {
         let known = marks(vault).filter(|(mark, _)| self.0.contains(mark));
         let times = known.filter_map(|(_, tuple)| tuple.stamp.deciding_seconds());
         times.fold(None, |span, time| {
-            Some(span.map_or((time, time), |(first, last): (i64, i64)| (first.min(time), last.max(time))))
+            Some(span.map_or((time, time), |(first, last): (i64, i64)| {
+                (first.min(time), last.max(time))
+            }))
         })
     }
 
     /// 16 hex digits a change.
     pub(crate) fn to_text(&self) -> String {
         use fmt::Write;
-        self.0.iter().fold(String::with_capacity(self.0.len() * MARK_DIGITS), |mut text, mark| {
-            write!(text, "{mark:016x}").expect("a String takes everything");
-            text
-        })
+        self.0.iter().fold(
+            String::with_capacity(self.0.len() * MARK_DIGITS),
+            |mut text, mark| {
+                write!(text, "{mark:016x}").expect("a String takes everything");
+                text
+            },
+        )
     }
 
     /// Reads what [`to_text`](Self::to_text) wrote.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        if !text.len().is_multiple_of(MARK_DIGITS) || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        if !text.len().is_multiple_of(MARK_DIGITS)
+            || !text.bytes().all(|byte| byte.is_ascii_hexdigit())
+        {
             return None;
         }
         let marks = (0..text.len()).step_by(MARK_DIGITS);
-        marks.map(|at| u64::from_str_radix(text.get(at..at + MARK_DIGITS)?, 16).ok()).collect::<Option<_>>().map(Self)
+        marks
+            .map(|at| u64::from_str_radix(text.get(at..at + MARK_DIGITS)?, 16).ok())
+            .collect::<Option<_>>()
+            .map(Self)
     }
 }
 
@@ -116,7 +129,12 @@ impl Marks {
 const MARK_DIGITS: usize = 16;
 
 fn marks(vault: &Vault) -> impl Iterator<Item = (u64, &Tuple)> {
-    vault.records().flat_map(|(id, record)| record.tuples().iter().map(move |tuple| (mark(id, tuple), tuple)))
+    vault.records().flat_map(|(id, record)| {
+        record
+            .tuples()
+            .iter()
+            .map(move |tuple| (mark(id, tuple), tuple))
+    })
 }
 
 fn mark(id: &RecordId, tuple: &Tuple) -> u64 {
@@ -130,7 +148,12 @@ fn mark_at(id: &RecordId, tuple: &Tuple, stamp: &Stamp) -> u64 {
     };
     let time = stamp.to_string();
     let mut bytes = Vec::new();
-    for part in [id.as_text().as_bytes(), domain, tuple.key.name.as_bytes(), time.as_bytes()] {
+    for part in [
+        id.as_text().as_bytes(),
+        domain,
+        tuple.key.name.as_bytes(),
+        time.as_bytes(),
+    ] {
         bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
         bytes.extend_from_slice(part);
     }
@@ -164,9 +187,18 @@ mod tests {
         let mut seen = Marks::new();
         assert!(seen.note(&vault(&[("one", 200), ("two", 300)])));
         assert!(!seen.note(&vault(&[("one", 200)])), "nothing new");
-        assert!(seen.missing_from(&vault(&[("one", 200), ("two", 300), ("three", 400)])).is_empty());
+        assert!(
+            seen.missing_from(&vault(&[("one", 200), ("two", 300), ("three", 400)]))
+                .is_empty()
+        );
         let missing = seen.missing_from(&vault(&[("one", 200)]));
-        assert_eq!((missing.len(), missing.times_in(&vault(&[("one", 200), ("two", 300)]))), (1, Some((300, 300))));
+        assert_eq!(
+            (
+                missing.len(),
+                missing.times_in(&vault(&[("one", 200), ("two", 300)]))
+            ),
+            (1, Some((300, 300)))
+        );
     }
 
     #[test]
@@ -184,7 +216,12 @@ mod tests {
         seen.note(&vault(&[("one", 200), ("two", 300)]));
         assert_eq!(Marks::parse(&seen.to_text()), Some(seen));
         assert_eq!(Marks::parse(""), Some(Marks::new()));
-        for bad in ["0", "00000000000000g0", "000000000000000", "+000000000000000"] {
+        for bad in [
+            "0",
+            "00000000000000g0",
+            "000000000000000",
+            "+000000000000000",
+        ] {
             assert_eq!(Marks::parse(bad), None, "{bad}");
         }
     }

@@ -29,12 +29,27 @@ impl MergeSummary {
 
     /// How much of what was seen in `before`, the vault before this merge, it deleted or changed.
     pub fn altered(&self, before: &Vault) -> Altered {
-        let is_live = |id: &RecordId| before.record(id).is_some_and(|record| record.state().is_live());
-        let mut altered = Altered { deleted: 0, changed: 0, of: 0 };
-        altered.of = before.records().filter(|(_, record)| record.state().is_live()).count();
+        let is_live = |id: &RecordId| {
+            before
+                .record(id)
+                .is_some_and(|record| record.state().is_live())
+        };
+        let mut altered = Altered {
+            deleted: 0,
+            changed: 0,
+            of: 0,
+        };
+        altered.of = before
+            .records()
+            .filter(|(_, record)| record.state().is_live())
+            .count();
         for change in self.records.iter().filter(|change| is_live(&change.id)) {
-            let is_other =
-                |field: &FieldChange| matches!(field.outcome, FieldOutcome::Theirs | FieldOutcome::SettledTheirs);
+            let is_other = |field: &FieldChange| {
+                matches!(
+                    field.outcome,
+                    FieldOutcome::Theirs | FieldOutcome::SettledTheirs
+                )
+            };
             if change.fate == Fate::Deleted {
                 altered.deleted += 1;
             } else if change.fields.iter().any(is_other) {
@@ -80,7 +95,11 @@ pub struct RecordChange {
 
 impl RecordChange {
     fn settled(&self) -> usize {
-        let fields = self.fields.iter().filter(|field| field.outcome.is_settled()).count();
+        let fields = self
+            .fields
+            .iter()
+            .filter(|field| field.outcome.is_settled())
+            .count();
         fields + usize::from(self.fate == Fate::Revived) + usize::from(self.clashes)
     }
 }
@@ -148,7 +167,9 @@ impl Vault {
                 Some((_, record)) => summary.records.extend(merge_record(id, record, theirs)),
                 None => {
                     new_records.push((id.clone(), theirs.clone()));
-                    summary.records.push(RecordChange::of_new_record(id, theirs));
+                    summary
+                        .records
+                        .push(RecordChange::of_new_record(id, theirs));
                 }
             }
         }
@@ -166,9 +187,9 @@ impl Vault {
         for (id, record) in &self.records {
             while theirs.next_if(|(their_id, _)| *their_id < id).is_some() {}
             count += match theirs.next_if(|(their_id, _)| *their_id == id) {
-                Some((_, their_record)) => {
-                    pairs(&record.tuples, &their_record.tuples).filter(|pair| matches!(pair, (Some(_), None))).count()
-                }
+                Some((_, their_record)) => pairs(&record.tuples, &their_record.tuples)
+                    .filter(|pair| matches!(pair, (Some(_), None)))
+                    .count(),
                 None => record.tuples.len(),
             };
         }
@@ -185,12 +206,29 @@ impl Vault {
             paths.extend(record.state().into_live_path().map(|path| (path, id)));
         }
         paths.sort();
-        for group in paths.chunk_by(|a, b| a.0 == b.0).filter(|group| group.len() > 1) {
-            let place = |id: &RecordId| summary.records.binary_search_by(|change| change.id.cmp(id)).ok();
+        for group in paths
+            .chunk_by(|a, b| a.0 == b.0)
+            .filter(|group| group.len() > 1)
+        {
+            let place = |id: &RecordId| {
+                summary
+                    .records
+                    .binary_search_by(|change| change.id.cmp(id))
+                    .ok()
+            };
             let mut arrived: Vec<usize> = group.iter().filter_map(|(_, id)| place(id)).collect();
-            arrived.retain(|place| summary.records.get(*place).is_some_and(RecordChange::has_new_path));
+            arrived.retain(|place| {
+                summary
+                    .records
+                    .get(*place)
+                    .is_some_and(RecordChange::has_new_path)
+            });
             // If none was here before, one of them simply has its path.
-            let settled = if arrived.len() == group.len() { arrived.get(1..) } else { arrived.get(..) };
+            let settled = if arrived.len() == group.len() {
+                arrived.get(1..)
+            } else {
+                arrived.get(..)
+            };
             for place in settled.unwrap_or_default() {
                 if let Some(change) = summary.records.get_mut(*place) {
                     change.clashes = true;
@@ -203,15 +241,30 @@ impl Vault {
 impl RecordChange {
     fn of_new_record(id: &RecordId, record: &Record) -> Self {
         // If it was deleted and revived elsewhere, it is just there for this device.
-        let fate = if record.state().is_live() { Fate::Appeared } else { Fate::Same };
+        let fate = if record.state().is_live() {
+            Fate::Appeared
+        } else {
+            Fate::Same
+        };
         let received = record.tuples.len();
-        Self { id: id.clone(), is_new: true, received, fields: Vec::new(), fate, clashes: false }
+        Self {
+            id: id.clone(),
+            is_new: true,
+            received,
+            fields: Vec::new(),
+            fate,
+            clashes: false,
+        }
     }
 
     /// True if the record shows under a path that this merge brought.
     fn has_new_path(&self) -> bool {
         let path_won = |field: &FieldChange| {
-            field.key.is_path() && matches!(field.outcome, FieldOutcome::Theirs | FieldOutcome::SettledTheirs)
+            field.key.is_path()
+                && matches!(
+                    field.outcome,
+                    FieldOutcome::Theirs | FieldOutcome::SettledTheirs
+                )
         };
         matches!(self.fate, Fate::Appeared | Fate::Revived) || self.fields.iter().any(path_won)
     }
@@ -222,14 +275,23 @@ fn merge_record(id: &RecordId, ours: &mut Record, theirs: &Record) -> Option<Rec
     if *ours == *theirs {
         return None;
     }
-    let received = pairs(&ours.tuples, &theirs.tuples).filter(|pair| matches!(pair, (None, Some(_)))).count();
+    let received = pairs(&ours.tuples, &theirs.tuples)
+        .filter(|pair| matches!(pair, (None, Some(_))))
+        .count();
     if received == 0 {
         return None;
     }
     let mut tuples = Vec::with_capacity(ours.tuples.len() + received);
-    tuples.extend(pairs(&ours.tuples, &theirs.tuples).filter_map(|(our, their)| our.or(their)).cloned());
+    tuples.extend(
+        pairs(&ours.tuples, &theirs.tuples)
+            .filter_map(|(our, their)| our.or(their))
+            .cloned(),
+    );
     let merged = Record { tuples };
-    let fields = merged.fields().filter_map(|field| field_change(field, ours, theirs)).collect();
+    let fields = merged
+        .fields()
+        .filter_map(|field| field_change(field, ours, theirs))
+        .collect();
     let (before, after) = (ours.state(), merged.state());
     let fate = match (before.is_live(), after.is_live()) {
         (true, false) => Fate::Deleted,
@@ -237,7 +299,14 @@ fn merge_record(id: &RecordId, ours: &mut Record, theirs: &Record) -> Option<Rec
         (false, true) => Fate::Appeared,
         _ => Fate::Same,
     };
-    let change = RecordChange { id: id.clone(), is_new: false, received, fields, fate, clashes: false };
+    let change = RecordChange {
+        id: id.clone(),
+        is_new: false,
+        received,
+        fields,
+        fate,
+        clashes: false,
+    };
     *ours = merged;
     Some(change)
 }
@@ -250,7 +319,9 @@ fn field_change(field: &[Tuple], ours: &Record, theirs: &Record) -> Option<Field
         return None;
     }
     let their_history = theirs.history(key.domain, &key.name);
-    let lacks = |history: &[Tuple], tuple: &Tuple| tuple.stamp.decides() && history.binary_search(tuple).is_err();
+    let lacks = |history: &[Tuple], tuple: &Tuple| {
+        tuple.stamp.decides() && history.binary_search(tuple).is_err()
+    };
     let we_changed = field.iter().any(|tuple| lacks(their_history, tuple));
     let they_changed = field.iter().any(|tuple| lacks(our_history, tuple));
     let theirs_is_seen = newest_of(field) != newest_of(our_history);
@@ -260,11 +331,17 @@ fn field_change(field: &[Tuple], ours: &Record, theirs: &Record) -> Option<Field
         (false, true) => FieldOutcome::Theirs,
         (false, false) => FieldOutcome::Unchanged,
     };
-    Some(FieldChange { key: key.clone(), outcome })
+    Some(FieldChange {
+        key: key.clone(),
+        outcome,
+    })
 }
 
 /// Walks two sorted lists side by side: each tuple once, with the side or sides that have it.
-fn pairs<'a>(ours: &'a [Tuple], theirs: &'a [Tuple]) -> impl Iterator<Item = (Option<&'a Tuple>, Option<&'a Tuple>)> {
+fn pairs<'a>(
+    ours: &'a [Tuple],
+    theirs: &'a [Tuple],
+) -> impl Iterator<Item = (Option<&'a Tuple>, Option<&'a Tuple>)> {
     let (mut ours, mut theirs) = (ours.iter().peekable(), theirs.iter().peekable());
     std::iter::from_fn(move || {
         let order = match (ours.peek(), theirs.peek()) {
@@ -324,10 +401,16 @@ mod tests {
         let summary = ours.merge(&theirs);
         assert_eq!(seen(&ours, "p", "f").as_deref(), Some("second"));
         assert_eq!((summary.received, summary.settled()), (1, 1));
-        assert_eq!(only_change(&summary).fields.first().unwrap().outcome, FieldOutcome::SettledTheirs);
+        assert_eq!(
+            only_change(&summary).fields.first().unwrap().outcome,
+            FieldOutcome::SettledTheirs
+        );
         assert_eq!(ours.missing_from(&theirs), 1);
         let summary = theirs.merge(&ours);
-        assert_eq!(only_change(&summary).fields.first().unwrap().outcome, FieldOutcome::Unchanged);
+        assert_eq!(
+            only_change(&summary).fields.first().unwrap().outcome,
+            FieldOutcome::Unchanged
+        );
         assert_eq!(summary.settled(), 0);
         assert_eq!(ours, theirs);
     }
@@ -339,7 +422,10 @@ mod tests {
         theirs.set(&"A".into(), "g", "theirs", 200).unwrap();
         let summary = ours.merge(&theirs);
         assert_eq!((summary.received, summary.settled()), (1, 0));
-        assert_eq!(only_change(&summary).fields.first().unwrap().outcome, FieldOutcome::Theirs);
+        assert_eq!(
+            only_change(&summary).fields.first().unwrap().outcome,
+            FieldOutcome::Theirs
+        );
         assert_eq!(seen(&ours, "p", "f").as_deref(), Some("ours"));
         assert_eq!(seen(&ours, "p", "g").as_deref(), Some("theirs"));
     }
@@ -351,9 +437,15 @@ mod tests {
         theirs.set(&"A".into(), "f", "a", 200).unwrap();
         let before = ours.clone();
         let summary = ours.merge(&theirs);
-        assert_eq!(only_change(&summary).fields.first().unwrap().outcome, FieldOutcome::SettledOurs);
+        assert_eq!(
+            only_change(&summary).fields.first().unwrap().outcome,
+            FieldOutcome::SettledOurs
+        );
         let summary = theirs.merge(&before);
-        assert_eq!(only_change(&summary).fields.first().unwrap().outcome, FieldOutcome::SettledTheirs);
+        assert_eq!(
+            only_change(&summary).fields.first().unwrap().outcome,
+            FieldOutcome::SettledTheirs
+        );
         assert_eq!(ours, theirs);
         assert_eq!(seen(&ours, "p", "f").as_deref(), Some("b"));
     }
@@ -387,7 +479,10 @@ mod tests {
         theirs.set(&"B".into(), "f", "v", 200).unwrap();
         let summary = ours.merge(&theirs);
         let change = only_change(&summary);
-        assert_eq!((change.is_new, change.received, change.fate), (true, 2, Fate::Appeared));
+        assert_eq!(
+            (change.is_new, change.received, change.fate),
+            (true, 2, Fate::Appeared)
+        );
         assert!(change.fields.is_empty() && !change.clashes);
         assert_eq!(summary.settled(), 0);
     }

@@ -14,7 +14,9 @@ use std::borrow::Cow;
 
 use crate::association::Shape;
 use crate::marks::Marks;
-use crate::record::{Domain, FieldKey, Record, RecordId, Stamp, TIME_MAX, Text, Tuple, Value, Vault};
+use crate::record::{
+    Domain, FieldKey, Record, RecordId, Stamp, TIME_MAX, Text, Tuple, Value, Vault,
+};
 use crate::view::ViewRecord;
 
 /// Changes of one field that follow each other within so many seconds may have been settled by the last of them: a tie
@@ -79,7 +81,9 @@ impl Vault {
 
     pub(crate) fn loadable_by(&self, program: Original, ties: Ties) -> Self {
         let mut part = Self::new();
-        for (id, record) in self.records().filter(|(id, _)| program.can_read(id.as_text()) && !id.as_text().is_empty())
+        for (id, record) in self
+            .records()
+            .filter(|(id, _)| program.can_read(id.as_text()) && !id.as_text().is_empty())
         {
             let tuples = loadable(record, program, ties);
             if !tuples.is_empty() {
@@ -111,7 +115,9 @@ impl Shape {
     pub fn count_missing(self, vault: &Vault, fetched: &Vault) -> usize {
         match self {
             Self::Modern | Self::Upgraded => vault.missing_from(fetched),
-            Self::Desktop => Marks::of(&self.part_of(vault)).without(&self.marks_of(fetched)).len(),
+            Self::Desktop => Marks::of(&self.part_of(vault))
+                .without(&self.marks_of(fetched))
+                .len(),
         }
     }
 
@@ -132,13 +138,21 @@ impl Original {
         let mut common = Vault::new();
         for (id, record) in part.records() {
             let kept = record.tuples().iter().enumerate().filter(|(place, tuple)| {
-                let next = record.tuples().get(place + 1).filter(|next| next.key == tuple.key);
-                let times = (tuple.stamp.deciding_seconds(), next.and_then(|next| next.stamp.deciding_seconds()));
+                let next = record
+                    .tuples()
+                    .get(place + 1)
+                    .filter(|next| next.key == tuple.key);
+                let times = (
+                    tuple.stamp.deciding_seconds(),
+                    next.and_then(|next| next.stamp.deciding_seconds()),
+                );
                 !matches!(times, (Some(time), Some(next)) if next - time <= SETTLED_WITHIN)
             });
             let tuples: Vec<Tuple> = kept.map(|(_, tuple)| tuple.clone()).collect();
             if !tuples.is_empty() {
-                common.records.insert(id.clone(), Record::from_tuples(tuples));
+                common
+                    .records
+                    .insert(id.clone(), Record::from_tuples(tuples));
             }
         }
         common
@@ -164,9 +178,10 @@ impl Original {
             return None;
         }
         match (self, &tuple.value) {
-            (Self::Passmate2, Value::List(_)) => {
-                Some(Tuple { value: Value::Text(tuple.value.joined_text()), ..tuple.clone() })
-            }
+            (Self::Passmate2, Value::List(_)) => Some(Tuple {
+                value: Value::Text(tuple.value.joined_text()),
+                ..tuple.clone()
+            }),
             (Self::Passmate2, _) => Some(tuple.clone()),
             (Self::Desktop, value) => {
                 let is_readable = match value {
@@ -189,10 +204,14 @@ pub(crate) fn desktop_name(name: &Text) -> Option<&[u8]> {
 
 fn loadable(record: &Record, program: Original, ties: Ties) -> Vec<Tuple> {
     let mut loadable = Vec::with_capacity(record.tuples().len());
-    for tied in record.tuples().chunk_by(|a, b| a.key == b.key && a.stamp == b.stamp) {
+    for tied in record
+        .tuples()
+        .chunk_by(|a, b| a.key == b.key && a.stamp == b.stamp)
+    {
         // Ascending order: of those with one time the last is the one that is seen.
         let Some(tuple) = tied.last() else { continue };
-        let is_settled = tied.len() > 1 && ties == Ties::Settled && settled_at(&tuple.stamp).is_some();
+        let is_settled =
+            tied.len() > 1 && ties == Ties::Settled && settled_at(&tuple.stamp).is_some();
         if !is_settled {
             loadable.extend(program.adapt(tuple));
         }
@@ -202,19 +221,29 @@ fn loadable(record: &Record, program: Original, ties: Ties) -> Vec<Tuple> {
 
 /// The second at which a tie of this time is settled, if it ever decides anything.
 fn settled_at(stamp: &Stamp) -> Option<i64> {
-    stamp.deciding_seconds().filter(|seconds| *seconds < TIME_MAX).map(|seconds| seconds + 1)
+    stamp
+        .deciding_seconds()
+        .filter(|seconds| *seconds < TIME_MAX)
+        .map(|seconds| seconds + 1)
 }
 
 /// For each tie of a record the one that is seen, a second later, unless a change stands there already.
 fn settle_ties(record: &Record) -> Vec<Tuple> {
     let mut settled = Vec::new();
     for field in record.fields() {
-        let ties = field.chunk_by(|a, b| a.stamp == b.stamp).filter(|group| group.len() > 1);
+        let ties = field
+            .chunk_by(|a, b| a.stamp == b.stamp)
+            .filter(|group| group.len() > 1);
         for winner in ties.filter_map(<[Tuple]>::last) {
-            let Some(seconds) = settled_at(&winner.stamp) else { continue };
+            let Some(seconds) = settled_at(&winner.stamp) else {
+                continue;
+            };
             let stamp = Stamp::from_seconds(seconds);
             if !field.iter().any(|tuple| tuple.stamp == stamp) {
-                settled.push(Tuple { stamp, ..winner.clone() });
+                settled.push(Tuple {
+                    stamp,
+                    ..winner.clone()
+                });
             }
         }
     }
@@ -231,21 +260,44 @@ fn settle_ties(record: &Record) -> Vec<Tuple> {
 }
 
 fn delete_again(record: &Record) -> Option<Tuple> {
-    let last = record.tuples().iter().filter_map(|tuple| tuple.stamp.deciding_seconds()).max()?;
+    let last = record
+        .tuples()
+        .iter()
+        .filter_map(|tuple| tuple.stamp.deciding_seconds())
+        .max()?;
     let stamp = Stamp::from_seconds(Some(last).filter(|last| *last < TIME_MAX)? + 1);
-    Some(Tuple { key: FieldKey::path(), stamp, value: Value::Absent })
+    Some(Tuple {
+        key: FieldKey::path(),
+        stamp,
+        value: Value::Absent,
+    })
 }
 
 /// For each record whose path is not what it shows under, that path.
 pub(crate) fn shown_paths(vault: &Vault) -> Vec<(RecordId, Tuple)> {
     let view = vault.view();
-    let differs = view.records().iter().filter(|shown| shown.clash.is_some() || shown.revived);
-    differs.filter_map(|shown| Some((shown.id.clone(), shown_path(shown)?))).collect()
+    let differs = view
+        .records()
+        .iter()
+        .filter(|shown| shown.clash.is_some() || shown.revived);
+    differs
+        .filter_map(|shown| Some((shown.id.clone(), shown_path(shown)?)))
+        .collect()
 }
 
 fn shown_path(shown: &ViewRecord<'_>) -> Option<Tuple> {
-    let history = shown.record.tuples().iter().filter(|tuple| tuple.key.is_path());
-    let last = history.filter_map(|tuple| tuple.stamp.deciding_seconds()).max()?;
+    let history = shown
+        .record
+        .tuples()
+        .iter()
+        .filter(|tuple| tuple.key.is_path());
+    let last = history
+        .filter_map(|tuple| tuple.stamp.deciding_seconds())
+        .max()?;
     let stamp = Stamp::from_seconds(Some(last).filter(|last| *last < TIME_MAX)? + 1);
-    Some(Tuple { key: FieldKey::path(), stamp, value: Value::Text(shown.path.as_ref().clone()) })
+    Some(Tuple {
+        key: FieldKey::path(),
+        stamp,
+        value: Value::Text(shown.path.as_ref().clone()),
+    })
 }

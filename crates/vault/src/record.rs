@@ -61,7 +61,10 @@ impl Vault {
 
     /// The number of changes in the whole history.
     pub fn tuple_count(&self) -> usize {
-        self.records.values().map(|record| record.tuples.len()).sum()
+        self.records
+            .values()
+            .map(|record| record.tuples.len())
+            .sum()
     }
 
     /// Adds one change as it is, with the stamp that it has; false if it was there already.
@@ -72,7 +75,12 @@ impl Vault {
         match self.records.get_mut(id) {
             Some(record) => record.insert(tuple),
             None => {
-                self.records.insert(id.clone(), Record { tuples: vec![tuple] });
+                self.records.insert(
+                    id.clone(),
+                    Record {
+                        tuples: vec![tuple],
+                    },
+                );
                 true
             }
         }
@@ -154,8 +162,15 @@ impl Record {
 
     /// The changes of one field, oldest first; those that never decide are among them.
     pub fn history(&self, domain: Domain, name: &Text) -> &[Tuple] {
-        let start = self.tuples.partition_point(|tuple| tuple.key.cmp_parts(domain, name).is_lt());
-        let len = self.tuples.iter().skip(start).take_while(|tuple| tuple.key.cmp_parts(domain, name).is_eq()).count();
+        let start = self
+            .tuples
+            .partition_point(|tuple| tuple.key.cmp_parts(domain, name).is_lt());
+        let len = self
+            .tuples
+            .iter()
+            .skip(start)
+            .take_while(|tuple| tuple.key.cmp_parts(domain, name).is_eq())
+            .count();
         self.tuples.get(start..start + len).unwrap_or_default()
     }
 
@@ -206,12 +221,18 @@ pub struct FieldKey {
 impl FieldKey {
     /// The field that holds a record's path.
     pub fn path() -> Self {
-        Self { domain: Domain::Meta, name: Text::from(PATH) }
+        Self {
+            domain: Domain::Meta,
+            name: Text::from(PATH),
+        }
     }
 
     /// A field of the person's.
     pub fn user(name: impl Into<Text>) -> Self {
-        Self { domain: Domain::User, name: name.into() }
+        Self {
+            domain: Domain::User,
+            name: name.into(),
+        }
     }
 
     /// True for the field that holds a record's path.
@@ -262,7 +283,9 @@ impl Value {
             Self::Absent => None,
             Self::Text(text) if text.is_empty() => None,
             Self::Text(text) => Some(Cow::Borrowed(text)),
-            Self::List(lines) => Some(Text::join_lines(lines)).filter(|text| !text.is_empty()).map(Cow::Owned),
+            Self::List(lines) => Some(Text::join_lines(lines))
+                .filter(|text| !text.is_empty())
+                .map(Cow::Owned),
         }
     }
 
@@ -278,7 +301,8 @@ impl Value {
 
     /// What it shows as one text, the empty text if it shows nothing.
     pub(crate) fn joined_text(&self) -> Text {
-        self.joined().map_or_else(|| Text::from(""), Cow::into_owned)
+        self.joined()
+            .map_or_else(|| Text::from(""), Cow::into_owned)
     }
 
     /// The bytes that the order looks at; nothing for absent.
@@ -296,12 +320,15 @@ impl Ord for Value {
         match (self, other) {
             // The common cases, without a copy. Option orders None, the absent, lowest.
             (Self::Text(a), Self::Text(b)) => a.cmp(b),
-            _ => self.joined().cmp(&other.joined()).then_with(|| match (self, other) {
-                (Self::List(a), Self::List(b)) => a.cmp(b),
-                (Self::Text(_), Self::List(_)) => Ordering::Less,
-                (Self::List(_), Self::Text(_)) => Ordering::Greater,
-                _ => Ordering::Equal,
-            }),
+            _ => self
+                .joined()
+                .cmp(&other.joined())
+                .then_with(|| match (self, other) {
+                    (Self::List(a), Self::List(b)) => a.cmp(b),
+                    (Self::Text(_), Self::List(_)) => Ordering::Less,
+                    (Self::List(_), Self::Text(_)) => Ordering::Greater,
+                    _ => Ordering::Equal,
+                }),
         }
     }
 }
@@ -326,7 +353,11 @@ mod tests {
     }
 
     fn user(name: &str, value: Value, seconds: i64) -> Tuple {
-        Tuple { key: FieldKey::user(name), stamp: Stamp::from_seconds(seconds), value }
+        Tuple {
+            key: FieldKey::user(name),
+            stamp: Stamp::from_seconds(seconds),
+            value,
+        }
     }
 
     #[test]
@@ -359,14 +390,24 @@ mod tests {
     fn a_record_keeps_a_tuple_once_and_its_fields_side_by_side() {
         let mut vault = Vault::new();
         let id = RecordId::from("A");
-        for tuple in [user("b", text("2"), 5), user("a", text("1"), 9), user("b", text("1"), 3)] {
+        for tuple in [
+            user("b", text("2"), 5),
+            user("a", text("1"), 9),
+            user("b", text("1"), 3),
+        ] {
             assert!(vault.insert(&id, tuple.clone()));
             assert!(!vault.insert(&id, tuple));
         }
         let record = vault.record(&id).expect("three tuples were put into it");
-        let names: Vec<_> = record.fields().map(|field| (field[0].key.name.clone(), field.len())).collect();
+        let names: Vec<_> = record
+            .fields()
+            .map(|field| (field[0].key.name.clone(), field.len()))
+            .collect();
         assert_eq!(names, [("a".into(), 1), ("b".into(), 2)]);
-        assert_eq!(record.newest(Domain::User, &"b".into()), Some(&user("b", text("2"), 5)));
+        assert_eq!(
+            record.newest(Domain::User, &"b".into()),
+            Some(&user("b", text("2"), 5))
+        );
         assert_eq!(record.newest(Domain::User, &"c".into()), None);
         assert_eq!(vault.tuple_count(), 3);
     }
@@ -379,7 +420,10 @@ mod tests {
             user("f", text("past"), 0),
         ]);
         assert_eq!(record.history(Domain::User, &"f".into()).len(), 3);
-        assert_eq!(record.newest(Domain::User, &"f".into()), Some(&user("f", text("old"), 10)));
+        assert_eq!(
+            record.newest(Domain::User, &"f".into()),
+            Some(&user("f", text("old"), 10))
+        );
     }
 
     #[test]
@@ -388,7 +432,11 @@ mod tests {
         let id = make_record_id(&mut rand_core::UnwrapErr(&mut rng));
         let text = id.as_text().as_str().unwrap_or_default();
         assert_eq!(text.len(), 16);
-        assert!(text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'A'..=b'F')), "{id:?}");
+        assert!(
+            text.bytes()
+                .all(|byte| matches!(byte, b'0'..=b'9' | b'A'..=b'F')),
+            "{id:?}"
+        );
     }
 
     #[test]

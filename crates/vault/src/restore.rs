@@ -11,7 +11,11 @@ impl Vault {
         let mut vault = Self::new();
         for (id, record) in self.records() {
             let is_past = |stamp: Option<i64>| stamp.is_some_and(|stamp| stamp <= seconds);
-            for tuple in record.tuples().iter().filter(|tuple| is_past(tuple.stamp.deciding_seconds())) {
+            for tuple in record
+                .tuples()
+                .iter()
+                .filter(|tuple| is_past(tuple.stamp.deciding_seconds()))
+            {
                 vault.insert(id, tuple.clone());
             }
         }
@@ -23,15 +27,30 @@ impl Vault {
     ///
     /// # Errors
     /// See [`EditError`]. What was changed until then stays.
-    pub fn revert_record(&mut self, id: &RecordId, before: &Self, now: i64) -> Result<usize, EditError> {
+    pub fn revert_record(
+        &mut self,
+        id: &RecordId,
+        before: &Self,
+        now: i64,
+    ) -> Result<usize, EditError> {
         let then = before.record(id);
-        let Some(record) = self.record(id) else { return Ok(0) };
+        let Some(record) = self.record(id) else {
+            return Ok(0);
+        };
         let mut wanted: Vec<(FieldKey, Value)> = Vec::new();
-        for field in record.fields().chain(then.into_iter().flat_map(Record::fields)) {
-            let Some(key) = field.first().map(|tuple| &tuple.key) else { continue };
+        for field in record
+            .fields()
+            .chain(then.into_iter().flat_map(Record::fields))
+        {
+            let Some(key) = field.first().map(|tuple| &tuple.key) else {
+                continue;
+            };
             let value = value_of(then, key);
             let is_known = wanted.iter().any(|(known, _)| known == key);
-            if key.domain == Domain::User && !is_known && value.shown() != value_of(Some(record), key).shown() {
+            if key.domain == Domain::User
+                && !is_known
+                && value.shown() != value_of(Some(record), key).shown()
+            {
                 wanted.push((key.clone(), value));
             }
         }
@@ -56,7 +75,9 @@ impl Vault {
     /// As [`revert_record`](Self::revert_record).
     pub fn revert_to(&mut self, before: &Self, now: i64) -> Result<usize, EditError> {
         let ids: Vec<RecordId> = self.records().map(|(id, _)| id.clone()).collect();
-        ids.iter().try_fold(0, |changed, id| Ok(changed + self.revert_record(id, before, now)?))
+        ids.iter().try_fold(0, |changed, id| {
+            Ok(changed + self.revert_record(id, before, now)?)
+        })
     }
 }
 
@@ -82,9 +103,15 @@ mod tests {
         let text = |text: &Text| text.to_string_lossy().into_owned();
         let view = vault.view();
         let fields = |record: &crate::view::ViewRecord<'_>| {
-            record.fields().map(|field| (text(field.name), text(&field.value))).collect()
+            record
+                .fields()
+                .map(|field| (text(field.name), text(&field.value)))
+                .collect()
         };
-        view.records().iter().map(|record| (text(&record.path), fields(record))).collect()
+        view.records()
+            .iter()
+            .map(|record| (text(&record.path), fields(record)))
+            .collect()
     }
 
     fn vault() -> Vault {
@@ -109,7 +136,11 @@ mod tests {
         assert_eq!(after.revert_to(&before, NOW + 20).unwrap(), 5);
         assert_eq!(shown(&after), shown(&before));
         assert_eq!(history.missing_from(&after), 0, "nothing was taken out");
-        assert_eq!(after.revert_to(&before, NOW + 21).unwrap(), 0, "there is nothing left to undo");
+        assert_eq!(
+            after.revert_to(&before, NOW + 21).unwrap(),
+            0,
+            "there is nothing left to undo"
+        );
         // What was undone can be done again.
         after.revert_to(&history, NOW + 30).unwrap();
         assert_eq!(shown(&after), shown(&history));
@@ -141,10 +172,20 @@ mod tests {
         let key = FieldKey::user("note");
         let lines = Value::from_lines(vec!["a".into(), "b".into()]);
         let mut before = vault();
-        before.change_value(&id("A"), key.clone(), lines.clone(), NOW + 5).unwrap();
+        before
+            .change_value(&id("A"), key.clone(), lines.clone(), NOW + 5)
+            .unwrap();
         let mut after = before.clone();
         after.unset(&id("A"), "note", NOW + 6).unwrap();
         after.revert_to(&before, NOW + 7).unwrap();
-        assert_eq!(after.record(&id("A")).unwrap().newest(Domain::User, &key.name).unwrap().value, lines);
+        assert_eq!(
+            after
+                .record(&id("A"))
+                .unwrap()
+                .newest(Domain::User, &key.name)
+                .unwrap()
+                .value,
+            lines
+        );
     }
 }

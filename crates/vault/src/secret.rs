@@ -97,8 +97,14 @@ mod tests {
 
     #[test]
     fn debug_shows_no_secret() {
-        assert_eq!(format!("{:?}", Passphrase::from("correct horse".to_owned())), "Passphrase([redacted])");
-        assert_eq!(format!("{:?}", Secret::from_bytes([0x41; 8])), "Secret([redacted])");
+        assert_eq!(
+            format!("{:?}", Passphrase::from("correct horse".to_owned())),
+            "Passphrase([redacted])"
+        );
+        assert_eq!(
+            format!("{:?}", Secret::from_bytes([0x41; 8])),
+            "Secret([redacted])"
+        );
     }
 
     #[test]

@@ -86,9 +86,15 @@ impl SyncKey {
         let mut digits = packed.iter_mut();
         let mut pending: Option<&mut u8> = None;
         for (position, character) in text.chars().enumerate() {
-            let Some(digit) = character.to_digit(16).and_then(|digit| u8::try_from(digit).ok()) else {
+            let Some(digit) = character
+                .to_digit(16)
+                .and_then(|digit| u8::try_from(digit).ok())
+            else {
                 if character.is_alphanumeric() || character == '+' {
-                    return Err(SyncKeyError::ForeignCharacter { character, position: position + 1 });
+                    return Err(SyncKeyError::ForeignCharacter {
+                        character,
+                        position: position + 1,
+                    });
                 }
                 continue;
             };
@@ -107,7 +113,11 @@ impl SyncKey {
             return Err(SyncKeyError::Length { found });
         }
         let (payload, checksum) = packed.split_at(PAYLOAD_LEN);
-        let checksum = u16::from_be_bytes(checksum.try_into().expect("42 bytes without 40 are 2 bytes"));
+        let checksum = u16::from_be_bytes(
+            checksum
+                .try_into()
+                .expect("42 bytes without 40 are 2 bytes"),
+        );
         if checksum != crc16(payload) && checksum != crc16_of_the_desktop_client(payload) {
             return Err(SyncKeyError::Checksum);
         }
@@ -133,7 +143,11 @@ impl SyncKey {
                 text.push('-');
             }
             for digit in [byte >> 4, byte & 0xF] {
-                text.push(char::from_digit(digit.into(), 16).expect("four bits are a hex digit").to_ascii_uppercase());
+                text.push(
+                    char::from_digit(digit.into(), 16)
+                        .expect("four bits are a hex digit")
+                        .to_ascii_uppercase(),
+                );
             }
         }
         text
@@ -156,7 +170,9 @@ pub enum SyncKeyError {
         found: usize,
     },
     /// A letter or a sign that no sync key has.
-    #[error("a sync key has the digits 0 to 9 and A to F alone, and character {position} is {character:?}")]
+    #[error(
+        "a sync key has the digits 0 to 9 and A to F alone, and character {position} is {character:?}"
+    )]
     ForeignCharacter {
         /// What is there.
         character: char,
@@ -198,7 +214,8 @@ mod tests {
 
     #[test]
     fn every_mistyped_digit_is_found() {
-        let sync_key = SyncKey::from_parts([1, 0, 3, 4, 5, 6, 7, 8], Secret::from_bytes([0xA0; 32]));
+        let sync_key =
+            SyncKey::from_parts([1, 0, 3, 4, 5, 6, 7, 8], Secret::from_bytes([0xA0; 32]));
         let text = sync_key.to_text();
         for (index, was) in text.char_indices().filter(|(_, was)| *was != '-') {
             for digit in "0123456789ABCDEF".chars().filter(|digit| *digit != was) {
@@ -206,7 +223,11 @@ mod tests {
                 wrong.replace_range(index..=index, &digit.to_string());
                 // A checksum of 16 bits finds every error of one digit; that the other one
                 // fits by chance is known not to happen for this key.
-                assert_eq!(SyncKey::parse(&wrong), Err(SyncKeyError::Checksum), "{wrong}");
+                assert_eq!(
+                    SyncKey::parse(&wrong),
+                    Err(SyncKeyError::Checksum),
+                    "{wrong}"
+                );
             }
         }
     }
@@ -214,15 +235,32 @@ mod tests {
     #[test]
     fn errors_name_what_is_wrong() {
         let text = SyncKey::from_parts([9; 8], Secret::from_bytes([0; 32])).to_text();
-        let foreign = |position, character| Err(SyncKeyError::ForeignCharacter { character, position });
+        let foreign = |position, character| {
+            Err(SyncKeyError::ForeignCharacter {
+                character,
+                position,
+            })
+        };
         assert_eq!(SyncKey::parse(""), Err(SyncKeyError::Length { found: 0 }));
-        assert_eq!(SyncKey::parse(&text[..96]), Err(SyncKeyError::Length { found: 83 }));
-        assert_eq!(SyncKey::parse(&format!("{}0", *text)), Err(SyncKeyError::Length { found: 85 }));
+        assert_eq!(
+            SyncKey::parse(&text[..96]),
+            Err(SyncKeyError::Length { found: 83 })
+        );
+        assert_eq!(
+            SyncKey::parse(&format!("{}0", *text)),
+            Err(SyncKeyError::Length { found: 85 })
+        );
         assert_eq!(SyncKey::parse(&text.replacen('0', "O", 1)), foreign(1, 'O'));
         assert_eq!(SyncKey::parse(&format!("+{}", *text)), foreign(1, '+'));
         assert_eq!(SyncKey::parse(&format!("ключ {}", *text)), foreign(1, 'к'));
-        assert_eq!(SyncKey::parse(&"-".repeat(1 << 20)), Err(SyncKeyError::Length { found: 0 }));
-        assert_eq!(SyncKey::parse(&"0".repeat(1 << 20)), Err(SyncKeyError::Length { found: 1 << 20 }));
+        assert_eq!(
+            SyncKey::parse(&"-".repeat(1 << 20)),
+            Err(SyncKeyError::Length { found: 0 })
+        );
+        assert_eq!(
+            SyncKey::parse(&"0".repeat(1 << 20)),
+            Err(SyncKeyError::Length { found: 1 << 20 })
+        );
     }
 
     #[test]

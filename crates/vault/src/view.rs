@@ -40,7 +40,10 @@ impl<'a> View<'a> {
     }
 
     fn get_bytes(&self, path: &[u8]) -> Option<&ViewRecord<'a>> {
-        let place = self.live.binary_search_by(|record| record.path.as_bytes().cmp(path)).ok()?;
+        let place = self
+            .live
+            .binary_search_by(|record| record.path.as_bytes().cmp(path))
+            .ok()?;
         self.live.get(place)
     }
 }
@@ -87,8 +90,10 @@ pub struct DeletedRecord<'a> {
 impl<'a> ViewRecord<'a> {
     /// The person's fields that are set, in the order of their names' bytes.
     pub fn fields(&self) -> impl Iterator<Item = ViewField<'a>> + use<'a> {
-        let user =
-            self.record.fields().filter(|field| matches!(field, [first, ..] if first.key.domain == Domain::User));
+        let user = self
+            .record
+            .fields()
+            .filter(|field| matches!(field, [first, ..] if first.key.domain == Domain::User));
         user.filter_map(|field| show(newest_of(field)?))
     }
 
@@ -99,7 +104,11 @@ impl<'a> ViewRecord<'a> {
 }
 
 fn show(tuple: &Tuple) -> Option<ViewField<'_>> {
-    tuple.value.shown().map(|value| ViewField { name: &tuple.key.name, value, stamp: &tuple.stamp })
+    tuple.value.shown().map(|value| ViewField {
+        name: &tuple.key.name,
+        value,
+        stamp: &tuple.stamp,
+    })
 }
 
 impl Vault {
@@ -109,8 +118,19 @@ impl Vault {
         let mut deleted = Vec::new();
         for (id, record) in &self.records {
             match record.state() {
-                State::Live { path, revived } => live.push(ViewRecord { id, path, clash: None, revived, record }),
-                State::Deleted { path, stamp } => deleted.push(DeletedRecord { id, path, stamp, record }),
+                State::Live { path, revived } => live.push(ViewRecord {
+                    id,
+                    path,
+                    clash: None,
+                    revived,
+                    record,
+                }),
+                State::Deleted { path, stamp } => deleted.push(DeletedRecord {
+                    id,
+                    path,
+                    stamp,
+                    record,
+                }),
                 State::Pathless => {}
             }
         }
@@ -124,8 +144,14 @@ impl Vault {
 /// Whether a record is seen, by its own tuples alone.
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) enum State<'a> {
-    Live { path: Cow<'a, Text>, revived: bool },
-    Deleted { path: Cow<'a, Text>, stamp: &'a Stamp },
+    Live {
+        path: Cow<'a, Text>,
+        revived: bool,
+    },
+    Deleted {
+        path: Cow<'a, Text>,
+        stamp: &'a Stamp,
+    },
     Pathless,
 }
 
@@ -156,23 +182,39 @@ impl<'a> State<'a> {
 impl Record {
     pub(crate) fn state(&self) -> State<'_> {
         // Meta fields sort first and hardly any but the path exists, so this is no search in all of it.
-        let history = self.fields().find(|field| matches!(field, [first, ..] if first.key.is_path()));
-        let mut newest_first = history.unwrap_or_default().iter().rev().filter(|tuple| tuple.stamp.decides());
+        let history = self
+            .fields()
+            .find(|field| matches!(field, [first, ..] if first.key.is_path()));
+        let mut newest_first = history
+            .unwrap_or_default()
+            .iter()
+            .rev()
+            .filter(|tuple| tuple.stamp.decides());
         let Some(newest) = newest_first.next() else {
             return State::Pathless;
         };
         if let Some(path) = newest.value.shown() {
-            return State::Live { path, revived: false };
+            return State::Live {
+                path,
+                revived: false,
+            };
         }
         let Some(path) = newest_first.find_map(|tuple| tuple.value.shown()) else {
             return State::Pathless;
         };
-        let edited_later =
-            |tuple: &Tuple| tuple.key.domain == Domain::User && tuple.stamp.decides() && tuple.stamp > newest.stamp;
+        let edited_later = |tuple: &Tuple| {
+            tuple.key.domain == Domain::User && tuple.stamp.decides() && tuple.stamp > newest.stamp
+        };
         if self.tuples.iter().any(edited_later) {
-            State::Live { path, revived: true }
+            State::Live {
+                path,
+                revived: true,
+            }
         } else {
-            State::Deleted { path, stamp: &newest.stamp }
+            State::Deleted {
+                path,
+                stamp: &newest.stamp,
+            }
         }
     }
 }
@@ -195,7 +237,10 @@ fn resolve_clashes(live: &mut [ViewRecord<'_>]) {
     let mut renamed = Vec::with_capacity(losers.len());
     for index in losers {
         if let Some(record) = live.get(index) {
-            let is_wanted = |path: &Text| live.binary_search_by(|other| other.path.as_ref().cmp(path)).is_ok();
+            let is_wanted = |path: &Text| {
+                live.binary_search_by(|other| other.path.as_ref().cmp(path))
+                    .is_ok()
+            };
             renamed.push((index, names.name_for(record, is_wanted)));
         }
     }
@@ -219,7 +264,9 @@ impl Names {
     fn name_for(&mut self, record: &ViewRecord<'_>, is_wanted: impl Fn(&Text) -> bool) -> Text {
         let handle = handle(record.id);
         for len in HANDLE_LEN_MIN.min(handle.len())..=handle.len() {
-            let name = record.path.with_suffix(&format!("~{}", handle.get(..len).unwrap_or(&handle)));
+            let name = record
+                .path
+                .with_suffix(&format!("~{}", handle.get(..len).unwrap_or(&handle)));
             if !is_wanted(&name) && self.given.insert(name.clone()) {
                 return name;
             }
@@ -246,8 +293,17 @@ fn handle(id: &RecordId) -> String {
     let mut handle = String::with_capacity(HANDLE_LEN_MAX);
     if bytes.is_empty() {
         handle.push('0');
-    } else if bytes.iter().take(HANDLE_LEN_MAX).all(u8::is_ascii_alphanumeric) {
-        handle.extend(bytes.iter().take(HANDLE_LEN_MAX).map(|byte| char::from(*byte)));
+    } else if bytes
+        .iter()
+        .take(HANDLE_LEN_MAX)
+        .all(u8::is_ascii_alphanumeric)
+    {
+        handle.extend(
+            bytes
+                .iter()
+                .take(HANDLE_LEN_MAX)
+                .map(|byte| char::from(*byte)),
+        );
     } else {
         for byte in bytes.iter().take(HANDLE_LEN_MAX / 2) {
             handle.push_str(&format!("{byte:02X}"));
@@ -263,15 +319,26 @@ mod tests {
     use crate::record::{FieldKey, TIME_MAX, Value};
 
     fn path(seconds: i64, path: &str) -> Tuple {
-        Tuple { key: FieldKey::path(), stamp: Stamp::from_seconds(seconds), value: Value::Text(path.into()) }
+        Tuple {
+            key: FieldKey::path(),
+            stamp: Stamp::from_seconds(seconds),
+            value: Value::Text(path.into()),
+        }
     }
 
     fn deletion(seconds: i64) -> Tuple {
-        Tuple { value: Value::Absent, ..path(seconds, "") }
+        Tuple {
+            value: Value::Absent,
+            ..path(seconds, "")
+        }
     }
 
     fn user(seconds: i64, name: &str, value: Value) -> Tuple {
-        Tuple { key: FieldKey::user(name), stamp: Stamp::from_seconds(seconds), value }
+        Tuple {
+            key: FieldKey::user(name),
+            stamp: Stamp::from_seconds(seconds),
+            value,
+        }
     }
 
     fn vault(records: &[(&str, &[Tuple])]) -> Vault {
@@ -291,9 +358,17 @@ mod tests {
         let shown: Vec<_> = view
             .records()
             .iter()
-            .map(|record| (record.path.to_string_lossy(), record.id.as_text().to_string_lossy()))
+            .map(|record| {
+                (
+                    record.path.to_string_lossy(),
+                    record.id.as_text().to_string_lossy(),
+                )
+            })
             .collect();
-        let shown: Vec<_> = shown.iter().map(|(path, id)| (path.as_ref(), id.as_ref())).collect();
+        let shown: Vec<_> = shown
+            .iter()
+            .map(|(path, id)| (path.as_ref(), id.as_ref()))
+            .collect();
         assert_eq!(shown, expected);
         for (path, id) in expected {
             assert_eq!(*view.get(path).unwrap().id.as_text(), *id);
@@ -305,14 +380,25 @@ mod tests {
         check_paths(&[("A", &[path(5, "old"), path(7, "new")])], &[("new", "A")]);
         check_paths(&[("A", &[path(5, "p"), deletion(6)])], &[]);
         check_paths(&[("A", &[path(5, "p"), path(6, "")])], &[]);
-        check_paths(&[("A", &[path(5, "p"), deletion(6), path(7, "q")])], &[("q", "A")]);
+        check_paths(
+            &[("A", &[path(5, "p"), deletion(6), path(7, "q")])],
+            &[("q", "A")],
+        );
         check_paths(&[("A", &[user(5, "f", Value::Text("v".into()))])], &[]);
-        check_paths(&[("A", &[deletion(5), user(9, "f", Value::Text("v".into()))])], &[]);
+        check_paths(
+            &[("A", &[deletion(5), user(9, "f", Value::Text("v".into()))])],
+            &[],
+        );
     }
 
     #[test]
     fn a_change_after_the_deletion_keeps_the_record_under_its_last_path() {
-        let tuples = [path(3, "a"), path(4, "b"), deletion(6), user(7, "f", Value::Text("v".into()))];
+        let tuples = [
+            path(3, "a"),
+            path(4, "b"),
+            deletion(6),
+            user(7, "f", Value::Text("v".into())),
+        ];
         check_paths(&[("A", &tuples)], &[("b", "A")]);
         assert!(vault(&[("A", &tuples)]).view().get("b").unwrap().revived);
         let unset_later = [path(4, "b"), deletion(6), user(7, "f", Value::Absent)];
@@ -321,7 +407,17 @@ mod tests {
 
     #[test]
     fn a_change_in_the_second_of_the_deletion_does_not_keep_the_record() {
-        check_paths(&[("A", &[path(4, "b"), deletion(6), user(6, "f", Value::Text("v".into()))])], &[]);
+        check_paths(
+            &[(
+                "A",
+                &[
+                    path(4, "b"),
+                    deletion(6),
+                    user(6, "f", Value::Text("v".into())),
+                ],
+            )],
+            &[],
+        );
     }
 
     #[test]
@@ -333,15 +429,28 @@ mod tests {
 
     #[test]
     fn stamps_outside_the_range_decide_nothing() {
-        check_paths(&[("A", &[path(0, "p")]), ("B", &[path(-3, "q")]), ("C", &[path(TIME_MAX + 1, "r")])], &[]);
-        check_paths(&[("A", &[path(5, "p"), deletion(TIME_MAX + 1)])], &[("p", "A")]);
+        check_paths(
+            &[
+                ("A", &[path(0, "p")]),
+                ("B", &[path(-3, "q")]),
+                ("C", &[path(TIME_MAX + 1, "r")]),
+            ],
+            &[],
+        );
+        check_paths(
+            &[("A", &[path(5, "p"), deletion(TIME_MAX + 1)])],
+            &[("p", "A")],
+        );
         let far = user(TIME_MAX + 1, "f", Value::Text("v".into()));
         check_paths(&[("A", &[path(5, "p"), deletion(6), far])], &[]);
     }
 
     #[test]
     fn of_two_paths_with_one_stamp_the_greater_bytes_win_and_absent_loses() {
-        check_paths(&[("A", &[path(5, "b"), path(5, "a"), deletion(5)])], &[("b", "A")]);
+        check_paths(
+            &[("A", &[path(5, "b"), path(5, "a"), deletion(5)])],
+            &[("b", "A")],
+        );
     }
 
     #[test]
@@ -364,25 +473,49 @@ mod tests {
         let record = view.get("p").unwrap();
         let fields: Vec<_> = record
             .fields()
-            .map(|field| (field.name.as_str().unwrap().to_owned(), field.value.as_str().unwrap().to_owned()))
+            .map(|field| {
+                (
+                    field.name.as_str().unwrap().to_owned(),
+                    field.value.as_str().unwrap().to_owned(),
+                )
+            })
             .collect();
-        assert_eq!(fields, [("f".into(), "new".into()), ("list".into(), "l1\nl2".into())]);
-        assert_eq!(record.field(&"list".into()).unwrap().value.as_str(), Some("l1\nl2"));
+        assert_eq!(
+            fields,
+            [("f".into(), "new".into()), ("list".into(), "l1\nl2".into())]
+        );
+        assert_eq!(
+            record.field(&"list".into()).unwrap().value.as_str(),
+            Some("l1\nl2")
+        );
         assert!(record.field(&"empty".into()).is_none());
     }
 
     #[test]
     fn of_clashing_records_the_lowest_id_keeps_the_path_and_each_other_gets_its_own() {
         check_paths(
-            &[("C0FFEE01", &[path(1, "p")]), ("A1B2C3D4", &[path(9, "p")]), ("C0FFEE02", &[path(2, "p")])],
-            &[("p", "A1B2C3D4"), ("p~C0FF", "C0FFEE01"), ("p~C0FFE", "C0FFEE02")],
+            &[
+                ("C0FFEE01", &[path(1, "p")]),
+                ("A1B2C3D4", &[path(9, "p")]),
+                ("C0FFEE02", &[path(2, "p")]),
+            ],
+            &[
+                ("p", "A1B2C3D4"),
+                ("p~C0FF", "C0FFEE01"),
+                ("p~C0FFE", "C0FFEE02"),
+            ],
         );
     }
 
     #[test]
     fn a_path_given_to_a_clashing_record_never_takes_one_that_a_record_wants() {
         check_paths(
-            &[("A", &[path(1, "p")]), ("B", &[path(1, "p")]), ("C", &[path(1, "p~B")]), ("D", &[path(1, "p~B~2")])],
+            &[
+                ("A", &[path(1, "p")]),
+                ("B", &[path(1, "p")]),
+                ("C", &[path(1, "p~B")]),
+                ("D", &[path(1, "p~B~2")]),
+            ],
             &[("p", "A"), ("p~B", "C"), ("p~B~2", "D"), ("p~B~3", "B")],
         );
     }
@@ -390,10 +523,18 @@ mod tests {
     #[test]
     fn ids_that_cannot_be_typed_are_told_apart_too() {
         check_paths(
-            &[("", &[path(1, "a")]), ("\n", &[path(1, "a")]), (" ", &[path(1, "a")]), ("ü", &[path(1, "a")])],
+            &[
+                ("", &[path(1, "a")]),
+                ("\n", &[path(1, "a")]),
+                (" ", &[path(1, "a")]),
+                ("ü", &[path(1, "a")]),
+            ],
             &[("a", ""), ("a~0A", "\n"), ("a~20", " "), ("a~C3BC", "ü")],
         );
-        check_paths(&[("", &[path(1, "a")]), (" ", &[path(2, "a")])], &[("a", ""), ("a~20", " ")]);
+        check_paths(
+            &[("", &[path(1, "a")]), (" ", &[path(2, "a")])],
+            &[("a", ""), ("a~20", " ")],
+        );
     }
 
     #[test]
@@ -401,7 +542,10 @@ mod tests {
         let vault = vault(&[("A", &[path(1, "p")]), ("B", &[path(1, "p")])]);
         let view = vault.view();
         assert!(view.get("p").unwrap().clash.is_none());
-        assert_eq!(view.get("p~B").unwrap().clash.as_deref(), Some(&Text::from("p")));
+        assert_eq!(
+            view.get("p~B").unwrap().clash.as_deref(),
+            Some(&Text::from("p"))
+        );
     }
 
     #[test]
@@ -413,6 +557,10 @@ mod tests {
         }
         let view = vault.view();
         assert_eq!(view.records().len(), 20_000);
-        assert!(view.records().windows(2).all(|pair| matches!(pair, [a, b] if a.path < b.path)));
+        assert!(
+            view.records()
+                .windows(2)
+                .all(|pair| matches!(pair, [a, b] if a.path < b.path))
+        );
     }
 }

@@ -42,19 +42,33 @@ struct Settings {
 
 /// What is there for the vault that a person has without naming one; others are their own business.
 pub(super) fn find_for(app: &App) -> Vec<Original> {
-    let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
-    home.filter(|_| app.is_default_vault).map(|home| find(&home)).unwrap_or_default()
+    let home = std::env::var_os("HOME")
+        .map(PathBuf::from)
+        .filter(|home| home.is_absolute());
+    home.filter(|_| app.is_default_vault)
+        .map(|home| find(&home))
+        .unwrap_or_default()
 }
 
 /// What is there, vaults first.
 fn find(home: &Path) -> Vec<Original> {
     let folder = home.join(".local/share/passmate");
     let settings = read_settings(&folder.join("config.toml"));
-    let vault = settings.primary_db.map_or_else(|| folder.join("local.pmdb"), |path| folder_relative(home, &path));
-    let shared = settings.shared_folder.map_or_else(|| folder.join("sync"), |path| folder_relative(home, &path));
-    let vaults = [(Format::Passmate2, vault), (Format::Pmate, home.join(".pmate"))];
+    let vault = settings.primary_db.map_or_else(
+        || folder.join("local.pmdb"),
+        |path| folder_relative(home, &path),
+    );
+    let shared = settings
+        .shared_folder
+        .map_or_else(|| folder.join("sync"), |path| folder_relative(home, &path));
+    let vaults = [
+        (Format::Passmate2, vault),
+        (Format::Pmate, home.join(".pmate")),
+    ];
     let vaults = vaults.into_iter().filter(|(_, path)| path.is_file());
-    let mut found: Vec<Original> = vaults.map(|(format, path)| Original::Vault { format, path }).collect();
+    let mut found: Vec<Original> = vaults
+        .map(|(format, path)| Original::Vault { format, path })
+        .collect();
     if has_copies(&shared) {
         found.push(Original::Folder(shared));
     }
@@ -63,9 +77,13 @@ fn find(home: &Path) -> Vec<Original> {
 
 /// Settings that cannot be read are no settings: the program that they belong to says what is wrong with them.
 fn read_settings(path: &Path) -> Settings {
-    let is_small = std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() <= SETTINGS_LEN_MAX);
-    let text = is_small.then(|| std::fs::read_to_string(path).ok()).flatten();
-    text.and_then(|text| toml::from_str(&text).ok()).unwrap_or_default()
+    let is_small =
+        std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() <= SETTINGS_LEN_MAX);
+    let text = is_small
+        .then(|| std::fs::read_to_string(path).ok())
+        .flatten();
+    text.and_then(|text| toml::from_str(&text).ok())
+        .unwrap_or_default()
 }
 
 /// As a person meant it: the original program knows no `~`, and its handbook has one.
@@ -78,7 +96,11 @@ fn folder_relative(home: &Path, path: &str) -> PathBuf {
 
 fn has_copies(folder: &Path) -> bool {
     let is_copy = |entry: std::io::Result<std::fs::DirEntry>| {
-        entry.is_ok_and(|entry| Path::new(&entry.file_name()).extension().is_some_and(|suffix| suffix == "pmdb"))
+        entry.is_ok_and(|entry| {
+            Path::new(&entry.file_name())
+                .extension()
+                .is_some_and(|suffix| suffix == "pmdb")
+        })
     };
     std::fs::read_dir(folder).is_ok_and(|entries| entries.take(1000).any(is_copy))
 }
@@ -88,9 +110,16 @@ impl Original {
     pub(super) fn command(&self) -> String {
         match self {
             Self::Vault { format, path } => {
-                format!("passmate import {} {}", format.word(), escape(&path.display().to_string()))
+                format!(
+                    "passmate import {} {}",
+                    format.word(),
+                    escape(&path.display().to_string())
+                )
             }
-            Self::Folder(path) => format!("passmate sync setup --folder {}", escape(&path.display().to_string())),
+            Self::Folder(path) => format!(
+                "passmate sync setup --folder {}",
+                escape(&path.display().to_string())
+            ),
         }
     }
 
@@ -139,7 +168,10 @@ pub(super) fn offer(app: &App, mut session: Session, passphrase: &Passphrase, fo
 
 fn warn(app: &App, original: &Original, Failure { message, hint, .. }: &Failure) {
     app.out.warn(&format!("{message}; {hint}"));
-    app.out.warn(&format!("the vault was made; `{}` tries that again", original.command()));
+    app.out.warn(&format!(
+        "the vault was made; `{}` tries that again",
+        original.command()
+    ));
 }
 
 /// Most people have the same passphrase as before, so that one is tried first.
@@ -162,8 +194,15 @@ fn adopt(
         if number > 0 {
             app.out.warn("wrong passphrase, try again");
         }
-        let typed = app.ask.hidden(&format!("Passphrase of {}: ", escape(&path.display().to_string())))?;
-        parsed = parse(format, &bytes, Some(&Passphrase::from_bytes(typed.as_bytes().to_vec())));
+        let typed = app.ask.hidden(&format!(
+            "Passphrase of {}: ",
+            escape(&path.display().to_string())
+        ))?;
+        parsed = parse(
+            format,
+            &bytes,
+            Some(&Passphrase::from_bytes(typed.as_bytes().to_vec())),
+        );
     }
     let imported = parsed.map_err(|error| import::failure_of(&error, format))?;
     import::bring_in(app, format, false, session, &imported)
@@ -194,8 +233,14 @@ mod tests {
             Original::Vault { format, path } => (format.word(), path),
             Original::Folder(path) => ("folder", path),
         });
-        let told: Vec<_> =
-            told.map(|(what, path)| (what, path.strip_prefix(home.path()).unwrap().to_str().unwrap())).collect();
+        let told: Vec<_> = told
+            .map(|(what, path)| {
+                (
+                    what,
+                    path.strip_prefix(home.path()).unwrap().to_str().unwrap(),
+                )
+            })
+            .collect();
         assert_eq!(told, expected);
     }
 
@@ -204,14 +249,39 @@ mod tests {
         let settings = ".local/share/passmate/config.toml";
         check(&[], &[]);
         check(&[(".pmate", "x")], &[("pmate", ".pmate")]);
-        let standard = [(".local/share/passmate/local.pmdb", "x"), (".local/share/passmate/sync/laptop.pmdb", "x")];
-        let found = [("passmate2", ".local/share/passmate/local.pmdb"), ("folder", ".local/share/passmate/sync")];
+        let standard = [
+            (".local/share/passmate/local.pmdb", "x"),
+            (".local/share/passmate/sync/laptop.pmdb", "x"),
+        ];
+        let found = [
+            ("passmate2", ".local/share/passmate/local.pmdb"),
+            ("folder", ".local/share/passmate/sync"),
+        ];
         check(&standard, &found);
-        let named = "primary_db = \"HOME/my.pmdb\"\nshared_folder = \"~/cloud\"\nhost_id = \"laptop\"\n";
-        let files = [(settings, named), ("my.pmdb", "x"), ("cloud/laptop.pmdb", "x"), (".pmate", "x")];
-        check(&files, &[("passmate2", "my.pmdb"), ("pmate", ".pmate"), ("folder", "cloud")]);
+        let named =
+            "primary_db = \"HOME/my.pmdb\"\nshared_folder = \"~/cloud\"\nhost_id = \"laptop\"\n";
+        let files = [
+            (settings, named),
+            ("my.pmdb", "x"),
+            ("cloud/laptop.pmdb", "x"),
+            (".pmate", "x"),
+        ];
+        check(
+            &files,
+            &[
+                ("passmate2", "my.pmdb"),
+                ("pmate", ".pmate"),
+                ("folder", "cloud"),
+            ],
+        );
         // A folder in which nobody has a copy, and settings that are none.
-        check(&[(settings, "\u{0}"), (".local/share/passmate/sync/readme", "x")], &[]);
+        check(
+            &[
+                (settings, "\u{0}"),
+                (".local/share/passmate/sync/readme", "x"),
+            ],
+            &[],
+        );
         check(&[(settings, "primary_db = 5")], &[]);
     }
 }

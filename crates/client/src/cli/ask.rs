@@ -47,19 +47,25 @@ impl Ask {
     /// The master passphrase.
     pub(crate) fn passphrase(&self, prompt: &str) -> Result<Passphrase, Failure> {
         match &self.passphrase {
-            PassphraseSource::Terminal => {
-                self.hidden(prompt).map(|text| Passphrase::from_bytes(text.as_bytes().to_vec()))
-            }
+            PassphraseSource::Terminal => self
+                .hidden(prompt)
+                .map(|text| Passphrase::from_bytes(text.as_bytes().to_vec())),
             PassphraseSource::Stdin => first_line(io::stdin().lock(), "standard input"),
             PassphraseSource::File(path) => {
                 let file = File::open(path).map_err(|error| {
                     Failure::new(
                         Code::File,
-                        format!("cannot read the passphrase file {}: {error}", path.display()),
+                        format!(
+                            "cannot read the passphrase file {}: {error}",
+                            path.display()
+                        ),
                         "check --passphrase-file and PASSMATE_PASSPHRASE_FILE",
                     )
                 })?;
-                first_line(io::BufReader::new(file), &format!("the passphrase file {}", path.display()))
+                first_line(
+                    io::BufReader::new(file),
+                    &format!("the passphrase file {}", path.display()),
+                )
             }
             PassphraseSource::Command(command) => run_passphrase_command(command),
         }
@@ -84,7 +90,11 @@ impl Ask {
     /// The passphrase that replaces the one that the vault was opened with.
     pub(crate) fn replacing_passphrase(&self) -> Result<Passphrase, Failure> {
         if self.has_person() {
-            return Self { passphrase: PassphraseSource::Terminal, ..self.clone() }.new_passphrase();
+            return Self {
+                passphrase: PassphraseSource::Terminal,
+                ..self.clone()
+            }
+            .new_passphrase();
         }
         check_not_empty(first_line(io::stdin().lock(), "standard input")?)
     }
@@ -96,11 +106,17 @@ impl Ask {
         }
         // Before the prompt: who sees it may type at once.
         let _echo_off = EchoOff::begin();
-        rpassword::prompt_password(prompt).map(Zeroizing::new).map_err(|_| locked())
+        rpassword::prompt_password(prompt)
+            .map(Zeroizing::new)
+            .map_err(|_| locked())
     }
 
     /// A field's value: typed where a person is, else all of standard input without one line feed at its end.
-    pub(crate) fn value(&self, prompt: &str, is_empty_meant: bool) -> Result<Zeroizing<String>, Failure> {
+    pub(crate) fn value(
+        &self,
+        prompt: &str,
+        is_empty_meant: bool,
+    ) -> Result<Zeroizing<String>, Failure> {
         if is_empty_meant {
             return Ok(Zeroizing::default());
         }
@@ -108,7 +124,11 @@ impl Ask {
             self.hidden(&escape(prompt))?
         } else {
             let mut bytes = Zeroizing::new(Vec::new());
-            io::stdin().lock().take(VALUE_LEN_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+            io::stdin()
+                .lock()
+                .take(VALUE_LEN_MAX + 1)
+                .read_to_end(&mut bytes)
+                .map_err(unreadable)?;
             if bytes.last() == Some(&b'\n') {
                 bytes.pop();
             }
@@ -121,11 +141,17 @@ impl Ask {
             }
             let text = std::str::from_utf8(&bytes);
             Zeroizing::new(text.map(str::to_owned).map_err(|_| {
-                Failure::usage("the value is not UTF-8 text", "encode it first, for example with base64")
+                Failure::usage(
+                    "the value is not UTF-8 text",
+                    "encode it first, for example with base64",
+                )
             })?)
         };
         if value.is_empty() {
-            return Err(Failure::usage("the value is empty", "give --empty if that is meant, or use `passmate unset`"));
+            return Err(Failure::usage(
+                "the value is empty",
+                "give --empty if that is meant, or use `passmate unset`",
+            ));
         }
         Ok(value)
     }
@@ -138,7 +164,11 @@ impl Ask {
         eprint!("{prompt}");
         let _ = io::stderr().flush();
         let mut line = Zeroizing::new(String::new());
-        io::stdin().lock().take(PASSPHRASE_LEN_MAX).read_line(&mut line).map_err(unreadable)?;
+        io::stdin()
+            .lock()
+            .take(PASSPHRASE_LEN_MAX)
+            .read_line(&mut line)
+            .map_err(unreadable)?;
         Ok(Zeroizing::new(line.trim().to_owned()))
     }
 
@@ -148,18 +178,28 @@ impl Ask {
             return Ok(());
         }
         if !self.has_person() {
-            return Err(given_up("this asks for a yes, and nobody can be asked here"));
+            return Err(given_up(
+                "this asks for a yes, and nobody can be asked here",
+            ));
         }
         let answer = self.line(&format!("{} [y/N] ", escape(question)))?;
         match answer.to_lowercase().as_str() {
             "y" | "yes" => Ok(()),
-            _ => Err(Failure::new(Code::GivenUp, "given up", "nothing was changed")),
+            _ => Err(Failure::new(
+                Code::GivenUp,
+                "given up",
+                "nothing was changed",
+            )),
         }
     }
 }
 
 fn given_up(message: &str) -> Failure {
-    Failure::new(Code::GivenUp, message, "give --yes if it is meant, or run it on a terminal")
+    Failure::new(
+        Code::GivenUp,
+        message,
+        "give --yes if it is meant, or run it on a terminal",
+    )
 }
 
 fn locked() -> Failure {
@@ -171,7 +211,11 @@ fn locked() -> Failure {
 }
 
 fn unreadable(error: io::Error) -> Failure {
-    Failure::new(Code::File, format!("cannot read standard input: {error}"), "look at where the input comes from")
+    Failure::new(
+        Code::File,
+        format!("cannot read standard input: {error}"),
+        "look at where the input comes from",
+    )
 }
 
 fn check_not_empty(passphrase: Passphrase) -> Result<Passphrase, Failure> {
@@ -189,17 +233,26 @@ fn first_line(reader: impl BufRead, whose: &str) -> Result<Passphrase, Failure> 
     let mut line = Vec::with_capacity(256);
     let mut limited = reader.take(PASSPHRASE_LEN_MAX);
     limited.read_until(b'\n', &mut line).map_err(|error| {
-        Failure::new(Code::File, format!("cannot read {whose}: {error}"), "check where the passphrase comes from")
+        Failure::new(
+            Code::File,
+            format!("cannot read {whose}: {error}"),
+            "check where the passphrase comes from",
+        )
     })?;
     match line.last() {
-        None => Err(Failure::new(Code::Locked, format!("{whose} is empty"), "its first line must be the passphrase")),
+        None => Err(Failure::new(
+            Code::Locked,
+            format!("{whose} is empty"),
+            "its first line must be the passphrase",
+        )),
         Some(b'\n') => {
             line.pop();
             Ok(Passphrase::from_bytes(line))
         }
-        Some(_) if limited.limit() == 0 => {
-            Err(Failure::usage(format!("the first line of {whose} is longer than 64 KiB"), "that is no passphrase"))
-        }
+        Some(_) if limited.limit() == 0 => Err(Failure::usage(
+            format!("the first line of {whose} is longer than 64 KiB"),
+            "that is no passphrase",
+        )),
         Some(_) => Ok(Passphrase::from_bytes(line)),
     }
 }
@@ -235,7 +288,10 @@ fn run_passphrase_command(command: &str) -> Result<Passphrase, Failure> {
 pub(crate) fn read_small(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(4096));
     let read = if path == Path::new("-") {
-        io::stdin().lock().take(PASSPHRASE_LEN_MAX).read_to_end(&mut bytes)
+        io::stdin()
+            .lock()
+            .take(PASSPHRASE_LEN_MAX)
+            .read_to_end(&mut bytes)
     } else {
         File::open(path).and_then(|file| file.take(PASSPHRASE_LEN_MAX + 1).read_to_end(&mut bytes))
     };
@@ -258,7 +314,11 @@ struct EchoOff {
 impl EchoOff {
     /// `None` where there is no terminal; whoever asks next finds that out and says so.
     fn begin() -> Option<Self> {
-        let terminal = File::options().read(true).write(true).open("/dev/tty").ok()?;
+        let terminal = File::options()
+            .read(true)
+            .write(true)
+            .open("/dev/tty")
+            .ok()?;
         let before = tcgetattr(&terminal).ok()?;
         let mut hidden = before.clone();
         hidden.local_modes.remove(LocalModes::ECHO);
@@ -281,7 +341,8 @@ mod tests {
 
     #[test]
     fn a_passphrase_is_the_first_line_and_nothing_is_trimmed_from_it() {
-        let read = |text: &[u8]| first_line(text, "x").map(|passphrase| passphrase.as_bytes().to_vec());
+        let read =
+            |text: &[u8]| first_line(text, "x").map(|passphrase| passphrase.as_bytes().to_vec());
         assert_eq!(read(b" a b \nsecond").unwrap(), b" a b ");
         assert_eq!(read(b"no newline").unwrap(), b"no newline");
         assert_eq!(read(b"\nsecond").unwrap(), b"");
@@ -292,7 +353,9 @@ mod tests {
 
     #[test]
     fn a_passphrase_command_gives_its_first_line_or_says_why_not() {
-        let run = |command: &str| run_passphrase_command(command).map(|passphrase| passphrase.as_bytes().to_vec());
+        let run = |command: &str| {
+            run_passphrase_command(command).map(|passphrase| passphrase.as_bytes().to_vec())
+        };
         assert_eq!(run("printf 'one\\ntwo\\n'").unwrap(), b"one");
         assert_eq!(run("echo x; exit 3").unwrap_err().code, Code::Locked);
         assert_eq!(run("true").unwrap_err().code, Code::Locked);

@@ -25,17 +25,27 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
     let record = find(&view, &args.path)?;
     let (name, secret) = match &args.field {
         Some(name) => {
-            let field = record.field(&name.as_str().into()).ok_or_else(|| no_field(&args.path, name))?;
+            let field = record
+                .field(&name.as_str().into())
+                .ok_or_else(|| no_field(&args.path, name))?;
             (name.clone(), field.value.to_string_lossy().into_owned())
         }
         None => field_of(record).ok_or_else(|| {
             let message = format!("{} has no field for one-time codes", args.path);
-            Failure::new(Code::NotFound, message, "put the secret into its field otp: `passmate set PATH otp`")
+            Failure::new(
+                Code::NotFound,
+                message,
+                "put the secret into its field otp: `passmate set PATH otp`",
+            )
         })?,
     };
     let otp = Otp::parse(&zeroize::Zeroizing::new(secret)).map_err(|error| {
         let message = format!("{name} of {} makes no one-time codes: {error}", args.path);
-        Failure::new(Code::Other, message, "set it to the otpauth address or the secret that the site gives")
+        Failure::new(
+            Code::Other,
+            message,
+            "set it to the otpauth address or the secret that the site gives",
+        )
     })?;
     let code = otp.at(session.now().try_into().unwrap_or(0));
     if app.out.json {
@@ -44,14 +54,27 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
         }));
     }
     app.out.value(&code.digits)?;
-    app.out.note(&format!("valid for {} of {} seconds", code.valid_for, code.period));
+    app.out.note(&format!(
+        "valid for {} of {} seconds",
+        code.valid_for, code.period
+    ));
     Ok(())
 }
 
 fn field_of(record: &ViewRecord<'_>) -> Option<(String, String)> {
     let text = |text: &Text| text.to_string_lossy().into_owned();
-    let fields = || record.fields().map(|field| (text(field.name), text(&field.value)));
-    let named = FIELD_NAMES.iter().find_map(|wanted| fields().find(|(name, _)| name.eq_ignore_ascii_case(wanted)));
-    let is_address = |value: &str| value.get(..10).is_some_and(|begin| begin.eq_ignore_ascii_case("otpauth://"));
+    let fields = || {
+        record
+            .fields()
+            .map(|field| (text(field.name), text(&field.value)))
+    };
+    let named = FIELD_NAMES
+        .iter()
+        .find_map(|wanted| fields().find(|(name, _)| name.eq_ignore_ascii_case(wanted)));
+    let is_address = |value: &str| {
+        value
+            .get(..10)
+            .is_some_and(|begin| begin.eq_ignore_ascii_case("otpauth://"))
+    };
     named.or_else(|| fields().find(|(_, value)| is_address(value)))
 }

@@ -46,7 +46,12 @@ fn variable(name: &str) -> Option<OsString> {
 
 fn text_variable(name: &str) -> Result<Option<String>, Failure> {
     let text = |value: OsString| {
-        value.into_string().map_err(|_| Failure::usage(format!("{name} is not UTF-8 text"), format!("set {name} anew")))
+        value.into_string().map_err(|_| {
+            Failure::usage(
+                format!("{name} is not UTF-8 text"),
+                format!("set {name} anew"),
+            )
+        })
     };
     variable(name).map(text).transpose()
 }
@@ -58,7 +63,11 @@ pub(super) fn gather(global: &Global) -> Result<App, Failure> {
     Ok(App {
         is_default_vault: path == default_vault().unwrap_or_default(),
         place: Place::new(path),
-        ask: Ask { no_input: global.no_input, yes: global.yes, passphrase: passphrase_source(global, &file)? },
+        ask: Ask {
+            no_input: global.no_input,
+            yes: global.yes,
+            passphrase: passphrase_source(global, &file)?,
+        },
         out: Output::new(global.json, global.quiet, global.verbose, color),
         is_offline: global.offline,
         syncs_after_changes: file.sync.auto.unwrap_or(false),
@@ -71,12 +80,22 @@ pub(super) fn gather(global: &Global) -> Result<App, Failure> {
 
 /// Where a TOML text is wrong and why, without the text itself.
 pub(super) fn toml_fault(text: &str, error: &toml::de::Error) -> String {
-    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-    format!("line {}: {}", before.matches('\n').count() + 1, error.message())
+    let before = error
+        .span()
+        .and_then(|span| text.get(..span.start))
+        .unwrap_or_default();
+    format!(
+        "line {}: {}",
+        before.matches('\n').count() + 1,
+        error.message()
+    )
 }
 
 fn read_file(global: &Global) -> Result<File, Failure> {
-    let named = global.config.clone().or_else(|| variable("PASSMATE_CONFIG").map(PathBuf::from));
+    let named = global
+        .config
+        .clone()
+        .or_else(|| variable("PASSMATE_CONFIG").map(PathBuf::from));
     let (path, is_named) = match named {
         Some(path) => (path, true),
         None => (base()?.config_dir().join("passmate/config.toml"), false),
@@ -89,8 +108,12 @@ fn read_file(global: &Global) -> Result<File, Failure> {
         )
     };
     let text = match std::fs::metadata(&path) {
-        Err(error) if !is_named && error.kind() == std::io::ErrorKind::NotFound => return Ok(File::default()),
-        Ok(metadata) if metadata.len() > FILE_LEN_MAX => return Err(failed("it is longer than 1 MiB".to_owned())),
+        Err(error) if !is_named && error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(File::default());
+        }
+        Ok(metadata) if metadata.len() > FILE_LEN_MAX => {
+            return Err(failed("it is longer than 1 MiB".to_owned()));
+        }
         _ => std::fs::read_to_string(&path).map_err(|error| failed(error.to_string()))?,
     };
     toml::from_str(&text).map_err(|error| {
@@ -115,18 +138,28 @@ fn base() -> Result<impl BaseStrategy, Failure> {
 fn vault_path(global: &Global, file: &File) -> Result<PathBuf, Failure> {
     let layers = [
         (global.vault.clone(), global.profile.clone()),
-        (variable("PASSMATE_VAULT").map(PathBuf::from), text_variable("PASSMATE_PROFILE")?),
+        (
+            variable("PASSMATE_VAULT").map(PathBuf::from),
+            text_variable("PASSMATE_PROFILE")?,
+        ),
         (file.vault.clone(), file.profile.clone()),
     ];
     for layer in layers {
         match layer {
             (Some(_), Some(_)) => {
-                return Err(Failure::usage("a vault and a profile are named in the same place", "name one of the two"));
+                return Err(Failure::usage(
+                    "a vault and a profile are named in the same place",
+                    "name one of the two",
+                ));
             }
             (Some(vault), None) => return Ok(vault),
             (None, Some(profile)) => {
                 check_profile(&profile)?;
-                return Ok(base()?.data_dir().join("passmate/profiles").join(profile).join("vault.pmdb"));
+                return Ok(base()?
+                    .data_dir()
+                    .join("passmate/profiles")
+                    .join(profile)
+                    .join("vault.pmdb"));
             }
             (None, None) => {}
         }
@@ -151,9 +184,18 @@ fn check_profile(name: &str) -> Result<(), Failure> {
 
 fn passphrase_source(global: &Global, file: &File) -> Result<PassphraseSource, Failure> {
     let layers = [
-        (global.passphrase_file.clone(), global.passphrase_command.clone()),
-        (variable("PASSMATE_PASSPHRASE_FILE").map(PathBuf::from), text_variable("PASSMATE_PASSPHRASE_COMMAND")?),
-        (file.passphrase_file.clone(), file.passphrase_command.clone()),
+        (
+            global.passphrase_file.clone(),
+            global.passphrase_command.clone(),
+        ),
+        (
+            variable("PASSMATE_PASSPHRASE_FILE").map(PathBuf::from),
+            text_variable("PASSMATE_PASSPHRASE_COMMAND")?,
+        ),
+        (
+            file.passphrase_file.clone(),
+            file.passphrase_command.clone(),
+        ),
     ];
     for layer in layers {
         return Ok(match layer {

@@ -51,9 +51,21 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
         let view = session.vault().view();
         let record = find(&view, &args.path)?;
         let fields = record.fields();
-        let fields =
-            fields.map(|field| (field.name.to_string_lossy().into(), field.value.to_string_lossy().into())).collect();
-        (record.id.clone(), Page { path: record.path.to_string_lossy().into_owned(), fields })
+        let fields = fields
+            .map(|field| {
+                (
+                    field.name.to_string_lossy().into(),
+                    field.value.to_string_lossy().into(),
+                )
+            })
+            .collect();
+        (
+            record.id.clone(),
+            Page {
+                path: record.path.to_string_lossy().into_owned(),
+                fields,
+            },
+        )
     };
     let mut desk = Desk::new(app)?;
     let mut text = before.to_text()?;
@@ -64,7 +76,10 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
             Err(error) => {
                 let message = format!("this is no record: {}", toml_fault(&text, &error));
                 if !app.ask.has_person() || app.ask.yes {
-                    return Err(Failure::usage(message, "nothing was changed; keep to the form that the file came in"));
+                    return Err(Failure::usage(
+                        message,
+                        "nothing was changed; keep to the form that the file came in",
+                    ));
                 }
                 app.out.warn(&message);
                 app.ask.confirm("Edit it again?")?;
@@ -75,14 +90,27 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
     let changed = store(&mut session, &id, &before, &after)?;
     if changed == 0 {
         app.out.note("nothing was changed");
-        return if app.out.json { app.out.object(serde_json::json!({})) } else { Ok(()) };
+        return if app.out.json {
+            app.out.object(serde_json::json!({}))
+        } else {
+            Ok(())
+        };
     }
     let plural = if changed == 1 { "" } else { "s" };
-    finish(app, session, &format!("{changed} change{plural} of {}", after.path))
+    finish(
+        app,
+        session,
+        &format!("{changed} change{plural} of {}", after.path),
+    )
 }
 
 /// Writes what is different, and says how much that is.
-fn store(session: &mut Session, id: &passmate_vault::RecordId, before: &Page, after: &Page) -> Result<usize, Failure> {
+fn store(
+    session: &mut Session,
+    id: &passmate_vault::RecordId,
+    before: &Page,
+    after: &Page,
+) -> Result<usize, Failure> {
     let mut changed = 0;
     if after.path != before.path {
         refuse_taken(session, &after.path)?;
@@ -91,7 +119,12 @@ fn store(session: &mut Session, id: &passmate_vault::RecordId, before: &Page, af
     }
     // An empty value shows as none, so both are the same to a person.
     let shown = |page: &Page, name: &str| page.fields.get(name).cloned().unwrap_or_default();
-    for name in before.fields.keys().chain(after.fields.keys().filter(|name| !before.fields.contains_key(*name))) {
+    for name in before.fields.keys().chain(
+        after
+            .fields
+            .keys()
+            .filter(|name| !before.fields.contains_key(*name)),
+    ) {
         let value = Zeroizing::new(shown(after, name));
         if *value == shown(before, name) {
             continue;
@@ -109,7 +142,11 @@ fn store(session: &mut Session, id: &passmate_vault::RecordId, before: &Page, af
 impl Page {
     fn to_text(&self) -> Result<Zeroizing<String>, Failure> {
         let page = toml::to_string_pretty(self).map_err(|error| {
-            Failure::new(Code::Other, format!("the record cannot be written as a text: {error}"), "use `passmate set`")
+            Failure::new(
+                Code::Other,
+                format!("the record cannot be written as a text: {error}"),
+                "use `passmate set`",
+            )
         })?;
         let page = Zeroizing::new(page);
         Ok(Zeroizing::new(format!(
@@ -131,7 +168,11 @@ impl Desk {
     fn new(app: &App) -> Result<Self, Failure> {
         let failed = |error: std::io::Error| {
             let hint = "set XDG_RUNTIME_DIR to a folder of your own in memory (tmpfs)";
-            Failure::new(Code::File, format!("there is no place for the text: {error}"), hint)
+            Failure::new(
+                Code::File,
+                format!("there is no place for the text: {error}"),
+                hint,
+            )
         };
         let place = match places().into_iter().find(|place| is_memory(place)) {
             Some(place) => place,
@@ -145,7 +186,9 @@ impl Desk {
             }
         };
         let mut builder = tempfile::Builder::new();
-        let folder = builder.prefix("passmate-").permissions(fs::Permissions::from_mode(0o700));
+        let folder = builder
+            .prefix("passmate-")
+            .permissions(fs::Permissions::from_mode(0o700));
         let folder = folder.tempdir_in(place).map_err(failed)?;
         let is_ended = Arc::new(AtomicBool::new(false));
         // An interrupt is the editor's affair; whatever ends this program must not leave the text behind.
@@ -163,31 +206,59 @@ impl Desk {
         use std::os::unix::fs::OpenOptionsExt;
         let path = self.folder.path().join("record.toml");
         let failed = |error: std::io::Error| {
-            Failure::new(Code::File, format!("cannot write or read the text: {error}"), "nothing was changed")
+            Failure::new(
+                Code::File,
+                format!("cannot write or read the text: {error}"),
+                "nothing was changed",
+            )
         };
         let mut file = fs::OpenOptions::new();
-        let file = file.write(true).create(true).truncate(true).mode(0o600).open(&path);
-        file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(failed)?;
+        let file = file
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&path);
+        file.and_then(|mut file| file.write_all(text.as_bytes()))
+            .map_err(failed)?;
         let status = editor_command(&path).status().map_err(|error| {
-            Failure::new(Code::Other, format!("the editor cannot be started: {error}"), "set VISUAL or EDITOR")
+            Failure::new(
+                Code::Other,
+                format!("the editor cannot be started: {error}"),
+                "set VISUAL or EDITOR",
+            )
         })?;
         if self.is_ended.load(Ordering::Relaxed) {
-            return Err(Failure::new(Code::GivenUp, "ended by a signal", "nothing was changed"));
+            return Err(Failure::new(
+                Code::GivenUp,
+                "ended by a signal",
+                "nothing was changed",
+            ));
         }
         if !status.success() {
             let message = format!("the editor ended with an error ({status})");
-            return Err(Failure::new(Code::GivenUp, message, "nothing was changed; look at VISUAL and EDITOR"));
+            return Err(Failure::new(
+                Code::GivenUp,
+                message,
+                "nothing was changed; look at VISUAL and EDITOR",
+            ));
         }
         let mut text = Zeroizing::new(String::new());
         let file = fs::File::open(&path).map_err(failed)?;
-        file.take(TEXT_LEN_MAX).read_to_string(&mut text).map_err(failed)?;
+        file.take(TEXT_LEN_MAX)
+            .read_to_string(&mut text)
+            .map_err(failed)?;
         Ok(text)
     }
 }
 
 fn places() -> Vec<PathBuf> {
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    runtime.into_iter().chain([PathBuf::from("/dev/shm")]).filter(|place| place.is_absolute()).collect()
+    runtime
+        .into_iter()
+        .chain([PathBuf::from("/dev/shm")])
+        .filter(|place| place.is_absolute())
+        .collect()
 }
 
 /// Whether what is written there stays in memory.
@@ -195,7 +266,8 @@ fn places() -> Vec<PathBuf> {
 fn is_memory(place: &Path) -> bool {
     const TMPFS: u64 = 0x0102_1994;
     const RAMFS: u64 = 0x8584_58F6;
-    let kind = rustix::fs::statfs(place).map(|found| u64::from_ne_bytes(found.f_type.to_ne_bytes()));
+    let kind =
+        rustix::fs::statfs(place).map(|found| u64::from_ne_bytes(found.f_type.to_ne_bytes()));
     matches!(kind, Ok(TMPFS | RAMFS))
 }
 
@@ -207,8 +279,13 @@ fn is_memory(_: &Path) -> bool {
 /// The editor, which may be a command with arguments, on this file. vim keeps nothing of what it saw.
 fn editor_command(path: &Path) -> Command {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    let editor = set("VISUAL").or_else(|| set("EDITOR")).unwrap_or_else(|| OsString::from("vi"));
-    let name = Path::new(&editor).file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let editor = set("VISUAL")
+        .or_else(|| set("EDITOR"))
+        .unwrap_or_else(|| OsString::from("vi"));
+    let name = Path::new(&editor)
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
     let mut line = editor;
     if matches!(name.as_str(), "vim" | "nvim" | "gvim") {
         line.push(" -n -i NONE");

@@ -46,7 +46,11 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(code: Code, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { code, message: message.into(), hint: hint.into() }
+        Self {
+            code,
+            message: message.into(),
+            hint: hint.into(),
+        }
     }
 
     pub(crate) fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
@@ -57,35 +61,57 @@ impl Failure {
 impl From<SessionError> for Failure {
     fn from(error: SessionError) -> Self {
         let (code, hint) = match &error {
-            SessionError::NotFound { .. } => {
-                (Code::NotFound, "make one with `passmate init`, or name another with --vault or --profile")
-            }
-            SessionError::Exists { .. } => (Code::Exists, "open it, or name another place with --vault or --profile"),
+            SessionError::NotFound { .. } => (
+                Code::NotFound,
+                "make one with `passmate init`, or name another with --vault or --profile",
+            ),
+            SessionError::Exists { .. } => (
+                Code::Exists,
+                "open it, or name another place with --vault or --profile",
+            ),
             SessionError::InUse { .. } => (Code::InUse, "try again in a moment"),
             SessionError::Io { error, .. } => match error.kind() {
-                std::io::ErrorKind::StorageFull => (Code::File, "make room on the disk; the vault is as it was before"),
-                std::io::ErrorKind::PermissionDenied => {
-                    (Code::File, "look at the owner and mode of the file and of its folder")
-                }
-                _ => (Code::File, "look at the disk and the folder; the vault is as it was before"),
+                std::io::ErrorKind::StorageFull => (
+                    Code::File,
+                    "make room on the disk; the vault is as it was before",
+                ),
+                std::io::ErrorKind::PermissionDenied => (
+                    Code::File,
+                    "look at the owner and mode of the file and of its folder",
+                ),
+                _ => (
+                    Code::File,
+                    "look at the disk and the folder; the vault is as it was before",
+                ),
             },
-            SessionError::Container(ContainerError::WrongPassphrase) => {
-                (Code::WrongPassphrase, "check caps lock and keyboard layout, and whether this is the vault you mean")
+            SessionError::Container(ContainerError::WrongPassphrase) => (
+                Code::WrongPassphrase,
+                "check caps lock and keyboard layout, and whether this is the vault you mean",
+            ),
+            SessionError::Container(
+                ContainerError::TooExpensive { .. } | ContainerError::NotEnoughMemory,
+            ) => (
+                Code::Other,
+                "open it with the `scrypt` utility on a machine with more memory",
+            ),
+            SessionError::Container(ContainerError::NotAContainer) => (
+                Code::Damaged,
+                "name the right file with --vault, or restore a backup",
+            ),
+            SessionError::Codec(error) if error.is_newer() => {
+                (Code::NotSupported, "update passmate on this device")
             }
-            SessionError::Container(ContainerError::TooExpensive { .. } | ContainerError::NotEnoughMemory) => {
-                (Code::Other, "open it with the `scrypt` utility on a machine with more memory")
-            }
-            SessionError::Container(ContainerError::NotAContainer) => {
-                (Code::Damaged, "name the right file with --vault, or restore a backup")
-            }
-            SessionError::Codec(error) if error.is_newer() => (Code::NotSupported, "update passmate on this device"),
             SessionError::Container(_) | SessionError::Codec(_) => (
                 Code::Damaged,
                 "restore a backup, or try the content before with --vault and `.prev` at the end of the path",
             ),
             SessionError::Encode(_) => (Code::TooLarge, "the change was not saved"),
-            SessionError::PassphraseChanged => (Code::WrongPassphrase, "try again with the new passphrase"),
-            SessionError::OfOriginal { .. } => (Code::File, "make a vault of your own with `passmate init`"),
+            SessionError::PassphraseChanged => {
+                (Code::WrongPassphrase, "try again with the new passphrase")
+            }
+            SessionError::OfOriginal { .. } => {
+                (Code::File, "make a vault of your own with `passmate init`")
+            }
         };
         Self::new(code, error.to_string(), hint)
     }
@@ -94,15 +120,23 @@ impl From<SessionError> for Failure {
 impl From<EditError> for Failure {
     fn from(error: EditError) -> Self {
         match error {
-            EditError::NoSuchRecord => {
-                Self::new(Code::NotFound, error.to_string(), "`passmate ls` shows what there is")
+            EditError::NoSuchRecord => Self::new(
+                Code::NotFound,
+                error.to_string(),
+                "`passmate ls` shows what there is",
+            ),
+            EditError::NameEmpty | EditError::NameHasControl => {
+                Self::usage(error.to_string(), "choose another name")
             }
-            EditError::NameEmpty | EditError::NameHasControl => Self::usage(error.to_string(), "choose another name"),
             EditError::IdTaken => Self::new(Code::Other, error.to_string(), "try again"),
-            EditError::ClockOutOfRange => Self::new(Code::Other, error.to_string(), "set this device's clock"),
-            EditError::StampsExhausted => {
-                Self::new(Code::Other, error.to_string(), "make a new record and copy the values there")
+            EditError::ClockOutOfRange => {
+                Self::new(Code::Other, error.to_string(), "set this device's clock")
             }
+            EditError::StampsExhausted => Self::new(
+                Code::Other,
+                error.to_string(),
+                "make a new record and copy the values there",
+            ),
         }
     }
 }
@@ -121,18 +155,22 @@ impl From<SyncError<SessionError>> for Failure {
     fn from(error: SyncError<SessionError>) -> Self {
         let message = error.to_string();
         match error {
-            SyncError::NotSetUp => {
-                Self::new(Code::NotFound, message, "tie it to a server with `passmate sync setup HOST`")
-            }
+            SyncError::NotSetUp => Self::new(
+                Code::NotFound,
+                message,
+                "tie it to a server with `passmate sync setup HOST`",
+            ),
             SyncError::NotLetIn { ref host } => {
                 let hint = format!(
                     "when its operator has let you in, run `passmate sync setup {host}`; with --request it shows the code again"
                 );
                 Self::new(Code::Refused, message, hint)
             }
-            SyncError::AlreadySetUp { .. } => {
-                Self::new(Code::Exists, message, "forget that server first with `passmate sync leave`")
-            }
+            SyncError::AlreadySetUp { .. } => Self::new(
+                Code::Exists,
+                message,
+                "forget that server first with `passmate sync leave`",
+            ),
             SyncError::SetUpChanged => Self::new(Code::Other, message, "run `passmate sync` again"),
             SyncError::KeyWithoutAccount => Self::new(
                 Code::Refused,
@@ -144,7 +182,9 @@ impl From<SyncError<SessionError>> for Failure {
                 message,
                 "nothing was changed; look with `passmate sync --dry-run`, and take it with `passmate sync --yes`",
             ),
-            SyncError::WentBack { regression, then } => super::sync::went_back(regression, Err(then.to_string())),
+            SyncError::WentBack { regression, then } => {
+                super::sync::went_back(regression, Err(then.to_string()))
+            }
             SyncError::Remote(error) => error.into(),
             SyncError::Folder(error) => error.into(),
             SyncError::Local(error) => error.into(),
@@ -155,13 +195,23 @@ impl From<SyncError<SessionError>> for Failure {
 impl From<FolderError> for Failure {
     fn from(error: FolderError) -> Self {
         let (code, hint) = match &error {
-            FolderError::NotSetUp => (Code::NotFound, "set one up with `passmate sync setup --folder DIR`"),
-            FolderError::AlreadySetUp(_) => (Code::Exists, "forget that one first with `passmate sync leave --folder`"),
+            FolderError::NotSetUp => (
+                Code::NotFound,
+                "set one up with `passmate sync setup --folder DIR`",
+            ),
+            FolderError::AlreadySetUp(_) => (
+                Code::Exists,
+                "forget that one first with `passmate sync leave --folder`",
+            ),
             FolderError::NotText(_) => (Code::Usage, "rename it"),
-            FolderError::Io { error, .. } if error.kind() == std::io::ErrorKind::NotFound => {
-                (Code::File, "is the disk mounted, and has the sync program made it? Nothing is lost here")
-            }
-            FolderError::Io { .. } => (Code::File, "look at the folder and its mode; nothing is lost here"),
+            FolderError::Io { error, .. } if error.kind() == std::io::ErrorKind::NotFound => (
+                Code::File,
+                "is the disk mounted, and has the sync program made it? Nothing is lost here",
+            ),
+            FolderError::Io { .. } => (
+                Code::File,
+                "look at the folder and its mode; nothing is lost here",
+            ),
             FolderError::TooMany(_) => (Code::File, "share a folder of its own"),
         };
         Self::new(code, error.to_string(), hint)
@@ -173,25 +223,37 @@ impl From<RemoteError> for Failure {
         let message = error.to_string();
         let (code, hint) = match error {
             RemoteError::NoConnection(error) => return error.into(),
-            RemoteError::Busy => (Code::Network, "it may be overloaded: try again later; nothing is lost here"),
+            RemoteError::Busy => (
+                Code::Network,
+                "it may be overloaded: try again later; nothing is lost here",
+            ),
             RemoteError::Broken {
                 failure: ExchangeFailure::CutBeforeHello | ExchangeFailure::CutDuringGreeting,
                 ..
-            } => (Code::Network, "is it a Passmate server, and is it up? Try again later; nothing is lost here"),
+            } => (
+                Code::Network,
+                "is it a Passmate server, and is it up? Try again later; nothing is lost here",
+            ),
             RemoteError::Broken { .. } => (Code::Network, "try again later; nothing is lost here"),
-            RemoteError::NotPassmate | RemoteError::Misbehaved(_) => {
-                (Code::Network, "check host and port: Passmate servers listen on port 29556")
-            }
+            RemoteError::NotPassmate | RemoteError::Misbehaved(_) => (
+                Code::Network,
+                "check host and port: Passmate servers listen on port 29556",
+            ),
             RemoteError::TlsEnded => (
                 Code::NotTrusted,
                 "the operator must pass TCP through to passmate-server (nginx `stream`, HAProxy `mode tcp`)",
             ),
-            RemoteError::LetsAnyoneIn => (Code::NotTrusted, "nothing was stored there; ask the operator what this is"),
+            RemoteError::LetsAnyoneIn => (
+                Code::NotTrusted,
+                "nothing was stored there; ask the operator what this is",
+            ),
             RemoteError::VersionUnsupported(1) => (
                 Code::NotSupported,
                 "version 1 encrypted vaults in another way: the operator must run a server of version 2 or passmate-server",
             ),
-            RemoteError::VersionUnsupported(_) => (Code::NotSupported, "update passmate on this device"),
+            RemoteError::VersionUnsupported(_) => {
+                (Code::NotSupported, "update passmate on this device")
+            }
             RemoteError::Refused => (
                 Code::Refused,
                 "the account was deleted or rotated (then leave and join with the new key), the sync key is wrong, or the server is out \
@@ -216,29 +278,36 @@ impl From<RemoteError> for Failure {
                 Code::NotSupported,
                 "run `passmate sync upgrade` on another device if the desktop client is not used any more; nothing was changed",
             ),
-            RemoteError::RemoteTooLarge { .. } => (Code::TooLarge, "is this your server? Nothing was read or changed"),
+            RemoteError::RemoteTooLarge { .. } => (
+                Code::TooLarge,
+                "is this your server? Nothing was read or changed",
+            ),
             RemoteError::Unsealable(_) => (Code::TooLarge, "all is saved on this device"),
             RemoteError::Unopenable(_) => (
                 Code::Damaged,
                 "nothing is lost here; is the sync key right? If so the server's copy is damaged: ask its operator for a backup, or \
                  store this vault over it with `passmate sync --replace-remote`",
             ),
-            RemoteError::NoVault(ref error) if error.is_newer() => {
-                (Code::NotSupported, "another device has a newer passmate: update this one")
-            }
+            RemoteError::NoVault(ref error) if error.is_newer() => (
+                Code::NotSupported,
+                "another device has a newer passmate: update this one",
+            ),
             RemoteError::NoVault(_) => (
                 Code::Damaged,
                 "nothing was merged and nothing is lost here; `passmate sync --replace-remote` stores this vault over it",
             ),
-            RemoteError::Unconfirmed(_) => {
-                (Code::Network, "many devices at once, or a server in trouble: run `passmate sync` again")
-            }
-            RemoteError::Unsettled(_) | RemoteError::AccountUnsettled(_) => {
-                (Code::Network, "run `passmate sync` again: it finds out, and nothing is lost here")
-            }
-            RemoteError::DeletedOrUnreachable => {
-                (Code::Network, "run it again, or forget the server on this device with `passmate sync leave`")
-            }
+            RemoteError::Unconfirmed(_) => (
+                Code::Network,
+                "many devices at once, or a server in trouble: run `passmate sync` again",
+            ),
+            RemoteError::Unsettled(_) | RemoteError::AccountUnsettled(_) => (
+                Code::Network,
+                "run `passmate sync` again: it finds out, and nothing is lost here",
+            ),
+            RemoteError::DeletedOrUnreachable => (
+                Code::Network,
+                "run it again, or forget the server on this device with `passmate sync leave`",
+            ),
         };
         Self::new(code, message, hint)
     }
@@ -249,35 +318,53 @@ impl From<ConnectError> for Failure {
         let message = error.to_string();
         match error {
             ConnectError::NotTrusted(problem) => not_trusted(&problem),
-            ConnectError::Unresolved { .. } => {
-                Self::new(Code::Network, message, "check the host's name and this device's network")
-            }
+            ConnectError::Unresolved { .. } => Self::new(
+                Code::Network,
+                message,
+                "check the host's name and this device's network",
+            ),
             ConnectError::Unreachable { .. } => Self::new(
                 Code::Network,
                 message,
                 "is the server up, and is its port open on the way to it? Nothing is lost here",
             ),
-            ConnectError::Handshake(_) => Self::new(Code::Network, message, "try again later; nothing is lost here"),
-            ConnectError::NotTls => {
-                Self::new(Code::Network, message, "check host and port: Passmate servers listen on port 29556")
-            }
-            ConnectError::Incompatible(_) => {
-                Self::new(Code::NotSupported, message, "TLS 1.2 or 1.3 is needed on both sides")
-            }
+            ConnectError::Handshake(_) => Self::new(
+                Code::Network,
+                message,
+                "try again later; nothing is lost here",
+            ),
+            ConnectError::NotTls => Self::new(
+                Code::Network,
+                message,
+                "check host and port: Passmate servers listen on port 29556",
+            ),
+            ConnectError::Incompatible(_) => Self::new(
+                Code::NotSupported,
+                message,
+                "TLS 1.2 or 1.3 is needed on both sides",
+            ),
         }
     }
 }
 
 /// What is wrong with a certificate, and the remedy. A pin that the server showed is cut short: a hint must not hold a value
 /// of an attacker's ready to paste.
-pub(crate) fn not_trusted(TrustProblem { problem, shown, self_signed }: &TrustProblem) -> Failure {
+pub(crate) fn not_trusted(
+    TrustProblem {
+        problem,
+        shown,
+        self_signed,
+    }: &TrustProblem,
+) -> Failure {
     let short = |pin: &passmate_vault::Pin| {
         let text = pin.to_string();
         format!("{}…", text.get(..15).unwrap_or(&text))
     };
     let day = |seconds: i64| {
-        jiff::Timestamp::from_second(seconds)
-            .map_or_else(|_| seconds.to_string(), |time| time.strftime("%Y-%m-%d").to_string())
+        jiff::Timestamp::from_second(seconds).map_or_else(
+            |_| seconds.to_string(),
+            |time| time.strftime("%Y-%m-%d").to_string(),
+        )
     };
     let pin_hint = "set it up with --pin and the pin that the server prints when it starts; its operator has it";
     let (message, hint) = match problem {

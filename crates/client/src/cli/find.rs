@@ -30,12 +30,20 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
     let view = session.vault().view();
     let term = args.term.join(" ");
     let mut search = Search::new(&term);
-    let mut found: Vec<_> = view.records().iter().filter_map(|record| Some((search.rank(record)?, record))).collect();
+    let mut found: Vec<_> = view
+        .records()
+        .iter()
+        .filter_map(|record| Some((search.rank(record)?, record)))
+        .collect();
     found.sort_by(|(a, one), (b, other)| b.cmp(a).then_with(|| one.path.cmp(&other.path)));
     found.truncate(args.count);
     if found.is_empty() {
         let hint = "try fewer letters; `passmate ls` shows what there is";
-        return Err(Failure::new(Code::NotFound, format!("nothing matches {term}"), hint));
+        return Err(Failure::new(
+            Code::NotFound,
+            format!("nothing matches {term}"),
+            hint,
+        ));
     }
     if app.out.json {
         let records: Vec<_> = found
@@ -47,7 +55,9 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
             .collect();
         return app.out.object(json!({ "records": records }));
     }
-    found.iter().try_for_each(|(_, record)| app.out.line(&record.path.to_string_lossy()))
+    found
+        .iter()
+        .try_for_each(|(_, record)| app.out.line(&record.path.to_string_lossy()))
 }
 
 struct Search {
@@ -82,7 +92,10 @@ impl Search {
     }
 
     fn score(&mut self, text: &str) -> Option<u32> {
-        let end = text.char_indices().nth(LEN_MAX).map_or(text.len(), |(end, _)| end);
+        let end = text
+            .char_indices()
+            .nth(LEN_MAX)
+            .map_or(text.len(), |(end, _)| end);
         let text = Utf32Str::new(text.get(..end)?, &mut self.buffer);
         self.pattern.score(text, &mut self.matcher)
     }

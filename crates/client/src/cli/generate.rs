@@ -51,11 +51,17 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
         session.save()?;
         app.out.note(&format!("set {} of {path}", args.field));
         if !args.reveal {
-            return if app.out.json { app.out.object(serde_json::json!({ "bits": made.bits })) } else { Ok(()) };
+            return if app.out.json {
+                app.out.object(serde_json::json!({ "bits": made.bits }))
+            } else {
+                Ok(())
+            };
         }
     }
     if app.out.json {
-        return app.out.object(serde_json::json!({ "password": *made.password, "bits": made.bits }));
+        return app
+            .out
+            .object(serde_json::json!({ "password": *made.password, "bits": made.bits }));
     }
     app.out.value(&made.password)
 }
@@ -74,7 +80,10 @@ impl fmt::Display for Made {
 
 fn words(count: usize, rng: &mut impl Rng) -> Result<Made, Failure> {
     if !(1..=LENGTH_MAX / 8).contains(&count) {
-        return Err(Failure::usage("the number of words is not from 1 to 128", "6 words are strong"));
+        return Err(Failure::usage(
+            "the number of words is not from 1 to 128",
+            "6 words are strong",
+        ));
     }
     let list = Wordlist::EffLong.get_list();
     let mut password = Zeroizing::new(String::with_capacity(count * 16));
@@ -82,7 +91,10 @@ fn words(count: usize, rng: &mut impl Rng) -> Result<Made, Failure> {
         password.push_str(if index > 0 { "-" } else { "" });
         password.push_str(pick::<&str>(list, rng));
     }
-    Ok(Made { password, bits: log2(list.len()) * log2_factor(count) })
+    Ok(Made {
+        password,
+        bits: log2(list.len()) * log2_factor(count),
+    })
 }
 
 fn characters(template: &str, rng: &mut impl Rng) -> Result<Made, Failure> {
@@ -119,7 +131,8 @@ fn characters(template: &str, rng: &mut impl Rng) -> Result<Made, Failure> {
 }
 
 fn pick<'a, T>(list: &'a [T], rng: &mut impl Rng) -> &'a T {
-    list.get(below(list.len(), rng)).expect("`below` is below the length of a list that is not empty")
+    list.get(below(list.len(), rng))
+        .expect("`below` is below the length of a list that is not empty")
 }
 
 /// A number below `bound`, each with the same chance.
@@ -158,8 +171,21 @@ mod tests {
         let mut first_is_digit = 0;
         for _ in 0..500 {
             let made = characters("Aa5!aaaa", &mut rng).unwrap();
-            let count = |class: &[u8]| made.password.bytes().filter(|byte| class.contains(byte)).count();
-            assert_eq!((count(CAPITALS), count(SMALLS), count(DIGITS), count(SYMBOLS)), (1, 5, 1, 1));
+            let count = |class: &[u8]| {
+                made.password
+                    .bytes()
+                    .filter(|byte| class.contains(byte))
+                    .count()
+            };
+            assert_eq!(
+                (
+                    count(CAPITALS),
+                    count(SMALLS),
+                    count(DIGITS),
+                    count(SYMBOLS)
+                ),
+                (1, 5, 1, 1)
+            );
             first_is_digit += usize::from(made.password.starts_with(|c: char| c.is_ascii_digit()));
         }
         // 62 are expected; fewer than 20 or more than 130 come once in 10^8 runs.
@@ -172,7 +198,10 @@ mod tests {
         let made = words(6, &mut UnwrapErr(SysRng)).unwrap();
         assert!(made.password.split('-').count() >= 6);
         assert_eq!(made.to_string(), "one of 2^78");
-        assert!(words(0, &mut UnwrapErr(SysRng)).is_err() && words(129, &mut UnwrapErr(SysRng)).is_err());
+        assert!(
+            words(0, &mut UnwrapErr(SysRng)).is_err()
+                && words(129, &mut UnwrapErr(SysRng)).is_err()
+        );
     }
 
     #[test]
@@ -183,7 +212,10 @@ mod tests {
             *counts.entry(below(7, &mut rng)).or_insert(0) += 1;
         }
         assert_eq!(counts.len(), 7);
-        assert!(counts.values().all(|count| (800..1200).contains(count)), "{counts:?}");
+        assert!(
+            counts.values().all(|count| (800..1200).contains(count)),
+            "{counts:?}"
+        );
         assert_eq!(below(1, &mut rng), 0);
     }
 }

@@ -42,21 +42,37 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
     changes.sort_by(|a, b| b.tuple.stamp.cmp(&a.tuple.stamp));
     if app.out.json {
         let changes: Vec<_> = changes.iter().map(object).collect();
-        return app.out.object(json!({ "path": args.path, "changes": changes }));
+        return app
+            .out
+            .object(json!({ "path": args.path, "changes": changes }));
     }
     changes.iter().try_for_each(|change| {
-        let value = change.tuple.value.shown().map(|value| value.to_string_lossy().into_owned());
+        let value = change
+            .tuple
+            .value
+            .shown()
+            .map(|value| value.to_string_lossy().into_owned());
         let value = match value {
             None if change.is_path => "(deleted)".to_owned(),
             None => "(unset)".to_owned(),
-            Some(_) if app.out.is_terminal() && !args.reveal && !change.is_path && is_secret(&change.field) => {
+            Some(_)
+                if app.out.is_terminal()
+                    && !args.reveal
+                    && !change.is_path
+                    && is_secret(&change.field) =>
+            {
                 MASK.to_owned()
             }
             Some(value) => app.out.part(&value.replace('\n', "\\n")),
         };
-        let time = change.tuple.stamp.deciding_seconds().map_or_else(|| "(no valid time)".to_owned(), local_time);
+        let time = change
+            .tuple
+            .stamp
+            .deciding_seconds()
+            .map_or_else(|| "(no valid time)".to_owned(), local_time);
         let field = app.out.styled(NAME, &app.out.part(&change.field));
-        app.out.styled_line(&format!("{:>3}  {time}  {field}: {value}", change.number))
+        app.out
+            .styled_line(&format!("{:>3}  {time}  {field}: {value}", change.number))
     })
 }
 
@@ -64,15 +80,23 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
 pub(super) fn changes_of<'a>(record: &ViewRecord<'a>, field: Option<&str>) -> Vec<Change<'a>> {
     let mut changes = Vec::new();
     for history in record.record.fields() {
-        let Some(key) = history.first().map(|tuple| &tuple.key) else { continue };
-        let name = if key.is_path() { "path".to_owned() } else { key.name.to_string_lossy().into_owned() };
+        let Some(key) = history.first().map(|tuple| &tuple.key) else {
+            continue;
+        };
+        let name = if key.is_path() {
+            "path".to_owned()
+        } else {
+            key.name.to_string_lossy().into_owned()
+        };
         let is_meant = field.is_none_or(|field| !key.is_path() && field == name);
         if !is_meant || (key.domain == Domain::Meta && !key.is_path()) {
             continue;
         }
         // Those that never decide come last, whatever their stamps say.
-        let (deciding, others): (Vec<_>, Vec<_>) =
-            history.iter().rev().partition(|tuple| tuple.stamp.deciding_seconds().is_some());
+        let (deciding, others): (Vec<_>, Vec<_>) = history
+            .iter()
+            .rev()
+            .partition(|tuple| tuple.stamp.deciding_seconds().is_some());
         let numbered = deciding.into_iter().chain(others).enumerate();
         changes.extend(numbered.map(|(index, tuple)| Change {
             number: index + 1,

@@ -7,7 +7,9 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use passmate_import::{Applied, FILE_LEN_MAX, Format, ImportError, Imported, Loss, Outcome, apply, parse};
+use passmate_import::{
+    Applied, FILE_LEN_MAX, Format, ImportError, Imported, Loss, Outcome, apply, parse,
+};
 use passmate_vault::Passphrase;
 use passmate_vault::container::ContainerError;
 use serde_json::json;
@@ -39,8 +41,11 @@ pub(super) struct Args {
 }
 
 fn formats() -> impl TypedValueParser<Value = Format> {
-    let words = Format::ALL.iter().map(|format| PossibleValue::new(format.word()).help(format.about()));
-    PossibleValuesParser::new(words).try_map(|word| Format::from_word(&word).ok_or("there is no such format"))
+    let words = Format::ALL
+        .iter()
+        .map(|format| PossibleValue::new(format.word()).help(format.about()));
+    PossibleValuesParser::new(words)
+        .try_map(|word| Format::from_word(&word).ok_or("there is no such format"))
 }
 
 pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
@@ -51,7 +56,10 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
         args.file_passphrase_file.as_deref().is_some_and(is_stdin),
     ];
     if readers_of_stdin.into_iter().filter(|reads| *reads).count() > 1 {
-        return Err(Failure::usage("standard input can be only one of file and passphrases", "name a file instead"));
+        return Err(Failure::usage(
+            "standard input can be only one of file and passphrases",
+            "name a file instead",
+        ));
     }
     if args.format == Format::Pass {
         let imported = pass::read(app, &args.file)?;
@@ -71,7 +79,9 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
     };
     bring_in(app, args.format, args.dry_run, &mut session, &imported)?;
     if is_plain && !args.dry_run {
-        app.out.note("the imported file is not encrypted: delete it when you have looked at the records");
+        app.out.note(
+            "the imported file is not encrypted: delete it when you have looked at the records",
+        );
     }
     Ok(())
 }
@@ -104,9 +114,17 @@ pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
     // One more than is taken, so that the importer sees that it is too long.
     let limit = u64::try_from(FILE_LEN_MAX).map_or(u64::MAX, |limit| limit.saturating_add(1));
     if path == Path::new("-") {
-        io::stdin().lock().take(limit).read_to_end(&mut bytes).map_err(failed)?;
+        io::stdin()
+            .lock()
+            .take(limit)
+            .read_to_end(&mut bytes)
+            .map_err(failed)?;
     } else {
-        File::open(path).map_err(failed)?.take(limit).read_to_end(&mut bytes).map_err(failed)?;
+        File::open(path)
+            .map_err(failed)?
+            .take(limit)
+            .read_to_end(&mut bytes)
+            .map_err(failed)?;
     }
     Ok(bytes)
 }
@@ -118,8 +136,15 @@ fn open(app: &App, args: &Args, bytes: &[u8]) -> Result<Imported, Failure> {
         Some(path) if path == Path::new("-") => PassphraseSource::Stdin,
         Some(path) => PassphraseSource::File(path.clone()),
     };
-    let mut tries_left = if source == PassphraseSource::Terminal { 2 } else { 0 };
-    let ask = Ask { passphrase: source, ..app.ask.clone() };
+    let mut tries_left = if source == PassphraseSource::Terminal {
+        2
+    } else {
+        0
+    };
+    let ask = Ask {
+        passphrase: source,
+        ..app.ask.clone()
+    };
     loop {
         let secret = ask_secret(&ask)?;
         match parse(args.format, bytes, Some(&secret)) {
@@ -133,22 +158,42 @@ fn open(app: &App, args: &Args, bytes: &[u8]) -> Result<Imported, Failure> {
 }
 
 fn ask_secret(ask: &Ask) -> Result<Passphrase, Failure> {
-    ask.passphrase("Password of the file: ").map_err(|failure| match failure.code {
-        Code::Locked if ask.passphrase == PassphraseSource::Terminal => Failure::new(
-            Code::Locked,
-            "the file is encrypted and nobody can be asked for its password",
-            "give --file-passphrase-file, or run it on a terminal",
-        ),
-        _ => Failure { hint: "check --file-passphrase-file".to_owned(), ..failure },
-    })
+    ask.passphrase("Password of the file: ")
+        .map_err(|failure| match failure.code {
+            Code::Locked if ask.passphrase == PassphraseSource::Terminal => Failure::new(
+                Code::Locked,
+                "the file is encrypted and nobody can be asked for its password",
+                "give --file-passphrase-file, or run it on a terminal",
+            ),
+            _ => Failure {
+                hint: "check --file-passphrase-file".to_owned(),
+                ..failure
+            },
+        })
 }
 
-fn report(app: &App, format: Format, dry_run: bool, imported: &Imported, applied: &Applied) -> Result<(), Failure> {
-    let paths = |wanted| applied.records.iter().filter(move |(outcome, _)| *outcome == wanted).map(|(_, path)| path);
+fn report(
+    app: &App,
+    format: Format,
+    dry_run: bool,
+    imported: &Imported,
+    applied: &Applied,
+) -> Result<(), Failure> {
+    let paths = |wanted| {
+        applied
+            .records
+            .iter()
+            .filter(move |(outcome, _)| *outcome == wanted)
+            .map(|(_, path)| path)
+    };
     let losses = &imported.losses;
-    let [unchanged, deleted] = [Outcome::Unchanged, Outcome::Deleted].map(|outcome| applied.count(outcome));
+    let [unchanged, deleted] =
+        [Outcome::Unchanged, Outcome::Deleted].map(|outcome| applied.count(outcome));
     if app.out.json {
-        let losses: Vec<_> = losses.iter().map(|Loss { path, what }| json!({ "path": path, "what": what })).collect();
+        let losses: Vec<_> = losses
+            .iter()
+            .map(|Loss { path, what }| json!({ "path": path, "what": what }))
+            .collect();
         return app.out.object(json!({
             "format": format.word(),
             "dry_run": dry_run,
@@ -166,7 +211,11 @@ fn report(app: &App, format: Format, dry_run: bool, imported: &Imported, applied
         }
     }
     for Loss { path, what } in losses {
-        let whose = if path.is_empty() { String::new() } else { format!("{path}: ") };
+        let whose = if path.is_empty() {
+            String::new()
+        } else {
+            format!("{path}: ")
+        };
         app.out.warn(&format!("not imported: {whose}{what}"));
     }
     let did = if dry_run { "would import" } else { "imported" };
@@ -180,7 +229,11 @@ fn report(app: &App, format: Format, dry_run: bool, imported: &Imported, applied
             parts.push(format!("{count} {what}"));
         }
     }
-    app.out.line(&format!("{did} from {}: {}", format.word(), parts.join(", ")))
+    app.out.line(&format!(
+        "{did} from {}: {}",
+        format.word(),
+        parts.join(", ")
+    ))
 }
 
 /// What went wrong with a file, in words.
@@ -190,21 +243,38 @@ pub(super) fn failure_of(error: &ImportError, format: Format) -> Failure {
         ImportError::TooLong { .. } | ImportError::TooMany { .. } => {
             (Code::TooLarge, "import it in parts; nothing was changed")
         }
-        ImportError::SecretNeeded => (Code::Locked, "give --file-passphrase-file, or run it on a terminal"),
-        ImportError::WrongSecret => {
-            (Code::WrongPassphrase, "the file has a password of its own; check caps lock and keyboard layout")
-        }
+        ImportError::SecretNeeded => (
+            Code::Locked,
+            "give --file-passphrase-file, or run it on a terminal",
+        ),
+        ImportError::WrongSecret => (
+            Code::WrongPassphrase,
+            "the file has a password of its own; check caps lock and keyboard layout",
+        ),
         ImportError::TooExpensive { .. }
         | ImportError::NotEnoughMemory
-        | ImportError::Container(ContainerError::TooExpensive { .. } | ContainerError::NotEnoughMemory) => {
-            (Code::Other, "save it anew with cheaper settings in the program that wrote it")
+        | ImportError::Container(
+            ContainerError::TooExpensive { .. } | ContainerError::NotEnoughMemory,
+        ) => (
+            Code::Other,
+            "save it anew with cheaper settings in the program that wrote it",
+        ),
+        ImportError::NotSupported { .. } => (
+            Code::NotSupported,
+            "export it in another way; nothing was changed",
+        ),
+        ImportError::Codec(error) if error.is_newer() => {
+            (Code::NotSupported, "update passmate on this device")
         }
-        ImportError::NotSupported { .. } => (Code::NotSupported, "export it in another way; nothing was changed"),
-        ImportError::Codec(error) if error.is_newer() => (Code::NotSupported, "update passmate on this device"),
-        ImportError::Damaged { .. } | ImportError::Container(_) => {
-            (Code::Damaged, "make the file anew with the program that wrote it; nothing was changed")
-        }
+        ImportError::Damaged { .. } | ImportError::Container(_) => (
+            Code::Damaged,
+            "make the file anew with the program that wrote it; nothing was changed",
+        ),
         _ => (Code::Damaged, other),
     };
-    Failure::new(code, format!("cannot import this as {}: {error}", format.word()), hint)
+    Failure::new(
+        code,
+        format!("cannot import this as {}: {error}", format.word()),
+        hint,
+    )
 }

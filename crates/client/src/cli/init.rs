@@ -18,7 +18,10 @@ const JUDGED_CHARS: usize = 100;
 
 pub(super) fn run(app: &App, _: &Args) -> Result<(), Failure> {
     if app.place.exists() {
-        return Err(SessionError::Exists { path: app.place.path().to_owned() }.into());
+        return Err(SessionError::Exists {
+            path: app.place.path().to_owned(),
+        }
+        .into());
     }
     let passphrase = app.ask.new_passphrase()?;
     warn_if_weak(app, &passphrase);
@@ -27,7 +30,9 @@ pub(super) fn run(app: &App, _: &Args) -> Result<(), Failure> {
     if app.out.json {
         let commands: Vec<String> = found.iter().map(adopt::Original::command).collect();
         let vault = session.path().display().to_string();
-        return app.out.object(serde_json::json!({ "vault": vault, "adopt": commands }));
+        return app
+            .out
+            .object(serde_json::json!({ "vault": vault, "adopt": commands }));
     }
     app.out.note(&format!("made {}", session.path().display()));
     adopt::offer(app, session, &passphrase, &found);
@@ -38,7 +43,8 @@ pub(super) fn run(app: &App, _: &Args) -> Result<(), Failure> {
 /// Says so if guessing it would take a thief with the file less than months.
 pub(super) fn warn_if_weak(app: &App, passphrase: &passmate_vault::Passphrase) {
     let text = zeroize::Zeroizing::new(String::from_utf8_lossy(passphrase.as_bytes()).into_owned());
-    let judged: zeroize::Zeroizing<String> = zeroize::Zeroizing::new(text.chars().take(JUDGED_CHARS).collect());
+    let judged: zeroize::Zeroizing<String> =
+        zeroize::Zeroizing::new(text.chars().take(JUDGED_CHARS).collect());
     let guesses_log10 = zxcvbn::zxcvbn(&judged, &[]).guesses_log10();
     // A guess costs a third of a second of a processor and 128 MiB; 10^10 of them are a hundred processor years.
     if guesses_log10 < 10.0 {

@@ -28,29 +28,42 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
     if args.deleted {
         return list_deleted(app, &view, &term);
     }
-    let wanted = view.records().iter().filter(|record| record.path.to_string_lossy().to_lowercase().contains(&term));
+    let wanted = view
+        .records()
+        .iter()
+        .filter(|record| record.path.to_string_lossy().to_lowercase().contains(&term));
     let records: Vec<_> = wanted.collect();
     if app.out.json {
         let records: Vec<_> = records.iter().map(|record| object(record)).collect();
         return app.out.object(json!({ "records": records }));
     }
     if args.flat {
-        return records.iter().try_for_each(|record| app.out.line(&record.path.to_string_lossy()));
+        return records
+            .iter()
+            .try_for_each(|record| app.out.line(&record.path.to_string_lossy()));
     }
-    let mut paths: Vec<_> = records.iter().map(|record| (record.path.to_string_lossy(), *record)).collect();
+    let mut paths: Vec<_> = records
+        .iter()
+        .map(|record| (record.path.to_string_lossy(), *record))
+        .collect();
     // Folder by folder: as bytes, `a-b` would stand between `a` and `a/c`.
     paths.sort_by(|(a, _), (b, _)| a.split('/').cmp(b.split('/')));
     let mut tree = Node::default();
     for (path, record) in &paths {
         tree.add(path.splitn(DEPTH_MAX, '/'), record);
     }
-    tree.children.iter().try_for_each(|child| print(app, child, "", ""))
+    tree.children
+        .iter()
+        .try_for_each(|child| print(app, child, "", ""))
 }
 
 /// One line each, with the time at which it was deleted; `passmate restore PATH` brings it back.
 fn list_deleted(app: &App, view: &View<'_>, term: &str) -> Result<(), Failure> {
-    let mut deleted: Vec<_> =
-        view.deleted().iter().filter(|record| record.path.to_string_lossy().to_lowercase().contains(term)).collect();
+    let mut deleted: Vec<_> = view
+        .deleted()
+        .iter()
+        .filter(|record| record.path.to_string_lossy().to_lowercase().contains(term))
+        .collect();
     deleted.sort_by(|a, b| b.stamp.cmp(a.stamp));
     if app.out.json {
         let records: Vec<_> = deleted
@@ -66,8 +79,12 @@ fn list_deleted(app: &App, view: &View<'_>, term: &str) -> Result<(), Failure> {
         return app.out.object(json!({ "records": records }));
     }
     deleted.iter().try_for_each(|record| {
-        let time = record.stamp.deciding_seconds().map_or_else(String::new, local_time);
-        app.out.line(&format!("{time}  {}", record.path.to_string_lossy()))
+        let time = record
+            .stamp
+            .deciding_seconds()
+            .map_or_else(String::new, local_time);
+        app.out
+            .line(&format!("{time}  {}", record.path.to_string_lossy()))
     })
 }
 
@@ -99,7 +116,9 @@ impl<'a> Node<'a> {
             if node.children.last().is_none_or(|(name, _)| name != part) {
                 node.children.push((part.to_owned(), Node::default()));
             }
-            let Some((_, child)) = node.children.last_mut() else { return };
+            let Some((_, child)) = node.children.last_mut() else {
+                return;
+            };
             node = child;
         }
         node.record = Some(record);
@@ -107,27 +126,59 @@ impl<'a> Node<'a> {
 }
 
 /// One line for the node itself, led by `branch`, and below it, led by `indent`, those for its children.
-fn print(app: &App, (name, node): &(String, Node<'_>), branch: &str, indent: &str) -> Result<(), Failure> {
-    let name = app.out.part(if name.is_empty() { "(no name)" } else { name });
-    let name = if node.children.is_empty() { name } else { app.out.styled(NAME, &format!("{name}/")) };
-    app.out.styled_line(&format!("{branch}{name}{}", mark(app, node.record)))?;
-    let Some((last, others)) = node.children.split_last() else { return Ok(()) };
+fn print(
+    app: &App,
+    (name, node): &(String, Node<'_>),
+    branch: &str,
+    indent: &str,
+) -> Result<(), Failure> {
+    let name = app
+        .out
+        .part(if name.is_empty() { "(no name)" } else { name });
+    let name = if node.children.is_empty() {
+        name
+    } else {
+        app.out.styled(NAME, &format!("{name}/"))
+    };
+    app.out
+        .styled_line(&format!("{branch}{name}{}", mark(app, node.record)))?;
+    let Some((last, others)) = node.children.split_last() else {
+        return Ok(());
+    };
     for child in others {
-        print(app, child, &format!("{indent}├── "), &format!("{indent}│   "))?;
+        print(
+            app,
+            child,
+            &format!("{indent}├── "),
+            &format!("{indent}│   "),
+        )?;
     }
-    print(app, last, &format!("{indent}└── "), &format!("{indent}    "))
+    print(
+        app,
+        last,
+        &format!("{indent}└── "),
+        &format!("{indent}    "),
+    )
 }
 
 /// What a person should know of a record besides its name.
 fn mark(app: &App, record: Option<&ViewRecord<'_>>) -> String {
-    let Some(record) = record else { return String::new() };
+    let Some(record) = record else {
+        return String::new();
+    };
     let mut mark = String::new();
     if let Some(wanted) = &record.clash {
         let wanted = app.out.part(&wanted.to_string_lossy());
-        mark.push_str(&app.out.styled(NOTICE, &format!("  (another record has the path {wanted})")));
+        mark.push_str(
+            &app.out
+                .styled(NOTICE, &format!("  (another record has the path {wanted})")),
+        );
     }
     if record.revived {
-        mark.push_str(&app.out.styled(NOTICE, "  (deleted on one device, changed later on another)"));
+        mark.push_str(&app.out.styled(
+            NOTICE,
+            "  (deleted on one device, changed later on another)",
+        ));
     }
     mark
 }

@@ -43,9 +43,17 @@ impl Output {
         let is_colored = match color {
             Color::Always => true,
             Color::Never => false,
-            Color::Auto => is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+            Color::Auto => {
+                is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+            }
         };
-        Self { json, is_quiet, is_verbose, is_terminal, is_colored }
+        Self {
+            json,
+            is_quiet,
+            is_verbose,
+            is_terminal,
+            is_colored,
+        }
     }
 
     /// Whether secrets would be seen by whoever looks over a shoulder.
@@ -59,7 +67,11 @@ impl Output {
 
     /// An answer: one line.
     pub(crate) fn line(&self, text: &str) -> Result<(), Failure> {
-        let mut line = if self.is_terminal { escape(text) } else { text.to_owned() };
+        let mut line = if self.is_terminal {
+            escape(text)
+        } else {
+            text.to_owned()
+        };
         line.push('\n');
         write_out(line.as_bytes())
     }
@@ -101,7 +113,11 @@ impl Output {
 
     /// Text in another style, where colours are wanted. The text must be escaped already, see [`escape`].
     pub(crate) fn styled(&self, style: Style, text: &str) -> String {
-        if self.is_colored { format!("{style}{text}{style:#}") } else { text.to_owned() }
+        if self.is_colored {
+            format!("{style}{text}{style:#}")
+        } else {
+            text.to_owned()
+        }
     }
 
     /// A line whose parts were escaped and styled one by one.
@@ -116,7 +132,10 @@ impl Output {
 
     /// How wide the terminal is that answers go to, if they go to one.
     pub(crate) fn columns(&self) -> Option<usize> {
-        let size = self.is_terminal.then(|| rustix::termios::tcgetwinsize(io::stdout()).ok()).flatten()?;
+        let size = self
+            .is_terminal
+            .then(|| rustix::termios::tcgetwinsize(io::stdout()).ok())
+            .flatten()?;
         Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
     }
 
@@ -127,7 +146,11 @@ impl Output {
 
     /// Escapes a part of a styled line where that is needed.
     pub(crate) fn part(&self, text: &str) -> String {
-        if self.is_terminal { escape(text) } else { text.to_owned() }
+        if self.is_terminal {
+            escape(text)
+        } else {
+            text.to_owned()
+        }
     }
 
     /// Two lines that help, or one object.
@@ -147,7 +170,10 @@ impl Output {
 /// A time as the clock on this device's wall shows it.
 pub(crate) fn local_time(seconds: i64) -> String {
     let time = Timestamp::from_second(seconds).map(|time| time.to_zoned(TimeZone::system()));
-    time.map_or_else(|_| seconds.to_string(), |time| time.strftime("%Y-%m-%d %H:%M:%S").to_string())
+    time.map_or_else(
+        |_| seconds.to_string(),
+        |time| time.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+    )
 }
 
 /// The style of folders and field names.
@@ -166,9 +192,11 @@ fn write_out(bytes: &[u8]) -> Result<(), Failure> {
     match out.write_all(bytes).and_then(|()| out.flush()) {
         // `passmate ls | head` has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        Err(error) => {
-            Err(Failure::new(Code::File, format!("cannot write the answer: {error}"), "look at where the output goes"))
-        }
+        Err(error) => Err(Failure::new(
+            Code::File,
+            format!("cannot write the answer: {error}"),
+            "look at where the output goes",
+        )),
         Ok(()) => Ok(()),
     }
 }

@@ -12,16 +12,21 @@ pub(super) fn run(app: &App, _: &Args) -> Result<(), Failure> {
     let mut session = app.open()?;
     let passphrase = app.ask.replacing_passphrase()?;
     if session.is_passphrase(&passphrase) {
-        return Err(Failure::usage("the new passphrase is the old one", "choose another"));
+        return Err(Failure::usage(
+            "the new passphrase is the old one",
+            "choose another",
+        ));
     }
     super::init::warn_if_weak(app, &passphrase);
     session.change_passphrase(passphrase)?;
     if app.out.json {
         return app.out.object(serde_json::json!({}));
     }
-    app.out.note("the passphrase is changed; backups keep the old one");
+    app.out
+        .note("the passphrase is changed; backups keep the old one");
     if session.folder().is_some() {
-        app.out.note("this device's copy in the shared folder follows with the next `passmate sync`");
+        app.out
+            .note("this device's copy in the shared folder follows with the next `passmate sync`");
     }
     Ok(())
 }

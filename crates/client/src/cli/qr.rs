@@ -24,14 +24,20 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
     let view = session.vault().view();
     let record = find(&view, &args.path)?;
     let value = |name: &str| {
-        let field = record.fields().find(|field| field.name.to_string_lossy().eq_ignore_ascii_case(name));
+        let field = record
+            .fields()
+            .find(|field| field.name.to_string_lossy().eq_ignore_ascii_case(name));
         field.map(|field| Zeroizing::new(field.value.to_string_lossy().into_owned()))
     };
     let text = match &args.field {
         Some(name) => {
-            let field = record.field(&name.as_str().into()).ok_or_else(|| no_field(&args.path, name))?;
+            let field = record
+                .field(&name.as_str().into())
+                .ok_or_else(|| no_field(&args.path, name))?;
             let text = Zeroizing::new(field.value.to_string_lossy().into_owned());
-            let is_otp = otp::FIELD_NAMES.iter().any(|other| other.eq_ignore_ascii_case(name));
+            let is_otp = otp::FIELD_NAMES
+                .iter()
+                .any(|other| other.eq_ignore_ascii_case(name));
             match is_otp.then(|| Otp::address_of(&text, &args.path)).flatten() {
                 Some(address) => address,
                 None => text,
@@ -63,13 +69,23 @@ pub(super) fn show(app: &App, text: &str) -> Result<(), Failure> {
 
 /// The two lines for a text that no code holds.
 pub(super) fn failure_of(error: &TooLong) -> Failure {
-    Failure::new(Code::TooLarge, error.to_string(), "name a shorter field, or carry it in another way")
+    Failure::new(
+        Code::TooLarge,
+        error.to_string(),
+        "name a shorter field, or carry it in another way",
+    )
 }
 
 /// What phones take as a wireless network.
 fn wireless(ssid: &str, password: Option<&str>) -> Zeroizing<String> {
     let escaped = |text: &str| {
-        let marked = |c: char| if matches!(c, '\\' | ';' | ',' | ':' | '"') { vec!['\\', c] } else { vec![c] };
+        let marked = |c: char| {
+            if matches!(c, '\\' | ';' | ',' | ':' | '"') {
+                vec!['\\', c]
+            } else {
+                vec![c]
+            }
+        };
         Zeroizing::new(text.chars().flat_map(marked).collect::<String>())
     };
     Zeroizing::new(match password {
@@ -84,7 +100,10 @@ mod tests {
 
     #[test]
     fn a_wireless_network_is_written_as_phones_read_it() {
-        assert_eq!(*wireless("Café; \"5\"", Some("a:b\\c,d")), "WIFI:T:WPA;S:Café\\; \\\"5\\\";P:a\\:b\\\\c\\,d;;");
+        assert_eq!(
+            *wireless("Café; \"5\"", Some("a:b\\c,d")),
+            "WIFI:T:WPA;S:Café\\; \\\"5\\\";P:a\\:b\\\\c\\,d;;"
+        );
         assert_eq!(*wireless("open", None), "WIFI:T:nopass;S:open;;");
     }
 }

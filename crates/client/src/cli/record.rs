@@ -63,13 +63,24 @@ pub(super) fn new(app: &App, args: &NewArgs) -> Result<(), Failure> {
 
 pub(super) fn set(app: &App, args: &SetArgs) -> Result<(), Failure> {
     let mut session = app.open()?;
-    let value = app.ask.value(&format!("{} of {}: ", args.field, args.path), args.empty)?;
+    let value = app
+        .ask
+        .value(&format!("{} of {}: ", args.field, args.path), args.empty)?;
     store(&mut session, &args.path, &args.field, &value)?;
-    finish(app, session, &format!("set {} of {}", args.field, args.path))
+    finish(
+        app,
+        session,
+        &format!("set {} of {}", args.field, args.path),
+    )
 }
 
 /// Sets a field in the record of this path, which is made if there is none.
-pub(super) fn store(session: &mut Session, path: &str, field: &str, value: &str) -> Result<(), Failure> {
+pub(super) fn store(
+    session: &mut Session,
+    path: &str,
+    field: &str,
+    value: &str,
+) -> Result<(), Failure> {
     let id = match session.vault().view().get(path) {
         Some(record) => record.id.clone(),
         None => make(session, path)?,
@@ -83,18 +94,27 @@ pub(super) fn unset(app: &App, args: &UnsetArgs) -> Result<(), Failure> {
     let id = {
         let view = session.vault().view();
         let record = find(&view, &args.path)?;
-        record.field(&args.field.as_str().into()).ok_or_else(|| no_field(&args.path, &args.field))?;
+        record
+            .field(&args.field.as_str().into())
+            .ok_or_else(|| no_field(&args.path, &args.field))?;
         record.id.clone()
     };
     session.edit(|vault, now| vault.unset(&id, args.field.as_str(), now))?;
-    finish(app, session, &format!("unset {} of {}", args.field, args.path))
+    finish(
+        app,
+        session,
+        &format!("unset {} of {}", args.field, args.path),
+    )
 }
 
 pub(super) fn mv(app: &App, args: &MvArgs) -> Result<(), Failure> {
     let mut session = app.open()?;
     let id = id_of(&session, &args.old)?;
     if args.old == args.new {
-        return Err(Failure::usage("old and new path are the same", "choose another path"));
+        return Err(Failure::usage(
+            "old and new path are the same",
+            "choose another path",
+        ));
     }
     refuse_taken(&session, &args.new)?;
     session.edit(|vault, now| vault.rename(&id, args.new.as_str(), now))?;
@@ -104,7 +124,8 @@ pub(super) fn mv(app: &App, args: &MvArgs) -> Result<(), Failure> {
 pub(super) fn rm(app: &App, args: &RmArgs) -> Result<(), Failure> {
     let mut session = app.open()?;
     let id = id_of(&session, &args.path)?;
-    app.ask.confirm(&format!("Delete {} on all your devices?", args.path))?;
+    app.ask
+        .confirm(&format!("Delete {} on all your devices?", args.path))?;
     session.edit(|vault, now| vault.delete(&id, now))?;
     finish(app, session, &format!("deleted {}", args.path))
 }
@@ -122,7 +143,11 @@ fn make(session: &mut Session, path: &str) -> Result<RecordId, Failure> {
 pub(super) fn refuse_taken(session: &Session, path: &str) -> Result<(), Failure> {
     match session.vault().view().get(path) {
         None => Ok(()),
-        Some(_) => Err(Failure::new(Code::Exists, format!("there is a record {path} already"), "choose another path")),
+        Some(_) => Err(Failure::new(
+            Code::Exists,
+            format!("there is a record {path} already"),
+            "choose another path",
+        )),
     }
 }
 
@@ -133,5 +158,9 @@ pub(super) fn finish(app: &App, mut session: Session, done: &str) -> Result<(), 
         app.out.note(done);
     }
     super::sync::after_change(app, &mut session);
-    if app.out.json { app.out.object(serde_json::json!({})) } else { Ok(()) }
+    if app.out.json {
+        app.out.object(serde_json::json!({}))
+    } else {
+        Ok(())
+    }
 }

@@ -48,15 +48,25 @@ fn parse_at(text: &str) -> Result<At, String> {
             .map(At::Number)
             .ok_or_else(|| "numbers begin at 1".to_owned());
     }
-    parse_time(text).map(At::Time).ok_or_else(|| format!("{text:?} is no time; write it like 2026-11-23 19:30"))
+    parse_time(text)
+        .map(At::Time)
+        .ok_or_else(|| format!("{text:?} is no time; write it like 2026-11-23 19:30"))
 }
 
 /// A date, or a date and time, of this device's time zone unless it names another; in seconds since 1970.
 pub(super) fn parse_time(text: &str) -> Option<i64> {
-    let local = |time: DateTime| time.to_zoned(TimeZone::system()).ok().map(|time| time.timestamp());
+    let local = |time: DateTime| {
+        time.to_zoned(TimeZone::system())
+            .ok()
+            .map(|time| time.timestamp())
+    };
     let time = text.parse::<Timestamp>().ok();
     let time = time.or_else(|| text.parse::<DateTime>().ok().and_then(local));
-    let time = time.or_else(|| text.parse::<Date>().ok().and_then(|date| local(date.at(0, 0, 0, 0))));
+    let time = time.or_else(|| {
+        text.parse::<Date>()
+            .ok()
+            .and_then(|date| local(date.at(0, 0, 0, 0)))
+    });
     time.map(Timestamp::as_second)
 }
 
@@ -65,14 +75,21 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
     match (&args.field, args.at) {
         (Some(field), at) => restore_field(app, session, &args.path, field, at),
         (None, Some(At::Time(seconds))) => restore_record_at(app, session, &args.path, seconds),
-        (None, Some(At::Number(_))) => {
-            Err(Failure::usage("a number is one of a field's changes", "name the field too, or give --at a time"))
-        }
+        (None, Some(At::Number(_))) => Err(Failure::usage(
+            "a number is one of a field's changes",
+            "name the field too, or give --at a time",
+        )),
         (None, None) => undelete(app, session, &args.path),
     }
 }
 
-fn restore_field(app: &App, mut session: Session, path: &str, field: &str, at: Option<At>) -> Result<(), Failure> {
+fn restore_field(
+    app: &App,
+    mut session: Session,
+    path: &str,
+    field: &str,
+    at: Option<At>,
+) -> Result<(), Failure> {
     let (id, value) = {
         let view = session.vault().view();
         let record = find(&view, path)?;
@@ -80,9 +97,13 @@ fn restore_field(app: &App, mut session: Session, path: &str, field: &str, at: O
         let wanted = match at {
             None => changes.iter().find(|change| change.number == 2),
             Some(At::Number(number)) => changes.iter().find(|change| change.number == number),
-            Some(At::Time(seconds)) => {
-                changes.iter().find(|change| change.tuple.stamp.deciding_seconds().is_some_and(|time| time <= seconds))
-            }
+            Some(At::Time(seconds)) => changes.iter().find(|change| {
+                change
+                    .tuple
+                    .stamp
+                    .deciding_seconds()
+                    .is_some_and(|time| time <= seconds)
+            }),
         };
         let Some(wanted) = wanted else {
             return Err(match changes.len() {
@@ -100,7 +121,12 @@ fn restore_field(app: &App, mut session: Session, path: &str, field: &str, at: O
     finish(app, session, &format!("{field} of {path} is what it was"))
 }
 
-fn restore_record_at(app: &App, mut session: Session, path: &str, seconds: i64) -> Result<(), Failure> {
+fn restore_record_at(
+    app: &App,
+    mut session: Session,
+    path: &str,
+    seconds: i64,
+) -> Result<(), Failure> {
     let id = find_any(&session, path)?;
     let then = session.vault().at(seconds);
     let Some(path_then) = live_path(&then, &id) else {
@@ -114,7 +140,14 @@ fn restore_record_at(app: &App, mut session: Session, path: &str, seconds: i64) 
         refuse_taken(&session, &path_then)?;
     }
     let changed = session.edit(|vault, now| vault.revert_record(&id, &then, now))?;
-    finish(app, session, &format!("{path} is what it was at {}: {changed} changed", local_time(seconds)))
+    finish(
+        app,
+        session,
+        &format!(
+            "{path} is what it was at {}: {changed} changed",
+            local_time(seconds)
+        ),
+    )
 }
 
 fn undelete(app: &App, mut session: Session, path: &str) -> Result<(), Failure> {
@@ -127,7 +160,10 @@ fn undelete(app: &App, mut session: Session, path: &str) -> Result<(), Failure> 
             ));
         }
         // Of several that had this path, the one that was deleted last.
-        let deleted = view.deleted().iter().filter(|record| record.path.to_string_lossy() == path);
+        let deleted = view
+            .deleted()
+            .iter()
+            .filter(|record| record.path.to_string_lossy() == path);
         let Some(record) = deleted.max_by(|a, b| a.stamp.cmp(b.stamp)) else {
             return Err(Failure::new(
                 Code::NotFound,
@@ -144,7 +180,10 @@ fn undelete(app: &App, mut session: Session, path: &str) -> Result<(), Failure> 
 /// The record that has this path, or had it last when it was deleted.
 fn find_any(session: &Session, path: &str) -> Result<RecordId, Failure> {
     let view = session.vault().view();
-    let deleted = view.deleted().iter().filter(|record| record.path.to_string_lossy() == path);
+    let deleted = view
+        .deleted()
+        .iter()
+        .filter(|record| record.path.to_string_lossy() == path);
     match (view.get(path), deleted.max_by(|a, b| a.stamp.cmp(b.stamp))) {
         (None, Some(record)) => Ok(record.id.clone()),
         _ => Ok(find(&view, path)?.id.clone()),
@@ -166,7 +205,10 @@ mod tests {
     fn a_number_is_a_change_and_everything_else_a_time() {
         assert_eq!(parse_at("2"), Ok(At::Number(2)));
         assert!(parse_at("0").is_err() && parse_at("yesterday").is_err() && parse_at("").is_err());
-        assert_eq!(parse_at("2026-11-23T19:30:00Z"), Ok(At::Time(1_795_462_200)));
+        assert_eq!(
+            parse_at("2026-11-23T19:30:00Z"),
+            Ok(At::Time(1_795_462_200))
+        );
         for text in ["2026-11-23", "2026-11-23 19:30", "2026-11-23T19:30:05"] {
             assert!(matches!(parse_at(text), Ok(At::Time(_))), "{text}");
         }

@@ -22,8 +22,9 @@ pub(super) struct Args {
 }
 
 /// Fields that are no secrets by their names; everything else is one.
-const OPEN_FIELDS: [&str; 10] =
-    ["user", "username", "login", "email", "e-mail", "url", "website", "host", "account", "name"];
+const OPEN_FIELDS: [&str; 10] = [
+    "user", "username", "login", "email", "e-mail", "url", "website", "host", "account", "name",
+];
 /// Always as long, so that it says nothing about what it stands for.
 pub(super) const MASK: &str = "********";
 
@@ -38,10 +39,14 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
 }
 
 fn show_field(app: &App, args: &Args, record: &ViewRecord<'_>, name: &str) -> Result<(), Failure> {
-    let field = record.field(&Text::from(name)).ok_or_else(|| no_field(&args.path, name))?;
+    let field = record
+        .field(&Text::from(name))
+        .ok_or_else(|| no_field(&args.path, name))?;
     let value = field.value.to_string_lossy();
     if app.out.json {
-        return app.out.object(json!({ "path": record.path.to_string_lossy(), "field": name, "value": value }));
+        return app.out.object(
+            json!({ "path": record.path.to_string_lossy(), "field": name, "value": value }),
+        );
     }
     if app.out.is_terminal() && !args.reveal && is_secret(name) {
         app.out.note("masked on a terminal; --reveal shows it");
@@ -54,7 +59,12 @@ fn show_record(app: &App, args: &Args, record: &ViewRecord<'_>) -> Result<(), Fa
     if app.out.json {
         let fields: serde_json::Map<_, _> = record
             .fields()
-            .map(|field| (field.name.to_string_lossy().into_owned(), field.value.to_string_lossy().into()))
+            .map(|field| {
+                (
+                    field.name.to_string_lossy().into_owned(),
+                    field.value.to_string_lossy().into(),
+                )
+            })
             .collect();
         return app.out.object(json!({
             "path": record.path.to_string_lossy(),
@@ -65,12 +75,22 @@ fn show_record(app: &App, args: &Args, record: &ViewRecord<'_>) -> Result<(), Fa
     for field in record.fields() {
         let name = field.name.to_string_lossy();
         let is_masked = app.out.is_terminal() && !args.reveal && is_secret(&name);
-        let value = if is_masked { MASK.into() } else { field.value.to_string_lossy() };
+        let value = if is_masked {
+            MASK.into()
+        } else {
+            field.value.to_string_lossy()
+        };
         let shown = app.out.styled(NAME, &app.out.part(&name));
         let mut lines = value.split('\n');
-        app.out.styled_line(&format!("{shown}: {}", app.out.part(lines.next().unwrap_or_default())))?;
+        app.out.styled_line(&format!(
+            "{shown}: {}",
+            app.out.part(lines.next().unwrap_or_default())
+        ))?;
         let indent = " ".repeat(name.chars().count() + 2);
-        lines.try_for_each(|line| app.out.styled_line(&format!("{indent}{}", app.out.part(line))))?;
+        lines.try_for_each(|line| {
+            app.out
+                .styled_line(&format!("{indent}{}", app.out.part(line)))
+        })?;
     }
     Ok(())
 }
@@ -82,13 +102,21 @@ pub(super) fn is_secret(name: &str) -> bool {
 
 pub(super) fn no_field(path: &str, name: &str) -> Failure {
     let message = format!("{path} has no field {name}");
-    Failure::new(Code::NotFound, message, "`passmate show PATH` lists the fields that are set")
+    Failure::new(
+        Code::NotFound,
+        message,
+        "`passmate show PATH` lists the fields that are set",
+    )
 }
 
 /// The record at a path as `ls` shows it.
 pub(super) fn find<'v, 'a>(view: &'v View<'a>, path: &str) -> Result<&'v ViewRecord<'a>, Failure> {
     view.get(path).ok_or_else(|| {
-        let paths: Vec<_> = view.records().iter().map(|record| record.path.to_string_lossy()).collect();
+        let paths: Vec<_> = view
+            .records()
+            .iter()
+            .map(|record| record.path.to_string_lossy())
+            .collect();
         let near = near(path, paths.iter().map(AsRef::as_ref));
         let hint = match near.as_slice() {
             [] => "`passmate ls` shows what there is".to_owned(),
@@ -106,14 +134,24 @@ fn near<'p>(typed: &str, paths: impl Iterator<Item = &'p str> + Clone) -> Vec<St
     let typed = typed.to_lowercase();
     let last = typed.rsplit('/').next().unwrap_or_default();
     let holds = |path: &&str| !last.is_empty() && path.to_lowercase().contains(last);
-    let holding: Vec<String> = paths.clone().filter(holds).take(3).map(str::to_owned).collect();
+    let holding: Vec<String> = paths
+        .clone()
+        .filter(holds)
+        .take(3)
+        .map(str::to_owned)
+        .collect();
     if !holding.is_empty() {
         return holding;
     }
-    let likeness = |path: &str| strsim::normalized_damerau_levenshtein(&typed, &path.to_lowercase());
+    let likeness =
+        |path: &str| strsim::normalized_damerau_levenshtein(&typed, &path.to_lowercase());
     // Comparing takes as long as both are; nobody mistypes a kilobyte.
-    let alike = paths.filter(|path| path.len() < 1024 && typed.len() < 1024).map(|path| (likeness(path), path));
-    let most = alike.filter(|(likeness, _)| *likeness >= ALIKE).max_by(|(a, _), (b, _)| a.total_cmp(b));
+    let alike = paths
+        .filter(|path| path.len() < 1024 && typed.len() < 1024)
+        .map(|path| (likeness(path), path));
+    let most = alike
+        .filter(|(likeness, _)| *likeness >= ALIKE)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b));
     most.into_iter().map(|(_, path)| path.to_owned()).collect()
 }
 

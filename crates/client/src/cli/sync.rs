@@ -24,8 +24,8 @@ use crate::net::Server;
 use crate::session::{Session, SessionError};
 use crate::state::State;
 use crate::sync::{
-    FolderReport, Guard, Local, Options, Regression, RemoteError, Report, Room, SyncError, SyncErrorKind,
-    SystemSurroundings,
+    FolderReport, Guard, Local, Options, Regression, RemoteError, Report, Room, SyncError,
+    SyncErrorKind, SystemSurroundings,
 };
 
 /// Bring this device and the server in step, and the shared folder if there is one
@@ -108,13 +108,24 @@ fn now(app: &App, args: &Args) -> Result<(), Failure> {
         return dry_run(app, &mut session);
     }
     let guard = (!app.ask.yes).then_some(app.guard);
-    let done = sync_all(app, &mut session, Meant { guard, replace_remote: args.replace_remote, is_aside: false });
+    let done = sync_all(
+        app,
+        &mut session,
+        Meant {
+            guard,
+            replace_remote: args.replace_remote,
+            is_aside: false,
+        },
+    );
     tell(app, &session, done)
 }
 
 /// First what came in the folder, then the server, then the folder again: so each gets what came from the other.
 fn sync_all(app: &App, session: &mut Session, meant: Meant) -> Done {
-    let taken = session.folder().is_some().then(|| folder::take_in(app, session, meant));
+    let taken = session
+        .folder()
+        .is_some()
+        .then(|| folder::take_in(app, session, meant));
     let continued = matches!(&taken, Some(Ok(taken)) if taken.report.received > 0);
     // A device that its operator has not let in yet has nothing to sync: only whoever asks is told so.
     let is_up = |association: &Association| !meant.is_aside || !association.is_pending();
@@ -122,7 +133,9 @@ fn sync_all(app: &App, session: &mut Session, meant: Meant) -> Done {
     let server = has_server.then(|| {
         let result = sync_server(app, session, meant, continued)?;
         let report = note(app, session, result)?;
-        report.regression.map_or(Ok(report), |regression| Err(went_back(regression, Ok(()))))
+        report
+            .regression
+            .map_or(Ok(report), |regression| Err(went_back(regression, Ok(()))))
     });
     let folder = taken.map(|taken| folder::give_out(app, session, taken?));
     Done { server, folder }
@@ -136,12 +149,22 @@ fn sync_server(
     continued: bool,
 ) -> Result<Result<Report, SyncError<SessionError>>, Failure> {
     let mut server = server_of(session)?;
-    let mut options = Options { guard: meant.guard, continued, ..Options::default() };
+    let mut options = Options {
+        guard: meant.guard,
+        continued,
+        ..Options::default()
+    };
     let mut sync = |session: &mut Session, options| {
-        crate::sync::sync(session, &mut server, &mut SystemSurroundings::default(), options)
+        crate::sync::sync(
+            session,
+            &mut server,
+            &mut SystemSurroundings::default(),
+            options,
+        )
     };
     let mut result = sync(session, options);
-    if let Err(SyncError::Remote(error @ (RemoteError::Unopenable(_) | RemoteError::NoVault(_)))) = &result
+    if let Err(SyncError::Remote(error @ (RemoteError::Unopenable(_) | RemoteError::NoVault(_)))) =
+        &result
         && meant.replace_remote
     {
         app.out.warn(&error.to_string());
@@ -161,12 +184,24 @@ fn sync_server(
 }
 
 fn dry_run(app: &App, session: &mut Session) -> Result<(), Failure> {
-    let options = Options { dry_run: true, ..Options::default() };
-    let folder = session.folder().is_some().then(|| folder::preview(app, session, options)).transpose()?;
+    let options = Options {
+        dry_run: true,
+        ..Options::default()
+    };
+    let folder = session
+        .folder()
+        .is_some()
+        .then(|| folder::preview(app, session, options))
+        .transpose()?;
     let mut server = None;
     if Local::association(session).is_some() && !app.is_offline {
         let mut reached = server_of(session)?;
-        server = Some(crate::sync::sync(session, &mut reached, &mut SystemSurroundings::default(), options)?);
+        server = Some(crate::sync::sync(
+            session,
+            &mut reached,
+            &mut SystemSurroundings::default(),
+            options,
+        )?);
     }
     tell_preview(app, session, server.as_ref(), folder.as_ref())
 }
@@ -176,7 +211,9 @@ fn tell(app: &App, session: &Session, Done { server, folder }: Done) -> Result<(
     let (server, server_failure) = split(server);
     let (folder, folder_failure) = split(folder);
     if app.out.json {
-        let mut object = server.as_ref().map_or_else(|| json!({}), |report| counts(&host_of(session), report));
+        let mut object = server
+            .as_ref()
+            .map_or_else(|| json!({}), |report| counts(&host_of(session), report));
         if let Some(folder) = &folder {
             object = joined(object, json!({ "folder": folder::object(session, folder) }));
         }
@@ -188,12 +225,14 @@ fn tell(app: &App, session: &Session, Done { server, folder }: Done) -> Result<(
             app.out.line(&summary(&host_of(session), report))?;
         }
         if let Some(folder) = &folder {
-            app.out.line(&summary(&folder::path_of(session), &folder.report))?;
+            app.out
+                .line(&summary(&folder::path_of(session), &folder.report))?;
         }
     }
     match (server_failure, folder_failure) {
         (Some(server), Some(folder)) => {
-            app.out.warn(&format!("{}; {}", folder.message, folder.hint));
+            app.out
+                .warn(&format!("{}; {}", folder.message, folder.hint));
             Err(server)
         }
         (Some(failure), None) | (None, Some(failure)) => Err(failure),
@@ -214,9 +253,19 @@ pub(super) fn after_change(app: &App, session: &mut Session) {
     if !app.syncs_after_changes {
         return;
     }
-    let done = sync_all(app, session, Meant { guard: Some(app.guard), replace_remote: false, is_aside: true });
+    let done = sync_all(
+        app,
+        session,
+        Meant {
+            guard: Some(app.guard),
+            replace_remote: false,
+            is_aside: true,
+        },
+    );
     let warn = |Failure { message, hint, .. }: Failure| {
-        app.out.warn(&format!("the change is saved and not synced: {message}; {hint}"));
+        app.out.warn(&format!(
+            "the change is saved and not synced: {message}; {hint}"
+        ));
     };
     match done.server {
         Some(Ok(report)) => app.out.note(&summary(&host_of(session), &report)),
@@ -224,7 +273,9 @@ pub(super) fn after_change(app: &App, session: &mut Session) {
         None => {}
     }
     match done.folder {
-        Some(Ok(folder)) => app.out.note(&summary(&folder::path_of(session), &folder.report)),
+        Some(Ok(folder)) => app
+            .out
+            .note(&summary(&folder::path_of(session), &folder.report)),
         Some(Err(failure)) => warn(failure),
         None => {}
     }
@@ -235,10 +286,20 @@ fn confirm_replace(app: &App) -> Result<(), Failure> {
     const WORD: &str = "replace";
     let hint = "nothing was changed";
     if !app.ask.has_person() {
-        return Err(Failure::new(Code::GivenUp, "--replace-remote wants a word typed in on a terminal", hint));
+        return Err(Failure::new(
+            Code::GivenUp,
+            "--replace-remote wants a word typed in on a terminal",
+            hint,
+        ));
     }
-    let typed = app.ask.line(&format!("What the server has will be gone. Type {WORD} to store this vault there: "))?;
-    if typed.as_str() == WORD { Ok(()) } else { Err(Failure::new(Code::GivenUp, "given up", hint)) }
+    let typed = app.ask.line(&format!(
+        "What the server has will be gone. Type {WORD} to store this vault there: "
+    ))?;
+    if typed.as_str() == WORD {
+        Ok(())
+    } else {
+        Err(Failure::new(Code::GivenUp, "given up", hint))
+    }
 }
 
 fn refuse_offline(app: &App) -> Result<(), Failure> {
@@ -262,7 +323,11 @@ fn server_of(session: &Session) -> Result<Server, Failure> {
 }
 
 /// Remembers how a sync went, and tells what a person should know of it.
-fn note(app: &App, session: &Session, result: Result<Report, SyncError<SessionError>>) -> Result<Report, Failure> {
+fn note(
+    app: &App,
+    session: &Session,
+    result: Result<Report, SyncError<SessionError>>,
+) -> Result<Report, Failure> {
     let mut state = State::load(session.path());
     match &result {
         Ok(report) => {
@@ -276,7 +341,9 @@ fn note(app: &App, session: &Session, result: Result<Report, SyncError<SessionEr
     // Nothing but `sync status` depends on it, and a vault without a server has none.
     let is_tied = !matches!(&result, Err(error) if error.kind() == SyncErrorKind::NotSetUp);
     if is_tied && let Err(error) = state.save(session.path()) {
-        app.out.warn(&format!("`passmate sync status` will not know of this sync: {error}"));
+        app.out.warn(&format!(
+            "`passmate sync status` will not know of this sync: {error}"
+        ));
     }
     tell_archives(app, session);
     let report = result?;
@@ -285,15 +352,25 @@ fn note(app: &App, session: &Session, result: Result<Report, SyncError<SessionEr
     }
     tell_changes(app, session, &report);
     tell_clocks(app, session, &report);
-    tell_room(app, Room::new(report.btoken_len, report.greeting.btoken_len_max()));
+    tell_room(
+        app,
+        Room::new(report.btoken_len, report.greeting.btoken_len_max()),
+    );
     if app.out.is_verbose() {
-        app.out.note(&format!("the server says: {}", String::from_utf8_lossy(&report.greeting.banner).trim_end()));
+        app.out.note(&format!(
+            "the server says: {}",
+            String::from_utf8_lossy(&report.greeting.banner).trim_end()
+        ));
     }
     Ok(report)
 }
 
 /// Remembers how a sync went, and answers with it.
-fn finish(app: &App, session: &Session, result: Result<Report, SyncError<SessionError>>) -> Result<(), Failure> {
+fn finish(
+    app: &App,
+    session: &Session,
+    result: Result<Report, SyncError<SessionError>>,
+) -> Result<(), Failure> {
     let report = note(app, session, result)?;
     if let Some(regression) = report.regression {
         return Err(went_back(regression, Ok(())));
@@ -312,20 +389,44 @@ fn joined(mut object: serde_json::Value, more: serde_json::Value) -> serde_json:
     object
 }
 
-fn counts(host: &str, Report { received, sent, settled, .. }: &Report) -> serde_json::Value {
+fn counts(
+    host: &str,
+    Report {
+        received,
+        sent,
+        settled,
+        ..
+    }: &Report,
+) -> serde_json::Value {
     json!({ "host": host, "received": received, "sent": sent, "settled": settled })
 }
 
 fn host_of(session: &Session) -> String {
-    Local::association(session).map(|association| association.host.clone()).unwrap_or_default()
+    Local::association(session)
+        .map(|association| association.host.clone())
+        .unwrap_or_default()
 }
 
-fn summary(place: &str, Report { received, sent, settled, .. }: &Report) -> String {
-    format!("synced with {}: {received} received, {sent} sent, {settled} settled", escape(place))
+fn summary(
+    place: &str,
+    Report {
+        received,
+        sent,
+        settled,
+        ..
+    }: &Report,
+) -> String {
+    format!(
+        "synced with {}: {received} received, {sent} sent, {settled} settled",
+        escape(place)
+    )
 }
 
 /// A server that goes back may have been restored from a backup, or lies.
-pub(super) fn went_back(Regression { changes, times }: Regression, sent_again: Result<(), String>) -> Failure {
+pub(super) fn went_back(
+    Regression { changes, times }: Regression,
+    sent_again: Result<(), String>,
+) -> Failure {
     let made = match times {
         Some((first, last)) if first == last => format!(", made at {}", local_time(first)),
         Some((first, last)) => format!(", made from {} to {}", local_time(first), local_time(last)),
@@ -340,7 +441,11 @@ pub(super) fn went_back(Regression { changes, times }: Regression, sent_again: R
     let why = "the server may have been restored from a backup, or another program or the server may have taken them \
                back: ask its operator";
     match sent_again {
-        Ok(()) => Failure::new(Code::Older, message, format!("nothing is lost here, and they were sent again; {why}")),
+        Ok(()) => Failure::new(
+            Code::Older,
+            message,
+            format!("nothing is lost here, and they were sent again; {why}"),
+        ),
         Err(error) => Failure::new(
             Code::Older,
             format!("{message}; they could not be sent again: {error}"),
@@ -351,23 +456,37 @@ pub(super) fn went_back(Regression { changes, times }: Regression, sent_again: R
 
 /// What a person would not expect and should know.
 fn tell_changes(app: &App, session: &Session, report: &Report) {
-    let mut changes = report.changes.iter().filter(|change| change.fate == Fate::Revived || change.clashes).peekable();
+    let mut changes = report
+        .changes
+        .iter()
+        .filter(|change| change.fate == Fate::Revived || change.clashes)
+        .peekable();
     if changes.peek().is_none() {
         return;
     }
     let view = session.vault().view();
-    let records: BTreeMap<_, _> = view.records().iter().map(|record| (record.id, record)).collect();
+    let records: BTreeMap<_, _> = view
+        .records()
+        .iter()
+        .map(|record| (record.id, record))
+        .collect();
     for change in changes {
-        let Some(record) = records.get(&change.id) else { continue };
+        let Some(record) = records.get(&change.id) else {
+            continue;
+        };
         let path = escape(&record.path.to_string_lossy());
         if change.fate == Fate::Revived {
-            app.out.warn(&format!("{path} was deleted on one device and changed later on another: it is kept"));
+            app.out.warn(&format!(
+                "{path} was deleted on one device and changed later on another: it is kept"
+            ));
         }
         if let Some(wanted) = &record.clash
             && change.clashes
         {
             let wanted = escape(&wanted.to_string_lossy());
-            app.out.warn(&format!("two records want the path {wanted}: one shows as {path}; `passmate mv` settles it"));
+            app.out.warn(&format!(
+                "two records want the path {wanted}: one shows as {path}; `passmate mv` settles it"
+            ));
         }
     }
 }
@@ -381,14 +500,21 @@ fn tell_preview(
 ) -> Result<(), Failure> {
     let details = |report: &Report| {
         let preview = report.preview.as_ref();
-        preview.map(|vault| vault.details(&report.delta)).unwrap_or_default()
+        preview
+            .map(|vault| vault.details(&report.delta))
+            .unwrap_or_default()
     };
     if app.out.json {
         let with_records = |object: serde_json::Value, report: &Report| {
-            joined(object, json!({ "records": last::objects(&details(report)) }))
+            joined(
+                object,
+                json!({ "records": last::objects(&details(report)) }),
+            )
         };
-        let mut object =
-            server.map_or_else(|| json!({}), |report| with_records(counts(&host_of(session), report), report));
+        let mut object = server.map_or_else(
+            || json!({}),
+            |report| with_records(counts(&host_of(session), report), report),
+        );
         if let Some(folder) = folder {
             let folder = with_records(folder::object(session, folder), &folder.report);
             object = joined(object, json!({ "folder": folder }));
@@ -400,9 +526,16 @@ fn tell_preview(
         folder.map(|folder| (folder::path_of(session), &folder.report)),
     ];
     for (place, report) in places.into_iter().flatten() {
-        let Report { received, sent, settled, .. } = report;
+        let Report {
+            received,
+            sent,
+            settled,
+            ..
+        } = report;
         let place = escape(&place);
-        app.out.line(&format!("a sync with {place} would be: {received} received, {sent} sent, {settled} settled"))?;
+        app.out.line(&format!(
+            "a sync with {place} would be: {received} received, {sent} sent, {settled} settled"
+        ))?;
         last::print(app, &details(report))?;
     }
     match server.and_then(|report| report.regression) {
@@ -416,8 +549,14 @@ fn tell_clocks(app: &App, session: &Session, report: &Report) {
     let now = session.now();
     let view = session.vault().view();
     for ahead in &report.ahead {
-        let path = view.records().iter().find(|record| *record.id == ahead.record);
-        let path = path.map_or_else(|| "a deleted record".to_owned(), |record| escape(&record.path.to_string_lossy()));
+        let path = view
+            .records()
+            .iter()
+            .find(|record| *record.id == ahead.record);
+        let path = path.map_or_else(
+            || "a deleted record".to_owned(),
+            |record| escape(&record.path.to_string_lossy()),
+        );
         let field = escape(&ahead.field.name.to_string_lossy());
         let (time, days) = (local_time(ahead.time), (ahead.time - now) / (24 * 3600));
         app.out.warn(&format!(
@@ -456,7 +595,11 @@ fn tell_archives(app: &App, session: &Session) {
 fn tell_room(app: &App, room: Room) {
     let percent = room.percent();
     if percent >= 75 {
-        let urgent = if percent >= 90 { "soon nothing can be sent any more: " } else { "" };
+        let urgent = if percent >= 90 {
+            "soon nothing can be sent any more: "
+        } else {
+            ""
+        };
         app.out.warn(&format!(
             "the vault fills {percent} % of the {} bytes that the server takes: {urgent}ask its operator for a higher \
              --btoken-max, or keep less history with `passmate sync rotate --keep-history 1y`",

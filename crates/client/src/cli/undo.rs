@@ -13,7 +13,9 @@ pub(super) struct Args {}
 pub(super) fn run(app: &App, _: &Args) -> Result<(), Failure> {
     let mut session = app.open()?;
     let before = match session.previous_vault() {
-        Err(SessionError::NotFound { .. }) => return Err(nothing_to_undo("this vault was never changed")),
+        Err(SessionError::NotFound { .. }) => {
+            return Err(nothing_to_undo("this vault was never changed"));
+        }
         before => before?,
     };
     let changed = session.edit(|vault, now| vault.revert_to(&before, now))?;
@@ -21,10 +23,18 @@ pub(super) fn run(app: &App, _: &Args) -> Result<(), Failure> {
         return Err(nothing_to_undo("the last save changed no record"));
     }
     let plural = if changed == 1 { "" } else { "s" };
-    finish(app, session, &format!("{changed} change{plural} taken back"))
+    finish(
+        app,
+        session,
+        &format!("{changed} change{plural} taken back"),
+    )
 }
 
 fn nothing_to_undo(why: &str) -> Failure {
     let hint = "`passmate history PATH` and `passmate restore` go further back";
-    Failure::new(Code::NotFound, format!("there is nothing to undo: {why}"), hint)
+    Failure::new(
+        Code::NotFound,
+        format!("there is nothing to undo: {why}"),
+        hint,
+    )
 }

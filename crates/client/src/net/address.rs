@@ -119,19 +119,35 @@ mod tests {
 
     fn check(text: &str, wanted: Result<(&str, u16, &str), AddressError>) {
         let got = text.parse::<Address>();
-        let got = got.map(|address| (address.host().to_owned(), address.port(), address.to_string()));
-        assert_eq!(got, wanted.map(|(host, port, shown)| (host.to_owned(), port, shown.to_owned())), "{text}");
+        let got = got.map(|address| {
+            (
+                address.host().to_owned(),
+                address.port(),
+                address.to_string(),
+            )
+        });
+        assert_eq!(
+            got,
+            wanted.map(|(host, port, shown)| (host.to_owned(), port, shown.to_owned())),
+            "{text}"
+        );
     }
 
     #[test]
     fn an_address_is_a_host_with_or_without_a_port() {
         check("example.org", Ok(("example.org", 29556, "example.org")));
-        check("Example.ORG:29556", Ok(("example.org", 29556, "example.org")));
+        check(
+            "Example.ORG:29556",
+            Ok(("example.org", 29556, "example.org")),
+        );
         check("example.org:1", Ok(("example.org", 1, "example.org:1")));
         check("192.0.2.7:443", Ok(("192.0.2.7", 443, "192.0.2.7:443")));
         check("::1", Ok(("::1", 29556, "::1")));
         check("[::1]", Ok(("::1", 29556, "::1")));
-        check("[2001:DB8::1]:443", Ok(("2001:db8::1", 443, "[2001:db8::1]:443")));
+        check(
+            "[2001:DB8::1]:443",
+            Ok(("2001:db8::1", 443, "[2001:db8::1]:443")),
+        );
     }
 
     #[test]
@@ -139,10 +155,26 @@ mod tests {
         for text in ["https://example.org", "example.org/", "passmate://x"] {
             check(text, Err(AddressError::Url));
         }
-        for text in ["example.org:", "example.org:0", "example.org:65536", "example.org:+1", "[::1]x", "[::1]:"] {
+        for text in [
+            "example.org:",
+            "example.org:0",
+            "example.org:65536",
+            "example.org:+1",
+            "[::1]x",
+            "[::1]:",
+        ] {
             check(text, Err(AddressError::Port));
         }
-        for text in ["", ":1", "a b", "[example.org]", "[::1", "1:2:3", "-", "a..b"] {
+        for text in [
+            "",
+            ":1",
+            "a b",
+            "[example.org]",
+            "[::1",
+            "1:2:3",
+            "-",
+            "a..b",
+        ] {
             check(text, Err(AddressError::Host));
         }
         check("bücher.example", Err(AddressError::NotAscii));
@@ -150,7 +182,13 @@ mod tests {
 
     #[test]
     fn what_is_shown_can_be_typed_again() {
-        for text in ["example.org", "example.org:1", "::1", "[::1]:1", "192.0.2.7"] {
+        for text in [
+            "example.org",
+            "example.org:1",
+            "::1",
+            "[::1]:1",
+            "192.0.2.7",
+        ] {
             let address: Address = text.parse().unwrap();
             assert_eq!(address.to_string().parse(), Ok(address));
         }

@@ -47,10 +47,19 @@ pub enum ConnectError {
 }
 
 /// A connection to the first address that takes one.
-pub(super) fn connect(address: &Address, deadlines: &Deadlines, deadline: Instant) -> Result<TcpStream, ConnectError> {
+pub(super) fn connect(
+    address: &Address,
+    deadlines: &Deadlines,
+    deadline: Instant,
+) -> Result<TcpStream, ConnectError> {
     let mut last = None;
-    for socket_address in resolve(address, deadlines.connect)?.into_iter().take(ADDRESSES_MAX) {
-        let left = deadline.saturating_duration_since(Instant::now()).min(deadlines.connect);
+    for socket_address in resolve(address, deadlines.connect)?
+        .into_iter()
+        .take(ADDRESSES_MAX)
+    {
+        let left = deadline
+            .saturating_duration_since(Instant::now())
+            .min(deadlines.connect);
         if left.is_zero() {
             break;
         }
@@ -64,13 +73,22 @@ pub(super) fn connect(address: &Address, deadlines: &Deadlines, deadline: Instan
             Err(error) => last = Some(error),
         }
     }
-    let detail = last.map_or_else(|| "no address answered in time".to_owned(), |error| describe(&error));
-    Err(ConnectError::Unreachable { address: address.to_string(), detail })
+    let detail = last.map_or_else(
+        || "no address answered in time".to_owned(),
+        |error| describe(&error),
+    );
+    Err(ConnectError::Unreachable {
+        address: address.to_string(),
+        detail,
+    })
 }
 
 /// The system's resolver knows no deadline, so it gets a thread of its own that may be left behind.
 fn resolve(address: &Address, patience: Duration) -> Result<Vec<SocketAddr>, ConnectError> {
-    let unresolved = |detail: String| ConnectError::Unresolved { host: address.host().to_owned(), detail };
+    let unresolved = |detail: String| ConnectError::Unresolved {
+        host: address.host().to_owned(),
+        detail,
+    };
     let (sender, receiver) = mpsc::channel();
     let (host, port) = (address.host().to_owned(), address.port());
     let resolver = thread::Builder::new().name("resolver".to_owned());
@@ -83,9 +101,18 @@ fn resolve(address: &Address, patience: Duration) -> Result<Vec<SocketAddr>, Con
     let addresses: Vec<_> = match receiver.recv_timeout(patience) {
         Ok(Ok(addresses)) => addresses,
         Ok(Err(error)) => return Err(unresolved(describe(&error))),
-        Err(_) => return Err(unresolved(format!("no answer within {} seconds", patience.as_secs()))),
+        Err(_) => {
+            return Err(unresolved(format!(
+                "no answer within {} seconds",
+                patience.as_secs()
+            )));
+        }
     };
-    if addresses.is_empty() { Err(unresolved("it has no address".to_owned())) } else { Ok(addresses) }
+    if addresses.is_empty() {
+        Err(unresolved("it has no address".to_owned()))
+    } else {
+        Ok(addresses)
+    }
 }
 
 /// An error of the system in few words.
@@ -93,10 +120,14 @@ pub(super) fn describe(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => "no answer in time".to_owned(),
-        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "no route to it".to_owned(),
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+            "no route to it".to_owned()
+        }
         _ => {
             let text = error.to_string();
-            let text = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
+            let text = text
+                .strip_prefix("failed to lookup address information: ")
+                .unwrap_or(&text);
             text.split(" (os error").next().unwrap_or(text).to_owned()
         }
     }

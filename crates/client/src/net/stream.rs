@@ -49,10 +49,22 @@ impl TlsStream {
     ) -> Result<Self, ConnectError> {
         let tls = ClientConnection::new(config, address.server_name())
             .map_err(|error| ConnectError::Incompatible(error.to_string()))?;
-        let mut stream = Self { tcp, tls, silence: deadlines.silence, total: deadlines.total, deadline, trouble: None };
+        let mut stream = Self {
+            tcp,
+            tls,
+            silence: deadlines.silence,
+            total: deadlines.total,
+            deadline,
+            trouble: None,
+        };
         while stream.tls.is_handshaking() {
-            let step =
-                stream.flush().and_then(|()| if stream.tls.is_handshaking() { stream.read_more() } else { Ok(()) });
+            let step = stream.flush().and_then(|()| {
+                if stream.tls.is_handshaking() {
+                    stream.read_more()
+                } else {
+                    Ok(())
+                }
+            });
             step.map_err(|fault| stream.name_handshake(fault))?;
         }
         Ok(stream)
@@ -61,7 +73,9 @@ impl TlsStream {
     fn name_handshake(&self, fault: Fault) -> ConnectError {
         match fault {
             Fault::Tls(rustls::Error::InvalidMessage(_)) => ConnectError::NotTls,
-            Fault::Tls(rustls::Error::PeerIncompatible(why)) => ConnectError::Incompatible(format!("{why:?}")),
+            Fault::Tls(rustls::Error::PeerIncompatible(why)) => {
+                ConnectError::Incompatible(format!("{why:?}"))
+            }
             Fault::Tls(rustls::Error::AlertReceived(
                 alert @ (AlertDescription::ProtocolVersion | AlertDescription::HandshakeFailure),
             )) => ConnectError::Incompatible(format!("alert {alert:?}")),
@@ -72,7 +86,11 @@ impl TlsStream {
     /// How long the next system call may wait.
     fn patience(&self) -> Result<Duration, Fault> {
         let left = self.deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() { Err(Fault::TookTooLong) } else { Ok(left.min(self.silence).max(Duration::from_millis(1))) }
+        if left.is_zero() {
+            Err(Fault::TookTooLong)
+        } else {
+            Ok(left.min(self.silence).max(Duration::from_millis(1)))
+        }
     }
 
     fn flush(&mut self) -> Result<(), Fault> {
@@ -99,13 +117,17 @@ impl TlsStream {
         match fault {
             Fault::Eof => StreamEnd::Cut,
             Fault::TookTooLong => StreamEnd::TookTooLong(self.total.as_secs()),
-            Fault::Tls(rustls::Error::AlertReceived(alert)) => StreamEnd::Alert(format!("{alert:?}")),
+            Fault::Tls(rustls::Error::AlertReceived(alert)) => {
+                StreamEnd::Alert(format!("{alert:?}"))
+            }
             Fault::Tls(error) => StreamEnd::BrokenTls(error.to_string()),
             Fault::Io(error) => match error.kind() {
                 io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut if self.patience().is_err() => {
                     StreamEnd::TookTooLong(self.total.as_secs())
                 }
-                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => StreamEnd::Silent(self.silence.as_secs()),
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                    StreamEnd::Silent(self.silence.as_secs())
+                }
                 io::ErrorKind::ConnectionReset
                 | io::ErrorKind::ConnectionAborted
                 | io::ErrorKind::BrokenPipe

@@ -6,9 +6,14 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use passmate_proto::{AccountNumber, AuthToken, Failure, Layout, Outcome, SERVER_HELLO, UnknownCause};
+use passmate_proto::{
+    AccountNumber, AuthToken, Failure, Layout, Outcome, SERVER_HELLO, UnknownCause,
+};
 use passmate_vault::{Pin, Trust};
-use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    date_time_ymd,
+};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
@@ -34,13 +39,23 @@ impl Identity {
 }
 
 fn make_params(names: &[&str]) -> CertificateParams {
-    CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap()
+    CertificateParams::new(
+        names
+            .iter()
+            .map(|name| (*name).to_owned())
+            .collect::<Vec<_>>(),
+    )
+    .unwrap()
 }
 
 fn make_self_signed(params: &CertificateParams) -> Identity {
     let key = KeyPair::generate().unwrap();
     let certificate = params.self_signed(&key).unwrap();
-    Identity { chain: vec![certificate.der().clone()], key, pem: certificate.pem() }
+    Identity {
+        chain: vec![certificate.der().clone()],
+        key,
+        pem: certificate.pem(),
+    }
 }
 
 /// A CA's PEM and a certificate that it issued.
@@ -51,12 +66,23 @@ fn make_issued(params: &CertificateParams) -> (String, Identity) {
 fn make_issued_by(ca: &str, params: &CertificateParams) -> (String, Identity) {
     let mut ca_params = make_params(&[]);
     ca_params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    ca_params.distinguished_name.push(rcgen::DnType::CommonName, ca);
+    ca_params
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, ca);
     let ca_key = KeyPair::generate().unwrap();
     let pem = ca_params.self_signed(&ca_key).unwrap().pem();
     let key = KeyPair::generate().unwrap();
-    let issued = params.signed_by(&key, &Issuer::from_params(&ca_params, &ca_key)).unwrap();
-    (pem, Identity { chain: vec![issued.der().clone()], key, pem: issued.pem() })
+    let issued = params
+        .signed_by(&key, &Issuer::from_params(&ca_params, &ca_key))
+        .unwrap();
+    (
+        pem,
+        Identity {
+            chain: vec![issued.der().clone()],
+            key,
+            pem: issued.pem(),
+        },
+    )
 }
 
 /// Shows a certificate without asking whether the key fits.
@@ -77,21 +103,36 @@ fn make_config(
     versions: &[&'static SupportedProtocolVersion],
 ) -> Arc<ServerConfig> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let key = provider.key_provider.load_private_key(PrivateKeyDer::try_from(key.serialize_der()).unwrap()).unwrap();
+    let key = provider
+        .key_provider
+        .load_private_key(PrivateKeyDer::try_from(key.serialize_der()).unwrap())
+        .unwrap();
     let shown = Arc::new(CertifiedKey::new(chain.to_vec(), key));
-    let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
-    Arc::new(builder.with_no_client_auth().with_cert_resolver(Arc::new(Shows(shown))))
+    let builder = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .unwrap();
+    Arc::new(
+        builder
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(Shows(shown))),
+    )
 }
 
 /// Serves one connection on a port of its own.
 fn serve(script: impl FnOnce(TcpStream) + Send + 'static) -> (u16, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    (port, thread::spawn(move || script(listener.accept().unwrap().0)))
+    (
+        port,
+        thread::spawn(move || script(listener.accept().unwrap().0)),
+    )
 }
 
 /// As [`serve`], behind TLS; a handshake that fails ends the script.
-fn serve_tls(config: Arc<ServerConfig>, script: impl FnOnce(Tls) + Send + 'static) -> (u16, JoinHandle<()>) {
+fn serve_tls(
+    config: Arc<ServerConfig>,
+    script: impl FnOnce(Tls) + Send + 'static,
+) -> (u16, JoinHandle<()>) {
     serve(move |tcp| {
         let mut tls = StreamOwned::new(ServerConnection::new(config).unwrap(), tcp);
         let mut hello = [0; 24 + 1 + 40];
@@ -105,7 +146,8 @@ fn serve_tls(config: Arc<ServerConfig>, script: impl FnOnce(Tls) + Send + 'stati
 fn greet_and_send(tls: &mut Tls, btoken: &[u8]) {
     tls.write_all(SERVER_HELLO).unwrap();
     tls.write_all(&[0, 0, 0, 2, b'h', b'i']).unwrap();
-    tls.write_all(&u32::try_from(btoken.len()).unwrap().to_be_bytes()).unwrap();
+    tls.write_all(&u32::try_from(btoken.len()).unwrap().to_be_bytes())
+        .unwrap();
     tls.write_all(btoken).unwrap();
     tls.flush().unwrap();
 }
@@ -142,12 +184,20 @@ fn look_with(
     let address = Address::new("localhost", port).unwrap();
     let mut server = Server::new(address, TlsTrust::new(trust).unwrap()).with_deadlines(deadlines);
     let account = AccountNumber::from_bytes([7; 8]).unwrap();
-    let action = ClientAction::Update { account, auth_token: AuthToken::new([9; 32]) };
-    server.exchange(action, &mut looks).map(|exchanged| (exchanged, looks))
+    let action = ClientAction::Update {
+        account,
+        auth_token: AuthToken::new([9; 32]),
+    };
+    server
+        .exchange(action, &mut looks)
+        .map(|exchanged| (exchanged, looks))
 }
 
 fn pins(current: Pin) -> Trust {
-    Trust::Pins { current, next: None }
+    Trust::Pins {
+        current,
+        next: None,
+    }
 }
 
 /// Runs a fetch against an identity and says why it was not trusted, if it was not.
@@ -155,7 +205,11 @@ fn check_trust(identity: &Identity, trust: &Trust) -> Result<(), Problem> {
     let config = make_config(&identity.chain, &identity.key, ALL);
     let (port, server) = serve_tls(config, |mut tls| {
         greet_and_send(&mut tls, b"btoken");
-        assert_eq!(tls.read(&mut [0; 9]).unwrap(), 0, "the client leaves cleanly");
+        assert_eq!(
+            tls.read(&mut [0; 9]).unwrap(),
+            0,
+            "the client leaves cleanly"
+        );
     });
     let looked = look(port, trust);
     server.join().unwrap();
@@ -181,16 +235,29 @@ fn the_pinned_key_is_trusted_whatever_its_name_and_dates_are() {
     params.not_after = date_time_ymd(2020, 1, 1);
     let identity = make_self_signed(&params);
     assert_eq!(check_trust(&identity, &pins(identity.pin())), Ok(()));
-    let next = Trust::Pins { current: Pin::from_bytes([1; 32]), next: Some(identity.pin()) };
+    let next = Trust::Pins {
+        current: Pin::from_bytes([1; 32]),
+        next: Some(identity.pin()),
+    };
     assert_eq!(check_trust(&identity, &next), Ok(()));
 }
 
 #[test]
 fn another_key_than_the_pinned_one_is_refused_and_both_pins_are_told() {
     let (pem, identity) = make_issued(&make_params(&["localhost"]));
-    assert_eq!(check_trust(&identity, &Trust::Ca(pem)), Ok(()), "nothing else is wrong with it");
-    let mismatch = Problem::PinMismatch { current: Pin::from_bytes([1; 32]), next: Some(Pin::from_bytes([2; 32])) };
-    let trust = Trust::Pins { current: Pin::from_bytes([1; 32]), next: Some(Pin::from_bytes([2; 32])) };
+    assert_eq!(
+        check_trust(&identity, &Trust::Ca(pem)),
+        Ok(()),
+        "nothing else is wrong with it"
+    );
+    let mismatch = Problem::PinMismatch {
+        current: Pin::from_bytes([1; 32]),
+        next: Some(Pin::from_bytes([2; 32])),
+    };
+    let trust = Trust::Pins {
+        current: Pin::from_bytes([1; 32]),
+        next: Some(Pin::from_bytes([2; 32])),
+    };
     assert_eq!(check_trust(&identity, &trust), Err(mismatch));
 }
 
@@ -199,10 +266,14 @@ fn a_pinned_certificate_without_its_key_is_refused() {
     for versions in [&ALL[..1], &ALL[1..]] {
         let identity = make_self_signed(&make_params(&["localhost"]));
         let thief = KeyPair::generate().unwrap();
-        let (port, server) = serve_tls(make_config(&identity.chain, &thief, versions), |_| panic!("let in"));
+        let (port, server) = serve_tls(make_config(&identity.chain, &thief, versions), |_| {
+            panic!("let in")
+        });
         let refused = look(port, &pins(identity.pin()));
         server.join().unwrap();
-        let Err(ConnectError::Handshake(StreamEnd::BrokenTls(why))) = refused.map(|_| ()) else { panic!() };
+        let Err(ConnectError::Handshake(StreamEnd::BrokenTls(why))) = refused.map(|_| ()) else {
+            panic!()
+        };
         assert!(why.contains("BadSignature"), "{why}");
     }
 }
@@ -214,42 +285,65 @@ fn a_ca_file_vouches_for_names_and_dates() {
 
     let (pem, identity) = make_issued(&make_params(&["one.example", "192.0.2.1"]));
     let names = vec!["one.example".to_owned(), "192.0.2.1".to_owned()];
-    let wrong = Problem::WrongName { wanted: "localhost".to_owned(), names };
+    let wrong = Problem::WrongName {
+        wanted: "localhost".to_owned(),
+        names,
+    };
     assert_eq!(check_trust(&identity, &Trust::Ca(pem)), Err(wrong));
 
     let mut params = make_params(&["localhost"]);
     params.not_after = date_time_ymd(2020, 1, 1);
     let (pem, identity) = make_issued(&params);
-    let Err(Problem::Expired { not_after, now }) = check_trust(&identity, &Trust::Ca(pem)) else { panic!() };
+    let Err(Problem::Expired { not_after, now }) = check_trust(&identity, &Trust::Ca(pem)) else {
+        panic!()
+    };
     assert!(not_after == 1_577_836_800 && now > not_after);
 
     let mut params = make_params(&["localhost"]);
     params.not_before = date_time_ymd(4000, 1, 1);
     let (pem, identity) = make_issued(&params);
-    let Err(Problem::NotYetValid { not_before, now }) = check_trust(&identity, &Trust::Ca(pem)) else { panic!() };
+    let Err(Problem::NotYetValid { not_before, now }) = check_trust(&identity, &Trust::Ca(pem))
+    else {
+        panic!()
+    };
     assert!(not_before == 64_060_588_800 && now < not_before);
 
     let mut params = make_params(&["localhost"]);
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     let (pem, identity) = make_issued(&params);
-    assert_eq!(check_trust(&identity, &Trust::Ca(pem)), Err(Problem::NotForServers));
+    assert_eq!(
+        check_trust(&identity, &Trust::Ca(pem)),
+        Err(Problem::NotForServers)
+    );
 }
 
 #[test]
 fn an_unknown_issuer_and_a_ca_in_a_servers_place_are_told_apart() {
     let (_, identity) = make_issued(&make_params(&["localhost"]));
     let (stranger, _) = make_issued_by("Other CA", &make_params(&["localhost"]));
-    assert_eq!(check_trust(&identity, &Trust::Ca(stranger.clone())), Err(Problem::UnknownIssuer));
+    assert_eq!(
+        check_trust(&identity, &Trust::Ca(stranger.clone())),
+        Err(Problem::UnknownIssuer)
+    );
     let (namesake, _) = make_issued(&make_params(&["localhost"]));
-    assert_eq!(check_trust(&identity, &Trust::Ca(namesake)), Err(Problem::BadSignature));
+    assert_eq!(
+        check_trust(&identity, &Trust::Ca(namesake)),
+        Err(Problem::BadSignature)
+    );
     let unknown = check_trust(&identity, &Trust::System);
-    assert!(matches!(unknown, Err(Problem::UnknownIssuer | Problem::NoTrustStore)), "{unknown:?}");
+    assert!(
+        matches!(unknown, Err(Problem::UnknownIssuer | Problem::NoTrustStore)),
+        "{unknown:?}"
+    );
 
     let mut params = make_params(&["localhost"]);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let identity = make_self_signed(&params);
     let pem = format!("{}\n{stranger}", identity.pem);
-    assert_eq!(check_trust(&identity, &Trust::Ca(pem)), Err(Problem::CaUsedAsLeaf));
+    assert_eq!(
+        check_trust(&identity, &Trust::Ca(pem)),
+        Err(Problem::CaUsedAsLeaf)
+    );
 }
 
 #[test]
@@ -272,12 +366,19 @@ fn tls_1_2_and_1_3_both_serve() {
             greet_and_send(&mut tls, &[5; 100_000]);
             let mut upload = vec![0; 4 + 70_000 + 8];
             tls.read_exact(&mut upload).unwrap();
-            assert_eq!((&upload[..4], &upload[4 + 70_000..]), (&70_000_u32.to_be_bytes()[..], &[7; 8][..]));
+            assert_eq!(
+                (&upload[..4], &upload[4 + 70_000..]),
+                (&70_000_u32.to_be_bytes()[..], &[7; 8][..])
+            );
             tls.conn.send_close_notify();
             tls.flush().unwrap();
         });
-        let looks = Looks { replaces: Some(vec![6; 70_000]), ..Looks::default() };
-        let (exchanged, looks) = look_with(port, &pins(identity.pin()), looks, Deadlines::default()).unwrap();
+        let looks = Looks {
+            replaces: Some(vec![6; 70_000]),
+            ..Looks::default()
+        };
+        let (exchanged, looks) =
+            look_with(port, &pins(identity.pin()), looks, Deadlines::default()).unwrap();
         server.join().unwrap();
         assert!(matches!(exchanged.outcome, Outcome::Confirmed(_)));
         assert_eq!(looks.btoken, Some(vec![5; 100_000]));
@@ -288,9 +389,15 @@ fn tls_1_2_and_1_3_both_serve() {
 fn check_ending(script: impl FnOnce(Tls) + Send + 'static, outcome: Outcome, end: StreamEnd) {
     let identity = make_self_signed(&make_params(&["localhost"]));
     let (port, server) = serve_tls(make_config(&identity.chain, &identity.key, ALL), script);
-    let deadlines =
-        Deadlines { silence: Duration::from_secs(1), total: Duration::from_secs(2), ..Deadlines::default() };
-    let looks = Looks { replaces: Some(vec![1]), ..Looks::default() };
+    let deadlines = Deadlines {
+        silence: Duration::from_secs(1),
+        total: Duration::from_secs(2),
+        ..Deadlines::default()
+    };
+    let looks = Looks {
+        replaces: Some(vec![1]),
+        ..Looks::default()
+    };
     let (exchanged, _) = look_with(port, &pins(identity.pin()), looks, deadlines).unwrap();
     assert_eq!((exchanged.outcome, exchanged.end), (outcome, end));
     server.join().unwrap();
@@ -304,19 +411,31 @@ fn greet(tls: &mut Tls) {
 
 #[test]
 fn a_cut_after_the_credentials_is_a_refusal_and_a_clean_close_is_not() {
-    check_ending(|mut tls| greet(&mut tls), Outcome::Failed(Failure::CutAfterCredentials), StreamEnd::Cut);
+    check_ending(
+        |mut tls| greet(&mut tls),
+        Outcome::Failed(Failure::CutAfterCredentials),
+        StreamEnd::Cut,
+    );
     let reset = |mut tls: Tls| {
         greet(&mut tls);
         // Unread input makes the system answer with a reset.
         tls.sock.shutdown(Shutdown::Write).unwrap();
     };
-    check_ending(reset, Outcome::Failed(Failure::CutAfterCredentials), StreamEnd::Cut);
+    check_ending(
+        reset,
+        Outcome::Failed(Failure::CutAfterCredentials),
+        StreamEnd::Cut,
+    );
     let clean = |mut tls: Tls| {
         greet(&mut tls);
         tls.conn.send_close_notify();
         tls.flush().unwrap();
     };
-    check_ending(clean, Outcome::Failed(Failure::ClosedTooEarly), StreamEnd::CloseNotify);
+    check_ending(
+        clean,
+        Outcome::Failed(Failure::ClosedTooEarly),
+        StreamEnd::CloseNotify,
+    );
 }
 
 #[test]
@@ -325,7 +444,11 @@ fn silence_and_dribble_end_by_their_deadlines() {
         greet(&mut tls);
         let _ = tls.read(&mut [0]);
     };
-    check_ending(silent, Outcome::Failed(Failure::CutAfterCredentials), StreamEnd::Silent(1));
+    check_ending(
+        silent,
+        Outcome::Failed(Failure::CutAfterCredentials),
+        StreamEnd::Silent(1),
+    );
     let dribble = |mut tls: Tls| {
         tls.write_all(SERVER_HELLO).unwrap();
         tls.write_all(&100_u32.to_be_bytes()).unwrap();
@@ -333,7 +456,11 @@ fn silence_and_dribble_end_by_their_deadlines() {
             thread::sleep(Duration::from_millis(200));
         }
     };
-    check_ending(dribble, Outcome::Failed(Failure::CutDuringGreeting), StreamEnd::TookTooLong(2));
+    check_ending(
+        dribble,
+        Outcome::Failed(Failure::CutDuringGreeting),
+        StreamEnd::TookTooLong(2),
+    );
 }
 
 #[test]
@@ -342,13 +469,21 @@ fn a_server_that_sends_without_end_is_left_and_never_believed() {
         greet_and_send(&mut tls, b"old");
         while tls.write_all(&[8; 1000]).is_ok() {}
     };
-    check_ending(endless, Outcome::Unknown(UnknownCause::WrongNumber), StreamEnd::Closed);
+    check_ending(
+        endless,
+        Outcome::Unknown(UnknownCause::WrongNumber),
+        StreamEnd::Closed,
+    );
     let number_and_more = |mut tls: Tls| {
         greet_and_send(&mut tls, b"old");
         tls.write_all(&[7; 8]).unwrap();
         while tls.write_all(&[7; 1000]).is_ok() {}
     };
-    check_ending(number_and_more, Outcome::Unknown(UnknownCause::TrailingBytes), StreamEnd::TookTooLong(2));
+    check_ending(
+        number_and_more,
+        Outcome::Unknown(UnknownCause::TrailingBytes),
+        StreamEnd::TookTooLong(2),
+    );
 }
 
 #[test]
@@ -362,14 +497,27 @@ fn what_comes_before_a_broken_record_still_counts() {
     let identity = make_self_signed(&make_params(&["localhost"]));
     let (port, server) = serve_tls(make_config(&identity.chain, &identity.key, ALL), broken);
     let (exchanged, looks) = look(port, &pins(identity.pin())).unwrap();
-    assert_eq!((exchanged.outcome, looks.btoken), (Outcome::Left, Some(b"old".to_vec())));
+    assert_eq!(
+        (exchanged.outcome, looks.btoken),
+        (Outcome::Left, Some(b"old".to_vec()))
+    );
     server.join().unwrap();
 }
 
 fn check_no_connection(script: impl FnOnce(TcpStream) + Send + 'static) -> ConnectError {
     let (port, server) = serve(script);
-    let deadlines = Deadlines { silence: Duration::from_secs(1), ..Deadlines::default() };
-    let error = look_with(port, &pins(Pin::from_bytes([1; 32])), Looks::default(), deadlines).map(|_| ()).unwrap_err();
+    let deadlines = Deadlines {
+        silence: Duration::from_secs(1),
+        ..Deadlines::default()
+    };
+    let error = look_with(
+        port,
+        &pins(Pin::from_bytes([1; 32])),
+        Looks::default(),
+        deadlines,
+    )
+    .map(|_| ())
+    .unwrap_err();
     server.join().unwrap();
     error
 }
@@ -381,11 +529,17 @@ fn what_is_no_tls_server_is_told_by_name() {
         let _ = tcp.read_to_end(&mut Vec::new());
     };
     assert_eq!(check_no_connection(plain), ConnectError::NotTls);
-    assert_eq!(check_no_connection(drop), ConnectError::Handshake(StreamEnd::Cut));
+    assert_eq!(
+        check_no_connection(drop),
+        ConnectError::Handshake(StreamEnd::Cut)
+    );
     let mute = |mut tcp: TcpStream| {
         let _ = tcp.read_to_end(&mut Vec::new());
     };
-    assert_eq!(check_no_connection(mute), ConnectError::Handshake(StreamEnd::Silent(1)));
+    assert_eq!(
+        check_no_connection(mute),
+        ConnectError::Handshake(StreamEnd::Silent(1))
+    );
     let alert = |mut tcp: TcpStream| {
         tcp.write_all(&[21, 3, 3, 0, 2, 2, 112]).unwrap();
         let _ = tcp.read_to_end(&mut Vec::new());
@@ -401,10 +555,19 @@ fn nobody_at_the_address_is_told_with_the_reason() {
     drop(listener);
     let error = look(port, &Trust::System).map(|_| ()).unwrap_err();
     let detail = "connection refused".to_owned();
-    assert_eq!(error, ConnectError::Unreachable { address: format!("localhost:{port}"), detail });
+    assert_eq!(
+        error,
+        ConnectError::Unreachable {
+            address: format!("localhost:{port}"),
+            detail
+        }
+    );
     let nowhere = Address::new("does-not-exist.invalid", 1).unwrap();
     let mut server = Server::new(nowhere, TlsTrust::new(&Trust::System).unwrap());
-    let action = ClientAction::Create { auth_token: AuthToken::new([0; 32]), btoken: Vec::new() };
+    let action = ClientAction::Create {
+        auth_token: AuthToken::new([0; 32]),
+        btoken: Vec::new(),
+    };
     let error = server.exchange(action, &mut Looks::default()).unwrap_err();
     assert!(matches!(error, ConnectError::Unresolved { .. }), "{error}");
 }

@@ -78,7 +78,9 @@ pub enum RemoteError {
     #[error("what answers is not a Passmate server")]
     NotPassmate,
     /// A refusal came as a clean close: something between client and server ends TLS.
-    #[error("something between this device and the server ends TLS, so a refusal looks like a success")]
+    #[error(
+        "something between this device and the server ends TLS, so a refusal looks like a success"
+    )]
     TlsEnded,
     /// The server speaks a version of the protocol that is not supported.
     #[error("the server speaks protocol version {0}, which is not supported")]
@@ -123,13 +125,17 @@ pub enum RemoteError {
     #[error("the vault cannot be sealed: {0}")]
     Unsealable(EncodeError),
     /// The account is shared with the desktop client, which knows no history that was cut.
-    #[error("this account is shared with the desktop client, which needs the whole history, and this vault's was cut")]
+    #[error(
+        "this account is shared with the desktop client, which needs the whole history, and this vault's was cut"
+    )]
     HistoryCut {
         /// Since when the vault's history is there, in seconds since 1970.
         since: i64,
     },
     /// The history there begins after this device's present: taking that over would cut off all that is changed until then.
-    #[error("the history on the server begins in the future, so a clock is wrong, here or where it was cut")]
+    #[error(
+        "the history on the server begins in the future, so a clock is wrong, here or where it was cut"
+    )]
     CutInFuture {
         /// Since when it says that it is there, in seconds since 1970.
         since: i64,
@@ -222,11 +228,16 @@ impl RemoteError {
             Self::NoConnection(_) | Self::Busy | Self::Broken { .. } => SyncErrorKind::Network,
             Self::TlsEnded | Self::LetsAnyoneIn => SyncErrorKind::NotSafe,
             Self::Refused | Self::CreateRefused => SyncErrorKind::Refused,
-            Self::TooLarge { .. } | Self::RemoteTooLarge { .. } | Self::Unsealable(_) => SyncErrorKind::TooLarge,
-            Self::Unopenable(_) | Self::NoVault(_) | Self::CutInFuture { .. } => SyncErrorKind::RemoteDamaged,
-            Self::Unconfirmed(_) | Self::Unsettled(_) | Self::AccountUnsettled(_) | Self::DeletedOrUnreachable => {
-                SyncErrorKind::Unknown
+            Self::TooLarge { .. } | Self::RemoteTooLarge { .. } | Self::Unsealable(_) => {
+                SyncErrorKind::TooLarge
             }
+            Self::Unopenable(_) | Self::NoVault(_) | Self::CutInFuture { .. } => {
+                SyncErrorKind::RemoteDamaged
+            }
+            Self::Unconfirmed(_)
+            | Self::Unsettled(_)
+            | Self::AccountUnsettled(_)
+            | Self::DeletedOrUnreachable => SyncErrorKind::Unknown,
         }
     }
 }

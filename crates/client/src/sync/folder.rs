@@ -47,7 +47,9 @@ impl FolderReport {
     /// The changes of a vault that nobody has in this folder.
     #[must_use]
     pub fn new_in(&self, vault: &Vault, folder: &SharedFolder) -> Marks {
-        Marks::of(&vault.part_for(Original::Passmate2)).without(&folder.given).without(&self.there)
+        Marks::of(&vault.part_for(Original::Passmate2))
+            .without(&folder.given)
+            .without(&self.there)
     }
 
     /// Counts a later look at the same folder with this one: what it skipped is what counts.
@@ -133,19 +135,37 @@ pub fn set_up_folder(
     if let Some(folder) = session.folder() {
         return Err(FolderError::AlreadySetUp(folder.path.clone()).into());
     }
-    let failed = |error| FolderError::Io { path: folder.to_owned(), error };
+    let failed = |error| FolderError::Io {
+        path: folder.to_owned(),
+        error,
+    };
     let path = folder.canonicalize().map_err(failed)?;
     if !path.is_dir() {
         return Err(failed(io::ErrorKind::NotADirectory.into()).into());
     }
-    let text = path.to_str().ok_or_else(|| FolderError::NotText(path.clone()))?;
+    let text = path
+        .to_str()
+        .ok_or_else(|| FolderError::NotText(path.clone()))?;
     // The original program on this device has a copy by the bare name; a name may hold anything.
-    let host: String =
-        host.chars().filter(|letter| letter.is_ascii_alphanumeric() || *letter == '-').take(40).collect();
-    let host = if host.is_empty() { "device".to_owned() } else { host };
-    let folder = SharedFolder::new(text.to_owned(), format!("{host}-{:06x}", digits & 0xFF_FFFF));
+    let host: String = host
+        .chars()
+        .filter(|letter| letter.is_ascii_alphanumeric() || *letter == '-')
+        .take(40)
+        .collect();
+    let host = if host.is_empty() {
+        "device".to_owned()
+    } else {
+        host
+    };
+    let folder = SharedFolder::new(
+        text.to_owned(),
+        format!("{host}-{:06x}", digits & 0xFF_FFFF),
+    );
     session.set_folder(Some(folder));
-    session.save().map_err(SyncError::Local).inspect_err(|_| session.set_folder(None))
+    session
+        .save()
+        .map_err(SyncError::Local)
+        .inspect_err(|_| session.set_folder(None))
 }
 
 /// Forgets the folder; with `delete` the own copy there is removed too.
@@ -157,7 +177,9 @@ pub fn leave_folder(session: &mut Session, delete: bool) -> Result<(), SyncError
     if delete {
         let path = own_path(&folder);
         match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(FolderError::Io { path, error }.into()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(FolderError::Io { path, error }.into());
+            }
             _ => {}
         }
     }
@@ -177,14 +199,25 @@ pub fn take_in(
 ) -> Result<FolderReport, SyncError<SessionError>> {
     let mut folder = session.folder().cloned().ok_or(FolderError::NotSetUp)?;
     let found = read_copies(session, &folder, passphrases)?;
-    let Found { union, merged, skipped, conflicts, good_passphrases } = found;
+    let Found {
+        union,
+        merged,
+        skipped,
+        conflicts,
+        good_passphrases,
+    } = found;
     let union = union.kept_beside(session.vault()).into_owned();
     let there = Marks::of(&union);
     let mut report = Report::default();
 
-    let news = News::of(&union, session.vault(), session.now(), options.guard).map_err(SyncError::HeldBack)?;
+    let news = News::of(&union, session.vault(), session.now(), options.guard)
+        .map_err(SyncError::HeldBack)?;
     let mut preview = session.vault().clone();
-    let summary = if options.dry_run { preview.merge(&union) } else { Local::merge(session, &union) };
+    let summary = if options.dry_run {
+        preview.merge(&union)
+    } else {
+        Local::merge(session, &union)
+    };
     report.received = summary.received;
     report.settled = summary.settled();
     report.changes = summary.records;
@@ -193,32 +226,55 @@ pub fn take_in(
     }
     if options.dry_run {
         report.preview = Some(preview);
-        return Ok(FolderReport { report, skipped, conflicts, there });
+        return Ok(FolderReport {
+            report,
+            skipped,
+            conflicts,
+            there,
+        });
     }
     settle(session);
     if !report.delta.is_empty() {
         folder.last = Some(report.delta.clone());
     }
-    good_passphrases.into_iter().for_each(|passphrase| folder.remember(passphrase));
+    good_passphrases
+        .into_iter()
+        .for_each(|passphrase| folder.remember(passphrase));
     folder.merged = merged;
     session.set_folder(Some(folder));
-    let saved = if options.continued { session.save_more() } else { session.save() };
+    let saved = if options.continued {
+        session.save_more()
+    } else {
+        session.save()
+    };
     saved.map_err(SyncError::Local)?;
-    Ok(FolderReport { report, skipped, conflicts, there })
+    Ok(FolderReport {
+        report,
+        skipped,
+        conflicts,
+        there,
+    })
 }
 
 /// Writes the own copy, if there is anything new in it, and adds to the report what that is.
 ///
 /// # Errors
 /// See [`SyncError`]; the copy is as it was.
-pub fn give_out(session: &mut Session, found: &mut FolderReport) -> Result<(), SyncError<SessionError>> {
+pub fn give_out(
+    session: &mut Session,
+    found: &mut FolderReport,
+) -> Result<(), SyncError<SessionError>> {
     settle(session);
     let mut folder = session.folder().cloned().ok_or(FolderError::NotSetUp)?;
     let path = own_path(&folder);
-    let plaintext = encode_sync_copy(session.vault()).map_err(SessionError::from).map_err(SyncError::Local)?;
+    let plaintext = encode_sync_copy(session.vault())
+        .map_err(SessionError::from)
+        .map_err(SyncError::Local)?;
     let content = session.content_hash(&plaintext);
     let there = session.read_copy(&path).ok();
-    let is_written = |own: OwnCopy| own.content == content && there.as_ref().is_some_and(|file| own.is_file(file));
+    let is_written = |own: OwnCopy| {
+        own.content == content && there.as_ref().is_some_and(|file| own.is_file(file))
+    };
     if folder.own.is_some_and(is_written) {
         return session.save_more().map_err(SyncError::Local);
     }
@@ -236,7 +292,9 @@ pub fn give_out(session: &mut Session, found: &mut FolderReport) -> Result<(), S
     session.set_folder(Some(folder));
     // Before the copy: what is remembered of one that was not written then does not fit the file, and it is written again.
     session.save_more().map_err(SyncError::Local)?;
-    session.write_copy(&path, &container).map_err(SyncError::Local)
+    session
+        .write_copy(&path, &container)
+        .map_err(SyncError::Local)
 }
 
 fn settle(session: &mut Session) {
@@ -269,10 +327,20 @@ fn read_copies(
 ) -> Result<Found, SyncError<SessionError>> {
     let mut found = Found::default();
     let own = own_path(folder);
-    let known: Vec<Passphrase> = folder.passphrases.iter().chain(passphrases).cloned().collect();
+    let known: Vec<Passphrase> = folder
+        .passphrases
+        .iter()
+        .chain(passphrases)
+        .cloned()
+        .collect();
     for name in names(Path::new(&folder.path))? {
         let path = Path::new(&folder.path).join(&name);
-        let mut skip = |why| found.skipped.push(Skipped { name: name.to_string_lossy().into_owned(), why });
+        let mut skip = |why| {
+            found.skipped.push(Skipped {
+                name: name.to_string_lossy().into_owned(),
+                why,
+            })
+        };
         let file = match session.read_copy(&path) {
             Ok(file) => file,
             // It went since the folder was listed.
@@ -311,14 +379,20 @@ fn read_copies(
 }
 
 /// The vault in a copy, and the passphrase that it is under if that is not our own.
-fn open(session: &Session, file: &[u8], known: &[Passphrase]) -> Result<(Vault, Option<Passphrase>), Why> {
+fn open(
+    session: &Session,
+    file: &[u8],
+    known: &[Passphrase],
+) -> Result<(Vault, Option<Passphrase>), Why> {
     if file.is_empty() {
         return Err(Why::Empty);
     }
-    let (plaintext, passphrase) = session.open_copy(file, known).map_err(|error| match error {
-        ContainerError::WrongPassphrase => Why::Locked,
-        error => Why::Container(error),
-    })?;
+    let (plaintext, passphrase) = session
+        .open_copy(file, known)
+        .map_err(|error| match error {
+            ContainerError::WrongPassphrase => Why::Locked,
+            error => Why::Container(error),
+        })?;
     let document = decode_vault_file(&plaintext).map_err(Why::NoVault)?;
     match document.version {
         Version::Passmate2 => Ok((document.vault, passphrase.cloned())),
@@ -328,7 +402,10 @@ fn open(session: &Session, file: &[u8], known: &[Passphrase]) -> Result<(Vault, 
 
 /// The copies' names, in order.
 fn names(folder: &Path) -> Result<Vec<OsString>, FolderError> {
-    let failed = |error| FolderError::Io { path: folder.to_owned(), error };
+    let failed = |error| FolderError::Io {
+        path: folder.to_owned(),
+        error,
+    };
     let mut names = Vec::new();
     for (number, entry) in fs::read_dir(folder).map_err(failed)?.enumerate() {
         let name = entry.map_err(failed)?.file_name();

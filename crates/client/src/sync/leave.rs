@@ -5,8 +5,8 @@ use passmate_vault::SyncKey;
 
 use super::retry::{Next, Retries};
 use super::{
-    Answer, Exchanged, Listener, Local, RemoteError, Surroundings, SyncError, Transport, account_of, auth_token_of,
-    replace_association,
+    Answer, Exchanged, Listener, Local, RemoteError, Surroundings, SyncError, Transport,
+    account_of, auth_token_of, replace_association,
 };
 
 /// Forgets the server on this device. The btoken there and all other devices stay as they are.
@@ -46,14 +46,21 @@ pub(super) fn delete_account<E>(
     let account = account_of(key).ok_or(SyncError::KeyWithoutAccount)?;
     let mut retries = Retries::default();
     loop {
-        let action = ClientAction::Reset { account, auth_token: auth_token_of(key) };
+        let action = ClientAction::Reset {
+            account,
+            auth_token: auth_token_of(key),
+        };
         let next = match transport.exchange(action, &mut NothingToDecide) {
             Ok(Exchanged { outcome, end, .. }) => match outcome {
                 Outcome::Confirmed(_) => return Ok(()),
                 Outcome::Unknown(cause) => {
                     retries.after_unknown(cause, &end);
                     // The first may have done it: then the second finds no account.
-                    if retries.unknown() < 2 { Next::Again } else { Next::GiveUp(RemoteError::DeletedOrUnreachable) }
+                    if retries.unknown() < 2 {
+                        Next::Again
+                    } else {
+                        Next::GiveUp(RemoteError::DeletedOrUnreachable)
+                    }
                 }
                 Outcome::Failed(failure) => retries.after_failure(failure, &end),
                 Outcome::Left => retries.after_failure(Failure::CutDuringFetch, &end),
@@ -62,8 +69,12 @@ pub(super) fn delete_account<E>(
         };
         match next {
             Next::Again | Next::LastLook => {}
-            Next::GiveUp(RemoteError::DeletedOrUnreachable) => return Err(RemoteError::DeletedOrUnreachable.into()),
-            Next::GiveUp(error) if retries.unknown() > 0 => return Err(RemoteError::Unsettled(Box::new(error)).into()),
+            Next::GiveUp(RemoteError::DeletedOrUnreachable) => {
+                return Err(RemoteError::DeletedOrUnreachable.into());
+            }
+            Next::GiveUp(error) if retries.unknown() > 0 => {
+                return Err(RemoteError::Unsettled(Box::new(error)).into());
+            }
             Next::GiveUp(error) => return Err(error.into()),
         }
         let pause = retries.pause(surroundings.rng());

@@ -26,14 +26,24 @@ pub struct Guard {
 
 impl Default for Guard {
     fn default() -> Self {
-        Self { records: 10, percent: 20 }
+        Self {
+            records: 10,
+            percent: 20,
+        }
     }
 }
 
 impl Guard {
     /// Whether it is too much.
     #[must_use]
-    pub const fn holds_back(&self, Altered { deleted, changed, of }: Altered) -> bool {
+    pub const fn holds_back(
+        &self,
+        Altered {
+            deleted,
+            changed,
+            of,
+        }: Altered,
+    ) -> bool {
         let altered = deleted.saturating_add(changed);
         altered >= self.records && altered.saturating_mul(100) > of.saturating_mul(self.percent)
     }

@@ -54,7 +54,11 @@ impl Retries {
         if cause != UnknownCause::Cut || *end != StreamEnd::Cut {
             self.strange += 1;
         }
-        if self.unknown < UNKNOWN_MAX && self.strange < STRANGE_MAX { Next::Again } else { Next::LastLook }
+        if self.unknown < UNKNOWN_MAX && self.strange < STRANGE_MAX {
+            Next::Again
+        } else {
+            Next::LastLook
+        }
     }
 
     /// The exchange is known to have had no effect.
@@ -77,15 +81,24 @@ impl Retries {
                 self.broken += 1;
                 // Who was silent once has cost half a minute.
                 let again = *end == StreamEnd::Cut && self.broken < BROKEN_MAX;
-                again_if(again, || RemoteError::Broken { failure, end: end.clone() })
+                again_if(again, || RemoteError::Broken {
+                    failure,
+                    end: end.clone(),
+                })
             }
             Failure::NotPassmate => Next::GiveUp(RemoteError::NotPassmate),
-            Failure::VersionUnsupported(version) => Next::GiveUp(RemoteError::VersionUnsupported(version)),
+            Failure::VersionUnsupported(version) => {
+                Next::GiveUp(RemoteError::VersionUnsupported(version))
+            }
             Failure::ClosedTooEarly => Next::GiveUp(RemoteError::TlsEnded),
             Failure::BtokenTooLong { announced, limit } => {
                 Next::GiveUp(RemoteError::RemoteTooLarge { announced, limit })
             }
-            Failure::Unannounceable(len) => Next::GiveUp(RemoteError::TooLarge { len, limit: u32::MAX, known: true }),
+            Failure::Unannounceable(len) => Next::GiveUp(RemoteError::TooLarge {
+                len,
+                limit: u32::MAX,
+                known: true,
+            }),
             Failure::BannerTooLong { .. } | Failure::ZeroAccountNumber => {
                 Next::GiveUp(RemoteError::Misbehaved(failure))
             }
@@ -98,7 +111,9 @@ impl Retries {
             // What an overloaded server does.
             ConnectError::Handshake(StreamEnd::Cut) => {
                 self.broken += 1;
-                again_if(self.broken < BROKEN_MAX, || RemoteError::NoConnection(error.clone()))
+                again_if(self.broken < BROKEN_MAX, || {
+                    RemoteError::NoConnection(error.clone())
+                })
             }
             _ => Next::GiveUp(RemoteError::NoConnection(error.clone())),
         }
@@ -116,5 +131,9 @@ impl Retries {
 }
 
 fn again_if(again: bool, error: impl FnOnce() -> RemoteError) -> Next {
-    if again { Next::Again } else { Next::GiveUp(error()) }
+    if again {
+        Next::Again
+    } else {
+        Next::GiveUp(error())
+    }
 }

@@ -11,8 +11,8 @@ use super::leave::delete_account;
 use super::retry::{Next, Retries};
 use super::setup::make_account_there;
 use super::{
-    Answer, Exchanged, Listener, Local, Options, RemoteError, Report, Surroundings, SyncError, Transport, account_of,
-    auth_token_of, replace_association, sync,
+    Answer, Exchanged, Listener, Local, Options, RemoteError, Report, Surroundings, SyncError,
+    Transport, account_of, auth_token_of, replace_association, sync,
 };
 
 /// Gives the vault a new account with a new key on the same server, and deletes the old one there.
@@ -47,7 +47,9 @@ pub fn rotate<L: Local>(
     }
     match sync(local, transport, surroundings, Options::default()) {
         // The number came and the account was not made: there was none to lose.
-        Err(SyncError::Remote(RemoteError::AccountUnsettled(error))) if *error == RemoteError::Refused => {
+        Err(SyncError::Remote(RemoteError::AccountUnsettled(error)))
+            if *error == RemoteError::Refused =>
+        {
             move_on(local, transport, surroundings)?;
             report.add(sync(local, transport, surroundings, Options::default())?);
         }
@@ -63,8 +65,17 @@ pub fn rotate<L: Local>(
         }
         delete_account(&retired, transport, surroundings)?;
     }
-    let association = local.association().cloned().ok_or(SyncError::SetUpChanged)?;
-    replace_association(local, Some(Association { retired: None, ..association }))?;
+    let association = local
+        .association()
+        .cloned()
+        .ok_or(SyncError::SetUpChanged)?;
+    replace_association(
+        local,
+        Some(Association {
+            retired: None,
+            ..association
+        }),
+    )?;
     Ok(report)
 }
 
@@ -74,7 +85,10 @@ fn move_on<L: Local>(
     transport: &mut dyn Transport,
     surroundings: &mut dyn Surroundings,
 ) -> Result<(), SyncError<L::Error>> {
-    let old = local.association().cloned().ok_or(SyncError::SetUpChanged)?;
+    let old = local
+        .association()
+        .cloned()
+        .ok_or(SyncError::SetUpChanged)?;
     let retired = old.retired.clone().unwrap_or_else(|| old.key.clone());
     let associate = |key| Association {
         key,
@@ -97,14 +111,21 @@ fn last_look<E>(
     let account = account_of(key).ok_or(SyncError::KeyWithoutAccount)?;
     let mut retries = Retries::default();
     loop {
-        let action = ClientAction::Update { account, auth_token: auth_token_of(key) };
+        let action = ClientAction::Update {
+            account,
+            auth_token: auth_token_of(key),
+        };
         let mut looking = Looking { key, found: None };
         let exchanged = transport.exchange(action, &mut looking);
         if let Some(found) = looking.found {
             return Ok(Some(found?));
         }
         let next = match exchanged {
-            Ok(Exchanged { outcome: Outcome::Failed(failure), end, .. }) => retries.after_failure(failure, &end),
+            Ok(Exchanged {
+                outcome: Outcome::Failed(failure),
+                end,
+                ..
+            }) => retries.after_failure(failure, &end),
             Ok(Exchanged { end, .. }) => retries.after_failure(Failure::CutDuringFetch, &end),
             Err(error) => retries.after_no_connection(&error),
         };
@@ -127,7 +148,9 @@ impl Listener for Looking<'_> {
     fn fetched(&mut self, sealed: Vec<u8>) -> Answer {
         let opened = btoken::open(&sealed, self.key).map_err(RemoteError::Unopenable);
         self.found = Some(opened.and_then(|plaintext| {
-            codec::decode_btoken(&plaintext).map(|(vault, _)| vault).map_err(RemoteError::NoVault)
+            codec::decode_btoken(&plaintext)
+                .map(|(vault, _)| vault)
+                .map_err(RemoteError::NoVault)
         }));
         Answer::Leave
     }

@@ -6,7 +6,9 @@ use passmate_vault::merge::Altered;
 use passmate_vault::{Association, Marks, Pin, Shape, SyncKey, Trust, Vault, btoken, codec};
 use rand_core::CryptoRng;
 
-use super::{Ahead, Answer, Guard, Listener, Local, Options, Regression, RemoteError, Report, SyncError};
+use super::{
+    Ahead, Answer, Guard, Listener, Local, Options, Regression, RemoteError, Report, SyncError,
+};
 
 /// A change this many seconds after this device's present comes from a wrong clock, here or there.
 const AHEAD_MIN: i64 = 24 * 3600;
@@ -67,11 +69,18 @@ impl<'a, L: Local> Round<'a, L> {
     /// For an account that others use already, and the vault is to keep.
     pub(super) fn joining(local: &'a mut L, association: Association) -> Self {
         let key = association.key.clone();
-        Self { joining: Some(association), ..Self::new(local, key, true) }
+        Self {
+            joining: Some(association),
+            ..Self::new(local, key, true)
+        }
     }
 
     pub(super) fn with(self, options: Options) -> Self {
-        Self { options, has_saved: options.continued, ..self }
+        Self {
+            options,
+            has_saved: options.continued,
+            ..self
+        }
     }
 
     pub(super) const fn key(&self) -> &SyncKey {
@@ -112,12 +121,18 @@ impl<'a, L: Local> Round<'a, L> {
 
     /// Whether the last upload was longer than what the server states or is assumed to take.
     pub(super) fn is_too_large(&self) -> bool {
-        self.upload.as_ref().is_some_and(|upload| is_longer(upload.len, self.limit()))
+        self.upload
+            .as_ref()
+            .is_some_and(|upload| is_longer(upload.len, self.limit()))
     }
 
     pub(super) fn too_large(&self) -> RemoteError {
         let len = self.upload.as_ref().map_or(0, |upload| upload.len);
-        RemoteError::TooLarge { len, limit: self.limit(), known: self.report.greeting.btoken_len_max().is_some() }
+        RemoteError::TooLarge {
+            len,
+            limit: self.limit(),
+            known: self.report.greeting.btoken_len_max().is_some(),
+        }
     }
 
     /// A server that shows its next key has changed it: the old one is not trusted any more.
@@ -130,12 +145,20 @@ impl<'a, L: Local> Round<'a, L> {
         if self.options.dry_run {
             return Ok(());
         }
-        let Some(association) = self.local.association() else { return Ok(()) };
+        let Some(association) = self.local.association() else {
+            return Ok(());
+        };
         if let (Trust::Pins { next, .. }, Some(shown)) = (&association.trust, shown)
             && *next == Some(shown)
         {
-            let trust = Trust::Pins { current: shown, next: None };
-            let association = Association { trust, ..association.clone() };
+            let trust = Trust::Pins {
+                current: shown,
+                next: None,
+            };
+            let association = Association {
+                trust,
+                ..association.clone()
+            };
             super::replace_association(self.local, Some(association))?;
         }
         Ok(())
@@ -143,10 +166,14 @@ impl<'a, L: Local> Round<'a, L> {
 
     /// What was sent is on the server: from now on it has to stay there.
     pub(super) fn note_confirmed(&mut self) -> Result<(), SyncError<L::Error>> {
-        let Some(upload) = &self.upload else { return Ok(()) };
+        let Some(upload) = &self.upload else {
+            return Ok(());
+        };
         self.report.delta.sent.merge(&upload.sent);
         self.report.btoken_len = upload.len;
-        let Some(mut association) = self.local.association().cloned() else { return Ok(()) };
+        let Some(mut association) = self.local.association().cloned() else {
+            return Ok(());
+        };
         if association.key == self.key && association.seen.note(&upload.part) {
             association.last = Some(self.report.delta.clone());
             self.local.set_association(Some(association));
@@ -156,7 +183,11 @@ impl<'a, L: Local> Round<'a, L> {
     }
 
     fn save(&mut self) -> Result<(), SyncError<L::Error>> {
-        let saved = if self.has_saved { self.local.save_more() } else { self.local.save() };
+        let saved = if self.has_saved {
+            self.local.save_more()
+        } else {
+            self.local.save()
+        };
         self.has_saved = self.options.continued || self.report.received > 0;
         saved.map_err(SyncError::Local)
     }
@@ -169,7 +200,9 @@ impl<'a, L: Local> Round<'a, L> {
     /// Compares what came with what this device had seen there, and notes what came.
     fn note_seen(&mut self, remote: &Vault) {
         self.note_missing(remote);
-        let Some(mut association) = self.local.association().cloned() else { return };
+        let Some(mut association) = self.local.association().cloned() else {
+            return;
+        };
         if association.seen.note(remote) {
             if !self.report.delta.is_empty() {
                 association.last = Some(self.report.delta.clone());
@@ -179,7 +212,9 @@ impl<'a, L: Local> Round<'a, L> {
     }
 
     fn note_missing(&mut self, remote: &Vault) {
-        let Some(association) = self.local.association() else { return };
+        let Some(association) = self.local.association() else {
+            return;
+        };
         let vault = self.local.vault();
         let mut missing = association.seen.without(&self.shape().marks_of(remote));
         if !missing.is_empty() && remote.history_since().is_some() {
@@ -188,20 +223,30 @@ impl<'a, L: Local> Round<'a, L> {
         }
         if !missing.is_empty() && self.report.regression.is_none() {
             let times = missing.times_in(vault);
-            self.report.regression = Some(Regression { changes: missing.len(), times });
+            self.report.regression = Some(Regression {
+                changes: missing.len(),
+                times,
+            });
         }
     }
 
     /// What was cut off need not be on the server any more.
     fn forget_dropped(&mut self) {
-        let Some(mut association) = self.local.association().cloned() else { return };
+        let Some(mut association) = self.local.association().cloned() else {
+            return;
+        };
         association.seen = association.seen.common_with(&Marks::of(self.local.vault()));
         self.local.set_association(Some(association));
     }
 
     /// Looks at what came before it is merged.
     fn note_received(&mut self, remote: &Vault) -> Result<(), SyncError<L::Error>> {
-        let news = News::of(remote, self.local.vault(), self.local.now(), self.options.guard);
+        let news = News::of(
+            remote,
+            self.local.vault(),
+            self.local.now(),
+            self.options.guard,
+        );
         if let Some(news) = news.map_err(SyncError::HeldBack)? {
             news.note(&mut self.report);
         }
@@ -236,7 +281,11 @@ impl<'a, L: Local> Round<'a, L> {
     }
 
     /// Takes in what the server has and says what to store there instead.
-    fn take_in(&mut self, sealed: &[u8], rng: &mut dyn CryptoRng) -> Result<Answer, SyncError<L::Error>> {
+    fn take_in(
+        &mut self,
+        sealed: &[u8],
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Answer, SyncError<L::Error>> {
         let (remote, found, is_replaced) = match self.open(sealed) {
             // What cannot be opened holds nothing for this device.
             Err(_) if self.options.replace_remote => (Vault::new(), None, true),
@@ -256,7 +305,8 @@ impl<'a, L: Local> Round<'a, L> {
         let before = self.upload.take();
         let arrived = before.as_ref().is_some_and(|upload| {
             let part = upload.part.kept_beside(&remote);
-            part.history_since() == remote.history_since() && shape.count_missing(&part, &remote) == 0
+            part.history_since() == remote.history_since()
+                && shape.count_missing(&part, &remote) == 0
         });
         if let Some(upload) = before.as_ref().filter(|_| arrived) {
             self.report.sent += upload.missing;
@@ -280,7 +330,11 @@ impl<'a, L: Local> Round<'a, L> {
         }
         self.save()?;
         self.account_in_doubt = false;
-        if self.local.association().is_none_or(|association| association.key != self.key) {
+        if self
+            .local
+            .association()
+            .is_none_or(|association| association.key != self.key)
+        {
             return Err(SyncError::SetUpChanged);
         }
 
@@ -298,7 +352,12 @@ impl<'a, L: Local> Round<'a, L> {
         if let Some(Upload { len, .. }) = before.filter(|_| !arrived)
             && is_longer(len, self.limit())
         {
-            return Err(RemoteError::TooLarge { len, limit: self.limit(), known: false }.into());
+            return Err(RemoteError::TooLarge {
+                len,
+                limit: self.limit(),
+                known: false,
+            }
+            .into());
         }
         let sent = Marks::of(&shape.part_of(self.local.vault())).without(&shape.marks_of(&remote));
         self.seal(shape, missing, sent, rng)
@@ -308,7 +367,9 @@ impl<'a, L: Local> Round<'a, L> {
         let plaintext = btoken::open(sealed, &self.key).map_err(RemoteError::Unopenable)?;
         let (vault, shape) = codec::decode_btoken(&plaintext).map_err(RemoteError::NoVault)?;
         match vault.history_since() {
-            Some(since) if since - self.local.now() > AHEAD_MIN => Err(RemoteError::CutInFuture { since }),
+            Some(since) if since - self.local.now() > AHEAD_MIN => {
+                Err(RemoteError::CutInFuture { since })
+            }
             _ => Ok((vault, shape)),
         }
     }
@@ -346,21 +407,41 @@ impl<'a, L: Local> Round<'a, L> {
         let stated = self.report.greeting.btoken_len_max().unwrap_or(u32::MAX);
         let limit = stated.min(CLIENT_BTOKEN_LEN_MAX_DEFAULT);
         if is_longer(len, limit) {
-            return Err(RemoteError::TooLarge { len, limit, known: true }.into());
+            return Err(RemoteError::TooLarge {
+                len,
+                limit,
+                known: true,
+            }
+            .into());
         }
-        self.upload = Some(Upload { part, tuple_count, missing, sent, len, in_doubt: false });
+        self.upload = Some(Upload {
+            part,
+            tuple_count,
+            missing,
+            sent,
+            len,
+            in_doubt: false,
+        });
         Ok(Answer::Replace(sealed))
     }
 
     /// A btoken of the account was opened: account and key are right, and the vault is to know it.
     fn keep_association(&mut self, shape: Shape) -> Result<(), SyncError<L::Error>> {
         let association = match (self.local.association(), self.joining.take()) {
-            (None, Some(joining)) => Association { confirmed: true, shape, ..joining },
+            (None, Some(joining)) => Association {
+                confirmed: true,
+                shape,
+                ..joining
+            },
             (Some(association), None) if association.key == self.key => {
                 if association.confirmed && association.shape == shape {
                     return Ok(());
                 }
-                Association { confirmed: true, shape, ..association.clone() }
+                Association {
+                    confirmed: true,
+                    shape,
+                    ..association.clone()
+                }
             }
             _ => return Err(SyncError::SetUpChanged),
         };
@@ -370,7 +451,10 @@ impl<'a, L: Local> Round<'a, L> {
 
     /// The longest btoken that the server takes, as far as is known.
     fn limit(&self) -> u32 {
-        self.report.greeting.btoken_len_max().unwrap_or(BTOKEN_LEN_MAX_DEFAULT)
+        self.report
+            .greeting
+            .btoken_len_max()
+            .unwrap_or(BTOKEN_LEN_MAX_DEFAULT)
     }
 }
 
@@ -386,7 +470,12 @@ impl News {
     ///
     /// # Errors
     /// It would change so much that the guard holds it back.
-    pub(super) fn of(remote: &Vault, vault: &Vault, now: i64, guard: Option<Guard>) -> Result<Option<Self>, Altered> {
+    pub(super) fn of(
+        remote: &Vault,
+        vault: &Vault,
+        now: i64,
+        guard: Option<Guard>,
+    ) -> Result<Option<Self>, Altered> {
         if remote.missing_from(vault) == 0 {
             return Ok(None);
         }
@@ -400,16 +489,27 @@ impl News {
         let mut ahead: Vec<Ahead> = Vec::new();
         for (id, record) in remote.records() {
             for tuple in record.tuples() {
-                if let Some(time) = tuple.stamp.deciding_seconds().filter(|time| time - now > AHEAD_MIN)
+                if let Some(time) = tuple
+                    .stamp
+                    .deciding_seconds()
+                    .filter(|time| time - now > AHEAD_MIN)
                     && received.contains(id, tuple)
                 {
-                    ahead.push(Ahead { record: id.clone(), field: tuple.key.clone(), time });
+                    ahead.push(Ahead {
+                        record: id.clone(),
+                        field: tuple.key.clone(),
+                        time,
+                    });
                 }
             }
         }
         ahead.sort_by_key(|ahead| std::cmp::Reverse(ahead.time));
         ahead.truncate(AHEAD_MAX);
-        Ok(Some(Self { now, received, ahead }))
+        Ok(Some(Self {
+            now,
+            received,
+            ahead,
+        }))
     }
 
     pub(super) fn note(self, report: &mut Report) {
@@ -435,9 +535,11 @@ impl<L: Local> Listener for Listening<'_, '_, L> {
     }
 
     fn fetched(&mut self, btoken: Vec<u8>) -> Answer {
-        self.round.take_in(&btoken, self.rng).unwrap_or_else(|error| {
-            self.round.error = Some(error);
-            Answer::Leave
-        })
+        self.round
+            .take_in(&btoken, self.rng)
+            .unwrap_or_else(|error| {
+                self.round.error = Some(error);
+                Answer::Leave
+            })
     }
 }

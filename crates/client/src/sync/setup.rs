@@ -4,9 +4,13 @@
 //!  - the number of a new account is saved before anything else happens, and never asked for twice;
 //!  - an account that exists is kept only after its btoken was opened with the key that was given.
 
-use passmate_proto::{AccountNumber, AuthToken, ClientAction, Failure, Layout, Outcome, RequestCode};
+use passmate_proto::{
+    AccountNumber, AuthToken, ClientAction, Failure, Layout, Outcome, RequestCode,
+};
 use passmate_vault::sync_key::KEY_LEN;
-use passmate_vault::{Association, Marks, Pin, Secret, Shape, SyncKey, Trust, Vault, btoken, codec, sync_key};
+use passmate_vault::{
+    Association, Marks, Pin, Secret, Shape, SyncKey, Trust, Vault, btoken, codec, sync_key,
+};
 use rand_core::CryptoRng;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
@@ -14,8 +18,8 @@ use zeroize::Zeroizing;
 use super::retry::{Next, Retries};
 use super::round::Round;
 use super::{
-    Answer, Exchanged, Greeting, Listener, Local, RemoteError, Report, StreamEnd, Surroundings, SyncError, Transport,
-    auth_token_of, replace_association, run_rounds,
+    Answer, Exchanged, Greeting, Listener, Local, RemoteError, Report, StreamEnd, Surroundings,
+    SyncError, Transport, auth_token_of, replace_association, run_rounds,
 };
 use crate::net::Address;
 
@@ -47,7 +51,10 @@ impl Probed {
 ///
 /// # Errors
 /// [`RemoteError::TlsEnded`], [`RemoteError::LetsAnyoneIn`], or whatever kept the server from answering.
-pub fn probe(transport: &mut dyn Transport, surroundings: &mut dyn Surroundings) -> Result<Probed, RemoteError> {
+pub fn probe(
+    transport: &mut dyn Transport,
+    surroundings: &mut dyn Surroundings,
+) -> Result<Probed, RemoteError> {
     let mut retries = Retries::default();
     loop {
         let action = ClientAction::Update {
@@ -56,10 +63,18 @@ pub fn probe(transport: &mut dyn Transport, surroundings: &mut dyn Surroundings)
         };
         let mut listener = Probing::default();
         let next = match transport.exchange(action, &mut listener) {
-            Ok(Exchanged { outcome, end, shown, .. }) => match outcome {
+            Ok(Exchanged {
+                outcome,
+                end,
+                shown,
+                ..
+            }) => match outcome {
                 _ if listener.let_in => Next::GiveUp(RemoteError::LetsAnyoneIn),
                 Outcome::Failed(Failure::CutAfterCredentials) if end == StreamEnd::Cut => {
-                    return Ok(Probed { greeting: listener.greeting, shown });
+                    return Ok(Probed {
+                        greeting: listener.greeting,
+                        shown,
+                    });
                 }
                 Outcome::Failed(Failure::BtokenTooLong { .. })
                 | Outcome::Left
@@ -96,7 +111,9 @@ pub fn request<L: Local>(
     };
     replace_association(local, Some(associate(address, &trust, key.clone(), false)))?;
     let auth_token = key.derive_auth_token();
-    Ok(RequestCode::from_hash(Sha256::digest(auth_token.as_bytes()).into()))
+    Ok(RequestCode::from_hash(
+        Sha256::digest(auth_token.as_bytes()).into(),
+    ))
 }
 
 /// Makes an account for a vault that has none, and brings the two in step. A key that [`request`] kept becomes its key.
@@ -137,13 +154,22 @@ pub(super) fn make_account_there<L: Local>(
             auth_token: auth_token_of(&unnumbered),
             btoken: btoken::seal(&plaintext, &unnumbered, surroundings.rng()),
         };
-        let mut creating = Creating { local: &mut *local, key: &key, associate, saved: None };
+        let mut creating = Creating {
+            local: &mut *local,
+            key: &key,
+            associate,
+            saved: None,
+        };
         let exchanged = transport.exchange(action, &mut creating);
         if let Some(saved) = creating.saved {
             return saved;
         }
         let next = match exchanged {
-            Ok(Exchanged { outcome: Outcome::Failed(failure), end, .. }) => retries.after_failure(failure, &end),
+            Ok(Exchanged {
+                outcome: Outcome::Failed(failure),
+                end,
+                ..
+            }) => retries.after_failure(failure, &end),
             // Not without a number, says the protocol; not without end, say we.
             Ok(Exchanged { end, .. }) => retries.after_failure(Failure::CutDuringFetch, &end),
             Err(error) => retries.after_no_connection(&error),
@@ -172,7 +198,9 @@ pub fn join<L: Local>(
     key: SyncKey,
 ) -> Result<Report, SyncError<L::Error>> {
     if let Some(association) = local.association() {
-        return Err(SyncError::AlreadySetUp { host: association.host.clone() });
+        return Err(SyncError::AlreadySetUp {
+            host: association.host.clone(),
+        });
     }
     let association = associate(address, &trust, key, true);
     run_rounds(Round::joining(local, association), transport, surroundings)
@@ -181,10 +209,15 @@ pub fn join<L: Local>(
 /// A vault that waits for an account on this server may go on.
 fn refuse_second<L: Local>(local: &L, address: &Address) -> Result<(), SyncError<L::Error>> {
     match local.association() {
-        Some(pending) if pending.is_pending() && (&*pending.host, pending.port) == (address.host(), address.port()) => {
+        Some(pending)
+            if pending.is_pending()
+                && (&*pending.host, pending.port) == (address.host(), address.port()) =>
+        {
             Ok(())
         }
-        Some(association) => Err(SyncError::AlreadySetUp { host: association.host.clone() }),
+        Some(association) => Err(SyncError::AlreadySetUp {
+            host: association.host.clone(),
+        }),
         None => Ok(()),
     }
 }

@@ -78,7 +78,9 @@ impl Content {
             records: view.records().len(),
             deleted: view.deleted().len(),
             changes: vault.tuple_count(),
-            newest: tuples.filter_map(|tuple| tuple.stamp.deciding_seconds()).max(),
+            newest: tuples
+                .filter_map(|tuple| tuple.stamp.deciding_seconds())
+                .max(),
             history_since: vault.history_since(),
             fingerprint: derive_fingerprint(common)?,
         })
@@ -100,7 +102,11 @@ impl Room {
     /// Room for a btoken of so many bytes, with the limit that the server stated, if it did.
     #[must_use]
     pub fn new(used: usize, stated: Option<u32>) -> Self {
-        Self { used, limit: stated.unwrap_or(BTOKEN_LEN_MAX_DEFAULT), stated: stated.is_some() }
+        Self {
+            used,
+            limit: stated.unwrap_or(BTOKEN_LEN_MAX_DEFAULT),
+            stated: stated.is_some(),
+        }
     }
 
     /// How much is used, in parts of a hundred.
@@ -113,7 +119,9 @@ impl Room {
     /// Bytes left; 0 if the vault is too large already.
     #[must_use]
     pub fn left(&self) -> usize {
-        usize::try_from(self.limit).unwrap_or(usize::MAX).saturating_sub(self.used)
+        usize::try_from(self.limit)
+            .unwrap_or(usize::MAX)
+            .saturating_sub(self.used)
     }
 }
 
@@ -139,7 +147,9 @@ pub fn status<L: Local>(local: &L, state: &State) -> Result<Status, SyncError<L:
         content: Content::of(vault, shape)?,
         // A vault only grows: what it has more than after the last sync was not sent. One that has less is
         // another one, from a backup say.
-        unsent: state.last_sync.and_then(|last| vault.tuple_count().checked_sub(last.common)),
+        unsent: state
+            .last_sync
+            .and_then(|last| vault.tuple_count().checked_sub(last.common)),
         room: Room::new(plaintext.len() + btoken::BTOKEN_OVERHEAD, stated),
     })
 }
@@ -152,8 +162,11 @@ pub fn status<L: Local>(local: &L, state: &State) -> Result<Status, SyncError<L:
 pub fn derive_fingerprint(vault: &Vault) -> Result<String, RemoteError> {
     let plaintext = codec::encode_btoken(vault).map_err(RemoteError::Unsealable)?;
     let hash = Sha256::digest(&*plaintext);
-    Ok(hash.iter().take(8).fold(String::with_capacity(16), |mut text, byte| {
-        write!(text, "{byte:02X}").expect("a String takes everything");
-        text
-    }))
+    Ok(hash
+        .iter()
+        .take(8)
+        .fold(String::with_capacity(16), |mut text, byte| {
+            write!(text, "{byte:02X}").expect("a String takes everything");
+            text
+        }))
 }

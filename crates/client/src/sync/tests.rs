@@ -30,10 +30,22 @@ fn set_up(device: &mut Device, way: &mut Way) -> Result<Report, SyncError<DiskFu
     create(device, way, &mut calm, &probed, &address(), Trust::System)
 }
 
-fn join_with(device: &mut Device, way: &mut Way, key: SyncKey) -> Result<Report, SyncError<DiskFull>> {
+fn join_with(
+    device: &mut Device,
+    way: &mut Way,
+    key: SyncKey,
+) -> Result<Report, SyncError<DiskFull>> {
     let mut calm = Calm::new();
     let probed = probe(&mut Way::to(&way.cloud), &mut calm)?;
-    join(device, way, &mut calm, &probed, &address(), Trust::System, key)
+    join(
+        device,
+        way,
+        &mut calm,
+        &probed,
+        &address(),
+        Trust::System,
+        key,
+    )
 }
 
 /// Two devices of one account: the first has one record with one field.
@@ -68,15 +80,24 @@ fn two_devices_settle_on_equal_vaults_over_both_layouts() {
         second.set("mail", "password", "second");
         second.set("bank", "pin", "1234");
 
-        assert_eq!(counts(&first.sync(&mut Way::to(&cloud)).unwrap()), (0, 1, 0));
+        assert_eq!(
+            counts(&first.sync(&mut Way::to(&cloud)).unwrap()),
+            (0, 1, 0)
+        );
         let report = second.sync(&mut Way::to(&cloud)).unwrap();
         assert_eq!(counts(&report), (1, 3, 0));
         assert_eq!(report.greeting.layout, Some(layout));
         assert_eq!(report.common, 6);
         let report = first.sync(&mut Way::to(&cloud)).unwrap();
-        assert_eq!((counts(&report), report.common, report.changes.len()), ((3, 0, 0), 6, 2));
+        assert_eq!(
+            (counts(&report), report.common, report.changes.len()),
+            ((3, 0, 0), 6, 2)
+        );
         assert_eq!(first.vault, second.vault);
-        assert_eq!((first.file.0, second.remote(&cloud)), (second.vault.clone(), second.vault));
+        assert_eq!(
+            (first.file.0, second.remote(&cloud)),
+            (second.vault.clone(), second.vault)
+        );
     }
 }
 
@@ -86,11 +107,19 @@ fn a_sync_that_brings_nothing_writes_nothing_and_sends_nothing() {
     let (mut first, mut second) = two_devices(&cloud);
     let state_of = |first: &Device, second: &Device| {
         let mut cloud = cloud.borrow_mut();
-        (first.writes, second.writes, cloud.uploads, cloud.only_btoken().clone())
+        (
+            first.writes,
+            second.writes,
+            cloud.uploads,
+            cloud.only_btoken().clone(),
+        )
     };
     let before = state_of(&first, &second);
     for device in [&mut first, &mut second] {
-        assert_eq!(counts(&device.sync(&mut Way::to(&cloud)).unwrap()), (0, 0, 0));
+        assert_eq!(
+            counts(&device.sync(&mut Way::to(&cloud)).unwrap()),
+            (0, 0, 0)
+        );
     }
     assert_eq!(before, state_of(&first, &second));
 }
@@ -109,13 +138,27 @@ fn a_server_that_goes_back_is_told_and_gets_what_is_missing_again() {
     assert_eq!(second.sync(&mut Way::to(&cloud)).unwrap().regression, None);
     let report = first.sync(&mut Way::to(&cloud)).unwrap();
     // `Device` counts its own seconds: the three changes were made in the second and the third.
-    assert_eq!(report.regression, Some(Regression { changes: 3, times: Some((2, 3)) }));
+    assert_eq!(
+        report.regression,
+        Some(Regression {
+            changes: 3,
+            times: Some((2, 3))
+        })
+    );
     assert_eq!(report.sent, 3);
     assert_eq!(first.remote(&cloud), first.vault, "it is there again");
     assert_eq!(first.sync(&mut Way::to(&cloud)).unwrap().regression, None);
     second.sync(&mut Way::to(&cloud)).unwrap();
     *cloud.borrow_mut().only_btoken() = old;
-    assert_eq!(second.sync(&mut Way::to(&cloud)).unwrap().regression.unwrap().changes, 3);
+    assert_eq!(
+        second
+            .sync(&mut Way::to(&cloud))
+            .unwrap()
+            .regression
+            .unwrap()
+            .changes,
+        3
+    );
 }
 
 #[test]
@@ -135,7 +178,15 @@ fn a_server_cannot_hide_that_it_went_back_by_what_it_does_after_that() {
             other => panic!("{other:?}"),
         }
         // And it is told again until it is mended.
-        assert_eq!(first.sync(&mut Way::to(&cloud)).unwrap().regression.unwrap().changes, 1);
+        assert_eq!(
+            first
+                .sync(&mut Way::to(&cloud))
+                .unwrap()
+                .regression
+                .unwrap()
+                .changes,
+            1
+        );
     }
     let cloud = Cloud::new(Layout::One);
     let (mut first, _) = two_devices(&cloud);
@@ -159,11 +210,20 @@ fn a_dry_run_tells_what_a_sync_would_do_and_does_nothing() {
     second.set("bank", "pin", "1");
     second.save().unwrap();
     let (before, uploads) = (second.clone(), cloud.borrow().uploads);
-    let dry_run = Options { dry_run: true, ..Options::default() };
+    let dry_run = Options {
+        dry_run: true,
+        ..Options::default()
+    };
     let report = sync(&mut second, &mut Way::to(&cloud), &mut Calm::new(), dry_run).unwrap();
     assert_eq!(counts(&report), (1, 3, 1));
     let details = report.preview.unwrap().details(&report.delta);
-    assert_eq!(details.iter().map(|record| record.path.to_string_lossy()).collect::<Vec<_>>(), ["bank", "mail"]);
+    assert_eq!(
+        details
+            .iter()
+            .map(|record| record.path.to_string_lossy())
+            .collect::<Vec<_>>(),
+        ["bank", "mail"]
+    );
     assert_eq!(
         (&second.vault, &second.association, second.writes),
         (&before.vault, &before.association, before.writes)
@@ -175,7 +235,11 @@ fn a_dry_run_tells_what_a_sync_would_do_and_does_nothing() {
     let last = second.file.1.clone().unwrap().last.unwrap();
     assert_eq!(second.vault.details(&last), details);
     second.sync(&mut Way::to(&cloud)).unwrap();
-    assert_eq!(second.file.1.clone().unwrap().last, Some(last), "a sync without news is not one to remember");
+    assert_eq!(
+        second.file.1.clone().unwrap().last,
+        Some(last),
+        "a sync without news is not one to remember"
+    );
 }
 
 #[test]
@@ -186,13 +250,20 @@ fn a_sync_that_would_change_too_much_is_held_back_until_somebody_says_so() {
         first.set(&format!("record {number}"), "f", "1");
     }
     first.sync(&mut Way::to(&cloud)).unwrap();
-    let guarded = Options { guard: Some(Guard::default()), ..Options::default() };
-    let sync_guarded = |device: &mut Device| sync(device, &mut Way::to(&cloud), &mut Calm::new(), guarded);
+    let guarded = Options {
+        guard: Some(Guard::default()),
+        ..Options::default()
+    };
+    let sync_guarded =
+        |device: &mut Device| sync(device, &mut Way::to(&cloud), &mut Calm::new(), guarded);
     sync_guarded(&mut second).unwrap();
     // 8 of 40 are 20 in a hundred, and fewer than 10; 9 are more than 20 in a hundred, and still fewer than 10.
     let delete = |first: &mut Device, numbers: std::ops::Range<usize>| {
         for number in numbers {
-            first.vault.delete(&format!("record {number}").as_str().into(), 1000).unwrap();
+            first
+                .vault
+                .delete(&format!("record {number}").as_str().into(), 1000)
+                .unwrap();
         }
         first.sync(&mut Way::to(&cloud)).unwrap();
     };
@@ -200,7 +271,9 @@ fn a_sync_that_would_change_too_much_is_held_back_until_somebody_says_so() {
     sync_guarded(&mut second).unwrap();
     delete(&mut first, 9..19);
     let before = second.clone();
-    let SyncError::HeldBack(altered) = sync_guarded(&mut second).unwrap_err() else { panic!("it was not held back") };
+    let SyncError::HeldBack(altered) = sync_guarded(&mut second).unwrap_err() else {
+        panic!("it was not held back")
+    };
     assert_eq!((altered.deleted, altered.changed, altered.of), (10, 0, 31));
     assert_eq!(
         (&second.vault, &second.association, second.writes),
@@ -210,7 +283,12 @@ fn a_sync_that_would_change_too_much_is_held_back_until_somebody_says_so() {
     assert_eq!(first.vault, second.vault);
     // A device that joins has nothing yet that could change.
     let mut third = Device::default();
-    join_with(&mut third, &mut Way::to(&cloud), first.association.clone().unwrap().key).unwrap();
+    join_with(
+        &mut third,
+        &mut Way::to(&cloud),
+        first.association.clone().unwrap().key,
+    )
+    .unwrap();
 }
 
 #[test]
@@ -221,7 +299,10 @@ fn what_cannot_be_opened_is_replaced_only_if_that_is_asked_for() {
         *cloud.borrow_mut().only_btoken() = garbage.clone();
         remote_error(first.sync(&mut Way::to(&cloud)));
         assert_eq!(*cloud.borrow_mut().only_btoken(), garbage);
-        let replace = Options { replace_remote: true, ..Options::default() };
+        let replace = Options {
+            replace_remote: true,
+            ..Options::default()
+        };
         let report = sync(&mut first, &mut Way::to(&cloud), &mut Calm::new(), replace).unwrap();
         assert_eq!((counts(&report), report.regression), ((0, 2, 0), None));
         assert_eq!(first.remote(&cloud), first.vault);
@@ -236,12 +317,27 @@ fn a_change_from_the_future_is_named() {
     first.set("mail", "user", "me");
     first.sync(&mut Way::to(&cloud)).unwrap();
     let ahead = second.sync(&mut Way::to(&cloud)).unwrap().ahead;
-    assert_eq!(ahead, [Ahead { record: "mail".into(), field: FieldKey::user("user"), time: 200_001 }]);
+    assert_eq!(
+        ahead,
+        [Ahead {
+            record: "mail".into(),
+            field: FieldKey::user("user"),
+            time: 200_001
+        }]
+    );
     second.now = 200_001 - 24 * 3600;
     first.set("mail", "user", "you");
     first.sync(&mut Way::to(&cloud)).unwrap();
-    assert_eq!(second.sync(&mut Way::to(&cloud)).unwrap().ahead.len(), 1, "by a second");
-    assert_eq!(second.sync(&mut Way::to(&cloud)).unwrap().ahead, [], "once is enough");
+    assert_eq!(
+        second.sync(&mut Way::to(&cloud)).unwrap().ahead.len(),
+        1,
+        "by a second"
+    );
+    assert_eq!(
+        second.sync(&mut Way::to(&cloud)).unwrap().ahead,
+        [],
+        "once is enough"
+    );
 }
 
 #[test]
@@ -255,7 +351,10 @@ fn a_rotation_that_is_interrupted_anywhere_goes_on_and_loses_nothing() {
         Fault::SendOnly(80),
         Fault::ReceiveOnly(60),
     ];
-    for (fault, times) in faults.into_iter().flat_map(|fault| [(fault.clone(), 1), (fault, 40)]) {
+    for (fault, times) in faults
+        .into_iter()
+        .flat_map(|fault| [(fault.clone(), 1), (fault, 40)])
+    {
         for (number, keep_since) in (0..8).flat_map(|number| [(number, None), (number, Some(1))]) {
             let cloud = Cloud::new(Layout::One);
             let (mut first, mut second) = two_devices(&cloud);
@@ -265,30 +364,50 @@ fn a_rotation_that_is_interrupted_anywhere_goes_on_and_loses_nothing() {
             first.set("mail", "user", "me");
             first.set("mail", "password", "second");
             let calm = std::iter::repeat_n(Fault::Nothing, number);
-            let mut way = Way::with(&cloud, calm.chain(std::iter::repeat_n(fault.clone(), times)));
+            let mut way = Way::with(
+                &cloud,
+                calm.chain(std::iter::repeat_n(fault.clone(), times)),
+            );
             let what = format!("{fault:?} {times} times after {number} exchanges, {keep_since:?}");
             let outcome = rotate(&mut first, &mut way, &mut Calm::new(), keep_since);
             // Until it is asked for again, another device may go on with the account that it knows.
             second.set("zoo", "f", "late");
             let late = second.sync(&mut Way::to(&cloud));
             if outcome.is_err() {
-                rotate(&mut first, &mut Way::to(&cloud), &mut Calm::new(), keep_since)
-                    .unwrap_or_else(|error| panic!("{what}: {error}"));
+                rotate(
+                    &mut first,
+                    &mut Way::to(&cloud),
+                    &mut Calm::new(),
+                    keep_since,
+                )
+                .unwrap_or_else(|error| panic!("{what}: {error}"));
             } else if first.association.as_ref().unwrap().retired.is_none() {
                 assert_eq!(remote_error(late), RemoteError::Refused, "{what}");
             }
             let association = first.file.1.clone().unwrap();
-            assert_eq!((association.retired, association.confirmed), (None, true), "{what}");
+            assert_eq!(
+                (association.retired, association.confirmed),
+                (None, true),
+                "{what}"
+            );
             assert!(!cloud.borrow().accounts.contains_key(&old), "{what}");
             assert_eq!(first.remote(&cloud), first.vault, "{what}");
-            assert_eq!(remote_error(second.sync(&mut Way::to(&cloud))), RemoteError::Refused);
+            assert_eq!(
+                remote_error(second.sync(&mut Way::to(&cloud))),
+                RemoteError::Refused
+            );
             // The other device takes the new key, and with it comes what it could not store any more.
             leave(&mut second).unwrap();
             join_with(&mut second, &mut Way::to(&cloud), association.key).unwrap();
             first.sync(&mut Way::to(&cloud)).unwrap();
             assert_eq!(first.vault, second.vault, "{what}");
             let view = first.vault.view();
-            assert!(["bank", "mail", "zoo"].iter().all(|path| view.get(path).is_some()), "{what}");
+            assert!(
+                ["bank", "mail", "zoo"]
+                    .iter()
+                    .all(|path| view.get(path).is_some()),
+                "{what}"
+            );
         }
     }
 }
@@ -304,18 +423,37 @@ fn a_vault_that_outgrew_its_server_goes_on_with_a_shorter_history() {
     }
     let middle = first.now;
     first.set("mail", "password", "now");
-    assert!(matches!(remote_error(first.sync(&mut Way::to(&cloud))), RemoteError::TooLarge { .. }));
+    assert!(matches!(
+        remote_error(first.sync(&mut Way::to(&cloud))),
+        RemoteError::TooLarge { .. }
+    ));
     second.set("bank", "pin", "1234");
     second.sync(&mut Way::to(&cloud)).unwrap();
 
-    rotate(&mut first, &mut Way::to(&cloud), &mut Calm::new(), Some(middle)).unwrap();
+    rotate(
+        &mut first,
+        &mut Way::to(&cloud),
+        &mut Calm::new(),
+        Some(middle),
+    )
+    .unwrap();
     assert_eq!(first.vault.history_since(), Some(middle));
-    assert_eq!(first.remote(&cloud), first.vault, "with the time since which it is there");
-    assert_eq!(first.vault.tuple_count(), 5, "two paths, the pin, and the password with the one before");
+    assert_eq!(
+        first.remote(&cloud),
+        first.vault,
+        "with the time since which it is there"
+    );
+    assert_eq!(
+        first.vault.tuple_count(),
+        5,
+        "two paths, the pin, and the password with the one before"
+    );
 
     let key = first.association.clone().unwrap().key;
     leave(&mut second).unwrap();
-    second.vault.merge(&first.vault.clone().with_whole_history());
+    second
+        .vault
+        .merge(&first.vault.clone().with_whole_history());
     join_with(&mut second, &mut Way::to(&cloud), key).unwrap();
     assert_eq!(second.vault, first.vault);
     // It lasts: neither sends the other what is gone.
@@ -341,8 +479,15 @@ fn devices_with_wrong_clocks_agree_on_a_history_that_was_cut() {
             for _ in 0..12 {
                 let device = &mut devices[usize::try_from(roll(3)).unwrap()];
                 device.now = i64::try_from(roll(30)).unwrap();
-                let (record, field) = (["mail", "bank"][usize::try_from(roll(2)).unwrap()], ["a", "b"]);
-                device.set(record, field[usize::try_from(roll(2)).unwrap()], &roll(100).to_string());
+                let (record, field) = (
+                    ["mail", "bank"][usize::try_from(roll(2)).unwrap()],
+                    ["a", "b"],
+                );
+                device.set(
+                    record,
+                    field[usize::try_from(roll(2)).unwrap()],
+                    &roll(100).to_string(),
+                );
                 whole.merge(&device.vault.clone().with_whole_history());
                 if roll(2) == 0 {
                     let report = device.sync(&mut Way::to(&cloud)).unwrap();
@@ -350,23 +495,40 @@ fn devices_with_wrong_clocks_agree_on_a_history_that_was_cut() {
                 }
             }
             let since = i64::try_from(roll(40)).unwrap();
-            rotate(&mut devices[rotating], &mut Way::to(&cloud), &mut Calm::new(), Some(since)).unwrap();
+            rotate(
+                &mut devices[rotating],
+                &mut Way::to(&cloud),
+                &mut Calm::new(),
+                Some(since),
+            )
+            .unwrap();
             let key = devices[rotating].association.clone().unwrap().key;
-            for device in devices.iter_mut().filter(|device| device.association.as_ref().unwrap().key != key) {
+            for device in devices
+                .iter_mut()
+                .filter(|device| device.association.as_ref().unwrap().key != key)
+            {
                 leave(device).unwrap();
                 join_with(device, &mut Way::to(&cloud), key.clone()).unwrap();
             }
         }
         for _ in 0..2 {
             for device in &mut devices {
-                assert_eq!(device.sync(&mut Way::to(&cloud)).unwrap().regression, None, "seed {seed}");
+                assert_eq!(
+                    device.sync(&mut Way::to(&cloud)).unwrap().regression,
+                    None,
+                    "seed {seed}"
+                );
             }
         }
         for device in &devices {
             assert_eq!(device.vault, devices[0].vault, "seed {seed}");
             assert_eq!(device.remote(&cloud), device.vault, "seed {seed}");
             let since = device.vault.history_since().unwrap();
-            assert_eq!(device.vault, whole.clone().with_history_since(since), "seed {seed}");
+            assert_eq!(
+                device.vault,
+                whole.clone().with_history_since(since),
+                "seed {seed}"
+            );
         }
     }
 }
@@ -380,8 +542,14 @@ fn a_history_that_was_cut_in_the_future_is_not_taken_over() {
     first.vault = first.vault.clone().with_history_since(since);
     first.sync(&mut Way::to(&cloud)).unwrap();
     let before = second.vault.clone();
-    assert_eq!(remote_error(second.sync(&mut Way::to(&cloud))), RemoteError::CutInFuture { since });
-    assert_eq!((second.vault.clone(), second.file.0.clone()), (before.clone(), before));
+    assert_eq!(
+        remote_error(second.sync(&mut Way::to(&cloud))),
+        RemoteError::CutInFuture { since }
+    );
+    assert_eq!(
+        (second.vault.clone(), second.file.0.clone()),
+        (before.clone(), before)
+    );
     second.now = since;
     second.sync(&mut Way::to(&cloud)).unwrap();
     assert_eq!(second.vault, first.vault);
@@ -398,7 +566,15 @@ fn two_devices_that_are_shown_two_histories_find_out_when_they_meet() {
     *cloud.borrow_mut().only_btoken() = common;
     second.set("bank", "pin", "1234");
     assert_eq!(second.sync(&mut Way::to(&cloud)).unwrap().regression, None);
-    assert_eq!(first.sync(&mut Way::to(&cloud)).unwrap().regression.unwrap().changes, 1);
+    assert_eq!(
+        first
+            .sync(&mut Way::to(&cloud))
+            .unwrap()
+            .regression
+            .unwrap()
+            .changes,
+        1
+    );
     second.sync(&mut Way::to(&cloud)).unwrap();
     assert_eq!(first.vault, second.vault);
 }
@@ -418,12 +594,21 @@ fn what_was_sent_and_not_confirmed_is_not_missed() {
 fn an_empty_vault_makes_an_account_without_an_upload() {
     let cloud = Cloud::new(Layout::One);
     let mut device = Device::default();
-    assert_eq!(counts(&set_up(&mut device, &mut Way::to(&cloud)).unwrap()), (0, 0, 0));
+    assert_eq!(
+        counts(&set_up(&mut device, &mut Way::to(&cloud)).unwrap()),
+        (0, 0, 0)
+    );
     assert_eq!(cloud.borrow().uploads, 0);
     let association = device.association.unwrap();
     assert!(association.confirmed);
-    assert_eq!((association.host.as_str(), association.port), ("cloud.example", 1));
-    assert_eq!(association.key.account(), *cloud.borrow().only_account().as_bytes());
+    assert_eq!(
+        (association.host.as_str(), association.port),
+        ("cloud.example", 1)
+    );
+    assert_eq!(
+        association.key.account(),
+        *cloud.borrow().only_account().as_bytes()
+    );
 }
 
 #[test]
@@ -434,15 +619,35 @@ fn the_number_of_a_new_account_is_saved_first_and_settled_by_a_fetch() {
         device.set("mail", "password", "x");
         let mut way = Way::with(&cloud, [Fault::NoCloseNotify, Fault::Unreachable]);
         let error = remote_error(set_up(&mut device, &mut way));
-        assert_eq!(error, RemoteError::AccountUnsettled(Box::new(RemoteError::NoConnection(unreachable()))));
+        assert_eq!(
+            error,
+            RemoteError::AccountUnsettled(Box::new(RemoteError::NoConnection(unreachable())))
+        );
         let kept = device.file.1.clone().unwrap();
         assert!(!kept.confirmed);
-        assert_eq!(kept.key.account(), *cloud.borrow().only_account().as_bytes());
+        assert_eq!(
+            kept.key.account(),
+            *cloud.borrow().only_account().as_bytes()
+        );
 
-        assert!(matches!(set_up(&mut device, &mut Way::to(&cloud)), Err(SyncError::AlreadySetUp { .. })));
-        assert_eq!(counts(&device.sync(&mut Way::to(&cloud)).unwrap()), (0, 2, 0));
+        assert!(matches!(
+            set_up(&mut device, &mut Way::to(&cloud)),
+            Err(SyncError::AlreadySetUp { .. })
+        ));
+        assert_eq!(
+            counts(&device.sync(&mut Way::to(&cloud)).unwrap()),
+            (0, 2, 0)
+        );
         assert!(device.file.1.clone().unwrap().confirmed);
-        assert_eq!(cloud.borrow().requests.iter().filter(|action| **action == ActionKind::Create).count(), 1);
+        assert_eq!(
+            cloud
+                .borrow()
+                .requests
+                .iter()
+                .filter(|action| **action == ActionKind::Create)
+                .count(),
+            1
+        );
         assert_eq!(device.remote(&cloud), device.vault);
     }
 }
@@ -453,7 +658,10 @@ fn an_account_that_was_named_and_never_made_is_told_and_stays_unconfirmed() {
     let mut device = Device::default();
     let mut way = Way::with(&cloud, [Fault::ForgetAccount]);
     let error = remote_error(set_up(&mut device, &mut way));
-    assert_eq!(error, RemoteError::AccountUnsettled(Box::new(RemoteError::Refused)));
+    assert_eq!(
+        error,
+        RemoteError::AccountUnsettled(Box::new(RemoteError::Refused))
+    );
     assert_eq!(way.exchanges, 3, "one create, two fetches");
     assert!(!device.file.1.clone().unwrap().confirmed);
     leave(&mut device).unwrap();
@@ -463,9 +671,15 @@ fn an_account_that_was_named_and_never_made_is_told_and_stays_unconfirmed() {
 #[test]
 fn a_number_that_cannot_be_saved_ends_the_setup() {
     let cloud = Cloud::new(Layout::One);
-    let mut device = Device { is_full: true, ..Device::default() };
+    let mut device = Device {
+        is_full: true,
+        ..Device::default()
+    };
     let mut way = Way::to(&cloud);
-    assert!(matches!(set_up(&mut device, &mut way), Err(SyncError::Local(DiskFull))));
+    assert!(matches!(
+        set_up(&mut device, &mut way),
+        Err(SyncError::Local(DiskFull))
+    ));
     assert!(device.association.is_none());
     assert_eq!(way.exchanges, 1);
 }
@@ -475,7 +689,10 @@ fn a_refused_create_is_tried_once_more() {
     let cloud = Cloud::new(Layout::Two);
     let mut device = Device::default();
     let mut way = Way::with(&cloud, [Fault::Refuse, Fault::Refuse]);
-    assert_eq!(remote_error(set_up(&mut device, &mut way)), RemoteError::CreateRefused);
+    assert_eq!(
+        remote_error(set_up(&mut device, &mut way)),
+        RemoteError::CreateRefused
+    );
     assert_eq!((way.exchanges, &device.association), (2, &None));
     set_up(&mut device, &mut Way::with(&cloud, [Fault::Refuse])).unwrap();
     assert_eq!(cloud.borrow().accounts.len(), 1);
@@ -491,7 +708,10 @@ fn a_create_whose_number_was_lost_leaves_nothing_of_the_vault_there() {
     let cloud = cloud.borrow();
     let opened = cloud.accounts.values().map(|(_, btoken)| {
         let plaintext = passmate_vault::btoken::open(btoken, &association.key).unwrap();
-        passmate_vault::codec::decode_btoken(&plaintext).unwrap().0.tuple_count()
+        passmate_vault::codec::decode_btoken(&plaintext)
+            .unwrap()
+            .0
+            .tuple_count()
     });
     assert_eq!(opened.collect::<Vec<_>>(), [0, 2]);
 }
@@ -508,8 +728,14 @@ fn a_mistyped_account_or_key_sends_nothing_and_keeps_nothing() {
 
     let mut way = Way::to(&cloud);
     let other = SyncKey::from_parts([9; 8], good.key().clone());
-    assert_eq!(remote_error(join_with(&mut device, &mut way, other)), RemoteError::Refused);
-    assert_eq!(way.exchanges, 2, "a cut after credentials is tried once more");
+    assert_eq!(
+        remote_error(join_with(&mut device, &mut way, other)),
+        RemoteError::Refused
+    );
+    assert_eq!(
+        way.exchanges, 2,
+        "a cut after credentials is tried once more"
+    );
 
     // The server knows this token and the btoken was made with another key: someone else wrote it.
     let stranger = SyncKey::from_parts(good.account(), passmate_vault::Secret::from_bytes([1; 32]));
@@ -519,7 +745,10 @@ fn a_mistyped_account_or_key_sends_nothing_and_keeps_nothing() {
     assert_eq!(error, RemoteError::Unopenable(BtokenError::NotAuthentic));
 
     let nobody = SyncKey::from_parts([0; 8], good.key().clone());
-    assert!(matches!(join_with(&mut device, &mut Way::to(&cloud), nobody), Err(SyncError::KeyWithoutAccount)));
+    assert!(matches!(
+        join_with(&mut device, &mut Way::to(&cloud), nobody),
+        Err(SyncError::KeyWithoutAccount)
+    ));
     assert_eq!((&device.association, device.writes), (&None, 0));
     assert_eq!(before, state_of(&mut cloud.borrow_mut()));
 }
@@ -558,25 +787,49 @@ fn what_came_is_saved_before_anything_is_sent() {
     second.set("bank", "pin", "1234");
     second.is_full = true;
     let uploads = cloud.borrow().uploads;
-    assert!(matches!(second.sync(&mut Way::to(&cloud)), Err(SyncError::Local(DiskFull))));
+    assert!(matches!(
+        second.sync(&mut Way::to(&cloud)),
+        Err(SyncError::Local(DiskFull))
+    ));
     assert_eq!(cloud.borrow().uploads, uploads);
 
     second.is_full = false;
-    remote_error(second.sync(&mut Way::with(&cloud, [Fault::Nothing; 0].into_iter().chain(vec![Fault::LoseRace; 17]))));
-    assert_eq!(first.vault.missing_from(&second.file.0), 0, "what came is kept though nothing was sent");
+    remote_error(
+        second.sync(&mut Way::with(
+            &cloud,
+            [Fault::Nothing; 0]
+                .into_iter()
+                .chain(vec![Fault::LoseRace; 17]),
+        )),
+    );
+    assert_eq!(
+        first.vault.missing_from(&second.file.0),
+        0,
+        "what came is kept though nothing was sent"
+    );
 }
 
 #[test]
 fn a_server_that_does_not_refuse_as_it_should_is_not_used() {
     let cloud = Cloud::new(Layout::One);
-    let check = |fault: Fault| probe(&mut Way::with(&cloud, [fault]), &mut Calm::new()).map(|_| ()).unwrap_err();
+    let check = |fault: Fault| {
+        probe(&mut Way::with(&cloud, [fault]), &mut Calm::new())
+            .map(|_| ())
+            .unwrap_err()
+    };
     assert_eq!(check(Fault::RefuseCleanly), RemoteError::TlsEnded);
     assert_eq!(check(Fault::LetIn), RemoteError::LetsAnyoneIn);
-    assert_eq!(check(Fault::Unreachable), RemoteError::NoConnection(unreachable()));
+    assert_eq!(
+        check(Fault::Unreachable),
+        RemoteError::NoConnection(unreachable())
+    );
     cloud.borrow_mut().banner = "hello\n".to_owned();
     let mut way = Way::with(&cloud, [Fault::CutBeforeHello, Fault::ReceiveOnly(30)]);
     let probed = probe(&mut way, &mut Calm::new()).unwrap();
-    assert_eq!((probed.greeting().banner.as_slice(), way.exchanges), (&b"hello\n"[..], 3));
+    assert_eq!(
+        (probed.greeting().banner.as_slice(), way.exchanges),
+        (&b"hello\n"[..], 3)
+    );
     assert!(cloud.borrow().accounts.is_empty());
 }
 
@@ -586,7 +839,11 @@ fn the_current_pin_gives_way_to_the_next_when_it_is_met() {
     let (mut device, _) = two_devices(&cloud);
     let [old, new] = [1, 2].map(|byte| Pin::from_bytes([byte; 32]));
     let pins = |current, next| Trust::Pins { current, next };
-    assert_eq!(trust_pin(&mut device, old).unwrap(), pins(old, None), "a trust store is replaced");
+    assert_eq!(
+        trust_pin(&mut device, old).unwrap(),
+        pins(old, None),
+        "a trust store is replaced"
+    );
     assert_eq!(trust_pin(&mut device, new).unwrap(), pins(old, Some(new)));
     let writes = device.writes;
     cloud.borrow_mut().shown = Some(old);
@@ -598,7 +855,11 @@ fn the_current_pin_gives_way_to_the_next_when_it_is_met() {
     assert_eq!(device.file.1.clone().unwrap().trust, pins(new, None));
 
     assert_eq!(trust_pin(&mut device, old).unwrap(), pins(new, Some(old)));
-    assert_eq!(trust_pin(&mut device, new).unwrap(), pins(new, None), "a next pin can be taken back");
+    assert_eq!(
+        trust_pin(&mut device, new).unwrap(),
+        pins(new, None),
+        "a next pin can be taken back"
+    );
     device.is_full = true;
     trust_pin(&mut device, old).unwrap_err();
     assert_eq!(device.association.unwrap().trust, pins(new, None));
@@ -612,24 +873,44 @@ fn a_deletion_is_confirmed_or_told_to_be_in_doubt() {
         let vault = first.vault.clone();
         let mut way = Way::with(&cloud, [Fault::CommitThenCut]);
         let error = remote_error(delete_remote(&mut first, &mut way, &mut Calm::new()));
-        assert_eq!((error, way.exchanges), (RemoteError::DeletedOrUnreachable, 2));
+        assert_eq!(
+            (error, way.exchanges),
+            (RemoteError::DeletedOrUnreachable, 2)
+        );
         assert!(cloud.borrow().accounts.is_empty());
-        assert!(first.association.is_some() && first.vault == vault, "nothing is lost here");
-        assert_eq!(remote_error(second.sync(&mut Way::to(&cloud))), RemoteError::Refused);
+        assert!(
+            first.association.is_some() && first.vault == vault,
+            "nothing is lost here"
+        );
+        assert_eq!(
+            remote_error(second.sync(&mut Way::to(&cloud))),
+            RemoteError::Refused
+        );
         assert_eq!(second.vault, vault);
 
         let cloud = Cloud::new(layout);
         let (mut first, _) = two_devices(&cloud);
         let mut way = Way::with(&cloud, [Fault::CommitThenCut, Fault::Unreachable]);
         let error = remote_error(delete_remote(&mut first, &mut way, &mut Calm::new()));
-        assert_eq!(error, RemoteError::Unsettled(Box::new(RemoteError::NoConnection(unreachable()))));
+        assert_eq!(
+            error,
+            RemoteError::Unsettled(Box::new(RemoteError::NoConnection(unreachable())))
+        );
 
         let cloud = Cloud::new(layout);
         let (mut first, _) = two_devices(&cloud);
-        delete_remote(&mut first, &mut Way::with(&cloud, [Fault::Refuse]), &mut Calm::new()).unwrap();
+        delete_remote(
+            &mut first,
+            &mut Way::with(&cloud, [Fault::Refuse]),
+            &mut Calm::new(),
+        )
+        .unwrap();
         assert!(cloud.borrow().accounts.is_empty());
         assert!(first.file.1.is_none() && first.vault == vault);
-        assert!(matches!(first.sync(&mut Way::to(&cloud)), Err(SyncError::NotSetUp)));
+        assert!(matches!(
+            first.sync(&mut Way::to(&cloud)),
+            Err(SyncError::NotSetUp)
+        ));
     }
 }
 
@@ -676,7 +957,12 @@ fn a_vault_that_was_tied_elsewhere_meanwhile_is_not_sent() {
     let (mut first, _) = two_devices(&cloud);
     first.set("mail", "password", "new");
     let uploads = cloud.borrow().uploads;
-    let result = sync(&mut Meddled(&mut first), &mut Way::to(&cloud), &mut Calm::new(), Options::default());
+    let result = sync(
+        &mut Meddled(&mut first),
+        &mut Way::to(&cloud),
+        &mut Calm::new(),
+        Options::default(),
+    );
     assert!(matches!(result, Err(SyncError::SetUpChanged)), "{result:?}");
     assert_eq!(cloud.borrow().uploads, uploads);
 }
@@ -689,19 +975,41 @@ fn the_status_knows_what_was_not_sent_and_how_much_room_is_left() {
     let (mut first, mut second) = two_devices(&cloud);
     let mut state = State::default();
     let before = status(&first, &state).unwrap();
-    assert_eq!((before.unsent, before.room.stated, before.last_try), (None, false, None));
+    assert_eq!(
+        (before.unsent, before.room.stated, before.last_try),
+        (None, false, None)
+    );
     state.note_synced(5, &first.sync(&mut Way::to(&cloud)).unwrap());
     first.set("mail", "user", "me");
     let unsent = status(&first, &state).unwrap();
-    assert_eq!((unsent.unsent, unsent.room), (Some(1), Room { used: 4096 + 48, limit: 10_000, stated: true }));
+    assert_eq!(
+        (unsent.unsent, unsent.room),
+        (
+            Some(1),
+            Room {
+                used: 4096 + 48,
+                limit: 10_000,
+                stated: true
+            }
+        )
+    );
     assert_eq!(unsent.room.left(), 10_000 - 4096 - 48);
     assert_eq!(unsent.content.fingerprint.len(), 16);
-    assert_ne!(unsent.content.fingerprint, status(&second, &state).unwrap().content.fingerprint);
+    assert_ne!(
+        unsent.content.fingerprint,
+        status(&second, &state).unwrap().content.fingerprint
+    );
 
     state.note_synced(6, &first.sync(&mut Way::to(&cloud)).unwrap());
     second.sync(&mut Way::to(&cloud)).unwrap();
     let after = status(&first, &state).unwrap();
     assert_eq!((after.unsent, after.last_sync.unwrap().sent), (Some(0), 1));
-    assert_eq!(after.content.fingerprint, status(&second, &state).unwrap().content.fingerprint);
-    assert_eq!(after.content.fingerprint, derive_fingerprint(&second.vault).unwrap());
+    assert_eq!(
+        after.content.fingerprint,
+        status(&second, &state).unwrap().content.fingerprint
+    );
+    assert_eq!(
+        after.content.fingerprint,
+        derive_fingerprint(&second.vault).unwrap()
+    );
 }

@@ -1,7 +1,8 @@
 //! One exchange with a server: a client machine between a stream and whoever decides.
 
 use passmate_proto::{
-    AccountNumber, ClientAction, ClientConfig, ClientEvent, ClientMachine, Input, Layout, Outcome, Output,
+    AccountNumber, ClientAction, ClientConfig, ClientEvent, ClientMachine, Input, Layout, Outcome,
+    Output,
 };
 use passmate_vault::Pin;
 use zeroize::{Zeroize, Zeroizing};
@@ -17,7 +18,11 @@ pub trait Transport {
     ///
     /// # Errors
     /// No connection came about, so nothing was asked of the server.
-    fn exchange(&mut self, action: ClientAction, listener: &mut dyn Listener) -> Result<Exchanged, ConnectError>;
+    fn exchange(
+        &mut self,
+        action: ClientAction,
+        listener: &mut dyn Listener,
+    ) -> Result<Exchanged, ConnectError>;
 }
 
 /// Decides during an exchange.

@@ -2,7 +2,9 @@
 
 use passmate_vault::{Association, Shape};
 
-use super::{Local, Options, Report, Surroundings, SyncError, Transport, replace_association, sync};
+use super::{
+    Local, Options, Report, Surroundings, SyncError, Transport, replace_association, sync,
+};
 
 /// Brings vault and server in step and gives the btoken our form, which the desktop client cannot read. Our other
 /// devices follow with their next sync. For an account that has our form already it is a sync.
@@ -15,9 +17,18 @@ pub fn upgrade<L: Local>(
     surroundings: &mut dyn Surroundings,
 ) -> Result<Report, SyncError<L::Error>> {
     let mut report = sync(local, transport, surroundings, Options::default())?;
-    let association = local.association().cloned().ok_or(SyncError::SetUpChanged)?;
+    let association = local
+        .association()
+        .cloned()
+        .ok_or(SyncError::SetUpChanged)?;
     if association.shape == Shape::Desktop {
-        replace_association(local, Some(Association { shape: Shape::Upgraded, ..association }))?;
+        replace_association(
+            local,
+            Some(Association {
+                shape: Shape::Upgraded,
+                ..association
+            }),
+        )?;
         report.add(sync(local, transport, surroundings, Options::default())?);
     }
     Ok(report)

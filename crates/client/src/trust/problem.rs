@@ -78,7 +78,10 @@ pub(super) fn is_self_signed(certificate: &CertificateDer<'_>) -> bool {
 pub(super) fn validity_of(certificate: &CertificateDer<'_>) -> Option<(i64, i64)> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
     let validity = parsed.validity();
-    Some((validity.not_before.timestamp(), validity.not_after.timestamp()))
+    Some((
+        validity.not_before.timestamp(),
+        validity.not_after.timestamp(),
+    ))
 }
 
 pub(super) fn name_problem(
@@ -87,27 +90,42 @@ pub(super) fn name_problem(
     server_name: &ServerName<'_>,
     now: UnixTime,
 ) -> Problem {
-    let rustls::Error::InvalidCertificate(error) = error else { return Problem::Unreadable };
-    let Ok((_, parsed)) = X509Certificate::from_der(certificate) else { return Problem::Unreadable };
+    let rustls::Error::InvalidCertificate(error) = error else {
+        return Problem::Unreadable;
+    };
+    let Ok((_, parsed)) = X509Certificate::from_der(certificate) else {
+        return Problem::Unreadable;
+    };
     let now = to_seconds(now);
     match error {
         CertificateError::UnknownIssuer => Problem::UnknownIssuer,
         // The context is that of whichever certificate of the chain it was.
-        CertificateError::ExpiredContext { not_after, .. } => {
-            Problem::Expired { not_after: to_seconds(*not_after), now }
-        }
-        CertificateError::Expired => Problem::Expired { not_after: parsed.validity().not_after.timestamp(), now },
-        CertificateError::NotValidYetContext { not_before, .. } => {
-            Problem::NotYetValid { not_before: to_seconds(*not_before), now }
-        }
-        CertificateError::NotValidYet => {
-            Problem::NotYetValid { not_before: parsed.validity().not_before.timestamp(), now }
-        }
+        CertificateError::ExpiredContext { not_after, .. } => Problem::Expired {
+            not_after: to_seconds(*not_after),
+            now,
+        },
+        CertificateError::Expired => Problem::Expired {
+            not_after: parsed.validity().not_after.timestamp(),
+            now,
+        },
+        CertificateError::NotValidYetContext { not_before, .. } => Problem::NotYetValid {
+            not_before: to_seconds(*not_before),
+            now,
+        },
+        CertificateError::NotValidYet => Problem::NotYetValid {
+            not_before: parsed.validity().not_before.timestamp(),
+            now,
+        },
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            Problem::WrongName { wanted: server_name.to_str().into_owned(), names: collect_names(&parsed) }
+            Problem::WrongName {
+                wanted: server_name.to_str().into_owned(),
+                names: collect_names(&parsed),
+            }
         }
         CertificateError::Revoked => Problem::Revoked,
-        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => Problem::NotForServers,
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            Problem::NotForServers
+        }
         CertificateError::Other(OtherError(_)) if parsed.is_ca() => Problem::CaUsedAsLeaf,
         CertificateError::BadEncoding
         | CertificateError::UnhandledCriticalExtension
@@ -123,14 +141,22 @@ fn to_seconds(time: UnixTime) -> i64 {
 /// The names that a certificate is made out to. An old one without any has its name in the subject,
 /// where nobody looks any more.
 fn collect_names(parsed: &X509Certificate<'_>) -> Vec<String> {
-    let Ok(Some(extension)) = parsed.subject_alternative_name() else { return Vec::new() };
-    let shown = extension.value.general_names.iter().filter_map(|name| match name {
-        GeneralName::DNSName(name) => Some(name.chars().take(NAME_LEN_MAX).collect()),
-        GeneralName::IPAddress(bytes) => match <[u8; 4]>::try_from(*bytes) {
-            Ok(v4) => Some(std::net::Ipv4Addr::from(v4).to_string()),
-            Err(_) => <[u8; 16]>::try_from(*bytes).ok().map(|v6| std::net::Ipv6Addr::from(v6).to_string()),
-        },
-        _ => None,
-    });
+    let Ok(Some(extension)) = parsed.subject_alternative_name() else {
+        return Vec::new();
+    };
+    let shown = extension
+        .value
+        .general_names
+        .iter()
+        .filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some(name.chars().take(NAME_LEN_MAX).collect()),
+            GeneralName::IPAddress(bytes) => match <[u8; 4]>::try_from(*bytes) {
+                Ok(v4) => Some(std::net::Ipv4Addr::from(v4).to_string()),
+                Err(_) => <[u8; 16]>::try_from(*bytes)
+                    .ok()
+                    .map(|v6| std::net::Ipv6Addr::from(v6).to_string()),
+            },
+            _ => None,
+        });
     shown.take(NAMES_MAX).collect()
 }

@@ -15,27 +15,51 @@ fn what_a_restored_server_has_forgotten_its_devices_put_there_again() {
     for home in [&first, &second] {
         home.run(&["init"]).ok();
     }
-    first.run_with(&["set", "mail", "password"], "before the backup").ok();
+    first
+        .run_with(&["set", "mail", "password"], "before the backup")
+        .ok();
     first.run(&["sync", "setup", &address, "--pin", &pin]).ok();
     let key = second.write("key", first.run(&["sync", "key"]).ok());
-    second.run(&["sync", "setup", &address, "--pin", &pin, "--key-file", key.to_str().unwrap()]).ok();
+    second
+        .run(&[
+            "sync",
+            "setup",
+            &address,
+            "--pin",
+            &pin,
+            "--key-file",
+            key.to_str().unwrap(),
+        ])
+        .ok();
     operate(dir.path(), &["backup", file.to_str().unwrap()]).ok();
-    first.run_with(&["set", "mail", "password"], "after the backup").ok();
+    first
+        .run_with(&["set", "mail", "password"], "after the backup")
+        .ok();
     first.run_with(&["set", "bank", "pin"], "1234").ok();
     first.run(&["sync"]).ok();
     server.stop();
 
     operate(dir.path(), &["restore", file.to_str().unwrap(), "--force"]).ok();
     let server = Server::start_with(dir.path(), &["--listen", &address]);
-    assert_eq!(server.pin.to_string(), pin, "the key in the data dir was not touched");
+    assert_eq!(
+        server.pin.to_string(),
+        pin,
+        "the key in the data dir was not touched"
+    );
     // Who never saw the new password cannot miss it; who did says so, and it is there again.
     second.run(&["sync"]).ok();
-    assert_eq!(second.run(&["show", "mail", "password"]).ok(), "before the backup\n");
+    assert_eq!(
+        second.run(&["show", "mail", "password"]).ok(),
+        "before the backup\n"
+    );
     let said = first.run(&["sync"]);
     assert!(said.err.contains("3 changes"), "{said:?}");
     assert_eq!(said.code, 25);
     first.run(&["sync"]).ok();
     second.run(&["sync"]).ok();
-    assert_eq!(second.run(&["show", "mail", "password"]).ok(), "after the backup\n");
+    assert_eq!(
+        second.run(&["show", "mail", "password"]).ok(),
+        "after the backup\n"
+    );
     assert_eq!(second.run(&["show", "bank", "pin"]).ok(), "1234\n");
 }

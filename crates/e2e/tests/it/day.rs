@@ -14,17 +14,26 @@ fn started(dir: &std::path::Path, address: &str) -> Server {
 }
 
 fn get(server: &Server, path: &str) -> String {
-    let page = server.greeting.lines().find_map(|line| line.strip_prefix("status page http://")).unwrap();
+    let page = server
+        .greeting
+        .lines()
+        .find_map(|line| line.strip_prefix("status page http://"))
+        .unwrap();
     let address = page.trim_end_matches('/');
     let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
 }
 
 #[test]
-fn a_server_is_started_used_renewed_backed_up_killed_restored_and_stopped_and_nobody_loses_anything() {
+fn a_server_is_started_used_renewed_backed_up_killed_restored_and_stopped_and_nobody_loses_anything()
+ {
     let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let backup = place.path().join("backup");
     let backup = backup.to_str().unwrap();
@@ -39,17 +48,25 @@ fn a_server_is_started_used_renewed_backed_up_killed_restored_and_stopped_and_no
     }
     let [first, second, third] = &homes;
     first.run_with(&["set", "mail", "password"], "morning").ok();
-    first.run(&["sync", "setup", &address, "--pin", &pin]).failed(22);
-    let code = first.run(&["sync", "setup", &address, "--pin", &pin, "--request"]).ok();
+    first
+        .run(&["sync", "setup", &address, "--pin", &pin])
+        .failed(22);
+    let code = first
+        .run(&["sync", "setup", &address, "--pin", &pin, "--request"])
+        .ok();
     operator(&["invite", "add", code.trim(), "--note", "Ada"]).ok();
     first.run(&["sync", "setup", &address, "--pin", &pin]).ok();
     let link = first.run(&["sync", "key", "--link"]).ok();
     for home in [second, third] {
         let file = home.write("link", &link);
-        home.run(&["sync", "setup", "--key-file", file.to_str().unwrap()]).ok();
+        home.run(&["sync", "setup", "--key-file", file.to_str().unwrap()])
+            .ok();
         assert_eq!(home.run(&["show", "mail", "password"]).ok(), "morning\n");
     }
-    assert!(operator(&["account", "list"]).ok().lines().count() == 1, "three devices are one account");
+    assert!(
+        operator(&["account", "list"]).ok().lines().count() == 1,
+        "three devices are one account"
+    );
 
     // Noon: another certificate, a backup, and work that goes on.
     operator(&["cert", "new"]).ok();
@@ -62,12 +79,19 @@ fn a_server_is_started_used_renewed_backed_up_killed_restored_and_stopped_and_no
     third.run(&["sync"]).ok();
     first.run(&["sync"]).ok();
     assert!(get(&server, "/health/ready").ends_with("ready\n"));
-    assert!(get(&server, "/metrics").contains("passmate_exchanges_total{action=\"update\",result=\"confirmed\"}"));
+    assert!(
+        get(&server, "/metrics")
+            .contains("passmate_exchanges_total{action=\"update\",result=\"confirmed\"}")
+    );
 
     // Evening: it is killed, and nothing that was confirmed is gone.
     drop(server);
     let server = started(dir.path(), &address);
-    assert_eq!(server.pin.to_string(), pin, "the certificate is another one, the key is not");
+    assert_eq!(
+        server.pin.to_string(),
+        pin,
+        "the certificate is another one, the key is not"
+    );
     operator(&["verify"]).ok();
     first.run(&["sync"]).ok();
     assert_eq!(first.run(&["show", "mail", "password"]).ok(), "noon\n");
@@ -79,14 +103,22 @@ fn a_server_is_started_used_renewed_backed_up_killed_restored_and_stopped_and_no
     let server = started(elsewhere.path(), &address);
     assert_eq!(server.pin.to_string(), pin);
     third.run_with(&["set", "bank", "pin"], "5678").ok();
-    let codes: Vec<i32> = homes.iter().chain(&homes).map(|home| home.run(&["sync"]).code).collect();
+    let codes: Vec<i32> = homes
+        .iter()
+        .chain(&homes)
+        .map(|home| home.run(&["sync"]).code)
+        .collect();
     assert!(
         codes[..3].contains(&25) && codes[3..] == [0, 0, 0],
         "older data is named once, then all is well: {codes:?}"
     );
     let fingerprint = |home: &Home| {
         let status = home.run(&["sync", "status"]).ok();
-        status.lines().find(|line| line.starts_with("fingerprint")).unwrap().to_owned()
+        status
+            .lines()
+            .find(|line| line.starts_with("fingerprint"))
+            .unwrap()
+            .to_owned()
     };
     assert_eq!(fingerprint(first), fingerprint(second));
     assert_eq!(fingerprint(second), fingerprint(third));

@@ -28,12 +28,19 @@ struct Chance(u64);
 
 impl Chance {
     fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap() % end
     }
 
     fn pick<'a, T>(&mut self, of: &'a [T]) -> Option<&'a T> {
-        if of.is_empty() { None } else { Some(&of[self.below(of.len())]) }
+        if of.is_empty() {
+            None
+        } else {
+            Some(&of[self.below(of.len())])
+        }
     }
 }
 
@@ -42,7 +49,12 @@ fn edit_at_random(device: &mut Device, chance: &mut Chance) {
     const PATHS: [&str; 5] = ["mail", "web/shop", "web/bank", "home/router", "work"];
     const FIELDS: [&str; 3] = ["user", "password", "note"];
     let now = 1_800_000_000 + i64::try_from(chance.below(20_000)).unwrap();
-    let ids: Vec<RecordId> = device.session.vault().records().map(|record| record.0.clone()).collect();
+    let ids: Vec<RecordId> = device
+        .session
+        .vault()
+        .records()
+        .map(|record| record.0.clone())
+        .collect();
     let path = PATHS[chance.below(PATHS.len())];
     let field = FIELDS[chance.below(FIELDS.len())];
     let value = format!("value {}", chance.below(1000));
@@ -70,7 +82,8 @@ fn shown(vault: &Vault) -> Vec<String> {
 #[test]
 fn three_devices_with_random_edits_settle_on_equal_vaults() {
     let seeds = std::env::var("PASSMATE_SEEDS").map_or(SEEDS, |number| number.parse().unwrap());
-    let first_seed = std::env::var("PASSMATE_FIRST_SEED").map_or(FIRST_SEED, |number| number.parse().unwrap());
+    let first_seed =
+        std::env::var("PASSMATE_FIRST_SEED").map_or(FIRST_SEED, |number| number.parse().unwrap());
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
     for seed in first_seed..first_seed + seeds {
@@ -83,7 +96,11 @@ fn settle(server: &Server, seed: u64) {
     let mut chance = Chance(seed);
     let first = Device::first(server);
     let key = first.key();
-    let mut devices = [first, Device::joined(server, &key), Device::joined(server, &key)];
+    let mut devices = [
+        first,
+        Device::joined(server, &key),
+        Device::joined(server, &key),
+    ];
     // Everything that anybody ever did.
     let mut all = Vault::new();
     for _ in 0..STEPS {
@@ -104,10 +121,18 @@ fn settle(server: &Server, seed: u64) {
     }
     let expected = shown(&all);
     for device in &mut devices {
-        assert_eq!(*device.session.vault(), all, "a change was lost, or one appeared from nowhere");
+        assert_eq!(
+            *device.session.vault(),
+            all,
+            "a change was lost, or one appeared from nowhere"
+        );
         assert_eq!(shown(device.session.vault()), expected);
         let report = device.sync(server).unwrap();
-        assert_eq!((report.received, report.sent), (0, 0), "nothing is left to do");
+        assert_eq!(
+            (report.received, report.sent),
+            (0, 0),
+            "nothing is left to do"
+        );
     }
     assert!(all.tuple_count() > 30, "the run shows little");
 }
@@ -125,16 +150,24 @@ fn sixty_devices_that_append_to_one_account_at_once_all_get_through_and_lose_not
                 scope.spawn(move || {
                     let mut device = Device::new();
                     device.add(&format!("device {number}"), "secret");
-                    device.join(server, key.clone()).map(drop).map_err(|error| format!("device {number}: {error}"))
+                    device
+                        .join(server, key.clone())
+                        .map(drop)
+                        .map_err(|error| format!("device {number}: {error}"))
                 })
             })
             .collect();
-        crowd.into_iter().filter_map(|device| device.join().unwrap().err()).collect()
+        crowd
+            .into_iter()
+            .filter_map(|device| device.join().unwrap().err())
+            .collect()
     });
     assert_eq!(failures, [""; 0], "not all got through");
     first.sync(&server).unwrap();
     let paths: BTreeSet<_> = first.paths().into_iter().collect();
-    let expected: BTreeSet<_> = (0..CROWD).map(|number| format!("device {number}")).collect();
+    let expected: BTreeSet<_> = (0..CROWD)
+        .map(|number| format!("device {number}"))
+        .collect();
     assert_eq!(paths, expected, "something that was confirmed is missing");
 }
 
@@ -165,8 +198,12 @@ fn a_device_that_stalls_in_the_middle_delays_others_by_its_turn_and_then_loses_t
     let (has_fetched, fetched) = mpsc::channel();
     let (release, go_on) = mpsc::channel();
     thread::scope(|scope| {
-        let stalled =
-            scope.spawn(|| remote(&server).exchange(action, &mut Stalled { has_fetched, go_on }).unwrap().outcome);
+        let stalled = scope.spawn(|| {
+            remote(&server)
+                .exchange(action, &mut Stalled { has_fetched, go_on })
+                .unwrap()
+                .outcome
+        });
         fetched.recv_timeout(Duration::from_secs(20)).unwrap();
         device.add("while another stalls", "secret");
         let begun = Instant::now();
@@ -181,7 +218,11 @@ fn a_device_that_stalls_in_the_middle_delays_others_by_its_turn_and_then_loses_t
         assert!(matches!(outcome, Outcome::Unknown(_)), "{outcome:?}");
     });
     let other = Device::joined(&server, &key);
-    assert_eq!(other.paths(), ["while another stalls"], "what was confirmed is there");
+    assert_eq!(
+        other.paths(),
+        ["while another stalls"],
+        "what was confirmed is there"
+    );
 }
 
 #[test]
@@ -194,15 +235,29 @@ fn a_device_that_was_away_for_long_brings_and_gets_everything_field_by_field() {
     let mut phone = Device::joined(&server, &laptop.key());
     let id = phone.session.vault().records().next().unwrap().0.clone();
     // Both without a network: different fields of one record.
-    phone.session.edit(|vault, now| vault.set(&id, "user", "bob", now).unwrap());
-    laptop.session.edit(|vault, now| vault.set(&id, "password", "new", now + 60).unwrap());
+    phone
+        .session
+        .edit(|vault, now| vault.set(&id, "user", "bob", now).unwrap());
+    laptop
+        .session
+        .edit(|vault, now| vault.set(&id, "password", "new", now + 60).unwrap());
     phone.sync(&server).unwrap();
     laptop.sync(&server).unwrap();
     phone.sync(&server).unwrap();
     for device in [&laptop, &phone] {
         let view = device.session.vault().view();
         let record = view.get("mail").unwrap();
-        let field = |name: &str| record.field(&name.into()).unwrap().value.to_string_lossy().into_owned();
-        assert_eq!((field("user"), field("password")), ("bob".to_owned(), "new".to_owned()));
+        let field = |name: &str| {
+            record
+                .field(&name.into())
+                .unwrap()
+                .value
+                .to_string_lossy()
+                .into_owned()
+        };
+        assert_eq!(
+            (field("user"), field("password")),
+            ("bob".to_owned(), "new".to_owned())
+        );
     }
 }

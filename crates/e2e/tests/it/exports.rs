@@ -16,14 +16,23 @@ fn home_with_records() -> Home {
     for (path, field, value) in [
         ("web/shop & more/best", "user", "bob <b@x>"),
         ("web/shop & more/best", "password", " p\"w,d;ü🔑 "),
-        ("web/shop & more/best", "url", "https://shop.example/?a=1&b=2"),
+        (
+            "web/shop & more/best",
+            "url",
+            "https://shop.example/?a=1&b=2",
+        ),
         ("web/shop & more/best", "notes", "one\n\ttwo\n"),
-        ("web/shop & more/best", "otp", "otpauth://totp/shop?secret=GEZDGNBVGY3TQOJQ&period=30&digits=6"),
+        (
+            "web/shop & more/best",
+            "otp",
+            "otpauth://totp/shop?secret=GEZDGNBVGY3TQOJQ&period=30&digits=6",
+        ),
         ("web/shop & more/best", "recovery code", "1234-5678"),
         ("top", "password", "x"),
         ("web/bank", "pin", "0000"),
     ] {
-        home.run_with(&["set", path, field], &format!("{value}\n")).ok();
+        home.run_with(&["set", path, field], &format!("{value}\n"))
+            .ok();
     }
     home
 }
@@ -31,11 +40,15 @@ fn home_with_records() -> Home {
 /// All records with all fields.
 fn content(home: &Home) -> Vec<(String, String)> {
     let paths = home.run(&["ls", "--flat"]).ok();
-    paths.lines().map(|path| (path.to_owned(), fields(home, path))).collect()
+    paths
+        .lines()
+        .map(|path| (path.to_owned(), fields(home, path)))
+        .collect()
 }
 
 fn fields(home: &Home, path: &str) -> String {
-    let shown: serde_json::Value = serde_json::from_str(&home.run(&["show", path, "--json"]).ok()).unwrap();
+    let shown: serde_json::Value =
+        serde_json::from_str(&home.run(&["show", path, "--json"]).ok()).unwrap();
     let mut fields: Vec<String> = shown["fields"]
         .as_object()
         .unwrap_or_else(|| panic!("{shown}"))
@@ -48,7 +61,8 @@ fn fields(home: &Home, path: &str) -> String {
 
 fn exported(home: &Home, format: &str) -> PathBuf {
     let file = home.path().join(format!("export.{format}"));
-    home.run(&["export", format, file.to_str().unwrap(), "--yes"]).ok();
+    home.run(&["export", format, file.to_str().unwrap(), "--yes"])
+        .ok();
     file
 }
 
@@ -86,7 +100,10 @@ fn keepass_opens_what_we_wrote() {
     let file = exported(&home, "kdbx");
     let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/original/bin/python");
     let is_there = |program: &Path, words: &[&str]| {
-        Command::new(program).args(words).output().is_ok_and(|output| output.status.success())
+        Command::new(program)
+            .args(words)
+            .output()
+            .is_ok_and(|output| output.status.success())
     };
     let has_pykeepass = is_there(&venv, &["-c", "import pykeepass"]);
     let has_keepassxc = is_there(Path::new("keepassxc-cli"), &["--version"]);
@@ -95,7 +112,14 @@ fn keepass_opens_what_we_wrote() {
 k = pykeepass.PyKeePass(sys.argv[1], password=sys.argv[2])
 for e in sorted(k.entries, key=lambda e: e.title):
     print('/'.join(e.group.path + [e.title]), repr(e.username), repr(e.password), repr(e.url), repr(e.notes), e.otp, sorted(e.custom_properties.items()))";
-        let said = finish(Command::new(&venv).args(["-c", script]).arg(&file).arg(PASSPHRASE), "").ok();
+        let said = finish(
+            Command::new(&venv)
+                .args(["-c", script])
+                .arg(&file)
+                .arg(PASSPHRASE),
+            "",
+        )
+        .ok();
         for part in [
             "web/shop & more/best 'bob <b@x>' ' p\"w,d;ü🔑 ' 'https://shop.example/?a=1&b=2' 'one\\n\\ttwo\\n' otpauth://totp/shop",
             "[('recovery code', '1234-5678')]",
@@ -112,13 +136,18 @@ for e in sorted(k.entries, key=lambda e: e.title):
         };
         let path = file.to_str().unwrap();
         let shown = ask(&["show", "-q", "-s", path, "web/shop & more/best"]);
-        assert!(shown.contains("UserName: bob <b@x>") && shown.contains("Password:  p\"w,d;ü🔑 "), "{shown}");
+        assert!(
+            shown.contains("UserName: bob <b@x>") && shown.contains("Password:  p\"w,d;ü🔑 "),
+            "{shown}"
+        );
         let code = ask(&["show", "-q", "-t", path, "web/shop & more/best"]);
         assert_eq!(code.trim().len(), 6, "{code}");
     }
     if !has_pykeepass && !has_keepassxc {
         assert!(std::env::var_os("CI").is_none(), "CI must have pykeepass");
-        eprintln!("not run: neither pykeepass nor keepassxc-cli is installed; scripts/test installs the first");
+        eprintln!(
+            "not run: neither pykeepass nor keepassxc-cli is installed; scripts/test installs the first"
+        );
     }
 }
 
@@ -128,13 +157,19 @@ fn what_is_not_encrypted_asks_first_and_is_for_its_owner_alone() {
     let home = home_with_records();
     let file = home.path().join("out");
     for format in ["bitwarden", "csv", "paper"] {
-        home.run(&["export", format, file.to_str().unwrap(), "--no-input"]).failed(3);
+        home.run(&["export", format, file.to_str().unwrap(), "--no-input"])
+            .failed(3);
         assert!(!file.exists());
     }
     for format in ["kdbx", "csv"] {
-        home.run(&["export", format, file.to_str().unwrap(), "--yes"]).ok();
-        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-        home.run(&["export", format, file.to_str().unwrap(), "--yes"]).failed(12);
+        home.run(&["export", format, file.to_str().unwrap(), "--yes"])
+            .ok();
+        assert_eq!(
+            std::fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        home.run(&["export", format, file.to_str().unwrap(), "--yes"])
+            .failed(12);
         std::fs::remove_file(&file).unwrap();
     }
     // There is no way back from paper without a server.
@@ -153,13 +188,22 @@ fn a_link_or_a_sheet_of_paper_brings_a_vault_to_a_new_device() {
     home.run(&["sync", "key", "--link"]).failed(10);
     home.run(&["sync", "setup", &address, "--pin", &pin]).ok();
     let link = home.run(&["sync", "key", "--link"]).ok();
-    assert!(link.starts_with(&format!("passmate-sync://{address}/?pin={pin}#")), "{link}");
+    assert!(
+        link.starts_with(&format!("passmate-sync://{address}/?pin={pin}#")),
+        "{link}"
+    );
 
     let other = Home::new();
     other.run(&["init"]).ok();
     let setup = |content: &str, more: &[&str]| {
         let file = other.write("link", content);
-        other.run(&[&["sync", "setup", "--key-file", file.to_str().unwrap()], more].concat())
+        other.run(
+            &[
+                &["sync", "setup", "--key-file", file.to_str().unwrap()],
+                more,
+            ]
+            .concat(),
+        )
     };
     // Another server than the one that was named, a key without a server, and what was mistyped.
     setup(&link, &["example.org"]).failed(2);
@@ -173,29 +217,65 @@ fn a_link_or_a_sheet_of_paper_brings_a_vault_to_a_new_device() {
 
     // The sheet has the same link, as a code that a camera reads; here its key is enough.
     let sheet = home.path().join("sheet.html");
-    home.run(&["export", "paper", sheet.to_str().unwrap(), "--yes"]).ok();
+    home.run(&["export", "paper", sheet.to_str().unwrap(), "--yes"])
+        .ok();
     let html = std::fs::read_to_string(&sheet).unwrap();
-    let lines = html.split("groups\">").nth(1).unwrap().split("</div>\n</div>").next().unwrap();
-    let key = lines.replace("<div>", "").replace("</div>", " ").replace(['\n', '\r'], "");
+    let lines = html
+        .split("groups\">")
+        .nth(1)
+        .unwrap()
+        .split("</div>\n</div>")
+        .next()
+        .unwrap();
+    let key = lines
+        .replace("<div>", "")
+        .replace("</div>", " ")
+        .replace(['\n', '\r'], "");
     let third = Home::new();
     third.run(&["init"]).ok();
     let file = third.write("key", key.replace(' ', "-").trim_matches('-'));
-    third.run(&["sync", "setup", &address, "--pin", &pin, "--key-file", file.to_str().unwrap()]).ok();
+    third
+        .run(&[
+            "sync",
+            "setup",
+            &address,
+            "--pin",
+            &pin,
+            "--key-file",
+            file.to_str().unwrap(),
+        ])
+        .ok();
     assert_eq!(content(&third), content(&home));
 }
 
 #[test]
 fn a_code_holds_what_was_asked_for_and_says_what_it_cannot() {
     let home = home_with_records();
-    let shown: serde_json::Value =
-        serde_json::from_str(&home.run(&["qr", "web/shop & more/best", "otp", "--json"]).ok()).unwrap();
-    assert!(shown["text"].as_str().unwrap().starts_with("otpauth://totp/shop?secret=GEZDGNBVGY3TQOJQ"));
+    let shown: serde_json::Value = serde_json::from_str(
+        &home
+            .run(&["qr", "web/shop & more/best", "otp", "--json"])
+            .ok(),
+    )
+    .unwrap();
+    assert!(
+        shown["text"]
+            .as_str()
+            .unwrap()
+            .starts_with("otpauth://totp/shop?secret=GEZDGNBVGY3TQOJQ")
+    );
     let rows = shown["rows"].as_array().unwrap();
-    assert!(rows.iter().all(|row| row.as_str().unwrap().len() == rows.len()));
+    assert!(
+        rows.iter()
+            .all(|row| row.as_str().unwrap().len() == rows.len())
+    );
     let blocks = home.run(&["qr", "top"]).ok();
-    assert!(blocks.contains('▀') && !blocks.contains('\u{1b}'), "{blocks}");
+    assert!(
+        blocks.contains('▀') && !blocks.contains('\u{1b}'),
+        "{blocks}"
+    );
     home.run(&["qr", "web/bank"]).failed(10);
     home.run(&["qr", "nowhere"]).failed(10);
-    home.run_with(&["set", "top", "long"], &"x".repeat(3000)).ok();
+    home.run_with(&["set", "top", "long"], &"x".repeat(3000))
+        .ok();
     home.run(&["qr", "top", "long"]).failed(23);
 }

@@ -23,11 +23,17 @@ fn what_was_confirmed_is_there_after_kill_9() {
         let server = Server::start(dir.path());
         assert_eq!(fetch(&server, account).unwrap(), expected, "round {round}");
         expected.extend_from_slice(&round.to_be_bytes());
-        assert!(matches!(update(&server, account, |_| expected.clone()), Outcome::Confirmed(_)));
+        assert!(matches!(
+            update(&server, account, |_| expected.clone()),
+            Outcome::Confirmed(_)
+        ));
         // Right after the confirmation, with nothing in between.
         server.kill();
     }
-    assert_eq!(fetch(&Server::start(dir.path()), account).unwrap(), expected);
+    assert_eq!(
+        fetch(&Server::start(dir.path()), account).unwrap(),
+        expected
+    );
 }
 
 #[test]
@@ -35,7 +41,9 @@ fn a_server_killed_under_load_has_everything_that_it_confirmed_and_nothing_half(
     const WRITERS: usize = 4;
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
-    let accounts: Vec<_> = (0..WRITERS).map(|_| create(&server, &0u32.to_be_bytes())).collect();
+    let accounts: Vec<_> = (0..WRITERS)
+        .map(|_| create(&server, &0u32.to_be_bytes()))
+        .collect();
     server.kill();
     // What each account's writer was told last.
     let confirmed: Vec<_> = accounts.iter().map(|_| AtomicU32::new(0)).collect();
@@ -57,16 +65,30 @@ fn a_server_killed_under_load_has_everything_that_it_confirmed_and_nothing_half(
             let btoken = fetch(&server, *account).unwrap();
             let stored = check_whole(&btoken);
             let confirmed = confirmed.load(Ordering::Relaxed);
-            assert!(stored >= confirmed, "{confirmed} was confirmed and {stored} is stored");
+            assert!(
+                stored >= confirmed,
+                "{confirmed} was confirmed and {stored} is stored"
+            );
         }
         server.kill();
     }
-    let total: u32 = confirmed.iter().map(|confirmed| confirmed.load(Ordering::Relaxed)).sum();
-    assert!(total > 20, "only {total} updates were confirmed: the test shows little");
+    let total: u32 = confirmed
+        .iter()
+        .map(|confirmed| confirmed.load(Ordering::Relaxed))
+        .sum();
+    assert!(
+        total > 20,
+        "only {total} updates were confirmed: the test shows little"
+    );
 }
 
 /// Counts up in one account until the server is gone.
-fn write_until(server: &Server, account: passmate_proto::AccountNumber, confirmed: &AtomicU32, is_over: &AtomicBool) {
+fn write_until(
+    server: &Server,
+    account: passmate_proto::AccountNumber,
+    confirmed: &AtomicU32,
+    is_over: &AtomicBool,
+) {
     use passmate::sync::{Answer, Listener, Transport};
     struct Count(u32);
     impl Listener for Count {
@@ -77,7 +99,10 @@ fn write_until(server: &Server, account: passmate_proto::AccountNumber, confirme
     }
     while !is_over.load(Ordering::Relaxed) {
         let mut count = Count(0);
-        let action = passmate_proto::ClientAction::Update { account, auth_token: token() };
+        let action = passmate_proto::ClientAction::Update {
+            account,
+            auth_token: token(),
+        };
         match remote(server).exchange(action, &mut count) {
             Ok(exchanged) if matches!(exchanged.outcome, Outcome::Confirmed(_)) => {
                 confirmed.store(count.0, Ordering::Relaxed);
@@ -91,6 +116,9 @@ fn write_until(server: &Server, account: passmate_proto::AccountNumber, confirme
 /// A btoken is one number, repeated; anything else was torn.
 fn check_whole(btoken: &[u8]) -> u32 {
     let number: [u8; 4] = btoken.first_chunk().copied().unwrap();
-    assert!(btoken.chunks(4).all(|chunk| chunk == number), "a torn btoken");
+    assert!(
+        btoken.chunks(4).all(|chunk| chunk == number),
+        "a torn btoken"
+    );
     u32::from_be_bytes(number)
 }

@@ -14,7 +14,9 @@ use passmate::trust::derive_pin;
 use passmate_vault::Pin;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned,
+};
 
 use crate::support::Server;
 use crate::support::program::{Home, finish};
@@ -23,13 +25,17 @@ use crate::support::program::{Home, finish};
 fn home_with_record() -> Home {
     let home = Home::new();
     home.run(&["init"]).ok();
-    home.run_with(&["set", "web/bank", "password"], "battery staple\n").ok();
+    home.run_with(&["set", "web/bank", "password"], "battery staple\n")
+        .ok();
     home
 }
 
 #[track_caller]
 fn assert_nothing_lost(home: &Home) {
-    assert_eq!(home.run(&["show", "web/bank", "password"]).ok(), "battery staple\n");
+    assert_eq!(
+        home.run(&["show", "web/bank", "password"]).ok(),
+        "battery staple\n"
+    );
 }
 
 fn here(server: &Server) -> String {
@@ -37,7 +43,15 @@ fn here(server: &Server) -> String {
 }
 
 fn set_up(home: &Home, server: &Server) {
-    let said = home.run(&["sync", "setup", &here(server), "--pin", &server.pin.to_string()]).ok();
+    let said = home
+        .run(&[
+            "sync",
+            "setup",
+            &here(server),
+            "--pin",
+            &server.pin.to_string(),
+        ])
+        .ok();
     assert!(said.starts_with("synced with 127.0.0.1: "), "{said}");
 }
 
@@ -47,7 +61,10 @@ fn a_certificate_that_nobody_vouches_for_is_not_trusted() {
     let server = Server::start(dir.path());
     let home = home_with_record();
     let error = home.run(&["sync", "setup", &here(&server)]).failed(21);
-    assert!(error.contains("made its certificate itself") || error.contains("no certificate authority"), "{error}");
+    assert!(
+        error.contains("made its certificate itself") || error.contains("no certificate authority"),
+        "{error}"
+    );
     assert_nothing_lost(&home);
 }
 
@@ -58,7 +75,14 @@ fn a_certificate_of_another_authority_is_not_trusted() {
     let home = home_with_record();
     let other = rcgen::generate_simple_self_signed(["other.example".to_owned()]).unwrap();
     let pem = home.write("ca.pem", other.cert.pem());
-    home.run(&["sync", "setup", &here(&server), "--ca-file", pem.to_str().unwrap()]).failed(21);
+    home.run(&[
+        "sync",
+        "setup",
+        &here(&server),
+        "--ca-file",
+        pem.to_str().unwrap(),
+    ])
+    .failed(21);
     assert_nothing_lost(&home);
 }
 
@@ -68,7 +92,9 @@ fn a_wrong_pin_is_not_trusted_at_setup_and_a_changed_key_not_later() {
     let server = Server::start(dir.path());
     let home = home_with_record();
     let wrong = format!("sha256:{}", "0".repeat(64));
-    let error = home.run(&["sync", "setup", &here(&server), "--pin", &wrong]).failed(21);
+    let error = home
+        .run(&["sync", "setup", &here(&server), "--pin", &wrong])
+        .failed(21);
     assert!(error.contains("not the pinned one"), "{error}");
     assert_nothing_lost(&home);
     set_up(&home, &server);
@@ -81,7 +107,10 @@ fn a_wrong_pin_is_not_trusted_at_setup_and_a_changed_key_not_later() {
     let server = Server::start_with(dir.path(), &["--listen", &address]);
     let said = home.run(&["sync"]);
     assert!(said.err.contains("passmate sync trust PIN"), "{said:?}");
-    assert!(!said.err.contains(&server.pin.to_string()), "a hint never has a stranger's value ready to paste");
+    assert!(
+        !said.err.contains(&server.pin.to_string()),
+        "a hint never has a stranger's value ready to paste"
+    );
     said.failed(21);
     assert_nothing_lost(&home);
     home.run(&["sync", "trust", &server.pin.to_string()]).ok();
@@ -97,14 +126,33 @@ fn a_mistyped_sync_key_is_named_before_anything_is_sent() {
     let key = laptop.run(&["sync", "key"]).ok();
     let phone = home_with_record();
     // One digit is another.
-    let wrong: String =
-        key.chars().enumerate().map(|(at, c)| if at == 3 { if c == '0' { '1' } else { '0' } } else { c }).collect();
+    let wrong: String = key
+        .chars()
+        .enumerate()
+        .map(|(at, c)| {
+            if at == 3 {
+                if c == '0' { '1' } else { '0' }
+            } else {
+                c
+            }
+        })
+        .collect();
     let file = phone.write("key", &wrong);
-    let arguments =
-        ["sync", "setup", &here(&server), "--pin", &server.pin.to_string(), "--key-file", file.to_str().unwrap()];
+    let arguments = [
+        "sync",
+        "setup",
+        &here(&server),
+        "--pin",
+        &server.pin.to_string(),
+        "--key-file",
+        file.to_str().unwrap(),
+    ];
     phone.run(&arguments).failed(27);
     assert_nothing_lost(&phone);
-    assert_eq!(phone.run(&["sync", "status"]).failed(10), "this vault is not set up to sync");
+    assert_eq!(
+        phone.run(&["sync", "status"]).failed(10),
+        "this vault is not set up to sync"
+    );
     // And the right one works, in lower case and with blanks.
     phone.write("key", key.to_lowercase().replace('-', " "));
     phone.run(&arguments).ok();
@@ -116,7 +164,8 @@ fn a_wrong_passphrase_changes_nothing() {
     let right = fs::read(home.path().join("passphrase")).unwrap();
     home.write("passphrase", "wrong\n");
     home.run(&["ls"]).failed(5);
-    home.run_with(&["set", "web/bank", "password"], "other\n").failed(5);
+    home.run_with(&["set", "web/bank", "password"], "other\n")
+        .failed(5);
     home.write("passphrase", right);
     assert_nothing_lost(&home);
 }
@@ -129,13 +178,17 @@ fn a_server_that_is_away_is_named_and_everything_works_without_it() {
     set_up(&home, &server);
     let address = here(&server);
     server.stop();
-    home.run_with(&["set", "web/shop", "password"], "made offline\n").ok();
+    home.run_with(&["set", "web/shop", "password"], "made offline\n")
+        .ok();
     home.run(&["sync"]).failed(20);
     assert_nothing_lost(&home);
     let status = home.run(&["sync", "status"]).ok();
     assert!(status.contains("unsent changes: 2"), "{status}");
     let _server = Server::start_with(dir.path(), &["--listen", &address]);
-    assert_eq!(home.run(&["sync"]).ok(), "synced with 127.0.0.1: 0 received, 2 sent, 0 settled\n");
+    assert_eq!(
+        home.run(&["sync"]).ok(),
+        "synced with 127.0.0.1: 0 received, 2 sent, 0 settled\n"
+    );
 }
 
 #[test]
@@ -147,7 +200,17 @@ fn an_account_that_was_deleted_is_refused_and_nothing_is_lost_here() {
     phone.run(&["init"]).ok();
     let key = phone.write("key", laptop.run(&["sync", "key"]).ok());
     let pin = server.pin.to_string();
-    phone.run(&["sync", "setup", &here(&server), "--pin", &pin, "--key-file", key.to_str().unwrap()]).ok();
+    phone
+        .run(&[
+            "sync",
+            "setup",
+            &here(&server),
+            "--pin",
+            &pin,
+            "--key-file",
+            key.to_str().unwrap(),
+        ])
+        .ok();
     phone.run(&["sync", "leave", "--delete", "--yes"]).ok();
     assert_nothing_lost(&phone);
     let said = laptop.run(&["sync"]);
@@ -172,9 +235,15 @@ fn a_server_that_was_restored_from_an_old_copy_is_named_and_healed() {
     fs::write(&database, old).unwrap();
     let server = Server::start_with(dir.path(), &["--listen", &address]);
     let error = home.run(&["sync"]).failed(25);
-    assert!(error.starts_with("the server returned older data: 1 change "), "{error}");
+    assert!(
+        error.starts_with("the server returned older data: 1 change "),
+        "{error}"
+    );
     assert_nothing_lost(&home);
-    assert_eq!(home.run(&["sync"]).ok(), "synced with 127.0.0.1: 0 received, 0 sent, 0 settled\n");
+    assert_eq!(
+        home.run(&["sync"]).ok(),
+        "synced with 127.0.0.1: 0 received, 0 sent, 0 settled\n"
+    );
     drop(server);
 }
 
@@ -187,12 +256,23 @@ fn a_sync_that_received_and_sent_can_be_taken_back() {
     let key = second.write("key", first.run(&["sync", "key"]).ok());
     second.run(&["init"]).ok();
     second
-        .run(&["sync", "setup", &here(&server), "--pin", &server.pin.to_string(), "--key-file", key.to_str().unwrap()])
+        .run(&[
+            "sync",
+            "setup",
+            &here(&server),
+            "--pin",
+            &server.pin.to_string(),
+            "--key-file",
+            key.to_str().unwrap(),
+        ])
         .ok();
     first.run(&["rm", "web/bank", "--yes"]).ok();
     first.run(&["sync"]).ok();
     second.run_with(&["set", "mail", "user"], "bob\n").ok();
-    assert_eq!(second.run(&["sync"]).ok(), "synced with 127.0.0.1: 1 received, 2 sent, 0 settled\n");
+    assert_eq!(
+        second.run(&["sync"]).ok(),
+        "synced with 127.0.0.1: 1 received, 2 sent, 0 settled\n"
+    );
     second.run(&["show", "web/bank"]).failed(10);
     second.run(&["undo"]).ok();
     assert_nothing_lost(&second);
@@ -204,7 +284,13 @@ fn no_core_is_dumped_of_a_program_that_knows_secrets() {
     let home = home_with_record();
     let limit = r#"--passphrase-command=test "$(ulimit -H -c)" = 0 && cat "$HOME/passphrase""#;
     let mut command = home.command();
-    finish(command.env_remove("PASSMATE_PASSPHRASE_FILE").args([limit, "ls"]), "").ok();
+    finish(
+        command
+            .env_remove("PASSMATE_PASSPHRASE_FILE")
+            .args([limit, "ls"]),
+        "",
+    )
+    .ok();
 }
 
 #[test]
@@ -213,10 +299,21 @@ fn something_that_ends_tls_in_between_is_found_before_an_account_is_made() {
     let server = Server::start(dir.path());
     let home = home_with_record();
     let (proxy, pin) = start_tls_ending_proxy(&server);
-    let error = home.run(&["sync", "setup", &proxy.to_string(), "--pin", &pin.to_string()]).failed(21);
+    let error = home
+        .run(&[
+            "sync",
+            "setup",
+            &proxy.to_string(),
+            "--pin",
+            &pin.to_string(),
+        ])
+        .failed(21);
     assert!(error.contains("TLS"), "{error}");
     assert_nothing_lost(&home);
-    assert_eq!(home.run(&["sync", "status"]).failed(10), "this vault is not set up to sync");
+    assert_eq!(
+        home.run(&["sync", "status"]).failed(10),
+        "this vault is not set up to sync"
+    );
 }
 
 #[test]
@@ -228,10 +325,19 @@ fn a_full_disk_keeps_the_vault_as_it_was() {
     let home = home_with_record();
     let mounted = home.path().join("small");
     fs::create_dir(&mounted).unwrap();
-    let mount = |words: &[&str]| Command::new("mount").args(words).arg(&mounted).output().unwrap();
+    let mount = |words: &[&str]| {
+        Command::new("mount")
+            .args(words)
+            .arg(&mounted)
+            .output()
+            .unwrap()
+    };
     let output = mount(&["-t", "tmpfs", "-o", "size=64k,mode=700", "tmpfs"]);
     if !output.status.success() {
-        assert!(std::env::var_os("CI").is_none(), "CI must be able to mount: {output:?}");
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "CI must be able to mount: {output:?}"
+        );
         eprintln!("not run: this system cannot mount a tmpfs");
         return;
     }
@@ -244,18 +350,41 @@ fn a_full_disk_keeps_the_vault_as_it_was() {
         let mut filler = File::create(mounted.join("filler")).unwrap();
         while filler.write(&[0; 1024]).is_ok_and(|len| len > 0) {}
         drop(filler);
-        let said = home.run_with(&["--vault", vault_word, "set", "web/bank", "password"], "lost\n");
+        let said = home.run_with(
+            &["--vault", vault_word, "set", "web/bank", "password"],
+            "lost\n",
+        );
         assert!(said.err.contains("room"), "{said:?}");
         said.failed(7);
         assert_eq!(fs::read(&vault).unwrap(), before);
-        assert_eq!(home.run(&["--vault", vault_word, "show", "web/bank", "password"]).ok(), "battery staple\n");
+        assert_eq!(
+            home.run(&["--vault", vault_word, "show", "web/bank", "password"])
+                .ok(),
+            "battery staple\n"
+        );
         // With room again it works again, and nothing was left behind.
         fs::remove_file(mounted.join("filler")).unwrap();
-        home.run_with(&["--vault", vault_word, "set", "web/bank", "password"], "kept\n").ok();
-        let names: Vec<_> = fs::read_dir(&mounted).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert!(names.iter().all(|name| name.to_str().unwrap().starts_with("vault.pmdb")), "{names:?}");
+        home.run_with(
+            &["--vault", vault_word, "set", "web/bank", "password"],
+            "kept\n",
+        )
+        .ok();
+        let names: Vec<_> = fs::read_dir(&mounted)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert!(
+            names
+                .iter()
+                .all(|name| name.to_str().unwrap().starts_with("vault.pmdb")),
+            "{names:?}"
+        );
     });
-    Command::new("umount").arg("-l").arg(&mounted).status().unwrap();
+    Command::new("umount")
+        .arg("-l")
+        .arg(&mounted)
+        .status()
+        .unwrap();
     if let Err(panic) = result {
         std::panic::resume_unwind(panic);
     }
@@ -272,7 +401,8 @@ fn every_mistake_at_the_prompt_has_its_code() {
     home.run(&["sync"]).failed(10);
     home.run(&["shwo", "web/bank"]).failed(2);
     home.run(&["ls", "--vault", "nowhere.pmdb"]).failed(10);
-    home.run(&["--offline", "sync", "setup", "127.0.0.1"]).failed(20);
+    home.run(&["--offline", "sync", "setup", "127.0.0.1"])
+        .failed(20);
     assert_nothing_lost(&home);
 }
 
@@ -283,16 +413,29 @@ fn start_tls_ending_proxy(server: &Server) -> (SocketAddr, Pin) {
     let pin = derive_pin(pair.cert.der()).unwrap();
     let key = PrivateKeyDer::Pkcs8(pair.signing_key.serialize_der().into());
     let inwards = ServerConfig::builder().with_no_client_auth();
-    let inwards = Arc::new(inwards.with_single_cert(vec![pair.cert.der().clone()], key).unwrap());
+    let inwards = Arc::new(
+        inwards
+            .with_single_cert(vec![pair.cert.der().clone()], key)
+            .unwrap(),
+    );
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(server.certificate()).unwrap()).unwrap();
-    let outwards = Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth());
+    roots
+        .add(CertificateDer::from_pem_file(server.certificate()).unwrap())
+        .unwrap();
+    let outwards = Arc::new(
+        ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_no_client_auth(),
+    );
     let behind = server.address();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
         for client in listener.incoming() {
-            let client = StreamOwned::new(ServerConnection::new(Arc::clone(&inwards)).unwrap(), client.unwrap());
+            let client = StreamOwned::new(
+                ServerConnection::new(Arc::clone(&inwards)).unwrap(),
+                client.unwrap(),
+            );
             let name = "localhost".try_into().unwrap();
             let connection = ClientConnection::new(Arc::clone(&outwards), name).unwrap();
             let server = StreamOwned::new(connection, TcpStream::connect(behind).unwrap());
@@ -303,9 +446,13 @@ fn start_tls_ending_proxy(server: &Server) -> (SocketAddr, Pin) {
 }
 
 /// Carries plaintext both ways until one side is gone.
-fn carry(mut client: StreamOwned<ServerConnection, TcpStream>, mut server: StreamOwned<ClientConnection, TcpStream>) {
+fn carry(
+    mut client: StreamOwned<ServerConnection, TcpStream>,
+    mut server: StreamOwned<ClientConnection, TcpStream>,
+) {
     for tcp in [&client.sock, &server.sock] {
-        tcp.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+        tcp.set_read_timeout(Some(Duration::from_millis(5)))
+            .unwrap();
     }
     while pass_on(&mut client, &mut server) && pass_on(&mut server, &mut client) {}
     client.conn.send_close_notify();
@@ -317,7 +464,10 @@ fn pass_on(from: &mut impl Read, to: &mut impl Write) -> bool {
     let mut buffer = [0; 4096];
     match from.read(&mut buffer) {
         Ok(0) => false,
-        Ok(len) => to.write_all(&buffer[..len]).and_then(|()| to.flush()).is_ok(),
+        Ok(len) => to
+            .write_all(&buffer[..len])
+            .and_then(|()| to.flush())
+            .is_ok(),
         Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
     }
 }

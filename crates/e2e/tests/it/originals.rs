@@ -40,7 +40,11 @@ impl Listener for Listening {
 impl Account {
     /// As the desktop client creates one, with a key that it cannot use itself afterwards: some of its bytes are zero.
     fn create(server: &Server, plaintext: &[u8]) -> Self {
-        let trust = TlsTrust::new(&Trust::Pins { current: server.pin, next: None }).unwrap();
+        let trust = TlsTrust::new(&Trust::Pins {
+            current: server.pin,
+            next: None,
+        })
+        .unwrap();
         let address = Address::new("127.0.0.1", server.address().port()).unwrap();
         let mut remote = Remote::new(address, trust);
         let mut secret = [0xA5; 32];
@@ -48,19 +52,34 @@ impl Account {
         let unnumbered = SyncKey::from_parts([0; 8], Secret::from_bytes(secret));
         let action = ClientAction::Create {
             auth_token: AuthToken::new(*unnumbered.derive_auth_token().as_bytes()),
-            btoken: btoken::seal(plaintext, &unnumbered, &mut rand_core::UnwrapErr(getrandom::SysRng)),
+            btoken: btoken::seal(
+                plaintext,
+                &unnumbered,
+                &mut rand_core::UnwrapErr(getrandom::SysRng),
+            ),
         };
         let mut listening = Listening::default();
         remote.exchange(action, &mut listening).unwrap();
         let account = *listening.account.unwrap().as_bytes();
-        Self { key: SyncKey::from_parts(account, Secret::from_bytes(secret)), remote }
+        Self {
+            key: SyncKey::from_parts(account, Secret::from_bytes(secret)),
+            remote,
+        }
     }
 
     fn fetch(&mut self) -> (Vault, BtokenShape) {
         let mut listening = Listening::default();
         let account = AccountNumber::from_bytes(self.key.account()).unwrap();
         let auth_token = AuthToken::new(*self.key.derive_auth_token().as_bytes());
-        self.remote.exchange(ClientAction::Update { account, auth_token }, &mut listening).unwrap();
+        self.remote
+            .exchange(
+                ClientAction::Update {
+                    account,
+                    auth_token,
+                },
+                &mut listening,
+            )
+            .unwrap();
         decode_btoken(&btoken::open(&listening.fetched, &self.key).unwrap()).unwrap()
     }
 }
@@ -68,7 +87,10 @@ impl Account {
 #[test]
 fn an_account_of_the_desktop_client_is_shared_until_it_is_upgraded() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::start_with(dir.path(), &["--listen", "none", "--listen-v2", "127.0.0.1:0"]);
+    let server = Server::start_with(
+        dir.path(),
+        &["--listen", "none", "--listen-v2", "127.0.0.1:0"],
+    );
     let plaintext =
         br#"{"42":[["PATH",1500000000,"web/mail"],["_password",1500000001,"one"],["_note",1500000002,"a","b"]]}"#;
     let mut account = Account::create(&server, plaintext);
@@ -77,14 +99,41 @@ fn an_account_of_the_desktop_client_is_shared_until_it_is_upgraded() {
     home.run(&["init"]).ok();
     home.write("key", account.key.to_text().as_bytes());
     let (host, pin) = (server.address().to_string(), server.pin.to_string());
-    home.run(&["sync", "setup", &host, "--pin", &pin, "--key-file", home.path().join("key").to_str().unwrap()]).ok();
+    home.run(&[
+        "sync",
+        "setup",
+        &host,
+        "--pin",
+        &pin,
+        "--key-file",
+        home.path().join("key").to_str().unwrap(),
+    ])
+    .ok();
     assert_eq!(home.run(&["show", "web/mail", "note"]).ok(), "a\nb\n");
-    home.run_with(&["set", "web/mail", "password"], "two\n").ok();
-    assert_eq!(home.run(&["sync"]).ok(), "synced with 127.0.0.1: 0 received, 1 sent, 0 settled\n");
-    assert!(home.run(&["sync", "status"]).ok().contains("shared with: the original desktop client\n"));
+    home.run_with(&["set", "web/mail", "password"], "two\n")
+        .ok();
+    assert_eq!(
+        home.run(&["sync"]).ok(),
+        "synced with 127.0.0.1: 0 received, 1 sent, 0 settled\n"
+    );
+    assert!(
+        home.run(&["sync", "status"])
+            .ok()
+            .contains("shared with: the original desktop client\n")
+    );
     let (there, shape) = account.fetch();
     assert_eq!(shape, BtokenShape::Desktop);
-    assert_eq!(there.view().get("web/mail").unwrap().field(&"password".into()).unwrap().value.to_string_lossy(), "two");
+    assert_eq!(
+        there
+            .view()
+            .get("web/mail")
+            .unwrap()
+            .field(&"password".into())
+            .unwrap()
+            .value
+            .to_string_lossy(),
+        "two"
+    );
 
     home.run(&["sync", "upgrade", "--no-input"]).failed(3);
     home.run(&["sync", "upgrade", "--yes"]).ok();
@@ -124,7 +173,9 @@ fn next_second() {
 
 #[test]
 fn the_live_original_program_shares_a_folder_with_ours_both_ways() {
-    let Some(python) = original_python() else { return };
+    let Some(python) = original_python() else {
+        return;
+    };
     let (dir, home) = (tempfile::tempdir().unwrap(), Home::new());
     let shared = dir.path().join("shared");
     std::fs::create_dir(&shared).unwrap();
@@ -135,14 +186,21 @@ fn the_live_original_program_shares_a_folder_with_ours_both_ways() {
     home.run_with(&["set", "bank", "pin"], "1234\n").ok();
     let folder = shared.to_str().unwrap();
     let said = home.run(&["sync", "setup", "--folder", folder]).ok();
-    assert_eq!(said, format!("synced with {folder}: 3 received, 2 sent, 0 settled\n"));
+    assert_eq!(
+        said,
+        format!("synced with {folder}: 3 received, 2 sent, 0 settled\n")
+    );
     assert_eq!(home.run(&["show", "web/mail", "password"]).ok(), "one\n");
     let view = original(&[]);
-    assert_eq!(view, serde_json::json!({"bank": {"pin": "1234"}, "web/mail": {"user": "me", "password": "one"}}));
+    assert_eq!(
+        view,
+        serde_json::json!({"bank": {"pin": "1234"}, "web/mail": {"user": "me", "password": "one"}})
+    );
 
     // Both change one field, and both make a record of one path, without having heard of each other.
     next_second();
-    home.run_with(&["set", "web/mail", "password"], "ours\n").ok();
+    home.run_with(&["set", "web/mail", "password"], "ours\n")
+        .ok();
     home.run_with(&["set", "shop", "user"], "ours\n").ok();
     next_second();
     original(&["web/mail", "password", "theirs", "shop", "user", "theirs"]);
@@ -151,9 +209,22 @@ fn the_live_original_program_shares_a_folder_with_ours_both_ways() {
     assert_eq!(home.run(&["show", "web/mail", "password"]).ok(), "theirs\n");
     // It could not list two records of one path; ours settled that by another path for one of them.
     let view = original(&[]);
-    let shops: Vec<&String> = view.as_object().unwrap().keys().filter(|path| path.starts_with("shop")).collect();
-    assert!(matches!(shops.as_slice(), [shop, other] if *shop == "shop" && other.starts_with("shop~")), "{shops:?}");
-    let ours: Vec<String> = home.run(&["ls", "--flat"]).ok().lines().map(str::to_owned).collect();
+    let shops: Vec<&String> = view
+        .as_object()
+        .unwrap()
+        .keys()
+        .filter(|path| path.starts_with("shop"))
+        .collect();
+    assert!(
+        matches!(shops.as_slice(), [shop, other] if *shop == "shop" && other.starts_with("shop~")),
+        "{shops:?}"
+    );
+    let ours: Vec<String> = home
+        .run(&["ls", "--flat"])
+        .ok()
+        .lines()
+        .map(str::to_owned)
+        .collect();
     assert_eq!(
         ours,
         view.as_object()
@@ -164,7 +235,10 @@ fn the_live_original_program_shares_a_folder_with_ours_both_ways() {
             .into_iter()
             .collect::<Vec<_>>()
     );
-    assert_eq!(home.run(&["sync"]).ok(), format!("synced with {folder}: 0 received, 0 sent, 0 settled\n"));
+    assert_eq!(
+        home.run(&["sync"]).ok(),
+        format!("synced with {folder}: 0 received, 0 sent, 0 settled\n")
+    );
 }
 
 #[test]
@@ -174,28 +248,55 @@ fn what_lies_in_a_folder_and_cannot_be_read_is_told_and_nothing_fails() {
     home.run(&["init"]).ok();
     home.run_with(&["set", "bank", "pin"], "1234\n").ok();
     home.run(&["sync"]).failed(10);
-    home.run(&["sync", "setup", "--folder", dir.path().join("away").to_str().unwrap()]).failed(7);
-    home.run(&["sync", "setup", "localhost", "--folder", folder]).failed(2);
+    home.run(&[
+        "sync",
+        "setup",
+        "--folder",
+        dir.path().join("away").to_str().unwrap(),
+    ])
+    .failed(7);
+    home.run(&["sync", "setup", "localhost", "--folder", folder])
+        .failed(2);
     home.run(&["sync", "setup", "--folder", folder]).ok();
     home.run(&["sync", "setup", "--folder", folder]).failed(12);
 
     std::fs::write(dir.path().join("empty.pmdb"), "").unwrap();
-    std::fs::write(dir.path().join("notes\u{1b}[31m.pmdb"), "no container at all").unwrap();
+    std::fs::write(
+        dir.path().join("notes\u{1b}[31m.pmdb"),
+        "no container at all",
+    )
+    .unwrap();
     std::fs::create_dir(dir.path().join("dir.pmdb")).unwrap();
     let said = home.run(&["sync"]);
     assert_eq!(
         (said.code, said.out.as_str()),
-        (0, format!("synced with {folder}: 0 received, 0 sent, 0 settled\n").as_str())
+        (
+            0,
+            format!("synced with {folder}: 0 received, 0 sent, 0 settled\n").as_str()
+        )
     );
     let complaints: Vec<&str> = said.err.lines().collect();
     assert_eq!(complaints.len(), 3, "{complaints:?}");
-    assert!(complaints.iter().all(|line| line.contains("is skipped: ") && !line.contains('\u{1b}')), "{complaints:?}");
-    let object: serde_json::Value = serde_json::from_str(&home.run(&["sync", "--json", "-q"]).ok()).unwrap();
-    assert_eq!(object["folder"]["skipped"].as_array().unwrap().len(), 3, "{object}");
+    assert!(
+        complaints
+            .iter()
+            .all(|line| line.contains("is skipped: ") && !line.contains('\u{1b}')),
+        "{complaints:?}"
+    );
+    let object: serde_json::Value =
+        serde_json::from_str(&home.run(&["sync", "--json", "-q"]).ok()).unwrap();
+    assert_eq!(
+        object["folder"]["skipped"].as_array().unwrap().len(),
+        3,
+        "{object}"
+    );
     assert!(object.get("host").is_none(), "{object}");
 
     let status = home.run(&["sync", "status"]).ok();
-    assert!(status.contains(&format!("folder: {folder}\n")) && status.contains("fingerprint: "), "{status}");
+    assert!(
+        status.contains(&format!("folder: {folder}\n")) && status.contains("fingerprint: "),
+        "{status}"
+    );
     home.run(&["sync", "leave"]).failed(3);
     home.run(&["sync", "leave", "--delete", "--yes"]).ok();
     let left = std::fs::read_dir(dir.path()).unwrap().count();
@@ -219,7 +320,15 @@ fn a_server_and_a_folder_carry_changes_for_each_other() {
     first.run(&["sync", "setup", &host, "--pin", &pin]).ok();
     second.write("key", first.run(&["sync", "key"]).ok());
     second
-        .run(&["sync", "setup", &host, "--pin", &pin, "--key-file", second.path().join("key").to_str().unwrap()])
+        .run(&[
+            "sync",
+            "setup",
+            &host,
+            "--pin",
+            &pin,
+            "--key-file",
+            second.path().join("key").to_str().unwrap(),
+        ])
         .ok();
     second.run(&["sync", "setup", "--folder", folder]).ok();
     third.run_with(&["set", "bank", "pin"], "1234\n").ok();
@@ -243,7 +352,10 @@ fn a_server_and_a_folder_carry_changes_for_each_other() {
     assert_eq!(said.code, 20, "{said:?}");
     assert_eq!(second.run(&["show", "bank", "pin"]).ok(), "4321\n");
     let said = second.run(&["sync", "--offline"]).ok();
-    assert_eq!(said, format!("synced with {folder}: 0 received, 0 sent, 0 settled\n"));
+    assert_eq!(
+        said,
+        format!("synced with {folder}: 0 received, 0 sent, 0 settled\n")
+    );
 }
 
 /// A home in which an original program was used: a file of the desktop client, and a vault of the live one.
@@ -263,10 +375,18 @@ fn what_an_original_program_left_is_taken_over_at_the_first_start_and_stays_as_i
     let (home, desktop, live) = used_home();
     // Nobody is asked: what to do is told, by whatever is tried first.
     let said = home.run(&["ls"]);
-    assert!(said.err.contains("takes over what the original program has"), "{said:?}");
+    assert!(
+        said.err
+            .contains("takes over what the original program has"),
+        "{said:?}"
+    );
     said.failed(10);
     let said = home.run(&["init"]);
-    assert!(said.err.contains("passmate import pmate ") && said.err.contains("passmate import passmate2 "), "{said:?}");
+    assert!(
+        said.err.contains("passmate import pmate ")
+            && said.err.contains("passmate import passmate2 "),
+        "{said:?}"
+    );
     said.ok();
     assert_eq!(home.run(&["ls", "--flat"]).ok(), "");
     std::fs::remove_file(home.path().join(".local/share/passmate/vault.pmdb")).unwrap();
@@ -274,7 +394,10 @@ fn what_an_original_program_left_is_taken_over_at_the_first_start_and_stays_as_i
     // A yes takes over what the same passphrase opens; the rest is told, and the vault is good.
     home.write("passphrase", "correct horse\n");
     let said = home.run(&["init", "--yes"]);
-    assert!(said.err.contains("local.pmdb") && said.err.contains("tries that again"), "{said:?}");
+    assert!(
+        said.err.contains("local.pmdb") && said.err.contains("tries that again"),
+        "{said:?}"
+    );
     assert!(said.ok().contains("imported from pmate: 2 new"));
     assert_eq!(home.run(&["ls", "--flat"]).ok(), "web/site\nx\n");
     // Only the vault that nobody named: another one may be meant for something else.
@@ -282,5 +405,8 @@ fn what_an_original_program_left_is_taken_over_at_the_first_start_and_stays_as_i
     assert!(!said.err.contains("original"), "{said:?}");
     said.ok();
     assert_eq!(std::fs::read(home.path().join(".pmate")).unwrap(), desktop);
-    assert_eq!(std::fs::read(home.path().join(".local/share/passmate/local.pmdb")).unwrap(), live);
+    assert_eq!(
+        std::fs::read(home.path().join(".local/share/passmate/local.pmdb")).unwrap(),
+        live
+    );
 }

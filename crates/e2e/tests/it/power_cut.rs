@@ -23,7 +23,9 @@ fn what_was_confirmed_is_there_after_a_power_cut() {
     }
     let cuts = std::env::var("PASSMATE_POWER_CUTS").map_or(CUTS, |number| number.parse().unwrap());
     let dir = tempfile::tempdir().unwrap();
-    let Some(disk) = Disk::make(dir.path()) else { return };
+    let Some(disk) = Disk::make(dir.path()) else {
+        return;
+    };
     let data_dir = disk.mounted.join("data");
     let server = Server::start(&data_dir);
     let account = create(&server, b"");
@@ -34,9 +36,20 @@ fn what_was_confirmed_is_there_after_a_power_cut() {
     let mut created = Vec::new();
     for cut in 0..cuts {
         let server = Server::start(&data_dir);
-        assert_eq!(fetch(&server, account).unwrap(), expected, "confirmed before cut {cut}");
-        expected = [&cut.to_be_bytes(), vec![0xA5; (cut as usize * 977) % 20_000].as_slice()].concat();
-        assert!(matches!(update(&server, account, |_| expected.clone()), Outcome::Confirmed(_)));
+        assert_eq!(
+            fetch(&server, account).unwrap(),
+            expected,
+            "confirmed before cut {cut}"
+        );
+        expected = [
+            &cut.to_be_bytes(),
+            vec![0xA5; (cut as usize * 977) % 20_000].as_slice(),
+        ]
+        .concat();
+        assert!(matches!(
+            update(&server, account, |_| expected.clone()),
+            Outcome::Confirmed(_)
+        ));
         if cut % 10 == 9 {
             created.push((create(&server, &cut.to_be_bytes()), cut));
         }
@@ -62,12 +75,21 @@ struct Disk {
 impl Disk {
     /// `None` where the system cannot mount a file, as in most containers; elsewhere a failure is one.
     fn make(dir: &Path) -> Option<Self> {
-        let disk = Self { image: dir.join("disk.img"), mounted: dir.join("mounted") };
-        File::create(&disk.image).unwrap().set_len(DISK_LEN).unwrap();
+        let disk = Self {
+            image: dir.join("disk.img"),
+            mounted: dir.join("mounted"),
+        };
+        File::create(&disk.image)
+            .unwrap()
+            .set_len(DISK_LEN)
+            .unwrap();
         std::fs::create_dir(&disk.mounted).unwrap();
         run(Command::new("mkfs.ext4").arg("-q").arg(&disk.image)).unwrap();
         if let Err(complaint) = disk.mount() {
-            assert!(std::env::var_os("CI").is_none(), "CI must be able to mount a file: {complaint}");
+            assert!(
+                std::env::var_os("CI").is_none(),
+                "CI must be able to mount a file: {complaint}"
+            );
             eprintln!("not run: this system cannot mount a file ({complaint})");
             return None;
         }
@@ -75,7 +97,10 @@ impl Disk {
     }
 
     fn mount(&self) -> Result<(), String> {
-        run(Command::new("mount").args(["-o", "loop"]).arg(&self.image).arg(&self.mounted))
+        run(Command::new("mount")
+            .args(["-o", "loop"])
+            .arg(&self.image)
+            .arg(&self.mounted))
     }
 
     /// From here on nothing reaches the disk, not even what the journal holds in memory.
@@ -83,7 +108,10 @@ impl Disk {
         // FS_IOC_SHUTDOWN with FSOP_GOING_FLAGS_NOLOGFLUSH; a one-line program, because it needs `unsafe` in Rust.
         let program = "import fcntl, os, struct, sys; \
                        fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587D, struct.pack('I', 2))";
-        run(Command::new("python3").args(["-c", program]).arg(&self.mounted)).unwrap();
+        run(Command::new("python3")
+            .args(["-c", program])
+            .arg(&self.mounted))
+        .unwrap();
     }
 
     fn mount_again(&self) {
@@ -99,7 +127,9 @@ impl Drop for Disk {
 }
 
 fn run(command: &mut Command) -> Result<(), String> {
-    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
+    let output = command
+        .output()
+        .map_err(|error| format!("{command:?}: {error}"))?;
     if output.status.success() {
         return Ok(());
     }

@@ -5,13 +5,17 @@ use crate::support::program::{Home, Said};
 use crate::support::{Server, operate};
 
 fn start(dir: &tempfile::TempDir, registration: &str) -> Server {
-    Server::start_with(dir.path(), &["--listen", "127.0.0.1:0", "--registration", registration])
+    Server::start_with(
+        dir.path(),
+        &["--listen", "127.0.0.1:0", "--registration", registration],
+    )
 }
 
 fn home_with_record() -> Home {
     let home = Home::new();
     home.run(&["init"]).ok();
-    home.run_with(&["set", "web/bank", "password"], "battery staple\n").ok();
+    home.run_with(&["set", "web/bank", "password"], "battery staple\n")
+        .ok();
     home
 }
 
@@ -30,13 +34,24 @@ fn an_open_server_takes_whoever_comes_and_a_closed_one_nobody() {
     let address = server.address().to_string();
     server.stop();
 
-    let server = Server::start_with(dir.path(), &["--listen", &address, "--registration", "closed"]);
-    assert!(server.greeting.contains("no new accounts"), "{}", server.greeting);
+    let server = Server::start_with(
+        dir.path(),
+        &["--listen", &address, "--registration", "closed"],
+    );
+    assert!(
+        server.greeting.contains("no new accounts"),
+        "{}",
+        server.greeting
+    );
     let said = set_up(&second, &server, &[]);
     assert!(said.err.contains("--request"), "{said:?}");
     said.failed(22);
     // An invite changes nothing where nobody is let in, and whoever is in stays in.
-    operate(dir.path(), &["invite", "open", "--seats", "1", "--for", "1h"]).ok();
+    operate(
+        dir.path(),
+        &["invite", "open", "--seats", "1", "--for", "1h"],
+    )
+    .ok();
     set_up(&second, &server, &[]).failed(22);
     first.run_with(&["set", "web/bank", "user"], "bob\n").ok();
     first.run(&["sync"]).ok();
@@ -53,29 +68,52 @@ fn a_device_is_let_in_by_its_code_once() {
     let home = home_with_record();
     let code = set_up(&home, &server, &["--request"]).ok();
     assert_eq!(code.trim().split('-').count(), 8, "{code}");
-    assert_eq!(set_up(&home, &server, &["--request"]).ok(), code, "the same key as before");
+    assert_eq!(
+        set_up(&home, &server, &["--request"]).ok(),
+        code,
+        "the same key as before"
+    );
     let pictured = set_up(&home, &server, &["--request", "--qr"]).ok();
-    assert!(pictured.starts_with(&code) && pictured.contains('▀'), "{pictured}");
+    assert!(
+        pictured.starts_with(&code) && pictured.contains('▀'),
+        "{pictured}"
+    );
 
     // Not before the operator has said so; and everything says what is missing.
     let said = set_up(&home, &server, &[]);
-    assert!(said.err.contains("has not let this device in yet"), "{said:?}");
+    assert!(
+        said.err.contains("has not let this device in yet"),
+        "{said:?}"
+    );
     said.failed(22);
     home.run(&["sync"]).failed(22);
     home.run(&["sync", "key"]).failed(22);
     home.run(&["sync", "rotate", "--yes"]).failed(22);
-    assert!(home.run(&["sync", "status"]).ok().contains("waits to be let in"));
+    assert!(
+        home.run(&["sync", "status"])
+            .ok()
+            .contains("waits to be let in")
+    );
 
     // As it may be typed: lower case, blanks for dashes.
     let typed = code.trim().to_lowercase().replace('-', " ");
-    operate(dir.path(), &["invite", "add", &typed, "--note", "Ada's laptop"]).ok();
+    operate(
+        dir.path(),
+        &["invite", "add", &typed, "--note", "Ada's laptop"],
+    )
+    .ok();
     let listed = operate(dir.path(), &["invite", "list"]).ok();
-    assert!(listed.contains(code.trim()) && listed.contains("Ada's laptop"), "{listed}");
+    assert!(
+        listed.contains(code.trim()) && listed.contains("Ada's laptop"),
+        "{listed}"
+    );
     // The stranger who comes meanwhile is refused.
     set_up(&home_with_record(), &server, &[]).failed(22);
 
     // Pin and key are kept: the host is enough.
-    let said = home.run(&["sync", "setup", &server.address().to_string()]).ok();
+    let said = home
+        .run(&["sync", "setup", &server.address().to_string()])
+        .ok();
     assert!(said.starts_with("synced with 127.0.0.1: "), "{said}");
     assert_eq!(operate(dir.path(), &["invite", "list"]).ok(), "");
     home.run(&["sync"]).ok();
@@ -83,7 +121,10 @@ fn a_device_is_let_in_by_its_code_once() {
     let phone = home_with_record();
     let key = phone.write("key", home.run(&["sync", "key"]).ok());
     set_up(&phone, &server, &["--key-file", key.to_str().unwrap()]).ok();
-    assert_eq!(phone.run(&["sync", "status"]).ok().lines().next(), home.run(&["sync", "status"]).ok().lines().next());
+    assert_eq!(
+        phone.run(&["sync", "status"]).ok().lines().next(),
+        home.run(&["sync", "status"]).ok().lines().next()
+    );
     home.run(&["sync", "leave", "--yes"]).ok();
     set_up(&home, &server, &[]).failed(22);
 }
@@ -93,14 +134,32 @@ fn open_seats_are_taken_by_those_who_come_first() {
     let dir = tempfile::tempdir().unwrap();
     let server = start(&dir, "invite");
     set_up(&home_with_record(), &server, &[]).failed(22);
-    let said = operate(dir.path(), &["invite", "open", "--seats", "2", "--for", "24h"]).ok();
-    assert!(said.starts_with("whoever comes first may make 2 accounts until "), "{said}");
+    let said = operate(
+        dir.path(),
+        &["invite", "open", "--seats", "2", "--for", "24h"],
+    )
+    .ok();
+    assert!(
+        said.starts_with("whoever comes first may make 2 accounts until "),
+        "{said}"
+    );
     set_up(&home_with_record(), &server, &[]).ok();
-    assert!(operate(dir.path(), &["invite", "list"]).ok().starts_with("open: 1 account until "));
+    assert!(
+        operate(dir.path(), &["invite", "list"])
+            .ok()
+            .starts_with("open: 1 account until ")
+    );
     set_up(&home_with_record(), &server, &[]).ok();
     set_up(&home_with_record(), &server, &[]).failed(22);
-    operate(dir.path(), &["invite", "open", "--seats", "5", "--for", "24h"]).ok();
-    assert_eq!(operate(dir.path(), &["invite", "revoke", "open"]).ok(), "5 open seats taken back\n");
+    operate(
+        dir.path(),
+        &["invite", "open", "--seats", "5", "--for", "24h"],
+    )
+    .ok();
+    assert_eq!(
+        operate(dir.path(), &["invite", "revoke", "open"]).ok(),
+        "5 open seats taken back\n"
+    );
     set_up(&home_with_record(), &server, &[]).failed(22);
 }
 
@@ -112,7 +171,11 @@ fn an_operator_who_mistypes_is_told_so() {
     let home = home_with_record();
     let code = set_up(&home, &server, &["--request"]).ok();
     let code = code.trim();
-    let wrong = if code.starts_with('A') { code.replacen('A', "B", 1) } else { format!("A{}", &code[1..]) };
+    let wrong = if code.starts_with('A') {
+        code.replacen('A', "B", 1)
+    } else {
+        format!("A{}", &code[1..])
+    };
     let error = operate(dir.path(), &["invite", "add", &wrong]).failed_by("passmate-server", 2);
     assert!(error.contains("checksum"), "{error}");
     operate(dir.path(), &["invite", "add", &code[1..]]).failed_by("passmate-server", 2);
@@ -120,12 +183,18 @@ fn an_operator_who_mistypes_is_told_so() {
     operate(dir.path(), &["invite", "add", code]).ok();
     let json = operate(dir.path(), &["invite", "list", "--json"]).ok();
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
-    assert_eq!((&json["version"], &json["invites"][0]["code"]), (&1.into(), &code.into()));
+    assert_eq!(
+        (&json["version"], &json["invites"][0]["code"]),
+        (&1.into(), &code.into())
+    );
     operate(dir.path(), &["invite", "revoke", code]).ok();
     set_up(&home, &server, &[]).failed(22);
     // A device that gives up waiting has its vault as before.
     home.run(&["sync", "leave", "--delete", "--yes"]).ok();
-    assert_eq!(home.run(&["show", "web/bank", "password"]).ok(), "battery staple\n");
+    assert_eq!(
+        home.run(&["show", "web/bank", "password"]).ok(),
+        "battery staple\n"
+    );
 }
 
 #[test]
@@ -133,7 +202,12 @@ fn how_people_are_let_in_changes_without_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("server.toml");
     std::fs::write(&file, "registration = \"closed\"\n").unwrap();
-    let arguments = ["--listen", "127.0.0.1:0", "--config", file.to_str().unwrap()];
+    let arguments = [
+        "--listen",
+        "127.0.0.1:0",
+        "--config",
+        file.to_str().unwrap(),
+    ];
     let server = Server::start_with(dir.path(), &arguments);
     set_up(&home_with_record(), &server, &[]).failed(22);
     std::fs::write(&file, "registration = \"open\"\n").unwrap();

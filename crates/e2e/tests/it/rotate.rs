@@ -7,52 +7,95 @@ use crate::support::program::Home;
 fn join(home: &Home, server: &Server, key: &str) {
     let key = home.write("key", key);
     let (address, pin) = (server.address().to_string(), server.pin.to_string());
-    home.run(&["sync", "setup", &address, "--pin", &pin, "--key-file", key.to_str().unwrap()]).ok();
+    home.run(&[
+        "sync",
+        "setup",
+        &address,
+        "--pin",
+        &pin,
+        "--key-file",
+        key.to_str().unwrap(),
+    ])
+    .ok();
 }
 
 fn archives(home: &Home) -> Vec<String> {
     let files = std::fs::read_dir(home.path().join(".local/share/passmate"))
         .unwrap()
         .map(|entry| entry.unwrap().path().display().to_string());
-    files.filter(|name| name.contains(".history-") && name.ends_with(".pmdb")).collect()
+    files
+        .filter(|name| name.contains(".history-") && name.ends_with(".pmdb"))
+        .collect()
 }
 
 #[test]
 fn a_vault_that_is_too_large_for_its_server_goes_on_with_a_shorter_history_and_the_rest_is_kept() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::start_with(dir.path(), &["--listen", "127.0.0.1:0", "--btoken-max", "9000"]);
+    let server = Server::start_with(
+        dir.path(),
+        &["--listen", "127.0.0.1:0", "--btoken-max", "9000"],
+    );
     let (address, pin) = (server.address().to_string(), server.pin.to_string());
     let (first, second) = (Home::new(), Home::new());
     for home in [&first, &second] {
         home.run(&["init"]).ok();
     }
-    first.run_with(&["set", "mail", "password"], "the very first").ok();
+    first
+        .run_with(&["set", "mail", "password"], "the very first")
+        .ok();
     first.run(&["sync", "setup", &address, "--pin", &pin]).ok();
     join(&second, &server, &first.run(&["sync", "key"]).ok());
     for number in 0..3 {
-        first.run_with(&["set", "mail", "note"], &number.to_string().repeat(3000)).ok();
+        first
+            .run_with(&["set", "mail", "note"], &number.to_string().repeat(3000))
+            .ok();
     }
     let said = first.run(&["sync"]);
     assert!(said.err.contains("--keep-history"), "{said:?}");
     said.failed(23);
 
     // What is no past is refused, and who does not confirm it changes nothing.
-    first.run(&["sync", "rotate", "--keep-history", "2999-01-01", "--yes"]).failed(2);
-    first.run(&["sync", "rotate", "--keep-history", "soon", "--yes"]).failed(2);
+    first
+        .run(&["sync", "rotate", "--keep-history", "2999-01-01", "--yes"])
+        .failed(2);
+    first
+        .run(&["sync", "rotate", "--keep-history", "soon", "--yes"])
+        .failed(2);
     let said = first.run(&["sync", "rotate", "--keep-history", "1m", "--yes"]);
     assert!(said.err.contains("6mo"), "{said:?}");
     said.failed(2);
-    first.run(&["--no-input", "sync", "rotate", "--keep-history", "0d"]).failed(3);
+    first
+        .run(&["--no-input", "sync", "rotate", "--keep-history", "0d"])
+        .failed(3);
     let said = first.run(&["sync", "rotate", "--keep-history", "0d", "--yes"]);
-    let [archive] = &archives(&first)[..] else { panic!("{:?}", archives(&first)) };
+    let [archive] = &archives(&first)[..] else {
+        panic!("{:?}", archives(&first))
+    };
     assert!(said.err.contains(archive.as_str()), "{said:?}");
     said.ok();
 
-    assert!(first.run(&["sync", "status"]).ok().contains("history: since 2"));
+    assert!(
+        first
+            .run(&["sync", "status"])
+            .ok()
+            .contains("history: since 2")
+    );
     // What is seen stayed, what was is in the archive, and the vault has room again.
-    assert_eq!(first.run(&["show", "mail", "password"]).ok(), "the very first\n");
-    assert_eq!(first.run(&["history", "mail", "note", "--json"]).ok().matches("\"time\"").count(), 1);
-    let history = first.run(&["--vault", archive, "history", "mail", "note", "--json"]).ok();
+    assert_eq!(
+        first.run(&["show", "mail", "password"]).ok(),
+        "the very first\n"
+    );
+    assert_eq!(
+        first
+            .run(&["history", "mail", "note", "--json"])
+            .ok()
+            .matches("\"time\"")
+            .count(),
+        1
+    );
+    let history = first
+        .run(&["--vault", archive, "history", "mail", "note", "--json"])
+        .ok();
     assert_eq!(history.matches("\"time\"").count(), 3, "{history}");
     first.run(&["sync"]).ok();
 
@@ -60,15 +103,26 @@ fn a_vault_that_is_too_large_for_its_server_goes_on_with_a_shorter_history_and_t
     second.run_with(&["set", "mail", "user"], "me").ok();
     second.run(&["sync"]).failed(22);
     second.run(&["sync", "leave", "--yes"]).ok();
-    second.run_with(&["set", "mail", "password"], "another").ok();
-    second.run_with(&["set", "mail", "password"], "and another").ok();
+    second
+        .run_with(&["set", "mail", "password"], "another")
+        .ok();
+    second
+        .run_with(&["set", "mail", "password"], "and another")
+        .ok();
     join(&second, &server, &first.run(&["sync", "key"]).ok());
     first.run(&["sync"]).ok();
     let fingerprint = |home: &Home| {
         let status = home.run(&["sync", "status"]).ok();
-        status.lines().find(|line| line.starts_with("fingerprint")).unwrap().to_owned()
+        status
+            .lines()
+            .find(|line| line.starts_with("fingerprint"))
+            .unwrap()
+            .to_owned()
     };
     assert_eq!(fingerprint(&first), fingerprint(&second));
-    assert_eq!(first.run(&["show", "mail", "password"]).ok(), "and another\n");
+    assert_eq!(
+        first.run(&["show", "mail", "password"]).ok(),
+        "and another\n"
+    );
     assert_eq!(first.run(&["show", "mail", "user"]).ok(), "me\n");
 }

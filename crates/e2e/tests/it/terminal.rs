@@ -35,14 +35,18 @@ fn a_first_vault_asks_twice_says_what_is_weak_and_shows_nothing_that_is_typed() 
     let (text, code, raw) = terminal.finish();
     assert_eq!(code, 0, "{text}");
     assert!(text.contains("guess"), "a weak passphrase is named: {text}");
-    assert!(!String::from_utf8_lossy(&raw).contains("hunter2"), "it was shown");
+    assert!(
+        !String::from_utf8_lossy(&raw).contains("hunter2"),
+        "it was shown"
+    );
 }
 
 #[test]
 fn secrets_are_masked_unless_they_are_asked_for_and_a_wrong_passphrase_may_be_typed_again() {
     let home = Home::new();
     home.run(&["init"]).ok();
-    home.run_with(&["set", "web/shop", "password"], "battery staple\n").ok();
+    home.run_with(&["set", "web/shop", "password"], "battery staple\n")
+        .ok();
     home.run_with(&["set", "web/shop", "user"], "bob\n").ok();
     let mut terminal = Terminal::start(&home, &["show", "web/shop"]);
     terminal.wait_for("Master passphrase: ");
@@ -53,8 +57,14 @@ fn secrets_are_masked_unless_they_are_asked_for_and_a_wrong_passphrase_may_be_ty
     terminal.type_line(PASSPHRASE);
     let (text, code, raw) = terminal.finish();
     assert_eq!(code, 0, "{text}");
-    assert!(text.contains("password: ") && text.contains("user: "), "{text}");
-    assert!(!String::from_utf8_lossy(&raw).contains("staple\r\n"), "it was not masked");
+    assert!(
+        text.contains("password: ") && text.contains("user: "),
+        "{text}"
+    );
+    assert!(
+        !String::from_utf8_lossy(&raw).contains("staple\r\n"),
+        "it was not masked"
+    );
     let (text, _, _) = unlocked(&home, &["show", "web/shop", "--reveal"]);
     assert!(text.contains("password: battery staple"), "{text}");
 }
@@ -64,13 +74,26 @@ fn no_record_can_control_the_terminal() {
     let home = Home::new();
     home.run(&["init"]).ok();
     let evil = "\u{1b}]0;owned\u{7}\u{1b}[2J\u{1b}[31m\u{9b}H\r\u{202e}\u{8}";
-    home.run_with(&["set", "web/evil", "note"], &format!("{evil}\n")).ok();
+    home.run_with(&["set", "web/evil", "note"], &format!("{evil}\n"))
+        .ok();
     // Another device may have been less careful with paths and names.
-    for words in [&["show", "web/evil", "--reveal"][..], &["show", "web/evil", "note", "--reveal"], &["ls"]] {
+    for words in [
+        &["show", "web/evil", "--reveal"][..],
+        &["show", "web/evil", "note", "--reveal"],
+        &["ls"],
+    ] {
         let (text, code, raw) = unlocked(&home, words);
         assert_eq!(code, 0, "{text}");
         let raw = String::from_utf8_lossy(&raw);
-        for bad in ["\u{1b}]", "\u{1b}[2J", "\u{1b}[31m", "\u{9b}", "\u{202e}", "\u{8}", "\u{7}"] {
+        for bad in [
+            "\u{1b}]",
+            "\u{1b}[2J",
+            "\u{1b}[31m",
+            "\u{9b}",
+            "\u{202e}",
+            "\u{8}",
+            "\u{7}",
+        ] {
             assert!(!raw.contains(bad), "{words:?} wrote {bad:?}: {raw:?}");
         }
     }
@@ -84,7 +107,8 @@ fn an_unknown_server_is_trusted_by_the_first_digits_of_the_operators_pin_and_not
     let digits = server.pin.to_string()["sha256:".len()..][..8].to_owned();
     let home = Home::new();
     home.run(&["init"]).ok();
-    home.run_with(&["set", "web/shop", "password"], "battery staple\n").ok();
+    home.run_with(&["set", "web/shop", "password"], "battery staple\n")
+        .ok();
 
     let mut terminal = Terminal::start(&home, &["sync", "setup", &address]);
     terminal.wait_for("Master passphrase: ");
@@ -92,7 +116,11 @@ fn an_unknown_server_is_trusted_by_the_first_digits_of_the_operators_pin_and_not
     terminal.wait_for("Sync key: ");
     terminal.type_line("");
     terminal.wait_for("The first 8 digits");
-    assert!(terminal.text().contains(&digits), "the pin is shown to compare: {}", terminal.text());
+    assert!(
+        terminal.text().contains(&digits),
+        "the pin is shown to compare: {}",
+        terminal.text()
+    );
     for left in (0..3).rev() {
         terminal.type_line("yes");
         terminal.wait_for("these are not the digits");
@@ -114,7 +142,10 @@ fn an_unknown_server_is_trusted_by_the_first_digits_of_the_operators_pin_and_not
     terminal.type_line(&digits);
     let (text, code, _) = terminal.finish();
     assert_eq!(code, 0, "{text}");
-    assert!(text.contains("synced with localhost: 0 received, 2 sent, 0 settled"), "{text}");
+    assert!(
+        text.contains("synced with localhost: 0 received, 2 sent, 0 settled"),
+        "{text}"
+    );
 
     let mut terminal = Terminal::start(&home, &["sync", "key"]);
     terminal.wait_for("Master passphrase: ");
@@ -128,7 +159,8 @@ fn an_unknown_server_is_trusted_by_the_first_digits_of_the_operators_pin_and_not
 #[test]
 fn what_an_original_program_left_is_offered_one_by_one_and_its_passphrase_may_be_another() {
     let home = Home::new();
-    let vectors = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../vectors/old_pmate/basic.pmate");
+    let vectors = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../vectors/old_pmate/basic.pmate");
     home.write(".pmate", std::fs::read(vectors).unwrap());
     let sync = home.path().join(".local/share/passmate/sync");
     std::fs::create_dir_all(&sync).unwrap();
@@ -139,7 +171,8 @@ fn what_an_original_program_left_is_offered_one_by_one_and_its_passphrase_may_be
         terminal.wait_for(prompt);
         terminal.type_line(PASSPHRASE);
     }
-    terminal.wait_for(".pmate, which the original Passmate program made? It stays as it is. [y/N] ");
+    terminal
+        .wait_for(".pmate, which the original Passmate program made? It stays as it is. [y/N] ");
     terminal.type_line("y");
     terminal.wait_for("Passphrase of ");
     terminal.type_line("wrong");

@@ -8,7 +8,10 @@ use crate::support::transcript::check;
 
 fn check_transcript(name: &str) {
     let dir = tempfile::tempdir().unwrap();
-    check(&Path::new(env!("CARGO_MANIFEST_DIR")).join(name), &Server::start(dir.path()));
+    check(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join(name),
+        &Server::start(dir.path()),
+    );
 }
 
 #[test]
@@ -68,5 +71,8 @@ fn the_two_commands_of_the_readme_are_there() {
     assert!(readme.contains("\n    cargo run --release --locked -p passmate-server -- serve\n"));
     assert!(readme.contains("\n    scripts/test\n"));
     let ci = std::fs::read_to_string(root.join(".ci/run")).unwrap();
-    assert!(ci.lines().any(|line| line == "scripts/test"), "CI runs the command that users run");
+    assert!(
+        ci.lines().any(|line| line == "scripts/test"),
+        "CI runs the command that users run"
+    );
 }

@@ -23,7 +23,11 @@ use crate::crypto::{Argon2Cost, derive_argon2, hmac_sha256, sha256};
 use crate::keepass::YEAR_1;
 
 /// A guess costs as much memory as KeePassXC's own default.
-const COST: Argon2Cost = Argon2Cost { memory_kib: 64 * 1024, passes: 10, lanes: 2 };
+const COST: Argon2Cost = Argon2Cost {
+    memory_kib: 64 * 1024,
+    passes: 10,
+    lanes: 2,
+};
 /// Bytes of one block of the body.
 const BLOCK_LEN: usize = 1024 * 1024;
 /// ChaCha20, as a cipher of protected values.
@@ -44,7 +48,9 @@ pub struct KdbxEntry {
 
 impl std::fmt::Debug for KdbxEntry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("KdbxEntry").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("KdbxEntry")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -57,17 +63,32 @@ pub fn write_kdbx(
     passphrase: &Passphrase,
     rng: &mut impl CryptoRng,
 ) -> Result<Vec<u8>, ImportError> {
-    let (mut seed, mut nonce, mut salt, mut inner_key) = ([0; 32], [0; 12], [0; 32], Zeroizing::new([0; 64]));
-    for part in [seed.as_mut_slice(), &mut nonce, &mut salt, inner_key.as_mut_slice()] {
+    let (mut seed, mut nonce, mut salt, mut inner_key) =
+        ([0; 32], [0; 12], [0; 32], Zeroizing::new([0; 64]));
+    for part in [
+        seed.as_mut_slice(),
+        &mut nonce,
+        &mut salt,
+        inner_key.as_mut_slice(),
+    ] {
         rng.fill_bytes(part);
     }
     let header = header(&seed, &nonce, &salt);
     let composite = Zeroizing::new(sha256(&[&sha256(&[passphrase.as_bytes()])]));
-    let transformed = derive_argon2(Algorithm::Argon2id, Version::V0x13, composite.as_slice(), &salt, COST)?;
+    let transformed = derive_argon2(
+        Algorithm::Argon2id,
+        Version::V0x13,
+        composite.as_slice(),
+        &salt,
+        COST,
+    )?;
     let key = Zeroizing::new(sha256(&[&seed, transformed.as_slice()]));
     let base = Zeroizing::new(sha512(&[&seed, transformed.as_slice(), &[1]]));
     let tag = |index: u64, parts: &[&[u8]]| {
-        hmac_sha256(Zeroizing::new(sha512(&[&index.to_le_bytes(), base.as_slice()])).as_slice(), parts)
+        hmac_sha256(
+            Zeroizing::new(sha512(&[&index.to_le_bytes(), base.as_slice()])).as_slice(),
+            parts,
+        )
     };
 
     let mut payload = Zeroizing::new(Vec::new());
@@ -79,14 +100,18 @@ pub fn write_kdbx(
     let mut body = compress(&payload);
     let mut cipher = <ChaCha20 as KeyIvInit>::new((&*key).into(), (&nonce).into());
     // 256 GiB come out of one stream, and no vault is as long.
-    cipher.try_apply_keystream(&mut body).map_err(|_| ImportError::NotEnoughMemory)?;
+    cipher
+        .try_apply_keystream(&mut body)
+        .map_err(|_| ImportError::NotEnoughMemory)?;
 
     let mut file = header.clone();
     file.extend_from_slice(&sha256(&[&header]));
     file.extend_from_slice(&tag(u64::MAX, &[&header]));
     let last = std::iter::once(&[][..]);
     for (index, block) in (0_u64..).zip(body.chunks(BLOCK_LEN).chain(last)) {
-        let len = u32::try_from(block.len()).map_err(|_| ImportError::NotEnoughMemory)?.to_le_bytes();
+        let len = u32::try_from(block.len())
+            .map_err(|_| ImportError::NotEnoughMemory)?
+            .to_le_bytes();
         file.extend_from_slice(&tag(index, &[&index.to_le_bytes(), &len, block]));
         file.extend_from_slice(&len);
         file.extend_from_slice(block);
@@ -155,8 +180,13 @@ fn xml(entries: &[KdbxEntry], stream: &mut InnerStream) -> Zeroizing<Vec<u8>> {
         }
         group.entries.push(entry);
     }
-    let mut out = Xml { text: Zeroizing::new(String::new()), stream };
-    out.text.push_str("<?xml version=\"1.0\" encoding=\"utf-8\" standalone=\"yes\"?>\n<KeePassFile><Meta>");
+    let mut out = Xml {
+        text: Zeroizing::new(String::new()),
+        stream,
+    };
+    out.text.push_str(
+        "<?xml version=\"1.0\" encoding=\"utf-8\" standalone=\"yes\"?>\n<KeePassFile><Meta>",
+    );
     out.element("Generator", "Passmate");
     out.element("DatabaseName", "Passmate");
     out.text.push_str("</Meta><Root>");
@@ -214,10 +244,14 @@ impl Xml<'_> {
 
     /// An element with a text; what XML cannot hold becomes U+FFFD.
     fn element(&mut self, name: &str, text: &str) {
-        let text: Zeroizing<String> =
-            Zeroizing::new(text.chars().map(|c| if is_plain(c) { c } else { '\u{FFFD}' }).collect());
+        let text: Zeroizing<String> = Zeroizing::new(
+            text.chars()
+                .map(|c| if is_plain(c) { c } else { '\u{FFFD}' })
+                .collect(),
+        );
         self.text.push_str(&format!("<{name}>"));
-        self.text.push_str(&quick_xml::escape::escape(text.as_str()));
+        self.text
+            .push_str(&quick_xml::escape::escape(text.as_str()));
         self.text.push_str(&format!("</{name}>"));
     }
 }
@@ -255,13 +289,29 @@ mod tests {
     fn what_was_written_is_read_as_it_was() {
         let odd = "<&\"'>]]>\r\n\u{1}\u{7F} ü🔑 \u{FFFF} ";
         let entries = [
-            entry(1, &[], &[("Title", "top", false), ("Password", "secret", true)]),
+            entry(
+                1,
+                &[],
+                &[("Title", "top", false), ("Password", "secret", true)],
+            ),
             entry(
                 2,
                 &["web", "a & b"],
-                &[("Title", "site", false), ("UserName", odd, false), ("Notes", " x\n\ty ", false)],
+                &[
+                    ("Title", "site", false),
+                    ("UserName", odd, false),
+                    ("Notes", " x\n\ty ", false),
+                ],
             ),
-            entry(3, &["web"], &[("Title", "other", false), ("Password", odd, true), ("pin", "1234", true)]),
+            entry(
+                3,
+                &["web"],
+                &[
+                    ("Title", "other", false),
+                    ("Password", odd, true),
+                    ("pin", "1234", true),
+                ],
+            ),
         ];
         let file = write_kdbx(&entries, &passphrase(), &mut UnwrapErr(getrandom::SysRng)).unwrap();
         let imported = kdbx::read(&file, Some(&passphrase())).unwrap();
@@ -272,7 +322,10 @@ mod tests {
             .map(|item| {
                 (
                     item.path.clone(),
-                    item.fields.iter().map(|field| (field.name.clone(), field.value.to_string())).collect(),
+                    item.fields
+                        .iter()
+                        .map(|field| (field.name.clone(), field.value.to_string()))
+                        .collect(),
                 )
             })
             .collect();
@@ -280,8 +333,14 @@ mod tests {
         let field = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let expected = [
             ("top".to_owned(), vec![field("password", "secret")]),
-            ("web/a & b/site".to_owned(), vec![field("user", odd), field("notes", " x\n\ty ")]),
-            ("web/other".to_owned(), vec![field("password", odd), field("pin", "1234")]),
+            (
+                "web/a & b/site".to_owned(),
+                vec![field("user", odd), field("notes", " x\n\ty ")],
+            ),
+            (
+                "web/other".to_owned(),
+                vec![field("password", odd), field("pin", "1234")],
+            ),
         ];
         assert_eq!(read, expected);
         assert_eq!(
@@ -292,12 +351,21 @@ mod tests {
 
     #[test]
     fn a_body_of_many_blocks_is_one_file_and_no_two_files_are_alike() {
-        let long: String = (0..400_000_u32).map(|number| format!("{:08x}", number.wrapping_mul(0x9E37_79B9))).collect();
-        let entries = [entry(1, &[], &[("Title", "long", false), ("Notes", &long, false)])];
+        let long: String = (0..400_000_u32)
+            .map(|number| format!("{:08x}", number.wrapping_mul(0x9E37_79B9)))
+            .collect();
+        let entries = [entry(
+            1,
+            &[],
+            &[("Title", "long", false), ("Notes", &long, false)],
+        )];
         let mut rng = UnwrapErr(getrandom::SysRng);
         let file = write_kdbx(&entries, &passphrase(), &mut rng).unwrap();
         assert!(file.len() > BLOCK_LEN);
-        assert_eq!(kdbx::read(&file, Some(&passphrase())).unwrap().items.len(), 1);
+        assert_eq!(
+            kdbx::read(&file, Some(&passphrase())).unwrap().items.len(),
+            1
+        );
         let again = write_kdbx(&entries, &passphrase(), &mut rng).unwrap();
         assert_ne!(file.get(..200), again.get(..200));
     }

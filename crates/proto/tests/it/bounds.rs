@@ -3,16 +3,22 @@
 use std::sync::Arc;
 
 use passmate_proto::{
-    ActionKind, BANNER_LEN_MAX, ClientAction, ClientConfig, ClientEvent, ClientMachine, Failure, Input, Layout,
-    Outcome, Reason, SERVER_HELLO, ServerConfig, ServerPhase,
+    ActionKind, BANNER_LEN_MAX, ClientAction, ClientConfig, ClientEvent, ClientMachine, Failure,
+    Input, Layout, Outcome, Reason, SERVER_HELLO, ServerConfig, ServerPhase,
 };
 
-use crate::support::{ACTIONS, Client, Keeper, LAYOUTS, LIMIT, Server, TOKEN, exchange, old_account};
+use crate::support::{
+    ACTIONS, Client, Keeper, LAYOUTS, LIMIT, Server, TOKEN, exchange, old_account,
+};
 
 /// A server that has everything up to the length of the client's btoken.
 fn server_before_length(layout: Layout, action: ActionKind, btoken_len_max: u32) -> Server {
     let case = exchange(layout, action, b"old", b"");
-    let config = ServerConfig { layout, banner: Arc::from(&b""[..]), btoken_len_max };
+    let config = ServerConfig {
+        layout,
+        banner: Arc::from(&b""[..]),
+        btoken_len_max,
+    };
     let mut server = Server::with_config(config, case.before.clone());
     server.feed(&case.client_sends[..case.btoken_end - 4]);
     server
@@ -30,7 +36,10 @@ fn a_btoken_of_the_limit_is_accepted_and_one_byte_more_is_not() {
 
             let mut server = server_before_length(layout, action, LIMIT);
             server.feed(&(LIMIT + 1).to_be_bytes());
-            let expected = Reason::BtokenTooLong { announced: LIMIT + 1, limit: LIMIT };
+            let expected = Reason::BtokenTooLong {
+                announced: LIMIT + 1,
+                limit: LIMIT,
+            };
             assert!(matches!(server.ending, Some(Err(reason)) if reason == expected));
         }
     }
@@ -75,7 +84,10 @@ fn a_wrong_hello_ends_at_its_first_wrong_byte_and_gets_no_answer() {
         bytes[wrong] ^= 0x20;
         let mut server = Server::new(Layout::One, case.before.clone());
         server.feed(&bytes[..=wrong]);
-        assert!(matches!(server.ending, Some(Err(Reason::WrongHello))), "byte {wrong}");
+        assert!(
+            matches!(server.ending, Some(Err(Reason::WrongHello))),
+            "byte {wrong}"
+        );
         server.feed(&bytes[wrong + 1..]);
         assert_eq!((server.sent.len(), &server.keeper), (0, &case.before));
     }
@@ -116,17 +128,39 @@ fn an_account_of_zeros_is_never_one() {
 #[test]
 fn a_machine_that_waits_for_its_caller_takes_no_input() {
     let case = exchange(Layout::One, ActionKind::Update, b"old", b"new");
-    let config = ServerConfig { layout: Layout::One, banner: Arc::from(&b""[..]), btoken_len_max: LIMIT };
+    let config = ServerConfig {
+        layout: Layout::One,
+        banner: Arc::from(&b""[..]),
+        btoken_len_max: LIMIT,
+    };
     let mut machine = passmate_proto::ServerMachine::<()>::new(config);
     let taken = machine.handle_input(Input::Bytes(&case.client_sends));
     assert_eq!((taken, machine.phase()), (65, ServerPhase::Waiting));
-    assert_eq!(machine.handle_input(Input::Bytes(&case.client_sends[65..])), 0);
-    assert!(machine.poll_request().is_some() && machine.poll_request().is_none(), "one request, once");
+    assert_eq!(
+        machine.handle_input(Input::Bytes(&case.client_sends[65..])),
+        0
+    );
+    assert!(
+        machine.poll_request().is_some() && machine.poll_request().is_none(),
+        "one request, once"
+    );
     machine.fetched(Arc::from(&b"old"[..])).unwrap();
-    assert_eq!(machine.handle_input(Input::Bytes(&case.client_sends[65..])), 4, "the length, and then the caller");
-    assert!(machine.created(old_account(), ()).is_err(), "an answer that was not asked for is refused");
-    assert!(machine.deleted(()).is_err() && machine.replaced(()).is_err() && machine.refused().is_err());
-    assert_eq!(machine.handle_input(Input::Bytes(&case.client_sends[69..])), 11);
+    assert_eq!(
+        machine.handle_input(Input::Bytes(&case.client_sends[65..])),
+        4,
+        "the length, and then the caller"
+    );
+    assert!(
+        machine.created(old_account(), ()).is_err(),
+        "an answer that was not asked for is refused"
+    );
+    assert!(
+        machine.deleted(()).is_err() && machine.replaced(()).is_err() && machine.refused().is_err()
+    );
+    assert_eq!(
+        machine.handle_input(Input::Bytes(&case.client_sends[69..])),
+        11
+    );
     assert_eq!(machine.phase(), ServerPhase::Waiting);
 }
 
@@ -144,10 +178,17 @@ fn a_client_reads_the_layout_from_two_bytes_and_refuses_every_other_version() {
             0 | 2 => {
                 assert_eq!(client.outcome, None);
                 client.feed(&[0; 4][..if version == 2 { 4 } else { 2 }]);
-                let layout = if version == 2 { Layout::Two } else { Layout::One };
+                let layout = if version == 2 {
+                    Layout::Two
+                } else {
+                    Layout::One
+                };
                 assert_eq!(client.machine.layout(), Some(layout));
             }
-            _ => assert_eq!(client.outcome, Some(Outcome::Failed(Failure::VersionUnsupported(version)))),
+            _ => assert_eq!(
+                client.outcome,
+                Some(Outcome::Failed(Failure::VersionUnsupported(version)))
+            ),
         }
     }
 }
@@ -157,24 +198,51 @@ fn a_client_takes_a_banner_and_a_btoken_of_its_limit_and_not_one_byte_more() {
     let limit = BANNER_LEN_MAX;
     let head = |len: u32| [&SERVER_HELLO[..], &[0, 2], &len.to_be_bytes()].concat();
     assert_eq!(client_told(&head(limit)).outcome, None);
-    let expected = Failure::BannerTooLong { announced: limit + 1, limit };
-    assert_eq!(client_told(&head(limit + 1)).outcome, Some(Outcome::Failed(expected)));
-    assert_eq!(client_told(&[&head(0)[..], &LIMIT.to_be_bytes()].concat()).outcome, None);
-    let expected = Failure::BtokenTooLong { announced: u32::MAX, limit: LIMIT };
-    assert_eq!(client_told(&[&head(0)[..], &[0xff; 4]].concat()).outcome, Some(Outcome::Failed(expected)));
+    let expected = Failure::BannerTooLong {
+        announced: limit + 1,
+        limit,
+    };
+    assert_eq!(
+        client_told(&head(limit + 1)).outcome,
+        Some(Outcome::Failed(expected))
+    );
+    assert_eq!(
+        client_told(&[&head(0)[..], &LIMIT.to_be_bytes()].concat()).outcome,
+        None
+    );
+    let expected = Failure::BtokenTooLong {
+        announced: u32::MAX,
+        limit: LIMIT,
+    };
+    assert_eq!(
+        client_told(&[&head(0)[..], &[0xff; 4]].concat()).outcome,
+        Some(Outcome::Failed(expected))
+    );
 }
 
 #[test]
 fn a_client_never_sends_create_before_it_knows_the_layout() {
-    let action = || ClientAction::Create { auth_token: passmate_proto::AuthToken::new(TOKEN), btoken: b"x".to_vec() };
+    let action = || ClientAction::Create {
+        auth_token: passmate_proto::AuthToken::new(TOKEN),
+        btoken: b"x".to_vec(),
+    };
     let mut machine = ClientMachine::new(ClientConfig::default(), action());
-    assert_eq!(machine.poll_output().unwrap().as_ref(), b"passmate-server-protocol");
+    assert_eq!(
+        machine.poll_output().unwrap().as_ref(),
+        b"passmate-server-protocol"
+    );
     assert!(machine.poll_output().is_none());
     machine.handle_input(Input::Bytes(SERVER_HELLO));
     machine.handle_input(Input::Bytes(&[0, 0, 0]));
     assert!(machine.poll_output().is_none());
     machine.handle_input(Input::Bytes(&[0]));
-    assert!(matches!(machine.poll_event(), Some(ClientEvent::Greeted { layout: Layout::One, .. })));
+    assert!(matches!(
+        machine.poll_event(),
+        Some(ClientEvent::Greeted {
+            layout: Layout::One,
+            ..
+        })
+    ));
     assert_eq!(machine.poll_output().unwrap().as_ref()[0], b'c');
 }
 
@@ -184,11 +252,19 @@ fn surplus_bytes_after_the_confirmation_of_layout_1_are_no_success() {
         let case = exchange(Layout::One, action, b"old", b"new");
         let number = old_account();
         // The repeated number is the other reading of the last row, and fine after update and reset.
-        for (surplus, fine) in [(&number.as_bytes()[..], action != ActionKind::Create), (&[1][..], false)] {
+        for (surplus, fine) in [
+            (&number.as_bytes()[..], action != ActionKind::Create),
+            (&[1][..], false),
+        ] {
             let mut client = Client::new(action, number, TOKEN, Some(b"new".to_vec()));
             client.feed(&[&case.server_sends[..], surplus].concat());
             client.end(Input::CloseNotify);
-            assert_eq!(client.is_confirmed(), fine, "{action} {surplus:?}: {:?}", client.outcome);
+            assert_eq!(
+                client.is_confirmed(),
+                fine,
+                "{action} {surplus:?}: {:?}",
+                client.outcome
+            );
         }
         let mut client = Client::new(action, number, TOKEN, Some(b"new".to_vec()));
         client.feed(&[&case.server_sends[..], number.as_bytes(), &[0]].concat());
@@ -203,11 +279,19 @@ fn another_number_in_the_place_of_the_confirmation_is_unknown() {
         for action in [ActionKind::Update, ActionKind::Reset] {
             let case = exchange(layout, action, b"old", b"new");
             let mut client = Client::new(action, old_account(), TOKEN, Some(b"new".to_vec()));
-            let before = if layout == Layout::Two { case.server_sends.len() - 8 } else { case.server_sends.len() };
+            let before = if layout == Layout::Two {
+                case.server_sends.len() - 8
+            } else {
+                case.server_sends.len()
+            };
             client.feed(&case.server_sends[..before]);
             client.feed(&[0x33; 8]);
             client.end(Input::CloseNotify);
-            assert!(matches!(client.outcome, Some(Outcome::Unknown(_))), "{layout:?} {action}: {:?}", client.outcome);
+            assert!(
+                matches!(client.outcome, Some(Outcome::Unknown(_))),
+                "{layout:?} {action}: {:?}",
+                client.outcome
+            );
         }
     }
 }
@@ -218,15 +302,24 @@ fn an_answer_that_comes_before_its_question_is_sent_confirms_nothing() {
         let case = exchange(layout, ActionKind::Update, b"old", b"new");
         let mut machine = ClientMachine::new(
             ClientConfig::default(),
-            ClientAction::Update { account: old_account(), auth_token: passmate_proto::AuthToken::new(TOKEN) },
+            ClientAction::Update {
+                account: old_account(),
+                auth_token: passmate_proto::AuthToken::new(TOKEN),
+            },
         );
         assert!(machine.poll_output().is_some());
         let taken = machine.handle_input(Input::Bytes(&case.server_sends));
         machine.replace(b"new".to_vec()).unwrap();
-        assert_eq!(machine.handle_input(Input::Bytes(&case.server_sends[taken..])), 0);
+        assert_eq!(
+            machine.handle_input(Input::Bytes(&case.server_sends[taken..])),
+            0
+        );
         machine.handle_input(Input::CloseNotify);
         let ended = core::iter::from_fn(|| machine.poll_event()).last();
         let expected = Outcome::Failed(Failure::CutDuringUpload);
-        assert!(matches!(ended, Some(ClientEvent::Ended(outcome)) if outcome == expected), "{ended:?}");
+        assert!(
+            matches!(ended, Some(ClientEvent::Ended(outcome)) if outcome == expected),
+            "{ended:?}"
+        );
     }
 }

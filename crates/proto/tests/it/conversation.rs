@@ -52,7 +52,13 @@ impl Pipe {
             Trouble::Cut(at, len) | Trouble::Stall(at, len) if at == direction => Some(len),
             _ => None,
         };
-        Self { pieces: VecDeque::new(), last_at: 0, carried: 0, pass_len, is_closed: false }
+        Self {
+            pieces: VecDeque::new(),
+            last_at: 0,
+            carried: 0,
+            pass_len,
+            is_closed: false,
+        }
     }
 
     /// Sends what `stream` has beyond what was carried before. `true`: the trouble begins.
@@ -96,7 +102,10 @@ struct Chance(u64);
 
 impl Chance {
     fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap() % end.max(1)
     }
 }
@@ -124,7 +133,8 @@ fn talk(case: &Exchange, new: &[u8], awaits_last_row: bool, trouble: Trouble, se
         if awaits_last_row && visible.len() == case.client_sends.len() {
             visible = &visible[..case.btoken_end];
         }
-        let begins = to_server.send(now, visible, &mut chance) | to_client.send(now, &server.sent, &mut chance);
+        let begins = to_server.send(now, visible, &mut chance)
+            | to_client.send(now, &server.sent, &mut chance);
         if begins && matches!(trouble, Trouble::Cut(..)) && !is_cut {
             is_cut = true;
             for pipe in [&mut to_server, &mut to_client] {
@@ -138,16 +148,35 @@ fn talk(case: &Exchange, new: &[u8], awaits_last_row: bool, trouble: Trouble, se
             None => {}
         }
         if client.outcome.is_some() {
-            let end = if chance.below(2) == 0 { Piece::Cut } else { Piece::CloseNotify };
+            let end = if chance.below(2) == 0 {
+                Piece::Cut
+            } else {
+                Piece::CloseNotify
+            };
             to_server.close(now, end, &mut chance);
         }
         if server.ending.is_some() && client.outcome.is_some() {
-            return Talk { server, client, grace_passed, took: now };
+            return Talk {
+                server,
+                client,
+                grace_passed,
+                took: now,
+            };
         }
-        grace_at = if server.machine.wants_grace() { grace_at.or(Some(now + GRACE)) } else { None };
+        grace_at = if server.machine.wants_grace() {
+            grace_at.or(Some(now + GRACE))
+        } else {
+            None
+        };
         let idle_at = heard_at.map(|at| at + IDLE);
         let grace = grace_at.unwrap_or(Time::MAX);
-        now = to_server.next_at().min(to_client.next_at()).min(grace).min(idle_at[0]).min(idle_at[1]).max(now);
+        now = to_server
+            .next_at()
+            .min(to_client.next_at())
+            .min(grace)
+            .min(idle_at[0])
+            .min(idle_at[1])
+            .max(now);
         if to_server.next_at() == now {
             heard_at[0] = now;
             match to_server.pieces.pop_front().unwrap().1 {

@@ -25,13 +25,35 @@ fn a_server_whose_client_goes_at_any_byte_keeps_the_old_or_has_the_whole_new() {
                 let mut server = Server::new(case.layout, case.before.clone());
                 server.feed(&case.client_sends[..len]);
                 server.end(end);
-                let what = format!("{:?} {} at byte {len}, clean: {clean}", case.layout, case.action);
+                let what = format!(
+                    "{:?} {} at byte {len}, clean: {clean}",
+                    case.layout, case.action
+                );
                 let commits = may_commit(&case, len, clean);
-                assert_eq!(server.is_confirmed(), commits, "{what}: {:?}", server.ending);
-                assert_eq!(server.keeper, if commits { case.after.clone() } else { case.before.clone() }, "{what}");
-                assert!(server.ending.is_some(), "{what}: a connection whose client is gone is over");
+                assert_eq!(
+                    server.is_confirmed(),
+                    commits,
+                    "{what}: {:?}",
+                    server.ending
+                );
+                assert_eq!(
+                    server.keeper,
+                    if commits {
+                        case.after.clone()
+                    } else {
+                        case.before.clone()
+                    },
+                    "{what}"
+                );
+                assert!(
+                    server.ending.is_some(),
+                    "{what}: a connection whose client is gone is over"
+                );
                 if !commits {
-                    assert!(case.server_sends.starts_with(&server.sent), "{what}: no byte after a failure");
+                    assert!(
+                        case.server_sends.starts_with(&server.sent),
+                        "{what}: no byte after a failure"
+                    );
                 }
             }
         }
@@ -48,19 +70,33 @@ fn a_client_whose_server_goes_at_any_byte_believes_only_the_whole_confirmation()
                 let mut client = Client::new(case.action, old_account(), TOKEN, Some(new.clone()));
                 client.feed(&case.server_sends[..len]);
                 client.end(end);
-                let what = format!("{:?} {} at byte {len}, clean: {clean}", case.layout, case.action);
+                let what = format!(
+                    "{:?} {} at byte {len}, clean: {clean}",
+                    case.layout, case.action
+                );
                 // Layout 2 repeats the number, which is the confirmation however the stream ends after it.
                 let confirmed = len == whole && (clean || case.layout == Layout::Two);
-                assert_eq!(client.is_confirmed(), confirmed, "{what}: {:?}", client.outcome);
-                let outcome = client.outcome.unwrap_or_else(|| panic!("{what}: no outcome"));
+                assert_eq!(
+                    client.is_confirmed(),
+                    confirmed,
+                    "{what}: {:?}",
+                    client.outcome
+                );
+                let outcome = client
+                    .outcome
+                    .unwrap_or_else(|| panic!("{what}: no outcome"));
                 // Once all was sent, nobody can call it failed.
                 let sent_all = client.sent.len() == case.client_sends.len();
                 match (case.action, outcome) {
                     (_, Outcome::Confirmed(_)) => {}
                     (ActionKind::Update, Outcome::Unknown(_)) => assert!(sent_all, "{what}"),
                     (ActionKind::Update, Outcome::Failed(_)) => assert!(!sent_all, "{what}"),
-                    (ActionKind::Create, Outcome::Unknown(_)) => assert!(client.created.is_some(), "{what}"),
-                    (ActionKind::Create, Outcome::Failed(_)) => assert!(client.created.is_none(), "{what}"),
+                    (ActionKind::Create, Outcome::Unknown(_)) => {
+                        assert!(client.created.is_some(), "{what}")
+                    }
+                    (ActionKind::Create, Outcome::Failed(_)) => {
+                        assert!(client.created.is_none(), "{what}")
+                    }
                     (ActionKind::Reset, Outcome::Unknown(_) | Outcome::Failed(_)) => {}
                     (_, Outcome::Left) => panic!("{what}: it never left"),
                 }
@@ -74,10 +110,16 @@ fn a_cut_before_all_was_written_is_a_failure_and_a_cut_after_it_is_unknown() {
     for layout in LAYOUTS {
         let case = exchange(layout, ActionKind::Update, b"old", b"new");
         let fetched = case.server_sends.len() - if layout == Layout::Two { 8 } else { 0 };
-        for (while_sending, expected) in
-            [(true, Outcome::Failed(Failure::CutDuringUpload)), (false, Outcome::Unknown(UnknownCause::Cut))]
-        {
-            let mut client = Client::new(ActionKind::Update, old_account(), TOKEN, Some(b"new".to_vec()));
+        for (while_sending, expected) in [
+            (true, Outcome::Failed(Failure::CutDuringUpload)),
+            (false, Outcome::Unknown(UnknownCause::Cut)),
+        ] {
+            let mut client = Client::new(
+                ActionKind::Update,
+                old_account(),
+                TOKEN,
+                Some(b"new".to_vec()),
+            );
             client.feed(&case.server_sends[..fetched]);
             if while_sending {
                 client.machine.handle_cut_while_sending();
@@ -99,7 +141,10 @@ fn once_the_grace_has_passed_the_last_row_is_the_servers_and_the_client_may_be_g
     server.pass_grace();
     assert!(server.is_confirmed());
     assert_eq!(server.keeper, case.after);
-    assert!(server.sent.ends_with(old_account().as_bytes()), "the server sends the row");
+    assert!(
+        server.sent.ends_with(old_account().as_bytes()),
+        "the server sends the row"
+    );
 }
 
 #[test]
@@ -111,7 +156,10 @@ fn after_the_first_byte_of_the_last_row_the_grace_commits_nothing() {
         server.pass_grace();
         assert!(server.ending.is_none(), "only the client's reading is left");
         server.end(Input::CloseNotify);
-        assert!(matches!(server.ending, Some(Err(Reason::EndedBeforeFinalNumber))));
+        assert!(matches!(
+            server.ending,
+            Some(Err(Reason::EndedBeforeFinalNumber))
+        ));
         assert_eq!(server.keeper, case.before);
     }
 }
@@ -124,7 +172,10 @@ fn any_other_last_row_changes_nothing_and_cuts() {
         bytes[case.btoken_end + flipped / 8] ^= 1 << (flipped % 8);
         let mut server = Server::new(Layout::One, case.before.clone());
         server.feed(&bytes);
-        assert!(matches!(server.ending, Some(Err(Reason::WrongFinalNumber))), "bit {flipped}");
+        assert!(
+            matches!(server.ending, Some(Err(Reason::WrongFinalNumber))),
+            "bit {flipped}"
+        );
         assert_eq!(server.keeper, case.before);
     }
 }

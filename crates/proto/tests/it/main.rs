@@ -1,6 +1,11 @@
 //! Holds both machines to `docs/protocol.md`: vectors, every split, every cut, and both sides
 //! against each other.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_docs
+)]
 
 mod bounds;
 mod conversation;

@@ -29,7 +29,10 @@ fn check_client(case: &Exchange, pieces: &[&[u8]]) {
     let what = (case.layout, case.action);
     assert!(client.is_confirmed(), "{what:?}: {:?}", client.outcome);
     assert_eq!(client.sent, case.client_sends, "{what:?}");
-    assert_eq!(client.fetched.as_deref(), (case.action == ActionKind::Update).then_some(OLD));
+    assert_eq!(
+        client.fetched.as_deref(),
+        (case.action == ActionKind::Update).then_some(OLD)
+    );
 }
 
 /// `stream` cut at the given places.

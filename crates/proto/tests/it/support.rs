@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use passmate_proto::{
-    AccountNumber, ActionKind, AuthToken, CLIENT_HELLO, ClientAction, ClientConfig, ClientEvent, ClientMachine, Ending,
-    Input, Layout, Outcome, Reason, Request, SERVER_HELLO, ServerConfig, ServerMachine,
+    AccountNumber, ActionKind, AuthToken, CLIENT_HELLO, ClientAction, ClientConfig, ClientEvent,
+    ClientMachine, Ending, Input, Layout, Outcome, Reason, Request, SERVER_HELLO, ServerConfig,
+    ServerMachine,
 };
 
 pub(crate) const BANNER: &str = "hello\nbtoken-max 5000\n";
 pub(crate) const LIMIT: u32 = 5000;
 pub(crate) const TOKEN: [u8; 32] = [0xa5; 32];
 pub(crate) const LAYOUTS: [Layout; 2] = [Layout::One, Layout::Two];
-pub(crate) const ACTIONS: [ActionKind; 3] = [ActionKind::Create, ActionKind::Update, ActionKind::Reset];
+pub(crate) const ACTIONS: [ActionKind; 3] =
+    [ActionKind::Create, ActionKind::Update, ActionKind::Reset];
 
 pub(crate) fn number(byte: u8) -> AccountNumber {
     AccountNumber::from_bytes([byte; 8]).unwrap()
@@ -39,7 +41,10 @@ pub(crate) struct Keeper {
 
 impl Keeper {
     pub(crate) fn with_old(btoken: &[u8]) -> Self {
-        Self { accounts: BTreeMap::from([(old_account(), (TOKEN, btoken.to_vec()))]), next: new_account() }
+        Self {
+            accounts: BTreeMap::from([(old_account(), (TOKEN, btoken.to_vec()))]),
+            next: new_account(),
+        }
     }
 
     fn stored(&self, account: Option<AccountNumber>, token: &AuthToken) -> Option<Vec<u8>> {
@@ -63,12 +68,26 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn new(layout: Layout, keeper: Keeper) -> Self {
-        Self::with_config(ServerConfig { layout, banner: Arc::from(BANNER.as_bytes()), btoken_len_max: LIMIT }, keeper)
+        Self::with_config(
+            ServerConfig {
+                layout,
+                banner: Arc::from(BANNER.as_bytes()),
+                btoken_len_max: LIMIT,
+            },
+            keeper,
+        )
     }
 
     pub(crate) fn with_config(config: ServerConfig, keeper: Keeper) -> Self {
         let machine = ServerMachine::new(config);
-        Self { machine, keeper, sent: Vec::new(), ending: None, unread: Vec::new(), fetched: None }
+        Self {
+            machine,
+            keeper,
+            sent: Vec::new(),
+            ending: None,
+            unread: Vec::new(),
+            fetched: None,
+        }
     }
 
     pub(crate) fn feed(&mut self, bytes: &[u8]) {
@@ -107,7 +126,10 @@ impl Server {
                 continue;
             }
             let promised = self.machine.buffer_needed(self.unread.len());
-            assert!(promised <= LIMIT.max(64 << 10) as usize, "no buffer beyond the limit");
+            assert!(
+                promised <= LIMIT.max(64 << 10) as usize,
+                "no buffer beyond the limit"
+            );
             let taken = self.machine.handle_input(Input::Bytes(&self.unread));
             if taken == 0 {
                 return;
@@ -120,10 +142,15 @@ impl Server {
         let keeper = &mut self.keeper;
         match request {
             Request::Create { auth_token, btoken } => {
-                keeper.accounts.insert(keeper.next, (*auth_token.as_bytes(), btoken));
+                keeper
+                    .accounts
+                    .insert(keeper.next, (*auth_token.as_bytes(), btoken));
                 self.machine.created(keeper.next, Proof(())).unwrap();
             }
-            Request::Fetch { account, auth_token } => match keeper.stored(account, &auth_token) {
+            Request::Fetch {
+                account,
+                auth_token,
+            } => match keeper.stored(account, &auth_token) {
                 Some(btoken) => {
                     self.fetched = account.map(|account| (account, btoken.clone()));
                     self.machine.fetched(btoken.into()).unwrap();
@@ -140,7 +167,10 @@ impl Server {
                     _ => self.machine.refused().unwrap(),
                 }
             }
-            Request::Delete { account, auth_token } => match keeper.stored(account, &auth_token) {
+            Request::Delete {
+                account,
+                auth_token,
+            } => match keeper.stored(account, &auth_token) {
                 Some(_) => {
                     keeper.accounts.remove(&account.unwrap());
                     self.machine.deleted(Proof(())).unwrap();
@@ -172,7 +202,13 @@ pub(crate) fn exchange(layout: Layout, action: ActionKind, old: &[u8], new: &[u8
     let account = old_account();
     let len = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap().to_be_bytes();
     let version: &[u8] = if layout == Layout::Two { &[0, 2] } else { &[] };
-    let greeting = [SERVER_HELLO, version, &len(BANNER.as_bytes()), BANNER.as_bytes()].concat();
+    let greeting = [
+        SERVER_HELLO,
+        version,
+        &len(BANNER.as_bytes()),
+        BANNER.as_bytes(),
+    ]
+    .concat();
     let mut client_sends = [CLIENT_HELLO, &[action.byte()][..]].concat();
     let mut server_sends = greeting;
     let mut btoken_end = 0;
@@ -202,12 +238,24 @@ pub(crate) fn exchange(layout: Layout, action: ActionKind, old: &[u8], new: &[u8
         }
     }
     let client_enough = client_sends.len();
-    Exchange { layout, action, client_sends, server_sends, before, after, client_enough, btoken_end }
+    Exchange {
+        layout,
+        action,
+        client_sends,
+        server_sends,
+        before,
+        after,
+        client_enough,
+        btoken_end,
+    }
 }
 
 /// Every layout with every action.
 pub(crate) fn exchanges(old: &[u8], new: &[u8]) -> Vec<Exchange> {
-    LAYOUTS.into_iter().flat_map(|layout| ACTIONS.map(|action| exchange(layout, action, old, new))).collect()
+    LAYOUTS
+        .into_iter()
+        .flat_map(|layout| ACTIONS.map(|action| exchange(layout, action, old, new)))
+        .collect()
 }
 
 /// Our client machine with a caller who stores `upload` after the fetch.
@@ -224,17 +272,41 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(action: ActionKind, account: AccountNumber, token: [u8; 32], upload: Option<Vec<u8>>) -> Self {
+    pub(crate) fn new(
+        action: ActionKind,
+        account: AccountNumber,
+        token: [u8; 32],
+        upload: Option<Vec<u8>>,
+    ) -> Self {
         let auth_token = AuthToken::new(token);
         let action = match action {
-            ActionKind::Create => ClientAction::Create { auth_token, btoken: upload.clone().unwrap() },
-            ActionKind::Update => ClientAction::Update { account, auth_token },
-            ActionKind::Reset => ClientAction::Reset { account, auth_token },
+            ActionKind::Create => ClientAction::Create {
+                auth_token,
+                btoken: upload.clone().unwrap(),
+            },
+            ActionKind::Update => ClientAction::Update {
+                account,
+                auth_token,
+            },
+            ActionKind::Reset => ClientAction::Reset {
+                account,
+                auth_token,
+            },
         };
-        let config = ClientConfig { btoken_len_max: LIMIT, ..ClientConfig::default() };
+        let config = ClientConfig {
+            btoken_len_max: LIMIT,
+            ..ClientConfig::default()
+        };
         let machine = ClientMachine::new(config, action);
-        let mut client =
-            Self { machine, sent: Vec::new(), fetched: None, created: None, outcome: None, upload, unread: Vec::new() };
+        let mut client = Self {
+            machine,
+            sent: Vec::new(),
+            fetched: None,
+            created: None,
+            outcome: None,
+            upload,
+            unread: Vec::new(),
+        };
         client.pump();
         client
     }

@@ -5,13 +5,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use passmate_proto::{AccountNumber, ActionKind, ClientEvent, Failure, Input, Layout, Outcome, ServerConfig};
+use passmate_proto::{
+    AccountNumber, ActionKind, ClientEvent, Failure, Input, Layout, Outcome, ServerConfig,
+};
 use serde_json::Value;
 
 use crate::support::{Client, Keeper, Server};
 
 fn folder(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../vectors").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../vectors")
+        .join(name)
 }
 
 fn json(path: &Path) -> Value {
@@ -19,7 +23,10 @@ fn json(path: &Path) -> Value {
 }
 
 fn unhex(text: &str) -> Vec<u8> {
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+    (0..text.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
+        .collect()
 }
 
 fn bytes(value: &Value) -> Vec<u8> {
@@ -63,7 +70,9 @@ mod released {
         fn stored_before(&self) -> Vec<u8> {
             let answer = &self.server_sends[self.greeting_len().min(self.server_sends.len())..];
             match answer.split_first_chunk::<4>() {
-                Some((len, rest)) if answer.len() > 8 => rest[..u32::from_be_bytes(*len) as usize].to_vec(),
+                Some((len, rest)) if answer.len() > 8 => {
+                    rest[..u32::from_be_bytes(*len) as usize].to_vec()
+                }
                 _ => b"stored".to_vec(),
             }
         }
@@ -103,7 +112,10 @@ mod released {
             // These cases are refused because the account is not there.
             let is_there = !is_create && name != "update_after_reset";
             let stored = transcript.stored_before();
-            let accounts = is_there.then(|| (account, (transcript.token(), stored.clone()))).into_iter().collect();
+            let accounts = is_there
+                .then(|| (account, (transcript.token(), stored.clone())))
+                .into_iter()
+                .collect();
             let next = if is_create && transcript.server_sends.len() > transcript.greeting_len() {
                 let number = transcript.server_sends.last_chunk::<8>().unwrap();
                 AccountNumber::from_bytes(*number).unwrap()
@@ -122,7 +134,12 @@ mod released {
             // Where the released server had sent the number, something was committed.
             let expected = transcript.server_sends.len() > transcript.greeting_len()
                 && transcript.server_sends.ends_with(next.as_bytes());
-            assert_eq!(server.is_confirmed(), expected, "{name}: {:?}", server.ending);
+            assert_eq!(
+                server.is_confirmed(),
+                expected,
+                "{name}: {:?}",
+                server.ending
+            );
         }
     }
 
@@ -137,7 +154,9 @@ mod released {
                     (ActionKind::Update, Some(transcript.upload(24 + 1 + 40)))
                 }
                 "reset" => (ActionKind::Reset, None),
-                "update_after_reset" | "update_unknown_account" | "update_wrong_auth" => (ActionKind::Update, None),
+                "update_after_reset" | "update_unknown_account" | "update_wrong_auth" => {
+                    (ActionKind::Update, None)
+                }
                 "reset_unknown_account" | "reset_wrong_auth" => (ActionKind::Reset, None),
                 _ => continue,
             };
@@ -155,7 +174,12 @@ mod released {
             client.end(Input::Cut);
             assert_eq!(&client.sent, sent, "{name}");
             let expected_confirmed = transcript.server_sends.len() > transcript.greeting_len();
-            assert_eq!(client.is_confirmed(), expected_confirmed, "{name}: {:?}", client.outcome);
+            assert_eq!(
+                client.is_confirmed(),
+                expected_confirmed,
+                "{name}: {:?}",
+                client.outcome
+            );
             if action == ActionKind::Create {
                 assert_eq!(client.created, Some(transcript.account()));
             }
@@ -167,7 +191,10 @@ mod released {
     fn our_client_refuses_protocol_version_1_by_name() {
         let transcripts = transcripts("protocol 1");
         assert_eq!(transcripts.len(), 5);
-        for transcript in transcripts.iter().filter(|transcript| transcript.name != "v1_client_meets_v2_server") {
+        for transcript in transcripts
+            .iter()
+            .filter(|transcript| transcript.name != "v1_client_meets_v2_server")
+        {
             let mut client = Client::new(ActionKind::Reset, transcript_account(), [1; 32], None);
             client.feed(&transcript.server_sends);
             let expected = Outcome::Failed(Failure::VersionUnsupported(1));
@@ -182,11 +209,22 @@ mod released {
     #[test]
     fn the_banner_comes_through_byte_for_byte() {
         let transcripts = transcripts("protocol 2");
-        let transcript = transcripts.iter().find(|transcript| transcript.name == "create").unwrap();
-        let mut machine = Client::new(ActionKind::Reset, transcript.account(), [1; 32], None).machine;
-        machine.handle_input(Input::Bytes(&transcript.server_sends[..transcript.greeting_len()]));
-        let Some(ClientEvent::Greeted { layout, banner }) = machine.poll_event() else { panic!("no greeting") };
-        assert_eq!((layout, banner.as_slice()), (Layout::Two, transcript.banner().as_bytes()));
+        let transcript = transcripts
+            .iter()
+            .find(|transcript| transcript.name == "create")
+            .unwrap();
+        let mut machine =
+            Client::new(ActionKind::Reset, transcript.account(), [1; 32], None).machine;
+        machine.handle_input(Input::Bytes(
+            &transcript.server_sends[..transcript.greeting_len()],
+        ));
+        let Some(ClientEvent::Greeted { layout, banner }) = machine.poll_event() else {
+            panic!("no greeting")
+        };
+        assert_eq!(
+            (layout, banner.as_slice()),
+            (Layout::Two, transcript.banner().as_bytes())
+        );
     }
 }
 
@@ -198,8 +236,16 @@ mod laid_out {
         let cases: BTreeMap<String, Value> = fs::read_dir(folder("wire_layout1"))
             .unwrap()
             .map(|entry| entry.unwrap().path())
-            .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
-            .map(|path| (path.file_stem().unwrap().to_str().unwrap().to_owned(), json(&path)))
+            .filter(|path| {
+                path.extension()
+                    .is_some_and(|extension| extension == "json")
+            })
+            .map(|path| {
+                (
+                    path.file_stem().unwrap().to_str().unwrap().to_owned(),
+                    json(&path),
+                )
+            })
             .collect();
         assert_eq!(cases.len(), 26);
         cases
@@ -207,7 +253,13 @@ mod laid_out {
 
     fn accounts(value: &Value) -> BTreeMap<AccountNumber, ([u8; 32], Vec<u8>)> {
         let account = |(number, kept): (&String, &Value)| {
-            (account_number(number), (bytes(&kept["auth_token"]).try_into().unwrap(), bytes(&kept["btoken"])))
+            (
+                account_number(number),
+                (
+                    bytes(&kept["auth_token"]).try_into().unwrap(),
+                    bytes(&kept["btoken"]),
+                ),
+            )
         };
         value.as_object().unwrap().iter().map(account).collect()
     }
@@ -228,7 +280,13 @@ mod laid_out {
             btoken_len_max: u32::try_from(case["btoken_max"].as_u64().unwrap()).unwrap(),
         };
         let next = account_number(case["new_account_no"].as_str().unwrap());
-        Server::with_config(config, Keeper { accounts: accounts(&case["accounts_before"]), next })
+        Server::with_config(
+            config,
+            Keeper {
+                accounts: accounts(&case["accounts_before"]),
+                next,
+            },
+        )
     }
 
     #[test]
@@ -237,7 +295,11 @@ mod laid_out {
             let mut server = new_server(&case);
             let mut expected = Vec::new();
             for step in case["steps"].as_array().unwrap() {
-                match (step["from"].as_str().unwrap(), step.get("hex"), step["event"].as_str()) {
+                match (
+                    step["from"].as_str().unwrap(),
+                    step.get("hex"),
+                    step["event"].as_str(),
+                ) {
                     ("client", Some(hex), _) => server.feed(&bytes(hex)),
                     ("client", _, Some("close_notify")) => server.end(Input::CloseNotify),
                     ("client", _, Some("cut")) => server.end(Input::Cut),
@@ -249,12 +311,18 @@ mod laid_out {
                     ("server", _, Some("close_notify")) => {
                         assert!(server.is_confirmed(), "{name}: {:?}", server.ending)
                     }
-                    ("server", _, Some("cut")) => assert!(matches!(server.ending, Some(Err(_))), "{name}"),
+                    ("server", _, Some("cut")) => {
+                        assert!(matches!(server.ending, Some(Err(_))), "{name}")
+                    }
                     other => panic!("{name}: unknown step {other:?}"),
                 }
             }
             assert_eq!(server.sent, expected, "{name}");
-            assert_eq!(server.keeper.accounts, accounts(&case["accounts_after"]), "{name}");
+            assert_eq!(
+                server.keeper.accounts,
+                accounts(&case["accounts_after"]),
+                "{name}"
+            );
         }
     }
 
@@ -262,7 +330,9 @@ mod laid_out {
     fn our_client_concludes_from_the_servers_side_what_the_case_says() {
         let mut seen = 0;
         for (name, case) in cases() {
-            let Some(concludes) = case["client_concludes"].as_str() else { continue };
+            let Some(concludes) = case["client_concludes"].as_str() else {
+                continue;
+            };
             seen += 1;
             let sent = all_from(&case, "client");
             let field = |at: usize, len: usize| sent[at..at + len].to_vec();
@@ -278,12 +348,23 @@ mod laid_out {
                 .unwrap_or(crate::support::number(1));
             let token_at = if action == ActionKind::Create { 25 } else { 33 };
             let upload_at = token_at + 32 + 4;
-            let upload = sent.get(upload_at..).map(|rest| rest[..rest.len().min(64)].to_vec());
-            let mut client =
-                Client::new(action, account, field(token_at, 32).try_into().unwrap(), Some(upload.unwrap_or_default()));
+            let upload = sent
+                .get(upload_at..)
+                .map(|rest| rest[..rest.len().min(64)].to_vec());
+            let mut client = Client::new(
+                action,
+                account,
+                field(token_at, 32).try_into().unwrap(),
+                Some(upload.unwrap_or_default()),
+            );
             client.feed(&all_from(&case, "server"));
-            let is_clean = case["steps"].as_array().unwrap().last().unwrap()["event"] == "close_notify";
-            client.end(if is_clean { Input::CloseNotify } else { Input::Cut });
+            let is_clean =
+                case["steps"].as_array().unwrap().last().unwrap()["event"] == "close_notify";
+            client.end(if is_clean {
+                Input::CloseNotify
+            } else {
+                Input::Cut
+            });
             let concluded = match client.outcome.unwrap() {
                 Outcome::Confirmed(_) => "confirmed",
                 Outcome::Unknown(_) => "unknown",
@@ -300,7 +381,12 @@ mod laid_out {
         let sent = all_from(case, "client");
         let account = AccountNumber::from_bytes(sent[25..33].try_into().unwrap()).unwrap();
         let upload = sent[69..sent.len() - 8].to_vec();
-        let mut client = Client::new(ActionKind::Update, account, sent[33..65].try_into().unwrap(), Some(upload));
+        let mut client = Client::new(
+            ActionKind::Update,
+            account,
+            sent[33..65].try_into().unwrap(),
+            Some(upload),
+        );
         client.feed(&all_from(case, "server"));
         assert_eq!(client.sent, sent);
     }

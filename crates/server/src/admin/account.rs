@@ -61,8 +61,18 @@ fn list(app: &App) -> Result<(), Failure> {
 
 fn show(app: &App, number: AccountNumber) -> Result<(), Failure> {
     let account = app.store()?.account(number)?.ok_or_else(none)?;
-    let Account { number, btoken_len, created_at, changed_at, is_disabled } = account;
-    let state = if is_disabled { "disabled: nobody can use it" } else { "in use" };
+    let Account {
+        number,
+        btoken_len,
+        created_at,
+        changed_at,
+        is_disabled,
+    } = account;
+    let state = if is_disabled {
+        "disabled: nobody can use it"
+    } else {
+        "in use"
+    };
     let text = format!(
         "account: {number}\nsize: {btoken_len} bytes\ncreated: {}\nlast change: {}\nstate: {state}\n",
         utc(created_at),
@@ -76,7 +86,10 @@ fn set_disabled(app: &App, number: AccountNumber, is_disabled: bool) -> Result<(
         return Err(none());
     }
     let text = if is_disabled { "disabled" } else { "enabled" };
-    app.answer(&format!("{number} is {text}\n"), json!({ "account": number.to_string(), "disabled": is_disabled }))
+    app.answer(
+        &format!("{number} is {text}\n"),
+        json!({ "account": number.to_string(), "disabled": is_disabled }),
+    )
 }
 
 fn delete(app: &App, number: AccountNumber, yes: bool) -> Result<(), Failure> {
@@ -88,18 +101,28 @@ fn delete(app: &App, number: AccountNumber, yes: bool) -> Result<(), Failure> {
     if !store.delete_account(number)? {
         return Err(none());
     }
-    app.answer(&format!("{number} is deleted\n"), json!({ "account": number.to_string() }))
+    app.answer(
+        &format!("{number} is deleted\n"),
+        json!({ "account": number.to_string() }),
+    )
 }
 
 /// There is no way back but a backup, so a mere yes does not do.
 fn confirm(account: &Account) -> Result<(), Failure> {
     let given_up = |message: &str, hint: &str| Err(Failure::new(Code::GivenUp, message, hint));
     if !io::stdin().is_terminal() {
-        return given_up("nobody is there to confirm it", "give --yes; nothing was deleted");
+        return given_up(
+            "nobody is there to confirm it",
+            "give --yes; nothing was deleted",
+        );
     }
     let mut out = io::stderr().lock();
     let day = utc(account.changed_at);
-    write!(out, "{} bytes, last changed {day}. Type the account's number again to delete it: ", account.btoken_len)?;
+    write!(
+        out,
+        "{} bytes, last changed {day}. Type the account's number again to delete it: ",
+        account.btoken_len
+    )?;
     out.flush()?;
     let mut typed = String::new();
     let read = io::stdin().lock().take(TYPED_LEN_MAX).read_line(&mut typed);
@@ -110,7 +133,13 @@ fn confirm(account: &Account) -> Result<(), Failure> {
 }
 
 fn line(account: &Account) -> String {
-    let Account { number, btoken_len, created_at, changed_at, is_disabled } = account;
+    let Account {
+        number,
+        btoken_len,
+        created_at,
+        changed_at,
+        is_disabled,
+    } = account;
     let (created, changed) = (utc(*created_at), utc(*changed_at));
     let disabled = if *is_disabled { "  disabled" } else { "" };
     format!("{number}  {btoken_len:>9} bytes  created {created}  changed {changed}{disabled}\n")
@@ -127,5 +156,9 @@ fn object(account: &Account) -> Value {
 }
 
 fn none() -> Failure {
-    Failure::new(Code::NotFound, "there is no such account", "`passmate-server account list` shows which there are")
+    Failure::new(
+        Code::NotFound,
+        "there is no such account",
+        "`passmate-server account list` shows which there are",
+    )
 }

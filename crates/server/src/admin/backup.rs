@@ -57,7 +57,11 @@ pub(super) fn back_up(app: &App, args: &BackupArgs) -> Result<(), Failure> {
     let now = now();
     if args.file.is_dir() || args.file.file_name().is_none() {
         let hint = "name a file in it, which need not be there yet; nothing was written";
-        return Err(Failure::new(Code::Usage, format_args!("{} is a folder", args.file.display()), hint));
+        return Err(Failure::new(
+            Code::Usage,
+            format_args!("{} is a folder", args.file.display()),
+            hint,
+        ));
     }
     let file = match args.keep {
         None => args.file.clone(),
@@ -65,7 +69,11 @@ pub(super) fn back_up(app: &App, args: &BackupArgs) -> Result<(), Failure> {
     };
     if file.symlink_metadata().is_ok() && !backup::is_backup(&file) {
         let hint = "name another file, or remove it; nothing was written";
-        return Err(Failure::new(Code::Exists, format_args!("{} is there and is no backup", file.display()), hint));
+        return Err(Failure::new(
+            Code::Exists,
+            format_args!("{} is there and is no backup", file.display()),
+            hint,
+        ));
     }
     let pair = args.with_key.then(|| read_pair(app)).transpose()?;
     let header = backup::write(&store, pair.as_ref(), &file, now).inspect_err(|error| {
@@ -78,18 +86,35 @@ pub(super) fn back_up(app: &App, args: &BackupArgs) -> Result<(), Failure> {
     if let Err(error) = backup::note_last(&app.config.store, now, args.with_key) {
         eprintln!("passmate-server: warning: `check` will not know of this backup: {error}");
     }
-    let removed = args.keep.map(|keep| rotate(&args.file, &file, keep)).transpose()?.unwrap_or_default();
+    let removed = args
+        .keep
+        .map(|keep| rotate(&args.file, &file, keep))
+        .transpose()?
+        .unwrap_or_default();
     let text = format!(
         "{} has {} accounts with {} bytes of btokens{}\n{}",
         file.display(),
         header.accounts,
         header.btoken_bytes,
-        if header.key_len > 0 { ", and the TLS key: keep it secret" } else { "" },
-        removed.iter().map(|path| format!("removed {}\n", path.display())).collect::<String>()
+        if header.key_len > 0 {
+            ", and the TLS key: keep it secret"
+        } else {
+            ""
+        },
+        removed
+            .iter()
+            .map(|path| format!("removed {}\n", path.display()))
+            .collect::<String>()
     );
-    let removed: Vec<_> = removed.iter().map(|path| path.display().to_string()).collect();
+    let removed: Vec<_> = removed
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
     let file = file.display().to_string();
-    app.answer(&text, json!({ "file": file, "backup": header, "removed": removed }))
+    app.answer(
+        &text,
+        json!({ "file": file, "backup": header, "removed": removed }),
+    )
 }
 
 fn named(file: &Path, stamp: &str) -> PathBuf {
@@ -112,12 +137,20 @@ fn stamp(seconds: i64) -> String {
 /// do other files, whatever they are called.
 fn rotate(file: &Path, made_now: &Path, keep: u32) -> Result<Vec<PathBuf>, Failure> {
     let folder = folder_of(file);
-    let failed = |error| Failure::from(BackupError::Io { doing: "list", path: folder.to_owned(), error });
+    let failed = |error| {
+        Failure::from(BackupError::Io {
+            doing: "list",
+            path: folder.to_owned(),
+            error,
+        })
+    };
     let begin = named(file.file_name().map_or(Path::new(""), Path::new), "");
     let mut made = Vec::new();
     for entry in fs::read_dir(folder).map_err(failed)? {
         let name = entry.map_err(failed)?.file_name();
-        let stamp = name.to_str().and_then(|name| name.strip_prefix(begin.to_str()?));
+        let stamp = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(begin.to_str()?));
         let is_other = Some(name.as_os_str()) != made_now.file_name();
         if is_other && stamp.is_some_and(is_stamp) && backup::is_backup(&folder.join(&name)) {
             made.push(folder.join(name));
@@ -127,7 +160,11 @@ fn rotate(file: &Path, made_now: &Path, keep: u32) -> Result<Vec<PathBuf>, Failu
     let surplus = (made.len() + 1).saturating_sub(usize::try_from(keep).unwrap_or(usize::MAX));
     made.truncate(surplus);
     for path in &made {
-        fs::remove_file(path).map_err(|error| BackupError::Io { doing: "remove", path: path.clone(), error })?;
+        fs::remove_file(path).map_err(|error| BackupError::Io {
+            doing: "remove",
+            path: path.clone(),
+            error,
+        })?;
     }
     Ok(made)
 }
@@ -135,7 +172,13 @@ fn rotate(file: &Path, made_now: &Path, keep: u32) -> Result<Vec<PathBuf>, Failu
 /// Whether this is what [`stamp`] writes.
 fn is_stamp(text: &str) -> bool {
     let pattern = b"0000-00-00T000000Z";
-    let fits = |(byte, wanted): (u8, &u8)| if *wanted == b'0' { byte.is_ascii_digit() } else { byte == *wanted };
+    let fits = |(byte, wanted): (u8, &u8)| {
+        if *wanted == b'0' {
+            byte.is_ascii_digit()
+        } else {
+            byte == *wanted
+        }
+    };
     text.len() == pattern.len() && text.bytes().zip(pattern).all(fits)
 }
 
@@ -149,7 +192,10 @@ fn read_pair(app: &App) -> Result<PemPair, Failure> {
 }
 
 fn own_pair(app: &App) -> (PathBuf, PathBuf) {
-    (app.config.data_dir.join(OWN_CERTIFICATE), app.config.data_dir.join(OWN_KEY))
+    (
+        app.config.data_dir.join(OWN_CERTIFICATE),
+        app.config.data_dir.join(OWN_KEY),
+    )
 }
 
 pub(super) fn restore(app: &App, args: &RestoreArgs) -> Result<(), Failure> {
@@ -169,7 +215,11 @@ pub(super) fn restore(app: &App, args: &RestoreArgs) -> Result<(), Failure> {
     })?;
     if closed.is_there() && !args.force {
         let message = format_args!("there is a store at {}", path.display());
-        return Err(Failure::new(Code::Exists, message, "give --force to replace it; it stays beside the new one"));
+        return Err(Failure::new(
+            Code::Exists,
+            message,
+            "give --force to replace it; it stays beside the new one",
+        ));
     }
     let pair = backup.pair()?;
     let has_own = app.config.certificate.is_none();
@@ -180,21 +230,30 @@ pub(super) fn restore(app: &App, args: &RestoreArgs) -> Result<(), Failure> {
     let staging = staging_in(folder, ".passmate-restore-")?;
     let extracted = tried(&mut backup, staging.path())?;
     let replaced = closed.replace(&extracted)?;
-    let mut text = format!("restored {} accounts as of {}\n", backup.header().accounts, utc(backup.header().made_at));
+    let mut text = format!(
+        "restored {} accounts as of {}\n",
+        backup.header().accounts,
+        utc(backup.header().made_at)
+    );
     if let Some(replaced) = &replaced {
-        text.push_str(&format!("what was there before is {}; remove it when it is not needed\n", replaced.display()));
+        text.push_str(&format!(
+            "what was there before is {}; remove it when it is not needed\n",
+            replaced.display()
+        ));
     }
     match &pair {
         Some(pair) if has_own => {
             let kept = put_pair(app, pair)?;
-            text.push_str("the certificate and its key are restored too: devices know the server again\n");
+            text.push_str(
+                "the certificate and its key are restored too: devices know the server again\n",
+            );
             if kept {
                 text.push_str("what was there before is kept beside them: key.pem.replaced, cert.pem.replaced\n");
             }
         }
-        Some(_) => {
-            text.push_str("the key in the backup is not restored, because the configuration names another file\n")
-        }
+        Some(_) => text.push_str(
+            "the key in the backup is not restored, because the configuration names another file\n",
+        ),
         None => {}
     }
     app.answer(&text, json!({ "backup": backup.header(), "replaced": replaced.map(|path| path.display().to_string()) }))
@@ -214,16 +273,30 @@ fn tried(backup: &mut Backup, folder: &Path) -> Result<PathBuf, Failure> {
         None => Ok(path),
         Some(first) => {
             warn_of_others(&findings);
-            let message = format_args!("the backup holds a damaged store: {first} ({} in all)", findings.len());
-            Err(Failure::new(Code::Damaged, message, "take an older backup; nothing was changed"))
+            let message = format_args!(
+                "the backup holds a damaged store: {first} ({} in all)",
+                findings.len()
+            );
+            Err(Failure::new(
+                Code::Damaged,
+                message,
+                "take an older backup; nothing was changed",
+            ))
         }
     }
 }
 
 /// Makes a folder for its owner alone, if it is not there.
 fn make_folder(folder: &Path) -> Result<(), Failure> {
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    Ok(made.map_err(|error| BackupError::Io { doing: "make", path: folder.to_owned(), error })?)
+    let made = fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder);
+    Ok(made.map_err(|error| BackupError::Io {
+        doing: "make",
+        path: folder.to_owned(),
+        error,
+    })?)
 }
 
 /// Another key would make this a server that no device knows.
@@ -232,10 +305,20 @@ fn check_pair(app: &App, pair: &PemPair, force: bool) -> Result<(), Failure> {
     let is_other = match fs::read(&key).map(Zeroizing::new) {
         Ok(there) => **there != **pair.key,
         Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-        Err(error) => return Err(BackupError::Io { doing: "read", path: key, error }.into()),
+        Err(error) => {
+            return Err(BackupError::Io {
+                doing: "read",
+                path: key,
+                error,
+            }
+            .into());
+        }
     };
     if is_other && !force {
-        let message = format_args!("{} is another key than the one in the backup", key.display());
+        let message = format_args!(
+            "{} is another key than the one in the backup",
+            key.display()
+        );
         let hint = "give --force to put the backup's in its place, or move this one away; nothing was changed";
         return Err(Failure::new(Code::Exists, message, hint));
     }
@@ -248,18 +331,32 @@ fn put_pair(app: &App, pair: &PemPair) -> Result<bool, Failure> {
     let (certificate, key) = own_pair(app);
     let failed = |path: &Path| {
         let path = path.to_owned();
-        move |error| Failure::from(BackupError::Io { doing: "write", path, error })
+        move |error| {
+            Failure::from(BackupError::Io {
+                doing: "write",
+                path,
+                error,
+            })
+        }
     };
-    let is_there =
-        |path: &Path, bytes: &[u8]| fs::read(path).map(Zeroizing::new).is_ok_and(|there| there.as_slice() == bytes);
+    let is_there = |path: &Path, bytes: &[u8]| {
+        fs::read(path)
+            .map(Zeroizing::new)
+            .is_ok_and(|there| there.as_slice() == bytes)
+    };
     if is_there(&certificate, &pair.certificate) && is_there(&key, &pair.key) {
         return Ok(false);
     }
     let kept = [&key, &certificate].map(|path| keep_beside(path).map_err(failed(path)));
-    let kept = kept.into_iter().collect::<Result<Vec<_>, _>>()?.contains(&true);
+    let kept = kept
+        .into_iter()
+        .collect::<Result<Vec<_>, _>>()?
+        .contains(&true);
     // Where there is a key alone, the server makes a certificate for it.
     match fs::remove_file(&certificate) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&certificate)(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(failed(&certificate)(error));
+        }
         _ => sync_folder_of(&certificate).map_err(failed(&certificate))?,
     }
     put(&key, &pair.key).map_err(failed(&key))?;
@@ -283,7 +380,11 @@ fn keep_beside(path: &Path) -> io::Result<bool> {
 fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let part = with_suffix(path, ".part");
     let _ = fs::remove_file(&part);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&part)?;
     file.write_all(bytes)?;
     give_to_owner_of(folder_of(path), &file)?;
     file.sync_all()?;
@@ -305,7 +406,8 @@ fn warn_of_others(findings: &[String]) {
 pub(super) fn verify(app: &App, args: &VerifyArgs) -> Result<(), Failure> {
     let mut findings = Vec::new();
     let sum = match &args.file {
-        None => AdminStore::open_as_it_is(&app.config.store)?.check(&mut |finding| findings.push(finding))?,
+        None => AdminStore::open_as_it_is(&app.config.store)?
+            .check(&mut |finding| findings.push(finding))?,
         Some(file) => {
             let mut backup = Backup::open(file)?;
             // Beside the backup there is room for it, if anywhere.
@@ -315,21 +417,36 @@ pub(super) fn verify(app: &App, args: &VerifyArgs) -> Result<(), Failure> {
                 Err(_) => staging_in(&std::env::temp_dir(), ".passmate-verify-")?,
             };
             tried(&mut backup, staging.path())?;
-            crate::store::Sum { accounts: backup.header().accounts, btoken_bytes: backup.header().btoken_bytes }
+            crate::store::Sum {
+                accounts: backup.header().accounts,
+                btoken_bytes: backup.header().btoken_bytes,
+            }
         }
     };
     if let Some(first) = findings.first() {
         if app.is_json {
-            app.answer("", json!({ "accounts": sum.accounts, "size": sum.btoken_bytes, "findings": findings }))?;
+            app.answer(
+                "",
+                json!({ "accounts": sum.accounts, "size": sum.btoken_bytes, "findings": findings }),
+            )?;
         }
         warn_of_others(&findings);
         let message = format_args!("the store is damaged: {first} ({} in all)", findings.len());
         let hint = "restore a backup; devices put back what they have. Look at the disk first";
         return Err(Failure::new(Code::Damaged, message, hint));
     }
-    let what = args.file.as_ref().map_or_else(|| "the store".to_owned(), |file| file.display().to_string());
-    let text = format!("{what} is whole: {} accounts with {} bytes of btokens\n", sum.accounts, sum.btoken_bytes);
-    app.answer(&text, json!({ "accounts": sum.accounts, "size": sum.btoken_bytes, "findings": [] }))
+    let what = args
+        .file
+        .as_ref()
+        .map_or_else(|| "the store".to_owned(), |file| file.display().to_string());
+    let text = format!(
+        "{what} is whole: {} accounts with {} bytes of btokens\n",
+        sum.accounts, sum.btoken_bytes
+    );
+    app.answer(
+        &text,
+        json!({ "accounts": sum.accounts, "size": sum.btoken_bytes, "findings": [] }),
+    )
 }
 
 #[cfg(test)]
@@ -340,8 +457,18 @@ mod tests {
     #[test]
     fn the_order_of_names_is_that_of_times_and_other_names_are_left_alone() {
         assert_eq!(stamp(1_700_000_000), "2023-11-14T221320Z");
-        assert!(is_stamp(&stamp(0)) && is_stamp(&stamp(1_900_000_000)) && stamp(0) < stamp(1_900_000_000));
-        for other in ["", "2023-11-14", "2023-11-14T221320Z.gz", "2023-11-14T22132xZ", "2023-11-14t221320z"] {
+        assert!(
+            is_stamp(&stamp(0))
+                && is_stamp(&stamp(1_900_000_000))
+                && stamp(0) < stamp(1_900_000_000)
+        );
+        for other in [
+            "",
+            "2023-11-14",
+            "2023-11-14T221320Z.gz",
+            "2023-11-14T22132xZ",
+            "2023-11-14t221320z",
+        ] {
             assert!(!is_stamp(other), "{other}");
         }
         assert_eq!(named(Path::new("/a/b.c"), "x"), Path::new("/a/b.c.x"));

@@ -53,15 +53,30 @@ fn identity(app: &App) -> Result<Identity, Failure> {
     let own = app.config.data_dir.join(crate::tls::OWN_KEY);
     if app.config.certificate.is_none() && !own.exists() {
         let message = format_args!("there is no key in {} yet", app.config.data_dir.display());
-        return Err(Failure::new(Code::NotFound, message, "the first start of the server makes one"));
+        return Err(Failure::new(
+            Code::NotFound,
+            message,
+            "the first start of the server makes one",
+        ));
     }
-    Ok(Identity::load(app.config.certificate.as_ref(), &app.config.data_dir)?)
+    Ok(Identity::load(
+        app.config.certificate.as_ref(),
+        &app.config.data_dir,
+    )?)
 }
 
 fn show(app: &App) -> Result<(), Failure> {
     let identity = identity(app)?;
-    let next = if identity.is_own { next_identity(&app.config.data_dir)? } else { None };
-    let kind = if identity.is_own { "self-signed, made by this server" } else { "the operator's own" };
+    let next = if identity.is_own {
+        next_identity(&app.config.data_dir)?
+    } else {
+        None
+    };
+    let kind = if identity.is_own {
+        "self-signed, made by this server"
+    } else {
+        "the operator's own"
+    };
     let expires = match identity.not_after {
         after if after - now() > 1000 * 365 * 24 * 3600 => "never".to_owned(),
         after => utc(after),
@@ -69,7 +84,11 @@ fn show(app: &App) -> Result<(), Failure> {
     let mut text = format!(
         "pin: {}\nnames: {}\nexpires: {expires}\nkind: {kind}\n",
         identity.pin,
-        if identity.names.is_empty() { "none".to_owned() } else { identity.names.join(", ") }
+        if identity.names.is_empty() {
+            "none".to_owned()
+        } else {
+            identity.names.join(", ")
+        }
     );
     if let Some(next) = &next {
         text.push_str(&format!("next pin: {}\n", next.pin));
@@ -90,7 +109,10 @@ fn show(app: &App) -> Result<(), Failure> {
 fn same_key(app: &App) -> Result<(), Failure> {
     identity(app)?;
     let made = renew(&app.config.data_dir)?;
-    let text = format!("a new certificate for the same key: the pin is {} still\n", made.pin);
+    let text = format!(
+        "a new certificate for the same key: the pin is {} still\n",
+        made.pin
+    );
     app.answer(&text, json!({ "pin": made.pin.to_string() }))
 }
 
@@ -100,20 +122,31 @@ fn announce(app: &App) -> Result<(), Failure> {
         Some(next) => (next, false),
         None => (crate::tls::make_next(&app.config.data_dir)?, true),
     };
-    let begin = if is_new { "the next key is made, and not served yet" } else { "a next key waits already" };
+    let begin = if is_new {
+        "the next key is made, and not served yet"
+    } else {
+        "a next key waits already"
+    };
     let text = format!(
         "{begin}\npin {pin}\ntell it to everybody, over a channel that they trust; on each device:\n    passmate sync trust {pin}\n\
          when they had the time: passmate-server cert new --new-key --now\n",
         pin = next.pin
     );
-    app.answer(&text, json!({ "next_pin": next.pin.to_string(), "made": is_new }))
+    app.answer(
+        &text,
+        json!({ "next_pin": next.pin.to_string(), "made": is_new }),
+    )
 }
 
 fn switch(app: &App) -> Result<(), Failure> {
     identity(app)?;
     if next_identity(&app.config.data_dir)?.is_none() {
         let hint = "`passmate-server cert new --new-key` makes one, and says its pin";
-        return Err(Failure::new(Code::NotFound, "no next key is announced", hint));
+        return Err(Failure::new(
+            Code::NotFound,
+            "no next key is announced",
+            hint,
+        ));
     }
     let served = switch_to_next(&app.config.data_dir)?;
     // The copy in a safe place is of the key before.

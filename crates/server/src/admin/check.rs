@@ -41,7 +41,10 @@ struct Found(Vec<Finding>);
 
 impl Found {
     fn add(&mut self, what: impl Into<String>, remedy: &'static str) {
-        self.0.push(Finding { what: what.into(), remedy });
+        self.0.push(Finding {
+            what: what.into(),
+            remedy,
+        });
     }
 }
 
@@ -50,7 +53,10 @@ pub(super) fn unconfigured(error: &ConfigError, is_json: bool) -> Failure {
     let message = format!("the configuration cannot be used: {error}");
     if is_json {
         let finding = json!({ "what": message, "do": error.hint() });
-        println!("{}", json!({ "findings": [finding], "notes": [], "version": 1 }));
+        println!(
+            "{}",
+            json!({ "findings": [finding], "notes": [], "version": 1 })
+        );
     }
     Failure::new(Code::Findings, message, error.hint())
 }
@@ -58,10 +64,17 @@ pub(super) fn unconfigured(error: &ConfigError, is_json: bool) -> Failure {
 pub(super) fn run(app: &App, _: &Sources) -> Result<(), Failure> {
     let config = &app.config;
     let mut found = Found::default();
-    let unreadable = fs::read_dir(&config.data_dir).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
+    let unreadable = fs::read_dir(&config.data_dir)
+        .is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
     if unreadable {
-        let what = format!("the data dir {} cannot be read by the user that runs this", config.data_dir.display());
-        found.add(what, "run it as the user that the server runs as, or as root");
+        let what = format!(
+            "the data dir {} cannot be read by the user that runs this",
+            config.data_dir.display()
+        );
+        found.add(
+            what,
+            "run it as the user that the server runs as, or as root",
+        );
         return tell(app, &found, &[]);
     }
     let identity = certificate(config, &mut found);
@@ -70,14 +83,21 @@ pub(super) fn run(app: &App, _: &Sources) -> Result<(), Failure> {
     descriptors(config, &mut found);
     registration(config, &mut found);
     backups(config, identity.as_ref(), &mut found);
-    let mut notes = vec!["nothing may end TLS between clients and this server, and that cannot be seen from here"];
-    if config.certificate.as_ref().is_some_and(|files| matches!(look_at_chain(&files.certificate), Ok(Chain::Alone))) {
+    let mut notes = vec![
+        "nothing may end TLS between clients and this server, and that cannot be seen from here",
+    ];
+    if config
+        .certificate
+        .as_ref()
+        .is_some_and(|files| matches!(look_at_chain(&files.certificate), Ok(Chain::Alone)))
+    {
         notes.push("the certificate stands alone in its file: right if devices trust its issuer, else put its intermediates behind it");
     }
     if !config.proxy_from.is_empty() {
         notes.push("--proxy-from: clients must not reach the server from these addresses in another way than through the proxy");
     }
-    if matches!(config.admin_listen, Some(AdminAddress::Tcp(address)) if !address.ip().to_canonical().is_loopback()) {
+    if matches!(config.admin_listen, Some(AdminAddress::Tcp(address)) if !address.ip().to_canonical().is_loopback())
+    {
         found.add(
             format!(
                 "--admin-listen is no loopback address ({})",
@@ -100,11 +120,18 @@ fn tell(app: &App, Found(findings): &Found, notes: &[&str]) -> Result<(), Failur
     if findings.is_empty() {
         text.push_str("nothing to do\n");
     }
-    let listed: Vec<_> = findings.iter().map(|one| json!({ "what": one.what, "do": one.remedy })).collect();
+    let listed: Vec<_> = findings
+        .iter()
+        .map(|one| json!({ "what": one.what, "do": one.remedy }))
+        .collect();
     app.answer(&text, json!({ "findings": listed, "notes": notes }))?;
     match findings.len() {
         0 => Ok(()),
-        1 => Err(Failure::new(Code::Findings, "1 finding", "see above; when it is mended, check again")),
+        1 => Err(Failure::new(
+            Code::Findings,
+            "1 finding",
+            "see above; when it is mended, check again",
+        )),
         count => Err(Failure::new(
             Code::Findings,
             format_args!("{count} findings"),
@@ -114,14 +141,20 @@ fn tell(app: &App, Found(findings): &Found, notes: &[&str]) -> Result<(), Failur
 }
 
 fn certificate(config: &Config, found: &mut Found) -> Option<Identity> {
-    let key = config.certificate.as_ref().map_or_else(|| config.data_dir.join(OWN_KEY), |files| files.key.clone());
+    let key = config
+        .certificate
+        .as_ref()
+        .map_or_else(|| config.data_dir.join(OWN_KEY), |files| files.key.clone());
     if config.certificate.is_none() && !key.exists() {
         // A server makes its own at its first start, and this makes none.
         return None;
     }
     private(&key, "the TLS key", config, found);
     if config.certificate.is_none() && !config.data_dir.join(OWN_CERTIFICATE).exists() {
-        found.add("the certificate in the data dir is gone", "start the server: it makes a new one for the same key");
+        found.add(
+            "the certificate in the data dir is gone",
+            "start the server: it makes a new one for the same key",
+        );
         return None;
     }
     let identity = match Identity::load(config.certificate.as_ref(), &config.data_dir) {
@@ -140,7 +173,10 @@ fn certificate(config: &Config, found: &mut Found) -> Option<Identity> {
         );
     }
     for warning in &identity.warnings {
-        found.add(warning.to_string(), "renew the certificate, or make one that is a server's; SIGHUP takes it in");
+        found.add(
+            warning.to_string(),
+            "renew the certificate, or make one that is a server's; SIGHUP takes it in",
+        );
     }
     let left = identity.not_after - now();
     if (0..CERTIFICATE_DAYS * DAY).contains(&left) {
@@ -163,7 +199,11 @@ fn private(path: &Path, what: &str, config: &Config, found: &mut Found) {
     let Ok(file) = fs::metadata(path) else { return };
     if file.permissions().mode() & 0o077 != 0 {
         found.add(
-            format!("{what} {} may be read by others (mode {:o})", path.display(), file.permissions().mode() & 0o777),
+            format!(
+                "{what} {} may be read by others (mode {:o})",
+                path.display(),
+                file.permissions().mode() & 0o777
+            ),
             "chmod 600; if others have an account on this machine, make a new key",
         );
     }
@@ -195,10 +235,16 @@ fn store(config: &Config, found: &mut Found) {
             "`passmate-server verify` looks closer; restore a backup",
         );
     }
-    let newest = store.accounts().ok().and_then(|accounts| accounts.iter().map(|account| account.changed_at).max());
+    let newest = store
+        .accounts()
+        .ok()
+        .and_then(|accounts| accounts.iter().map(|account| account.changed_at).max());
     if let Some(newest) = newest.filter(|newest| *newest > now() + CLOCK_SLACK) {
         found.add(
-            format!("the clock is behind the newest change in the store, which is of {}", utc(newest)),
+            format!(
+                "the clock is behind the newest change in the store, which is of {}",
+                utc(newest)
+            ),
             "set the clock (timedatectl), and let NTP keep it",
         );
     }
@@ -206,7 +252,9 @@ fn store(config: &Config, found: &mut Found) {
 
 fn place(config: &Config, found: &mut Found) {
     let folder = folder_of(&config.store);
-    let Some(there) = folder.ancestors().find(|folder| folder.is_dir()) else { return };
+    let Some(there) = folder.ancestors().find(|folder| folder.is_dir()) else {
+        return;
+    };
     #[cfg(target_os = "linux")]
     if let Ok(kind) = rustix::fs::statfs(there)
         && let Some(name) = network_file_system(u64::try_from(kind.f_type).unwrap_or_default())
@@ -222,7 +270,11 @@ fn place(config: &Config, found: &mut Found) {
         let least = (size / 5).min(2 << 30);
         if free < least {
             found.add(
-                format!("the disk has {} MiB left: no new accounts are made below {} MiB", free >> 20, least >> 20),
+                format!(
+                    "the disk has {} MiB left: no new accounts are made below {} MiB",
+                    free >> 20,
+                    least >> 20
+                ),
                 "make room, or move the data dir",
             );
         }
@@ -233,7 +285,9 @@ fn place(config: &Config, found: &mut Found) {
 }
 
 fn private_folder(folder: &Path, found: &mut Found) {
-    let Ok(metadata) = fs::metadata(folder) else { return };
+    let Ok(metadata) = fs::metadata(folder) else {
+        return;
+    };
     if metadata.permissions().mode() & 0o077 != 0 {
         found.add(
             format!("others may look into the data dir {}", folder.display()),
@@ -273,12 +327,18 @@ fn descriptors(config: &Config, found: &mut Found) {
 
 fn registration(config: &Config, found: &mut Found) {
     let is_public = |host: &ListenHost| match host {
-        ListenHost::Ip(IpAddr::V4(ip)) => !(ip.is_loopback() || ip.is_private() || ip.is_link_local()),
-        ListenHost::Ip(IpAddr::V6(ip)) => !(ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()),
+        ListenHost::Ip(IpAddr::V4(ip)) => {
+            !(ip.is_loopback() || ip.is_private() || ip.is_link_local())
+        }
+        ListenHost::Ip(IpAddr::V6(ip)) => {
+            !(ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local())
+        }
         ListenHost::Name(name) => name != "localhost",
     };
     let listeners = || config.listen.iter().chain(&config.listen_v2);
-    if config.registration == Registration::Open && listeners().any(|address| is_public(&address.host)) {
+    if config.registration == Registration::Open
+        && listeners().any(|address| is_public(&address.host))
+    {
         found.add(
             "whoever reaches the server may make accounts (--registration open, on an address that may be public)",
             "--registration invite lets in whom you have let in; or let only your own network reach the port",

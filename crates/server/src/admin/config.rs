@@ -26,14 +26,31 @@ pub(super) fn run(app: &App, sources: &Sources, command: &Configs) -> Result<(),
         }
         Configs::Show { origin } => {
             let settings = app.config.explain(sources)?;
-            let width = settings.iter().map(|setting| setting.name.len()).max().unwrap_or(0);
+            let width = settings
+                .iter()
+                .map(|setting| setting.name.len())
+                .max()
+                .unwrap_or(0);
             let mut text = String::new();
             let mut object = Map::new();
             for setting in settings {
-                let from = setting.origin.as_ref().map_or_else(|| "default".to_owned(), ToString::to_string);
-                let shown = if *origin { format!("   [{from}]") } else { String::new() };
-                text.push_str(&format!("{:width$}  {}{shown}\n", setting.name, setting.value));
-                object.insert(setting.name.to_owned(), json!({ "value": setting.value, "origin": from }));
+                let from = setting
+                    .origin
+                    .as_ref()
+                    .map_or_else(|| "default".to_owned(), ToString::to_string);
+                let shown = if *origin {
+                    format!("   [{from}]")
+                } else {
+                    String::new()
+                };
+                text.push_str(&format!(
+                    "{:width$}  {}{shown}\n",
+                    setting.name, setting.value
+                ));
+                object.insert(
+                    setting.name.to_owned(),
+                    json!({ "value": setting.value, "origin": from }),
+                );
             }
             app.answer(&text, json!({ "settings": object }))
         }

@@ -56,7 +56,9 @@ pub(super) fn run(app: &App, command: &Invites) -> Result<(), Failure> {
         Invites::Add { code, note } => add(app, parse_code(code)?, note),
         Invites::Open { seats, time } => open(app, *seats, *time),
         Invites::List => list(app),
-        Invites::Revoke { code } if code.len() == 1 && code.iter().all(|word| word == "open") => revoke_open(app),
+        Invites::Revoke { code } if code.len() == 1 && code.iter().all(|word| word == "open") => {
+            revoke_open(app)
+        }
         Invites::Revoke { code } => revoke(app, parse_code(code)?),
     }
 }
@@ -64,31 +66,62 @@ pub(super) fn run(app: &App, command: &Invites) -> Result<(), Failure> {
 fn add(app: &App, code: RequestCode, note: &str) -> Result<(), Failure> {
     let made_at = now();
     let expires_at = made_at.saturating_add(CODE_TIME);
-    let invite = Invite { auth: AuthHash::of_code(&code), note: note.to_owned(), made_at, expires_at };
+    let invite = Invite {
+        auth: AuthHash::of_code(&code),
+        note: note.to_owned(),
+        made_at,
+        expires_at,
+    };
     app.store()?.invite(&invite)?;
     warn_if_not_asked(app);
-    let text = format!("the device with this code may make one account until {}\n", utc(expires_at));
-    app.answer(&text, json!({ "code": code.to_string(), "expires": expires_at }))
+    let text = format!(
+        "the device with this code may make one account until {}\n",
+        utc(expires_at)
+    );
+    app.answer(
+        &text,
+        json!({ "code": code.to_string(), "expires": expires_at }),
+    )
 }
 
 fn open(app: &App, seats: u32, time: Duration) -> Result<(), Failure> {
     let made_at = now();
     let expires_at = made_at.saturating_add(i64::try_from(time.as_secs()).unwrap_or(i64::MAX));
-    app.store()?.open_seats(Opening { seats, made_at, expires_at })?;
+    app.store()?.open_seats(Opening {
+        seats,
+        made_at,
+        expires_at,
+    })?;
     warn_if_not_asked(app);
-    let text = format!("whoever comes first may make {} until {}\n", accounts(seats), utc(expires_at));
+    let text = format!(
+        "whoever comes first may make {} until {}\n",
+        accounts(seats),
+        utc(expires_at)
+    );
     app.answer(&text, json!({ "seats": seats, "expires": expires_at }))
 }
 
 fn list(app: &App) -> Result<(), Failure> {
     let (invites, openings) = app.store()?.invites(now())?;
     let mut text = String::new();
-    for Opening { seats, expires_at, .. } in &openings {
-        text.push_str(&format!("open: {} until {}\n", accounts(*seats), utc(*expires_at)));
+    for Opening {
+        seats, expires_at, ..
+    } in &openings
+    {
+        text.push_str(&format!(
+            "open: {} until {}\n",
+            accounts(*seats),
+            utc(*expires_at)
+        ));
     }
     for invite in &invites {
         let blank = if invite.note.is_empty() { "" } else { "  " };
-        text.push_str(&format!("{}  until {}{blank}{}\n", invite.auth.code(), utc(invite.expires_at), invite.note));
+        text.push_str(&format!(
+            "{}  until {}{blank}{}\n",
+            invite.auth.code(),
+            utc(invite.expires_at),
+            invite.note
+        ));
     }
     let object = json!({
         "invites": invites.iter().map(|invite| json!({
@@ -114,29 +147,45 @@ fn revoke(app: &App, code: RequestCode) -> Result<(), Failure> {
             "it was used, its time is over, or it was never there: `passmate-server invite list` shows what there is",
         ));
     }
-    app.answer("the code lets nobody in any more\n", json!({ "code": code.to_string() }))
+    app.answer(
+        "the code lets nobody in any more\n",
+        json!({ "code": code.to_string() }),
+    )
 }
 
 fn revoke_open(app: &App) -> Result<(), Failure> {
     let seats = app.store()?.revoke_openings()?;
-    app.answer(&format!("{seats} open seats taken back\n"), json!({ "seats": seats }))
+    app.answer(
+        &format!("{seats} open seats taken back\n"),
+        json!({ "seats": seats }),
+    )
 }
 
 fn accounts(seats: u32) -> String {
-    if seats == 1 { "1 account".to_owned() } else { format!("{seats} accounts") }
+    if seats == 1 {
+        "1 account".to_owned()
+    } else {
+        format!("{seats} accounts")
+    }
 }
 
 /// An invite that the server does not look at helps nobody. A flag of the server cannot be seen from here.
 fn warn_if_not_asked(app: &App) {
     if app.config.registration == Registration::Closed {
-        eprintln!("passmate-server: warning: `registration` is `closed` in this configuration: nobody is let in");
+        eprintln!(
+            "passmate-server: warning: `registration` is `closed` in this configuration: nobody is let in"
+        );
     }
 }
 
 /// The words of a code that was typed with blanks.
 fn parse_code(words: &[String]) -> Result<RequestCode, Failure> {
     words.concat().parse().map_err(|error| {
-        Failure::new(Code::Usage, error, "have it sent again: `passmate sync setup HOST --request` shows the same code")
+        Failure::new(
+            Code::Usage,
+            error,
+            "have it sent again: `passmate sync setup HOST --request` shows the same code",
+        )
     })
 }
 

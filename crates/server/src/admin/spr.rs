@@ -35,10 +35,18 @@ pub(super) struct Args {
 pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
     let failed = |error: io::Error| {
         let message = format!("cannot read the folder {}: {error}", args.dir.display());
-        Failure::new(Code::File, message, "name the folder in which the original server keeps its .spr files")
+        Failure::new(
+            Code::File,
+            message,
+            "name the folder in which the original server keeps its .spr files",
+        )
     };
     let mut names: Vec<PathBuf> = fs::read_dir(&args.dir)
-        .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect())
+        .and_then(|entries| {
+            entries
+                .map(|entry| entry.map(|entry| entry.path()))
+                .collect()
+        })
         .map_err(failed)?;
     names.sort();
     let mut store = app.store()?;
@@ -53,7 +61,13 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
                     len += account.btoken.len();
                     accounts.push(account);
                 }
-                Err(why) => skipped.push((path.file_name().unwrap_or_default().to_string_lossy().into_owned(), why)),
+                Err(why) => skipped.push((
+                    path.file_name()
+                        .unwrap_or_default()
+                        .to_string_lossy()
+                        .into_owned(),
+                    why,
+                )),
             }
         }
         let is_new = store.take_over(&accounts)?;
@@ -62,11 +76,23 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
         known += is_new.len() as u64 - new;
     }
     for (name, why) in &skipped {
-        eprintln!("passmate-server: warning: {} is skipped: {why}", name.escape_debug());
+        eprintln!(
+            "passmate-server: warning: {} is skipped: {why}",
+            name.escape_debug()
+        );
     }
-    let text = format!("{taken} accounts taken over, {known} here already, {} files skipped\n", skipped.len());
-    let skipped: Vec<_> = skipped.into_iter().map(|(name, why)| json!({ "file": name, "why": why })).collect();
-    app.answer(&text, json!({ "taken": taken, "known": known, "skipped": skipped }))
+    let text = format!(
+        "{taken} accounts taken over, {known} here already, {} files skipped\n",
+        skipped.len()
+    );
+    let skipped: Vec<_> = skipped
+        .into_iter()
+        .map(|(name, why)| json!({ "file": name, "why": why }))
+        .collect();
+    app.answer(
+        &text,
+        json!({ "taken": taken, "known": known, "skipped": skipped }),
+    )
 }
 
 /// One account, or why a file is none.
@@ -77,23 +103,39 @@ fn read(path: &Path, len_max: usize) -> Result<Foreign, String> {
         .ok_or("its name is not 16 hex digits and .spr")?;
     let failed = |error: io::Error| format!("it cannot be read: {error}");
     let nonblock = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-    let file: File = OpenOptions::new().read(true).custom_flags(nonblock).open(path).map_err(failed)?;
+    let file: File = OpenOptions::new()
+        .read(true)
+        .custom_flags(nonblock)
+        .open(path)
+        .map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     if !metadata.is_file() {
         return Err("it is not a regular file".to_owned());
     }
     let mut bytes = Vec::new();
-    let limit = u64::try_from(len_max.saturating_add(TOKEN_LEN)).map_or(u64::MAX, |limit| limit.saturating_add(1));
+    let limit = u64::try_from(len_max.saturating_add(TOKEN_LEN))
+        .map_or(u64::MAX, |limit| limit.saturating_add(1));
     file.take(limit).read_to_end(&mut bytes).map_err(failed)?;
-    let (token, btoken) = bytes.split_first_chunk::<TOKEN_LEN>().ok_or("it is shorter than an auth token")?;
+    let (token, btoken) = bytes
+        .split_first_chunk::<TOKEN_LEN>()
+        .ok_or("it is shorter than an auth token")?;
     if btoken.len() > len_max {
-        return Err(format!("its btoken is longer than the {len_max} bytes of --btoken-max"));
+        return Err(format!(
+            "its btoken is longer than the {len_max} bytes of --btoken-max"
+        ));
     }
     // Were it taken over, the whole file could not be later: the account would be here already.
     if btoken.len() < SEAL_LEN || !(btoken.len() - SEAL_LEN).is_multiple_of(BLOCK_LEN) {
-        return Err(format!("its btoken has {} bytes, as no sealed vault has: it was cut", btoken.len()));
+        return Err(format!(
+            "its btoken has {} bytes, as no sealed vault has: it was cut",
+            btoken.len()
+        ));
     }
-    let changed = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+    let changed = metadata
+        .modified()
+        .ok()
+        .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
+        .unwrap_or_default();
     Ok(Foreign {
         number,
         auth_token: AuthToken::new(*token),

@@ -88,7 +88,9 @@ impl Environment {
         match self.0.get(std::ffi::OsStr::new(name)) {
             Some(value) if !value.is_empty() => match value.to_str() {
                 Some(text) => Ok(Some(text)),
-                None => Err(ConfigError::NotUtf8 { name: name.to_owned() }),
+                None => Err(ConfigError::NotUtf8 {
+                    name: name.to_owned(),
+                }),
             },
             _ => Ok(None),
         }
@@ -97,7 +99,12 @@ impl Environment {
 
 impl<K: Into<OsString>, V: Into<OsString>> FromIterator<(K, V)> for Environment {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
-        Self(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+        Self(
+            pairs
+                .into_iter()
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+        )
     }
 }
 
@@ -108,9 +115,16 @@ pub(crate) fn environment(environment: &Environment) -> Result<(Layer, Layer), C
     for setting in SETTINGS {
         let variable = setting.variable();
         if let Some(text) = environment.text(&variable)? {
-            let written = Written { texts: split(setting, text), origin: Origin::Variable(variable.clone()) };
+            let written = Written {
+                texts: split(setting, text),
+                origin: Origin::Variable(variable.clone()),
+            };
             // BANNER_FILE is to BANNER what any other variable's _FILE is to it.
-            let layer = if setting.name == BANNER_FILE { &mut from_files } else { &mut direct };
+            let layer = if setting.name == BANNER_FILE {
+                &mut from_files
+            } else {
+                &mut direct
+            };
             layer.put(setting, written);
         }
         if setting.has_variable_file() {
@@ -118,9 +132,17 @@ pub(crate) fn environment(environment: &Environment) -> Result<(Layer, Layer), C
             if let Some(path) = environment.text(&variable)? {
                 let path = PathBuf::from(path);
                 let origin = Origin::VariableFile(variable.clone(), path.clone());
-                let text =
-                    read_text(&path).map_err(|error| ConfigError::Unreadable { origin: origin.to_string(), error })?;
-                from_files.put(setting, Written { texts: split(setting, text.trim()), origin });
+                let text = read_text(&path).map_err(|error| ConfigError::Unreadable {
+                    origin: origin.to_string(),
+                    error,
+                })?;
+                from_files.put(
+                    setting,
+                    Written {
+                        texts: split(setting, text.trim()),
+                        origin,
+                    },
+                );
             }
             known.push(variable);
         }
@@ -131,15 +153,22 @@ pub(crate) fn environment(environment: &Environment) -> Result<(Layer, Layer), C
         let Some(rest) = name.strip_prefix(VARIABLE_PREFIX) else {
             continue;
         };
-        let foreign = FOREIGN
-            .iter()
-            .any(|word| rest.strip_prefix(word).is_some_and(|tail| tail.is_empty() || tail.starts_with('_')));
+        let foreign = FOREIGN.iter().any(|word| {
+            rest.strip_prefix(word)
+                .is_some_and(|tail| tail.is_empty() || tail.starts_with('_'))
+        });
         if !foreign && !known.iter().any(|known| *known == name) {
-            let short = known.iter().filter_map(|known| known.strip_prefix(VARIABLE_PREFIX));
+            let short = known
+                .iter()
+                .filter_map(|known| known.strip_prefix(VARIABLE_PREFIX));
             let rest = rest.to_ascii_lowercase();
             let short: Vec<String> = short.map(str::to_ascii_lowercase).collect();
             let nearest = nearest_variable(&rest, &short);
-            return Err(ConfigError::UnknownKey { key: name.into_owned(), place: None, nearest });
+            return Err(ConfigError::UnknownKey {
+                key: name.into_owned(),
+                place: None,
+                nearest,
+            });
         }
     }
     Ok((direct, from_files))
@@ -151,30 +180,42 @@ fn variable_of(setting: &Setting) -> String {
 
 fn nearest_variable(rest: &str, short: &[String]) -> Option<String> {
     let dashed: Vec<String> = short.iter().map(|word| word.replace('_', "-")).collect();
-    nearest(rest, dashed.iter().map(String::as_str))
-        .map(|word| format!("{VARIABLE_PREFIX}{}", word.replace('-', "_").to_ascii_uppercase()))
+    nearest(rest, dashed.iter().map(String::as_str)).map(|word| {
+        format!(
+            "{VARIABLE_PREFIX}{}",
+            word.replace('-', "_").to_ascii_uppercase()
+        )
+    })
 }
 
 /// A list in one text is separated by commas, blanks or lines.
 fn split(setting: &Setting, text: &str) -> Vec<String> {
     match setting.kind {
-        Kind::Many => {
-            text.split([',', ' ', '\t', '\n', '\r']).filter(|part| !part.is_empty()).map(str::to_owned).collect()
-        }
+        Kind::Many => text
+            .split([',', ' ', '\t', '\n', '\r'])
+            .filter(|part| !part.is_empty())
+            .map(str::to_owned)
+            .collect(),
         Kind::One | Kind::Switch => vec![text.to_owned()],
     }
 }
 
 /// The layer of a configuration file.
 pub(crate) fn file(path: &Path) -> Result<Layer, ConfigError> {
-    let unreadable = |error| ConfigError::Unreadable { origin: path.display().to_string(), error };
+    let unreadable = |error| ConfigError::Unreadable {
+        origin: path.display().to_string(),
+        error,
+    };
     parse_file(path, &read_text(path).map_err(unreadable)?)
 }
 
 fn parse_file(path: &Path, text: &str) -> Result<Layer, ConfigError> {
     let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
         // The parser's own display quotes the line, and a line may hold a password.
-        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let before = error
+            .span()
+            .and_then(|span| text.get(..span.start))
+            .unwrap_or_default();
         ConfigError::NotToml {
             path: path.to_owned(),
             line: before.matches('\n').count() + 1,
@@ -199,7 +240,10 @@ fn parse_file(path: &Path, text: &str) -> Result<Layer, ConfigError> {
             value => scalar(value).map(|text| vec![text]),
         };
         let Some(texts) = texts else {
-            return Err(ConfigError::WrongType { origin, list: setting.kind == Kind::Many });
+            return Err(ConfigError::WrongType {
+                origin,
+                list: setting.kind == Kind::Many,
+            });
         };
         layer.put(setting, Written { texts, origin });
     }
@@ -230,17 +274,27 @@ pub(crate) fn read_bytes(path: &Path, len_max: u64) -> io::Result<Vec<u8>> {
         return Ok(bytes);
     }
     let is_file = |found: std::fs::Metadata| {
-        if found.is_file() { Ok(()) } else { Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file")) }
+        if found.is_file() {
+            Ok(())
+        } else {
+            Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"))
+        }
     };
     // Before it is opened, because opening a device can do something; and after, because it may be another one by then.
     is_file(std::fs::metadata(path)?)?;
-    let file = OpenOptions::new().read(true).custom_flags(NO_WAIT).open(path)?;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(NO_WAIT)
+        .open(path)?;
     is_file(file.metadata()?)?;
     let read = file.take(len_max + 1).read_to_end(&mut bytes)?;
     if u64::try_from(read).is_ok_and(|read| read <= len_max) {
         Ok(bytes)
     } else {
-        Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("longer than {len_max} bytes")))
+        Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("longer than {len_max} bytes"),
+        ))
     }
 }
 
@@ -264,6 +318,9 @@ impl Written {
 
     /// The error that says what is wrong with this value, and where it was written.
     pub(crate) fn bad(&self, error: ValueError) -> ConfigError {
-        ConfigError::BadValue { origin: self.origin.clone(), error }
+        ConfigError::BadValue {
+            origin: self.origin.clone(),
+            error,
+        }
     }
 }

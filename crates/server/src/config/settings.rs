@@ -43,7 +43,10 @@ pub(crate) enum Example {
 impl Setting {
     /// The variable's name.
     pub(crate) fn variable(&self) -> String {
-        format!("{VARIABLE_PREFIX}{}", self.name.replace('-', "_").to_ascii_uppercase())
+        format!(
+            "{VARIABLE_PREFIX}{}",
+            self.name.replace('-', "_").to_ascii_uppercase()
+        )
     }
 
     fn arg(&self) -> Arg {
@@ -51,14 +54,19 @@ impl Setting {
         let arg = Arg::new(self.name)
             .long(self.name)
             .value_name(self.value_name)
-            .help(format!("{} [env: {variable}] [default: {}]", self.help, self.default))
+            .help(format!(
+                "{} [env: {variable}] [default: {}]",
+                self.help, self.default
+            ))
             .help_heading(self.heading);
         match self.kind {
             Kind::One => arg.action(ArgAction::Set).allow_hyphen_values(false),
             Kind::Many => arg.action(ArgAction::Append),
-            Kind::Switch => {
-                arg.action(ArgAction::Set).num_args(0..=1).require_equals(true).default_missing_value("true")
-            }
+            Kind::Switch => arg
+                .action(ArgAction::Set)
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value("true"),
         }
     }
 
@@ -363,16 +371,25 @@ pub(crate) fn command() -> Command {
 }
 
 fn config_arg() -> Arg {
-    Arg::new("config").long("config").value_name("FILE").value_parser(NonEmptyStringValueParser::new()).help(format!(
-        "Read settings from this TOML file [env: {VARIABLE_PREFIX}CONFIG] \
+    Arg::new("config")
+        .long("config")
+        .value_name("FILE")
+        .value_parser(NonEmptyStringValueParser::new())
+        .help(format!(
+            "Read settings from this TOML file [env: {VARIABLE_PREFIX}CONFIG] \
          [default: /etc/passmate/server.toml if it is there]"
-    ))
+        ))
 }
 
 /// What tells a command other than `serve` which server is meant; before or behind the words of the command.
 pub(crate) fn place_args() -> impl Iterator<Item = Arg> {
-    let settings = SETTINGS.iter().filter(|setting| setting.heading == DATA).map(Setting::arg);
-    std::iter::once(config_arg().help_heading(DATA)).chain(settings).map(|arg| arg.global(true))
+    let settings = SETTINGS
+        .iter()
+        .filter(|setting| setting.heading == DATA)
+        .map(Setting::arg);
+    std::iter::once(config_arg().help_heading(DATA))
+        .chain(settings)
+        .map(|arg| arg.global(true))
 }
 
 /// What was given as flags.
@@ -382,7 +399,13 @@ pub(crate) fn flags(matches: &ArgMatches) -> Layer {
         // Other commands than `serve` know few of them.
         if let Ok(Some(values)) = matches.try_get_many::<String>(setting.name) {
             let texts = values.cloned().collect();
-            layer.put(setting, Written { texts, origin: Origin::Flag(setting.name) });
+            layer.put(
+                setting,
+                Written {
+                    texts,
+                    origin: Origin::Flag(setting.name),
+                },
+            );
         }
     }
     layer

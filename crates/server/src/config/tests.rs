@@ -3,7 +3,11 @@
 use super::*;
 
 /// A command line, variables and a configuration file that is there or not.
-fn gather(flags: &[&str], variables: &[(&str, &str)], file: Option<&str>) -> Result<Config, ConfigError> {
+fn gather(
+    flags: &[&str],
+    variables: &[(&str, &str)],
+    file: Option<&str>,
+) -> Result<Config, ConfigError> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("server.toml");
     if let Some(text) = file {
@@ -17,7 +21,10 @@ fn gather(flags: &[&str], variables: &[(&str, &str)], file: Option<&str>) -> Res
 }
 
 fn sources(flags: &[&str], environment: Environment) -> Sources {
-    let args = ["passmate-server", "serve"].iter().chain(flags).map(OsString::from);
+    let args = ["passmate-server", "serve"]
+        .iter()
+        .chain(flags)
+        .map(OsString::from);
     Sources::from_args(args, environment).unwrap()
 }
 
@@ -30,7 +37,10 @@ fn complaint(flags: &[&str], variables: &[(&str, &str)], file: Option<&str>) -> 
 #[test]
 fn nothing_set_gives_the_defaults_of_the_contract() {
     let config = gather(&[], &[], None).unwrap();
-    assert_eq!(config, Config::new("/home/someone/.local/share/passmate-server"));
+    assert_eq!(
+        config,
+        Config::new("/home/someone/.local/share/passmate-server")
+    );
     assert_eq!(config.listen, [ListenAddress::everywhere()]);
     assert_eq!(config.listen[0].to_string(), "[::]:29556");
     assert_eq!(config.store, config.data_dir.join("passmate.db"));
@@ -82,7 +92,11 @@ fn every_setting_can_come_from_a_flag_a_variable_or_the_file() {
         let value = value(setting.name);
         let (mut flags, mut variables, mut file) = (vec![], vec![], String::new());
         // These do not stand alone.
-        for (name, mate) in [("tls-cert", "tls-key"), ("tls-key", "tls-cert"), ("confirm-grace", "idle-timeout")] {
+        for (name, mate) in [
+            ("tls-cert", "tls-key"),
+            ("tls-key", "tls-cert"),
+            ("confirm-grace", "idle-timeout"),
+        ] {
             if setting.name == name {
                 let value = if mate == "idle-timeout" { "20s" } else { "/k" };
                 flags.push(format!("--{mate}={value}"));
@@ -95,12 +109,24 @@ fn every_setting_can_come_from_a_flag_a_variable_or_the_file() {
         variables.push((setting.variable(), value.to_owned()));
         file.push_str(&format!("{} = \"{value}\"\n", setting.name));
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-        let variables: Vec<(&str, &str)> =
-            variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let variables: Vec<(&str, &str)> = variables
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
         let by_flag = gather(&flags, &[], None).unwrap();
         assert_ne!(by_flag, gather(&[], &[], None).unwrap(), "{}", setting.name);
-        assert_eq!(by_flag, gather(&[], &variables, None).unwrap(), "{}", setting.name);
-        assert_eq!(by_flag, gather(&[], &[], Some(&file)).unwrap(), "{}", setting.name);
+        assert_eq!(
+            by_flag,
+            gather(&[], &variables, None).unwrap(),
+            "{}",
+            setting.name
+        );
+        assert_eq!(
+            by_flag,
+            gather(&[], &[], Some(&file)).unwrap(),
+            "{}",
+            setting.name
+        );
     }
 }
 
@@ -112,18 +138,34 @@ fn an_empty_variable_counts_as_not_set() {
         .filter(|name| !name.ends_with("_FILE_FILE"))
         .map(|name| (name, String::new()))
         .collect();
-    let mut empty: Vec<(&str, &str)> = empty.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    empty.extend([("STATE_DIRECTORY", ""), ("XDG_DATA_HOME", ""), ("PASSMATE_SERVER_CONFIG", "")]);
-    assert_eq!(gather(&[], &empty, None).unwrap(), gather(&[], &[], None).unwrap());
+    let mut empty: Vec<(&str, &str)> = empty
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    empty.extend([
+        ("STATE_DIRECTORY", ""),
+        ("XDG_DATA_HOME", ""),
+        ("PASSMATE_SERVER_CONFIG", ""),
+    ]);
+    assert_eq!(
+        gather(&[], &empty, None).unwrap(),
+        gather(&[], &[], None).unwrap()
+    );
 }
 
 #[test]
 fn an_unknown_key_is_an_error_that_names_the_nearest_known_one() {
     let text = complaint(&[], &[], Some("idle_timeout = \"1s\""));
     assert!(text.contains("unknown key `idle_timeout` in "), "{text}");
-    assert!(text.ends_with("the nearest known name is `idle-timeout`"), "{text}");
+    assert!(
+        text.ends_with("the nearest known name is `idle-timeout`"),
+        "{text}"
+    );
     let text = complaint(&[], &[("PASSMATE_SERVER_LISTN", "x")], None);
-    assert!(text.starts_with("unknown environment variable `PASSMATE_SERVER_LISTN`"), "{text}");
+    assert!(
+        text.starts_with("unknown environment variable `PASSMATE_SERVER_LISTN`"),
+        "{text}"
+    );
     assert!(text.ends_with("`PASSMATE_SERVER_LISTEN`"), "{text}");
     let text = complaint(&[], &[("PASSMATE_SERVER_STORE_FIEL", "x")], None);
     assert!(text.ends_with("`PASSMATE_SERVER_STORE_FILE`"), "{text}");
@@ -158,19 +200,34 @@ fn the_default_listener_gives_way_to_layout_2_on_its_port() {
     let listen = |flags: &[&str]| gather(flags, &[], None).unwrap().listen;
     assert_eq!(listen(&["--listen-v2", "[::]:29556"]), []);
     assert_eq!(listen(&["--listen-v2", "127.0.0.1"]), []);
-    assert_eq!(listen(&["--listen-v2", "[::]:29557"]), [ListenAddress::everywhere()]);
-    assert_eq!(listen(&["--listen-v2", "[::]:29556", "--listen", ":29557"]).len(), 1);
+    assert_eq!(
+        listen(&["--listen-v2", "[::]:29557"]),
+        [ListenAddress::everywhere()]
+    );
+    assert_eq!(
+        listen(&["--listen-v2", "[::]:29556", "--listen", ":29557"]).len(),
+        1
+    );
     assert_eq!(listen(&["--listen-v2", "[::]:1", "--listen", "none"]), []);
     let text = complaint(&["--listen", "none"], &[], None);
-    assert!(text.starts_with("there is nothing to listen on\n"), "{text}");
+    assert!(
+        text.starts_with("there is nothing to listen on\n"),
+        "{text}"
+    );
     let text = complaint(&["--listen", "none", "--listen", ":1"], &[], None);
-    assert!(text.starts_with("--listen is `none` and an address"), "{text}");
+    assert!(
+        text.starts_with("--listen is `none` and an address"),
+        "{text}"
+    );
 }
 
 #[test]
 fn the_data_dir_follows_systemd_then_xdg_then_home() {
     let dir = |variables: &[(&str, &str)]| gather(&[], variables, None).unwrap().data_dir;
-    let (state, xdg) = (("STATE_DIRECTORY", "/var/lib/a:/b"), ("XDG_DATA_HOME", "/x"));
+    let (state, xdg) = (
+        ("STATE_DIRECTORY", "/var/lib/a:/b"),
+        ("XDG_DATA_HOME", "/x"),
+    );
     assert_eq!(dir(&[state, xdg]), Path::new("/var/lib/a"));
     assert_eq!(dir(&[xdg]), Path::new("/x/passmate-server"));
     let home = Path::new("/home/someone/.local/share/passmate-server");
@@ -186,15 +243,27 @@ fn a_banner_is_kept_byte_for_byte_and_the_nearest_layer_wins() {
     std::fs::write(&path, " two\nlines \n\n").unwrap();
     let path = path.to_str().unwrap();
     let banner = |flags: &[&str], variables: &[(&str, &str)]| {
-        gather(flags, variables, Some("banner = \"file\"")).unwrap().banner.unwrap()
+        gather(flags, variables, Some("banner = \"file\""))
+            .unwrap()
+            .banner
+            .unwrap()
     };
     assert_eq!(&*banner(&["--banner-file", path], &[]), b" two\nlines \n\n");
-    assert_eq!(&*banner(&[], &[("PASSMATE_SERVER_BANNER_FILE", path)]), b" two\nlines \n\n");
-    assert_eq!(&*banner(&["--banner", ""], &[("PASSMATE_SERVER_BANNER", "env")]), b"");
+    assert_eq!(
+        &*banner(&[], &[("PASSMATE_SERVER_BANNER_FILE", path)]),
+        b" two\nlines \n\n"
+    );
+    assert_eq!(
+        &*banner(&["--banner", ""], &[("PASSMATE_SERVER_BANNER", "env")]),
+        b""
+    );
     assert_eq!(&*banner(&[], &[("PASSMATE_SERVER_BANNER", "env")]), b"env");
     assert_eq!(&*banner(&[], &[]), b"file");
     let text = complaint(&["--banner", "x", "--banner-file", path], &[], None);
-    assert!(text.starts_with("--banner-file and a banner as text"), "{text}");
+    assert!(
+        text.starts_with("--banner-file and a banner as text"),
+        "{text}"
+    );
     let text = complaint(&["--banner", &"x".repeat(32 * 1024 + 1)], &[], None);
     assert!(text.contains("longer than 32 KiB"), "{text}");
 }
@@ -205,21 +274,76 @@ fn faults_name_where_they_were_written() {
         let text = complaint(flags, variables, file);
         assert!(text.contains(part), "{text}");
     };
-    check(&["--idle-timeout", "10"], &[], None, "--idle-timeout is not a duration");
-    check(&[], &[("PASSMATE_SERVER_BTOKEN_MAX", "2MB")], None, "PASSMATE_SERVER_BTOKEN_MAX is not a size");
+    check(
+        &["--idle-timeout", "10"],
+        &[],
+        None,
+        "--idle-timeout is not a duration",
+    );
+    check(
+        &[],
+        &[("PASSMATE_SERVER_BTOKEN_MAX", "2MB")],
+        None,
+        "PASSMATE_SERVER_BTOKEN_MAX is not a size",
+    );
     check(&[], &[], Some("\nlisten = 5.5"), "`listen` in ");
-    check(&[], &[], Some("[serve]\nlisten = \"x\""), "unknown key `serve`");
-    check(&[], &[], Some("idle-timeout = \"1s\"\nsecret ="), "is not TOML, line 2");
-    check(&["--btoken-max", "0"], &[], None, "--btoken-max is out of range: at least 1 bytes");
+    check(
+        &[],
+        &[],
+        Some("[serve]\nlisten = \"x\""),
+        "unknown key `serve`",
+    );
+    check(
+        &[],
+        &[],
+        Some("idle-timeout = \"1s\"\nsecret ="),
+        "is not TOML, line 2",
+    );
+    check(
+        &["--btoken-max", "0"],
+        &[],
+        None,
+        "--btoken-max is out of range: at least 1 bytes",
+    );
     check(&["--connections-max", "0"], &[], None, "at least 1");
-    check(&["--tls-cert", "x"], &[], None, "--tls-cert is given without --tls-key");
+    check(
+        &["--tls-cert", "x"],
+        &[],
+        None,
+        "--tls-cert is given without --tls-key",
+    );
     check(&[], &[], Some("tls-key = \"x\""), "without --tls-cert");
-    check(&["--memory-max", "4MiB"], &[], None, "less than four times btoken-max");
-    check(&["--confirm-grace", "30s"], &[], None, "not shorter than idle-timeout");
-    check(&["--log", "xml"], &[], None, "--log is not one of: text, json");
+    check(
+        &["--memory-max", "4MiB"],
+        &[],
+        None,
+        "less than four times btoken-max",
+    );
+    check(
+        &["--confirm-grace", "30s"],
+        &[],
+        None,
+        "not shorter than idle-timeout",
+    );
+    check(
+        &["--log", "xml"],
+        &[],
+        None,
+        "--log is not one of: text, json",
+    );
     check(&["--data-dir", ""], &[], None, "--data-dir is empty");
-    check(&["--config", "/nowhere/at/all"], &[], None, "cannot read /nowhere/at/all");
-    check(&[], &[("PASSMATE_SERVER_STORE_FILE", "/nowhere")], None, "PASSMATE_SERVER_STORE_FILE (/nowhere)");
+    check(
+        &["--config", "/nowhere/at/all"],
+        &[],
+        None,
+        "cannot read /nowhere/at/all",
+    );
+    check(
+        &[],
+        &[("PASSMATE_SERVER_STORE_FILE", "/nowhere")],
+        None,
+        "PASSMATE_SERVER_STORE_FILE (/nowhere)",
+    );
 }
 
 #[test]
@@ -227,7 +351,11 @@ fn the_password_of_a_store_is_in_no_complaint() {
     let url = "postgres://user:hunter2@host/db";
     let secret = |text: String| assert!(!text.contains("hunter2"), "{text}");
     secret(complaint(&["--store", url], &[], None));
-    secret(complaint(&[], &[("PASSMATE_SERVER_STORE", &url.replace("postgres", "mysql"))], None));
+    secret(complaint(
+        &[],
+        &[("PASSMATE_SERVER_STORE", &url.replace("postgres", "mysql"))],
+        None,
+    ));
     secret(complaint(&[], &[], Some(&format!("store = {url}"))));
     let text = complaint(&["--store", url], &[], None);
     assert!(text.contains("not built in"), "{text}");
@@ -236,17 +364,35 @@ fn the_password_of_a_store_is_in_no_complaint() {
 #[test]
 fn a_switch_is_a_bare_flag_and_can_be_turned_off_again() {
     let on = Some("log-addresses = true");
-    assert!(gather(&["--log-addresses"], &[], None).unwrap().log_addresses);
+    assert!(
+        gather(&["--log-addresses"], &[], None)
+            .unwrap()
+            .log_addresses
+    );
     assert!(gather(&[], &[], on).unwrap().log_addresses);
-    assert!(!gather(&["--log-addresses=false"], &[], on).unwrap().log_addresses);
-    assert!(!gather(&[], &[("PASSMATE_SERVER_LOG_ADDRESSES", "off")], on).unwrap().log_addresses);
+    assert!(
+        !gather(&["--log-addresses=false"], &[], on)
+            .unwrap()
+            .log_addresses
+    );
+    assert!(
+        !gather(&[], &[("PASSMATE_SERVER_LOG_ADDRESSES", "off")], on)
+            .unwrap()
+            .log_addresses
+    );
 }
 
 #[test]
 fn the_sample_and_the_defaults_in_the_operators_manual_are_true() {
     let manual = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/operating.md");
     let manual = std::fs::read_to_string(manual).unwrap();
-    let sample = manual.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let sample = manual
+        .split("```toml\n")
+        .nth(1)
+        .unwrap()
+        .split("```")
+        .next()
+        .unwrap();
     let config = gather(&[], &[], Some(sample)).unwrap();
     assert_eq!(config.limits.accounts_max, 1000);
     assert_eq!(config.log, LogFormat::Json);
@@ -259,7 +405,11 @@ fn the_sample_and_the_defaults_in_the_operators_manual_are_true() {
         let default = rest.split(" |").next().unwrap();
         // Asking for the default by its name in the manual must change nothing.
         let flag = format!("--{name}={default}");
-        assert_eq!(gather(&[&flag], &[], None).unwrap(), gather(&[], &[], None).unwrap(), "{flag}");
+        assert_eq!(
+            gather(&[&flag], &[], None).unwrap(),
+            gather(&[], &[], None).unwrap(),
+            "{flag}"
+        );
         rows += 1;
     }
     assert_eq!(rows, 14, "the table of limits has a row for each");
@@ -269,7 +419,12 @@ fn the_sample_and_the_defaults_in_the_operators_manual_are_true() {
 fn a_pipe_that_nobody_writes_to_is_refused_and_not_waited_for() {
     let dir = tempfile::tempdir().unwrap();
     let pipe = dir.path().join("pipe");
-    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+    rustix::fs::mkfifoat(
+        rustix::fs::CWD,
+        &pipe,
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+    )
+    .unwrap();
     let folder = dir.path().to_str().unwrap().to_owned();
     let pipe = pipe.to_str().unwrap().to_owned();
     let (done, is_done) = std::sync::mpsc::channel();
@@ -281,26 +436,48 @@ fn a_pipe_that_nobody_writes_to_is_refused_and_not_waited_for() {
                 complaint(&[], &[("PASSMATE_SERVER_IDLE_TIMEOUT_FILE", &path)], None),
             ];
             for text in texts {
-                assert!(text.contains("cannot read") && text.contains("it is no file"), "{text}");
+                assert!(
+                    text.contains("cannot read") && text.contains("it is no file"),
+                    "{text}"
+                );
             }
-            let files = CertificateFiles { certificate: path.clone().into(), key: path.into() };
-            let error = crate::tls::Identity::load(Some(&files), Path::new("/nowhere")).unwrap_err();
+            let files = CertificateFiles {
+                certificate: path.clone().into(),
+                key: path.into(),
+            };
+            let error =
+                crate::tls::Identity::load(Some(&files), Path::new("/nowhere")).unwrap_err();
             assert!(error.to_string().contains("it is no file"), "{error}");
         }
         done.send(()).unwrap();
     });
-    assert!(is_done.recv_timeout(Duration::from_secs(10)).is_ok(), "it waits, or it failed");
+    assert!(
+        is_done.recv_timeout(Duration::from_secs(10)).is_ok(),
+        "it waits, or it failed"
+    );
 }
 
 #[test]
 fn the_lines_of_the_example_are_the_defaults() {
     let example = example();
-    let is_line = |line: &&str| line.starts_with(|c: char| c.is_ascii_lowercase()) && line.contains(" = ");
-    let lines: Vec<&str> = example.lines().filter_map(|line| line.strip_prefix("# ")).filter(is_line).collect();
+    let is_line =
+        |line: &&str| line.starts_with(|c: char| c.is_ascii_lowercase()) && line.contains(" = ");
+    let lines: Vec<&str> = example
+        .lines()
+        .filter_map(|line| line.strip_prefix("# "))
+        .filter(is_line)
+        .collect();
     assert!(lines.len() > 15, "{lines:?}");
-    assert_eq!(gather(&[], &[], Some(&lines.join("\n"))).unwrap(), gather(&[], &[], None).unwrap());
+    assert_eq!(
+        gather(&[], &[], Some(&lines.join("\n"))).unwrap(),
+        gather(&[], &[], None).unwrap()
+    );
     for line in lines {
         // Each by itself, so that two that are wrong do not make up for each other.
-        assert_eq!(gather(&[], &[], Some(line)).unwrap(), gather(&[], &[], None).unwrap(), "{line}");
+        assert_eq!(
+            gather(&[], &[], Some(line)).unwrap(),
+            gather(&[], &[], None).unwrap(),
+            "{line}"
+        );
     }
 }

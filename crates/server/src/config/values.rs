@@ -35,7 +35,9 @@ pub enum ValueError {
     #[error("is not an address: write it like [::]:29556, 192.0.2.7:29556 or localhost:29556")]
     NotAnAddress,
     /// Not an address for the operator's page.
-    #[error("is not an address with a port: write it like 127.0.0.1:9556, [::1]:9556 or unix:/run/passmate/admin.sock")]
+    #[error(
+        "is not an address with a port: write it like 127.0.0.1:9556, [::1]:9556 or unix:/run/passmate/admin.sock"
+    )]
     NotAnAdminAddress,
     /// The value is a number outside of what works.
     #[error("is out of range: at least {least}, at most {most}")]
@@ -90,7 +92,10 @@ impl ListenAddress {
     /// Every interface, both IP versions, the protocol's port.
     #[must_use]
     pub fn everywhere() -> Self {
-        Self { host: ListenHost::Ip(IpAddr::V6(Ipv6Addr::UNSPECIFIED)), port: PORT }
+        Self {
+            host: ListenHost::Ip(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
+            port: PORT,
+        }
     }
 
     /// Whether this is every interface in both IP versions.
@@ -121,14 +126,21 @@ pub(crate) fn parse_admin(text: &str) -> Result<AdminAddress, ValueError> {
             Err(ValueError::NotAnAdminAddress)
         };
     }
-    let text = text.strip_prefix("localhost:").map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
-    text.parse().map(AdminAddress::Tcp).map_err(|_| ValueError::NotAnAdminAddress)
+    let text = text
+        .strip_prefix("localhost:")
+        .map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
+    text.parse()
+        .map(AdminAddress::Tcp)
+        .map_err(|_| ValueError::NotAnAdminAddress)
 }
 
 pub(crate) fn parse_listen(text: &str) -> Result<ListenAddress, ValueError> {
     let bad = ValueError::NotAnAddress;
     if let Ok(ip) = text.parse::<IpAddr>() {
-        return Ok(ListenAddress { host: ListenHost::Ip(ip), port: PORT });
+        return Ok(ListenAddress {
+            host: ListenHost::Ip(ip),
+            port: PORT,
+        });
     }
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !text.ends_with(']') => {
@@ -141,32 +153,56 @@ pub(crate) fn parse_listen(text: &str) -> Result<ListenAddress, ValueError> {
         _ => (text, PORT),
     };
     if host.is_empty() || host == "*" {
-        return Ok(ListenAddress { port, ..ListenAddress::everywhere() });
+        return Ok(ListenAddress {
+            port,
+            ..ListenAddress::everywhere()
+        });
     }
-    if let Some(inner) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+    if let Some(inner) = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+    {
         let ip: Ipv6Addr = inner.parse().map_err(|_| bad)?;
-        return Ok(ListenAddress { host: ListenHost::Ip(IpAddr::V6(ip)), port });
+        return Ok(ListenAddress {
+            host: ListenHost::Ip(IpAddr::V6(ip)),
+            port,
+        });
     }
     if let Ok(ip) = host.parse::<std::net::Ipv4Addr>() {
-        return Ok(ListenAddress { host: ListenHost::Ip(IpAddr::V4(ip)), port });
+        return Ok(ListenAddress {
+            host: ListenHost::Ip(IpAddr::V4(ip)),
+            port,
+        });
     }
     // A last label of digits alone is a mistyped IPv4 address, not a name.
-    let last_is_number = host.rsplit('.').next().is_some_and(|label| label.bytes().all(|b| b.is_ascii_digit()));
+    let last_is_number = host
+        .rsplit('.')
+        .next()
+        .is_some_and(|label| label.bytes().all(|b| b.is_ascii_digit()));
     if last_is_number || !is_host_name(host) {
         return Err(bad);
     }
-    Ok(ListenAddress { host: ListenHost::Name(host.to_owned()), port })
+    Ok(ListenAddress {
+        host: ListenHost::Name(host.to_owned()),
+        port,
+    })
 }
 
 /// Whether `text` can be a host's name: letters, digits, hyphens and dots.
 pub(crate) fn is_host_name(text: &str) -> bool {
     text.len() <= 253
-        && text.strip_suffix('.').unwrap_or(text).split('.').all(|label| {
-            (1..=63).contains(&label.len())
-                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-        })
+        && text
+            .strip_suffix('.')
+            .unwrap_or(text)
+            .split('.')
+            .all(|label| {
+                (1..=63).contains(&label.len())
+                    && label
+                        .bytes()
+                        .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+                    && !label.starts_with('-')
+                    && !label.ends_with('-')
+            })
 }
 
 /// Reads a duration: a whole number and one of `ms`, `s`, `m`, `h`.
@@ -180,7 +216,10 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, ValueError> {
         "h" => 3_600_000,
         _ => return Err(ValueError::NotADuration),
     };
-    number.checked_mul(unit_ms).map(Duration::from_millis).ok_or(ValueError::NotADuration)
+    number
+        .checked_mul(unit_ms)
+        .map(Duration::from_millis)
+        .ok_or(ValueError::NotADuration)
 }
 
 /// Reads a size in bytes: a whole number, bare or with `KiB`, `MiB` or `GiB`.
@@ -203,7 +242,9 @@ pub(crate) fn parse_number(text: &str) -> Result<u64, ValueError> {
     if !text.starts_with(|c: char| c.is_ascii_digit()) {
         return Err(ValueError::NotANumber);
     }
-    text.replace('_', "").parse().map_err(|_| ValueError::NotANumber)
+    text.replace('_', "")
+        .parse()
+        .map_err(|_| ValueError::NotANumber)
 }
 
 /// Reads a rate: a whole number, a slash, and one of `s`, `m`, `h`. As many as come in so many of these at once.
@@ -216,9 +257,15 @@ pub(crate) fn parse_rate(text: &str, stretches: u32) -> Result<Rate, ValueError>
         _ => return Err(ValueError::NotARate),
     };
     let count = parse_number(count).map_err(|_| ValueError::NotARate)?;
-    let count =
-        u32::try_from(count).ok().filter(|count| (1..=1_000_000).contains(count)).ok_or(ValueError::NotARate)?;
-    Ok(Rate { count, per: Duration::from_secs(seconds), burst: count.saturating_mul(stretches) })
+    let count = u32::try_from(count)
+        .ok()
+        .filter(|count| (1..=1_000_000).contains(count))
+        .ok_or(ValueError::NotARate)?;
+    Ok(Rate {
+        count,
+        per: Duration::from_secs(seconds),
+        burst: count.saturating_mul(stretches),
+    })
 }
 
 /// Reads a network as address and length of the prefix, or one address.
@@ -240,7 +287,11 @@ pub(crate) fn parse_switch(text: &str) -> Result<bool, ValueError> {
 
 /// Reads where the store is; relative paths are taken from the working directory.
 pub(crate) fn parse_store(text: &str) -> Result<PathBuf, ValueError> {
-    let scheme = text.split(':').next().unwrap_or_default().to_ascii_lowercase();
+    let scheme = text
+        .split(':')
+        .next()
+        .unwrap_or_default()
+        .to_ascii_lowercase();
     if scheme == "postgres" || scheme == "postgresql" {
         return Err(ValueError::PostgresNotBuiltIn);
     }
@@ -262,13 +313,18 @@ pub(crate) fn parse_store(text: &str) -> Result<PathBuf, ValueError> {
 
 /// The number in front and what follows it, blanks between them allowed.
 fn split_unit(text: &str) -> (&str, &str) {
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     (number, unit.trim_start_matches(' '))
 }
 
 /// The word of `known` that `written` was most likely meant to be, if any is near.
-pub(crate) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(
+    written: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     let written = written.to_ascii_lowercase().replace('_', "-");
     // What is longer than every name by far is no slip of one, and comparing costs its length.
     let written: String = written.chars().take(64).collect();
@@ -290,7 +346,9 @@ fn edit_distance(a: &str, b: &str) -> usize {
         let mut left = i + 1;
         for (to, above) in b.iter().zip(row.windows(2)) {
             let &[diagonal, up] = above else { continue };
-            left = (diagonal + usize::from(from != *to)).min(up + 1).min(left + 1);
+            left = (diagonal + usize::from(from != *to))
+                .min(up + 1)
+                .min(left + 1);
             next.push(left);
         }
         row = next;
@@ -309,7 +367,17 @@ mod tests {
         assert_eq!(parse_duration("10s"), Ok(Duration::from_secs(10)));
         assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
         assert_eq!(parse_duration("24h"), Ok(Duration::from_secs(86_400)));
-        for bad in ["", "10", "s", "-1s", "+1s", "1.5s", "10 years", "99999999999999999999s", "18446744073709551615h"] {
+        for bad in [
+            "",
+            "10",
+            "s",
+            "-1s",
+            "+1s",
+            "1.5s",
+            "10 years",
+            "99999999999999999999s",
+            "18446744073709551615h",
+        ] {
             assert_eq!(parse_duration(bad), Err(ValueError::NotADuration), "{bad}");
         }
     }
@@ -322,7 +390,19 @@ mod tests {
             parse_rate("10/s", 10).map(|rate| (rate.interval(), rate.burst)),
             Ok((Duration::from_millis(100), 100))
         );
-        for bad in ["", "20", "/h", "0/h", "20/", "20/d", "-1/h", "1.5/s", "20 / h", "1000001/s", "99999999999/s"] {
+        for bad in [
+            "",
+            "20",
+            "/h",
+            "0/h",
+            "20/",
+            "20/d",
+            "-1/h",
+            "1.5/s",
+            "20 / h",
+            "1000001/s",
+            "99999999999/s",
+        ] {
             assert_eq!(parse_rate(bad, 1), Err(ValueError::NotARate), "{bad}");
         }
     }
@@ -330,13 +410,27 @@ mod tests {
     #[test]
     fn a_network_is_an_address_or_a_prefix() {
         let contains = |network: &str, address: &str| {
-            parse_network(network).unwrap().contains(&address.parse::<IpAddr>().unwrap())
+            parse_network(network)
+                .unwrap()
+                .contains(&address.parse::<IpAddr>().unwrap())
         };
         assert!(contains("192.0.2.0/24", "192.0.2.200") && !contains("192.0.2.0/24", "192.0.3.1"));
         assert!(contains("192.0.2.7", "192.0.2.7") && !contains("192.0.2.7", "192.0.2.8"));
         assert!(contains("::ffff:192.0.2.7", "192.0.2.7"));
-        assert!(contains("2001:db8::/32", "2001:db8:ffff::1") && !contains("2001:db8::/32", "2001:db9::1"));
-        for bad in ["", "x", "192.0.2.0/33", "192.0.2/24", "2001:db8::/129", "192.0.2.0/", "/8", "192.0.2.1/-1"] {
+        assert!(
+            contains("2001:db8::/32", "2001:db8:ffff::1")
+                && !contains("2001:db8::/32", "2001:db9::1")
+        );
+        for bad in [
+            "",
+            "x",
+            "192.0.2.0/33",
+            "192.0.2/24",
+            "2001:db8::/129",
+            "192.0.2.0/",
+            "/8",
+            "192.0.2.1/-1",
+        ] {
             assert_eq!(parse_network(bad), Err(ValueError::NotANetwork), "{bad}");
         }
     }
@@ -355,7 +449,11 @@ mod tests {
     #[test]
     fn listen_addresses_are_read_as_people_write_them() {
         let check = |text: &str, shown: &str| {
-            assert_eq!(parse_listen(text).map(|a| a.to_string()), Ok(shown.to_owned()), "{text}");
+            assert_eq!(
+                parse_listen(text).map(|a| a.to_string()),
+                Ok(shown.to_owned()),
+                "{text}"
+            );
         };
         check("[::]:29556", "[::]:29556");
         check("0.0.0.0:1", "0.0.0.0:1");
@@ -389,19 +487,43 @@ mod tests {
     #[test]
     fn a_store_is_a_path_and_nothing_that_forgets() {
         assert_eq!(parse_store("sqlite:/a/b.db"), Ok(PathBuf::from("/a/b.db")));
-        assert_eq!(parse_store("sqlite:///a/b.db"), Ok(PathBuf::from("/a/b.db")));
+        assert_eq!(
+            parse_store("sqlite:///a/b.db"),
+            Ok(PathBuf::from("/a/b.db"))
+        );
         assert_eq!(parse_store("sqlite:b.db"), Ok(PathBuf::from("b.db")));
-        assert_eq!(parse_store("postgres://u:p@h/d"), Err(ValueError::PostgresNotBuiltIn));
-        assert_eq!(parse_store("PostgreSQL://h/d"), Err(ValueError::PostgresNotBuiltIn));
-        assert_eq!(parse_store("sqlite::memory:"), Err(ValueError::StoreInMemory));
-        for bad in ["/a/b.db", "sqlite:", "sqlite:dir/", "sqlite://host/x", "mysql://x"] {
+        assert_eq!(
+            parse_store("postgres://u:p@h/d"),
+            Err(ValueError::PostgresNotBuiltIn)
+        );
+        assert_eq!(
+            parse_store("PostgreSQL://h/d"),
+            Err(ValueError::PostgresNotBuiltIn)
+        );
+        assert_eq!(
+            parse_store("sqlite::memory:"),
+            Err(ValueError::StoreInMemory)
+        );
+        for bad in [
+            "/a/b.db",
+            "sqlite:",
+            "sqlite:dir/",
+            "sqlite://host/x",
+            "mysql://x",
+        ] {
             assert_eq!(parse_store(bad), Err(ValueError::NotAStore), "{bad}");
         }
     }
 
     #[test]
     fn the_nearest_word_is_found_and_nonsense_has_none() {
-        let known = ["listen", "listen-v2", "data-dir", "idle-timeout", "btoken-max"];
+        let known = [
+            "listen",
+            "listen-v2",
+            "data-dir",
+            "idle-timeout",
+            "btoken-max",
+        ];
         assert_eq!(nearest("lisen", known), Some("listen"));
         assert_eq!(nearest("data_dir", known), Some("data-dir"));
         assert_eq!(nearest("DATADIR", known), Some("data-dir"));

@@ -26,7 +26,10 @@ struct Space {
 impl Room {
     /// The room on the file system of this folder.
     pub(super) fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), last: Mutex::default() }
+        Self {
+            folder: folder.to_owned(),
+            last: Mutex::default(),
+        }
     }
 
     /// Less than the smaller of 20 % and 2 GiB is left.
@@ -36,7 +39,8 @@ impl Room {
 
     /// Less than the smaller of 5 % and 512 MiB is left.
     pub(super) fn is_low_for_growth(&self) -> bool {
-        self.space().is_some_and(|space| space.is_below(20, 512 << 20))
+        self.space()
+            .is_some_and(|space| space.is_below(20, 512 << 20))
     }
 
     /// What the system said within the last second; none if it does not say, which is no reason to refuse.
@@ -47,7 +51,10 @@ impl Room {
         }
         let found = rustix::fs::statvfs(&self.folder).ok()?;
         let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
-        let space = Space { free: bytes(found.f_bavail), all: bytes(found.f_blocks) };
+        let space = Space {
+            free: bytes(found.f_bavail),
+            all: bytes(found.f_blocks),
+        };
         *last = Some((Instant::now(), space));
         Some(space)
     }

@@ -40,14 +40,23 @@ impl Turns {
     pub(super) fn take(&self, account: AccountNumber) -> Option<Turn> {
         let (place, turn) = Place::take(&self.0, account)?;
         let permit = turn.try_acquire_owned().ok()?;
-        Some(Turn { _permit: permit, _place: place })
+        Some(Turn {
+            _permit: permit,
+            _place: place,
+        })
     }
 
     /// Waits for those who came before, for 5 s at most. `None`: go on without a turn.
     pub(super) async fn wait(&self, account: AccountNumber) -> Option<Turn> {
         let (place, turn) = Place::take(&self.0, account)?;
-        let permit = tokio::time::timeout(WAIT_MAX, turn.acquire_owned()).await.ok()?.ok()?;
-        Some(Turn { _permit: permit, _place: place })
+        let permit = tokio::time::timeout(WAIT_MAX, turn.acquire_owned())
+            .await
+            .ok()?
+            .ok()?;
+        Some(Turn {
+            _permit: permit,
+            _place: place,
+        })
     }
 }
 
@@ -61,13 +70,22 @@ struct Place {
 impl Place {
     fn take(queues: &Arc<Queues>, account: AccountNumber) -> Option<(Self, Arc<Semaphore>)> {
         let mut locked = queues.lock().unwrap_or_else(PoisonError::into_inner);
-        let queue = locked.entry(account).or_insert_with(|| Queue { turn: Arc::new(Semaphore::new(1)), present: 0 });
+        let queue = locked.entry(account).or_insert_with(|| Queue {
+            turn: Arc::new(Semaphore::new(1)),
+            present: 0,
+        });
         // One has the turn, the others wait for it.
         if queue.present > WAITING_MAX {
             return None;
         }
         queue.present += 1;
-        Some((Self { queues: Arc::clone(queues), account }, Arc::clone(&queue.turn)))
+        Some((
+            Self {
+                queues: Arc::clone(queues),
+                account,
+            },
+            Arc::clone(&queue.turn),
+        ))
     }
 }
 
@@ -96,7 +114,10 @@ mod tests {
     async fn a_device_waits_for_the_one_before_it_and_no_longer_than_five_seconds() {
         let turns = Turns::default();
         let first = turns.wait(account(1)).await.unwrap();
-        assert!(turns.wait(account(2)).await.is_some(), "accounts do not wait for each other");
+        assert!(
+            turns.wait(account(2)).await.is_some(),
+            "accounts do not wait for each other"
+        );
         let begun = tokio::time::Instant::now();
         assert!(turns.wait(account(1)).await.is_none());
         assert_eq!(begun.elapsed(), WAIT_MAX);
@@ -122,7 +143,10 @@ mod tests {
         for one in waiting {
             drop(one.await.unwrap());
         }
-        assert!(turns.0.lock().unwrap().is_empty(), "a queue that nobody is in takes no memory");
+        assert!(
+            turns.0.lock().unwrap().is_empty(),
+            "a queue that nobody is in takes no memory"
+        );
     }
 
     /// Polls once.

@@ -82,7 +82,11 @@ impl AdminStore {
         if store.schema()? < sqlite::schema_newest() {
             match Sqlite::open(path) {
                 Ok(engine) => drop(engine),
-                Err(StoreError::InUse { .. }) => return Err(StoreError::OlderServer { path: path.to_owned() }),
+                Err(StoreError::InUse { .. }) => {
+                    return Err(StoreError::OlderServer {
+                        path: path.to_owned(),
+                    });
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -94,9 +98,14 @@ impl AdminStore {
     /// # Errors
     /// See [`StoreError`]; [`StoreError::Missing`] if there is none.
     pub fn open_as_it_is(path: &Path) -> Result<Self, StoreError> {
-        let failed = |error: rusqlite::Error| StoreError::Open { path: path.to_owned(), cause: error.to_string() };
+        let failed = |error: rusqlite::Error| StoreError::Open {
+            path: path.to_owned(),
+            cause: error.to_string(),
+        };
         if !path.try_exists().unwrap_or(true) {
-            return Err(StoreError::Missing { path: path.to_owned() });
+            return Err(StoreError::Missing {
+                path: path.to_owned(),
+            });
         }
         let lock = lock_file_shared(restore_lock(path))?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -106,7 +115,10 @@ impl AdminStore {
         connection
             .execute_batch("PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA trusted_schema = OFF;")
             .map_err(failed)?;
-        Ok(Self { connection, _lock: lock })
+        Ok(Self {
+            connection,
+            _lock: lock,
+        })
     }
 
     /// Lets the device with this auth token make an account; one that was invited already gets the new note and time.
@@ -114,7 +126,12 @@ impl AdminStore {
     /// # Errors
     /// The store failed.
     pub fn invite(&mut self, invite: &Invite) -> Result<(), StoreError> {
-        let Invite { auth, note, made_at, expires_at } = invite;
+        let Invite {
+            auth,
+            note,
+            made_at,
+            expires_at,
+        } = invite;
         self.write(|connection| {
             sqlite::expire(connection, *made_at)?;
             sqlite::run(
@@ -131,7 +148,11 @@ impl AdminStore {
     /// # Errors
     /// The store failed.
     pub fn open_seats(&mut self, opening: Opening) -> Result<(), StoreError> {
-        let Opening { seats, made_at, expires_at } = opening;
+        let Opening {
+            seats,
+            made_at,
+            expires_at,
+        } = opening;
         self.write(|connection| {
             sqlite::expire(connection, made_at)?;
             sqlite::run(
@@ -173,8 +194,9 @@ impl AdminStore {
     /// # Errors
     /// The store failed.
     pub fn revoke_invite(&mut self, auth: &AuthHash) -> Result<bool, StoreError> {
-        let revoked =
-            self.write(|connection| connection.execute("DELETE FROM invite WHERE auth_hash = ?1", [auth.0]))?;
+        let revoked = self.write(|connection| {
+            connection.execute("DELETE FROM invite WHERE auth_hash = ?1", [auth.0])
+        })?;
         self.wipe();
         Ok(revoked > 0)
     }
@@ -185,7 +207,11 @@ impl AdminStore {
     /// The store failed.
     pub fn revoke_openings(&mut self) -> Result<u64, StoreError> {
         self.write(|connection| {
-            let seats: i64 = sqlite::one(connection, "SELECT coalesce(sum(seats), 0) FROM opening", [])?;
+            let seats: i64 = sqlite::one(
+                connection,
+                "SELECT coalesce(sum(seats), 0) FROM opening",
+                [],
+            )?;
             sqlite::run(connection, "DELETE FROM opening", [])?;
             Ok(u64::try_from(seats).unwrap_or(0))
         })
@@ -197,8 +223,12 @@ impl AdminStore {
     /// The store failed.
     pub fn accounts(&mut self) -> Result<Vec<Account>, StoreError> {
         let read = || {
-            let mut statement = self.connection.prepare(&format!("{ACCOUNT} ORDER BY number"))?;
-            statement.query_map([], account_of)?.collect::<Result<_, _>>()
+            let mut statement = self
+                .connection
+                .prepare(&format!("{ACCOUNT} ORDER BY number"))?;
+            statement
+                .query_map([], account_of)?
+                .collect::<Result<_, _>>()
         };
         Ok(read().map_err(fault)?)
     }
@@ -209,16 +239,25 @@ impl AdminStore {
     /// The store failed.
     pub fn account(&mut self, number: AccountNumber) -> Result<Option<Account>, StoreError> {
         let sql = format!("{ACCOUNT} WHERE number = ?1");
-        Ok(self.connection.query_row(&sql, [number.as_bytes()], account_of).optional().map_err(fault)?)
+        Ok(self
+            .connection
+            .query_row(&sql, [number.as_bytes()], account_of)
+            .optional()
+            .map_err(fault)?)
     }
 
     /// Lets nobody use an account, or its owner again; false if there is none of that number.
     ///
     /// # Errors
     /// The store failed.
-    pub fn set_disabled(&mut self, number: AccountNumber, is_disabled: bool) -> Result<bool, StoreError> {
+    pub fn set_disabled(
+        &mut self,
+        number: AccountNumber,
+        is_disabled: bool,
+    ) -> Result<bool, StoreError> {
         let sql = "UPDATE account SET disabled = ?2 WHERE number = ?1";
-        let changed = self.write(|connection| connection.execute(sql, params![number.as_bytes(), is_disabled]))?;
+        let changed = self
+            .write(|connection| connection.execute(sql, params![number.as_bytes(), is_disabled]))?;
         Ok(changed > 0)
     }
 
@@ -240,7 +279,10 @@ impl AdminStore {
         &mut self,
         change: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fault)?;
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(fault)?;
         let changed = change(&transaction).map_err(fault)?;
         transaction.commit().map_err(fault)?;
         Ok(changed)
@@ -249,7 +291,8 @@ impl AdminStore {
     /// Empties the log, which still has what was deleted. If somebody reads just now, the server comes to it later.
     fn wipe(&self) {
         let _: rusqlite::Result<i64> =
-            self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+            self.connection
+                .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
     }
 }
 
@@ -282,7 +325,12 @@ mod tests {
     }
 
     fn invite(byte: u8, expires_at: i64) -> Invite {
-        Invite { auth: auth(byte), note: "Ada's phone".to_owned(), made_at: 0, expires_at }
+        Invite {
+            auth: auth(byte),
+            note: "Ada's phone".to_owned(),
+            made_at: 0,
+            expires_at,
+        }
     }
 
     fn create(number: u8, token: u8, btoken: &[u8], at: i64) -> Change {
@@ -299,7 +347,10 @@ mod tests {
     /// A server's engine and an operator beside it.
     fn both(dir: &tempfile::TempDir) -> (Sqlite, AdminStore) {
         let path = dir.path().join("passmate.db");
-        (Sqlite::open(&path).unwrap(), AdminStore::open(&path).unwrap())
+        (
+            Sqlite::open(&path).unwrap(),
+            AdminStore::open(&path).unwrap(),
+        )
     }
 
     fn once(engine: &mut Sqlite, change: Change) -> Outcome {
@@ -310,15 +361,24 @@ mod tests {
     fn an_invite_makes_one_account_and_is_gone_with_its_note() {
         let dir = tempfile::tempdir().unwrap();
         let (mut engine, mut admin) = both(&dir);
-        assert_eq!(once(&mut engine, create(1, 1, b"a", 5)), Outcome::NotInvited);
+        assert_eq!(
+            once(&mut engine, create(1, 1, b"a", 5)),
+            Outcome::NotInvited
+        );
         admin.invite(&invite(1, 100)).unwrap();
-        assert_eq!(once(&mut engine, create(2, 2, b"a", 5)), Outcome::NotInvited);
+        assert_eq!(
+            once(&mut engine, create(2, 2, b"a", 5)),
+            Outcome::NotInvited
+        );
         assert_eq!(once(&mut engine, create(1, 1, b"a", 5)), Outcome::Done);
         assert!(admin.invites(5).unwrap().0.is_empty());
         engine.tidy().unwrap();
         for entry in std::fs::read_dir(dir.path()).unwrap() {
             let bytes = std::fs::read(entry.unwrap().path()).unwrap();
-            assert!(!bytes.windows(11).any(|part| part == b"Ada's phone"), "the note is in a file");
+            assert!(
+                !bytes.windows(11).any(|part| part == b"Ada's phone"),
+                "the note is in a file"
+            );
         }
     }
 
@@ -329,17 +389,29 @@ mod tests {
         admin.invite(&invite(1, 100)).unwrap();
         assert_eq!(once(&mut engine, create(1, 1, b"a", 5)), Outcome::Done);
         let first = AccountNumber::from_bytes([1; 8]).unwrap();
-        assert_eq!(once(&mut engine, create(2, 1, b"bb", 500)), Outcome::Again(first));
+        assert_eq!(
+            once(&mut engine, create(2, 1, b"bb", 500)),
+            Outcome::Again(first)
+        );
         let mut reader = engine.reader().unwrap();
         let stored = reader.read(first).unwrap().unwrap();
         assert_eq!(&*stored.btoken, b"bb");
-        let update =
-            Change::ReplaceIf { account: first, expected: stored.hash, btoken: Btoken::new(b"c".to_vec()), at: 6 };
+        let update = Change::ReplaceIf {
+            account: first,
+            expected: stored.hash,
+            btoken: Btoken::new(b"c".to_vec()),
+            at: 6,
+        };
         assert_eq!(once(&mut engine, update), Outcome::Done);
-        assert_eq!(once(&mut engine, create(2, 1, b"d", 7)), Outcome::NotInvited);
+        assert_eq!(
+            once(&mut engine, create(2, 1, b"d", 7)),
+            Outcome::NotInvited
+        );
         let totals: (i64, i64) = admin
             .connection
-            .query_row("SELECT accounts, btoken_bytes FROM totals", [], |row| Ok((row.get(0)?, row.get(1)?)))
+            .query_row("SELECT accounts, btoken_bytes FROM totals", [], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
             .unwrap();
         assert_eq!(totals, (1, 1));
     }
@@ -349,12 +421,25 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (mut engine, mut admin) = both(&dir);
         admin.invite(&invite(1, 100)).unwrap();
-        assert_eq!(once(&mut engine, create(1, 1, b"a", 100)), Outcome::NotInvited);
+        assert_eq!(
+            once(&mut engine, create(1, 1, b"a", 100)),
+            Outcome::NotInvited
+        );
         let left = |admin: &AdminStore| -> i64 {
-            sqlite::one(&admin.connection, "SELECT (SELECT count(*) FROM invite) + (SELECT count(*) FROM opening)", [])
-                .unwrap()
+            sqlite::one(
+                &admin.connection,
+                "SELECT (SELECT count(*) FROM invite) + (SELECT count(*) FROM opening)",
+                [],
+            )
+            .unwrap()
         };
-        admin.open_seats(Opening { seats: 3, made_at: 0, expires_at: 100 }).unwrap();
+        admin
+            .open_seats(Opening {
+                seats: 3,
+                made_at: 0,
+                expires_at: 100,
+            })
+            .unwrap();
         assert_eq!(left(&admin), 2);
         assert_eq!(once(&mut engine, Change::Expire { at: 99 }), Outcome::Done);
         assert_eq!(left(&admin), 2);
@@ -366,12 +451,29 @@ mod tests {
     fn open_seats_are_taken_one_by_one_and_an_invite_takes_none() {
         let dir = tempfile::tempdir().unwrap();
         let (mut engine, mut admin) = both(&dir);
-        admin.open_seats(Opening { seats: 2, made_at: 0, expires_at: 100 }).unwrap();
+        admin
+            .open_seats(Opening {
+                seats: 2,
+                made_at: 0,
+                expires_at: 100,
+            })
+            .unwrap();
         admin.invite(&invite(9, 100)).unwrap();
         // All in one transaction, as a crowd comes.
-        let crowd: Vec<_> = [9, 1, 2, 3].into_iter().map(|one| create(one, one, b"a", 5)).collect();
+        let crowd: Vec<_> = [9, 1, 2, 3]
+            .into_iter()
+            .map(|one| create(one, one, b"a", 5))
+            .collect();
         let outcomes = engine.commit(&crowd).unwrap();
-        assert_eq!(outcomes, [Outcome::Done, Outcome::Done, Outcome::Done, Outcome::NotInvited]);
+        assert_eq!(
+            outcomes,
+            [
+                Outcome::Done,
+                Outcome::Done,
+                Outcome::Done,
+                Outcome::NotInvited
+            ]
+        );
         assert!(admin.invites(5).unwrap().1.is_empty());
     }
 
@@ -382,7 +484,10 @@ mod tests {
         admin.invite(&invite(1, 100)).unwrap();
         admin.invite(&invite(2, 100)).unwrap();
         assert_eq!(once(&mut engine, create(1, 1, b"a", 5)), Outcome::Done);
-        assert_eq!(once(&mut engine, create(1, 2, b"a", 5)), Outcome::NumberTaken);
+        assert_eq!(
+            once(&mut engine, create(1, 2, b"a", 5)),
+            Outcome::NumberTaken
+        );
         assert_eq!(admin.invites(5).unwrap().0.len(), 1);
         assert_eq!(once(&mut engine, create(2, 2, b"a", 5)), Outcome::Done);
     }
@@ -392,11 +497,20 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (mut engine, mut admin) = both(&dir);
         admin.invite(&invite(1, 100)).unwrap();
-        admin.open_seats(Opening { seats: 2, made_at: 0, expires_at: 100 }).unwrap();
+        admin
+            .open_seats(Opening {
+                seats: 2,
+                made_at: 0,
+                expires_at: 100,
+            })
+            .unwrap();
         assert!(admin.revoke_invite(&auth(1)).unwrap());
         assert!(!admin.revoke_invite(&auth(1)).unwrap());
         assert_eq!(admin.revoke_openings().unwrap(), 2);
-        assert_eq!(once(&mut engine, create(1, 1, b"a", 5)), Outcome::NotInvited);
+        assert_eq!(
+            once(&mut engine, create(1, 1, b"a", 5)),
+            Outcome::NotInvited
+        );
     }
 
     #[test]
@@ -408,17 +522,41 @@ mod tests {
         let number = AccountNumber::from_bytes([1; 8]).unwrap();
         let replace = || {
             let btoken = Btoken::new(b"b".to_vec());
-            Change::ReplaceIf { account: number, expected: BtokenHash::of(b"a"), btoken, at: 6 }
+            Change::ReplaceIf {
+                account: number,
+                expected: BtokenHash::of(b"a"),
+                btoken,
+                at: 6,
+            }
         };
-        let delete = || Change::Delete { account: number, auth: auth(1) };
+        let delete = || Change::Delete {
+            account: number,
+            auth: auth(1),
+        };
         assert!(admin.set_disabled(number, true).unwrap());
-        assert!(engine.reader().unwrap().read_head(&[1; 8]).unwrap().unwrap().is_disabled);
+        assert!(
+            engine
+                .reader()
+                .unwrap()
+                .read_head(&[1; 8])
+                .unwrap()
+                .unwrap()
+                .is_disabled
+        );
         admin.invite(&invite(1, 100)).unwrap();
-        let outcomes = engine.commit(&[create(2, 1, b"b", 5), replace(), delete()]).unwrap();
-        assert_eq!(outcomes, [Outcome::NotInvited, Outcome::Stale, Outcome::Gone]);
+        let outcomes = engine
+            .commit(&[create(2, 1, b"b", 5), replace(), delete()])
+            .unwrap();
+        assert_eq!(
+            outcomes,
+            [Outcome::NotInvited, Outcome::Stale, Outcome::Gone]
+        );
         assert!(admin.account(number).unwrap().unwrap().is_disabled);
         assert!(admin.set_disabled(number, false).unwrap());
-        assert_eq!(engine.commit(&[replace(), delete()]).unwrap(), [Outcome::Done; 2]);
+        assert_eq!(
+            engine.commit(&[replace(), delete()]).unwrap(),
+            [Outcome::Done; 2]
+        );
         assert!(!admin.set_disabled(number, true).unwrap() && admin.accounts().unwrap().is_empty());
     }
 
@@ -426,23 +564,43 @@ mod tests {
     fn an_account_that_its_operator_deletes_is_in_no_file_and_in_no_sum() {
         let dir = tempfile::tempdir().unwrap();
         let (mut engine, mut admin) = both(&dir);
-        admin.open_seats(Opening { seats: 2, made_at: 0, expires_at: 100 }).unwrap();
+        admin
+            .open_seats(Opening {
+                seats: 2,
+                made_at: 0,
+                expires_at: 100,
+            })
+            .unwrap();
         let sealed = b"sealed in this way and no other".repeat(200);
-        engine.commit(&[create(1, 1, &sealed, 5), create(2, 2, b"b", 6)]).unwrap();
+        engine
+            .commit(&[create(1, 1, &sealed, 5), create(2, 2, b"b", 6)])
+            .unwrap();
         let number = AccountNumber::from_bytes([1; 8]).unwrap();
         let listed = admin.accounts().unwrap();
-        let of = |account: &Account| (account.number, account.btoken_len, account.created_at, account.is_disabled);
+        let of = |account: &Account| {
+            (
+                account.number,
+                account.btoken_len,
+                account.created_at,
+                account.is_disabled,
+            )
+        };
         assert_eq!(of(&listed[0]), (number, sealed.len() as u64, 5, false));
         assert!(admin.delete_account(number).unwrap() && !admin.delete_account(number).unwrap());
         assert_eq!(admin.accounts().unwrap().len(), 1);
         let totals: (i64, i64) = admin
             .connection
-            .query_row("SELECT accounts, btoken_bytes FROM totals", [], |row| Ok((row.get(0)?, row.get(1)?)))
+            .query_row("SELECT accounts, btoken_bytes FROM totals", [], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
             .unwrap();
         assert_eq!(totals, (1, 1));
         for entry in std::fs::read_dir(dir.path()).unwrap() {
             let bytes = std::fs::read(entry.unwrap().path()).unwrap();
-            assert!(!bytes.windows(16).any(|part| part == b"sealed in this w"), "the btoken is in a file");
+            assert!(
+                !bytes.windows(16).any(|part| part == b"sealed in this w"),
+                "the btoken is in a file"
+            );
         }
     }
 
@@ -450,10 +608,16 @@ mod tests {
     fn a_store_of_the_first_schema_is_brought_up_to_date_unless_a_server_uses_it() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("passmate.db");
-        assert!(matches!(AdminStore::open(&path), Err(StoreError::Missing { .. })));
+        assert!(matches!(
+            AdminStore::open(&path),
+            Err(StoreError::Missing { .. })
+        ));
         sqlite::tests::make_first_schema(&path);
         let server = super::super::lock_file(sqlite::lock_path(&path)).unwrap();
-        assert!(matches!(AdminStore::open(&path), Err(StoreError::OlderServer { .. })));
+        assert!(matches!(
+            AdminStore::open(&path),
+            Err(StoreError::OlderServer { .. })
+        ));
         drop(server);
         let mut admin = AdminStore::open(&path).unwrap();
         admin.invite(&invite(1, 100)).unwrap();

@@ -15,7 +15,8 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::in_place::InPlace;
 use super::{
-    Admission, AuthHash, Btoken, BtokenHash, Change, Committed, Engine, EngineError, Head, Outcome, Reader, Sqlite,
+    Admission, AuthHash, Btoken, BtokenHash, Change, Committed, Engine, EngineError, Head, Outcome,
+    Reader, Sqlite,
 };
 use super::{StoreError, Stored};
 
@@ -153,7 +154,16 @@ impl Store {
         admission: Admission,
         at: i64,
     ) -> Result<Result<(AccountNumber, Committed), Outcome>, StoreError> {
-        let made = self.change(Change::Create { account, auth, btoken, accounts_max, admission, at }).await?;
+        let made = self
+            .change(Change::Create {
+                account,
+                auth,
+                btoken,
+                accounts_max,
+                admission,
+                at,
+            })
+            .await?;
         Ok(made.map(|(outcome, committed)| match outcome {
             Outcome::Again(before) => (before, committed),
             _ => (account, committed),
@@ -170,7 +180,14 @@ impl Store {
         btoken: Btoken,
         at: i64,
     ) -> Result<Result<Committed, Outcome>, StoreError> {
-        self.change(Change::ReplaceIf { account, expected, btoken, at }).await.map(receipt)
+        self.change(Change::ReplaceIf {
+            account,
+            expected,
+            btoken,
+            at,
+        })
+        .await
+        .map(receipt)
     }
 
     /// Deletes an account.
@@ -179,7 +196,9 @@ impl Store {
         account: AccountNumber,
         auth: AuthHash,
     ) -> Result<Result<Committed, Outcome>, StoreError> {
-        self.change(Change::Delete { account, auth }).await.map(receipt)
+        self.change(Change::Delete { account, auth })
+            .await
+            .map(receipt)
     }
 
     /// Forgets invites and open seats whose time is over.
@@ -189,14 +208,22 @@ impl Store {
 
     /// Writes what is there already and reads it: whether the disk takes a commit.
     pub async fn probe(&self) -> Result<(), StoreError> {
-        self.change(Change::Probe).await?.map(drop).map_err(|_| StoreError::Closed)?;
+        self.change(Change::Probe)
+            .await?
+            .map(drop)
+            .map_err(|_| StoreError::Closed)?;
         self.read_head([0; 8]).await.map(drop)
     }
 
     /// What commits came to since the start.
     #[must_use]
     pub fn commits(&self) -> Commits {
-        let Counted { transactions, changes, waiting, damaged } = &*self.0.counted;
+        let Counted {
+            transactions,
+            changes,
+            waiting,
+            damaged,
+        } = &*self.0.counted;
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Commits {
             transactions: read(transactions),
@@ -208,12 +235,18 @@ impl Store {
 
     /// What is known of an account without its btoken.
     pub async fn read_head(&self, account: [u8; 8]) -> Result<Option<Head>, StoreError> {
-        self.read_with(0, move |reader| reader.read_head(&account)).await
+        self.read_with(0, move |reader| reader.read_head(&account))
+            .await
     }
 
     /// The btoken of an account, which is about `len` bytes long.
-    pub async fn read(&self, account: AccountNumber, len: usize) -> Result<Option<Stored>, StoreError> {
-        self.read_with(len, move |reader| reader.read(account)).await
+    pub async fn read(
+        &self,
+        account: AccountNumber,
+        len: usize,
+    ) -> Result<Option<Stored>, StoreError> {
+        self.read_with(len, move |reader| reader.read(account))
+            .await
     }
 
     /// Says that a change is likely to come soon. Until that is dropped or given to the change, a commit waits a
@@ -239,11 +272,15 @@ impl Store {
         .await;
     }
 
-    async fn change(&self, change: Change) -> Result<Result<(Outcome, Committed), Outcome>, StoreError> {
+    async fn change(
+        &self,
+        change: Change,
+    ) -> Result<Result<(Outcome, Committed), Outcome>, StoreError> {
         let (answer, answered) = oneshot::channel();
         let jobs = lock(&self.0.jobs).clone().ok_or(StoreError::Closed)?;
         let _waiting = Waiting::new(&self.0.counted);
-        jobs.send(Job { change, answer }).map_err(|_| StoreError::Closed)?;
+        jobs.send(Job { change, answer })
+            .map_err(|_| StoreError::Closed)?;
         // The engine's commit has returned when an outcome comes: this is where the receipt is made.
         match answered.await.map_err(|_| StoreError::Closed)?? {
             done @ (Outcome::Done | Outcome::Again(_)) => Ok(Ok((done, Committed::new()))),
@@ -277,7 +314,10 @@ impl Store {
 }
 
 impl Inner {
-    fn with_reader<T>(&self, read: impl FnOnce(&mut dyn Reader) -> Result<T, EngineError>) -> Result<T, StoreError> {
+    fn with_reader<T>(
+        &self,
+        read: impl FnOnce(&mut dyn Reader) -> Result<T, EngineError>,
+    ) -> Result<T, StoreError> {
         let mut reader = lock(&self.readers).pop().ok_or(StoreError::Closed)?;
         let result = read(reader.as_mut());
         lock(&self.readers).push(reader);
@@ -401,11 +441,16 @@ impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
             if batch.is_empty() {
                 return;
             }
-            let (changes, answers): (Vec<_>, Vec<_>) = batch.into_iter().map(|job| (job.change, job.answer)).unzip();
+            let (changes, answers): (Vec<_>, Vec<_>) = batch
+                .into_iter()
+                .map(|job| (job.change, job.answer))
+                .unzip();
             match self.commit_once(&changes) {
                 Ok(outcomes) => {
                     self.counted.transactions.fetch_add(1, Ordering::Relaxed);
-                    self.counted.changes.fetch_add(changes.len() as u64, Ordering::Relaxed);
+                    self.counted
+                        .changes
+                        .fetch_add(changes.len() as u64, Ordering::Relaxed);
                     self.note_removed(&changes);
                     for (outcome, answer) in outcomes.into_iter().zip(answers) {
                         // A client that is gone finds out with its next fetch.
@@ -435,9 +480,15 @@ impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
     /// Sees to it that what these changes removed is tidied up in time.
     fn note_removed(&mut self, changes: &[Change]) {
         let within = |change: &Change| match change {
-            Change::Create { admission: Admission::Anyone, .. } | Change::Probe => None,
+            Change::Create {
+                admission: Admission::Anyone,
+                ..
+            }
+            | Change::Probe => None,
             // An invite goes with its note.
-            Change::Create { .. } | Change::ReplaceIf { .. } | Change::Expire { .. } => Some(TIDY_REPLACED),
+            Change::Create { .. } | Change::ReplaceIf { .. } | Change::Expire { .. } => {
+                Some(TIDY_REPLACED)
+            }
             Change::Delete { .. } => Some(TIDY_DELETED),
         };
         if let Some(within) = changes.iter().filter_map(within).min() {
@@ -467,8 +518,14 @@ impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
     }
 }
 
-fn jobs(changes: Vec<Change>, answers: Vec<oneshot::Sender<Result<Outcome, StoreError>>>) -> impl Iterator<Item = Job> {
-    changes.into_iter().zip(answers).map(|(change, answer)| Job { change, answer })
+fn jobs(
+    changes: Vec<Change>,
+    answers: Vec<oneshot::Sender<Result<Outcome, StoreError>>>,
+) -> impl Iterator<Item = Job> {
+    changes
+        .into_iter()
+        .zip(answers)
+        .map(|(change, answer)| Job { change, answer })
 }
 
 fn len_of(change: &Change) -> usize {
@@ -517,7 +574,11 @@ mod tests {
                 gate.recv().unwrap();
             }
             lock(&self.batches).push(changes.len());
-            let answer = if self.answers.is_empty() { Ok(()) } else { self.answers.remove(0) };
+            let answer = if self.answers.is_empty() {
+                Ok(())
+            } else {
+                self.answers.remove(0)
+            };
             answer.map(|()| vec![Outcome::Done; changes.len()])
         }
 
@@ -560,18 +621,29 @@ mod tests {
     }
 
     async fn delete(store: Store) -> Result<Result<Committed, Outcome>, StoreError> {
-        store.delete(AccountNumber::from_bytes([1; 8]).unwrap(), AuthHash::of(&AuthToken::new([0; 32]))).await
+        store
+            .delete(
+                AccountNumber::from_bytes([1; 8]).unwrap(),
+                AuthHash::of(&AuthToken::new([0; 32])),
+            )
+            .await
     }
 
     #[tokio::test]
     async fn changes_that_wait_share_one_commit() {
         let (open, gate) = mpsc::channel();
         let batches = Arc::new(Mutex::new(Vec::new()));
-        let engine = Scripted { answers: Vec::new(), batches: Arc::clone(&batches), gate: Some(gate) };
+        let engine = Scripted {
+            answers: Vec::new(),
+            batches: Arc::clone(&batches),
+            gate: Some(gate),
+        };
         let store = Store::start(engine, |_| {}).unwrap();
         let first = tokio::spawn(delete(store.clone()));
         tokio::time::sleep(Duration::from_millis(50)).await;
-        let others: Vec<_> = (0..40).map(|_| tokio::spawn(delete(store.clone()))).collect();
+        let others: Vec<_> = (0..40)
+            .map(|_| tokio::spawn(delete(store.clone())))
+            .collect();
         tokio::time::sleep(Duration::from_millis(50)).await;
         assert!(!first.is_finished(), "confirmed before the commit");
         open.send(()).unwrap();
@@ -584,9 +656,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn after_a_commit_that_failed_nothing_is_confirmed_any_more_and_the_process_is_told_once() {
+    async fn after_a_commit_that_failed_nothing_is_confirmed_any_more_and_the_process_is_told_once()
+    {
         let failed = Err(EngineError::Failed("fsync".to_owned()));
-        let engine = Scripted { answers: vec![Ok(()), failed], batches: Arc::default(), gate: None };
+        let engine = Scripted {
+            answers: vec![Ok(()), failed],
+            batches: Arc::default(),
+            gate: None,
+        };
         let told = Arc::new(AtomicUsize::new(0));
         let telling = Arc::clone(&told);
         let on_fatal = move |_: &StoreError| {
@@ -595,7 +672,10 @@ mod tests {
         let store = Store::start(engine, on_fatal).unwrap();
         delete(store.clone()).await.unwrap().unwrap();
         for _ in 0..3 {
-            assert!(matches!(delete(store.clone()).await, Err(StoreError::Engine(EngineError::Failed(_)))));
+            assert!(matches!(
+                delete(store.clone()).await,
+                Err(StoreError::Engine(EngineError::Failed(_)))
+            ));
         }
         assert_eq!(told.load(Ordering::Relaxed), 1);
     }
@@ -605,12 +685,24 @@ mod tests {
         let (open, gate) = mpsc::channel();
         let batches = Arc::new(Mutex::new(Vec::new()));
         // The first alone; then three together, which do not fit; then each of them, of which one does not.
-        let answers = vec![Ok(()), Err(EngineError::Full), Ok(()), Err(EngineError::Full), Ok(())];
-        let engine = Scripted { answers, batches: Arc::clone(&batches), gate: Some(gate) };
+        let answers = vec![
+            Ok(()),
+            Err(EngineError::Full),
+            Ok(()),
+            Err(EngineError::Full),
+            Ok(()),
+        ];
+        let engine = Scripted {
+            answers,
+            batches: Arc::clone(&batches),
+            gate: Some(gate),
+        };
         let store = Store::start(engine, |_| {}).unwrap();
         let first = tokio::spawn(delete(store.clone()));
         tokio::time::sleep(Duration::from_millis(50)).await;
-        let others: Vec<_> = (0..3).map(|_| tokio::spawn(delete(store.clone()))).collect();
+        let others: Vec<_> = (0..3)
+            .map(|_| tokio::spawn(delete(store.clone())))
+            .collect();
         tokio::time::sleep(Duration::from_millis(50)).await;
         (0..5).for_each(|_| open.send(()).unwrap());
         first.await.unwrap().unwrap().unwrap();
@@ -621,13 +713,20 @@ mod tests {
                 other => drop(other.unwrap().unwrap()),
             }
         }
-        assert_eq!((refused, lock(&batches).as_slice()), (1, [1, 3, 1, 1, 1].as_slice()));
+        assert_eq!(
+            (refused, lock(&batches).as_slice()),
+            (1, [1, 3, 1, 1, 1].as_slice())
+        );
     }
 
     #[tokio::test]
     async fn a_busy_store_is_waited_for() {
         let answers = vec![Err(EngineError::Busy), Err(EngineError::Busy), Ok(())];
-        let engine = Scripted { answers, batches: Arc::default(), gate: None };
+        let engine = Scripted {
+            answers,
+            batches: Arc::default(),
+            gate: None,
+        };
         let store = Store::start(engine, |_| {}).unwrap();
         delete(store).await.unwrap().unwrap();
     }
@@ -656,16 +755,25 @@ mod tests {
         let store = Store::start(Held, |_| {}).unwrap();
         let waiting = tokio::spawn(delete(store.clone()));
         tokio::time::sleep(Duration::from_millis(200)).await;
-        assert!(!waiting.is_finished(), "busy is waited for while nobody closes");
-        tokio::time::timeout(Duration::from_secs(5), store.close()).await.unwrap();
-        assert!(matches!(waiting.await.unwrap(), Err(StoreError::Engine(EngineError::Busy))));
+        assert!(
+            !waiting.is_finished(),
+            "busy is waited for while nobody closes"
+        );
+        tokio::time::timeout(Duration::from_secs(5), store.close())
+            .await
+            .unwrap();
+        assert!(matches!(
+            waiting.await.unwrap(),
+            Err(StoreError::Engine(EngineError::Busy))
+        ));
     }
 
     #[tokio::test]
     async fn a_store_that_stays_busy_forgets_who_waits_no_longer() {
         let store = Store::start(Held, |_| {}).unwrap();
         let change = || async {
-            let waited = tokio::time::timeout(Duration::from_millis(100), delete(store.clone())).await;
+            let waited =
+                tokio::time::timeout(Duration::from_millis(100), delete(store.clone())).await;
             assert!(waited.is_err());
         };
         change().await;
@@ -684,7 +792,11 @@ mod tests {
     async fn who_went_away_before_the_commit_began_is_left_out() {
         let (open, gate) = mpsc::channel();
         let batches = Arc::new(Mutex::new(Vec::new()));
-        let engine = Scripted { answers: Vec::new(), batches: Arc::clone(&batches), gate: Some(gate) };
+        let engine = Scripted {
+            answers: Vec::new(),
+            batches: Arc::clone(&batches),
+            gate: Some(gate),
+        };
         let store = Store::start(engine, |_| {}).unwrap();
         let first = tokio::spawn(delete(store.clone()));
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -771,13 +883,28 @@ mod tests {
         let store = Store::open_sqlite(&dir.join("passmate.db"), |_| {}).unwrap();
         let account = AccountNumber::from_bytes([1; 8]).unwrap();
         let auth = AuthHash::of(&AuthToken::new([0; 32]));
-        store.create(account, auth, Btoken::new(btoken.to_vec()), 10, Admission::Anyone, 0).await.unwrap().unwrap();
+        store
+            .create(
+                account,
+                auth,
+                Btoken::new(btoken.to_vec()),
+                10,
+                Admission::Anyone,
+                0,
+            )
+            .await
+            .unwrap()
+            .unwrap();
         (store, account, auth)
     }
 
     fn is_anywhere(dir: &Path, marker: &[u8]) -> bool {
-        let files = std::fs::read_dir(dir).unwrap().map(|file| std::fs::read(file.unwrap().path()).unwrap());
-        files.into_iter().any(|bytes| bytes.windows(marker.len()).any(|window| window == marker))
+        let files = std::fs::read_dir(dir)
+            .unwrap()
+            .map(|file| std::fs::read(file.unwrap().path()).unwrap());
+        files
+            .into_iter()
+            .any(|bytes| bytes.windows(marker.len()).any(|window| window == marker))
     }
 
     async fn check_that_it_goes(dir: &Path, marker: &[u8], within: Duration) {
@@ -804,7 +931,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (store, account, _) = stored(dir.path(), &MARKER.repeat(200)).await;
         let seen = BtokenHash::of(&MARKER.repeat(200));
-        store.replace_if(account, seen, Btoken::new(b"another".to_vec()), 0).await.unwrap().unwrap();
+        store
+            .replace_if(account, seen, Btoken::new(b"another".to_vec()), 0)
+            .await
+            .unwrap()
+            .unwrap();
         check_that_it_goes(dir.path(), MARKER, Duration::from_secs(4)).await;
     }
 
@@ -813,14 +944,22 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (store, account, auth) = stored(dir.path(), &MARKER.repeat(200)).await;
         let other = AccountNumber::from_bytes([2; 8]).unwrap();
-        store.create(other, auth, Btoken::new(vec![0]), 10, Admission::Anyone, 0).await.unwrap().unwrap();
+        store
+            .create(other, auth, Btoken::new(vec![0]), 10, Admission::Anyone, 0)
+            .await
+            .unwrap()
+            .unwrap();
         store.delete(account, auth).await.unwrap().unwrap();
         let writing = async {
             let mut seen = 0_u8;
             loop {
                 let next = seen.wrapping_add(1);
                 let expected = BtokenHash::of(&[seen]);
-                store.replace_if(other, expected, Btoken::new(vec![next]), 0).await.unwrap().unwrap();
+                store
+                    .replace_if(other, expected, Btoken::new(vec![next]), 0)
+                    .await
+                    .unwrap()
+                    .unwrap();
                 seen = next;
                 tokio::time::sleep(TIDY_IDLE / 20).await;
             }
@@ -837,7 +976,9 @@ mod tests {
         let (store, account, auth) = stored(dir.path(), &MARKER.repeat(200)).await;
         let mut other = rusqlite::Connection::open(dir.path().join("passmate.db")).unwrap();
         let reading = other.transaction().unwrap();
-        reading.query_row("SELECT count(*) FROM account", [], |_| Ok(())).unwrap();
+        reading
+            .query_row("SELECT count(*) FROM account", [], |_| Ok(()))
+            .unwrap();
         store.delete(account, auth).await.unwrap().unwrap();
         tokio::time::sleep(2 * TIDY_IDLE).await;
         assert!(is_anywhere(dir.path(), MARKER));

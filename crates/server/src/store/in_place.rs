@@ -63,7 +63,11 @@ impl InPlace {
             .name("store-watch".to_owned())
             .spawn(move || shared.watch())
             .map_err(|error| EngineError::Failed(error.to_string()))?;
-        Ok(Self { watched, watch: watch.thread().clone(), pace: Mutex::default() })
+        Ok(Self {
+            watched,
+            watch: watch.thread().clone(),
+            pace: Mutex::default(),
+        })
     }
 
     /// The right to read in place, if this is the moment for it or if it comes soon.
@@ -83,15 +87,24 @@ impl InPlace {
         if !lock(&self.pace).is_fast() {
             return None;
         }
-        let runtime = Handle::try_current().ok().filter(|runtime| runtime.metrics().num_workers() > 1)?;
+        let runtime = Handle::try_current()
+            .ok()
+            .filter(|runtime| runtime.metrics().num_workers() > 1)?;
         let steps = self.watched.steps.load(Ordering::SeqCst);
         let is_free = steps.is_multiple_of(2);
         if !is_free
-            || self.watched.steps.compare_exchange(steps, steps + 1, Ordering::SeqCst, Ordering::SeqCst).is_err()
+            || self
+                .watched
+                .steps
+                .compare_exchange(steps, steps + 1, Ordering::SeqCst, Ordering::SeqCst)
+                .is_err()
         {
             return None;
         }
-        let read = ReadInPlace { of: self, begun: Instant::now() };
+        let read = ReadInPlace {
+            of: self,
+            begun: Instant::now(),
+        };
         *lock(&self.watched.runtime) = Some(runtime);
         if !self.watched.is_awake.swap(true, Ordering::SeqCst) {
             self.watch.unpark();
@@ -157,7 +170,10 @@ impl Pace {
     fn note(&mut self, took: Duration) {
         self.mean = self.mean * 15 / 16 + took / 16;
         if self.mean > SLOW_READ {
-            *self = Self { mean: Duration::ZERO, slow_until: Some(Instant::now() + SLOW_FOR) };
+            *self = Self {
+                mean: Duration::ZERO,
+                slow_until: Some(Instant::now() + SLOW_FOR),
+            };
         }
     }
 }

@@ -10,7 +10,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::admin::restore_lock;
 use super::sqlite::{self, fault, signed};
-use super::{AdminStore, AuthHash, BtokenHash, EngineError, StoreError, give_to_owner_of, lock_file};
+use super::{
+    AdminStore, AuthHash, BtokenHash, EngineError, StoreError, give_to_owner_of, lock_file,
+};
 
 /// What a store holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -41,12 +43,19 @@ impl AdminStore {
     /// # Errors
     /// The store or the disk failed; the file may be there in part.
     pub fn copy_to(&self, path: &Path) -> Result<(), StoreError> {
-        let failed = |cause: String| StoreError::Open { path: path.to_owned(), cause };
-        let name = path.to_str().ok_or_else(|| failed("its name is not text".to_owned()))?;
-        self.connection().execute("VACUUM INTO ?1", [name]).map_err(|error| match error.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::CannotOpen) => failed(error.to_string()),
-            _ => fault(error).into(),
-        })?;
+        let failed = |cause: String| StoreError::Open {
+            path: path.to_owned(),
+            cause,
+        };
+        let name = path
+            .to_str()
+            .ok_or_else(|| failed("its name is not text".to_owned()))?;
+        self.connection()
+            .execute("VACUUM INTO ?1", [name])
+            .map_err(|error| match error.sqlite_error_code() {
+                Some(rusqlite::ErrorCode::CannotOpen) => failed(error.to_string()),
+                _ => fault(error).into(),
+            })?;
         Ok(())
     }
 
@@ -63,9 +72,14 @@ impl AdminStore {
     /// # Errors
     /// The store failed.
     pub fn sum(&self) -> Result<Sum, StoreError> {
-        let row = self.connection().query_row("SELECT accounts, btoken_bytes FROM totals", [], |row| {
-            Ok(Sum { accounts: unsigned(row.get(0)?), btoken_bytes: unsigned(row.get(1)?) })
-        });
+        let row =
+            self.connection()
+                .query_row("SELECT accounts, btoken_bytes FROM totals", [], |row| {
+                    Ok(Sum {
+                        accounts: unsigned(row.get(0)?),
+                        btoken_bytes: unsigned(row.get(1)?),
+                    })
+                });
         Ok(row.map_err(fault)?)
     }
 
@@ -76,8 +90,12 @@ impl AdminStore {
     /// The store cannot be read at all.
     pub fn check(&self, finding: &mut dyn FnMut(String)) -> Result<Sum, StoreError> {
         let connection = self.connection();
-        let mut statement = connection.prepare("PRAGMA integrity_check(100)").map_err(fault)?;
-        let lines = statement.query_map([], |row| row.get::<_, String>(0)).map_err(fault)?;
+        let mut statement = connection
+            .prepare("PRAGMA integrity_check(100)")
+            .map_err(fault)?;
+        let lines = statement
+            .query_map([], |row| row.get::<_, String>(0))
+            .map_err(fault)?;
         for line in lines {
             match line {
                 Ok(line) if line == "ok" => {}
@@ -117,15 +135,25 @@ impl AdminStore {
         let sums = "SELECT (SELECT count(*) FROM account) = accounts
                        AND (SELECT coalesce(sum(btoken_len), 0) FROM account) = btoken_bytes
                        AND (SELECT count(*) FROM btoken) = accounts FROM totals";
-        let is_equal = found(sqlite::one::<bool>(connection, sums, []), "the sums cannot be read", finding)?;
+        let is_equal = found(
+            sqlite::one::<bool>(connection, sums, []),
+            "the sums cannot be read",
+            finding,
+        )?;
         if is_equal == Some(false) {
-            finding("the sums of accounts and bytes are not those of the accounts that are there".to_owned());
+            finding(
+                "the sums of accounts and bytes are not those of the accounts that are there"
+                    .to_owned(),
+            );
         }
         Ok(sum)
     }
 
     /// The length of an account's btoken, and what is wrong with it.
-    fn check_account(&self, number: &[u8; 8]) -> rusqlite::Result<Option<(u64, Option<&'static str>)>> {
+    fn check_account(
+        &self,
+        number: &[u8; 8],
+    ) -> rusqlite::Result<Option<(u64, Option<&'static str>)>> {
         let found = self
             .connection()
             .prepare_cached(
@@ -136,8 +164,12 @@ impl AdminStore {
                 let (hash, len) = (BtokenHash(row.get(0)?), unsigned(row.get(1)?));
                 let fault = match row.get_ref(2)?.as_blob_or_null()? {
                     None => Some("its btoken is gone"),
-                    Some(bytes) if bytes.len() as u64 != len => Some("its btoken has another length than was stored"),
-                    Some(bytes) if BtokenHash::of(bytes) != hash => Some("its btoken is not what was stored"),
+                    Some(bytes) if bytes.len() as u64 != len => {
+                        Some("its btoken has another length than was stored")
+                    }
+                    Some(bytes) if BtokenHash::of(bytes) != hash => {
+                        Some("its btoken is not what was stored")
+                    }
                     Some(_) => None,
                 };
                 Ok((len, fault))
@@ -191,8 +223,14 @@ impl Closed {
     /// # Errors
     /// [`StoreError::InUse`] if a server or a command uses it.
     pub fn new(path: &Path) -> Result<Self, StoreError> {
-        let locks = [lock_file(sqlite::lock_path(path))?, lock_file(restore_lock(path))?];
-        Ok(Self { path: path.to_owned(), _locks: locks })
+        let locks = [
+            lock_file(sqlite::lock_path(path))?,
+            lock_file(restore_lock(path))?,
+        ];
+        Ok(Self {
+            path: path.to_owned(),
+            _locks: locks,
+        })
     }
 
     /// Whether there is a store.
@@ -209,18 +247,27 @@ impl Closed {
     pub fn replace(&self, new: &Path) -> Result<Option<PathBuf>, StoreError> {
         let failed = |path: &Path| {
             let path = path.to_owned();
-            move |error: io::Error| StoreError::Open { path, cause: error.to_string() }
+            move |error: io::Error| StoreError::Open {
+                path,
+                cause: error.to_string(),
+            }
         };
         let replaced = beside(&self.path, ".replaced");
         let is_there = self.is_there();
-        let owner = if is_there { &self.path } else { crate::backup::folder_of(&self.path) };
+        let owner = if is_there {
+            &self.path
+        } else {
+            crate::backup::folder_of(&self.path)
+        };
         let prepare = |file: File| give_to_owner_of(owner, &file).and_then(|()| file.sync_all());
         File::open(new).and_then(prepare).map_err(failed(new))?;
         if is_there {
             // A log that a killed server left belongs to the old one. Where that is too damaged to take it in, both go.
             let is_whole = Connection::open(&self.path).is_ok_and(|connection| {
                 connection
-                    .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0))
+                    .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
+                        row.get::<_, bool>(0)
+                    })
                     .is_ok_and(|is_busy| !is_busy)
             });
             for suffix in ["-wal", "-shm"] {
@@ -228,7 +275,11 @@ impl Closed {
                 let kept = beside(&replaced, suffix);
                 let _ = fs::remove_file(&kept);
                 if log.exists() {
-                    let put_away = if is_whole { fs::remove_file(&log) } else { fs::rename(&log, &kept) };
+                    let put_away = if is_whole {
+                        fs::remove_file(&log)
+                    } else {
+                        fs::rename(&log, &kept)
+                    };
                     put_away.map_err(failed(&log))?;
                 }
             }
@@ -242,7 +293,11 @@ impl Closed {
 }
 
 /// What was read of a store that may be damaged: whatever goes wrong is a finding, unless another process is in the way.
-fn found<T>(read: rusqlite::Result<T>, what: &str, finding: &mut dyn FnMut(String)) -> Result<Option<T>, StoreError> {
+fn found<T>(
+    read: rusqlite::Result<T>,
+    what: &str,
+    finding: &mut dyn FnMut(String),
+) -> Result<Option<T>, StoreError> {
     match read.map_err(|error| (error.to_string(), fault(error))) {
         Ok(value) => Ok(Some(value)),
         Err((_, error @ EngineError::Busy)) => Err(error.into()),
@@ -265,7 +320,11 @@ fn unsigned(number: i64) -> u64 {
 
 /// An account number as people see it.
 fn hex(number: &[u8; 8]) -> Arc<str> {
-    number.iter().map(|byte| format!("{byte:02X}")).collect::<String>().into()
+    number
+        .iter()
+        .map(|byte| format!("{byte:02X}"))
+        .collect::<String>()
+        .into()
 }
 
 #[cfg(test)]
@@ -279,7 +338,12 @@ mod tests {
     }
 
     fn foreign(byte: u8, btoken: &[u8]) -> Foreign {
-        Foreign { number: number(byte), auth_token: AuthToken::new([byte; 32]), btoken: btoken.to_vec(), at: 7 }
+        Foreign {
+            number: number(byte),
+            auth_token: AuthToken::new([byte; 32]),
+            btoken: btoken.to_vec(),
+            at: 7,
+        }
     }
 
     fn filled(path: &Path) -> Sqlite {
@@ -310,10 +374,24 @@ mod tests {
         let store = AdminStore::open(&path).unwrap();
         let copy = dir.path().join("copy.db");
         store.copy_to(&copy).unwrap();
-        engine.commit(&[Change::Delete { account: number(1), auth: AuthHash([1; 32]) }]).unwrap();
+        engine
+            .commit(&[Change::Delete {
+                account: number(1),
+                auth: AuthHash([1; 32]),
+            }])
+            .unwrap();
         let copied = AdminStore::open(&copy).unwrap();
-        assert_eq!(copied.sum().unwrap(), Sum { accounts: 3, btoken_bytes: 15_000 });
-        assert_eq!((findings(&copied), copied.schema().unwrap()), (vec![], sqlite::schema_newest()));
+        assert_eq!(
+            copied.sum().unwrap(),
+            Sum {
+                accounts: 3,
+                btoken_bytes: 15_000
+            }
+        );
+        assert_eq!(
+            (findings(&copied), copied.schema().unwrap()),
+            (vec![], sqlite::schema_newest())
+        );
         assert_eq!(store.sum().unwrap().accounts, 2);
         assert!(store.copy_to(&copy).is_err(), "it is there already");
     }
@@ -321,12 +399,18 @@ mod tests {
     #[test]
     fn every_kind_of_damage_is_found_and_named() {
         for (sql, part) in [
-            ("UPDATE btoken SET content = zeroblob(5000) WHERE id = 2", "0202020202020202: its btoken is not what"),
+            (
+                "UPDATE btoken SET content = zeroblob(5000) WHERE id = 2",
+                "0202020202020202: its btoken is not what",
+            ),
             (
                 "UPDATE btoken SET content = zeroblob(4999) WHERE id = 2",
                 "0202020202020202: its btoken has another length",
             ),
-            ("PRAGMA foreign_keys = OFF; DELETE FROM btoken WHERE id = 2", "0202020202020202: its btoken is gone"),
+            (
+                "PRAGMA foreign_keys = OFF; DELETE FROM btoken WHERE id = 2",
+                "0202020202020202: its btoken is gone",
+            ),
             ("UPDATE totals SET accounts = 4", "the sums"),
             ("UPDATE totals SET btoken_bytes = 1", "the sums"),
         ] {
@@ -337,7 +421,10 @@ mod tests {
             assert_eq!(findings(&store), Vec::<String>::new());
             store.connection().execute_batch(sql).unwrap();
             let found = findings(&store);
-            assert!(found.iter().any(|finding| finding.contains(part)), "{sql}: {found:?}");
+            assert!(
+                found.iter().any(|finding| finding.contains(part)),
+                "{sql}: {found:?}"
+            );
         }
     }
 
@@ -349,8 +436,13 @@ mod tests {
         let whole = fs::read(&path).unwrap();
         // The btokens are long runs of one byte; nothing else is.
         let is_btoken = |place: usize| {
-            let around = whole.get(place.saturating_sub(64)..place + 64).unwrap_or_default();
-            around.iter().all(|byte| *byte == whole[place] && (1..=3).contains(byte)) && !around.is_empty()
+            let around = whole
+                .get(place.saturating_sub(64)..place + 64)
+                .unwrap_or_default();
+            around
+                .iter()
+                .all(|byte| *byte == whole[place] && (1..=3).contains(byte))
+                && !around.is_empty()
         };
         let mut of_btokens = 0;
         // All of the header and of what a page begins with, and a byte here and there.
@@ -363,10 +455,12 @@ mod tests {
             }
             fs::write(&path, &flipped).unwrap();
             let mut findings = Vec::new();
-            let looked = AdminStore::open(&path).and_then(|store| store.check(&mut |finding| findings.push(finding)));
+            let looked = AdminStore::open(&path)
+                .and_then(|store| store.check(&mut |finding| findings.push(finding)));
             match looked {
                 Ok(_) if findings.is_empty() => assert!(!is_btoken(place), "byte {place}"),
-                Ok(_) | Err(StoreError::Engine(EngineError::Damaged(_)) | StoreError::NotOurs { .. }) => {
+                Ok(_)
+                | Err(StoreError::Engine(EngineError::Damaged(_)) | StoreError::NotOurs { .. }) => {
                     of_btokens += usize::from(is_btoken(place));
                 }
                 // The number of the schema.
@@ -391,6 +485,13 @@ mod tests {
         let mut reader = engine.reader().unwrap();
         assert_eq!(&*reader.read(number(1)).unwrap().unwrap().btoken, [1; 5000]);
         assert_eq!(&*reader.read(number(4)).unwrap().unwrap().btoken, b"new");
-        assert!(reader.read_head(&[4; 8]).unwrap().unwrap().auth.ct_eq(&AuthHash::of(&AuthToken::new([4; 32]))));
+        assert!(
+            reader
+                .read_head(&[4; 8])
+                .unwrap()
+                .unwrap()
+                .auth
+                .ct_eq(&AuthHash::of(&AuthToken::new([4; 32])))
+        );
     }
 }

@@ -115,7 +115,10 @@ impl Btoken {
     /// Takes the bytes and hashes them.
     #[must_use]
     pub fn new(bytes: Vec<u8>) -> Self {
-        Self { hash: BtokenHash::of(&bytes), bytes }
+        Self {
+            hash: BtokenHash::of(&bytes),
+            bytes,
+        }
     }
 
     /// The bytes.
@@ -304,7 +307,10 @@ pub trait Reader: Send + 'static {
 /// # Errors
 /// [`StoreError::InUse`] if another process has the lock, [`StoreError::Open`] if the file cannot be made.
 pub(crate) fn lock_file(path: PathBuf) -> Result<File, StoreError> {
-    let failed = |error: io::Error| StoreError::Open { path: path.clone(), cause: error.to_string() };
+    let failed = |error: io::Error| StoreError::Open {
+        path: path.clone(),
+        cause: error.to_string(),
+    };
     let file = open_lock_file(&path).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
@@ -318,7 +324,10 @@ pub(crate) fn lock_file(path: PathBuf) -> Result<File, StoreError> {
 /// # Errors
 /// As [`lock_file`], but [`StoreError::Restoring`] if somebody has it alone.
 pub(crate) fn lock_file_shared(path: PathBuf) -> Result<File, StoreError> {
-    let failed = |error: io::Error| StoreError::Open { path: path.clone(), cause: error.to_string() };
+    let failed = |error: io::Error| StoreError::Open {
+        path: path.clone(),
+        cause: error.to_string(),
+    };
     let file = open_lock_file(&path).map_err(failed)?;
     match file.try_lock_shared() {
         Ok(()) => Ok(file),
@@ -328,13 +337,22 @@ pub(crate) fn lock_file_shared(path: PathBuf) -> Result<File, StoreError> {
 }
 
 fn open_lock_file(path: &Path) -> io::Result<File> {
-    match OpenOptions::new().create_new(true).write(true).mode(0o600).open(path) {
+    match OpenOptions::new()
+        .create_new(true)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+    {
         Ok(file) => {
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            let folder = path
+                .parent()
+                .filter(|folder| !folder.as_os_str().is_empty());
             give_to_owner_of(folder.unwrap_or(Path::new(".")), &file)?;
             Ok(file)
         }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => OpenOptions::new().write(true).open(path),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            OpenOptions::new().write(true).open(path)
+        }
         Err(error) => Err(error),
     }
 }
@@ -424,9 +442,13 @@ impl StoreError {
                 "give --data-dir or --store as `passmate-server serve` gets it, or start the server once"
             }
             Self::OlderServer { .. } => "start the server again with this version",
-            Self::NewerSchema { .. } => "run the newer passmate-server, or restore the backup from before its upgrade",
+            Self::NewerSchema { .. } => {
+                "run the newer passmate-server, or restore the backup from before its upgrade"
+            }
             Self::NotOurs { .. } => "give another --store",
-            Self::Open { .. } => "look at the owner and mode of the file and of its folder, and at the disk",
+            Self::Open { .. } => {
+                "look at the owner and mode of the file and of its folder, and at the disk"
+            }
             Self::Engine(EngineError::Full) => "make room on the disk",
             Self::Engine(EngineError::Busy) => "another program holds the database: end it",
             Self::Engine(EngineError::Damaged(_)) => "stop the server and restore a backup",

@@ -8,12 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use passmate_proto::AccountNumber;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior, ffi, params};
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior, ffi, params,
+};
 use rustix::io::Errno;
 
 use super::{
-    Admission, AuthHash, Btoken, BtokenHash, Change, Engine, EngineError, Head, Outcome, Reader, StoreError, Stored,
-    lock_file,
+    Admission, AuthHash, Btoken, BtokenHash, Change, Engine, EngineError, Head, Outcome, Reader,
+    StoreError, Stored, lock_file,
 };
 
 /// The schema's history, the oldest first. A line that was released is never changed; a new one is added.
@@ -46,7 +48,10 @@ impl Sqlite {
     /// # Errors
     /// See [`StoreError`]; a database that could not be opened was not changed.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let failed = |cause: String| StoreError::Open { path: path.to_owned(), cause };
+        let failed = |cause: String| StoreError::Open {
+            path: path.to_owned(),
+            cause,
+        };
         let of_sqlite = |error: rusqlite::Error| failed(error.to_string());
         let lock = lock(path)?;
         make_file(path).map_err(|error| failed(error.to_string()))?;
@@ -67,7 +72,11 @@ impl Sqlite {
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         migrate(&mut connection).map_err(of_sqlite)?;
         sync_folder(path).map_err(|error| failed(error.to_string()))?;
-        Ok(Self { connection, path: path.to_owned(), _lock: lock })
+        Ok(Self {
+            connection,
+            path: path.to_owned(),
+            _lock: lock,
+        })
     }
 }
 
@@ -78,7 +87,9 @@ impl Engine for Sqlite {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&self.path, flags).map_err(fault)?;
         connection.busy_timeout(BUSY_TIMEOUT).map_err(fault)?;
-        connection.execute_batch("PRAGMA trusted_schema = OFF;").map_err(fault)?;
+        connection
+            .execute_batch("PRAGMA trusted_schema = OFF;")
+            .map_err(fault)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         Ok(SqliteReader { connection })
     }
@@ -87,7 +98,9 @@ impl Engine for Sqlite {
         let committed = self.transact(changes);
         if committed.is_err() && !self.connection.is_autocommit() {
             // The rollback failed: whatever the next commit wrote would carry this batch along.
-            return Err(EngineError::Failed("a transaction cannot be rolled back".to_owned()));
+            return Err(EngineError::Failed(
+                "a transaction cannot be rolled back".to_owned(),
+            ));
         }
         committed
     }
@@ -98,13 +111,20 @@ impl Engine for Sqlite {
         // Deleted pages are wiped in the database, but the log has them until it is written over, which may be never.
         let is_busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
         connection.busy_timeout(BUSY_TIMEOUT).map_err(fault)?;
-        if is_busy.map_err(fault)? { Err(EngineError::Busy) } else { Ok(()) }
+        if is_busy.map_err(fault)? {
+            Err(EngineError::Busy)
+        } else {
+            Ok(())
+        }
     }
 }
 
 impl Sqlite {
     fn transact(&mut self, changes: &[Change]) -> Result<Vec<Outcome>, EngineError> {
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fault)?;
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(fault)?;
         let mut totals = Totals::default();
         let outcomes = changes
             .iter()
@@ -124,9 +144,20 @@ impl Drop for Sqlite {
     }
 }
 
-fn apply(connection: &Connection, change: &Change, totals: &mut Totals) -> rusqlite::Result<Outcome> {
+fn apply(
+    connection: &Connection,
+    change: &Change,
+    totals: &mut Totals,
+) -> rusqlite::Result<Outcome> {
     match change {
-        Change::Create { account, auth, btoken, accounts_max, admission, at } => {
+        Change::Create {
+            account,
+            auth,
+            btoken,
+            accounts_max,
+            admission,
+            at,
+        } => {
             if *admission == Admission::Invited
                 && let Some(outcome) = repeat(connection, auth, btoken, *at, totals)?
             {
@@ -136,13 +167,21 @@ fn apply(connection: &Connection, change: &Change, totals: &mut Totals) -> rusql
                 return Ok(Outcome::AccountsMax);
             }
             let number = account.as_bytes();
-            if one(connection, "SELECT EXISTS (SELECT 1 FROM account WHERE number = ?1)", [number])? {
+            if one(
+                connection,
+                "SELECT EXISTS (SELECT 1 FROM account WHERE number = ?1)",
+                [number],
+            )? {
                 return Ok(Outcome::NumberTaken);
             }
             if *admission == Admission::Invited && !admit(connection, auth, *at)? {
                 return Ok(Outcome::NotInvited);
             }
-            let id: i64 = one(connection, "INSERT INTO btoken (content) VALUES (?1) RETURNING id", [btoken.bytes()])?;
+            let id: i64 = one(
+                connection,
+                "INSERT INTO btoken (content) VALUES (?1) RETURNING id",
+                [btoken.bytes()],
+            )?;
             run(
                 connection,
                 "INSERT INTO account (number, auth_hash, btoken_hash, btoken_len, btoken_id, created_at, changed_at, admitted)
@@ -159,21 +198,39 @@ fn apply(connection: &Connection, change: &Change, totals: &mut Totals) -> rusql
             )?;
             totals.count(1, signed(btoken.bytes().len()));
         }
-        Change::ReplaceIf { account, expected, btoken, at } => {
+        Change::ReplaceIf {
+            account,
+            expected,
+            btoken,
+            at,
+        } => {
             let found: Option<(i64, i64)> = connection
                 .prepare_cached(
                     "SELECT btoken_id, btoken_len FROM account
                      WHERE number = ?1 AND btoken_hash = ?2 AND disabled = 0",
                 )?
-                .query_row(params![account.as_bytes(), expected.0], |row| Ok((row.get(0)?, row.get(1)?)))
+                .query_row(params![account.as_bytes(), expected.0], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })
                 .optional()?;
-            let Some((id, len_before)) = found else { return Ok(Outcome::Stale) };
+            let Some((id, len_before)) = found else {
+                return Ok(Outcome::Stale);
+            };
             run(
                 connection,
                 "UPDATE account SET btoken_hash = ?2, btoken_len = ?3, changed_at = ?4, admitted = 0 WHERE number = ?1",
-                params![account.as_bytes(), btoken.hash().0, signed(btoken.bytes().len()), at],
+                params![
+                    account.as_bytes(),
+                    btoken.hash().0,
+                    signed(btoken.bytes().len()),
+                    at
+                ],
             )?;
-            run(connection, "UPDATE btoken SET content = ?2 WHERE id = ?1", params![id, btoken.bytes()])?;
+            run(
+                connection,
+                "UPDATE btoken SET content = ?2 WHERE id = ?1",
+                params![id, btoken.bytes()],
+            )?;
             totals.count(0, signed(btoken.bytes().len()) - len_before);
         }
         Change::Delete { account, auth } => {
@@ -182,9 +239,13 @@ fn apply(connection: &Connection, change: &Change, totals: &mut Totals) -> rusql
                     "DELETE FROM account WHERE number = ?1 AND auth_hash = ?2 AND disabled = 0
                      RETURNING btoken_id, btoken_len",
                 )?
-                .query_row(params![account.as_bytes(), auth.0], |row| Ok((row.get(0)?, row.get(1)?)))
+                .query_row(params![account.as_bytes(), auth.0], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })
                 .optional()?;
-            let Some((id, len_before)) = found else { return Ok(Outcome::Gone) };
+            let Some((id, len_before)) = found else {
+                return Ok(Outcome::Gone);
+            };
             run(connection, "DELETE FROM btoken WHERE id = ?1", [id])?;
             totals.count(-1, -len_before);
         }
@@ -208,7 +269,9 @@ fn repeat(
         )?
         .query_row([auth.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
         .optional()?;
-    let Some((number, id, len_before, is_disabled)) = found else { return Ok(None) };
+    let Some((number, id, len_before, is_disabled)) = found else {
+        return Ok(None);
+    };
     if is_disabled {
         return Ok(Some(Outcome::NotInvited));
     }
@@ -218,7 +281,11 @@ fn repeat(
         "UPDATE account SET btoken_hash = ?2, btoken_len = ?3, changed_at = ?4 WHERE number = ?1",
         params![number, btoken.hash().0, len, at],
     )?;
-    run(connection, "UPDATE btoken SET content = ?2 WHERE id = ?1", params![id, btoken.bytes()])?;
+    run(
+        connection,
+        "UPDATE btoken SET content = ?2 WHERE id = ?1",
+        params![id, btoken.bytes()],
+    )?;
     totals.count(0, len - len_before);
     Ok(AccountNumber::from_bytes(number).map(Outcome::Again))
 }
@@ -232,13 +299,19 @@ fn admit(connection: &Connection, auth: &AuthHash, at: i64) -> rusqlite::Result<
         return Ok(true);
     }
     let found: Option<(i64, i64)> = connection
-        .prepare_cached("SELECT id, seats FROM opening WHERE expires_at > ?1 ORDER BY expires_at, id LIMIT 1")?
+        .prepare_cached(
+            "SELECT id, seats FROM opening WHERE expires_at > ?1 ORDER BY expires_at, id LIMIT 1",
+        )?
         .query_row([at], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     match found {
         None => return Ok(false),
         Some((id, 1)) => run(connection, "DELETE FROM opening WHERE id = ?1", [id])?,
-        Some((id, _)) => run(connection, "UPDATE opening SET seats = seats - 1 WHERE id = ?1", [id])?,
+        Some((id, _)) => run(
+            connection,
+            "UPDATE opening SET seats = seats - 1 WHERE id = ?1",
+            [id],
+        )?,
     }
     Ok(true)
 }
@@ -249,7 +322,9 @@ pub(super) fn delete(connection: &Connection, number: AccountNumber) -> rusqlite
         .prepare_cached("DELETE FROM account WHERE number = ?1 RETURNING btoken_id, btoken_len")?
         .query_row([number.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    let Some((id, len)) = found else { return Ok(false) };
+    let Some((id, len)) = found else {
+        return Ok(false);
+    };
     run(connection, "DELETE FROM btoken WHERE id = ?1", [id])?;
     let mut totals = Totals::default();
     totals.count(-1, -len);
@@ -259,8 +334,16 @@ pub(super) fn delete(connection: &Connection, number: AccountNumber) -> rusqlite
 
 /// Forgets invites and open seats whose time is over.
 pub(super) fn expire(connection: &Connection, at: i64) -> rusqlite::Result<()> {
-    run(connection, "DELETE FROM invite WHERE expires_at <= ?1", [at])?;
-    run(connection, "DELETE FROM opening WHERE expires_at <= ?1", [at])
+    run(
+        connection,
+        "DELETE FROM invite WHERE expires_at <= ?1",
+        [at],
+    )?;
+    run(
+        connection,
+        "DELETE FROM opening WHERE expires_at <= ?1",
+        [at],
+    )
 }
 
 /// What a batch adds to the row of totals, which is written once for all of it.
@@ -277,7 +360,11 @@ impl Totals {
     fn accounts(&mut self, connection: &Connection) -> rusqlite::Result<u64> {
         let before = match self.accounts_before {
             Some(before) => before,
-            None => *self.accounts_before.insert(one(connection, "SELECT accounts FROM totals", [])?),
+            None => {
+                *self
+                    .accounts_before
+                    .insert(one(connection, "SELECT accounts FROM totals", [])?)
+            }
         };
         Ok(u64::try_from(before + self.accounts).unwrap_or(0))
     }
@@ -305,10 +392,16 @@ pub(super) fn one<T: rusqlite::types::FromSql>(
     sql: &str,
     params: impl rusqlite::Params,
 ) -> rusqlite::Result<T> {
-    connection.prepare_cached(sql)?.query_row(params, |row| row.get(0))
+    connection
+        .prepare_cached(sql)?
+        .query_row(params, |row| row.get(0))
 }
 
-pub(super) fn run(connection: &Connection, sql: &str, params: impl rusqlite::Params) -> rusqlite::Result<()> {
+pub(super) fn run(
+    connection: &Connection,
+    sql: &str,
+    params: impl rusqlite::Params,
+) -> rusqlite::Result<()> {
     connection.prepare_cached(sql)?.execute(params).map(drop)
 }
 
@@ -339,7 +432,9 @@ impl Reader for SqliteReader {
                 Ok((row.get::<_, [u8; 8]>(0)?, head))
             })
             .optional();
-        Ok(found.map_err(fault)?.and_then(|(number, head)| (number == *account).then_some(head)))
+        Ok(found
+            .map_err(fault)?
+            .and_then(|(number, head)| (number == *account).then_some(head)))
     }
 
     fn read(&mut self, account: AccountNumber) -> Result<Option<Stored>, EngineError> {
@@ -352,12 +447,19 @@ impl Reader for SqliteReader {
             .map_err(fault)?;
         let found = statement
             .query_row([account.as_bytes()], |row| {
-                Ok((Arc::<[u8]>::from(row.get_ref(0)?.as_blob()?), BtokenHash(row.get(1)?)))
+                Ok((
+                    Arc::<[u8]>::from(row.get_ref(0)?.as_blob()?),
+                    BtokenHash(row.get(1)?),
+                ))
             })
             .optional();
-        let Some((btoken, hash)) = found.map_err(fault)? else { return Ok(None) };
+        let Some((btoken, hash)) = found.map_err(fault)? else {
+            return Ok(None);
+        };
         if BtokenHash::of(&btoken) != hash {
-            return Err(EngineError::Damaged("a btoken is not what was stored".to_owned()));
+            return Err(EngineError::Damaged(
+                "a btoken is not what was stored".to_owned(),
+            ));
         }
         Ok(Some(Stored { btoken, hash }))
     }
@@ -377,7 +479,9 @@ pub(super) fn fault(error: rusqlite::Error) -> EngineError {
         _ if is_out_of_room(&error, &io::Error::last_os_error()) => EngineError::Full,
         Some(ErrorCode::DiskFull) => EngineError::Full,
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => EngineError::Busy,
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => EngineError::Damaged(error.to_string()),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            EngineError::Damaged(error.to_string())
+        }
         _ => EngineError::Failed(describe(&error)),
     }
 }
@@ -389,10 +493,17 @@ pub(super) fn fault(error: rusqlite::Error) -> EngineError {
 /// failed too could have changed that. If that one met a full disk, the disk is full; anything else is no reason to go on.
 /// A failed flush is never meant: nobody can say what it left behind.
 fn is_out_of_room(error: &rusqlite::Error, last: &io::Error) -> bool {
-    let is_write = error
-        .sqlite_error()
-        .is_some_and(|error| matches!(error.extended_code, ffi::SQLITE_IOERR_WRITE | ffi::SQLITE_IOERR_SHMSIZE));
-    is_write && matches!(Errno::from_io_error(last), Some(Errno::NOSPC | Errno::DQUOT | Errno::FBIG))
+    let is_write = error.sqlite_error().is_some_and(|error| {
+        matches!(
+            error.extended_code,
+            ffi::SQLITE_IOERR_WRITE | ffi::SQLITE_IOERR_SHMSIZE
+        )
+    });
+    is_write
+        && matches!(
+            Errno::from_io_error(last),
+            Some(Errno::NOSPC | Errno::DQUOT | Errno::FBIG)
+        )
 }
 
 /// SQLite's own words; for I/O errors with the number that tells a failed flush from a failed write.
@@ -422,12 +533,21 @@ pub(super) fn schema_newest() -> i64 {
 
 /// SQLite gives the files that it makes beside the database the mode of the database.
 fn make_file(path: &Path) -> io::Result<()> {
-    let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(path)?;
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .mode(0o600)
+        .open(path)?;
     file.set_permissions(Permissions::from_mode(0o600))
 }
 
 pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     File::open(folder)?.sync_all()
 }
 
@@ -435,27 +555,45 @@ pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
 pub(super) fn check_is_ours(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
     let failed = |error: rusqlite::Error| {
         // What is asked here is right, so an error of the statement means that the schema cannot be read.
-        let is_of_schema = error.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_ERROR);
+        let is_of_schema = error
+            .sqlite_error()
+            .is_some_and(|error| error.extended_code == ffi::SQLITE_ERROR);
         let cause = error.to_string();
         match fault(error) {
-            EngineError::Damaged(_) => EngineError::Damaged(format!("{}: {cause}", path.display())).into(),
+            EngineError::Damaged(_) => {
+                EngineError::Damaged(format!("{}: {cause}", path.display())).into()
+            }
             EngineError::Failed(_) if is_of_schema => {
                 EngineError::Damaged(format!("{}: {cause}", path.display())).into()
             }
             EngineError::Busy => EngineError::Busy.into(),
-            _ => StoreError::Open { path: path.to_owned(), cause },
+            _ => StoreError::Open {
+                path: path.to_owned(),
+                cause,
+            },
         }
     };
-    let id: i64 = connection.query_row("PRAGMA application_id", [], |row| row.get(0)).map_err(failed)?;
-    let schema: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
-    let tables: i64 =
-        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(failed)?;
+    let id: i64 = connection
+        .query_row("PRAGMA application_id", [], |row| row.get(0))
+        .map_err(failed)?;
+    let schema: i64 = connection
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .map_err(failed)?;
+    let tables: i64 = connection
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(failed)?;
     if id != APPLICATION_ID && (id != 0 || tables != 0) {
-        return Err(StoreError::NotOurs { path: path.to_owned() });
+        return Err(StoreError::NotOurs {
+            path: path.to_owned(),
+        });
     }
     let known = schema_newest();
     if schema > known {
-        return Err(StoreError::NewerSchema { path: path.to_owned(), found: schema, known });
+        return Err(StoreError::NewerSchema {
+            path: path.to_owned(),
+            found: schema,
+            known,
+        });
     }
     Ok(schema)
 }
@@ -489,10 +627,16 @@ pub(super) mod tests {
     /// What the first version of this program made.
     pub(crate) fn make_first_schema(path: &Path) {
         let connection = Connection::open(path).unwrap();
-        connection.execute_batch(MIGRATIONS.first().unwrap()).unwrap();
+        connection
+            .execute_batch(MIGRATIONS.first().unwrap())
+            .unwrap();
         connection.pragma_update(None, "user_version", 1).unwrap();
-        connection.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
-        connection.pragma_update(None, "journal_mode", "wal").unwrap();
+        connection
+            .pragma_update(None, "application_id", APPLICATION_ID)
+            .unwrap();
+        connection
+            .pragma_update(None, "journal_mode", "wal")
+            .unwrap();
     }
 
     fn create(number: u8, len: usize) -> Change {
@@ -523,12 +667,25 @@ pub(super) mod tests {
         let mut engine = Sqlite::open(&path(&dir)).unwrap();
         engine.commit(&[create(1, 5000)]).unwrap();
         drop(engine);
-        let mut files: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+        let mut files: Vec<_> = std::fs::read_dir(dir.path())
+            .unwrap()
+            .map(|file| file.unwrap().file_name())
+            .collect();
         files.sort();
         assert_eq!(files, ["passmate.db", "passmate.db.lock"]);
         let engine = Sqlite::open(&path(&dir)).unwrap();
         let account = AccountNumber::from_bytes([1; 8]).unwrap();
-        assert_eq!(engine.reader().unwrap().read(account).unwrap().unwrap().btoken.len(), 5000);
+        assert_eq!(
+            engine
+                .reader()
+                .unwrap()
+                .read(account)
+                .unwrap()
+                .unwrap()
+                .btoken
+                .len(),
+            5000
+        );
     }
 
     #[test]
@@ -536,7 +693,11 @@ pub(super) mod tests {
         let dir = tempfile::tempdir().unwrap();
         let engine = Sqlite::open(&path(&dir)).unwrap();
         let pragma = |name: &str| {
-            engine.connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, rusqlite::types::Value>(0))
+            engine
+                .connection
+                .query_row(&format!("PRAGMA {name}"), [], |row| {
+                    row.get::<_, rusqlite::types::Value>(0)
+                })
         };
         use rusqlite::types::Value::{Integer, Text};
         assert_eq!(pragma("journal_mode").unwrap(), Text("wal".to_owned()));
@@ -551,8 +712,12 @@ pub(super) mod tests {
         std::fs::set_permissions(path(&dir), Permissions::from_mode(0o644)).unwrap();
         let mut engine = Sqlite::open(&path(&dir)).unwrap();
         engine.commit(&[create(1, 5000)]).unwrap();
-        let files = std::fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap());
-        let modes: Vec<_> = files.map(|file| file.metadata().unwrap().permissions().mode() & 0o777).collect();
+        let files = std::fs::read_dir(dir.path())
+            .unwrap()
+            .map(|file| file.unwrap());
+        let modes: Vec<_> = files
+            .map(|file| file.metadata().unwrap().permissions().mode() & 0o777)
+            .collect();
         assert_eq!(modes, [0o600; 4], "database, log, index of the log, lock");
     }
 
@@ -560,7 +725,10 @@ pub(super) mod tests {
     fn a_second_server_is_refused_until_the_first_is_gone() {
         let dir = tempfile::tempdir().unwrap();
         let first = Sqlite::open(&path(&dir)).unwrap();
-        assert!(matches!(Sqlite::open(&path(&dir)), Err(StoreError::InUse { .. })));
+        assert!(matches!(
+            Sqlite::open(&path(&dir)),
+            Err(StoreError::InUse { .. })
+        ));
         drop(first);
         Sqlite::open(&path(&dir)).unwrap();
     }
@@ -569,20 +737,40 @@ pub(super) mod tests {
     fn a_newer_schema_a_foreign_database_and_no_database_are_refused_and_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         drop(Sqlite::open(&path(&dir)).unwrap());
-        Connection::open(path(&dir)).unwrap().pragma_update(None, "user_version", 4).unwrap();
+        Connection::open(path(&dir))
+            .unwrap()
+            .pragma_update(None, "user_version", 4)
+            .unwrap();
         match Sqlite::open(&path(&dir)) {
-            Err(StoreError::NewerSchema { found: 4, known: 3, .. }) => {}
+            Err(StoreError::NewerSchema {
+                found: 4, known: 3, ..
+            }) => {}
             other => panic!("{other:?}"),
         }
         let foreign = dir.path().join("foreign.db");
-        Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE bookmarks (url TEXT)").unwrap();
-        assert!(matches!(Sqlite::open(&foreign), Err(StoreError::NotOurs { .. })));
+        Connection::open(&foreign)
+            .unwrap()
+            .execute_batch("CREATE TABLE bookmarks (url TEXT)")
+            .unwrap();
+        assert!(matches!(
+            Sqlite::open(&foreign),
+            Err(StoreError::NotOurs { .. })
+        ));
         let text = dir.path().join("text.db");
         std::fs::write(&text, "shopping list ".repeat(100)).unwrap();
-        assert!(matches!(Sqlite::open(&text), Err(StoreError::Engine(EngineError::Damaged(_)))));
-        assert_eq!(std::fs::read(&text).unwrap(), "shopping list ".repeat(100).as_bytes());
+        assert!(matches!(
+            Sqlite::open(&text),
+            Err(StoreError::Engine(EngineError::Damaged(_)))
+        ));
+        assert_eq!(
+            std::fs::read(&text).unwrap(),
+            "shopping list ".repeat(100).as_bytes()
+        );
         let nowhere = dir.path().join("no/such/folder.db");
-        assert!(matches!(Sqlite::open(&nowhere), Err(StoreError::Open { .. })));
+        assert!(matches!(
+            Sqlite::open(&nowhere),
+            Err(StoreError::Open { .. })
+        ));
     }
 
     #[test]
@@ -591,14 +779,26 @@ pub(super) mod tests {
         let mut engine = Sqlite::open(&path(&dir)).unwrap();
         engine.commit(&[create(1, 5000)]).unwrap();
         // SQLite's own limit gives the same error as a disk without room.
-        let pages: i64 = engine.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
-        engine.connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(())).unwrap();
+        let pages: i64 = engine
+            .connection
+            .query_row("PRAGMA page_count", [], |row| row.get(0))
+            .unwrap();
+        engine
+            .connection
+            .query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))
+            .unwrap();
         assert_eq!(engine.commit(&[create(2, 100_000)]), Err(EngineError::Full));
         let mut reader = engine.reader().unwrap();
         assert!(reader.read_head(&[2; 8]).unwrap().is_none());
         assert!(reader.read_head(&[1; 8]).unwrap().is_some());
-        engine.connection.query_row("PRAGMA max_page_count = 100000", [], |_| Ok(())).unwrap();
-        assert_eq!(engine.commit(&[create(2, 100_000)]), Ok(vec![Outcome::Done]));
+        engine
+            .connection
+            .query_row("PRAGMA max_page_count = 100000", [], |_| Ok(()))
+            .unwrap();
+        assert_eq!(
+            engine.commit(&[create(2, 100_000)]),
+            Ok(vec![Outcome::Done])
+        );
     }
 
     #[test]
@@ -606,16 +806,25 @@ pub(super) mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut engine = Sqlite::open(&path(&dir)).unwrap();
         engine.commit(&[create(1, 100)]).unwrap();
-        engine.connection.execute("UPDATE btoken SET content = zeroblob(100)", []).unwrap();
+        engine
+            .connection
+            .execute("UPDATE btoken SET content = zeroblob(100)", [])
+            .unwrap();
         let account = AccountNumber::from_bytes([1; 8]).unwrap();
-        assert!(matches!(engine.reader().unwrap().read(account), Err(EngineError::Damaged(_))));
+        assert!(matches!(
+            engine.reader().unwrap().read(account),
+            Err(EngineError::Damaged(_))
+        ));
     }
 
     #[test]
     fn a_writer_that_holds_the_database_is_waited_for() {
         let dir = tempfile::tempdir().unwrap();
         let mut engine = Sqlite::open(&path(&dir)).unwrap();
-        engine.connection.busy_timeout(Duration::from_millis(1)).unwrap();
+        engine
+            .connection
+            .busy_timeout(Duration::from_millis(1))
+            .unwrap();
         let other = Connection::open(path(&dir)).unwrap();
         other.execute_batch("BEGIN IMMEDIATE").unwrap();
         assert_eq!(engine.commit(&[create(1, 1)]), Err(EngineError::Busy));
@@ -627,11 +836,17 @@ pub(super) mod tests {
     fn tidying_empties_the_log_unless_somebody_reads_and_then_says_so() {
         let dir = tempfile::tempdir().unwrap();
         let mut engine = Sqlite::open(&path(&dir)).unwrap();
-        let log_len = || std::fs::metadata(dir.path().join("passmate.db-wal")).unwrap().len();
+        let log_len = || {
+            std::fs::metadata(dir.path().join("passmate.db-wal"))
+                .unwrap()
+                .len()
+        };
         engine.commit(&[create(1, 5000)]).unwrap();
         let mut other = Connection::open(path(&dir)).unwrap();
         let reading = other.transaction().unwrap();
-        reading.query_row("SELECT count(*) FROM account", [], |_| Ok(())).unwrap();
+        reading
+            .query_row("SELECT count(*) FROM account", [], |_| Ok(()))
+            .unwrap();
         engine.commit(&[create(2, 5000)]).unwrap();
         assert_eq!(engine.tidy(), Err(EngineError::Busy));
         assert!(log_len() > 0);
@@ -639,7 +854,10 @@ pub(super) mod tests {
         drop(reading);
         assert_eq!(engine.tidy(), Ok(()));
         assert_eq!(log_len(), 0);
-        let timeout: i64 = engine.connection.query_row("PRAGMA busy_timeout", [], |row| row.get(0)).unwrap();
+        let timeout: i64 = engine
+            .connection
+            .query_row("PRAGMA busy_timeout", [], |row| row.get(0))
+            .unwrap();
         assert_eq!(timeout, 2000, "commits wait as before");
     }
 
@@ -647,7 +865,11 @@ pub(super) mod tests {
     fn a_write_over_a_quota_is_a_full_disk_and_any_other_failure_is_not() {
         let check = |code: i32, errno: Errno, expected: bool| {
             let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
-            assert_eq!(is_out_of_room(&error, &errno.into()), expected, "{code} {errno:?}");
+            assert_eq!(
+                is_out_of_room(&error, &errno.into()),
+                expected,
+                "{code} {errno:?}"
+            );
         };
         for errno in [Errno::DQUOT, Errno::NOSPC, Errno::FBIG] {
             check(ffi::SQLITE_IOERR_WRITE, errno, true);

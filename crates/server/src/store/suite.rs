@@ -42,11 +42,19 @@ fn create(account: u8, btoken: &[u8]) -> Change {
 
 fn replace(account: u8, expected: &[u8], btoken: &[u8]) -> Change {
     let expected = BtokenHash::of(expected);
-    Change::ReplaceIf { account: number(account), expected, btoken: Btoken::new(btoken.to_vec()), at: 2 }
+    Change::ReplaceIf {
+        account: number(account),
+        expected,
+        btoken: Btoken::new(btoken.to_vec()),
+        at: 2,
+    }
 }
 
 fn delete(account: u8) -> Change {
-    Change::Delete { account: number(account), auth: auth(account) }
+    Change::Delete {
+        account: number(account),
+        auth: auth(account),
+    }
 }
 
 #[track_caller]
@@ -63,7 +71,10 @@ fn check_btoken(engine: &impl Engine, account: u8, expected: Option<&[u8]>) {
     assert_eq!(head.is_some(), expected.is_some());
     if let (Some(head), Some(stored), Some(expected)) = (head, stored, expected) {
         assert!(head.auth.ct_eq(&auth(account)) && !head.auth.ct_eq(&auth(account + 1)));
-        assert_eq!((head.btoken, head.btoken_len), (BtokenHash::of(expected), expected.len() as u64));
+        assert_eq!(
+            (head.btoken, head.btoken_len),
+            (BtokenHash::of(expected), expected.len() as u64)
+        );
         assert_eq!(stored.hash, head.btoken);
     }
 }
@@ -75,7 +86,14 @@ fn what_is_created_can_be_read(engine: &mut impl Engine) {
     for other in [1, 4, 6, 255] {
         check_btoken(engine, other, None);
     }
-    assert!(engine.reader().unwrap().read_head(&[0; 8]).unwrap().is_none());
+    assert!(
+        engine
+            .reader()
+            .unwrap()
+            .read_head(&[0; 8])
+            .unwrap()
+            .is_none()
+    );
 }
 
 fn a_number_is_given_once(engine: &mut impl Engine) {
@@ -95,23 +113,54 @@ fn a_replacement_needs_the_hash_of_what_is_there(engine: &mut impl Engine) {
 }
 
 fn a_deleted_account_is_gone_and_nothing_revives_it(engine: &mut impl Engine) {
-    commit(engine, &[create(1, b"a"), create(2, b"a")], &[Outcome::Done; 2]);
-    let wrong = Change::Delete { account: number(1), auth: auth(2) };
+    commit(
+        engine,
+        &[create(1, b"a"), create(2, b"a")],
+        &[Outcome::Done; 2],
+    );
+    let wrong = Change::Delete {
+        account: number(1),
+        auth: auth(2),
+    };
     commit(engine, &[wrong, delete(1)], &[Outcome::Gone, Outcome::Done]);
-    commit(engine, &[replace(1, b"a", b"b"), delete(1)], &[Outcome::Stale, Outcome::Gone]);
+    commit(
+        engine,
+        &[replace(1, b"a", b"b"), delete(1)],
+        &[Outcome::Stale, Outcome::Gone],
+    );
     check_btoken(engine, 1, None);
     check_btoken(engine, 2, Some(b"a"));
 }
 
 fn the_number_of_accounts_has_a_limit(engine: &mut impl Engine) {
     let limited = |account: u8| match create(account, b"x") {
-        Change::Create { account, auth, btoken, admission, at, .. } => {
-            Change::Create { account, auth, btoken, accounts_max: 2, admission, at }
-        }
+        Change::Create {
+            account,
+            auth,
+            btoken,
+            admission,
+            at,
+            ..
+        } => Change::Create {
+            account,
+            auth,
+            btoken,
+            accounts_max: 2,
+            admission,
+            at,
+        },
         other => other,
     };
-    commit(engine, &[limited(1), limited(2), limited(3)], &[Outcome::Done, Outcome::Done, Outcome::AccountsMax]);
-    commit(engine, &[delete(1), limited(3)], &[Outcome::Done, Outcome::Done]);
+    commit(
+        engine,
+        &[limited(1), limited(2), limited(3)],
+        &[Outcome::Done, Outcome::Done, Outcome::AccountsMax],
+    );
+    commit(
+        engine,
+        &[delete(1), limited(3)],
+        &[Outcome::Done, Outcome::Done],
+    );
     commit(engine, &[limited(4)], &[Outcome::AccountsMax]);
     check_btoken(engine, 3, Some(b"x"));
     check_btoken(engine, 4, None);
@@ -128,14 +177,23 @@ fn a_batch_is_in_order_and_its_changes_see_each_other(engine: &mut impl Engine) 
         create(1, b"f"),
     ];
     use Outcome::{Done, Stale};
-    commit(engine, &changes, &[Done, Done, Stale, Done, Done, Stale, Done]);
+    commit(
+        engine,
+        &changes,
+        &[Done, Done, Stale, Done, Done, Stale, Done],
+    );
     check_btoken(engine, 1, Some(b"f"));
     commit(engine, &[], &[]);
 }
 
 fn odd_contents_survive(engine: &mut impl Engine) {
     let large = vec![0xA5; 2 << 20];
-    for (account, btoken) in [(1, b"".as_slice()), (2, &[0; 100]), (3, &large), (4, b"SQL'; --\0\xFF")] {
+    for (account, btoken) in [
+        (1, b"".as_slice()),
+        (2, &[0; 100]),
+        (3, &large),
+        (4, b"SQL'; --\0\xFF"),
+    ] {
         commit(engine, &[create(account, btoken)], &[Outcome::Done]);
         check_btoken(engine, account, Some(btoken));
     }
@@ -158,11 +216,26 @@ fn readers_see_what_is_committed_and_nothing_else(engine: &mut impl Engine) {
 fn of_many_writers_that_saw_the_same_one_wins(engine: impl Engine) {
     const WRITERS: u8 = 16;
     const EACH: usize = 8;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(async {
         let store = Store::start(engine, |error| panic!("{error}")).unwrap();
         let account = number(1);
-        store.create(account, auth(1), Btoken::new(Vec::new()), 1, Admission::Anyone, 0).await.unwrap().unwrap();
+        store
+            .create(
+                account,
+                auth(1),
+                Btoken::new(Vec::new()),
+                1,
+                Admission::Anyone,
+                0,
+            )
+            .await
+            .unwrap()
+            .unwrap();
         let lost = Arc::new(AtomicUsize::new(0));
         let writers = (0..WRITERS).map(|writer| {
             let (store, lost) = (store.clone(), Arc::clone(&lost));
@@ -172,7 +245,11 @@ fn of_many_writers_that_saw_the_same_one_wins(engine: impl Engine) {
                         let seen = store.read(account, 0).await.unwrap().unwrap();
                         let mut btoken = seen.btoken.to_vec();
                         btoken.push(writer);
-                        match store.replace_if(account, seen.hash, Btoken::new(btoken), 0).await.unwrap() {
+                        match store
+                            .replace_if(account, seen.hash, Btoken::new(btoken), 0)
+                            .await
+                            .unwrap()
+                        {
                             Ok(_committed) => break,
                             Err(outcome) => assert_eq!(outcome, Outcome::Stale),
                         }
@@ -187,11 +264,20 @@ fn of_many_writers_that_saw_the_same_one_wins(engine: impl Engine) {
         let stored = store.read(account, 0).await.unwrap().unwrap();
         for writer in 0..WRITERS {
             let appended = stored.btoken.iter().filter(|byte| **byte == writer).count();
-            assert_eq!(appended, EACH, "every confirmed append of writer {writer} is there");
+            assert_eq!(
+                appended, EACH,
+                "every confirmed append of writer {writer} is there"
+            );
         }
-        assert!(lost.load(Ordering::Relaxed) > 0, "nobody met anybody: the test shows nothing");
+        assert!(
+            lost.load(Ordering::Relaxed) > 0,
+            "nobody met anybody: the test shows nothing"
+        );
         store.close().await;
-        assert!(matches!(store.delete(account, auth(1)).await, Err(StoreError::Closed)));
+        assert!(matches!(
+            store.delete(account, auth(1)).await,
+            Err(StoreError::Closed)
+        ));
     });
 }
 
@@ -208,11 +294,16 @@ fn random_histories_agree_with_a_map<E: Engine>(make: &impl Fn() -> E) {
     }
     let step = prop_oneof![
         (1..4u8, 0..4u8).prop_map(|(account, content)| Step::Create(account, content)),
-        (1..4u8, 0..4u8, 0..4u8).prop_map(|(account, seen, content)| Step::Replace(account, seen, content)),
+        (1..4u8, 0..4u8, 0..4u8)
+            .prop_map(|(account, seen, content)| Step::Replace(account, seen, content)),
         (1..4u8).prop_map(Step::Delete),
     ];
     let histories = prop::collection::vec(prop::collection::vec(step, 0..6), 0..8);
-    let mut runner = TestRunner::new(Config { cases: 24, failure_persistence: None, ..Config::default() });
+    let mut runner = TestRunner::new(Config {
+        cases: 24,
+        failure_persistence: None,
+        ..Config::default()
+    });
     let checked = runner.run(&histories, |batches| {
         let mut engine = make();
         let mut map = std::collections::BTreeMap::<u8, u8>::new();
@@ -221,7 +312,9 @@ fn random_histories_agree_with_a_map<E: Engine>(make: &impl Fn() -> E) {
                 .iter()
                 .map(|step| match step {
                     Step::Create(account, content) => create(*account, &[*content]),
-                    Step::Replace(account, seen, content) => replace(*account, &[*seen], &[*content]),
+                    Step::Replace(account, seen, content) => {
+                        replace(*account, &[*seen], &[*content])
+                    }
                     Step::Delete(account) => delete(*account),
                 })
                 .collect();
@@ -229,7 +322,9 @@ fn random_histories_agree_with_a_map<E: Engine>(make: &impl Fn() -> E) {
                 .iter()
                 .map(|step| match step {
                     Step::Create(account, _) if map.contains_key(account) => Outcome::NumberTaken,
-                    Step::Replace(account, seen, _) if map.get(account) != Some(seen) => Outcome::Stale,
+                    Step::Replace(account, seen, _) if map.get(account) != Some(seen) => {
+                        Outcome::Stale
+                    }
                     Step::Delete(account) if !map.contains_key(account) => Outcome::Gone,
                     Step::Create(account, content) | Step::Replace(account, _, content) => {
                         map.insert(*account, *content);

@@ -19,7 +19,10 @@ fn pair(key: &rcgen::KeyPair, change: impl FnOnce(&mut rcgen::CertificateParams)
 
 fn written(certificate: &str, key: &str) -> Pair {
     let dir = tempfile::tempdir().unwrap();
-    let files = CertificateFiles { certificate: dir.path().join("c"), key: dir.path().join("k") };
+    let files = CertificateFiles {
+        certificate: dir.path().join("c"),
+        key: dir.path().join("k"),
+    };
     fs::write(&files.certificate, certificate).unwrap();
     fs::write(&files.key, key).unwrap();
     Pair { dir, files }
@@ -46,13 +49,23 @@ fn the_own_pair_is_made_once_for_its_owner_alone_and_kept() {
     assert!(first.is_own);
     assert_eq!(first.warnings, []);
     for name in [OWN_CERTIFICATE, OWN_KEY] {
-        let mode = fs::metadata(dir.path().join(name)).unwrap().permissions().mode();
+        let mode = fs::metadata(dir.path().join(name))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
-    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "nothing else is left there");
+    assert_eq!(
+        fs::read_dir(dir.path()).unwrap().count(),
+        2,
+        "nothing else is left there"
+    );
     let certificate = fs::read(dir.path().join(OWN_CERTIFICATE)).unwrap();
     assert_eq!(Identity::load(None, dir.path()).unwrap().pin, first.pin);
-    assert_eq!(fs::read(dir.path().join(OWN_CERTIFICATE)).unwrap(), certificate);
+    assert_eq!(
+        fs::read(dir.path().join(OWN_CERTIFICATE)).unwrap(),
+        certificate
+    );
 }
 
 #[test]
@@ -62,7 +75,10 @@ fn a_lost_certificate_is_made_again_for_the_same_key_and_a_lost_key_is_not_repla
     fs::remove_file(dir.path().join(OWN_CERTIFICATE)).unwrap();
     assert_eq!(Identity::load(None, dir.path()).unwrap().pin, first.pin);
     fs::remove_file(dir.path().join(OWN_KEY)).unwrap();
-    assert!(matches!(Identity::load(None, dir.path()), Err(TlsError::KeyIsGone { .. })));
+    assert!(matches!(
+        Identity::load(None, dir.path()),
+        Err(TlsError::KeyIsGone { .. })
+    ));
     assert!(!dir.path().join(OWN_KEY).exists());
 }
 
@@ -72,7 +88,10 @@ fn the_own_certificate_names_this_machine_and_has_no_end() {
     let der = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
     let (_, parsed) = X509Certificate::from_der(&der).unwrap();
     assert_eq!(dns_names(&parsed), ["my-machine", "localhost"]);
-    let text = format!("{:?}", parsed.subject_alternative_name().unwrap().unwrap().value);
+    let text = format!(
+        "{:?}",
+        parsed.subject_alternative_name().unwrap().unwrap().value
+    );
     assert!(text.contains("[127, 0, 0, 1]"), "{text}");
     assert!(parsed.validity().not_after.timestamp() > 253_000_000_000);
     assert!(!parsed.is_ca());
@@ -84,9 +103,15 @@ fn the_own_certificate_names_this_machine_and_has_no_end() {
 #[test]
 fn the_pin_is_the_hash_of_the_public_key_and_not_of_the_certificate() {
     let key = ecdsa();
-    let (first, second) = (pair(&key, |_| {}), pair(&key, |params| params.serial_number = Some(7.into())));
+    let (first, second) = (
+        pair(&key, |_| {}),
+        pair(&key, |params| params.serial_number = Some(7.into())),
+    );
     assert_eq!(load(&first).unwrap().pin, load(&second).unwrap().pin);
-    assert_ne!(load(&first).unwrap().pin, load(&pair(&ecdsa(), |_| {})).unwrap().pin);
+    assert_ne!(
+        load(&first).unwrap().pin,
+        load(&pair(&ecdsa(), |_| {})).unwrap().pin
+    );
     let spki = rcgen::PublicKeyData::subject_public_key_info(&key);
     assert_eq!(load(&first).unwrap().pin, Pin(Sha256::digest(spki).into()));
     let shown = load(&first).unwrap().pin.to_string();
@@ -110,24 +135,39 @@ fn rsa_and_ecdsa_keys_are_taken_in_every_form_that_openssl_writes() {
 #[test]
 fn faults_of_an_operators_pair_are_named_with_a_remedy() {
     let good = ecdsa();
-    let certificate =
-        rcgen::CertificateParams::new(vec!["a.example".to_owned()]).unwrap().self_signed(&good).unwrap().pem();
+    let certificate = rcgen::CertificateParams::new(vec!["a.example".to_owned()])
+        .unwrap()
+        .self_signed(&good)
+        .unwrap()
+        .pem();
     let key = good.serialize_pem();
     let check = |certificate: &str, key: &str, part: &str| {
         let text = complaint(&written(certificate, key));
         assert!(text.contains(part), "{text}");
         assert!(!text.contains("MIG"), "a part of the key is shown: {text}");
     };
-    check(&certificate, &ecdsa().serialize_pem(), "is not the key of the certificate");
+    check(
+        &certificate,
+        &ecdsa().serialize_pem(),
+        "is not the key of the certificate",
+    );
     check("", &key, "no certificate in the file");
     check(&key, &key, "no certificate in the file");
     check(&certificate, "", "no private key in the file");
     check(&certificate, &certificate, "no private key in the file");
-    check(&certificate, &key.replace("PRIVATE", "ENCRYPTED PRIVATE"), "encrypted with a passphrase");
+    check(
+        &certificate,
+        &key.replace("PRIVATE", "ENCRYPTED PRIVATE"),
+        "encrypted with a passphrase",
+    );
     check(&certificate.replace("MII", "!!!"), &key, "not PEM");
     let mut missing = written(&certificate, &key);
     missing.files.key.push("x");
-    assert!(complaint(&missing).contains("cannot read"), "{}", complaint(&missing));
+    assert!(
+        complaint(&missing).contains("cannot read"),
+        "{}",
+        complaint(&missing)
+    );
     let junk = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     check(junk, &key, "the certificate in");
 }
@@ -137,11 +177,23 @@ fn what_works_only_with_a_pin_is_a_warning() {
     let check = |change: fn(&mut rcgen::CertificateParams), expected: Warning| {
         assert_eq!(load(&pair(&ecdsa(), change)).unwrap().warnings, [expected]);
     };
-    check(|params| params.not_after = rcgen::date_time_ymd(2021, 1, 1), Warning::Expired);
-    check(|params| params.not_before = rcgen::date_time_ymd(3021, 1, 1), Warning::NotYetValid);
-    check(|params| params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained), Warning::IsCa);
+    check(
+        |params| params.not_after = rcgen::date_time_ymd(2021, 1, 1),
+        Warning::Expired,
+    );
+    check(
+        |params| params.not_before = rcgen::date_time_ymd(3021, 1, 1),
+        Warning::NotYetValid,
+    );
+    check(
+        |params| params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained),
+        Warning::IsCa,
+    );
     let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
-    assert_eq!(load(&pair(&key, |_| {})).unwrap().warnings, [Warning::UnknownToDesktop]);
+    assert_eq!(
+        load(&pair(&key, |_| {})).unwrap().warnings,
+        [Warning::UnknownToDesktop]
+    );
 }
 
 #[test]

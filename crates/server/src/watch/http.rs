@@ -103,13 +103,26 @@ struct Desk {
 }
 
 /// Answers until the server stops; looks at the store now and then.
-pub(crate) async fn serve(listener: AdminListener, watch: Watch, shared: Arc<Shared>, store: PathBuf) {
+pub(crate) async fn serve(
+    listener: AdminListener,
+    watch: Watch,
+    shared: Arc<Shared>,
+    store: PathBuf,
+) {
     let is_loopback = !listener.is_open();
-    let desk = Arc::new(Desk { watch, shared: Arc::clone(&shared), store, is_loopback, ready: Mutex::default() });
+    let desk = Arc::new(Desk {
+        watch,
+        shared: Arc::clone(&shared),
+        store,
+        is_loopback,
+        ready: Mutex::default(),
+    });
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let accept = async {
         loop {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+                return;
+            };
             let desk = Arc::clone(&desk);
             match &listener {
                 AdminListener::Tcp(listener, _) => match listener.accept().await {
@@ -163,9 +176,10 @@ where
 
 async fn answer(desk: &Desk, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     let mut response = match request.method() {
-        _ if !is_host_ours(desk, request) => {
-            text(StatusCode::FORBIDDEN, "ask for this by its address or as localhost\n")
-        }
+        _ if !is_host_ours(desk, request) => text(
+            StatusCode::FORBIDDEN,
+            "ask for this by its address or as localhost\n",
+        ),
         &Method::GET | &Method::HEAD => found(desk, request.uri().path()).await,
         _ => text(StatusCode::METHOD_NOT_ALLOWED, "this can only be read\n"),
     };
@@ -181,15 +195,23 @@ async fn answer(desk: &Desk, request: &Request<Incoming>) -> Response<Full<Bytes
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    headers.insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
+    headers.insert(
+        "cross-origin-resource-policy",
+        HeaderValue::from_static("same-origin"),
+    );
     response
 }
 
 /// On loopback only this machine's own names are meant; a page elsewhere that had its name point here is refused.
 fn is_host_ours(desk: &Desk, request: &Request<Incoming>) -> bool {
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = request
+        .headers()
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
     let host = host.and_then(|host| host.parse::<hyper::http::uri::Authority>().ok());
-    let Some(host) = host else { return !desk.is_loopback };
+    let Some(host) = host else {
+        return !desk.is_loopback;
+    };
     let name = host.host().trim_matches(['[', ']']);
     !desk.is_loopback || name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
 }
@@ -198,7 +220,10 @@ async fn found(desk: &Desk, path: &str) -> Response<Full<Bytes>> {
     match path {
         "/" => {
             let now = read_now(desk);
-            with_type("text/html; charset=utf-8", page::write(&desk.watch.snapshot(), &now, super::now()))
+            with_type(
+                "text/html; charset=utf-8",
+                page::write(&desk.watch.snapshot(), &now, super::now()),
+            )
         }
         "/metrics" => {
             let page = metrics::write(&desk.watch.snapshot(), &read_now(desk));
@@ -207,9 +232,15 @@ async fn found(desk: &Desk, path: &str) -> Response<Full<Bytes>> {
         "/health/live" => text(StatusCode::OK, "alive\n"),
         "/health/ready" => match ready(desk).await {
             Ok(()) => text(StatusCode::OK, "ready\n"),
-            Err(cause) => text(StatusCode::SERVICE_UNAVAILABLE, &format!("not ready: {cause}\n")),
+            Err(cause) => text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                &format!("not ready: {cause}\n"),
+            ),
         },
-        _ => text(StatusCode::NOT_FOUND, "/, /metrics, /health/live and /health/ready are here\n"),
+        _ => text(
+            StatusCode::NOT_FOUND,
+            "/, /metrics, /health/live and /health/ready are here\n",
+        ),
     }
 }
 
@@ -256,6 +287,8 @@ fn text(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
 
 fn with_type(kind: &'static str, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }

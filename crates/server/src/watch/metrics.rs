@@ -22,30 +22,86 @@ pub(crate) struct Now {
 pub(crate) fn write(state: &State, now: &Now) -> String {
     let mut page = Page(String::with_capacity(8 << 10));
     page.kind("passmate_build_info", "gauge", "The program that runs.");
-    page.line("passmate_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
-    page.one("passmate_start_time_seconds", "gauge", "When it started, since 1970.", now.begun);
-    page.one("passmate_connections_open", "gauge", "Connections that are open.", now.open);
-    page.one("passmate_connections_max", "gauge", "Connections that may be open.", now.open_max);
-    page.one("passmate_connections_total", "counter", "Connections that are over.", state.connections);
-    page.kind("passmate_turned_away_total", "counter", "Connections that were ended before TLS, by reason.");
+    page.line(
+        "passmate_build_info",
+        &[("version", env!("CARGO_PKG_VERSION"))],
+        1,
+    );
+    page.one(
+        "passmate_start_time_seconds",
+        "gauge",
+        "When it started, since 1970.",
+        now.begun,
+    );
+    page.one(
+        "passmate_connections_open",
+        "gauge",
+        "Connections that are open.",
+        now.open,
+    );
+    page.one(
+        "passmate_connections_max",
+        "gauge",
+        "Connections that may be open.",
+        now.open_max,
+    );
+    page.one(
+        "passmate_connections_total",
+        "counter",
+        "Connections that are over.",
+        state.connections,
+    );
+    page.kind(
+        "passmate_turned_away_total",
+        "counter",
+        "Connections that were ended before TLS, by reason.",
+    );
     for (reason, count) in &state.turned_away {
         page.line("passmate_turned_away_total", &[("reason", reason)], count);
     }
-    page.kind("passmate_exchanges_total", "counter", "Finished connections that spoke TLS, by action and result.");
+    page.kind(
+        "passmate_exchanges_total",
+        "counter",
+        "Finished connections that spoke TLS, by action and result.",
+    );
     for ((action, result), count) in &state.results {
-        page.line("passmate_exchanges_total", &[("action", action), ("result", result)], count);
+        page.line(
+            "passmate_exchanges_total",
+            &[("action", action), ("result", result)],
+            count,
+        );
     }
-    page.kind("passmate_exchange_seconds", "histogram", "How long exchanges took that came through, by action.");
+    page.kind(
+        "passmate_exchange_seconds",
+        "histogram",
+        "How long exchanges took that came through, by action.",
+    );
     for (action, durations) in &state.durations {
         let mut sum = 0;
         for (count, bound) in durations.classes.iter().zip(BOUNDS_MS) {
             sum += count;
             let bound = seconds(bound * 1000);
-            page.line("passmate_exchange_seconds_bucket", &[("action", action), ("le", &bound)], sum);
+            page.line(
+                "passmate_exchange_seconds_bucket",
+                &[("action", action), ("le", &bound)],
+                sum,
+            );
         }
-        page.line("passmate_exchange_seconds_bucket", &[("action", action), ("le", "+Inf")], durations.count);
-        page.line("passmate_exchange_seconds_sum", &[("action", action)], seconds(durations.micros));
-        page.line("passmate_exchange_seconds_count", &[("action", action)], durations.count);
+        page.line(
+            "passmate_exchange_seconds_bucket",
+            &[("action", action), ("le", "+Inf")],
+            durations.count,
+        );
+        page.line(
+            "passmate_exchange_seconds_sum",
+            &[("action", action)],
+            seconds(durations.micros),
+        );
+        page.line(
+            "passmate_exchange_seconds_count",
+            &[("action", action)],
+            durations.count,
+        );
     }
     page.one(
         "passmate_received_bytes_total",
@@ -53,12 +109,42 @@ pub(crate) fn write(state: &State, now: &Now) -> String {
         "Bytes of the protocol that came, inside TLS.",
         state.bytes_in,
     );
-    page.one("passmate_sent_bytes_total", "counter", "Bytes of the protocol that went, inside TLS.", state.bytes_out);
-    page.one("passmate_commits_total", "counter", "Flushed transactions.", now.commits.transactions);
-    page.one("passmate_commit_changes_total", "counter", "Changes in flushed transactions.", now.commits.changes);
-    page.one("passmate_commit_queue", "gauge", "Changes that wait for a transaction.", now.commits.waiting);
-    page.one("passmate_btoken_damaged_total", "counter", "Btokens that were not what was stored.", now.commits.damaged);
-    page.one("passmate_btoken_memory_bytes", "gauge", "Memory of btokens in flight.", now.btoken_memory);
+    page.one(
+        "passmate_sent_bytes_total",
+        "counter",
+        "Bytes of the protocol that went, inside TLS.",
+        state.bytes_out,
+    );
+    page.one(
+        "passmate_commits_total",
+        "counter",
+        "Flushed transactions.",
+        now.commits.transactions,
+    );
+    page.one(
+        "passmate_commit_changes_total",
+        "counter",
+        "Changes in flushed transactions.",
+        now.commits.changes,
+    );
+    page.one(
+        "passmate_commit_queue",
+        "gauge",
+        "Changes that wait for a transaction.",
+        now.commits.waiting,
+    );
+    page.one(
+        "passmate_btoken_damaged_total",
+        "counter",
+        "Btokens that were not what was stored.",
+        now.commits.damaged,
+    );
+    page.one(
+        "passmate_btoken_memory_bytes",
+        "gauge",
+        "Memory of btokens in flight.",
+        now.btoken_memory,
+    );
     page.one(
         "passmate_btoken_memory_max_bytes",
         "gauge",
@@ -67,16 +153,46 @@ pub(crate) fn write(state: &State, now: &Now) -> String {
     );
     if let Some(sample) = &state.sample {
         page.one("passmate_accounts", "gauge", "Accounts.", sample.accounts);
-        page.one("passmate_btoken_bytes", "gauge", "Bytes of all btokens.", sample.btoken_bytes);
-        page.one("passmate_store_bytes", "gauge", "Bytes of the store's files.", sample.store_bytes);
-        page.one("passmate_disk_free_bytes", "gauge", "Bytes that are free on the store's disk.", sample.disk_free);
-        page.one("passmate_disk_size_bytes", "gauge", "Bytes of the store's disk.", sample.disk_size);
+        page.one(
+            "passmate_btoken_bytes",
+            "gauge",
+            "Bytes of all btokens.",
+            sample.btoken_bytes,
+        );
+        page.one(
+            "passmate_store_bytes",
+            "gauge",
+            "Bytes of the store's files.",
+            sample.store_bytes,
+        );
+        page.one(
+            "passmate_disk_free_bytes",
+            "gauge",
+            "Bytes that are free on the store's disk.",
+            sample.disk_free,
+        );
+        page.one(
+            "passmate_disk_size_bytes",
+            "gauge",
+            "Bytes of the store's disk.",
+            sample.disk_size,
+        );
         if let Some(last) = sample.last_backup {
-            page.one("passmate_last_backup_time_seconds", "gauge", "When the last backup was made, since 1970.", last);
+            page.one(
+                "passmate_last_backup_time_seconds",
+                "gauge",
+                "When the last backup was made, since 1970.",
+                last,
+            );
         }
     }
     if let Some(until) = now.certificate_not_after {
-        page.one("passmate_certificate_not_after_seconds", "gauge", "When the certificate expires, since 1970.", until);
+        page.one(
+            "passmate_certificate_not_after_seconds",
+            "gauge",
+            "When the certificate expires, since 1970.",
+            until,
+        );
     }
     page.0
 }
@@ -91,13 +207,21 @@ struct Page(String);
 
 impl Page {
     fn kind(&mut self, name: &str, kind: &str, help: &str) {
-        writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}").expect("a String takes everything");
+        writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}")
+            .expect("a String takes everything");
     }
 
     /// The labels are words of ours, which need no escapes.
     fn line(&mut self, name: &str, labels: &[(&str, &str)], value: impl std::fmt::Display) {
-        let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
-        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+        let labels: Vec<String> = labels
+            .iter()
+            .map(|(name, value)| format!("{name}=\"{value}\""))
+            .collect();
+        let labels = if labels.is_empty() {
+            String::new()
+        } else {
+            format!("{{{}}}", labels.join(","))
+        };
         writeln!(self.0, "{name}{labels} {value}").expect("a String takes everything");
     }
 
@@ -118,15 +242,33 @@ mod tests {
 
     fn full() -> String {
         let watch = Watch::new();
-        for (action, result, millis) in
-            [("update", "confirmed", 3), ("create", "confirmed", 70), ("none", "client_gone", 1)]
-        {
+        for (action, result, millis) in [
+            ("update", "confirmed", 3),
+            ("create", "confirmed", 70),
+            ("none", "client_gone", 1),
+        ] {
             let duration = Duration::from_millis(millis);
-            watch.note(&Finished { action, result, bytes_in: 1, bytes_out: 2, duration, is_tls: true });
+            watch.note(&Finished {
+                action,
+                result,
+                bytes_in: 1,
+                bytes_out: 2,
+                duration,
+                is_tls: true,
+            });
         }
         watch.note_turned_away("source_paused");
-        watch.note_sample(Sample { last_backup: Some(5), ..Sample::default() });
-        write(&watch.snapshot(), &Now { certificate_not_after: Some(9), ..Now::default() })
+        watch.note_sample(Sample {
+            last_backup: Some(5),
+            ..Sample::default()
+        });
+        write(
+            &watch.snapshot(),
+            &Now {
+                certificate_not_after: Some(9),
+                ..Now::default()
+            },
+        )
     }
 
     #[test]
@@ -135,37 +277,63 @@ mod tests {
         let mut kinds = BTreeSet::new();
         for line in page.lines() {
             if let Some(rest) = line.strip_prefix("# TYPE ") {
-                assert!(kinds.insert(rest.split(' ').next().unwrap().to_owned()), "twice: {line}");
+                assert!(
+                    kinds.insert(rest.split(' ').next().unwrap().to_owned()),
+                    "twice: {line}"
+                );
             } else if !line.starts_with("# HELP ") {
                 let (name, value) = line.rsplit_once(' ').unwrap();
                 value.parse::<f64>().unwrap();
                 let base = name.split('{').next().unwrap();
-                let stem = ["_bucket", "_sum", "_count"].iter().find_map(|end| base.strip_suffix(end)).unwrap_or(base);
-                assert!(kinds.contains(base) || kinds.contains(stem), "no kind: {line}");
+                let stem = ["_bucket", "_sum", "_count"]
+                    .iter()
+                    .find_map(|end| base.strip_suffix(end))
+                    .unwrap_or(base);
+                assert!(
+                    kinds.contains(base) || kinds.contains(stem),
+                    "no kind: {line}"
+                );
                 assert!(base.starts_with("passmate_"), "{line}");
             }
         }
-        assert!(page.contains("passmate_exchange_seconds_bucket{action=\"update\",le=\"0.005\"} 1\n"));
-        assert!(page.contains("passmate_exchange_seconds_bucket{action=\"update\",le=\"0.002\"} 0\n"));
+        assert!(
+            page.contains("passmate_exchange_seconds_bucket{action=\"update\",le=\"0.005\"} 1\n")
+        );
+        assert!(
+            page.contains("passmate_exchange_seconds_bucket{action=\"update\",le=\"0.002\"} 0\n")
+        );
         assert!(page.contains("passmate_exchange_seconds_sum{action=\"create\"} 0.07\n"));
-        assert!(page.contains("passmate_exchanges_total{action=\"none\",result=\"client_gone\"} 1\n"));
+        assert!(
+            page.contains("passmate_exchanges_total{action=\"none\",result=\"client_gone\"} 1\n")
+        );
     }
 
     #[test]
     fn the_documents_and_the_alerts_name_what_is_there_and_all_of_it() {
-        let read =
-            |path: &str| std::fs::read_to_string(format!("{}/../../{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let read = |path: &str| {
+            std::fs::read_to_string(format!("{}/../../{path}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+        };
         let page = full();
         let there: BTreeSet<String> = page
             .lines()
-            .filter_map(|line| line.strip_prefix("# TYPE ").and_then(|rest| rest.split(' ').next()).map(str::to_owned))
+            .filter_map(|line| {
+                line.strip_prefix("# TYPE ")
+                    .and_then(|rest| rest.split(' ').next())
+                    .map(str::to_owned)
+            })
             .collect();
         let named = |text: &str| -> BTreeSet<String> {
             let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-            let names = words.filter(|word| word.starts_with("passmate_")).map(|word| {
-                let stem = ["_bucket", "_sum", "_count"].iter().find_map(|end| word.strip_suffix(end));
-                stem.filter(|stem| there.contains(*stem)).unwrap_or(word).to_owned()
-            });
+            let names = words
+                .filter(|word| word.starts_with("passmate_"))
+                .map(|word| {
+                    let stem = ["_bucket", "_sum", "_count"]
+                        .iter()
+                        .find_map(|end| word.strip_suffix(end));
+                    stem.filter(|stem| there.contains(*stem))
+                        .unwrap_or(word)
+                        .to_owned()
+                });
             names.collect()
         };
         assert_eq!(named(&read("docs/operating.md")), there);

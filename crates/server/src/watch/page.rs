@@ -37,7 +37,9 @@ pub(super) fn write(state: &State, now: &Now, at: i64) -> String {
     ));
     if !findings.is_empty() {
         page.put("<ul class=\"findings\">");
-        findings.iter().for_each(|finding| page.put(&format!("<li>{finding}</li>")));
+        findings
+            .iter()
+            .for_each(|finding| page.put(&format!("<li>{finding}</li>")));
         page.put("</ul>\n");
     }
     page.put("<main>\n");
@@ -58,14 +60,22 @@ fn findings(state: &State, now: &Now, at: i64) -> Vec<String> {
     let mut findings = Vec::new();
     if let Some(until) = now.certificate_not_after {
         if until < at {
-            findings.push("The certificate has expired: only devices with the pin still connect.".to_owned());
+            findings.push(
+                "The certificate has expired: only devices with the pin still connect.".to_owned(),
+            );
         } else if until - at < CERTIFICATE_DAYS * DAY {
-            findings.push(format!("The certificate expires in {}.", stretch(until - at)));
+            findings.push(format!(
+                "The certificate expires in {}.",
+                stretch(until - at)
+            ));
         }
     }
     if let Some(sample) = &state.sample {
         match sample.last_backup {
-            None => findings.push("No backup is known: <code>passmate-server backup FILE</code> makes one.".to_owned()),
+            None => findings.push(
+                "No backup is known: <code>passmate-server backup FILE</code> makes one."
+                    .to_owned(),
+            ),
             Some(last) if at - last > BACKUP_DAYS * DAY => {
                 findings.push(format!("The last backup is {} old.", stretch(at - last)));
             }
@@ -79,8 +89,16 @@ fn findings(state: &State, now: &Now, at: i64) -> Vec<String> {
         findings
             .push("A btoken is not what was stored: <code>passmate-server verify</code> names its account.".to_owned());
     }
-    if let Some(last) = state.errors.back().filter(|last| at - last.at < ERROR_HOURS * 3600) {
-        findings.push(format!("The last error was {} ago: {}.", stretch(at - last.at), words(last.what)));
+    if let Some(last) = state
+        .errors
+        .back()
+        .filter(|last| at - last.at < ERROR_HOURS * 3600)
+    {
+        findings.push(format!(
+            "The last error was {} ago: {}.",
+            stretch(at - last.at),
+            words(last.what)
+        ));
     }
     findings
 }
@@ -109,11 +127,23 @@ impl Page {
         let refused: u64 = minutes.iter().map(|slot| slot.refused).sum();
         let moved: u64 = minutes.iter().map(|slot| slot.bytes).sum();
         let bars = plot_bars(
-            &minutes.iter().map(|slot| (slot.done, slot.refused)).collect::<Vec<_>>(),
+            &minutes
+                .iter()
+                .map(|slot| (slot.done, slot.refused))
+                .collect::<Vec<_>>(),
             "Exchanges in each minute of the last hour",
         );
-        let body = format!("{}{bars}{}", figure(&number(done), "came through"), axis("60 min ago", "now"));
-        self.card("wide", "Exchanges", &format!("last hour, {refused} other ends, {}", bytes(moved)), &body);
+        let body = format!(
+            "{}{bars}{}",
+            figure(&number(done), "came through"),
+            axis("60 min ago", "now")
+        );
+        self.card(
+            "wide",
+            "Exchanges",
+            &format!("last hour, {refused} other ends, {}", bytes(moved)),
+            &body,
+        );
     }
 
     fn latency(&mut self, minutes: &[Slot]) {
@@ -125,53 +155,110 @@ impl Page {
             }
         }
         let of = |thousandths: u64| {
-            minutes.iter().map(|slot| slot.durations.quantile(thousandths).unwrap_or(0)).collect::<Vec<u64>>()
+            minutes
+                .iter()
+                .map(|slot| slot.durations.quantile(thousandths).unwrap_or(0))
+                .collect::<Vec<u64>>()
         };
-        let plot =
-            plot_lines(&[("p99", &of(990)), ("p50", &of(500))], "Time of an exchange, p50 and p99, in the last hour");
-        let shown = |thousandths| all.quantile(thousandths).map_or_else(|| "–".to_owned(), millis);
+        let plot = plot_lines(
+            &[("p99", &of(990)), ("p50", &of(500))],
+            "Time of an exchange, p50 and p99, in the last hour",
+        );
+        let shown = |thousandths| {
+            all.quantile(thousandths)
+                .map_or_else(|| "–".to_owned(), millis)
+        };
         let figures = format!(
             "{}{}",
             figure(&shown(500), "<i class=\"k1\"></i>p50"),
             figure(&shown(990), "<i class=\"k0\"></i>p99")
         );
-        let body = format!("<div class=\"pair\">{figures}</div>{plot}{}", axis("60 min ago", "now"));
-        self.card("wide", "Time of an exchange", "last hour; with the client's own time and the network's", &body);
+        let body = format!(
+            "<div class=\"pair\">{figures}</div>{plot}{}",
+            axis("60 min ago", "now")
+        );
+        self.card(
+            "wide",
+            "Time of an exchange",
+            "last hour; with the client's own time and the network's",
+            &body,
+        );
     }
 
     fn week(&mut self, hours: &[Slot]) {
         let done: u64 = hours.iter().map(|slot| slot.done).sum();
         let bars = plot_bars(
-            &hours.iter().map(|slot| (slot.done, slot.refused)).collect::<Vec<_>>(),
+            &hours
+                .iter()
+                .map(|slot| (slot.done, slot.refused))
+                .collect::<Vec<_>>(),
             "Exchanges in each hour of the last week",
         );
-        let body = format!("{}{bars}{}", figure(&number(done), "came through"), axis("7 days ago", "now"));
-        self.card("wide", "The week", "since the start, if that is later", &body);
+        let body = format!(
+            "{}{bars}{}",
+            figure(&number(done), "came through"),
+            axis("7 days ago", "now")
+        );
+        self.card(
+            "wide",
+            "The week",
+            "since the start, if that is later",
+            &body,
+        );
     }
 
     fn accounts(&mut self, state: &State, hours: &[Slot]) {
         let Some(sample) = &state.sample else {
-            return self.card("wide", "Storage", "", "<p class=\"empty\">The store has not been looked at yet.</p>");
+            return self.card(
+                "wide",
+                "Storage",
+                "",
+                "<p class=\"empty\">The store has not been looked at yet.</p>",
+            );
         };
-        let sizes: Vec<u64> = hours.iter().map(|slot| slot.sample.map_or(0, |sample| sample.btoken_bytes)).collect();
-        let plot = plot_lines(&[("sealed vaults", &sizes)], "Bytes of all sealed vaults in the last week");
+        let sizes: Vec<u64> = hours
+            .iter()
+            .map(|slot| slot.sample.map_or(0, |sample| sample.btoken_bytes))
+            .collect();
+        let plot = plot_lines(
+            &[("sealed vaults", &sizes)],
+            "Bytes of all sealed vaults in the last week",
+        );
         let figures = format!(
             "{}{}",
             figure(&number(sample.accounts), "accounts"),
             figure(&bytes(sample.btoken_bytes), "sealed vaults")
         );
-        let body = format!("<div class=\"pair\">{figures}</div>{plot}{}", axis("7 days ago", "now"));
-        let note = format!("{} of files, {} free on the disk", bytes(sample.store_bytes), bytes(sample.disk_free));
+        let body = format!(
+            "<div class=\"pair\">{figures}</div>{plot}{}",
+            axis("7 days ago", "now")
+        );
+        let note = format!(
+            "{} of files, {} free on the disk",
+            bytes(sample.store_bytes),
+            bytes(sample.disk_free)
+        );
         self.card("wide", "Storage", &note, &body);
     }
 
     fn numbers(&mut self, state: &State, now: &Now, at: i64) {
         let mut rows = String::new();
         let mut row = |name: &str, value: &str| {
-            write!(rows, "<tr><th>{name}</th><td>{value}</td></tr>").expect("a String takes everything");
+            write!(rows, "<tr><th>{name}</th><td>{value}</td></tr>")
+                .expect("a String takes everything");
         };
-        row("Connections", &format!("{} of {}", number(now.open), number(now.open_max)));
-        row("Memory of btokens", &format!("{} of {}", bytes(now.btoken_memory), bytes(now.btoken_memory_max)));
+        row(
+            "Connections",
+            &format!("{} of {}", number(now.open), number(now.open_max)),
+        );
+        row(
+            "Memory of btokens",
+            &format!(
+                "{} of {}",
+                bytes(now.btoken_memory),
+                bytes(now.btoken_memory_max)
+            ),
+        );
         let share = now.commits.changes as f64 / now.commits.transactions.max(1) as f64;
         row("Changes that share a flush", &format!("{share:.1}"));
         row("Changes that wait", &number(now.commits.waiting));
@@ -189,9 +276,17 @@ impl Page {
         let backup = state.sample.and_then(|sample| sample.last_backup);
         row(
             "Last backup",
-            &backup.map_or_else(|| "none known".to_owned(), |last| format!("{} ago", stretch(at - last))),
+            &backup.map_or_else(
+                || "none known".to_owned(),
+                |last| format!("{} ago", stretch(at - last)),
+            ),
         );
-        self.card("", "Now", &format!("since {}", time(now.begun)), &format!("<table>{rows}</table>"));
+        self.card(
+            "",
+            "Now",
+            &format!("since {}", time(now.begun)),
+            &format!("<table>{rows}</table>"),
+        );
     }
 
     fn results(&mut self, state: &State) {
@@ -199,22 +294,40 @@ impl Page {
             .results
             .iter()
             .map(|((action, result), count)| {
-                let class = if is_good(result) { "" } else { " class=\"dim\"" };
-                let what = if *action == "none" { words(result) } else { format!("{action}: {}", words(result)) };
-                (*count, format!("<tr{class}><th>{what}</th><td>{}</td></tr>", number(*count)))
+                let class = if is_good(result) {
+                    ""
+                } else {
+                    " class=\"dim\""
+                };
+                let what = if *action == "none" {
+                    words(result)
+                } else {
+                    format!("{action}: {}", words(result))
+                };
+                (
+                    *count,
+                    format!("<tr{class}><th>{what}</th><td>{}</td></tr>", number(*count)),
+                )
             })
             .collect();
         let turned_away = state.turned_away.iter();
         rows.extend(turned_away.map(|(reason, count)| {
             (
                 *count,
-                format!("<tr class=\"dim\"><th>turned away: {}</th><td>{}</td></tr>", words(reason), number(*count)),
+                format!(
+                    "<tr class=\"dim\"><th>turned away: {}</th><td>{}</td></tr>",
+                    words(reason),
+                    number(*count)
+                ),
             )
         }));
         rows.sort_by(|a, b| b.cmp(a));
         let body = match rows.is_empty() {
             true => "<p class=\"empty\">Nobody has come yet.</p>".to_owned(),
-            false => format!("<table>{}</table>", rows.into_iter().map(|(_, row)| row).collect::<String>()),
+            false => format!(
+                "<table>{}</table>",
+                rows.into_iter().map(|(_, row)| row).collect::<String>()
+            ),
         };
         self.card("", "How exchanges ended", "since the start", &body);
     }
@@ -226,15 +339,28 @@ impl Page {
             .rev()
             .take(10)
             .map(|seen| {
-                let times = if seen.times > 1 { format!(" ({} times)", number(seen.times)) } else { String::new() };
-                format!("<tr><th>{}{times}</th><td>{} ago</td></tr>", words(seen.what), stretch(at - seen.at))
+                let times = if seen.times > 1 {
+                    format!(" ({} times)", number(seen.times))
+                } else {
+                    String::new()
+                };
+                format!(
+                    "<tr><th>{}{times}</th><td>{} ago</td></tr>",
+                    words(seen.what),
+                    stretch(at - seen.at)
+                )
             })
             .collect();
         let body = match rows.is_empty() {
             true => "<p class=\"empty\">None since the start.</p>".to_owned(),
             false => format!("<table>{rows}</table>"),
         };
-        self.card("", "Last errors", "of the server and its machine; the log has more", &body);
+        self.card(
+            "",
+            "Last errors",
+            "of the server and its machine; the log has more",
+            &body,
+        );
     }
 }
 
@@ -272,7 +398,11 @@ fn axis(from: &str, to: &str) -> String {
 
 /// Two counts for each place, the second on top of the first.
 fn plot_bars(values: &[(u64, u64)], title: &str) -> String {
-    let most = values.iter().map(|(first, second)| first + second).max().unwrap_or(0);
+    let most = values
+        .iter()
+        .map(|(first, second)| first + second)
+        .max()
+        .unwrap_or(0);
     let width = 1000.0 / values.len().max(1) as f64;
     let mut svg = begin_svg(title);
     for (place, (first, second)) in values.iter().enumerate() {
@@ -296,11 +426,20 @@ fn plot_bars(values: &[(u64, u64)], title: &str) -> String {
 
 /// Lines over the same places; a gap where there is nothing.
 fn plot_lines(lines: &[(&str, &[u64])], title: &str) -> String {
-    let most = lines.iter().flat_map(|(_, values)| values.iter()).copied().filter(|value| *value < u64::MAX).max();
+    let most = lines
+        .iter()
+        .flat_map(|(_, values)| values.iter())
+        .copied()
+        .filter(|value| *value < u64::MAX)
+        .max();
     let most = most.unwrap_or(0);
     let mut svg = begin_svg(title);
     for (number, (_, values)) in lines.iter().enumerate() {
-        let class = if lines.len() == 1 { "only".to_owned() } else { format!("l{number}") };
+        let class = if lines.len() == 1 {
+            "only".to_owned()
+        } else {
+            format!("l{number}")
+        };
         let step = 1000.0 / values.len().saturating_sub(1).max(1) as f64;
         let mut path = String::new();
         let mut is_on = false;
@@ -309,7 +448,10 @@ fn plot_lines(lines: &[(&str, &[u64])], title: &str) -> String {
                 is_on = false;
                 continue;
             }
-            let (x, y) = (place as f64 * step, 97.0 - 94.0 * (*value).min(most) as f64 / most.max(1) as f64);
+            let (x, y) = (
+                place as f64 * step,
+                97.0 - 94.0 * (*value).min(most) as f64 / most.max(1) as f64,
+            );
             // A place of its own is a short line, or it would not be seen.
             let verb = if is_on {
                 format!("L{x:.1} {y:.1}")
@@ -353,7 +495,11 @@ fn bytes(value: u64) -> String {
         unit += 1;
     }
     let name = units.get(unit).copied().unwrap_or_default();
-    if unit == 0 { format!("{value} {name}") } else { format!("{size:.1} {name}") }
+    if unit == 0 {
+        format!("{value} {name}")
+    } else {
+        format!("{size:.1} {name}")
+    }
 }
 
 /// The upper bound of a class of durations.
@@ -377,8 +523,10 @@ fn stretch(seconds: i64) -> String {
 }
 
 fn time(seconds: i64) -> String {
-    jiff::Timestamp::from_second(seconds)
-        .map_or_else(|_| String::new(), |time| time.strftime("%Y-%m-%d %H:%M UTC").to_string())
+    jiff::Timestamp::from_second(seconds).map_or_else(
+        |_| String::new(),
+        |time| time.strftime("%Y-%m-%d %H:%M UTC").to_string(),
+    )
 }
 
 /// A word of the log as people read it. None of these comes from outside.
@@ -398,7 +546,14 @@ mod tests {
     fn a_fresh_server_has_a_whole_page_and_one_with_a_history_names_what_needs_somebody() {
         let watch = Watch::new();
         let at = 1_800_000_000;
-        let fresh = write(&watch.snapshot(), &Now { begun: at, ..Now::default() }, at);
+        let fresh = write(
+            &watch.snapshot(),
+            &Now {
+                begun: at,
+                ..Now::default()
+            },
+            at,
+        );
         assert!(fresh.contains("Nobody has come yet") && fresh.contains("All is well"));
         for number in 0..100 {
             let duration = Duration::from_millis(number * 7);
@@ -429,7 +584,11 @@ mod tests {
             last_backup: Some(at - 3 * DAY),
             ..Sample::default()
         });
-        let now = Now { begun: at - DAY, certificate_not_after: Some(at + 3 * DAY), ..Now::default() };
+        let now = Now {
+            begun: at - DAY,
+            certificate_not_after: Some(at + 3 * DAY),
+            ..Now::default()
+        };
         let page = write(&watch.snapshot(), &now, at);
         for part in [
             "4 things need you",
@@ -441,17 +600,31 @@ mod tests {
         ] {
             assert!(page.contains(part), "{part}");
         }
-        for outside in ["src=", "href=", "url(", "<script", "@import", "http://", "https://"] {
+        for outside in [
+            "src=", "href=", "url(", "<script", "@import", "http://", "https://",
+        ] {
             assert!(!page.contains(outside), "{outside}");
         }
-        assert_eq!(page.matches("<section").count(), page.matches("</section>").count());
+        assert_eq!(
+            page.matches("<section").count(),
+            page.matches("</section>").count()
+        );
     }
 
     #[test]
     fn numbers_are_written_as_people_read_them() {
-        assert_eq!([number(0), number(999), number(1000), number(1_234_567)], ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!([bytes(5), bytes(2048), bytes(3 << 30)], ["5 bytes", "2.0 KiB", "3.0 GiB"]);
-        assert_eq!([stretch(-5), stretch(119), stretch(7199), stretch(3 * DAY)], ["0 s", "119 s", "119 min", "3 days"]);
+        assert_eq!(
+            [number(0), number(999), number(1000), number(1_234_567)],
+            ["0", "999", "1,000", "1,234,567"]
+        );
+        assert_eq!(
+            [bytes(5), bytes(2048), bytes(3 << 30)],
+            ["5 bytes", "2.0 KiB", "3.0 GiB"]
+        );
+        assert_eq!(
+            [stretch(-5), stretch(119), stretch(7199), stretch(3 * DAY)],
+            ["0 s", "119 s", "119 min", "3 days"]
+        );
     }
 
     /// A busy week; with PASSMATE_STATUS_PAGE the page is written there, to be looked at and for its picture in the documents.
@@ -461,12 +634,21 @@ mod tests {
         let at = 1_795_517_000;
         let mut dice = 7_u64;
         let mut roll = |below: u64| {
-            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            dice = dice
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             (dice >> 33) % below
         };
         let finished = |action, result, millis| {
             let duration = Duration::from_millis(millis);
-            Finished { action, result, bytes_in: 4200, bytes_out: 4300, duration, is_tls: true }
+            Finished {
+                action,
+                result,
+                bytes_in: 4200,
+                bytes_out: 4300,
+                duration,
+                is_tls: true,
+            }
         };
         let mut sample = Sample {
             accounts: 9_640,
@@ -479,12 +661,19 @@ mod tests {
         for hour in (0..168_i64).rev() {
             let of_day = (at / 3600 - hour).rem_euclid(24);
             let busy = if (7..20).contains(&of_day) { 30 } else { 4 };
-            for minute in (0..60).map(|minute| (at / 3600 - hour) * 3600 + minute * 60).filter(|time| *time <= at) {
+            for minute in (0..60)
+                .map(|minute| (at / 3600 - hour) * 3600 + minute * 60)
+                .filter(|time| *time <= at)
+            {
                 for _ in 0..busy + roll(busy) {
                     watch.note_at(
                         &finished(
                             "update",
-                            if roll(5) == 0 { "confirmed" } else { "left_after_fetch" },
+                            if roll(5) == 0 {
+                                "confirmed"
+                            } else {
+                                "left_after_fetch"
+                            },
                             1 + roll(9) * roll(12),
                         ),
                         minute,
@@ -497,10 +686,19 @@ mod tests {
             }
             sample.accounts += roll(5);
             sample.btoken_bytes += roll(3 << 20);
-            watch.note_sample(Sample { at: (at / 3600 - hour) * 3600, last_backup: Some(at - 8 * 3600), ..sample });
+            watch.note_sample(Sample {
+                at: (at / 3600 - hour) * 3600,
+                last_backup: Some(at - 8 * 3600),
+                ..sample
+            });
         }
         watch.note_turned_away("source_paused");
-        let commits = crate::store::Commits { transactions: 31_004, changes: 49_210, waiting: 0, damaged: 0 };
+        let commits = crate::store::Commits {
+            transactions: 31_004,
+            changes: 49_210,
+            waiting: 0,
+            damaged: 0,
+        };
         let now = Now {
             begun: at - 23 * DAY,
             open: 37,

@@ -22,12 +22,24 @@ fn ask(mut stream: impl Read + Write, request: &str) -> Page {
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-    Page { status, head: head.to_lowercase(), body: body.to_owned() }
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .unwrap_or(0);
+    Page {
+        status,
+        head: head.to_lowercase(),
+        body: body.to_owned(),
+    }
 }
 
 fn address(program: &Program) -> String {
-    let line = program.greeting.lines().find_map(|line| line.strip_prefix("status page http://")).unwrap();
+    let line = program
+        .greeting
+        .lines()
+        .find_map(|line| line.strip_prefix("status page http://"))
+        .unwrap();
     line.trim_end_matches('/').to_owned()
 }
 
@@ -52,28 +64,44 @@ fn an_operator_sees_what_happens_and_never_to_whom() {
     let counts = (0..100).find_map(|_| {
         let page = get(&program, "/metrics").body;
         std::thread::sleep(Duration::from_millis(20));
-        page.contains("passmate_exchanges_total{action=\"update\",result=\"unknown_account_or_token\"} 1")
-            .then_some(page)
+        page.contains(
+            "passmate_exchanges_total{action=\"update\",result=\"unknown_account_or_token\"} 1",
+        )
+        .then_some(page)
     });
     let counts = counts.expect("the stranger was counted");
-    assert!(counts.contains("passmate_exchanges_total{action=\"create\",result=\"confirmed\"} 1\n"), "{counts}");
-    assert!(counts.contains("passmate_accounts ") && counts.contains("passmate_certificate_not_after_seconds "));
+    assert!(
+        counts.contains("passmate_exchanges_total{action=\"create\",result=\"confirmed\"} 1\n"),
+        "{counts}"
+    );
+    assert!(
+        counts.contains("passmate_accounts ")
+            && counts.contains("passmate_certificate_not_after_seconds ")
+    );
     let page = get(&program, "/");
     assert_eq!(page.status, 200);
-    assert!(page.body.contains("How exchanges ended") && page.body.contains("unknown account or token"));
+    assert!(
+        page.body.contains("How exchanges ended") && page.body.contains("unknown account or token")
+    );
     let hex: String = account.iter().map(|byte| format!("{byte:02X}")).collect();
     for text in [&page.body, &counts] {
         assert!(!text.contains(&hex) && !text.to_lowercase().contains(&hex.to_lowercase()));
     }
-    for header in
-        ["content-security-policy: default-src 'none'", "x-content-type-options: nosniff", "cache-control: no-store"]
-    {
+    for header in [
+        "content-security-policy: default-src 'none'",
+        "x-content-type-options: nosniff",
+        "cache-control: no-store",
+    ] {
         assert!(page.head.contains(header), "{header}: {}", page.head);
     }
     assert_eq!(get(&program, "/health/live").body, "alive\n");
     assert_eq!(get(&program, "/health/ready").body, "ready\n");
     assert_eq!(get(&program, "/metrics/").status, 404);
-    assert_eq!(program.fetch(account).unwrap(), b"sealed", "a probe changes nothing");
+    assert_eq!(
+        program.fetch(account).unwrap(),
+        b"sealed",
+        "a probe changes nothing"
+    );
 }
 
 #[test]
@@ -82,7 +110,9 @@ fn it_can_only_be_read_and_not_by_another_site() {
     let program = Program::start(dir.path(), &["--admin-listen", "127.0.0.1:0"]);
     let address = address(&program);
     let ask_as = |method: &str, host: &str| {
-        let request = format!("{method} / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+        let request = format!(
+            "{method} / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+        );
         ask(TcpStream::connect(&address).unwrap(), &request).status
     };
     assert_eq!(ask_as("GET", "localhost:1"), 200);
@@ -94,7 +124,9 @@ fn it_can_only_be_read_and_not_by_another_site() {
     // A head without end, and one that never comes, cost a moment and nothing else.
     let mut endless = TcpStream::connect(&address).unwrap();
     let _ = endless.write_all(format!("GET / HTTP/1.1\r\nx: {}", "y".repeat(100_000)).as_bytes());
-    let _silent: Vec<TcpStream> = (0..20).map(|_| TcpStream::connect(&address).unwrap()).collect();
+    let _silent: Vec<TcpStream> = (0..20)
+        .map(|_| TcpStream::connect(&address).unwrap())
+        .collect();
     assert_eq!(ask_as("GET", "localhost"), 200);
 }
 
@@ -111,7 +143,10 @@ fn a_socket_in_the_file_system_is_replaced_only_if_nobody_listens_there() {
         );
         assert_eq!((page.status, page.body.as_str()), (200, "ready\n"));
         use std::os::unix::fs::PermissionsExt;
-        assert_eq!(std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o660);
+        assert_eq!(
+            std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777,
+            0o660
+        );
         // Killed: the socket stays, and nobody listens on it.
         drop(program);
     }
@@ -119,7 +154,14 @@ fn a_socket_in_the_file_system_is_replaced_only_if_nobody_listens_there() {
     std::fs::write(&socket, "mine").unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_passmate-server"))
         .env_clear()
-        .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", &option, "--data-dir"])
+        .args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--admin-listen",
+            &option,
+            "--data-dir",
+        ])
         .arg(dir.path())
         .output()
         .unwrap();
@@ -127,8 +169,12 @@ fn a_socket_in_the_file_system_is_replaced_only_if_nobody_listens_there() {
     assert_eq!(std::fs::read(&socket).unwrap(), b"mine");
     for bad in ["9556", "localhost", "unix:relative", "example.org:9556"] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_passmate-server"));
-        let output =
-            command.env_clear().args(["serve", "--admin-listen", bad, "--data-dir"]).arg(dir.path()).output().unwrap();
+        let output = command
+            .env_clear()
+            .args(["serve", "--admin-listen", bad, "--data-dir"])
+            .arg(dir.path())
+            .output()
+            .unwrap();
         assert_eq!(output.status.code(), Some(2), "{bad}: {output:?}");
     }
 }
@@ -151,7 +197,12 @@ fn a_server_that_cannot_write_is_not_ready_and_says_why() {
 fn a_browser_shows_the_page_without_a_complaint() {
     let Some(browser) = ["chromium", "chromium-browser", "google-chrome"]
         .into_iter()
-        .find(|name| Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success()))
+        .find(|name| {
+            Command::new(name)
+                .arg("--version")
+                .output()
+                .is_ok_and(|output| output.status.success())
+        })
     else {
         eprintln!("not run: there is no Chromium");
         return;
@@ -169,14 +220,28 @@ fn a_browser_shows_the_page_without_a_complaint() {
             "--no-first-run",
             "--enable-logging=stderr",
         ])
-        .args(["--disable-background-networking", "--disable-component-update", "--disable-sync", "--dump-dom"])
-        .arg(format!("--user-data-dir={}", dir.path().join("browser").display()))
+        .args([
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--dump-dom",
+        ])
+        .arg(format!(
+            "--user-data-dir={}",
+            dir.path().join("browser").display()
+        ))
         .arg(format!("--screenshot={}", picture.display()))
         .arg(format!("http://{}/", address(&program)))
         .output()
         .unwrap();
-    let (dom, log) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(dom.contains("<h1>Passmate server</h1>") && dom.contains("How exchanges ended"), "{dom}");
+    let (dom, log) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(
+        dom.contains("<h1>Passmate server</h1>") && dom.contains("How exchanges ended"),
+        "{dom}"
+    );
     // What the policy of the page forbids, and what it asks for from elsewhere, is told on the console.
     assert!(!log.contains(":CONSOLE"), "{log}");
 }

@@ -33,41 +33,77 @@ fn a_backup_of_a_running_server_is_restored_only_where_nothing_is_lost_by_it() {
     let said = ok(operate(dir.path(), &["backup", text(&file)]));
     assert!(said.contains("has 1 accounts with 5 bytes"), "{said}");
     use std::os::unix::fs::PermissionsExt;
-    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
     assert!(ok(operate(dir.path(), &["verify"])).contains("is whole: 1 accounts"));
     assert!(ok(operate(dir.path(), &["verify", text(&file)])).contains("is whole: 1 accounts"));
     replace(&program, account, b"second");
-    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1, "nothing is left over");
+    assert_eq!(
+        fs::read_dir(place.path()).unwrap().count(),
+        1,
+        "nothing is left over"
+    );
 
     // Not while it runs, not over what is there, not from what is damaged.
-    failed(&operate(dir.path(), &["restore", text(&file), "--force"]), 8, "in use");
+    failed(
+        &operate(dir.path(), &["restore", text(&file), "--force"]),
+        8,
+        "in use",
+    );
     program.signal(rustix::process::Signal::TERM);
     let mut program = program;
     program.wait(Duration::from_secs(10));
     drop(program);
-    failed(&operate(dir.path(), &["restore", text(&file)]), 12, "there is a store");
+    failed(
+        &operate(dir.path(), &["restore", text(&file)]),
+        12,
+        "there is a store",
+    );
     let mut bytes = fs::read(&file).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     let bad = place.path().join("bad");
     fs::write(&bad, &bytes).unwrap();
-    failed(&operate(dir.path(), &["restore", text(&bad), "--force"]), 6, "damaged");
+    failed(
+        &operate(dir.path(), &["restore", text(&bad), "--force"]),
+        6,
+        "damaged",
+    );
     failed(&operate(dir.path(), &["verify", text(&bad)]), 6, "damaged");
-    failed(&operate(dir.path(), &["restore", "/dev/null", "--force"]), 7, "not a regular file");
+    failed(
+        &operate(dir.path(), &["restore", "/dev/null", "--force"]),
+        7,
+        "not a regular file",
+    );
 
     let said = ok(operate(dir.path(), &["restore", text(&file), "--force"]));
-    assert!(said.contains("restored 1 accounts as of 2") && said.contains("passmate.db.replaced"), "{said}");
+    assert!(
+        said.contains("restored 1 accounts as of 2") && said.contains("passmate.db.replaced"),
+        "{said}"
+    );
     let program = Program::start(dir.path(), &[]);
     assert_eq!(program.fetch(account).unwrap(), b"first");
     drop(program);
     // What was replaced is a store still.
-    fs::rename(dir.path().join("passmate.db.replaced"), dir.path().join("passmate.db")).unwrap();
-    assert_eq!(Program::start(dir.path(), &[]).fetch(account).unwrap(), b"second");
+    fs::rename(
+        dir.path().join("passmate.db.replaced"),
+        dir.path().join("passmate.db"),
+    )
+    .unwrap();
+    assert_eq!(
+        Program::start(dir.path(), &[]).fetch(account).unwrap(),
+        b"second"
+    );
 
     // On a new machine.
     let other = tempfile::tempdir().unwrap();
     ok(operate(other.path(), &["restore", text(&file)]));
-    assert_eq!(Program::start(other.path(), &[]).fetch(account).unwrap(), b"first");
+    assert_eq!(
+        Program::start(other.path(), &[]).fetch(account).unwrap(),
+        b"first"
+    );
 }
 
 #[test]
@@ -75,28 +111,52 @@ fn the_key_goes_along_only_if_it_is_asked_for_and_replaces_no_other() {
     let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (without, with) = (place.path().join("without"), place.path().join("with"));
     let program = Program::start(dir.path(), &[]);
-    let pin = program.greeting.lines().find(|line| line.starts_with("pin ")).unwrap().to_owned();
+    let pin = program
+        .greeting
+        .lines()
+        .find(|line| line.starts_with("pin "))
+        .unwrap()
+        .to_owned();
     ok(operate(dir.path(), &["backup", text(&without)]));
     let said = ok(operate(dir.path(), &["backup", text(&with), "--with-key"]));
     assert!(said.contains("keep it secret"), "{said}");
-    let has_key = |file: &Path| fs::read(file).unwrap().windows(11).any(|part| part == b"PRIVATE KEY");
+    let has_key = |file: &Path| {
+        fs::read(file)
+            .unwrap()
+            .windows(11)
+            .any(|part| part == b"PRIVATE KEY")
+    };
     assert_eq!((has_key(&without), has_key(&with)), (false, true));
 
     let other = tempfile::tempdir().unwrap();
     ok(operate(other.path(), &["restore", text(&with)]));
-    assert!(Program::start(other.path(), &[]).greeting.contains(&pin), "devices know it again");
+    assert!(
+        Program::start(other.path(), &[]).greeting.contains(&pin),
+        "devices know it again"
+    );
     let third = tempfile::tempdir().unwrap();
     drop(Program::start(third.path(), &[]));
     fs::remove_file(third.path().join("passmate.db")).unwrap();
-    failed(&operate(third.path(), &["restore", text(&with)]), 12, "another key");
+    failed(
+        &operate(third.path(), &["restore", text(&with)]),
+        12,
+        "another key",
+    );
     let key = fs::read(third.path().join("key.pem")).unwrap();
     let said = ok(operate(third.path(), &["restore", text(&with), "--force"]));
     assert!(said.contains("key.pem.replaced"), "{said}");
     assert!(Program::start(third.path(), &[]).greeting.contains(&pin));
     // The other one is not lost either.
-    assert_eq!(fs::read(third.path().join("key.pem.replaced")).unwrap(), key);
+    assert_eq!(
+        fs::read(third.path().join("key.pem.replaced")).unwrap(),
+        key
+    );
     ok(operate(third.path(), &["restore", text(&with), "--force"]));
-    assert_eq!(fs::read(third.path().join("key.pem.replaced")).unwrap(), key, "there was nothing to replace");
+    assert_eq!(
+        fs::read(third.path().join("key.pem.replaced")).unwrap(),
+        key,
+        "there was nothing to replace"
+    );
 }
 
 #[test]
@@ -107,20 +167,32 @@ fn a_restore_and_a_command_are_never_at_one_store() {
     ok(operate(dir.path(), &["backup", text(&file)]));
     let lock = fs::File::open(dir.path().join("passmate.db.restore-lock")).unwrap();
     lock.lock_shared().unwrap();
-    failed(&operate(dir.path(), &["restore", text(&file), "--force"]), 8, "in use by a server or a command");
+    failed(
+        &operate(dir.path(), &["restore", text(&file), "--force"]),
+        8,
+        "in use by a server or a command",
+    );
     lock.unlock().unwrap();
     lock.lock().unwrap();
-    failed(&operate(dir.path(), &["account", "list"]), 8, "is being restored");
+    failed(
+        &operate(dir.path(), &["account", "list"]),
+        8,
+        "is being restored",
+    );
 }
 
 #[test]
 fn the_unit_that_is_shipped_makes_a_backup() {
-    let unit = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../deploy/passmate-server-backup.service");
+    let unit = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../../deploy/passmate-server-backup.service");
     let unit = fs::read_to_string(unit).unwrap();
     let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let program = Program::start(dir.path(), &[]);
     program.create(b"first");
-    let line = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
+    let line = unit
+        .lines()
+        .find_map(|line| line.strip_prefix("ExecStart="))
+        .unwrap();
     let line = line.replace("/var/lib/passmate-server", text(dir.path()));
     let line = line.replace("/var/backups/passmate-server", text(place.path()));
     let mut words = line.split(' ');
@@ -137,14 +209,25 @@ fn a_restore_makes_the_places_that_it_needs() {
     let program = Program::start(dir.path(), &[]);
     let account = program.create(b"first");
     ok(operate(dir.path(), &["backup", text(&file), "--with-key"]));
-    let (data, store) = (place.path().join("new/data"), place.path().join("other/passmate.db"));
+    let (data, store) = (
+        place.path().join("new/data"),
+        place.path().join("other/passmate.db"),
+    );
     let url = format!("sqlite:{}", text(&store));
     ok(operate(&data, &["restore", text(&file), "--store", &url]));
     use std::os::unix::fs::PermissionsExt;
     for folder in [&data, store.parent().unwrap()] {
-        assert_eq!(fs::metadata(folder).unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(
+            fs::metadata(folder).unwrap().permissions().mode() & 0o777,
+            0o700
+        );
     }
-    assert_eq!(Program::start(&data, &["--store", &url]).fetch(account).unwrap(), b"first");
+    assert_eq!(
+        Program::start(&data, &["--store", &url])
+            .fetch(account)
+            .unwrap(),
+        b"first"
+    );
 }
 
 #[test]
@@ -154,14 +237,20 @@ fn what_a_newer_version_made_is_refused_and_nothing_is_changed() {
     let file = place.path().join("backup");
     ok(operate(dir.path(), &["backup", text(&file)]));
     let mut bytes = fs::read(&file).unwrap();
-    let begin = bytes.windows(16).position(|part| part == b"SQLite format 3\0").unwrap();
+    let begin = bytes
+        .windows(16)
+        .position(|part| part == b"SQLite format 3\0")
+        .unwrap();
     bytes[begin + 63] = 99;
     let end = bytes.len() - 32;
     let hash = sha2::Sha256::digest(&bytes[..end]);
     bytes[end..].copy_from_slice(&hash);
     fs::write(&file, bytes).unwrap();
     let other = place.path().join("other");
-    for words in [&["verify", text(&file)] as &[&str], &["restore", text(&file)]] {
+    for words in [
+        &["verify", text(&file)] as &[&str],
+        &["restore", text(&file)],
+    ] {
         failed(&operate(&other, words), 24, "has schema 99");
     }
     assert!(!other.join("passmate.db").exists());
@@ -176,7 +265,12 @@ fn what_root_does_leaves_the_server_its_files() {
     let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let file = place.path().join("backup");
     drop(Program::start(dir.path(), &[]));
-    let all = |dir: &Path| -> Vec<PathBuf> { fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect() };
+    let all = |dir: &Path| -> Vec<PathBuf> {
+        fs::read_dir(dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect()
+    };
     let give = |path: &Path| std::os::unix::fs::chown(path, Some(65_534), Some(65_534)).unwrap();
     all(dir.path()).iter().for_each(|path| give(path));
     give(dir.path());
@@ -192,7 +286,12 @@ fn what_root_does_leaves_the_server_its_files() {
     ok(operate(&new, &["restore", text(&file)]));
     for path in [all(dir.path()), all(&new)].concat() {
         let metadata = fs::metadata(&path).unwrap();
-        assert_eq!((metadata.uid(), metadata.gid()), (65_534, 65_534), "{}", path.display());
+        assert_eq!(
+            (metadata.uid(), metadata.gid()),
+            (65_534, 65_534),
+            "{}",
+            path.display()
+        );
     }
 }
 
@@ -204,7 +303,11 @@ fn as_many_backups_are_kept_as_were_asked_for_and_nothing_else_is_removed() {
     ok(operate(dir.path(), &["backup", text(&file)]));
     // Older ones, and files that only look so.
     for day in 1..=5 {
-        fs::copy(&file, place.path().join(format!("nightly.2020-01-0{day}T000000Z"))).unwrap();
+        fs::copy(
+            &file,
+            place.path().join(format!("nightly.2020-01-0{day}T000000Z")),
+        )
+        .unwrap();
     }
     let others = ["nightly.2019-01-01T000000Z", "nightly.2020-01-01", "mine"];
     for other in others {
@@ -218,23 +321,50 @@ fn as_many_backups_are_kept_as_were_asked_for_and_nothing_else_is_removed() {
         .filter(|name| !name.starts_with("nightly.202") || name.starts_with("nightly.2020"))
         .collect();
     names.sort();
-    let left = ["mine", "nightly", others[0], others[1], "nightly.2020-01-04T000000Z", "nightly.2020-01-05T000000Z"];
+    let left = [
+        "mine",
+        "nightly",
+        others[0],
+        others[1],
+        "nightly.2020-01-04T000000Z",
+        "nightly.2020-01-05T000000Z",
+    ];
     assert_eq!(names, left);
     // A clock that was wrong once makes files of the future: they count, but the new one stays.
     fs::copy(&file, place.path().join("nightly.2190-01-01T000000Z")).unwrap();
-    let said = ok(operate(dir.path(), &["backup", text(&file), "--keep", "1", "--json"]));
+    let said = ok(operate(
+        dir.path(),
+        &["backup", text(&file), "--keep", "1", "--json"],
+    ));
     let said: serde_json::Value = serde_json::from_str(&said).unwrap();
     assert!(said["removed"].as_array().unwrap().len() >= 3, "{said}");
     assert!(
-        Path::new(said["file"].as_str().unwrap()).exists() && !place.path().join("nightly.2190-01-01T000000Z").exists()
+        Path::new(said["file"].as_str().unwrap()).exists()
+            && !place.path().join("nightly.2190-01-01T000000Z").exists()
     );
     // A folder is no name for many files.
-    for folder in [place.path().to_owned(), place.path().join(""), place.path().join("..")] {
-        failed(&operate(dir.path(), &["backup", text(&folder), "--keep", "3"]), 2, "is a folder");
+    for folder in [
+        place.path().to_owned(),
+        place.path().join(""),
+        place.path().join(".."),
+    ] {
+        failed(
+            &operate(dir.path(), &["backup", text(&folder), "--keep", "3"]),
+            2,
+            "is a folder",
+        );
     }
     // A file of somebody else is never written over.
-    failed(&operate(dir.path(), &["backup", text(&place.path().join("mine"))]), 12, "is no backup");
-    failed(&operate(dir.path(), &["backup", "/nowhere/at/all"]), 7, "/nowhere/at");
+    failed(
+        &operate(dir.path(), &["backup", text(&place.path().join("mine"))]),
+        12,
+        "is no backup",
+    );
+    failed(
+        &operate(dir.path(), &["backup", "/nowhere/at/all"]),
+        7,
+        "/nowhere/at",
+    );
     assert_eq!(fs::read(place.path().join("mine")).unwrap(), b"precious");
 }
 
@@ -242,7 +372,9 @@ fn as_many_backups_are_kept_as_were_asked_for_and_nothing_else_is_removed() {
 fn a_backup_under_load_has_everything_that_was_confirmed_before_it() {
     let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let program = Program::start(dir.path(), &[]);
-    let accounts: Vec<[u8; 8]> = (0..4).map(|_| program.create(&0_u32.to_le_bytes())).collect();
+    let accounts: Vec<[u8; 8]> = (0..4)
+        .map(|_| program.create(&0_u32.to_le_bytes()))
+        .collect();
     let confirmed: Vec<AtomicU32> = accounts.iter().map(|_| AtomicU32::new(0)).collect();
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -260,20 +392,34 @@ fn a_backup_under_load_has_everything_that_was_confirmed_before_it() {
         }
         for round in 0..5 {
             let file = place.path().join(format!("{round}"));
-            let before: Vec<u32> = confirmed.iter().map(|number| number.load(Ordering::SeqCst)).collect();
+            let before: Vec<u32> = confirmed
+                .iter()
+                .map(|number| number.load(Ordering::SeqCst))
+                .collect();
             ok(operate(dir.path(), &["backup", text(&file)]));
-            let after: Vec<u32> = confirmed.iter().map(|number| number.load(Ordering::SeqCst)).collect();
+            let after: Vec<u32> = confirmed
+                .iter()
+                .map(|number| number.load(Ordering::SeqCst))
+                .collect();
             let restored = tempfile::tempdir().unwrap();
             ok(operate(restored.path(), &["restore", text(&file)]));
             let other = Program::start(restored.path(), &[]);
             for ((account, before), after) in accounts.iter().zip(before).zip(after) {
                 let there = u32::from_le_bytes(other.fetch(*account).unwrap().try_into().unwrap());
-                assert!((before..=after + 1).contains(&there), "{before} <= {there} <= {after} + 1");
+                assert!(
+                    (before..=after + 1).contains(&there),
+                    "{before} <= {there} <= {after} + 1"
+                );
             }
         }
         is_over.store(true, Ordering::Relaxed);
     });
-    assert!(confirmed.iter().all(|number| number.load(Ordering::SeqCst) > 0), "they went on meanwhile");
+    assert!(
+        confirmed
+            .iter()
+            .all(|number| number.load(Ordering::SeqCst) > 0),
+        "they went on meanwhile"
+    );
 }
 
 #[test]
@@ -288,8 +434,16 @@ fn a_restore_that_is_killed_leaves_the_old_store_or_the_new_one() {
     drop(program);
     for micros in (0..40_000).step_by(1_500) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_passmate-server"));
-        command.env_clear().args(["restore", text(&file), "--force", "--data-dir"]).arg(dir.path());
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        command
+            .env_clear()
+            .args(["restore", text(&file), "--force", "--data-dir"])
+            .arg(dir.path());
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         std::thread::sleep(Duration::from_micros(micros));
         let _ = child.kill();
         child.wait().unwrap();
@@ -327,7 +481,12 @@ fn killed_at_every_change(
     words: impl Fn(&Path) -> Vec<String>,
     mut check: impl FnMut(&Path, &str),
 ) -> Option<u32> {
-    let strace = |words: &[&str]| Command::new("strace").args(["-f", "-o", "/dev/null"]).args(words).output();
+    let strace = |words: &[&str]| {
+        Command::new("strace")
+            .args(["-f", "-o", "/dev/null"])
+            .args(words)
+            .output()
+    };
     if !strace(&["-e", "trace=none", "true"]).is_ok_and(|output| output.status.success()) {
         eprintln!("not run: needs strace, and leave to use it");
         return None;
@@ -343,7 +502,11 @@ fn killed_at_every_change(
             let inject = format!("inject={call}:signal=KILL:when={number}");
             let words = words(dir.path());
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
-            let all = [&["-e", inject.as_str(), env!("CARGO_BIN_EXE_passmate-server")], words.as_slice()].concat();
+            let all = [
+                &["-e", inject.as_str(), env!("CARGO_BIN_EXE_passmate-server")],
+                words.as_slice(),
+            ]
+            .concat();
             let output = strace(&all).unwrap();
             check(dir.path(), &format!("{call} {number}"));
             if output.status.success() {
@@ -359,32 +522,67 @@ fn killed_at_every_change(
 
 #[test]
 fn a_restore_that_is_killed_at_any_change_of_the_disk_leaves_a_whole_store_and_a_whole_pair() {
-    let (dir, other, place) =
-        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (dir, other, place) = (
+        tempfile::tempdir().unwrap(),
+        tempfile::tempdir().unwrap(),
+        tempfile::tempdir().unwrap(),
+    );
     let file = place.path().join("backup");
     let new = Program::start(other.path(), &[]);
     let account = new.create(b"of the backup");
-    ok(operate(other.path(), &["backup", text(&file), "--with-key"]));
-    let pin = |program: &Program| program.greeting.lines().find(|line| line.starts_with("pin ")).unwrap().to_owned();
+    ok(operate(
+        other.path(),
+        &["backup", text(&file), "--with-key"],
+    ));
+    let pin = |program: &Program| {
+        program
+            .greeting
+            .lines()
+            .find(|line| line.starts_with("pin "))
+            .unwrap()
+            .to_owned()
+    };
     // Killed, so that what was confirmed is in the log beside the store.
     let old = Program::start(dir.path(), &[]);
     let there = old.create(b"there before");
     let pins = [pin(&old), pin(&new)];
     drop(old);
     let mut seen = [0; 2];
-    let words = |dir: &Path| ["restore", text(&file), "--force", "--data-dir", text(dir)].map(str::to_owned).to_vec();
+    let words = |dir: &Path| {
+        ["restore", text(&file), "--force", "--data-dir", text(dir)]
+            .map(str::to_owned)
+            .to_vec()
+    };
     let kills = killed_at_every_change(dir.path(), words, |dir, at| {
-        assert!(ok(operate(dir, &["verify"])).contains(": 1 accounts"), "{at}");
+        assert!(
+            ok(operate(dir, &["verify"])).contains(": 1 accounts"),
+            "{at}"
+        );
         let program = Program::start(dir, &[]);
         let is_new = program.fetch(there).is_none();
-        let btoken = if is_new { program.fetch(account).unwrap() } else { program.fetch(there).unwrap() };
-        assert_eq!(btoken, if is_new { b"of the backup".as_slice() } else { b"there before" }, "{at}");
+        let btoken = if is_new {
+            program.fetch(account).unwrap()
+        } else {
+            program.fetch(there).unwrap()
+        };
+        assert_eq!(
+            btoken,
+            if is_new {
+                b"of the backup".as_slice()
+            } else {
+                b"there before"
+            },
+            "{at}"
+        );
         seen[usize::from(is_new)] += 1;
         assert!(pins.contains(&pin(&program)), "{at}");
         // A key is changed only after the store.
         assert!(is_new || pin(&program) == pins[0], "{at}");
     });
-    assert!(kills.is_none_or(|kills| kills > 30 && seen.iter().all(|count| *count > 10)), "{kills:?} {seen:?}");
+    assert!(
+        kills.is_none_or(|kills| kills > 30 && seen.iter().all(|count| *count > 10)),
+        "{kills:?} {seen:?}"
+    );
 }
 
 #[test]
@@ -397,15 +595,25 @@ fn a_backup_that_is_killed_at_any_change_of_the_disk_leaves_a_whole_file() {
     program.create(b"second");
     drop(program);
     let mut seen = [0; 2];
-    let words = |dir: &Path| ["backup", text(&dir.join("backup")), "--data-dir", text(dir)].map(str::to_owned).to_vec();
+    let words = |dir: &Path| {
+        ["backup", text(&dir.join("backup")), "--data-dir", text(dir)]
+            .map(str::to_owned)
+            .to_vec()
+    };
     let kills = killed_at_every_change(dir.path(), words, |dir, at| {
         let said = ok(operate(dir, &["verify", text(&dir.join("backup"))]));
         let is_new = said.contains(": 2 accounts");
         assert!(is_new || said.contains(": 1 accounts"), "{at}: {said}");
         seen[usize::from(is_new)] += 1;
-        assert!(ok(operate(dir, &["verify"])).contains(": 2 accounts"), "{at}");
+        assert!(
+            ok(operate(dir, &["verify"])).contains(": 2 accounts"),
+            "{at}"
+        );
     });
-    assert!(kills.is_none_or(|kills| kills > 20 && seen.iter().all(|count| *count > 0)), "{kills:?} {seen:?}");
+    assert!(
+        kills.is_none_or(|kills| kills > 20 && seen.iter().all(|count| *count > 0)),
+        "{kills:?} {seen:?}"
+    );
 }
 
 #[test]
@@ -415,7 +623,10 @@ fn damage_is_reported_and_never_served() {
     let (good, bad) = (program.create(b"good"), program.create(&[0xA7; 3000]));
     let place = tempfile::tempdir().unwrap();
     let (file, nightly) = (place.path().join("backup"), place.path().join("nightly"));
-    ok(operate(dir.path(), &["backup", text(&nightly), "--keep", "1"]));
+    ok(operate(
+        dir.path(),
+        &["backup", text(&nightly), "--keep", "1"],
+    ));
     ok(operate(dir.path(), &["backup", text(&file)]));
     let noted = fs::read(dir.path().join("last-backup")).unwrap();
     let mut program = program;
@@ -424,24 +635,41 @@ fn damage_is_reported_and_never_served() {
     drop(program);
     let path = dir.path().join("passmate.db");
     let mut bytes = fs::read(&path).unwrap();
-    let begin = bytes.windows(3000).position(|part| part == [0xA7; 3000]).unwrap();
+    let begin = bytes
+        .windows(3000)
+        .position(|part| part == [0xA7; 3000])
+        .unwrap();
     bytes[begin + 1500] ^= 1;
     fs::write(&path, bytes).unwrap();
     let hex: String = bad.iter().map(|byte| format!("{byte:02X}")).collect();
     // Nor does it take the place of a good backup.
-    for words in [&["backup", text(&nightly), "--keep", "1"] as &[&str], &["backup", text(&file)]] {
-        failed(&operate(dir.path(), words), 6, &format!("account {hex}: its btoken is not what was stored (1 in all)"));
+    for words in [
+        &["backup", text(&nightly), "--keep", "1"] as &[&str],
+        &["backup", text(&file)],
+    ] {
+        failed(
+            &operate(dir.path(), words),
+            6,
+            &format!("account {hex}: its btoken is not what was stored (1 in all)"),
+        );
     }
     let kept = || ok(operate(dir.path(), &["verify", text(&file)]));
     assert!(kept().contains("2 accounts") && fs::read_dir(place.path()).unwrap().count() == 2);
     assert_eq!(fs::read(dir.path().join("last-backup")).unwrap(), noted);
     let said = operate(dir.path(), &["verify", "--json"]);
     let said: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
-    assert!(said["version"] == 1 && said["findings"][0].as_str().unwrap().contains(&hex), "{said}");
+    assert!(
+        said["version"] == 1 && said["findings"][0].as_str().unwrap().contains(&hex),
+        "{said}"
+    );
     let program = Program::start(dir.path(), &[]);
     assert!(program.fetch(bad).is_none());
     assert_eq!(program.fetch(good).unwrap(), b"good");
-    failed(&operate(dir.path(), &["verify"]), 6, &format!("account {hex}: its btoken is not what was stored"));
+    failed(
+        &operate(dir.path(), &["verify"]),
+        6,
+        &format!("account {hex}: its btoken is not what was stored"),
+    );
     let log = program.log();
     assert!(log.contains("damaged") && !log.contains(&hex), "{log}");
 }
@@ -458,19 +686,30 @@ fn accounts_of_an_original_server_are_taken_over_and_what_is_none_is_skipped() {
     }
     fs::write(folder.path().join("0123456789ABCDEF.spr"), [0; 31]).unwrap();
     fs::write(folder.path().join("0123.spr"), [0; 100]).unwrap();
-    fs::write(folder.path().join("FFFFFFFFFFFFFFFF.spr"), vec![0; 2 * 1024 * 1024 + 33]).unwrap();
+    fs::write(
+        folder.path().join("FFFFFFFFFFFFFFFF.spr"),
+        vec![0; 2 * 1024 * 1024 + 33],
+    )
+    .unwrap();
     fs::create_dir(folder.path().join("AAAAAAAAAAAAAAAA.spr")).unwrap();
     let spr = fs::read(vectors.join("4E53DF543106BF04.spr")).unwrap();
     fs::write(folder.path().join("BBBBBBBBBBBBBBBB.spr"), &spr[..1000]).unwrap();
     let program = Program::start(dir.path(), &[]);
     let output = operate(dir.path(), &["import-spr", text(folder.path())]);
     let warnings = String::from_utf8_lossy(&output.stderr).into_owned();
-    for part in
-        ["it was cut", "shorter than an auth token", "16 hex digits", "longer than", "not a regular file", "README.md"]
-    {
+    for part in [
+        "it was cut",
+        "shorter than an auth token",
+        "16 hex digits",
+        "longer than",
+        "not a regular file",
+        "README.md",
+    ] {
         assert!(warnings.contains(part), "{part}: {warnings}");
     }
-    assert!(ok(output).starts_with(&format!("{accounts} accounts taken over, 0 here already, 6 files skipped")));
+    assert!(ok(output).starts_with(&format!(
+        "{accounts} accounts taken over, 0 here already, 6 files skipped"
+    )));
     // Their devices find them here.
     let (token, btoken) = spr.split_at(32);
     let number = [0x4E, 0x53, 0xDF, 0x54, 0x31, 0x06, 0xBF, 0x04];
@@ -480,10 +719,21 @@ fn accounts_of_an_original_server_are_taken_over_and_what_is_none_is_skipped() {
     client.send(&[upload(b"changed").as_slice(), &number].concat());
     assert_eq!(client.end(), crate::support::End::clean());
     let again = ok(operate(dir.path(), &["import-spr", text(folder.path())]));
-    assert!(again.starts_with(&format!("0 accounts taken over, {accounts} here already")), "{again}");
+    assert!(
+        again.starts_with(&format!("0 accounts taken over, {accounts} here already")),
+        "{again}"
+    );
     let mut client = program.greeted();
     client.send(&update(number, token.try_into().unwrap()));
-    assert_eq!(client.take_btoken().unwrap(), b"changed", "what is here is not touched");
+    assert_eq!(
+        client.take_btoken().unwrap(),
+        b"changed",
+        "what is here is not touched"
+    );
     ok(operate(dir.path(), &["verify"]));
-    failed(&operate(dir.path(), &["import-spr", "/nowhere"]), 7, "/nowhere");
+    failed(
+        &operate(dir.path(), &["import-spr", "/nowhere"]),
+        7,
+        "/nowhere",
+    );
 }

@@ -10,7 +10,10 @@ use crate::support::program::{Program, ok, operate};
 use crate::support::{End, TOKEN, update, upload};
 
 fn pin_in(text: &str, begin: &str) -> String {
-    text.lines().find_map(|line| line.strip_prefix(begin)).unwrap_or_else(|| panic!("{text}")).to_owned()
+    text.lines()
+        .find_map(|line| line.strip_prefix(begin))
+        .unwrap_or_else(|| panic!("{text}"))
+        .to_owned()
 }
 
 /// Whether the server shows what is in this file now, within some seconds.
@@ -19,8 +22,12 @@ fn shows(program: &Program, certificate: &Path) -> bool {
     while Instant::now() < until {
         // A client that trusts this file alone gets through if that is what is shown.
         let found = std::panic::catch_unwind(|| {
-            let mut client =
-                crate::support::Client::connect(program.addresses[0], certificate, 1, &crate::support::TLS13);
+            let mut client = crate::support::Client::connect(
+                program.addresses[0],
+                certificate,
+                1,
+                &crate::support::TLS13,
+            );
             client.greet();
         });
         if found.is_ok() {
@@ -37,13 +44,21 @@ fn a_renewed_certificate_is_taken_without_a_signal_and_without_cutting_anybody()
     let pair = |name: &str| {
         let other = place.path().join(name);
         drop(Program::start(&other, &[]));
-        (fs::read(other.join("cert.pem")).unwrap(), fs::read(other.join("key.pem")).unwrap())
+        (
+            fs::read(other.join("cert.pem")).unwrap(),
+            fs::read(other.join("key.pem")).unwrap(),
+        )
     };
     let ((first, first_key), (second, second_key)) = (pair("one"), pair("two"));
     let (certificate, key) = (place.path().join("cert.pem"), place.path().join("key.pem"));
     fs::write(&certificate, &first).unwrap();
     fs::write(&key, &first_key).unwrap();
-    let options = ["--tls-cert", certificate.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
+    let options = [
+        "--tls-cert",
+        certificate.to_str().unwrap(),
+        "--tls-key",
+        key.to_str().unwrap(),
+    ];
     fs::create_dir_all(dir.path()).unwrap();
     fs::write(dir.path().join("cert.pem"), &first).unwrap();
     fs::write(dir.path().join("key.pem"), &first_key).unwrap();
@@ -62,9 +77,17 @@ fn a_renewed_certificate_is_taken_without_a_signal_and_without_cutting_anybody()
     fs::write(&key, &second_key).unwrap();
     assert!(shows(&program, &certificate), "the new pair is served");
     early.send(&[upload(b"changed").as_slice(), &account].concat());
-    assert_eq!(early.end(), End::clean(), "who was there before goes through");
+    assert_eq!(
+        early.end(),
+        End::clean(),
+        "who was there before goes through"
+    );
     let log = program.log();
-    assert_eq!(log.matches("the new certificate is not taken").count(), 1, "{log}");
+    assert_eq!(
+        log.matches("the new certificate is not taken").count(),
+        1,
+        "{log}"
+    );
     assert!(log.contains("new connections get it"), "{log}");
 }
 
@@ -77,7 +100,10 @@ fn a_new_certificate_keeps_the_pin_and_another_key_is_announced_first() {
     let pin = pin_in(&program.greeting, "pin ");
     let shown = ok(operate(dir.path(), &["cert", "show"]));
     assert_eq!(pin_in(&shown, "pin: "), pin);
-    assert!(shown.contains("expires: never") && shown.contains("localhost"), "{shown}");
+    assert!(
+        shown.contains("expires: never") && shown.contains("localhost"),
+        "{shown}"
+    );
 
     let before = fs::read(dir.path().join("cert.pem")).unwrap();
     assert!(ok(operate(dir.path(), &["cert", "new"])).contains(&pin));
@@ -85,24 +111,45 @@ fn a_new_certificate_keeps_the_pin_and_another_key_is_announced_first() {
     assert!(shows(&program, &dir.path().join("cert.pem")));
 
     assert_eq!(
-        operate(dir.path(), &["cert", "new", "--new-key", "--now"]).status.code(),
+        operate(dir.path(), &["cert", "new", "--new-key", "--now"])
+            .status
+            .code(),
         Some(10),
         "not announced yet"
     );
-    let next = pin_in(&ok(operate(dir.path(), &["cert", "new", "--new-key"])), "pin ");
+    let next = pin_in(
+        &ok(operate(dir.path(), &["cert", "new", "--new-key"])),
+        "pin ",
+    );
     assert_ne!(next, pin);
     let again = ok(operate(dir.path(), &["cert", "new", "--new-key"]));
-    assert!(again.contains("waits already") && pin_in(&again, "pin ") == next, "{again}");
+    assert!(
+        again.contains("waits already") && pin_in(&again, "pin ") == next,
+        "{again}"
+    );
     let shown = ok(operate(dir.path(), &["cert", "show"]));
-    assert_eq!((pin_in(&shown, "pin: "), pin_in(&shown, "next pin: ")), (pin, next.clone()));
+    assert_eq!(
+        (pin_in(&shown, "pin: "), pin_in(&shown, "next pin: ")),
+        (pin, next.clone())
+    );
     assert!(ok(operate(dir.path(), &["cert", "new", "--new-key", "--now"])).contains(&next));
     assert!(shows(&program, &dir.path().join("cert.pem")));
     drop(program);
-    assert_eq!(pin_in(&Program::start(dir.path(), &[]).greeting, "pin "), next);
+    assert_eq!(
+        pin_in(&Program::start(dir.path(), &[]).greeting, "pin "),
+        next
+    );
 
     // Of an operator's own pair nothing is made.
     let files = [dir.path().join("cert.pem"), dir.path().join("key.pem")];
-    let words = ["cert", "new", "--tls-cert", files[0].to_str().unwrap(), "--tls-key", files[1].to_str().unwrap()];
+    let words = [
+        "cert",
+        "new",
+        "--tls-cert",
+        files[0].to_str().unwrap(),
+        "--tls-key",
+        files[1].to_str().unwrap(),
+    ];
     assert_eq!(operate(dir.path(), &words).status.code(), Some(2));
 }
 
@@ -117,18 +164,31 @@ fn the_hook_for_renewals_copies_a_pair_for_its_owner_alone() {
     }
     let run = |variables: &[(&str, String)]| {
         let mut command = Command::new(&hook);
-        command
-            .env("PASSMATE_CERTIFICATE_DIR", to.path())
-            .env("PASSMATE_USER", String::from_utf8_lossy(&user.stdout).trim());
-        assert!(command.envs(variables.iter().map(|(name, value)| (name, value))).status().unwrap().success());
+        command.env("PASSMATE_CERTIFICATE_DIR", to.path()).env(
+            "PASSMATE_USER",
+            String::from_utf8_lossy(&user.stdout).trim(),
+        );
+        assert!(
+            command
+                .envs(variables.iter().map(|(name, value)| (name, value)))
+                .status()
+                .unwrap()
+                .success()
+        );
         for (name, content) in [("fullchain.pem", "certificate"), ("privkey.pem", "key")] {
             let path = to.path().join(name);
             assert_eq!(fs::read_to_string(&path).unwrap(), content);
-            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+            assert_eq!(
+                fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+                0o600
+            );
             fs::remove_file(path).unwrap();
         }
     };
     let at = |name: &str| from.path().join(name).display().to_string();
     run(&[("RENEWED_LINEAGE", from.path().display().to_string())]);
-    run(&[("LEGO_CERT_PATH", at("fullchain.pem")), ("LEGO_CERT_KEY_PATH", at("privkey.pem"))]);
+    run(&[
+        ("LEGO_CERT_PATH", at("fullchain.pem")),
+        ("LEGO_CERT_KEY_PATH", at("privkey.pem")),
+    ]);
 }

@@ -23,7 +23,8 @@ fn operate(data_dir: &Path, words: &[&str], variables: &[(&str, &str)]) -> Outpu
 /// What was found, by `check --json`.
 fn check(data_dir: &Path, more: &[&str]) -> (i32, Vec<String>) {
     let output = operate(data_dir, &[&["check", "--json"], more].concat(), &[]);
-    let object: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+    let object: serde_json::Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
     let findings = object["findings"].as_array().unwrap().iter();
     let findings = findings.map(|one| {
         assert!(one["do"].as_str().unwrap().len() > 10, "{one}");
@@ -41,27 +42,63 @@ fn a_server_that_is_well_kept_has_nothing_to_do_and_each_fault_is_found() {
     program.create(b"sealed");
     let (code, found) = check(dir.path(), &GOOD);
     assert_eq!(code, 31);
-    assert!(found.iter().any(|what| what.contains("no backup is known")), "{found:?}");
-    assert!(found.iter().any(|what| what.contains("only copy of the TLS key")), "{found:?}");
+    assert!(
+        found.iter().any(|what| what.contains("no backup is known")),
+        "{found:?}"
+    );
+    assert!(
+        found
+            .iter()
+            .any(|what| what.contains("only copy of the TLS key")),
+        "{found:?}"
+    );
     let file = place.path().join("backup");
-    assert!(operate(dir.path(), &["backup", file.to_str().unwrap(), "--with-key"], &[]).status.success());
+    assert!(
+        operate(
+            dir.path(),
+            &["backup", file.to_str().unwrap(), "--with-key"],
+            &[]
+        )
+        .status
+        .success()
+    );
     assert_eq!(check(dir.path(), &GOOD), (0, vec![]));
     let output = operate(dir.path(), &[&["check"], GOOD.as_slice()].concat(), &[]);
-    assert!(String::from_utf8_lossy(&output.stdout).contains("nothing to do"), "{output:?}");
+    assert!(
+        String::from_utf8_lossy(&output.stdout).contains("nothing to do"),
+        "{output:?}"
+    );
 
     let finds = |more: &[&str], part: &str| {
         let (code, found) = check(dir.path(), &[GOOD.as_slice(), more].concat());
         assert_eq!(code, 31, "{part}");
-        assert!(found.iter().any(|what| what.contains(part)), "{part}: {found:?}");
+        assert!(
+            found.iter().any(|what| what.contains(part)),
+            "{part}: {found:?}"
+        );
     };
     // The last flag of a kind counts for none: two are a mistake. So these leave out what they are about.
     let (code, found) = check(dir.path(), &["--listen", "[::]:29556"]);
-    assert!(code == 31 && found[0].contains("may make accounts"), "{found:?}");
-    finds(&["--connections-max", "900000"], "file descriptors are allowed");
+    assert!(
+        code == 31 && found[0].contains("may make accounts"),
+        "{found:?}"
+    );
+    finds(
+        &["--connections-max", "900000"],
+        "file descriptors are allowed",
+    );
     finds(&["--admin-listen", "0.0.0.0:9556"], "no loopback address");
-    fs::set_permissions(dir.path().join("key.pem"), fs::Permissions::from_mode(0o644)).unwrap();
+    fs::set_permissions(
+        dir.path().join("key.pem"),
+        fs::Permissions::from_mode(0o644),
+    )
+    .unwrap();
     finds(&[], "may be read by others");
-    fs::set_permissions(dir.path().join("key.pem"), fs::Permissions::from_mode(0o600)).unwrap();
+    fs::set_permissions(
+        dir.path().join("key.pem"),
+        fs::Permissions::from_mode(0o600),
+    )
+    .unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     finds(&[], "others may look into the data dir");
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
@@ -83,23 +120,49 @@ fn a_server_that_is_well_kept_has_nothing_to_do_and_each_fault_is_found() {
             "/CN=other",
             "-keyout",
         ])
-        .args([place.path().join("k.pem"), "-out".into(), place.path().join("other.pem")])
+        .args([
+            place.path().join("k.pem"),
+            "-out".into(),
+            place.path().join("other.pem"),
+        ])
         .output();
     if made.is_ok_and(|made| made.status.success()) {
-        let (chain, key) = (place.path().join("chain.pem"), place.path().join("chain-key.pem"));
+        let (chain, key) = (
+            place.path().join("chain.pem"),
+            place.path().join("chain-key.pem"),
+        );
         let behind = fs::read(place.path().join("other.pem")).unwrap();
-        fs::write(&chain, [fs::read(other.path().join("cert.pem")).unwrap(), behind].concat()).unwrap();
+        fs::write(
+            &chain,
+            [fs::read(other.path().join("cert.pem")).unwrap(), behind].concat(),
+        )
+        .unwrap();
         fs::write(&key, fs::read(other.path().join("key.pem")).unwrap()).unwrap();
         fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
         finds(
-            &["--tls-cert", chain.to_str().unwrap(), "--tls-key", key.to_str().unwrap()],
+            &[
+                "--tls-cert",
+                chain.to_str().unwrap(),
+                "--tls-key",
+                key.to_str().unwrap(),
+            ],
             "was not issued by the one behind it",
         );
     }
-    finds(&["--tls-cert", "/nowhere/c.pem", "--tls-key", "/nowhere/k.pem"], "/nowhere/c.pem");
+    finds(
+        &[
+            "--tls-cert",
+            "/nowhere/c.pem",
+            "--tls-key",
+            "/nowhere/k.pem",
+        ],
+        "/nowhere/c.pem",
+    );
     drop(program);
     let database = rusqlite::Connection::open(dir.path().join("passmate.db")).unwrap();
-    database.execute_batch("UPDATE account SET changed_at = 99999999999").unwrap();
+    database
+        .execute_batch("UPDATE account SET changed_at = 99999999999")
+        .unwrap();
     drop(database);
     finds(&[], "the clock is behind");
     fs::write(dir.path().join("passmate.db"), "nothing of ours").unwrap();
@@ -111,10 +174,17 @@ fn a_configuration_that_cannot_be_used_is_a_finding_and_not_the_end() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("server.toml");
     fs::write(&file, "idle-timout = \"30s\"\n").unwrap();
-    let output = operate(dir.path(), &["check", "--config", file.to_str().unwrap()], &[]);
+    let output = operate(
+        dir.path(),
+        &["check", "--config", file.to_str().unwrap()],
+        &[],
+    );
     assert_eq!(output.status.code(), Some(31));
     let text = String::from_utf8_lossy(&output.stderr);
-    assert!(text.contains("idle-timeout") && text.contains("hint: "), "{text}");
+    assert!(
+        text.contains("idle-timeout") && text.contains("hint: "),
+        "{text}"
+    );
     let (code, found) = check(dir.path(), &["--config", file.to_str().unwrap()]);
     assert!(code == 31 && found[0].contains("idle-timout"), "{found:?}");
 }
@@ -124,45 +194,110 @@ fn each_setting_is_shown_with_the_place_where_it_was_written() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("server.toml");
     fs::write(&file, "idle-timeout = \"45s\"\naccounts-max = 7\n").unwrap();
-    let words = ["config", "show", "--origin", "--config", file.to_str().unwrap(), "--listen", "127.0.0.1:1"];
+    let words = [
+        "config",
+        "show",
+        "--origin",
+        "--config",
+        file.to_str().unwrap(),
+        "--listen",
+        "127.0.0.1:1",
+    ];
     let output = operate(dir.path(), &words, &[("PASSMATE_SERVER_ACCOUNTS_MAX", "9")]);
     let text = String::from_utf8(output.stdout).unwrap();
     let line = |name: &str| {
-        text.lines().find(|line| line.starts_with(&format!("{name} "))).unwrap_or_else(|| panic!("{text}"))
+        text.lines()
+            .find(|line| line.starts_with(&format!("{name} ")))
+            .unwrap_or_else(|| panic!("{text}"))
     };
-    assert!(line("idle-timeout").ends_with(&format!("45s   [`idle-timeout` in {}]", file.display())), "{text}");
-    assert!(line("accounts-max").ends_with("9   [PASSMATE_SERVER_ACCOUNTS_MAX]"), "{text}");
-    assert!(line("listen").ends_with("127.0.0.1:1   [--listen]"), "{text}");
-    assert!(line("session-timeout").ends_with("120s   [default]"), "{text}");
-    assert!(line("store").contains(&format!("sqlite:{}/passmate.db", dir.path().display())), "{text}");
+    assert!(
+        line("idle-timeout").ends_with(&format!("45s   [`idle-timeout` in {}]", file.display())),
+        "{text}"
+    );
+    assert!(
+        line("accounts-max").ends_with("9   [PASSMATE_SERVER_ACCOUNTS_MAX]"),
+        "{text}"
+    );
+    assert!(
+        line("listen").ends_with("127.0.0.1:1   [--listen]"),
+        "{text}"
+    );
+    assert!(
+        line("session-timeout").ends_with("120s   [default]"),
+        "{text}"
+    );
+    assert!(
+        line("store").contains(&format!("sqlite:{}/passmate.db", dir.path().display())),
+        "{text}"
+    );
 }
 
 #[test]
 fn the_example_has_every_setting_and_changes_nothing_when_its_lines_are_taken_in() {
     let dir = tempfile::tempdir().unwrap();
-    let example = String::from_utf8(operate(dir.path(), &["config", "print-example"], &[]).stdout).unwrap();
+    let example =
+        String::from_utf8(operate(dir.path(), &["config", "print-example"], &[]).stdout).unwrap();
     let shown = |file: &Path| {
-        let words = ["config", "show", "--json", "--config", file.to_str().unwrap()];
+        let words = [
+            "config",
+            "show",
+            "--json",
+            "--config",
+            file.to_str().unwrap(),
+        ];
         let output = operate(dir.path(), &words, &[]);
         assert!(output.status.success(), "{output:?}");
         let object: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         object["settings"].as_object().unwrap().clone()
     };
-    let (as_it_is, taken_in, filled) = (dir.path().join("a"), dir.path().join("b"), dir.path().join("c"));
+    let (as_it_is, taken_in, filled) = (
+        dir.path().join("a"),
+        dir.path().join("b"),
+        dir.path().join("c"),
+    );
     fs::write(&as_it_is, &example).unwrap();
     let defaults = shown(&as_it_is);
     let is_setting = |line: &str, begin: &str| {
-        line.strip_prefix(begin).filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase())).map(str::to_owned)
+        line.strip_prefix(begin)
+            .filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()))
+            .map(str::to_owned)
     };
-    let lines: Vec<String> =
-        example.lines().filter_map(|line| is_setting(line, "# ").filter(|rest| rest.contains(" = "))).collect();
-    let more: Vec<String> = example.lines().filter_map(|line| is_setting(line, "#: ")).collect();
-    assert_eq!(lines.len() + more.len(), defaults.len(), "every setting is there once");
+    let lines: Vec<String> = example
+        .lines()
+        .filter_map(|line| is_setting(line, "# ").filter(|rest| rest.contains(" = ")))
+        .collect();
+    let more: Vec<String> = example
+        .lines()
+        .filter_map(|line| is_setting(line, "#: "))
+        .collect();
+    assert_eq!(
+        lines.len() + more.len(),
+        defaults.len(),
+        "every setting is there once"
+    );
     fs::write(&taken_in, lines.join("\n")).unwrap();
     shown(&taken_in);
     // All but the two banners together are a configuration too.
-    let more: Vec<String> = more.into_iter().filter(|line| !line.starts_with("banner-file")).collect();
-    fs::write(&filled, lines.iter().chain(&more).cloned().collect::<Vec<_>>().join("\n")).unwrap();
-    assert!(shown(&filled).values().filter(|value| value["origin"] != "default").count() > 24);
+    let more: Vec<String> = more
+        .into_iter()
+        .filter(|line| !line.starts_with("banner-file"))
+        .collect();
+    fs::write(
+        &filled,
+        lines
+            .iter()
+            .chain(&more)
+            .cloned()
+            .collect::<Vec<_>>()
+            .join("\n"),
+    )
+    .unwrap();
+    assert!(
+        shown(&filled)
+            .values()
+            .filter(|value| value["origin"] != "default")
+            .count()
+            > 24
+    );
     assert!(more.len() > 6);
 }

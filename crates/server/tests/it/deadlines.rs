@@ -47,7 +47,10 @@ fn tls_and_hello_must_come_in_time() {
         }
         assert_ne!(client.end().how, How::Clean);
     });
-    assert!(elapsed < Duration::from_millis(2300), "a drip is no progress: {elapsed:?}");
+    assert!(
+        elapsed < Duration::from_millis(2300),
+        "a drip is no progress: {elapsed:?}"
+    );
 }
 
 #[test]
@@ -67,7 +70,10 @@ fn silence_ends_a_connection_in_every_phase() {
         assert_eq!(end, End::cut());
         assert!(is_about(elapsed), "{elapsed:?}");
     }
-    for bytes in [upload(b"new")[..5].to_vec(), [upload(b"new").as_slice(), &account[..1]].concat()] {
+    for bytes in [
+        upload(b"new")[..5].to_vec(),
+        [upload(b"new").as_slice(), &account[..1]].concat(),
+    ] {
         let mut client = running.greeted(1);
         client.send(&update(account, TOKEN));
         client.take_btoken().unwrap();
@@ -126,18 +132,32 @@ fn a_client_that_takes_nothing_is_cut() {
     let mut all = Vec::new();
     let error = std::iter::repeat_with(|| {
         let mut chunk = [0; 65536];
-        client.read(&mut chunk).map(|len| all.extend_from_slice(&chunk[..len]))
+        client
+            .read(&mut chunk)
+            .map(|len| all.extend_from_slice(&chunk[..len]))
     })
     .find_map(Result::err)
     .unwrap();
-    assert_ne!(error.kind(), std::io::ErrorKind::WouldBlock, "the server still waits for us");
-    assert!(all.len() < 32 << 20, "the whole btoken fitted into the buffers");
+    assert_ne!(
+        error.kind(),
+        std::io::ErrorKind::WouldBlock,
+        "the server still waits for us"
+    );
+    assert!(
+        all.len() < 32 << 20,
+        "the whole btoken fitted into the buffers"
+    );
 }
 
 #[test]
 fn plain_text_and_half_a_handshake_are_ended_without_ado() {
     let running = running(|limits| limits.handshake_timeout = SHORT);
-    for bytes in [b"GET / HTTP/1.1\r\n\r\n".as_slice(), b"\x16\x03\x01", &[0; 5000], b""] {
+    for bytes in [
+        b"GET / HTTP/1.1\r\n\r\n".as_slice(),
+        b"\x16\x03\x01",
+        &[0; 5000],
+        b"",
+    ] {
         let mut tcp = TcpStream::connect(running.layout_1).unwrap();
         tcp.write_all(bytes).unwrap();
         tcp.shutdown(std::net::Shutdown::Write).unwrap();

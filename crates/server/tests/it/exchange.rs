@@ -4,7 +4,8 @@
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    self, CLIENT_HELLO, End, How, Running, SERVER_HELLO, TLS12, TLS13, TOKEN, create, reset, update, upload,
+    self, CLIENT_HELLO, End, How, Running, SERVER_HELLO, TLS12, TLS13, TOKEN, create, reset,
+    update, upload,
 };
 
 #[test]
@@ -37,7 +38,11 @@ fn all_three_actions_work_in_both_layouts_over_both_versions_of_tls() {
 
             let mut client = greeted();
             client.send(&reset(account, TOKEN));
-            let repeated = if layout == 1 { vec![] } else { account.to_vec() };
+            let repeated = if layout == 1 {
+                vec![]
+            } else {
+                account.to_vec()
+            };
             assert_eq!(client.end(), End::clean_after(&repeated));
             assert_eq!(running.fetch(account), None);
         }
@@ -89,8 +94,12 @@ fn the_default_banner_tells_the_largest_btoken_and_an_operators_is_sent_as_it_is
     let banner = Running::new().connect(1).greet();
     let text = String::from_utf8(banner).unwrap();
     assert!(text.starts_with("passmate-server "), "{text}");
-    assert!(text.lines().any(|line| line == "btoken-max 2097152"), "{text}");
-    let running = Running::with(|config| config.banner = Some(b"\x1b[31m hi\r\n".as_slice().into()));
+    assert!(
+        text.lines().any(|line| line == "btoken-max 2097152"),
+        "{text}"
+    );
+    let running =
+        Running::with(|config| config.banner = Some(b"\x1b[31m hi\r\n".as_slice().into()));
     assert_eq!(running.connect(1).greet(), b"\x1b[31m hi\r\n");
     assert_eq!(running.connect(2).greet(), b"\x1b[31m hi\r\n");
 }
@@ -252,7 +261,9 @@ fn the_client_s_last_row_must_be_the_account_number_and_whole() {
     };
     check(&wrong, Duration::ZERO, |_| {});
     // One byte decides for this reading: the grace no longer counts.
-    check(&account[..1], Duration::from_millis(250), |client| client.close_notify());
+    check(&account[..1], Duration::from_millis(250), |client| {
+        client.close_notify()
+    });
     check(&account[..7], Duration::ZERO, |client| client.fin());
     check(&account[..7], Duration::ZERO, |_| {});
     check(&[], Duration::ZERO, |client| client.fin());

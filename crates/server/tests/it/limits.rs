@@ -30,7 +30,10 @@ fn creates(running: &Running, source: u8) -> bool {
     let mut client = from(running, source);
     client.send(&create(b"sealed"));
     match client.end() {
-        End { how: support::How::Clean, bytes } => bytes.len() == 8,
+        End {
+            how: support::How::Clean,
+            bytes,
+        } => bytes.len() == 8,
         end => {
             assert_eq!(end, End::cut());
             false
@@ -55,8 +58,11 @@ fn a_source_makes_as_many_accounts_as_it_may_and_others_make_theirs() {
 #[test]
 fn all_sources_together_make_as_many_accounts_as_they_may() {
     let running = running(|config| {
-        config.limits.gate.creates_all =
-            passmate_server::config::Rate { count: 1, per: Duration::from_secs(3600), burst: 5 };
+        config.limits.gate.creates_all = passmate_server::config::Rate {
+            count: 1,
+            per: Duration::from_secs(3600),
+            burst: 5,
+        };
     });
     let made = (2..12).filter(|source| creates(&running, *source)).count();
     assert_eq!(made, 5);
@@ -73,7 +79,11 @@ fn who_was_refused_too_often_is_not_heard_for_a_while_not_even_with_the_right_ke
     (0..31).for_each(|_| is_refused(&running, 2));
     let begun = Instant::now();
     let mut tcp = connect_from([127, 0, 0, 2].into(), running.layout_1).unwrap();
-    assert_eq!(tcp.read(&mut [0; 10]).unwrap(), 0, "an end before TLS, as when the server is busy");
+    assert_eq!(
+        tcp.read(&mut [0; 10]).unwrap(),
+        0,
+        "an end before TLS, as when the server is busy"
+    );
     early.send(&update(account, TOKEN));
     assert_eq!(early.end(), End::cut());
     let mut other = from(&running, 3);
@@ -88,9 +98,16 @@ fn who_was_refused_too_often_is_not_heard_for_a_while_not_even_with_the_right_ke
             }
             Err(_) => std::thread::sleep(Duration::from_millis(200)),
         }
-        assert!(begun.elapsed() < Duration::from_secs(30), "the first pause is 10 s");
+        assert!(
+            begun.elapsed() < Duration::from_secs(30),
+            "the first pause is 10 s"
+        );
     }
-    assert!(begun.elapsed() > Duration::from_secs(8), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() > Duration::from_secs(8),
+        "{:?}",
+        begun.elapsed()
+    );
 }
 
 #[test]
@@ -103,7 +120,10 @@ fn a_source_with_all_its_connections_is_turned_away_and_others_are_not() {
     drop(held);
     let begun = Instant::now();
     while try_from(&running, 2).is_err() {
-        assert!(begun.elapsed() < Duration::from_secs(5), "no room though all are gone");
+        assert!(
+            begun.elapsed() < Duration::from_secs(5),
+            "no room though all are gone"
+        );
     }
 }
 
@@ -122,13 +142,25 @@ fn what_a_listed_proxy_says_is_the_source_and_nobody_else_can_say_it() {
         config.proxy_from = vec!["127.0.0.9/32".parse().unwrap()];
         config.limits.gate.connections_max = 3;
     });
-    let behind = |source: u8| proxied(&running, 9, &format!("PROXY TCP4 192.0.2.{source} 192.0.2.1 1000 29556\r\n"));
+    let behind = |source: u8| {
+        proxied(
+            &running,
+            9,
+            &format!("PROXY TCP4 192.0.2.{source} 192.0.2.1 1000 29556\r\n"),
+        )
+    };
     let held: Vec<_> = (0..3).map(|_| behind(1).unwrap()).collect();
     assert!(behind(1).is_err(), "its fourth connection");
     behind(2).unwrap();
     drop(held);
-    assert!(proxied(&running, 9, "").is_err(), "a listed proxy without a header");
-    assert!(proxied(&running, 8, "PROXY TCP4 192.0.2.5 192.0.2.1 1000 29556\r\n").is_err(), "a header of anybody else");
+    assert!(
+        proxied(&running, 9, "").is_err(),
+        "a listed proxy without a header"
+    );
+    assert!(
+        proxied(&running, 8, "PROXY TCP4 192.0.2.5 192.0.2.1 1000 29556\r\n").is_err(),
+        "a header of anybody else"
+    );
     from(&running, 8);
 }
 

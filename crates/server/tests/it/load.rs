@@ -18,7 +18,11 @@ fn two_hundred_strangers_that_promise_2_mib_cost_less_than_100_mib() {
     let mut strangers = Vec::new();
     for number in 0..200 {
         let mut client = program.greeted();
-        let len: u32 = if number % 2 == 0 { 2 << 20 } else { 2_097_152 - number };
+        let len: u32 = if number % 2 == 0 {
+            2 << 20
+        } else {
+            2_097_152 - number
+        };
         client.send(&[b"c".as_slice(), &TOKEN, &len.to_be_bytes()].concat());
         strangers.push(client);
     }
@@ -49,7 +53,11 @@ fn strangers_with_half_sent_uploads_cannot_keep_a_known_device_out() {
     client.send(&[upload(&new).as_slice(), &account].concat());
     assert_eq!(client.end(), End::clean());
     assert_eq!(running.fetch(account).unwrap(), new);
-    let cut = strangers.iter_mut().map(support::Client::is_ended).filter(|is| *is).count();
+    let cut = strangers
+        .iter_mut()
+        .map(support::Client::is_ended)
+        .filter(|is| *is)
+        .count();
     assert!((8..12).contains(&cut), "{cut} of 12 were cut");
 }
 
@@ -84,8 +92,15 @@ fn one_account_with_half_sent_uploads_cannot_keep_another_out() {
     client.send(&[upload(&new).as_slice(), &account].concat());
     assert_eq!(client.end(), End::clean());
     assert_eq!(running.fetch(account).unwrap(), new);
-    let kept = strangers.iter_mut().map(support::Client::is_ended).filter(|is_ended| !is_ended).count();
-    assert!((1..=4).contains(&kept), "{kept} of 24 hold a quarter of the memory");
+    let kept = strangers
+        .iter_mut()
+        .map(support::Client::is_ended)
+        .filter(|is_ended| !is_ended)
+        .count();
+    assert!(
+        (1..=4).contains(&kept),
+        "{kept} of 24 hold a quarter of the memory"
+    );
 }
 
 #[test]
@@ -124,16 +139,24 @@ fn a_connection_over_the_cap_ends_before_tls_and_one_that_closes_makes_room() {
     let running = Running::with(|config| config.limits.connections_max = 3);
     let held: Vec<_> = (0..3).map(|_| running.greeted(1)).collect();
     let mut tcp = TcpStream::connect(running.layout_1).unwrap();
-    assert_eq!(tcp.read(&mut [0; 10]).unwrap(), 0, "an end, and no byte before it");
+    assert_eq!(
+        tcp.read(&mut [0; 10]).unwrap(),
+        0,
+        "an end, and no byte before it"
+    );
     drop(held);
     let begun = Instant::now();
     loop {
         let certificate = running.dir.path().join("cert.pem");
-        let client = support::Client::try_connect(running.layout_1, &certificate, 1, &support::TLS13);
+        let client =
+            support::Client::try_connect(running.layout_1, &certificate, 1, &support::TLS13);
         if client.is_ok() {
             break;
         }
-        assert!(begun.elapsed() < Duration::from_secs(5), "no room though all are gone");
+        assert!(
+            begun.elapsed() < Duration::from_secs(5),
+            "no room though all are gone"
+        );
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -149,33 +172,64 @@ fn a_server_without_descriptors_does_not_spin_and_serves_within_a_second_of_reli
         eprintln!("not run: needs root");
         return;
     }
-    let open = std::fs::read_dir(format!("/proc/{}/fd", program.child.id())).unwrap().count();
+    let open = std::fs::read_dir(format!("/proc/{}/fd", program.child.id()))
+        .unwrap()
+        .count();
     // Two more than it has: the third connection finds none.
-    let few = Rlimit { current: Some(open as u64 + 2), maximum: getrlimit_max(pid) };
+    let few = Rlimit {
+        current: Some(open as u64 + 2),
+        maximum: getrlimit_max(pid),
+    };
     let before = prlimit(Some(pid), Resource::Nofile, few).unwrap();
     let address = program.addresses[0];
-    let crowd: Vec<TcpStream> = (0..20).map(|_| TcpStream::connect(address).unwrap()).collect();
+    let crowd: Vec<TcpStream> = (0..20)
+        .map(|_| TcpStream::connect(address).unwrap())
+        .collect();
     let cpu = cpu_ticks(program.child.id());
     std::thread::sleep(Duration::from_secs(2));
     let spent = cpu_ticks(program.child.id()) - cpu;
-    assert!(spent < 50, "{spent} ticks of processor time in two seconds of waiting");
-    assert!(program.child.try_wait().unwrap().is_none(), "it must survive");
+    assert!(
+        spent < 50,
+        "{spent} ticks of processor time in two seconds of waiting"
+    );
+    assert!(
+        program.child.try_wait().unwrap().is_none(),
+        "it must survive"
+    );
     // The crowd goes, the limit stays: that alone is relief.
     drop(crowd);
     let begun = Instant::now();
     program.create(b"honest");
-    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        begun.elapsed()
+    );
     prlimit(Some(pid), Resource::Nofile, before).unwrap();
     let log = program.log();
-    let lines = log.lines().filter(|line| line.contains("cannot take connections")).count();
+    let lines = log
+        .lines()
+        .filter(|line| line.contains("cannot take connections"))
+        .count();
     assert_eq!(lines, 1, "{log}");
 }
 
 fn getrlimit_max(pid: Pid) -> Option<u64> {
-    let everything = Rlimit { current: None, maximum: None };
+    let everything = Rlimit {
+        current: None,
+        maximum: None,
+    };
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", pid.as_raw_nonzero())).unwrap();
-    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
-    line.split_whitespace().nth(4).unwrap().parse().ok().or(everything.maximum)
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"))
+        .unwrap();
+    line.split_whitespace()
+        .nth(4)
+        .unwrap()
+        .parse()
+        .ok()
+        .or(everything.maximum)
 }
 
 /// Processor time of a process, user and system, in hundredths of a second.

@@ -15,7 +15,10 @@ use rustix::process::{Resource, Rlimit, Signal, prlimit};
 fn refused(mut command: Command) -> (String, i32) {
     let output = command.output().unwrap();
     assert!(output.stdout.is_empty(), "{output:?}");
-    (String::from_utf8(output.stderr).unwrap(), output.status.code().unwrap())
+    (
+        String::from_utf8(output.stderr).unwrap(),
+        output.status.code().unwrap(),
+    )
 }
 
 #[test]
@@ -24,12 +27,18 @@ fn at_start_it_prints_address_pin_and_the_line_for_a_first_device() {
     let data_dir = dir.path().join("made/by/it");
     let program = Program::start(&data_dir, &["--listen-v2", "127.0.0.1:0"]);
     let text = &program.greeting;
-    let pin = text.lines().find_map(|line| line.strip_prefix("pin ")).unwrap();
+    let pin = text
+        .lines()
+        .find_map(|line| line.strip_prefix("pin "))
+        .unwrap();
     assert!(pin.starts_with("sha256:") && pin.len() == 71, "{text}");
     let port = program.addresses[0].port();
     let line = format!("    passmate sync setup 127.0.0.1:{port} --pin {pin}\n");
     assert!(text.ends_with(&line), "{text}");
-    assert!(text.contains("(layout 1)\n") && text.contains("(layout 2)\n"), "{text}");
+    assert!(
+        text.contains("(layout 1)\n") && text.contains("(layout 2)\n"),
+        "{text}"
+    );
     let mode = std::fs::metadata(&data_dir).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o700);
     for entry in std::fs::read_dir(&data_dir).unwrap() {
@@ -65,7 +74,13 @@ fn a_second_server_on_the_same_data_dir_is_refused() {
     let (text, code) = refused(second);
     assert_eq!(code, 1, "{text}");
     assert!(text.starts_with("passmate-server: error: "), "{text}");
-    assert!(text.lines().nth(1).unwrap().starts_with("passmate-server: hint: "), "{text}");
+    assert!(
+        text.lines()
+            .nth(1)
+            .unwrap()
+            .starts_with("passmate-server: hint: "),
+        "{text}"
+    );
     first.create(b"the first goes on");
 }
 
@@ -80,8 +95,14 @@ fn mistakes_end_it_with_two_lines_and_code_2() {
         assert!(text.contains(part), "{text}");
         assert!(text.contains("passmate-server: hint: "), "{text}");
     };
-    check(&["--store", "postgres://u:secret@h/d"], "not built into this program");
-    check(&["--idle-timeout", "30"], "--idle-timeout is not a duration");
+    check(
+        &["--store", "postgres://u:secret@h/d"],
+        "not built into this program",
+    );
+    check(
+        &["--idle-timeout", "30"],
+        "--idle-timeout is not a duration",
+    );
     check(&["--listen", "none"], "nothing to listen on");
     let mut unknown = command(dir.path());
     unknown.env("PASSMATE_SERVER_IDLE_TIMEOT", "1s");
@@ -104,7 +125,10 @@ fn a_port_that_is_taken_is_named_with_a_remedy() {
     command.args(["--listen", &address]);
     let (text, code) = refused(command);
     assert_eq!(code, 1);
-    assert!(text.contains(&format!("cannot listen on {address}")), "{text}");
+    assert!(
+        text.contains(&format!("cannot listen on {address}")),
+        "{text}"
+    );
     assert!(text.contains("another program has that port"), "{text}");
 }
 
@@ -138,7 +162,10 @@ fn a_second_signal_ends_it_at_once() {
     while program.try_connect().is_ok() {
         std::thread::sleep(Duration::from_millis(10));
     }
-    assert!(program.child.try_wait().unwrap().is_none(), "an exchange is running");
+    assert!(
+        program.child.try_wait().unwrap().is_none(),
+        "an exchange is running"
+    );
     let begun = Instant::now();
     program.signal(Signal::INT);
     program.wait(Duration::from_secs(3));
@@ -162,7 +189,10 @@ fn sigterm_ends_it_also_while_another_program_holds_the_database() {
     assert_eq!(program.wait(Duration::from_secs(15)).code(), Some(0));
     holder.execute_batch("ROLLBACK").unwrap();
     drop(holder);
-    assert_eq!(Program::start(dir.path(), &[]).fetch(account).unwrap(), b"old");
+    assert_eq!(
+        Program::start(dir.path(), &[]).fetch(account).unwrap(),
+        b"old"
+    );
 }
 
 #[test]
@@ -172,13 +202,22 @@ fn a_limit_of_the_system_on_what_it_may_write_refuses_what_does_not_fit_and_noth
     // come first.
     let served = command(dir.path());
     let mut command = Command::new("sh");
-    command.args(["-c", r#"trap "" XFSZ; exec "$@""#, "sh"]).arg(served.get_program()).args(served.get_args());
-    command.args(["--listen", "127.0.0.1:0"]).env_clear().env("PASSMATE_SERVER_DATA_DIR", dir.path());
+    command
+        .args(["-c", r#"trap "" XFSZ; exec "$@""#, "sh"])
+        .arg(served.get_program())
+        .args(served.get_args());
+    command
+        .args(["--listen", "127.0.0.1:0"])
+        .env_clear()
+        .env("PASSMATE_SERVER_DATA_DIR", dir.path());
     let mut program = Program::spawn(command, dir.path());
     let account = program.create(b"old");
     let pid = rustix::process::Pid::from_child(&program.child);
     let limit = |bytes: Option<u64>| {
-        let limit = Rlimit { current: bytes, maximum: None };
+        let limit = Rlimit {
+            current: bytes,
+            maximum: None,
+        };
         prlimit(Some(pid), Resource::Fsize, limit).unwrap();
     };
     limit(Some(1 << 20));
@@ -203,7 +242,10 @@ fn its_memory_is_in_no_core_file() {
     let dir = tempfile::tempdir().unwrap();
     let mut program = Program::start(dir.path(), &[]);
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", program.child.id())).unwrap();
-    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    let core = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file size"))
+        .unwrap();
     let values: Vec<&str> = core.split_whitespace().skip(4).take(2).collect();
     assert_eq!(values, ["0", "0"], "{core}");
     // A process that must not be dumped belongs to root in /proc; that can be seen if we are not root.
@@ -243,7 +285,11 @@ fn sighup_reads_certificate_banner_and_limits_again_and_keeps_them_if_they_are_b
     write("1000");
     let data_dir = dir.path().join("data");
     let program = Program::start(&data_dir, &["--config", file.to_str().unwrap()]);
-    let old_pin = program.greeting.lines().find(|line| line.starts_with("pin ")).unwrap();
+    let old_pin = program
+        .greeting
+        .lines()
+        .find(|line| line.starts_with("pin "))
+        .unwrap();
     assert_eq!(program.connect().greet(), b"one");
 
     let until = |is_so: &dyn Fn() -> bool| {
@@ -258,7 +304,11 @@ fn sighup_reads_certificate_banner_and_limits_again_and_keeps_them_if_they_are_b
     std::fs::remove_file(data_dir.join("cert.pem")).unwrap();
     program.signal(Signal::HUP);
     until(&|| data_dir.join("cert.pem").exists());
-    until(&|| program.try_connect().is_ok_and(|mut client| client.greet() == b"two"));
+    until(&|| {
+        program
+            .try_connect()
+            .is_ok_and(|mut client| client.greet() == b"two")
+    });
     program.create(&[0; 2000]);
 
     // A pair that does not match: everything stays, the certificate of the connections too.
@@ -287,11 +337,20 @@ fn one_line_for_each_connection_and_no_account_or_address_in_it() {
     assert_eq!(client.end(), End::cut());
     drop(std::net::TcpStream::connect(program.addresses[0]).unwrap());
     let log = program.log();
-    let lines: Vec<&str> = log.lines().filter(|line| line.contains("\"action\"")).collect();
+    let lines: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains("\"action\""))
+        .collect();
     assert_eq!(lines.len(), 2, "{log}");
-    assert!(lines[0].contains("\"action\":\"create\",\"result\":\"confirmed\""), "{log}");
+    assert!(
+        lines[0].contains("\"action\":\"create\",\"result\":\"confirmed\""),
+        "{log}"
+    );
     assert!(lines[0].contains("\"bytes_in\":66"), "{log}");
-    assert!(lines[1].contains("\"action\":\"update\",\"result\":\"unknown"), "{log}");
+    assert!(
+        lines[1].contains("\"action\":\"update\",\"result\":\"unknown"),
+        "{log}"
+    );
     let number: String = account.iter().map(|byte| format!("{byte:02X}")).collect();
     assert!(!log.to_uppercase().contains(&number), "{log}");
     assert!(!lines.concat().contains("127.0.0.1"), "{log}");
@@ -310,9 +369,13 @@ fn addresses_are_logged_if_the_operator_wants_them() {
 #[test]
 fn the_address_that_a_listed_proxy_names_is_the_one_that_is_logged() {
     let dir = tempfile::tempdir().unwrap();
-    let program = Program::start(dir.path(), &["--log-addresses", "--proxy-from", "127.0.0.1/32"]);
+    let program = Program::start(
+        dir.path(),
+        &["--log-addresses", "--proxy-from", "127.0.0.1/32"],
+    );
     let mut tcp = std::net::TcpStream::connect(program.addresses[0]).unwrap();
-    tcp.write_all(b"PROXY TCP6 2001:db8::7 2001:db8::1 4711 29556\r\n").unwrap();
+    tcp.write_all(b"PROXY TCP6 2001:db8::7 2001:db8::1 4711 29556\r\n")
+        .unwrap();
     let mut client = Client::over(tcp, &dir.path().join("cert.pem"), 1, &TLS13).unwrap();
     client.greet();
     client.send(&create(b"x"));
@@ -334,23 +397,41 @@ fn help_and_version_go_to_standard_output() {
     };
     assert!(run(&["--version"]).starts_with("passmate-server "));
     let help = run(&["serve", "--help"]);
-    for name in ["--listen-v2", "PASSMATE_SERVER_STORE", "--confirm-grace", "SIGHUP"] {
+    for name in [
+        "--listen-v2",
+        "PASSMATE_SERVER_STORE",
+        "--confirm-grace",
+        "SIGHUP",
+    ] {
         assert!(help.contains(name), "{help}");
     }
 }
 
 #[test]
 fn the_filter_for_fail2ban_finds_the_source_in_real_lines_and_in_those_of_honest_clients_nothing() {
-    let sample =
-        std::fs::read_to_string(format!("{}/../../deploy/fail2ban/filter.conf", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let sample = std::fs::read_to_string(format!(
+        "{}/../../deploy/fail2ban/filter.conf",
+        env!("CARGO_MANIFEST_DIR")
+    ))
+    .unwrap();
     let rules: Vec<&str> = sample
         .lines()
-        .filter_map(|line| line.trim().strip_prefix("failregex = ").or(line.strip_prefix("            ")))
+        .filter_map(|line| {
+            line.trim()
+                .strip_prefix("failregex = ")
+                .or(line.strip_prefix("            "))
+        })
         .collect();
     assert_eq!(rules.len(), 2);
-    let jail =
-        std::fs::read_to_string(format!("{}/../../deploy/fail2ban/jail.conf", env!("CARGO_MANIFEST_DIR"))).unwrap();
-    assert!(jail.contains("filter   = passmate-server") && jail.contains("port     = 29556"), "{jail}");
+    let jail = std::fs::read_to_string(format!(
+        "{}/../../deploy/fail2ban/jail.conf",
+        env!("CARGO_MANIFEST_DIR")
+    ))
+    .unwrap();
+    assert!(
+        jail.contains("filter   = passmate-server") && jail.contains("port     = 29556"),
+        "{jail}"
+    );
     let dir = tempfile::tempdir().unwrap();
     let program = Program::start(dir.path(), &["--log-addresses"]);
     let account = program.create(b"sealed");
@@ -367,13 +448,27 @@ for line in sys.stdin:
     found = [match.group('host') for match in (re.search(rule, line) for rule in rules) if match]
     if found: print(found[0])";
     let mut python = Command::new("python3");
-    let mut child = match python.arg("-c").arg(script).args(&rules).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()
+    let mut child = match python
+        .arg("-c")
+        .arg(script)
+        .args(&rules)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
     {
         Ok(child) => child,
         Err(_) => return eprintln!("not run: there is no python3"),
     };
     let six = log.replace("127.0.0.1:", "[2001:db8::7]:");
-    child.stdin.take().unwrap().write_all(format!("{log}{six}").as_bytes()).unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(format!("{log}{six}").as_bytes())
+        .unwrap();
     let found = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
-    assert_eq!(found, "127.0.0.1\n2001:db8::7\n", "one refusal, in two forms: {log}");
+    assert_eq!(
+        found, "127.0.0.1\n2001:db8::7\n",
+        "one refusal, in two forms: {log}"
+    );
 }

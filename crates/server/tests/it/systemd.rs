@@ -23,17 +23,29 @@ fn the_service_manager_hears_of_every_step() {
     let dir = tempfile::tempdir().unwrap();
     let place = dir.path().join("notify");
     let socket = UnixDatagram::bind(&place).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
     let data_dir = dir.path().join("data");
     let mut serve = command(&data_dir);
-    serve.args(["--listen", "127.0.0.1:0"]).env("NOTIFY_SOCKET", &place).env("WATCHDOG_USEC", "200000");
+    serve
+        .args(["--listen", "127.0.0.1:0"])
+        .env("NOTIFY_SOCKET", &place)
+        .env("WATCHDOG_USEC", "200000");
     let mut program = Program::spawn(serve, &data_dir);
     let ready = told(&socket);
-    assert!(ready.starts_with("READY=1\nSTATUS=listening on 127.0.0.1:"), "{ready}");
+    assert!(
+        ready.starts_with("READY=1\nSTATUS=listening on 127.0.0.1:"),
+        "{ready}"
+    );
     for _ in 0..3 {
         assert_eq!(told(&socket), "WATCHDOG=1");
     }
-    let next = || std::iter::repeat_with(|| told(&socket)).find(|text| text != "WATCHDOG=1").unwrap();
+    let next = || {
+        std::iter::repeat_with(|| told(&socket))
+            .find(|text| text != "WATCHDOG=1")
+            .unwrap()
+    };
     program.signal(rustix::process::Signal::HUP);
     assert!(next().starts_with("RELOADING=1\nMONOTONIC_USEC="));
     assert!(next().starts_with("READY=1"));
@@ -50,9 +62,21 @@ fn start_on(socket: &TcpListener, data_dir: &Path, name: &str) -> Program {
         fd = socket.as_raw_fd()
     );
     let mut shell = Command::new("/bin/sh");
-    shell.args(["-c", &script, "sh", env!("CARGO_BIN_EXE_passmate-server"), "serve", "--data-dir"]).arg(data_dir);
+    shell
+        .args([
+            "-c",
+            &script,
+            "sh",
+            env!("CARGO_BIN_EXE_passmate-server"),
+            "serve",
+            "--data-dir",
+        ])
+        .arg(data_dir);
     // Nobody reads its log here, and it must not fill the pipe.
-    shell.env_clear().env("RUST_LOG", "error").stdin(Stdio::null());
+    shell
+        .env_clear()
+        .env("RUST_LOG", "error")
+        .stdin(Stdio::null());
     // What is opened by Rust closes at exec, so a copy is made that does not.
     rustix::io::fcntl_setfd(socket, rustix::io::FdFlags::empty()).unwrap();
     Program::spawn(shell, data_dir)
@@ -71,7 +95,8 @@ fn a_restart_through_a_held_socket_loses_no_connection() {
         let mut done = 0;
         let begun = std::time::Instant::now();
         while begun.elapsed() < Duration::from_secs(4) {
-            let mut client = crate::support::Client::connect(address, &certificate, 1, &crate::support::TLS13);
+            let mut client =
+                crate::support::Client::connect(address, &certificate, 1, &crate::support::TLS13);
             client.greet();
             client.send(&update(account, TOKEN));
             assert_eq!(client.take_btoken().unwrap(), b"sealed", "after {done}");
@@ -94,20 +119,41 @@ fn a_restart_through_a_held_socket_loses_no_connection() {
 fn a_socket_of_another_kind_or_name_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let run = |redirect: &str, name: &str| {
-        let script = format!("{redirect}; export LISTEN_FDS=1 LISTEN_PID=$$ LISTEN_FDNAMES={name}; exec \"$@\"");
+        let script = format!(
+            "{redirect}; export LISTEN_FDS=1 LISTEN_PID=$$ LISTEN_FDNAMES={name}; exec \"$@\""
+        );
         let mut shell = Command::new("/bin/sh");
-        shell.args(["-c", &script, "sh", env!("CARGO_BIN_EXE_passmate-server"), "serve", "--data-dir"]).arg(dir.path());
+        shell
+            .args([
+                "-c",
+                &script,
+                "sh",
+                env!("CARGO_BIN_EXE_passmate-server"),
+                "serve",
+                "--data-dir",
+            ])
+            .arg(dir.path());
         shell.env_clear().stdin(Stdio::null()).output().unwrap()
     };
     let output = run("exec 3</dev/null", "layout1");
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("does not listen for TCP"), "{output:?}");
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("does not listen for TCP"),
+        "{output:?}"
+    );
     let output = run("exec 3</dev/null", "layout7");
-    assert!(String::from_utf8_lossy(&output.stderr).contains("layout7"), "{output:?}");
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("layout7"),
+        "{output:?}"
+    );
 }
 
 fn deployed(name: &str) -> String {
-    std::fs::read_to_string(format!("{}/../../deploy/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    std::fs::read_to_string(format!(
+        "{}/../../deploy/{name}",
+        env!("CARGO_MANIFEST_DIR")
+    ))
+    .unwrap()
 }
 
 #[test]
@@ -120,10 +166,15 @@ fn the_sample_units_hold_together() {
         "passmate-server-backup.timer",
     ] {
         let text = deployed(name);
-        for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        for line in text
+            .lines()
+            .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        {
             assert!(
                 known.contains(line)
-                    || line.split_once('=').is_some_and(|(key, _)| key.chars().all(char::is_alphanumeric)),
+                    || line
+                        .split_once('=')
+                        .is_some_and(|(key, _)| key.chars().all(char::is_alphanumeric)),
                 "{name}: {line}"
             );
         }
@@ -134,14 +185,23 @@ fn the_sample_units_hold_together() {
         });
         for words in starts {
             let mut help = Command::new(env!("CARGO_BIN_EXE_passmate-server"));
-            let output = help.env_clear().args(words.split(' ')).arg("--help").output().unwrap();
+            let output = help
+                .env_clear()
+                .args(words.split(' '))
+                .arg("--help")
+                .output()
+                .unwrap();
             assert!(output.status.success(), "{name}: {words}: {output:?}");
         }
     }
     let service = deployed("passmate-server.service");
-    for needed in
-        ["Type=notify", "StateDirectory=passmate-server", "NoNewPrivileges=yes", "ProtectSystem=strict", "WatchdogSec="]
-    {
+    for needed in [
+        "Type=notify",
+        "StateDirectory=passmate-server",
+        "NoNewPrivileges=yes",
+        "ProtectSystem=strict",
+        "WatchdogSec=",
+    ] {
         assert!(service.contains(needed), "{needed}");
     }
     assert!(
@@ -150,7 +210,11 @@ fn the_sample_units_hold_together() {
     );
     // Where there is systemd, it has the last word.
     let units = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/passmate-server.socket");
-    if let Ok(output) = Command::new("systemd-analyze").arg("verify").arg(units).output() {
+    if let Ok(output) = Command::new("systemd-analyze")
+        .arg("verify")
+        .arg(units)
+        .output()
+    {
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         let is_about_us = |line: &&str| line.contains("Unknown") && line.contains("deploy/");
         assert_eq!(text.lines().find(is_about_us), None, "{text}");
@@ -168,23 +232,48 @@ fn the_package_and_the_container_name_files_and_options_that_are_there() {
             .map(|rest| rest.split('"').next().unwrap());
         let mut count = 0;
         for path in named {
-            assert!(root.join(path.trim_end_matches("/*")).exists(), "{manifest} names {path}");
+            assert!(
+                root.join(path.trim_end_matches("/*")).exists(),
+                "{manifest} names {path}"
+            );
             count += 1;
         }
         assert!(count >= 4, "{manifest}");
     }
     for script in ["postinst", "prerm", "postrm"] {
         let path = root.join("deploy/debian").join(script);
-        assert!(Command::new("/bin/sh").arg("-n").arg(&path).status().unwrap().success(), "{script}");
-        assert!(deployed(&format!("debian/{script}")).contains("set -e"), "{script}");
+        assert!(
+            Command::new("/bin/sh")
+                .arg("-n")
+                .arg(&path)
+                .status()
+                .unwrap()
+                .success(),
+            "{script}"
+        );
+        assert!(
+            deployed(&format!("debian/{script}")).contains("set -e"),
+            "{script}"
+        );
     }
     let container = std::fs::read_to_string(root.join("Containerfile")).unwrap();
     assert!(container.contains("USER passmate") && container.contains("HEALTHCHECK"));
-    let variables = container.split_whitespace().filter_map(|word| word.split_once('=').map(|(name, _)| name));
+    let variables = container
+        .split_whitespace()
+        .filter_map(|word| word.split_once('=').map(|(name, _)| name));
     for name in variables.filter(|name| name.starts_with("PASSMATE_SERVER_")) {
-        let option = name.trim_start_matches("PASSMATE_SERVER_").to_lowercase().replace('_', "-");
-        let help =
-            Command::new(env!("CARGO_BIN_EXE_passmate-server")).env_clear().args(["serve", "--help"]).output().unwrap();
-        assert!(String::from_utf8_lossy(&help.stdout).contains(&format!("--{option} ")), "{name}");
+        let option = name
+            .trim_start_matches("PASSMATE_SERVER_")
+            .to_lowercase()
+            .replace('_', "-");
+        let help = Command::new(env!("CARGO_BIN_EXE_passmate-server"))
+            .env_clear()
+            .args(["serve", "--help"])
+            .output()
+            .unwrap();
+        assert!(
+            String::from_utf8_lossy(&help.stdout).contains(&format!("--{option} ")),
+            "{name}"
+        );
     }
 }

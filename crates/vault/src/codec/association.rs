@@ -12,7 +12,10 @@ use crate::marks::Marks;
 use crate::record::{Stamp, Text};
 use crate::sync_key::SyncKey;
 
-pub(super) fn read_association(reader: &mut Reader<'_>, place: &Place) -> Result<Association, CodecError> {
+pub(super) fn read_association(
+    reader: &mut Reader<'_>,
+    place: &Place,
+) -> Result<Association, CodecError> {
     let (mut host, mut port, mut key, mut trust, mut confirmed) = (None, None, None, None, None);
     let (mut seen, mut last, mut retired, mut shape) = (None, None, None, None);
     read_members(reader, place, |reader, name, at| match name {
@@ -27,7 +30,9 @@ pub(super) fn read_association(reader: &mut Reader<'_>, place: &Place) -> Result
         b"last" => set(&mut last, at, |at| read_delta(reader, at)),
         _ => Err(CodecError::Newer { place: at }),
     })?;
-    let missing = |key| CodecError::MissingKey { place: place.clone().member(key) };
+    let missing = |key| CodecError::MissingKey {
+        place: place.clone().member(key),
+    };
     Ok(Association {
         host: host.ok_or_else(|| missing("host"))?,
         port: port.ok_or_else(|| missing("port"))?,
@@ -49,7 +54,9 @@ pub(super) fn read_delta(reader: &mut Reader<'_>, place: &Place) -> Result<Delta
         b"sent" => set(&mut sent, at, |at| read_marks(reader, at)),
         _ => Err(CodecError::Newer { place: at }),
     })?;
-    let missing = |key| CodecError::MissingKey { place: place.clone().member(key) };
+    let missing = |key| CodecError::MissingKey {
+        place: place.clone().member(key),
+    };
     Ok(Delta {
         time: time.ok_or_else(|| missing("time"))?,
         received: received.ok_or_else(|| missing("received"))?,
@@ -66,8 +73,12 @@ fn read_trust(reader: &mut Reader<'_>, place: &Place) -> Result<Trust, CodecErro
         b"next" => set(&mut next, at, |at| read_pin(reader, at)),
         _ => Err(CodecError::Newer { place: at }),
     })?;
-    let missing = |key| CodecError::MissingKey { place: place.clone().member(key) };
-    let surplus = |key| CodecError::UnknownKey { place: place.clone().member(key) };
+    let missing = |key| CodecError::MissingKey {
+        place: place.clone().member(key),
+    };
+    let surplus = |key| CodecError::UnknownKey {
+        place: place.clone().member(key),
+    };
     let by = by.ok_or_else(|| missing("by"))?;
     match by.as_str() {
         "system" | "ca" if current.is_some() => Err(surplus("current")),
@@ -75,8 +86,13 @@ fn read_trust(reader: &mut Reader<'_>, place: &Place) -> Result<Trust, CodecErro
         "system" | "pin" if pem.is_some() => Err(surplus("pem")),
         "system" => Ok(Trust::System),
         "ca" => Ok(Trust::Ca(pem.ok_or_else(|| missing("pem"))?)),
-        "pin" => Ok(Trust::Pins { current: current.ok_or_else(|| missing("current"))?, next }),
-        _ => Err(CodecError::Newer { place: place.clone().member("by") }),
+        "pin" => Ok(Trust::Pins {
+            current: current.ok_or_else(|| missing("current"))?,
+            next,
+        }),
+        _ => Err(CodecError::Newer {
+            place: place.clone().member("by"),
+        }),
     }
 }
 
@@ -86,9 +102,14 @@ pub(super) fn read_members(
     place: &Place,
     mut member: impl FnMut(&mut Reader<'_>, &[u8], Place) -> Result<(), CodecError>,
 ) -> Result<(), CodecError> {
-    reader.begin_object("an object").map_err(|fault| fault.at(place.clone()))?;
+    reader
+        .begin_object("an object")
+        .map_err(|fault| fault.at(place.clone()))?;
     let mut first = true;
-    while let Some(key) = reader.next_key(&mut first).map_err(|fault| fault.at(place.clone()))? {
+    while let Some(key) = reader
+        .next_key(&mut first)
+        .map_err(|fault| fault.at(place.clone()))?
+    {
         member(reader, key.as_bytes(), place.clone().key(&key))?;
     }
     Ok(())
@@ -108,51 +129,80 @@ pub(super) fn set<T>(
 }
 
 fn read_text(reader: &mut Reader<'_>, place: &Place) -> Result<Text, CodecError> {
-    reader.string("a text").map_err(|fault| fault.at(place.clone()))
+    reader
+        .string("a text")
+        .map_err(|fault| fault.at(place.clone()))
 }
 
 pub(super) fn read_string(reader: &mut Reader<'_>, place: &Place) -> Result<String, CodecError> {
     let text = read_text(reader, place)?;
-    let text = text.as_str().ok_or_else(|| CodecError::WrongShape { place: place.clone(), expected: "a text" })?;
+    let text = text.as_str().ok_or_else(|| CodecError::WrongShape {
+        place: place.clone(),
+        expected: "a text",
+    })?;
     Ok(text.to_owned())
 }
 
 fn read_port(reader: &mut Reader<'_>, place: &Place) -> Result<u16, CodecError> {
     const EXPECTED: &str = "a port (1 to 65535)";
-    let port = reader.integer(EXPECTED).map_err(|fault| fault.at(place.clone()))?;
-    let port = port.seconds().and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0);
-    port.ok_or_else(|| CodecError::WrongShape { place: place.clone(), expected: EXPECTED })
+    let port = reader
+        .integer(EXPECTED)
+        .map_err(|fault| fault.at(place.clone()))?;
+    let port = port
+        .seconds()
+        .and_then(|port| u16::try_from(port).ok())
+        .filter(|port| *port > 0);
+    port.ok_or_else(|| CodecError::WrongShape {
+        place: place.clone(),
+        expected: EXPECTED,
+    })
 }
 
 fn read_key(reader: &mut Reader<'_>, place: &Place) -> Result<SyncKey, CodecError> {
     let text = read_text(reader, place)?;
     let key = text.as_str().and_then(|text| SyncKey::parse(text).ok());
-    key.ok_or_else(|| CodecError::WrongShape { place: place.clone(), expected: "a sync key" })
+    key.ok_or_else(|| CodecError::WrongShape {
+        place: place.clone(),
+        expected: "a sync key",
+    })
 }
 
 fn read_time(reader: &mut Reader<'_>, place: &Place) -> Result<i64, CodecError> {
     const EXPECTED: &str = "seconds since 1970";
-    let time = reader.integer(EXPECTED).map_err(|fault| fault.at(place.clone()))?;
-    time.seconds().ok_or_else(|| CodecError::WrongShape { place: place.clone(), expected: EXPECTED })
+    let time = reader
+        .integer(EXPECTED)
+        .map_err(|fault| fault.at(place.clone()))?;
+    time.seconds().ok_or_else(|| CodecError::WrongShape {
+        place: place.clone(),
+        expected: EXPECTED,
+    })
 }
 
 pub(super) fn read_marks(reader: &mut Reader<'_>, place: &Place) -> Result<Marks, CodecError> {
     let text = read_text(reader, place)?;
     let marks = text.as_str().and_then(Marks::parse);
-    marks.ok_or_else(|| CodecError::WrongShape { place: place.clone(), expected: "16 hex digits for each change" })
+    marks.ok_or_else(|| CodecError::WrongShape {
+        place: place.clone(),
+        expected: "16 hex digits for each change",
+    })
 }
 
 fn read_pin(reader: &mut Reader<'_>, place: &Place) -> Result<Pin, CodecError> {
     let text = read_text(reader, place)?;
     let pin = text.as_str().and_then(|text| text.parse().ok());
-    pin.ok_or_else(|| CodecError::WrongShape { place: place.clone(), expected: "a pin" })
+    pin.ok_or_else(|| CodecError::WrongShape {
+        place: place.clone(),
+        expected: "a pin",
+    })
 }
 
 fn read_shape(reader: &mut Reader<'_>, place: &Place) -> Result<Shape, CodecError> {
     match read_text(reader, place)?.as_bytes() {
         b"desktop" => Ok(Shape::Desktop),
         b"upgraded" => Ok(Shape::Upgraded),
-        _ => Err(CodecError::Newer { place: place.clone() }),
+        _ => Err(CodecError::Newer {
+            place: place.clone(),
+        }),
     }
 }
 
@@ -167,7 +217,17 @@ fn read_bool(reader: &mut Reader<'_>, place: &Place) -> Result<bool, CodecError>
 }
 
 pub(super) fn write_association(sink: &mut impl Sink, association: &Association) {
-    let Association { host, port, key, trust, confirmed, seen, last, retired, shape } = association;
+    let Association {
+        host,
+        port,
+        key,
+        trust,
+        confirmed,
+        seen,
+        last,
+        retired,
+        shape,
+    } = association;
     sink.put(b"{\"host\":");
     write_str(sink, host);
     sink.put(b",\"port\":");
@@ -213,7 +273,14 @@ pub(super) fn write_association(sink: &mut impl Sink, association: &Association)
     sink.put(b"}");
 }
 
-pub(super) fn write_delta(sink: &mut impl Sink, Delta { time, received, sent }: &Delta) {
+pub(super) fn write_delta(
+    sink: &mut impl Sink,
+    Delta {
+        time,
+        received,
+        sent,
+    }: &Delta,
+) {
     sink.put(b"{\"time\":");
     sink.put(Stamp::from_seconds(*time).to_string().as_bytes());
     sink.put(b",\"received\":");

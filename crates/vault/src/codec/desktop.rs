@@ -15,13 +15,18 @@ use crate::record::{Domain, FieldKey, RecordId, Text, Tuple, Value, Vault};
 const TUPLE_SHAPE: &str = "a change of a name, a time and lines of text";
 
 /// Reads the rest of the object after its first key, if there is one, up to its closing bracket.
-pub(super) fn read_records(reader: &mut Reader<'_>, first_key: Option<Text>) -> Result<Vault, CodecError> {
+pub(super) fn read_records(
+    reader: &mut Reader<'_>,
+    first_key: Option<Text>,
+) -> Result<Vault, CodecError> {
     let mut collector = Collector::default();
     let mut next = first_key;
     while let Some(id) = next {
         let tuples = read_record(reader, &|| Place::document().key(&id), &mut collector)?;
         collector.push(RecordId::from(id), tuples)?;
-        next = reader.next_key(&mut false).map_err(|fault| fault.at(Place::document()))?;
+        next = reader
+            .next_key(&mut false)
+            .map_err(|fault| fault.at(Place::document()))?;
     }
     collector.into_vault(&Place::document())
 }
@@ -32,11 +37,16 @@ fn read_record(
     collector: &mut Collector,
 ) -> Result<Vec<Tuple>, CodecError> {
     let mut tuples = Vec::new();
-    reader.begin_array("a list of changes").map_err(|fault| fault.at(record()))?;
+    reader
+        .begin_array("a list of changes")
+        .map_err(|fault| fault.at(record()))?;
     let mut first = true;
     loop {
         let place = || record().index(tuples.len());
-        if !reader.next_item(&mut first).map_err(|fault| fault.at(place()))? {
+        if !reader
+            .next_item(&mut first)
+            .map_err(|fault| fault.at(place()))?
+        {
             return Ok(tuples);
         }
         let tuple = read_tuple(reader).map_err(|fault| fault.at(place()))?;
@@ -60,7 +70,11 @@ fn read_tuple(reader: &mut Reader<'_>) -> Result<Tuple, Fault> {
     while reader.next_item(&mut first)? {
         lines.push(reader.string(TUPLE_SHAPE)?);
     }
-    Ok(Tuple { key, stamp, value: Value::from_lines(lines) })
+    Ok(Tuple {
+        key,
+        stamp,
+        value: Value::from_lines(lines),
+    })
 }
 
 fn field_key(name: &Text) -> FieldKey {
@@ -68,8 +82,15 @@ fn field_key(name: &Text) -> FieldKey {
         b"PATH" => FieldKey::path(),
         [b'_', user @ ..] => FieldKey::user(Text::from_wtf8(user.into())),
         other => {
-            let name = Text::from_wtf8([DESKTOP_PREFIX.as_bytes(), other].concat().into_boxed_slice());
-            FieldKey { domain: Domain::Meta, name }
+            let name = Text::from_wtf8(
+                [DESKTOP_PREFIX.as_bytes(), other]
+                    .concat()
+                    .into_boxed_slice(),
+            );
+            FieldKey {
+                domain: Domain::Meta,
+                name,
+            }
         }
     }
 }

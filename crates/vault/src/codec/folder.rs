@@ -13,7 +13,10 @@ use super::writer::{Sink, write_str};
 use crate::folder::{CopyMark, OwnCopy, PASSPHRASES_MAX, SharedFolder};
 use crate::secret::Passphrase;
 
-pub(super) fn read_folder(reader: &mut Reader<'_>, place: &Place) -> Result<SharedFolder, CodecError> {
+pub(super) fn read_folder(
+    reader: &mut Reader<'_>,
+    place: &Place,
+) -> Result<SharedFolder, CodecError> {
     let (mut path, mut host, mut passphrases) = (None, None, None);
     let (mut merged, mut own, mut given, mut last) = (None, None, None, None);
     read_members(reader, place, |reader, name, at| match name {
@@ -26,7 +29,9 @@ pub(super) fn read_folder(reader: &mut Reader<'_>, place: &Place) -> Result<Shar
         b"last" => set(&mut last, at, |at| read_delta(reader, at)),
         _ => Err(CodecError::Newer { place: at }),
     })?;
-    let missing = |key| CodecError::MissingKey { place: place.clone().member(key) };
+    let missing = |key| CodecError::MissingKey {
+        place: place.clone().member(key),
+    };
     Ok(SharedFolder {
         path: path.ok_or_else(|| missing("path"))?,
         host_id: host.ok_or_else(|| missing("host"))?,
@@ -41,35 +46,62 @@ pub(super) fn read_folder(reader: &mut Reader<'_>, place: &Place) -> Result<Shar
 /// A passphrase is any bytes, so each is a text of hex digits.
 fn read_passphrases(reader: &mut Reader<'_>, place: &Place) -> Result<Vec<Passphrase>, CodecError> {
     let mut passphrases = Vec::new();
-    reader.begin_array("a list of passphrases").map_err(|fault| fault.at(place.clone()))?;
+    reader
+        .begin_array("a list of passphrases")
+        .map_err(|fault| fault.at(place.clone()))?;
     let mut first = true;
-    while reader.next_item(&mut first).map_err(|fault| fault.at(place.clone()))? {
+    while reader
+        .next_item(&mut first)
+        .map_err(|fault| fault.at(place.clone()))?
+    {
         let at = place.clone().index(passphrases.len());
         if passphrases.len() >= PASSPHRASES_MAX {
-            return Err(CodecError::TooMany { what: "passphrases", limit: PASSPHRASES_MAX });
+            return Err(CodecError::TooMany {
+                what: "passphrases",
+                limit: PASSPHRASES_MAX,
+            });
         }
         let text = Zeroizing::new(read_string(reader, &at)?);
-        let bytes: Option<Vec<u8>> =
-            (0..text.len()).step_by(2).map(|at| from_hex(text.get(at..at + 2)?).map(|[byte]| byte)).collect();
-        let wrong = CodecError::WrongShape { place: at, expected: "a passphrase as hex digits" };
+        let bytes: Option<Vec<u8>> = (0..text.len())
+            .step_by(2)
+            .map(|at| from_hex(text.get(at..at + 2)?).map(|[byte]| byte))
+            .collect();
+        let wrong = CodecError::WrongShape {
+            place: at,
+            expected: "a passphrase as hex digits",
+        };
         passphrases.push(Passphrase::from_bytes(bytes.ok_or(wrong)?));
     }
     Ok(passphrases)
 }
 
-fn read_copy_marks(reader: &mut Reader<'_>, place: &Place) -> Result<BTreeSet<CopyMark>, CodecError> {
+fn read_copy_marks(
+    reader: &mut Reader<'_>,
+    place: &Place,
+) -> Result<BTreeSet<CopyMark>, CodecError> {
     let text = read_string(reader, place)?;
-    let wrong = || CodecError::WrongShape { place: place.clone(), expected: "32 hex digits for each copy" };
-    let marks: Option<BTreeSet<CopyMark>> =
-        (0..text.len()).step_by(32).map(|at| from_hex(text.get(at..at + 32)?)).collect();
+    let wrong = || CodecError::WrongShape {
+        place: place.clone(),
+        expected: "32 hex digits for each copy",
+    };
+    let marks: Option<BTreeSet<CopyMark>> = (0..text.len())
+        .step_by(32)
+        .map(|at| from_hex(text.get(at..at + 32)?))
+        .collect();
     marks.ok_or_else(wrong)
 }
 
 fn read_own(reader: &mut Reader<'_>, place: &Place) -> Result<OwnCopy, CodecError> {
     let text = read_string(reader, place)?;
-    let wrong = || CodecError::WrongShape { place: place.clone(), expected: "128 hex digits" };
+    let wrong = || CodecError::WrongShape {
+        place: place.clone(),
+        expected: "128 hex digits",
+    };
     let (content, file) = text.split_at_checked(64).ok_or_else(wrong)?;
-    Ok(OwnCopy { content: from_hex(content).ok_or_else(wrong)?, file: from_hex(file).ok_or_else(wrong)? })
+    Ok(OwnCopy {
+        content: from_hex(content).ok_or_else(wrong)?,
+        file: from_hex(file).ok_or_else(wrong)?,
+    })
 }
 
 fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
@@ -90,7 +122,15 @@ fn write_hex(text: &mut String, bytes: &[u8]) {
 }
 
 pub(super) fn write_folder(sink: &mut impl Sink, folder: &SharedFolder) {
-    let SharedFolder { path, host_id, passphrases, merged, own, given, last } = folder;
+    let SharedFolder {
+        path,
+        host_id,
+        passphrases,
+        merged,
+        own,
+        given,
+        last,
+    } = folder;
     sink.put(b"{\"path\":");
     write_str(sink, path);
     sink.put(b",\"host\":");

@@ -35,7 +35,10 @@ pub fn encode_passmate2(vault: &Vault, purpose: Purpose) -> Result<Passmate2, En
             copy.insert(&id, tuple);
         }
     }
-    Ok(Passmate2 { plaintext: encode_version_2(&copy, purpose)?, omitted })
+    Ok(Passmate2 {
+        plaintext: encode_version_2(&copy, purpose)?,
+        omitted,
+    })
 }
 
 /// Writes a vault as a device's copy in a shared folder: the [part](Vault::part_for) of it that the original program

@@ -50,7 +50,11 @@ impl Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_empty() { "the document" } else { &self.0 })
+        f.write_str(if self.0.is_empty() {
+            "the document"
+        } else {
+            &self.0
+        })
     }
 }
 
@@ -67,9 +71,16 @@ mod tests {
     #[test]
     fn a_place_names_keys_shortened_and_escaped() {
         assert_eq!(Place::document().to_string(), "the document");
-        let tuple = Place::document().member("records").key(&"A191DB4A34124CAB".into()).index(3).index(2);
+        let tuple = Place::document()
+            .member("records")
+            .key(&"A191DB4A34124CAB".into())
+            .index(3)
+            .index(2);
         assert_eq!(tuple.to_string(), r#"records["A191DB4A34124CAB"][3][2]"#);
-        assert_eq!(Place::document().member("sync").member("trust").to_string(), "sync.trust");
+        assert_eq!(
+            Place::document().member("sync").member("trust").to_string(),
+            "sync.trust"
+        );
         let odd = Place::document().key(&"\u{1b}[0m".into());
         assert_eq!(odd.to_string(), r#"["\u{1b}[0m"]"#);
         let long = Place::document().key(&"x".repeat(1000).into());

@@ -30,7 +30,11 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        Self { bytes: text.as_bytes(), position: 0, scratch: Zeroizing::default() }
+        Self {
+            bytes: text.as_bytes(),
+            position: 0,
+            scratch: Zeroizing::default(),
+        }
     }
 
     /// The next byte that is not blank; it is not consumed.
@@ -82,7 +86,9 @@ impl<'a> Reader<'a> {
         let mut escaped = false;
         loop {
             let rest = self.bytes.get(self.position..).unwrap_or_default();
-            let plain = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
+            let plain = rest
+                .iter()
+                .position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
             self.position += plain.unwrap_or(rest.len());
             match self.bytes.get(self.position) {
                 Some(b'"') => break,
@@ -94,9 +100,16 @@ impl<'a> Reader<'a> {
                 _ => return Err(self.syntax()),
             }
         }
-        let raw = self.bytes.get(start..self.position).ok_or(Fault::Syntax { offset: start })?;
+        let raw = self
+            .bytes
+            .get(start..self.position)
+            .ok_or(Fault::Syntax { offset: start })?;
         self.position += 1;
-        if escaped { self.unescape(raw, start) } else { Ok(Text::from_wtf8(raw.into())) }
+        if escaped {
+            self.unescape(raw, start)
+        } else {
+            Ok(Text::from_wtf8(raw.into()))
+        }
     }
 
     /// Reads a number that Python takes for an integer: digits, or a float without a fraction.
@@ -119,16 +132,26 @@ impl<'a> Reader<'a> {
             let _sign = self.skip(b'+') || self.skip(b'-');
             self.digits()?;
         }
-        let number = self.bytes.get(start..self.position).and_then(|number| std::str::from_utf8(number).ok());
+        let number = self
+            .bytes
+            .get(start..self.position)
+            .and_then(|number| std::str::from_utf8(number).ok());
         let number = number.ok_or(Fault::Syntax { offset: start })?;
-        let stamp = if is_float { integral_float(number) } else { Stamp::parse(number) };
+        let stamp = if is_float {
+            integral_float(number)
+        } else {
+            Stamp::parse(number)
+        };
         stamp.ok_or(Fault::NotInteger)
     }
 
     /// Consumes a literal such as `null`; false, and nothing consumed, if something else is there.
     pub(super) fn literal(&mut self, literal: &'static str) -> bool {
         self.peek();
-        let found = self.bytes.get(self.position..).is_some_and(|rest| rest.starts_with(literal.as_bytes()));
+        let found = self
+            .bytes
+            .get(self.position..)
+            .is_some_and(|rest| rest.starts_with(literal.as_bytes()));
         if found {
             self.position += literal.len();
         }
@@ -154,7 +177,11 @@ impl<'a> Reader<'a> {
     }
 
     fn begin(&mut self, bracket: u8, expected: &'static str) -> Result<(), Fault> {
-        if self.consume(bracket) { Ok(()) } else { Err(self.unexpected(expected)) }
+        if self.consume(bracket) {
+            Ok(())
+        } else {
+            Err(self.unexpected(expected))
+        }
     }
 
     fn next(&mut self, closing: u8, first: &mut bool) -> Result<bool, Fault> {
@@ -162,7 +189,11 @@ impl<'a> Reader<'a> {
         if self.consume(closing) {
             return Ok(false);
         }
-        if is_first || self.consume(b',') { Ok(true) } else { Err(self.syntax()) }
+        if is_first || self.consume(b',') {
+            Ok(true)
+        } else {
+            Err(self.syntax())
+        }
     }
 
     fn consume(&mut self, byte: u8) -> bool {
@@ -178,14 +209,24 @@ impl<'a> Reader<'a> {
 
     fn digits(&mut self) -> Result<(), Fault> {
         let start = self.position;
-        while self.bytes.get(self.position).is_some_and(u8::is_ascii_digit) {
+        while self
+            .bytes
+            .get(self.position)
+            .is_some_and(u8::is_ascii_digit)
+        {
             self.position += 1;
         }
-        if self.position > start { Ok(()) } else { Err(self.syntax()) }
+        if self.position > start {
+            Ok(())
+        } else {
+            Err(self.syntax())
+        }
     }
 
     fn syntax(&self) -> Fault {
-        Fault::Syntax { offset: self.position }
+        Fault::Syntax {
+            offset: self.position,
+        }
     }
 
     fn unescape(&mut self, raw: &[u8], start: usize) -> Result<Text, Fault> {
@@ -196,14 +237,18 @@ impl<'a> Reader<'a> {
         let mut rest = raw;
         while let Some((&byte, after)) = rest.split_first() {
             if byte != b'\\' {
-                let plain = rest.iter().position(|byte| *byte == b'\\').unwrap_or(rest.len());
+                let plain = rest
+                    .iter()
+                    .position(|byte| *byte == b'\\')
+                    .unwrap_or(rest.len());
                 let (plain, after) = rest.split_at(plain);
                 self.scratch.extend_from_slice(plain);
                 rest = after;
                 continue;
             }
-            let (character, after) =
-                unescape_one(after).ok_or(Fault::Syntax { offset: start + (raw.len() - rest.len()) })?;
+            let (character, after) = unescape_one(after).ok_or(Fault::Syntax {
+                offset: start + (raw.len() - rest.len()),
+            })?;
             push_wtf8(&mut self.scratch, character);
             rest = after;
         }
@@ -227,7 +272,10 @@ fn unescape_one(escape: &[u8]) -> Option<(u32, &[u8])> {
                 && let Some((second, rest)) = rest.strip_prefix(b"\\u").and_then(hex4)
                 && (0xDC00..0xE000).contains(&second)
             {
-                return Some((0x1_0000 + ((first - 0xD800) << 10) + (second - 0xDC00), rest));
+                return Some((
+                    0x1_0000 + ((first - 0xD800) << 10) + (second - 0xDC00),
+                    rest,
+                ));
             }
             return Some((first, rest));
         }
@@ -275,14 +323,18 @@ mod tests {
     #[track_caller]
     fn check_string(json: &str, expected: Option<&[u8]>) {
         let mut reader = Reader::new(json);
-        let read = reader.string("a text").and_then(|text| reader.end().map(|()| text));
+        let read = reader
+            .string("a text")
+            .and_then(|text| reader.end().map(|()| text));
         assert_eq!(read.ok().as_ref().map(Text::as_bytes), expected, "{json}");
     }
 
     #[track_caller]
     fn check_integer(json: &str, expected: Option<&str>) {
         let mut reader = Reader::new(json);
-        let read = reader.integer("an integer").and_then(|stamp| reader.end().map(|()| stamp.to_string()));
+        let read = reader
+            .integer("an integer")
+            .and_then(|stamp| reader.end().map(|()| stamp.to_string()));
         assert_eq!(read.ok().as_deref(), expected, "{json}");
     }
 
@@ -290,10 +342,27 @@ mod tests {
     fn strings_are_read_as_python_reads_them() {
         check_string(r#""""#, Some(b""));
         check_string(r#"" a " "#, Some(b" a "));
-        check_string(r#""\"\\\/\b\f\n\r\t\u0041\u00fC""#, Some("\"\\/\u{8}\u{c}\n\r\tAü".as_bytes()));
-        check_string("\"münze\u{7f}\u{2028}🔑\"", Some("münze\u{7f}\u{2028}🔑".as_bytes()));
+        check_string(
+            r#""\"\\\/\b\f\n\r\t\u0041\u00fC""#,
+            Some("\"\\/\u{8}\u{c}\n\r\tAü".as_bytes()),
+        );
+        check_string(
+            "\"münze\u{7f}\u{2028}🔑\"",
+            Some("münze\u{7f}\u{2028}🔑".as_bytes()),
+        );
         check_string(r#""\u0000""#, Some(b"\0"));
-        for broken in ["", "\"", "\"a", "\"\\", "\"\\\"", "\"\\x\"", "\"\\u12\"", "\"\\u12g4\"", "\"\\u+123\"", "'a'"] {
+        for broken in [
+            "",
+            "\"",
+            "\"a",
+            "\"\\",
+            "\"\\\"",
+            "\"\\x\"",
+            "\"\\u12\"",
+            "\"\\u12g4\"",
+            "\"\\u+123\"",
+            "'a'",
+        ] {
             check_string(broken, None);
         }
         for control in ["\"\n\"", "\"\t\"", "\"\0\"", "\"\u{1f}\""] {
@@ -306,7 +375,10 @@ mod tests {
         check_string(r#""\ud83d\uDD11""#, Some("🔑".as_bytes()));
         check_string(r#""\ud800""#, Some(b"\xED\xA0\x80"));
         check_string(r#""\udfff\ud800x""#, Some(b"\xED\xBF\xBF\xED\xA0\x80x"));
-        check_string(r#""\ud83d\ud83d\udd11""#, Some(b"\xED\xA0\xBD\xF0\x9F\x94\x91"));
+        check_string(
+            r#""\ud83d\ud83d\udd11""#,
+            Some(b"\xED\xA0\xBD\xF0\x9F\x94\x91"),
+        );
         check_string(r#""\ud83d\n""#, Some(b"\xED\xA0\xBD\n"));
         check_string(r#""\ud83d\u12""#, None);
     }
@@ -329,9 +401,10 @@ mod tests {
         ] {
             check_integer(json, Some(expected));
         }
-        for json in
-            ["10.5", "1e-1", "1e400", "-1e400", "NaN", "Infinity", "01", "+1", "1.", ".5", "1e", "-", "true", ""]
-        {
+        for json in [
+            "10.5", "1e-1", "1e400", "-1e400", "NaN", "Infinity", "01", "+1", "1.", ".5", "1e",
+            "-", "true", "",
+        ] {
             check_integer(json, None);
         }
         check_integer(&"9".repeat(STAMP_DIGITS_MAX + 1), None);
@@ -346,7 +419,11 @@ mod tests {
             ("  ?", Fault::Syntax { offset: 2 }),
             ("", Fault::Syntax { offset: 0 }),
         ] {
-            assert_eq!(Reader::new(json).string("a text").err(), Some(fault), "{json}");
+            assert_eq!(
+                Reader::new(json).string("a text").err(),
+                Some(fault),
+                "{json}"
+            );
         }
     }
 }

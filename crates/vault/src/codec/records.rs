@@ -15,14 +15,24 @@ pub(super) struct Found {
 }
 
 /// Reads the object of records; a record without tuples is dropped, as there is nothing in it.
-pub(super) fn read_records(reader: &mut Reader<'_>, place: &Place) -> Result<(Vault, Found), CodecError> {
+pub(super) fn read_records(
+    reader: &mut Reader<'_>,
+    place: &Place,
+) -> Result<(Vault, Found), CodecError> {
     let mut found = Found::default();
     let mut collector = Collector::default();
     let in_place = |fault: Fault| fault.at(place.clone());
-    reader.begin_object("an object of records").map_err(in_place)?;
+    reader
+        .begin_object("an object of records")
+        .map_err(in_place)?;
     let mut first = true;
     while let Some(id) = reader.next_key(&mut first).map_err(in_place)? {
-        let tuples = read_tuples(reader, &|| place.clone().key(&id), &mut collector, &mut found)?;
+        let tuples = read_tuples(
+            reader,
+            &|| place.clone().key(&id),
+            &mut collector,
+            &mut found,
+        )?;
         collector.push(RecordId::from(id), tuples)?;
     }
     Ok((collector.into_vault(place)?, found))
@@ -35,11 +45,16 @@ fn read_tuples(
     found: &mut Found,
 ) -> Result<Vec<Tuple>, CodecError> {
     let mut tuples = Vec::new();
-    reader.begin_array("a list of changes").map_err(|fault| fault.at(record()))?;
+    reader
+        .begin_array("a list of changes")
+        .map_err(|fault| fault.at(record()))?;
     let mut first = true;
     loop {
         let place = || record().index(tuples.len());
-        if !reader.next_item(&mut first).map_err(|fault| fault.at(place()))? {
+        if !reader
+            .next_item(&mut first)
+            .map_err(|fault| fault.at(place()))?
+        {
             return Ok(tuples);
         }
         let (tuple, is_list) = read_tuple(reader, &place)?;
@@ -53,34 +68,64 @@ fn read_tuples(
 
 const TUPLE_SHAPE: &str = "a change of four parts: domain, name, value, time";
 
-fn read_tuple(reader: &mut Reader<'_>, place: &impl Fn() -> Place) -> Result<(Tuple, bool), CodecError> {
-    reader.begin_array(TUPLE_SHAPE).map_err(|fault| fault.at(place()))?;
+fn read_tuple(
+    reader: &mut Reader<'_>,
+    place: &impl Fn() -> Place,
+) -> Result<(Tuple, bool), CodecError> {
+    reader
+        .begin_array(TUPLE_SHAPE)
+        .map_err(|fault| fault.at(place()))?;
     let mut first = true;
     let mut part = |reader: &mut Reader<'_>| match reader.next_item(&mut first) {
         Ok(true) => Ok(()),
-        Ok(false) => Err(CodecError::WrongShape { place: place(), expected: TUPLE_SHAPE }),
+        Ok(false) => Err(CodecError::WrongShape {
+            place: place(),
+            expected: TUPLE_SHAPE,
+        }),
         Err(fault) => Err(fault.at(place())),
     };
     part(reader)?;
-    let domain = reader.string(DOMAIN).map_err(|fault| fault.at(place().index(0)))?;
+    let domain = reader
+        .string(DOMAIN)
+        .map_err(|fault| fault.at(place().index(0)))?;
     let domain = match domain.as_bytes() {
         b"user" => Domain::User,
         b"meta" => Domain::Meta,
         _ => {
-            return Err(CodecError::WrongShape { place: place().index(0), expected: DOMAIN });
+            return Err(CodecError::WrongShape {
+                place: place().index(0),
+                expected: DOMAIN,
+            });
         }
     };
     part(reader)?;
-    let name = reader.string("a field's name").map_err(|fault| fault.at(place().index(1)))?;
+    let name = reader
+        .string("a field's name")
+        .map_err(|fault| fault.at(place().index(1)))?;
     part(reader)?;
     let value = read_value(reader).map_err(|fault| fault.at(place().index(2)))?;
     part(reader)?;
-    let stamp = reader.integer("an integer").map_err(|fault| fault.at(place().index(3)))?;
-    if reader.next_item(&mut first).map_err(|fault| fault.at(place()))? {
-        return Err(CodecError::WrongShape { place: place(), expected: TUPLE_SHAPE });
+    let stamp = reader
+        .integer("an integer")
+        .map_err(|fault| fault.at(place().index(3)))?;
+    if reader
+        .next_item(&mut first)
+        .map_err(|fault| fault.at(place()))?
+    {
+        return Err(CodecError::WrongShape {
+            place: place(),
+            expected: TUPLE_SHAPE,
+        });
     }
     let is_list = matches!(value, Value::List(_));
-    Ok((Tuple { key: FieldKey { domain, name }, stamp, value }, is_list))
+    Ok((
+        Tuple {
+            key: FieldKey { domain, name },
+            stamp,
+            value,
+        },
+        is_list,
+    ))
 }
 
 const DOMAIN: &str = "a domain (user, meta)";
@@ -99,7 +144,11 @@ fn read_value(reader: &mut Reader<'_>) -> Result<Value, Fault> {
         lines.push(reader.string("a text")?);
     }
     // A shorter list has another form: one document for one vault.
-    if lines.len() < 2 { Err(Fault::Expected("a list of two lines or more")) } else { Ok(Value::List(lines)) }
+    if lines.len() < 2 {
+        Err(Fault::Expected("a list of two lines or more"))
+    } else {
+        Ok(Value::List(lines))
+    }
 }
 
 /// Collects records in any order, within the limits.
@@ -113,14 +162,20 @@ impl Collector {
     pub(super) fn count_tuple(&mut self) -> Result<(), CodecError> {
         self.tuples += 1;
         if self.tuples > TUPLES_MAX {
-            return Err(CodecError::TooMany { what: "changes", limit: TUPLES_MAX });
+            return Err(CodecError::TooMany {
+                what: "changes",
+                limit: TUPLES_MAX,
+            });
         }
         Ok(())
     }
 
     pub(super) fn push(&mut self, id: RecordId, tuples: Vec<Tuple>) -> Result<(), CodecError> {
         if self.records.len() >= RECORDS_MAX {
-            return Err(CodecError::TooMany { what: "records", limit: RECORDS_MAX });
+            return Err(CodecError::TooMany {
+                what: "records",
+                limit: RECORDS_MAX,
+            });
         }
         self.records.push((id, Record::from_tuples(tuples)));
         Ok(())
@@ -133,10 +188,18 @@ impl Collector {
             _ => None,
         });
         if let Some(id) = twice {
-            return Err(CodecError::DuplicateKey { place: place.clone().key(id.as_text()) });
+            return Err(CodecError::DuplicateKey {
+                place: place.clone().key(id.as_text()),
+            });
         }
-        let records = self.records.into_iter().filter(|(_, record)| !record.tuples.is_empty());
-        Ok(Vault { records: records.collect(), ..Vault::new() })
+        let records = self
+            .records
+            .into_iter()
+            .filter(|(_, record)| !record.tuples.is_empty());
+        Ok(Vault {
+            records: records.collect(),
+            ..Vault::new()
+        })
     }
 }
 

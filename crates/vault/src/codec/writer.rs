@@ -40,7 +40,10 @@ pub(super) trait Write {
 pub(super) fn write_padded(document: &impl Write, len_max: usize) -> Option<Zeroizing<Vec<u8>>> {
     let mut counter = Counter(0);
     document.write(&mut counter);
-    let len = counter.0.checked_next_multiple_of(PADDING).filter(|len| *len <= len_max)?;
+    let len = counter
+        .0
+        .checked_next_multiple_of(PADDING)
+        .filter(|len| *len <= len_max)?;
     let mut buffer = Buffer(Zeroizing::new(Vec::with_capacity(len)));
     document.write(&mut buffer);
     buffer.0.resize(len, b' ');
@@ -74,7 +77,10 @@ pub(super) fn write_str(sink: &mut impl Sink, text: &str) {
 fn write_wtf8(sink: &mut impl Sink, bytes: &[u8]) {
     sink.put(b"\"");
     let mut rest = bytes;
-    while let Some(special) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20 | 0xED)) {
+    while let Some(special) = rest
+        .iter()
+        .position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20 | 0xED))
+    {
         let (plain, from_special) = rest.split_at(special);
         sink.put(plain);
         rest = match from_special {

@@ -5,7 +5,9 @@
 //! after the change that it replaces if the clock does not say later: it never loses against what the
 //! person had before their eyes, and two edits of one field never share a stamp on one device.
 
-use super::{Domain, FieldKey, Record, RecordId, Stamp, TIME_MAX, TIME_MIN, Text, Tuple, Value, Vault};
+use super::{
+    Domain, FieldKey, Record, RecordId, Stamp, TIME_MAX, TIME_MIN, Text, Tuple, Value, Vault,
+};
 
 /// Why an edit is impossible. Nothing was changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -35,7 +37,12 @@ impl Vault {
     ///
     /// `now` is the time in seconds. A path that is in use already is not refused here, since another
     /// device could be doing the same: the view gives clashing records names of their own.
-    pub fn create_record(&mut self, id: RecordId, path: impl Into<Text>, now: i64) -> Result<i64, EditError> {
+    pub fn create_record(
+        &mut self,
+        id: RecordId,
+        path: impl Into<Text>,
+        now: i64,
+    ) -> Result<i64, EditError> {
         let path = path.into();
         check_name(&path)?;
         if self.records.contains_key(&id) {
@@ -60,12 +67,22 @@ impl Vault {
     }
 
     /// Unsets a field of the person's; returns the stamp. What it was stays in the history.
-    pub fn unset(&mut self, id: &RecordId, name: impl Into<Text>, now: i64) -> Result<i64, EditError> {
+    pub fn unset(
+        &mut self,
+        id: &RecordId,
+        name: impl Into<Text>,
+        now: i64,
+    ) -> Result<i64, EditError> {
         self.change_field(id, name.into(), Value::Absent, now)
     }
 
     /// Gives a record another path; returns the stamp. A deleted record lives again.
-    pub fn rename(&mut self, id: &RecordId, path: impl Into<Text>, now: i64) -> Result<i64, EditError> {
+    pub fn rename(
+        &mut self,
+        id: &RecordId,
+        path: impl Into<Text>,
+        now: i64,
+    ) -> Result<i64, EditError> {
         let path = path.into();
         check_name(&path)?;
         let record = self.records.get_mut(id).ok_or(EditError::NoSuchRecord)?;
@@ -80,18 +97,30 @@ impl Vault {
     /// brings it back.
     pub fn delete(&mut self, id: &RecordId, now: i64) -> Result<i64, EditError> {
         let record = self.records.get_mut(id).ok_or(EditError::NoSuchRecord)?;
-        let last = record.tuples.iter().filter_map(|tuple| tuple.stamp.deciding_seconds()).max();
+        let last = record
+            .tuples
+            .iter()
+            .filter_map(|tuple| tuple.stamp.deciding_seconds())
+            .max();
         let seconds = match stamp_after(last, now) {
             // A field's change in the last second there is does not outlive a deletion in the same
             // second, so the deletion has to be newer than the path alone.
-            Err(EditError::StampsExhausted) if record.last(&FieldKey::path()) < Some(TIME_MAX) => TIME_MAX,
+            Err(EditError::StampsExhausted) if record.last(&FieldKey::path()) < Some(TIME_MAX) => {
+                TIME_MAX
+            }
             other => other?,
         };
         record.insert(tuple(FieldKey::path(), Value::Absent, seconds));
         Ok(seconds)
     }
 
-    fn change_field(&mut self, id: &RecordId, name: Text, value: Value, now: i64) -> Result<i64, EditError> {
+    fn change_field(
+        &mut self,
+        id: &RecordId,
+        name: Text,
+        value: Value,
+        now: i64,
+    ) -> Result<i64, EditError> {
         let record = self.records.get(id).ok_or(EditError::NoSuchRecord)?;
         // A field that is there may have any name, wherever it came from, and stays editable.
         if record.history(Domain::User, &name).is_empty() {
@@ -101,10 +130,18 @@ impl Vault {
     }
 
     /// Gives a field any value, under any name: what comes out of a history was good once.
-    pub fn change_value(&mut self, id: &RecordId, key: FieldKey, value: Value, now: i64) -> Result<i64, EditError> {
+    pub fn change_value(
+        &mut self,
+        id: &RecordId,
+        key: FieldKey,
+        value: Value,
+        now: i64,
+    ) -> Result<i64, EditError> {
         let record = self.records.get_mut(id).ok_or(EditError::NoSuchRecord)?;
         let path = record.newest(Domain::Meta, &Text::from(super::PATH));
-        let deleted_at = path.filter(|path| path.value.shows_nothing()).and_then(|path| path.stamp.deciding_seconds());
+        let deleted_at = path
+            .filter(|path| path.value.shows_nothing())
+            .and_then(|path| path.stamp.deciding_seconds());
         let seconds = stamp_after(record.last(&key).max(deleted_at), now)?;
         record.insert(tuple(key, value, seconds));
         Ok(seconds)
@@ -119,7 +156,11 @@ impl Record {
 }
 
 fn tuple(key: FieldKey, value: Value, seconds: i64) -> Tuple {
-    Tuple { key, stamp: Stamp::from_seconds(seconds), value }
+    Tuple {
+        key,
+        stamp: Stamp::from_seconds(seconds),
+        value,
+    }
 }
 
 /// The stamp of an edit: now, but after the last change. A clock before 1970 counts as 1970.
@@ -127,8 +168,14 @@ fn stamp_after(last: Option<i64>, now: i64) -> Result<i64, EditError> {
     if now > TIME_MAX {
         return Err(EditError::ClockOutOfRange);
     }
-    let seconds = last.map_or(TIME_MIN, |last| last.saturating_add(1)).max(now);
-    if seconds > TIME_MAX { Err(EditError::StampsExhausted) } else { Ok(seconds) }
+    let seconds = last
+        .map_or(TIME_MIN, |last| last.saturating_add(1))
+        .max(now);
+    if seconds > TIME_MAX {
+        Err(EditError::StampsExhausted)
+    } else {
+        Ok(seconds)
+    }
 }
 
 fn check_name(name: &Text) -> Result<(), EditError> {
@@ -184,7 +231,10 @@ mod tests {
     #[test]
     fn a_stamp_that_never_decides_does_not_count_as_last() {
         let (mut vault, id) = vault_with("p");
-        let far = Tuple { stamp: Stamp::from_seconds(i64::MAX), ..tuple(FieldKey::user("f"), Value::Absent, 1) };
+        let far = Tuple {
+            stamp: Stamp::from_seconds(i64::MAX),
+            ..tuple(FieldKey::user("f"), Value::Absent, 1)
+        };
         vault.insert(&id, far);
         assert_eq!(vault.set(&id, "f", "v", NOW), Ok(NOW));
         assert_eq!(vault.delete(&id, NOW), Ok(NOW + 1));
@@ -210,28 +260,52 @@ mod tests {
     fn in_the_last_second_of_the_year_9999_an_edit_is_refused_and_a_deletion_still_works() {
         let (mut vault, id) = vault_with("p");
         assert_eq!(vault.set(&id, "f", "v", TIME_MAX), Ok(TIME_MAX));
-        assert_eq!(vault.set(&id, "f", "w", NOW), Err(EditError::StampsExhausted));
+        assert_eq!(
+            vault.set(&id, "f", "w", NOW),
+            Err(EditError::StampsExhausted)
+        );
         assert_eq!(vault.unset(&id, "f", NOW), Err(EditError::StampsExhausted));
         assert_eq!(shown(&vault, "p", "f").as_deref(), Some("v"));
         assert_eq!(vault.delete(&id, NOW), Ok(TIME_MAX));
         assert!(vault.view().get("p").is_none());
         assert_eq!(vault.delete(&id, NOW), Err(EditError::StampsExhausted));
         assert_eq!(vault.rename(&id, "q", NOW), Err(EditError::StampsExhausted));
-        assert_eq!(vault.set(&id, "g", "w", TIME_MAX + 1), Err(EditError::ClockOutOfRange));
+        assert_eq!(
+            vault.set(&id, "g", "w", TIME_MAX + 1),
+            Err(EditError::ClockOutOfRange)
+        );
     }
 
     #[test]
     fn what_is_impossible_is_refused_by_name() {
         let (mut vault, id) = vault_with("p");
         let before = vault.clone();
-        assert_eq!(vault.create_record(id.clone(), "q", NOW), Err(EditError::IdTaken));
-        assert_eq!(vault.create_record("B".into(), "", NOW), Err(EditError::NameEmpty));
-        assert_eq!(vault.create_record("B".into(), "a\nb", NOW), Err(EditError::NameHasControl));
+        assert_eq!(
+            vault.create_record(id.clone(), "q", NOW),
+            Err(EditError::IdTaken)
+        );
+        assert_eq!(
+            vault.create_record("B".into(), "", NOW),
+            Err(EditError::NameEmpty)
+        );
+        assert_eq!(
+            vault.create_record("B".into(), "a\nb", NOW),
+            Err(EditError::NameHasControl)
+        );
         assert_eq!(vault.rename(&id, "", NOW), Err(EditError::NameEmpty));
         assert_eq!(vault.set(&id, "", "v", NOW), Err(EditError::NameEmpty));
-        assert_eq!(vault.set(&id, "\u{7f}", "v", NOW), Err(EditError::NameHasControl));
-        assert_eq!(vault.set(&"B".into(), "f", "v", NOW), Err(EditError::NoSuchRecord));
-        assert_eq!(vault.unset(&"B".into(), "f", NOW), Err(EditError::NoSuchRecord));
+        assert_eq!(
+            vault.set(&id, "\u{7f}", "v", NOW),
+            Err(EditError::NameHasControl)
+        );
+        assert_eq!(
+            vault.set(&"B".into(), "f", "v", NOW),
+            Err(EditError::NoSuchRecord)
+        );
+        assert_eq!(
+            vault.unset(&"B".into(), "f", NOW),
+            Err(EditError::NoSuchRecord)
+        );
         assert_eq!(vault.delete(&"B".into(), NOW), Err(EditError::NoSuchRecord));
         assert_eq!(vault, before);
     }
@@ -239,7 +313,10 @@ mod tests {
     #[test]
     fn a_field_with_an_odd_name_that_is_there_can_be_edited() {
         let (mut vault, id) = vault_with("p");
-        vault.insert(&id, tuple(FieldKey::user("\n"), Value::Text("v".into()), NOW));
+        vault.insert(
+            &id,
+            tuple(FieldKey::user("\n"), Value::Text("v".into()), NOW),
+        );
         vault.set(&id, "\n", "w", NOW).unwrap();
         assert_eq!(shown(&vault, "p", "\n").as_deref(), Some("w"));
     }

@@ -54,7 +54,10 @@ impl Stamp {
         // What is made of digits alone can fail here only by being out of the range of i64.
         Some(match text.parse() {
             Ok(seconds) => Self::from_seconds(seconds),
-            Err(_) => Self(Number::Big(Box::new(Big { negative, digits: digits.into() }))),
+            Err(_) => Self(Number::Big(Box::new(Big {
+                negative,
+                digits: digits.into(),
+            }))),
         })
     }
 
@@ -65,7 +68,8 @@ impl Stamp {
 
     /// The seconds, if the stamp [`decides`](Self::decides).
     pub fn deciding_seconds(&self) -> Option<i64> {
-        self.seconds().filter(|seconds| (TIME_MIN..=TIME_MAX).contains(seconds))
+        self.seconds()
+            .filter(|seconds| (TIME_MIN..=TIME_MAX).contains(seconds))
     }
 
     /// The seconds, if they fit an `i64`.
@@ -97,13 +101,22 @@ impl PartialOrd for Stamp {
 impl Big {
     /// How it compares to any `i64`: it lies beyond all of them.
     fn against_small(&self) -> Ordering {
-        if self.negative { Ordering::Less } else { Ordering::Greater }
+        if self.negative {
+            Ordering::Less
+        } else {
+            Ordering::Greater
+        }
     }
 }
 
 impl Ord for Big {
     fn cmp(&self, other: &Self) -> Ordering {
-        let by_size = || self.digits.len().cmp(&other.digits.len()).then_with(|| self.digits.cmp(&other.digits));
+        let by_size = || {
+            self.digits
+                .len()
+                .cmp(&other.digits.len())
+                .then_with(|| self.digits.cmp(&other.digits))
+        };
         match (self.negative, other.negative) {
             (false, false) => by_size(),
             (true, true) => by_size().reverse(),
@@ -160,7 +173,10 @@ mod tests {
             "99999999999999999999",
             "100000000000000000000",
         ];
-        let stamps: Vec<Stamp> = ascending.iter().map(|text| Stamp::parse(text).unwrap()).collect();
+        let stamps: Vec<Stamp> = ascending
+            .iter()
+            .map(|text| Stamp::parse(text).unwrap())
+            .collect();
         for (i, a) in stamps.iter().enumerate() {
             for (j, b) in stamps.iter().enumerate() {
                 assert_eq!(a.cmp(b), i.cmp(&j), "{a} against {b}");
@@ -174,7 +190,9 @@ mod tests {
     #[test]
     fn one_number_has_one_stamp() {
         assert_eq!(Stamp::parse("-0"), Some(Stamp::from_seconds(0)));
-        for text in ["", "-", "01", "-01", "00", "+1", "1.0", "1e3", " 1", "1 ", "١"] {
+        for text in [
+            "", "-", "01", "-01", "00", "+1", "1.0", "1e3", " 1", "1 ", "١",
+        ] {
             assert_eq!(Stamp::parse(text), None, "{text:?}");
         }
         assert!(Stamp::parse(&"9".repeat(STAMP_DIGITS_MAX)).is_some());
@@ -183,9 +201,14 @@ mod tests {
 
     #[test]
     fn only_the_years_1970_to_9999_decide() {
-        for (seconds, decides) in
-            [(i64::MIN, false), (0, false), (1, true), (TIME_MAX, true), (TIME_MAX + 1, false), (i64::MAX, false)]
-        {
+        for (seconds, decides) in [
+            (i64::MIN, false),
+            (0, false),
+            (1, true),
+            (TIME_MAX, true),
+            (TIME_MAX + 1, false),
+            (i64::MAX, false),
+        ] {
             assert_eq!(Stamp::from_seconds(seconds).decides(), decides, "{seconds}");
         }
         assert!(!Stamp::parse("1180591620717411303424").unwrap().decides());

@@ -53,7 +53,11 @@ impl Text {
 
     /// Joins the parts with line feeds: what a value of several lines shows as.
     pub(crate) fn join_lines(parts: &[Self]) -> Self {
-        let len = parts.iter().map(|part| part.0.len() + 1).sum::<usize>().saturating_sub(1);
+        let len = parts
+            .iter()
+            .map(|part| part.0.len() + 1)
+            .sum::<usize>()
+            .saturating_sub(1);
         let mut bytes = Vec::with_capacity(len);
         for (index, part) in parts.iter().enumerate() {
             if index > 0 {

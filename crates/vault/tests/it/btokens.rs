@@ -8,7 +8,9 @@ use passmate_vault::{RecordId, Secret, SyncKey, Vault};
 use crate::{from_hex, members, text, vector, vector_json};
 
 fn key(vector: &serde_json::Value) -> SyncKey {
-    let account = vector.get("account_no").map_or([1; 8], |number| from_hex(number.as_str().unwrap()));
+    let account = vector
+        .get("account_no")
+        .map_or([1; 8], |number| from_hex(number.as_str().unwrap()));
     SyncKey::from_parts(account, Secret::from_bytes(from_hex(text(vector, "key"))))
 }
 
@@ -18,13 +20,23 @@ fn expected_vault(json: &serde_json::Value) -> Vault {
     // `null` is an empty store.
     for (id, tuples) in json.as_object().into_iter().flatten() {
         for tuple in tuples.as_array().unwrap() {
-            let [name, time, lines @ ..] = tuple.as_array().unwrap().as_slice() else { panic!("{tuple}") };
+            let [name, time, lines @ ..] = tuple.as_array().unwrap().as_slice() else {
+                panic!("{tuple}")
+            };
             let key = match name.as_str().unwrap() {
                 "PATH" => FieldKey::path(),
                 name if name.starts_with('_') => FieldKey::user(&name[1..]),
-                other => FieldKey { domain: Domain::Meta, name: format!("desktop.{other}").into() },
+                other => FieldKey {
+                    domain: Domain::Meta,
+                    name: format!("desktop.{other}").into(),
+                },
             };
-            let value = Value::from_lines(lines.iter().map(|line| line.as_str().unwrap().into()).collect());
+            let value = Value::from_lines(
+                lines
+                    .iter()
+                    .map(|line| line.as_str().unwrap().into())
+                    .collect(),
+            );
             let stamp = Stamp::from_seconds(time.as_i64().unwrap());
             vault.insert(&RecordId::from(id.as_str()), Tuple { key, stamp, value });
         }
@@ -40,13 +52,25 @@ fn what_the_desktop_client_sealed_opens_to_its_records() {
         let btoken = vector(&format!("btokens/{name}.btoken"));
         let plaintext = open(&btoken, &key(vector_of)).unwrap();
         let unpadded = plaintext.trim_ascii_end();
-        assert_eq!(unpadded, vector(&format!("btokens/{name}.plaintext")), "{name}");
+        assert_eq!(
+            unpadded,
+            vector(&format!("btokens/{name}.plaintext")),
+            "{name}"
+        );
         assert_eq!(plaintext.len() + BTOKEN_OVERHEAD, btoken.len());
         let (vault, shape) = decode_btoken(&plaintext).unwrap();
         assert_eq!(shape, BtokenShape::Desktop);
-        assert_eq!(vault, expected_vault(&vector_json(&format!("btokens/{name}.json"))), "{name}");
+        assert_eq!(
+            vault,
+            expected_vault(&vector_json(&format!("btokens/{name}.json"))),
+            "{name}"
+        );
         // Sealed by us it is as long, and opens to the same.
-        let again = seal(unpadded, &key(vector_of), &mut rand_core::UnwrapErr(getrandom::SysRng));
+        let again = seal(
+            unpadded,
+            &key(vector_of),
+            &mut rand_core::UnwrapErr(getrandom::SysRng),
+        );
         assert_eq!(again.len(), btoken.len(), "{name}");
         assert_eq!(*open(&again, &key(vector_of)).unwrap(), *plaintext);
         opened += 1;
@@ -65,12 +89,23 @@ fn every_bad_one_is_refused_by_name() {
                 assert_eq!(opened, Err(BtokenError::NotAuthentic), "{name}");
             }
             "short_47" | "valid_mac_no_ct" | "valid_mac_len_not_16" => {
-                assert_eq!(opened, Err(BtokenError::Length { len: btoken.len() }), "{name}");
+                assert_eq!(
+                    opened,
+                    Err(BtokenError::Length { len: btoken.len() }),
+                    "{name}"
+                );
             }
-            "not_json" => assert!(matches!(decode_btoken(&opened.unwrap()), Err(CodecError::NotJson { .. }))),
+            "not_json" => assert!(matches!(
+                decode_btoken(&opened.unwrap()),
+                Err(CodecError::NotJson { .. })
+            )),
             // Both are odd and not wrong: the original client takes them too.
             "array" | "no_padding_multiple_of_16" => {
-                assert_eq!(decode_btoken(&opened.unwrap()), Ok((Vault::new(), BtokenShape::Desktop)), "{name}");
+                assert_eq!(
+                    decode_btoken(&opened.unwrap()),
+                    Ok((Vault::new(), BtokenShape::Desktop)),
+                    "{name}"
+                );
             }
             other => panic!("a new vector: {other}"),
         }
@@ -82,6 +117,9 @@ fn every_bad_one_is_refused_by_name() {
 fn a_btoken_of_protocol_1_does_not_authenticate() {
     for (name, vector_of) in members(&vector_json("btokens/v1_index.json")) {
         let btoken = vector(&format!("btokens/{name}.btoken"));
-        assert_eq!(open(&btoken, &key(vector_of)), Err(BtokenError::NotAuthentic));
+        assert_eq!(
+            open(&btoken, &key(vector_of)),
+            Err(BtokenError::NotAuthentic)
+        );
     }
 }

@@ -5,7 +5,9 @@ use std::process::{Command, Stdio};
 
 use getrandom::SysRng;
 use passmate_vault::Passphrase;
-use passmate_vault::container::{ContainerError, Params, container_params, make_container, open_container};
+use passmate_vault::container::{
+    ContainerError, Params, container_params, make_container, open_container,
+};
 use rand_core::UnwrapErr;
 
 use crate::{members, text, vector, vector_json};
@@ -18,10 +20,22 @@ fn what_the_scrypt_utility_made_opens() {
         let bytes = vector(&format!("scrypt_cli/{name}.scrypt"));
         let passphrase = Passphrase::from(text(container, "passphrase").to_owned());
         let number = |key: &str| u32::try_from(container[key].as_u64().unwrap()).unwrap();
-        let params = Params::new(u8::try_from(number("logN")).unwrap(), number("r"), number("p")).unwrap();
+        let params = Params::new(
+            u8::try_from(number("logN")).unwrap(),
+            number("r"),
+            number("p"),
+        )
+        .unwrap();
         assert_eq!(container_params(&bytes), Ok(params), "{name}");
-        let payload = vector(&format!("scrypt_cli/payload_{}.bin", text(container, "payload")));
-        assert_eq!(*open_container(&bytes, &passphrase).unwrap(), payload, "{name}");
+        let payload = vector(&format!(
+            "scrypt_cli/payload_{}.bin",
+            text(container, "payload")
+        ));
+        assert_eq!(
+            *open_container(&bytes, &passphrase).unwrap(),
+            payload,
+            "{name}"
+        );
         opened += 1;
     }
     assert_eq!(opened, 21);
@@ -36,8 +50,8 @@ fn every_damaged_one_is_refused_by_name_and_the_absurd_ones_at_once() {
         let passphrase = Passphrase::from(text(bad, "passphrase").to_owned());
         let error = open_container(&bytes, &passphrase).unwrap_err();
         use ContainerError::{
-            Damaged, HeaderDamaged, NotAContainer, ParamsInvalid, TooExpensive, Truncated, VersionUnknown,
-            WrongPassphrase,
+            Damaged, HeaderDamaged, NotAContainer, ParamsInvalid, TooExpensive, Truncated,
+            VersionUnknown, WrongPassphrase,
         };
         let is_expected = match name.as_str() {
             "wrong_passphrase" | "salt_flip_fixed" | "header_mac" => error == WrongPassphrase,
@@ -62,8 +76,12 @@ fn what_we_make_is_opened_by_the_scrypt_utility() {
     let file = dir.path().join("vault.scrypt");
     let passphrase = "correct horse 🔑";
     let plaintext = vector("scrypt_cli/payload_pmdb.bin");
-    let container =
-        make_container(&plaintext, &Passphrase::from(passphrase.to_owned()), Params::STANDARD, &mut UnwrapErr(SysRng));
+    let container = make_container(
+        &plaintext,
+        &Passphrase::from(passphrase.to_owned()),
+        Params::STANDARD,
+        &mut UnwrapErr(SysRng),
+    );
     std::fs::write(&file, container.unwrap()).unwrap();
     let scrypt = Command::new("scrypt")
         .args(["dec", "--passphrase", "dev:stdin-once"])
@@ -73,7 +91,9 @@ fn what_we_make_is_opened_by_the_scrypt_utility() {
         .spawn();
     let mut scrypt = match scrypt {
         Ok(scrypt) => scrypt,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && std::env::var_os("CI").is_none() => {
+        Err(error)
+            if error.kind() == std::io::ErrorKind::NotFound && std::env::var_os("CI").is_none() =>
+        {
             eprintln!("not run: needs the scrypt utility");
             return;
         }

@@ -11,8 +11,15 @@ use proptest::prelude::*;
 const CASES: u32 = 20_000;
 
 fn config() -> ProptestConfig {
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(CASES);
-    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+    let cases = std::env::var("PROPTEST_CASES")
+        .ok()
+        .and_then(|cases| cases.parse().ok())
+        .unwrap_or(CASES);
+    ProptestConfig {
+        cases,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
 }
 
 /// What may happen on a device. Few names and times, so that they meet.
@@ -75,17 +82,21 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// Three to five devices, and what happened on which.
 fn devices() -> impl Strategy<Value = Vec<Vault>> {
-    (3..=5usize, prop::collection::vec((0..5usize, step()), 0..24)).prop_map(|(count, steps)| {
-        let mut devices = vec![Vault::new(); count];
-        for (device, step) in steps {
-            let other = match &step {
-                Step::Merge { from } => devices[from % count].clone(),
-                _ => Vault::new(),
-            };
-            apply(&mut devices[device % count], &step, &other);
-        }
-        devices
-    })
+    (
+        3..=5usize,
+        prop::collection::vec((0..5usize, step()), 0..24),
+    )
+        .prop_map(|(count, steps)| {
+            let mut devices = vec![Vault::new(); count];
+            for (device, step) in steps {
+                let other = match &step {
+                    Step::Merge { from } => devices[from % count].clone(),
+                    _ => Vault::new(),
+                };
+                apply(&mut devices[device % count], &step, &other);
+            }
+            devices
+        })
 }
 
 fn apply(vault: &mut Vault, step: &Step, other: &Vault) {
@@ -93,17 +104,45 @@ fn apply(vault: &mut Vault, step: &Step, other: &Vault) {
     let name = |kind: char, number: u8| format!("{kind}{number}");
     // An edit of what is not there is refused, and that is fine here.
     let _ = match *step {
-        Step::Create { id, path, now } => vault.create_record(record(id), name('p', path).as_str(), now),
-        Step::Set { id, field, value, now } => {
-            vault.set(&record(id), name('f', field).as_str(), name('v', value).as_str(), now)
+        Step::Create { id, path, now } => {
+            vault.create_record(record(id), name('p', path).as_str(), now)
         }
+        Step::Set {
+            id,
+            field,
+            value,
+            now,
+        } => vault.set(
+            &record(id),
+            name('f', field).as_str(),
+            name('v', value).as_str(),
+            now,
+        ),
         Step::Unset { id, field, now } => vault.unset(&record(id), name('f', field).as_str(), now),
         Step::Rename { id, path, now } => vault.rename(&record(id), name('p', path).as_str(), now),
         Step::Delete { id, now } => vault.delete(&record(id), now),
-        Step::Insert { id, is_path, value, stamp } => {
-            let key = if is_path { FieldKey::path() } else { FieldKey::user("f0") };
-            let value = value.map_or(Value::Absent, |value| Value::Text(name('v', value).as_str().into()));
-            vault.insert(&record(id), Tuple { key, stamp: Stamp::from_seconds(stamp), value });
+        Step::Insert {
+            id,
+            is_path,
+            value,
+            stamp,
+        } => {
+            let key = if is_path {
+                FieldKey::path()
+            } else {
+                FieldKey::user("f0")
+            };
+            let value = value.map_or(Value::Absent, |value| {
+                Value::Text(name('v', value).as_str().into())
+            });
+            vault.insert(
+                &record(id),
+                Tuple {
+                    key,
+                    stamp: Stamp::from_seconds(stamp),
+                    value,
+                },
+            );
             return;
         }
         Step::Merge { .. } => {
@@ -131,7 +170,12 @@ fn all_tuples<'a>(vaults: impl IntoIterator<Item = &'a Vault>) -> BTreeSet<Strin
                     Value::Absent => None,
                     other => Some(other.shown().map(|text| text.as_bytes().to_vec())),
                 };
-                format!("{id:?} {:?} {:?} {value:?} {}", tuple.key.domain, tuple.key.name.as_bytes(), tuple.stamp)
+                format!(
+                    "{id:?} {:?} {:?} {value:?} {}",
+                    tuple.key.domain,
+                    tuple.key.name.as_bytes(),
+                    tuple.stamp
+                )
             })
         })
     };
@@ -141,20 +185,39 @@ fn all_tuples<'a>(vaults: impl IntoIterator<Item = &'a Vault>) -> BTreeSet<Strin
 fn view_of(vault: &Vault) -> Vec<String> {
     let view = vault.view();
     let lines = view.records().iter().map(|record| {
-        let fields: Vec<_> =
-            record.fields().map(|field| format!("{:?}={:?}", field.name.as_bytes(), field.value.as_bytes())).collect();
-        format!("{:?} {:?} {:?} {}", record.id, record.path.as_bytes(), fields, record.revived)
+        let fields: Vec<_> = record
+            .fields()
+            .map(|field| format!("{:?}={:?}", field.name.as_bytes(), field.value.as_bytes()))
+            .collect();
+        format!(
+            "{:?} {:?} {:?} {}",
+            record.id,
+            record.path.as_bytes(),
+            fields,
+            record.revived
+        )
     });
     lines.collect()
 }
 
 fn trash_of(vault: &Vault) -> Vec<String> {
-    vault.view().deleted().iter().map(|one| format!("{:?} {:?}", one.id, one.path.as_bytes())).collect()
+    vault
+        .view()
+        .deleted()
+        .iter()
+        .map(|one| format!("{:?} {:?}", one.id, one.path.as_bytes()))
+        .collect()
 }
 
 fn paths_and_fields(vault: &Vault) -> Vec<String> {
     let lines = view_of(vault).into_iter();
-    lines.map(|line| line.trim_end_matches(" true").trim_end_matches(" false").to_owned()).collect()
+    lines
+        .map(|line| {
+            line.trim_end_matches(" true")
+                .trim_end_matches(" false")
+                .to_owned()
+        })
+        .collect()
 }
 
 proptest! {

@@ -11,7 +11,12 @@ fn decode(json: &Value) -> Vault {
 }
 
 fn paths(vault: &Vault) -> Vec<String> {
-    vault.view().records().iter().map(|record| record.path.to_string_lossy().into_owned()).collect()
+    vault
+        .view()
+        .records()
+        .iter()
+        .map(|record| record.path.to_string_lossy().into_owned())
+        .collect()
 }
 
 /// What the desktop client would find on a shared account.
@@ -31,11 +36,18 @@ fn where_the_desktop_client_merges_we_agree_and_where_it_refuses_we_merge_what_i
         let cpp = &vector["cpp"];
         if let Some(result) = cpp.get("merged") {
             assert_eq!(merged, decode(result), "{name}");
-            let expected: Vec<&str> =
-                cpp["paths"].as_array().unwrap().iter().map(|path| path.as_str().unwrap()).collect();
+            let expected: Vec<&str> = cpp["paths"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|path| path.as_str().unwrap())
+                .collect();
             match name {
                 // An edit made after a deletion elsewhere is not lost here.
-                "delete_vs_edit" => assert_eq!((paths(&merged), expected.is_empty()), (vec!["a".to_owned()], true)),
+                "delete_vs_edit" => assert_eq!(
+                    (paths(&merged), expected.is_empty()),
+                    (vec!["a".to_owned()], true)
+                ),
                 _ => assert_eq!(paths(&merged), expected, "{name}"),
             }
             agreed += 1;
@@ -54,10 +66,15 @@ fn where_the_desktop_client_merges_we_agree_and_where_it_refuses_we_merge_what_i
 fn a_tie_is_written_as_its_winner_a_second_later() {
     let local = serde_json::json!({"1": [["PATH", 1, "a"], ["_x", 3, "l"]]});
     let mut merged = decode(&local);
-    merged.merge(&decode(&serde_json::json!({"1": [["PATH", 1, "a"], ["_x", 3, "r"]]})));
+    merged.merge(&decode(
+        &serde_json::json!({"1": [["PATH", 1, "a"], ["_x", 3, "r"]]}),
+    ));
     merged.merge(&merged.settlement());
     let plaintext = encode_desktop_btoken(&merged).unwrap();
-    assert_eq!(plaintext.trim_ascii_end(), br#"{"1":[["PATH",1,"a"],["_x",4,"r"]]}"#);
+    assert_eq!(
+        plaintext.trim_ascii_end(),
+        br#"{"1":[["PATH",1,"a"],["_x",4,"r"]]}"#
+    );
     assert_eq!(plaintext.len(), 4096);
 }
 
@@ -69,5 +86,8 @@ fn what_the_desktop_client_cannot_read_stays_here() {
         "":[["meta","path","q",1]]}}"#;
     let (vault, _) = decode_btoken(plaintext).unwrap();
     let plaintext = encode_desktop_btoken(&vault).unwrap();
-    assert_eq!(plaintext.trim_ascii_end(), br#"{"A":[["PATH",1,"p"],["_l",3,"one","two"]]}"#);
+    assert_eq!(
+        plaintext.trim_ascii_end(),
+        br#"{"A":[["PATH",1,"p"],["_l",3,"one","two"]]}"#
+    );
 }

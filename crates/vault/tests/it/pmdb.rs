@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use passmate_vault::codec::{CodecError, Purpose, Version, decode_vault_file, encode_btoken, encode_v3};
+use passmate_vault::codec::{
+    CodecError, Purpose, Version, decode_vault_file, encode_btoken, encode_v3,
+};
 use passmate_vault::container::{Params, container_params, open_container};
 use passmate_vault::record::{Domain, Value};
 use passmate_vault::{Document, Passphrase, Vault};
@@ -15,15 +17,20 @@ type Shown = BTreeMap<String, BTreeMap<String, String>>;
 fn open(name: &str, passphrase: &str) -> Vec<u8> {
     let container = vector(&format!("pmdb/{name}.pmdb"));
     assert_eq!(container_params(&container), Ok(Params::STANDARD));
-    open_container(&container, &Passphrase::from(passphrase.to_owned())).unwrap().to_vec()
+    open_container(&container, &Passphrase::from(passphrase.to_owned()))
+        .unwrap()
+        .to_vec()
 }
 
 /// What people see, with lone surrogates replaced.
 fn shown(vault: &Vault) -> Shown {
     let show = |record: &passmate_vault::view::ViewRecord<'_>| {
-        let fields = record
-            .fields()
-            .map(|field| (field.name.to_string_lossy().into_owned(), field.value.to_string_lossy().into_owned()));
+        let fields = record.fields().map(|field| {
+            (
+                field.name.to_string_lossy().into_owned(),
+                field.value.to_string_lossy().into_owned(),
+            )
+        });
         (record.path.to_string_lossy().into_owned(), fields.collect())
     };
     vault.view().records().iter().map(show).collect()
@@ -31,9 +38,13 @@ fn shown(vault: &Vault) -> Shown {
 
 fn shown_by_original(view: &Json) -> Shown {
     let fields = |record: &Json| {
-        members(record).map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned())).collect()
+        members(record)
+            .map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned()))
+            .collect()
     };
-    members(view).map(|(path, record)| (path.clone(), fields(record))).collect()
+    members(view)
+        .map(|(path, record)| (path.clone(), fields(record)))
+        .collect()
 }
 
 /// Every tuple as a line of text, for comparison as a set.
@@ -42,15 +53,25 @@ fn tuples(vault: &Vault) -> Vec<String> {
         .records()
         .flat_map(|(id, record)| {
             record.tuples().iter().map(move |tuple| {
-                let domain = if tuple.key.domain == Domain::User { "user" } else { "meta" };
+                let domain = if tuple.key.domain == Domain::User {
+                    "user"
+                } else {
+                    "meta"
+                };
                 let value = match &tuple.value {
                     Value::Absent => Json::Null,
-                    other => {
-                        Json::from(other.shown().map_or_else(String::new, |text| text.to_string_lossy().into_owned()))
-                    }
+                    other => Json::from(
+                        other
+                            .shown()
+                            .map_or_else(String::new, |text| text.to_string_lossy().into_owned()),
+                    ),
                 };
                 let name = tuple.key.name.to_string_lossy();
-                format!("{} {domain} {name:?} {value} {}", id.as_text().to_string_lossy(), tuple.stamp)
+                format!(
+                    "{} {domain} {name:?} {value} {}",
+                    id.as_text().to_string_lossy(),
+                    tuple.stamp
+                )
             })
         })
         .collect();
@@ -62,12 +83,18 @@ fn tuples_of_original(records: &Json) -> Vec<String> {
     let mut lines: Vec<_> = members(records)
         .flat_map(|(id, tuples)| {
             tuples.as_array().unwrap().iter().map(move |tuple| {
-                let [domain, name, value, time] = tuple.as_array().unwrap().as_slice() else { panic!("{tuple}") };
+                let [domain, name, value, time] = tuple.as_array().unwrap().as_slice() else {
+                    panic!("{tuple}")
+                };
                 let time = match time.as_f64().filter(|_| !time.is_i64()) {
                     Some(time) => format!("{time:.0}"),
                     None => time.to_string(),
                 };
-                format!("{id} {} {:?} {value} {time}", domain.as_str().unwrap(), name.as_str().unwrap())
+                format!(
+                    "{id} {} {:?} {value} {time}",
+                    domain.as_str().unwrap(),
+                    name.as_str().unwrap()
+                )
             })
         })
         .collect();
@@ -83,9 +110,21 @@ fn vault_files_of_the_original_program_show_the_same() {
         let expected = vector_json(&format!("pmdb/{name}.json"));
         let document = decode_vault_file(&open(name, text(entry, "passphrase"))).unwrap();
         assert_eq!(document.version, Version::Passmate2);
-        assert_eq!(document.purpose == Purpose::SyncCopy, name.ends_with("sync_copy"), "{name}");
-        assert_eq!(tuples(&document.vault), tuples_of_original(&expected["json"]["records"]), "{name}");
-        assert_eq!(shown(&document.vault), shown_by_original(&expected["view"]), "{name}");
+        assert_eq!(
+            document.purpose == Purpose::SyncCopy,
+            name.ends_with("sync_copy"),
+            "{name}"
+        );
+        assert_eq!(
+            tuples(&document.vault),
+            tuples_of_original(&expected["json"]["records"]),
+            "{name}"
+        );
+        assert_eq!(
+            shown(&document.vault),
+            shown_by_original(&expected["view"]),
+            "{name}"
+        );
         opened += 1;
     }
     assert_eq!(opened, 20);
@@ -94,7 +133,9 @@ fn vault_files_of_the_original_program_show_the_same() {
 #[test]
 fn documents_are_read_where_the_original_program_reads_them() {
     // The verdicts hold a lone surrogate, which a general parser refuses.
-    let raw = String::from_utf8(vector("pmdb/docs.json")).unwrap().replace(r#""\ud800""#, r#""\ufffd""#);
+    let raw = String::from_utf8(vector("pmdb/docs.json"))
+        .unwrap()
+        .replace(r#""\ud800""#, r#""\ufffd""#);
     let docs: Json = serde_json::from_str(&raw).unwrap();
     let mut read = 0;
     for (name, doc) in members(&docs) {
@@ -127,7 +168,10 @@ fn documents_are_read_where_the_original_program_reads_them() {
 fn check_loaded(name: &str, document: &Document, loaded: &Json, view: &Json) {
     let document_tuples = tuples(&document.vault);
     if name == "mtime_huge" {
-        assert!(document_tuples[0].ends_with(" 1180591620717411303424"), "2^70, to the last digit");
+        assert!(
+            document_tuples[0].ends_with(" 1180591620717411303424"),
+            "2^70, to the last digit"
+        );
     } else {
         assert_eq!(document_tuples, tuples_of_original(loaded), "{name}");
     }
@@ -144,7 +188,10 @@ fn check_refused(name: &str, error: &CodecError, original_reads_it: bool) {
     let is_expected = match name {
         "dup_keys" => matches!(error, CodecError::DuplicateKey { .. }),
         "mtime_float" | "nan" | "mtime_bool" => {
-            matches!(error, CodecError::NotInteger { .. } | CodecError::WrongShape { .. })
+            matches!(
+                error,
+                CodecError::NotInteger { .. } | CodecError::WrongShape { .. }
+            )
         }
         "extra_key" => matches!(error, CodecError::UnknownKey { .. }),
         "version_1" => *error == CodecError::VersionUnsupported,
@@ -152,7 +199,8 @@ fn check_refused(name: &str, error: &CodecError, original_reads_it: bool) {
         "bom" => *error == CodecError::ByteOrderMark,
         "empty_text" => *error == CodecError::Empty,
         "not_json" => matches!(error, CodecError::NotJson { .. }),
-        "domain_unknown" | "purpose_other" | "tuple_5" | "tuple_3" | "value_number" | "records_array" => {
+        "domain_unknown" | "purpose_other" | "tuple_5" | "tuple_3" | "value_number"
+        | "records_array" => {
             matches!(error, CodecError::WrongShape { .. })
         }
         other => panic!("{other}: {error}"),
@@ -165,7 +213,11 @@ fn what_was_read_is_written_again_without_loss() {
     for (name, entry) in members(&vector_json("pmdb/index.json")) {
         let read = decode_vault_file(&open(name, text(entry, "passphrase"))).unwrap();
         let own = Document::new(read.vault.clone());
-        assert_eq!(decode_vault_file(&encode_v3(&own).unwrap()).unwrap().vault, read.vault, "{name}");
+        assert_eq!(
+            decode_vault_file(&encode_v3(&own).unwrap()).unwrap().vault,
+            read.vault,
+            "{name}"
+        );
         let btoken = encode_btoken(&read.vault).unwrap();
         let (vault, _) = passmate_vault::codec::decode_btoken(&btoken).unwrap();
         assert_eq!(vault, read.vault, "{name}");

@@ -46,8 +46,10 @@ fn value() -> impl Strategy<Value = Value> {
 }
 
 fn vault() -> impl Strategy<Value = Vault> {
-    let key = (any::<bool>(), text())
-        .prop_map(|(is_user, name)| FieldKey { domain: if is_user { Domain::User } else { Domain::Meta }, name });
+    let key = (any::<bool>(), text()).prop_map(|(is_user, name)| FieldKey {
+        domain: if is_user { Domain::User } else { Domain::Meta },
+        name,
+    });
     let tuple = (key, stamp(), value()).prop_map(|(key, stamp, value)| Tuple { key, stamp, value });
     prop::collection::vec((text(), tuple), 0..12).prop_map(|tuples| {
         let mut vault = Vault::new();
@@ -83,20 +85,35 @@ fn association() -> impl Strategy<Value = Association> {
             .prop_map(|(account, key)| SyncKey::from_parts(account, Secret::from_bytes(key)))
     };
     let retired = prop::option::of(key());
-    let shape = prop_oneof![Just(Shape::Modern), Just(Shape::Desktop), Just(Shape::Upgraded)];
-    (any::<String>(), 1..=u16::MAX, key(), trust, any::<bool>(), seen, last, retired, shape).prop_map(
-        |(host, port, key, trust, confirmed, seen, last, retired, shape)| Association {
-            host,
-            port,
-            key,
-            trust,
-            confirmed,
-            seen,
-            last,
-            retired,
-            shape,
-        },
+    let shape = prop_oneof![
+        Just(Shape::Modern),
+        Just(Shape::Desktop),
+        Just(Shape::Upgraded)
+    ];
+    (
+        any::<String>(),
+        1..=u16::MAX,
+        key(),
+        trust,
+        any::<bool>(),
+        seen,
+        last,
+        retired,
+        shape,
     )
+        .prop_map(
+            |(host, port, key, trust, confirmed, seen, last, retired, shape)| Association {
+                host,
+                port,
+                key,
+                trust,
+                confirmed,
+                seen,
+                last,
+                retired,
+                shape,
+            },
+        )
 }
 
 fn folder() -> impl Strategy<Value = SharedFolder> {
@@ -106,7 +123,10 @@ fn folder() -> impl Strategy<Value = SharedFolder> {
     (any::<String>(), any::<String>(), passphrases, merged, own).prop_map(
         |(path, host_id, passphrases, merged, own)| {
             let mut folder = SharedFolder::new(path, host_id);
-            folder.passphrases = passphrases.into_iter().map(Passphrase::from_bytes).collect();
+            folder.passphrases = passphrases
+                .into_iter()
+                .map(Passphrase::from_bytes)
+                .collect();
             folder.merged = merged;
             folder.own = own.map(|(content, file)| OwnCopy { content, file });
             folder
@@ -170,7 +190,16 @@ fn more_records_than_any_vault_has_are_refused() {
     }
     json.push_str("\"end\":[]}}");
     let error = decode_btoken(json.as_bytes()).unwrap_err();
-    assert!(matches!(error, CodecError::TooMany { what: "records", limit: RECORDS_MAX }), "{error}");
+    assert!(
+        matches!(
+            error,
+            CodecError::TooMany {
+                what: "records",
+                limit: RECORDS_MAX
+            }
+        ),
+        "{error}"
+    );
 }
 
 #[test]
@@ -184,7 +213,12 @@ fn what_a_newer_version_wrote_is_named_so() {
         ),
     ];
     for document in newer {
-        assert!(decode_vault_file(document.as_bytes()).unwrap_err().is_newer(), "{document}");
+        assert!(
+            decode_vault_file(document.as_bytes())
+                .unwrap_err()
+                .is_newer(),
+            "{document}"
+        );
     }
 }
 
@@ -194,20 +228,45 @@ fn since_when_the_history_is_there_comes_back_where_only_we_read_it() {
     vault.create_record("A".into(), "a", 100).unwrap();
     let cut = vault.with_history_since(1_700_000_000);
     let plaintext = encode_btoken(&cut).unwrap();
-    assert!(plaintext.starts_with(br#"{"version":2,"purpose":"sync_copy","history_since":1700000000,"records":{"#));
+    assert!(plaintext.starts_with(
+        br#"{"version":2,"purpose":"sync_copy","history_since":1700000000,"records":{"#
+    ));
     assert_eq!(decode_btoken(&plaintext).unwrap().0, cut);
     let document = Document::new(cut.clone());
-    assert_eq!(decode_vault_file(&encode_v3(&document).unwrap()).unwrap(), document);
+    assert_eq!(
+        decode_vault_file(&encode_v3(&document).unwrap()).unwrap(),
+        document
+    );
 
     let in_file = |version: u8, since: &str| {
-        let json = format!(r#"{{"version":{version},"purpose":"primary","history_since":{since},"records":{{}}}}"#);
+        let json = format!(
+            r#"{{"version":{version},"purpose":"primary","history_since":{since},"records":{{}}}}"#
+        );
         decode_vault_file(json.as_bytes()).map(|document| document.vault.history_since())
     };
     assert_eq!(in_file(3, "5"), Ok(Some(5)));
-    assert!(matches!(in_file(2, "5"), Err(CodecError::UnknownKey { .. })), "the original program refuses it too");
-    for bad in ["0", "-1", "253402300800", "99999999999999999999999", "null", "\"5\"", "5,\"history_since\":5"] {
+    assert!(
+        matches!(in_file(2, "5"), Err(CodecError::UnknownKey { .. })),
+        "the original program refuses it too"
+    );
+    for bad in [
+        "0",
+        "-1",
+        "253402300800",
+        "99999999999999999999999",
+        "null",
+        "\"5\"",
+        "5,\"history_since\":5",
+    ] {
         assert!(in_file(3, bad).is_err(), "{bad}");
     }
-    let as_original = passmate_vault::codec::encode_passmate2(&cut, passmate_vault::codec::Purpose::Primary).unwrap();
-    assert!(!as_original.plaintext.windows(7).any(|bytes| bytes == b"history"));
+    let as_original =
+        passmate_vault::codec::encode_passmate2(&cut, passmate_vault::codec::Purpose::Primary)
+            .unwrap();
+    assert!(
+        !as_original
+            .plaintext
+            .windows(7)
+            .any(|bytes| bytes == b"history")
+    );
 }

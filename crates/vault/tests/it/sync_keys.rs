@@ -5,7 +5,10 @@ use passmate_vault::{Secret, SyncKey, SyncKeyError};
 use crate::{from_hex, text, vector_json};
 
 fn sync_key(vector: &serde_json::Value) -> SyncKey {
-    SyncKey::from_parts(from_hex(text(vector, "account_no")), Secret::from_bytes(from_hex(text(vector, "key"))))
+    SyncKey::from_parts(
+        from_hex(text(vector, "account_no")),
+        Secret::from_bytes(from_hex(text(vector, "key"))),
+    )
 }
 
 #[test]
@@ -16,7 +19,11 @@ fn both_programs_keys_are_read_and_the_named_checksum_is_written() {
         let expected = sync_key(vector);
         assert_eq!(expected.to_text().as_str(), text(vector, "sync_key_python"));
         for checksum in ["sync_key_python", "sync_key_cpp"] {
-            assert_eq!(SyncKey::parse(text(vector, checksum)).as_ref(), Ok(&expected), "{vector}");
+            assert_eq!(
+                SyncKey::parse(text(vector, checksum)).as_ref(),
+                Ok(&expected),
+                "{vector}"
+            );
         }
     }
     assert_eq!(valid.len(), 69);
@@ -30,7 +37,9 @@ fn every_variant_is_read_or_its_fault_is_named() {
     for variant in variants {
         let (what, result) = (text(variant, "what"), SyncKey::parse(text(variant, "text")));
         // Whatever either program reads is read, but for the sign that sscanf takes for a part of a number.
-        let accepted = ["python", "cpp"].into_iter().find(|program| variant[program]["ok"] == true);
+        let accepted = ["python", "cpp"]
+            .into_iter()
+            .find(|program| variant[program]["ok"] == true);
         match (result, accepted) {
             (Ok(key), Some(program)) => {
                 let packed = &variant[program];
@@ -40,7 +49,9 @@ fn every_variant_is_read_or_its_fault_is_named() {
             // Lower case and blanks, which one program refuses for the other's checksum.
             (Ok(_), None) => {
                 assert!(
-                    what.contains("lower case") || what.contains("no dashes") || what.contains("newline"),
+                    what.contains("lower case")
+                        || what.contains("no dashes")
+                        || what.contains("newline"),
                     "{what}"
                 );
                 read += 1;
@@ -50,16 +61,24 @@ fn every_variant_is_read_or_its_fault_is_named() {
                     "one digit missing" => SyncKeyError::Length { found: 83 },
                     "one digit too many" => SyncKeyError::Length { found: 85 },
                     "empty" => SyncKeyError::Length { found: 0 },
-                    "letter O for zero" => SyncKeyError::ForeignCharacter { character: 'O', position: 1 },
-                    "other junk between, python checksum" => {
-                        SyncKeyError::ForeignCharacter { character: 'k', position: 1 }
-                    }
-                    "sign inside a triplet, C++ checksum" => {
-                        SyncKeyError::ForeignCharacter { character: '+', position: 1 }
-                    }
+                    "letter O for zero" => SyncKeyError::ForeignCharacter {
+                        character: 'O',
+                        position: 1,
+                    },
+                    "other junk between, python checksum" => SyncKeyError::ForeignCharacter {
+                        character: 'k',
+                        position: 1,
+                    },
+                    "sign inside a triplet, C++ checksum" => SyncKeyError::ForeignCharacter {
+                        character: '+',
+                        position: 1,
+                    },
                     "blank inside a triplet, C++ checksum" => SyncKeyError::Length { found: 83 },
                     what if what.starts_with("two accidental digits") => {
-                        SyncKeyError::ForeignCharacter { character: 'o', position: 4 }
+                        SyncKeyError::ForeignCharacter {
+                            character: 'o',
+                            position: 4,
+                        }
                     }
                     _ => SyncKeyError::Checksum,
                 };
@@ -75,6 +94,9 @@ fn the_auth_token_is_derived_as_both_programs_do() {
     let vectors = vector_json("derived_keys.json");
     for vector in vectors["vectors"].as_array().unwrap() {
         let key = SyncKey::from_parts([1; 8], Secret::from_bytes(from_hex(text(vector, "key"))));
-        assert_eq!(*key.derive_auth_token().as_bytes(), from_hex(text(vector, "auth_token")));
+        assert_eq!(
+            *key.derive_auth_token().as_bytes(),
+            from_hex(text(vector, "auth_token"))
+        );
     }
 }

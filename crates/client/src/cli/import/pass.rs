@@ -18,7 +18,9 @@ pub(super) fn read(app: &App, store: &Path) -> Result<Imported, Failure> {
     let mut files = Vec::new();
     find_files(store, DEPTH_MAX, &mut files)?;
     if files.is_empty() {
-        let error = ImportError::NotThisFormat { expected: "a folder of pass: there is no .gpg file in it" };
+        let error = ImportError::NotThisFormat {
+            expected: "a folder of pass: there is no .gpg file in it",
+        };
         return Err(failure_of(&error, Format::Pass));
     }
     files.sort();
@@ -30,7 +32,9 @@ pub(super) fn read(app: &App, store: &Path) -> Result<Imported, Failure> {
         let name = file.strip_prefix(store).unwrap_or(file).with_extension("");
         entries.push((name.to_string_lossy().into_owned(), content));
     }
-    let entries = entries.iter().map(|(name, content)| (name.as_str(), content.as_slice()));
+    let entries = entries
+        .iter()
+        .map(|(name, content)| (name.as_str(), content.as_slice()));
     parse_pass(entries).map_err(|error| failure_of(&error, Format::Pass))
 }
 
@@ -38,7 +42,11 @@ pub(super) fn read(app: &App, store: &Path) -> Result<Imported, Failure> {
 fn find_files(folder: &Path, depth_left: usize, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
     let failed = |error: std::io::Error| {
         let message = format!("cannot read the folder {}: {error}", folder.display());
-        Failure::new(Code::File, message, "name the store's folder, for example ~/.password-store")
+        Failure::new(
+            Code::File,
+            message,
+            "name the store's folder, for example ~/.password-store",
+        )
     };
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let entry = entry.map_err(failed)?;
@@ -48,13 +56,22 @@ fn find_files(folder: &Path, depth_left: usize, files: &mut Vec<PathBuf>) -> Res
         }
         if entry.file_type().map_err(failed)?.is_dir() {
             if depth_left == 0 {
-                let error = ImportError::TooMany { what: "levels", limit: DEPTH_MAX };
+                let error = ImportError::TooMany {
+                    what: "levels",
+                    limit: DEPTH_MAX,
+                };
                 return Err(failure_of(&error, Format::Pass));
             }
             find_files(&path, depth_left - 1, files)?;
         } else if path.extension().is_some_and(|extension| extension == "gpg") {
             if files.len() >= ITEMS_MAX {
-                return Err(failure_of(&ImportError::TooMany { what: "items", limit: ITEMS_MAX }, Format::Pass));
+                return Err(failure_of(
+                    &ImportError::TooMany {
+                        what: "items",
+                        limit: ITEMS_MAX,
+                    },
+                    Format::Pass,
+                ));
             }
             files.push(path);
         }
@@ -75,11 +92,19 @@ fn decrypt(app: &App, file: &Path, len_max: usize) -> Result<Zeroizing<Vec<u8>>,
     if app.ask.no_input {
         gpg.args(["--pinentry-mode", "error"]);
     }
-    gpg.arg("--decrypt").arg("--").arg(file).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    gpg.arg("--decrypt")
+        .arg("--")
+        .arg(file)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
     let mut child = gpg.spawn().map_err(|error| failed(error.to_string()))?;
     let mut content = Zeroizing::new(Vec::new());
     let limit = u64::try_from(len_max).unwrap_or(u64::MAX).saturating_add(1);
-    let read = child.stdout.take().map(|stdout| stdout.take(limit).read_to_end(&mut content));
+    let read = child
+        .stdout
+        .take()
+        .map(|stdout| stdout.take(limit).read_to_end(&mut content));
     let is_too_long = content.len() > len_max;
     if is_too_long {
         // It may write without end.
@@ -87,11 +112,17 @@ fn decrypt(app: &App, file: &Path, len_max: usize) -> Result<Zeroizing<Vec<u8>>,
     }
     let status = child.wait().map_err(|error| failed(error.to_string()))?;
     if is_too_long {
-        return Err(failure_of(&ImportError::TooLong { limit: FILE_LEN_MAX }, Format::Pass));
+        return Err(failure_of(
+            &ImportError::TooLong {
+                limit: FILE_LEN_MAX,
+            },
+            Format::Pass,
+        ));
     }
     if !status.success() {
         return Err(failed(status.to_string()));
     }
-    read.transpose().map_err(|error| failed(error.to_string()))?;
+    read.transpose()
+        .map_err(|error| failed(error.to_string()))?;
     Ok(content)
 }

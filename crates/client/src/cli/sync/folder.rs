@@ -20,18 +20,40 @@ const TRIES: usize = 3;
 pub(super) fn set_up(app: &App, session: &mut Session, folder: &Path) -> Result<(), Failure> {
     let host = rustix::system::uname();
     let digits = getrandom::u32().map_err(|error| {
-        Failure::new(crate::cli::error::Code::Other, format!("no randomness: {error}"), "try again")
+        Failure::new(
+            crate::cli::error::Code::Other,
+            format!("no randomness: {error}"),
+            "try again",
+        )
     })?;
     set_up_folder(session, folder, &host.nodename().to_string_lossy(), digits)?;
     let guard = (!app.ask.yes).then_some(app.guard);
-    let meant = Meant { guard, replace_remote: false, is_aside: false };
+    let meant = Meant {
+        guard,
+        replace_remote: false,
+        is_aside: false,
+    };
     let done = take_in(app, session, meant).and_then(|taken| give_out(app, session, taken));
-    super::tell(app, session, super::Done { server: None, folder: Some(done) })
+    super::tell(
+        app,
+        session,
+        super::Done {
+            server: None,
+            folder: Some(done),
+        },
+    )
 }
 
 /// Merges what the other copies have, and asks where that is needed.
-pub(super) fn take_in(app: &App, session: &mut Session, meant: Meant) -> Result<FolderReport, Failure> {
-    let mut options = Options { guard: meant.guard, ..Options::default() };
+pub(super) fn take_in(
+    app: &App,
+    session: &mut Session,
+    meant: Meant,
+) -> Result<FolderReport, Failure> {
+    let mut options = Options {
+        guard: meant.guard,
+        ..Options::default()
+    };
     let may_ask = app.ask.has_person() && !meant.is_aside;
     let mut typed: Vec<Passphrase> = Vec::new();
     let mut all = loop {
@@ -44,10 +66,20 @@ pub(super) fn take_in(app: &App, session: &mut Session, meant: Meant) -> Result<
         }
     };
     for tries_left in (0..TRIES).rev() {
-        if !may_ask || !all.skipped.iter().any(is_locked) || !ask_passphrases(app, &all, &mut typed)? {
+        if !may_ask
+            || !all.skipped.iter().any(is_locked)
+            || !ask_passphrases(app, &all, &mut typed)?
+        {
             break;
         }
-        all.add(crate::sync::take_in(session, &typed, Options { continued: true, ..options })?);
+        all.add(crate::sync::take_in(
+            session,
+            &typed,
+            Options {
+                continued: true,
+                ..options
+            },
+        )?);
         if tries_left > 0 && all.skipped.iter().any(is_locked) {
             app.out.warn("a copy does not open with that, try again");
         }
@@ -59,18 +91,27 @@ pub(super) fn take_in(app: &App, session: &mut Session, meant: Meant) -> Result<
 }
 
 /// Writes this device's copy.
-pub(super) fn give_out(app: &App, session: &mut Session, mut taken: FolderReport) -> Result<FolderReport, Failure> {
+pub(super) fn give_out(
+    app: &App,
+    session: &mut Session,
+    mut taken: FolderReport,
+) -> Result<FolderReport, Failure> {
     crate::sync::give_out(session, &mut taken)?;
     if app.out.is_verbose()
         && let Some(folder) = session.folder()
     {
-        app.out.note(&format!("this device's copy is {}.pmdb", folder.host_id));
+        app.out
+            .note(&format!("this device's copy is {}.pmdb", folder.host_id));
     }
     Ok(taken)
 }
 
 /// What a sync would do, without doing it.
-pub(super) fn preview(app: &App, session: &mut Session, options: Options) -> Result<FolderReport, Failure> {
+pub(super) fn preview(
+    app: &App,
+    session: &mut Session,
+    options: Options,
+) -> Result<FolderReport, Failure> {
     let mut found = crate::sync::take_in(session, &[], options)?;
     tell_skipped(app, &found);
     if let (Some(preview), Some(folder)) = (&found.report.preview, session.folder()) {
@@ -86,12 +127,20 @@ fn is_locked(skipped: &Skipped) -> bool {
 }
 
 /// Asks for those of the copies that do not open; false if no other one was typed.
-fn ask_passphrases(app: &App, found: &FolderReport, typed: &mut Vec<Passphrase>) -> Result<bool, Failure> {
-    let ask = Ask { passphrase: PassphraseSource::Terminal, ..app.ask.clone() };
+fn ask_passphrases(
+    app: &App,
+    found: &FolderReport,
+    typed: &mut Vec<Passphrase>,
+) -> Result<bool, Failure> {
+    let ask = Ask {
+        passphrase: PassphraseSource::Terminal,
+        ..app.ask.clone()
+    };
     let known = typed.len();
     for skipped in found.skipped.iter().filter(|skipped| is_locked(skipped)) {
         let name = escape(&skipped.name);
-        let passphrase = ask.passphrase(&format!("Passphrase of the copy {name} (Enter skips it): "))?;
+        let passphrase =
+            ask.passphrase(&format!("Passphrase of the copy {name} (Enter skips it): "))?;
         if !passphrase.is_empty() && !typed.contains(&passphrase) {
             typed.push(passphrase);
         }
@@ -106,15 +155,25 @@ fn tell_skipped(app: &App, found: &FolderReport) {
             Why::Empty => "; its device, or the program that carries it, may not be done",
             _ => "",
         };
-        app.out.warn(&format!("the copy {} is skipped: {}{hint}", escape(&skipped.name), skipped.why));
+        app.out.warn(&format!(
+            "the copy {} is skipped: {}{hint}",
+            escape(&skipped.name),
+            skipped.why
+        ));
     }
     for name in &found.conflicts {
-        app.out.note(&format!("{} is a copy that a sync program put aside: it is merged, and may go", escape(name)));
+        app.out.note(&format!(
+            "{} is a copy that a sync program put aside: it is merged, and may go",
+            escape(name)
+        ));
     }
 }
 
 pub(super) fn path_of(session: &Session) -> String {
-    session.folder().map(|folder| folder.path.clone()).unwrap_or_default()
+    session
+        .folder()
+        .map(|folder| folder.path.clone())
+        .unwrap_or_default()
 }
 
 pub(super) fn object(session: &Session, found: &FolderReport) -> serde_json::Value {

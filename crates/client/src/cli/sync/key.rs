@@ -26,13 +26,17 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
     let session = app.open()?;
     let association = tied(&session)?;
     if app.out.is_terminal() {
-        app.ask.confirm("Whoever sees this key can read and change all your passwords. Show it?")?;
+        app.ask
+            .confirm("Whoever sees this key can read and change all your passwords. Show it?")?;
     }
     if args.qr {
         return qr::show(app, &link_of(association)?.to_text());
     }
-    let (member, text) =
-        if args.link { ("link", link_of(association)?.to_text()) } else { ("key", association.key.to_text()) };
+    let (member, text) = if args.link {
+        ("link", link_of(association)?.to_text())
+    } else {
+        ("key", association.key.to_text())
+    };
     if app.out.json {
         return app.out.object(json!({ member: *text }));
     }
@@ -42,9 +46,10 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
 /// The account of a vault that has one.
 pub(in crate::cli) fn tied(session: &Session) -> Result<&Association, Failure> {
     match session.association() {
-        Some(association) if association.is_pending() => {
-            Err(SyncError::<SessionError>::NotLetIn { host: association.host.clone() }.into())
+        Some(association) if association.is_pending() => Err(SyncError::<SessionError>::NotLetIn {
+            host: association.host.clone(),
         }
+        .into()),
         Some(association) => Ok(association),
         None => Err(SyncError::<SessionError>::NotSetUp.into()),
     }
@@ -56,5 +61,9 @@ pub(in crate::cli) fn link_of(association: &Association) -> Result<Link, Failure
         let hint = "forget the server with `passmate sync leave`, then set it up again with the key of another device";
         Failure::new(Code::Damaged, format!("the vault's server cannot be used: {error}"), hint)
     })?;
-    Ok(Link::new(address, &association.trust, association.key.clone()))
+    Ok(Link::new(
+        address,
+        &association.trust,
+        association.key.clone(),
+    ))
 }

@@ -15,8 +15,11 @@ pub(super) fn run(app: &App) -> Result<(), Failure> {
     if association.is_none() && session.folder().is_none() {
         return Err(SyncError::<SessionError>::NotSetUp.into());
     }
-    let server = association.and_then(|association| Some((association.host.clone(), association.last.as_ref()?)));
-    let folder = session.folder().and_then(|folder| Some((folder.path.clone(), folder.last.as_ref()?)));
+    let server = association
+        .and_then(|association| Some((association.host.clone(), association.last.as_ref()?)));
+    let folder = session
+        .folder()
+        .and_then(|folder| Some((folder.path.clone(), folder.last.as_ref()?)));
     if server.is_none() && folder.is_none() {
         let hint = "it is remembered from the next sync on that changes anything";
         return Err(Failure::new(Code::NotFound, "no sync is remembered", hint));
@@ -33,7 +36,11 @@ pub(super) fn run(app: &App) -> Result<(), Failure> {
         return app.out.object(object);
     }
     for (place, delta) in server.into_iter().chain(folder) {
-        app.out.line(&format!("synced with {} at {}", escape(&place), local_time(delta.time)))?;
+        app.out.line(&format!(
+            "synced with {} at {}",
+            escape(&place),
+            local_time(delta.time)
+        ))?;
         print(app, &session.vault().details(delta))?;
     }
     Ok(())
@@ -42,14 +49,16 @@ pub(super) fn run(app: &App) -> Result<(), Failure> {
 pub(super) fn print(app: &App, details: &[RecordDetails]) -> Result<(), Failure> {
     for record in details {
         let path = app.out.part(&record.path.to_string_lossy());
-        app.out.styled_line(&format!("{path}: {}", fate_text(record)))?;
+        app.out
+            .styled_line(&format!("{path}: {}", fate_text(record)))?;
         if matches!(record.fate, RecordFate::New(_) | RecordFate::Deleted(_)) {
             continue;
         }
         for field in &record.fields {
             let name = app.out.part(&field.key.name.to_string_lossy());
             let line = field_text(field, &format!("`passmate history {path} {name}`"));
-            app.out.styled_line(&format!("  {}: {line}", app.out.styled(NAME, &name)))?;
+            app.out
+                .styled_line(&format!("  {}: {line}", app.out.styled(NAME, &name)))?;
         }
     }
     Ok(())
@@ -71,7 +80,11 @@ fn fate_text(record: &RecordDetails) -> String {
         RecordFate::Changed if record.fields.is_empty() => return moved.to_owned(),
         RecordFate::Changed => "changed",
     };
-    if moved.is_empty() { fate.to_owned() } else { format!("{fate}, {moved}") }
+    if moved.is_empty() {
+        fate.to_owned()
+    } else {
+        format!("{fate}, {moved}")
+    }
 }
 
 fn field_text(field: &FieldDetails, history: &str) -> String {
@@ -82,7 +95,9 @@ fn field_text(field: &FieldDetails, history: &str) -> String {
                 Side::Sent => "this device's",
             };
             let time = local_time(time);
-            format!("changed on both sides: {whose} value of {time} lost, and is number {number} in {history}")
+            format!(
+                "changed on both sides: {whose} value of {time} lost, and is number {number} in {history}"
+            )
         }
         None if field.received > 0 => "from another device".to_owned(),
         None => "from this device".to_owned(),
@@ -95,7 +110,9 @@ pub(super) fn objects(details: &[RecordDetails]) -> Vec<Value> {
         Side::Sent => "sent",
     };
     let field = |field: &FieldDetails| {
-        let lost = field.lost.map(|lost| json!({ "side": side(lost.side), "time": lost.time, "number": lost.number }));
+        let lost = field.lost.map(
+            |lost| json!({ "side": side(lost.side), "time": lost.time, "number": lost.number }),
+        );
         json!({
             "field": field.key.name.to_string_lossy(), "received": field.received, "sent": field.sent, "lost": lost,
         })

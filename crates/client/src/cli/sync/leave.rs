@@ -32,22 +32,32 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
         None => return Err(SyncError::<SessionError>::NotSetUp.into()),
     };
     if args.delete {
-        app.ask.confirm(&format!("Delete the account at {host}? Your other devices cannot sync with it any more."))?;
+        app.ask.confirm(&format!(
+            "Delete the account at {host}? Your other devices cannot sync with it any more."
+        ))?;
         let mut server = super::server_of(&session)?;
-        delete_remote(&mut session, &mut server, &mut SystemSurroundings::default())?;
+        delete_remote(
+            &mut session,
+            &mut server,
+            &mut SystemSurroundings::default(),
+        )?;
     } else {
-        app.ask
-            .confirm(&format!("Forget {host}? Without the sync key of another device this one cannot come back."))?;
+        app.ask.confirm(&format!(
+            "Forget {host}? Without the sync key of another device this one cannot come back."
+        ))?;
         leave(&mut session)?;
     }
     // It says nothing about the next server.
     if let Err(error) = State::forget(session.path()) {
-        app.out.warn(&format!("the memory of past syncs could not be removed: {error}"));
+        app.out.warn(&format!(
+            "the memory of past syncs could not be removed: {error}"
+        ));
     }
     if app.out.json {
         return app.out.object(serde_json::json!({ "host": host }));
     }
-    app.out.note(&format!("forgot {host}; all records are still here"));
+    app.out
+        .note(&format!("forgot {host}; all records are still here"));
     Ok(())
 }
 
@@ -60,6 +70,9 @@ fn forget_folder(app: &App, session: &mut Session, delete: bool) -> Result<(), F
     if app.out.json {
         return app.out.object(serde_json::json!({ "folder": path }));
     }
-    app.out.note(&format!("forgot {}; all records are still here", escape(&path)));
+    app.out.note(&format!(
+        "forgot {}; all records are still here",
+        escape(&path)
+    ));
     Ok(())
 }

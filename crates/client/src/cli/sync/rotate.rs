@@ -29,14 +29,28 @@ fn parse_since(text: &str) -> Result<i64, String> {
     // Who writes 1m means a month, and would get a minute.
     let is_short = |span: &Span| {
         span.fieldwise()
-            != span.hours(0).minutes(0).seconds(0).milliseconds(0).microseconds(0).nanoseconds(0).fieldwise()
+            != span
+                .hours(0)
+                .minutes(0)
+                .seconds(0)
+                .milliseconds(0)
+                .microseconds(0)
+                .nanoseconds(0)
+                .fieldwise()
     };
     if span.as_ref().is_some_and(is_short) {
-        return Err(format!("{text:?} is shorter than a day; write years, months, weeks or days: 1y, 6mo, 8w, 90d"));
+        return Err(format!(
+            "{text:?} is shorter than a day; write years, months, weeks or days: 1y, 6mo, 8w, 90d"
+        ));
     }
-    let ago = |span: Span| now.checked_sub(span.abs()).ok().map(|time| time.timestamp().as_second());
+    let ago = |span: Span| {
+        now.checked_sub(span.abs())
+            .ok()
+            .map(|time| time.timestamp().as_second())
+    };
     let since = span.and_then(ago).or_else(|| parse_time(text));
-    let since = since.ok_or_else(|| format!("{text:?} is no time; write it like 2026-01-31, 1y, 6mo or 90d"))?;
+    let since = since
+        .ok_or_else(|| format!("{text:?} is no time; write it like 2026-01-31, 1y, 6mo or 90d"))?;
     if since > now.timestamp().as_second() {
         return Err(format!("{text:?} is not over yet"));
     }
@@ -46,21 +60,34 @@ fn parse_since(text: &str) -> Result<i64, String> {
 pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
     super::refuse_offline(app)?;
     let mut session = app.open()?;
-    let association = session.association().ok_or(SyncError::<SessionError>::NotSetUp)?;
+    let association = session
+        .association()
+        .ok_or(SyncError::<SessionError>::NotSetUp)?;
     if association.is_pending() {
-        return Err(SyncError::<SessionError>::NotLetIn { host: association.host.clone() }.into());
+        return Err(SyncError::<SessionError>::NotLetIn {
+            host: association.host.clone(),
+        }
+        .into());
     }
     if association.retired.is_none() {
         let host = &association.host;
         let history = args.keep_history.map_or_else(String::new, |since| {
-            format!(" The history before {} goes into a file beside the vault.", local_time(since))
+            format!(
+                " The history before {} goes into a file beside the vault.",
+                local_time(since)
+            )
         });
         app.ask.confirm(&format!(
             "Make a new account at {host}? Your other devices must join it with its new key.{history}"
         ))?;
     }
     let mut server = super::server_of(&session)?;
-    let result = rotate(&mut session, &mut server, &mut SystemSurroundings::default(), args.keep_history);
+    let result = rotate(
+        &mut session,
+        &mut server,
+        &mut SystemSurroundings::default(),
+        args.keep_history,
+    );
     if let Err(SyncError::Remote(error @ RemoteError::CreateRefused)) = &result {
         let hint = "nothing was changed; it may be full, or let in only those who are invited: ask its operator to open a seat \
                     (`passmate-server invite open --seats 1 --for 1h`), and try again";

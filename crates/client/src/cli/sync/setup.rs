@@ -9,7 +9,9 @@ use crate::cli::error::{Code, Failure, not_trusted};
 use crate::link::{Link, LinkError};
 use crate::net::{Address, ConnectError, Server};
 use crate::session::{Session, SessionError};
-use crate::sync::{Local, Probed, RemoteError, SyncError, SystemSurroundings, create, join, probe, request};
+use crate::sync::{
+    Local, Probed, RemoteError, SyncError, SystemSurroundings, create, join, probe, request,
+};
 use crate::trust::{CA_FILE_LEN_MAX, Problem, TlsTrust, TrustProblem, read_ca};
 
 /// Tie this vault to a server, or to a shared folder
@@ -57,7 +59,11 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
         super::refuse_offline(app)?;
     }
     let mut trust = trust_of(args)?;
-    let mut joined = args.key_file.as_ref().map(|path| parse_key(&read_small(path)?)).transpose()?;
+    let mut joined = args
+        .key_file
+        .as_ref()
+        .map(|path| parse_key(&read_small(path)?))
+        .transpose()?;
     let address = &address_of(args, joined.as_ref())?;
     let mut session = app.open()?;
     let mut is_pending = false;
@@ -83,17 +89,39 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
     if let Some(pin) = joined.as_ref().and_then(|joined| joined.pin)
         && trust == Trust::System
     {
-        trust = Trust::Pins { current: pin, next: None };
+        trust = Trust::Pins {
+            current: pin,
+            next: None,
+        };
     }
     let key = joined.map(|joined| joined.key);
 
     let mut surroundings = SystemSurroundings::default();
     let mut reached = reach(app, address, trust, &mut surroundings)?;
-    let Reached { server, probed, trust } = &mut reached;
+    let Reached {
+        server,
+        probed,
+        trust,
+    } = &mut reached;
     let is_first = key.is_none();
     let result = match key {
-        Some(key) => join(&mut session, server, &mut surroundings, probed, address, trust.clone(), key),
-        None => create(&mut session, server, &mut surroundings, probed, address, trust.clone()),
+        Some(key) => join(
+            &mut session,
+            server,
+            &mut surroundings,
+            probed,
+            address,
+            trust.clone(),
+            key,
+        ),
+        None => create(
+            &mut session,
+            server,
+            &mut surroundings,
+            probed,
+            address,
+            trust.clone(),
+        ),
     };
     if let Err(SyncError::Remote(error @ RemoteError::CreateRefused)) = &result
         && is_pending
@@ -106,16 +134,26 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
     }
     super::finish(app, &session, result)?;
     if is_first {
-        app.out.note("to join another device, run `passmate sync key` here and `passmate sync setup` there");
+        app.out.note(
+            "to join another device, run `passmate sync key` here and `passmate sync setup` there",
+        );
     }
     Ok(())
 }
 
 /// Keeps a key for the account to come, and shows its code.
-fn ask_operator(app: &App, args: &Args, address: &Address, session: &mut Session, trust: Trust) -> Result<(), Failure> {
+fn ask_operator(
+    app: &App,
+    args: &Args,
+    address: &Address,
+    session: &mut Session,
+    trust: Trust,
+) -> Result<(), Failure> {
     let code = request(session, &mut SystemSurroundings::default(), address, trust)?;
     if app.out.json {
-        return app.out.object(json!({ "host": address.host(), "code": code.to_string() }));
+        return app
+            .out
+            .object(json!({ "host": address.host(), "code": code.to_string() }));
     }
     app.out.line(&code.to_string())?;
     if args.qr {
@@ -129,12 +167,20 @@ fn ask_operator(app: &App, args: &Args, address: &Address, session: &mut Session
 
 fn trust_of(args: &Args) -> Result<Trust, Failure> {
     if let Some(pin) = args.pin {
-        return Ok(Trust::Pins { current: pin, next: None });
+        return Ok(Trust::Pins {
+            current: pin,
+            next: None,
+        });
     }
-    let Some(path) = &args.ca_file else { return Ok(Trust::System) };
+    let Some(path) = &args.ca_file else {
+        return Ok(Trust::System);
+    };
     let pem = read_small(path)?;
     let unusable = |error: &dyn std::fmt::Display| {
-        Failure::usage(format!("{}: {error}", path.display()), "give a PEM file with the authority's certificate")
+        Failure::usage(
+            format!("{}: {error}", path.display()),
+            "give a PEM file with the authority's certificate",
+        )
     };
     if pem.len() > CA_FILE_LEN_MAX {
         return Err(unusable(&"it is longer than 64 KiB"));
@@ -154,15 +200,27 @@ impl Joined {
     fn parse(text: &str) -> Result<Self, LinkError> {
         if Link::is_meant(text) {
             let Link { address, pin, key } = Link::parse(text)?;
-            return Ok(Self { key, address: Some(address), pin });
+            return Ok(Self {
+                key,
+                address: Some(address),
+                pin,
+            });
         }
-        Ok(Self { key: SyncKey::parse(text)?, address: None, pin: None })
+        Ok(Self {
+            key: SyncKey::parse(text)?,
+            address: None,
+            pin: None,
+        })
     }
 }
 
 fn parse_key(bytes: &[u8]) -> Result<Joined, Failure> {
     let text = std::str::from_utf8(bytes).map_err(|_| {
-        Failure::new(Code::KeyMistyped, "the sync key is not text", "`passmate sync key` on another device shows it")
+        Failure::new(
+            Code::KeyMistyped,
+            "the sync key is not text",
+            "`passmate sync key` on another device shows it",
+        )
     })?;
     Joined::parse(text).map_err(mistyped)
 }
@@ -228,13 +286,24 @@ fn reach(
 ) -> Result<Reached, Failure> {
     let mut server = server_at(address, &trust)?;
     match probe(&mut server, surroundings) {
-        Ok(probed) => Ok(Reached { server, probed, trust }),
+        Ok(probed) => Ok(Reached {
+            server,
+            probed,
+            trust,
+        }),
         Err(RemoteError::NoConnection(ConnectError::NotTrusted(problem))) => {
             let pin = ask_pin(app, address, &trust, &problem)?;
-            let trust = Trust::Pins { current: pin, next: None };
+            let trust = Trust::Pins {
+                current: pin,
+                next: None,
+            };
             let mut server = server_at(address, &trust)?;
             let probed = probe(&mut server, surroundings)?;
-            Ok(Reached { server, probed, trust })
+            Ok(Reached {
+                server,
+                probed,
+                trust,
+            })
         }
         Err(error) => Err(error.into()),
     }
@@ -252,7 +321,12 @@ fn server_at(address: &Address, trust: &Trust) -> Result<Server, Failure> {
 
 /// Lets a person compare a certificate that nobody vouches for with what the operator says. A mere yes would be
 /// given without looking.
-fn ask_pin(app: &App, address: &Address, trust: &Trust, problem: &TrustProblem) -> Result<Pin, Failure> {
+fn ask_pin(
+    app: &App,
+    address: &Address,
+    trust: &Trust,
+    problem: &TrustProblem,
+) -> Result<Pin, Failure> {
     let failure = match &problem.problem {
         Problem::PinMismatch { .. } => Failure::new(
             Code::NotTrusted,
@@ -265,26 +339,39 @@ fn ask_pin(app: &App, address: &Address, trust: &Trust, problem: &TrustProblem) 
         && problem.self_signed
         && matches!(
             problem.problem,
-            Problem::UnknownIssuer | Problem::CaUsedAsLeaf | Problem::NoTrustStore | Problem::WrongName { .. }
+            Problem::UnknownIssuer
+                | Problem::CaUsedAsLeaf
+                | Problem::NoTrustStore
+                | Problem::WrongName { .. }
         );
     if !may_be_pinned || !app.ask.has_person() || app.ask.yes {
         return Err(failure);
     }
     let shown = problem.shown.to_string();
-    let digits = shown.strip_prefix("sha256:").and_then(|digits| digits.get(..TYPED_DIGITS)).unwrap_or_default();
-    app.out.warn(&format!("nobody vouches for the key that {address} shows:"));
+    let digits = shown
+        .strip_prefix("sha256:")
+        .and_then(|digits| digits.get(..TYPED_DIGITS))
+        .unwrap_or_default();
+    app.out
+        .warn(&format!("nobody vouches for the key that {address} shows:"));
     app.out.warn(&format!("    {shown}"));
     app.out.warn("the server printed its pin when it started; get it from its operator, not from this screen");
     for _ in 0..TRIES {
-        let typed = app.ask.line("The first 8 digits of the pin that the operator gave you: ")?;
+        let typed = app
+            .ask
+            .line("The first 8 digits of the pin that the operator gave you: ")?;
         if typed.is_empty() {
             break;
         }
-        let typed = typed.strip_prefix("sha256:").unwrap_or(&typed).to_ascii_lowercase();
+        let typed = typed
+            .strip_prefix("sha256:")
+            .unwrap_or(&typed)
+            .to_ascii_lowercase();
         if typed.get(..TYPED_DIGITS) == Some(digits) && shown.contains(&typed) {
             return Ok(problem.shown);
         }
-        app.out.warn("these are not the digits that the server shows");
+        app.out
+            .warn("these are not the digits that the server shows");
     }
     Err(Failure::new(
         Code::NotTrusted,

@@ -21,7 +21,9 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
         return app.out.object(serde_json::json!({}));
     }
     app.out.note(match trust {
-        Trust::Pins { next: Some(_), .. } => "the key is trusted beside the one of today, until the server shows it",
+        Trust::Pins { next: Some(_), .. } => {
+            "the key is trusted beside the one of today, until the server shows it"
+        }
         _ => "the server is trusted by this key alone",
     });
     Ok(())

@@ -15,16 +15,25 @@ pub(super) struct Args {}
 pub(super) fn run(app: &App, _: &Args) -> Result<(), Failure> {
     super::refuse_offline(app)?;
     let mut session = app.open()?;
-    let association = session.association().ok_or(SyncError::<SessionError>::NotSetUp)?;
+    let association = session
+        .association()
+        .ok_or(SyncError::<SessionError>::NotSetUp)?;
     let is_desktop = association.shape == Shape::Desktop;
     if is_desktop {
-        app.ask.confirm("The desktop client cannot use this account any more then. Go on?")?;
+        app.ask
+            .confirm("The desktop client cannot use this account any more then. Go on?")?;
     }
     let mut server = super::server_of(&session)?;
-    let result = upgrade(&mut session, &mut server, &mut SystemSurroundings::default());
+    let result = upgrade(
+        &mut session,
+        &mut server,
+        &mut SystemSurroundings::default(),
+    );
     super::finish(app, &session, result)?;
     if !is_desktop {
-        app.out.note("the account was not shared with the desktop client: there was nothing to upgrade");
+        app.out.note(
+            "the account was not shared with the desktop client: there was nothing to upgrade",
+        );
     }
     Ok(())
 }

@@ -6,7 +6,9 @@ use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use passmate_proto::{ActionKind, ClientConfig, Ending, Input, Request, ServerConfig, ServerMachine};
+use passmate_proto::{
+    ActionKind, ClientConfig, Ending, Input, Request, ServerConfig, ServerMachine,
+};
 use rand_core::{TryCryptoRng, TryRng};
 
 use super::super::*;
@@ -55,7 +57,10 @@ pub(super) struct Cloud {
 
 impl Cloud {
     pub(super) fn new(layout: Layout) -> Rc<RefCell<Self>> {
-        Rc::new(RefCell::new(Self { layout: Some(layout), ..Self::default() }))
+        Rc::new(RefCell::new(Self {
+            layout: Some(layout),
+            ..Self::default()
+        }))
     }
 
     pub(super) fn only_btoken(&mut self) -> &mut Vec<u8> {
@@ -82,25 +87,49 @@ impl Way {
         Self::with(cloud, [])
     }
 
-    pub(super) fn with(cloud: &Rc<RefCell<Cloud>>, faults: impl IntoIterator<Item = Fault>) -> Self {
-        Self { cloud: cloud.clone(), faults: faults.into_iter().collect(), exchanges: 0 }
+    pub(super) fn with(
+        cloud: &Rc<RefCell<Cloud>>,
+        faults: impl IntoIterator<Item = Fault>,
+    ) -> Self {
+        Self {
+            cloud: cloud.clone(),
+            faults: faults.into_iter().collect(),
+            exchanges: 0,
+        }
     }
 }
 
 impl Transport for Way {
-    fn exchange(&mut self, action: ClientAction, listener: &mut dyn Listener) -> Result<Exchanged, ConnectError> {
+    fn exchange(
+        &mut self,
+        action: ClientAction,
+        listener: &mut dyn Listener,
+    ) -> Result<Exchanged, ConnectError> {
         self.exchanges += 1;
         let fault = self.faults.pop_front().unwrap_or(Fault::Nothing);
         if let Fault::Unreachable = fault {
             return Err(unreachable());
         }
-        let (outcome, end) = drive(ClientConfig::default(), action, &mut MemoryWire::new(&self.cloud, fault), listener);
-        Ok(Exchanged { outcome, end, shown: self.cloud.borrow().shown, valid: None })
+        let (outcome, end) = drive(
+            ClientConfig::default(),
+            action,
+            &mut MemoryWire::new(&self.cloud, fault),
+            listener,
+        );
+        Ok(Exchanged {
+            outcome,
+            end,
+            shown: self.cloud.borrow().shown,
+            valid: None,
+        })
     }
 }
 
 pub(super) fn unreachable() -> ConnectError {
-    ConnectError::Unreachable { address: "cloud".to_owned(), detail: "fault".to_owned() }
+    ConnectError::Unreachable {
+        address: "cloud".to_owned(),
+        detail: "fault".to_owned(),
+    }
 }
 
 struct MemoryWire {
@@ -170,7 +199,11 @@ impl MemoryWire {
             }
             Some(Ending::Cut(_)) => {
                 let clean = matches!(self.fault, Fault::RefuseCleanly);
-                self.end = Some(if clean { Ok(Received::CloseNotify) } else { Err(StreamEnd::Cut) });
+                self.end = Some(if clean {
+                    Ok(Received::CloseNotify)
+                } else {
+                    Err(StreamEnd::Cut)
+                });
             }
             None => {}
         }
@@ -195,7 +228,10 @@ impl MemoryWire {
                 }
                 machine.created(account, ())
             }
-            Request::Fetch { account, auth_token } if !refuses => {
+            Request::Fetch {
+                account,
+                auth_token,
+            } if !refuses => {
                 let account = account.unwrap();
                 match cloud.accounts.get(&account) {
                     Some((known, btoken)) if known.ct_eq(&auth_token) => {
@@ -203,7 +239,9 @@ impl MemoryWire {
                         self.seen.clone_from(btoken);
                         machine.fetched(Arc::from(btoken.as_slice()))
                     }
-                    _ if matches!(self.fault, Fault::LetIn) => machine.fetched(Arc::from(&b"x"[..])),
+                    _ if matches!(self.fault, Fault::LetIn) => {
+                        machine.fetched(Arc::from(&b"x"[..]))
+                    }
                     _ => machine.refused(),
                 }
             }
@@ -217,7 +255,10 @@ impl MemoryWire {
                     _ => machine.refused(),
                 }
             }
-            Request::Delete { account, auth_token } if !refuses => {
+            Request::Delete {
+                account,
+                auth_token,
+            } if !refuses => {
                 let account = account.unwrap();
                 match cloud.accounts.get(&account) {
                     Some((known, _)) if known.ct_eq(&auth_token) => {
@@ -239,7 +280,11 @@ impl Wire for MemoryWire {
             // As on a socket: what is sent after the end is lost, and one learns of it later.
             return Ok(());
         }
-        let room = if let Fault::SendOnly(len) = self.fault { len - self.sent } else { usize::MAX };
+        let room = if let Fault::SendOnly(len) = self.fault {
+            len - self.sent
+        } else {
+            usize::MAX
+        };
         let arrives = bytes.get(..room).unwrap_or(bytes);
         self.sent += arrives.len();
         let mut rest = arrives;
@@ -257,7 +302,11 @@ impl Wire for MemoryWire {
     }
 
     fn receive(&mut self, buffer: &mut [u8]) -> Result<Received, StreamEnd> {
-        let room = if let Fault::ReceiveOnly(len) = self.fault { len - self.received } else { usize::MAX };
+        let room = if let Fault::ReceiveOnly(len) = self.fault {
+            len - self.received
+        } else {
+            usize::MAX
+        };
         let len = buffer.len().min(self.to_client.len()).min(room);
         if len > 0 {
             for (place, byte) in buffer.iter_mut().zip(self.to_client.drain(..len)) {
@@ -287,7 +336,10 @@ pub(super) struct Calm {
 
 impl Calm {
     pub(super) fn new() -> Self {
-        Self { rng: Dice(1), slept: Vec::new() }
+        Self {
+            rng: Dice(1),
+            slept: Vec::new(),
+        }
     }
 }
 
@@ -308,7 +360,8 @@ impl TryRng for Dice {
     type Error = Infallible;
 
     fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        self.try_next_u64().map(|wide| u32::try_from(wide >> 32).unwrap())
+        self.try_next_u64()
+            .map(|wide| u32::try_from(wide >> 32).unwrap())
     }
 
     fn try_next_u64(&mut self) -> Result<u64, Infallible> {
@@ -350,7 +403,9 @@ impl Device {
         self.now += 1;
         let id = record.into();
         if self.vault.record(&id).is_none() {
-            self.vault.create_record(record.into(), record, self.now).unwrap();
+            self.vault
+                .create_record(record.into(), record, self.now)
+                .unwrap();
         }
         self.vault.set(&id, field, value, self.now).unwrap();
     }
@@ -363,8 +418,11 @@ impl Device {
     pub(super) fn remote(&self, cloud: &Rc<RefCell<Cloud>>) -> Vault {
         let key = &self.association.as_ref().unwrap().key;
         let cloud = cloud.borrow();
-        let plaintext = passmate_vault::btoken::open(&cloud.accounts[&account_of(key).unwrap()].1, key);
-        passmate_vault::codec::decode_btoken(&plaintext.unwrap()).unwrap().0
+        let plaintext =
+            passmate_vault::btoken::open(&cloud.accounts[&account_of(key).unwrap()].1, key);
+        passmate_vault::codec::decode_btoken(&plaintext.unwrap())
+            .unwrap()
+            .0
     }
 }
 

@@ -16,7 +16,9 @@ impl Desktop {
     fn set(&mut self, record: &str, field: &str, value: &str, now: i64) {
         let id = record.into();
         if self.vault.record(&id).is_none() {
-            self.vault.create_record(record.into(), record, now).unwrap();
+            self.vault
+                .create_record(record.into(), record, now)
+                .unwrap();
         }
         self.vault.set(&id, field, value, now).unwrap();
     }
@@ -29,12 +31,24 @@ impl Desktop {
         assert_eq!(shape, BtokenShape::Desktop);
         let mut merged = self.vault.clone();
         merged.merge(&there);
-        let has_ties =
-            merged.part_for(passmate_vault::originals::Original::Desktop).tuple_count() < merged.tuple_count();
-        if has_ties || merged.view().records().iter().any(|record| record.clash.is_some()) {
+        let has_ties = merged
+            .part_for(passmate_vault::originals::Original::Desktop)
+            .tuple_count()
+            < merged.tuple_count();
+        if has_ties
+            || merged
+                .view()
+                .records()
+                .iter()
+                .any(|record| record.clash.is_some())
+        {
             return false;
         }
-        *stored = btoken::seal(&encode_desktop_btoken(&merged).unwrap(), key, Calm::new().rng());
+        *stored = btoken::seal(
+            &encode_desktop_btoken(&merged).unwrap(),
+            key,
+            Calm::new().rng(),
+        );
         self.vault = merged;
         true
     }
@@ -49,8 +63,15 @@ fn desktop_account(cloud: &Rc<RefCell<Cloud>>, desktop: &Desktop) -> SyncKey {
     let mut secret = [7; 32];
     secret[3] = 0;
     let key = SyncKey::from_parts([0, 1, 0, 2, 3, 4, 5, 6], Secret::from_bytes(secret));
-    let sealed = btoken::seal(&encode_desktop_btoken(&desktop.vault).unwrap(), &key, Calm::new().rng());
-    cloud.borrow_mut().accounts.insert(account_of(&key).unwrap(), (auth_token_of(&key), sealed));
+    let sealed = btoken::seal(
+        &encode_desktop_btoken(&desktop.vault).unwrap(),
+        &key,
+        Calm::new().rng(),
+    );
+    cloud
+        .borrow_mut()
+        .accounts
+        .insert(account_of(&key).unwrap(), (auth_token_of(&key), sealed));
     key
 }
 
@@ -59,7 +80,10 @@ fn shape_there(cloud: &Rc<RefCell<Cloud>>, key: &SyncKey) -> BtokenShape {
 }
 
 fn joined(cloud: &Rc<RefCell<Cloud>>, key: &SyncKey) -> Device {
-    let mut device = Device { now: 100, ..Device::default() };
+    let mut device = Device {
+        now: 100,
+        ..Device::default()
+    };
     join_with(&mut device, &mut Way::to(cloud), key.clone()).unwrap();
     device
 }
@@ -77,7 +101,10 @@ fn both_kinds_of_client_live_on_one_account() {
 
     first.set("mail", "password", "two");
     first.set("bank", "pin", "1234");
-    assert_eq!(counts(&first.sync(&mut Way::to(&cloud)).unwrap()), (0, 3, 0));
+    assert_eq!(
+        counts(&first.sync(&mut Way::to(&cloud)).unwrap()),
+        (0, 3, 0)
+    );
     assert!(desktop.sync(&cloud, &key));
     assert_eq!(desktop.vault, first.vault);
     desktop.set("mail", "user", "me", 200);
@@ -94,10 +121,14 @@ fn an_empty_store_of_any_form_is_joined_and_keeps_its_shape() {
     for plaintext in ["{}", "null", "[]"] {
         let cloud = Cloud::new(Layout::Two);
         let key = desktop_account(&cloud, &Desktop::default());
-        *cloud.borrow_mut().only_btoken() = btoken::seal(plaintext.as_bytes(), &key, Calm::new().rng());
+        *cloud.borrow_mut().only_btoken() =
+            btoken::seal(plaintext.as_bytes(), &key, Calm::new().rng());
         let mut device = Device::default();
         device.set("mail", "password", "one");
-        assert_eq!(counts(&join_with(&mut device, &mut Way::to(&cloud), key.clone()).unwrap()), (0, 2, 0));
+        assert_eq!(
+            counts(&join_with(&mut device, &mut Way::to(&cloud), key.clone()).unwrap()),
+            (0, 2, 0)
+        );
         let mut desktop = Desktop::default();
         assert!(desktop.sync(&cloud, &key));
         assert_eq!(desktop.vault, device.vault);
@@ -112,8 +143,14 @@ fn a_tie_and_a_clash_are_settled_so_that_the_desktop_client_can_take_them() {
     let key = desktop_account(&cloud, &desktop);
     let (mut first, mut second) = (joined(&cloud, &key), joined(&cloud, &key));
     for (device, value) in [(&mut first, "first"), (&mut second, "second")] {
-        device.vault.set(&"mail".into(), "password", value, 300).unwrap();
-        device.vault.create_record(format!("shop of {value}").as_str().into(), "shop", 300).unwrap();
+        device
+            .vault
+            .set(&"mail".into(), "password", value, 300)
+            .unwrap();
+        device
+            .vault
+            .create_record(format!("shop of {value}").as_str().into(), "shop", 300)
+            .unwrap();
     }
     first.sync(&mut Way::to(&cloud)).unwrap();
     // The desktop client takes part while one of the two values stands there.
@@ -121,19 +158,36 @@ fn a_tie_and_a_clash_are_settled_so_that_the_desktop_client_can_take_them() {
     second.sync(&mut Way::to(&cloud)).unwrap();
     assert!(desktop.sync(&cloud, &key), "it can take what is there now");
     let report = first.sync(&mut Way::to(&cloud)).unwrap();
-    assert_eq!((report.regression, report.sent), (None, 0), "a tie that was settled is not missed");
+    assert_eq!(
+        (report.regression, report.sent),
+        (None, 0),
+        "a tie that was settled is not missed"
+    );
     let paths = |vault: &Vault| -> Vec<String> {
-        vault.view().records().iter().map(|record| record.path.to_string_lossy().into_owned()).collect()
+        vault
+            .view()
+            .records()
+            .iter()
+            .map(|record| record.path.to_string_lossy().into_owned())
+            .collect()
     };
     for vault in [&first.vault, &second.vault, &desktop.vault] {
         assert_eq!(paths(vault), ["mail", "shop", "shop~7368"]);
         assert_eq!(
-            vault.view().get("mail").unwrap().field(&"password".into()).unwrap().value.to_string_lossy(),
+            vault
+                .view()
+                .get("mail")
+                .unwrap()
+                .field(&"password".into())
+                .unwrap()
+                .value
+                .to_string_lossy(),
             "second"
         );
     }
     let state = crate::state::State::default();
-    let [one, two] = [&first, &second].map(|device| status(device, &state).unwrap().content.fingerprint);
+    let [one, two] =
+        [&first, &second].map(|device| status(device, &state).unwrap().content.fingerprint);
     assert_eq!(one, two);
 }
 
@@ -159,7 +213,12 @@ fn an_upgraded_account_is_ours_alone_and_other_devices_follow() {
     let (mut first, mut second) = (joined(&cloud, &key), joined(&cloud, &key));
     let old = cloud.borrow_mut().only_btoken().clone();
     // Cut short, the next sync goes on.
-    upgrade(&mut first, &mut Way::with(&cloud, [Fault::Nothing, Fault::SendOnly(100)]), &mut Calm::new()).ok();
+    upgrade(
+        &mut first,
+        &mut Way::with(&cloud, [Fault::Nothing, Fault::SendOnly(100)]),
+        &mut Calm::new(),
+    )
+    .ok();
     first.sync(&mut Way::to(&cloud)).unwrap();
     assert_eq!(shape_there(&cloud, &key), BtokenShape::Passmate2);
     second.set("mail", "user", "me");
@@ -171,9 +230,20 @@ fn an_upgraded_account_is_ours_alone_and_other_devices_follow() {
     }
     // The state from before is old data, not a reason to go back to the old form.
     *cloud.borrow_mut().only_btoken() = old;
-    assert_eq!(first.sync(&mut Way::to(&cloud)).unwrap().regression.unwrap().changes, 1);
+    assert_eq!(
+        first
+            .sync(&mut Way::to(&cloud))
+            .unwrap()
+            .regression
+            .unwrap()
+            .changes,
+        1
+    );
     assert_eq!(shape_there(&cloud, &key), BtokenShape::Passmate2);
-    assert_eq!(counts(&upgrade(&mut first, &mut Way::to(&cloud), &mut Calm::new()).unwrap()), (0, 0, 0));
+    assert_eq!(
+        counts(&upgrade(&mut first, &mut Way::to(&cloud), &mut Calm::new()).unwrap()),
+        (0, 0, 0)
+    );
 }
 
 #[test]
@@ -181,7 +251,9 @@ fn whatever_two_of_ours_and_a_desktop_client_do_nobody_is_accused_and_all_of_our
     for seed in 0..500u64 {
         let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let mut below = |end: usize| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             usize::try_from(state >> 33).unwrap() % end
         };
         let cloud = Cloud::new(Layout::Two);
@@ -193,7 +265,10 @@ fn whatever_two_of_ours_and_a_desktop_client_do_nobody_is_accused_and_all_of_our
             assert_eq!(report.regression, None, "seed {seed}");
             if report.sent > 0 {
                 let (there, _) = open_at(cloud.borrow_mut().only_btoken(), &key);
-                assert!(there.settlement().is_empty(), "seed {seed}: the desktop client could not take it");
+                assert!(
+                    there.settlement().is_empty(),
+                    "seed {seed}: the desktop client could not take it"
+                );
             }
         };
         for _ in 0..12 {
@@ -220,7 +295,10 @@ fn whatever_two_of_ours_and_a_desktop_client_do_nobody_is_accused_and_all_of_our
         let [one, two] = devices.map(|device| {
             let view = device.vault.view();
             let fields = |record: &passmate_vault::view::ViewRecord<'_>| {
-                record.fields().map(|field| format!("{:?}", (field.name, field.value))).collect::<Vec<_>>()
+                record
+                    .fields()
+                    .map(|field| format!("{:?}", (field.name, field.value)))
+                    .collect::<Vec<_>>()
             };
             view.records()
                 .iter()
@@ -237,7 +315,10 @@ fn a_history_that_was_cut_does_not_go_into_an_account_of_the_desktop_client() {
     let mut desktop = Desktop::default();
     desktop.set("mail", "password", "one", 50);
     let key = desktop_account(&cloud, &desktop);
-    let mut device = Device { now: 100, ..Device::default() };
+    let mut device = Device {
+        now: 100,
+        ..Device::default()
+    };
     device.vault = Vault::new().with_history_since(60);
     let error = remote_error(join_with(&mut device, &mut Way::to(&cloud), key));
     assert_eq!(error, RemoteError::HistoryCut { since: 60 });

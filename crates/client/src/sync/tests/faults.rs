@@ -24,11 +24,21 @@ fn an_upload_in_doubt_is_never_reported_as_synced() {
     let cloud = Cloud::new(Layout::One);
     let (mut first, _) = two_devices(&cloud);
     first.set("mail", "user", "me");
-    let mut way = Way::with(&cloud, [Fault::LoseRace, Fault::CommitThenCut, Fault::Unreachable]);
+    let mut way = Way::with(
+        &cloud,
+        [Fault::LoseRace, Fault::CommitThenCut, Fault::Unreachable],
+    );
     let error = remote_error(first.sync(&mut way));
-    assert_eq!(error, RemoteError::Unsettled(Box::new(RemoteError::NoConnection(unreachable()))));
+    assert_eq!(
+        error,
+        RemoteError::Unsettled(Box::new(RemoteError::NoConnection(unreachable())))
+    );
     assert_eq!(error.kind(), SyncErrorKind::Unknown);
-    assert_eq!(counts(&first.sync(&mut Way::to(&cloud)).unwrap()), (0, 0, 0), "it had arrived");
+    assert_eq!(
+        counts(&first.sync(&mut Way::to(&cloud)).unwrap()),
+        (0, 0, 0),
+        "it had arrived"
+    );
 }
 
 #[test]
@@ -50,17 +60,33 @@ fn lost_races_are_tried_again_with_growing_pauses_and_a_bound() {
     first.set("mail", "user", "me");
     let mut calm = Calm::new();
     let mut way = Way::with(&cloud, vec![Fault::LoseRace; 15]);
-    assert_eq!(counts(&sync(&mut first, &mut way, &mut calm, Options::default()).unwrap()), (0, 1, 0));
+    assert_eq!(
+        counts(&sync(&mut first, &mut way, &mut calm, Options::default()).unwrap()),
+        (0, 1, 0)
+    );
     assert_eq!(way.exchanges, 16);
     assert_eq!(calm.slept.len(), 15);
-    assert!(calm.slept[0] < Duration::from_millis(151) && calm.slept[14] >= Duration::from_millis(1500));
-    assert!(calm.slept.iter().all(|pause| *pause <= Duration::from_millis(4500)));
+    assert!(
+        calm.slept[0] < Duration::from_millis(151) && calm.slept[14] >= Duration::from_millis(1500)
+    );
+    assert!(
+        calm.slept
+            .iter()
+            .all(|pause| *pause <= Duration::from_millis(4500))
+    );
 
     first.set("mail", "user", "you");
     let uploads = cloud.borrow().uploads;
     let mut way = Way::with(&cloud, vec![Fault::LoseRace; 100]);
-    assert_eq!(remote_error(first.sync(&mut way)), RemoteError::Unconfirmed(16));
-    assert_eq!((way.exchanges, cloud.borrow().uploads - uploads), (17, 16), "the last one only looks");
+    assert_eq!(
+        remote_error(first.sync(&mut way)),
+        RemoteError::Unconfirmed(16)
+    );
+    assert_eq!(
+        (way.exchanges, cloud.borrow().uploads - uploads),
+        (17, 16),
+        "the last one only looks"
+    );
 }
 
 #[test]
@@ -68,7 +94,9 @@ fn the_last_look_still_finds_what_arrived() {
     let cloud = Cloud::new(Layout::One);
     let (mut first, _) = two_devices(&cloud);
     first.set("mail", "user", "me");
-    let faults = vec![Fault::LoseRace; 15].into_iter().chain([Fault::CommitThenCut]);
+    let faults = vec![Fault::LoseRace; 15]
+        .into_iter()
+        .chain([Fault::CommitThenCut]);
     let mut way = Way::with(&cloud, faults);
     assert_eq!(counts(&first.sync(&mut way).unwrap()), (0, 1, 0));
     assert_eq!(way.exchanges, 17);
@@ -78,7 +106,13 @@ fn the_last_look_still_finds_what_arrived() {
 fn a_server_that_falls_silent_is_not_waited_for_again_and_again() {
     let cloud = Cloud::new(Layout::One);
     let (mut first, _) = two_devices(&cloud);
-    for (number, faults) in [vec![Fault::CommitThenSilence; 9], vec![Fault::SendOnly(60); 9]].into_iter().enumerate() {
+    for (number, faults) in [
+        vec![Fault::CommitThenSilence; 9],
+        vec![Fault::SendOnly(60); 9],
+    ]
+    .into_iter()
+    .enumerate()
+    {
         first.set("mail", "user", &number.to_string());
         let mut way = Way::with(&cloud, faults);
         let _ = first.sync(&mut way);
@@ -93,7 +127,9 @@ fn a_lost_race_brings_what_the_other_device_sent() {
     first.set("mail", "user", "me");
     second.set("bank", "pin", "1234");
     second.sync(&mut Way::to(&cloud)).unwrap();
-    let report = first.sync(&mut Way::with(&cloud, [Fault::LoseRace, Fault::LoseRace])).unwrap();
+    let report = first
+        .sync(&mut Way::with(&cloud, [Fault::LoseRace, Fault::LoseRace]))
+        .unwrap();
     assert_eq!((counts(&report), report.common), ((2, 1, 0), 5));
 }
 
@@ -104,16 +140,31 @@ fn a_btoken_over_the_limit_is_named_and_nothing_is_lost() {
         let (mut first, mut second) = two_devices(&cloud);
         second.set("bank", "pin", "1234");
         second.sync(&mut Way::to(&cloud)).unwrap();
-        let (limit, value_len) = if known { (9000, 9000) } else { (2 * 1024 * 1024, 2 * 1024 * 1024) };
+        let (limit, value_len) = if known {
+            (9000, 9000)
+        } else {
+            (2 * 1024 * 1024, 2 * 1024 * 1024)
+        };
         cloud.borrow_mut().banner = banner.to_owned();
         cloud.borrow_mut().btoken_len_max = Some(limit);
         let uploads = cloud.borrow().uploads;
         first.set("mail", "note", &"x".repeat(value_len));
         let error = remote_error(first.sync(&mut Way::to(&cloud)));
-        let RemoteError::TooLarge { len, limit: told, known: is_known } = error else { panic!("{error:?}") };
+        let RemoteError::TooLarge {
+            len,
+            limit: told,
+            known: is_known,
+        } = error
+        else {
+            panic!("{error:?}")
+        };
         assert!(len > value_len && told == limit && is_known == known);
         assert_eq!(cloud.borrow().uploads, uploads);
-        assert_eq!(second.vault.missing_from(&first.file.0), 0, "what came is saved all the same");
+        assert_eq!(
+            second.vault.missing_from(&first.file.0),
+            0,
+            "what came is saved all the same"
+        );
     }
 }
 
@@ -124,7 +175,9 @@ fn a_busy_server_is_told_from_a_wrong_key() {
     let mut way = Way::with(&cloud, vec![Fault::CutBeforeHello; 9]);
     assert_eq!(remote_error(first.sync(&mut way)), RemoteError::Busy);
     assert_eq!(way.exchanges, 6);
-    first.sync(&mut Way::with(&cloud, vec![Fault::CutBeforeHello; 5])).unwrap();
+    first
+        .sync(&mut Way::with(&cloud, vec![Fault::CutBeforeHello; 5]))
+        .unwrap();
     let mut way = Way::with(&cloud, [Fault::Refuse, Fault::Refuse]);
     assert_eq!(remote_error(first.sync(&mut way)), RemoteError::Refused);
     first.sync(&mut Way::with(&cloud, [Fault::Refuse])).unwrap();
@@ -139,7 +192,11 @@ fn check_cut(layout: Layout, fault: &Fault) -> Result<Report, SyncError<DiskFull
     second.sync(&mut Way::to(&cloud)).unwrap();
     let result = first.sync(&mut Way::with(&cloud, vec![fault.clone(); 40]));
     if let Ok(report) = &result {
-        assert_eq!((counts(report), first.remote(&cloud)), ((2, 1, 0), first.vault.clone()), "{fault:?}");
+        assert_eq!(
+            (counts(report), first.remote(&cloud)),
+            ((2, 1, 0), first.vault.clone()),
+            "{fault:?}"
+        );
     }
     first.sync(&mut Way::to(&cloud)).unwrap();
     assert_eq!(first.remote(&cloud), first.vault);

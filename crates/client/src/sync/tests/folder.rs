@@ -28,9 +28,14 @@ fn passphrase(text: &str) -> Passphrase {
 
 /// A device with a vault of its own and a part in a folder.
 fn device(dir: &TempDir, host: &str, shared: &Path, secret: &str) -> Session {
-    let place = Place::new(dir.path().join(format!("{host}.pmdb"))).with_params(cheap()).with_clock(|| 2_000_000_000);
+    let place = Place::new(dir.path().join(format!("{host}.pmdb")))
+        .with_params(cheap())
+        .with_clock(|| 2_000_000_000);
     let mut session = Session::create(place, passphrase(secret)).unwrap();
-    session.set_folder(Some(SharedFolder::new(shared.to_str().unwrap().to_owned(), host.to_owned())));
+    session.set_folder(Some(SharedFolder::new(
+        shared.to_str().unwrap().to_owned(),
+        host.to_owned(),
+    )));
     session.save().unwrap();
     session
 }
@@ -57,7 +62,13 @@ fn view_of(vault: &Vault) -> BTreeMap<String, BTreeMap<String, String>> {
     let records = records.records().iter();
     records
         .map(|record| {
-            (text(&record.path), record.fields().map(|field| (text(field.name), text(&field.value))).collect())
+            (
+                text(&record.path),
+                record
+                    .fields()
+                    .map(|field| (text(field.name), text(&field.value)))
+                    .collect(),
+            )
         })
         .collect()
 }
@@ -90,7 +101,9 @@ fn where_the_original_program_merges_we_agree_and_where_it_fails_we_merge() {
     let (mut cases, mut agreed, mut mended) = (0, 0, 0);
     for case in fs::read_dir(vectors()).unwrap() {
         let case = case.unwrap().path();
-        let Ok(expected) = fs::read(case.join("expected.json")) else { continue };
+        let Ok(expected) = fs::read(case.join("expected.json")) else {
+            continue;
+        };
         let expected: Value = serde_json::from_slice(&expected).unwrap();
         let name = case.file_name().unwrap().to_str().unwrap();
         cases += 1;
@@ -100,25 +113,38 @@ fn where_the_original_program_merges_we_agree_and_where_it_fails_we_merge() {
             let shared = shared_of(&case, &dir);
             let mut session = device(&dir, host, &shared, secret);
             let local = fs::read(case.join(format!("{host}.local.pmdb"))).unwrap();
-            let local = decode_vault_file(&open_container(&local, &passphrase(secret)).unwrap()).unwrap().vault;
+            let local = decode_vault_file(&open_container(&local, &passphrase(secret)).unwrap())
+                .unwrap()
+                .vault;
             session.edit(|vault, _| vault.merge(&local));
             let found = sync_folder(&mut session, &[]);
-            let skipped: Vec<&str> = found.skipped.iter().map(|skipped| skipped.name.as_str()).collect();
+            let skipped: Vec<&str> = found
+                .skipped
+                .iter()
+                .map(|skipped| skipped.name.as_str())
+                .collect();
 
-            if let Some(view) = result.get("view").filter(|_| result.get("sync_error").is_none()) {
-                let view: BTreeMap<String, BTreeMap<String, String>> = serde_json::from_value(view.clone()).unwrap();
+            if let Some(view) = result
+                .get("view")
+                .filter(|_| result.get("sync_error").is_none())
+            {
+                let view: BTreeMap<String, BTreeMap<String, String>> =
+                    serde_json::from_value(view.clone()).unwrap();
                 assert_eq!(view_of(session.vault()), view, "{name}, {host}");
                 let document = serde_json::to_vec(&result["json_after"]).unwrap();
-                assert_eq!(*session.vault(), decode_vault_file(&document).unwrap().vault, "{name}, {host}");
+                assert_eq!(
+                    *session.vault(),
+                    decode_vault_file(&document).unwrap().vault,
+                    "{name}, {host}"
+                );
                 agreed += 1;
             } else {
                 mended += 1;
             }
             // Whatever it is that the original cannot get over: all of the others is merged.
             let (there, nothing): (&[&str], &[&str]) = match name {
-                "damaged_bitflip" | "damaged_empty" | "damaged_truncated" | "not_json_inside" | "wrong_schema" => {
-                    (&["p"], &["beta.pmdb"])
-                }
+                "damaged_bitflip" | "damaged_empty" | "damaged_truncated" | "not_json_inside"
+                | "wrong_schema" => (&["p"], &["beta.pmdb"]),
                 "damaged_garbage" => (&["p", "q"], &["notes.pmdb"]),
                 "directory_named_pmdb" => (&["p", "q"], &["dir.pmdb"]),
                 "other_passphrase" if host == "alpha" => (&["p", "r"], &["beta.pmdb"]),
@@ -128,12 +154,18 @@ fn where_the_original_program_merges_we_agree_and_where_it_fails_we_merge() {
             };
             assert_eq!(skipped, nothing, "{name}, {host}");
             let paths: Vec<String> = view_of(session.vault()).into_keys().collect();
-            assert!(there.is_empty() || paths == there, "{name}, {host}: {paths:?}");
+            assert!(
+                there.is_empty() || paths == there,
+                "{name}, {host}: {paths:?}"
+            );
             // And what it then finds is nothing that it could not get over.
             let copy = copy_there(&shared, host, secret);
             assert_eq!(view_of(&copy), view_of(session.vault()), "{name}, {host}");
             assert!(copy.settlement().is_empty(), "{name}, {host}");
-            assert_eq!(copy.part_for(passmate_vault::originals::Original::Passmate2), copy);
+            assert_eq!(
+                copy.part_for(passmate_vault::originals::Original::Passmate2),
+                copy
+            );
         }
     }
     assert_eq!((cases, agreed, mended), (17, 10, 15));
@@ -144,7 +176,10 @@ fn devices_agree_through_a_folder_and_read_and_write_only_what_is_new() {
     let dir = tempfile::tempdir().unwrap();
     let shared = dir.path().join("shared");
     fs::create_dir(&shared).unwrap();
-    let (mut one, mut two) = (device(&dir, "one", &shared, "a"), device(&dir, "two", &shared, "a"));
+    let (mut one, mut two) = (
+        device(&dir, "one", &shared, "a"),
+        device(&dir, "two", &shared, "a"),
+    );
     set(&mut one, "mail", "user", "me", 100);
     set(&mut two, "mail", "password", "secret", 100);
     assert_eq!(counts(&sync_folder(&mut one, &[]).report), (0, 2, 0));
@@ -159,7 +194,11 @@ fn devices_agree_through_a_folder_and_read_and_write_only_what_is_new() {
         assert_eq!(counts(&sync_folder(&mut one, &[]).report), (0, 0, 0));
         assert_eq!(counts(&sync_folder(&mut two, &[]).report), (0, 0, 0));
     }
-    assert_eq!(before, (written("one"), written("two"), stored("one"), stored("two")), "nothing is written");
+    assert_eq!(
+        before,
+        (written("one"), written("two"), stored("one"), stored("two")),
+        "nothing is written"
+    );
     let last = two.folder().unwrap().last.clone().unwrap();
     assert_eq!(two.vault().details(&last).len(), 1);
 
@@ -172,10 +211,14 @@ fn devices_agree_through_a_folder_and_read_and_write_only_what_is_new() {
     sync_folder(&mut one, &[]);
     sync_folder(&mut two, &[]);
     assert_eq!(view_of(one.vault()), view_of(two.vault()));
-    let [first, second] = [&one, &two].map(|session| Content::of_folder(session.vault()).unwrap().fingerprint);
+    let [first, second] =
+        [&one, &two].map(|session| Content::of_folder(session.vault()).unwrap().fingerprint);
     assert_eq!(first, second);
     assert_eq!(view_of(one.vault())["mail"]["password"], "2");
-    assert_eq!(view_of(one.vault()).into_keys().collect::<Vec<_>>(), ["mail", "shop", "shop~2"]);
+    assert_eq!(
+        view_of(one.vault()).into_keys().collect::<Vec<_>>(),
+        ["mail", "shop", "shop~2"]
+    );
 }
 
 #[test]
@@ -183,17 +226,36 @@ fn another_passphrase_is_remembered_and_a_new_one_seals_the_copy_anew() {
     let dir = tempfile::tempdir().unwrap();
     let shared = dir.path().join("shared");
     fs::create_dir(&shared).unwrap();
-    let (mut one, mut two) = (device(&dir, "one", &shared, "a"), device(&dir, "two", &shared, "b"));
+    let (mut one, mut two) = (
+        device(&dir, "one", &shared, "a"),
+        device(&dir, "two", &shared, "b"),
+    );
     set(&mut one, "mail", "user", "me", 100);
     sync_folder(&mut one, &[]);
     let found = sync_folder(&mut two, &[passphrase("wrong")]);
-    assert!(matches!(found.skipped.as_slice(), [Skipped { why: Why::Locked, .. }]), "{found:?}");
+    assert!(
+        matches!(
+            found.skipped.as_slice(),
+            [Skipped {
+                why: Why::Locked,
+                ..
+            }]
+        ),
+        "{found:?}"
+    );
     assert!(two.folder().unwrap().passphrases.is_empty());
-    assert_eq!(counts(&sync_folder(&mut two, &[passphrase("wrong"), passphrase("a")]).report), (2, 0, 0));
+    assert_eq!(
+        counts(&sync_folder(&mut two, &[passphrase("wrong"), passphrase("a")]).report),
+        (2, 0, 0)
+    );
     set(&mut one, "mail", "user", "you", 200);
     sync_folder(&mut one, &[]);
     let found = sync_folder(&mut two, &[]);
-    assert_eq!((found.report.received, found.skipped.len()), (1, 0), "it is remembered");
+    assert_eq!(
+        (found.report.received, found.skipped.len()),
+        (1, 0),
+        "it is remembered"
+    );
     two.change_passphrase(passphrase("c")).unwrap();
     assert_eq!(counts(&sync_folder(&mut two, &[]).report), (0, 0, 0));
     assert_eq!(copy_there(&shared, "two", "c"), *two.vault());
@@ -210,8 +272,12 @@ fn a_copy_that_somebody_else_wrote_under_our_name_is_merged_before_it_is_replace
     // A device that was copied whole has the same name.
     let mut twin = one.vault().clone();
     twin.set(&"mail".into(), "user", "twin", 200).unwrap();
-    let container =
-        make_container(&encode_sync_copy(&twin).unwrap(), &passphrase("a"), cheap(), &mut UnwrapErr(SysRng));
+    let container = make_container(
+        &encode_sync_copy(&twin).unwrap(),
+        &passphrase("a"),
+        cheap(),
+        &mut UnwrapErr(SysRng),
+    );
     fs::write(shared.join("one.pmdb"), container.unwrap()).unwrap();
     assert_eq!(sync_folder(&mut one, &[]).report.received, 1);
     assert_eq!(*one.vault(), twin);
@@ -226,20 +292,41 @@ fn what_would_change_too_much_is_held_back_and_a_dry_run_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let shared = dir.path().join("shared");
     fs::create_dir(&shared).unwrap();
-    let (mut one, mut two) = (device(&dir, "one", &shared, "a"), device(&dir, "two", &shared, "a"));
+    let (mut one, mut two) = (
+        device(&dir, "one", &shared, "a"),
+        device(&dir, "two", &shared, "a"),
+    );
     for number in 0..30 {
         set(&mut one, &format!("r{number}"), "f", "1", 100);
     }
     sync_folder(&mut one, &[]);
     sync_folder(&mut two, &[]);
     for number in 0..20 {
-        one.edit(|vault, _| vault.delete(&format!("r{number}").as_str().into(), 200).unwrap());
+        one.edit(|vault, _| {
+            vault
+                .delete(&format!("r{number}").as_str().into(), 200)
+                .unwrap()
+        });
     }
     sync_folder(&mut one, &[]);
     let before = two.vault().clone();
-    let guarded = Options { guard: Some(Guard::default()), ..Options::default() };
-    assert!(matches!(take_in(&mut two, &[], guarded), Err(SyncError::HeldBack(_))));
-    let found = take_in(&mut two, &[], Options { dry_run: true, ..Options::default() }).unwrap();
+    let guarded = Options {
+        guard: Some(Guard::default()),
+        ..Options::default()
+    };
+    assert!(matches!(
+        take_in(&mut two, &[], guarded),
+        Err(SyncError::HeldBack(_))
+    ));
+    let found = take_in(
+        &mut two,
+        &[],
+        Options {
+            dry_run: true,
+            ..Options::default()
+        },
+    )
+    .unwrap();
     assert_eq!((found.report.received, two.vault()), (20, &before));
     assert_eq!(found.report.preview.unwrap().view().records().len(), 10);
 }
@@ -272,16 +359,21 @@ fn a_disk_that_fails_at_any_step_loses_nothing_and_the_next_sync_mends_it() {
         let dir = tempfile::tempdir().unwrap();
         let shared = dir.path().join("shared");
         fs::create_dir(&shared).unwrap();
-        let (mut one, mut two) = (device(&dir, "one", &shared, "a"), device(&dir, "two", &shared, "a"));
+        let (mut one, mut two) = (
+            device(&dir, "one", &shared, "a"),
+            device(&dir, "two", &shared, "a"),
+        );
         set(&mut one, "mail", "user", "me", 100);
         set(&mut two, "bank", "pin", "1", 100);
         sync_folder(&mut one, &[]);
         let disk = FailingDisk::default();
-        let place = Place::new(dir.path().join("two.pmdb")).with_params(cheap()).with_disk(disk.clone());
+        let place = Place::new(dir.path().join("two.pmdb"))
+            .with_params(cheap())
+            .with_disk(disk.clone());
         let mut failing = Session::open(place, passphrase("a")).unwrap();
         disk.left.set(fails_at);
-        let outcome =
-            take_in(&mut failing, &[], Options::default()).and_then(|mut found| give_out(&mut failing, &mut found));
+        let outcome = take_in(&mut failing, &[], Options::default())
+            .and_then(|mut found| give_out(&mut failing, &mut found));
         let has_failed = disk.left.get() == 0;
         if outcome.is_ok() && !has_failed {
             assert!(fails_at > 5);
@@ -289,9 +381,15 @@ fn a_disk_that_fails_at_any_step_loses_nothing_and_the_next_sync_mends_it() {
         }
         drop(failing);
         let place = Place::new(dir.path().join("two.pmdb")).with_params(cheap());
-        let mut two = Session::open(place, passphrase("a")).unwrap_or_else(|error: SessionError| panic!("{error}"));
+        let mut two = Session::open(place, passphrase("a"))
+            .unwrap_or_else(|error: SessionError| panic!("{error}"));
         assert!(two.vault().view().get("bank").is_some());
         sync_folder(&mut two, &[]);
-        assert_eq!(view_of(&copy_there(&shared, "two", "a")).into_keys().collect::<Vec<_>>(), ["bank", "mail"]);
+        assert_eq!(
+            view_of(&copy_there(&shared, "two", "a"))
+                .into_keys()
+                .collect::<Vec<_>>(),
+            ["bank", "mail"]
+        );
     }
 }

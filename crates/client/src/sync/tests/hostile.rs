@@ -19,7 +19,10 @@ struct Chance(u64);
 
 impl Chance {
     fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap() % end
     }
 }
@@ -60,7 +63,13 @@ impl Server {
             }
             _ => {}
         }
-        self.cloud.borrow_mut().accounts.get_mut(&self.account).unwrap().1.clone_from(&served);
+        self.cloud
+            .borrow_mut()
+            .accounts
+            .get_mut(&self.account)
+            .unwrap()
+            .1
+            .clone_from(&served);
         served == honest
     }
 }
@@ -102,7 +111,12 @@ fn run_history(seed: u64, foreign: &[u8]) {
     let (first, second) = two_devices(&cloud);
     let key = first.association.clone().unwrap().key;
     let account = cloud.borrow().only_account();
-    let mut server = Server { cloud, account, stored: Vec::new(), foreign: foreign.to_vec() };
+    let mut server = Server {
+        cloud,
+        account,
+        stored: Vec::new(),
+        foreign: foreign.to_vec(),
+    };
     server.note_stored();
     let mut devices = [first, second];
     for device in &mut devices {
@@ -124,8 +138,16 @@ fn run_history(seed: u64, foreign: &[u8]) {
         let before = device.clone();
         let result = device.sync(&mut Way::with(&server.cloud, faults));
 
-        assert_eq!(before.vault.missing_from(&device.vault), 0, "records are gone");
-        assert_eq!(before.file.0.missing_from(&device.file.0), 0, "records are gone from the file");
+        assert_eq!(
+            before.vault.missing_from(&device.vault),
+            0,
+            "records are gone"
+        );
+        assert_eq!(
+            before.file.0.missing_from(&device.file.0),
+            0,
+            "records are gone from the file"
+        );
         let told = match &result {
             Ok(report) => report.regression.is_some(),
             Err(SyncError::WentBack { .. }) => true,
@@ -135,7 +157,10 @@ fn run_history(seed: u64, foreign: &[u8]) {
             Some(opened) => {
                 // It may have seen more than it was told to be there: a sync that failed later has seen what it fetched.
                 let seen = &before.association.as_ref().unwrap().seen;
-                assert!(confirmed[number].without(seen).is_empty(), "it forgot what it was told to be there");
+                assert!(
+                    confirmed[number].without(seen).is_empty(),
+                    "it forgot what it was told to be there"
+                );
                 let lacks = !seen.missing_from(opened).is_empty();
                 assert!(!told || lacks || is_faulty, "it was honest");
                 // With faults it may not have got far enough to see.
@@ -143,7 +168,11 @@ fn run_history(seed: u64, foreign: &[u8]) {
             }
             None => {
                 assert!(result.is_err(), "{result:?}");
-                assert_eq!(server.btoken(), served, "what nobody can open was overwritten");
+                assert_eq!(
+                    server.btoken(),
+                    served,
+                    "what nobody can open was overwritten"
+                );
             }
         }
         if result.is_ok() {
@@ -154,13 +183,28 @@ fn run_history(seed: u64, foreign: &[u8]) {
         server.note_stored();
     }
     // It has a change of heart: an old state, but one that opens.
-    let honest = server.stored.iter().rev().find(|btoken| btoken_vault(btoken, &key).is_some()).unwrap().clone();
-    server.cloud.borrow_mut().accounts.get_mut(&account).unwrap().1 = honest;
+    let honest = server
+        .stored
+        .iter()
+        .rev()
+        .find(|btoken| btoken_vault(btoken, &key).is_some())
+        .unwrap()
+        .clone();
+    server
+        .cloud
+        .borrow_mut()
+        .accounts
+        .get_mut(&account)
+        .unwrap()
+        .1 = honest;
     for number in [0, 1, 0] {
         devices[number].sync(&mut Way::to(&server.cloud)).unwrap();
     }
     let [first, second] = devices;
-    assert_eq!((&first.vault, &first.file.0), (&second.vault, &second.file.0));
+    assert_eq!(
+        (&first.vault, &first.file.0),
+        (&second.vault, &second.file.0)
+    );
 }
 
 fn btoken_vault(btoken: &[u8], key: &SyncKey) -> Option<Vault> {
@@ -170,14 +214,19 @@ fn btoken_vault(btoken: &[u8], key: &SyncKey) -> Option<Vault> {
 
 #[test]
 fn whatever_a_server_does_no_record_is_lost_and_older_data_is_always_named() {
-    let histories = std::env::var("PASSMATE_HISTORIES").map_or(HISTORIES, |number| number.parse().unwrap());
-    let first_seed = std::env::var("PASSMATE_FIRST_SEED").map_or(FIRST_SEED, |number| number.parse().unwrap());
+    let histories =
+        std::env::var("PASSMATE_HISTORIES").map_or(HISTORIES, |number| number.parse().unwrap());
+    let first_seed =
+        std::env::var("PASSMATE_FIRST_SEED").map_or(FIRST_SEED, |number| number.parse().unwrap());
     let elsewhere = Cloud::new(Layout::One);
     two_devices(&elsewhere);
     let foreign = elsewhere.borrow_mut().only_btoken().clone();
     for seed in first_seed..first_seed + histories {
         let outcome = std::panic::catch_unwind(|| run_history(seed, &foreign));
-        assert!(outcome.is_ok(), "again with PASSMATE_FIRST_SEED={seed} PASSMATE_HISTORIES=1");
+        assert!(
+            outcome.is_ok(),
+            "again with PASSMATE_FIRST_SEED={seed} PASSMATE_HISTORIES=1"
+        );
     }
     println!("{histories} histories from seed {first_seed}");
 }

@@ -25,9 +25,13 @@ impl Device {
     /// A device with an empty vault.
     pub(crate) fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
-        let place = Place::new(home.path().join("vault.pmdb")).with_params(Params::new(4, 1, 1).unwrap());
+        let place =
+            Place::new(home.path().join("vault.pmdb")).with_params(Params::new(4, 1, 1).unwrap());
         let session = Session::create(place, Passphrase::from("correct horse".to_owned())).unwrap();
-        Self { session, _home: home }
+        Self {
+            session,
+            _home: home,
+        }
     }
 
     /// A first device, which makes the account.
@@ -36,7 +40,15 @@ impl Device {
         let (address, trust) = (address_of(server), trust_in(server));
         let mut surroundings = SystemSurroundings::default();
         let probed = sync::probe(&mut remote(server), &mut surroundings).unwrap();
-        sync::create(&mut device.session, &mut remote(server), &mut surroundings, &probed, &address, trust).unwrap();
+        sync::create(
+            &mut device.session,
+            &mut remote(server),
+            &mut surroundings,
+            &probed,
+            &address,
+            trust,
+        )
+        .unwrap();
         device
     }
 
@@ -45,7 +57,15 @@ impl Device {
         let mut surroundings = SystemSurroundings::default();
         let probed = sync::probe(&mut remote(server), &mut surroundings)?;
         let (address, trust) = (address_of(server), trust_in(server));
-        sync::join(&mut self.session, &mut remote(server), &mut surroundings, &probed, &address, trust, key)
+        sync::join(
+            &mut self.session,
+            &mut remote(server),
+            &mut surroundings,
+            &probed,
+            &address,
+            trust,
+            key,
+        )
     }
 
     /// A further device.
@@ -56,11 +76,20 @@ impl Device {
     }
 
     pub(crate) fn key(&self) -> SyncKey {
-        self.session.association().expect("the device is tied to an account").key.clone()
+        self.session
+            .association()
+            .expect("the device is tied to an account")
+            .key
+            .clone()
     }
 
     pub(crate) fn sync(&mut self, server: &Server) -> SyncResult {
-        sync::sync(&mut self.session, &mut remote(server), &mut SystemSurroundings::default(), Options::default())
+        sync::sync(
+            &mut self.session,
+            &mut remote(server),
+            &mut SystemSurroundings::default(),
+            Options::default(),
+        )
     }
 
     /// A record with one field, as `passmate set` makes it.
@@ -75,7 +104,10 @@ impl Device {
 
     pub(crate) fn paths(&self) -> Vec<String> {
         let view = self.session.vault().view();
-        view.records().iter().map(|record| record.path.to_string_lossy().into_owned()).collect()
+        view.records()
+            .iter()
+            .map(|record| record.path.to_string_lossy().into_owned())
+            .collect()
     }
 }
 
@@ -84,7 +116,10 @@ fn address_of(server: &Server) -> Address {
 }
 
 fn trust_in(server: &Server) -> Trust {
-    Trust::Pins { current: server.pin, next: None }
+    Trust::Pins {
+        current: server.pin,
+        next: None,
+    }
 }
 
 /// The longest that one device may hold up another of the same account.

@@ -1,5 +1,10 @@
 //! A real server in a process of its own, and the few things that every test does with it.
-#![allow(dead_code, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
 
 pub(crate) mod device;
 pub(crate) mod exchange;
@@ -36,24 +41,50 @@ impl Server {
 
     pub(crate) fn start_with(data_dir: &Path, arguments: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_e2e-passmate-server"));
-        command.env_clear().arg("serve").arg("--data-dir").arg(data_dir).args(arguments);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        command
+            .env_clear()
+            .arg("serve")
+            .arg("--data-dir")
+            .arg(data_dir)
+            .args(arguments);
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut greeting = String::new();
         let mut lines = BufReader::new(child.stdout.take().unwrap());
         while !greeting.contains("passmate sync setup") {
             if lines.read_line(&mut greeting).unwrap() == 0 {
                 let mut complaint = String::new();
-                child.stderr.take().unwrap().read_to_string(&mut complaint).unwrap();
+                child
+                    .stderr
+                    .take()
+                    .unwrap()
+                    .read_to_string(&mut complaint)
+                    .unwrap();
                 panic!("it did not start: {greeting}{complaint}");
             }
         }
         // A log that nobody reads would stop the server when the pipe is full.
         let mut log = child.stderr.take().unwrap();
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        let after = |prefix: &'static str| greeting.lines().filter_map(move |line| line.strip_prefix(prefix));
-        let addresses = after("listening on ").map(|rest| rest.split(' ').next().unwrap().parse().unwrap()).collect();
+        let after = |prefix: &'static str| {
+            greeting
+                .lines()
+                .filter_map(move |line| line.strip_prefix(prefix))
+        };
+        let addresses = after("listening on ")
+            .map(|rest| rest.split(' ').next().unwrap().parse().unwrap())
+            .collect();
         let pin = after("pin ").next().unwrap().parse().unwrap();
-        Self { child, addresses, data_dir: data_dir.to_owned(), pin, greeting: greeting.clone() }
+        Self {
+            child,
+            addresses,
+            data_dir: data_dir.to_owned(),
+            pin,
+            greeting: greeting.clone(),
+        }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -79,7 +110,10 @@ impl Server {
         kill_process(self.pid(), Signal::TERM).unwrap();
         let begun = Instant::now();
         while self.child.try_wait().unwrap().is_none() {
-            assert!(begun.elapsed() < Duration::from_secs(20), "it does not stop");
+            assert!(
+                begun.elapsed() < Duration::from_secs(20),
+                "it does not stop"
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -88,7 +122,14 @@ impl Server {
 /// Runs `passmate-server` with other words than `serve`, as an operator does beside a running server.
 pub(crate) fn operate(data_dir: &Path, words: &[&str]) -> Said {
     let mut command = Command::new(env!("CARGO_BIN_EXE_e2e-passmate-server"));
-    finish(command.env_clear().args(words).arg("--data-dir").arg(data_dir), "")
+    finish(
+        command
+            .env_clear()
+            .args(words)
+            .arg("--data-dir")
+            .arg(data_dir),
+        "",
+    )
 }
 
 impl Drop for Server {

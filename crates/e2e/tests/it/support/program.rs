@@ -34,9 +34,17 @@ impl Said {
         assert_eq!(self.code, code, "{self:?}");
         assert_eq!(self.out, "", "an error has no answer: {self:?}");
         let lines: Vec<&str> = self.err.lines().collect();
-        let [error, hint] = lines.as_slice() else { panic!("not two lines: {self:?}") };
-        let error = error.strip_prefix(&format!("{program}: error: ")).unwrap_or_else(|| panic!("{self:?}"));
-        assert!(hint.strip_prefix(&format!("{program}: hint: ")).is_some_and(|hint| hint.len() > 10), "{self:?}");
+        let [error, hint] = lines.as_slice() else {
+            panic!("not two lines: {self:?}")
+        };
+        let error = error
+            .strip_prefix(&format!("{program}: error: "))
+            .unwrap_or_else(|| panic!("{self:?}"));
+        assert!(
+            hint.strip_prefix(&format!("{program}: hint: "))
+                .is_some_and(|hint| hint.len() > 10),
+            "{self:?}"
+        );
         error.to_owned()
     }
 }
@@ -48,7 +56,9 @@ pub(crate) struct Home {
 
 impl Home {
     pub(crate) fn new() -> Self {
-        let home = Self { dir: tempfile::tempdir().unwrap() };
+        let home = Self {
+            dir: tempfile::tempdir().unwrap(),
+        };
         home.write("passphrase", "correct horse battery staple\n");
         home
     }
@@ -87,10 +97,19 @@ impl Home {
 
 /// Runs a command to its end.
 pub(crate) fn finish(command: &mut Command, input: &str) -> Said {
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     // Who fails early does not read it.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     let output = child.wait_with_output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Said { code: output.status.code().unwrap_or(-1), out: text(&output.stdout), err: text(&output.stderr) }
+    Said {
+        code: output.status.code().unwrap_or(-1),
+        out: text(&output.stdout),
+        err: text(&output.stderr),
+    }
 }

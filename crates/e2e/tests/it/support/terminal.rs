@@ -26,7 +26,12 @@ pub(crate) struct Terminal {
 impl Terminal {
     /// Starts `passmate` with these words. Nobody has set a passphrase file: it has to ask.
     pub(crate) fn start(home: &Home, words: &[&str]) -> Self {
-        let size = PtySize { rows: ROWS.get(), cols: COLUMNS.get(), pixel_width: 0, pixel_height: 0 };
+        let size = PtySize {
+            rows: ROWS.get(),
+            cols: COLUMNS.get(),
+            pixel_width: 0,
+            pixel_height: 0,
+        };
         let pair = native_pty_system().openpty(size).unwrap();
         let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_e2e-passmate"));
         command.env_clear();
@@ -48,7 +53,13 @@ impl Terminal {
                 }
             }
         });
-        Self { screen: vt100::Parser::new(ROWS, COLUMNS, 0), raw: Vec::new(), written, keyboard, child }
+        Self {
+            screen: vt100::Parser::new(ROWS, COLUMNS, 0),
+            raw: Vec::new(),
+            written,
+            keyboard,
+            child,
+        }
     }
 
     /// What is on the screen.
@@ -61,9 +72,17 @@ impl Terminal {
     pub(crate) fn wait_for(&mut self, text: &str) {
         let begun = Instant::now();
         while !self.text().contains(text) {
-            assert!(begun.elapsed() < PATIENCE, "no {text:?} on the screen:\n{}", self.text());
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "no {text:?} on the screen:\n{}",
+                self.text()
+            );
             if self.read() == Err(RecvTimeoutError::Disconnected) {
-                assert!(self.text().contains(text), "it ended without {text:?}:\n{}", self.text());
+                assert!(
+                    self.text().contains(text),
+                    "it ended without {text:?}:\n{}",
+                    self.text()
+                );
             }
         }
     }
@@ -71,7 +90,9 @@ impl Terminal {
     /// Types a line. What was on the screen before is out of sight, so that a second question is not taken for the first.
     pub(crate) fn type_line(&mut self, line: &str) {
         self.screen.process(b"\x1b[2J\x1b[H");
-        self.keyboard.write_all(format!("{line}\n").as_bytes()).unwrap();
+        self.keyboard
+            .write_all(format!("{line}\n").as_bytes())
+            .unwrap();
     }
 
     /// Waits for the end: the screen and the exit code.

@@ -22,7 +22,11 @@ fn steps(markdown: &str) -> Vec<(String, String)> {
         } else if let Some(command) = line.strip_prefix("$ ").filter(|_| in_block) {
             steps.push((command.to_owned(), String::new()));
         } else if in_block {
-            writeln!(steps.last_mut().expect("a block begins with a command").1, "{line}").unwrap();
+            writeln!(
+                steps.last_mut().expect("a block begins with a command").1,
+                "{line}"
+            )
+            .unwrap();
         }
     }
     steps
@@ -36,9 +40,16 @@ pub(crate) fn check(file: &Path, server: &Server) {
     let mut script = String::new();
     for (command, _) in &steps {
         // The usual port may be taken on the machine that runs this.
-        let command = command.replace("localhost", &format!("localhost:{}", server.address().port()));
-        writeln!(script, "{{ {command}\n}} 2>&1; code=$?; [ $code = 0 ] || echo \"[$code]\"; echo '{}'", MARK.trim())
-            .unwrap();
+        let command = command.replace(
+            "localhost",
+            &format!("localhost:{}", server.address().port()),
+        );
+        writeln!(
+            script,
+            "{{ {command}\n}} 2>&1; code=$?; [ $code = 0 ] || echo \"[$code]\"; echo '{}'",
+            MARK.trim()
+        )
+        .unwrap();
     }
     let home = Home::new();
     let bin = home.path().join("bin");
@@ -49,7 +60,10 @@ pub(crate) fn check(file: &Path, server: &Server) {
         .args(["-c", &script])
         .current_dir(home.path())
         .env_clear()
-        .env("PATH", format!("{}:{}", bin.display(), std::env::var("PATH").unwrap()))
+        .env(
+            "PATH",
+            format!("{}:{}", bin.display(), std::env::var("PATH").unwrap()),
+        )
         .env("HOME", home.path())
         .env("PASSMATE_PASSPHRASE_FILE", home.path().join("passphrase"))
         .env("PIN", server.pin.to_string());

@@ -1,6 +1,12 @@
 //! A server of a test's own, and a client that speaks the protocol by hand: raw bytes over
 //! rustls, so that what a test asserts is what is on the wire, the ending included.
-#![allow(dead_code, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::cast_possible_truncation)]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::cast_possible_truncation
+)]
 
 pub(crate) mod program;
 
@@ -14,7 +20,9 @@ use passmate_server::Server;
 use passmate_server::config::{Config, ListenAddress, ListenHost};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion,
+};
 
 pub(crate) const CLIENT_HELLO: &[u8; 24] = b"passmate-server-protocol";
 pub(crate) const SERVER_HELLO: &[u8; 24] = b"passmate-protocol-server";
@@ -39,15 +47,32 @@ impl Running {
     pub(crate) fn with(change: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut config = Config::new(dir.path());
-        let loopback = ListenAddress { host: ListenHost::Ip([127, 0, 0, 1].into()), port: 0 };
+        let loopback = ListenAddress {
+            host: ListenHost::Ip([127, 0, 0, 1].into()),
+            port: 0,
+        };
         config.listen = vec![loopback.clone()];
         config.listen_v2 = vec![loopback];
         change(&mut config);
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let server = runtime.block_on(Server::start(config, |error| panic!("{error}"))).unwrap();
-        let [one, two] = server.listening() else { panic!("two listeners were asked for") };
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let server = runtime
+            .block_on(Server::start(config, |error| panic!("{error}")))
+            .unwrap();
+        let [one, two] = server.listening() else {
+            panic!("two listeners were asked for")
+        };
         let (layout_1, layout_2) = (one.address, two.address);
-        Self { dir, layout_1, layout_2, server: Some(server), runtime }
+        Self {
+            dir,
+            layout_1,
+            layout_2,
+            server: Some(server),
+            runtime,
+        }
     }
 
     pub(crate) fn server(&self) -> &Server {
@@ -59,8 +84,16 @@ impl Running {
         self.connect_by(layout, &TLS13)
     }
 
-    pub(crate) fn connect_by(&self, layout: u8, version: &'static SupportedProtocolVersion) -> Client {
-        let address = if layout == 1 { self.layout_1 } else { self.layout_2 };
+    pub(crate) fn connect_by(
+        &self,
+        layout: u8,
+        version: &'static SupportedProtocolVersion,
+    ) -> Client {
+        let address = if layout == 1 {
+            self.layout_1
+        } else {
+            self.layout_2
+        };
         Client::connect(address, &self.dir.path().join("cert.pem"), layout, version)
     }
 
@@ -97,15 +130,24 @@ impl Drop for Running {
     fn drop(&mut self) {
         if let Some(server) = self.server.take() {
             // Clients that a failed test left behind must not be waited for.
-            let _ = self.runtime.block_on(async { tokio::time::timeout(Duration::from_secs(2), server.stop()).await });
+            let _ = self.runtime.block_on(async {
+                tokio::time::timeout(Duration::from_secs(2), server.stop()).await
+            });
         }
     }
 }
 
 /// A connection from an address of this machine's own choosing.
-pub(crate) fn connect_from(source: std::net::IpAddr, address: SocketAddr) -> std::io::Result<TcpStream> {
+pub(crate) fn connect_from(
+    source: std::net::IpAddr,
+    address: SocketAddr,
+) -> std::io::Result<TcpStream> {
     use rustix::net::{AddressFamily, SocketType};
-    let family = if source.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+    let family = if source.is_ipv6() {
+        AddressFamily::INET6
+    } else {
+        AddressFamily::INET
+    };
     let socket = rustix::net::socket(family, SocketType::STREAM, None)?;
     rustix::net::bind(&socket, &SocketAddr::new(source, 0))?;
     rustix::net::connect(&socket, &address)?;
@@ -114,7 +156,13 @@ pub(crate) fn connect_from(source: std::net::IpAddr, address: SocketAddr) -> std
 
 /// The create action with its credentials and btoken.
 pub(crate) fn create(btoken: &[u8]) -> Vec<u8> {
-    [b"c".as_slice(), &TOKEN, &(btoken.len() as u32).to_be_bytes(), btoken].concat()
+    [
+        b"c".as_slice(),
+        &TOKEN,
+        &(btoken.len() as u32).to_be_bytes(),
+        btoken,
+    ]
+    .concat()
 }
 
 /// The update action up to its credentials.
@@ -151,15 +199,24 @@ pub(crate) enum How {
 
 impl End {
     pub(crate) fn clean() -> Self {
-        Self { bytes: Vec::new(), how: How::Clean }
+        Self {
+            bytes: Vec::new(),
+            how: How::Clean,
+        }
     }
 
     pub(crate) fn clean_after(bytes: &[u8]) -> Self {
-        Self { bytes: bytes.to_vec(), how: How::Clean }
+        Self {
+            bytes: bytes.to_vec(),
+            how: How::Clean,
+        }
     }
 
     pub(crate) fn cut() -> Self {
-        Self { bytes: Vec::new(), how: How::Cut }
+        Self {
+            bytes: Vec::new(),
+            how: How::Cut,
+        }
     }
 }
 
@@ -200,7 +257,9 @@ impl Client {
         tcp.set_write_timeout(Some(Duration::from_secs(20)))?;
         tcp.set_nodelay(true)?;
         let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(certificate).unwrap()).unwrap();
+        roots
+            .add(CertificateDer::from_pem_file(certificate).unwrap())
+            .unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[version])
@@ -287,7 +346,10 @@ impl Client {
 
     /// Whether the server has ended this connection; waits a moment for it.
     pub(crate) fn is_ended(&mut self) -> bool {
-        self.tls.sock.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        self.tls
+            .sock
+            .set_read_timeout(Some(Duration::from_millis(100)))
+            .unwrap();
         match self.tls.read_exact(&mut [0; 1]) {
             Ok(()) => true,
             Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),

@@ -21,7 +21,10 @@ pub(crate) struct Program {
 /// The program with an environment of the test's own and its log at `info`.
 pub(crate) fn command(data_dir: &std::path::Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_passmate-server"));
-    command.env_clear().env("PASSMATE_SERVER_DATA_DIR", data_dir).arg("serve");
+    command
+        .env_clear()
+        .env("PASSMATE_SERVER_DATA_DIR", data_dir)
+        .arg("serve");
     command
 }
 
@@ -34,13 +37,22 @@ impl Program {
     }
 
     pub(crate) fn spawn(mut command: Command, data_dir: &std::path::Path) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut greeting = String::new();
         let mut lines = BufReader::new(child.stdout.take().unwrap());
         while !greeting.contains("passmate sync setup") {
             if lines.read_line(&mut greeting).unwrap() == 0 {
                 let mut complaint = String::new();
-                child.stderr.take().unwrap().read_to_string(&mut complaint).unwrap();
+                child
+                    .stderr
+                    .take()
+                    .unwrap()
+                    .read_to_string(&mut complaint)
+                    .unwrap();
                 panic!("it did not start: {greeting}{complaint}");
             }
         }
@@ -49,7 +61,12 @@ impl Program {
             .filter_map(|line| line.strip_prefix("listening on ")?.split(' ').next())
             .map(|address| address.parse().unwrap())
             .collect();
-        Self { child, greeting, addresses, data_dir: data_dir.to_owned() }
+        Self {
+            child,
+            greeting,
+            addresses,
+            data_dir: data_dir.to_owned(),
+        }
     }
 
     pub(crate) fn connect(&self) -> Client {
@@ -102,7 +119,12 @@ impl Program {
     pub(crate) fn log(mut self) -> String {
         self.signal(rustix::process::Signal::TERM);
         let mut log = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        self.child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut log)
+            .unwrap();
         self.child.wait().unwrap();
         log
     }
@@ -110,8 +132,16 @@ impl Program {
     /// Resident memory in bytes, the largest that it ever was.
     pub(crate) fn memory_peak(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        line.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1024
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .unwrap();
+        line.split_whitespace()
+            .next()
+            .unwrap()
+            .parse::<u64>()
+            .unwrap()
+            * 1024
     }
 }
 
@@ -125,7 +155,12 @@ impl Drop for Program {
 /// A command of the operator on a data dir.
 pub(crate) fn operate(data_dir: &std::path::Path, words: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_passmate-server"));
-    command.env_clear().args(words).arg("--data-dir").arg(data_dir).stdin(Stdio::null());
+    command
+        .env_clear()
+        .args(words)
+        .arg("--data-dir")
+        .arg(data_dir)
+        .stdin(Stdio::null());
     command.output().unwrap()
 }
 
@@ -141,5 +176,8 @@ pub(crate) fn ok(output: Output) -> String {
 pub(crate) fn failed(output: &Output, code: i32, part: &str) {
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{output:?}");
-    assert!(text.contains(part) && text.contains("passmate-server: hint: "), "{text}");
+    assert!(
+        text.contains(part) && text.contains("passmate-server: hint: "),
+        "{text}"
+    );
 }
