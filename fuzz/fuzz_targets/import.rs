@@ -5,7 +5,8 @@ use libfuzzer_sys::fuzz_target;
 use passmate_import::{Format, apply, parse};
 use passmate_vault::Vault;
 
-// Every format tries every file, so that `vectors/import` is a corpus as it is. Without a password nothing is derived.
+// Every format tries every file, so that `vectors/import` is a corpus as it is. Without a password
+// nothing is derived.
 fuzz_target!(|bytes: &[u8]| {
     for format in Format::ALL {
         let Ok(imported) = parse(*format, bytes, None) else {

@@ -1,5 +1,6 @@
-//! Any bytes from a server, in any pieces, with any end: no panic, nothing kept beyond the limits, one
-//! outcome, and no success without an authenticated end (layout 1) or the repeated number (layout 2).
+//! Any bytes from a server, in any pieces, with any end: no panic, nothing kept beyond the limits,
+//! one outcome, and no success without an authenticated end (layout 1) or the repeated number
+//! (layout 2).
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

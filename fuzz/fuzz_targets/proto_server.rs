@@ -94,7 +94,8 @@ fuzz_target!(|data: &[u8]| {
         let len = (1 + usize::from(pieces.rotate_left(turn) & 0x3f)).min(rest.len());
         let mut piece = &rest[..len];
         rest = &rest[len..];
-        // The first answer to a piece may unblock the rest of it; what is left then is held back by the stream.
+        // The first answer to a piece may unblock the rest of it; what is left then is held back by
+        // the stream.
         for _ in 0..4 {
             assert!(driven.machine.buffer_needed(piece.len()) <= LIMIT as usize);
             let taken = driven.machine.handle_input(Input::Bytes(piece));

@@ -1,5 +1,6 @@
-//! The bare servers: what a connection costs when nothing of Passmate takes part. Both take one byte and
-//! give one back; the TLS one has the settings of ours (ECDSA P-256, X25519MLKEM768, no tickets).
+//! The bare servers: what a connection costs when nothing of Passmate takes part. Both take one
+//! byte and give one back; the TLS one has the settings of ours (ECDSA P-256, X25519MLKEM768, no
+//! tickets).
 
 use std::io::Write;
 use std::sync::Arc;

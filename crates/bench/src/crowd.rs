@@ -1,4 +1,5 @@
-//! Crowds: connections that say nothing, and clients that send a byte a second. Neither may cost the others much.
+//! Crowds: connections that say nothing, and clients that send a byte a second. Neither may cost
+//! the others much.
 
 use std::fs;
 use std::io::{BufRead, BufReader};

@@ -1,5 +1,5 @@
-//! How many round trips each action takes, through a proxy in user space that delays every byte by half a
-//! round trip each way. TCP's own handshake passes undelayed, so it is not counted.
+//! How many round trips each action takes, through a proxy in user space that delays every byte by
+//! half a round trip each way. TCP's own handshake passes undelayed, so it is not counted.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

@@ -10,10 +10,12 @@ use passmate_server::store::{Btoken, Store};
 
 use crate::accounts::{fill, noise, number};
 
-/// The file that is overwritten, in bytes: more than a disk's own cache line, less than anybody's patience.
+/// The file that is overwritten, in bytes: more than a disk's own cache line, less than anybody's
+/// patience.
 const FILE_LEN: u64 = 64 << 20;
 
-/// Overwrites of `len` bytes each made durable before the next: per second, and the median time of one.
+/// Overwrites of `len` bytes each made durable before the next: per second, and the median time of
+/// one.
 pub(crate) fn raw_overwrites(
     dir: &Path,
     len: usize,
@@ -48,7 +50,8 @@ pub(crate) fn raw_overwrites(
     ))
 }
 
-/// Updates per second of the storage alone, without a network: each writer replaces the btoken of its own account.
+/// Updates per second of the storage alone, without a network: each writer replaces the btoken of
+/// its own account.
 pub(crate) fn storage_alone(
     dir: &Path,
     writers: u64,

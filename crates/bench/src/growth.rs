@@ -1,4 +1,5 @@
-//! How large a vault becomes whose every record is edited once a day, for years: what never forgets only grows.
+//! How large a vault becomes whose every record is edited once a day, for years: what never forgets
+//! only grows.
 
 use std::time::Instant;
 

@@ -1,4 +1,5 @@
-//! What a TLS handshake costs a server without a network: both sides in memory, only the server's time counted.
+//! What a TLS handshake costs a server without a network: both sides in memory, only the server's
+//! time counted.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Instructions that the hot paths take, counted by valgrind: the same on every run, whatever else the machine does.
+//! Instructions that the hot paths take, counted by valgrind: the same on every run, whatever else
+//! the machine does.
 
 use std::hint::black_box;
 use std::path::PathBuf;
@@ -17,8 +18,8 @@ use passmate_vault::{Document, Secret, SyncKey, btoken};
 use crate::accounts::{noise, number, token};
 use crate::vault::{make_diverged, make_vault, passphrase};
 
-/// Each is counted with and without itself; what is left is its own. Short ones are taken many times, so that the
-/// length of a folder's name in the environment does not count.
+/// Each is counted with and without itself; what is left is its own. Short ones are taken many
+/// times, so that the length of a folder's name in the environment does not count.
 const PATHS: [&str; 7] = [
     "proto_update_4k_100",
     "proto_update_64k_10",

@@ -1,5 +1,5 @@
-//! The load generator: a process of its own, so that its cost is not the server's. It is bounded in time, and what it
-//! counts as done was confirmed.
+//! The load generator: a process of its own, so that its cost is not the server's. It is bounded in
+//! time, and what it counts as done was confirmed.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -275,7 +275,8 @@ async fn update(args: &Args, tls: &TlsConnector, account: u64, upload: &[u8]) ->
     }
 }
 
-/// Opens connections that say hello, tells when all stand, and holds them for the time that was asked for.
+/// Opens connections that say hello, tells when all stand, and holds them for the time that was
+/// asked for.
 async fn idle(args: &Args) -> anyhow::Result<Done> {
     let tls = connector(&args.ca)?;
     let begun = Instant::now();
@@ -309,7 +310,8 @@ async fn idle(args: &Args) -> anyhow::Result<Done> {
     })
 }
 
-/// Starts clients that send a byte a second, tells when all have begun to, and keeps on for the time that was asked for.
+/// Starts clients that send a byte a second, tells when all have begun to, and keeps on for the
+/// time that was asked for.
 async fn slow(args: &Args) -> anyhow::Result<Done> {
     let tls = connector(&args.ca)?;
     let begun = Instant::now();

@@ -1,10 +1,11 @@
 //! Measures this machine with Passmate, and Passmate on this machine.
 //!
-//! A figure never stands alone: its baseline is taken in the same round, right before or after it, and what is
-//! compared is the ratio. Rounds are interleaved, so that what else the machine does falls on both.
+//! A figure never stands alone: its baseline is taken in the same round, right before or after it,
+//! and what is compared is the ratio. Rounds are interleaved, so that what else the machine does
+//! falls on both.
 //!
-//! `bench run` does everything. The other commands are the processes that it starts: load generators and the bare servers
-//! that are the baselines.
+//! `bench run` does everything. The other commands are the processes that it starts: load
+//! generators and the bare servers that are the baselines.
 #![forbid(unsafe_code)]
 
 mod accounts;
@@ -45,7 +46,8 @@ enum Command {
     Run(run::Args),
     /// An hour of mixed load: memory, descriptors and latency must stay flat
     Soak(soak::Args),
-    /// Counts instructions of the hot paths with valgrind, which no other work on the machine can disturb
+    /// Counts instructions of the hot paths with valgrind, which no other work on the machine can
+    /// disturb
     Instructions(instructions::Args),
     /// Honest clients beside thousands of silent and slow ones
     Crowd(crowd::Args),

@@ -140,8 +140,8 @@ pub(crate) fn status_kib(path: &str, key: &str) -> anyhow::Result<u64> {
     Ok(line.split_whitespace().next().unwrap_or_default().parse()?)
 }
 
-/// Flushes that the disk under `path` was asked for since the system started; `None` where the kernel does not count
-/// them, as for file systems in memory.
+/// Flushes that the disk under `path` was asked for since the system started; `None` where the
+/// kernel does not count them, as for file systems in memory.
 pub(crate) fn flushes(path: &Path) -> Option<u64> {
     use std::os::unix::fs::MetadataExt;
     let device = fs::metadata(path).ok()?.dev();

@@ -82,7 +82,8 @@ pub(crate) fn bare_scrypt() -> anyhow::Result<Duration> {
     Ok(thread_time() - begun)
 }
 
-/// The hidden command: opens a vault as `passmate ls` does and prints the most memory that this took, in KiB.
+/// The hidden command: opens a vault as `passmate ls` does and prints the most memory that this
+/// took, in KiB.
 pub(crate) fn unlock_once(vault: &Path) -> anyhow::Result<()> {
     unlock(&fs::read(vault)?)?;
     println!("{}", status_kib("/proc/self/status", "VmHWM:")?);

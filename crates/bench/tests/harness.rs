@@ -1,4 +1,5 @@
-//! The harness works: each figure of a short run is there with its baseline. What it measures is not looked at.
+//! The harness works: each figure of a short run is there with its baseline. What it measures is
+//! not looked at.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::process::Command;

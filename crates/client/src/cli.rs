@@ -67,10 +67,12 @@ struct Global {
     /// Another vault of yours by name [env: PASSMATE_PROFILE]
     #[arg(long, global = true, value_name = "NAME")]
     profile: Option<String>,
-    /// Settings [env: PASSMATE_CONFIG] [default: $XDG_CONFIG_HOME/passmate/config.toml if it is there]
+    /// Settings [env: PASSMATE_CONFIG] [default: $XDG_CONFIG_HOME/passmate/config.toml if it is
+    /// there]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The passphrase is this file's first line; `-` is standard input [env: PASSMATE_PASSPHRASE_FILE]
+    /// The passphrase is this file's first line; `-` is standard input [env:
+    /// PASSMATE_PASSPHRASE_FILE]
     #[arg(
         long,
         global = true,
@@ -78,7 +80,8 @@ struct Global {
         conflicts_with = "passphrase_command"
     )]
     passphrase_file: Option<PathBuf>,
-    /// The passphrase is the first line of what this shell command writes [env: PASSMATE_PASSPHRASE_COMMAND]
+    /// The passphrase is the first line of what this shell command writes [env:
+    /// PASSMATE_PASSPHRASE_COMMAND]
     #[arg(long, global = true, value_name = "CMD")]
     passphrase_command: Option<String>,
     /// Answer with one JSON object; errors too, on standard error

@@ -1,9 +1,10 @@
 //! Files of a vault. The rules are:
-//!  - at every moment, whatever fails, the vault's name leads to the whole old content or the whole new one;
+//!  - at every moment, whatever fails, the vault's name leads to the whole old content or the whole
+//!    new one;
 //!  - what was replaced by other records stays beside it, with `.prev` at the end;
 //!  - everything is for its owner alone: folders 0700, files 0600;
-//!  - only who holds the lock writes, and the lock is a file of its own that is never removed: whoever
-//!    unlinked it would let two processes lock two files of one name.
+//!  - only who holds the lock writes, and the lock is a file of its own that is never removed:
+//!    whoever unlinked it would let two processes lock two files of one name.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -37,7 +38,8 @@ pub trait Disk: fmt::Debug {
     /// As the system says; a folder that is there is no error.
     fn make_folder(&self, path: &Path) -> io::Result<()>;
 
-    /// Makes a file with mode 0600 that must not be there yet, writes it and flushes it to the disk.
+    /// Makes a file with mode 0600 that must not be there yet, writes it and flushes it to the
+    /// disk.
     ///
     /// # Errors
     /// As the system says; a part may have been written.
@@ -154,8 +156,8 @@ pub fn previous_of(path: &Path) -> PathBuf {
     beside(path, ".prev")
 }
 
-/// Replaces a file's content as a whole and keeps the old content as [`previous_of`] it. Takes a [`Lock`], so that nobody
-/// else is doing it.
+/// Replaces a file's content as a whole and keeps the old content as [`previous_of`] it. Takes a
+/// [`Lock`], so that nobody else is doing it.
 ///
 /// # Errors
 /// The name leads to the old content still, or, if only the last flush failed, to the new.
@@ -169,8 +171,8 @@ pub fn replace(disk: &dyn Disk, _lock: &Lock, path: &Path, bytes: &[u8]) -> io::
     finish_replace(disk, &new, path)
 }
 
-/// Replaces a file's content as a whole and what is kept as [`previous_of`] it, the latter first: who stops in between
-/// has replaced nothing yet that counts.
+/// Replaces a file's content as a whole and what is kept as [`previous_of`] it, the latter first:
+/// who stops in between has replaced nothing yet that counts.
 ///
 /// # Errors
 /// As [`replace`]; what is kept may be new already.
@@ -226,7 +228,8 @@ fn keep_previous(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        // A file system without links or rights, or one that does not want them: a copy does as well.
+        // A file system without links or rights, or one that does not want them: a copy does as
+        // well.
         Err(_) => {
             remove_if_there(disk, &linked)?;
             let bytes = disk.read(path, u64::MAX - 1)?;
@@ -253,7 +256,8 @@ pub fn folder_of(path: &Path) -> &Path {
         .unwrap_or(Path::new("."))
 }
 
-/// The right to write a vault's files. The system takes it back when the process ends, however it ends.
+/// The right to write a vault's files. The system takes it back when the process ends, however it
+/// ends.
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
@@ -311,7 +315,8 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// The file system, of which the n-th operation fails and, if it is a write, leaves half of it behind.
+    /// The file system, of which the n-th operation fails and, if it is a write, leaves half of it
+    /// behind.
     #[derive(Debug, Clone, Default)]
     pub(crate) struct FailingDisk {
         /// Operations until one fails; at 0 all fail from then on if `is_dead`.

@@ -1,5 +1,5 @@
-//! A vault in the forms that other programs read. What a form has no place for goes into the notes or a field of the
-//! same name, never away; only the history stays here, except in our own forms.
+//! A vault in the forms that other programs read. What a form has no place for goes into the notes
+//! or a field of the same name, never away; only the history stays here, except in our own forms.
 
 use passmate_import::KdbxEntry;
 use passmate_vault::view::{View, ViewRecord};
@@ -72,7 +72,8 @@ impl Entry {
     }
 }
 
-/// What KeePass' file takes of each record, in folders as groups; fields for which `is_secret` holds are protected there.
+/// What KeePass' file takes of each record, in folders as groups; fields for which `is_secret`
+/// holds are protected there.
 #[must_use]
 pub fn to_keepass(view: &View<'_>, is_secret: impl Fn(&str) -> bool) -> Vec<KdbxEntry> {
     view.records()
@@ -81,7 +82,8 @@ pub fn to_keepass(view: &View<'_>, is_secret: impl Fn(&str) -> bool) -> Vec<Kdbx
         .collect()
 }
 
-/// The names that every entry has in KeePass, and the one under which KeePassXC keeps what one-time codes are made from.
+/// The names that every entry has in KeePass, and the one under which KeePassXC keeps what one-time
+/// codes are made from.
 const KEEPASS_KEYS: [&str; 6] = ["Title", "UserName", "Password", "URL", "Notes", "otp"];
 
 fn keepass_entry(record: &ViewRecord<'_>, is_secret: &impl Fn(&str) -> bool) -> KdbxEntry {
@@ -129,8 +131,8 @@ fn keepass_entry(record: &ViewRecord<'_>, is_secret: &impl Fn(&str) -> bool) -> 
     }
 }
 
-/// Bitwarden's JSON, not encrypted: logins in folders, with all other fields as custom ones. Fields for which `is_secret`
-/// holds are hidden there.
+/// Bitwarden's JSON, not encrypted: logins in folders, with all other fields as custom ones. Fields
+/// for which `is_secret` holds are hidden there.
 #[must_use]
 pub fn to_bitwarden(view: &View<'_>, is_secret: impl Fn(&str) -> bool) -> Zeroizing<Vec<u8>> {
     let entries: Vec<(String, Entry)> = view
@@ -202,8 +204,8 @@ pub fn to_bitwarden(view: &View<'_>, is_secret: impl Fn(&str) -> bool) -> Zeroiz
     bytes
 }
 
-/// A table with the columns that KeePassXC and most others read. Fields without a column stand in the notes, as
-/// `name: value`.
+/// A table with the columns that KeePassXC and most others read. Fields without a column stand in
+/// the notes, as `name: value`.
 ///
 /// # Errors
 /// There is no memory for it.

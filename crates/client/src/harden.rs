@@ -1,7 +1,8 @@
 //! What keeps an unlocked vault out of reach of other programs of the same user.
 
-/// Takes from this process what could carry its memory elsewhere: core dumps, and debuggers that are attached. Called
-/// before anything secret is read. What the system does not know or allow is left as it is.
+/// Takes from this process what could carry its memory elsewhere: core dumps, and debuggers that
+/// are attached. Called before anything secret is read. What the system does not know or allow is
+/// left as it is.
 pub(crate) fn harden() {
     use rustix::process::{Resource, Rlimit, setrlimit};
     let _ = setrlimit(

@@ -1,7 +1,8 @@
-//! A sync key together with where it is for: what `passmate sync key --link` writes and `passmate sync setup --key-file` reads.
+//! A sync key together with where it is for: what `passmate sync key --link` writes and `passmate
+//! sync setup --key-file` reads.
 //!
-//! `passmate-sync://HOST[:PORT]/[?pin=sha256:…]#KEY`. The key stands behind the `#`, which no program sends to a server even if
-//! somebody opens the link in one.
+//! `passmate-sync://HOST[:PORT]/[?pin=sha256:…]#KEY`. The key stands behind the `#`, which no
+//! program sends to a server even if somebody opens the link in one.
 
 use std::fmt::Write;
 
@@ -62,7 +63,8 @@ impl Link {
         Self { address, pin, key }
     }
 
-    /// Reads what [`to_text`](Self::to_text) wrote; blanks around it do not count, nor do line ends that a mail put into it.
+    /// Reads what [`to_text`](Self::to_text) wrote; blanks around it do not count, nor do line ends
+    /// that a mail put into it.
     ///
     /// # Errors
     /// See [`LinkError`].

@@ -1,7 +1,7 @@
 //! The transport to a server: a blocking TCP stream, TLS, and deadlines over all of it.
 //!
-//! Memory is bounded by the limits of the protocol machine: a server that sends without end is cut off
-//! by the deadline of the whole exchange, and what it sends too much is not kept.
+//! Memory is bounded by the limits of the protocol machine: a server that sends without end is cut
+//! off by the deadline of the whole exchange, and what it sends too much is not kept.
 
 mod address;
 mod connect;
@@ -74,7 +74,8 @@ impl Server {
     /// The server that a vault is tied to.
     ///
     /// # Errors
-    /// The association holds a host or a CA file that cannot be used: an older or newer program accepted it.
+    /// The association holds a host or a CA file that cannot be used: an older or newer program
+    /// accepted it.
     pub fn of(association: &Association) -> Result<Self, UnusableAssociation> {
         let address = Address::new(&association.host, association.port)?;
         Ok(Self::new(address, TlsTrust::new(&association.trust)?))

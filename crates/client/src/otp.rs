@@ -1,5 +1,5 @@
-//! One-time codes that change with the time (TOTP, RFC 6238), from what sites give: an `otpauth://totp/…` address or
-//! a bare secret.
+//! One-time codes that change with the time (TOTP, RFC 6238), from what sites give: an
+//! `otpauth://totp/…` address or a bare secret.
 
 use std::fmt;
 
@@ -7,7 +7,8 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 use totp_rs::{Algorithm, Builder, Secret, Totp};
 use zeroize::Zeroizing;
 
-/// Names of fields that hold what codes are made from, the likeliest first; their case does not count.
+/// Names of fields that hold what codes are made from, the likeliest first; their case does not
+/// count.
 pub const FIELD_NAMES: [&str; 5] = ["otp", "totp", "2fa", "one-time password", "otpauth"];
 /// Seconds that a code may be valid.
 const PERIOD_MAX: u64 = 3600;
@@ -61,8 +62,9 @@ pub enum OtpError {
 }
 
 impl Otp {
-    /// Reads `otpauth://totp/…?secret=…`, with `algorithm`, `digits`, `period` and `encoder=steam` where they are given,
-    /// `steam://SECRET`, or a bare secret in base32 in any case, with blanks and dashes.
+    /// Reads `otpauth://totp/…?secret=…`, with `algorithm`, `digits`, `period` and `encoder=steam`
+    /// where they are given, `steam://SECRET`, or a bare secret in base32 in any case, with blanks
+    /// and dashes.
     ///
     /// # Errors
     /// See [`OtpError`].
@@ -122,8 +124,8 @@ impl Otp {
         Self::build(builder, &secret, period)
     }
 
-    /// The address that other programs take, for what makes codes: as it is if it is one, else around the secret. `None` if it
-    /// makes none, or only where no address says so (`steam://`).
+    /// The address that other programs take, for what makes codes: as it is if it is one, else
+    /// around the secret. `None` if it makes none, or only where no address says so (`steam://`).
     #[must_use]
     pub fn address_of(text: &str, label: &str) -> Option<Zeroizing<String>> {
         let text = text.trim();

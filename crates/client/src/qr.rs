@@ -24,7 +24,8 @@ pub struct TooLong {
 }
 
 impl Qr {
-    /// The code of a text, of the lowest level of error correction: screens and fresh prints are not damaged.
+    /// The code of a text, of the lowest level of error correction: screens and fresh prints are
+    /// not damaged.
     ///
     /// # Errors
     /// It is too long.
@@ -75,8 +76,8 @@ impl Qr {
             .collect()
     }
 
-    /// Lines of half blocks, two rows of modules each. With `colored` they are black on white whatever the terminal's colours
-    /// are; else dark modules are the blocks, as ink on paper.
+    /// Lines of half blocks, two rows of modules each. With `colored` they are black on white
+    /// whatever the terminal's colours are; else dark modules are the blocks, as ink on paper.
     #[must_use]
     pub fn to_blocks(&self, colored: bool) -> Zeroizing<String> {
         let mut text = Zeroizing::new(String::new());

@@ -4,7 +4,8 @@
 //!  - reading takes no lock; a save holds it for as long as it reads, merges and writes;
 //!  - a save never undoes what another program saved meanwhile: it merges that first;
 //!  - a save that would change nothing writes nothing;
-//!  - the content before the last change of records is kept beside the vault, so that it can be taken back;
+//!  - the content before the last change of records is kept beside the vault, so that it can be
+//!    taken back;
 //!  - every write has a fresh salt, so no key ever encrypts twice;
 //!  - no prompts and no prints in here.
 
@@ -81,8 +82,8 @@ impl Place {
         Self { clock, ..self }
     }
 
-    /// The same with other costs of the key derivation for what is written, for programs that have keys of full
-    /// entropy instead of a passphrase, and for tests.
+    /// The same with other costs of the key derivation for what is written, for programs that have
+    /// keys of full entropy instead of a passphrase, and for tests.
     #[must_use]
     pub fn with_params(self, params: Params) -> Self {
         Self { params, ..self }
@@ -192,7 +193,8 @@ pub struct Session {
     document: Document,
     /// What the file held when it was read or written last.
     stored: Stored,
-    /// What was here when a part of the history was cut off, to be kept before the vault is written.
+    /// What was here when a part of the history was cut off, to be kept before the vault is
+    /// written.
     cut_off: Option<Vault>,
     /// Where that was kept.
     archives: Vec<PathBuf>,
@@ -208,7 +210,8 @@ struct Stored {
     records: RecordsMark,
 }
 
-/// What tells whether records changed. A vault only grows, so the number of changes does, unless its history is cut off.
+/// What tells whether records changed. A vault only grows, so the number of changes does, unless
+/// its history is cut off.
 type RecordsMark = (usize, Option<[u8; 32]>);
 
 fn mark_records(vault: &Vault) -> RecordsMark {
@@ -302,7 +305,8 @@ impl Session {
         &self.document.vault
     }
 
-    /// Changes records. `edit` gets the time that the changes are stamped with; nothing is written before [`save`](Self::save).
+    /// Changes records. `edit` gets the time that the changes are stamped with; nothing is written
+    /// before [`save`](Self::save).
     pub fn edit<T>(&mut self, edit: impl FnOnce(&mut Vault, i64) -> T) -> T {
         let now = self.now();
         edit(&mut self.document.vault, now)
@@ -327,10 +331,12 @@ impl Session {
         make(&self.passphrase)
     }
 
-    /// What is in a container that is under the vault's passphrase, or under one of these; which one is told.
+    /// What is in a container that is under the vault's passphrase, or under one of these; which
+    /// one is told.
     ///
     /// # Errors
-    /// [`ContainerError::WrongPassphrase`] if it is under none of them; see [`ContainerError`] for the rest.
+    /// [`ContainerError::WrongPassphrase`] if it is under none of them; see [`ContainerError`] for
+    /// the rest.
     pub fn open_copy<'a>(
         &self,
         container: &[u8],
@@ -393,7 +399,8 @@ impl Session {
         self.passphrase == *passphrase
     }
 
-    /// The records as they were before the last save that changed any, from the copy that is kept beside the vault.
+    /// The records as they were before the last save that changed any, from the copy that is kept
+    /// beside the vault.
     ///
     /// # Errors
     /// [`SessionError::NotFound`] if there was no save yet; see [`SessionError`] for the rest.
@@ -408,9 +415,9 @@ impl Session {
 
     /// Makes all changes durable, together with what other programs saved meanwhile.
     ///
-    /// Afterwards the session holds what is stored. Where two programs tied the vault to different accounts the
-    /// first one counts. Writes nothing if nothing is new. If records changed, their content before is what
-    /// [`previous_vault`](Self::previous_vault) gives from now on.
+    /// Afterwards the session holds what is stored. Where two programs tied the vault to different
+    /// accounts the first one counts. Writes nothing if nothing is new. If records changed, their
+    /// content before is what [`previous_vault`](Self::previous_vault) gives from now on.
     ///
     /// # Errors
     /// See [`SessionError`]; the file is as it was, the session keeps its changes.
@@ -418,8 +425,8 @@ impl Session {
         self.save_as(Change::New)
     }
 
-    /// Where the whole history was kept before a part of it was cut off here, in this session: vaults under the same
-    /// passphrase.
+    /// Where the whole history was kept before a part of it was cut off here, in this session:
+    /// vaults under the same passphrase.
     #[must_use]
     pub fn archives(&self) -> &[PathBuf] {
         &self.archives
@@ -491,16 +498,19 @@ impl Session {
         self.write(&lock, merged.document, &plaintext, keeps)
     }
 
-    /// Encrypts the vault, and the content before, which is kept beside it, under another passphrase.
+    /// Encrypts the vault, and the content before, which is kept beside it, under another
+    /// passphrase.
     ///
     /// # Errors
-    /// See [`SessionError`]. The vault is under the old passphrase then; the content before may be under the new one.
+    /// See [`SessionError`]. The vault is under the old passphrase then; the content before may be
+    /// under the new one.
     pub fn change_passphrase(&mut self, passphrase: Passphrase) -> Result<(), SessionError> {
         let lock = self.place.lock()?;
         let merged = self.merged_with_file()?;
         let plaintext = encode_v3(&merged.document)?;
-        // Nothing stays under the old passphrase, which the person may change because someone knows it. A copy that
-        // cannot be opened, after an earlier change that was cut short say, gives way to what is there now.
+        // Nothing stays under the old passphrase, which the person may change because someone knows
+        // it. A copy that cannot be opened, after an earlier change that was cut short say, gives
+        // way to what is there now.
         let previous = match self.previous_plaintext() {
             Err(SessionError::NotFound { .. }) => None,
             Err(SessionError::Container(_)) => Some(plaintext.clone()),
@@ -628,7 +638,8 @@ fn read(place: &Place, passphrase: &Passphrase) -> Result<(Document, Stored), Se
     let container = place.read()?;
     let plaintext = open_container(&container, passphrase)?;
     let document = decode_vault_file(&plaintext)?;
-    // Equal documents are written as equal bytes, so the bytes that we would write tell whether anything changed.
+    // Equal documents are written as equal bytes, so the bytes that we would write tell whether
+    // anything changed.
     let canonical = encode_v3(&document)?;
     let stored = Stored::new(&container, &canonical, &document);
     Ok((document, stored))

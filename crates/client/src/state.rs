@@ -1,7 +1,8 @@
-//! What this device remembers of its syncs: a small file beside the vault, without secrets and without names.
+//! What this device remembers of its syncs: a small file beside the vault, without secrets and
+//! without names.
 //!
-//! It may be lost or damaged without harm: then nothing is remembered. That is why a sync that brought
-//! nothing does not have to write the vault.
+//! It may be lost or damaged without harm: then nothing is remembered. That is why a sync that
+//! brought nothing does not have to write the vault.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -62,7 +63,8 @@ struct Stored {
 }
 
 impl State {
-    /// The state that belongs to the vault at `vault`; an empty one if the file is not there or is no state.
+    /// The state that belongs to the vault at `vault`; an empty one if the file is not there or is
+    /// no state.
     #[must_use]
     pub fn load(vault: &Path) -> Self {
         read(&path_of(vault)).unwrap_or_default()

@@ -6,7 +6,8 @@
 //!  - *synced* is said only of what the server confirmed, or of what a fetch found there;
 //!  - whatever the server answers, no record is lost here.
 //!
-//! Nothing here prints, and nothing here holds a lock: [`Local::save`] does, for as long as it writes.
+//! Nothing here prints, and nothing here holds a lock: [`Local::save`] does, for as long as it
+//! writes.
 
 mod error;
 mod folder;
@@ -62,7 +63,8 @@ pub trait Local {
     /// The account that it is tied to.
     fn association(&self) -> Option<&Association>;
 
-    /// Ties it to another account, or to none. Takes effect for others with the next [`save`](Self::save).
+    /// Ties it to another account, or to none. Takes effect for others with the next
+    /// [`save`](Self::save).
     fn set_association(&mut self, association: Option<Association>);
 
     /// Adds what another device has.
@@ -76,7 +78,8 @@ pub trait Local {
     /// It could not be saved.
     fn save(&mut self) -> Result<(), Self::Error>;
 
-    /// [`save`](Self::save) for what belongs to the change that was saved last: one *undo* takes back both.
+    /// [`save`](Self::save) for what belongs to the change that was saved last: one *undo* takes
+    /// back both.
     ///
     /// # Errors
     /// It could not be saved.
@@ -129,7 +132,8 @@ pub struct Report {
     pub delta: Delta,
     /// Of a dry run: the vault as it would be.
     pub preview: Option<Vault>,
-    /// Changes that came from the future, the latest first: this device's clock is behind, or another one was ahead.
+    /// Changes that came from the future, the latest first: this device's clock is behind, or
+    /// another one was ahead.
     pub ahead: Vec<Ahead>,
     /// The length of the btoken that the server has, in bytes.
     pub btoken_len: usize,
@@ -165,7 +169,8 @@ pub struct Ahead {
     pub time: i64,
 }
 
-/// What a server had taken back. It is in this vault, and the sync that found it put it there again.
+/// What a server had taken back. It is in this vault, and the sync that found it put it there
+/// again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Regression {
     /// Changes that this device had seen on the server and that were gone.
@@ -299,8 +304,9 @@ fn auth_token_of(key: &SyncKey) -> AuthToken {
 
 /// Takes the server's next key, as its operator announced it, and saves it.
 ///
-/// With a pin, `pin` becomes the next one, trusted beside the current one until the server shows it;
-/// the current pin itself takes back a next one. A trust store or CA file is replaced by the pin.
+/// With a pin, `pin` becomes the next one, trusted beside the current one until the server shows
+/// it; the current pin itself takes back a next one. A trust store or CA file is replaced by the
+/// pin.
 ///
 /// # Errors
 /// The vault is not set up to sync, or could not be saved; then nothing changed.

@@ -1,6 +1,7 @@
 //! Who a server must prove to be. The rules are:
 //!  - one of three: the system's trust store, a CA file, or a pin on the server's public key;
-//!  - the handshake's signature is verified in all three: a certificate alone is a copy anyone may have;
+//!  - the handshake's signature is verified in all three: a certificate alone is a copy anyone may
+//!    have;
 //!  - with a pin, name, chain and dates do not count, and nothing else does either;
 //!  - there is no fourth rule that accepts anything.
 //!
@@ -44,7 +45,8 @@ pub enum CaError {
     Unusable,
 }
 
-/// The certificates of a CA file, as text to be kept; whatever else is in it (a private key, say) is left out.
+/// The certificates of a CA file, as text to be kept; whatever else is in it (a private key, say)
+/// is left out.
 ///
 /// # Errors
 /// See [`CaError`].

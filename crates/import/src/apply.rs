@@ -1,15 +1,18 @@
 //! What was read becomes records.
 //!
-//! The file may have been imported before, and the person may have worked with the records since. The rules are:
-//!  - a record's id is derived from the format's word and the item's id, so an item is always the same record;
-//!  - a value is written only if the field never had it: what the person changed since stays changed, and what changed
-//!    in the source since is written;
-//!  - a path is given only if the record never had it, so a record that was moved stays where it is;
+//! The file may have been imported before, and the person may have worked with the records since.
+//! The rules are:
+//!  - a record's id is derived from the format's word and the item's id, so an item is always the
+//!    same record;
+//!  - a value is written only if the field never had it: what the person changed since stays
+//!    changed, and what changed in the source since is written;
+//!  - a path is given only if the record never had it, so a record that was moved stays where it
+//!    is;
 //!  - a record that was deleted stays deleted;
 //!  - what is missing in the file is left alone.
 //!
-//! So a second import of a file adds no tuple. It also follows that a value which the source had, changed, and took
-//! back is not written again.
+//! So a second import of a file adds no tuple. It also follows that a value which the source had,
+//! changed, and took back is not written again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -54,11 +57,13 @@ pub enum Outcome {
 
 /// Puts what was read into a vault; a second time it changes nothing. `now` is the time in seconds.
 ///
-/// What the source says when it was changed becomes the stamp of a new record's values; all later changes are stamped
-/// with `now`. The rules are at the head of this module's source and in `docs/import.md`.
+/// What the source says when it was changed becomes the stamp of a new record's values; all later
+/// changes are stamped with `now`. The rules are at the head of this module's source and in
+/// `docs/import.md`.
 ///
 /// # Errors
-/// A clock or a stamp beyond the year 9999. A part may have been applied then; the caller drops the vault.
+/// A clock or a stamp beyond the year 9999. A part may have been applied then; the caller drops the
+/// vault.
 pub fn apply(
     imported: &Imported,
     vault: &mut Vault,
@@ -97,7 +102,8 @@ fn derive_record_id(format: Format, source_id: &str) -> RecordId {
     RecordId::from(id)
 }
 
-/// Each item with its record's id. Items that nothing tells apart are counted in the order of the file.
+/// Each item with its record's id. Items that nothing tells apart are counted in the order of the
+/// file.
 fn with_ids(imported: &Imported, format: Format) -> Vec<(RecordId, &Item)> {
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
     let mut items = Vec::with_capacity(imported.items.len());

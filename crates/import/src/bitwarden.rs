@@ -1,8 +1,8 @@
 //! Bitwarden's JSON export: plain, or under a password of its own.
 //!
-//! Under a password: PBKDF2 or Argon2id of the password and `salt` gives a key, HKDF-Expand of it with `enc` and `mac`
-//! the keys of AES-256-CBC and HMAC-SHA256. `encKeyValidation_DO_NOT_EDIT` tells a wrong password from damage, `data`
-//! is the plain export.
+//! Under a password: PBKDF2 or Argon2id of the password and `salt` gives a key, HKDF-Expand of it
+//! with `enc` and `mac` the keys of AES-256-CBC and HMAC-SHA256. `encKeyValidation_DO_NOT_EDIT`
+//! tells a wrong password from damage, `data` is the plain export.
 
 use std::collections::BTreeMap;
 

@@ -40,7 +40,8 @@ pub(crate) fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
     mac.finalize().into_bytes().into()
 }
 
-/// True if `tag` is the HMAC-SHA256 of the parts. The time that it takes says nothing about the tag.
+/// True if `tag` is the HMAC-SHA256 of the parts. The time that it takes says nothing about the
+/// tag.
 pub(crate) fn is_hmac_sha256(key: &[u8], parts: &[&[u8]], tag: &[u8]) -> bool {
     let mut mac = hmac_of(key);
     parts.iter().for_each(|part| mac.update(part));
@@ -148,7 +149,8 @@ pub(crate) fn derive_argon2(
     let memory = u32::try_from(memory_kib).map_err(too_expensive)?;
     let passes = u32::try_from(passes).map_err(too_expensive)?;
     let params = Params::new(memory, passes, lanes, Some(32)).map_err(|_| cost.refused())?;
-    // The derivation allocates without asking. Asking first makes a refusal an error instead of an abort.
+    // The derivation allocates without asking. Asking first makes a refusal an error instead of an
+    // abort.
     let mut blocks: Vec<Block> = Vec::new();
     blocks
         .try_reserve_exact(params.block_count())
@@ -163,8 +165,8 @@ pub(crate) fn derive_argon2(
     Ok(key)
 }
 
-/// Decrypts AES-256 in CBC mode and takes off the padding. `None` if there is none: the caller has checked a tag
-/// before, or says that the password is wrong.
+/// Decrypts AES-256 in CBC mode and takes off the padding. `None` if there is none: the caller has
+/// checked a tag before, or says that the password is wrong.
 pub(crate) fn decrypt_aes_cbc(
     key: &[u8; 32],
     iv: &[u8],

@@ -3,7 +3,8 @@
 use passmate_vault::codec::CodecError;
 use passmate_vault::container::ContainerError;
 
-/// Why a file cannot be read. No message holds a value out of the file, and nothing of it was taken over.
+/// Why a file cannot be read. No message holds a value out of the file, and nothing of it was taken
+/// over.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ImportError {
     /// The file is longer than any that is read.

@@ -15,8 +15,8 @@ const UNTITLED: &str = "untitled";
 /// One entry of another program.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Item {
-    /// What tells it from all others of its format, and stays when it is changed there: the source's own id, or
-    /// for tables without ids the folder, name, address and user name.
+    /// What tells it from all others of its format, and stays when it is changed there: the
+    /// source's own id, or for tables without ids the folder, name, address and user name.
     pub source_id: String,
     /// Folders and name, as a record's path. Other items may have the same.
     pub path: String,
@@ -167,8 +167,8 @@ impl Builder {
     }
 }
 
-/// Folders and a name as a path: `/` in a name becomes U+2215, control characters become blanks, blanks around a name
-/// go, empty folders vanish and an empty name is `untitled`.
+/// Folders and a name as a path: `/` in a name becomes U+2215, control characters become blanks,
+/// blanks around a name go, empty folders vanish and an empty name is `untitled`.
 pub(crate) fn path_of<'a>(folders: impl IntoIterator<Item = &'a str>, name: &str) -> String {
     let mut parts: Vec<String> = folders
         .into_iter()

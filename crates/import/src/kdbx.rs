@@ -8,8 +8,8 @@
 //! | body | AES-256-CBC over blocks with a SHA-256 each | blocks with an HMAC each, of AES-256-CBC or ChaCha20 |
 //! | in it | XML, maybe under gzip | an inner header, then XML, maybe under gzip |
 //!
-//! Values that are marked as protected are under one more stream cipher. Key files, hardware keys and Twofish are not
-//! supported.
+//! Values that are marked as protected are under one more stream cipher. Key files, hardware keys
+//! and Twofish are not supported.
 
 mod write;
 
@@ -330,7 +330,8 @@ enum Kdf<'a> {
 }
 
 impl<'a> Kdf<'a> {
-    /// The dictionary of KDBX 4: version (2), then type (1), key length (4), key, value length (4), value, until type 0.
+    /// The dictionary of KDBX 4: version (2), then type (1), key length (4), key, value length (4),
+    /// value, until type 0.
     fn read(dictionary: &'a [u8]) -> Result<Self, ImportError> {
         let mut bytes = Bytes(dictionary);
         let _version: [u8; 2] = bytes.array()?;

@@ -109,7 +109,8 @@ impl<'a> TreeReader<'a> {
                 .child("Times")
                 .and_then(|times| time_of(times.text_of("LastModificationTime"))),
         );
-        // Those that every entry has come first, so that a field which was made by hand gets the number.
+        // Those that every entry has come first, so that a field which was made by hand gets the
+        // number.
         for (key, name) in [
             ("UserName", "user"),
             ("Password", "password"),

@@ -1,9 +1,10 @@
-//! Reads what other password managers export, and writes KeePass' file. No I/O: bytes in, values out; time and randomness are
-//! passed in.
+//! Reads what other password managers export, and writes KeePass' file. No I/O: bytes in, values
+//! out; time and randomness are passed in.
 //!
 //! The rules are:
 //!  - what is not carried is a [`Loss`], never silent;
-//!  - a record's id is derived from its identity in the source, so the same file twice changes nothing;
+//!  - a record's id is derived from its identity in the source, so the same file twice changes
+//!    nothing;
 //!  - an import never takes back what a person did in Passmate since: see [`apply`];
 //!  - what a file asks for, in memory, work, depth or number, is checked before it is spent;
 //!  - no error holds a value out of the file.
@@ -167,12 +168,13 @@ pub struct Imported {
 
 /// Reads a file.
 ///
-/// `secret` is the password of the file, not the vault's. It is ignored by a file that has none. The key derivation
-/// that a file asks for is bounded; within the bounds it may take some seconds and 1 GiB of memory.
+/// `secret` is the password of the file, not the vault's. It is ignored by a file that has none.
+/// The key derivation that a file asks for is bounded; within the bounds it may take some seconds
+/// and 1 GiB of memory.
 ///
 /// # Errors
-/// [`ImportError::SecretNeeded`] if the file is encrypted and `secret` is `None`; nothing was derived then. See
-/// [`ImportError`] for the rest.
+/// [`ImportError::SecretNeeded`] if the file is encrypted and `secret` is `None`; nothing was
+/// derived then. See [`ImportError`] for the rest.
 pub fn parse(
     format: Format,
     bytes: &[u8],

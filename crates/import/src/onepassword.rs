@@ -1,4 +1,5 @@
-//! 1Password's export, `.1pux`: a ZIP archive with `export.data`, which is JSON, and the attachments.
+//! 1Password's export, `.1pux`: a ZIP archive with `export.data`, which is JSON, and the
+//! attachments.
 
 use std::collections::BTreeMap;
 

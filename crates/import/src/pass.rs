@@ -1,12 +1,14 @@
 //! `pass`, the store of one encrypted file per entry. Whoever calls decrypts them.
 //!
-//! The first line is the password. `name: value` lines behind it are fields, up to the first line that is none; from
-//! there on all is notes, so that a key in its armour stays in one piece. An `otpauth:` address is one on any line.
+//! The first line is the password. `name: value` lines behind it are fields, up to the first line
+//! that is none; from there on all is notes, so that a key in its armour stays in one piece. An
+//! `otpauth:` address is one on any line.
 
 use crate::item::Builder;
 use crate::{ITEMS_MAX, ImportError, Imported};
 
-/// Reads the entries of a store of `pass`: for each its path in the store, without `.gpg`, and its decrypted content.
+/// Reads the entries of a store of `pass`: for each its path in the store, without `.gpg`, and its
+/// decrypted content.
 ///
 /// An entry that is not UTF-8 text is a [`Loss`](crate::Loss).
 ///

@@ -1,7 +1,7 @@
 //! Tables (CSV): the first line names the columns, each further line is an item.
 //!
-//! Columns are found by their names, without case and in any order. A column that is not known becomes a field of its
-//! name, so that nothing in a table is silent.
+//! Columns are found by their names, without case and in any order. A column that is not known
+//! becomes a field of its name, so that nothing in a table is silent.
 
 use std::collections::BTreeMap;
 
@@ -286,7 +286,8 @@ fn host_of(url: &str) -> Option<&str> {
     (!host.is_empty()).then_some(host)
 }
 
-/// Addresses that are joined by commas, which an address may hold too: what has no `://` belongs to the one before it.
+/// Addresses that are joined by commas, which an address may hold too: what has no `://` belongs to
+/// the one before it.
 fn split_urls(cell: &str) -> Vec<String> {
     let mut urls: Vec<String> = Vec::new();
     for part in cell.split(',') {

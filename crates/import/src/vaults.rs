@@ -1,4 +1,5 @@
-//! Files of the Passmate family. They are vaults: every change comes along, with the stamp that it has.
+//! Files of the Passmate family. They are vaults: every change comes along, with the stamp that it
+//! has.
 
 use passmate_vault::codec::{BtokenShape, decode_btoken, decode_vault_file};
 use passmate_vault::container::open_container;

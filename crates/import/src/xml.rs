@@ -1,7 +1,8 @@
-//! XML as KeePass writes it, as a tree. Elements and their text; of the attributes only `Protected` counts.
+//! XML as KeePass writes it, as a tree. Elements and their text; of the attributes only `Protected`
+//! counts.
 //!
-//! A document type is refused, so there are no entities but the five of XML itself. Depth and number of elements are
-//! bounded.
+//! A document type is refused, so there are no entities but the five of XML itself. Depth and
+//! number of elements are bounded.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -43,7 +44,8 @@ impl Node {
     }
 }
 
-/// Reads a document. What is marked as protected is base64, and goes through `unprotect` in the order of the document.
+/// Reads a document. What is marked as protected is base64, and goes through `unprotect` in the
+/// order of the document.
 pub(crate) fn read(text: &str, unprotect: &mut dyn FnMut(&mut [u8])) -> Result<Node, ImportError> {
     let mut reader = Reader::from_str(text);
     reader.config_mut().expand_empty_elements = true;

@@ -1,4 +1,5 @@
-//! One file out of a ZIP archive, stored or deflated. No ZIP64, no encryption of its own: exports have neither.
+//! One file out of a ZIP archive, stored or deflated. No ZIP64, no encryption of its own: exports
+//! have neither.
 
 use std::io::Read;
 
@@ -23,7 +24,8 @@ pub(crate) fn is_zip(bytes: &[u8]) -> bool {
     bytes.starts_with(b"PK\x03\x04")
 }
 
-/// The first file of which the name ends so; `None` if there is none. The others are not decompressed.
+/// The first file of which the name ends so; `None` if there is none. The others are not
+/// decompressed.
 pub(crate) fn read_member(
     bytes: &[u8],
     name_end: &str,

@@ -1,4 +1,5 @@
-//! Each sample in `vectors/import` becomes what stands beside it in `NAME.expected`, and a second time nothing.
+//! Each sample in `vectors/import` becomes what stands beside it in `NAME.expected`, and a second
+//! time nothing.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::fmt::Write as _;
@@ -271,7 +272,8 @@ fn an_archive_gives_what_it_declares_and_no_more() {
         bytes[place - offset_before_name..][..4].copy_from_slice(&value.to_le_bytes());
         parse(Format::Onepassword, &bytes, None).unwrap_err()
     };
-    // The declared length, then the sum, of a file in an archive: a bomb declares little or everything.
+    // The declared length, then the sum, of a file in an archive: a bomb declares little or
+    // everything.
     assert!(matches!(with(22, u32::MAX), ImportError::TooLong { .. }));
     for (offset, value) in [(22, 10), (22, 60_000_000), (30, 1)] {
         assert!(
@@ -433,7 +435,8 @@ fn files_of_passmate_1_show_what_its_own_migration_shows() {
         let bytes = read(&format!("old_pmate/migrate_v1/{name}.in"));
         let ours = parse(Format::Passmate1, &bytes, Some(&password));
         let Some(output) = entry.get("output_json") else {
-            // What it could not migrate either is no such file, or one that only its program cannot take.
+            // What it could not migrate either is no such file, or one that only its program cannot
+            // take.
             let is_taken = matches!(
                 name.as_str(),
                 "cpp_array" | "cpp_file" | "unknown_key" | "empty_key" | "same_second"

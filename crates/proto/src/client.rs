@@ -1,7 +1,8 @@
 //! The client's side of one connection.
 //!
-//! The layout is read from the two bytes after the server's hello. Credentials of *update* and *reset*
-//! go out with the hello, in one write; *create* waits until the layout and the server's limit are known.
+//! The layout is read from the two bytes after the server's hello. Credentials of *update* and
+//! *reset* go out with the hello, in one write; *create* waits until the layout and the server's
+//! limit are known.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -57,7 +58,8 @@ pub enum ClientAction {
     },
 }
 
-/// The action took effect and is durable: only the machine makes this, from the server's confirmation.
+/// The action took effect and is durable: only the machine makes this, from the server's
+/// confirmation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Confirmed {
     _made_by_the_machine: (),
@@ -86,7 +88,8 @@ pub enum ClientEvent {
         /// Its banner: not trusted, not necessarily text.
         banner: Vec<u8>,
     },
-    /// The stored btoken came whole; answer with [`ClientMachine::replace`] or [`ClientMachine::leave`].
+    /// The stored btoken came whole; answer with [`ClientMachine::replace`] or
+    /// [`ClientMachine::leave`].
     Fetched(Vec<u8>),
     /// The number of the new account came; keep it before all else. It is not yet confirmed.
     Created(AccountNumber),
@@ -180,8 +183,8 @@ impl ClientMachine {
 
     /// Takes input and returns how many bytes of it were used.
     ///
-    /// The rest stays with the caller, who offers it again: nothing is taken while the caller decides
-    /// after a fetch, and no answer before `poll_output` gave what it answers.
+    /// The rest stays with the caller, who offers it again: nothing is taken while the caller
+    /// decides after a fetch, and no answer before `poll_output` gave what it answers.
     pub fn handle_input(&mut self, input: Input<'_>) -> usize {
         match input {
             Input::Bytes(bytes) => {
@@ -470,7 +473,8 @@ impl ClientMachine {
             State::NewNumber(number) if number.is_empty() => {
                 Outcome::Failed(Failure::CutAfterCredentials)
             }
-            // Part of a number names no account: what may be stored there is out of reach for everybody.
+            // Part of a number names no account: what may be stored there is out of reach for
+            // everybody.
             State::FetchLength(_) | State::Fetch(_) | State::Deciding | State::NewNumber(_) => {
                 Outcome::Failed(Failure::CutDuringFetch)
             }

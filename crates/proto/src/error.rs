@@ -47,7 +47,8 @@ pub enum Reason {
     /// The stream ended in the middle of an action.
     #[error("ended in the middle of {0}")]
     EndedWithin(ActionKind),
-    /// The stream ended after the btoken of an *update*, before anything said that it was meant to be whole.
+    /// The stream ended after the btoken of an *update*, before anything said that it was meant to
+    /// be whole.
     #[error("ended before the last row of update")]
     EndedBeforeFinalNumber,
 }
@@ -107,7 +108,8 @@ pub enum Failure {
     /// What answers is not a Passmate server.
     #[error("what answers is not a Passmate server")]
     NotPassmate,
-    /// The server speaks a version that is not supported. Version 1 encrypted btokens in another way.
+    /// The server speaks a version that is not supported. Version 1 encrypted btokens in another
+    /// way.
     #[error("the server speaks protocol version {0}, which is not supported")]
     VersionUnsupported(u16),
     /// The server announced a banner longer than the limit; nothing was allocated for it.
@@ -166,7 +168,8 @@ impl Failure {
     }
 }
 
-/// Why a client cannot know whether its action took effect: everything was sent, nothing confirmed it.
+/// Why a client cannot know whether its action took effect: everything was sent, nothing confirmed
+/// it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UnknownCause {
     /// The connection was cut: a refusal, a lost race, or a confirmation that did not arrive.

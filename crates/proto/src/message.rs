@@ -84,7 +84,8 @@ impl fmt::Display for ActionKind {
 pub struct AccountNumber([u8; 8]);
 
 impl AccountNumber {
-    /// The account number with these bytes, or `None` for all zero, which original clients read as an error.
+    /// The account number with these bytes, or `None` for all zero, which original clients read as
+    /// an error.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 8]) -> Option<Self> {
         if u64::from_be_bytes(bytes) == 0 {
@@ -162,7 +163,8 @@ impl fmt::Debug for AuthToken {
     }
 }
 
-/// The banner of a server whose operator wrote none: `program` and a line that tells clients the limit.
+/// The banner of a server whose operator wrote none: `program` and a line that tells clients the
+/// limit.
 #[must_use]
 pub fn default_banner(program: &str, btoken_len_max: u32) -> String {
     format!("{program}\nbtoken-max {btoken_len_max}\n")

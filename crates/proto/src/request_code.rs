@@ -1,5 +1,5 @@
-//! The code with which an operator lets one device make an account: the SHA-256 of its auth token, as people can carry
-//! it. Whoever sees it learns nothing that opens anything.
+//! The code with which an operator lets one device make an account: the SHA-256 of its auth token,
+//! as people can carry it. Whoever sees it learns nothing that opens anything.
 
 use alloc::string::String;
 use core::fmt;
@@ -7,8 +7,9 @@ use core::str::FromStr;
 
 /// The SHA-256 of an auth token, as text: 8 groups of 7 characters with dashes between.
 ///
-/// The 56 characters are base32 (RFC 4648) of 35 bytes: the 32 of the hash and a CRC-24 (RFC 4880) of them, big endian.
-/// The checksum finds every single wrong character and every two that were swapped.
+/// The 56 characters are base32 (RFC 4648) of 35 bytes: the 32 of the hash and a CRC-24 (RFC 4880)
+/// of them, big endian. The checksum finds every single wrong character and every two that were
+/// swapped.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct RequestCode([u8; HASH_LEN]);
 
@@ -221,7 +222,8 @@ mod tests {
         }
     }
 
-    /// A CRC is linear: whether an error is found depends on the error alone and not on the code. So this is every code.
+    /// A CRC is linear: whether an error is found depends on the error alone and not on the code.
+    /// So this is every code.
     #[test]
     fn no_two_characters_can_be_swapped_unseen_in_any_code() {
         let zero = checksum(&[0; HASH_LEN]);

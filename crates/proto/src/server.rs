@@ -20,7 +20,8 @@ use crate::{Input, Output};
 pub struct ServerConfig {
     /// The byte layout.
     pub layout: Layout,
-    /// Sent after the hello as it is; what exceeds [`BANNER_LEN_MAX`](crate::BANNER_LEN_MAX) bytes is left away.
+    /// Sent after the hello as it is; what exceeds [`BANNER_LEN_MAX`](crate::BANNER_LEN_MAX) bytes
+    /// is left away.
     pub banner: Arc<[u8]>,
     /// Longest btoken accepted, in bytes.
     pub btoken_len_max: u32,
@@ -38,7 +39,8 @@ pub enum Request {
     },
     /// Authenticate, then read the btoken; answer [`ServerMachine::fetched`].
     Fetch {
-        /// The account as the client named it, or `None` for all zero, which never is one: refuse it as any unknown one.
+        /// The account as the client named it, or `None` for all zero, which never is one: refuse
+        /// it as any unknown one.
         account: Option<AccountNumber>,
         /// What the client proves its right with.
         auth_token: AuthToken,
@@ -156,9 +158,9 @@ impl<P> ServerMachine<P> {
     /// Takes input and returns how many bytes of it were used.
     ///
     /// The rest stays with the caller, who offers it again after the next answer or the next call:
-    /// nothing is taken while a request is out, and a call never goes past a btoken's length, so that
-    /// [`buffer_needed`](Self::buffer_needed) can be asked for before any of the btoken is taken.
-    /// Once the connection has ended everything is taken and ignored.
+    /// nothing is taken while a request is out, and a call never goes past a btoken's length, so
+    /// that [`buffer_needed`](Self::buffer_needed) can be asked for before any of the btoken is
+    /// taken. Once the connection has ended everything is taken and ignored.
     pub fn handle_input(&mut self, input: Input<'_>) -> usize {
         match input {
             Input::Bytes(bytes) => {
@@ -196,8 +198,9 @@ impl<P> ServerMachine<P> {
         }
     }
 
-    /// Whether the grace runs: the btoken of a layout-1 *update* is whole and nothing of the last row came.
-    /// The caller then lets the grace time pass and calls [`handle_grace_elapsed`](Self::handle_grace_elapsed).
+    /// Whether the grace runs: the btoken of a layout-1 *update* is whole and nothing of the last
+    /// row came. The caller then lets the grace time pass and calls
+    /// [`handle_grace_elapsed`](Self::handle_grace_elapsed).
     #[must_use]
     pub fn wants_grace(&self) -> bool {
         matches!(&self.state, State::FinalNumber { number, .. } if number.is_empty())
@@ -211,8 +214,8 @@ impl<P> ServerMachine<P> {
         }
     }
 
-    /// The capacity in bytes of the upload buffer after `input_len` more bytes were taken; 0 outside of an upload.
-    /// The caller reserves that much before it hands the bytes over.
+    /// The capacity in bytes of the upload buffer after `input_len` more bytes were taken; 0
+    /// outside of an upload. The caller reserves that much before it hands the bytes over.
     #[must_use]
     pub fn buffer_needed(&self, input_len: usize) -> usize {
         match &self.state {
@@ -259,7 +262,8 @@ impl<P> ServerMachine<P> {
     /// Answers [`Request::Fetch`]: authenticated, and this is what is stored.
     ///
     /// # Errors
-    /// [`NotAsked`] if that request is not out, or `btoken` is 4 GiB or longer; nothing changes then.
+    /// [`NotAsked`] if that request is not out, or `btoken` is 4 GiB or longer; nothing changes
+    /// then.
     pub fn fetched(&mut self, btoken: Arc<[u8]>) -> Result<(), NotAsked> {
         let State::Waiting(Wanted::Fetched(Some(account))) = self.state else {
             return Err(NotAsked);
@@ -459,7 +463,8 @@ impl<P> ServerMachine<P> {
         }
     }
 
-    /// Layout 1: it is settled who sends the last row of update, so the btoken is meant to be stored.
+    /// Layout 1: it is settled who sends the last row of update, so the btoken is meant to be
+    /// stored.
     fn take_last_row_as_read(&mut self, server_sends_it: bool) {
         let State::FinalNumber {
             account, btoken, ..
@@ -491,7 +496,8 @@ impl<P> ServerMachine<P> {
             }
             State::FinalNumber { .. } => Reason::EndedBeforeFinalNumber,
             State::Waiting(_) => {
-                // What was asked is still answered: a commit under way is not undone by a lost client.
+                // What was asked is still answered: a commit under way is not undone by a lost
+                // client.
                 self.peer_gone = !authenticated;
                 return;
             }

@@ -1,4 +1,5 @@
-//! Bounded collectors for bytes that come in pieces. Nothing here allocates for what was only announced.
+//! Bounded collectors for bytes that come in pieces. Nothing here allocates for what was only
+//! announced.
 
 use alloc::vec::Vec;
 
@@ -70,8 +71,8 @@ impl Body {
         }
     }
 
-    /// The buffer's capacity after taking `input_len` more bytes: it at least doubles, by no less than
-    /// 64 KiB, and never exceeds what was announced.
+    /// The buffer's capacity after taking `input_len` more bytes: it at least doubles, by no less
+    /// than 64 KiB, and never exceeds what was announced.
     pub(crate) fn capacity_after(&self, input_len: usize) -> usize {
         let needed = self
             .bytes

@@ -1,4 +1,5 @@
-//! What an operator types beside `serve`. Every command works while a server runs, unless it says otherwise.
+//! What an operator types beside `serve`. Every command works while a server runs, unless it says
+//! otherwise.
 
 mod account;
 mod backup;

@@ -31,7 +31,8 @@ const HEADER_LEN_MAX: u64 = 4096;
 /// The longest PEM file that goes into one, in bytes.
 const PEM_LEN_MAX: u64 = 1024 * 1024;
 const HASH_LEN: u64 = 32;
-/// A folder that nobody has locked for so long belongs to nobody: it is locked right after it is made.
+/// A folder that nobody has locked for so long belongs to nobody: it is locked right after it is
+/// made.
 const LEFT_AFTER: Duration = Duration::from_secs(60);
 /// Beside the store: when the last good backup was made.
 const LAST: &str = "last-backup";
@@ -91,7 +92,8 @@ pub enum BackupError {
         /// What the system says.
         error: io::Error,
     },
-    /// The store is not what it was, so there is nothing to keep. What is wrong is here, with at least one entry.
+    /// The store is not what it was, so there is nothing to keep. What is wrong is here, with at
+    /// least one entry.
     #[error("the store is damaged: {} ({} in all)", .0.first().map_or("", String::as_str), .0.len())]
     StoreDamaged(Vec<String>),
     /// The file is something else.
@@ -122,8 +124,8 @@ fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Backu
 
 /// Writes a backup of a store to a file, whatever had its name before.
 ///
-/// All that goes into it is looked at first, so that a damaged store never takes the place of a good backup. The folder of the
-/// file needs room for the database twice.
+/// All that goes into it is looked at first, so that a damaged store never takes the place of a
+/// good backup. The folder of the file needs room for the database twice.
 ///
 /// # Errors
 /// See [`BackupError`]; what had the name before is as it was.
@@ -205,8 +207,8 @@ impl Staging {
     }
 }
 
-/// Makes a folder that goes with its value. Those that were left by a process which was killed go too: a copy of a store, and
-/// maybe a key, is in them.
+/// Makes a folder that goes with its value. Those that were left by a process which was killed go
+/// too: a copy of a store, and maybe a key, is in them.
 ///
 /// # Errors
 /// It cannot be made.
@@ -441,7 +443,8 @@ pub fn last_backup(store: &Path) -> Option<i64> {
     noted(store, LAST)
 }
 
-/// When the last backup of this store with the TLS key was made, in seconds since 1970, as far as is known.
+/// When the last backup of this store with the TLS key was made, in seconds since 1970, as far as
+/// is known.
 #[must_use]
 pub fn last_with_key(store: &Path) -> Option<i64> {
     noted(store, LAST_WITH_KEY)

@@ -32,7 +32,8 @@ pub struct Config {
     pub listen: Vec<ListenAddress>,
     /// Where layout 2 is spoken.
     pub listen_v2: Vec<ListenAddress>,
-    /// Proxies that say in front of each connection whom they carry it for, with the PROXY protocol.
+    /// Proxies that say in front of each connection whom they carry it for, with the PROXY
+    /// protocol.
     pub proxy_from: Vec<IpNet>,
     /// Where the server keeps what it makes itself: certificate, key, by default the store.
     pub data_dir: PathBuf,

@@ -35,7 +35,8 @@ use crate::watch::Watch;
 /// What a client still sends after the end is read up to here, and for this long.
 const DRAIN_LEN_MAX: usize = 64 << 10;
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(1);
-/// How long a confirmation may take when the session's time is over: what was committed in time should be heard of.
+/// How long a confirmation may take when the session's time is over: what was committed in time
+/// should be heard of.
 const CONFIRM_REST: Duration = Duration::from_secs(5);
 /// One TLS record; outputs of one step are joined up to this size, longer ones follow uncopied.
 const RECORD_LEN: usize = 16 << 10;
@@ -70,7 +71,8 @@ impl Terms {
 
 /// Serves one connection to its end, whatever that is.
 ///
-/// `stop` cuts clients that have not begun an exchange; it lets the others finish. `logged` is the address, if it may be.
+/// `stop` cuts clients that have not begun an exchange; it lets the others finish. `logged` is the
+/// address, if it may be.
 pub(crate) async fn serve<S>(
     mut io: S,
     layout: Layout,
@@ -529,7 +531,8 @@ mod tests {
     use crate::store::Store;
     use crate::tls::Identity;
 
-    /// A connection that takes everything but an alert, which is what a `close_notify` is in TLS 1.2.
+    /// A connection that takes everything but an alert, which is what a `close_notify` is in TLS
+    /// 1.2.
     struct DeafToTheEnd<S>(S);
 
     impl<S: AsyncRead + Unpin> AsyncRead for DeafToTheEnd<S> {

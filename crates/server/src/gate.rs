@@ -1,11 +1,12 @@
 //! What one source may take, so that nobody keeps others out. The rules are:
 //!  - a source is an IPv4 address, or the /64 of an IPv6 address: whoever has one has all of it;
 //!  - sources that the operator exempts are never counted;
-//!  - what is remembered is bounded, and nothing is forgotten before it makes no difference any more: a source that has
-//!    offended is not free earlier because many others come;
+//!  - what is remembered is bounded, and nothing is forgotten before it makes no difference any
+//!    more: a source that has offended is not free earlier because many others come;
 //!  - no clock here: the time is an argument.
 //!
-//! A source for which there is no room of its own shares one with others. That can keep somebody waiting, and lets nobody go.
+//! A source for which there is no room of its own shares one with others. That can keep somebody
+//! waiting, and lets nobody go.
 
 use std::collections::HashMap;
 use std::collections::hash_map::{Entry, RandomState};
@@ -59,7 +60,8 @@ struct Inner {
 
 #[derive(Debug)]
 struct State {
-    /// Open connections. A source without any is not in it, so it is no larger than there are connections.
+    /// Open connections. A source without any is not in it, so it is no larger than there are
+    /// connections.
     open: HashMap<Source, usize>,
     /// What sources did of late.
     past: HashMap<Source, Past>,
@@ -81,7 +83,8 @@ struct Past {
     pauses: u32,
 }
 
-/// So many at once, and then at a steady rate: what is kept is when it will be as if nothing had ever been taken.
+/// So many at once, and then at a steady rate: what is kept is when it will be as if nothing had
+/// ever been taken.
 #[derive(Debug, Clone, Copy, Default)]
 struct Bucket {
     full_at: Duration,

@@ -195,7 +195,8 @@ pub(crate) struct Shared {
     pub(crate) log_addresses: bool,
     /// Nothing new is taken.
     pub(crate) stop: CancellationToken,
-    /// Who was taken and has not begun is cut: a moment later, so that whoever was about to begin is not lost.
+    /// Who was taken and has not begun is cut: a moment later, so that whoever was about to begin
+    /// is not lost.
     pub(crate) cut: CancellationToken,
     /// Nothing is waited for any more.
     pub(crate) end: CancellationToken,
@@ -313,7 +314,8 @@ fn enter(shared: &Shared, terms: &Terms, address: SocketAddr) -> Option<Guest> {
     }
 }
 
-/// Lets in whom a proxy carries this connection for. One without a header is not served: its source would be anybody.
+/// Lets in whom a proxy carries this connection for. One without a header is not served: its source
+/// would be anybody.
 async fn introduce(
     shared: &Shared,
     terms: &Terms,

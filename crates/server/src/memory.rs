@@ -2,8 +2,8 @@
 //!
 //! It is leased before it is used, and who cannot have it is told at once: waiting for memory that
 //! strangers hold would let them decide how long. New accounts, which anybody may ask for, get a
-//! quarter at most, and one account gets a small part, however many connections it opens: whoever has
-//! an account is still a stranger to all others.
+//! quarter at most, and one account gets a small part, however many connections it opens: whoever
+//! has an account is still a stranger to all others.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,11 +21,11 @@ pub enum Kind {
     Known(AccountNumber),
 }
 
-/// What one account may lease of `max` bytes: four of the longest btokens or a sixteenth, whichever is more, but never
-/// more than half.
+/// What one account may lease of `max` bytes: four of the longest btokens or a sixteenth, whichever
+/// is more, but never more than half.
 ///
-/// Half of the least memory that the configuration takes is two of the longest btokens, one on its way in and one on
-/// its way out.
+/// Half of the least memory that the configuration takes is two of the longest btokens, one on its
+/// way in and one on its way out.
 #[must_use]
 pub fn account_max(max: u64, btoken_len_max: u32) -> u64 {
     (4 * u64::from(btoken_len_max)).max(max / 16).min(max / 2)
@@ -46,7 +46,8 @@ struct Counters {
     account_max: AtomicU64,
     all: AtomicU64,
     creates: AtomicU64,
-    /// What each account has leased. One without a lease is not in it, so it is no larger than there are leases.
+    /// What each account has leased. One without a lease is not in it, so it is no larger than
+    /// there are leases.
     accounts: Mutex<HashMap<AccountNumber, u64>>,
 }
 

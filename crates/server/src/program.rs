@@ -56,9 +56,9 @@ pub fn main() -> ExitCode {
 
 /// Keeps this process's memory out of core files: private key, auth tokens and btokens are in it.
 ///
-/// The limit stops the kernel from writing one, the other setting stops it from handing one to a program, as most
-/// distributions let it, and keeps other processes of the same user from reading our memory. Where the system does not
-/// know one of them, that is no reason not to serve.
+/// The limit stops the kernel from writing one, the other setting stops it from handing one to a
+/// program, as most distributions let it, and keeps other processes of the same user from reading
+/// our memory. Where the system does not know one of them, that is no reason not to serve.
 fn leave_no_core() {
     let _ = setrlimit(
         Resource::Core,

@@ -1,5 +1,6 @@
-//! The PROXY protocol, v1 and v2: what a proxy that is known to the operator sends in front of a connection, to say whom it
-//! carries it for. Not a byte more than the header is taken: what follows is TLS.
+//! The PROXY protocol, v1 and v2: what a proxy that is known to the operator sends in front of a
+//! connection, to say whom it carries it for. Not a byte more than the header is taken: what
+//! follows is TLS.
 
 use std::io;
 use std::net::SocketAddr;

@@ -1,5 +1,6 @@
 //! The one line that a finished connection leaves in the log: what was asked, how it ended, how
-//! much it moved, how long it took. No account; an address only if the operator wants it. The same goes to who watches.
+//! much it moved, how long it took. No account; an address only if the operator wants it. The same
+//! goes to who watches.
 
 use std::net::SocketAddr;
 use std::time::Instant;

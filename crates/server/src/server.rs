@@ -28,8 +28,8 @@ use crate::watch::{self, AdminListener, Watch};
 const BEGIN_TIME_MAX: Duration = Duration::from_secs(1);
 /// How long running exchanges may take to finish when the server stops.
 const STOP_TIME_MAX: Duration = Duration::from_secs(10);
-/// How long the store may take to close after that: a disk that hangs, or another program that holds the database, must
-/// not keep the process. Nothing that was confirmed depends on it.
+/// How long the store may take to close after that: a disk that hangs, or another program that
+/// holds the database, must not keep the process. Nothing that was confirmed depends on it.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
 /// Between two looks at the files of certificate and key.
 const CERTIFICATE_PAUSE: Duration = Duration::from_secs(2);
@@ -76,7 +76,8 @@ impl Server {
         Self::start_on(config, Vec::new(), on_fatal).await
     }
 
-    /// The same on sockets that listen already, if there are any, instead of those of the configuration.
+    /// The same on sockets that listen already, if there are any, instead of those of the
+    /// configuration.
     ///
     /// # Errors
     /// As [`start`](Self::start).
@@ -205,8 +206,8 @@ impl Server {
         self.admin_name.as_deref()
     }
 
-    /// Takes certificate, banner, registration and limits from `config` for connections from now on; the rest
-    /// of it is not looked at.
+    /// Takes certificate, banner, registration and limits from `config` for connections from now
+    /// on; the rest of it is not looked at.
     ///
     /// # Errors
     /// The new certificate cannot be used; then nothing at all changes.
@@ -245,8 +246,9 @@ impl Server {
         })
     }
 
-    /// Stops taking connections, cuts those that have not begun an exchange a second later, lets the others
-    /// finish for 10 s, and closes the store, for which it has 5 s. What is cut was not confirmed.
+    /// Stops taking connections, cuts those that have not begun an exchange a second later, lets
+    /// the others finish for 10 s, and closes the store, for which it has 5 s. What is cut was not
+    /// confirmed.
     pub async fn stop(self) {
         self.shared.stop.cancel();
         self.shared.tasks.close();
@@ -305,7 +307,8 @@ fn terms(config: &Config, identity: &Identity, watch: &Watch) -> Terms {
     }
 }
 
-/// What tells that a certificate or key is another one: of each file the time, the length and the number.
+/// What tells that a certificate or key is another one: of each file the time, the length and the
+/// number.
 type Stamp = [Option<(std::time::SystemTime, u64, u64)>; 2];
 
 /// The pair that is served: the operator's, or the server's own.
@@ -324,8 +327,9 @@ fn stamp(files: &CertificateFiles) -> Stamp {
     })
 }
 
-/// Takes in a certificate and key whose files have changed, once they have stayed the same for a moment: whoever renews them writes
-/// one after the other. What cannot be used is told once, and the pair that is served stays.
+/// Takes in a certificate and key whose files have changed, once they have stayed the same for a
+/// moment: whoever renews them writes one after the other. What cannot be used is told once, and
+/// the pair that is served stays.
 async fn follow_certificate(shared: Arc<Shared>, data_dir: PathBuf, mut served: Stamp) {
     let look = || {
         let configured = files_of(&shared.certificate.load(), &data_dir);
@@ -367,7 +371,8 @@ async fn follow_certificate(shared: Arc<Shared>, data_dir: PathBuf, mut served: 
     }
 }
 
-/// Now and once an hour: an invite whose time is over would let nobody in, but its note may name somebody.
+/// Now and once an hour: an invite whose time is over would let nobody in, but its note may name
+/// somebody.
 async fn expire(shared: Arc<Shared>) {
     loop {
         shared.service.expire().await;

@@ -62,7 +62,8 @@ impl fmt::Debug for Authenticated {
     }
 }
 
-/// What an update has read, and its turn among the devices of the account. Dropping it lets the next one on.
+/// What an update has read, and its turn among the devices of the account. Dropping it lets the
+/// next one on.
 pub struct Fetched {
     account: AccountNumber,
     /// What was read: a btoken takes its place if it is still what is stored.
@@ -84,7 +85,8 @@ impl Fetched {
             .map(|shared| Arc::clone(&shared.stored.btoken))
     }
 
-    /// Gives the memory of the btoken back. To be called when it was sent: its hash is enough from then on.
+    /// Gives the memory of the btoken back. To be called when it was sent: its hash is enough from
+    /// then on.
     pub fn forget_btoken(&mut self) {
         self.shared = None;
     }
@@ -193,7 +195,8 @@ impl Service {
         **self.0.registration.load()
     }
 
-    /// Forgets invites and open seats whose time is over. What the store has to say against it is in the log.
+    /// Forgets invites and open seats whose time is over. What the store has to say against it is
+    /// in the log.
     pub async fn expire(&self) {
         if let Err(error) = self.0.store.expire(now()).await {
             tracing::warn!(%error, "invites whose time is over could not be removed");
@@ -225,8 +228,9 @@ impl Service {
         self.0.store.close().await;
     }
 
-    /// Makes an account under a number that nobody has, also for an auth token that was seen before; under invites an
-    /// auth token that was let in and has stored nothing since gets its account once more.
+    /// Makes an account under a number that nobody has, also for an auth token that was seen
+    /// before; under invites an auth token that was let in and has stored nothing since gets its
+    /// account once more.
     ///
     /// # Errors
     /// Nothing was made; see [`Refusal`].
@@ -295,7 +299,8 @@ impl Service {
             |head| head.auth.ct_eq(&auth),
         );
         match (account, head) {
-            // A disabled account is found out like any other, and then is as unknown as one that is not there.
+            // A disabled account is found out like any other, and then is as unknown as one that is
+            // not there.
             (Some(account), Some(head)) if is_right && !head.is_disabled => Ok(Authenticated {
                 account,
                 auth,
@@ -308,11 +313,13 @@ impl Service {
     /// Waits for the account's other devices, for 5 s at most, then reads the btoken.
     ///
     /// # Errors
-    /// [`Refusal::MemoryFull`], [`Refusal::Unknown`] if the account was deleted meanwhile, or the store failed.
+    /// [`Refusal::MemoryFull`], [`Refusal::Unknown`] if the account was deleted meanwhile, or the
+    /// store failed.
     pub async fn fetch(&self, known: &Authenticated) -> Result<Fetched, Refusal> {
         let account = known.account;
         let (turn, head) = match self.0.turns.take(account) {
-            // Nobody was before it, so what authentication read is still so; if not, the comparison at commit knows.
+            // Nobody was before it, so what authentication read is still so; if not, the comparison
+            // at commit knows.
             Some(turn) => (Some(turn), known.head),
             None => {
                 let turn = self.0.turns.wait(account).await;

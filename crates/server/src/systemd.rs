@@ -1,4 +1,5 @@
-//! What systemd, and whoever speaks as it does, tells us and wants to hear: sockets that it holds, and how we are.
+//! What systemd, and whoever speaks as it does, tells us and wants to hear: sockets that it holds,
+//! and how we are.
 //!
 //! Without its variables all of this does nothing.
 
@@ -12,7 +13,8 @@ use std::time::Duration;
 use listenfd::ListenFd;
 use passmate_proto::Layout;
 
-/// The names of sockets (`FileDescriptorName=`) for each layout; one without a name is for layout 1.
+/// The names of sockets (`FileDescriptorName=`) for each layout; one without a name is for layout
+/// 1.
 const LAYOUT_1: &str = "layout1";
 const LAYOUT_2: &str = "layout2";
 
@@ -80,7 +82,8 @@ fn address(place: &OsString) -> Option<SocketAddr> {
     }
 }
 
-/// How often we have to say that we run: half of what `WATCHDOG_USEC` allows, if it is meant for this process.
+/// How often we have to say that we run: half of what `WATCHDOG_USEC` allows, if it is meant for
+/// this process.
 pub(crate) fn watchdog() -> Option<Duration> {
     let is_ours = env::var("WATCHDOG_PID")
         .ok()
@@ -89,7 +92,8 @@ pub(crate) fn watchdog() -> Option<Duration> {
     (is_ours && micros > 0).then(|| Duration::from_micros(micros / 2))
 }
 
-/// The sockets that whoever started us holds for us, in their order; they take the place of `--listen` and `--listen-v2`.
+/// The sockets that whoever started us holds for us, in their order; they take the place of
+/// `--listen` and `--listen-v2`.
 ///
 /// # Errors
 /// One is no listening TCP socket, or has a name that is not known.

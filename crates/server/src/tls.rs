@@ -1,8 +1,9 @@
 //! What the server proves itself with: the operator's certificate, or a self-signed one that is
 //! made once in the data dir and kept, so that the pin on people's devices stays true.
 //!
-//! One [`ServerConfig`] serves every connection until SIGHUP or a change of the files brings another. It keeps no session
-//! data: a client comes with one exchange, and unread tickets only cost it a reset.
+//! One [`ServerConfig`] serves every connection until SIGHUP or a change of the files brings
+//! another. It keeps no session data: a client comes with one exchange, and unread tickets only
+//! cost it a reset.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -143,7 +144,8 @@ impl Identity {
 }
 
 /// TLS 1.3 and 1.2, post-quantum key exchange preferred, no ALPN, no resumption, no early data.
-/// AWS-LC with AES-128 before AES-256: its key schedule needs no SHA-384, which no processor computes itself.
+/// AWS-LC with AES-128 before AES-256: its key schedule needs no SHA-384, which no processor
+/// computes itself.
 fn provider() -> CryptoProvider {
     let mut provider = aws_lc_rs::default_provider();
     provider.cipher_suites.sort_by_key(|suite| {
@@ -169,8 +171,8 @@ fn server_config(
         .with_cert_resolver(Arc::new(resolver));
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
-    // Of all suites these cost both sides least where the processor computes AES and SHA-256 itself; what is inside is sealed
-    // already, with AES-256.
+    // Of all suites these cost both sides least where the processor computes AES and SHA-256
+    // itself; what is inside is sealed already, with AES-256.
     config.ignore_client_order = true;
     config.max_early_data_size = 0;
     Ok(Arc::new(config))
@@ -406,8 +408,8 @@ pub(crate) fn make_next(data_dir: &Path) -> Result<Identity, TlsError> {
     Identity::from_files(&certificate, &key, true)
 }
 
-/// Puts the announced pair in the place of the own one. Interrupted anywhere there is one key with its certificate, or
-/// without one, and then the server makes that.
+/// Puts the announced pair in the place of the own one. Interrupted anywhere there is one key with
+/// its certificate, or without one, and then the server makes that.
 pub(crate) fn switch_to_next(data_dir: &Path) -> Result<Identity, TlsError> {
     let (certificate, key) = (data_dir.join(OWN_CERTIFICATE), data_dir.join(OWN_KEY));
     fs::remove_file(&certificate).map_err(|error| TlsError::Unwritable {

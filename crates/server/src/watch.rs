@@ -1,8 +1,9 @@
-//! What the server knows of its own doing, for an operator who looks: counts since the start, and an hour and a week of the past.
-//! The rules are:
+//! What the server knows of its own doing, for an operator who looks: counts since the start, and
+//! an hour and a week of the past. The rules are:
 //!  - no account and no address is in here;
 //!  - all of it is of a fixed size, however much happens;
-//!  - looking at it never holds up who is served: numbers are read where they are, and the store is looked at aside.
+//!  - looking at it never holds up who is served: numbers are read where they are, and the store is
+//!    looked at aside.
 
 mod http;
 mod metrics;
@@ -15,7 +16,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub(crate) use http::{AdminListener, serve};
 
-/// Upper bounds of the durations that are told apart, in milliseconds; what is longer is in one class more.
+/// Upper bounds of the durations that are told apart, in milliseconds; what is longer is in one
+/// class more.
 pub(crate) const BOUNDS_MS: [u64; 15] = [
     1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 120_000,
 ];
@@ -113,7 +115,8 @@ impl Durations {
             .saturating_add(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
     }
 
-    /// The time within which so many in a thousand were done, in milliseconds: the upper bound of their class.
+    /// The time within which so many in a thousand were done, in milliseconds: the upper bound of
+    /// their class.
     pub(crate) fn quantile(&self, thousandths: u64) -> Option<u64> {
         let wanted = (self.count * thousandths).div_ceil(1000).max(1);
         let mut before = 0;
@@ -269,7 +272,8 @@ impl Watch {
     }
 }
 
-/// Whether a client got what it came for: a change that was confirmed, or a look and nothing to change.
+/// Whether a client got what it came for: a change that was confirmed, or a look and nothing to
+/// change.
 pub(crate) fn is_good(result: &str) -> bool {
     matches!(
         result,

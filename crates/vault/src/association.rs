@@ -14,8 +14,8 @@ pub struct Association {
     pub host: String,
     /// The server's port.
     pub port: u16,
-    /// The account number and the key that everything else is derived from. The number is all zero as long as the server
-    /// has made no account for the key: see [`is_pending`](Self::is_pending).
+    /// The account number and the key that everything else is derived from. The number is all zero
+    /// as long as the server has made no account for the key: see [`is_pending`](Self::is_pending).
     pub key: SyncKey,
     /// How the server is trusted.
     pub trust: Trust,
@@ -51,8 +51,9 @@ impl Association {
         self.key.account() == [0; 8]
     }
 
-    /// One association out of what two programs made of `base`, each on its own: a change of one side counts, and of two
-    /// changes of the same thing `theirs`, which was stored first. What either has seen of an account was seen.
+    /// One association out of what two programs made of `base`, each on its own: a change of one
+    /// side counts, and of two changes of the same thing `theirs`, which was stored first. What
+    /// either has seen of an account was seen.
     pub fn merge(base: Option<&Self>, ours: Option<Self>, theirs: Option<Self>) -> Option<Self> {
         match (ours, theirs) {
             (Some(ours), Some(theirs)) if ours.key == theirs.key => {

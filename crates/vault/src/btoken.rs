@@ -6,7 +6,8 @@
 //! | 16 | n | the plaintext under AES-256-CBC, n a multiple of 16 |
 //! | 16 + n | 32 | HMAC-SHA256 of all before it |
 //!
-//! The plaintext is filled up with blanks to a multiple of 4096 bytes, so that its length says little.
+//! The plaintext is filled up with blanks to a multiple of 4096 bytes, so that its length says
+//! little.
 
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;

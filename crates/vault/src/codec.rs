@@ -200,7 +200,8 @@ pub fn decode_btoken(plaintext: &[u8]) -> Result<(Vault, BtokenShape), CodecErro
     reader.begin_object("an object").map_err(in_document)?;
     let mut first = true;
     let first_key = next_key(&mut reader, &mut first)?;
-    // Every member of the desktop client's object is a list of changes, no member of ours is a list.
+    // Every member of the desktop client's object is a list of changes, no member of ours is a
+    // list.
     if first_key.is_none() || reader.peek() == Some(b'[') {
         let vault = desktop::read_records(&mut reader, first_key)?;
         end(&mut reader)?;
@@ -263,7 +264,8 @@ pub fn encode_v3(document: &Document) -> Result<Zeroizing<Vec<u8>>, EncodeError>
 /// Writes the plaintext of a btoken, padded with blanks to a multiple of 4096 bytes.
 ///
 /// Passmate 2 with purpose `sync_copy`, with all tuples: also those that the original program would
-/// refuse (see [`encode_passmate2`]), and the desktop client's values of several lines as JSON arrays.
+/// refuse (see [`encode_passmate2`]), and the desktop client's values of several lines as JSON
+/// arrays.
 pub fn encode_btoken(vault: &Vault) -> Result<Zeroizing<Vec<u8>>, EncodeError> {
     encode_version_2(vault, Purpose::SyncCopy)
 }
@@ -276,8 +278,8 @@ pub fn encode_btoken_as(shape: Shape, vault: &Vault) -> Result<Zeroizing<Vec<u8>
     }
 }
 
-/// Writes the plaintext of a btoken as the desktop client does, padded with blanks to a multiple of 4096 bytes: of the
-/// vault the [part](Vault::part_for) that it can read.
+/// Writes the plaintext of a btoken as the desktop client does, padded with blanks to a multiple of
+/// 4096 bytes: of the vault the [part](Vault::part_for) that it can read.
 pub fn encode_desktop_btoken(vault: &Vault) -> Result<Zeroizing<Vec<u8>>, EncodeError> {
     struct Desktop(Vault);
     impl Write for Desktop {

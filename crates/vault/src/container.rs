@@ -17,8 +17,8 @@
 //!
 //! scrypt of passphrase and salt gives 64 bytes: the encryption key, then the HMAC key.
 //!
-//! The counter begins at zero for every key, so a key must never encrypt a second plaintext. Therefore
-//! every container has a salt of its own, and what encrypts takes its keys by value.
+//! The counter begins at zero for every key, so a key must never encrypt a second plaintext.
+//! Therefore every container has a salt of its own, and what encrypts takes its keys by value.
 
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
@@ -59,8 +59,8 @@ impl Params {
     /// Parameters within the limits.
     ///
     /// # Errors
-    /// [`ContainerError::ParamsInvalid`] if scrypt does not know such, [`ContainerError::TooExpensive`]
-    /// beyond [`SCRYPT_MEMORY_MAX`] or [`SCRYPT_WORK_MAX`].
+    /// [`ContainerError::ParamsInvalid`] if scrypt does not know such,
+    /// [`ContainerError::TooExpensive`] beyond [`SCRYPT_MEMORY_MAX`] or [`SCRYPT_WORK_MAX`].
     pub fn new(log_n: u8, r: u32, p: u32) -> Result<Self, ContainerError> {
         // N = 2 … 2^63, r·p < 2^30, and N < 2^(16·r): the bounds of scrypt itself.
         let rp = u64::from(r) * u64::from(p);
@@ -112,7 +112,8 @@ impl Params {
         passphrase: &Passphrase,
         salt: &[u8; SALT_LEN],
     ) -> Result<Keys, ContainerError> {
-        // The derivation allocates without asking. Asking first makes a refusal an error instead of an abort.
+        // The derivation allocates without asking. Asking first makes a refusal an error instead of
+        // an abort.
         let Memory { table, lanes } = self.memory_needed();
         let needed = usize::try_from(table + lanes).map_err(|_| ContainerError::NotEnoughMemory)?;
         Vec::<u8>::new()
@@ -245,8 +246,8 @@ pub fn make_container(
 
 /// Decrypts a container.
 ///
-/// What the header asks for is checked before anything is allocated for it. The header's tag is checked
-/// before the rest, and all of it before anything is decrypted.
+/// What the header asks for is checked before anything is allocated for it. The header's tag is
+/// checked before the rest, and all of it before anything is decrypted.
 ///
 /// # Errors
 /// Each [`ContainerError`] as it is described there.
@@ -389,7 +390,8 @@ mod tests {
 
     #[test]
     fn parameters_are_taken_up_to_the_limits_and_not_beyond() {
-        // By brute force over all of log2 N and the edges of r and p, against the rules as they are written.
+        // By brute force over all of log2 N and the edges of r and p, against the rules as they are
+        // written.
         let edges = [
             0,
             1,

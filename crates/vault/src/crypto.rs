@@ -1,5 +1,6 @@
 //! The only room that imports cryptography. The rules are:
-//!  - `derive_*` gives the same for the same input, `make_*` draws from the generator that it is given;
+//!  - `derive_*` gives the same for the same input, `make_*` draws from the generator that it is
+//!    given;
 //!  - a tag is compared in constant time, and the caller compares it before it uses anything else;
 //!  - what was derived lives in a [`Secret`].
 
@@ -31,7 +32,8 @@ pub(crate) fn hmac_sha256(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
     hmac_of(key, parts).finalize().into_bytes().into()
 }
 
-/// True if `tag` is the HMAC-SHA256 of the parts. The time that it takes says nothing about the tag.
+/// True if `tag` is the HMAC-SHA256 of the parts. The time that it takes says nothing about the
+/// tag.
 pub(crate) fn is_hmac_sha256(key: &[u8; 32], parts: &[&[u8]], tag: &[u8]) -> bool {
     hmac_of(key, parts).verify_slice(tag).is_ok()
 }

@@ -1,4 +1,5 @@
-//! What ties a vault to a folder in which each device keeps a copy. It lives inside the encrypted vault file.
+//! What ties a vault to a folder in which each device keeps a copy. It lives inside the encrypted
+//! vault file.
 
 use std::collections::BTreeSet;
 
@@ -85,7 +86,8 @@ impl SharedFolder {
         sha256(&[sha256(passphrase.as_bytes()), sha256(content)].concat())
     }
 
-    /// One folder out of what two programs made of `base`, each on its own; `theirs` was stored first.
+    /// One folder out of what two programs made of `base`, each on its own; `theirs` was stored
+    /// first.
     pub fn merge(base: Option<&Self>, ours: Option<Self>, theirs: Option<Self>) -> Option<Self> {
         let place = |folder: &Self| (folder.path.clone(), folder.host_id.clone());
         match (ours, theirs) {

@@ -1,11 +1,13 @@
 //! How far back a history goes, where a person cut it because it had become too long.
 //!
-//! A vault that keeps its history *since* a time has, for each field, every change after that time, and of those before
-//! it the one that held then: what a password was when the history begins is known, what it had been before is not. The
-//! rules are:
-//!  - the time travels with the vault, and of two vaults that become one the later time counts. So a device that still has
-//!    the whole history, and meets one that has not, ends with the same as everybody;
-//!  - nothing that is seen goes, and nothing that the trash gives back: of a path the newest that was set stays too;
+//! A vault that keeps its history *since* a time has, for each field, every change after that time,
+//! and of those before it the one that held then: what a password was when the history begins is
+//! known, what it had been before is not. The rules are:
+//!  - the time travels with the vault, and of two vaults that become one the later time counts. So
+//!    a device that still has the whole history, and meets one that has not, ends with the same as
+//!    everybody;
+//!  - nothing that is seen goes, and nothing that the trash gives back: of a path the newest that
+//!    was set stays too;
 //!  - a change whose stamp never decides stays;
 //!  - cutting commutes with the union, so a merge is commutative, associative and idempotent still.
 //!
@@ -16,12 +18,14 @@ use std::borrow::Cow;
 use crate::record::{Record, TIME_MAX, TIME_MIN, Tuple, Vault};
 
 impl Vault {
-    /// The time, in seconds since 1970, since which the whole history is here; `None` if it was never cut.
+    /// The time, in seconds since 1970, since which the whole history is here; `None` if it was
+    /// never cut.
     pub fn history_since(&self) -> Option<i64> {
         self.since
     }
 
-    /// This vault with its history since a time, in seconds since 1970; one that begins later stays as it is.
+    /// This vault with its history since a time, in seconds since 1970; one that begins later stays
+    /// as it is.
     ///
     /// A time outside 1970..=9999 is taken for the nearest one inside.
     #[must_use]
@@ -33,8 +37,8 @@ impl Vault {
         self
     }
 
-    /// The same changes, as a vault that nobody cut: for what is to be kept as it is, and for what comes from elsewhere
-    /// and has no say in how far back a history goes.
+    /// The same changes, as a vault that nobody cut: for what is to be kept as it is, and for what
+    /// comes from elsewhere and has no say in how far back a history goes.
     #[must_use]
     pub fn with_whole_history(self) -> Self {
         Self {
@@ -53,8 +57,8 @@ impl Vault {
         Cow::Owned(kept)
     }
 
-    /// Drops what does not stay when this vault and `other` become one with its history since then; gives the number of
-    /// changes that went.
+    /// Drops what does not stay when this vault and `other` become one with its history since then;
+    /// gives the number of changes that went.
     pub(crate) fn cut(&mut self, since: i64, other: &Self) -> usize {
         self.since = Some(since);
         let before = self.tuple_count();

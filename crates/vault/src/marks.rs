@@ -1,9 +1,10 @@
-//! Changes that are remembered without what they were: what a device has seen on a server, by which it notices when
-//! the server goes back, and what the last sync brought and took.
+//! Changes that are remembered without what they were: what a device has seen on a server, by which
+//! it notices when the server goes back, and what the last sync brought and took.
 //!
-//! A btoken only ever grows, so each later one holds every change that an earlier one held. Kept of a change are
-//! 8 bytes of a hash over its record, field and time. Its value is not in it: where an original program takes part,
-//! of two values of one second only the winner stays, and that is no loss.
+//! A btoken only ever grows, so each later one holds every change that an earlier one held. Kept of
+//! a change are 8 bytes of a hash over its record, field and time. Its value is not in it: where an
+//! original program takes part, of two values of one second only the winner stays, and that is no
+//! loss.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -44,8 +45,8 @@ impl Marks {
         Self(marks(vault).map(|(mark, _)| mark).collect())
     }
 
-    /// All changes of a vault, and those that these may stand for where original programs take part: of the same field,
-    /// up to 8 seconds earlier (see [`originals`](crate::originals)).
+    /// All changes of a vault, and those that these may stand for where original programs take
+    /// part: of the same field, up to 8 seconds earlier (see [`originals`](crate::originals)).
     pub fn of_settled(vault: &Vault) -> Self {
         let mut all = Self::of(vault);
         for (id, record) in vault.records() {
@@ -87,7 +88,8 @@ impl Marks {
         !self.0.is_empty() && self.0.contains(&mark(id, tuple))
     }
 
-    /// The first and the last time of these changes, as far as the vault holds them, in seconds since 1970.
+    /// The first and the last time of these changes, as far as the vault holds them, in seconds
+    /// since 1970.
     pub fn times_in(&self, vault: &Vault) -> Option<(i64, i64)> {
         let known = marks(vault).filter(|(mark, _)| self.0.contains(mark));
         let times = known.filter_map(|(_, tuple)| tuple.stamp.deciding_seconds());

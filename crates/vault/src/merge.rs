@@ -1,9 +1,9 @@
 //! Two vaults become one: the union of their tuples.
 //!
-//! A union cannot fail, and it is commutative, associative and idempotent, so devices may sync in any
-//! order, twice, or through each other, and end with the same vault. Nothing is decided here: which
-//! tuple people see follows from the order of tuples alone (see [`record`](crate::record)). The
-//! summary compares what was seen before with what is seen now, for the report to the person.
+//! A union cannot fail, and it is commutative, associative and idempotent, so devices may sync in
+//! any order, twice, or through each other, and end with the same vault. Nothing is decided here:
+//! which tuple people see follows from the order of tuples alone (see [`record`](crate::record)).
+//! The summary compares what was seen before with what is seen now, for the report to the person.
 
 use std::cmp::Ordering;
 
@@ -21,8 +21,9 @@ pub struct MergeSummary {
 }
 
 impl MergeSummary {
-    /// The number of conflicts that were settled: fields that both sides had changed since they were
-    /// last equal, records that a change brought back after their deletion, and paths that two records want.
+    /// The number of conflicts that were settled: fields that both sides had changed since they
+    /// were last equal, records that a change brought back after their deletion, and paths that two
+    /// records want.
     pub fn settled(&self) -> usize {
         self.records.iter().map(RecordChange::settled).sum()
     }

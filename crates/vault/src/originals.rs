@@ -1,14 +1,16 @@
 //! Where original programs take part: a shared folder, or an account of the desktop client.
 //!
-//! They cannot bear two things that happen: two changes of one field in one second, and two records that want one path.
-//! So both are settled by edits that every device makes alike ([`Vault::settlement`]), and what they would refuse is not
-//! written there ([`Vault::part_for`]). The rules are:
-//!  - of two changes of one second the one that is seen is made again a second later, and neither is written there;
+//! They cannot bear two things that happen: two changes of one field in one second, and two records
+//! that want one path. So both are settled by edits that every device makes alike
+//! ([`Vault::settlement`]), and what they would refuse is not written there ([`Vault::part_for`]).
+//! The rules are:
+//!  - of two changes of one second the one that is seen is made again a second later, and neither
+//!    is written there;
 //!  - a record that this would bring back is deleted again, a second after its last change;
-//!  - a record that shows under another path than it has, or lives in spite of a deletion, gets the path that it shows
-//!    under, a second after its last one;
-//!  - so a change may be gone there and yet not lost: one of the same field stands shortly behind it
-//!    ([`Marks::of_settled`](crate::Marks::of_settled)).
+//!  - a record that shows under another path than it has, or lives in spite of a deletion, gets the
+//!    path that it shows under, a second after its last one;
+//!  - so a change may be gone there and yet not lost: one of the same field stands shortly behind
+//!    it ([`Marks::of_settled`](crate::Marks::of_settled)).
 
 use std::borrow::Cow;
 
@@ -19,8 +21,8 @@ use crate::record::{
 };
 use crate::view::ViewRecord;
 
-/// Changes of one field that follow each other within so many seconds may have been settled by the last of them: a tie
-/// may meet another one a second later, and that another one.
+/// Changes of one field that follow each other within so many seconds may have been settled by the
+/// last of them: a tie may meet another one a second later, and that another one.
 pub(crate) const SETTLED_WITHIN: i64 = 8;
 
 /// What stands before the name of a field that only the desktop client knows.
@@ -47,7 +49,8 @@ pub(crate) enum Ties {
 impl Vault {
     /// The edits by which original programs can take part: what has to be merged into this vault.
     ///
-    /// Empty if there is nothing to settle, so also after they were merged. Equal vaults give equal edits.
+    /// Empty if there is nothing to settle, so also after they were merged. Equal vaults give equal
+    /// edits.
     pub fn settlement(&self) -> Self {
         let mut edits = Self::new();
         for (id, record) in self.records() {
@@ -73,8 +76,8 @@ impl Vault {
 
     /// What of this vault is written where this program takes part.
     ///
-    /// Left out are fields that it does not know, texts and times that it cannot read, records whose id is empty, and
-    /// changes of one field with one time and different values.
+    /// Left out are fields that it does not know, texts and times that it cannot read, records
+    /// whose id is empty, and changes of one field with one time and different values.
     pub fn part_for(&self, program: Original) -> Self {
         self.loadable_by(program, Ties::Settled)
     }
@@ -103,7 +106,8 @@ impl Shape {
         }
     }
 
-    /// The changes that what was fetched from an account of this shape holds, or holds something in the place of.
+    /// The changes that what was fetched from an account of this shape holds, or holds something in
+    /// the place of.
     pub fn marks_of(self, fetched: &Vault) -> Marks {
         match self {
             Self::Modern => Marks::of(fetched),
@@ -111,7 +115,8 @@ impl Shape {
         }
     }
 
-    /// The number of changes of a vault that belong into an account of this shape and are not in what was fetched.
+    /// The number of changes of a vault that belong into an account of this shape and are not in
+    /// what was fetched.
     pub fn count_missing(self, vault: &Vault, fetched: &Vault) -> usize {
         match self {
             Self::Modern | Self::Upgraded => vault.missing_from(fetched),
@@ -131,8 +136,8 @@ impl Shape {
 }
 
 impl Original {
-    /// What is equal on two devices that hold the same, as far as this program takes part: of changes of which one may
-    /// stand for the other the later one.
+    /// What is equal on two devices that hold the same, as far as this program takes part: of
+    /// changes of which one may stand for the other the later one.
     pub fn common_part_of(self, vault: &Vault) -> Vault {
         let part = vault.part_for(self);
         let mut common = Vault::new();
@@ -167,7 +172,8 @@ impl Original {
         is_known && self.can_read(&key.name)
     }
 
-    /// The desktop client cannot read a file in which there is half a surrogate pair, nor a time beyond 64 bits.
+    /// The desktop client cannot read a file in which there is half a surrogate pair, nor a time
+    /// beyond 64 bits.
     fn can_read(self, text: &Text) -> bool {
         self == Self::Passmate2 || text.as_str().is_some()
     }
@@ -227,7 +233,8 @@ fn settled_at(stamp: &Stamp) -> Option<i64> {
         .map(|seconds| seconds + 1)
 }
 
-/// For each tie of a record the one that is seen, a second later, unless a change stands there already.
+/// For each tie of a record the one that is seen, a second later, unless a change stands there
+/// already.
 fn settle_ties(record: &Record) -> Vec<Tuple> {
     let mut settled = Vec::new();
     for field in record.fields() {

@@ -1,9 +1,9 @@
 //! What a vault is: records, each a set of changes that only grows.
 //!
-//! A change is a [`Tuple`] `[domain, name, value, stamp]`. Nothing is ever taken out: an edit adds a
-//! tuple, a deletion adds one too, and the history is all of them, unless a person cuts it
-//! ([`horizon`](crate::horizon)). What people see is computed by [`view`](crate::view) from the newest
-//! tuples; two vaults become one by set union ([`merge`](crate::merge)). The rules are:
+//! A change is a [`Tuple`] `[domain, name, value, stamp]`. Nothing is ever taken out: an edit adds
+//! a tuple, a deletion adds one too, and the history is all of them, unless a person cuts it
+//! ([`horizon`](crate::horizon)). What people see is computed by [`view`](crate::view) from the
+//! newest tuples; two vaults become one by set union ([`merge`](crate::merge)). The rules are:
 //!  - one total order decides which tuple of a field is newest: the stamp, then the value by its
 //!    bytes, absent lowest. It is the same on every device;
 //!  - a stamp outside 1970..=9999 is kept and sent on, but it never decides;
@@ -107,7 +107,8 @@ impl ExactSizeIterator for Records<'_> {}
 
 /// What tells records apart; stays the same when a record is renamed or deleted.
 ///
-/// Ours are 16 upper-case hex digits; those of other programs may be any text, the empty one included.
+/// Ours are 16 upper-case hex digits; those of other programs may be any text, the empty one
+/// included.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RecordId(Text);
 
@@ -256,15 +257,16 @@ pub enum Domain {
 
 /// What a field became by a change.
 ///
-/// Ordered by what it shows, as bytes, absent lowest; a text comes before a list that shows the same.
+/// Ordered by what it shows, as bytes, absent lowest; a text comes before a list that shows the
+/// same.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Value {
     /// The field was unset; for the path: the record was deleted.
     Absent,
     /// A text. The empty one shows as unset, as in the original program.
     Text(Text),
-    /// A value of two or more lines that the desktop client keeps apart; shows joined with line feeds.
-    /// [`Value::from_lines`] makes one.
+    /// A value of two or more lines that the desktop client keeps apart; shows joined with line
+    /// feeds. [`Value::from_lines`] makes one.
     List(Vec<Text>),
 }
 

@@ -1,5 +1,5 @@
-//! Going back. Nothing is ever taken out of a history: what was becomes what is by new edits, which sync like
-//! any others and can be taken back in their turn.
+//! Going back. Nothing is ever taken out of a history: what was becomes what is by new edits, which
+//! sync like any others and can be taken back in their turn.
 
 use crate::record::{Domain, EditError, FieldKey, Record, RecordId, Value, Vault};
 
@@ -22,8 +22,8 @@ impl Vault {
         vault
     }
 
-    /// Makes one record what `before` shows of it, and deletes it if it was not there; returns how many of its fields
-    /// changed, its path counted as one.
+    /// Makes one record what `before` shows of it, and deletes it if it was not there; returns how
+    /// many of its fields changed, its path counted as one.
     ///
     /// # Errors
     /// See [`EditError`]. What was changed until then stays.

@@ -1,8 +1,8 @@
 //! The sync key: an account number and a key, which together open an account on a server.
 //!
 //! As text it is 14 groups of 6 hex digits: 8 bytes account number, 32 bytes key, 2 bytes checksum.
-//! The checksum is CRC-16/CCITT-FALSE over the 40 bytes before it. The original desktop client computes
-//! another one, which is accepted too: it is the same loop without one of its steps.
+//! The checksum is CRC-16/CCITT-FALSE over the 40 bytes before it. The original desktop client
+//! computes another one, which is accepted too: it is the same loop without one of its steps.
 
 use std::fmt;
 
@@ -22,7 +22,8 @@ const PACKED_LEN: usize = PAYLOAD_LEN + 2;
 const DIGITS: usize = 2 * PACKED_LEN;
 const GROUP_LEN: usize = 6;
 
-/// What a device needs to take part in an account: its number, and the key that seals what is stored there.
+/// What a device needs to take part in an account: its number, and the key that seals what is
+/// stored there.
 ///
 /// The server knows the number and a token that is derived from the key, but never the key.
 #[derive(Clone, PartialEq, Eq)]
@@ -74,9 +75,10 @@ impl SyncKey {
 
     /// Reads the text form, with either checksum.
     ///
-    /// Upper and lower case are the same. Anything between the digits that is neither a letter nor a digit
-    /// (blanks, line ends, dashes of any kind, other punctuation) separates them and counts for nothing;
-    /// a plus sign does not, because the original desktop client reads it as a part of a number.
+    /// Upper and lower case are the same. Anything between the digits that is neither a letter nor
+    /// a digit (blanks, line ends, dashes of any kind, other punctuation) separates them and counts
+    /// for nothing; a plus sign does not, because the original desktop client reads it as a part of
+    /// a number.
     ///
     /// # Errors
     /// [`SyncKeyError`] names what is wrong with it.

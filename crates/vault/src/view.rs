@@ -1,8 +1,9 @@
 //! What people see of a vault: live records under one path each, fields with their newest values.
 //!
 //! A view is computed, never stored, and the same on every device that holds the same tuples:
-//!  - a record is live if its newest path is set, or if one of the person's fields changed after the
-//!    deletion: then its last path holds, so an edit made elsewhere after a deletion is not lost;
+//!  - a record is live if its newest path is set, or if one of the person's fields changed after
+//!    the deletion: then its last path holds, so an edit made elsewhere after a deletion is not
+//!    lost;
 //!  - if records want one path, the lowest record id keeps it. The others show under that path, a
 //!    tilde and as many characters of their id as it takes (four at least), and no path twice.
 
@@ -181,7 +182,8 @@ impl<'a> State<'a> {
 
 impl Record {
     pub(crate) fn state(&self) -> State<'_> {
-        // Meta fields sort first and hardly any but the path exists, so this is no search in all of it.
+        // Meta fields sort first and hardly any but the path exists, so this is no search in all of
+        // it.
         let history = self
             .fields()
             .find(|field| matches!(field, [first, ..] if first.key.is_path()));
@@ -219,8 +221,8 @@ impl Record {
     }
 }
 
-/// Gives each record but the first of those that want one path a path of its own. `live` is sorted by
-/// path, then id, and is so again afterwards.
+/// Gives each record but the first of those that want one path a path of its own. `live` is sorted
+/// by path, then id, and is so again afterwards.
 fn resolve_clashes(live: &mut [ViewRecord<'_>]) {
     let mut losers = Vec::new();
     for (index, pair) in live.windows(2).enumerate() {
@@ -256,7 +258,8 @@ fn resolve_clashes(live: &mut [ViewRecord<'_>]) {
 #[derive(Default)]
 struct Names {
     given: BTreeSet<Text>,
-    // The next number to try for a path whose whole handle is taken, so that no number is tried twice.
+    // The next number to try for a path whose whole handle is taken, so that no number is tried
+    // twice.
     numbers: BTreeMap<Text, u64>,
 }
 
@@ -287,7 +290,8 @@ impl Names {
 const HANDLE_LEN_MIN: usize = 4;
 const HANDLE_LEN_MAX: usize = 16;
 
-/// What stands for a record's id in a path: its first characters if they can be typed, else hex digits.
+/// What stands for a record's id in a path: its first characters if they can be typed, else hex
+/// digits.
 fn handle(id: &RecordId) -> String {
     let bytes = id.as_text().as_bytes();
     let mut handle = String::with_capacity(HANDLE_LEN_MAX);

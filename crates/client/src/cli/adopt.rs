@@ -1,5 +1,5 @@
-//! What the original Passmate programs left on this device, and taking it over into a new vault. The originals are read and
-//! stay as they are.
+//! What the original Passmate programs left on this device, and taking it over into a new vault.
+//! The originals are read and stay as they are.
 
 use std::path::{Path, PathBuf};
 
@@ -75,7 +75,8 @@ fn find(home: &Path) -> Vec<Original> {
     found
 }
 
-/// Settings that cannot be read are no settings: the program that they belong to says what is wrong with them.
+/// Settings that cannot be read are no settings: the program that they belong to says what is wrong
+/// with them.
 fn read_settings(path: &Path) -> Settings {
     let is_small =
         std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() <= SETTINGS_LEN_MAX);
@@ -141,7 +142,8 @@ impl Original {
     }
 }
 
-/// Offers a person to take over what is there; what goes wrong is told, and the new vault is good without it.
+/// Offers a person to take over what is there; what goes wrong is told, and the new vault is good
+/// without it.
 pub(super) fn offer(app: &App, mut session: Session, passphrase: &Passphrase, found: &[Original]) {
     for original in found {
         if !app.ask.yes && !app.ask.has_person() {

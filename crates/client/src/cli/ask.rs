@@ -111,7 +111,8 @@ impl Ask {
             .map_err(|_| locked())
     }
 
-    /// A field's value: typed where a person is, else all of standard input without one line feed at its end.
+    /// A field's value: typed where a person is, else all of standard input without one line feed
+    /// at its end.
     pub(crate) fn value(
         &self,
         prompt: &str,

@@ -9,8 +9,8 @@ use crate::otp::{FIELD_NAMES, Otp};
 
 /// Show the one-time code of a record
 ///
-/// It is made from the field `otp` (or `totp`, `2fa`), or from any field with an otpauth address: what a site shows as
-/// a QR code, or the secret below it.
+/// It is made from the field `otp` (or `totp`, `2fa`), or from any field with an otpauth address:
+/// what a site shows as a QR code, or the secret below it.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The record

@@ -1,5 +1,5 @@
-//! Settings from flags, the environment and a file become the one [`App`] that commands get. A flag goes before
-//! a variable, a variable before the file.
+//! Settings from flags, the environment and a file become the one [`App`] that commands get. A flag
+//! goes before a variable, a variable before the file.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -25,8 +25,8 @@ use crate::session::Session;
 
 /// Change a record in an editor
 ///
-/// The editor is $VISUAL, $EDITOR or vi. It gets a file in memory that nobody else can read and that is gone afterwards.
-/// Only what was changed is stored.
+/// The editor is $VISUAL, $EDITOR or vi. It gets a file in memory that nobody else can read and
+/// that is gone afterwards. Only what was changed is stored.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The record
@@ -191,7 +191,8 @@ impl Desk {
             .permissions(fs::Permissions::from_mode(0o700));
         let folder = folder.tempdir_in(place).map_err(failed)?;
         let is_ended = Arc::new(AtomicBool::new(false));
-        // An interrupt is the editor's affair; whatever ends this program must not leave the text behind.
+        // An interrupt is the editor's affair; whatever ends this program must not leave the text
+        // behind.
         let interrupt = Arc::new(AtomicBool::new(false));
         signal_hook::flag::register(SIGINT, interrupt).map_err(failed)?;
         for signal in [SIGTERM, SIGHUP, SIGQUIT] {
@@ -276,7 +277,8 @@ fn is_memory(_: &Path) -> bool {
     false
 }
 
-/// The editor, which may be a command with arguments, on this file. vim keeps nothing of what it saw.
+/// The editor, which may be a command with arguments, on this file. vim keeps nothing of what it
+/// saw.
 fn editor_command(path: &Path) -> Command {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     let editor = set("VISUAL")

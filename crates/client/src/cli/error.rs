@@ -347,8 +347,8 @@ impl From<ConnectError> for Failure {
     }
 }
 
-/// What is wrong with a certificate, and the remedy. A pin that the server showed is cut short: a hint must not hold a value
-/// of an attacker's ready to paste.
+/// What is wrong with a certificate, and the remedy. A pin that the server showed is cut short: a
+/// hint must not hold a value of an attacker's ready to paste.
 pub(crate) fn not_trusted(
     TrustProblem {
         problem,

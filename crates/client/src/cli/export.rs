@@ -36,9 +36,11 @@ enum Format {
     Passmate,
     /// A vault file of the original Passmate 2, with the history, under the same passphrase
     Passmate2,
-    /// A KeePass database (KDBX 4) as KeePassXC opens it, under the same passphrase; without the history
+    /// A KeePass database (KDBX 4) as KeePassXC opens it, under the same passphrase; without the
+    /// history
     Kdbx,
-    /// One page of HTML to print, with the sync key as text and as a QR code, to get the vault back from its server
+    /// One page of HTML to print, with the sync key as text and as a QR code, to get the vault back
+    /// from its server
     Paper,
     /// Bitwarden's JSON; not encrypted
     Bitwarden,

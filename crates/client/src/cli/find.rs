@@ -9,9 +9,10 @@ use super::show::is_secret;
 
 /// Find records by a few letters, the best first
 ///
-/// The letters have to occur in this order, not side by side, in a path or in a field that is no secret (user, url and
-/// the like); neither case nor accents count. Words may come in any order; 'word, ^begin, end$ and !not mean what they
-/// mean in fzf. Prints paths as every command takes them.
+/// The letters have to occur in this order, not side by side, in a path or in a field that is no
+/// secret (user, url and the like); neither case nor accents count. Words may come in any order;
+/// 'word, ^begin, end$ and !not mean what they mean in fzf. Prints paths as every command takes
+/// them.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// What to look for
@@ -75,7 +76,8 @@ impl Search {
         }
     }
 
-    /// How well a record matches: in its path, which counts more than all fields, or in its path and open fields together.
+    /// How well a record matches: in its path, which counts more than all fields, or in its path
+    /// and open fields together.
     fn rank(&mut self, record: &ViewRecord<'_>) -> Option<(bool, u32)> {
         let path = record.path.to_string_lossy();
         if let Some(score) = self.score(&path) {

@@ -1,4 +1,5 @@
-//! Passwords made of characters or of words, from the system's generator, each with the same chance.
+//! Passwords made of characters or of words, from the system's generator, each with the same
+//! chance.
 
 use std::fmt;
 
@@ -12,8 +13,8 @@ use super::error::Failure;
 
 /// Make a password
 ///
-/// Without PATH it is printed and kept nowhere. With PATH it is stored there, in the field `password` unless another one is
-/// named, and printed only with --reveal.
+/// Without PATH it is printed and kept nowhere. With PATH it is stored there, in the field
+/// `password` unless another one is named, and printed only with --reveal.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The record to store it in; made if it is not there
@@ -21,7 +22,8 @@ pub(super) struct Args {
     /// The field
     #[arg(default_value = "password")]
     field: String,
-    /// Its characters in any order: `A` is a capital letter, `a` a small one, `5` a digit, `!` a symbol
+    /// Its characters in any order: `A` is a capital letter, `a` a small one, `5` a digit, `!` a
+    /// symbol
     #[arg(long, default_value = "Aaaaaaaaaaaaaa5", conflicts_with = "words")]
     template: String,
     /// So many words of the EFF's long list instead, 12.9 bits each

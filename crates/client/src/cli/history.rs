@@ -9,8 +9,8 @@ use super::show::{MASK, find, is_secret, no_field};
 
 /// Show what a record was, the newest first
 ///
-/// Nothing is ever forgotten: each value that a field had on any device is here, deletions too. `passmate restore`
-/// takes the number in front or a time.
+/// Nothing is ever forgotten: each value that a field had on any device is here, deletions too.
+/// `passmate restore` takes the number in front or a time.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The record
@@ -76,7 +76,8 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
     })
 }
 
-/// The changes of the person's fields and of the path; those that other programs keep are not shown.
+/// The changes of the person's fields and of the path; those that other programs keep are not
+/// shown.
 pub(super) fn changes_of<'a>(record: &ViewRecord<'a>, field: Option<&str>) -> Vec<Change<'a>> {
     let mut changes = Vec::new();
     for history in record.record.fields() {

@@ -22,9 +22,9 @@ use crate::session::Session;
 
 /// Bring in what another program keeps
 ///
-/// An import may be repeated: the same file again changes nothing, a newer one brings what changed there, and nothing
-/// that you changed, moved or deleted here since is taken back. What cannot be carried is listed on standard error.
-/// `passmate undo` takes an import back.
+/// An import may be repeated: the same file again changes nothing, a newer one brings what changed
+/// there, and nothing that you changed, moved or deleted here since is taken back. What cannot be
+/// carried is listed on standard error. `passmate undo` takes an import back.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// What wrote the file

@@ -5,11 +5,11 @@ use crate::session::{Session, SessionError};
 
 /// Make a vault
 ///
-/// You choose a master passphrase. It is all that protects the vault, it cannot be recovered, and it is not
-/// needed to join other devices: each device has its own.
+/// You choose a master passphrase. It is all that protects the vault, it cannot be recovered, and
+/// it is not needed to join other devices: each device has its own.
 ///
-/// If an original Passmate program was used on this device, you are offered to take over its records, and to take part in
-/// its shared folder. Its files stay as they are.
+/// If an original Passmate program was used on this device, you are offered to take over its
+/// records, and to take part in its shared folder. Its files stay as they are.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {}
 
@@ -46,7 +46,8 @@ pub(super) fn warn_if_weak(app: &App, passphrase: &passmate_vault::Passphrase) {
     let judged: zeroize::Zeroizing<String> =
         zeroize::Zeroizing::new(text.chars().take(JUDGED_CHARS).collect());
     let guesses_log10 = zxcvbn::zxcvbn(&judged, &[]).guesses_log10();
-    // A guess costs a third of a second of a processor and 128 MiB; 10^10 of them are a hundred processor years.
+    // A guess costs a third of a second of a processor and 128 MiB; 10^10 of them are a hundred
+    // processor years.
     if guesses_log10 < 10.0 {
         app.out.warn(
             "this passphrase is weak: whoever gets hold of the vault file may guess it; \

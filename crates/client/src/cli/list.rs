@@ -7,8 +7,8 @@ use super::output::{NAME, NOTICE, local_time};
 
 /// Show the tree of records
 ///
-/// A record that shows under another path than it was given, because two devices gave one path to two records,
-/// is marked. `passmate mv` gives it a path of its own.
+/// A record that shows under another path than it was given, because two devices gave one path to
+/// two records, is marked. `passmate mv` gives it a path of its own.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Only records with this in their path; case does not count
@@ -97,8 +97,8 @@ fn object(record: &ViewRecord<'_>) -> serde_json::Value {
     })
 }
 
-/// How deep folders are drawn; below that the rest of a path stands in one line. Paths come from other devices: the
-/// tree must not be as deep as they like.
+/// How deep folders are drawn; below that the rest of a path stands in one line. Paths come from
+/// other devices: the tree must not be as deep as they like.
 const DEPTH_MAX: usize = 64;
 
 /// A folder, a record, or both.
@@ -125,7 +125,8 @@ impl<'a> Node<'a> {
     }
 }
 
-/// One line for the node itself, led by `branch`, and below it, led by `indent`, those for its children.
+/// One line for the node itself, led by `branch`, and below it, led by `indent`, those for its
+/// children.
 fn print(
     app: &App,
     (name, node): &(String, Node<'_>),

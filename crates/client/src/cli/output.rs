@@ -1,7 +1,7 @@
 //! Everything that a terminal sees passes through here. The rules are:
 //!  - answers go to standard output; everything else to standard error, prefixed with our name;
-//!  - characters from records and from a server's banner are escaped where the output is a terminal, so no
-//!    record can move the cursor, change a title or hide what stands beside it;
+//!  - characters from records and from a server's banner are escaped where the output is a
+//!    terminal, so no record can move the cursor, change a title or hide what stands beside it;
 //!  - what is not a terminal gets the bare bytes: a script wants what is stored.
 
 use std::fmt::Write as _;
@@ -111,7 +111,8 @@ impl Output {
         }
     }
 
-    /// Text in another style, where colours are wanted. The text must be escaped already, see [`escape`].
+    /// Text in another style, where colours are wanted. The text must be escaped already, see
+    /// [`escape`].
     pub(crate) fn styled(&self, style: Style, text: &str) -> String {
         if self.is_colored {
             format!("{style}{text}{style:#}")
@@ -201,7 +202,8 @@ fn write_out(bytes: &[u8]) -> Result<(), Failure> {
     }
 }
 
-/// The text with everything made visible that would act on a terminal or turn the reading direction.
+/// The text with everything made visible that would act on a terminal or turn the reading
+/// direction.
 pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {

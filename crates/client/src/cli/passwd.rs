@@ -3,8 +3,9 @@ use super::error::Failure;
 
 /// Change the master passphrase
 ///
-/// The vault and the copy of its content before are encrypted anew. Copies elsewhere, such as backups, keep the old one.
-/// The new passphrase is asked for; where standard input is no terminal it is its first line.
+/// The vault and the copy of its content before are encrypted anew. Copies elsewhere, such as
+/// backups, keep the old one. The new passphrase is asked for; where standard input is no terminal
+/// it is its first line.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {}
 

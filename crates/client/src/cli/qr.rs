@@ -9,8 +9,8 @@ use crate::qr::{Qr, TooLong};
 
 /// Show a field as a QR code, for another device's camera
 ///
-/// Without FIELD it is the password; of a record with a field `ssid` what phones take as a wireless network. A secret of one-time
-/// codes becomes the address that authenticator apps scan.
+/// Without FIELD it is the password; of a record with a field `ssid` what phones take as a wireless
+/// network. A secret of one-time codes becomes the address that authenticator apps scan.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The record

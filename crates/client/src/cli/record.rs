@@ -16,8 +16,8 @@ pub(super) struct NewArgs {
 
 /// Set a field, in a new record if there is none
 ///
-/// The value is asked for and not shown. Where standard input is no terminal the value is all of it, without one
-/// line feed at its end.
+/// The value is asked for and not shown. Where standard input is no terminal the value is all of
+/// it, without one line feed at its end.
 #[derive(Debug, clap::Args)]
 pub(super) struct SetArgs {
     /// The record

@@ -14,8 +14,9 @@ use crate::session::Session;
 
 /// Bring back what was
 ///
-/// `restore PATH` brings back a deleted record, `restore PATH FIELD` the value that a field had before. With --at, a
-/// record or a field becomes what it was then. All of these are new edits: the history keeps everything.
+/// `restore PATH` brings back a deleted record, `restore PATH FIELD` the value that a field had
+/// before. With --at, a record or a field becomes what it was then. All of these are new edits: the
+/// history keeps everything.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The record
@@ -53,7 +54,8 @@ fn parse_at(text: &str) -> Result<At, String> {
         .ok_or_else(|| format!("{text:?} is no time; write it like 2026-11-23 19:30"))
 }
 
-/// A date, or a date and time, of this device's time zone unless it names another; in seconds since 1970.
+/// A date, or a date and time, of this device's time zone unless it names another; in seconds since
+/// 1970.
 pub(super) fn parse_time(text: &str) -> Option<i64> {
     let local = |time: DateTime| {
         time.to_zoned(TimeZone::system())

@@ -8,8 +8,8 @@ use super::output::NAME;
 
 /// Show a record, or one field of it
 ///
-/// One field is its bare value and a line feed. On a terminal values are masked unless --reveal is given; what
-/// goes into a pipe or a file is never masked.
+/// One field is its bare value and a line feed. On a terminal values are masked unless --reveal is
+/// given; what goes into a pipe or a file is never masked.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The record
@@ -129,7 +129,8 @@ pub(super) fn find<'v, 'a>(view: &'v View<'a>, path: &str) -> Result<&'v ViewRec
 /// How alike two paths are that one may have been meant for the other; 1 is the same.
 const ALIKE: f64 = 0.8;
 
-/// Up to three paths that may have been meant: those that hold the last part of what was typed, else the one most like it.
+/// Up to three paths that may have been meant: those that hold the last part of what was typed,
+/// else the one most like it.
 fn near<'p>(typed: &str, paths: impl Iterator<Item = &'p str> + Clone) -> Vec<String> {
     let typed = typed.to_lowercase();
     let last = typed.rsplit('/').next().unwrap_or_default();

@@ -30,20 +30,23 @@ use crate::sync::{
 
 /// Bring this device and the server in step, and the shared folder if there is one
 ///
-/// What other devices changed comes in, what this device changed goes out, field by field. Nothing is ever lost by a
-/// merge: a value that does not win stays in the history.
+/// What other devices changed comes in, what this device changed goes out, field by field. Nothing
+/// is ever lost by a merge: a value that does not win stays in the history.
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Args {
     #[command(subcommand)]
     action: Option<Action>,
-    /// Ask the server and show what a sync would do, record by record; nothing is changed, here or there
+    /// Ask the server and show what a sync would do, record by record; nothing is changed, here or
+    /// there
     #[arg(long)]
     dry_run: bool,
-    /// Show what the last sync that changed anything did, record by record, without asking the server
+    /// Show what the last sync that changed anything did, record by record, without asking the
+    /// server
     #[arg(long, conflicts_with_all = ["dry_run", "replace_remote"])]
     last: bool,
-    /// If what the server has cannot be opened, store this vault over it, after a word that is typed in
+    /// If what the server has cannot be opened, store this vault over it, after a word that is
+    /// typed in
     #[arg(long, conflicts_with = "dry_run")]
     replace_remote: bool,
 }
@@ -120,14 +123,16 @@ fn now(app: &App, args: &Args) -> Result<(), Failure> {
     tell(app, &session, done)
 }
 
-/// First what came in the folder, then the server, then the folder again: so each gets what came from the other.
+/// First what came in the folder, then the server, then the folder again: so each gets what came
+/// from the other.
 fn sync_all(app: &App, session: &mut Session, meant: Meant) -> Done {
     let taken = session
         .folder()
         .is_some()
         .then(|| folder::take_in(app, session, meant));
     let continued = matches!(&taken, Some(Ok(taken)) if taken.report.received > 0);
-    // A device that its operator has not let in yet has nothing to sync: only whoever asks is told so.
+    // A device that its operator has not let in yet has nothing to sync: only whoever asks is told
+    // so.
     let is_up = |association: &Association| !meant.is_aside || !association.is_pending();
     let has_server = Local::association(session).is_some_and(is_up) && !app.is_offline;
     let server = has_server.then(|| {
@@ -248,7 +253,8 @@ fn split<T>(result: Option<Result<T, Failure>>) -> (Option<T>, Option<Failure>) 
     }
 }
 
-/// Syncs after a change, if the person wants that. The change is saved already, so what goes wrong is only told.
+/// Syncs after a change, if the person wants that. The change is saved already, so what goes wrong
+/// is only told.
 pub(super) fn after_change(app: &App, session: &mut Session) {
     if !app.syncs_after_changes {
         return;

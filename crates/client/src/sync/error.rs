@@ -43,7 +43,8 @@ pub enum SyncError<E> {
         /// What happened then.
         then: Box<Self>,
     },
-    /// It would have deleted or changed so much that somebody should look first. Nothing was changed.
+    /// It would have deleted or changed so much that somebody should look first. Nothing was
+    /// changed.
     #[error("this sync would delete {} and change {} of {} records", .0.deleted, .0.changed, .0.of)]
     HeldBack(Altered),
     /// The server, or the way there.
@@ -115,10 +116,12 @@ pub enum RemoteError {
         /// The client's limit in bytes.
         limit: u32,
     },
-    /// The btoken there was not made with this sync key, or was damaged since. Nothing was merged or sent.
+    /// The btoken there was not made with this sync key, or was damaged since. Nothing was merged
+    /// or sent.
     #[error("the btoken on the server cannot be opened: {0}")]
     Unopenable(BtokenError),
-    /// The btoken there was made with this sync key and yet is no vault. Nothing was merged or sent.
+    /// The btoken there was made with this sync key and yet is no vault. Nothing was merged or
+    /// sent.
     #[error("the btoken on the server holds no vault: {0}")]
     NoVault(CodecError),
     /// This vault cannot be written as a btoken.
@@ -132,7 +135,8 @@ pub enum RemoteError {
         /// Since when the vault's history is there, in seconds since 1970.
         since: i64,
     },
-    /// The history there begins after this device's present: taking that over would cut off all that is changed until then.
+    /// The history there begins after this device's present: taking that over would cut off all
+    /// that is changed until then.
     #[error(
         "the history on the server begins in the future, so a clock is wrong, here or where it was cut"
     )]
@@ -140,15 +144,15 @@ pub enum RemoteError {
         /// Since when it says that it is there, in seconds since 1970.
         since: i64,
     },
-    /// All was sent, several times, nothing confirmed it, and it is not there: other devices were always
-    /// faster, or the server cuts.
+    /// All was sent, several times, nothing confirmed it, and it is not there: other devices were
+    /// always faster, or the server cuts.
     #[error("the server did not take what was sent, {0} times")]
     Unconfirmed(u32),
     /// All was sent, then this happened before a fetch could tell whether it arrived.
     #[error("it is not known whether what was sent arrived: {0}")]
     Unsettled(Box<RemoteError>),
-    /// The server named a new account, which the vault now keeps, and then this happened before a fetch
-    /// could tell whether the account is there.
+    /// The server named a new account, which the vault now keeps, and then this happened before a
+    /// fetch could tell whether the account is there.
     #[error("it is not known whether the new account was stored: {0}")]
     AccountUnsettled(Box<RemoteError>),
     /// The deletion was asked for twice and not confirmed.
@@ -156,7 +160,8 @@ pub enum RemoteError {
     DeletedOrUnreachable,
 }
 
-/// The kinds of [`SyncError`]: each has one exit code and one remedy. As text they are words with dashes.
+/// The kinds of [`SyncError`]: each has one exit code and one remedy. As text they are words with
+/// dashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SyncErrorKind {

@@ -1,11 +1,13 @@
-//! A shared folder instead of a server, or beside one: each device keeps a copy of its vault there and merges those of
-//! the others, as the live original program does. The rules are:
+//! A shared folder instead of a server, or beside one: each device keeps a copy of its vault there
+//! and merges those of the others, as the live original program does. The rules are:
 //!  - a copy that cannot be read is told and skipped, never fatal, and never touched;
 //!  - what was read is merged and saved here before the own copy is written;
 //!  - the own copy is written as a whole, and only if what is in it changes;
-//!  - what the original program cannot bear is settled, or not written there (see [`passmate_vault::originals`]).
+//!  - what the original program cannot bear is settled, or not written there (see
+//!    [`passmate_vault::originals`]).
 //!
-//! A folder takes nothing back for long: what somebody put in the place of a copy is merged, what is gone from one is in ours.
+//! A folder takes nothing back for long: what somebody put in the place of a copy is merged, what
+//! is gone from one is in ours.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -121,8 +123,8 @@ pub enum FolderError {
     TooMany(PathBuf),
 }
 
-/// Lets a vault take part in a folder; nothing is read or written there yet. `host` is this device's name, `digits` tell
-/// two devices of one name apart.
+/// Lets a vault take part in a folder; nothing is read or written there yet. `host` is this
+/// device's name, `digits` tell two devices of one name apart.
 ///
 /// # Errors
 /// See [`FolderError`], or the vault could not be saved.
@@ -187,8 +189,8 @@ pub fn leave_folder(session: &mut Session, delete: bool) -> Result<(), SyncError
     session.save().map_err(SyncError::Local)
 }
 
-/// Merges what the other devices' copies have and saves it. `passphrases` are tried on copies that do not open, and are
-/// remembered if they open one.
+/// Merges what the other devices' copies have and saves it. `passphrases` are tried on copies that
+/// do not open, and are remembered if they open one.
 ///
 /// # Errors
 /// See [`SyncError`]; nothing changed.
@@ -290,7 +292,8 @@ pub fn give_out(
         folder.last = Some(report.delta.clone());
     }
     session.set_folder(Some(folder));
-    // Before the copy: what is remembered of one that was not written then does not fit the file, and it is written again.
+    // Before the copy: what is remembered of one that was not written then does not fit the file,
+    // and it is written again.
     session.save_more().map_err(SyncError::Local)?;
     session
         .write_copy(&path, &container)

@@ -1,7 +1,10 @@
 //! A new key and a new account for the same vault. The rules are:
-//!  - the new account is kept in the vault, with the old one beside it, before anything else happens to it;
-//!  - the old one is deleted only when the new one has everything, and after it was looked at once more;
-//!  - a history that is to be shorter is cut when the new account is there, before anything goes into it;
+//!  - the new account is kept in the vault, with the old one beside it, before anything else
+//!    happens to it;
+//!  - the old one is deleted only when the new one has everything, and after it was looked at once
+//!    more;
+//!  - a history that is to be shorter is cut when the new account is there, before anything goes
+//!    into it;
 //!  - interrupted at any point it goes on from there when it is asked for again.
 
 use passmate_proto::{ClientAction, Failure, Outcome};
@@ -17,14 +20,15 @@ use super::{
 
 /// Gives the vault a new account with a new key on the same server, and deletes the old one there.
 ///
-/// What another device stores in the old account up to its deletion comes along. What it cannot store there any more
-/// stays on that device until it joins with the new key. With `keep_since` the new account, and with it every device,
-/// has the history since that time, in seconds since 1970 (see [`horizon`](passmate_vault::horizon)); so this is also
-/// the way out for a vault that has outgrown what the server takes.
+/// What another device stores in the old account up to its deletion comes along. What it cannot
+/// store there any more stays on that device until it joins with the new key. With `keep_since` the
+/// new account, and with it every device, has the history since that time, in seconds since 1970
+/// (see [`horizon`](passmate_vault::horizon)); so this is also the way out for a vault that has
+/// outgrown what the server takes.
 ///
 /// # Errors
-/// See [`SyncError`]. The vault is tied to the old account, or to the new one with the old one's key beside it: asked
-/// for again, it goes on.
+/// See [`SyncError`]. The vault is tied to the old account, or to the new one with the old one's
+/// key beside it: asked for again, it goes on.
 pub fn rotate<L: Local>(
     local: &mut L,
     transport: &mut dyn Transport,
@@ -79,7 +83,8 @@ pub fn rotate<L: Local>(
     Ok(report)
 }
 
-/// Makes the new account. Where a rotation was interrupted, the account whose place it takes stays the same.
+/// Makes the new account. Where a rotation was interrupted, the account whose place it takes stays
+/// the same.
 fn move_on<L: Local>(
     local: &mut L,
     transport: &mut dyn Transport,

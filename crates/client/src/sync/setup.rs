@@ -1,6 +1,7 @@
 //! Tying a vault to an account. The rules are:
 //!  - a server is asked for a refusal first, and one that does not give it gets nothing more;
-//!  - a key that an operator was asked to let in is kept before its code is shown, and used for one account;
+//!  - a key that an operator was asked to let in is kept before its code is shown, and used for one
+//!    account;
 //!  - the number of a new account is saved before anything else happens, and never asked for twice;
 //!  - an account that exists is kept only after its btoken was opened with the key that was given.
 
@@ -50,7 +51,8 @@ impl Probed {
 /// success elsewhere in this protocol: such a way is not used.
 ///
 /// # Errors
-/// [`RemoteError::TlsEnded`], [`RemoteError::LetsAnyoneIn`], or whatever kept the server from answering.
+/// [`RemoteError::TlsEnded`], [`RemoteError::LetsAnyoneIn`], or whatever kept the server from
+/// answering.
 pub fn probe(
     transport: &mut dyn Transport,
     surroundings: &mut dyn Surroundings,
@@ -93,8 +95,8 @@ pub fn probe(
     }
 }
 
-/// Makes the key of an account to come and keeps it, for a server whose operator lets devices in by their code; a key that
-/// was made before stays.
+/// Makes the key of an account to come and keeps it, for a server whose operator lets devices in by
+/// their code; a key that was made before stays.
 ///
 /// # Errors
 /// The vault belongs to an account, or waits for one elsewhere, or could not be saved.
@@ -116,11 +118,12 @@ pub fn request<L: Local>(
     ))
 }
 
-/// Makes an account for a vault that has none, and brings the two in step. A key that [`request`] kept becomes its key.
+/// Makes an account for a vault that has none, and brings the two in step. A key that [`request`]
+/// kept becomes its key.
 ///
 /// # Errors
-/// See [`SyncError`]. If the vault has an association afterwards, the server named an account: the next
-/// [`sync`](super::sync) goes on from there.
+/// See [`SyncError`]. If the vault has an association afterwards, the server named an account: the
+/// next [`sync`](super::sync) goes on from there.
 pub fn create<L: Local>(
     local: &mut L,
     transport: &mut dyn Transport,
@@ -187,7 +190,8 @@ pub(super) fn make_account_there<L: Local>(
 /// Ties a vault to an account that other devices use, and brings the two in step.
 ///
 /// # Errors
-/// See [`SyncError`]. If the btoken there could not be opened, nothing was sent and the vault has no association.
+/// See [`SyncError`]. If the btoken there could not be opened, nothing was sent and the vault has
+/// no association.
 pub fn join<L: Local>(
     local: &mut L,
     transport: &mut dyn Transport,

@@ -31,7 +31,8 @@ pub struct Status {
     pub last_try: Option<LastTry>,
     /// What the vault holds.
     pub content: Content,
-    /// Tuples that the server has not got from this device; `None` if this device does not remember.
+    /// Tuples that the server has not got from this device; `None` if this device does not
+    /// remember.
     pub unsent: Option<usize>,
     /// Room on the server.
     pub room: Room,
@@ -125,7 +126,8 @@ impl Room {
     }
 }
 
-/// How the vault and its server stand, without network; `state` is what this device remembers of them.
+/// How the vault and its server stand, without network; `state` is what this device remembers of
+/// them.
 ///
 /// # Errors
 /// The vault is not set up to sync, or is larger than what can be sealed.
@@ -145,8 +147,8 @@ pub fn status<L: Local>(local: &L, state: &State) -> Result<Status, SyncError<L:
         last_sync: state.last_sync,
         last_try: state.last_try,
         content: Content::of(vault, shape)?,
-        // A vault only grows: what it has more than after the last sync was not sent. One that has less is
-        // another one, from a backup say.
+        // A vault only grows: what it has more than after the last sync was not sent. One that has
+        // less is another one, from a backup say.
         unsent: state
             .last_sync
             .and_then(|last| vault.tuple_count().checked_sub(last.common)),
@@ -154,8 +156,9 @@ pub fn status<L: Local>(local: &L, state: &State) -> Result<Status, SyncError<L:
     })
 }
 
-/// A short text that is the same on two devices if, and in practice only if, their vaults are equal in all
-/// tuples, history included: 16 upper-case hex digits, the first 8 bytes of SHA-256 over the btoken's plaintext.
+/// A short text that is the same on two devices if, and in practice only if, their vaults are equal
+/// in all tuples, history included: 16 upper-case hex digits, the first 8 bytes of SHA-256 over the
+/// btoken's plaintext.
 ///
 /// # Errors
 /// The vault is larger than what can be sealed.

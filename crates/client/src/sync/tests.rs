@@ -257,7 +257,8 @@ fn a_sync_that_would_change_too_much_is_held_back_until_somebody_says_so() {
     let sync_guarded =
         |device: &mut Device| sync(device, &mut Way::to(&cloud), &mut Calm::new(), guarded);
     sync_guarded(&mut second).unwrap();
-    // 8 of 40 are 20 in a hundred, and fewer than 10; 9 are more than 20 in a hundred, and still fewer than 10.
+    // 8 of 40 are 20 in a hundred, and fewer than 10; 9 are more than 20 in a hundred, and still
+    // fewer than 10.
     let delete = |first: &mut Device, numbers: std::ops::Range<usize>| {
         for number in numbers {
             first
@@ -396,7 +397,8 @@ fn a_rotation_that_is_interrupted_anywhere_goes_on_and_loses_nothing() {
                 remote_error(second.sync(&mut Way::to(&cloud))),
                 RemoteError::Refused
             );
-            // The other device takes the new key, and with it comes what it could not store any more.
+            // The other device takes the new key, and with it comes what it could not store any
+            // more.
             leave(&mut second).unwrap();
             join_with(&mut second, &mut Way::to(&cloud), association.key).unwrap();
             first.sync(&mut Way::to(&cloud)).unwrap();
@@ -463,8 +465,8 @@ fn a_vault_that_outgrew_its_server_goes_on_with_a_shorter_history() {
     }
 }
 
-/// Whoever cuts the history when, and whatever the clocks said: all devices end with the same, nobody is told that the
-/// server went back, and nothing that is seen was lost.
+/// Whoever cuts the history when, and whatever the clocks said: all devices end with the same,
+/// nobody is told that the server went back, and nothing that is seen was lost.
 #[test]
 fn devices_with_wrong_clocks_agree_on_a_history_that_was_cut() {
     for seed in 0..300 {

@@ -59,7 +59,8 @@ pub struct Exchanged {
     pub end: StreamEnd,
     /// The pin of the key that the server showed, where there was one.
     pub shown: Option<Pin>,
-    /// From when to when the certificate that it showed is valid, in Unix seconds, where there was one.
+    /// From when to when the certificate that it showed is valid, in Unix seconds, where there was
+    /// one.
     pub valid: Option<(i64, i64)>,
 }
 

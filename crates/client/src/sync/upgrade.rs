@@ -6,8 +6,9 @@ use super::{
     Local, Options, Report, Surroundings, SyncError, Transport, replace_association, sync,
 };
 
-/// Brings vault and server in step and gives the btoken our form, which the desktop client cannot read. Our other
-/// devices follow with their next sync. For an account that has our form already it is a sync.
+/// Brings vault and server in step and gives the btoken our form, which the desktop client cannot
+/// read. Our other devices follow with their next sync. For an account that has our form already it
+/// is a sync.
 ///
 /// # Errors
 /// See [`SyncError`]. Interrupted, the next [`sync`] goes on.

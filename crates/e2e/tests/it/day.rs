@@ -97,7 +97,8 @@ fn a_server_is_started_used_renewed_backed_up_killed_restored_and_stopped_and_no
     assert_eq!(first.run(&["show", "mail", "password"]).ok(), "noon\n");
     server.stop();
 
-    // Night: the machine burns down. The backup of noon comes up on another one, and the devices bring the rest.
+    // Night: the machine burns down. The backup of noon comes up on another one, and the devices
+    // bring the rest.
     let elsewhere = tempfile::tempdir().unwrap();
     operate(elsewhere.path(), &["restore", backup]).ok();
     let server = started(elsewhere.path(), &address);

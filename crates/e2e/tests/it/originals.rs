@@ -14,7 +14,8 @@ use passmate_vault::{Secret, SyncKey, Trust, Vault, btoken};
 use crate::support::Server;
 use crate::support::program::Home;
 
-/// What the desktop client stores, and the key to it; the key's text is as the desktop client shows it.
+/// What the desktop client stores, and the key to it; the key's text is as the desktop client shows
+/// it.
 struct Account {
     key: SyncKey,
     remote: Remote,
@@ -38,7 +39,8 @@ impl Listener for Listening {
 }
 
 impl Account {
-    /// As the desktop client creates one, with a key that it cannot use itself afterwards: some of its bytes are zero.
+    /// As the desktop client creates one, with a key that it cannot use itself afterwards: some of
+    /// its bytes are zero.
     fn create(server: &Server, plaintext: &[u8]) -> Self {
         let trust = TlsTrust::new(&Trust::Pins {
             current: server.pin,
@@ -197,7 +199,8 @@ fn the_live_original_program_shares_a_folder_with_ours_both_ways() {
         serde_json::json!({"bank": {"pin": "1234"}, "web/mail": {"user": "me", "password": "one"}})
     );
 
-    // Both change one field, and both make a record of one path, without having heard of each other.
+    // Both change one field, and both make a record of one path, without having heard of each
+    // other.
     next_second();
     home.run_with(&["set", "web/mail", "password"], "ours\n")
         .ok();
@@ -358,7 +361,8 @@ fn a_server_and_a_folder_carry_changes_for_each_other() {
     );
 }
 
-/// A home in which an original program was used: a file of the desktop client, and a vault of the live one.
+/// A home in which an original program was used: a file of the desktop client, and a vault of the
+/// live one.
 fn used_home() -> (Home, Vec<u8>, Vec<u8>) {
     let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../vectors");
     let desktop = std::fs::read(vectors.join("old_pmate/basic.pmate")).unwrap();

@@ -1,5 +1,5 @@
-//! A power cut right after a confirmation. The file system is shut down without its journal being flushed, so
-//! only what an fsync has put on the disk is there when it is mounted again.
+//! A power cut right after a confirmation. The file system is shut down without its journal being
+//! flushed, so only what an fsync has put on the disk is there when it is mounted again.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::fs::File;
@@ -73,7 +73,8 @@ struct Disk {
 }
 
 impl Disk {
-    /// `None` where the system cannot mount a file, as in most containers; elsewhere a failure is one.
+    /// `None` where the system cannot mount a file, as in most containers; elsewhere a failure is
+    /// one.
     fn make(dir: &Path) -> Option<Self> {
         let disk = Self {
             image: dir.join("disk.img"),
@@ -105,7 +106,8 @@ impl Disk {
 
     /// From here on nothing reaches the disk, not even what the journal holds in memory.
     fn cut_power(&self) {
-        // FS_IOC_SHUTDOWN with FSOP_GOING_FLAGS_NOLOGFLUSH; a one-line program, because it needs `unsafe` in Rust.
+        // FS_IOC_SHUTDOWN with FSOP_GOING_FLAGS_NOLOGFLUSH; a one-line program, because it needs
+        // `unsafe` in Rust.
         let program = "import fcntl, os, struct, sys; \
                        fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587D, struct.pack('I', 2))";
         run(Command::new("python3")

@@ -1,7 +1,8 @@
-//! KeePass' encrypted file, KDBX 4.0, as KeePass 2 and KeePassXC open it with a password: ChaCha20 over gzip, keys by Argon2id.
+//! KeePass' encrypted file, KDBX 4.0, as KeePass 2 and KeePassXC open it with a password: ChaCha20
+//! over gzip, keys by Argon2id.
 //!
-//! Protected are the values that the caller calls secret, and those that XML could not hold as they are: control characters
-//! and carriage returns.
+//! Protected are the values that the caller calls secret, and those that XML could not hold as they
+//! are: control characters and carriage returns.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -40,7 +41,8 @@ pub struct KdbxEntry {
     pub id: [u8; 16],
     /// The groups that it is in, outermost first; empty names are left out.
     pub groups: Vec<String>,
-    /// Its strings: `Title`, `UserName`, `Password`, `URL`, `Notes` and any others, and whether each is secret.
+    /// Its strings: `Title`, `UserName`, `Password`, `URL`, `Notes` and any others, and whether
+    /// each is secret.
     pub strings: Vec<(String, String, bool)>,
     /// When it was made and when it was changed last, in seconds since 1970.
     pub times: (i64, i64),

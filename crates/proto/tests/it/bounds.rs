@@ -251,7 +251,8 @@ fn surplus_bytes_after_the_confirmation_of_layout_1_are_no_success() {
     for action in ACTIONS {
         let case = exchange(Layout::One, action, b"old", b"new");
         let number = old_account();
-        // The repeated number is the other reading of the last row, and fine after update and reset.
+        // The repeated number is the other reading of the last row, and fine after update and
+        // reset.
         for (surplus, fine) in [
             (&number.as_bytes()[..], action != ActionKind::Create),
             (&[1][..], false),

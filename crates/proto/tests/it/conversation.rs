@@ -1,5 +1,5 @@
-//! Both machines against each other in memory, under a virtual clock, on a network that splits, delays,
-//! cuts and stalls: whatever happens, a success that the client believes in is one.
+//! Both machines against each other in memory, under a virtual clock, on a network that splits,
+//! delays, cuts and stalls: whatever happens, a success that the client believes in is one.
 
 use std::collections::VecDeque;
 
@@ -238,14 +238,16 @@ proptest! {
         let talk = talk(&case, &new, awaits_last_row, trouble, seed);
         let is_committed = talk.server.keeper == case.after;
 
-        // A clean end is a commit and a commit is a clean end. (An update may store what is there already.)
+        // A clean end is a commit and a commit is a clean end. (An update may store what is there
+        // already.)
         prop_assert!(is_committed || talk.server.keeper == case.before);
         if case.after != case.before {
             prop_assert_eq!(talk.server.is_confirmed(), is_committed);
         }
         match talk.client.outcome.unwrap() {
             Outcome::Confirmed(_) => prop_assert!(is_committed && talk.server.is_confirmed()),
-            // An update that failed had no effect; a lost answer to create leaves an account nobody can name.
+            // An update that failed had no effect; a lost answer to create leaves an account nobody
+            // can name.
             Outcome::Failed(_) if action == ActionKind::Update => {
                 prop_assert!(!talk.server.is_confirmed());
             }

@@ -74,7 +74,8 @@ fn a_client_whose_server_goes_at_any_byte_believes_only_the_whole_confirmation()
                     "{:?} {} at byte {len}, clean: {clean}",
                     case.layout, case.action
                 );
-                // Layout 2 repeats the number, which is the confirmation however the stream ends after it.
+                // Layout 2 repeats the number, which is the confirmation however the stream ends
+                // after it.
                 let confirmed = len == whole && (clean || case.layout == Layout::Two);
                 assert_eq!(
                     client.is_confirmed(),

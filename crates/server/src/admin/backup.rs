@@ -18,8 +18,9 @@ const KEEP_MAX: u32 = 10_000;
 
 /// Write all accounts into one file, while the server runs
 ///
-/// The file has what was confirmed when it began, and a checksum over all of it. The TLS key is left out unless --with-key. A file that
-/// has the name is replaced if it is a backup, else nothing is done.
+/// The file has what was confirmed when it began, and a checksum over all of it. The TLS key is
+/// left out unless --with-key. A file that has the name is replaced if it is a backup, else nothing
+/// is done.
 #[derive(Debug, clap::Args)]
 pub(super) struct BackupArgs {
     /// The file; with --keep a time is added to its name
@@ -34,8 +35,9 @@ pub(super) struct BackupArgs {
 
 /// Put a backup in the place of the store, while no server runs
 ///
-/// The backup is checked first, in full. What was in its place stays beside it as passmate.db.replaced. Devices notice that the server
-/// went back, say so, and put there again what they have: nothing that any of them has is lost.
+/// The backup is checked first, in full. What was in its place stays beside it as
+/// passmate.db.replaced. Devices notice that the server went back, say so, and put there again what
+/// they have: nothing that any of them has is lost.
 #[derive(Debug, clap::Args)]
 pub(super) struct RestoreArgs {
     /// The file
@@ -45,7 +47,8 @@ pub(super) struct RestoreArgs {
     force: bool,
 }
 
-/// Look at all of the store, or of a backup: structure, every btoken, and whether it can be restored
+/// Look at all of the store, or of a backup: structure, every btoken, and whether it can be
+/// restored
 #[derive(Debug, clap::Args)]
 pub(super) struct VerifyArgs {
     /// A backup; without it the store, while the server runs
@@ -133,8 +136,8 @@ fn stamp(seconds: i64) -> String {
     time.strftime("%Y-%m-%dT%H%M%SZ").to_string()
 }
 
-/// Removes the oldest backups of a name but `keep`. The one that was made just now stays, also where others are of the future; and so
-/// do other files, whatever they are called.
+/// Removes the oldest backups of a name but `keep`. The one that was made just now stays, also
+/// where others are of the future; and so do other files, whatever they are called.
 fn rotate(file: &Path, made_now: &Path, keep: u32) -> Result<Vec<PathBuf>, Failure> {
     let folder = folder_of(file);
     let failed = |error| {
@@ -325,8 +328,8 @@ fn check_pair(app: &App, pair: &PemPair, force: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Puts certificate and key into the data dir; says whether others were there, which are kept beside them. At every moment the server
-/// can start with the old key or with the new one.
+/// Puts certificate and key into the data dir; says whether others were there, which are kept
+/// beside them. At every moment the server can start with the old key or with the new one.
 fn put_pair(app: &App, pair: &PemPair) -> Result<bool, Failure> {
     let (certificate, key) = own_pair(app);
     let failed = |path: &Path| {

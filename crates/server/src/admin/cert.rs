@@ -12,8 +12,9 @@ pub(super) enum Certs {
     Show,
     /// Make a new self-signed certificate; a running server takes it within seconds
     ///
-    /// Without an option it is for the same key: the pin stays, and devices notice nothing. With --new-key the next key is made and
-    /// its pin printed; nothing changes until --now, so that devices can be told before (`passmate sync trust PIN`).
+    /// Without an option it is for the same key: the pin stays, and devices notice nothing. With
+    /// --new-key the next key is made and its pin printed; nothing changes until --now, so that
+    /// devices can be told before (`passmate sync trust PIN`).
     New {
         /// Make the next key, or show the one that waits
         #[arg(long)]

@@ -1,5 +1,5 @@
-//! `passmate-server check`: what is not as it should be, and what to do about it. It may run beside a server and
-//! changes nothing.
+//! `passmate-server check`: what is not as it should be, and what to do about it. It may run beside
+//! a server and changes nothing.
 
 use std::fs;
 use std::io;
@@ -16,9 +16,11 @@ use crate::config::{AdminAddress, Config, ConfigError, ListenHost, Registration,
 use crate::store::{AdminStore, StoreError};
 use crate::tls::{Chain, Identity, OWN_CERTIFICATE, OWN_KEY, look_at_chain};
 
-/// Look for what is not as it should be: certificate, key, store, disk, limits, clock, registration, backups
+/// Look for what is not as it should be: certificate, key, store, disk, limits, clock,
+/// registration, backups
 ///
-/// With the options of `serve`, it looks at what that would do. Each finding says what to do. The exit code is 31 if there is one.
+/// With the options of `serve`, it looks at what that would do. Each finding says what to do. The
+/// exit code is 31 if there is one.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {}
 
@@ -194,7 +196,8 @@ fn certificate(config: &Config, found: &mut Found) -> Option<Identity> {
     Some(identity)
 }
 
-/// Whether others than its owner may read a file, or it is somebody's who is neither the server's user nor root.
+/// Whether others than its owner may read a file, or it is somebody's who is neither the server's
+/// user nor root.
 fn private(path: &Path, what: &str, config: &Config, found: &mut Found) {
     let Ok(file) = fs::metadata(path) else { return };
     if file.permissions().mode() & 0o077 != 0 {

@@ -21,11 +21,12 @@ const OPEN_TIME_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 pub(super) enum Invites {
     /// Let one device make an account, within 7 days
     ///
-    /// The device's owner gets the code with `passmate sync setup HOST --request` and sends it to you. It opens nothing:
-    /// you need not keep it secret, but be sure that it is theirs. The note is kept until the code is used or its time
-    /// is over, and not longer.
+    /// The device's owner gets the code with `passmate sync setup HOST --request` and sends it to
+    /// you. It opens nothing: you need not keep it secret, but be sure that it is theirs. The note
+    /// is kept until the code is used or its time is over, and not longer.
     Add {
-        /// The code, as `passmate sync setup HOST --request` prints it; lower case and blanks will do
+        /// The code, as `passmate sync setup HOST --request` prints it; lower case and blanks will
+        /// do
         #[arg(num_args = 1.., required = true)]
         code: Vec<String>,
         /// Whose device it is, for yourself
@@ -169,7 +170,8 @@ fn accounts(seats: u32) -> String {
     }
 }
 
-/// An invite that the server does not look at helps nobody. A flag of the server cannot be seen from here.
+/// An invite that the server does not look at helps nobody. A flag of the server cannot be seen
+/// from here.
 fn warn_if_not_asked(app: &App) {
     if app.config.registration == Registration::Closed {
         eprintln!(

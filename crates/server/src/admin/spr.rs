@@ -24,8 +24,9 @@ const BLOCK_LEN: usize = 16;
 
 /// Take over the accounts of an original Passmate server, while this one runs
 ///
-/// DIR is its folder of files named by account numbers, such as 4E53DF543106BF04.spr. An account that is here already is not touched, so it may
-/// be repeated. Files that are damaged or something else are named and skipped.
+/// DIR is its folder of files named by account numbers, such as 4E53DF543106BF04.spr. An account
+/// that is here already is not touched, so it may be repeated. Files that are damaged or something
+/// else are named and skipped.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The folder

@@ -265,8 +265,9 @@ fn read_text(path: &Path) -> io::Result<String> {
     String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "not UTF-8"))
 }
 
-/// Reads a file that must not be longer than `len_max` bytes. Anything but a file is an error, and nothing is waited for:
-/// a pipe that nobody writes to would keep the server from starting, and from stopping while it reloads.
+/// Reads a file that must not be longer than `len_max` bytes. Anything but a file is an error, and
+/// nothing is waited for: a pipe that nobody writes to would keep the server from starting, and
+/// from stopping while it reloads.
 pub(crate) fn read_bytes(path: &Path, len_max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     // The usual name for nothing, as in `--config /dev/null`.
@@ -280,7 +281,8 @@ pub(crate) fn read_bytes(path: &Path, len_max: u64) -> io::Result<Vec<u8>> {
             Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"))
         }
     };
-    // Before it is opened, because opening a device can do something; and after, because it may be another one by then.
+    // Before it is opened, because opening a device can do something; and after, because it may be
+    // another one by then.
     is_file(std::fs::metadata(path)?)?;
     let file = OpenOptions::new()
         .read(true)

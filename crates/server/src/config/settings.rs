@@ -36,7 +36,8 @@ pub(crate) struct Setting {
 pub(crate) enum Example {
     /// The default: written there it changes nothing.
     Default(&'static str),
-    /// Something that people write there; by default there is nothing, or what depends on the machine.
+    /// Something that people write there; by default there is nothing, or what depends on the
+    /// machine.
     Only(&'static str),
 }
 
@@ -381,7 +382,8 @@ fn config_arg() -> Arg {
         ))
 }
 
-/// What tells a command other than `serve` which server is meant; before or behind the words of the command.
+/// What tells a command other than `serve` which server is meant; before or behind the words of the
+/// command.
 pub(crate) fn place_args() -> impl Iterator<Item = Arg> {
     let settings = SETTINGS
         .iter()

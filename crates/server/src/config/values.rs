@@ -247,7 +247,8 @@ pub(crate) fn parse_number(text: &str) -> Result<u64, ValueError> {
         .map_err(|_| ValueError::NotANumber)
 }
 
-/// Reads a rate: a whole number, a slash, and one of `s`, `m`, `h`. As many as come in so many of these at once.
+/// Reads a rate: a whole number, a slash, and one of `s`, `m`, `h`. As many as come in so many of
+/// these at once.
 pub(crate) fn parse_rate(text: &str, stretches: u32) -> Result<Rate, ValueError> {
     let (count, per) = text.split_once('/').ok_or(ValueError::NotARate)?;
     let seconds = match per {

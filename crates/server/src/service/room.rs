@@ -1,7 +1,8 @@
-//! How much room is left on the disk, and when that is too little for more accounts or larger btokens.
+//! How much room is left on the disk, and when that is too little for more accounts or larger
+//! btokens.
 //!
-//! Devices that replace a btoken by one that is no longer always may: a disk that fills up must stop
-//! newcomers first and a person's own vault last.
+//! Devices that replace a btoken by one that is no longer always may: a disk that fills up must
+//! stop newcomers first and a person's own vault last.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -43,7 +44,8 @@ impl Room {
             .is_some_and(|space| space.is_below(20, 512 << 20))
     }
 
-    /// What the system said within the last second; none if it does not say, which is no reason to refuse.
+    /// What the system said within the last second; none if it does not say, which is no reason to
+    /// refuse.
     fn space(&self) -> Option<Space> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, space)) = last.filter(|(asked, _)| asked.elapsed() < FRESH) {

@@ -1,6 +1,6 @@
-//! The courtesy queue: devices of one account take turns, so that clients which know no retry nearly always
-//! succeed. It is no lock: who has waited long enough, or finds too many waiting, goes on without a turn, and
-//! the comparison at commit decides.
+//! The courtesy queue: devices of one account take turns, so that clients which know no retry
+//! nearly always succeed. It is no lock: who has waited long enough, or finds too many waiting,
+//! goes on without a turn, and the comparison at commit decides.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,10 +1,11 @@
 //! What an operator does to a store, whether a server is using it or not.
 //!
-//! A command takes no lock against the server: it is one more process that writes to the database for a moment, and the
-//! server sees what it wrote with the next client. The rules are:
+//! A command takes no lock against the server: it is one more process that writes to the database
+//! for a moment, and the server sees what it wrote with the next client. The rules are:
 //!  - one short transaction for each change, flushed before it is told;
 //!  - no change of the schema while a server may be running: that is for whoever has its lock;
-//!  - the restore lock is held together with other commands, so that nobody writes into a file that is being replaced.
+//!  - the restore lock is held together with other commands, so that nobody writes into a file that
+//!    is being replaced.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -75,8 +76,8 @@ impl AdminStore {
     /// One that an older program made is brought up to date first, if no server runs.
     ///
     /// # Errors
-    /// See [`StoreError`]; [`StoreError::Missing`] if there is none, [`StoreError::OlderServer`] if the server that uses
-    /// it is older than this program.
+    /// See [`StoreError`]; [`StoreError::Missing`] if there is none, [`StoreError::OlderServer`] if
+    /// the server that uses it is older than this program.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let store = Self::open_as_it_is(path)?;
         if store.schema()? < sqlite::schema_newest() {
@@ -93,7 +94,8 @@ impl AdminStore {
         Ok(store)
     }
 
-    /// Opens a store that is there to look at it or to copy it; one that an older program made stays as it is.
+    /// Opens a store that is there to look at it or to copy it; one that an older program made
+    /// stays as it is.
     ///
     /// # Errors
     /// See [`StoreError`]; [`StoreError::Missing`] if there is none.
@@ -121,7 +123,8 @@ impl AdminStore {
         })
     }
 
-    /// Lets the device with this auth token make an account; one that was invited already gets the new note and time.
+    /// Lets the device with this auth token make an account; one that was invited already gets the
+    /// new note and time.
     ///
     /// # Errors
     /// The store failed.
@@ -163,7 +166,8 @@ impl AdminStore {
         })
     }
 
-    /// All invites and openings whose time is not over, those that go first in front. What is over is forgotten.
+    /// All invites and openings whose time is not over, those that go first in front. What is over
+    /// is forgotten.
     ///
     /// # Errors
     /// The store failed.
@@ -288,7 +292,8 @@ impl AdminStore {
         Ok(changed)
     }
 
-    /// Empties the log, which still has what was deleted. If somebody reads just now, the server comes to it later.
+    /// Empties the log, which still has what was deleted. If somebody reads just now, the server
+    /// comes to it later.
     fn wipe(&self) {
         let _: rusqlite::Result<i64> =
             self.connection

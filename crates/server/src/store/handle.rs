@@ -20,7 +20,8 @@ use super::{
 };
 use super::{StoreError, Stored};
 
-/// The most changes in one transaction, and the most bytes of btokens in it: a bound on how long the first waits.
+/// The most changes in one transaction, and the most bytes of btokens in it: a bound on how long
+/// the first waits.
 const BATCH_MAX: usize = 512;
 const BATCH_BYTES_MAX: usize = 64 << 20;
 /// Reads that run at the same time; more would only wait for the same disk.
@@ -31,9 +32,11 @@ const WINDOW: Duration = Duration::from_micros(300);
 const READ_IN_PLACE_MAX: usize = 64 << 10;
 /// What was deleted or replaced is tidied away when nothing came for this long.
 const TIDY_IDLE: Duration = Duration::from_secs(1);
-/// In any case what was deleted is tidied away after this time, and a try that failed is made again.
+/// In any case what was deleted is tidied away after this time, and a try that failed is made
+/// again.
 const TIDY_DELETED: Duration = Duration::from_secs(5);
-/// In any case what was replaced is. A log that begins anew has to grow again, and each flush is slower until it has.
+/// In any case what was replaced is. A log that begins anew has to grow again, and each flush is
+/// slower until it has.
 const TIDY_REPLACED: Duration = Duration::from_secs(60);
 /// Between two tries while another process holds the database.
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
@@ -89,8 +92,9 @@ impl fmt::Debug for Store {
 impl Store {
     /// Opens the embedded store, or makes it.
     ///
-    /// `on_fatal` is called on the store's own thread when a commit failed in a way after which nobody
-    /// can say what the disk holds. The process should end then; nothing is confirmed any more.
+    /// `on_fatal` is called on the store's own thread when a commit failed in a way after which
+    /// nobody can say what the disk holds. The process should end then; nothing is confirmed any
+    /// more.
     ///
     /// # Errors
     /// What keeps it from being used; see [`StoreError`].
@@ -143,8 +147,8 @@ impl Store {
         })))
     }
 
-    /// Makes an account, or finds the one that this auth token was let into a moment ago. The answer is its number with
-    /// the receipt, or why there is none.
+    /// Makes an account, or finds the one that this auth token was let into a moment ago. The
+    /// answer is its number with the receipt, or why there is none.
     pub async fn create(
         &self,
         account: AccountNumber,
@@ -249,8 +253,8 @@ impl Store {
             .await
     }
 
-    /// Says that a change is likely to come soon. Until that is dropped or given to the change, a commit waits a
-    /// moment for it.
+    /// Says that a change is likely to come soon. Until that is dropped or given to the change, a
+    /// commit waits a moment for it.
     #[must_use]
     pub fn expect(&self) -> Expected {
         Expected::new(&self.0.expected)
@@ -258,7 +262,8 @@ impl Store {
 
     /// Finishes what is waiting and closes the engine.
     ///
-    /// What cannot be finished because another process holds the store is answered with [`EngineError::Busy`].
+    /// What cannot be finished because another process holds the store is answered with
+    /// [`EngineError::Busy`].
     pub async fn close(&self) {
         lock(&self.0.jobs).take();
         self.0.is_closing.store(true, Ordering::Relaxed);
@@ -281,7 +286,8 @@ impl Store {
         let _waiting = Waiting::new(&self.0.counted);
         jobs.send(Job { change, answer })
             .map_err(|_| StoreError::Closed)?;
-        // The engine's commit has returned when an outcome comes: this is where the receipt is made.
+        // The engine's commit has returned when an outcome comes: this is where the receipt is
+        // made.
         match answered.await.map_err(|_| StoreError::Closed)?? {
             done @ (Outcome::Done | Outcome::Again(_)) => Ok(Ok((done, Committed::new()))),
             other => Ok(Err(other)),
@@ -305,7 +311,8 @@ impl Store {
         let inner = Arc::clone(&self.0);
         let read = tokio::task::spawn_blocking(move || {
             let result = inner.with_reader(read);
-            // Who asked may be gone by now: the place is free when the reader is back, and not before.
+            // Who asked may be gone by now: the place is free when the reader is back, and not
+            // before.
             drop(permit);
             result
         });
@@ -365,7 +372,8 @@ impl Drop for Expected {
     }
 }
 
-/// The data behind the lock is whole at every moment, so a panic elsewhere does not make it useless.
+/// The data behind the lock is whole at every moment, so a panic elsewhere does not make it
+/// useless.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -405,7 +413,8 @@ impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
         }
     }
 
-    /// The next change, and until it comes what is to be done when there is none. `None`: none will come.
+    /// The next change, and until it comes what is to be done when there is none. `None`: none will
+    /// come.
     fn next(&mut self, waiting: &mpsc::Receiver<Job>) -> Option<Job> {
         while self.tidy_at.is_some() {
             match waiting.recv_timeout(TIDY_IDLE) {
@@ -435,8 +444,8 @@ impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
 
     fn commit(&mut self, mut batch: Vec<Job>) {
         loop {
-            // Who is gone before it began does not want it any more. So a store that stays busy keeps a change no longer
-            // than its client's session lasts.
+            // Who is gone before it began does not want it any more. So a store that stays busy
+            // keeps a change no longer than its client's session lasts.
             batch.retain(|job| !job.answer.is_closed());
             if batch.is_empty() {
                 return;
@@ -684,7 +693,8 @@ mod tests {
     async fn a_full_disk_refuses_what_does_not_fit_and_nothing_else() {
         let (open, gate) = mpsc::channel();
         let batches = Arc::new(Mutex::new(Vec::new()));
-        // The first alone; then three together, which do not fit; then each of them, of which one does not.
+        // The first alone; then three together, which do not fit; then each of them, of which one
+        // does not.
         let answers = vec![
             Ok(()),
             Err(EngineError::Full),

@@ -1,12 +1,13 @@
 //! Whether a read is done in place, by the worker of the runtime that asks for it.
 //!
-//! Handing a read to another thread costs ten times as much as a read that comes from memory. But a worker that waits
-//! for a disk serves nobody meanwhile, and it may have been the one that listens to network and clock for all of
-//! them: tokio does not wake a second worker for one task. The rules are:
+//! Handing a read to another thread costs ten times as much as a read that comes from memory. But a
+//! worker that waits for a disk serves nobody meanwhile, and it may have been the one that listens
+//! to network and clock for all of them: tokio does not wake a second worker for one task. The
+//! rules are:
 //!  - at most one read in place is under way, and none where the runtime has no second worker;
 //!  - none for a while after reads that were slow;
-//!  - one that takes longer than a moment is noticed by a thread of its own, which wakes another worker; that one
-//!    takes over network, clock and whoever waits.
+//!  - one that takes longer than a moment is noticed by a thread of its own, which wakes another
+//!    worker; that one takes over network, clock and whoever waits.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -18,7 +19,8 @@ use tokio::runtime::Handle;
 use super::EngineError;
 use super::handle::lock;
 
-/// Reads that take longer in the mean come from a disk that has to move, and the next ones will too.
+/// Reads that take longer in the mean come from a disk that has to move, and the next ones will
+/// too.
 const SLOW_READ: Duration = Duration::from_millis(3);
 const SLOW_FOR: Duration = Duration::from_secs(5);
 /// How often a read lets other tasks go first while another one is done in place.
@@ -76,7 +78,8 @@ impl InPlace {
             if self.watched.steps.load(Ordering::SeqCst).is_multiple_of(2) {
                 break;
             }
-            // The other read is most likely from memory, and over by the time that this task's turn comes again.
+            // The other read is most likely from memory, and over by the time that this task's turn
+            // comes again.
             tokio::task::yield_now().await;
         }
         self.begin()
@@ -138,7 +141,8 @@ impl Watched {
                 continue;
             }
             if !now.is_multiple_of(2) {
-                // For a task from outside tokio wakes a worker that sleeps. It finds nothing more to do, and listens.
+                // For a task from outside tokio wakes a worker that sleeps. It finds nothing more
+                // to do, and listens.
                 if let Some(runtime) = lock(&self.runtime).clone() {
                     runtime.spawn(async {});
                 }
@@ -157,7 +161,8 @@ impl Watched {
 /// Whether reads come from memory.
 #[derive(Default)]
 struct Pace {
-    /// Of the last reads in place, weighed by how recent they are: one that was only interrupted counts little.
+    /// Of the last reads in place, weighed by how recent they are: one that was only interrupted
+    /// counts little.
     mean: Duration,
     slow_until: Option<Instant>,
 }

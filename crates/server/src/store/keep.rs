@@ -1,4 +1,5 @@
-//! What keeps a store: a copy of it while a server runs, a look at all of it, and accounts that come from elsewhere.
+//! What keeps a store: a copy of it while a server runs, a look at all of it, and accounts that
+//! come from elsewhere.
 
 use std::fs::{self, File};
 use std::io;
@@ -37,8 +38,8 @@ pub struct Foreign {
 }
 
 impl AdminStore {
-    /// Copies the whole store into a new file, as it is at one moment, without what was deleted. A server that uses it goes
-    /// on reading and writing meanwhile.
+    /// Copies the whole store into a new file, as it is at one moment, without what was deleted. A
+    /// server that uses it goes on reading and writing meanwhile.
     ///
     /// # Errors
     /// The store or the disk failed; the file may be there in part.
@@ -83,8 +84,8 @@ impl AdminStore {
         Ok(row.map_err(fault)?)
     }
 
-    /// Looks at all of it: the structure of the file, every btoken against its hash and length, and the sums. `finding` is told of
-    /// each fault. A server that uses it goes on meanwhile.
+    /// Looks at all of it: the structure of the file, every btoken against its hash and length, and
+    /// the sums. `finding` is told of each fault. A server that uses it goes on meanwhile.
     ///
     /// # Errors
     /// The store cannot be read at all.
@@ -104,7 +105,8 @@ impl AdminStore {
             }
         }
         let mut sum = Sum::default();
-        // Each account is read by itself, so that no long read keeps the server's log from being emptied.
+        // Each account is read by itself, so that no long read keeps the server's log from being
+        // emptied.
         let list = |finding: &mut dyn FnMut(String)| -> rusqlite::Result<Vec<[u8; 8]>> {
             let mut numbers = Vec::new();
             let mut statement = connection.prepare("SELECT number FROM account ORDER BY number")?;
@@ -177,7 +179,8 @@ impl AdminStore {
         found.optional()
     }
 
-    /// Takes over accounts of another server; says for each whether it was not there before. One that is there is not touched.
+    /// Takes over accounts of another server; says for each whether it was not there before. One
+    /// that is there is not touched.
     ///
     /// # Errors
     /// The store failed; none was taken over.
@@ -239,8 +242,9 @@ impl Closed {
         self.path.symlink_metadata().is_ok()
     }
 
-    /// Puts a database, which is one file and closed, into the place. What was there before is kept beside it, at the path that is
-    /// given back; at every moment the old one or the new one is in the place.
+    /// Puts a database, which is one file and closed, into the place. What was there before is kept
+    /// beside it, at the path that is given back; at every moment the old one or the new one is in
+    /// the place.
     ///
     /// # Errors
     /// The old one is in the place.
@@ -262,7 +266,8 @@ impl Closed {
         let prepare = |file: File| give_to_owner_of(owner, &file).and_then(|()| file.sync_all());
         File::open(new).and_then(prepare).map_err(failed(new))?;
         if is_there {
-            // A log that a killed server left belongs to the old one. Where that is too damaged to take it in, both go.
+            // A log that a killed server left belongs to the old one. Where that is too damaged to
+            // take it in, both go.
             let is_whole = Connection::open(&self.path).is_ok_and(|connection| {
                 connection
                     .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
@@ -292,7 +297,8 @@ impl Closed {
     }
 }
 
-/// What was read of a store that may be damaged: whatever goes wrong is a finding, unless another process is in the way.
+/// What was read of a store that may be damaged: whatever goes wrong is a finding, unless another
+/// process is in the way.
 fn found<T>(
     read: rusqlite::Result<T>,
     what: &str,

@@ -5,9 +5,11 @@
 //!  - **One transaction a batch.** Either all changes of a batch took place, or none.
 //!  - **Compare and write are one step.** A btoken is replaced only while the hash that the writer
 //!    saw is still the hash of what is stored, whoever else writes, on this node or another.
-//!  - **Nothing is revived.** A change to an account that is not there, or is disabled, changes nothing.
-//!  - **Who fails says how.** [`EngineError::Full`] and [`EngineError::Busy`] promise that nothing of
-//!    the batch took place; after [`EngineError::Failed`] nobody can say, and the process must end.
+//!  - **Nothing is revived.** A change to an account that is not there, or is disabled, changes
+//!    nothing.
+//!  - **Who fails says how.** [`EngineError::Full`] and [`EngineError::Busy`] promise that nothing
+//!    of the batch took place; after [`EngineError::Failed`] nobody can say, and the process must
+//!    end.
 //!  - **No clock, no randomness.** Both are passed in, so a simulation runs an engine inline.
 //!
 //! [`suite`](self) holds each engine to this. [`Store`] puts an engine on a thread of its own.
@@ -51,7 +53,8 @@ impl Committed {
 
 /// SHA-256 of an auth token.
 ///
-/// A hash is kept, never the token: whoever steals the database must not be able to write to accounts.
+/// A hash is kept, never the token: whoever steals the database must not be able to write to
+/// accounts.
 #[derive(Clone, Copy)]
 pub struct AuthHash([u8; 32]);
 
@@ -104,8 +107,8 @@ impl BtokenHash {
     }
 }
 
-/// A btoken on its way into the store, with its hash: computed once, by whoever brings it, so that the one thread
-/// that writes does not spend its time on it.
+/// A btoken on its way into the store, with its hash: computed once, by whoever brings it, so that
+/// the one thread that writes does not spend its time on it.
 pub struct Btoken {
     bytes: Vec<u8>,
     hash: BtokenHash,
@@ -167,8 +170,8 @@ pub struct Stored {
 pub enum Change {
     /// Makes an account, if `admission` lets its owner in.
     ///
-    /// An owner who was let in and asks again with the same token before the first replacement gets the same account, with
-    /// the new btoken: their device did not hear the answer.
+    /// An owner who was let in and asks again with the same token before the first replacement gets
+    /// the same account, with the new btoken: their device did not hear the answer.
     Create {
         /// Its number, drawn at random.
         account: AccountNumber,
@@ -215,12 +218,13 @@ pub enum Change {
 pub enum Admission {
     /// Whoever comes.
     Anyone,
-    /// Whoever has an invite for their auth token, which is used up, or finds an open seat, which is taken.
+    /// Whoever has an invite for their auth token, which is used up, or finds an open seat, which
+    /// is taken.
     Invited,
 }
 
-/// What became of one change. All of these are answers, not errors; one that is neither [`Done`](Self::Done) nor
-/// [`Again`](Self::Again) changed nothing.
+/// What became of one change. All of these are answers, not errors; one that is neither
+/// [`Done`](Self::Done) nor [`Again`](Self::Again) changed nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// It took place.
@@ -251,7 +255,8 @@ pub enum EngineError {
     /// What was read is not what was stored.
     #[error("the store is damaged: {0}")]
     Damaged(String),
-    /// Anything else, an I/O error or a failed fsync among it. After a commit nobody can say what took place.
+    /// Anything else, an I/O error or a failed fsync among it. After a commit nobody can say what
+    /// took place.
     #[error("the store failed: {0}")]
     Failed(String),
 }
@@ -267,16 +272,17 @@ pub trait Engine: Send + 'static {
     /// What keeps it from being opened.
     fn reader(&self) -> Result<Self::Reader, EngineError>;
 
-    /// Makes all changes in one transaction; the outcomes are in the order of the changes. A change whose outcome
-    /// says so changed nothing, and does not keep the others from taking place. A later change of
-    /// a batch sees what an earlier one did.
+    /// Makes all changes in one transaction; the outcomes are in the order of the changes. A change
+    /// whose outcome says so changed nothing, and does not keep the others from taking place. A
+    /// later change of a batch sees what an earlier one did.
     ///
     /// # Errors
     /// None of the changes took place, or nobody knows: see [`EngineError`].
     fn commit(&mut self, changes: &[Change]) -> Result<Vec<Outcome>, EngineError>;
 
-    /// Removes what was deleted or replaced from all that the engine keeps. It is called when nothing is to be
-    /// committed, and now and then when there always is, so it takes a moment at most.
+    /// Removes what was deleted or replaced from all that the engine keeps. It is called when
+    /// nothing is to be committed, and now and then when there always is, so it takes a moment at
+    /// most.
     ///
     /// # Errors
     /// [`EngineError::Busy`] and [`EngineError::Full`]: not now; it is called again. Others as in
@@ -286,7 +292,8 @@ pub trait Engine: Send + 'static {
 
 /// Reads what was committed.
 pub trait Reader: Send + 'static {
-    /// What is known of an account without reading its btoken. It takes as long whether there is one or not.
+    /// What is known of an account without reading its btoken. It takes as long whether there is
+    /// one or not.
     ///
     /// # Errors
     /// The read failed.
@@ -301,11 +308,12 @@ pub trait Reader: Send + 'static {
 
 /// Locks a file that is there for nothing else, and makes it if it is not there.
 ///
-/// The system lets go of the lock when the process ends, however it ends. The file stays: whoever removed it
-/// would let two processes lock two files of one name.
+/// The system lets go of the lock when the process ends, however it ends. The file stays: whoever
+/// removed it would let two processes lock two files of one name.
 ///
 /// # Errors
-/// [`StoreError::InUse`] if another process has the lock, [`StoreError::Open`] if the file cannot be made.
+/// [`StoreError::InUse`] if another process has the lock, [`StoreError::Open`] if the file cannot
+/// be made.
 pub(crate) fn lock_file(path: PathBuf) -> Result<File, StoreError> {
     let failed = |error: io::Error| StoreError::Open {
         path: path.clone(),
@@ -357,7 +365,8 @@ fn open_lock_file(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Gives a file that root made to the owner of another file or folder, as whom the server has to use it.
+/// Gives a file that root made to the owner of another file or folder, as whom the server has to
+/// use it.
 ///
 /// # Errors
 /// The system does not let it.

@@ -18,7 +18,8 @@ use super::{
     StoreError, Stored, lock_file,
 };
 
-/// The schema's history, the oldest first. A line that was released is never changed; a new one is added.
+/// The schema's history, the oldest first. A line that was released is never changed; a new one is
+/// added.
 const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0001_accounts.sql"),
     include_str!("../../migrations/sqlite/0002_invites.sql"),
@@ -108,7 +109,8 @@ impl Engine for Sqlite {
     fn tidy(&mut self) -> Result<(), EngineError> {
         let connection = &self.connection;
         connection.busy_timeout(TIDY_TIMEOUT).map_err(fault)?;
-        // Deleted pages are wiped in the database, but the log has them until it is written over, which may be never.
+        // Deleted pages are wiped in the database, but the log has them until it is written over,
+        // which may be never.
         let is_busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
         connection.busy_timeout(BUSY_TIMEOUT).map_err(fault)?;
         if is_busy.map_err(fault)? {
@@ -139,7 +141,8 @@ impl Sqlite {
 
 impl Drop for Sqlite {
     fn drop(&mut self) {
-        // An empty log at a clean stop makes the database one file. If it fails, the next start reads the log.
+        // An empty log at a clean stop makes the database one file. If it fails, the next start
+        // reads the log.
         let _ = self.tidy();
     }
 }
@@ -255,7 +258,8 @@ fn apply(
     Ok(Outcome::Done)
 }
 
-/// Stores the btoken in the account that this auth token was let into and that has seen no update yet.
+/// Stores the btoken in the account that this auth token was let into and that has seen no update
+/// yet.
 fn repeat(
     connection: &Connection,
     auth: &AuthHash,
@@ -413,7 +417,8 @@ pub struct SqliteReader {
 
 impl Reader for SqliteReader {
     fn read_head(&mut self, account: &[u8; 8]) -> Result<Option<Head>, EngineError> {
-        // The next account in order is read if there is none of this number, so that both take one row.
+        // The next account in order is read if there is none of this number, so that both take one
+        // row.
         let mut statement = self
             .connection
             .prepare_cached(
@@ -465,7 +470,8 @@ impl Reader for SqliteReader {
     }
 }
 
-/// What an error of SQLite means for whoever waits. To be asked at once, on the thread that got the error.
+/// What an error of SQLite means for whoever waits. To be asked at once, on the thread that got the
+/// error.
 pub(super) fn fault(error: rusqlite::Error) -> EngineError {
     // A column that holds what we never write.
     let is_of_content = matches!(
@@ -486,12 +492,13 @@ pub(super) fn fault(error: rusqlite::Error) -> EngineError {
     }
 }
 
-/// Whether a write failed because no more may be written: SQLite says so of ENOSPC alone, and not where it writes the
-/// index of its log.
+/// Whether a write failed because no more may be written: SQLite says so of ENOSPC alone, and not
+/// where it writes the index of its log.
 ///
-/// SQLite keeps the system's error for itself. But a write that failed has set `last`, and only a later call that
-/// failed too could have changed that. If that one met a full disk, the disk is full; anything else is no reason to go on.
-/// A failed flush is never meant: nobody can say what it left behind.
+/// SQLite keeps the system's error for itself. But a write that failed has set `last`, and only a
+/// later call that failed too could have changed that. If that one met a full disk, the disk is
+/// full; anything else is no reason to go on. A failed flush is never meant: nobody can say what it
+/// left behind.
 fn is_out_of_room(error: &rusqlite::Error, last: &io::Error) -> bool {
     let is_write = error.sqlite_error().is_some_and(|error| {
         matches!(
@@ -506,7 +513,8 @@ fn is_out_of_room(error: &rusqlite::Error, last: &io::Error) -> bool {
         )
 }
 
-/// SQLite's own words; for I/O errors with the number that tells a failed flush from a failed write.
+/// SQLite's own words; for I/O errors with the number that tells a failed flush from a failed
+/// write.
 fn describe(error: &rusqlite::Error) -> String {
     match error.sqlite_error() {
         Some(ffi::Error { extended_code, .. }) => format!("{error} (SQLite code {extended_code})"),
@@ -554,7 +562,8 @@ pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
 /// The schema of a database of ours.
 pub(super) fn check_is_ours(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
     let failed = |error: rusqlite::Error| {
-        // What is asked here is right, so an error of the statement means that the schema cannot be read.
+        // What is asked here is right, so an error of the statement means that the schema cannot be
+        // read.
         let is_of_schema = error
             .sqlite_error()
             .is_some_and(|error| error.extended_code == ffi::SQLITE_ERROR);
@@ -598,7 +607,8 @@ pub(super) fn check_is_ours(connection: &Connection, path: &Path) -> Result<i64,
     Ok(schema)
 }
 
-/// Brings the schema to the newest. Each step is a transaction, so a step that was interrupted did not begin.
+/// Brings the schema to the newest. Each step is a transaction, so a step that was interrupted did
+/// not begin.
 fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     let schema: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let done = usize::try_from(schema).unwrap_or(0);

@@ -1,5 +1,5 @@
-//! What every engine must pass. It is written against the traits alone; an engine calls [`check`] with a way
-//! to make an empty one.
+//! What every engine must pass. It is written against the traits alone; an engine calls [`check`]
+//! with a way to make an empty one.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::sync::Arc;
@@ -212,7 +212,8 @@ fn readers_see_what_is_committed_and_nothing_else(engine: &mut impl Engine) {
     assert!(reader.read_head(&[1; 8]).unwrap().is_none());
 }
 
-/// Through the adapter, as connections use it: 16 writers, each of which appends to what it saw until it gets through.
+/// Through the adapter, as connections use it: 16 writers, each of which appends to what it saw
+/// until it gets through.
 fn of_many_writers_that_saw_the_same_one_wins(engine: impl Engine) {
     const WRITERS: u8 = 16;
     const EACH: usize = 8;

@@ -1,8 +1,9 @@
-//! The listener for an operator: `/` is a page, `/metrics` is for Prometheus, `/health/live` and `/health/ready` are for whoever
-//! restarts and balances. It reads and never changes anything; whoever reaches it may ask.
+//! The listener for an operator: `/` is a page, `/metrics` is for Prometheus, `/health/live` and
+//! `/health/ready` are for whoever restarts and balances. It reads and never changes anything;
+//! whoever reaches it may ask.
 //!
-//! A page of another site must not read it through a browser: a name in `Host` that is not this machine's own is refused on
-//! loopback, and no answer may be embedded.
+//! A page of another site must not read it through a browser: a name in `Host` that is not this
+//! machine's own is refused on loopback, and no answer may be embedded.
 
 use std::convert::Infallible;
 use std::io;
@@ -202,7 +203,8 @@ async fn answer(desk: &Desk, request: &Request<Incoming>) -> Response<Full<Bytes
     response
 }
 
-/// On loopback only this machine's own names are meant; a page elsewhere that had its name point here is refused.
+/// On loopback only this machine's own names are meant; a page elsewhere that had its name point
+/// here is refused.
 fn is_host_ours(desk: &Desk, request: &Request<Incoming>) -> bool {
     let host = request
         .headers()

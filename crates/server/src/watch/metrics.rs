@@ -1,4 +1,5 @@
-//! The numbers as Prometheus reads them, in its text format 0.0.4. No account and no address is in a label.
+//! The numbers as Prometheus reads them, in its text format 0.0.4. No account and no address is in
+//! a label.
 
 use std::fmt::Write;
 

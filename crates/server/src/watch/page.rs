@@ -1,4 +1,5 @@
-//! The status page: one page of HTML without anything from elsewhere, without a script, light and dark.
+//! The status page: one page of HTML without anything from elsewhere, without a script, light and
+//! dark.
 
 use std::fmt::Write;
 
@@ -627,7 +628,8 @@ mod tests {
         );
     }
 
-    /// A busy week; with PASSMATE_STATUS_PAGE the page is written there, to be looked at and for its picture in the documents.
+    /// A busy week; with PASSMATE_STATUS_PAGE the page is written there, to be looked at and for
+    /// its picture in the documents.
     #[test]
     fn a_busy_week_fits_on_the_page() {
         let watch = Watch::new();

@@ -242,6 +242,7 @@ fn a_browser_shows_the_page_without_a_complaint() {
         dom.contains("<h1>Passmate server</h1>") && dom.contains("How exchanges ended"),
         "{dom}"
     );
-    // What the policy of the page forbids, and what it asks for from elsewhere, is told on the console.
+    // What the policy of the page forbids, and what it asks for from elsewhere, is told on the
+    // console.
     assert!(!log.contains(":CONSOLE"), "{log}");
 }

@@ -1,4 +1,5 @@
-//! What was confirmed outlives the disk: backups while a server runs, restores, and accounts of another server.
+//! What was confirmed outlives the disk: backups while a server runs, restores, and accounts of
+//! another server.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::fs;
@@ -474,8 +475,9 @@ const CHANGES: [&str; 13] = [
     "copy_file_range",
 ];
 
-/// Runs a command again and again, killed at the first, second, third of each of these calls, each time in a folder of its own, until
-/// it has come through all of them; says how often it was killed. `None` where there is no strace, or it may not.
+/// Runs a command again and again, killed at the first, second, third of each of these calls, each
+/// time in a folder of its own, until it has come through all of them; says how often it was
+/// killed. `None` where there is no strace, or it may not.
 fn killed_at_every_change(
     base: &Path,
     words: impl Fn(&Path) -> Vec<String>,

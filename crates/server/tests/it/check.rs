@@ -77,7 +77,8 @@ fn a_server_that_is_well_kept_has_nothing_to_do_and_each_fault_is_found() {
             "{part}: {found:?}"
         );
     };
-    // The last flag of a kind counts for none: two are a mistake. So these leave out what they are about.
+    // The last flag of a kind counts for none: two are a mistake. So these leave out what they are
+    // about.
     let (code, found) = check(dir.path(), &["--listen", "[::]:29556"]);
     assert!(
         code == 31 && found[0].contains("may make accounts"),

@@ -198,8 +198,8 @@ fn sigterm_ends_it_also_while_another_program_holds_the_database() {
 #[test]
 fn a_limit_of_the_system_on_what_it_may_write_refuses_what_does_not_fit_and_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
-    // A quota needs a file system of its own; the limit on a file's length fails in the same place, if its signal does not
-    // come first.
+    // A quota needs a file system of its own; the limit on a file's length fails in the same place,
+    // if its signal does not come first.
     let served = command(dir.path());
     let mut command = Command::new("sh");
     command
@@ -248,7 +248,8 @@ fn its_memory_is_in_no_core_file() {
         .unwrap();
     let values: Vec<&str> = core.split_whitespace().skip(4).take(2).collect();
     assert_eq!(values, ["0", "0"], "{core}");
-    // A process that must not be dumped belongs to root in /proc; that can be seen if we are not root.
+    // A process that must not be dumped belongs to root in /proc; that can be seen if we are not
+    // root.
     if !rustix::process::geteuid().is_root() {
         assert!(std::fs::read_link(format!("/proc/{}/exe", program.child.id())).is_err());
     }

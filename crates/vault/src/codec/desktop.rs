@@ -1,8 +1,10 @@
-//! The desktop client's btoken: `{"ID": [["PATH", 1700000000, "a/b"], ["_user", 1700000001, "x"], …], …}`.
+//! The desktop client's btoken: `{"ID": [["PATH", 1700000000, "a/b"], ["_user", 1700000001, "x"],
+//! …], …}`.
 //!
-//! A name that begins with `_` is a field of the person's, `PATH` the record's path; other names are the
-//! desktop client's own and kept as meta fields `desktop.NAME`. After the time stand the lines of the
-//! value: none for a field that was unset. An empty store is `{}`, after a sync `null`; `[]` is read too.
+//! A name that begins with `_` is a field of the person's, `PATH` the record's path; other names
+//! are the desktop client's own and kept as meta fields `desktop.NAME`. After the time stand the
+//! lines of the value: none for a field that was unset. An empty store is `{}`, after a sync
+//! `null`; `[]` is read too.
 
 use super::error::CodecError;
 use super::place::Place;
@@ -95,8 +97,8 @@ fn field_key(name: &Text) -> FieldKey {
     }
 }
 
-/// Writes the object: records by id, changes by time, so equal vaults give equal bytes. `vault` holds nothing that the
-/// desktop client cannot read.
+/// Writes the object: records by id, changes by time, so equal vaults give equal bytes. `vault`
+/// holds nothing that the desktop client cannot read.
 pub(super) fn write_records(sink: &mut impl Sink, vault: &Vault) {
     sink.put(b"{");
     for (index, (id, record)) in vault.records().enumerate() {

@@ -1,8 +1,9 @@
 //! A copy of a vault for the original program, which refuses whole files for things that happen.
 //!
-//! It does not load a file in which two changes of one field have one time, or with a meta field that
-//! it does not know, and it locks its user out if two records have one path. So the copy leaves out
-//! what it would refuse, and writes down what our view resolves, so that both show the same.
+//! It does not load a file in which two changes of one field have one time, or with a meta field
+//! that it does not know, and it locks its user out if two records have one path. So the copy
+//! leaves out what it would refuse, and writes down what our view resolves, so that both show the
+//! same.
 
 use zeroize::Zeroizing;
 
@@ -22,10 +23,10 @@ pub struct Passmate2 {
 
 /// Writes a vault for the original program, as an export.
 ///
-/// Left out are meta fields but the path, records whose id is empty, and of changes of one field with
-/// one time all but the one that is seen. The lines of a value of several lines are joined. A record
-/// that shows under a path of its own making or lives in spite of a deletion gets one change of its
-/// path more, a second after its last one; it is the same each time and on each device.
+/// Left out are meta fields but the path, records whose id is empty, and of changes of one field
+/// with one time all but the one that is seen. The lines of a value of several lines are joined. A
+/// record that shows under a path of its own making or lives in spite of a deletion gets one change
+/// of its path more, a second after its last one; it is the same each time and on each device.
 /// Times beyond the year 9999 are kept: the original program lets them decide.
 pub fn encode_passmate2(vault: &Vault, purpose: Purpose) -> Result<Passmate2, EncodeError> {
     let mut copy = vault.loadable_by(Original::Passmate2, Ties::Winner);
@@ -41,8 +42,8 @@ pub fn encode_passmate2(vault: &Vault, purpose: Purpose) -> Result<Passmate2, En
     })
 }
 
-/// Writes a vault as a device's copy in a shared folder: the [part](Vault::part_for) of it that the original program
-/// loads. What had to be [settled](Vault::settlement) is settled already.
+/// Writes a vault as a device's copy in a shared folder: the [part](Vault::part_for) of it that the
+/// original program loads. What had to be [settled](Vault::settlement) is settled already.
 pub fn encode_sync_copy(vault: &Vault) -> Result<Zeroizing<Vec<u8>>, EncodeError> {
     encode_version_2(&vault.part_for(Original::Passmate2), Purpose::SyncCopy)
 }

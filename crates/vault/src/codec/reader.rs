@@ -1,9 +1,9 @@
 //! A strict JSON reader that pulls one token after the other out of a text.
 //!
-//! It is our own because a vault needs what general readers do not give together: lone surrogates and
-//! integers of any size survive, nothing is copied into a buffer that is not wiped, control characters
-//! in strings are refused as Python refuses them, and a number that Python takes for an integer
-//! (`10.0`) is one. It never recurses and never looks at a byte more than three times.
+//! It is our own because a vault needs what general readers do not give together: lone surrogates
+//! and integers of any size survive, nothing is copied into a buffer that is not wiped, control
+//! characters in strings are refused as Python refuses them, and a number that Python takes for an
+//! integer (`10.0`) is one. It never recurses and never looks at a byte more than three times.
 
 use zeroize::Zeroizing;
 
@@ -92,7 +92,8 @@ impl<'a> Reader<'a> {
             self.position += plain.unwrap_or(rest.len());
             match self.bytes.get(self.position) {
                 Some(b'"') => break,
-                // The escaped character may be a quote; what it is, is looked at when it is decoded.
+                // The escaped character may be a quote; what it is, is looked at when it is
+                // decoded.
                 Some(b'\\') => {
                     escaped = true;
                     self.position += 2;

@@ -1,4 +1,5 @@
-//! Records as JSON: `{"ID": [["user", "name", "value", 1700000000], …], …}`, as Passmate 2 has them.
+//! Records as JSON: `{"ID": [["user", "name", "value", 1700000000], …], …}`, as Passmate 2 has
+//! them.
 
 use super::error::CodecError;
 use super::place::Place;
@@ -203,7 +204,8 @@ impl Collector {
     }
 }
 
-/// Writes the object of records: records by id, tuples in their order, so equal vaults give equal bytes.
+/// Writes the object of records: records by id, tuples in their order, so equal vaults give equal
+/// bytes.
 pub(super) fn write_records(sink: &mut impl Sink, vault: &Vault) {
     sink.put(b"{");
     for (index, (id, record)) in vault.records().enumerate() {

@@ -2,8 +2,8 @@
 //! edits later, everywhere.
 //!
 //! A clock may be wrong, set back, or used twice within a second. So an edit is stamped one second
-//! after the change that it replaces if the clock does not say later: it never loses against what the
-//! person had before their eyes, and two edits of one field never share a stamp on one device.
+//! after the change that it replaces if the clock does not say later: it never loses against what
+//! the person had before their eyes, and two edits of one field never share a stamp on one device.
 
 use super::{
     Domain, FieldKey, Record, RecordId, Stamp, TIME_MAX, TIME_MIN, Text, Tuple, Value, Vault,
@@ -35,8 +35,8 @@ pub enum EditError {
 impl Vault {
     /// Makes a record with a path and without fields; returns the stamp.
     ///
-    /// `now` is the time in seconds. A path that is in use already is not refused here, since another
-    /// device could be doing the same: the view gives clashing records names of their own.
+    /// `now` is the time in seconds. A path that is in use already is not refused here, since
+    /// another device could be doing the same: the view gives clashing records names of their own.
     pub fn create_record(
         &mut self,
         id: RecordId,

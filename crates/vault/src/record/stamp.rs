@@ -40,7 +40,8 @@ impl Stamp {
     }
 
     /// Reads the decimal form of an integer as JSON has it: an optional `-`, then digits without a
-    /// leading zero. `-0` is 0. `None` for anything else, and for more than [`STAMP_DIGITS_MAX`] digits.
+    /// leading zero. `-0` is 0. `None` for anything else, and for more than [`STAMP_DIGITS_MAX`]
+    /// digits.
     pub fn parse(text: &str) -> Option<Self> {
         let (negative, digits) = match text.strip_prefix('-') {
             Some(digits) => (true, digits),

@@ -1,8 +1,9 @@
 //! Text as the originals keep it: Unicode in which a surrogate may stand alone.
 //!
 //! The original program is written in Python, whose strings hold lone surrogates. They are kept as
-//! WTF-8 (a surrogate takes three bytes, as if it were a character), so what was read is written back
-//! byte for byte. Two halves of one character never stand side by side: they would be that character.
+//! WTF-8 (a surrogate takes three bytes, as if it were a character), so what was read is written
+//! back byte for byte. Two halves of one character never stand side by side: they would be that
+//! character.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -78,7 +79,8 @@ fn replace_surrogates(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());
-        // A lone surrogate is ED, A0..BF, 80..BF; `utf8_chunks` calls each of the three bytes invalid.
+        // A lone surrogate is ED, A0..BF, 80..BF; `utf8_chunks` calls each of the three bytes
+        // invalid.
         if chunk.invalid().first() == Some(&0xED) {
             text.push(char::REPLACEMENT_CHARACTER);
         }

@@ -1,4 +1,5 @@
-//! The laws of the merge, for histories that several devices made with clocks that nobody can trust.
+//! The laws of the merge, for histories that several devices made with clocks that nobody can
+//! trust.
 
 use std::collections::BTreeSet;
 

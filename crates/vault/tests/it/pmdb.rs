@@ -147,7 +147,8 @@ fn documents_are_read_where_the_original_program_reads_them() {
                 read += 1;
             }
             (Ok(document), None) => {
-                // What a merge of ours can bring about, or what loses nothing, is read though the original refuses it.
+                // What a merge of ours can bring about, or what loses nothing, is read though the
+                // original refuses it.
                 let tuples = match name.as_str() {
                     "dup_identical" => 1,
                     "dup_conflict" => 3,
@@ -183,7 +184,8 @@ fn check_loaded(name: &str, document: &Document, loaded: &Json, view: &Json) {
 }
 
 fn check_refused(name: &str, error: &CodecError, original_reads_it: bool) {
-    // Python keeps the last of two keys and forgets the first; here nothing that was read is forgotten.
+    // Python keeps the last of two keys and forgets the first; here nothing that was read is
+    // forgotten.
     assert_eq!(original_reads_it, name == "dup_keys", "{name}: {error}");
     let is_expected = match name {
         "dup_keys" => matches!(error, CodecError::DuplicateKey { .. }),

@@ -1,4 +1,5 @@
-//! `vectors/sync_keys.json` and `vectors/derived_keys.json`: what the two original clients pack, read and derive.
+//! `vectors/sync_keys.json` and `vectors/derived_keys.json`: what the two original clients pack,
+//! read and derive.
 
 use passmate_vault::{Secret, SyncKey, SyncKeyError};
 
@@ -36,7 +37,8 @@ fn every_variant_is_read_or_its_fault_is_named() {
     let mut read = 0;
     for variant in variants {
         let (what, result) = (text(variant, "what"), SyncKey::parse(text(variant, "text")));
-        // Whatever either program reads is read, but for the sign that sscanf takes for a part of a number.
+        // Whatever either program reads is read, but for the sign that sscanf takes for a part of a
+        // number.
         let accepted = ["python", "cpp"]
             .into_iter()
             .find(|program| variant[program]["ok"] == true);

@@ -38,7 +38,8 @@ pub(super) fn read(app: &App, store: &Path) -> Result<Imported, Failure> {
     parse_pass(entries).map_err(|error| failure_of(&error, Format::Pass))
 }
 
-/// The entries below a folder. Hidden ones, such as `.git`, are none; links to folders are not followed.
+/// The entries below a folder. Hidden ones, such as `.git`, are none; links to folders are not
+/// followed.
 fn find_files(folder: &Path, depth_left: usize, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
     let failed = |error: std::io::Error| {
         let message = format!("cannot read the folder {}: {error}", folder.display());

@@ -11,10 +11,12 @@ use crate::sync::{Local, SyncError};
 
 /// Show the key that other devices join with
 ///
-/// Whoever has it can read and change everything in the account. On a terminal it asks before it shows the key.
+/// Whoever has it can read and change everything in the account. On a terminal it asks before it
+/// shows the key.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// A link instead, with the server and its pin, which `passmate sync setup --key-file` takes too
+    /// A link instead, with the server and its pin, which `passmate sync setup --key-file` takes
+    /// too
     #[arg(long)]
     link: bool,
     /// A QR code of the link, for the camera of another device

@@ -7,8 +7,9 @@ use crate::sync::{Local, SyncError, SystemSurroundings, delete_remote, leave, le
 
 /// Forget the server, or the shared folder
 ///
-/// All records stay on this device. With --delete the account is deleted on the server too: other devices then
-/// keep what they have and cannot sync any more. Of a folder this device's copy is deleted there.
+/// All records stay on this device. With --delete the account is deleted on the server too: other
+/// devices then keep what they have and cannot sync any more. Of a folder this device's copy is
+/// deleted there.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Delete the account and its btoken on the server first, or this device's copy in the folder

@@ -9,12 +9,13 @@ use crate::sync::{Local, RemoteError, SyncError, SystemSurroundings, rotate};
 
 /// Give this vault a new key and account on its server, and delete the old one
 ///
-/// For a device that was lost, or a key that somebody saw. All other devices have to leave and join again with the new
-/// key; what they changed meanwhile comes along then. Interrupted, it goes on when it is run again.
+/// For a device that was lost, or a key that somebody saw. All other devices have to leave and join
+/// again with the new key; what they changed meanwhile comes along then. Interrupted, it goes on
+/// when it is run again.
 ///
-/// With --keep-history the new account starts with the history since then, and every device that joins it too: for a
-/// vault that has become too large for its server. What is seen stays, and what the trash gives back. The whole history
-/// goes into a vault of its own, beside this one, first.
+/// With --keep-history the new account starts with the history since then, and every device that
+/// joins it too: for a vault that has become too large for its server. What is seen stays, and what
+/// the trash gives back. The whole history goes into a vault of its own, beside this one, first.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Keep the history since a day, such as 2026-01-31, or of a time, such as 1y, 6mo or 90d

@@ -16,23 +16,24 @@ use crate::trust::{CA_FILE_LEN_MAX, Problem, TlsTrust, TrustProblem, read_ca};
 
 /// Tie this vault to a server, or to a shared folder
 ///
-/// The first device makes an account there. Every other device joins it with the key that `passmate sync key` shows on
-/// the first one. In a shared folder each device keeps a copy that the others merge; the original Passmate program
-/// (0.4) can take part.
+/// The first device makes an account there. Every other device joins it with the key that `passmate
+/// sync key` shows on the first one. In a shared folder each device keeps a copy that the others
+/// merge; the original Passmate program (0.4) can take part.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The server; its port is 29556 unless another one is given
     #[arg(value_name = "HOST[:PORT]", required_unless_present_any = ["folder", "key_file"])]
     server: Option<Address>,
-    /// A folder that all devices have, carried by a sync program or on a network drive; beside a server or instead
+    /// A folder that all devices have, carried by a sync program or on a network drive; beside a
+    /// server or instead
     #[arg(long, value_name = "DIR", conflicts_with_all = ["server", "key_file", "request", "pin", "ca_file"])]
     folder: Option<PathBuf>,
-    /// Join the account of another device, whose key is in this file, or the link of `passmate sync key --link`, which names
-    /// server and pin too; `-` is standard input
+    /// Join the account of another device, whose key is in this file, or the link of `passmate sync
+    /// key --link`, which names server and pin too; `-` is standard input
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
-    /// For a server that admits devices one by one: make this device's key and print the code that its operator needs;
-    /// afterwards the same command without --request goes through
+    /// For a server that admits devices one by one: make this device's key and print the code that
+    /// its operator needs; afterwards the same command without --request goes through
     #[arg(long, conflicts_with = "key_file")]
     request: bool,
     /// With --request: the code as a QR code too
@@ -319,8 +320,8 @@ fn server_at(address: &Address, trust: &Trust) -> Result<Server, Failure> {
     Ok(Server::new(address.clone(), trust))
 }
 
-/// Lets a person compare a certificate that nobody vouches for with what the operator says. A mere yes would be
-/// given without looking.
+/// Lets a person compare a certificate that nobody vouches for with what the operator says. A mere
+/// yes would be given without looking.
 fn ask_pin(
     app: &App,
     address: &Address,

@@ -6,8 +6,8 @@ use crate::sync::trust_pin;
 
 /// Trust the server's next key, as its operator announced it
 ///
-/// The key of today stays trusted until the server shows the new one. The pin must come from the operator, never from
-/// an error message.
+/// The key of today stays trusted until the server shows the new one. The pin must come from the
+/// operator, never from an error message.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// `sha256:` and 64 hex digits

@@ -74,7 +74,8 @@ impl Cloud {
     }
 }
 
-/// The way from one device to the cloud, and what goes wrong on it: one fault for each exchange, then none.
+/// The way from one device to the cloud, and what goes wrong on it: one fault for each exchange,
+/// then none.
 #[derive(Clone)]
 pub(super) struct Way {
     pub(super) cloud: Rc<RefCell<Cloud>>,

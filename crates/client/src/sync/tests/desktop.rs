@@ -1,12 +1,13 @@
-//! Accounts that the original desktop client shares: what it finds there it can take, and what it leaves there is told
-//! from a server that goes back.
+//! Accounts that the original desktop client shares: what it finds there it can take, and what it
+//! leaves there is told from a server that goes back.
 
 use passmate_vault::codec::{BtokenShape, decode_btoken, encode_desktop_btoken};
 use passmate_vault::{Secret, Shape, btoken};
 
 use super::*;
 
-/// The desktop client: a union that refuses two values of one field with one time, and one path of two records.
+/// The desktop client: a union that refuses two values of one field with one time, and one path of
+/// two records.
 #[derive(Default, Clone)]
 struct Desktop {
     vault: Vault,
@@ -58,7 +59,8 @@ fn open_at(stored: &[u8], key: &SyncKey) -> (Vault, BtokenShape) {
     decode_btoken(&btoken::open(stored, key).unwrap()).unwrap()
 }
 
-/// An account that the desktop client made, with a key that it could not use itself afterwards: it has zero bytes.
+/// An account that the desktop client made, with a key that it could not use itself afterwards: it
+/// has zero bytes.
 fn desktop_account(cloud: &Rc<RefCell<Cloud>>, desktop: &Desktop) -> SyncKey {
     let mut secret = [7; 32];
     secret[3] = 0;

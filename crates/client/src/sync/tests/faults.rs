@@ -1,4 +1,5 @@
-//! Cuts, lost races and silences: nothing that is confirmed is lost, and nothing is said that is not so.
+//! Cuts, lost races and silences: nothing that is confirmed is lost, and nothing is said that is
+//! not so.
 
 use proptest::prelude::*;
 
@@ -208,7 +209,8 @@ fn check_cut(layout: Layout, fault: &Fault) -> Result<Report, SyncError<DiskFull
 #[test]
 fn a_cut_at_any_byte_loses_nothing_and_claims_nothing() {
     for layout in LAYOUTS {
-        // Hello, action and credentials; hello and banner's length; the borders of what is long; the last rows.
+        // Hello, action and credentials; hello and banner's length; the borders of what is long;
+        // the last rows.
         let (head, btoken) = (24 + 1 + 40, 4 + 4096 + 48);
         let greeting = 28 + if layout == Layout::Two { 2 } else { 0 };
         let sends = (0..head + 8).chain(head + btoken - 8..head + btoken + 9);

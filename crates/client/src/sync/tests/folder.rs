@@ -1,4 +1,5 @@
-//! Shared folders on a real disk: `vectors/pmdb_sync` by the live original program, and what else may lie there.
+//! Shared folders on a real disk: `vectors/pmdb_sync` by the live original program, and what else
+//! may lie there.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -155,7 +155,8 @@ fn run_history(seed: u64, foreign: &[u8]) {
         };
         match &opened {
             Some(opened) => {
-                // It may have seen more than it was told to be there: a sync that failed later has seen what it fetched.
+                // It may have seen more than it was told to be there: a sync that failed later has
+                // seen what it fetched.
                 let seen = &before.association.as_ref().unwrap().seen;
                 assert!(
                     confirmed[number].without(seen).is_empty(),

@@ -119,7 +119,8 @@ impl Server {
     }
 }
 
-/// Runs `passmate-server` with other words than `serve`, as an operator does beside a running server.
+/// Runs `passmate-server` with other words than `serve`, as an operator does beside a running
+/// server.
 pub(crate) fn operate(data_dir: &Path, words: &[&str]) -> Said {
     let mut command = Command::new(env!("CARGO_BIN_EXE_e2e-passmate-server"));
     finish(

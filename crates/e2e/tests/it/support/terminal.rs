@@ -87,7 +87,8 @@ impl Terminal {
         }
     }
 
-    /// Types a line. What was on the screen before is out of sight, so that a second question is not taken for the first.
+    /// Types a line. What was on the screen before is out of sight, so that a second question is
+    /// not taken for the first.
     pub(crate) fn type_line(&mut self, line: &str) {
         self.screen.process(b"\x1b[2J\x1b[H");
         self.keyboard

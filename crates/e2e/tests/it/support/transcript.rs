@@ -1,5 +1,6 @@
-//! Transcripts in Markdown: fenced blocks marked `console`, with commands after `$ ` and below each what it
-//! answers on either stream, then `[code]` if that is not 0. A file's blocks are one shell session.
+//! Transcripts in Markdown: fenced blocks marked `console`, with commands after `$ ` and below each
+//! what it answers on either stream, then `[code]` if that is not 0. A file's blocks are one shell
+//! session.
 
 use std::fmt::Write as _;
 use std::os::unix::fs::symlink;
@@ -32,7 +33,8 @@ fn steps(markdown: &str) -> Vec<(String, String)> {
     steps
 }
 
-/// Runs the transcript in a home of its own, with `$PIN` for `server`, and holds each answer to what is written.
+/// Runs the transcript in a home of its own, with `$PIN` for `server`, and holds each answer to
+/// what is written.
 #[track_caller]
 pub(crate) fn check(file: &Path, server: &Server) {
     let steps = steps(&std::fs::read_to_string(file).unwrap());
