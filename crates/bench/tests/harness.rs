@@ -1,6 +1,6 @@
 //! The harness works: each figure of a short run is there with its baseline. What it measures is
 //! not looked at.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![cfg(test)]
 
 use std::process::Command;
 

@@ -308,7 +308,6 @@ impl Lock {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    #![allow(clippy::unwrap_used)]
     use std::cell::Cell;
     use std::os::unix::fs::PermissionsExt;
     use std::rc::Rc;

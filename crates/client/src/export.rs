@@ -246,7 +246,6 @@ pub fn to_csv(view: &View<'_>) -> Result<Zeroizing<Vec<u8>>, csv::Error> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
     use passmate_vault::Vault;
 

@@ -109,7 +109,6 @@ impl Link {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use passmate_vault::Secret;
 
     use super::*;

@@ -124,7 +124,6 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use passmate_vault::{Pin, Secret, Trust};
 
     use super::*;

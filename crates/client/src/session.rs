@@ -692,7 +692,6 @@ impl Local for Session {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::panic)]
     use std::collections::BTreeSet;
     use std::fs;
 

@@ -160,7 +160,6 @@ fn read(path: &Path) -> Option<State> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::sync::Greeting;
 

@@ -9,6 +9,7 @@
 //!  - what a file asks for, in memory, work, depth or number, is checked before it is spent;
 //!  - no error holds a value out of the file.
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
 
 mod apply;
 mod bitwarden;

@@ -63,7 +63,6 @@ fn read_entry(text: &str, builder: &mut Builder) -> Result<(), ImportError> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[track_caller]

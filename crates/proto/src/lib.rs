@@ -7,6 +7,7 @@
 //! [`Input::CloseNotify`] is the authenticated end, [`Input::Cut`] everything else.
 #![no_std]
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
 
 extern crate alloc;
 

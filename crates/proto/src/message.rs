@@ -187,7 +187,6 @@ pub fn banner_btoken_max(banner: &[u8]) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use alloc::string::ToString;
 

@@ -149,7 +149,6 @@ fn checksum(bytes: &[u8]) -> [u8; 3] {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
     use alloc::string::ToString;
     use alloc::vec::Vec;

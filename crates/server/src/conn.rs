@@ -517,7 +517,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use std::pin::Pin;
     use std::task::{Context, Poll};
 

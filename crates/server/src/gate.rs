@@ -349,7 +349,6 @@ pub(crate) fn loopback() -> Vec<IpNet> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use proptest::prelude::*;
 
     use super::*;

@@ -179,7 +179,6 @@ fn take(counter: &AtomicU64, more: u64, max: u64) -> Result<(), MemoryFull> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn known(account: u8) -> Kind {

@@ -133,7 +133,6 @@ fn layout_of(name: &str) -> Option<Layout> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -330,7 +330,6 @@ fn now() -> i64 {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
 
     fn finished(result: &'static str, millis: u64) -> Finished {

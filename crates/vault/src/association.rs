@@ -187,7 +187,6 @@ impl FromStr for Pin {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::record::Vault;
     use crate::secret::Secret;

@@ -79,7 +79,6 @@ pub fn open(btoken: &[u8], sync_key: &SyncKey) -> Result<Zeroizing<Vec<u8>>, Bto
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use getrandom::SysRng;
     use rand_core::UnwrapErr;
 

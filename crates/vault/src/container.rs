@@ -323,7 +323,6 @@ fn read_header(container: &[u8]) -> Result<Header<'_>, ContainerError> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use std::collections::BTreeSet;
 
     use getrandom::SysRng;

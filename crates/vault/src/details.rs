@@ -207,7 +207,6 @@ fn field_details(id: &RecordId, field: &[Tuple], delta: &Delta) -> Option<FieldD
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     /// What a sync of these two does to the first.

@@ -145,7 +145,6 @@ fn is_before(tuple: &Tuple, since: i64) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::record::{FieldKey, RecordId, Stamp, Value};
 

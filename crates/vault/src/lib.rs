@@ -1,6 +1,7 @@
 //! What a Passmate vault is: records with their whole history, the merge, the formats and their
 //! cryptography. No I/O; time and randomness are passed in.
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
 
 pub mod association;
 pub mod btoken;

@@ -171,7 +171,6 @@ impl fmt::Debug for Marks {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn vault(values: &[(&str, i64)]) -> Vault {

@@ -361,7 +361,6 @@ fn pairs<'a>(
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     /// Two devices that start equal, with one record "A" at path "p" and field "f".

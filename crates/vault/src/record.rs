@@ -343,7 +343,6 @@ impl PartialOrd for Value {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::indexing_slicing)]
     use super::*;
 
     fn text(text: &str) -> Value {

@@ -88,7 +88,6 @@ fn value_of(record: Option<&Record>, key: &FieldKey) -> Value {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::record::Text;
 

@@ -205,7 +205,6 @@ fn crc16_step(bytes: &[u8], fold: impl Fn(u16) -> u16) -> u16 {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
 
     #[test]

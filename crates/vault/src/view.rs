@@ -318,7 +318,6 @@ fn handle(id: &RecordId) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::record::{FieldKey, TIME_MAX, Value};
 

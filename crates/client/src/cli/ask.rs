@@ -337,7 +337,6 @@ impl Drop for EchoOff {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -200,7 +200,6 @@ fn live_path(vault: &Vault, id: &RecordId) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

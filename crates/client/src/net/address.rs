@@ -114,7 +114,6 @@ impl fmt::Display for Address {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn check(text: &str, wanted: Result<(&str, u16, &str), AddressError>) {

@@ -1,5 +1,4 @@
 //! A server made of a listener, a certificate and a script, on the loopback.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};

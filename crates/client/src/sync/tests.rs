@@ -1,5 +1,4 @@
 //! Devices and a server in memory, and everything that can happen between them.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod cloud;
 mod desktop;

@@ -1,5 +1,4 @@
 //! A server that was restored from an older backup, and the devices that know better.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use crate::support::program::Home;
 use crate::support::{Server, operate};

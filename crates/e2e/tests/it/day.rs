@@ -1,5 +1,4 @@
 //! A day in the life of a server, with the real programs from the first start to the last stop.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -1,6 +1,5 @@
 //! Several devices, one account, one server: they settle on the same vault, and nothing that was
 //! confirmed is ever lost.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::collections::BTreeSet;
 use std::sync::mpsc;

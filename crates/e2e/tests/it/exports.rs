@@ -1,5 +1,4 @@
 //! What goes out comes in again: other programs open it, and an import gives the same.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,6 +1,5 @@
 //! The protocol from the other side: a client that shares no code with ours holds the server to its
 //! document.
-#![allow(clippy::unwrap_used)]
 
 use std::process::Command;
 

@@ -1,5 +1,4 @@
 //! A server that is killed at any moment has what it confirmed.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;

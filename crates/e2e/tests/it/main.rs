@@ -1,4 +1,5 @@
 //! The whole system: real programs, real sockets, real disks, and faults on purpose.
+#![cfg(test)]
 
 mod backup;
 mod day;

@@ -1,6 +1,5 @@
 //! What goes wrong for people, through the real programs: each ends with its exit code and two
 //! lines that help, and nothing is lost.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};

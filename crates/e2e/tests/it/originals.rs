@@ -1,5 +1,4 @@
 //! Beside the original programs: one account with the desktop client, one folder with the live one.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,6 +1,5 @@
 //! A power cut right after a confirmation. The file system is shut down without its journal being
 //! flushed, so only what an fsync has put on the disk is there when it is mounted again.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,4 @@
 //! Who is let in: open, by invitation, nobody; through the real programs, operator and device.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use crate::support::program::{Home, Said};
 use crate::support::{Server, operate};

@@ -1,5 +1,4 @@
 //! A new key and account, with all of the history or a part of it, through the real programs.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use crate::support::Server;
 use crate::support::program::Home;

@@ -1,5 +1,4 @@
 //! What a person sees on a terminal, and what they are asked.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
 use crate::support::Server;
 use crate::support::program::Home;

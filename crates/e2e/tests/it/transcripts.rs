@@ -1,5 +1,4 @@
 //! What documents show is what happens.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::path::Path;
 

@@ -265,7 +265,6 @@ fn is_plain(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use rand_core::UnwrapErr;
 
     use super::*;

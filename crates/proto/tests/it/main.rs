@@ -1,11 +1,6 @@
 //! Holds both machines to `docs/protocol.md`: vectors, every split, every cut, and both sides
 //! against each other.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    missing_docs
-)]
+#![cfg(test)]
 
 mod bounds;
 mod conversation;

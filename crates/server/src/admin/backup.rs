@@ -454,7 +454,6 @@ pub(super) fn verify(app: &App, args: &VerifyArgs) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -321,7 +321,6 @@ pub(super) fn restore_lock(store: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::super::{Admission, Btoken, BtokenHash, Change, Engine, Outcome, Reader};
     use super::*;
 

@@ -546,7 +546,6 @@ fn len_of(change: &Change) -> usize {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
 
     use passmate_proto::AuthToken;
 

@@ -185,7 +185,6 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

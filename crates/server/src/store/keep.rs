@@ -335,7 +335,6 @@ fn hex(number: &[u8; 8]) -> Arc<str> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
     use super::super::{Admission, Btoken, Change, Engine, Sqlite};
     use super::*;
 

@@ -624,7 +624,6 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
 
 #[cfg(test)]
 pub(super) mod tests {
-    #![allow(clippy::unwrap_used, clippy::panic)]
     use passmate_proto::AuthToken;
 
     use super::super::suite;

@@ -1,6 +1,5 @@
 //! What every engine must pass. It is written against the traits alone; an engine calls [`check`]
 //! with a way to make an empty one.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

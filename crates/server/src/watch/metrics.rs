@@ -234,7 +234,6 @@ impl Page {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use std::collections::BTreeSet;
     use std::time::Duration;
 

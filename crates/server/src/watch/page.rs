@@ -537,7 +537,6 @@ fn words(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use std::time::Duration;
 
     use super::super::{Finished, Sample, Watch};

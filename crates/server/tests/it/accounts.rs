@@ -1,5 +1,4 @@
 //! What an operator does to accounts while the server runs, and what their devices see of it.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use crate::support::program::{Program, failed, ok, operate};
 use crate::support::{End, TOKEN, reset, update, upload};

@@ -1,5 +1,4 @@
 //! The listener for an operator: what it shows, to whom, and what it never shows.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -1,6 +1,5 @@
 //! What was confirmed outlives the disk: backups while a server runs, restores, and accounts of
 //! another server.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

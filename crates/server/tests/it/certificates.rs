@@ -1,6 +1,5 @@
 //! Certificates that are renewed while the server runs, and a key that is announced before it is
 //! served.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::fs;
 use std::path::Path;

@@ -1,5 +1,4 @@
 //! What `check` and `config` tell an operator before anybody is let in.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,5 +1,4 @@
 //! Nobody keeps a connection by doing nothing.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -1,5 +1,4 @@
 //! What a client sees of every exchange, on the wire and at its end.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,4 @@
 //! What one source may take, over real sockets: the addresses of 127.0.0.0/8 are the sources.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};

@@ -1,5 +1,4 @@
 //! Strangers that want to use up what is there, and the honest client beside them.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::io::Read;
 use std::net::TcpStream;

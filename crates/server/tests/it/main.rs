@@ -1,4 +1,5 @@
 //! The server as clients and operators meet it: real sockets, real TLS, the real program.
+#![cfg(test)]
 
 mod accounts;
 mod admin_page;

@@ -1,5 +1,4 @@
 //! The program as its operator meets it: what it prints, logs, obeys and refuses.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;

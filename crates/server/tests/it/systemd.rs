@@ -1,5 +1,4 @@
 //! Under systemd: what is told, sockets that are held, and the sample units.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;

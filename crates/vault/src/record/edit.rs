@@ -190,7 +190,6 @@ fn check_name(name: &Text) -> Result<(), EditError> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     const NOW: i64 = 1_700_000_000;

@@ -156,7 +156,6 @@ impl fmt::Debug for Stamp {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -1,10 +1,4 @@
 //! A real server in a process of its own, and the few things that every test does with it.
-#![allow(
-    dead_code,
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic
-)]
 
 pub(crate) mod device;
 pub(crate) mod exchange;

@@ -1,12 +1,5 @@
 //! A server of a test's own, and a client that speaks the protocol by hand: raw bytes over
 //! rustls, so that what a test asserts is what is on the wire, the ending included.
-#![allow(
-    dead_code,
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::cast_possible_truncation
-)]
 
 pub(crate) mod program;
 
@@ -75,10 +68,6 @@ impl Running {
         }
     }
 
-    pub(crate) fn server(&self) -> &Server {
-        self.server.as_ref().unwrap()
-    }
-
     /// A client that has sent nothing yet.
     pub(crate) fn connect(&self, layout: u8) -> Client {
         self.connect_by(layout, &TLS13)
@@ -118,12 +107,6 @@ impl Running {
         client.send(&update(account, TOKEN));
         client.take_btoken()
     }
-
-    /// Stops it as SIGTERM would.
-    pub(crate) fn stop(mut self) {
-        let server = self.server.take().unwrap();
-        self.runtime.block_on(server.stop());
-    }
 }
 
 impl Drop for Running {
@@ -159,7 +142,7 @@ pub(crate) fn create(btoken: &[u8]) -> Vec<u8> {
     [
         b"c".as_slice(),
         &TOKEN,
-        &(btoken.len() as u32).to_be_bytes(),
+        &u32::try_from(btoken.len()).unwrap().to_be_bytes(),
         btoken,
     ]
     .concat()
@@ -177,7 +160,7 @@ pub(crate) fn reset(account: [u8; 8], token: [u8; 32]) -> Vec<u8> {
 
 /// The client's half of an update after it got the btoken, without the last row.
 pub(crate) fn upload(btoken: &[u8]) -> Vec<u8> {
-    [&(btoken.len() as u32).to_be_bytes(), btoken].concat()
+    [&u32::try_from(btoken.len()).unwrap().to_be_bytes(), btoken].concat()
 }
 
 /// How a connection ended, and what came before.
@@ -354,9 +337,5 @@ impl Client {
             Ok(()) => true,
             Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
         }
-    }
-
-    pub(crate) fn tcp(&self) -> &TcpStream {
-        &self.tls.sock
     }
 }
