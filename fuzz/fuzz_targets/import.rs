@@ -17,6 +17,6 @@ fuzz_target!(|bytes: &[u8]| {
             .expect("cleaned names and a sound clock are taken");
         let again = apply(&imported, &mut vault, *format, 1_800_000_100)
             .expect("what was taken once is taken twice");
-        assert_eq!(again.tuples, 0);
+        assert_eq!(again.changes, 0);
     }
 });

@@ -74,10 +74,10 @@ fn measure(records: usize, years: i64) -> anyhow::Result<Row> {
     let merge = begun.elapsed().as_secs_f64() * 1000.0;
     let newest = vault
         .records()
-        .flat_map(|(_, record)| record.tuples())
+        .flat_map(|(_, record)| record.changes())
         .filter_map(|one| one.stamp.deciding_seconds())
         .max();
-    let changes = vault.tuple_count();
+    let changes = vault.change_count();
     let kept = vault.with_history_since(newest.unwrap_or_default() - YEAR * DAY);
     let (btoken_len, kept_year_len) = (
         plaintext.len() + BTOKEN_OVERHEAD,
@@ -119,5 +119,5 @@ fn changes_within(limit: usize) -> anyhow::Result<usize> {
         encode_btoken(&vault)?.len(),
         encode_btoken(&make_vault(100))?.len(),
     );
-    Ok(limit * (vault.tuple_count() - make_vault(100).tuple_count()) / (edited - fresh))
+    Ok(limit * (vault.change_count() - make_vault(100).change_count()) / (edited - fresh))
 }

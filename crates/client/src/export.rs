@@ -115,9 +115,9 @@ fn keepass_entry(record: &ViewRecord<'_>, is_secret: &impl Fn(&str) -> bool) -> 
     let times = || {
         record
             .record
-            .tuples()
+            .changes()
             .iter()
-            .filter_map(|tuple| tuple.stamp.deciding_seconds())
+            .filter_map(|change| change.stamp.deciding_seconds())
     };
     let id = Sha256::digest(record.id.as_text().as_bytes());
     KdbxEntry {

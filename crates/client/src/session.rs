@@ -219,7 +219,7 @@ fn mark_records(vault: &Vault) -> RecordsMark {
         .history_since()
         .and_then(|_| encode_btoken(vault).ok())
         .map(|plaintext| hash(&plaintext));
-    (vault.tuple_count(), hashed)
+    (vault.change_count(), hashed)
 }
 
 fn hash(bytes: &[u8]) -> [u8; 32] {
@@ -422,7 +422,7 @@ impl Session {
     /// # Errors
     /// See [`SessionError`]; the file is as it was, the session keeps its changes.
     pub fn save(&mut self) -> Result<(), SessionError> {
-        self.save_as(Change::New)
+        self.save_as(SaveKind::New)
     }
 
     /// Where the whole history was kept before a part of it was cut off here, in this session:
@@ -475,7 +475,7 @@ impl Session {
         (1..).map(named).find(is_free).unwrap_or_else(|| named(0))
     }
 
-    fn save_as(&mut self, change: Change) -> Result<(), SessionError> {
+    fn save_as(&mut self, kind: SaveKind) -> Result<(), SessionError> {
         self.archive()?;
         let plaintext = encode_v3(&self.document)?;
         let is_changed = hash(&plaintext) != self.stored.plaintext;
@@ -490,7 +490,7 @@ impl Session {
             return Ok(());
         }
         let has_new_records = mark_records(&merged.document.vault) != merged.stored.records;
-        let keeps = if has_new_records && change == Change::New {
+        let keeps = if has_new_records && kind == SaveKind::New {
             Keeps::Previous
         } else {
             Keeps::Kept
@@ -612,7 +612,7 @@ impl Session {
 
 /// What a save belongs to.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Change {
+enum SaveKind {
     /// A change of its own, that can be taken back.
     New,
     /// The change that was saved before it: both are taken back together.
@@ -686,7 +686,7 @@ impl Local for Session {
     }
 
     fn save_more(&mut self) -> Result<(), SessionError> {
-        self.save_as(Change::Continued)
+        self.save_as(SaveKind::Continued)
     }
 }
 
@@ -929,12 +929,12 @@ mod tests {
     #[test]
     fn a_history_is_cut_off_only_when_all_of_it_was_kept_beside_the_vault_whatever_fails() {
         let values = |session: &Session| {
-            let tuples = session
+            let changes = session
                 .vault()
                 .records()
-                .flat_map(|(_, record)| record.tuples());
-            tuples
-                .filter_map(|tuple| Some(tuple.value.shown()?.to_string_lossy().into_owned()))
+                .flat_map(|(_, record)| record.changes());
+            changes
+                .filter_map(|change| Some(change.value.shown()?.to_string_lossy().into_owned()))
                 .collect::<Vec<_>>()
         };
         for number in 1.. {

@@ -33,13 +33,13 @@ pub struct State {
 pub struct LastSync {
     /// When, in Unix seconds.
     pub time: i64,
-    /// Tuples that came.
+    /// Changes that came.
     pub received: usize,
-    /// Tuples that went.
+    /// Changes that went.
     pub sent: usize,
     /// Conflicts that were settled.
     pub settled: usize,
-    /// Tuples that vault and server had in common then: all of both.
+    /// Changes that vault and server had in common then: all of both.
     pub common: usize,
     /// The longest btoken that the server takes, in bytes, if it stated that.
     pub btoken_len_max: Option<u32>,

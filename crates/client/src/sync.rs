@@ -114,15 +114,15 @@ impl Surroundings for SystemSurroundings {
 /// What a sync did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Tuples that came from the server and were new here.
+    /// Changes that came from the server and were new here.
     pub received: usize,
-    /// Tuples that the server did not have and now has.
+    /// Changes that the server did not have and now has.
     pub sent: usize,
     /// Conflicts that were settled.
     pub settled: usize,
     /// What came, record by record, in the order in which it came.
     pub changes: Vec<RecordChange>,
-    /// Tuples that vault and server had in common in the end: all of both.
+    /// Changes that vault and server had in common in the end: all of both.
     pub common: usize,
     /// What the server said of itself.
     pub greeting: Greeting,

@@ -11,7 +11,7 @@
 //!  - a record that was deleted stays deleted;
 //!  - what is missing in the file is left alone.
 //!
-//! So a second import of a file adds no tuple. It also follows that a value which the source had,
+//! So a second import of a file adds no change. It also follows that a value which the source had,
 //! changed, and took back is not written again.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,7 +28,7 @@ pub struct Applied {
     /// What became of each record of the file: the path that it has in the vault.
     pub records: Vec<(Outcome, String)>,
     /// The number of changes that were new here.
-    pub tuples: usize,
+    pub changes: usize,
 }
 
 impl Applied {
@@ -72,7 +72,7 @@ pub fn apply(
 ) -> Result<Applied, EditError> {
     let mut applied = Applied::default();
     merge(&imported.vault, vault, &mut applied);
-    let before = vault.tuple_count();
+    let before = vault.change_count();
     let mut paths = Paths::new(vault);
     for (id, item) in with_ids(imported, format) {
         let (outcome, path) = match vault.record(&id) {
@@ -82,7 +82,7 @@ pub fn apply(
         };
         applied.records.push((outcome, path));
     }
-    applied.tuples += vault.tuple_count() - before;
+    applied.changes += vault.change_count() - before;
     Ok(applied)
 }
 
@@ -121,7 +121,7 @@ fn with_ids(imported: &Imported, format: Format) -> Vec<(RecordId, &Item)> {
 
 fn merge(theirs: &Vault, vault: &mut Vault, applied: &mut Applied) {
     let summary = vault.merge(theirs);
-    applied.tuples = summary.received;
+    applied.changes = summary.received;
     let view = vault.view();
     let live: BTreeMap<_, _> = view
         .records()
@@ -174,7 +174,7 @@ fn update(
     item: &Item,
     now: i64,
 ) -> Result<(Outcome, String), EditError> {
-    let before = vault.tuple_count();
+    let before = vault.change_count();
     let mut path = paths.live.get(id).cloned().unwrap_or_default();
     let had_path = vault.record(id).is_some_and(|record| {
         had_value(record, Domain::Meta, PATH, |had| {
@@ -195,7 +195,7 @@ fn update(
             vault.set(id, field.name.as_str(), field.value.as_str(), now)?;
         }
     }
-    let outcome = if vault.tuple_count() == before {
+    let outcome = if vault.change_count() == before {
         Outcome::Unchanged
     } else {
         Outcome::Changed
@@ -205,8 +205,8 @@ fn update(
 
 fn had_value(record: &Record, domain: Domain, name: &str, is_it: impl Fn(&str) -> bool) -> bool {
     let history = record.history(domain, &Text::from(name));
-    history.iter().any(|tuple| {
-        tuple
+    history.iter().any(|change| {
+        change
             .value
             .shown()
             .and_then(|value| value.as_str().map(&is_it))

@@ -72,7 +72,7 @@ fn check(word: &str, sample: &str, expected: &str, password: Option<&str>) {
     let second = import(format, &bytes, password, &mut vault, NOW + 100);
     assert_eq!(
         (
-            second.tuples,
+            second.changes,
             second.count(Outcome::Created),
             second.count(Outcome::Changed)
         ),
@@ -307,7 +307,7 @@ fn no_sample_panics_when_bytes_of_it_change() {
                     assert_eq!(
                         apply(&imported, &mut vault, *format, NOW + 1)
                             .unwrap()
-                            .tuples,
+                            .changes,
                         0
                     );
                 }
@@ -352,10 +352,10 @@ fn a_vault_file_of_passmate_2_comes_with_its_whole_history() {
     let mut vault = Vault::new();
     let applied = apply(&imported, &mut vault, Format::Passmate2, NOW).unwrap();
     assert_eq!(vault, imported.vault);
-    assert_eq!(applied.tuples, vault.tuple_count());
-    assert!(applied.tuples > vault.view().records().len());
+    assert_eq!(applied.changes, vault.change_count());
+    assert!(applied.changes > vault.view().records().len());
     assert_eq!(
-        import(Format::Passmate2, &bytes, Some(password), &mut vault, NOW).tuples,
+        import(Format::Passmate2, &bytes, Some(password), &mut vault, NOW).changes,
         0
     );
     assert_eq!(
@@ -409,13 +409,13 @@ fn files_of_the_desktop_client_come_with_their_whole_history() {
         );
         let file: serde_json::Value =
             serde_json::from_slice(&read(&format!("old_pmate/{name}.json"))).unwrap();
-        let tuples: usize = file["json"][0]
+        let changes: usize = file["json"][0]
             .as_object()
             .unwrap()
             .values()
-            .map(|tuples| tuples.as_array().unwrap().len())
+            .map(|changes| changes.as_array().unwrap().len())
             .sum();
-        assert_eq!(imported.vault.tuple_count(), tuples, "{name}");
+        assert_eq!(imported.vault.change_count(), changes, "{name}");
     }
     let plain = parse(
         Format::Pmate,
@@ -473,7 +473,7 @@ fn a_changed_file_changes_only_what_changed() {
     );
     assert_eq!(
         (
-            applied.tuples,
+            applied.changes,
             applied.count(Outcome::Changed),
             applied.count(Outcome::Unchanged)
         ),
@@ -482,7 +482,7 @@ fn a_changed_file_changes_only_what_changed() {
     assert!(shown(&vault).contains("password: \"p2\""));
     // What vanished in the source stays.
     assert_eq!(
-        import_chrome("a,https://a,u,p2,\n", &mut vault, NOW + 2).tuples,
+        import_chrome("a,https://a,u,p2,\n", &mut vault, NOW + 2).changes,
         0
     );
     assert_eq!(vault.view().records().len(), 2);
@@ -506,7 +506,7 @@ fn what_a_person_did_since_is_not_taken_back() {
     let before = vault.clone();
     let applied = import_chrome(rows, &mut vault, NOW + 2);
     assert_eq!(vault, before);
-    assert_eq!((applied.tuples, applied.count(Outcome::Deleted)), (0, 1));
+    assert_eq!((applied.changes, applied.count(Outcome::Deleted)), (0, 1));
     // A change in the source comes to a record that was moved, and revives none that was deleted.
     import_chrome(&rows.replace("p1", "p2"), &mut vault, NOW + 3);
     assert!(vault.view().get("deleted").is_none());
@@ -546,7 +546,7 @@ fn equal_paths_get_numbers_and_keep_them_in_any_order() {
             &mut vault,
             NOW
         )
-        .tuples,
+        .changes,
         0
     );
 }
@@ -559,7 +559,7 @@ fn rows_that_nothing_tells_apart_are_both_kept() {
         import_chrome(rows, &mut vault, NOW).count(Outcome::Created),
         2
     );
-    assert_eq!(import_chrome(rows, &mut vault, NOW).tuples, 0);
+    assert_eq!(import_chrome(rows, &mut vault, NOW).changes, 0);
 }
 
 #[test]

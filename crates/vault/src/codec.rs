@@ -46,7 +46,7 @@ pub const RECORDS_MAX: usize = 1_000_000;
 /// The member that says how far back the history goes.
 const SINCE: &str = "history_since";
 /// The most changes that a document may have, over all records.
-pub const TUPLES_MAX: usize = 4_000_000;
+pub const CHANGES_MAX: usize = 4_000_000;
 
 /// The content of a vault file.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -263,7 +263,7 @@ pub fn encode_v3(document: &Document) -> Result<Zeroizing<Vec<u8>>, EncodeError>
 
 /// Writes the plaintext of a btoken, padded with blanks to a multiple of 4096 bytes.
 ///
-/// Passmate 2 with purpose `sync_copy`, with all tuples: also those that the original program would
+/// Passmate 2 with purpose `sync_copy`, with all changes: also those that the original program would
 /// refuse (see [`encode_passmate2`]), and the desktop client's values of several lines as JSON
 /// arrays.
 pub fn encode_btoken(vault: &Vault) -> Result<Zeroizing<Vec<u8>>, EncodeError> {
@@ -321,10 +321,10 @@ fn check_counts(vault: &Vault) -> Result<(), EncodeError> {
             limit: RECORDS_MAX,
         });
     }
-    if vault.tuple_count() > TUPLES_MAX {
+    if vault.change_count() > CHANGES_MAX {
         return Err(EncodeError::TooMany {
             what: "changes",
-            limit: TUPLES_MAX,
+            limit: CHANGES_MAX,
         });
     }
     Ok(())

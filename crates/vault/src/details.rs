@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::marks::Marks;
-use crate::record::{FieldKey, Record, RecordId, Text, Tuple, Vault, newest_of};
+use crate::record::{Change, FieldKey, Record, RecordId, Text, Vault, newest_of};
 use crate::view::State;
 
 /// What one sync brought and took.
@@ -23,11 +23,11 @@ impl Delta {
         self.received.is_empty() && self.sent.is_empty()
     }
 
-    fn side_of(&self, id: &RecordId, tuple: &Tuple) -> Option<Side> {
-        if self.received.contains(id, tuple) {
+    fn side_of(&self, id: &RecordId, change: &Change) -> Option<Side> {
+        if self.received.contains(id, change) {
             Some(Side::Received)
         } else {
-            self.sent.contains(id, tuple).then_some(Side::Sent)
+            self.sent.contains(id, change).then_some(Side::Sent)
         }
     }
 }
@@ -122,9 +122,9 @@ impl Vault {
 
 fn record_details(id: &RecordId, record: &Record, delta: &Delta) -> Option<RecordDetails> {
     if record
-        .tuples()
+        .changes()
         .iter()
-        .all(|tuple| delta.side_of(id, tuple).is_none())
+        .all(|change| delta.side_of(id, change).is_none())
     {
         return None;
     }
@@ -132,7 +132,7 @@ fn record_details(id: &RecordId, record: &Record, delta: &Delta) -> Option<Recor
         .fields()
         .find(|field| matches!(field, [first, ..] if first.key.is_path()))
         .unwrap_or_default();
-    let side_of = |tuple: Option<&Tuple>| tuple.and_then(|tuple| delta.side_of(id, tuple));
+    let side_of = |change: Option<&Change>| change.and_then(|change| delta.side_of(id, change));
     // A record begins with its path. What was changed since that sync does not count.
     let fate = match (
         record.state(),
@@ -164,7 +164,7 @@ fn record_details(id: &RecordId, record: &Record, delta: &Delta) -> Option<Recor
     })
 }
 
-fn field_details(id: &RecordId, field: &[Tuple], delta: &Delta) -> Option<FieldDetails> {
+fn field_details(id: &RecordId, field: &[Change], delta: &Delta) -> Option<FieldDetails> {
     let key = field.first()?.key.clone();
     let mut details = FieldDetails {
         key,
@@ -173,8 +173,8 @@ fn field_details(id: &RecordId, field: &[Tuple], delta: &Delta) -> Option<FieldD
         lost: None,
     };
     let mut newest: [Option<Lost>; 2] = [None, None];
-    for (place, tuple) in field.iter().rev().enumerate() {
-        let Some(side) = delta.side_of(id, tuple) else {
+    for (place, change) in field.iter().rev().enumerate() {
+        let Some(side) = delta.side_of(id, change) else {
             continue;
         };
         let slot = match side {
@@ -187,7 +187,7 @@ fn field_details(id: &RecordId, field: &[Tuple], delta: &Delta) -> Option<FieldD
                 newest.last_mut()
             }
         };
-        if let (Some(slot @ None), Some(time)) = (slot, tuple.stamp.deciding_seconds()) {
+        if let (Some(slot @ None), Some(time)) = (slot, change.stamp.deciding_seconds()) {
             *slot = Some(Lost {
                 side,
                 time,

@@ -15,7 +15,7 @@
 
 use std::borrow::Cow;
 
-use crate::record::{Record, TIME_MAX, TIME_MIN, Tuple, Vault};
+use crate::record::{Change, Record, TIME_MAX, TIME_MIN, Vault};
 
 impl Vault {
     /// The time, in seconds since 1970, since which the whole history is here; `None` if it was
@@ -61,47 +61,47 @@ impl Vault {
     /// gives the number of changes that went.
     pub(crate) fn cut(&mut self, since: i64, other: &Self) -> usize {
         self.since = Some(since);
-        let before = self.tuple_count();
+        let before = self.change_count();
         for (id, record) in &mut self.records {
             cut_record(record, since, other.records.get(id));
         }
-        before - self.tuple_count()
+        before - self.change_count()
     }
 }
 
 fn cut_record(record: &mut Record, since: i64, other: Option<&Record>) {
     // Of most records nothing goes, and so nothing is copied.
-    let is_cut = |field: &[Tuple]| {
+    let is_cut = |field: &[Change]| {
         let bases = Bases::of(field, since, other);
-        field.iter().any(|tuple| !bases.keep(tuple, since))
+        field.iter().any(|change| !bases.keep(change, since))
     };
     if !record.fields().any(is_cut) {
         return;
     }
-    let mut kept = Vec::with_capacity(record.tuples.len());
+    let mut kept = Vec::with_capacity(record.changes.len());
     for field in record.fields() {
         let bases = Bases::of(field, since, other);
         kept.extend(
             field
                 .iter()
-                .filter(|tuple| bases.keep(tuple, since))
+                .filter(|change| bases.keep(change, since))
                 .cloned(),
         );
     }
-    record.tuples = kept;
+    record.changes = kept;
 }
 
 /// What of one field stays of the time before the history begins.
 struct Bases<'a> {
     /// The change that held when it begins.
-    newest: Option<&'a Tuple>,
+    newest: Option<&'a Change>,
     /// Of a path: the newest one by which the record was seen.
-    newest_set: Option<&'a Tuple>,
+    newest_set: Option<&'a Change>,
 }
 
 impl<'a> Bases<'a> {
     /// Of a field's changes, here and in the other record.
-    fn of(field: &'a [Tuple], since: i64, other: Option<&'a Record>) -> Self {
+    fn of(field: &'a [Change], since: i64, other: Option<&'a Record>) -> Self {
         let Some(first) = field.first() else {
             return Self {
                 newest: None,
@@ -111,17 +111,17 @@ impl<'a> Bases<'a> {
         let theirs = other.map_or(&[][..], |other| {
             other.history(first.key.domain, &first.key.name)
         });
-        let newest_where = |is_meant: &dyn Fn(&Tuple) -> bool| {
-            let newest = |history: &'a [Tuple]| {
+        let newest_where = |is_meant: &dyn Fn(&Change) -> bool| {
+            let newest = |history: &'a [Change]| {
                 history
                     .iter()
                     .rev()
-                    .find(|tuple| is_before(tuple, since) && is_meant(tuple))
+                    .find(|change| is_before(change, since) && is_meant(change))
             };
             newest(field).max(newest(theirs))
         };
         let newest_set = if first.key.is_path() {
-            newest_where(&|tuple| !tuple.value.shows_nothing())
+            newest_where(&|change| !change.value.shows_nothing())
         } else {
             None
         };
@@ -131,13 +131,13 @@ impl<'a> Bases<'a> {
         }
     }
 
-    fn keep(&self, tuple: &Tuple, since: i64) -> bool {
-        !is_before(tuple, since) || self.newest == Some(tuple) || self.newest_set == Some(tuple)
+    fn keep(&self, change: &Change, since: i64) -> bool {
+        !is_before(change, since) || self.newest == Some(change) || self.newest_set == Some(change)
     }
 }
 
-fn is_before(tuple: &Tuple, since: i64) -> bool {
-    tuple
+fn is_before(change: &Change, since: i64) -> bool {
+    change
         .stamp
         .deciding_seconds()
         .is_some_and(|time| time <= since)
@@ -163,9 +163,9 @@ mod tests {
     }
 
     fn history(vault: &Vault) -> Vec<String> {
-        let tuples = vault.record(&id()).unwrap().tuples().iter();
-        tuples
-            .filter_map(|tuple| Some(tuple.value.shown()?.to_string_lossy().into_owned()))
+        let changes = vault.record(&id()).unwrap().changes().iter();
+        changes
+            .filter_map(|change| Some(change.value.shown()?.to_string_lossy().into_owned()))
             .collect()
     }
 
@@ -213,12 +213,12 @@ mod tests {
     fn a_change_that_never_decides_stays() {
         let mut whole = vault(&[("one", 200), ("two", 300)]);
         let key = FieldKey::user("password");
-        let tuple = Tuple {
+        let change = Change {
             key,
             stamp: Stamp::from_seconds(-5),
             value: Value::Text("odd".into()),
         };
-        whole.insert(&id(), tuple);
+        whole.insert(&id(), change);
         assert_eq!(
             history(&whole.with_history_since(1000)),
             ["name", "odd", "two"]
@@ -232,7 +232,7 @@ mod tests {
         let (key, stamp) = (FieldKey::user("password"), Stamp::from_seconds(320));
         late.insert(
             &id(),
-            Tuple {
+            Change {
                 key,
                 stamp,
                 value: Value::Text("late".into()),

@@ -11,7 +11,7 @@ use std::fmt;
 
 use crate::crypto::sha256;
 use crate::originals::SETTLED_WITHIN;
-use crate::record::{Domain, RecordId, Stamp, TIME_MIN, Tuple, Vault};
+use crate::record::{Change, Domain, RecordId, Stamp, TIME_MIN, Vault};
 
 /// A set of changes, without what they were.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -50,13 +50,13 @@ impl Marks {
     pub fn of_settled(vault: &Vault) -> Self {
         let mut all = Self::of(vault);
         for (id, record) in vault.records() {
-            for tuple in record.tuples() {
-                let Some(seconds) = tuple.stamp.deciding_seconds() else {
+            for change in record.changes() {
+                let Some(seconds) = change.stamp.deciding_seconds() else {
                     continue;
                 };
                 for earlier in (seconds - SETTLED_WITHIN).max(TIME_MIN)..seconds {
                     all.0
-                        .insert(mark_at(id, tuple, &Stamp::from_seconds(earlier)));
+                        .insert(mark_at(id, change, &Stamp::from_seconds(earlier)));
                 }
             }
         }
@@ -84,15 +84,15 @@ impl Marks {
     }
 
     /// True if this change of this record is one of them.
-    pub fn contains(&self, id: &RecordId, tuple: &Tuple) -> bool {
-        !self.0.is_empty() && self.0.contains(&mark(id, tuple))
+    pub fn contains(&self, id: &RecordId, change: &Change) -> bool {
+        !self.0.is_empty() && self.0.contains(&mark(id, change))
     }
 
     /// The first and the last time of these changes, as far as the vault holds them, in seconds
     /// since 1970.
     pub fn times_in(&self, vault: &Vault) -> Option<(i64, i64)> {
         let known = marks(vault).filter(|(mark, _)| self.0.contains(mark));
-        let times = known.filter_map(|(_, tuple)| tuple.stamp.deciding_seconds());
+        let times = known.filter_map(|(_, change)| change.stamp.deciding_seconds());
         times.fold(None, |span, time| {
             Some(span.map_or((time, time), |(first, last): (i64, i64)| {
                 (first.min(time), last.max(time))
@@ -130,21 +130,21 @@ impl Marks {
 /// Hex digits of one change.
 const MARK_DIGITS: usize = 16;
 
-fn marks(vault: &Vault) -> impl Iterator<Item = (u64, &Tuple)> {
+fn marks(vault: &Vault) -> impl Iterator<Item = (u64, &Change)> {
     vault.records().flat_map(|(id, record)| {
         record
-            .tuples()
+            .changes()
             .iter()
-            .map(move |tuple| (mark(id, tuple), tuple))
+            .map(move |change| (mark(id, change), change))
     })
 }
 
-fn mark(id: &RecordId, tuple: &Tuple) -> u64 {
-    mark_at(id, tuple, &tuple.stamp)
+fn mark(id: &RecordId, change: &Change) -> u64 {
+    mark_at(id, change, &change.stamp)
 }
 
-fn mark_at(id: &RecordId, tuple: &Tuple, stamp: &Stamp) -> u64 {
-    let domain: &[u8] = match tuple.key.domain {
+fn mark_at(id: &RecordId, change: &Change, stamp: &Stamp) -> u64 {
+    let domain: &[u8] = match change.key.domain {
         Domain::Meta => b"m",
         Domain::User => b"u",
     };
@@ -153,7 +153,7 @@ fn mark_at(id: &RecordId, tuple: &Tuple, stamp: &Stamp) -> u64 {
     for part in [
         id.as_text().as_bytes(),
         domain,
-        tuple.key.name.as_bytes(),
+        change.key.name.as_bytes(),
         time.as_bytes(),
     ] {
         bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());

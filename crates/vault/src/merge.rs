@@ -1,22 +1,22 @@
-//! Two vaults become one: the union of their tuples.
+//! Two vaults become one: the union of their changes.
 //!
 //! A union cannot fail, and it is commutative, associative and idempotent, so devices may sync in
 //! any order, twice, or through each other, and end with the same vault. Nothing is decided here:
-//! which tuple people see follows from the order of tuples alone (see [`record`](crate::record)).
+//! which change people see follows from the order of changes alone (see [`record`](crate::record)).
 //! The summary compares what was seen before with what is seen now, for the report to the person.
 
 use std::cmp::Ordering;
 
-use crate::record::{FieldKey, Record, RecordId, Tuple, Vault, newest_of};
+use crate::record::{Change, FieldKey, Record, RecordId, Vault, newest_of};
 
 /// What a merge brought.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct MergeSummary {
-    /// The number of tuples that were new here.
+    /// The number of changes that were new here.
     pub received: usize,
-    /// The number of tuples of either side that were cut off: see [`horizon`](crate::horizon).
+    /// The number of changes of either side that were cut off: see [`horizon`](crate::horizon).
     pub dropped: usize,
-    /// The records that got tuples, in the order of their ids.
+    /// The records that got changes, in the order of their ids.
     pub records: Vec<RecordChange>,
 }
 
@@ -84,9 +84,9 @@ pub struct RecordChange {
     pub id: RecordId,
     /// True if this vault did not know the record at all; then `fields` is empty.
     pub is_new: bool,
-    /// The number of tuples that were new here.
+    /// The number of changes that were new here.
     pub received: usize,
-    /// The fields that got tuples, in the order of their keys; none for a new record.
+    /// The fields that got changes, in the order of their keys; none for a new record.
     pub fields: Vec<FieldChange>,
     /// What became of the record as a whole.
     pub fate: Fate,
@@ -148,14 +148,14 @@ impl FieldOutcome {
 }
 
 impl Vault {
-    /// Adds all tuples of `other` that are not here yet. Never fails; takes time linear in both.
+    /// Adds all changes of `other` that are not here yet. Never fails; takes time linear in both.
     ///
     /// If one of the two keeps its history since a time only, so does the result.
     pub fn merge(&mut self, other: &Self) -> MergeSummary {
         let mut summary = MergeSummary::default();
         let kept = other.kept_beside(self);
         let union_count = kept.since.map(|since| {
-            let union_count = self.tuple_count() + other.missing_from(self);
+            let union_count = self.change_count() + other.missing_from(self);
             self.cut(since, other);
             union_count
         });
@@ -176,22 +176,22 @@ impl Vault {
         }
         self.records.extend(new_records);
         summary.received = summary.records.iter().map(|record| record.received).sum();
-        summary.dropped = union_count.map_or(0, |count| count - self.tuple_count());
+        summary.dropped = union_count.map_or(0, |count| count - self.change_count());
         self.note_clashes(&mut summary);
         summary
     }
 
-    /// The number of tuples that are here and not in `other`: what a sync sends.
+    /// The number of changes that are here and not in `other`: what a sync sends.
     pub fn missing_from(&self, other: &Self) -> usize {
         let mut count = 0;
         let mut theirs = other.records.iter().peekable();
         for (id, record) in &self.records {
             while theirs.next_if(|(their_id, _)| *their_id < id).is_some() {}
             count += match theirs.next_if(|(their_id, _)| *their_id == id) {
-                Some((_, their_record)) => pairs(&record.tuples, &their_record.tuples)
+                Some((_, their_record)) => pairs(&record.changes, &their_record.changes)
                     .filter(|pair| matches!(pair, (Some(_), None)))
                     .count(),
-                None => record.tuples.len(),
+                None => record.changes.len(),
             };
         }
         count
@@ -247,7 +247,7 @@ impl RecordChange {
         } else {
             Fate::Same
         };
-        let received = record.tuples.len();
+        let received = record.changes.len();
         Self {
             id: id.clone(),
             is_new: true,
@@ -276,19 +276,19 @@ fn merge_record(id: &RecordId, ours: &mut Record, theirs: &Record) -> Option<Rec
     if *ours == *theirs {
         return None;
     }
-    let received = pairs(&ours.tuples, &theirs.tuples)
+    let received = pairs(&ours.changes, &theirs.changes)
         .filter(|pair| matches!(pair, (None, Some(_))))
         .count();
     if received == 0 {
         return None;
     }
-    let mut tuples = Vec::with_capacity(ours.tuples.len() + received);
-    tuples.extend(
-        pairs(&ours.tuples, &theirs.tuples)
+    let mut changes = Vec::with_capacity(ours.changes.len() + received);
+    changes.extend(
+        pairs(&ours.changes, &theirs.changes)
             .filter_map(|(our, their)| our.or(their))
             .cloned(),
     );
-    let merged = Record { tuples };
+    let merged = Record { changes };
     let fields = merged
         .fields()
         .filter_map(|field| field_change(field, ours, theirs))
@@ -313,18 +313,18 @@ fn merge_record(id: &RecordId, ours: &mut Record, theirs: &Record) -> Option<Rec
 }
 
 /// What the merge brought for one field, given its merged history; `None` if nothing was new.
-fn field_change(field: &[Tuple], ours: &Record, theirs: &Record) -> Option<FieldChange> {
+fn field_change(field: &[Change], ours: &Record, theirs: &Record) -> Option<FieldChange> {
     let key = &field.first()?.key;
     let our_history = ours.history(key.domain, &key.name);
     if our_history.len() == field.len() {
         return None;
     }
     let their_history = theirs.history(key.domain, &key.name);
-    let lacks = |history: &[Tuple], tuple: &Tuple| {
-        tuple.stamp.decides() && history.binary_search(tuple).is_err()
+    let lacks = |history: &[Change], change: &Change| {
+        change.stamp.decides() && history.binary_search(change).is_err()
     };
-    let we_changed = field.iter().any(|tuple| lacks(their_history, tuple));
-    let they_changed = field.iter().any(|tuple| lacks(our_history, tuple));
+    let we_changed = field.iter().any(|change| lacks(their_history, change));
+    let they_changed = field.iter().any(|change| lacks(our_history, change));
     let theirs_is_seen = newest_of(field) != newest_of(our_history);
     let outcome = match (we_changed && they_changed, theirs_is_seen) {
         (true, true) => FieldOutcome::SettledTheirs,
@@ -338,11 +338,11 @@ fn field_change(field: &[Tuple], ours: &Record, theirs: &Record) -> Option<Field
     })
 }
 
-/// Walks two sorted lists side by side: each tuple once, with the side or sides that have it.
+/// Walks two sorted lists side by side: each change once, with the side or sides that have it.
 fn pairs<'a>(
-    ours: &'a [Tuple],
-    theirs: &'a [Tuple],
-) -> impl Iterator<Item = (Option<&'a Tuple>, Option<&'a Tuple>)> {
+    ours: &'a [Change],
+    theirs: &'a [Change],
+) -> impl Iterator<Item = (Option<&'a Change>, Option<&'a Change>)> {
     let (mut ours, mut theirs) = (ours.iter().peekable(), theirs.iter().peekable());
     std::iter::from_fn(move || {
         let order = match (ours.peek(), theirs.peek()) {

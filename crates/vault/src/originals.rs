@@ -17,7 +17,7 @@ use std::borrow::Cow;
 use crate::association::Shape;
 use crate::marks::Marks;
 use crate::record::{
-    Domain, FieldKey, Record, RecordId, Stamp, TIME_MAX, Text, Tuple, Value, Vault,
+    Change, Domain, FieldKey, Record, RecordId, Stamp, TIME_MAX, Text, Value, Vault,
 };
 use crate::view::ViewRecord;
 
@@ -54,8 +54,8 @@ impl Vault {
     pub fn settlement(&self) -> Self {
         let mut edits = Self::new();
         for (id, record) in self.records() {
-            for tuple in settle_ties(record) {
-                edits.insert(id, tuple);
+            for change in settle_ties(record) {
+                edits.insert(id, change);
             }
         }
         // Who is seen under which path follows from the ties, so these come first.
@@ -68,8 +68,8 @@ impl Vault {
             settled = merged;
             &settled
         };
-        for (id, tuple) in shown_paths(vault) {
-            edits.insert(&id, tuple);
+        for (id, change) in shown_paths(vault) {
+            edits.insert(&id, change);
         }
         edits
     }
@@ -88,9 +88,10 @@ impl Vault {
             .records()
             .filter(|(id, _)| program.can_read(id.as_text()) && !id.as_text().is_empty())
         {
-            let tuples = loadable(record, program, ties);
-            if !tuples.is_empty() {
-                part.records.insert(id.clone(), Record::from_tuples(tuples));
+            let changes = loadable(record, program, ties);
+            if !changes.is_empty() {
+                part.records
+                    .insert(id.clone(), Record::from_changes(changes));
             }
         }
         part
@@ -142,22 +143,26 @@ impl Original {
         let part = vault.part_for(self);
         let mut common = Vault::new();
         for (id, record) in part.records() {
-            let kept = record.tuples().iter().enumerate().filter(|(place, tuple)| {
-                let next = record
-                    .tuples()
-                    .get(place + 1)
-                    .filter(|next| next.key == tuple.key);
-                let times = (
-                    tuple.stamp.deciding_seconds(),
-                    next.and_then(|next| next.stamp.deciding_seconds()),
-                );
-                !matches!(times, (Some(time), Some(next)) if next - time <= SETTLED_WITHIN)
-            });
-            let tuples: Vec<Tuple> = kept.map(|(_, tuple)| tuple.clone()).collect();
-            if !tuples.is_empty() {
+            let kept = record
+                .changes()
+                .iter()
+                .enumerate()
+                .filter(|(place, change)| {
+                    let next = record
+                        .changes()
+                        .get(place + 1)
+                        .filter(|next| next.key == change.key);
+                    let times = (
+                        change.stamp.deciding_seconds(),
+                        next.and_then(|next| next.stamp.deciding_seconds()),
+                    );
+                    !matches!(times, (Some(time), Some(next)) if next - time <= SETTLED_WITHIN)
+                });
+            let changes: Vec<Change> = kept.map(|(_, change)| change.clone()).collect();
+            if !changes.is_empty() {
                 common
                     .records
-                    .insert(id.clone(), Record::from_tuples(tuples));
+                    .insert(id.clone(), Record::from_changes(changes));
             }
         }
         common
@@ -179,23 +184,23 @@ impl Original {
     }
 
     /// A change as it is written there, if it can be.
-    fn adapt(self, tuple: &Tuple) -> Option<Tuple> {
-        if !self.knows(&tuple.key) {
+    fn adapt(self, change: &Change) -> Option<Change> {
+        if !self.knows(&change.key) {
             return None;
         }
-        match (self, &tuple.value) {
-            (Self::Passmate2, Value::List(_)) => Some(Tuple {
-                value: Value::Text(tuple.value.joined_text()),
-                ..tuple.clone()
+        match (self, &change.value) {
+            (Self::Passmate2, Value::List(_)) => Some(Change {
+                value: Value::Text(change.value.joined_text()),
+                ..change.clone()
             }),
-            (Self::Passmate2, _) => Some(tuple.clone()),
+            (Self::Passmate2, _) => Some(change.clone()),
             (Self::Desktop, value) => {
                 let is_readable = match value {
                     Value::Absent => true,
                     Value::Text(text) => self.can_read(text),
                     Value::List(lines) => lines.iter().all(|line| self.can_read(line)),
                 };
-                (is_readable && tuple.stamp.seconds().is_some()).then(|| tuple.clone())
+                (is_readable && change.stamp.seconds().is_some()).then(|| change.clone())
             }
         }
     }
@@ -208,18 +213,18 @@ pub(crate) fn desktop_name(name: &Text) -> Option<&[u8]> {
     (name != b"PATH" && !name.starts_with(b"_")).then_some(name)
 }
 
-fn loadable(record: &Record, program: Original, ties: Ties) -> Vec<Tuple> {
-    let mut loadable = Vec::with_capacity(record.tuples().len());
+fn loadable(record: &Record, program: Original, ties: Ties) -> Vec<Change> {
+    let mut loadable = Vec::with_capacity(record.changes().len());
     for tied in record
-        .tuples()
+        .changes()
         .chunk_by(|a, b| a.key == b.key && a.stamp == b.stamp)
     {
         // Ascending order: of those with one time the last is the one that is seen.
-        let Some(tuple) = tied.last() else { continue };
+        let Some(change) = tied.last() else { continue };
         let is_settled =
-            tied.len() > 1 && ties == Ties::Settled && settled_at(&tuple.stamp).is_some();
+            tied.len() > 1 && ties == Ties::Settled && settled_at(&change.stamp).is_some();
         if !is_settled {
-            loadable.extend(program.adapt(tuple));
+            loadable.extend(program.adapt(change));
         }
     }
     loadable
@@ -235,19 +240,19 @@ fn settled_at(stamp: &Stamp) -> Option<i64> {
 
 /// For each tie of a record the one that is seen, a second later, unless a change stands there
 /// already.
-fn settle_ties(record: &Record) -> Vec<Tuple> {
+fn settle_ties(record: &Record) -> Vec<Change> {
     let mut settled = Vec::new();
     for field in record.fields() {
         let ties = field
             .chunk_by(|a, b| a.stamp == b.stamp)
             .filter(|group| group.len() > 1);
-        for winner in ties.filter_map(<[Tuple]>::last) {
+        for winner in ties.filter_map(<[Change]>::last) {
             let Some(seconds) = settled_at(&winner.stamp) else {
                 continue;
             };
             let stamp = Stamp::from_seconds(seconds);
-            if !field.iter().any(|tuple| tuple.stamp == stamp) {
-                settled.push(Tuple {
+            if !field.iter().any(|change| change.stamp == stamp) {
+                settled.push(Change {
                     stamp,
                     ..winner.clone()
                 });
@@ -256,8 +261,8 @@ fn settle_ties(record: &Record) -> Vec<Tuple> {
     }
     if !settled.is_empty() && !record.state().is_live() {
         let mut all = record.clone();
-        for tuple in &settled {
-            all.insert(tuple.clone());
+        for change in &settled {
+            all.insert(change.clone());
         }
         if all.state().is_live() {
             settled.extend(delete_again(&all));
@@ -266,14 +271,14 @@ fn settle_ties(record: &Record) -> Vec<Tuple> {
     settled
 }
 
-fn delete_again(record: &Record) -> Option<Tuple> {
+fn delete_again(record: &Record) -> Option<Change> {
     let last = record
-        .tuples()
+        .changes()
         .iter()
-        .filter_map(|tuple| tuple.stamp.deciding_seconds())
+        .filter_map(|change| change.stamp.deciding_seconds())
         .max()?;
     let stamp = Stamp::from_seconds(Some(last).filter(|last| *last < TIME_MAX)? + 1);
-    Some(Tuple {
+    Some(Change {
         key: FieldKey::path(),
         stamp,
         value: Value::Absent,
@@ -281,7 +286,7 @@ fn delete_again(record: &Record) -> Option<Tuple> {
 }
 
 /// For each record whose path is not what it shows under, that path.
-pub(crate) fn shown_paths(vault: &Vault) -> Vec<(RecordId, Tuple)> {
+pub(crate) fn shown_paths(vault: &Vault) -> Vec<(RecordId, Change)> {
     let view = vault.view();
     let differs = view
         .records()
@@ -292,17 +297,17 @@ pub(crate) fn shown_paths(vault: &Vault) -> Vec<(RecordId, Tuple)> {
         .collect()
 }
 
-fn shown_path(shown: &ViewRecord<'_>) -> Option<Tuple> {
+fn shown_path(shown: &ViewRecord<'_>) -> Option<Change> {
     let history = shown
         .record
-        .tuples()
+        .changes()
         .iter()
-        .filter(|tuple| tuple.key.is_path());
+        .filter(|change| change.key.is_path());
     let last = history
-        .filter_map(|tuple| tuple.stamp.deciding_seconds())
+        .filter_map(|change| change.stamp.deciding_seconds())
         .max()?;
     let stamp = Stamp::from_seconds(Some(last).filter(|last| *last < TIME_MAX)? + 1);
-    Some(Tuple {
+    Some(Change {
         key: FieldKey::path(),
         stamp,
         value: Value::Text(shown.path.as_ref().clone()),

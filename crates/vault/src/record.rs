@@ -1,10 +1,10 @@
 //! What a vault is: records, each a set of changes that only grows.
 //!
-//! A change is a [`Tuple`] `[domain, name, value, stamp]`. Nothing is ever taken out: an edit adds
-//! a tuple, a deletion adds one too, and the history is all of them, unless a person cuts it
+//! A change is a [`Change`] `[domain, name, value, stamp]`. Nothing is ever taken out: an edit adds
+//! a change, a deletion adds one too, and the history is all of them, unless a person cuts it
 //! ([`horizon`](crate::horizon)). What people see is computed by [`view`](crate::view) from the
-//! newest tuples; two vaults become one by set union ([`merge`](crate::merge)). The rules are:
-//!  - one total order decides which tuple of a field is newest: the stamp, then the value by its
+//! newest changes; two vaults become one by set union ([`merge`](crate::merge)). The rules are:
+//!  - one total order decides which change of a field is newest: the stamp, then the value by its
 //!    bytes, absent lowest. It is the same on every device;
 //!  - a stamp outside 1970..=9999 is kept and sent on, but it never decides;
 //!  - no clock and no randomness in here: the time of an edit and a new record's id are passed in.
@@ -29,10 +29,10 @@ pub const PATH: &str = "path";
 
 /// All records of a person, with their whole history.
 ///
-/// Equal vaults hold the same tuples, whatever the order in which they came.
+/// Equal vaults hold the same changes, whatever the order in which they came.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Vault {
-    // A record in here is never empty: without tuples there is nothing to keep.
+    // A record in here is never empty: without changes there is nothing to keep.
     pub(crate) records: BTreeMap<RecordId, Record>,
     // See `horizon`.
     pub(crate) since: Option<i64>,
@@ -60,10 +60,10 @@ impl Vault {
     }
 
     /// The number of changes in the whole history.
-    pub fn tuple_count(&self) -> usize {
+    pub fn change_count(&self) -> usize {
         self.records
             .values()
-            .map(|record| record.tuples.len())
+            .map(|record| record.changes.len())
             .sum()
     }
 
@@ -71,14 +71,14 @@ impl Vault {
     ///
     /// For what came from elsewhere (an import, another device). Edits of a person go through
     /// [`set`](Self::set) and its sisters, which choose a stamp that wins.
-    pub fn insert(&mut self, id: &RecordId, tuple: Tuple) -> bool {
+    pub fn insert(&mut self, id: &RecordId, change: Change) -> bool {
         match self.records.get_mut(id) {
-            Some(record) => record.insert(tuple),
+            Some(record) => record.insert(change),
             None => {
                 self.records.insert(
                     id.clone(),
                     Record {
-                        tuples: vec![tuple],
+                        changes: vec![change],
                     },
                 );
                 true
@@ -136,56 +136,56 @@ impl fmt::Debug for RecordId {
     }
 }
 
-/// One record: a set of tuples, never empty inside a vault.
+/// One record: a set of changes, never empty inside a vault.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Record {
     // Sorted and without duplicates: fields side by side, the newest of each last.
-    pub(crate) tuples: Vec<Tuple>,
+    pub(crate) changes: Vec<Change>,
 }
 
 impl Record {
-    /// Sorts the tuples and drops duplicates.
-    pub(crate) fn from_tuples(mut tuples: Vec<Tuple>) -> Self {
-        tuples.sort_unstable();
-        tuples.dedup();
-        Self { tuples }
+    /// Sorts the changes and drops duplicates.
+    pub(crate) fn from_changes(mut changes: Vec<Change>) -> Self {
+        changes.sort_unstable();
+        changes.dedup();
+        Self { changes }
     }
 
     /// All changes, ordered by field, stamp and value.
-    pub fn tuples(&self) -> &[Tuple] {
-        &self.tuples
+    pub fn changes(&self) -> &[Change] {
+        &self.changes
     }
 
     /// The changes of each field, oldest first, in the order of the fields' keys.
-    pub fn fields(&self) -> impl Iterator<Item = &[Tuple]> {
-        self.tuples.chunk_by(|a, b| a.key == b.key)
+    pub fn fields(&self) -> impl Iterator<Item = &[Change]> {
+        self.changes.chunk_by(|a, b| a.key == b.key)
     }
 
     /// The changes of one field, oldest first; those that never decide are among them.
-    pub fn history(&self, domain: Domain, name: &Text) -> &[Tuple] {
+    pub fn history(&self, domain: Domain, name: &Text) -> &[Change] {
         let start = self
-            .tuples
-            .partition_point(|tuple| tuple.key.cmp_parts(domain, name).is_lt());
+            .changes
+            .partition_point(|change| change.key.cmp_parts(domain, name).is_lt());
         let len = self
-            .tuples
+            .changes
             .iter()
             .skip(start)
-            .take_while(|tuple| tuple.key.cmp_parts(domain, name).is_eq())
+            .take_while(|change| change.key.cmp_parts(domain, name).is_eq())
             .count();
-        self.tuples.get(start..start + len).unwrap_or_default()
+        self.changes.get(start..start + len).unwrap_or_default()
     }
 
     /// The change that decides one field: the newest among those whose stamp may decide.
-    pub fn newest(&self, domain: Domain, name: &Text) -> Option<&Tuple> {
+    pub fn newest(&self, domain: Domain, name: &Text) -> Option<&Change> {
         newest_of(self.history(domain, name))
     }
 
-    /// Adds a tuple; false if it was there already.
-    pub(crate) fn insert(&mut self, tuple: Tuple) -> bool {
-        match self.tuples.binary_search(&tuple) {
+    /// Adds a change; false if it was there already.
+    pub(crate) fn insert(&mut self, change: Change) -> bool {
+        match self.changes.binary_search(&change) {
             Ok(_) => false,
             Err(place) => {
-                self.tuples.insert(place, tuple);
+                self.changes.insert(place, change);
                 true
             }
         }
@@ -193,15 +193,15 @@ impl Record {
 }
 
 /// The change that decides, out of one field's changes in ascending order.
-pub(crate) fn newest_of(history: &[Tuple]) -> Option<&Tuple> {
-    history.iter().rev().find(|tuple| tuple.stamp.decides())
+pub(crate) fn newest_of(history: &[Change]) -> Option<&Change> {
+    history.iter().rev().find(|change| change.stamp.decides())
 }
 
 /// One change of one field.
 ///
 /// Ordered by field, then stamp, then value: the order that decides views.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Tuple {
+pub struct Change {
     /// The field that changed.
     pub key: FieldKey,
     /// When it changed.
@@ -353,8 +353,8 @@ mod tests {
         Value::List(lines.iter().map(|line| Text::from(*line)).collect())
     }
 
-    fn user(name: &str, value: Value, seconds: i64) -> Tuple {
-        Tuple {
+    fn user(name: &str, value: Value, seconds: i64) -> Change {
+        Change {
             key: FieldKey::user(name),
             stamp: Stamp::from_seconds(seconds),
             value,
@@ -388,18 +388,18 @@ mod tests {
     }
 
     #[test]
-    fn a_record_keeps_a_tuple_once_and_its_fields_side_by_side() {
+    fn a_record_keeps_a_change_once_and_its_fields_side_by_side() {
         let mut vault = Vault::new();
         let id = RecordId::from("A");
-        for tuple in [
+        for change in [
             user("b", text("2"), 5),
             user("a", text("1"), 9),
             user("b", text("1"), 3),
         ] {
-            assert!(vault.insert(&id, tuple.clone()));
-            assert!(!vault.insert(&id, tuple));
+            assert!(vault.insert(&id, change.clone()));
+            assert!(!vault.insert(&id, change));
         }
-        let record = vault.record(&id).expect("three tuples were put into it");
+        let record = vault.record(&id).expect("three changes were put into it");
         let names: Vec<_> = record
             .fields()
             .map(|field| (field[0].key.name.clone(), field.len()))
@@ -410,12 +410,12 @@ mod tests {
             Some(&user("b", text("2"), 5))
         );
         assert_eq!(record.newest(Domain::User, &"c".into()), None);
-        assert_eq!(vault.tuple_count(), 3);
+        assert_eq!(vault.change_count(), 3);
     }
 
     #[test]
     fn a_stamp_that_never_decides_is_kept_but_not_newest() {
-        let record = Record::from_tuples(vec![
+        let record = Record::from_changes(vec![
             user("f", text("old"), 10),
             user("f", text("future"), TIME_MAX + 1),
             user("f", text("past"), 0),
@@ -441,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tuple_is_small_because_there_are_many() {
-        assert!(size_of::<Tuple>() <= 64, "{}", size_of::<Tuple>());
+    fn a_change_is_small_because_there_are_many() {
+        assert!(size_of::<Change>() <= 64, "{}", size_of::<Change>());
     }
 }

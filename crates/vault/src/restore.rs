@@ -11,12 +11,12 @@ impl Vault {
         let mut vault = Self::new();
         for (id, record) in self.records() {
             let is_past = |stamp: Option<i64>| stamp.is_some_and(|stamp| stamp <= seconds);
-            for tuple in record
-                .tuples()
+            for change in record
+                .changes()
                 .iter()
-                .filter(|tuple| is_past(tuple.stamp.deciding_seconds()))
+                .filter(|change| is_past(change.stamp.deciding_seconds()))
             {
-                vault.insert(id, tuple.clone());
+                vault.insert(id, change.clone());
             }
         }
         vault
@@ -42,7 +42,7 @@ impl Vault {
             .fields()
             .chain(then.into_iter().flat_map(Record::fields))
         {
-            let Some(key) = field.first().map(|tuple| &tuple.key) else {
+            let Some(key) = field.first().map(|change| &change.key) else {
                 continue;
             };
             let value = value_of(then, key);
@@ -83,7 +83,7 @@ impl Vault {
 
 fn value_of(record: Option<&Record>, key: &FieldKey) -> Value {
     let newest = record.and_then(|record| record.newest(key.domain, &key.name));
-    newest.map_or(Value::Absent, |tuple| tuple.value.clone())
+    newest.map_or(Value::Absent, |change| change.value.clone())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What people see of a vault: live records under one path each, fields with their newest values.
 //!
-//! A view is computed, never stored, and the same on every device that holds the same tuples:
+//! A view is computed, never stored, and the same on every device that holds the same changes:
 //!  - a record is live if its newest path is set, or if one of the person's fields changed after
 //!    the deletion: then its last path holds, so an edit made elsewhere after a deletion is not
 //!    lost;
@@ -10,7 +10,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::record::{Domain, Record, RecordId, Stamp, Text, Tuple, Vault, newest_of};
+use crate::record::{Change, Domain, Record, RecordId, Stamp, Text, Vault, newest_of};
 
 /// The records of a vault as people see them, sorted by path.
 #[derive(Clone, Debug)]
@@ -104,11 +104,11 @@ impl<'a> ViewRecord<'a> {
     }
 }
 
-fn show(tuple: &Tuple) -> Option<ViewField<'_>> {
-    tuple.value.shown().map(|value| ViewField {
-        name: &tuple.key.name,
+fn show(change: &Change) -> Option<ViewField<'_>> {
+    change.value.shown().map(|value| ViewField {
+        name: &change.key.name,
         value,
-        stamp: &tuple.stamp,
+        stamp: &change.stamp,
     })
 }
 
@@ -142,7 +142,7 @@ impl Vault {
     }
 }
 
-/// Whether a record is seen, by its own tuples alone.
+/// Whether a record is seen, by its own changes alone.
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) enum State<'a> {
     Live {
@@ -191,7 +191,7 @@ impl Record {
             .unwrap_or_default()
             .iter()
             .rev()
-            .filter(|tuple| tuple.stamp.decides());
+            .filter(|change| change.stamp.decides());
         let Some(newest) = newest_first.next() else {
             return State::Pathless;
         };
@@ -201,13 +201,15 @@ impl Record {
                 revived: false,
             };
         }
-        let Some(path) = newest_first.find_map(|tuple| tuple.value.shown()) else {
+        let Some(path) = newest_first.find_map(|change| change.value.shown()) else {
             return State::Pathless;
         };
-        let edited_later = |tuple: &Tuple| {
-            tuple.key.domain == Domain::User && tuple.stamp.decides() && tuple.stamp > newest.stamp
+        let edited_later = |change: &Change| {
+            change.key.domain == Domain::User
+                && change.stamp.decides()
+                && change.stamp > newest.stamp
         };
-        if self.tuples.iter().any(edited_later) {
+        if self.changes.iter().any(edited_later) {
             State::Live {
                 path,
                 revived: true,
@@ -321,41 +323,41 @@ mod tests {
     use super::*;
     use crate::record::{FieldKey, TIME_MAX, Value};
 
-    fn path(seconds: i64, path: &str) -> Tuple {
-        Tuple {
+    fn path(seconds: i64, path: &str) -> Change {
+        Change {
             key: FieldKey::path(),
             stamp: Stamp::from_seconds(seconds),
             value: Value::Text(path.into()),
         }
     }
 
-    fn deletion(seconds: i64) -> Tuple {
-        Tuple {
+    fn deletion(seconds: i64) -> Change {
+        Change {
             value: Value::Absent,
             ..path(seconds, "")
         }
     }
 
-    fn user(seconds: i64, name: &str, value: Value) -> Tuple {
-        Tuple {
+    fn user(seconds: i64, name: &str, value: Value) -> Change {
+        Change {
             key: FieldKey::user(name),
             stamp: Stamp::from_seconds(seconds),
             value,
         }
     }
 
-    fn vault(records: &[(&str, &[Tuple])]) -> Vault {
+    fn vault(records: &[(&str, &[Change])]) -> Vault {
         let mut vault = Vault::new();
-        for (id, tuples) in records {
-            for tuple in *tuples {
-                vault.insert(&RecordId::from(*id), tuple.clone());
+        for (id, changes) in records {
+            for change in *changes {
+                vault.insert(&RecordId::from(*id), change.clone());
             }
         }
         vault
     }
 
     #[track_caller]
-    fn check_paths(records: &[(&str, &[Tuple])], expected: &[(&str, &str)]) {
+    fn check_paths(records: &[(&str, &[Change])], expected: &[(&str, &str)]) {
         let vault = vault(records);
         let view = vault.view();
         let shown: Vec<_> = view
@@ -396,14 +398,14 @@ mod tests {
 
     #[test]
     fn a_change_after_the_deletion_keeps_the_record_under_its_last_path() {
-        let tuples = [
+        let changes = [
             path(3, "a"),
             path(4, "b"),
             deletion(6),
             user(7, "f", Value::Text("v".into())),
         ];
-        check_paths(&[("A", &tuples)], &[("b", "A")]);
-        assert!(vault(&[("A", &tuples)]).view().get("b").unwrap().revived);
+        check_paths(&[("A", &changes)], &[("b", "A")]);
+        assert!(vault(&[("A", &changes)]).view().get("b").unwrap().revived);
         let unset_later = [path(4, "b"), deletion(6), user(7, "f", Value::Absent)];
         check_paths(&[("A", &unset_later)], &[("b", "A")]);
     }

@@ -1,4 +1,4 @@
-use passmate_vault::record::{Domain, Tuple};
+use passmate_vault::record::{Change, Domain};
 use passmate_vault::view::ViewRecord;
 use serde_json::json;
 
@@ -23,11 +23,11 @@ pub(super) struct Args {
 }
 
 /// One change as people see it.
-pub(super) struct Change<'a> {
+pub(super) struct HistoryEntry<'a> {
     /// Counted from the field's newest, which is 1.
     pub(super) number: usize,
     pub(super) field: String,
-    pub(super) tuple: &'a Tuple,
+    pub(super) change: &'a Change,
     is_path: bool,
 }
 
@@ -39,7 +39,7 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
     if let (Some(field), []) = (&args.field, changes.as_slice()) {
         return Err(no_field(&args.path, field));
     }
-    changes.sort_by(|a, b| b.tuple.stamp.cmp(&a.tuple.stamp));
+    changes.sort_by(|a, b| b.change.stamp.cmp(&a.change.stamp));
     if app.out.json {
         let changes: Vec<_> = changes.iter().map(object).collect();
         return app
@@ -48,7 +48,7 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
     }
     changes.iter().try_for_each(|change| {
         let value = change
-            .tuple
+            .change
             .value
             .shown()
             .map(|value| value.to_string_lossy().into_owned());
@@ -66,7 +66,7 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
             Some(value) => app.out.part(&value.replace('\n', "\\n")),
         };
         let time = change
-            .tuple
+            .change
             .stamp
             .deciding_seconds()
             .map_or_else(|| "(no valid time)".to_owned(), local_time);
@@ -78,10 +78,13 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
 
 /// The changes of the person's fields and of the path; those that other programs keep are not
 /// shown.
-pub(super) fn changes_of<'a>(record: &ViewRecord<'a>, field: Option<&str>) -> Vec<Change<'a>> {
+pub(super) fn changes_of<'a>(
+    record: &ViewRecord<'a>,
+    field: Option<&str>,
+) -> Vec<HistoryEntry<'a>> {
     let mut changes = Vec::new();
     for history in record.record.fields() {
-        let Some(key) = history.first().map(|tuple| &tuple.key) else {
+        let Some(key) = history.first().map(|change| &change.key) else {
             continue;
         };
         let name = if key.is_path() {
@@ -97,24 +100,24 @@ pub(super) fn changes_of<'a>(record: &ViewRecord<'a>, field: Option<&str>) -> Ve
         let (deciding, others): (Vec<_>, Vec<_>) = history
             .iter()
             .rev()
-            .partition(|tuple| tuple.stamp.deciding_seconds().is_some());
+            .partition(|change| change.stamp.deciding_seconds().is_some());
         let numbered = deciding.into_iter().chain(others).enumerate();
-        changes.extend(numbered.map(|(index, tuple)| Change {
+        changes.extend(numbered.map(|(index, change)| HistoryEntry {
             number: index + 1,
             field: name.clone(),
-            tuple,
+            change,
             is_path: key.is_path(),
         }));
     }
     changes
 }
 
-fn object(change: &Change<'_>) -> serde_json::Value {
+fn object(change: &HistoryEntry<'_>) -> serde_json::Value {
     json!({
         "number": change.number,
         "field": change.field,
         "is_path": change.is_path,
-        "value": change.tuple.value.shown().map(|value| value.to_string_lossy().into_owned()),
-        "time": change.tuple.stamp.deciding_seconds(),
+        "value": change.change.value.shown().map(|value| value.to_string_lossy().into_owned()),
+        "time": change.change.stamp.deciding_seconds(),
     })
 }

@@ -201,7 +201,7 @@ fn report(
             "changed": paths(Outcome::Changed).collect::<Vec<_>>(),
             "unchanged": unchanged,
             "deleted": deleted,
-            "changes": applied.tuples,
+            "changes": applied.changes,
             "losses": losses,
         }));
     }

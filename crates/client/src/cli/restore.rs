@@ -101,7 +101,7 @@ fn restore_field(
             Some(At::Number(number)) => changes.iter().find(|change| change.number == number),
             Some(At::Time(seconds)) => changes.iter().find(|change| {
                 change
-                    .tuple
+                    .change
                     .stamp
                     .deciding_seconds()
                     .is_some_and(|time| time <= seconds)
@@ -117,7 +117,7 @@ fn restore_field(
                 ),
             });
         };
-        (record.id.clone(), wanted.tuple.value.clone())
+        (record.id.clone(), wanted.change.value.clone())
     };
     session.edit(|vault, now| vault.change_value(&id, FieldKey::user(field), value, now))?;
     finish(app, session, &format!("{field} of {path} is what it was"))

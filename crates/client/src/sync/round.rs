@@ -37,9 +37,9 @@ pub(super) struct Round<'a, L: Local> {
 struct Upload {
     /// What of the vault went into it.
     part: Vault,
-    /// The tuples of the whole vault.
-    tuple_count: usize,
-    /// Tuples of it that the server had not.
+    /// The changes of the whole vault.
+    change_count: usize,
+    /// Changes of it that the server had not.
     missing: usize,
     /// The same as marks.
     sent: Marks,
@@ -272,10 +272,10 @@ impl<'a, L: Local> Round<'a, L> {
     /// The report of a sync whose last upload, if there is one, was confirmed.
     pub(super) fn into_report(self) -> Report {
         let mut report = self.report;
-        report.common = self.local.vault().tuple_count();
+        report.common = self.local.vault().change_count();
         if let Some(upload) = self.upload {
             report.sent += upload.missing;
-            report.common = upload.tuple_count;
+            report.common = upload.change_count;
         }
         report
     }
@@ -398,7 +398,7 @@ impl<'a, L: Local> Round<'a, L> {
         sent: Marks,
         rng: &mut dyn CryptoRng,
     ) -> Result<Answer, SyncError<L::Error>> {
-        let tuple_count = self.local.vault().tuple_count();
+        let change_count = self.local.vault().change_count();
         let part = shape.part_of(self.local.vault()).into_owned();
         let plaintext = codec::encode_btoken_as(shape, &part).map_err(RemoteError::Unsealable)?;
         let sealed = btoken::seal(&plaintext, &self.key, rng);
@@ -416,7 +416,7 @@ impl<'a, L: Local> Round<'a, L> {
         }
         self.upload = Some(Upload {
             part,
-            tuple_count,
+            change_count,
             missing,
             sent,
             len,
@@ -488,16 +488,16 @@ impl News {
         let received = Marks::of(remote).without(&Marks::of(vault));
         let mut ahead: Vec<Ahead> = Vec::new();
         for (id, record) in remote.records() {
-            for tuple in record.tuples() {
-                if let Some(time) = tuple
+            for change in record.changes() {
+                if let Some(time) = change
                     .stamp
                     .deciding_seconds()
                     .filter(|time| time - now > AHEAD_MIN)
-                    && received.contains(id, tuple)
+                    && received.contains(id, change)
                 {
                     ahead.push(Ahead {
                         record: id.clone(),
-                        field: tuple.key.clone(),
+                        field: change.key.clone(),
                         time,
                     });
                 }

@@ -31,7 +31,7 @@ pub struct Status {
     pub last_try: Option<LastTry>,
     /// What the vault holds.
     pub content: Content,
-    /// Tuples that the server has not got from this device; `None` if this device does not
+    /// Changes that the server has not got from this device; `None` if this device does not
     /// remember.
     pub unsent: Option<usize>,
     /// Room on the server.
@@ -74,13 +74,13 @@ impl Content {
 
     fn new(vault: &Vault, common: &Vault) -> Result<Self, RemoteError> {
         let view = vault.view();
-        let tuples = vault.records().flat_map(|(_, record)| record.tuples());
+        let changes = vault.records().flat_map(|(_, record)| record.changes());
         Ok(Self {
             records: view.records().len(),
             deleted: view.deleted().len(),
-            changes: vault.tuple_count(),
-            newest: tuples
-                .filter_map(|tuple| tuple.stamp.deciding_seconds())
+            changes: vault.change_count(),
+            newest: changes
+                .filter_map(|change| change.stamp.deciding_seconds())
                 .max(),
             history_since: vault.history_since(),
             fingerprint: derive_fingerprint(common)?,
@@ -151,13 +151,13 @@ pub fn status<L: Local>(local: &L, state: &State) -> Result<Status, SyncError<L:
         // less is another one, from a backup say.
         unsent: state
             .last_sync
-            .and_then(|last| vault.tuple_count().checked_sub(last.common)),
+            .and_then(|last| vault.change_count().checked_sub(last.common)),
         room: Room::new(plaintext.len() + btoken::BTOKEN_OVERHEAD, stated),
     })
 }
 
 /// A short text that is the same on two devices if, and in practice only if, their vaults are equal
-/// in all tuples, history included: 16 upper-case hex digits, the first 8 bytes of SHA-256 over the
+/// in all changes, history included: 16 upper-case hex digits, the first 8 bytes of SHA-256 over the
 /// btoken's plaintext.
 ///
 /// # Errors

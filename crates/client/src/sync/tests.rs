@@ -445,7 +445,7 @@ fn a_vault_that_outgrew_its_server_goes_on_with_a_shorter_history() {
         "with the time since which it is there"
     );
     assert_eq!(
-        first.vault.tuple_count(),
+        first.vault.change_count(),
         5,
         "two paths, the pin, and the password with the one before"
     );
@@ -712,7 +712,7 @@ fn a_create_whose_number_was_lost_leaves_nothing_of_the_vault_there() {
         passmate_vault::codec::decode_btoken(&plaintext)
             .unwrap()
             .0
-            .tuple_count()
+            .change_count()
     });
     assert_eq!(opened.collect::<Vec<_>>(), [0, 2]);
 }

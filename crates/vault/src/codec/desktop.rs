@@ -12,9 +12,9 @@ use super::reader::{Fault, Reader};
 use super::records::Collector;
 use super::writer::{Sink, write_text};
 use crate::originals::{DESKTOP_PREFIX, desktop_name};
-use crate::record::{Domain, FieldKey, RecordId, Text, Tuple, Value, Vault};
+use crate::record::{Change, Domain, FieldKey, RecordId, Text, Value, Vault};
 
-const TUPLE_SHAPE: &str = "a change of a name, a time and lines of text";
+const CHANGE_SHAPE: &str = "a change of a name, a time and lines of text";
 
 /// Reads the rest of the object after its first key, if there is one, up to its closing bracket.
 pub(super) fn read_records(
@@ -24,8 +24,8 @@ pub(super) fn read_records(
     let mut collector = Collector::default();
     let mut next = first_key;
     while let Some(id) = next {
-        let tuples = read_record(reader, &|| Place::document().key(&id), &mut collector)?;
-        collector.push(RecordId::from(id), tuples)?;
+        let changes = read_record(reader, &|| Place::document().key(&id), &mut collector)?;
+        collector.push(RecordId::from(id), changes)?;
         next = reader
             .next_key(&mut false)
             .map_err(|fault| fault.at(Place::document()))?;
@@ -37,42 +37,42 @@ fn read_record(
     reader: &mut Reader<'_>,
     record: &impl Fn() -> Place,
     collector: &mut Collector,
-) -> Result<Vec<Tuple>, CodecError> {
-    let mut tuples = Vec::new();
+) -> Result<Vec<Change>, CodecError> {
+    let mut changes = Vec::new();
     reader
         .begin_array("a list of changes")
         .map_err(|fault| fault.at(record()))?;
     let mut first = true;
     loop {
-        let place = || record().index(tuples.len());
+        let place = || record().index(changes.len());
         if !reader
             .next_item(&mut first)
             .map_err(|fault| fault.at(place()))?
         {
-            return Ok(tuples);
+            return Ok(changes);
         }
-        let tuple = read_tuple(reader).map_err(|fault| fault.at(place()))?;
-        collector.count_tuple()?;
-        tuples.push(tuple);
+        let change = read_change(reader).map_err(|fault| fault.at(place()))?;
+        collector.count_change()?;
+        changes.push(change);
     }
 }
 
-fn read_tuple(reader: &mut Reader<'_>) -> Result<Tuple, Fault> {
-    reader.begin_array(TUPLE_SHAPE)?;
+fn read_change(reader: &mut Reader<'_>) -> Result<Change, Fault> {
+    reader.begin_array(CHANGE_SHAPE)?;
     let mut first = true;
     if !reader.next_item(&mut first)? {
-        return Err(Fault::Expected(TUPLE_SHAPE));
+        return Err(Fault::Expected(CHANGE_SHAPE));
     }
-    let key = field_key(&reader.string(TUPLE_SHAPE)?);
+    let key = field_key(&reader.string(CHANGE_SHAPE)?);
     if !reader.next_item(&mut first)? {
-        return Err(Fault::Expected(TUPLE_SHAPE));
+        return Err(Fault::Expected(CHANGE_SHAPE));
     }
-    let stamp = reader.integer(TUPLE_SHAPE)?;
+    let stamp = reader.integer(CHANGE_SHAPE)?;
     let mut lines = Vec::new();
     while reader.next_item(&mut first)? {
-        lines.push(reader.string(TUPLE_SHAPE)?);
+        lines.push(reader.string(CHANGE_SHAPE)?);
     }
-    Ok(Tuple {
+    Ok(Change {
         key,
         stamp,
         value: Value::from_lines(lines),
@@ -105,15 +105,15 @@ pub(super) fn write_records(sink: &mut impl Sink, vault: &Vault) {
         sink.put(if index == 0 { b"" } else { b"," });
         write_text(sink, id.as_text());
         sink.put(b":[");
-        let mut tuples: Vec<&Tuple> = record.tuples().iter().collect();
+        let mut changes: Vec<&Change> = record.changes().iter().collect();
         // An older client takes the last one for the newest.
-        tuples.sort_by(|a, b| a.stamp.cmp(&b.stamp));
-        for (index, tuple) in tuples.into_iter().enumerate() {
+        changes.sort_by(|a, b| a.stamp.cmp(&b.stamp));
+        for (index, change) in changes.into_iter().enumerate() {
             sink.put(if index == 0 { b"[" } else { b",[" });
-            write_text(sink, &name_of(&tuple.key));
+            write_text(sink, &name_of(&change.key));
             sink.put(b",");
-            sink.put(tuple.stamp.to_string().as_bytes());
-            let lines = match &tuple.value {
+            sink.put(change.stamp.to_string().as_bytes());
+            let lines = match &change.value {
                 Value::Absent => [].as_slice(),
                 Value::Text(text) => std::slice::from_ref(text),
                 Value::List(lines) => lines,

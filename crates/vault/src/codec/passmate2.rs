@@ -30,10 +30,10 @@ pub struct Passmate2 {
 /// Times beyond the year 9999 are kept: the original program lets them decide.
 pub fn encode_passmate2(vault: &Vault, purpose: Purpose) -> Result<Passmate2, EncodeError> {
     let mut copy = vault.loadable_by(Original::Passmate2, Ties::Winner);
-    let omitted = vault.tuple_count() - copy.tuple_count();
-    for (id, tuple) in shown_paths(vault) {
+    let omitted = vault.change_count() - copy.change_count();
+    for (id, change) in shown_paths(vault) {
         if copy.record(&id).is_some() {
-            copy.insert(&id, tuple);
+            copy.insert(&id, change);
         }
     }
     Ok(Passmate2 {

@@ -71,12 +71,12 @@ mod tests {
     #[test]
     fn a_place_names_keys_shortened_and_escaped() {
         assert_eq!(Place::document().to_string(), "the document");
-        let tuple = Place::document()
+        let change = Place::document()
             .member("records")
             .key(&"A191DB4A34124CAB".into())
             .index(3)
             .index(2);
-        assert_eq!(tuple.to_string(), r#"records["A191DB4A34124CAB"][3][2]"#);
+        assert_eq!(change.to_string(), r#"records["A191DB4A34124CAB"][3][2]"#);
         assert_eq!(
             Place::document().member("sync").member("trust").to_string(),
             "sync.trust"

@@ -5,8 +5,8 @@ use super::error::CodecError;
 use super::place::Place;
 use super::reader::{Fault, Reader};
 use super::writer::{Sink, write_text, write_value};
-use super::{RECORDS_MAX, TUPLES_MAX};
-use crate::record::{Domain, FieldKey, Record, RecordId, Stamp, Text, Tuple, Value, Vault};
+use super::{CHANGES_MAX, RECORDS_MAX};
+use crate::record::{Change, Domain, FieldKey, Record, RecordId, Stamp, Text, Value, Vault};
 
 /// What a read found besides the records.
 #[derive(Default)]
@@ -15,7 +15,7 @@ pub(super) struct Found {
     pub(super) list: Option<Place>,
 }
 
-/// Reads the object of records; a record without tuples is dropped, as there is nothing in it.
+/// Reads the object of records; a record without changes is dropped, as there is nothing in it.
 pub(super) fn read_records(
     reader: &mut Reader<'_>,
     place: &Place,
@@ -28,60 +28,60 @@ pub(super) fn read_records(
         .map_err(in_place)?;
     let mut first = true;
     while let Some(id) = reader.next_key(&mut first).map_err(in_place)? {
-        let tuples = read_tuples(
+        let changes = read_changes(
             reader,
             &|| place.clone().key(&id),
             &mut collector,
             &mut found,
         )?;
-        collector.push(RecordId::from(id), tuples)?;
+        collector.push(RecordId::from(id), changes)?;
     }
     Ok((collector.into_vault(place)?, found))
 }
 
-fn read_tuples(
+fn read_changes(
     reader: &mut Reader<'_>,
     record: &impl Fn() -> Place,
     collector: &mut Collector,
     found: &mut Found,
-) -> Result<Vec<Tuple>, CodecError> {
-    let mut tuples = Vec::new();
+) -> Result<Vec<Change>, CodecError> {
+    let mut changes = Vec::new();
     reader
         .begin_array("a list of changes")
         .map_err(|fault| fault.at(record()))?;
     let mut first = true;
     loop {
-        let place = || record().index(tuples.len());
+        let place = || record().index(changes.len());
         if !reader
             .next_item(&mut first)
             .map_err(|fault| fault.at(place()))?
         {
-            return Ok(tuples);
+            return Ok(changes);
         }
-        let (tuple, is_list) = read_tuple(reader, &place)?;
+        let (change, is_list) = read_change(reader, &place)?;
         if is_list && found.list.is_none() {
             found.list = Some(place().index(2));
         }
-        collector.count_tuple()?;
-        tuples.push(tuple);
+        collector.count_change()?;
+        changes.push(change);
     }
 }
 
-const TUPLE_SHAPE: &str = "a change of four parts: domain, name, value, time";
+const CHANGE_SHAPE: &str = "a change of four parts: domain, name, value, time";
 
-fn read_tuple(
+fn read_change(
     reader: &mut Reader<'_>,
     place: &impl Fn() -> Place,
-) -> Result<(Tuple, bool), CodecError> {
+) -> Result<(Change, bool), CodecError> {
     reader
-        .begin_array(TUPLE_SHAPE)
+        .begin_array(CHANGE_SHAPE)
         .map_err(|fault| fault.at(place()))?;
     let mut first = true;
     let mut part = |reader: &mut Reader<'_>| match reader.next_item(&mut first) {
         Ok(true) => Ok(()),
         Ok(false) => Err(CodecError::WrongShape {
             place: place(),
-            expected: TUPLE_SHAPE,
+            expected: CHANGE_SHAPE,
         }),
         Err(fault) => Err(fault.at(place())),
     };
@@ -115,12 +115,12 @@ fn read_tuple(
     {
         return Err(CodecError::WrongShape {
             place: place(),
-            expected: TUPLE_SHAPE,
+            expected: CHANGE_SHAPE,
         });
     }
     let is_list = matches!(value, Value::List(_));
     Ok((
-        Tuple {
+        Change {
             key: FieldKey { domain, name },
             stamp,
             value,
@@ -156,29 +156,29 @@ fn read_value(reader: &mut Reader<'_>) -> Result<Value, Fault> {
 #[derive(Default)]
 pub(super) struct Collector {
     records: Vec<(RecordId, Record)>,
-    tuples: usize,
+    changes: usize,
 }
 
 impl Collector {
-    pub(super) fn count_tuple(&mut self) -> Result<(), CodecError> {
-        self.tuples += 1;
-        if self.tuples > TUPLES_MAX {
+    pub(super) fn count_change(&mut self) -> Result<(), CodecError> {
+        self.changes += 1;
+        if self.changes > CHANGES_MAX {
             return Err(CodecError::TooMany {
                 what: "changes",
-                limit: TUPLES_MAX,
+                limit: CHANGES_MAX,
             });
         }
         Ok(())
     }
 
-    pub(super) fn push(&mut self, id: RecordId, tuples: Vec<Tuple>) -> Result<(), CodecError> {
+    pub(super) fn push(&mut self, id: RecordId, changes: Vec<Change>) -> Result<(), CodecError> {
         if self.records.len() >= RECORDS_MAX {
             return Err(CodecError::TooMany {
                 what: "records",
                 limit: RECORDS_MAX,
             });
         }
-        self.records.push((id, Record::from_tuples(tuples)));
+        self.records.push((id, Record::from_changes(changes)));
         Ok(())
     }
 
@@ -196,7 +196,7 @@ impl Collector {
         let records = self
             .records
             .into_iter()
-            .filter(|(_, record)| !record.tuples.is_empty());
+            .filter(|(_, record)| !record.changes.is_empty());
         Ok(Vault {
             records: records.collect(),
             ..Vault::new()
@@ -204,7 +204,7 @@ impl Collector {
     }
 }
 
-/// Writes the object of records: records by id, tuples in their order, so equal vaults give equal
+/// Writes the object of records: records by id, changes in their order, so equal vaults give equal
 /// bytes.
 pub(super) fn write_records(sink: &mut impl Sink, vault: &Vault) {
     sink.put(b"{");
@@ -212,17 +212,17 @@ pub(super) fn write_records(sink: &mut impl Sink, vault: &Vault) {
         sink.put(if index == 0 { b"" } else { b"," });
         write_text(sink, id.as_text());
         sink.put(b":[");
-        for (index, tuple) in record.tuples().iter().enumerate() {
+        for (index, change) in record.changes().iter().enumerate() {
             sink.put(if index == 0 { b"[" } else { b",[" });
-            sink.put(match tuple.key.domain {
+            sink.put(match change.key.domain {
                 Domain::User => b"\"user\",",
                 Domain::Meta => b"\"meta\",",
             });
-            write_text(sink, &tuple.key.name);
+            write_text(sink, &change.key.name);
             sink.put(b",");
-            write_value(sink, &tuple.value);
+            write_value(sink, &change.value);
             sink.put(b",");
-            write_stamp(sink, &tuple.stamp);
+            write_stamp(sink, &change.stamp);
             sink.put(b"]");
         }
         sink.put(b"]");

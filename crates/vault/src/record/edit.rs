@@ -1,4 +1,4 @@
-//! Edits: each adds one tuple, with a stamp that makes it win on this device and, unless somebody
+//! Edits: each adds one change, with a stamp that makes it win on this device and, unless somebody
 //! edits later, everywhere.
 //!
 //! A clock may be wrong, set back, or used twice within a second. So an edit is stamped one second
@@ -6,7 +6,7 @@
 //! the person had before their eyes, and two edits of one field never share a stamp on one device.
 
 use super::{
-    Domain, FieldKey, Record, RecordId, Stamp, TIME_MAX, TIME_MIN, Text, Tuple, Value, Vault,
+    Change, Domain, FieldKey, Record, RecordId, Stamp, TIME_MAX, TIME_MIN, Text, Value, Vault,
 };
 
 /// Why an edit is impossible. Nothing was changed.
@@ -49,7 +49,7 @@ impl Vault {
             return Err(EditError::IdTaken);
         }
         let seconds = stamp_after(None, now)?;
-        self.insert(&id, tuple(FieldKey::path(), Value::Text(path), seconds));
+        self.insert(&id, change(FieldKey::path(), Value::Text(path), seconds));
         Ok(seconds)
     }
 
@@ -87,7 +87,7 @@ impl Vault {
         check_name(&path)?;
         let record = self.records.get_mut(id).ok_or(EditError::NoSuchRecord)?;
         let seconds = stamp_after(record.last(&FieldKey::path()), now)?;
-        record.insert(tuple(FieldKey::path(), Value::Text(path), seconds));
+        record.insert(change(FieldKey::path(), Value::Text(path), seconds));
         Ok(seconds)
     }
 
@@ -98,9 +98,9 @@ impl Vault {
     pub fn delete(&mut self, id: &RecordId, now: i64) -> Result<i64, EditError> {
         let record = self.records.get_mut(id).ok_or(EditError::NoSuchRecord)?;
         let last = record
-            .tuples
+            .changes
             .iter()
-            .filter_map(|tuple| tuple.stamp.deciding_seconds())
+            .filter_map(|change| change.stamp.deciding_seconds())
             .max();
         let seconds = match stamp_after(last, now) {
             // A field's change in the last second there is does not outlive a deletion in the same
@@ -110,7 +110,7 @@ impl Vault {
             }
             other => other?,
         };
-        record.insert(tuple(FieldKey::path(), Value::Absent, seconds));
+        record.insert(change(FieldKey::path(), Value::Absent, seconds));
         Ok(seconds)
     }
 
@@ -143,7 +143,7 @@ impl Vault {
             .filter(|path| path.value.shows_nothing())
             .and_then(|path| path.stamp.deciding_seconds());
         let seconds = stamp_after(record.last(&key).max(deleted_at), now)?;
-        record.insert(tuple(key, value, seconds));
+        record.insert(change(key, value, seconds));
         Ok(seconds)
     }
 }
@@ -155,8 +155,8 @@ impl Record {
     }
 }
 
-fn tuple(key: FieldKey, value: Value, seconds: i64) -> Tuple {
-    Tuple {
+fn change(key: FieldKey, value: Value, seconds: i64) -> Change {
+    Change {
         key,
         stamp: Stamp::from_seconds(seconds),
         value,
@@ -230,9 +230,9 @@ mod tests {
     #[test]
     fn a_stamp_that_never_decides_does_not_count_as_last() {
         let (mut vault, id) = vault_with("p");
-        let far = Tuple {
+        let far = Change {
             stamp: Stamp::from_seconds(i64::MAX),
-            ..tuple(FieldKey::user("f"), Value::Absent, 1)
+            ..change(FieldKey::user("f"), Value::Absent, 1)
         };
         vault.insert(&id, far);
         assert_eq!(vault.set(&id, "f", "v", NOW), Ok(NOW));
@@ -314,7 +314,7 @@ mod tests {
         let (mut vault, id) = vault_with("p");
         vault.insert(
             &id,
-            tuple(FieldKey::user("\n"), Value::Text("v".into()), NOW),
+            change(FieldKey::user("\n"), Value::Text("v".into()), NOW),
         );
         vault.set(&id, "\n", "w", NOW).unwrap();
         assert_eq!(shown(&vault, "p", "\n").as_deref(), Some("w"));

@@ -2,7 +2,7 @@
 
 use passmate_vault::btoken::{BTOKEN_OVERHEAD, BtokenError, open, seal};
 use passmate_vault::codec::{BtokenShape, CodecError, decode_btoken};
-use passmate_vault::record::{Domain, FieldKey, Stamp, Tuple, Value};
+use passmate_vault::record::{Change, Domain, FieldKey, Stamp, Value};
 use passmate_vault::{RecordId, Secret, SyncKey, Vault};
 
 use crate::{from_hex, members, text, vector, vector_json};
@@ -18,10 +18,10 @@ fn key(vector: &serde_json::Value) -> SyncKey {
 fn expected_vault(json: &serde_json::Value) -> Vault {
     let mut vault = Vault::new();
     // `null` is an empty store.
-    for (id, tuples) in json.as_object().into_iter().flatten() {
-        for tuple in tuples.as_array().unwrap() {
-            let [name, time, lines @ ..] = tuple.as_array().unwrap().as_slice() else {
-                panic!("{tuple}")
+    for (id, changes) in json.as_object().into_iter().flatten() {
+        for change in changes.as_array().unwrap() {
+            let [name, time, lines @ ..] = change.as_array().unwrap().as_slice() else {
+                panic!("{change}")
             };
             let key = match name.as_str().unwrap() {
                 "PATH" => FieldKey::path(),
@@ -38,7 +38,7 @@ fn expected_vault(json: &serde_json::Value) -> Vault {
                     .collect(),
             );
             let stamp = Stamp::from_seconds(time.as_i64().unwrap());
-            vault.insert(&RecordId::from(id.as_str()), Tuple { key, stamp, value });
+            vault.insert(&RecordId::from(id.as_str()), Change { key, stamp, value });
         }
     }
     vault

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use passmate_vault::originals::Original;
-use passmate_vault::record::{Domain, FieldKey, Stamp, Tuple, Value};
+use passmate_vault::record::{Change, Domain, FieldKey, Stamp, Value};
 use passmate_vault::{Marks, RecordId, Vault};
 use proptest::prelude::*;
 
@@ -138,7 +138,7 @@ fn apply(vault: &mut Vault, step: &Step, other: &Vault) {
             });
             vault.insert(
                 &record(id),
-                Tuple {
+                Change {
                     key,
                     stamp: Stamp::from_seconds(stamp),
                     value,
@@ -163,19 +163,19 @@ fn settled(vault: &Vault) -> Vault {
     merged(vault, &vault.settlement())
 }
 
-fn all_tuples<'a>(vaults: impl IntoIterator<Item = &'a Vault>) -> BTreeSet<String> {
+fn all_changes<'a>(vaults: impl IntoIterator<Item = &'a Vault>) -> BTreeSet<String> {
     let of_vault = |vault: &'a Vault| {
         vault.records().flat_map(|(id, record)| {
-            record.tuples().iter().map(move |tuple| {
-                let value = match &tuple.value {
+            record.changes().iter().map(move |change| {
+                let value = match &change.value {
                     Value::Absent => None,
                     other => Some(other.shown().map(|text| text.as_bytes().to_vec())),
                 };
                 format!(
                     "{id:?} {:?} {:?} {value:?} {}",
-                    tuple.key.domain,
-                    tuple.key.name.as_bytes(),
-                    tuple.stamp
+                    change.key.domain,
+                    change.key.name.as_bytes(),
+                    change.stamp
                 )
             })
         })
@@ -248,8 +248,8 @@ proptest! {
         let mut merged = a.clone();
         let missing = b.missing_from(a);
         let summary = merged.merge(b);
-        prop_assert_eq!(all_tuples([&merged]), all_tuples([a, b]));
-        prop_assert_eq!((summary.received, merged.tuple_count()), (missing, a.tuple_count() + missing));
+        prop_assert_eq!(all_changes([&merged]), all_changes([a, b]));
+        prop_assert_eq!((summary.received, merged.change_count()), (missing, a.change_count() + missing));
         prop_assert_eq!(b.missing_from(&merged), 0);
         prop_assert_eq!(summary.is_empty(), missing == 0);
     }
@@ -280,7 +280,7 @@ proptest! {
         let is_live = |vault: &Vault| vault.view().records().iter().any(|record| *record.id == id);
         if is_live(&all) && all.set(&id, "f0", "seen", time).is_ok() {
             let newest = all.record(&id).and_then(|record| record.newest(Domain::User, &"f0".into()));
-            prop_assert_eq!(newest.map(|tuple| &tuple.value), Some(&Value::Text("seen".into())));
+            prop_assert_eq!(newest.map(|change| &change.value), Some(&Value::Text("seen".into())));
             prop_assert!(is_live(&all));
         }
         if is_live(&all) && all.delete(&id, time).is_ok() {
@@ -296,13 +296,13 @@ proptest! {
         prop_assert_eq!(paths_and_fields(&settled), paths_and_fields(&all));
         prop_assert!(settled.settlement().is_empty(), "{:?} {:?}", settled, settled.settlement());
         // In the last second that there is nothing can be made again later.
-        let is_last = |tuple: &Tuple| tuple.stamp == Stamp::from_seconds(253_402_300_799);
-        let is_settled = !all.records().any(|(_, record)| record.tuples().iter().any(is_last));
+        let is_last = |change: &Change| change.stamp == Stamp::from_seconds(253_402_300_799);
+        let is_settled = !all.records().any(|(_, record)| record.changes().iter().any(is_last));
         for program in [Original::Passmate2, Original::Desktop] {
             let part = settled.part_for(program);
             for (_, record) in part.records() {
-                let unique: BTreeSet<_> = record.tuples().iter().map(|tuple| (&tuple.key, tuple.stamp.to_string())).collect();
-                prop_assert_eq!(unique.len(), record.tuples().len(), "a tie is written");
+                let unique: BTreeSet<_> = record.changes().iter().map(|change| (&change.key, change.stamp.to_string())).collect();
+                prop_assert_eq!(unique.len(), record.changes().len(), "a tie is written");
             }
             if is_settled {
                 prop_assert_eq!(paths_and_fields(&part), paths_and_fields(&all));
@@ -348,7 +348,7 @@ proptest! {
         prop_assert_eq!(view_of(&cut), view_of(&vault));
         prop_assert_eq!(trash_of(&cut), trash_of(&vault));
         prop_assert_eq!(view_of(&cut.at(time + later)), view_of(&vault.at(time + later)));
-        prop_assert!(all_tuples([&cut]).is_subset(&all_tuples([&vault])));
+        prop_assert!(all_changes([&cut]).is_subset(&all_changes([&vault])));
         prop_assert_eq!(cut.missing_from(&vault), 0);
     }
 
@@ -358,8 +358,8 @@ proptest! {
         let mut all = ours.clone();
         let summary = all.merge(theirs);
         let (kept_ours, kept_theirs) = (ours.kept_beside(theirs), theirs.kept_beside(&ours));
-        prop_assert_eq!(all_tuples([&all]), all_tuples([&*kept_ours, &*kept_theirs]));
+        prop_assert_eq!(all_changes([&all]), all_changes([&*kept_ours, &*kept_theirs]));
         prop_assert_eq!(summary.received, kept_theirs.missing_from(&ours));
-        prop_assert_eq!(summary.dropped, all_tuples([&ours, theirs]).len() - all.tuple_count());
+        prop_assert_eq!(summary.dropped, all_changes([&ours, theirs]).len() - all.change_count());
     }
 }

@@ -47,18 +47,18 @@ fn shown_by_original(view: &Json) -> Shown {
         .collect()
 }
 
-/// Every tuple as a line of text, for comparison as a set.
-fn tuples(vault: &Vault) -> Vec<String> {
+/// Every change as a line of text, for comparison as a set.
+fn changes(vault: &Vault) -> Vec<String> {
     let mut lines: Vec<_> = vault
         .records()
         .flat_map(|(id, record)| {
-            record.tuples().iter().map(move |tuple| {
-                let domain = if tuple.key.domain == Domain::User {
+            record.changes().iter().map(move |change| {
+                let domain = if change.key.domain == Domain::User {
                     "user"
                 } else {
                     "meta"
                 };
-                let value = match &tuple.value {
+                let value = match &change.value {
                     Value::Absent => Json::Null,
                     other => Json::from(
                         other
@@ -66,11 +66,11 @@ fn tuples(vault: &Vault) -> Vec<String> {
                             .map_or_else(String::new, |text| text.to_string_lossy().into_owned()),
                     ),
                 };
-                let name = tuple.key.name.to_string_lossy();
+                let name = change.key.name.to_string_lossy();
                 format!(
                     "{} {domain} {name:?} {value} {}",
                     id.as_text().to_string_lossy(),
-                    tuple.stamp
+                    change.stamp
                 )
             })
         })
@@ -79,12 +79,12 @@ fn tuples(vault: &Vault) -> Vec<String> {
     lines
 }
 
-fn tuples_of_original(records: &Json) -> Vec<String> {
+fn changes_of_original(records: &Json) -> Vec<String> {
     let mut lines: Vec<_> = members(records)
-        .flat_map(|(id, tuples)| {
-            tuples.as_array().unwrap().iter().map(move |tuple| {
-                let [domain, name, value, time] = tuple.as_array().unwrap().as_slice() else {
-                    panic!("{tuple}")
+        .flat_map(|(id, changes)| {
+            changes.as_array().unwrap().iter().map(move |change| {
+                let [domain, name, value, time] = change.as_array().unwrap().as_slice() else {
+                    panic!("{change}")
                 };
                 let time = match time.as_f64().filter(|_| !time.is_i64()) {
                     Some(time) => format!("{time:.0}"),
@@ -116,8 +116,8 @@ fn vault_files_of_the_original_program_show_the_same() {
             "{name}"
         );
         assert_eq!(
-            tuples(&document.vault),
-            tuples_of_original(&expected["json"]["records"]),
+            changes(&document.vault),
+            changes_of_original(&expected["json"]["records"]),
             "{name}"
         );
         assert_eq!(
@@ -149,15 +149,15 @@ fn documents_are_read_where_the_original_program_reads_them() {
             (Ok(document), None) => {
                 // What a merge of ours can bring about, or what loses nothing, is read though the
                 // original refuses it.
-                let tuples = match name.as_str() {
+                let changes = match name.as_str() {
                     "dup_identical" => 1,
                     "dup_conflict" => 3,
                     "path_collision" | "meta_unknown" => 2,
-                    "record_id_any" => document.vault.tuple_count(),
+                    "record_id_any" => document.vault.change_count(),
                     "version_3" => 0,
                     other => panic!("{other} was read: {document:?}"),
                 };
-                assert_eq!(document.vault.tuple_count(), tuples, "{name}");
+                assert_eq!(document.vault.change_count(), changes, "{name}");
                 read += 1;
             }
             (Err(error), loaded) => check_refused(name, &error, loaded.is_some()),
@@ -167,14 +167,14 @@ fn documents_are_read_where_the_original_program_reads_them() {
 }
 
 fn check_loaded(name: &str, document: &Document, loaded: &Json, view: &Json) {
-    let document_tuples = tuples(&document.vault);
+    let document_changes = changes(&document.vault);
     if name == "mtime_huge" {
         assert!(
-            document_tuples[0].ends_with(" 1180591620717411303424"),
+            document_changes[0].ends_with(" 1180591620717411303424"),
             "2^70, to the last digit"
         );
     } else {
-        assert_eq!(document_tuples, tuples_of_original(loaded), "{name}");
+        assert_eq!(document_changes, changes_of_original(loaded), "{name}");
     }
     match name {
         // Beyond the year 9999: kept and sent on, but it never decides.

@@ -6,7 +6,7 @@ use passmate_vault::codec::{
 };
 use passmate_vault::details::Delta;
 use passmate_vault::folder::OwnCopy;
-use passmate_vault::record::{Domain, FieldKey, Stamp, Tuple, Value};
+use passmate_vault::record::{Change, Domain, FieldKey, Stamp, Value};
 use passmate_vault::{Marks, Passphrase, RecordId, Secret, SharedFolder, SyncKey, Text, Vault};
 use proptest::prelude::*;
 
@@ -24,7 +24,7 @@ fn lone_surrogate() -> Text {
     let json = r#"{"version":2,"purpose":"primary","records":{"A":[["user","f","x\ud800y",1]]}}"#;
     let document = decode_vault_file(json.as_bytes()).unwrap();
     let record = document.vault.record(&"A".into()).unwrap();
-    match &record.tuples()[0].value {
+    match &record.changes()[0].value {
         Value::Text(text) => text.clone(),
         other => panic!("{other:?}"),
     }
@@ -50,11 +50,12 @@ fn vault() -> impl Strategy<Value = Vault> {
         domain: if is_user { Domain::User } else { Domain::Meta },
         name,
     });
-    let tuple = (key, stamp(), value()).prop_map(|(key, stamp, value)| Tuple { key, stamp, value });
-    prop::collection::vec((text(), tuple), 0..12).prop_map(|tuples| {
+    let change =
+        (key, stamp(), value()).prop_map(|(key, stamp, value)| Change { key, stamp, value });
+    prop::collection::vec((text(), change), 0..12).prop_map(|changes| {
         let mut vault = Vault::new();
-        for (id, tuple) in tuples {
-            vault.insert(&RecordId::from(id), tuple);
+        for (id, change) in changes {
+            vault.insert(&RecordId::from(id), change);
         }
         vault
     })

@@ -34,8 +34,8 @@ impl Desktop {
         merged.merge(&there);
         let has_ties = merged
             .part_for(passmate_vault::originals::Original::Desktop)
-            .tuple_count()
-            < merged.tuple_count();
+            .change_count()
+            < merged.change_count();
         if has_ties
             || merged
                 .view()

@@ -202,7 +202,7 @@ fn check_cut(layout: Layout, fault: &Fault) -> Result<Report, SyncError<DiskFull
     first.sync(&mut Way::to(&cloud)).unwrap();
     assert_eq!(first.remote(&cloud), first.vault);
     assert_eq!(second.vault.missing_from(&first.vault), 0);
-    assert_eq!(first.vault.tuple_count(), 5);
+    assert_eq!(first.vault.change_count(), 5);
     result
 }
 
@@ -286,9 +286,9 @@ proptest! {
                     if let Ok(report) = result {
                         prop_assert_eq!(&remote, &device.vault);
                         prop_assert_eq!(&device.file.0, &device.vault);
-                        prop_assert_eq!(report.common, remote.tuple_count());
-                        prop_assert_eq!(report.sent, remote.tuple_count() - before.1.tuple_count());
-                        prop_assert_eq!(report.received, device.vault.tuple_count() - before.0.tuple_count());
+                        prop_assert_eq!(report.common, remote.change_count());
+                        prop_assert_eq!(report.sent, remote.change_count() - before.1.change_count());
+                        prop_assert_eq!(report.received, device.vault.change_count() - before.0.change_count());
                     }
                 }
             }
