@@ -207,14 +207,14 @@ struct Stored {
     plaintext: [u8; 32],
     association: Option<Association>,
     folder: Option<SharedFolder>,
-    records: RecordsMark,
+    records: RecordsDigest,
 }
 
 /// What tells whether records changed. A vault only grows, so the number of changes does, unless
 /// its history is cut off.
-type RecordsMark = (usize, Option<[u8; 32]>);
+type RecordsDigest = (usize, Option<[u8; 32]>);
 
-fn mark_records(vault: &Vault) -> RecordsMark {
+fn digest_records(vault: &Vault) -> RecordsDigest {
     let hashed = vault
         .history_since()
         .and_then(|_| encode_btoken(vault).ok())
@@ -233,7 +233,7 @@ impl Stored {
             plaintext: hash(plaintext),
             association: document.association.clone(),
             folder: document.folder.clone(),
-            records: mark_records(&document.vault),
+            records: digest_records(&document.vault),
         }
     }
 }
@@ -489,7 +489,7 @@ impl Session {
             (self.document, self.stored) = (merged.document, merged.stored);
             return Ok(());
         }
-        let has_new_records = mark_records(&merged.document.vault) != merged.stored.records;
+        let has_new_records = digest_records(&merged.document.vault) != merged.stored.records;
         let keeps = if has_new_records && kind == SaveKind::New {
             Keeps::Previous
         } else {
@@ -695,7 +695,7 @@ mod tests {
     use std::collections::BTreeSet;
     use std::fs;
 
-    use passmate_vault::{Marks, Secret, Shape, SyncKey, Trust};
+    use passmate_vault::{Secret, SeenChanges, Shape, SyncKey, Trust};
 
     use super::*;
     use crate::disk::tests::FailingDisk;
@@ -733,7 +733,7 @@ mod tests {
             key,
             trust: Trust::System,
             confirmed: true,
-            seen: Marks::new(),
+            seen: SeenChanges::new(),
             last: None,
             retired: None,
             shape: Shape::Modern,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::details::Delta;
-use crate::marks::Marks;
+use crate::seen::SeenChanges;
 use crate::sync_key::SyncKey;
 
 /// A vault's account: where it is, the key to it, and how its server is told from another.
@@ -23,7 +23,7 @@ pub struct Association {
     /// account is there.
     pub confirmed: bool,
     /// What this device has seen on the server.
-    pub seen: Marks,
+    pub seen: SeenChanges,
     /// What the last sync that brought or took anything did.
     pub last: Option<Delta>,
     /// The account that this one took the place of, until it is deleted on the server.
@@ -200,15 +200,15 @@ mod tests {
             key,
             trust: Trust::System,
             confirmed: true,
-            seen: Marks::new(),
+            seen: SeenChanges::new(),
             last: None,
             retired: None,
             shape: Shape::Modern,
         }
     }
 
-    fn seen(path: &str) -> Marks {
-        let (mut vault, mut seen) = (Vault::new(), Marks::new());
+    fn seen(path: &str) -> SeenChanges {
+        let (mut vault, mut seen) = (Vault::new(), SeenChanges::new());
         vault.create_record(path.into(), path, 100).unwrap();
         seen.note(&vault);
         seen

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::marks::Marks;
 use crate::record::{Change, FieldKey, Record, RecordId, Text, Vault, newest_of};
+use crate::seen::SeenChanges;
 use crate::view::State;
 
 /// What one sync brought and took.
@@ -12,9 +12,9 @@ pub struct Delta {
     /// When it was, in seconds since 1970.
     pub time: i64,
     /// Changes that came from the server.
-    pub received: Marks,
+    pub received: SeenChanges,
     /// Changes that the server got.
-    pub sent: Marks,
+    pub sent: SeenChanges,
 }
 
 impl Delta {
@@ -211,7 +211,7 @@ mod tests {
 
     /// What a sync of these two does to the first.
     fn sync(ours: &mut Vault, theirs: &Vault) -> Vec<RecordDetails> {
-        let (before, remote) = (Marks::of(ours), Marks::of(theirs));
+        let (before, remote) = (SeenChanges::of(ours), SeenChanges::of(theirs));
         let delta = Delta {
             time: 0,
             received: remote.without(&before),
@@ -286,11 +286,11 @@ mod tests {
     fn what_was_changed_since_the_sync_is_not_told_as_part_of_it() {
         let (mut ours, mut theirs) = two_devices();
         theirs.create_record("C".into(), "mail", 302).unwrap();
-        let (before, remote) = (Marks::of(&ours), Marks::of(&theirs));
+        let (before, remote) = (SeenChanges::of(&ours), SeenChanges::of(&theirs));
         let delta = Delta {
             time: 0,
             received: remote.without(&before),
-            sent: Marks::new(),
+            sent: SeenChanges::new(),
         };
         ours.merge(&theirs);
         ours.rename(&"C".into(), "post", 400).unwrap();

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use crate::crypto::sha256;
 use crate::details::Delta;
-use crate::marks::Marks;
 use crate::secret::Passphrase;
+use crate::seen::SeenChanges;
 
 /// The most passphrases of other copies that are remembered.
 pub const PASSPHRASES_MAX: usize = 64;
@@ -23,17 +23,17 @@ pub struct SharedFolder {
     /// Of copies that are not under the vault's own passphrase.
     pub passphrases: Vec<Passphrase>,
     /// The copies that were merged as they are.
-    pub merged: BTreeSet<CopyMark>,
+    pub merged: BTreeSet<CopyId>,
     /// This device's copy, as it was written last.
     pub own: Option<OwnCopy>,
     /// What is in it.
-    pub given: Marks,
+    pub given: SeenChanges,
     /// What the last sync that brought or took anything did.
     pub last: Option<Delta>,
 }
 
 /// A copy in a certain state: 16 bytes of the SHA-256 of its name and content.
-pub type CopyMark = [u8; 16];
+pub type CopyId = [u8; 16];
 
 /// This device's copy, as it was written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,7 +62,7 @@ impl OwnCopy {
 impl SharedFolder {
     /// A folder in which nothing was done yet.
     pub fn new(path: String, host_id: String) -> Self {
-        let (passphrases, merged, given) = (Vec::new(), BTreeSet::new(), Marks::new());
+        let (passphrases, merged, given) = (Vec::new(), BTreeSet::new(), SeenChanges::new());
         Self {
             path,
             host_id,
@@ -74,11 +74,11 @@ impl SharedFolder {
         }
     }
 
-    /// The mark of a copy.
-    pub fn mark(name: &[u8], file: &[u8]) -> CopyMark {
+    /// Identifies one version of a copy.
+    pub fn copy_id(name: &[u8], file: &[u8]) -> CopyId {
         let hash = sha256(&[&sha256(name)[..], &sha256(file)].concat());
-        let (mark, _) = hash.split_first_chunk().expect("32 bytes have 16 in front");
-        *mark
+        let (id, _) = hash.split_first_chunk().expect("32 bytes have 16 in front");
+        *id
     }
 
     /// What [`OwnCopy::content`] is of this content under this passphrase.
@@ -133,7 +133,7 @@ mod tests {
         let base = SharedFolder::new("/cloud".to_owned(), "laptop".to_owned());
         let mut ours = base.clone();
         ours.remember(Passphrase::from("one".to_owned()));
-        ours.merged.insert(SharedFolder::mark(b"a", b"1"));
+        ours.merged.insert(SharedFolder::copy_id(b"a", b"1"));
         let mut theirs = base.clone();
         theirs.remember(Passphrase::from("two".to_owned()));
         theirs.own = Some(OwnCopy::new(
@@ -163,15 +163,15 @@ mod tests {
 
     #[test]
     fn a_mark_tells_names_and_contents_apart() {
-        let marks = [
+        let ids = [
             (&b"ab"[..], &b"c"[..]),
             (b"a", b"bc"),
             (b"abc", b""),
             (b"", b"abc"),
         ];
-        let distinct: BTreeSet<_> = marks
+        let distinct: BTreeSet<_> = ids
             .iter()
-            .map(|(name, file)| SharedFolder::mark(name, file))
+            .map(|(name, file)| SharedFolder::copy_id(name, file))
             .collect();
         assert_eq!(distinct.len(), 4);
     }

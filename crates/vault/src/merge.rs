@@ -197,7 +197,7 @@ impl Vault {
         count
     }
 
-    /// Marks the records whose path came with this merge and is wanted by another record.
+    /// SeenChanges the records whose path came with this merge and is wanted by another record.
     fn note_clashes(&self, summary: &mut MergeSummary) {
         if !summary.records.iter().any(RecordChange::has_new_path) {
             return;

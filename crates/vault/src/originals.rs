@@ -10,15 +10,15 @@
 //!  - a record that shows under another path than it has, or lives in spite of a deletion, gets the
 //!    path that it shows under, a second after its last one;
 //!  - so a change may be gone there and yet not lost: one of the same field stands shortly behind
-//!    it ([`Marks::of_settled`](crate::Marks::of_settled)).
+//!    it ([`SeenChanges::of_settled`](crate::SeenChanges::of_settled)).
 
 use std::borrow::Cow;
 
 use crate::association::Shape;
-use crate::marks::Marks;
 use crate::record::{
     Change, Domain, FieldKey, Record, RecordId, Stamp, TIME_MAX, Text, Value, Vault,
 };
+use crate::seen::SeenChanges;
 use crate::view::ViewRecord;
 
 /// Changes of one field that follow each other within so many seconds may have been settled by the
@@ -109,10 +109,10 @@ impl Shape {
 
     /// The changes that what was fetched from an account of this shape holds, or holds something in
     /// the place of.
-    pub fn marks_of(self, fetched: &Vault) -> Marks {
+    pub fn seen_of(self, fetched: &Vault) -> SeenChanges {
         match self {
-            Self::Modern => Marks::of(fetched),
-            Self::Desktop | Self::Upgraded => Marks::of_settled(fetched),
+            Self::Modern => SeenChanges::of(fetched),
+            Self::Desktop | Self::Upgraded => SeenChanges::of_settled(fetched),
         }
     }
 
@@ -121,8 +121,8 @@ impl Shape {
     pub fn count_missing(self, vault: &Vault, fetched: &Vault) -> usize {
         match self {
             Self::Modern | Self::Upgraded => vault.missing_from(fetched),
-            Self::Desktop => Marks::of(&self.part_of(vault))
-                .without(&self.marks_of(fetched))
+            Self::Desktop => SeenChanges::of(&self.part_of(vault))
+                .without(&self.seen_of(fetched))
                 .len(),
         }
     }

@@ -17,9 +17,9 @@ use std::path::{Path, PathBuf};
 
 use passmate_vault::codec::{CodecError, Version, decode_vault_file, encode_sync_copy};
 use passmate_vault::container::ContainerError;
-use passmate_vault::folder::{CopyMark, MERGED_MAX, OwnCopy};
+use passmate_vault::folder::{CopyId, MERGED_MAX, OwnCopy};
 use passmate_vault::originals::Original;
-use passmate_vault::{Marks, Passphrase, SharedFolder, Vault};
+use passmate_vault::{Passphrase, SeenChanges, SharedFolder, Vault};
 
 use super::round::News;
 use super::{Local, Options, Report, SyncError};
@@ -42,14 +42,14 @@ pub struct FolderReport {
     /// Names of copies that were merged, and that a sync program made when it could not decide.
     pub conflicts: Vec<String>,
     /// What is in the copies that were read.
-    there: Marks,
+    there: SeenChanges,
 }
 
 impl FolderReport {
     /// The changes of a vault that nobody has in this folder.
     #[must_use]
-    pub fn new_in(&self, vault: &Vault, folder: &SharedFolder) -> Marks {
-        Marks::of(&vault.part_for(Original::Passmate2))
+    pub fn new_in(&self, vault: &Vault, folder: &SharedFolder) -> SeenChanges {
+        SeenChanges::of(&vault.part_for(Original::Passmate2))
             .without(&folder.given)
             .without(&self.there)
     }
@@ -209,7 +209,7 @@ pub fn take_in(
         good_passphrases,
     } = found;
     let union = union.kept_beside(session.vault()).into_owned();
-    let there = Marks::of(&union);
+    let there = SeenChanges::of(&union);
     let mut report = Report::default();
 
     let news = News::of(&union, session.vault(), session.now(), options.guard)
@@ -283,7 +283,7 @@ pub fn give_out(
     let new = found.new_in(session.vault(), &folder);
     let container = session.seal(&plaintext).map_err(SyncError::Local)?;
     folder.own = Some(OwnCopy::new(content, &container));
-    folder.given = Marks::of(&session.vault().part_for(Original::Passmate2));
+    folder.given = SeenChanges::of(&session.vault().part_for(Original::Passmate2));
     let report = &mut found.report;
     report.sent = new.len();
     if !new.is_empty() {
@@ -317,7 +317,7 @@ struct Found {
     /// All that is new in them.
     union: Vault,
     /// Those that need not be read again as long as they are as they are.
-    merged: BTreeSet<CopyMark>,
+    merged: BTreeSet<CopyId>,
     skipped: Vec<Skipped>,
     conflicts: Vec<String>,
     good_passphrases: Vec<Passphrase>,
@@ -357,16 +357,16 @@ fn read_copies(
         if path == own && folder.own.is_some_and(|own| own.is_file(&file)) {
             continue;
         }
-        let mark = SharedFolder::mark(name.as_encoded_bytes(), &file);
-        if folder.merged.contains(&mark) {
-            found.merged.insert(mark);
+        let id = SharedFolder::copy_id(name.as_encoded_bytes(), &file);
+        if folder.merged.contains(&id) {
+            found.merged.insert(id);
             continue;
         }
         match open(session, &file, &known) {
             Ok((vault, passphrase)) => {
                 found.union.merge(&vault);
                 if found.merged.len() < MERGED_MAX {
-                    found.merged.insert(mark);
+                    found.merged.insert(id);
                 }
                 found.good_passphrases.extend(passphrase);
                 let name = name.to_string_lossy();

@@ -8,7 +8,7 @@
 //!  - interrupted at any point it goes on from there when it is asked for again.
 
 use passmate_proto::{ClientAction, Failure, Outcome};
-use passmate_vault::{Association, Marks, Shape, SyncKey, Vault, btoken, codec, sync_key};
+use passmate_vault::{Association, SeenChanges, Shape, SyncKey, Vault, btoken, codec, sync_key};
 
 use super::leave::delete_account;
 use super::retry::{Next, Retries};
@@ -98,7 +98,7 @@ fn move_on<L: Local>(
     let associate = |key| Association {
         key,
         confirmed: false,
-        seen: Marks::new(),
+        seen: SeenChanges::new(),
         retired: Some(retired.clone()),
         shape: Shape::Modern,
         ..old.clone()

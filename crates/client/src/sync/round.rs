@@ -3,7 +3,7 @@
 use passmate_proto::{BTOKEN_LEN_MAX_DEFAULT, CLIENT_BTOKEN_LEN_MAX_DEFAULT, Layout};
 use passmate_vault::codec::BtokenShape;
 use passmate_vault::merge::Altered;
-use passmate_vault::{Association, Marks, Pin, Shape, SyncKey, Trust, Vault, btoken, codec};
+use passmate_vault::{Association, Pin, SeenChanges, Shape, SyncKey, Trust, Vault, btoken, codec};
 use rand_core::CryptoRng;
 
 use super::{
@@ -41,8 +41,8 @@ struct Upload {
     change_count: usize,
     /// Changes of it that the server had not.
     missing: usize,
-    /// The same as marks.
-    sent: Marks,
+    /// The ids of these changes.
+    sent: SeenChanges,
     /// The length of the btoken in bytes.
     len: usize,
     /// It was sent whole and not confirmed.
@@ -216,10 +216,10 @@ impl<'a, L: Local> Round<'a, L> {
             return;
         };
         let vault = self.local.vault();
-        let mut missing = association.seen.without(&self.shape().marks_of(remote));
+        let mut missing = association.seen.without(&self.shape().seen_of(remote));
         if !missing.is_empty() && remote.history_since().is_some() {
             // What is cut off is no loss.
-            missing = missing.common_with(&Marks::of(&vault.kept_beside(remote)));
+            missing = missing.common_with(&SeenChanges::of(&vault.kept_beside(remote)));
         }
         if !missing.is_empty() && self.report.regression.is_none() {
             let times = missing.times_in(vault);
@@ -235,7 +235,9 @@ impl<'a, L: Local> Round<'a, L> {
         let Some(mut association) = self.local.association().cloned() else {
             return;
         };
-        association.seen = association.seen.common_with(&Marks::of(self.local.vault()));
+        association.seen = association
+            .seen
+            .common_with(&SeenChanges::of(self.local.vault()));
         self.local.set_association(Some(association));
     }
 
@@ -260,7 +262,7 @@ impl<'a, L: Local> Round<'a, L> {
         let mut merged = ours.clone();
         let summary = merged.merge(remote);
         let shape = self.shape();
-        let sent = Marks::of(&shape.part_of(ours)).without(&shape.marks_of(remote));
+        let sent = SeenChanges::of(&shape.part_of(ours)).without(&shape.seen_of(remote));
         self.report.received = summary.received;
         self.report.settled = summary.settled();
         self.report.changes = summary.records;
@@ -359,7 +361,8 @@ impl<'a, L: Local> Round<'a, L> {
             }
             .into());
         }
-        let sent = Marks::of(&shape.part_of(self.local.vault())).without(&shape.marks_of(&remote));
+        let sent =
+            SeenChanges::of(&shape.part_of(self.local.vault())).without(&shape.seen_of(&remote));
         self.seal(shape, missing, sent, rng)
     }
 
@@ -395,7 +398,7 @@ impl<'a, L: Local> Round<'a, L> {
         &mut self,
         shape: Shape,
         missing: usize,
-        sent: Marks,
+        sent: SeenChanges,
         rng: &mut dyn CryptoRng,
     ) -> Result<Answer, SyncError<L::Error>> {
         let change_count = self.local.vault().change_count();
@@ -461,7 +464,7 @@ impl<'a, L: Local> Round<'a, L> {
 /// What is new here of what came.
 pub(super) struct News {
     now: i64,
-    received: Marks,
+    received: SeenChanges,
     ahead: Vec<Ahead>,
 }
 
@@ -485,7 +488,7 @@ impl News {
                 return Err(altered);
             }
         }
-        let received = Marks::of(remote).without(&Marks::of(vault));
+        let received = SeenChanges::of(remote).without(&SeenChanges::of(vault));
         let mut ahead: Vec<Ahead> = Vec::new();
         for (id, record) in remote.records() {
             for change in record.changes() {

@@ -10,7 +10,7 @@ use passmate_proto::{
 };
 use passmate_vault::sync_key::KEY_LEN;
 use passmate_vault::{
-    Association, Marks, Pin, Secret, Shape, SyncKey, Trust, Vault, btoken, codec, sync_key,
+    Association, Pin, Secret, SeenChanges, Shape, SyncKey, Trust, Vault, btoken, codec, sync_key,
 };
 use rand_core::CryptoRng;
 use sha2::{Digest, Sha256};
@@ -233,7 +233,7 @@ fn associate(address: &Address, trust: &Trust, key: SyncKey, confirmed: bool) ->
         key,
         trust: trust.clone(),
         confirmed,
-        seen: Marks::new(),
+        seen: SeenChanges::new(),
         last: None,
         retired: None,
         shape: Shape::Modern,

@@ -8,8 +8,8 @@ use super::reader::Reader;
 use super::writer::{Sink, write_str};
 use crate::association::{Association, Pin, Shape, Trust};
 use crate::details::Delta;
-use crate::marks::Marks;
 use crate::record::{Stamp, Text};
+use crate::seen::SeenChanges;
 use crate::sync_key::SyncKey;
 
 pub(super) fn read_association(
@@ -178,10 +178,13 @@ fn read_time(reader: &mut Reader<'_>, place: &Place) -> Result<i64, CodecError> 
     })
 }
 
-pub(super) fn read_marks(reader: &mut Reader<'_>, place: &Place) -> Result<Marks, CodecError> {
+pub(super) fn read_marks(
+    reader: &mut Reader<'_>,
+    place: &Place,
+) -> Result<SeenChanges, CodecError> {
     let text = read_text(reader, place)?;
-    let marks = text.as_str().and_then(Marks::parse);
-    marks.ok_or_else(|| CodecError::WrongShape {
+    let seen = text.as_str().and_then(SeenChanges::parse);
+    seen.ok_or_else(|| CodecError::WrongShape {
         place: place.clone(),
         expected: "16 hex digits for each change",
     })

@@ -10,7 +10,7 @@ use super::error::CodecError;
 use super::place::Place;
 use super::reader::Reader;
 use super::writer::{Sink, write_str};
-use crate::folder::{CopyMark, OwnCopy, PASSPHRASES_MAX, SharedFolder};
+use crate::folder::{CopyId, OwnCopy, PASSPHRASES_MAX, SharedFolder};
 use crate::secret::Passphrase;
 
 pub(super) fn read_folder(
@@ -75,20 +75,17 @@ fn read_passphrases(reader: &mut Reader<'_>, place: &Place) -> Result<Vec<Passph
     Ok(passphrases)
 }
 
-fn read_copy_marks(
-    reader: &mut Reader<'_>,
-    place: &Place,
-) -> Result<BTreeSet<CopyMark>, CodecError> {
+fn read_copy_marks(reader: &mut Reader<'_>, place: &Place) -> Result<BTreeSet<CopyId>, CodecError> {
     let text = read_string(reader, place)?;
     let wrong = || CodecError::WrongShape {
         place: place.clone(),
         expected: "32 hex digits for each copy",
     };
-    let marks: Option<BTreeSet<CopyMark>> = (0..text.len())
+    let ids: Option<BTreeSet<CopyId>> = (0..text.len())
         .step_by(32)
         .map(|at| from_hex(text.get(at..at + 32)?))
         .collect();
-    marks.ok_or_else(wrong)
+    ids.ok_or_else(wrong)
 }
 
 fn read_own(reader: &mut Reader<'_>, place: &Place) -> Result<OwnCopy, CodecError> {
@@ -148,7 +145,7 @@ pub(super) fn write_folder(sink: &mut impl Sink, folder: &SharedFolder) {
     if !merged.is_empty() {
         sink.put(b",\"merged\":");
         let mut text = String::with_capacity(32 * merged.len());
-        merged.iter().for_each(|mark| write_hex(&mut text, mark));
+        merged.iter().for_each(|id| write_hex(&mut text, id));
         write_str(sink, &text);
     }
     if let Some(OwnCopy { content, file }) = own {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use passmate_vault::originals::Original;
 use passmate_vault::record::{Change, Domain, FieldKey, Stamp, Value};
-use passmate_vault::{Marks, RecordId, Vault};
+use passmate_vault::{RecordId, SeenChanges, Vault};
 use proptest::prelude::*;
 
 /// Cases of each law; PROPTEST_CASES says otherwise. Ten of them make 200,000 in all.
@@ -315,11 +315,11 @@ proptest! {
     #[test]
     fn what_a_device_saw_before_something_was_settled_is_missed_by_nobody(devices in devices()) {
         let mut there = Vault::new();
-        let mut seen = Marks::new();
+        let mut seen = SeenChanges::new();
         for device in &devices {
             there = settled(&merged(&there, device));
             let part = there.part_for(Original::Desktop);
-            let missing = seen.without(&Marks::of_settled(&part));
+            let missing = seen.without(&SeenChanges::of_settled(&part));
             prop_assert!(missing.is_empty(), "{} of {:?} in {:?}", missing.len(), seen, part);
             seen.note(&part);
         }

@@ -7,7 +7,9 @@ use passmate_vault::codec::{
 use passmate_vault::details::Delta;
 use passmate_vault::folder::OwnCopy;
 use passmate_vault::record::{Change, Domain, FieldKey, Stamp, Value};
-use passmate_vault::{Marks, Passphrase, RecordId, Secret, SharedFolder, SyncKey, Text, Vault};
+use passmate_vault::{
+    Passphrase, RecordId, Secret, SeenChanges, SharedFolder, SyncKey, Text, Vault,
+};
 use proptest::prelude::*;
 
 fn text() -> impl Strategy<Value = Text> {
@@ -71,14 +73,14 @@ fn association() -> impl Strategy<Value = Association> {
         }),
     ];
     let seen = vault().prop_map(|vault| {
-        let mut seen = Marks::new();
+        let mut seen = SeenChanges::new();
         seen.note(&vault);
         seen
     });
     let last = (any::<i64>(), vault(), vault()).prop_map(|(time, received, sent)| Delta {
         time,
-        received: Marks::of(&received),
-        sent: Marks::of(&sent),
+        received: SeenChanges::of(&received),
+        sent: SeenChanges::of(&sent),
     });
     let last = prop::option::of(last);
     let key = || {

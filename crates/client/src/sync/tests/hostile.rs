@@ -4,7 +4,7 @@
 //!  - what was never asked for is never overwritten with anything else than a vault that opens;
 //!  - once the server is honest again, all devices have everything.
 
-use passmate_vault::Marks;
+use passmate_vault::SeenChanges;
 
 use super::*;
 
@@ -123,7 +123,9 @@ fn run_history(seed: u64, foreign: &[u8]) {
         device.save().unwrap();
     }
     // What each device was told to be on the server: after its set-up, all that it has.
-    let mut confirmed = devices.each_ref().map(|device| Marks::of(&device.vault));
+    let mut confirmed = devices
+        .each_ref()
+        .map(|device| SeenChanges::of(&device.vault));
     for _ in 0..STEPS {
         let number = chance.below(2);
         let device = &mut devices[number];
@@ -177,7 +179,7 @@ fn run_history(seed: u64, foreign: &[u8]) {
             }
         }
         if result.is_ok() {
-            confirmed[number] = Marks::of(&device.vault);
+            confirmed[number] = SeenChanges::of(&device.vault);
             assert_eq!(device.file.0, device.vault);
         }
         assert!(opened.is_none() || btoken_vault(&server.btoken(), &key).is_some());

@@ -15,9 +15,9 @@ use crate::record::{Change, Domain, RecordId, Stamp, TIME_MIN, Vault};
 
 /// A set of changes, without what they were.
 #[derive(Clone, PartialEq, Eq, Default)]
-pub struct Marks(BTreeSet<u64>);
+pub struct SeenChanges(BTreeSet<u64>);
 
-impl Marks {
+impl SeenChanges {
     /// No change.
     pub fn new() -> Self {
         Self::default()
@@ -36,13 +36,13 @@ impl Marks {
     /// Adds all changes of a vault; true if some are new.
     pub fn note(&mut self, vault: &Vault) -> bool {
         let before = self.0.len();
-        self.0.extend(marks(vault).map(|(mark, _)| mark));
+        self.0.extend(change_ids(vault).map(|(id, _)| id));
         self.0.len() > before
     }
 
     /// All changes of a vault.
     pub fn of(vault: &Vault) -> Self {
-        Self(marks(vault).map(|(mark, _)| mark).collect())
+        Self(change_ids(vault).map(|(id, _)| id).collect())
     }
 
     /// All changes of a vault, and those that these may stand for where original programs take
@@ -85,13 +85,13 @@ impl Marks {
 
     /// True if this change of this record is one of them.
     pub fn contains(&self, id: &RecordId, change: &Change) -> bool {
-        !self.0.is_empty() && self.0.contains(&mark(id, change))
+        !self.0.is_empty() && self.0.contains(&change_id(id, change))
     }
 
     /// The first and the last time of these changes, as far as the vault holds them, in seconds
     /// since 1970.
     pub fn times_in(&self, vault: &Vault) -> Option<(i64, i64)> {
-        let known = marks(vault).filter(|(mark, _)| self.0.contains(mark));
+        let known = change_ids(vault).filter(|(id, _)| self.0.contains(id));
         let times = known.filter_map(|(_, change)| change.stamp.deciding_seconds());
         times.fold(None, |span, time| {
             Some(span.map_or((time, time), |(first, last): (i64, i64)| {
@@ -104,9 +104,9 @@ impl Marks {
     pub(crate) fn to_text(&self) -> String {
         use fmt::Write;
         self.0.iter().fold(
-            String::with_capacity(self.0.len() * MARK_DIGITS),
-            |mut text, mark| {
-                write!(text, "{mark:016x}").expect("a String takes everything");
+            String::with_capacity(self.0.len() * ID_DIGITS),
+            |mut text, id| {
+                write!(text, "{id:016x}").expect("a String takes everything");
                 text
             },
         )
@@ -114,32 +114,31 @@ impl Marks {
 
     /// Reads what [`to_text`](Self::to_text) wrote.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        if !text.len().is_multiple_of(MARK_DIGITS)
+        if !text.len().is_multiple_of(ID_DIGITS)
             || !text.bytes().all(|byte| byte.is_ascii_hexdigit())
         {
             return None;
         }
-        let marks = (0..text.len()).step_by(MARK_DIGITS);
-        marks
-            .map(|at| u64::from_str_radix(text.get(at..at + MARK_DIGITS)?, 16).ok())
+        let ids = (0..text.len()).step_by(ID_DIGITS);
+        ids.map(|at| u64::from_str_radix(text.get(at..at + ID_DIGITS)?, 16).ok())
             .collect::<Option<_>>()
             .map(Self)
     }
 }
 
 /// Hex digits of one change.
-const MARK_DIGITS: usize = 16;
+const ID_DIGITS: usize = 16;
 
-fn marks(vault: &Vault) -> impl Iterator<Item = (u64, &Change)> {
+fn change_ids(vault: &Vault) -> impl Iterator<Item = (u64, &Change)> {
     vault.records().flat_map(|(id, record)| {
         record
             .changes()
             .iter()
-            .map(move |change| (mark(id, change), change))
+            .map(move |change| (change_id(id, change), change))
     })
 }
 
-fn mark(id: &RecordId, change: &Change) -> u64 {
+fn change_id(id: &RecordId, change: &Change) -> u64 {
     mark_at(id, change, &change.stamp)
 }
 
@@ -163,9 +162,9 @@ fn mark_at(id: &RecordId, change: &Change, stamp: &Stamp) -> u64 {
     u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
-impl fmt::Debug for Marks {
+impl fmt::Debug for SeenChanges {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Marks({} changes)", self.0.len())
+        write!(f, "SeenChanges({} changes)", self.0.len())
     }
 }
 
@@ -185,7 +184,7 @@ mod tests {
 
     #[test]
     fn what_is_gone_is_missing_and_what_came_is_not() {
-        let mut seen = Marks::new();
+        let mut seen = SeenChanges::new();
         assert!(seen.note(&vault(&[("one", 200), ("two", 300)])));
         assert!(!seen.note(&vault(&[("one", 200)])), "nothing new");
         assert!(
@@ -204,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_tie_that_another_program_settled_is_no_loss() {
-        let mut seen = Marks::new();
+        let mut seen = SeenChanges::new();
         let mut tie = vault(&[("one", 200)]);
         tie.merge(&vault(&[("other", 200)]));
         seen.note(&tie);
@@ -213,17 +212,17 @@ mod tests {
 
     #[test]
     fn text_comes_back_and_other_text_does_not() {
-        let mut seen = Marks::new();
+        let mut seen = SeenChanges::new();
         seen.note(&vault(&[("one", 200), ("two", 300)]));
-        assert_eq!(Marks::parse(&seen.to_text()), Some(seen));
-        assert_eq!(Marks::parse(""), Some(Marks::new()));
+        assert_eq!(SeenChanges::parse(&seen.to_text()), Some(seen));
+        assert_eq!(SeenChanges::parse(""), Some(SeenChanges::new()));
         for bad in [
             "0",
             "00000000000000g0",
             "000000000000000",
             "+000000000000000",
         ] {
-            assert_eq!(Marks::parse(bad), None, "{bad}");
+            assert_eq!(SeenChanges::parse(bad), None, "{bad}");
         }
     }
 }
