@@ -30,8 +30,8 @@ pub use passmate2::{Passmate2, encode_passmate2, encode_sync_copy};
 pub use place::Place;
 
 use crate::association::{Association, Shape};
+use crate::compat::Original;
 use crate::folder::SharedFolder;
-use crate::originals::Original;
 use crate::record::{Stamp, Text, Vault};
 use association::{read_association, set, write_association};
 use folder::{read_folder, write_folder};

@@ -6,13 +6,13 @@
 pub mod association;
 pub mod btoken;
 pub mod codec;
+pub mod compat;
 pub mod container;
 mod crypto;
 pub mod details;
 pub mod folder;
 pub mod horizon;
 pub mod merge;
-pub mod originals;
 pub mod record;
 mod restore;
 pub mod secret;

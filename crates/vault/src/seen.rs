@@ -9,8 +9,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use crate::compat::SETTLED_WITHIN;
 use crate::crypto::sha256;
-use crate::originals::SETTLED_WITHIN;
 use crate::record::{Change, Domain, RecordId, Stamp, TIME_MIN, Vault};
 
 /// A set of changes, without what they were.
@@ -46,7 +46,7 @@ impl SeenChanges {
     }
 
     /// All changes of a vault, and those that these may stand for where original programs take
-    /// part: of the same field, up to 8 seconds earlier (see [`originals`](crate::originals)).
+    /// part: of the same field, up to 8 seconds earlier (see [`compat`](crate::compat)).
     pub fn of_settled(vault: &Vault) -> Self {
         let mut all = Self::of(vault);
         for (id, record) in vault.records() {

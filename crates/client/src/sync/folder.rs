@@ -4,7 +4,7 @@
 //!  - what was read is merged and saved here before the own copy is written;
 //!  - the own copy is written as a whole, and only if what is in it changes;
 //!  - what the original program cannot bear is settled, or not written there (see
-//!    [`passmate_vault::originals`]).
+//!    [`passmate_vault::compat`]).
 //!
 //! A folder takes nothing back for long: what somebody put in the place of a copy is merged, what
 //! is gone from one is in ours.
@@ -16,9 +16,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use passmate_vault::codec::{CodecError, Version, decode_vault_file, encode_sync_copy};
+use passmate_vault::compat::Original;
 use passmate_vault::container::ContainerError;
 use passmate_vault::folder::{CopyId, MERGED_MAX, OwnCopy};
-use passmate_vault::originals::Original;
 use passmate_vault::{Passphrase, SeenChanges, SharedFolder, Vault};
 
 use super::round::News;

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use passmate_proto::BTOKEN_LEN_MAX_DEFAULT;
-use passmate_vault::originals::Original;
+use passmate_vault::compat::Original;
 use passmate_vault::{Shape, Trust, Vault, btoken, codec};
 use sha2::{Digest, Sha256};
 

@@ -11,7 +11,7 @@ use super::place::Place;
 use super::reader::{Fault, Reader};
 use super::records::Collector;
 use super::writer::{Sink, write_text};
-use crate::originals::{DESKTOP_PREFIX, desktop_name};
+use crate::compat::{DESKTOP_PREFIX, desktop_name};
 use crate::record::{Change, Domain, FieldKey, RecordId, Text, Value, Vault};
 
 const CHANGE_SHAPE: &str = "a change of a name, a time and lines of text";

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::error::EncodeError;
 use super::{Purpose, encode_version_2};
-use crate::originals::{Original, Ties, shown_paths};
+use crate::compat::{Original, Ties, shown_paths};
 use crate::record::Vault;
 
 /// A vault as a Passmate 2 document.

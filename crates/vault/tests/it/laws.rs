@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use passmate_vault::originals::Original;
+use passmate_vault::compat::Original;
 use passmate_vault::record::{Change, Domain, FieldKey, Stamp, Value};
 use passmate_vault::{RecordId, SeenChanges, Vault};
 use proptest::prelude::*;

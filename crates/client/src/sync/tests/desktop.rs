@@ -33,7 +33,7 @@ impl Desktop {
         let mut merged = self.vault.clone();
         merged.merge(&there);
         let has_ties = merged
-            .part_for(passmate_vault::originals::Original::Desktop)
+            .part_for(passmate_vault::compat::Original::Desktop)
             .change_count()
             < merged.change_count();
         if has_ties

@@ -164,7 +164,7 @@ fn where_the_original_program_merges_we_agree_and_where_it_fails_we_merge() {
             assert_eq!(view_of(&copy), view_of(session.vault()), "{name}, {host}");
             assert!(copy.settlement().is_empty(), "{name}, {host}");
             assert_eq!(
-                copy.part_for(passmate_vault::originals::Original::Passmate2),
+                copy.part_for(passmate_vault::compat::Original::Passmate2),
                 copy
             );
         }
