@@ -14,7 +14,7 @@ use crate::record::{Change, FieldKey, Record, RecordId, Vault, newest_of};
 pub struct MergeSummary {
     /// The number of changes that were new here.
     pub received: usize,
-    /// The number of changes of either side that were cut off: see [`horizon`](crate::horizon).
+    /// The number of changes of either side that were cut off: see [`truncate`](crate::history::truncate).
     pub dropped: usize,
     /// The records that got changes, in the order of their ids.
     pub records: Vec<RecordChange>,
@@ -153,7 +153,7 @@ impl Vault {
     /// If one of the two keeps its history since a time only, so does the result.
     pub fn merge(&mut self, other: &Self) -> MergeSummary {
         let mut summary = MergeSummary::default();
-        let kept = other.kept_beside(self);
+        let kept = other.kept_with(self);
         let union_count = kept.since.map(|since| {
             let union_count = self.change_count() + other.missing_from(self);
             self.cut(since, other);

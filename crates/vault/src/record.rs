@@ -2,7 +2,7 @@
 //!
 //! A change is a [`Change`] `[domain, name, value, stamp]`. Nothing is ever taken out: an edit adds
 //! a change, a deletion adds one too, and the history is all of them, unless a person cuts it
-//! ([`horizon`](crate::horizon)). What people see is computed by [`view`](crate::view) from the
+//! ([`truncate`](crate::history::truncate)). What people see is computed by [`view`](crate::view) from the
 //! newest changes; two vaults become one by set union ([`merge`](crate::merge)). The rules are:
 //!  - one total order decides which change of a field is newest: the stamp, then the value by its
 //!    bytes, absent lowest. It is the same on every device;

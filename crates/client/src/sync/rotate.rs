@@ -23,7 +23,7 @@ use super::{
 /// What another device stores in the old account up to its deletion comes along. What it cannot
 /// store there any more stays on that device until it joins with the new key. With `keep_since` the
 /// new account, and with it every device, has the history since that time, in seconds since 1970
-/// (see [`horizon`](passmate_vault::horizon)); so this is also the way out for a vault that has
+/// (see [`truncate`](passmate_vault::history::truncate)); so this is also the way out for a vault that has
 /// outgrown what the server takes.
 ///
 /// # Errors
@@ -62,7 +62,7 @@ pub fn rotate<L: Local>(
     let association = local.association().ok_or(SyncError::SetUpChanged)?;
     let retired = association.retired.clone().ok_or(SyncError::SetUpChanged)?;
     if let Some(last) = last_look(&retired, transport, surroundings)? {
-        if last.kept_beside(local.vault()).missing_from(local.vault()) > 0 {
+        if last.kept_with(local.vault()).missing_from(local.vault()) > 0 {
             local.merge(&last);
             local.save_more().map_err(SyncError::Local)?;
             report.add(sync(local, transport, surroundings, Options::default())?);

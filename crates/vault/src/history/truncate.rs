@@ -48,7 +48,7 @@ impl Vault {
     }
 
     /// What of this vault stays when it and `other` become one.
-    pub fn kept_beside(&self, other: &Self) -> Cow<'_, Self> {
+    pub fn kept_with(&self, other: &Self) -> Cow<'_, Self> {
         let Some(since) = self.since.max(other.since) else {
             return Cow::Borrowed(self);
         };
@@ -253,7 +253,7 @@ mod tests {
             "two gave way to late"
         );
         assert_eq!(ours, theirs);
-        assert_eq!(late.kept_beside(&cut).missing_from(&cut), 1);
-        assert!(cut.kept_beside(&late).missing_from(&late) == 0);
+        assert_eq!(late.kept_with(&cut).missing_from(&cut), 1);
+        assert!(cut.kept_with(&late).missing_from(&late) == 0);
     }
 }
