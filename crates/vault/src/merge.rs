@@ -153,10 +153,10 @@ impl Vault {
     /// If one of the two keeps its history since a time only, so does the result.
     pub fn merge(&mut self, other: &Self) -> MergeSummary {
         let mut summary = MergeSummary::default();
-        let kept = other.kept_with(self);
+        let kept = other.truncated_with(self);
         let union_count = kept.since.map(|since| {
             let union_count = self.change_count() + other.missing_from(self);
-            self.cut(since, other);
+            self.truncate(since, other);
             union_count
         });
         let other = &*kept;

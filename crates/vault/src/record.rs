@@ -34,7 +34,7 @@ pub const PATH: &str = "path";
 pub struct Vault {
     // A record in here is never empty: without changes there is nothing to keep.
     pub(crate) records: BTreeMap<RecordId, Record>,
-    // See `horizon`.
+    // See `history::truncate`.
     pub(crate) since: Option<i64>,
 }
 

@@ -208,7 +208,7 @@ pub fn take_in(
         conflicts,
         good_passphrases,
     } = found;
-    let union = union.kept_with(session.vault()).into_owned();
+    let union = union.truncated_with(session.vault()).into_owned();
     let there = SeenChanges::of(&union);
     let mut report = Report::default();
 

@@ -62,7 +62,11 @@ pub fn rotate<L: Local>(
     let association = local.association().ok_or(SyncError::SetUpChanged)?;
     let retired = association.retired.clone().ok_or(SyncError::SetUpChanged)?;
     if let Some(last) = last_look(&retired, transport, surroundings)? {
-        if last.kept_with(local.vault()).missing_from(local.vault()) > 0 {
+        if last
+            .truncated_with(local.vault())
+            .missing_from(local.vault())
+            > 0
+        {
             local.merge(&last);
             local.save_more().map_err(SyncError::Local)?;
             report.add(sync(local, transport, surroundings, Options::default())?);

@@ -219,7 +219,7 @@ impl<'a, L: Local> Round<'a, L> {
         let mut missing = association.seen.without(&self.shape().seen_of(remote));
         if !missing.is_empty() && remote.history_since().is_some() {
             // What is cut off is no loss.
-            missing = missing.common_with(&SeenChanges::of(&vault.kept_with(remote)));
+            missing = missing.common_with(&SeenChanges::of(&vault.truncated_with(remote)));
         }
         if !missing.is_empty() && self.report.regression.is_none() {
             let times = missing.times_in(vault);
@@ -298,7 +298,7 @@ impl<'a, L: Local> Round<'a, L> {
         if let (Shape::Desktop, Some(since)) = (shape, self.local.vault().history_since()) {
             return Err(RemoteError::HistoryCut { since }.into());
         }
-        let kept = remote.kept_with(self.local.vault());
+        let kept = remote.truncated_with(self.local.vault());
         self.note_received(&kept)?;
         if self.options.dry_run {
             self.preview(&kept);
@@ -306,7 +306,7 @@ impl<'a, L: Local> Round<'a, L> {
         }
         let before = self.upload.take();
         let arrived = before.as_ref().is_some_and(|upload| {
-            let part = upload.part.kept_with(&remote);
+            let part = upload.part.truncated_with(&remote);
             part.history_since() == remote.history_since()
                 && shape.count_missing(&part, &remote) == 0
         });

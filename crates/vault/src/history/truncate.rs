@@ -48,34 +48,34 @@ impl Vault {
     }
 
     /// What of this vault stays when it and `other` become one.
-    pub fn kept_with(&self, other: &Self) -> Cow<'_, Self> {
+    pub fn truncated_with(&self, other: &Self) -> Cow<'_, Self> {
         let Some(since) = self.since.max(other.since) else {
             return Cow::Borrowed(self);
         };
         let mut kept = self.clone();
-        kept.cut(since, other);
+        kept.truncate(since, other);
         Cow::Owned(kept)
     }
 
     /// Drops what does not stay when this vault and `other` become one with its history since then;
     /// gives the number of changes that went.
-    pub(crate) fn cut(&mut self, since: i64, other: &Self) -> usize {
+    pub(crate) fn truncate(&mut self, since: i64, other: &Self) -> usize {
         self.since = Some(since);
         let before = self.change_count();
         for (id, record) in &mut self.records {
-            cut_record(record, since, other.records.get(id));
+            truncate_record(record, since, other.records.get(id));
         }
         before - self.change_count()
     }
 }
 
-fn cut_record(record: &mut Record, since: i64, other: Option<&Record>) {
+fn truncate_record(record: &mut Record, since: i64, other: Option<&Record>) {
     // Of most records nothing goes, and so nothing is copied.
-    let is_cut = |field: &[Change]| {
+    let is_truncated = |field: &[Change]| {
         let bases = Bases::of(field, since, other);
         field.iter().any(|change| !bases.keep(change, since))
     };
-    if !record.fields().any(is_cut) {
+    if !record.fields().any(is_truncated) {
         return;
     }
     let mut kept = Vec::with_capacity(record.changes.len());
@@ -253,7 +253,7 @@ mod tests {
             "two gave way to late"
         );
         assert_eq!(ours, theirs);
-        assert_eq!(late.kept_with(&cut).missing_from(&cut), 1);
-        assert!(cut.kept_with(&late).missing_from(&late) == 0);
+        assert_eq!(late.truncated_with(&cut).missing_from(&cut), 1);
+        assert!(cut.truncated_with(&late).missing_from(&late) == 0);
     }
 }

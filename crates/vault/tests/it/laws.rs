@@ -357,7 +357,7 @@ proptest! {
         let (ours, theirs) = (devices[0].clone().with_history_since(time), &devices[1]);
         let mut all = ours.clone();
         let summary = all.merge(theirs);
-        let (kept_ours, kept_theirs) = (ours.kept_with(theirs), theirs.kept_with(&ours));
+        let (kept_ours, kept_theirs) = (ours.truncated_with(theirs), theirs.truncated_with(&ours));
         prop_assert_eq!(all_changes([&all]), all_changes([&*kept_ours, &*kept_theirs]));
         prop_assert_eq!(summary.received, kept_theirs.missing_from(&ours));
         prop_assert_eq!(summary.dropped, all_changes([&ours, theirs]).len() - all.change_count());
