@@ -29,7 +29,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::disk::{self, Disk, Lock, LockError, RealDisk, folder_of, previous_of};
-use crate::sync::Local;
+use crate::sync::Replica;
 
 /// Where a vault is, and what it needs of the world.
 #[derive(Debug, Clone)]
@@ -645,7 +645,7 @@ fn read(place: &Place, passphrase: &Passphrase) -> Result<(Document, Stored), Se
     Ok((document, stored))
 }
 
-impl Local for Session {
+impl Replica for Session {
     type Error = SessionError;
 
     fn vault(&self) -> &Vault {
@@ -951,7 +951,7 @@ mod tests {
             let disk = FailingDisk::failing_at(number, true);
             session.place = session.place.with_disk(disk.clone());
             assert_eq!(
-                Local::merge(&mut session, &Vault::new().with_history_since(400)).dropped,
+                Replica::merge(&mut session, &Vault::new().with_history_since(400)).dropped,
                 1
             );
             let result = session.save();
@@ -988,9 +988,9 @@ mod tests {
                 assert_eq!(session.archives(), [archive]);
                 // The next one does not take its place.
                 session.place = session.place.with_disk(RealDisk);
-                Local::merge(&mut session, &Vault::new().with_history_since(500));
+                Replica::merge(&mut session, &Vault::new().with_history_since(500));
                 session.edit(|vault, _| vault.set(&id, "password", "three", 600).unwrap());
-                Local::merge(&mut session, &Vault::new().with_history_since(700));
+                Replica::merge(&mut session, &Vault::new().with_history_since(700));
                 session.save().unwrap();
                 assert!(
                     session
@@ -1063,7 +1063,7 @@ mod tests {
         session.save().unwrap();
         assert_eq!(previous(&session), 1, "an account is no change of records");
         add(&mut session, "c");
-        Local::save_more(&mut session).unwrap();
+        Replica::save_more(&mut session).unwrap();
         assert_eq!(previous(&session), 1, "it belongs to the change before");
         session.change_passphrase("new".to_owned().into()).unwrap();
         assert_eq!(previous(&session), 1);

@@ -6,7 +6,7 @@
 //!  - *synced* is said only of what the server confirmed, or of what a fetch found there;
 //!  - whatever the server answers, no record is lost here.
 //!
-//! Nothing here prints, and nothing here holds a lock: [`Local::save`] does, for as long as it
+//! Nothing here prints, and nothing here holds a lock: [`Replica::save`] does, for as long as it
 //! writes.
 
 mod error;
@@ -50,7 +50,7 @@ use retry::{Next, Retries};
 use round::Round;
 
 /// The vault of this device, unlocked.
-pub trait Local {
+pub trait Replica {
     /// Why it could not be saved.
     type Error: std::error::Error;
 
@@ -87,7 +87,7 @@ pub trait Local {
 }
 
 /// What a sync needs of the world.
-pub trait Surroundings {
+pub trait Env {
     /// The source of all randomness: keys, initialisation vectors, jitter.
     fn rng(&mut self) -> &mut dyn CryptoRng;
 
@@ -97,11 +97,11 @@ pub trait Surroundings {
 
 /// The system's randomness and the system's clock.
 #[derive(Debug, Default)]
-pub struct SystemSurroundings {
+pub struct SystemEnv {
     rng: UnwrapErr<SysRng>,
 }
 
-impl Surroundings for SystemSurroundings {
+impl Env for SystemEnv {
     fn rng(&mut self) -> &mut dyn CryptoRng {
         &mut self.rng
     }
@@ -209,13 +209,13 @@ impl Greeting {
 ///
 /// # Errors
 /// See [`SyncError`]. With every error all that this device had is still in its vault.
-pub fn sync<L: Local>(
-    local: &mut L,
+pub fn sync<R: Replica>(
+    replica: &mut R,
     transport: &mut dyn Transport,
-    surroundings: &mut dyn Surroundings,
+    env: &mut dyn Env,
     options: Options,
-) -> Result<Report, SyncError<L::Error>> {
-    let association = local.association().ok_or(SyncError::NotSetUp)?;
+) -> Result<Report, SyncError<R::Error>> {
+    let association = replica.association().ok_or(SyncError::NotSetUp)?;
     if association.is_pending() {
         return Err(SyncError::NotLetIn {
             host: association.host.clone(),
@@ -223,19 +223,19 @@ pub fn sync<L: Local>(
     }
     let (key, confirmed) = (association.key.clone(), association.confirmed);
     run_rounds(
-        Round::new(local, key, confirmed).with(options),
+        Round::new(replica, key, confirmed).with(options),
         transport,
-        surroundings,
+        env,
     )
 }
 
 /// Rounds until one is settled.
-fn run_rounds<L: Local>(
-    mut round: Round<'_, L>,
+fn run_rounds<R: Replica>(
+    mut round: Round<'_, R>,
     transport: &mut dyn Transport,
-    surroundings: &mut dyn Surroundings,
-) -> Result<Report, SyncError<L::Error>> {
-    match settle(&mut round, transport, surroundings) {
+    env: &mut dyn Env,
+) -> Result<Report, SyncError<R::Error>> {
+    match settle(&mut round, transport, env) {
         Ok(()) => Ok(round.into_report()),
         // A server must not hide that it went back by what it does after that.
         Err(error) => Err(match round.regression() {
@@ -248,11 +248,11 @@ fn run_rounds<L: Local>(
     }
 }
 
-fn settle<L: Local>(
-    round: &mut Round<'_, L>,
+fn settle<R: Replica>(
+    round: &mut Round<'_, R>,
     transport: &mut dyn Transport,
-    surroundings: &mut dyn Surroundings,
-) -> Result<(), SyncError<L::Error>> {
+    env: &mut dyn Env,
+) -> Result<(), SyncError<R::Error>> {
     let account = account_of(round.key()).ok_or(SyncError::KeyWithoutAccount)?;
     let mut retries = Retries::default();
     loop {
@@ -260,7 +260,7 @@ fn settle<L: Local>(
             account,
             auth_token: auth_token_of(round.key()),
         };
-        let exchanged = transport.exchange(action, &mut round.listen(surroundings.rng()));
+        let exchanged = transport.exchange(action, &mut round.listen(env.rng()));
         round.take_error()?;
         let next = match &exchanged {
             Ok(Exchanged {
@@ -289,8 +289,8 @@ fn settle<L: Local>(
             Next::LastLook => round.only_look(retries.unknown()),
             Next::GiveUp(error) => return Err(round.qualify(error).into()),
         }
-        let pause = retries.pause(surroundings.rng());
-        surroundings.sleep(pause);
+        let pause = retries.pause(env.rng());
+        env.sleep(pause);
     }
 }
 
@@ -310,8 +310,8 @@ fn auth_token_of(key: &SyncKey) -> AuthToken {
 ///
 /// # Errors
 /// The vault is not set up to sync, or could not be saved; then nothing changed.
-pub fn trust_pin<L: Local>(local: &mut L, pin: Pin) -> Result<Trust, SyncError<L::Error>> {
-    let mut association = local.association().cloned().ok_or(SyncError::NotSetUp)?;
+pub fn trust_pin<R: Replica>(replica: &mut R, pin: Pin) -> Result<Trust, SyncError<R::Error>> {
+    let mut association = replica.association().cloned().ok_or(SyncError::NotSetUp)?;
     let trust = match association.trust {
         Trust::Pins { current, .. } if current != pin => Trust::Pins {
             current,
@@ -323,23 +323,23 @@ pub fn trust_pin<L: Local>(local: &mut L, pin: Pin) -> Result<Trust, SyncError<L
         },
     };
     association.trust = trust.clone();
-    replace_association(local, Some(association))?;
+    replace_association(replica, Some(association))?;
     Ok(trust)
 }
 
 /// Sets the association and saves it, or leaves the old one.
-fn replace_association<L: Local>(
-    local: &mut L,
+fn replace_association<R: Replica>(
+    replica: &mut R,
     association: Option<Association>,
-) -> Result<(), SyncError<L::Error>> {
-    let before = local.association().cloned();
-    local.set_association(association.clone());
-    local.save().map_err(|error| {
-        local.set_association(before);
-        SyncError::Local(error)
+) -> Result<(), SyncError<R::Error>> {
+    let before = replica.association().cloned();
+    replica.set_association(association.clone());
+    replica.save().map_err(|error| {
+        replica.set_association(before);
+        SyncError::Save(error)
     })?;
     // Another program may have been faster with another one, or have seen more of the same.
-    let stored = local
+    let stored = replica
         .association()
         .map(|stored| (&stored.key, &stored.trust));
     if stored

@@ -187,7 +187,7 @@ impl From<SyncError<SessionError>> for Failure {
             }
             SyncError::Remote(error) => error.into(),
             SyncError::Folder(error) => error.into(),
-            SyncError::Local(error) => error.into(),
+            SyncError::Save(error) => error.into(),
         }
     }
 }

@@ -24,8 +24,8 @@ use crate::net::Server;
 use crate::session::{Session, SessionError};
 use crate::state::State;
 use crate::sync::{
-    FolderReport, Guard, Local, Options, Regression, RemoteError, Report, Room, SyncError,
-    SyncErrorKind, SystemSurroundings,
+    FolderReport, Guard, Options, Regression, RemoteError, Replica, Report, Room, SyncError,
+    SyncErrorKind, SystemEnv,
 };
 
 /// Bring this device and the server in step, and the shared folder if there is one
@@ -102,7 +102,7 @@ struct Meant {
 fn now(app: &App, args: &Args) -> Result<(), Failure> {
     let mut session = app.open()?;
     let has_folder = session.folder().is_some();
-    match Local::association(&session) {
+    match Replica::association(&session) {
         None if !has_folder => return Err(SyncError::<SessionError>::NotSetUp.into()),
         Some(_) if !has_folder => refuse_offline(app)?,
         _ => {}
@@ -134,7 +134,7 @@ fn sync_all(app: &App, session: &mut Session, meant: Meant) -> Done {
     // A device that its operator has not let in yet has nothing to sync: only whoever asks is told
     // so.
     let is_up = |association: &Association| !meant.is_aside || !association.is_pending();
-    let has_server = Local::association(session).is_some_and(is_up) && !app.is_offline;
+    let has_server = Replica::association(session).is_some_and(is_up) && !app.is_offline;
     let server = has_server.then(|| {
         let result = sync_server(app, session, meant, continued)?;
         let report = note(app, session, result)?;
@@ -160,12 +160,7 @@ fn sync_server(
         ..Options::default()
     };
     let mut sync = |session: &mut Session, options| {
-        crate::sync::sync(
-            session,
-            &mut server,
-            &mut SystemSurroundings::default(),
-            options,
-        )
+        crate::sync::sync(session, &mut server, &mut SystemEnv::default(), options)
     };
     let mut result = sync(session, options);
     if let Err(SyncError::Remote(error @ (RemoteError::Unopenable(_) | RemoteError::NoVault(_)))) =
@@ -199,12 +194,12 @@ fn dry_run(app: &App, session: &mut Session) -> Result<(), Failure> {
         .then(|| folder::preview(app, session, options))
         .transpose()?;
     let mut server = None;
-    if Local::association(session).is_some() && !app.is_offline {
+    if Replica::association(session).is_some() && !app.is_offline {
         let mut reached = server_of(session)?;
         server = Some(crate::sync::sync(
             session,
             &mut reached,
-            &mut SystemSurroundings::default(),
+            &mut SystemEnv::default(),
             options,
         )?);
     }
@@ -321,7 +316,7 @@ fn refuse_offline(app: &App) -> Result<(), Failure> {
 
 /// The server that the vault is tied to.
 fn server_of(session: &Session) -> Result<Server, Failure> {
-    let association = Local::association(session).ok_or(SyncError::<SessionError>::NotSetUp)?;
+    let association = Replica::association(session).ok_or(SyncError::<SessionError>::NotSetUp)?;
     Server::of(association).map_err(|error| {
         let hint = "forget the server with `passmate sync leave`, then set it up again with the key of another device";
         Failure::new(Code::Damaged, format!("the vault's server cannot be used: {error}"), hint)
@@ -353,7 +348,7 @@ fn note(
     }
     tell_archives(app, session);
     let report = result?;
-    if Local::association(session).is_some_and(|association| association.retired.is_some()) {
+    if Replica::association(session).is_some_and(|association| association.retired.is_some()) {
         app.out.warn("the account from before the rotation is not deleted yet: run `passmate sync rotate` again");
     }
     tell_changes(app, session, &report);
@@ -408,7 +403,7 @@ fn counts(
 }
 
 fn host_of(session: &Session) -> String {
-    Local::association(session)
+    Replica::association(session)
         .map(|association| association.host.clone())
         .unwrap_or_default()
 }

@@ -55,7 +55,7 @@ pub enum SyncError<E> {
     Folder(#[from] FolderError),
     /// The vault could not be saved.
     #[error(transparent)]
-    Local(E),
+    Save(E),
 }
 
 /// What went wrong at the server or on the way there.
@@ -196,7 +196,8 @@ pub enum SyncErrorKind {
     /// The shared folder cannot be used.
     Folder,
     /// The vault could not be saved.
-    Local,
+    #[serde(rename = "local")]
+    Save,
 }
 
 impl<E> SyncError<E> {
@@ -211,7 +212,7 @@ impl<E> SyncError<E> {
             Self::Folder(FolderError::NotSetUp) => SyncErrorKind::NotSetUp,
             Self::Folder(FolderError::AlreadySetUp(_)) => SyncErrorKind::AlreadySetUp,
             Self::Folder(_) => SyncErrorKind::Folder,
-            Self::Local(_) => SyncErrorKind::Local,
+            Self::Save(_) => SyncErrorKind::Save,
             Self::WentBack { .. } => SyncErrorKind::Older,
             Self::HeldBack(_) => SyncErrorKind::HeldBack,
         }

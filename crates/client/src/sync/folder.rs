@@ -22,7 +22,7 @@ use passmate_vault::folder::{CopyId, MERGED_MAX, OwnCopy};
 use passmate_vault::{Passphrase, SeenChanges, SharedFolder, Vault};
 
 use super::round::News;
-use super::{Local, Options, Report, SyncError};
+use super::{Options, Replica, Report, SyncError};
 use crate::session::{Session, SessionError};
 
 /// What the copies' names end with.
@@ -166,7 +166,7 @@ pub fn set_up_folder(
     session.set_folder(Some(folder));
     session
         .save()
-        .map_err(SyncError::Local)
+        .map_err(SyncError::Save)
         .inspect_err(|_| session.set_folder(None))
 }
 
@@ -186,7 +186,7 @@ pub fn leave_folder(session: &mut Session, delete: bool) -> Result<(), SyncError
         }
     }
     session.set_folder(None);
-    session.save().map_err(SyncError::Local)
+    session.save().map_err(SyncError::Save)
 }
 
 /// Merges what the other devices' copies have and saves it. `passphrases` are tried on copies that
@@ -218,7 +218,7 @@ pub fn take_in(
     let summary = if options.dry_run {
         preview.merge(&union)
     } else {
-        Local::merge(session, &union)
+        Replica::merge(session, &union)
     };
     report.received = summary.received;
     report.settled = summary.settled();
@@ -249,7 +249,7 @@ pub fn take_in(
     } else {
         session.save()
     };
-    saved.map_err(SyncError::Local)?;
+    saved.map_err(SyncError::Save)?;
     Ok(FolderReport {
         report,
         skipped,
@@ -271,17 +271,17 @@ pub fn give_out(
     let path = own_path(&folder);
     let plaintext = encode_sync_copy(session.vault())
         .map_err(SessionError::from)
-        .map_err(SyncError::Local)?;
+        .map_err(SyncError::Save)?;
     let content = session.content_hash(&plaintext);
     let there = session.read_copy(&path).ok();
     let is_written = |own: OwnCopy| {
         own.content == content && there.as_ref().is_some_and(|file| own.is_file(file))
     };
     if folder.own.is_some_and(is_written) {
-        return session.save_more().map_err(SyncError::Local);
+        return session.save_more().map_err(SyncError::Save);
     }
     let new = found.new_in(session.vault(), &folder);
-    let container = session.seal(&plaintext).map_err(SyncError::Local)?;
+    let container = session.seal(&plaintext).map_err(SyncError::Save)?;
     folder.own = Some(OwnCopy::new(content, &container));
     folder.given = SeenChanges::of(&session.vault().part_for(Original::Passmate2));
     let report = &mut found.report;
@@ -294,16 +294,16 @@ pub fn give_out(
     session.set_folder(Some(folder));
     // Before the copy: what is remembered of one that was not written then does not fit the file,
     // and it is written again.
-    session.save_more().map_err(SyncError::Local)?;
+    session.save_more().map_err(SyncError::Save)?;
     session
         .write_copy(&path, &container)
-        .map_err(SyncError::Local)
+        .map_err(SyncError::Save)
 }
 
 fn settle(session: &mut Session) {
     let settlement = session.vault().settlement();
     if !settlement.is_empty() {
-        Local::merge(session, &settlement);
+        Replica::merge(session, &settlement);
     }
 }
 

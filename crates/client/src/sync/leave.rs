@@ -5,17 +5,17 @@ use passmate_vault::SyncKey;
 
 use super::retry::{Next, Retries};
 use super::{
-    Answer, Exchanged, Listener, Local, RemoteError, Surroundings, SyncError, Transport,
-    account_of, auth_token_of, replace_association,
+    Answer, Env, Exchanged, Listener, RemoteError, Replica, SyncError, Transport, account_of,
+    auth_token_of, replace_association,
 };
 
 /// Forgets the server on this device. The btoken there and all other devices stay as they are.
 ///
 /// # Errors
 /// The vault is not set up to sync, or could not be saved; then nothing changed.
-pub fn leave<L: Local>(local: &mut L) -> Result<(), SyncError<L::Error>> {
-    local.association().ok_or(SyncError::NotSetUp)?;
-    replace_association(local, None)
+pub fn leave<R: Replica>(replica: &mut R) -> Result<(), SyncError<R::Error>> {
+    replica.association().ok_or(SyncError::NotSetUp)?;
+    replace_association(replica, None)
 }
 
 /// Deletes the account and its btoken on the server, then forgets the server on this device.
@@ -23,25 +23,25 @@ pub fn leave<L: Local>(local: &mut L) -> Result<(), SyncError<L::Error>> {
 /// # Errors
 /// See [`SyncError`]; the vault keeps the association then, as [`leave`] can still drop it.
 /// [`RemoteError::DeletedOrUnreachable`]: it was asked for twice and not confirmed.
-pub fn delete_remote<L: Local>(
-    local: &mut L,
+pub fn delete_remote<R: Replica>(
+    replica: &mut R,
     transport: &mut dyn Transport,
-    surroundings: &mut dyn Surroundings,
-) -> Result<(), SyncError<L::Error>> {
-    let association = local.association().ok_or(SyncError::NotSetUp)?;
+    env: &mut dyn Env,
+) -> Result<(), SyncError<R::Error>> {
+    let association = replica.association().ok_or(SyncError::NotSetUp)?;
     let key = association.key.clone();
     // Who was never let in has nothing there.
     if !association.is_pending() {
-        delete_account(&key, transport, surroundings)?;
+        delete_account(&key, transport, env)?;
     }
-    replace_association(local, None)
+    replace_association(replica, None)
 }
 
 /// Deletes an account and its btoken on the server.
 pub(super) fn delete_account<E>(
     key: &SyncKey,
     transport: &mut dyn Transport,
-    surroundings: &mut dyn Surroundings,
+    env: &mut dyn Env,
 ) -> Result<(), SyncError<E>> {
     let account = account_of(key).ok_or(SyncError::KeyWithoutAccount)?;
     let mut retries = Retries::default();
@@ -77,8 +77,8 @@ pub(super) fn delete_account<E>(
             }
             Next::GiveUp(error) => return Err(error.into()),
         }
-        let pause = retries.pause(surroundings.rng());
-        surroundings.sleep(pause);
+        let pause = retries.pause(env.rng());
+        env.sleep(pause);
     }
 }
 

@@ -14,8 +14,8 @@ use super::leave::delete_account;
 use super::retry::{Next, Retries};
 use super::setup::make_account_there;
 use super::{
-    Answer, Exchanged, Listener, Local, Options, RemoteError, Report, Surroundings, SyncError,
-    Transport, account_of, auth_token_of, replace_association, sync,
+    Answer, Env, Exchanged, Listener, Options, RemoteError, Replica, Report, SyncError, Transport,
+    account_of, auth_token_of, replace_association, sync,
 };
 
 /// Gives the vault a new account with a new key on the same server, and deletes the old one there.
@@ -29,56 +29,56 @@ use super::{
 /// # Errors
 /// See [`SyncError`]. The vault is tied to the old account, or to the new one with the old one's
 /// key beside it: asked for again, it goes on.
-pub fn rotate<L: Local>(
-    local: &mut L,
+pub fn rotate<R: Replica>(
+    replica: &mut R,
     transport: &mut dyn Transport,
-    surroundings: &mut dyn Surroundings,
+    env: &mut dyn Env,
     keep_since: Option<i64>,
-) -> Result<Report, SyncError<L::Error>> {
-    let begun = local.association().ok_or(SyncError::NotSetUp)?;
+) -> Result<Report, SyncError<R::Error>> {
+    let begun = replica.association().ok_or(SyncError::NotSetUp)?;
     let mut report = Report::default();
     if begun.retired.is_none() {
-        match sync(local, transport, surroundings, Options::default()) {
+        match sync(replica, transport, env, Options::default()) {
             // What the old account had is merged and saved by then.
             Err(SyncError::Remote(RemoteError::TooLarge { .. })) if keep_since.is_some() => {}
             synced => report = synced?,
         }
-        move_on(local, transport, surroundings)?;
+        move_on(replica, transport, env)?;
     }
     if let Some(since) = keep_since {
-        local.merge(&Vault::new().with_history_since(since));
-        local.save_more().map_err(SyncError::Local)?;
+        replica.merge(&Vault::new().with_history_since(since));
+        replica.save_more().map_err(SyncError::Save)?;
     }
-    match sync(local, transport, surroundings, Options::default()) {
+    match sync(replica, transport, env, Options::default()) {
         // The number came and the account was not made: there was none to lose.
         Err(SyncError::Remote(RemoteError::AccountUnsettled(error)))
             if *error == RemoteError::Refused =>
         {
-            move_on(local, transport, surroundings)?;
-            report.add(sync(local, transport, surroundings, Options::default())?);
+            move_on(replica, transport, env)?;
+            report.add(sync(replica, transport, env, Options::default())?);
         }
         synced => report.add(synced?),
     }
-    let association = local.association().ok_or(SyncError::SetUpChanged)?;
+    let association = replica.association().ok_or(SyncError::SetUpChanged)?;
     let retired = association.retired.clone().ok_or(SyncError::SetUpChanged)?;
-    if let Some(last) = last_look(&retired, transport, surroundings)? {
+    if let Some(last) = last_look(&retired, transport, env)? {
         if last
-            .truncated_with(local.vault())
-            .missing_from(local.vault())
+            .truncated_with(replica.vault())
+            .missing_from(replica.vault())
             > 0
         {
-            local.merge(&last);
-            local.save_more().map_err(SyncError::Local)?;
-            report.add(sync(local, transport, surroundings, Options::default())?);
+            replica.merge(&last);
+            replica.save_more().map_err(SyncError::Save)?;
+            report.add(sync(replica, transport, env, Options::default())?);
         }
-        delete_account(&retired, transport, surroundings)?;
+        delete_account(&retired, transport, env)?;
     }
-    let association = local
+    let association = replica
         .association()
         .cloned()
         .ok_or(SyncError::SetUpChanged)?;
     replace_association(
-        local,
+        replica,
         Some(Association {
             retired: None,
             ..association
@@ -89,12 +89,12 @@ pub fn rotate<L: Local>(
 
 /// Makes the new account. Where a rotation was interrupted, the account whose place it takes stays
 /// the same.
-fn move_on<L: Local>(
-    local: &mut L,
+fn move_on<R: Replica>(
+    replica: &mut R,
     transport: &mut dyn Transport,
-    surroundings: &mut dyn Surroundings,
-) -> Result<(), SyncError<L::Error>> {
-    let old = local
+    env: &mut dyn Env,
+) -> Result<(), SyncError<R::Error>> {
+    let old = replica
         .association()
         .cloned()
         .ok_or(SyncError::SetUpChanged)?;
@@ -107,15 +107,15 @@ fn move_on<L: Local>(
         shape: Shape::Modern,
         ..old.clone()
     };
-    let key = sync_key::make_key(surroundings.rng());
-    make_account_there(local, transport, surroundings, key, &associate).map(drop)
+    let key = sync_key::make_key(env.rng());
+    make_account_there(replica, transport, env, key, &associate).map(drop)
 }
 
 /// What the old account has; `None` if it is gone.
 fn last_look<E>(
     key: &SyncKey,
     transport: &mut dyn Transport,
-    surroundings: &mut dyn Surroundings,
+    env: &mut dyn Env,
 ) -> Result<Option<Vault>, SyncError<E>> {
     let account = account_of(key).ok_or(SyncError::KeyWithoutAccount)?;
     let mut retries = Retries::default();
@@ -143,8 +143,8 @@ fn last_look<E>(
             Next::GiveUp(RemoteError::Refused) => return Ok(None),
             Next::GiveUp(error) => return Err(error.into()),
         }
-        let pause = retries.pause(surroundings.rng());
-        surroundings.sleep(pause);
+        let pause = retries.pause(env.rng());
+        env.sleep(pause);
     }
 }
 

@@ -7,7 +7,7 @@ use passmate_vault::{Association, Pin, SeenChanges, Shape, SyncKey, Trust, Vault
 use rand_core::CryptoRng;
 
 use super::{
-    Ahead, Answer, Guard, Listener, Local, Options, Regression, RemoteError, Report, SyncError,
+    Ahead, Answer, Guard, Listener, Options, Regression, RemoteError, Replica, Report, SyncError,
 };
 
 /// A change this many seconds after this device's present comes from a wrong clock, here or there.
@@ -16,8 +16,8 @@ const AHEAD_MIN: i64 = 24 * 3600;
 const AHEAD_MAX: usize = 3;
 
 /// The rounds of one sync: what they share, and the vault.
-pub(super) struct Round<'a, L: Local> {
-    local: &'a mut L,
+pub(super) struct Round<'a, R: Replica> {
+    replica: &'a mut R,
     key: SyncKey,
     options: Options,
     /// To be kept in the vault once a btoken of its account was opened.
@@ -30,7 +30,7 @@ pub(super) struct Round<'a, L: Local> {
     has_saved: bool,
     /// Nothing is sent any more, after so many uploads.
     only_look: Option<u32>,
-    error: Option<SyncError<L::Error>>,
+    error: Option<SyncError<R::Error>>,
 }
 
 /// The last upload, until a fetch tells what became of it.
@@ -49,11 +49,11 @@ struct Upload {
     in_doubt: bool,
 }
 
-impl<'a, L: Local> Round<'a, L> {
+impl<'a, R: Replica> Round<'a, R> {
     /// For an account that the vault keeps.
-    pub(super) fn new(local: &'a mut L, key: SyncKey, confirmed: bool) -> Self {
+    pub(super) fn new(replica: &'a mut R, key: SyncKey, confirmed: bool) -> Self {
         Self {
-            local,
+            replica,
             key,
             options: Options::default(),
             joining: None,
@@ -67,11 +67,11 @@ impl<'a, L: Local> Round<'a, L> {
     }
 
     /// For an account that others use already, and the vault is to keep.
-    pub(super) fn joining(local: &'a mut L, association: Association) -> Self {
+    pub(super) fn joining(replica: &'a mut R, association: Association) -> Self {
         let key = association.key.clone();
         Self {
             joining: Some(association),
-            ..Self::new(local, key, true)
+            ..Self::new(replica, key, true)
         }
     }
 
@@ -88,12 +88,12 @@ impl<'a, L: Local> Round<'a, L> {
     }
 
     /// Takes part in one exchange.
-    pub(super) fn listen<'b>(&'b mut self, rng: &'b mut dyn CryptoRng) -> Listening<'b, 'a, L> {
+    pub(super) fn listen<'b>(&'b mut self, rng: &'b mut dyn CryptoRng) -> Listening<'b, 'a, R> {
         Listening { round: self, rng }
     }
 
     /// What went wrong on this side during the exchange.
-    pub(super) fn take_error(&mut self) -> Result<(), SyncError<L::Error>> {
+    pub(super) fn take_error(&mut self) -> Result<(), SyncError<R::Error>> {
         self.error.take().map_or(Ok(()), Err)
     }
 
@@ -140,12 +140,12 @@ impl<'a, L: Local> Round<'a, L> {
         &mut self,
         shown: Option<Pin>,
         valid: Option<(i64, i64)>,
-    ) -> Result<(), SyncError<L::Error>> {
+    ) -> Result<(), SyncError<R::Error>> {
         self.report.valid = valid;
         if self.options.dry_run {
             return Ok(());
         }
-        let Some(association) = self.local.association() else {
+        let Some(association) = self.replica.association() else {
             return Ok(());
         };
         if let (Trust::Pins { next, .. }, Some(shown)) = (&association.trust, shown)
@@ -159,37 +159,37 @@ impl<'a, L: Local> Round<'a, L> {
                 trust,
                 ..association.clone()
             };
-            super::replace_association(self.local, Some(association))?;
+            super::replace_association(self.replica, Some(association))?;
         }
         Ok(())
     }
 
     /// What was sent is on the server: from now on it has to stay there.
-    pub(super) fn note_confirmed(&mut self) -> Result<(), SyncError<L::Error>> {
+    pub(super) fn note_confirmed(&mut self) -> Result<(), SyncError<R::Error>> {
         let Some(upload) = &self.upload else {
             return Ok(());
         };
         self.report.delta.sent.merge(&upload.sent);
         self.report.btoken_len = upload.len;
-        let Some(mut association) = self.local.association().cloned() else {
+        let Some(mut association) = self.replica.association().cloned() else {
             return Ok(());
         };
         if association.key == self.key && association.seen.note(&upload.part) {
             association.last = Some(self.report.delta.clone());
-            self.local.set_association(Some(association));
+            self.replica.set_association(Some(association));
             self.save()?;
         }
         Ok(())
     }
 
-    fn save(&mut self) -> Result<(), SyncError<L::Error>> {
+    fn save(&mut self) -> Result<(), SyncError<R::Error>> {
         let saved = if self.has_saved {
-            self.local.save_more()
+            self.replica.save_more()
         } else {
-            self.local.save()
+            self.replica.save()
         };
         self.has_saved = self.options.continued || self.report.received > 0;
-        saved.map_err(SyncError::Local)
+        saved.map_err(SyncError::Save)
     }
 
     /// What the server had taken back, if it had.
@@ -200,22 +200,22 @@ impl<'a, L: Local> Round<'a, L> {
     /// Compares what came with what this device had seen there, and notes what came.
     fn note_seen(&mut self, remote: &Vault) {
         self.note_missing(remote);
-        let Some(mut association) = self.local.association().cloned() else {
+        let Some(mut association) = self.replica.association().cloned() else {
             return;
         };
         if association.seen.note(remote) {
             if !self.report.delta.is_empty() {
                 association.last = Some(self.report.delta.clone());
             }
-            self.local.set_association(Some(association));
+            self.replica.set_association(Some(association));
         }
     }
 
     fn note_missing(&mut self, remote: &Vault) {
-        let Some(association) = self.local.association() else {
+        let Some(association) = self.replica.association() else {
             return;
         };
-        let vault = self.local.vault();
+        let vault = self.replica.vault();
         let mut missing = association.seen.without(&self.shape().seen_of(remote));
         if !missing.is_empty() && remote.history_since().is_some() {
             // What is cut off is no loss.
@@ -232,21 +232,21 @@ impl<'a, L: Local> Round<'a, L> {
 
     /// What was cut off need not be on the server any more.
     fn forget_dropped(&mut self) {
-        let Some(mut association) = self.local.association().cloned() else {
+        let Some(mut association) = self.replica.association().cloned() else {
             return;
         };
         association.seen = association
             .seen
-            .common_with(&SeenChanges::of(self.local.vault()));
-        self.local.set_association(Some(association));
+            .common_with(&SeenChanges::of(self.replica.vault()));
+        self.replica.set_association(Some(association));
     }
 
     /// Looks at what came before it is merged.
-    fn note_received(&mut self, remote: &Vault) -> Result<(), SyncError<L::Error>> {
+    fn note_received(&mut self, remote: &Vault) -> Result<(), SyncError<R::Error>> {
         let news = News::of(
             remote,
-            self.local.vault(),
-            self.local.now(),
+            self.replica.vault(),
+            self.replica.now(),
             self.options.guard,
         );
         if let Some(news) = news.map_err(SyncError::HeldBack)? {
@@ -258,7 +258,7 @@ impl<'a, L: Local> Round<'a, L> {
     /// What a sync would do, without doing it.
     fn preview(&mut self, remote: &Vault) {
         self.note_missing(remote);
-        let ours = self.local.vault();
+        let ours = self.replica.vault();
         let mut merged = ours.clone();
         let summary = merged.merge(remote);
         let shape = self.shape();
@@ -274,7 +274,7 @@ impl<'a, L: Local> Round<'a, L> {
     /// The report of a sync whose last upload, if there is one, was confirmed.
     pub(super) fn into_report(self) -> Report {
         let mut report = self.report;
-        report.common = self.local.vault().change_count();
+        report.common = self.replica.vault().change_count();
         if let Some(upload) = self.upload {
             report.sent += upload.missing;
             report.common = upload.change_count;
@@ -287,7 +287,7 @@ impl<'a, L: Local> Round<'a, L> {
         &mut self,
         sealed: &[u8],
         rng: &mut dyn CryptoRng,
-    ) -> Result<Answer, SyncError<L::Error>> {
+    ) -> Result<Answer, SyncError<R::Error>> {
         let (remote, found, is_replaced) = match self.open(sealed) {
             // What cannot be opened holds nothing for this device.
             Err(_) if self.options.replace_remote => (Vault::new(), None, true),
@@ -295,10 +295,10 @@ impl<'a, L: Local> Round<'a, L> {
         };
         self.report.btoken_len = sealed.len();
         let shape = self.shape_after(found);
-        if let (Shape::Desktop, Some(since)) = (shape, self.local.vault().history_since()) {
+        if let (Shape::Desktop, Some(since)) = (shape, self.replica.vault().history_since()) {
             return Err(RemoteError::HistoryCut { since }.into());
         }
-        let kept = remote.truncated_with(self.local.vault());
+        let kept = remote.truncated_with(self.replica.vault());
         self.note_received(&kept)?;
         if self.options.dry_run {
             self.preview(&kept);
@@ -319,7 +319,7 @@ impl<'a, L: Local> Round<'a, L> {
         if !is_replaced {
             self.note_seen(&kept);
         }
-        let summary = self.local.merge(&remote);
+        let summary = self.replica.merge(&remote);
         if summary.dropped > 0 {
             self.forget_dropped();
         }
@@ -327,23 +327,23 @@ impl<'a, L: Local> Round<'a, L> {
         self.report.settled += summary.settled();
         self.report.changes.extend(summary.records);
         if shape == Shape::Desktop {
-            let settlement = self.local.vault().settlement();
-            self.local.merge(&settlement);
+            let settlement = self.replica.vault().settlement();
+            self.replica.merge(&settlement);
         }
         self.save()?;
         self.account_in_doubt = false;
         if self
-            .local
+            .replica
             .association()
             .is_none_or(|association| association.key != self.key)
         {
             return Err(SyncError::SetUpChanged);
         }
 
-        let missing = shape.count_missing(self.local.vault(), &remote);
+        let missing = shape.count_missing(self.replica.vault(), &remote);
         // An account that is not the desktop client's any more must not look as if it were.
         let is_upgrade = found == Some(BtokenShape::Desktop) && shape != Shape::Desktop;
-        let is_cut = self.local.vault().history_since() != remote.history_since();
+        let is_cut = self.replica.vault().history_since() != remote.history_since();
         if missing == 0 && !is_upgrade && !is_cut {
             return Ok(Answer::Leave);
         }
@@ -362,7 +362,7 @@ impl<'a, L: Local> Round<'a, L> {
             .into());
         }
         let sent =
-            SeenChanges::of(&shape.part_of(self.local.vault())).without(&shape.seen_of(&remote));
+            SeenChanges::of(&shape.part_of(self.replica.vault())).without(&shape.seen_of(&remote));
         self.seal(shape, missing, sent, rng)
     }
 
@@ -370,7 +370,7 @@ impl<'a, L: Local> Round<'a, L> {
         let plaintext = btoken::open(sealed, &self.key).map_err(RemoteError::Unopenable)?;
         let (vault, shape) = codec::decode_btoken(&plaintext).map_err(RemoteError::NoVault)?;
         match vault.history_since() {
-            Some(since) if since - self.local.now() > AHEAD_MIN => {
+            Some(since) if since - self.replica.now() > AHEAD_MIN => {
                 Err(RemoteError::CutInFuture { since })
             }
             _ => Ok((vault, shape)),
@@ -379,7 +379,7 @@ impl<'a, L: Local> Round<'a, L> {
 
     /// The shape that the account has, as far as the vault knows.
     fn shape(&self) -> Shape {
-        let association = self.joining.as_ref().or_else(|| self.local.association());
+        let association = self.joining.as_ref().or_else(|| self.replica.association());
         association.map_or(Shape::Modern, |association| association.shape)
     }
 
@@ -400,9 +400,9 @@ impl<'a, L: Local> Round<'a, L> {
         missing: usize,
         sent: SeenChanges,
         rng: &mut dyn CryptoRng,
-    ) -> Result<Answer, SyncError<L::Error>> {
-        let change_count = self.local.vault().change_count();
-        let part = shape.part_of(self.local.vault()).into_owned();
+    ) -> Result<Answer, SyncError<R::Error>> {
+        let change_count = self.replica.vault().change_count();
+        let part = shape.part_of(self.replica.vault()).into_owned();
         let plaintext = codec::encode_btoken_as(shape, &part).map_err(RemoteError::Unsealable)?;
         let sealed = btoken::seal(&plaintext, &self.key, rng);
         let len = sealed.len();
@@ -429,8 +429,8 @@ impl<'a, L: Local> Round<'a, L> {
     }
 
     /// A btoken of the account was opened: account and key are right, and the vault is to know it.
-    fn keep_association(&mut self, shape: Shape) -> Result<(), SyncError<L::Error>> {
-        let association = match (self.local.association(), self.joining.take()) {
+    fn keep_association(&mut self, shape: Shape) -> Result<(), SyncError<R::Error>> {
+        let association = match (self.replica.association(), self.joining.take()) {
             (None, Some(joining)) => Association {
                 confirmed: true,
                 shape,
@@ -448,7 +448,7 @@ impl<'a, L: Local> Round<'a, L> {
             }
             _ => return Err(SyncError::SetUpChanged),
         };
-        self.local.set_association(Some(association));
+        self.replica.set_association(Some(association));
         Ok(())
     }
 
@@ -527,12 +527,12 @@ fn is_longer(len: usize, limit: u32) -> bool {
 }
 
 /// A round during an exchange.
-pub(super) struct Listening<'b, 'a, L: Local> {
-    round: &'b mut Round<'a, L>,
+pub(super) struct Listening<'b, 'a, R: Replica> {
+    round: &'b mut Round<'a, R>,
     rng: &'b mut dyn CryptoRng,
 }
 
-impl<L: Local> Listener for Listening<'_, '_, L> {
+impl<R: Replica> Listener for Listening<'_, '_, R> {
     fn greeted(&mut self, layout: Layout, banner: &[u8]) {
         self.round.report.greeting.set(layout, banner);
     }

@@ -19,8 +19,8 @@ use zeroize::Zeroizing;
 use super::retry::{Next, Retries};
 use super::round::Round;
 use super::{
-    Answer, Exchanged, Greeting, Listener, Local, RemoteError, Report, StreamEnd, Surroundings,
-    SyncError, Transport, auth_token_of, replace_association, run_rounds,
+    Answer, Env, Exchanged, Greeting, Listener, RemoteError, Replica, Report, StreamEnd, SyncError,
+    Transport, auth_token_of, replace_association, run_rounds,
 };
 use crate::net::Address;
 
@@ -53,15 +53,12 @@ impl Probed {
 /// # Errors
 /// [`RemoteError::TlsEnded`], [`RemoteError::LetsAnyoneIn`], or whatever kept the server from
 /// answering.
-pub fn probe(
-    transport: &mut dyn Transport,
-    surroundings: &mut dyn Surroundings,
-) -> Result<Probed, RemoteError> {
+pub fn probe(transport: &mut dyn Transport, env: &mut dyn Env) -> Result<Probed, RemoteError> {
     let mut retries = Retries::default();
     loop {
         let action = ClientAction::Update {
-            account: make_account(surroundings.rng()),
-            auth_token: make_auth_token(surroundings.rng()),
+            account: make_account(env.rng()),
+            auth_token: make_auth_token(env.rng()),
         };
         let mut listener = Probing::default();
         let next = match transport.exchange(action, &mut listener) {
@@ -90,8 +87,8 @@ pub fn probe(
             Next::Again | Next::LastLook => {}
             Next::GiveUp(error) => return Err(error),
         }
-        let pause = retries.pause(surroundings.rng());
-        surroundings.sleep(pause);
+        let pause = retries.pause(env.rng());
+        env.sleep(pause);
     }
 }
 
@@ -100,18 +97,21 @@ pub fn probe(
 ///
 /// # Errors
 /// The vault belongs to an account, or waits for one elsewhere, or could not be saved.
-pub fn request<L: Local>(
-    local: &mut L,
-    surroundings: &mut dyn Surroundings,
+pub fn request<R: Replica>(
+    replica: &mut R,
+    env: &mut dyn Env,
     address: &Address,
     trust: Trust,
-) -> Result<RequestCode, SyncError<L::Error>> {
-    refuse_second(local, address)?;
-    let key = match local.association() {
+) -> Result<RequestCode, SyncError<R::Error>> {
+    refuse_second(replica, address)?;
+    let key = match replica.association() {
         Some(pending) => pending.key.clone(),
-        None => SyncKey::from_parts([0; 8], sync_key::make_key(surroundings.rng())),
+        None => SyncKey::from_parts([0; 8], sync_key::make_key(env.rng())),
     };
-    replace_association(local, Some(associate(address, &trust, key.clone(), false)))?;
+    replace_association(
+        replica,
+        Some(associate(address, &trust, key.clone(), false)),
+    )?;
     let auth_token = key.derive_auth_token();
     Ok(RequestCode::from_hash(
         Sha256::digest(auth_token.as_bytes()).into(),
@@ -124,30 +124,32 @@ pub fn request<L: Local>(
 /// # Errors
 /// See [`SyncError`]. If the vault has an association afterwards, the server named an account: the
 /// next [`sync`](super::sync) goes on from there.
-pub fn create<L: Local>(
-    local: &mut L,
+pub fn create<R: Replica>(
+    replica: &mut R,
     transport: &mut dyn Transport,
-    surroundings: &mut dyn Surroundings,
+    env: &mut dyn Env,
     _probed: &Probed,
     address: &Address,
     trust: Trust,
-) -> Result<Report, SyncError<L::Error>> {
-    refuse_second(local, address)?;
+) -> Result<Report, SyncError<R::Error>> {
+    refuse_second(replica, address)?;
     let associate = |key| associate(address, &trust, key, false);
-    let pending = local.association().map(|pending| pending.key.key().clone());
-    let key = pending.unwrap_or_else(|| sync_key::make_key(surroundings.rng()));
-    let key = make_account_there(local, transport, surroundings, key, &associate)?;
-    run_rounds(Round::new(local, key, false), transport, surroundings)
+    let pending = replica
+        .association()
+        .map(|pending| pending.key.key().clone());
+    let key = pending.unwrap_or_else(|| sync_key::make_key(env.rng()));
+    let key = make_account_there(replica, transport, env, key, &associate)?;
+    run_rounds(Round::new(replica, key, false), transport, env)
 }
 
 /// Asks the server for an account, and saves the association with it as soon as its number came.
-pub(super) fn make_account_there<L: Local>(
-    local: &mut L,
+pub(super) fn make_account_there<R: Replica>(
+    replica: &mut R,
     transport: &mut dyn Transport,
-    surroundings: &mut dyn Surroundings,
+    env: &mut dyn Env,
     key: Secret<KEY_LEN>,
     associate: &dyn Fn(SyncKey) -> Association,
-) -> Result<SyncKey, SyncError<L::Error>> {
+) -> Result<SyncKey, SyncError<R::Error>> {
     // What is stored first is an empty vault: if the number is lost on the way, so is nothing else.
     let plaintext = codec::encode_btoken(&Vault::new()).map_err(RemoteError::Unsealable)?;
     let mut retries = Retries::default();
@@ -155,10 +157,10 @@ pub(super) fn make_account_there<L: Local>(
         let unnumbered = SyncKey::from_parts([0; 8], key.clone());
         let action = ClientAction::Create {
             auth_token: auth_token_of(&unnumbered),
-            btoken: btoken::seal(&plaintext, &unnumbered, surroundings.rng()),
+            btoken: btoken::seal(&plaintext, &unnumbered, env.rng()),
         };
         let mut creating = Creating {
-            local: &mut *local,
+            replica: &mut *replica,
             key: &key,
             associate,
             saved: None,
@@ -182,8 +184,8 @@ pub(super) fn make_account_there<L: Local>(
             Next::GiveUp(RemoteError::Refused) => return Err(RemoteError::CreateRefused.into()),
             Next::GiveUp(error) => return Err(error.into()),
         }
-        let pause = retries.pause(surroundings.rng());
-        surroundings.sleep(pause);
+        let pause = retries.pause(env.rng());
+        env.sleep(pause);
     }
 }
 
@@ -192,27 +194,27 @@ pub(super) fn make_account_there<L: Local>(
 /// # Errors
 /// See [`SyncError`]. If the btoken there could not be opened, nothing was sent and the vault has
 /// no association.
-pub fn join<L: Local>(
-    local: &mut L,
+pub fn join<R: Replica>(
+    replica: &mut R,
     transport: &mut dyn Transport,
-    surroundings: &mut dyn Surroundings,
+    env: &mut dyn Env,
     _probed: &Probed,
     address: &Address,
     trust: Trust,
     key: SyncKey,
-) -> Result<Report, SyncError<L::Error>> {
-    if let Some(association) = local.association() {
+) -> Result<Report, SyncError<R::Error>> {
+    if let Some(association) = replica.association() {
         return Err(SyncError::AlreadySetUp {
             host: association.host.clone(),
         });
     }
     let association = associate(address, &trust, key, true);
-    run_rounds(Round::joining(local, association), transport, surroundings)
+    run_rounds(Round::joining(replica, association), transport, env)
 }
 
 /// A vault that waits for an account on this server may go on.
-fn refuse_second<L: Local>(local: &L, address: &Address) -> Result<(), SyncError<L::Error>> {
-    match local.association() {
+fn refuse_second<R: Replica>(replica: &R, address: &Address) -> Result<(), SyncError<R::Error>> {
+    match replica.association() {
         Some(pending)
             if pending.is_pending()
                 && (&*pending.host, pending.port) == (address.host(), address.port()) =>
@@ -275,15 +277,15 @@ impl Listener for Probing {
 }
 
 /// Saves the number of a new account.
-struct Creating<'a, L: Local> {
-    local: &'a mut L,
+struct Creating<'a, R: Replica> {
+    replica: &'a mut R,
     key: &'a Secret<KEY_LEN>,
     associate: &'a dyn Fn(SyncKey) -> Association,
     /// The account that the vault keeps now, or why it does not.
-    saved: Option<Result<SyncKey, SyncError<L::Error>>>,
+    saved: Option<Result<SyncKey, SyncError<R::Error>>>,
 }
 
-impl<L: Local> Listener for Creating<'_, L> {
+impl<R: Replica> Listener for Creating<'_, R> {
     fn fetched(&mut self, _btoken: Vec<u8>) -> Answer {
         Answer::Leave
     }
@@ -291,6 +293,6 @@ impl<L: Local> Listener for Creating<'_, L> {
     fn created(&mut self, account: AccountNumber) {
         let key = SyncKey::from_parts(*account.as_bytes(), self.key.clone());
         let association = (self.associate)(key.clone());
-        self.saved = Some(replace_association(self.local, Some(association)).map(|()| key));
+        self.saved = Some(replace_association(self.replica, Some(association)).map(|()| key));
     }
 }

@@ -7,7 +7,7 @@ use passmate_vault::compat::Original;
 use passmate_vault::{Shape, Trust, Vault, btoken, codec};
 use sha2::{Digest, Sha256};
 
-use super::{Local, RemoteError, SyncError};
+use super::{RemoteError, Replica, SyncError};
 use crate::state::{LastSync, LastTry, State};
 
 /// How a vault and its server stand.
@@ -131,9 +131,9 @@ impl Room {
 ///
 /// # Errors
 /// The vault is not set up to sync, or is larger than what can be sealed.
-pub fn status<L: Local>(local: &L, state: &State) -> Result<Status, SyncError<L::Error>> {
-    let association = local.association().ok_or(SyncError::NotSetUp)?;
-    let vault = local.vault();
+pub fn status<R: Replica>(replica: &R, state: &State) -> Result<Status, SyncError<R::Error>> {
+    let association = replica.association().ok_or(SyncError::NotSetUp)?;
+    let vault = replica.vault();
     let shape = association.shape;
     let plaintext = codec::encode_btoken_as(shape, vault).map_err(RemoteError::Unsealable)?;
     let stated = state.last_sync.and_then(|last| last.btoken_len_max);

@@ -679,7 +679,7 @@ fn a_number_that_cannot_be_saved_ends_the_setup() {
     let mut way = Way::to(&cloud);
     assert!(matches!(
         set_up(&mut device, &mut way),
-        Err(SyncError::Local(DiskFull))
+        Err(SyncError::Save(DiskFull))
     ));
     assert!(device.association.is_none());
     assert_eq!(way.exchanges, 1);
@@ -790,7 +790,7 @@ fn what_came_is_saved_before_anything_is_sent() {
     let uploads = cloud.borrow().uploads;
     assert!(matches!(
         second.sync(&mut Way::to(&cloud)),
-        Err(SyncError::Local(DiskFull))
+        Err(SyncError::Save(DiskFull))
     ));
     assert_eq!(cloud.borrow().uploads, uploads);
 
@@ -929,7 +929,7 @@ fn leaving_touches_nothing_on_the_server() {
 fn a_vault_that_was_tied_elsewhere_meanwhile_is_not_sent() {
     /// Another program changes the association while this one waits for the server.
     struct Meddled<'a>(&'a mut Device);
-    impl Local for Meddled<'_> {
+    impl Replica for Meddled<'_> {
         type Error = DiskFull;
         fn vault(&self) -> &Vault {
             self.0.vault()

@@ -2,9 +2,7 @@
 
 use passmate_vault::{Association, Shape};
 
-use super::{
-    Local, Options, Report, Surroundings, SyncError, Transport, replace_association, sync,
-};
+use super::{Env, Options, Replica, Report, SyncError, Transport, replace_association, sync};
 
 /// Brings vault and server in step and gives the btoken our form, which the desktop client cannot
 /// read. Our other devices follow with their next sync. For an account that has our form already it
@@ -12,25 +10,25 @@ use super::{
 ///
 /// # Errors
 /// See [`SyncError`]. Interrupted, the next [`sync`] goes on.
-pub fn upgrade<L: Local>(
-    local: &mut L,
+pub fn upgrade<R: Replica>(
+    replica: &mut R,
     transport: &mut dyn Transport,
-    surroundings: &mut dyn Surroundings,
-) -> Result<Report, SyncError<L::Error>> {
-    let mut report = sync(local, transport, surroundings, Options::default())?;
-    let association = local
+    env: &mut dyn Env,
+) -> Result<Report, SyncError<R::Error>> {
+    let mut report = sync(replica, transport, env, Options::default())?;
+    let association = replica
         .association()
         .cloned()
         .ok_or(SyncError::SetUpChanged)?;
     if association.shape == Shape::Desktop {
         replace_association(
-            local,
+            replica,
             Some(Association {
                 shape: Shape::Upgraded,
                 ..association
             }),
         )?;
-        report.add(sync(local, transport, surroundings, Options::default())?);
+        report.add(sync(replica, transport, env, Options::default())?);
     }
     Ok(report)
 }

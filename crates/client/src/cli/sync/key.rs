@@ -7,7 +7,7 @@ use crate::cli::qr;
 use crate::link::Link;
 use crate::net::Address;
 use crate::session::{Session, SessionError};
-use crate::sync::{Local, SyncError};
+use crate::sync::{Replica, SyncError};
 
 /// Show the key that other devices join with
 ///

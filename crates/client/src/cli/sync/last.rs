@@ -7,7 +7,7 @@ use crate::cli::App;
 use crate::cli::error::{Code, Failure};
 use crate::cli::output::{NAME, escape, local_time};
 use crate::session::SessionError;
-use crate::sync::{Local, SyncError};
+use crate::sync::{Replica, SyncError};
 
 pub(super) fn run(app: &App) -> Result<(), Failure> {
     let session = app.open()?;

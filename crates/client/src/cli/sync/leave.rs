@@ -3,7 +3,7 @@ use crate::cli::error::Failure;
 use crate::cli::output::escape;
 use crate::session::{Session, SessionError};
 use crate::state::State;
-use crate::sync::{Local, SyncError, SystemSurroundings, delete_remote, leave, leave_folder};
+use crate::sync::{Replica, SyncError, SystemEnv, delete_remote, leave, leave_folder};
 
 /// Forget the server, or the shared folder
 ///
@@ -37,11 +37,7 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
             "Delete the account at {host}? Your other devices cannot sync with it any more."
         ))?;
         let mut server = super::server_of(&session)?;
-        delete_remote(
-            &mut session,
-            &mut server,
-            &mut SystemSurroundings::default(),
-        )?;
+        delete_remote(&mut session, &mut server, &mut SystemEnv::default())?;
     } else {
         app.ask.confirm(&format!(
             "Forget {host}? Without the sync key of another device this one cannot come back."

@@ -5,7 +5,7 @@ use crate::cli::error::{Code, Failure};
 use crate::cli::output::local_time;
 use crate::cli::restore::parse_time;
 use crate::session::SessionError;
-use crate::sync::{Local, RemoteError, SyncError, SystemSurroundings, rotate};
+use crate::sync::{RemoteError, Replica, SyncError, SystemEnv, rotate};
 
 /// Give this vault a new key and account on its server, and delete the old one
 ///
@@ -86,7 +86,7 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
     let result = rotate(
         &mut session,
         &mut server,
-        &mut SystemSurroundings::default(),
+        &mut SystemEnv::default(),
         args.keep_history,
     );
     if let Err(SyncError::Remote(error @ RemoteError::CreateRefused)) = &result {

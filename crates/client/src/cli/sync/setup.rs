@@ -10,7 +10,7 @@ use crate::link::{Link, LinkError};
 use crate::net::{Address, ConnectError, Server};
 use crate::session::{Session, SessionError};
 use crate::sync::{
-    Local, Probed, RemoteError, SyncError, SystemSurroundings, create, join, probe, request,
+    Probed, RemoteError, Replica, SyncError, SystemEnv, create, join, probe, request,
 };
 use crate::trust::{CA_FILE_LEN_MAX, Problem, TlsTrust, TrustProblem, read_ca};
 
@@ -97,8 +97,8 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
     }
     let key = joined.map(|joined| joined.key);
 
-    let mut surroundings = SystemSurroundings::default();
-    let mut reached = reach(app, address, trust, &mut surroundings)?;
+    let mut env = SystemEnv::default();
+    let mut reached = reach(app, address, trust, &mut env)?;
     let Reached {
         server,
         probed,
@@ -109,7 +109,7 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
         Some(key) => join(
             &mut session,
             server,
-            &mut surroundings,
+            &mut env,
             probed,
             address,
             trust.clone(),
@@ -118,7 +118,7 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
         None => create(
             &mut session,
             server,
-            &mut surroundings,
+            &mut env,
             probed,
             address,
             trust.clone(),
@@ -150,7 +150,7 @@ fn ask_operator(
     session: &mut Session,
     trust: Trust,
 ) -> Result<(), Failure> {
-    let code = request(session, &mut SystemSurroundings::default(), address, trust)?;
+    let code = request(session, &mut SystemEnv::default(), address, trust)?;
     if app.out.json {
         return app
             .out
@@ -283,10 +283,10 @@ fn reach(
     app: &App,
     address: &Address,
     trust: Trust,
-    surroundings: &mut SystemSurroundings,
+    env: &mut SystemEnv,
 ) -> Result<Reached, Failure> {
     let mut server = server_at(address, &trust)?;
-    match probe(&mut server, surroundings) {
+    match probe(&mut server, env) {
         Ok(probed) => Ok(Reached {
             server,
             probed,
@@ -299,7 +299,7 @@ fn reach(
                 next: None,
             };
             let mut server = server_at(address, &trust)?;
-            let probed = probe(&mut server, surroundings)?;
+            let probed = probe(&mut server, env)?;
             Ok(Reached {
                 server,
                 probed,

@@ -6,7 +6,7 @@ use crate::cli::error::Failure;
 use crate::cli::output::{escape, local_time};
 use crate::session::SessionError;
 use crate::state::State;
-use crate::sync::{Content, Local, Room, Status, SyncError, SyncErrorKind, status};
+use crate::sync::{Content, Replica, Room, Status, SyncError, SyncErrorKind, status};
 
 /// Show how this device and its server or shared folder stand, without asking the server
 ///
@@ -17,7 +17,7 @@ pub(super) struct Args {}
 pub(super) fn run(app: &App, _: &Args) -> Result<(), Failure> {
     let session = app.open()?;
     let folder = session.folder();
-    if folder.is_some() && Local::association(&session).is_none() {
+    if folder.is_some() && Replica::association(&session).is_none() {
         let content =
             Content::of_folder(session.vault()).map_err(SyncError::<SessionError>::from)?;
         return tell(app, None, &content, folder);

@@ -3,7 +3,7 @@ use passmate_vault::Shape;
 use crate::cli::App;
 use crate::cli::error::Failure;
 use crate::session::SessionError;
-use crate::sync::{Local, SyncError, SystemSurroundings, upgrade};
+use crate::sync::{Replica, SyncError, SystemEnv, upgrade};
 
 /// Make an account that is shared with the original desktop client one of this program alone
 ///
@@ -24,11 +24,7 @@ pub(super) fn run(app: &App, _: &Args) -> Result<(), Failure> {
             .confirm("The desktop client cannot use this account any more then. Go on?")?;
     }
     let mut server = super::server_of(&session)?;
-    let result = upgrade(
-        &mut session,
-        &mut server,
-        &mut SystemSurroundings::default(),
-    );
+    let result = upgrade(&mut session, &mut server, &mut SystemEnv::default());
     super::finish(app, &session, result)?;
     if !is_desktop {
         app.out.note(

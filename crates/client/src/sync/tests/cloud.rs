@@ -344,7 +344,7 @@ impl Calm {
     }
 }
 
-impl Surroundings for Calm {
+impl Env for Calm {
     fn rng(&mut self) -> &mut dyn CryptoRng {
         &mut self.rng
     }
@@ -427,7 +427,7 @@ impl Device {
     }
 }
 
-impl Local for Device {
+impl Replica for Device {
     type Error = DiskFull;
 
     fn vault(&self) -> &Vault {

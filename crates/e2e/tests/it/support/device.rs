@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use passmate::net::Address;
 use passmate::session::{Place, Session, SessionError};
-use passmate::sync::{self, Local as _, Options, Report, SyncError, SystemSurroundings};
+use passmate::sync::{self, Options, Replica as _, Report, SyncError, SystemEnv};
 use passmate_vault::container::Params;
 use passmate_vault::{Passphrase, SyncKey, Trust};
 use tempfile::TempDir;
@@ -38,12 +38,12 @@ impl Device {
     pub(crate) fn first(server: &Server) -> Self {
         let mut device = Self::new();
         let (address, trust) = (address_of(server), trust_in(server));
-        let mut surroundings = SystemSurroundings::default();
-        let probed = sync::probe(&mut remote(server), &mut surroundings).unwrap();
+        let mut env = SystemEnv::default();
+        let probed = sync::probe(&mut remote(server), &mut env).unwrap();
         sync::create(
             &mut device.session,
             &mut remote(server),
-            &mut surroundings,
+            &mut env,
             &probed,
             &address,
             trust,
@@ -54,13 +54,13 @@ impl Device {
 
     /// Ties the device to the account of another.
     pub(crate) fn join(&mut self, server: &Server, key: SyncKey) -> SyncResult {
-        let mut surroundings = SystemSurroundings::default();
-        let probed = sync::probe(&mut remote(server), &mut surroundings)?;
+        let mut env = SystemEnv::default();
+        let probed = sync::probe(&mut remote(server), &mut env)?;
         let (address, trust) = (address_of(server), trust_in(server));
         sync::join(
             &mut self.session,
             &mut remote(server),
-            &mut surroundings,
+            &mut env,
             &probed,
             &address,
             trust,
@@ -87,7 +87,7 @@ impl Device {
         sync::sync(
             &mut self.session,
             &mut remote(server),
-            &mut SystemSurroundings::default(),
+            &mut SystemEnv::default(),
             Options::default(),
         )
     }
