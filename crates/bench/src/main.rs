@@ -1,7 +1,7 @@
 //! Measures this machine with Passmate, and Passmate on this machine.
 //!
 //! A figure never stands alone: its baseline is taken in the same round, right before or after it,
-//! and what is compared is the ratio. Rounds are interleaved, so that what else the machine does
+//! and what is compared is the ratio. Attempts are interleaved, so that what else the machine does
 //! falls on both.
 //!
 //! `bench run` does everything. The other commands are the processes that it starts: load

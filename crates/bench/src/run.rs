@@ -21,7 +21,7 @@ pub(crate) struct Args {
     /// Small and quick: shows that the harness works, not what the machine can do
     #[arg(long)]
     short: bool,
-    /// Rounds of each figure
+    /// Attempts of each figure
     #[arg(long, default_value_t = 5)]
     rounds: u32,
     /// How long each load of a round runs
@@ -526,7 +526,7 @@ impl Plan<'_> {
         Ok(())
     }
 
-    /// Round trips through a proxy that delays.
+    /// Attempt trips through a proxy that delays.
     fn round_trips(&mut self) -> anyhow::Result<()> {
         if !self.wants(&["trips"]) {
             return Ok(());

@@ -9,13 +9,13 @@
 //! Nothing here prints, and nothing here holds a lock: [`Replica::save`] does, for as long as it
 //! writes.
 
+mod attempt;
 mod error;
 mod folder;
 mod leave;
 mod options;
 mod retry;
 mod rotate;
-mod round;
 mod setup;
 mod status;
 mod transport;
@@ -46,8 +46,8 @@ pub use status::{Content, Room, Status, derive_fingerprint, status};
 pub use transport::{Answer, Exchanged, Listener, Received, StreamEnd, Transport, Wire, drive};
 pub use upgrade::upgrade;
 
+use attempt::Attempt;
 use retry::{Next, Retries};
-use round::Round;
 
 /// The vault of this device, unlocked.
 pub trait Replica {
@@ -222,23 +222,23 @@ pub fn sync<R: Replica>(
         });
     }
     let (key, confirmed) = (association.key.clone(), association.confirmed);
-    run_rounds(
-        Round::new(replica, key, confirmed).with(options),
+    run_attempt(
+        Attempt::new(replica, key, confirmed).with(options),
         transport,
         env,
     )
 }
 
-/// Rounds until one is settled.
-fn run_rounds<R: Replica>(
-    mut round: Round<'_, R>,
+/// Attempts until one is settled.
+fn run_attempt<R: Replica>(
+    mut attempt: Attempt<'_, R>,
     transport: &mut dyn Transport,
     env: &mut dyn Env,
 ) -> Result<Report, SyncError<R::Error>> {
-    match settle(&mut round, transport, env) {
-        Ok(()) => Ok(round.into_report()),
+    match settle(&mut attempt, transport, env) {
+        Ok(()) => Ok(attempt.into_report()),
         // A server must not hide that it went back by what it does after that.
-        Err(error) => Err(match round.regression() {
+        Err(error) => Err(match attempt.regression() {
             Some(regression) => SyncError::WentBack {
                 regression,
                 then: Box::new(error),
@@ -249,19 +249,19 @@ fn run_rounds<R: Replica>(
 }
 
 fn settle<R: Replica>(
-    round: &mut Round<'_, R>,
+    attempt: &mut Attempt<'_, R>,
     transport: &mut dyn Transport,
     env: &mut dyn Env,
 ) -> Result<(), SyncError<R::Error>> {
-    let account = account_of(round.key()).ok_or(SyncError::KeyWithoutAccount)?;
+    let account = account_of(attempt.key()).ok_or(SyncError::KeyWithoutAccount)?;
     let mut retries = Retries::default();
     loop {
         let action = ClientAction::Update {
             account,
-            auth_token: auth_token_of(round.key()),
+            auth_token: auth_token_of(attempt.key()),
         };
-        let exchanged = transport.exchange(action, &mut round.listen(env.rng()));
-        round.take_error()?;
+        let exchanged = transport.exchange(action, &mut attempt.listen(env.rng()));
+        attempt.take_error()?;
         let next = match &exchanged {
             Ok(Exchanged {
                 outcome,
@@ -270,15 +270,15 @@ fn settle<R: Replica>(
                 valid,
             }) => match outcome {
                 Outcome::Confirmed(_) | Outcome::Left => {
-                    round.note_confirmed()?;
-                    return round.note_certificate(*shown, *valid);
+                    attempt.note_confirmed()?;
+                    return attempt.note_certificate(*shown, *valid);
                 }
                 Outcome::Unknown(cause) => {
-                    round.note_unknown();
+                    attempt.note_unknown();
                     retries.after_unknown(*cause, end)
                 }
-                Outcome::Failed(Failure::CutDuringUpload) if round.is_too_large() => {
-                    return Err(round.too_large().into());
+                Outcome::Failed(Failure::CutDuringUpload) if attempt.is_too_large() => {
+                    return Err(attempt.too_large().into());
                 }
                 Outcome::Failed(failure) => retries.after_failure(*failure, end),
             },
@@ -286,8 +286,8 @@ fn settle<R: Replica>(
         };
         match next {
             Next::Again => {}
-            Next::LastLook => round.only_look(retries.unknown()),
-            Next::GiveUp(error) => return Err(round.qualify(error).into()),
+            Next::LastLook => attempt.only_look(retries.unknown()),
+            Next::GiveUp(error) => return Err(attempt.qualify(error).into()),
         }
         let pause = retries.pause(env.rng());
         env.sleep(pause);

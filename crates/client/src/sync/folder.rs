@@ -21,7 +21,7 @@ use passmate_vault::container::ContainerError;
 use passmate_vault::folder::{CopyId, MERGED_MAX, OwnCopy};
 use passmate_vault::{Passphrase, SeenChanges, SharedFolder, Vault};
 
-use super::round::News;
+use super::attempt::News;
 use super::{Options, Replica, Report, SyncError};
 use crate::session::{Session, SessionError};
 

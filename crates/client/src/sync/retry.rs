@@ -8,7 +8,7 @@ use rand_core::CryptoRng;
 use super::{RemoteError, StreamEnd};
 use crate::net::ConnectError;
 
-/// Uploads that were not confirmed: with many devices at once only one wins each round.
+/// Uploads that were not confirmed: with many devices at once only one wins each attempt.
 const UNKNOWN_MAX: u32 = 16;
 /// Of these, those that were no plain cut: a silence, or an answer that makes no sense.
 const STRANGE_MAX: u32 = 3;

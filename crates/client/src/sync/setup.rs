@@ -16,11 +16,11 @@ use rand_core::CryptoRng;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use super::attempt::Attempt;
 use super::retry::{Next, Retries};
-use super::round::Round;
 use super::{
     Answer, Env, Exchanged, Greeting, Listener, RemoteError, Replica, Report, StreamEnd, SyncError,
-    Transport, auth_token_of, replace_association, run_rounds,
+    Transport, auth_token_of, replace_association, run_attempt,
 };
 use crate::net::Address;
 
@@ -139,7 +139,7 @@ pub fn create<R: Replica>(
         .map(|pending| pending.key.key().clone());
     let key = pending.unwrap_or_else(|| sync_key::make_key(env.rng()));
     let key = make_account_there(replica, transport, env, key, &associate)?;
-    run_rounds(Round::new(replica, key, false), transport, env)
+    run_attempt(Attempt::new(replica, key, false), transport, env)
 }
 
 /// Asks the server for an account, and saves the association with it as soon as its number came.
@@ -209,7 +209,7 @@ pub fn join<R: Replica>(
         });
     }
     let association = associate(address, &trust, key, true);
-    run_rounds(Round::joining(replica, association), transport, env)
+    run_attempt(Attempt::joining(replica, association), transport, env)
 }
 
 /// A vault that waits for an account on this server may go on.

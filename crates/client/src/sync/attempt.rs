@@ -1,4 +1,4 @@
-//! One round of a sync: what happens between the fetch and the upload.
+//! One attempt of a sync: what happens between the fetch and the upload.
 
 use passmate_proto::{BTOKEN_LEN_MAX_DEFAULT, CLIENT_BTOKEN_LEN_MAX_DEFAULT, Layout};
 use passmate_vault::codec::BtokenShape;
@@ -15,8 +15,8 @@ const AHEAD_MIN: i64 = 24 * 3600;
 /// How many of them are told.
 const AHEAD_MAX: usize = 3;
 
-/// The rounds of one sync: what they share, and the vault.
-pub(super) struct Round<'a, R: Replica> {
+/// The attempts of one sync: what they share, and the vault.
+pub(super) struct Attempt<'a, R: Replica> {
     replica: &'a mut R,
     key: SyncKey,
     options: Options,
@@ -49,7 +49,7 @@ struct Upload {
     in_doubt: bool,
 }
 
-impl<'a, R: Replica> Round<'a, R> {
+impl<'a, R: Replica> Attempt<'a, R> {
     /// For an account that the vault keeps.
     pub(super) fn new(replica: &'a mut R, key: SyncKey, confirmed: bool) -> Self {
         Self {
@@ -89,7 +89,7 @@ impl<'a, R: Replica> Round<'a, R> {
 
     /// Takes part in one exchange.
     pub(super) fn listen<'b>(&'b mut self, rng: &'b mut dyn CryptoRng) -> Listening<'b, 'a, R> {
-        Listening { round: self, rng }
+        Listening { attempt: self, rng }
     }
 
     /// What went wrong on this side during the exchange.
@@ -526,22 +526,22 @@ fn is_longer(len: usize, limit: u32) -> bool {
     u32::try_from(len).map_or(true, |len| len > limit)
 }
 
-/// A round during an exchange.
+/// A attempt during an exchange.
 pub(super) struct Listening<'b, 'a, R: Replica> {
-    round: &'b mut Round<'a, R>,
+    attempt: &'b mut Attempt<'a, R>,
     rng: &'b mut dyn CryptoRng,
 }
 
 impl<R: Replica> Listener for Listening<'_, '_, R> {
     fn greeted(&mut self, layout: Layout, banner: &[u8]) {
-        self.round.report.greeting.set(layout, banner);
+        self.attempt.report.greeting.set(layout, banner);
     }
 
     fn fetched(&mut self, btoken: Vec<u8>) -> Answer {
-        self.round
+        self.attempt
             .take_in(&btoken, self.rng)
             .unwrap_or_else(|error| {
-                self.round.error = Some(error);
+                self.attempt.error = Some(error);
                 Answer::Leave
             })
     }
