@@ -127,7 +127,7 @@ pub struct Report {
     /// What the server said of itself.
     pub greeting: Greeting,
     /// The server returned older data than this device had seen there.
-    pub regression: Option<Regression>,
+    pub rollback: Option<Rollback>,
     /// What it brought and took; of a dry run, what it would have.
     pub delta: Delta,
     /// Of a dry run: the vault as it would be.
@@ -146,11 +146,8 @@ impl Report {
     fn add(&mut self, later: Self) {
         let (received, sent, settled) = (self.received, self.sent, self.settled);
         let changes = std::mem::take(&mut self.changes);
-        let regression = self.regression.or(later.regression);
-        *self = Self {
-            regression,
-            ..later
-        };
+        let rollback = self.rollback.or(later.rollback);
+        *self = Self { rollback, ..later };
         self.received += received;
         self.sent += sent;
         self.settled += settled;
@@ -172,7 +169,7 @@ pub struct Ahead {
 /// What a server had taken back. It is in this vault, and the sync that found it put it there
 /// again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Regression {
+pub struct Rollback {
     /// Changes that this device had seen on the server and that were gone.
     pub changes: usize,
     /// When the first and the last of them were made, in seconds since 1970.
@@ -238,9 +235,9 @@ fn run_attempt<R: Replica>(
     match settle(&mut attempt, transport, env) {
         Ok(()) => Ok(attempt.into_report()),
         // A server must not hide that it went back by what it does after that.
-        Err(error) => Err(match attempt.regression() {
-            Some(regression) => SyncError::WentBack {
-                regression,
+        Err(error) => Err(match attempt.rollback() {
+            Some(rollback) => SyncError::RolledBack {
+                rollback,
                 then: Box::new(error),
             },
             None => error,

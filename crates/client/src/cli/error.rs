@@ -182,8 +182,8 @@ impl From<SyncError<SessionError>> for Failure {
                 message,
                 "nothing was changed; look with `passmate sync --dry-run`, and take it with `passmate sync --yes`",
             ),
-            SyncError::WentBack { regression, then } => {
-                super::sync::went_back(regression, Err(then.to_string()))
+            SyncError::RolledBack { rollback, then } => {
+                super::sync::rolled_back(rollback, Err(then.to_string()))
             }
             SyncError::Remote(error) => error.into(),
             SyncError::Folder(error) => error.into(),

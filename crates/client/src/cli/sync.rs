@@ -24,7 +24,7 @@ use crate::net::Server;
 use crate::session::{Session, SessionError};
 use crate::state::State;
 use crate::sync::{
-    FolderReport, Guard, Options, Regression, RemoteError, Replica, Report, Room, SyncError,
+    FolderReport, Guard, Options, RemoteError, Replica, Report, Rollback, Room, SyncError,
     SyncErrorKind, SystemEnv,
 };
 
@@ -139,8 +139,8 @@ fn sync_all(app: &App, session: &mut Session, meant: Meant) -> Done {
         let result = sync_server(app, session, meant, continued)?;
         let report = note(app, session, result)?;
         report
-            .regression
-            .map_or(Ok(report), |regression| Err(went_back(regression, Ok(()))))
+            .rollback
+            .map_or(Ok(report), |rollback| Err(rolled_back(rollback, Ok(()))))
     });
     let folder = taken.map(|taken| folder::give_out(app, session, taken?));
     Done { server, folder }
@@ -333,7 +333,7 @@ fn note(
     match &result {
         Ok(report) => {
             state.note_synced(session.now(), report);
-            if report.regression.is_some() {
+            if report.rollback.is_some() {
                 state.note_failed(session.now(), SyncErrorKind::Older);
             }
         }
@@ -373,8 +373,8 @@ fn finish(
     result: Result<Report, SyncError<SessionError>>,
 ) -> Result<(), Failure> {
     let report = note(app, session, result)?;
-    if let Some(regression) = report.regression {
-        return Err(went_back(regression, Ok(())));
+    if let Some(rollback) = report.rollback {
+        return Err(rolled_back(rollback, Ok(())));
     }
     if app.out.json {
         return app.out.object(counts(&host_of(session), &report));
@@ -424,8 +424,8 @@ fn summary(
 }
 
 /// A server that goes back may have been restored from a backup, or lies.
-pub(super) fn went_back(
-    Regression { changes, times }: Regression,
+pub(super) fn rolled_back(
+    Rollback { changes, times }: Rollback,
     sent_again: Result<(), String>,
 ) -> Failure {
     let made = match times {
@@ -539,8 +539,8 @@ fn tell_preview(
         ))?;
         last::print(app, &details(report))?;
     }
-    match server.and_then(|report| report.regression) {
-        Some(regression) => Err(went_back(regression, Err("this was a dry run".to_owned()))),
+    match server.and_then(|report| report.rollback) {
+        Some(rollback) => Err(rolled_back(rollback, Err("this was a dry run".to_owned()))),
         None => Ok(()),
     }
 }

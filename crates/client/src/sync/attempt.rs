@@ -7,7 +7,7 @@ use passmate_vault::{Association, Pin, SeenChanges, Shape, SyncKey, Trust, Vault
 use rand_core::CryptoRng;
 
 use super::{
-    Ahead, Answer, Guard, Listener, Options, Regression, RemoteError, Replica, Report, SyncError,
+    Ahead, Answer, Guard, Listener, Options, RemoteError, Replica, Report, Rollback, SyncError,
 };
 
 /// A change this many seconds after this device's present comes from a wrong clock, here or there.
@@ -193,8 +193,8 @@ impl<'a, R: Replica> Attempt<'a, R> {
     }
 
     /// What the server had taken back, if it had.
-    pub(super) fn regression(&self) -> Option<Regression> {
-        self.report.regression
+    pub(super) fn rollback(&self) -> Option<Rollback> {
+        self.report.rollback
     }
 
     /// Compares what came with what this device had seen there, and notes what came.
@@ -221,9 +221,9 @@ impl<'a, R: Replica> Attempt<'a, R> {
             // What is cut off is no loss.
             missing = missing.common_with(&SeenChanges::of(&vault.truncated_with(remote)));
         }
-        if !missing.is_empty() && self.report.regression.is_none() {
+        if !missing.is_empty() && self.report.rollback.is_none() {
             let times = missing.times_in(vault);
-            self.report.regression = Some(Regression {
+            self.report.rollback = Some(Rollback {
                 changes: missing.len(),
                 times,
             });

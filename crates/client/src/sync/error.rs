@@ -6,7 +6,7 @@ use passmate_vault::codec::{CodecError, EncodeError};
 use passmate_vault::merge::Altered;
 use serde::{Deserialize, Serialize};
 
-use super::{FolderError, Regression, StreamEnd};
+use super::{FolderError, Rollback, StreamEnd};
 use crate::net::ConnectError;
 
 /// Why a sync did not come through. In every case all that this device had is still in its vault.
@@ -37,9 +37,9 @@ pub enum SyncError<E> {
     KeyWithoutAccount,
     /// The server returned older data than this device had seen there, and then this happened.
     #[error("the server returned older data, and then: {then}")]
-    WentBack {
+    RolledBack {
         /// What it had taken back.
-        regression: Regression,
+        rollback: Rollback,
         /// What happened then.
         then: Box<Self>,
     },
@@ -213,7 +213,7 @@ impl<E> SyncError<E> {
             Self::Folder(FolderError::AlreadySetUp(_)) => SyncErrorKind::AlreadySetUp,
             Self::Folder(_) => SyncErrorKind::Folder,
             Self::Save(_) => SyncErrorKind::Save,
-            Self::WentBack { .. } => SyncErrorKind::Older,
+            Self::RolledBack { .. } => SyncErrorKind::Older,
             Self::HeldBack(_) => SyncErrorKind::HeldBack,
         }
     }

@@ -130,30 +130,30 @@ fn a_server_that_goes_back_is_told_and_gets_what_is_missing_again() {
     let old = cloud.borrow_mut().only_btoken().clone();
     first.set("mail", "user", "me");
     first.set("bank", "pin", "1234");
-    assert_eq!(first.sync(&mut Way::to(&cloud)).unwrap().regression, None);
+    assert_eq!(first.sync(&mut Way::to(&cloud)).unwrap().rollback, None);
     *cloud.borrow_mut().only_btoken() = old.clone();
 
     // Who never saw it cannot miss it.
-    assert_eq!(second.sync(&mut Way::to(&cloud)).unwrap().regression, None);
+    assert_eq!(second.sync(&mut Way::to(&cloud)).unwrap().rollback, None);
     let report = first.sync(&mut Way::to(&cloud)).unwrap();
     // `Device` counts its own seconds: the three changes were made in the second and the third.
     assert_eq!(
-        report.regression,
-        Some(Regression {
+        report.rollback,
+        Some(Rollback {
             changes: 3,
             times: Some((2, 3))
         })
     );
     assert_eq!(report.sent, 3);
     assert_eq!(first.remote(&cloud), first.vault, "it is there again");
-    assert_eq!(first.sync(&mut Way::to(&cloud)).unwrap().regression, None);
+    assert_eq!(first.sync(&mut Way::to(&cloud)).unwrap().rollback, None);
     second.sync(&mut Way::to(&cloud)).unwrap();
     *cloud.borrow_mut().only_btoken() = old;
     assert_eq!(
         second
             .sync(&mut Way::to(&cloud))
             .unwrap()
-            .regression
+            .rollback
             .unwrap()
             .changes,
         3
@@ -170,8 +170,8 @@ fn a_server_cannot_hide_that_it_went_back_by_what_it_does_after_that() {
         first.sync(&mut Way::to(&cloud)).unwrap();
         *cloud.borrow_mut().only_btoken() = old;
         match first.sync(&mut Way::with(&cloud, std::iter::repeat_n(fault, 100))) {
-            Err(SyncError::WentBack { regression, then }) => {
-                assert_eq!(regression.changes, 1);
+            Err(SyncError::RolledBack { rollback, then }) => {
+                assert_eq!(rollback.changes, 1);
                 assert!(matches!(*then, SyncError::Remote(_)), "{then}");
             }
             other => panic!("{other:?}"),
@@ -181,7 +181,7 @@ fn a_server_cannot_hide_that_it_went_back_by_what_it_does_after_that() {
             first
                 .sync(&mut Way::to(&cloud))
                 .unwrap()
-                .regression
+                .rollback
                 .unwrap()
                 .changes,
             1
@@ -304,7 +304,7 @@ fn what_cannot_be_opened_is_replaced_only_if_that_is_asked_for() {
             ..Options::default()
         };
         let report = sync(&mut first, &mut Way::to(&cloud), &mut Calm::new(), replace).unwrap();
-        assert_eq!((counts(&report), report.regression), ((0, 2, 0), None));
+        assert_eq!((counts(&report), report.rollback), ((0, 2, 0), None));
         assert_eq!(first.remote(&cloud), first.vault);
     }
 }
@@ -460,7 +460,7 @@ fn a_vault_that_outgrew_its_server_goes_on_with_a_shorter_history() {
     // It lasts: neither sends the other what is gone.
     for device in [&mut first, &mut second] {
         let report = device.sync(&mut Way::to(&cloud)).unwrap();
-        assert_eq!((counts(&report), report.regression), ((0, 0, 0), None));
+        assert_eq!((counts(&report), report.rollback), ((0, 0, 0), None));
     }
 }
 
@@ -492,7 +492,7 @@ fn devices_with_wrong_clocks_agree_on_a_history_that_was_cut() {
                 whole.merge(&device.vault.clone().with_whole_history());
                 if roll(2) == 0 {
                     let report = device.sync(&mut Way::to(&cloud)).unwrap();
-                    assert_eq!(report.regression, None, "seed {seed}");
+                    assert_eq!(report.rollback, None, "seed {seed}");
                 }
             }
             let since = i64::try_from(roll(40)).unwrap();
@@ -515,7 +515,7 @@ fn devices_with_wrong_clocks_agree_on_a_history_that_was_cut() {
         for _ in 0..2 {
             for device in &mut devices {
                 assert_eq!(
-                    device.sync(&mut Way::to(&cloud)).unwrap().regression,
+                    device.sync(&mut Way::to(&cloud)).unwrap().rollback,
                     None,
                     "seed {seed}"
                 );
@@ -566,12 +566,12 @@ fn two_devices_that_are_shown_two_histories_find_out_when_they_meet() {
     // The server shows the second device its own branch.
     *cloud.borrow_mut().only_btoken() = common;
     second.set("bank", "pin", "1234");
-    assert_eq!(second.sync(&mut Way::to(&cloud)).unwrap().regression, None);
+    assert_eq!(second.sync(&mut Way::to(&cloud)).unwrap().rollback, None);
     assert_eq!(
         first
             .sync(&mut Way::to(&cloud))
             .unwrap()
-            .regression
+            .rollback
             .unwrap()
             .changes,
         1
@@ -587,7 +587,7 @@ fn what_was_sent_and_not_confirmed_is_not_missed() {
         let (mut first, _) = two_devices(&cloud);
         first.set("mail", "user", "me");
         let report = first.sync(&mut Way::with(&cloud, [fault])).unwrap();
-        assert_eq!(report.regression, None);
+        assert_eq!(report.rollback, None);
     }
 }
 

@@ -112,7 +112,7 @@ fn both_kinds_of_client_live_on_one_account() {
     desktop.set("mail", "user", "me", 200);
     assert!(desktop.sync(&cloud, &key));
     for device in [&mut first, &mut second] {
-        assert_eq!(device.sync(&mut Way::to(&cloud)).unwrap().regression, None);
+        assert_eq!(device.sync(&mut Way::to(&cloud)).unwrap().rollback, None);
         assert_eq!(device.vault, desktop.vault);
     }
     assert_eq!(shape_there(&cloud, &key), BtokenShape::Desktop);
@@ -161,7 +161,7 @@ fn a_tie_and_a_clash_are_settled_so_that_the_desktop_client_can_take_them() {
     assert!(desktop.sync(&cloud, &key), "it can take what is there now");
     let report = first.sync(&mut Way::to(&cloud)).unwrap();
     assert_eq!(
-        (report.regression, report.sent),
+        (report.rollback, report.sent),
         (None, 0),
         "a tie that was settled is not missed"
     );
@@ -203,7 +203,7 @@ fn a_server_that_goes_back_is_noticed_here_too() {
     device.sync(&mut Way::to(&cloud)).unwrap();
     *cloud.borrow_mut().only_btoken() = old;
     let report = device.sync(&mut Way::to(&cloud)).unwrap();
-    assert_eq!(report.regression.unwrap().changes, 2);
+    assert_eq!(report.rollback.unwrap().changes, 2);
 }
 
 #[test]
@@ -236,7 +236,7 @@ fn an_upgraded_account_is_ours_alone_and_other_devices_follow() {
         first
             .sync(&mut Way::to(&cloud))
             .unwrap()
-            .regression
+            .rollback
             .unwrap()
             .changes,
         1
@@ -264,7 +264,7 @@ fn whatever_two_of_ours_and_a_desktop_client_do_nobody_is_accused_and_all_of_our
         let mut devices = [joined(&cloud, &key), joined(&cloud, &key)];
         let sync = |device: &mut Device| {
             let report = device.sync(&mut Way::to(&cloud)).unwrap();
-            assert_eq!(report.regression, None, "seed {seed}");
+            assert_eq!(report.rollback, None, "seed {seed}");
             if report.sent > 0 {
                 let (there, _) = open_at(cloud.borrow_mut().only_btoken(), &key);
                 assert!(

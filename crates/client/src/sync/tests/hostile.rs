@@ -151,8 +151,8 @@ fn run_history(seed: u64, foreign: &[u8]) {
             "records are gone from the file"
         );
         let told = match &result {
-            Ok(report) => report.regression.is_some(),
-            Err(SyncError::WentBack { .. }) => true,
+            Ok(report) => report.rollback.is_some(),
+            Err(SyncError::RolledBack { .. }) => true,
             Err(_) => false,
         };
         match &opened {
