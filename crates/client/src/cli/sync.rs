@@ -92,11 +92,11 @@ struct Done {
 
 /// How a sync is meant.
 #[derive(Clone, Copy)]
-struct Meant {
+struct SyncRequest {
     guard: Option<Guard>,
     replace_remote: bool,
     /// Nobody asked for it by itself, so nobody is asked anything.
-    is_aside: bool,
+    in_background: bool,
 }
 
 fn now(app: &App, args: &Args) -> Result<(), Failure> {
@@ -114,10 +114,10 @@ fn now(app: &App, args: &Args) -> Result<(), Failure> {
     let done = sync_all(
         app,
         &mut session,
-        Meant {
+        SyncRequest {
             guard,
             replace_remote: args.replace_remote,
-            is_aside: false,
+            in_background: false,
         },
     );
     tell(app, &session, done)
@@ -125,18 +125,18 @@ fn now(app: &App, args: &Args) -> Result<(), Failure> {
 
 /// First what came in the folder, then the server, then the folder again: so each gets what came
 /// from the other.
-fn sync_all(app: &App, session: &mut Session, meant: Meant) -> Done {
+fn sync_all(app: &App, session: &mut Session, request: SyncRequest) -> Done {
     let taken = session
         .folder()
         .is_some()
-        .then(|| folder::take_in(app, session, meant));
+        .then(|| folder::take_in(app, session, request));
     let continued = matches!(&taken, Some(Ok(taken)) if taken.report.received > 0);
     // A device that its operator has not let in yet has nothing to sync: only whoever asks is told
     // so.
-    let is_up = |association: &Association| !meant.is_aside || !association.is_pending();
+    let is_up = |association: &Association| !request.in_background || !association.is_pending();
     let has_server = Replica::association(session).is_some_and(is_up) && !app.is_offline;
     let server = has_server.then(|| {
-        let result = sync_server(app, session, meant, continued)?;
+        let result = sync_server(app, session, request, continued)?;
         let report = note(app, session, result)?;
         report
             .rollback
@@ -150,12 +150,12 @@ fn sync_all(app: &App, session: &mut Session, meant: Meant) -> Done {
 fn sync_server(
     app: &App,
     session: &mut Session,
-    meant: Meant,
+    request: SyncRequest,
     continued: bool,
 ) -> Result<Result<Report, SyncError<SessionError>>, Failure> {
     let mut server = server_of(session)?;
     let mut options = Options {
-        guard: meant.guard,
+        guard: request.guard,
         continued,
         ..Options::default()
     };
@@ -165,7 +165,7 @@ fn sync_server(
     let mut result = sync(session, options);
     if let Err(SyncError::Remote(error @ (RemoteError::Unopenable(_) | RemoteError::NoVault(_)))) =
         &result
-        && meant.replace_remote
+        && request.replace_remote
     {
         app.out.warn(&error.to_string());
         confirm_replace(app)?;
@@ -174,7 +174,7 @@ fn sync_server(
     }
     if let Err(error @ SyncError::HeldBack(_)) = &result
         && app.ask.has_person()
-        && !meant.is_aside
+        && !request.in_background
     {
         app.ask.confirm(&format!("{error}. Go on?"))?;
         options.guard = None;
@@ -257,10 +257,10 @@ pub(super) fn after_change(app: &App, session: &mut Session) {
     let done = sync_all(
         app,
         session,
-        Meant {
+        SyncRequest {
             guard: Some(app.guard),
             replace_remote: false,
-            is_aside: true,
+            in_background: true,
         },
     );
     let warn = |Failure { message, hint, .. }: Failure| {

@@ -5,7 +5,7 @@ use std::path::Path;
 use passmate_vault::Passphrase;
 use serde_json::json;
 
-use super::{Meant, tell_changes, tell_clocks};
+use super::{SyncRequest, tell_changes, tell_clocks};
 use crate::cli::App;
 use crate::cli::ask::{Ask, PassphraseSource};
 use crate::cli::error::Failure;
@@ -28,12 +28,12 @@ pub(super) fn set_up(app: &App, session: &mut Session, folder: &Path) -> Result<
     })?;
     set_up_folder(session, folder, &host.nodename().to_string_lossy(), digits)?;
     let guard = (!app.ask.yes).then_some(app.guard);
-    let meant = Meant {
+    let request = SyncRequest {
         guard,
         replace_remote: false,
-        is_aside: false,
+        in_background: false,
     };
-    let done = take_in(app, session, meant).and_then(|taken| give_out(app, session, taken));
+    let done = take_in(app, session, request).and_then(|taken| give_out(app, session, taken));
     super::tell(
         app,
         session,
@@ -48,13 +48,13 @@ pub(super) fn set_up(app: &App, session: &mut Session, folder: &Path) -> Result<
 pub(super) fn take_in(
     app: &App,
     session: &mut Session,
-    meant: Meant,
+    request: SyncRequest,
 ) -> Result<FolderReport, Failure> {
     let mut options = Options {
-        guard: meant.guard,
+        guard: request.guard,
         ..Options::default()
     };
-    let may_ask = app.ask.has_person() && !meant.is_aside;
+    let may_ask = app.ask.has_person() && !request.in_background;
     let mut typed: Vec<Passphrase> = Vec::new();
     let mut all = loop {
         match crate::sync::take_in(session, &typed, options) {
