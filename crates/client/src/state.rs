@@ -37,8 +37,9 @@ pub struct LastSync {
     pub received: usize,
     /// Changes that went.
     pub sent: usize,
-    /// Conflicts that were settled.
-    pub settled: usize,
+    /// Conflicts that the merge resolved.
+    #[serde(rename = "settled")]
+    pub conflicts_resolved: usize,
     /// Changes that vault and server had in common then: all of both.
     pub common: usize,
     /// The longest btoken that the server takes, in bytes, if it stated that.
@@ -108,7 +109,7 @@ impl State {
             time: now,
             received: report.received,
             sent: report.sent,
-            settled: report.settled,
+            conflicts_resolved: report.conflicts_resolved,
             common: report.common,
             btoken_len_max: report.greeting.btoken_len_max(),
         });
@@ -171,7 +172,7 @@ mod tests {
         let report = Report {
             received: 1,
             sent: 2,
-            settled: 3,
+            conflicts_resolved: 3,
             common: 40,
             greeting,
             ..Report::default()

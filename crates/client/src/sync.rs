@@ -118,8 +118,8 @@ pub struct Report {
     pub received: usize,
     /// Changes that the server did not have and now has.
     pub sent: usize,
-    /// Conflicts that were settled.
-    pub settled: usize,
+    /// Conflicts that the merge resolved.
+    pub conflicts_resolved: usize,
     /// What came, record by record, in the order in which it came.
     pub changes: Vec<RecordChange>,
     /// Changes that vault and server had in common in the end: all of both.
@@ -144,13 +144,13 @@ pub struct Report {
 impl Report {
     /// Counts a later sync with this one, and takes from it how things stand.
     fn add(&mut self, later: Self) {
-        let (received, sent, settled) = (self.received, self.sent, self.settled);
+        let (received, sent, conflicts) = (self.received, self.sent, self.conflicts_resolved);
         let changes = std::mem::take(&mut self.changes);
         let rollback = self.rollback.or(later.rollback);
         *self = Self { rollback, ..later };
         self.received += received;
         self.sent += sent;
-        self.settled += settled;
+        self.conflicts_resolved += conflicts;
         self.changes.splice(0..0, changes);
     }
 }
@@ -226,13 +226,13 @@ pub fn sync<R: Replica>(
     )
 }
 
-/// Attempts until one is settled.
+/// Repeats the exchange until its outcome is known.
 fn run_attempt<R: Replica>(
     mut attempt: Attempt<'_, R>,
     transport: &mut dyn Transport,
     env: &mut dyn Env,
 ) -> Result<Report, SyncError<R::Error>> {
-    match settle(&mut attempt, transport, env) {
+    match exchange_until_known(&mut attempt, transport, env) {
         Ok(()) => Ok(attempt.into_report()),
         // A server must not hide that it went back by what it does after that.
         Err(error) => Err(match attempt.rollback() {
@@ -245,7 +245,7 @@ fn run_attempt<R: Replica>(
     }
 }
 
-fn settle<R: Replica>(
+fn exchange_until_known<R: Replica>(
     attempt: &mut Attempt<'_, R>,
     transport: &mut dyn Transport,
     env: &mut dyn Env,

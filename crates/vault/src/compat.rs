@@ -1,8 +1,8 @@
 //! Where original programs take part: a shared folder, or an account of the desktop client.
 //!
 //! They cannot bear two things that happen: two changes of one field in one second, and two records
-//! that want one path. So both are settled by edits that every device makes alike
-//! ([`Vault::settlement`]), and what they would refuse is not written there ([`Vault::part_for`]).
+//! that want one path. So both are resolved by edits that every device makes alike
+//! ([`Vault::resolution`]), and what they would refuse is not written there ([`Vault::part_for`]).
 //! The rules are:
 //!  - of two changes of one second the one that is seen is made again a second later, and neither
 //!    is written there;
@@ -10,7 +10,7 @@
 //!  - a record that shows under another path than it has, or lives in spite of a deletion, gets the
 //!    path that it shows under, a second after its last one;
 //!  - so a change may be gone there and yet not lost: one of the same field stands shortly behind
-//!    it ([`SeenChanges::of_settled`](crate::SeenChanges::of_settled)).
+//!    it ([`SeenChanges::of_resolved`](crate::SeenChanges::of_resolved)).
 
 use std::borrow::Cow;
 
@@ -21,9 +21,9 @@ use crate::record::{
 use crate::seen::SeenChanges;
 use crate::view::ViewRecord;
 
-/// Changes of one field that follow each other within so many seconds may have been settled by the
+/// Changes of one field that follow each other within so many seconds may have been resolved by the
 /// last of them: a tie may meet another one a second later, and that another one.
-pub(crate) const SETTLED_WITHIN: i64 = 8;
+pub(crate) const RESOLVED_WITHIN: i64 = 8;
 
 /// What stands before the name of a field that only the desktop client knows.
 pub(crate) const DESKTOP_PREFIX: &str = "desktop.";
@@ -42,31 +42,31 @@ pub enum Original {
 pub(crate) enum Ties {
     /// The one that is seen stays.
     Winner,
-    /// None stays, where a [settlement](Vault::settlement) can stand for it.
-    Settled,
+    /// None stays, where a [resolution](Vault::resolution) can stand for it.
+    Resolved,
 }
 
 impl Vault {
     /// The edits by which original programs can take part: what has to be merged into this vault.
     ///
-    /// Empty if there is nothing to settle, so also after they were merged. Equal vaults give equal
+    /// Empty if there is nothing to resolve, so also after they were merged. Equal vaults give equal
     /// edits.
-    pub fn settlement(&self) -> Self {
+    pub fn resolution(&self) -> Self {
         let mut edits = Self::new();
         for (id, record) in self.records() {
-            for change in settle_ties(record) {
+            for change in resolve_ties(record) {
                 edits.insert(id, change);
             }
         }
         // Who is seen under which path follows from the ties, so these come first.
-        let settled;
+        let resolved;
         let vault = if edits.is_empty() {
             self
         } else {
             let mut merged = self.clone();
             merged.merge(&edits);
-            settled = merged;
-            &settled
+            resolved = merged;
+            &resolved
         };
         for (id, change) in shown_paths(vault) {
             edits.insert(&id, change);
@@ -79,7 +79,7 @@ impl Vault {
     /// Left out are fields that it does not know, texts and times that it cannot read, records
     /// whose id is empty, and changes of one field with one time and different values.
     pub fn part_for(&self, program: Original) -> Self {
-        self.loadable_by(program, Ties::Settled)
+        self.loadable_by(program, Ties::Resolved)
     }
 
     pub(crate) fn loadable_by(&self, program: Original, ties: Ties) -> Self {
@@ -112,7 +112,7 @@ impl Shape {
     pub fn seen_of(self, fetched: &Vault) -> SeenChanges {
         match self {
             Self::Modern => SeenChanges::of(fetched),
-            Self::Desktop | Self::Upgraded => SeenChanges::of_settled(fetched),
+            Self::Desktop | Self::Upgraded => SeenChanges::of_resolved(fetched),
         }
     }
 
@@ -156,7 +156,7 @@ impl Original {
                         change.stamp.deciding_seconds(),
                         next.and_then(|next| next.stamp.deciding_seconds()),
                     );
-                    !matches!(times, (Some(time), Some(next)) if next - time <= SETTLED_WITHIN)
+                    !matches!(times, (Some(time), Some(next)) if next - time <= RESOLVED_WITHIN)
                 });
             let changes: Vec<Change> = kept.map(|(_, change)| change.clone()).collect();
             if !changes.is_empty() {
@@ -221,17 +221,17 @@ fn loadable(record: &Record, program: Original, ties: Ties) -> Vec<Change> {
     {
         // Ascending order: of those with one time the last is the one that is seen.
         let Some(change) = tied.last() else { continue };
-        let is_settled =
-            tied.len() > 1 && ties == Ties::Settled && settled_at(&change.stamp).is_some();
-        if !is_settled {
+        let is_resolved =
+            tied.len() > 1 && ties == Ties::Resolved && resolved_at(&change.stamp).is_some();
+        if !is_resolved {
             loadable.extend(program.adapt(change));
         }
     }
     loadable
 }
 
-/// The second at which a tie of this time is settled, if it ever decides anything.
-fn settled_at(stamp: &Stamp) -> Option<i64> {
+/// The second at which a tie of this time is resolved, if it ever decides anything.
+fn resolved_at(stamp: &Stamp) -> Option<i64> {
     stamp
         .deciding_seconds()
         .filter(|seconds| *seconds < TIME_MAX)
@@ -240,35 +240,35 @@ fn settled_at(stamp: &Stamp) -> Option<i64> {
 
 /// For each tie of a record the one that is seen, a second later, unless a change stands there
 /// already.
-fn settle_ties(record: &Record) -> Vec<Change> {
-    let mut settled = Vec::new();
+fn resolve_ties(record: &Record) -> Vec<Change> {
+    let mut resolved = Vec::new();
     for field in record.fields() {
         let ties = field
             .chunk_by(|a, b| a.stamp == b.stamp)
             .filter(|group| group.len() > 1);
         for winner in ties.filter_map(<[Change]>::last) {
-            let Some(seconds) = settled_at(&winner.stamp) else {
+            let Some(seconds) = resolved_at(&winner.stamp) else {
                 continue;
             };
             let stamp = Stamp::from_seconds(seconds);
             if !field.iter().any(|change| change.stamp == stamp) {
-                settled.push(Change {
+                resolved.push(Change {
                     stamp,
                     ..winner.clone()
                 });
             }
         }
     }
-    if !settled.is_empty() && !record.state().is_live() {
+    if !resolved.is_empty() && !record.state().is_live() {
         let mut all = record.clone();
-        for change in &settled {
+        for change in &resolved {
             all.insert(change.clone());
         }
         if all.state().is_live() {
-            settled.extend(delete_again(&all));
+            resolved.extend(delete_again(&all));
         }
     }
-    settled
+    resolved
 }
 
 fn delete_again(record: &Record) -> Option<Change> {

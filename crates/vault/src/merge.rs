@@ -21,11 +21,14 @@ pub struct MergeSummary {
 }
 
 impl MergeSummary {
-    /// The number of conflicts that were settled: fields that both sides had changed since they
+    /// The number of conflicts that were resolved: fields that both sides had changed since they
     /// were last equal, records that a change brought back after their deletion, and paths that two
     /// records want.
-    pub fn settled(&self) -> usize {
-        self.records.iter().map(RecordChange::settled).sum()
+    pub fn conflicts_resolved(&self) -> usize {
+        self.records
+            .iter()
+            .map(RecordChange::conflicts_resolved)
+            .sum()
     }
 
     /// How much of what was seen in `before`, the vault before this merge, it deleted or changed.
@@ -48,7 +51,7 @@ impl MergeSummary {
             let is_other = |field: &FieldChange| {
                 matches!(
                     field.outcome,
-                    FieldOutcome::Theirs | FieldOutcome::SettledTheirs
+                    FieldOutcome::Theirs | FieldOutcome::ResolvedTheirs
                 )
             };
             if change.fate == Fate::Deleted {
@@ -95,11 +98,11 @@ pub struct RecordChange {
 }
 
 impl RecordChange {
-    fn settled(&self) -> usize {
+    fn conflicts_resolved(&self) -> usize {
         let fields = self
             .fields
             .iter()
-            .filter(|field| field.outcome.is_settled())
+            .filter(|field| field.outcome.is_conflict())
             .count();
         fields + usize::from(self.fate == Fate::Revived) + usize::from(self.clashes)
     }
@@ -135,15 +138,15 @@ pub enum FieldOutcome {
     /// Only the other side had changed the field; its value is seen now.
     Theirs,
     /// Both sides had changed it; the other side's value won, ours is in the history.
-    SettledTheirs,
+    ResolvedTheirs,
     /// Both sides had changed it; our value won, the other side's is in the history.
-    SettledOurs,
+    ResolvedOurs,
 }
 
 impl FieldOutcome {
     /// True if both sides had changed the field.
-    pub fn is_settled(self) -> bool {
-        matches!(self, Self::SettledTheirs | Self::SettledOurs)
+    pub fn is_conflict(self) -> bool {
+        matches!(self, Self::ResolvedTheirs | Self::ResolvedOurs)
     }
 }
 
@@ -225,12 +228,12 @@ impl Vault {
                     .is_some_and(RecordChange::has_new_path)
             });
             // If none was here before, one of them simply has its path.
-            let settled = if arrived.len() == group.len() {
+            let resolved = if arrived.len() == group.len() {
                 arrived.get(1..)
             } else {
                 arrived.get(..)
             };
-            for place in settled.unwrap_or_default() {
+            for place in resolved.unwrap_or_default() {
                 if let Some(change) = summary.records.get_mut(*place) {
                     change.clashes = true;
                 }
@@ -264,7 +267,7 @@ impl RecordChange {
             field.key.is_path()
                 && matches!(
                     field.outcome,
-                    FieldOutcome::Theirs | FieldOutcome::SettledTheirs
+                    FieldOutcome::Theirs | FieldOutcome::ResolvedTheirs
                 )
         };
         matches!(self.fate, Fate::Appeared | Fate::Revived) || self.fields.iter().any(path_won)
@@ -327,8 +330,8 @@ fn field_change(field: &[Change], ours: &Record, theirs: &Record) -> Option<Fiel
     let they_changed = field.iter().any(|change| lacks(our_history, change));
     let theirs_is_seen = newest_of(field) != newest_of(our_history);
     let outcome = match (we_changed && they_changed, theirs_is_seen) {
-        (true, true) => FieldOutcome::SettledTheirs,
-        (true, false) => FieldOutcome::SettledOurs,
+        (true, true) => FieldOutcome::ResolvedTheirs,
+        (true, false) => FieldOutcome::ResolvedOurs,
         (false, true) => FieldOutcome::Theirs,
         (false, false) => FieldOutcome::Unchanged,
     };
@@ -400,10 +403,10 @@ mod tests {
         assert_eq!(ours.missing_from(&theirs), 1);
         let summary = ours.merge(&theirs);
         assert_eq!(seen(&ours, "p", "f").as_deref(), Some("second"));
-        assert_eq!((summary.received, summary.settled()), (1, 1));
+        assert_eq!((summary.received, summary.conflicts_resolved()), (1, 1));
         assert_eq!(
             only_change(&summary).fields.first().unwrap().outcome,
-            FieldOutcome::SettledTheirs
+            FieldOutcome::ResolvedTheirs
         );
         assert_eq!(ours.missing_from(&theirs), 1);
         let summary = theirs.merge(&ours);
@@ -411,7 +414,7 @@ mod tests {
             only_change(&summary).fields.first().unwrap().outcome,
             FieldOutcome::Unchanged
         );
-        assert_eq!(summary.settled(), 0);
+        assert_eq!(summary.conflicts_resolved(), 0);
         assert_eq!(ours, theirs);
     }
 
@@ -421,7 +424,7 @@ mod tests {
         ours.set(&"A".into(), "f", "ours", 200).unwrap();
         theirs.set(&"A".into(), "g", "theirs", 200).unwrap();
         let summary = ours.merge(&theirs);
-        assert_eq!((summary.received, summary.settled()), (1, 0));
+        assert_eq!((summary.received, summary.conflicts_resolved()), (1, 0));
         assert_eq!(
             only_change(&summary).fields.first().unwrap().outcome,
             FieldOutcome::Theirs
@@ -431,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn two_edits_in_one_second_settle_the_same_on_both_devices() {
+    fn two_edits_in_one_second_resolve_the_same_on_both_devices() {
         let (mut ours, mut theirs) = two_devices();
         ours.set(&"A".into(), "f", "b", 200).unwrap();
         theirs.set(&"A".into(), "f", "a", 200).unwrap();
@@ -439,12 +442,12 @@ mod tests {
         let summary = ours.merge(&theirs);
         assert_eq!(
             only_change(&summary).fields.first().unwrap().outcome,
-            FieldOutcome::SettledOurs
+            FieldOutcome::ResolvedOurs
         );
         let summary = theirs.merge(&before);
         assert_eq!(
             only_change(&summary).fields.first().unwrap().outcome,
-            FieldOutcome::SettledTheirs
+            FieldOutcome::ResolvedTheirs
         );
         assert_eq!(ours, theirs);
         assert_eq!(seen(&ours, "p", "f").as_deref(), Some("b"));
@@ -458,7 +461,7 @@ mod tests {
         let ours_before = ours.clone();
         let summary = ours.merge(&theirs);
         assert_eq!(only_change(&summary).fate, Fate::Revived);
-        assert_eq!(summary.settled(), 1);
+        assert_eq!(summary.conflicts_resolved(), 1);
         assert_eq!(seen(&ours, "p", "f").as_deref(), Some("later"));
         assert_eq!(only_change(&theirs.merge(&ours_before)).fate, Fate::Revived);
     }
@@ -484,20 +487,20 @@ mod tests {
             (true, 2, Fate::Appeared)
         );
         assert!(change.fields.is_empty() && !change.clashes);
-        assert_eq!(summary.settled(), 0);
+        assert_eq!(summary.conflicts_resolved(), 0);
     }
 
     #[test]
-    fn a_path_that_two_devices_gave_to_different_records_is_one_settled_conflict_on_each() {
+    fn a_path_that_two_devices_gave_to_different_records_is_one_resolved_conflict_on_each() {
         let (mut ours, mut theirs) = two_devices();
         ours.create_record("B".into(), "new", 200).unwrap();
         theirs.create_record("C".into(), "new", 200).unwrap();
         let ours_before = ours.clone();
         let summary = ours.merge(&theirs);
         assert!(only_change(&summary).clashes);
-        assert_eq!(summary.settled(), 1);
-        assert_eq!(theirs.merge(&ours_before).settled(), 1);
-        assert_eq!(Vault::new().merge(&ours).settled(), 1);
+        assert_eq!(summary.conflicts_resolved(), 1);
+        assert_eq!(theirs.merge(&ours_before).conflicts_resolved(), 1);
+        assert_eq!(Vault::new().merge(&ours).conflicts_resolved(), 1);
         let view = ours.view();
         assert_eq!(*view.get("new").unwrap().id, RecordId::from("B"));
         assert_eq!(*view.get("new~C").unwrap().id, RecordId::from("C"));

@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::compat::SETTLED_WITHIN;
+use crate::compat::RESOLVED_WITHIN;
 use crate::crypto::sha256;
 use crate::record::{Change, Domain, RecordId, Stamp, TIME_MIN, Vault};
 
@@ -47,14 +47,14 @@ impl SeenChanges {
 
     /// All changes of a vault, and those that these may stand for where original programs take
     /// part: of the same field, up to 8 seconds earlier (see [`compat`](crate::compat)).
-    pub fn of_settled(vault: &Vault) -> Self {
+    pub fn of_resolved(vault: &Vault) -> Self {
         let mut all = Self::of(vault);
         for (id, record) in vault.records() {
             for change in record.changes() {
                 let Some(seconds) = change.stamp.deciding_seconds() else {
                     continue;
                 };
-                for earlier in (seconds - SETTLED_WITHIN).max(TIME_MIN)..seconds {
+                for earlier in (seconds - RESOLVED_WITHIN).max(TIME_MIN)..seconds {
                     all.0
                         .insert(mark_at(id, change, &Stamp::from_seconds(earlier)));
                 }
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tie_that_another_program_settled_is_no_loss() {
+    fn a_tie_that_another_program_resolved_is_no_loss() {
         let mut seen = SeenChanges::new();
         let mut tie = vault(&[("one", 200)]);
         tie.merge(&vault(&[("other", 200)]));

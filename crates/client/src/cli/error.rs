@@ -300,7 +300,7 @@ impl From<RemoteError> for Failure {
                 Code::Network,
                 "many devices at once, or a server in trouble: run `passmate sync` again",
             ),
-            RemoteError::Unsettled(_) | RemoteError::AccountUnsettled(_) => (
+            RemoteError::OutcomeUnknown(_) | RemoteError::AccountUnknown(_) => (
                 Code::Network,
                 "run `passmate sync` again: it finds out, and nothing is lost here",
             ),

@@ -395,11 +395,11 @@ fn counts(
     Report {
         received,
         sent,
-        settled,
+        conflicts_resolved,
         ..
     }: &Report,
 ) -> serde_json::Value {
-    json!({ "host": host, "received": received, "sent": sent, "settled": settled })
+    json!({ "host": host, "received": received, "sent": sent, "settled": conflicts_resolved })
 }
 
 fn host_of(session: &Session) -> String {
@@ -413,12 +413,12 @@ fn summary(
     Report {
         received,
         sent,
-        settled,
+        conflicts_resolved,
         ..
     }: &Report,
 ) -> String {
     format!(
-        "synced with {}: {received} received, {sent} sent, {settled} settled",
+        "synced with {}: {received} received, {sent} sent, {conflicts_resolved} conflicts resolved",
         escape(place)
     )
 }
@@ -486,7 +486,7 @@ fn tell_changes(app: &App, session: &Session, report: &Report) {
         {
             let wanted = escape(&wanted.to_string_lossy());
             app.out.warn(&format!(
-                "two records want the path {wanted}: one shows as {path}; `passmate mv` settles it"
+                "two records want the path {wanted}: one shows as {path}; give one of them a new path with `passmate mv`"
             ));
         }
     }
@@ -530,12 +530,12 @@ fn tell_preview(
         let Report {
             received,
             sent,
-            settled,
+            conflicts_resolved,
             ..
         } = report;
         let place = escape(&place);
         app.out.line(&format!(
-            "a sync with {place} would be: {received} received, {sent} sent, {settled} settled"
+            "a sync with {place} would be: {received} received, {sent} sent, {conflicts_resolved} conflicts resolved"
         ))?;
         last::print(app, &details(report))?;
     }

@@ -111,9 +111,9 @@ impl<'a, R: Replica> Attempt<'a, R> {
     /// The error that ends the sync, made to say what it leaves in doubt.
     pub(super) fn qualify(&self, error: RemoteError) -> RemoteError {
         if self.account_in_doubt {
-            RemoteError::AccountUnsettled(Box::new(error))
+            RemoteError::AccountUnknown(Box::new(error))
         } else if self.upload.as_ref().is_some_and(|upload| upload.in_doubt) {
-            RemoteError::Unsettled(Box::new(error))
+            RemoteError::OutcomeUnknown(Box::new(error))
         } else {
             error
         }
@@ -264,7 +264,7 @@ impl<'a, R: Replica> Attempt<'a, R> {
         let shape = self.shape();
         let sent = SeenChanges::of(&shape.part_of(ours)).without(&shape.seen_of(remote));
         self.report.received = summary.received;
-        self.report.settled = summary.settled();
+        self.report.conflicts_resolved = summary.conflicts_resolved();
         self.report.changes = summary.records;
         self.report.sent = shape.count_missing(ours, remote);
         self.report.delta.sent = sent;
@@ -324,11 +324,11 @@ impl<'a, R: Replica> Attempt<'a, R> {
             self.forget_dropped();
         }
         self.report.received += summary.received;
-        self.report.settled += summary.settled();
+        self.report.conflicts_resolved += summary.conflicts_resolved();
         self.report.changes.extend(summary.records);
         if shape == Shape::Desktop {
-            let settlement = self.replica.vault().settlement();
-            self.replica.merge(&settlement);
+            let resolution = self.replica.vault().resolution();
+            self.replica.merge(&resolution);
         }
         self.save()?;
         self.account_in_doubt = false;
@@ -526,7 +526,7 @@ fn is_longer(len: usize, limit: u32) -> bool {
     u32::try_from(len).map_or(true, |len| len > limit)
 }
 
-/// A attempt during an exchange.
+/// An attempt during an exchange.
 pub(super) struct Listening<'b, 'a, R: Replica> {
     attempt: &'b mut Attempt<'a, R>,
     rng: &'b mut dyn CryptoRng,

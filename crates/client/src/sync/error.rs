@@ -150,11 +150,11 @@ pub enum RemoteError {
     Unconfirmed(u32),
     /// All was sent, then this happened before a fetch could tell whether it arrived.
     #[error("it is not known whether what was sent arrived: {0}")]
-    Unsettled(Box<RemoteError>),
+    OutcomeUnknown(Box<RemoteError>),
     /// The server named a new account, which the vault now keeps, and then this happened before a
     /// fetch could tell whether the account is there.
     #[error("it is not known whether the new account was stored: {0}")]
-    AccountUnsettled(Box<RemoteError>),
+    AccountUnknown(Box<RemoteError>),
     /// The deletion was asked for twice and not confirmed.
     #[error("the server did not confirm the deletion: the btoken is deleted, or out of reach")]
     DeletedOrUnreachable,
@@ -241,8 +241,8 @@ impl RemoteError {
                 SyncErrorKind::RemoteDamaged
             }
             Self::Unconfirmed(_)
-            | Self::Unsettled(_)
-            | Self::AccountUnsettled(_)
+            | Self::OutcomeUnknown(_)
+            | Self::AccountUnknown(_)
             | Self::DeletedOrUnreachable => SyncErrorKind::Unknown,
         }
     }

@@ -3,7 +3,7 @@
 //!  - a copy that cannot be read is told and skipped, never fatal, and never touched;
 //!  - what was read is merged and saved here before the own copy is written;
 //!  - the own copy is written as a whole, and only if what is in it changes;
-//!  - what the original program cannot bear is settled, or not written there (see
+//!  - what the original program cannot bear is resolved, or not written there (see
 //!    [`passmate_vault::compat`]).
 //!
 //! A folder takes nothing back for long: what somebody put in the place of a copy is merged, what
@@ -221,7 +221,7 @@ pub fn take_in(
         Replica::merge(session, &union)
     };
     report.received = summary.received;
-    report.settled = summary.settled();
+    report.conflicts_resolved = summary.conflicts_resolved();
     report.changes = summary.records;
     if let Some(news) = news {
         news.note(&mut report);
@@ -235,7 +235,7 @@ pub fn take_in(
             there,
         });
     }
-    settle(session);
+    resolve(session);
     if !report.delta.is_empty() {
         folder.last = Some(report.delta.clone());
     }
@@ -266,7 +266,7 @@ pub fn give_out(
     session: &mut Session,
     found: &mut FolderReport,
 ) -> Result<(), SyncError<SessionError>> {
-    settle(session);
+    resolve(session);
     let mut folder = session.folder().cloned().ok_or(FolderError::NotSetUp)?;
     let path = own_path(&folder);
     let plaintext = encode_sync_copy(session.vault())
@@ -300,10 +300,10 @@ pub fn give_out(
         .map_err(SyncError::Save)
 }
 
-fn settle(session: &mut Session) {
-    let settlement = session.vault().settlement();
-    if !settlement.is_empty() {
-        Replica::merge(session, &settlement);
+fn resolve(session: &mut Session) {
+    let resolution = session.vault().resolution();
+    if !resolution.is_empty() {
+        Replica::merge(session, &resolution);
     }
 }
 

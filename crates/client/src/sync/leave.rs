@@ -73,7 +73,7 @@ pub(super) fn delete_account<E>(
                 return Err(RemoteError::DeletedOrUnreachable.into());
             }
             Next::GiveUp(error) if retries.unknown() > 0 => {
-                return Err(RemoteError::Unsettled(Box::new(error)).into());
+                return Err(RemoteError::OutcomeUnknown(Box::new(error)).into());
             }
             Next::GiveUp(error) => return Err(error.into()),
         }

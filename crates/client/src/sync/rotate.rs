@@ -51,7 +51,7 @@ pub fn rotate<R: Replica>(
     }
     match sync(replica, transport, env, Options::default()) {
         // The number came and the account was not made: there was none to lose.
-        Err(SyncError::Remote(RemoteError::AccountUnsettled(error)))
+        Err(SyncError::Remote(RemoteError::AccountUnknown(error)))
             if *error == RemoteError::Refused =>
         {
             move_on(replica, transport, env)?;

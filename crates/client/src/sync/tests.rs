@@ -66,11 +66,11 @@ fn remote_error<T: std::fmt::Debug>(result: Result<T, SyncError<DiskFull>>) -> R
 }
 
 fn counts(report: &Report) -> (usize, usize, usize) {
-    (report.received, report.sent, report.settled)
+    (report.received, report.sent, report.conflicts_resolved)
 }
 
 #[test]
-fn two_devices_settle_on_equal_vaults_over_both_layouts() {
+fn two_devices_reach_equal_vaults_over_both_layouts() {
     for layout in LAYOUTS {
         let cloud = Cloud::new(layout);
         let (mut first, mut second) = two_devices(&cloud);
@@ -613,7 +613,7 @@ fn an_empty_vault_makes_an_account_without_an_upload() {
 }
 
 #[test]
-fn the_number_of_a_new_account_is_saved_first_and_settled_by_a_fetch() {
+fn the_number_of_a_new_account_is_saved_first_and_confirmed_by_a_fetch() {
     for layout in LAYOUTS {
         let cloud = Cloud::new(layout);
         let mut device = Device::default();
@@ -622,7 +622,7 @@ fn the_number_of_a_new_account_is_saved_first_and_settled_by_a_fetch() {
         let error = remote_error(set_up(&mut device, &mut way));
         assert_eq!(
             error,
-            RemoteError::AccountUnsettled(Box::new(RemoteError::NoConnection(unreachable())))
+            RemoteError::AccountUnknown(Box::new(RemoteError::NoConnection(unreachable())))
         );
         let kept = device.file.1.clone().unwrap();
         assert!(!kept.confirmed);
@@ -661,7 +661,7 @@ fn an_account_that_was_named_and_never_made_is_told_and_stays_unconfirmed() {
     let error = remote_error(set_up(&mut device, &mut way));
     assert_eq!(
         error,
-        RemoteError::AccountUnsettled(Box::new(RemoteError::Refused))
+        RemoteError::AccountUnknown(Box::new(RemoteError::Refused))
     );
     assert_eq!(way.exchanges, 3, "one create, two fetches");
     assert!(!device.file.1.clone().unwrap().confirmed);
@@ -895,7 +895,7 @@ fn a_deletion_is_confirmed_or_told_to_be_in_doubt() {
         let error = remote_error(delete_remote(&mut first, &mut way, &mut Calm::new()));
         assert_eq!(
             error,
-            RemoteError::Unsettled(Box::new(RemoteError::NoConnection(unreachable())))
+            RemoteError::OutcomeUnknown(Box::new(RemoteError::NoConnection(unreachable())))
         );
 
         let cloud = Cloud::new(layout);

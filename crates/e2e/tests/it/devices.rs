@@ -1,4 +1,4 @@
-//! Several devices, one account, one server: they settle on the same vault, and nothing that was
+//! Several devices, one account, one server: they end with the same vault, and nothing that was
 //! confirmed is ever lost.
 
 use std::collections::BTreeSet;
@@ -79,7 +79,7 @@ fn shown(vault: &Vault) -> Vec<String> {
 }
 
 #[test]
-fn three_devices_with_random_edits_settle_on_equal_vaults() {
+fn three_devices_with_random_edits_reach_equal_vaults() {
     let seeds = std::env::var("PASSMATE_SEEDS").map_or(SEEDS, |number| number.parse().unwrap());
     let first_seed =
         std::env::var("PASSMATE_FIRST_SEED").map_or(FIRST_SEED, |number| number.parse().unwrap());
@@ -87,11 +87,11 @@ fn three_devices_with_random_edits_settle_on_equal_vaults() {
     let server = Server::start(dir.path());
     for seed in first_seed..first_seed + seeds {
         println!("seed {seed} (again with PASSMATE_FIRST_SEED={seed} PASSMATE_SEEDS=1)");
-        settle(&server, seed);
+        sync_all(&server, seed);
     }
 }
 
-fn settle(server: &Server, seed: u64) {
+fn sync_all(server: &Server, seed: u64) {
     let mut chance = Chance(seed);
     let first = Device::first(server);
     let key = first.key();

@@ -186,7 +186,7 @@ fn a_server_that_is_away_is_named_and_everything_works_without_it() {
     let _server = Server::start_with(dir.path(), &["--listen", &address]);
     assert_eq!(
         home.run(&["sync"]).ok(),
-        "synced with 127.0.0.1: 0 received, 2 sent, 0 settled\n"
+        "synced with 127.0.0.1: 0 received, 2 sent, 0 conflicts resolved\n"
     );
 }
 
@@ -241,7 +241,7 @@ fn a_server_that_was_restored_from_an_old_copy_is_named_and_healed() {
     assert_nothing_lost(&home);
     assert_eq!(
         home.run(&["sync"]).ok(),
-        "synced with 127.0.0.1: 0 received, 0 sent, 0 settled\n"
+        "synced with 127.0.0.1: 0 received, 0 sent, 0 conflicts resolved\n"
     );
     drop(server);
 }
@@ -270,7 +270,7 @@ fn a_sync_that_received_and_sent_can_be_taken_back() {
     second.run_with(&["set", "mail", "user"], "bob\n").ok();
     assert_eq!(
         second.run(&["sync"]).ok(),
-        "synced with 127.0.0.1: 1 received, 2 sent, 0 settled\n"
+        "synced with 127.0.0.1: 1 received, 2 sent, 0 conflicts resolved\n"
     );
     second.run(&["show", "web/bank"]).failed(10);
     second.run(&["undo"]).ok();

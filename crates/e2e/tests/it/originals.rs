@@ -115,7 +115,7 @@ fn an_account_of_the_desktop_client_is_shared_until_it_is_upgraded() {
         .ok();
     assert_eq!(
         home.run(&["sync"]).ok(),
-        "synced with 127.0.0.1: 0 received, 1 sent, 0 settled\n"
+        "synced with 127.0.0.1: 0 received, 1 sent, 0 conflicts resolved\n"
     );
     assert!(
         home.run(&["sync", "status"])
@@ -189,7 +189,7 @@ fn the_live_original_program_shares_a_folder_with_ours_both_ways() {
     let said = home.run(&["sync", "setup", "--folder", folder]).ok();
     assert_eq!(
         said,
-        format!("synced with {folder}: 3 received, 2 sent, 0 settled\n")
+        format!("synced with {folder}: 3 received, 2 sent, 0 conflicts resolved\n")
     );
     assert_eq!(home.run(&["show", "web/mail", "password"]).ok(), "one\n");
     let view = original(&[]);
@@ -209,7 +209,7 @@ fn the_live_original_program_shares_a_folder_with_ours_both_ways() {
     let said = home.run(&["sync"]);
     assert_eq!(said.code, 0, "{said:?}");
     assert_eq!(home.run(&["show", "web/mail", "password"]).ok(), "theirs\n");
-    // It could not list two records of one path; ours settled that by another path for one of them.
+    // It could not list two records of one path; ours resolved that by another path for one of them.
     let view = original(&[]);
     let shops: Vec<&String> = view
         .as_object()
@@ -239,7 +239,7 @@ fn the_live_original_program_shares_a_folder_with_ours_both_ways() {
     );
     assert_eq!(
         home.run(&["sync"]).ok(),
-        format!("synced with {folder}: 0 received, 0 sent, 0 settled\n")
+        format!("synced with {folder}: 0 received, 0 sent, 0 conflicts resolved\n")
     );
 }
 
@@ -274,7 +274,7 @@ fn what_lies_in_a_folder_and_cannot_be_read_is_told_and_nothing_fails() {
         (said.code, said.out.as_str()),
         (
             0,
-            format!("synced with {folder}: 0 received, 0 sent, 0 settled\n").as_str()
+            format!("synced with {folder}: 0 received, 0 sent, 0 conflicts resolved\n").as_str()
         )
     );
     let complaints: Vec<&str> = said.err.lines().collect();
@@ -340,7 +340,7 @@ fn a_server_and_a_folder_carry_changes_for_each_other() {
     assert_eq!(
         said,
         format!(
-            "synced with 127.0.0.1: 0 received, 2 sent, 0 settled\nsynced with {folder}: 2 received, 0 sent, 0 settled\n"
+            "synced with 127.0.0.1: 0 received, 2 sent, 0 conflicts resolved\nsynced with {folder}: 2 received, 0 sent, 0 conflicts resolved\n"
         )
     );
     first.run(&["sync"]).ok();
@@ -356,7 +356,7 @@ fn a_server_and_a_folder_carry_changes_for_each_other() {
     let said = second.run(&["sync", "--offline"]).ok();
     assert_eq!(
         said,
-        format!("synced with {folder}: 0 received, 0 sent, 0 settled\n")
+        format!("synced with {folder}: 0 received, 0 sent, 0 conflicts resolved\n")
     );
 }
 

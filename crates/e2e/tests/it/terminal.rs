@@ -142,7 +142,7 @@ fn an_unknown_server_is_trusted_by_the_first_digits_of_the_operators_pin_and_not
     let (text, code, _) = terminal.finish();
     assert_eq!(code, 0, "{text}");
     assert!(
-        text.contains("synced with localhost: 0 received, 2 sent, 0 settled"),
+        text.contains("synced with localhost: 0 received, 2 sent, 0 conflicts resolved"),
         "{text}"
     );
 

@@ -43,7 +43,7 @@ pub fn encode_passmate2(vault: &Vault, purpose: Purpose) -> Result<Passmate2, En
 }
 
 /// Writes a vault as a device's copy in a shared folder: the [part](Vault::part_for) of it that the
-/// original program loads. What had to be [settled](Vault::settlement) is settled already.
+/// original program loads. What had to be [resolved](Vault::resolution) is resolved already.
 pub fn encode_sync_copy(vault: &Vault) -> Result<Zeroizing<Vec<u8>>, EncodeError> {
     encode_version_2(&vault.part_for(Original::Passmate2), Purpose::SyncCopy)
 }

@@ -159,8 +159,8 @@ fn merged(a: &Vault, b: &Vault) -> Vault {
     merged
 }
 
-fn settled(vault: &Vault) -> Vault {
-    merged(vault, &vault.settlement())
+fn resolved(vault: &Vault) -> Vault {
+    merged(vault, &vault.resolution())
 }
 
 fn all_changes<'a>(vaults: impl IntoIterator<Item = &'a Vault>) -> BTreeSet<String> {
@@ -290,21 +290,21 @@ proptest! {
     }
 
     #[test]
-    fn what_is_settled_for_original_programs_shows_the_same_and_is_settled_once(devices in devices()) {
+    fn what_is_resolved_for_original_programs_shows_the_same_and_is_resolved_once(devices in devices()) {
         let all = devices.iter().fold(Vault::new(), |all, device| merged(&all, device));
-        let settled = settled(&all);
-        prop_assert_eq!(paths_and_fields(&settled), paths_and_fields(&all));
-        prop_assert!(settled.settlement().is_empty(), "{:?} {:?}", settled, settled.settlement());
+        let resolved = resolved(&all);
+        prop_assert_eq!(paths_and_fields(&resolved), paths_and_fields(&all));
+        prop_assert!(resolved.resolution().is_empty(), "{:?} {:?}", resolved, resolved.resolution());
         // In the last second that there is nothing can be made again later.
         let is_last = |change: &Change| change.stamp == Stamp::from_seconds(253_402_300_799);
-        let is_settled = !all.records().any(|(_, record)| record.changes().iter().any(is_last));
+        let is_resolved = !all.records().any(|(_, record)| record.changes().iter().any(is_last));
         for program in [Original::Passmate2, Original::Desktop] {
-            let part = settled.part_for(program);
+            let part = resolved.part_for(program);
             for (_, record) in part.records() {
                 let unique: BTreeSet<_> = record.changes().iter().map(|change| (&change.key, change.stamp.to_string())).collect();
                 prop_assert_eq!(unique.len(), record.changes().len(), "a tie is written");
             }
-            if is_settled {
+            if is_resolved {
                 prop_assert_eq!(paths_and_fields(&part), paths_and_fields(&all));
                 let view = part.view();
                 prop_assert!(view.records().iter().all(|record| record.clash.is_none() && !record.revived));
@@ -313,13 +313,13 @@ proptest! {
     }
 
     #[test]
-    fn what_a_device_saw_before_something_was_settled_is_missed_by_nobody(devices in devices()) {
+    fn what_a_device_saw_before_something_was_resolved_is_missed_by_nobody(devices in devices()) {
         let mut there = Vault::new();
         let mut seen = SeenChanges::new();
         for device in &devices {
-            there = settled(&merged(&there, device));
+            there = resolved(&merged(&there, device));
             let part = there.part_for(Original::Desktop);
-            let missing = seen.without(&SeenChanges::of_settled(&part));
+            let missing = seen.without(&SeenChanges::of_resolved(&part));
             prop_assert!(missing.is_empty(), "{} of {:?} in {:?}", missing.len(), seen, part);
             seen.note(&part);
         }

@@ -28,7 +28,7 @@ fn written(vault: &Vault) -> Vault {
 
 #[test]
 fn where_the_desktop_client_merges_we_agree_and_where_it_refuses_we_merge_what_it_can_take() {
-    let (mut agreed, mut settled) = (0, 0);
+    let (mut agreed, mut resolved) = (0, 0);
     for vector in vector_json("merge_v2/merge.json").as_array().unwrap() {
         let name = text(vector, "name");
         let mut merged = decode(&vector["local"]);
@@ -53,13 +53,13 @@ fn where_the_desktop_client_merges_we_agree_and_where_it_refuses_we_merge_what_i
             agreed += 1;
         }
         let before = paths(&merged);
-        merged.merge(&merged.settlement());
+        merged.merge(&merged.resolution());
         let there = written(&merged);
         assert_eq!(paths(&there), before, "{name}");
-        assert!(there.settlement().is_empty(), "{name}");
-        settled += 1;
+        assert!(there.resolution().is_empty(), "{name}");
+        resolved += 1;
     }
-    assert_eq!((agreed, settled), (25, 30));
+    assert_eq!((agreed, resolved), (25, 30));
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn a_tie_is_written_as_its_winner_a_second_later() {
     merged.merge(&decode(
         &serde_json::json!({"1": [["PATH", 1, "a"], ["_x", 3, "r"]]}),
     ));
-    merged.merge(&merged.settlement());
+    merged.merge(&merged.resolution());
     let plaintext = encode_desktop_btoken(&merged).unwrap();
     assert_eq!(
         plaintext.trim_ascii_end(),

@@ -182,7 +182,7 @@ pub(super) fn object(session: &Session, found: &FolderReport) -> serde_json::Val
         "path": path_of(session),
         "received": found.report.received,
         "sent": found.report.sent,
-        "settled": found.report.settled,
+        "settled": found.report.conflicts_resolved,
         "skipped": skipped.map(|one| json!({ "copy": one.name, "why": one.why.to_string() })).collect::<Vec<_>>(),
     })
 }

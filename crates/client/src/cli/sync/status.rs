@@ -119,11 +119,11 @@ fn print_server(app: &App, status: &Status) -> Result<(), Failure> {
     }
     match &status.last_sync {
         Some(last) => line(format!(
-            "last sync: {}, {} received, {} sent, {} settled",
+            "last sync: {}, {} received, {} sent, {} conflicts resolved",
             local_time(last.time),
             last.received,
             last.sent,
-            last.settled
+            last.conflicts_resolved
         ))?,
         None => line("last sync: none that this device remembers".to_owned())?,
     }

@@ -7,8 +7,8 @@ use crate::sync::{Replica, SyncError, SystemEnv, upgrade};
 
 /// Make an account that is shared with the original desktop client one of this program alone
 ///
-/// Nothing is left out or settled for the desktop client any more, and it cannot use the account
-/// from then on. Other devices with this program follow with their next sync.
+/// From then on nothing is left out or rewritten for the desktop client, and it cannot use the
+/// account any more. Other devices with this program follow with their next sync.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {}
 

@@ -138,7 +138,7 @@ fn an_empty_store_of_any_form_is_joined_and_keeps_its_shape() {
 }
 
 #[test]
-fn a_tie_and_a_clash_are_settled_so_that_the_desktop_client_can_take_them() {
+fn a_tie_and_a_clash_are_resolved_so_that_the_desktop_client_can_take_them() {
     let cloud = Cloud::new(Layout::Two);
     let mut desktop = Desktop::default();
     desktop.set("mail", "password", "one", 50);
@@ -163,7 +163,7 @@ fn a_tie_and_a_clash_are_settled_so_that_the_desktop_client_can_take_them() {
     assert_eq!(
         (report.rollback, report.sent),
         (None, 0),
-        "a tie that was settled is not missed"
+        "a tie that was resolved is not missed"
     );
     let paths = |vault: &Vault| -> Vec<String> {
         vault
@@ -268,7 +268,7 @@ fn whatever_two_of_ours_and_a_desktop_client_do_nobody_is_accused_and_all_of_our
             if report.sent > 0 {
                 let (there, _) = open_at(cloud.borrow_mut().only_btoken(), &key);
                 assert!(
-                    there.settlement().is_empty(),
+                    there.resolution().is_empty(),
                     "seed {seed}: the desktop client could not take it"
                 );
             }

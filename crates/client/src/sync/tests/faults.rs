@@ -32,7 +32,7 @@ fn an_upload_in_doubt_is_never_reported_as_synced() {
     let error = remote_error(first.sync(&mut way));
     assert_eq!(
         error,
-        RemoteError::Unsettled(Box::new(RemoteError::NoConnection(unreachable())))
+        RemoteError::OutcomeUnknown(Box::new(RemoteError::NoConnection(unreachable())))
     );
     assert_eq!(error.kind(), SyncErrorKind::Unknown);
     assert_eq!(

@@ -162,7 +162,7 @@ fn where_the_original_program_merges_we_agree_and_where_it_fails_we_merge() {
             // And what it then finds is nothing that it could not get over.
             let copy = copy_there(&shared, host, secret);
             assert_eq!(view_of(&copy), view_of(session.vault()), "{name}, {host}");
-            assert!(copy.settlement().is_empty(), "{name}, {host}");
+            assert!(copy.resolution().is_empty(), "{name}, {host}");
             assert_eq!(
                 copy.part_for(passmate_vault::compat::Original::Passmate2),
                 copy
@@ -203,7 +203,7 @@ fn devices_agree_through_a_folder_and_read_and_write_only_what_is_new() {
     let last = two.folder().unwrap().last.clone().unwrap();
     assert_eq!(two.vault().details(&last).len(), 1);
 
-    // A tie and a clash are settled the same on both.
+    // A tie and a clash are resolved the same on both.
     for (session, value) in [(&mut one, "1"), (&mut two, "2")] {
         set(session, "mail", "password", value, 300);
         session.edit(|vault, _| vault.create_record(value.into(), "shop", 300).unwrap());
