@@ -4,7 +4,7 @@
 //!  - reading takes no lock; a save holds it for as long as it reads, merges and writes;
 //!  - a save never undoes what another program saved meanwhile: it merges that first;
 //!  - a save that would change nothing writes nothing;
-//!  - the content before the last change of records is kept beside the vault, so that it can be
+//!  - a copy from before the last change of records is kept (the previous copy), so that it can be
 //!    taken back;
 //!  - every write has a fresh salt, so no key ever encrypts twice;
 //!  - no prompts and no prints in here.
@@ -498,7 +498,7 @@ impl Session {
         self.write(&lock, merged.document, &plaintext, keeps)
     }
 
-    /// Encrypts the vault, and the content before, which is kept beside it, under another
+    /// Encrypts the vault and the previous copy under another
     /// passphrase.
     ///
     /// # Errors
@@ -619,7 +619,7 @@ enum SaveKind {
     Continued,
 }
 
-/// What is kept beside the vault after a write.
+/// What becomes of the previous copy when the vault is written.
 enum Keeps {
     /// What was written over.
     Previous,

@@ -155,7 +155,7 @@ pub(super) fn offer(app: &App, mut session: Session, passphrase: &Passphrase, fo
         }
         match app.ask.confirm(&original.question()) {
             Ok(()) => {}
-            Err(failure) if failure.code == Code::GivenUp => continue,
+            Err(failure) if failure.code == Code::Cancelled => continue,
             Err(failure) => return warn(app, original, &failure),
         }
         let done = match original {

@@ -78,7 +78,7 @@ impl Ask {
             let again = self.passphrase("The same again: ")?;
             if first != again {
                 return Err(Failure::new(
-                    Code::GivenUp,
+                    Code::Cancelled,
                     "the two passphrases differ",
                     "nothing was changed; try again",
                 ));
@@ -160,7 +160,7 @@ impl Ask {
     /// A line that may be seen while it is typed; empty if nothing was typed.
     pub(crate) fn line(&self, prompt: &str) -> Result<Zeroizing<String>, Failure> {
         if !self.has_person() {
-            return Err(given_up("nobody can be asked here"));
+            return Err(cancelled("nobody can be asked here"));
         }
         eprint!("{prompt}");
         let _ = io::stderr().flush();
@@ -179,7 +179,7 @@ impl Ask {
             return Ok(());
         }
         if !self.has_person() {
-            return Err(given_up(
+            return Err(cancelled(
                 "this asks for a yes, and nobody can be asked here",
             ));
         }
@@ -187,17 +187,17 @@ impl Ask {
         match answer.to_lowercase().as_str() {
             "y" | "yes" => Ok(()),
             _ => Err(Failure::new(
-                Code::GivenUp,
-                "given up",
+                Code::Cancelled,
+                "cancelled",
                 "nothing was changed",
             )),
         }
     }
 }
 
-fn given_up(message: &str) -> Failure {
+fn cancelled(message: &str) -> Failure {
     Failure::new(
-        Code::GivenUp,
+        Code::Cancelled,
         message,
         "give --yes if it is meant, or run it on a terminal",
     )

@@ -231,7 +231,7 @@ impl Desk {
         })?;
         if self.is_ended.load(Ordering::Relaxed) {
             return Err(Failure::new(
-                Code::GivenUp,
+                Code::Cancelled,
                 "ended by a signal",
                 "nothing was changed",
             ));
@@ -239,7 +239,7 @@ impl Desk {
         if !status.success() {
             let message = format!("the editor ended with an error ({status})");
             return Err(Failure::new(
-                Code::GivenUp,
+                Code::Cancelled,
                 message,
                 "nothing was changed; look at VISUAL and EDITOR",
             ));

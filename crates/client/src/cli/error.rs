@@ -16,7 +16,7 @@ use crate::trust::{Problem, TrustProblem};
 pub(crate) enum Code {
     Other = 1,
     Usage = 2,
-    GivenUp = 3,
+    Cancelled = 3,
     Locked = 4,
     WrongPassphrase = 5,
     Damaged = 6,

@@ -288,7 +288,7 @@ fn confirm_replace(app: &App) -> Result<(), Failure> {
     let hint = "nothing was changed";
     if !app.ask.has_person() {
         return Err(Failure::new(
-            Code::GivenUp,
+            Code::Cancelled,
             "--replace-remote wants a word typed in on a terminal",
             hint,
         ));
@@ -299,7 +299,7 @@ fn confirm_replace(app: &App) -> Result<(), Failure> {
     if typed.as_str() == WORD {
         Ok(())
     } else {
-        Err(Failure::new(Code::GivenUp, "given up", hint))
+        Err(Failure::new(Code::Cancelled, "cancelled", hint))
     }
 }
 

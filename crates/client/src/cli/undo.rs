@@ -6,7 +6,7 @@ use crate::session::SessionError;
 /// Take back the last change of this device's vault: the last command that changed records, or the
 /// last sync
 ///
-/// It compares with the content before, which is kept beside the vault, and writes new edits; a
+/// It compares with the previous copy and writes new edits; a
 /// second undo takes back the first. Deleted values and those of other devices stay in the history.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {}
