@@ -32,7 +32,7 @@ use clap::{Args, Parser, Subcommand};
 use self::ask::Ask;
 use self::error::Failure;
 use self::output::{Color, Output};
-use crate::session::{Place, Session};
+use crate::session::{Session, VaultLocation};
 use crate::sync::Guard;
 
 /// Passwords on all your devices, kept in step through a server that learns nothing.
@@ -134,7 +134,7 @@ enum Command {
 
 /// What a command works with.
 struct App {
-    place: Place,
+    location: VaultLocation,
     ask: Ask,
     out: Output,
     /// Nobody named another vault or profile.
@@ -149,9 +149,9 @@ impl App {
     /// The unlocked vault; who types a wrong passphrase may try again twice.
     fn open(&self) -> Result<Session, Failure> {
         // Nobody should type a passphrase for a vault that is not there.
-        if !self.place.exists() {
+        if !self.location.exists() {
             let failure = Failure::from(crate::session::SessionError::NotFound {
-                path: self.place.path().to_owned(),
+                path: self.location.path().to_owned(),
             });
             return Err(match adopt::find_for(self).first() {
                 Some(_) => Failure {
@@ -169,7 +169,7 @@ impl App {
         };
         loop {
             let passphrase = self.ask.passphrase("Master passphrase: ")?;
-            match Session::open(self.place.clone(), passphrase) {
+            match Session::open(self.location.clone(), passphrase) {
                 Ok(session) => return Ok(session),
                 Err(error) => {
                     let failure = Failure::from(error);

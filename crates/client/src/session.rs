@@ -33,7 +33,7 @@ use crate::sync::Replica;
 
 /// Where a vault is, and what it needs of the world.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct VaultLocation {
     path: PathBuf,
     disk: Rc<dyn Disk>,
     clock: Clock,
@@ -55,7 +55,7 @@ pub fn system_clock() -> i64 {
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
-impl Place {
+impl VaultLocation {
     /// A vault file on the real disk, under the real time, with the full cost of a wrong guess.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
@@ -188,7 +188,7 @@ pub enum SessionError {
 /// An unlocked vault.
 #[derive(Debug)]
 pub struct Session {
-    place: Place,
+    location: VaultLocation,
     passphrase: Passphrase,
     document: Document,
     /// What the file held when it was read or written last.
@@ -243,23 +243,26 @@ impl Session {
     ///
     /// # Errors
     /// [`SessionError::Exists`], or it cannot be written.
-    pub fn create(place: Place, passphrase: Passphrase) -> Result<Self, SessionError> {
-        let folder = folder_of(&place.path);
-        place
+    pub fn create(location: VaultLocation, passphrase: Passphrase) -> Result<Self, SessionError> {
+        let folder = folder_of(&location.path);
+        location
             .disk
             .make_folder(folder)
-            .map_err(place.io("make the folder of"))?;
-        let lock = place.lock()?;
-        if place.exists() {
-            return Err(SessionError::Exists { path: place.path });
+            .map_err(location.io("make the folder of"))?;
+        let lock = location.lock()?;
+        if location.exists() {
+            return Err(SessionError::Exists {
+                path: location.path,
+            });
         }
         let document = Document::new(Vault::new());
         let plaintext = encode_v3(&document)?;
-        let container = place.seal(&plaintext, &passphrase)?;
-        disk::overwrite(&*place.disk, &lock, &place.path, &container).map_err(place.io("write"))?;
+        let container = location.seal(&plaintext, &passphrase)?;
+        disk::overwrite(&*location.disk, &lock, &location.path, &container)
+            .map_err(location.io("write"))?;
         let stored = Stored::new(&container, &plaintext, &document);
         Ok(Self {
-            place,
+            location,
             passphrase,
             document,
             stored,
@@ -272,13 +275,13 @@ impl Session {
     ///
     /// # Errors
     /// [`ContainerError::WrongPassphrase`] among others; see [`SessionError`].
-    pub fn open(place: Place, passphrase: Passphrase) -> Result<Self, SessionError> {
+    pub fn open(location: VaultLocation, passphrase: Passphrase) -> Result<Self, SessionError> {
         // The file that a link leads to is the one that is replaced, and not the link.
-        let path = place.path.canonicalize().map_err(place.io("open"))?;
-        let place = Place { path, ..place };
-        let (document, stored) = read(&place, &passphrase)?;
+        let path = location.path.canonicalize().map_err(location.io("open"))?;
+        let location = VaultLocation { path, ..location };
+        let (document, stored) = read(&location, &passphrase)?;
         Ok(Self {
-            place,
+            location,
             passphrase,
             document,
             stored,
@@ -290,13 +293,13 @@ impl Session {
     /// Where the vault is.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.place.path
+        &self.location.path
     }
 
     /// The time by this session's clock, in seconds since 1970.
     #[must_use]
     pub fn now(&self) -> i64 {
-        (self.place.clock)()
+        (self.location.clock)()
     }
 
     /// All records.
@@ -323,7 +326,7 @@ impl Session {
     /// # Errors
     /// It is too long.
     pub fn seal(&self, plaintext: &[u8]) -> Result<Vec<u8>, SessionError> {
-        self.place.seal(plaintext, &self.passphrase)
+        self.location.seal(plaintext, &self.passphrase)
     }
 
     /// Something that is made with the vault's passphrase, for a copy in another program's form.
@@ -377,12 +380,12 @@ impl Session {
     /// # Errors
     /// See [`SessionError`]; the copy is as it was.
     pub fn write_copy(&self, path: &Path, container: &[u8]) -> Result<(), SessionError> {
-        let lock = self.place.lock()?;
-        let io = Place {
+        let lock = self.location.lock()?;
+        let io = VaultLocation {
             path: path.to_owned(),
-            ..self.place.clone()
+            ..self.location.clone()
         };
-        disk::overwrite(&*self.place.disk, &lock, path, container).map_err(io.io("write"))
+        disk::overwrite(&*self.location.disk, &lock, path, container).map_err(io.io("write"))
     }
 
     /// The content of a copy elsewhere.
@@ -390,7 +393,7 @@ impl Session {
     /// # Errors
     /// As the system says; it is not a regular file, or longer than any vault.
     pub fn read_copy(&self, path: &Path) -> io::Result<Vec<u8>> {
-        self.place.disk.read(path, FILE_LEN_MAX)
+        self.location.disk.read(path, FILE_LEN_MAX)
     }
 
     /// Whether this is the passphrase that the vault was opened with.
@@ -405,11 +408,11 @@ impl Session {
     /// # Errors
     /// [`SessionError::NotFound`] if there was no save yet; see [`SessionError`] for the rest.
     pub fn previous_vault(&self) -> Result<Vault, SessionError> {
-        let place = Place {
-            path: previous_of(&self.place.path),
-            ..self.place.clone()
+        let location = VaultLocation {
+            path: previous_of(&self.location.path),
+            ..self.location.clone()
         };
-        let (document, _) = read(&place, &self.passphrase)?;
+        let (document, _) = read(&location, &self.passphrase)?;
         Ok(document.vault)
     }
 
@@ -438,15 +441,16 @@ impl Session {
             return Ok(());
         };
         let container = self
-            .place
+            .location
             .seal(&encode_v3(&Document::new(whole.clone()))?, &self.passphrase)?;
-        let lock = self.place.lock()?;
+        let lock = self.location.lock()?;
         let path = self.free_archive();
-        let place = Place {
+        let location = VaultLocation {
             path: path.clone(),
-            ..self.place.clone()
+            ..self.location.clone()
         };
-        disk::overwrite(&*self.place.disk, &lock, &path, &container).map_err(place.io("write"))?;
+        disk::overwrite(&*self.location.disk, &lock, &path, &container)
+            .map_err(location.io("write"))?;
         self.cut_off = None;
         self.archives.push(path);
         Ok(())
@@ -457,7 +461,7 @@ impl Session {
         let day = jiff::Timestamp::from_second(self.now())
             .map(|time| time.strftime("%Y-%m-%d").to_string());
         let stem = self
-            .place
+            .location
             .path
             .file_stem()
             .unwrap_or_default()
@@ -465,9 +469,9 @@ impl Session {
             .into_owned();
         let stem = format!("{stem}.history-{}", day.unwrap_or_default());
         let named = |number: usize| match number {
-            1 => self.place.path.with_file_name(format!("{stem}.pmdb")),
+            1 => self.location.path.with_file_name(format!("{stem}.pmdb")),
             _ => self
-                .place
+                .location
                 .path
                 .with_file_name(format!("{stem}-{number}.pmdb")),
         };
@@ -479,10 +483,10 @@ impl Session {
         self.archive()?;
         let plaintext = encode_v3(&self.document)?;
         let is_changed = hash(&plaintext) != self.stored.plaintext;
-        if !is_changed && hash(&self.place.read()?) == self.stored.container {
+        if !is_changed && hash(&self.location.read()?) == self.stored.container {
             return Ok(());
         }
-        let lock = self.place.lock()?;
+        let lock = self.location.lock()?;
         let merged = self.merged_with_file()?;
         let plaintext = encode_v3(&merged.document)?;
         if hash(&plaintext) == merged.stored.plaintext {
@@ -505,7 +509,7 @@ impl Session {
     /// See [`SessionError`]. The vault is under the old passphrase then; the content before may be
     /// under the new one.
     pub fn change_passphrase(&mut self, passphrase: Passphrase) -> Result<(), SessionError> {
-        let lock = self.place.lock()?;
+        let lock = self.location.lock()?;
         let merged = self.merged_with_file()?;
         let plaintext = encode_v3(&merged.document)?;
         // Nothing stays under the old passphrase, which the person may change because someone knows
@@ -523,16 +527,16 @@ impl Session {
     }
 
     fn previous_plaintext(&self) -> Result<Zeroizing<Vec<u8>>, SessionError> {
-        let place = Place {
-            path: previous_of(&self.place.path),
-            ..self.place.clone()
+        let location = VaultLocation {
+            path: previous_of(&self.location.path),
+            ..self.location.clone()
         };
-        Ok(open_container(&place.read()?, &self.passphrase)?)
+        Ok(open_container(&location.read()?, &self.passphrase)?)
     }
 
     /// What the file holds now together with what this session holds.
     fn merged_with_file(&self) -> Result<Merged, SessionError> {
-        let container = match self.place.read() {
+        let container = match self.location.read() {
             // Somebody removed it: what this session holds is all that there is.
             Err(SessionError::NotFound { .. }) => {
                 let stored = Stored {
@@ -574,7 +578,7 @@ impl Session {
         match self.document.version {
             Version::V3 => Ok(self.document.clone()),
             Version::Passmate2 => Err(SessionError::OfOriginal {
-                path: self.place.path.clone(),
+                path: self.location.path.clone(),
             }),
         }
     }
@@ -593,17 +597,17 @@ impl Session {
         plaintext: &[u8],
         keeps: Keeps,
     ) -> Result<(), SessionError> {
-        let Place { path, disk, .. } = &self.place;
-        let container = self.place.seal(plaintext, &self.passphrase)?;
+        let VaultLocation { path, disk, .. } = &self.location;
+        let container = self.location.seal(plaintext, &self.passphrase)?;
         let written = match keeps {
             Keeps::Previous => disk::replace(&**disk, lock, path, &container),
             Keeps::Kept => disk::overwrite(&**disk, lock, path, &container),
             Keeps::Instead(previous) => {
-                let previous = self.place.seal(&previous, &self.passphrase)?;
+                let previous = self.location.seal(&previous, &self.passphrase)?;
                 disk::replace_both(&**disk, lock, path, &container, &previous)
             }
         };
-        written.map_err(self.place.io("write"))?;
+        written.map_err(self.location.io("write"))?;
         self.stored = Stored::new(&container, plaintext, &document);
         self.document = document;
         Ok(())
@@ -634,8 +638,11 @@ struct Merged {
     stored: Stored,
 }
 
-fn read(place: &Place, passphrase: &Passphrase) -> Result<(Document, Stored), SessionError> {
-    let container = place.read()?;
+fn read(
+    location: &VaultLocation,
+    passphrase: &Passphrase,
+) -> Result<(Document, Stored), SessionError> {
+    let container = location.read()?;
     let plaintext = open_container(&container, passphrase)?;
     let document = decode_vault_file(&plaintext)?;
     // Equal documents are written as equal bytes, so the bytes that we would write tell whether
@@ -700,8 +707,8 @@ mod tests {
     use super::*;
     use crate::disk::tests::FailingDisk;
 
-    fn place(dir: &tempfile::TempDir) -> Place {
-        Place::new(dir.path().join("vault.pmdb"))
+    fn location(dir: &tempfile::TempDir) -> VaultLocation {
+        VaultLocation::new(dir.path().join("vault.pmdb"))
             .with_clock(|| 1_800_000_000)
             .with_params(Params::new(4, 1, 1).unwrap())
     }
@@ -741,13 +748,13 @@ mod tests {
     }
 
     fn reopen(dir: &tempfile::TempDir) -> Session {
-        Session::open(place(dir), passphrase()).unwrap()
+        Session::open(location(dir), passphrase()).unwrap()
     }
 
     #[test]
     fn what_was_saved_is_there_and_what_was_not_is_not() {
         let dir = tempfile::tempdir().unwrap();
-        let mut session = Session::create(place(&dir), passphrase()).unwrap();
+        let mut session = Session::create(location(&dir), passphrase()).unwrap();
         add(&mut session, "a");
         session.save().unwrap();
         add(&mut session, "b");
@@ -755,22 +762,22 @@ mod tests {
         session.save().unwrap();
         assert_eq!(paths(&reopen(&dir)), ["a", "b"]);
         assert!(matches!(
-            Session::create(place(&dir), passphrase()),
+            Session::create(location(&dir), passphrase()),
             Err(SessionError::Exists { .. })
         ));
-        let wrong = Session::open(place(&dir), Passphrase::from("x".to_owned()));
+        let wrong = Session::open(location(&dir), Passphrase::from("x".to_owned()));
         assert!(matches!(
             wrong,
             Err(SessionError::Container(ContainerError::WrongPassphrase))
         ));
-        let elsewhere = Session::open(Place::new(dir.path().join("none")), passphrase());
+        let elsewhere = Session::open(VaultLocation::new(dir.path().join("none")), passphrase());
         assert!(matches!(elsewhere, Err(SessionError::NotFound { .. })));
     }
 
     #[test]
     fn a_save_without_news_writes_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let mut session = Session::create(place(&dir), passphrase()).unwrap();
+        let mut session = Session::create(location(&dir), passphrase()).unwrap();
         add(&mut session, "a");
         session.save().unwrap();
         let before = fs::read(session.path()).unwrap();
@@ -783,7 +790,7 @@ mod tests {
     #[test]
     fn every_save_has_a_salt_and_a_key_stream_of_its_own() {
         let dir = tempfile::tempdir().unwrap();
-        let mut session = Session::create(place(&dir), passphrase()).unwrap();
+        let mut session = Session::create(location(&dir), passphrase()).unwrap();
         let mut salts = BTreeSet::new();
         for number in 0..50 {
             add(&mut session, &format!("{number}"));
@@ -797,7 +804,7 @@ mod tests {
     #[test]
     fn two_programs_that_save_in_any_order_lose_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let mut first = Session::create(place(&dir), passphrase()).unwrap();
+        let mut first = Session::create(location(&dir), passphrase()).unwrap();
         let mut second = reopen(&dir);
         add(&mut first, "a");
         add(&mut second, "b");
@@ -813,7 +820,7 @@ mod tests {
     #[test]
     fn of_two_accounts_the_first_one_saved_counts_and_one_that_only_read_undoes_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let mut first = Session::create(place(&dir), passphrase()).unwrap();
+        let mut first = Session::create(location(&dir), passphrase()).unwrap();
         let mut second = reopen(&dir);
         let mut third = reopen(&dir);
         first.set_association(Some(association(1)));
@@ -834,7 +841,7 @@ mod tests {
         use crate::sync::{SyncError, leave, trust_pin};
         use passmate_vault::Pin;
         let dir = tempfile::tempdir().unwrap();
-        let mut first = Session::create(place(&dir), passphrase()).unwrap();
+        let mut first = Session::create(location(&dir), passphrase()).unwrap();
         first.set_association(Some(association(1)));
         first.save().unwrap();
         let sync_saves = |path: &str| {
@@ -873,7 +880,7 @@ mod tests {
     #[test]
     fn a_new_passphrase_opens_the_vault_and_the_copy_beside_it_and_the_old_one_neither() {
         let dir = tempfile::tempdir().unwrap();
-        let mut session = Session::create(place(&dir), passphrase()).unwrap();
+        let mut session = Session::create(location(&dir), passphrase()).unwrap();
         add(&mut session, "a");
         session.save().unwrap();
         let mut other = reopen(&dir);
@@ -895,7 +902,7 @@ mod tests {
         // A program that still has the old one does not overwrite what it cannot read.
         add(&mut other, "b");
         assert!(matches!(other.save(), Err(SessionError::PassphraseChanged)));
-        assert_eq!(paths(&Session::open(place(&dir), new).unwrap()), ["a"]);
+        assert_eq!(paths(&Session::open(location(&dir), new).unwrap()), ["a"]);
     }
 
     #[test]
@@ -903,11 +910,11 @@ mod tests {
         for is_dead in [false, true] {
             for number in 1.. {
                 let dir = tempfile::tempdir().unwrap();
-                let mut session = Session::create(place(&dir), passphrase()).unwrap();
+                let mut session = Session::create(location(&dir), passphrase()).unwrap();
                 add(&mut session, "old");
                 session.save().unwrap();
                 let disk = FailingDisk::failing_at(number, is_dead);
-                session.place = session.place.with_disk(disk.clone());
+                session.location = session.location.with_disk(disk.clone());
                 add(&mut session, "new");
                 let result = session.save();
                 let there = paths(&reopen(&dir));
@@ -916,7 +923,7 @@ mod tests {
                     assert_eq!(there, ["new", "old"]);
                 }
                 assert_eq!(paths(&session), ["new", "old"]);
-                session.place = session.place.with_disk(RealDisk);
+                session.location = session.location.with_disk(RealDisk);
                 session.save().unwrap();
                 assert_eq!(paths(&reopen(&dir)), ["new", "old"]);
                 if disk.done.get() < number {
@@ -940,7 +947,7 @@ mod tests {
         for number in 1.. {
             let dir = tempfile::tempdir().unwrap();
             let mut session =
-                Session::create(place(&dir).with_clock(|| 1000), passphrase()).unwrap();
+                Session::create(location(&dir).with_clock(|| 1000), passphrase()).unwrap();
             let id = session.make_record_id();
             session.edit(|vault, _| {
                 vault.create_record(id.clone(), "mail", 100).unwrap();
@@ -949,7 +956,7 @@ mod tests {
             });
             session.save().unwrap();
             let disk = FailingDisk::failing_at(number, true);
-            session.place = session.place.with_disk(disk.clone());
+            session.location = session.location.with_disk(disk.clone());
             assert_eq!(
                 Replica::merge(&mut session, &Vault::new().with_history_since(400)).dropped,
                 1
@@ -960,9 +967,9 @@ mod tests {
             if stored.vault().history_since().is_some() {
                 assert_eq!(values(&stored), ["mail", "two"], "operation {number}");
                 let archive = Session::open(
-                    Place {
+                    VaultLocation {
                         path: archive.clone(),
-                        ..place(&dir)
+                        ..location(&dir)
                     },
                     passphrase(),
                 )
@@ -987,7 +994,7 @@ mod tests {
                 result.unwrap();
                 assert_eq!(session.archives(), [archive]);
                 // The next one does not take its place.
-                session.place = session.place.with_disk(RealDisk);
+                session.location = session.location.with_disk(RealDisk);
                 Replica::merge(&mut session, &Vault::new().with_history_since(500));
                 session.edit(|vault, _| vault.set(&id, "password", "three", 600).unwrap());
                 Replica::merge(&mut session, &Vault::new().with_history_since(700));
@@ -1009,15 +1016,15 @@ mod tests {
         let new = Passphrase::from("new".to_owned());
         for number in 1.. {
             let dir = tempfile::tempdir().unwrap();
-            let mut session = Session::create(place(&dir), passphrase()).unwrap();
+            let mut session = Session::create(location(&dir), passphrase()).unwrap();
             add(&mut session, "a");
             session.save().unwrap();
             let disk = FailingDisk::failing_at(number, true);
-            session.place = session.place.with_disk(disk.clone());
+            session.location = session.location.with_disk(disk.clone());
             let result = session.change_passphrase(new.clone());
             let opened: Vec<_> = [passphrase(), new.clone()]
                 .into_iter()
-                .filter_map(|one| Session::open(place(&dir), one).ok())
+                .filter_map(|one| Session::open(location(&dir), one).ok())
                 .collect();
             assert_eq!(
                 opened.iter().map(paths).collect::<Vec<_>>(),
@@ -1034,12 +1041,12 @@ mod tests {
     #[test]
     fn a_change_of_passphrase_that_was_cut_short_is_done_by_the_next() {
         let dir = tempfile::tempdir().unwrap();
-        let mut session = Session::create(place(&dir), passphrase()).unwrap();
+        let mut session = Session::create(location(&dir), passphrase()).unwrap();
         add(&mut session, "a");
         session.save().unwrap();
         // The copy is under the new passphrase already, the vault is not.
         let previous = session
-            .place
+            .location
             .seal(
                 &encode_v3(&session.document).unwrap(),
                 &"other".to_owned().into(),
@@ -1053,7 +1060,7 @@ mod tests {
     #[test]
     fn what_is_kept_is_what_was_there_before_the_last_change_of_records() {
         let dir = tempfile::tempdir().unwrap();
-        let mut session = Session::create(place(&dir), passphrase()).unwrap();
+        let mut session = Session::create(location(&dir), passphrase()).unwrap();
         let previous = |session: &Session| session.previous_vault().unwrap().view().records().len();
         add(&mut session, "a");
         session.save().unwrap();
@@ -1075,11 +1082,11 @@ mod tests {
     #[test]
     fn a_vault_of_the_original_program_is_read_and_never_written() {
         let dir = tempfile::tempdir().unwrap();
-        let place = place(&dir);
+        let location = location(&dir);
         let json = br#"{"version":2,"purpose":"primary","records":{"A":[["meta","path","p",1]]}}"#;
-        let container = place.seal(json, &passphrase()).unwrap();
-        fs::write(place.path(), &container).unwrap();
-        let mut session = Session::open(place.clone(), passphrase()).unwrap();
+        let container = location.seal(json, &passphrase()).unwrap();
+        fs::write(location.path(), &container).unwrap();
+        let mut session = Session::open(location.clone(), passphrase()).unwrap();
         assert_eq!(paths(&session), ["p"]);
         session.save().unwrap();
         add(&mut session, "q");
@@ -1091,18 +1098,18 @@ mod tests {
             session.change_passphrase(passphrase()),
             Err(SessionError::OfOriginal { .. })
         ));
-        assert_eq!(fs::read(place.path()).unwrap(), container);
+        assert_eq!(fs::read(location.path()).unwrap(), container);
     }
 
     #[test]
     fn a_link_to_a_vault_stays_a_link() {
         let dir = tempfile::tempdir().unwrap();
-        drop(Session::create(place(&dir), passphrase()).unwrap());
+        drop(Session::create(location(&dir), passphrase()).unwrap());
         let link = dir.path().join("link");
         std::os::unix::fs::symlink(dir.path().join("vault.pmdb"), &link).unwrap();
-        let linked = Place {
+        let linked = VaultLocation {
             path: link.clone(),
-            ..place(&dir)
+            ..location(&dir)
         };
         let mut session = Session::open(linked, passphrase()).unwrap();
         add(&mut session, "a");
@@ -1114,7 +1121,7 @@ mod tests {
     #[test]
     fn a_vault_that_was_removed_is_written_again() {
         let dir = tempfile::tempdir().unwrap();
-        let mut session = Session::create(place(&dir), passphrase()).unwrap();
+        let mut session = Session::create(location(&dir), passphrase()).unwrap();
         add(&mut session, "a");
         fs::remove_file(session.path()).unwrap();
         session.save().unwrap();

@@ -18,7 +18,7 @@ mod desktop;
 mod error;
 mod folder;
 mod passmate2;
-mod place;
+mod path;
 mod reader;
 mod records;
 mod writer;
@@ -27,7 +27,7 @@ use zeroize::Zeroizing;
 
 pub use error::{CodecError, EncodeError};
 pub use passmate2::{Passmate2, encode_passmate2, encode_sync_copy};
-pub use place::Place;
+pub use path::JsonPath;
 
 use crate::association::{Association, Shape};
 use crate::compat::Original;
@@ -108,7 +108,7 @@ pub fn decode_vault_file(plaintext: &[u8]) -> Result<Document, CodecError> {
     let mut reader = begin(plaintext)?;
     reader
         .begin_object("an object")
-        .map_err(|fault| fault.at(Place::document()))?;
+        .map_err(|fault| fault.at(JsonPath::document()))?;
     let mut first = true;
     let first_key = next_key(&mut reader, &mut first)?;
     let parts = read_parts(&mut reader, first_key)?;
@@ -123,7 +123,7 @@ pub fn decode_vault_file(plaintext: &[u8]) -> Result<Document, CodecError> {
         ..
     } = parts;
     let missing = |key| CodecError::MissingKey {
-        place: Place::document().member(key),
+        path: JsonPath::document().member(key),
     };
     let purpose = purpose.ok_or_else(|| missing("purpose"))?;
     let (vault, found) = records.ok_or_else(|| missing("records"))?;
@@ -132,21 +132,21 @@ pub fn decode_vault_file(plaintext: &[u8]) -> Result<Document, CodecError> {
             refuse_ours(association.as_ref(), folder.as_ref())?;
             if since.is_some() {
                 return Err(CodecError::UnknownKey {
-                    place: Place::document().member(SINCE),
+                    path: JsonPath::document().member(SINCE),
                 });
             }
-            if let Some(place) = found.list {
+            if let Some(path) = found.list {
                 return Err(CodecError::WrongShape {
-                    place,
+                    path,
                     expected: "a text or null",
                 });
             }
         }
         Version::V3 => {
             if purpose != Purpose::Primary {
-                let place = Place::document().member("purpose");
+                let path = JsonPath::document().member("purpose");
                 return Err(CodecError::WrongPurpose {
-                    place,
+                    path,
                     expected: "primary",
                 });
             }
@@ -169,10 +169,10 @@ fn refuse_ours(
 ) -> Result<(), CodecError> {
     match (association, folder) {
         (Some(_), _) => Err(CodecError::UnknownKey {
-            place: Place::document().member("sync"),
+            path: JsonPath::document().member("sync"),
         }),
         (_, Some(_)) => Err(CodecError::UnknownKey {
-            place: Place::document().member("folder"),
+            path: JsonPath::document().member("folder"),
         }),
         (None, None) => Ok(()),
     }
@@ -181,7 +181,7 @@ fn refuse_ours(
 /// Reads the plaintext of a btoken: ours or the desktop client's. Blanks may follow.
 pub fn decode_btoken(plaintext: &[u8]) -> Result<(Vault, BtokenShape), CodecError> {
     let mut reader = begin(plaintext)?;
-    let in_document = |fault: Fault| fault.at(Place::document());
+    let in_document = |fault: Fault| fault.at(JsonPath::document());
     if reader.literal("null") {
         end(&mut reader)?;
         return Ok((Vault::new(), BtokenShape::Desktop));
@@ -190,7 +190,7 @@ pub fn decode_btoken(plaintext: &[u8]) -> Result<(Vault, BtokenShape), CodecErro
         reader.begin_array("an object").map_err(in_document)?;
         if reader.next_item(&mut true).map_err(in_document)? {
             return Err(CodecError::WrongShape {
-                place: Place::document(),
+                path: JsonPath::document(),
                 expected: "an object",
             });
         }
@@ -211,16 +211,16 @@ pub fn decode_btoken(plaintext: &[u8]) -> Result<(Vault, BtokenShape), CodecErro
     end(&mut reader)?;
     if parts.known_version()? != Version::Passmate2 {
         return Err(CodecError::Newer {
-            place: Place::document().member("version"),
+            path: JsonPath::document().member("version"),
         });
     }
     let missing = |key| CodecError::MissingKey {
-        place: Place::document().member(key),
+        path: JsonPath::document().member(key),
     };
     if parts.purpose.ok_or_else(|| missing("purpose"))? != Purpose::SyncCopy {
-        let place = Place::document().member("purpose");
+        let path = JsonPath::document().member("purpose");
         return Err(CodecError::WrongPurpose {
-            place,
+            path,
             expected: "sync_copy",
         });
     }
@@ -351,7 +351,7 @@ struct Parts {
 impl Parts {
     fn known_version(&self) -> Result<Version, CodecError> {
         let missing = || CodecError::MissingKey {
-            place: Place::document().member("version"),
+            path: JsonPath::document().member("version"),
         };
         self.version.clone().ok_or_else(missing)?
     }
@@ -361,33 +361,27 @@ fn read_parts(reader: &mut Reader<'_>, first_key: Option<Text>) -> Result<Parts,
     let mut parts = Parts::default();
     let mut next = first_key;
     while let Some(key) = next {
-        let place = Place::document().key(&key);
+        let path = JsonPath::document().key(&key);
         if is_key(&key, "version") {
-            set(&mut parts.version, place, |place| {
-                read_version(reader, place)
-            })?;
+            set(&mut parts.version, path, |path| read_version(reader, path))?;
             // Before anything that a newer version may have changed is looked at.
             parts.known_version()?;
         } else if is_key(&key, "purpose") {
-            set(&mut parts.purpose, place, |place| {
-                read_purpose(reader, place)
-            })?;
+            set(&mut parts.purpose, path, |path| read_purpose(reader, path))?;
         } else if is_key(&key, "records") {
-            set(&mut parts.records, place, |place| {
-                read_records(reader, place)
-            })?;
+            set(&mut parts.records, path, |path| read_records(reader, path))?;
         } else if is_key(&key, "sync") {
-            set(&mut parts.association, place, |place| {
-                read_association(reader, place)
+            set(&mut parts.association, path, |path| {
+                read_association(reader, path)
             })?;
         } else if is_key(&key, "folder") {
-            set(&mut parts.folder, place, |place| read_folder(reader, place))?;
+            set(&mut parts.folder, path, |path| read_folder(reader, path))?;
         } else if is_key(&key, SINCE) {
-            set(&mut parts.since, place, |place| read_since(reader, place))?;
+            set(&mut parts.since, path, |path| read_since(reader, path))?;
         } else if parts.version == Some(Ok(Version::V3)) {
-            return Err(CodecError::Newer { place });
+            return Err(CodecError::Newer { path });
         } else {
-            return Err(CodecError::UnknownKey { place });
+            return Err(CodecError::UnknownKey { path });
         }
         next = next_key(reader, &mut false)?;
     }
@@ -397,44 +391,42 @@ fn read_parts(reader: &mut Reader<'_>, first_key: Option<Text>) -> Result<Parts,
 /// A number equal to 2 or 3 in any form, as Python compares it.
 fn read_version(
     reader: &mut Reader<'_>,
-    place: &Place,
+    path: &JsonPath,
 ) -> Result<Result<Version, CodecError>, CodecError> {
     let version = reader
         .integer("a version")
-        .map_err(|fault| fault.at(place.clone()))?;
+        .map_err(|fault| fault.at(path.clone()))?;
     Ok(match version.seconds() {
         Some(2) => Ok(Version::Passmate2),
         Some(3) => Ok(Version::V3),
-        Some(4..) => Err(CodecError::Newer {
-            place: place.clone(),
-        }),
+        Some(4..) => Err(CodecError::Newer { path: path.clone() }),
         _ => Err(CodecError::VersionUnsupported),
     })
 }
 
-fn read_since(reader: &mut Reader<'_>, place: &Place) -> Result<i64, CodecError> {
+fn read_since(reader: &mut Reader<'_>, path: &JsonPath) -> Result<i64, CodecError> {
     const EXPECTED: &str = "seconds between 1970 and 9999";
     let since = reader
         .integer(EXPECTED)
-        .map_err(|fault| fault.at(place.clone()))?;
+        .map_err(|fault| fault.at(path.clone()))?;
     since
         .deciding_seconds()
         .ok_or_else(|| CodecError::WrongShape {
-            place: place.clone(),
+            path: path.clone(),
             expected: EXPECTED,
         })
 }
 
-fn read_purpose(reader: &mut Reader<'_>, place: &Place) -> Result<Purpose, CodecError> {
+fn read_purpose(reader: &mut Reader<'_>, path: &JsonPath) -> Result<Purpose, CodecError> {
     const EXPECTED: &str = "a purpose (primary, sync_copy)";
     let purpose = reader
         .string(EXPECTED)
-        .map_err(|fault| fault.at(place.clone()))?;
+        .map_err(|fault| fault.at(path.clone()))?;
     match purpose.as_bytes() {
         b"primary" => Ok(Purpose::Primary),
         b"sync_copy" => Ok(Purpose::SyncCopy),
         _ => Err(CodecError::WrongShape {
-            place: place.clone(),
+            path: path.clone(),
             expected: EXPECTED,
         }),
     }
@@ -443,7 +435,7 @@ fn read_purpose(reader: &mut Reader<'_>, place: &Place) -> Result<Purpose, Codec
 fn next_key(reader: &mut Reader<'_>, first: &mut bool) -> Result<Option<Text>, CodecError> {
     reader
         .next_key(first)
-        .map_err(|fault| fault.at(Place::document()))
+        .map_err(|fault| fault.at(JsonPath::document()))
 }
 
 fn begin(plaintext: &[u8]) -> Result<Reader<'_>, CodecError> {
@@ -467,5 +459,5 @@ fn begin(plaintext: &[u8]) -> Result<Reader<'_>, CodecError> {
 }
 
 fn end(reader: &mut Reader<'_>) -> Result<(), CodecError> {
-    reader.end().map_err(|fault| fault.at(Place::document()))
+    reader.end().map_err(|fault| fault.at(JsonPath::document()))
 }

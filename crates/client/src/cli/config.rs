@@ -11,7 +11,7 @@ use super::ask::{Ask, PassphraseSource};
 use super::error::{Code, Failure};
 use super::output::{Color, Output};
 use super::{App, Global};
-use crate::session::Place;
+use crate::session::VaultLocation;
 use crate::sync::Guard;
 
 /// Longest settings file, in bytes.
@@ -62,7 +62,7 @@ pub(super) fn gather(global: &Global) -> Result<App, Failure> {
     let path = vault_path(global, &file)?;
     Ok(App {
         is_default_vault: path == default_vault().unwrap_or_default(),
-        place: Place::new(path),
+        location: VaultLocation::new(path),
         ask: Ask {
             no_input: global.no_input,
             yes: global.yes,
@@ -148,7 +148,7 @@ fn vault_path(global: &Global, file: &File) -> Result<PathBuf, Failure> {
         match layer {
             (Some(_), Some(_)) => {
                 return Err(Failure::usage(
-                    "a vault and a profile are named in the same place",
+                    "a vault and a profile are named in the same location",
                     "name one of the two",
                 ));
             }
@@ -201,7 +201,7 @@ fn passphrase_source(global: &Global, file: &File) -> Result<PassphraseSource, F
         return Ok(match layer {
             (Some(_), Some(_)) => {
                 return Err(Failure::usage(
-                    "a passphrase file and a passphrase command are named in the same place",
+                    "a passphrase file and a passphrase command are named in the same location",
                     "name one of the two",
                 ));
             }

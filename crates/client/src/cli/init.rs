@@ -17,15 +17,15 @@ pub(super) struct Args {}
 const JUDGED_CHARS: usize = 100;
 
 pub(super) fn run(app: &App, _: &Args) -> Result<(), Failure> {
-    if app.place.exists() {
+    if app.location.exists() {
         return Err(SessionError::Exists {
-            path: app.place.path().to_owned(),
+            path: app.location.path().to_owned(),
         }
         .into());
     }
     let passphrase = app.ask.new_passphrase()?;
     warn_if_weak(app, &passphrase);
-    let session = Session::create(app.place.clone(), passphrase.clone())?;
+    let session = Session::create(app.location.clone(), passphrase.clone())?;
     let found = adopt::find_for(app);
     if app.out.json {
         let commands: Vec<String> = found.iter().map(adopt::Original::command).collect();

@@ -3,7 +3,7 @@
 use zeroize::Zeroizing;
 
 use super::error::CodecError;
-use super::place::Place;
+use super::path::JsonPath;
 use super::reader::Reader;
 use super::writer::{Sink, write_str};
 use crate::association::{Association, Pin, Shape, Trust};
@@ -14,24 +14,24 @@ use crate::sync_key::SyncKey;
 
 pub(super) fn read_association(
     reader: &mut Reader<'_>,
-    place: &Place,
+    path: &JsonPath,
 ) -> Result<Association, CodecError> {
     let (mut host, mut port, mut key, mut trust, mut confirmed) = (None, None, None, None, None);
     let (mut seen, mut last, mut retired, mut shape) = (None, None, None, None);
-    read_members(reader, place, |reader, name, at| match name {
+    read_members(reader, path, |reader, name, at| match name {
         b"host" => set(&mut host, at, |at| read_string(reader, at)),
         b"port" => set(&mut port, at, |at| read_port(reader, at)),
         b"key" => set(&mut key, at, |at| read_key(reader, at)),
         b"trust" => set(&mut trust, at, |at| read_trust(reader, at)),
         b"confirmed" => set(&mut confirmed, at, |at| read_bool(reader, at)),
-        b"seen" => set(&mut seen, at, |at| read_marks(reader, at)),
+        b"seen" => set(&mut seen, at, |at| read_seen(reader, at)),
         b"retired" => set(&mut retired, at, |at| read_key(reader, at)),
         b"shape" => set(&mut shape, at, |at| read_shape(reader, at)),
         b"last" => set(&mut last, at, |at| read_delta(reader, at)),
-        _ => Err(CodecError::Newer { place: at }),
+        _ => Err(CodecError::Newer { path: at }),
     })?;
     let missing = |key| CodecError::MissingKey {
-        place: place.clone().member(key),
+        path: path.clone().member(key),
     };
     Ok(Association {
         host: host.ok_or_else(|| missing("host"))?,
@@ -46,16 +46,16 @@ pub(super) fn read_association(
     })
 }
 
-pub(super) fn read_delta(reader: &mut Reader<'_>, place: &Place) -> Result<Delta, CodecError> {
+pub(super) fn read_delta(reader: &mut Reader<'_>, path: &JsonPath) -> Result<Delta, CodecError> {
     let (mut time, mut received, mut sent) = (None, None, None);
-    read_members(reader, place, |reader, name, at| match name {
+    read_members(reader, path, |reader, name, at| match name {
         b"time" => set(&mut time, at, |at| read_time(reader, at)),
-        b"received" => set(&mut received, at, |at| read_marks(reader, at)),
-        b"sent" => set(&mut sent, at, |at| read_marks(reader, at)),
-        _ => Err(CodecError::Newer { place: at }),
+        b"received" => set(&mut received, at, |at| read_seen(reader, at)),
+        b"sent" => set(&mut sent, at, |at| read_seen(reader, at)),
+        _ => Err(CodecError::Newer { path: at }),
     })?;
     let missing = |key| CodecError::MissingKey {
-        place: place.clone().member(key),
+        path: path.clone().member(key),
     };
     Ok(Delta {
         time: time.ok_or_else(|| missing("time"))?,
@@ -64,20 +64,20 @@ pub(super) fn read_delta(reader: &mut Reader<'_>, place: &Place) -> Result<Delta
     })
 }
 
-fn read_trust(reader: &mut Reader<'_>, place: &Place) -> Result<Trust, CodecError> {
+fn read_trust(reader: &mut Reader<'_>, path: &JsonPath) -> Result<Trust, CodecError> {
     let (mut by, mut pem, mut current, mut next) = (None, None, None, None);
-    read_members(reader, place, |reader, name, at| match name {
+    read_members(reader, path, |reader, name, at| match name {
         b"by" => set(&mut by, at, |at| read_string(reader, at)),
         b"pem" => set(&mut pem, at, |at| read_string(reader, at)),
         b"current" => set(&mut current, at, |at| read_pin(reader, at)),
         b"next" => set(&mut next, at, |at| read_pin(reader, at)),
-        _ => Err(CodecError::Newer { place: at }),
+        _ => Err(CodecError::Newer { path: at }),
     })?;
     let missing = |key| CodecError::MissingKey {
-        place: place.clone().member(key),
+        path: path.clone().member(key),
     };
     let surplus = |key| CodecError::UnknownKey {
-        place: place.clone().member(key),
+        path: path.clone().member(key),
     };
     let by = by.ok_or_else(|| missing("by"))?;
     match by.as_str() {
@@ -91,7 +91,7 @@ fn read_trust(reader: &mut Reader<'_>, place: &Place) -> Result<Trust, CodecErro
             next,
         }),
         _ => Err(CodecError::Newer {
-            place: place.clone().member("by"),
+            path: path.clone().member("by"),
         }),
     }
 }
@@ -99,18 +99,18 @@ fn read_trust(reader: &mut Reader<'_>, place: &Place) -> Result<Trust, CodecErro
 /// Reads an object; `member` gets each key and its place, and reads the value.
 pub(super) fn read_members(
     reader: &mut Reader<'_>,
-    place: &Place,
-    mut member: impl FnMut(&mut Reader<'_>, &[u8], Place) -> Result<(), CodecError>,
+    path: &JsonPath,
+    mut member: impl FnMut(&mut Reader<'_>, &[u8], JsonPath) -> Result<(), CodecError>,
 ) -> Result<(), CodecError> {
     reader
         .begin_object("an object")
-        .map_err(|fault| fault.at(place.clone()))?;
+        .map_err(|fault| fault.at(path.clone()))?;
     let mut first = true;
     while let Some(key) = reader
         .next_key(&mut first)
-        .map_err(|fault| fault.at(place.clone()))?
+        .map_err(|fault| fault.at(path.clone()))?
     {
-        member(reader, key.as_bytes(), place.clone().key(&key))?;
+        member(reader, key.as_bytes(), path.clone().key(&key))?;
     }
     Ok(())
 }
@@ -118,105 +118,103 @@ pub(super) fn read_members(
 /// Reads a value into its slot, unless it was there already.
 pub(super) fn set<T>(
     slot: &mut Option<T>,
-    place: Place,
-    read: impl FnOnce(&Place) -> Result<T, CodecError>,
+    path: JsonPath,
+    read: impl FnOnce(&JsonPath) -> Result<T, CodecError>,
 ) -> Result<(), CodecError> {
     if slot.is_some() {
-        return Err(CodecError::DuplicateKey { place });
+        return Err(CodecError::DuplicateKey { path });
     }
-    *slot = Some(read(&place)?);
+    *slot = Some(read(&path)?);
     Ok(())
 }
 
-fn read_text(reader: &mut Reader<'_>, place: &Place) -> Result<Text, CodecError> {
+fn read_text(reader: &mut Reader<'_>, path: &JsonPath) -> Result<Text, CodecError> {
     reader
         .string("a text")
-        .map_err(|fault| fault.at(place.clone()))
+        .map_err(|fault| fault.at(path.clone()))
 }
 
-pub(super) fn read_string(reader: &mut Reader<'_>, place: &Place) -> Result<String, CodecError> {
-    let text = read_text(reader, place)?;
+pub(super) fn read_string(reader: &mut Reader<'_>, path: &JsonPath) -> Result<String, CodecError> {
+    let text = read_text(reader, path)?;
     let text = text.as_str().ok_or_else(|| CodecError::WrongShape {
-        place: place.clone(),
+        path: path.clone(),
         expected: "a text",
     })?;
     Ok(text.to_owned())
 }
 
-fn read_port(reader: &mut Reader<'_>, place: &Place) -> Result<u16, CodecError> {
+fn read_port(reader: &mut Reader<'_>, path: &JsonPath) -> Result<u16, CodecError> {
     const EXPECTED: &str = "a port (1 to 65535)";
     let port = reader
         .integer(EXPECTED)
-        .map_err(|fault| fault.at(place.clone()))?;
+        .map_err(|fault| fault.at(path.clone()))?;
     let port = port
         .seconds()
         .and_then(|port| u16::try_from(port).ok())
         .filter(|port| *port > 0);
     port.ok_or_else(|| CodecError::WrongShape {
-        place: place.clone(),
+        path: path.clone(),
         expected: EXPECTED,
     })
 }
 
-fn read_key(reader: &mut Reader<'_>, place: &Place) -> Result<SyncKey, CodecError> {
-    let text = read_text(reader, place)?;
+fn read_key(reader: &mut Reader<'_>, path: &JsonPath) -> Result<SyncKey, CodecError> {
+    let text = read_text(reader, path)?;
     let key = text.as_str().and_then(|text| SyncKey::parse(text).ok());
     key.ok_or_else(|| CodecError::WrongShape {
-        place: place.clone(),
+        path: path.clone(),
         expected: "a sync key",
     })
 }
 
-fn read_time(reader: &mut Reader<'_>, place: &Place) -> Result<i64, CodecError> {
+fn read_time(reader: &mut Reader<'_>, path: &JsonPath) -> Result<i64, CodecError> {
     const EXPECTED: &str = "seconds since 1970";
     let time = reader
         .integer(EXPECTED)
-        .map_err(|fault| fault.at(place.clone()))?;
+        .map_err(|fault| fault.at(path.clone()))?;
     time.seconds().ok_or_else(|| CodecError::WrongShape {
-        place: place.clone(),
+        path: path.clone(),
         expected: EXPECTED,
     })
 }
 
-pub(super) fn read_marks(
+pub(super) fn read_seen(
     reader: &mut Reader<'_>,
-    place: &Place,
+    path: &JsonPath,
 ) -> Result<SeenChanges, CodecError> {
-    let text = read_text(reader, place)?;
+    let text = read_text(reader, path)?;
     let seen = text.as_str().and_then(SeenChanges::parse);
     seen.ok_or_else(|| CodecError::WrongShape {
-        place: place.clone(),
+        path: path.clone(),
         expected: "16 hex digits for each change",
     })
 }
 
-fn read_pin(reader: &mut Reader<'_>, place: &Place) -> Result<Pin, CodecError> {
-    let text = read_text(reader, place)?;
+fn read_pin(reader: &mut Reader<'_>, path: &JsonPath) -> Result<Pin, CodecError> {
+    let text = read_text(reader, path)?;
     let pin = text.as_str().and_then(|text| text.parse().ok());
     pin.ok_or_else(|| CodecError::WrongShape {
-        place: place.clone(),
+        path: path.clone(),
         expected: "a pin",
     })
 }
 
-fn read_shape(reader: &mut Reader<'_>, place: &Place) -> Result<Shape, CodecError> {
-    match read_text(reader, place)?.as_bytes() {
+fn read_shape(reader: &mut Reader<'_>, path: &JsonPath) -> Result<Shape, CodecError> {
+    match read_text(reader, path)?.as_bytes() {
         b"desktop" => Ok(Shape::Desktop),
         b"upgraded" => Ok(Shape::Upgraded),
-        _ => Err(CodecError::Newer {
-            place: place.clone(),
-        }),
+        _ => Err(CodecError::Newer { path: path.clone() }),
     }
 }
 
-fn read_bool(reader: &mut Reader<'_>, place: &Place) -> Result<bool, CodecError> {
+fn read_bool(reader: &mut Reader<'_>, path: &JsonPath) -> Result<bool, CodecError> {
     if reader.literal("true") {
         return Ok(true);
     }
     if reader.literal("false") {
         return Ok(false);
     }
-    Err(reader.unexpected("true or false").at(place.clone()))
+    Err(reader.unexpected("true or false").at(path.clone()))
 }
 
 pub(super) fn write_association(sink: &mut impl Sink, association: &Association) {

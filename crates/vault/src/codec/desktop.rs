@@ -7,7 +7,7 @@
 //! `null`; `[]` is read too.
 
 use super::error::CodecError;
-use super::place::Place;
+use super::path::JsonPath;
 use super::reader::{Fault, Reader};
 use super::records::Collector;
 use super::writer::{Sink, write_text};
@@ -24,18 +24,18 @@ pub(super) fn read_records(
     let mut collector = Collector::default();
     let mut next = first_key;
     while let Some(id) = next {
-        let changes = read_record(reader, &|| Place::document().key(&id), &mut collector)?;
+        let changes = read_record(reader, &|| JsonPath::document().key(&id), &mut collector)?;
         collector.push(RecordId::from(id), changes)?;
         next = reader
             .next_key(&mut false)
-            .map_err(|fault| fault.at(Place::document()))?;
+            .map_err(|fault| fault.at(JsonPath::document()))?;
     }
-    collector.into_vault(&Place::document())
+    collector.into_vault(&JsonPath::document())
 }
 
 fn read_record(
     reader: &mut Reader<'_>,
-    record: &impl Fn() -> Place,
+    record: &impl Fn() -> JsonPath,
     collector: &mut Collector,
 ) -> Result<Vec<Change>, CodecError> {
     let mut changes = Vec::new();
@@ -44,14 +44,14 @@ fn read_record(
         .map_err(|fault| fault.at(record()))?;
     let mut first = true;
     loop {
-        let place = || record().index(changes.len());
+        let path = || record().index(changes.len());
         if !reader
             .next_item(&mut first)
-            .map_err(|fault| fault.at(place()))?
+            .map_err(|fault| fault.at(path()))?
         {
             return Ok(changes);
         }
-        let change = read_change(reader).map_err(|fault| fault.at(place()))?;
+        let change = read_change(reader).map_err(|fault| fault.at(path()))?;
         collector.count_change()?;
         changes.push(change);
     }

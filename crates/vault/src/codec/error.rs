@@ -1,6 +1,6 @@
 //! What can be wrong with a document, and with one that is to be written.
 
-use super::place::Place;
+use super::path::JsonPath;
 use super::reader::Fault;
 
 /// Why a document cannot be read. No message holds a value, and nothing of it was taken over.
@@ -35,60 +35,60 @@ pub enum CodecError {
     #[error("the document is empty")]
     Empty,
     /// The text is no JSON.
-    #[error("the document is not JSON at byte {offset}, in {place}")]
+    #[error("the document is not JSON at byte {offset}, in {path}")]
     NotJson {
         /// Where it is.
-        place: Place,
+        path: JsonPath,
         /// The byte that does not belong there.
         offset: usize,
     },
     /// JSON, but not what belongs there.
-    #[error("{place} is not {expected}")]
+    #[error("{path} is not {expected}")]
     WrongShape {
         /// Where it is.
-        place: Place,
+        path: JsonPath,
         /// What belongs there.
         expected: &'static str,
     },
     /// A time with a fraction, or with more digits than the original program reads.
-    #[error("{place} is not an integer of at most 4300 digits")]
+    #[error("{path} is not an integer of at most 4300 digits")]
     NotInteger {
         /// Where it is.
-        place: Place,
+        path: JsonPath,
     },
     /// A key stands twice in one object, and the two may differ.
-    #[error("{place} stands there twice")]
+    #[error("{path} stands there twice")]
     DuplicateKey {
         /// The key.
-        place: Place,
+        path: JsonPath,
     },
     /// A key that must be there is missing.
-    #[error("{place} is missing")]
+    #[error("{path} is missing")]
     MissingKey {
         /// The key.
-        place: Place,
+        path: JsonPath,
     },
     /// Something that this format does not have.
-    #[error("{place} does not belong there")]
+    #[error("{path} does not belong there")]
     UnknownKey {
         /// The key.
-        place: Place,
+        path: JsonPath,
     },
     /// The document is of a version that this program does not know, or has something in it that
     /// this program does not know: a newer version of Passmate wrote it.
-    #[error("{place} was written by a newer version of Passmate")]
+    #[error("{path} was written by a newer version of Passmate")]
     Newer {
         /// What is not known.
-        place: Place,
+        path: JsonPath,
     },
     /// A version that only old programs wrote, or none did.
     #[error("the document's version is not supported")]
     VersionUnsupported,
     /// A sync copy where a vault belongs, or the other way round.
-    #[error("{place} is not {expected}")]
+    #[error("{path} is not {expected}")]
     WrongPurpose {
         /// Where it says what it is for.
-        place: Place,
+        path: JsonPath,
         /// What it should be for.
         expected: &'static str,
     },
@@ -103,11 +103,11 @@ impl CodecError {
 
 impl Fault {
     /// Adds the place where it was met.
-    pub(super) fn at(self, place: Place) -> CodecError {
+    pub(super) fn at(self, path: JsonPath) -> CodecError {
         match self {
-            Self::Syntax { offset } => CodecError::NotJson { place, offset },
-            Self::Expected(expected) => CodecError::WrongShape { place, expected },
-            Self::NotInteger => CodecError::NotInteger { place },
+            Self::Syntax { offset } => CodecError::NotJson { path, offset },
+            Self::Expected(expected) => CodecError::WrongShape { path, expected },
+            Self::NotInteger => CodecError::NotInteger { path },
         }
     }
 }

@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 
 use zeroize::Zeroizing;
 
-use super::association::{read_delta, read_marks, read_members, read_string, set, write_delta};
+use super::association::{read_delta, read_members, read_seen, read_string, set, write_delta};
 use super::error::CodecError;
-use super::place::Place;
+use super::path::JsonPath;
 use super::reader::Reader;
 use super::writer::{Sink, write_str};
 use crate::folder::{CopyId, OwnCopy, PASSPHRASES_MAX, SharedFolder};
@@ -15,22 +15,22 @@ use crate::secret::Passphrase;
 
 pub(super) fn read_folder(
     reader: &mut Reader<'_>,
-    place: &Place,
+    folder: &JsonPath,
 ) -> Result<SharedFolder, CodecError> {
     let (mut path, mut host, mut passphrases) = (None, None, None);
     let (mut merged, mut own, mut given, mut last) = (None, None, None, None);
-    read_members(reader, place, |reader, name, at| match name {
+    read_members(reader, folder, |reader, name, at| match name {
         b"path" => set(&mut path, at, |at| read_string(reader, at)),
         b"host" => set(&mut host, at, |at| read_string(reader, at)),
         b"passphrases" => set(&mut passphrases, at, |at| read_passphrases(reader, at)),
-        b"merged" => set(&mut merged, at, |at| read_copy_marks(reader, at)),
-        b"given" => set(&mut given, at, |at| read_marks(reader, at)),
+        b"merged" => set(&mut merged, at, |at| read_copy_ids(reader, at)),
+        b"given" => set(&mut given, at, |at| read_seen(reader, at)),
         b"own" => set(&mut own, at, |at| read_own(reader, at)),
         b"last" => set(&mut last, at, |at| read_delta(reader, at)),
-        _ => Err(CodecError::Newer { place: at }),
+        _ => Err(CodecError::Newer { path: at }),
     })?;
     let missing = |key| CodecError::MissingKey {
-        place: place.clone().member(key),
+        path: folder.clone().member(key),
     };
     Ok(SharedFolder {
         path: path.ok_or_else(|| missing("path"))?,
@@ -44,17 +44,20 @@ pub(super) fn read_folder(
 }
 
 /// A passphrase is any bytes, so each is a text of hex digits.
-fn read_passphrases(reader: &mut Reader<'_>, place: &Place) -> Result<Vec<Passphrase>, CodecError> {
+fn read_passphrases(
+    reader: &mut Reader<'_>,
+    path: &JsonPath,
+) -> Result<Vec<Passphrase>, CodecError> {
     let mut passphrases = Vec::new();
     reader
         .begin_array("a list of passphrases")
-        .map_err(|fault| fault.at(place.clone()))?;
+        .map_err(|fault| fault.at(path.clone()))?;
     let mut first = true;
     while reader
         .next_item(&mut first)
-        .map_err(|fault| fault.at(place.clone()))?
+        .map_err(|fault| fault.at(path.clone()))?
     {
-        let at = place.clone().index(passphrases.len());
+        let at = path.clone().index(passphrases.len());
         if passphrases.len() >= PASSPHRASES_MAX {
             return Err(CodecError::TooMany {
                 what: "passphrases",
@@ -67,7 +70,7 @@ fn read_passphrases(reader: &mut Reader<'_>, place: &Place) -> Result<Vec<Passph
             .map(|at| from_hex(text.get(at..at + 2)?).map(|[byte]| byte))
             .collect();
         let wrong = CodecError::WrongShape {
-            place: at,
+            path: at,
             expected: "a passphrase as hex digits",
         };
         passphrases.push(Passphrase::from_bytes(bytes.ok_or(wrong)?));
@@ -75,10 +78,10 @@ fn read_passphrases(reader: &mut Reader<'_>, place: &Place) -> Result<Vec<Passph
     Ok(passphrases)
 }
 
-fn read_copy_marks(reader: &mut Reader<'_>, place: &Place) -> Result<BTreeSet<CopyId>, CodecError> {
-    let text = read_string(reader, place)?;
+fn read_copy_ids(reader: &mut Reader<'_>, path: &JsonPath) -> Result<BTreeSet<CopyId>, CodecError> {
+    let text = read_string(reader, path)?;
     let wrong = || CodecError::WrongShape {
-        place: place.clone(),
+        path: path.clone(),
         expected: "32 hex digits for each copy",
     };
     let ids: Option<BTreeSet<CopyId>> = (0..text.len())
@@ -88,10 +91,10 @@ fn read_copy_marks(reader: &mut Reader<'_>, place: &Place) -> Result<BTreeSet<Co
     ids.ok_or_else(wrong)
 }
 
-fn read_own(reader: &mut Reader<'_>, place: &Place) -> Result<OwnCopy, CodecError> {
-    let text = read_string(reader, place)?;
+fn read_own(reader: &mut Reader<'_>, path: &JsonPath) -> Result<OwnCopy, CodecError> {
+    let text = read_string(reader, path)?;
     let wrong = || CodecError::WrongShape {
-        place: place.clone(),
+        path: path.clone(),
         expected: "128 hex digits",
     };
     let (content, file) = text.split_at_checked(64).ok_or_else(wrong)?;

@@ -2,7 +2,7 @@
 //! them.
 
 use super::error::CodecError;
-use super::place::Place;
+use super::path::JsonPath;
 use super::reader::{Fault, Reader};
 use super::writer::{Sink, write_text, write_value};
 use super::{CHANGES_MAX, RECORDS_MAX};
@@ -12,17 +12,17 @@ use crate::record::{Change, Domain, FieldKey, Record, RecordId, Stamp, Text, Val
 #[derive(Default)]
 pub(super) struct Found {
     /// Where a value was a list first; Passmate 2 files have none.
-    pub(super) list: Option<Place>,
+    pub(super) list: Option<JsonPath>,
 }
 
 /// Reads the object of records; a record without changes is dropped, as there is nothing in it.
 pub(super) fn read_records(
     reader: &mut Reader<'_>,
-    place: &Place,
+    path: &JsonPath,
 ) -> Result<(Vault, Found), CodecError> {
     let mut found = Found::default();
     let mut collector = Collector::default();
-    let in_place = |fault: Fault| fault.at(place.clone());
+    let in_place = |fault: Fault| fault.at(path.clone());
     reader
         .begin_object("an object of records")
         .map_err(in_place)?;
@@ -30,18 +30,18 @@ pub(super) fn read_records(
     while let Some(id) = reader.next_key(&mut first).map_err(in_place)? {
         let changes = read_changes(
             reader,
-            &|| place.clone().key(&id),
+            &|| path.clone().key(&id),
             &mut collector,
             &mut found,
         )?;
         collector.push(RecordId::from(id), changes)?;
     }
-    Ok((collector.into_vault(place)?, found))
+    Ok((collector.into_vault(path)?, found))
 }
 
 fn read_changes(
     reader: &mut Reader<'_>,
-    record: &impl Fn() -> Place,
+    record: &impl Fn() -> JsonPath,
     collector: &mut Collector,
     found: &mut Found,
 ) -> Result<Vec<Change>, CodecError> {
@@ -51,16 +51,16 @@ fn read_changes(
         .map_err(|fault| fault.at(record()))?;
     let mut first = true;
     loop {
-        let place = || record().index(changes.len());
+        let path = || record().index(changes.len());
         if !reader
             .next_item(&mut first)
-            .map_err(|fault| fault.at(place()))?
+            .map_err(|fault| fault.at(path()))?
         {
             return Ok(changes);
         }
-        let (change, is_list) = read_change(reader, &place)?;
+        let (change, is_list) = read_change(reader, &path)?;
         if is_list && found.list.is_none() {
-            found.list = Some(place().index(2));
+            found.list = Some(path().index(2));
         }
         collector.count_change()?;
         changes.push(change);
@@ -71,30 +71,30 @@ const CHANGE_SHAPE: &str = "a change of four parts: domain, name, value, time";
 
 fn read_change(
     reader: &mut Reader<'_>,
-    place: &impl Fn() -> Place,
+    path: &impl Fn() -> JsonPath,
 ) -> Result<(Change, bool), CodecError> {
     reader
         .begin_array(CHANGE_SHAPE)
-        .map_err(|fault| fault.at(place()))?;
+        .map_err(|fault| fault.at(path()))?;
     let mut first = true;
     let mut part = |reader: &mut Reader<'_>| match reader.next_item(&mut first) {
         Ok(true) => Ok(()),
         Ok(false) => Err(CodecError::WrongShape {
-            place: place(),
+            path: path(),
             expected: CHANGE_SHAPE,
         }),
-        Err(fault) => Err(fault.at(place())),
+        Err(fault) => Err(fault.at(path())),
     };
     part(reader)?;
     let domain = reader
         .string(DOMAIN)
-        .map_err(|fault| fault.at(place().index(0)))?;
+        .map_err(|fault| fault.at(path().index(0)))?;
     let domain = match domain.as_bytes() {
         b"user" => Domain::User,
         b"meta" => Domain::Meta,
         _ => {
             return Err(CodecError::WrongShape {
-                place: place().index(0),
+                path: path().index(0),
                 expected: DOMAIN,
             });
         }
@@ -102,19 +102,19 @@ fn read_change(
     part(reader)?;
     let name = reader
         .string("a field's name")
-        .map_err(|fault| fault.at(place().index(1)))?;
+        .map_err(|fault| fault.at(path().index(1)))?;
     part(reader)?;
-    let value = read_value(reader).map_err(|fault| fault.at(place().index(2)))?;
+    let value = read_value(reader).map_err(|fault| fault.at(path().index(2)))?;
     part(reader)?;
     let stamp = reader
         .integer("an integer")
-        .map_err(|fault| fault.at(place().index(3)))?;
+        .map_err(|fault| fault.at(path().index(3)))?;
     if reader
         .next_item(&mut first)
-        .map_err(|fault| fault.at(place()))?
+        .map_err(|fault| fault.at(path()))?
     {
         return Err(CodecError::WrongShape {
-            place: place(),
+            path: path(),
             expected: CHANGE_SHAPE,
         });
     }
@@ -182,7 +182,7 @@ impl Collector {
         Ok(())
     }
 
-    pub(super) fn into_vault(mut self, place: &Place) -> Result<Vault, CodecError> {
+    pub(super) fn into_vault(mut self, path: &JsonPath) -> Result<Vault, CodecError> {
         self.records.sort_by(|(a, _), (b, _)| a.cmp(b));
         let twice = self.records.windows(2).find_map(|pair| match pair {
             [(a, _), (b, _)] if a == b => Some(b),
@@ -190,7 +190,7 @@ impl Collector {
         });
         if let Some(id) = twice {
             return Err(CodecError::DuplicateKey {
-                place: place.clone().key(id.as_text()),
+                path: path.clone().key(id.as_text()),
             });
         }
         let records = self

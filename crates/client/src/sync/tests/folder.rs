@@ -12,7 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::*;
-use crate::session::{Place, Session, SessionError};
+use crate::session::{Session, SessionError, VaultLocation};
 
 /// Keys that cost nothing, for what these tests write themselves.
 fn cheap() -> Params {
@@ -29,7 +29,7 @@ fn passphrase(text: &str) -> Passphrase {
 
 /// A device with a vault of its own and a part in a folder.
 fn device(dir: &TempDir, host: &str, shared: &Path, secret: &str) -> Session {
-    let place = Place::new(dir.path().join(format!("{host}.pmdb")))
+    let place = VaultLocation::new(dir.path().join(format!("{host}.pmdb")))
         .with_params(cheap())
         .with_clock(|| 2_000_000_000);
     let mut session = Session::create(place, passphrase(secret)).unwrap();
@@ -368,7 +368,7 @@ fn a_disk_that_fails_at_any_step_loses_nothing_and_the_next_sync_mends_it() {
         set(&mut two, "bank", "pin", "1", 100);
         sync_folder(&mut one, &[]);
         let disk = FailingDisk::default();
-        let place = Place::new(dir.path().join("two.pmdb"))
+        let place = VaultLocation::new(dir.path().join("two.pmdb"))
             .with_params(cheap())
             .with_disk(disk.clone());
         let mut failing = Session::open(place, passphrase("a")).unwrap();
@@ -381,7 +381,7 @@ fn a_disk_that_fails_at_any_step_loses_nothing_and_the_next_sync_mends_it() {
             return;
         }
         drop(failing);
-        let place = Place::new(dir.path().join("two.pmdb")).with_params(cheap());
+        let place = VaultLocation::new(dir.path().join("two.pmdb")).with_params(cheap());
         let mut two = Session::open(place, passphrase("a"))
             .unwrap_or_else(|error: SessionError| panic!("{error}"));
         assert!(two.vault().view().get("bank").is_some());

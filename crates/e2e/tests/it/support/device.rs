@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use passmate::net::Address;
-use passmate::session::{Place, Session, SessionError};
+use passmate::session::{Session, SessionError, VaultLocation};
 use passmate::sync::{self, Options, Replica as _, Report, SyncError, SystemEnv};
 use passmate_vault::container::Params;
 use passmate_vault::{Passphrase, SyncKey, Trust};
@@ -25,8 +25,8 @@ impl Device {
     /// A device with an empty vault.
     pub(crate) fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
-        let place =
-            Place::new(home.path().join("vault.pmdb")).with_params(Params::new(4, 1, 1).unwrap());
+        let place = VaultLocation::new(home.path().join("vault.pmdb"))
+            .with_params(Params::new(4, 1, 1).unwrap());
         let session = Session::create(place, Passphrase::from("correct horse".to_owned())).unwrap();
         Self {
             session,

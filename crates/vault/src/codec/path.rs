@@ -8,12 +8,12 @@ use crate::record::Text;
 ///
 /// It names keys and record ids, shortened and with control characters escaped, never a value.
 #[derive(Clone, PartialEq, Eq, Default)]
-pub struct Place(String);
+pub struct JsonPath(String);
 
 /// How many characters of a key are shown.
 const KEY_LEN_MAX: usize = 40;
 
-impl Place {
+impl JsonPath {
     /// The document as a whole.
     pub(super) fn document() -> Self {
         Self::default()
@@ -48,7 +48,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for JsonPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.0.is_empty() {
             "the document"
@@ -58,7 +58,7 @@ impl fmt::Display for Place {
     }
 }
 
-impl fmt::Debug for Place {
+impl fmt::Debug for JsonPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
@@ -70,20 +70,23 @@ mod tests {
 
     #[test]
     fn a_place_names_keys_shortened_and_escaped() {
-        assert_eq!(Place::document().to_string(), "the document");
-        let change = Place::document()
+        assert_eq!(JsonPath::document().to_string(), "the document");
+        let change = JsonPath::document()
             .member("records")
             .key(&"A191DB4A34124CAB".into())
             .index(3)
             .index(2);
         assert_eq!(change.to_string(), r#"records["A191DB4A34124CAB"][3][2]"#);
         assert_eq!(
-            Place::document().member("sync").member("trust").to_string(),
+            JsonPath::document()
+                .member("sync")
+                .member("trust")
+                .to_string(),
             "sync.trust"
         );
-        let odd = Place::document().key(&"\u{1b}[0m".into());
+        let odd = JsonPath::document().key(&"\u{1b}[0m".into());
         assert_eq!(odd.to_string(), r#"["\u{1b}[0m"]"#);
-        let long = Place::document().key(&"x".repeat(1000).into());
+        let long = JsonPath::document().key(&"x".repeat(1000).into());
         assert_eq!(long.to_string(), format!("[\"{}…\"]", "x".repeat(40)));
     }
 }
