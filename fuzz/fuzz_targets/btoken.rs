@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use passmate_vault::btoken::{open, seal};
-use passmate_vault::codec::{decode_btoken, encode_btoken};
+use passmate_vault::format::btoken::{open, seal};
+use passmate_vault::format::{decode_btoken, encode_btoken};
 use passmate_vault::{Secret, SyncKey};
 use rand_core::UnwrapErr;
 

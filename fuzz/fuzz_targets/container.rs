@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use passmate_vault::Passphrase;
-use passmate_vault::container::{container_params, open_container};
+use passmate_vault::format::container::{container_params, open_container};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(params) = container_params(bytes) else {

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use passmate_vault::codec::{decode_vault_file, encode_v3};
+use passmate_vault::format::{decode_vault_file, encode_v3};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(mut document) = decode_vault_file(bytes) else {

@@ -3,8 +3,8 @@
 
 use std::time::Instant;
 
-use passmate_vault::btoken::BTOKEN_OVERHEAD;
-use passmate_vault::codec::{decode_btoken, encode_btoken};
+use passmate_vault::format::btoken::BTOKEN_OVERHEAD;
+use passmate_vault::format::{decode_btoken, encode_btoken};
 use passmate_vault::{RecordId, Vault};
 
 use crate::vault::make_vault;

@@ -11,9 +11,10 @@ use passmate_proto::{
     ClientAction, ClientConfig, ClientEvent, ClientMachine, Input, Layout, Request, ServerConfig,
     ServerMachine,
 };
-use passmate_vault::codec::{decode_vault_file, encode_v3};
-use passmate_vault::container::{Params, make_container, open_container};
-use passmate_vault::{Document, Secret, SyncKey, btoken};
+use passmate_vault::format::btoken;
+use passmate_vault::format::container::{Params, make_container, open_container};
+use passmate_vault::format::{decode_vault_file, encode_v3};
+use passmate_vault::{Document, Secret, SyncKey};
 
 use crate::accounts::{noise, number, token};
 use crate::vault::{make_diverged, make_vault, passphrase};

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use getrandom::SysRng;
-use passmate_vault::codec::{decode_vault_file, encode_v3};
-use passmate_vault::container::{Params, make_container, open_container};
+use passmate_vault::format::container::{Params, make_container, open_container};
+use passmate_vault::format::{decode_vault_file, encode_v3};
 use passmate_vault::{Document, Passphrase, RecordId, Vault};
 
 use crate::handshake::thread_time;

@@ -15,11 +15,11 @@ use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use getrandom::SysRng;
-use passmate_vault::codec::{
-    CodecError, DOCUMENT_LEN_MAX, EncodeError, Version, decode_vault_file, encode_btoken, encode_v3,
-};
-use passmate_vault::container::{
+use passmate_vault::format::container::{
     CONTAINER_OVERHEAD, ContainerError, Params, make_container, open_container,
+};
+use passmate_vault::format::{
+    CodecError, DOCUMENT_LEN_MAX, EncodeError, Version, decode_vault_file, encode_btoken, encode_v3,
 };
 use passmate_vault::merge::MergeSummary;
 use passmate_vault::record::make_record_id;
@@ -369,7 +369,7 @@ impl Session {
         self.document.folder = folder;
     }
 
-    /// What [`OwnCopy::content`](passmate_vault::folder::OwnCopy::content) is of this text now.
+    /// What [`OwnCopy::content`](passmate_vault::sync::shared_folder::OwnCopy::content) is of this text now.
     #[must_use]
     pub fn content_hash(&self, plaintext: &[u8]) -> [u8; 32] {
         SharedFolder::content_hash(plaintext, &self.passphrase)

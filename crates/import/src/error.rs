@@ -1,7 +1,7 @@
 //! Why a file cannot be imported.
 
-use passmate_vault::codec::CodecError;
-use passmate_vault::container::ContainerError;
+use passmate_vault::format::CodecError;
+use passmate_vault::format::container::ContainerError;
 
 /// Why a file cannot be read. No message holds a value out of the file, and nothing of it was taken
 /// over.

@@ -1,8 +1,8 @@
 //! Files of the Passmate family. They are vaults: every change comes along, with the stamp that it
 //! has.
 
-use passmate_vault::codec::{BtokenShape, decode_btoken, decode_vault_file};
-use passmate_vault::container::open_container;
+use passmate_vault::format::container::open_container;
+use passmate_vault::format::{BtokenShape, decode_btoken, decode_vault_file};
 use passmate_vault::{Passphrase, Vault};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -110,7 +110,7 @@ fn is_container(bytes: &[u8]) -> bool {
 
 fn open(bytes: &[u8], secret: Option<&Passphrase>) -> Result<Zeroizing<Vec<u8>>, ImportError> {
     // A file that nobody could open is not worth a question.
-    passmate_vault::container::container_params(bytes)?;
+    passmate_vault::format::container::container_params(bytes)?;
     Ok(open_container(
         bytes,
         secret.ok_or(ImportError::SecretNeeded)?,

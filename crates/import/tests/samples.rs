@@ -444,7 +444,7 @@ fn files_of_passmate_1_show_what_its_own_migration_shows() {
             assert_eq!(ours.is_ok(), is_taken, "{name}: {ours:?}");
             continue;
         };
-        let theirs = passmate_vault::codec::decode_vault_file(output.to_string().as_bytes())
+        let theirs = passmate_vault::format::decode_vault_file(output.to_string().as_bytes())
             .unwrap()
             .vault;
         assert_eq!(shown(&ours.unwrap().vault), shown(&theirs), "{name}");

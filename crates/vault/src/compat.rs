@@ -14,11 +14,11 @@
 
 use std::borrow::Cow;
 
-use crate::association::Shape;
 use crate::record::{
     Change, Domain, FieldKey, Record, RecordId, Stamp, TIME_MAX, Text, Value, Vault,
 };
-use crate::seen::SeenChanges;
+use crate::sync::account::Shape;
+use crate::sync::seen::SeenChanges;
 use crate::view::ViewRecord;
 
 /// Changes of one field that follow each other within so many seconds may have been resolved by the

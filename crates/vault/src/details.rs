@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::record::{Change, FieldKey, Record, RecordId, Text, Vault, newest_of};
-use crate::seen::SeenChanges;
+use crate::sync::seen::SeenChanges;
 use crate::view::State;
 
 /// What one sync brought and took.

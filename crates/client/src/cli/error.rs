@@ -1,7 +1,7 @@
 //! Every error that a person can meet: its exit code, what happened, and what to do next.
 
 use passmate_proto::Failure as ExchangeFailure;
-use passmate_vault::container::ContainerError;
+use passmate_vault::format::container::ContainerError;
 use passmate_vault::{EditError, SyncKeyError};
 
 use super::output::escape;

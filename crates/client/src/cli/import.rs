@@ -11,7 +11,7 @@ use passmate_import::{
     Applied, FILE_LEN_MAX, Format, ImportError, Imported, Loss, Outcome, apply, parse,
 };
 use passmate_vault::Passphrase;
-use passmate_vault::container::ContainerError;
+use passmate_vault::format::container::ContainerError;
 use serde_json::json;
 use zeroize::Zeroizing;
 

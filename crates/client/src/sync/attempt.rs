@@ -1,9 +1,9 @@
 //! One attempt of a sync: what happens between the fetch and the upload.
 
 use passmate_proto::{BTOKEN_LEN_MAX_DEFAULT, CLIENT_BTOKEN_LEN_MAX_DEFAULT, Layout};
-use passmate_vault::codec::BtokenShape;
+use passmate_vault::format::BtokenShape;
 use passmate_vault::merge::Altered;
-use passmate_vault::{Association, Pin, SeenChanges, Shape, SyncKey, Trust, Vault, btoken, codec};
+use passmate_vault::{Association, Pin, SeenChanges, Shape, SyncKey, Trust, Vault, format};
 use rand_core::CryptoRng;
 
 use super::{
@@ -367,8 +367,8 @@ impl<'a, R: Replica> Attempt<'a, R> {
     }
 
     fn open(&self, sealed: &[u8]) -> Result<(Vault, BtokenShape), RemoteError> {
-        let plaintext = btoken::open(sealed, &self.key).map_err(RemoteError::Unopenable)?;
-        let (vault, shape) = codec::decode_btoken(&plaintext).map_err(RemoteError::NoVault)?;
+        let plaintext = format::btoken::open(sealed, &self.key).map_err(RemoteError::Unopenable)?;
+        let (vault, shape) = format::decode_btoken(&plaintext).map_err(RemoteError::NoVault)?;
         match vault.history_since() {
             Some(since) if since - self.replica.now() > AHEAD_MIN => {
                 Err(RemoteError::CutInFuture { since })
@@ -403,8 +403,8 @@ impl<'a, R: Replica> Attempt<'a, R> {
     ) -> Result<Answer, SyncError<R::Error>> {
         let change_count = self.replica.vault().change_count();
         let part = shape.part_of(self.replica.vault()).into_owned();
-        let plaintext = codec::encode_btoken_as(shape, &part).map_err(RemoteError::Unsealable)?;
-        let sealed = btoken::seal(&plaintext, &self.key, rng);
+        let plaintext = format::encode_btoken_as(shape, &part).map_err(RemoteError::Unsealable)?;
+        let sealed = format::btoken::seal(&plaintext, &self.key, rng);
         let len = sealed.len();
         // What no device of ours would fetch again is not stored either.
         let stated = self.report.greeting.btoken_len_max().unwrap_or(u32::MAX);

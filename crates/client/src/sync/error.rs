@@ -1,8 +1,8 @@
 //! Why a sync did not come through.
 
 use passmate_proto::Failure;
-use passmate_vault::btoken::BtokenError;
-use passmate_vault::codec::{CodecError, EncodeError};
+use passmate_vault::format::btoken::BtokenError;
+use passmate_vault::format::{CodecError, EncodeError};
 use passmate_vault::merge::Altered;
 use serde::{Deserialize, Serialize};
 

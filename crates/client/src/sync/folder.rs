@@ -15,10 +15,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use passmate_vault::codec::{CodecError, Version, decode_vault_file, encode_sync_copy};
 use passmate_vault::compat::Original;
-use passmate_vault::container::ContainerError;
-use passmate_vault::folder::{CopyId, MERGED_MAX, OwnCopy};
+use passmate_vault::format::container::ContainerError;
+use passmate_vault::format::{CodecError, Version, decode_vault_file, encode_sync_copy};
+use passmate_vault::sync::shared_folder::{CopyId, MERGED_MAX, OwnCopy};
 use passmate_vault::{Passphrase, SeenChanges, SharedFolder, Vault};
 
 use super::attempt::News;

@@ -8,7 +8,7 @@
 //!  - interrupted at any point it goes on from there when it is asked for again.
 
 use passmate_proto::{ClientAction, Failure, Outcome};
-use passmate_vault::{Association, SeenChanges, Shape, SyncKey, Vault, btoken, codec, sync_key};
+use passmate_vault::{Association, SeenChanges, Shape, SyncKey, Vault, format, sync_key};
 
 use super::leave::delete_account;
 use super::retry::{Next, Retries};
@@ -155,9 +155,9 @@ struct Looking<'a> {
 
 impl Listener for Looking<'_> {
     fn fetched(&mut self, sealed: Vec<u8>) -> Answer {
-        let opened = btoken::open(&sealed, self.key).map_err(RemoteError::Unopenable);
+        let opened = format::btoken::open(&sealed, self.key).map_err(RemoteError::Unopenable);
         self.found = Some(opened.and_then(|plaintext| {
-            codec::decode_btoken(&plaintext)
+            format::decode_btoken(&plaintext)
                 .map(|(vault, _)| vault)
                 .map_err(RemoteError::NoVault)
         }));

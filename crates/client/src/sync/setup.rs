@@ -10,7 +10,7 @@ use passmate_proto::{
 };
 use passmate_vault::sync_key::KEY_LEN;
 use passmate_vault::{
-    Association, Pin, Secret, SeenChanges, Shape, SyncKey, Trust, Vault, btoken, codec, sync_key,
+    Association, Pin, Secret, SeenChanges, Shape, SyncKey, Trust, Vault, format, sync_key,
 };
 use rand_core::CryptoRng;
 use sha2::{Digest, Sha256};
@@ -151,13 +151,13 @@ pub(super) fn make_account_there<R: Replica>(
     associate: &dyn Fn(SyncKey) -> Association,
 ) -> Result<SyncKey, SyncError<R::Error>> {
     // What is stored first is an empty vault: if the number is lost on the way, so is nothing else.
-    let plaintext = codec::encode_btoken(&Vault::new()).map_err(RemoteError::Unsealable)?;
+    let plaintext = format::encode_btoken(&Vault::new()).map_err(RemoteError::Unsealable)?;
     let mut retries = Retries::default();
     loop {
         let unnumbered = SyncKey::from_parts([0; 8], key.clone());
         let action = ClientAction::Create {
             auth_token: auth_token_of(&unnumbered),
-            btoken: btoken::seal(&plaintext, &unnumbered, env.rng()),
+            btoken: format::btoken::seal(&plaintext, &unnumbered, env.rng()),
         };
         let mut creating = Creating {
             replica: &mut *replica,

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use passmate_proto::BTOKEN_LEN_MAX_DEFAULT;
 use passmate_vault::compat::Original;
-use passmate_vault::{Shape, Trust, Vault, btoken, codec};
+use passmate_vault::{Shape, Trust, Vault, format};
 use sha2::{Digest, Sha256};
 
 use super::{RemoteError, Replica, SyncError};
@@ -135,7 +135,7 @@ pub fn status<R: Replica>(replica: &R, state: &State) -> Result<Status, SyncErro
     let association = replica.association().ok_or(SyncError::NotSetUp)?;
     let vault = replica.vault();
     let shape = association.shape;
-    let plaintext = codec::encode_btoken_as(shape, vault).map_err(RemoteError::Unsealable)?;
+    let plaintext = format::encode_btoken_as(shape, vault).map_err(RemoteError::Unsealable)?;
     let stated = state.last_sync.and_then(|last| last.btoken_len_max);
     Ok(Status {
         host: association.host.clone(),
@@ -152,7 +152,7 @@ pub fn status<R: Replica>(replica: &R, state: &State) -> Result<Status, SyncErro
         unsent: state
             .last_sync
             .and_then(|last| vault.change_count().checked_sub(last.common)),
-        room: Room::new(plaintext.len() + btoken::BTOKEN_OVERHEAD, stated),
+        room: Room::new(plaintext.len() + format::btoken::BTOKEN_OVERHEAD, stated),
     })
 }
 
@@ -163,7 +163,7 @@ pub fn status<R: Replica>(replica: &R, state: &State) -> Result<Status, SyncErro
 /// # Errors
 /// The vault is larger than what can be sealed.
 pub fn derive_fingerprint(vault: &Vault) -> Result<String, RemoteError> {
-    let plaintext = codec::encode_btoken(vault).map_err(RemoteError::Unsealable)?;
+    let plaintext = format::encode_btoken(vault).map_err(RemoteError::Unsealable)?;
     let hash = Sha256::digest(&*plaintext);
     Ok(hash
         .iter()

@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use passmate_proto::ActionKind;
-use passmate_vault::btoken::BtokenError;
+use passmate_vault::format::btoken::BtokenError;
 use rand_core::Rng;
 
 use self::cloud::{Calm, Cloud, Device, Dice, DiskFull, Fault, Way, unreachable};
@@ -708,8 +708,8 @@ fn a_create_whose_number_was_lost_leaves_nothing_of_the_vault_there() {
     let association = device.association.clone().unwrap();
     let cloud = cloud.borrow();
     let opened = cloud.accounts.values().map(|(_, btoken)| {
-        let plaintext = passmate_vault::btoken::open(btoken, &association.key).unwrap();
-        passmate_vault::codec::decode_btoken(&plaintext)
+        let plaintext = passmate_vault::format::btoken::open(btoken, &association.key).unwrap();
+        passmate_vault::format::decode_btoken(&plaintext)
             .unwrap()
             .0
             .change_count()
@@ -776,7 +776,7 @@ fn a_btoken_that_cannot_be_opened_or_read_is_never_overwritten() {
 }
 
 fn btoken_of(plaintext: &[u8], key: &SyncKey) -> Vec<u8> {
-    passmate_vault::btoken::seal(plaintext, key, Calm::new().rng())
+    passmate_vault::format::btoken::seal(plaintext, key, Calm::new().rng())
 }
 
 #[test]

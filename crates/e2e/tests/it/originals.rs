@@ -7,8 +7,9 @@ use passmate::net::{Address, Server as Remote};
 use passmate::sync::{Answer, Listener, Transport};
 use passmate::trust::TlsTrust;
 use passmate_proto::{AccountNumber, AuthToken, ClientAction};
-use passmate_vault::codec::{BtokenShape, decode_btoken};
-use passmate_vault::{Secret, SyncKey, Trust, Vault, btoken};
+use passmate_vault::format::btoken;
+use passmate_vault::format::{BtokenShape, decode_btoken};
+use passmate_vault::{Secret, SyncKey, Trust, Vault};
 
 use crate::support::Server;
 use crate::support::program::Home;

@@ -1,7 +1,7 @@
 //! `vectors/btokens`: sealed vaults of the original desktop client, good and bad.
 
-use passmate_vault::btoken::{BTOKEN_OVERHEAD, BtokenError, open, seal};
-use passmate_vault::codec::{BtokenShape, CodecError, decode_btoken};
+use passmate_vault::format::btoken::{BTOKEN_OVERHEAD, BtokenError, open, seal};
+use passmate_vault::format::{BtokenShape, CodecError, decode_btoken};
 use passmate_vault::record::{Change, Domain, FieldKey, Stamp, Value};
 use passmate_vault::{RecordId, Secret, SyncKey, Vault};
 

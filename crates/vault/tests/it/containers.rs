@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use getrandom::SysRng;
 use passmate_vault::Passphrase;
-use passmate_vault::container::{
+use passmate_vault::format::container::{
     ContainerError, Params, container_params, make_container, open_container,
 };
 use rand_core::UnwrapErr;

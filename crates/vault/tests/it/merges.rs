@@ -1,7 +1,7 @@
 //! `vectors/merge_v2`: what the original desktop client makes of two stores.
 
 use passmate_vault::Vault;
-use passmate_vault::codec::{BtokenShape, decode_btoken, encode_desktop_btoken};
+use passmate_vault::format::{BtokenShape, decode_btoken, encode_desktop_btoken};
 use serde_json::Value;
 
 use crate::{text, vector_json};

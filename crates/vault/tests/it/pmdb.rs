@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use passmate_vault::codec::{
+use passmate_vault::format::container::{Params, container_params, open_container};
+use passmate_vault::format::{
     CodecError, Purpose, Version, decode_vault_file, encode_btoken, encode_v3,
 };
-use passmate_vault::container::{Params, container_params, open_container};
 use passmate_vault::record::{Domain, Value};
 use passmate_vault::{Document, Passphrase, Vault};
 use serde_json::Value as Json;
@@ -221,7 +221,7 @@ fn what_was_read_is_written_again_without_loss() {
             "{name}"
         );
         let btoken = encode_btoken(&read.vault).unwrap();
-        let (vault, _) = passmate_vault::codec::decode_btoken(&btoken).unwrap();
+        let (vault, _) = passmate_vault::format::decode_btoken(&btoken).unwrap();
         assert_eq!(vault, read.vault, "{name}");
     }
 }

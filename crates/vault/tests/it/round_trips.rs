@@ -1,12 +1,12 @@
 //! What was read or made is written and read again without loss, and what is too much is refused.
 
-use passmate_vault::association::{Association, Pin, Shape, Trust};
-use passmate_vault::codec::{
+use passmate_vault::details::Delta;
+use passmate_vault::format::{
     CodecError, Document, RECORDS_MAX, decode_btoken, decode_vault_file, encode_btoken, encode_v3,
 };
-use passmate_vault::details::Delta;
-use passmate_vault::folder::OwnCopy;
 use passmate_vault::record::{Change, Domain, FieldKey, Stamp, Value};
+use passmate_vault::sync::account::{Association, Pin, Shape, Trust};
+use passmate_vault::sync::shared_folder::OwnCopy;
 use passmate_vault::{
     Passphrase, RecordId, Secret, SeenChanges, SharedFolder, SyncKey, Text, Vault,
 };
@@ -264,7 +264,7 @@ fn since_when_the_history_is_there_comes_back_where_only_we_read_it() {
         assert!(in_file(3, bad).is_err(), "{bad}");
     }
     let as_original =
-        passmate_vault::codec::encode_passmate2(&cut, passmate_vault::codec::Purpose::Primary)
+        passmate_vault::format::encode_passmate2(&cut, passmate_vault::format::Purpose::Primary)
             .unwrap();
     assert!(
         !as_original

@@ -420,8 +420,8 @@ impl Device {
         let key = &self.association.as_ref().unwrap().key;
         let cloud = cloud.borrow();
         let plaintext =
-            passmate_vault::btoken::open(&cloud.accounts[&account_of(key).unwrap()].1, key);
-        passmate_vault::codec::decode_btoken(&plaintext.unwrap())
+            passmate_vault::format::btoken::open(&cloud.accounts[&account_of(key).unwrap()].1, key);
+        passmate_vault::format::decode_btoken(&plaintext.unwrap())
             .unwrap()
             .0
     }

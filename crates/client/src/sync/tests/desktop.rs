@@ -1,8 +1,9 @@
 //! Accounts that the original desktop client shares: what it finds there it can take, and what it
 //! leaves there is told from a server that goes back.
 
-use passmate_vault::codec::{BtokenShape, decode_btoken, encode_desktop_btoken};
-use passmate_vault::{Secret, Shape, btoken};
+use passmate_vault::format::btoken;
+use passmate_vault::format::{BtokenShape, decode_btoken, encode_desktop_btoken};
+use passmate_vault::{Secret, Shape};
 
 use super::*;
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use passmate_vault::codec::{Version, decode_vault_file, encode_sync_copy};
-use passmate_vault::container::{Params, make_container, open_container};
+use passmate_vault::format::container::{Params, make_container, open_container};
+use passmate_vault::format::{Version, decode_vault_file, encode_sync_copy};
 use passmate_vault::{Passphrase, SharedFolder};
 use serde_json::Value;
 use tempfile::TempDir;

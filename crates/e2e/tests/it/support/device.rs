@@ -6,7 +6,7 @@ use std::time::Duration;
 use passmate::net::Address;
 use passmate::session::{Session, SessionError, VaultLocation};
 use passmate::sync::{self, Options, Replica as _, Report, SyncError, SystemEnv};
-use passmate_vault::container::Params;
+use passmate_vault::format::container::Params;
 use passmate_vault::{Passphrase, SyncKey, Trust};
 use tempfile::TempDir;
 

@@ -13,14 +13,16 @@
 //!  - equal vaults are written as equal bytes;
 //!  - what is written is within the limits of what is read.
 
-mod association;
+mod account;
+pub mod btoken;
+pub mod container;
 mod desktop;
 mod error;
-mod folder;
 mod passmate2;
 mod path;
 mod reader;
 mod records;
+mod shared_folder;
 mod writer;
 
 use zeroize::Zeroizing;
@@ -29,14 +31,14 @@ pub use error::{CodecError, EncodeError};
 pub use passmate2::{Passmate2, encode_passmate2, encode_sync_copy};
 pub use path::JsonPath;
 
-use crate::association::{Association, Shape};
 use crate::compat::Original;
-use crate::folder::SharedFolder;
 use crate::record::{Stamp, Text, Vault};
-use association::{read_association, set, write_association};
-use folder::{read_folder, write_folder};
+use crate::sync::account::{Association, Shape};
+use crate::sync::shared_folder::SharedFolder;
+use account::{read_association, set, write_association};
 use reader::{Fault, Reader};
 use records::{Found, is_key, read_records, write_records};
+use shared_folder::{read_folder, write_folder};
 use writer::{Sink, Write, write_padded};
 
 /// The longest document that is read or written, in bytes, padding included.

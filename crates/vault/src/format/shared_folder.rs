@@ -5,13 +5,13 @@ use std::fmt::Write as _;
 
 use zeroize::Zeroizing;
 
-use super::association::{read_delta, read_members, read_seen, read_string, set, write_delta};
+use super::account::{read_delta, read_members, read_seen, read_string, set, write_delta};
 use super::error::CodecError;
 use super::path::JsonPath;
 use super::reader::Reader;
 use super::writer::{Sink, write_str};
-use crate::folder::{CopyId, OwnCopy, PASSPHRASES_MAX, SharedFolder};
 use crate::secret::Passphrase;
+use crate::sync::shared_folder::{CopyId, OwnCopy, PASSPHRASES_MAX, SharedFolder};
 
 pub(super) fn read_folder(
     reader: &mut Reader<'_>,

@@ -6,10 +6,10 @@ use super::error::CodecError;
 use super::path::JsonPath;
 use super::reader::Reader;
 use super::writer::{Sink, write_str};
-use crate::association::{Association, Pin, Shape, Trust};
 use crate::details::Delta;
 use crate::record::{Stamp, Text};
-use crate::seen::SeenChanges;
+use crate::sync::account::{Association, Pin, Shape, Trust};
+use crate::sync::seen::SeenChanges;
 use crate::sync_key::SyncKey;
 
 pub(super) fn read_association(

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::details::Delta;
-use crate::seen::SeenChanges;
+use crate::sync::seen::SeenChanges;
 use crate::sync_key::SyncKey;
 
 /// A vault's account: where it is, the key to it, and how its server is told from another.

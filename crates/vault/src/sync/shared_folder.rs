@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use crate::crypto::sha256;
 use crate::details::Delta;
 use crate::secret::Passphrase;
-use crate::seen::SeenChanges;
+use crate::sync::seen::SeenChanges;
 
 /// The most passphrases of other copies that are remembered.
 pub const PASSPHRASES_MAX: usize = 64;
