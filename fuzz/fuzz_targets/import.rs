@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use passmate_import::{Format, apply, parse};
+use passmate_interchange::{Format, apply, parse};
 use passmate_vault::Vault;
 
 // Every format tries every file, so that `vectors/import` is a corpus as it is. Without a password

@@ -1,7 +1,7 @@
 //! A vault in the forms that other programs read. What a form has no place for goes into the notes
 //! or a field of the same name, never away; only the history stays here, except in our own forms.
 
-use passmate_import::KdbxEntry;
+use passmate_interchange::KdbxEntry;
 use passmate_vault::view::{View, ViewRecord};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};

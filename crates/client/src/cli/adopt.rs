@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use passmate_import::{Format, ImportError, parse};
+use passmate_interchange::{Format, ImportError, parse};
 use passmate_vault::Passphrase;
 use serde::Deserialize;
 

@@ -4,7 +4,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use getrandom::SysRng;
-use passmate_import::write_kdbx;
+use passmate_interchange::write_kdbx;
 use passmate_vault::Document;
 use passmate_vault::format::{Purpose, encode_passmate2, encode_v3};
 use rand_core::UnwrapErr;

@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use passmate_import::{
+use passmate_interchange::{
     Applied, FILE_LEN_MAX, Format, ImportError, Imported, Loss, Outcome, apply, parse,
 };
 use passmate_vault::Passphrase;

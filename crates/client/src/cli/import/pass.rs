@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use passmate_import::{FILE_LEN_MAX, Format, ITEMS_MAX, ImportError, Imported, parse_pass};
+use passmate_interchange::{FILE_LEN_MAX, Format, ITEMS_MAX, ImportError, Imported, parse_pass};
 use zeroize::Zeroizing;
 
 use super::super::App;

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use passmate_import::{Applied, Format, ImportError, Outcome, apply, parse};
+use passmate_interchange::{Applied, Format, ImportError, Outcome, apply, parse};
 use passmate_vault::{Passphrase, Vault};
 
 const NOW: i64 = 1_800_000_000;
