@@ -4,9 +4,9 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use passmate::net::{Address, Server as Remote};
-use passmate::sync::{Answer, Listener, Transport};
-use passmate::trust::TlsTrust;
+use passmate_core::net::{Address, Server as Remote};
+use passmate_core::sync::{Answer, Listener, Transport};
+use passmate_core::trust::TlsTrust;
 use passmate_proto::{AccountNumber, ClientAction, Outcome};
 use passmate_vault::Trust;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use passmate::sync::{Answer, Listener, Transport};
+use passmate_core::sync::{Answer, Listener, Transport};
 use passmate_proto::{AccountNumber, AuthToken, ClientAction, Outcome};
 use passmate_vault::{RecordId, Vault};
 

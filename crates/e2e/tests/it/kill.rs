@@ -88,7 +88,7 @@ fn write_until(
     confirmed: &AtomicU32,
     is_over: &AtomicBool,
 ) {
-    use passmate::sync::{Answer, Listener, Transport};
+    use passmate_core::sync::{Answer, Listener, Transport};
     struct Count(u32);
     impl Listener for Count {
         fn fetched(&mut self, btoken: Vec<u8>) -> Answer {

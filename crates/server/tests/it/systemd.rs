@@ -223,7 +223,7 @@ fn the_sample_units_hold_together() {
 #[test]
 fn the_package_and_the_container_name_files_and_options_that_are_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    for manifest in ["crates/server/Cargo.toml", "crates/client/Cargo.toml"] {
+    for manifest in ["crates/server/Cargo.toml", "crates/cli/Cargo.toml"] {
         let text = std::fs::read_to_string(root.join(manifest)).unwrap();
         let named = text
             .lines()

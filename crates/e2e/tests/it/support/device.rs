@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use passmate::net::Address;
-use passmate::session::{Session, SessionError, VaultLocation};
-use passmate::sync::{self, Options, Replica as _, Report, SyncError, SystemEnv};
+use passmate_core::net::Address;
+use passmate_core::session::{Session, SessionError, VaultLocation};
+use passmate_core::sync::{self, Options, Replica as _, Report, SyncError, SystemEnv};
 use passmate_vault::format::container::Params;
 use passmate_vault::{Passphrase, SyncKey, Trust};
 use tempfile::TempDir;

@@ -1,0 +1,193 @@
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use getrandom::SysRng;
+use passmate_interchange::write_kdbx;
+use passmate_vault::Document;
+use passmate_vault::format::{Purpose, encode_passmate2, encode_v3};
+use rand_core::UnwrapErr;
+use zeroize::Zeroizing;
+
+use super::App;
+use super::error::{Code, Failure};
+use super::qr::failure_of;
+use super::show::is_secret;
+use super::sync::{link_of, tied, trust_text};
+use crate::export::{to_bitwarden, to_csv, to_keepass};
+use passmate_core::paper::{Sheet, make_sheet};
+use passmate_core::session::Session;
+
+/// Write all records for another program, or as a copy
+///
+/// A file is made for you alone and never overwritten. What is not encrypted asks first.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The form
+    format: Format,
+    /// The file; without one it goes to standard output
+    file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// Our own vault file, with the history and without the sync key, under the same passphrase
+    Passmate,
+    /// A vault file of the original Passmate 2, with the history, under the same passphrase
+    Passmate2,
+    /// A KeePass database (KDBX 4) as KeePassXC opens it, under the same passphrase; without the
+    /// history
+    Kdbx,
+    /// One page of HTML to print, with the sync key as text and as a QR code, to get the vault back
+    /// from its server
+    Paper,
+    /// Bitwarden's JSON; not encrypted
+    Bitwarden,
+    /// A table as KeePassXC reads it; not encrypted
+    Csv,
+}
+
+pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
+    let session = app.open()?;
+    let to_terminal = args.file.is_none() && app.out.is_terminal();
+    if let Some(file) = args
+        .file
+        .as_deref()
+        .filter(|file| file.symlink_metadata().is_ok())
+    {
+        return Err(exists(file));
+    }
+    let is_encrypted = matches!(
+        args.format,
+        Format::Passmate | Format::Passmate2 | Format::Kdbx
+    );
+    if is_encrypted && to_terminal {
+        return Err(Failure::usage(
+            "this is no text for a terminal",
+            "name a file, or send it elsewhere with >",
+        ));
+    }
+    if !is_encrypted {
+        let place = args.file.as_deref().map_or_else(
+            || "standard output".into(),
+            |file| file.display().to_string(),
+        );
+        let what = match args.format {
+            Format::Paper => "The key to all passwords",
+            _ => "All passwords",
+        };
+        app.ask.confirm(&format!(
+            "{what} will be in {place}, readable for whoever gets it. Go on?"
+        ))?;
+    }
+    let vault = session.vault();
+    let bytes = match args.format {
+        Format::Passmate => {
+            let document = Document::new(vault.clone());
+            let plaintext =
+                encode_v3(&document).map_err(passmate_core::session::SessionError::from)?;
+            Zeroizing::new(session.seal(&plaintext)?)
+        }
+        Format::Passmate2 => {
+            let copy = encode_passmate2(vault, Purpose::Primary)
+                .map_err(passmate_core::session::SessionError::from)?;
+            if copy.omitted > 0 {
+                app.out.warn(&format!(
+                    "{} changes of the history are left out, because Passmate 2 would refuse the file",
+                    copy.omitted
+                ));
+            }
+            Zeroizing::new(session.seal(&copy.plaintext)?)
+        }
+        Format::Kdbx => {
+            let entries = to_keepass(&vault.view(), is_secret);
+            let written = session.with_passphrase(|passphrase| {
+                write_kdbx(&entries, passphrase, &mut UnwrapErr(SysRng))
+            });
+            Zeroizing::new(written.map_err(|error| {
+                Failure::new(Code::Other, error.to_string(), "close other programs")
+            })?)
+        }
+        Format::Paper => Zeroizing::new(paper(&session)?.as_bytes().to_vec()),
+        Format::Bitwarden => to_bitwarden(&vault.view(), is_secret),
+        Format::Csv => to_csv(&vault.view()).map_err(|error| {
+            Failure::new(
+                Code::Other,
+                format!("cannot write the table: {error}"),
+                "try another form",
+            )
+        })?,
+    };
+    let Some(file) = &args.file else {
+        return io::stdout()
+            .lock()
+            .write_all(&bytes)
+            .or_else(|error| match error.kind() {
+                io::ErrorKind::BrokenPipe => Ok(()),
+                _ => Err(unwritable(Path::new("standard output"), &error)),
+            });
+    };
+    write_new(file, &bytes)?;
+    let records = vault.view().records().len();
+    if app.out.json {
+        return app
+            .out
+            .object(serde_json::json!({ "file": file.to_string_lossy(), "records": records }));
+    }
+    app.out
+        .note(&format!("{records} records are in {}", file.display()));
+    Ok(())
+}
+
+/// The sheet of the account that the vault is tied to.
+fn paper(session: &Session) -> Result<Zeroizing<String>, Failure> {
+    let association = tied(session)?;
+    let day = jiff::Timestamp::from_second(session.now()).unwrap_or_default();
+    let sheet = Sheet {
+        day: &day
+            .to_zoned(jiff::tz::TimeZone::system())
+            .strftime("%-d %B %Y")
+            .to_string(),
+        trust: &trust_text(&association.trust),
+        records: session.vault().view().records().len(),
+    };
+    make_sheet(&link_of(association)?, sheet).map_err(|error| failure_of(&error))
+}
+
+fn write_new(file: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let mut options = OpenOptions::new();
+    let mut opened = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file)
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => exists(file),
+            _ => unwritable(file, &error),
+        })?;
+    opened
+        .write_all(bytes)
+        .and_then(|()| opened.sync_all())
+        .map_err(|error| {
+            // Half of it is no export.
+            let _ = std::fs::remove_file(file);
+            unwritable(file, &error)
+        })
+}
+
+fn exists(file: &Path) -> Failure {
+    Failure::new(
+        Code::Exists,
+        format!("{} is there already", file.display()),
+        "name another file, or remove it first",
+    )
+}
+
+fn unwritable(file: &Path, error: &io::Error) -> Failure {
+    Failure::new(
+        Code::File,
+        format!("cannot write {}: {error}", file.display()),
+        "look at the disk and the folder",
+    )
+}

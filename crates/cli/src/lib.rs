@@ -1,0 +1,7 @@
+//! `passmate` as its users type it: a front end on [`passmate_core`].
+#![forbid(unsafe_code)]
+
+mod cli;
+pub mod export;
+
+pub use cli::main;

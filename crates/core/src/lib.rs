@@ -1,0 +1,16 @@
+//! An unlocked vault, on disk and in step with others: everything that a front end may do with one.
+//! Nothing in here parses arguments, asks or prints.
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod disk;
+pub mod harden;
+pub mod link;
+pub mod net;
+pub mod otp;
+pub mod paper;
+pub mod qr;
+pub mod session;
+pub mod state;
+pub mod sync;
+pub mod trust;
