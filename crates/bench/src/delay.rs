@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use passmate_core::net::{Address, Server as Remote};
-use passmate_core::sync::{Answer, Listener, Transport};
+use passmate_core::sync::Transport;
+use passmate_core::sync::exchange::Ended;
 use passmate_core::trust::TlsTrust;
-use passmate_proto::{AccountNumber, ClientAction, Outcome};
+use passmate_proto::Outcome;
 use passmate_vault::Trust;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -45,20 +46,6 @@ impl Trips {
     }
 }
 
-/// Remembers the account and stores something else after a fetch.
-#[derive(Default)]
-struct Caller(Option<AccountNumber>);
-
-impl Listener for Caller {
-    fn fetched(&mut self, _: Vec<u8>) -> Answer {
-        Answer::Replace(noise(4096, 2))
-    }
-
-    fn created(&mut self, account: AccountNumber) {
-        self.0 = Some(account);
-    }
-}
-
 /// Times the three actions of one account through the proxy.
 pub(crate) fn measure(
     server: &Server,
@@ -75,51 +62,34 @@ pub(crate) fn measure(
         Address::new("localhost", proxy.port()).map_err(anyhow::Error::msg)?,
         trust,
     );
-    let mut caller = Caller::default();
-    let mut time = |action, caller: &mut Caller| {
-        let begun = Instant::now();
-        let exchanged = remote.exchange(action, caller)?;
-        anyhow::ensure!(
-            matches!(exchanged.outcome, Outcome::Confirmed(_)),
-            "{:?}",
-            exchanged.outcome
-        );
-        Ok(begun.elapsed().as_secs_f64() * 1e3)
-    };
     let trip = round_trip.as_secs_f64() * 1e3;
     let [create, update, reset] = figures;
-    create.add(
-        time(
-            ClientAction::Create {
-                auth_token: token(),
-                btoken: noise(4096, 1),
-            },
-            &mut caller,
-        )?,
-        trip,
-    );
-    let account = caller.0.ok_or_else(|| anyhow::anyhow!("no account"))?;
-    update.add(
-        time(
-            ClientAction::Update {
-                account,
-                auth_token: token(),
-            },
-            &mut caller,
-        )?,
-        trip,
-    );
-    reset.add(
-        time(
-            ClientAction::Reset {
-                account,
-                auth_token: token(),
-            },
-            &mut caller,
-        )?,
-        trip,
-    );
+
+    let begun = Instant::now();
+    let created = remote.connect()?.create(token(), noise(4096, 1));
+    let created = created.map_err(|ended| anyhow::anyhow!("create: {ended:?}"))?;
+    let account = created.account();
+    create.add(elapsed(begun, &created.finish())?, trip);
+
+    let begun = Instant::now();
+    let fetched = remote.connect()?.update(account, token());
+    let fetched = fetched.map_err(|ended| anyhow::anyhow!("update: {ended:?}"))?;
+    update.add(elapsed(begun, &fetched.replace(noise(4096, 2)))?, trip);
+
+    let begun = Instant::now();
+    let ended = remote.connect()?.reset(account, token());
+    reset.add(elapsed(begun, &ended)?, trip);
     Ok(())
+}
+
+/// Milliseconds that a confirmed exchange took.
+fn elapsed(begun: Instant, ended: &Ended) -> anyhow::Result<f64> {
+    anyhow::ensure!(
+        matches!(ended.outcome, Outcome::Confirmed(_)),
+        "{:?}",
+        ended.outcome
+    );
+    Ok(begun.elapsed().as_secs_f64() * 1e3)
 }
 
 async fn start_proxy(server: SocketAddr, delay: Duration) -> anyhow::Result<SocketAddr> {

@@ -308,9 +308,9 @@ impl Lock {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::cell::Cell;
     use std::os::unix::fs::PermissionsExt;
-    use std::rc::Rc;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
 
@@ -319,33 +319,47 @@ pub(crate) mod tests {
     #[derive(Debug, Clone, Default)]
     pub(crate) struct FailingDisk {
         /// Operations until one fails; at 0 all fail from then on if `is_dead`.
-        pub(crate) left: Rc<Cell<usize>>,
-        pub(crate) done: Rc<Cell<usize>>,
+        pub(crate) left: Arc<AtomicUsize>,
+        pub(crate) done: Arc<AtomicUsize>,
         /// After the first failure nothing works any more, as after a crash.
         pub(crate) is_dead: bool,
         pub(crate) has_no_links: bool,
     }
 
     impl FailingDisk {
+        /// From now on so many operations succeed, and the next one fails.
+        pub(crate) fn fail_after(&self, left: usize) {
+            self.left.store(left, Ordering::Relaxed);
+        }
+
+        pub(crate) fn has_failed(&self) -> bool {
+            self.left.load(Ordering::Relaxed) == 0
+        }
+
+        /// Operations so far.
+        pub(crate) fn done(&self) -> usize {
+            self.done.load(Ordering::Relaxed)
+        }
+
         pub(crate) fn failing_at(number: usize, is_dead: bool) -> Self {
             Self {
-                left: Rc::new(Cell::new(number)),
+                left: Arc::new(AtomicUsize::new(number)),
                 is_dead,
                 ..Self::default()
             }
         }
 
         fn step(&self) -> io::Result<()> {
-            self.done.set(self.done.get() + 1);
-            match self.left.get() {
+            self.done.fetch_add(1, Ordering::Relaxed);
+            match self.left.load(Ordering::Relaxed) {
                 0 if self.is_dead => Err(io::Error::from(io::ErrorKind::StorageFull)),
                 0 => Ok(()),
                 1 => {
-                    self.left.set(0);
+                    self.left.store(0, Ordering::Relaxed);
                     Err(io::Error::from(io::ErrorKind::StorageFull))
                 }
                 left => {
-                    self.left.set(left - 1);
+                    self.left.store(left - 1, Ordering::Relaxed);
                     Ok(())
                 }
             }
@@ -436,7 +450,7 @@ pub(crate) mod tests {
                     ),
                     (b"newer".to_vec(), content)
                 );
-                if disk.done.get() < number {
+                if disk.done() < number {
                     break;
                 }
                 failures += usize::from(result.is_err());

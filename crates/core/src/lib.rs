@@ -3,7 +3,9 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod clock;
 pub mod disk;
+pub mod env;
 pub mod harden;
 pub mod link;
 pub mod net;
@@ -11,6 +13,9 @@ pub mod otp;
 pub mod paper;
 pub mod qr;
 pub mod session;
+pub mod shared_folder;
 pub mod state;
-pub mod sync;
+pub mod sync_status;
 pub mod trust;
+
+pub use passmate_sync as sync;

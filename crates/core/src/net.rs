@@ -9,14 +9,13 @@ mod stream;
 
 use std::time::{Duration, Instant};
 
-use passmate_proto::{ClientAction, ClientConfig};
+use passmate_proto::ClientConfig;
+use passmate_sync::exchange::Connection;
+use passmate_sync::transport::{Certificate, ConnectError, Transport};
 use passmate_vault::Association;
 
-pub use address::{Address, AddressError};
-pub use connect::ConnectError;
-
-use crate::sync::{Exchanged, Listener, Transport, drive};
 use crate::trust::{CaError, Sighting, TlsTrust};
+pub use address::{Address, AddressError};
 
 /// How long a client waits.
 #[derive(Debug, Clone, Copy)]
@@ -95,28 +94,19 @@ impl Server {
 }
 
 impl Transport for Server {
-    fn exchange(
-        &mut self,
-        action: ClientAction,
-        listener: &mut dyn Listener,
-    ) -> Result<Exchanged, ConnectError> {
+    fn connect(&mut self) -> Result<Connection, ConnectError> {
         let deadline = Instant::now() + self.deadlines.total;
         let tcp = connect::connect(&self.address, &self.deadlines, deadline)?;
         let config = self.trust.begin();
         let stream =
             stream::TlsStream::handshake(tcp, config, &self.address, &self.deadlines, deadline);
-        let mut stream = stream.map_err(|error| match self.trust.sighting().problem {
+        let stream = stream.map_err(|error| match self.trust.sighting().problem {
             Some(problem) => ConnectError::NotTrusted(Box::new(problem)),
             None => error,
         })?;
-        let (outcome, end) = drive(self.limits, action, &mut stream, listener);
         let Sighting { shown, valid, .. } = self.trust.sighting();
-        Ok(Exchanged {
-            outcome,
-            end,
-            shown,
-            valid,
-        })
+        let certificate = Certificate { pin: shown, valid };
+        Ok(Connection::new(Box::new(stream), self.limits, certificate))
     }
 }
 

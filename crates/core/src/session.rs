@@ -11,10 +11,10 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
 
 use getrandom::SysRng;
+use passmate_sync::{Replica, SaveError};
 use passmate_vault::format::container::{
     CONTAINER_OVERHEAD, ContainerError, Params, make_container, open_container,
 };
@@ -28,14 +28,14 @@ use rand_core::UnwrapErr;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use crate::clock::{Clock, system_clock};
 use crate::disk::{self, Disk, Lock, LockError, RealDisk, folder_of, previous_of};
-use crate::sync::Replica;
 
 /// Where a vault is, and what it needs of the world.
 #[derive(Debug, Clone)]
 pub struct VaultLocation {
     path: PathBuf,
-    disk: Rc<dyn Disk>,
+    disk: Arc<dyn Disk + Send + Sync>,
     clock: Clock,
     params: Params,
 }
@@ -43,25 +43,13 @@ pub struct VaultLocation {
 /// The longest file that is read, in bytes.
 const FILE_LEN_MAX: u64 = (DOCUMENT_LEN_MAX + CONTAINER_OVERHEAD) as u64;
 
-/// Tells the time in seconds since 1970.
-pub type Clock = fn() -> i64;
-
-/// The system's time.
-#[must_use]
-pub fn system_clock() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-}
-
 impl VaultLocation {
     /// A vault file on the real disk, under the real time, with the full cost of a wrong guess.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
-            disk: Rc::new(RealDisk),
+            disk: Arc::new(RealDisk),
             clock: system_clock,
             params: Params::STANDARD,
         }
@@ -69,9 +57,9 @@ impl VaultLocation {
 
     /// The same with another disk.
     #[must_use]
-    pub fn with_disk(self, disk: impl Disk + 'static) -> Self {
+    pub fn with_disk(self, disk: impl Disk + Send + Sync + 'static) -> Self {
         Self {
-            disk: Rc::new(disk),
+            disk: Arc::new(disk),
             ..self
         }
     }
@@ -428,6 +416,15 @@ impl Session {
         self.save_as(SaveKind::New)
     }
 
+    /// Like [`save`](Self::save), but what is saved belongs to the previous save: one *undo* takes
+    /// back both.
+    ///
+    /// # Errors
+    /// See [`SessionError`]; the file is as it was, the session keeps its changes.
+    pub fn save_more(&mut self) -> Result<(), SessionError> {
+        self.save_as(SaveKind::Continued)
+    }
+
     /// Where the whole history was kept before a part of it was cut off here, in this session:
     /// vaults under the same passphrase.
     #[must_use]
@@ -653,8 +650,6 @@ fn read(
 }
 
 impl Replica for Session {
-    type Error = SessionError;
-
     fn vault(&self) -> &Vault {
         &self.document.vault
     }
@@ -688,12 +683,12 @@ impl Replica for Session {
         summary
     }
 
-    fn save(&mut self) -> Result<(), SessionError> {
-        Self::save(self)
+    fn save(&mut self) -> Result<(), SaveError> {
+        Ok(Self::save(self)?)
     }
 
-    fn save_more(&mut self) -> Result<(), SessionError> {
-        self.save_as(SaveKind::Continued)
+    fn save_more(&mut self) -> Result<(), SaveError> {
+        Ok(Self::save_more(self)?)
     }
 }
 
@@ -838,7 +833,7 @@ mod tests {
 
     #[test]
     fn leaving_holds_though_a_sync_saves_what_it_saw_meanwhile() {
-        use crate::sync::{SyncError, leave, trust_pin};
+        use passmate_sync::{SyncError, leave, trust_pin};
         use passmate_vault::Pin;
         let dir = tempfile::tempdir().unwrap();
         let mut first = Session::create(location(&dir), passphrase()).unwrap();
@@ -926,7 +921,7 @@ mod tests {
                 session.location = session.location.with_disk(RealDisk);
                 session.save().unwrap();
                 assert_eq!(paths(&reopen(&dir)), ["new", "old"]);
-                if disk.done.get() < number {
+                if disk.done() < number {
                     break;
                 }
             }
@@ -990,7 +985,7 @@ mod tests {
                     "operation {number}"
                 );
             }
-            if disk.done.get() < number {
+            if disk.done() < number {
                 result.unwrap();
                 assert_eq!(session.archives(), [archive]);
                 // The next one does not take its place.
@@ -1031,7 +1026,7 @@ mod tests {
                 [["a"]],
                 "operation {number}"
             );
-            if disk.done.get() < number {
+            if disk.done() < number {
                 result.unwrap();
                 break;
             }

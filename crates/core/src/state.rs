@@ -9,10 +9,9 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use passmate_sync::{Report, SyncErrorKind};
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
-
-use crate::sync::{Report, SyncErrorKind};
 
 /// Longest file read, in bytes.
 const STATE_LEN_MAX: u64 = 64 * 1024;
@@ -162,7 +161,7 @@ fn read(path: &Path) -> Option<State> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sync::Greeting;
+    use passmate_sync::Greeting;
 
     fn synced() -> State {
         let greeting = Greeting {

@@ -23,7 +23,7 @@ use rustls::{
 };
 use sha2::{Digest, Sha256};
 
-pub use problem::{Problem, TrustProblem};
+pub use passmate_sync::transport::{CertificateProblem, TrustProblem};
 
 /// Longest CA file accepted, in bytes: it is kept in the vault.
 pub const CA_FILE_LEN_MAX: usize = 64 * 1024;
@@ -214,14 +214,14 @@ impl Verifier {
             Rule::Pins { current, next } if *current == shown || *next == Some(shown) => Ok(()),
             Rule::Pins { current, next } => distrust(
                 CertificateError::ApplicationVerificationFailure.into(),
-                Problem::PinMismatch {
+                CertificateProblem::PinMismatch {
                     current: *current,
                     next: *next,
                 },
             ),
             Rule::Chain(None) => distrust(
                 CertificateError::UnknownIssuer.into(),
-                Problem::NoTrustStore,
+                CertificateProblem::NoTrustStore,
             ),
             Rule::Chain(Some(verifier)) => {
                 match verifier.verify_server_cert(end_entity, intermediates, server_name, &[], now)
@@ -240,7 +240,7 @@ impl Verifier {
 /// A verdict: for TLS and in our words.
 struct Distrust {
     error: rustls::Error,
-    problem: Box<Problem>,
+    problem: Box<CertificateProblem>,
 }
 
 impl ServerCertVerifier for Verifier {

@@ -5,10 +5,11 @@ use passmate_vault::format::container::ContainerError;
 use passmate_vault::{EditError, SyncKeyError};
 
 use super::output::escape;
-use passmate_core::net::ConnectError;
 use passmate_core::session::SessionError;
-use passmate_core::sync::{FolderError, RemoteError, SyncError};
-use passmate_core::trust::{Problem, TrustProblem};
+use passmate_core::shared_folder::FolderError;
+use passmate_core::sync::ConnectError;
+use passmate_core::sync::{RemoteError, SyncError};
+use passmate_core::trust::{CertificateProblem as Problem, TrustProblem};
 
 /// The exit codes. They are never renumbered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,8 +152,8 @@ impl From<SyncKeyError> for Failure {
     }
 }
 
-impl From<SyncError<SessionError>> for Failure {
-    fn from(error: SyncError<SessionError>) -> Self {
+impl From<SyncError> for Failure {
+    fn from(error: SyncError) -> Self {
         let message = error.to_string();
         match error {
             SyncError::NotSetUp => Self::new(
@@ -186,14 +187,19 @@ impl From<SyncError<SessionError>> for Failure {
                 super::sync::rolled_back(rollback, Err(then.to_string()))
             }
             SyncError::Remote(error) => error.into(),
-            SyncError::Folder(error) => error.into(),
-            SyncError::Save(error) => error.into(),
+            SyncError::Save(error) => match error.downcast::<SessionError>() {
+                Ok(error) => (*error).into(),
+                Err(error) => Self::new(Code::File, error.to_string(), "look at the disk"),
+            },
         }
     }
 }
 
 impl From<FolderError> for Failure {
     fn from(error: FolderError) -> Self {
+        if let FolderError::Save(error) = error {
+            return error.into();
+        }
         let (code, hint) = match &error {
             FolderError::NotSetUp => (
                 Code::NotFound,
@@ -202,6 +208,11 @@ impl From<FolderError> for Failure {
             FolderError::AlreadySetUp(_) => (
                 Code::Exists,
                 "forget that one first with `passmate sync leave --folder`",
+            ),
+            FolderError::Save(_) => (Code::File, "look at the disk; nothing is lost here"),
+            FolderError::HeldBack(_) => (
+                Code::HeldBack,
+                "nothing was changed; look with `passmate sync --dry-run`, and take it with `passmate sync --yes`",
             ),
             FolderError::NotText(_) => (Code::Usage, "rename it"),
             FolderError::Io { error, .. } if error.kind() == std::io::ErrorKind::NotFound => (

@@ -13,20 +13,23 @@ mod upgrade;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use passmate_vault::Association;
 use passmate_vault::merge::Fate;
+use passmate_vault::{Association, Vault};
 use serde_json::json;
 
 use super::App;
 use super::error::{Code, Failure};
 use super::output::{escape, local_time};
+use passmate_core::env::SystemEnv;
 use passmate_core::net::Server;
-use passmate_core::session::{Session, SessionError};
+use passmate_core::session::Session;
+use passmate_core::shared_folder::FolderReport;
 use passmate_core::state::State;
 use passmate_core::sync::{
-    FolderReport, Guard, Options, RemoteError, Replica, Report, Rollback, Room, SyncError,
-    SyncErrorKind, SystemEnv,
+    Guard, Options, Preview, RemoteError, Replica, Report, Rollback, SyncClient, SyncError,
+    SyncErrorKind,
 };
+use passmate_core::sync_status::Room;
 
 /// Bring this device and the server in step, and the shared folder if there is one
 ///
@@ -103,7 +106,7 @@ fn now(app: &App, args: &Args) -> Result<(), Failure> {
     let mut session = app.open()?;
     let has_folder = session.folder().is_some();
     match Replica::association(&session) {
-        None if !has_folder => return Err(SyncError::<SessionError>::NotSetUp.into()),
+        None if !has_folder => return Err(SyncError::NotSetUp.into()),
         Some(_) if !has_folder => refuse_offline(app)?,
         _ => {}
     }
@@ -152,7 +155,7 @@ fn sync_server(
     session: &mut Session,
     request: SyncRequest,
     continued: bool,
-) -> Result<Result<Report, SyncError<SessionError>>, Failure> {
+) -> Result<Result<Report, SyncError>, Failure> {
     let mut server = server_of(session)?;
     let mut options = Options {
         guard: request.guard,
@@ -160,7 +163,7 @@ fn sync_server(
         ..Options::default()
     };
     let mut sync = |session: &mut Session, options| {
-        passmate_core::sync::sync(session, &mut server, &mut SystemEnv::default(), options)
+        client(session, &mut server, &mut SystemEnv::default()).sync(options)
     };
     let mut result = sync(session, options);
     if let Err(SyncError::Remote(error @ (RemoteError::Unopenable(_) | RemoteError::NoVault(_)))) =
@@ -183,25 +186,28 @@ fn sync_server(
     Ok(result)
 }
 
+fn client<'a>(
+    session: &'a mut Session,
+    server: &'a mut Server,
+    env: &'a mut SystemEnv,
+) -> SyncClient<'a> {
+    SyncClient {
+        replica: session,
+        transport: server,
+        env,
+    }
+}
+
 fn dry_run(app: &App, session: &mut Session) -> Result<(), Failure> {
-    let options = Options {
-        dry_run: true,
-        ..Options::default()
-    };
     let folder = session
         .folder()
         .is_some()
-        .then(|| folder::preview(app, session, options))
+        .then(|| folder::preview(app, session))
         .transpose()?;
     let mut server = None;
     if Replica::association(session).is_some() && !app.is_offline {
         let mut reached = server_of(session)?;
-        server = Some(passmate_core::sync::sync(
-            session,
-            &mut reached,
-            &mut SystemEnv::default(),
-            options,
-        )?);
+        server = Some(client(session, &mut reached, &mut SystemEnv::default()).preview()?);
     }
     tell_preview(app, session, server.as_ref(), folder.as_ref())
 }
@@ -316,7 +322,7 @@ fn refuse_offline(app: &App) -> Result<(), Failure> {
 
 /// The server that the vault is tied to.
 fn server_of(session: &Session) -> Result<Server, Failure> {
-    let association = Replica::association(session).ok_or(SyncError::<SessionError>::NotSetUp)?;
+    let association = Replica::association(session).ok_or(SyncError::NotSetUp)?;
     Server::of(association).map_err(|error| {
         let hint = "forget the server with `passmate sync leave`, then set it up again with the key of another device";
         Failure::new(Code::Damaged, format!("the vault's server cannot be used: {error}"), hint)
@@ -327,7 +333,7 @@ fn server_of(session: &Session) -> Result<Server, Failure> {
 fn note(
     app: &App,
     session: &Session,
-    result: Result<Report, SyncError<SessionError>>,
+    result: Result<Report, SyncError>,
 ) -> Result<Report, Failure> {
     let mut state = State::load(session.path());
     match &result {
@@ -367,11 +373,7 @@ fn note(
 }
 
 /// Remembers how a sync went, and answers with it.
-fn finish(
-    app: &App,
-    session: &Session,
-    result: Result<Report, SyncError<SessionError>>,
-) -> Result<(), Failure> {
+fn finish(app: &App, session: &Session, result: Result<Report, SyncError>) -> Result<(), Failure> {
     let report = note(app, session, result)?;
     if let Some(rollback) = report.rollback {
         return Err(rolled_back(rollback, Ok(())));
@@ -496,37 +498,34 @@ fn tell_changes(app: &App, session: &Session, report: &Report) {
 fn tell_preview(
     app: &App,
     session: &Session,
-    server: Option<&Report>,
-    folder: Option<&FolderReport>,
+    server: Option<&Preview>,
+    folder: Option<&(FolderReport, Vault)>,
 ) -> Result<(), Failure> {
-    let details = |report: &Report| {
-        let preview = report.preview.as_ref();
-        preview
-            .map(|vault| vault.details(&report.delta))
-            .unwrap_or_default()
-    };
+    let details = |report: &Report, vault: &Vault| vault.details(&report.delta);
     if app.out.json {
-        let with_records = |object: serde_json::Value, report: &Report| {
+        let with_records = |object: serde_json::Value, report: &Report, vault: &Vault| {
             joined(
                 object,
-                json!({ "records": last::objects(&details(report)) }),
+                json!({ "records": last::objects(&details(report, vault)) }),
             )
         };
         let mut object = server.map_or_else(
             || json!({}),
-            |report| with_records(counts(&host_of(session), report), report),
+            |Preview { report, vault }| {
+                with_records(counts(&host_of(session), report), report, vault)
+            },
         );
-        if let Some(folder) = folder {
-            let folder = with_records(folder::object(session, folder), &folder.report);
+        if let Some((folder, vault)) = folder {
+            let folder = with_records(folder::object(session, folder), &folder.report, vault);
             object = joined(object, json!({ "folder": folder }));
         }
         return app.out.object(object);
     }
     let places = [
-        server.map(|report| (host_of(session), report)),
-        folder.map(|folder| (folder::path_of(session), &folder.report)),
+        server.map(|Preview { report, vault }| (host_of(session), report, vault)),
+        folder.map(|(folder, vault)| (folder::path_of(session), &folder.report, vault)),
     ];
-    for (place, report) in places.into_iter().flatten() {
+    for (place, report, vault) in places.into_iter().flatten() {
         let Report {
             received,
             sent,
@@ -537,9 +536,9 @@ fn tell_preview(
         app.out.line(&format!(
             "a sync with {place} would be: {received} received, {sent} sent, {conflicts_resolved} conflicts resolved"
         ))?;
-        last::print(app, &details(report))?;
+        last::print(app, &details(report, vault))?;
     }
-    match server.and_then(|report| report.rollback) {
+    match server.and_then(|preview| preview.report.rollback) {
         Some(rollback) => Err(rolled_back(rollback, Err("this was a dry run".to_owned()))),
         None => Ok(()),
     }

@@ -6,45 +6,12 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use passmate_sync::ConnectError;
+
 use super::{Address, Deadlines};
-use crate::sync::StreamEnd;
-use crate::trust::TrustProblem;
 
 /// How many addresses of one name are tried.
 const ADDRESSES_MAX: usize = 16;
-
-/// Why no connection to a server came about.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ConnectError {
-    /// The host's name has no address, or nobody answered what it is.
-    #[error("the name {host} cannot be resolved: {detail}")]
-    Unresolved {
-        /// The host as it was given.
-        host: String,
-        /// What the system says.
-        detail: String,
-    },
-    /// No address of the host takes connections.
-    #[error("{address} cannot be reached: {detail}")]
-    Unreachable {
-        /// Host and port.
-        address: String,
-        /// What the system says about the last address that was tried.
-        detail: String,
-    },
-    /// The stream ended during the TLS handshake.
-    #[error("the TLS handshake failed: {0}")]
-    Handshake(StreamEnd),
-    /// What answers does not speak TLS.
-    #[error("what answers does not speak TLS")]
-    NotTls,
-    /// Server and client have no version or cipher of TLS in common.
-    #[error("the server and this program have no way of TLS in common: {0}")]
-    Incompatible(String),
-    /// The server's certificate is not trusted.
-    #[error("the server's certificate is not trusted")]
-    NotTrusted(Box<TrustProblem>),
-}
 
 /// A connection to the first address that takes one.
 pub(super) fn connect(

@@ -5,11 +5,11 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use passmate_sync::transport::{ConnectError, Received, StreamEnd, Wire};
 use rustls::{AlertDescription, ClientConfig, ClientConnection};
 
 use super::connect::describe;
-use super::{Address, ConnectError, Deadlines};
-use crate::sync::{Received, StreamEnd, Wire};
+use super::{Address, Deadlines};
 
 /// How much plaintext is encrypted ahead of the socket, in bytes.
 const AHEAD_LEN: usize = 64 * 1024;

@@ -8,6 +8,8 @@ use std::thread::{self, JoinHandle};
 use passmate_proto::{
     AccountNumber, AuthToken, Failure, Layout, Outcome, SERVER_HELLO, UnknownCause,
 };
+use passmate_sync::exchange::{Ended, Greeting};
+use passmate_sync::transport::StreamEnd;
 use passmate_vault::{Pin, Trust};
 use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -19,8 +21,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion};
 
 use super::*;
-use crate::sync::{Answer, StreamEnd};
-use crate::trust::{Problem, derive_pin, read_ca};
+use crate::trust::{CertificateProblem, derive_pin, read_ca};
 
 type Tls = StreamOwned<ServerConnection, TcpStream>;
 
@@ -154,23 +155,12 @@ fn greet_and_send(tls: &mut Tls, btoken: &[u8]) {
 /// What a client that only looks learned.
 #[derive(Default)]
 struct Looks {
-    greeting: Option<(Layout, Vec<u8>)>,
+    greeting: Greeting,
     btoken: Option<Vec<u8>>,
     replaces: Option<Vec<u8>>,
 }
 
-impl Listener for Looks {
-    fn greeted(&mut self, layout: Layout, banner: &[u8]) {
-        self.greeting = Some((layout, banner.to_vec()));
-    }
-
-    fn fetched(&mut self, btoken: Vec<u8>) -> Answer {
-        self.btoken = Some(btoken);
-        self.replaces.take().map_or(Answer::Leave, Answer::Replace)
-    }
-}
-
-fn look(port: u16, trust: &Trust) -> Result<(Exchanged, Looks), ConnectError> {
+fn look(port: u16, trust: &Trust) -> Result<(Ended, Looks), ConnectError> {
     look_with(port, trust, Looks::default(), Deadlines::default())
 }
 
@@ -179,17 +169,22 @@ fn look_with(
     trust: &Trust,
     mut looks: Looks,
     deadlines: Deadlines,
-) -> Result<(Exchanged, Looks), ConnectError> {
+) -> Result<(Ended, Looks), ConnectError> {
     let address = Address::new("localhost", port).unwrap();
     let mut server = Server::new(address, TlsTrust::new(trust).unwrap()).with_deadlines(deadlines);
     let account = AccountNumber::from_bytes([7; 8]).unwrap();
-    let action = ClientAction::Update {
-        account,
-        auth_token: AuthToken::new([9; 32]),
+    let ended = match server.connect()?.update(account, AuthToken::new([9; 32])) {
+        Ok(fetched) => {
+            looks.btoken = Some(fetched.btoken().to_vec());
+            match looks.replaces.take() {
+                Some(btoken) => fetched.replace(btoken),
+                None => fetched.leave(),
+            }
+        }
+        Err(ended) => *ended,
     };
-    server
-        .exchange(action, &mut looks)
-        .map(|exchanged| (exchanged, looks))
+    looks.greeting = ended.greeting.clone();
+    Ok((ended, looks))
 }
 
 fn pins(current: Pin) -> Trust {
@@ -200,7 +195,7 @@ fn pins(current: Pin) -> Trust {
 }
 
 /// Runs a fetch against an identity and says why it was not trusted, if it was not.
-fn check_trust(identity: &Identity, trust: &Trust) -> Result<(), Problem> {
+fn check_trust(identity: &Identity, trust: &Trust) -> Result<(), CertificateProblem> {
     let config = make_config(&identity.chain, &identity.key, ALL);
     let (port, server) = serve_tls(config, |mut tls| {
         greet_and_send(&mut tls, b"btoken");
@@ -215,8 +210,12 @@ fn check_trust(identity: &Identity, trust: &Trust) -> Result<(), Problem> {
     match looked {
         Ok((exchanged, looks)) => {
             assert_eq!(exchanged.outcome, Outcome::Left);
-            assert_eq!(exchanged.shown, Some(identity.pin()));
-            assert_eq!(looks.greeting, Some((Layout::One, b"hi".to_vec())));
+            assert_eq!(exchanged.certificate.pin, Some(identity.pin()));
+            let greeting = Greeting {
+                layout: Some(Layout::One),
+                banner: b"hi".to_vec(),
+            };
+            assert_eq!(looks.greeting, greeting);
             assert_eq!(looks.btoken, Some(b"btoken".to_vec()));
             Ok(())
         }
@@ -249,7 +248,7 @@ fn another_key_than_the_pinned_one_is_refused_and_both_pins_are_told() {
         Ok(()),
         "nothing else is wrong with it"
     );
-    let mismatch = Problem::PinMismatch {
+    let mismatch = CertificateProblem::PinMismatch {
         current: Pin::from_bytes([1; 32]),
         next: Some(Pin::from_bytes([2; 32])),
     };
@@ -284,7 +283,7 @@ fn a_ca_file_vouches_for_names_and_dates() {
 
     let (pem, identity) = make_issued(&make_params(&["one.example", "192.0.2.1"]));
     let names = vec!["one.example".to_owned(), "192.0.2.1".to_owned()];
-    let wrong = Problem::WrongName {
+    let wrong = CertificateProblem::WrongName {
         wanted: "localhost".to_owned(),
         names,
     };
@@ -293,7 +292,9 @@ fn a_ca_file_vouches_for_names_and_dates() {
     let mut params = make_params(&["localhost"]);
     params.not_after = date_time_ymd(2020, 1, 1);
     let (pem, identity) = make_issued(&params);
-    let Err(Problem::Expired { not_after, now }) = check_trust(&identity, &Trust::Ca(pem)) else {
+    let Err(CertificateProblem::Expired { not_after, now }) =
+        check_trust(&identity, &Trust::Ca(pem))
+    else {
         panic!()
     };
     assert!(not_after == 1_577_836_800 && now > not_after);
@@ -301,7 +302,8 @@ fn a_ca_file_vouches_for_names_and_dates() {
     let mut params = make_params(&["localhost"]);
     params.not_before = date_time_ymd(4000, 1, 1);
     let (pem, identity) = make_issued(&params);
-    let Err(Problem::NotYetValid { not_before, now }) = check_trust(&identity, &Trust::Ca(pem))
+    let Err(CertificateProblem::NotYetValid { not_before, now }) =
+        check_trust(&identity, &Trust::Ca(pem))
     else {
         panic!()
     };
@@ -312,7 +314,7 @@ fn a_ca_file_vouches_for_names_and_dates() {
     let (pem, identity) = make_issued(&params);
     assert_eq!(
         check_trust(&identity, &Trust::Ca(pem)),
-        Err(Problem::NotForServers)
+        Err(CertificateProblem::NotForServers)
     );
 }
 
@@ -322,16 +324,19 @@ fn an_unknown_issuer_and_a_ca_in_a_servers_place_are_told_apart() {
     let (stranger, _) = make_issued_by("Other CA", &make_params(&["localhost"]));
     assert_eq!(
         check_trust(&identity, &Trust::Ca(stranger.clone())),
-        Err(Problem::UnknownIssuer)
+        Err(CertificateProblem::UnknownIssuer)
     );
     let (namesake, _) = make_issued(&make_params(&["localhost"]));
     assert_eq!(
         check_trust(&identity, &Trust::Ca(namesake)),
-        Err(Problem::BadSignature)
+        Err(CertificateProblem::BadSignature)
     );
     let unknown = check_trust(&identity, &Trust::System);
     assert!(
-        matches!(unknown, Err(Problem::UnknownIssuer | Problem::NoTrustStore)),
+        matches!(
+            unknown,
+            Err(CertificateProblem::UnknownIssuer | CertificateProblem::NoTrustStore)
+        ),
         "{unknown:?}"
     );
 
@@ -341,7 +346,7 @@ fn an_unknown_issuer_and_a_ca_in_a_servers_place_are_told_apart() {
     let pem = format!("{}\n{stranger}", identity.pem);
     assert_eq!(
         check_trust(&identity, &Trust::Ca(pem)),
-        Err(Problem::CaUsedAsLeaf)
+        Err(CertificateProblem::CaUsedAsLeaf)
     );
 }
 
@@ -398,7 +403,7 @@ fn check_ending(script: impl FnOnce(Tls) + Send + 'static, outcome: Outcome, end
         ..Looks::default()
     };
     let (exchanged, _) = look_with(port, &pins(identity.pin()), looks, deadlines).unwrap();
-    assert_eq!((exchanged.outcome, exchanged.end), (outcome, end));
+    assert_eq!((exchanged.outcome, exchanged.stream), (outcome, end));
     server.join().unwrap();
 }
 
@@ -563,10 +568,6 @@ fn nobody_at_the_address_is_told_with_the_reason() {
     );
     let nowhere = Address::new("does-not-exist.invalid", 1).unwrap();
     let mut server = Server::new(nowhere, TlsTrust::new(&Trust::System).unwrap());
-    let action = ClientAction::Create {
-        auth_token: AuthToken::new([0; 32]),
-        btoken: Vec::new(),
-    };
-    let error = server.exchange(action, &mut Looks::default()).unwrap_err();
+    let error = server.connect().map(drop).unwrap_err();
     assert!(matches!(error, ConnectError::Unresolved { .. }), "{error}");
 }

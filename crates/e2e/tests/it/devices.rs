@@ -6,8 +6,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use passmate_core::sync::{Answer, Listener, Transport};
-use passmate_proto::{AccountNumber, AuthToken, ClientAction, Outcome};
+use passmate_core::sync::Transport;
+use passmate_proto::{AccountNumber, AuthToken, Outcome};
 use passmate_vault::{RecordId, Vault};
 
 use crate::support::Server;
@@ -170,43 +170,31 @@ fn sixty_devices_that_append_to_one_account_at_once_all_get_through_and_lose_not
     assert_eq!(paths, expected, "something that was confirmed is missing");
 }
 
-/// Fetches, then does nothing until it is told to go on.
-struct Stalled {
-    has_fetched: mpsc::Sender<()>,
-    go_on: mpsc::Receiver<()>,
-}
-
-impl Listener for Stalled {
-    fn fetched(&mut self, _: Vec<u8>) -> Answer {
-        self.has_fetched.send(()).unwrap();
-        let _ = self.go_on.recv();
-        Answer::Replace(b"what a device makes of old data".to_vec())
-    }
-}
-
 #[test]
 fn a_device_that_stalls_in_the_middle_delays_others_by_its_turn_and_then_loses_the_race() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
     let mut device = Device::first(&server);
     let key = device.key();
-    let action = ClientAction::Update {
-        account: AccountNumber::from_bytes(key.account()).unwrap(),
-        auth_token: AuthToken::new(*key.derive_auth_token().as_bytes()),
-    };
+    let account = AccountNumber::from_bytes(key.account()).unwrap();
+    let auth_token = AuthToken::new(*key.derive_auth_token().as_bytes());
     let (has_fetched, fetched) = mpsc::channel();
     let (release, go_on) = mpsc::channel();
     thread::scope(|scope| {
-        let stalled = scope.spawn(|| {
-            remote(&server)
-                .exchange(action, &mut Stalled { has_fetched, go_on })
-                .unwrap()
+        let server = &server;
+        let stalled = scope.spawn(move || {
+            let connection = remote(server).connect().unwrap();
+            let fetched = connection.update(account, auth_token).ok().unwrap();
+            has_fetched.send(()).unwrap();
+            let _ = go_on.recv();
+            fetched
+                .replace(b"what a device makes of old data".to_vec())
                 .outcome
         });
         fetched.recv_timeout(Duration::from_secs(20)).unwrap();
         device.add("while another stalls", "secret");
         let begun = Instant::now();
-        let report = device.sync(&server).unwrap();
+        let report = device.sync(server).unwrap();
         let waited = begun.elapsed();
         assert_eq!(report.sent, 2);
         // It waited in the queue, so the stalled one was there, and for no longer than a turn.

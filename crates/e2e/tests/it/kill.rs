@@ -6,7 +6,7 @@ use std::time::Duration;
 use passmate_proto::Outcome;
 
 use crate::support::Server;
-use crate::support::exchange::{create, fetch, remote, token, update};
+use crate::support::exchange::{create, fetch, try_update, update};
 
 /// Kills in a row; each is a fresh process on the same data.
 const KILLS: u32 = 15;
@@ -88,26 +88,15 @@ fn write_until(
     confirmed: &AtomicU32,
     is_over: &AtomicBool,
 ) {
-    use passmate_core::sync::{Answer, Listener, Transport};
-    struct Count(u32);
-    impl Listener for Count {
-        fn fetched(&mut self, btoken: Vec<u8>) -> Answer {
-            self.0 = check_whole(&btoken) + 1;
-            Answer::Replace(self.0.to_be_bytes().repeat(500))
-        }
-    }
     while !is_over.load(Ordering::Relaxed) {
-        let mut count = Count(0);
-        let action = passmate_proto::ClientAction::Update {
-            account,
-            auth_token: token(),
-        };
-        match remote(server).exchange(action, &mut count) {
-            Ok(exchanged) if matches!(exchanged.outcome, Outcome::Confirmed(_)) => {
-                confirmed.store(count.0, Ordering::Relaxed);
-            }
-            // It was killed somewhere in between.
-            Ok(_) | Err(_) => {}
+        let mut count = 0_u32;
+        let outcome = try_update(server, account, |btoken| {
+            count = check_whole(btoken) + 1;
+            count.to_be_bytes().repeat(500)
+        });
+        // Otherwise it was killed somewhere in between.
+        if let Ok(Outcome::Confirmed(_)) = outcome {
+            confirmed.store(count, Ordering::Relaxed);
         }
     }
 }

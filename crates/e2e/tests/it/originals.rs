@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use passmate_core::net::{Address, Server as Remote};
-use passmate_core::sync::{Answer, Listener, Transport};
+use passmate_core::sync::Transport;
 use passmate_core::trust::TlsTrust;
-use passmate_proto::{AccountNumber, AuthToken, ClientAction};
+use passmate_proto::{AccountNumber, AuthToken};
 use passmate_vault::format::btoken;
 use passmate_vault::format::{BtokenShape, decode_btoken};
 use passmate_vault::{Secret, SyncKey, Trust, Vault};
@@ -19,23 +19,6 @@ use crate::support::program::Home;
 struct Account {
     key: SyncKey,
     remote: Remote,
-}
-
-#[derive(Default)]
-struct Listening {
-    account: Option<AccountNumber>,
-    fetched: Vec<u8>,
-}
-
-impl Listener for Listening {
-    fn fetched(&mut self, btoken: Vec<u8>) -> Answer {
-        self.fetched = btoken;
-        Answer::Leave
-    }
-
-    fn created(&mut self, account: AccountNumber) {
-        self.account = Some(account);
-    }
 }
 
 impl Account {
@@ -52,17 +35,16 @@ impl Account {
         let mut secret = [0xA5; 32];
         (secret[0], secret[17]) = (0, 0);
         let unnumbered = SyncKey::from_parts([0; 8], Secret::from_bytes(secret));
-        let action = ClientAction::Create {
-            auth_token: AuthToken::new(*unnumbered.derive_auth_token().as_bytes()),
-            btoken: btoken::seal(
-                plaintext,
-                &unnumbered,
-                &mut rand_core::UnwrapErr(getrandom::SysRng),
-            ),
-        };
-        let mut listening = Listening::default();
-        remote.exchange(action, &mut listening).unwrap();
-        let account = *listening.account.unwrap().as_bytes();
+        let auth_token = AuthToken::new(*unnumbered.derive_auth_token().as_bytes());
+        let btoken = btoken::seal(
+            plaintext,
+            &unnumbered,
+            &mut rand_core::UnwrapErr(getrandom::SysRng),
+        );
+        let created = remote.connect().unwrap().create(auth_token, btoken);
+        let created = created.ok().unwrap();
+        let account = *created.account().as_bytes();
+        created.finish();
         Self {
             key: SyncKey::from_parts(account, Secret::from_bytes(secret)),
             remote,
@@ -70,19 +52,13 @@ impl Account {
     }
 
     fn fetch(&mut self) -> (Vault, BtokenShape) {
-        let mut listening = Listening::default();
         let account = AccountNumber::from_bytes(self.key.account()).unwrap();
         let auth_token = AuthToken::new(*self.key.derive_auth_token().as_bytes());
-        self.remote
-            .exchange(
-                ClientAction::Update {
-                    account,
-                    auth_token,
-                },
-                &mut listening,
-            )
-            .unwrap();
-        decode_btoken(&btoken::open(&listening.fetched, &self.key).unwrap()).unwrap()
+        let fetched = self.remote.connect().unwrap().update(account, auth_token);
+        let fetched = fetched.ok().unwrap();
+        let opened = btoken::open(fetched.btoken(), &self.key).unwrap();
+        fetched.leave();
+        decode_btoken(&opened).unwrap()
     }
 }
 

@@ -11,7 +11,9 @@ use crate::cli::ask::{Ask, PassphraseSource};
 use crate::cli::error::Failure;
 use crate::cli::output::escape;
 use passmate_core::session::Session;
-use passmate_core::sync::{FolderReport, Options, Skipped, SyncError, Why, set_up_folder};
+use passmate_core::shared_folder::{self, FolderError, FolderReport, Skipped, Why, set_up_folder};
+use passmate_core::sync::Options;
+use passmate_vault::Vault;
 
 /// How often a person may mistype the passphrases of copies.
 const TRIES: usize = 3;
@@ -57,8 +59,8 @@ pub(super) fn take_in(
     let may_ask = app.ask.has_person() && !request.in_background;
     let mut typed: Vec<Passphrase> = Vec::new();
     let mut all = loop {
-        match passmate_core::sync::take_in(session, &typed, options) {
-            Err(error @ SyncError::HeldBack(_)) if may_ask => {
+        match shared_folder::take_in(session, &typed, options) {
+            Err(error @ FolderError::HeldBack(_)) if may_ask => {
                 app.ask.confirm(&format!("{error}. Go on?"))?;
                 options.guard = None;
             }
@@ -72,7 +74,7 @@ pub(super) fn take_in(
         {
             break;
         }
-        all.add(passmate_core::sync::take_in(
+        all.add(shared_folder::take_in(
             session,
             &typed,
             Options {
@@ -96,7 +98,7 @@ pub(super) fn give_out(
     session: &mut Session,
     mut taken: FolderReport,
 ) -> Result<FolderReport, Failure> {
-    passmate_core::sync::give_out(session, &mut taken)?;
+    shared_folder::give_out(session, &mut taken)?;
     if app.out.is_verbose()
         && let Some(folder) = session.folder()
     {
@@ -107,19 +109,10 @@ pub(super) fn give_out(
 }
 
 /// What a sync would do, without doing it.
-pub(super) fn preview(
-    app: &App,
-    session: &mut Session,
-    options: Options,
-) -> Result<FolderReport, Failure> {
-    let mut found = passmate_core::sync::take_in(session, &[], options)?;
+pub(super) fn preview(app: &App, session: &Session) -> Result<(FolderReport, Vault), Failure> {
+    let (found, vault) = shared_folder::preview(session)?;
     tell_skipped(app, &found);
-    if let (Some(preview), Some(folder)) = (&found.report.preview, session.folder()) {
-        let new = found.new_in(preview, folder);
-        found.report.sent = new.len();
-        found.report.delta.sent = new;
-    }
-    Ok(found)
+    Ok((found, vault))
 }
 
 fn is_locked(skipped: &Skipped) -> bool {

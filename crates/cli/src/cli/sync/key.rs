@@ -6,7 +6,7 @@ use crate::cli::error::{Code, Failure};
 use crate::cli::qr;
 use passmate_core::link::Link;
 use passmate_core::net::Address;
-use passmate_core::session::{Session, SessionError};
+use passmate_core::session::Session;
 use passmate_core::sync::{Replica, SyncError};
 
 /// Show the key that other devices join with
@@ -48,12 +48,12 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
 /// The account of a vault that has one.
 pub(in crate::cli) fn tied(session: &Session) -> Result<&Association, Failure> {
     match session.association() {
-        Some(association) if association.is_pending() => Err(SyncError::<SessionError>::NotLetIn {
+        Some(association) if association.is_pending() => Err(SyncError::NotLetIn {
             host: association.host.clone(),
         }
         .into()),
         Some(association) => Ok(association),
-        None => Err(SyncError::<SessionError>::NotSetUp.into()),
+        None => Err(SyncError::NotSetUp.into()),
     }
 }
 

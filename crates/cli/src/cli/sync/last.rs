@@ -6,14 +6,13 @@ use serde_json::{Value, json};
 use crate::cli::App;
 use crate::cli::error::{Code, Failure};
 use crate::cli::output::{NAME, escape, local_time};
-use passmate_core::session::SessionError;
 use passmate_core::sync::{Replica, SyncError};
 
 pub(super) fn run(app: &App) -> Result<(), Failure> {
     let session = app.open()?;
     let association = session.association();
     if association.is_none() && session.folder().is_none() {
-        return Err(SyncError::<SessionError>::NotSetUp.into());
+        return Err(SyncError::NotSetUp.into());
     }
     let server = association
         .and_then(|association| Some((association.host.clone(), association.last.as_ref()?)));

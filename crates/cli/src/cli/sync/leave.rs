@@ -1,9 +1,11 @@
 use crate::cli::App;
 use crate::cli::error::Failure;
 use crate::cli::output::escape;
-use passmate_core::session::{Session, SessionError};
+use passmate_core::env::SystemEnv;
+use passmate_core::session::Session;
+use passmate_core::shared_folder::leave_folder;
 use passmate_core::state::State;
-use passmate_core::sync::{Replica, SyncError, SystemEnv, delete_remote, leave, leave_folder};
+use passmate_core::sync::{Replica, SyncError, leave};
 
 /// Forget the server, or the shared folder
 ///
@@ -30,14 +32,14 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
     }
     let host = match session.association() {
         Some(association) => association.host.clone(),
-        None => return Err(SyncError::<SessionError>::NotSetUp.into()),
+        None => return Err(SyncError::NotSetUp.into()),
     };
     if args.delete {
         app.ask.confirm(&format!(
             "Delete the account at {host}? Your other devices cannot sync with it any more."
         ))?;
         let mut server = super::server_of(&session)?;
-        delete_remote(&mut session, &mut server, &mut SystemEnv::default())?;
+        super::client(&mut session, &mut server, &mut SystemEnv::default()).delete()?;
     } else {
         app.ask.confirm(&format!(
             "Forget {host}? Without the sync key of another device this one cannot come back."

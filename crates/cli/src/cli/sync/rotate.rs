@@ -4,8 +4,8 @@ use crate::cli::App;
 use crate::cli::error::{Code, Failure};
 use crate::cli::output::local_time;
 use crate::cli::restore::parse_time;
-use passmate_core::session::SessionError;
-use passmate_core::sync::{RemoteError, Replica, SyncError, SystemEnv, rotate};
+use passmate_core::env::SystemEnv;
+use passmate_core::sync::{RemoteError, Replica, SyncError};
 
 /// Give this vault a new key and account on its server, and delete the old one
 ///
@@ -61,11 +61,9 @@ fn parse_since(text: &str) -> Result<i64, String> {
 pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
     super::refuse_offline(app)?;
     let mut session = app.open()?;
-    let association = session
-        .association()
-        .ok_or(SyncError::<SessionError>::NotSetUp)?;
+    let association = session.association().ok_or(SyncError::NotSetUp)?;
     if association.is_pending() {
-        return Err(SyncError::<SessionError>::NotLetIn {
+        return Err(SyncError::NotLetIn {
             host: association.host.clone(),
         }
         .into());
@@ -83,12 +81,8 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
         ))?;
     }
     let mut server = super::server_of(&session)?;
-    let result = rotate(
-        &mut session,
-        &mut server,
-        &mut SystemEnv::default(),
-        args.keep_history,
-    );
+    let result = super::client(&mut session, &mut server, &mut SystemEnv::default())
+        .rotate(args.keep_history);
     if let Err(SyncError::Remote(error @ RemoteError::CreateRefused)) = &result {
         let hint = "nothing was changed; it may be full, or let in only those who are invited: ask its operator to open a seat \
                     (`passmate-server invite open --seats 1 --for 1h`), and try again";

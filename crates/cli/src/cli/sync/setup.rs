@@ -6,13 +6,16 @@ use serde_json::json;
 use crate::cli::App;
 use crate::cli::ask::read_small;
 use crate::cli::error::{Code, Failure, not_trusted};
+use passmate_core::env::SystemEnv;
 use passmate_core::link::{Link, LinkError};
-use passmate_core::net::{Address, ConnectError, Server};
-use passmate_core::session::{Session, SessionError};
+use passmate_core::net::{Address, Server};
+use passmate_core::session::Session;
 use passmate_core::sync::{
-    Probed, RemoteError, Replica, SyncError, SystemEnv, create, join, probe, request,
+    ConnectError, Endpoint, Probed, RemoteError, Replica, SyncError, probe, request,
 };
-use passmate_core::trust::{CA_FILE_LEN_MAX, Problem, TlsTrust, TrustProblem, read_ca};
+use passmate_core::trust::{
+    CA_FILE_LEN_MAX, CertificateProblem as Problem, TlsTrust, TrustProblem, read_ca,
+};
 
 /// Tie this vault to a server, or to a shared folder
 ///
@@ -73,7 +76,7 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
         is_pending = association.is_pending() && is_there && joined.is_none();
         if !is_pending {
             let host = association.host.clone();
-            return Err(SyncError::<SessionError>::AlreadySetUp { host }.into());
+            return Err(SyncError::AlreadySetUp { host }.into());
         }
         if args.pin.is_none() && args.ca_file.is_none() {
             trust = association.trust.clone();
@@ -105,24 +108,11 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
         trust,
     } = &mut reached;
     let is_first = key.is_none();
+    let endpoint = endpoint(address, trust.clone());
+    let mut client = super::client(&mut session, server, &mut env);
     let result = match key {
-        Some(key) => join(
-            &mut session,
-            server,
-            &mut env,
-            probed,
-            address,
-            trust.clone(),
-            key,
-        ),
-        None => create(
-            &mut session,
-            server,
-            &mut env,
-            probed,
-            address,
-            trust.clone(),
-        ),
+        Some(key) => client.join(probed, &endpoint, key),
+        None => client.create(probed, &endpoint),
     };
     if let Err(SyncError::Remote(error @ RemoteError::CreateRefused)) = &result
         && is_pending
@@ -142,6 +132,14 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
+fn endpoint(address: &Address, trust: Trust) -> Endpoint {
+    Endpoint {
+        host: address.host().to_owned(),
+        port: address.port(),
+        trust,
+    }
+}
+
 /// Keeps a key for the account to come, and shows its code.
 fn ask_operator(
     app: &App,
@@ -150,7 +148,11 @@ fn ask_operator(
     session: &mut Session,
     trust: Trust,
 ) -> Result<(), Failure> {
-    let code = request(session, &mut SystemEnv::default(), address, trust)?;
+    let code = request(
+        session,
+        &mut SystemEnv::default(),
+        &endpoint(address, trust),
+    )?;
     if app.out.json {
         return app
             .out

@@ -4,9 +4,9 @@ use serde_json::json;
 use crate::cli::App;
 use crate::cli::error::Failure;
 use crate::cli::output::{escape, local_time};
-use passmate_core::session::SessionError;
 use passmate_core::state::State;
-use passmate_core::sync::{Content, Replica, Room, Status, SyncError, SyncErrorKind, status};
+use passmate_core::sync::{Content, Replica, SyncError, SyncErrorKind};
+use passmate_core::sync_status::{Room, Status, status};
 
 /// Show how this device and its server or shared folder stand, without asking the server
 ///
@@ -18,8 +18,7 @@ pub(super) fn run(app: &App, _: &Args) -> Result<(), Failure> {
     let session = app.open()?;
     let folder = session.folder();
     if folder.is_some() && Replica::association(&session).is_none() {
-        let content =
-            Content::of_folder(session.vault()).map_err(SyncError::<SessionError>::from)?;
+        let content = Content::of_folder(session.vault()).map_err(SyncError::from)?;
         return tell(app, None, &content, folder);
     }
     let status = status(&session, &State::load(session.path()))?;

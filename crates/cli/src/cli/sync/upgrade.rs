@@ -2,8 +2,8 @@ use passmate_vault::Shape;
 
 use crate::cli::App;
 use crate::cli::error::Failure;
-use passmate_core::session::SessionError;
-use passmate_core::sync::{Replica, SyncError, SystemEnv, upgrade};
+use passmate_core::env::SystemEnv;
+use passmate_core::sync::{Replica, SyncError};
 
 /// Make an account that is shared with the original desktop client one of this program alone
 ///
@@ -15,16 +15,14 @@ pub(super) struct Args {}
 pub(super) fn run(app: &App, _: &Args) -> Result<(), Failure> {
     super::refuse_offline(app)?;
     let mut session = app.open()?;
-    let association = session
-        .association()
-        .ok_or(SyncError::<SessionError>::NotSetUp)?;
+    let association = session.association().ok_or(SyncError::NotSetUp)?;
     let is_desktop = association.shape == Shape::Desktop;
     if is_desktop {
         app.ask
             .confirm("The desktop client cannot use this account any more then. Go on?")?;
     }
     let mut server = super::server_of(&session)?;
-    let result = upgrade(&mut session, &mut server, &mut SystemEnv::default());
+    let result = super::client(&mut session, &mut server, &mut SystemEnv::default()).upgrade();
     super::finish(app, &session, result)?;
     if !is_desktop {
         app.out.note(

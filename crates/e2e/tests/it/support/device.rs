@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use passmate_core::net::Address;
-use passmate_core::session::{Session, SessionError, VaultLocation};
-use passmate_core::sync::{self, Options, Replica as _, Report, SyncError, SystemEnv};
+use passmate_core::env::SystemEnv;
+use passmate_core::net::Server as Remote;
+use passmate_core::session::{Session, VaultLocation};
+use passmate_core::sync::{Endpoint, Options, Replica as _, Report, SyncClient, SyncError, probe};
 use passmate_vault::format::container::Params;
 use passmate_vault::{Passphrase, SyncKey, Trust};
 use tempfile::TempDir;
@@ -13,7 +14,7 @@ use tempfile::TempDir;
 use super::Server;
 use super::exchange::remote;
 
-pub(crate) type SyncResult = Result<Report, SyncError<SessionError>>;
+pub(crate) type SyncResult = Result<Report, SyncError>;
 
 pub(crate) struct Device {
     pub(crate) session: Session,
@@ -37,35 +38,29 @@ impl Device {
     /// A first device, which makes the account.
     pub(crate) fn first(server: &Server) -> Self {
         let mut device = Self::new();
-        let (address, trust) = (address_of(server), trust_in(server));
         let mut env = SystemEnv::default();
-        let probed = sync::probe(&mut remote(server), &mut env).unwrap();
-        sync::create(
-            &mut device.session,
-            &mut remote(server),
-            &mut env,
-            &probed,
-            &address,
-            trust,
-        )
-        .unwrap();
+        let probed = probe(&mut remote(server), &mut env).unwrap();
+        device
+            .client(&mut remote(server), &mut env)
+            .create(&probed, &endpoint(server))
+            .unwrap();
         device
     }
 
     /// Ties the device to the account of another.
     pub(crate) fn join(&mut self, server: &Server, key: SyncKey) -> SyncResult {
         let mut env = SystemEnv::default();
-        let probed = sync::probe(&mut remote(server), &mut env)?;
-        let (address, trust) = (address_of(server), trust_in(server));
-        sync::join(
-            &mut self.session,
-            &mut remote(server),
-            &mut env,
-            &probed,
-            &address,
-            trust,
-            key,
-        )
+        let probed = probe(&mut remote(server), &mut env)?;
+        self.client(&mut remote(server), &mut env)
+            .join(&probed, &endpoint(server), key)
+    }
+
+    fn client<'a>(&'a mut self, server: &'a mut Remote, env: &'a mut SystemEnv) -> SyncClient<'a> {
+        SyncClient {
+            replica: &mut self.session,
+            transport: server,
+            env,
+        }
     }
 
     /// A further device.
@@ -84,12 +79,8 @@ impl Device {
     }
 
     pub(crate) fn sync(&mut self, server: &Server) -> SyncResult {
-        sync::sync(
-            &mut self.session,
-            &mut remote(server),
-            &mut SystemEnv::default(),
-            Options::default(),
-        )
+        self.client(&mut remote(server), &mut SystemEnv::default())
+            .sync(Options::default())
     }
 
     /// A record with one field, as `passmate set` makes it.
@@ -111,14 +102,14 @@ impl Device {
     }
 }
 
-fn address_of(server: &Server) -> Address {
-    Address::new(&server.address().ip().to_string(), server.address().port()).unwrap()
-}
-
-fn trust_in(server: &Server) -> Trust {
-    Trust::Pins {
-        current: server.pin,
-        next: None,
+fn endpoint(server: &Server) -> Endpoint {
+    Endpoint {
+        host: server.address().ip().to_string(),
+        port: server.address().port(),
+        trust: Trust::Pins {
+            current: server.pin,
+            next: None,
+        },
     }
 }
 

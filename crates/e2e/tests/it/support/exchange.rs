@@ -1,9 +1,9 @@
 //! Single exchanges with a server, below vaults and sync: a btoken is whatever bytes a test likes.
 
 use passmate_core::net::{Address, Server as Remote};
-use passmate_core::sync::{Answer, Exchanged, Listener, Transport};
+use passmate_core::sync::{ConnectError, Transport};
 use passmate_core::trust::TlsTrust;
-use passmate_proto::{AccountNumber, AuthToken, ClientAction, Outcome};
+use passmate_proto::{AccountNumber, AuthToken, Outcome};
 use passmate_vault::Trust;
 
 use super::Server;
@@ -24,64 +24,23 @@ pub(crate) fn remote(server: &Server) -> Remote {
     Remote::new(address, TlsTrust::new(&trust).unwrap())
 }
 
-/// Answers a fetch with what a test decides, and keeps what came.
-struct Once<F> {
-    decide: Option<F>,
-    fetched: Option<Vec<u8>>,
-    created: Option<AccountNumber>,
-}
-
-impl<F: FnOnce(&[u8]) -> Answer> Listener for Once<F> {
-    fn fetched(&mut self, btoken: Vec<u8>) -> Answer {
-        let answer = self.decide.take().unwrap()(&btoken);
-        self.fetched = Some(btoken);
-        answer
-    }
-
-    fn created(&mut self, account: AccountNumber) {
-        self.created = Some(account);
-    }
-}
-
-fn exchange<F: FnOnce(&[u8]) -> Answer>(
-    server: &Server,
-    action: ClientAction,
-    decide: F,
-) -> (Exchanged, Option<Vec<u8>>, Option<AccountNumber>) {
-    let mut once = Once {
-        decide: Some(decide),
-        fetched: None,
-        created: None,
-    };
-    let exchanged = remote(server).exchange(action, &mut once).unwrap();
-    (exchanged, once.fetched, once.created)
-}
-
 /// Makes an account; the server must confirm it.
 pub(crate) fn create(server: &Server, btoken: &[u8]) -> AccountNumber {
-    let action = ClientAction::Create {
-        auth_token: token(),
-        btoken: btoken.to_vec(),
-    };
-    let (exchanged, _, account) = exchange(server, action, |_| Answer::Leave);
-    assert!(
-        matches!(exchanged.outcome, Outcome::Confirmed(_)),
-        "{exchanged:?}"
-    );
-    account.unwrap()
+    let connection = remote(server).connect().unwrap();
+    let created = connection.create(token(), btoken.to_vec()).ok().unwrap();
+    let account = created.account();
+    let ended = created.finish();
+    assert!(matches!(ended.outcome, Outcome::Confirmed(_)), "{ended:?}");
+    account
 }
 
 /// What is stored, if the account is there.
 pub(crate) fn fetch(server: &Server, account: AccountNumber) -> Option<Vec<u8>> {
-    exchange(
-        server,
-        ClientAction::Update {
-            account,
-            auth_token: token(),
-        },
-        |_| Answer::Leave,
-    )
-    .1
+    let connection = remote(server).connect().unwrap();
+    let fetched = connection.update(account, token()).ok()?;
+    let btoken = fetched.btoken().to_vec();
+    fetched.leave();
+    Some(btoken)
 }
 
 /// Replaces what is stored by what a test makes of it.
@@ -90,11 +49,20 @@ pub(crate) fn update(
     account: AccountNumber,
     change: impl FnOnce(&[u8]) -> Vec<u8>,
 ) -> Outcome {
-    let action = ClientAction::Update {
-        account,
-        auth_token: token(),
-    };
-    exchange(server, action, |btoken| Answer::Replace(change(btoken)))
-        .0
-        .outcome
+    try_update(server, account, change).expect("the server can be reached")
+}
+
+/// [`update`] with a server that may be gone.
+pub(crate) fn try_update(
+    server: &Server,
+    account: AccountNumber,
+    change: impl FnOnce(&[u8]) -> Vec<u8>,
+) -> Result<Outcome, ConnectError> {
+    Ok(match remote(server).connect()?.update(account, token()) {
+        Ok(fetched) => {
+            let btoken = change(fetched.btoken());
+            fetched.replace(btoken).outcome
+        }
+        Err(ended) => ended.outcome,
+    })
 }

@@ -62,7 +62,12 @@ fn lost_races_are_tried_again_with_growing_pauses_and_a_bound() {
     let mut calm = Calm::new();
     let mut way = Way::with(&cloud, vec![Fault::LoseRace; 15]);
     assert_eq!(
-        counts(&sync(&mut first, &mut way, &mut calm, Options::default()).unwrap()),
+        counts(
+            &first
+                .client(&mut way, &mut calm)
+                .sync(Options::default())
+                .unwrap()
+        ),
         (0, 1, 0)
     );
     assert_eq!(way.exchanges, 16);
@@ -185,7 +190,7 @@ fn a_busy_server_is_told_from_a_wrong_key() {
 }
 
 /// One sync in which every exchange meets this fault, then one without.
-fn check_cut(layout: Layout, fault: &Fault) -> Result<Report, SyncError<DiskFull>> {
+fn check_cut(layout: Layout, fault: &Fault) -> Result<Report, SyncError> {
     let cloud = Cloud::new(layout);
     let (mut first, mut second) = two_devices(&cloud);
     first.set("mail", "user", "me");
@@ -266,7 +271,7 @@ proptest! {
         let cloud = Cloud::new(if two { Layout::Two } else { Layout::One });
         let (first, second) = two_devices(&cloud);
         let mut third = Device::default();
-        join_with(&mut third, &mut Way::to(&cloud), first.association.clone().unwrap().key).unwrap();
+        third.join(&mut Way::to(&cloud), first.association.clone().unwrap().key).unwrap();
         let mut devices = [first, second, third];
         let mut all = devices[0].vault.clone();
         for step in steps {

@@ -1,73 +1,6 @@
 //! Devices and a server in memory, and everything that can happen between them.
 
-mod cloud;
-mod desktop;
-mod faults;
-mod folder;
-mod hostile;
-
-use std::cell::RefCell;
-use std::rc::Rc;
-
-use passmate_proto::ActionKind;
-use passmate_vault::format::btoken::BtokenError;
-use rand_core::Rng;
-
-use self::cloud::{Calm, Cloud, Device, Dice, DiskFull, Fault, Way, unreachable};
 use super::*;
-use crate::net::Address;
-
-const LAYOUTS: [Layout; 2] = [Layout::One, Layout::Two];
-
-fn address() -> Address {
-    Address::new("cloud.example", 1).unwrap()
-}
-
-fn set_up(device: &mut Device, way: &mut Way) -> Result<Report, SyncError<DiskFull>> {
-    let mut calm = Calm::new();
-    let probed = probe(&mut Way::to(&way.cloud), &mut calm)?;
-    create(device, way, &mut calm, &probed, &address(), Trust::System)
-}
-
-fn join_with(
-    device: &mut Device,
-    way: &mut Way,
-    key: SyncKey,
-) -> Result<Report, SyncError<DiskFull>> {
-    let mut calm = Calm::new();
-    let probed = probe(&mut Way::to(&way.cloud), &mut calm)?;
-    join(
-        device,
-        way,
-        &mut calm,
-        &probed,
-        &address(),
-        Trust::System,
-        key,
-    )
-}
-
-/// Two devices of one account: the first has one record with one field.
-fn two_devices(cloud: &Rc<RefCell<Cloud>>) -> (Device, Device) {
-    let (mut first, mut second) = (Device::default(), Device::default());
-    first.set("mail", "password", "first");
-    set_up(&mut first, &mut Way::to(cloud)).unwrap();
-    let key = first.association.clone().unwrap().key;
-    join_with(&mut second, &mut Way::to(cloud), key).unwrap();
-    (first, second)
-}
-
-#[track_caller]
-fn remote_error<T: std::fmt::Debug>(result: Result<T, SyncError<DiskFull>>) -> RemoteError {
-    match result {
-        Err(SyncError::Remote(error)) => error,
-        other => panic!("{other:?}"),
-    }
-}
-
-fn counts(report: &Report) -> (usize, usize, usize) {
-    (report.received, report.sent, report.conflicts_resolved)
-}
 
 #[test]
 fn two_devices_reach_equal_vaults_over_both_layouts() {
@@ -209,13 +142,9 @@ fn a_dry_run_tells_what_a_sync_would_do_and_does_nothing() {
     second.set("bank", "pin", "1");
     second.save().unwrap();
     let (before, uploads) = (second.clone(), cloud.borrow().uploads);
-    let dry_run = Options {
-        dry_run: true,
-        ..Options::default()
-    };
-    let report = sync(&mut second, &mut Way::to(&cloud), &mut Calm::new(), dry_run).unwrap();
+    let Preview { report, vault } = second.preview(&mut Way::to(&cloud)).unwrap();
     assert_eq!(counts(&report), (1, 3, 1));
-    let details = report.preview.unwrap().details(&report.delta);
+    let details = vault.details(&report.delta);
     assert_eq!(
         details
             .iter()
@@ -253,8 +182,7 @@ fn a_sync_that_would_change_too_much_is_held_back_until_somebody_says_so() {
         guard: Some(Guard::default()),
         ..Options::default()
     };
-    let sync_guarded =
-        |device: &mut Device| sync(device, &mut Way::to(&cloud), &mut Calm::new(), guarded);
+    let sync_guarded = |device: &mut Device| device.sync_with(&mut Way::to(&cloud), guarded);
     sync_guarded(&mut second).unwrap();
     // 8 of 40 are 20 in a hundred, and fewer than 10; 9 are more than 20 in a hundred, and still
     // fewer than 10.
@@ -283,12 +211,9 @@ fn a_sync_that_would_change_too_much_is_held_back_until_somebody_says_so() {
     assert_eq!(first.vault, second.vault);
     // A device that joins has nothing yet that could change.
     let mut third = Device::default();
-    join_with(
-        &mut third,
-        &mut Way::to(&cloud),
-        first.association.clone().unwrap().key,
-    )
-    .unwrap();
+    third
+        .join(&mut Way::to(&cloud), first.association.clone().unwrap().key)
+        .unwrap();
 }
 
 #[test]
@@ -303,7 +228,7 @@ fn what_cannot_be_opened_is_replaced_only_if_that_is_asked_for() {
             replace_remote: true,
             ..Options::default()
         };
-        let report = sync(&mut first, &mut Way::to(&cloud), &mut Calm::new(), replace).unwrap();
+        let report = first.sync_with(&mut Way::to(&cloud), replace).unwrap();
         assert_eq!((counts(&report), report.rollback), ((0, 2, 0), None));
         assert_eq!(first.remote(&cloud), first.vault);
     }
@@ -369,18 +294,14 @@ fn a_rotation_that_is_interrupted_anywhere_goes_on_and_loses_nothing() {
                 calm.chain(std::iter::repeat_n(fault.clone(), times)),
             );
             let what = format!("{fault:?} {times} times after {number} exchanges, {keep_since:?}");
-            let outcome = rotate(&mut first, &mut way, &mut Calm::new(), keep_since);
+            let outcome = first.rotate(&mut way, keep_since);
             // Until it is asked for again, another device may go on with the account that it knows.
             second.set("zoo", "f", "late");
             let late = second.sync(&mut Way::to(&cloud));
             if outcome.is_err() {
-                rotate(
-                    &mut first,
-                    &mut Way::to(&cloud),
-                    &mut Calm::new(),
-                    keep_since,
-                )
-                .unwrap_or_else(|error| panic!("{what}: {error}"));
+                first
+                    .rotate(&mut Way::to(&cloud), keep_since)
+                    .unwrap_or_else(|error| panic!("{what}: {error}"));
             } else if first.association.as_ref().unwrap().retired.is_none() {
                 assert_eq!(remote_error(late), RemoteError::Refused, "{what}");
             }
@@ -399,7 +320,7 @@ fn a_rotation_that_is_interrupted_anywhere_goes_on_and_loses_nothing() {
             // The other device takes the new key, and with it comes what it could not store any
             // more.
             leave(&mut second).unwrap();
-            join_with(&mut second, &mut Way::to(&cloud), association.key).unwrap();
+            second.join(&mut Way::to(&cloud), association.key).unwrap();
             first.sync(&mut Way::to(&cloud)).unwrap();
             assert_eq!(first.vault, second.vault, "{what}");
             let view = first.vault.view();
@@ -431,13 +352,7 @@ fn a_vault_that_outgrew_its_server_goes_on_with_a_shorter_history() {
     second.set("bank", "pin", "1234");
     second.sync(&mut Way::to(&cloud)).unwrap();
 
-    rotate(
-        &mut first,
-        &mut Way::to(&cloud),
-        &mut Calm::new(),
-        Some(middle),
-    )
-    .unwrap();
+    first.rotate(&mut Way::to(&cloud), Some(middle)).unwrap();
     assert_eq!(first.vault.history_since(), Some(middle));
     assert_eq!(
         first.remote(&cloud),
@@ -455,7 +370,7 @@ fn a_vault_that_outgrew_its_server_goes_on_with_a_shorter_history() {
     second
         .vault
         .merge(&first.vault.clone().with_whole_history());
-    join_with(&mut second, &mut Way::to(&cloud), key).unwrap();
+    second.join(&mut Way::to(&cloud), key).unwrap();
     assert_eq!(second.vault, first.vault);
     // It lasts: neither sends the other what is gone.
     for device in [&mut first, &mut second] {
@@ -496,20 +411,16 @@ fn devices_with_wrong_clocks_agree_on_a_history_that_was_cut() {
                 }
             }
             let since = i64::try_from(roll(40)).unwrap();
-            rotate(
-                &mut devices[rotating],
-                &mut Way::to(&cloud),
-                &mut Calm::new(),
-                Some(since),
-            )
-            .unwrap();
+            devices[rotating]
+                .rotate(&mut Way::to(&cloud), Some(since))
+                .unwrap();
             let key = devices[rotating].association.clone().unwrap().key;
             for device in devices
                 .iter_mut()
                 .filter(|device| device.association.as_ref().unwrap().key != key)
             {
                 leave(device).unwrap();
-                join_with(device, &mut Way::to(&cloud), key.clone()).unwrap();
+                device.join(&mut Way::to(&cloud), key.clone()).unwrap();
             }
         }
         for _ in 0..2 {
@@ -596,7 +507,7 @@ fn an_empty_vault_makes_an_account_without_an_upload() {
     let cloud = Cloud::new(Layout::One);
     let mut device = Device::default();
     assert_eq!(
-        counts(&set_up(&mut device, &mut Way::to(&cloud)).unwrap()),
+        counts(&device.create(&mut Way::to(&cloud)).unwrap()),
         (0, 0, 0)
     );
     assert_eq!(cloud.borrow().uploads, 0);
@@ -619,7 +530,7 @@ fn the_number_of_a_new_account_is_saved_first_and_confirmed_by_a_fetch() {
         let mut device = Device::default();
         device.set("mail", "password", "x");
         let mut way = Way::with(&cloud, [Fault::NoCloseNotify, Fault::Unreachable]);
-        let error = remote_error(set_up(&mut device, &mut way));
+        let error = remote_error(device.create(&mut way));
         assert_eq!(
             error,
             RemoteError::AccountUnknown(Box::new(RemoteError::NoConnection(unreachable())))
@@ -632,7 +543,7 @@ fn the_number_of_a_new_account_is_saved_first_and_confirmed_by_a_fetch() {
         );
 
         assert!(matches!(
-            set_up(&mut device, &mut Way::to(&cloud)),
+            device.create(&mut Way::to(&cloud)),
             Err(SyncError::AlreadySetUp { .. })
         ));
         assert_eq!(
@@ -658,7 +569,7 @@ fn an_account_that_was_named_and_never_made_is_told_and_stays_unconfirmed() {
     let cloud = Cloud::new(Layout::One);
     let mut device = Device::default();
     let mut way = Way::with(&cloud, [Fault::ForgetAccount]);
-    let error = remote_error(set_up(&mut device, &mut way));
+    let error = remote_error(device.create(&mut way));
     assert_eq!(
         error,
         RemoteError::AccountUnknown(Box::new(RemoteError::Refused))
@@ -666,7 +577,7 @@ fn an_account_that_was_named_and_never_made_is_told_and_stays_unconfirmed() {
     assert_eq!(way.exchanges, 3, "one create, two fetches");
     assert!(!device.file.1.clone().unwrap().confirmed);
     leave(&mut device).unwrap();
-    set_up(&mut device, &mut way).unwrap();
+    device.create(&mut way).unwrap();
 }
 
 #[test]
@@ -677,10 +588,7 @@ fn a_number_that_cannot_be_saved_ends_the_setup() {
         ..Device::default()
     };
     let mut way = Way::to(&cloud);
-    assert!(matches!(
-        set_up(&mut device, &mut way),
-        Err(SyncError::Save(DiskFull))
-    ));
+    assert!(is_disk_full(&device.create(&mut way)));
     assert!(device.association.is_none());
     assert_eq!(way.exchanges, 1);
 }
@@ -691,11 +599,13 @@ fn a_refused_create_is_tried_once_more() {
     let mut device = Device::default();
     let mut way = Way::with(&cloud, [Fault::Refuse, Fault::Refuse]);
     assert_eq!(
-        remote_error(set_up(&mut device, &mut way)),
+        remote_error(device.create(&mut way)),
         RemoteError::CreateRefused
     );
     assert_eq!((way.exchanges, &device.association), (2, &None));
-    set_up(&mut device, &mut Way::with(&cloud, [Fault::Refuse])).unwrap();
+    device
+        .create(&mut Way::with(&cloud, [Fault::Refuse]))
+        .unwrap();
     assert_eq!(cloud.borrow().accounts.len(), 1);
 }
 
@@ -704,7 +614,9 @@ fn a_create_whose_number_was_lost_leaves_nothing_of_the_vault_there() {
     let cloud = Cloud::new(Layout::One);
     let mut device = Device::default();
     device.set("mail", "password", "x");
-    set_up(&mut device, &mut Way::with(&cloud, [Fault::CommitThenCut])).unwrap();
+    device
+        .create(&mut Way::with(&cloud, [Fault::CommitThenCut]))
+        .unwrap();
     let association = device.association.clone().unwrap();
     let cloud = cloud.borrow();
     let opened = cloud.accounts.values().map(|(_, btoken)| {
@@ -730,7 +642,7 @@ fn a_mistyped_account_or_key_sends_nothing_and_keeps_nothing() {
     let mut way = Way::to(&cloud);
     let other = SyncKey::from_parts([9; 8], good.key().clone());
     assert_eq!(
-        remote_error(join_with(&mut device, &mut way, other)),
+        remote_error(device.join(&mut way, other)),
         RemoteError::Refused
     );
     assert_eq!(
@@ -742,12 +654,12 @@ fn a_mistyped_account_or_key_sends_nothing_and_keeps_nothing() {
     let stranger = SyncKey::from_parts(good.account(), passmate_vault::Secret::from_bytes([1; 32]));
     let account = account_of(&good).unwrap();
     cloud.borrow_mut().accounts.get_mut(&account).unwrap().0 = auth_token_of(&stranger);
-    let error = remote_error(join_with(&mut device, &mut Way::to(&cloud), stranger));
+    let error = remote_error(device.join(&mut Way::to(&cloud), stranger));
     assert_eq!(error, RemoteError::Unopenable(BtokenError::NotAuthentic));
 
     let nobody = SyncKey::from_parts([0; 8], good.key().clone());
     assert!(matches!(
-        join_with(&mut device, &mut Way::to(&cloud), nobody),
+        device.join(&mut Way::to(&cloud), nobody),
         Err(SyncError::KeyWithoutAccount)
     ));
     assert_eq!((&device.association, device.writes), (&None, 0));
@@ -788,10 +700,7 @@ fn what_came_is_saved_before_anything_is_sent() {
     second.set("bank", "pin", "1234");
     second.is_full = true;
     let uploads = cloud.borrow().uploads;
-    assert!(matches!(
-        second.sync(&mut Way::to(&cloud)),
-        Err(SyncError::Save(DiskFull))
-    ));
+    assert!(is_disk_full(&second.sync(&mut Way::to(&cloud))));
     assert_eq!(cloud.borrow().uploads, uploads);
 
     second.is_full = false;
@@ -873,7 +782,7 @@ fn a_deletion_is_confirmed_or_told_to_be_in_doubt() {
         let (mut first, mut second) = two_devices(&cloud);
         let vault = first.vault.clone();
         let mut way = Way::with(&cloud, [Fault::CommitThenCut]);
-        let error = remote_error(delete_remote(&mut first, &mut way, &mut Calm::new()));
+        let error = remote_error(first.delete(&mut way));
         assert_eq!(
             (error, way.exchanges),
             (RemoteError::DeletedOrUnreachable, 2)
@@ -892,7 +801,7 @@ fn a_deletion_is_confirmed_or_told_to_be_in_doubt() {
         let cloud = Cloud::new(layout);
         let (mut first, _) = two_devices(&cloud);
         let mut way = Way::with(&cloud, [Fault::CommitThenCut, Fault::Unreachable]);
-        let error = remote_error(delete_remote(&mut first, &mut way, &mut Calm::new()));
+        let error = remote_error(first.delete(&mut way));
         assert_eq!(
             error,
             RemoteError::OutcomeUnknown(Box::new(RemoteError::NoConnection(unreachable())))
@@ -900,12 +809,9 @@ fn a_deletion_is_confirmed_or_told_to_be_in_doubt() {
 
         let cloud = Cloud::new(layout);
         let (mut first, _) = two_devices(&cloud);
-        delete_remote(
-            &mut first,
-            &mut Way::with(&cloud, [Fault::Refuse]),
-            &mut Calm::new(),
-        )
-        .unwrap();
+        first
+            .delete(&mut Way::with(&cloud, [Fault::Refuse]))
+            .unwrap();
         assert!(cloud.borrow().accounts.is_empty());
         assert!(first.file.1.is_none() && first.vault == vault);
         assert!(matches!(
@@ -930,7 +836,6 @@ fn a_vault_that_was_tied_elsewhere_meanwhile_is_not_sent() {
     /// Another program changes the association while this one waits for the server.
     struct Meddled<'a>(&'a mut Device);
     impl Replica for Meddled<'_> {
-        type Error = DiskFull;
         fn vault(&self) -> &Vault {
             self.0.vault()
         }
@@ -946,11 +851,11 @@ fn a_vault_that_was_tied_elsewhere_meanwhile_is_not_sent() {
         fn merge(&mut self, other: &Vault) -> MergeSummary {
             self.0.merge(other)
         }
-        fn save(&mut self) -> Result<(), DiskFull> {
+        fn save(&mut self) -> Result<(), SaveError> {
             self.0.association = None;
             self.0.save()
         }
-        fn save_more(&mut self) -> Result<(), DiskFull> {
+        fn save_more(&mut self) -> Result<(), SaveError> {
             self.save()
         }
     }
@@ -958,59 +863,12 @@ fn a_vault_that_was_tied_elsewhere_meanwhile_is_not_sent() {
     let (mut first, _) = two_devices(&cloud);
     first.set("mail", "password", "new");
     let uploads = cloud.borrow().uploads;
-    let result = sync(
-        &mut Meddled(&mut first),
-        &mut Way::to(&cloud),
-        &mut Calm::new(),
-        Options::default(),
-    );
+    let mut client = SyncClient {
+        replica: &mut Meddled(&mut first),
+        transport: &mut Way::to(&cloud),
+        env: &mut Calm::new(),
+    };
+    let result = client.sync(Options::default());
     assert!(matches!(result, Err(SyncError::SetUpChanged)), "{result:?}");
     assert_eq!(cloud.borrow().uploads, uploads);
-}
-
-#[test]
-fn the_status_knows_what_was_not_sent_and_how_much_room_is_left() {
-    use crate::state::State;
-    let cloud = Cloud::new(Layout::One);
-    cloud.borrow_mut().banner = "x\nbtoken-max 10000\n".to_owned();
-    let (mut first, mut second) = two_devices(&cloud);
-    let mut state = State::default();
-    let before = status(&first, &state).unwrap();
-    assert_eq!(
-        (before.unsent, before.room.stated, before.last_try),
-        (None, false, None)
-    );
-    state.note_synced(5, &first.sync(&mut Way::to(&cloud)).unwrap());
-    first.set("mail", "user", "me");
-    let unsent = status(&first, &state).unwrap();
-    assert_eq!(
-        (unsent.unsent, unsent.room),
-        (
-            Some(1),
-            Room {
-                used: 4096 + 48,
-                limit: 10_000,
-                stated: true
-            }
-        )
-    );
-    assert_eq!(unsent.room.left(), 10_000 - 4096 - 48);
-    assert_eq!(unsent.content.fingerprint.len(), 16);
-    assert_ne!(
-        unsent.content.fingerprint,
-        status(&second, &state).unwrap().content.fingerprint
-    );
-
-    state.note_synced(6, &first.sync(&mut Way::to(&cloud)).unwrap());
-    second.sync(&mut Way::to(&cloud)).unwrap();
-    let after = status(&first, &state).unwrap();
-    assert_eq!((after.unsent, after.last_sync.unwrap().sent), (Some(0), 1));
-    assert_eq!(
-        after.content.fingerprint,
-        status(&second, &state).unwrap().content.fingerprint
-    );
-    assert_eq!(
-        after.content.fingerprint,
-        derive_fingerprint(&second.vault).unwrap()
-    );
 }

@@ -87,7 +87,7 @@ fn joined(cloud: &Rc<RefCell<Cloud>>, key: &SyncKey) -> Device {
         now: 100,
         ..Device::default()
     };
-    join_with(&mut device, &mut Way::to(cloud), key.clone()).unwrap();
+    device.join(&mut Way::to(cloud), key.clone()).unwrap();
     device
 }
 
@@ -129,7 +129,7 @@ fn an_empty_store_of_any_form_is_joined_and_keeps_its_shape() {
         let mut device = Device::default();
         device.set("mail", "password", "one");
         assert_eq!(
-            counts(&join_with(&mut device, &mut Way::to(&cloud), key.clone()).unwrap()),
+            counts(&device.join(&mut Way::to(&cloud), key.clone()).unwrap()),
             (0, 2, 0)
         );
         let mut desktop = Desktop::default();
@@ -188,10 +188,7 @@ fn a_tie_and_a_clash_are_resolved_so_that_the_desktop_client_can_take_them() {
             "second"
         );
     }
-    let state = crate::state::State::default();
-    let [one, two] =
-        [&first, &second].map(|device| status(device, &state).unwrap().content.fingerprint);
-    assert_eq!(one, two);
+    assert_eq!(first.fingerprint(), second.fingerprint());
 }
 
 #[test]
@@ -216,12 +213,12 @@ fn an_upgraded_account_is_ours_alone_and_other_devices_follow() {
     let (mut first, mut second) = (joined(&cloud, &key), joined(&cloud, &key));
     let old = cloud.borrow_mut().only_btoken().clone();
     // Cut short, the next sync goes on.
-    upgrade(
-        &mut first,
-        &mut Way::with(&cloud, [Fault::Nothing, Fault::SendOnly(100)]),
-        &mut Calm::new(),
-    )
-    .ok();
+    first
+        .upgrade(&mut Way::with(
+            &cloud,
+            [Fault::Nothing, Fault::SendOnly(100)],
+        ))
+        .ok();
     first.sync(&mut Way::to(&cloud)).unwrap();
     assert_eq!(shape_there(&cloud, &key), BtokenShape::Passmate2);
     second.set("mail", "user", "me");
@@ -244,7 +241,7 @@ fn an_upgraded_account_is_ours_alone_and_other_devices_follow() {
     );
     assert_eq!(shape_there(&cloud, &key), BtokenShape::Passmate2);
     assert_eq!(
-        counts(&upgrade(&mut first, &mut Way::to(&cloud), &mut Calm::new()).unwrap()),
+        counts(&first.upgrade(&mut Way::to(&cloud)).unwrap()),
         (0, 0, 0)
     );
 }
@@ -323,7 +320,7 @@ fn a_history_that_was_cut_does_not_go_into_an_account_of_the_desktop_client() {
         ..Device::default()
     };
     device.vault = Vault::new().with_history_since(60);
-    let error = remote_error(join_with(&mut device, &mut Way::to(&cloud), key));
+    let error = remote_error(device.join(&mut Way::to(&cloud), key));
     assert_eq!(error, RemoteError::HistoryCut { since: 60 });
     assert!(device.association.is_none() && device.vault.is_empty() && cloud.borrow().uploads == 0);
 }

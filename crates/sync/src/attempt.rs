@@ -1,23 +1,21 @@
-//! One attempt of a sync: what happens between the fetch and the upload.
+//! One sync, over as many exchanges as it takes: what happens between a fetch and an upload.
 
-use passmate_proto::{BTOKEN_LEN_MAX_DEFAULT, CLIENT_BTOKEN_LEN_MAX_DEFAULT, Layout};
+use passmate_proto::{BTOKEN_LEN_MAX_DEFAULT, CLIENT_BTOKEN_LEN_MAX_DEFAULT};
 use passmate_vault::format::BtokenShape;
-use passmate_vault::merge::Altered;
-use passmate_vault::{Association, Pin, SeenChanges, Shape, SyncKey, Trust, Vault, format};
+use passmate_vault::{Association, SeenChanges, Shape, SyncKey, Trust, Vault, format};
 use rand_core::CryptoRng;
 
-use super::{
-    Ahead, Answer, Guard, Listener, Options, RemoteError, Replica, Report, Rollback, SyncError,
-};
+use crate::error::{RemoteError, SyncError};
+use crate::exchange::{Ended, Greeting};
+use crate::guard::{AHEAD_MIN, News};
+use crate::replica::Replica;
+use crate::report::{Preview, Report, Rollback};
+use crate::transport::Certificate;
+use crate::{Options, replace_association};
 
-/// A change this many seconds after this device's present comes from a wrong clock, here or there.
-const AHEAD_MIN: i64 = 24 * 3600;
-/// How many of them are told.
-const AHEAD_MAX: usize = 3;
-
-/// The attempts of one sync: what they share, and the vault.
-pub(super) struct Attempt<'a, R: Replica> {
-    replica: &'a mut R,
+/// One sync: the vault, and what its exchanges have in common.
+pub(crate) struct Attempt<'a> {
+    replica: &'a mut dyn Replica,
     key: SyncKey,
     options: Options,
     /// To be kept in the vault once a btoken of its account was opened.
@@ -30,7 +28,9 @@ pub(super) struct Attempt<'a, R: Replica> {
     has_saved: bool,
     /// Nothing is sent any more, after so many uploads.
     only_look: Option<u32>,
-    error: Option<SyncError<R::Error>>,
+    /// Where the vault as it would be is put; then nothing is changed, here or there.
+    preview: Option<Vault>,
+    is_preview: bool,
 }
 
 /// The last upload, until a fetch tells what became of it.
@@ -49,9 +49,9 @@ struct Upload {
     in_doubt: bool,
 }
 
-impl<'a, R: Replica> Attempt<'a, R> {
+impl<'a> Attempt<'a> {
     /// For an account that the vault keeps.
-    pub(super) fn new(replica: &'a mut R, key: SyncKey, confirmed: bool) -> Self {
+    pub(crate) fn new(replica: &'a mut dyn Replica, key: SyncKey, confirmed: bool) -> Self {
         Self {
             replica,
             key,
@@ -62,12 +62,13 @@ impl<'a, R: Replica> Attempt<'a, R> {
             upload: None,
             has_saved: false,
             only_look: None,
-            error: None,
+            preview: None,
+            is_preview: false,
         }
     }
 
     /// For an account that others use already, and the vault is to keep.
-    pub(super) fn joining(replica: &'a mut R, association: Association) -> Self {
+    pub(crate) fn joining(replica: &'a mut dyn Replica, association: Association) -> Self {
         let key = association.key.clone();
         Self {
             joining: Some(association),
@@ -75,7 +76,7 @@ impl<'a, R: Replica> Attempt<'a, R> {
         }
     }
 
-    pub(super) fn with(self, options: Options) -> Self {
+    pub(crate) fn with(self, options: Options) -> Self {
         Self {
             options,
             has_saved: options.continued,
@@ -83,33 +84,36 @@ impl<'a, R: Replica> Attempt<'a, R> {
         }
     }
 
-    pub(super) const fn key(&self) -> &SyncKey {
+    pub(crate) const fn key(&self) -> &SyncKey {
         &self.key
     }
 
-    /// Takes part in one exchange.
-    pub(super) fn listen<'b>(&'b mut self, rng: &'b mut dyn CryptoRng) -> Listening<'b, 'a, R> {
-        Listening { attempt: self, rng }
+    /// Only looks: changes nothing, here or there.
+    pub(crate) fn preview_only(self) -> Self {
+        Self {
+            is_preview: true,
+            ..self
+        }
     }
 
-    /// What went wrong on this side during the exchange.
-    pub(super) fn take_error(&mut self) -> Result<(), SyncError<R::Error>> {
-        self.error.take().map_or(Ok(()), Err)
+    /// The server greeted.
+    pub(crate) fn note_greeting(&mut self, greeting: &Greeting) {
+        self.report.greeting = greeting.clone();
     }
 
-    pub(super) fn note_unknown(&mut self) {
+    pub(crate) fn note_unknown(&mut self) {
         if let Some(upload) = &mut self.upload {
             upload.in_doubt = true;
         }
     }
 
     /// From now on nothing is sent; `uploads` is the number of those that were not confirmed.
-    pub(super) fn only_look(&mut self, uploads: u32) {
+    pub(crate) fn only_look(&mut self, uploads: u32) {
         self.only_look = Some(uploads);
     }
 
     /// The error that ends the sync, made to say what it leaves in doubt.
-    pub(super) fn qualify(&self, error: RemoteError) -> RemoteError {
+    pub(crate) fn qualify(&self, error: RemoteError) -> RemoteError {
         if self.account_in_doubt {
             RemoteError::AccountUnknown(Box::new(error))
         } else if self.upload.as_ref().is_some_and(|upload| upload.in_doubt) {
@@ -120,13 +124,13 @@ impl<'a, R: Replica> Attempt<'a, R> {
     }
 
     /// Whether the last upload was longer than what the server states or is assumed to take.
-    pub(super) fn is_too_large(&self) -> bool {
+    pub(crate) fn is_too_large(&self) -> bool {
         self.upload
             .as_ref()
             .is_some_and(|upload| is_longer(upload.len, self.limit()))
     }
 
-    pub(super) fn too_large(&self) -> RemoteError {
+    pub(crate) fn too_large(&self) -> RemoteError {
         let len = self.upload.as_ref().map_or(0, |upload| upload.len);
         RemoteError::TooLarge {
             len,
@@ -136,19 +140,15 @@ impl<'a, R: Replica> Attempt<'a, R> {
     }
 
     /// A server that shows its next key has changed it: the old one is not trusted any more.
-    pub(super) fn note_certificate(
-        &mut self,
-        shown: Option<Pin>,
-        valid: Option<(i64, i64)>,
-    ) -> Result<(), SyncError<R::Error>> {
-        self.report.valid = valid;
-        if self.options.dry_run {
+    fn note_certificate(&mut self, certificate: Certificate) -> Result<(), SyncError> {
+        self.report.valid = certificate.valid;
+        if self.is_preview {
             return Ok(());
         }
         let Some(association) = self.replica.association() else {
             return Ok(());
         };
-        if let (Trust::Pins { next, .. }, Some(shown)) = (&association.trust, shown)
+        if let (Trust::Pins { next, .. }, Some(shown)) = (&association.trust, certificate.pin)
             && *next == Some(shown)
         {
             let trust = Trust::Pins {
@@ -159,13 +159,19 @@ impl<'a, R: Replica> Attempt<'a, R> {
                 trust,
                 ..association.clone()
             };
-            super::replace_association(self.replica, Some(association))?;
+            replace_association(self.replica, Some(association))?;
         }
         Ok(())
     }
 
+    /// The exchange had its effect, or the fetch was all that was wanted.
+    pub(crate) fn note_done(&mut self, ended: &Ended) -> Result<(), SyncError> {
+        self.note_confirmed()?;
+        self.note_certificate(ended.certificate)
+    }
+
     /// What was sent is on the server: from now on it has to stay there.
-    pub(super) fn note_confirmed(&mut self) -> Result<(), SyncError<R::Error>> {
+    fn note_confirmed(&mut self) -> Result<(), SyncError> {
         let Some(upload) = &self.upload else {
             return Ok(());
         };
@@ -182,7 +188,7 @@ impl<'a, R: Replica> Attempt<'a, R> {
         Ok(())
     }
 
-    fn save(&mut self) -> Result<(), SyncError<R::Error>> {
+    fn save(&mut self) -> Result<(), SyncError> {
         let saved = if self.has_saved {
             self.replica.save_more()
         } else {
@@ -193,7 +199,7 @@ impl<'a, R: Replica> Attempt<'a, R> {
     }
 
     /// What the server had taken back, if it had.
-    pub(super) fn rollback(&self) -> Option<Rollback> {
+    pub(crate) fn rollback(&self) -> Option<Rollback> {
         self.report.rollback
     }
 
@@ -242,7 +248,7 @@ impl<'a, R: Replica> Attempt<'a, R> {
     }
 
     /// Looks at what came before it is merged.
-    fn note_received(&mut self, remote: &Vault) -> Result<(), SyncError<R::Error>> {
+    fn note_received(&mut self, remote: &Vault) -> Result<(), SyncError> {
         let news = News::of(
             remote,
             self.replica.vault(),
@@ -268,11 +274,21 @@ impl<'a, R: Replica> Attempt<'a, R> {
         self.report.changes = summary.records;
         self.report.sent = shape.count_missing(ours, remote);
         self.report.delta.sent = sent;
-        self.report.preview = Some(merged);
+        self.preview = Some(merged);
+    }
+
+    /// The report of a preview, and the vault as it would be.
+    pub(crate) fn into_preview(mut self) -> Preview {
+        let unchanged = self.preview.take();
+        let vault = unchanged.unwrap_or_else(|| self.replica.vault().clone());
+        Preview {
+            vault,
+            report: self.into_report(),
+        }
     }
 
     /// The report of a sync whose last upload, if there is one, was confirmed.
-    pub(super) fn into_report(self) -> Report {
+    pub(crate) fn into_report(self) -> Report {
         let mut report = self.report;
         report.common = self.replica.vault().change_count();
         if let Some(upload) = self.upload {
@@ -283,11 +299,11 @@ impl<'a, R: Replica> Attempt<'a, R> {
     }
 
     /// Takes in what the server has and says what to store there instead.
-    fn take_in(
+    pub(crate) fn take_in(
         &mut self,
         sealed: &[u8],
         rng: &mut dyn CryptoRng,
-    ) -> Result<Answer, SyncError<R::Error>> {
+    ) -> Result<Option<Vec<u8>>, SyncError> {
         let (remote, found, is_replaced) = match self.open(sealed) {
             // What cannot be opened holds nothing for this device.
             Err(_) if self.options.replace_remote => (Vault::new(), None, true),
@@ -300,9 +316,9 @@ impl<'a, R: Replica> Attempt<'a, R> {
         }
         let kept = remote.truncated_with(self.replica.vault());
         self.note_received(&kept)?;
-        if self.options.dry_run {
+        if self.is_preview {
             self.preview(&kept);
-            return Ok(Answer::Leave);
+            return Ok(None);
         }
         let before = self.upload.take();
         let arrived = before.as_ref().is_some_and(|upload| {
@@ -345,7 +361,7 @@ impl<'a, R: Replica> Attempt<'a, R> {
         let is_upgrade = found == Some(BtokenShape::Desktop) && shape != Shape::Desktop;
         let is_cut = self.replica.vault().history_since() != remote.history_since();
         if missing == 0 && !is_upgrade && !is_cut {
-            return Ok(Answer::Leave);
+            return Ok(None);
         }
         if let Some(uploads) = self.only_look {
             return Err(RemoteError::Unconfirmed(uploads).into());
@@ -400,7 +416,7 @@ impl<'a, R: Replica> Attempt<'a, R> {
         missing: usize,
         sent: SeenChanges,
         rng: &mut dyn CryptoRng,
-    ) -> Result<Answer, SyncError<R::Error>> {
+    ) -> Result<Option<Vec<u8>>, SyncError> {
         let change_count = self.replica.vault().change_count();
         let part = shape.part_of(self.replica.vault()).into_owned();
         let plaintext = format::encode_btoken_as(shape, &part).map_err(RemoteError::Unsealable)?;
@@ -425,11 +441,11 @@ impl<'a, R: Replica> Attempt<'a, R> {
             len,
             in_doubt: false,
         });
-        Ok(Answer::Replace(sealed))
+        Ok(Some(sealed))
     }
 
     /// A btoken of the account was opened: account and key are right, and the vault is to know it.
-    fn keep_association(&mut self, shape: Shape) -> Result<(), SyncError<R::Error>> {
+    fn keep_association(&mut self, shape: Shape) -> Result<(), SyncError> {
         let association = match (self.replica.association(), self.joining.take()) {
             (None, Some(joining)) => Association {
                 confirmed: true,
@@ -461,88 +477,6 @@ impl<'a, R: Replica> Attempt<'a, R> {
     }
 }
 
-/// What is new here of what came.
-pub(super) struct News {
-    now: i64,
-    received: SeenChanges,
-    ahead: Vec<Ahead>,
-}
-
-impl News {
-    /// What of `remote` is not in `vault`; `None` if that is nothing.
-    ///
-    /// # Errors
-    /// It would change so much that the guard holds it back.
-    pub(super) fn of(
-        remote: &Vault,
-        vault: &Vault,
-        now: i64,
-        guard: Option<Guard>,
-    ) -> Result<Option<Self>, Altered> {
-        if remote.missing_from(vault) == 0 {
-            return Ok(None);
-        }
-        if let Some(guard) = guard {
-            let altered = vault.clone().merge(remote).altered(vault);
-            if guard.holds_back(altered) {
-                return Err(altered);
-            }
-        }
-        let received = SeenChanges::of(remote).without(&SeenChanges::of(vault));
-        let mut ahead: Vec<Ahead> = Vec::new();
-        for (id, record) in remote.records() {
-            for change in record.changes() {
-                if let Some(time) = change
-                    .stamp
-                    .deciding_seconds()
-                    .filter(|time| time - now > AHEAD_MIN)
-                    && received.contains(id, change)
-                {
-                    ahead.push(Ahead {
-                        record: id.clone(),
-                        field: change.key.clone(),
-                        time,
-                    });
-                }
-            }
-        }
-        ahead.sort_by_key(|ahead| std::cmp::Reverse(ahead.time));
-        ahead.truncate(AHEAD_MAX);
-        Ok(Some(Self {
-            now,
-            received,
-            ahead,
-        }))
-    }
-
-    pub(super) fn note(self, report: &mut Report) {
-        report.ahead = self.ahead;
-        report.delta.time = self.now;
-        report.delta.received.merge(&self.received);
-    }
-}
-
 fn is_longer(len: usize, limit: u32) -> bool {
     u32::try_from(len).map_or(true, |len| len > limit)
-}
-
-/// An attempt during an exchange.
-pub(super) struct Listening<'b, 'a, R: Replica> {
-    attempt: &'b mut Attempt<'a, R>,
-    rng: &'b mut dyn CryptoRng,
-}
-
-impl<R: Replica> Listener for Listening<'_, '_, R> {
-    fn greeted(&mut self, layout: Layout, banner: &[u8]) {
-        self.attempt.report.greeting.set(layout, banner);
-    }
-
-    fn fetched(&mut self, btoken: Vec<u8>) -> Answer {
-        self.attempt
-            .take_in(&btoken, self.rng)
-            .unwrap_or_else(|error| {
-                self.attempt.error = Some(error);
-                Answer::Leave
-            })
-    }
 }

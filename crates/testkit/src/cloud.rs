@@ -11,12 +11,22 @@ use passmate_proto::{
 };
 use rand_core::{TryCryptoRng, TryRng};
 
-use super::super::*;
-use crate::net::ConnectError;
+use std::time::Duration;
+
+use passmate_proto::{AccountNumber, AuthToken, Layout};
+use passmate_sync::exchange::Connection;
+use passmate_sync::transport::{Certificate, Received, StreamEnd, Wire};
+use passmate_sync::{
+    ConnectError, Content, Endpoint, Env, Options, Preview, RemoteError, Replica, Report,
+    SaveError, SyncClient, SyncError, Transport, probe,
+};
+use passmate_vault::merge::MergeSummary;
+use passmate_vault::{Association, Pin, SyncKey, Trust, Vault};
+use rand_core::CryptoRng;
 
 /// What goes wrong in one exchange.
 #[derive(Clone, Debug)]
-pub(super) enum Fault {
+pub enum Fault {
     Nothing,
     Unreachable,
     CutBeforeHello,
@@ -43,32 +53,32 @@ pub(super) enum Fault {
 }
 
 #[derive(Default)]
-pub(super) struct Cloud {
-    pub(super) layout: Option<Layout>,
-    pub(super) accounts: BTreeMap<AccountNumber, (AuthToken, Vec<u8>)>,
-    pub(super) banner: String,
-    pub(super) btoken_len_max: Option<u32>,
+pub struct Cloud {
+    pub layout: Option<Layout>,
+    pub accounts: BTreeMap<AccountNumber, (AuthToken, Vec<u8>)>,
+    pub banner: String,
+    pub btoken_len_max: Option<u32>,
     /// What was asked, in order.
-    pub(super) requests: Vec<ActionKind>,
+    pub requests: Vec<ActionKind>,
     /// How many btokens came whole.
-    pub(super) uploads: usize,
-    pub(super) shown: Option<Pin>,
+    pub uploads: usize,
+    pub shown: Option<Pin>,
 }
 
 impl Cloud {
-    pub(super) fn new(layout: Layout) -> Rc<RefCell<Self>> {
+    pub fn new(layout: Layout) -> Rc<RefCell<Self>> {
         Rc::new(RefCell::new(Self {
             layout: Some(layout),
             ..Self::default()
         }))
     }
 
-    pub(super) fn only_btoken(&mut self) -> &mut Vec<u8> {
+    pub fn only_btoken(&mut self) -> &mut Vec<u8> {
         assert_eq!(self.accounts.len(), 1);
         &mut self.accounts.values_mut().next().unwrap().1
     }
 
-    pub(super) fn only_account(&self) -> AccountNumber {
+    pub fn only_account(&self) -> AccountNumber {
         assert_eq!(self.accounts.len(), 1);
         *self.accounts.keys().next().unwrap()
     }
@@ -77,21 +87,18 @@ impl Cloud {
 /// The way from one device to the cloud, and what goes wrong on it: one fault for each exchange,
 /// then none.
 #[derive(Clone)]
-pub(super) struct Way {
-    pub(super) cloud: Rc<RefCell<Cloud>>,
-    pub(super) faults: VecDeque<Fault>,
-    pub(super) exchanges: usize,
+pub struct Way {
+    pub cloud: Rc<RefCell<Cloud>>,
+    pub faults: VecDeque<Fault>,
+    pub exchanges: usize,
 }
 
 impl Way {
-    pub(super) fn to(cloud: &Rc<RefCell<Cloud>>) -> Self {
+    pub fn to(cloud: &Rc<RefCell<Cloud>>) -> Self {
         Self::with(cloud, [])
     }
 
-    pub(super) fn with(
-        cloud: &Rc<RefCell<Cloud>>,
-        faults: impl IntoIterator<Item = Fault>,
-    ) -> Self {
+    pub fn with(cloud: &Rc<RefCell<Cloud>>, faults: impl IntoIterator<Item = Fault>) -> Self {
         Self {
             cloud: cloud.clone(),
             faults: faults.into_iter().collect(),
@@ -101,32 +108,22 @@ impl Way {
 }
 
 impl Transport for Way {
-    fn exchange(
-        &mut self,
-        action: ClientAction,
-        listener: &mut dyn Listener,
-    ) -> Result<Exchanged, ConnectError> {
+    fn connect(&mut self) -> Result<Connection, ConnectError> {
         self.exchanges += 1;
         let fault = self.faults.pop_front().unwrap_or(Fault::Nothing);
         if let Fault::Unreachable = fault {
             return Err(unreachable());
         }
-        let (outcome, end) = drive(
-            ClientConfig::default(),
-            action,
-            &mut MemoryWire::new(&self.cloud, fault),
-            listener,
-        );
-        Ok(Exchanged {
-            outcome,
-            end,
-            shown: self.cloud.borrow().shown,
+        let certificate = Certificate {
+            pin: self.cloud.borrow().shown,
             valid: None,
-        })
+        };
+        let wire = Box::new(MemoryWire::new(&self.cloud, fault));
+        Ok(Connection::new(wire, ClientConfig::default(), certificate))
     }
 }
 
-pub(super) fn unreachable() -> ConnectError {
+pub fn unreachable() -> ConnectError {
     ConnectError::Unreachable {
         address: "cloud".to_owned(),
         detail: "fault".to_owned(),
@@ -330,13 +327,19 @@ impl Wire for MemoryWire {
 }
 
 /// Randomness that is the same in every run, and no time.
-pub(super) struct Calm {
+pub struct Calm {
     rng: Dice,
-    pub(super) slept: Vec<Duration>,
+    pub slept: Vec<Duration>,
+}
+
+impl Default for Calm {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Calm {
-    pub(super) fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             rng: Dice(1),
             slept: Vec::new(),
@@ -355,7 +358,7 @@ impl Env for Calm {
 }
 
 /// SplitMix64, which is no source for keys outside of tests.
-pub(super) struct Dice(pub(super) u64);
+pub struct Dice(pub u64);
 
 impl TryRng for Dice {
     type Error = Infallible;
@@ -383,24 +386,72 @@ impl TryRng for Dice {
 
 impl TryCryptoRng for Dice {}
 
+/// The number of the account that a key is for.
+pub fn account_of(key: &SyncKey) -> Option<AccountNumber> {
+    AccountNumber::from_bytes(key.account())
+}
+
+/// The auth token of an account.
+pub fn auth_token_of(key: &SyncKey) -> AuthToken {
+    AuthToken::new(*key.derive_auth_token().as_bytes())
+}
+
+/// The server, as `sync setup` names it.
+pub fn endpoint() -> Endpoint {
+    Endpoint {
+        host: "cloud.example".to_owned(),
+        port: 1,
+        trust: Trust::System,
+    }
+}
+
+/// The error of the server, or of the way there.
+#[track_caller]
+pub fn remote_error<T: std::fmt::Debug>(result: Result<T, SyncError>) -> RemoteError {
+    match result {
+        Err(SyncError::Remote(error)) => error,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Whether an error is the full disk of a [`Device`].
+pub fn is_disk_full<T>(result: &Result<T, SyncError>) -> bool {
+    matches!(result, Err(SyncError::Save(error)) if error.is::<DiskFull>())
+}
+
+/// Changes received, changes sent, conflicts resolved.
+pub fn counts(report: &Report) -> (usize, usize, usize) {
+    (report.received, report.sent, report.conflicts_resolved)
+}
+
+/// Two devices of one account: the first has one record with one field.
+pub fn two_devices(cloud: &Rc<RefCell<Cloud>>) -> (Device, Device) {
+    let (mut first, mut second) = (Device::default(), Device::default());
+    first.set("mail", "password", "first");
+    first.create(&mut Way::to(cloud)).unwrap();
+    let key = first.association.clone().unwrap().key;
+    second.join(&mut Way::to(cloud), key).unwrap();
+    (first, second)
+}
+
 /// The vault of a device, and its file.
 #[derive(Clone, Default)]
-pub(super) struct Device {
-    pub(super) vault: Vault,
-    pub(super) association: Option<Association>,
-    pub(super) file: (Vault, Option<Association>),
+pub struct Device {
+    pub vault: Vault,
+    pub association: Option<Association>,
+    pub file: (Vault, Option<Association>),
     /// How often the file was written.
-    pub(super) writes: usize,
-    pub(super) is_full: bool,
-    pub(super) now: i64,
+    pub writes: usize,
+    pub is_full: bool,
+    pub now: i64,
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("disk full")]
-pub(super) struct DiskFull;
+pub struct DiskFull;
 
 impl Device {
-    pub(super) fn set(&mut self, record: &str, field: &str, value: &str) {
+    pub fn set(&mut self, record: &str, field: &str, value: &str) {
         self.now += 1;
         let id = record.into();
         if self.vault.record(&id).is_none() {
@@ -411,12 +462,61 @@ impl Device {
         self.vault.set(&id, field, value, self.now).unwrap();
     }
 
-    pub(super) fn sync(&mut self, way: &mut Way) -> Result<Report, SyncError<DiskFull>> {
-        sync(self, way, &mut Calm::new(), Options::default())
+    /// The device, the way to the server and an [`Env`] as one client.
+    pub fn client<'a>(&'a mut self, way: &'a mut Way, env: &'a mut Calm) -> SyncClient<'a> {
+        SyncClient {
+            replica: self,
+            transport: way,
+            env,
+        }
+    }
+
+    pub fn sync(&mut self, way: &mut Way) -> Result<Report, SyncError> {
+        self.sync_with(way, Options::default())
+    }
+
+    pub fn sync_with(&mut self, way: &mut Way, options: Options) -> Result<Report, SyncError> {
+        self.client(way, &mut Calm::new()).sync(options)
+    }
+
+    pub fn preview(&mut self, way: &mut Way) -> Result<Preview, SyncError> {
+        self.client(way, &mut Calm::new()).preview()
+    }
+
+    /// Makes an account, after a probe.
+    pub fn create(&mut self, way: &mut Way) -> Result<Report, SyncError> {
+        let mut calm = Calm::new();
+        let probed = probe(&mut Way::to(&way.cloud), &mut calm)?;
+        self.client(way, &mut calm).create(&probed, &endpoint())
+    }
+
+    /// Joins the account of another device, after a probe.
+    pub fn join(&mut self, way: &mut Way, key: SyncKey) -> Result<Report, SyncError> {
+        let mut calm = Calm::new();
+        let probed = probe(&mut Way::to(&way.cloud), &mut calm)?;
+        self.client(way, &mut calm).join(&probed, &endpoint(), key)
+    }
+
+    /// The fingerprint that `sync status` shows.
+    pub fn fingerprint(&self) -> String {
+        let shape = self.association.as_ref().unwrap().shape;
+        Content::of(&self.vault, shape).unwrap().fingerprint
+    }
+
+    pub fn rotate(&mut self, way: &mut Way, keep_since: Option<i64>) -> Result<Report, SyncError> {
+        self.client(way, &mut Calm::new()).rotate(keep_since)
+    }
+
+    pub fn upgrade(&mut self, way: &mut Way) -> Result<Report, SyncError> {
+        self.client(way, &mut Calm::new()).upgrade()
+    }
+
+    pub fn delete(&mut self, way: &mut Way) -> Result<(), SyncError> {
+        self.client(way, &mut Calm::new()).delete()
     }
 
     /// What the server has, if it can be opened.
-    pub(super) fn remote(&self, cloud: &Rc<RefCell<Cloud>>) -> Vault {
+    pub fn remote(&self, cloud: &Rc<RefCell<Cloud>>) -> Vault {
         let key = &self.association.as_ref().unwrap().key;
         let cloud = cloud.borrow();
         let plaintext =
@@ -428,8 +528,6 @@ impl Device {
 }
 
 impl Replica for Device {
-    type Error = DiskFull;
-
     fn vault(&self) -> &Vault {
         &self.vault
     }
@@ -450,19 +548,19 @@ impl Replica for Device {
         self.vault.merge(other)
     }
 
-    fn save(&mut self) -> Result<(), DiskFull> {
+    fn save(&mut self) -> Result<(), SaveError> {
         if self.file.0 == self.vault && self.file.1 == self.association {
             return Ok(());
         }
         if self.is_full {
-            return Err(DiskFull);
+            return Err(DiskFull.into());
         }
         self.writes += 1;
         self.file = (self.vault.clone(), self.association.clone());
         Ok(())
     }
 
-    fn save_more(&mut self) -> Result<(), DiskFull> {
+    fn save_more(&mut self) -> Result<(), SaveError> {
         self.save()
     }
 }

@@ -15,14 +15,15 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use passmate_sync::guard::News;
+use passmate_sync::{Options, Replica, Report};
 use passmate_vault::compat::Original;
 use passmate_vault::format::container::ContainerError;
 use passmate_vault::format::{CodecError, Version, decode_vault_file, encode_sync_copy};
+use passmate_vault::merge::{Altered, MergeSummary};
 use passmate_vault::sync::shared_folder::{CopyId, MERGED_MAX, OwnCopy};
 use passmate_vault::{Passphrase, SeenChanges, SharedFolder, Vault};
 
-use super::attempt::News;
-use super::{Options, Replica, Report, SyncError};
 use crate::session::{Session, SessionError};
 
 /// What the copies' names end with.
@@ -118,6 +119,13 @@ pub enum FolderError {
         /// What the system says.
         error: io::Error,
     },
+    /// Merging the copies would delete or change so much that a person should look first. Nothing
+    /// was changed.
+    #[error("this sync would delete {} and change {} of {} records", .0.deleted, .0.changed, .0.of)]
+    HeldBack(Altered),
+    /// The vault or the copy could not be written.
+    #[error(transparent)]
+    Save(#[from] SessionError),
     /// There are more files in it than any shared folder has.
     #[error("the folder {} has more than {COPIES_MAX} copies or {ENTRIES_MAX} entries", .0.display())]
     TooMany(PathBuf),
@@ -133,9 +141,9 @@ pub fn set_up_folder(
     folder: &Path,
     host: &str,
     digits: u32,
-) -> Result<(), SyncError<SessionError>> {
+) -> Result<(), FolderError> {
     if let Some(folder) = session.folder() {
-        return Err(FolderError::AlreadySetUp(folder.path.clone()).into());
+        return Err(FolderError::AlreadySetUp(folder.path.clone()));
     }
     let failed = |error| FolderError::Io {
         path: folder.to_owned(),
@@ -143,7 +151,7 @@ pub fn set_up_folder(
     };
     let path = folder.canonicalize().map_err(failed)?;
     if !path.is_dir() {
-        return Err(failed(io::ErrorKind::NotADirectory.into()).into());
+        return Err(failed(io::ErrorKind::NotADirectory.into()));
     }
     let text = path
         .to_str()
@@ -164,124 +172,123 @@ pub fn set_up_folder(
         format!("{host}-{:06x}", digits & 0xFF_FFFF),
     );
     session.set_folder(Some(folder));
-    session
-        .save()
-        .map_err(SyncError::Save)
-        .inspect_err(|_| session.set_folder(None))
+    session.save().inspect_err(|_| session.set_folder(None))?;
+    Ok(())
 }
 
 /// Forgets the folder; with `delete` the own copy there is removed too.
 ///
 /// # Errors
 /// See [`FolderError`]; nothing changed, or only the copy is gone.
-pub fn leave_folder(session: &mut Session, delete: bool) -> Result<(), SyncError<SessionError>> {
+pub fn leave_folder(session: &mut Session, delete: bool) -> Result<(), FolderError> {
     let folder = session.folder().cloned().ok_or(FolderError::NotSetUp)?;
     if delete {
         let path = own_path(&folder);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(FolderError::Io { path, error }.into());
+                return Err(FolderError::Io { path, error });
             }
             _ => {}
         }
     }
     session.set_folder(None);
-    session.save().map_err(SyncError::Save)
+    session.save()?;
+    Ok(())
 }
 
 /// Merges what the other devices' copies have and saves it. `passphrases` are tried on copies that
 /// do not open, and are remembered if they open one.
 ///
 /// # Errors
-/// See [`SyncError`]; nothing changed.
+/// See [`FolderError`]; nothing changed.
 pub fn take_in(
     session: &mut Session,
     passphrases: &[Passphrase],
     options: Options,
-) -> Result<FolderReport, SyncError<SessionError>> {
+) -> Result<FolderReport, FolderError> {
     let mut folder = session.folder().cloned().ok_or(FolderError::NotSetUp)?;
-    let found = read_copies(session, &folder, passphrases)?;
-    let Found {
-        union,
-        merged,
-        skipped,
-        conflicts,
-        good_passphrases,
-    } = found;
-    let union = union.truncated_with(session.vault()).into_owned();
-    let there = SeenChanges::of(&union);
+    let copies = read_copies(session, &folder, passphrases)?;
+    let union = copies.union.truncated_with(session.vault()).into_owned();
     let mut report = Report::default();
-
-    let news = News::of(&union, session.vault(), session.now(), options.guard)
-        .map_err(SyncError::HeldBack)?;
-    let mut preview = session.vault().clone();
-    let summary = if options.dry_run {
-        preview.merge(&union)
-    } else {
-        Replica::merge(session, &union)
-    };
-    report.received = summary.received;
-    report.conflicts_resolved = summary.conflicts_resolved();
-    report.changes = summary.records;
-    if let Some(news) = news {
+    let news = News::of(&union, session.vault(), session.now(), options.guard);
+    if let Some(news) = news.map_err(FolderError::HeldBack)? {
         news.note(&mut report);
     }
-    if options.dry_run {
-        report.preview = Some(preview);
-        return Ok(FolderReport {
-            report,
-            skipped,
-            conflicts,
-            there,
-        });
-    }
+    count(&mut report, Replica::merge(session, &union));
     resolve(session);
     if !report.delta.is_empty() {
         folder.last = Some(report.delta.clone());
     }
-    good_passphrases
-        .into_iter()
-        .for_each(|passphrase| folder.remember(passphrase));
-    folder.merged = merged;
+    let passphrases = copies.good_passphrases.into_iter();
+    passphrases.for_each(|passphrase| folder.remember(passphrase));
+    folder.merged = copies.merged;
     session.set_folder(Some(folder));
-    let saved = if options.continued {
-        session.save_more()
+    if options.continued {
+        session.save_more()?;
     } else {
-        session.save()
-    };
-    saved.map_err(SyncError::Save)?;
+        session.save()?;
+    }
     Ok(FolderReport {
         report,
-        skipped,
-        conflicts,
-        there,
+        skipped: copies.skipped,
+        conflicts: copies.conflicts,
+        there: SeenChanges::of(&union),
     })
+}
+
+/// What [`take_in`] and [`give_out`] would do, and the vault after it. Nothing is changed.
+///
+/// # Errors
+/// See [`FolderError`].
+pub fn preview(session: &Session) -> Result<(FolderReport, Vault), FolderError> {
+    let folder = session.folder().ok_or(FolderError::NotSetUp)?;
+    let copies = read_copies(session, folder, &[])?;
+    let union = copies.union.truncated_with(session.vault()).into_owned();
+    let mut report = Report::default();
+    let news = News::of(&union, session.vault(), session.now(), None);
+    if let Some(news) = news.map_err(FolderError::HeldBack)? {
+        news.note(&mut report);
+    }
+    let mut vault = session.vault().clone();
+    count(&mut report, vault.merge(&union));
+    let mut found = FolderReport {
+        report,
+        skipped: copies.skipped,
+        conflicts: copies.conflicts,
+        there: SeenChanges::of(&union),
+    };
+    let new = found.new_in(&vault, folder);
+    found.report.sent = new.len();
+    found.report.delta.sent = new;
+    Ok((found, vault))
+}
+
+fn count(report: &mut Report, summary: MergeSummary) {
+    report.received = summary.received;
+    report.conflicts_resolved = summary.conflicts_resolved();
+    report.changes = summary.records;
 }
 
 /// Writes the own copy, if there is anything new in it, and adds to the report what that is.
 ///
 /// # Errors
-/// See [`SyncError`]; the copy is as it was.
-pub fn give_out(
-    session: &mut Session,
-    found: &mut FolderReport,
-) -> Result<(), SyncError<SessionError>> {
+/// See [`FolderError`]; the copy is as it was.
+pub fn give_out(session: &mut Session, found: &mut FolderReport) -> Result<(), FolderError> {
     resolve(session);
     let mut folder = session.folder().cloned().ok_or(FolderError::NotSetUp)?;
     let path = own_path(&folder);
-    let plaintext = encode_sync_copy(session.vault())
-        .map_err(SessionError::from)
-        .map_err(SyncError::Save)?;
+    let plaintext = encode_sync_copy(session.vault()).map_err(SessionError::from)?;
     let content = session.content_hash(&plaintext);
     let there = session.read_copy(&path).ok();
     let is_written = |own: OwnCopy| {
         own.content == content && there.as_ref().is_some_and(|file| own.is_file(file))
     };
     if folder.own.is_some_and(is_written) {
-        return session.save_more().map_err(SyncError::Save);
+        session.save_more()?;
+        return Ok(());
     }
     let new = found.new_in(session.vault(), &folder);
-    let container = session.seal(&plaintext).map_err(SyncError::Save)?;
+    let container = session.seal(&plaintext)?;
     folder.own = Some(OwnCopy::new(content, &container));
     folder.given = SeenChanges::of(&session.vault().part_for(Original::Passmate2));
     let report = &mut found.report;
@@ -294,10 +301,9 @@ pub fn give_out(
     session.set_folder(Some(folder));
     // Before the copy: what is remembered of one that was not written then does not fit the file,
     // and it is written again.
-    session.save_more().map_err(SyncError::Save)?;
-    session
-        .write_copy(&path, &container)
-        .map_err(SyncError::Save)
+    session.save_more()?;
+    session.write_copy(&path, &container)?;
+    Ok(())
 }
 
 fn resolve(session: &mut Session) {
@@ -327,7 +333,7 @@ fn read_copies(
     session: &Session,
     folder: &SharedFolder,
     passphrases: &[Passphrase],
-) -> Result<Found, SyncError<SessionError>> {
+) -> Result<Found, FolderError> {
     let mut found = Found::default();
     let own = own_path(folder);
     let known: Vec<Passphrase> = folder
@@ -422,3 +428,6 @@ fn names(folder: &Path) -> Result<Vec<OsString>, FolderError> {
     names.sort();
     Ok(names)
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,14 +6,13 @@ use passmate_vault::format::{CodecError, EncodeError};
 use passmate_vault::merge::Altered;
 use serde::{Deserialize, Serialize};
 
-use super::{FolderError, Rollback, StreamEnd};
-use crate::net::ConnectError;
+use crate::replica::SaveError;
+use crate::report::Rollback;
+use crate::transport::{ConnectError, StreamEnd};
 
 /// Why a sync did not come through. In every case all that this device had is still in its vault.
-///
-/// `E` is what saving the vault may report.
 #[derive(Debug, thiserror::Error)]
-pub enum SyncError<E> {
+pub enum SyncError {
     /// The vault belongs to no server yet.
     #[error("this vault is not set up to sync")]
     NotSetUp,
@@ -50,12 +49,9 @@ pub enum SyncError<E> {
     /// The server, or the way there.
     #[error(transparent)]
     Remote(#[from] RemoteError),
-    /// The shared folder.
-    #[error(transparent)]
-    Folder(#[from] FolderError),
     /// The vault could not be saved.
-    #[error(transparent)]
-    Save(E),
+    #[error("{0}")]
+    Save(SaveError),
 }
 
 /// What went wrong at the server or on the way there.
@@ -193,14 +189,12 @@ pub enum SyncErrorKind {
     Older,
     /// It would have changed too much.
     HeldBack,
-    /// The shared folder cannot be used.
-    Folder,
     /// The vault could not be saved.
     #[serde(rename = "local")]
     Save,
 }
 
-impl<E> SyncError<E> {
+impl SyncError {
     /// Its kind.
     pub fn kind(&self) -> SyncErrorKind {
         match self {
@@ -209,9 +203,6 @@ impl<E> SyncError<E> {
             Self::SetUpChanged => SyncErrorKind::SetUpChanged,
             Self::KeyWithoutAccount => SyncErrorKind::Refused,
             Self::Remote(error) => error.kind(),
-            Self::Folder(FolderError::NotSetUp) => SyncErrorKind::NotSetUp,
-            Self::Folder(FolderError::AlreadySetUp(_)) => SyncErrorKind::AlreadySetUp,
-            Self::Folder(_) => SyncErrorKind::Folder,
             Self::Save(_) => SyncErrorKind::Save,
             Self::RolledBack { .. } => SyncErrorKind::Older,
             Self::HeldBack(_) => SyncErrorKind::HeldBack,

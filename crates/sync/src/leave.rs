@@ -1,0 +1,71 @@
+//! The end of an association, on this device or for all devices.
+
+use passmate_proto::Outcome;
+use passmate_vault::SyncKey;
+
+use crate::env::Env;
+use crate::error::{RemoteError, SyncError};
+use crate::replica::Replica;
+use crate::retry::retry;
+use crate::transport::Transport;
+use crate::{SyncClient, account_of, auth_token_of, replace_association};
+
+/// Forgets the server on this device. The btoken there and all other devices stay as they are.
+///
+/// # Errors
+/// The vault is not set up to sync, or could not be saved; then nothing changed.
+pub fn leave(replica: &mut dyn Replica) -> Result<(), SyncError> {
+    replica.association().ok_or(SyncError::NotSetUp)?;
+    replace_association(replica, None)
+}
+
+impl SyncClient<'_> {
+    /// Deletes the account and its btoken on the server, then forgets the server on this device.
+    ///
+    /// # Errors
+    /// See [`SyncError`]; the vault keeps the association then, and [`leave`] can still drop it.
+    /// [`RemoteError::DeletedOrUnreachable`]: the deletion was asked for twice and not confirmed.
+    pub fn delete(&mut self) -> Result<(), SyncError> {
+        let association = self.replica.association().ok_or(SyncError::NotSetUp)?;
+        let key = association.key.clone();
+        // A device that was never admitted has nothing there.
+        if !association.is_pending() {
+            delete_account(&key, self.transport, self.env)?;
+        }
+        replace_association(self.replica, None)
+    }
+}
+
+/// Deletes an account and its btoken on the server.
+pub(crate) fn delete_account(
+    key: &SyncKey,
+    transport: &mut dyn Transport,
+    env: &mut dyn Env,
+) -> Result<(), SyncError> {
+    let account = account_of(key).ok_or(SyncError::KeyWithoutAccount)?;
+    retry(env, |retries, _| {
+        let may_retry = match transport.connect() {
+            Err(error) => retries.after_no_connection(error),
+            Ok(connection) => {
+                let ended = connection.reset(account, auth_token_of(key));
+                match ended.outcome {
+                    Outcome::Confirmed(_) => return Ok(Some(())),
+                    Outcome::Unknown(cause) => {
+                        retries.after_unknown(cause, &ended.stream);
+                        // The first may have done it: then the second finds no account.
+                        if retries.unknown() >= 2 {
+                            return Err(RemoteError::DeletedOrUnreachable.into());
+                        }
+                        Ok(())
+                    }
+                    Outcome::Failed(_) | Outcome::Left => retries.after_end(&ended),
+                }
+            }
+        };
+        may_retry.map_err(|error| match retries.unknown() {
+            0 => error,
+            _ => RemoteError::OutcomeUnknown(Box::new(error)),
+        })?;
+        Ok(None)
+    })
+}

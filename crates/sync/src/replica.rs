@@ -1,0 +1,41 @@
+//! The vault of this device, as a sync sees it.
+
+use passmate_vault::merge::MergeSummary;
+use passmate_vault::{Association, Vault};
+
+/// Why a vault could not be saved; whoever implements [`Replica`] knows the type behind it.
+pub type SaveError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The unlocked vault of this device.
+pub trait Replica {
+    /// Its records.
+    fn vault(&self) -> &Vault;
+
+    /// This device's clock, in seconds since 1970.
+    fn now(&self) -> i64;
+
+    /// The account that the vault is tied to.
+    fn association(&self) -> Option<&Association>;
+
+    /// Ties the vault to another account, or to none. Other programs see it after the next
+    /// [`save`](Self::save).
+    fn set_association(&mut self, association: Option<Association>);
+
+    /// Adds the changes of another device.
+    fn merge(&mut self, other: &Vault) -> MergeSummary;
+
+    /// Makes all changes durable, together with what other programs saved meanwhile: afterwards
+    /// [`vault`](Self::vault) and [`association`](Self::association) are what is stored. Writes
+    /// nothing if nothing changed.
+    ///
+    /// # Errors
+    /// The vault could not be saved.
+    fn save(&mut self) -> Result<(), SaveError>;
+
+    /// Like [`save`](Self::save), but what is saved belongs to the previous save: one *undo* takes
+    /// back both.
+    ///
+    /// # Errors
+    /// The vault could not be saved.
+    fn save_more(&mut self) -> Result<(), SaveError>;
+}

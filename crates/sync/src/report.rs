@@ -1,0 +1,78 @@
+//! What a sync did.
+
+use passmate_vault::details::Delta;
+use passmate_vault::merge::RecordChange;
+use passmate_vault::record::FieldKey;
+use passmate_vault::{RecordId, Vault};
+
+use crate::exchange::Greeting;
+
+/// What a sync did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Changes that came from the server and were new here.
+    pub received: usize,
+    /// Changes that the server did not have and now has.
+    pub sent: usize,
+    /// Conflicts that the merge resolved.
+    pub conflicts_resolved: usize,
+    /// What came, record by record, in the order in which it came.
+    pub changes: Vec<RecordChange>,
+    /// Changes that vault and server had in common at the end: all of both.
+    pub common: usize,
+    /// What the server said of itself.
+    pub greeting: Greeting,
+    /// The server returned older data than this device had seen there.
+    pub rollback: Option<Rollback>,
+    /// The changes that came and went.
+    pub delta: Delta,
+    /// Changes from the future, the latest first: this device's clock is behind, or another one was
+    /// ahead.
+    pub ahead: Vec<Ahead>,
+    /// The length of the btoken that the server has, in bytes.
+    pub btoken_len: usize,
+    /// The first and last second of the server's certificate, in Unix time.
+    pub valid: Option<(i64, i64)>,
+}
+
+impl Report {
+    /// Adds the counts of a later sync to this one's and takes everything else from the later one.
+    pub fn add(&mut self, later: Self) {
+        let earlier = std::mem::replace(self, later);
+        self.received += earlier.received;
+        self.sent += earlier.sent;
+        self.conflicts_resolved += earlier.conflicts_resolved;
+        self.changes.splice(0..0, earlier.changes);
+        self.rollback = earlier.rollback.or(self.rollback);
+    }
+}
+
+/// What a sync would do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preview {
+    /// The report that the sync would give.
+    pub report: Report,
+    /// The vault after it.
+    pub vault: Vault,
+}
+
+/// A change that is stamped more than a day after this device's present.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ahead {
+    /// Its record.
+    pub record: RecordId,
+    /// Its field.
+    pub field: FieldKey,
+    /// Its time, in seconds since 1970.
+    pub time: i64,
+}
+
+/// Changes that a server had and returned no longer. This vault has them, and the sync that found
+/// it out stored them there again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rollback {
+    /// Changes that this device had seen on the server and that were gone.
+    pub changes: usize,
+    /// The times of the first and the last of them, in seconds since 1970.
+    pub times: Option<(i64, i64)>,
+}

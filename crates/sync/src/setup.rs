@@ -1,0 +1,248 @@
+//! Tying a vault to an account. The rules are:
+//!  - a server is asked for a refusal first, and one that does not give it gets nothing more;
+//!  - a key that an operator is asked to admit is saved before its code is shown, and serves for one
+//!    account;
+//!  - the number of a new account is saved before anything else happens, and never asked for twice;
+//!  - an account that exists is kept only after its btoken was opened with the key that was given.
+
+use passmate_proto::{AccountNumber, AuthToken, Failure, Outcome, RequestCode};
+use passmate_vault::sync_key::KEY_LEN;
+use passmate_vault::{
+    Association, Secret, SeenChanges, Shape, SyncKey, Trust, Vault, format, sync_key,
+};
+use rand_core::CryptoRng;
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use crate::attempt::Attempt;
+use crate::env::Env;
+use crate::error::{RemoteError, SyncError};
+use crate::exchange::Greeting;
+use crate::replica::Replica;
+use crate::report::Report;
+use crate::retry::retry;
+use crate::transport::{Certificate, StreamEnd, Transport};
+use crate::{SyncClient, auth_token_of, replace_association, run};
+
+/// A server and why it is trusted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// A DNS name, or an IP address without brackets.
+    pub host: String,
+    /// The TCP port.
+    pub port: u16,
+    /// How its certificate is checked.
+    pub trust: Trust,
+}
+
+/// A server that refused, by a cut, an account that cannot exist: only [`probe`] makes this.
+#[derive(Debug, Clone)]
+pub struct Probed {
+    greeting: Greeting,
+    certificate: Certificate,
+}
+
+impl Probed {
+    /// What the server said of itself.
+    #[must_use]
+    pub const fn greeting(&self) -> &Greeting {
+        &self.greeting
+    }
+
+    /// The certificate that it showed.
+    #[must_use]
+    pub const fn certificate(&self) -> Certificate {
+        self.certificate
+    }
+}
+
+/// Asks the server for an account that cannot exist. It must refuse by cutting the connection.
+///
+/// If something between client and server ends TLS, a refusal arrives as a clean close, which means
+/// success elsewhere in this protocol: such a path is not used.
+///
+/// # Errors
+/// [`RemoteError::TlsEnded`], [`RemoteError::LetsAnyoneIn`], or whatever kept the server from
+/// answering.
+pub fn probe(transport: &mut dyn Transport, env: &mut dyn Env) -> Result<Probed, RemoteError> {
+    retry(env, |retries, env| {
+        let connection = match transport.connect() {
+            Ok(connection) => connection,
+            Err(error) => return retries.after_no_connection(error).map(|()| None),
+        };
+        let account = make_account(env.rng());
+        let ended = match connection.update(account, make_auth_token(env.rng())) {
+            Ok(fetched) => {
+                fetched.leave();
+                return Err(RemoteError::LetsAnyoneIn);
+            }
+            Err(ended) => ended,
+        };
+        match ended.outcome {
+            Outcome::Failed(Failure::CutAfterCredentials) if ended.stream == StreamEnd::Cut => {
+                Ok(Some(Probed {
+                    greeting: ended.greeting,
+                    certificate: ended.certificate,
+                }))
+            }
+            Outcome::Failed(Failure::BtokenTooLong { .. })
+            | Outcome::Left
+            | Outcome::Confirmed(_)
+            | Outcome::Unknown(_) => Err(RemoteError::LetsAnyoneIn),
+            Outcome::Failed(failure) => {
+                retries.after_failure(failure, &ended.stream)?;
+                Ok(None)
+            }
+        }
+    })
+}
+
+/// Makes the key of an account to come and saves it, for a server whose operator admits devices by
+/// their code; a key that was made before stays.
+///
+/// # Errors
+/// The vault belongs to an account, or waits for one elsewhere, or could not be saved.
+pub fn request(
+    replica: &mut dyn Replica,
+    env: &mut dyn Env,
+    endpoint: &Endpoint,
+) -> Result<RequestCode, SyncError> {
+    refuse_second(replica, endpoint)?;
+    let key = match replica.association() {
+        Some(pending) => pending.key.clone(),
+        None => SyncKey::from_parts([0; 8], sync_key::make_key(env.rng())),
+    };
+    replace_association(replica, Some(associate(endpoint, key.clone(), false)))?;
+    let auth_token = key.derive_auth_token();
+    Ok(RequestCode::from_hash(
+        Sha256::digest(auth_token.as_bytes()).into(),
+    ))
+}
+
+impl SyncClient<'_> {
+    /// Makes an account for a vault that has none, and brings the two in step. A key that
+    /// [`request`] saved becomes its key.
+    ///
+    /// # Errors
+    /// See [`SyncError`]. If the vault has an association afterwards, the server named an account:
+    /// the next [`sync`](Self::sync) goes on from there.
+    pub fn create(&mut self, _probed: &Probed, endpoint: &Endpoint) -> Result<Report, SyncError> {
+        refuse_second(self.replica, endpoint)?;
+        let associate = |key| associate(endpoint, key, false);
+        let pending = self.replica.association();
+        let key = match pending.map(|pending| pending.key.key().clone()) {
+            Some(key) => key,
+            None => sync_key::make_key(self.env.rng()),
+        };
+        let key = self.make_account(key, &associate)?;
+        let mut attempt = Attempt::new(self.replica, key, false);
+        run(&mut attempt, self.transport, self.env)?;
+        Ok(attempt.into_report())
+    }
+
+    /// Ties a vault to an account that other devices use, and brings the two in step.
+    ///
+    /// # Errors
+    /// See [`SyncError`]. If the btoken there could not be opened, nothing was sent and the vault
+    /// has no association.
+    pub fn join(
+        &mut self,
+        _probed: &Probed,
+        endpoint: &Endpoint,
+        key: SyncKey,
+    ) -> Result<Report, SyncError> {
+        if let Some(association) = self.replica.association() {
+            return Err(SyncError::AlreadySetUp {
+                host: association.host.clone(),
+            });
+        }
+        let mut attempt = Attempt::joining(self.replica, associate(endpoint, key, true));
+        run(&mut attempt, self.transport, self.env)?;
+        Ok(attempt.into_report())
+    }
+
+    /// Asks the server for an account, and saves the association with it as soon as its number
+    /// arrives.
+    pub(crate) fn make_account(
+        &mut self,
+        key: Secret<KEY_LEN>,
+        associate: &dyn Fn(SyncKey) -> Association,
+    ) -> Result<SyncKey, SyncError> {
+        // An empty vault is stored first: if the number is lost on the way, nothing else is.
+        let plaintext = format::encode_btoken(&Vault::new()).map_err(RemoteError::Unsealable)?;
+        let made = retry(self.env, |retries, env| {
+            let connection = match self.transport.connect() {
+                Ok(connection) => connection,
+                Err(error) => {
+                    retries.after_no_connection(error)?;
+                    return Ok(None);
+                }
+            };
+            let unnumbered = SyncKey::from_parts([0; 8], key.clone());
+            let btoken = format::btoken::seal(&plaintext, &unnumbered, env.rng());
+            match connection.create(auth_token_of(&unnumbered), btoken) {
+                Ok(created) => {
+                    let key = SyncKey::from_parts(*created.account().as_bytes(), key.clone());
+                    let saved = replace_association(self.replica, Some(associate(key.clone())));
+                    // How it ends tells nothing that the next fetch does not tell.
+                    created.finish();
+                    saved.map(|()| Some(key))
+                }
+                Err(ended) => {
+                    retries.after_end(&ended)?;
+                    Ok(None)
+                }
+            }
+        });
+        match made {
+            Err(SyncError::Remote(RemoteError::Refused)) => Err(RemoteError::CreateRefused.into()),
+            made => made,
+        }
+    }
+}
+
+/// A vault that waits for an account on this server may go on.
+fn refuse_second(replica: &dyn Replica, endpoint: &Endpoint) -> Result<(), SyncError> {
+    match replica.association() {
+        Some(pending)
+            if pending.is_pending()
+                && (&pending.host, pending.port) == (&endpoint.host, endpoint.port) =>
+        {
+            Ok(())
+        }
+        Some(association) => Err(SyncError::AlreadySetUp {
+            host: association.host.clone(),
+        }),
+        None => Ok(()),
+    }
+}
+
+fn associate(endpoint: &Endpoint, key: SyncKey, confirmed: bool) -> Association {
+    Association {
+        host: endpoint.host.clone(),
+        port: endpoint.port,
+        key,
+        trust: endpoint.trust.clone(),
+        confirmed,
+        seen: SeenChanges::new(),
+        last: None,
+        retired: None,
+        shape: Shape::Modern,
+    }
+}
+
+fn make_account(rng: &mut dyn CryptoRng) -> AccountNumber {
+    loop {
+        let mut bytes = [0; 8];
+        rng.fill_bytes(&mut bytes);
+        if let Some(account) = AccountNumber::from_bytes(bytes) {
+            return account;
+        }
+    }
+}
+
+fn make_auth_token(rng: &mut dyn CryptoRng) -> AuthToken {
+    let mut bytes = Zeroizing::new([0; 32]);
+    rng.fill_bytes(bytes.as_mut_slice());
+    AuthToken::new(*bytes)
+}
