@@ -20,7 +20,8 @@ use passmate_vault::record::{Domain, PATH, Record, TIME_MIN};
 use passmate_vault::{EditError, RecordId, Text, Vault};
 use sha2::{Digest, Sha256};
 
-use crate::{Format, Imported, Item};
+use crate::read::item::Item;
+use crate::read::{Format, Imported};
 
 /// What an import did to a vault.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]

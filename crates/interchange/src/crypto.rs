@@ -10,7 +10,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use crate::ImportError;
+use crate::error::ImportError;
 
 /// The most rounds of PBKDF2.
 pub(crate) const PBKDF2_ROUNDS_MAX: u32 = 10_000_000;

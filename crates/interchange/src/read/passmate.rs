@@ -8,7 +8,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
-use crate::{ImportError, Imported, Loss, json};
+use super::Imported;
+use crate::error::ImportError;
+use crate::loss::Loss;
+use crate::syntax::json;
 
 const ACCOUNT: &str =
     "the server and the sync key: set it up with `passmate sync setup` if it is to go on";

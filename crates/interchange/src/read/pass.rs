@@ -4,8 +4,10 @@
 //! that is none; from there on all is notes, so that a key in its armour stays in one piece. An
 //! `otpauth:` address is one on any line.
 
-use crate::item::Builder;
-use crate::{ITEMS_MAX, ImportError, Imported};
+use super::Imported;
+use super::item::Builder;
+use crate::error::ImportError;
+use crate::limits::ITEMS_MAX;
 
 /// Reads the entries of a store of `pass`: for each its path in the store, without `.gpg`, and its
 /// decrypted content.

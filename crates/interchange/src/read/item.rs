@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use crate::{FIELDS_MAX, ImportError};
+use super::Imported;
+use crate::error::ImportError;
+use crate::limits::FIELDS_MAX;
+use crate::loss::Loss;
 
 /// Stands for `/` in a name that came from a program where that is no separator: U+2215.
 pub(crate) const SLASH: char = '\u{2215}';
@@ -38,30 +41,6 @@ pub struct Field {
 impl std::fmt::Debug for Field {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Field({:?}, [redacted])", self.name)
-    }
-}
-
-/// Something that is in the file and does not come along.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Loss {
-    /// The path of the item that had it; empty for what belongs to the whole file.
-    pub path: String,
-    /// What is lost, for people. It holds no value.
-    pub what: String,
-}
-
-impl Loss {
-    pub(crate) fn of_file(what: impl Into<String>) -> Self {
-        Self {
-            path: String::new(),
-            what: what.into(),
-        }
-    }
-
-    /// A mark that so many items have, which says nothing about their secrets.
-    pub(crate) fn of_mark(mark: &str, count: usize) -> Self {
-        let plural = if count == 1 { "" } else { "s" };
-        Self::of_file(format!("the mark \"{mark}\" of {count} item{plural}"))
     }
 }
 
@@ -161,7 +140,7 @@ impl Builder {
         self.losses
     }
 
-    pub(crate) fn finish(self, into: &mut crate::Imported) {
+    pub(crate) fn finish(self, into: &mut Imported) {
         into.items.push(self.item);
         into.losses.extend(self.losses);
     }

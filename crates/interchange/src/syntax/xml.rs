@@ -11,7 +11,7 @@ use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::{BytesStart, Event};
 use zeroize::Zeroizing;
 
-use crate::ImportError;
+use crate::error::ImportError;
 
 /// The deepest nesting.
 const DEPTH_MAX: usize = 128;

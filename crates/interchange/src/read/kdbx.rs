@@ -11,8 +11,6 @@
 //! Values that are marked as protected are under one more stream cipher. Key files, hardware keys
 //! and Twofish are not supported.
 
-mod write;
-
 use std::io::Read;
 
 use aes::Aes256;
@@ -21,30 +19,21 @@ use argon2::{Algorithm, Version};
 use chacha20::ChaCha20;
 use flate2::read::GzDecoder;
 use passmate_vault::Passphrase;
-use salsa20::Salsa20;
-use sha2::{Digest, Sha512};
 use zeroize::Zeroizing;
 
+use super::{Imported, keepass};
 use crate::crypto::{Argon2Cost, Key, decrypt_aes_cbc, derive_argon2, is_hmac_sha256, sha256};
-use crate::{ImportError, Imported, json, keepass, xml};
-
-pub use write::{KdbxEntry, write_kdbx};
+use crate::error::ImportError;
+use crate::syntax::kdbx::{
+    CIPHER_AES, CIPHER_CHACHA20, CIPHER_TWOFISH, InnerStream, KDF_AES, KDF_AES_4, KDF_ARGON2D,
+    KDF_ARGON2ID, SIGNATURE, SIGNATURE_KDB, sha512,
+};
+use crate::syntax::{json, xml};
 
 /// The most rounds of AES-KDF.
 const AES_ROUNDS_MAX: u64 = 1 << 29;
 /// The most that a file may be when it is decompressed, in bytes.
 const PAYLOAD_LEN_MAX: usize = 256 * 1024 * 1024;
-
-const SIGNATURE: [u8; 8] = [0x03, 0xD9, 0xA2, 0x9A, 0x67, 0xFB, 0x4B, 0xB5];
-const SIGNATURE_KDB: [u8; 8] = [0x03, 0xD9, 0xA2, 0x9A, 0x65, 0xFB, 0x4B, 0xB5];
-const CIPHER_AES: [u8; 16] = 0x31C1_F2E6_BF71_4350_BE58_0521_6AFC_5AFF_u128.to_be_bytes();
-const CIPHER_CHACHA20: [u8; 16] = 0xD603_8A2B_8B6F_4CB5_A524_339A_31DB_B59A_u128.to_be_bytes();
-const CIPHER_TWOFISH: [u8; 16] = 0xAD68_F29F_576F_4BB9_A36A_D47A_F965_346C_u128.to_be_bytes();
-const KDF_AES: [u8; 16] = 0xC9D9_F39A_628A_4460_BF74_0D08_C18A_4FEA_u128.to_be_bytes();
-const KDF_AES_4: [u8; 16] = 0x7C02_BB82_79A7_4AC0_927D_114A_0064_8238_u128.to_be_bytes();
-const KDF_ARGON2D: [u8; 16] = 0xEF63_6DDF_8C29_444B_91F7_A9A4_03E3_0A0C_u128.to_be_bytes();
-const KDF_ARGON2ID: [u8; 16] = 0x9E29_8B19_56DB_4773_B23D_FC3E_C6F0_A1E6_u128.to_be_bytes();
-const SALSA20_NONCE: [u8; 8] = [0xE8, 0x30, 0x09, 0x4B, 0x97, 0x20, 0x5D, 0x2A];
 
 const CUT: ImportError = ImportError::Damaged {
     what: "it is cut off",
@@ -446,57 +435,4 @@ impl<'a> Kdf<'a> {
             } => derive_argon2(*algorithm, *version, composite.as_slice(), salt, *cost),
         }
     }
-}
-
-/// What protected values are under.
-enum InnerStream {
-    None,
-    Salsa20(Box<Salsa20>),
-    ChaCha20(Box<ChaCha20>),
-}
-
-impl InnerStream {
-    fn new(id: u32, key: &[u8]) -> Result<Self, ImportError> {
-        match id {
-            0 => Ok(Self::None),
-            2 => {
-                let key = sha256(&[key]);
-                Ok(Self::Salsa20(Box::new(<Salsa20 as KeyIvInit>::new(
-                    &key.into(),
-                    &SALSA20_NONCE.into(),
-                ))))
-            }
-            3 => {
-                let hash = Zeroizing::new(sha512(&[key]));
-                let (key, rest) = hash
-                    .split_first_chunk::<32>()
-                    .expect("64 bytes have 32 at their head");
-                let (nonce, _) = rest
-                    .split_first_chunk::<12>()
-                    .expect("32 bytes have 12 at their head");
-                Ok(Self::ChaCha20(Box::new(<ChaCha20 as KeyIvInit>::new(
-                    key.into(),
-                    nonce.into(),
-                ))))
-            }
-            _ => Err(ImportError::NotSupported {
-                what: "another cipher for protected values",
-            }),
-        }
-    }
-
-    fn apply(&mut self, bytes: &mut [u8]) {
-        // At most 256 GiB come out of one stream, and a file is far shorter.
-        let _ = match self {
-            Self::None => Ok(()),
-            Self::Salsa20(stream) => stream.try_apply_keystream(bytes),
-            Self::ChaCha20(stream) => stream.try_apply_keystream(bytes),
-        };
-    }
-}
-
-fn sha512(parts: &[&[u8]]) -> [u8; 64] {
-    let mut hash = Sha512::new();
-    parts.iter().for_each(|part| hash.update(part));
-    hash.finalize().into()
 }

@@ -5,7 +5,8 @@ use std::marker::PhantomData;
 
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _, SeqAccess, Visitor};
 
-use crate::{ITEMS_MAX, ImportError};
+use crate::error::ImportError;
+use crate::limits::ITEMS_MAX;
 
 /// Reads a document. Unknown members are skipped unless `T` collects them.
 pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ImportError> {

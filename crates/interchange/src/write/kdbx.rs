@@ -18,10 +18,9 @@ use passmate_vault::Passphrase;
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
-use super::{CIPHER_CHACHA20, InnerStream, KDF_ARGON2ID, SIGNATURE, sha512};
-use crate::ImportError;
 use crate::crypto::{Argon2Cost, derive_argon2, hmac_sha256, sha256};
-use crate::keepass::YEAR_1;
+use crate::error::ImportError;
+use crate::syntax::kdbx::{CIPHER_CHACHA20, InnerStream, KDF_ARGON2ID, SIGNATURE, YEAR_1, sha512};
 
 /// A guess costs as much memory as KeePassXC's own default.
 const COST: Argon2Cost = Argon2Cost {
@@ -268,7 +267,7 @@ mod tests {
     use rand_core::UnwrapErr;
 
     use super::*;
-    use crate::kdbx;
+    use crate::read::kdbx;
 
     fn passphrase() -> Passphrase {
         Passphrase::from("correct horse".to_owned())

@@ -14,12 +14,15 @@ use serde::Deserialize;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use super::Imported;
+use super::item::{Builder, seconds_of, text_of, words_of};
 use crate::crypto::{
     Argon2Cost, Key, check_pbkdf2, decrypt_aes_cbc, derive_argon2, derive_pbkdf2, expand_hkdf,
     is_hmac_sha256, sha256,
 };
-use crate::item::{Builder, seconds_of, text_of, words_of};
-use crate::{ImportError, Imported, Loss, json};
+use crate::error::ImportError;
+use crate::loss::Loss;
+use crate::syntax::json;
 
 /// Reads an export.
 pub(crate) fn read_json(

@@ -7,10 +7,11 @@ use flate2::Crc;
 use flate2::read::DeflateDecoder;
 use zeroize::Zeroizing;
 
-use crate::ImportError;
+use crate::error::ImportError;
+use crate::limits::FILE_LEN_MAX;
 
 /// The most that one file may be when it is decompressed, in bytes.
-const MEMBER_LEN_MAX: usize = crate::FILE_LEN_MAX;
+const MEMBER_LEN_MAX: usize = FILE_LEN_MAX;
 /// What stands behind the archive's directory: a fixed part, and a comment.
 const END_LEN_MIN: usize = 22;
 const END_LEN_MAX: usize = END_LEN_MIN + 65_535;

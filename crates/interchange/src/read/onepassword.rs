@@ -7,8 +7,12 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use crate::item::{Builder, text_of};
-use crate::{ITEMS_MAX, ImportError, Imported, Loss, json, zip};
+use super::Imported;
+use super::item::{Builder, text_of};
+use crate::error::ImportError;
+use crate::limits::ITEMS_MAX;
+use crate::loss::Loss;
+use crate::syntax::{json, zip};
 
 /// Reads an export.
 pub(crate) fn read(bytes: &[u8]) -> Result<Imported, ImportError> {

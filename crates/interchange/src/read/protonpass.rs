@@ -6,8 +6,12 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
-use crate::item::{Builder, text_of, words_of};
-use crate::{ITEMS_MAX, ImportError, Imported, Loss, json, zip};
+use super::Imported;
+use super::item::{Builder, text_of, words_of};
+use crate::error::ImportError;
+use crate::limits::ITEMS_MAX;
+use crate::loss::Loss;
+use crate::syntax::{json, zip};
 
 /// The state of what is in the trash.
 const TRASHED: i64 = 2;

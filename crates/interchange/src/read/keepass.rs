@@ -3,12 +3,13 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::item::{Builder, seconds_of};
-use crate::xml::{self, Node};
-use crate::{ITEMS_MAX, ImportError, Imported, json};
-
-/// Seconds from the year 1 to 1970.
-pub(crate) const YEAR_1: i64 = 62_135_596_800;
+use super::Imported;
+use super::item::{Builder, seconds_of};
+use crate::error::ImportError;
+use crate::limits::ITEMS_MAX;
+use crate::syntax::json;
+use crate::syntax::kdbx::YEAR_1;
+use crate::syntax::xml::{self, Node};
 
 /// Reads an XML export.
 pub(crate) fn read_xml(bytes: &[u8]) -> Result<Imported, ImportError> {

@@ -7,8 +7,12 @@ use std::collections::BTreeMap;
 
 use csv::{ErrorKind, ReaderBuilder, StringRecord, Trim};
 
-use crate::item::Builder;
-use crate::{FIELDS_MAX, ITEMS_MAX, ImportError, Imported, json};
+use super::Imported;
+use super::item::{Builder, seconds_of};
+use crate::error::ImportError;
+use crate::limits::{FIELDS_MAX, ITEMS_MAX};
+use crate::loss::Loss;
+use crate::syntax::json;
 
 /// What a format's columns mean.
 #[derive(Clone, Copy)]
@@ -201,7 +205,7 @@ pub(crate) fn read(bytes: &[u8], table: Table) -> Result<Imported, ImportError> 
         read_row(&row, &roles, &mut marks, &mut imported)?;
     }
     for (mark, count) in marks {
-        imported.losses.push(crate::Loss::of_mark(mark, count));
+        imported.losses.push(Loss::of_mark(mark, count));
     }
     Ok(imported)
 }
@@ -255,7 +259,7 @@ fn read_row(
                     .into_iter()
                     .try_for_each(|(name, value)| builder.add(&name, value))?;
             }
-            Some(Role::Iso) => builder.set_modified(crate::item::seconds_of(cell)),
+            Some(Role::Iso) => builder.set_modified(seconds_of(cell)),
             Some(Role::Milliseconds) => {
                 builder.set_modified(cell.parse::<i64>().ok().map(|time| time / 1000))
             }

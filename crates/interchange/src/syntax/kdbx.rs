@@ -1,0 +1,84 @@
+//! What reading and writing KeePass' encrypted file share: its constants and the cipher of protected
+//! values.
+
+use chacha20::ChaCha20;
+use chacha20::cipher::{KeyIvInit, StreamCipher};
+use salsa20::Salsa20;
+use sha2::{Digest, Sha512};
+use zeroize::Zeroizing;
+
+use crate::crypto::sha256;
+use crate::error::ImportError;
+
+/// Seconds from the year 1 to 1970.
+pub(crate) const YEAR_1: i64 = 62_135_596_800;
+
+pub(crate) const SIGNATURE: [u8; 8] = [0x03, 0xD9, 0xA2, 0x9A, 0x67, 0xFB, 0x4B, 0xB5];
+pub(crate) const SIGNATURE_KDB: [u8; 8] = [0x03, 0xD9, 0xA2, 0x9A, 0x65, 0xFB, 0x4B, 0xB5];
+pub(crate) const CIPHER_AES: [u8; 16] =
+    0x31C1_F2E6_BF71_4350_BE58_0521_6AFC_5AFF_u128.to_be_bytes();
+pub(crate) const CIPHER_CHACHA20: [u8; 16] =
+    0xD603_8A2B_8B6F_4CB5_A524_339A_31DB_B59A_u128.to_be_bytes();
+pub(crate) const CIPHER_TWOFISH: [u8; 16] =
+    0xAD68_F29F_576F_4BB9_A36A_D47A_F965_346C_u128.to_be_bytes();
+pub(crate) const KDF_AES: [u8; 16] = 0xC9D9_F39A_628A_4460_BF74_0D08_C18A_4FEA_u128.to_be_bytes();
+pub(crate) const KDF_AES_4: [u8; 16] = 0x7C02_BB82_79A7_4AC0_927D_114A_0064_8238_u128.to_be_bytes();
+pub(crate) const KDF_ARGON2D: [u8; 16] =
+    0xEF63_6DDF_8C29_444B_91F7_A9A4_03E3_0A0C_u128.to_be_bytes();
+pub(crate) const KDF_ARGON2ID: [u8; 16] =
+    0x9E29_8B19_56DB_4773_B23D_FC3E_C6F0_A1E6_u128.to_be_bytes();
+const SALSA20_NONCE: [u8; 8] = [0xE8, 0x30, 0x09, 0x4B, 0x97, 0x20, 0x5D, 0x2A];
+
+/// What protected values are under.
+pub(crate) enum InnerStream {
+    None,
+    Salsa20(Box<Salsa20>),
+    ChaCha20(Box<ChaCha20>),
+}
+
+impl InnerStream {
+    pub(crate) fn new(id: u32, key: &[u8]) -> Result<Self, ImportError> {
+        match id {
+            0 => Ok(Self::None),
+            2 => {
+                let key = sha256(&[key]);
+                Ok(Self::Salsa20(Box::new(<Salsa20 as KeyIvInit>::new(
+                    &key.into(),
+                    &SALSA20_NONCE.into(),
+                ))))
+            }
+            3 => {
+                let hash = Zeroizing::new(sha512(&[key]));
+                let (key, rest) = hash
+                    .split_first_chunk::<32>()
+                    .expect("64 bytes have 32 at their head");
+                let (nonce, _) = rest
+                    .split_first_chunk::<12>()
+                    .expect("32 bytes have 12 at their head");
+                Ok(Self::ChaCha20(Box::new(<ChaCha20 as KeyIvInit>::new(
+                    key.into(),
+                    nonce.into(),
+                ))))
+            }
+            _ => Err(ImportError::NotSupported {
+                what: "another cipher for protected values",
+            }),
+        }
+    }
+
+    pub(crate) fn apply(&mut self, bytes: &mut [u8]) {
+        // At most 256 GiB come out of one stream, and a file is far shorter.
+        let _ = match self {
+            Self::None => Ok(()),
+            Self::Salsa20(stream) => stream.try_apply_keystream(bytes),
+            Self::ChaCha20(stream) => stream.try_apply_keystream(bytes),
+        };
+    }
+}
+
+/// The SHA-512 of the parts, one after the other.
+pub(crate) fn sha512(parts: &[&[u8]]) -> [u8; 64] {
+    let mut hash = Sha512::new();
+    parts.iter().for_each(|part| hash.update(part));
+    hash.finalize().into()
+}
