@@ -2,12 +2,13 @@
 //! or a field of the same name, never away; only the history stays here, except in our own forms.
 
 use passmate_interchange::KdbxEntry;
+use passmate_vault::login::FieldRole;
 use passmate_vault::view::{View, ViewRecord};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use passmate_core::otp::{self, Otp};
+use passmate_core::otp::Otp;
 
 /// A record in the terms that most programs share.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -29,12 +30,6 @@ pub struct Entry {
     /// All other fields, in the order of their names.
     pub others: Vec<(String, String)>,
 }
-
-/// The names under which people keep what an [`Entry`] knows, the likeliest first.
-const USER: [&str; 5] = ["user", "username", "login", "email", "e-mail"];
-const PASSWORD: [&str; 3] = ["password", "pass", "secret"];
-const URL: [&str; 3] = ["url", "website", "uri"];
-const NOTES: [&str; 3] = ["notes", "note", "comment"];
 
 impl Entry {
     /// What a record is to other programs.
@@ -60,11 +55,11 @@ impl Entry {
             place.map_or_else(String::new, |place| fields.remove(place).1)
         };
         Self {
-            user: take(&USER),
-            password: take(&PASSWORD),
-            url: take(&URL),
-            otp: take(&otp::FIELD_NAMES),
-            notes: take(&NOTES),
+            user: take(FieldRole::User.names()),
+            password: take(FieldRole::Password.names()),
+            url: take(FieldRole::Url.names()),
+            otp: take(FieldRole::Otp.names()),
+            notes: take(FieldRole::Notes.names()),
             folder: folder.to_owned(),
             name: name.to_owned(),
             others: fields,

@@ -7,9 +7,6 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 use totp_rs::{Algorithm, Builder, Secret, Totp};
 use zeroize::Zeroizing;
 
-/// Names of fields that hold what codes are made from, the likeliest first; their case does not
-/// count.
-pub const FIELD_NAMES: [&str; 5] = ["otp", "totp", "2fa", "one-time password", "otpauth"];
 /// Seconds that a code may be valid.
 const PERIOD_MAX: u64 = 3600;
 

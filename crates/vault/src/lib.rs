@@ -8,6 +8,7 @@ mod crypto;
 pub mod details;
 pub mod format;
 pub mod history;
+pub mod login;
 pub mod merge;
 pub mod record;
 pub mod secret;

@@ -1,11 +1,10 @@
-use passmate_vault::Text;
-use passmate_vault::view::ViewRecord;
+use passmate_vault::login::find_otp;
 use serde_json::json;
 
 use super::App;
 use super::error::{Code, Failure};
 use super::show::{find, no_field};
-use passmate_core::otp::{FIELD_NAMES, Otp};
+use passmate_core::otp::Otp;
 
 /// Show the one-time code of a record
 ///
@@ -23,14 +22,11 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
     let session = app.open()?;
     let view = session.vault().view();
     let record = find(&view, &args.path)?;
-    let (name, secret) = match &args.field {
-        Some(name) => {
-            let field = record
-                .field(&name.as_str().into())
-                .ok_or_else(|| no_field(&args.path, name))?;
-            (name.clone(), field.value.to_string_lossy().into_owned())
-        }
-        None => field_of(record).ok_or_else(|| {
+    let field = match &args.field {
+        Some(name) => record
+            .field(&name.as_str().into())
+            .ok_or_else(|| no_field(&args.path, name))?,
+        None => find_otp(record).ok_or_else(|| {
             let message = format!("{} has no field for one-time codes", args.path);
             Failure::new(
                 Code::NotFound,
@@ -39,7 +35,8 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
             )
         })?,
     };
-    let otp = Otp::parse(&zeroize::Zeroizing::new(secret)).map_err(|error| {
+    let otp = Otp::parse(&field.value.to_string_lossy()).map_err(|error| {
+        let name = field.name.to_string_lossy();
         let message = format!("{name} of {} makes no one-time codes: {error}", args.path);
         Failure::new(
             Code::Other,
@@ -59,22 +56,4 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
         code.valid_for, code.period
     ));
     Ok(())
-}
-
-fn field_of(record: &ViewRecord<'_>) -> Option<(String, String)> {
-    let text = |text: &Text| text.to_string_lossy().into_owned();
-    let fields = || {
-        record
-            .fields()
-            .map(|field| (text(field.name), text(&field.value)))
-    };
-    let named = FIELD_NAMES
-        .iter()
-        .find_map(|wanted| fields().find(|(name, _)| name.eq_ignore_ascii_case(wanted)));
-    let is_address = |value: &str| {
-        value
-            .get(..10)
-            .is_some_and(|begin| begin.eq_ignore_ascii_case("otpauth://"))
-    };
-    named.or_else(|| fields().find(|(_, value)| is_address(value)))
 }

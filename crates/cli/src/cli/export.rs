@@ -7,13 +7,13 @@ use getrandom::SysRng;
 use passmate_interchange::write_kdbx;
 use passmate_vault::Document;
 use passmate_vault::format::{Purpose, encode_passmate2, encode_v3};
+use passmate_vault::login::is_secret;
 use rand_core::UnwrapErr;
 use zeroize::Zeroizing;
 
 use super::App;
 use super::error::{Code, Failure};
 use super::qr::failure_of;
-use super::show::is_secret;
 use super::sync::{link_of, tied, trust_text};
 use crate::export::{to_bitwarden, to_csv, to_keepass};
 use passmate_core::paper::{Sheet, make_sheet};

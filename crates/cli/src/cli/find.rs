@@ -1,11 +1,11 @@
 use nucleo_matcher::pattern::{CaseMatching, Normalization, Pattern};
 use nucleo_matcher::{Config, Matcher, Utf32Str};
+use passmate_vault::login::is_secret;
 use passmate_vault::view::ViewRecord;
 use serde_json::json;
 
 use super::App;
 use super::error::{Code, Failure};
-use super::show::is_secret;
 
 /// Find records by a few letters, the best first
 ///

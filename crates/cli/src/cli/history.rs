@@ -1,3 +1,4 @@
+use passmate_vault::login::is_secret;
 use passmate_vault::record::{Change, Domain};
 use passmate_vault::view::ViewRecord;
 use serde_json::json;
@@ -5,7 +6,7 @@ use serde_json::json;
 use super::App;
 use super::error::Failure;
 use super::output::{NAME, local_time};
-use super::show::{MASK, find, is_secret, no_field};
+use super::show::{MASK, find, no_field};
 
 /// Show what a record was, the newest first
 ///

@@ -1,10 +1,11 @@
+use passmate_vault::login::{FieldRole, role_of};
 use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::App;
 use super::error::{Code, Failure};
 use super::show::{find, no_field};
-use passmate_core::otp::{self, Otp};
+use passmate_core::otp::Otp;
 use passmate_core::qr::{Qr, TooLong};
 
 /// Show a field as a QR code, for another device's camera
@@ -23,11 +24,9 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
     let session = app.open()?;
     let view = session.vault().view();
     let record = find(&view, &args.path)?;
-    let value = |name: &str| {
-        let field = record
-            .fields()
-            .find(|field| field.name.to_string_lossy().eq_ignore_ascii_case(name));
-        field.map(|field| Zeroizing::new(field.value.to_string_lossy().into_owned()))
+    let value = |role: FieldRole| {
+        let field = role.find(record)?;
+        Some(Zeroizing::new(field.value.to_string_lossy().into_owned()))
     };
     let text = match &args.field {
         Some(name) => {
@@ -35,18 +34,16 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
                 .field(&name.as_str().into())
                 .ok_or_else(|| no_field(&args.path, name))?;
             let text = Zeroizing::new(field.value.to_string_lossy().into_owned());
-            let is_otp = otp::FIELD_NAMES
-                .iter()
-                .any(|other| other.eq_ignore_ascii_case(name));
+            let is_otp = role_of(name) == Some(FieldRole::Otp);
             match is_otp.then(|| Otp::address_of(&text, &args.path)).flatten() {
                 Some(address) => address,
                 None => text,
             }
         }
-        None => match (value("ssid"), value("password")) {
+        None => match (value(FieldRole::Ssid), value(FieldRole::Password)) {
             (Some(ssid), password) => wireless(&ssid, password.as_deref().map(String::as_str)),
             (None, Some(password)) => password,
-            (None, None) => return Err(no_field(&args.path, "password")),
+            (None, None) => return Err(no_field(&args.path, FieldRole::Password.name())),
         },
     };
     show(app, &text)

@@ -1,4 +1,5 @@
 use passmate_vault::Text;
+use passmate_vault::login::is_secret;
 use passmate_vault::view::{View, ViewRecord};
 use serde_json::json;
 
@@ -21,10 +22,6 @@ pub(super) struct Args {
     reveal: bool,
 }
 
-/// Fields that are no secrets by their names; everything else is one.
-const OPEN_FIELDS: [&str; 10] = [
-    "user", "username", "login", "email", "e-mail", "url", "website", "host", "account", "name",
-];
 /// Always as long, so that it says nothing about what it stands for.
 pub(super) const MASK: &str = "********";
 
@@ -93,11 +90,6 @@ fn show_record(app: &App, args: &Args, record: &ViewRecord<'_>) -> Result<(), Fa
         })?;
     }
     Ok(())
-}
-
-pub(super) fn is_secret(name: &str) -> bool {
-    let name = name.to_lowercase();
-    !OPEN_FIELDS.contains(&name.as_str())
 }
 
 pub(super) fn no_field(path: &str, name: &str) -> Failure {

@@ -10,6 +10,7 @@ use argon2::{Algorithm, Version};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use passmate_vault::Passphrase;
+use passmate_vault::login::FieldRole;
 use serde::Deserialize;
 use serde_json::Value;
 use zeroize::Zeroizing;
@@ -295,12 +296,12 @@ fn read_entry(
     }
     builder.set_modified(entry.revision_date.as_deref().and_then(seconds_of));
     if let Some(login) = login {
-        builder.add_some("user", login.username)?;
-        builder.add_some("password", login.password)?;
+        builder.add_some(FieldRole::User.name(), login.username)?;
+        builder.add_some(FieldRole::Password.name(), login.password)?;
         for uri in login.uris.unwrap_or_default() {
-            builder.add_some("url", uri.uri)?;
+            builder.add_some(FieldRole::Url.name(), uri.uri)?;
         }
-        builder.add_some("otp", login.totp)?;
+        builder.add_some(FieldRole::Otp.name(), login.totp)?;
         builder.lose_count(
             login.fido2_credentials.map_or(0, |all| all.len()),
             "passkey",
@@ -313,7 +314,7 @@ fn read_entry(
     {
         builder.add(&words_of(&name), text_of(&value))?;
     }
-    builder.add_some("notes", entry.notes)?;
+    builder.add_some(FieldRole::Notes.name(), entry.notes)?;
     for field in entry.fields.unwrap_or_default() {
         let name = field.name.unwrap_or_default();
         if field.kind == LINKED {

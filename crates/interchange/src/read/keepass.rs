@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use passmate_vault::login::FieldRole;
 
 use super::Imported;
 use super::item::{Builder, seconds_of};
@@ -112,13 +113,13 @@ impl<'a> TreeReader<'a> {
         );
         // Those that every entry has come first, so that a field which was made by hand gets the
         // number.
-        for (key, name) in [
-            ("UserName", "user"),
-            ("Password", "password"),
-            ("URL", "url"),
-            ("Notes", "notes"),
+        for (key, role) in [
+            ("UserName", FieldRole::User),
+            ("Password", FieldRole::Password),
+            ("URL", FieldRole::Url),
+            ("Notes", FieldRole::Notes),
         ] {
-            builder.add(name, value(key))?;
+            builder.add(role.name(), value(key))?;
         }
         for (key, value) in strings() {
             if !matches!(key, "Title" | "UserName" | "Password" | "URL" | "Notes") {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use passmate_vault::login::FieldRole;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
@@ -178,18 +179,16 @@ fn read_item(
         return Ok(());
     }
     builder.set_modified(item.updated_at);
-    for designation in ["username", "password"] {
-        let name = if designation == "username" {
-            "user"
-        } else {
-            designation
-        };
+    for (designation, role) in [
+        ("username", FieldRole::User),
+        ("password", FieldRole::Password),
+    ] {
         let is_it = |field: &&LoginField| field.designation.as_deref() == Some(designation);
         for field in details.login_fields.iter().filter(is_it) {
-            builder.add_some(name, field.value.clone())?;
+            builder.add_some(role.name(), field.value.clone())?;
         }
     }
-    builder.add_some("password", details.password.clone())?;
+    builder.add_some(FieldRole::Password.name(), details.password.clone())?;
     let urls: Vec<&str> = overview
         .urls
         .iter()
@@ -200,8 +199,8 @@ fn read_item(
     main_url
         .into_iter()
         .chain(urls)
-        .try_for_each(|url| builder.add("url", url))?;
-    builder.add_some("notes", details.notes_plain.clone())?;
+        .try_for_each(|url| builder.add(FieldRole::Url.name(), url))?;
+    builder.add_some(FieldRole::Notes.name(), details.notes_plain.clone())?;
     for field in &details.login_fields {
         if !matches!(field.designation.as_deref(), Some("username" | "password")) {
             builder.add_some(
@@ -220,7 +219,7 @@ fn read_item(
             .unwrap_or_default();
         for (kind, value) in &field.value {
             match kind.as_str() {
-                "totp" => builder.add("otp", text_of(value))?,
+                "totp" => builder.add(FieldRole::Otp.name(), text_of(value))?,
                 "file" => attachments += 1,
                 "reference" => builder.lose(format!(
                     "the field {title}, which is a link to another item"

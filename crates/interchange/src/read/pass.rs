@@ -4,6 +4,8 @@
 //! that is none; from there on all is notes, so that a key in its armour stays in one piece. An
 //! `otpauth:` address is one on any line.
 
+use passmate_vault::login::FieldRole;
+
 use super::Imported;
 use super::item::Builder;
 use crate::error::ImportError;
@@ -42,15 +44,15 @@ pub fn parse_pass<'a>(
 
 fn read_entry(text: &str, builder: &mut Builder) -> Result<(), ImportError> {
     let mut lines = text.lines();
-    builder.add("password", lines.next().unwrap_or_default())?;
+    builder.add(FieldRole::Password.name(), lines.next().unwrap_or_default())?;
     let mut notes: Vec<&str> = Vec::new();
     for line in lines {
         match line.split_once(": ") {
-            _ if line.starts_with("otpauth://") => builder.add("otp", line)?,
+            _ if line.starts_with("otpauth://") => builder.add(FieldRole::Otp.name(), line)?,
             Some((name, value)) if notes.is_empty() && !name.trim().is_empty() => {
                 let name = match name.to_lowercase().as_str() {
-                    "login" | "user" | "username" => "user",
-                    "url" => "url",
+                    "login" | "user" | "username" => FieldRole::User.name(),
+                    "url" => FieldRole::Url.name(),
                     _ => name,
                 };
                 builder.add(name, value.trim())?;
@@ -60,7 +62,7 @@ fn read_entry(text: &str, builder: &mut Builder) -> Result<(), ImportError> {
             _ => notes.push(line),
         }
     }
-    builder.add("notes", notes.join("\n").trim_end())
+    builder.add(FieldRole::Notes.name(), notes.join("\n").trim_end())
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use passmate_vault::login::FieldRole;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
@@ -144,8 +145,8 @@ fn read_item(item: &PassItem, vault: &str, imported: &mut Imported) -> Result<()
         .into_iter()
         .find(|user| !user.is_empty())
         .unwrap_or_default();
-    builder.add("user", user)?;
-    builder.add("password", text("password"))?;
+    builder.add(FieldRole::User.name(), user)?;
+    builder.add(FieldRole::Password.name(), text("password"))?;
     if text("itemEmail") != user {
         builder.add("email", text("itemEmail"))?;
     }
@@ -155,11 +156,11 @@ fn read_item(item: &PassItem, vault: &str, imported: &mut Imported) -> Result<()
         .into_iter()
         .flatten()
     {
-        builder.add("url", url.as_str().unwrap_or_default())?;
+        builder.add(FieldRole::Url.name(), url.as_str().unwrap_or_default())?;
     }
-    builder.add("otp", text("totpUri"))?;
+    builder.add(FieldRole::Otp.name(), text("totpUri"))?;
     builder.add_some("alias", item.alias_email.clone())?;
-    builder.add("notes", metadata.note.as_str())?;
+    builder.add(FieldRole::Notes.name(), metadata.note.as_str())?;
     for (name, value) in content {
         match name.as_str() {
             "itemUsername" | "username" | "itemEmail" | "password" | "urls" | "totpUri" => {}
@@ -197,7 +198,7 @@ fn read_sections(sections: &Value, builder: &mut Builder) -> Result<(), ImportEr
 fn read_extra(field: &ExtraField, builder: &mut Builder) -> Result<(), ImportError> {
     for (kind, value) in &field.data {
         let name = if kind == "totpUri" {
-            "otp"
+            FieldRole::Otp.name()
         } else {
             &field.field_name
         };

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use csv::{ErrorKind, ReaderBuilder, StringRecord, Trim};
+use passmate_vault::login::FieldRole;
 
 use super::Imported;
 use super::item::{Builder, seconds_of};
@@ -20,11 +21,11 @@ pub(crate) struct Table {
     /// Columns that tell the format from others.
     required: &'static [&'static str],
     /// Columns, in lower case, and what they hold.
-    columns: &'static [(&'static str, Role)],
+    columns: &'static [(&'static str, Column)],
 }
 
-#[derive(Clone, Copy)]
-enum Role {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Column {
     /// The folders, with this between them.
     Folder(char),
     /// The same, below a folder that all items have.
@@ -32,8 +33,11 @@ enum Role {
     Name,
     /// The source's own id.
     Id,
-    /// A field of this name. Many addresses in one cell are split.
+    /// A field with this meaning.
+    Known(FieldRole),
+    /// A field of this name.
     Field(&'static str),
+    /// Addresses that are joined by commas.
     Urls,
     /// Lines of `name: value`.
     Fields,
@@ -45,25 +49,25 @@ enum Role {
     Skipped,
 }
 
-const USER: Role = Role::Field("user");
-const PASSWORD: Role = Role::Field("password");
-const URL: Role = Role::Field("url");
-const NOTES: Role = Role::Field("notes");
-const OTP: Role = Role::Field("otp");
+const USER: Column = Column::Known(FieldRole::User);
+const PASSWORD: Column = Column::Known(FieldRole::Password);
+const URL: Column = Column::Known(FieldRole::Url);
+const NOTES: Column = Column::Known(FieldRole::Notes);
+const OTP: Column = Column::Known(FieldRole::Otp);
 
 pub(crate) const BITWARDEN: Table = Table {
     required: &["name", "login_uri", "login_username", "login_password"],
     columns: &[
-        ("folder", Role::Folder('/')),
-        ("collections", Role::Folder('/')),
-        ("favorite", Role::Mark("favourite")),
-        ("type", Role::Skipped),
-        ("name", Role::Name),
+        ("folder", Column::Folder('/')),
+        ("collections", Column::Folder('/')),
+        ("favorite", Column::Mark("favourite")),
+        ("type", Column::Skipped),
+        ("name", Column::Name),
         ("notes", NOTES),
-        ("fields", Role::Fields),
-        ("reprompt", Role::Mark("ask again")),
-        ("archiveddate", Role::Mark("archived")),
-        ("login_uri", Role::Urls),
+        ("fields", Column::Fields),
+        ("reprompt", Column::Mark("ask again")),
+        ("archiveddate", Column::Mark("archived")),
+        ("login_uri", Column::Urls),
         ("login_username", USER),
         ("login_password", PASSWORD),
         ("login_totp", OTP),
@@ -73,23 +77,23 @@ pub(crate) const BITWARDEN: Table = Table {
 pub(crate) const KEEPASSXC: Table = Table {
     required: &["group", "title", "username", "password"],
     columns: &[
-        ("group", Role::FolderBelowRoot('/')),
-        ("title", Role::Name),
+        ("group", Column::FolderBelowRoot('/')),
+        ("title", Column::Name),
         ("username", USER),
         ("password", PASSWORD),
         ("url", URL),
         ("notes", NOTES),
         ("totp", OTP),
-        ("icon", Role::Skipped),
-        ("last modified", Role::Iso),
-        ("created", Role::Skipped),
+        ("icon", Column::Skipped),
+        ("last modified", Column::Iso),
+        ("created", Column::Skipped),
     ],
 };
 
 pub(crate) const CHROME: Table = Table {
     required: &["name", "url", "username", "password"],
     columns: &[
-        ("name", Role::Name),
+        ("name", Column::Name),
         ("url", URL),
         ("username", USER),
         ("password", PASSWORD),
@@ -103,19 +107,19 @@ pub(crate) const FIREFOX: Table = Table {
         ("url", URL),
         ("username", USER),
         ("password", PASSWORD),
-        ("httprealm", Role::Field("realm")),
-        ("formactionorigin", Role::Field("form")),
-        ("guid", Role::Id),
-        ("timecreated", Role::Skipped),
-        ("timelastused", Role::Skipped),
-        ("timepasswordchanged", Role::Milliseconds),
+        ("httprealm", Column::Field("realm")),
+        ("formactionorigin", Column::Field("form")),
+        ("guid", Column::Id),
+        ("timecreated", Column::Skipped),
+        ("timelastused", Column::Skipped),
+        ("timepasswordchanged", Column::Milliseconds),
     ],
 };
 
 pub(crate) const SAFARI: Table = Table {
     required: &["title", "url", "username", "password", "otpauth"],
     columns: &[
-        ("title", Role::Name),
+        ("title", Column::Name),
         ("url", URL),
         ("username", USER),
         ("password", PASSWORD),
@@ -127,15 +131,15 @@ pub(crate) const SAFARI: Table = Table {
 pub(crate) const ONEPASSWORD: Table = Table {
     required: &["title", "username", "password", "otpauth", "tags"],
     columns: &[
-        ("title", Role::Name),
+        ("title", Column::Name),
         ("url", URL),
         ("website", URL),
         ("username", USER),
         ("password", PASSWORD),
         ("otpauth", OTP),
-        ("favorite", Role::Mark("favourite")),
-        ("archived", Role::Mark("archived")),
-        ("tags", Role::Field("tags")),
+        ("favorite", Column::Mark("favourite")),
+        ("archived", Column::Mark("archived")),
+        ("tags", Column::Field("tags")),
         ("notes", NOTES),
     ],
 };
@@ -148,9 +152,9 @@ pub(crate) const LASTPASS: Table = Table {
         ("password", PASSWORD),
         ("totp", OTP),
         ("extra", NOTES),
-        ("name", Role::Name),
-        ("grouping", Role::Folder('\\')),
-        ("fav", Role::Mark("favourite")),
+        ("name", Column::Name),
+        ("grouping", Column::Folder('\\')),
+        ("fav", Column::Mark("favourite")),
     ],
 };
 
@@ -210,7 +214,7 @@ pub(crate) fn read(bytes: &[u8], table: Table) -> Result<Imported, ImportError> 
     Ok(imported)
 }
 
-type Roles<'a> = [(Option<Role>, &'a str)];
+type Roles<'a> = [(Option<Column>, &'a str)];
 
 fn read_row(
     row: &StringRecord,
@@ -218,30 +222,30 @@ fn read_row(
     marks: &mut BTreeMap<&'static str, usize>,
     imported: &mut Imported,
 ) -> Result<(), ImportError> {
-    let cell = |wanted: fn(&Role) -> bool| {
+    let cell = |wanted: fn(&Column) -> bool| {
         let found = roles
             .iter()
             .zip(row)
             .find(|((role, _), cell)| role.as_ref().is_some_and(wanted) && !cell.is_empty());
         found.map_or("", |(_, cell)| cell)
     };
-    let url = cell(|role| matches!(role, Role::Urls | Role::Field("url")));
-    let user = cell(|role| matches!(role, Role::Field("user")));
-    let name = match cell(|role| matches!(role, Role::Name)) {
+    let url = cell(|role| matches!(*role, Column::Urls | URL));
+    let user = cell(|role| matches!(*role, USER));
+    let name = match cell(|role| matches!(role, Column::Name)) {
         "" => host_of(url).unwrap_or(user),
         name => name,
     };
     let mut folders: Vec<&str> = Vec::new();
     for ((role, _), cell) in roles.iter().zip(row) {
         match role {
-            Some(Role::Folder(separator)) => folders.extend(cell.split(*separator)),
-            Some(Role::FolderBelowRoot(separator)) => {
+            Some(Column::Folder(separator)) => folders.extend(cell.split(*separator)),
+            Some(Column::FolderBelowRoot(separator)) => {
                 folders.extend(cell.split(*separator).skip(1))
             }
             _ => {}
         }
     }
-    let source_id = match cell(|role| matches!(role, Role::Id)) {
+    let source_id = match cell(|role| matches!(role, Column::Id)) {
         "" => [folders.join("/").as_str(), name, url, user].join("\0"),
         id => id.to_owned(),
     };
@@ -249,32 +253,33 @@ fn read_row(
     for ((role, header), cell) in roles.iter().zip(row) {
         match role {
             None => builder.add(header, cell)?,
-            Some(Role::Field("url")) if cell == LASTPASS_NO_URL => {}
-            Some(Role::Field(name)) => builder.add(name, cell)?,
-            Some(Role::Urls) => split_urls(cell)
+            Some(URL) if cell == LASTPASS_NO_URL => {}
+            Some(Column::Known(role)) => builder.add(role.name(), cell)?,
+            Some(Column::Field(name)) => builder.add(name, cell)?,
+            Some(Column::Urls) => split_urls(cell)
                 .into_iter()
-                .try_for_each(|url| builder.add("url", url))?,
-            Some(Role::Fields) => {
+                .try_for_each(|url| builder.add(FieldRole::Url.name(), url))?,
+            Some(Column::Fields) => {
                 split_fields(cell)
                     .into_iter()
                     .try_for_each(|(name, value)| builder.add(&name, value))?;
             }
-            Some(Role::Iso) => builder.set_modified(seconds_of(cell)),
-            Some(Role::Milliseconds) => {
+            Some(Column::Iso) => builder.set_modified(seconds_of(cell)),
+            Some(Column::Milliseconds) => {
                 builder.set_modified(cell.parse::<i64>().ok().map(|time| time / 1000))
             }
-            Some(Role::Mark(mark))
+            Some(Column::Mark(mark))
                 if !matches!(cell.to_lowercase().as_str(), "" | "0" | "false") =>
             {
                 *marks.entry(*mark).or_insert(0) += 1;
             }
             Some(
-                Role::Folder(_)
-                | Role::FolderBelowRoot(_)
-                | Role::Name
-                | Role::Id
-                | Role::Mark(_)
-                | Role::Skipped,
+                Column::Folder(_)
+                | Column::FolderBelowRoot(_)
+                | Column::Name
+                | Column::Id
+                | Column::Mark(_)
+                | Column::Skipped,
             ) => {}
         }
     }

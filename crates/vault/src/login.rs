@@ -1,0 +1,323 @@
+//! The meaning of field names: which field is the user name, which one is secret, and what kind of
+//! record a set of fields makes.
+//!
+//! A field's name is free text, so this is a convention. Every part of Passmate asks this module:
+//! the terminal masks what it calls secret, the exporters put into another program's `UserName`
+//! what it calls the user name, and so on. The rules are:
+//!  - upper and lower case are the same;
+//!  - several names may have one role; if a record has more than one of them, the first in
+//!    [`FieldRole::names`] wins and the others are ordinary fields;
+//!  - a name without a known meaning is secret.
+
+use crate::view::{ViewField, ViewRecord};
+
+/// What a field means, by its name.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum FieldRole {
+    /// The name with which one logs in.
+    User,
+    /// The password.
+    Password,
+    /// The address of the site or program.
+    Url,
+    /// The secret of one-time codes: an `otpauth:` address or a base32 text.
+    Otp,
+    /// Free text.
+    Notes,
+    /// The name of a wireless network.
+    Ssid,
+    /// The number or the holder of a payment card.
+    Card,
+    /// A part of a person's name.
+    Person,
+    /// Tells a person which account this is, without being needed to log in.
+    Label,
+}
+
+impl FieldRole {
+    const ALL: [Self; 9] = [
+        Self::User,
+        Self::Password,
+        Self::Url,
+        Self::Otp,
+        Self::Notes,
+        Self::Ssid,
+        Self::Card,
+        Self::Person,
+        Self::Label,
+    ];
+
+    /// The name under which Passmate's own programs and importers store a field of this role.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self.names() {
+            [name, ..] => name,
+            [] => "",
+        }
+    }
+
+    /// The names with this role, in lower case, the preferred one first.
+    #[must_use]
+    pub const fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::User => &["user", "username", "login", "email", "e-mail"],
+            Self::Password => &["password", "pass", "secret"],
+            Self::Url => &["url", "website", "uri"],
+            Self::Otp => &["otp", "totp", "2fa", "one-time password", "otpauth"],
+            Self::Notes => &["notes", "note", "comment"],
+            Self::Ssid => &["ssid"],
+            Self::Card => &["card number", "cardholder name", "cardholder"],
+            Self::Person => &["first name", "last name", "full name"],
+            Self::Label => &["host", "account", "name"],
+        }
+    }
+
+    /// Whether a value of this role is hidden from people who look over the shoulder.
+    #[must_use]
+    pub const fn is_secret(self) -> bool {
+        !matches!(self, Self::User | Self::Url | Self::Label)
+    }
+
+    /// The record's field with this role: the first of [`names`](Self::names) that is set.
+    #[must_use]
+    pub fn find<'a>(self, record: &ViewRecord<'a>) -> Option<ViewField<'a>> {
+        let mut fields: Vec<_> = record.fields().collect();
+        self.take(&mut fields)
+    }
+
+    fn take<'a>(self, fields: &mut Vec<ViewField<'a>>) -> Option<ViewField<'a>> {
+        let place = self.names().iter().find_map(|name| {
+            let has_name = |field: &ViewField<'_>| is_name(&field.name.to_string_lossy(), name);
+            fields.iter().position(has_name)
+        })?;
+        Some(fields.remove(place))
+    }
+}
+
+/// The role of a field with this name, if it has one.
+#[must_use]
+pub fn role_of(name: &str) -> Option<FieldRole> {
+    FieldRole::ALL
+        .into_iter()
+        .find(|role| role.names().iter().any(|other| is_name(name, other)))
+}
+
+/// Whether the value of a field with this name is to be masked on a screen and protected in an
+/// export. True for every name without a known meaning.
+#[must_use]
+pub fn is_secret(name: &str) -> bool {
+    role_of(name).is_none_or(FieldRole::is_secret)
+}
+
+fn is_name(name: &str, known: &str) -> bool {
+    name.eq_ignore_ascii_case(known)
+}
+
+/// The field from which a record's one-time codes are made: the one with the role
+/// [`Otp`](FieldRole::Otp), else the first whose value is an `otpauth:` address.
+#[must_use]
+pub fn find_otp<'a>(record: &ViewRecord<'a>) -> Option<ViewField<'a>> {
+    take_otp(&mut record.fields().collect())
+}
+
+fn take_otp<'a>(fields: &mut Vec<ViewField<'a>>) -> Option<ViewField<'a>> {
+    FieldRole::Otp.take(fields).or_else(|| {
+        let place = fields.iter().position(is_otp_address)?;
+        Some(fields.remove(place))
+    })
+}
+
+fn is_otp_address(field: &ViewField<'_>) -> bool {
+    const SCHEME: &[u8] = b"otpauth://";
+    let begin = field.value.as_bytes().get(..SCHEME.len());
+    begin.is_some_and(|begin| begin.eq_ignore_ascii_case(SCHEME))
+}
+
+/// A record in the terms that password managers share.
+///
+/// Each field of the record is in exactly one place.
+#[derive(Clone, Debug)]
+pub struct Login<'a> {
+    /// The user name.
+    pub user: Option<ViewField<'a>>,
+    /// The password.
+    pub password: Option<ViewField<'a>>,
+    /// The address.
+    pub url: Option<ViewField<'a>>,
+    /// The secret of one-time codes.
+    pub otp: Option<ViewField<'a>>,
+    /// The notes.
+    pub notes: Option<ViewField<'a>>,
+    /// All other fields, in the order of their names.
+    pub others: Vec<ViewField<'a>>,
+}
+
+impl<'a> Login<'a> {
+    /// Sorts the fields of a record by their roles.
+    #[must_use]
+    pub fn of(record: &ViewRecord<'a>) -> Self {
+        let mut fields: Vec<_> = record.fields().collect();
+        Self {
+            user: FieldRole::User.take(&mut fields),
+            password: FieldRole::Password.take(&mut fields),
+            url: FieldRole::Url.take(&mut fields),
+            notes: FieldRole::Notes.take(&mut fields),
+            otp: take_otp(&mut fields),
+            others: fields,
+        }
+    }
+}
+
+/// What a record describes, by the fields that it has.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Kind {
+    /// A wireless network.
+    Wifi,
+    /// A payment card.
+    Card,
+    /// A person's data.
+    Identity,
+    /// An account somewhere.
+    Login,
+    /// Text and nothing else.
+    Note,
+    /// None of these.
+    Other,
+}
+
+impl Kind {
+    /// The kind of a record. If its fields allow several, the first in the order of the variants.
+    #[must_use]
+    pub fn of(record: &ViewRecord<'_>) -> Self {
+        let roles: Vec<_> = record
+            .fields()
+            .map(|field| role_of(&field.name.to_string_lossy()))
+            .collect();
+        let has = |role| roles.contains(&Some(role));
+        if has(FieldRole::Ssid) {
+            Self::Wifi
+        } else if has(FieldRole::Card) {
+            Self::Card
+        } else if has(FieldRole::Person) {
+            Self::Identity
+        } else if has(FieldRole::User) || has(FieldRole::Password) || has(FieldRole::Url) {
+            Self::Login
+        } else if !roles.is_empty() && roles.iter().all(|role| *role == Some(FieldRole::Notes)) {
+            Self::Note
+        } else {
+            Self::Other
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Vault;
+
+    fn vault(fields: &[(&str, &str)]) -> Vault {
+        let mut vault = Vault::new();
+        vault.create_record("A".into(), "x", 1).unwrap();
+        for (name, value) in fields {
+            vault.set(&"A".into(), *name, *value, 2).unwrap();
+        }
+        vault
+    }
+
+    #[test]
+    fn only_names_known_to_be_open_are_not_secret() {
+        for name in ["user", "Username", "E-MAIL", "url", "uri", "host", "name"] {
+            assert!(!is_secret(name), "{name}");
+        }
+        for name in [
+            "password",
+            "otp",
+            "notes",
+            "pin",
+            "ssid",
+            "card number",
+            "",
+            "userx",
+        ] {
+            assert!(is_secret(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_has_one_role_and_a_role_its_preferred_name() {
+        let mut names: Vec<_> = FieldRole::ALL
+            .iter()
+            .flat_map(|role| role.names())
+            .collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+        for role in FieldRole::ALL {
+            assert_eq!(role_of(&role.name().to_uppercase()), Some(role));
+        }
+        assert_eq!(role_of("favourite colour"), None);
+    }
+
+    #[test]
+    fn the_preferred_name_wins_and_the_others_stay_fields() {
+        let vault = vault(&[
+            ("Login", "bob"),
+            ("email", "b@x"),
+            ("pass", "p"),
+            ("comment", "c"),
+            ("pin", "1"),
+        ]);
+        let view = vault.view();
+        let login = Login::of(view.get("x").unwrap());
+        let value = |field: &Option<ViewField<'_>>| {
+            field
+                .as_ref()
+                .map(|field| field.value.to_string_lossy().into_owned())
+        };
+        assert_eq!(value(&login.user).as_deref(), Some("bob"));
+        assert_eq!(value(&login.password).as_deref(), Some("p"));
+        assert_eq!(value(&login.notes).as_deref(), Some("c"));
+        assert!(login.url.is_none() && login.otp.is_none());
+        let others: Vec<_> = login
+            .others
+            .iter()
+            .filter_map(|field| field.name.as_str())
+            .collect();
+        assert_eq!(others, ["email", "pin"]);
+    }
+
+    #[test]
+    fn an_otpauth_address_is_found_under_any_name() {
+        let named = vault(&[("code", "OTPAUTH://totp/x"), ("TOTP", "GEZDGNBV")]);
+        let unnamed = vault(&[("code", "OTPAUTH://totp/x"), ("pin", "1")]);
+        let none = vault(&[("pin", "otpauth")]);
+        let found = |vault: &Vault| {
+            let view = vault.view();
+            find_otp(view.get("x").unwrap()).map(|field| field.name.clone())
+        };
+        assert_eq!(found(&named), Some("TOTP".into()));
+        assert_eq!(found(&unnamed), Some("code".into()));
+        assert_eq!(found(&none), None);
+        let view = unnamed.view();
+        assert!(Login::of(view.get("x").unwrap()).otp.is_some());
+    }
+
+    #[test]
+    fn the_kind_follows_from_the_fields() {
+        for (fields, kind) in [
+            (&["ssid", "password"][..], Kind::Wifi),
+            (&["cardholder name", "number", "code", "notes"], Kind::Card),
+            (&["first name", "last name", "email"], Kind::Identity),
+            (&["pass"], Kind::Login),
+            (&["url", "notes"], Kind::Login),
+            (&["Notes"], Kind::Note),
+            (&["notes", "pin"], Kind::Other),
+            (&[], Kind::Other),
+        ] {
+            let fields: Vec<_> = fields.iter().map(|name| (*name, "v")).collect();
+            let vault = vault(&fields);
+            assert_eq!(Kind::of(vault.view().get("x").unwrap()), kind, "{fields:?}");
+        }
+    }
+}
