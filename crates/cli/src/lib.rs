@@ -2,6 +2,5 @@
 #![forbid(unsafe_code)]
 
 mod cli;
-pub mod export;
 
 pub use cli::main;

@@ -284,6 +284,12 @@ impl Session {
         &self.location.path
     }
 
+    /// The key derivation of the vault's file.
+    #[must_use]
+    pub fn params(&self) -> Params {
+        self.location.params
+    }
+
     /// The time by this session's clock, in seconds since 1970.
     #[must_use]
     pub fn now(&self) -> i64 {

@@ -10,8 +10,6 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use crate::error::ImportError;
-
 /// The most rounds of PBKDF2.
 pub(crate) const PBKDF2_ROUNDS_MAX: u32 = 10_000_000;
 /// The most memory for Argon2, in KiB.
@@ -20,6 +18,26 @@ pub(crate) const ARGON2_MEMORY_MAX: u64 = 1 << 20;
 pub(crate) const ARGON2_WORK_MAX: u64 = 16 << 20;
 /// The most lanes of Argon2.
 pub(crate) const ARGON2_LANES_MAX: u32 = 64;
+
+/// Why a key could not be derived.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum KdfError {
+    /// The parameters ask for more work or memory than is allowed.
+    #[error("the file asks for more than is allowed to derive its key: {what}")]
+    TooExpensive {
+        /// The parameters, in the words of the derivation.
+        what: String,
+    },
+    /// The system does not give the memory that the derivation takes.
+    #[error("there is not enough memory to derive the file's key")]
+    NotEnoughMemory,
+    /// The parameters are none.
+    #[error("the file is damaged: {what}")]
+    Unusable {
+        /// The parameter that is wrong.
+        what: &'static str,
+    },
+}
 
 pub(crate) type Key = Zeroizing<[u8; 32]>;
 
@@ -57,20 +75,20 @@ pub(crate) fn expand_hkdf(key: &[u8; 32], info: &[u8]) -> Key {
 }
 
 /// Refuses what is beyond the limits.
-pub(crate) fn check_pbkdf2(rounds: u32) -> Result<(), ImportError> {
+pub(crate) fn check_pbkdf2(rounds: u32) -> Result<(), KdfError> {
     match rounds {
-        0 => Err(ImportError::Damaged {
+        0 => Err(KdfError::Unusable {
             what: "its key derivation has no rounds",
         }),
         1..=PBKDF2_ROUNDS_MAX => Ok(()),
-        _ => Err(ImportError::TooExpensive {
+        _ => Err(KdfError::TooExpensive {
             what: format!("PBKDF2 with {rounds} rounds"),
         }),
     }
 }
 
 /// The first 32 bytes of PBKDF2 with HMAC-SHA256.
-pub(crate) fn derive_pbkdf2(password: &[u8], salt: &[u8], rounds: u32) -> Result<Key, ImportError> {
+pub(crate) fn derive_pbkdf2(password: &[u8], salt: &[u8], rounds: u32) -> Result<Key, KdfError> {
     check_pbkdf2(rounds)?;
     let keyed = hmac_of(password);
     let mut mac = keyed.clone();
@@ -99,7 +117,7 @@ pub(crate) struct Argon2Cost {
 
 impl Argon2Cost {
     /// Refuses what is beyond the limits.
-    pub(crate) fn check(self) -> Result<(), ImportError> {
+    pub(crate) fn check(self) -> Result<(), KdfError> {
         let Self {
             memory_kib,
             passes,
@@ -117,13 +135,13 @@ impl Argon2Cost {
         }
     }
 
-    fn refused(self) -> ImportError {
+    fn refused(self) -> KdfError {
         let Self {
             memory_kib,
             passes,
             lanes,
         } = self;
-        ImportError::TooExpensive {
+        KdfError::TooExpensive {
             what: format!(
                 "Argon2 with {memory_kib} KiB of memory, {passes} passes and {lanes} lanes"
             ),
@@ -138,7 +156,7 @@ pub(crate) fn derive_argon2(
     password: &[u8],
     salt: &[u8],
     cost: Argon2Cost,
-) -> Result<Key, ImportError> {
+) -> Result<Key, KdfError> {
     cost.check()?;
     let Argon2Cost {
         memory_kib,
@@ -154,12 +172,12 @@ pub(crate) fn derive_argon2(
     let mut blocks: Vec<Block> = Vec::new();
     blocks
         .try_reserve_exact(params.block_count())
-        .map_err(|_| ImportError::NotEnoughMemory)?;
+        .map_err(|_| KdfError::NotEnoughMemory)?;
     blocks.resize(params.block_count(), Block::default());
     let mut key = Zeroizing::new([0; 32]);
     Argon2::new(algorithm, version, params)
         .hash_password_into_with_memory(password, salt, &mut *key, &mut blocks)
-        .map_err(|_| ImportError::Damaged {
+        .map_err(|_| KdfError::Unusable {
             what: "its key derivation has a salt that cannot be",
         })?;
     Ok(key)

@@ -3,6 +3,8 @@
 use passmate_vault::format::CodecError;
 use passmate_vault::format::container::ContainerError;
 
+use crate::crypto::KdfError;
+
 /// Why a file cannot be read. No message holds a value out of the file, and nothing of it was taken
 /// over.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -107,6 +109,16 @@ impl From<ContainerError> for ImportError {
         match error {
             ContainerError::WrongPassphrase => Self::WrongSecret,
             error => Self::Container(error),
+        }
+    }
+}
+
+impl From<KdfError> for ImportError {
+    fn from(error: KdfError) -> Self {
+        match error {
+            KdfError::TooExpensive { what } => Self::TooExpensive { what },
+            KdfError::NotEnoughMemory => Self::NotEnoughMemory,
+            KdfError::Unusable { what } => Self::Damaged { what },
         }
     }
 }

@@ -1,13 +1,21 @@
-//! Reads what other password managers export, and writes KeePass' file. No I/O: bytes in, values
-//! out; time and randomness are passed in.
+//! Reads and writes the files of other password managers. No I/O: bytes in, values out, and the
+//! other way round; time and randomness are passed in.
+//!
+//! | room | what it knows |
+//! | --- | --- |
+//! | `syntax` | CSV, JSON, XML, ZIP and the constants of KDBX, without their meaning |
+//! | `read` | one file for each program: [`parse`] turns bytes into [`Imported`] |
+//! | `apply` | [`apply()`] puts what was read into a vault, so that an import may be repeated |
+//! | `write` | one file for each program: [`write()`] turns a vault into [`Written`] |
 //!
 //! The rules are:
-//!  - what is not carried is a [`Loss`], never silent;
-//!  - a record's id is derived from its identity in the source, so the same file twice changes
+//!  - a part of a file that is not carried over is a [`Loss`], never silent;
+//!  - a record's id is derived from its identity in the source, so importing a file twice changes
 //!    nothing;
-//!  - an import never takes back what a person did in Passmate since: see [`apply`];
-//!  - what a file asks for, in memory, work, depth or number, is checked before it is spent;
-//!  - no error holds a value out of the file.
+//!  - an import never undoes what a person did in Passmate after an earlier one;
+//!  - the memory, work, depth and number of items that a file asks for are checked before they are
+//!    spent;
+//!  - no error holds a value of a file or a vault.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -21,10 +29,11 @@ mod syntax;
 mod write;
 
 pub use apply::{Applied, Outcome, apply};
+pub use crypto::KdfError;
 pub use error::ImportError;
 pub use limits::{FIELDS_MAX, FILE_LEN_MAX, ITEMS_MAX};
 pub use loss::Loss;
 pub use read::item::{Field, Item};
 pub use read::pass::parse_pass;
 pub use read::{Format, Imported, parse};
-pub use write::kdbx::{KdbxEntry, write_kdbx};
+pub use write::{ExportError, ExportFormat, WriteOptions, Written, write};

@@ -1,5 +1,6 @@
 //! The syntax of foreign files, without their meaning.
 
+pub(crate) mod csv;
 pub(crate) mod json;
 pub(crate) mod kdbx;
 pub(crate) mod xml;

@@ -1,3 +1,242 @@
 //! Writes what other programs import: one file for each program.
+//!
+//! A field that a program has no place for goes into the notes or into a field of its own name.
+//! What is left out all the same is a [`Loss`].
 
-pub(crate) mod kdbx;
+mod bitwarden;
+mod csv;
+mod kdbx;
+
+use std::borrow::Cow;
+
+use passmate_vault::format::container::{ContainerError, Params, make_container};
+use passmate_vault::format::{EncodeError, Purpose, encode_passmate2, encode_v3};
+use passmate_vault::login::Login;
+use passmate_vault::view::{View, ViewField, ViewRecord};
+use passmate_vault::{Document, Passphrase, Vault};
+use rand_core::CryptoRng;
+use zeroize::Zeroizing;
+
+use crate::crypto::KdfError;
+use crate::loss::Loss;
+
+/// The formats that can be written.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ExportFormat {
+    /// Passmate's own vault file, with the history and without account and shared folder.
+    Passmate,
+    /// A vault file of the original Passmate 2, with the history.
+    Passmate2,
+    /// A KeePass database, KDBX 4.
+    Kdbx,
+    /// Bitwarden's JSON, not encrypted.
+    Bitwarden,
+    /// A table as KeePassXC reads it, not encrypted.
+    Csv,
+}
+
+impl ExportFormat {
+    /// Whether a file of this format is encrypted under a passphrase.
+    #[must_use]
+    pub const fn is_encrypted(self) -> bool {
+        matches!(self, Self::Passmate | Self::Passmate2 | Self::Kdbx)
+    }
+}
+
+/// What a writer needs besides the vault.
+#[derive(Clone, Copy)]
+pub struct WriteOptions<'a> {
+    /// Protects a file of an encrypted format.
+    pub passphrase: &'a Passphrase,
+    /// The key derivation of Passmate's own vault files.
+    pub params: Params,
+    /// Makes the `otpauth:` address of a one-time code's secret and a label. `None` if there is no
+    /// such address; the secret is then written as it is.
+    pub otp_address: fn(&str, &str) -> Option<Zeroizing<String>>,
+}
+
+impl std::fmt::Debug for WriteOptions<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WriteOptions")
+            .field("params", &self.params)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A file for another program.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Written {
+    /// The content of the file.
+    pub bytes: Zeroizing<Vec<u8>>,
+    /// What is in the vault and not in the file.
+    pub losses: Vec<Loss>,
+}
+
+impl std::fmt::Debug for Written {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Written")
+            .field("losses", &self.losses)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a vault cannot be written in a format. No message holds a value of the vault.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The vault does not fit into a vault file.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// The container of a vault file could not be made.
+    #[error(transparent)]
+    Container(#[from] ContainerError),
+    /// The key of a KeePass file could not be derived.
+    #[error(transparent)]
+    Kdf(#[from] KdfError),
+    /// KeePass' cipher cannot encrypt that much under one key.
+    #[error("the vault is too long for one KeePass file")]
+    TooLong,
+}
+
+/// Writes the live records of a vault, or for Passmate's own formats its whole history.
+///
+/// The encrypted formats derive a key, which takes about as long as unlocking the vault.
+///
+/// # Errors
+/// See [`ExportError`].
+pub fn write(
+    format: ExportFormat,
+    vault: &Vault,
+    options: WriteOptions<'_>,
+    rng: &mut impl CryptoRng,
+) -> Result<Written, ExportError> {
+    let mut losses = Vec::new();
+    let bytes = match format {
+        ExportFormat::Passmate => {
+            let plaintext = encode_v3(&Document::new(vault.clone()))?;
+            seal(&plaintext, options, rng)?
+        }
+        ExportFormat::Passmate2 => {
+            let copy = encode_passmate2(vault, Purpose::Primary)?;
+            if copy.omitted > 0 {
+                losses.push(Loss::of_file(format!(
+                    "{} changes of the history are left out, because Passmate 2 would refuse the file",
+                    copy.omitted
+                )));
+            }
+            seal(&copy.plaintext, options, rng)?
+        }
+        ExportFormat::Kdbx => kdbx::write(&vault.view(), options, rng)?,
+        ExportFormat::Bitwarden => bitwarden::write(&vault.view()),
+        ExportFormat::Csv => csv::write(&vault.view()),
+    };
+    Ok(Written { bytes, losses })
+}
+
+fn seal(
+    plaintext: &[u8],
+    options: WriteOptions<'_>,
+    rng: &mut impl CryptoRng,
+) -> Result<Zeroizing<Vec<u8>>, ContainerError> {
+    make_container(plaintext, options.passphrase, options.params, rng).map(Zeroizing::new)
+}
+
+/// A record in the terms that most programs share.
+struct Entry<'a> {
+    record: ViewRecord<'a>,
+    /// The path before its last part.
+    folder: String,
+    /// The last part of the path.
+    name: String,
+    login: Login<'a>,
+}
+
+fn entries<'a>(view: &View<'a>) -> impl Iterator<Item = Entry<'a>> {
+    view.records().iter().map(|record| {
+        let path = record.path.to_string_lossy();
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", &path));
+        Entry {
+            folder: folder.to_owned(),
+            name: name.to_owned(),
+            login: Login::of(record),
+            record: record.clone(),
+        }
+    })
+}
+
+/// The value of a field; empty if it is not set.
+fn value_of<'v>(field: &'v Option<ViewField<'_>>) -> Cow<'v, str> {
+    field
+        .as_ref()
+        .map_or(Cow::Borrowed(""), |field| field.value.to_string_lossy())
+}
+
+/// The fields that have no place of their own, as names and values.
+fn other_fields<'v>(login: &'v Login<'_>) -> impl Iterator<Item = (Cow<'v, str>, Cow<'v, str>)> {
+    login
+        .others
+        .iter()
+        .map(|field| (field.name.to_string_lossy(), field.value.to_string_lossy()))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// One record with everything that a format could stumble over, one without fields and one that
+    /// is deleted.
+    pub(crate) fn vault() -> Vault {
+        let mut vault = Vault::new();
+        vault
+            .create_record("A".into(), "web/shop, \"best\"", 1)
+            .unwrap();
+        for (name, value) in [
+            ("Login", "bob"),
+            ("email", "b@x"),
+            ("password", "p\"w,d"),
+            ("url", "https://shop.example"),
+            ("note", "one\ntwo"),
+            ("totp", "GEZDGNBV"),
+            ("pin", "1234"),
+        ] {
+            vault.set(&"A".into(), name, value, 2).unwrap();
+        }
+        vault.create_record("B".into(), "top", 1).unwrap();
+        vault.create_record("C".into(), "gone", 1).unwrap();
+        vault.delete(&"C".into(), 2).unwrap();
+        vault
+    }
+
+    #[test]
+    fn every_field_of_a_record_has_a_place() {
+        let vault = vault();
+        let view = vault.view();
+        let entry = entries(&view)
+            .find(|entry| entry.folder == "web")
+            .expect("the record is live");
+        assert_eq!(entry.name, "shop, \"best\"");
+        let login = &entry.login;
+        assert_eq!(value_of(&login.user), "bob");
+        assert_eq!(value_of(&login.password), "p\"w,d");
+        assert_eq!(value_of(&login.url), "https://shop.example");
+        assert_eq!(value_of(&login.notes), "one\ntwo");
+        assert_eq!(value_of(&login.otp), "GEZDGNBV");
+        let others: Vec<_> = other_fields(login).collect();
+        assert_eq!(
+            others,
+            [
+                ("email".into(), "b@x".into()),
+                ("pin".into(), "1234".into())
+            ]
+        );
+    }
+
+    #[test]
+    fn debug_shows_no_byte_of_a_written_file() {
+        let bytes = csv::write(&vault().view());
+        let written = Written {
+            bytes,
+            losses: Vec::new(),
+        };
+        assert_eq!(format!("{written:?}"), "Written { losses: [], .. }");
+    }
+}

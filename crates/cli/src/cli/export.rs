@@ -4,10 +4,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use getrandom::SysRng;
-use passmate_interchange::write_kdbx;
-use passmate_vault::Document;
-use passmate_vault::format::{Purpose, encode_passmate2, encode_v3};
-use passmate_vault::login::is_secret;
+use passmate_interchange::{ExportError, ExportFormat, WriteOptions, Written, write};
 use rand_core::UnwrapErr;
 use zeroize::Zeroizing;
 
@@ -15,9 +12,9 @@ use super::App;
 use super::error::{Code, Failure};
 use super::qr::failure_of;
 use super::sync::{link_of, tied, trust_text};
-use crate::export::{to_bitwarden, to_csv, to_keepass};
+use passmate_core::otp::Otp;
 use passmate_core::paper::{Sheet, make_sheet};
-use passmate_core::session::Session;
+use passmate_core::session::{Session, SessionError};
 
 /// Write all records for another program, or as a copy
 ///
@@ -48,6 +45,20 @@ enum Format {
     Csv,
 }
 
+impl Format {
+    /// The format for another program; `None` for paper, which no program reads.
+    fn written(self) -> Option<ExportFormat> {
+        match self {
+            Self::Passmate => Some(ExportFormat::Passmate),
+            Self::Passmate2 => Some(ExportFormat::Passmate2),
+            Self::Kdbx => Some(ExportFormat::Kdbx),
+            Self::Bitwarden => Some(ExportFormat::Bitwarden),
+            Self::Csv => Some(ExportFormat::Csv),
+            Self::Paper => None,
+        }
+    }
+}
+
 pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
     let session = app.open()?;
     let to_terminal = args.file.is_none() && app.out.is_terminal();
@@ -58,10 +69,8 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
     {
         return Err(exists(file));
     }
-    let is_encrypted = matches!(
-        args.format,
-        Format::Passmate | Format::Passmate2 | Format::Kdbx
-    );
+    let format = args.format.written();
+    let is_encrypted = format.is_some_and(ExportFormat::is_encrypted);
     if is_encrypted && to_terminal {
         return Err(Failure::usage(
             "this is no text for a terminal",
@@ -82,42 +91,24 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
         ))?;
     }
     let vault = session.vault();
-    let bytes = match args.format {
-        Format::Passmate => {
-            let document = Document::new(vault.clone());
-            let plaintext =
-                encode_v3(&document).map_err(passmate_core::session::SessionError::from)?;
-            Zeroizing::new(session.seal(&plaintext)?)
-        }
-        Format::Passmate2 => {
-            let copy = encode_passmate2(vault, Purpose::Primary)
-                .map_err(passmate_core::session::SessionError::from)?;
-            if copy.omitted > 0 {
-                app.out.warn(&format!(
-                    "{} changes of the history are left out, because Passmate 2 would refuse the file",
-                    copy.omitted
-                ));
-            }
-            Zeroizing::new(session.seal(&copy.plaintext)?)
-        }
-        Format::Kdbx => {
-            let entries = to_keepass(&vault.view(), is_secret);
+    let bytes = match format {
+        None => Zeroizing::new(paper(&session)?.as_bytes().to_vec()),
+        Some(format) => {
+            let params = session.params();
             let written = session.with_passphrase(|passphrase| {
-                write_kdbx(&entries, passphrase, &mut UnwrapErr(SysRng))
+                let options = WriteOptions {
+                    passphrase,
+                    params,
+                    otp_address: Otp::address_of,
+                };
+                write(format, vault, options, &mut UnwrapErr(SysRng))
             });
-            Zeroizing::new(written.map_err(|error| {
-                Failure::new(Code::Other, error.to_string(), "close other programs")
-            })?)
+            let Written { bytes, losses } = written.map_err(unwritten)?;
+            for loss in losses {
+                app.out.warn(&loss.what);
+            }
+            bytes
         }
-        Format::Paper => Zeroizing::new(paper(&session)?.as_bytes().to_vec()),
-        Format::Bitwarden => to_bitwarden(&vault.view(), is_secret),
-        Format::Csv => to_csv(&vault.view()).map_err(|error| {
-            Failure::new(
-                Code::Other,
-                format!("cannot write the table: {error}"),
-                "try another form",
-            )
-        })?,
     };
     let Some(file) = &args.file else {
         return io::stdout()
@@ -174,6 +165,19 @@ fn write_new(file: &Path, bytes: &[u8]) -> Result<(), Failure> {
             let _ = std::fs::remove_file(file);
             unwritable(file, &error)
         })
+}
+
+fn unwritten(error: ExportError) -> Failure {
+    match error {
+        ExportError::Encode(error) => SessionError::from(error).into(),
+        ExportError::Container(error) => SessionError::from(error).into(),
+        ExportError::Kdf(_) => Failure::new(Code::Other, error.to_string(), "close other programs"),
+        ExportError::TooLong => Failure::new(
+            Code::TooLarge,
+            error.to_string(),
+            "export it in another format",
+        ),
+    }
 }
 
 fn exists(file: &Path) -> Failure {

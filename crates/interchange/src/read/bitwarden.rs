@@ -18,8 +18,8 @@ use zeroize::Zeroizing;
 use super::Imported;
 use super::item::{Builder, seconds_of, text_of, words_of};
 use crate::crypto::{
-    Argon2Cost, Key, check_pbkdf2, decrypt_aes_cbc, derive_argon2, derive_pbkdf2, expand_hkdf,
-    is_hmac_sha256, sha256,
+    Argon2Cost, KdfError, Key, check_pbkdf2, decrypt_aes_cbc, derive_argon2, derive_pbkdf2,
+    expand_hkdf, is_hmac_sha256, sha256,
 };
 use crate::error::ImportError;
 use crate::loss::Loss;
@@ -123,7 +123,7 @@ impl Kdf {
         }
     }
 
-    fn derive(&self, secret: &[u8], salt: &[u8]) -> Result<Key, ImportError> {
+    fn derive(&self, secret: &[u8], salt: &[u8]) -> Result<Key, KdfError> {
         match self {
             Self::Pbkdf2 { rounds } => derive_pbkdf2(secret, salt, *rounds),
             Self::Argon2id(cost) => derive_argon2(

@@ -22,7 +22,9 @@ use passmate_vault::Passphrase;
 use zeroize::Zeroizing;
 
 use super::{Imported, keepass};
-use crate::crypto::{Argon2Cost, Key, decrypt_aes_cbc, derive_argon2, is_hmac_sha256, sha256};
+use crate::crypto::{
+    Argon2Cost, KdfError, Key, decrypt_aes_cbc, derive_argon2, is_hmac_sha256, sha256,
+};
 use crate::error::ImportError;
 use crate::syntax::kdbx::{
     CIPHER_AES, CIPHER_CHACHA20, CIPHER_TWOFISH, InnerStream, KDF_AES, KDF_AES_4, KDF_ARGON2D,
@@ -401,19 +403,17 @@ impl<'a> Kdf<'a> {
     }
 
     /// Refuses what is too expensive, before anybody is asked for a password.
-    fn check(&self) -> Result<(), ImportError> {
+    fn check(&self) -> Result<(), KdfError> {
         match self {
-            Self::Aes { rounds, .. } if *rounds > AES_ROUNDS_MAX => {
-                Err(ImportError::TooExpensive {
-                    what: format!("AES-KDF with {rounds} rounds"),
-                })
-            }
+            Self::Aes { rounds, .. } if *rounds > AES_ROUNDS_MAX => Err(KdfError::TooExpensive {
+                what: format!("AES-KDF with {rounds} rounds"),
+            }),
             Self::Aes { .. } => Ok(()),
             Self::Argon2 { cost, .. } => cost.check(),
         }
     }
 
-    fn derive(&self, composite: &Key) -> Result<Key, ImportError> {
+    fn derive(&self, composite: &Key) -> Result<Key, KdfError> {
         match self {
             Self::Aes { seed, rounds } => {
                 let cipher = <Aes256 as KeyInit>::new(seed.into());

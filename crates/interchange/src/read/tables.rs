@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use csv::{ErrorKind, ReaderBuilder, StringRecord, Trim};
+use ::csv::StringRecord;
 use passmate_vault::login::FieldRole;
 
 use super::Imported;
@@ -13,7 +13,7 @@ use super::item::{Builder, seconds_of};
 use crate::error::ImportError;
 use crate::limits::{FIELDS_MAX, ITEMS_MAX};
 use crate::loss::Loss;
-use crate::syntax::json;
+use crate::syntax::{csv, json};
 
 /// What a format's columns mean.
 #[derive(Clone, Copy)]
@@ -164,10 +164,7 @@ const LASTPASS_NO_URL: &str = "http://sn";
 /// Reads a table.
 pub(crate) fn read(bytes: &[u8], table: Table) -> Result<Imported, ImportError> {
     let text = json::text_of(bytes)?;
-    let mut reader = ReaderBuilder::new()
-        .trim(Trim::Headers)
-        .from_reader(text.as_bytes());
-    let headers = reader.headers().map_err(|error| error_of(&error))?.clone();
+    let (headers, rows) = csv::read(text)?;
     if headers.len() > FIELDS_MAX {
         return Err(ImportError::TooMany {
             what: "columns",
@@ -198,8 +195,8 @@ pub(crate) fn read(bytes: &[u8], table: Table) -> Result<Imported, ImportError> 
         .collect();
     let mut imported = Imported::default();
     let mut marks = BTreeMap::new();
-    for row in reader.records() {
-        let row = row.map_err(|error| error_of(&error))?;
+    for row in rows {
+        let row = row?;
         if imported.items.len() >= ITEMS_MAX {
             return Err(ImportError::TooMany {
                 what: "items",
@@ -325,18 +322,6 @@ fn split_fields(cell: &str) -> Vec<(String, String)> {
         }
     }
     fields
-}
-
-fn error_of(error: &csv::Error) -> ImportError {
-    match error.kind() {
-        ErrorKind::UnequalLengths { pos, .. } => ImportError::UnevenTable {
-            line: pos.as_ref().map_or(0, csv::Position::line),
-        },
-        // The text is UTF-8 and comes from memory, so no other kind is met.
-        _ => ImportError::NotThisFormat {
-            expected: "a table",
-        },
-    }
 }
 
 #[cfg(test)]

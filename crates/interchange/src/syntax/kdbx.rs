@@ -27,6 +27,8 @@ pub(crate) const KDF_ARGON2D: [u8; 16] =
     0xEF63_6DDF_8C29_444B_91F7_A9A4_03E3_0A0C_u128.to_be_bytes();
 pub(crate) const KDF_ARGON2ID: [u8; 16] =
     0x9E29_8B19_56DB_4773_B23D_FC3E_C6F0_A1E6_u128.to_be_bytes();
+/// The id of ChaCha20 among the ciphers of protected values.
+pub(crate) const INNER_CHACHA20: u32 = 3;
 const SALSA20_NONCE: [u8; 8] = [0xE8, 0x30, 0x09, 0x4B, 0x97, 0x20, 0x5D, 0x2A];
 
 /// What protected values are under.
@@ -47,23 +49,26 @@ impl InnerStream {
                     &SALSA20_NONCE.into(),
                 ))))
             }
-            3 => {
-                let hash = Zeroizing::new(sha512(&[key]));
-                let (key, rest) = hash
-                    .split_first_chunk::<32>()
-                    .expect("64 bytes have 32 at their head");
-                let (nonce, _) = rest
-                    .split_first_chunk::<12>()
-                    .expect("32 bytes have 12 at their head");
-                Ok(Self::ChaCha20(Box::new(<ChaCha20 as KeyIvInit>::new(
-                    key.into(),
-                    nonce.into(),
-                ))))
-            }
+            INNER_CHACHA20 => Ok(Self::chacha20(key)),
             _ => Err(ImportError::NotSupported {
                 what: "another cipher for protected values",
             }),
         }
+    }
+
+    /// The cipher with the id [`INNER_CHACHA20`].
+    pub(crate) fn chacha20(key: &[u8]) -> Self {
+        let hash = Zeroizing::new(sha512(&[key]));
+        let (key, rest) = hash
+            .split_first_chunk::<32>()
+            .expect("64 bytes have 32 at their head");
+        let (nonce, _) = rest
+            .split_first_chunk::<12>()
+            .expect("32 bytes have 12 at their head");
+        Self::ChaCha20(Box::new(<ChaCha20 as KeyIvInit>::new(
+            key.into(),
+            nonce.into(),
+        )))
     }
 
     pub(crate) fn apply(&mut self, bytes: &mut [u8]) {

@@ -15,12 +15,16 @@ use chacha20::cipher::{KeyIvInit, StreamCipher};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use passmate_vault::Passphrase;
+use passmate_vault::login::is_secret;
+use passmate_vault::view::View;
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
+use super::{Entry, ExportError, WriteOptions, other_fields, value_of};
 use crate::crypto::{Argon2Cost, derive_argon2, hmac_sha256, sha256};
-use crate::error::ImportError;
-use crate::syntax::kdbx::{CIPHER_CHACHA20, InnerStream, KDF_ARGON2ID, SIGNATURE, YEAR_1, sha512};
+use crate::syntax::kdbx::{
+    CIPHER_CHACHA20, INNER_CHACHA20, InnerStream, KDF_ARGON2ID, SIGNATURE, YEAR_1, sha512,
+};
 
 /// A guess costs as much memory as KeePassXC's own default.
 const COST: Argon2Cost = Argon2Cost {
@@ -30,40 +34,93 @@ const COST: Argon2Cost = Argon2Cost {
 };
 /// Bytes of one block of the body.
 const BLOCK_LEN: usize = 1024 * 1024;
-/// ChaCha20, as a cipher of protected values.
-const INNER_CHACHA20: u32 = 3;
 
-/// An entry to be written.
-#[derive(Clone, PartialEq, Eq, Default)]
-pub struct KdbxEntry {
-    /// The same for the same entry in every file.
-    pub id: [u8; 16],
-    /// The groups that it is in, outermost first; empty names are left out.
-    pub groups: Vec<String>,
-    /// Its strings: `Title`, `UserName`, `Password`, `URL`, `Notes` and any others, and whether
-    /// each is secret.
-    pub strings: Vec<(String, String, bool)>,
-    /// When it was made and when it was changed last, in seconds since 1970.
-    pub times: (i64, i64),
+/// The names that every entry has in KeePass, and the one under which KeePassXC keeps what one-time
+/// codes are made from.
+const KEYS: [&str; 6] = ["Title", "UserName", "Password", "URL", "Notes", "otp"];
+
+/// Writes a file with an entry for each live record, in groups for the folders of the paths.
+pub(super) fn write(
+    view: &View<'_>,
+    options: WriteOptions<'_>,
+    rng: &mut impl CryptoRng,
+) -> Result<Zeroizing<Vec<u8>>, ExportError> {
+    let entries: Vec<KdbxEntry> = super::entries(view)
+        .map(|entry| KdbxEntry::of(&entry, options))
+        .collect();
+    write_entries(&entries, options.passphrase, rng).map(Zeroizing::new)
 }
 
-impl std::fmt::Debug for KdbxEntry {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("KdbxEntry")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
+struct KdbxEntry {
+    /// The same for the same record in every file.
+    id: [u8; 16],
+    /// The groups that it is in, outermost first; empty names are left out.
+    groups: Vec<String>,
+    strings: Vec<KdbxString>,
+    /// When it was made and when it was changed last, in seconds since 1970.
+    times: (i64, i64),
+}
+
+struct KdbxString {
+    key: String,
+    value: Zeroizing<String>,
+    is_secret: bool,
+}
+
+impl KdbxEntry {
+    fn of(entry: &Entry<'_>, options: WriteOptions<'_>) -> Self {
+        let login = &entry.login;
+        let otp = value_of(&login.otp);
+        let address = (options.otp_address)(&otp, &entry.name);
+        let otp = address.unwrap_or_else(|| Zeroizing::new(otp.into_owned()));
+        let mut strings: Vec<KdbxString> = KEYS
+            .into_iter()
+            .zip([
+                entry.name.as_str(),
+                &value_of(&login.user),
+                &value_of(&login.password),
+                &value_of(&login.url),
+                &value_of(&login.notes),
+                &otp,
+            ])
+            .filter(|(key, value)| *key == "Title" || !value.is_empty())
+            .map(|(key, value)| KdbxString {
+                key: key.to_owned(),
+                value: Zeroizing::new(value.to_owned()),
+                is_secret: matches!(key, "Password" | "otp"),
+            })
+            .collect();
+        for (name, value) in other_fields(login) {
+            let mut key = name.clone().into_owned();
+            while KEYS.contains(&key.as_str()) || strings.iter().any(|string| string.key == key) {
+                key.push('_');
+            }
+            strings.push(KdbxString {
+                key,
+                value: Zeroizing::new(value.into_owned()),
+                is_secret: is_secret(&name),
+            });
+        }
+        let changes = entry.record.record.changes().iter();
+        let times = changes.filter_map(|change| change.stamp.deciding_seconds());
+        let hash = sha256(&[entry.record.id.as_text().as_bytes()]);
+        Self {
+            id: *hash.first_chunk().expect("32 bytes have 16 at their head"),
+            groups: entry.folder.split('/').map(str::to_owned).collect(),
+            strings,
+            times: (
+                times.clone().min().unwrap_or_default(),
+                times.max().unwrap_or_default(),
+            ),
+        }
     }
 }
 
-/// Writes a file of these entries.
-///
-/// # Errors
-/// There is not enough memory.
-pub fn write_kdbx(
+fn write_entries(
     entries: &[KdbxEntry],
     passphrase: &Passphrase,
     rng: &mut impl CryptoRng,
-) -> Result<Vec<u8>, ImportError> {
+) -> Result<Vec<u8>, ExportError> {
     let (mut seed, mut nonce, mut salt, mut inner_key) =
         ([0; 32], [0; 12], [0; 32], Zeroizing::new([0; 64]));
     for part in [
@@ -96,14 +153,13 @@ pub fn write_kdbx(
     put(&mut payload, 1, &INNER_CHACHA20.to_le_bytes());
     put(&mut payload, 2, inner_key.as_slice());
     put(&mut payload, 0, &[]);
-    let mut stream = InnerStream::new(INNER_CHACHA20, inner_key.as_slice())?;
+    let mut stream = InnerStream::chacha20(inner_key.as_slice());
     payload.extend_from_slice(&xml(entries, &mut stream));
     let mut body = compress(&payload);
     let mut cipher = <ChaCha20 as KeyIvInit>::new((&*key).into(), (&nonce).into());
-    // 256 GiB come out of one stream, and no vault is as long.
     cipher
         .try_apply_keystream(&mut body)
-        .map_err(|_| ImportError::NotEnoughMemory)?;
+        .map_err(|_| ExportError::TooLong)?;
 
     let mut file = header.clone();
     file.extend_from_slice(&sha256(&[&header]));
@@ -111,7 +167,7 @@ pub fn write_kdbx(
     let last = std::iter::once(&[][..]);
     for (index, block) in (0_u64..).zip(body.chunks(BLOCK_LEN).chain(last)) {
         let len = u32::try_from(block.len())
-            .map_err(|_| ImportError::NotEnoughMemory)?
+            .expect("a block is at most 1 MiB long")
             .to_le_bytes();
         file.extend_from_slice(&tag(index, &[&index.to_le_bytes(), &len, block]));
         file.extend_from_slice(&len);
@@ -226,7 +282,12 @@ impl Xml<'_> {
         self.element("CreationTime", &time(entry.times.0));
         self.element("LastModificationTime", &time(entry.times.1));
         self.text.push_str("</Times>");
-        for (key, value, is_secret) in &entry.strings {
+        for KdbxString {
+            key,
+            value,
+            is_secret,
+        } in &entry.strings
+        {
             self.text.push_str("<String>");
             self.element("Key", key);
             if *is_secret || !value.chars().all(is_plain) {
@@ -267,6 +328,7 @@ mod tests {
     use rand_core::UnwrapErr;
 
     use super::*;
+    use crate::error::ImportError;
     use crate::read::kdbx;
 
     fn passphrase() -> Passphrase {
@@ -279,7 +341,11 @@ mod tests {
             groups: groups.iter().map(|&name| name.to_owned()).collect(),
             strings: strings
                 .iter()
-                .map(|(key, value, secret)| ((*key).to_owned(), (*value).to_owned(), *secret))
+                .map(|(key, value, is_secret)| KdbxString {
+                    key: (*key).to_owned(),
+                    value: Zeroizing::new((*value).to_owned()),
+                    is_secret: *is_secret,
+                })
                 .collect(),
             times: (1_700_000_000, 1_800_000_000),
         }
@@ -313,7 +379,8 @@ mod tests {
                 ],
             ),
         ];
-        let file = write_kdbx(&entries, &passphrase(), &mut UnwrapErr(getrandom::SysRng)).unwrap();
+        let file =
+            write_entries(&entries, &passphrase(), &mut UnwrapErr(getrandom::SysRng)).unwrap();
         let imported = kdbx::read(&file, Some(&passphrase())).unwrap();
         assert!(imported.losses.is_empty(), "{:?}", imported.losses);
         let mut read: Vec<(String, Vec<(String, String)>)> = imported
@@ -360,13 +427,13 @@ mod tests {
             &[("Title", "long", false), ("Notes", &long, false)],
         )];
         let mut rng = UnwrapErr(getrandom::SysRng);
-        let file = write_kdbx(&entries, &passphrase(), &mut rng).unwrap();
+        let file = write_entries(&entries, &passphrase(), &mut rng).unwrap();
         assert!(file.len() > BLOCK_LEN);
         assert_eq!(
             kdbx::read(&file, Some(&passphrase())).unwrap().items.len(),
             1
         );
-        let again = write_kdbx(&entries, &passphrase(), &mut rng).unwrap();
+        let again = write_entries(&entries, &passphrase(), &mut rng).unwrap();
         assert_ne!(file.get(..200), again.get(..200));
     }
 }
