@@ -50,7 +50,7 @@ pub enum Format {
     LastpassCsv,
     /// Proton Pass' export, ZIP or JSON.
     Protonpass,
-    /// A store of `pass`, which is a folder: [`parse_pass`] reads it.
+    /// A store of `pass`, which is a folder: [`parse_pass`](crate::parse_pass) reads it.
     Pass,
 }
 
