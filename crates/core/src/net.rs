@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use passmate_proto::ClientConfig;
 use passmate_sync::exchange::Connection;
-use passmate_sync::transport::{Certificate, ConnectError, Transport};
+use passmate_sync::transport::{ConnectError, Transport};
+use passmate_sync::wire::Certificate;
 use passmate_vault::Association;
 
 use crate::trust::{CaError, Sighting, TlsTrust};

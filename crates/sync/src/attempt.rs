@@ -5,13 +5,14 @@ use passmate_vault::format::BtokenShape;
 use passmate_vault::{Association, SeenChanges, Shape, SyncKey, Trust, Vault, format};
 use rand_core::CryptoRng;
 
+use crate::account::replace_association;
 use crate::error::{RemoteError, SyncError};
 use crate::exchange::{Ended, Greeting};
 use crate::guard::{AHEAD_MIN, News};
+use crate::options::Options;
 use crate::replica::Replica;
 use crate::report::{Preview, Report, Rollback};
-use crate::transport::Certificate;
-use crate::{Options, replace_association};
+use crate::wire::Certificate;
 
 /// One sync: the vault, and what its exchanges have in common.
 pub(crate) struct Attempt<'a> {

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::replica::SaveError;
 use crate::report::Rollback;
-use crate::transport::{ConnectError, StreamEnd};
+use crate::transport::ConnectError;
+use crate::wire::StreamEnd;
 
 /// Why a sync did not come through. In every case all that this device had is still in its vault.
 #[derive(Debug, thiserror::Error)]

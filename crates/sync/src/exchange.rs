@@ -13,7 +13,7 @@ use passmate_proto::{
 };
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::transport::{Certificate, Received, StreamEnd, Wire};
+use crate::wire::{Certificate, Received, StreamEnd, Wire};
 
 /// Bytes that are read from a stream at once.
 const READ_LEN: usize = 16 * 1024;

@@ -3,12 +3,13 @@
 use passmate_proto::Outcome;
 use passmate_vault::SyncKey;
 
+use crate::account::{account_of, auth_token_of, replace_association};
+use crate::client::SyncClient;
 use crate::env::Env;
 use crate::error::{RemoteError, SyncError};
 use crate::replica::Replica;
 use crate::retry::retry;
 use crate::transport::Transport;
-use crate::{SyncClient, account_of, auth_token_of, replace_association};
 
 /// Forgets the server on this device. The btoken there and all other devices stay as they are.
 ///

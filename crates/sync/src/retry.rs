@@ -8,7 +8,8 @@ use rand_core::CryptoRng;
 use crate::env::Env;
 use crate::error::RemoteError;
 use crate::exchange::Ended;
-use crate::transport::{ConnectError, StreamEnd};
+use crate::transport::ConnectError;
+use crate::wire::StreamEnd;
 
 /// Uploads that were not confirmed: of many devices at once only one wins each race.
 const UNKNOWN_MAX: u32 = 16;

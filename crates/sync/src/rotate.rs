@@ -9,11 +9,13 @@
 
 use passmate_vault::{Association, SeenChanges, Shape, SyncKey, Vault, format, sync_key};
 
+use crate::account::{account_of, auth_token_of, replace_association};
+use crate::client::SyncClient;
 use crate::error::{RemoteError, SyncError};
 use crate::leave::delete_account;
+use crate::options::Options;
 use crate::report::Report;
 use crate::retry::retry;
-use crate::{Options, SyncClient, account_of, auth_token_of, replace_association};
 
 impl SyncClient<'_> {
     /// Gives the vault a new account with a new key on the same server, and deletes the old one

@@ -14,15 +14,17 @@ use rand_core::CryptoRng;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use crate::account::{auth_token_of, replace_association};
 use crate::attempt::Attempt;
+use crate::client::{SyncClient, run};
 use crate::env::Env;
 use crate::error::{RemoteError, SyncError};
 use crate::exchange::Greeting;
 use crate::replica::Replica;
 use crate::report::Report;
 use crate::retry::retry;
-use crate::transport::{Certificate, StreamEnd, Transport};
-use crate::{SyncClient, auth_token_of, replace_association, run};
+use crate::transport::Transport;
+use crate::wire::{Certificate, StreamEnd};
 
 /// A server and why it is trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]

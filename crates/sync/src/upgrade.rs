@@ -2,9 +2,11 @@
 
 use passmate_vault::{Association, Shape};
 
+use crate::account::replace_association;
+use crate::client::SyncClient;
 use crate::error::SyncError;
+use crate::options::Options;
 use crate::report::Report;
-use crate::{Options, SyncClient, replace_association};
 
 impl SyncClient<'_> {
     /// Brings vault and server in step and gives the btoken our form, which the desktop client

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use passmate_proto::{AccountNumber, AuthToken, Layout};
 use passmate_sync::exchange::Connection;
-use passmate_sync::transport::{Certificate, Received, StreamEnd, Wire};
+use passmate_sync::wire::{Certificate, Received, StreamEnd, Wire};
 use passmate_sync::{
     ConnectError, Content, Endpoint, Env, Options, Preview, RemoteError, Replica, Report,
     SaveError, SyncClient, SyncError, Transport, probe,

@@ -5,7 +5,8 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use passmate_sync::transport::{ConnectError, Received, StreamEnd, Wire};
+use passmate_sync::transport::ConnectError;
+use passmate_sync::wire::{Received, StreamEnd, Wire};
 use rustls::{AlertDescription, ClientConfig, ClientConnection};
 
 use super::connect::describe;

@@ -9,7 +9,7 @@ use passmate_proto::{
     AccountNumber, AuthToken, Failure, Layout, Outcome, SERVER_HELLO, UnknownCause,
 };
 use passmate_sync::exchange::{Ended, Greeting};
-use passmate_sync::transport::StreamEnd;
+use passmate_sync::wire::StreamEnd;
 use passmate_vault::{Pin, Trust};
 use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,

@@ -1,0 +1,135 @@
+//! A vault and its server, brought in step.
+
+use passmate_proto::{AccountNumber, Failure, Outcome};
+use passmate_vault::SyncKey;
+
+use crate::account::{account_of, auth_token_of};
+use crate::attempt::Attempt;
+use crate::env::Env;
+use crate::error::SyncError;
+use crate::exchange::Ended;
+use crate::options::Options;
+use crate::replica::Replica;
+use crate::report::{Preview, Report};
+use crate::retry::{AfterUnknown, retry};
+use crate::transport::{ConnectError, Transport};
+
+/// A vault and the server that it is tied to, or is about to be.
+pub struct SyncClient<'a> {
+    /// The vault.
+    pub replica: &'a mut dyn Replica,
+    /// The way to the server.
+    pub transport: &'a mut dyn Transport,
+    /// Randomness and waiting.
+    pub env: &'a mut dyn Env,
+}
+
+impl SyncClient<'_> {
+    /// Brings vault and server in step.
+    ///
+    /// The vault is saved as soon as something new came, whatever becomes of the upload.
+    ///
+    /// # Errors
+    /// See [`SyncError`]. With every error, all that this device had is still in its vault.
+    pub fn sync(&mut self, options: Options) -> Result<Report, SyncError> {
+        let (key, confirmed) = self.account()?;
+        let mut attempt = Attempt::new(self.replica, key, confirmed).with(options);
+        run(&mut attempt, self.transport, self.env)?;
+        Ok(attempt.into_report())
+    }
+
+    /// What [`sync`](Self::sync) would do. Nothing is saved here and nothing is sent.
+    ///
+    /// # Errors
+    /// See [`SyncError`].
+    pub fn preview(&mut self) -> Result<Preview, SyncError> {
+        let (key, confirmed) = self.account()?;
+        let mut attempt = Attempt::new(self.replica, key, confirmed).preview_only();
+        run(&mut attempt, self.transport, self.env)?;
+        Ok(attempt.into_preview())
+    }
+
+    fn account(&self) -> Result<(SyncKey, bool), SyncError> {
+        let association = self.replica.association().ok_or(SyncError::NotSetUp)?;
+        if association.is_pending() {
+            return Err(SyncError::NotLetIn {
+                host: association.host.clone(),
+            });
+        }
+        Ok((association.key.clone(), association.confirmed))
+    }
+}
+
+/// Repeats the exchange until its outcome is known.
+pub(crate) fn run(
+    attempt: &mut Attempt<'_>,
+    transport: &mut dyn Transport,
+    env: &mut dyn Env,
+) -> Result<(), SyncError> {
+    let account = account_of(attempt.key()).ok_or(SyncError::KeyWithoutAccount)?;
+    let done = retry(env, |retries, env| {
+        let may_retry = match exchange(attempt, account, transport, env)? {
+            Exchanged::NoConnection(error) => retries.after_no_connection(error),
+            Exchanged::Ended(ended) => match ended.outcome {
+                Outcome::Confirmed(_) | Outcome::Left => {
+                    return attempt.note_done(&ended).map(Some);
+                }
+                Outcome::Unknown(cause) => {
+                    attempt.note_unknown();
+                    if retries.after_unknown(cause, &ended.stream) == AfterUnknown::LastLook {
+                        attempt.only_look(retries.unknown());
+                    }
+                    Ok(())
+                }
+                Outcome::Failed(Failure::CutDuringUpload) if attempt.is_too_large() => {
+                    return Err(attempt.too_large().into());
+                }
+                Outcome::Failed(failure) => retries.after_failure(failure, &ended.stream),
+            },
+        };
+        may_retry.map_err(|error| attempt.qualify(error))?;
+        Ok(None)
+    });
+    // A server must not hide a rollback by what it does afterwards.
+    done.map_err(|error| match attempt.rollback() {
+        Some(rollback) => SyncError::RolledBack {
+            rollback,
+            then: Box::new(error),
+        },
+        None => error,
+    })
+}
+
+/// How far one exchange got.
+enum Exchanged {
+    NoConnection(ConnectError),
+    Ended(Ended),
+}
+
+/// One *update*: fetch, merge, and store the union or leave.
+fn exchange(
+    attempt: &mut Attempt<'_>,
+    account: AccountNumber,
+    transport: &mut dyn Transport,
+    env: &mut dyn Env,
+) -> Result<Exchanged, SyncError> {
+    let connection = match transport.connect() {
+        Ok(connection) => connection,
+        Err(error) => return Ok(Exchanged::NoConnection(error)),
+    };
+    let fetched = match connection.update(account, auth_token_of(attempt.key())) {
+        Ok(fetched) => fetched,
+        Err(ended) => return Ok(Exchanged::Ended(*ended)),
+    };
+    attempt.note_greeting(fetched.greeting());
+    Ok(Exchanged::Ended(
+        match attempt.take_in(fetched.btoken(), env.rng()) {
+            Ok(Some(sealed)) => fetched.replace(sealed),
+            Ok(None) => fetched.leave(),
+            Err(error) => {
+                fetched.leave();
+                return Err(error);
+            }
+        },
+    ))
+}
