@@ -4,10 +4,10 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use passmate_core::net::trust::TlsTrust;
 use passmate_core::net::{Address, Server as Remote};
 use passmate_core::sync::Transport;
 use passmate_core::sync::exchange::Ended;
-use passmate_core::trust::TlsTrust;
 use passmate_proto::Outcome;
 use passmate_vault::Trust;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

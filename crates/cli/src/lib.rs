@@ -1,6 +1,14 @@
-//! `passmate` as its users type it: a front end on [`passmate_core`].
+//! `passmate` as its users type it: a front end on [`passmate_core`] that parses, asks and prints.
 #![forbid(unsafe_code)]
 
-mod cli;
+mod app;
+mod args;
+mod commands;
+mod config;
+mod exit;
+mod output;
+mod program;
+mod prompt;
+mod report;
 
-pub use cli::main;
+pub use program::main;

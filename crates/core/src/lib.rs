@@ -1,21 +1,39 @@
 //! An unlocked vault, on disk and in step with others: everything that a front end may do with one.
 //! Nothing in here parses arguments, asks or prints.
+//!
+//! A front end opens a [`Session`](session::Session) and works with it through
+//! [`VaultApi`](api::VaultApi).
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod adopt;
+pub mod answer;
+pub mod api;
 pub mod clock;
 pub mod disk;
+pub mod edit;
 pub mod env;
+pub mod escape;
+pub mod export;
+pub mod generate;
 pub mod harden;
-pub mod link;
+pub mod history;
+pub mod import;
 pub mod net;
 pub mod otp;
-pub mod paper;
-pub mod qr;
+pub mod pass_store;
+pub mod problem;
+pub mod records;
+pub mod search;
 pub mod session;
+pub mod settings;
+pub mod share;
 pub mod shared_folder;
 pub mod state;
+pub mod strength;
+pub mod sync_all;
+pub mod sync_setup;
 pub mod sync_status;
-pub mod trust;
 
+pub use passmate_interchange as interchange;
 pub use passmate_sync as sync;

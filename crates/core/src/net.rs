@@ -6,6 +6,7 @@
 mod address;
 mod connect;
 mod stream;
+pub mod trust;
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use passmate_sync::transport::{ConnectError, Transport};
 use passmate_sync::wire::Certificate;
 use passmate_vault::Association;
 
-use crate::trust::{CaError, Sighting, TlsTrust};
+use crate::net::trust::{CaError, Sighting, TlsTrust};
 pub use address::{Address, AddressError};
 
 /// How long a client waits.

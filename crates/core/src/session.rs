@@ -9,18 +9,16 @@
 //!  - every write has a fresh salt, so no key ever encrypts twice;
 //!  - no prompts and no prints in here.
 
+mod error;
+mod location;
+
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use getrandom::SysRng;
 use passmate_sync::{Replica, SaveError};
-use passmate_vault::format::container::{
-    CONTAINER_OVERHEAD, ContainerError, Params, make_container, open_container,
-};
-use passmate_vault::format::{
-    CodecError, DOCUMENT_LEN_MAX, EncodeError, Version, decode_vault_file, encode_btoken, encode_v3,
-};
+use passmate_vault::format::container::{ContainerError, Params, open_container};
+use passmate_vault::format::{Version, decode_vault_file, encode_btoken, encode_v3};
 use passmate_vault::merge::MergeSummary;
 use passmate_vault::record::make_record_id;
 use passmate_vault::{Association, Document, Passphrase, RecordId, SharedFolder, Vault};
@@ -28,150 +26,12 @@ use rand_core::UnwrapErr;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use crate::clock::{Clock, system_clock};
-use crate::disk::{self, Disk, Lock, LockError, RealDisk, folder_of, previous_of};
+pub use error::SessionError;
+pub use location::VaultLocation;
 
-/// Where a vault is, and what it needs of the world.
-#[derive(Debug, Clone)]
-pub struct VaultLocation {
-    path: PathBuf,
-    disk: Arc<dyn Disk + Send + Sync>,
-    clock: Clock,
-    params: Params,
-}
-
-/// The longest file that is read, in bytes.
-const FILE_LEN_MAX: u64 = (DOCUMENT_LEN_MAX + CONTAINER_OVERHEAD) as u64;
-
-impl VaultLocation {
-    /// A vault file on the real disk, under the real time, with the full cost of a wrong guess.
-    #[must_use]
-    pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self {
-            path: path.into(),
-            disk: Arc::new(RealDisk),
-            clock: system_clock,
-            params: Params::STANDARD,
-        }
-    }
-
-    /// The same with another disk.
-    #[must_use]
-    pub fn with_disk(self, disk: impl Disk + Send + Sync + 'static) -> Self {
-        Self {
-            disk: Arc::new(disk),
-            ..self
-        }
-    }
-
-    /// The same with another clock.
-    #[must_use]
-    pub fn with_clock(self, clock: Clock) -> Self {
-        Self { clock, ..self }
-    }
-
-    /// The same with other costs of the key derivation for what is written, for programs that have
-    /// keys of full entropy instead of a passphrase, and for tests.
-    #[must_use]
-    pub fn with_params(self, params: Params) -> Self {
-        Self { params, ..self }
-    }
-
-    /// The vault file.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Whether there is a file.
-    #[must_use]
-    pub fn exists(&self) -> bool {
-        self.path.symlink_metadata().is_ok()
-    }
-
-    fn io(&self, doing: &'static str) -> impl FnOnce(io::Error) -> SessionError {
-        let path = self.path.clone();
-        move |error| match error.kind() {
-            io::ErrorKind::NotFound => SessionError::NotFound { path },
-            _ => SessionError::Io { doing, path, error },
-        }
-    }
-
-    fn lock(&self) -> Result<Lock, SessionError> {
-        Lock::take(&self.path).map_err(|error| match error {
-            LockError::Busy => SessionError::InUse {
-                path: self.path.clone(),
-            },
-            LockError::Io(error) => self.io("lock")(error),
-        })
-    }
-
-    fn read(&self) -> Result<Vec<u8>, SessionError> {
-        self.disk
-            .read(&self.path, FILE_LEN_MAX)
-            .map_err(self.io("read"))
-    }
-
-    fn seal(&self, plaintext: &[u8], passphrase: &Passphrase) -> Result<Vec<u8>, SessionError> {
-        Ok(make_container(
-            plaintext,
-            passphrase,
-            self.params,
-            &mut UnwrapErr(SysRng),
-        )?)
-    }
-}
-
-/// Why a vault could not be opened, changed or saved. The file is as it was.
-#[derive(Debug, thiserror::Error)]
-pub enum SessionError {
-    /// There is no vault.
-    #[error("there is no vault at {}", path.display())]
-    NotFound {
-        /// Where it was looked for.
-        path: PathBuf,
-    },
-    /// There is one already.
-    #[error("there is a vault at {} already", path.display())]
-    Exists {
-        /// Where.
-        path: PathBuf,
-    },
-    /// Another program is writing it.
-    #[error("{} is in use by another program", path.display())]
-    InUse {
-        /// The vault.
-        path: PathBuf,
-    },
-    /// The system.
-    #[error("cannot {doing} {}: {error}", path.display())]
-    Io {
-        /// What was tried.
-        doing: &'static str,
-        /// The vault.
-        path: PathBuf,
-        /// What the system says.
-        error: io::Error,
-    },
-    /// The container does not open.
-    #[error(transparent)]
-    Container(#[from] ContainerError),
-    /// What is in the container is no vault.
-    #[error(transparent)]
-    Codec(#[from] CodecError),
-    /// The vault has become larger than any that can be read.
-    #[error(transparent)]
-    Encode(#[from] EncodeError),
-    /// Another program changed the passphrase since this one opened the vault.
-    #[error("the master passphrase was changed by another program meanwhile")]
-    PassphraseChanged,
-    /// A vault of the original program, which could not read what we would write.
-    #[error("{} belongs to the original Passmate program, so it is not changed", path.display())]
-    OfOriginal {
-        /// The vault.
-        path: PathBuf,
-    },
-}
+use crate::disk::{self, Lock, folder_of, previous_of};
+use crate::settings::SyncSettings;
+use location::FILE_LEN_MAX;
 
 /// An unlocked vault.
 #[derive(Debug)]
@@ -186,6 +46,7 @@ pub struct Session {
     cut_off: Option<Vault>,
     /// Where that was kept.
     archives: Vec<PathBuf>,
+    sync_settings: SyncSettings,
 }
 
 /// What a file held, as far as it takes to see that it, or we, changed.
@@ -256,6 +117,7 @@ impl Session {
             stored,
             cut_off: None,
             archives: Vec::new(),
+            sync_settings: SyncSettings::default(),
         })
     }
 
@@ -275,7 +137,32 @@ impl Session {
             stored,
             cut_off: None,
             archives: Vec::new(),
+            sync_settings: SyncSettings::default(),
         })
+    }
+
+    /// The same session with other settings for what syncs it.
+    #[must_use]
+    pub fn with_sync_settings(self, sync_settings: SyncSettings) -> Self {
+        Self {
+            sync_settings,
+            ..self
+        }
+    }
+
+    pub(crate) const fn set_sync_settings(&mut self, sync_settings: SyncSettings) {
+        self.sync_settings = sync_settings;
+    }
+
+    /// Takes back edits that were not saved.
+    pub(crate) fn reset(&mut self, vault: Vault) {
+        self.document.vault = vault;
+    }
+
+    /// How and when this vault syncs.
+    #[must_use]
+    pub const fn sync_settings(&self) -> SyncSettings {
+        self.sync_settings
     }
 
     /// Where the vault is.
@@ -699,433 +586,4 @@ impl Replica for Session {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-    use std::fs;
-
-    use passmate_vault::{Secret, SeenChanges, Shape, SyncKey, Trust};
-
-    use super::*;
-    use crate::disk::tests::FailingDisk;
-
-    fn location(dir: &tempfile::TempDir) -> VaultLocation {
-        VaultLocation::new(dir.path().join("vault.pmdb"))
-            .with_clock(|| 1_800_000_000)
-            .with_params(Params::new(4, 1, 1).unwrap())
-    }
-
-    fn passphrase() -> Passphrase {
-        Passphrase::from("correct horse".to_owned())
-    }
-
-    fn add(session: &mut Session, path: &str) {
-        let id = session.make_record_id();
-        session
-            .edit(|vault, now| vault.create_record(id, path, now))
-            .unwrap();
-    }
-
-    fn paths(session: &Session) -> Vec<String> {
-        let view = session.vault().view();
-        view.records()
-            .iter()
-            .map(|record| record.path.to_string_lossy().into_owned())
-            .collect()
-    }
-
-    fn association(account: u8) -> Association {
-        let key = SyncKey::from_parts([account; 8], Secret::from_bytes([account; 32]));
-        Association {
-            host: "h".to_owned(),
-            port: 1,
-            key,
-            trust: Trust::System,
-            confirmed: true,
-            seen: SeenChanges::new(),
-            last: None,
-            retired: None,
-            shape: Shape::Modern,
-        }
-    }
-
-    fn reopen(dir: &tempfile::TempDir) -> Session {
-        Session::open(location(dir), passphrase()).unwrap()
-    }
-
-    #[test]
-    fn what_was_saved_is_there_and_what_was_not_is_not() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut session = Session::create(location(&dir), passphrase()).unwrap();
-        add(&mut session, "a");
-        session.save().unwrap();
-        add(&mut session, "b");
-        assert_eq!(paths(&reopen(&dir)), ["a"]);
-        session.save().unwrap();
-        assert_eq!(paths(&reopen(&dir)), ["a", "b"]);
-        assert!(matches!(
-            Session::create(location(&dir), passphrase()),
-            Err(SessionError::Exists { .. })
-        ));
-        let wrong = Session::open(location(&dir), Passphrase::from("x".to_owned()));
-        assert!(matches!(
-            wrong,
-            Err(SessionError::Container(ContainerError::WrongPassphrase))
-        ));
-        let elsewhere = Session::open(VaultLocation::new(dir.path().join("none")), passphrase());
-        assert!(matches!(elsewhere, Err(SessionError::NotFound { .. })));
-    }
-
-    #[test]
-    fn a_save_without_news_writes_nothing() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut session = Session::create(location(&dir), passphrase()).unwrap();
-        add(&mut session, "a");
-        session.save().unwrap();
-        let before = fs::read(session.path()).unwrap();
-        session.save().unwrap();
-        let mut second = reopen(&dir);
-        second.save().unwrap();
-        assert_eq!(fs::read(session.path()).unwrap(), before);
-    }
-
-    #[test]
-    fn every_save_has_a_salt_and_a_key_stream_of_its_own() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut session = Session::create(location(&dir), passphrase()).unwrap();
-        let mut salts = BTreeSet::new();
-        for number in 0..50 {
-            add(&mut session, &format!("{number}"));
-            session.save().unwrap();
-            let container = fs::read(session.path()).unwrap();
-            salts.insert(container.get(16..48).unwrap().to_vec());
-        }
-        assert_eq!(salts.len(), 50);
-    }
-
-    #[test]
-    fn two_programs_that_save_in_any_order_lose_nothing() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut first = Session::create(location(&dir), passphrase()).unwrap();
-        let mut second = reopen(&dir);
-        add(&mut first, "a");
-        add(&mut second, "b");
-        first.save().unwrap();
-        second.save().unwrap();
-        assert_eq!(paths(&second), ["a", "b"]);
-        // One that has nothing to save takes over what is there.
-        first.save().unwrap();
-        assert_eq!(paths(&first), ["a", "b"]);
-        assert_eq!(paths(&reopen(&dir)), ["a", "b"]);
-    }
-
-    #[test]
-    fn of_two_accounts_the_first_one_saved_counts_and_one_that_only_read_undoes_nothing() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut first = Session::create(location(&dir), passphrase()).unwrap();
-        let mut second = reopen(&dir);
-        let mut third = reopen(&dir);
-        first.set_association(Some(association(1)));
-        first.save().unwrap();
-        second.set_association(Some(association(2)));
-        second.save().unwrap();
-        assert_eq!(second.association(), Some(&association(1)));
-        add(&mut third, "a");
-        third.save().unwrap();
-        assert_eq!(reopen(&dir).association(), Some(&association(1)));
-        third.set_association(None);
-        third.save().unwrap();
-        assert_eq!(reopen(&dir).association(), None);
-    }
-
-    #[test]
-    fn leaving_holds_though_a_sync_saves_what_it_saw_meanwhile() {
-        use passmate_sync::{SyncError, leave, trust_pin};
-        use passmate_vault::Pin;
-        let dir = tempfile::tempdir().unwrap();
-        let mut first = Session::create(location(&dir), passphrase()).unwrap();
-        first.set_association(Some(association(1)));
-        first.save().unwrap();
-        let sync_saves = |path: &str| {
-            let mut sync = reopen(&dir);
-            add(&mut sync, path);
-            let mut tied = sync.association().unwrap().clone();
-            tied.seen.note(sync.vault());
-            sync.set_association(Some(tied));
-            sync.save().unwrap();
-        };
-        sync_saves("a");
-        let pin = Pin::from_bytes([7; 32]);
-        trust_pin(&mut first, pin).unwrap();
-        let tied = reopen(&dir).association().unwrap().clone();
-        assert_eq!(
-            (tied.trust, tied.seen.len()),
-            (
-                Trust::Pins {
-                    current: pin,
-                    next: None
-                },
-                1
-            )
-        );
-        sync_saves("b");
-        leave(&mut first).unwrap();
-        assert_eq!(reopen(&dir).association(), None);
-        // Somebody else sets it up again, and this one has not seen that.
-        let mut other = reopen(&dir);
-        other.set_association(Some(association(2)));
-        other.save().unwrap();
-        first.set_association(Some(association(1)));
-        assert!(matches!(leave(&mut first), Err(SyncError::SetUpChanged)));
-    }
-
-    #[test]
-    fn a_new_passphrase_opens_the_vault_and_the_copy_beside_it_and_the_old_one_neither() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut session = Session::create(location(&dir), passphrase()).unwrap();
-        add(&mut session, "a");
-        session.save().unwrap();
-        let mut other = reopen(&dir);
-        let new = Passphrase::from("new".to_owned());
-        session.change_passphrase(new.clone()).unwrap();
-        for path in [session.path().to_owned(), previous_of(session.path())] {
-            let container = fs::read(&path).unwrap();
-            assert_eq!(
-                open_container(&container, &passphrase()),
-                Err(ContainerError::WrongPassphrase)
-            );
-            open_container(&container, &new).unwrap();
-        }
-        assert_eq!(
-            session.previous_vault().unwrap(),
-            Vault::new(),
-            "the last change can be taken back still"
-        );
-        // A program that still has the old one does not overwrite what it cannot read.
-        add(&mut other, "b");
-        assert!(matches!(other.save(), Err(SessionError::PassphraseChanged)));
-        assert_eq!(paths(&Session::open(location(&dir), new).unwrap()), ["a"]);
-    }
-
-    #[test]
-    fn a_save_that_fails_anywhere_leaves_a_vault_that_opens_and_keeps_the_changes_in_memory() {
-        for is_dead in [false, true] {
-            for number in 1.. {
-                let dir = tempfile::tempdir().unwrap();
-                let mut session = Session::create(location(&dir), passphrase()).unwrap();
-                add(&mut session, "old");
-                session.save().unwrap();
-                let disk = FailingDisk::failing_at(number, is_dead);
-                session.location = session.location.with_disk(disk.clone());
-                add(&mut session, "new");
-                let result = session.save();
-                let there = paths(&reopen(&dir));
-                assert!(there == ["old"] || there == ["new", "old"], "{there:?}");
-                if result.is_ok() {
-                    assert_eq!(there, ["new", "old"]);
-                }
-                assert_eq!(paths(&session), ["new", "old"]);
-                session.location = session.location.with_disk(RealDisk);
-                session.save().unwrap();
-                assert_eq!(paths(&reopen(&dir)), ["new", "old"]);
-                if disk.done() < number {
-                    break;
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_history_is_cut_off_only_when_all_of_it_was_kept_beside_the_vault_whatever_fails() {
-        let values = |session: &Session| {
-            let changes = session
-                .vault()
-                .records()
-                .flat_map(|(_, record)| record.changes());
-            changes
-                .filter_map(|change| Some(change.value.shown()?.to_string_lossy().into_owned()))
-                .collect::<Vec<_>>()
-        };
-        for number in 1.. {
-            let dir = tempfile::tempdir().unwrap();
-            let mut session =
-                Session::create(location(&dir).with_clock(|| 1000), passphrase()).unwrap();
-            let id = session.make_record_id();
-            session.edit(|vault, _| {
-                vault.create_record(id.clone(), "mail", 100).unwrap();
-                vault.set(&id, "password", "one", 200).unwrap();
-                vault.set(&id, "password", "two", 300).unwrap();
-            });
-            session.save().unwrap();
-            let disk = FailingDisk::failing_at(number, true);
-            session.location = session.location.with_disk(disk.clone());
-            assert_eq!(
-                Replica::merge(&mut session, &Vault::new().with_history_since(400)).dropped,
-                1
-            );
-            let result = session.save();
-            let archive = dir.path().join("vault.history-1970-01-01.pmdb");
-            let stored = reopen(&dir);
-            if stored.vault().history_since().is_some() {
-                assert_eq!(values(&stored), ["mail", "two"], "operation {number}");
-                let archive = Session::open(
-                    VaultLocation {
-                        path: archive.clone(),
-                        ..location(&dir)
-                    },
-                    passphrase(),
-                )
-                .unwrap();
-                assert_eq!(
-                    (values(&archive), archive.vault().history_since()),
-                    (vec!["mail".into(), "one".into(), "two".into()], None)
-                );
-                assert_eq!(
-                    stored.previous_vault().unwrap(),
-                    *archive.vault(),
-                    "and an undo knows what was before"
-                );
-            } else {
-                assert_eq!(
-                    values(&stored),
-                    ["mail", "one", "two"],
-                    "operation {number}"
-                );
-            }
-            if disk.done() < number {
-                result.unwrap();
-                assert_eq!(session.archives(), [archive]);
-                // The next one does not take its place.
-                session.location = session.location.with_disk(RealDisk);
-                Replica::merge(&mut session, &Vault::new().with_history_since(500));
-                session.edit(|vault, _| vault.set(&id, "password", "three", 600).unwrap());
-                Replica::merge(&mut session, &Vault::new().with_history_since(700));
-                session.save().unwrap();
-                assert!(
-                    session
-                        .archives()
-                        .last()
-                        .unwrap()
-                        .ends_with("vault.history-1970-01-01-2.pmdb")
-                );
-                break;
-            }
-        }
-    }
-
-    #[test]
-    fn a_changed_passphrase_is_old_or_new_whatever_fails() {
-        let new = Passphrase::from("new".to_owned());
-        for number in 1.. {
-            let dir = tempfile::tempdir().unwrap();
-            let mut session = Session::create(location(&dir), passphrase()).unwrap();
-            add(&mut session, "a");
-            session.save().unwrap();
-            let disk = FailingDisk::failing_at(number, true);
-            session.location = session.location.with_disk(disk.clone());
-            let result = session.change_passphrase(new.clone());
-            let opened: Vec<_> = [passphrase(), new.clone()]
-                .into_iter()
-                .filter_map(|one| Session::open(location(&dir), one).ok())
-                .collect();
-            assert_eq!(
-                opened.iter().map(paths).collect::<Vec<_>>(),
-                [["a"]],
-                "operation {number}"
-            );
-            if disk.done() < number {
-                result.unwrap();
-                break;
-            }
-        }
-    }
-
-    #[test]
-    fn a_change_of_passphrase_that_was_cut_short_is_done_by_the_next() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut session = Session::create(location(&dir), passphrase()).unwrap();
-        add(&mut session, "a");
-        session.save().unwrap();
-        // The copy is under the new passphrase already, the vault is not.
-        let previous = session
-            .location
-            .seal(
-                &encode_v3(&session.document).unwrap(),
-                &"other".to_owned().into(),
-            )
-            .unwrap();
-        fs::write(previous_of(session.path()), previous).unwrap();
-        session.change_passphrase("new".to_owned().into()).unwrap();
-        assert_eq!(session.previous_vault().unwrap(), *session.vault());
-    }
-
-    #[test]
-    fn what_is_kept_is_what_was_there_before_the_last_change_of_records() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut session = Session::create(location(&dir), passphrase()).unwrap();
-        let previous = |session: &Session| session.previous_vault().unwrap().view().records().len();
-        add(&mut session, "a");
-        session.save().unwrap();
-        add(&mut session, "b");
-        session.save().unwrap();
-        session.set_association(Some(association(1)));
-        session.save().unwrap();
-        assert_eq!(previous(&session), 1, "an account is no change of records");
-        add(&mut session, "c");
-        Replica::save_more(&mut session).unwrap();
-        assert_eq!(previous(&session), 1, "it belongs to the change before");
-        session.change_passphrase("new".to_owned().into()).unwrap();
-        assert_eq!(previous(&session), 1);
-        add(&mut session, "d");
-        session.save().unwrap();
-        assert_eq!(previous(&session), 3);
-    }
-
-    #[test]
-    fn a_vault_of_the_original_program_is_read_and_never_written() {
-        let dir = tempfile::tempdir().unwrap();
-        let location = location(&dir);
-        let json = br#"{"version":2,"purpose":"primary","records":{"A":[["meta","path","p",1]]}}"#;
-        let container = location.seal(json, &passphrase()).unwrap();
-        fs::write(location.path(), &container).unwrap();
-        let mut session = Session::open(location.clone(), passphrase()).unwrap();
-        assert_eq!(paths(&session), ["p"]);
-        session.save().unwrap();
-        add(&mut session, "q");
-        assert!(matches!(
-            session.save(),
-            Err(SessionError::OfOriginal { .. })
-        ));
-        assert!(matches!(
-            session.change_passphrase(passphrase()),
-            Err(SessionError::OfOriginal { .. })
-        ));
-        assert_eq!(fs::read(location.path()).unwrap(), container);
-    }
-
-    #[test]
-    fn a_link_to_a_vault_stays_a_link() {
-        let dir = tempfile::tempdir().unwrap();
-        drop(Session::create(location(&dir), passphrase()).unwrap());
-        let link = dir.path().join("link");
-        std::os::unix::fs::symlink(dir.path().join("vault.pmdb"), &link).unwrap();
-        let linked = VaultLocation {
-            path: link.clone(),
-            ..location(&dir)
-        };
-        let mut session = Session::open(linked, passphrase()).unwrap();
-        add(&mut session, "a");
-        session.save().unwrap();
-        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
-        assert_eq!(paths(&reopen(&dir)), ["a"]);
-    }
-
-    #[test]
-    fn a_vault_that_was_removed_is_written_again() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut session = Session::create(location(&dir), passphrase()).unwrap();
-        add(&mut session, "a");
-        fs::remove_file(session.path()).unwrap();
-        session.save().unwrap();
-        assert_eq!(paths(&reopen(&dir)), ["a"]);
-    }
-}
+mod tests;

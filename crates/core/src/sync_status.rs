@@ -1,7 +1,8 @@
 //! How a vault and its server stand, as far as this device knows without asking.
 
 use passmate_proto::BTOKEN_LEN_MAX_DEFAULT;
-use passmate_sync::{Content, RemoteError, Replica, SyncError};
+pub use passmate_sync::Content;
+use passmate_sync::{RemoteError, Replica, SyncError};
 use passmate_vault::{Shape, Trust, format};
 
 use crate::state::{LastSync, LastTry, State};
@@ -17,7 +18,7 @@ pub struct Status {
     pub trust: Trust,
     /// The form of its btoken.
     pub shape: Shape,
-    /// Whether the device still waits to be let in.
+    /// Whether the device still waits to be admitted.
     pub pending: bool,
     /// False if it is not known yet that the account is there.
     pub confirmed: bool,
@@ -30,13 +31,13 @@ pub struct Status {
     /// Changes that the server has not got from this device; `None` if this device does not
     /// remember.
     pub unsent: Option<usize>,
-    /// Room on the server.
-    pub room: Room,
+    /// Quota on the server.
+    pub quota: Quota,
 }
 
 /// How much of the server's limit the vault needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Room {
+pub struct Quota {
     /// The length of the vault as a btoken, in bytes.
     pub used: usize,
     /// The longest btoken that the server takes, in bytes.
@@ -45,8 +46,8 @@ pub struct Room {
     pub stated: bool,
 }
 
-impl Room {
-    /// Room for a btoken of so many bytes, with the limit that the server stated, if it did.
+impl Quota {
+    /// Quota for a btoken of so many bytes, with the limit that the server stated, if it did.
     #[must_use]
     pub fn new(used: usize, stated: Option<u32>) -> Self {
         Self {
@@ -98,6 +99,23 @@ pub fn status(replica: &dyn Replica, state: &State) -> Result<Status, SyncError>
         unsent: state
             .last_sync
             .and_then(|last| vault.change_count().checked_sub(last.common)),
-        room: Room::new(plaintext.len() + format::btoken::BTOKEN_OVERHEAD, stated),
+        quota: Quota::new(plaintext.len() + format::btoken::BTOKEN_OVERHEAD, stated),
     })
+}
+
+/// How a server is trusted, in words.
+#[must_use]
+pub fn trust_text(trust: &Trust) -> String {
+    match trust {
+        Trust::System => "the authorities that this system trusts".to_owned(),
+        Trust::Ca(_) => "an authority of its own (--ca-file)".to_owned(),
+        Trust::Pins {
+            current,
+            next: None,
+        } => format!("pin {current}"),
+        Trust::Pins {
+            current,
+            next: Some(next),
+        } => format!("pin {current}, next {next}"),
+    }
 }

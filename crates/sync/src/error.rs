@@ -23,8 +23,8 @@ pub enum SyncError {
         /// The server's host.
         host: String,
     },
-    /// The device has asked to be let in at a server, and has no account there yet.
-    #[error("this vault has no account at {host} yet: it waits to be let in")]
+    /// The device has asked to be admitted by a server, and has no account there yet.
+    #[error("this vault has no account at {host} yet: it waits to be admitted")]
     NotLetIn {
         /// The server's host.
         host: String,
@@ -86,8 +86,8 @@ pub enum RemoteError {
     /// The server broke the protocol.
     #[error("{0}")]
     Misbehaved(Failure),
-    /// The server let in a random account, which cannot exist.
-    #[error("the server let in an account that cannot exist")]
+    /// The server accepted a random account, which cannot exist.
+    #[error("the server accepted an account that cannot exist")]
     LetsAnyoneIn,
     /// The server refused the account number and the auth token, twice.
     #[error("the server refused this account")]

@@ -21,7 +21,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion};
 
 use super::*;
-use crate::trust::{CertificateProblem, derive_pin, read_ca};
+use crate::net::trust::{CertificateProblem, derive_pin, read_ca};
 
 type Tls = StreamOwned<ServerConnection, TcpStream>;
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use passmate_core::trust::derive_pin;
+use passmate_core::net::trust::derive_pin;
 use passmate_vault::Pin;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};

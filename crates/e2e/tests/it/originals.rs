@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use passmate_core::net::trust::TlsTrust;
 use passmate_core::net::{Address, Server as Remote};
 use passmate_core::sync::Transport;
-use passmate_core::trust::TlsTrust;
 use passmate_proto::{AccountNumber, AuthToken};
 use passmate_vault::format::btoken;
 use passmate_vault::format::{BtokenShape, decode_btoken};

@@ -81,7 +81,7 @@ fn a_device_is_let_in_by_its_code_once() {
     // Not before the operator has said so; and everything says what is missing.
     let said = set_up(&home, &server, &[]);
     assert!(
-        said.err.contains("has not let this device in yet"),
+        said.err.contains("has not admitted this device yet"),
         "{said:?}"
     );
     said.failed(22);
@@ -91,7 +91,7 @@ fn a_device_is_let_in_by_its_code_once() {
     assert!(
         home.run(&["sync", "status"])
             .ok()
-            .contains("waits to be let in")
+            .contains("waits to be admitted")
     );
 
     // As it may be typed: lower case, blanks for dashes.

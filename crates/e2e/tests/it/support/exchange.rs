@@ -1,8 +1,8 @@
 //! Single exchanges with a server, below vaults and sync: a btoken is whatever bytes a test likes.
 
+use passmate_core::net::trust::TlsTrust;
 use passmate_core::net::{Address, Server as Remote};
 use passmate_core::sync::{ConnectError, Transport};
-use passmate_core::trust::TlsTrust;
 use passmate_proto::{AccountNumber, AuthToken, Outcome};
 use passmate_vault::Trust;
 

@@ -1,0 +1,163 @@
+//! What every command works with.
+
+use std::path::PathBuf;
+
+use passmate_core::adopt::{self, Original};
+use passmate_core::answer::{Consent, Halt, Need, Question, Reply};
+use passmate_core::api::{Changed, VaultApi};
+use passmate_core::edit::Edit;
+use passmate_core::problem::{Problem, ProblemKind};
+use passmate_core::session::{Session, SessionError, VaultLocation};
+use passmate_core::settings::SyncSettings;
+use serde_json::json;
+
+use crate::output::Output;
+use crate::prompt::{Ask, PassphraseSource};
+use crate::report;
+
+/// How often a person may mistype the passphrase before the last try.
+const TRIES_LEFT: u32 = 2;
+
+/// What a command works with.
+pub(crate) struct App {
+    pub(crate) location: VaultLocation,
+    pub(crate) ask: Ask,
+    pub(crate) out: Output,
+    /// The person named no other vault or profile.
+    pub(crate) is_default_vault: bool,
+    pub(crate) sync: SyncSettings,
+}
+
+impl App {
+    /// The unlocked vault. Whoever types a wrong passphrase may try again.
+    pub(crate) fn open(&self) -> Result<Box<dyn VaultApi>, Problem> {
+        // Nobody should type a passphrase for a vault that does not exist.
+        if !self.location.exists() {
+            let path = self.location.path().to_owned();
+            let problem = Problem::from(SessionError::NotFound { path });
+            return Err(match self.originals().first() {
+                Some(_) => problem.with_hint(
+                    "`passmate init` makes one, and takes over what the original program has",
+                ),
+                None => problem,
+            });
+        }
+        let mut tries_left = match self.ask.passphrase {
+            PassphraseSource::Terminal => TRIES_LEFT,
+            _ => 0,
+        };
+        loop {
+            let passphrase = self.ask.passphrase("Master passphrase: ")?;
+            match Session::open(self.location.clone(), passphrase).map_err(Problem::from) {
+                Ok(session) => return Ok(Box::new(session.with_sync_settings(self.sync))),
+                Err(problem) if problem.kind == ProblemKind::WrongPassphrase && tries_left > 0 => {
+                    self.out.warn("wrong passphrase, try again");
+                    tries_left -= 1;
+                }
+                Err(problem) => return Err(problem),
+            }
+        }
+    }
+
+    /// What the original programs left for a person who named no vault.
+    pub(crate) fn originals(&self) -> Vec<Original> {
+        let home = std::env::var_os("HOME").map(PathBuf::from);
+        home.filter(|home| home.is_absolute() && self.is_default_vault)
+            .map(|home| adopt::find(&home))
+            .unwrap_or_default()
+    }
+
+    /// What the person agreed to beforehand.
+    pub(crate) fn consent(&self) -> Consent {
+        if self.ask.yes {
+            Consent::to_everything()
+        } else {
+            Consent::none()
+        }
+    }
+
+    /// Makes a call, asks what it asks, and makes it again.
+    pub(crate) fn with_consent<T>(
+        &self,
+        mut call: impl FnMut(&Consent) -> Reply<T>,
+    ) -> Result<T, Problem> {
+        let mut consent = self.consent();
+        loop {
+            match call(&consent) {
+                Err(Halt::Needs(Need::Confirmation(question))) => {
+                    self.agree(&question)?;
+                    consent.give(question);
+                }
+                reply => return reply.map_err(Halt::into_problem),
+            }
+        }
+    }
+
+    /// Asks a person for a yes.
+    pub(crate) fn agree(&self, question: &Question) -> Result<(), Problem> {
+        match question {
+            Question::HeldBack { .. } if self.ask.has_person() => {
+                self.ask.confirm(&format!("{question}. Go on?"))
+            }
+            Question::HeldBack { .. } => Err(Need::Confirmation(question.clone()).into()),
+            Question::ReplaceRemote { why } => {
+                self.out.warn(&why.message);
+                self.confirm_replace()
+            }
+            _ => self.ask.confirm(&question.to_string()),
+        }
+    }
+
+    /// What is on the server is gone for good after this, so a mere yes is not enough.
+    fn confirm_replace(&self) -> Result<(), Problem> {
+        const WORD: &str = "replace";
+        let cancelled =
+            |message: &str| Problem::new(ProblemKind::Cancelled, message, "nothing was changed");
+        if !self.ask.has_person() {
+            return Err(cancelled(
+                "--replace-remote wants a word typed in on a terminal",
+            ));
+        }
+        let typed = self.ask.line(&format!(
+            "What the server has will be gone. Type {WORD} to store this vault there: "
+        ))?;
+        if typed.as_str() == WORD {
+            Ok(())
+        } else {
+            Err(cancelled("cancelled"))
+        }
+    }
+
+    /// Changes records, which syncs if the settings say so, and says what was done.
+    pub(crate) fn change(
+        &self,
+        vault: &mut dyn VaultApi,
+        edit: &Edit,
+        done: &str,
+    ) -> Result<(), Problem> {
+        let changed = self.change_quietly(vault, edit)?;
+        if !self.out.json {
+            self.out.note(done);
+        }
+        report::after_change(self, &changed);
+        self.done()
+    }
+
+    /// [`change`](Self::change) without a word.
+    pub(crate) fn change_quietly(
+        &self,
+        vault: &mut dyn VaultApi,
+        edit: &Edit,
+    ) -> Result<Changed, Problem> {
+        self.with_consent(|consent| vault.change(edit, consent))
+    }
+
+    /// The answer of a command that has none: an empty object where JSON is wanted.
+    pub(crate) fn done(&self) -> Result<(), Problem> {
+        if self.out.json {
+            self.out.object(json!({}))
+        } else {
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The command line.
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{
+    code, completions, edit, export, find, generate, history, import, init, list, passwd, qr,
+    record, restore, show, sync, undo,
+};
+use crate::config::Global;
+
+/// Passwords on all your devices, kept in step through a server that learns nothing.
+///
+/// Everything is in one encrypted vault on this device; without a network nothing is missing.
+#[derive(Debug, Parser)]
+#[command(
+    name = "passmate",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true
+)]
+#[command(
+    after_help = "Exit codes: 0 ok, 1 other, 2 usage, 3 cancelled, 4 locked, 5 wrong passphrase, 6 damaged, 7 file, \
+8 in use, 10 not found, 12 exists already, 20 network, 21 server not trusted, 22 refused by the server, 23 too large, \
+24 layout or version not supported, 25 the server returned older data, 26 held back, 27 sync key mistyped."
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Init(init::Args),
+    Ls(list::Args),
+    Show(show::Args),
+    New(record::NewArgs),
+    Set(record::SetArgs),
+    Unset(record::UnsetArgs),
+    Gen(generate::Args),
+    Mv(record::MvArgs),
+    Rm(record::RmArgs),
+    Edit(edit::Args),
+    Find(find::Args),
+    Code(code::Args),
+    Qr(qr::Args),
+    History(history::Args),
+    Restore(restore::Args),
+    Undo(undo::Args),
+    Export(export::Args),
+    Import(import::Args),
+    Passwd(passwd::Args),
+    Sync(sync::Args),
+    Completions(completions::Args),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_tree_of_commands_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

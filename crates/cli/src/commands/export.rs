@@ -1,0 +1,108 @@
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use passmate_core::export::{ExportForm, file_exists, write_new};
+use passmate_core::interchange::ExportFormat;
+use passmate_core::problem::{Problem, ProblemKind};
+use serde_json::json;
+
+use crate::app::App;
+use crate::report::plain;
+
+/// Write all records for another program, or as a copy
+///
+/// A file is made for you alone and never overwritten. What is not encrypted asks first.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The form
+    format: Format,
+    /// The file; without one it goes to standard output
+    file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// Our own vault file, with the history and without the sync key, under the same passphrase
+    Passmate,
+    /// A vault file of the original Passmate 2, with the history, under the same passphrase
+    Passmate2,
+    /// A KeePass database (KDBX 4) as KeePassXC opens it, under the same passphrase; without the
+    /// history
+    Kdbx,
+    /// One page of HTML to print, with the sync key as text and as a QR code, to get the vault back
+    /// from its server
+    Paper,
+    /// Bitwarden's JSON; not encrypted
+    Bitwarden,
+    /// A table as KeePassXC reads it; not encrypted
+    Csv,
+}
+
+impl From<Format> for ExportForm {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Passmate => Self::File(ExportFormat::Passmate),
+            Format::Passmate2 => Self::File(ExportFormat::Passmate2),
+            Format::Kdbx => Self::File(ExportFormat::Kdbx),
+            Format::Bitwarden => Self::File(ExportFormat::Bitwarden),
+            Format::Csv => Self::File(ExportFormat::Csv),
+            Format::Paper => Self::Paper,
+        }
+    }
+}
+
+pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
+    let mut vault = app.open()?;
+    let form = ExportForm::from(args.format);
+    let file = args.file.as_deref();
+    if let Some(file) = file.filter(|file| file.symlink_metadata().is_ok()) {
+        return Err(file_exists(file));
+    }
+    if form.is_encrypted() && file.is_none() && app.out.is_terminal() {
+        return Err(Problem::usage(
+            "this is no text for a terminal",
+            "name a file, or send it elsewhere with >",
+        ));
+    }
+    if !form.is_encrypted() {
+        let place = file.map_or_else(
+            || "standard output".into(),
+            |file| file.display().to_string(),
+        );
+        let what = match form {
+            ExportForm::Paper => "The key to all passwords",
+            ExportForm::File(_) => "All passwords",
+        };
+        app.ask.confirm(&format!(
+            "{what} will be in {place}, readable for whoever gets it. Go on?"
+        ))?;
+    }
+    let exported = plain(vault.export(form))?;
+    for loss in exported.losses {
+        app.out.warn(&loss.what);
+    }
+    let Some(file) = file else {
+        return write_out(&exported.bytes);
+    };
+    write_new(file, &exported.bytes)?;
+    let records = exported.records;
+    if app.out.json {
+        return app
+            .out
+            .object(json!({ "file": file.to_string_lossy(), "records": records }));
+    }
+    app.out
+        .note(&format!("{records} records are in {}", file.display()));
+    Ok(())
+}
+
+fn write_out(bytes: &[u8]) -> Result<(), Problem> {
+    match io::stdout().lock().write_all(bytes) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Problem::new(
+            ProblemKind::File,
+            format!("cannot write standard output: {error}"),
+            "look at the disk and the folder",
+        )),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,58 @@
+use passmate_core::edit::Edit;
+use passmate_core::generate::{characters, words};
+use passmate_core::problem::Problem;
+use serde_json::json;
+
+use crate::app::App;
+use crate::report::after_change;
+
+/// Make a password
+///
+/// Without PATH it is printed and stored nowhere. With PATH it is stored there, in the field
+/// `password` unless another one is named, and printed only with --reveal.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The record to store it in; made if it does not exist
+    path: Option<String>,
+    /// The field
+    #[arg(default_value = "password")]
+    field: String,
+    /// Its characters in any order: `A` is a capital letter, `a` a small one, `5` a digit, `!` a
+    /// symbol
+    #[arg(long, default_value = "Aaaaaaaaaaaaaa5", conflicts_with = "words")]
+    template: String,
+    /// So many words of the EFF's long list instead, 12.9 bits each
+    #[arg(long, value_name = "N")]
+    words: Option<usize>,
+    /// Print it although it is stored
+    #[arg(long, requires = "path")]
+    reveal: bool,
+}
+
+pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
+    let made = match args.words {
+        Some(count) => words(count)?,
+        None => characters(&args.template)?,
+    };
+    app.out.note(&made.to_string());
+    let is_shown = args.reveal || args.path.is_none();
+    if let Some(path) = &args.path {
+        let mut vault = app.open()?;
+        let edit = Edit::Set {
+            path: path.clone(),
+            field: args.field.clone(),
+            value: made.password.clone(),
+        };
+        let changed = app.change_quietly(&mut *vault, &edit)?;
+        app.out.note(&format!("set {} of {path}", args.field));
+        after_change(app, &changed);
+    }
+    match (app.out.json, is_shown) {
+        (true, true) => app
+            .out
+            .object(json!({ "password": *made.password, "bits": made.bits })),
+        (true, false) => app.out.object(json!({ "bits": made.bits })),
+        (false, true) => app.out.value(&made.password),
+        (false, false) => Ok(()),
+    }
+}

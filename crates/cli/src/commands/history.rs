@@ -1,0 +1,62 @@
+use passmate_core::clock::local_time;
+use passmate_core::history::HistoryEntry;
+use passmate_core::problem::Problem;
+use serde_json::json;
+
+use super::show::MASK;
+use crate::app::App;
+use crate::output::NAME;
+use crate::report::plain;
+
+/// Show what a record was, the newest first
+///
+/// Nothing is forgotten: each value that a field had on any device is here, and each deletion.
+/// `passmate restore` takes the number in front of a change, or a time.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The record
+    path: String,
+    /// Only this field
+    field: Option<String>,
+    /// Show secrets on a terminal too
+    #[arg(long)]
+    reveal: bool,
+}
+
+pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
+    let changes = plain(app.open()?.history(&args.path, args.field.as_deref()))?;
+    if app.out.json {
+        let changes: Vec<_> = changes.iter().map(object).collect();
+        return app
+            .out
+            .object(json!({ "path": args.path, "changes": changes }));
+    }
+    changes.iter().try_for_each(|change| {
+        let time = change
+            .time
+            .map_or_else(|| "(no valid time)".to_owned(), local_time);
+        let field = app.out.styled(NAME, &app.out.part(&change.field));
+        let value = value_text(app, args, change);
+        app.out
+            .styled_line(&format!("{:>3}  {time}  {field}: {value}", change.number))
+    })
+}
+
+fn value_text(app: &App, args: &Args, change: &HistoryEntry) -> String {
+    match &change.value {
+        None if change.is_path => "(deleted)".to_owned(),
+        None => "(unset)".to_owned(),
+        Some(_) if app.out.is_terminal() && !args.reveal && change.is_secret => MASK.to_owned(),
+        Some(value) => app.out.part(&value.replace('\n', "\\n")),
+    }
+}
+
+fn object(change: &HistoryEntry) -> serde_json::Value {
+    json!({
+        "number": change.number,
+        "field": change.field,
+        "is_path": change.is_path,
+        "value": change.value.as_deref(),
+        "time": change.time,
+    })
+}

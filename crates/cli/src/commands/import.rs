@@ -1,0 +1,259 @@
+//! `import`: what other programs export becomes records.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use passmate_core::api::VaultApi;
+use passmate_core::edit::Edit;
+use passmate_core::import::problem_of;
+use passmate_core::interchange::{
+    Applied, FILE_LEN_MAX, Format, ImportError, Imported, Loss, Outcome, parse,
+};
+use passmate_core::pass_store;
+use passmate_core::problem::{Problem, ProblemKind};
+use passmate_vault::Passphrase;
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use crate::app::App;
+use crate::prompt::{Ask, PassphraseSource};
+use crate::report::{after_change, plain};
+
+/// Bring in what another program keeps
+///
+/// An import may be repeated: the same file again changes nothing, a newer one brings what changed
+/// there, and nothing that you changed, moved or deleted here since is taken back. What cannot be
+/// carried is listed on standard error. `passmate undo` takes an import back.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// What wrote the file
+    #[arg(value_parser = formats())]
+    format: Format,
+    /// The file; `-` is standard input. For pass the folder, for example ~/.password-store
+    file: PathBuf,
+    /// Show what would come, and write nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// The file's own password is this other file's first line; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    file_passphrase_file: Option<PathBuf>,
+}
+
+fn formats() -> impl TypedValueParser<Value = Format> {
+    let words = Format::ALL
+        .iter()
+        .map(|format| PossibleValue::new(format.word()).help(format.about()));
+    PossibleValuesParser::new(words)
+        .try_map(|word| Format::from_word(&word).ok_or("there is no such format"))
+}
+
+pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
+    let is_stdin = |path: &Path| path == Path::new("-");
+    let readers_of_stdin = [
+        is_stdin(&args.file),
+        app.ask.passphrase == PassphraseSource::Stdin,
+        args.file_passphrase_file.as_deref().is_some_and(is_stdin),
+    ];
+    if readers_of_stdin.into_iter().filter(|reads| *reads).count() > 1 {
+        return Err(Problem::usage(
+            "standard input can be only one of file and passphrases",
+            "name a file instead",
+        ));
+    }
+    if args.format == Format::Pass {
+        let imported = pass_store::read(&args.file, !app.ask.no_input)?;
+        let mut vault = app.open()?;
+        return if args.dry_run {
+            preview(app, &mut *vault, args.format, &imported)
+        } else {
+            bring_in(app, &mut *vault, args.format, imported)
+        };
+    }
+    // Nobody should type a passphrase for a file that cannot be read.
+    let bytes = read(&args.file)?;
+    let plain = match parse(args.format, &bytes, None) {
+        Err(ImportError::SecretNeeded) => None,
+        parsed => Some(parsed.map_err(|error| problem_of(&error, args.format))?),
+    };
+    let mut vault = app.open()?;
+    let is_plain = plain.is_some();
+    let imported = match plain {
+        Some(imported) => imported,
+        None => open(app, args, &bytes)?,
+    };
+    if args.dry_run {
+        return preview(app, &mut *vault, args.format, &imported);
+    }
+    bring_in(app, &mut *vault, args.format, imported)?;
+    if is_plain {
+        app.out.note(
+            "the imported file is not encrypted: delete it when you have looked at the records",
+        );
+    }
+    Ok(())
+}
+
+/// Makes records of it, and tells what came of that.
+pub(super) fn bring_in(
+    app: &App,
+    vault: &mut dyn VaultApi,
+    format: Format,
+    imported: Imported,
+) -> Result<(), Problem> {
+    let losses = imported.losses.clone();
+    let edit = Edit::Import { format, imported };
+    let changed = app.change_quietly(vault, &edit)?;
+    let applied = changed.applied.as_ref();
+    applied.map_or(Ok(()), |applied| {
+        report(app, format, false, &losses, applied)
+    })?;
+    after_change(app, &changed);
+    Ok(())
+}
+
+/// Tells what an import would do.
+fn preview(
+    app: &App,
+    vault: &mut dyn VaultApi,
+    format: Format,
+    imported: &Imported,
+) -> Result<(), Problem> {
+    let applied = plain(vault.preview_import(format, imported))?;
+    report(app, format, true, &imported.losses, &applied)
+}
+
+/// A file of at most as many bytes as can be imported, or one more.
+pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    let failed = |error: io::Error| {
+        Problem::new(
+            ProblemKind::File,
+            format!("cannot read {}: {error}", path.display()),
+            "check the path and the file's mode",
+        )
+    };
+    let mut bytes = Zeroizing::new(Vec::new());
+    // One more than is taken, so that the importer sees that it is too long.
+    let limit = u64::try_from(FILE_LEN_MAX).map_or(u64::MAX, |limit| limit.saturating_add(1));
+    if path == Path::new("-") {
+        io::stdin()
+            .lock()
+            .take(limit)
+            .read_to_end(&mut bytes)
+            .map_err(failed)?;
+    } else {
+        File::open(path)
+            .map_err(failed)?
+            .take(limit)
+            .read_to_end(&mut bytes)
+            .map_err(failed)?;
+    }
+    Ok(bytes)
+}
+
+/// Reads an encrypted file; who types a wrong password may try again twice.
+fn open(app: &App, args: &Args, bytes: &[u8]) -> Result<Imported, Problem> {
+    let source = match &args.file_passphrase_file {
+        None => PassphraseSource::Terminal,
+        Some(path) if path == Path::new("-") => PassphraseSource::Stdin,
+        Some(path) => PassphraseSource::File(path.clone()),
+    };
+    let mut tries_left = if source == PassphraseSource::Terminal {
+        2
+    } else {
+        0
+    };
+    let ask = Ask {
+        passphrase: source,
+        ..app.ask.clone()
+    };
+    loop {
+        let secret = ask_secret(&ask)?;
+        match parse(args.format, bytes, Some(&secret)) {
+            Err(ImportError::WrongSecret) if tries_left > 0 => {
+                app.out.warn("wrong password for the file, try again");
+                tries_left -= 1;
+            }
+            parsed => return parsed.map_err(|error| problem_of(&error, args.format)),
+        }
+    }
+}
+
+fn ask_secret(ask: &Ask) -> Result<Passphrase, Problem> {
+    ask.passphrase("Password of the file: ")
+        .map_err(|problem| match problem.kind {
+            ProblemKind::Locked if ask.passphrase == PassphraseSource::Terminal => Problem::new(
+                ProblemKind::Locked,
+                "the file is encrypted and nobody can be asked for its password",
+                "give --file-passphrase-file, or run it on a terminal",
+            ),
+            _ => Problem {
+                hint: "check --file-passphrase-file".to_owned(),
+                ..problem
+            },
+        })
+}
+
+fn report(
+    app: &App,
+    format: Format,
+    dry_run: bool,
+    losses: &[Loss],
+    applied: &Applied,
+) -> Result<(), Problem> {
+    let paths = |wanted| {
+        applied
+            .records
+            .iter()
+            .filter(move |(outcome, _)| *outcome == wanted)
+            .map(|(_, path)| path)
+    };
+    let [unchanged, deleted] =
+        [Outcome::Unchanged, Outcome::Deleted].map(|outcome| applied.count(outcome));
+    if app.out.json {
+        let losses: Vec<_> = losses
+            .iter()
+            .map(|Loss { path, what }| json!({ "path": path, "what": what }))
+            .collect();
+        return app.out.object(json!({
+            "format": format.word(),
+            "dry_run": dry_run,
+            "new": paths(Outcome::Created).collect::<Vec<_>>(),
+            "changed": paths(Outcome::Changed).collect::<Vec<_>>(),
+            "unchanged": unchanged,
+            "deleted": deleted,
+            "changes": applied.changes,
+            "losses": losses,
+        }));
+    }
+    if dry_run {
+        for (word, outcome) in [("new", Outcome::Created), ("changed", Outcome::Changed)] {
+            paths(outcome).try_for_each(|path| app.out.line(&format!("{word}: {path}")))?;
+        }
+    }
+    for Loss { path, what } in losses {
+        let whose = if path.is_empty() {
+            String::new()
+        } else {
+            format!("{path}: ")
+        };
+        app.out.warn(&format!("not imported: {whose}{what}"));
+    }
+    let did = if dry_run { "would import" } else { "imported" };
+    let mut parts = vec![
+        format!("{} new", applied.count(Outcome::Created)),
+        format!("{} changed", applied.count(Outcome::Changed)),
+        format!("{unchanged} as before"),
+    ];
+    for (count, what) in [(deleted, "deleted"), (losses.len(), "not imported")] {
+        if count > 0 {
+            parts.push(format!("{count} {what}"));
+        }
+    }
+    app.out.line(&format!(
+        "{did} from {}: {}",
+        format.word(),
+        parts.join(", ")
+    ))
+}

@@ -1,0 +1,138 @@
+use passmate_core::adopt::Original;
+use passmate_core::api::VaultApi;
+use passmate_core::escape::escape;
+use passmate_core::import::problem_of;
+use passmate_core::interchange::{Format, ImportError, parse};
+use passmate_core::problem::{Problem, ProblemKind};
+use passmate_core::session::{Session, SessionError};
+use passmate_core::strength::is_weak;
+use passmate_vault::Passphrase;
+use serde_json::json;
+
+use super::{import, sync};
+use crate::app::App;
+
+/// Make a vault
+///
+/// You choose a master passphrase. It is all that protects the vault, it cannot be recovered, and
+/// it is not needed to join other devices: each device has its own.
+///
+/// If an original Passmate program was used on this device, you are offered to take over its
+/// records, and to take part in its shared folder. Its files stay as they are.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {}
+
+/// How often a person may type the passphrase of an original.
+const TRIES: usize = 3;
+
+pub(crate) fn run(app: &App, _: &Args) -> Result<(), Problem> {
+    if app.location.exists() {
+        let path = app.location.path().to_owned();
+        return Err(SessionError::Exists { path }.into());
+    }
+    let passphrase = app.ask.new_passphrase()?;
+    warn_if_weak(app, &passphrase);
+    let session = Session::create(app.location.clone(), passphrase.clone())?;
+    let path = session.path().display().to_string();
+    let originals = app.originals();
+    if app.out.json {
+        let commands: Vec<String> = originals.iter().map(Original::command).collect();
+        return app.out.object(json!({ "vault": path, "adopt": commands }));
+    }
+    app.out.note(&format!("made {path}"));
+    let mut vault = session.with_sync_settings(app.sync);
+    offer(app, &mut vault, &passphrase, &originals);
+    app.out.note(
+        "put a password in with `passmate set PATH password`, or let one be made with \
+         `passmate gen PATH`",
+    );
+    Ok(())
+}
+
+/// Says so if a thief with the file would guess the passphrase in months.
+pub(super) fn warn_if_weak(app: &App, passphrase: &Passphrase) {
+    if is_weak(passphrase) {
+        app.out.warn(
+            "this passphrase is weak: whoever gets hold of the vault file may guess it; \
+             `passmate gen --words 6` makes a strong one, `passmate passwd` changes it",
+        );
+    }
+}
+
+/// Offers a person to take over what the original programs left. What goes wrong is told, and the
+/// new vault is good without it.
+fn offer(app: &App, vault: &mut dyn VaultApi, passphrase: &Passphrase, originals: &[Original]) {
+    for original in originals {
+        if !app.ask.yes && !app.ask.has_person() {
+            app.out.warn(&format!(
+                "the original Passmate program was used here: `{}` takes that over",
+                original.command()
+            ));
+            continue;
+        }
+        match app.ask.confirm(&question(original)) {
+            Ok(()) => {}
+            Err(problem) if problem.kind == ProblemKind::Cancelled => continue,
+            Err(problem) => return warn(app, original, &problem),
+        }
+        let done = match original {
+            Original::Vault { format, path } => adopt(app, vault, passphrase, *format, path),
+            Original::Folder(path) => sync::set_up_folder(app, vault, path),
+        };
+        if let Err(problem) = done {
+            warn(app, original, &problem);
+        }
+    }
+}
+
+fn question(original: &Original) -> String {
+    match original {
+        Original::Vault { path, .. } => format!(
+            "Take over the records of {}, which the original Passmate program made? It stays as it \
+             is.",
+            path.display()
+        ),
+        Original::Folder(path) => format!(
+            "Take part in the shared folder {}, so that you and the original program stay in step?",
+            path.display()
+        ),
+    }
+}
+
+fn warn(app: &App, original: &Original, Problem { message, hint, .. }: &Problem) {
+    app.out.warn(&format!("{message}; {hint}"));
+    app.out.warn(&format!(
+        "the vault was made; `{}` tries that again",
+        original.command()
+    ));
+}
+
+/// Imports the vault of an original program. Most people have the same passphrase as before, so
+/// that one is tried first.
+fn adopt(
+    app: &App,
+    vault: &mut dyn VaultApi,
+    passphrase: &Passphrase,
+    format: Format,
+    path: &std::path::Path,
+) -> Result<(), Problem> {
+    let bytes = import::read(path)?;
+    let mut parsed = match parse(format, &bytes, None) {
+        Err(ImportError::SecretNeeded) => parse(format, &bytes, Some(passphrase)),
+        parsed => parsed,
+    };
+    for number in 0..TRIES {
+        if !matches!(parsed, Err(ImportError::WrongSecret)) || !app.ask.has_person() {
+            break;
+        }
+        if number > 0 {
+            app.out.warn("wrong passphrase, try again");
+        }
+        let name = escape(&path.display().to_string());
+        let typed = app.ask.hidden(&format!("Passphrase of {name}: "))?;
+        let typed = Passphrase::from_bytes(typed.as_bytes().to_vec());
+        parsed = parse(format, &bytes, Some(&typed));
+    }
+    let imported = parsed.map_err(|error| problem_of(&error, format))?;
+    import::bring_in(app, vault, format, imported)
+}

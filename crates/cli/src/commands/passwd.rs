@@ -1,0 +1,27 @@
+use passmate_core::problem::Problem;
+
+use super::init::warn_if_weak;
+use crate::app::App;
+use crate::report::plain;
+
+/// Change the master passphrase
+///
+/// The vault and its previous copy are encrypted anew. Copies elsewhere, such as backups, keep the
+/// old passphrase. The new one is asked for; where standard input is no terminal it is its first
+/// line.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {}
+
+pub(crate) fn run(app: &App, _: &Args) -> Result<(), Problem> {
+    let mut vault = app.open()?;
+    let passphrase = app.ask.replacing_passphrase()?;
+    warn_if_weak(app, &passphrase);
+    plain(vault.change_passphrase(&passphrase))?;
+    app.out
+        .note("the passphrase is changed; backups keep the old one");
+    if plain(vault.ties())?.folder.is_some() {
+        app.out
+            .note("this device's copy in the shared folder follows with the next `passmate sync`");
+    }
+    app.done()
+}

@@ -1,0 +1,86 @@
+use passmate_core::problem::Problem;
+use passmate_core::records::{FieldContent, RecordContent};
+use serde_json::json;
+
+use crate::app::App;
+use crate::output::NAME;
+use crate::report::plain;
+
+/// Show a record, or one field of it
+///
+/// One field is its bare value and a line feed. On a terminal secrets are masked unless --reveal is
+/// given; what goes into a pipe or a file is never masked.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The record
+    path: String,
+    /// The field
+    field: Option<String>,
+    /// Show secrets on a terminal too
+    #[arg(long)]
+    reveal: bool,
+}
+
+/// Stands for a secret. Always of one length, so that it says nothing about the secret's.
+pub(super) const MASK: &str = "********";
+
+pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
+    let record = plain(app.open()?.record(&args.path))?;
+    match &args.field {
+        Some(name) => show_field(app, args, &record, record.field(name)?),
+        None => show_record(app, args, &record),
+    }
+}
+
+fn show_field(
+    app: &App,
+    args: &Args,
+    record: &RecordContent,
+    field: &FieldContent,
+) -> Result<(), Problem> {
+    if app.out.json {
+        return app
+            .out
+            .object(json!({ "path": record.path, "field": field.name, "value": *field.value }));
+    }
+    if is_masked(app, args, field) {
+        app.out.note("masked on a terminal; --reveal shows it");
+        return app.out.line(MASK);
+    }
+    app.out.value(&field.value)
+}
+
+fn show_record(app: &App, args: &Args, record: &RecordContent) -> Result<(), Problem> {
+    if app.out.json {
+        let fields = record.fields.iter();
+        let fields: serde_json::Map<_, _> = fields
+            .map(|field| (field.name.clone(), field.value.as_str().into()))
+            .collect();
+        return app.out.object(json!({
+            "path": record.path,
+            "id": record.id,
+            "fields": fields,
+        }));
+    }
+    for field in &record.fields {
+        let value = if is_masked(app, args, field) {
+            MASK
+        } else {
+            field.value.as_str()
+        };
+        let name = app.out.styled(NAME, &app.out.part(&field.name));
+        let mut lines = value.split('\n');
+        let first = app.out.part(lines.next().unwrap_or_default());
+        app.out.styled_line(&format!("{name}: {first}"))?;
+        let indent = " ".repeat(field.name.chars().count() + 2);
+        lines.try_for_each(|line| {
+            let line = app.out.part(line);
+            app.out.styled_line(&format!("{indent}{line}"))
+        })?;
+    }
+    Ok(())
+}
+
+fn is_masked(app: &App, args: &Args, field: &FieldContent) -> bool {
+    app.out.is_terminal() && !args.reveal && field.is_secret
+}

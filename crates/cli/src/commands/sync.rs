@@ -1,0 +1,232 @@
+//! `passmate sync` and what belongs to it.
+
+mod key;
+mod last;
+mod leave;
+mod rotate;
+mod setup;
+mod status;
+mod trust;
+mod upgrade;
+
+use std::path::Path;
+
+use passmate_core::answer::{Halt, Need};
+use passmate_core::api::VaultApi;
+use passmate_core::escape::escape;
+use passmate_core::problem::Problem;
+use passmate_core::shared_folder::{FolderReport, Skipped, Why};
+use passmate_core::sync_all::{SyncAnswer, SyncPreview, SyncRequest, Synced, copy_notices};
+use passmate_vault::Passphrase;
+use serde_json::json;
+
+use crate::app::App;
+use crate::prompt::{Ask, PassphraseSource};
+use crate::report::{self, counted, counts, folder_object, joined, plain};
+
+/// Bring this device and the server in step, and the shared folder if there is one
+///
+/// What other devices changed comes in, what this device changed goes out, field by field. A merge
+/// loses nothing: a value that does not win stays in the history.
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    action: Option<Action>,
+    /// Ask the server and show what a sync would do, record by record; nothing is changed, here or
+    /// there
+    #[arg(long)]
+    dry_run: bool,
+    /// Show what the last sync that changed anything did, record by record, without asking the
+    /// server
+    #[arg(long, conflicts_with_all = ["dry_run", "replace_remote"])]
+    last: bool,
+    /// If what the server has cannot be opened, store this vault over it, after a word that is
+    /// typed in
+    #[arg(long, conflicts_with = "dry_run")]
+    replace_remote: bool,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    Setup(setup::Args),
+    Key(key::Args),
+    Status(status::Args),
+    Trust(trust::Args),
+    Rotate(rotate::Args),
+    Upgrade(upgrade::Args),
+    Leave(leave::Args),
+}
+
+/// How often a person may mistype the passphrases of copies.
+const TRIES: usize = 3;
+
+pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
+    match &args.action {
+        None if args.last => last::run(app),
+        None if args.dry_run => dry_run(app),
+        None => now(app, args),
+        Some(Action::Setup(args)) => setup::run(app, args),
+        Some(Action::Key(args)) => key::run(app, args),
+        Some(Action::Status(args)) => status::run(app, args),
+        Some(Action::Trust(args)) => trust::run(app, args),
+        Some(Action::Rotate(args)) => rotate::run(app, args),
+        Some(Action::Upgrade(args)) => upgrade::run(app, args),
+        Some(Action::Leave(args)) => leave::run(app, args),
+    }
+}
+
+fn now(app: &App, args: &Args) -> Result<(), Problem> {
+    let mut vault = app.open()?;
+    let request = SyncRequest {
+        consent: app.consent(),
+        replace_remote: args.replace_remote,
+        ..SyncRequest::default()
+    };
+    let first = plain(vault.sync(&request))?;
+    finish(app, &mut *vault, request, first)
+}
+
+/// Lets a vault take part in a shared folder, and brings the two in step.
+pub(super) fn set_up_folder(
+    app: &App,
+    vault: &mut dyn VaultApi,
+    folder: &Path,
+) -> Result<(), Problem> {
+    let request = SyncRequest {
+        consent: app.consent(),
+        ..SyncRequest::default()
+    };
+    let first = SyncAnswer {
+        folder: Some(plain(vault.set_up_folder(folder, &request))?),
+        server: None,
+    };
+    finish(app, vault, request, first)
+}
+
+/// Asks what a sync left to be decided, syncs again, and answers with all of it.
+fn finish(
+    app: &App,
+    vault: &mut dyn VaultApi,
+    mut request: SyncRequest,
+    mut answer: SyncAnswer,
+) -> Result<(), Problem> {
+    let mut tries_left = TRIES;
+    loop {
+        if let Some(Need::Confirmation(question)) = answer.need() {
+            let question = question.clone();
+            if let Err(problem) = app.agree(&question) {
+                decline(&mut answer, &problem);
+                break;
+            }
+            request.consent.give(question);
+        } else if tries_left > 0 && ask_passphrases(app, &answer, &mut request.passphrases)? {
+            tries_left -= 1;
+        } else {
+            break;
+        }
+        request.continued |= answer.has_received();
+        answer.add(plain(vault.sync(&request))?);
+        if tries_left > 0 && tries_left < TRIES && locked(&answer).next().is_some() {
+            app.out.warn("a copy does not open with that, try again");
+        }
+    }
+    if let Some(Synced {
+        result: Ok(found), ..
+    }) = &answer.folder
+    {
+        app.out.notices(&copy_notices(found));
+    }
+    report::answer(app, answer)
+}
+
+/// What was to be agreed to becomes the problem that it was not.
+fn decline(answer: &mut SyncAnswer, problem: &Problem) {
+    fn decline<R>(synced: Option<&mut Synced<R>>, problem: &Problem) {
+        if let Some(synced) = synced
+            && matches!(synced.result, Err(Halt::Needs(_)))
+        {
+            synced.result = Err(problem.clone().into());
+        }
+    }
+    decline(answer.server.as_mut(), problem);
+    decline(answer.folder.as_mut(), problem);
+}
+
+/// Copies that open with no known passphrase.
+fn locked(answer: &SyncAnswer) -> impl Iterator<Item = &Skipped> {
+    let found: Option<&FolderReport> = match &answer.folder {
+        Some(Synced {
+            result: Ok(found), ..
+        }) => Some(found),
+        _ => None,
+    };
+    let skipped = found.into_iter().flat_map(|found| &found.skipped);
+    skipped.filter(|skipped| matches!(skipped.why, Why::Locked))
+}
+
+/// Asks for the passphrases of copies that do not open; false if no new one was typed.
+fn ask_passphrases(
+    app: &App,
+    answer: &SyncAnswer,
+    typed: &mut Vec<Passphrase>,
+) -> Result<bool, Problem> {
+    if !app.ask.has_person() {
+        return Ok(false);
+    }
+    let ask = Ask {
+        passphrase: PassphraseSource::Terminal,
+        ..app.ask.clone()
+    };
+    let known = typed.len();
+    for skipped in locked(answer) {
+        let name = escape(&skipped.name);
+        let passphrase =
+            ask.passphrase(&format!("Passphrase of the copy {name} (Enter skips it): "))?;
+        if !passphrase.is_empty() && !typed.contains(&passphrase) {
+            typed.push(passphrase);
+        }
+    }
+    Ok(typed.len() > known)
+}
+
+/// Tells what a sync would do.
+fn dry_run(app: &App) -> Result<(), Problem> {
+    let SyncPreview { server, folder } = plain(app.open()?.preview_sync())?;
+    if let Some(folder) = &folder {
+        app.out.notices(&copy_notices(&folder.report));
+    }
+    if app.out.json {
+        let mut object = server.as_ref().map_or_else(
+            || json!({}),
+            |preview| {
+                let records = json!({ "records": last::objects(&preview.records) });
+                joined(counts(&preview.place, &preview.report), records)
+            },
+        );
+        if let Some(preview) = &folder {
+            let records = json!({ "records": last::objects(&preview.records) });
+            let folder = joined(folder_object(&preview.place, &preview.report), records);
+            object = joined(object, json!({ "folder": folder }));
+        }
+        return app.out.object(object);
+    }
+    let places = [
+        server
+            .as_ref()
+            .map(|one| (&one.place, &one.report, &one.records)),
+        folder
+            .as_ref()
+            .map(|one| (&one.place, &one.report.report, &one.records)),
+    ];
+    for (place, report, records) in places.into_iter().flatten() {
+        let (place, counted) = (escape(place), counted(report));
+        app.out
+            .line(&format!("a sync with {place} would be: {counted}"))?;
+        last::print(app, records)?;
+    }
+    match server.and_then(|preview| preview.report.rollback) {
+        Some(rollback) => Err(Problem::rolled_back(rollback, Some("this was a dry run"))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,124 @@
+//! What a sync did, or would do: record by record and field by field, without values.
+
+use passmate_core::api::PastSync;
+use passmate_core::clock::local_time;
+use passmate_core::escape::escape;
+use passmate_core::problem::Problem;
+use passmate_vault::details::{FieldDetails, Lost, RecordDetails, RecordFate, Side};
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::output::NAME;
+use crate::report::{joined, plain};
+
+pub(super) fn run(app: &App) -> Result<(), Problem> {
+    let last = plain(app.open()?.last_syncs())?;
+    if app.out.json {
+        let of = |member: &str, past: &PastSync| {
+            let records = objects(&past.records);
+            json!({ member: past.place, "time": past.time, "records": records })
+        };
+        let server = last.server.as_ref();
+        let mut object = server.map_or_else(|| json!({}), |server| of("host", server));
+        if let Some(folder) = &last.folder {
+            object = joined(object, json!({ "folder": of("path", folder) }));
+        }
+        return app.out.object(object);
+    }
+    for past in last.server.iter().chain(&last.folder) {
+        let (place, time) = (escape(&past.place), local_time(past.time));
+        app.out.line(&format!("synced with {place} at {time}"))?;
+        print(app, &past.records)?;
+    }
+    Ok(())
+}
+
+pub(super) fn print(app: &App, details: &[RecordDetails]) -> Result<(), Problem> {
+    for record in details {
+        let path = app.out.part(&record.path.to_string_lossy());
+        app.out
+            .styled_line(&format!("{path}: {}", fate_text(record)))?;
+        if matches!(record.fate, RecordFate::New(_) | RecordFate::Deleted(_)) {
+            continue;
+        }
+        for field in &record.fields {
+            let name = app.out.part(&field.key.name.to_string_lossy());
+            let line = field_text(field, &format!("`passmate history {path} {name}`"));
+            app.out
+                .styled_line(&format!("  {}: {line}", app.out.styled(NAME, &name)))?;
+        }
+    }
+    Ok(())
+}
+
+fn fate_text(record: &RecordDetails) -> String {
+    let moved = match &record.moved {
+        Some(path) if path.received > 0 && path.sent > 0 => "moved on both sides",
+        Some(path) if path.received > 0 => "moved on another device",
+        Some(_) => "moved on this device",
+        None => "",
+    };
+    let fate = match record.fate {
+        RecordFate::New(Side::Received) => "new from another device",
+        RecordFate::New(Side::Sent) => "new from this device",
+        RecordFate::Deleted(Side::Received) => "deleted on another device",
+        RecordFate::Deleted(Side::Sent) => "deleted on this device",
+        RecordFate::Revived => "deleted on one device and changed later on another: it is kept",
+        RecordFate::Changed if record.fields.is_empty() => return moved.to_owned(),
+        RecordFate::Changed => "changed",
+    };
+    if moved.is_empty() {
+        fate.to_owned()
+    } else {
+        format!("{fate}, {moved}")
+    }
+}
+
+fn field_text(field: &FieldDetails, history: &str) -> String {
+    match field.lost {
+        Some(Lost { side, time, number }) => {
+            let whose = match side {
+                Side::Received => "the other device's",
+                Side::Sent => "this device's",
+            };
+            let time = local_time(time);
+            format!(
+                "changed on both sides: {whose} value of {time} lost, and is number {number} in {history}"
+            )
+        }
+        None if field.received > 0 => "from another device".to_owned(),
+        None => "from this device".to_owned(),
+    }
+}
+
+pub(super) fn objects(details: &[RecordDetails]) -> Vec<Value> {
+    let side = |side| match side {
+        Side::Received => "received",
+        Side::Sent => "sent",
+    };
+    let field = |field: &FieldDetails| {
+        let lost = field.lost.map(
+            |lost| json!({ "side": side(lost.side), "time": lost.time, "number": lost.number }),
+        );
+        json!({
+            "field": field.key.name.to_string_lossy(), "received": field.received, "sent": field.sent, "lost": lost,
+        })
+    };
+    let record = |record: &RecordDetails| {
+        let (fate, of) = match record.fate {
+            RecordFate::New(of) => ("new", Some(side(of))),
+            RecordFate::Deleted(of) => ("deleted", Some(side(of))),
+            RecordFate::Revived => ("revived", None),
+            RecordFate::Changed => ("changed", None),
+        };
+        json!({
+            "path": record.path.to_string_lossy(),
+            "id": record.id.as_text().to_string_lossy(),
+            "fate": fate,
+            "side": of,
+            "moved": record.moved.as_ref().map(field),
+            "fields": record.fields.iter().map(field).collect::<Vec<_>>(),
+        })
+    };
+    details.iter().map(record).collect()
+}

@@ -1,0 +1,53 @@
+use passmate_core::escape::escape;
+use passmate_core::problem::Problem;
+use passmate_core::sync_setup::{Untie, Untied};
+use serde_json::json;
+
+use crate::app::App;
+
+/// Forget the server, or the shared folder
+///
+/// All records stay on this device. With --delete the account is deleted on the server too: other
+/// devices then keep what they have and cannot sync any more. Of a folder this device's copy is
+/// deleted there.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Delete the account and its btoken on the server first, or this device's copy in the folder
+    #[arg(long)]
+    delete: bool,
+    /// Forget the shared folder, and not the server beside it
+    #[arg(long)]
+    folder: bool,
+}
+
+pub(super) fn run(app: &App, args: &Args) -> Result<(), Problem> {
+    let mut vault = app.open()?;
+    let what = if args.folder {
+        Untie::Folder
+    } else {
+        Untie::Any
+    };
+    let untied = app.with_consent(|consent| vault.untie(what, args.delete, consent))?;
+    let (member, place) = match untied {
+        Untied::Server {
+            host,
+            not_forgotten,
+        } => {
+            if let Some(error) = not_forgotten {
+                app.out.warn(&format!(
+                    "the memory of past syncs could not be removed: {error}"
+                ));
+            }
+            ("host", host)
+        }
+        Untied::Folder { path } => ("folder", path),
+    };
+    if app.out.json {
+        return app.out.object(json!({ member: place }));
+    }
+    app.out.note(&format!(
+        "forgot {}; all records are still here",
+        escape(&place)
+    ));
+    Ok(())
+}

@@ -1,0 +1,73 @@
+use jiff::{Span, Timestamp, Zoned};
+use passmate_core::problem::Problem;
+
+use crate::app::App;
+use crate::commands::restore::parse_time;
+use crate::report;
+
+/// Give this vault a new key and account on its server, and delete the old one
+///
+/// For a device that was lost, or a key that somebody saw. All other devices have to leave and join
+/// again with the new key; what they changed meanwhile comes along then. Interrupted, it goes on
+/// when it is run again.
+///
+/// With --keep-history the new account starts with the history since then, and every device that
+/// joins it too: for a vault that has become too large for its server. What is seen stays, and what
+/// the trash gives back. The whole history goes into a vault of its own, beside this one, first.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Keep the history since a day, such as 2026-01-31, or of a time, such as 1y, 6mo or 90d
+    #[arg(long, value_name = "TIME", value_parser = parse_since)]
+    keep_history: Option<i64>,
+}
+
+/// A time in the past, in seconds since 1970.
+fn parse_since(text: &str) -> Result<i64, String> {
+    let now = Zoned::now();
+    let span = text.parse::<Span>().ok();
+    // 1m means a month to people, and a minute to the parser.
+    let is_short = |span: &Span| {
+        span.fieldwise()
+            != span
+                .hours(0)
+                .minutes(0)
+                .seconds(0)
+                .milliseconds(0)
+                .microseconds(0)
+                .nanoseconds(0)
+                .fieldwise()
+    };
+    if span.as_ref().is_some_and(is_short) {
+        return Err(format!(
+            "{text:?} is shorter than a day; write years, months, weeks or days: 1y, 6mo, 8w, 90d"
+        ));
+    }
+    let ago = |span: Span| {
+        now.checked_sub(span.abs())
+            .ok()
+            .map(|time| time.timestamp().as_second())
+    };
+    let since = span.and_then(ago).or_else(|| parse_time(text));
+    let since = since
+        .ok_or_else(|| format!("{text:?} is no time; write it like 2026-01-31, 1y, 6mo or 90d"))?;
+    if since > now.timestamp().as_second() {
+        return Err(format!("{text:?} is not over yet"));
+    }
+    Ok(since.max(Timestamp::UNIX_EPOCH.as_second() + 1))
+}
+
+pub(super) fn run(app: &App, args: &Args) -> Result<(), Problem> {
+    let mut vault = app.open()?;
+    let since = args.keep_history;
+    let synced = app.with_consent(|consent| vault.rotate(since, consent))?;
+    report::server(app, synced)?;
+    app.out.note(
+        "on every other device: `passmate sync leave`, then `passmate sync setup` with the key of \
+         `passmate sync key`",
+    );
+    app.out.note(
+        "if a device was lost, change the passwords that were on it: whoever has it may have seen \
+         them",
+    );
+    Ok(())
+}

@@ -1,0 +1,306 @@
+use std::path::PathBuf;
+
+use passmate_core::answer::{Halt, Need};
+use passmate_core::api::VaultApi;
+use passmate_core::net::Address;
+use passmate_core::net::trust::{CA_FILE_LEN_MAX, TrustProblem, read_ca};
+use passmate_core::problem::{Problem, ProblemKind};
+use passmate_core::share::link::{Link, LinkError};
+use passmate_core::sync_setup::ServerSetup;
+use passmate_vault::{Pin, SyncKey, Trust};
+use serde_json::json;
+
+use crate::app::App;
+use crate::commands::qr;
+use crate::prompt::read_small;
+use crate::report::{self, plain};
+
+/// Tie this vault to a server, or to a shared folder
+///
+/// The first device makes an account there. Every other device joins it with the key that `passmate
+/// sync key` shows on the first one. In a shared folder each device keeps a copy that the others
+/// merge; the original Passmate program (0.4) can take part.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The server; its port is 29556 unless another one is given
+    #[arg(value_name = "HOST[:PORT]", required_unless_present_any = ["folder", "key_file"])]
+    server: Option<Address>,
+    /// A folder that all devices have, carried by a sync program or on a network drive; beside a
+    /// server or instead
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["server", "key_file", "request", "pin", "ca_file"])]
+    folder: Option<PathBuf>,
+    /// Join the account of another device, whose key is in this file, or the link of `passmate sync
+    /// key --link`, which names server and pin too; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+    /// For a server that admits devices one by one: make this device's key and print the code that
+    /// its operator needs; afterwards the same command without --request goes through
+    #[arg(long, conflicts_with = "key_file")]
+    request: bool,
+    /// With --request: the code as a QR code too
+    #[arg(long, requires = "request")]
+    qr: bool,
+    /// Trust the server by its pin, as it prints it when it starts
+    #[arg(long, value_name = "PIN", conflicts_with = "ca_file")]
+    pin: Option<Pin>,
+    /// Trust servers with a certificate from this authority
+    #[arg(long, value_name = "PEM")]
+    ca_file: Option<PathBuf>,
+}
+
+/// How often a person may mistype what the operator said.
+const TRIES: usize = 3;
+/// Digits of a pin that are typed in.
+const TYPED_DIGITS: usize = 8;
+
+pub(super) fn run(app: &App, args: &Args) -> Result<(), Problem> {
+    if let Some(folder) = &args.folder {
+        return super::set_up_folder(app, &mut *app.open()?, folder);
+    }
+    if !args.request {
+        refuse_offline(app)?;
+    }
+    let mut setup = Setup::of(args)?;
+    let mut vault = app.open()?;
+    if args.request {
+        return ask_operator(app, args, &mut *vault, &setup.server);
+    }
+    let is_tied = plain(vault.ties())?.server.is_some();
+    if !is_tied && setup.server.key.is_none() && app.ask.has_person() && !app.ask.yes {
+        setup.join(args, ask_key(app)?)?;
+    }
+    let is_first = setup.server.key.is_none();
+    report::server(app, set_up(app, &mut *vault, setup.server)?)?;
+    if is_first {
+        app.out.note(
+            "to join another device, run `passmate sync key` here and `passmate sync setup` there",
+        );
+    }
+    Ok(())
+}
+
+fn refuse_offline(app: &App) -> Result<(), Problem> {
+    if app.sync.offline {
+        return Err(Problem::offline());
+    }
+    Ok(())
+}
+
+/// What the command line asks for, before anybody is asked.
+struct Setup {
+    server: ServerSetup,
+}
+
+impl Setup {
+    fn of(args: &Args) -> Result<Self, Problem> {
+        let trust = trust_of(args)?;
+        let joined = args
+            .key_file
+            .as_ref()
+            .map(|path| parse_key(&read_small(path)?))
+            .transpose()?;
+        let mut setup = Self {
+            server: ServerSetup {
+                address: address_of(args, joined.as_ref())?,
+                trust,
+                key: None,
+            },
+        };
+        setup.join(args, joined)?;
+        Ok(setup)
+    }
+
+    /// Joins the account of a key or a link, which brings its server's pin.
+    fn join(&mut self, args: &Args, joined: Option<Joined>) -> Result<(), Problem> {
+        // A link that is typed must be for the same server.
+        address_of(args, joined.as_ref())?;
+        if let Some(joined) = joined {
+            if let (Some(pin), None) = (joined.pin, &self.server.trust) {
+                self.server.trust = Some(pinned(pin));
+            }
+            self.server.key = Some(joined.key);
+        }
+        Ok(())
+    }
+}
+
+/// Sets the server up, and lets a person compare the pin of a self-signed certificate.
+fn set_up(
+    app: &App,
+    vault: &mut dyn VaultApi,
+    mut server: ServerSetup,
+) -> Result<passmate_core::sync_all::Synced<passmate_core::sync::Report>, Problem> {
+    match vault.set_up_server(&server) {
+        Err(Halt::Needs(Need::UnknownPin(problem))) => {
+            let pin = ask_pin(app, &server.address, *problem)?;
+            server.trust = Some(pinned(pin));
+            plain(vault.set_up_server(&server))
+        }
+        reply => plain(reply),
+    }
+}
+
+fn pinned(pin: Pin) -> Trust {
+    Trust::Pins {
+        current: pin,
+        next: None,
+    }
+}
+
+/// Makes a key for the account to come, and shows its code.
+fn ask_operator(
+    app: &App,
+    args: &Args,
+    vault: &mut dyn VaultApi,
+    server: &ServerSetup,
+) -> Result<(), Problem> {
+    let code = plain(vault.request_account(server))?.to_string();
+    let address = &server.address;
+    if app.out.json {
+        return app
+            .out
+            .object(json!({ "host": address.host(), "code": code }));
+    }
+    app.out.line(&code)?;
+    if args.qr {
+        qr::show(app, &code)?;
+    }
+    app.out.note(&format!(
+        "send this code to the operator of {address}; when they have added it, run \
+         `passmate sync setup {address}`"
+    ));
+    Ok(())
+}
+
+/// How the server is trusted, if the command line says so.
+fn trust_of(args: &Args) -> Result<Option<Trust>, Problem> {
+    if let Some(pin) = args.pin {
+        return Ok(Some(pinned(pin)));
+    }
+    let Some(path) = &args.ca_file else {
+        return Ok(None);
+    };
+    let pem = read_small(path)?;
+    let unusable = |error: &dyn std::fmt::Display| {
+        Problem::usage(
+            format!("{}: {error}", path.display()),
+            "give a PEM file with the authority's certificate",
+        )
+    };
+    if pem.len() > CA_FILE_LEN_MAX {
+        return Err(unusable(&"it is longer than 64 KiB"));
+    }
+    let pem = read_ca(&pem).map_err(|error| unusable(&error))?;
+    Ok(Some(Trust::Ca(pem)))
+}
+
+/// The account that is joined: a key, and what a link says of its server.
+struct Joined {
+    key: SyncKey,
+    address: Option<Address>,
+    pin: Option<Pin>,
+}
+
+impl Joined {
+    /// Reads a key or a link.
+    fn parse(text: &str) -> Result<Self, LinkError> {
+        if Link::is_meant(text) {
+            let Link { address, pin, key } = Link::parse(text)?;
+            return Ok(Self {
+                key,
+                address: Some(address),
+                pin,
+            });
+        }
+        Ok(Self {
+            key: SyncKey::parse(text)?,
+            address: None,
+            pin: None,
+        })
+    }
+}
+
+fn parse_key(bytes: &[u8]) -> Result<Joined, Problem> {
+    let text = std::str::from_utf8(bytes).map_err(|_| {
+        Problem::new(
+            ProblemKind::KeyMistyped,
+            "the sync key is not text",
+            "`passmate sync key` on another device shows it",
+        )
+    })?;
+    Ok(Joined::parse(text)?)
+}
+
+/// The server that was named, by the person, a link, or both.
+fn address_of(args: &Args, joined: Option<&Joined>) -> Result<Address, Problem> {
+    let linked = joined.and_then(|joined| joined.address.as_ref());
+    match (&args.server, linked) {
+        (Some(named), Some(linked)) if named != linked => Err(Problem::usage(
+            format!("the link is for {linked}, and {named} was named"),
+            "leave out the host to take the link's, or take the link of the right account",
+        )),
+        (Some(address), _) | (None, Some(address)) => Ok(address.clone()),
+        (None, None) => Err(Problem::usage(
+            "no server was named, and the key is no link that names one",
+            "name its host: `passmate sync setup HOST --key-file FILE`",
+        )),
+    }
+}
+
+/// Most people who set up a second device forget that it is the second one.
+fn ask_key(app: &App) -> Result<Option<Joined>, Problem> {
+    for tries_left in (0..TRIES).rev() {
+        let typed = app.ask.line(
+            "If another device syncs this vault already, type the key or link that `passmate sync key` shows there.\n\
+             If this is the first one, just press Enter.\nSync key: ",
+        )?;
+        if typed.is_empty() {
+            return Ok(None);
+        }
+        match Joined::parse(&typed) {
+            Ok(joined) => return Ok(Some(joined)),
+            Err(error) if tries_left == 0 => return Err(error.into()),
+            Err(error) => app.out.warn(&error.to_string()),
+        }
+    }
+    Ok(None)
+}
+
+/// Lets a person compare a certificate that nobody vouches for with what the operator says. A mere
+/// yes would be given without looking.
+fn ask_pin(app: &App, address: &Address, problem: TrustProblem) -> Result<Pin, Problem> {
+    if !app.ask.has_person() || app.ask.yes {
+        return Err(problem.into());
+    }
+    let shown = problem.shown.to_string();
+    let digits = shown
+        .strip_prefix("sha256:")
+        .and_then(|digits| digits.get(..TYPED_DIGITS))
+        .unwrap_or_default();
+    app.out
+        .warn(&format!("nobody vouches for the key that {address} shows:"));
+    app.out.warn(&format!("    {shown}"));
+    app.out.warn("the server printed its pin when it started; get it from its operator, not from this screen");
+    for _ in 0..TRIES {
+        let typed = app
+            .ask
+            .line("The first 8 digits of the pin that the operator gave you: ")?;
+        if typed.is_empty() {
+            break;
+        }
+        let typed = typed
+            .strip_prefix("sha256:")
+            .unwrap_or(&typed)
+            .to_ascii_lowercase();
+        if typed.get(..TYPED_DIGITS) == Some(digits) && shown.contains(&typed) {
+            return Ok(problem.shown);
+        }
+        app.out
+            .warn("these are not the digits that the server shows");
+    }
+    Err(Problem::new(
+        ProblemKind::NotTrusted,
+        "the server's key was not confirmed",
+        "nothing was sent; ask the operator for the pin",
+    ))
+}

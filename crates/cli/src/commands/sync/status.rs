@@ -1,0 +1,171 @@
+use passmate_core::api::Standing;
+use passmate_core::clock::local_time;
+use passmate_core::escape::escape;
+use passmate_core::problem::Problem;
+use passmate_core::sync::SyncErrorKind;
+use passmate_core::sync_all::shortage;
+use passmate_core::sync_status::{Content, Quota, Status, trust_text};
+use passmate_vault::{Shape, SharedFolder};
+use serde_json::json;
+
+use crate::app::App;
+use crate::report::{joined, plain};
+
+/// Show how this device and its server or shared folder stand, without asking the server
+///
+/// Two devices whose fingerprints are equal hold the same, history included.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {}
+
+pub(super) fn run(app: &App, _: &Args) -> Result<(), Problem> {
+    let standing = plain(app.open()?.standing())?;
+    if let Some(status) = &standing.server {
+        app.out.notices(shortage(status.quota).as_slice());
+    }
+    if app.out.json {
+        app.out.object(object(&standing))
+    } else {
+        print(app, &standing)
+    }
+}
+
+fn object(standing: &Standing) -> serde_json::Value {
+    let content = &standing.content;
+    let content = json!({
+        "records": content.records,
+        "deleted": content.deleted,
+        "changes": content.changes,
+        "newest": content.newest,
+        "history_since": content.history_since,
+        "fingerprint": content.fingerprint,
+    });
+    let server = standing.server.as_ref();
+    let object = joined(server.map_or_else(|| json!({}), server_object), content);
+    let Some(folder) = &standing.folder else {
+        return object;
+    };
+    let time = folder.last.as_ref().map(|last| last.time);
+    let folder = json!({ "path": folder.path, "copy": copy_of(folder), "last_change": time });
+    joined(object, json!({ "folder": folder }))
+}
+
+fn print(app: &App, standing: &Standing) -> Result<(), Problem> {
+    let line = |text: String| app.out.line(&text);
+    if let Some(status) = &standing.server {
+        print_server(app, status)?;
+    }
+    if let Some(folder) = &standing.folder {
+        line(format!("folder: {}", escape(&folder.path)))?;
+        line(format!("copy of this device: {}", copy_of(folder)))?;
+        if let Some(last) = &folder.last {
+            let time = local_time(last.time);
+            line(format!("last change through the folder: {time}"))?;
+        }
+    }
+    print_content(app, &standing.content)?;
+    let Some(Status { unsent, quota, .. }) = &standing.server else {
+        return Ok(());
+    };
+    match unsent {
+        Some(unsent) => line(format!("unsent changes: {unsent}"))?,
+        None => line("unsent changes: not known before the next sync".to_owned())?,
+    }
+    let assumed = if quota.stated { "" } else { " (assumed)" };
+    line(format!(
+        "room: {} of {} bytes used, {} left{assumed}",
+        quota.used,
+        quota.limit,
+        quota.left()
+    ))
+}
+
+fn print_content(app: &App, content: &Content) -> Result<(), Problem> {
+    let line = |text: String| app.out.line(&text);
+    if let Some(since) = content.history_since {
+        line(format!(
+            "history: since {}; what was before is in a file beside the vault",
+            local_time(since)
+        ))?;
+    }
+    let newest = content.newest.map_or_else(String::new, |time| {
+        format!(", the newest of {}", local_time(time))
+    });
+    line(format!(
+        "records: {}, and {} deleted; {} changes{newest}",
+        content.records, content.deleted, content.changes
+    ))?;
+    line(format!("fingerprint: {}", content.fingerprint))
+}
+
+fn copy_of(folder: &SharedFolder) -> String {
+    format!("{}.pmdb", folder.host_id)
+}
+
+fn print_server(app: &App, status: &Status) -> Result<(), Problem> {
+    let line = |text: String| app.out.line(&text);
+    line(format!(
+        "server: {}:{}{}",
+        status.host,
+        status.port,
+        match status {
+            Status { pending: true, .. } => " (no account yet: waits to be admitted)",
+            Status {
+                confirmed: false, ..
+            } => " (account not confirmed yet)",
+            _ => "",
+        }
+    ))?;
+    line(format!("trust: {}", trust_text(&status.trust)))?;
+    if status.shape == Shape::Desktop {
+        line("shared with: the original desktop client".to_owned())?;
+    }
+    match &status.last_sync {
+        Some(last) => line(format!(
+            "last sync: {}, {} received, {} sent, {} conflicts resolved",
+            local_time(last.time),
+            last.received,
+            last.sent,
+            last.conflicts_resolved
+        ))?,
+        None => line("last sync: none that this device remembers".to_owned())?,
+    }
+    match status
+        .last_try
+        .as_ref()
+        .and_then(|last| Some((last, last.error?)))
+    {
+        Some((last, error)) => line(format!(
+            "last try: {}, failed: {}",
+            local_time(last.time),
+            word(error)
+        )),
+        None => Ok(()),
+    }
+}
+
+fn server_object(status: &Status) -> serde_json::Value {
+    let Quota {
+        used,
+        limit,
+        stated,
+    } = status.quota;
+    json!({
+        "host": status.host,
+        "port": status.port,
+        "pending": status.pending,
+        "confirmed": status.confirmed,
+        "desktop": status.shape == Shape::Desktop,
+        "trust": trust_text(&status.trust),
+        "last_sync": status.last_sync,
+        "last_try": status.last_try,
+        "unsent": status.unsent,
+        "room": { "used": used, "limit": limit, "left": status.quota.left(), "stated": stated },
+    })
+}
+
+fn word(kind: SyncErrorKind) -> String {
+    serde_json::to_value(kind)
+        .ok()
+        .and_then(|value| value.as_str().map(str::to_owned))
+        .unwrap_or_default()
+}

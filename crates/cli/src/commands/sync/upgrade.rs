@@ -1,0 +1,23 @@
+use passmate_core::problem::Problem;
+
+use crate::app::App;
+use crate::report;
+
+/// Make an account that is shared with the original desktop client one of this program alone
+///
+/// From then on nothing is left out or rewritten for the desktop client, and it cannot use the
+/// account any more. Other devices with this program follow with their next sync.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {}
+
+pub(super) fn run(app: &App, _: &Args) -> Result<(), Problem> {
+    let mut vault = app.open()?;
+    let (was_shared, synced) = app.with_consent(|consent| vault.upgrade(consent))?;
+    report::server(app, synced)?;
+    if !was_shared {
+        app.out.note(
+            "the account was not shared with the desktop client: there was nothing to upgrade",
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,23 @@
+use passmate_core::edit::Edit;
+use passmate_core::problem::Problem;
+
+use crate::app::App;
+use crate::report::after_change;
+
+/// Take back the last change of this device's vault: the last command that changed records, or the
+/// last sync
+///
+/// It compares with the previous copy and writes new edits; a second undo takes back the first.
+/// Deleted values and those of other devices stay in the history.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {}
+
+pub(crate) fn run(app: &App, _: &Args) -> Result<(), Problem> {
+    let mut vault = app.open()?;
+    let changed = app.change_quietly(&mut *vault, &Edit::Undo)?;
+    let plural = if changed.changes == 1 { "" } else { "s" };
+    app.out
+        .note(&format!("{} change{plural} taken back", changed.changes));
+    after_change(app, &changed);
+    app.done()
+}

@@ -1,0 +1,189 @@
+//! Settings from options, the environment and a file become the one [`App`] that commands get. An
+//! option goes before a variable, a variable before the file.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use passmate_core::problem::Problem;
+use passmate_core::session::VaultLocation;
+use passmate_core::settings::{Color, Settings, default_vault, profile_vault};
+
+use crate::app::App;
+use crate::output::Output;
+use crate::prompt::{Ask, PassphraseSource};
+
+/// What every command takes, before or after its name.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Options of every command")]
+pub(crate) struct Global {
+    /// The vault file [env: PASSMATE_VAULT] [default: $XDG_DATA_HOME/passmate/vault.pmdb]
+    #[arg(long, global = true, value_name = "FILE", conflicts_with = "profile")]
+    pub(crate) vault: Option<PathBuf>,
+    /// Another vault of yours by name [env: PASSMATE_PROFILE]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+    /// Settings [env: PASSMATE_CONFIG] [default: $XDG_CONFIG_HOME/passmate/config.toml if it is
+    /// there]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The passphrase is this file's first line; `-` is standard input [env:
+    /// PASSMATE_PASSPHRASE_FILE]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        conflicts_with = "passphrase_command"
+    )]
+    pub(crate) passphrase_file: Option<PathBuf>,
+    /// The passphrase is the first line of what this shell command writes [env:
+    /// PASSMATE_PASSPHRASE_COMMAND]
+    #[arg(long, global = true, value_name = "CMD")]
+    pub(crate) passphrase_command: Option<String>,
+    /// Answer with one JSON object; errors too, on standard error
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Never ask; what would need an answer fails
+    #[arg(long, global = true)]
+    pub(crate) no_input: bool,
+    /// Never use the network
+    #[arg(long, global = true)]
+    pub(crate) offline: bool,
+    /// Say yes to whatever would be asked
+    #[arg(long, global = true)]
+    pub(crate) yes: bool,
+    /// Say nothing but answers and errors
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Say more
+    #[arg(long, short, global = true)]
+    pub(crate) verbose: bool,
+    /// When to use colours
+    #[arg(long, global = true, value_name = "WHEN")]
+    pub(crate) color: Option<When>,
+}
+
+/// When answers get colours.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(crate) enum When {
+    /// On a terminal, unless `NO_COLOR` is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+impl From<When> for Color {
+    fn from(when: When) -> Self {
+        match when {
+            When::Auto => Self::Auto,
+            When::Always => Self::Always,
+            When::Never => Self::Never,
+        }
+    }
+}
+
+impl Global {
+    /// The output that these options want, without settings.
+    pub(crate) fn output(&self) -> Output {
+        self.output_with(None)
+    }
+
+    fn output_with(&self, color: Option<Color>) -> Output {
+        let color = self.color.map(Color::from).or(color).unwrap_or_default();
+        Output::new(self.json, self.quiet, self.verbose, color)
+    }
+}
+
+/// A variable of the environment; an empty one counts as not set.
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+fn text_variable(name: &str) -> Result<Option<String>, Problem> {
+    let text = |value: OsString| {
+        value.into_string().map_err(|_| {
+            Problem::usage(
+                format!("{name} is not UTF-8 text"),
+                format!("set {name} anew"),
+            )
+        })
+    };
+    variable(name).map(text).transpose()
+}
+
+/// The one [`App`] that commands get.
+pub(crate) fn gather(global: &Global) -> Result<App, Problem> {
+    let named = global.config.clone();
+    let named = named.or_else(|| variable("PASSMATE_CONFIG").map(PathBuf::from));
+    let settings = Settings::read(named.as_deref())?;
+    let path = vault_path(global, &settings)?;
+    Ok(App {
+        is_default_vault: default_vault().is_ok_and(|default| default == path),
+        location: VaultLocation::new(path),
+        ask: Ask {
+            no_input: global.no_input,
+            yes: global.yes,
+            passphrase: passphrase_source(global, &settings)?,
+        },
+        out: global.output_with(settings.color),
+        sync: settings.sync(global.offline),
+    })
+}
+
+fn vault_path(global: &Global, settings: &Settings) -> Result<PathBuf, Problem> {
+    let layers = [
+        (global.vault.clone(), global.profile.clone()),
+        (
+            variable("PASSMATE_VAULT").map(PathBuf::from),
+            text_variable("PASSMATE_PROFILE")?,
+        ),
+        (settings.vault.clone(), settings.profile.clone()),
+    ];
+    for layer in layers {
+        match layer {
+            (Some(_), Some(_)) => {
+                return Err(Problem::usage(
+                    "a vault and a profile are named in the same place",
+                    "name one of the two",
+                ));
+            }
+            (Some(vault), None) => return Ok(vault),
+            (None, Some(profile)) => return Ok(profile_vault(&profile)?),
+            (None, None) => {}
+        }
+    }
+    Ok(default_vault()?)
+}
+
+fn passphrase_source(global: &Global, settings: &Settings) -> Result<PassphraseSource, Problem> {
+    let layers = [
+        (
+            global.passphrase_file.clone(),
+            global.passphrase_command.clone(),
+        ),
+        (
+            variable("PASSMATE_PASSPHRASE_FILE").map(PathBuf::from),
+            text_variable("PASSMATE_PASSPHRASE_COMMAND")?,
+        ),
+        (
+            settings.passphrase_file.clone(),
+            settings.passphrase_command.clone(),
+        ),
+    ];
+    for layer in layers {
+        return Ok(match layer {
+            (Some(_), Some(_)) => {
+                return Err(Problem::usage(
+                    "a passphrase file and a passphrase command are named in the same place",
+                    "name one of the two",
+                ));
+            }
+            (Some(path), None) if path == Path::new("-") => PassphraseSource::Stdin,
+            (Some(path), None) => PassphraseSource::File(path),
+            (None, Some(command)) => PassphraseSource::Command(command),
+            (None, None) => continue,
+        });
+    }
+    Ok(PassphraseSource::Terminal)
+}

@@ -1,0 +1,193 @@
+//! Everything that a terminal sees passes through here. The rules are:
+//!  - answers go to standard output; everything else to standard error, prefixed with our name;
+//!  - characters from records and from a server's banner are escaped where the output is a
+//!    terminal, so no record can move the cursor, change a title or hide what stands beside it;
+//!  - what is not a terminal gets the bare bytes: a script wants what is stored.
+
+use std::io::{self, IsTerminal, Write};
+
+use anstyle::{AnsiColor, Style};
+use passmate_core::escape::escape;
+use passmate_core::problem::{Problem, ProblemKind};
+use passmate_core::settings::Color;
+use passmate_core::sync_all::{Level, Notice};
+
+use crate::exit::code_of;
+
+/// The way out.
+#[derive(Debug, Clone)]
+pub(crate) struct Output {
+    /// Answers are one JSON object.
+    pub(crate) json: bool,
+    is_quiet: bool,
+    is_verbose: bool,
+    is_terminal: bool,
+    is_colored: bool,
+}
+
+impl Output {
+    pub(crate) fn new(json: bool, is_quiet: bool, is_verbose: bool, color: Color) -> Self {
+        let is_terminal = io::stdout().is_terminal();
+        let is_colored = match color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => {
+                is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+            }
+        };
+        Self {
+            json,
+            is_quiet,
+            is_verbose,
+            is_terminal,
+            is_colored,
+        }
+    }
+
+    /// Whether secrets would be seen by whoever looks over a shoulder.
+    pub(crate) const fn is_terminal(&self) -> bool {
+        self.is_terminal
+    }
+
+    /// An answer: one line.
+    pub(crate) fn line(&self, text: &str) -> Result<(), Problem> {
+        let mut line = if self.is_terminal {
+            escape(text)
+        } else {
+            text.to_owned()
+        };
+        line.push('\n');
+        write_out(line.as_bytes())
+    }
+
+    /// An answer in bytes, with a line feed behind it.
+    pub(crate) fn value(&self, text: &str) -> Result<(), Problem> {
+        if self.is_terminal {
+            return text.split('\n').try_for_each(|line| self.line(line));
+        }
+        let mut bytes = zeroize::Zeroizing::new(Vec::with_capacity(text.len() + 1));
+        bytes.extend_from_slice(text.as_bytes());
+        bytes.push(b'\n');
+        write_out(&bytes)
+    }
+
+    /// An answer as JSON: one object, to which a version is added.
+    pub(crate) fn object(&self, mut object: serde_json::Value) -> Result<(), Problem> {
+        if let Some(members) = object.as_object_mut() {
+            members.insert("version".to_owned(), 1.into());
+        }
+        let mut bytes = serde_json::to_vec(&object).unwrap_or_default();
+        bytes.push(b'\n');
+        write_out(&bytes)
+    }
+
+    /// Something that a person may like to know while they watch; a script never sees it.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.is_quiet && !self.json && (self.is_verbose || io::stderr().is_terminal()) {
+            say(text);
+        }
+    }
+
+    /// Something that matters although the command came through.
+    pub(crate) fn warn(&self, text: &str) {
+        if !self.is_quiet {
+            say(&format!("warning: {text}"));
+        }
+    }
+
+    /// What a sync found worth telling.
+    pub(crate) fn notices(&self, notices: &[Notice]) {
+        for Notice { level, text } in notices {
+            match level {
+                Level::Warning => self.warn(text),
+                Level::Note => self.note(text),
+                Level::Detail if self.is_verbose => self.note(text),
+                Level::Detail => {}
+            }
+        }
+    }
+
+    /// Text in another style, where colours are wanted. The text must be escaped already, see
+    /// [`escape`].
+    pub(crate) fn styled(&self, style: Style, text: &str) -> String {
+        if self.is_colored {
+            format!("{style}{text}{style:#}")
+        } else {
+            text.to_owned()
+        }
+    }
+
+    /// A line whose parts were escaped and styled one by one.
+    pub(crate) fn styled_line(&self, text: &str) -> Result<(), Problem> {
+        write_out(format!("{text}\n").as_bytes())
+    }
+
+    /// Whether colours are wanted.
+    pub(crate) const fn is_colored(&self) -> bool {
+        self.is_colored
+    }
+
+    /// How wide the terminal is that answers go to, if they go to one.
+    pub(crate) fn columns(&self) -> Option<usize> {
+        let size = self
+            .is_terminal
+            .then(|| rustix::termios::tcgetwinsize(io::stdout()).ok())
+            .flatten()?;
+        Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+    }
+
+    /// A picture of this program's own making, in lines.
+    pub(crate) fn picture(&self, text: &str) -> Result<(), Problem> {
+        write_out(text.as_bytes())
+    }
+
+    /// Escapes a part of a styled line where that is needed.
+    pub(crate) fn part(&self, text: &str) -> String {
+        if self.is_terminal {
+            escape(text)
+        } else {
+            text.to_owned()
+        }
+    }
+
+    /// Two lines that help, or one object.
+    pub(crate) fn problem(&self, problem: &Problem) {
+        if self.json {
+            let object = serde_json::json!({
+                "version": 1,
+                "code": code_of(problem.kind),
+                "error": problem.message,
+                "hint": problem.hint,
+            });
+            let _ = writeln!(io::stderr(), "{object}");
+            return;
+        }
+        say(&format!("error: {}", problem.message));
+        say(&format!("hint: {}", problem.hint));
+    }
+}
+
+/// The style of folders and field names.
+pub(crate) const NAME: Style = AnsiColor::Blue.on_default().bold();
+/// The style of what should be noticed.
+pub(crate) const NOTICE: Style = AnsiColor::Yellow.on_default();
+
+/// One line to standard error. It is always escaped: logs are read on terminals later.
+fn say(text: &str) {
+    // Without a standard error there is nobody to tell.
+    let _ = writeln!(io::stderr(), "passmate: {}", escape(text));
+}
+
+fn write_out(bytes: &[u8]) -> Result<(), Problem> {
+    let mut out = io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        // `passmate ls | head` has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(Problem::new(
+            ProblemKind::File,
+            format!("cannot write the answer: {error}"),
+            "look at where the output goes",
+        )),
+        Ok(()) => Ok(()),
+    }
+}

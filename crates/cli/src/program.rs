@@ -1,0 +1,112 @@
+//! From the arguments of this process to one command, and from its result to an exit code.
+
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+use passmate_core::harden::harden;
+use passmate_core::problem::{Problem, ProblemKind};
+use passmate_core::settings::Color;
+
+use crate::app::App;
+use crate::args::{Cli, Command};
+use crate::commands::{
+    code, completions, edit, export, find, generate, history, import, init, list, passwd, qr,
+    record, restore, show, sync, undo,
+};
+use crate::config::gather;
+use crate::exit::code_of;
+use crate::output::Output;
+
+/// Runs the program on this process's arguments.
+#[must_use]
+pub fn main() -> ExitCode {
+    harden();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    match gather(&cli.global) {
+        Ok(app) => end(&app.out, run(&app, &cli.command)),
+        Err(problem) => end(&cli.global.output(), Err(problem)),
+    }
+}
+
+fn end(out: &Output, result: Result<(), Problem>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            out.problem(&problem);
+            ExitCode::from(code_of(problem.kind))
+        }
+    }
+}
+
+fn run(app: &App, command: &Command) -> Result<(), Problem> {
+    match command {
+        Command::Init(args) => init::run(app, args),
+        Command::Ls(args) => list::run(app, args),
+        Command::Show(args) => show::run(app, args),
+        Command::New(args) => record::new(app, args),
+        Command::Set(args) => record::set(app, args),
+        Command::Unset(args) => record::unset(app, args),
+        Command::Gen(args) => generate::run(app, args),
+        Command::Mv(args) => record::mv(app, args),
+        Command::Rm(args) => record::rm(app, args),
+        Command::Edit(args) => edit::run(app, args),
+        Command::Find(args) => find::run(app, args),
+        Command::Code(args) => code::run(app, args),
+        Command::Qr(args) => qr::run(app, args),
+        Command::History(args) => history::run(app, args),
+        Command::Restore(args) => restore::run(app, args),
+        Command::Undo(args) => undo::run(app, args),
+        Command::Export(args) => export::run(app, args),
+        Command::Import(args) => import::run(app, args),
+        Command::Passwd(args) => passwd::run(app, args),
+        Command::Sync(args) => sync::run(app, args),
+        Command::Completions(args) => completions::run(app, args, Cli::command()),
+    }
+}
+
+/// A command line that cannot be read, or the help that was asked for.
+fn usage(error: &clap::Error) -> ExitCode {
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    ) {
+        // Nobody may be reading.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let _ = error.print();
+        return ExitCode::from(code_of(ProblemKind::Usage));
+    }
+    let text = error.render().to_string();
+    // Its first paragraph says what is wrong, a `tip:` what may have been meant.
+    let line = |prefix: &str| {
+        text.lines()
+            .find_map(|line| line.trim().strip_prefix(prefix))
+            .map(str::trim)
+    };
+    let message: Vec<&str> = text
+        .lines()
+        .take_while(|line| !line.trim().is_empty())
+        .map(str::trim)
+        .collect();
+    let message = message.join(" ");
+    let hint = line("tip:").map_or_else(
+        || "`passmate --help` and `passmate COMMAND --help` show what there is".to_owned(),
+        str::to_owned,
+    );
+    let problem = Problem::usage(message.strip_prefix("error: ").unwrap_or(&message), hint);
+    end(
+        &Output::new(
+            std::env::args().any(|argument| argument == "--json"),
+            false,
+            false,
+            Color::Never,
+        ),
+        Err(problem),
+    )
+}

@@ -1,0 +1,359 @@
+//! Asks the person, or takes what a script gives instead.
+
+use std::fs::File;
+use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use passmate_core::answer::Need;
+use passmate_core::escape::escape;
+use passmate_core::problem::{Problem, ProblemKind};
+use passmate_vault::Passphrase;
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use zeroize::Zeroizing;
+
+/// Longest passphrase, in bytes.
+const PASSPHRASE_LEN_MAX: u64 = 64 * 1024;
+/// Longest value of a field, in bytes.
+const VALUE_LEN_MAX: u64 = 16 * 1024 * 1024;
+
+/// Where the master passphrase comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum PassphraseSource {
+    /// The person types it.
+    Terminal,
+    /// The first line of standard input.
+    Stdin,
+    /// The first line of a file.
+    File(std::path::PathBuf),
+    /// The first line of what a command writes.
+    Command(String),
+}
+
+/// Who is asked, and whether.
+#[derive(Debug, Clone)]
+pub(crate) struct Ask {
+    pub(crate) no_input: bool,
+    pub(crate) yes: bool,
+    pub(crate) passphrase: PassphraseSource,
+}
+
+impl Ask {
+    /// Whether there is a person at standard input who may be asked.
+    pub(crate) fn has_person(&self) -> bool {
+        !self.no_input && io::stdin().is_terminal() && io::stderr().is_terminal()
+    }
+
+    /// The master passphrase.
+    pub(crate) fn passphrase(&self, prompt: &str) -> Result<Passphrase, Problem> {
+        match &self.passphrase {
+            PassphraseSource::Terminal => self
+                .hidden(prompt)
+                .map(|text| Passphrase::from_bytes(text.as_bytes().to_vec())),
+            PassphraseSource::Stdin => first_line(io::stdin().lock(), "standard input"),
+            PassphraseSource::File(path) => {
+                let file = File::open(path).map_err(|error| {
+                    Problem::new(
+                        ProblemKind::File,
+                        format!(
+                            "cannot read the passphrase file {}: {error}",
+                            path.display()
+                        ),
+                        "check --passphrase-file and PASSMATE_PASSPHRASE_FILE",
+                    )
+                })?;
+                first_line(
+                    io::BufReader::new(file),
+                    &format!("the passphrase file {}", path.display()),
+                )
+            }
+            PassphraseSource::Command(command) => run_passphrase_command(command),
+        }
+    }
+
+    /// A new master passphrase, typed twice where it is typed.
+    pub(crate) fn new_passphrase(&self) -> Result<Passphrase, Problem> {
+        let first = self.passphrase("New master passphrase: ")?;
+        if self.passphrase == PassphraseSource::Terminal {
+            let again = self.passphrase("The same again: ")?;
+            if first != again {
+                return Err(Problem::new(
+                    ProblemKind::Cancelled,
+                    "the two passphrases differ",
+                    "nothing was changed; try again",
+                ));
+            }
+        }
+        check_not_empty(first)
+    }
+
+    /// The passphrase that replaces the one that the vault was opened with.
+    pub(crate) fn replacing_passphrase(&self) -> Result<Passphrase, Problem> {
+        if self.has_person() {
+            return Self {
+                passphrase: PassphraseSource::Terminal,
+                ..self.clone()
+            }
+            .new_passphrase();
+        }
+        check_not_empty(first_line(io::stdin().lock(), "standard input")?)
+    }
+
+    /// A secret line that is not seen while it is typed.
+    pub(crate) fn hidden(&self, prompt: &str) -> Result<Zeroizing<String>, Problem> {
+        if self.no_input {
+            return Err(locked());
+        }
+        // Before the prompt: who sees it may type at once.
+        let _echo_off = EchoOff::begin();
+        rpassword::prompt_password(prompt)
+            .map(Zeroizing::new)
+            .map_err(|_| locked())
+    }
+
+    /// A field's value: typed where a person is, else all of standard input without one line feed
+    /// at its end.
+    pub(crate) fn value(
+        &self,
+        prompt: &str,
+        is_empty_meant: bool,
+    ) -> Result<Zeroizing<String>, Problem> {
+        if is_empty_meant {
+            return Ok(Zeroizing::default());
+        }
+        let value = if self.has_person() && self.passphrase != PassphraseSource::Stdin {
+            self.hidden(&escape(prompt))?
+        } else {
+            let mut bytes = Zeroizing::new(Vec::new());
+            io::stdin()
+                .lock()
+                .take(VALUE_LEN_MAX + 1)
+                .read_to_end(&mut bytes)
+                .map_err(unreadable)?;
+            if bytes.last() == Some(&b'\n') {
+                bytes.pop();
+            }
+            if u64::try_from(bytes.len()).map_or(true, |len| len > VALUE_LEN_MAX) {
+                return Err(Problem::new(
+                    ProblemKind::TooLarge,
+                    "the value is longer than 16 MiB",
+                    "keep large files elsewhere",
+                ));
+            }
+            let text = std::str::from_utf8(&bytes);
+            Zeroizing::new(text.map(str::to_owned).map_err(|_| {
+                Problem::usage(
+                    "the value is not UTF-8 text",
+                    "encode it first, for example with base64",
+                )
+            })?)
+        };
+        if value.is_empty() {
+            return Err(Problem::usage(
+                "the value is empty",
+                "give --empty if that is meant, or use `passmate unset`",
+            ));
+        }
+        Ok(value)
+    }
+
+    /// A line that may be seen while it is typed; empty if nothing was typed.
+    pub(crate) fn line(&self, prompt: &str) -> Result<Zeroizing<String>, Problem> {
+        if !self.has_person() {
+            return Err(cancelled("nobody can be asked here"));
+        }
+        eprint!("{prompt}");
+        let _ = io::stderr().flush();
+        let mut line = Zeroizing::new(String::new());
+        io::stdin()
+            .lock()
+            .take(PASSPHRASE_LEN_MAX)
+            .read_line(&mut line)
+            .map_err(unreadable)?;
+        Ok(Zeroizing::new(line.trim().to_owned()))
+    }
+
+    /// Asks for a yes; `--yes` has said it already.
+    pub(crate) fn confirm(&self, question: &str) -> Result<(), Problem> {
+        if self.yes {
+            return Ok(());
+        }
+        if !self.has_person() {
+            return Err(cancelled(
+                "this asks for a yes, and nobody can be asked here",
+            ));
+        }
+        let answer = self.line(&format!("{} [y/N] ", escape(question)))?;
+        match answer.to_lowercase().as_str() {
+            "y" | "yes" => Ok(()),
+            _ => Err(Problem::new(
+                ProblemKind::Cancelled,
+                "cancelled",
+                "nothing was changed",
+            )),
+        }
+    }
+}
+
+fn cancelled(message: &str) -> Problem {
+    Problem::new(
+        ProblemKind::Cancelled,
+        message,
+        "give --yes if it is meant, or run it on a terminal",
+    )
+}
+
+fn locked() -> Problem {
+    Need::Locked.into()
+}
+
+fn unreadable(error: io::Error) -> Problem {
+    Problem::new(
+        ProblemKind::File,
+        format!("cannot read standard input: {error}"),
+        "look at where the input comes from",
+    )
+}
+
+fn check_not_empty(passphrase: Passphrase) -> Result<Passphrase, Problem> {
+    if passphrase.is_empty() {
+        return Err(Problem::usage(
+            "an empty passphrase protects nothing",
+            "choose one; several random words are good",
+        ));
+    }
+    Ok(passphrase)
+}
+
+/// The first line without its line feed and otherwise as it is.
+fn first_line(reader: impl BufRead, whose: &str) -> Result<Passphrase, Problem> {
+    let mut line = Vec::with_capacity(256);
+    let mut limited = reader.take(PASSPHRASE_LEN_MAX);
+    limited.read_until(b'\n', &mut line).map_err(|error| {
+        Problem::new(
+            ProblemKind::File,
+            format!("cannot read {whose}: {error}"),
+            "check where the passphrase comes from",
+        )
+    })?;
+    match line.last() {
+        None => Err(Problem::new(
+            ProblemKind::Locked,
+            format!("{whose} is empty"),
+            "its first line must be the passphrase",
+        )),
+        Some(b'\n') => {
+            line.pop();
+            Ok(Passphrase::from_bytes(line))
+        }
+        Some(_) if limited.limit() == 0 => Err(Problem::usage(
+            format!("the first line of {whose} is longer than 64 KiB"),
+            "that is no passphrase",
+        )),
+        Some(_) => Ok(Passphrase::from_bytes(line)),
+    }
+}
+
+fn run_passphrase_command(command: &str) -> Result<Passphrase, Problem> {
+    let failed = |why: String| {
+        Problem::new(
+            ProblemKind::Locked,
+            format!("the passphrase command failed: {why}"),
+            "check --passphrase-command and PASSMATE_PASSPHRASE_COMMAND",
+        )
+    };
+    let mut child = Command::new("/bin/sh")
+        .args(["-c", command])
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| failed(error.to_string()))?;
+    let passphrase = child.stdout.take().map(|stdout| {
+        let mut output = io::BufReader::new(stdout);
+        let passphrase = first_line(&mut output, "the output of the passphrase command");
+        // A command that is not read to its end may fail for that alone.
+        let _ = io::copy(&mut output.take(VALUE_LEN_MAX), &mut io::sink());
+        passphrase
+    });
+    let status = child.wait().map_err(|error| failed(error.to_string()))?;
+    if !status.success() {
+        return Err(failed(status.to_string()));
+    }
+    passphrase.unwrap_or_else(|| Err(failed("it has no output".to_owned())))
+}
+
+/// All of a small file, such as a sync key; `-` is standard input.
+pub(crate) fn read_small(path: &Path) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(4096));
+    let read = if path == Path::new("-") {
+        io::stdin()
+            .lock()
+            .take(PASSPHRASE_LEN_MAX)
+            .read_to_end(&mut bytes)
+    } else {
+        File::open(path).and_then(|file| file.take(PASSPHRASE_LEN_MAX + 1).read_to_end(&mut bytes))
+    };
+    read.map_err(|error| {
+        Problem::new(
+            ProblemKind::File,
+            format!("cannot read {}: {error}", path.display()),
+            "check the path and the file's mode",
+        )
+    })?;
+    Ok(bytes)
+}
+
+/// The terminal shows nothing that is typed, until this is dropped.
+struct EchoOff {
+    terminal: File,
+    before: Termios,
+}
+
+impl EchoOff {
+    /// `None` where there is no terminal; whoever asks next finds that out and says so.
+    fn begin() -> Option<Self> {
+        let terminal = File::options()
+            .read(true)
+            .write(true)
+            .open("/dev/tty")
+            .ok()?;
+        let before = tcgetattr(&terminal).ok()?;
+        let mut hidden = before.clone();
+        hidden.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(&terminal, OptionalActions::Now, &hidden).ok()?;
+        Some(Self { terminal, before })
+    }
+}
+
+impl Drop for EchoOff {
+    fn drop(&mut self) {
+        // A terminal that is gone needs no echo.
+        let _ = tcsetattr(&self.terminal, OptionalActions::Now, &self.before);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_passphrase_is_the_first_line_and_nothing_is_trimmed_from_it() {
+        let read =
+            |text: &[u8]| first_line(text, "x").map(|passphrase| passphrase.as_bytes().to_vec());
+        assert_eq!(read(b" a b \nsecond").unwrap(), b" a b ");
+        assert_eq!(read(b"no newline").unwrap(), b"no newline");
+        assert_eq!(read(b"\nsecond").unwrap(), b"");
+        assert_eq!(read(b"bytes \xFF\r\n").unwrap(), b"bytes \xFF\r");
+        assert_eq!(read(b"").unwrap_err().kind, ProblemKind::Locked);
+        assert_eq!(read(&[b'x'; 70_000]).unwrap_err().kind, ProblemKind::Usage);
+    }
+
+    #[test]
+    fn a_passphrase_command_gives_its_first_line_or_says_why_not() {
+        let run = |command: &str| {
+            run_passphrase_command(command).map(|passphrase| passphrase.as_bytes().to_vec())
+        };
+        assert_eq!(run("printf 'one\\ntwo\\n'").unwrap(), b"one");
+        assert_eq!(run("echo x; exit 3").unwrap_err().kind, ProblemKind::Locked);
+        assert_eq!(run("true").unwrap_err().kind, ProblemKind::Locked);
+    }
+}

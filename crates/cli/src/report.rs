@@ -1,0 +1,152 @@
+//! How a sync is told: one line for each place, or one JSON object.
+
+use passmate_core::answer::{Halt, Reply};
+use passmate_core::api::Changed;
+use passmate_core::escape::escape;
+use passmate_core::problem::Problem;
+use passmate_core::shared_folder::FolderReport;
+use passmate_core::sync::Report;
+use passmate_core::sync_all::{SyncAnswer, Synced};
+use serde_json::{Value, json};
+
+use crate::app::App;
+
+/// One line for a place that was synced.
+pub(crate) fn summary(place: &str, report: &Report) -> String {
+    format!("synced with {}: {}", escape(place), counted(report))
+}
+
+/// What came, what went, and what the merge resolved.
+pub(crate) fn counted(report: &Report) -> String {
+    let Report {
+        received,
+        sent,
+        conflicts_resolved,
+        ..
+    } = report;
+    format!("{received} received, {sent} sent, {conflicts_resolved} conflicts resolved")
+}
+
+/// The same as an object.
+pub(crate) fn counts(host: &str, report: &Report) -> Value {
+    json!({
+        "host": host,
+        "received": report.received,
+        "sent": report.sent,
+        "settled": report.conflicts_resolved,
+    })
+}
+
+/// A shared folder as an object.
+pub(crate) fn folder_object(path: &str, found: &FolderReport) -> Value {
+    let skipped = found.skipped.iter();
+    let skipped: Vec<_> = skipped
+        .map(|one| json!({ "copy": one.name, "why": one.why.to_string() }))
+        .collect();
+    json!({
+        "path": path,
+        "received": found.report.received,
+        "sent": found.report.sent,
+        "settled": found.report.conflicts_resolved,
+        "skipped": skipped,
+    })
+}
+
+/// One object with the members of both.
+pub(crate) fn joined(mut object: Value, more: Value) -> Value {
+    if let (Some(object), Value::Object(more)) = (object.as_object_mut(), more) {
+        object.extend(more);
+    }
+    object
+}
+
+/// Answers with a sync with one server.
+pub(crate) fn server(app: &App, synced: Synced<Report>) -> Result<(), Problem> {
+    app.out.notices(&synced.notices);
+    let report = synced.result.map_err(Halt::into_problem)?;
+    if app.out.json {
+        return app.out.object(counts(&synced.place, &report));
+    }
+    app.out.line(&summary(&synced.place, &report))
+}
+
+/// Answers with what was done. Where a part failed, the rest is told all the same.
+pub(crate) fn answer(app: &App, answer: SyncAnswer) -> Result<(), Problem> {
+    for notices in [
+        answer.server.as_ref().map(|synced| &synced.notices),
+        answer.folder.as_ref().map(|synced| &synced.notices),
+    ] {
+        app.out.notices(notices.map_or(&[], Vec::as_slice));
+    }
+    let (server, server_problem) = split(answer.server);
+    let (folder, folder_problem) = split(answer.folder);
+    if app.out.json {
+        let mut object = server
+            .as_ref()
+            .map_or_else(|| json!({}), |(host, report)| counts(host, report));
+        if let Some((path, folder)) = &folder {
+            object = joined(object, json!({ "folder": folder_object(path, folder) }));
+        }
+        if server.is_some() || folder.is_some() {
+            app.out.object(object)?;
+        }
+    } else {
+        if let Some((host, report)) = &server {
+            app.out.line(&summary(host, report))?;
+        }
+        if let Some((path, folder)) = &folder {
+            app.out.line(&summary(path, &folder.report))?;
+        }
+    }
+    match (server_problem, folder_problem) {
+        (Some(server), Some(folder)) => {
+            app.out
+                .warn(&format!("{}; {}", folder.message, folder.hint));
+            Err(server)
+        }
+        (Some(problem), None) | (None, Some(problem)) => Err(problem),
+        (None, None) => Ok(()),
+    }
+}
+
+fn split<R>(synced: Option<Synced<R>>) -> (Option<(String, R)>, Option<Problem>) {
+    match synced.map(|synced| (synced.place, synced.result)) {
+        None => (None, None),
+        Some((place, Ok(report))) => (Some((place, report)), None),
+        Some((_, Err(halt))) => (None, Some(halt.into_problem())),
+    }
+}
+
+/// Tells of the sync after a change. The change is saved, so a failure is only a warning.
+pub(crate) fn after_change(app: &App, changed: &Changed) {
+    fn tell<R>(app: &App, synced: Option<&Synced<R>>, report: impl Fn(&R) -> &Report) {
+        let Some(synced) = synced else {
+            return;
+        };
+        app.out.notices(&synced.notices);
+        match &synced.result {
+            Ok(done) => app.out.note(&summary(&synced.place, report(done))),
+            Err(halt) => {
+                let Problem { message, hint, .. } = problem_of(halt);
+                app.out.warn(&format!(
+                    "the change is saved and not synced: {message}; {hint}"
+                ));
+            }
+        }
+    }
+    let SyncAnswer { server, folder } = &changed.synced;
+    tell(app, server.as_ref(), |report| report);
+    tell(app, folder.as_ref(), |folder| &folder.report);
+}
+
+fn problem_of(halt: &Halt) -> Problem {
+    match halt {
+        Halt::Needs(need) => need.clone().into(),
+        Halt::Failed(problem) => problem.clone(),
+    }
+}
+
+/// The problem of a call that cannot ask.
+pub(crate) fn plain<T>(reply: Reply<T>) -> Result<T, Problem> {
+    reply.map_err(Halt::into_problem)
+}

@@ -1,0 +1,367 @@
+//! Everything that a front end may do with an unlocked vault.
+//!
+//! [`VaultApi`] is what a command line, a window or a browser bridge is written against. [`Session`]
+//! implements it in the same process. Every call reads or writes the vault as it is stored; the
+//! rules are:
+//!  - [`change`](VaultApi::change) is the only way to change records, and it syncs afterwards if the
+//!    settings say so: no front end can forget to;
+//!  - a call that needs a person returns [`Halt::Needs`](crate::answer::Halt::Needs) and is called
+//!    again with the answer;
+//!  - a call that fails has changed nothing, unless its documentation says otherwise.
+
+use std::path::Path;
+
+use passmate_interchange::{Applied, Format, Imported, apply};
+use passmate_proto::RequestCode;
+use passmate_sync::{Replica, Report};
+use passmate_vault::details::RecordDetails;
+use passmate_vault::login::{FieldRole, find_otp, role_of};
+use passmate_vault::{Passphrase, Pin, SharedFolder, Trust};
+use zeroize::Zeroizing;
+
+use crate::answer::{Consent, Reply};
+use crate::edit::{Edit, Edited, edit};
+use crate::export::{ExportForm, Exported, export};
+use crate::history::{self, HistoryEntry};
+use crate::otp::{Code, Otp};
+use crate::problem::{Problem, ProblemKind};
+use crate::records::{self, DeletedEntry, RecordContent, RecordEntry};
+use crate::search::{Match, search};
+use crate::session::Session;
+use crate::share::link::Link;
+use crate::share::qr::wireless_network;
+use crate::shared_folder::FolderReport;
+use crate::state::State;
+use crate::sync_all::{
+    Occasion, SyncAnswer, SyncPreview, SyncRequest, Synced, preview, require_place, sync_all,
+};
+use crate::sync_setup::{self, ServerSetup, Ties, Untie, Untied};
+use crate::sync_status::{Content, Status, status};
+
+/// What a change did, and the sync after it.
+#[derive(Debug, Default)]
+pub struct Changed {
+    /// The number of changes; 0 if everything was like that before. Then nothing was saved.
+    pub changes: usize,
+    /// What an import did, record by record.
+    pub applied: Option<Applied>,
+    /// What the sync after the change did; empty if the settings want none.
+    pub synced: SyncAnswer,
+}
+
+/// How a vault and the places that it syncs with stand, as far as this device knows.
+#[derive(Debug)]
+pub struct Standing {
+    /// The server.
+    pub server: Option<Status>,
+    /// The shared folder.
+    pub folder: Option<SharedFolder>,
+    /// What the vault holds.
+    pub content: Content,
+}
+
+/// A sync that was done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PastSync {
+    /// The server's host, or the folder's path.
+    pub place: String,
+    /// When, in seconds since 1970.
+    pub time: i64,
+    /// What came and went, record by record.
+    pub records: Vec<RecordDetails>,
+}
+
+/// The last syncs that changed anything.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LastSyncs {
+    /// With the server.
+    pub server: Option<PastSync>,
+    /// With the shared folder.
+    pub folder: Option<PastSync>,
+}
+
+/// What a front end may do with an unlocked vault.
+pub trait VaultApi: Send {
+    /// All records, in the order of their paths.
+    fn list(&mut self) -> Reply<Vec<RecordEntry>>;
+
+    /// The deleted records, the latest first.
+    fn trash(&mut self) -> Reply<Vec<DeletedEntry>>;
+
+    /// The record at a path, with its fields.
+    fn record(&mut self, path: &str) -> Reply<RecordContent>;
+
+    /// The records that match a few letters, the best first, `max` of them at most.
+    fn search(&mut self, query: &str, max: usize) -> Reply<Vec<Match>>;
+
+    /// The history of a record, or of one field of it, the newest first.
+    fn history(&mut self, path: &str, field: Option<&str>) -> Reply<Vec<HistoryEntry>>;
+
+    /// The one-time code of a record, from the named field or the one that holds its secret.
+    fn one_time_code(&mut self, path: &str, field: Option<&str>) -> Reply<Code>;
+
+    /// The text that a QR code of a field holds, for another device's camera. Without a field that
+    /// is the password, or the access to a wireless network.
+    fn qr_text(&mut self, path: &str, field: Option<&str>) -> Reply<Zeroizing<String>>;
+
+    /// Changes records, saves them, and syncs if the settings say so. A sync that fails afterwards
+    /// is part of the answer: the change is saved.
+    fn change(&mut self, change: &Edit, consent: &Consent) -> Reply<Changed>;
+
+    /// What importing this would do. Nothing is changed.
+    fn preview_import(&mut self, format: Format, imported: &Imported) -> Reply<Applied>;
+
+    /// All records in another form.
+    fn export(&mut self, form: ExportForm) -> Reply<Exported>;
+
+    /// Encrypts the vault and its previous copy under another passphrase.
+    fn change_passphrase(&mut self, passphrase: &Passphrase) -> Reply<()>;
+
+    /// Syncs with everything that is set up. What came is saved even where a part failed.
+    fn sync(&mut self, request: &SyncRequest) -> Reply<SyncAnswer>;
+
+    /// What a sync would do. Nothing is changed, here or there.
+    fn preview_sync(&mut self) -> Reply<SyncPreview>;
+
+    /// What the last syncs did that changed anything, from memory.
+    fn last_syncs(&mut self) -> Reply<LastSyncs>;
+
+    /// How the vault and the places that it syncs with stand, without a network.
+    fn standing(&mut self) -> Reply<Standing>;
+
+    /// What the vault syncs with.
+    fn ties(&mut self) -> Reply<Ties>;
+
+    /// Makes an account on a server, or joins one, and syncs with it.
+    fn set_up_server(&mut self, setup: &ServerSetup) -> Reply<Synced<Report>>;
+
+    /// Makes the key of an account to come, and the code by which an operator admits it.
+    fn request_account(&mut self, setup: &ServerSetup) -> Reply<RequestCode>;
+
+    /// Lets the vault take part in a shared folder, and syncs with it.
+    fn set_up_folder(
+        &mut self,
+        folder: &Path,
+        request: &SyncRequest,
+    ) -> Reply<Synced<FolderReport>>;
+
+    /// The sync key with server and pin. Whoever has it can read and change everything.
+    fn sync_key(&mut self) -> Reply<Link>;
+
+    /// Trusts the server's next key, as its operator announced it.
+    fn trust_next(&mut self, pin: Pin) -> Reply<Trust>;
+
+    /// Moves to a new account with a new key, and deletes the old account. With `keep_since` the
+    /// history begins then, in seconds since 1970.
+    fn rotate(&mut self, keep_since: Option<i64>, consent: &Consent) -> Reply<Synced<Report>>;
+
+    /// Makes an account that the desktop client shares one of this program's; whether it was shared
+    /// is part of the answer.
+    fn upgrade(&mut self, consent: &Consent) -> Reply<(bool, Synced<Report>)>;
+
+    /// Forgets the server or the shared folder; with `delete` what this vault has there is deleted.
+    fn untie(&mut self, what: Untie, delete: bool, consent: &Consent) -> Reply<Untied>;
+}
+
+impl VaultApi for Session {
+    fn list(&mut self) -> Reply<Vec<RecordEntry>> {
+        Ok(records::list(self.vault()))
+    }
+
+    fn trash(&mut self) -> Reply<Vec<DeletedEntry>> {
+        Ok(records::trash(self.vault()))
+    }
+
+    fn record(&mut self, path: &str) -> Reply<RecordContent> {
+        records::content(self.vault(), path)
+    }
+
+    fn search(&mut self, query: &str, max: usize) -> Reply<Vec<Match>> {
+        Ok(search(self.vault(), query, max))
+    }
+
+    fn history(&mut self, path: &str, field: Option<&str>) -> Reply<Vec<HistoryEntry>> {
+        history::history(self.vault(), path, field)
+    }
+
+    fn one_time_code(&mut self, path: &str, field: Option<&str>) -> Reply<Code> {
+        let view = self.vault().view();
+        let record = records::find(&view, path)?;
+        let field = match field {
+            Some(name) => record
+                .field(&name.into())
+                .ok_or_else(|| Problem::no_field(path, name))?,
+            None => find_otp(record).ok_or_else(|| {
+                Problem::new(
+                    ProblemKind::NotFound,
+                    format!("{path} has no field for one-time codes"),
+                    "put the secret into its field otp: `passmate set PATH otp`",
+                )
+            })?,
+        };
+        let otp = Otp::parse(&field.value.to_string_lossy()).map_err(|error| {
+            let name = field.name.to_string_lossy();
+            Problem::new(
+                ProblemKind::Other,
+                format!("{name} of {path} makes no one-time codes: {error}"),
+                "set it to the otpauth address or the secret that the site gives",
+            )
+        })?;
+        Ok(otp.at(self.now().try_into().unwrap_or(0)))
+    }
+
+    fn qr_text(&mut self, path: &str, field: Option<&str>) -> Reply<Zeroizing<String>> {
+        let view = self.vault().view();
+        let record = records::find(&view, path)?;
+        let value = |role: FieldRole| {
+            let field = role.find(record)?;
+            Some(Zeroizing::new(records::text(&field.value)))
+        };
+        let Some(name) = field else {
+            return match (value(FieldRole::Ssid), value(FieldRole::Password)) {
+                (Some(ssid), password) => Ok(wireless_network(
+                    &ssid,
+                    password.as_deref().map(String::as_str),
+                )),
+                (None, Some(password)) => Ok(password),
+                (None, None) => Err(Problem::no_field(path, FieldRole::Password.name()).into()),
+            };
+        };
+        let field = record.field(&name.into());
+        let field = field.ok_or_else(|| Problem::no_field(path, name))?;
+        let text = Zeroizing::new(records::text(&field.value));
+        let is_otp = role_of(name) == Some(FieldRole::Otp);
+        let address = is_otp.then(|| Otp::address_of(&text, path)).flatten();
+        Ok(address.unwrap_or(text))
+    }
+
+    fn change(&mut self, change: &Edit, consent: &Consent) -> Reply<Changed> {
+        let before = self.vault().clone();
+        let edited = edit(self, change, consent).inspect_err(|_| self.reset(before.clone()))?;
+        let Edited { changes, applied } = edited;
+        if changes > 0 {
+            self.save().inspect_err(|_| self.reset(before))?;
+        }
+        let synced = if self.sync_settings().auto && changes > 0 {
+            sync_all(self, &SyncRequest::default(), Occasion::AfterChange)
+        } else {
+            SyncAnswer::default()
+        };
+        Ok(Changed {
+            changes,
+            applied,
+            synced,
+        })
+    }
+
+    fn preview_import(&mut self, format: Format, imported: &Imported) -> Reply<Applied> {
+        let mut vault = self.vault().clone();
+        Ok(apply(imported, &mut vault, format, self.now())?)
+    }
+
+    fn export(&mut self, form: ExportForm) -> Reply<Exported> {
+        export(self, form)
+    }
+
+    fn change_passphrase(&mut self, passphrase: &Passphrase) -> Reply<()> {
+        if self.is_passphrase(passphrase) {
+            return Err(
+                Problem::usage("the new passphrase is the old one", "choose another").into(),
+            );
+        }
+        Ok(Self::change_passphrase(self, passphrase.clone())?)
+    }
+
+    fn sync(&mut self, request: &SyncRequest) -> Reply<SyncAnswer> {
+        require_place(self)?;
+        Ok(sync_all(self, request, Occasion::Asked))
+    }
+
+    fn preview_sync(&mut self) -> Reply<SyncPreview> {
+        require_place(self)?;
+        preview(self)
+    }
+
+    fn last_syncs(&mut self) -> Reply<LastSyncs> {
+        let association = Replica::association(self);
+        if association.is_none() && self.folder().is_none() {
+            return Err(passmate_sync::SyncError::NotSetUp.into());
+        }
+        let past = |place: &str, last: &passmate_vault::details::Delta| PastSync {
+            place: place.to_owned(),
+            time: last.time,
+            records: self.vault().details(last),
+        };
+        let server = association
+            .and_then(|association| Some(past(&association.host, association.last.as_ref()?)));
+        let folder = self
+            .folder()
+            .and_then(|folder| Some(past(&folder.path, folder.last.as_ref()?)));
+        if server.is_none() && folder.is_none() {
+            return Err(Problem::new(
+                ProblemKind::NotFound,
+                "no sync is remembered",
+                "it is remembered from the next sync on that changes anything",
+            )
+            .into());
+        }
+        Ok(LastSyncs { server, folder })
+    }
+
+    fn standing(&mut self) -> Reply<Standing> {
+        let folder = self.folder().cloned();
+        if folder.is_some() && Replica::association(self).is_none() {
+            return Ok(Standing {
+                server: None,
+                folder,
+                content: Content::of_folder(self.vault())?,
+            });
+        }
+        let server = status(self, &State::load(self.path()))?;
+        Ok(Standing {
+            content: server.content.clone(),
+            server: Some(server),
+            folder,
+        })
+    }
+
+    fn ties(&mut self) -> Reply<Ties> {
+        Ok(sync_setup::ties(self))
+    }
+
+    fn set_up_server(&mut self, setup: &ServerSetup) -> Reply<Synced<Report>> {
+        sync_setup::set_up_server(self, setup)
+    }
+
+    fn request_account(&mut self, setup: &ServerSetup) -> Reply<RequestCode> {
+        sync_setup::request_account(self, setup)
+    }
+
+    fn set_up_folder(
+        &mut self,
+        folder: &Path,
+        request: &SyncRequest,
+    ) -> Reply<Synced<FolderReport>> {
+        sync_setup::set_up_folder(self, folder, request)
+    }
+
+    fn sync_key(&mut self) -> Reply<Link> {
+        sync_setup::link(self)
+    }
+
+    fn trust_next(&mut self, pin: Pin) -> Reply<Trust> {
+        sync_setup::trust_next(self, pin)
+    }
+
+    fn rotate(&mut self, keep_since: Option<i64>, consent: &Consent) -> Reply<Synced<Report>> {
+        sync_setup::rotate(self, keep_since, consent)
+    }
+
+    fn upgrade(&mut self, consent: &Consent) -> Reply<(bool, Synced<Report>)> {
+        sync_setup::upgrade(self, consent)
+    }
+
+    fn untie(&mut self, what: Untie, delete: bool, consent: &Consent) -> Reply<Untied> {
+        sync_setup::untie(self, what, delete, consent)
+    }
+}

@@ -1,0 +1,251 @@
+//! Everything that changes records.
+
+use std::collections::BTreeMap;
+
+use passmate_interchange::{Applied, Format, Imported, apply};
+use passmate_vault::{RecordId, Vault};
+use zeroize::Zeroizing;
+
+use crate::answer::{Consent, Question, Reply};
+use crate::history::{At, refuse_taken, restore_field, revert_record, undelete};
+use crate::problem::{Problem, ProblemKind};
+use crate::records::find;
+use crate::session::{Session, SessionError};
+
+/// A change of records.
+#[derive(Debug, Clone)]
+pub enum Edit {
+    /// Make an empty record.
+    Create {
+        /// Its path.
+        path: String,
+    },
+    /// Set a field, in a new record if there is none at the path.
+    Set {
+        /// The record.
+        path: String,
+        /// The field.
+        field: String,
+        /// Its value.
+        value: Zeroizing<String>,
+    },
+    /// Remove a field; its values stay in the history.
+    Unset {
+        /// The record.
+        path: String,
+        /// The field.
+        field: String,
+    },
+    /// Give a record another path.
+    Move {
+        /// Its path.
+        from: String,
+        /// Its new path, which must be free.
+        to: String,
+    },
+    /// Delete a record; it stays in the history. Needs [`Question::Delete`].
+    Delete {
+        /// Its path.
+        path: String,
+    },
+    /// Store what a person changed in a whole record, and nothing else: what another device changed
+    /// meanwhile stays.
+    Update {
+        /// The record.
+        path: String,
+        /// What the person began with.
+        before: RecordText,
+        /// What they made of it. An empty value unsets its field.
+        after: RecordText,
+    },
+    /// Set a field to a value that it had; without a point in time to the previous one.
+    RestoreField {
+        /// The record.
+        path: String,
+        /// The field.
+        field: String,
+        /// Which of its values.
+        at: Option<At>,
+    },
+    /// Make a record what it was at a time.
+    RestoreRecord {
+        /// The record, or one that was deleted under this path.
+        path: String,
+        /// Seconds since 1970.
+        seconds: i64,
+    },
+    /// Bring a deleted record back.
+    Undelete {
+        /// Its last path.
+        path: String,
+    },
+    /// Take back the last change of this device's vault: the last edit or sync.
+    Undo,
+    /// Add what another program exported. May be repeated.
+    Import {
+        /// What wrote it.
+        format: Format,
+        /// What was read.
+        imported: Imported,
+    },
+}
+
+/// A record as text: its path and its fields.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RecordText {
+    /// The path.
+    pub path: String,
+    /// The fields, by name.
+    pub fields: BTreeMap<String, String>,
+}
+
+/// What an [`Edit`] did.
+#[derive(Debug, Default)]
+pub struct Edited {
+    /// The number of changes; 0 if everything was like that before.
+    pub changes: usize,
+    /// What an import did, record by record.
+    pub applied: Option<Applied>,
+}
+
+/// Changes the session's vault; saving it is up to the caller.
+pub(crate) fn edit(session: &mut Session, edit: &Edit, consent: &Consent) -> Reply<Edited> {
+    let mut edited = Edited {
+        changes: 1,
+        applied: None,
+    };
+    match edit {
+        Edit::Create { path } => {
+            refuse_taken(session.vault(), path)?;
+            create(session, path)?;
+        }
+        Edit::Set { path, field, value } => {
+            let known = session
+                .vault()
+                .view()
+                .get(path)
+                .map(|record| record.id.clone());
+            let id = match known {
+                Some(id) => id,
+                None => create(session, path)?,
+            };
+            session.edit(|vault, now| vault.set(&id, field.as_str(), value.as_str(), now))?;
+        }
+        Edit::Unset { path, field } => {
+            let id = id_of(session.vault(), path, Some(field))?;
+            session.edit(|vault, now| vault.unset(&id, field.as_str(), now))?;
+        }
+        Edit::Move { from, to } => {
+            let id = id_of(session.vault(), from, None)?;
+            if from == to {
+                return Err(
+                    Problem::usage("old and new path are the same", "choose another path").into(),
+                );
+            }
+            refuse_taken(session.vault(), to)?;
+            session.edit(|vault, now| vault.rename(&id, to.as_str(), now))?;
+        }
+        Edit::Delete { path } => {
+            let id = id_of(session.vault(), path, None)?;
+            consent.require(Question::Delete { path: path.clone() })?;
+            session.edit(|vault, now| vault.delete(&id, now))?;
+        }
+        Edit::Update {
+            path,
+            before,
+            after,
+        } => {
+            let id = id_of(session.vault(), path, None)?;
+            edited.changes = update(session, &id, before, after)?;
+        }
+        Edit::RestoreField { path, field, at } => {
+            session.edit(|vault, now| restore_field(vault, path, field, *at, now))?;
+        }
+        Edit::RestoreRecord { path, seconds } => {
+            edited.changes =
+                session.edit(|vault, now| revert_record(vault, path, *seconds, now))?;
+        }
+        Edit::Undelete { path } => session.edit(|vault, now| undelete(vault, path, now))?,
+        Edit::Undo => edited.changes = undo(session)?,
+        Edit::Import { format, imported } => {
+            let applied = session.edit(|vault, now| apply(imported, vault, *format, now))?;
+            edited.changes = applied.changes;
+            edited.applied = Some(applied);
+        }
+    }
+    Ok(edited)
+}
+
+fn create(session: &mut Session, path: &str) -> Reply<RecordId> {
+    let id = session.make_record_id();
+    session.edit(|vault, now| vault.create_record(id.clone(), path, now))?;
+    Ok(id)
+}
+
+/// The id of a record that has this field, if one is named.
+fn id_of(vault: &Vault, path: &str, field: Option<&str>) -> Reply<RecordId> {
+    let view = vault.view();
+    let record = find(&view, path)?;
+    if let Some(field) = field
+        && record.field(&field.into()).is_none()
+    {
+        return Err(Problem::no_field(path, field).into());
+    }
+    Ok(record.id.clone())
+}
+
+/// Writes what is different, and returns the number of differences.
+fn update(
+    session: &mut Session,
+    id: &RecordId,
+    before: &RecordText,
+    after: &RecordText,
+) -> Reply<usize> {
+    let mut changes = 0;
+    if after.path != before.path {
+        refuse_taken(session.vault(), &after.path)?;
+        session.edit(|vault, now| vault.rename(id, after.path.as_str(), now))?;
+        changes += 1;
+    }
+    // To a person an empty value and none are the same.
+    let value = |record: &RecordText, name: &str| {
+        Zeroizing::new(record.fields.get(name).cloned().unwrap_or_default())
+    };
+    let added = after
+        .fields
+        .keys()
+        .filter(|name| !before.fields.contains_key(*name));
+    for name in before.fields.keys().chain(added) {
+        let new = value(after, name);
+        if new == value(before, name) {
+            continue;
+        }
+        changes += 1;
+        if new.is_empty() {
+            session.edit(|vault, now| vault.unset(id, name.as_str(), now))?;
+        } else {
+            session.edit(|vault, now| vault.set(id, name.as_str(), new.as_str(), now))?;
+        }
+    }
+    Ok(changes)
+}
+
+fn undo(session: &mut Session) -> Reply<usize> {
+    let nothing = |why: &str| {
+        Problem::new(
+            ProblemKind::NotFound,
+            format!("there is nothing to undo: {why}"),
+            "`passmate history PATH` and `passmate restore` go further back",
+        )
+    };
+    let before = match session.previous_vault() {
+        Err(SessionError::NotFound { .. }) => {
+            return Err(nothing("this vault was never changed").into());
+        }
+        before => before?,
+    };
+    match session.edit(|vault, now| vault.revert_to(&before, now))? {
+        0 => Err(nothing("the last save changed no record").into()),
+        changes => Ok(changes),
+    }
+}

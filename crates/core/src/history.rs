@@ -1,0 +1,221 @@
+//! What a record was, and bringing it back.
+
+use passmate_vault::record::{Change, Domain, FieldKey, Value};
+use passmate_vault::view::ViewRecord;
+use passmate_vault::{RecordId, Vault};
+use zeroize::Zeroizing;
+
+use crate::answer::Reply;
+use crate::clock::local_time;
+use crate::problem::{Problem, ProblemKind};
+use crate::records::{find, text};
+
+/// One change of a record, as people see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryEntry {
+    /// Counted from the field's newest change, which is 1.
+    pub number: usize,
+    /// The field's name; `path` for the record's path.
+    pub field: String,
+    /// Whether this is the record's path, and not a field of that name.
+    pub is_path: bool,
+    /// Whether the value is to be masked on a screen.
+    pub is_secret: bool,
+    /// The value; `None` if the field was unset, or the record deleted.
+    pub value: Option<Zeroizing<String>>,
+    /// When it was made, in seconds since 1970; `None` if the time is not a valid one.
+    pub time: Option<i64>,
+}
+
+/// A point in the past.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    /// A number of a [`HistoryEntry`].
+    Number(usize),
+    /// Seconds since 1970.
+    Time(i64),
+}
+
+/// The history of a record, or of one field of it, the newest first.
+pub(crate) fn history(vault: &Vault, path: &str, field: Option<&str>) -> Reply<Vec<HistoryEntry>> {
+    let view = vault.view();
+    let mut changes = changes_of(find(&view, path)?, field);
+    if let (Some(field), []) = (field, changes.as_slice()) {
+        return Err(Problem::no_field(path, field).into());
+    }
+    changes.sort_by(|a, b| b.change.stamp.cmp(&a.change.stamp));
+    let entries = changes.into_iter().map(|numbered| HistoryEntry {
+        number: numbered.number,
+        is_secret: !numbered.is_path && passmate_vault::login::is_secret(&numbered.field),
+        value: numbered
+            .change
+            .value
+            .shown()
+            .map(|value| text(&value).into()),
+        time: numbered.change.stamp.deciding_seconds(),
+        field: numbered.field,
+        is_path: numbered.is_path,
+    });
+    Ok(entries.collect())
+}
+
+/// A change with its number.
+struct Numbered<'a> {
+    number: usize,
+    field: String,
+    is_path: bool,
+    change: &'a Change,
+}
+
+/// The changes of the person's fields and of the path. What other programs keep is not shown.
+fn changes_of<'a>(record: &ViewRecord<'a>, field: Option<&str>) -> Vec<Numbered<'a>> {
+    let mut changes = Vec::new();
+    for history in record.record.fields() {
+        let Some(key) = history.first().map(|change| &change.key) else {
+            continue;
+        };
+        let name = if key.is_path() {
+            "path".to_owned()
+        } else {
+            text(&key.name)
+        };
+        let is_wanted = field.is_none_or(|field| !key.is_path() && field == name);
+        if !is_wanted || (key.domain == Domain::Meta && !key.is_path()) {
+            continue;
+        }
+        // Changes whose stamp never decides come last, whatever it says.
+        let (deciding, others): (Vec<_>, Vec<_>) = history
+            .iter()
+            .rev()
+            .partition(|change| change.stamp.deciding_seconds().is_some());
+        let numbered = deciding.into_iter().chain(others).enumerate();
+        changes.extend(numbered.map(|(index, change)| Numbered {
+            number: index + 1,
+            field: name.clone(),
+            is_path: key.is_path(),
+            change,
+        }));
+    }
+    changes
+}
+
+/// The value that a field had, and its record.
+pub(crate) fn past_value(
+    vault: &Vault,
+    path: &str,
+    field: &str,
+    at: Option<At>,
+) -> Reply<(RecordId, Value)> {
+    let view = vault.view();
+    let record = find(&view, path)?;
+    let changes = changes_of(record, Some(field));
+    let is_wanted = |numbered: &&Numbered<'_>| match at {
+        None => numbered.number == 2,
+        Some(At::Number(number)) => numbered.number == number,
+        Some(At::Time(seconds)) => {
+            let time = numbered.change.stamp.deciding_seconds();
+            time.is_some_and(|time| time <= seconds)
+        }
+    };
+    match changes.iter().find(is_wanted) {
+        Some(wanted) => Ok((record.id.clone(), wanted.change.value.clone())),
+        None if changes.is_empty() => Err(Problem::no_field(path, field).into()),
+        None => Err(Problem::new(
+            ProblemKind::NotFound,
+            format!(
+                "{field} of {path} has no such change ({} in all)",
+                changes.len()
+            ),
+            format!("`passmate history {path} {field}` lists them"),
+        )
+        .into()),
+    }
+}
+
+/// Makes a record, deleted or not, what it was at a time. Returns the number of changes.
+pub(crate) fn revert_record(vault: &mut Vault, path: &str, seconds: i64, now: i64) -> Reply<usize> {
+    let id = find_any(vault, path)?;
+    let then = vault.at(seconds);
+    let Some(path_then) = live_path(&then, &id) else {
+        return Err(Problem::new(
+            ProblemKind::NotFound,
+            format!("there was no {path} at {}", local_time(seconds)),
+            format!("`passmate history {path}` shows when it changed"),
+        )
+        .into());
+    };
+    if live_path(vault, &id).is_none_or(|now| now != path_then) {
+        refuse_taken(vault, &path_then)?;
+    }
+    Ok(vault.revert_record(&id, &then, now)?)
+}
+
+/// Brings a deleted record back. Of several that had this path, the one that was deleted last.
+pub(crate) fn undelete(vault: &mut Vault, path: &str, now: i64) -> Reply<()> {
+    if vault.view().get(path).is_some() {
+        return Err(Problem::usage(
+            format!("{path} is not deleted"),
+            "name a field to bring back its previous value, or give --at a time",
+        )
+        .into());
+    }
+    let id = last_deleted(vault, path).ok_or_else(|| {
+        Problem::new(
+            ProblemKind::NotFound,
+            format!("no deleted record had the path {path}"),
+            "`passmate ls --deleted` shows those that did",
+        )
+    })?;
+    vault.rename(&id, path, now)?;
+    Ok(())
+}
+
+/// Sets a field to a past value.
+pub(crate) fn restore_field(
+    vault: &mut Vault,
+    path: &str,
+    field: &str,
+    at: Option<At>,
+    now: i64,
+) -> Reply<()> {
+    let (id, value) = past_value(vault, path, field, at)?;
+    vault.change_value(&id, FieldKey::user(field), value, now)?;
+    Ok(())
+}
+
+/// A path that a record is about to get must be free.
+pub(crate) fn refuse_taken(vault: &Vault, path: &str) -> Result<(), Problem> {
+    match vault.view().get(path) {
+        None => Ok(()),
+        Some(_) => Err(Problem::new(
+            ProblemKind::Exists,
+            format!("there is a record {path} already"),
+            "choose another path",
+        )),
+    }
+}
+
+/// The record that has this path, or had it last when it was deleted.
+fn find_any(vault: &Vault, path: &str) -> Reply<RecordId> {
+    let view = vault.view();
+    match (view.get(path), last_deleted(vault, path)) {
+        (None, Some(id)) => Ok(id),
+        _ => Ok(find(&view, path)?.id.clone()),
+    }
+}
+
+fn last_deleted(vault: &Vault, path: &str) -> Option<RecordId> {
+    let view = vault.view();
+    let deleted = view
+        .deleted()
+        .iter()
+        .filter(|record| text(&record.path) == path);
+    let last = deleted.max_by(|a, b| a.stamp.cmp(b.stamp))?;
+    Some(last.id.clone())
+}
+
+fn live_path(vault: &Vault, id: &RecordId) -> Option<String> {
+    let view = vault.view();
+    let record = view.records().iter().find(|record| record.id == id)?;
+    Some(text(&record.path))
+}

@@ -1,0 +1,52 @@
+//! What can go wrong with a file of another program.
+
+use passmate_interchange::{Format, ImportError};
+use passmate_vault::format::container::ContainerError;
+
+use crate::problem::{Problem, ProblemKind};
+
+/// The two lines for a file that cannot be imported as this format.
+#[must_use]
+pub fn problem_of(error: &ImportError, format: Format) -> Problem {
+    let other = "the file may be another program's: `passmate import --help` lists the formats; \
+                 nothing was changed";
+    let (kind, hint) = match error {
+        ImportError::TooLong { .. } | ImportError::TooMany { .. } => (
+            ProblemKind::TooLarge,
+            "import it in parts; nothing was changed",
+        ),
+        ImportError::SecretNeeded => (
+            ProblemKind::Locked,
+            "give --file-passphrase-file, or run it on a terminal",
+        ),
+        ImportError::WrongSecret => (
+            ProblemKind::WrongPassphrase,
+            "the file has a password of its own; check caps lock and keyboard layout",
+        ),
+        ImportError::TooExpensive { .. }
+        | ImportError::NotEnoughMemory
+        | ImportError::Container(
+            ContainerError::TooExpensive { .. } | ContainerError::NotEnoughMemory,
+        ) => (
+            ProblemKind::Other,
+            "save it anew with cheaper settings in the program that wrote it",
+        ),
+        ImportError::NotSupported { .. } => (
+            ProblemKind::NotSupported,
+            "export it in another way; nothing was changed",
+        ),
+        ImportError::Codec(error) if error.is_newer() => {
+            (ProblemKind::NotSupported, "update passmate on this device")
+        }
+        ImportError::Damaged { .. } | ImportError::Container(_) => (
+            ProblemKind::Damaged,
+            "make the file anew with the program that wrote it; nothing was changed",
+        ),
+        _ => (ProblemKind::Damaged, other),
+    };
+    Problem::new(
+        kind,
+        format!("cannot import this as {}: {error}", format.word()),
+        hint,
+    )
+}

@@ -1,0 +1,58 @@
+//! Why a vault could not be opened, changed or saved.
+
+use std::io;
+use std::path::PathBuf;
+
+use passmate_vault::format::container::ContainerError;
+use passmate_vault::format::{CodecError, EncodeError};
+
+/// Why a vault could not be opened, changed or saved. The file is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// There is no vault.
+    #[error("there is no vault at {}", path.display())]
+    NotFound {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// There is one already.
+    #[error("there is a vault at {} already", path.display())]
+    Exists {
+        /// Where.
+        path: PathBuf,
+    },
+    /// Another program is writing it.
+    #[error("{} is in use by another program", path.display())]
+    InUse {
+        /// The vault.
+        path: PathBuf,
+    },
+    /// The system.
+    #[error("cannot {doing} {}: {error}", path.display())]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// The vault.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The container does not open.
+    #[error(transparent)]
+    Container(#[from] ContainerError),
+    /// What is in the container is no vault.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// The vault has become larger than any that can be read.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// Another program changed the passphrase since this one opened the vault.
+    #[error("the master passphrase was changed by another program meanwhile")]
+    PassphraseChanged,
+    /// A vault of the original program, which could not read what we would write.
+    #[error("{} belongs to the original Passmate program, so it is not changed", path.display())]
+    OfOriginal {
+        /// The vault.
+        path: PathBuf,
+    },
+}

@@ -1,0 +1,431 @@
+//! Saves, undo, several programs, and a disk that fails.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use passmate_vault::{Secret, SeenChanges, Shape, SyncKey, Trust};
+
+use super::*;
+use crate::disk::RealDisk;
+use crate::disk::tests::FailingDisk;
+
+fn location(dir: &tempfile::TempDir) -> VaultLocation {
+    VaultLocation::new(dir.path().join("vault.pmdb"))
+        .with_clock(|| 1_800_000_000)
+        .with_params(Params::new(4, 1, 1).unwrap())
+}
+
+fn passphrase() -> Passphrase {
+    Passphrase::from("correct horse".to_owned())
+}
+
+fn add(session: &mut Session, path: &str) {
+    let id = session.make_record_id();
+    session
+        .edit(|vault, now| vault.create_record(id, path, now))
+        .unwrap();
+}
+
+fn paths(session: &Session) -> Vec<String> {
+    let view = session.vault().view();
+    view.records()
+        .iter()
+        .map(|record| record.path.to_string_lossy().into_owned())
+        .collect()
+}
+
+fn association(account: u8) -> Association {
+    let key = SyncKey::from_parts([account; 8], Secret::from_bytes([account; 32]));
+    Association {
+        host: "h".to_owned(),
+        port: 1,
+        key,
+        trust: Trust::System,
+        confirmed: true,
+        seen: SeenChanges::new(),
+        last: None,
+        retired: None,
+        shape: Shape::Modern,
+    }
+}
+
+fn reopen(dir: &tempfile::TempDir) -> Session {
+    Session::open(location(dir), passphrase()).unwrap()
+}
+
+#[test]
+fn what_was_saved_is_there_and_what_was_not_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut session = Session::create(location(&dir), passphrase()).unwrap();
+    add(&mut session, "a");
+    session.save().unwrap();
+    add(&mut session, "b");
+    assert_eq!(paths(&reopen(&dir)), ["a"]);
+    session.save().unwrap();
+    assert_eq!(paths(&reopen(&dir)), ["a", "b"]);
+    assert!(matches!(
+        Session::create(location(&dir), passphrase()),
+        Err(SessionError::Exists { .. })
+    ));
+    let wrong = Session::open(location(&dir), Passphrase::from("x".to_owned()));
+    assert!(matches!(
+        wrong,
+        Err(SessionError::Container(ContainerError::WrongPassphrase))
+    ));
+    let elsewhere = Session::open(VaultLocation::new(dir.path().join("none")), passphrase());
+    assert!(matches!(elsewhere, Err(SessionError::NotFound { .. })));
+}
+
+#[test]
+fn a_save_without_news_writes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut session = Session::create(location(&dir), passphrase()).unwrap();
+    add(&mut session, "a");
+    session.save().unwrap();
+    let before = fs::read(session.path()).unwrap();
+    session.save().unwrap();
+    let mut second = reopen(&dir);
+    second.save().unwrap();
+    assert_eq!(fs::read(session.path()).unwrap(), before);
+}
+
+#[test]
+fn every_save_has_a_salt_and_a_key_stream_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut session = Session::create(location(&dir), passphrase()).unwrap();
+    let mut salts = BTreeSet::new();
+    for number in 0..50 {
+        add(&mut session, &format!("{number}"));
+        session.save().unwrap();
+        let container = fs::read(session.path()).unwrap();
+        salts.insert(container.get(16..48).unwrap().to_vec());
+    }
+    assert_eq!(salts.len(), 50);
+}
+
+#[test]
+fn two_programs_that_save_in_any_order_lose_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut first = Session::create(location(&dir), passphrase()).unwrap();
+    let mut second = reopen(&dir);
+    add(&mut first, "a");
+    add(&mut second, "b");
+    first.save().unwrap();
+    second.save().unwrap();
+    assert_eq!(paths(&second), ["a", "b"]);
+    // One that has nothing to save takes over what is there.
+    first.save().unwrap();
+    assert_eq!(paths(&first), ["a", "b"]);
+    assert_eq!(paths(&reopen(&dir)), ["a", "b"]);
+}
+
+#[test]
+fn of_two_accounts_the_first_one_saved_counts_and_one_that_only_read_undoes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut first = Session::create(location(&dir), passphrase()).unwrap();
+    let mut second = reopen(&dir);
+    let mut third = reopen(&dir);
+    first.set_association(Some(association(1)));
+    first.save().unwrap();
+    second.set_association(Some(association(2)));
+    second.save().unwrap();
+    assert_eq!(second.association(), Some(&association(1)));
+    add(&mut third, "a");
+    third.save().unwrap();
+    assert_eq!(reopen(&dir).association(), Some(&association(1)));
+    third.set_association(None);
+    third.save().unwrap();
+    assert_eq!(reopen(&dir).association(), None);
+}
+
+#[test]
+fn leaving_holds_though_a_sync_saves_what_it_saw_meanwhile() {
+    use passmate_sync::{SyncError, leave, trust_pin};
+    use passmate_vault::Pin;
+    let dir = tempfile::tempdir().unwrap();
+    let mut first = Session::create(location(&dir), passphrase()).unwrap();
+    first.set_association(Some(association(1)));
+    first.save().unwrap();
+    let sync_saves = |path: &str| {
+        let mut sync = reopen(&dir);
+        add(&mut sync, path);
+        let mut tied = sync.association().unwrap().clone();
+        tied.seen.note(sync.vault());
+        sync.set_association(Some(tied));
+        sync.save().unwrap();
+    };
+    sync_saves("a");
+    let pin = Pin::from_bytes([7; 32]);
+    trust_pin(&mut first, pin).unwrap();
+    let tied = reopen(&dir).association().unwrap().clone();
+    assert_eq!(
+        (tied.trust, tied.seen.len()),
+        (
+            Trust::Pins {
+                current: pin,
+                next: None
+            },
+            1
+        )
+    );
+    sync_saves("b");
+    leave(&mut first).unwrap();
+    assert_eq!(reopen(&dir).association(), None);
+    // Somebody else sets it up again, and this one has not seen that.
+    let mut other = reopen(&dir);
+    other.set_association(Some(association(2)));
+    other.save().unwrap();
+    first.set_association(Some(association(1)));
+    assert!(matches!(leave(&mut first), Err(SyncError::SetUpChanged)));
+}
+
+#[test]
+fn a_new_passphrase_opens_the_vault_and_the_copy_beside_it_and_the_old_one_neither() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut session = Session::create(location(&dir), passphrase()).unwrap();
+    add(&mut session, "a");
+    session.save().unwrap();
+    let mut other = reopen(&dir);
+    let new = Passphrase::from("new".to_owned());
+    session.change_passphrase(new.clone()).unwrap();
+    for path in [session.path().to_owned(), previous_of(session.path())] {
+        let container = fs::read(&path).unwrap();
+        assert_eq!(
+            open_container(&container, &passphrase()),
+            Err(ContainerError::WrongPassphrase)
+        );
+        open_container(&container, &new).unwrap();
+    }
+    assert_eq!(
+        session.previous_vault().unwrap(),
+        Vault::new(),
+        "the last change can be taken back still"
+    );
+    // A program that still has the old one does not overwrite what it cannot read.
+    add(&mut other, "b");
+    assert!(matches!(other.save(), Err(SessionError::PassphraseChanged)));
+    assert_eq!(paths(&Session::open(location(&dir), new).unwrap()), ["a"]);
+}
+
+#[test]
+fn a_save_that_fails_anywhere_leaves_a_vault_that_opens_and_keeps_the_changes_in_memory() {
+    for is_dead in [false, true] {
+        for number in 1.. {
+            let dir = tempfile::tempdir().unwrap();
+            let mut session = Session::create(location(&dir), passphrase()).unwrap();
+            add(&mut session, "old");
+            session.save().unwrap();
+            let disk = FailingDisk::failing_at(number, is_dead);
+            session.location = session.location.with_disk(disk.clone());
+            add(&mut session, "new");
+            let result = session.save();
+            let there = paths(&reopen(&dir));
+            assert!(there == ["old"] || there == ["new", "old"], "{there:?}");
+            if result.is_ok() {
+                assert_eq!(there, ["new", "old"]);
+            }
+            assert_eq!(paths(&session), ["new", "old"]);
+            session.location = session.location.with_disk(RealDisk);
+            session.save().unwrap();
+            assert_eq!(paths(&reopen(&dir)), ["new", "old"]);
+            if disk.done() < number {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_history_is_cut_off_only_when_all_of_it_was_kept_beside_the_vault_whatever_fails() {
+    let values = |session: &Session| {
+        let changes = session
+            .vault()
+            .records()
+            .flat_map(|(_, record)| record.changes());
+        changes
+            .filter_map(|change| Some(change.value.shown()?.to_string_lossy().into_owned()))
+            .collect::<Vec<_>>()
+    };
+    for number in 1.. {
+        let dir = tempfile::tempdir().unwrap();
+        let mut session =
+            Session::create(location(&dir).with_clock(|| 1000), passphrase()).unwrap();
+        let id = session.make_record_id();
+        session.edit(|vault, _| {
+            vault.create_record(id.clone(), "mail", 100).unwrap();
+            vault.set(&id, "password", "one", 200).unwrap();
+            vault.set(&id, "password", "two", 300).unwrap();
+        });
+        session.save().unwrap();
+        let disk = FailingDisk::failing_at(number, true);
+        session.location = session.location.with_disk(disk.clone());
+        assert_eq!(
+            Replica::merge(&mut session, &Vault::new().with_history_since(400)).dropped,
+            1
+        );
+        let result = session.save();
+        let archive = dir.path().join("vault.history-1970-01-01.pmdb");
+        let stored = reopen(&dir);
+        if stored.vault().history_since().is_some() {
+            assert_eq!(values(&stored), ["mail", "two"], "operation {number}");
+            let archive = Session::open(
+                VaultLocation {
+                    path: archive.clone(),
+                    ..location(&dir)
+                },
+                passphrase(),
+            )
+            .unwrap();
+            assert_eq!(
+                (values(&archive), archive.vault().history_since()),
+                (vec!["mail".into(), "one".into(), "two".into()], None)
+            );
+            assert_eq!(
+                stored.previous_vault().unwrap(),
+                *archive.vault(),
+                "and an undo knows what was before"
+            );
+        } else {
+            assert_eq!(
+                values(&stored),
+                ["mail", "one", "two"],
+                "operation {number}"
+            );
+        }
+        if disk.done() < number {
+            result.unwrap();
+            assert_eq!(session.archives(), [archive]);
+            // The next one does not take its place.
+            session.location = session.location.with_disk(RealDisk);
+            Replica::merge(&mut session, &Vault::new().with_history_since(500));
+            session.edit(|vault, _| vault.set(&id, "password", "three", 600).unwrap());
+            Replica::merge(&mut session, &Vault::new().with_history_since(700));
+            session.save().unwrap();
+            assert!(
+                session
+                    .archives()
+                    .last()
+                    .unwrap()
+                    .ends_with("vault.history-1970-01-01-2.pmdb")
+            );
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_changed_passphrase_is_old_or_new_whatever_fails() {
+    let new = Passphrase::from("new".to_owned());
+    for number in 1.. {
+        let dir = tempfile::tempdir().unwrap();
+        let mut session = Session::create(location(&dir), passphrase()).unwrap();
+        add(&mut session, "a");
+        session.save().unwrap();
+        let disk = FailingDisk::failing_at(number, true);
+        session.location = session.location.with_disk(disk.clone());
+        let result = session.change_passphrase(new.clone());
+        let opened: Vec<_> = [passphrase(), new.clone()]
+            .into_iter()
+            .filter_map(|one| Session::open(location(&dir), one).ok())
+            .collect();
+        assert_eq!(
+            opened.iter().map(paths).collect::<Vec<_>>(),
+            [["a"]],
+            "operation {number}"
+        );
+        if disk.done() < number {
+            result.unwrap();
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_change_of_passphrase_that_was_cut_short_is_done_by_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut session = Session::create(location(&dir), passphrase()).unwrap();
+    add(&mut session, "a");
+    session.save().unwrap();
+    // The copy is under the new passphrase already, the vault is not.
+    let previous = session
+        .location
+        .seal(
+            &encode_v3(&session.document).unwrap(),
+            &"other".to_owned().into(),
+        )
+        .unwrap();
+    fs::write(previous_of(session.path()), previous).unwrap();
+    session.change_passphrase("new".to_owned().into()).unwrap();
+    assert_eq!(session.previous_vault().unwrap(), *session.vault());
+}
+
+#[test]
+fn what_is_kept_is_what_was_there_before_the_last_change_of_records() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut session = Session::create(location(&dir), passphrase()).unwrap();
+    let previous = |session: &Session| session.previous_vault().unwrap().view().records().len();
+    add(&mut session, "a");
+    session.save().unwrap();
+    add(&mut session, "b");
+    session.save().unwrap();
+    session.set_association(Some(association(1)));
+    session.save().unwrap();
+    assert_eq!(previous(&session), 1, "an account is no change of records");
+    add(&mut session, "c");
+    Replica::save_more(&mut session).unwrap();
+    assert_eq!(previous(&session), 1, "it belongs to the change before");
+    session.change_passphrase("new".to_owned().into()).unwrap();
+    assert_eq!(previous(&session), 1);
+    add(&mut session, "d");
+    session.save().unwrap();
+    assert_eq!(previous(&session), 3);
+}
+
+#[test]
+fn a_vault_of_the_original_program_is_read_and_never_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let location = location(&dir);
+    let json = br#"{"version":2,"purpose":"primary","records":{"A":[["meta","path","p",1]]}}"#;
+    let container = location.seal(json, &passphrase()).unwrap();
+    fs::write(location.path(), &container).unwrap();
+    let mut session = Session::open(location.clone(), passphrase()).unwrap();
+    assert_eq!(paths(&session), ["p"]);
+    session.save().unwrap();
+    add(&mut session, "q");
+    assert!(matches!(
+        session.save(),
+        Err(SessionError::OfOriginal { .. })
+    ));
+    assert!(matches!(
+        session.change_passphrase(passphrase()),
+        Err(SessionError::OfOriginal { .. })
+    ));
+    assert_eq!(fs::read(location.path()).unwrap(), container);
+}
+
+#[test]
+fn a_link_to_a_vault_stays_a_link() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(Session::create(location(&dir), passphrase()).unwrap());
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink(dir.path().join("vault.pmdb"), &link).unwrap();
+    let linked = VaultLocation {
+        path: link.clone(),
+        ..location(&dir)
+    };
+    let mut session = Session::open(linked, passphrase()).unwrap();
+    add(&mut session, "a");
+    session.save().unwrap();
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_eq!(paths(&reopen(&dir)), ["a"]);
+}
+
+#[test]
+fn a_vault_that_was_removed_is_written_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut session = Session::create(location(&dir), passphrase()).unwrap();
+    add(&mut session, "a");
+    fs::remove_file(session.path()).unwrap();
+    session.save().unwrap();
+    assert_eq!(paths(&reopen(&dir)), ["a"]);
+}

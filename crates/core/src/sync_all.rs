@@ -1,0 +1,567 @@
+//! Brings a vault in step with all that it syncs with: its server, its shared folder, or both.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use passmate_sync::{
+    Options, RemoteError, Replica, Report, SyncClient, SyncError, SyncErrorKind, Transport,
+};
+use passmate_vault::details::RecordDetails;
+use passmate_vault::merge::Fate;
+use passmate_vault::{Association, Passphrase, RecordId, Vault};
+
+use crate::answer::{Consent, Halt, Need, Question, Reply};
+use crate::clock::local_time;
+use crate::env::SystemEnv;
+use crate::escape::escape;
+use crate::net::Server;
+use crate::problem::{Problem, ProblemKind};
+use crate::records::text;
+use crate::session::Session;
+use crate::shared_folder::{self, FolderError, FolderReport, Skipped, Why};
+use crate::state::State;
+use crate::sync_status::Quota;
+
+/// What a person says about a sync.
+#[derive(Debug, Clone, Default)]
+pub struct SyncRequest {
+    /// What they agreed to.
+    pub consent: Consent,
+    /// Overwrite what cannot be opened on the server. Needs [`Question::ReplaceRemote`].
+    pub replace_remote: bool,
+    /// Passphrases of copies in the shared folder that do not open with the vault's own.
+    pub passphrases: Vec<Passphrase>,
+    /// An earlier sync belongs to this one: one *undo* takes back both.
+    pub continued: bool,
+}
+
+/// What a sync did with each place that is set up.
+#[derive(Debug, Default)]
+pub struct SyncAnswer {
+    /// The server; `None` if there is none, or the network is forbidden.
+    pub server: Option<Synced<Report>>,
+    /// The shared folder; `None` if there is none.
+    pub folder: Option<Synced<FolderReport>>,
+}
+
+/// What a sync did with one place.
+#[derive(Debug)]
+pub struct Synced<R> {
+    /// The server's host, or the folder's path.
+    pub place: String,
+    /// What came and went, or why it stopped.
+    pub result: Reply<R>,
+    /// What a person should know besides.
+    pub notices: Vec<Notice>,
+}
+
+/// Something that a person should know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// How much it matters.
+    pub level: Level,
+    /// One sentence. Names in it are escaped.
+    pub text: String,
+}
+
+/// How much a [`Notice`] matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// It matters although the sync succeeded.
+    Warning,
+    /// It is worth knowing.
+    Note,
+    /// It interests somebody who looks for a fault.
+    Detail,
+}
+
+impl Notice {
+    fn warning(text: String) -> Self {
+        Self {
+            level: Level::Warning,
+            text,
+        }
+    }
+}
+
+impl SyncAnswer {
+    /// What a person must decide before the sync can go on.
+    #[must_use]
+    pub fn need(&self) -> Option<&Need> {
+        let server = self
+            .server
+            .as_ref()
+            .and_then(|synced| need_of(&synced.result));
+        server.or_else(|| {
+            self.folder
+                .as_ref()
+                .and_then(|synced| need_of(&synced.result))
+        })
+    }
+
+    /// Whether anything came that was not here.
+    #[must_use]
+    pub fn has_received(&self) -> bool {
+        let received = |report: &Report| report.received > 0;
+        let server = self
+            .server
+            .as_ref()
+            .and_then(|synced| synced.result.as_ref().ok());
+        let folder = self
+            .folder
+            .as_ref()
+            .and_then(|synced| synced.result.as_ref().ok());
+        server.is_some_and(received) || folder.is_some_and(|folder| received(&folder.report))
+    }
+
+    /// Counts a later sync of the same vault with this one.
+    pub fn add(&mut self, later: Self) {
+        add(&mut self.server, later.server, Report::add);
+        add(&mut self.folder, later.folder, FolderReport::add);
+    }
+}
+
+fn need_of<T>(result: &Reply<T>) -> Option<&Need> {
+    match result {
+        Err(Halt::Needs(need)) => Some(need),
+        _ => None,
+    }
+}
+
+fn add<R>(ours: &mut Option<Synced<R>>, later: Option<Synced<R>>, add: fn(&mut R, R)) {
+    match (ours.as_mut(), later) {
+        (_, None) => {}
+        (Some(ours), Some(mut later)) => {
+            ours.notices.append(&mut later.notices);
+            match (&mut ours.result, later.result) {
+                (Ok(report), Ok(later)) => add(report, later),
+                (result, later) => *result = later,
+            }
+        }
+        (None, later) => *ours = later,
+    }
+}
+
+/// What a sync would do with one place.
+#[derive(Debug)]
+pub struct PlacePreview<R> {
+    /// The server's host, or the folder's path.
+    pub place: String,
+    /// The report that the sync would give.
+    pub report: R,
+    /// What would come and go, record by record.
+    pub records: Vec<RecordDetails>,
+    /// What a person should know besides.
+    pub notices: Vec<Notice>,
+}
+
+/// What a sync would do with each place that is set up.
+#[derive(Debug, Default)]
+pub struct SyncPreview {
+    /// The server.
+    pub server: Option<PlacePreview<Report>>,
+    /// The shared folder.
+    pub folder: Option<PlacePreview<FolderReport>>,
+}
+
+/// Whether anybody asked for a sync, or it follows a change.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Occasion {
+    Asked,
+    AfterChange,
+}
+
+/// Syncs with everything that is set up: first takes in what came in the folder, then syncs with the
+/// server, then writes the folder again. So each gets what came from the other.
+pub(crate) fn sync_all(
+    session: &mut Session,
+    request: &SyncRequest,
+    occasion: Occasion,
+) -> SyncAnswer {
+    let taken = session
+        .folder()
+        .map(|folder| folder.path.clone())
+        .map(|path| (path, take_in(session, request)));
+    let has_taken = |taken: &(String, Reply<FolderReport>)| matches!(&taken.1, Ok(taken) if taken.report.received > 0);
+    let continued = request.continued || taken.as_ref().is_some_and(has_taken);
+    // A device that its operator has not admitted yet has nothing to sync: only whoever asks is
+    // told so.
+    let is_up =
+        |association: &Association| occasion == Occasion::Asked || !association.is_pending();
+    let is_online = !session.sync_settings().offline;
+    let has_server = is_online && Replica::association(session).is_some_and(is_up);
+    let server = has_server.then(|| sync_server(session, request, continued));
+    let folder = taken.map(|(place, taken)| give_out(session, place, taken));
+    SyncAnswer { server, folder }
+}
+
+fn take_in(session: &mut Session, request: &SyncRequest) -> Reply<FolderReport> {
+    let options = Options {
+        guard: guard(session, &request.consent),
+        continued: request.continued,
+        replace_remote: false,
+    };
+    match shared_folder::take_in(session, &request.passphrases, options) {
+        Err(FolderError::HeldBack(altered)) => Err(held_back(altered)),
+        taken => Ok(taken?),
+    }
+}
+
+fn give_out(
+    session: &mut Session,
+    place: String,
+    taken: Reply<FolderReport>,
+) -> Synced<FolderReport> {
+    let mut notices = Vec::new();
+    if let Ok(taken) = &taken {
+        notices.extend(surprises(session, &taken.report));
+        notices.extend(clocks(session, &taken.report));
+    }
+    let result = taken.and_then(|mut taken| {
+        shared_folder::give_out(session, &mut taken)?;
+        Ok(taken)
+    });
+    if let (Ok(_), Some(folder)) = (&result, session.folder()) {
+        notices.push(Notice {
+            level: Level::Detail,
+            text: format!("this device's copy is {}.pmdb", folder.host_id),
+        });
+    }
+    Synced {
+        place,
+        result,
+        notices,
+    }
+}
+
+fn sync_server(session: &mut Session, request: &SyncRequest, continued: bool) -> Synced<Report> {
+    let options = Options {
+        guard: guard(session, &request.consent),
+        replace_remote: false,
+        continued,
+    };
+    let place = host_of(session);
+    match server_of(session) {
+        Ok(mut server) => {
+            let mut env = SystemEnv::default();
+            let mut client = client(session, &mut server, &mut env);
+            let mut result = client.sync(options);
+            if let Err(SyncError::Remote(
+                error @ (RemoteError::Unopenable(_) | RemoteError::NoVault(_)),
+            )) = &result
+                && request.replace_remote
+            {
+                let why = Problem::from(error.clone());
+                let question = Question::ReplaceRemote { why };
+                if !request.consent.covers(&question) {
+                    let mut notices = Vec::new();
+                    note_state(session, &result, &mut notices);
+                    return Synced {
+                        place,
+                        result: Err(Halt::Needs(Need::Confirmation(question))),
+                        notices,
+                    };
+                }
+                result = client.sync(Options {
+                    replace_remote: true,
+                    ..options
+                });
+            }
+            conclude(session, result)
+        }
+        Err(problem) => Synced {
+            place,
+            result: Err(problem.into()),
+            notices: Vec::new(),
+        },
+    }
+}
+
+/// Remembers how a sync with the server went, and collects what a person should know of it.
+pub(crate) fn conclude(session: &Session, result: Result<Report, SyncError>) -> Synced<Report> {
+    let place = host_of(session);
+    let mut notices = Vec::new();
+    note_state(session, &result, &mut notices);
+    notices.extend(archives(session));
+    let result = match result {
+        Ok(report) => {
+            if is_rotation_unfinished(session) {
+                notices.push(Notice::warning(
+                    "the account from before the rotation is not deleted yet: run \
+                     `passmate sync rotate` again"
+                        .to_owned(),
+                ));
+            }
+            notices.extend(surprises(session, &report));
+            notices.extend(clocks(session, &report));
+            let quota = Quota::new(report.btoken_len, report.greeting.btoken_len_max());
+            notices.extend(shortage(quota));
+            let banner = String::from_utf8_lossy(&report.greeting.banner);
+            notices.push(Notice {
+                level: Level::Detail,
+                text: format!("the server says: {}", banner.trim_end()),
+            });
+            match report.rollback {
+                Some(rollback) => Err(Problem::rolled_back(rollback, None).into()),
+                None => Ok(report),
+            }
+        }
+        Err(SyncError::HeldBack(altered)) => Err(held_back(altered)),
+        Err(error) => Err(error.into()),
+    };
+    Synced {
+        place,
+        result,
+        notices,
+    }
+}
+
+fn is_rotation_unfinished(session: &Session) -> bool {
+    Replica::association(session).is_some_and(|association| association.retired.is_some())
+}
+
+/// Nothing but `sync status` depends on the state file, and a vault without a server has none.
+fn note_state(session: &Session, result: &Result<Report, SyncError>, notices: &mut Vec<Notice>) {
+    let mut state = State::load(session.path());
+    match result {
+        Ok(report) => {
+            state.note_synced(session.now(), report);
+            if report.rollback.is_some() {
+                state.note_failed(session.now(), SyncErrorKind::Older);
+            }
+        }
+        Err(error) if error.kind() == SyncErrorKind::NotSetUp => return,
+        Err(error) => state.note_failed(session.now(), error.kind()),
+    }
+    if let Err(error) = state.save(session.path()) {
+        notices.push(Notice::warning(format!(
+            "`passmate sync status` will not know of this sync: {error}"
+        )));
+    }
+}
+
+/// What a sync would do. Nothing is changed, here or there.
+pub(crate) fn preview(session: &mut Session) -> Reply<SyncPreview> {
+    let folder = match session.folder().map(|folder| folder.path.clone()) {
+        Some(place) => {
+            let (report, vault) = shared_folder::preview(session)?;
+            Some(PlacePreview {
+                place,
+                records: vault.details(&report.report.delta),
+                notices: Vec::new(),
+                report,
+            })
+        }
+        None => None,
+    };
+    let mut server = None;
+    if Replica::association(session).is_some() && !session.sync_settings().offline {
+        let mut reached = server_of(session)?;
+        let mut env = SystemEnv::default();
+        let preview = client(session, &mut reached, &mut env).preview()?;
+        server = Some(PlacePreview {
+            place: host_of(session),
+            records: preview.vault.details(&preview.report.delta),
+            notices: Vec::new(),
+            report: preview.report,
+        });
+    }
+    Ok(SyncPreview { server, folder })
+}
+
+/// There must be something to sync with, and the network must be allowed if a server is all that
+/// there is.
+pub(crate) fn require_place(session: &Session) -> Reply<()> {
+    if session.folder().is_some() {
+        return Ok(());
+    }
+    if Replica::association(session).is_none() {
+        return Err(SyncError::NotSetUp.into());
+    }
+    require_online(session)
+}
+
+/// The network must be allowed.
+pub(crate) fn require_online(session: &Session) -> Reply<()> {
+    if session.sync_settings().offline {
+        return Err(Problem::offline().into());
+    }
+    Ok(())
+}
+
+/// The server that the vault is tied to.
+pub(crate) fn server_of(session: &Session) -> Result<Server, Problem> {
+    let association = Replica::association(session).ok_or(SyncError::NotSetUp)?;
+    Server::of(association).map_err(|error| unusable(&error))
+}
+
+pub(crate) fn unusable(error: &dyn std::fmt::Display) -> Problem {
+    Problem::new(
+        ProblemKind::Damaged,
+        format!("the vault's server cannot be used: {error}"),
+        "forget the server with `passmate sync leave`, then set it up again with the key of \
+         another device",
+    )
+}
+
+pub(crate) fn client<'a>(
+    session: &'a mut Session,
+    transport: &'a mut dyn Transport,
+    env: &'a mut SystemEnv,
+) -> SyncClient<'a> {
+    SyncClient {
+        replica: session,
+        transport,
+        env,
+    }
+}
+
+pub(crate) fn host_of(session: &Session) -> String {
+    Replica::association(session)
+        .map(|association| association.host.clone())
+        .unwrap_or_default()
+}
+
+fn guard(session: &Session, consent: &Consent) -> Option<passmate_sync::Guard> {
+    (!consent.covers_held_back()).then_some(session.sync_settings().guard)
+}
+
+fn held_back(altered: passmate_vault::merge::Altered) -> Halt {
+    Halt::Needs(Need::Confirmation(Question::HeldBack {
+        deleted: altered.deleted,
+        changed: altered.changed,
+        of: altered.of,
+    }))
+}
+
+/// Tells of copies that were not merged, and of copies that a sync program put aside. A sync does not
+/// tell of them in its notices, because a front end may first ask for passphrases and sync again.
+#[must_use]
+pub fn copy_notices(found: &FolderReport) -> Vec<Notice> {
+    let skipped = found.skipped.iter().map(|Skipped { name, why }| {
+        let hint = match why {
+            Why::Locked => "; run `passmate sync` on a terminal to type it",
+            Why::Empty => "; its device, or the program that carries it, may not be done",
+            _ => "",
+        };
+        let name = escape(name);
+        Notice::warning(format!("the copy {name} is skipped: {why}{hint}"))
+    });
+    let conflicts = found.conflicts.iter().map(|name| Notice {
+        level: Level::Note,
+        text: format!(
+            "{} is a copy that a sync program put aside: it is merged, and may be deleted",
+            escape(name)
+        ),
+    });
+    skipped.chain(conflicts).collect()
+}
+
+/// Records that a merge brought back, or gave another path.
+fn surprises(session: &Session, report: &Report) -> Vec<Notice> {
+    let mut changes = report
+        .changes
+        .iter()
+        .filter(|change| change.fate == Fate::Revived || change.clashes)
+        .peekable();
+    if changes.peek().is_none() {
+        return Vec::new();
+    }
+    let view = session.vault().view();
+    let records: BTreeMap<_, _> = view
+        .records()
+        .iter()
+        .map(|record| (record.id, record))
+        .collect();
+    let mut notices = Vec::new();
+    for change in changes {
+        let Some(record) = records.get(&change.id) else {
+            continue;
+        };
+        let path = escape(&record.path.to_string_lossy());
+        if change.fate == Fate::Revived {
+            notices.push(Notice::warning(format!(
+                "{path} was deleted on one device and changed later on another: it is kept"
+            )));
+        }
+        if let Some(wanted) = &record.clash
+            && change.clashes
+        {
+            let wanted = escape(&wanted.to_string_lossy());
+            notices.push(Notice::warning(format!(
+                "two records want the path {wanted}: one shows as {path}; give one of them a new \
+                 path with `passmate mv`"
+            )));
+        }
+    }
+    notices
+}
+
+/// A wrong clock picks the wrong change as the newest.
+fn clocks(session: &Session, report: &Report) -> Vec<Notice> {
+    let now = session.now();
+    let mut notices = Vec::new();
+    for ahead in &report.ahead {
+        let path = path_of(session.vault(), &ahead.record);
+        let path = path.map_or_else(|| "a deleted record".to_owned(), |path| escape(&path));
+        let field = escape(&ahead.field.name.to_string_lossy());
+        let (time, days) = (local_time(ahead.time), (ahead.time - now) / (24 * 3600));
+        notices.push(Notice::warning(format!(
+            "{field} of {path} was changed at {time}, {days} days after this device's present \
+             ({}): one of the two clocks is wrong",
+            local_time(now)
+        )));
+    }
+    match report.valid {
+        Some((begin, _)) if now < begin => notices.push(Notice::warning(format!(
+            "this device's clock says {}, before the server's certificate begins ({}): is it right?",
+            local_time(now),
+            local_time(begin)
+        ))),
+        Some((_, end)) if now > end => notices.push(Notice::warning(format!(
+            "the server's certificate ended at {}, unless this device's clock is wrong ({})",
+            local_time(end),
+            local_time(now)
+        ))),
+        _ => {}
+    }
+    notices
+}
+
+fn path_of(vault: &Vault, id: &RecordId) -> Option<String> {
+    let view = vault.view();
+    let record = view.records().iter().find(|record| record.id == id)?;
+    Some(text(&record.path))
+}
+
+/// Where the history is that was cut off.
+fn archives(session: &Session) -> Vec<Notice> {
+    let notice = |path: &std::path::PathBuf| {
+        let path = escape(&Path::new(path).display().to_string());
+        Notice::warning(format!(
+            "the whole history, a part of which was cut off, is in {path}: \
+             `passmate --vault {path} history PATH` shows it"
+        ))
+    };
+    session.archives().iter().map(notice).collect()
+}
+
+/// Warns of a limit that is nearly reached: then nothing can be sent any more.
+#[must_use]
+pub fn shortage(quota: Quota) -> Option<Notice> {
+    let percent = quota.percent();
+    if percent < 75 {
+        return None;
+    }
+    let urgent = if percent >= 90 {
+        "soon nothing can be sent any more: "
+    } else {
+        ""
+    };
+    Some(Notice::warning(format!(
+        "the vault fills {percent} % of the {} bytes that the server accepts: {urgent}ask its \
+         operator for a higher --btoken-max, or keep less history with \
+         `passmate sync rotate --keep-history 1y`",
+        quota.limit
+    )))
+}

@@ -1,0 +1,350 @@
+//! Ties a vault to a server or a shared folder, and unties it.
+
+use std::path::Path;
+
+use passmate_proto::RequestCode;
+use passmate_sync::transport::{CertificateProblem, TrustProblem};
+use passmate_sync::{
+    ConnectError, Endpoint, Probed, RemoteError, Replica, Report, SyncError, leave, probe, request,
+    trust_pin,
+};
+use passmate_vault::{Association, Pin, Shape, SyncKey, Trust};
+
+use crate::answer::{Consent, Halt, Need, Question, Reply};
+use crate::env::SystemEnv;
+use crate::net::trust::TlsTrust;
+use crate::net::{Address, Server};
+use crate::problem::{Problem, ProblemKind};
+use crate::session::Session;
+use crate::share::link::Link;
+use crate::shared_folder::{self, FolderReport, leave_folder};
+use crate::state::State;
+use crate::sync_all::{
+    Occasion, SyncRequest, Synced, client, conclude, host_of, require_online, server_of, sync_all,
+    unusable,
+};
+
+/// A server to sync with.
+#[derive(Debug, Clone)]
+pub struct ServerSetup {
+    /// The server.
+    pub address: Address,
+    /// How its certificate is checked; `None` if the person named nothing.
+    pub trust: Option<Trust>,
+    /// The key of an account that other devices use; without one an account is made.
+    pub key: Option<SyncKey>,
+}
+
+/// What a vault syncs with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ties {
+    /// The server.
+    pub server: Option<ServerTie>,
+    /// The path of the shared folder.
+    pub folder: Option<String>,
+}
+
+/// The server that a vault is tied to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerTie {
+    /// Its host.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Whether the device still waits to be admitted.
+    pub pending: bool,
+}
+
+impl ServerTie {
+    /// Whether the device waits to be admitted at this server.
+    #[must_use]
+    pub fn is_pending_at(&self, address: &Address) -> bool {
+        self.pending && (&*self.host, self.port) == (address.host(), address.port())
+    }
+}
+
+/// What was forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Untie {
+    /// The server, or the shared folder if there is no server.
+    Any,
+    /// The shared folder.
+    Folder,
+}
+
+/// What a vault was untied from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Untied {
+    /// A server, by its host. `not_forgotten` says why this device still remembers past syncs.
+    Server {
+        /// The host.
+        host: String,
+        /// The error of the file in which past syncs are remembered.
+        not_forgotten: Option<String>,
+    },
+    /// A shared folder, by its path.
+    Folder {
+        /// The path.
+        path: String,
+    },
+}
+
+/// What the vault syncs with.
+pub(crate) fn ties(session: &Session) -> Ties {
+    Ties {
+        server: Replica::association(session).map(|association| ServerTie {
+            host: association.host.clone(),
+            port: association.port,
+            pending: association.is_pending(),
+        }),
+        folder: session.folder().map(|folder| folder.path.clone()),
+    }
+}
+
+/// Makes an account on a server, or joins one, and brings the two in step.
+pub(crate) fn set_up_server(session: &mut Session, setup: &ServerSetup) -> Reply<Synced<Report>> {
+    require_online(session)?;
+    let (trust, is_pending) = trust_of(session, setup)?;
+    let (mut server, probed) = reach(&setup.address, &trust)?;
+    let endpoint = endpoint(&setup.address, trust);
+    let mut env = SystemEnv::default();
+    let mut client = client(session, &mut server, &mut env);
+    let result = match &setup.key {
+        Some(key) => client.join(&probed, &endpoint, key.clone()),
+        None => client.create(&probed, &endpoint),
+    };
+    if let Err(SyncError::Remote(error @ RemoteError::CreateRefused)) = &result
+        && is_pending
+    {
+        let hint = format!(
+            "its operator has not admitted this device yet: send them the code of \
+             `passmate sync setup {} --request`, and try again when they have added it",
+            setup.address
+        );
+        return Err(Problem::new(ProblemKind::Refused, error.to_string(), hint).into());
+    }
+    Ok(conclude(session, result))
+}
+
+/// Makes the key of an account to come, and its code for the server's operator.
+pub(crate) fn request_account(session: &mut Session, setup: &ServerSetup) -> Reply<RequestCode> {
+    let (trust, _) = trust_of(session, setup)?;
+    let endpoint = endpoint(&setup.address, trust);
+    Ok(request(session, &mut SystemEnv::default(), &endpoint)?)
+}
+
+/// How the server is trusted, and whether the vault waits to be admitted there.
+fn trust_of(session: &Session, setup: &ServerSetup) -> Reply<(Trust, bool)> {
+    let Some(association) = Replica::association(session) else {
+        return Ok((setup.trust.clone().unwrap_or(Trust::System), false));
+    };
+    let address = (setup.address.host(), setup.address.port());
+    let is_there = (&*association.host, association.port) == address;
+    if !association.is_pending() || !is_there || setup.key.is_some() {
+        let host = association.host.clone();
+        return Err(SyncError::AlreadySetUp { host }.into());
+    }
+    let trust = setup
+        .trust
+        .clone()
+        .unwrap_or_else(|| association.trust.clone());
+    Ok((trust, true))
+}
+
+fn endpoint(address: &Address, trust: Trust) -> Endpoint {
+    Endpoint {
+        host: address.host().to_owned(),
+        port: address.port(),
+        trust,
+    }
+}
+
+/// A server that answers as it should.
+fn reach(address: &Address, trust: &Trust) -> Reply<(Server, Probed)> {
+    let tls = TlsTrust::new(trust).map_err(|error| {
+        Problem::usage(
+            format!("the authority's certificate cannot be used: {error}"),
+            "give another --ca-file, or --pin",
+        )
+    })?;
+    let mut server = Server::new(address.clone(), tls);
+    match probe(&mut server, &mut SystemEnv::default()) {
+        Ok(probed) => Ok((server, probed)),
+        Err(RemoteError::NoConnection(ConnectError::NotTrusted(problem))) => {
+            Err(not_trusted(trust, *problem))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A self-signed certificate may be pinned after a comparison; all others are refused.
+fn not_trusted(trust: &Trust, problem: TrustProblem) -> Halt {
+    let may_be_pinned = *trust == Trust::System
+        && problem.self_signed
+        && matches!(
+            problem.problem,
+            CertificateProblem::UnknownIssuer
+                | CertificateProblem::CaUsedAsLeaf
+                | CertificateProblem::NoTrustStore
+                | CertificateProblem::WrongName { .. }
+        );
+    if may_be_pinned {
+        return Halt::Needs(Need::UnknownPin(Box::new(problem)));
+    }
+    let is_mismatch = matches!(problem.problem, CertificateProblem::PinMismatch { .. });
+    let refused = Problem::from(problem);
+    Halt::Failed(if is_mismatch {
+        refused.with_hint(
+            "check the pin with the operator, and whether this is the right host; nothing was sent",
+        )
+    } else {
+        refused
+    })
+}
+
+/// Lets a vault take part in a shared folder, and brings the two in step.
+pub(crate) fn set_up_folder(
+    session: &mut Session,
+    folder: &Path,
+    request: &SyncRequest,
+) -> Reply<Synced<FolderReport>> {
+    let host = rustix::system::uname();
+    let digits = getrandom::u32().map_err(|error| {
+        Problem::new(
+            ProblemKind::Other,
+            format!("no randomness: {error}"),
+            "try again",
+        )
+    })?;
+    let host = host.nodename().to_string_lossy();
+    shared_folder::set_up_folder(session, folder, &host, digits)?;
+    let answer = shared_folder_alone(session, request);
+    answer.ok_or_else(|| Halt::from(shared_folder::FolderError::NotSetUp))
+}
+
+/// Syncs with the shared folder alone.
+fn shared_folder_alone(
+    session: &mut Session,
+    request: &SyncRequest,
+) -> Option<Synced<FolderReport>> {
+    let settings = session.sync_settings();
+    session.set_sync_settings(crate::settings::SyncSettings {
+        offline: true,
+        ..settings
+    });
+    let answer = sync_all(session, request, Occasion::Asked);
+    session.set_sync_settings(settings);
+    answer.folder
+}
+
+/// Trusts the server's next key.
+pub(crate) fn trust_next(session: &mut Session, pin: Pin) -> Reply<Trust> {
+    Ok(trust_pin(session, pin)?)
+}
+
+/// The account of a vault that has one.
+pub(crate) fn tied(session: &Session) -> Reply<&Association> {
+    match Replica::association(session) {
+        Some(association) if association.is_pending() => Err(SyncError::NotLetIn {
+            host: association.host.clone(),
+        }
+        .into()),
+        Some(association) => Ok(association),
+        None => Err(SyncError::NotSetUp.into()),
+    }
+}
+
+/// The sync key with server and pin.
+pub(crate) fn link(session: &Session) -> Reply<Link> {
+    let association = tied(session)?;
+    let address = Address::new(&association.host, association.port);
+    let address = address.map_err(|error| unusable(&error))?;
+    Ok(Link::new(
+        address,
+        &association.trust,
+        association.key.clone(),
+    ))
+}
+
+/// Moves to a new account with a new key.
+pub(crate) fn rotate(
+    session: &mut Session,
+    keep_since: Option<i64>,
+    consent: &Consent,
+) -> Reply<Synced<Report>> {
+    require_online(session)?;
+    let association = tied(session)?;
+    if association.retired.is_none() {
+        consent.require(Question::Rotate {
+            host: association.host.clone(),
+            keep_since,
+        })?;
+    }
+    let mut server = server_of(session)?;
+    let result = client(session, &mut server, &mut SystemEnv::default()).rotate(keep_since);
+    if let Err(SyncError::Remote(error @ RemoteError::CreateRefused)) = &result {
+        return Err(Problem::new(
+            ProblemKind::Refused,
+            error.to_string(),
+            "nothing was changed; it may be full, or admit only invited devices: ask its operator \
+             to open a seat (`passmate-server invite open --seats 1 --for 1h`), and try again",
+        )
+        .into());
+    }
+    Ok(conclude(session, result))
+}
+
+/// Gives an account that is shared with the desktop client our own form.
+pub(crate) fn upgrade(session: &mut Session, consent: &Consent) -> Reply<(bool, Synced<Report>)> {
+    require_online(session)?;
+    let association = Replica::association(session).ok_or(SyncError::NotSetUp)?;
+    let was_shared = association.shape == Shape::Desktop;
+    if was_shared {
+        consent.require(Question::Upgrade)?;
+    }
+    let mut server = server_of(session)?;
+    let result = client(session, &mut server, &mut SystemEnv::default()).upgrade();
+    Ok((was_shared, conclude(session, result)))
+}
+
+/// Forgets the server or the shared folder; with `delete` what this device has there is deleted.
+pub(crate) fn untie(
+    session: &mut Session,
+    what: Untie,
+    delete: bool,
+    consent: &Consent,
+) -> Reply<Untied> {
+    let has_server = Replica::association(session).is_some();
+    if what == Untie::Folder || (!has_server && session.folder().is_some()) {
+        let path = session.folder().map(|folder| folder.path.clone());
+        let path = path.unwrap_or_default();
+        if session.folder().is_some() {
+            consent.require(Question::ForgetFolder { path: path.clone() })?;
+        }
+        leave_folder(session, delete)?;
+        return Ok(Untied::Folder { path });
+    }
+    if delete {
+        require_online(session)?;
+    }
+    if !has_server {
+        return Err(SyncError::NotSetUp.into());
+    }
+    let host = host_of(session);
+    if delete {
+        consent.require(Question::DeleteAccount { host: host.clone() })?;
+        let mut server = server_of(session)?;
+        client(session, &mut server, &mut SystemEnv::default()).delete()?;
+    } else {
+        consent.require(Question::ForgetServer { host: host.clone() })?;
+        leave(session)?;
+    }
+    // What is remembered of this server says nothing about the next one.
+    let not_forgotten = State::forget(session.path())
+        .err()
+        .map(|error| error.to_string());
+    Ok(Untied::Server {
+        host,
+        not_forgotten,
+    })
+}
