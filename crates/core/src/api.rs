@@ -287,7 +287,7 @@ impl VaultApi for Session {
         if association.is_none() && self.folder().is_none() {
             return Err(passmate_sync::SyncError::NotSetUp.into());
         }
-        let past = |place: &str, last: &passmate_vault::details::Delta| PastSync {
+        let past = |place: &str, last: &passmate_vault::Delta| PastSync {
             place: place.to_owned(),
             time: last.time,
             records: self.vault().details(last),

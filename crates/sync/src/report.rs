@@ -1,6 +1,6 @@
 //! What a sync did.
 
-use passmate_vault::details::Delta;
+use passmate_vault::Delta;
 use passmate_vault::merge::RecordChange;
 use passmate_vault::record::FieldKey;
 use passmate_vault::{RecordId, Vault};

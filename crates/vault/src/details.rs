@@ -3,34 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::record::{Change, FieldKey, Record, RecordId, Text, Vault, newest_of};
-use crate::sync::seen::SeenChanges;
+use crate::sync::delta::Delta;
 use crate::view::State;
-
-/// What one sync brought and took.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Delta {
-    /// When it was, in seconds since 1970.
-    pub time: i64,
-    /// Changes that came from the server.
-    pub received: SeenChanges,
-    /// Changes that the server got.
-    pub sent: SeenChanges,
-}
-
-impl Delta {
-    /// True if it neither brought nor took anything.
-    pub fn is_empty(&self) -> bool {
-        self.received.is_empty() && self.sent.is_empty()
-    }
-
-    fn side_of(&self, id: &RecordId, change: &Change) -> Option<Side> {
-        if self.received.contains(id, change) {
-            Some(Side::Received)
-        } else {
-            self.sent.contains(id, change).then_some(Side::Sent)
-        }
-    }
-}
 
 /// Where a change was made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -91,6 +65,16 @@ pub struct Lost {
     pub time: i64,
     /// Where it stands in the field's history, the newest being 1.
     pub number: usize,
+}
+
+impl Delta {
+    fn side_of(&self, id: &RecordId, change: &Change) -> Option<Side> {
+        if self.received.contains(id, change) {
+            Some(Side::Received)
+        } else {
+            self.sent.contains(id, change).then_some(Side::Sent)
+        }
+    }
 }
 
 impl Vault {
@@ -208,6 +192,7 @@ fn field_details(id: &RecordId, field: &[Change], delta: &Delta) -> Option<Field
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sync::seen::SeenChanges;
 
     /// What a sync of these two does to the first.
     fn sync(ours: &mut Vault, theirs: &Vault) -> Vec<RecordDetails> {

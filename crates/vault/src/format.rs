@@ -33,7 +33,8 @@ pub use path::JsonPath;
 
 use crate::compat::Original;
 use crate::record::{Stamp, Text, Vault};
-use crate::sync::account::{Association, Shape};
+use crate::sync::account::Association;
+use crate::sync::shape::Shape;
 use crate::sync::shared_folder::SharedFolder;
 use account::{read_association, set, write_association};
 use reader::{Fault, Reader};

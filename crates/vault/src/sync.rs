@@ -2,5 +2,7 @@
 //! folder, and the changes that it has seen there.
 
 pub mod account;
+pub(crate) mod delta;
 pub(crate) mod seen;
+pub(crate) mod shape;
 pub mod shared_folder;

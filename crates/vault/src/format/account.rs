@@ -6,10 +6,11 @@ use super::error::CodecError;
 use super::path::JsonPath;
 use super::reader::Reader;
 use super::writer::{Sink, write_str};
-use crate::details::Delta;
 use crate::record::{Stamp, Text};
-use crate::sync::account::{Association, Pin, Shape, Trust};
+use crate::sync::account::{Association, Pin, Trust};
+use crate::sync::delta::Delta;
 use crate::sync::seen::SeenChanges;
+use crate::sync::shape::Shape;
 use crate::sync_key::SyncKey;
 
 pub(super) fn read_association(

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::details::Delta;
-use crate::sync::seen::SeenChanges;
+use super::delta::Delta;
+use super::seen::SeenChanges;
+use super::shape::Shape;
 use crate::sync_key::SyncKey;
 
 /// A vault's account: where it is, the key to it, and how its server is told from another.
@@ -30,18 +31,6 @@ pub struct Association {
     pub retired: Option<SyncKey>,
     /// The form in which its btoken is written.
     pub shape: Shape,
-}
-
-/// The form in which an account's btoken is written, and so who can take part in it.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub enum Shape {
-    /// Ours.
-    #[default]
-    Modern,
-    /// The original desktop client's, which shares the account.
-    Desktop,
-    /// Ours, and the desktop client's before.
-    Upgraded,
 }
 
 impl Association {

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeSet;
 
+use super::delta::Delta;
+use super::seen::SeenChanges;
 use crate::crypto::sha256;
-use crate::details::Delta;
 use crate::secret::Passphrase;
-use crate::sync::seen::SeenChanges;
 
 /// The most passphrases of other copies that are remembered.
 pub const PASSPHRASES_MAX: usize = 64;

@@ -1,14 +1,14 @@
 //! What was read or made is written and read again without loss, and what is too much is refused.
 
-use passmate_vault::details::Delta;
+use passmate_vault::Delta;
 use passmate_vault::format::{
     CodecError, Document, RECORDS_MAX, decode_btoken, decode_vault_file, encode_btoken, encode_v3,
 };
 use passmate_vault::record::{Change, Domain, FieldKey, Stamp, Value};
-use passmate_vault::sync::account::{Association, Pin, Shape, Trust};
+use passmate_vault::sync::account::{Association, Pin, Trust};
 use passmate_vault::sync::shared_folder::OwnCopy;
 use passmate_vault::{
-    Passphrase, RecordId, Secret, SeenChanges, SharedFolder, SyncKey, Text, Vault,
+    Passphrase, RecordId, Secret, SeenChanges, Shape, SharedFolder, SyncKey, Text, Vault,
 };
 use proptest::prelude::*;
 
