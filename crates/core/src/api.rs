@@ -14,8 +14,8 @@ use std::path::Path;
 use passmate_interchange::{Applied, Format, Imported, apply};
 use passmate_proto::RequestCode;
 use passmate_sync::{Replica, Report};
-use passmate_vault::details::RecordDetails;
 use passmate_vault::login::{FieldRole, find_otp, role_of};
+use passmate_vault::report::RecordReport;
 use passmate_vault::{Passphrase, Pin, SharedFolder, Trust};
 use zeroize::Zeroizing;
 
@@ -68,7 +68,7 @@ pub struct PastSync {
     /// When, in seconds since 1970.
     pub time: i64,
     /// What came and went, record by record.
-    pub records: Vec<RecordDetails>,
+    pub records: Vec<RecordReport>,
 }
 
 /// The last syncs that changed anything.
@@ -290,7 +290,7 @@ impl VaultApi for Session {
         let past = |place: &str, last: &passmate_vault::Delta| PastSync {
             place: place.to_owned(),
             time: last.time,
-            records: self.vault().details(last),
+            records: self.vault().report(last),
         };
         let server = association
             .and_then(|association| Some(past(&association.host, association.last.as_ref()?)));

@@ -20,7 +20,7 @@ use passmate_sync::{Options, Replica, Report};
 use passmate_vault::compat::Original;
 use passmate_vault::format::container::ContainerError;
 use passmate_vault::format::{CodecError, Version, decode_vault_file, encode_sync_copy};
-use passmate_vault::merge::{Altered, MergeSummary};
+use passmate_vault::merge::Altered;
 use passmate_vault::sync::shared_folder::{CopyId, MERGED_MAX, OwnCopy};
 use passmate_vault::{Passphrase, SeenChanges, SharedFolder, Vault};
 
@@ -214,7 +214,7 @@ pub fn take_in(
     if let Some(news) = news.map_err(FolderError::HeldBack)? {
         news.note(&mut report);
     }
-    count(&mut report, Replica::merge(session, &union));
+    report.note(Replica::merge(session, &union));
     resolve(session);
     if !report.delta.is_empty() {
         folder.last = Some(report.delta.clone());
@@ -250,7 +250,7 @@ pub fn preview(session: &Session) -> Result<(FolderReport, Vault), FolderError> 
         news.note(&mut report);
     }
     let mut vault = session.vault().clone();
-    count(&mut report, vault.merge(&union));
+    report.note(vault.merge(&union));
     let mut found = FolderReport {
         report,
         skipped: copies.skipped,
@@ -261,12 +261,6 @@ pub fn preview(session: &Session) -> Result<(FolderReport, Vault), FolderError> 
     found.report.sent = new.len();
     found.report.delta.sent = new;
     Ok((found, vault))
-}
-
-fn count(report: &mut Report, summary: MergeSummary) {
-    report.received = summary.received;
-    report.conflicts_resolved = summary.conflicts_resolved();
-    report.changes = summary.records;
 }
 
 /// Writes the own copy, if there is anything new in it, and adds to the report what that is.

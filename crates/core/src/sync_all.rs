@@ -6,8 +6,7 @@ use std::path::Path;
 use passmate_sync::{
     Options, RemoteError, Replica, Report, SyncClient, SyncError, SyncErrorKind, Transport,
 };
-use passmate_vault::details::RecordDetails;
-use passmate_vault::merge::Fate;
+use passmate_vault::report::RecordReport;
 use passmate_vault::{Association, Passphrase, RecordId, Vault};
 
 use crate::answer::{Consent, Halt, Need, Question, Reply};
@@ -150,7 +149,7 @@ pub struct PlacePreview<R> {
     /// The report that the sync would give.
     pub report: R,
     /// What would come and go, record by record.
-    pub records: Vec<RecordDetails>,
+    pub records: Vec<RecordReport>,
     /// What a person should know besides.
     pub notices: Vec<Notice>,
 }
@@ -347,7 +346,7 @@ pub(crate) fn preview(session: &mut Session) -> Reply<SyncPreview> {
             let (report, vault) = shared_folder::preview(session)?;
             Some(PlacePreview {
                 place,
-                records: vault.details(&report.report.delta),
+                records: vault.report(&report.report.delta),
                 notices: Vec::new(),
                 report,
             })
@@ -361,7 +360,7 @@ pub(crate) fn preview(session: &mut Session) -> Reply<SyncPreview> {
         let preview = client(session, &mut reached, &mut env).preview()?;
         server = Some(PlacePreview {
             place: host_of(session),
-            records: preview.vault.details(&preview.report.delta),
+            records: preview.vault.report(&preview.report.delta),
             notices: Vec::new(),
             report: preview.report,
         });
@@ -459,12 +458,7 @@ pub fn copy_notices(found: &FolderReport) -> Vec<Notice> {
 
 /// Records that a merge brought back, or gave another path.
 fn surprises(session: &Session, report: &Report) -> Vec<Notice> {
-    let mut changes = report
-        .changes
-        .iter()
-        .filter(|change| change.fate == Fate::Revived || change.clashes)
-        .peekable();
-    if changes.peek().is_none() {
+    if report.revived.is_empty() && report.clashing.is_empty() {
         return Vec::new();
     }
     let view = session.vault().view();
@@ -474,18 +468,18 @@ fn surprises(session: &Session, report: &Report) -> Vec<Notice> {
         .map(|record| (record.id, record))
         .collect();
     let mut notices = Vec::new();
-    for change in changes {
-        let Some(record) = records.get(&change.id) else {
+    for id in report.revived.union(&report.clashing) {
+        let Some(record) = records.get(id) else {
             continue;
         };
         let path = escape(&record.path.to_string_lossy());
-        if change.fate == Fate::Revived {
+        if report.revived.contains(id) {
             notices.push(Notice::warning(format!(
                 "{path} was deleted on one device and changed later on another: it is kept"
             )));
         }
         if let Some(wanted) = &record.clash
-            && change.clashes
+            && report.clashing.contains(id)
         {
             let wanted = escape(&wanted.to_string_lossy());
             notices.push(Notice::warning(format!(

@@ -130,15 +130,15 @@ fn merge(theirs: &Vault, vault: &mut Vault, applied: &mut Applied) {
         .map(|record| (record.id, record.path.to_string_lossy()))
         .collect();
     for (id, _) in theirs.records() {
-        let place = summary
-            .records
-            .binary_search_by(|change| change.id.cmp(id))
-            .ok();
-        let outcome = match place.and_then(|place| summary.records.get(place)) {
-            _ if !live.contains_key(id) => Outcome::Deleted,
-            None => Outcome::Unchanged,
-            Some(change) if change.is_new => Outcome::Created,
-            Some(_) => Outcome::Changed,
+        let is_in = |ids: &[RecordId]| ids.binary_search(id).is_ok();
+        let outcome = if !live.contains_key(id) {
+            Outcome::Deleted
+        } else if is_in(&summary.added) {
+            Outcome::Created
+        } else if is_in(&summary.changed) {
+            Outcome::Changed
+        } else {
+            Outcome::Unchanged
         };
         let path = live
             .get(id)

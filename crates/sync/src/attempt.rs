@@ -270,9 +270,7 @@ impl<'a> Attempt<'a> {
         let summary = merged.merge(remote);
         let shape = self.shape();
         let sent = SeenChanges::of(&shape.part_of(ours)).without(&shape.seen_of(remote));
-        self.report.received = summary.received;
-        self.report.conflicts_resolved = summary.conflicts_resolved();
-        self.report.changes = summary.records;
+        self.report.note(summary);
         self.report.sent = shape.count_missing(ours, remote);
         self.report.delta.sent = sent;
         self.preview = Some(merged);
@@ -340,9 +338,7 @@ impl<'a> Attempt<'a> {
         if summary.dropped > 0 {
             self.forget_dropped();
         }
-        self.report.received += summary.received;
-        self.report.conflicts_resolved += summary.conflicts_resolved();
-        self.report.changes.extend(summary.records);
+        self.report.note(summary);
         if shape == Shape::Desktop {
             let resolution = self.replica.vault().resolution();
             self.replica.merge(&resolution);

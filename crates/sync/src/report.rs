@@ -1,7 +1,9 @@
 //! What a sync did.
 
+use std::collections::BTreeSet;
+
 use passmate_vault::Delta;
-use passmate_vault::merge::RecordChange;
+use passmate_vault::merge::MergeSummary;
 use passmate_vault::record::FieldKey;
 use passmate_vault::{RecordId, Vault};
 
@@ -16,8 +18,10 @@ pub struct Report {
     pub sent: usize,
     /// Conflicts that the merge resolved.
     pub conflicts_resolved: usize,
-    /// What came, record by record, in the order in which it came.
-    pub changes: Vec<RecordChange>,
+    /// Records that were deleted on one side and changed later on the other: they live.
+    pub revived: BTreeSet<RecordId>,
+    /// Records whose path came with the sync and is wanted by another record too.
+    pub clashing: BTreeSet<RecordId>,
     /// Changes that vault and server had in common at the end: all of both.
     pub common: usize,
     /// What the server said of itself.
@@ -36,13 +40,22 @@ pub struct Report {
 }
 
 impl Report {
+    /// Adds what a merge brought.
+    pub fn note(&mut self, summary: MergeSummary) {
+        self.received += summary.received;
+        self.conflicts_resolved += summary.conflicts_resolved;
+        self.revived.extend(summary.revived);
+        self.clashing.extend(summary.clashing);
+    }
+
     /// Adds the counts of a later sync to this one's and takes everything else from the later one.
     pub fn add(&mut self, later: Self) {
         let earlier = std::mem::replace(self, later);
         self.received += earlier.received;
         self.sent += earlier.sent;
         self.conflicts_resolved += earlier.conflicts_resolved;
-        self.changes.splice(0..0, earlier.changes);
+        self.revived.extend(earlier.revived);
+        self.clashing.extend(earlier.clashing);
         self.rollback = earlier.rollback.or(self.rollback);
     }
 }

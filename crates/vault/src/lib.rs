@@ -5,12 +5,12 @@
 
 pub mod compat;
 mod crypto;
-pub mod details;
 pub mod format;
 pub mod history;
 pub mod login;
 pub mod merge;
 pub mod record;
+pub mod report;
 pub mod secret;
 pub mod sync;
 pub mod sync_key;

@@ -3,64 +3,48 @@
 //! A union cannot fail, and it is commutative, associative and idempotent, so devices may sync in
 //! any order, twice, or through each other, and end with the same vault. Nothing is decided here:
 //! which change people see follows from the order of changes alone (see [`record`](crate::record)).
-//! The summary compares what was seen before with what is seen now, for the report to the person.
+//! A merge returns numbers and ids; [`report`](crate::report) says what happened to each field.
 
 use std::cmp::Ordering;
 
-use crate::record::{Change, FieldKey, Record, RecordId, Vault, newest_of};
+use crate::record::{Change, Record, RecordId, Vault, newest_of};
 
-/// What a merge brought.
+/// What a merge brought, in numbers and ids. The ids are in ascending order.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct MergeSummary {
     /// The number of changes that were new here.
     pub received: usize,
-    /// The number of changes of either side that were cut off: see [`truncate`](crate::history::truncate).
+    /// The number of changes of either side that were cut off: see
+    /// [`truncate`](crate::history::truncate).
     pub dropped: usize,
-    /// The records that got changes, in the order of their ids.
-    pub records: Vec<RecordChange>,
+    /// The number of conflicts that were resolved: fields that both sides had changed since they
+    /// were last equal, records in `revived`, and records in `clashing`.
+    pub conflicts_resolved: usize,
+    /// The records that this vault did not know at all.
+    pub added: Vec<RecordId>,
+    /// The records that this vault knew and that got changes.
+    pub changed: Vec<RecordId>,
+    /// Those of `changed` that were deleted on one side and changed later on the other: they live.
+    pub revived: Vec<RecordId>,
+    /// Records whose path came with this merge and is wanted by another record too.
+    pub clashing: Vec<RecordId>,
+    /// The number of records that were live and are deleted now.
+    pub deleted_count: usize,
+    /// The number of records that were and are live and show another value or path now.
+    pub altered_count: usize,
 }
 
 impl MergeSummary {
-    /// The number of conflicts that were resolved: fields that both sides had changed since they
-    /// were last equal, records that a change brought back after their deletion, and paths that two
-    /// records want.
-    pub fn conflicts_resolved(&self) -> usize {
-        self.records
-            .iter()
-            .map(RecordChange::conflicts_resolved)
-            .sum()
-    }
-
     /// How much of what was seen in `before`, the vault before this merge, it deleted or changed.
     pub fn altered(&self, before: &Vault) -> Altered {
-        let is_live = |id: &RecordId| {
-            before
-                .record(id)
-                .is_some_and(|record| record.state().is_live())
-        };
-        let mut altered = Altered {
-            deleted: 0,
-            changed: 0,
-            of: 0,
-        };
-        altered.of = before
+        let live = before
             .records()
-            .filter(|(_, record)| record.state().is_live())
-            .count();
-        for change in self.records.iter().filter(|change| is_live(&change.id)) {
-            let is_other = |field: &FieldChange| {
-                matches!(
-                    field.outcome,
-                    FieldOutcome::Theirs | FieldOutcome::ResolvedTheirs
-                )
-            };
-            if change.fate == Fate::Deleted {
-                altered.deleted += 1;
-            } else if change.fields.iter().any(is_other) {
-                altered.changed += 1;
-            }
+            .filter(|(_, record)| record.state().is_live());
+        Altered {
+            deleted: self.deleted_count,
+            changed: self.altered_count,
+            of: live.count(),
         }
-        altered
     }
 
     /// True if nothing was new.
@@ -74,80 +58,10 @@ impl MergeSummary {
 pub struct Altered {
     /// Records that are not seen any more.
     pub deleted: usize,
-    /// Records of which something else is seen.
+    /// Records that show another value or path.
     pub changed: usize,
     /// Records that were seen before.
     pub of: usize,
-}
-
-/// What a merge brought for one record.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct RecordChange {
-    /// The record.
-    pub id: RecordId,
-    /// True if this vault did not know the record at all; then `fields` is empty.
-    pub is_new: bool,
-    /// The number of changes that were new here.
-    pub received: usize,
-    /// The fields that got changes, in the order of their keys; none for a new record.
-    pub fields: Vec<FieldChange>,
-    /// What became of the record as a whole.
-    pub fate: Fate,
-    /// True if its path came with this merge and another record wants it too.
-    pub clashes: bool,
-}
-
-impl RecordChange {
-    fn conflicts_resolved(&self) -> usize {
-        let fields = self
-            .fields
-            .iter()
-            .filter(|field| field.outcome.is_conflict())
-            .count();
-        fields + usize::from(self.fate == Fate::Revived) + usize::from(self.clashes)
-    }
-}
-
-/// What became of a record by a merge.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Fate {
-    /// It is live and was, or is hidden and was.
-    Same,
-    /// It is seen now and was not: it is new, or its path was set again.
-    Appeared,
-    /// It was deleted on one side and changed later on the other: it lives.
-    Revived,
-    /// It was live and is deleted now.
-    Deleted,
-}
-
-/// What a merge brought for one field of a record that was known.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct FieldChange {
-    /// The field.
-    pub key: FieldKey,
-    /// Whose value is seen now.
-    pub outcome: FieldOutcome,
-}
-
-/// Whose value of a field is seen after a merge.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum FieldOutcome {
-    /// Only history came: what was seen is still seen, and the other side had it too.
-    Unchanged,
-    /// Only the other side had changed the field; its value is seen now.
-    Theirs,
-    /// Both sides had changed it; the other side's value won, ours is in the history.
-    ResolvedTheirs,
-    /// Both sides had changed it; our value won, the other side's is in the history.
-    ResolvedOurs,
-}
-
-impl FieldOutcome {
-    /// True if both sides had changed the field.
-    pub fn is_conflict(self) -> bool {
-        matches!(self, Self::ResolvedTheirs | Self::ResolvedOurs)
-    }
 }
 
 impl Vault {
@@ -164,23 +78,34 @@ impl Vault {
         });
         let other = &*kept;
         let mut new_records = Vec::new();
+        // Records that show under a path that this merge brought, in ascending order.
+        let mut with_new_path = Vec::new();
         let mut ours = self.records.iter_mut().peekable();
         for (id, theirs) in &other.records {
             while ours.next_if(|(our_id, _)| *our_id < id).is_some() {}
             match ours.next_if(|(our_id, _)| *our_id == id) {
-                Some((_, record)) => summary.records.extend(merge_record(id, record, theirs)),
+                Some((_, record)) => {
+                    if let Some(effect) = merge_record(record, theirs)
+                        && summary.note(id, effect)
+                    {
+                        with_new_path.push(id);
+                    }
+                }
                 None => {
                     new_records.push((id.clone(), theirs.clone()));
-                    summary
-                        .records
-                        .push(RecordChange::of_new_record(id, theirs));
+                    summary.received += theirs.changes.len();
+                    summary.added.push(id.clone());
+                    // If it was deleted and revived elsewhere, this device just sees it.
+                    if theirs.state().is_live() {
+                        with_new_path.push(id);
+                    }
                 }
             }
         }
         self.records.extend(new_records);
-        summary.received = summary.records.iter().map(|record| record.received).sum();
         summary.dropped = union_count.map_or(0, |count| count - self.change_count());
-        self.note_clashes(&mut summary);
+        summary.clashing = self.find_clashes(&with_new_path);
+        summary.conflicts_resolved += summary.revived.len() + summary.clashing.len();
         summary
     }
 
@@ -200,82 +125,72 @@ impl Vault {
         count
     }
 
-    /// SeenChanges the records whose path came with this merge and is wanted by another record.
-    fn note_clashes(&self, summary: &mut MergeSummary) {
-        if !summary.records.iter().any(RecordChange::has_new_path) {
-            return;
+    /// The records among `with_new_path` whose path another record wants too, in ascending order.
+    /// If all records that want a path are among them, the lowest id simply has it.
+    fn find_clashes(&self, with_new_path: &[&RecordId]) -> Vec<RecordId> {
+        if with_new_path.is_empty() {
+            return Vec::new();
         }
         let mut paths = Vec::new();
         for (id, record) in &self.records {
             paths.extend(record.state().into_live_path().map(|path| (path, id)));
         }
         paths.sort();
+        let mut clashing = Vec::new();
         for group in paths
             .chunk_by(|a, b| a.0 == b.0)
             .filter(|group| group.len() > 1)
         {
-            let place = |id: &RecordId| {
-                summary
-                    .records
-                    .binary_search_by(|change| change.id.cmp(id))
-                    .ok()
-            };
-            let mut arrived: Vec<usize> = group.iter().filter_map(|(_, id)| place(id)).collect();
-            arrived.retain(|place| {
-                summary
-                    .records
-                    .get(*place)
-                    .is_some_and(RecordChange::has_new_path)
-            });
-            // If none was here before, one of them simply has its path.
-            let resolved = if arrived.len() == group.len() {
-                arrived.get(1..)
-            } else {
-                arrived.get(..)
-            };
-            for place in resolved.unwrap_or_default() {
-                if let Some(change) = summary.records.get_mut(*place) {
-                    change.clashes = true;
-                }
-            }
+            let arrived: Vec<&RecordId> = group
+                .iter()
+                .map(|(_, id)| *id)
+                .filter(|id| with_new_path.binary_search(id).is_ok())
+                .collect();
+            let keeps_path = usize::from(arrived.len() == group.len());
+            clashing.extend(arrived.into_iter().skip(keeps_path).cloned());
         }
+        clashing.sort();
+        clashing
     }
 }
 
-impl RecordChange {
-    fn of_new_record(id: &RecordId, record: &Record) -> Self {
-        // If it was deleted and revived elsewhere, it is just there for this device.
-        let fate = if record.state().is_live() {
-            Fate::Appeared
-        } else {
-            Fate::Same
-        };
-        let received = record.changes.len();
-        Self {
-            id: id.clone(),
-            is_new: true,
-            received,
-            fields: Vec::new(),
-            fate,
-            clashes: false,
+impl MergeSummary {
+    /// Counts a known record that got changes; true if it shows under a path that came with them.
+    fn note(&mut self, id: &RecordId, effect: Effect) -> bool {
+        self.received += effect.received;
+        self.conflicts_resolved += effect.conflicts;
+        self.changed.push(id.clone());
+        let is_revived = effect.is_live && effect.is_revived;
+        if is_revived {
+            self.revived.push(id.clone());
         }
+        match (effect.was_live, effect.is_live) {
+            (true, false) => self.deleted_count += 1,
+            (true, true) if effect.shows_theirs => self.altered_count += 1,
+            _ => {}
+        }
+        is_revived || (!effect.was_live && effect.is_live) || effect.has_their_path
     }
+}
 
-    /// True if the record shows under a path that this merge brought.
-    fn has_new_path(&self) -> bool {
-        let path_won = |field: &FieldChange| {
-            field.key.is_path()
-                && matches!(
-                    field.outcome,
-                    FieldOutcome::Theirs | FieldOutcome::ResolvedTheirs
-                )
-        };
-        matches!(self.fate, Fate::Appeared | Fate::Revived) || self.fields.iter().any(path_won)
-    }
+/// What a merge did to a record that was known.
+struct Effect {
+    /// The number of changes that were new here.
+    received: usize,
+    /// The number of fields that both sides had changed.
+    conflicts: usize,
+    was_live: bool,
+    is_live: bool,
+    /// True if it lives in spite of a deletion, and did not before.
+    is_revived: bool,
+    /// True if a value of the other side is seen now, its path included.
+    shows_theirs: bool,
+    /// True if the path of the other side is seen now.
+    has_their_path: bool,
 }
 
 /// Merges one record; `None` if nothing was new.
-fn merge_record(id: &RecordId, ours: &mut Record, theirs: &Record) -> Option<RecordChange> {
+fn merge_record(ours: &mut Record, theirs: &Record) -> Option<Effect> {
     if *ours == *theirs {
         return None;
     }
@@ -292,53 +207,43 @@ fn merge_record(id: &RecordId, ours: &mut Record, theirs: &Record) -> Option<Rec
             .cloned(),
     );
     let merged = Record { changes };
-    let fields = merged
-        .fields()
-        .filter_map(|field| field_change(field, ours, theirs))
-        .collect();
     let (before, after) = (ours.state(), merged.state());
-    let fate = match (before.is_live(), after.is_live()) {
-        (true, false) => Fate::Deleted,
-        (_, true) if after.is_revived() && !before.is_revived() => Fate::Revived,
-        (false, true) => Fate::Appeared,
-        _ => Fate::Same,
-    };
-    let change = RecordChange {
-        id: id.clone(),
-        is_new: false,
+    let mut effect = Effect {
         received,
-        fields,
-        fate,
-        clashes: false,
+        conflicts: 0,
+        was_live: before.is_live(),
+        is_live: after.is_live(),
+        is_revived: after.is_revived() && !before.is_revived(),
+        shows_theirs: false,
+        has_their_path: false,
     };
+    for field in merged.fields() {
+        effect.add_field(field, ours, theirs);
+    }
     *ours = merged;
-    Some(change)
+    Some(effect)
 }
 
-/// What the merge brought for one field, given its merged history; `None` if nothing was new.
-fn field_change(field: &[Change], ours: &Record, theirs: &Record) -> Option<FieldChange> {
-    let key = &field.first()?.key;
-    let our_history = ours.history(key.domain, &key.name);
-    if our_history.len() == field.len() {
-        return None;
+impl Effect {
+    /// Adds what the merge did to one field, given its merged history.
+    fn add_field(&mut self, field: &[Change], ours: &Record, theirs: &Record) {
+        let Some(first) = field.first() else { return };
+        let key = &first.key;
+        let our_history = ours.history(key.domain, &key.name);
+        if our_history.len() == field.len() {
+            return;
+        }
+        let their_history = theirs.history(key.domain, &key.name);
+        let lacks = |history: &[Change], change: &Change| {
+            change.stamp.decides() && history.binary_search(change).is_err()
+        };
+        let we_changed = field.iter().any(|change| lacks(their_history, change));
+        let they_changed = field.iter().any(|change| lacks(our_history, change));
+        let theirs_is_seen = newest_of(field) != newest_of(our_history);
+        self.conflicts += usize::from(we_changed && they_changed);
+        self.shows_theirs |= theirs_is_seen;
+        self.has_their_path |= theirs_is_seen && key.is_path();
     }
-    let their_history = theirs.history(key.domain, &key.name);
-    let lacks = |history: &[Change], change: &Change| {
-        change.stamp.decides() && history.binary_search(change).is_err()
-    };
-    let we_changed = field.iter().any(|change| lacks(their_history, change));
-    let they_changed = field.iter().any(|change| lacks(our_history, change));
-    let theirs_is_seen = newest_of(field) != newest_of(our_history);
-    let outcome = match (we_changed && they_changed, theirs_is_seen) {
-        (true, true) => FieldOutcome::ResolvedTheirs,
-        (true, false) => FieldOutcome::ResolvedOurs,
-        (false, true) => FieldOutcome::Theirs,
-        (false, false) => FieldOutcome::Unchanged,
-    };
-    Some(FieldChange {
-        key: key.clone(),
-        outcome,
-    })
 }
 
 /// Walks two sorted lists side by side: each change once, with the side or sides that have it.
@@ -380,41 +285,36 @@ mod tests {
         Some(value.to_string_lossy().into_owned())
     }
 
-    #[track_caller]
-    fn only_change(summary: &MergeSummary) -> &RecordChange {
-        assert_eq!(summary.records.len(), 1, "{summary:?}");
-        summary.records.first().unwrap()
-    }
-
     #[test]
     fn merging_what_is_known_changes_nothing() {
         let (mut ours, theirs) = two_devices();
-        assert!(ours.merge(&theirs).is_empty());
+        assert_eq!(ours.merge(&theirs), MergeSummary::default());
         assert!(ours.merge(&Vault::new()).is_empty());
         assert_eq!(ours, theirs);
         assert_eq!(ours.missing_from(&theirs), 0);
     }
 
     #[test]
-    fn a_field_deleted_on_one_device_and_edited_on_another_keeps_the_later_change() {
+    fn the_later_of_a_deletion_and_an_edit_of_one_field_is_seen() {
         let (mut ours, mut theirs) = two_devices();
+        let before = ours.clone();
         ours.unset(&"A".into(), "f", 200).unwrap();
         theirs.set(&"A".into(), "f", "second", 300).unwrap();
         assert_eq!(ours.missing_from(&theirs), 1);
         let summary = ours.merge(&theirs);
         assert_eq!(seen(&ours, "p", "f").as_deref(), Some("second"));
-        assert_eq!((summary.received, summary.conflicts_resolved()), (1, 1));
-        assert_eq!(
-            only_change(&summary).fields.first().unwrap().outcome,
-            FieldOutcome::ResolvedTheirs
-        );
+        assert_eq!((summary.received, summary.conflicts_resolved), (1, 1));
+        assert_eq!(summary.changed, [RecordId::from("A")]);
+        let altered = Altered {
+            deleted: 0,
+            changed: 1,
+            of: 1,
+        };
+        assert_eq!(summary.altered(&before), altered);
         assert_eq!(ours.missing_from(&theirs), 1);
         let summary = theirs.merge(&ours);
-        assert_eq!(
-            only_change(&summary).fields.first().unwrap().outcome,
-            FieldOutcome::Unchanged
-        );
-        assert_eq!(summary.conflicts_resolved(), 0);
+        assert_eq!((summary.received, summary.conflicts_resolved), (1, 0));
+        assert_eq!(summary.altered_count, 0);
         assert_eq!(ours, theirs);
     }
 
@@ -424,11 +324,8 @@ mod tests {
         ours.set(&"A".into(), "f", "ours", 200).unwrap();
         theirs.set(&"A".into(), "g", "theirs", 200).unwrap();
         let summary = ours.merge(&theirs);
-        assert_eq!((summary.received, summary.conflicts_resolved()), (1, 0));
-        assert_eq!(
-            only_change(&summary).fields.first().unwrap().outcome,
-            FieldOutcome::Theirs
-        );
+        assert_eq!((summary.received, summary.conflicts_resolved), (1, 0));
+        assert_eq!(summary.altered_count, 1);
         assert_eq!(seen(&ours, "p", "f").as_deref(), Some("ours"));
         assert_eq!(seen(&ours, "p", "g").as_deref(), Some("theirs"));
     }
@@ -440,67 +337,61 @@ mod tests {
         theirs.set(&"A".into(), "f", "a", 200).unwrap();
         let before = ours.clone();
         let summary = ours.merge(&theirs);
-        assert_eq!(
-            only_change(&summary).fields.first().unwrap().outcome,
-            FieldOutcome::ResolvedOurs
-        );
+        assert_eq!((summary.conflicts_resolved, summary.altered_count), (1, 0));
         let summary = theirs.merge(&before);
-        assert_eq!(
-            only_change(&summary).fields.first().unwrap().outcome,
-            FieldOutcome::ResolvedTheirs
-        );
+        assert_eq!((summary.conflicts_resolved, summary.altered_count), (1, 1));
         assert_eq!(ours, theirs);
         assert_eq!(seen(&ours, "p", "f").as_deref(), Some("b"));
     }
 
     #[test]
-    fn an_edit_made_elsewhere_after_a_deletion_brings_the_record_back_and_is_reported() {
+    fn an_edit_after_a_deletion_elsewhere_revives_the_record() {
         let (mut ours, mut theirs) = two_devices();
         ours.delete(&"A".into(), 200).unwrap();
         theirs.set(&"A".into(), "f", "later", 300).unwrap();
         let ours_before = ours.clone();
         let summary = ours.merge(&theirs);
-        assert_eq!(only_change(&summary).fate, Fate::Revived);
-        assert_eq!(summary.conflicts_resolved(), 1);
+        assert_eq!(summary.revived, [RecordId::from("A")]);
+        assert_eq!(summary.conflicts_resolved, 1);
         assert_eq!(seen(&ours, "p", "f").as_deref(), Some("later"));
-        assert_eq!(only_change(&theirs.merge(&ours_before)).fate, Fate::Revived);
+        let summary = theirs.merge(&ours_before);
+        assert_eq!(summary.revived, [RecordId::from("A")]);
     }
 
     #[test]
-    fn a_deletion_after_an_edit_made_elsewhere_holds_and_is_reported() {
+    fn a_deletion_after_an_edit_elsewhere_holds() {
         let (mut ours, mut theirs) = two_devices();
         ours.set(&"A".into(), "f", "earlier", 200).unwrap();
         theirs.delete(&"A".into(), 300).unwrap();
-        assert_eq!(only_change(&ours.merge(&theirs)).fate, Fate::Deleted);
+        let summary = ours.merge(&theirs);
+        assert_eq!((summary.deleted_count, summary.altered_count), (1, 0));
         assert!(ours.view().get("p").is_none());
     }
 
     #[test]
-    fn a_new_record_is_reported_as_a_whole() {
+    fn a_record_that_was_unknown_is_added_and_alters_nothing() {
         let (mut ours, mut theirs) = two_devices();
         theirs.create_record("B".into(), "q", 200).unwrap();
         theirs.set(&"B".into(), "f", "v", 200).unwrap();
-        let summary = ours.merge(&theirs);
-        let change = only_change(&summary);
-        assert_eq!(
-            (change.is_new, change.received, change.fate),
-            (true, 2, Fate::Appeared)
-        );
-        assert!(change.fields.is_empty() && !change.clashes);
-        assert_eq!(summary.conflicts_resolved(), 0);
+        let expected = MergeSummary {
+            received: 2,
+            added: vec!["B".into()],
+            ..MergeSummary::default()
+        };
+        assert_eq!(ours.merge(&theirs), expected);
     }
 
     #[test]
-    fn a_path_that_two_devices_gave_to_different_records_is_one_resolved_conflict_on_each() {
+    fn two_records_that_want_one_path_are_one_conflict_on_each_device() {
         let (mut ours, mut theirs) = two_devices();
         ours.create_record("B".into(), "new", 200).unwrap();
         theirs.create_record("C".into(), "new", 200).unwrap();
         let ours_before = ours.clone();
         let summary = ours.merge(&theirs);
-        assert!(only_change(&summary).clashes);
-        assert_eq!(summary.conflicts_resolved(), 1);
-        assert_eq!(theirs.merge(&ours_before).conflicts_resolved(), 1);
-        assert_eq!(Vault::new().merge(&ours).conflicts_resolved(), 1);
+        assert_eq!(summary.clashing, [RecordId::from("C")]);
+        assert_eq!(summary.conflicts_resolved, 1);
+        assert_eq!(theirs.merge(&ours_before).conflicts_resolved, 1);
+        assert_eq!(Vault::new().merge(&ours).conflicts_resolved, 1);
         let view = ours.view();
         assert_eq!(*view.get("new").unwrap().id, RecordId::from("B"));
         assert_eq!(*view.get("new~C").unwrap().id, RecordId::from("C"));

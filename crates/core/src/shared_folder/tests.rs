@@ -206,7 +206,7 @@ fn devices_agree_through_a_folder_and_read_and_write_only_what_is_new() {
         "nothing is written"
     );
     let last = two.folder().unwrap().last.clone().unwrap();
-    assert_eq!(two.vault().details(&last).len(), 1);
+    assert_eq!(two.vault().report(&last).len(), 1);
 
     // A tie and a clash are resolved the same on both.
     for (session, value) in [(&mut one, "1"), (&mut two, "2")] {

@@ -4,7 +4,7 @@ use passmate_core::api::PastSync;
 use passmate_core::clock::local_time;
 use passmate_core::escape::escape;
 use passmate_core::problem::Problem;
-use passmate_vault::details::{FieldDetails, Lost, RecordDetails, RecordFate, Side};
+use passmate_vault::report::{Fate, FieldReport, Lost, RecordReport, Side};
 use serde_json::{Value, json};
 
 use crate::app::App;
@@ -33,12 +33,12 @@ pub(super) fn run(app: &App) -> Result<(), Problem> {
     Ok(())
 }
 
-pub(super) fn print(app: &App, details: &[RecordDetails]) -> Result<(), Problem> {
-    for record in details {
+pub(super) fn print(app: &App, records: &[RecordReport]) -> Result<(), Problem> {
+    for record in records {
         let path = app.out.part(&record.path.to_string_lossy());
         app.out
             .styled_line(&format!("{path}: {}", fate_text(record)))?;
-        if matches!(record.fate, RecordFate::New(_) | RecordFate::Deleted(_)) {
+        if matches!(record.fate, Fate::New(_) | Fate::Deleted(_)) {
             continue;
         }
         for field in &record.fields {
@@ -51,7 +51,7 @@ pub(super) fn print(app: &App, details: &[RecordDetails]) -> Result<(), Problem>
     Ok(())
 }
 
-fn fate_text(record: &RecordDetails) -> String {
+fn fate_text(record: &RecordReport) -> String {
     let moved = match &record.moved {
         Some(path) if path.received > 0 && path.sent > 0 => "moved on both sides",
         Some(path) if path.received > 0 => "moved on another device",
@@ -59,13 +59,13 @@ fn fate_text(record: &RecordDetails) -> String {
         None => "",
     };
     let fate = match record.fate {
-        RecordFate::New(Side::Received) => "new from another device",
-        RecordFate::New(Side::Sent) => "new from this device",
-        RecordFate::Deleted(Side::Received) => "deleted on another device",
-        RecordFate::Deleted(Side::Sent) => "deleted on this device",
-        RecordFate::Revived => "deleted on one device and changed later on another: it is kept",
-        RecordFate::Changed if record.fields.is_empty() => return moved.to_owned(),
-        RecordFate::Changed => "changed",
+        Fate::New(Side::Received) => "new from another device",
+        Fate::New(Side::Sent) => "new from this device",
+        Fate::Deleted(Side::Received) => "deleted on another device",
+        Fate::Deleted(Side::Sent) => "deleted on this device",
+        Fate::Revived => "deleted on one device and changed later on another: it is kept",
+        Fate::Changed if record.fields.is_empty() => return moved.to_owned(),
+        Fate::Changed => "changed",
     };
     if moved.is_empty() {
         fate.to_owned()
@@ -74,7 +74,7 @@ fn fate_text(record: &RecordDetails) -> String {
     }
 }
 
-fn field_text(field: &FieldDetails, history: &str) -> String {
+fn field_text(field: &FieldReport, history: &str) -> String {
     match field.lost {
         Some(Lost { side, time, number }) => {
             let whose = match side {
@@ -91,12 +91,12 @@ fn field_text(field: &FieldDetails, history: &str) -> String {
     }
 }
 
-pub(super) fn objects(details: &[RecordDetails]) -> Vec<Value> {
+pub(super) fn objects(records: &[RecordReport]) -> Vec<Value> {
     let side = |side| match side {
         Side::Received => "received",
         Side::Sent => "sent",
     };
-    let field = |field: &FieldDetails| {
+    let field = |field: &FieldReport| {
         let lost = field.lost.map(
             |lost| json!({ "side": side(lost.side), "time": lost.time, "number": lost.number }),
         );
@@ -104,12 +104,12 @@ pub(super) fn objects(details: &[RecordDetails]) -> Vec<Value> {
             "field": field.key.name.to_string_lossy(), "received": field.received, "sent": field.sent, "lost": lost,
         })
     };
-    let record = |record: &RecordDetails| {
+    let record = |record: &RecordReport| {
         let (fate, of) = match record.fate {
-            RecordFate::New(of) => ("new", Some(side(of))),
-            RecordFate::Deleted(of) => ("deleted", Some(side(of))),
-            RecordFate::Revived => ("revived", None),
-            RecordFate::Changed => ("changed", None),
+            Fate::New(of) => ("new", Some(side(of))),
+            Fate::Deleted(of) => ("deleted", Some(side(of))),
+            Fate::Revived => ("revived", None),
+            Fate::Changed => ("changed", None),
         };
         json!({
             "path": record.path.to_string_lossy(),
@@ -120,5 +120,5 @@ pub(super) fn objects(details: &[RecordDetails]) -> Vec<Value> {
             "fields": record.fields.iter().map(field).collect::<Vec<_>>(),
         })
     };
-    details.iter().map(record).collect()
+    records.iter().map(record).collect()
 }

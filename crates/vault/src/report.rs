@@ -17,22 +17,22 @@ pub enum Side {
 
 /// What a sync did to one record.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct RecordDetails {
+pub struct RecordReport {
     /// The record.
     pub id: RecordId,
     /// The path that it shows under, or the last one that it had.
     pub path: Text,
     /// What became of it.
-    pub fate: RecordFate,
+    pub fate: Fate,
     /// Its fields that changed, in the order of their names, without the path.
-    pub fields: Vec<FieldDetails>,
+    pub fields: Vec<FieldReport>,
     /// How its path changed, if the record was there before.
-    pub moved: Option<FieldDetails>,
+    pub moved: Option<FieldReport>,
 }
 
 /// What became of a record by a sync.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum RecordFate {
+pub enum Fate {
     /// The other side did not have it at all.
     New(Side),
     /// It was deleted on this side.
@@ -45,7 +45,7 @@ pub enum RecordFate {
 
 /// What a sync did to one field.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct FieldDetails {
+pub struct FieldReport {
     /// The field.
     pub key: FieldKey,
     /// Changes that came.
@@ -79,13 +79,13 @@ impl Delta {
 
 impl Vault {
     /// What a sync did, if this is the vault after it, in the order of the paths.
-    pub fn details(&self, delta: &Delta) -> Vec<RecordDetails> {
+    pub fn report(&self, delta: &Delta) -> Vec<RecordReport> {
         if delta.is_empty() {
             return Vec::new();
         }
-        let mut details: Vec<_> = self
+        let mut reports: Vec<_> = self
             .records()
-            .filter_map(|(id, record)| record_details(id, record, delta))
+            .filter_map(|(id, record)| record_report(id, record, delta))
             .collect();
         // A path that another record keeps is not the one that is shown.
         let view = self.view();
@@ -94,17 +94,17 @@ impl Vault {
             .iter()
             .filter(|record| record.clash.is_some());
         let shown: BTreeMap<_, _> = clashing.map(|record| (record.id, &record.path)).collect();
-        for detail in &mut details {
-            if let Some(path) = shown.get(&detail.id) {
-                detail.path = path.as_ref().clone();
+        for report in &mut reports {
+            if let Some(path) = shown.get(&report.id) {
+                report.path = path.as_ref().clone();
             }
         }
-        details.sort_by(|a, b| a.path.cmp(&b.path));
-        details
+        reports.sort_by(|a, b| a.path.cmp(&b.path));
+        reports
     }
 }
 
-fn record_details(id: &RecordId, record: &Record, delta: &Delta) -> Option<RecordDetails> {
+fn record_report(id: &RecordId, record: &Record, delta: &Delta) -> Option<RecordReport> {
     if record
         .changes()
         .iter()
@@ -123,10 +123,10 @@ fn record_details(id: &RecordId, record: &Record, delta: &Delta) -> Option<Recor
         side_of(paths.first()),
         side_of(newest_of(paths)),
     ) {
-        (State::Deleted { .. }, _, Some(side)) => RecordFate::Deleted(side),
-        (_, Some(side), _) => RecordFate::New(side),
-        (State::Live { revived: true, .. }, ..) => RecordFate::Revived,
-        _ => RecordFate::Changed,
+        (State::Deleted { .. }, _, Some(side)) => Fate::Deleted(side),
+        (_, Some(side), _) => Fate::New(side),
+        (State::Live { revived: true, .. }, ..) => Fate::Revived,
+        _ => Fate::Changed,
     };
     let path = match record.state() {
         State::Live { path, .. } | State::Deleted { path, .. } => path.into_owned(),
@@ -134,12 +134,12 @@ fn record_details(id: &RecordId, record: &Record, delta: &Delta) -> Option<Recor
     };
     let fields = record
         .fields()
-        .filter_map(|field| field_details(id, field, delta));
+        .filter_map(|field| field_report(id, field, delta));
     let (mut moved, fields): (Vec<_>, Vec<_>) = fields.partition(|field| field.key.is_path());
     let moved = moved
         .pop()
-        .filter(|_| matches!(fate, RecordFate::Changed | RecordFate::Revived));
-    Some(RecordDetails {
+        .filter(|_| matches!(fate, Fate::Changed | Fate::Revived));
+    Some(RecordReport {
         id: id.clone(),
         path,
         fate,
@@ -148,9 +148,9 @@ fn record_details(id: &RecordId, record: &Record, delta: &Delta) -> Option<Recor
     })
 }
 
-fn field_details(id: &RecordId, field: &[Change], delta: &Delta) -> Option<FieldDetails> {
+fn field_report(id: &RecordId, field: &[Change], delta: &Delta) -> Option<FieldReport> {
     let key = field.first()?.key.clone();
-    let mut details = FieldDetails {
+    let mut report = FieldReport {
         key,
         received: 0,
         sent: 0,
@@ -163,11 +163,11 @@ fn field_details(id: &RecordId, field: &[Change], delta: &Delta) -> Option<Field
         };
         let slot = match side {
             Side::Received => {
-                details.received += 1;
+                report.received += 1;
                 newest.first_mut()
             }
             Side::Sent => {
-                details.sent += 1;
+                report.sent += 1;
                 newest.last_mut()
             }
         };
@@ -180,13 +180,13 @@ fn field_details(id: &RecordId, field: &[Change], delta: &Delta) -> Option<Field
         }
     }
     if let [Some(received), Some(sent)] = newest {
-        details.lost = Some(if received.number > sent.number {
+        report.lost = Some(if received.number > sent.number {
             received
         } else {
             sent
         });
     }
-    (details.received + details.sent > 0).then_some(details)
+    (report.received + report.sent > 0).then_some(report)
 }
 
 #[cfg(test)]
@@ -195,7 +195,7 @@ mod tests {
     use crate::sync::seen::SeenChanges;
 
     /// What a sync of these two does to the first.
-    fn sync(ours: &mut Vault, theirs: &Vault) -> Vec<RecordDetails> {
+    fn sync(ours: &mut Vault, theirs: &Vault) -> Vec<RecordReport> {
         let (before, remote) = (SeenChanges::of(ours), SeenChanges::of(theirs));
         let delta = Delta {
             time: 0,
@@ -203,7 +203,7 @@ mod tests {
             sent: before.without(&remote),
         };
         ours.merge(theirs);
-        ours.details(&delta)
+        ours.report(&delta)
     }
 
     fn two_devices() -> (Vault, Vault) {
@@ -223,21 +223,21 @@ mod tests {
         theirs.delete(&"B".into(), 301).unwrap();
         theirs.create_record("C".into(), "mail", 302).unwrap();
         ours.create_record("D".into(), "zoo", 303).unwrap();
-        let details = sync(&mut ours, &theirs);
-        let fates: Vec<_> = details
+        let reports = sync(&mut ours, &theirs);
+        let fates: Vec<_> = reports
             .iter()
             .map(|one| (one.path.as_str().unwrap(), one.fate))
             .collect();
         assert_eq!(
             fates,
             [
-                ("mail", RecordFate::New(Side::Received)),
-                ("web/a", RecordFate::Changed),
-                ("web/b", RecordFate::Deleted(Side::Received)),
-                ("zoo", RecordFate::New(Side::Sent)),
+                ("mail", Fate::New(Side::Received)),
+                ("web/a", Fate::Changed),
+                ("web/b", Fate::Deleted(Side::Received)),
+                ("zoo", Fate::New(Side::Sent)),
             ]
         );
-        let fields = &details.get(1).unwrap().fields;
+        let fields = &reports.get(1).unwrap().fields;
         let lost = Lost {
             side: Side::Sent,
             time: 200,
@@ -246,13 +246,13 @@ mod tests {
         assert_eq!(
             *fields,
             [
-                FieldDetails {
+                FieldReport {
                     key: FieldKey::user("note"),
                     received: 0,
                     sent: 1,
                     lost: None
                 },
-                FieldDetails {
+                FieldReport {
                     key: FieldKey::user("user"),
                     received: 1,
                     sent: 1,
@@ -280,10 +280,10 @@ mod tests {
         ours.merge(&theirs);
         ours.rename(&"C".into(), "post", 400).unwrap();
         ours.set(&"A".into(), "user", "later", 400).unwrap();
-        let details = ours.details(&delta);
+        let reports = ours.report(&delta);
         assert_eq!(
-            details.iter().map(|one| one.fate).collect::<Vec<_>>(),
-            [RecordFate::New(Side::Received)]
+            reports.iter().map(|one| one.fate).collect::<Vec<_>>(),
+            [Fate::New(Side::Received)]
         );
     }
 
@@ -293,12 +293,12 @@ mod tests {
         ours.delete(&"A".into(), 200).unwrap();
         theirs.set(&"A".into(), "user", "later", 300).unwrap();
         theirs.rename(&"B".into(), "web/moved", 300).unwrap();
-        let details = sync(&mut ours, &theirs);
-        assert_eq!(details.first().unwrap().fate, RecordFate::Revived);
-        let moved = details.get(1).unwrap();
+        let reports = sync(&mut ours, &theirs);
+        assert_eq!(reports.first().unwrap().fate, Fate::Revived);
+        let moved = reports.get(1).unwrap();
         assert_eq!(
             (moved.path.as_str(), moved.fate),
-            (Some("web/moved"), RecordFate::Changed)
+            (Some("web/moved"), Fate::Changed)
         );
         assert_eq!(moved.moved.as_ref().unwrap().received, 1);
     }
