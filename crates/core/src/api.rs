@@ -283,8 +283,8 @@ impl VaultApi for Session {
     }
 
     fn last_syncs(&mut self) -> Reply<LastSyncs> {
-        let association = Replica::association(self);
-        if association.is_none() && self.folder().is_none() {
+        let account = Replica::account(self);
+        if account.is_none() && self.folder().is_none() {
             return Err(passmate_sync::SyncError::NotSetUp.into());
         }
         let past = |place: &str, last: &passmate_vault::Delta| PastSync {
@@ -292,8 +292,7 @@ impl VaultApi for Session {
             time: last.time,
             records: self.vault().report(last),
         };
-        let server = association
-            .and_then(|association| Some(past(&association.host, association.last.as_ref()?)));
+        let server = account.and_then(|account| Some(past(&account.host, account.last.as_ref()?)));
         let folder = self
             .folder()
             .and_then(|folder| Some(past(&folder.path, folder.last.as_ref()?)));
@@ -310,7 +309,7 @@ impl VaultApi for Session {
 
     fn standing(&mut self) -> Reply<Standing> {
         let folder = self.folder().cloned();
-        if folder.is_some() && Replica::association(self).is_none() {
+        if folder.is_some() && Replica::account(self).is_none() {
             return Ok(Standing {
                 server: None,
                 folder,

@@ -81,12 +81,12 @@ pub(crate) fn export(session: &Session, form: ExportForm) -> Reply<Exported> {
 
 /// The sheet of the account that the vault is tied to.
 fn paper(session: &Session, records: usize) -> Reply<Zeroizing<String>> {
-    let association = tied(session)?;
+    let (account, _) = tied(session)?;
     let day = jiff::Timestamp::from_second(session.now()).unwrap_or_default();
     let day = day.to_zoned(jiff::tz::TimeZone::system());
     let sheet = Sheet {
         day: &day.strftime("%-d %B %Y").to_string(),
-        trust: &trust_text(&association.trust),
+        trust: &trust_text(&account.trust),
         records,
     };
     Ok(make_sheet(&link(session)?, sheet)?)

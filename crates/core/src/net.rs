@@ -14,7 +14,7 @@ use passmate_proto::ClientConfig;
 use passmate_sync::exchange::Connection;
 use passmate_sync::transport::{ConnectError, Transport};
 use passmate_sync::wire::Certificate;
-use passmate_vault::Association;
+use passmate_vault::Account;
 
 use crate::net::trust::{CaError, Sighting, TlsTrust};
 pub use address::{Address, AddressError};
@@ -40,9 +40,9 @@ impl Default for Deadlines {
     }
 }
 
-/// Why the server of an association cannot be reached at all.
+/// Why the server of an account cannot be reached at all.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum UnusableAssociation {
+pub enum UnusableAccount {
     /// Its host or port is none.
     #[error(transparent)]
     Address(#[from] AddressError),
@@ -75,11 +75,11 @@ impl Server {
     /// The server that a vault is tied to.
     ///
     /// # Errors
-    /// The association holds a host or a CA file that cannot be used: an older or newer program
+    /// The account holds a host or a CA file that cannot be used: an older or newer program
     /// accepted it.
-    pub fn of(association: &Association) -> Result<Self, UnusableAssociation> {
-        let address = Address::new(&association.host, association.port)?;
-        Ok(Self::new(address, TlsTrust::new(&association.trust)?))
+    pub fn of(account: &Account) -> Result<Self, UnusableAccount> {
+        let address = Address::new(&account.host, account.port)?;
+        Ok(Self::new(address, TlsTrust::new(&account.trust)?))
     }
 
     /// The same server with other deadlines.

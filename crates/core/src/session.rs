@@ -21,7 +21,7 @@ use passmate_vault::format::container::{ContainerError, Params, open_container};
 use passmate_vault::format::{Version, decode_vault_file, encode_btoken, encode_v3};
 use passmate_vault::merge::MergeSummary;
 use passmate_vault::record::make_record_id;
-use passmate_vault::{Association, Document, Passphrase, RecordId, SharedFolder, Vault};
+use passmate_vault::{Account, Document, Passphrase, RecordId, SharedFolder, Vault};
 use rand_core::UnwrapErr;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
@@ -54,7 +54,7 @@ pub struct Session {
 struct Stored {
     container: [u8; 32],
     plaintext: [u8; 32],
-    association: Option<Association>,
+    account: Option<Account>,
     folder: Option<SharedFolder>,
     records: RecordsDigest,
 }
@@ -80,7 +80,7 @@ impl Stored {
         Self {
             container: hash(container),
             plaintext: hash(plaintext),
-            association: document.association.clone(),
+            account: document.account.clone(),
             folder: document.folder.clone(),
             records: digest_records(&document.vault),
         }
@@ -451,10 +451,10 @@ impl Session {
         let stored = Stored::new(&container, &plaintext, &theirs);
         let mut document = self.own_document()?;
         document.vault.merge(&theirs.vault);
-        document.association = Association::merge(
-            self.stored.association.as_ref(),
-            document.association.take(),
-            theirs.association,
+        document.account = Account::merge(
+            self.stored.account.as_ref(),
+            document.account.take(),
+            theirs.account,
         );
         document.folder = SharedFolder::merge(
             self.stored.folder.as_ref(),
@@ -547,16 +547,16 @@ impl Replica for Session {
         &self.document.vault
     }
 
-    fn association(&self) -> Option<&Association> {
-        self.document.association.as_ref()
+    fn account(&self) -> Option<&Account> {
+        self.document.account.as_ref()
     }
 
     fn now(&self) -> i64 {
         Self::now(self)
     }
 
-    fn set_association(&mut self, association: Option<Association>) {
-        self.document.association = association;
+    fn set_account(&mut self, account: Option<Account>) {
+        self.document.account = account;
     }
 
     fn merge(&mut self, other: &Vault) -> MergeSummary {

@@ -7,7 +7,7 @@ use passmate_sync::{
     Options, RemoteError, Replica, Report, SyncClient, SyncError, SyncErrorKind, Transport,
 };
 use passmate_vault::report::RecordReport;
-use passmate_vault::{Association, Passphrase, RecordId, Vault};
+use passmate_vault::{Account, Passphrase, RecordId, Vault};
 
 use crate::answer::{Consent, Halt, Need, Question, Reply};
 use crate::clock::local_time;
@@ -185,10 +185,9 @@ pub(crate) fn sync_all(
     let continued = request.continued || taken.as_ref().is_some_and(has_taken);
     // A device that its operator has not admitted yet has nothing to sync: only whoever asks is
     // told so.
-    let is_up =
-        |association: &Association| occasion == Occasion::Asked || !association.is_pending();
+    let is_up = |account: &Account| occasion == Occasion::Asked || !account.is_pending();
     let is_online = !session.sync_settings().offline;
-    let has_server = is_online && Replica::association(session).is_some_and(is_up);
+    let has_server = is_online && Replica::account(session).is_some_and(is_up);
     let server = has_server.then(|| sync_server(session, request, continued));
     let folder = taken.map(|(place, taken)| give_out(session, place, taken));
     SyncAnswer { server, folder }
@@ -316,7 +315,7 @@ pub(crate) fn conclude(session: &Session, result: Result<Report, SyncError>) -> 
 }
 
 fn is_rotation_unfinished(session: &Session) -> bool {
-    Replica::association(session).is_some_and(|association| association.retired.is_some())
+    Replica::account(session).is_some_and(|account| account.retired.is_some())
 }
 
 /// Nothing but `sync status` depends on the state file, and a vault without a server has none.
@@ -354,7 +353,7 @@ pub(crate) fn preview(session: &mut Session) -> Reply<SyncPreview> {
         None => None,
     };
     let mut server = None;
-    if Replica::association(session).is_some() && !session.sync_settings().offline {
+    if Replica::account(session).is_some() && !session.sync_settings().offline {
         let mut reached = server_of(session)?;
         let mut env = SystemEnv::default();
         let preview = client(session, &mut reached, &mut env).preview()?;
@@ -374,7 +373,7 @@ pub(crate) fn require_place(session: &Session) -> Reply<()> {
     if session.folder().is_some() {
         return Ok(());
     }
-    if Replica::association(session).is_none() {
+    if Replica::account(session).is_none() {
         return Err(SyncError::NotSetUp.into());
     }
     require_online(session)
@@ -390,8 +389,8 @@ pub(crate) fn require_online(session: &Session) -> Reply<()> {
 
 /// The server that the vault is tied to.
 pub(crate) fn server_of(session: &Session) -> Result<Server, Problem> {
-    let association = Replica::association(session).ok_or(SyncError::NotSetUp)?;
-    Server::of(association).map_err(|error| unusable(&error))
+    let account = Replica::account(session).ok_or(SyncError::NotSetUp)?;
+    Server::of(account).map_err(|error| unusable(&error))
 }
 
 pub(crate) fn unusable(error: &dyn std::fmt::Display) -> Problem {
@@ -416,8 +415,8 @@ pub(crate) fn client<'a>(
 }
 
 pub(crate) fn host_of(session: &Session) -> String {
-    Replica::association(session)
-        .map(|association| association.host.clone())
+    Replica::account(session)
+        .map(|account| account.host.clone())
         .unwrap_or_default()
 }
 

@@ -8,7 +8,7 @@ use passmate_sync::{
     ConnectError, Endpoint, Probed, RemoteError, Replica, Report, SyncError, leave, probe, request,
     trust_pin,
 };
-use passmate_vault::{Association, Pin, Shape, SyncKey, Trust};
+use passmate_vault::{Account, Pin, Shape, SyncKey, Trust};
 
 use crate::answer::{Consent, Halt, Need, Question, Reply};
 use crate::env::SystemEnv;
@@ -92,10 +92,10 @@ pub enum Untied {
 /// What the vault syncs with.
 pub(crate) fn ties(session: &Session) -> Ties {
     Ties {
-        server: Replica::association(session).map(|association| ServerTie {
-            host: association.host.clone(),
-            port: association.port,
-            pending: association.is_pending(),
+        server: Replica::account(session).map(|account| ServerTie {
+            host: account.host.clone(),
+            port: account.port,
+            pending: account.is_pending(),
         }),
         folder: session.folder().map(|folder| folder.path.clone()),
     }
@@ -135,19 +135,16 @@ pub(crate) fn request_account(session: &mut Session, setup: &ServerSetup) -> Rep
 
 /// How the server is trusted, and whether the vault waits to be admitted there.
 fn trust_of(session: &Session, setup: &ServerSetup) -> Reply<(Trust, bool)> {
-    let Some(association) = Replica::association(session) else {
+    let Some(account) = Replica::account(session) else {
         return Ok((setup.trust.clone().unwrap_or(Trust::System), false));
     };
     let address = (setup.address.host(), setup.address.port());
-    let is_there = (&*association.host, association.port) == address;
-    if !association.is_pending() || !is_there || setup.key.is_some() {
-        let host = association.host.clone();
+    let is_there = (&*account.host, account.port) == address;
+    if !account.is_pending() || !is_there || setup.key.is_some() {
+        let host = account.host.clone();
         return Err(SyncError::AlreadySetUp { host }.into());
     }
-    let trust = setup
-        .trust
-        .clone()
-        .unwrap_or_else(|| association.trust.clone());
+    let trust = setup.trust.clone().unwrap_or_else(|| account.trust.clone());
     Ok((trust, true))
 }
 
@@ -242,28 +239,21 @@ pub(crate) fn trust_next(session: &mut Session, pin: Pin) -> Reply<Trust> {
     Ok(trust_pin(session, pin)?)
 }
 
-/// The account of a vault that has one.
-pub(crate) fn tied(session: &Session) -> Reply<&Association> {
-    match Replica::association(session) {
-        Some(association) if association.is_pending() => Err(SyncError::NotLetIn {
-            host: association.host.clone(),
-        }
-        .into()),
-        Some(association) => Ok(association),
-        None => Err(SyncError::NotSetUp.into()),
-    }
+/// The account of a vault that has one, and its key.
+pub(crate) fn tied(session: &Session) -> Reply<(&Account, &SyncKey)> {
+    let account = Replica::account(session).ok_or(SyncError::NotSetUp)?;
+    let key = account.key.granted().ok_or_else(|| SyncError::NotLetIn {
+        host: account.host.clone(),
+    })?;
+    Ok((account, key))
 }
 
 /// The sync key with server and pin.
 pub(crate) fn link(session: &Session) -> Reply<Link> {
-    let association = tied(session)?;
-    let address = Address::new(&association.host, association.port);
+    let (account, key) = tied(session)?;
+    let address = Address::new(&account.host, account.port);
     let address = address.map_err(|error| unusable(&error))?;
-    Ok(Link::new(
-        address,
-        &association.trust,
-        association.key.clone(),
-    ))
+    Ok(Link::new(address, &account.trust, key.clone()))
 }
 
 /// Moves to a new account with a new key.
@@ -273,10 +263,10 @@ pub(crate) fn rotate(
     consent: &Consent,
 ) -> Reply<Synced<Report>> {
     require_online(session)?;
-    let association = tied(session)?;
-    if association.retired.is_none() {
+    let (account, _) = tied(session)?;
+    if account.retired.is_none() {
         consent.require(Question::Rotate {
-            host: association.host.clone(),
+            host: account.host.clone(),
             keep_since,
         })?;
     }
@@ -297,8 +287,8 @@ pub(crate) fn rotate(
 /// Gives an account that is shared with the desktop client our own form.
 pub(crate) fn upgrade(session: &mut Session, consent: &Consent) -> Reply<(bool, Synced<Report>)> {
     require_online(session)?;
-    let association = Replica::association(session).ok_or(SyncError::NotSetUp)?;
-    let was_shared = association.shape == Shape::Desktop;
+    let account = Replica::account(session).ok_or(SyncError::NotSetUp)?;
+    let was_shared = account.shape == Shape::Desktop;
     if was_shared {
         consent.require(Question::Upgrade)?;
     }
@@ -314,7 +304,7 @@ pub(crate) fn untie(
     delete: bool,
     consent: &Consent,
 ) -> Reply<Untied> {
-    let has_server = Replica::association(session).is_some();
+    let has_server = Replica::account(session).is_some();
     if what == Untie::Folder || (!has_server && session.folder().is_some()) {
         let path = session.folder().map(|folder| folder.path.clone());
         let path = path.unwrap_or_default();

@@ -79,18 +79,18 @@ impl Quota {
 /// # Errors
 /// The vault is not set up to sync, or is larger than what can be sealed.
 pub fn status(replica: &dyn Replica, state: &State) -> Result<Status, SyncError> {
-    let association = replica.association().ok_or(SyncError::NotSetUp)?;
+    let account = replica.account().ok_or(SyncError::NotSetUp)?;
     let vault = replica.vault();
-    let shape = association.shape;
+    let shape = account.shape;
     let plaintext = format::encode_btoken_as(shape, vault).map_err(RemoteError::Unsealable)?;
     let stated = state.last_sync.and_then(|last| last.btoken_len_max);
     Ok(Status {
-        host: association.host.clone(),
-        port: association.port,
-        trust: association.trust.clone(),
+        host: account.host.clone(),
+        port: account.port,
+        trust: account.trust.clone(),
         shape,
-        pending: association.is_pending(),
-        confirmed: association.confirmed,
+        pending: account.is_pending(),
+        confirmed: account.confirmed,
         last_sync: state.last_sync,
         last_try: state.last_try,
         content: Content::of(vault, shape)?,

@@ -1,7 +1,8 @@
 //! The account that a vault is tied to.
 
 use passmate_proto::{AccountNumber, AuthToken};
-use passmate_vault::{Association, Pin, SyncKey, Trust};
+use passmate_vault::sync_key::{KEY_LEN, derive_auth_token};
+use passmate_vault::{Account, Pin, Secret, SyncKey, Trust};
 
 use crate::error::SyncError;
 use crate::replica::Replica;
@@ -15,9 +16,9 @@ use crate::replica::Replica;
 /// # Errors
 /// The vault is not set up to sync, or could not be saved; then nothing changed.
 pub fn trust_pin(replica: &mut dyn Replica, pin: Pin) -> Result<Trust, SyncError> {
-    let association = replica.association().cloned();
-    let mut association = association.ok_or(SyncError::NotSetUp)?;
-    let trust = match association.trust {
+    let account = replica.account().cloned();
+    let mut account = account.ok_or(SyncError::NotSetUp)?;
+    let trust = match account.trust {
         Trust::Pins { current, .. } if current != pin => Trust::Pins {
             current,
             next: Some(pin),
@@ -27,25 +28,25 @@ pub fn trust_pin(replica: &mut dyn Replica, pin: Pin) -> Result<Trust, SyncError
             next: None,
         },
     };
-    association.trust = trust.clone();
-    replace_association(replica, Some(association))?;
+    account.trust = trust.clone();
+    replace_account(replica, Some(account))?;
     Ok(trust)
 }
 
-/// Sets the association and saves it, or leaves the old one.
-pub(crate) fn replace_association(
+/// Sets the account and saves it, or leaves the old one.
+pub(crate) fn replace_account(
     replica: &mut dyn Replica,
-    association: Option<Association>,
+    account: Option<Account>,
 ) -> Result<(), SyncError> {
-    let before = replica.association().cloned();
-    replica.set_association(association.clone());
+    let before = replica.account().cloned();
+    replica.set_account(account.clone());
     replica.save().map_err(|error| {
-        replica.set_association(before);
+        replica.set_account(before);
         SyncError::Save(error)
     })?;
     // Another program may have been faster with another one, or have seen more of the same.
-    let identity = |association: &Association| (association.key.clone(), association.trust.clone());
-    if replica.association().map(identity) == association.as_ref().map(identity) {
+    let identity = |account: &Account| (account.key.clone(), account.trust.clone());
+    if replica.account().map(identity) == account.as_ref().map(identity) {
         Ok(())
     } else {
         Err(SyncError::SetUpChanged)
@@ -56,6 +57,6 @@ pub(crate) fn account_of(key: &SyncKey) -> Option<AccountNumber> {
     AccountNumber::from_bytes(key.account())
 }
 
-pub(crate) fn auth_token_of(key: &SyncKey) -> AuthToken {
-    AuthToken::new(*key.derive_auth_token().as_bytes())
+pub(crate) fn auth_token_of(key: &impl AsRef<Secret<KEY_LEN>>) -> AuthToken {
+    AuthToken::new(*derive_auth_token(key.as_ref()).as_bytes())
 }

@@ -2,10 +2,10 @@
 
 use passmate_proto::{BTOKEN_LEN_MAX_DEFAULT, CLIENT_BTOKEN_LEN_MAX_DEFAULT};
 use passmate_vault::format::BtokenShape;
-use passmate_vault::{Association, SeenChanges, Shape, SyncKey, Trust, Vault, format};
+use passmate_vault::{Account, SeenChanges, Shape, SyncKey, Trust, Vault, format};
 use rand_core::CryptoRng;
 
-use crate::account::replace_association;
+use crate::account::replace_account;
 use crate::error::{RemoteError, SyncError};
 use crate::exchange::{Ended, Greeting};
 use crate::guard::{AHEAD_MIN, News};
@@ -20,7 +20,7 @@ pub(crate) struct Attempt<'a> {
     key: SyncKey,
     options: Options,
     /// To be kept in the vault once a btoken of its account was opened.
-    joining: Option<Association>,
+    joining: Option<Account>,
     /// The vault keeps the account, and no fetch has proved yet that it is there.
     account_in_doubt: bool,
     report: Report,
@@ -69,10 +69,9 @@ impl<'a> Attempt<'a> {
     }
 
     /// For an account that others use already, and the vault is to keep.
-    pub(crate) fn joining(replica: &'a mut dyn Replica, association: Association) -> Self {
-        let key = association.key.clone();
+    pub(crate) fn joining(replica: &'a mut dyn Replica, key: SyncKey, account: Account) -> Self {
         Self {
-            joining: Some(association),
+            joining: Some(account),
             ..Self::new(replica, key, true)
         }
     }
@@ -146,21 +145,21 @@ impl<'a> Attempt<'a> {
         if self.is_preview {
             return Ok(());
         }
-        let Some(association) = self.replica.association() else {
+        let Some(account) = self.replica.account() else {
             return Ok(());
         };
-        if let (Trust::Pins { next, .. }, Some(shown)) = (&association.trust, certificate.pin)
+        if let (Trust::Pins { next, .. }, Some(shown)) = (&account.trust, certificate.pin)
             && *next == Some(shown)
         {
             let trust = Trust::Pins {
                 current: shown,
                 next: None,
             };
-            let association = Association {
+            let account = Account {
                 trust,
-                ..association.clone()
+                ..account.clone()
             };
-            replace_association(self.replica, Some(association))?;
+            replace_account(self.replica, Some(account))?;
         }
         Ok(())
     }
@@ -178,12 +177,12 @@ impl<'a> Attempt<'a> {
         };
         self.report.delta.sent.merge(&upload.sent);
         self.report.btoken_len = upload.len;
-        let Some(mut association) = self.replica.association().cloned() else {
+        let Some(mut account) = self.replica.account().cloned() else {
             return Ok(());
         };
-        if association.key == self.key && association.seen.note(&upload.part) {
-            association.last = Some(self.report.delta.clone());
-            self.replica.set_association(Some(association));
+        if account.key.granted() == Some(&self.key) && account.seen.note(&upload.part) {
+            account.last = Some(self.report.delta.clone());
+            self.replica.set_account(Some(account));
             self.save()?;
         }
         Ok(())
@@ -207,23 +206,23 @@ impl<'a> Attempt<'a> {
     /// Compares what came with what this device had seen there, and notes what came.
     fn note_seen(&mut self, remote: &Vault) {
         self.note_missing(remote);
-        let Some(mut association) = self.replica.association().cloned() else {
+        let Some(mut account) = self.replica.account().cloned() else {
             return;
         };
-        if association.seen.note(remote) {
+        if account.seen.note(remote) {
             if !self.report.delta.is_empty() {
-                association.last = Some(self.report.delta.clone());
+                account.last = Some(self.report.delta.clone());
             }
-            self.replica.set_association(Some(association));
+            self.replica.set_account(Some(account));
         }
     }
 
     fn note_missing(&mut self, remote: &Vault) {
-        let Some(association) = self.replica.association() else {
+        let Some(account) = self.replica.account() else {
             return;
         };
         let vault = self.replica.vault();
-        let mut missing = association.seen.without(&self.shape().seen_of(remote));
+        let mut missing = account.seen.without(&self.shape().seen_of(remote));
         if !missing.is_empty() && remote.history_since().is_some() {
             // What is cut off is no loss.
             missing = missing.common_with(&SeenChanges::of(&vault.truncated_with(remote)));
@@ -239,13 +238,13 @@ impl<'a> Attempt<'a> {
 
     /// What was cut off need not be on the server any more.
     fn forget_dropped(&mut self) {
-        let Some(mut association) = self.replica.association().cloned() else {
+        let Some(mut account) = self.replica.account().cloned() else {
             return;
         };
-        association.seen = association
+        account.seen = account
             .seen
             .common_with(&SeenChanges::of(self.replica.vault()));
-        self.replica.set_association(Some(association));
+        self.replica.set_account(Some(account));
     }
 
     /// Looks at what came before it is merged.
@@ -330,7 +329,7 @@ impl<'a> Attempt<'a> {
             self.report.delta.sent.merge(&upload.sent);
         }
 
-        self.keep_association(shape)?;
+        self.keep_account(shape)?;
         if !is_replaced {
             self.note_seen(&kept);
         }
@@ -347,8 +346,8 @@ impl<'a> Attempt<'a> {
         self.account_in_doubt = false;
         if self
             .replica
-            .association()
-            .is_none_or(|association| association.key != self.key)
+            .account()
+            .is_none_or(|account| account.key.granted() != Some(&self.key))
         {
             return Err(SyncError::SetUpChanged);
         }
@@ -392,8 +391,8 @@ impl<'a> Attempt<'a> {
 
     /// The shape that the account has, as far as the vault knows.
     fn shape(&self) -> Shape {
-        let association = self.joining.as_ref().or_else(|| self.replica.association());
-        association.map_or(Shape::Modern, |association| association.shape)
+        let account = self.joining.as_ref().or_else(|| self.replica.account());
+        account.map_or(Shape::Modern, |account| account.shape)
     }
 
     /// The shape that the account has, now that its btoken was found in this one.
@@ -442,26 +441,26 @@ impl<'a> Attempt<'a> {
     }
 
     /// A btoken of the account was opened: account and key are right, and the vault is to know it.
-    fn keep_association(&mut self, shape: Shape) -> Result<(), SyncError> {
-        let association = match (self.replica.association(), self.joining.take()) {
-            (None, Some(joining)) => Association {
+    fn keep_account(&mut self, shape: Shape) -> Result<(), SyncError> {
+        let account = match (self.replica.account(), self.joining.take()) {
+            (None, Some(joining)) => Account {
                 confirmed: true,
                 shape,
                 ..joining
             },
-            (Some(association), None) if association.key == self.key => {
-                if association.confirmed && association.shape == shape {
+            (Some(account), None) if account.key.granted() == Some(&self.key) => {
+                if account.confirmed && account.shape == shape {
                     return Ok(());
                 }
-                Association {
+                Account {
                     confirmed: true,
                     shape,
-                    ..association.clone()
+                    ..account.clone()
                 }
             }
             _ => return Err(SyncError::SetUpChanged),
         };
-        self.replica.set_association(Some(association));
+        self.replica.set_account(Some(account));
         Ok(())
     }
 

@@ -50,13 +50,11 @@ impl SyncClient<'_> {
     }
 
     fn account(&self) -> Result<(SyncKey, bool), SyncError> {
-        let association = self.replica.association().ok_or(SyncError::NotSetUp)?;
-        if association.is_pending() {
-            return Err(SyncError::NotLetIn {
-                host: association.host.clone(),
-            });
-        }
-        Ok((association.key.clone(), association.confirmed))
+        let account = self.replica.account().ok_or(SyncError::NotSetUp)?;
+        let key = account.key.granted().ok_or_else(|| SyncError::NotLetIn {
+            host: account.host.clone(),
+        })?;
+        Ok((key.clone(), account.confirmed))
     }
 }
 
@@ -66,9 +64,9 @@ pub(crate) fn run(
     transport: &mut dyn Transport,
     env: &mut dyn Env,
 ) -> Result<(), SyncError> {
-    let account = account_of(attempt.key()).ok_or(SyncError::KeyWithoutAccount)?;
+    let number = account_of(attempt.key()).ok_or(SyncError::KeyWithoutAccount)?;
     let done = retry(env, |retries, env| {
-        let may_retry = match exchange(attempt, account, transport, env)? {
+        let may_retry = match exchange(attempt, number, transport, env)? {
             Exchanged::NoConnection(error) => retries.after_no_connection(error),
             Exchanged::Ended(ended) => match ended.outcome {
                 Outcome::Confirmed(_) | Outcome::Left => {
@@ -109,7 +107,7 @@ enum Exchanged {
 /// One *update*: fetch, merge, and store the union or leave.
 fn exchange(
     attempt: &mut Attempt<'_>,
-    account: AccountNumber,
+    number: AccountNumber,
     transport: &mut dyn Transport,
     env: &mut dyn Env,
 ) -> Result<Exchanged, SyncError> {
@@ -117,7 +115,7 @@ fn exchange(
         Ok(connection) => connection,
         Err(error) => return Ok(Exchanged::NoConnection(error)),
     };
-    let fetched = match connection.update(account, auth_token_of(attempt.key())) {
+    let fetched = match connection.update(number, auth_token_of(attempt.key())) {
         Ok(fetched) => fetched,
         Err(ended) => return Ok(Exchanged::Ended(*ended)),
     };

@@ -1,9 +1,9 @@
-//! The end of an association, on this device or for all devices.
+//! The end of an account, on this device or for all devices.
 
 use passmate_proto::Outcome;
 use passmate_vault::SyncKey;
 
-use crate::account::{account_of, auth_token_of, replace_association};
+use crate::account::{account_of, auth_token_of, replace_account};
 use crate::client::SyncClient;
 use crate::env::Env;
 use crate::error::{RemoteError, SyncError};
@@ -16,24 +16,23 @@ use crate::transport::Transport;
 /// # Errors
 /// The vault is not set up to sync, or could not be saved; then nothing changed.
 pub fn leave(replica: &mut dyn Replica) -> Result<(), SyncError> {
-    replica.association().ok_or(SyncError::NotSetUp)?;
-    replace_association(replica, None)
+    replica.account().ok_or(SyncError::NotSetUp)?;
+    replace_account(replica, None)
 }
 
 impl SyncClient<'_> {
     /// Deletes the account and its btoken on the server, then forgets the server on this device.
     ///
     /// # Errors
-    /// See [`SyncError`]; the vault keeps the association then, and [`leave`] can still drop it.
+    /// See [`SyncError`]; the vault keeps the account then, and [`leave`] can still drop it.
     /// [`RemoteError::DeletedOrUnreachable`]: the deletion was asked for twice and not confirmed.
     pub fn delete(&mut self) -> Result<(), SyncError> {
-        let association = self.replica.association().ok_or(SyncError::NotSetUp)?;
-        let key = association.key.clone();
+        let account = self.replica.account().ok_or(SyncError::NotSetUp)?;
         // A device that was never admitted has nothing there.
-        if !association.is_pending() {
+        if let Some(key) = account.key.granted().cloned() {
             delete_account(&key, self.transport, self.env)?;
         }
-        replace_association(self.replica, None)
+        replace_account(self.replica, None)
     }
 }
 
@@ -43,12 +42,12 @@ pub(crate) fn delete_account(
     transport: &mut dyn Transport,
     env: &mut dyn Env,
 ) -> Result<(), SyncError> {
-    let account = account_of(key).ok_or(SyncError::KeyWithoutAccount)?;
+    let number = account_of(key).ok_or(SyncError::KeyWithoutAccount)?;
     retry(env, |retries, _| {
         let may_retry = match transport.connect() {
             Err(error) => retries.after_no_connection(error),
             Ok(connection) => {
-                let ended = connection.reset(account, auth_token_of(key));
+                let ended = connection.reset(number, auth_token_of(key));
                 match ended.outcome {
                     Outcome::Confirmed(_) => return Ok(Some(())),
                     Outcome::Unknown(cause) => {

@@ -1,7 +1,7 @@
 //! The vault of this device, as a sync sees it.
 
 use passmate_vault::merge::MergeSummary;
-use passmate_vault::{Association, Vault};
+use passmate_vault::{Account, Vault};
 
 /// Why a vault could not be saved; whoever implements [`Replica`] knows the type behind it.
 pub type SaveError = Box<dyn std::error::Error + Send + Sync>;
@@ -15,17 +15,17 @@ pub trait Replica {
     fn now(&self) -> i64;
 
     /// The account that the vault is tied to.
-    fn association(&self) -> Option<&Association>;
+    fn account(&self) -> Option<&Account>;
 
     /// Ties the vault to another account, or to none. Other programs see it after the next
     /// [`save`](Self::save).
-    fn set_association(&mut self, association: Option<Association>);
+    fn set_account(&mut self, account: Option<Account>);
 
     /// Adds the changes of another device.
     fn merge(&mut self, other: &Vault) -> MergeSummary;
 
     /// Makes all changes durable, together with what other programs saved meanwhile: afterwards
-    /// [`vault`](Self::vault) and [`association`](Self::association) are what is stored. Writes
+    /// [`vault`](Self::vault) and [`account`](Self::account) are what is stored. Writes
     /// nothing if nothing changed.
     ///
     /// # Errors

@@ -7,9 +7,9 @@
 //!    into it;
 //!  - interrupted at any point it goes on from there when it is asked for again.
 
-use passmate_vault::{Association, SeenChanges, Shape, SyncKey, Vault, format, sync_key};
+use passmate_vault::{Account, AccountKey, SeenChanges, Shape, SyncKey, Vault, format, sync_key};
 
-use crate::account::{account_of, auth_token_of, replace_association};
+use crate::account::{account_of, auth_token_of, replace_account};
 use crate::client::SyncClient;
 use crate::error::{RemoteError, SyncError};
 use crate::leave::delete_account;
@@ -31,7 +31,7 @@ impl SyncClient<'_> {
     /// See [`SyncError`]. The vault is tied to the old account, or to the new one with the old
     /// one's key beside it: called again, it goes on.
     pub fn rotate(&mut self, keep_since: Option<i64>) -> Result<Report, SyncError> {
-        let begun = self.replica.association().ok_or(SyncError::NotSetUp)?;
+        let begun = self.replica.account().ok_or(SyncError::NotSetUp)?;
         let mut report = Report::default();
         if begun.retired.is_none() {
             match self.sync(Options::default()) {
@@ -56,8 +56,8 @@ impl SyncClient<'_> {
             }
             synced => report.add(synced?),
         }
-        let association = self.replica.association().ok_or(SyncError::SetUpChanged)?;
-        let retired = association.retired.clone().ok_or(SyncError::SetUpChanged)?;
+        let account = self.replica.account().ok_or(SyncError::SetUpChanged)?;
+        let retired = account.retired.clone().ok_or(SyncError::SetUpChanged)?;
         if let Some(last) = self.last_look(&retired)? {
             let vault = self.replica.vault();
             if last.truncated_with(vault).missing_from(vault) > 0 {
@@ -67,26 +67,26 @@ impl SyncClient<'_> {
             }
             delete_account(&retired, self.transport, self.env)?;
         }
-        let association = self.replica.association().cloned();
-        let association = Association {
+        let account = self.replica.account().cloned();
+        let account = Account {
             retired: None,
-            ..association.ok_or(SyncError::SetUpChanged)?
+            ..account.ok_or(SyncError::SetUpChanged)?
         };
-        replace_association(self.replica, Some(association))?;
+        replace_account(self.replica, Some(account))?;
         Ok(report)
     }
 
     /// Makes the new account. After an interrupted rotation the account that it replaces stays the
     /// same.
     fn move_on(&mut self) -> Result<(), SyncError> {
-        let old = self.replica.association().cloned();
+        let old = self.replica.account().cloned();
         let old = old.ok_or(SyncError::SetUpChanged)?;
-        let retired = old.retired.clone().unwrap_or_else(|| old.key.clone());
-        let associate = |key| Association {
-            key,
+        let retired = old.retired.clone().or_else(|| old.key.granted().cloned());
+        let associate = |key| Account {
+            key: AccountKey::Granted(key),
             confirmed: false,
             seen: SeenChanges::new(),
-            retired: Some(retired.clone()),
+            retired: retired.clone(),
             shape: Shape::Modern,
             ..old.clone()
         };
@@ -96,7 +96,7 @@ impl SyncClient<'_> {
 
     /// What the old account has; `None` if it is gone.
     fn last_look(&mut self, key: &SyncKey) -> Result<Option<Vault>, SyncError> {
-        let account = account_of(key).ok_or(SyncError::KeyWithoutAccount)?;
+        let number = account_of(key).ok_or(SyncError::KeyWithoutAccount)?;
         let looked = retry(self.env, |retries, _| {
             let connection = match self.transport.connect() {
                 Ok(connection) => connection,
@@ -105,7 +105,7 @@ impl SyncClient<'_> {
                     return Ok(None);
                 }
             };
-            match connection.update(account, auth_token_of(key)) {
+            match connection.update(number, auth_token_of(key)) {
                 Ok(fetched) => {
                     let opened = open(fetched.btoken(), key);
                     fetched.leave();

@@ -8,13 +8,13 @@
 use passmate_proto::{AccountNumber, AuthToken, Failure, Outcome, RequestCode};
 use passmate_vault::sync_key::KEY_LEN;
 use passmate_vault::{
-    Association, Secret, SeenChanges, Shape, SyncKey, Trust, Vault, format, sync_key,
+    Account, AccountKey, Secret, SeenChanges, Shape, SyncKey, Trust, Vault, format, sync_key,
 };
 use rand_core::CryptoRng;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use crate::account::{auth_token_of, replace_association};
+use crate::account::{auth_token_of, replace_account};
 use crate::attempt::Attempt;
 use crate::client::{SyncClient, run};
 use crate::env::Env;
@@ -72,8 +72,8 @@ pub fn probe(transport: &mut dyn Transport, env: &mut dyn Env) -> Result<Probed,
             Ok(connection) => connection,
             Err(error) => return retries.after_no_connection(error).map(|()| None),
         };
-        let account = make_account(env.rng());
-        let ended = match connection.update(account, make_auth_token(env.rng())) {
+        let number = make_account(env.rng());
+        let ended = match connection.update(number, make_auth_token(env.rng())) {
             Ok(fetched) => {
                 fetched.leave();
                 return Err(RemoteError::LetsAnyoneIn);
@@ -110,12 +110,13 @@ pub fn request(
     endpoint: &Endpoint,
 ) -> Result<RequestCode, SyncError> {
     refuse_second(replica, endpoint)?;
-    let key = match replica.association() {
-        Some(pending) => pending.key.clone(),
-        None => SyncKey::from_parts([0; 8], sync_key::make_key(env.rng())),
+    let key = match replica.account() {
+        Some(pending) => pending.key.secret().clone(),
+        None => sync_key::make_key(env.rng()),
     };
-    replace_association(replica, Some(associate(endpoint, key.clone(), false)))?;
-    let auth_token = key.derive_auth_token();
+    let auth_token = sync_key::derive_auth_token(&key);
+    let key = AccountKey::Requested(key);
+    replace_account(replica, Some(associate(endpoint, key, false)))?;
     Ok(RequestCode::from_hash(
         Sha256::digest(auth_token.as_bytes()).into(),
     ))
@@ -126,13 +127,13 @@ impl SyncClient<'_> {
     /// [`request`] saved becomes its key.
     ///
     /// # Errors
-    /// See [`SyncError`]. If the vault has an association afterwards, the server named an account:
+    /// See [`SyncError`]. If the vault has an account afterwards, the server named an account:
     /// the next [`sync`](Self::sync) goes on from there.
     pub fn create(&mut self, _probed: &Probed, endpoint: &Endpoint) -> Result<Report, SyncError> {
         refuse_second(self.replica, endpoint)?;
-        let associate = |key| associate(endpoint, key, false);
-        let pending = self.replica.association();
-        let key = match pending.map(|pending| pending.key.key().clone()) {
+        let associate = |key| associate(endpoint, AccountKey::Granted(key), false);
+        let pending = self.replica.account();
+        let key = match pending.map(|pending| pending.key.secret().clone()) {
             Some(key) => key,
             None => sync_key::make_key(self.env.rng()),
         };
@@ -146,29 +147,32 @@ impl SyncClient<'_> {
     ///
     /// # Errors
     /// See [`SyncError`]. If the btoken there could not be opened, nothing was sent and the vault
-    /// has no association.
+    /// has no account.
     pub fn join(
         &mut self,
         _probed: &Probed,
         endpoint: &Endpoint,
         key: SyncKey,
     ) -> Result<Report, SyncError> {
-        if let Some(association) = self.replica.association() {
+        if let Some(account) = self.replica.account() {
             return Err(SyncError::AlreadySetUp {
-                host: association.host.clone(),
+                host: account.host.clone(),
             });
         }
-        let mut attempt = Attempt::joining(self.replica, associate(endpoint, key, true));
+        let mut attempt = {
+            let account = associate(endpoint, AccountKey::Granted(key.clone()), true);
+            Attempt::joining(self.replica, key, account)
+        };
         run(&mut attempt, self.transport, self.env)?;
         Ok(attempt.into_report())
     }
 
-    /// Asks the server for an account, and saves the association with it as soon as its number
+    /// Asks the server for an account, and saves the account with it as soon as its number
     /// arrives.
     pub(crate) fn make_account(
         &mut self,
         key: Secret<KEY_LEN>,
-        associate: &dyn Fn(SyncKey) -> Association,
+        associate: &dyn Fn(SyncKey) -> Account,
     ) -> Result<SyncKey, SyncError> {
         // An empty vault is stored first: if the number is lost on the way, nothing else is.
         let plaintext = format::encode_btoken(&Vault::new()).map_err(RemoteError::Unsealable)?;
@@ -180,12 +184,11 @@ impl SyncClient<'_> {
                     return Ok(None);
                 }
             };
-            let unnumbered = SyncKey::from_parts([0; 8], key.clone());
-            let btoken = format::btoken::seal(&plaintext, &unnumbered, env.rng());
-            match connection.create(auth_token_of(&unnumbered), btoken) {
+            let btoken = format::btoken::seal(&plaintext, &key, env.rng());
+            match connection.create(auth_token_of(&key), btoken) {
                 Ok(created) => {
                     let key = SyncKey::from_parts(*created.account().as_bytes(), key.clone());
-                    let saved = replace_association(self.replica, Some(associate(key.clone())));
+                    let saved = replace_account(self.replica, Some(associate(key.clone())));
                     // How it ends tells nothing that the next fetch does not tell.
                     created.finish();
                     saved.map(|()| Some(key))
@@ -205,22 +208,22 @@ impl SyncClient<'_> {
 
 /// A vault that waits for an account on this server may go on.
 fn refuse_second(replica: &dyn Replica, endpoint: &Endpoint) -> Result<(), SyncError> {
-    match replica.association() {
+    match replica.account() {
         Some(pending)
             if pending.is_pending()
                 && (&pending.host, pending.port) == (&endpoint.host, endpoint.port) =>
         {
             Ok(())
         }
-        Some(association) => Err(SyncError::AlreadySetUp {
-            host: association.host.clone(),
+        Some(account) => Err(SyncError::AlreadySetUp {
+            host: account.host.clone(),
         }),
         None => Ok(()),
     }
 }
 
-fn associate(endpoint: &Endpoint, key: SyncKey, confirmed: bool) -> Association {
-    Association {
+fn associate(endpoint: &Endpoint, key: AccountKey, confirmed: bool) -> Account {
+    Account {
         host: endpoint.host.clone(),
         port: endpoint.port,
         key,

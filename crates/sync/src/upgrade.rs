@@ -1,8 +1,8 @@
 //! An account that is shared with the desktop client becomes one of this program's.
 
-use passmate_vault::{Association, Shape};
+use passmate_vault::{Account, Shape};
 
-use crate::account::replace_association;
+use crate::account::replace_account;
 use crate::client::SyncClient;
 use crate::error::SyncError;
 use crate::options::Options;
@@ -17,14 +17,14 @@ impl SyncClient<'_> {
     /// See [`SyncError`]. After an interruption the next [`sync`](Self::sync) goes on.
     pub fn upgrade(&mut self) -> Result<Report, SyncError> {
         let mut report = self.sync(Options::default())?;
-        let association = self.replica.association().cloned();
-        let association = association.ok_or(SyncError::SetUpChanged)?;
-        if association.shape == Shape::Desktop {
-            let association = Association {
+        let account = self.replica.account().cloned();
+        let account = account.ok_or(SyncError::SetUpChanged)?;
+        if account.shape == Shape::Desktop {
+            let account = Account {
                 shape: Shape::Upgraded,
-                ..association
+                ..account
             };
-            replace_association(self.replica, Some(association))?;
+            replace_account(self.replica, Some(account))?;
             report.add(self.sync(Options::default())?);
         }
         Ok(report)

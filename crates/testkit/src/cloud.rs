@@ -21,7 +21,7 @@ use passmate_sync::{
     SaveError, SyncClient, SyncError, Transport, probe,
 };
 use passmate_vault::merge::MergeSummary;
-use passmate_vault::{Association, Pin, SyncKey, Trust, Vault};
+use passmate_vault::{Account, Pin, SyncKey, Trust, Vault};
 use rand_core::CryptoRng;
 
 /// What goes wrong in one exchange.
@@ -429,7 +429,7 @@ pub fn two_devices(cloud: &Rc<RefCell<Cloud>>) -> (Device, Device) {
     let (mut first, mut second) = (Device::default(), Device::default());
     first.set("mail", "password", "first");
     first.create(&mut Way::to(cloud)).unwrap();
-    let key = first.association.clone().unwrap().key;
+    let key = first.key();
     second.join(&mut Way::to(cloud), key).unwrap();
     (first, second)
 }
@@ -438,8 +438,8 @@ pub fn two_devices(cloud: &Rc<RefCell<Cloud>>) -> (Device, Device) {
 #[derive(Clone, Default)]
 pub struct Device {
     pub vault: Vault,
-    pub association: Option<Association>,
-    pub file: (Vault, Option<Association>),
+    pub account: Option<Account>,
+    pub file: (Vault, Option<Account>),
     /// How often the file was written.
     pub writes: usize,
     pub is_full: bool,
@@ -497,9 +497,20 @@ impl Device {
         self.client(way, &mut calm).join(&probed, &endpoint(), key)
     }
 
+    /// The key of its account.
+    pub fn key(&self) -> SyncKey {
+        self.account
+            .as_ref()
+            .unwrap()
+            .key
+            .granted()
+            .unwrap()
+            .clone()
+    }
+
     /// The fingerprint that `sync status` shows.
     pub fn fingerprint(&self) -> String {
-        let shape = self.association.as_ref().unwrap().shape;
+        let shape = self.account.as_ref().unwrap().shape;
         Content::of(&self.vault, shape).unwrap().fingerprint
     }
 
@@ -517,7 +528,7 @@ impl Device {
 
     /// What the server has, if it can be opened.
     pub fn remote(&self, cloud: &Rc<RefCell<Cloud>>) -> Vault {
-        let key = &self.association.as_ref().unwrap().key;
+        let key = &self.key();
         let cloud = cloud.borrow();
         let plaintext =
             passmate_vault::format::btoken::open(&cloud.accounts[&account_of(key).unwrap()].1, key);
@@ -532,16 +543,16 @@ impl Replica for Device {
         &self.vault
     }
 
-    fn association(&self) -> Option<&Association> {
-        self.association.as_ref()
+    fn account(&self) -> Option<&Account> {
+        self.account.as_ref()
     }
 
     fn now(&self) -> i64 {
         self.now
     }
 
-    fn set_association(&mut self, association: Option<Association>) {
-        self.association = association;
+    fn set_account(&mut self, account: Option<Account>) {
+        self.account = account;
     }
 
     fn merge(&mut self, other: &Vault) -> MergeSummary {
@@ -549,14 +560,14 @@ impl Replica for Device {
     }
 
     fn save(&mut self) -> Result<(), SaveError> {
-        if self.file.0 == self.vault && self.file.1 == self.association {
+        if self.file.0 == self.vault && self.file.1 == self.account {
             return Ok(());
         }
         if self.is_full {
             return Err(DiskFull.into());
         }
         self.writes += 1;
-        self.file = (self.vault.clone(), self.association.clone());
+        self.file = (self.vault.clone(), self.account.clone());
         Ok(())
     }
 

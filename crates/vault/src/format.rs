@@ -33,10 +33,10 @@ pub use path::JsonPath;
 
 use crate::compat::Original;
 use crate::record::{Stamp, Text, Vault};
-use crate::sync::account::Association;
+use crate::sync::account::Account;
 use crate::sync::shape::Shape;
 use crate::sync::shared_folder::SharedFolder;
-use account::{read_association, set, write_association};
+use account::{read_account, set, write_account};
 use reader::{Fault, Reader};
 use records::{Found, is_key, read_records, write_records};
 use shared_folder::{read_folder, write_folder};
@@ -57,7 +57,7 @@ pub struct Document {
     /// All records.
     pub vault: Vault,
     /// The account that the vault is tied to; only version 3 has one.
-    pub association: Option<Association>,
+    pub account: Option<Account>,
     /// The shared folder that it takes part in; only version 3 has one.
     pub folder: Option<SharedFolder>,
     /// What the file is for.
@@ -71,7 +71,7 @@ impl Document {
     pub fn new(vault: Vault) -> Self {
         Self {
             vault,
-            association: None,
+            account: None,
             folder: None,
             purpose: Purpose::Primary,
             version: Version::V3,
@@ -120,7 +120,7 @@ pub fn decode_vault_file(plaintext: &[u8]) -> Result<Document, CodecError> {
     let Parts {
         purpose,
         records,
-        association,
+        account,
         folder,
         since,
         ..
@@ -132,7 +132,7 @@ pub fn decode_vault_file(plaintext: &[u8]) -> Result<Document, CodecError> {
     let (vault, found) = records.ok_or_else(|| missing("records"))?;
     match version {
         Version::Passmate2 => {
-            refuse_ours(association.as_ref(), folder.as_ref())?;
+            refuse_ours(account.as_ref(), folder.as_ref())?;
             if since.is_some() {
                 return Err(CodecError::UnknownKey {
                     path: JsonPath::document().member(SINCE),
@@ -158,7 +158,7 @@ pub fn decode_vault_file(plaintext: &[u8]) -> Result<Document, CodecError> {
     let vault = Vault { since, ..vault };
     Ok(Document {
         vault,
-        association,
+        account,
         folder,
         purpose,
         version,
@@ -166,11 +166,8 @@ pub fn decode_vault_file(plaintext: &[u8]) -> Result<Document, CodecError> {
 }
 
 /// Members that only our own version has.
-fn refuse_ours(
-    association: Option<&Association>,
-    folder: Option<&SharedFolder>,
-) -> Result<(), CodecError> {
-    match (association, folder) {
+fn refuse_ours(account: Option<&Account>, folder: Option<&SharedFolder>) -> Result<(), CodecError> {
+    match (account, folder) {
         (Some(_), _) => Err(CodecError::UnknownKey {
             path: JsonPath::document().member("sync"),
         }),
@@ -227,7 +224,7 @@ pub fn decode_btoken(plaintext: &[u8]) -> Result<(Vault, BtokenShape), CodecErro
             expected: "sync_copy",
         });
     }
-    refuse_ours(parts.association.as_ref(), parts.folder.as_ref())?;
+    refuse_ours(parts.account.as_ref(), parts.folder.as_ref())?;
     let (vault, _) = parts.records.ok_or_else(|| missing("records"))?;
     Ok((
         Vault {
@@ -244,9 +241,9 @@ pub fn encode_v3(document: &Document) -> Result<Zeroizing<Vec<u8>>, EncodeError>
     impl Write for V3<'_> {
         fn write(&self, sink: &mut impl Sink) {
             sink.put(b"{\"version\":3,\"purpose\":\"primary\"");
-            if let Some(association) = &self.0.association {
+            if let Some(account) = &self.0.account {
                 sink.put(b",\"sync\":");
-                write_association(sink, association);
+                write_account(sink, account);
             }
             if let Some(folder) = &self.0.folder {
                 sink.put(b",\"folder\":");
@@ -346,7 +343,7 @@ struct Parts {
     version: Option<Result<Version, CodecError>>,
     purpose: Option<Purpose>,
     records: Option<(Vault, Found)>,
-    association: Option<Association>,
+    account: Option<Account>,
     folder: Option<SharedFolder>,
     since: Option<i64>,
 }
@@ -374,9 +371,7 @@ fn read_parts(reader: &mut Reader<'_>, first_key: Option<Text>) -> Result<Parts,
         } else if is_key(&key, "records") {
             set(&mut parts.records, path, |path| read_records(reader, path))?;
         } else if is_key(&key, "sync") {
-            set(&mut parts.association, path, |path| {
-                read_association(reader, path)
-            })?;
+            set(&mut parts.account, path, |path| read_account(reader, path))?;
         } else if is_key(&key, "folder") {
             set(&mut parts.folder, path, |path| read_folder(reader, path))?;
         } else if is_key(&key, SINCE) {

@@ -19,7 +19,7 @@ pub mod view;
 pub use format::Document;
 pub use record::{EditError, RecordId, Text, Vault};
 pub use secret::{Passphrase, Secret};
-pub use sync::account::{Association, Pin, PinError, Trust};
+pub use sync::account::{Account, AccountKey, Pin, PinError, Trust};
 pub use sync::delta::Delta;
 pub use sync::seen::SeenChanges;
 pub use sync::shape::Shape;

@@ -77,6 +77,12 @@ impl<const N: usize> Secret<N> {
     }
 }
 
+impl<const N: usize> AsRef<Self> for Secret<N> {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
 impl<const N: usize> PartialEq for Secret<N> {
     fn eq(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()

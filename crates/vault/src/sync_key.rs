@@ -42,6 +42,16 @@ pub fn derive_auth_token(key: &Secret<KEY_LEN>) -> Secret<32> {
     derive_labelled(key, b"auth_token")
 }
 
+/// The key that encrypts btokens.
+pub(crate) fn derive_data_key(key: &Secret<KEY_LEN>) -> Secret<32> {
+    derive_labelled(key, b"aes_data_key")
+}
+
+/// The key that authenticates btokens.
+pub(crate) fn derive_mac_key(key: &Secret<KEY_LEN>) -> Secret<32> {
+    derive_labelled(key, b"mac_key")
+}
+
 impl SyncKey {
     /// The sync key of an account.
     pub const fn from_parts(account: [u8; ACCOUNT_LEN], key: Secret<KEY_LEN>) -> Self {
@@ -61,16 +71,6 @@ impl SyncKey {
     /// Proves to the server that this device may use the account.
     pub fn derive_auth_token(&self) -> Secret<32> {
         derive_auth_token(&self.key)
-    }
-
-    /// Encrypts btokens.
-    pub(crate) fn derive_data_key(&self) -> Secret<32> {
-        derive_labelled(&self.key, b"aes_data_key")
-    }
-
-    /// Authenticates btokens.
-    pub(crate) fn derive_mac_key(&self) -> Secret<32> {
-        derive_labelled(&self.key, b"mac_key")
     }
 
     /// Reads the text form, with either checksum.
@@ -153,6 +153,12 @@ impl SyncKey {
             }
         }
         text
+    }
+}
+
+impl AsRef<Secret<KEY_LEN>> for SyncKey {
+    fn as_ref(&self) -> &Secret<KEY_LEN> {
+        &self.key
     }
 }
 

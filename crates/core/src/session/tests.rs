@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use passmate_vault::{Secret, SeenChanges, Shape, SyncKey, Trust};
+use passmate_vault::{AccountKey, Secret, SeenChanges, Shape, SyncKey, Trust};
 
 use super::*;
 use crate::disk::RealDisk;
@@ -34,12 +34,12 @@ fn paths(session: &Session) -> Vec<String> {
         .collect()
 }
 
-fn association(account: u8) -> Association {
+fn account(account: u8) -> Account {
     let key = SyncKey::from_parts([account; 8], Secret::from_bytes([account; 32]));
-    Association {
+    Account {
         host: "h".to_owned(),
         port: 1,
-        key,
+        key: AccountKey::Granted(key),
         trust: Trust::System,
         confirmed: true,
         seen: SeenChanges::new(),
@@ -125,17 +125,17 @@ fn of_two_accounts_the_first_one_saved_counts_and_one_that_only_read_undoes_noth
     let mut first = Session::create(location(&dir), passphrase()).unwrap();
     let mut second = reopen(&dir);
     let mut third = reopen(&dir);
-    first.set_association(Some(association(1)));
+    first.set_account(Some(account(1)));
     first.save().unwrap();
-    second.set_association(Some(association(2)));
+    second.set_account(Some(account(2)));
     second.save().unwrap();
-    assert_eq!(second.association(), Some(&association(1)));
+    assert_eq!(second.account(), Some(&account(1)));
     add(&mut third, "a");
     third.save().unwrap();
-    assert_eq!(reopen(&dir).association(), Some(&association(1)));
-    third.set_association(None);
+    assert_eq!(reopen(&dir).account(), Some(&account(1)));
+    third.set_account(None);
     third.save().unwrap();
-    assert_eq!(reopen(&dir).association(), None);
+    assert_eq!(reopen(&dir).account(), None);
 }
 
 #[test]
@@ -144,20 +144,20 @@ fn leaving_holds_though_a_sync_saves_what_it_saw_meanwhile() {
     use passmate_vault::Pin;
     let dir = tempfile::tempdir().unwrap();
     let mut first = Session::create(location(&dir), passphrase()).unwrap();
-    first.set_association(Some(association(1)));
+    first.set_account(Some(account(1)));
     first.save().unwrap();
     let sync_saves = |path: &str| {
         let mut sync = reopen(&dir);
         add(&mut sync, path);
-        let mut tied = sync.association().unwrap().clone();
+        let mut tied = sync.account().unwrap().clone();
         tied.seen.note(sync.vault());
-        sync.set_association(Some(tied));
+        sync.set_account(Some(tied));
         sync.save().unwrap();
     };
     sync_saves("a");
     let pin = Pin::from_bytes([7; 32]);
     trust_pin(&mut first, pin).unwrap();
-    let tied = reopen(&dir).association().unwrap().clone();
+    let tied = reopen(&dir).account().unwrap().clone();
     assert_eq!(
         (tied.trust, tied.seen.len()),
         (
@@ -170,12 +170,12 @@ fn leaving_holds_though_a_sync_saves_what_it_saw_meanwhile() {
     );
     sync_saves("b");
     leave(&mut first).unwrap();
-    assert_eq!(reopen(&dir).association(), None);
+    assert_eq!(reopen(&dir).account(), None);
     // Somebody else sets it up again, and this one has not seen that.
     let mut other = reopen(&dir);
-    other.set_association(Some(association(2)));
+    other.set_account(Some(account(2)));
     other.save().unwrap();
-    first.set_association(Some(association(1)));
+    first.set_account(Some(account(1)));
     assert!(matches!(leave(&mut first), Err(SyncError::SetUpChanged)));
 }
 
@@ -368,7 +368,7 @@ fn what_is_kept_is_what_was_there_before_the_last_change_of_records() {
     session.save().unwrap();
     add(&mut session, "b");
     session.save().unwrap();
-    session.set_association(Some(association(1)));
+    session.set_account(Some(account(1)));
     session.save().unwrap();
     assert_eq!(previous(&session), 1, "an account is no change of records");
     add(&mut session, "c");

@@ -29,7 +29,7 @@ pub(crate) fn read_pmdb(
     }
     let document = decode_vault_file(&open(bytes, secret)?)?;
     let losses = document
-        .association
+        .account
         .map(|_| Loss::of_file(ACCOUNT))
         .into_iter()
         .collect();

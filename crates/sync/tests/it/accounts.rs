@@ -150,8 +150,8 @@ fn a_dry_run_tells_what_a_sync_would_do_and_does_nothing() {
         ["bank", "mail"]
     );
     assert_eq!(
-        (&second.vault, &second.association, second.writes),
-        (&before.vault, &before.association, before.writes)
+        (&second.vault, &second.account, second.writes),
+        (&before.vault, &before.account, before.writes)
     );
     assert_eq!(cloud.borrow().uploads, uploads);
     // What is done then is what was told, and it is remembered.
@@ -201,16 +201,14 @@ fn a_sync_that_would_change_too_much_is_held_back_until_somebody_says_so() {
     };
     assert_eq!((altered.deleted, altered.changed, altered.of), (10, 0, 31));
     assert_eq!(
-        (&second.vault, &second.association, second.writes),
-        (&before.vault, &before.association, before.writes)
+        (&second.vault, &second.account, second.writes),
+        (&before.vault, &before.account, before.writes)
     );
     second.sync(&mut Way::to(&cloud)).unwrap();
     assert_eq!(first.vault, second.vault);
     // A device that joins has nothing yet that could change.
     let mut third = Device::default();
-    third
-        .join(&mut Way::to(&cloud), first.association.clone().unwrap().key)
-        .unwrap();
+    third.join(&mut Way::to(&cloud), first.key()).unwrap();
 }
 
 #[test]
@@ -299,15 +297,11 @@ fn a_rotation_that_is_interrupted_anywhere_goes_on_and_loses_nothing() {
                 first
                     .rotate(&mut Way::to(&cloud), keep_since)
                     .unwrap_or_else(|error| panic!("{what}: {error}"));
-            } else if first.association.as_ref().unwrap().retired.is_none() {
+            } else if first.account.as_ref().unwrap().retired.is_none() {
                 assert_eq!(remote_error(late), RemoteError::Refused, "{what}");
             }
-            let association = first.file.1.clone().unwrap();
-            assert_eq!(
-                (association.retired, association.confirmed),
-                (None, true),
-                "{what}"
-            );
+            let account = first.file.1.clone().unwrap();
+            assert_eq!((account.retired, account.confirmed), (None, true), "{what}");
             assert!(!cloud.borrow().accounts.contains_key(&old), "{what}");
             assert_eq!(first.remote(&cloud), first.vault, "{what}");
             assert_eq!(
@@ -317,7 +311,7 @@ fn a_rotation_that_is_interrupted_anywhere_goes_on_and_loses_nothing() {
             // The other device takes the new key, and with it comes what it could not store any
             // more.
             leave(&mut second).unwrap();
-            second.join(&mut Way::to(&cloud), association.key).unwrap();
+            second.join(&mut Way::to(&cloud), first.key()).unwrap();
             first.sync(&mut Way::to(&cloud)).unwrap();
             assert_eq!(first.vault, second.vault, "{what}");
             let view = first.vault.view();
@@ -362,7 +356,7 @@ fn a_vault_that_outgrew_its_server_goes_on_with_a_shorter_history() {
         "two paths, the pin, and the password with the one before"
     );
 
-    let key = first.association.clone().unwrap().key;
+    let key = first.key();
     leave(&mut second).unwrap();
     second
         .vault
@@ -411,11 +405,8 @@ fn devices_with_wrong_clocks_agree_on_a_history_that_was_cut() {
             devices[rotating]
                 .rotate(&mut Way::to(&cloud), Some(since))
                 .unwrap();
-            let key = devices[rotating].association.clone().unwrap().key;
-            for device in devices
-                .iter_mut()
-                .filter(|device| device.association.as_ref().unwrap().key != key)
-            {
+            let key = devices[rotating].key();
+            for device in devices.iter_mut().filter(|device| device.key() != key) {
                 leave(device).unwrap();
                 device.join(&mut Way::to(&cloud), key.clone()).unwrap();
             }
@@ -508,14 +499,11 @@ fn an_empty_vault_makes_an_account_without_an_upload() {
         (0, 0, 0)
     );
     assert_eq!(cloud.borrow().uploads, 0);
-    let association = device.association.unwrap();
-    assert!(association.confirmed);
+    let account = device.account.unwrap();
+    assert!(account.confirmed);
+    assert_eq!((account.host.as_str(), account.port), ("cloud.example", 1));
     assert_eq!(
-        (association.host.as_str(), association.port),
-        ("cloud.example", 1)
-    );
-    assert_eq!(
-        association.key.account(),
+        account.key.granted().unwrap().account(),
         *cloud.borrow().only_account().as_bytes()
     );
 }
@@ -535,7 +523,7 @@ fn the_number_of_a_new_account_is_saved_first_and_confirmed_by_a_fetch() {
         let kept = device.file.1.clone().unwrap();
         assert!(!kept.confirmed);
         assert_eq!(
-            kept.key.account(),
+            kept.key.granted().unwrap().account(),
             *cloud.borrow().only_account().as_bytes()
         );
 
@@ -586,7 +574,7 @@ fn a_number_that_cannot_be_saved_ends_the_setup() {
     };
     let mut way = Way::to(&cloud);
     assert!(is_disk_full(&device.create(&mut way)));
-    assert!(device.association.is_none());
+    assert!(device.account.is_none());
     assert_eq!(way.exchanges, 1);
 }
 
@@ -599,7 +587,7 @@ fn a_refused_create_is_tried_once_more() {
         remote_error(device.create(&mut way)),
         RemoteError::CreateRefused
     );
-    assert_eq!((way.exchanges, &device.association), (2, &None));
+    assert_eq!((way.exchanges, &device.account), (2, &None));
     device
         .create(&mut Way::with(&cloud, [Fault::Refuse]))
         .unwrap();
@@ -614,10 +602,11 @@ fn a_create_whose_number_was_lost_leaves_nothing_of_the_vault_there() {
     device
         .create(&mut Way::with(&cloud, [Fault::CommitThenCut]))
         .unwrap();
-    let association = device.association.clone().unwrap();
+    let account = device.account.clone().unwrap();
     let cloud = cloud.borrow();
     let opened = cloud.accounts.values().map(|(_, btoken)| {
-        let plaintext = passmate_vault::format::btoken::open(btoken, &association.key).unwrap();
+        let plaintext =
+            passmate_vault::format::btoken::open(btoken, account.key.granted().unwrap()).unwrap();
         passmate_vault::format::decode_btoken(&plaintext)
             .unwrap()
             .0
@@ -630,7 +619,7 @@ fn a_create_whose_number_was_lost_leaves_nothing_of_the_vault_there() {
 fn a_mistyped_account_or_key_sends_nothing_and_keeps_nothing() {
     let cloud = Cloud::new(Layout::One);
     let (first, _) = two_devices(&cloud);
-    let good = first.association.clone().unwrap().key;
+    let good = first.key();
     let state_of = |cloud: &mut Cloud| (cloud.only_btoken().clone(), cloud.uploads);
     let before = state_of(&mut cloud.borrow_mut());
     let mut device = Device::default();
@@ -659,7 +648,7 @@ fn a_mistyped_account_or_key_sends_nothing_and_keeps_nothing() {
         device.join(&mut Way::to(&cloud), nobody),
         Err(SyncError::KeyWithoutAccount)
     ));
-    assert_eq!((&device.association, device.writes), (&None, 0));
+    assert_eq!((&device.account, device.writes), (&None, 0));
     assert_eq!(before, state_of(&mut cloud.borrow_mut()));
 }
 
@@ -668,7 +657,7 @@ fn a_btoken_that_cannot_be_opened_or_read_is_never_overwritten() {
     let cloud = Cloud::new(Layout::One);
     let (mut first, _) = two_devices(&cloud);
     first.set("mail", "password", "new");
-    let key = first.association.clone().unwrap().key;
+    let key = first.key();
     let foreign = btoken_of(b"{\"version\":7}", &key);
     for (bad, kind) in [
         (Vec::new(), "Length"),
@@ -769,7 +758,7 @@ fn the_current_pin_gives_way_to_the_next_when_it_is_met() {
     );
     device.is_full = true;
     trust_pin(&mut device, old).unwrap_err();
-    assert_eq!(device.association.unwrap().trust, pins(new, None));
+    assert_eq!(device.account.unwrap().trust, pins(new, None));
 }
 
 #[test]
@@ -786,7 +775,7 @@ fn a_deletion_is_confirmed_or_told_to_be_in_doubt() {
         );
         assert!(cloud.borrow().accounts.is_empty());
         assert!(
-            first.association.is_some() && first.vault == vault,
+            first.account.is_some() && first.vault == vault,
             "nothing is lost here"
         );
         assert_eq!(
@@ -830,26 +819,26 @@ fn leaving_touches_nothing_on_the_server() {
 
 #[test]
 fn a_vault_that_was_tied_elsewhere_meanwhile_is_not_sent() {
-    /// Another program changes the association while this one waits for the server.
+    /// Another program changes the account while this one waits for the server.
     struct Meddled<'a>(&'a mut Device);
     impl Replica for Meddled<'_> {
         fn vault(&self) -> &Vault {
             self.0.vault()
         }
-        fn association(&self) -> Option<&Association> {
-            self.0.association()
+        fn account(&self) -> Option<&Account> {
+            self.0.account()
         }
         fn now(&self) -> i64 {
             self.0.now
         }
-        fn set_association(&mut self, association: Option<Association>) {
-            self.0.set_association(association);
+        fn set_account(&mut self, account: Option<Account>) {
+            self.0.set_account(account);
         }
         fn merge(&mut self, other: &Vault) -> MergeSummary {
             self.0.merge(other)
         }
         fn save(&mut self) -> Result<(), SaveError> {
-            self.0.association = None;
+            self.0.account = None;
             self.0.save()
         }
         fn save_more(&mut self) -> Result<(), SaveError> {

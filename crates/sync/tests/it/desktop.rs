@@ -98,7 +98,7 @@ fn both_kinds_of_client_live_on_one_account() {
     desktop.set("mail", "password", "one", 50);
     let key = desktop_account(&cloud, &desktop);
     let (mut first, mut second) = (joined(&cloud, &key), joined(&cloud, &key));
-    assert_eq!(first.association.as_ref().unwrap().shape, Shape::Desktop);
+    assert_eq!(first.account.as_ref().unwrap().shape, Shape::Desktop);
     assert_eq!(first.vault, desktop.vault);
     assert_eq!(cloud.borrow().uploads, 0, "joining changes nothing");
 
@@ -226,7 +226,7 @@ fn an_upgraded_account_is_ours_alone_and_other_devices_follow() {
     first.sync(&mut Way::to(&cloud)).unwrap();
     assert_eq!(first.vault, second.vault);
     for device in [&first, &second] {
-        assert_eq!(device.association.as_ref().unwrap().shape, Shape::Upgraded);
+        assert_eq!(device.account.as_ref().unwrap().shape, Shape::Upgraded);
     }
     // The state from before is old data, not a reason to go back to the old form.
     *cloud.borrow_mut().only_btoken() = old;
@@ -322,5 +322,5 @@ fn a_history_that_was_cut_does_not_go_into_an_account_of_the_desktop_client() {
     device.vault = Vault::new().with_history_since(60);
     let error = remote_error(device.join(&mut Way::to(&cloud), key));
     assert_eq!(error, RemoteError::HistoryCut { since: 60 });
-    assert!(device.association.is_none() && device.vault.is_empty() && cloud.borrow().uploads == 0);
+    assert!(device.account.is_none() && device.vault.is_empty() && cloud.borrow().uploads == 0);
 }

@@ -271,7 +271,7 @@ proptest! {
         let cloud = Cloud::new(if two { Layout::Two } else { Layout::One });
         let (first, second) = two_devices(&cloud);
         let mut third = Device::default();
-        third.join(&mut Way::to(&cloud), first.association.clone().unwrap().key).unwrap();
+        third.join(&mut Way::to(&cloud), first.key()).unwrap();
         let mut devices = [first, second, third];
         let mut all = devices[0].vault.clone();
         for step in steps {

@@ -109,7 +109,7 @@ fn run_history(seed: u64, foreign: &[u8]) {
     let mut chance = Chance(seed);
     let cloud = Cloud::new(LAYOUTS[chance.below(2)]);
     let (first, second) = two_devices(&cloud);
-    let key = first.association.clone().unwrap().key;
+    let key = first.key();
     let account = cloud.borrow().only_account();
     let mut server = Server {
         cloud,
@@ -159,7 +159,7 @@ fn run_history(seed: u64, foreign: &[u8]) {
             Some(opened) => {
                 // It may have seen more than it was told to be there: a sync that failed later has
                 // seen what it fetched.
-                let seen = &before.association.as_ref().unwrap().seen;
+                let seen = &before.account.as_ref().unwrap().seen;
                 assert!(
                     confirmed[number].without(seen).is_empty(),
                     "it forgot what it was told to be there"

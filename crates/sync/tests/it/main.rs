@@ -19,7 +19,7 @@ use passmate_testkit::cloud::{
 use passmate_vault::format::btoken::BtokenError;
 use passmate_vault::merge::MergeSummary;
 use passmate_vault::record::FieldKey;
-use passmate_vault::{Association, Pin, SyncKey, Trust, Vault};
+use passmate_vault::{Account, Pin, SyncKey, Trust, Vault};
 use rand_core::Rng;
 
 const LAYOUTS: [Layout; 2] = [Layout::One, Layout::Two];

@@ -1,28 +1,26 @@
-//! The sync association as JSON, inside a vault file of version 3.
-
-use zeroize::Zeroizing;
+//! The account as JSON, inside a vault file of version 3.
 
 use super::error::CodecError;
 use super::path::JsonPath;
 use super::reader::Reader;
 use super::writer::{Sink, write_str};
 use crate::record::{Stamp, Text};
-use crate::sync::account::{Association, Pin, Trust};
+use crate::sync::account::{Account, AccountKey, Pin, Trust};
 use crate::sync::delta::Delta;
 use crate::sync::seen::SeenChanges;
 use crate::sync::shape::Shape;
-use crate::sync_key::SyncKey;
+use crate::sync_key::{ACCOUNT_LEN, SyncKey};
 
-pub(super) fn read_association(
+pub(super) fn read_account(
     reader: &mut Reader<'_>,
     path: &JsonPath,
-) -> Result<Association, CodecError> {
+) -> Result<Account, CodecError> {
     let (mut host, mut port, mut key, mut trust, mut confirmed) = (None, None, None, None, None);
     let (mut seen, mut last, mut retired, mut shape) = (None, None, None, None);
     read_members(reader, path, |reader, name, at| match name {
         b"host" => set(&mut host, at, |at| read_string(reader, at)),
         b"port" => set(&mut port, at, |at| read_port(reader, at)),
-        b"key" => set(&mut key, at, |at| read_key(reader, at)),
+        b"key" => set(&mut key, at, |at| read_account_key(reader, at)),
         b"trust" => set(&mut trust, at, |at| read_trust(reader, at)),
         b"confirmed" => set(&mut confirmed, at, |at| read_bool(reader, at)),
         b"seen" => set(&mut seen, at, |at| read_seen(reader, at)),
@@ -34,7 +32,7 @@ pub(super) fn read_association(
     let missing = |key| CodecError::MissingKey {
         path: path.clone().member(key),
     };
-    Ok(Association {
+    Ok(Account {
         host: host.ok_or_else(|| missing("host"))?,
         port: port.ok_or_else(|| missing("port"))?,
         key: key.ok_or_else(|| missing("key"))?,
@@ -168,6 +166,25 @@ fn read_key(reader: &mut Reader<'_>, path: &JsonPath) -> Result<SyncKey, CodecEr
     })
 }
 
+/// An account that was only requested is written with a number of zeros, which no account has.
+const NO_NUMBER: [u8; ACCOUNT_LEN] = [0; ACCOUNT_LEN];
+
+fn read_account_key(reader: &mut Reader<'_>, path: &JsonPath) -> Result<AccountKey, CodecError> {
+    let key = read_key(reader, path)?;
+    Ok(match key.account() {
+        NO_NUMBER => AccountKey::Requested(key.key().clone()),
+        _ => AccountKey::Granted(key),
+    })
+}
+
+fn write_account_key(sink: &mut impl Sink, key: &AccountKey) {
+    let text = match key {
+        AccountKey::Requested(secret) => SyncKey::from_parts(NO_NUMBER, secret.clone()).to_text(),
+        AccountKey::Granted(key) => key.to_text(),
+    };
+    write_str(sink, &text);
+}
+
 fn read_time(reader: &mut Reader<'_>, path: &JsonPath) -> Result<i64, CodecError> {
     const EXPECTED: &str = "seconds since 1970";
     let time = reader
@@ -218,8 +235,8 @@ fn read_bool(reader: &mut Reader<'_>, path: &JsonPath) -> Result<bool, CodecErro
     Err(reader.unexpected("true or false").at(path.clone()))
 }
 
-pub(super) fn write_association(sink: &mut impl Sink, association: &Association) {
-    let Association {
+pub(super) fn write_account(sink: &mut impl Sink, account: &Account) {
+    let Account {
         host,
         port,
         key,
@@ -229,14 +246,13 @@ pub(super) fn write_association(sink: &mut impl Sink, association: &Association)
         last,
         retired,
         shape,
-    } = association;
+    } = account;
     sink.put(b"{\"host\":");
     write_str(sink, host);
     sink.put(b",\"port\":");
     sink.put(Stamp::from_seconds(i64::from(*port)).to_string().as_bytes());
     sink.put(b",\"key\":");
-    let key: Zeroizing<String> = key.to_text();
-    write_str(sink, &key);
+    write_account_key(sink, key);
     sink.put(b",\"trust\":{\"by\":");
     match trust {
         Trust::System => sink.put(b"\"system\""),

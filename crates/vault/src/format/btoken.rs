@@ -13,7 +13,8 @@ use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
 use crate::crypto::{BLOCK_LEN, decrypt_aes_cbc, encrypt_aes_cbc, hmac_sha256, is_hmac_sha256};
-use crate::sync_key::SyncKey;
+use crate::secret::Secret;
+use crate::sync_key::{KEY_LEN, derive_data_key, derive_mac_key};
 
 /// What the plaintext is filled up to a multiple of, in bytes.
 pub const PAD_LEN: usize = 4096;
@@ -37,7 +38,14 @@ pub enum BtokenError {
 }
 
 /// Seals a plaintext, with a fresh IV.
-pub fn seal(plaintext: &[u8], sync_key: &SyncKey, rng: &mut (impl CryptoRng + ?Sized)) -> Vec<u8> {
+///
+/// The key is that of a [`SyncKey`](crate::SyncKey), or the bare one of an account that is not made
+/// yet.
+pub fn seal(
+    plaintext: &[u8],
+    key: &impl AsRef<Secret<KEY_LEN>>,
+    rng: &mut (impl CryptoRng + ?Sized),
+) -> Vec<u8> {
     let padded_len = plaintext.len().next_multiple_of(PAD_LEN);
     let mut iv = [0; BLOCK_LEN];
     rng.fill_bytes(&mut iv);
@@ -47,8 +55,8 @@ pub fn seal(plaintext: &[u8], sync_key: &SyncKey, rng: &mut (impl CryptoRng + ?S
     btoken.extend_from_slice(plaintext);
     btoken.resize(BLOCK_LEN + padded_len, b' ');
     let (_, padded) = btoken.split_at_mut(BLOCK_LEN);
-    encrypt_aes_cbc(sync_key.derive_data_key().as_bytes(), &iv, padded);
-    let tag = hmac_sha256(sync_key.derive_mac_key().as_bytes(), &[&btoken]);
+    encrypt_aes_cbc(derive_data_key(key.as_ref()).as_bytes(), &iv, padded);
+    let tag = hmac_sha256(derive_mac_key(key.as_ref()).as_bytes(), &[&btoken]);
     btoken.extend_from_slice(&tag);
     btoken
 }
@@ -59,13 +67,17 @@ pub fn seal(plaintext: &[u8], sync_key: &SyncKey, rng: &mut (impl CryptoRng + ?S
 ///
 /// # Errors
 /// [`BtokenError`]; nothing was decrypted then.
-pub fn open(btoken: &[u8], sync_key: &SyncKey) -> Result<Zeroizing<Vec<u8>>, BtokenError> {
+pub fn open(
+    btoken: &[u8],
+    key: &impl AsRef<Secret<KEY_LEN>>,
+) -> Result<Zeroizing<Vec<u8>>, BtokenError> {
     let wrong_length = BtokenError::Length { len: btoken.len() };
     let (iv, rest) = btoken
         .split_first_chunk::<BLOCK_LEN>()
         .ok_or(wrong_length)?;
     let (ciphertext, tag) = rest.split_last_chunk::<TAG_LEN>().ok_or(wrong_length)?;
-    if !is_hmac_sha256(sync_key.derive_mac_key().as_bytes(), &[iv, ciphertext], tag) {
+    let mac_key = derive_mac_key(key.as_ref());
+    if !is_hmac_sha256(mac_key.as_bytes(), &[iv, ciphertext], tag) {
         return Err(BtokenError::NotAuthentic);
     }
     // Only who has the key can have made these, but a block cipher takes whole blocks.
@@ -73,7 +85,7 @@ pub fn open(btoken: &[u8], sync_key: &SyncKey) -> Result<Zeroizing<Vec<u8>>, Bto
         return Err(wrong_length);
     }
     let mut plaintext = Zeroizing::new(ciphertext.to_vec());
-    decrypt_aes_cbc(sync_key.derive_data_key().as_bytes(), iv, &mut plaintext);
+    decrypt_aes_cbc(derive_data_key(key.as_ref()).as_bytes(), iv, &mut plaintext);
     Ok(plaintext)
 }
 
@@ -83,7 +95,7 @@ mod tests {
     use rand_core::UnwrapErr;
 
     use super::*;
-    use crate::secret::Secret;
+    use crate::sync_key::SyncKey;
 
     fn sync_key() -> SyncKey {
         SyncKey::from_parts([0, 1, 2, 3, 0, 5, 6, 0], Secret::from_bytes([0; 32]))

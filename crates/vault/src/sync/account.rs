@@ -6,18 +6,18 @@ use std::str::FromStr;
 use super::delta::Delta;
 use super::seen::SeenChanges;
 use super::shape::Shape;
-use crate::sync_key::SyncKey;
+use crate::secret::Secret;
+use crate::sync_key::{KEY_LEN, SyncKey};
 
 /// A vault's account: where it is, the key to it, and how its server is told from another.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Association {
+pub struct Account {
     /// The server's name or IP address, as it was typed.
     pub host: String,
     /// The server's port.
     pub port: u16,
-    /// The account number and the key that everything else is derived from. The number is all zero
-    /// as long as the server has made no account for the key: see [`is_pending`](Self::is_pending).
-    pub key: SyncKey,
+    /// The key, and the account's number once there is one.
+    pub key: AccountKey,
     /// How the server is trusted.
     pub trust: Trust,
     /// False from the moment the server named the account's number until a fetch proved that the
@@ -33,14 +33,43 @@ pub struct Association {
     pub shape: Shape,
 }
 
-impl Association {
+/// The key of an account that exists, or that was asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum AccountKey {
+    /// The server has made no account for this key yet: its operator has to let the device in.
+    Requested(Secret<KEY_LEN>),
+    /// The account's number and key.
+    Granted(SyncKey),
+}
+
+impl AccountKey {
+    /// The sync key; `None` as long as the server has made no account.
+    #[must_use]
+    pub const fn granted(&self) -> Option<&SyncKey> {
+        match self {
+            Self::Requested(_) => None,
+            Self::Granted(key) => Some(key),
+        }
+    }
+
+    /// The key without the account's number.
+    #[must_use]
+    pub const fn secret(&self) -> &Secret<KEY_LEN> {
+        match self {
+            Self::Requested(secret) => secret,
+            Self::Granted(key) => key.key(),
+        }
+    }
+}
+
+impl Account {
     /// Whether the device still waits to be let in: it has a key, and no account yet.
     #[must_use]
     pub fn is_pending(&self) -> bool {
-        self.key.account() == [0; 8]
+        matches!(self.key, AccountKey::Requested(_))
     }
 
-    /// One association out of what two programs made of `base`, each on its own: a change of one
+    /// One account out of what two programs made of `base`, each on its own: a change of one
     /// side counts, and of two changes of the same thing `theirs`, which was stored first. What
     /// either has seen of an account was seen.
     pub fn merge(base: Option<&Self>, ours: Option<Self>, theirs: Option<Self>) -> Option<Self> {
@@ -178,12 +207,12 @@ impl FromStr for Pin {
 mod tests {
     use super::*;
     use crate::record::Vault;
-    use crate::secret::Secret;
 
-    fn association(account: u8) -> Association {
+    fn account(account: u8) -> Account {
         let key = SyncKey::from_parts([account; 8], Secret::from_bytes([account; 32]));
+        let key = AccountKey::Granted(key);
         let host = "one".to_owned();
-        Association {
+        Account {
             host,
             port: 1,
             key,
@@ -205,12 +234,12 @@ mod tests {
 
     #[test]
     fn what_one_program_changed_counts_and_what_it_left_alone_undoes_nothing() {
-        let base = association(1);
-        let saw = Association {
+        let base = account(1);
+        let saw = Account {
             seen: seen("a"),
             ..base.clone()
         };
-        let trusts = Association {
+        let trusts = Account {
             trust: Trust::Ca("x".to_owned()),
             seen: seen("b"),
             ..base.clone()
@@ -218,39 +247,33 @@ mod tests {
         let both = {
             let mut seen = seen("a");
             seen.merge(&trusts.seen);
-            Association {
+            Account {
                 seen,
                 ..trusts.clone()
             }
         };
         for (ours, theirs) in [(&saw, &trusts), (&trusts, &saw)] {
-            let merged = Association::merge(Some(&base), Some(ours.clone()), Some(theirs.clone()));
+            let merged = Account::merge(Some(&base), Some(ours.clone()), Some(theirs.clone()));
             assert_eq!(merged.as_ref(), Some(&both));
         }
         // Somebody leaves while somebody else syncs.
-        assert_eq!(
-            Association::merge(Some(&base), None, Some(saw.clone())),
-            None
-        );
-        assert_eq!(Association::merge(Some(&base), Some(saw), None), None);
+        assert_eq!(Account::merge(Some(&base), None, Some(saw.clone())), None);
+        assert_eq!(Account::merge(Some(&base), Some(saw), None), None);
     }
 
     #[test]
     fn of_two_accounts_the_one_that_was_stored_first_counts() {
-        let (base, one, two) = (association(1), association(2), association(3));
+        let (base, one, two) = (account(1), account(2), account(3));
         for base in [None, Some(&base)] {
-            let merged = Association::merge(base, Some(one.clone()), Some(two.clone()));
+            let merged = Account::merge(base, Some(one.clone()), Some(two.clone()));
             assert_eq!(merged.as_ref(), Some(&two));
         }
         assert_eq!(
-            Association::merge(Some(&base), Some(one.clone()), Some(base.clone())),
+            Account::merge(Some(&base), Some(one.clone()), Some(base.clone())),
             Some(one.clone())
         );
-        assert_eq!(Association::merge(None, Some(one.clone()), None), Some(one));
-        assert_eq!(
-            Association::merge(Some(&base), Some(base.clone()), None),
-            None
-        );
+        assert_eq!(Account::merge(None, Some(one.clone()), None), Some(one));
+        assert_eq!(Account::merge(Some(&base), Some(base.clone()), None), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use passmate_vault::format::{
     CodecError, Document, RECORDS_MAX, decode_btoken, decode_vault_file, encode_btoken, encode_v3,
 };
 use passmate_vault::record::{Change, Domain, FieldKey, Stamp, Value};
-use passmate_vault::sync::account::{Association, Pin, Trust};
+use passmate_vault::sync::account::{Account, AccountKey, Pin, Trust};
 use passmate_vault::sync::shared_folder::OwnCopy;
 use passmate_vault::{
     Passphrase, RecordId, Secret, SeenChanges, Shape, SharedFolder, SyncKey, Text, Vault,
@@ -63,7 +63,7 @@ fn vault() -> impl Strategy<Value = Vault> {
     })
 }
 
-fn association() -> impl Strategy<Value = Association> {
+fn account() -> impl Strategy<Value = Account> {
     let trust = prop_oneof![
         Just(Trust::System),
         any::<String>().prop_map(Trust::Ca),
@@ -84,10 +84,15 @@ fn association() -> impl Strategy<Value = Association> {
     });
     let last = prop::option::of(last);
     let key = || {
-        (any::<[u8; 8]>(), any::<[u8; 32]>())
+        let number = any::<[u8; 8]>().prop_filter("no account is all zero", |it| *it != [0; 8]);
+        (number, any::<[u8; 32]>())
             .prop_map(|(account, key)| SyncKey::from_parts(account, Secret::from_bytes(key)))
     };
     let retired = prop::option::of(key());
+    let account_key = prop_oneof![
+        any::<[u8; 32]>().prop_map(|key| AccountKey::Requested(Secret::from_bytes(key))),
+        key().prop_map(AccountKey::Granted),
+    ];
     let shape = prop_oneof![
         Just(Shape::Modern),
         Just(Shape::Desktop),
@@ -96,7 +101,7 @@ fn association() -> impl Strategy<Value = Association> {
     (
         any::<String>(),
         1..=u16::MAX,
-        key(),
+        account_key,
         trust,
         any::<bool>(),
         seen,
@@ -105,7 +110,7 @@ fn association() -> impl Strategy<Value = Association> {
         shape,
     )
         .prop_map(
-            |(host, port, key, trust, confirmed, seen, last, retired, shape)| Association {
+            |(host, port, key, trust, confirmed, seen, last, retired, shape)| Account {
                 host,
                 port,
                 key,
@@ -142,10 +147,10 @@ proptest! {
 
     #[test]
     fn a_vault_survives_both_formats(
-        vault in vault(), association in prop::option::of(association()), folder in prop::option::of(folder()),
+        vault in vault(), account in prop::option::of(account()), folder in prop::option::of(folder()),
     ) {
         let mut document = Document::new(vault);
-        document.association = association;
+        document.account = account;
         document.folder = folder;
         let written = encode_v3(&document).unwrap();
         prop_assert_eq!(written.len() % 4096, 0);
@@ -272,4 +277,32 @@ fn since_when_the_history_is_there_comes_back_where_only_we_read_it() {
             .windows(7)
             .any(|bytes| bytes == b"history")
     );
+}
+
+#[test]
+fn a_requested_account_is_written_with_a_number_of_zeros() {
+    let key = SyncKey::from_parts([0; 8], Secret::from_bytes([0xA5; 32]));
+    let mut document = Document::new(Vault::new());
+    document.account = Some(Account {
+        host: "h".to_owned(),
+        port: 1,
+        key: AccountKey::Requested(key.key().clone()),
+        trust: Trust::System,
+        confirmed: false,
+        seen: SeenChanges::new(),
+        last: None,
+        retired: None,
+        shape: Shape::Modern,
+    });
+    let plaintext = encode_v3(&document).unwrap();
+    let expected = format!(
+        "{{\"version\":3,\"purpose\":\"primary\",\"sync\":{{\"host\":\"h\",\"port\":1,\"key\":\"{}\",\
+         \"trust\":{{\"by\":\"system\"}},\"confirmed\":false}},\"records\":{{}}}}",
+        *key.to_text()
+    );
+    assert_eq!(
+        std::str::from_utf8(&plaintext).unwrap().trim_end(),
+        expected
+    );
+    assert_eq!(decode_vault_file(&plaintext).unwrap(), document);
 }

@@ -71,11 +71,9 @@ impl Device {
     }
 
     pub(crate) fn key(&self) -> SyncKey {
-        self.session
-            .association()
-            .expect("the device is tied to an account")
-            .key
-            .clone()
+        let account = self.session.account();
+        let key = account.and_then(|account| account.key.granted());
+        key.expect("the device is tied to an account").clone()
     }
 
     pub(crate) fn sync(&mut self, server: &Server) -> SyncResult {
