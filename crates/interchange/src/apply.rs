@@ -16,6 +16,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use data_encoding::HEXUPPER;
 use passmate_vault::record::{Domain, PATH, Record, TIME_MIN};
 use passmate_vault::{EditError, RecordId, Text, Vault};
 use sha2::{Digest, Sha256};
@@ -94,13 +95,11 @@ fn derive_record_id(format: Format, source_id: &str) -> RecordId {
         hash.update(part);
         hash.update([0]);
     }
-    let id: String = hash
-        .finalize()
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02X}"))
-        .collect();
-    RecordId::from(id)
+    let hash: [u8; 32] = hash.finalize().into();
+    let (id, _) = hash
+        .split_first_chunk::<8>()
+        .expect("32 bytes have 8 at their head");
+    RecordId::from(HEXUPPER.encode(id))
 }
 
 /// Each item with its record's id. Items that nothing tells apart are counted in the order of the

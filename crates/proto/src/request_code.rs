@@ -5,6 +5,8 @@ use alloc::string::String;
 use core::fmt;
 use core::str::FromStr;
 
+use data_encoding::BASE32_NOPAD;
+
 /// The SHA-256 of an auth token, as text: 8 groups of 7 characters with dashes between.
 ///
 /// The 56 characters are base32 (RFC 4648) of 35 bytes: the 32 of the hash and a CRC-24 (RFC 4880)
@@ -18,7 +20,6 @@ const PACKED_LEN: usize = HASH_LEN + 3;
 /// Characters without the dashes: each stands for 5 bits.
 const CHARACTERS: usize = PACKED_LEN * 8 / 5;
 const GROUP_LEN: usize = 7;
-const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
 impl RequestCode {
     /// The code for the auth token with this SHA-256.
@@ -36,20 +37,16 @@ impl RequestCode {
 
 impl fmt::Display for RequestCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut packed = [0; PACKED_LEN];
+        let (hash, check) = packed.split_at_mut(HASH_LEN);
+        hash.copy_from_slice(&self.0);
+        check.copy_from_slice(&checksum(&self.0));
         let mut text = String::with_capacity(CHARACTERS + CHARACTERS / GROUP_LEN);
-        let (mut bits, mut held, mut written) = (0_u32, 0, 0);
-        for byte in self.0.into_iter().chain(checksum(&self.0)) {
-            bits = bits << 8 | u32::from(byte);
-            held += 8;
-            while held >= 5 {
-                held -= 5;
-                if written > 0 && written % GROUP_LEN == 0 {
-                    text.push('-');
-                }
-                written += 1;
-                let index = usize::try_from(bits >> held & 31).unwrap_or_default();
-                text.push(char::from(ALPHABET.get(index).copied().unwrap_or_default()));
+        for (index, character) in BASE32_NOPAD.encode(&packed).char_indices() {
+            if index > 0 && index % GROUP_LEN == 0 {
+                text.push('-');
             }
+            text.push(character);
         }
         f.write_str(&text)
     }
@@ -90,37 +87,29 @@ impl FromStr for RequestCode {
 
     /// Upper and lower case are the same; blanks, line ends and dashes count for nothing.
     fn from_str(text: &str) -> Result<Self, RequestCodeError> {
-        let mut packed = [0; PACKED_LEN];
-        let mut bytes = packed.iter_mut();
-        let (mut bits, mut held, mut found) = (0_u32, 0, 0_usize);
+        let mut characters = String::with_capacity(CHARACTERS);
         for (index, character) in text.chars().enumerate() {
             if character.is_whitespace() || matches!(character, '-' | '\u{2010}'..='\u{2015}') {
                 continue;
             }
-            let value = match character.to_ascii_uppercase() {
-                letter @ 'A'..='Z' => u32::from(letter) - u32::from('A'),
-                digit @ '2'..='7' => u32::from(digit) - u32::from('2') + 26,
+            match character.to_ascii_uppercase() {
+                upper @ ('A'..='Z' | '2'..='7') => characters.push(upper),
                 _ => {
                     return Err(RequestCodeError::ForeignCharacter {
                         character,
                         position: index + 1,
                     });
                 }
-            };
-            found += 1;
-            // Never more than 12 bits: what was taken out is forgotten.
-            bits = (bits << 5 | value) & 0xFFF;
-            held += 5;
-            if held >= 8 {
-                held -= 8;
-                if let Some(byte) = bytes.next() {
-                    *byte = (bits >> held & 0xFF).to_le_bytes()[0];
-                }
             }
         }
+        let found = characters.len();
         if found != CHARACTERS {
             return Err(RequestCodeError::Length { found });
         }
+        let mut packed = [0; PACKED_LEN];
+        BASE32_NOPAD
+            .decode_mut(characters.as_bytes(), &mut packed)
+            .expect("56 characters of the alphabet are 35 bytes");
         let (hash, check) = packed.split_at(HASH_LEN);
         let hash: [u8; HASH_LEN] = hash.try_into().map_err(|_| RequestCodeError::Checksum)?;
         if check == checksum(&hash) {
@@ -192,7 +181,7 @@ mod tests {
         for seed in 0..4 {
             let text = code(seed).to_string().replace('-', "");
             for at in 0..CHARACTERS {
-                for wrong in ALPHABET
+                for wrong in b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
                     .iter()
                     .filter(|wrong| **wrong != text.as_bytes()[at])
                 {

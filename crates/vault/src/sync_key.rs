@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use data_encoding::HEXUPPER;
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
@@ -83,6 +84,7 @@ impl SyncKey {
     /// # Errors
     /// [`SyncKeyError`] names what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, SyncKeyError> {
+        // No crate reads hex digits between separators of any kind and names the place of a fault.
         let mut packed = Zeroizing::new([0; PACKED_LEN]);
         let mut found = 0usize;
         let mut digits = packed.iter_mut();
@@ -139,18 +141,13 @@ impl SyncKey {
         key.copy_from_slice(self.key.as_bytes());
         checksum.copy_from_slice(&crc16(payload).to_be_bytes());
 
+        let digits = Zeroizing::new(HEXUPPER.encode(packed.as_slice()));
         let mut text = Zeroizing::new(String::with_capacity(DIGITS + DIGITS / GROUP_LEN));
-        for (index, byte) in packed.iter().enumerate() {
-            if index > 0 && index % (GROUP_LEN / 2) == 0 {
+        for (index, digit) in digits.char_indices() {
+            if index > 0 && index % GROUP_LEN == 0 {
                 text.push('-');
             }
-            for digit in [byte >> 4, byte & 0xF] {
-                text.push(
-                    char::from_digit(digit.into(), 16)
-                        .expect("four bits are a hex digit")
-                        .to_ascii_uppercase(),
-                );
-            }
+            text.push(digit);
         }
         text
     }

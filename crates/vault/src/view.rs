@@ -10,6 +10,8 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
+use data_encoding::HEXUPPER;
+
 use crate::record::{Change, Domain, Record, RecordId, Stamp, Text, Vault, newest_of};
 
 /// The records of a vault as people see them, sorted by path.
@@ -311,9 +313,8 @@ fn handle(id: &RecordId) -> String {
                 .map(|byte| char::from(*byte)),
         );
     } else {
-        for byte in bytes.iter().take(HANDLE_LEN_MAX / 2) {
-            handle.push_str(&format!("{byte:02X}"));
-        }
+        let len = bytes.len().min(HANDLE_LEN_MAX / 2);
+        handle = HEXUPPER.encode(bytes.get(..len).unwrap_or_default());
     }
     handle
 }

@@ -7,8 +7,7 @@
 use std::collections::BTreeMap;
 
 use argon2::{Algorithm, Version};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use data_encoding::BASE64;
 use passmate_vault::Passphrase;
 use passmate_vault::login::FieldRole;
 use serde::Deserialize;
@@ -152,7 +151,10 @@ impl Sealed {
         let parts = text.strip_prefix("2.").ok_or(ImportError::NotSupported {
             what: "another encryption",
         })?;
-        let parts: Result<Vec<_>, _> = parts.split('|').map(|part| STANDARD.decode(part)).collect();
+        let parts: Result<Vec<_>, _> = parts
+            .split('|')
+            .map(|part| BASE64.decode(part.as_bytes()))
+            .collect();
         let parts: [Vec<u8>; 3] = parts
             .map_err(|_| damaged())?
             .try_into()

@@ -1,7 +1,6 @@
 //! KeePass: the XML inside of all its formats, and its XML export.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use data_encoding::BASE64;
 use passmate_vault::login::FieldRole;
 
 use super::Imported;
@@ -142,8 +141,8 @@ impl<'a> TreeReader<'a> {
 
 /// A time as KDBX 4 writes it, seconds since the year 1 in base64, or as text.
 fn time_of(text: &str) -> Option<i64> {
-    let bytes = STANDARD
-        .decode(text)
+    let bytes = BASE64
+        .decode(text.as_bytes())
         .ok()
         .and_then(|bytes| <[u8; 8]>::try_from(bytes).ok());
     bytes.map_or_else(

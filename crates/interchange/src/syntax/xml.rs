@@ -4,8 +4,7 @@
 //! A document type is refused, so there are no entities but the five of XML itself. Depth and
 //! number of elements are bounded.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use data_encoding::BASE64;
 use quick_xml::Reader;
 use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::{BytesStart, Event};
@@ -74,8 +73,11 @@ pub(crate) fn read(text: &str, unprotect: &mut dyn FnMut(&mut [u8])) -> Result<N
             Event::End(_) => {
                 let mut node = stack.pop().ok_or_else(not_xml)?;
                 if node.is_protected {
-                    let mut bytes =
-                        Zeroizing::new(STANDARD.decode(node.text.trim()).map_err(|_| not_xml())?);
+                    let mut bytes = Zeroizing::new(
+                        BASE64
+                            .decode(node.text.trim().as_bytes())
+                            .map_err(|_| not_xml())?,
+                    );
                     unprotect(&mut bytes);
                     let plain = std::str::from_utf8(&bytes).unwrap_or_default();
                     // A protected attachment may be any bytes; it is not carried, only counted.

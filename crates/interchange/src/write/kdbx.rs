@@ -8,10 +8,9 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use argon2::{Algorithm, Version};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use chacha20::ChaCha20;
 use chacha20::cipher::{KeyIvInit, StreamCipher};
+use data_encoding::BASE64;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use passmate_vault::Passphrase;
@@ -263,7 +262,7 @@ impl Xml<'_> {
         self.text.push_str("<Group>");
         let path = format!("{path}/{name}");
         let [id @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = sha256(&[path.as_bytes()]);
-        self.element("UUID", &STANDARD.encode::<[u8; 16]>(id));
+        self.element("UUID", &BASE64.encode(&id));
         self.element("Name", name);
         for entry in &group.entries {
             self.entry(entry);
@@ -276,9 +275,9 @@ impl Xml<'_> {
 
     fn entry(&mut self, entry: &KdbxEntry) {
         self.text.push_str("<Entry>");
-        self.element("UUID", &STANDARD.encode(entry.id));
+        self.element("UUID", &BASE64.encode(&entry.id));
         self.text.push_str("<Times>");
-        let time = |seconds: i64| STANDARD.encode(seconds.saturating_add(YEAR_1).to_le_bytes());
+        let time = |seconds: i64| BASE64.encode(&seconds.saturating_add(YEAR_1).to_le_bytes());
         self.element("CreationTime", &time(entry.times.0));
         self.element("LastModificationTime", &time(entry.times.1));
         self.text.push_str("</Times>");
@@ -294,7 +293,7 @@ impl Xml<'_> {
                 let mut bytes = Zeroizing::new(value.as_bytes().to_vec());
                 self.stream.apply(&mut bytes);
                 self.text.push_str("<Value Protected=\"True\">");
-                self.text.push_str(&STANDARD.encode(&*bytes));
+                self.text.push_str(&BASE64.encode(&bytes));
                 self.text.push_str("</Value>");
             } else {
                 self.element("Value", value);

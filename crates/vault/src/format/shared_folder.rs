@@ -1,8 +1,8 @@
 //! A shared folder as JSON, inside a vault file of version 3.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use zeroize::Zeroizing;
 
 use super::account::{read_delta, read_members, read_seen, read_string, set, write_delta};
@@ -65,15 +65,12 @@ fn read_passphrases(
             });
         }
         let text = Zeroizing::new(read_string(reader, &at)?);
-        let bytes: Option<Vec<u8>> = (0..text.len())
-            .step_by(2)
-            .map(|at| from_hex(text.get(at..at + 2)?).map(|[byte]| byte))
-            .collect();
-        let wrong = CodecError::WrongShape {
+        let bytes = HEXLOWER_PERMISSIVE.decode(text.as_bytes());
+        let bytes = bytes.map_err(|_| CodecError::WrongShape {
             path: at,
             expected: "a passphrase as hex digits",
-        };
-        passphrases.push(Passphrase::from_bytes(bytes.ok_or(wrong)?));
+        })?;
+        passphrases.push(Passphrase::from_bytes(bytes));
     }
     Ok(passphrases)
 }
@@ -105,20 +102,8 @@ fn read_own(reader: &mut Reader<'_>, path: &JsonPath) -> Result<OwnCopy, CodecEr
 }
 
 fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    if text.len() != 2 * N || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    let mut bytes = [0; N];
-    for (at, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()?;
-    }
-    Some(bytes)
-}
-
-fn write_hex(text: &mut String, bytes: &[u8]) {
-    for byte in bytes {
-        write!(text, "{byte:02x}").expect("a String takes everything");
-    }
+    let bytes = HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()?;
+    bytes.try_into().ok()
 }
 
 pub(super) fn write_folder(sink: &mut impl Sink, folder: &SharedFolder) {
@@ -139,8 +124,7 @@ pub(super) fn write_folder(sink: &mut impl Sink, folder: &SharedFolder) {
         sink.put(b",\"passphrases\":");
         for (index, passphrase) in passphrases.iter().enumerate() {
             sink.put(if index == 0 { b"[" } else { b"," });
-            let mut text = Zeroizing::new(String::with_capacity(2 * passphrase.as_bytes().len()));
-            write_hex(&mut text, passphrase.as_bytes());
+            let text = Zeroizing::new(HEXLOWER.encode(passphrase.as_bytes()));
             write_str(sink, &text);
         }
         sink.put(b"]");
@@ -148,14 +132,16 @@ pub(super) fn write_folder(sink: &mut impl Sink, folder: &SharedFolder) {
     if !merged.is_empty() {
         sink.put(b",\"merged\":");
         let mut text = String::with_capacity(32 * merged.len());
-        merged.iter().for_each(|id| write_hex(&mut text, id));
+        merged
+            .iter()
+            .for_each(|id| HEXLOWER.encode_append(id, &mut text));
         write_str(sink, &text);
     }
     if let Some(OwnCopy { content, file }) = own {
         sink.put(b",\"own\":");
         let mut text = String::with_capacity(128);
-        write_hex(&mut text, content);
-        write_hex(&mut text, file);
+        HEXLOWER.encode_append(content, &mut text);
+        HEXLOWER.encode_append(file, &mut text);
         write_str(sink, &text);
     }
     if !given.is_empty() {

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use data_encoding::HEXLOWER;
+
 use super::delta::Delta;
 use super::seen::SeenChanges;
 use super::shape::Shape;
@@ -152,7 +154,7 @@ impl Pin {
 impl fmt::Display for Pin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(PIN_PREFIX)?;
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&HEXLOWER.encode(&self.0))
     }
 }
 
@@ -188,17 +190,10 @@ impl FromStr for Pin {
         if found != 64 {
             return Err(PinError::Length { found });
         }
-        let mut hash = [0; 32];
-        for (byte, pair) in hash.iter_mut().zip(digits.as_bytes().chunks(2)) {
-            for digit in pair {
-                let value = match digit {
-                    b'0'..=b'9' => digit - b'0',
-                    b'a'..=b'f' => digit - b'a' + 10,
-                    _ => return Err(PinError::Digit),
-                };
-                *byte = *byte << 4 | value;
-            }
-        }
+        let hash = HEXLOWER
+            .decode(digits.as_bytes())
+            .map_err(|_| PinError::Digit)?;
+        let hash = hash.try_into().map_err(|_| PinError::Digit)?;
         Ok(Self(hash))
     }
 }

@@ -9,6 +9,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
+
 use crate::compat::RESOLVED_WITHIN;
 use crate::crypto::sha256;
 use crate::record::{Change, Domain, RecordId, Stamp, TIME_MIN, Vault};
@@ -100,34 +102,26 @@ impl SeenChanges {
         })
     }
 
-    /// 16 hex digits a change.
+    /// The changes as text: 16 hex digits for each.
     pub(crate) fn to_text(&self) -> String {
-        use fmt::Write;
-        self.0.iter().fold(
-            String::with_capacity(self.0.len() * ID_DIGITS),
-            |mut text, id| {
-                write!(text, "{id:016x}").expect("a String takes everything");
-                text
-            },
-        )
+        let mut text = String::with_capacity(2 * ID_LEN * self.0.len());
+        for id in &self.0 {
+            HEXLOWER.encode_append(&id.to_be_bytes(), &mut text);
+        }
+        text
     }
 
     /// Reads what [`to_text`](Self::to_text) wrote.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        if !text.len().is_multiple_of(ID_DIGITS)
-            || !text.bytes().all(|byte| byte.is_ascii_hexdigit())
-        {
-            return None;
-        }
-        let ids = (0..text.len()).step_by(ID_DIGITS);
-        ids.map(|at| u64::from_str_radix(text.get(at..at + ID_DIGITS)?, 16).ok())
-            .collect::<Option<_>>()
-            .map(Self)
+        let bytes = HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()?;
+        let (ids, rest) = bytes.as_chunks::<ID_LEN>();
+        rest.is_empty()
+            .then(|| Self(ids.iter().copied().map(u64::from_be_bytes).collect()))
     }
 }
 
-/// Hex digits of one change.
-const ID_DIGITS: usize = 16;
+/// The bytes of one change.
+const ID_LEN: usize = 8;
 
 fn change_ids(vault: &Vault) -> impl Iterator<Item = (u64, &Change)> {
     vault.records().flat_map(|(id, record)| {
