@@ -6,8 +6,8 @@ mod backup;
 mod cert;
 mod check;
 mod config;
+mod import_spr;
 mod invite;
-mod spr;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -133,7 +133,7 @@ enum Admin {
     Backup(backup::BackupArgs),
     Restore(backup::RestoreArgs),
     Verify(backup::VerifyArgs),
-    ImportSpr(spr::Args),
+    ImportSpr(import_spr::Args),
 }
 
 /// Adds the commands of an operator.
@@ -233,7 +233,7 @@ fn try_run(matches: &ArgMatches, environment: Environment) -> Result<(), Failure
         Admin::Backup(args) => backup::back_up(&app, &args),
         Admin::Restore(args) => backup::restore(&app, &args),
         Admin::Verify(args) => backup::verify(&app, &args),
-        Admin::ImportSpr(args) => spr::run(&app, &args),
+        Admin::ImportSpr(args) => import_spr::run(&app, &args),
     }
 }
 

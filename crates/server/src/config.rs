@@ -171,7 +171,7 @@ impl Default for GateLimits {
             burst,
         };
         Self {
-            exempt: crate::gate::loopback(),
+            exempt: crate::limits::rate::loopback(),
             connections_max: 100,
             creates: rate(20, 3600, 20),
             creates_all: rate(10, 1, 100),
@@ -544,7 +544,7 @@ fn networks(written: &Written) -> Result<Vec<IpNet>, ConfigError> {
     let mut networks = Vec::new();
     for text in &written.texts {
         match text.as_str() {
-            "loopback" => networks.extend(crate::gate::loopback()),
+            "loopback" => networks.extend(crate::limits::rate::loopback()),
             text => networks.push(values::parse_network(text).map_err(|error| written.bad(error))?),
         }
     }

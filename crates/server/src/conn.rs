@@ -24,13 +24,13 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Limits, Registration};
-use crate::gate::Guest;
-use crate::memory::{Kind, Lease};
-use crate::report::Report;
+use crate::limits::memory::{Kind, Lease};
+use crate::limits::rate::Guest;
+use crate::observe::access_log::Report;
+use crate::observe::metrics::Watch;
 use crate::service::{Authenticated, Fetched, Refusal, Service};
 use crate::store::Committed;
 use crate::tls::Identity;
-use crate::watch::Watch;
 
 /// What a client still sends after the end is read up to here, and for this long.
 const DRAIN_LEN_MAX: usize = 64 << 10;
@@ -526,7 +526,7 @@ mod tests {
     use tokio::io::ReadBuf;
 
     use super::*;
-    use crate::gate::Gate;
+    use crate::limits::rate::Gate;
     use crate::store::Store;
     use crate::tls::Identity;
 

@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{CertificateFiles, ListenAddress, ListenHost};
 use crate::conn::{self, Terms};
-use crate::gate::{Gate, Guest};
+use crate::limits::rate::{Gate, Guest};
 use crate::proxy;
 use crate::service::Service;
 

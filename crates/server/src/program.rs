@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::config::{self, Config, Environment, Registration, Sources};
+use crate::observe::log;
 use crate::systemd::{self, Notify};
-use crate::{Server, admin, logs};
+use crate::{Server, admin};
 use passmate_proto::Layout;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -33,7 +34,7 @@ pub fn main() -> ExitCode {
         Ok(config) => config,
         Err(error) => return complain(EXIT_USAGE, &error, &error.hint()),
     };
-    logs::init(config.log);
+    log::init(config.log);
     // Two also on one processor: the store reads in place only where another worker can take over.
     let workers =
         std::thread::available_parallelism().map_or(2, |processors| processors.get().max(2));

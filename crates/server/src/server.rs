@@ -17,12 +17,13 @@ use tokio_util::task::TaskTracker;
 use crate::backup::folder_of;
 use crate::config::{AdminAddress, CertificateFiles, Config, Registration};
 use crate::conn::Terms;
-use crate::gate::Gate;
+use crate::limits::rate::Gate;
 use crate::listen::{self, ListenError, Shared};
+use crate::observe::metrics::Watch;
+use crate::observe::{self, AdminListener};
 use crate::service::Service;
 use crate::store::{Store, StoreError, lock_file};
 use crate::tls::{self, Identity, Pin, TlsError, Warning};
-use crate::watch::{self, AdminListener, Watch};
 
 /// How long whoever was let in may take to begin an exchange when the server stops.
 const BEGIN_TIME_MAX: Duration = Duration::from_secs(1);
@@ -140,7 +141,7 @@ impl Server {
                     "--admin-listen is no loopback address: whoever reaches it sees the traffic of this server"
                 );
             }
-            shared.tasks.spawn(watch::serve(
+            shared.tasks.spawn(observe::serve(
                 admin,
                 watch,
                 Arc::clone(&shared),

@@ -4,8 +4,8 @@
 //!  - nothing is held in the store while a client is thinking; the comparison at commit decides;
 //!  - devices of one account wait for each other for a moment, as a courtesy that nothing rests on.
 
-mod room;
-mod turns;
+mod account_queue;
+mod disk_space;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -18,13 +18,13 @@ use arc_swap::ArcSwap;
 use passmate_proto::{AccountNumber, AuthToken};
 
 use crate::config::{Limits, Registration};
-use crate::memory::{Kind, Lease, MemoryBudget};
+use crate::limits::memory::{Kind, Lease, MemoryBudget};
 use crate::store::{
     Admission, AuthHash, Btoken, BtokenHash, Commits, Committed, Expected, Head, Outcome, Store,
     StoreError, Stored,
 };
-use room::Room;
-use turns::{Turn, Turns};
+use account_queue::{Turn, Turns};
+use disk_space::Room;
 
 /// The one who decides; clones are the same.
 #[derive(Debug, Clone)]

@@ -11,7 +11,7 @@ use crate::config::LogFormat;
 const DEFAULT: &str = "info,rustls=off";
 
 /// Starts the log for this process. A second call changes nothing.
-pub fn init(format: LogFormat) {
+pub(crate) fn init(format: LogFormat) {
     let asked = std::env::var("RUST_LOG")
         .ok()
         .filter(|text| !text.is_empty());

@@ -5,16 +5,10 @@
 //!  - looking at it never holds up who is served: numbers are read where they are, and the store is
 //!    looked at aside.
 
-mod http;
-mod metrics;
-mod page;
-
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-pub(crate) use http::{AdminListener, serve};
 
 /// Upper bounds of the durations that are told apart, in milliseconds; what is longer is in one
 /// class more.
@@ -30,12 +24,12 @@ const ERRORS: usize = 20;
 
 /// Counts; clones count together.
 #[derive(Debug, Clone)]
-pub(crate) struct Watch(Arc<Inner>);
+pub(crate) struct Watch(pub(super) Arc<Inner>);
 
 #[derive(Debug)]
-struct Inner {
+pub(super) struct Inner {
     /// Seconds since 1970.
-    begun: i64,
+    pub(super) begun: i64,
     state: Mutex<State>,
 }
 
@@ -54,8 +48,8 @@ pub(crate) struct State {
     pub(crate) errors: VecDeque<Seen>,
     /// What the store was when it was looked at last.
     pub(crate) sample: Option<Sample>,
-    minutes: Ring<MINUTES>,
-    hours: Ring<HOURS>,
+    pub(super) minutes: Ring<MINUTES>,
+    pub(super) hours: Ring<HOURS>,
 }
 
 /// An error of the server's own.
@@ -103,7 +97,7 @@ pub(crate) struct Durations {
 }
 
 impl Durations {
-    fn add(&mut self, duration: Duration) {
+    pub(super) fn add(&mut self, duration: Duration) {
         let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let class = BOUNDS_MS.partition_point(|bound| *bound < millis.max(1));
         if let Some(count) = self.classes.get_mut(class) {
@@ -147,7 +141,7 @@ pub(crate) struct Slot {
 
 /// The last slots, by their index.
 #[derive(Debug, Clone)]
-struct Ring<const N: usize>(Box<[Slot; N]>);
+pub(super) struct Ring<const N: usize>(Box<[Slot; N]>);
 
 impl<const N: usize> Default for Ring<N> {
     fn default() -> Self {
@@ -169,7 +163,7 @@ impl<const N: usize> Ring<N> {
     }
 
     /// The slots up to an index, the oldest first; empty ones where nothing happened.
-    fn until(&self, index: i64) -> Vec<Slot> {
+    pub(super) fn until(&self, index: i64) -> Vec<Slot> {
         let mut slots: Vec<Slot> = (index - N as i64 + 1..=index)
             .map(|index| Slot {
                 index,
@@ -209,7 +203,7 @@ impl Watch {
         self.note_at(finished, now());
     }
 
-    fn note_at(&self, finished: &Finished, now: i64) {
+    pub(super) fn note_at(&self, finished: &Finished, now: i64) {
         let Finished {
             action,
             result,
@@ -256,14 +250,14 @@ impl Watch {
         self.state().note_error(what, now());
     }
 
-    fn note_sample(&self, sample: Sample) {
+    pub(super) fn note_sample(&self, sample: Sample) {
         let mut state = self.state();
         state.sample = Some(sample);
         state.hours.at(sample.at / 3600).sample = Some(sample);
     }
 
     /// All of it at a moment.
-    fn snapshot(&self) -> State {
+    pub(super) fn snapshot(&self) -> State {
         self.state().clone()
     }
 
@@ -299,7 +293,7 @@ impl State {
 }
 
 /// Looks at a store and its disk, beside whoever uses it. It may take as long as the disk.
-fn look(store: &Path) -> Option<Sample> {
+pub(super) fn look(store: &Path) -> Option<Sample> {
     let sum = crate::store::AdminStore::open(store)
         .and_then(|store| store.sum())
         .ok()?;
@@ -321,7 +315,7 @@ fn look(store: &Path) -> Option<Sample> {
 }
 
 /// Seconds since 1970.
-fn now() -> i64 {
+pub(super) fn now() -> i64 {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

@@ -14,8 +14,8 @@ use std::time::Duration;
 use passmate_proto::AccountNumber;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
 
-use super::sqlite::{self, Sqlite, check_is_ours, fault};
-use super::{AuthHash, StoreError, lock_file_shared};
+use super::engine::{self as sqlite, Sqlite, check_is_ours, fault};
+use crate::store::{AuthHash, StoreError, lock_file_shared};
 
 /// How long a command waits for the server or another command that is writing.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -321,8 +321,8 @@ pub(super) fn restore_lock(store: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Admission, Btoken, BtokenHash, Change, Engine, Outcome, Reader};
     use super::*;
+    use crate::store::{Admission, Btoken, BtokenHash, Change, Engine, Outcome, Reader};
 
     fn auth(byte: u8) -> AuthHash {
         AuthHash([byte; 32])
@@ -617,7 +617,7 @@ mod tests {
             Err(StoreError::Missing { .. })
         ));
         sqlite::tests::make_first_schema(&path);
-        let server = super::super::lock_file(sqlite::lock_path(&path)).unwrap();
+        let server = crate::store::lock_file(sqlite::lock_path(&path)).unwrap();
         assert!(matches!(
             AdminStore::open(&path),
             Err(StoreError::OlderServer { .. })

@@ -3,8 +3,8 @@
 
 use std::fmt::Write;
 
-use super::metrics::Now;
-use super::{Slot, State, is_good};
+use super::exposition::Now;
+use super::metrics::{Durations, Slot, State, is_good};
 
 /// Seconds until a browser asks again.
 const REFRESH: u32 = 30;
@@ -148,7 +148,7 @@ impl Page {
     }
 
     fn latency(&mut self, minutes: &[Slot]) {
-        let mut all = super::Durations::default();
+        let mut all = Durations::default();
         for slot in minutes {
             all.count += slot.durations.count;
             for (sum, count) in all.classes.iter_mut().zip(slot.durations.classes) {
@@ -539,7 +539,7 @@ fn words(word: &str) -> String {
 mod tests {
     use std::time::Duration;
 
-    use super::super::{Finished, Sample, Watch};
+    use super::super::metrics::{Finished, Sample, Watch};
     use super::*;
 
     #[test]

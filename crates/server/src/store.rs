@@ -14,10 +14,8 @@
 //!
 //! [`suite`](self) holds each engine to this. [`Store`] puts an engine on a thread of its own.
 
-mod admin;
 mod handle;
 mod in_place;
-mod keep;
 mod sqlite;
 #[cfg(test)]
 mod suite;
@@ -34,12 +32,12 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 #[cfg(test)]
-pub(crate) use sqlite::tests::make_first_schema;
+pub(crate) use sqlite::make_first_schema;
 
-pub use admin::{Account, AdminStore, Invite, Opening};
 pub use handle::{Commits, Expected, Store};
-pub use keep::{Closed, Foreign, Sum};
-pub use sqlite::{Sqlite, SqliteReader};
+pub use sqlite::{
+    Account, AdminStore, Closed, Foreign, Invite, Opening, Sqlite, SqliteReader, Sum,
+};
 
 /// The receipt for a change that is durable. A clean close of a connection requires one.
 #[derive(Debug)]

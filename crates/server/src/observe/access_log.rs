@@ -8,7 +8,7 @@ use std::time::Instant;
 use passmate_proto::ActionKind;
 use passmate_proto::Layout;
 
-use crate::watch::{Finished, Watch};
+use super::metrics::{Finished, Watch};
 
 /// What becomes the line. It is written when this is dropped, so a panic leaves one too.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use super::{BOUNDS_MS, State};
+use super::metrics::{BOUNDS_MS, State};
 use crate::store::Commits;
 
 /// What is read where it is, at the moment of a scrape.
@@ -237,7 +237,7 @@ mod tests {
     use std::collections::BTreeSet;
     use std::time::Duration;
 
-    use super::super::{Finished, Sample, Watch};
+    use super::super::metrics::{Finished, Sample, Watch};
     use super::*;
 
     fn full() -> String {

@@ -26,7 +26,8 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Mutex, Semaphore};
 use tokio::time::Instant;
 
-use super::{Watch, look, metrics, page};
+use super::metrics::{self, Watch, look};
+use super::{exposition, page};
 use crate::config::AdminAddress;
 use crate::listen::Shared;
 
@@ -224,11 +225,11 @@ async fn found(desk: &Desk, path: &str) -> Response<Full<Bytes>> {
             let now = read_now(desk);
             with_type(
                 "text/html; charset=utf-8",
-                page::write(&desk.watch.snapshot(), &now, super::now()),
+                page::write(&desk.watch.snapshot(), &now, metrics::now()),
             )
         }
         "/metrics" => {
-            let page = metrics::write(&desk.watch.snapshot(), &read_now(desk));
+            let page = exposition::write(&desk.watch.snapshot(), &read_now(desk));
             with_type("text/plain; version=0.0.4; charset=utf-8", page)
         }
         "/health/live" => text(StatusCode::OK, "alive\n"),
@@ -267,10 +268,10 @@ async fn ready(desk: &Desk) -> Result<(), String> {
     result
 }
 
-fn read_now(desk: &Desk) -> metrics::Now {
+fn read_now(desk: &Desk) -> exposition::Now {
     let terms = desk.shared.terms.load();
     let limits = &terms.limits;
-    metrics::Now {
+    exposition::Now {
         begun: desk.watch.0.begun,
         open: desk.shared.open.load(Ordering::Relaxed) as u64,
         open_max: limits.connections_max.min(desk.shared.descriptors_max) as u64,

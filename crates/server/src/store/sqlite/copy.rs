@@ -9,9 +9,9 @@ use std::sync::Arc;
 use passmate_proto::{AccountNumber, AuthToken};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::admin::restore_lock;
-use super::sqlite::{self, fault, signed};
-use super::{
+use super::engine::{self as sqlite, fault, signed};
+use super::operator::restore_lock;
+use crate::store::{
     AdminStore, AuthHash, BtokenHash, EngineError, StoreError, give_to_owner_of, lock_file,
 };
 
@@ -335,8 +335,8 @@ fn hex(number: &[u8; 8]) -> Arc<str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Admission, Btoken, Change, Engine, Sqlite};
     use super::*;
+    use crate::store::{Admission, Btoken, Change, Engine, Sqlite};
 
     fn number(byte: u8) -> AccountNumber {
         AccountNumber::from_bytes([byte; 8]).unwrap()
@@ -486,7 +486,7 @@ mod tests {
         assert_eq!(store.take_over(&all).unwrap(), [false, true, true]);
         assert_eq!(store.take_over(&all).unwrap(), [false; 3]);
         assert_eq!(findings(&store), Vec::<String>::new());
-        use super::super::Reader;
+        use crate::store::Reader;
         let mut reader = engine.reader().unwrap();
         assert_eq!(&*reader.read(number(1)).unwrap().unwrap().btoken, [1; 5000]);
         assert_eq!(&*reader.read(number(4)).unwrap().unwrap().btoken, b"new");

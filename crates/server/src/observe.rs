@@ -1,0 +1,10 @@
+//! What an operator sees of a running server: log, metrics, status page.
+
+pub(crate) mod access_log;
+mod exposition;
+mod http;
+pub(crate) mod log;
+pub(crate) mod metrics;
+mod page;
+
+pub(crate) use http::{AdminListener, serve};
