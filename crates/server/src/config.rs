@@ -124,12 +124,12 @@ pub struct Limits {
     /// Accounts in the store.
     pub accounts_max: u64,
     /// What one source may take.
-    pub gate: GateLimits,
+    pub source: SourceLimits,
 }
 
 /// What one source may take: an IPv4 address, or the /64 of an IPv6 address.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GateLimits {
+pub struct SourceLimits {
     /// Sources that are not counted.
     pub exempt: Vec<IpNet>,
     /// Connections of one source at once.
@@ -163,7 +163,7 @@ impl Rate {
     }
 }
 
-impl Default for GateLimits {
+impl Default for SourceLimits {
     fn default() -> Self {
         let rate = |count, seconds, burst| Rate {
             count,
@@ -192,7 +192,7 @@ impl Default for Limits {
             connections_max: 10_000,
             memory_max: 256 << 20,
             accounts_max: 100_000,
-            gate: GateLimits::default(),
+            source: SourceLimits::default(),
         }
     }
 }
@@ -498,14 +498,14 @@ impl Gathered {
         limits.connections_max = usize::try_from(connections_max).unwrap_or(usize::MAX);
         self.set("memory-max", size(1, 1 << 44), &mut limits.memory_max)?;
         self.set("accounts-max", number(0, 1 << 40), &mut limits.accounts_max)?;
-        let GateLimits {
+        let SourceLimits {
             exempt,
             connections_max,
             creates,
             creates_all,
             refusals,
             pause_max,
-        } = &mut limits.gate;
+        } = &mut limits.source;
         if let Some(written) = self.find("limit-exempt") {
             *exempt = networks(written)?;
         }

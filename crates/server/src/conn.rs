@@ -408,7 +408,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                             if self.lease.is_none()
                                 && !self
                                     .guest
-                                    .may_create(&self.limits.gate, Instant::now().into_std()) =>
+                                    .may_create(&self.limits.source, Instant::now().into_std()) =>
                         {
                             return Err(Cut::Refused(Refusal::ManyCreates));
                         }
@@ -440,7 +440,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             Request::Create { .. }
                 if !self
                     .guest
-                    .take_create(&self.limits.gate, Instant::now().into_std()) =>
+                    .take_create(&self.limits.source, Instant::now().into_std()) =>
             {
                 return self.refuse(Refusal::ManyCreates);
             }
@@ -497,14 +497,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         account: Option<AccountNumber>,
         auth_token: &AuthToken,
     ) -> Result<Authenticated, Refusal> {
-        let gate = &self.limits.gate;
+        let limits = &self.limits.source;
         // It may have come before its source was paused.
-        if self.guest.is_paused(gate, Instant::now().into_std()) {
+        if self.guest.is_paused(limits, Instant::now().into_std()) {
             return Err(Refusal::Paused);
         }
         let known = self.service.authenticate(account, auth_token).await;
         if matches!(known, Err(Refusal::Unknown)) {
-            self.guest.note_refusal(gate, Instant::now().into_std());
+            self.guest.note_refusal(limits, Instant::now().into_std());
         }
         known
     }
@@ -526,7 +526,7 @@ mod tests {
     use tokio::io::ReadBuf;
 
     use super::*;
-    use crate::limits::rate::Gate;
+    use crate::limits::rate::RateLimiter;
     use crate::store::Store;
     use crate::tls::Identity;
 
@@ -620,8 +620,8 @@ mod tests {
         let begun = Instant::now();
         let stop = CancellationToken::new();
         let loopback = [127, 0, 0, 1].into();
-        let guest = Gate::new()
-            .enter(loopback, &terms.limits.gate, begun.into_std())
+        let guest = RateLimiter::new()
+            .enter(loopback, &terms.limits.source, begun.into_std())
             .unwrap();
         serve(
             DeafToTheEnd(ours),

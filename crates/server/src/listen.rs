@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{CertificateFiles, ListenAddress, ListenHost};
 use crate::conn::{self, Terms};
-use crate::limits::rate::{Gate, Guest};
+use crate::limits::rate::{Guest, RateLimiter};
 use crate::proxy;
 use crate::service::Service;
 
@@ -191,7 +191,7 @@ pub(crate) struct Shared {
     pub(crate) service: Service,
     /// Connections that the file descriptors allow, whatever the limits say.
     pub(crate) descriptors_max: usize,
-    pub(crate) gate: Gate,
+    pub(crate) rate_limiter: RateLimiter,
     pub(crate) log_addresses: bool,
     /// Nothing new is taken.
     pub(crate) stop: CancellationToken,
@@ -296,10 +296,11 @@ pub(crate) async fn accept(listener: Listener, shared: Arc<Shared>) {
 
 /// Lets a source in, or says now and then that it does not.
 fn enter(shared: &Shared, terms: &Terms, address: SocketAddr) -> Option<Guest> {
-    match shared
-        .gate
-        .enter(address.ip(), &terms.limits.gate, Instant::now().into_std())
-    {
+    match shared.rate_limiter.enter(
+        address.ip(),
+        &terms.limits.source,
+        Instant::now().into_std(),
+    ) {
         Ok(guest) => Some(guest),
         Err(why) => {
             terms.watch.note_turned_away(why.name());

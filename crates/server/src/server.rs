@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::backup::folder_of;
 use crate::config::{AdminAddress, CertificateFiles, Config, Registration};
 use crate::conn::Terms;
-use crate::limits::rate::Gate;
+use crate::limits::rate::RateLimiter;
 use crate::listen::{self, ListenError, Shared};
 use crate::observe::metrics::Watch;
 use crate::observe::{self, AdminListener};
@@ -125,7 +125,7 @@ impl Server {
                 config.registration,
             ),
             descriptors_max,
-            gate: Gate::new(),
+            rate_limiter: RateLimiter::new(),
             log_addresses: config.log_addresses,
             stop: CancellationToken::new(),
             cut: CancellationToken::new(),

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
-use crate::config::{GateLimits, Rate};
+use crate::config::{Rate, SourceLimits};
 
 /// Sources that have a memory of their own; with it the memory takes about 8 MiB.
 const SOURCES_MAX: usize = 1 << 16;
@@ -50,7 +50,7 @@ impl Source {
 
 /// Counts what sources take; clones count together.
 #[derive(Debug, Clone)]
-pub(crate) struct Gate(Arc<Inner>);
+pub(crate) struct RateLimiter(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -73,7 +73,7 @@ struct State {
     creates: Bucket,
 }
 
-/// What a source did that still counts. Times are since the gate began.
+/// What a source did that still counts. Times are since the rate_limiter began.
 #[derive(Debug, Clone, Copy, Default)]
 struct Past {
     creates: Bucket,
@@ -115,7 +115,7 @@ impl Past {
     }
 
     /// Whether it makes no difference if it is forgotten.
-    fn is_over(&self, limits: &GateLimits, now: Duration) -> bool {
+    fn is_over(&self, limits: &SourceLimits, now: Duration) -> bool {
         let peace = if self.pauses > 0 {
             limits.pause_max
         } else {
@@ -126,7 +126,7 @@ impl Past {
             && self.paused_until + peace <= now
     }
 
-    fn note_refusal(&mut self, limits: &GateLimits, now: Duration) {
+    fn note_refusal(&mut self, limits: &SourceLimits, now: Duration) {
         if self.paused_until + limits.pause_max <= now {
             self.pauses = 0;
         }
@@ -140,7 +140,7 @@ impl Past {
     }
 }
 
-/// Why somebody is turned away at the gate.
+/// Why somebody is turned away at the rate_limiter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TurnedAway {
     /// As many connections as one source may have.
@@ -159,7 +159,7 @@ impl TurnedAway {
     }
 }
 
-impl Gate {
+impl RateLimiter {
     pub(crate) fn new() -> Self {
         Self::with_room(SOURCES_MAX)
     }
@@ -184,13 +184,13 @@ impl Gate {
     pub(crate) fn enter(
         &self,
         address: IpAddr,
-        limits: &GateLimits,
+        limits: &SourceLimits,
         now: Instant,
     ) -> Result<Guest, TurnedAway> {
         let address = address.to_canonical();
         if limits.exempt.iter().any(|exempt| exempt.contains(&address)) {
             return Ok(Guest {
-                gate: self.clone(),
+                rate_limiter: self.clone(),
                 source: None,
             });
         }
@@ -210,7 +210,7 @@ impl Gate {
         *open += 1;
         drop(state);
         Ok(Guest {
-            gate: self.clone(),
+            rate_limiter: self.clone(),
             source: Some(source),
         })
     }
@@ -227,7 +227,7 @@ impl Gate {
 
 impl State {
     /// What is remembered of a source, if anything.
-    fn past(&self, source: Source, limits: &GateLimits, now: Duration) -> Option<&Past> {
+    fn past(&self, source: Source, limits: &SourceLimits, now: Duration) -> Option<&Past> {
         let own = self.past.get(&source);
         own.or_else(|| {
             self.shared
@@ -237,7 +237,7 @@ impl State {
     }
 
     /// Where to remember something of a source.
-    fn past_mut(&mut self, source: Source, limits: &GateLimits, now: Duration) -> &mut Past {
+    fn past_mut(&mut self, source: Source, limits: &SourceLimits, now: Duration) -> &mut Past {
         let index = self.shared_index(source);
         if self.past.len() >= self.past_max && self.sweep_at <= now {
             self.past.retain(|_, past| !past.is_over(limits, now));
@@ -267,19 +267,19 @@ impl State {
 /// One connection that was let in; dropping it makes room for the next of its source.
 #[derive(Debug)]
 pub(crate) struct Guest {
-    gate: Gate,
+    rate_limiter: RateLimiter,
     /// None if it is exempt.
     source: Option<Source>,
 }
 
 impl Guest {
     /// Whether it may make an account now. Nothing is counted yet.
-    pub(crate) fn may_create(&self, limits: &GateLimits, now: Instant) -> bool {
+    pub(crate) fn may_create(&self, limits: &SourceLimits, now: Instant) -> bool {
         let Some(source) = self.source else {
             return true;
         };
-        let now = self.gate.time(now);
-        let state = self.gate.state();
+        let now = self.rate_limiter.time(now);
+        let state = self.rate_limiter.state();
         let of_source = state
             .past(source, limits, now)
             .map(|past| past.creates)
@@ -288,12 +288,12 @@ impl Guest {
     }
 
     /// Counts that it makes an account; false if that is one too many.
-    pub(crate) fn take_create(&self, limits: &GateLimits, now: Instant) -> bool {
+    pub(crate) fn take_create(&self, limits: &SourceLimits, now: Instant) -> bool {
         let Some(source) = self.source else {
             return true;
         };
-        let now = self.gate.time(now);
-        let mut state = self.gate.state();
+        let now = self.rate_limiter.time(now);
+        let mut state = self.rate_limiter.state();
         // One that its own limit holds back takes nothing from all others.
         if !state.creates.may_take(limits.creates_all, now) {
             return false;
@@ -306,22 +306,22 @@ impl Guest {
     }
 
     /// Whether its source has been refused too often to be heard now.
-    pub(crate) fn is_paused(&self, limits: &GateLimits, now: Instant) -> bool {
+    pub(crate) fn is_paused(&self, limits: &SourceLimits, now: Instant) -> bool {
         let Some(source) = self.source else {
             return false;
         };
-        let now = self.gate.time(now);
-        self.gate
+        let now = self.rate_limiter.time(now);
+        self.rate_limiter
             .state()
             .past(source, limits, now)
             .is_some_and(|past| past.is_paused(now))
     }
 
     /// Counts that it was refused: an unknown account, or a wrong auth token.
-    pub(crate) fn note_refusal(&self, limits: &GateLimits, now: Instant) {
+    pub(crate) fn note_refusal(&self, limits: &SourceLimits, now: Instant) {
         let Some(source) = self.source else { return };
-        let now = self.gate.time(now);
-        self.gate
+        let now = self.rate_limiter.time(now);
+        self.rate_limiter
             .state()
             .past_mut(source, limits, now)
             .note_refusal(limits, now);
@@ -331,7 +331,7 @@ impl Guest {
 impl Drop for Guest {
     fn drop(&mut self) {
         let Some(source) = self.source else { return };
-        let mut state = self.gate.state();
+        let mut state = self.rate_limiter.state();
         match state.open.get_mut(&source) {
             Some(open) if *open > 1 => *open -= 1,
             _ => drop(state.open.remove(&source)),
@@ -357,10 +357,10 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
     const HOUR: Duration = Duration::from_secs(3600);
 
-    fn limits() -> GateLimits {
-        GateLimits {
+    fn limits() -> SourceLimits {
+        SourceLimits {
             exempt: Vec::new(),
-            ..GateLimits::default()
+            ..SourceLimits::default()
         }
     }
 
@@ -368,19 +368,19 @@ mod tests {
         IpAddr::V4((0x0A00_0000 + number).into())
     }
 
-    /// A gate and a clock that a test sets.
+    /// A rate_limiter and a clock that a test sets.
     struct World {
-        gate: Gate,
-        limits: GateLimits,
+        rate_limiter: RateLimiter,
+        limits: SourceLimits,
         now: Instant,
     }
 
     impl World {
         fn new(room: usize) -> Self {
-            let gate = Gate::with_room(room);
-            let now = gate.0.begun;
+            let rate_limiter = RateLimiter::with_room(room);
+            let now = rate_limiter.0.begun;
             Self {
-                gate,
+                rate_limiter,
                 limits: limits(),
                 now,
             }
@@ -391,7 +391,7 @@ mod tests {
         }
 
         fn enter(&self, address: IpAddr) -> Result<Guest, TurnedAway> {
-            self.gate.enter(address, &self.limits, self.now)
+            self.rate_limiter.enter(address, &self.limits, self.now)
         }
 
         fn creates(&self, address: IpAddr) -> bool {
@@ -507,7 +507,7 @@ mod tests {
         open.pop();
         open.push(world.enter(address(1)).unwrap());
         drop((open, other));
-        assert!(world.gate.state().open.is_empty());
+        assert!(world.rate_limiter.state().open.is_empty());
     }
 
     #[test]
@@ -531,7 +531,10 @@ mod tests {
         );
         assert_eq!(world.tries_until_paused(exempt), 1000);
         assert!(world.creates(address(1)), "and takes nothing from others");
-        assert!(world.gate.state().past.len() == 1 && world.gate.state().open.is_empty());
+        assert!(
+            world.rate_limiter.state().past.len() == 1
+                && world.rate_limiter.state().open.is_empty()
+        );
     }
 
     #[test]
@@ -544,7 +547,7 @@ mod tests {
         for number in 1..5000 {
             world.tries(address(number));
         }
-        assert_eq!(world.gate.state().past.len(), 100);
+        assert_eq!(world.rate_limiter.state().past.len(), 100);
         world.pass(20 * SECOND - Duration::from_millis(1));
         assert!(world.is_paused(address(0)));
         for number in 5000..9000 {
@@ -576,9 +579,9 @@ mod tests {
     }
 
     proptest! {
-        /// A gate with hardly any room never lets a source do what one with room for all does not.
+        /// A rate_limiter with hardly any room never lets a source do what one with room for all does not.
         #[test]
-        fn a_gate_without_room_is_never_more_generous(
+        fn a_rate_limiter_without_room_is_never_more_generous(
             steps in prop::collection::vec((0_u32..40, 0_u8..3, 0_u64..40), 1..300),
         ) {
             let (mut small, mut large) = (World::new(3), World::new(1000));
@@ -602,7 +605,7 @@ mod tests {
                     _ => prop_assert!(small.is_paused(address(number)) || !large.is_paused(address(number))),
                 }
             }
-            prop_assert!(small.gate.state().past.len() <= 3);
+            prop_assert!(small.rate_limiter.state().past.len() <= 3);
         }
     }
 }

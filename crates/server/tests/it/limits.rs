@@ -8,7 +8,7 @@ use crate::support::{self, Client, End, Running, TLS13, TOKEN, connect_from, cre
 /// A server that exempts nobody.
 fn running(change: impl FnOnce(&mut passmate_server::config::Config)) -> Running {
     Running::with(|config| {
-        config.limits.gate.exempt.clear();
+        config.limits.source.exempt.clear();
         change(config);
     })
 }
@@ -57,7 +57,7 @@ fn a_source_makes_as_many_accounts_as_it_may_and_others_make_theirs() {
 #[test]
 fn all_sources_together_make_as_many_accounts_as_they_may() {
     let running = running(|config| {
-        config.limits.gate.creates_all = passmate_server::config::Rate {
+        config.limits.source.creates_all = passmate_server::config::Rate {
             count: 1,
             per: Duration::from_secs(3600),
             burst: 5,
@@ -111,7 +111,7 @@ fn who_was_refused_too_often_is_not_heard_for_a_while_not_even_with_the_right_ke
 
 #[test]
 fn a_source_with_all_its_connections_is_turned_away_and_others_are_not() {
-    let running = running(|config| config.limits.gate.connections_max = 3);
+    let running = running(|config| config.limits.source.connections_max = 3);
     let held: Vec<_> = (0..3).map(|_| from(&running, 2)).collect();
     let mut tcp = connect_from([127, 0, 0, 2].into(), running.layout_1).unwrap();
     assert_eq!(tcp.read(&mut [0; 10]).unwrap(), 0);
@@ -139,7 +139,7 @@ fn proxied(running: &Running, proxy: u8, header: &str) -> std::io::Result<Client
 fn what_a_listed_proxy_says_is_the_source_and_nobody_else_can_say_it() {
     let running = running(|config| {
         config.proxy_from = vec!["127.0.0.9/32".parse().unwrap()];
-        config.limits.gate.connections_max = 3;
+        config.limits.source.connections_max = 3;
     });
     let behind = |source: u8| {
         proxied(
@@ -165,7 +165,7 @@ fn what_a_listed_proxy_says_is_the_source_and_nobody_else_can_say_it() {
 
 #[test]
 fn an_exempt_source_has_no_limits() {
-    let running = Running::with(|config| config.limits.gate.connections_max = 3);
+    let running = Running::with(|config| config.limits.source.connections_max = 3);
     let held: Vec<_> = (0..10).map(|_| from(&running, 2)).collect();
     assert_eq!(held.len(), 10);
     (0..40).for_each(|_| is_refused(&running, 2));
