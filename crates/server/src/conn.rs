@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Limits, Registration};
 use crate::limits::memory::{Kind, Lease};
-use crate::limits::rate::Guest;
+use crate::limits::rate::SourcePermit;
 use crate::observe::access_log::Report;
 use crate::observe::metrics::Watch;
 use crate::service::{Authenticated, Fetched, Refusal, Service};
@@ -79,7 +79,7 @@ pub(crate) async fn serve<S>(
     terms: &Terms,
     service: &Service,
     stop: &CancellationToken,
-    guest: Guest,
+    permit: SourcePermit,
     logged: Option<SocketAddr>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -92,13 +92,13 @@ pub(crate) async fn serve<S>(
         terms,
         service,
         stop,
-        &guest,
+        &permit,
         &mut report,
     ))
     .await;
     drop(report);
     // Before the last moment, which is short: whoever is closing makes room for the next.
-    drop(guest);
+    drop(permit);
     close(&mut io).await;
 }
 
@@ -109,7 +109,7 @@ async fn converse<S>(
     terms: &Terms,
     service: &Service,
     stop: &CancellationToken,
-    guest: &Guest,
+    permit: &SourcePermit,
     report: &mut Report,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -136,7 +136,7 @@ async fn converse<S>(
         tls: &mut tls,
         machine,
         service,
-        guest,
+        permit,
         limits,
         stop,
         hello_until,
@@ -261,7 +261,7 @@ struct Exchange<'a, S> {
     tls: &'a mut TlsStream<S>,
     machine: ServerMachine<Committed>,
     service: &'a Service,
-    guest: &'a Guest,
+    permit: &'a SourcePermit,
     limits: &'a Limits,
     stop: &'a CancellationToken,
     hello_until: Instant,
@@ -407,7 +407,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                         (None, Some(ActionKind::Create))
                             if self.lease.is_none()
                                 && !self
-                                    .guest
+                                    .permit
                                     .may_create(&self.limits.source, Instant::now().into_std()) =>
                         {
                             return Err(Cut::Refused(Refusal::ManyCreates));
@@ -439,7 +439,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         let answered = match request {
             Request::Create { .. }
                 if !self
-                    .guest
+                    .permit
                     .take_create(&self.limits.source, Instant::now().into_std()) =>
             {
                 return self.refuse(Refusal::ManyCreates);
@@ -499,12 +499,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     ) -> Result<Authenticated, Refusal> {
         let limits = &self.limits.source;
         // It may have come before its source was paused.
-        if self.guest.is_paused(limits, Instant::now().into_std()) {
+        if self.permit.is_paused(limits, Instant::now().into_std()) {
             return Err(Refusal::Paused);
         }
         let known = self.service.authenticate(account, auth_token).await;
         if matches!(known, Err(Refusal::Unknown)) {
-            self.guest.note_refusal(limits, Instant::now().into_std());
+            self.permit.note_refusal(limits, Instant::now().into_std());
         }
         known
     }
@@ -620,7 +620,7 @@ mod tests {
         let begun = Instant::now();
         let stop = CancellationToken::new();
         let loopback = [127, 0, 0, 1].into();
-        let guest = RateLimiter::new()
+        let permit = RateLimiter::new()
             .enter(loopback, &terms.limits.source, begun.into_std())
             .unwrap();
         serve(
@@ -629,7 +629,7 @@ mod tests {
             &terms,
             &service,
             &stop,
-            guest,
+            permit,
             None,
         )
         .await;

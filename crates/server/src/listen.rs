@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{CertificateFiles, ListenAddress, ListenHost};
 use crate::conn::{self, Terms};
-use crate::limits::rate::{Guest, RateLimiter};
+use crate::limits::rate::{RateLimiter, SourcePermit};
 use crate::proxy;
 use crate::service::Service;
 
@@ -252,10 +252,10 @@ pub(crate) async fn accept(listener: Listener, shared: Arc<Shared>) {
             .iter()
             .any(|proxies| proxies.contains(&address.ip().to_canonical()));
         // Who comes directly is known already.
-        let guest = match is_proxy {
+        let permit = match is_proxy {
             true => None,
             false => match enter(&shared, &terms, address) {
-                Some(guest) => Some((guest, address)),
+                Some(permit) => Some((permit, address)),
                 None => {
                     turn_away(&stream);
                     continue;
@@ -269,11 +269,11 @@ pub(crate) async fn accept(listener: Listener, shared: Arc<Shared>) {
             let mut stream = stream;
             // The last bytes of an exchange are few, and the client waits for them.
             let _ = stream.set_nodelay(true);
-            let guest = match guest {
-                Some(guest) => Some(guest),
+            let permit = match permit {
+                Some(permit) => Some(permit),
                 None => introduce(&shared, &terms, &mut stream, address).await,
             };
-            let Some((guest, address)) = guest else {
+            let Some((permit, address)) = permit else {
                 return turn_away(&stream);
             };
             let logged = shared.log_addresses.then_some(address);
@@ -283,7 +283,7 @@ pub(crate) async fn accept(listener: Listener, shared: Arc<Shared>) {
                 &terms,
                 &shared.service,
                 &shared.cut,
-                guest,
+                permit,
                 logged,
             );
             tokio::select! {
@@ -295,13 +295,13 @@ pub(crate) async fn accept(listener: Listener, shared: Arc<Shared>) {
 }
 
 /// Lets a source in, or says now and then that it does not.
-fn enter(shared: &Shared, terms: &Terms, address: SocketAddr) -> Option<Guest> {
+fn enter(shared: &Shared, terms: &Terms, address: SocketAddr) -> Option<SourcePermit> {
     match shared.rate_limiter.enter(
         address.ip(),
         &terms.limits.source,
         Instant::now().into_std(),
     ) {
-        Ok(guest) => Some(guest),
+        Ok(permit) => Some(permit),
         Err(why) => {
             terms.watch.note_turned_away(why.name());
             if shared.may_say_limited() {
@@ -322,7 +322,7 @@ async fn introduce(
     terms: &Terms,
     stream: &mut TcpStream,
     proxy: SocketAddr,
-) -> Option<(Guest, SocketAddr)> {
+) -> Option<(SourcePermit, SocketAddr)> {
     let header = tokio::time::timeout(terms.limits.handshake_timeout, proxy::read_header(stream));
     let read = tokio::select! {
         read = header => read,
@@ -343,7 +343,7 @@ async fn introduce(
             return None;
         }
     };
-    enter(shared, terms, address).map(|guest| (guest, address))
+    enter(shared, terms, address).map(|permit| (permit, address))
 }
 
 /// Ends a connection before TLS; its client sees an end of the stream, and no hello of ours.

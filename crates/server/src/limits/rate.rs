@@ -186,10 +186,10 @@ impl RateLimiter {
         address: IpAddr,
         limits: &SourceLimits,
         now: Instant,
-    ) -> Result<Guest, TurnedAway> {
+    ) -> Result<SourcePermit, TurnedAway> {
         let address = address.to_canonical();
         if limits.exempt.iter().any(|exempt| exempt.contains(&address)) {
-            return Ok(Guest {
+            return Ok(SourcePermit {
                 rate_limiter: self.clone(),
                 source: None,
             });
@@ -209,7 +209,7 @@ impl RateLimiter {
         }
         *open += 1;
         drop(state);
-        Ok(Guest {
+        Ok(SourcePermit {
             rate_limiter: self.clone(),
             source: Some(source),
         })
@@ -266,13 +266,13 @@ impl State {
 
 /// One connection that was let in; dropping it makes room for the next of its source.
 #[derive(Debug)]
-pub(crate) struct Guest {
+pub(crate) struct SourcePermit {
     rate_limiter: RateLimiter,
     /// None if it is exempt.
     source: Option<Source>,
 }
 
-impl Guest {
+impl SourcePermit {
     /// Whether it may make an account now. Nothing is counted yet.
     pub(crate) fn may_create(&self, limits: &SourceLimits, now: Instant) -> bool {
         let Some(source) = self.source else {
@@ -328,7 +328,7 @@ impl Guest {
     }
 }
 
-impl Drop for Guest {
+impl Drop for SourcePermit {
     fn drop(&mut self) {
         let Some(source) = self.source else { return };
         let mut state = self.rate_limiter.state();
@@ -390,19 +390,19 @@ mod tests {
             self.now += time;
         }
 
-        fn enter(&self, address: IpAddr) -> Result<Guest, TurnedAway> {
+        fn enter(&self, address: IpAddr) -> Result<SourcePermit, TurnedAway> {
             self.rate_limiter.enter(address, &self.limits, self.now)
         }
 
         fn creates(&self, address: IpAddr) -> bool {
             self.enter(address)
-                .is_ok_and(|guest| guest.take_create(&self.limits, self.now))
+                .is_ok_and(|permit| permit.take_create(&self.limits, self.now))
         }
 
         /// A refused try; false if it is turned away before that.
         fn tries(&self, address: IpAddr) -> bool {
             self.enter(address)
-                .map(|guest| guest.note_refusal(&self.limits, self.now))
+                .map(|permit| permit.note_refusal(&self.limits, self.now))
                 .is_ok()
         }
 
@@ -527,7 +527,7 @@ mod tests {
         let open: Vec<_> = (0..1000).map(|_| world.enter(exempt).unwrap()).collect();
         assert!(
             open.iter()
-                .all(|guest| guest.take_create(&world.limits, world.now))
+                .all(|permit| permit.take_create(&world.limits, world.now))
         );
         assert_eq!(world.tries_until_paused(exempt), 1000);
         assert!(world.creates(address(1)), "and takes nothing from others");
