@@ -203,7 +203,7 @@ pub(crate) struct Shared {
     pub(crate) tasks: TaskTracker,
     pub(crate) open: AtomicUsize,
     /// Of all listeners: who is turned away is told of now and then.
-    pub(crate) limited: Mutex<Seldom>,
+    pub(crate) limited: Mutex<LogThrottle>,
 }
 
 impl Shared {
@@ -217,7 +217,7 @@ impl Shared {
 
 /// Takes connections until the server stops; the socket closes with it.
 pub(crate) async fn accept(listener: Listener, shared: Arc<Shared>) {
-    let (mut no_descriptors, mut full) = (Seldom::default(), Seldom::default());
+    let (mut no_descriptors, mut full) = (LogThrottle::default(), LogThrottle::default());
     loop {
         let accepted = tokio::select! {
             () = shared.stop.cancelled() => return,
@@ -397,9 +397,9 @@ impl Drop for Place {
 
 /// Lets something that happens all the time be said now and then.
 #[derive(Debug, Default)]
-pub(crate) struct Seldom(Option<Instant>);
+pub(crate) struct LogThrottle(Option<Instant>);
 
-impl Seldom {
+impl LogThrottle {
     fn may_say(&mut self) -> bool {
         let is_time = self.0.is_none_or(|last| last.elapsed() >= SAY_AGAIN);
         if is_time {
@@ -474,8 +474,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_condition_that_lasts_is_said_once() {
-        let mut seldom = Seldom::default();
-        let said = (0..1000).filter(|_| seldom.may_say()).count();
+        let mut throttle = LogThrottle::default();
+        let said = (0..1000).filter(|_| throttle.may_say()).count();
         assert_eq!(said, 1);
     }
 }
