@@ -24,7 +24,7 @@ use crate::store::{
     StoreError, Stored,
 };
 use account_queue::{Turn, Turns};
-use disk_space::Room;
+use disk_space::DiskSpace;
 
 /// The one who decides; clones are the same.
 #[derive(Debug, Clone)]
@@ -36,7 +36,7 @@ struct Inner {
     memory: MemoryBudget,
     accounts_max: AtomicU64,
     registration: ArcSwap<Registration>,
-    room: Room,
+    disk: DiskSpace,
     turns: Turns,
     /// Btokens that are in memory because somebody fetches them.
     shared: Mutex<HashMap<AccountNumber, Weak<Shared>>>,
@@ -172,7 +172,7 @@ impl Service {
             memory: MemoryBudget::new(limits.memory_max, limits.btoken_len_max),
             accounts_max: AtomicU64::new(limits.accounts_max),
             registration: ArcSwap::from_pointee(registration),
-            room: Room::new(folder),
+            disk: DiskSpace::new(folder),
             turns: Turns::default(),
             shared: Mutex::default(),
         }))
@@ -244,7 +244,7 @@ impl Service {
             Registration::Invite => Admission::Invited,
             Registration::Closed => return Err(Refusal::Closed),
         };
-        if self.0.room.is_low_for_creates() {
+        if self.0.disk.is_low_for_creates() {
             return Err(Refusal::DiskLow);
         }
         let auth = AuthHash::of(&auth_token);
@@ -359,7 +359,7 @@ impl Service {
             _turn,
         } = fetched;
         drop(shared);
-        if btoken.len() > len && self.0.room.is_low_for_growth() {
+        if btoken.len() > len && self.0.disk.is_low_for_growth() {
             return Err(Refusal::DiskLow);
         }
         let btoken = Btoken::new(btoken);

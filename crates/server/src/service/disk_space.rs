@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 const FRESH: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
-pub(super) struct Room {
+pub(super) struct DiskSpace {
     folder: PathBuf,
     last: Mutex<Option<(Instant, Space)>>,
 }
@@ -24,7 +24,7 @@ struct Space {
     all: u64,
 }
 
-impl Room {
+impl DiskSpace {
     /// The room on the file system of this folder.
     pub(super) fn new(folder: &Path) -> Self {
         Self {
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn a_folder_that_is_gone_refuses_nobody() {
-        let room = Room::new(Path::new("/nowhere/at/all"));
-        assert!(!room.is_low_for_creates() && !room.is_low_for_growth());
+        let disk = DiskSpace::new(Path::new("/nowhere/at/all"));
+        assert!(!disk.is_low_for_creates() && !disk.is_low_for_growth());
     }
 }
