@@ -23,7 +23,7 @@ use crate::store::{
     Admission, AuthHash, Btoken, BtokenHash, Commits, Committed, Expected, Head, Outcome, Store,
     StoreError, Stored,
 };
-use account_queue::{Turn, Turns};
+use account_queue::{AccountQueue, Turn};
 use disk_space::DiskSpace;
 
 /// The one who decides; clones are the same.
@@ -37,7 +37,7 @@ struct Inner {
     accounts_max: AtomicU64,
     registration: ArcSwap<Registration>,
     disk: DiskSpace,
-    turns: Turns,
+    queue: AccountQueue,
     /// Btokens that are in memory because somebody fetches them.
     shared: Mutex<HashMap<AccountNumber, Weak<Shared>>>,
 }
@@ -173,7 +173,7 @@ impl Service {
             accounts_max: AtomicU64::new(limits.accounts_max),
             registration: ArcSwap::from_pointee(registration),
             disk: DiskSpace::new(folder),
-            turns: Turns::default(),
+            queue: AccountQueue::default(),
             shared: Mutex::default(),
         }))
     }
@@ -317,12 +317,12 @@ impl Service {
     /// store failed.
     pub async fn fetch(&self, known: &Authenticated) -> Result<Fetched, Refusal> {
         let account = known.account;
-        let (turn, head) = match self.0.turns.take(account) {
+        let (turn, head) = match self.0.queue.take(account) {
             // Nobody was before it, so what authentication read is still so; if not, the comparison
             // at commit knows.
             Some(turn) => (Some(turn), known.head),
             None => {
-                let turn = self.0.turns.wait(account).await;
+                let turn = self.0.queue.wait(account).await;
                 let head = self.0.store.read_head(*account.as_bytes()).await?;
                 (
                     turn,

@@ -1,4 +1,4 @@
-//! The courtesy queue: devices of one account take turns, so that clients which know no retry
+//! The courtesy queue: devices of one account take queue, so that clients which know no retry
 //! nearly always succeed. It is no lock: who has waited long enough, or finds too many waiting,
 //! goes on without a turn, and the comparison at commit decides.
 
@@ -16,7 +16,7 @@ const WAITING_MAX: usize = 32;
 
 /// The queues of all accounts that have one at the moment.
 #[derive(Debug, Default)]
-pub(super) struct Turns(Arc<Queues>);
+pub(super) struct AccountQueue(Arc<Queues>);
 
 type Queues = Mutex<HashMap<AccountNumber, Queue>>;
 
@@ -30,44 +30,44 @@ struct Queue {
 /// The right to be the only device of its account. Dropping it lets the next one on.
 #[derive(Debug)]
 pub(super) struct Turn {
-    // Before the place: whoever comes between the two finds the turn free.
+    // Before the ticket: whoever comes between the two finds the turn free.
     _permit: OwnedSemaphorePermit,
-    _place: Place,
+    _ticket: QueueTicket,
 }
 
-impl Turns {
+impl AccountQueue {
     /// The turn, if nobody has it.
     pub(super) fn take(&self, account: AccountNumber) -> Option<Turn> {
-        let (place, turn) = Place::take(&self.0, account)?;
+        let (ticket, turn) = QueueTicket::take(&self.0, account)?;
         let permit = turn.try_acquire_owned().ok()?;
         Some(Turn {
             _permit: permit,
-            _place: place,
+            _ticket: ticket,
         })
     }
 
     /// Waits for those who came before, for 5 s at most. `None`: go on without a turn.
     pub(super) async fn wait(&self, account: AccountNumber) -> Option<Turn> {
-        let (place, turn) = Place::take(&self.0, account)?;
+        let (ticket, turn) = QueueTicket::take(&self.0, account)?;
         let permit = tokio::time::timeout(WAIT_MAX, turn.acquire_owned())
             .await
             .ok()?
             .ok()?;
         Some(Turn {
             _permit: permit,
-            _place: place,
+            _ticket: ticket,
         })
     }
 }
 
-/// A place in the queue of an account.
+/// A ticket in the queue of an account.
 #[derive(Debug)]
-struct Place {
+struct QueueTicket {
     queues: Arc<Queues>,
     account: AccountNumber,
 }
 
-impl Place {
+impl QueueTicket {
     fn take(queues: &Arc<Queues>, account: AccountNumber) -> Option<(Self, Arc<Semaphore>)> {
         let mut locked = queues.lock().unwrap_or_else(PoisonError::into_inner);
         let queue = locked.entry(account).or_insert_with(|| Queue {
@@ -89,7 +89,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for QueueTicket {
     fn drop(&mut self) {
         let mut locked = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(queue) = locked.get_mut(&self.account) {
@@ -111,16 +111,16 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_device_waits_for_the_one_before_it_and_no_longer_than_five_seconds() {
-        let turns = Turns::default();
-        let first = turns.wait(account(1)).await.unwrap();
+        let queue = AccountQueue::default();
+        let first = queue.wait(account(1)).await.unwrap();
         assert!(
-            turns.wait(account(2)).await.is_some(),
+            queue.wait(account(2)).await.is_some(),
             "accounts do not wait for each other"
         );
         let begun = tokio::time::Instant::now();
-        assert!(turns.wait(account(1)).await.is_none());
+        assert!(queue.wait(account(1)).await.is_none());
         assert_eq!(begun.elapsed(), WAIT_MAX);
-        let (second, ()) = tokio::join!(turns.wait(account(1)), async {
+        let (second, ()) = tokio::join!(queue.wait(account(1)), async {
             tokio::time::sleep(Duration::from_secs(1)).await;
             drop(first);
         });
@@ -129,21 +129,21 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn thirty_two_wait_and_the_next_one_does_not() {
-        let turns = Turns::default();
-        let first = turns.wait(account(1)).await.unwrap();
-        let mut waiting: Vec<_> = (0..32).map(|_| Box::pin(turns.wait(account(1)))).collect();
+        let queue = AccountQueue::default();
+        let first = queue.wait(account(1)).await.unwrap();
+        let mut waiting: Vec<_> = (0..32).map(|_| Box::pin(queue.wait(account(1)))).collect();
         for one in &mut waiting {
             assert!(futures_poll(one.as_mut()).is_none());
         }
         let begun = tokio::time::Instant::now();
-        assert!(turns.wait(account(1)).await.is_none());
+        assert!(queue.wait(account(1)).await.is_none());
         assert_eq!(begun.elapsed(), Duration::ZERO);
         drop(first);
         for one in waiting {
             drop(one.await.unwrap());
         }
         assert!(
-            turns.0.lock().unwrap().is_empty(),
+            queue.0.lock().unwrap().is_empty(),
             "a queue that nobody is in takes no memory"
         );
     }
