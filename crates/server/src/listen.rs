@@ -239,7 +239,7 @@ pub(crate) async fn accept(listener: Listener, shared: Arc<Shared>) {
         };
         let terms = shared.terms.load_full();
         let max = terms.limits.connections_max.min(shared.descriptors_max);
-        let Some(place) = Place::take(&shared, max) else {
+        let Some(slot) = ConnectionSlot::take(&shared, max) else {
             if full.may_say() {
                 tracing::warn!(max, "all connections are in use, others are turned away");
             }
@@ -265,7 +265,7 @@ pub(crate) async fn accept(listener: Listener, shared: Arc<Shared>) {
         let (shared, layout) = (Arc::clone(&shared), listener.layout);
         let tasks = shared.tasks.clone();
         tasks.spawn(async move {
-            let _place = place;
+            let _slot = slot;
             let mut stream = stream;
             // The last bytes of an exchange are few, and the client waits for them.
             let _ = stream.set_nodelay(true);
@@ -376,9 +376,9 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 /// One of the connections that may be open; dropping it makes room, also after a panic.
-struct Place(Arc<Shared>);
+struct ConnectionSlot(Arc<Shared>);
 
-impl Place {
+impl ConnectionSlot {
     fn take(shared: &Arc<Shared>, max: usize) -> Option<Self> {
         let more = |open| if open < max { Some(open + 1) } else { None };
         shared
@@ -389,7 +389,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::AcqRel);
     }
