@@ -184,7 +184,7 @@ fn open_one(address: SocketAddr, is_v6_only: bool) -> io::Result<TcpListener> {
 
 /// What all listeners share.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct ServerState {
     pub(crate) terms: ArcSwap<Terms>,
     /// The operator's pair, if the server does not make its own.
     pub(crate) certificate: ArcSwap<Option<CertificateFiles>>,
@@ -206,7 +206,7 @@ pub(crate) struct Shared {
     pub(crate) limited: Mutex<LogThrottle>,
 }
 
-impl Shared {
+impl ServerState {
     fn may_say_limited(&self) -> bool {
         self.limited
             .lock()
@@ -216,11 +216,11 @@ impl Shared {
 }
 
 /// Takes connections until the server stops; the socket closes with it.
-pub(crate) async fn accept(listener: Listener, shared: Arc<Shared>) {
+pub(crate) async fn accept(listener: Listener, state: Arc<ServerState>) {
     let (mut no_descriptors, mut full) = (LogThrottle::default(), LogThrottle::default());
     loop {
         let accepted = tokio::select! {
-            () = shared.stop.cancelled() => return,
+            () = state.stop.cancelled() => return,
             accepted = listener.socket.accept() => accepted,
         };
         let (stream, address) = match accepted {
@@ -229,7 +229,7 @@ pub(crate) async fn accept(listener: Listener, shared: Arc<Shared>) {
             Err(error) if is_of_one_connection(&error) => continue,
             Err(error) => {
                 // Accepting would fail at once again, and again: give others time to close.
-                shared.terms.load().watch.note_error("no_descriptors");
+                state.terms.load().watch.note_error("no_descriptors");
                 if no_descriptors.may_say() {
                     tracing::warn!(%error, "cannot take connections for now");
                 }
@@ -237,9 +237,9 @@ pub(crate) async fn accept(listener: Listener, shared: Arc<Shared>) {
                 continue;
             }
         };
-        let terms = shared.terms.load_full();
-        let max = terms.limits.connections_max.min(shared.descriptors_max);
-        let Some(slot) = ConnectionSlot::take(&shared, max) else {
+        let terms = state.terms.load_full();
+        let max = terms.limits.connections_max.min(state.descriptors_max);
+        let Some(slot) = ConnectionSlot::take(&state, max) else {
             if full.may_say() {
                 tracing::warn!(max, "all connections are in use, others are turned away");
             }
@@ -254,7 +254,7 @@ pub(crate) async fn accept(listener: Listener, shared: Arc<Shared>) {
         // Who comes directly is known already.
         let permit = match is_proxy {
             true => None,
-            false => match enter(&shared, &terms, address) {
+            false => match enter(&state, &terms, address) {
                 Some(permit) => Some((permit, address)),
                 None => {
                     turn_away(&stream);
@@ -262,8 +262,8 @@ pub(crate) async fn accept(listener: Listener, shared: Arc<Shared>) {
                 }
             },
         };
-        let (shared, layout) = (Arc::clone(&shared), listener.layout);
-        let tasks = shared.tasks.clone();
+        let (state, layout) = (Arc::clone(&state), listener.layout);
+        let tasks = state.tasks.clone();
         tasks.spawn(async move {
             let _slot = slot;
             let mut stream = stream;
@@ -271,32 +271,32 @@ pub(crate) async fn accept(listener: Listener, shared: Arc<Shared>) {
             let _ = stream.set_nodelay(true);
             let permit = match permit {
                 Some(permit) => Some(permit),
-                None => introduce(&shared, &terms, &mut stream, address).await,
+                None => introduce(&state, &terms, &mut stream, address).await,
             };
             let Some((permit, address)) = permit else {
                 return turn_away(&stream);
             };
-            let logged = shared.log_addresses.then_some(address);
+            let logged = state.log_addresses.then_some(address);
             let served = conn::serve(
                 stream,
                 layout,
                 &terms,
-                &shared.service,
-                &shared.cut,
+                &state.service,
+                &state.cut,
                 permit,
                 logged,
             );
             tokio::select! {
                 () = served => {}
-                () = shared.end.cancelled() => {}
+                () = state.end.cancelled() => {}
             }
         });
     }
 }
 
 /// Lets a source in, or says now and then that it does not.
-fn enter(shared: &Shared, terms: &Terms, address: SocketAddr) -> Option<SourcePermit> {
-    match shared.rate_limiter.enter(
+fn enter(state: &ServerState, terms: &Terms, address: SocketAddr) -> Option<SourcePermit> {
+    match state.rate_limiter.enter(
         address.ip(),
         &terms.limits.source,
         Instant::now().into_std(),
@@ -304,7 +304,7 @@ fn enter(shared: &Shared, terms: &Terms, address: SocketAddr) -> Option<SourcePe
         Ok(permit) => Some(permit),
         Err(why) => {
             terms.watch.note_turned_away(why.name());
-            if shared.may_say_limited() {
+            if state.may_say_limited() {
                 tracing::warn!(
                     reason = why.name(),
                     "connections of a source are turned away"
@@ -318,7 +318,7 @@ fn enter(shared: &Shared, terms: &Terms, address: SocketAddr) -> Option<SourcePe
 /// Lets in whom a proxy carries this connection for. One without a header is not served: its source
 /// would be anybody.
 async fn introduce(
-    shared: &Shared,
+    state: &ServerState,
     terms: &Terms,
     stream: &mut TcpStream,
     proxy: SocketAddr,
@@ -326,7 +326,7 @@ async fn introduce(
     let header = tokio::time::timeout(terms.limits.handshake_timeout, proxy::read_header(stream));
     let read = tokio::select! {
         read = header => read,
-        () = shared.cut.cancelled() => return None,
+        () = state.cut.cancelled() => return None,
     };
     let address = match read {
         // The proxy itself, to see whether we are here.
@@ -334,7 +334,7 @@ async fn introduce(
         Ok(Ok(Some(address))) => address,
         Ok(Err(_)) | Err(_) => {
             terms.watch.note_turned_away("no_proxy_header");
-            if shared.may_say_limited() {
+            if state.may_say_limited() {
                 tracing::warn!(
                     reason = "no_proxy_header",
                     "connections of a proxy are turned away"
@@ -343,7 +343,7 @@ async fn introduce(
             return None;
         }
     };
-    enter(shared, terms, address).map(|permit| (permit, address))
+    enter(state, terms, address).map(|permit| (permit, address))
 }
 
 /// Ends a connection before TLS; its client sees an end of the stream, and no hello of ours.
@@ -376,16 +376,16 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 /// One of the connections that may be open; dropping it makes room, also after a panic.
-struct ConnectionSlot(Arc<Shared>);
+struct ConnectionSlot(Arc<ServerState>);
 
 impl ConnectionSlot {
-    fn take(shared: &Arc<Shared>, max: usize) -> Option<Self> {
+    fn take(state: &Arc<ServerState>, max: usize) -> Option<Self> {
         let more = |open| if open < max { Some(open + 1) } else { None };
-        shared
+        state
             .open
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, more)
             .ok()?;
-        Some(Self(Arc::clone(shared)))
+        Some(Self(Arc::clone(state)))
     }
 }
 

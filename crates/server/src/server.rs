@@ -18,7 +18,7 @@ use crate::backup::folder_of;
 use crate::config::{AdminAddress, CertificateFiles, Config, Registration};
 use crate::conn::Terms;
 use crate::limits::rate::RateLimiter;
-use crate::listen::{self, ListenError, Shared};
+use crate::listen::{self, ListenError, ServerState};
 use crate::observe::metrics::Watch;
 use crate::observe::{self, AdminListener};
 use crate::service::Service;
@@ -42,7 +42,7 @@ const LOOK_UP_TIME_MAX: Duration = Duration::from_secs(1);
 /// A running server. Dropping it stops nothing: call [`stop`](Self::stop).
 #[derive(Debug)]
 pub struct Server {
-    shared: Arc<Shared>,
+    state: Arc<ServerState>,
     config: Config,
     listening: Vec<Listening>,
     pin: Pin,
@@ -115,7 +115,7 @@ impl Server {
             })
             .collect();
 
-        let shared = Arc::new(Shared {
+        let state = Arc::new(ServerState {
             terms: ArcSwap::from_pointee(terms(&config, &identity, &watch)),
             certificate: ArcSwap::from_pointee(config.certificate.clone()),
             service: Service::new(
@@ -134,33 +134,33 @@ impl Server {
             open: AtomicUsize::new(0),
             limited: Mutex::default(),
         });
-        shared.tasks.spawn(expire(Arc::clone(&shared)));
+        state.tasks.spawn(expire(Arc::clone(&state)));
         if let Some(admin) = admin {
             if admin.is_open() {
                 tracing::warn!(
                     "--admin-listen is no loopback address: whoever reaches it sees the traffic of this server"
                 );
             }
-            shared.tasks.spawn(observe::serve(
+            state.tasks.spawn(observe::serve(
                 admin,
                 watch,
-                Arc::clone(&shared),
+                Arc::clone(&state),
                 config.store.clone(),
             ));
         }
         for listener in listeners {
-            shared
+            state
                 .tasks
-                .spawn(listen::accept(listener, Arc::clone(&shared)));
+                .spawn(listen::accept(listener, Arc::clone(&state)));
         }
-        shared.tasks.spawn(follow_certificate(
-            Arc::clone(&shared),
+        state.tasks.spawn(follow_certificate(
+            Arc::clone(&state),
             config.data_dir.clone(),
             served,
         ));
         let setup_command = setup_command(&listening, &identity).await;
         Ok(Self {
-            shared,
+            state,
             config,
             listening,
             pin: identity.pin,
@@ -180,7 +180,7 @@ impl Server {
     /// Who may make accounts.
     #[must_use]
     pub fn registration(&self) -> Registration {
-        self.shared.service.registration()
+        self.state.service.registration()
     }
 
     /// The pin of the certificate that was loaded at start.
@@ -214,14 +214,14 @@ impl Server {
     /// The new certificate cannot be used; then nothing at all changes.
     pub fn reload(&self, config: &Config) -> Result<Reloaded, TlsError> {
         let identity = Identity::load(config.certificate.as_ref(), &self.config.data_dir)?;
-        self.shared
+        self.state
             .service
             .set_limits(&config.limits, config.registration);
-        self.shared
+        self.state
             .certificate
             .store(Arc::new(config.certificate.clone()));
-        let watch = self.shared.terms.load().watch.clone();
-        self.shared
+        let watch = self.state.terms.load().watch.clone();
+        self.state
             .terms
             .store(Arc::new(terms(config, &identity, &watch)));
         let needs_restart = [
@@ -251,19 +251,19 @@ impl Server {
     /// the others finish for 10 s, and closes the store, for which it has 5 s. What is cut was not
     /// confirmed.
     pub async fn stop(self) {
-        self.shared.stop.cancel();
-        self.shared.tasks.close();
-        let _ = tokio::time::timeout(BEGIN_TIME_MAX, self.shared.tasks.wait()).await;
-        self.shared.cut.cancel();
-        if tokio::time::timeout(STOP_TIME_MAX, self.shared.tasks.wait())
+        self.state.stop.cancel();
+        self.state.tasks.close();
+        let _ = tokio::time::timeout(BEGIN_TIME_MAX, self.state.tasks.wait()).await;
+        self.state.cut.cancel();
+        if tokio::time::timeout(STOP_TIME_MAX, self.state.tasks.wait())
             .await
             .is_err()
         {
-            self.shared.end.cancel();
+            self.state.end.cancel();
         }
         let close = async {
-            self.shared.tasks.wait().await;
-            self.shared.service.close().await;
+            self.state.tasks.wait().await;
+            self.state.service.close().await;
         };
         if tokio::time::timeout(CLOSE_TIME_MAX, close).await.is_err() {
             tracing::warn!(
@@ -331,15 +331,15 @@ fn stamp(files: &CertificateFiles) -> Stamp {
 /// Takes in a certificate and key whose files have changed, once they have stayed the same for a
 /// moment: whoever renews them writes one after the other. What cannot be used is told once, and
 /// the pair that is served stays.
-async fn follow_certificate(shared: Arc<Shared>, data_dir: PathBuf, mut served: Stamp) {
+async fn follow_certificate(state: Arc<ServerState>, data_dir: PathBuf, mut served: Stamp) {
     let look = || {
-        let configured = files_of(&shared.certificate.load(), &data_dir);
+        let configured = files_of(&state.certificate.load(), &data_dir);
         tokio::task::spawn_blocking(move || stamp(&configured))
     };
     let mut before = Stamp::default();
     loop {
         tokio::select! {
-            () = shared.stop.cancelled() => return,
+            () = state.stop.cancelled() => return,
             () = tokio::time::sleep(CERTIFICATE_PAUSE) => {}
         }
         let now = look().await.unwrap_or_default();
@@ -350,14 +350,14 @@ async fn follow_certificate(shared: Arc<Shared>, data_dir: PathBuf, mut served: 
             continue;
         }
         served = now;
-        let (configured, data_dir) = (Option::clone(&shared.certificate.load()), data_dir.clone());
+        let (configured, data_dir) = (Option::clone(&state.certificate.load()), data_dir.clone());
         let loaded =
             tokio::task::spawn_blocking(move || Identity::load(configured.as_ref(), &data_dir))
                 .await;
         match loaded {
             Ok(Ok(identity)) => {
-                let terms = shared.terms.load_full().with_identity(&identity);
-                shared.terms.store(Arc::new(terms));
+                let terms = state.terms.load_full().with_identity(&identity);
+                state.terms.store(Arc::new(terms));
                 tracing::info!(pin = %identity.pin, "the certificate has changed, and new connections get it");
                 for warning in &identity.warnings {
                     tracing::warn!("{warning}");
@@ -374,11 +374,11 @@ async fn follow_certificate(shared: Arc<Shared>, data_dir: PathBuf, mut served: 
 
 /// Now and once an hour: an invite whose time is over would let nobody in, but its note may name
 /// somebody.
-async fn expire(shared: Arc<Shared>) {
+async fn expire(state: Arc<ServerState>) {
     loop {
-        shared.service.expire().await;
+        state.service.expire().await;
         tokio::select! {
-            () = shared.stop.cancelled() => return,
+            () = state.stop.cancelled() => return,
             () = tokio::time::sleep(EXPIRE_PAUSE) => {}
         }
     }

@@ -39,11 +39,11 @@ struct Inner {
     disk: DiskSpace,
     queue: AccountQueue,
     /// Btokens that are in memory because somebody fetches them.
-    shared: Mutex<HashMap<AccountNumber, Weak<Shared>>>,
+    shared: Mutex<HashMap<AccountNumber, Weak<SharedBtoken>>>,
 }
 
 /// A btoken in memory, once for all who fetch it at the same time.
-struct Shared {
+struct SharedBtoken {
     stored: Stored,
     _lease: Lease,
 }
@@ -70,7 +70,7 @@ pub struct Fetched {
     hash: BtokenHash,
     len: usize,
     /// The btoken itself, until it was sent.
-    shared: Option<Arc<Shared>>,
+    shared: Option<Arc<SharedBtoken>>,
     /// Most who fetch store something soon.
     expected: Expected,
     _turn: Option<Turn>,
@@ -388,12 +388,16 @@ impl Service {
     }
 
     /// The copy that others are being sent, if it is still what is stored.
-    fn shared(&self, account: AccountNumber, head: &Head) -> Option<Arc<Shared>> {
+    fn shared(&self, account: AccountNumber, head: &Head) -> Option<Arc<SharedBtoken>> {
         let shared = self.shares().get(&account)?.upgrade()?;
         (shared.stored.hash == head.btoken).then_some(shared)
     }
 
-    async fn read(&self, account: AccountNumber, head: &Head) -> Result<Arc<Shared>, Refusal> {
+    async fn read(
+        &self,
+        account: AccountNumber,
+        head: &Head,
+    ) -> Result<Arc<SharedBtoken>, Refusal> {
         let mut lease = self.0.memory.lease(Kind::Known(account));
         let mut grow = |len: usize| lease.grow_to(len).map_err(|_| Refusal::MemoryFull);
         let len = usize::try_from(head.btoken_len).unwrap_or(usize::MAX);
@@ -406,7 +410,7 @@ impl Service {
             .ok_or(Refusal::Unknown)?;
         // It may have been replaced since its length was read.
         grow(stored.btoken.len())?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(SharedBtoken {
             stored,
             _lease: lease,
         });
@@ -424,14 +428,14 @@ impl Service {
         Ok(shared)
     }
 
-    fn shares(&self) -> std::sync::MutexGuard<'_, HashMap<AccountNumber, Weak<Shared>>> {
+    fn shares(&self) -> std::sync::MutexGuard<'_, HashMap<AccountNumber, Weak<SharedBtoken>>> {
         self.0.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl fmt::Debug for Shared {
+impl fmt::Debug for SharedBtoken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Shared")
+        f.write_str("SharedBtoken")
     }
 }
 

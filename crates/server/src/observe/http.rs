@@ -29,7 +29,7 @@ use tokio::time::Instant;
 use super::metrics::{self, Watch, look};
 use super::{exposition, page};
 use crate::config::AdminAddress;
-use crate::listen::Shared;
+use crate::listen::ServerState;
 
 /// Connections at the same time; further ones wait.
 const CONNECTIONS_MAX: usize = 32;
@@ -98,7 +98,7 @@ impl AdminListener {
 /// What answers are made from.
 struct Desk {
     watch: Watch,
-    shared: Arc<Shared>,
+    state: Arc<ServerState>,
     store: PathBuf,
     is_loopback: bool,
     ready: Mutex<Option<(Instant, Result<(), String>)>>,
@@ -108,13 +108,13 @@ struct Desk {
 pub(crate) async fn serve(
     listener: AdminListener,
     watch: Watch,
-    shared: Arc<Shared>,
+    state: Arc<ServerState>,
     store: PathBuf,
 ) {
     let is_loopback = !listener.is_open();
     let desk = Arc::new(Desk {
         watch,
-        shared: Arc::clone(&shared),
+        state: Arc::clone(&state),
         store,
         is_loopback,
         ready: Mutex::default(),
@@ -139,7 +139,7 @@ pub(crate) async fn serve(
         }
     };
     tokio::select! {
-        () = shared.stop.cancelled() => {}
+        () = state.stop.cancelled() => {}
         () = accept => {}
         () = keep_looking(&desk) => {}
     }
@@ -255,10 +255,10 @@ async fn ready(desk: &Desk) -> Result<(), String> {
     {
         return result.clone();
     }
-    let result = if desk.shared.stop.is_cancelled() {
+    let result = if desk.state.stop.is_cancelled() {
         Err("the server is stopping".to_owned())
     } else {
-        match tokio::time::timeout(READY_TIME_MAX, desk.shared.service.probe()).await {
+        match tokio::time::timeout(READY_TIME_MAX, desk.state.service.probe()).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err("the store did not answer within 3 s".to_owned()),
@@ -269,16 +269,16 @@ async fn ready(desk: &Desk) -> Result<(), String> {
 }
 
 fn read_now(desk: &Desk) -> exposition::Now {
-    let terms = desk.shared.terms.load();
+    let terms = desk.state.terms.load();
     let limits = &terms.limits;
     exposition::Now {
         begun: desk.watch.0.begun,
-        open: desk.shared.open.load(Ordering::Relaxed) as u64,
-        open_max: limits.connections_max.min(desk.shared.descriptors_max) as u64,
-        btoken_memory: desk.shared.service.memory().leased(),
+        open: desk.state.open.load(Ordering::Relaxed) as u64,
+        open_max: limits.connections_max.min(desk.state.descriptors_max) as u64,
+        btoken_memory: desk.state.service.memory().leased(),
         btoken_memory_max: limits.memory_max,
         certificate_not_after: terms.certificate_not_after,
-        commits: desk.shared.service.commits(),
+        commits: desk.state.service.commits(),
     }
 }
 
