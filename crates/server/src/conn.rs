@@ -43,7 +43,7 @@ const RECORD_LEN: usize = 16 << 10;
 
 /// What every connection of a listener is served with; SIGHUP makes new ones for new connections.
 #[derive(Debug)]
-pub(crate) struct Terms {
+pub(crate) struct ListenerSettings {
     pub(crate) tls: Arc<rustls::ServerConfig>,
     pub(crate) banner: Arc<[u8]>,
     pub(crate) limits: Limits,
@@ -55,7 +55,7 @@ pub(crate) struct Terms {
     pub(crate) watch: Watch,
 }
 
-impl Terms {
+impl ListenerSettings {
     /// The same with another certificate.
     pub(crate) fn with_identity(&self, identity: &Identity) -> Self {
         Self {
@@ -76,7 +76,7 @@ impl Terms {
 pub(crate) async fn serve<S>(
     mut io: S,
     layout: Layout,
-    terms: &Terms,
+    settings: &ListenerSettings,
     service: &Service,
     stop: &CancellationToken,
     permit: SourcePermit,
@@ -84,12 +84,12 @@ pub(crate) async fn serve<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut report = Report::new(terms.watch.clone(), layout, logged);
+    let mut report = Report::new(settings.watch.clone(), layout, logged);
     // Boxed: the task of a client that is only closing is small again.
     Box::pin(converse(
         &mut io,
         layout,
-        terms,
+        settings,
         service,
         stop,
         &permit,
@@ -106,7 +106,7 @@ pub(crate) async fn serve<S>(
 async fn converse<S>(
     io: &mut S,
     layout: Layout,
-    terms: &Terms,
+    settings: &ListenerSettings,
     service: &Service,
     stop: &CancellationToken,
     permit: &SourcePermit,
@@ -114,13 +114,19 @@ async fn converse<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let limits = &terms.limits;
+    let limits = &settings.limits;
     let begun = Instant::now();
     let hello_until = begun + limits.handshake_timeout;
     let session_until = begun + limits.session_timeout;
 
     // Boxed: what a handshake needs is not carried on by ten thousand who have made theirs.
-    let mut tls = match Box::pin(shake_hands(io, terms, hello_until.min(session_until), stop)).await
+    let mut tls = match Box::pin(shake_hands(
+        io,
+        settings,
+        hello_until.min(session_until),
+        stop,
+    ))
+    .await
     {
         Ok(tls) => tls,
         Err(result) => return report.end(result),
@@ -129,7 +135,7 @@ async fn converse<S>(
 
     let machine = ServerMachine::new(MachineConfig {
         layout,
-        banner: Arc::clone(&terms.banner),
+        banner: Arc::clone(&settings.banner),
         btoken_len_max: limits.btoken_len_max,
     });
     let mut exchange = Exchange {
@@ -168,14 +174,14 @@ async fn converse<S>(
 /// TLS, or the word for the log.
 async fn shake_hands<S>(
     io: S,
-    terms: &Terms,
+    settings: &ListenerSettings,
     until: Instant,
     stop: &CancellationToken,
 ) -> Result<TlsStream<S>, &'static str>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let accept = TlsAcceptor::from(Arc::clone(&terms.tls)).accept(io);
+    let accept = TlsAcceptor::from(Arc::clone(&settings.tls)).accept(io);
     let accepted = tokio::select! {
         accepted = timeout_at(until, accept) => accepted,
         () = stop.cancelled() => return Err("stopping"),
@@ -583,7 +589,7 @@ mod tests {
         };
         let store = Store::open_sqlite(&dir.path().join("passmate.db"), |_| {}).unwrap();
         let service = Service::new(store, dir.path(), &limits, Registration::Open);
-        let terms = Terms {
+        let settings = ListenerSettings {
             tls: identity.config,
             banner: b"banner".as_slice().into(),
             limits,
@@ -621,12 +627,12 @@ mod tests {
         let stop = CancellationToken::new();
         let loopback = [127, 0, 0, 1].into();
         let permit = RateLimiter::new()
-            .enter(loopback, &terms.limits.source, begun.into_std())
+            .enter(loopback, &settings.limits.source, begun.into_std())
             .unwrap();
         serve(
             DeafToTheEnd(ours),
             Layout::One,
-            &terms,
+            &settings,
             &service,
             &stop,
             permit,

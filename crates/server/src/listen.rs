@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{CertificateFiles, ListenAddress, ListenHost};
-use crate::conn::{self, Terms};
+use crate::conn::{self, ListenerSettings};
 use crate::limits::rate::{RateLimiter, SourcePermit};
 use crate::proxy;
 use crate::service::Service;
@@ -185,7 +185,7 @@ fn open_one(address: SocketAddr, is_v6_only: bool) -> io::Result<TcpListener> {
 /// What all listeners share.
 #[derive(Debug)]
 pub(crate) struct ServerState {
-    pub(crate) terms: ArcSwap<Terms>,
+    pub(crate) settings: ArcSwap<ListenerSettings>,
     /// The operator's pair, if the server does not make its own.
     pub(crate) certificate: ArcSwap<Option<CertificateFiles>>,
     pub(crate) service: Service,
@@ -229,7 +229,7 @@ pub(crate) async fn accept(listener: Listener, state: Arc<ServerState>) {
             Err(error) if is_of_one_connection(&error) => continue,
             Err(error) => {
                 // Accepting would fail at once again, and again: give others time to close.
-                state.terms.load().watch.note_error("no_descriptors");
+                state.settings.load().watch.note_error("no_descriptors");
                 if no_descriptors.may_say() {
                     tracing::warn!(%error, "cannot take connections for now");
                 }
@@ -237,24 +237,24 @@ pub(crate) async fn accept(listener: Listener, state: Arc<ServerState>) {
                 continue;
             }
         };
-        let terms = state.terms.load_full();
-        let max = terms.limits.connections_max.min(state.descriptors_max);
+        let settings = state.settings.load_full();
+        let max = settings.limits.connections_max.min(state.descriptors_max);
         let Some(slot) = ConnectionSlot::take(&state, max) else {
             if full.may_say() {
                 tracing::warn!(max, "all connections are in use, others are turned away");
             }
-            terms.watch.note_turned_away("connections_max");
+            settings.watch.note_turned_away("connections_max");
             turn_away(&stream);
             continue;
         };
-        let is_proxy = terms
+        let is_proxy = settings
             .proxy_from
             .iter()
             .any(|proxies| proxies.contains(&address.ip().to_canonical()));
         // Who comes directly is known already.
         let permit = match is_proxy {
             true => None,
-            false => match enter(&state, &terms, address) {
+            false => match enter(&state, &settings, address) {
                 Some(permit) => Some((permit, address)),
                 None => {
                     turn_away(&stream);
@@ -271,7 +271,7 @@ pub(crate) async fn accept(listener: Listener, state: Arc<ServerState>) {
             let _ = stream.set_nodelay(true);
             let permit = match permit {
                 Some(permit) => Some(permit),
-                None => introduce(&state, &terms, &mut stream, address).await,
+                None => introduce(&state, &settings, &mut stream, address).await,
             };
             let Some((permit, address)) = permit else {
                 return turn_away(&stream);
@@ -280,7 +280,7 @@ pub(crate) async fn accept(listener: Listener, state: Arc<ServerState>) {
             let served = conn::serve(
                 stream,
                 layout,
-                &terms,
+                &settings,
                 &state.service,
                 &state.cut,
                 permit,
@@ -295,15 +295,19 @@ pub(crate) async fn accept(listener: Listener, state: Arc<ServerState>) {
 }
 
 /// Lets a source in, or says now and then that it does not.
-fn enter(state: &ServerState, terms: &Terms, address: SocketAddr) -> Option<SourcePermit> {
+fn enter(
+    state: &ServerState,
+    settings: &ListenerSettings,
+    address: SocketAddr,
+) -> Option<SourcePermit> {
     match state.rate_limiter.enter(
         address.ip(),
-        &terms.limits.source,
+        &settings.limits.source,
         Instant::now().into_std(),
     ) {
         Ok(permit) => Some(permit),
         Err(why) => {
-            terms.watch.note_turned_away(why.name());
+            settings.watch.note_turned_away(why.name());
             if state.may_say_limited() {
                 tracing::warn!(
                     reason = why.name(),
@@ -319,11 +323,14 @@ fn enter(state: &ServerState, terms: &Terms, address: SocketAddr) -> Option<Sour
 /// would be anybody.
 async fn introduce(
     state: &ServerState,
-    terms: &Terms,
+    settings: &ListenerSettings,
     stream: &mut TcpStream,
     proxy: SocketAddr,
 ) -> Option<(SourcePermit, SocketAddr)> {
-    let header = tokio::time::timeout(terms.limits.handshake_timeout, proxy::read_header(stream));
+    let header = tokio::time::timeout(
+        settings.limits.handshake_timeout,
+        proxy::read_header(stream),
+    );
     let read = tokio::select! {
         read = header => read,
         () = state.cut.cancelled() => return None,
@@ -333,7 +340,7 @@ async fn introduce(
         Ok(Ok(None)) => proxy,
         Ok(Ok(Some(address))) => address,
         Ok(Err(_)) | Err(_) => {
-            terms.watch.note_turned_away("no_proxy_header");
+            settings.watch.note_turned_away("no_proxy_header");
             if state.may_say_limited() {
                 tracing::warn!(
                     reason = "no_proxy_header",
@@ -343,7 +350,7 @@ async fn introduce(
             return None;
         }
     };
-    enter(state, terms, address).map(|permit| (permit, address))
+    enter(state, settings, address).map(|permit| (permit, address))
 }
 
 /// Ends a connection before TLS; its client sees an end of the stream, and no hello of ours.

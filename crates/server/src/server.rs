@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::backup::folder_of;
 use crate::config::{AdminAddress, CertificateFiles, Config, Registration};
-use crate::conn::Terms;
+use crate::conn::ListenerSettings;
 use crate::limits::rate::RateLimiter;
 use crate::listen::{self, ListenError, ServerState};
 use crate::observe::metrics::Watch;
@@ -116,7 +116,7 @@ impl Server {
             .collect();
 
         let state = Arc::new(ServerState {
-            terms: ArcSwap::from_pointee(terms(&config, &identity, &watch)),
+            settings: ArcSwap::from_pointee(settings(&config, &identity, &watch)),
             certificate: ArcSwap::from_pointee(config.certificate.clone()),
             service: Service::new(
                 store,
@@ -220,10 +220,10 @@ impl Server {
         self.state
             .certificate
             .store(Arc::new(config.certificate.clone()));
-        let watch = self.state.terms.load().watch.clone();
+        let watch = self.state.settings.load().watch.clone();
         self.state
-            .terms
-            .store(Arc::new(terms(config, &identity, &watch)));
+            .settings
+            .store(Arc::new(settings(config, &identity, &watch)));
         let needs_restart = [
             ("listen", self.config.listen != config.listen),
             ("listen-v2", self.config.listen_v2 != config.listen_v2),
@@ -291,14 +291,14 @@ fn open_admin(address: &AdminAddress) -> Result<AdminListener, StartError> {
     })
 }
 
-fn terms(config: &Config, identity: &Identity, watch: &Watch) -> Terms {
+fn settings(config: &Config, identity: &Identity, watch: &Watch) -> ListenerSettings {
     let banner = config.banner.clone().unwrap_or_else(|| {
         let program = concat!("passmate-server ", env!("CARGO_PKG_VERSION"));
         default_banner(program, config.limits.btoken_len_max)
             .into_bytes()
             .into()
     });
-    Terms {
+    ListenerSettings {
         tls: Arc::clone(&identity.config),
         banner,
         limits: config.limits.clone(),
@@ -356,8 +356,8 @@ async fn follow_certificate(state: Arc<ServerState>, data_dir: PathBuf, mut serv
                 .await;
         match loaded {
             Ok(Ok(identity)) => {
-                let terms = state.terms.load_full().with_identity(&identity);
-                state.terms.store(Arc::new(terms));
+                let settings = state.settings.load_full().with_identity(&identity);
+                state.settings.store(Arc::new(settings));
                 tracing::info!(pin = %identity.pin, "the certificate has changed, and new connections get it");
                 for warning in &identity.warnings {
                     tracing::warn!("{warning}");

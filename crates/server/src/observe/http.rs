@@ -269,15 +269,15 @@ async fn ready(desk: &Desk) -> Result<(), String> {
 }
 
 fn read_now(desk: &Desk) -> exposition::Now {
-    let terms = desk.state.terms.load();
-    let limits = &terms.limits;
+    let settings = desk.state.settings.load();
+    let limits = &settings.limits;
     exposition::Now {
         begun: desk.watch.0.begun,
         open: desk.state.open.load(Ordering::Relaxed) as u64,
         open_max: limits.connections_max.min(desk.state.descriptors_max) as u64,
         btoken_memory: desk.state.service.memory().leased(),
         btoken_memory_max: limits.memory_max,
-        certificate_not_after: terms.certificate_not_after,
+        certificate_not_after: settings.certificate_not_after,
         commits: desk.state.service.commits(),
     }
 }
