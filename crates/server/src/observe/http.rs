@@ -96,7 +96,7 @@ impl AdminListener {
 }
 
 /// What answers are made from.
-struct Desk {
+struct AdminState {
     watch: Watch,
     state: Arc<ServerState>,
     store: PathBuf,
@@ -112,7 +112,7 @@ pub(crate) async fn serve(
     store: PathBuf,
 ) {
     let is_loopback = !listener.is_open();
-    let desk = Arc::new(Desk {
+    let admin = Arc::new(AdminState {
         watch,
         state: Arc::clone(&state),
         store,
@@ -125,14 +125,14 @@ pub(crate) async fn serve(
             let Ok(place) = Arc::clone(&places).acquire_owned().await else {
                 return;
             };
-            let desk = Arc::clone(&desk);
+            let admin = Arc::clone(&admin);
             match &listener {
                 AdminListener::Tcp(listener, _) => match listener.accept().await {
-                    Ok((stream, _)) => drop(tokio::spawn(answer_all(stream, desk, place))),
+                    Ok((stream, _)) => drop(tokio::spawn(answer_all(stream, admin, place))),
                     Err(_) => tokio::time::sleep(RELIEF).await,
                 },
                 AdminListener::Unix(listener, _) => match listener.accept().await {
-                    Ok((stream, _)) => drop(tokio::spawn(answer_all(stream, desk, place))),
+                    Ok((stream, _)) => drop(tokio::spawn(answer_all(stream, admin, place))),
                     Err(_) => tokio::time::sleep(RELIEF).await,
                 },
             }
@@ -141,7 +141,7 @@ pub(crate) async fn serve(
     tokio::select! {
         () = state.stop.cancelled() => {}
         () = accept => {}
-        () = keep_looking(&desk) => {}
+        () = keep_looking(&admin) => {}
     }
     if let AdminListener::Unix(_, path) = &listener {
         let _ = std::fs::remove_file(path);
@@ -149,23 +149,23 @@ pub(crate) async fn serve(
 }
 
 /// One look at a time: a disk that hangs holds up one thread and no answer.
-async fn keep_looking(desk: &Desk) {
+async fn keep_looking(admin: &AdminState) {
     loop {
-        let store = desk.store.clone();
+        let store = admin.store.clone();
         if let Ok(Some(sample)) = tokio::task::spawn_blocking(move || look(&store)).await {
-            desk.watch.note_sample(sample);
+            admin.watch.note_sample(sample);
         }
         tokio::time::sleep(LOOK_PAUSE).await;
     }
 }
 
-async fn answer_all<S>(stream: S, desk: Arc<Desk>, _place: tokio::sync::OwnedSemaphorePermit)
+async fn answer_all<S>(stream: S, admin: Arc<AdminState>, _place: tokio::sync::OwnedSemaphorePermit)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(move |request| {
-        let desk = Arc::clone(&desk);
-        async move { Ok::<_, Infallible>(answer(&desk, &request).await) }
+        let admin = Arc::clone(&admin);
+        async move { Ok::<_, Infallible>(answer(&admin, &request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -176,13 +176,13 @@ where
     let _ = tokio::time::timeout(TIME_MAX, connection).await;
 }
 
-async fn answer(desk: &Desk, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(admin: &AdminState, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     let mut response = match request.method() {
-        _ if !is_host_ours(desk, request) => text(
+        _ if !is_host_ours(admin, request) => text(
             StatusCode::FORBIDDEN,
             "ask for this by its address or as localhost\n",
         ),
-        &Method::GET | &Method::HEAD => found(desk, request.uri().path()).await,
+        &Method::GET | &Method::HEAD => found(admin, request.uri().path()).await,
         _ => text(StatusCode::METHOD_NOT_ALLOWED, "this can only be read\n"),
     };
     let headers = response.headers_mut();
@@ -206,34 +206,34 @@ async fn answer(desk: &Desk, request: &Request<Incoming>) -> Response<Full<Bytes
 
 /// On loopback only this machine's own names are meant; a page elsewhere that had its name point
 /// here is refused.
-fn is_host_ours(desk: &Desk, request: &Request<Incoming>) -> bool {
+fn is_host_ours(admin: &AdminState, request: &Request<Incoming>) -> bool {
     let host = request
         .headers()
         .get(header::HOST)
         .and_then(|host| host.to_str().ok());
     let host = host.and_then(|host| host.parse::<hyper::http::uri::Authority>().ok());
     let Some(host) = host else {
-        return !desk.is_loopback;
+        return !admin.is_loopback;
     };
     let name = host.host().trim_matches(['[', ']']);
-    !desk.is_loopback || name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
+    !admin.is_loopback || name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
 }
 
-async fn found(desk: &Desk, path: &str) -> Response<Full<Bytes>> {
+async fn found(admin: &AdminState, path: &str) -> Response<Full<Bytes>> {
     match path {
         "/" => {
-            let now = read_now(desk);
+            let now = read_now(admin);
             with_type(
                 "text/html; charset=utf-8",
-                page::write(&desk.watch.snapshot(), &now, metrics::now()),
+                page::write(&admin.watch.snapshot(), &now, metrics::now()),
             )
         }
         "/metrics" => {
-            let page = exposition::write(&desk.watch.snapshot(), &read_now(desk));
+            let page = exposition::write(&admin.watch.snapshot(), &read_now(admin));
             with_type("text/plain; version=0.0.4; charset=utf-8", page)
         }
         "/health/live" => text(StatusCode::OK, "alive\n"),
-        "/health/ready" => match ready(desk).await {
+        "/health/ready" => match ready(admin).await {
             Ok(()) => text(StatusCode::OK, "ready\n"),
             Err(cause) => text(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -248,17 +248,17 @@ async fn found(desk: &Desk, path: &str) -> Response<Full<Bytes>> {
 }
 
 /// Really reads and writes the store, at most once in 10 s.
-async fn ready(desk: &Desk) -> Result<(), String> {
-    let mut last = desk.ready.lock().await;
+async fn ready(admin: &AdminState) -> Result<(), String> {
+    let mut last = admin.ready.lock().await;
     if let Some((at, result)) = &*last
         && at.elapsed() < READY_HOLDS
     {
         return result.clone();
     }
-    let result = if desk.state.stop.is_cancelled() {
+    let result = if admin.state.stop.is_cancelled() {
         Err("the server is stopping".to_owned())
     } else {
-        match tokio::time::timeout(READY_TIME_MAX, desk.state.service.probe()).await {
+        match tokio::time::timeout(READY_TIME_MAX, admin.state.service.probe()).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err("the store did not answer within 3 s".to_owned()),
@@ -268,17 +268,17 @@ async fn ready(desk: &Desk) -> Result<(), String> {
     result
 }
 
-fn read_now(desk: &Desk) -> exposition::Now {
-    let settings = desk.state.settings.load();
+fn read_now(admin: &AdminState) -> exposition::Now {
+    let settings = admin.state.settings.load();
     let limits = &settings.limits;
     exposition::Now {
-        begun: desk.watch.0.begun,
-        open: desk.state.open.load(Ordering::Relaxed) as u64,
-        open_max: limits.connections_max.min(desk.state.descriptors_max) as u64,
-        btoken_memory: desk.state.service.memory().leased(),
+        begun: admin.watch.0.begun,
+        open: admin.state.open.load(Ordering::Relaxed) as u64,
+        open_max: limits.connections_max.min(admin.state.descriptors_max) as u64,
+        btoken_memory: admin.state.service.memory().leased(),
         btoken_memory_max: limits.memory_max,
         certificate_not_after: settings.certificate_not_after,
-        commits: desk.state.service.commits(),
+        commits: admin.state.service.commits(),
     }
 }
 
