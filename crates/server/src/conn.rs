@@ -27,7 +27,7 @@ use crate::config::{Limits, Registration};
 use crate::limits::memory::{Kind, Lease};
 use crate::limits::rate::SourcePermit;
 use crate::observe::access_log::Report;
-use crate::observe::metrics::Watch;
+use crate::observe::metrics::Metrics;
 use crate::service::{Authenticated, Fetched, Refusal, Service};
 use crate::store::Committed;
 use crate::tls::Identity;
@@ -52,7 +52,7 @@ pub(crate) struct ListenerSettings {
     /// When the certificate expires, in seconds since 1970.
     pub(crate) certificate_not_after: Option<i64>,
     /// Who counts.
-    pub(crate) watch: Watch,
+    pub(crate) metrics: Metrics,
 }
 
 impl ListenerSettings {
@@ -64,7 +64,7 @@ impl ListenerSettings {
             banner: Arc::clone(&self.banner),
             limits: self.limits.clone(),
             proxy_from: self.proxy_from.clone(),
-            watch: self.watch.clone(),
+            metrics: self.metrics.clone(),
         }
     }
 }
@@ -84,7 +84,7 @@ pub(crate) async fn serve<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut report = Report::new(settings.watch.clone(), layout, logged);
+    let mut report = Report::new(settings.metrics.clone(), layout, logged);
     // Boxed: the task of a client that is only closing is small again.
     Box::pin(converse(
         &mut io,
@@ -595,7 +595,7 @@ mod tests {
             limits,
             proxy_from: Vec::new(),
             certificate_not_after: None,
-            watch: Watch::new(),
+            metrics: Metrics::new(),
         };
 
         let (ours, theirs) = tokio::io::duplex(64 << 10);

@@ -229,7 +229,7 @@ pub(crate) async fn accept(listener: Listener, state: Arc<ServerState>) {
             Err(error) if is_of_one_connection(&error) => continue,
             Err(error) => {
                 // Accepting would fail at once again, and again: give others time to close.
-                state.settings.load().watch.note_error("no_descriptors");
+                state.settings.load().metrics.note_error("no_descriptors");
                 if no_descriptors.may_say() {
                     tracing::warn!(%error, "cannot take connections for now");
                 }
@@ -243,7 +243,7 @@ pub(crate) async fn accept(listener: Listener, state: Arc<ServerState>) {
             if full.may_say() {
                 tracing::warn!(max, "all connections are in use, others are turned away");
             }
-            settings.watch.note_turned_away("connections_max");
+            settings.metrics.note_turned_away("connections_max");
             turn_away(&stream);
             continue;
         };
@@ -307,7 +307,7 @@ fn enter(
     ) {
         Ok(permit) => Some(permit),
         Err(why) => {
-            settings.watch.note_turned_away(why.name());
+            settings.metrics.note_turned_away(why.name());
             if state.may_say_limited() {
                 tracing::warn!(
                     reason = why.name(),
@@ -340,7 +340,7 @@ async fn introduce(
         Ok(Ok(None)) => proxy,
         Ok(Ok(Some(address))) => address,
         Ok(Err(_)) | Err(_) => {
-            settings.watch.note_turned_away("no_proxy_header");
+            settings.metrics.note_turned_away("no_proxy_header");
             if state.may_say_limited() {
                 tracing::warn!(
                     reason = "no_proxy_header",

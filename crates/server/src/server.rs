@@ -19,7 +19,7 @@ use crate::config::{AdminAddress, CertificateFiles, Config, Registration};
 use crate::conn::ListenerSettings;
 use crate::limits::rate::RateLimiter;
 use crate::listen::{self, ListenError, ServerState};
-use crate::observe::metrics::Watch;
+use crate::observe::metrics::Metrics;
 use crate::observe::{self, AdminListener};
 use crate::service::Service;
 use crate::store::{Store, StoreError, lock_file};
@@ -106,7 +106,7 @@ impl Server {
         };
         let admin = config.admin_listen.as_ref().map(open_admin).transpose()?;
         let admin_name = admin.as_ref().map(AdminListener::name);
-        let watch = Watch::new();
+        let metrics = Metrics::new();
         let listening: Vec<Listening> = listeners
             .iter()
             .map(|one| Listening {
@@ -116,7 +116,7 @@ impl Server {
             .collect();
 
         let state = Arc::new(ServerState {
-            settings: ArcSwap::from_pointee(settings(&config, &identity, &watch)),
+            settings: ArcSwap::from_pointee(settings(&config, &identity, &metrics)),
             certificate: ArcSwap::from_pointee(config.certificate.clone()),
             service: Service::new(
                 store,
@@ -143,7 +143,7 @@ impl Server {
             }
             state.tasks.spawn(observe::serve(
                 admin,
-                watch,
+                metrics,
                 Arc::clone(&state),
                 config.store.clone(),
             ));
@@ -220,10 +220,10 @@ impl Server {
         self.state
             .certificate
             .store(Arc::new(config.certificate.clone()));
-        let watch = self.state.settings.load().watch.clone();
+        let metrics = self.state.settings.load().metrics.clone();
         self.state
             .settings
-            .store(Arc::new(settings(config, &identity, &watch)));
+            .store(Arc::new(settings(config, &identity, &metrics)));
         let needs_restart = [
             ("listen", self.config.listen != config.listen),
             ("listen-v2", self.config.listen_v2 != config.listen_v2),
@@ -291,7 +291,7 @@ fn open_admin(address: &AdminAddress) -> Result<AdminListener, StartError> {
     })
 }
 
-fn settings(config: &Config, identity: &Identity, watch: &Watch) -> ListenerSettings {
+fn settings(config: &Config, identity: &Identity, metrics: &Metrics) -> ListenerSettings {
     let banner = config.banner.clone().unwrap_or_else(|| {
         let program = concat!("passmate-server ", env!("CARGO_PKG_VERSION"));
         default_banner(program, config.limits.btoken_len_max)
@@ -304,7 +304,7 @@ fn settings(config: &Config, identity: &Identity, watch: &Watch) -> ListenerSett
         limits: config.limits.clone(),
         proxy_from: config.proxy_from.clone(),
         certificate_not_after: Some(identity.not_after),
-        watch: watch.clone(),
+        metrics: metrics.clone(),
     }
 }
 

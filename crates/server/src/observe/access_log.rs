@@ -8,12 +8,12 @@ use std::time::Instant;
 use passmate_proto::ActionKind;
 use passmate_proto::Layout;
 
-use super::metrics::{Finished, Watch};
+use super::metrics::{Finished, Metrics};
 
 /// What becomes the line. It is written when this is dropped, so a panic leaves one too.
 #[derive(Debug)]
 pub(crate) struct Report {
-    watch: Watch,
+    metrics: Metrics,
     layout: Layout,
     address: Option<SocketAddr>,
     begun: Instant,
@@ -28,9 +28,9 @@ pub(crate) struct Report {
 
 impl Report {
     /// `address` is there only if it may be logged.
-    pub(crate) fn new(watch: Watch, layout: Layout, address: Option<SocketAddr>) -> Self {
+    pub(crate) fn new(metrics: Metrics, layout: Layout, address: Option<SocketAddr>) -> Self {
         Self {
-            watch,
+            metrics,
             layout,
             address,
             begun: Instant::now(),
@@ -62,7 +62,7 @@ impl Drop for Report {
             Layout::Two => 2,
         };
         let duration = self.begun.elapsed();
-        self.watch.note(&Finished {
+        self.metrics.note(&Finished {
             action,
             result: self.result,
             bytes_in: self.bytes_in,

@@ -237,18 +237,18 @@ mod tests {
     use std::collections::BTreeSet;
     use std::time::Duration;
 
-    use super::super::metrics::{Finished, Sample, Watch};
+    use super::super::metrics::{Finished, Metrics, Sample};
     use super::*;
 
     fn full() -> String {
-        let watch = Watch::new();
+        let metrics = Metrics::new();
         for (action, result, millis) in [
             ("update", "confirmed", 3),
             ("create", "confirmed", 70),
             ("none", "client_gone", 1),
         ] {
             let duration = Duration::from_millis(millis);
-            watch.note(&Finished {
+            metrics.note(&Finished {
                 action,
                 result,
                 bytes_in: 1,
@@ -257,13 +257,13 @@ mod tests {
                 is_tls: true,
             });
         }
-        watch.note_turned_away("source_paused");
-        watch.note_sample(Sample {
+        metrics.note_turned_away("source_paused");
+        metrics.note_sample(Sample {
             last_backup: Some(5),
             ..Sample::default()
         });
         write(
-            &watch.snapshot(),
+            &metrics.snapshot(),
             &Now {
                 certificate_not_after: Some(9),
                 ..Now::default()

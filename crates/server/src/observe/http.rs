@@ -26,7 +26,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Mutex, Semaphore};
 use tokio::time::Instant;
 
-use super::metrics::{self, Watch, look};
+use super::metrics::{self, Metrics, look};
 use super::{exposition, page};
 use crate::config::AdminAddress;
 use crate::listen::ServerState;
@@ -97,7 +97,7 @@ impl AdminListener {
 
 /// What answers are made from.
 struct AdminState {
-    watch: Watch,
+    metrics: Metrics,
     state: Arc<ServerState>,
     store: PathBuf,
     is_loopback: bool,
@@ -107,13 +107,13 @@ struct AdminState {
 /// Answers until the server stops; looks at the store now and then.
 pub(crate) async fn serve(
     listener: AdminListener,
-    watch: Watch,
+    metrics: Metrics,
     state: Arc<ServerState>,
     store: PathBuf,
 ) {
     let is_loopback = !listener.is_open();
     let admin = Arc::new(AdminState {
-        watch,
+        metrics,
         state: Arc::clone(&state),
         store,
         is_loopback,
@@ -153,7 +153,7 @@ async fn keep_looking(admin: &AdminState) {
     loop {
         let store = admin.store.clone();
         if let Ok(Some(sample)) = tokio::task::spawn_blocking(move || look(&store)).await {
-            admin.watch.note_sample(sample);
+            admin.metrics.note_sample(sample);
         }
         tokio::time::sleep(LOOK_PAUSE).await;
     }
@@ -225,11 +225,11 @@ async fn found(admin: &AdminState, path: &str) -> Response<Full<Bytes>> {
             let now = read_now(admin);
             with_type(
                 "text/html; charset=utf-8",
-                page::write(&admin.watch.snapshot(), &now, metrics::now()),
+                page::write(&admin.metrics.snapshot(), &now, metrics::now()),
             )
         }
         "/metrics" => {
-            let page = exposition::write(&admin.watch.snapshot(), &read_now(admin));
+            let page = exposition::write(&admin.metrics.snapshot(), &read_now(admin));
             with_type("text/plain; version=0.0.4; charset=utf-8", page)
         }
         "/health/live" => text(StatusCode::OK, "alive\n"),
@@ -272,7 +272,7 @@ fn read_now(admin: &AdminState) -> exposition::Now {
     let settings = admin.state.settings.load();
     let limits = &settings.limits;
     exposition::Now {
-        begun: admin.watch.0.begun,
+        begun: admin.metrics.0.begun,
         open: admin.state.open.load(Ordering::Relaxed) as u64,
         open_max: limits.connections_max.min(admin.state.descriptors_max) as u64,
         btoken_memory: admin.state.service.memory().leased(),

@@ -24,7 +24,7 @@ const ERRORS: usize = 20;
 
 /// Counts; clones count together.
 #[derive(Debug, Clone)]
-pub(crate) struct Watch(pub(super) Arc<Inner>);
+pub(crate) struct Metrics(pub(super) Arc<Inner>);
 
 #[derive(Debug)]
 pub(super) struct Inner {
@@ -190,7 +190,7 @@ const OWN_ERRORS: [&str; 6] = [
     "stuck",
 ];
 
-impl Watch {
+impl Metrics {
     pub(crate) fn new() -> Self {
         Self(Arc::new(Inner {
             begun: now(),
@@ -340,12 +340,12 @@ mod tests {
 
     #[test]
     fn an_hour_and_a_week_are_remembered_and_not_more() {
-        let watch = Watch::new();
+        let metrics = Metrics::new();
         let begin = 1_700_000_000 / 3600 * 3600;
         for minute in 0..200 {
-            watch.note_at(&finished("confirmed", 3), begin + minute * 60);
+            metrics.note_at(&finished("confirmed", 3), begin + minute * 60);
         }
-        let state = watch.snapshot();
+        let state = metrics.snapshot();
         let minutes = state.minutes.until((begin + 199 * 60) / 60);
         assert_eq!(
             (
@@ -387,9 +387,9 @@ mod tests {
 
     #[test]
     fn errors_of_the_server_are_kept_and_those_of_clients_are_not() {
-        let watch = Watch::new();
+        let metrics = Metrics::new();
         for number in 0..100 {
-            watch.note_at(
+            metrics.note_at(
                 &finished(
                     if number % 2 == 0 {
                         "disk_full"
@@ -401,9 +401,9 @@ mod tests {
                 number,
             );
         }
-        watch.note_at(&finished("storage_error", 1), 100);
-        watch.note_at(&finished("unknown_account_or_token", 1), 101);
-        let errors = watch.snapshot().errors;
+        metrics.note_at(&finished("storage_error", 1), 100);
+        metrics.note_at(&finished("unknown_account_or_token", 1), 101);
+        let errors = metrics.snapshot().errors;
         assert_eq!(errors.len(), ERRORS);
         assert_eq!(
             *errors.back().unwrap(),
@@ -417,12 +417,12 @@ mod tests {
 
     #[test]
     fn what_never_spoke_tls_is_a_connection_and_nothing_else() {
-        let watch = Watch::new();
-        watch.note(&Finished {
+        let metrics = Metrics::new();
+        metrics.note(&Finished {
             is_tls: false,
             ..finished("client_gone", 1)
         });
-        let state = watch.snapshot();
+        let state = metrics.snapshot();
         assert_eq!(
             (state.connections, state.results.len(), state.bytes_in),
             (1, 0, 0)

@@ -539,15 +539,15 @@ fn words(word: &str) -> String {
 mod tests {
     use std::time::Duration;
 
-    use super::super::metrics::{Finished, Sample, Watch};
+    use super::super::metrics::{Finished, Metrics, Sample};
     use super::*;
 
     #[test]
     fn a_fresh_server_has_a_whole_page_and_one_with_a_history_names_what_needs_somebody() {
-        let watch = Watch::new();
+        let metrics = Metrics::new();
         let at = 1_800_000_000;
         let fresh = write(
-            &watch.snapshot(),
+            &metrics.snapshot(),
             &Now {
                 begun: at,
                 ..Now::default()
@@ -565,7 +565,7 @@ mod tests {
                 duration,
                 is_tls: true,
             };
-            watch.note_at(&finished, at - i64::try_from(number).unwrap_or(0) * 60);
+            metrics.note_at(&finished, at - i64::try_from(number).unwrap_or(0) * 60);
         }
         let full = Finished {
             action: "create",
@@ -575,8 +575,8 @@ mod tests {
             duration: Duration::ZERO,
             is_tls: true,
         };
-        watch.note_at(&full, at);
-        watch.note_sample(Sample {
+        metrics.note_at(&full, at);
+        metrics.note_sample(Sample {
             at,
             accounts: 1_234_567,
             disk_free: 5,
@@ -589,7 +589,7 @@ mod tests {
             certificate_not_after: Some(at + 3 * DAY),
             ..Now::default()
         };
-        let page = write(&watch.snapshot(), &now, at);
+        let page = write(&metrics.snapshot(), &now, at);
         for part in [
             "4 things need you",
             "expires in 3 days",
@@ -631,7 +631,7 @@ mod tests {
     /// its picture in the documents.
     #[test]
     fn a_busy_week_fits_on_the_page() {
-        let watch = Watch::new();
+        let metrics = Metrics::new();
         let at = 1_795_517_000;
         let mut dice = 7_u64;
         let mut roll = |below: u64| {
@@ -667,7 +667,7 @@ mod tests {
                 .filter(|time| *time <= at)
             {
                 for _ in 0..busy + roll(busy) {
-                    watch.note_at(
+                    metrics.note_at(
                         &finished(
                             "update",
                             if roll(5) == 0 {
@@ -681,19 +681,19 @@ mod tests {
                     );
                 }
                 if roll(3) == 0 {
-                    watch.note_at(&finished("update", "unknown_account_or_token", 4), minute);
-                    watch.note_at(&finished("create", "confirmed", 5), minute);
+                    metrics.note_at(&finished("update", "unknown_account_or_token", 4), minute);
+                    metrics.note_at(&finished("create", "confirmed", 5), minute);
                 }
             }
             sample.accounts += roll(5);
             sample.btoken_bytes += roll(3 << 20);
-            watch.note_sample(Sample {
+            metrics.note_sample(Sample {
                 at: (at / 3600 - hour) * 3600,
                 last_backup: Some(at - 8 * 3600),
                 ..sample
             });
         }
-        watch.note_turned_away("source_paused");
+        metrics.note_turned_away("source_paused");
         let commits = crate::store::Commits {
             transactions: 31_004,
             changes: 49_210,
@@ -709,7 +709,7 @@ mod tests {
             certificate_not_after: Some(at + 61 * DAY),
             commits,
         };
-        let page = write(&watch.snapshot(), &now, at);
+        let page = write(&metrics.snapshot(), &now, at);
         assert!(page.len() < 128 << 10, "{}", page.len());
         assert!(page.contains("All is well"));
         if let Some(path) = std::env::var_os("PASSMATE_STATUS_PAGE") {
