@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Limits, Registration};
 use crate::limits::memory::{Kind, Lease};
 use crate::limits::rate::SourcePermit;
-use crate::observe::access_log::Report;
+use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::Metrics;
 use crate::service::{Authenticated, Fetched, Refusal, Service};
 use crate::store::Committed;
@@ -84,7 +84,7 @@ pub(crate) async fn serve<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut report = Report::new(settings.metrics.clone(), layout, logged);
+    let mut access_log = AccessLog::new(settings.metrics.clone(), layout, logged);
     // Boxed: the task of a client that is only closing is small again.
     Box::pin(converse(
         &mut io,
@@ -93,16 +93,16 @@ pub(crate) async fn serve<S>(
         service,
         stop,
         &permit,
-        &mut report,
+        &mut access_log,
     ))
     .await;
-    drop(report);
+    drop(access_log);
     // Before the last moment, which is short: whoever is closing makes room for the next.
     drop(permit);
     close(&mut io).await;
 }
 
-/// TLS, the exchange, and its result into `report`. Sends a `close_notify` or nothing.
+/// TLS, the exchange, and its result into `access_log`. Sends a `close_notify` or nothing.
 async fn converse<S>(
     io: &mut S,
     layout: Layout,
@@ -110,7 +110,7 @@ async fn converse<S>(
     service: &Service,
     stop: &CancellationToken,
     permit: &SourcePermit,
-    report: &mut Report,
+    access_log: &mut AccessLog,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -129,9 +129,9 @@ async fn converse<S>(
     .await
     {
         Ok(tls) => tls,
-        Err(result) => return report.end(result),
+        Err(result) => return access_log.end(result),
     };
-    report.is_tls = true;
+    access_log.is_tls = true;
 
     let machine = ServerMachine::new(MachineConfig {
         layout,
@@ -151,7 +151,7 @@ async fn converse<S>(
         lease: None,
         fetched: None,
         refusal: None,
-        report,
+        access_log,
     };
     let outcome = timeout_at(session_until, exchange.run()).await;
     // Others may be waiting for the turn and the memory.
@@ -160,14 +160,14 @@ async fn converse<S>(
         Ok(Ok(proof)) => {
             let until = (Instant::now() + limits.idle_timeout).min(session_until + CONFIRM_REST);
             let heard = confirm(&mut tls, proof, until).await;
-            report.end(if heard {
+            access_log.end(if heard {
                 "confirmed"
             } else {
                 "committed_unheard"
             });
         }
-        Ok(Err(cut)) => report.end(cut.name()),
-        Err(_) => report.end("session_timeout"),
+        Ok(Err(cut)) => access_log.end(cut.name()),
+        Err(_) => access_log.end("session_timeout"),
     }
 }
 
@@ -280,7 +280,7 @@ struct Exchange<'a, S> {
     /// What an update read, with the turn that it has.
     fetched: Option<Fetched>,
     refusal: Option<Refusal>,
-    report: &'a mut Report,
+    access_log: &'a mut AccessLog,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
@@ -293,7 +293,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             if let Some(fetched) = &mut self.fetched {
                 fetched.forget_btoken();
             }
-            self.report.action = self.machine.action();
+            self.access_log.action = self.machine.action();
             if let Some(ending) = self.machine.poll_ending() {
                 return match (ending, self.refusal.take()) {
                     (Ending::Confirmed(proof), _) => Ok(proof),
@@ -345,7 +345,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                 Ok(_) => return Err(Cut::Gone),
                 Err(_) => return Err(Cut::IdleTimeout),
             };
-            self.report.bytes_out += len as u64;
+            self.access_log.bytes_out += len as u64;
             bytes = bytes.get(len..).unwrap_or_default();
         }
         Ok(())
@@ -428,7 +428,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                 }
                 let used = self.machine.handle_input(Input::Bytes(bytes));
                 self.tls.consume(used);
-                self.report.bytes_in += used as u64;
+                self.access_log.bytes_in += used as u64;
                 Ok(used > 0)
             }
             // A FIN without close_notify, a reset, bytes that are no TLS: the client is gone.

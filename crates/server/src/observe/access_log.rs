@@ -12,7 +12,7 @@ use super::metrics::{Finished, Metrics};
 
 /// What becomes the line. It is written when this is dropped, so a panic leaves one too.
 #[derive(Debug)]
-pub(crate) struct Report {
+pub(crate) struct AccessLog {
     metrics: Metrics,
     layout: Layout,
     address: Option<SocketAddr>,
@@ -26,7 +26,7 @@ pub(crate) struct Report {
     pub(crate) bytes_out: u64,
 }
 
-impl Report {
+impl AccessLog {
     /// `address` is there only if it may be logged.
     pub(crate) fn new(metrics: Metrics, layout: Layout, address: Option<SocketAddr>) -> Self {
         Self {
@@ -49,7 +49,7 @@ impl Report {
     }
 }
 
-impl Drop for Report {
+impl Drop for AccessLog {
     fn drop(&mut self) {
         let action = match self.action {
             Some(ActionKind::Create) => "create",
