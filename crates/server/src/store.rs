@@ -36,7 +36,7 @@ pub(crate) use sqlite::make_first_schema;
 
 pub use handle::{Commits, Expected, Store};
 pub use sqlite::{
-    Account, AdminStore, Closed, Foreign, Invite, Opening, Sqlite, SqliteReader, Sum,
+    Account, AdminStore, ClosedStore, ForeignAccount, Invite, Opening, Sqlite, SqliteReader, Sum,
 };
 
 /// The receipt for a change that is durable. A clean close of a connection requires one.

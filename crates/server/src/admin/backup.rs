@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::{App, Code, Failure, now, utc};
 use crate::backup::{self, Backup, BackupError, PemPair, folder_of, staging_in};
-use crate::store::{AdminStore, Closed, StoreError, give_to_owner_of};
+use crate::store::{AdminStore, ClosedStore, StoreError, give_to_owner_of};
 use crate::tls::{OWN_CERTIFICATE, OWN_KEY};
 
 /// The most backups that `--keep` keeps.
@@ -207,7 +207,7 @@ pub(super) fn restore(app: &App, args: &RestoreArgs) -> Result<(), Failure> {
     let folder = folder_of(path);
     make_folder(folder)?;
     // From here on neither a server nor another command looks at the store.
-    let closed = Closed::new(path).map_err(|error| match error {
+    let closed = ClosedStore::new(path).map_err(|error| match error {
         StoreError::InUse { path } => {
             let message = format_args!("the store is in use by a server or a command, which locks {}", path.display());
             let hint =

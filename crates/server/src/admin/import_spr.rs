@@ -10,7 +10,7 @@ use passmate_proto::{AccountNumber, AuthToken};
 use serde_json::json;
 
 use super::{App, Code, Failure};
-use crate::store::Foreign;
+use crate::store::ForeignAccount;
 
 const TOKEN_LEN: usize = 32;
 /// Accounts that go into one transaction at most, so that the server waits a moment at most.
@@ -97,7 +97,7 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
 }
 
 /// One account, or why a file is none.
-fn read(path: &Path, len_max: usize) -> Result<Foreign, String> {
+fn read(path: &Path, len_max: usize) -> Result<ForeignAccount, String> {
     let number = (path.extension().is_some_and(|suffix| suffix == "spr"))
         .then(|| path.file_stem()?.to_str()?.parse::<AccountNumber>().ok())
         .flatten()
@@ -137,7 +137,7 @@ fn read(path: &Path, len_max: usize) -> Result<Foreign, String> {
         .ok()
         .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
         .unwrap_or_default();
-    Ok(Foreign {
+    Ok(ForeignAccount {
         number,
         auth_token: AuthToken::new(*token),
         btoken: btoken.to_vec(),

@@ -7,6 +7,6 @@ mod operator;
 #[cfg(test)]
 pub(crate) use engine::tests::make_first_schema;
 
-pub use copy::{Closed, Foreign, Sum};
+pub use copy::{ClosedStore, ForeignAccount, Sum};
 pub use engine::{Sqlite, SqliteReader};
 pub use operator::{Account, AdminStore, Invite, Opening};

@@ -26,7 +26,7 @@ pub struct Sum {
 
 /// An account of another server.
 #[derive(Debug)]
-pub struct Foreign {
+pub struct ForeignAccount {
     /// Its number.
     pub number: AccountNumber,
     /// What opens it.
@@ -184,11 +184,11 @@ impl AdminStore {
     ///
     /// # Errors
     /// The store failed; none was taken over.
-    pub fn take_over(&mut self, accounts: &[Foreign]) -> Result<Vec<bool>, StoreError> {
+    pub fn take_over(&mut self, accounts: &[ForeignAccount]) -> Result<Vec<bool>, StoreError> {
         self.write(|connection| {
             let mut totals = sqlite::Totals::default();
             let mut taken = Vec::with_capacity(accounts.len());
-            for Foreign { number, auth_token, btoken, at } in accounts {
+            for ForeignAccount { number, auth_token, btoken, at } in accounts {
                 let number = number.as_bytes();
                 if sqlite::one(connection, "SELECT EXISTS (SELECT 1 FROM account WHERE number = ?1)", [number])? {
                     taken.push(false);
@@ -214,13 +214,13 @@ impl AdminStore {
 
 /// The place of a store that nobody looks at: no server runs on it, and no command.
 #[derive(Debug)]
-pub struct Closed {
+pub struct ClosedStore {
     path: PathBuf,
     /// Held as long as this is.
     _locks: [File; 2],
 }
 
-impl Closed {
+impl ClosedStore {
     /// Locks the place.
     ///
     /// # Errors
@@ -342,8 +342,8 @@ mod tests {
         AccountNumber::from_bytes([byte; 8]).unwrap()
     }
 
-    fn foreign(byte: u8, btoken: &[u8]) -> Foreign {
-        Foreign {
+    fn foreign(byte: u8, btoken: &[u8]) -> ForeignAccount {
+        ForeignAccount {
             number: number(byte),
             auth_token: AuthToken::new([byte; 32]),
             btoken: btoken.to_vec(),
