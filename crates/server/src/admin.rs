@@ -12,7 +12,6 @@ mod invite;
 use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{ArgMatches, Command, FromArgMatches, Subcommand};
 use serde_json::json;
@@ -235,20 +234,4 @@ fn try_run(matches: &ArgMatches, environment: Environment) -> Result<(), Failure
         Admin::Verify(args) => backup::verify(&app, &args),
         Admin::ImportSpr(args) => import_spr::run(&app, &args),
     }
-}
-
-/// Seconds since 1970.
-fn now() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-}
-
-/// A time as people read it, in UTC: a server has no time zone of its reader's.
-fn utc(seconds: i64) -> String {
-    jiff::Timestamp::from_second(seconds).map_or_else(
-        |_| seconds.to_string(),
-        |time| time.strftime("%Y-%m-%d %H:%M UTC").to_string(),
-    )
 }

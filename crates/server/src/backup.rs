@@ -12,9 +12,8 @@
 //!  - a name leads to a whole backup or to what was there before, never to a part of one;
 //!  - nothing is taken out of a file whose last bytes are not the hash of the others.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,7 +21,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use crate::store::{AdminStore, give_to_owner_of};
+use crate::files::{self, folder_of, give_to_owner_of};
+use crate::store::AdminStore;
 
 const MAGIC: &[u8] = b"passmate-server backup\n";
 /// The version of this form.
@@ -162,11 +162,7 @@ pub fn write(
     };
     let whole = staging.path().join("backup");
     let mut put = || -> io::Result<()> {
-        let target = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&whole)?;
+        let target = files::create_new(&whole)?;
         let mut target = Hashing {
             target: io::BufWriter::with_capacity(1 << 20, target),
             hash: Sha256::new(),
@@ -265,22 +261,8 @@ impl<W: Write> Write for Hashing<W> {
 #[must_use]
 pub fn is_backup(file: &Path) -> bool {
     let mut begin = [0; MAGIC.len()];
-    let read = open_file(file).and_then(|mut file| file.read_exact(&mut begin));
+    let read = files::open(file).and_then(|mut file| file.read_exact(&mut begin));
     read.is_ok() && begin == MAGIC
-}
-
-/// Never waits for a pipe.
-fn open_file(path: &Path) -> io::Result<File> {
-    let nonblock = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(nonblock)
-        .open(path)?;
-    if file.metadata()?.is_file() {
-        Ok(file)
-    } else {
-        Err(io::Error::other("not a regular file"))
-    }
 }
 
 /// A backup whose hash is right.
@@ -304,7 +286,7 @@ impl Backup {
             path: path.to_owned(),
             what,
         };
-        let mut file = open_file(path).map_err(failed())?;
+        let mut file = files::open(path).map_err(failed())?;
         let len = file.metadata().map_err(failed())?.len();
         let mut begin = vec![0; MAGIC.len()];
         if file.read_exact(&mut begin).is_err() || begin != MAGIC {
@@ -377,11 +359,7 @@ impl Backup {
             .seek(SeekFrom::Start(self.begin))
             .map_err(io_error("read", &self.path))?;
         let put = |from: &File, len: u64| -> io::Result<()> {
-            let mut target = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(to)?;
+            let mut target = files::create_new(to)?;
             io::copy(&mut from.take(len), &mut target)?;
             target.sync_all()
         };
@@ -418,19 +396,7 @@ impl Backup {
 /// # Errors
 /// One cannot be read, or is too long.
 pub fn read_pair(certificate: &Path, key: &Path) -> Result<PemPair, BackupError> {
-    let read = |path: &Path| {
-        let mut bytes = Vec::new();
-        let file = open_file(path).map_err(io_error("read", path))?;
-        file.take(PEM_LEN_MAX + 1)
-            .read_to_end(&mut bytes)
-            .map_err(io_error("read", path))?;
-        if bytes.len() as u64 > PEM_LEN_MAX {
-            return Err(io_error("read", path)(io::Error::other(
-                "it is longer than 1 MiB",
-            )));
-        }
-        Ok(bytes)
-    };
+    let read = |path: &Path| files::read(path, PEM_LEN_MAX).map_err(io_error("read", path));
     Ok(PemPair {
         certificate: read(certificate)?,
         key: Zeroizing::new(read(key)?),
@@ -457,7 +423,7 @@ pub(crate) fn forget_key_copy(store: &Path) {
 
 fn noted(store: &Path, name: &str) -> Option<i64> {
     let mut text = String::new();
-    open_file(&folder_of(store).join(name))
+    files::open(&folder_of(store).join(name))
         .ok()?
         .take(64)
         .read_to_string(&mut text)
@@ -482,13 +448,6 @@ pub fn note_last(store: &Path, at: i64, has_key: bool) -> io::Result<()> {
             .map_err(|error| error.error)?;
     }
     Ok(())
-}
-
-/// The folder that a file is in.
-pub(crate) fn folder_of(path: &Path) -> &Path {
-    path.parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]

@@ -15,7 +15,6 @@ use std::time::Duration;
 use ipnet::IpNet;
 use passmate_proto::{BANNER_LEN_MAX, BTOKEN_LEN_MAX_DEFAULT, PORT};
 
-pub(crate) use layers::read_bytes;
 pub use layers::{Environment, Origin};
 use layers::{Layer, Written};
 pub(crate) use settings::{all_args, command, example, place_args};
@@ -560,7 +559,7 @@ fn alone(given: &Written, missing: &'static str) -> ConfigError {
 
 fn read_banner(written: &Written) -> Result<Vec<u8>, ConfigError> {
     let path = Path::new(written.one_filled()?);
-    read_bytes(path, u64::from(BANNER_LEN_MAX)).map_err(|error| ConfigError::Unreadable {
+    crate::files::read(path, u64::from(BANNER_LEN_MAX)).map_err(|error| ConfigError::Unreadable {
         origin: format!("{} ({})", written.origin, path.display()),
         error,
     })

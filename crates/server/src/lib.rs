@@ -5,8 +5,10 @@
 
 mod admin;
 pub mod backup;
+mod clock;
 pub mod config;
 mod conn;
+mod files;
 pub mod limits;
 mod listen;
 mod observe;

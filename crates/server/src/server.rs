@@ -14,9 +14,9 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::backup::folder_of;
 use crate::config::{AdminAddress, CertificateFiles, Config, Registration};
 use crate::conn::ListenerSettings;
+use crate::files::folder_of;
 use crate::limits::rate::RateLimiter;
 use crate::listen::{self, ListenError, ServerState};
 use crate::observe::metrics::Metrics;

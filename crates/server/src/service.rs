@@ -12,11 +12,11 @@ use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use passmate_proto::{AccountNumber, AuthToken};
 
+use crate::clock::now;
 use crate::config::{Limits, Registration};
 use crate::limits::memory::{Kind, Lease, MemoryBudget};
 use crate::store::{
@@ -447,12 +447,4 @@ fn make_account_number() -> Result<Option<AccountNumber>, Refusal> {
         Refusal::Storage(StoreError::Closed)
     })?;
     Ok(AccountNumber::from_bytes(bytes))
-}
-
-/// Seconds since 1970; 0 before.
-fn now() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

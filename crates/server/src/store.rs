@@ -21,15 +21,15 @@ mod sqlite;
 mod suite;
 
 use std::fmt;
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use passmate_proto::{AccountNumber, AuthToken, RequestCode};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+
+use crate::files::{self, LockMode, Locking};
 
 #[cfg(test)]
 pub(crate) use sqlite::make_first_schema;
@@ -304,79 +304,35 @@ pub trait Reader: Send + 'static {
     fn read(&mut self, account: AccountNumber) -> Result<Option<Stored>, EngineError>;
 }
 
-/// Locks a file that is there for nothing else, and makes it if it is not there.
-///
-/// The system lets go of the lock when the process ends, however it ends. The file stays: whoever
-/// removed it would let two processes lock two files of one name.
+/// Locks a file that exists only to be locked.
 ///
 /// # Errors
 /// [`StoreError::InUse`] if another process has the lock, [`StoreError::Open`] if the file cannot
 /// be made.
 pub(crate) fn lock_file(path: PathBuf) -> Result<File, StoreError> {
-    let failed = |error: io::Error| StoreError::Open {
-        path: path.clone(),
-        cause: error.to_string(),
-    };
-    let file = open_lock_file(&path).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path }),
-        Err(TryLockError::Error(error)) => Err(failed(error)),
+    match files::lock(&path, LockMode::Exclusive) {
+        Ok(Locking::Taken(file)) => Ok(file),
+        Ok(Locking::Held) => Err(StoreError::InUse { path }),
+        Err(error) => Err(StoreError::Open {
+            cause: error.to_string(),
+            path,
+        }),
     }
 }
 
-/// Locks a file together with others who do the same, which keeps whoever wants it alone away.
+/// Takes a lock that others may hold too, and that keeps away whoever wants it alone.
 ///
 /// # Errors
-/// As [`lock_file`], but [`StoreError::Restoring`] if somebody has it alone.
+/// As [`lock_file`], but [`StoreError::Restoring`] if another process has the lock alone.
 pub(crate) fn lock_file_shared(path: PathBuf) -> Result<File, StoreError> {
-    let failed = |error: io::Error| StoreError::Open {
-        path: path.clone(),
-        cause: error.to_string(),
-    };
-    let file = open_lock_file(&path).map_err(failed)?;
-    match file.try_lock_shared() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::Restoring { path }),
-        Err(TryLockError::Error(error)) => Err(failed(error)),
+    match files::lock(&path, LockMode::Shared) {
+        Ok(Locking::Taken(file)) => Ok(file),
+        Ok(Locking::Held) => Err(StoreError::Restoring { path }),
+        Err(error) => Err(StoreError::Open {
+            cause: error.to_string(),
+            path,
+        }),
     }
-}
-
-fn open_lock_file(path: &Path) -> io::Result<File> {
-    match OpenOptions::new()
-        .create_new(true)
-        .write(true)
-        .mode(0o600)
-        .open(path)
-    {
-        Ok(file) => {
-            let folder = path
-                .parent()
-                .filter(|folder| !folder.as_os_str().is_empty());
-            give_to_owner_of(folder.unwrap_or(Path::new(".")), &file)?;
-            Ok(file)
-        }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            OpenOptions::new().write(true).open(path)
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// Gives a file that root made to the owner of another file or folder, as whom the server has to
-/// use it.
-///
-/// # Errors
-/// The system does not let it.
-pub(crate) fn give_to_owner_of(other: &Path, file: &File) -> io::Result<()> {
-    if !rustix::process::geteuid().is_root() {
-        return Ok(());
-    }
-    let (wanted, there) = (other.metadata()?, file.metadata()?);
-    if (wanted.uid(), wanted.gid()) == (there.uid(), there.gid()) {
-        return Ok(());
-    }
-    std::os::unix::fs::fchown(file, Some(wanted.uid()), Some(wanted.gid()))
 }
 
 /// Why a store cannot be opened, or could not do what it was asked.

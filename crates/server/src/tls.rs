@@ -6,11 +6,11 @@
 //! cost it a reset.
 
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustls::CipherSuite;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -24,6 +24,7 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 use zeroize::Zeroizing;
 
 use crate::config::CertificateFiles;
+use crate::files;
 
 /// No PEM file of ours or of an operator is longer.
 const PEM_LEN_MAX: u64 = 1 << 20;
@@ -93,7 +94,7 @@ impl Identity {
             Some(files) => Self::from_files(&files.certificate, &files.key, false),
             None => {
                 let (certificate, key) = (data_dir.join(OWN_CERTIFICATE), data_dir.join(OWN_KEY));
-                make_own(data_dir, &certificate, &key)?;
+                make_own(&certificate, &key)?;
                 Self::from_files(&certificate, &key, true)
             }
         }
@@ -184,7 +185,7 @@ fn pin_of(leaf: &CertificateDer<'_>) -> Result<Pin, rustls::Error> {
 }
 
 fn read_pem(path: &Path) -> Result<Vec<u8>, TlsError> {
-    crate::config::read_bytes(path, PEM_LEN_MAX).map_err(|error| TlsError::Unreadable {
+    files::read(path, PEM_LEN_MAX).map_err(|error| TlsError::Unreadable {
         path: path.to_owned(),
         error,
     })
@@ -258,10 +259,7 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
 
 fn warnings(leaf: &X509Certificate<'_>) -> Vec<Warning> {
     let mut warnings = Vec::new();
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |now| now.as_secs());
-    let now = i64::try_from(now).unwrap_or(i64::MAX);
+    let now = crate::clock::now();
     if leaf.validity().not_after.timestamp() < now {
         warnings.push(Warning::Expired);
     }
@@ -293,7 +291,7 @@ fn dns_names(leaf: &X509Certificate<'_>) -> Vec<String> {
 ///
 /// The key is on disk before its certificate is made, so a crash between them leaves a key that
 /// the next start makes a certificate for: the pin does not change.
-fn make_own(data_dir: &Path, certificate: &Path, key: &Path) -> Result<(), TlsError> {
+fn make_own(certificate: &Path, key: &Path) -> Result<(), TlsError> {
     let exists = |path: &Path| {
         path.try_exists().map_err(|error| TlsError::Unreadable {
             path: path.to_owned(),
@@ -318,12 +316,12 @@ fn make_own(data_dir: &Path, certificate: &Path, key: &Path) -> Result<(), TlsEr
         (false, false) => {
             let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)
                 .map_err(TlsError::Making)?;
-            write_new(data_dir, key, pair.serialize_pem().as_bytes())?;
+            write_new(key, pair.serialize_pem().as_bytes())?;
             pair
         }
     };
     let made = self_signed(&pair, &host_name()).map_err(TlsError::Making)?;
-    write_new(data_dir, certificate, made.as_bytes())
+    write_new(certificate, made.as_bytes())
 }
 
 /// A certificate for this machine in PEM, without an end: what a device trusts is the pin.
@@ -381,8 +379,8 @@ pub(crate) fn renew(data_dir: &Path) -> Result<Identity, TlsError> {
     let made = self_signed(&pair, &host_name()).map_err(TlsError::Making)?;
     let new = data_dir.join("cert.pem.new");
     let _ = fs::remove_file(&new);
-    write_new(data_dir, &new, made.as_bytes())?;
-    rename(data_dir, &new, &certificate)?;
+    write_new(&new, made.as_bytes())?;
+    rename(&new, &certificate)?;
     Identity::from_files(&certificate, &key, true)
 }
 
@@ -404,7 +402,7 @@ pub(crate) fn make_next(data_dir: &Path) -> Result<Identity, TlsError> {
     for half in [&certificate, &key] {
         let _ = fs::remove_file(half);
     }
-    make_own(data_dir, &certificate, &key)?;
+    make_own(&certificate, &key)?;
     Identity::from_files(&certificate, &key, true)
 }
 
@@ -416,33 +414,22 @@ pub(crate) fn switch_to_next(data_dir: &Path) -> Result<Identity, TlsError> {
         path: certificate.clone(),
         error,
     })?;
-    rename(data_dir, &data_dir.join(NEXT_KEY), &key)?;
-    rename(data_dir, &data_dir.join(NEXT_CERTIFICATE), &certificate)?;
+    rename(&data_dir.join(NEXT_KEY), &key)?;
+    rename(&data_dir.join(NEXT_CERTIFICATE), &certificate)?;
     Identity::from_files(&certificate, &key, true)
 }
 
-fn rename(dir: &Path, from: &Path, to: &Path) -> Result<(), TlsError> {
-    let renamed = fs::rename(from, to).and_then(|()| File::open(dir)?.sync_all());
-    renamed.map_err(|error| TlsError::Unwritable {
-        path: to.to_owned(),
-        error,
-    })
+fn rename(from: &Path, to: &Path) -> Result<(), TlsError> {
+    files::rename(from, to).map_err(unwritable(to))
 }
 
-/// Puts a file of mode 0600 there, whole or not at all, and never over another.
-fn write_new(dir: &Path, path: &Path, bytes: &[u8]) -> Result<(), TlsError> {
-    let write = || -> io::Result<()> {
-        let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(dir)?;
-        file.write_all(bytes)?;
-        crate::store::give_to_owner_of(dir, file.as_file())?;
-        file.as_file().sync_all()?;
-        file.persist_noclobber(path).map_err(|error| error.error)?;
-        File::open(dir)?.sync_all()
-    };
-    write().map_err(|error| TlsError::Unwritable {
-        path: path.to_owned(),
-        error,
-    })
+fn write_new(path: &Path, bytes: &[u8]) -> Result<(), TlsError> {
+    files::write_new(path, bytes).map_err(unwritable(path))
+}
+
+fn unwritable(path: &Path) -> impl FnOnce(io::Error) -> TlsError {
+    let path = path.to_owned();
+    move |error| TlsError::Unwritable { path, error }
 }
 
 /// Makes the data dir if it is not there, for its owner alone.
@@ -450,15 +437,10 @@ fn write_new(dir: &Path, path: &Path, bytes: &[u8]) -> Result<(), TlsError> {
 /// # Errors
 /// It cannot be made, or something else has its name.
 pub(crate) fn make_data_dir(dir: &Path) -> Result<(), TlsError> {
-    use std::os::unix::fs::DirBuilderExt;
     let make = || {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(dir)?;
-        // Also what an operator made with another mode is for the server alone.
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-        fs::set_permissions(dir, mode)
+        files::make_folder(dir)?;
+        // Also a folder that the operator made with another mode.
+        fs::set_permissions(dir, PermissionsExt::from_mode(0o700))
     };
     make().map_err(|error| TlsError::Unwritable {
         path: dir.to_owned(),

@@ -5,7 +5,8 @@ use std::io::{self, BufRead, IsTerminal, Read, Write};
 use passmate_proto::AccountNumber;
 use serde_json::{Value, json};
 
-use super::{App, Code, Failure, utc};
+use super::{App, Code, Failure};
+use crate::clock::utc;
 use crate::store::Account;
 
 /// What is typed to confirm is no longer than this.

@@ -1,16 +1,17 @@
 //! `passmate-server backup`, `restore` and `verify`: what was confirmed outlives the disk.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::{App, Code, Failure, now, utc};
-use crate::backup::{self, Backup, BackupError, PemPair, folder_of, staging_in};
-use crate::store::{AdminStore, ClosedStore, StoreError, give_to_owner_of};
+use super::{App, Code, Failure};
+use crate::backup::{self, Backup, BackupError, PemPair, staging_in};
+use crate::clock::{now, utc};
+use crate::files::{self, folder_of, sync_folder_of, with_suffix};
+use crate::store::{AdminStore, ClosedStore, StoreError};
 use crate::tls::{OWN_CERTIFICATE, OWN_KEY};
 
 /// The most backups that `--keep` keeps.
@@ -122,12 +123,6 @@ pub(super) fn back_up(app: &App, args: &BackupArgs) -> Result<(), Failure> {
 
 fn named(file: &Path, stamp: &str) -> PathBuf {
     with_suffix(file, &format!(".{stamp}"))
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
 }
 
 /// A time in a file's name, so that the order of names is that of times.
@@ -289,13 +284,8 @@ fn tried(backup: &mut Backup, folder: &Path) -> Result<PathBuf, Failure> {
     }
 }
 
-/// Makes a folder for its owner alone, if it is not there.
 fn make_folder(folder: &Path) -> Result<(), Failure> {
-    let made = fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder);
-    Ok(made.map_err(|error| BackupError::Io {
+    Ok(files::make_folder(folder).map_err(|error| BackupError::Io {
         doing: "make",
         path: folder.to_owned(),
         error,
@@ -350,7 +340,7 @@ fn put_pair(app: &App, pair: &PemPair) -> Result<bool, Failure> {
     if is_there(&certificate, &pair.certificate) && is_there(&key, &pair.key) {
         return Ok(false);
     }
-    let kept = [&key, &certificate].map(|path| keep_beside(path).map_err(failed(path)));
+    let kept = [&key, &certificate].map(|path| files::keep_as_replaced(path).map_err(failed(path)));
     let kept = kept
         .into_iter()
         .collect::<Result<Vec<_>, _>>()?
@@ -362,41 +352,9 @@ fn put_pair(app: &App, pair: &PemPair) -> Result<bool, Failure> {
         }
         _ => sync_folder_of(&certificate).map_err(failed(&certificate))?,
     }
-    put(&key, &pair.key).map_err(failed(&key))?;
-    put(&certificate, &pair.certificate).map_err(failed(&certificate))?;
+    files::replace(&key, &pair.key).map_err(failed(&key))?;
+    files::replace(&certificate, &pair.certificate).map_err(failed(&certificate))?;
     Ok(kept)
-}
-
-/// Gives a file a second name; false if there is none.
-fn keep_beside(path: &Path) -> io::Result<bool> {
-    let kept = with_suffix(path, ".replaced");
-    if !path.try_exists()? {
-        return Ok(false);
-    }
-    match fs::remove_file(&kept) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => fs::hard_link(path, kept).map(|()| true),
-    }
-}
-
-/// Replaces a file as a whole, for its owner alone.
-fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let part = with_suffix(path, ".part");
-    let _ = fs::remove_file(&part);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&part)?;
-    file.write_all(bytes)?;
-    give_to_owner_of(folder_of(path), &file)?;
-    file.sync_all()?;
-    fs::rename(&part, path)?;
-    sync_folder_of(path)
-}
-
-fn sync_folder_of(path: &Path) -> io::Result<()> {
-    File::open(folder_of(path))?.sync_all()
 }
 
 /// Tells of all but the first, which the error tells.

@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use super::{App, Code, Failure, now, utc};
+use super::{App, Code, Failure};
+use crate::clock::{now, utc};
 use crate::tls::{Identity, TlsError, next_identity, renew, switch_to_next};
 
 /// See the certificate, or make another one

@@ -10,9 +10,11 @@ use std::path::Path;
 use rustix::process::{Resource, getrlimit};
 use serde_json::json;
 
-use super::{App, Code, Failure, now, utc};
-use crate::backup::{folder_of, last_backup, last_with_key};
+use super::{App, Code, Failure};
+use crate::backup::{last_backup, last_with_key};
+use crate::clock::{DAY, now, utc};
 use crate::config::{AdminAddress, Config, ConfigError, ListenHost, Registration, Sources};
+use crate::files::{Disk, disk_of, folder_of};
 use crate::store::{AdminStore, StoreError};
 use crate::tls::{Chain, Identity, OWN_CERTIFICATE, OWN_KEY, look_at_chain};
 
@@ -28,7 +30,6 @@ pub(super) struct Args {}
 const CERTIFICATE_DAYS: i64 = 14;
 /// Days after which a backup is old.
 const BACKUP_DAYS: i64 = 2;
-const DAY: i64 = 24 * 3600;
 /// A clock may be as much behind the newest change.
 const CLOCK_SLACK: i64 = 300;
 
@@ -267,9 +268,7 @@ fn place(config: &Config, found: &mut Found) {
             "move the data dir to a local disk: file locks and flushes are what 'confirmed means kept' rests on",
         );
     }
-    if let Ok(disk) = rustix::fs::statvfs(there) {
-        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-        let size = disk.f_blocks.saturating_mul(disk.f_frsize);
+    if let Ok(Disk { free, size }) = disk_of(there) {
         let least = (size / 5).min(2 << 30);
         if free < least {
             found.add(

@@ -1,8 +1,7 @@
 //! `passmate-server import-spr`: the accounts of an original Passmate server.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -10,6 +9,7 @@ use passmate_proto::{AccountNumber, AuthToken};
 use serde_json::json;
 
 use super::{App, Code, Failure};
+use crate::files;
 use crate::store::ForeignAccount;
 
 const TOKEN_LEN: usize = 32;
@@ -103,16 +103,8 @@ fn read(path: &Path, len_max: usize) -> Result<ForeignAccount, String> {
         .flatten()
         .ok_or("its name is not 16 hex digits and .spr")?;
     let failed = |error: io::Error| format!("it cannot be read: {error}");
-    let nonblock = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-    let file: File = OpenOptions::new()
-        .read(true)
-        .custom_flags(nonblock)
-        .open(path)
-        .map_err(failed)?;
+    let file = files::open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
-    if !metadata.is_file() {
-        return Err("it is not a regular file".to_owned());
-    }
     let mut bytes = Vec::new();
     let limit = u64::try_from(len_max.saturating_add(TOKEN_LEN))
         .map_or(u64::MAX, |limit| limit.saturating_add(1));

@@ -5,7 +5,8 @@ use std::time::Duration;
 use passmate_proto::RequestCode;
 use serde_json::json;
 
-use super::{App, Code, Failure, now, utc};
+use super::{App, Code, Failure};
+use crate::clock::{now, utc};
 use crate::config::{Registration, parse_duration};
 use crate::store::{AuthHash, Invite, Opening};
 

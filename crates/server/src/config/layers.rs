@@ -4,20 +4,16 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::OpenOptions;
-use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::ConfigError;
 use super::settings::{BANNER_FILE, Kind, SETTINGS, Setting, VARIABLE_PREFIX, setting};
 use super::values::{ValueError, nearest};
+use crate::files;
 
 /// No file that a setting comes from is longer; 1 MiB.
 const FILE_LEN_MAX: u64 = 1 << 20;
-
-/// Opening returns at once, whatever it is that is opened.
-const NO_WAIT: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
 
 /// Variables in our name space that are not ours: Kubernetes describes a service called
 /// `passmate-server` to every pod with them.
@@ -261,43 +257,8 @@ fn scalar(value: toml::Value) -> Option<String> {
 
 /// Reads a small text file; longer than 1 MiB or not UTF-8 is an error.
 fn read_text(path: &Path) -> io::Result<String> {
-    let bytes = read_bytes(path, FILE_LEN_MAX)?;
+    let bytes = files::read(path, FILE_LEN_MAX)?;
     String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "not UTF-8"))
-}
-
-/// Reads a file that must not be longer than `len_max` bytes. Anything but a file is an error, and
-/// nothing is waited for: a pipe that nobody writes to would keep the server from starting, and
-/// from stopping while it reloads.
-pub(crate) fn read_bytes(path: &Path, len_max: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    // The usual name for nothing, as in `--config /dev/null`.
-    if path == Path::new("/dev/null") {
-        return Ok(bytes);
-    }
-    let is_file = |found: std::fs::Metadata| {
-        if found.is_file() {
-            Ok(())
-        } else {
-            Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"))
-        }
-    };
-    // Before it is opened, because opening a device can do something; and after, because it may be
-    // another one by then.
-    is_file(std::fs::metadata(path)?)?;
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(NO_WAIT)
-        .open(path)?;
-    is_file(file.metadata()?)?;
-    let read = file.take(len_max + 1).read_to_end(&mut bytes)?;
-    if u64::try_from(read).is_ok_and(|read| read <= len_max) {
-        Ok(bytes)
-    } else {
-        Err(io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            format!("longer than {len_max} bytes"),
-        ))
-    }
 }
 
 impl Written {

@@ -26,7 +26,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Mutex, Semaphore};
 use tokio::time::Instant;
 
-use super::metrics::{self, Metrics, look};
+use super::metrics::{Metrics, look};
 use super::{exposition, page};
 use crate::config::AdminAddress;
 use crate::listen::ServerState;
@@ -225,7 +225,7 @@ async fn found(admin: &AdminState, path: &str) -> Response<Full<Bytes>> {
             let now = read_now(admin);
             with_type(
                 "text/html; charset=utf-8",
-                page::write(&admin.metrics.snapshot(), &now, metrics::now()),
+                page::write(&admin.metrics.snapshot(), &now, crate::clock::now()),
             )
         }
         "/metrics" => {

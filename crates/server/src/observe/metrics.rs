@@ -8,7 +8,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
+
+use crate::clock::now;
+use crate::files::{disk_of, with_suffix};
 
 /// Upper bounds of the durations that are told apart, in milliseconds; what is longer is in one
 /// class more.
@@ -297,29 +300,18 @@ pub(super) fn look(store: &Path) -> Option<Sample> {
     let sum = crate::store::AdminStore::open(store)
         .and_then(|store| store.sum())
         .ok()?;
-    let len = |suffix: &str| {
-        let mut name = store.as_os_str().to_owned();
-        name.push(suffix);
-        std::fs::metadata(name).map_or(0, |file| file.len())
-    };
-    let disk = rustix::fs::statvfs(crate::backup::folder_of(store)).ok()?;
+    let len =
+        |suffix: &str| std::fs::metadata(with_suffix(store, suffix)).map_or(0, |file| file.len());
+    let disk = disk_of(crate::files::folder_of(store)).ok()?;
     Some(Sample {
         at: now(),
         accounts: sum.accounts,
         btoken_bytes: sum.btoken_bytes,
         store_bytes: len("") + len("-wal"),
-        disk_free: disk.f_bavail.saturating_mul(disk.f_frsize),
-        disk_size: disk.f_blocks.saturating_mul(disk.f_frsize),
+        disk_free: disk.free,
+        disk_size: disk.size,
         last_backup: crate::backup::last_backup(store),
     })
-}
-
-/// Seconds since 1970.
-pub(super) fn now() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use super::exposition::Now;
 use super::metrics::{Durations, Slot, State, is_good};
+use crate::clock::{DAY, utc};
 
 /// Seconds until a browser asks again.
 const REFRESH: u32 = 30;
@@ -14,7 +15,6 @@ const CERTIFICATE_DAYS: i64 = 14;
 const BACKUP_DAYS: i64 = 2;
 /// An error counts as present for so long.
 const ERROR_HOURS: i64 = 24;
-const DAY: i64 = 24 * 3600;
 
 /// The page at a moment, in seconds since 1970.
 pub(super) fn write(state: &State, now: &Now, at: i64) -> String {
@@ -34,7 +34,7 @@ pub(super) fn write(state: &State, now: &Now, at: i64) -> String {
         verdict.1,
         env!("CARGO_PKG_VERSION"),
         stretch(at - now.begun),
-        time(at),
+        utc(at),
     ));
     if !findings.is_empty() {
         page.put("<ul class=\"findings\">");
@@ -285,7 +285,7 @@ impl Page {
         self.card(
             "",
             "Now",
-            &format!("since {}", time(now.begun)),
+            &format!("since {}", utc(now.begun)),
             &format!("<table>{rows}</table>"),
         );
     }
@@ -521,13 +521,6 @@ fn stretch(seconds: i64) -> String {
         }
     }
     format!("{seconds} s")
-}
-
-fn time(seconds: i64) -> String {
-    jiff::Timestamp::from_second(seconds).map_or_else(
-        |_| String::new(),
-        |time| time.strftime("%Y-%m-%d %H:%M UTC").to_string(),
-    )
 }
 
 /// A word of the log as people read it. None of these comes from outside.

@@ -8,20 +8,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::files::{Disk, disk_of};
+
 /// How long an answer of the system counts.
 const FRESH: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct DiskSpace {
     folder: PathBuf,
-    last: Mutex<Option<(Instant, Space)>>,
-}
-
-/// What a file system has, in bytes.
-#[derive(Debug, Clone, Copy)]
-struct Space {
-    free: u64,
-    all: u64,
+    last: Mutex<Option<(Instant, Disk)>>,
 }
 
 impl DiskSpace {
@@ -35,37 +30,31 @@ impl DiskSpace {
 
     /// Less than the smaller of 20 % and 2 GiB is left.
     pub(super) fn is_low_for_creates(&self) -> bool {
-        self.space().is_some_and(|space| space.is_below(5, 2 << 30))
+        self.space()
+            .is_some_and(|space| is_below(space, 5, 2 << 30))
     }
 
     /// Less than the smaller of 5 % and 512 MiB is left.
     pub(super) fn is_low_for_growth(&self) -> bool {
         self.space()
-            .is_some_and(|space| space.is_below(20, 512 << 20))
+            .is_some_and(|space| is_below(space, 20, 512 << 20))
     }
 
     /// What the system said within the last second; none if it does not say, which is no reason to
     /// refuse.
-    fn space(&self) -> Option<Space> {
+    fn space(&self) -> Option<Disk> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, space)) = last.filter(|(asked, _)| asked.elapsed() < FRESH) {
             return Some(space);
         }
-        let found = rustix::fs::statvfs(&self.folder).ok()?;
-        let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
-        let space = Space {
-            free: bytes(found.f_bavail),
-            all: bytes(found.f_blocks),
-        };
-        *last = Some((Instant::now(), space));
-        Some(space)
+        let disk = disk_of(&self.folder).ok()?;
+        *last = Some((Instant::now(), disk));
+        Some(disk)
     }
 }
 
-impl Space {
-    fn is_below(self, part: u64, most: u64) -> bool {
-        self.free < (self.all / part).min(most)
-    }
+fn is_below(disk: Disk, part: u64, most: u64) -> bool {
+    disk.free < (disk.size / part).min(most)
 }
 
 #[cfg(test)]
@@ -75,7 +64,7 @@ mod tests {
     #[test]
     fn the_smaller_of_a_share_and_a_size_counts() {
         let gib = 1 << 30;
-        let is_low = |free, all| Space { free, all }.is_below(5, 2 * gib);
+        let is_low = |free, size| is_below(Disk { free, size }, 5, 2 * gib);
         assert!(is_low(gib, 100 * gib));
         assert!(!is_low(2 * gib, 100 * gib));
         assert!(is_low(gib - 1, 5 * gib));

@@ -11,9 +11,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::engine::{self as sqlite, fault, signed};
 use super::operator::restore_lock;
-use crate::store::{
-    AdminStore, AuthHash, BtokenHash, EngineError, StoreError, give_to_owner_of, lock_file,
-};
+use crate::files::{folder_of, give_to_owner_of, sync_folder_of, with_suffix};
+use crate::store::{AdminStore, AuthHash, BtokenHash, EngineError, StoreError, lock_file};
 
 /// What a store holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -256,12 +255,12 @@ impl ClosedStore {
                 cause: error.to_string(),
             }
         };
-        let replaced = beside(&self.path, ".replaced");
+        let replaced = with_suffix(&self.path, ".replaced");
         let is_there = self.is_there();
         let owner = if is_there {
             &self.path
         } else {
-            crate::backup::folder_of(&self.path)
+            folder_of(&self.path)
         };
         let prepare = |file: File| give_to_owner_of(owner, &file).and_then(|()| file.sync_all());
         File::open(new).and_then(prepare).map_err(failed(new))?;
@@ -276,8 +275,8 @@ impl ClosedStore {
                     .is_ok_and(|is_busy| !is_busy)
             });
             for suffix in ["-wal", "-shm"] {
-                let log = beside(&self.path, suffix);
-                let kept = beside(&replaced, suffix);
+                let log = with_suffix(&self.path, suffix);
+                let kept = with_suffix(&replaced, suffix);
                 let _ = fs::remove_file(&kept);
                 if log.exists() {
                     let put_away = if is_whole {
@@ -292,7 +291,7 @@ impl ClosedStore {
             fs::hard_link(&self.path, &replaced).map_err(failed(&replaced))?;
         }
         fs::rename(new, &self.path).map_err(failed(&self.path))?;
-        sqlite::sync_folder(&self.path).map_err(failed(&self.path))?;
+        sync_folder_of(&self.path).map_err(failed(&self.path))?;
         Ok(is_there.then_some(replaced))
     }
 }
@@ -312,12 +311,6 @@ fn found<T>(
             Ok(None)
         }
     }
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
 }
 
 fn unsigned(number: i64) -> u64 {
@@ -456,7 +449,7 @@ mod tests {
             let mut flipped = whole.clone();
             flipped[place] ^= 1 << (place % 8);
             for suffix in ["-wal", "-shm"] {
-                let _ = fs::remove_file(beside(&path, suffix));
+                let _ = fs::remove_file(with_suffix(&path, suffix));
             }
             fs::write(&path, &flipped).unwrap();
             let mut findings = Vec::new();

@@ -13,6 +13,7 @@ use rusqlite::{
 };
 use rustix::io::Errno;
 
+use crate::files::{sync_folder_of, with_suffix};
 use crate::store::{
     Admission, AuthHash, Btoken, BtokenHash, Change, Engine, EngineError, Head, Outcome, Reader,
     StoreError, Stored, lock_file,
@@ -72,7 +73,7 @@ impl Sqlite {
             .map_err(of_sqlite)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         migrate(&mut connection).map_err(of_sqlite)?;
-        sync_folder(path).map_err(|error| failed(error.to_string()))?;
+        sync_folder_of(path).map_err(|error| failed(error.to_string()))?;
         Ok(Self {
             connection,
             path: path.to_owned(),
@@ -529,9 +530,7 @@ fn lock(path: &Path) -> Result<File, StoreError> {
 
 /// What a server locks as long as it uses the database.
 pub(super) fn lock_path(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    PathBuf::from(name)
+    with_suffix(path, ".lock")
 }
 
 /// The newest schema that this program knows.
@@ -549,14 +548,6 @@ fn make_file(path: &Path) -> io::Result<()> {
         .mode(0o600)
         .open(path)?;
     file.set_permissions(Permissions::from_mode(0o600))
-}
-
-pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
 }
 
 /// The schema of a database of ours.

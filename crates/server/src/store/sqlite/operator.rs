@@ -15,6 +15,7 @@ use passmate_proto::AccountNumber;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
 
 use super::engine::{self as sqlite, Sqlite, check_is_ours, fault};
+use crate::files::with_suffix;
 use crate::store::{AuthHash, StoreError, lock_file_shared};
 
 /// How long a command waits for the server or another command that is writing.
@@ -314,9 +315,7 @@ fn account_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Account> {
 
 /// What commands hold together, and a restore alone.
 pub(super) fn restore_lock(store: &Path) -> PathBuf {
-    let mut name = store.as_os_str().to_owned();
-    name.push(".restore-lock");
-    PathBuf::from(name)
+    with_suffix(store, ".restore-lock")
 }
 
 #[cfg(test)]
