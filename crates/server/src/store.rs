@@ -14,30 +14,30 @@
 //!
 //! [`suite`](self) holds each engine to this. [`Store`] puts an engine on a thread of its own.
 
+mod error;
 mod handle;
 mod in_place;
+mod operator;
 mod sqlite;
 #[cfg(test)]
 mod suite;
+mod writer;
 
 use std::fmt;
-use std::fs::File;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use passmate_proto::{AccountNumber, AuthToken, RequestCode};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::files::{self, LockMode, Locking};
-
 #[cfg(test)]
 pub(crate) use sqlite::make_first_schema;
 
+pub use error::{EngineError, StoreError};
 pub use handle::{Commits, Expected, Store};
-pub use sqlite::{
-    Account, AdminStore, ClosedStore, ForeignAccount, Invite, Opening, Sqlite, SqliteReader, Sum,
-};
+pub use operator::{Account, ForeignAccount, Invite, Opening, Sum};
+pub(crate) use sqlite::lock_file;
+pub use sqlite::{AdminStore, ClosedStore, Sqlite, SqliteReader};
 
 /// The receipt for a change that is durable. A clean close of a connection requires one.
 #[derive(Debug)]
@@ -241,24 +241,6 @@ pub enum Outcome {
     Gone,
 }
 
-/// Why an engine could not do what it was asked.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum EngineError {
-    /// There is no room for it. Nothing of the batch took place.
-    #[error("the disk is full")]
-    Full,
-    /// Another process holds the store for the moment. Nothing of the batch took place.
-    #[error("the store is busy")]
-    Busy,
-    /// What was read is not what was stored.
-    #[error("the store is damaged: {0}")]
-    Damaged(String),
-    /// Anything else, an I/O error or a failed fsync among it. After a commit nobody can say what
-    /// took place.
-    #[error("the store failed: {0}")]
-    Failed(String),
-}
-
 /// Keeps accounts; see the rules at the head of this module.
 pub trait Engine: Send + 'static {
     /// Reads beside the engine, from any thread.
@@ -302,123 +284,4 @@ pub trait Reader: Send + 'static {
     /// # Errors
     /// The read failed, or what is there is not what was stored: then it is not given away.
     fn read(&mut self, account: AccountNumber) -> Result<Option<Stored>, EngineError>;
-}
-
-/// Locks a file that exists only to be locked.
-///
-/// # Errors
-/// [`StoreError::InUse`] if another process has the lock, [`StoreError::Open`] if the file cannot
-/// be made.
-pub(crate) fn lock_file(path: PathBuf) -> Result<File, StoreError> {
-    match files::lock(&path, LockMode::Exclusive) {
-        Ok(Locking::Taken(file)) => Ok(file),
-        Ok(Locking::Held) => Err(StoreError::InUse { path }),
-        Err(error) => Err(StoreError::Open {
-            cause: error.to_string(),
-            path,
-        }),
-    }
-}
-
-/// Takes a lock that others may hold too, and that keeps away whoever wants it alone.
-///
-/// # Errors
-/// As [`lock_file`], but [`StoreError::Restoring`] if another process has the lock alone.
-pub(crate) fn lock_file_shared(path: PathBuf) -> Result<File, StoreError> {
-    match files::lock(&path, LockMode::Shared) {
-        Ok(Locking::Taken(file)) => Ok(file),
-        Ok(Locking::Held) => Err(StoreError::Restoring { path }),
-        Err(error) => Err(StoreError::Open {
-            cause: error.to_string(),
-            path,
-        }),
-    }
-}
-
-/// Why a store cannot be opened, or could not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// Another server uses it.
-    #[error("{} is in use by another server", path.display())]
-    InUse {
-        /// What is locked.
-        path: PathBuf,
-    },
-    /// A restore is about to replace it.
-    #[error("the store is being restored, which locks {}", path.display())]
-    Restoring {
-        /// What is locked.
-        path: PathBuf,
-    },
-    /// There is none.
-    #[error("there is no store at {}", path.display())]
-    Missing {
-        /// Where it was looked for.
-        path: PathBuf,
-    },
-    /// The server that uses it is older than this program, so it must not be changed now.
-    #[error("{} is in use by a server that is older than this program", path.display())]
-    OlderServer {
-        /// The store.
-        path: PathBuf,
-    },
-    /// A newer version of this program made it.
-    #[error("{} has schema {found}, and this program knows schemas up to {known}", path.display())]
-    NewerSchema {
-        /// The store.
-        path: PathBuf,
-        /// The schema that is there.
-        found: i64,
-        /// The newest that this program knows.
-        known: i64,
-    },
-    /// A database of another program.
-    #[error("{} is a database, but not one of this program", path.display())]
-    NotOurs {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file cannot be opened or made.
-    #[error("cannot open the store {}: {cause}", path.display())]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// What the system or the engine says.
-        cause: String,
-    },
-    /// The engine.
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-    /// The store was closed, or failed before.
-    #[error("the store is closed")]
-    Closed,
-}
-
-impl StoreError {
-    /// What the operator can do about it.
-    #[must_use]
-    pub fn hint(&self) -> &'static str {
-        match self {
-            Self::InUse { .. } => "stop the other server, or give this one another --data-dir",
-            Self::Restoring { .. } => "wait until the restore has ended",
-            Self::Missing { .. } => {
-                "give --data-dir or --store as `passmate-server serve` gets it, or start the server once"
-            }
-            Self::OlderServer { .. } => "start the server again with this version",
-            Self::NewerSchema { .. } => {
-                "run the newer passmate-server, or restore the backup from before its upgrade"
-            }
-            Self::NotOurs { .. } => "give another --store",
-            Self::Open { .. } => {
-                "look at the owner and mode of the file and of its folder, and at the disk"
-            }
-            Self::Engine(EngineError::Full) => "make room on the disk",
-            Self::Engine(EngineError::Busy) => "another program holds the database: end it",
-            Self::Engine(EngineError::Damaged(_)) => "stop the server and restore a backup",
-            Self::Engine(EngineError::Failed(_)) => {
-                "look at the disk and the system's log, then start the server again"
-            }
-            Self::Closed => "start the server again",
-        }
-    }
 }

@@ -1,0 +1,142 @@
+use super::*;
+use crate::store::Sqlite;
+
+fn made(dir: &tempfile::TempDir, pair: Option<&PemPair>) -> PathBuf {
+    let path = dir.path().join("passmate.db");
+    drop(Sqlite::open(&path).unwrap());
+    let file = dir.path().join("backup");
+    write(
+        &AdminStore::open(&path).unwrap(),
+        pair,
+        &file,
+        1_700_000_000,
+    )
+    .unwrap();
+    file
+}
+
+#[test]
+fn a_backup_gives_back_what_went_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let pair = PemPair {
+        certificate: b"certificate".to_vec(),
+        key: Zeroizing::new(b"key".to_vec()),
+    };
+    let file = made(&dir, Some(&pair));
+    let mut backup = Backup::open(&file).unwrap();
+    assert_eq!(
+        (backup.header().made_at, backup.header().accounts),
+        (1_700_000_000, 0)
+    );
+    let read = backup.pair().unwrap().unwrap();
+    assert_eq!(
+        (read.certificate, &**read.key),
+        (pair.certificate.clone(), b"key".as_slice())
+    );
+    let copy = dir.path().join("copy.db");
+    backup.extract(&copy).unwrap();
+    AdminStore::open(&copy)
+        .unwrap()
+        .check(&mut |finding| panic!("{finding}"))
+        .unwrap();
+    assert!(is_backup(&file) && !is_backup(&copy));
+    let names = |dir: &Path| {
+        fs::read_dir(dir)
+            .unwrap()
+            .filter(|one| one.as_ref().unwrap().path().is_dir())
+            .count()
+    };
+    assert_eq!(names(dir.path()), 0, "nothing is left over");
+}
+
+#[test]
+fn a_backup_before_an_upgrade_leaves_the_store_as_the_older_program_knows_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("passmate.db");
+    crate::store::make_first_schema(&path);
+    let file = dir.path().join("backup");
+    let header = write(&AdminStore::open_as_it_is(&path).unwrap(), None, &file, 0).unwrap();
+    assert_eq!(header.schema, 1);
+    assert_eq!(
+        AdminStore::open_as_it_is(&path).unwrap().schema().unwrap(),
+        1
+    );
+    let copy = dir.path().join("copy.db");
+    Backup::open(&file).unwrap().extract(&copy).unwrap();
+    assert!(AdminStore::open(&copy).unwrap().schema().unwrap() > 1);
+}
+
+#[test]
+fn every_cut_and_every_flipped_byte_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = made(&dir, None);
+    let whole = fs::read(&file).unwrap();
+    let bad = dir.path().join("bad");
+    let header_len = MAGIC.len()
+        + whole[MAGIC.len()..]
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .unwrap()
+        + 1;
+    // All of the header and of the hash, and a byte here and there between them.
+    let between = (header_len..whole.len() - 32).step_by(997);
+    for place in (0..header_len)
+        .chain(between)
+        .chain(whole.len() - 32..whole.len())
+    {
+        let mut flipped = whole.clone();
+        flipped[place] ^= 1;
+        fs::write(&bad, &flipped).unwrap();
+        assert!(Backup::open(&bad).is_err(), "byte {place}");
+        fs::write(&bad, &whole[..place]).unwrap();
+        assert!(Backup::open(&bad).is_err(), "cut at {place}");
+    }
+    fs::write(&bad, [whole.as_slice(), b"x"].concat()).unwrap();
+    assert!(matches!(
+        Backup::open(&bad),
+        Err(BackupError::Damaged { .. })
+    ));
+    let newer =
+        String::from_utf8_lossy(&whole[..header_len]).replace("\"version\":1", "\"version\":2");
+    fs::write(&bad, newer).unwrap();
+    assert!(matches!(Backup::open(&bad), Err(BackupError::Newer { .. })));
+}
+
+#[test]
+fn what_a_killed_process_left_goes_and_what_one_at_work_has_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = |name: &str| {
+        let path = dir.path().join(name);
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("passmate.db"), "a copy").unwrap();
+        path
+    };
+    let at_work = staging_in(dir.path(), ".passmate-backup-").unwrap();
+    let (left, new, other) = (
+        made(".passmate-backup-left"),
+        made(".passmate-backup-new"),
+        made(".passmate-restore-"),
+    );
+    let long_ago = std::time::SystemTime::now() - 2 * LEFT_AFTER;
+    for path in [at_work.path(), &left, &other] {
+        File::open(path).unwrap().set_modified(long_ago).unwrap();
+    }
+    let next = staging_in(dir.path(), ".passmate-backup-").unwrap();
+    assert!(!left.exists() && new.exists() && other.exists() && at_work.path().exists());
+    let paths = [at_work.path().to_owned(), next.path().to_owned()];
+    drop((at_work, next));
+    assert!(paths.iter().all(|path| !path.exists()));
+}
+
+#[test]
+fn when_the_last_one_was_made_is_remembered_beside_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("passmate.db");
+    assert_eq!(last_backup(&store), None);
+    note_last(&store, 1_700_000_000, true).unwrap();
+    note_last(&store, 1_800_000_000, false).unwrap();
+    assert_eq!(last_with_key(&store), Some(1_700_000_000));
+    assert_eq!(last_backup(&store), Some(1_800_000_000));
+    fs::write(dir.path().join(LAST), "soon").unwrap();
+    assert_eq!(last_backup(&store), None);
+}

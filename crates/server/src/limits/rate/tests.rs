@@ -1,0 +1,258 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn limits() -> SourceLimits {
+    SourceLimits {
+        exempt: Vec::new(),
+        ..SourceLimits::default()
+    }
+}
+
+fn address(number: u32) -> IpAddr {
+    IpAddr::V4((0x0A00_0000 + number).into())
+}
+
+/// A rate_limiter and a clock that a test sets.
+struct World {
+    rate_limiter: RateLimiter,
+    limits: SourceLimits,
+    now: Instant,
+}
+
+impl World {
+    fn new(room: usize) -> Self {
+        let rate_limiter = RateLimiter::with_room(room);
+        let now = rate_limiter.0.begun;
+        Self {
+            rate_limiter,
+            limits: limits(),
+            now,
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+    }
+
+    fn enter(&self, address: IpAddr) -> Result<SourcePermit, TurnedAway> {
+        self.rate_limiter.enter(address, &self.limits, self.now)
+    }
+
+    fn creates(&self, address: IpAddr) -> bool {
+        self.enter(address)
+            .is_ok_and(|permit| permit.take_create(&self.limits, self.now))
+    }
+
+    /// A refused try; false if it is turned away before that.
+    fn tries(&self, address: IpAddr) -> bool {
+        self.enter(address)
+            .map(|permit| permit.note_refusal(&self.limits, self.now))
+            .is_ok()
+    }
+
+    /// How often it may try before it is turned away.
+    fn tries_until_paused(&self, address: IpAddr) -> usize {
+        (0..1000).take_while(|_| self.tries(address)).count()
+    }
+
+    fn is_paused(&self, address: IpAddr) -> bool {
+        self.enter(address).err() == Some(TurnedAway::Paused)
+    }
+}
+
+#[test]
+fn a_source_makes_twenty_accounts_and_then_twenty_an_hour() {
+    let mut world = World::new(100);
+    assert_eq!((0..50).filter(|_| world.creates(address(1))).count(), 20);
+    assert!(world.creates(address(2)), "another source");
+    world.pass(3 * MINUTE - SECOND);
+    assert!(!world.creates(address(1)));
+    world.pass(SECOND);
+    assert!(world.creates(address(1)) && !world.creates(address(1)));
+    world.pass(HOUR);
+    assert_eq!((0..50).filter(|_| world.creates(address(1))).count(), 20);
+}
+
+#[test]
+fn all_sources_together_make_a_hundred_accounts_and_then_ten_a_second() {
+    let mut world = World::new(1000);
+    assert_eq!(
+        (0..500)
+            .filter(|number| world.creates(address(*number)))
+            .count(),
+        100
+    );
+    world.pass(SECOND);
+    assert_eq!(
+        (500..900)
+            .filter(|number| world.creates(address(*number)))
+            .count(),
+        10
+    );
+    // Those who are held back by all have not used up their own.
+    world.pass(MINUTE);
+    assert_eq!((0..50).filter(|_| world.creates(address(899))).count(), 20);
+}
+
+#[test]
+fn a_source_that_is_held_back_takes_nothing_from_others() {
+    let world = World::new(100);
+    for _ in 0..1000 {
+        world.creates(address(1));
+    }
+    assert_eq!(
+        (2..500)
+            .filter(|number| world.creates(address(*number)))
+            .count(),
+        80
+    );
+}
+
+#[test]
+fn pauses_double_up_to_ten_minutes_and_start_anew_after_a_long_peace() {
+    let mut world = World::new(100);
+    assert_eq!(
+        world.tries_until_paused(address(1)),
+        31,
+        "thirty, and the one that was too many"
+    );
+    for seconds in [10, 20, 40, 80, 160, 320, 600, 600] {
+        world.pass(Duration::from_secs(seconds) - Duration::from_millis(1));
+        assert!(world.is_paused(address(1)), "{seconds}");
+        world.pass(Duration::from_millis(1));
+        assert!(!world.is_paused(address(1)), "{seconds}");
+        world.tries_until_paused(address(1));
+    }
+    assert!(!world.is_paused(address(2)), "another source");
+    world.pass(2 * 10 * MINUTE);
+    assert_eq!(world.tries_until_paused(address(1)), 31);
+    world.pass(10 * SECOND);
+    assert!(!world.is_paused(address(1)));
+}
+
+#[test]
+fn thirty_refusals_a_minute_are_borne_for_ever() {
+    let mut world = World::new(100);
+    for _ in 0..1000 {
+        assert!(world.tries(address(1)));
+        world.pass(2 * SECOND);
+    }
+}
+
+#[test]
+fn a_source_has_a_hundred_connections_and_room_for_one_when_one_goes() {
+    let world = World::new(100);
+    let mut open: Vec<_> = (0..100).map(|_| world.enter(address(1)).unwrap()).collect();
+    assert_eq!(
+        world.enter(address(1)).err(),
+        Some(TurnedAway::ManyConnections)
+    );
+    let other = world.enter(address(2)).unwrap();
+    open.pop();
+    open.push(world.enter(address(1)).unwrap());
+    drop((open, other));
+    assert!(world.rate_limiter.state().open.is_empty());
+}
+
+#[test]
+fn a_source_is_an_address_or_a_64_and_mapped_addresses_are_the_same() {
+    let of = |text: &str| Source::of(text.parse().unwrap());
+    assert_eq!(of("192.0.2.1"), of("::ffff:192.0.2.1"));
+    assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+    assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff::9"));
+    assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+}
+
+#[test]
+fn who_is_exempt_is_not_counted() {
+    let mut world = World::new(100);
+    world.limits.exempt = loopback();
+    let exempt: IpAddr = "::ffff:127.0.0.5".parse().unwrap();
+    let open: Vec<_> = (0..1000).map(|_| world.enter(exempt).unwrap()).collect();
+    assert!(
+        open.iter()
+            .all(|permit| permit.take_create(&world.limits, world.now))
+    );
+    assert_eq!(world.tries_until_paused(exempt), 1000);
+    assert!(world.creates(address(1)), "and takes nothing from others");
+    assert!(
+        world.rate_limiter.state().past.len() == 1 && world.rate_limiter.state().open.is_empty()
+    );
+}
+
+#[test]
+fn an_offender_is_not_free_earlier_because_many_others_come() {
+    let mut world = World::new(100);
+    world.tries_until_paused(address(0));
+    world.pass(10 * SECOND);
+    world.tries_until_paused(address(0));
+    // Far more than there is room for, each with something that counts.
+    for number in 1..5000 {
+        world.tries(address(number));
+    }
+    assert_eq!(world.rate_limiter.state().past.len(), 100);
+    world.pass(20 * SECOND - Duration::from_millis(1));
+    assert!(world.is_paused(address(0)));
+    for number in 5000..9000 {
+        world.tries(address(number));
+    }
+    assert!(world.is_paused(address(0)));
+    world.pass(Duration::from_millis(1));
+    assert!(!world.is_paused(address(0)));
+}
+
+#[test]
+fn an_offender_without_room_of_its_own_is_not_free_when_there_is_room_again() {
+    let mut world = World::new(2);
+    for number in 1..=2 {
+        world.tries(address(number));
+    }
+    world.tries_until_paused(address(9));
+    assert!(world.is_paused(address(9)));
+    world.pass(9 * SECOND);
+    // The others are forgotten by now; newcomers take their place.
+    world.tries(address(3));
+    world.tries(address(4));
+    assert!(world.is_paused(address(9)));
+    world.pass(SECOND);
+    assert!(!world.is_paused(address(9)));
+    world.tries_until_paused(address(9));
+    world.pass(19 * SECOND);
+    assert!(world.is_paused(address(9)), "its second pause is longer");
+}
+
+proptest! {
+    /// A rate_limiter with hardly any room never lets a source do what one with room for all does not.
+    #[test]
+    fn a_rate_limiter_without_room_is_never_more_generous(
+        steps in prop::collection::vec((0_u32..40, 0_u8..3, 0_u64..40), 1..300),
+    ) {
+        let (mut small, mut large) = (World::new(3), World::new(1000));
+        for (number, what, seconds) in steps {
+            small.pass(Duration::from_secs(seconds));
+            large.pass(Duration::from_secs(seconds));
+            match what {
+                0 => {
+                    if small.creates(address(number)) {
+                        prop_assert!(large.creates(address(number)));
+                    }
+                }
+                1 => {
+                    for _ in 0..20 {
+                        // Who is turned away there has done less here.
+                        if small.tries(address(number)) {
+                            large.tries(address(number));
+                        }
+                    }
+                }
+                _ => prop_assert!(small.is_paused(address(number)) || !large.is_paused(address(number))),
+            }
+        }
+        prop_assert!(small.rate_limiter.state().past.len() <= 3);
+    }
+}

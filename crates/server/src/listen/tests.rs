@@ -1,0 +1,66 @@
+use super::*;
+
+fn address(text: &str, port: u16) -> ListenAddress {
+    let host = text
+        .parse()
+        .map_or_else(|_| ListenHost::Name(text.to_owned()), ListenHost::Ip);
+    ListenAddress { host, port }
+}
+
+fn has_ipv6() -> bool {
+    std::net::TcpListener::bind("[::1]:0").is_ok()
+}
+
+#[tokio::test]
+async fn everywhere_is_both_ip_versions_where_there_are_two() {
+    let listeners = open(&[address("::", 0)], &[]).unwrap();
+    let [one] = listeners.as_slice() else {
+        panic!("{listeners:?}")
+    };
+    let port = one.address.port();
+    std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    assert_eq!(one.address.is_ipv6(), has_ipv6());
+    if has_ipv6() {
+        std::net::TcpStream::connect(("::1", port)).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn both_versions_may_have_a_listener_of_their_own_on_one_port() {
+    if !has_ipv6() {
+        return;
+    }
+    let port = open(&[address("::", 0)], &[]).unwrap()[0].address.port();
+    let both = open(&[address("::", port)], &[address("0.0.0.0", port)]).unwrap();
+    assert_eq!(both.len(), 2);
+    assert_eq!(both[1].layout, Layout::Two);
+}
+
+#[tokio::test]
+async fn a_name_is_looked_up_and_a_taken_port_is_an_error() {
+    let first = open(&[address("localhost", 0)], &[]).unwrap();
+    assert!(first[0].address.ip().is_loopback());
+    let again = ListenAddress {
+        host: ListenHost::Ip(first[0].address.ip()),
+        port: first[0].address.port(),
+    };
+    let error = open(&[again], &[]).unwrap_err();
+    assert_eq!(error.error.kind(), io::ErrorKind::AddrInUse);
+    assert!(error.hint().contains("another program"));
+}
+
+#[test]
+fn only_missing_ipv6_falls_back_to_ipv4() {
+    let error = |errno: Errno| io::Error::from(errno);
+    assert!(is_without_ipv6(&error(Errno::AFNOSUPPORT)));
+    assert!(is_without_ipv6(&error(Errno::ADDRNOTAVAIL)));
+    assert!(!is_without_ipv6(&error(Errno::ADDRINUSE)));
+    assert!(!is_without_ipv6(&error(Errno::ACCESS)));
+}
+
+#[tokio::test]
+async fn a_condition_that_lasts_is_said_once() {
+    let mut throttle = LogThrottle::default();
+    let said = (0..1000).filter(|_| throttle.may_say()).count();
+    assert_eq!(said, 1);
+}

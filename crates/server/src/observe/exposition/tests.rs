@@ -1,0 +1,100 @@
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::super::metrics::{Finished, Metrics, Sample};
+use super::*;
+
+fn full() -> String {
+    let metrics = Metrics::new();
+    for (action, result, millis) in [
+        ("update", "confirmed", 3),
+        ("create", "confirmed", 70),
+        ("none", "client_gone", 1),
+    ] {
+        let duration = Duration::from_millis(millis);
+        metrics.note(&Finished {
+            action,
+            result,
+            bytes_in: 1,
+            bytes_out: 2,
+            duration,
+            is_tls: true,
+        });
+    }
+    metrics.note_turned_away("source_paused");
+    metrics.note_sample(Sample {
+        last_backup: Some(5),
+        ..Sample::default()
+    });
+    write(
+        &metrics.snapshot(),
+        &Now {
+            certificate_not_after: Some(9),
+            ..Now::default()
+        },
+    )
+}
+
+#[test]
+fn every_line_is_in_the_format_and_every_name_has_its_kind_once() {
+    let page = full();
+    let mut kinds = BTreeSet::new();
+    for line in page.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            assert!(
+                kinds.insert(rest.split(' ').next().unwrap().to_owned()),
+                "twice: {line}"
+            );
+        } else if !line.starts_with("# HELP ") {
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            value.parse::<f64>().unwrap();
+            let base = name.split('{').next().unwrap();
+            let stem = ["_bucket", "_sum", "_count"]
+                .iter()
+                .find_map(|end| base.strip_suffix(end))
+                .unwrap_or(base);
+            assert!(
+                kinds.contains(base) || kinds.contains(stem),
+                "no kind: {line}"
+            );
+            assert!(base.starts_with("passmate_"), "{line}");
+        }
+    }
+    assert!(page.contains("passmate_exchange_seconds_bucket{action=\"update\",le=\"0.005\"} 1\n"));
+    assert!(page.contains("passmate_exchange_seconds_bucket{action=\"update\",le=\"0.002\"} 0\n"));
+    assert!(page.contains("passmate_exchange_seconds_sum{action=\"create\"} 0.07\n"));
+    assert!(page.contains("passmate_exchanges_total{action=\"none\",result=\"client_gone\"} 1\n"));
+}
+
+#[test]
+fn the_documents_and_the_alerts_name_what_is_there_and_all_of_it() {
+    let read = |path: &str| {
+        std::fs::read_to_string(format!("{}/../../{path}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    };
+    let page = full();
+    let there: BTreeSet<String> = page
+        .lines()
+        .filter_map(|line| {
+            line.strip_prefix("# TYPE ")
+                .and_then(|rest| rest.split(' ').next())
+                .map(str::to_owned)
+        })
+        .collect();
+    let named = |text: &str| -> BTreeSet<String> {
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let names = words
+            .filter(|word| word.starts_with("passmate_"))
+            .map(|word| {
+                let stem = ["_bucket", "_sum", "_count"]
+                    .iter()
+                    .find_map(|end| word.strip_suffix(end));
+                stem.filter(|stem| there.contains(*stem))
+                    .unwrap_or(word)
+                    .to_owned()
+            });
+        names.collect()
+    };
+    assert_eq!(named(&read("docs/operating.md")), there);
+    let alerts = named(&read("deploy/prometheus-alerts.yml"));
+    assert!(!alerts.is_empty() && alerts.is_subset(&there), "{alerts:?}");
+}

@@ -1,0 +1,271 @@
+use passmate_proto::AuthToken;
+
+use rusqlite::ffi;
+use rustix::io::Errno;
+
+use super::super::error::is_out_of_room;
+use super::super::schema::{APPLICATION_ID, MIGRATIONS};
+use super::*;
+use crate::store::{Reader, suite};
+
+fn path(dir: &tempfile::TempDir) -> PathBuf {
+    dir.path().join("passmate.db")
+}
+
+/// What the first version of this program made.
+pub(crate) fn make_first_schema(path: &Path) {
+    let connection = Connection::open(path).unwrap();
+    connection
+        .execute_batch(MIGRATIONS.first().unwrap())
+        .unwrap();
+    connection.pragma_update(None, "user_version", 1).unwrap();
+    connection
+        .pragma_update(None, "application_id", APPLICATION_ID)
+        .unwrap();
+    connection
+        .pragma_update(None, "journal_mode", "wal")
+        .unwrap();
+}
+
+fn create(number: u8, len: usize) -> Change {
+    Change::Create {
+        account: AccountNumber::from_bytes([number; 8]).unwrap(),
+        auth: AuthHash::of(&AuthToken::new([1; 32])),
+        btoken: Btoken::new(vec![number; len]),
+        accounts_max: 100,
+        admission: Admission::Anyone,
+        at: 0,
+    }
+}
+
+#[test]
+fn it_passes_the_suite() {
+    let dirs = std::cell::RefCell::new(Vec::new());
+    suite::check(|| {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Sqlite::open(&path(&dir)).unwrap();
+        dirs.borrow_mut().push(dir);
+        engine
+    });
+}
+
+#[test]
+fn a_database_keeps_its_accounts_and_is_one_file_when_it_is_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut engine = Sqlite::open(&path(&dir)).unwrap();
+    engine.commit(&[create(1, 5000)]).unwrap();
+    drop(engine);
+    let mut files: Vec<_> = std::fs::read_dir(dir.path())
+        .unwrap()
+        .map(|file| file.unwrap().file_name())
+        .collect();
+    files.sort();
+    assert_eq!(files, ["passmate.db", "passmate.db.lock"]);
+    let engine = Sqlite::open(&path(&dir)).unwrap();
+    let account = AccountNumber::from_bytes([1; 8]).unwrap();
+    assert_eq!(
+        engine
+            .reader()
+            .unwrap()
+            .read(account)
+            .unwrap()
+            .unwrap()
+            .btoken
+            .len(),
+        5000
+    );
+}
+
+#[test]
+fn every_commit_is_flushed_and_what_is_deleted_is_wiped() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Sqlite::open(&path(&dir)).unwrap();
+    let pragma = |name: &str| {
+        engine
+            .connection
+            .query_row(&format!("PRAGMA {name}"), [], |row| {
+                row.get::<_, rusqlite::types::Value>(0)
+            })
+    };
+    use rusqlite::types::Value::{Integer, Text};
+    assert_eq!(pragma("journal_mode").unwrap(), Text("wal".to_owned()));
+    assert_eq!(pragma("synchronous").unwrap(), Integer(2));
+    assert_eq!(pragma("secure_delete").unwrap(), Integer(1));
+}
+
+#[test]
+fn all_files_are_for_their_owner_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(path(&dir), b"").unwrap();
+    std::fs::set_permissions(path(&dir), Permissions::from_mode(0o644)).unwrap();
+    let mut engine = Sqlite::open(&path(&dir)).unwrap();
+    engine.commit(&[create(1, 5000)]).unwrap();
+    let files = std::fs::read_dir(dir.path())
+        .unwrap()
+        .map(|file| file.unwrap());
+    let modes: Vec<_> = files
+        .map(|file| file.metadata().unwrap().permissions().mode() & 0o777)
+        .collect();
+    assert_eq!(modes, [0o600; 4], "database, log, index of the log, lock");
+}
+
+#[test]
+fn a_second_server_is_refused_until_the_first_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = Sqlite::open(&path(&dir)).unwrap();
+    assert!(matches!(
+        Sqlite::open(&path(&dir)),
+        Err(StoreError::InUse { .. })
+    ));
+    drop(first);
+    Sqlite::open(&path(&dir)).unwrap();
+}
+
+#[test]
+fn a_newer_schema_a_foreign_database_and_no_database_are_refused_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(Sqlite::open(&path(&dir)).unwrap());
+    Connection::open(path(&dir))
+        .unwrap()
+        .pragma_update(None, "user_version", 4)
+        .unwrap();
+    match Sqlite::open(&path(&dir)) {
+        Err(StoreError::NewerSchema {
+            found: 4, known: 3, ..
+        }) => {}
+        other => panic!("{other:?}"),
+    }
+    let foreign = dir.path().join("foreign.db");
+    Connection::open(&foreign)
+        .unwrap()
+        .execute_batch("CREATE TABLE bookmarks (url TEXT)")
+        .unwrap();
+    assert!(matches!(
+        Sqlite::open(&foreign),
+        Err(StoreError::NotOurs { .. })
+    ));
+    let text = dir.path().join("text.db");
+    std::fs::write(&text, "shopping list ".repeat(100)).unwrap();
+    assert!(matches!(
+        Sqlite::open(&text),
+        Err(StoreError::Engine(EngineError::Damaged(_)))
+    ));
+    assert_eq!(
+        std::fs::read(&text).unwrap(),
+        "shopping list ".repeat(100).as_bytes()
+    );
+    let nowhere = dir.path().join("no/such/folder.db");
+    assert!(matches!(
+        Sqlite::open(&nowhere),
+        Err(StoreError::Open { .. })
+    ));
+}
+
+#[test]
+fn a_full_disk_rolls_back_and_leaves_what_was_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut engine = Sqlite::open(&path(&dir)).unwrap();
+    engine.commit(&[create(1, 5000)]).unwrap();
+    // SQLite's own limit gives the same error as a disk without room.
+    let pages: i64 = engine
+        .connection
+        .query_row("PRAGMA page_count", [], |row| row.get(0))
+        .unwrap();
+    engine
+        .connection
+        .query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))
+        .unwrap();
+    assert_eq!(engine.commit(&[create(2, 100_000)]), Err(EngineError::Full));
+    let mut reader = engine.reader().unwrap();
+    assert!(reader.read_head(&[2; 8]).unwrap().is_none());
+    assert!(reader.read_head(&[1; 8]).unwrap().is_some());
+    engine
+        .connection
+        .query_row("PRAGMA max_page_count = 100000", [], |_| Ok(()))
+        .unwrap();
+    assert_eq!(
+        engine.commit(&[create(2, 100_000)]),
+        Ok(vec![Outcome::Done])
+    );
+}
+
+#[test]
+fn a_btoken_that_is_not_what_was_stored_is_never_given_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut engine = Sqlite::open(&path(&dir)).unwrap();
+    engine.commit(&[create(1, 100)]).unwrap();
+    engine
+        .connection
+        .execute("UPDATE btoken SET content = zeroblob(100)", [])
+        .unwrap();
+    let account = AccountNumber::from_bytes([1; 8]).unwrap();
+    assert!(matches!(
+        engine.reader().unwrap().read(account),
+        Err(EngineError::Damaged(_))
+    ));
+}
+
+#[test]
+fn a_writer_that_holds_the_database_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut engine = Sqlite::open(&path(&dir)).unwrap();
+    engine
+        .connection
+        .busy_timeout(Duration::from_millis(1))
+        .unwrap();
+    let other = Connection::open(path(&dir)).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    assert_eq!(engine.commit(&[create(1, 1)]), Err(EngineError::Busy));
+    other.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(engine.commit(&[create(1, 1)]), Ok(vec![Outcome::Done]));
+}
+
+#[test]
+fn tidying_empties_the_log_unless_somebody_reads_and_then_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut engine = Sqlite::open(&path(&dir)).unwrap();
+    let log_len = || {
+        std::fs::metadata(dir.path().join("passmate.db-wal"))
+            .unwrap()
+            .len()
+    };
+    engine.commit(&[create(1, 5000)]).unwrap();
+    let mut other = Connection::open(path(&dir)).unwrap();
+    let reading = other.transaction().unwrap();
+    reading
+        .query_row("SELECT count(*) FROM account", [], |_| Ok(()))
+        .unwrap();
+    engine.commit(&[create(2, 5000)]).unwrap();
+    assert_eq!(engine.tidy(), Err(EngineError::Busy));
+    assert!(log_len() > 0);
+    engine.commit(&[create(3, 5000)]).unwrap();
+    drop(reading);
+    assert_eq!(engine.tidy(), Ok(()));
+    assert_eq!(log_len(), 0);
+    let timeout: i64 = engine
+        .connection
+        .query_row("PRAGMA busy_timeout", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(timeout, 2000, "commits wait as before");
+}
+
+#[test]
+fn a_write_over_a_quota_is_a_full_disk_and_any_other_failure_is_not() {
+    let check = |code: i32, errno: Errno, expected: bool| {
+        let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+        assert_eq!(
+            is_out_of_room(&error, &errno.into()),
+            expected,
+            "{code} {errno:?}"
+        );
+    };
+    for errno in [Errno::DQUOT, Errno::NOSPC, Errno::FBIG] {
+        check(ffi::SQLITE_IOERR_WRITE, errno, true);
+        check(ffi::SQLITE_IOERR_SHMSIZE, errno, true);
+        check(ffi::SQLITE_IOERR_FSYNC, errno, false);
+        check(ffi::SQLITE_IOERR_DIR_FSYNC, errno, false);
+        check(ffi::SQLITE_CORRUPT, errno, false);
+    }
+    check(ffi::SQLITE_IOERR_WRITE, Errno::IO, false);
+    check(ffi::SQLITE_IOERR_SHMSIZE, Errno::NOENT, false);
+}

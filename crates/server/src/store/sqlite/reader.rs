@@ -1,0 +1,70 @@
+//! Reads beside the writer.
+
+use std::sync::Arc;
+
+use passmate_proto::AccountNumber;
+use rusqlite::{Connection, OptionalExtension};
+
+use super::error::fault;
+use crate::store::{AuthHash, BtokenHash, EngineError, Head, Reader, Stored};
+
+/// Reads beside the writer; it sees what was committed before the read began.
+#[derive(Debug)]
+pub struct SqliteReader {
+    pub(super) connection: Connection,
+}
+
+impl Reader for SqliteReader {
+    fn read_head(&mut self, account: &[u8; 8]) -> Result<Option<Head>, EngineError> {
+        // The next account in order is read if there is none of this number, so that both take one
+        // row.
+        let mut statement = self
+            .connection
+            .prepare_cached(
+                "SELECT number, auth_hash, btoken_hash, btoken_len, disabled FROM account
+                 WHERE number >= ?1 ORDER BY number LIMIT 1",
+            )
+            .map_err(fault)?;
+        let found = statement
+            .query_row([account], |row| {
+                let head = Head {
+                    auth: AuthHash(row.get(1)?),
+                    btoken: BtokenHash(row.get(2)?),
+                    btoken_len: u64::try_from(row.get::<_, i64>(3)?).unwrap_or(u64::MAX),
+                    is_disabled: row.get(4)?,
+                };
+                Ok((row.get::<_, [u8; 8]>(0)?, head))
+            })
+            .optional();
+        Ok(found
+            .map_err(fault)?
+            .and_then(|(number, head)| (number == *account).then_some(head)))
+    }
+
+    fn read(&mut self, account: AccountNumber) -> Result<Option<Stored>, EngineError> {
+        let mut statement = self
+            .connection
+            .prepare_cached(
+                "SELECT btoken.content, account.btoken_hash FROM account
+                 JOIN btoken ON btoken.id = account.btoken_id WHERE account.number = ?1",
+            )
+            .map_err(fault)?;
+        let found = statement
+            .query_row([account.as_bytes()], |row| {
+                Ok((
+                    Arc::<[u8]>::from(row.get_ref(0)?.as_blob()?),
+                    BtokenHash(row.get(1)?),
+                ))
+            })
+            .optional();
+        let Some((btoken, hash)) = found.map_err(fault)? else {
+            return Ok(None);
+        };
+        if BtokenHash::of(&btoken) != hash {
+            return Err(EngineError::Damaged(
+                "a btoken is not what was stored".to_owned(),
+            ));
+        }
+        Ok(Some(Stored { btoken, hash }))
+    }
+}
