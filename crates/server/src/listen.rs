@@ -4,11 +4,12 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use passmate_proto::Layout;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
@@ -208,10 +209,7 @@ pub(crate) struct ServerState {
 
 impl ServerState {
     fn may_say_limited(&self) -> bool {
-        self.limited
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .may_say()
+        self.limited.lock().may_say()
     }
 }
 

@@ -11,9 +11,10 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use passmate_proto::{AccountNumber, AuthToken};
 
 use crate::clock::now;
@@ -428,8 +429,8 @@ impl Service {
         Ok(shared)
     }
 
-    fn shares(&self) -> std::sync::MutexGuard<'_, HashMap<AccountNumber, Weak<SharedBtoken>>> {
-        self.0.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    fn shares(&self) -> parking_lot::MutexGuard<'_, HashMap<AccountNumber, Weak<SharedBtoken>>> {
+        self.0.shared.lock()
     }
 }
 

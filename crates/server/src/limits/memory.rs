@@ -6,9 +6,10 @@
 //! has an account is still a stranger to all others.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use parking_lot::{Mutex, MutexGuard};
 use passmate_proto::AccountNumber;
 
 /// Which part of the memory a lease is taken from.
@@ -165,7 +166,7 @@ impl Counters {
 
     /// The map is whole at every moment, so a panic elsewhere does not make it useless.
     fn accounts(&self) -> MutexGuard<'_, HashMap<AccountNumber, u64>> {
-        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+        self.accounts.lock()
     }
 }
 

@@ -7,11 +7,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::now;
 use crate::files::{disk_of, with_suffix};
+use parking_lot::{Mutex, MutexGuard};
 
 /// Upper bounds of the durations that are told apart, in milliseconds; what is longer is in one
 /// class more.
@@ -265,7 +266,7 @@ impl Metrics {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock()
     }
 }
 

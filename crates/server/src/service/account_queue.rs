@@ -3,9 +3,10 @@
 //! goes on without a turn, and the comparison at commit decides.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use passmate_proto::AccountNumber;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -69,7 +70,7 @@ struct QueueTicket {
 
 impl QueueTicket {
     fn take(queues: &Arc<Queues>, account: AccountNumber) -> Option<(Self, Arc<Semaphore>)> {
-        let mut locked = queues.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut locked = queues.lock();
         let queue = locked.entry(account).or_insert_with(|| Queue {
             turn: Arc::new(Semaphore::new(1)),
             present: 0,
@@ -91,7 +92,7 @@ impl QueueTicket {
 
 impl Drop for QueueTicket {
     fn drop(&mut self) {
-        let mut locked = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut locked = self.queues.lock();
         if let Some(queue) = locked.get_mut(&self.account) {
             queue.present = queue.present.saturating_sub(1);
             if queue.present == 0 {
@@ -143,7 +144,7 @@ mod tests {
             drop(one.await.unwrap());
         }
         assert!(
-            queue.0.lock().unwrap().is_empty(),
+            queue.0.lock().is_empty(),
             "a queue that nobody is in takes no memory"
         );
     }

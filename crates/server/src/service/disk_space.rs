@@ -5,10 +5,10 @@
 //! stop newcomers first and a person's own vault last.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::files::{Disk, disk_of};
+use parking_lot::Mutex;
 
 /// How long an answer of the system counts.
 const FRESH: Duration = Duration::from_secs(1);
@@ -43,7 +43,7 @@ impl DiskSpace {
     /// What the system said within the last second; none if it does not say, which is no reason to
     /// refuse.
     fn space(&self) -> Option<Disk> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last.lock();
         if let Some((_, space)) = last.filter(|(asked, _)| asked.elapsed() < FRESH) {
             return Some(space);
         }

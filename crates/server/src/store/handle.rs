@@ -6,10 +6,11 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use parking_lot::Mutex;
 use passmate_proto::AccountNumber;
 use tokio::sync::{Semaphore, oneshot};
 
@@ -242,13 +243,13 @@ impl Store {
     /// What cannot be finished because another process holds the store is answered with
     /// [`EngineError::Busy`].
     pub async fn close(&self) {
-        lock(&self.0.jobs).take();
+        self.0.jobs.lock().take();
         self.0.is_closing.store(true, Ordering::Relaxed);
-        let writer = lock(&self.0.writer).take();
+        let writer = self.0.writer.lock().take();
         let inner = Arc::clone(&self.0);
         let _ = tokio::task::spawn_blocking(move || {
             // Readers first: the engine tidies up when it is the last one.
-            lock(&inner.readers).clear();
+            inner.readers.lock().clear();
             writer.map(JoinHandle::join)
         })
         .await;
@@ -259,7 +260,7 @@ impl Store {
         change: Change,
     ) -> Result<Result<(Outcome, Committed), Outcome>, StoreError> {
         let (answer, answered) = oneshot::channel();
-        let jobs = lock(&self.0.jobs).clone().ok_or(StoreError::Closed)?;
+        let jobs = self.0.jobs.lock().clone().ok_or(StoreError::Closed)?;
         let _waiting = Waiting::new(&self.0.counted);
         jobs.send(Job { change, answer })
             .map_err(|_| StoreError::Closed)?;
@@ -302,9 +303,9 @@ impl Inner {
         &self,
         read: impl FnOnce(&mut dyn Reader) -> Result<T, EngineError>,
     ) -> Result<T, StoreError> {
-        let mut reader = lock(&self.readers).pop().ok_or(StoreError::Closed)?;
+        let mut reader = self.readers.lock().pop().ok_or(StoreError::Closed)?;
         let result = read(reader.as_mut());
-        lock(&self.readers).push(reader);
+        self.readers.lock().push(reader);
         if matches!(result, Err(EngineError::Damaged(_))) {
             self.counted.damaged.fetch_add(1, Ordering::Relaxed);
         }
@@ -347,12 +348,6 @@ impl Drop for Expected {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-/// The data behind the lock is whole at every moment, so a panic elsewhere does not make it
-/// useless.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

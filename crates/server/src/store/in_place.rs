@@ -9,15 +9,15 @@
 //!  - one that takes longer than a moment is noticed by a thread of its own, which wakes another
 //!    worker; that one takes over network, clock and whoever waits.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use super::EngineError;
-use super::handle::lock;
 
 /// Reads that take longer in the mean come from a disk that has to move, and the next ones will
 /// too.
@@ -87,7 +87,7 @@ impl InPlace {
 
     /// The right to read in place, if this is the moment for it.
     fn begin(&self) -> Option<ReadInPlace<'_>> {
-        if !lock(&self.pace).is_fast() {
+        if !self.pace.lock().is_fast() {
             return None;
         }
         let runtime = Handle::try_current()
@@ -108,7 +108,7 @@ impl InPlace {
             of: self,
             begun: Instant::now(),
         };
-        *lock(&self.watched.runtime) = Some(runtime);
+        *self.watched.runtime.lock() = Some(runtime);
         if !self.watched.is_awake.swap(true, Ordering::SeqCst) {
             self.watch.unpark();
         }
@@ -118,7 +118,7 @@ impl InPlace {
 
 impl Drop for ReadInPlace<'_> {
     fn drop(&mut self) {
-        lock(&self.of.pace).note(self.begun.elapsed());
+        self.of.pace.lock().note(self.begun.elapsed());
         self.of.watched.steps.fetch_add(1, Ordering::SeqCst);
     }
 }
@@ -143,7 +143,7 @@ impl Watched {
             if !now.is_multiple_of(2) {
                 // For a task from outside tokio wakes a worker that sleeps. It finds nothing more
                 // to do, and listens.
-                if let Some(runtime) = lock(&self.runtime).clone() {
+                if let Some(runtime) = self.runtime.lock().clone() {
                     runtime.spawn(async {});
                 }
                 continue;

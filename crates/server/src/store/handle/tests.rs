@@ -35,7 +35,7 @@ impl Engine for Scripted {
         if let Some(gate) = &self.gate {
             gate.recv().unwrap();
         }
-        lock(&self.batches).push(changes.len());
+        self.batches.lock().push(changes.len());
         let answer = if self.answers.is_empty() {
             Ok(())
         } else {
@@ -114,7 +114,7 @@ async fn changes_that_wait_share_one_commit() {
     for other in others {
         other.await.unwrap().unwrap().unwrap();
     }
-    assert_eq!(*lock(&batches), [1, 40]);
+    assert_eq!(*batches.lock(), [1, 40]);
 }
 
 #[tokio::test]
@@ -176,7 +176,7 @@ async fn a_full_disk_refuses_what_does_not_fit_and_nothing_else() {
         }
     }
     assert_eq!(
-        (refused, lock(&batches).as_slice()),
+        (refused, batches.lock().as_slice()),
         (1, [1, 3, 1, 1, 1].as_slice())
     );
 }
@@ -240,8 +240,8 @@ async fn a_store_that_stays_busy_forgets_who_waits_no_longer() {
     change().await;
     change().await;
     // The writer waits for work again: it ends as soon as there is none to come.
-    lock(&store.0.jobs).take();
-    let writer = lock(&store.0.writer).take().unwrap();
+    store.0.jobs.lock().take();
+    let writer = store.0.writer.lock().take().unwrap();
     let begun = Instant::now();
     while !writer.is_finished() {
         assert!(begun.elapsed() < Duration::from_secs(5), "it still tries");
@@ -268,7 +268,7 @@ async fn who_went_away_before_the_commit_began_is_left_out() {
     open.send(()).unwrap();
     first.await.unwrap().unwrap().unwrap();
     store.close().await;
-    assert_eq!(*lock(&batches), [1]);
+    assert_eq!(*batches.lock(), [1]);
 }
 
 #[tokio::test]
