@@ -331,30 +331,10 @@ pub(crate) fn nearest<'a>(
     let written: String = written.chars().take(64).collect();
     known
         .into_iter()
-        .map(|word| (edit_distance(&written, word), word))
+        .map(|word| (strsim::levenshtein(&written, word), word))
         .min_by_key(|(distance, _)| *distance)
         .filter(|(distance, word)| *distance <= word.len().max(6) / 2)
         .map(|(_, word)| word)
-}
-
-/// Levenshtein's distance.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut next = Vec::with_capacity(row.len());
-        next.push(i + 1);
-        let mut left = i + 1;
-        for (to, above) in b.iter().zip(row.windows(2)) {
-            let &[diagonal, up] = above else { continue };
-            left = (diagonal + usize::from(from != *to))
-                .min(up + 1)
-                .min(left + 1);
-            next.push(left);
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or(0)
 }
 
 #[cfg(test)]

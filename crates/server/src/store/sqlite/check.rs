@@ -1,7 +1,6 @@
 //! A look at all of a database.
 
-use std::sync::Arc;
-
+use data_encoding::HEXUPPER;
 use rusqlite::OptionalExtension;
 
 use super::engine as sqlite;
@@ -46,7 +45,7 @@ impl AdminStore {
         };
         let numbers = found(list(finding), "the accounts cannot be listed", finding)?;
         for number in numbers.unwrap_or_default() {
-            let name = hex(&number);
+            let name = HEXUPPER.encode(&number);
             match self.check_account(&number) {
                 Ok(Some((len, fault))) => {
                     sum.accounts += 1;
@@ -121,15 +120,6 @@ fn found<T>(
             Ok(None)
         }
     }
-}
-
-/// An account number as people see it.
-fn hex(number: &[u8; 8]) -> Arc<str> {
-    number
-        .iter()
-        .map(|byte| format!("{byte:02X}"))
-        .collect::<String>()
-        .into()
 }
 
 pub(super) fn unsigned(number: i64) -> u64 {
