@@ -4,7 +4,9 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use passmate_proto::{AccountNumber, AuthToken};
-use passmate_server::store::{Admission, AuthHash, Btoken, Change, Engine, Outcome, Sqlite};
+use passmate_server::store::{
+    Admission, AuthHash, Btoken, Change, Created, Engine, Outcome, Sqlite,
+};
 
 /// Accounts in one transaction.
 const BATCH: u64 = 2000;
@@ -51,7 +53,10 @@ pub(crate) fn fill(data_dir: &Path, accounts: u64, len: usize) -> anyhow::Result
         };
         let changes: Vec<_> = (begin..end).map(create).collect();
         let outcomes = engine.commit(&changes)?;
-        if outcomes.iter().any(|outcome| *outcome != Outcome::Done) {
+        if !outcomes
+            .iter()
+            .all(|outcome| matches!(outcome, Outcome::Created(Created::Done(..))))
+        {
             bail!("an account was not made: {outcomes:?}");
         }
         begin = end;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
-use passmate_server::store::{Btoken, Store};
+use passmate_server::store::{Btoken, Replaced, Store, StoreUrl};
 
 use crate::accounts::{fill, noise, number};
 
@@ -66,7 +66,7 @@ pub(crate) fn storage_alone(
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let store = Store::open_sqlite(&path, |error| eprintln!("{error}"))?;
+        let store = StoreUrl::sqlite(&path).open(|error| eprintln!("{error}"))?;
         let begun = Instant::now();
         let writers: Vec<_> = (0..writers)
             .map(|index| tokio::spawn(write(store.clone(), index, len, begun + time)))
@@ -99,8 +99,8 @@ async fn write(store: Store, index: u64, len: usize, until: Instant) -> anyhow::
             .replace_if(account, expected, next, 1_800_000_001)
             .await?
         {
-            Ok(_committed) => expected = hash,
-            Err(outcome) => bail!("not replaced: {outcome:?}"),
+            Replaced::Done(_committed) => expected = hash,
+            Replaced::Stale => bail!("the account was changed by another writer"),
         }
         done += 1;
     }

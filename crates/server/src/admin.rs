@@ -18,7 +18,7 @@ use serde_json::json;
 
 use crate::backup::BackupError;
 use crate::config::{Config, ConfigError, Environment, Sources, all_args, place_args};
-use crate::store::{AdminStore, EngineError, StoreError};
+use crate::store::{EngineError, Operator, StoreError};
 
 /// The exit codes beside 0; they are those of `passmate` and are never renumbered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +73,10 @@ impl From<StoreError> for Failure {
                 Code::Damaged
             }
             StoreError::Open { .. } | StoreError::Engine(EngineError::Full) => Code::File,
-            StoreError::Engine(EngineError::Failed(_)) | StoreError::Closed => Code::Other,
+            StoreError::Engine(EngineError::Failed(_))
+            | StoreError::Closed
+            | StoreError::WriterEnded
+            | StoreError::ReadAborted => Code::Other,
         };
         Self::new(code, &error, error.hint())
     }
@@ -167,8 +170,8 @@ struct App {
 }
 
 impl App {
-    fn store(&self) -> Result<AdminStore, Failure> {
-        Ok(AdminStore::open(&self.config.store)?)
+    fn store(&self) -> Result<Box<dyn Operator>, Failure> {
+        Ok(self.config.store.operator()?)
     }
 
     /// An answer for people, or the same for programs.

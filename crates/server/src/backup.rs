@@ -22,7 +22,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::files::{self, folder_of, give_to_owner_of};
-use crate::store::AdminStore;
+use crate::store::{Operator, StoreUrl};
 
 const MAGIC: &[u8] = b"passmate-server backup\n";
 /// The version of this form.
@@ -130,7 +130,7 @@ fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Backu
 /// # Errors
 /// See [`BackupError`]; what had the name before is as it was.
 pub fn write(
-    store: &AdminStore,
+    store: &dyn Operator,
     pair: Option<&PemPair>,
     file: &Path,
     now: i64,
@@ -140,7 +140,7 @@ pub fn write(
     let copy = staging.path().join("passmate.db");
     store.copy_to(&copy)?;
     // Of the copy, not of the store, which goes on.
-    let copied = AdminStore::open_as_it_is(&copy)?;
+    let copied = StoreUrl::sqlite(&copy).operator_without_upgrade()?;
     let schema = copied.schema()?;
     let mut findings = Vec::new();
     let sum = copied.check(&mut |finding| findings.push(finding))?;
@@ -405,25 +405,25 @@ pub fn read_pair(certificate: &Path, key: &Path) -> Result<PemPair, BackupError>
 
 /// When the last backup of this store was made, in seconds since 1970, as far as is known.
 #[must_use]
-pub fn last_backup(store: &Path) -> Option<i64> {
-    noted(store, LAST)
+pub fn last_backup(folder: &Path) -> Option<i64> {
+    noted(folder, LAST)
 }
 
 /// When the last backup of this store with the TLS key was made, in seconds since 1970, as far as
 /// is known.
 #[must_use]
-pub fn last_with_key(store: &Path) -> Option<i64> {
-    noted(store, LAST_WITH_KEY)
+pub fn last_with_key(folder: &Path) -> Option<i64> {
+    noted(folder, LAST_WITH_KEY)
 }
 
 /// The TLS key is another one: a copy of the one before is none of it.
-pub(crate) fn forget_key_copy(store: &Path) {
-    let _ = fs::remove_file(folder_of(store).join(LAST_WITH_KEY));
+pub(crate) fn forget_key_copy(folder: &Path) {
+    let _ = fs::remove_file(folder.join(LAST_WITH_KEY));
 }
 
-fn noted(store: &Path, name: &str) -> Option<i64> {
+fn noted(folder: &Path, name: &str) -> Option<i64> {
     let mut text = String::new();
-    files::open(&folder_of(store).join(name))
+    files::open(&folder.join(name))
         .ok()?
         .take(64)
         .read_to_string(&mut text)
@@ -435,8 +435,7 @@ fn noted(store: &Path, name: &str) -> Option<i64> {
 ///
 /// # Errors
 /// As the system says.
-pub fn note_last(store: &Path, at: i64, has_key: bool) -> io::Result<()> {
-    let folder = folder_of(store);
+pub fn note_last(folder: &Path, at: i64, has_key: bool) -> io::Result<()> {
     for name in [Some(LAST), has_key.then_some(LAST_WITH_KEY)]
         .into_iter()
         .flatten()

@@ -15,6 +15,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use passmate_proto::{BANNER_LEN_MAX, BTOKEN_LEN_MAX_DEFAULT, PORT};
 
+use crate::store::StoreUrl;
 pub use layers::{Environment, Origin};
 use layers::{Layer, Written};
 pub(crate) use settings::{all_args, command, example, place_args};
@@ -36,8 +37,8 @@ pub struct Config {
     pub proxy_from: Vec<IpNet>,
     /// Where the server keeps what it makes itself: certificate, key, by default the store.
     pub data_dir: PathBuf,
-    /// The file of the embedded store.
-    pub store: PathBuf,
+    /// Where the accounts are stored.
+    pub store: StoreUrl,
     /// The operator's certificate and key; without one the server makes its own.
     pub certificate: Option<CertificateFiles>,
     /// The operator's banner, sent byte for byte; without one the server writes the default.
@@ -268,7 +269,7 @@ impl Config {
             listen: vec![ListenAddress::everywhere()],
             listen_v2: Vec::new(),
             proxy_from: Vec::new(),
-            store: data_dir.join("passmate.db"),
+            store: StoreUrl::sqlite(data_dir.join("passmate.db")),
             data_dir,
             certificate: None,
             banner: None,
@@ -293,7 +294,11 @@ impl Config {
             None => data_dir_default(&sources.environment)?,
         };
         let mut config = Self::new(data_dir);
-        gathered.set("store", values::parse_store, &mut config.store)?;
+        gathered.set(
+            "store",
+            |text| Ok(text.parse::<StoreUrl>()?),
+            &mut config.store,
+        )?;
         config.certificate = gathered.certificate()?;
         config.banner = gathered.banner()?;
         gathered.set("registration", parse_registration, &mut config.registration)?;
@@ -314,6 +319,14 @@ impl Config {
         }
         gathered.listeners(&mut config)?;
         Ok(config)
+    }
+}
+
+impl Config {
+    /// The folder with notes about backups: beside the store, or the data dir if the store is not
+    /// on this machine.
+    pub(crate) fn notes_folder(&self) -> &Path {
+        self.store.folder().unwrap_or(&self.data_dir)
     }
 }
 
@@ -341,7 +354,7 @@ impl Config {
             let value = match (setting.name, written) {
                 // Where these are depends on the machine.
                 ("data-dir", _) => self.data_dir.display().to_string(),
-                ("store", _) => format!("sqlite:{}", self.store.display()),
+                ("store", _) => self.store.to_string(),
                 (_, Some(written)) => written.texts.join(", "),
                 (_, None) => setting.default.to_owned(),
             };

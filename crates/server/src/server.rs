@@ -17,13 +17,13 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{AdminAddress, CertificateFiles, Config, Registration};
 use crate::conn::ListenerSettings;
-use crate::files::folder_of;
+use crate::files::{self, LockMode, Locking};
 use crate::limits::rate::RateLimiter;
 use crate::listen::{self, ListenError, ServerState};
 use crate::observe::metrics::Metrics;
 use crate::observe::{self, AdminListener};
 use crate::service::Service;
-use crate::store::{Store, StoreError, lock_file};
+use crate::store::StoreError;
 use crate::tls::{self, Identity, Pin, TlsError, Warning};
 
 /// How long whoever was let in may take to begin an exchange when the server stops.
@@ -90,8 +90,8 @@ impl Server {
     ) -> Result<Self, StartError> {
         let descriptors_max = raise_descriptors();
         tls::make_data_dir(&config.data_dir)?;
-        let lock = lock_file(config.data_dir.join("server.lock"))?;
-        let store = Store::open_sqlite(&config.store, on_fatal)?;
+        let lock = lock_data_dir(&config.data_dir)?;
+        let store = config.store.open(on_fatal)?;
         let files = files_of(&config.certificate, &config.data_dir);
         let before = stamp(&files);
         let identity = Identity::load(config.certificate.as_ref(), &config.data_dir)?;
@@ -121,7 +121,7 @@ impl Server {
             certificate: ArcSwap::from_pointee(config.certificate.clone()),
             service: Service::new(
                 store,
-                folder_of(&config.store),
+                config.store.folder(),
                 &config.limits,
                 config.registration,
             ),
@@ -147,6 +147,7 @@ impl Server {
                 metrics,
                 Arc::clone(&state),
                 config.store.clone(),
+                config.notes_folder().to_owned(),
             ));
         }
         for listener in listeners {
@@ -283,6 +284,16 @@ pub struct Reloaded {
     pub warnings: Vec<Warning>,
     /// Settings that differ and stay as they were until the next start.
     pub needs_restart: Vec<&'static str>,
+}
+
+/// Locks the data dir: certificate and key in it belong to one server.
+fn lock_data_dir(data_dir: &Path) -> Result<File, StartError> {
+    let path = data_dir.join("server.lock");
+    match files::lock(&path, LockMode::Exclusive) {
+        Ok(Locking::Taken(file)) => Ok(file),
+        Ok(Locking::Held) => Err(StoreError::InUse { path }.into()),
+        Err(error) => Err(TlsError::Unwritable { path, error }.into()),
+    }
 }
 
 fn open_admin(address: &AdminAddress) -> Result<AdminListener, StartError> {

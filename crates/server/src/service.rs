@@ -21,8 +21,8 @@ use crate::clock::now;
 use crate::config::{Limits, Registration};
 use crate::limits::memory::{Kind, Lease, MemoryBudget};
 use crate::store::{
-    Admission, AuthHash, Btoken, BtokenHash, Commits, Committed, Expected, Head, Outcome, Store,
-    StoreError, Stored,
+    Admission, AuthHash, Btoken, BtokenHash, Commits, Committed, Created, Deleted, Expected, Head,
+    Replaced, Store, StoreError, Stored,
 };
 use account_queue::{AccountQueue, Turn};
 use disk_space::DiskSpace;
@@ -167,7 +167,12 @@ impl From<StoreError> for Refusal {
 impl Service {
     /// A service on this store; `folder` is where the store is, for the rules on free disk space.
     #[must_use]
-    pub fn new(store: Store, folder: &Path, limits: &Limits, registration: Registration) -> Self {
+    pub fn new(
+        store: Store,
+        folder: Option<&Path>,
+        limits: &Limits,
+        registration: Registration,
+    ) -> Self {
         Self(Arc::new(Inner {
             store,
             memory: MemoryBudget::new(limits.memory_max, limits.btoken_len_max),
@@ -264,11 +269,11 @@ impl Service {
             )
             .await?
         {
-            Ok(made) => Ok(made),
-            Err(Outcome::NotInvited) => Err(Refusal::NotInvited),
-            Err(Outcome::AccountsMax) => Err(Refusal::AccountsMax),
-            // Somebody else drew the same 8 bytes within the same millisecond.
-            Err(_) => Err(Refusal::Lost),
+            Created::Done(account, committed) => Ok((account, committed)),
+            Created::NotInvited => Err(Refusal::NotInvited),
+            Created::AccountsMax => Err(Refusal::AccountsMax),
+            // Another client drew the same 8 bytes at the same moment.
+            Created::NumberTaken => Err(Refusal::Lost),
         }
     }
 
@@ -372,8 +377,8 @@ impl Service {
             .replace_if(account, hash, btoken, now())
             .await?
         {
-            Ok(committed) => Ok(committed),
-            Err(_) => Err(Refusal::Lost),
+            Replaced::Done(committed) => Ok(committed),
+            Replaced::Stale => Err(Refusal::Lost),
         }
     }
 
@@ -383,8 +388,8 @@ impl Service {
     /// [`Refusal::Unknown`] if somebody else did meanwhile, or the store failed.
     pub async fn delete(&self, known: Authenticated) -> Result<Committed, Refusal> {
         match self.0.store.delete(known.account, known.auth).await? {
-            Ok(committed) => Ok(committed),
-            Err(_) => Err(Refusal::Unknown),
+            Deleted::Done(committed) => Ok(committed),
+            Deleted::Gone => Err(Refusal::Unknown),
         }
     }
 

@@ -1,26 +1,33 @@
-//! Where accounts are kept. The rules for every engine:
+//! Where accounts are stored: the contract of a storage engine. Its rules are:
 //!
-//!  - **Durable before told.** [`Engine::commit`] returns `Ok` only when all of the batch would
-//!    survive a power cut at that moment. From that, and only here, a [`Committed`] is made.
-//!  - **One transaction a batch.** Either all changes of a batch took place, or none.
-//!  - **Compare and write are one step.** A btoken is replaced only while the hash that the writer
-//!    saw is still the hash of what is stored, whoever else writes, on this node or another.
-//!  - **Nothing is revived.** A change to an account that is not there, or is disabled, changes
+//!  - **Durable before confirmed.** [`Engine::commit`] returns `Ok` only when the whole batch
+//!    would survive a power cut at that moment. Only then, and only in this room, is a
+//!    [`Committed`] made.
+//!  - **One transaction a batch.** Either all changes of a batch take place, or none.
+//!  - **Compare and write are one step.** A btoken is replaced only while the stored hash is still
+//!    the hash that the writer saw, whoever else writes, on this machine or another.
+//!  - **Nothing is revived.** A change to an account that does not exist, or is disabled, changes
 //!    nothing.
-//!  - **Who fails says how.** [`EngineError::Full`] and [`EngineError::Busy`] promise that nothing
-//!    of the batch took place; after [`EngineError::Failed`] nobody can say, and the process must
-//!    end.
-//!  - **No clock, no randomness.** Both are passed in, so a simulation runs an engine inline.
+//!  - **A failure says what it left behind.** After [`EngineError::Full`] and
+//!    [`EngineError::Busy`], nothing of the batch took place. After [`EngineError::Failed`] the
+//!    state of the disk is unknown, and the process must end.
+//!  - **No clock, no randomness.** Both are arguments, so that a simulation can run an engine
+//!    inline.
 //!
-//! [`suite`](self) holds each engine to this. [`Store`] puts an engine on a thread of its own.
+//! `suite` holds every engine to these rules, and `operator_suite` every [`Operator`]. [`Store`]
+//! runs an engine on a thread of its own. [`StoreUrl`] is the only place that names the engines.
 
 mod error;
 mod handle;
 mod in_place;
 mod operator;
+#[cfg(test)]
+mod operator_suite;
+mod readers;
 mod sqlite;
 #[cfg(test)]
 mod suite;
+mod url;
 mod writer;
 
 use std::fmt;
@@ -35,24 +42,18 @@ pub(crate) use sqlite::make_first_schema;
 
 pub use error::{EngineError, StoreError};
 pub use handle::{Commits, Expected, Store};
-pub use operator::{Account, ForeignAccount, Invite, Opening, Sum};
-pub(crate) use sqlite::lock_file;
-pub use sqlite::{AdminStore, ClosedStore, Sqlite, SqliteReader};
+pub use operator::{Access, Account, ForeignAccount, Invite, OfflineStore, Opening, Operator, Sum};
+pub use sqlite::{Sqlite, SqliteReader};
+pub use url::{BadStoreUrl, StoreUrl};
 
-/// The receipt for a change that is durable. A clean close of a connection requires one.
+/// The proof that a change is durable. A clean close of a connection requires one.
 #[derive(Debug)]
 pub struct Committed(());
 
-impl Committed {
-    fn new() -> Self {
-        Self(())
-    }
-}
-
 /// SHA-256 of an auth token.
 ///
-/// A hash is kept, never the token: whoever steals the database must not be able to write to
-/// accounts.
+/// The server stores the hash and never the token, so that a stolen database gives no write access
+/// to accounts.
 #[derive(Clone, Copy)]
 pub struct AuthHash([u8; 32]);
 
@@ -63,24 +64,23 @@ impl AuthHash {
         Self(*code.hash())
     }
 
-    /// The hash of this token.
     #[must_use]
     pub fn of(token: &AuthToken) -> Self {
         Self(Sha256::digest(token.as_bytes()).into())
     }
 
-    /// The code that names it.
+    /// The request code that names this hash.
     #[must_use]
     pub fn code(&self) -> RequestCode {
         RequestCode::from_hash(self.0)
     }
 
-    /// What the hash of a client without an account is compared with.
+    /// A stand-in for the stored hash where there is no account to compare with.
     pub(crate) const fn none() -> Self {
         Self([0; 32])
     }
 
-    /// Whether both are equal, in a time that does not depend on where they differ.
+    /// Compares in a time that does not depend on where the hashes differ.
     #[must_use]
     pub fn ct_eq(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
@@ -93,27 +93,26 @@ impl fmt::Debug for AuthHash {
     }
 }
 
-/// SHA-256 of a btoken: what a writer has seen, and what a comparison decides on.
+/// SHA-256 of a btoken. A replacement names the hash of the btoken that it replaces.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BtokenHash([u8; 32]);
 
 impl BtokenHash {
-    /// The hash of this btoken.
     #[must_use]
     pub fn of(btoken: &[u8]) -> Self {
         Self(Sha256::digest(btoken).into())
     }
 }
 
-/// A btoken on its way into the store, with its hash: computed once, by whoever brings it, so that
-/// the one thread that writes does not spend its time on it.
+/// A btoken on its way into the store, with its hash. The caller computes the hash, so that the
+/// single writer thread does not have to.
 pub struct Btoken {
     bytes: Vec<u8>,
     hash: BtokenHash,
 }
 
 impl Btoken {
-    /// Takes the bytes and hashes them.
+    /// Hashes the bytes.
     #[must_use]
     pub fn new(bytes: Vec<u8>) -> Self {
         Self {
@@ -122,13 +121,11 @@ impl Btoken {
         }
     }
 
-    /// The bytes.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Their hash.
     #[must_use]
     pub fn hash(&self) -> BtokenHash {
         self.hash
@@ -141,147 +138,164 @@ impl fmt::Debug for Btoken {
     }
 }
 
-/// What is known of an account without its btoken.
+/// What the store knows about an account, without the btoken itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Head {
-    /// What its auth token is compared with.
     pub auth: AuthHash,
-    /// The hash of its btoken.
     pub btoken: BtokenHash,
-    /// The length of its btoken in bytes.
+    /// The length of the btoken in bytes.
     pub btoken_len: u64,
-    /// Whether its operator lets nobody use it.
+    /// The operator has disabled the account.
     pub is_disabled: bool,
 }
 
 /// A btoken as it was stored.
 #[derive(Clone, Debug)]
 pub struct Stored {
-    /// The bytes.
     pub btoken: Arc<[u8]>,
-    /// Their hash, which has been checked.
+    /// The hash of `btoken`; the reader has verified it.
     pub hash: BtokenHash,
 }
 
-/// One change that is asked of an engine.
+/// One change for an engine to make. Times (`at`) are in seconds since 1970.
 #[derive(Debug)]
 pub enum Change {
-    /// Makes an account, if `admission` lets its owner in.
+    /// Makes an account, if `admission` allows it.
     ///
-    /// An owner who was let in and asks again with the same token before the first replacement gets
-    /// the same account, with the new btoken: their device did not hear the answer.
+    /// An invited client that repeats the request with the same auth token before its first
+    /// replacement gets the same account, with the new btoken: it did not receive the first
+    /// answer.
     Create {
-        /// Its number, drawn at random.
+        /// The account number, drawn at random.
         account: AccountNumber,
-        /// Opens it from now on.
         auth: AuthHash,
-        /// What is stored there.
         btoken: Btoken,
-        /// No account is made if there are that many.
+        /// The change is refused if the store holds this many accounts.
         accounts_max: u64,
-        /// Who may.
         admission: Admission,
-        /// Seconds since 1970.
         at: i64,
     },
-    /// Replaces the btoken if `expected` is still the hash of what is stored.
+    /// Replaces the btoken if `expected` is still the hash of the stored one.
     ReplaceIf {
-        /// Whose.
         account: AccountNumber,
-        /// The hash of what the writer has read.
         expected: BtokenHash,
-        /// What is to be stored.
         btoken: Btoken,
-        /// Seconds since 1970.
         at: i64,
     },
-    /// Deletes an account with its btoken, if it is still the one with this token.
+    /// Deletes an account with its btoken, if the account still has this auth token.
     Delete {
-        /// Which.
         account: AccountNumber,
-        /// As it was when its client authenticated.
         auth: AuthHash,
     },
-    /// Writes what is there already: whether the disk takes a commit.
+    /// Rewrites an unchanged value, to find out whether the disk accepts a commit.
     Probe,
-    /// Forgets invites and open seats whose time is over.
-    Expire {
-        /// Seconds since 1970.
-        at: i64,
-    },
+    /// Removes invites and open seats that have expired.
+    Expire { at: i64 },
 }
 
 /// Who may make an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
-    /// Whoever comes.
     Anyone,
-    /// Whoever has an invite for their auth token, which is used up, or finds an open seat, which
-    /// is taken.
+    /// Clients with an invite for their auth token, which is used up, and others while there are
+    /// open seats, of which they take one.
     Invited,
 }
 
-/// What became of one change. All of these are answers, not errors; one that is neither
-/// [`Done`](Self::Done) nor [`Again`](Self::Again) changed nothing.
+/// The outcome of [`Change::Create`]. All variants are answers, not errors; only `Done` changed
+/// anything.
+///
+/// `P` is the proof that the change is durable: an engine has none to give, [`Store`] adds
+/// [`Committed`].
+#[must_use]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// It took place.
-    Done,
-    /// Create: it took place in the account that this auth token made before and has not used yet.
-    Again(AccountNumber),
-    /// Create: an account has that number already; draw another.
+pub enum Created<P = ()> {
+    /// The account with this number holds the btoken: the account asked for, or the one that the
+    /// same auth token made before.
+    Done(AccountNumber, P),
+    /// Another account has this number; draw a new one.
     NumberTaken,
-    /// Create: there are as many accounts as there may be.
+    /// The store holds as many accounts as it may.
     AccountsMax,
-    /// Create: neither an invite nor an open seat.
+    /// There is neither an invite nor an open seat.
     NotInvited,
-    /// Replace: another device was faster, or the account is gone; fetch, merge and try again.
+}
+
+/// The outcome of [`Change::ReplaceIf`].
+#[must_use]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replaced<P = ()> {
+    Done(P),
+    /// Another device was faster, or the account is gone. Nothing changed.
     Stale,
-    /// Delete: no such account.
+}
+
+/// The outcome of [`Change::Delete`].
+#[must_use]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deleted<P = ()> {
+    Done(P),
+    /// There is no such account with this auth token.
     Gone,
 }
 
-/// Keeps accounts; see the rules at the head of this module.
+/// The outcome of one change of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    Created(Created),
+    Replaced(Replaced),
+    Deleted(Deleted),
+    /// A probe or an expiry, which always take place.
+    Done,
+}
+
+impl Outcome {
+    /// Whether this kind of outcome belongs to that kind of change.
+    fn is_answer_to(&self, change: &Change) -> bool {
+        matches!(
+            (self, change),
+            (Self::Created(_), Change::Create { .. })
+                | (Self::Replaced(_), Change::ReplaceIf { .. })
+                | (Self::Deleted(_), Change::Delete { .. })
+                | (Self::Done, Change::Probe | Change::Expire { .. })
+        )
+    }
+}
+
+/// A storage engine; the module documentation has its rules.
 pub trait Engine: Send + 'static {
     /// Reads beside the engine, from any thread.
     type Reader: Reader;
 
-    /// Another reader.
-    ///
-    /// # Errors
-    /// What keeps it from being opened.
+    /// Opens a reader.
     fn reader(&self) -> Result<Self::Reader, EngineError>;
 
-    /// Makes all changes in one transaction; the outcomes are in the order of the changes. A change
-    /// whose outcome says so changed nothing, and does not keep the others from taking place. A
-    /// later change of a batch sees what an earlier one did.
+    /// Makes all changes in one transaction. The outcomes are in the order of the changes. A change
+    /// that is refused does not prevent the others, and each change sees the effect of those before
+    /// it.
     ///
     /// # Errors
-    /// None of the changes took place, or nobody knows: see [`EngineError`].
+    /// None of the changes took place, or the state is unknown: see [`EngineError`].
     fn commit(&mut self, changes: &[Change]) -> Result<Vec<Outcome>, EngineError>;
 
-    /// Removes what was deleted or replaced from all that the engine keeps. It is called when
-    /// nothing is to be committed, and now and then when there always is, so it takes a moment at
-    /// most.
+    /// Removes deleted and replaced bytes from all files of the engine. It is called when nothing
+    /// waits to be committed, and from time to time under constant load, so it must be quick.
     ///
     /// # Errors
-    /// [`EngineError::Busy`] and [`EngineError::Full`]: not now; it is called again. Others as in
-    /// [`commit`](Self::commit).
+    /// After [`EngineError::Busy`] and [`EngineError::Full`] it is called again later. Others are
+    /// as in [`commit`](Self::commit).
     fn tidy(&mut self) -> Result<(), EngineError>;
 }
 
 /// Reads what was committed.
 pub trait Reader: Send + 'static {
-    /// What is known of an account without reading its btoken. It takes as long whether there is
-    /// one or not.
-    ///
-    /// # Errors
-    /// The read failed.
+    /// Reads what the store knows about an account, without its btoken. The time must not depend
+    /// on whether the account exists.
     fn read_head(&mut self, account: &[u8; 8]) -> Result<Option<Head>, EngineError>;
 
-    /// The btoken of an account, with its hash checked.
+    /// Reads the btoken of an account and verifies its hash.
     ///
     /// # Errors
-    /// The read failed, or what is there is not what was stored: then it is not given away.
+    /// [`EngineError::Damaged`] if the bytes do not match the stored hash; they are not returned.
     fn read(&mut self, account: AccountNumber) -> Result<Option<Stored>, EngineError>;
 }

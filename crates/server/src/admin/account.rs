@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{App, Code, Failure};
 use crate::clock::utc;
-use crate::store::Account;
+use crate::store::{Access, Account};
 
 /// What is typed to confirm is no longer than this.
 const TYPED_LEN_MAX: u64 = 100;
@@ -46,8 +46,8 @@ pub(super) fn run(app: &App, command: &Accounts) -> Result<(), Failure> {
     match command {
         Accounts::List => list(app),
         Accounts::Show { account } => show(app, *account),
-        Accounts::Disable { account } => set_disabled(app, *account, true),
-        Accounts::Enable { account } => set_disabled(app, *account, false),
+        Accounts::Disable { account } => set_access(app, *account, Access::Disabled),
+        Accounts::Enable { account } => set_access(app, *account, Access::Enabled),
         Accounts::Delete { account, yes } => delete(app, *account, *yes),
     }
 }
@@ -82,10 +82,11 @@ fn show(app: &App, number: AccountNumber) -> Result<(), Failure> {
     app.answer(&text, object(&account))
 }
 
-fn set_disabled(app: &App, number: AccountNumber, is_disabled: bool) -> Result<(), Failure> {
-    if !app.store()?.set_disabled(number, is_disabled)? {
+fn set_access(app: &App, number: AccountNumber, access: Access) -> Result<(), Failure> {
+    if !app.store()?.set_access(number, access)? {
         return Err(none());
     }
+    let is_disabled = access == Access::Disabled;
     let text = if is_disabled { "disabled" } else { "enabled" };
     app.answer(
         &format!("{number} is {text}\n"),

@@ -11,7 +11,7 @@ use super::{App, Code, Failure};
 use crate::backup::{self, Backup, BackupError, PemPair, staging_in};
 use crate::clock::{now, utc};
 use crate::files::{self, folder_of, sync_folder_of, with_suffix};
-use crate::store::{AdminStore, ClosedStore, StoreError};
+use crate::store::{StoreError, StoreUrl};
 use crate::tls::{OWN_CERTIFICATE, OWN_KEY};
 
 /// The most backups that `--keep` keeps.
@@ -57,7 +57,7 @@ pub(super) struct VerifyArgs {
 }
 
 pub(super) fn back_up(app: &App, args: &BackupArgs) -> Result<(), Failure> {
-    let store = AdminStore::open_as_it_is(&app.config.store)?;
+    let store = app.config.store.operator_without_upgrade()?;
     let now = now();
     if args.file.is_dir() || args.file.file_name().is_none() {
         let hint = "name a file in it, which need not be there yet; nothing was written";
@@ -80,14 +80,14 @@ pub(super) fn back_up(app: &App, args: &BackupArgs) -> Result<(), Failure> {
         ));
     }
     let pair = args.with_key.then(|| read_pair(app)).transpose()?;
-    let header = backup::write(&store, pair.as_ref(), &file, now).inspect_err(|error| {
+    let header = backup::write(&*store, pair.as_ref(), &file, now).inspect_err(|error| {
         if let BackupError::StoreDamaged(findings) = error {
             warn_of_others(findings);
         }
     })?;
     // A backup that cannot be read is none.
     Backup::open(&file)?;
-    if let Err(error) = backup::note_last(&app.config.store, now, args.with_key) {
+    if let Err(error) = backup::note_last(app.config.notes_folder(), now, args.with_key) {
         eprintln!("passmate-server: warning: `check` will not know of this backup: {error}");
     }
     let removed = args
@@ -198,11 +198,10 @@ fn own_pair(app: &App) -> (PathBuf, PathBuf) {
 
 pub(super) fn restore(app: &App, args: &RestoreArgs) -> Result<(), Failure> {
     let mut backup = Backup::open(&args.file)?;
-    let path = &app.config.store;
-    let folder = folder_of(path);
+    let folder = app.config.notes_folder();
     make_folder(folder)?;
     // From here on neither a server nor another command looks at the store.
-    let closed = ClosedStore::new(path).map_err(|error| match error {
+    let closed = app.config.store.take_offline().map_err(|error| match error {
         StoreError::InUse { path } => {
             let message = format_args!("the store is in use by a server or a command, which locks {}", path.display());
             let hint =
@@ -211,8 +210,8 @@ pub(super) fn restore(app: &App, args: &RestoreArgs) -> Result<(), Failure> {
         }
         error => error.into(),
     })?;
-    if closed.is_there() && !args.force {
-        let message = format_args!("there is a store at {}", path.display());
+    if closed.exists() && !args.force {
+        let message = format_args!("there is a store at {}", app.config.store);
         return Err(Failure::new(
             Code::Exists,
             message,
@@ -262,7 +261,9 @@ fn tried(backup: &mut Backup, folder: &Path) -> Result<PathBuf, Failure> {
     let path = folder.join("passmate.db");
     backup.extract(&path)?;
     let mut findings = Vec::new();
-    let sum = AdminStore::open(&path)?.check(&mut |finding| findings.push(finding))?;
+    let sum = StoreUrl::sqlite(&path)
+        .operator()?
+        .check(&mut |finding| findings.push(finding))?;
     let header = backup.header();
     if (sum.accounts, sum.btoken_bytes) != (header.accounts, header.btoken_bytes) {
         findings.push("it has other accounts than it says".to_owned());
@@ -367,7 +368,10 @@ fn warn_of_others(findings: &[String]) {
 pub(super) fn verify(app: &App, args: &VerifyArgs) -> Result<(), Failure> {
     let mut findings = Vec::new();
     let sum = match &args.file {
-        None => AdminStore::open_as_it_is(&app.config.store)?
+        None => app
+            .config
+            .store
+            .operator_without_upgrade()?
             .check(&mut |finding| findings.push(finding))?,
         Some(file) => {
             let mut backup = Backup::open(file)?;

@@ -152,7 +152,7 @@ fn switch(app: &App) -> Result<(), Failure> {
     }
     let served = switch_to_next(&app.config.data_dir)?;
     // The copy in a safe place is of the key before.
-    crate::backup::forget_key_copy(&app.config.store);
+    crate::backup::forget_key_copy(app.config.notes_folder());
     let text = format!(
         "the key is another one from now on: pin {}\nkeep a copy of it: passmate-server backup FILE --with-key\n",
         served.pin

@@ -14,8 +14,8 @@ use super::{App, Code, Failure};
 use crate::backup::{last_backup, last_with_key};
 use crate::clock::{DAY, now, utc};
 use crate::config::{AdminAddress, Config, ConfigError, ListenHost, Registration, Sources};
-use crate::files::{Disk, disk_of, folder_of};
-use crate::store::{AdminStore, StoreError};
+use crate::files::{Disk, disk_of};
+use crate::store::StoreError;
 use crate::tls::{Chain, Identity, OWN_CERTIFICATE, OWN_KEY, look_at_chain};
 
 /// Look for what is not as it should be: certificate, key, store, disk, limits, clock,
@@ -222,8 +222,10 @@ fn private(path: &Path, what: &str, config: &Config, found: &mut Found) {
 }
 
 fn store(config: &Config, found: &mut Found) {
-    private(&config.store, "the store", config, found);
-    let mut store = match AdminStore::open_as_it_is(&config.store) {
+    if let Some(file) = config.store.file() {
+        private(file, "the store", config, found);
+    }
+    let mut store = match config.store.operator_without_upgrade() {
         Ok(store) => store,
         // The first start makes it.
         Err(StoreError::Missing { .. }) => return,
@@ -255,7 +257,9 @@ fn store(config: &Config, found: &mut Found) {
 }
 
 fn place(config: &Config, found: &mut Found) {
-    let folder = folder_of(&config.store);
+    let Some(folder) = config.store.folder() else {
+        return;
+    };
     let Some(there) = folder.ancestors().find(|folder| folder.is_dir()) else {
         return;
     };
@@ -349,10 +353,10 @@ fn registration(config: &Config, found: &mut Found) {
 }
 
 fn backups(config: &Config, identity: Option<&Identity>, found: &mut Found) {
-    if !config.store.exists() {
+    if config.store.file().is_some_and(|file| !file.exists()) {
         return;
     }
-    match last_backup(&config.store) {
+    match last_backup(config.notes_folder()) {
         None => found.add(
             "no backup is known",
             "`passmate-server backup FILE --keep 14`, every night; see deploy/passmate-server-backup.timer",
@@ -362,7 +366,7 @@ fn backups(config: &Config, identity: Option<&Identity>, found: &mut Found) {
         }
         Some(_) => {}
     }
-    let key_kept = last_with_key(&config.store).is_some();
+    let key_kept = last_with_key(config.notes_folder()).is_some();
     if identity.is_some_and(|identity| identity.is_own) && !key_kept {
         found.add(
             format!("the only copy of the TLS key is {}", config.data_dir.join(OWN_KEY).display()),

@@ -71,7 +71,7 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
                 )),
             }
         }
-        let is_new = store.take_over(&accounts)?;
+        let is_new = store.import(&accounts)?;
         let new = is_new.iter().filter(|is_new| **is_new).count() as u64;
         taken += new;
         known += is_new.len() as u64 - new;

@@ -6,7 +6,7 @@ fn made(dir: &tempfile::TempDir, pair: Option<&PemPair>) -> PathBuf {
     drop(Sqlite::open(&path).unwrap());
     let file = dir.path().join("backup");
     write(
-        &AdminStore::open(&path).unwrap(),
+        &*StoreUrl::sqlite(&path).operator().unwrap(),
         pair,
         &file,
         1_700_000_000,
@@ -35,7 +35,8 @@ fn a_backup_gives_back_what_went_in() {
     );
     let copy = dir.path().join("copy.db");
     backup.extract(&copy).unwrap();
-    AdminStore::open(&copy)
+    StoreUrl::sqlite(&copy)
+        .operator()
         .unwrap()
         .check(&mut |finding| panic!("{finding}"))
         .unwrap();
@@ -55,15 +56,32 @@ fn a_backup_before_an_upgrade_leaves_the_store_as_the_older_program_knows_it() {
     let path = dir.path().join("passmate.db");
     crate::store::make_first_schema(&path);
     let file = dir.path().join("backup");
-    let header = write(&AdminStore::open_as_it_is(&path).unwrap(), None, &file, 0).unwrap();
+    let header = write(
+        &*StoreUrl::sqlite(&path).operator_without_upgrade().unwrap(),
+        None,
+        &file,
+        0,
+    )
+    .unwrap();
     assert_eq!(header.schema, 1);
     assert_eq!(
-        AdminStore::open_as_it_is(&path).unwrap().schema().unwrap(),
+        StoreUrl::sqlite(&path)
+            .operator_without_upgrade()
+            .unwrap()
+            .schema()
+            .unwrap(),
         1
     );
     let copy = dir.path().join("copy.db");
     Backup::open(&file).unwrap().extract(&copy).unwrap();
-    assert!(AdminStore::open(&copy).unwrap().schema().unwrap() > 1);
+    assert!(
+        StoreUrl::sqlite(&copy)
+            .operator()
+            .unwrap()
+            .schema()
+            .unwrap()
+            > 1
+    );
 }
 
 #[test]
@@ -131,12 +149,12 @@ fn what_a_killed_process_left_goes_and_what_one_at_work_has_stays() {
 #[test]
 fn when_the_last_one_was_made_is_remembered_beside_the_store() {
     let dir = tempfile::tempdir().unwrap();
-    let store = dir.path().join("passmate.db");
-    assert_eq!(last_backup(&store), None);
-    note_last(&store, 1_700_000_000, true).unwrap();
-    note_last(&store, 1_800_000_000, false).unwrap();
-    assert_eq!(last_with_key(&store), Some(1_700_000_000));
-    assert_eq!(last_backup(&store), Some(1_800_000_000));
+    let store = dir.path();
+    assert_eq!(last_backup(store), None);
+    note_last(store, 1_700_000_000, true).unwrap();
+    note_last(store, 1_800_000_000, false).unwrap();
+    assert_eq!(last_with_key(store), Some(1_700_000_000));
+    assert_eq!(last_backup(store), Some(1_800_000_000));
     fs::write(dir.path().join(LAST), "soon").unwrap();
-    assert_eq!(last_backup(&store), None);
+    assert_eq!(last_backup(store), None);
 }

@@ -41,7 +41,8 @@ fn nothing_set_gives_the_defaults_of_the_contract() {
     );
     assert_eq!(config.listen, [ListenAddress::everywhere()]);
     assert_eq!(config.listen[0].to_string(), "[::]:29556");
-    assert_eq!(config.store, config.data_dir.join("passmate.db"));
+    let store = StoreUrl::sqlite(config.data_dir.join("passmate.db"));
+    assert_eq!(config.store, store);
     assert_eq!(config.limits.btoken_len_max, 2_097_152);
     assert_eq!(config.limits.memory_max, 256 * 1024 * 1024);
 }

@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use passmate_proto::PORT;
 
 use super::{AdminAddress, Rate};
+use crate::store::BadStoreUrl;
 
 /// Why a value cannot be what it was given for; reads on after the name of the setting.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -50,15 +51,8 @@ pub enum ValueError {
     /// Not one of a few words.
     #[error("is not one of: {0}")]
     NotOneOf(&'static str),
-    /// A store that this program cannot drive.
-    #[error("asks for PostgreSQL, which is not built into this program: use sqlite:PATH")]
-    PostgresNotBuiltIn,
-    /// Not a URL of a store. The value is not shown: such a URL may hold a password.
-    #[error("is not a store: write sqlite:PATH")]
-    NotAStore,
-    /// A store that forgets everything when the server ends.
-    #[error("asks for a store in memory, which would forget every account at the end: give a path")]
-    StoreInMemory,
+    #[error(transparent)]
+    Store(#[from] BadStoreUrl),
     /// `none` together with addresses.
     #[error("is `none` and an address at the same time")]
     NoneAndMore,
@@ -284,32 +278,6 @@ pub(crate) fn parse_switch(text: &str) -> Result<bool, ValueError> {
         "false" | "no" | "off" | "0" => Ok(false),
         _ => Err(ValueError::NotASwitch),
     }
-}
-
-/// Reads where the store is; relative paths are taken from the working directory.
-pub(crate) fn parse_store(text: &str) -> Result<PathBuf, ValueError> {
-    let scheme = text
-        .split(':')
-        .next()
-        .unwrap_or_default()
-        .to_ascii_lowercase();
-    if scheme == "postgres" || scheme == "postgresql" {
-        return Err(ValueError::PostgresNotBuiltIn);
-    }
-    let path = text.strip_prefix("sqlite:").ok_or(ValueError::NotAStore)?;
-    // `sqlite:///x` is how URLs write `sqlite:/x`; with two slashes the first part would be a host.
-    let path = match path.strip_prefix("//") {
-        Some(rest) if rest.starts_with('/') => rest,
-        Some(_) => return Err(ValueError::NotAStore),
-        None => path,
-    };
-    if path.contains(":memory:") {
-        return Err(ValueError::StoreInMemory);
-    }
-    if path.is_empty() || path.ends_with('/') || path.contains('\0') {
-        return Err(ValueError::NotAStore);
-    }
-    Ok(Path::new(path).to_owned())
 }
 
 /// The number in front and what follows it, blanks between them allowed.

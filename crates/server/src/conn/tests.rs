@@ -8,7 +8,7 @@ use tokio::io::ReadBuf;
 
 use super::*;
 use crate::limits::rate::RateLimiter;
-use crate::store::Store;
+use crate::store::StoreUrl;
 use crate::tls::Identity;
 
 /// A connection that takes everything but an alert, which is what a `close_notify` is in TLS
@@ -62,8 +62,10 @@ async fn a_confirmation_that_nobody_takes_ends_soon_after_the_session() {
         idle_timeout: Duration::from_secs(60),
         ..Limits::default()
     };
-    let store = Store::open_sqlite(&dir.path().join("passmate.db"), |_| {}).unwrap();
-    let service = Service::new(store, dir.path(), &limits, Registration::Open);
+    let store = StoreUrl::sqlite(dir.path().join("passmate.db"))
+        .open(|_| {})
+        .unwrap();
+    let service = Service::new(store, Some(dir.path()), &limits, Registration::Open);
     let settings = ListenerSettings {
         tls: identity.config,
         banner: b"banner".as_slice().into(),

@@ -30,6 +30,7 @@ use super::metrics::{Metrics, look};
 use super::{exposition, page};
 use crate::config::AdminAddress;
 use crate::listen::ServerState;
+use crate::store::StoreUrl;
 
 /// Connections at the same time; further ones wait.
 const CONNECTIONS_MAX: usize = 32;
@@ -99,7 +100,8 @@ impl AdminListener {
 struct AdminState {
     metrics: Metrics,
     state: Arc<ServerState>,
-    store: PathBuf,
+    store: StoreUrl,
+    notes: PathBuf,
     is_loopback: bool,
     ready: Mutex<Option<(Instant, Result<(), String>)>>,
 }
@@ -109,13 +111,15 @@ pub(crate) async fn serve(
     listener: AdminListener,
     metrics: Metrics,
     state: Arc<ServerState>,
-    store: PathBuf,
+    store: StoreUrl,
+    notes: PathBuf,
 ) {
     let is_loopback = !listener.is_open();
     let admin = Arc::new(AdminState {
         metrics,
         state: Arc::clone(&state),
         store,
+        notes,
         is_loopback,
         ready: Mutex::default(),
     });
@@ -151,8 +155,8 @@ pub(crate) async fn serve(
 /// One look at a time: a disk that hangs holds up one thread and no answer.
 async fn keep_looking(admin: &AdminState) {
     loop {
-        let store = admin.store.clone();
-        if let Ok(Some(sample)) = tokio::task::spawn_blocking(move || look(&store)).await {
+        let (store, notes) = (admin.store.clone(), admin.notes.clone());
+        if let Ok(Some(sample)) = tokio::task::spawn_blocking(move || look(&store, &notes)).await {
             admin.metrics.note_sample(sample);
         }
         tokio::time::sleep(LOOK_PAUSE).await;

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::now;
-use crate::files::{disk_of, with_suffix};
+use crate::files::{Disk, disk_of};
+use crate::store::StoreUrl;
 use parking_lot::{Mutex, MutexGuard};
 
 /// Upper bounds of the durations that are told apart, in milliseconds; what is longer is in one
@@ -296,22 +297,23 @@ impl State {
     }
 }
 
-/// Looks at a store and its disk, beside whoever uses it. It may take as long as the disk.
-pub(super) fn look(store: &Path) -> Option<Sample> {
-    let sum = crate::store::AdminStore::open(store)
+/// Reads the size of a store and of its disk, beside whoever uses it. It may block as long as the
+/// disk does.
+pub(super) fn look(store: &StoreUrl, notes: &Path) -> Option<Sample> {
+    let sum = store
+        .operator_without_upgrade()
         .and_then(|store| store.sum())
         .ok()?;
-    let len =
-        |suffix: &str| std::fs::metadata(with_suffix(store, suffix)).map_or(0, |file| file.len());
-    let disk = disk_of(crate::files::folder_of(store)).ok()?;
+    let disk = store.folder().and_then(|folder| disk_of(folder).ok());
+    let Disk { free, size } = disk.unwrap_or_default();
     Some(Sample {
         at: now(),
         accounts: sum.accounts,
         btoken_bytes: sum.btoken_bytes,
-        store_bytes: len("") + len("-wal"),
-        disk_free: disk.free,
-        disk_size: disk.size,
-        last_backup: crate::backup::last_backup(store),
+        store_bytes: store.size_on_disk(),
+        disk_free: free,
+        disk_size: size,
+        last_backup: crate::backup::last_backup(notes),
     })
 }
 

@@ -15,15 +15,15 @@ const FRESH: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct DiskSpace {
-    folder: PathBuf,
+    folder: Option<PathBuf>,
     last: Mutex<Option<(Instant, Disk)>>,
 }
 
 impl DiskSpace {
     /// The room on the file system of this folder.
-    pub(super) fn new(folder: &Path) -> Self {
+    pub(super) fn new(folder: Option<&Path>) -> Self {
         Self {
-            folder: folder.to_owned(),
+            folder: folder.map(Path::to_owned),
             last: Mutex::default(),
         }
     }
@@ -47,7 +47,7 @@ impl DiskSpace {
         if let Some((_, space)) = last.filter(|(asked, _)| asked.elapsed() < FRESH) {
             return Some(space);
         }
-        let disk = disk_of(&self.folder).ok()?;
+        let disk = disk_of(self.folder.as_deref()?).ok()?;
         *last = Some((Instant::now(), disk));
         Some(disk)
     }
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn a_folder_that_is_gone_refuses_nobody() {
-        let disk = DiskSpace::new(Path::new("/nowhere/at/all"));
+        let disk = DiskSpace::new(Some(Path::new("/nowhere/at/all")));
         assert!(!disk.is_low_for_creates() && !disk.is_low_for_growth());
     }
 }

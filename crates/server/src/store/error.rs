@@ -5,17 +5,17 @@ use std::path::PathBuf;
 /// Why an engine could not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
-    /// There is no room for it. Nothing of the batch took place.
+    /// There is no space for the batch. Nothing of it took place.
     #[error("the disk is full")]
     Full,
-    /// Another process holds the store for the moment. Nothing of the batch took place.
+    /// Another process holds the store at the moment. Nothing of the batch took place.
     #[error("the store is busy")]
     Busy,
-    /// What was read is not what was stored.
+    /// The bytes that were read are not those that were stored.
     #[error("the store is damaged: {0}")]
     Damaged(String),
-    /// Anything else, an I/O error or a failed fsync among it. After a commit nobody can say what
-    /// took place.
+    /// Any other failure, such as an I/O error or a failed fsync. After a commit it is unknown
+    /// what took place.
     #[error("the store failed: {0}")]
     Failed(String),
 }
@@ -23,60 +23,42 @@ pub enum EngineError {
 /// Why a store cannot be opened, or could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Another server uses it.
     #[error("{} is in use by another server", path.display())]
     InUse {
-        /// What is locked.
+        /// The locked file.
         path: PathBuf,
     },
-    /// A restore is about to replace it.
     #[error("the store is being restored, which locks {}", path.display())]
     Restoring {
-        /// What is locked.
+        /// The locked file.
         path: PathBuf,
     },
-    /// There is none.
     #[error("there is no store at {}", path.display())]
-    Missing {
-        /// Where it was looked for.
-        path: PathBuf,
-    },
-    /// The server that uses it is older than this program, so it must not be changed now.
+    Missing { path: PathBuf },
+    /// The running server is older than this program, so the schema must not be upgraded now.
     #[error("{} is in use by a server that is older than this program", path.display())]
-    OlderServer {
-        /// The store.
-        path: PathBuf,
-    },
-    /// A newer version of this program made it.
-    #[error("{} has schema {found}, and this program knows schemas up to {known}", path.display())]
+    OlderServer { path: PathBuf },
+    #[error("{} has schema {found}, but this program supports schemas up to {known}", path.display())]
     NewerSchema {
-        /// The store.
         path: PathBuf,
-        /// The schema that is there.
         found: i64,
-        /// The newest that this program knows.
         known: i64,
     },
-    /// A database of another program.
-    #[error("{} is a database, but not one of this program", path.display())]
-    NotOurs {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file cannot be opened or made.
+    #[error("{} is a database of another program", path.display())]
+    NotOurs { path: PathBuf },
     #[error("cannot open the store {}: {cause}", path.display())]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// What the system or the engine says.
-        cause: String,
-    },
-    /// The engine.
+    Open { path: PathBuf, cause: String },
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// The store was closed, or failed before.
+    /// [`Store::close`](super::Store::close) was called.
     #[error("the store is closed")]
     Closed,
+    /// The writer thread has ended without an answer, so the outcome of the change is unknown.
+    #[error("the store's writer thread has ended")]
+    WriterEnded,
+    /// A read panicked or was cancelled, or an earlier panic took the last reader.
+    #[error("a read of the store was aborted")]
+    ReadAborted,
 }
 
 impl StoreError {
@@ -89,19 +71,21 @@ impl StoreError {
             Self::Missing { .. } => {
                 "give --data-dir or --store as `passmate-server serve` gets it, or start the server once"
             }
-            Self::OlderServer { .. } => "start the server again with this version",
+            Self::OlderServer { .. } => "restart the server with this version",
             Self::NewerSchema { .. } => {
                 "run the newer passmate-server, or restore the backup from before its upgrade"
             }
             Self::NotOurs { .. } => "give another --store",
             Self::Open { .. } => {
-                "look at the owner and mode of the file and of its folder, and at the disk"
+                "check the owner and mode of the file and of its folder, and the disk"
             }
-            Self::Engine(EngineError::Full) => "make room on the disk",
-            Self::Engine(EngineError::Busy) => "another program holds the database: end it",
+            Self::Engine(EngineError::Full) => "free some space on the disk",
+            Self::Engine(EngineError::Busy) => {
+                "another program holds the database: wait for it, or end it"
+            }
             Self::Engine(EngineError::Damaged(_)) => "stop the server and restore a backup",
-            Self::Engine(EngineError::Failed(_)) => {
-                "look at the disk and the system's log, then start the server again"
+            Self::Engine(EngineError::Failed(_)) | Self::WriterEnded | Self::ReadAborted => {
+                "check the disk and the system's log, then start the server again"
             }
             Self::Closed => "start the server again",
         }

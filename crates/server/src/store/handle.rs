@@ -1,64 +1,56 @@
-//! The adapter between connections, which wait, and an engine, which blocks.
+//! The store as connections see it: any number of them wait, while the engine blocks.
 //!
-//! One thread owns the engine. It takes every change that is waiting into one transaction, so that
-//! a hundred devices share one flush of the disk. Who waits is told after the commit, never before.
+//! Changes go to the [writer](super::writer), which groups them into transactions. A caller gets
+//! its answer after the commit, never before. Reads go to a pool of [readers](super::readers).
 
 use std::fmt;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
-use std::time::Instant;
 
 use parking_lot::Mutex;
 use passmate_proto::AccountNumber;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
-use super::in_place::InPlace;
-use super::writer::{Job, TIDY_DELETED, Writer};
+use super::readers::Readers;
+use super::writer::{Job, Writer};
 use super::{
-    Admission, AuthHash, Btoken, BtokenHash, Change, Committed, Engine, EngineError, Head, Outcome,
-    Reader, Sqlite, StoreError, Stored,
+    Admission, AuthHash, Btoken, BtokenHash, Change, Committed, Created, Deleted, Engine,
+    EngineError, Head, Outcome, Replaced, StoreError, Stored,
 };
 
-/// Reads that run at the same time; more would only wait for the same disk.
-const READERS: usize = 4;
-/// Up to this length a btoken may be read in place, in bytes.
-const READ_IN_PLACE_MAX: usize = 64 << 10;
-/// A store that any number of connections use at the same time; clones are the same store.
+/// A store that any number of connections use at the same time. Clones are the same store.
 #[derive(Clone)]
-pub struct Store(Arc<Inner>);
+pub struct Store(Arc<StoreInner>);
 
-struct Inner {
+struct StoreInner {
+    /// None once the store is closed.
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
-    readers: Mutex<Vec<Box<dyn Reader>>>,
-    readers_free: Arc<Semaphore>,
-    in_place: InPlace,
+    readers: Arc<Readers>,
     expected: Arc<AtomicUsize>,
     is_closing: Arc<AtomicBool>,
-    counted: Arc<Counted>,
+    counters: Arc<CommitCounters>,
 }
 
-/// What commits came to since the start.
+/// Numbers about commits since the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Commits {
     /// Transactions that were flushed.
     pub transactions: u64,
-    /// Changes in them.
+    /// Changes in those transactions.
     pub changes: u64,
-    /// Changes that wait for one now.
+    /// Changes that wait for a transaction now.
     pub waiting: u64,
-    /// Btokens that were read and were not what was stored.
+    /// Btokens whose bytes did not match their stored hash when they were read.
     pub damaged: u64,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Counted {
+pub(super) struct CommitCounters {
     pub(super) transactions: AtomicU64,
     pub(super) changes: AtomicU64,
-    pub(super) waiting: AtomicU64,
-    pub(super) damaged: AtomicU64,
+    waiting: AtomicU64,
 }
 
 impl fmt::Debug for Store {
@@ -68,65 +60,44 @@ impl fmt::Debug for Store {
 }
 
 impl Store {
-    /// Opens the embedded store, or makes it.
+    /// Starts a writer thread for an engine, and opens its readers.
     ///
-    /// `on_fatal` is called on the store's own thread when a commit failed in a way after which
-    /// nobody can say what the disk holds. The process should end then; nothing is confirmed any
-    /// more.
-    ///
-    /// # Errors
-    /// What keeps it from being used; see [`StoreError`].
-    pub fn open_sqlite(
-        path: &Path,
-        on_fatal: impl Fn(&StoreError) + Send + Sync + 'static,
-    ) -> Result<Self, StoreError> {
-        Self::start(Sqlite::open(path)?, on_fatal)
-    }
-
-    /// Puts an engine on a thread of its own.
+    /// `on_fatal` is called on the writer thread when a commit failed and the state of the disk is
+    /// unknown. The process should end then; nothing is confirmed any more.
     ///
     /// # Errors
-    /// The engine has no readers to give, or the system has no thread.
+    /// The engine cannot open a reader, or the system cannot start a thread.
     pub fn start<E: Engine>(
         engine: E,
         on_fatal: impl Fn(&StoreError) + Send + Sync + 'static,
     ) -> Result<Self, StoreError> {
-        let mut readers: Vec<Box<dyn Reader>> = Vec::new();
-        for _ in 0..READERS {
-            readers.push(Box::new(engine.reader()?));
-        }
+        let readers = Arc::new(Readers::open(&engine)?);
         let (jobs, waiting) = mpsc::channel();
         let expected = Arc::new(AtomicUsize::new(0));
         let is_closing = Arc::new(AtomicBool::new(false));
-        let counted = Arc::new(Counted::default());
-        let mut writer = Writer {
+        let counters = Arc::new(CommitCounters::default());
+        let mut writer = Writer::new(
             engine,
             on_fatal,
-            is_failed: false,
-            // The last process may have been killed before it came to that.
-            tidy_at: Some(Instant::now() + TIDY_DELETED),
-            expected: Arc::clone(&expected),
-            is_closing: Arc::clone(&is_closing),
-            counted: Arc::clone(&counted),
-        };
+            Arc::clone(&expected),
+            Arc::clone(&is_closing),
+            Arc::clone(&counters),
+        );
         let writer = std::thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || writer.run(&waiting))
             .map_err(|error| EngineError::Failed(error.to_string()))?;
-        Ok(Self(Arc::new(Inner {
+        Ok(Self(Arc::new(StoreInner {
             jobs: Mutex::new(Some(jobs)),
             writer: Mutex::new(Some(writer)),
-            readers: Mutex::new(readers),
-            readers_free: Arc::new(Semaphore::new(READERS)),
-            in_place: InPlace::new()?,
+            readers,
             expected,
             is_closing,
-            counted,
+            counters,
         })))
     }
 
-    /// Makes an account, or finds the one that this auth token was let into a moment ago. The
-    /// answer is its number with the receipt, or why there is none.
+    /// Makes an account; see [`Change::Create`].
     pub async fn create(
         &self,
         account: AccountNumber,
@@ -135,195 +106,152 @@ impl Store {
         accounts_max: u64,
         admission: Admission,
         at: i64,
-    ) -> Result<Result<(AccountNumber, Committed), Outcome>, StoreError> {
-        let made = self
-            .change(Change::Create {
-                account,
-                auth,
-                btoken,
-                accounts_max,
-                admission,
-                at,
-            })
-            .await?;
-        Ok(made.map(|(outcome, committed)| match outcome {
-            Outcome::Again(before) => (before, committed),
-            _ => (account, committed),
-        }))
+    ) -> Result<Created<Committed>, StoreError> {
+        let change = Change::Create {
+            account,
+            auth,
+            btoken,
+            accounts_max,
+            admission,
+            at,
+        };
+        match self.change(change).await? {
+            Outcome::Created(Created::Done(account, ())) => {
+                Ok(Created::Done(account, Committed(())))
+            }
+            Outcome::Created(Created::NumberTaken) => Ok(Created::NumberTaken),
+            Outcome::Created(Created::AccountsMax) => Ok(Created::AccountsMax),
+            Outcome::Created(Created::NotInvited) => Ok(Created::NotInvited),
+            other => Err(wrong_outcome(other)),
+        }
     }
 
-    /// Replaces the btoken if `expected` is still the hash of what is stored.
-    ///
-    /// [`Outcome::Stale`] changed nothing: another device was faster, or the account is gone.
+    /// Replaces the btoken of an account if `expected` is still the hash of the stored one.
     pub async fn replace_if(
         &self,
         account: AccountNumber,
         expected: BtokenHash,
         btoken: Btoken,
         at: i64,
-    ) -> Result<Result<Committed, Outcome>, StoreError> {
-        self.change(Change::ReplaceIf {
+    ) -> Result<Replaced<Committed>, StoreError> {
+        let change = Change::ReplaceIf {
             account,
             expected,
             btoken,
             at,
-        })
-        .await
-        .map(receipt)
+        };
+        match self.change(change).await? {
+            Outcome::Replaced(Replaced::Done(())) => Ok(Replaced::Done(Committed(()))),
+            Outcome::Replaced(Replaced::Stale) => Ok(Replaced::Stale),
+            other => Err(wrong_outcome(other)),
+        }
     }
 
-    /// Deletes an account.
+    /// Deletes an account if it still has this auth token.
     pub async fn delete(
         &self,
         account: AccountNumber,
         auth: AuthHash,
-    ) -> Result<Result<Committed, Outcome>, StoreError> {
-        self.change(Change::Delete { account, auth })
-            .await
-            .map(receipt)
+    ) -> Result<Deleted<Committed>, StoreError> {
+        match self.change(Change::Delete { account, auth }).await? {
+            Outcome::Deleted(Deleted::Done(())) => Ok(Deleted::Done(Committed(()))),
+            Outcome::Deleted(Deleted::Gone) => Ok(Deleted::Gone),
+            other => Err(wrong_outcome(other)),
+        }
     }
 
-    /// Forgets invites and open seats whose time is over.
+    /// Removes invites and open seats that have expired.
     pub async fn expire(&self, at: i64) -> Result<(), StoreError> {
         self.change(Change::Expire { at }).await.map(drop)
     }
 
-    /// Writes what is there already and reads it: whether the disk takes a commit.
+    /// Commits an unchanged value and reads, to find out whether the disk works.
     pub async fn probe(&self) -> Result<(), StoreError> {
-        self.change(Change::Probe)
-            .await?
-            .map(drop)
-            .map_err(|_| StoreError::Closed)?;
+        self.change(Change::Probe).await?;
         self.read_head([0; 8]).await.map(drop)
     }
 
-    /// What commits came to since the start.
     #[must_use]
     pub fn commits(&self) -> Commits {
-        let Counted {
+        let CommitCounters {
             transactions,
             changes,
             waiting,
-            damaged,
-        } = &*self.0.counted;
-        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        } = &*self.0.counters;
         Commits {
-            transactions: read(transactions),
-            changes: read(changes),
-            waiting: read(waiting),
-            damaged: read(damaged),
+            transactions: transactions.load(Ordering::Relaxed),
+            changes: changes.load(Ordering::Relaxed),
+            waiting: waiting.load(Ordering::Relaxed),
+            damaged: self.0.readers.damaged(),
         }
     }
 
-    /// What is known of an account without its btoken.
+    /// Reads what the store knows about an account, without its btoken.
     pub async fn read_head(&self, account: [u8; 8]) -> Result<Option<Head>, StoreError> {
-        self.read_with(0, move |reader| reader.read_head(&account))
+        self.0
+            .readers
+            .read(0, move |reader| reader.read_head(&account))
             .await
     }
 
-    /// The btoken of an account, which is about `len` bytes long.
+    /// Reads the btoken of an account. `len` is its approximate length in bytes.
     pub async fn read(
         &self,
         account: AccountNumber,
         len: usize,
     ) -> Result<Option<Stored>, StoreError> {
-        self.read_with(len, move |reader| reader.read(account))
+        self.0
+            .readers
+            .read(len, move |reader| reader.read(account))
             .await
     }
 
-    /// Says that a change is likely to come soon. Until that is dropped or given to the change, a
-    /// commit waits a moment for it.
+    /// Announces that a change is likely to come soon. A commit waits a moment for announced
+    /// changes, until the announcement is dropped.
     #[must_use]
     pub fn expect(&self) -> Expected {
         Expected::new(&self.0.expected)
     }
 
-    /// Finishes what is waiting and closes the engine.
+    /// Finishes the waiting changes and closes the engine.
     ///
-    /// What cannot be finished because another process holds the store is answered with
+    /// Changes that cannot be made because another process holds the store are answered with
     /// [`EngineError::Busy`].
     pub async fn close(&self) {
         self.0.jobs.lock().take();
         self.0.is_closing.store(true, Ordering::Relaxed);
         let writer = self.0.writer.lock().take();
-        let inner = Arc::clone(&self.0);
+        let readers = Arc::clone(&self.0.readers);
         let _ = tokio::task::spawn_blocking(move || {
-            // Readers first: the engine tidies up when it is the last one.
-            inner.readers.lock().clear();
+            // Readers first: the last connection to the database empties its log.
+            readers.close();
             writer.map(JoinHandle::join)
         })
         .await;
     }
 
-    async fn change(
-        &self,
-        change: Change,
-    ) -> Result<Result<(Outcome, Committed), Outcome>, StoreError> {
+    async fn change(&self, change: Change) -> Result<Outcome, StoreError> {
         let (answer, answered) = oneshot::channel();
         let jobs = self.0.jobs.lock().clone().ok_or(StoreError::Closed)?;
-        let _waiting = Waiting::new(&self.0.counted);
+        let _waiting = Waiting::new(&self.0.counters);
         jobs.send(Job { change, answer })
-            .map_err(|_| StoreError::Closed)?;
-        // The engine's commit has returned when an outcome comes: this is where the receipt is
-        // made.
-        match answered.await.map_err(|_| StoreError::Closed)?? {
-            done @ (Outcome::Done | Outcome::Again(_)) => Ok(Ok((done, Committed::new()))),
-            other => Ok(Err(other)),
-        }
-    }
-
-    /// Reads about `len` bytes and what is known of them.
-    async fn read_with<T: Send + 'static>(
-        &self,
-        len: usize,
-        read: impl FnOnce(&mut dyn Reader) -> Result<T, EngineError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        if len <= READ_IN_PLACE_MAX
-            && let Some(_in_place) = self.0.in_place.begin_soon().await
-            && let Ok(_permit) = self.0.readers_free.try_acquire()
-        {
-            return self.0.with_reader(read);
-        }
-        let free = Arc::clone(&self.0.readers_free).acquire_owned();
-        let permit = free.await.map_err(|_| StoreError::Closed)?;
-        let inner = Arc::clone(&self.0);
-        let read = tokio::task::spawn_blocking(move || {
-            let result = inner.with_reader(read);
-            // Who asked may be gone by now: the place is free when the reader is back, and not
-            // before.
-            drop(permit);
-            result
-        });
-        read.await.unwrap_or(Err(StoreError::Closed))
+            .map_err(|_| StoreError::WriterEnded)?;
+        answered.await.map_err(|_| StoreError::WriterEnded)?
     }
 }
 
-impl Inner {
-    fn with_reader<T>(
-        &self,
-        read: impl FnOnce(&mut dyn Reader) -> Result<T, EngineError>,
-    ) -> Result<T, StoreError> {
-        let mut reader = self.readers.lock().pop().ok_or(StoreError::Closed)?;
-        let result = read(reader.as_mut());
-        self.readers.lock().push(reader);
-        if matches!(result, Err(EngineError::Damaged(_))) {
-            self.counted.damaged.fetch_add(1, Ordering::Relaxed);
-        }
-        Ok(result?)
-    }
+/// The writer rejects outcomes of the wrong kind, so this is a bug.
+fn wrong_outcome(outcome: Outcome) -> StoreError {
+    EngineError::Failed(format!("{outcome:?} answers another kind of change")).into()
 }
 
-fn receipt(answer: Result<(Outcome, Committed), Outcome>) -> Result<Committed, Outcome> {
-    answer.map(|(_, committed)| committed)
-}
-
-/// A change that waits, for as long as this is.
-struct Waiting<'a>(&'a Counted);
+/// Counts a change as waiting for as long as this exists.
+struct Waiting<'a>(&'a CommitCounters);
 
 impl<'a> Waiting<'a> {
-    fn new(counted: &'a Counted) -> Self {
-        counted.waiting.fetch_add(1, Ordering::Relaxed);
-        Self(counted)
+    fn new(counters: &'a CommitCounters) -> Self {
+        counters.waiting.fetch_add(1, Ordering::Relaxed);
+        Self(counters)
     }
 }
 
@@ -333,7 +261,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// A change that is likely to come; see [`Store::expect`].
+/// The announcement of a change; see [`Store::expect`].
 #[derive(Debug)]
 pub struct Expected(Arc<AtomicUsize>);
 

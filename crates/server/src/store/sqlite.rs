@@ -1,4 +1,4 @@
-//! The embedded engine: SQLite.
+//! SQLite: the embedded engine and its operator side. Nothing outside this folder uses rusqlite.
 
 mod check;
 mod copy;
@@ -8,13 +8,12 @@ mod lock;
 mod operator;
 mod reader;
 mod schema;
+mod sql;
 
 #[cfg(test)]
 pub(crate) use engine::tests::make_first_schema;
 
-pub(crate) use lock::lock_file;
-
-pub use copy::ClosedStore;
+pub(super) use copy::OfflineSqlite;
 pub use engine::Sqlite;
-pub use operator::AdminStore;
+pub(super) use operator::SqliteOperator;
 pub use reader::SqliteReader;

@@ -1,22 +1,22 @@
-//! What every engine must pass. It is written against the traits alone; an engine calls [`check`]
-//! with a way to make an empty one.
+//! The tests that every engine must pass. They use the traits alone; an engine calls [`check`] with
+//! a function that makes an empty store.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 
-/// Runs the whole suite. `make` gives an empty store each time it is called.
+/// Runs the whole suite. `make` returns an empty store each time.
 pub(crate) fn check<E: Engine>(make: impl Fn() -> E) {
-    what_is_created_can_be_read(&mut make());
+    a_created_account_can_be_read(&mut make());
     a_number_is_given_once(&mut make());
-    a_replacement_needs_the_hash_of_what_is_there(&mut make());
-    a_deleted_account_is_gone_and_nothing_revives_it(&mut make());
-    the_number_of_accounts_has_a_limit(&mut make());
-    a_batch_is_in_order_and_its_changes_see_each_other(&mut make());
-    odd_contents_survive(&mut make());
-    readers_see_what_is_committed_and_nothing_else(&mut make());
-    of_many_writers_that_saw_the_same_one_wins(make());
+    a_replacement_needs_the_stored_hash(&mut make());
+    nothing_revives_a_deleted_account(&mut make());
+    the_number_of_accounts_is_limited(&mut make());
+    a_batch_is_applied_in_order(&mut make());
+    unusual_contents_are_stored_unchanged(&mut make());
+    readers_see_committed_changes_only(&mut make());
+    concurrent_writers_lose_no_confirmed_change(make());
     random_histories_agree_with_a_map(&make);
 }
 
@@ -49,6 +49,17 @@ fn replace(account: u8, expected: &[u8], btoken: &[u8]) -> Change {
     }
 }
 
+fn made(account: u8) -> Outcome {
+    Outcome::Created(Created::Done(number(account), ()))
+}
+
+const NUMBER_TAKEN: Outcome = Outcome::Created(Created::NumberTaken);
+const ACCOUNTS_MAX: Outcome = Outcome::Created(Created::AccountsMax);
+const REPLACED: Outcome = Outcome::Replaced(Replaced::Done(()));
+const STALE: Outcome = Outcome::Replaced(Replaced::Stale);
+const DELETED: Outcome = Outcome::Deleted(Deleted::Done(()));
+const GONE: Outcome = Outcome::Deleted(Deleted::Gone);
+
 fn delete(account: u8) -> Change {
     Change::Delete {
         account: number(account),
@@ -78,9 +89,9 @@ fn check_btoken(engine: &impl Engine, account: u8, expected: Option<&[u8]>) {
     }
 }
 
-fn what_is_created_can_be_read(engine: &mut impl Engine) {
+fn a_created_account_can_be_read(engine: &mut impl Engine) {
     check_btoken(engine, 5, None);
-    commit(engine, &[create(5, b"sealed")], &[Outcome::Done]);
+    commit(engine, &[create(5, b"sealed")], &[made(5)]);
     check_btoken(engine, 5, Some(b"sealed"));
     for other in [1, 4, 6, 255] {
         check_btoken(engine, other, None);
@@ -96,42 +107,38 @@ fn what_is_created_can_be_read(engine: &mut impl Engine) {
 }
 
 fn a_number_is_given_once(engine: &mut impl Engine) {
-    commit(engine, &[create(1, b"first")], &[Outcome::Done]);
-    commit(engine, &[create(1, b"second")], &[Outcome::NumberTaken]);
+    commit(engine, &[create(1, b"first")], &[made(1)]);
+    commit(engine, &[create(1, b"second")], &[NUMBER_TAKEN]);
     check_btoken(engine, 1, Some(b"first"));
 }
 
-fn a_replacement_needs_the_hash_of_what_is_there(engine: &mut impl Engine) {
-    commit(engine, &[create(1, b"a")], &[Outcome::Done]);
-    commit(engine, &[replace(1, b"a", b"b")], &[Outcome::Done]);
-    commit(engine, &[replace(1, b"a", b"c")], &[Outcome::Stale]);
+fn a_replacement_needs_the_stored_hash(engine: &mut impl Engine) {
+    commit(engine, &[create(1, b"a")], &[made(1)]);
+    commit(engine, &[replace(1, b"a", b"b")], &[REPLACED]);
+    commit(engine, &[replace(1, b"a", b"c")], &[STALE]);
     check_btoken(engine, 1, Some(b"b"));
-    commit(engine, &[replace(1, b"b", b"b")], &[Outcome::Done]);
-    commit(engine, &[replace(2, b"b", b"c")], &[Outcome::Stale]);
+    commit(engine, &[replace(1, b"b", b"b")], &[REPLACED]);
+    commit(engine, &[replace(2, b"b", b"c")], &[STALE]);
     check_btoken(engine, 2, None);
 }
 
-fn a_deleted_account_is_gone_and_nothing_revives_it(engine: &mut impl Engine) {
+fn nothing_revives_a_deleted_account(engine: &mut impl Engine) {
     commit(
         engine,
         &[create(1, b"a"), create(2, b"a")],
-        &[Outcome::Done; 2],
+        &[made(1), made(2)],
     );
     let wrong = Change::Delete {
         account: number(1),
         auth: auth(2),
     };
-    commit(engine, &[wrong, delete(1)], &[Outcome::Gone, Outcome::Done]);
-    commit(
-        engine,
-        &[replace(1, b"a", b"b"), delete(1)],
-        &[Outcome::Stale, Outcome::Gone],
-    );
+    commit(engine, &[wrong, delete(1)], &[GONE, DELETED]);
+    commit(engine, &[replace(1, b"a", b"b"), delete(1)], &[STALE, GONE]);
     check_btoken(engine, 1, None);
     check_btoken(engine, 2, Some(b"a"));
 }
 
-fn the_number_of_accounts_has_a_limit(engine: &mut impl Engine) {
+fn the_number_of_accounts_is_limited(engine: &mut impl Engine) {
     let limited = |account: u8| match create(account, b"x") {
         Change::Create {
             account,
@@ -153,19 +160,15 @@ fn the_number_of_accounts_has_a_limit(engine: &mut impl Engine) {
     commit(
         engine,
         &[limited(1), limited(2), limited(3)],
-        &[Outcome::Done, Outcome::Done, Outcome::AccountsMax],
+        &[made(1), made(2), ACCOUNTS_MAX],
     );
-    commit(
-        engine,
-        &[delete(1), limited(3)],
-        &[Outcome::Done, Outcome::Done],
-    );
-    commit(engine, &[limited(4)], &[Outcome::AccountsMax]);
+    commit(engine, &[delete(1), limited(3)], &[DELETED, made(3)]);
+    commit(engine, &[limited(4)], &[ACCOUNTS_MAX]);
     check_btoken(engine, 3, Some(b"x"));
     check_btoken(engine, 4, None);
 }
 
-fn a_batch_is_in_order_and_its_changes_see_each_other(engine: &mut impl Engine) {
+fn a_batch_is_applied_in_order(engine: &mut impl Engine) {
     let changes = [
         create(1, b"a"),
         replace(1, b"a", b"b"),
@@ -175,17 +178,16 @@ fn a_batch_is_in_order_and_its_changes_see_each_other(engine: &mut impl Engine) 
         replace(1, b"d", b"e"),
         create(1, b"f"),
     ];
-    use Outcome::{Done, Stale};
     commit(
         engine,
         &changes,
-        &[Done, Done, Stale, Done, Done, Stale, Done],
+        &[made(1), REPLACED, STALE, REPLACED, DELETED, STALE, made(1)],
     );
     check_btoken(engine, 1, Some(b"f"));
     commit(engine, &[], &[]);
 }
 
-fn odd_contents_survive(engine: &mut impl Engine) {
+fn unusual_contents_are_stored_unchanged(engine: &mut impl Engine) {
     let large = vec![0xA5; 2 << 20];
     for (account, btoken) in [
         (1, b"".as_slice()),
@@ -193,27 +195,27 @@ fn odd_contents_survive(engine: &mut impl Engine) {
         (3, &large),
         (4, b"SQL'; --\0\xFF"),
     ] {
-        commit(engine, &[create(account, btoken)], &[Outcome::Done]);
+        commit(engine, &[create(account, btoken)], &[made(account)]);
         check_btoken(engine, account, Some(btoken));
     }
-    commit(engine, &[replace(3, &large, b"")], &[Outcome::Done]);
+    commit(engine, &[replace(3, &large, b"")], &[REPLACED]);
     check_btoken(engine, 3, Some(b""));
 }
 
-fn readers_see_what_is_committed_and_nothing_else(engine: &mut impl Engine) {
+fn readers_see_committed_changes_only(engine: &mut impl Engine) {
     let mut reader = engine.reader().unwrap();
     assert!(reader.read(number(1)).unwrap().is_none());
-    commit(engine, &[create(1, b"a")], &[Outcome::Done]);
+    commit(engine, &[create(1, b"a")], &[made(1)]);
     assert_eq!(&*reader.read(number(1)).unwrap().unwrap().btoken, b"a");
-    commit(engine, &[replace(1, b"a", b"b")], &[Outcome::Done]);
+    commit(engine, &[replace(1, b"a", b"b")], &[REPLACED]);
     assert_eq!(&*reader.read(number(1)).unwrap().unwrap().btoken, b"b");
-    commit(engine, &[delete(1)], &[Outcome::Done]);
+    commit(engine, &[delete(1)], &[DELETED]);
     assert!(reader.read_head(&[1; 8]).unwrap().is_none());
 }
 
-/// Through the adapter, as connections use it: 16 writers, each of which appends to what it saw
-/// until it gets through.
-fn of_many_writers_that_saw_the_same_one_wins(engine: impl Engine) {
+/// Uses [`Store`] as connections do: each of 16 writers appends to the btoken that it read, and
+/// repeats until it succeeds.
+fn concurrent_writers_lose_no_confirmed_change(engine: impl Engine) {
     const WRITERS: u8 = 16;
     const EACH: usize = 8;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -224,18 +226,9 @@ fn of_many_writers_that_saw_the_same_one_wins(engine: impl Engine) {
     runtime.block_on(async {
         let store = Store::start(engine, |error| panic!("{error}")).unwrap();
         let account = number(1);
-        store
-            .create(
-                account,
-                auth(1),
-                Btoken::new(Vec::new()),
-                1,
-                Admission::Anyone,
-                0,
-            )
-            .await
-            .unwrap()
-            .unwrap();
+        let empty = Btoken::new(Vec::new());
+        let created = store.create(account, auth(1), empty, 1, Admission::Anyone, 0);
+        assert!(matches!(created.await, Ok(Created::Done(..))));
         let lost = Arc::new(AtomicUsize::new(0));
         let writers = (0..WRITERS).map(|writer| {
             let (store, lost) = (store.clone(), Arc::clone(&lost));
@@ -250,8 +243,8 @@ fn of_many_writers_that_saw_the_same_one_wins(engine: impl Engine) {
                             .await
                             .unwrap()
                         {
-                            Ok(_committed) => break,
-                            Err(outcome) => assert_eq!(outcome, Outcome::Stale),
+                            Replaced::Done(_committed) => break,
+                            Replaced::Stale => {}
                         }
                         lost.fetch_add(1, Ordering::Relaxed);
                     }
@@ -266,12 +259,12 @@ fn of_many_writers_that_saw_the_same_one_wins(engine: impl Engine) {
             let appended = stored.btoken.iter().filter(|byte| **byte == writer).count();
             assert_eq!(
                 appended, EACH,
-                "every confirmed append of writer {writer} is there"
+                "confirmed changes of writer {writer} are missing"
             );
         }
         assert!(
             lost.load(Ordering::Relaxed) > 0,
-            "nobody met anybody: the test shows nothing"
+            "no two writers met, so the test shows nothing"
         );
         store.close().await;
         assert!(matches!(
@@ -281,7 +274,7 @@ fn of_many_writers_that_saw_the_same_one_wins(engine: impl Engine) {
     });
 }
 
-/// Against the simplest thing that can be right, in batches of any size.
+/// Compares batches of any size with the simplest correct model.
 fn random_histories_agree_with_a_map<E: Engine>(make: &impl Fn() -> E) {
     use proptest::prelude::*;
     use proptest::test_runner::{Config, TestRunner};
@@ -321,18 +314,20 @@ fn random_histories_agree_with_a_map<E: Engine>(make: &impl Fn() -> E) {
             let expected: Vec<_> = batch
                 .iter()
                 .map(|step| match step {
-                    Step::Create(account, _) if map.contains_key(account) => Outcome::NumberTaken,
-                    Step::Replace(account, seen, _) if map.get(account) != Some(seen) => {
-                        Outcome::Stale
-                    }
-                    Step::Delete(account) if !map.contains_key(account) => Outcome::Gone,
-                    Step::Create(account, content) | Step::Replace(account, _, content) => {
+                    Step::Create(account, _) if map.contains_key(account) => NUMBER_TAKEN,
+                    Step::Replace(account, seen, _) if map.get(account) != Some(seen) => STALE,
+                    Step::Delete(account) if !map.contains_key(account) => GONE,
+                    Step::Create(account, content) => {
                         map.insert(*account, *content);
-                        Outcome::Done
+                        made(*account)
+                    }
+                    Step::Replace(account, _, content) => {
+                        map.insert(*account, *content);
+                        REPLACED
                     }
                     Step::Delete(account) => {
                         map.remove(account);
-                        Outcome::Done
+                        DELETED
                     }
                 })
                 .collect();

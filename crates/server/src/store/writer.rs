@@ -1,4 +1,5 @@
-//! The thread that owns an engine.
+//! The thread that owns an engine. It puts all waiting changes into one transaction, so that a
+//! hundred devices share one flush of the disk.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -7,64 +8,76 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::handle::Counted;
+use super::handle::CommitCounters;
 use super::{Admission, Change, Engine, EngineError, Outcome, StoreError};
 
-/// The most changes in one transaction, and the most bytes of btokens in it: a bound on how long
-/// the first waits.
-const BATCH_MAX: usize = 512;
-
+/// The most changes in one transaction, and the most bytes of btokens. They bound how long the
+/// first change waits.
+const BATCH_LEN_MAX: usize = 512;
 const BATCH_BYTES_MAX: usize = 64 << 20;
-
-/// How long a commit waits for changes that are likely to come, so that they share its flush.
+/// How long a commit waits for announced changes, which then share its flush.
 const WINDOW: Duration = Duration::from_micros(300);
-
-/// What was deleted or replaced is tidied away when nothing came for this long.
+/// Deleted and replaced bytes are removed after this time without a change.
 pub(super) const TIDY_IDLE: Duration = Duration::from_secs(1);
-
-/// In any case what was deleted is tidied away after this time, and a try that failed is made
-/// again.
+/// Under constant load, deleted bytes are removed after this time. A failed attempt is repeated
+/// after the same time.
 pub(super) const TIDY_DELETED: Duration = Duration::from_secs(5);
-
-/// In any case what was replaced is. A log that begins anew has to grow again, and each flush is
-/// slower until it has.
+/// Under constant load, replaced bytes are removed after this time. It is longer because a log
+/// that starts anew has to grow again, and flushes are slower meanwhile.
 const TIDY_REPLACED: Duration = Duration::from_secs(60);
-
-/// Between two tries while another process holds the database.
+/// Between two attempts to commit while another process holds the database.
 pub(super) const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
-/// A change, and who waits for its outcome.
+/// A change, and the caller that waits for its outcome.
 pub(super) struct Job {
     pub(super) change: Change,
     pub(super) answer: oneshot::Sender<Result<Outcome, StoreError>>,
 }
 
-/// The thread that owns the engine.
 pub(super) struct Writer<E, F> {
-    pub(super) engine: E,
-    pub(super) on_fatal: F,
-    pub(super) is_failed: bool,
-    /// When to tidy at the latest, if something that was deleted or replaced may still be there.
-    pub(super) tidy_at: Option<Instant>,
-    /// Changes that are likely to come soon and have not come.
-    pub(super) expected: Arc<AtomicUsize>,
-    /// Nobody is waited for any more.
-    pub(super) is_closing: Arc<AtomicBool>,
-    pub(super) counted: Arc<Counted>,
+    engine: E,
+    on_fatal: F,
+    is_failed: bool,
+    /// When to tidy at the latest; none if there is nothing to remove.
+    tidy_at: Option<Instant>,
+    /// Announced changes that have not arrived.
+    expected: Arc<AtomicUsize>,
+    /// A busy database is no longer waited for.
+    is_closing: Arc<AtomicBool>,
+    counters: Arc<CommitCounters>,
 }
 
 impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
+    pub(super) fn new(
+        engine: E,
+        on_fatal: F,
+        expected: Arc<AtomicUsize>,
+        is_closing: Arc<AtomicBool>,
+        counters: Arc<CommitCounters>,
+    ) -> Self {
+        Self {
+            engine,
+            on_fatal,
+            is_failed: false,
+            // The last process may have been killed before it tidied.
+            tidy_at: Some(Instant::now() + TIDY_DELETED),
+            expected,
+            is_closing,
+            counters,
+        }
+    }
+
     pub(super) fn run(&mut self, waiting: &mpsc::Receiver<Job>) {
         while let Some(first) = self.next(waiting) {
-            // Nobody waits for others where there are none: one device alone is confirmed at once.
+            // A single device is confirmed at once, because there is no other to wait for.
             if self.expected.load(Ordering::Relaxed) > 0 {
                 std::thread::sleep(WINDOW);
             }
-            let mut bytes = len_of(&first.change);
+            let mut bytes = btoken_len(&first.change);
             let mut batch = vec![first];
-            while batch.len() < BATCH_MAX && bytes < BATCH_BYTES_MAX {
+            while batch.len() < BATCH_LEN_MAX && bytes < BATCH_BYTES_MAX {
                 let Ok(next) = waiting.try_recv() else { break };
-                bytes += len_of(&next.change);
+                bytes += btoken_len(&next.change);
                 batch.push(next);
             }
             self.commit(batch);
@@ -74,8 +87,7 @@ impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
         }
     }
 
-    /// The next change, and until it comes what is to be done when there is none. `None`: none will
-    /// come.
+    /// Waits for the next change, and tidies while there is none. `None`: the store is closed.
     fn next(&mut self, waiting: &mpsc::Receiver<Job>) -> Option<Job> {
         while self.tidy_at.is_some() {
             match waiting.recv_timeout(TIDY_IDLE) {
@@ -94,7 +106,7 @@ impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
         }
         self.tidy_at = match self.engine.tidy() {
             Ok(()) => None,
-            // Somebody reads, or there is no room: another time.
+            // A reader is active, or the disk is full: try again later.
             Err(EngineError::Busy | EngineError::Full) => Some(Instant::now() + TIDY_DELETED),
             Err(error) => {
                 self.fail(&error);
@@ -105,8 +117,8 @@ impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
 
     fn commit(&mut self, mut batch: Vec<Job>) {
         loop {
-            // Who is gone before it began does not want it any more. So a store that stays busy
-            // keeps a change no longer than its client's session lasts.
+            // Drop jobs whose client has disconnected. So a store that stays busy keeps a change
+            // no longer than its client's session lasts.
             batch.retain(|job| !job.answer.is_closed());
             if batch.is_empty() {
                 return;
@@ -117,24 +129,24 @@ impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
                 .unzip();
             match self.commit_once(&changes) {
                 Ok(outcomes) => {
-                    self.counted.transactions.fetch_add(1, Ordering::Relaxed);
-                    self.counted
+                    self.counters.transactions.fetch_add(1, Ordering::Relaxed);
+                    self.counters
                         .changes
                         .fetch_add(changes.len() as u64, Ordering::Relaxed);
-                    self.note_removed(&changes);
+                    self.schedule_tidy(&changes);
                     for (outcome, answer) in outcomes.into_iter().zip(answers) {
-                        // A client that is gone finds out with its next fetch.
+                        // A client that is gone learns the outcome from its next fetch.
                         let _ = answer.send(Ok(outcome));
                     }
                     return;
                 }
                 Err(EngineError::Busy) if !self.is_closing.load(Ordering::Relaxed) => {
-                    batch = jobs(changes, answers).collect();
+                    batch = zip_jobs(changes, answers).collect();
                     std::thread::sleep(BUSY_PAUSE);
                 }
-                // One that does not fit must not keep out the others.
+                // Commit one by one, so that a change which does not fit refuses only itself.
                 Err(EngineError::Full) if changes.len() > 1 => {
-                    jobs(changes, answers).for_each(|job| self.commit(vec![job]));
+                    zip_jobs(changes, answers).for_each(|job| self.commit(vec![job]));
                     return;
                 }
                 Err(error) => {
@@ -147,15 +159,15 @@ impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
         }
     }
 
-    /// Sees to it that what these changes removed is tidied up in time.
-    fn note_removed(&mut self, changes: &[Change]) {
+    /// Sets the time at which the bytes that these changes removed are tidied at the latest.
+    fn schedule_tidy(&mut self, changes: &[Change]) {
         let within = |change: &Change| match change {
             Change::Create {
                 admission: Admission::Anyone,
                 ..
             }
             | Change::Probe => None,
-            // An invite goes with its note.
+            // An invited create removes the invite with its note.
             Change::Create { .. } | Change::ReplaceIf { .. } | Change::Expire { .. } => {
                 Some(TIDY_REPLACED)
             }
@@ -169,12 +181,12 @@ impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
 
     fn commit_once(&mut self, changes: &[Change]) -> Result<Vec<Outcome>, EngineError> {
         if self.is_failed {
-            return Err(EngineError::Failed("it failed before".to_owned()));
+            return Err(EngineError::Failed("an earlier commit failed".to_owned()));
         }
         let error = match self.engine.commit(changes) {
             Err(error @ (EngineError::Failed(_) | EngineError::Damaged(_))) => error,
-            Ok(outcomes) if outcomes.len() != changes.len() => {
-                EngineError::Failed("not as many outcomes as changes".to_owned())
+            Ok(outcomes) if !are_answers(&outcomes, changes) => {
+                EngineError::Failed("the outcomes do not match the changes".to_owned())
             }
             other => return other,
         };
@@ -188,7 +200,12 @@ impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
     }
 }
 
-fn jobs(
+fn are_answers(outcomes: &[Outcome], changes: &[Change]) -> bool {
+    let mut pairs = outcomes.iter().zip(changes);
+    outcomes.len() == changes.len() && pairs.all(|(outcome, change)| outcome.is_answer_to(change))
+}
+
+fn zip_jobs(
     changes: Vec<Change>,
     answers: Vec<oneshot::Sender<Result<Outcome, StoreError>>>,
 ) -> impl Iterator<Item = Job> {
@@ -198,7 +215,7 @@ fn jobs(
         .map(|(change, answer)| Job { change, answer })
 }
 
-fn len_of(change: &Change) -> usize {
+fn btoken_len(change: &Change) -> usize {
     match change {
         Change::Create { btoken, .. } | Change::ReplaceIf { btoken, .. } => btoken.bytes().len(),
         Change::Delete { .. } | Change::Expire { .. } | Change::Probe => 0,

@@ -651,7 +651,7 @@ fn damage_is_reported_and_never_served() {
         failed(
             &operate(dir.path(), words),
             6,
-            &format!("account {hex}: its btoken is not what was stored (1 in all)"),
+            &format!("account {hex}: its btoken does not match the stored hash (1 in all)"),
         );
     }
     let kept = || ok(operate(dir.path(), &["verify", text(&file)]));
@@ -669,7 +669,7 @@ fn damage_is_reported_and_never_served() {
     failed(
         &operate(dir.path(), &["verify"]),
         6,
-        &format!("account {hex}: its btoken is not what was stored"),
+        &format!("account {hex}: its btoken does not match the stored hash"),
     );
     let log = program.log();
     assert!(log.contains("damaged") && !log.contains(&hex), "{log}");

@@ -123,37 +123,6 @@ fn listen_addresses_are_read_as_people_write_them() {
 }
 
 #[test]
-fn a_store_is_a_path_and_nothing_that_forgets() {
-    assert_eq!(parse_store("sqlite:/a/b.db"), Ok(PathBuf::from("/a/b.db")));
-    assert_eq!(
-        parse_store("sqlite:///a/b.db"),
-        Ok(PathBuf::from("/a/b.db"))
-    );
-    assert_eq!(parse_store("sqlite:b.db"), Ok(PathBuf::from("b.db")));
-    assert_eq!(
-        parse_store("postgres://u:p@h/d"),
-        Err(ValueError::PostgresNotBuiltIn)
-    );
-    assert_eq!(
-        parse_store("PostgreSQL://h/d"),
-        Err(ValueError::PostgresNotBuiltIn)
-    );
-    assert_eq!(
-        parse_store("sqlite::memory:"),
-        Err(ValueError::StoreInMemory)
-    );
-    for bad in [
-        "/a/b.db",
-        "sqlite:",
-        "sqlite:dir/",
-        "sqlite://host/x",
-        "mysql://x",
-    ] {
-        assert_eq!(parse_store(bad), Err(ValueError::NotAStore), "{bad}");
-    }
-}
-
-#[test]
 fn the_nearest_word_is_found_and_nonsense_has_none() {
     let known = [
         "listen",

@@ -1,15 +1,35 @@
-use std::time::Duration;
+use std::path::Path;
+use std::sync::atomic::AtomicUsize;
+use std::time::{Duration, Instant};
 
+use parking_lot::Condvar;
 use passmate_proto::AuthToken;
 
-use super::super::writer::{BUSY_PAUSE, TIDY_IDLE};
+use super::super::readers::{READ_IN_PLACE_MAX, READERS};
+use super::super::writer::{BUSY_PAUSE, TIDY_DELETED, TIDY_IDLE};
 use super::*;
+use crate::store::{Reader, StoreUrl};
 
-/// Answers from a script and notes the sizes of the batches.
+/// How long a test waits for an event that must come.
+const EVENT_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Waits until a condition is true.
+async fn until(condition: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < EVENT_TIME_MAX, "the event did not come");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// An engine that answers from a script and notes the sizes of the batches.
+#[derive(Default)]
 struct Scripted {
     answers: Vec<Result<(), EngineError>>,
     batches: Arc<Mutex<Vec<usize>>>,
     gate: Option<mpsc::Receiver<()>>,
+    /// Commits that have begun.
+    begun: Arc<AtomicUsize>,
 }
 
 struct NoReader;
@@ -24,6 +44,10 @@ impl Reader for NoReader {
     }
 }
 
+fn deleted(changes: &[Change]) -> Vec<Outcome> {
+    vec![Outcome::Deleted(Deleted::Done(())); changes.len()]
+}
+
 impl Engine for Scripted {
     type Reader = NoReader;
 
@@ -32,6 +56,7 @@ impl Engine for Scripted {
     }
 
     fn commit(&mut self, changes: &[Change]) -> Result<Vec<Outcome>, EngineError> {
+        self.begun.fetch_add(1, Ordering::SeqCst);
         if let Some(gate) = &self.gate {
             gate.recv().unwrap();
         }
@@ -41,7 +66,7 @@ impl Engine for Scripted {
         } else {
             self.answers.remove(0)
         };
-        answer.map(|()| vec![Outcome::Done; changes.len()])
+        answer.map(|()| deleted(changes))
     }
 
     fn tidy(&mut self) -> Result<(), EngineError> {
@@ -49,20 +74,20 @@ impl Engine for Scripted {
     }
 }
 
-/// An engine whose reads take that long.
-struct Sleeper(Duration);
+/// An engine whose reads take this long.
+struct Slow(Duration);
 
-struct SleepyReader(Duration);
+struct SlowReader(Duration);
 
-impl Engine for Sleeper {
-    type Reader = SleepyReader;
+impl Engine for Slow {
+    type Reader = SlowReader;
 
-    fn reader(&self) -> Result<SleepyReader, EngineError> {
-        Ok(SleepyReader(self.0))
+    fn reader(&self) -> Result<SlowReader, EngineError> {
+        Ok(SlowReader(self.0))
     }
 
     fn commit(&mut self, changes: &[Change]) -> Result<Vec<Outcome>, EngineError> {
-        Ok(vec![Outcome::Done; changes.len()])
+        Ok(deleted(changes))
     }
 
     fn tidy(&mut self) -> Result<(), EngineError> {
@@ -70,7 +95,7 @@ impl Engine for Sleeper {
     }
 }
 
-impl Reader for SleepyReader {
+impl Reader for SlowReader {
     fn read_head(&mut self, _: &[u8; 8]) -> Result<Option<Head>, EngineError> {
         std::thread::sleep(self.0);
         Ok(None)
@@ -82,118 +107,52 @@ impl Reader for SleepyReader {
     }
 }
 
-async fn delete(store: Store) -> Result<Result<Committed, Outcome>, StoreError> {
-    store
-        .delete(
-            AccountNumber::from_bytes([1; 8]).unwrap(),
-            AuthHash::of(&AuthToken::new([0; 32])),
-        )
-        .await
+/// An engine whose reads wait until the test lets them go on.
+#[derive(Clone, Default)]
+struct Gated {
+    begun: Arc<AtomicUsize>,
+    gate: Arc<(Mutex<bool>, Condvar)>,
 }
 
-#[tokio::test]
-async fn changes_that_wait_share_one_commit() {
-    let (open, gate) = mpsc::channel();
-    let batches = Arc::new(Mutex::new(Vec::new()));
-    let engine = Scripted {
-        answers: Vec::new(),
-        batches: Arc::clone(&batches),
-        gate: Some(gate),
-    };
-    let store = Store::start(engine, |_| {}).unwrap();
-    let first = tokio::spawn(delete(store.clone()));
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    let others: Vec<_> = (0..40)
-        .map(|_| tokio::spawn(delete(store.clone())))
-        .collect();
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    assert!(!first.is_finished(), "confirmed before the commit");
-    open.send(()).unwrap();
-    open.send(()).unwrap();
-    first.await.unwrap().unwrap().unwrap();
-    for other in others {
-        other.await.unwrap().unwrap().unwrap();
+impl Gated {
+    fn open(&self) {
+        *self.gate.0.lock() = true;
+        self.gate.1.notify_all();
     }
-    assert_eq!(*batches.lock(), [1, 40]);
 }
 
-#[tokio::test]
-async fn after_a_commit_that_failed_nothing_is_confirmed_any_more_and_the_process_is_told_once() {
-    let failed = Err(EngineError::Failed("fsync".to_owned()));
-    let engine = Scripted {
-        answers: vec![Ok(()), failed],
-        batches: Arc::default(),
-        gate: None,
-    };
-    let told = Arc::new(AtomicUsize::new(0));
-    let telling = Arc::clone(&told);
-    let on_fatal = move |_: &StoreError| {
-        telling.fetch_add(1, Ordering::Relaxed);
-    };
-    let store = Store::start(engine, on_fatal).unwrap();
-    delete(store.clone()).await.unwrap().unwrap();
-    for _ in 0..3 {
-        assert!(matches!(
-            delete(store.clone()).await,
-            Err(StoreError::Engine(EngineError::Failed(_)))
-        ));
+impl Engine for Gated {
+    type Reader = Self;
+
+    fn reader(&self) -> Result<Self, EngineError> {
+        Ok(self.clone())
     }
-    assert_eq!(told.load(Ordering::Relaxed), 1);
+
+    fn commit(&mut self, changes: &[Change]) -> Result<Vec<Outcome>, EngineError> {
+        Ok(deleted(changes))
+    }
+
+    fn tidy(&mut self) -> Result<(), EngineError> {
+        Ok(())
+    }
 }
 
-#[tokio::test]
-async fn a_full_disk_refuses_what_does_not_fit_and_nothing_else() {
-    let (open, gate) = mpsc::channel();
-    let batches = Arc::new(Mutex::new(Vec::new()));
-    // The first alone; then three together, which do not fit; then each of them, of which one
-    // does not.
-    let answers = vec![
-        Ok(()),
-        Err(EngineError::Full),
-        Ok(()),
-        Err(EngineError::Full),
-        Ok(()),
-    ];
-    let engine = Scripted {
-        answers,
-        batches: Arc::clone(&batches),
-        gate: Some(gate),
-    };
-    let store = Store::start(engine, |_| {}).unwrap();
-    let first = tokio::spawn(delete(store.clone()));
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    let others: Vec<_> = (0..3)
-        .map(|_| tokio::spawn(delete(store.clone())))
-        .collect();
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    (0..5).for_each(|_| open.send(()).unwrap());
-    first.await.unwrap().unwrap().unwrap();
-    let mut refused = 0;
-    for other in others {
-        match other.await.unwrap() {
-            Err(StoreError::Engine(EngineError::Full)) => refused += 1,
-            other => drop(other.unwrap().unwrap()),
+impl Reader for Gated {
+    fn read_head(&mut self, _: &[u8; 8]) -> Result<Option<Head>, EngineError> {
+        Ok(None)
+    }
+
+    fn read(&mut self, _: AccountNumber) -> Result<Option<Stored>, EngineError> {
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        let mut is_open = self.gate.0.lock();
+        while !*is_open {
+            self.gate.1.wait(&mut is_open);
         }
+        Ok(None)
     }
-    assert_eq!(
-        (refused, batches.lock().as_slice()),
-        (1, [1, 3, 1, 1, 1].as_slice())
-    );
 }
 
-#[tokio::test]
-async fn a_busy_store_is_waited_for() {
-    let answers = vec![Err(EngineError::Busy), Err(EngineError::Busy), Ok(())];
-    let engine = Scripted {
-        answers,
-        batches: Arc::default(),
-        gate: None,
-    };
-    let store = Store::start(engine, |_| {}).unwrap();
-    delete(store).await.unwrap().unwrap();
-}
-
-/// Another process holds its store for ever.
+/// An engine whose database another process holds for ever.
 struct Held;
 
 impl Engine for Held {
@@ -212,15 +171,135 @@ impl Engine for Held {
     }
 }
 
+fn account() -> AccountNumber {
+    AccountNumber::from_bytes([1; 8]).unwrap()
+}
+
+async fn delete(store: Store) -> Result<Deleted<Committed>, StoreError> {
+    let auth = AuthHash::of(&AuthToken::new([0; 32]));
+    store.delete(account(), auth).await
+}
+
+#[track_caller]
+fn assert_deleted(deleted: Result<Deleted<Committed>, StoreError>) {
+    assert!(matches!(deleted, Ok(Deleted::Done(_))), "{deleted:?}");
+}
+
+/// A store whose first commit has begun and waits at the gate, and `others` changes that wait for
+/// the next one.
+struct Crowd {
+    store: Store,
+    open: mpsc::Sender<()>,
+    batches: Arc<Mutex<Vec<usize>>>,
+    first: tokio::task::JoinHandle<Result<Deleted<Committed>, StoreError>>,
+    others: Vec<tokio::task::JoinHandle<Result<Deleted<Committed>, StoreError>>>,
+}
+
+impl Crowd {
+    async fn new(others: u64, answers: Vec<Result<(), EngineError>>) -> Self {
+        let (open, gate) = mpsc::channel();
+        let engine = Scripted {
+            answers,
+            gate: Some(gate),
+            ..Scripted::default()
+        };
+        let (batches, begun) = (Arc::clone(&engine.batches), Arc::clone(&engine.begun));
+        let store = Store::start(engine, |_| {}).unwrap();
+        let first = tokio::spawn(delete(store.clone()));
+        until(|| begun.load(Ordering::SeqCst) == 1).await;
+        let spawned = (0..others).map(|_| tokio::spawn(delete(store.clone())));
+        let spawned = spawned.collect();
+        until(|| store.commits().waiting == others + 1).await;
+        Self {
+            store,
+            open,
+            batches,
+            first,
+            others: spawned,
+        }
+    }
+}
+
 #[tokio::test]
-async fn a_store_that_stays_busy_closes_and_says_so_to_who_waits() {
+async fn waiting_changes_share_one_commit() {
+    let crowd = Crowd::new(40, Vec::new()).await;
+    assert!(!crowd.first.is_finished(), "confirmed before the commit");
+    crowd.open.send(()).unwrap();
+    crowd.open.send(()).unwrap();
+    assert_deleted(crowd.first.await.unwrap());
+    for other in crowd.others {
+        assert_deleted(other.await.unwrap());
+    }
+    assert_eq!(*crowd.batches.lock(), [1, 40]);
+}
+
+#[tokio::test]
+async fn nothing_is_confirmed_after_a_failed_commit() {
+    let failed = Err(EngineError::Failed("fsync".to_owned()));
+    let engine = Scripted {
+        answers: vec![Ok(()), failed],
+        ..Scripted::default()
+    };
+    let told = Arc::new(AtomicUsize::new(0));
+    let telling = Arc::clone(&told);
+    let on_fatal = move |_: &StoreError| {
+        telling.fetch_add(1, Ordering::Relaxed);
+    };
+    let store = Store::start(engine, on_fatal).unwrap();
+    assert_deleted(delete(store.clone()).await);
+    for _ in 0..3 {
+        assert!(matches!(
+            delete(store.clone()).await,
+            Err(StoreError::Engine(EngineError::Failed(_)))
+        ));
+    }
+    assert_eq!(told.load(Ordering::Relaxed), 1, "the process is told once");
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_only_the_change_that_does_not_fit() {
+    // The first change alone; then three together, which do not fit; then each of the three, of
+    // which one does not fit.
+    let answers = vec![
+        Ok(()),
+        Err(EngineError::Full),
+        Ok(()),
+        Err(EngineError::Full),
+        Ok(()),
+    ];
+    let crowd = Crowd::new(3, answers).await;
+    (0..5).for_each(|_| crowd.open.send(()).unwrap());
+    assert_deleted(crowd.first.await.unwrap());
+    let mut refused = 0;
+    for other in crowd.others {
+        match other.await.unwrap() {
+            Err(StoreError::Engine(EngineError::Full)) => refused += 1,
+            other => assert_deleted(other),
+        }
+    }
+    assert_eq!(
+        (refused, crowd.batches.lock().as_slice()),
+        (1, [1, 3, 1, 1, 1].as_slice())
+    );
+}
+
+#[tokio::test]
+async fn a_busy_store_is_waited_for() {
+    let engine = Scripted {
+        answers: vec![Err(EngineError::Busy), Err(EngineError::Busy), Ok(())],
+        ..Scripted::default()
+    };
+    let store = Store::start(engine, |_| {}).unwrap();
+    assert_deleted(delete(store).await);
+}
+
+#[tokio::test]
+async fn closing_a_busy_store_answers_the_waiting_changes() {
     let store = Store::start(Held, |_| {}).unwrap();
     let waiting = tokio::spawn(delete(store.clone()));
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    assert!(
-        !waiting.is_finished(),
-        "busy is waited for while nobody closes"
-    );
+    until(|| store.commits().waiting == 1).await;
+    tokio::time::sleep(2 * BUSY_PAUSE).await;
+    assert!(!waiting.is_finished(), "it waits until the store is closed");
     tokio::time::timeout(Duration::from_secs(5), store.close())
         .await
         .unwrap();
@@ -231,63 +310,89 @@ async fn a_store_that_stays_busy_closes_and_says_so_to_who_waits() {
 }
 
 #[tokio::test]
-async fn a_store_that_stays_busy_forgets_who_waits_no_longer() {
+async fn a_busy_store_drops_changes_of_disconnected_clients() {
     let store = Store::start(Held, |_| {}).unwrap();
-    let change = || async {
-        let waited = tokio::time::timeout(Duration::from_millis(100), delete(store.clone())).await;
+    for _ in 0..2 {
+        let change = delete(store.clone());
+        let waited = tokio::time::timeout(Duration::from_millis(100), change).await;
         assert!(waited.is_err());
-    };
-    change().await;
-    change().await;
-    // The writer waits for work again: it ends as soon as there is none to come.
+    }
+    // The writer waits for work again, so it ends as soon as no more can come.
     store.0.jobs.lock().take();
     let writer = store.0.writer.lock().take().unwrap();
-    let begun = Instant::now();
-    while !writer.is_finished() {
-        assert!(begun.elapsed() < Duration::from_secs(5), "it still tries");
-        tokio::time::sleep(BUSY_PAUSE).await;
+    until(|| writer.is_finished()).await;
+}
+
+#[tokio::test]
+async fn a_change_is_dropped_if_its_client_leaves_before_the_commit() {
+    let crowd = Crowd::new(1, Vec::new()).await;
+    for gone in crowd.others {
+        gone.abort();
+        assert!(gone.await.is_err());
     }
+    crowd.open.send(()).unwrap();
+    assert_deleted(crowd.first.await.unwrap());
+    crowd.store.close().await;
+    assert_eq!(*crowd.batches.lock(), [1]);
 }
 
 #[tokio::test]
-async fn who_went_away_before_the_commit_began_is_left_out() {
-    let (open, gate) = mpsc::channel();
-    let batches = Arc::new(Mutex::new(Vec::new()));
-    let engine = Scripted {
-        answers: Vec::new(),
-        batches: Arc::clone(&batches),
-        gate: Some(gate),
-    };
-    let store = Store::start(engine, |_| {}).unwrap();
-    let first = tokio::spawn(delete(store.clone()));
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    let gone = tokio::spawn(delete(store.clone()));
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    gone.abort();
-    assert!(gone.await.is_err());
-    open.send(()).unwrap();
-    first.await.unwrap().unwrap().unwrap();
-    store.close().await;
-    assert_eq!(*batches.lock(), [1]);
-}
-
-#[tokio::test]
-async fn a_read_that_nobody_waits_for_any_more_takes_no_reader_from_others() {
-    let store = Store::start(Sleeper(Duration::from_millis(500)), |_| {}).unwrap();
-    let account = AccountNumber::from_bytes([1; 8]).unwrap();
+async fn an_abandoned_read_gives_its_reader_back() {
+    let engine = Gated::default();
+    let store = Store::start(engine.clone(), |_| {}).unwrap();
     let long = READ_IN_PLACE_MAX + 1;
     let gone: Vec<_> = (0..READERS)
         .map(|_| {
             let store = store.clone();
-            tokio::spawn(async move { store.read(account, long).await })
+            tokio::spawn(async move { store.read(account(), long).await })
         })
         .collect();
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    until(|| engine.begun.load(Ordering::SeqCst) == READERS).await;
     for read in gone {
         read.abort();
         assert!(read.await.is_err());
     }
-    assert!(store.read(account, long).await.unwrap().is_none());
+    let next = tokio::spawn({
+        let store = store.clone();
+        async move { store.read(account(), long).await }
+    });
+    engine.open();
+    assert!(next.await.unwrap().unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_closed_store_says_that_it_is_closed() {
+    let store = Store::start(Scripted::default(), |_| {}).unwrap();
+    store.close().await;
+    let read = store.read(account(), 0).await;
+    assert!(matches!(read, Err(StoreError::Closed)));
+    let deleted = delete(store).await;
+    assert!(matches!(deleted, Err(StoreError::Closed)));
+}
+
+#[tokio::test]
+async fn a_dead_writer_is_not_called_a_closed_store() {
+    struct Panics;
+    impl Engine for Panics {
+        type Reader = NoReader;
+
+        fn reader(&self) -> Result<NoReader, EngineError> {
+            Ok(NoReader)
+        }
+
+        fn commit(&mut self, _: &[Change]) -> Result<Vec<Outcome>, EngineError> {
+            panic!("a bug of the engine")
+        }
+
+        fn tidy(&mut self) -> Result<(), EngineError> {
+            Ok(())
+        }
+    }
+    let store = Store::start(Panics, |_| {}).unwrap();
+    for _ in 0..2 {
+        let deleted = delete(store.clone()).await;
+        assert!(matches!(deleted, Err(StoreError::WriterEnded)));
+    }
 }
 
 /// The longest that a clock stood still while `slow` was running beside it.
@@ -308,14 +413,15 @@ async fn standstill(slow: impl Future<Output = ()>) -> Duration {
     ticks.await.unwrap()
 }
 
-async fn check_that_nobody_stands_still(rounds: usize) {
+async fn check_that_others_go_on(rounds: usize) {
     for _ in 0..rounds {
-        let store = Store::start(Sleeper(Duration::from_secs(2)), |_| {}).unwrap();
+        let store = Store::start(Slow(Duration::from_secs(2)), |_| {}).unwrap();
         let slow = async {
             let reads = (0..6).map(|number| {
                 let store = store.clone();
                 tokio::spawn(async move {
-                    // Woken by the clock, each alone: whoever reads is the worker that listens.
+                    // The clock wakes each read alone, so the worker that reads is the one that
+                    // listens to the clock.
                     tokio::time::sleep(Duration::from_millis(33 + 47 * number)).await;
                     store.read_head([1; 8]).await.unwrap();
                 })
@@ -330,21 +436,22 @@ async fn check_that_nobody_stands_still(rounds: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_disk_that_hangs_holds_up_nobody_but_those_who_read() {
-    check_that_nobody_stands_still(2).await;
+async fn a_slow_disk_delays_readers_only() {
+    check_that_others_go_on(2).await;
 }
 
 #[tokio::test]
-async fn a_disk_that_hangs_holds_up_nobody_where_there_is_one_worker() {
-    check_that_nobody_stands_still(1).await;
+async fn a_slow_disk_delays_readers_only_with_one_worker() {
+    check_that_others_go_on(1).await;
 }
 
-/// A store on disk, an account in it, and a way to look for bytes in all of its files.
+/// A store on disk with one account.
 async fn stored(dir: &Path, btoken: &[u8]) -> (Store, AccountNumber, AuthHash) {
-    let store = Store::open_sqlite(&dir.join("passmate.db"), |_| {}).unwrap();
-    let account = AccountNumber::from_bytes([1; 8]).unwrap();
+    let url = StoreUrl::sqlite(dir.join("passmate.db"));
+    let store = url.open(|_| {}).unwrap();
+    let account = account();
     let auth = AuthHash::of(&AuthToken::new([0; 32]));
-    store
+    let created = store
         .create(
             account,
             auth,
@@ -353,9 +460,8 @@ async fn stored(dir: &Path, btoken: &[u8]) -> (Store, AccountNumber, AuthHash) {
             Admission::Anyone,
             0,
         )
-        .await
-        .unwrap()
-        .unwrap();
+        .await;
+    assert!(matches!(created, Ok(Created::Done(..))), "{created:?}");
     (store, account, auth)
 }
 
@@ -368,71 +474,68 @@ fn is_anywhere(dir: &Path, marker: &[u8]) -> bool {
         .any(|bytes| bytes.windows(marker.len()).any(|window| window == marker))
 }
 
-async fn check_that_it_goes(dir: &Path, marker: &[u8], within: Duration) {
+async fn check_that_bytes_go(dir: &Path, marker: &[u8], within: Duration) {
     let begun = Instant::now();
     while is_anywhere(dir, marker) {
-        assert!(begun.elapsed() < within, "it is still there");
+        assert!(begun.elapsed() < within, "the bytes are still there");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
-const MARKER: &[u8] = b"a sealed vault of which nothing may be left";
+const MARKER: &[u8] = b"a sealed vault that must be wiped";
 
 #[tokio::test]
-async fn a_btoken_that_was_deleted_is_in_no_file_a_moment_later() {
+async fn a_deleted_btoken_is_soon_in_no_file() {
     let dir = tempfile::tempdir().unwrap();
     let (store, account, auth) = stored(dir.path(), &MARKER.repeat(200)).await;
     assert!(is_anywhere(dir.path(), MARKER));
-    store.delete(account, auth).await.unwrap().unwrap();
-    check_that_it_goes(dir.path(), MARKER, Duration::from_secs(4)).await;
+    assert_deleted(store.delete(account, auth).await);
+    check_that_bytes_go(dir.path(), MARKER, Duration::from_secs(4)).await;
 }
 
 #[tokio::test]
-async fn a_btoken_that_was_replaced_is_in_no_file_a_moment_later() {
+async fn a_replaced_btoken_is_soon_in_no_file() {
     let dir = tempfile::tempdir().unwrap();
     let (store, account, _) = stored(dir.path(), &MARKER.repeat(200)).await;
     let seen = BtokenHash::of(&MARKER.repeat(200));
-    store
+    let replaced = store
         .replace_if(account, seen, Btoken::new(b"another".to_vec()), 0)
-        .await
-        .unwrap()
-        .unwrap();
-    check_that_it_goes(dir.path(), MARKER, Duration::from_secs(4)).await;
+        .await;
+    assert!(matches!(replaced, Ok(Replaced::Done(_))), "{replaced:?}");
+    check_that_bytes_go(dir.path(), MARKER, Duration::from_secs(4)).await;
 }
 
 #[tokio::test]
-async fn what_was_deleted_goes_also_while_others_write_all_the_time() {
+async fn a_deleted_btoken_goes_also_under_constant_load() {
     let dir = tempfile::tempdir().unwrap();
     let (store, account, auth) = stored(dir.path(), &MARKER.repeat(200)).await;
     let other = AccountNumber::from_bytes([2; 8]).unwrap();
-    store
+    let created = store
         .create(other, auth, Btoken::new(vec![0]), 10, Admission::Anyone, 0)
-        .await
-        .unwrap()
-        .unwrap();
-    store.delete(account, auth).await.unwrap().unwrap();
+        .await;
+    assert!(matches!(created, Ok(Created::Done(..))), "{created:?}");
+    assert_deleted(store.delete(account, auth).await);
     let writing = async {
         let mut seen = 0_u8;
         loop {
             let next = seen.wrapping_add(1);
             let expected = BtokenHash::of(&[seen]);
-            store
+            let replaced = store
                 .replace_if(other, expected, Btoken::new(vec![next]), 0)
-                .await
-                .unwrap()
-                .unwrap();
+                .await;
+            assert!(matches!(replaced, Ok(Replaced::Done(_))), "{replaced:?}");
             seen = next;
             tokio::time::sleep(TIDY_IDLE / 20).await;
         }
     };
     tokio::select! {
         () = writing => unreachable!("it writes for ever"),
-        () = check_that_it_goes(dir.path(), MARKER, TIDY_DELETED + Duration::from_secs(3)) => {}
+        () = check_that_bytes_go(dir.path(), MARKER, TIDY_DELETED + Duration::from_secs(3)) => {}
     }
 }
 
 #[tokio::test]
-async fn what_a_reader_keeps_in_the_log_goes_when_the_reader_does() {
+async fn a_deleted_btoken_goes_when_the_last_reader_ends() {
     let dir = tempfile::tempdir().unwrap();
     let (store, account, auth) = stored(dir.path(), &MARKER.repeat(200)).await;
     let mut other = rusqlite::Connection::open(dir.path().join("passmate.db")).unwrap();
@@ -440,9 +543,9 @@ async fn what_a_reader_keeps_in_the_log_goes_when_the_reader_does() {
     reading
         .query_row("SELECT count(*) FROM account", [], |_| Ok(()))
         .unwrap();
-    store.delete(account, auth).await.unwrap().unwrap();
+    assert_deleted(store.delete(account, auth).await);
     tokio::time::sleep(2 * TIDY_IDLE).await;
     assert!(is_anywhere(dir.path(), MARKER));
     drop(reading);
-    check_that_it_goes(dir.path(), MARKER, Duration::from_secs(4)).await;
+    check_that_bytes_go(dir.path(), MARKER, Duration::from_secs(4)).await;
 }

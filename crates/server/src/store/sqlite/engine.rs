@@ -1,4 +1,4 @@
-//! The embedded engine: SQLite with a write-ahead log that is flushed at every commit.
+//! The writing side: one connection that commits with a flushed write-ahead log.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io;
@@ -13,30 +13,35 @@ use super::error::fault;
 use super::lock::{lock_file, lock_path};
 use super::reader::SqliteReader;
 use super::schema::{check_is_ours, migrate};
+use super::sql::{one, run, signed};
 use crate::files::sync_folder_of;
-use crate::store::{Admission, AuthHash, Btoken, Change, Engine, EngineError, Outcome, StoreError};
+use crate::store::{
+    Admission, AuthHash, Btoken, BtokenHash, Change, Created, Deleted, Engine, EngineError,
+    Outcome, Replaced, StoreError,
+};
 
-/// How long SQLite waits for other processes before it says that it is busy; we ask again then.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long tidying waits for readers; it is not urgent, and changes wait behind it.
+/// How long SQLite waits for other processes before it reports that the database is busy. The
+/// caller retries after that.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long tidying waits for readers. It is not urgent, and changes wait behind it.
 const TIDY_TIMEOUT: Duration = Duration::from_millis(50);
-/// Statements that stay prepared.
-const STATEMENTS: usize = 32;
+/// The number of statements that stay prepared.
+pub(super) const STATEMENTS: usize = 32;
 
-/// One database file and the only connection that writes to it.
+/// A database file, and the only connection that writes to it all the time.
 #[derive(Debug)]
 pub struct Sqlite {
-    connection: Connection,
+    pub(super) connection: Connection,
     path: PathBuf,
     /// Held as long as the database is open.
     _lock: File,
 }
 
 impl Sqlite {
-    /// Opens a database, or makes it. It and the files beside it have mode 0600.
+    /// Opens a database, or makes it. The database and the files beside it get mode 0600.
     ///
     /// # Errors
-    /// See [`StoreError`]; a database that could not be opened was not changed.
+    /// See [`StoreError`]; a database that cannot be opened is not changed.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let failed = |cause: String| StoreError::Open {
             path: path.to_owned(),
@@ -68,55 +73,13 @@ impl Sqlite {
             _lock: lock,
         })
     }
-}
 
-impl Engine for Sqlite {
-    type Reader = SqliteReader;
-
-    fn reader(&self) -> Result<SqliteReader, EngineError> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&self.path, flags).map_err(fault)?;
-        connection.busy_timeout(BUSY_TIMEOUT).map_err(fault)?;
-        connection
-            .execute_batch("PRAGMA trusted_schema = OFF;")
-            .map_err(fault)?;
-        connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        Ok(SqliteReader { connection })
-    }
-
-    fn commit(&mut self, changes: &[Change]) -> Result<Vec<Outcome>, EngineError> {
-        let committed = self.transact(changes);
-        if committed.is_err() && !self.connection.is_autocommit() {
-            // The rollback failed: whatever the next commit wrote would carry this batch along.
-            return Err(EngineError::Failed(
-                "a transaction cannot be rolled back".to_owned(),
-            ));
-        }
-        committed
-    }
-
-    fn tidy(&mut self) -> Result<(), EngineError> {
-        let connection = &self.connection;
-        connection.busy_timeout(TIDY_TIMEOUT).map_err(fault)?;
-        // Deleted pages are wiped in the database, but the log has them until it is written over,
-        // which may be never.
-        let is_busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
-        connection.busy_timeout(BUSY_TIMEOUT).map_err(fault)?;
-        if is_busy.map_err(fault)? {
-            Err(EngineError::Busy)
-        } else {
-            Ok(())
-        }
-    }
-}
-
-impl Sqlite {
     fn transact(&mut self, changes: &[Change]) -> Result<Vec<Outcome>, EngineError> {
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(fault)?;
-        let mut totals = Totals::default();
+        let mut totals = TotalsChange::default();
         let outcomes = changes
             .iter()
             .map(|change| apply(&transaction, change, &mut totals).map_err(fault))
@@ -128,20 +91,65 @@ impl Sqlite {
     }
 }
 
+impl Engine for Sqlite {
+    type Reader = SqliteReader;
+
+    fn reader(&self) -> Result<SqliteReader, EngineError> {
+        SqliteReader::open(&self.path)
+    }
+
+    fn commit(&mut self, changes: &[Change]) -> Result<Vec<Outcome>, EngineError> {
+        let committed = self.transact(changes);
+        if committed.is_err() && !self.connection.is_autocommit() {
+            // The rollback failed, so the next commit would include this batch.
+            return Err(EngineError::Failed(
+                "a transaction cannot be rolled back".to_owned(),
+            ));
+        }
+        committed
+    }
+
+    fn tidy(&mut self) -> Result<(), EngineError> {
+        let connection = &self.connection;
+        connection.busy_timeout(TIDY_TIMEOUT).map_err(fault)?;
+        // Deleted pages are wiped in the database, but stay in the log until it is overwritten,
+        // which may never happen.
+        let is_busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(fault)?;
+        if is_busy.map_err(fault)? {
+            Err(EngineError::Busy)
+        } else {
+            Ok(())
+        }
+    }
+}
+
 impl Drop for Sqlite {
     fn drop(&mut self) {
-        // An empty log at a clean stop makes the database one file. If it fails, the next start
-        // reads the log.
+        // With an empty log, a cleanly closed database is a single file. If this fails, the next
+        // start reads the log.
         let _ = self.tidy();
     }
+}
+
+/// SQLite gives the files that it makes beside the database the mode of the database.
+fn make_file(path: &Path) -> io::Result<()> {
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .mode(0o600)
+        .open(path)?;
+    file.set_permissions(Permissions::from_mode(0o600))
 }
 
 fn apply(
     connection: &Connection,
     change: &Change,
-    totals: &mut Totals,
+    totals: &mut TotalsChange,
 ) -> rusqlite::Result<Outcome> {
-    match change {
+    Ok(match change {
         Change::Create {
             account,
             auth,
@@ -150,140 +158,157 @@ fn apply(
             admission,
             at,
         } => {
-            if *admission == Admission::Invited
-                && let Some(outcome) = repeat(connection, auth, btoken, *at, totals)?
-            {
-                return Ok(outcome);
-            }
-            if totals.accounts(connection)? >= *accounts_max {
-                return Ok(Outcome::AccountsMax);
-            }
-            let number = account.as_bytes();
-            if one(
-                connection,
-                "SELECT EXISTS (SELECT 1 FROM account WHERE number = ?1)",
-                [number],
-            )? {
-                return Ok(Outcome::NumberTaken);
-            }
-            if *admission == Admission::Invited && !admit(connection, auth, *at)? {
-                return Ok(Outcome::NotInvited);
-            }
-            let id: i64 = one(
-                connection,
-                "INSERT INTO btoken (content) VALUES (?1) RETURNING id",
-                [btoken.bytes()],
-            )?;
-            run(
-                connection,
-                "INSERT INTO account (number, auth_hash, btoken_hash, btoken_len, btoken_id, created_at, changed_at, admitted)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7)",
-                params![
-                    number,
-                    auth.0,
-                    btoken.hash().0,
-                    signed(btoken.bytes().len()),
-                    id,
-                    at,
-                    *admission == Admission::Invited
-                ],
-            )?;
-            totals.count(1, signed(btoken.bytes().len()));
+            let new = NewAccount {
+                number: *account,
+                auth,
+                btoken,
+                accounts_max: *accounts_max,
+                at: *at,
+            };
+            Outcome::Created(match admission {
+                Admission::Anyone => create(connection, &new, totals)?,
+                Admission::Invited => create_invited(connection, &new, totals)?,
+            })
         }
         Change::ReplaceIf {
             account,
             expected,
             btoken,
             at,
-        } => {
-            let found: Option<(i64, i64)> = connection
-                .prepare_cached(
-                    "SELECT btoken_id, btoken_len FROM account
-                     WHERE number = ?1 AND btoken_hash = ?2 AND disabled = 0",
-                )?
-                .query_row(params![account.as_bytes(), expected.0], |row| {
-                    Ok((row.get(0)?, row.get(1)?))
-                })
-                .optional()?;
-            let Some((id, len_before)) = found else {
-                return Ok(Outcome::Stale);
-            };
-            run(
-                connection,
-                "UPDATE account SET btoken_hash = ?2, btoken_len = ?3, changed_at = ?4, admitted = 0 WHERE number = ?1",
-                params![
-                    account.as_bytes(),
-                    btoken.hash().0,
-                    signed(btoken.bytes().len()),
-                    at
-                ],
-            )?;
-            run(
-                connection,
-                "UPDATE btoken SET content = ?2 WHERE id = ?1",
-                params![id, btoken.bytes()],
-            )?;
-            totals.count(0, signed(btoken.bytes().len()) - len_before);
-        }
+        } => Outcome::Replaced(replace_if(
+            connection, *account, expected, btoken, *at, totals,
+        )?),
         Change::Delete { account, auth } => {
-            let found: Option<(i64, i64)> = connection
-                .prepare_cached(
-                    "DELETE FROM account WHERE number = ?1 AND auth_hash = ?2 AND disabled = 0
-                     RETURNING btoken_id, btoken_len",
-                )?
-                .query_row(params![account.as_bytes(), auth.0], |row| {
-                    Ok((row.get(0)?, row.get(1)?))
-                })
-                .optional()?;
-            let Some((id, len_before)) = found else {
-                return Ok(Outcome::Gone);
-            };
-            run(connection, "DELETE FROM btoken WHERE id = ?1", [id])?;
-            totals.count(-1, -len_before);
+            Outcome::Deleted(delete(connection, *account, auth, totals)?)
         }
-        Change::Probe => run(connection, "UPDATE totals SET accounts = accounts", [])?,
-        Change::Expire { at } => expire(connection, *at)?,
-    }
-    Ok(Outcome::Done)
+        Change::Probe => {
+            run(connection, "UPDATE totals SET accounts = accounts", [])?;
+            Outcome::Done
+        }
+        Change::Expire { at } => {
+            expire(connection, *at)?;
+            Outcome::Done
+        }
+    })
 }
 
-/// Stores the btoken in the account that this auth token was let into and that has seen no update
-/// yet.
-fn repeat(
-    connection: &Connection,
-    auth: &AuthHash,
-    btoken: &Btoken,
+struct NewAccount<'a> {
+    number: AccountNumber,
+    auth: &'a AuthHash,
+    btoken: &'a Btoken,
+    accounts_max: u64,
     at: i64,
-    totals: &mut Totals,
-) -> rusqlite::Result<Option<Outcome>> {
+}
+
+fn create(
+    connection: &Connection,
+    new: &NewAccount<'_>,
+    totals: &mut TotalsChange,
+) -> rusqlite::Result<Created> {
+    if let Some(refused) = cannot_create(connection, new, totals)? {
+        return Ok(refused);
+    }
+    insert_account(connection, new, false, totals)
+}
+
+fn create_invited(
+    connection: &Connection,
+    new: &NewAccount<'_>,
+    totals: &mut TotalsChange,
+) -> rusqlite::Result<Created> {
+    if let Some(created) = repeat_create(connection, new, totals)? {
+        return Ok(created);
+    }
+    if let Some(refused) = cannot_create(connection, new, totals)? {
+        return Ok(refused);
+    }
+    if !admit(connection, new.auth, new.at)? {
+        return Ok(Created::NotInvited);
+    }
+    insert_account(connection, new, true, totals)
+}
+
+fn cannot_create(
+    connection: &Connection,
+    new: &NewAccount<'_>,
+    totals: &mut TotalsChange,
+) -> rusqlite::Result<Option<Created>> {
+    if totals.accounts(connection)? >= new.accounts_max {
+        return Ok(Some(Created::AccountsMax));
+    }
+    let exists = "SELECT EXISTS (SELECT 1 FROM account WHERE number = ?1)";
+    let is_taken: bool = one(connection, exists, [new.number.as_bytes()])?;
+    Ok(is_taken.then_some(Created::NumberTaken))
+}
+
+fn insert_account(
+    connection: &Connection,
+    new: &NewAccount<'_>,
+    is_admitted: bool,
+    totals: &mut TotalsChange,
+) -> rusqlite::Result<Created> {
+    let id: i64 = one(
+        connection,
+        "INSERT INTO btoken (content) VALUES (?1) RETURNING id",
+        [new.btoken.bytes()],
+    )?;
+    let len = signed(new.btoken.bytes().len());
+    run(
+        connection,
+        "INSERT INTO account (number, auth_hash, btoken_hash, btoken_len, btoken_id, created_at, changed_at, admitted)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7)",
+        params![
+            new.number.as_bytes(),
+            new.auth.0,
+            new.btoken.hash().0,
+            len,
+            id,
+            new.at,
+            is_admitted
+        ],
+    )?;
+    totals.count(1, len);
+    Ok(Created::Done(new.number, ()))
+}
+
+/// Stores the btoken in the account that this auth token was admitted for, if the account has not
+/// been updated yet.
+fn repeat_create(
+    connection: &Connection,
+    new: &NewAccount<'_>,
+    totals: &mut TotalsChange,
+) -> rusqlite::Result<Option<Created>> {
     let found: Option<([u8; 8], i64, i64, bool)> = connection
         .prepare_cached(
-            "SELECT number, btoken_id, btoken_len, disabled FROM account WHERE auth_hash = ?1 AND admitted = 1",
+            "SELECT number, btoken_id, btoken_len, disabled FROM account
+             WHERE auth_hash = ?1 AND admitted = 1",
         )?
-        .query_row([auth.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+        .query_row([new.auth.0], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        })
         .optional()?;
     let Some((number, id, len_before, is_disabled)) = found else {
         return Ok(None);
     };
     if is_disabled {
-        return Ok(Some(Outcome::NotInvited));
+        return Ok(Some(Created::NotInvited));
     }
-    let len = signed(btoken.bytes().len());
+    let len = signed(new.btoken.bytes().len());
     run(
         connection,
         "UPDATE account SET btoken_hash = ?2, btoken_len = ?3, changed_at = ?4 WHERE number = ?1",
-        params![number, btoken.hash().0, len, at],
+        params![number, new.btoken.hash().0, len, new.at],
     )?;
     run(
         connection,
         "UPDATE btoken SET content = ?2 WHERE id = ?1",
-        params![id, btoken.bytes()],
+        params![id, new.btoken.bytes()],
     )?;
     totals.count(0, len - len_before);
-    Ok(AccountNumber::from_bytes(number).map(Outcome::Again))
+    Ok(AccountNumber::from_bytes(number).map(|number| Created::Done(number, ())))
 }
 
-/// Uses up the invite for this auth token, or takes the open seat whose time is over first.
+/// Uses up the invite for this auth token, or takes an open seat: the one that expires first.
 fn admit(connection: &Connection, auth: &AuthHash, at: i64) -> rusqlite::Result<bool> {
     let invited = connection
         .prepare_cached("DELETE FROM invite WHERE auth_hash = ?1 AND expires_at > ?2")?
@@ -309,23 +334,65 @@ fn admit(connection: &Connection, auth: &AuthHash, at: i64) -> rusqlite::Result<
     Ok(true)
 }
 
-/// Deletes an account and its btoken, whoever asks; false if there is none.
-pub(super) fn delete(connection: &Connection, number: AccountNumber) -> rusqlite::Result<bool> {
+fn replace_if(
+    connection: &Connection,
+    account: AccountNumber,
+    expected: &BtokenHash,
+    btoken: &Btoken,
+    at: i64,
+    totals: &mut TotalsChange,
+) -> rusqlite::Result<Replaced> {
     let found: Option<(i64, i64)> = connection
-        .prepare_cached("DELETE FROM account WHERE number = ?1 RETURNING btoken_id, btoken_len")?
-        .query_row([number.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .prepare_cached(
+            "SELECT btoken_id, btoken_len FROM account
+             WHERE number = ?1 AND btoken_hash = ?2 AND disabled = 0",
+        )?
+        .query_row(params![account.as_bytes(), expected.0], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
         .optional()?;
-    let Some((id, len)) = found else {
-        return Ok(false);
+    let Some((id, len_before)) = found else {
+        return Ok(Replaced::Stale);
     };
-    run(connection, "DELETE FROM btoken WHERE id = ?1", [id])?;
-    let mut totals = Totals::default();
-    totals.count(-1, -len);
-    totals.write(connection)?;
-    Ok(true)
+    let len = signed(btoken.bytes().len());
+    run(
+        connection,
+        "UPDATE account SET btoken_hash = ?2, btoken_len = ?3, changed_at = ?4, admitted = 0 WHERE number = ?1",
+        params![account.as_bytes(), btoken.hash().0, len, at],
+    )?;
+    run(
+        connection,
+        "UPDATE btoken SET content = ?2 WHERE id = ?1",
+        params![id, btoken.bytes()],
+    )?;
+    totals.count(0, len - len_before);
+    Ok(Replaced::Done(()))
 }
 
-/// Forgets invites and open seats whose time is over.
+fn delete(
+    connection: &Connection,
+    account: AccountNumber,
+    auth: &AuthHash,
+    totals: &mut TotalsChange,
+) -> rusqlite::Result<Deleted> {
+    let found: Option<(i64, i64)> = connection
+        .prepare_cached(
+            "DELETE FROM account WHERE number = ?1 AND auth_hash = ?2 AND disabled = 0
+             RETURNING btoken_id, btoken_len",
+        )?
+        .query_row(params![account.as_bytes(), auth.0], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .optional()?;
+    let Some((id, len_before)) = found else {
+        return Ok(Deleted::Gone);
+    };
+    run(connection, "DELETE FROM btoken WHERE id = ?1", [id])?;
+    totals.count(-1, -len_before);
+    Ok(Deleted::Done(()))
+}
+
+/// Removes invites and open seats that have expired.
 pub(super) fn expire(connection: &Connection, at: i64) -> rusqlite::Result<()> {
     run(
         connection,
@@ -339,17 +406,17 @@ pub(super) fn expire(connection: &Connection, at: i64) -> rusqlite::Result<()> {
     )
 }
 
-/// What a batch adds to the row of totals, which is written once for all of it.
+/// What a batch adds to the totals row, which is written once for the whole batch.
 #[derive(Default)]
-pub(super) struct Totals {
-    /// Accounts before the batch, if a create had to know.
+pub(super) struct TotalsChange {
+    /// The number of accounts before the batch, read when a create first needs it.
     accounts_before: Option<i64>,
     accounts: i64,
     bytes: i64,
 }
 
-impl Totals {
-    /// Accounts after the changes so far.
+impl TotalsChange {
+    /// The number of accounts after the changes so far.
     fn accounts(&mut self, connection: &Connection) -> rusqlite::Result<u64> {
         let before = match self.accounts_before {
             Some(before) => before,
@@ -374,40 +441,6 @@ impl Totals {
         let sql = "UPDATE totals SET accounts = accounts + ?1, btoken_bytes = btoken_bytes + ?2";
         run(connection, sql, [self.accounts, self.bytes])
     }
-}
-
-pub(super) fn signed(len: usize) -> i64 {
-    i64::try_from(len).unwrap_or(i64::MAX)
-}
-
-pub(super) fn one<T: rusqlite::types::FromSql>(
-    connection: &Connection,
-    sql: &str,
-    params: impl rusqlite::Params,
-) -> rusqlite::Result<T> {
-    connection
-        .prepare_cached(sql)?
-        .query_row(params, |row| row.get(0))
-}
-
-pub(super) fn run(
-    connection: &Connection,
-    sql: &str,
-    params: impl rusqlite::Params,
-) -> rusqlite::Result<()> {
-    connection.prepare_cached(sql)?.execute(params).map(drop)
-}
-
-/// SQLite gives the files that it makes beside the database the mode of the database.
-fn make_file(path: &Path) -> io::Result<()> {
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .mode(0o600)
-        .open(path)?;
-    file.set_permissions(Permissions::from_mode(0o600))
 }
 
 #[cfg(test)]

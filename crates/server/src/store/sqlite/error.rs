@@ -1,4 +1,4 @@
-//! What an error of SQLite means.
+//! What an error of SQLite means to the store.
 
 use std::io;
 
@@ -7,10 +7,10 @@ use rustix::io::Errno;
 
 use crate::store::EngineError;
 
-/// What an error of SQLite means for whoever waits. To be asked at once, on the thread that got the
-/// error.
+/// Classifies an error of SQLite. Call it at once, on the thread that got the error: it looks at
+/// that thread's last system error.
 pub(super) fn fault(error: rusqlite::Error) -> EngineError {
-    // A column that holds what we never write.
+    // A column holds a value that this program never writes.
     let is_of_content = matches!(
         error,
         rusqlite::Error::InvalidColumnType(..)
@@ -19,7 +19,7 @@ pub(super) fn fault(error: rusqlite::Error) -> EngineError {
     );
     match error.sqlite_error_code() {
         _ if is_of_content => EngineError::Damaged(error.to_string()),
-        _ if is_out_of_room(&error, &io::Error::last_os_error()) => EngineError::Full,
+        _ if is_disk_full(&error, &io::Error::last_os_error()) => EngineError::Full,
         Some(ErrorCode::DiskFull) => EngineError::Full,
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => EngineError::Busy,
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
@@ -29,14 +29,14 @@ pub(super) fn fault(error: rusqlite::Error) -> EngineError {
     }
 }
 
-/// Whether a write failed because no more may be written: SQLite says so of ENOSPC alone, and not
-/// where it writes the index of its log.
+/// Whether a write failed because the disk, a quota or a file size limit is full. SQLite reports
+/// only ENOSPC as a full disk, and not where it writes the index of its log.
 ///
-/// SQLite keeps the system's error for itself. But a write that failed has set `last`, and only a
-/// later call that failed too could have changed that. If that one met a full disk, the disk is
-/// full; anything else is no reason to go on. A failed flush is never meant: nobody can say what it
-/// left behind.
-pub(super) fn is_out_of_room(error: &rusqlite::Error, last: &io::Error) -> bool {
+/// SQLite does not return the system's error. But the failed write has set `last`, and only a later
+/// failed call can have changed it: a later ENOSPC also means a full disk, and any other error
+/// counts as a failure. A failed flush never counts as a full disk, because it is unknown what the
+/// flush left behind.
+pub(super) fn is_disk_full(error: &rusqlite::Error, last: &io::Error) -> bool {
     let is_write = error.sqlite_error().is_some_and(|error| {
         matches!(
             error.extended_code,
@@ -50,8 +50,7 @@ pub(super) fn is_out_of_room(error: &rusqlite::Error, last: &io::Error) -> bool 
         )
 }
 
-/// SQLite's own words; for I/O errors with the number that tells a failed flush from a failed
-/// write.
+/// SQLite's message with the extended code, which tells a failed flush from a failed write.
 fn describe(error: &rusqlite::Error) -> String {
     match error.sqlite_error() {
         Some(ffi::Error { extended_code, .. }) => format!("{error} (SQLite code {extended_code})"),

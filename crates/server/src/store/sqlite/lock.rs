@@ -1,4 +1,5 @@
-//! The files that are locked beside a database.
+//! The two locks beside a database. A server holds the first alone. Commands share the second, and
+//! a restore holds both alone.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -6,43 +7,39 @@ use std::path::{Path, PathBuf};
 use crate::files::{self, LockMode, Locking, with_suffix};
 use crate::store::StoreError;
 
-/// Locks a file that exists only to be locked.
-///
-/// # Errors
-/// [`StoreError::InUse`] if another process has the lock, [`StoreError::Open`] if the file cannot
-/// be made.
-pub(crate) fn lock_file(path: PathBuf) -> Result<File, StoreError> {
-    match files::lock(&path, LockMode::Exclusive) {
-        Ok(Locking::Taken(file)) => Ok(file),
-        Ok(Locking::Held) => Err(StoreError::InUse { path }),
-        Err(error) => Err(StoreError::Open {
-            cause: error.to_string(),
-            path,
-        }),
-    }
-}
-
-/// Takes a lock that others may hold too, and that keeps away whoever wants it alone.
-///
-/// # Errors
-/// As [`lock_file`], but [`StoreError::Restoring`] if another process has the lock alone.
-pub(crate) fn lock_file_shared(path: PathBuf) -> Result<File, StoreError> {
-    match files::lock(&path, LockMode::Shared) {
-        Ok(Locking::Taken(file)) => Ok(file),
-        Ok(Locking::Held) => Err(StoreError::Restoring { path }),
-        Err(error) => Err(StoreError::Open {
-            cause: error.to_string(),
-            path,
-        }),
-    }
-}
-
-/// What a server locks as long as it uses the database.
+/// The lock of the server that uses the database.
 pub(super) fn lock_path(path: &Path) -> PathBuf {
     with_suffix(path, ".lock")
 }
 
-/// What commands hold together, and a restore alone.
-pub(super) fn restore_lock(store: &Path) -> PathBuf {
-    with_suffix(store, ".restore-lock")
+/// The lock that keeps a restore and commands apart.
+pub(super) fn restore_lock_path(path: &Path) -> PathBuf {
+    with_suffix(path, ".restore-lock")
+}
+
+/// # Errors
+/// [`StoreError::InUse`] if another process has the lock.
+pub(super) fn lock_file(path: PathBuf) -> Result<File, StoreError> {
+    match files::lock(&path, LockMode::Exclusive) {
+        Ok(Locking::Taken(file)) => Ok(file),
+        Ok(Locking::Held) => Err(StoreError::InUse { path }),
+        Err(error) => Err(cannot_open(path, &error)),
+    }
+}
+
+/// # Errors
+/// [`StoreError::Restoring`] if another process has the lock alone.
+pub(super) fn lock_file_shared(path: PathBuf) -> Result<File, StoreError> {
+    match files::lock(&path, LockMode::Shared) {
+        Ok(Locking::Taken(file)) => Ok(file),
+        Ok(Locking::Held) => Err(StoreError::Restoring { path }),
+        Err(error) => Err(cannot_open(path, &error)),
+    }
+}
+
+fn cannot_open(path: PathBuf, error: &std::io::Error) -> StoreError {
+    StoreError::Open {
+        path,
+        cause: error.to_string(),
+    }
 }

@@ -1,49 +1,42 @@
-//! What an operator does to a store, whether a server is using it or not.
-//!
-//! A command takes no lock against the server: it is one more process that writes to the database
-//! for a moment, and the server sees what it wrote with the next client. The rules are:
-//!  - one short transaction for each change, flushed before it is told;
-//!  - no change of the schema while a server may be running: that is for whoever has its lock;
-//!  - the restore lock is held together with other commands, so that nobody writes into a file that
-//!    is being replaced.
+//! Operator commands on the database, beside a running server. A command takes no lock against the
+//! server: it is one more process that writes for a moment, and the server sees the change with the
+//! next client.
 
 use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
 use passmate_proto::AccountNumber;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, TransactionBehavior, params};
 
-use super::engine::{self as sqlite, Sqlite};
+use super::engine::{Sqlite, TotalsChange, expire};
 use super::error::fault;
-use super::lock::{lock_file_shared, restore_lock};
+use super::lock::{lock_file_shared, restore_lock_path};
 use super::schema::{check_is_ours, schema_newest};
-use crate::store::{Account, AuthHash, Invite, Opening, StoreError};
+use super::sql::{one, run, unsigned};
+use super::{check, copy};
+use crate::store::{
+    Access, Account, AuthHash, ForeignAccount, Invite, Opening, Operator, StoreError, Sum,
+};
 
-/// How long a command waits for the server or another command that is writing.
+/// How long a command waits while the server or another command is writing.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A store in the hands of its operator.
+/// The columns that [`account_of`] reads.
+const SELECT_ACCOUNT: &str =
+    "SELECT number, btoken_len, created_at, changed_at, disabled FROM account";
+
 #[derive(Debug)]
-pub struct AdminStore {
-    connection: Connection,
+pub(in crate::store) struct SqliteOperator {
+    pub(super) connection: Connection,
     /// Held as long as the database is open.
     _lock: File,
 }
 
-/// What [`account_of`] reads.
-const ACCOUNT: &str = "SELECT number, btoken_len, created_at, changed_at, disabled FROM account";
-
-impl AdminStore {
-    /// Opens a store that is there.
-    ///
-    /// One that an older program made is brought up to date first, if no server runs.
-    ///
-    /// # Errors
-    /// See [`StoreError`]; [`StoreError::Missing`] if there is none, [`StoreError::OlderServer`] if
-    /// the server that uses it is older than this program.
-    pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let store = Self::open_as_it_is(path)?;
+impl SqliteOperator {
+    /// Opens an existing database, and upgrades it first if no server is running.
+    pub(in crate::store) fn open(path: &Path) -> Result<Self, StoreError> {
+        let store = Self::open_without_upgrade(path)?;
         if store.schema()? < schema_newest() {
             match Sqlite::open(path) {
                 Ok(engine) => drop(engine),
@@ -58,12 +51,7 @@ impl AdminStore {
         Ok(store)
     }
 
-    /// Opens a store that is there to look at it or to copy it; one that an older program made
-    /// stays as it is.
-    ///
-    /// # Errors
-    /// See [`StoreError`]; [`StoreError::Missing`] if there is none.
-    pub fn open_as_it_is(path: &Path) -> Result<Self, StoreError> {
+    pub(in crate::store) fn open_without_upgrade(path: &Path) -> Result<Self, StoreError> {
         let failed = |error: rusqlite::Error| StoreError::Open {
             path: path.to_owned(),
             cause: error.to_string(),
@@ -73,13 +61,17 @@ impl AdminStore {
                 path: path.to_owned(),
             });
         }
-        let lock = lock_file_shared(restore_lock(path))?;
+        let lock = lock_file_shared(restore_lock_path(path))?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
         connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
         check_is_ours(&connection, path)?;
         connection
-            .execute_batch("PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA trusted_schema = OFF;")
+            .execute_batch(
+                "PRAGMA synchronous = FULL;
+                 PRAGMA secure_delete = ON;
+                 PRAGMA trusted_schema = OFF;",
+            )
             .map_err(failed)?;
         Ok(Self {
             connection,
@@ -87,163 +79,7 @@ impl AdminStore {
         })
     }
 
-    /// Lets the device with this auth token make an account; one that was invited already gets the
-    /// new note and time.
-    ///
-    /// # Errors
-    /// The store failed.
-    pub fn invite(&mut self, invite: &Invite) -> Result<(), StoreError> {
-        let Invite {
-            auth,
-            note,
-            made_at,
-            expires_at,
-        } = invite;
-        self.write(|connection| {
-            sqlite::expire(connection, *made_at)?;
-            sqlite::run(
-                connection,
-                "INSERT INTO invite (auth_hash, note, made_at, expires_at) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (auth_hash) DO UPDATE SET note = ?2, made_at = ?3, expires_at = ?4",
-                params![auth.0, note, made_at, expires_at],
-            )
-        })
-    }
-
-    /// Lets anybody in, as long as there are seats and time.
-    ///
-    /// # Errors
-    /// The store failed.
-    pub fn open_seats(&mut self, opening: Opening) -> Result<(), StoreError> {
-        let Opening {
-            seats,
-            made_at,
-            expires_at,
-        } = opening;
-        self.write(|connection| {
-            sqlite::expire(connection, made_at)?;
-            sqlite::run(
-                connection,
-                "INSERT INTO opening (seats, made_at, expires_at) VALUES (?1, ?2, ?3)",
-                params![seats, made_at, expires_at],
-            )
-        })
-    }
-
-    /// All invites and openings whose time is not over, those that go first in front. What is over
-    /// is forgotten.
-    ///
-    /// # Errors
-    /// The store failed.
-    pub fn invites(&mut self, now: i64) -> Result<(Vec<Invite>, Vec<Opening>), StoreError> {
-        self.write(|connection| {
-            sqlite::expire(connection, now)?;
-            let invites = connection
-                .prepare("SELECT auth_hash, note, made_at, expires_at FROM invite ORDER BY expires_at, auth_hash")?
-                .query_map([], |row| {
-                    Ok(Invite {
-                        auth: AuthHash(row.get(0)?),
-                        note: row.get(1)?,
-                        made_at: row.get(2)?,
-                        expires_at: row.get(3)?,
-                    })
-                })?
-                .collect::<Result<_, _>>()?;
-            let openings = connection
-                .prepare("SELECT seats, made_at, expires_at FROM opening ORDER BY expires_at, id")?
-                .query_map([], |row| Ok(Opening { seats: row.get(0)?, made_at: row.get(1)?, expires_at: row.get(2)? }))?
-                .collect::<Result<_, _>>()?;
-            Ok((invites, openings))
-        })
-    }
-
-    /// Takes back the invite of this device; false if there is none.
-    ///
-    /// # Errors
-    /// The store failed.
-    pub fn revoke_invite(&mut self, auth: &AuthHash) -> Result<bool, StoreError> {
-        let revoked = self.write(|connection| {
-            connection.execute("DELETE FROM invite WHERE auth_hash = ?1", [auth.0])
-        })?;
-        self.wipe();
-        Ok(revoked > 0)
-    }
-
-    /// Takes back all seats that are left, and says how many.
-    ///
-    /// # Errors
-    /// The store failed.
-    pub fn revoke_openings(&mut self) -> Result<u64, StoreError> {
-        self.write(|connection| {
-            let seats: i64 = sqlite::one(
-                connection,
-                "SELECT coalesce(sum(seats), 0) FROM opening",
-                [],
-            )?;
-            sqlite::run(connection, "DELETE FROM opening", [])?;
-            Ok(u64::try_from(seats).unwrap_or(0))
-        })
-    }
-
-    /// All accounts, by number.
-    ///
-    /// # Errors
-    /// The store failed.
-    pub fn accounts(&mut self) -> Result<Vec<Account>, StoreError> {
-        let read = || {
-            let mut statement = self
-                .connection
-                .prepare(&format!("{ACCOUNT} ORDER BY number"))?;
-            statement
-                .query_map([], account_of)?
-                .collect::<Result<_, _>>()
-        };
-        Ok(read().map_err(fault)?)
-    }
-
-    /// One account; `None` if there is none of that number.
-    ///
-    /// # Errors
-    /// The store failed.
-    pub fn account(&mut self, number: AccountNumber) -> Result<Option<Account>, StoreError> {
-        let sql = format!("{ACCOUNT} WHERE number = ?1");
-        Ok(self
-            .connection
-            .query_row(&sql, [number.as_bytes()], account_of)
-            .optional()
-            .map_err(fault)?)
-    }
-
-    /// Lets nobody use an account, or its owner again; false if there is none of that number.
-    ///
-    /// # Errors
-    /// The store failed.
-    pub fn set_disabled(
-        &mut self,
-        number: AccountNumber,
-        is_disabled: bool,
-    ) -> Result<bool, StoreError> {
-        let sql = "UPDATE account SET disabled = ?2 WHERE number = ?1";
-        let changed = self
-            .write(|connection| connection.execute(sql, params![number.as_bytes(), is_disabled]))?;
-        Ok(changed > 0)
-    }
-
-    /// Deletes an account and its btoken; false if there is none of that number.
-    ///
-    /// # Errors
-    /// The store failed.
-    pub fn delete_account(&mut self, number: AccountNumber) -> Result<bool, StoreError> {
-        let is_deleted = self.write(|connection| sqlite::delete(connection, number))?;
-        self.wipe();
-        Ok(is_deleted)
-    }
-
-    pub(super) fn connection(&self) -> &Connection {
-        &self.connection
-    }
-
-    pub(super) fn write<T>(
+    fn write<T>(
         &mut self,
         change: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
@@ -256,24 +92,189 @@ impl AdminStore {
         Ok(changed)
     }
 
-    /// Empties the log, which still has what was deleted. If somebody reads just now, the server
-    /// comes to it later.
-    fn wipe(&self) {
+    /// Empties the log, which still holds deleted bytes. If a reader is active, the server does it
+    /// later.
+    fn empty_log(&self) {
         let _: rusqlite::Result<i64> =
             self.connection
                 .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
     }
 }
 
-fn account_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Account> {
+impl Operator for SqliteOperator {
+    fn invite(&mut self, invite: &Invite) -> Result<(), StoreError> {
+        let Invite {
+            auth,
+            note,
+            made_at,
+            expires_at,
+        } = invite;
+        self.write(|connection| {
+            expire(connection, *made_at)?;
+            run(
+                connection,
+                "INSERT INTO invite (auth_hash, note, made_at, expires_at) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (auth_hash) DO UPDATE SET note = ?2, made_at = ?3, expires_at = ?4",
+                params![auth.0, note, made_at, expires_at],
+            )
+        })
+    }
+
+    fn open_seats(&mut self, opening: Opening) -> Result<(), StoreError> {
+        let Opening {
+            seats,
+            made_at,
+            expires_at,
+        } = opening;
+        self.write(|connection| {
+            expire(connection, made_at)?;
+            run(
+                connection,
+                "INSERT INTO opening (seats, made_at, expires_at) VALUES (?1, ?2, ?3)",
+                params![seats, made_at, expires_at],
+            )
+        })
+    }
+
+    fn invites(&mut self, now: i64) -> Result<(Vec<Invite>, Vec<Opening>), StoreError> {
+        self.write(|connection| {
+            expire(connection, now)?;
+            let invites = connection
+                .prepare(
+                    "SELECT auth_hash, note, made_at, expires_at FROM invite
+                     ORDER BY expires_at, auth_hash",
+                )?
+                .query_map([], |row| {
+                    Ok(Invite {
+                        auth: AuthHash(row.get(0)?),
+                        note: row.get(1)?,
+                        made_at: row.get(2)?,
+                        expires_at: row.get(3)?,
+                    })
+                })?
+                .collect::<Result<_, _>>()?;
+            let openings = connection
+                .prepare("SELECT seats, made_at, expires_at FROM opening ORDER BY expires_at, id")?
+                .query_map([], |row| {
+                    Ok(Opening {
+                        seats: row.get(0)?,
+                        made_at: row.get(1)?,
+                        expires_at: row.get(2)?,
+                    })
+                })?
+                .collect::<Result<_, _>>()?;
+            Ok((invites, openings))
+        })
+    }
+
+    fn revoke_invite(&mut self, auth: &AuthHash) -> Result<bool, StoreError> {
+        let revoked = self.write(|connection| {
+            connection.execute("DELETE FROM invite WHERE auth_hash = ?1", [auth.0])
+        })?;
+        self.empty_log();
+        Ok(revoked > 0)
+    }
+
+    fn revoke_openings(&mut self) -> Result<u64, StoreError> {
+        self.write(|connection| {
+            let seats = one(
+                connection,
+                "SELECT coalesce(sum(seats), 0) FROM opening",
+                [],
+            )?;
+            run(connection, "DELETE FROM opening", [])?;
+            Ok(unsigned(seats))
+        })
+    }
+
+    fn accounts(&mut self) -> Result<Vec<Account>, StoreError> {
+        let read = || {
+            let mut statement = self
+                .connection
+                .prepare(&format!("{SELECT_ACCOUNT} ORDER BY number"))?;
+            statement
+                .query_map([], account_of)?
+                .collect::<Result<_, _>>()
+        };
+        Ok(read().map_err(fault)?)
+    }
+
+    fn account(&mut self, number: AccountNumber) -> Result<Option<Account>, StoreError> {
+        let sql = format!("{SELECT_ACCOUNT} WHERE number = ?1");
+        Ok(self
+            .connection
+            .query_row(&sql, [number.as_bytes()], account_of)
+            .optional()
+            .map_err(fault)?)
+    }
+
+    fn set_access(&mut self, number: AccountNumber, access: Access) -> Result<bool, StoreError> {
+        let is_disabled = access == Access::Disabled;
+        let sql = "UPDATE account SET disabled = ?2 WHERE number = ?1";
+        let changed = self
+            .write(|connection| connection.execute(sql, params![number.as_bytes(), is_disabled]))?;
+        Ok(changed > 0)
+    }
+
+    fn delete_account(&mut self, number: AccountNumber) -> Result<bool, StoreError> {
+        let is_deleted = self.write(|connection| delete_account(connection, number))?;
+        self.empty_log();
+        Ok(is_deleted)
+    }
+
+    fn import(&mut self, accounts: &[ForeignAccount]) -> Result<Vec<bool>, StoreError> {
+        self.write(|connection| copy::import(connection, accounts))
+    }
+
+    fn schema(&self) -> Result<i64, StoreError> {
+        Ok(one(&self.connection, "PRAGMA user_version", []).map_err(fault)?)
+    }
+
+    fn sum(&self) -> Result<Sum, StoreError> {
+        let row =
+            self.connection
+                .query_row("SELECT accounts, btoken_bytes FROM totals", [], |row| {
+                    Ok(Sum {
+                        accounts: unsigned(row.get(0)?),
+                        btoken_bytes: unsigned(row.get(1)?),
+                    })
+                });
+        Ok(row.map_err(fault)?)
+    }
+
+    fn check(&self, finding: &mut dyn FnMut(String)) -> Result<Sum, StoreError> {
+        check::check(&self.connection, finding)
+    }
+
+    fn copy_to(&self, path: &Path) -> Result<(), StoreError> {
+        copy::copy_to(&self.connection, path)
+    }
+}
+
+fn account_of(row: &Row<'_>) -> rusqlite::Result<Account> {
     let number = AccountNumber::from_bytes(row.get(0)?);
     Ok(Account {
         number: number.ok_or(rusqlite::Error::IntegralValueOutOfRange(0, 0))?,
-        btoken_len: u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0),
+        btoken_len: unsigned(row.get(1)?),
         created_at: row.get(2)?,
         changed_at: row.get(3)?,
         is_disabled: row.get(4)?,
     })
+}
+
+fn delete_account(connection: &Connection, number: AccountNumber) -> rusqlite::Result<bool> {
+    let found: Option<(i64, i64)> = connection
+        .prepare_cached("DELETE FROM account WHERE number = ?1 RETURNING btoken_id, btoken_len")?
+        .query_row([number.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((id, len)) = found else {
+        return Ok(false);
+    };
+    run(connection, "DELETE FROM btoken WHERE id = ?1", [id])?;
+    let mut totals = TotalsChange::default();
+    totals.count(-1, -len);
+    totals.write(connection)?;
+    Ok(true)
 }
 
 #[cfg(test)]

@@ -1,23 +1,37 @@
-//! Reads beside the writer.
+//! Reads beside the writer. A read sees what was committed before it began.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use passmate_proto::AccountNumber;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
+use super::engine::{BUSY_TIMEOUT, STATEMENTS};
 use super::error::fault;
 use crate::store::{AuthHash, BtokenHash, EngineError, Head, Reader, Stored};
 
-/// Reads beside the writer; it sees what was committed before the read began.
 #[derive(Debug)]
 pub struct SqliteReader {
-    pub(super) connection: Connection,
+    connection: Connection,
+}
+
+impl SqliteReader {
+    pub(super) fn open(path: &Path) -> Result<Self, EngineError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).map_err(fault)?;
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(fault)?;
+        connection
+            .execute_batch("PRAGMA trusted_schema = OFF;")
+            .map_err(fault)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        Ok(Self { connection })
+    }
 }
 
 impl Reader for SqliteReader {
     fn read_head(&mut self, account: &[u8; 8]) -> Result<Option<Head>, EngineError> {
-        // The next account in order is read if there is none of this number, so that both take one
-        // row.
+        // Where the account does not exist, the query reads the next one in order. Both cases read
+        // one row and take the same time.
         let mut statement = self
             .connection
             .prepare_cached(
@@ -62,7 +76,7 @@ impl Reader for SqliteReader {
         };
         if BtokenHash::of(&btoken) != hash {
             return Err(EngineError::Damaged(
-                "a btoken is not what was stored".to_owned(),
+                "a btoken does not match its stored hash".to_owned(),
             ));
         }
         Ok(Some(Stored { btoken, hash }))

@@ -4,31 +4,30 @@ use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior, ffi};
 
-use super::engine::signed;
 use super::error::fault;
+use super::sql::signed;
 use crate::store::{EngineError, StoreError};
 
-/// The schema's history, the oldest first. A line that was released is never changed; a new one is
-/// added.
+/// The steps from an empty database to the newest schema. A released step never changes; a new one
+/// is appended.
 pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0001_accounts.sql"),
     include_str!("../../../migrations/sqlite/0002_invites.sql"),
     include_str!("../../../migrations/sqlite/0003_disabled.sql"),
 ];
-
-/// Tells our databases from others: "PaSr".
+/// Marks a database as one of this program: "PaSr".
 pub(super) const APPLICATION_ID: i64 = 0x5061_5372;
 
-/// The newest schema that this program knows.
+/// The newest schema that this program supports.
 pub(super) fn schema_newest() -> i64 {
     signed(MIGRATIONS.len())
 }
 
-/// The schema of a database of ours.
+/// Returns the schema of a database of this program; a database of another program, or of a newer
+/// version, is an error.
 pub(super) fn check_is_ours(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
     let failed = |error: rusqlite::Error| {
-        // What is asked here is right, so an error of the statement means that the schema cannot be
-        // read.
+        // The statements below are correct, so SQLITE_ERROR means that the schema is unreadable.
         let is_of_schema = error
             .sqlite_error()
             .is_some_and(|error| error.extended_code == ffi::SQLITE_ERROR);
@@ -41,7 +40,7 @@ pub(super) fn check_is_ours(connection: &Connection, path: &Path) -> Result<i64,
                 EngineError::Damaged(format!("{}: {cause}", path.display())).into()
             }
             EngineError::Busy => EngineError::Busy.into(),
-            _ => StoreError::Open {
+            EngineError::Full | EngineError::Failed(_) => StoreError::Open {
                 path: path.to_owned(),
                 cause,
             },
@@ -72,8 +71,8 @@ pub(super) fn check_is_ours(connection: &Connection, path: &Path) -> Result<i64,
     Ok(schema)
 }
 
-/// Brings the schema to the newest. Each step is a transaction, so a step that was interrupted did
-/// not begin.
+/// Upgrades the schema to the newest. Each step is one transaction, so an interrupted step leaves
+/// no trace.
 pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     let schema: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let done = usize::try_from(schema).unwrap_or(0);

@@ -3,7 +3,7 @@ use passmate_proto::AuthToken;
 use rusqlite::ffi;
 use rustix::io::Errno;
 
-use super::super::error::is_out_of_room;
+use super::super::error::is_disk_full;
 use super::super::schema::{APPLICATION_ID, MIGRATIONS};
 use super::*;
 use crate::store::{Reader, suite};
@@ -36,6 +36,11 @@ fn create(number: u8, len: usize) -> Change {
         admission: Admission::Anyone,
         at: 0,
     }
+}
+
+fn made(number: u8) -> Outcome {
+    let number = AccountNumber::from_bytes([number; 8]).unwrap();
+    Outcome::Created(Created::Done(number, ()))
 }
 
 #[test]
@@ -183,10 +188,7 @@ fn a_full_disk_rolls_back_and_leaves_what_was_there() {
         .connection
         .query_row("PRAGMA max_page_count = 100000", [], |_| Ok(()))
         .unwrap();
-    assert_eq!(
-        engine.commit(&[create(2, 100_000)]),
-        Ok(vec![Outcome::Done])
-    );
+    assert_eq!(engine.commit(&[create(2, 100_000)]), Ok(vec![made(2)]));
 }
 
 #[test]
@@ -217,7 +219,7 @@ fn a_writer_that_holds_the_database_is_waited_for() {
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     assert_eq!(engine.commit(&[create(1, 1)]), Err(EngineError::Busy));
     other.execute_batch("ROLLBACK").unwrap();
-    assert_eq!(engine.commit(&[create(1, 1)]), Ok(vec![Outcome::Done]));
+    assert_eq!(engine.commit(&[create(1, 1)]), Ok(vec![made(1)]));
 }
 
 #[test]
@@ -254,7 +256,7 @@ fn a_write_over_a_quota_is_a_full_disk_and_any_other_failure_is_not() {
     let check = |code: i32, errno: Errno, expected: bool| {
         let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
         assert_eq!(
-            is_out_of_room(&error, &errno.into()),
+            is_disk_full(&error, &errno.into()),
             expected,
             "{code} {errno:?}"
         );

@@ -1,0 +1,144 @@
+//! Which engine stores the accounts, and where. Everything else knows the engines only by their
+//! contracts, so that a new engine is a folder, and a variant here.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use super::sqlite::{OfflineSqlite, SqliteOperator};
+use super::{OfflineStore, Operator, Sqlite, Store, StoreError};
+use crate::files::{folder_of, with_suffix};
+
+/// The address of a store, such as `sqlite:/var/lib/passmate-server/passmate.db`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreUrl {
+    /// A SQLite database in this file.
+    Sqlite(PathBuf),
+}
+
+/// Why a text is not the address of a store. Never shows the text, which may hold a password.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadStoreUrl {
+    #[error("asks for PostgreSQL, which is not built into this program: use sqlite:PATH")]
+    PostgresNotBuiltIn,
+    #[error("is not a store: write sqlite:PATH")]
+    NotAStore,
+    #[error("asks for a store in memory, which would lose every account at exit: give a path")]
+    InMemory,
+}
+
+impl StoreUrl {
+    pub fn sqlite(path: impl Into<PathBuf>) -> Self {
+        Self::Sqlite(path.into())
+    }
+
+    /// Opens the store for a server, or makes it; see [`Store::start`] for `on_fatal`.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn open(
+        &self,
+        on_fatal: impl Fn(&StoreError) + Send + Sync + 'static,
+    ) -> Result<Store, StoreError> {
+        match self {
+            Self::Sqlite(path) => Store::start(Sqlite::open(path)?, on_fatal),
+        }
+    }
+
+    /// Opens an existing store for an operator command, and upgrades its schema first if no server
+    /// is running.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] if there is none, [`StoreError::OlderServer`] if the running server
+    /// is older than this program; others as in [`StoreError`].
+    pub fn operator(&self) -> Result<Box<dyn Operator>, StoreError> {
+        match self {
+            Self::Sqlite(path) => Ok(Box::new(SqliteOperator::open(path)?)),
+        }
+    }
+
+    /// Opens an existing store to look at it or to copy it; the schema stays as it is.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] if there is none; others as in [`StoreError`].
+    pub fn operator_without_upgrade(&self) -> Result<Box<dyn Operator>, StoreError> {
+        match self {
+            Self::Sqlite(path) => Ok(Box::new(SqliteOperator::open_without_upgrade(path)?)),
+        }
+    }
+
+    /// Locks out servers and commands, so that the store can be replaced.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] if a server or a command uses the store.
+    pub fn take_offline(&self) -> Result<Box<dyn OfflineStore>, StoreError> {
+        match self {
+            Self::Sqlite(path) => Ok(Box::new(OfflineSqlite::lock(path)?)),
+        }
+    }
+
+    /// The file that holds the store, if it is a file of this machine.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Sqlite(path) => Some(path),
+        }
+    }
+
+    /// The folder that holds the store, if it is one of this machine.
+    #[must_use]
+    pub fn folder(&self) -> Option<&Path> {
+        self.file().map(folder_of)
+    }
+
+    /// Bytes of the store's files on this machine.
+    #[must_use]
+    pub fn size_on_disk(&self) -> u64 {
+        let len = |path: &Path| path.metadata().map_or(0, |file| file.len());
+        match self {
+            Self::Sqlite(path) => len(path) + len(&with_suffix(path, "-wal")),
+        }
+    }
+}
+
+impl FromStr for StoreUrl {
+    type Err = BadStoreUrl;
+
+    /// A relative path is taken from the working directory.
+    fn from_str(text: &str) -> Result<Self, BadStoreUrl> {
+        let scheme = text
+            .split(':')
+            .next()
+            .unwrap_or_default()
+            .to_ascii_lowercase();
+        if scheme == "postgres" || scheme == "postgresql" {
+            return Err(BadStoreUrl::PostgresNotBuiltIn);
+        }
+        let path = text.strip_prefix("sqlite:").ok_or(BadStoreUrl::NotAStore)?;
+        // `sqlite:///x` is the URL form of `sqlite:/x`. After two slashes comes a host, which
+        // SQLite does not have.
+        let path = match path.strip_prefix("//") {
+            Some(rest) if rest.starts_with('/') => rest,
+            Some(_) => return Err(BadStoreUrl::NotAStore),
+            None => path,
+        };
+        if path.contains(":memory:") {
+            return Err(BadStoreUrl::InMemory);
+        }
+        if path.is_empty() || path.ends_with('/') || path.contains('\0') {
+            return Err(BadStoreUrl::NotAStore);
+        }
+        Ok(Self::sqlite(path))
+    }
+}
+
+impl fmt::Display for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
