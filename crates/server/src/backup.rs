@@ -41,7 +41,7 @@ const LAST_WITH_KEY: &str = "last-backup-with-key";
 
 /// What a backup says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Header {
+pub(crate) struct Header {
     /// The version of the form, 1.
     pub version: u32,
     /// The program that wrote it.
@@ -63,7 +63,7 @@ pub struct Header {
 }
 
 /// A certificate and its key, as PEM.
-pub struct PemPair {
+pub(crate) struct PemPair {
     /// The certificate and its intermediates.
     pub certificate: Vec<u8>,
     /// The private key.
@@ -78,7 +78,7 @@ impl std::fmt::Debug for PemPair {
 
 /// Why a backup could not be made or read.
 #[derive(Debug, thiserror::Error)]
-pub enum BackupError {
+pub(crate) enum BackupError {
     /// The store.
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),
@@ -129,7 +129,7 @@ fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Backu
 ///
 /// # Errors
 /// See [`BackupError`]; what had the name before is as it was.
-pub fn write(
+pub(crate) fn write(
     store: &dyn Operator,
     pair: Option<&PemPair>,
     file: &Path,
@@ -259,7 +259,7 @@ impl<W: Write> Write for Hashing<W> {
 
 /// Whether a file begins as a backup does.
 #[must_use]
-pub fn is_backup(file: &Path) -> bool {
+pub(crate) fn is_backup(file: &Path) -> bool {
     let mut begin = [0; MAGIC.len()];
     let read = files::open(file).and_then(|mut file| file.read_exact(&mut begin));
     read.is_ok() && begin == MAGIC
@@ -267,7 +267,7 @@ pub fn is_backup(file: &Path) -> bool {
 
 /// A backup whose hash is right.
 #[derive(Debug)]
-pub struct Backup {
+pub(crate) struct Backup {
     path: PathBuf,
     file: File,
     header: Header,
@@ -280,7 +280,7 @@ impl Backup {
     ///
     /// # Errors
     /// See [`BackupError`].
-    pub fn open(path: &Path) -> Result<Self, BackupError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, BackupError> {
         let failed = || io_error("read", path);
         let damaged = |what| BackupError::Damaged {
             path: path.to_owned(),
@@ -346,7 +346,7 @@ impl Backup {
 
     /// What it says of itself.
     #[must_use]
-    pub const fn header(&self) -> &Header {
+    pub(crate) const fn header(&self) -> &Header {
         &self.header
     }
 
@@ -354,7 +354,7 @@ impl Backup {
     ///
     /// # Errors
     /// See [`BackupError`].
-    pub fn extract(&mut self, to: &Path) -> Result<(), BackupError> {
+    pub(crate) fn extract(&mut self, to: &Path) -> Result<(), BackupError> {
         self.file
             .seek(SeekFrom::Start(self.begin))
             .map_err(io_error("read", &self.path))?;
@@ -370,7 +370,7 @@ impl Backup {
     ///
     /// # Errors
     /// See [`BackupError`].
-    pub fn pair(&mut self) -> Result<Option<PemPair>, BackupError> {
+    pub(crate) fn pair(&mut self) -> Result<Option<PemPair>, BackupError> {
         if self.header.key_len == 0 {
             return Ok(None);
         }
@@ -395,7 +395,7 @@ impl Backup {
 ///
 /// # Errors
 /// One cannot be read, or is too long.
-pub fn read_pair(certificate: &Path, key: &Path) -> Result<PemPair, BackupError> {
+pub(crate) fn read_pair(certificate: &Path, key: &Path) -> Result<PemPair, BackupError> {
     let read = |path: &Path| files::read(path, PEM_LEN_MAX).map_err(io_error("read", path));
     Ok(PemPair {
         certificate: read(certificate)?,
@@ -405,14 +405,14 @@ pub fn read_pair(certificate: &Path, key: &Path) -> Result<PemPair, BackupError>
 
 /// When the last backup of this store was made, in seconds since 1970, as far as is known.
 #[must_use]
-pub fn last_backup(folder: &Path) -> Option<i64> {
+pub(crate) fn last_backup(folder: &Path) -> Option<i64> {
     noted(folder, LAST)
 }
 
 /// When the last backup of this store with the TLS key was made, in seconds since 1970, as far as
 /// is known.
 #[must_use]
-pub fn last_with_key(folder: &Path) -> Option<i64> {
+pub(crate) fn last_with_key(folder: &Path) -> Option<i64> {
     noted(folder, LAST_WITH_KEY)
 }
 
@@ -435,7 +435,7 @@ fn noted(folder: &Path, name: &str) -> Option<i64> {
 ///
 /// # Errors
 /// As the system says.
-pub fn note_last(folder: &Path, at: i64, has_key: bool) -> io::Result<()> {
+pub(crate) fn note_last(folder: &Path, at: i64, has_key: bool) -> io::Result<()> {
     for name in [Some(LAST), has_key.then_some(LAST_WITH_KEY)]
         .into_iter()
         .flatten()

@@ -15,6 +15,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use passmate_proto::{BANNER_LEN_MAX, BTOKEN_LEN_MAX_DEFAULT, PORT};
 
+use crate::limits::rate::loopback;
+pub use crate::limits::rate::{Rate, SourceLimits};
 use crate::store::StoreUrl;
 pub use layers::{Environment, Origin};
 use layers::{Layer, Written};
@@ -73,6 +75,16 @@ impl std::fmt::Display for AdminAddress {
     }
 }
 
+impl AdminAddress {
+    /// Only this machine reaches the address.
+    pub(crate) fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().to_canonical().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+}
+
 /// Two PEM files that belong together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateFiles {
@@ -125,60 +137,6 @@ pub struct Limits {
     pub accounts_max: u64,
     /// What one source may take.
     pub source: SourceLimits,
-}
-
-/// What one source may take: an IPv4 address, or the /64 of an IPv6 address.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SourceLimits {
-    /// Sources that are not counted.
-    pub exempt: Vec<IpNet>,
-    /// Connections of one source at once.
-    pub connections_max: usize,
-    /// New accounts of one source.
-    pub creates: Rate,
-    /// New accounts of all sources together.
-    pub creates_all: Rate,
-    /// Refused authentications of one source; beyond, it is not heard for a while.
-    pub refusals: Rate,
-    /// The longest such while.
-    pub pause_max: Duration,
-}
-
-/// So many at once, and so many in each stretch of time after that.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rate {
-    /// How many in each stretch; never 0.
-    pub count: u32,
-    /// The stretch.
-    pub per: Duration,
-    /// How many at once.
-    pub burst: u32,
-}
-
-impl Rate {
-    /// The time from one to the next.
-    #[must_use]
-    pub fn interval(&self) -> Duration {
-        self.per / self.count.max(1)
-    }
-}
-
-impl Default for SourceLimits {
-    fn default() -> Self {
-        let rate = |count, seconds, burst| Rate {
-            count,
-            per: Duration::from_secs(seconds),
-            burst,
-        };
-        Self {
-            exempt: crate::limits::rate::loopback(),
-            connections_max: 100,
-            creates: rate(20, 3600, 20),
-            creates_all: rate(10, 1, 100),
-            refusals: rate(30, 60, 30),
-            pause_max: Duration::from_secs(600),
-        }
-    }
 }
 
 impl Default for Limits {
@@ -328,6 +286,21 @@ impl Config {
     pub(crate) fn notes_folder(&self) -> &Path {
         self.store.folder().unwrap_or(&self.data_dir)
     }
+}
+
+/// Settings that differ and take effect only at a restart.
+pub(crate) fn changed_at_restart(old: &Config, new: &Config) -> Vec<&'static str> {
+    let settings = [
+        ("listen", old.listen != new.listen),
+        ("listen-v2", old.listen_v2 != new.listen_v2),
+        ("data-dir", old.data_dir != new.data_dir),
+        ("store", old.store != new.store),
+        ("admin-listen", old.admin_listen != new.admin_listen),
+        ("log-addresses", old.log_addresses != new.log_addresses),
+        ("log", old.log != new.log),
+    ];
+    let changed = settings.into_iter().filter(|(_, is_other)| *is_other);
+    changed.map(|(name, _)| name).collect()
 }
 
 /// A setting as it is in force.
@@ -556,7 +529,7 @@ fn networks(written: &Written) -> Result<Vec<IpNet>, ConfigError> {
     let mut networks = Vec::new();
     for text in &written.texts {
         match text.as_str() {
-            "loopback" => networks.extend(crate::limits::rate::loopback()),
+            "loopback" => networks.extend(loopback()),
             text => networks.push(values::parse_network(text).map_err(|error| written.bad(error))?),
         }
     }

@@ -4,22 +4,26 @@
 #![forbid(unsafe_code)]
 
 mod admin;
-pub mod backup;
+mod backup;
 mod clock;
 pub mod config;
 mod conn;
+mod ended;
 mod files;
-pub mod limits;
+mod health;
+mod limits;
 mod listen;
 mod observe;
 mod program;
 mod proxy;
 mod server;
-pub mod service;
+mod service;
+mod state;
 pub mod store;
 mod systemd;
-pub mod tls;
+mod tls;
 
 pub use listen::ListenError;
 pub use program::main;
 pub use server::{Listening, Reloaded, Server, StartError};
+pub use tls::{CertificateFault, KeyFault, Pin, TlsError, Warning};

@@ -1,37 +1,33 @@
-//! Takes connections: sockets, both IP versions, the cap on connections, and what happens when
-//! the system has no descriptors left. A connection over the cap is closed before TLS, so that
-//! its client can tell "busy" from "wrong key".
+//! Listeners: sockets in both IP versions, the cap on connections, and what happens when the system
+//! has no descriptors left. A connection over a limit is closed before TLS, so that its client can
+//! tell a busy server from a wrong key.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use parking_lot::Mutex;
 use passmate_proto::Layout;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use crate::config::{CertificateFiles, ListenAddress, ListenHost};
-use crate::conn::{self, ListenerSettings};
-use crate::limits::rate::{RateLimiter, SourcePermit};
-use crate::proxy;
-use crate::service::Service;
+use crate::config::{ListenAddress, ListenHost};
+use crate::limits::TurnedAway;
+use crate::limits::rate::SourcePermit;
+use crate::observe::access_log::AccessLog;
+use crate::observe::log::LogThrottle;
+use crate::observe::metrics::OwnError;
+use crate::state::{ListenerSettings, ServerState};
+use crate::{conn, proxy};
 
-/// Connections that the system may hold for us; it lowers this to what it allows.
+/// Connections that the system queues; it lowers this number to what it allows.
 const BACKLOG: i32 = 4096;
-/// How long accept waits when the system is out of descriptors or memory.
-const RELIEF: Duration = Duration::from_millis(50);
-/// A condition that lasts is logged once in this time.
-const SAY_AGAIN: Duration = Duration::from_secs(10);
+/// How long accepting pauses when the system is out of descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// An open socket, bound and listening.
+/// A socket that is bound and listening.
 #[derive(Debug)]
 pub(crate) struct Listener {
     pub(crate) socket: TcpListener,
@@ -43,9 +39,7 @@ pub(crate) struct Listener {
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {error}")]
 pub struct ListenError {
-    /// As it was asked for.
     pub address: ListenAddress,
-    /// What the system says.
     pub error: io::Error,
 }
 
@@ -55,7 +49,7 @@ impl ListenError {
     pub fn hint(&self) -> &'static str {
         match self.error.kind() {
             io::ErrorKind::AddrInUse => {
-                "another program has that port (or this server runs already): stop it, or give another --listen"
+                "another program, or another passmate-server, uses that port: stop it, or give another --listen"
             }
             io::ErrorKind::AddrNotAvailable => {
                 "this machine does not have that address: give one of its own, or [::] for all"
@@ -68,10 +62,10 @@ impl ListenError {
     }
 }
 
-/// Opens every listener of both layouts, or none.
+/// Opens all listeners of both layouts, or none.
 ///
-/// `[::]` takes both IP versions, unless IPv4 has a listener of its own on that port; on a machine
-/// without IPv6 it takes IPv4.
+/// `[::]` listens on both IP versions, unless IPv4 has a listener of its own on that port. On a
+/// machine without IPv6 it listens on IPv4.
 pub(crate) fn open(
     layout_1: &[ListenAddress],
     layout_2: &[ListenAddress],
@@ -90,23 +84,19 @@ pub(crate) fn open(
     };
     let mut listeners = Vec::new();
     for (address, layout) in &wanted {
+        let failed = |error| ListenError {
+            address: (*address).clone(),
+            error,
+        };
         let opened = match &address.host {
             ListenHost::Name(name) => open_name(name, address.port),
             ListenHost::Ip(ip) => open_ip(SocketAddr::new(*ip, address.port), has_v4(address.port))
                 .map(|one| vec![one]),
         };
-        let opened = opened.map_err(|error| ListenError {
-            address: (*address).clone(),
-            error,
-        })?;
-        for socket in opened {
-            let bound = socket.local_addr().map_err(|error| ListenError {
-                address: (*address).clone(),
-                error,
-            })?;
+        for socket in opened.map_err(failed)? {
             listeners.push(Listener {
+                address: socket.local_addr().map_err(failed)?,
                 socket,
-                address: bound,
                 layout: *layout,
             });
         }
@@ -114,7 +104,7 @@ pub(crate) fn open(
     Ok(listeners)
 }
 
-/// Takes over sockets that listen already.
+/// Takes over sockets that are listening already.
 pub(crate) fn adopt(sockets: Vec<(std::net::TcpListener, Layout)>) -> io::Result<Vec<Listener>> {
     let adopt = |(socket, layout): (std::net::TcpListener, Layout)| {
         socket.set_nonblocking(true)?;
@@ -128,14 +118,14 @@ pub(crate) fn adopt(sockets: Vec<(std::net::TcpListener, Layout)>) -> io::Result
     sockets.into_iter().map(adopt).collect()
 }
 
-/// One listener for each address of the name that this machine has.
+/// Opens one listener for each address of the name that this machine has.
 fn open_name(name: &str, port: u16) -> io::Result<Vec<TcpListener>> {
     let mut opened = Vec::new();
     let mut failed = io::Error::new(io::ErrorKind::AddrNotAvailable, "the name has no address");
     for address in (name, port).to_socket_addrs()? {
         match open_ip(address, true) {
             Ok(socket) => opened.push(socket),
-            // `localhost` is often ::1 too on machines without IPv6.
+            // `localhost` often resolves to ::1 on machines without IPv6 too.
             Err(error) if is_without_ipv6(&error) => failed = error,
             Err(error) => return Err(error),
         }
@@ -173,7 +163,7 @@ fn open_one(address: SocketAddr, is_v6_only: bool) -> io::Result<TcpListener> {
     };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
-    // A restart must not wait for the last minute's connections to be forgotten.
+    // Without this, a restart would have to wait until the system forgets recent connections.
     sockopt::set_socket_reuseaddr(&socket, true)?;
     if address.is_ipv6() {
         sockopt::set_ipv6_v6only(&socket, is_v6_only)?;
@@ -183,39 +173,9 @@ fn open_one(address: SocketAddr, is_v6_only: bool) -> io::Result<TcpListener> {
     TcpListener::from_std(std::net::TcpListener::from(socket))
 }
 
-/// What all listeners share.
-#[derive(Debug)]
-pub(crate) struct ServerState {
-    pub(crate) settings: ArcSwap<ListenerSettings>,
-    /// The operator's pair, if the server does not make its own.
-    pub(crate) certificate: ArcSwap<Option<CertificateFiles>>,
-    pub(crate) service: Service,
-    /// Connections that the file descriptors allow, whatever the limits say.
-    pub(crate) descriptors_max: usize,
-    pub(crate) rate_limiter: RateLimiter,
-    pub(crate) log_addresses: bool,
-    /// Nothing new is taken.
-    pub(crate) stop: CancellationToken,
-    /// Who was taken and has not begun is cut: a moment later, so that whoever was about to begin
-    /// is not lost.
-    pub(crate) cut: CancellationToken,
-    /// Nothing is waited for any more.
-    pub(crate) end: CancellationToken,
-    pub(crate) tasks: TaskTracker,
-    pub(crate) open: AtomicUsize,
-    /// Of all listeners: who is turned away is told of now and then.
-    pub(crate) limited: Mutex<LogThrottle>,
-}
-
-impl ServerState {
-    fn may_say_limited(&self) -> bool {
-        self.limited.lock().may_say()
-    }
-}
-
-/// Takes connections until the server stops; the socket closes with it.
+/// Accepts connections until the server stops; the socket closes with it.
 pub(crate) async fn accept(listener: Listener, state: Arc<ServerState>) {
-    let (mut no_descriptors, mut full) = (LogThrottle::default(), LogThrottle::default());
+    let (no_descriptors, full) = (LogThrottle::default(), LogThrottle::default());
     loop {
         let accepted = tokio::select! {
             () = state.stop.cancelled() => return,
@@ -223,25 +183,25 @@ pub(crate) async fn accept(listener: Listener, state: Arc<ServerState>) {
         };
         let (stream, address) = match accepted {
             Ok(accepted) => accepted,
-            // The client was gone before we came to it.
+            // The client has gone before its connection was accepted.
             Err(error) if is_of_one_connection(&error) => continue,
             Err(error) => {
-                // Accepting would fail at once again, and again: give others time to close.
-                state.settings.load().metrics.note_error("no_descriptors");
-                if no_descriptors.may_say() {
-                    tracing::warn!(%error, "cannot take connections for now");
+                // Accepting would fail again at once: give open connections time to close.
+                state.metrics.note_error(OwnError::NoDescriptors);
+                if no_descriptors.may_log() {
+                    tracing::warn!(%error, "cannot accept connections at the moment");
                 }
-                tokio::time::sleep(RELIEF).await;
+                tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
         let settings = state.settings.load_full();
-        let max = settings.limits.connections_max.min(state.descriptors_max);
-        let Some(slot) = ConnectionSlot::take(&state, max) else {
-            if full.may_say() {
-                tracing::warn!(max, "all connections are in use, others are turned away");
+        let max = state.connections_max(&settings);
+        let Some(slot) = state.open.take(max) else {
+            if full.may_log() {
+                tracing::warn!(max, "all connections are in use, so others are turned away");
             }
-            settings.metrics.note_turned_away("connections_max");
+            state.metrics.note_turned_away(TurnedAway::ConnectionsMax);
             turn_away(&stream);
             continue;
         };
@@ -249,10 +209,10 @@ pub(crate) async fn accept(listener: Listener, state: Arc<ServerState>) {
             .proxy_from
             .iter()
             .any(|proxies| proxies.contains(&address.ip().to_canonical()));
-        // Who comes directly is known already.
+        // A direct client is known already; behind a proxy the header names it.
         let permit = match is_proxy {
             true => None,
-            false => match enter(&state, &settings, address) {
+            false => match admit(&state, &settings, address) {
                 Some(permit) => Some((permit, address)),
                 None => {
                     turn_away(&stream);
@@ -269,21 +229,15 @@ pub(crate) async fn accept(listener: Listener, state: Arc<ServerState>) {
             let _ = stream.set_nodelay(true);
             let permit = match permit {
                 Some(permit) => Some(permit),
-                None => introduce(&state, &settings, &mut stream, address).await,
+                None => admit_proxied(&state, &settings, &mut stream, address).await,
             };
             let Some((permit, address)) = permit else {
                 return turn_away(&stream);
             };
+            let visitor = state.service.visitor(permit, &settings.limits.source);
             let logged = state.log_addresses.then_some(address);
-            let served = conn::serve(
-                stream,
-                layout,
-                &settings,
-                &state.service,
-                &state.cut,
-                permit,
-                logged,
-            );
+            let access_log = AccessLog::new(state.metrics.clone(), layout, logged);
+            let served = conn::serve(stream, layout, &settings, visitor, &state.cut, access_log);
             tokio::select! {
                 () = served => {}
                 () = state.end.cancelled() => {}
@@ -292,34 +246,26 @@ pub(crate) async fn accept(listener: Listener, state: Arc<ServerState>) {
     }
 }
 
-/// Lets a source in, or says now and then that it does not.
-fn enter(
+/// Admits a connection of this source, or counts that it is turned away.
+fn admit(
     state: &ServerState,
     settings: &ListenerSettings,
     address: SocketAddr,
 ) -> Option<SourcePermit> {
-    match state.rate_limiter.enter(
-        address.ip(),
-        &settings.limits.source,
-        Instant::now().into_std(),
-    ) {
+    let limits = &settings.limits.source;
+    let now = Instant::now().into_std();
+    match state.rate_limiter.enter(address.ip(), limits, now) {
         Ok(permit) => Some(permit),
-        Err(why) => {
-            settings.metrics.note_turned_away(why.name());
-            if state.may_say_limited() {
-                tracing::warn!(
-                    reason = why.name(),
-                    "connections of a source are turned away"
-                );
-            }
+        Err(reason) => {
+            note_turned_away(state, reason);
             None
         }
     }
 }
 
-/// Lets in whom a proxy carries this connection for. One without a header is not served: its source
-/// would be anybody.
-async fn introduce(
+/// Admits the source that a proxy names. A proxy without a header is not served, because its
+/// clients would all count as one source.
+async fn admit_proxied(
     state: &ServerState,
     settings: &ListenerSettings,
     stream: &mut TcpStream,
@@ -334,24 +280,25 @@ async fn introduce(
         () = state.cut.cancelled() => return None,
     };
     let address = match read {
-        // The proxy itself, to see whether we are here.
+        // The proxy speaks for itself, to find out whether the server is there.
         Ok(Ok(None)) => proxy,
         Ok(Ok(Some(address))) => address,
         Ok(Err(_)) | Err(_) => {
-            settings.metrics.note_turned_away("no_proxy_header");
-            if state.may_say_limited() {
-                tracing::warn!(
-                    reason = "no_proxy_header",
-                    "connections of a proxy are turned away"
-                );
-            }
+            note_turned_away(state, TurnedAway::NoProxyHeader);
             return None;
         }
     };
-    enter(state, settings, address).map(|permit| (permit, address))
+    admit(state, settings, address).map(|permit| (permit, address))
 }
 
-/// Ends a connection before TLS; its client sees an end of the stream, and no hello of ours.
+fn note_turned_away(state: &ServerState, reason: TurnedAway) {
+    state.metrics.note_turned_away(reason);
+    if state.turned_away_throttle.may_log() {
+        tracing::warn!(reason = reason.name(), "connections are turned away");
+    }
+}
+
+/// Ends a connection before TLS. Its client sees the end of the stream, and no hello.
 fn turn_away(stream: &TcpStream) {
     let _ = rustix::net::shutdown(stream, rustix::net::Shutdown::Write);
 }
@@ -364,7 +311,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionRefused
             | io::ErrorKind::Interrupted
     ) || matches!(
-        // accept(2): errors of the network that were already pending on the new socket.
+        // accept(2) returns network errors that were already pending on the new socket.
         Errno::from_io_error(error),
         Some(
             Errno::PROTO
@@ -378,40 +325,6 @@ fn is_of_one_connection(error: &io::Error) -> bool {
                 | Errno::TIMEDOUT
         )
     )
-}
-
-/// One of the connections that may be open; dropping it makes room, also after a panic.
-struct ConnectionSlot(Arc<ServerState>);
-
-impl ConnectionSlot {
-    fn take(state: &Arc<ServerState>, max: usize) -> Option<Self> {
-        let more = |open| if open < max { Some(open + 1) } else { None };
-        state
-            .open
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, more)
-            .ok()?;
-        Some(Self(Arc::clone(state)))
-    }
-}
-
-impl Drop for ConnectionSlot {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-/// Lets something that happens all the time be said now and then.
-#[derive(Debug, Default)]
-pub(crate) struct LogThrottle(Option<Instant>);
-
-impl LogThrottle {
-    fn may_say(&mut self) -> bool {
-        let is_time = self.0.is_none_or(|last| last.elapsed() >= SAY_AGAIN);
-        if is_time {
-            self.0 = Some(Instant::now());
-        }
-        is_time
-    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What an operator sees of a running server: log, metrics, status page.
+//! What an operator sees of a running server: log, metrics and status page.
 
 pub(crate) mod access_log;
 mod exposition;
@@ -7,4 +7,4 @@ pub(crate) mod log;
 pub(crate) mod metrics;
 mod page;
 
-pub(crate) use http::{AdminListener, serve};
+pub(crate) use http::{AdminListener, LiveServer, serve};

@@ -86,7 +86,7 @@ async fn run(config: Config, sources: &Sources) -> ExitCode {
     };
     let server = match Server::start_on(config, sockets, end_at_once).await {
         Ok(server) => server,
-        Err(error) => return complain(EXIT_OTHER, &error, &error.hint()),
+        Err(error) => return complain(EXIT_OTHER, &error, error.hint()),
     };
     for warning in server.warnings() {
         tracing::warn!("{warning}");

@@ -1,44 +1,46 @@
-//! Starts the whole server and stops it: data dir, store, certificate, listeners, in that order,
-//! so that nobody is let in before everything stands.
+//! Starts a server and stops it: data dir, store, certificate and listeners, in this order, so that
+//! no client is admitted before everything is ready.
+
+mod follow_certificate;
+mod live;
+mod setup_line;
 
 use std::fs::File;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use parking_lot::Mutex;
-use passmate_proto::{Layout, PORT, default_banner};
+use passmate_proto::{Layout, default_banner};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{AdminAddress, CertificateFiles, Config, Registration};
-use crate::conn::ListenerSettings;
+use crate::config::{AdminAddress, Config, Registration, changed_at_restart};
 use crate::files::{self, LockMode, Locking};
+use crate::health::connections_of_descriptors;
+use crate::limits::connections::OpenConnections;
 use crate::limits::rate::RateLimiter;
-use crate::listen::{self, ListenError, ServerState};
+use crate::listen::{self, ListenError};
+use crate::observe::log::LogThrottle;
 use crate::observe::metrics::Metrics;
 use crate::observe::{self, AdminListener};
 use crate::service::Service;
+use crate::state::{ListenerSettings, ServerState};
 use crate::store::StoreError;
 use crate::tls::{self, Identity, Pin, TlsError, Warning};
+use follow_certificate::{files_of, follow_certificate, stamp};
 
-/// How long whoever was let in may take to begin an exchange when the server stops.
+/// How long admitted connections may take to begin an exchange when the server stops.
 const BEGIN_TIME_MAX: Duration = Duration::from_secs(1);
 /// How long running exchanges may take to finish when the server stops.
 const STOP_TIME_MAX: Duration = Duration::from_secs(10);
-/// How long the store may take to close after that: a disk that hangs, or another program that
-/// holds the database, must not keep the process. Nothing that was confirmed depends on it.
+/// How long the store may take to close after that. A disk that hangs, or another program that
+/// holds the database, must not keep the process; no confirmed change depends on it.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
-/// Between two looks at the files of certificate and key.
-const CERTIFICATE_PAUSE: Duration = Duration::from_secs(2);
-/// Between two looks for invites whose time is over.
+/// Between two removals of expired invites.
 const EXPIRE_PAUSE: Duration = Duration::from_secs(3600);
-/// How long this machine's name may take to be looked up for the line that is printed at start.
-const LOOK_UP_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// A running server. Dropping it stops nothing: call [`stop`](Self::stop).
 #[derive(Debug)]
@@ -50,27 +52,26 @@ pub struct Server {
     warnings: Vec<Warning>,
     setup_command: String,
     admin_name: Option<String>,
-    /// Held to the end: certificate and key in the data dir are one server's.
+    /// Held to the end: certificate and key in the data dir belong to one server.
     _lock: File,
 }
 
-/// Where a running server takes connections.
+/// Where a running server accepts connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listening {
-    /// With the port that the system chose, if it was asked to.
+    /// The address, with the port that the system chose if the configured port is 0.
     pub address: SocketAddr,
-    /// What is spoken there.
     pub layout: Layout,
 }
 
 impl Server {
-    /// Starts a server inside the current tokio runtime; when this returns, clients are served.
+    /// Starts a server inside the current tokio runtime. When this returns, clients are served.
     ///
-    /// `on_fatal` is called when a commit failed in a way after which nobody can say what the
-    /// disk holds. Nothing is confirmed from then on; a program logs the reason and ends at once.
+    /// `on_fatal` is called when a commit failed and the state of the disk is unknown. Nothing is
+    /// confirmed from then on. A program should log the error and exit at once.
     ///
     /// # Errors
-    /// What keeps it from starting; nothing is left running then.
+    /// Why the server cannot start. Nothing is left running then.
     pub async fn start(
         config: Config,
         on_fatal: impl Fn(&StoreError) + Send + Sync + 'static,
@@ -78,8 +79,8 @@ impl Server {
         Self::start_on(config, Vec::new(), on_fatal).await
     }
 
-    /// The same on sockets that listen already, if there are any, instead of those of the
-    /// configuration.
+    /// Starts a server on sockets that are listening already. If there are any, they replace the
+    /// listeners of the configuration.
     ///
     /// # Errors
     /// As [`start`](Self::start).
@@ -95,7 +96,8 @@ impl Server {
         let files = files_of(&config.certificate, &config.data_dir);
         let before = stamp(&files);
         let identity = Identity::load(config.certificate.as_ref(), &config.data_dir)?;
-        // What is changed while it is loaded is seen; what was made just now is what is served.
+        // A change while the files are loaded is noticed. Files that the server has just made are
+        // those that it serves.
         let served = if before.contains(&None) {
             stamp(&files)
         } else {
@@ -106,8 +108,7 @@ impl Server {
             false => listen::adopt(sockets).map_err(StartError::Inherited)?,
         };
         let admin = config.admin_listen.as_ref().map(open_admin).transpose()?;
-        let admin_name = admin.as_ref().map(AdminListener::name);
-        let metrics = Metrics::new();
+        let admin_name = admin.as_ref().map(|(_, listener)| listener.name());
         let listening: Vec<Listening> = listeners
             .iter()
             .map(|one| Listening {
@@ -116,15 +117,13 @@ impl Server {
             })
             .collect();
 
+        let folder = config.store.folder();
+        let service = Service::new(store, folder, &config.limits, config.registration);
         let state = Arc::new(ServerState {
-            settings: ArcSwap::from_pointee(settings(&config, &identity, &metrics)),
+            settings: ArcSwap::from_pointee(settings(&config, &identity)),
             certificate: ArcSwap::from_pointee(config.certificate.clone()),
-            service: Service::new(
-                store,
-                config.store.folder(),
-                &config.limits,
-                config.registration,
-            ),
+            service,
+            metrics: Metrics::new(),
             descriptors_max,
             rate_limiter: RateLimiter::new(),
             log_addresses: config.log_addresses,
@@ -132,19 +131,19 @@ impl Server {
             cut: CancellationToken::new(),
             end: CancellationToken::new(),
             tasks: TaskTracker::new(),
-            open: AtomicUsize::new(0),
-            limited: Mutex::default(),
+            open: OpenConnections::default(),
+            turned_away_throttle: LogThrottle::default(),
         });
         state.tasks.spawn(expire(Arc::clone(&state)));
-        if let Some(admin) = admin {
-            if admin.is_open() {
+        if let Some((address, listener)) = admin {
+            if !address.is_local() {
                 tracing::warn!(
-                    "--admin-listen is no loopback address: whoever reaches it sees the traffic of this server"
+                    "--admin-listen is not a loopback address: anyone who reaches it sees how much the server is used"
                 );
             }
             state.tasks.spawn(observe::serve(
-                admin,
-                metrics,
+                listener,
+                address,
                 Arc::clone(&state),
                 config.store.clone(),
                 config.notes_folder().to_owned(),
@@ -160,7 +159,7 @@ impl Server {
             config.data_dir.clone(),
             served,
         ));
-        let setup_command = setup_command(&listening, &identity).await;
+        let setup_command = setup_line::setup_command(&listening, &identity).await;
         Ok(Self {
             state,
             config,
@@ -173,13 +172,12 @@ impl Server {
         })
     }
 
-    /// Where clients are taken, at least one; layout 1 first.
+    /// Where clients are accepted: at least one address, those of layout 1 first.
     #[must_use]
     pub fn listening(&self) -> &[Listening] {
         &self.listening
     }
 
-    /// Who may make accounts.
     #[must_use]
     pub fn registration(&self) -> Registration {
         self.state.service.registration()
@@ -191,29 +189,29 @@ impl Server {
         self.pin
     }
 
-    /// What the operator should know about the certificate.
+    /// Warnings about the certificate that was loaded at start.
     #[must_use]
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
     }
 
-    /// The whole command that sets up a first device with this server.
+    /// The command that sets up a first device with this server.
     #[must_use]
     pub fn setup_command(&self) -> &str {
         &self.setup_command
     }
 
-    /// Where the operator's page is, if there is one.
+    /// The address of the status page, if there is one.
     #[must_use]
     pub fn admin(&self) -> Option<&str> {
         self.admin_name.as_deref()
     }
 
-    /// Takes certificate, banner, registration and limits from `config` for connections from now
-    /// on; the rest of it is not looked at.
+    /// Applies certificate, banner, registration and limits of `config` to new connections. Other
+    /// settings stay as they are.
     ///
     /// # Errors
-    /// The new certificate cannot be used; then nothing at all changes.
+    /// The new certificate cannot be used. Nothing changes then.
     pub fn reload(&self, config: &Config) -> Result<Reloaded, TlsError> {
         let identity = Identity::load(config.certificate.as_ref(), &self.config.data_dir)?;
         self.state
@@ -222,50 +220,41 @@ impl Server {
         self.state
             .certificate
             .store(Arc::new(config.certificate.clone()));
-        let metrics = self.state.settings.load().metrics.clone();
         self.state
             .settings
-            .store(Arc::new(settings(config, &identity, &metrics)));
-        let needs_restart = [
-            ("listen", self.config.listen != config.listen),
-            ("listen-v2", self.config.listen_v2 != config.listen_v2),
-            ("data-dir", self.config.data_dir != config.data_dir),
-            ("store", self.config.store != config.store),
-            (
-                "admin-listen",
-                self.config.admin_listen != config.admin_listen,
-            ),
-            (
-                "log-addresses",
-                self.config.log_addresses != config.log_addresses,
-            ),
-            ("log", self.config.log != config.log),
-        ];
-        let needs_restart = needs_restart.into_iter().filter(|(_, is_other)| *is_other);
+            .store(Arc::new(settings(config, &identity)));
         Ok(Reloaded {
             pin: identity.pin,
             warnings: identity.warnings,
-            needs_restart: needs_restart.map(|(name, _)| name).collect(),
+            needs_restart: changed_at_restart(&self.config, config),
         })
     }
 
-    /// Stops taking connections, cuts those that have not begun an exchange a second later, lets
-    /// the others finish for 10 s, and closes the store, for which it has 5 s. What is cut was not
-    /// confirmed.
+    /// Stops accepting connections, cuts connections that have not begun an exchange after 1 s,
+    /// lets the others finish for 10 s, and closes the store within 5 s. An exchange that is cut
+    /// was not confirmed.
     pub async fn stop(self) {
-        self.state.stop.cancel();
-        self.state.tasks.close();
-        let _ = tokio::time::timeout(BEGIN_TIME_MAX, self.state.tasks.wait()).await;
-        self.state.cut.cancel();
-        if tokio::time::timeout(STOP_TIME_MAX, self.state.tasks.wait())
+        let ServerState {
+            stop,
+            cut,
+            end,
+            tasks,
+            service,
+            ..
+        } = &*self.state;
+        stop.cancel();
+        tasks.close();
+        let _ = tokio::time::timeout(BEGIN_TIME_MAX, tasks.wait()).await;
+        cut.cancel();
+        if tokio::time::timeout(STOP_TIME_MAX, tasks.wait())
             .await
             .is_err()
         {
-            self.state.end.cancel();
+            end.cancel();
         }
         let close = async {
-            self.state.tasks.wait().await;
-            self.state.service.close().await;
+            tasks.wait().await;
+            service.close().await;
         };
         if tokio::time::timeout(CLOSE_TIME_MAX, close).await.is_err() {
             tracing::warn!(
@@ -275,18 +264,17 @@ impl Server {
     }
 }
 
-/// What changed when a configuration was read again.
+/// The effect of a reload.
 #[derive(Debug)]
 pub struct Reloaded {
-    /// The pin from now on.
+    /// The pin of the certificate for new connections.
     pub pin: Pin,
-    /// What the operator should know about the certificate.
+    /// Warnings about that certificate.
     pub warnings: Vec<Warning>,
-    /// Settings that differ and stay as they were until the next start.
+    /// Settings that have changed and take effect at the next start.
     pub needs_restart: Vec<&'static str>,
 }
 
-/// Locks the data dir: certificate and key in it belong to one server.
 fn lock_data_dir(data_dir: &Path) -> Result<File, StartError> {
     let path = data_dir.join("server.lock");
     match files::lock(&path, LockMode::Exclusive) {
@@ -296,14 +284,17 @@ fn lock_data_dir(data_dir: &Path) -> Result<File, StartError> {
     }
 }
 
-fn open_admin(address: &AdminAddress) -> Result<AdminListener, StartError> {
-    AdminListener::open(address).map_err(|error| StartError::Admin {
-        address: address.clone(),
-        error,
-    })
+fn open_admin(address: &AdminAddress) -> Result<(AdminAddress, AdminListener), StartError> {
+    match AdminListener::open(address) {
+        Ok(listener) => Ok((address.clone(), listener)),
+        Err(error) => Err(StartError::Admin {
+            address: address.clone(),
+            error,
+        }),
+    }
 }
 
-fn settings(config: &Config, identity: &Identity, metrics: &Metrics) -> ListenerSettings {
+fn settings(config: &Config, identity: &Identity) -> ListenerSettings {
     let banner = config.banner.clone().unwrap_or_else(|| {
         let program = concat!("passmate-server ", env!("CARGO_PKG_VERSION"));
         default_banner(program, config.limits.btoken_len_max)
@@ -316,79 +307,15 @@ fn settings(config: &Config, identity: &Identity, metrics: &Metrics) -> Listener
         limits: config.limits.clone(),
         proxy_from: config.proxy_from.clone(),
         certificate_not_after: Some(identity.not_after),
-        metrics: metrics.clone(),
     }
 }
 
-/// What tells that a certificate or key is another one: of each file the time, the length and the
-/// number.
-type Stamp = [Option<(std::time::SystemTime, u64, u64)>; 2];
-
-/// The pair that is served: the operator's, or the server's own.
-fn files_of(configured: &Option<CertificateFiles>, data_dir: &Path) -> CertificateFiles {
-    configured.clone().unwrap_or_else(|| CertificateFiles {
-        certificate: data_dir.join(tls::OWN_CERTIFICATE),
-        key: data_dir.join(tls::OWN_KEY),
-    })
-}
-
-fn stamp(files: &CertificateFiles) -> Stamp {
-    use std::os::unix::fs::MetadataExt;
-    [&files.certificate, &files.key].map(|path| {
-        let file = std::fs::metadata(path).ok()?;
-        Some((file.modified().ok()?, file.len(), file.ino()))
-    })
-}
-
-/// Takes in a certificate and key whose files have changed, once they have stayed the same for a
-/// moment: whoever renews them writes one after the other. What cannot be used is told once, and
-/// the pair that is served stays.
-async fn follow_certificate(state: Arc<ServerState>, data_dir: PathBuf, mut served: Stamp) {
-    let look = || {
-        let configured = files_of(&state.certificate.load(), &data_dir);
-        tokio::task::spawn_blocking(move || stamp(&configured))
-    };
-    let mut before = Stamp::default();
-    loop {
-        tokio::select! {
-            () = state.stop.cancelled() => return,
-            () = tokio::time::sleep(CERTIFICATE_PAUSE) => {}
-        }
-        let now = look().await.unwrap_or_default();
-        let is_settled = now == before;
-        before = now;
-        // A file that is gone is about to come back.
-        if now == served || !is_settled || now.contains(&None) {
-            continue;
-        }
-        served = now;
-        let (configured, data_dir) = (Option::clone(&state.certificate.load()), data_dir.clone());
-        let loaded =
-            tokio::task::spawn_blocking(move || Identity::load(configured.as_ref(), &data_dir))
-                .await;
-        match loaded {
-            Ok(Ok(identity)) => {
-                let settings = state.settings.load_full().with_identity(&identity);
-                state.settings.store(Arc::new(settings));
-                tracing::info!(pin = %identity.pin, "the certificate has changed, and new connections get it");
-                for warning in &identity.warnings {
-                    tracing::warn!("{warning}");
-                }
-            }
-            Ok(Err(error)) => {
-                let hint = error.hint();
-                tracing::error!(%error, hint, "the new certificate is not taken, the old one stays");
-            }
-            Err(_) => {}
-        }
-    }
-}
-
-/// Now and once an hour: an invite whose time is over would let nobody in, but its note may name
-/// somebody.
+/// Removes expired invites, now and every hour: they admit nobody, but their notes may hold names.
 async fn expire(state: Arc<ServerState>) {
     loop {
-        state.service.expire().await;
+        if let Err(error) = state.service.expire().await {
+            tracing::warn!(%error, "expired invites could not be removed");
+        }
         tokio::select! {
             () = state.stop.cancelled() => return,
             () = tokio::time::sleep(EXPIRE_PAUSE) => {}
@@ -396,8 +323,8 @@ async fn expire(state: Arc<ServerState>) {
     }
 }
 
-/// Asks the system for all the descriptors that it would give, and returns how many connections
-/// may use them: 80 %, the rest is for the store and for closing.
+/// Raises the limit of file descriptors as far as the system allows. Returns how many connections
+/// may use them.
 fn raise_descriptors() -> usize {
     let mut limit = getrlimit(Resource::Nofile);
     let soft = limit.current;
@@ -407,65 +334,26 @@ fn raise_descriptors() -> usize {
     } else {
         soft
     };
-    // No number means no limit.
-    got.and_then(|got| usize::try_from(got / 5 * 4).ok())
+    // None means that there is no limit.
+    got.and_then(|got| usize::try_from(connections_of_descriptors(got)).ok())
         .unwrap_or(usize::MAX)
         .max(1)
-}
-
-async fn setup_command(listening: &[Listening], identity: &Identity) -> String {
-    let unspecified = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), PORT);
-    let address = listening.first().map_or(unspecified, |first| first.address);
-    let host = match address.ip() {
-        ip if ip.is_unspecified() => match identity.names.first() {
-            Some(name) if !identity.is_own => name.clone(),
-            _ => own_name().await,
-        },
-        IpAddr::V4(ip) => ip.to_string(),
-        IpAddr::V6(ip) => format!("[{ip}]"),
-    };
-    let port = match address.port() {
-        PORT => String::new(),
-        port => format!(":{port}"),
-    };
-    format!("passmate sync setup {host}{port} --pin {}", identity.pin)
-}
-
-/// This machine's name if it can be looked up here, else `localhost`: the line that is printed
-/// must work at least on this machine.
-async fn own_name() -> String {
-    let name = tls::host_name();
-    let found = tokio::net::lookup_host((name.clone(), PORT));
-    let found = tokio::time::timeout(LOOK_UP_TIME_MAX, found).await;
-    let is_known = found.is_ok_and(|found| found.is_ok_and(|mut found| found.next().is_some()));
-    if is_known {
-        name
-    } else {
-        "localhost".to_owned()
-    }
 }
 
 /// Why a server could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Data dir, certificate or key.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// An address.
     #[error(transparent)]
     Listen(#[from] ListenError),
-    /// A socket that listened already.
-    #[error("cannot use a socket that was passed: {0}")]
+    #[error("cannot use a socket that was passed to the server: {0}")]
     Inherited(std::io::Error),
-    /// The operator's address.
     #[error("cannot open --admin-listen {address}: {error}")]
     Admin {
-        /// As it was asked for.
         address: AdminAddress,
-        /// What the system says.
         error: std::io::Error,
     },
 }
@@ -473,18 +361,15 @@ pub enum StartError {
 impl StartError {
     /// What the operator can do about it.
     #[must_use]
-    pub fn hint(&self) -> String {
+    pub fn hint(&self) -> &'static str {
         match self {
-            Self::Tls(error) => error.hint().to_owned(),
-            Self::Store(error) => error.hint().to_owned(),
-            Self::Listen(error) => error.hint().to_owned(),
+            Self::Tls(error) => error.hint(),
+            Self::Store(error) => error.hint(),
+            Self::Listen(error) => error.hint(),
             Self::Inherited(_) => {
-                "look at the .socket unit that passes it: ListenStream= and FileDescriptorName="
-                    .to_owned()
+                "check ListenStream= and FileDescriptorName= in the .socket unit that passes it"
             }
-            Self::Admin { .. } => {
-                "give another address and port, or another path for the socket".to_owned()
-            }
+            Self::Admin { .. } => "give another address and port, or another path for the socket",
         }
     }
 }

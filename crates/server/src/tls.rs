@@ -47,7 +47,7 @@ impl fmt::Display for Pin {
 
 /// A certificate with its key, ready to serve, and what people should know about it.
 #[derive(Debug, Clone)]
-pub struct Identity {
+pub(crate) struct Identity {
     /// For every connection; sessions are neither kept nor resumed.
     pub config: Arc<ServerConfig>,
     /// What a device pins.
@@ -89,7 +89,10 @@ impl Identity {
     ///
     /// # Errors
     /// What is wrong with which file. Nothing that exists is ever written over.
-    pub fn load(files: Option<&CertificateFiles>, data_dir: &Path) -> Result<Self, TlsError> {
+    pub(crate) fn load(
+        files: Option<&CertificateFiles>,
+        data_dir: &Path,
+    ) -> Result<Self, TlsError> {
         match files {
             Some(files) => Self::from_files(&files.certificate, &files.key, false),
             None => {

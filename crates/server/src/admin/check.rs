@@ -13,7 +13,7 @@ use serde_json::json;
 use super::{App, Code, Failure};
 use crate::backup::{last_backup, last_with_key};
 use crate::clock::{DAY, now, utc};
-use crate::config::{AdminAddress, Config, ConfigError, ListenHost, Registration, Sources};
+use crate::config::{Config, ConfigError, ListenHost, Registration, Sources};
 use crate::files::{Disk, disk_of};
 use crate::store::StoreError;
 use crate::tls::{Chain, Identity, OWN_CERTIFICATE, OWN_KEY, look_at_chain};
@@ -99,13 +99,13 @@ pub(super) fn run(app: &App, _: &Sources) -> Result<(), Failure> {
     if !config.proxy_from.is_empty() {
         notes.push("--proxy-from: clients must not reach the server from these addresses in another way than through the proxy");
     }
-    if matches!(config.admin_listen, Some(AdminAddress::Tcp(address)) if !address.ip().to_canonical().is_loopback())
+    if let Some(address) = config
+        .admin_listen
+        .as_ref()
+        .filter(|address| !address.is_local())
     {
         found.add(
-            format!(
-                "--admin-listen is no loopback address ({})",
-                config.admin_listen.as_ref().map(ToString::to_string).unwrap_or_default()
-            ),
+            format!("--admin-listen is no loopback address ({address})"),
             "give 127.0.0.1 with a port, or unix:PATH: whoever reaches it sees how much the server is used",
         );
     }

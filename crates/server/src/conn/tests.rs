@@ -7,12 +7,14 @@ use rustls::pki_types::pem::PemObject;
 use tokio::io::ReadBuf;
 
 use super::*;
+use crate::config::Registration;
 use crate::limits::rate::RateLimiter;
+use crate::observe::metrics::Metrics;
+use crate::service::Service;
 use crate::store::StoreUrl;
 use crate::tls::Identity;
 
-/// A connection that takes everything but an alert, which is what a `close_notify` is in TLS
-/// 1.2.
+/// A connection that accepts everything but an alert: in TLS 1.2, a `close_notify` is one.
 struct DeafToTheEnd<S>(S);
 
 impl<S: AsyncRead + Unpin> AsyncRead for DeafToTheEnd<S> {
@@ -54,7 +56,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for DeafToTheEnd<S> {
 }
 
 #[tokio::test]
-async fn a_confirmation_that_nobody_takes_ends_soon_after_the_session() {
+async fn an_unread_confirmation_ends_soon_after_the_session() {
     let dir = tempfile::tempdir().unwrap();
     let identity = Identity::load(None, dir.path()).unwrap();
     let limits = Limits {
@@ -72,7 +74,6 @@ async fn a_confirmation_that_nobody_takes_ends_soon_after_the_session() {
         limits,
         proxy_from: Vec::new(),
         certificate_not_after: None,
-        metrics: Metrics::new(),
     };
 
     let (ours, theirs) = tokio::io::duplex(64 << 10);
@@ -106,19 +107,20 @@ async fn a_confirmation_that_nobody_takes_ends_soon_after_the_session() {
     let permit = RateLimiter::new()
         .enter(loopback, &settings.limits.source, begun.into_std())
         .unwrap();
+    let visitor = service.visitor(permit, &settings.limits.source);
+    let access_log = AccessLog::new(Metrics::new(), Layout::One, None);
     serve(
         DeafToTheEnd(ours),
         Layout::One,
         &settings,
-        &service,
+        visitor,
         &stop,
-        permit,
-        None,
+        access_log,
     )
     .await;
     let took = begun.elapsed();
-    assert!(took >= CONFIRM_REST, "it was confirmed: {took:?}");
-    assert!(took < CONFIRM_REST + Duration::from_secs(5), "{took:?}");
+    assert!(took >= CONFIRM_TIME_MAX, "it was confirmed: {took:?}");
+    assert!(took < CONFIRM_TIME_MAX + Duration::from_secs(5), "{took:?}");
     assert_eq!(
         client.await.unwrap().len(),
         24 + 4 + 6 + 8,

@@ -1,9 +1,10 @@
-//! The memory that btokens in flight may take, over all connections.
-//!
-//! It is leased before it is used, and who cannot have it is told at once: waiting for memory that
-//! strangers hold would let them decide how long. New accounts, which anybody may ask for, get a
-//! quarter at most, and one account gets a small part, however many connections it opens: whoever
-//! has an account is still a stranger to all others.
+//! The memory for btokens in flight, over all connections. The rules are:
+//!  - memory is leased before it is used;
+//!  - a lease that does not fit is refused at once, because a client that waits for memory depends
+//!    on how long strangers hold it;
+//!  - uploads of new accounts, which anyone may start, get at most a quarter together;
+//!  - one account gets a small part, however many connections it opens, because an account holder
+//!    is a stranger to all others.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,51 +13,51 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::{Mutex, MutexGuard};
 use passmate_proto::AccountNumber;
 
-/// Which part of the memory a lease is taken from.
+/// The part of the memory that a lease is taken from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// An upload by somebody who has no account yet: all of these get a quarter at most.
+pub(crate) enum LeaseKind {
+    /// An upload for a new account. All of these together get at most a quarter.
     Create,
-    /// Traffic of a client that has authenticated for this account: all of it together gets
-    /// [`account_max`] at most.
-    Known(AccountNumber),
+    /// Traffic of authenticated clients of this account. All of it together gets at most
+    /// [`account_max`].
+    Account(AccountNumber),
 }
 
-/// What one account may lease of `max` bytes: four of the longest btokens or a sixteenth, whichever
-/// is more, but never more than half.
+/// The bytes that one account may lease of `max`: four of the longest btokens or a sixteenth,
+/// whichever is more, but never more than half.
 ///
-/// Half of the least memory that the configuration takes is two of the longest btokens, one on its
-/// way in and one on its way out.
+/// The configuration accepts no less memory than four of the longest btokens. Half of that is two,
+/// one on its way in and one on its way out.
 #[must_use]
-pub fn account_max(max: u64, btoken_len_max: u32) -> u64 {
+pub(crate) fn account_max(max: u64, btoken_len_max: u32) -> u64 {
     (4 * u64::from(btoken_len_max)).max(max / 16).min(max / 2)
 }
 
-/// There is not that much left.
+/// The lease does not fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no memory is left for this btoken")]
-pub struct MemoryFull;
+pub(crate) struct MemoryFull;
 
-/// Counts what is leased; clones count together.
+/// Counts leased bytes. Clones count together.
 #[derive(Debug, Clone)]
-pub struct MemoryBudget(Arc<Counters>);
+pub(crate) struct MemoryBudget(Arc<BudgetCounters>);
 
 #[derive(Debug)]
-struct Counters {
+struct BudgetCounters {
     max: AtomicU64,
     account_max: AtomicU64,
     all: AtomicU64,
     creates: AtomicU64,
-    /// What each account has leased. One without a lease is not in it, so it is no larger than
-    /// there are leases.
+    /// Leased bytes by account. Accounts without a lease are absent, so the map has at most as many
+    /// entries as there are leases.
     accounts: Mutex<HashMap<AccountNumber, u64>>,
 }
 
 impl MemoryBudget {
-    /// So many bytes for all leases together, for btokens of up to that length.
+    /// A budget of `max` bytes for btokens of up to `btoken_len_max` bytes.
     #[must_use]
-    pub fn new(max: u64, btoken_len_max: u32) -> Self {
-        Self(Arc::new(Counters {
+    pub(crate) fn new(max: u64, btoken_len_max: u32) -> Self {
+        Self(Arc::new(BudgetCounters {
             max: AtomicU64::new(max),
             account_max: AtomicU64::new(account_max(max, btoken_len_max)),
             all: AtomicU64::new(0),
@@ -65,17 +66,17 @@ impl MemoryBudget {
         }))
     }
 
-    /// Changes the limits; leases that are there stay.
-    pub fn set_max(&self, max: u64, btoken_len_max: u32) {
+    /// Changes the limits. Existing leases stay.
+    pub(crate) fn set_max(&self, max: u64, btoken_len_max: u32) {
         self.0.max.store(max, Ordering::Relaxed);
         self.0
             .account_max
             .store(account_max(max, btoken_len_max), Ordering::Relaxed);
     }
 
-    /// A lease of nothing yet.
+    /// A lease of zero bytes.
     #[must_use]
-    pub fn lease(&self, kind: Kind) -> Lease {
+    pub(crate) fn lease(&self, kind: LeaseKind) -> Lease {
         Lease {
             budget: self.clone(),
             kind,
@@ -83,27 +84,24 @@ impl MemoryBudget {
         }
     }
 
-    /// Bytes that are leased now.
+    /// The bytes that are leased now.
     #[must_use]
-    pub fn leased(&self) -> u64 {
+    pub(crate) fn leased(&self) -> u64 {
         self.0.all.load(Ordering::Relaxed)
     }
 }
 
-/// Memory that somebody may use; dropping it gives it back.
+/// Leased memory. Dropping it gives the memory back.
 #[derive(Debug)]
-pub struct Lease {
+pub(crate) struct Lease {
     budget: MemoryBudget,
-    kind: Kind,
+    kind: LeaseKind,
     held: u64,
 }
 
 impl Lease {
-    /// Makes it at least so many bytes.
-    ///
-    /// # Errors
-    /// [`MemoryFull`]: it stays as it was.
-    pub fn grow_to(&mut self, bytes: usize) -> Result<(), MemoryFull> {
+    /// Grows the lease to at least this many bytes. If that does not fit, the lease stays as it is.
+    pub(crate) fn grow_to(&mut self, bytes: usize) -> Result<(), MemoryFull> {
         let wanted = u64::try_from(bytes).map_err(|_| MemoryFull)?;
         let Some(more) = wanted.checked_sub(self.held).filter(|more| *more > 0) else {
             return Ok(());
@@ -130,12 +128,12 @@ impl Drop for Lease {
     }
 }
 
-impl Counters {
-    /// Takes from the part that this kind of lease may have.
-    fn take_part(&self, kind: Kind, more: u64) -> Result<(), MemoryFull> {
+impl BudgetCounters {
+    /// Takes bytes from the part that belongs to this kind of lease.
+    fn take_part(&self, kind: LeaseKind, more: u64) -> Result<(), MemoryFull> {
         match kind {
-            Kind::Create => take(&self.creates, more, self.max.load(Ordering::Relaxed) / 4),
-            Kind::Known(account) => {
+            LeaseKind::Create => take(&self.creates, more, self.max.load(Ordering::Relaxed) / 4),
+            LeaseKind::Account(account) => {
                 let mut accounts = self.accounts();
                 let used = accounts.get(&account).copied().unwrap_or(0);
                 let account_max = self.account_max.load(Ordering::Relaxed);
@@ -149,12 +147,12 @@ impl Counters {
         }
     }
 
-    fn give_part(&self, kind: Kind, less: u64) {
+    fn give_part(&self, kind: LeaseKind, less: u64) {
         match kind {
-            Kind::Create => {
+            LeaseKind::Create => {
                 self.creates.fetch_sub(less, Ordering::Relaxed);
             }
-            Kind::Known(account) => {
+            LeaseKind::Account(account) => {
                 let mut accounts = self.accounts();
                 match accounts.get_mut(&account) {
                     Some(used) if *used > less => *used -= less,
@@ -164,7 +162,6 @@ impl Counters {
         }
     }
 
-    /// The map is whole at every moment, so a panic elsewhere does not make it useless.
     fn accounts(&self) -> MutexGuard<'_, HashMap<AccountNumber, u64>> {
         self.accounts.lock()
     }
@@ -182,16 +179,16 @@ fn take(counter: &AtomicU64, more: u64, max: u64) -> Result<(), MemoryFull> {
 mod tests {
     use super::*;
 
-    fn known(account: u8) -> Kind {
-        Kind::Known(AccountNumber::from_bytes([account; 8]).unwrap())
+    fn known(account: u8) -> LeaseKind {
+        LeaseKind::Account(AccountNumber::from_bytes([account; 8]).unwrap())
     }
 
     #[test]
-    fn creates_get_a_quarter_and_known_devices_the_rest() {
+    fn creates_get_a_quarter_and_accounts_the_rest() {
         let budget = MemoryBudget::new(100, 20);
-        let mut stranger = budget.lease(Kind::Create);
+        let mut stranger = budget.lease(LeaseKind::Create);
         stranger.grow_to(20).unwrap();
-        let mut second = budget.lease(Kind::Create);
+        let mut second = budget.lease(LeaseKind::Create);
         assert_eq!(second.grow_to(6), Err(MemoryFull));
         second.grow_to(5).unwrap();
         let mut one = budget.lease(known(1));
@@ -202,11 +199,11 @@ mod tests {
         assert_eq!(budget.leased(), 100);
         drop((stranger, second, one, other));
         assert_eq!(budget.leased(), 0);
-        budget.lease(Kind::Create).grow_to(25).unwrap();
+        budget.lease(LeaseKind::Create).grow_to(25).unwrap();
     }
 
     #[test]
-    fn all_leases_of_one_account_together_get_its_part_and_others_are_not_touched() {
+    fn leases_of_one_account_share_its_part() {
         let budget = MemoryBudget::new(1000, 20);
         let mut leases: Vec<_> = (0..10).map(|_| budget.lease(known(1))).collect();
         let got = leases
@@ -224,12 +221,12 @@ mod tests {
         drop((leases, other));
         assert!(
             budget.0.accounts().is_empty(),
-            "an account without a lease is forgotten"
+            "an account without a lease is absent"
         );
     }
 
     #[test]
-    fn the_part_of_an_account_is_four_btokens_or_a_sixteenth_and_never_more_than_half() {
+    fn an_account_gets_four_btokens_or_a_sixteenth() {
         let mib = 1 << 20;
         assert_eq!(account_max(256 * mib, 2 << 20), 16 * mib);
         assert_eq!(account_max(64 * mib, 2 << 20), 8 * mib);
@@ -243,7 +240,7 @@ mod tests {
         leases
             .iter_mut()
             .for_each(|lease| lease.grow_to(45).unwrap());
-        let mut stranger = budget.lease(Kind::Create);
+        let mut stranger = budget.lease(LeaseKind::Create);
         assert_eq!(stranger.grow_to(20), Err(MemoryFull));
         assert_eq!(budget.lease(known(3)).grow_to(20), Err(MemoryFull));
         drop(leases);
@@ -254,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn growing_is_counted_once_and_shrinking_not_at_all() {
+    fn growing_is_counted_once_and_shrinking_never() {
         let budget = MemoryBudget::new(100, 20);
         let mut lease = budget.lease(known(1));
         for bytes in [10, 30, 30, 5, 50] {

@@ -1,12 +1,13 @@
-//! What one source may take, so that nobody keeps others out. The rules are:
-//!  - a source is an IPv4 address, or the /64 of an IPv6 address: whoever has one has all of it;
-//!  - sources that the operator exempts are never counted;
-//!  - what is remembered is bounded, and nothing is forgotten before it makes no difference any
-//!    more: a source that has offended is not free earlier because many others come;
+//! The limits on one source, so that nobody keeps others out. The rules are:
+//!  - a source is an IPv4 address, or the /64 of an IPv6 address, because the holder of one address
+//!    of a /64 usually has all of it;
+//!  - sources that the operator exempts are not counted;
+//!  - memory is bounded, and a record is dropped only when it no longer has an effect: many other
+//!    sources never shorten the pause of an offender;
 //!  - no clock here: the time is an argument.
 //!
-//! A source for which there is no room of its own shares one with others. That can keep somebody
-//! waiting, and lets nobody go.
+//! A source without a record of its own shares one with others. That may delay an innocent source,
+//! and never favours an offender.
 
 use std::collections::HashMap;
 use std::collections::hash_map::{Entry, RandomState};
@@ -18,22 +19,76 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::config::{Rate, SourceLimits};
+use super::TurnedAway;
 
-/// Sources that have a memory of their own; with it the memory takes about 8 MiB.
+/// Sources with a record of their own. All records together take about 8 MiB.
 const SOURCES_MAX: usize = 1 << 16;
-/// Memories that all others share.
-const SHARED: usize = 1 << 10;
-/// Between two looks for what may be forgotten.
+/// Records that all other sources share.
+const SHARED_RECORDS: usize = 1 << 10;
+/// Between two sweeps for records that no longer have an effect.
 const SWEEP_PAUSE: Duration = Duration::from_secs(1);
-/// The first pause of a source after too many refusals; each further one is twice as long.
+/// The first pause of a source after too many refusals. Each further pause is twice as long.
 const PAUSE_MIN: Duration = Duration::from_secs(10);
 
-/// Who a connection comes from, as far as limits go.
+/// What one source may take: an IPv4 address, or the /64 of an IPv6 address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceLimits {
+    /// Sources that are not counted.
+    pub exempt: Vec<IpNet>,
+    /// Connections of one source at the same time.
+    pub connections_max: usize,
+    /// New accounts of one source.
+    pub creates: Rate,
+    /// New accounts of all sources together.
+    pub creates_all: Rate,
+    /// Refused authentications of one source, before it is paused.
+    pub refusals: Rate,
+    /// The longest pause.
+    pub pause_max: Duration,
+}
+
+impl Default for SourceLimits {
+    fn default() -> Self {
+        let rate = |count, seconds, burst| Rate {
+            count,
+            per: Duration::from_secs(seconds),
+            burst,
+        };
+        Self {
+            exempt: loopback(),
+            connections_max: 100,
+            creates: rate(20, 3600, 20),
+            creates_all: rate(10, 1, 100),
+            refusals: rate(30, 60, 30),
+            pause_max: Duration::from_secs(600),
+        }
+    }
+}
+
+/// A number of events at once, and then a number of events per period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// Events in each period; never 0.
+    pub count: u32,
+    /// The length of a period.
+    pub per: Duration,
+    /// Events at once.
+    pub burst: u32,
+}
+
+impl Rate {
+    /// The time from one event to the next.
+    #[must_use]
+    pub fn interval(&self) -> Duration {
+        self.per / self.count.max(1)
+    }
+}
+
+/// The origin of a connection, as the limits see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Source {
     V4([u8; 4]),
-    /// The upper half, a /64.
+    /// The upper half of the address, a /64.
     V6([u8; 8]),
 }
 
@@ -49,43 +104,42 @@ impl Source {
     }
 }
 
-/// Counts what sources take; clones count together.
+/// Applies the limits of sources. Clones count together.
 #[derive(Debug, Clone)]
-pub(crate) struct RateLimiter(Arc<Inner>);
+pub(crate) struct RateLimiter(Arc<LimiterInner>);
 
 #[derive(Debug)]
-struct Inner {
+struct LimiterInner {
     begun: Instant,
-    state: Mutex<State>,
+    state: Mutex<Sources>,
 }
 
 #[derive(Debug)]
-struct State {
-    /// Open connections. A source without any is not in it, so it is no larger than there are
-    /// connections.
+struct Sources {
+    /// Open connections by source. Sources without one are absent, so the map has at most as many
+    /// entries as there are connections.
     open: HashMap<Source, usize>,
-    /// What sources did of late.
-    past: HashMap<Source, Past>,
+    /// What sources did recently.
+    past: HashMap<Source, Record>,
     past_max: usize,
-    /// The same for sources that found no room, by a hash of theirs.
-    shared: Vec<Past>,
+    /// Records of all other sources, found by a hash of the source.
+    shared: Vec<Record>,
     hasher: RandomState,
     sweep_at: Duration,
     creates: Bucket,
 }
 
-/// What a source did that still counts. Times are since the rate_limiter began.
+/// What a source did that still has an effect. Times count from when the rate limiter was made.
 #[derive(Debug, Clone, Copy, Default)]
-struct Past {
+struct Record {
     creates: Bucket,
     refusals: Bucket,
     paused_until: Duration,
-    /// How many pauses there were without a long peace between them.
+    /// Pauses that followed each other without a long quiet time between them.
     pauses: u32,
 }
 
-/// So many at once, and then at a steady rate: what is kept is when it will be as if nothing had
-/// ever been taken.
+/// A token bucket. It stores only the time at which it will be full again.
 #[derive(Debug, Clone, Copy, Default)]
 struct Bucket {
     full_at: Duration,
@@ -96,7 +150,7 @@ impl Bucket {
         self.taken(rate, now) <= now + rate.interval() * rate.burst
     }
 
-    /// True, and takes one, if there is one.
+    /// Takes one token; false if there is none.
     fn take(&mut self, rate: Rate, now: Duration) -> bool {
         let may = self.may_take(rate, now);
         if may {
@@ -110,21 +164,21 @@ impl Bucket {
     }
 }
 
-impl Past {
+impl Record {
     fn is_paused(&self, now: Duration) -> bool {
         now < self.paused_until
     }
 
-    /// Whether it makes no difference if it is forgotten.
+    /// Whether the record no longer has an effect.
     fn is_over(&self, limits: &SourceLimits, now: Duration) -> bool {
-        let peace = if self.pauses > 0 {
+        let quiet = if self.pauses > 0 {
             limits.pause_max
         } else {
             Duration::ZERO
         };
         self.creates.full_at <= now
             && self.refusals.full_at <= now
-            && self.paused_until + peace <= now
+            && self.paused_until + quiet <= now
     }
 
     fn note_refusal(&mut self, limits: &SourceLimits, now: Duration) {
@@ -141,47 +195,28 @@ impl Past {
     }
 }
 
-/// Why somebody is turned away at the rate_limiter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TurnedAway {
-    /// As many connections as one source may have.
-    ManyConnections,
-    /// Too many refusals of late.
-    Paused,
-}
-
-impl TurnedAway {
-    /// The words for the log.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::ManyConnections => "source_connections_max",
-            Self::Paused => "source_paused",
-        }
-    }
-}
-
 impl RateLimiter {
     pub(crate) fn new() -> Self {
-        Self::with_room(SOURCES_MAX)
+        Self::with_records(SOURCES_MAX)
     }
 
-    fn with_room(past_max: usize) -> Self {
-        let state = State {
+    fn with_records(past_max: usize) -> Self {
+        let state = Sources {
             open: HashMap::new(),
             past: HashMap::new(),
             past_max,
-            shared: vec![Past::default(); SHARED],
+            shared: vec![Record::default(); SHARED_RECORDS],
             hasher: RandomState::new(),
             sweep_at: Duration::ZERO,
             creates: Bucket::default(),
         };
-        Self(Arc::new(Inner {
+        Self(Arc::new(LimiterInner {
             begun: Instant::now(),
             state: Mutex::new(state),
         }))
     }
 
-    /// Lets a connection in, or not.
+    /// Admits a connection from this address, or says why not.
     pub(crate) fn enter(
         &self,
         address: IpAddr,
@@ -202,11 +237,11 @@ impl RateLimiter {
             .past(source, limits, now)
             .is_some_and(|past| past.is_paused(now))
         {
-            return Err(TurnedAway::Paused);
+            return Err(TurnedAway::SourcePaused);
         }
         let open = state.open.entry(source).or_insert(0);
         if *open >= limits.connections_max {
-            return Err(TurnedAway::ManyConnections);
+            return Err(TurnedAway::SourceConnectionsMax);
         }
         *open += 1;
         drop(state);
@@ -220,15 +255,14 @@ impl RateLimiter {
         now.saturating_duration_since(self.0.begun)
     }
 
-    /// The state is whole at every moment, so a panic elsewhere does not make it useless.
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, Sources> {
         self.0.state.lock()
     }
 }
 
-impl State {
-    /// What is remembered of a source, if anything.
-    fn past(&self, source: Source, limits: &SourceLimits, now: Duration) -> Option<&Past> {
+impl Sources {
+    /// The record of a source, if there is one.
+    fn past(&self, source: Source, limits: &SourceLimits, now: Duration) -> Option<&Record> {
         let own = self.past.get(&source);
         own.or_else(|| {
             self.shared
@@ -237,22 +271,22 @@ impl State {
         })
     }
 
-    /// Where to remember something of a source.
-    fn past_mut(&mut self, source: Source, limits: &SourceLimits, now: Duration) -> &mut Past {
+    /// The record of a source, to be changed.
+    fn past_mut(&mut self, source: Source, limits: &SourceLimits, now: Duration) -> &mut Record {
         let index = self.shared_index(source);
         if self.past.len() >= self.past_max && self.sweep_at <= now {
             self.past.retain(|_, past| !past.is_over(limits, now));
             self.sweep_at = now + SWEEP_PAUSE;
         }
-        let has_room = self.past.len() < self.past_max;
-        // What it did while there was no room for it still counts.
+        let has_space = self.past.len() < self.past_max;
+        // What the source did while it had no record of its own still counts.
         let is_shared = self
             .shared
             .get(index)
             .is_some_and(|shared| !shared.is_over(limits, now));
         match self.past.entry(source) {
             Entry::Occupied(own) => own.into_mut(),
-            Entry::Vacant(room) if has_room && !is_shared => room.insert(Past::default()),
+            Entry::Vacant(room) if has_space && !is_shared => room.insert(Record::default()),
             Entry::Vacant(_) => self
                 .shared
                 .get_mut(index)
@@ -261,20 +295,20 @@ impl State {
     }
 
     fn shared_index(&self, source: Source) -> usize {
-        usize::try_from(self.hasher.hash_one(source) % SHARED as u64).unwrap_or_default()
+        usize::try_from(self.hasher.hash_one(source) % SHARED_RECORDS as u64).unwrap_or_default()
     }
 }
 
-/// One connection that was let in; dropping it makes room for the next of its source.
+/// The permit of one admitted connection. Dropping it admits another connection of its source.
 #[derive(Debug)]
 pub(crate) struct SourcePermit {
     rate_limiter: RateLimiter,
-    /// None if it is exempt.
+    /// None if the source is exempt.
     source: Option<Source>,
 }
 
 impl SourcePermit {
-    /// Whether it may make an account now. Nothing is counted yet.
+    /// Whether the source may make an account now. Counts nothing.
     pub(crate) fn may_create(&self, limits: &SourceLimits, now: Instant) -> bool {
         let Some(source) = self.source else {
             return true;
@@ -288,14 +322,14 @@ impl SourcePermit {
         of_source.may_take(limits.creates, now) && state.creates.may_take(limits.creates_all, now)
     }
 
-    /// Counts that it makes an account; false if that is one too many.
+    /// Counts a new account of the source; false if it is one too many.
     pub(crate) fn take_create(&self, limits: &SourceLimits, now: Instant) -> bool {
         let Some(source) = self.source else {
             return true;
         };
         let now = self.rate_limiter.time(now);
         let mut state = self.rate_limiter.state();
-        // One that its own limit holds back takes nothing from all others.
+        // A source over its own limit must take nothing from the limit of all sources.
         if !state.creates.may_take(limits.creates_all, now) {
             return false;
         }
@@ -306,7 +340,7 @@ impl SourcePermit {
             && state.creates.take(limits.creates_all, now)
     }
 
-    /// Whether its source has been refused too often to be heard now.
+    /// Whether the source is paused after too many refusals.
     pub(crate) fn is_paused(&self, limits: &SourceLimits, now: Instant) -> bool {
         let Some(source) = self.source else {
             return false;
@@ -318,7 +352,7 @@ impl SourcePermit {
             .is_some_and(|past| past.is_paused(now))
     }
 
-    /// Counts that it was refused: an unknown account, or a wrong auth token.
+    /// Counts a refusal: an unknown account, or a wrong auth token.
     pub(crate) fn note_refusal(&self, limits: &SourceLimits, now: Instant) {
         let Some(source) = self.source else { return };
         let now = self.rate_limiter.time(now);
@@ -340,7 +374,7 @@ impl Drop for SourcePermit {
     }
 }
 
-/// Loopback in both IP versions.
+/// The loopback networks of both IP versions.
 pub(crate) fn loopback() -> Vec<IpNet> {
     vec![
         IpNet::new_assert([127, 0, 0, 0].into(), 8),

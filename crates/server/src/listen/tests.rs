@@ -12,7 +12,7 @@ fn has_ipv6() -> bool {
 }
 
 #[tokio::test]
-async fn everywhere_is_both_ip_versions_where_there_are_two() {
+async fn everywhere_is_both_ip_versions_if_the_machine_has_both() {
     let listeners = open(&[address("::", 0)], &[]).unwrap();
     let [one] = listeners.as_slice() else {
         panic!("{listeners:?}")
@@ -26,7 +26,7 @@ async fn everywhere_is_both_ip_versions_where_there_are_two() {
 }
 
 #[tokio::test]
-async fn both_versions_may_have_a_listener_of_their_own_on_one_port() {
+async fn both_ip_versions_may_listen_on_one_port() {
     if !has_ipv6() {
         return;
     }
@@ -37,7 +37,7 @@ async fn both_versions_may_have_a_listener_of_their_own_on_one_port() {
 }
 
 #[tokio::test]
-async fn a_name_is_looked_up_and_a_taken_port_is_an_error() {
+async fn a_name_is_resolved_and_a_used_port_is_an_error() {
     let first = open(&[address("localhost", 0)], &[]).unwrap();
     assert!(first[0].address.ip().is_loopback());
     let again = ListenAddress {
@@ -56,11 +56,4 @@ fn only_missing_ipv6_falls_back_to_ipv4() {
     assert!(is_without_ipv6(&error(Errno::ADDRNOTAVAIL)));
     assert!(!is_without_ipv6(&error(Errno::ADDRINUSE)));
     assert!(!is_without_ipv6(&error(Errno::ACCESS)));
-}
-
-#[tokio::test]
-async fn a_condition_that_lasts_is_said_once() {
-    let mut throttle = LogThrottle::default();
-    let said = (0..1000).filter(|_| throttle.may_say()).count();
-    assert_eq!(said, 1);
 }

@@ -1,24 +1,23 @@
-//! The one line that a finished connection leaves in the log: what was asked, how it ended, how
-//! much it moved, how long it took. No account; an address only if the operator wants it. The same
-//! goes to who watches.
+//! The log line of a finished connection: action, result, bytes, duration. It names no account, and
+//! an address only if the operator wants it. Metrics count the same connection.
 
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use passmate_proto::ActionKind;
-use passmate_proto::Layout;
+use passmate_proto::{ActionKind, Layout};
 
 use super::metrics::{Finished, Metrics};
+use crate::ended::Ended;
 
-/// What becomes the line. It is written when this is dropped, so a panic leaves one too.
+/// Collects the log line of a connection. Dropping it writes the line, so a panic leaves one too.
 #[derive(Debug)]
 pub(crate) struct AccessLog {
     metrics: Metrics,
     layout: Layout,
     address: Option<SocketAddr>,
     begun: Instant,
-    result: &'static str,
-    /// Whether TLS came about; what never spoke TLS is a line for debugging only.
+    ended: Ended,
+    /// The TLS handshake succeeded. The lines of other connections have the level `debug`.
     pub(crate) is_tls: bool,
     pub(crate) action: Option<ActionKind>,
     /// Bytes of the protocol, inside TLS.
@@ -27,15 +26,14 @@ pub(crate) struct AccessLog {
 }
 
 impl AccessLog {
-    /// `address` is there only if it may be logged.
+    /// `address` is given only if it may be logged.
     pub(crate) fn new(metrics: Metrics, layout: Layout, address: Option<SocketAddr>) -> Self {
         Self {
             metrics,
             layout,
             address,
             begun: Instant::now(),
-            // Stays if nobody comes to say how it ended: a panic, or a stop that would not wait.
-            result: "aborted",
+            ended: Ended::Aborted,
             is_tls: false,
             action: None,
             bytes_in: 0,
@@ -43,9 +41,9 @@ impl AccessLog {
         }
     }
 
-    /// Says how it ended.
-    pub(crate) fn end(&mut self, result: &'static str) {
-        self.result = result;
+    /// Notes how the connection ended.
+    pub(crate) fn end(&mut self, ended: Ended) {
+        self.ended = ended;
     }
 }
 
@@ -64,7 +62,7 @@ impl Drop for AccessLog {
         let duration = self.begun.elapsed();
         self.metrics.note(&Finished {
             action,
-            result: self.result,
+            ended: self.ended,
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
             duration,
@@ -76,7 +74,7 @@ impl Drop for AccessLog {
             ($level:ident) => {
                 tracing::$level!(
                     action,
-                    result = self.result,
+                    result = self.ended.name(),
                     bytes_in = self.bytes_in,
                     bytes_out = self.bytes_out,
                     duration_ms,

@@ -1,9 +1,8 @@
-//! The listener for an operator: `/` is a page, `/metrics` is for Prometheus, `/health/live` and
-//! `/health/ready` are for whoever restarts and balances. It reads and never changes anything;
-//! whoever reaches it may ask.
+//! The admin listener: `/` is the status page, `/metrics` is for Prometheus, `/health/live` and
+//! `/health/ready` are for supervisors and load balancers. It only reads, and requires no login.
 //!
-//! A page of another site must not read it through a browser: a name in `Host` that is not this
-//! machine's own is refused on loopback, and no answer may be embedded.
+//! A page of another site must not read it through a browser. On loopback a `Host` header that does
+//! not name this machine is refused, and no answer may be embedded.
 
 use std::convert::Infallible;
 use std::io;
@@ -11,7 +10,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -23,30 +21,30 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use super::metrics::{Metrics, look};
+use super::metrics::{Gauges, Metrics, look};
 use super::{exposition, page};
+use crate::clock::now;
 use crate::config::AdminAddress;
-use crate::listen::ServerState;
 use crate::store::StoreUrl;
 
 /// Connections at the same time; further ones wait.
 const CONNECTIONS_MAX: usize = 32;
-/// One connection in all.
-const TIME_MAX: Duration = Duration::from_secs(30);
-/// Until the head of a request is there.
+/// The duration of a connection.
+const CONNECTION_TIME_MAX: Duration = Duration::from_secs(30);
+/// The time in which the head of a request must arrive.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(5);
-/// Bytes of the head of a request.
+/// The length of the head of a request, in bytes.
 const HEAD_LEN_MAX: usize = 16 << 10;
 /// Between two looks at the store.
 const LOOK_PAUSE: Duration = Duration::from_secs(60);
-/// How long an answer about readiness holds, and how long it may take.
-const READY_HOLDS: Duration = Duration::from_secs(10);
+/// How long an answer about readiness is reused, and how long it may take.
+const READY_FRESH: Duration = Duration::from_secs(10);
 const READY_TIME_MAX: Duration = Duration::from_secs(3);
-/// When accepting fails.
-const RELIEF: Duration = Duration::from_millis(200);
+/// How long accepting pauses after an error.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// An open socket for the operator.
 #[derive(Debug)]
@@ -56,7 +54,7 @@ pub(crate) enum AdminListener {
 }
 
 impl AdminListener {
-    /// Opens it. A socket in the file system that nobody listens on any more is replaced.
+    /// Opens the socket. A socket file that no process listens on is replaced.
     pub(crate) fn open(address: &AdminAddress) -> io::Result<Self> {
         match address {
             AdminAddress::Tcp(address) => {
@@ -69,7 +67,7 @@ impl AdminListener {
                 if std::os::unix::net::UnixStream::connect(path).is_ok() {
                     return Err(io::ErrorKind::AddrInUse.into());
                 }
-                // Nothing but a socket is removed.
+                // Only a socket is removed, never another file.
                 let is_socket = std::fs::symlink_metadata(path)
                     .is_ok_and(|file| std::os::unix::fs::FileTypeExt::is_socket(&file.file_type()));
                 if is_socket {
@@ -82,68 +80,76 @@ impl AdminListener {
         }
     }
 
-    /// As people write it.
+    /// The address as text.
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Tcp(_, address) => format!("http://{address}/"),
             Self::Unix(_, path) => format!("unix:{}", path.display()),
         }
     }
+}
 
-    /// Whether whoever is on the network may reach it.
-    pub(crate) fn is_open(&self) -> bool {
-        matches!(self, Self::Tcp(_, address) if !address.ip().to_canonical().is_loopback())
-    }
+/// What the admin listener asks of the running server.
+pub(crate) trait LiveServer: Send + Sync + 'static {
+    fn metrics(&self) -> &Metrics;
+
+    fn gauges(&self) -> Gauges;
+
+    fn is_stopping(&self) -> bool;
+
+    /// Resolves when the server stops.
+    fn stopped(&self) -> impl Future<Output = ()> + Send;
+
+    /// Commits to the store and reads from it, without changing anything.
+    fn probe(&self) -> impl Future<Output = Result<(), String>> + Send;
 }
 
 /// What answers are made from.
-struct AdminState {
-    metrics: Metrics,
-    state: Arc<ServerState>,
+struct AdminState<S> {
+    server: Arc<S>,
     store: StoreUrl,
+    /// The folder with notes about backups.
     notes: PathBuf,
     is_loopback: bool,
     ready: Mutex<Option<(Instant, Result<(), String>)>>,
 }
 
-/// Answers until the server stops; looks at the store now and then.
-pub(crate) async fn serve(
+/// Answers requests until the server stops, and looks at the store from time to time.
+pub(crate) async fn serve<S: LiveServer>(
     listener: AdminListener,
-    metrics: Metrics,
-    state: Arc<ServerState>,
+    address: AdminAddress,
+    server: Arc<S>,
     store: StoreUrl,
     notes: PathBuf,
 ) {
-    let is_loopback = !listener.is_open();
     let admin = Arc::new(AdminState {
-        metrics,
-        state: Arc::clone(&state),
+        server: Arc::clone(&server),
         store,
         notes,
-        is_loopback,
+        is_loopback: address.is_local(),
         ready: Mutex::default(),
     });
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let accept = async {
         loop {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
                 return;
             };
             let admin = Arc::clone(&admin);
             match &listener {
                 AdminListener::Tcp(listener, _) => match listener.accept().await {
-                    Ok((stream, _)) => drop(tokio::spawn(answer_all(stream, admin, place))),
-                    Err(_) => tokio::time::sleep(RELIEF).await,
+                    Ok((stream, _)) => drop(tokio::spawn(answer_all(stream, admin, slot))),
+                    Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
                 },
                 AdminListener::Unix(listener, _) => match listener.accept().await {
-                    Ok((stream, _)) => drop(tokio::spawn(answer_all(stream, admin, place))),
-                    Err(_) => tokio::time::sleep(RELIEF).await,
+                    Ok((stream, _)) => drop(tokio::spawn(answer_all(stream, admin, slot))),
+                    Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
                 },
             }
         }
     };
     tokio::select! {
-        () = state.stop.cancelled() => {}
+        () = server.stopped() => {}
         () = accept => {}
         () = keep_looking(&admin) => {}
     }
@@ -152,20 +158,21 @@ pub(crate) async fn serve(
     }
 }
 
-/// One look at a time: a disk that hangs holds up one thread and no answer.
-async fn keep_looking(admin: &AdminState) {
+/// Looks at the store, once at a time: a disk that hangs blocks one thread and no answer.
+async fn keep_looking<S: LiveServer>(admin: &AdminState<S>) {
     loop {
         let (store, notes) = (admin.store.clone(), admin.notes.clone());
         if let Ok(Some(sample)) = tokio::task::spawn_blocking(move || look(&store, &notes)).await {
-            admin.metrics.note_sample(sample);
+            admin.server.metrics().note_sample(sample);
         }
         tokio::time::sleep(LOOK_PAUSE).await;
     }
 }
 
-async fn answer_all<S>(stream: S, admin: Arc<AdminState>, _place: tokio::sync::OwnedSemaphorePermit)
+async fn answer_all<S, T>(stream: T, admin: Arc<AdminState<S>>, _slot: OwnedSemaphorePermit)
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: LiveServer,
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(move |request| {
         let admin = Arc::clone(&admin);
@@ -176,18 +183,23 @@ where
         .header_read_timeout(HEAD_TIME_MAX)
         .max_buf_size(HEAD_LEN_MAX)
         .serve_connection(TokioIo::new(stream), service);
-    // Whoever is slower than that asks again.
-    let _ = tokio::time::timeout(TIME_MAX, connection).await;
+    let _ = tokio::time::timeout(CONNECTION_TIME_MAX, connection).await;
 }
 
-async fn answer(admin: &AdminState, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer<S: LiveServer>(
+    admin: &AdminState<S>,
+    request: &Request<Incoming>,
+) -> Response<Full<Bytes>> {
     let mut response = match request.method() {
-        _ if !is_host_ours(admin, request) => text(
+        _ if !is_host_accepted(admin, request) => text(
             StatusCode::FORBIDDEN,
-            "ask for this by its address or as localhost\n",
+            "the Host header must be an address of this machine, or localhost\n",
         ),
-        &Method::GET | &Method::HEAD => found(admin, request.uri().path()).await,
-        _ => text(StatusCode::METHOD_NOT_ALLOWED, "this can only be read\n"),
+        &Method::GET | &Method::HEAD => answer_get(admin, request.uri().path()).await,
+        _ => text(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "only GET and HEAD are allowed\n",
+        ),
     };
     let headers = response.headers_mut();
     for (name, value) in [
@@ -208,9 +220,9 @@ async fn answer(admin: &AdminState, request: &Request<Incoming>) -> Response<Ful
     response
 }
 
-/// On loopback only this machine's own names are meant; a page elsewhere that had its name point
-/// here is refused.
-fn is_host_ours(admin: &AdminState, request: &Request<Incoming>) -> bool {
+/// On loopback, accepts only an address or `localhost`. Another name is that of a foreign site
+/// which resolves to this machine.
+fn is_host_accepted<S>(admin: &AdminState<S>, request: &Request<Incoming>) -> bool {
     let host = request
         .headers()
         .get(header::HOST)
@@ -223,17 +235,15 @@ fn is_host_ours(admin: &AdminState, request: &Request<Incoming>) -> bool {
     !admin.is_loopback || name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
 }
 
-async fn found(admin: &AdminState, path: &str) -> Response<Full<Bytes>> {
+async fn answer_get<S: LiveServer>(admin: &AdminState<S>, path: &str) -> Response<Full<Bytes>> {
+    let server = &admin.server;
     match path {
         "/" => {
-            let now = read_now(admin);
-            with_type(
-                "text/html; charset=utf-8",
-                page::write(&admin.metrics.snapshot(), &now, crate::clock::now()),
-            )
+            let page = page::write(&server.metrics().snapshot(), &server.gauges(), now());
+            with_type("text/html; charset=utf-8", page)
         }
         "/metrics" => {
-            let page = exposition::write(&admin.metrics.snapshot(), &read_now(admin));
+            let page = exposition::write(&server.metrics().snapshot(), &server.gauges());
             with_type("text/plain; version=0.0.4; charset=utf-8", page)
         }
         "/health/live" => text(StatusCode::OK, "alive\n"),
@@ -246,44 +256,29 @@ async fn found(admin: &AdminState, path: &str) -> Response<Full<Bytes>> {
         },
         _ => text(
             StatusCode::NOT_FOUND,
-            "/, /metrics, /health/live and /health/ready are here\n",
+            "the paths are /, /metrics, /health/live and /health/ready\n",
         ),
     }
 }
 
-/// Really reads and writes the store, at most once in 10 s.
-async fn ready(admin: &AdminState) -> Result<(), String> {
+/// Probes the store, at most once in 10 s.
+async fn ready<S: LiveServer>(admin: &AdminState<S>) -> Result<(), String> {
     let mut last = admin.ready.lock().await;
     if let Some((at, result)) = &*last
-        && at.elapsed() < READY_HOLDS
+        && at.elapsed() < READY_FRESH
     {
         return result.clone();
     }
-    let result = if admin.state.stop.is_cancelled() {
+    let result = if admin.server.is_stopping() {
         Err("the server is stopping".to_owned())
     } else {
-        match tokio::time::timeout(READY_TIME_MAX, admin.state.service.probe()).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err("the store did not answer within 3 s".to_owned()),
-        }
+        let probe = tokio::time::timeout(READY_TIME_MAX, admin.server.probe());
+        probe
+            .await
+            .unwrap_or_else(|_| Err("the store did not answer within 3 s".to_owned()))
     };
     *last = Some((Instant::now(), result.clone()));
     result
-}
-
-fn read_now(admin: &AdminState) -> exposition::Now {
-    let settings = admin.state.settings.load();
-    let limits = &settings.limits;
-    exposition::Now {
-        begun: admin.metrics.0.begun,
-        open: admin.state.open.load(Ordering::Relaxed) as u64,
-        open_max: limits.connections_max.min(admin.state.descriptors_max) as u64,
-        btoken_memory: admin.state.service.memory().leased(),
-        btoken_memory_max: limits.memory_max,
-        certificate_not_after: settings.certificate_not_after,
-        commits: admin.state.service.commits(),
-    }
 }
 
 fn text(status: StatusCode, text: &str) -> Response<Full<Bytes>> {

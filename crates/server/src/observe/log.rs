@@ -1,25 +1,29 @@
-//! The log on standard error, as text for people or as JSON, one object a line. How much is
-//! RUST_LOG's to say; without it, everything from `info` up.
+//! The log on standard error, as text or as JSON with one object a line. RUST_LOG sets its level;
+//! the default is `info`.
 
 use std::io::IsTerminal;
+use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::LogFormat;
 
-/// What the TLS library has to say about strangers' bytes is no news for an operator.
-const DEFAULT: &str = "info,rustls=off";
+/// What the TLS library says about strangers' bytes is of no use to an operator.
+const FILTER_DEFAULT: &str = "info,rustls=off";
+/// A lasting condition is logged once in this time.
+const LOG_PAUSE: Duration = Duration::from_secs(10);
 
-/// Starts the log for this process. A second call changes nothing.
+/// Starts the log of this process. A second call changes nothing.
 pub(crate) fn init(format: LogFormat) {
     let asked = std::env::var("RUST_LOG")
         .ok()
         .filter(|text| !text.is_empty());
     let (filter, mistake) = match asked.as_deref().map(EnvFilter::try_new) {
         Some(Ok(filter)) => (filter, None),
-        // Somebody else's variable, or a slip: no reason to keep people from their vaults.
-        Some(Err(error)) => (EnvFilter::new(DEFAULT), Some(error)),
-        None => (EnvFilter::new(DEFAULT), None),
+        // A mistake in RUST_LOG must not keep the server from starting.
+        Some(Err(error)) => (EnvFilter::new(FILTER_DEFAULT), Some(error)),
+        None => (EnvFilter::new(FILTER_DEFAULT), None),
     };
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -36,9 +40,9 @@ pub(crate) fn init(format: LogFormat) {
             .try_init(),
     };
     if let Some(error) = mistake {
-        tracing::warn!(%error, "RUST_LOG cannot be read, `info` is used");
+        tracing::warn!(%error, "RUST_LOG is invalid, so the level is `info`");
     }
-    // The default hook writes text of its own between the lines.
+    // The default hook writes text between the lines of the log.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic
             .location()
@@ -49,4 +53,31 @@ pub(crate) fn init(format: LogFormat) {
             "bug: a task panicked; its connection ends unconfirmed"
         );
     }));
+}
+
+/// Rate-limits the log line for a condition that lasts.
+#[derive(Debug, Default)]
+pub(crate) struct LogThrottle(Mutex<Option<Instant>>);
+
+impl LogThrottle {
+    pub(crate) fn may_log(&self) -> bool {
+        let mut last = self.0.lock();
+        let may = last.is_none_or(|last| last.elapsed() >= LOG_PAUSE);
+        if may {
+            *last = Some(Instant::now());
+        }
+        may
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lasting_condition_is_logged_once() {
+        let throttle = LogThrottle::default();
+        let logged = (0..1000).filter(|_| throttle.may_log()).count();
+        assert_eq!(logged, 1);
+    }
 }

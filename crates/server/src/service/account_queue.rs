@@ -1,6 +1,6 @@
-//! The courtesy queue: devices of one account take queue, so that clients which know no retry
-//! nearly always succeed. It is no lock: who has waited long enough, or finds too many waiting,
-//! goes on without a turn, and the comparison at commit decides.
+//! The queue of an account: its devices take turns, so that a client that never retries nearly
+//! always succeeds. The queue is not a lock. A device that has waited too long, or finds too many
+//! others waiting, goes on without a turn, and the comparison at commit decides.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,12 +10,12 @@ use parking_lot::Mutex;
 use passmate_proto::AccountNumber;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How long a device waits for those before it.
+/// How long a device waits for its turn.
 const WAIT_MAX: Duration = Duration::from_secs(5);
-/// How many wait for one account.
+/// The most devices that wait for one account.
 const WAITING_MAX: usize = 32;
 
-/// The queues of all accounts that have one at the moment.
+/// The queues of all accounts. An account without devices has none.
 #[derive(Debug, Default)]
 pub(super) struct AccountQueue(Arc<Queues>);
 
@@ -24,20 +24,21 @@ type Queues = Mutex<HashMap<AccountNumber, Queue>>;
 #[derive(Debug)]
 struct Queue {
     turn: Arc<Semaphore>,
-    /// Who has the turn and who waits for it. A queue without any is taken away.
+    /// Devices that have the turn or wait for it. A queue without any is removed.
     present: usize,
 }
 
-/// The right to be the only device of its account. Dropping it lets the next one on.
+/// The right to be the only active device of its account. Dropping it gives the next device its
+/// turn.
 #[derive(Debug)]
 pub(super) struct Turn {
-    // Before the ticket: whoever comes between the two finds the turn free.
+    // Dropped before the ticket, so that a device which comes between the two finds the turn free.
     _permit: OwnedSemaphorePermit,
     _ticket: QueueTicket,
 }
 
 impl AccountQueue {
-    /// The turn, if nobody has it.
+    /// The turn, if no device has it.
     pub(super) fn take(&self, account: AccountNumber) -> Option<Turn> {
         let (ticket, turn) = QueueTicket::take(&self.0, account)?;
         let permit = turn.try_acquire_owned().ok()?;
@@ -47,7 +48,7 @@ impl AccountQueue {
         })
     }
 
-    /// Waits for those who came before, for 5 s at most. `None`: go on without a turn.
+    /// Waits for the turn, for 5 s at most. `None`: go on without it.
     pub(super) async fn wait(&self, account: AccountNumber) -> Option<Turn> {
         let (ticket, turn) = QueueTicket::take(&self.0, account)?;
         let permit = tokio::time::timeout(WAIT_MAX, turn.acquire_owned())
@@ -75,7 +76,7 @@ impl QueueTicket {
             turn: Arc::new(Semaphore::new(1)),
             present: 0,
         });
-        // One has the turn, the others wait for it.
+        // One device has the turn, the others wait for it.
         if queue.present > WAITING_MAX {
             return None;
         }
@@ -111,7 +112,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_device_waits_for_the_one_before_it_and_no_longer_than_five_seconds() {
+    async fn a_device_waits_for_its_turn_for_five_seconds() {
         let queue = AccountQueue::default();
         let first = queue.wait(account(1)).await.unwrap();
         assert!(
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn thirty_two_wait_and_the_next_one_does_not() {
+    async fn at_most_thirty_two_devices_wait() {
         let queue = AccountQueue::default();
         let first = queue.wait(account(1)).await.unwrap();
         let mut waiting: Vec<_> = (0..32).map(|_| Box::pin(queue.wait(account(1)))).collect();
@@ -143,10 +144,7 @@ mod tests {
         for one in waiting {
             drop(one.await.unwrap());
         }
-        assert!(
-            queue.0.lock().is_empty(),
-            "a queue that nobody is in takes no memory"
-        );
+        assert!(queue.0.lock().is_empty(), "an empty queue takes no memory");
     }
 
     /// Polls once.

@@ -84,7 +84,7 @@ fn a_renewed_certificate_is_taken_without_a_signal_and_without_cutting_anybody()
     );
     let log = program.log();
     assert_eq!(
-        log.matches("the new certificate is not taken").count(),
+        log.matches("the new certificate cannot be used").count(),
         1,
         "{log}"
     );

@@ -208,7 +208,7 @@ fn a_server_without_descriptors_does_not_spin_and_serves_within_a_second_of_reli
     let log = program.log();
     let lines = log
         .lines()
-        .filter(|line| line.contains("cannot take connections"))
+        .filter(|line| line.contains("cannot accept connections"))
         .count();
     assert_eq!(lines, 1, "{log}");
 }

@@ -128,7 +128,7 @@ fn a_port_that_is_taken_is_named_with_a_remedy() {
         text.contains(&format!("cannot listen on {address}")),
         "{text}"
     );
-    assert!(text.contains("another program has that port"), "{text}");
+    assert!(text.contains("uses that port"), "{text}");
 }
 
 #[test]

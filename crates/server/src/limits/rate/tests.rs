@@ -17,7 +17,7 @@ fn address(number: u32) -> IpAddr {
     IpAddr::V4((0x0A00_0000 + number).into())
 }
 
-/// A rate_limiter and a clock that a test sets.
+/// A rate limiter, and a clock that the test sets.
 struct World {
     rate_limiter: RateLimiter,
     limits: SourceLimits,
@@ -25,8 +25,8 @@ struct World {
 }
 
 impl World {
-    fn new(room: usize) -> Self {
-        let rate_limiter = RateLimiter::with_room(room);
+    fn new(records: usize) -> Self {
+        let rate_limiter = RateLimiter::with_records(records);
         let now = rate_limiter.0.begun;
         Self {
             rate_limiter,
@@ -48,20 +48,20 @@ impl World {
             .is_ok_and(|permit| permit.take_create(&self.limits, self.now))
     }
 
-    /// A refused try; false if it is turned away before that.
+    /// A refused attempt; false if the source is turned away before it.
     fn tries(&self, address: IpAddr) -> bool {
         self.enter(address)
             .map(|permit| permit.note_refusal(&self.limits, self.now))
             .is_ok()
     }
 
-    /// How often it may try before it is turned away.
+    /// The number of attempts before the source is turned away.
     fn tries_until_paused(&self, address: IpAddr) -> usize {
         (0..1000).take_while(|_| self.tries(address)).count()
     }
 
     fn is_paused(&self, address: IpAddr) -> bool {
-        self.enter(address).err() == Some(TurnedAway::Paused)
+        self.enter(address).err() == Some(TurnedAway::SourcePaused)
     }
 }
 
@@ -79,7 +79,7 @@ fn a_source_makes_twenty_accounts_and_then_twenty_an_hour() {
 }
 
 #[test]
-fn all_sources_together_make_a_hundred_accounts_and_then_ten_a_second() {
+fn all_sources_make_a_hundred_accounts_and_then_ten_a_second() {
     let mut world = World::new(1000);
     assert_eq!(
         (0..500)
@@ -94,13 +94,13 @@ fn all_sources_together_make_a_hundred_accounts_and_then_ten_a_second() {
             .count(),
         10
     );
-    // Those who are held back by all have not used up their own.
+    // The limit of all sources uses up nothing of their own limits.
     world.pass(MINUTE);
     assert_eq!((0..50).filter(|_| world.creates(address(899))).count(), 20);
 }
 
 #[test]
-fn a_source_that_is_held_back_takes_nothing_from_others() {
+fn a_source_over_its_limit_takes_nothing_from_others() {
     let world = World::new(100);
     for _ in 0..1000 {
         world.creates(address(1));
@@ -114,7 +114,7 @@ fn a_source_that_is_held_back_takes_nothing_from_others() {
 }
 
 #[test]
-fn pauses_double_up_to_ten_minutes_and_start_anew_after_a_long_peace() {
+fn pauses_double_and_start_anew_after_a_quiet_time() {
     let mut world = World::new(100);
     assert_eq!(
         world.tries_until_paused(address(1)),
@@ -136,7 +136,7 @@ fn pauses_double_up_to_ten_minutes_and_start_anew_after_a_long_peace() {
 }
 
 #[test]
-fn thirty_refusals_a_minute_are_borne_for_ever() {
+fn thirty_refusals_a_minute_cause_no_pause() {
     let mut world = World::new(100);
     for _ in 0..1000 {
         assert!(world.tries(address(1)));
@@ -145,12 +145,12 @@ fn thirty_refusals_a_minute_are_borne_for_ever() {
 }
 
 #[test]
-fn a_source_has_a_hundred_connections_and_room_for_one_when_one_goes() {
+fn a_source_has_at_most_a_hundred_connections() {
     let world = World::new(100);
     let mut open: Vec<_> = (0..100).map(|_| world.enter(address(1)).unwrap()).collect();
     assert_eq!(
         world.enter(address(1)).err(),
-        Some(TurnedAway::ManyConnections)
+        Some(TurnedAway::SourceConnectionsMax)
     );
     let other = world.enter(address(2)).unwrap();
     open.pop();
@@ -160,7 +160,7 @@ fn a_source_has_a_hundred_connections_and_room_for_one_when_one_goes() {
 }
 
 #[test]
-fn a_source_is_an_address_or_a_64_and_mapped_addresses_are_the_same() {
+fn a_source_is_an_ipv4_address_or_an_ipv6_64() {
     let of = |text: &str| Source::of(text.parse().unwrap());
     assert_eq!(of("192.0.2.1"), of("::ffff:192.0.2.1"));
     assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
@@ -169,7 +169,7 @@ fn a_source_is_an_address_or_a_64_and_mapped_addresses_are_the_same() {
 }
 
 #[test]
-fn who_is_exempt_is_not_counted() {
+fn an_exempt_source_is_not_counted() {
     let mut world = World::new(100);
     world.limits.exempt = loopback();
     let exempt: IpAddr = "::ffff:127.0.0.5".parse().unwrap();
@@ -186,12 +186,12 @@ fn who_is_exempt_is_not_counted() {
 }
 
 #[test]
-fn an_offender_is_not_free_earlier_because_many_others_come() {
+fn many_other_sources_shorten_no_pause() {
     let mut world = World::new(100);
     world.tries_until_paused(address(0));
     world.pass(10 * SECOND);
     world.tries_until_paused(address(0));
-    // Far more than there is room for, each with something that counts.
+    // Far more sources than records, each with something that counts.
     for number in 1..5000 {
         world.tries(address(number));
     }
@@ -207,7 +207,7 @@ fn an_offender_is_not_free_earlier_because_many_others_come() {
 }
 
 #[test]
-fn an_offender_without_room_of_its_own_is_not_free_when_there_is_room_again() {
+fn an_offender_with_a_shared_record_stays_paused() {
     let mut world = World::new(2);
     for number in 1..=2 {
         world.tries(address(number));
@@ -215,7 +215,7 @@ fn an_offender_without_room_of_its_own_is_not_free_when_there_is_room_again() {
     world.tries_until_paused(address(9));
     assert!(world.is_paused(address(9)));
     world.pass(9 * SECOND);
-    // The others are forgotten by now; newcomers take their place.
+    // The records of the others are dropped by now, and newcomers take them.
     world.tries(address(3));
     world.tries(address(4));
     assert!(world.is_paused(address(9)));
@@ -227,9 +227,9 @@ fn an_offender_without_room_of_its_own_is_not_free_when_there_is_room_again() {
 }
 
 proptest! {
-    /// A rate_limiter with hardly any room never lets a source do what one with room for all does not.
+    /// A limiter with few records never allows what a limiter with enough records refuses.
     #[test]
-    fn a_rate_limiter_without_room_is_never_more_generous(
+    fn few_records_are_never_more_generous(
         steps in prop::collection::vec((0_u32..40, 0_u8..3, 0_u64..40), 1..300),
     ) {
         let (mut small, mut large) = (World::new(3), World::new(1000));
@@ -244,7 +244,7 @@ proptest! {
                 }
                 1 => {
                     for _ in 0..20 {
-                        // Who is turned away there has done less here.
+                        // A source that the small one turns away has done less in the large one.
                         if small.tries(address(number)) {
                             large.tries(address(number));
                         }

@@ -3,40 +3,42 @@ use std::time::Duration;
 
 use super::super::metrics::{Finished, Metrics, Sample};
 use super::*;
+use crate::ended::Ended;
+use crate::limits::TurnedAway;
 
 fn full() -> String {
     let metrics = Metrics::new();
-    for (action, result, millis) in [
-        ("update", "confirmed", 3),
-        ("create", "confirmed", 70),
-        ("none", "client_gone", 1),
+    for (action, ended, millis) in [
+        ("update", Ended::Confirmed, 3),
+        ("create", Ended::Confirmed, 70),
+        ("none", Ended::ClientGone, 1),
     ] {
         let duration = Duration::from_millis(millis);
         metrics.note(&Finished {
             action,
-            result,
+            ended,
             bytes_in: 1,
             bytes_out: 2,
             duration,
             is_tls: true,
         });
     }
-    metrics.note_turned_away("source_paused");
+    metrics.note_turned_away(TurnedAway::SourcePaused);
     metrics.note_sample(Sample {
         last_backup: Some(5),
         ..Sample::default()
     });
     write(
         &metrics.snapshot(),
-        &Now {
+        &Gauges {
             certificate_not_after: Some(9),
-            ..Now::default()
+            ..Gauges::default()
         },
     )
 }
 
 #[test]
-fn every_line_is_in_the_format_and_every_name_has_its_kind_once() {
+fn every_line_is_in_the_format() {
     let page = full();
     let mut kinds = BTreeSet::new();
     for line in page.lines() {
@@ -67,7 +69,7 @@ fn every_line_is_in_the_format_and_every_name_has_its_kind_once() {
 }
 
 #[test]
-fn the_documents_and_the_alerts_name_what_is_there_and_all_of_it() {
+fn manual_and_alerts_name_the_metrics_that_exist() {
     let read = |path: &str| {
         std::fs::read_to_string(format!("{}/../../{path}", env!("CARGO_MANIFEST_DIR"))).unwrap()
     };

@@ -1,10 +1,10 @@
 use super::*;
 
-fn finished(result: &'static str, millis: u64) -> Finished {
+fn finished(ended: Ended, millis: u64) -> Finished {
     let duration = Duration::from_millis(millis);
     Finished {
         action: "update",
-        result,
+        ended,
         bytes_in: 10,
         bytes_out: 5,
         duration,
@@ -13,14 +13,14 @@ fn finished(result: &'static str, millis: u64) -> Finished {
 }
 
 #[test]
-fn an_hour_and_a_week_are_remembered_and_not_more() {
+fn an_hour_and_a_week_are_kept() {
     let metrics = Metrics::new();
     let begin = 1_700_000_000 / 3600 * 3600;
     for minute in 0..200 {
-        metrics.note_at(&finished("confirmed", 3), begin + minute * 60);
+        metrics.note_at(&finished(Ended::Confirmed, 3), begin + minute * 60);
     }
-    let state = metrics.snapshot();
-    let minutes = state.minutes.until((begin + 199 * 60) / 60);
+    let counts = metrics.snapshot();
+    let minutes = counts.minutes.until((begin + 199 * 60) / 60);
     assert_eq!(
         (
             minutes.len(),
@@ -28,19 +28,19 @@ fn an_hour_and_a_week_are_remembered_and_not_more() {
         ),
         (60, 60)
     );
-    let hours = state.hours.until((begin + 199 * 60) / 3600);
+    let hours = counts.hours.until((begin + 199 * 60) / 3600);
     assert_eq!(
         (hours.len(), hours.iter().map(|slot| slot.done).sum::<u64>()),
         (168, 200)
     );
     assert_eq!(hours.last().unwrap().done, 20);
-    // After a long silence all of it is over.
-    let later = state.minutes.until((begin + 100_000_000) / 60);
+    // After a long silence all slots are empty.
+    let later = counts.minutes.until((begin + 100_000_000) / 60);
     assert!(later.iter().all(|slot| slot.done == 0));
 }
 
 #[test]
-fn durations_are_told_by_the_bound_of_their_class() {
+fn a_quantile_is_the_bound_of_its_bucket() {
     let mut durations = Durations::default();
     assert_eq!(durations.quantile(500), None);
     for millis in 1..=100 {
@@ -56,49 +56,49 @@ fn durations_are_told_by_the_bound_of_their_class() {
     );
     durations.add(Duration::from_secs(1000));
     assert_eq!(durations.quantile(1000), Some(u64::MAX));
-    assert_eq!(durations.classes.iter().sum::<u64>(), durations.count);
+    assert_eq!(durations.buckets.iter().sum::<u64>(), durations.count);
 }
 
 #[test]
-fn errors_of_the_server_are_kept_and_those_of_clients_are_not() {
+fn only_errors_of_the_server_are_kept() {
     let metrics = Metrics::new();
     for number in 0..100 {
         metrics.note_at(
             &finished(
                 if number % 2 == 0 {
-                    "disk_full"
+                    Ended::DiskFull
                 } else {
-                    "storage_error"
+                    Ended::StorageError
                 },
                 1,
             ),
             number,
         );
     }
-    metrics.note_at(&finished("storage_error", 1), 100);
-    metrics.note_at(&finished("unknown_account_or_token", 1), 101);
+    metrics.note_at(&finished(Ended::StorageError, 1), 100);
+    metrics.note_at(&finished(Ended::UnknownAccountOrToken, 1), 101);
     let errors = metrics.snapshot().errors;
-    assert_eq!(errors.len(), ERRORS);
+    assert_eq!(errors.len(), ERRORS_MAX);
     assert_eq!(
         *errors.back().unwrap(),
-        Seen {
+        SeenError {
             at: 100,
-            what: "storage_error",
+            error: OwnError::Ended(Ended::StorageError),
             times: 2
         }
     );
 }
 
 #[test]
-fn what_never_spoke_tls_is_a_connection_and_nothing_else() {
+fn a_connection_without_tls_is_counted_and_nothing_else() {
     let metrics = Metrics::new();
     metrics.note(&Finished {
         is_tls: false,
-        ..finished("client_gone", 1)
+        ..finished(Ended::ClientGone, 1)
     });
-    let state = metrics.snapshot();
+    let counts = metrics.snapshot();
     assert_eq!(
-        (state.connections, state.results.len(), state.bytes_in),
+        (counts.connections, counts.endings.len(), counts.bytes_in),
         (1, 0, 0)
     );
 }

@@ -2,25 +2,28 @@ use std::time::Duration;
 
 use super::super::metrics::{Finished, Metrics, Sample};
 use super::*;
+use crate::ended::Ended;
+use crate::files::Disk;
+use crate::limits::TurnedAway;
 
 #[test]
-fn a_fresh_server_has_a_whole_page_and_one_with_a_history_names_what_needs_somebody() {
+fn the_page_names_what_needs_attention() {
     let metrics = Metrics::new();
     let at = 1_800_000_000;
     let fresh = write(
         &metrics.snapshot(),
-        &Now {
+        &Gauges {
             begun: at,
-            ..Now::default()
+            ..Gauges::default()
         },
         at,
     );
-    assert!(fresh.contains("Nobody has come yet") && fresh.contains("All is well"));
+    assert!(fresh.contains("No connection yet") && fresh.contains("All is well"));
     for number in 0..100 {
         let duration = Duration::from_millis(number * 7);
         let finished = Finished {
             action: "update",
-            result: "confirmed",
+            ended: Ended::Confirmed,
             bytes_in: 4000,
             bytes_out: 4000,
             duration,
@@ -30,7 +33,7 @@ fn a_fresh_server_has_a_whole_page_and_one_with_a_history_names_what_needs_someb
     }
     let full = Finished {
         action: "create",
-        result: "disk_full",
+        ended: Ended::DiskFull,
         bytes_in: 1,
         bytes_out: 1,
         duration: Duration::ZERO,
@@ -40,19 +43,18 @@ fn a_fresh_server_has_a_whole_page_and_one_with_a_history_names_what_needs_someb
     metrics.note_sample(Sample {
         at,
         accounts: 1_234_567,
-        disk_free: 5,
-        disk_size: 100,
+        disk: Disk { free: 5, size: 100 },
         last_backup: Some(at - 3 * DAY),
         ..Sample::default()
     });
-    let now = Now {
+    let now = Gauges {
         begun: at - DAY,
         certificate_not_after: Some(at + 3 * DAY),
-        ..Now::default()
+        ..Gauges::default()
     };
     let page = write(&metrics.snapshot(), &now, at);
     for part in [
-        "4 things need you",
+        "4 things need your attention",
         "expires in 3 days",
         "last backup is 3 days old",
         "5 bytes left",
@@ -73,23 +75,13 @@ fn a_fresh_server_has_a_whole_page_and_one_with_a_history_names_what_needs_someb
 }
 
 #[test]
-fn numbers_are_written_as_people_read_them() {
-    assert_eq!(
-        [number(0), number(999), number(1000), number(1_234_567)],
-        ["0", "999", "1,000", "1,234,567"]
-    );
-    assert_eq!(
-        [bytes(5), bytes(2048), bytes(3 << 30)],
-        ["5 bytes", "2.0 KiB", "3.0 GiB"]
-    );
-    assert_eq!(
-        [stretch(-5), stretch(119), stretch(7199), stretch(3 * DAY)],
-        ["0 s", "119 s", "119 min", "3 days"]
-    );
+fn numbers_are_grouped_by_thousands() {
+    let numbers = [number(0), number(999), number(1000), number(1_234_567)];
+    assert_eq!(numbers, ["0", "999", "1,000", "1,234,567"]);
 }
 
-/// A busy week; with PASSMATE_STATUS_PAGE the page is written there, to be looked at and for
-/// its picture in the documents.
+/// Shows a busy week. With PASSMATE_STATUS_PAGE the page is written to that path, to make the
+/// picture in the manual.
 #[test]
 fn a_busy_week_fits_on_the_page() {
     let metrics = Metrics::new();
@@ -101,11 +93,11 @@ fn a_busy_week_fits_on_the_page() {
             .wrapping_add(1_442_695_040_888_963_407);
         (dice >> 33) % below
     };
-    let finished = |action, result, millis| {
+    let finished = |action, ended, millis| {
         let duration = Duration::from_millis(millis);
         Finished {
             action,
-            result,
+            ended,
             bytes_in: 4200,
             bytes_out: 4300,
             duration,
@@ -116,8 +108,10 @@ fn a_busy_week_fits_on_the_page() {
         accounts: 9_640,
         btoken_bytes: 800 << 20,
         store_bytes: 990 << 20,
-        disk_free: 41 << 30,
-        disk_size: 60 << 30,
+        disk: Disk {
+            free: 41 << 30,
+            size: 60 << 30,
+        },
         ..Sample::default()
     };
     for hour in (0..168_i64).rev() {
@@ -132,9 +126,9 @@ fn a_busy_week_fits_on_the_page() {
                     &finished(
                         "update",
                         if roll(5) == 0 {
-                            "confirmed"
+                            Ended::Confirmed
                         } else {
-                            "left_after_fetch"
+                            Ended::LeftAfterFetch
                         },
                         1 + roll(9) * roll(12),
                     ),
@@ -142,8 +136,8 @@ fn a_busy_week_fits_on_the_page() {
                 );
             }
             if roll(3) == 0 {
-                metrics.note_at(&finished("update", "unknown_account_or_token", 4), minute);
-                metrics.note_at(&finished("create", "confirmed", 5), minute);
+                metrics.note_at(&finished("update", Ended::UnknownAccountOrToken, 4), minute);
+                metrics.note_at(&finished("create", Ended::Confirmed, 5), minute);
             }
         }
         sample.accounts += roll(5);
@@ -154,14 +148,14 @@ fn a_busy_week_fits_on_the_page() {
             ..sample
         });
     }
-    metrics.note_turned_away("source_paused");
+    metrics.note_turned_away(TurnedAway::SourcePaused);
     let commits = crate::store::Commits {
         transactions: 31_004,
         changes: 49_210,
         waiting: 0,
         damaged: 0,
     };
-    let now = Now {
+    let now = Gauges {
         begun: at - 23 * DAY,
         open: 37,
         open_max: 10_000,

@@ -1,0 +1,240 @@
+//! What needs the operator's attention. This is the only home of the thresholds: the status page
+//! and `check` show these findings, a test holds the alert rules in `deploy/` to them, and the
+//! service asks here how much disk space a change needs.
+
+use std::fmt;
+
+use crate::clock::{DAY, utc};
+use crate::files::Disk;
+
+/// A certificate should be renewed this many days before it expires.
+pub(crate) const CERTIFICATE_DAYS_MIN: i64 = 14;
+/// A backup is old after this many days.
+pub(crate) const BACKUP_DAYS_MAX: i64 = 2;
+/// The disk fills up if less than this share of it is free.
+pub(crate) const DISK_FREE_PERCENT_MIN: u64 = 10;
+/// An error of the server is shown for this many hours.
+const ERROR_HOURS_MAX: i64 = 24;
+/// The clock may be this many seconds behind the newest change in the store.
+const CLOCK_SLACK: i64 = 300;
+
+/// The free space below which no new accounts are made: the smaller of a fifth of the disk and
+/// 2 GiB.
+pub(crate) fn free_min_for_creates(disk: Disk) -> u64 {
+    (disk.size / 5).min(2 << 30)
+}
+
+/// The free space below which btokens may not grow: the smaller of a twentieth of the disk and
+/// 512 MiB. It is lower than the limit for creates, because a disk that fills up must refuse
+/// newcomers first and existing vaults last.
+pub(crate) fn free_min_for_growth(disk: Disk) -> u64 {
+    (disk.size / 20).min(512 << 20)
+}
+
+/// The connections that so many file descriptors allow: 80 %. The rest is for the store, and for
+/// connections that are closing.
+pub(crate) fn connections_of_descriptors(descriptors: u64) -> u64 {
+    descriptors / 5 * 4
+}
+
+/// What is known about a server. A fact that is not known yields no finding.
+#[derive(Debug, Default)]
+pub(crate) struct Facts {
+    /// The time at which this is looked at. All times are in seconds since 1970.
+    pub(crate) now: i64,
+    pub(crate) certificate_not_after: Option<i64>,
+    pub(crate) backup: Option<Backup>,
+    pub(crate) disk: Option<Disk>,
+    /// Btokens that did not match their stored hash.
+    pub(crate) damaged: u64,
+    /// When the last error of the server was seen, and its word.
+    pub(crate) last_error: Option<(i64, &'static str)>,
+    /// When the newest change in the store was made.
+    pub(crate) newest_change: Option<i64>,
+    pub(crate) connections: Option<Connections>,
+}
+
+/// The last backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Backup {
+    NoneKnown,
+    MadeAt(i64),
+}
+
+impl From<Option<i64>> for Backup {
+    fn from(made_at: Option<i64>) -> Self {
+        made_at.map_or(Self::NoneKnown, Self::MadeAt)
+    }
+}
+
+/// Connections that are configured, and file descriptors that the system allows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Connections {
+    pub(crate) configured: u64,
+    pub(crate) descriptors: u64,
+}
+
+/// Something that needs the operator's attention.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Finding {
+    CertificateExpired,
+    CertificateExpires { at: i64, left: i64 },
+    NoBackup,
+    BackupOld { made_at: i64, age: i64 },
+    NoSpaceForCreates { free: u64, free_min: u64 },
+    DiskFillsUp { free: u64 },
+    Damage,
+    RecentError { age: i64, name: &'static str },
+    ClockBehind { newest_change: i64 },
+    FewDescriptors(u64, u64, u64),
+}
+
+/// Everything in these facts that needs the operator's attention.
+pub(crate) fn findings(facts: &Facts) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if let Some(at) = facts.certificate_not_after {
+        let left = at - facts.now;
+        if left < 0 {
+            findings.push(Finding::CertificateExpired);
+        } else if left < CERTIFICATE_DAYS_MIN * DAY {
+            findings.push(Finding::CertificateExpires { at, left });
+        }
+    }
+    match facts.backup {
+        Some(Backup::NoneKnown) => findings.push(Finding::NoBackup),
+        Some(Backup::MadeAt(made_at)) if facts.now - made_at > BACKUP_DAYS_MAX * DAY => {
+            let age = facts.now - made_at;
+            findings.push(Finding::BackupOld { made_at, age });
+        }
+        Some(Backup::MadeAt(_)) | None => {}
+    }
+    if let Some(disk) = facts.disk {
+        let (free, free_min) = (disk.free, free_min_for_creates(disk));
+        if free < free_min {
+            findings.push(Finding::NoSpaceForCreates { free, free_min });
+        } else if u128::from(free) * 100 < u128::from(disk.size) * u128::from(DISK_FREE_PERCENT_MIN)
+        {
+            findings.push(Finding::DiskFillsUp { free });
+        }
+    }
+    if facts.damaged > 0 {
+        findings.push(Finding::Damage);
+    }
+    if let Some((at, name)) = facts.last_error
+        && facts.now - at < ERROR_HOURS_MAX * 3600
+    {
+        let age = facts.now - at;
+        findings.push(Finding::RecentError { age, name });
+    }
+    if let Some(newest_change) = facts.newest_change
+        && newest_change > facts.now + CLOCK_SLACK
+    {
+        findings.push(Finding::ClockBehind { newest_change });
+    }
+    if let Some(Connections {
+        configured,
+        descriptors,
+    }) = facts.connections
+    {
+        let allowed = connections_of_descriptors(descriptors);
+        if allowed < configured {
+            findings.push(Finding::FewDescriptors(descriptors, allowed, configured));
+        }
+    }
+    findings
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CertificateExpired => {
+                f.write_str("the certificate has expired: only devices with the pin still connect")
+            }
+            Self::CertificateExpires { at, left } => {
+                let (left, at) = (show_duration(*left), utc(*at));
+                write!(f, "the certificate expires in {left}, on {at}")
+            }
+            Self::NoBackup => f.write_str("no backup is known"),
+            Self::BackupOld { made_at, age } => {
+                let (age, made_at) = (show_duration(*age), utc(*made_at));
+                write!(f, "the last backup is {age} old, of {made_at}")
+            }
+            Self::NoSpaceForCreates { free, free_min } => {
+                let (free, free_min) = (show_bytes(*free), show_bytes(*free_min));
+                write!(
+                    f,
+                    "the disk has {free} left: no new accounts are made below {free_min}"
+                )
+            }
+            Self::DiskFillsUp { free } => write!(f, "the disk has {} left", show_bytes(*free)),
+            Self::Damage => f.write_str("a btoken does not match its stored hash"),
+            Self::RecentError { age, name } => {
+                let (age, words) = (show_duration(*age), name.replace('_', " "));
+                write!(f, "the last error was {age} ago: {words}")
+            }
+            Self::ClockBehind { newest_change } => write!(
+                f,
+                "the clock is behind the newest change in the store, which was made on {}",
+                utc(*newest_change)
+            ),
+            Self::FewDescriptors(descriptors, allowed, configured) => write!(
+                f,
+                "{descriptors} file descriptors allow {allowed} connections, but --connections-max is {configured}"
+            ),
+        }
+    }
+}
+
+impl Finding {
+    /// What the operator can do about it.
+    pub(crate) fn remedy(&self) -> &'static str {
+        match self {
+            Self::CertificateExpired | Self::CertificateExpires { .. } => {
+                "renew it; with the same key (certbot --reuse-key) pinned devices notice nothing"
+            }
+            Self::NoBackup => {
+                "run `passmate-server backup FILE --keep 14` every night; see deploy/passmate-server-backup.timer"
+            }
+            Self::BackupOld { .. } => "check the timer that makes the backups",
+            Self::NoSpaceForCreates { .. } | Self::DiskFillsUp { .. } => {
+                "free some space, or move the data dir"
+            }
+            Self::Damage => "run `passmate-server verify`, which names the account",
+            Self::RecentError { .. } => "read the log",
+            Self::ClockBehind { .. } => "set the clock (timedatectl), and keep it set with NTP",
+            Self::FewDescriptors(..) => {
+                "raise LimitNOFILE= in the unit (elsewhere: ulimit -n), or lower --connections-max"
+            }
+        }
+    }
+}
+
+/// A number of bytes, such as `2.0 KiB`.
+pub(crate) fn show_bytes(value: u64) -> String {
+    let units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
+    let (mut size, mut unit) = (value as f64, 0);
+    while size >= 1024.0 && unit + 1 < units.len() {
+        size /= 1024.0;
+        unit += 1;
+    }
+    let name = units.get(unit).copied().unwrap_or_default();
+    if unit == 0 {
+        format!("{value} {name}")
+    } else {
+        format!("{size:.1} {name}")
+    }
+}
+
+/// An approximate duration, in the largest unit of which it has at least two.
+pub(crate) fn show_duration(seconds: i64) -> String {
+    let seconds = seconds.max(0);
+    for (unit, name) in [(DAY, "days"), (3600, "h"), (60, "min")] {
+        if seconds >= 2 * unit {
+            return format!("{} {name}", seconds / unit);
+        }
+    }
+    format!("{seconds} s")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,127 @@
+//! What one connection may ask of the service: the limits of its source, and then the accounts.
+
+use passmate_proto::{AccountNumber, AuthToken};
+use tokio::time::Instant;
+
+use super::{Authenticated, Fetched, Refusal, Service};
+use crate::config::Registration;
+use crate::limits::memory::{Lease, LeaseKind};
+use crate::limits::rate::{SourceLimits, SourcePermit};
+use crate::store::Committed;
+
+/// One connection, as the service sees it.
+#[derive(Debug)]
+pub(crate) struct Visitor<'a> {
+    service: &'a Service,
+    permit: SourcePermit,
+    limits: &'a SourceLimits,
+    /// The memory of the client's upload.
+    upload: Option<Lease>,
+}
+
+/// What a client uploads a btoken for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Upload<'a> {
+    Create,
+    Replace(&'a Fetched),
+}
+
+impl<'a> Visitor<'a> {
+    pub(super) fn new(
+        service: &'a Service,
+        permit: SourcePermit,
+        limits: &'a SourceLimits,
+    ) -> Self {
+        Self {
+            service,
+            permit,
+            limits,
+            upload: None,
+        }
+    }
+
+    /// Whether the client may upload `bytes` in all so far. Leases the memory for them.
+    ///
+    /// A client that will be refused in any case need not send its whole btoken.
+    pub(crate) fn may_upload(&mut self, upload: Upload<'_>, bytes: usize) -> Result<(), Refusal> {
+        let kind = match upload {
+            Upload::Replace(fetched) => LeaseKind::Account(fetched.account),
+            Upload::Create => {
+                if self.service.registration() == Registration::Closed {
+                    return Err(Refusal::Closed);
+                }
+                if self.upload.is_none() && !self.permit.may_create(self.limits, now()) {
+                    return Err(Refusal::ManyCreates);
+                }
+                LeaseKind::Create
+            }
+        };
+        let lease = self
+            .upload
+            .get_or_insert_with(|| self.service.memory().lease(kind));
+        lease.grow_to(bytes).map_err(|_| Refusal::MemoryFull)
+    }
+
+    pub(crate) async fn create(
+        &self,
+        auth_token: AuthToken,
+        btoken: Vec<u8>,
+    ) -> Result<(AccountNumber, Committed), Refusal> {
+        if !self.permit.take_create(self.limits, now()) {
+            return Err(Refusal::ManyCreates);
+        }
+        self.service.create(auth_token, btoken).await
+    }
+
+    pub(crate) async fn fetch(
+        &self,
+        account: Option<AccountNumber>,
+        auth_token: &AuthToken,
+    ) -> Result<Fetched, Refusal> {
+        let known = self.authenticate(account, auth_token).await?;
+        self.service.fetch(&known).await
+    }
+
+    pub(crate) async fn replace(
+        &self,
+        fetched: Fetched,
+        btoken: Vec<u8>,
+    ) -> Result<Committed, Refusal> {
+        self.service.replace(fetched, btoken).await
+    }
+
+    pub(crate) async fn delete(
+        &self,
+        account: Option<AccountNumber>,
+        auth_token: &AuthToken,
+    ) -> Result<Committed, Refusal> {
+        let known = self.authenticate(account, auth_token).await?;
+        self.service.delete(known).await
+    }
+
+    /// Gives the memory back and keeps the permit.
+    pub(crate) fn into_permit(self) -> SourcePermit {
+        self.permit
+    }
+
+    /// Authenticates the client, and counts a refusal against its source.
+    async fn authenticate(
+        &self,
+        account: Option<AccountNumber>,
+        auth_token: &AuthToken,
+    ) -> Result<Authenticated, Refusal> {
+        // The source may have been paused since this connection was admitted.
+        if self.permit.is_paused(self.limits, now()) {
+            return Err(Refusal::Paused);
+        }
+        let known = self.service.authenticate(account, auth_token).await;
+        if matches!(known, Err(Refusal::Unknown)) {
+            self.permit.note_refusal(self.limits, now());
+        }
+        known
+    }
+}
+
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
+}
