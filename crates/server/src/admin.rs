@@ -18,23 +18,8 @@ use serde_json::json;
 
 use crate::backup::BackupError;
 use crate::config::{Config, ConfigError, Environment, Sources, all_args, place_args};
+use crate::exit::{Code, complain};
 use crate::store::{EngineError, Operator, StoreError};
-
-/// The exit codes beside 0; they are those of `passmate` and are never renumbered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-enum Code {
-    Other = 1,
-    Usage = 2,
-    GivenUp = 3,
-    Damaged = 6,
-    File = 7,
-    InUse = 8,
-    NotFound = 10,
-    Exists = 12,
-    NotSupported = 24,
-    Findings = 31,
-}
 
 /// Why a command did not come through.
 #[derive(Debug)]
@@ -198,7 +183,7 @@ pub(crate) fn run(matches: &ArgMatches, environment: Environment) -> ExitCode {
             code,
             message,
             hint,
-        }) => crate::program::complain(code as u8, &message, &hint),
+        }) => complain(code, &message, &hint),
     }
 }
 

@@ -9,6 +9,7 @@ mod clock;
 pub mod config;
 mod conn;
 mod ended;
+mod exit;
 mod files;
 mod health;
 mod limits;

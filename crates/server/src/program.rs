@@ -1,28 +1,29 @@
-//! The program: arguments to one configuration, one running server, signals, exit code.
+//! The program: reads its arguments, runs one server or one operator command, handles signals, and
+//! sets the exit code.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use crate::config::{self, Config, Environment, Registration, Sources};
-use crate::observe::log;
-use crate::systemd::{self, Notify};
-use crate::{Server, admin};
 use passmate_proto::Layout;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The server could not start, or its store failed.
-const EXIT_OTHER: u8 = 1;
-/// The command line, the environment or the configuration file is wrong.
-const EXIT_USAGE: u8 = 2;
+use crate::admin;
+use crate::config::{self, Config, Environment, Registration, Sources};
+use crate::exit::{Code, complain};
+use crate::observe::log;
+use crate::server::Server;
+use crate::store::StoreError;
+use crate::systemd::{self, Notify};
 
-/// Runs the program on this process's arguments, until it is told to stop.
+/// Runs the program with the arguments of this process.
 pub fn main() -> ExitCode {
-    leave_no_core();
-    let matches = match config::command().try_get_matches_from(std::env::args_os()) {
+    prevent_core_files();
+    let matches = match command().try_get_matches_from(std::env::args_os()) {
         Ok(matches) => matches,
-        // Help and version come this way too.
+        // Help and version arrive here too.
         Err(text) => text.exit(),
     };
     let environment = Environment::of_process();
@@ -32,10 +33,11 @@ pub fn main() -> ExitCode {
     };
     let config = match Config::gather(&sources) {
         Ok(config) => config,
-        Err(error) => return complain(EXIT_USAGE, &error, &error.hint()),
+        Err(error) => return complain(Code::Usage, &error, &error.hint()),
     };
     log::init(config.log);
-    // Two also on one processor: the store reads in place only where another worker can take over.
+    // At least two workers, also on one processor: the store reads in place only where another
+    // worker can take over.
     let workers =
         std::thread::available_parallelism().map_or(2, |processors| processors.get().max(2));
     let runtime = match tokio::runtime::Builder::new_multi_thread()
@@ -45,53 +47,65 @@ pub fn main() -> ExitCode {
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            let hint = "the system gives no threads or descriptors: look at its limits";
-            return complain(EXIT_OTHER, &error, hint);
+            let hint = "the system gives no threads or descriptors: check its limits";
+            return complain(Code::Other, &error, hint);
         }
     };
     let code = runtime.block_on(run(config, &sources));
-    // A look-up of a name that hangs must not keep the process.
+    // A name lookup that hangs must not keep the process.
     runtime.shutdown_background();
     code
 }
 
-/// Keeps this process's memory out of core files: private key, auth tokens and btokens are in it.
+/// `passmate-server` with all commands.
+fn command() -> clap::Command {
+    let command = clap::Command::new("passmate-server")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("The Passmate sync server: stores sealed vaults that it cannot read")
+        .after_help("Start with `passmate-server serve`, which needs no configuration.")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .max_term_width(100)
+        .subcommand(config::serve_command());
+    admin::add_commands(command)
+}
+
+/// Keeps the memory of this process out of core files, because it holds the private key, auth
+/// tokens and btokens.
 ///
-/// The limit stops the kernel from writing one, the other setting stops it from handing one to a
-/// program, as most distributions let it, and keeps other processes of the same user from reading
-/// our memory. Where the system does not know one of them, that is no reason not to serve.
-fn leave_no_core() {
-    let _ = setrlimit(
-        Resource::Core,
-        Rlimit {
-            current: Some(0),
-            maximum: Some(0),
-        },
-    );
+/// The limit stops the kernel from writing a core file. The other setting stops it from passing one
+/// to a crash reporter, and other processes of the same user from reading this memory. A system
+/// that does not support one of them is no reason not to serve.
+fn prevent_core_files() {
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    let _ = setrlimit(Resource::Core, none);
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
 }
 
 async fn run(config: Config, sources: &Sources) -> ExitCode {
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
-        Err(error) => return complain(EXIT_OTHER, &error, "the system gives no signals"),
+        Err(error) => return complain(Code::Other, &error, "the system gives no signals"),
     };
     let data_dir = config.data_dir.clone();
     let sockets = match systemd::inherited() {
         Ok(sockets) => sockets,
         Err(error) => {
-            let hint = "look at the .socket unit that passes it: ListenStream= and FileDescriptorName=layout1 or layout2";
-            return complain(EXIT_OTHER, &error, hint);
+            let hint = "check the .socket unit that passes it: ListenStream= and FileDescriptorName=layout1 or layout2";
+            return complain(Code::Other, &error, hint);
         }
     };
-    let server = match Server::start_on(config, sockets, end_at_once).await {
+    let server = match Server::start_on(config, sockets, exit_at_once).await {
         Ok(server) => server,
-        Err(error) => return complain(EXIT_OTHER, &error, error.hint()),
+        Err(error) => return complain(Code::Other, &error, error.hint()),
     };
     for warning in server.warnings() {
         tracing::warn!("{warning}");
     }
-    // Who started us may not read what we print; that is no reason to stop.
+    // A closed standard output is no reason to stop.
     let _ = std::io::stdout().write_all(greeting(&server, &data_dir).as_bytes());
     tracing::info!(pin = %server.pin(), "ready");
     let notify = Arc::new(Notify::from_env());
@@ -99,7 +113,7 @@ async fn run(config: Config, sources: &Sources) -> ExitCode {
     notify.ready(&status);
     if let Some(pause) = systemd::watchdog() {
         let notify = Arc::clone(&notify);
-        // As long as tasks run at all.
+        // The watchdog hears from the server as long as its tasks run.
         tokio::spawn(async move {
             loop {
                 notify.alive();
@@ -119,14 +133,14 @@ async fn run(config: Config, sources: &Sources) -> ExitCode {
         () = server.stop() => {}
         () = signals.stop_again() => {
             tracing::warn!("stopped at once");
-            return ExitCode::from(EXIT_OTHER);
+            return Code::Other.into();
         }
     }
     tracing::info!("stopped");
     ExitCode::SUCCESS
 }
 
-/// One line for `systemctl status`.
+/// The line for `systemctl status`.
 fn status(server: &Server) -> String {
     let listening: Vec<String> = server
         .listening()
@@ -136,8 +150,8 @@ fn status(server: &Server) -> String {
     format!("listening on {}", listening.join(", "))
 }
 
-/// What the operator reads at start, and copies the last line of.
-fn greeting(server: &Server, data_dir: &std::path::Path) -> String {
+/// What the operator reads at start. The last line is for copying.
+fn greeting(server: &Server, data_dir: &Path) -> String {
     let mut text = format!(
         "passmate-server {}, data in {}\n",
         env!("CARGO_PKG_VERSION"),
@@ -161,21 +175,22 @@ fn greeting(server: &Server, data_dir: &std::path::Path) -> String {
     text.push_str(&match server.registration() {
         Registration::Open => format!("set up a first device with:\n    {setup}\n"),
         Registration::Invite => format!(
-            "new accounts by invitation: for each, add the code that its first device prints with:\n    {setup} --request\n"
+            "new accounts need an invite: add the code that the first device prints with:\n    {setup} --request\n"
         ),
         Registration::Closed => {
-            format!("no new accounts; join one that is there with:\n    {setup} --key-file FILE\n")
+            format!("no new accounts; join an existing one with:\n    {setup} --key-file FILE\n")
         }
     });
     text
 }
 
 fn reload(server: &Server, sources: &Sources) {
+    const FAILED: &str = "nothing was reloaded, all settings stay";
     let config = match Config::gather(sources) {
         Ok(config) => config,
         Err(error) => {
             let hint = error.hint();
-            tracing::error!(%error, hint, "nothing is reloaded, everything stays as it was");
+            tracing::error!(%error, hint, "{FAILED}");
             return;
         }
     };
@@ -186,28 +201,22 @@ fn reload(server: &Server, sources: &Sources) {
             }
             if !reloaded.needs_restart.is_empty() {
                 let settings = reloaded.needs_restart.join(", ");
-                tracing::warn!(settings, "changed, and take effect at the next start");
+                tracing::warn!(settings, "changed settings take effect at the next start");
             }
             tracing::info!(pin = %reloaded.pin, "certificate, banner, registration and limits are reloaded");
         }
         Err(error) => {
             let hint = error.hint();
-            tracing::error!(%error, hint, "nothing is reloaded, everything stays as it was");
+            tracing::error!(%error, hint, "{FAILED}");
         }
     }
 }
 
-/// Nobody can say what the disk holds: confirm nothing more, and let the next start find out.
-fn end_at_once(error: &crate::store::StoreError) {
-    tracing::error!(%error, "the store failed at a commit; ending so that nothing false is confirmed");
-    std::process::exit(i32::from(EXIT_OTHER));
-}
-
-pub(crate) fn complain(code: u8, error: &dyn std::fmt::Display, hint: &str) -> ExitCode {
-    let text = format!("passmate-server: error: {error}\npassmate-server: hint: {hint}\n");
-    // Without a standard error the exit code has to do.
-    let _ = std::io::stderr().write_all(text.as_bytes());
-    ExitCode::from(code)
+/// Ends the process: the state of the disk is unknown, so nothing more may be confirmed. The next
+/// start finds out what the disk holds.
+fn exit_at_once(error: &StoreError) {
+    tracing::error!(%error, "the store failed at a commit; exiting, so that nothing false is confirmed");
+    std::process::exit(i32::from(Code::Other as u8));
 }
 
 enum Asked {
@@ -238,8 +247,18 @@ impl Signals {
         }
     }
 
-    /// Resolves when somebody asks a second time.
+    /// Resolves at a second request to stop.
     async fn stop_again(&mut self) {
         while !matches!(self.next().await, Asked::Stop) {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command().debug_assert();
     }
 }

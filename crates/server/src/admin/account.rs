@@ -5,8 +5,9 @@ use std::io::{self, BufRead, IsTerminal, Read, Write};
 use passmate_proto::AccountNumber;
 use serde_json::{Value, json};
 
-use super::{App, Code, Failure};
+use super::{App, Failure};
 use crate::clock::utc;
+use crate::exit::Code;
 use crate::store::{Access, Account};
 
 /// What is typed to confirm is no longer than this.
@@ -111,7 +112,7 @@ fn delete(app: &App, number: AccountNumber, yes: bool) -> Result<(), Failure> {
 
 /// There is no way back but a backup, so a mere yes does not do.
 fn confirm(account: &Account) -> Result<(), Failure> {
-    let given_up = |message: &str, hint: &str| Err(Failure::new(Code::GivenUp, message, hint));
+    let given_up = |message: &str, hint: &str| Err(Failure::new(Code::Cancelled, message, hint));
     if !io::stdin().is_terminal() {
         return given_up(
             "nobody is there to confirm it",

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::{App, Code, Failure};
+use super::{App, Failure};
 use crate::backup::{self, Backup, BackupError, PemPair, staging_in};
 use crate::clock::{now, utc};
+use crate::exit::Code;
 use crate::files::{self, folder_of, sync_folder_of, with_suffix};
 use crate::store::{StoreError, StoreUrl};
 use crate::tls::{OWN_CERTIFICATE, OWN_KEY};

@@ -2,8 +2,9 @@
 
 use serde_json::json;
 
-use super::{App, Code, Failure};
+use super::{App, Failure};
 use crate::clock::{now, utc};
+use crate::exit::Code;
 use crate::tls::{Identity, TlsError, next_identity, renew, switch_to_next};
 
 /// See the certificate, or make another one

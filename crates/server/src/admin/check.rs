@@ -10,10 +10,11 @@ use std::path::Path;
 use rustix::process::{Resource, getrlimit};
 use serde_json::json;
 
-use super::{App, Code, Failure};
+use super::{App, Failure};
 use crate::backup::{last_backup, last_with_key};
 use crate::clock::{DAY, now, utc};
 use crate::config::{Config, ConfigError, ListenHost, Registration, Sources};
+use crate::exit::Code;
 use crate::files::{Disk, disk_of};
 use crate::store::StoreError;
 use crate::tls::{Chain, Identity, OWN_CERTIFICATE, OWN_KEY, look_at_chain};

@@ -8,7 +8,8 @@ use std::time::UNIX_EPOCH;
 use passmate_proto::{AccountNumber, AuthToken};
 use serde_json::json;
 
-use super::{App, Code, Failure};
+use super::{App, Failure};
+use crate::exit::Code;
 use crate::files;
 use crate::store::ForeignAccount;
 

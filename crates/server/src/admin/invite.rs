@@ -5,9 +5,10 @@ use std::time::Duration;
 use passmate_proto::RequestCode;
 use serde_json::json;
 
-use super::{App, Code, Failure};
+use super::{App, Failure};
 use crate::clock::{now, utc};
 use crate::config::{Registration, parse_duration};
+use crate::exit::Code;
 use crate::store::{AuthHash, Invite, Opening};
 
 /// How long a code lets its device in.

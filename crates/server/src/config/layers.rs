@@ -1,5 +1,5 @@
-//! Where a value can come from, and which source wins: flag, variable, file named by a variable,
-//! configuration file. (The default is what is left.)
+//! The sources of a value, in the order in which they win: flag, variable, file named by a
+//! variable, configuration file.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -7,37 +7,41 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::ConfigError;
-use super::settings::{BANNER_FILE, Kind, SETTINGS, Setting, VARIABLE_PREFIX, setting};
-use super::values::{ValueError, nearest};
-use crate::files;
+use ipnet::IpNet;
 
-/// No file that a setting comes from is longer; 1 MiB.
+use super::error::ConfigError;
+use super::gather::is_banner_file;
+use super::settings::{SETTINGS, Setting, SettingKind, VARIABLE_PREFIX, setting};
+use super::values::{ListenAddress, ValueError, nearest, parse_listen, parse_network};
+use crate::files;
+use crate::limits::rate::loopback;
+
+/// The length of the longest file with settings, in bytes.
 const FILE_LEN_MAX: u64 = 1 << 20;
 
-/// Variables in our name space that are not ours: Kubernetes describes a service called
-/// `passmate-server` to every pod with them.
+/// Variables with our prefix that are not settings: Kubernetes sets them in every pod, to describe
+/// a service called `passmate-server`.
 const FOREIGN: [&str; 3] = ["SERVICE_HOST", "SERVICE_PORT", "PORT"];
 
-/// One source's values.
+/// The values of one source.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Layer(BTreeMap<&'static str, Written>);
+pub(super) struct Layer(BTreeMap<&'static str, Written>);
 
 impl Layer {
-    pub(crate) fn put(&mut self, setting: &'static Setting, written: Written) {
+    pub(super) fn put(&mut self, setting: &'static Setting, written: Written) {
         self.0.insert(setting.name, written);
     }
 
-    pub(crate) fn get(&self, name: &str) -> Option<&Written> {
+    pub(super) fn get(&self, name: &str) -> Option<&Written> {
         self.0.get(name)
     }
 }
 
-/// A value as somebody wrote it, and where.
+/// A value as it was written, and where.
 #[derive(Debug, Clone)]
-pub(crate) struct Written {
-    pub(crate) texts: Vec<String>,
-    pub(crate) origin: Origin,
+pub(super) struct Written {
+    pub(super) texts: Vec<String>,
+    pub(super) origin: Origin,
 }
 
 /// Where a value was written.
@@ -75,12 +79,9 @@ impl Environment {
         Self(std::env::vars_os().collect())
     }
 
-    /// The value, if the variable is there and not empty: service managers and compose files
-    /// pass what nobody filled in as an empty text.
-    ///
-    /// # Errors
-    /// The value is not UTF-8.
-    pub(crate) fn text(&self, name: &str) -> Result<Option<&str>, ConfigError> {
+    /// The value of a variable, if it is set and not empty: service managers and compose files pass
+    /// unset values as empty texts.
+    pub(super) fn text(&self, name: &str) -> Result<Option<&str>, ConfigError> {
         match self.0.get(std::ffi::OsStr::new(name)) {
             Some(value) if !value.is_empty() => match value.to_str() {
                 Some(text) => Ok(Some(text)),
@@ -104,8 +105,9 @@ impl<K: Into<OsString>, V: Into<OsString>> FromIterator<(K, V)> for Environment 
     }
 }
 
-/// The two layers of the environment: values in variables, values in files that variables name.
-pub(crate) fn environment(environment: &Environment) -> Result<(Layer, Layer), ConfigError> {
+/// The two layers of the environment: values in variables, and values in files that variables
+/// name.
+pub(super) fn environment(environment: &Environment) -> Result<(Layer, Layer), ConfigError> {
     let (mut direct, mut from_files) = (Layer::default(), Layer::default());
     let mut known = vec![format!("{VARIABLE_PREFIX}CONFIG")];
     for setting in SETTINGS {
@@ -115,8 +117,8 @@ pub(crate) fn environment(environment: &Environment) -> Result<(Layer, Layer), C
                 texts: split(setting, text),
                 origin: Origin::Variable(variable.clone()),
             };
-            // BANNER_FILE is to BANNER what any other variable's _FILE is to it.
-            let layer = if setting.name == BANNER_FILE {
+            // BANNER_FILE is the _FILE variable of BANNER.
+            let layer = if is_banner_file(setting) {
                 &mut from_files
             } else {
                 &mut direct
@@ -142,7 +144,7 @@ pub(crate) fn environment(environment: &Environment) -> Result<(Layer, Layer), C
             }
             known.push(variable);
         }
-        known.push(variable_of(setting));
+        known.push(setting.variable());
     }
     for name in environment.0.keys() {
         let name = name.to_string_lossy();
@@ -170,10 +172,6 @@ pub(crate) fn environment(environment: &Environment) -> Result<(Layer, Layer), C
     Ok((direct, from_files))
 }
 
-fn variable_of(setting: &Setting) -> String {
-    setting.variable()
-}
-
 fn nearest_variable(rest: &str, short: &[String]) -> Option<String> {
     let dashed: Vec<String> = short.iter().map(|word| word.replace('_', "-")).collect();
     nearest(rest, dashed.iter().map(String::as_str)).map(|word| {
@@ -184,20 +182,20 @@ fn nearest_variable(rest: &str, short: &[String]) -> Option<String> {
     })
 }
 
-/// A list in one text is separated by commas, blanks or lines.
+/// Splits a list at commas, spaces and line ends.
 fn split(setting: &Setting, text: &str) -> Vec<String> {
     match setting.kind {
-        Kind::Many => text
+        SettingKind::Many => text
             .split([',', ' ', '\t', '\n', '\r'])
             .filter(|part| !part.is_empty())
             .map(str::to_owned)
             .collect(),
-        Kind::One | Kind::Switch => vec![text.to_owned()],
+        SettingKind::One | SettingKind::Switch => vec![text.to_owned()],
     }
 }
 
 /// The layer of a configuration file.
-pub(crate) fn file(path: &Path) -> Result<Layer, ConfigError> {
+pub(super) fn file(path: &Path) -> Result<Layer, ConfigError> {
     let unreadable = |error| ConfigError::Unreadable {
         origin: path.display().to_string(),
         error,
@@ -207,7 +205,7 @@ pub(crate) fn file(path: &Path) -> Result<Layer, ConfigError> {
 
 fn parse_file(path: &Path, text: &str) -> Result<Layer, ConfigError> {
     let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
-        // The parser's own display quotes the line, and a line may hold a password.
+        // The parser's own message quotes the line, which may hold a password.
         let before = error
             .span()
             .and_then(|span| text.get(..span.start))
@@ -230,7 +228,7 @@ fn parse_file(path: &Path, text: &str) -> Result<Layer, ConfigError> {
         };
         let origin = Origin::File(path.to_owned(), key);
         let texts = match value {
-            toml::Value::Array(items) if setting.kind == Kind::Many => {
+            toml::Value::Array(items) if setting.kind == SettingKind::Many => {
                 items.into_iter().map(scalar).collect::<Option<Vec<_>>>()
             }
             value => scalar(value).map(|text| vec![text]),
@@ -238,7 +236,7 @@ fn parse_file(path: &Path, text: &str) -> Result<Layer, ConfigError> {
         let Some(texts) = texts else {
             return Err(ConfigError::WrongType {
                 origin,
-                list: setting.kind == Kind::Many,
+                list: setting.kind == SettingKind::Many,
             });
         };
         layer.put(setting, Written { texts, origin });
@@ -255,15 +253,15 @@ fn scalar(value: toml::Value) -> Option<String> {
     }
 }
 
-/// Reads a small text file; longer than 1 MiB or not UTF-8 is an error.
+/// Reads a text file of at most 1 MiB.
 fn read_text(path: &Path) -> io::Result<String> {
     let bytes = files::read(path, FILE_LEN_MAX)?;
     String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "not UTF-8"))
 }
 
 impl Written {
-    /// The one text that was written.
-    pub(crate) fn one(&self) -> Result<&str, ConfigError> {
+    /// The single text that was written.
+    pub(super) fn one(&self) -> Result<&str, ConfigError> {
         match self.texts.as_slice() {
             [text] => Ok(text),
             [] => Err(self.bad(ValueError::Empty)),
@@ -271,16 +269,83 @@ impl Written {
         }
     }
 
-    /// The one text that was written, which must not be empty.
-    pub(crate) fn one_filled(&self) -> Result<&str, ConfigError> {
+    /// The single text that was written, which must not be empty.
+    pub(super) fn one_filled(&self) -> Result<&str, ConfigError> {
         match self.one()? {
             "" => Err(self.bad(ValueError::Empty)),
             text => Ok(text),
         }
     }
 
-    /// The error that says what is wrong with this value, and where it was written.
-    pub(crate) fn bad(&self, error: ValueError) -> ConfigError {
+    /// Parses the single text.
+    pub(super) fn parse<T>(
+        &self,
+        parse: impl Fn(&str) -> Result<T, ValueError>,
+    ) -> Result<T, ConfigError> {
+        parse(self.one_filled()?).map_err(|error| self.bad(error))
+    }
+
+    /// Parses the single text into `value`.
+    pub(super) fn set_one<T>(
+        &self,
+        parse: impl Fn(&str) -> Result<T, ValueError>,
+        value: &mut T,
+    ) -> Result<(), ConfigError> {
+        *value = self.parse(parse)?;
+        Ok(())
+    }
+
+    /// Reads all texts into `value`.
+    pub(super) fn set<T>(
+        &self,
+        read: impl Fn(&Self) -> Result<T, ConfigError>,
+        value: &mut T,
+    ) -> Result<(), ConfigError> {
+        *value = read(self)?;
+        Ok(())
+    }
+
+    /// A path, with its origin.
+    pub(super) fn file(&self) -> Result<(Origin, PathBuf), ConfigError> {
+        Ok((self.origin.clone(), PathBuf::from(self.one_filled()?)))
+    }
+
+    /// Addresses to listen on, or `none`.
+    pub(super) fn addresses(&self) -> Result<Vec<ListenAddress>, ConfigError> {
+        let texts = self.list_or_none()?;
+        let parse = |text: &String| match text.as_str() {
+            "" => Err(self.bad(ValueError::Empty)),
+            text => parse_listen(text).map_err(|error| self.bad(error)),
+        };
+        texts.iter().map(parse).collect()
+    }
+
+    /// Networks, `loopback` for those of this machine, or `none`.
+    pub(super) fn networks(&self) -> Result<Vec<IpNet>, ConfigError> {
+        let mut networks = Vec::new();
+        for text in self.list_or_none()? {
+            match text.as_str() {
+                "loopback" => networks.extend(loopback()),
+                text => networks.push(parse_network(text).map_err(|error| self.bad(error))?),
+            }
+        }
+        Ok(networks)
+    }
+
+    /// A list that is not empty; `none` alone means an empty one.
+    fn list_or_none(&self) -> Result<&[String], ConfigError> {
+        match self.texts.as_slice() {
+            [] => Err(self.bad(ValueError::Empty)),
+            [none] if none == "none" => Ok(&[]),
+            texts if texts.iter().any(|text| text == "none") => {
+                Err(self.bad(ValueError::NoneAndMore))
+            }
+            texts => Ok(texts),
+        }
+    }
+
+    /// The error for this value, with the place where it was written.
+    pub(super) fn bad(&self, error: ValueError) -> ConfigError {
         ConfigError::BadValue {
             origin: self.origin.clone(),
             error,

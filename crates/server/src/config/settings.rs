@@ -1,460 +1,461 @@
-//! The one table of what can be set: flags, variables, the file's keys and the help come from it.
+//! The table of settings. A row is everything that the program knows about a setting: flag,
+//! variable, key of the file, help, default, parser, and when a change takes effect.
 
-use clap::{Arg, ArgAction, ArgMatches, Command, builder::NonEmptyStringValueParser};
+use std::path::PathBuf;
 
-use super::layers::{Layer, Origin, Written};
+use super::Config;
+use super::error::ConfigError;
+use super::gather::Draft;
+use super::layers::Written;
+use super::values::{
+    parse_accounts, parse_admin, parse_btoken_len, parse_connections, parse_log_format,
+    parse_memory, parse_rate_of_all, parse_rate_of_source, parse_registration, parse_switch,
+    parse_time,
+};
 
-/// What every variable of ours begins with.
-pub(crate) const VARIABLE_PREFIX: &str = "PASSMATE_SERVER_";
+/// The prefix of every variable.
+pub(super) const VARIABLE_PREFIX: &str = "PASSMATE_SERVER_";
 
 /// How many values a setting has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// One text.
+pub(super) enum SettingKind {
     One,
-    /// Several; a flag is repeated, a variable separates with commas, the file has a list.
+    /// A flag is repeated, a variable separates values with commas, the file has a list.
     Many,
-    /// True or false; the bare flag is true.
+    /// True or false; the bare flag means true.
     Switch,
 }
 
-/// One thing that can be set.
-#[derive(Debug)]
-pub(crate) struct Setting {
-    /// The flag without its dashes, which is also the file's key.
-    pub(crate) name: &'static str,
-    pub(crate) kind: Kind,
-    value_name: &'static str,
-    help: &'static str,
-    pub(crate) default: &'static str,
-    example: Example,
-    heading: &'static str,
+/// When a change of a setting takes effect in a running server.
+#[derive(Clone, Copy)]
+pub(super) enum Effect {
+    /// At a reload, for new connections.
+    Reload,
+    /// At the next start. The function says whether two configurations agree in this setting.
+    Restart(fn(&Config, &Config) -> bool),
 }
 
-/// A value as it stands in a configuration file.
+/// One setting.
+pub(super) struct Setting {
+    /// The flag without its dashes, which is also the key of the file.
+    pub(super) name: &'static str,
+    pub(super) kind: SettingKind,
+    pub(super) value_name: &'static str,
+    pub(super) help: &'static str,
+    pub(super) default: &'static str,
+    pub(super) example: Example,
+    pub(super) heading: &'static str,
+    pub(super) effect: Effect,
+    /// Parses the value and puts it into the draft.
+    pub(super) apply: fn(&mut Draft, &Written) -> Result<(), ConfigError>,
+}
+
+/// A value as it is written in a configuration file.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Example {
-    /// The default: written there it changes nothing.
+pub(super) enum Example {
+    /// The default, which changes nothing.
     Default(&'static str),
-    /// Something that people write there; by default there is nothing, or what depends on the
-    /// machine.
+    /// A typical value of a setting without a fixed default.
     Only(&'static str),
 }
 
 impl Setting {
-    /// The variable's name.
-    pub(crate) fn variable(&self) -> String {
+    /// The name of the variable.
+    pub(super) fn variable(&self) -> String {
         format!(
             "{VARIABLE_PREFIX}{}",
             self.name.replace('-', "_").to_ascii_uppercase()
         )
     }
 
-    fn arg(&self) -> Arg {
-        let variable = self.variable();
-        let arg = Arg::new(self.name)
-            .long(self.name)
-            .value_name(self.value_name)
-            .help(format!(
-                "{} [env: {variable}] [default: {}]",
-                self.help, self.default
-            ))
-            .help_heading(self.heading);
-        match self.kind {
-            Kind::One => arg.action(ArgAction::Set).allow_hyphen_values(false),
-            Kind::Many => arg.action(ArgAction::Append),
-            Kind::Switch => arg
-                .action(ArgAction::Set)
-                .num_args(0..=1)
-                .require_equals(true)
-                .default_missing_value("true"),
-        }
-    }
-
-    /// Whether `…_FILE` names a file with the value; only a banner has a setting of its own for it.
-    pub(crate) fn has_variable_file(&self) -> bool {
+    /// Whether the variable with `_FILE` appended names a file with the value. The banner has a
+    /// setting of its own for that.
+    pub(super) fn has_variable_file(&self) -> bool {
         self.name != BANNER && self.name != BANNER_FILE
     }
 }
 
-pub(crate) const BANNER: &str = "banner";
-pub(crate) const BANNER_FILE: &str = "banner-file";
+/// The setting with this name.
+pub(super) fn setting(name: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.name == name)
+}
+
+pub(super) const BANNER: &str = "banner";
+pub(super) const BANNER_FILE: &str = "banner-file";
 
 const NETWORK: &str = "Network";
-const DATA: &str = "Data";
-const IDENTITY: &str = "What clients see";
-const ADMISSION: &str = "Who is let in";
+pub(super) const DATA: &str = "Data";
+const IDENTITY: &str = "Identity";
+const ADMISSION: &str = "Registration";
 const LIMITS: &str = "Limits";
 const SOURCES: &str = "Limits for one source (an IPv4 address, or the /64 of an IPv6 address)";
-const LOGS: &str = "Watching it";
+const LOGS: &str = "Monitoring";
 
-/// Every setting, in the order of the help.
-pub(crate) const SETTINGS: &[Setting] = &[
+/// All settings, in the order of the help.
+pub(super) const SETTINGS: &[Setting] = &[
     Setting {
         name: "listen",
-        kind: Kind::Many,
+        kind: SettingKind::Many,
         value_name: "ADDR",
-        help: "Take connections here, layout 1; repeatable; `none` for no such listener",
-        default: "[::]:29556, both IP versions; gives way to a --listen-v2 on port 29556",
+        help: "Listen here for layout 1; repeatable; `none` for no listener of layout 1",
+        default: "[::]:29556, both IP versions; none if a --listen-v2 uses port 29556",
         example: Example::Default("[\"[::]:29556\"]"),
         heading: NETWORK,
+        effect: Effect::Restart(|old, new| old.listen == new.listen),
+        apply: |draft, written| {
+            draft.listen = Some(written.addresses()?);
+            Ok(())
+        },
     },
     Setting {
         name: "listen-v2",
-        kind: Kind::Many,
+        kind: SettingKind::Many,
         value_name: "ADDR",
-        help: "Take connections of released Passmate programs here (layout 2); repeatable",
+        help: "Listen here for layout 2, which released Passmate programs speak; repeatable",
         default: "none",
         example: Example::Only("[\"[::]:29557\"]"),
         heading: NETWORK,
+        effect: Effect::Restart(|old, new| old.listen_v2 == new.listen_v2),
+        apply: |draft, written| written.set(Written::addresses, &mut draft.config.listen_v2),
     },
     Setting {
         name: "proxy-from",
-        kind: Kind::Many,
+        kind: SettingKind::Many,
         value_name: "CIDR",
-        help: "Connections from here begin with a PROXY protocol header (v1 or v2), and its address counts; repeatable",
+        help: "Connections from here begin with a PROXY protocol header (v1 or v2), which names the client; repeatable",
         default: "none",
         example: Example::Only("[\"10.0.0.5\"]"),
         heading: NETWORK,
+        effect: Effect::Reload,
+        apply: |draft, written| written.set(Written::networks, &mut draft.config.proxy_from),
     },
     Setting {
         name: "data-dir",
-        kind: Kind::One,
+        kind: SettingKind::One,
         value_name: "DIR",
-        help: "Keep everything here; made with mode 0700 if it is not there",
+        help: "The folder for all data; made with mode 0700 if it does not exist",
         default: "$STATE_DIRECTORY, else $XDG_DATA_HOME/passmate-server",
         example: Example::Only("\"/var/lib/passmate-server\""),
         heading: DATA,
+        effect: Effect::Restart(|old, new| old.data_dir == new.data_dir),
+        apply: |draft, written| {
+            draft.data_dir = Some(PathBuf::from(written.one_filled()?));
+            Ok(())
+        },
     },
     Setting {
         name: "store",
-        kind: Kind::One,
+        kind: SettingKind::One,
         value_name: "URL",
-        help: "Keep the accounts here: sqlite:PATH",
+        help: "Where the accounts are stored: sqlite:PATH",
         default: "sqlite:<data-dir>/passmate.db",
         example: Example::Only("\"sqlite:/var/lib/passmate-server/passmate.db\""),
         heading: DATA,
+        effect: Effect::Restart(|old, new| old.store == new.store),
+        apply: |draft, written| {
+            draft.store = Some(written.parse(|text| Ok(text.parse()?))?);
+            Ok(())
+        },
     },
     Setting {
         name: "tls-cert",
-        kind: Kind::One,
+        kind: SettingKind::One,
         value_name: "PEM",
         help: "The certificate, followed by its intermediates; needs --tls-key",
         default: "self-signed, made once in the data dir",
         example: Example::Only("\"/etc/passmate/fullchain.pem\""),
         heading: IDENTITY,
+        effect: Effect::Reload,
+        apply: |draft, written| {
+            draft.certificate = Some(written.file()?);
+            Ok(())
+        },
     },
     Setting {
         name: "tls-key",
-        kind: Kind::One,
+        kind: SettingKind::One,
         value_name: "PEM",
         help: "The certificate's private key, RSA or ECDSA; needs --tls-cert",
         default: "made once in the data dir",
         example: Example::Only("\"/etc/passmate/privkey.pem\""),
         heading: IDENTITY,
+        effect: Effect::Reload,
+        apply: |draft, written| {
+            draft.key = Some(written.file()?);
+            Ok(())
+        },
     },
     Setting {
         name: BANNER,
-        kind: Kind::One,
+        kind: SettingKind::One,
         value_name: "TEXT",
-        help: "Greet clients with this text, at most 32 KiB, sent byte for byte",
-        default: "the program's name and version, and a line with the largest btoken",
+        help: "The text that clients are greeted with, at most 32 KiB, sent byte for byte",
+        default: "the program's name and version, and a line with the longest btoken",
         example: Example::Only("\"Ada's box at home\""),
         heading: IDENTITY,
+        effect: Effect::Reload,
+        apply: |draft, written| {
+            draft.banner = Some((draft.rank, written.clone()));
+            Ok(())
+        },
     },
     Setting {
         name: BANNER_FILE,
-        kind: Kind::One,
+        kind: SettingKind::One,
         value_name: "FILE",
-        help: "Greet clients with this file's content",
+        help: "The file with the text that clients are greeted with",
         default: "none",
         example: Example::Only("\"/etc/passmate/banner.txt\""),
         heading: IDENTITY,
+        effect: Effect::Reload,
+        apply: |draft, written| {
+            draft.banner_file = Some((draft.rank, written.clone()));
+            Ok(())
+        },
     },
     Setting {
         name: "registration",
-        kind: Kind::One,
+        kind: SettingKind::One,
         value_name: "open|invite|closed",
-        help: "Let anybody make an account, or who was invited (`passmate-server invite`), or nobody",
+        help: "Who may create accounts: anyone, invited devices (`passmate-server invite`), or no one",
         default: "open",
         example: Example::Default("\"open\""),
         heading: ADMISSION,
+        effect: Effect::Reload,
+        apply: |draft, written| written.set_one(parse_registration, &mut draft.config.registration),
     },
     Setting {
         name: "btoken-max",
-        kind: Kind::One,
+        kind: SettingKind::One,
         value_name: "BYTES",
-        help: "Accept btokens up to this size",
+        help: "The size of the longest btoken that is accepted",
         default: "2MiB",
         example: Example::Default("\"2MiB\""),
         heading: LIMITS,
+        effect: Effect::Reload,
+        apply: |draft, written| {
+            written.set_one(parse_btoken_len, &mut draft.config.limits.btoken_len_max)
+        },
     },
     Setting {
         name: "confirm-grace",
-        kind: Kind::One,
+        kind: SettingKind::One,
         value_name: "TIME",
-        help: "Wait this long for an update's last row before the server sends it itself",
+        help: "How long an update waits for its last row before the server sends it",
         default: "500ms",
         example: Example::Default("\"500ms\""),
         heading: LIMITS,
+        effect: Effect::Reload,
+        apply: |draft, written| written.set_one(parse_time, &mut draft.config.limits.confirm_grace),
     },
     Setting {
         name: "handshake-timeout",
-        kind: Kind::One,
+        kind: SettingKind::One,
         value_name: "TIME",
-        help: "A client has this long for the TLS handshake and its hello",
+        help: "The time that a client has for the TLS handshake and its hello",
         default: "10s",
         example: Example::Default("\"10s\""),
         heading: LIMITS,
+        effect: Effect::Reload,
+        apply: |draft, written| {
+            written.set_one(parse_time, &mut draft.config.limits.handshake_timeout)
+        },
     },
     Setting {
         name: "idle-timeout",
-        kind: Kind::One,
+        kind: SettingKind::One,
         value_name: "TIME",
-        help: "Cut a client that neither sends nor takes a byte for this long",
+        help: "Cut a client that neither sends nor receives a byte for this long",
         default: "30s",
         example: Example::Default("\"30s\""),
         heading: LIMITS,
+        effect: Effect::Reload,
+        apply: |draft, written| written.set_one(parse_time, &mut draft.config.limits.idle_timeout),
     },
     Setting {
         name: "session-timeout",
-        kind: Kind::One,
+        kind: SettingKind::One,
         value_name: "TIME",
-        help: "One connection lasts at most this long",
+        help: "The longest duration of a connection",
         default: "120s",
         example: Example::Default("\"120s\""),
         heading: LIMITS,
+        effect: Effect::Reload,
+        apply: |draft, written| {
+            written.set_one(parse_time, &mut draft.config.limits.session_timeout)
+        },
     },
     Setting {
         name: "connections-max",
-        kind: Kind::One,
+        kind: SettingKind::One,
         value_name: "N",
-        help: "Serve this many connections at once",
+        help: "The most connections at the same time",
         default: "10000, or 80 % of the file descriptors if that is less",
         example: Example::Default("10000"),
         heading: LIMITS,
+        effect: Effect::Reload,
+        apply: |draft, written| {
+            written.set_one(parse_connections, &mut draft.config.limits.connections_max)
+        },
     },
     Setting {
         name: "memory-max",
-        kind: Kind::One,
+        kind: SettingKind::One,
         value_name: "BYTES",
-        help: "Hold this many bytes of btokens in memory over all connections",
+        help: "The most bytes of btokens in memory, over all connections",
         default: "256MiB",
         example: Example::Default("\"256MiB\""),
         heading: LIMITS,
+        effect: Effect::Reload,
+        apply: |draft, written| written.set_one(parse_memory, &mut draft.config.limits.memory_max),
     },
     Setting {
         name: "accounts-max",
-        kind: Kind::One,
+        kind: SettingKind::One,
         value_name: "N",
-        help: "Keep this many accounts; further ones are refused",
+        help: "The most accounts; further ones are refused",
         default: "100000",
         example: Example::Default("100000"),
         heading: LIMITS,
+        effect: Effect::Reload,
+        apply: |draft, written| {
+            written.set_one(parse_accounts, &mut draft.config.limits.accounts_max)
+        },
     },
     Setting {
         name: "limit-exempt",
-        kind: Kind::Many,
+        kind: SettingKind::Many,
         value_name: "CIDR",
-        help: "Set no limits on these sources; repeatable; `none` for none",
+        help: "Sources without these limits; repeatable; `none` for none",
         default: "loopback, which is 127.0.0.0/8 and ::1",
         example: Example::Default("[\"loopback\"]"),
         heading: SOURCES,
+        effect: Effect::Reload,
+        apply: |draft, written| {
+            written.set(Written::networks, &mut draft.config.limits.source.exempt)
+        },
     },
     Setting {
         name: "limit-connections",
-        kind: Kind::One,
+        kind: SettingKind::One,
         value_name: "N",
-        help: "Serve this many connections of one source at once",
+        help: "The most connections of one source at the same time",
         default: "100",
         example: Example::Default("100"),
         heading: SOURCES,
+        effect: Effect::Reload,
+        apply: |draft, written| {
+            written.set_one(
+                parse_connections,
+                &mut draft.config.limits.source.connections_max,
+            )
+        },
     },
     Setting {
         name: "limit-creates",
-        kind: Kind::One,
+        kind: SettingKind::One,
         value_name: "RATE",
-        help: "Make this many accounts for one source, as many at once",
+        help: "New accounts of one source: so many at once, and then at this rate",
         default: "20/h",
         example: Example::Default("\"20/h\""),
         heading: SOURCES,
+        effect: Effect::Reload,
+        apply: |draft, written| {
+            written.set_one(
+                parse_rate_of_source,
+                &mut draft.config.limits.source.creates,
+            )
+        },
     },
     Setting {
         name: "limit-creates-all",
-        kind: Kind::One,
+        kind: SettingKind::One,
         value_name: "RATE",
-        help: "Make this many accounts for all sources together, ten times as many at once",
+        help: "New accounts of all sources together: ten times as many at once, and then at this rate",
         default: "10/s",
         example: Example::Default("\"10/s\""),
         heading: SOURCES,
+        effect: Effect::Reload,
+        apply: |draft, written| {
+            written.set_one(
+                parse_rate_of_all,
+                &mut draft.config.limits.source.creates_all,
+            )
+        },
     },
     Setting {
         name: "limit-refusals",
-        kind: Kind::One,
+        kind: SettingKind::One,
         value_name: "RATE",
-        help: "Refuse a wrong account or key of one source this often before it is not heard for a while",
+        help: "Refusals of one source for a wrong account or key: so many at once, and then at this rate, before the source is paused",
         default: "30/m",
         example: Example::Default("\"30/m\""),
         heading: SOURCES,
+        effect: Effect::Reload,
+        apply: |draft, written| {
+            written.set_one(
+                parse_rate_of_source,
+                &mut draft.config.limits.source.refusals,
+            )
+        },
     },
     Setting {
         name: "limit-pause",
-        kind: Kind::One,
+        kind: SettingKind::One,
         value_name: "TIME",
-        help: "That while is 10 s, then twice as long each time up to this",
+        help: "The longest pause of a source; the first is 10 s, each further one is twice as long",
         default: "10m",
         example: Example::Default("\"10m\""),
         heading: SOURCES,
+        effect: Effect::Reload,
+        apply: |draft, written| {
+            written.set_one(parse_time, &mut draft.config.limits.source.pause_max)
+        },
     },
     Setting {
         name: "admin-listen",
-        kind: Kind::One,
+        kind: SettingKind::One,
         value_name: "ADDR",
-        help: "Show the operator a status page, /metrics, /health/live and /health/ready here: ADDRESS:PORT or unix:PATH",
+        help: "Serve a status page, /metrics, /health/live and /health/ready here: ADDRESS:PORT or unix:PATH",
         default: "none",
         example: Example::Only("\"127.0.0.1:9556\""),
         heading: LOGS,
+        effect: Effect::Restart(|old, new| old.admin_listen == new.admin_listen),
+        apply: |draft, written| {
+            draft.config.admin_listen = Some(written.parse(parse_admin)?);
+            Ok(())
+        },
     },
     Setting {
         name: "log-addresses",
-        kind: Kind::Switch,
+        kind: SettingKind::Switch,
         value_name: "BOOL",
-        help: "Write clients' addresses into the log",
+        help: "Log the addresses of clients",
         default: "off",
         example: Example::Default("false"),
         heading: LOGS,
+        effect: Effect::Restart(|old, new| old.log_addresses == new.log_addresses),
+        apply: |draft, written| written.set_one(parse_switch, &mut draft.config.log_addresses),
     },
     Setting {
         name: "log",
-        kind: Kind::One,
+        kind: SettingKind::One,
         value_name: "text|json",
-        help: "How the log on standard error is written; RUST_LOG says how much",
+        help: "The form of the log on standard error; RUST_LOG sets its level",
         default: "text",
         example: Example::Default("\"text\""),
         heading: LOGS,
+        effect: Effect::Restart(|old, new| old.log == new.log),
+        apply: |draft, written| written.set_one(parse_log_format, &mut draft.config.log),
     },
 ];
-
-/// The setting of that name.
-pub(crate) fn setting(name: &str) -> Option<&'static Setting> {
-    SETTINGS.iter().find(|setting| setting.name == name)
-}
-
-/// `passmate-server` as clap knows it.
-pub(crate) fn command() -> Command {
-    let serve = Command::new("serve")
-        .about("Run the server in the foreground; the log goes to standard error")
-        .long_about(
-            "Run the server in the foreground; the log goes to standard error.\n\n\
-             Without any option it takes connections on port 29556, keeps accounts and a \
-             self-signed certificate in its data dir, and prints the line that sets up a first \
-             device.\n\n\
-             A setting is taken from: the flag; the environment; the file that the same \
-             variable with _FILE at its end names; the configuration file, where the flag's name is the key \
-             (idle-timeout = \"30s\"); the default. An empty variable counts as not set. \
-             Times are written 500ms, 10s, 24h; sizes in bytes or like 2MiB.",
-        )
-        .after_help(
-            "SIGHUP reads certificate, banner, registration and limits again. SIGTERM or SIGINT lets running \
-             exchanges finish (10 s) and ends; a second one ends at once.",
-        )
-        .arg(config_arg())
-        .args(SETTINGS.iter().map(Setting::arg));
-    let command = Command::new("passmate-server")
-        .version(env!("CARGO_PKG_VERSION"))
-        .about("The Passmate sync server: keeps sealed vaults that it cannot read")
-        .after_help("Start with `passmate-server serve`: it needs no configuration.")
-        .subcommand_required(true)
-        .arg_required_else_help(true)
-        .max_term_width(100)
-        .subcommand(serve);
-    crate::admin::add_commands(command)
-}
-
-fn config_arg() -> Arg {
-    Arg::new("config")
-        .long("config")
-        .value_name("FILE")
-        .value_parser(NonEmptyStringValueParser::new())
-        .help(format!(
-            "Read settings from this TOML file [env: {VARIABLE_PREFIX}CONFIG] \
-         [default: /etc/passmate/server.toml if it is there]"
-        ))
-}
-
-/// What tells a command other than `serve` which server is meant; before or behind the words of the
-/// command.
-pub(crate) fn place_args() -> impl Iterator<Item = Arg> {
-    let settings = SETTINGS
-        .iter()
-        .filter(|setting| setting.heading == DATA)
-        .map(Setting::arg);
-    std::iter::once(config_arg().help_heading(DATA))
-        .chain(settings)
-        .map(|arg| arg.global(true))
-}
-
-/// What was given as flags.
-pub(crate) fn flags(matches: &ArgMatches) -> Layer {
-    let mut layer = Layer::default();
-    for setting in SETTINGS {
-        // Other commands than `serve` know few of them.
-        if let Ok(Some(values)) = matches.try_get_many::<String>(setting.name) {
-            let texts = values.cloned().collect();
-            layer.put(
-                setting,
-                Written {
-                    texts,
-                    origin: Origin::Flag(setting.name),
-                },
-            );
-        }
-    }
-    layer
-}
-
-/// All settings as flags, for commands that look at what `serve` would do.
-pub(crate) fn all_args() -> impl Iterator<Item = Arg> {
-    std::iter::once(config_arg()).chain(SETTINGS.iter().map(Setting::arg))
-}
-
-/// A configuration file with every setting, none of which changes anything.
-pub(crate) fn example() -> String {
-    let mut text = String::from(
-        "# Every setting of passmate-server. A line that begins with `#` and one blank has the default: take the `#` away to change it.\n\
-         # A line that begins with `#:` is an example of what has no default. Times are 500ms, 10s, 2m, 24h; sizes bytes, KiB, MiB, GiB.\n",
-    );
-    let mut heading = "";
-    for setting in SETTINGS {
-        if setting.heading != heading {
-            heading = setting.heading;
-            text.push_str(&format!("\n#### {heading}\n"));
-        }
-        text.push_str(&format!(
-            "\n## {}\n## Default: {}. Variable: {}\n",
-            setting.help,
-            setting.default,
-            setting.variable()
-        ));
-        text.push_str(&match setting.example {
-            Example::Default(value) => format!("# {} = {value}\n", setting.name),
-            Example::Only(value) => format!("#: {} = {value}\n", setting.name),
-        });
-    }
-    text
-}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_holds_together() {
-        command().debug_assert();
-    }
-
-    #[test]
-    fn every_option_of_the_contract_is_there() {
+    fn the_names_of_the_settings_never_change() {
         let mut names: Vec<_> = SETTINGS.iter().map(|setting| setting.name).collect();
         names.sort_unstable();
         assert_eq!(

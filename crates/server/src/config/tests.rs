@@ -1,3 +1,5 @@
+use std::ffi::OsString;
+
 use super::*;
 
 /// A command line, variables and a configuration file that is there or not.
@@ -19,11 +21,9 @@ fn gather(
 }
 
 fn sources(flags: &[&str], environment: Environment) -> Sources {
-    let args = ["passmate-server", "serve"]
-        .iter()
-        .chain(flags)
-        .map(OsString::from);
-    Sources::from_args(args, environment).unwrap()
+    let args = ["serve"].iter().chain(flags).map(OsString::from);
+    let matches = serve_command().try_get_matches_from(args).unwrap();
+    Sources::from_matches(&matches, environment)
 }
 
 /// What an operator would read.

@@ -1,4 +1,4 @@
-//! What people write for a value: durations, sizes, addresses, switches, where the store is.
+//! Parsers of values: durations, sizes, rates, addresses, networks, switches.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -8,82 +8,64 @@ use std::time::Duration;
 use ipnet::IpNet;
 use passmate_proto::PORT;
 
-use super::{AdminAddress, Rate};
+use super::{AdminAddress, LogFormat, Rate, Registration};
 use crate::store::BadStoreUrl;
 
-/// Why a value cannot be what it was given for; reads on after the name of the setting.
+/// Why a value is wrong. The text follows the name of the setting.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ValueError {
-    /// Not a number with a unit.
     #[error("is not a duration: write it like 500ms, 10s, 2m or 24h")]
     NotADuration,
-    /// Not bytes and not a number with a binary unit.
     #[error("is not a size: write it in bytes or like 512KiB, 2MiB, 1GiB")]
     NotASize,
-    /// Not a whole number.
     #[error("is not a whole number")]
     NotANumber,
-    /// Not a number for a stretch of time.
     #[error("is not a rate: write it like 20/h, 30/m or 10/s, at most 1000000")]
     NotARate,
-    /// Neither an address nor a network.
     #[error("is not a network: write it like 192.0.2.0/24, 2001:db8::/32 or 192.0.2.7")]
     NotANetwork,
-    /// Neither true nor false.
     #[error("is neither true nor false")]
     NotASwitch,
-    /// Not an address to listen on.
     #[error("is not an address: write it like [::]:29556, 192.0.2.7:29556 or localhost:29556")]
     NotAnAddress,
-    /// Not an address for the operator's page.
     #[error(
         "is not an address with a port: write it like 127.0.0.1:9556, [::1]:9556 or unix:/run/passmate/admin.sock"
     )]
     NotAnAdminAddress,
-    /// The value is a number outside of what works.
     #[error("is out of range: at least {least}, at most {most}")]
-    OutOfRange {
-        /// The least accepted value, as one would write it.
-        least: String,
-        /// The greatest accepted value, as one would write it.
-        most: String,
-    },
-    /// Not one of a few words.
+    OutOfRange { least: String, most: String },
     #[error("is not one of: {0}")]
     NotOneOf(&'static str),
     #[error(transparent)]
     Store(#[from] BadStoreUrl),
-    /// `none` together with addresses.
     #[error("is `none` and an address at the same time")]
     NoneAndMore,
-    /// Nothing was written where something is needed.
     #[error("is empty")]
     Empty,
-    /// Given more than once.
     #[error("is given more than once")]
     Repeated,
 }
 
-/// Where a listener takes connections, before names are looked up.
+/// The address of a listener, before names are resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenAddress {
     /// The interface.
     pub host: ListenHost,
-    /// The TCP port; 0 lets the system choose.
+    /// The TCP port; with 0 the system chooses one.
     pub port: u16,
 }
 
 /// The interface of a listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ListenHost {
-    /// One address. `::` means every interface in both IP versions.
+    /// One address. `::` means all interfaces in both IP versions.
     Ip(IpAddr),
-    /// A name, looked up when the server starts; each of its addresses gets a listener.
+    /// A name that is resolved at start; each of its addresses gets a listener.
     Name(String),
 }
 
 impl ListenAddress {
-    /// Every interface, both IP versions, the protocol's port.
+    /// All interfaces in both IP versions, on the default port.
     #[must_use]
     pub fn everywhere() -> Self {
         Self {
@@ -92,7 +74,7 @@ impl ListenAddress {
         }
     }
 
-    /// Whether this is every interface in both IP versions.
+    /// Whether this is all interfaces in both IP versions.
     #[must_use]
     pub fn is_everywhere(&self) -> bool {
         self.host == ListenHost::Ip(IpAddr::V6(Ipv6Addr::UNSPECIFIED))
@@ -109,8 +91,7 @@ impl fmt::Display for ListenAddress {
     }
 }
 
-/// Reads `HOST:PORT`, `[IPV6]:PORT`, `:PORT` or a host alone, which gets the protocol's port.
-/// An address with its port, or `unix:` and a path.
+/// Reads an address with a port, or `unix:` and an absolute path.
 pub(crate) fn parse_admin(text: &str) -> Result<AdminAddress, ValueError> {
     if let Some(path) = text.strip_prefix("unix:") {
         let path = Path::new(path);
@@ -128,6 +109,7 @@ pub(crate) fn parse_admin(text: &str) -> Result<AdminAddress, ValueError> {
         .map_err(|_| ValueError::NotAnAdminAddress)
 }
 
+/// Reads `HOST:PORT`, `[IPV6]:PORT`, `:PORT`, or a host alone, which gets the default port.
 pub(crate) fn parse_listen(text: &str) -> Result<ListenAddress, ValueError> {
     let bad = ValueError::NotAnAddress;
     if let Ok(ip) = text.parse::<IpAddr>() {
@@ -138,7 +120,7 @@ pub(crate) fn parse_listen(text: &str) -> Result<ListenAddress, ValueError> {
     }
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !text.ends_with(']') => {
-            // `parse` alone would take "+1".
+            // `parse` alone would accept "+1".
             if port.is_empty() || !port.bytes().all(|b| b.is_ascii_digit()) {
                 return Err(bad);
             }
@@ -168,7 +150,7 @@ pub(crate) fn parse_listen(text: &str) -> Result<ListenAddress, ValueError> {
             port,
         });
     }
-    // A last label of digits alone is a mistyped IPv4 address, not a name.
+    // A name whose last label is a number is a mistyped IPv4 address.
     let last_is_number = host
         .rsplit('.')
         .next()
@@ -182,7 +164,7 @@ pub(crate) fn parse_listen(text: &str) -> Result<ListenAddress, ValueError> {
     })
 }
 
-/// Whether `text` can be a host's name: letters, digits, hyphens and dots.
+/// Whether `text` is a valid host name.
 pub(crate) fn is_host_name(text: &str) -> bool {
     text.len() <= 253
         && text
@@ -220,7 +202,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, ValueError> {
 pub(crate) fn parse_size(text: &str) -> Result<u64, ValueError> {
     let (number, unit) = split_unit(text);
     let number: u64 = number.parse().map_err(|_| ValueError::NotASize)?;
-    // No MB: whether it is 10^6 or 2^20 depends on whom one asks.
+    // MB is not accepted, because it may mean 10^6 or 2^20.
     let unit_bytes: u64 = match unit {
         "" | "B" => 1,
         "KiB" => 1 << 10,
@@ -241,9 +223,9 @@ pub(crate) fn parse_number(text: &str) -> Result<u64, ValueError> {
         .map_err(|_| ValueError::NotANumber)
 }
 
-/// Reads a rate: a whole number, a slash, and one of `s`, `m`, `h`. As many as come in so many of
-/// these at once.
-pub(crate) fn parse_rate(text: &str, stretches: u32) -> Result<Rate, ValueError> {
+/// Reads a rate: a whole number, a slash, and one of `s`, `m`, `h`. The burst is the number of
+/// events in `periods` periods.
+pub(crate) fn parse_rate(text: &str, periods: u32) -> Result<Rate, ValueError> {
     let (count, per) = text.split_once('/').ok_or(ValueError::NotARate)?;
     let seconds = match per {
         "s" => 1,
@@ -259,11 +241,11 @@ pub(crate) fn parse_rate(text: &str, stretches: u32) -> Result<Rate, ValueError>
     Ok(Rate {
         count,
         per: Duration::from_secs(seconds),
-        burst: count.saturating_mul(stretches),
+        burst: count.saturating_mul(periods),
     })
 }
 
-/// Reads a network as address and length of the prefix, or one address.
+/// Reads a network: an address with the length of the prefix, or a single address.
 pub(crate) fn parse_network(text: &str) -> Result<IpNet, ValueError> {
     match text.parse::<IpAddr>() {
         Ok(address) => Ok(address.to_canonical().into()),
@@ -271,7 +253,7 @@ pub(crate) fn parse_network(text: &str) -> Result<IpNet, ValueError> {
     }
 }
 
-/// Reads a switch as people write one in a file or a variable.
+/// Reads a switch.
 pub(crate) fn parse_switch(text: &str) -> Result<bool, ValueError> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "yes" | "on" | "1" => Ok(true),
@@ -280,7 +262,84 @@ pub(crate) fn parse_switch(text: &str) -> Result<bool, ValueError> {
     }
 }
 
-/// The number in front and what follows it, blanks between them allowed.
+/// Reads a duration between 10 ms and a day.
+pub(crate) fn parse_time(text: &str) -> Result<Duration, ValueError> {
+    let (least, most) = (Duration::from_millis(10), Duration::from_secs(86_400));
+    within(parse_duration(text)?, least, most, |time| {
+        match time.as_secs() {
+            0 => format!("{}ms", time.as_millis()),
+            seconds => format!("{seconds}s"),
+        }
+    })
+}
+
+pub(crate) fn parse_btoken_len(text: &str) -> Result<u32, ValueError> {
+    let len = within(parse_size(text)?, 1, 512 << 20, show_size)?;
+    Ok(u32::try_from(len).expect("512 MiB fit into 32 bits"))
+}
+
+pub(crate) fn parse_memory(text: &str) -> Result<u64, ValueError> {
+    within(parse_size(text)?, 1, 1 << 44, show_size)
+}
+
+pub(crate) fn parse_connections(text: &str) -> Result<usize, ValueError> {
+    let number = within(parse_number(text)?, 1, 1_000_000, |number| {
+        number.to_string()
+    })?;
+    Ok(usize::try_from(number).unwrap_or(usize::MAX))
+}
+
+pub(crate) fn parse_accounts(text: &str) -> Result<u64, ValueError> {
+    within(parse_number(text)?, 0, 1 << 40, |number| number.to_string())
+}
+
+/// Reads a rate for one source: as many events at once as in one period.
+pub(crate) fn parse_rate_of_source(text: &str) -> Result<Rate, ValueError> {
+    parse_rate(text, 1)
+}
+
+/// Reads a rate for all sources together: as many events at once as in ten periods.
+pub(crate) fn parse_rate_of_all(text: &str) -> Result<Rate, ValueError> {
+    parse_rate(text, 10)
+}
+
+pub(crate) fn parse_log_format(text: &str) -> Result<LogFormat, ValueError> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err(ValueError::NotOneOf("text, json")),
+    }
+}
+
+pub(crate) fn parse_registration(text: &str) -> Result<Registration, ValueError> {
+    match text {
+        "open" => Ok(Registration::Open),
+        "invite" => Ok(Registration::Invite),
+        "closed" => Ok(Registration::Closed),
+        _ => Err(ValueError::NotOneOf("open, invite, closed")),
+    }
+}
+
+fn show_size(bytes: u64) -> String {
+    format!("{bytes} bytes")
+}
+
+fn within<T: PartialOrd>(
+    value: T,
+    least: T,
+    most: T,
+    show: impl Fn(T) -> String,
+) -> Result<T, ValueError> {
+    if value < least || value > most {
+        return Err(ValueError::OutOfRange {
+            least: show(least),
+            most: show(most),
+        });
+    }
+    Ok(value)
+}
+
+/// Splits a number from its unit; spaces between them are allowed.
 fn split_unit(text: &str) -> (&str, &str) {
     let end = text
         .find(|c: char| !c.is_ascii_digit())
@@ -289,13 +348,13 @@ fn split_unit(text: &str) -> (&str, &str) {
     (number, unit.trim_start_matches(' '))
 }
 
-/// The word of `known` that `written` was most likely meant to be, if any is near.
+/// The known word that is nearest to `written`, if one is near.
 pub(crate) fn nearest<'a>(
     written: &str,
     known: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
     let written = written.to_ascii_lowercase().replace('_', "-");
-    // What is longer than every name by far is no slip of one, and comparing costs its length.
+    // A longer text is not a slip of a known word, and would only cost time.
     let written: String = written.chars().take(64).collect();
     known
         .into_iter()

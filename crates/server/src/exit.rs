@@ -1,0 +1,37 @@
+//! How the program exits: exit codes, and the two lines of an error.
+
+use std::fmt;
+use std::io::Write;
+use std::process::ExitCode;
+
+/// The exit codes other than 0. They are those of `passmate`, and never change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Code {
+    /// Of `serve`: it could not start, or its store failed.
+    Other = 1,
+    /// The command line, the environment or the configuration file is wrong.
+    Usage = 2,
+    Cancelled = 3,
+    Damaged = 6,
+    File = 7,
+    InUse = 8,
+    NotFound = 10,
+    Exists = 12,
+    NotSupported = 24,
+    Findings = 31,
+}
+
+impl From<Code> for ExitCode {
+    fn from(code: Code) -> Self {
+        Self::from(code as u8)
+    }
+}
+
+/// Prints an error and its hint on standard error.
+pub(crate) fn complain(code: Code, error: &dyn fmt::Display, hint: &str) -> ExitCode {
+    let text = format!("passmate-server: error: {error}\npassmate-server: hint: {hint}\n");
+    // Without a standard error the exit code must be enough.
+    let _ = std::io::stderr().write_all(text.as_bytes());
+    code.into()
+}
