@@ -215,7 +215,7 @@ fn try_run(matches: &ArgMatches, environment: Environment) -> Result<(), Failure
         Admin::Account(command) => account::run(&app, &command),
         Admin::Invite(command) => invite::run(&app, &command),
         Admin::Cert(command) => cert::run(&app, &command),
-        Admin::Check(_) => check::run(&app, &sources),
+        Admin::Check(_) => check::run(&app),
         Admin::Config(command) => config::run(&app, &sources, &command),
         Admin::Backup(args) => backup::back_up(&app, &args),
         Admin::Restore(args) => backup::restore(&app, &args),

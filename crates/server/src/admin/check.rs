@@ -1,5 +1,5 @@
-//! `passmate-server check`: what is not as it should be, and what to do about it. It may run beside
-//! a server and changes nothing.
+//! `passmate-server check`: what needs the operator's attention, and what to do about it. It may run
+//! beside a server, and changes nothing.
 
 use std::fs;
 use std::io;
@@ -12,47 +12,32 @@ use serde_json::json;
 
 use super::{App, Failure};
 use crate::backup::{last_backup, last_with_key};
-use crate::clock::{DAY, now, utc};
-use crate::config::{Config, ConfigError, ListenHost, Registration, Sources};
+use crate::clock::now;
+use crate::config::{Config, ConfigError, ListenHost, Registration};
 use crate::exit::Code;
-use crate::files::{Disk, disk_of};
+use crate::files::disk_of;
+use crate::health::{self, Connections, Facts};
 use crate::store::StoreError;
-use crate::tls::{Chain, Identity, OWN_CERTIFICATE, OWN_KEY, look_at_chain};
+use crate::tls::{Chain, Identity, OWN_CERTIFICATE, OWN_KEY, TlsError, Warning, look_at_chain};
 
-/// Look for what is not as it should be: certificate, key, store, disk, limits, clock,
-/// registration, backups
+/// Find what needs attention: certificate, key, store, disk, limits, clock, registration, backups
 ///
-/// With the options of `serve`, it looks at what that would do. Each finding says what to do. The
+/// With the options of `serve`, it checks what `serve` would do. Each finding says what to do. The
 /// exit code is 31 if there is one.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {}
 
-/// Days before its end at which a certificate should have been renewed.
-const CERTIFICATE_DAYS: i64 = 14;
-/// Days after which a backup is old.
-const BACKUP_DAYS: i64 = 2;
-/// A clock may be as much behind the newest change.
-const CLOCK_SLACK: i64 = 300;
-
-/// Something that is not as it should be.
-struct Finding {
-    what: String,
-    remedy: &'static str,
-}
-
+/// What was found, and what to do about it.
 #[derive(Default)]
-struct Found(Vec<Finding>);
+struct Checked(Vec<(String, &'static str)>);
 
-impl Found {
+impl Checked {
     fn add(&mut self, what: impl Into<String>, remedy: &'static str) {
-        self.0.push(Finding {
-            what: what.into(),
-            remedy,
-        });
+        self.0.push((what.into(), remedy));
     }
 }
 
-/// A configuration that cannot be used is the first thing to mend.
+/// Reports a configuration that cannot be used: everything else depends on it.
 pub(super) fn unconfigured(error: &ConfigError, is_json: bool) -> Failure {
     let message = format!("the configuration cannot be used: {error}");
     if is_json {
@@ -65,57 +50,65 @@ pub(super) fn unconfigured(error: &ConfigError, is_json: bool) -> Failure {
     Failure::new(Code::Findings, message, error.hint())
 }
 
-pub(super) fn run(app: &App, _: &Sources) -> Result<(), Failure> {
+pub(super) fn run(app: &App) -> Result<(), Failure> {
     let config = &app.config;
-    let mut found = Found::default();
-    let unreadable = fs::read_dir(&config.data_dir)
+    let mut checked = Checked::default();
+    let is_unreadable = fs::read_dir(&config.data_dir)
         .is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
-    if unreadable {
-        let what = format!(
-            "the data dir {} cannot be read by the user that runs this",
-            config.data_dir.display()
+    if is_unreadable {
+        checked.add(
+            format!(
+                "the user that runs this command cannot read the data dir {}",
+                config.data_dir.display()
+            ),
+            "run it as the user of the server, or as root",
         );
-        found.add(
-            what,
-            "run it as the user that the server runs as, or as root",
-        );
-        return tell(app, &found, &[]);
+        return report(app, &checked, &[]);
     }
-    let identity = certificate(config, &mut found);
-    store(config, &mut found);
-    place(config, &mut found);
-    descriptors(config, &mut found);
-    registration(config, &mut found);
-    backups(config, identity.as_ref(), &mut found);
-    let mut notes = vec![
-        "nothing may end TLS between clients and this server, and that cannot be seen from here",
-    ];
-    if config
-        .certificate
-        .as_ref()
-        .is_some_and(|files| matches!(look_at_chain(&files.certificate), Ok(Chain::Alone)))
-    {
-        notes.push("the certificate stands alone in its file: right if devices trust its issuer, else put its intermediates behind it");
+    let identity = certificate(config, &mut checked);
+    let newest_change = store(config, &mut checked);
+    file_system(config, &mut checked);
+    let facts = facts(config, identity.as_ref(), newest_change);
+    for finding in health::findings(&facts) {
+        checked.add(finding.to_string(), finding.remedy());
     }
-    if !config.proxy_from.is_empty() {
-        notes.push("--proxy-from: clients must not reach the server from these addresses in another way than through the proxy");
-    }
+    registration(config, &mut checked);
+    key_backup(config, identity.as_ref(), &mut checked);
     if let Some(address) = config
         .admin_listen
         .as_ref()
         .filter(|address| !address.is_local())
     {
-        found.add(
-            format!("--admin-listen is no loopback address ({address})"),
-            "give 127.0.0.1 with a port, or unix:PATH: whoever reaches it sees how much the server is used",
+        checked.add(
+            format!("--admin-listen is not a loopback address ({address})"),
+            "give 127.0.0.1 with a port, or unix:PATH: anyone who reaches it sees how much the server is used",
         );
     }
-    tell(app, &found, &notes)
+    report(app, &checked, &notes(config))
 }
 
-fn tell(app: &App, Found(findings): &Found, notes: &[&str]) -> Result<(), Failure> {
+fn facts(config: &Config, identity: Option<&Identity>, newest_change: Option<i64>) -> Facts {
+    // The data dir may not exist yet.
+    let folder = config.store.folder();
+    let folder = folder.and_then(|folder| folder.ancestors().find(|folder| folder.is_dir()));
+    let has_store = config.store.file().is_none_or(Path::exists);
+    Facts {
+        now: now(),
+        certificate_not_after: identity.map(|identity| identity.not_after),
+        backup: has_store.then(|| last_backup(config.notes_folder()).into()),
+        disk: folder.and_then(|folder| disk_of(folder).ok()),
+        newest_change,
+        connections: Some(Connections {
+            configured: config.limits.connections_max as u64,
+            descriptors: getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX),
+        }),
+        ..Facts::default()
+    }
+}
+
+fn report(app: &App, Checked(findings): &Checked, notes: &[&str]) -> Result<(), Failure> {
     let mut text = String::new();
-    for Finding { what, remedy } in findings {
+    for (what, remedy) in findings {
         text.push_str(&format!("finding: {what}\n     do: {remedy}\n"));
     }
     for note in notes {
@@ -126,7 +119,7 @@ fn tell(app: &App, Found(findings): &Found, notes: &[&str]) -> Result<(), Failur
     }
     let listed: Vec<_> = findings
         .iter()
-        .map(|one| json!({ "what": one.what, "do": one.remedy }))
+        .map(|(what, remedy)| json!({ "what": what, "do": remedy }))
         .collect();
     app.answer(&text, json!({ "findings": listed, "notes": notes }))?;
     match findings.len() {
@@ -134,177 +127,164 @@ fn tell(app: &App, Found(findings): &Found, notes: &[&str]) -> Result<(), Failur
         1 => Err(Failure::new(
             Code::Findings,
             "1 finding",
-            "see above; when it is mended, check again",
+            "resolve the finding above, then check again",
         )),
         count => Err(Failure::new(
             Code::Findings,
             format_args!("{count} findings"),
-            "see above; when they are mended, check again",
+            "resolve the findings above, then check again",
         )),
     }
 }
 
-fn certificate(config: &Config, found: &mut Found) -> Option<Identity> {
+/// What cannot be checked from here.
+fn notes(config: &Config) -> Vec<&'static str> {
+    let mut notes = vec![
+        "this cannot be checked from here: nothing between clients and this server may end TLS",
+    ];
+    if matches!(operators_chain(config), Some(Ok(Chain::Alone))) {
+        notes.push("the certificate's file has no intermediates: append them, unless devices trust the issuer itself");
+    }
+    if !config.proxy_from.is_empty() {
+        notes.push("--proxy-from: clients must not reach the server from these addresses without going through the proxy");
+    }
+    notes
+}
+
+fn operators_chain(config: &Config) -> Option<Result<Chain, TlsError>> {
+    let files = config.certificate.as_ref()?;
+    Some(look_at_chain(&files.certificate))
+}
+
+fn certificate(config: &Config, checked: &mut Checked) -> Option<Identity> {
+    let own_key = || config.data_dir.join(OWN_KEY);
     let key = config
         .certificate
         .as_ref()
-        .map_or_else(|| config.data_dir.join(OWN_KEY), |files| files.key.clone());
+        .map_or_else(own_key, |files| files.key.clone());
     if config.certificate.is_none() && !key.exists() {
-        // A server makes its own at its first start, and this makes none.
+        // The server makes its own key at its first start.
         return None;
     }
-    private(&key, "the TLS key", config, found);
+    private_file(&key, "the TLS key", config, checked);
     if config.certificate.is_none() && !config.data_dir.join(OWN_CERTIFICATE).exists() {
-        found.add(
-            "the certificate in the data dir is gone",
-            "start the server: it makes a new one for the same key",
+        checked.add(
+            "the certificate in the data dir is missing",
+            "start the server, which makes a new one for the same key",
         );
         return None;
     }
     let identity = match Identity::load(config.certificate.as_ref(), &config.data_dir) {
         Ok(identity) => identity,
         Err(error) => {
-            found.add(error.to_string(), error.hint());
+            checked.add(error.to_string(), error.hint());
             return None;
         }
     };
     if let Some(files) = &config.certificate
-        && let Ok(Chain::Broken(number)) = look_at_chain(&files.certificate)
+        && let Some(Ok(Chain::Broken(number))) = operators_chain(config)
     {
-        found.add(
-            format!("certificate {number} in {} was not issued by the one behind it", files.certificate.display()),
-            "put the server's certificate first and then its intermediates, each behind the one that it issued",
+        checked.add(
+            format!(
+                "certificate {number} in {} was not issued by the next one",
+                files.certificate.display()
+            ),
+            "put the server's certificate first, and then its intermediates, each after the one that it issued",
         );
     }
-    for warning in &identity.warnings {
-        found.add(
+    // The expiry is a finding of its own.
+    let warnings = identity.warnings.iter();
+    for warning in warnings.filter(|warning| **warning != Warning::Expired) {
+        checked.add(
             warning.to_string(),
-            "renew the certificate, or make one that is a server's; SIGHUP takes it in",
-        );
-    }
-    let left = identity.not_after - now();
-    if (0..CERTIFICATE_DAYS * DAY).contains(&left) {
-        found.add(
-            format!("the certificate expires on {}", utc(identity.not_after)),
-            "renew it; with the same key (certbot --reuse-key) pinned devices notice nothing",
+            "replace the certificate by a server certificate that is valid now; SIGHUP loads it",
         );
     }
     if !identity.is_own && identity.names.is_empty() {
-        found.add(
-            "the certificate names no DNS name",
-            "make one with subjectAltName: devices without a pin compare the host's name with it",
+        checked.add(
+            "the certificate has no DNS name",
+            "make one with subjectAltName: devices without a pin compare it with the host name",
         );
     }
     Some(identity)
 }
 
-/// Whether others than its owner may read a file, or it is somebody's who is neither the server's
-/// user nor root.
-fn private(path: &Path, what: &str, config: &Config, found: &mut Found) {
+/// Checks that only its owner can read a file, and that the owner is the server's user or root.
+fn private_file(path: &Path, what: &str, config: &Config, checked: &mut Checked) {
     let Ok(file) = fs::metadata(path) else { return };
-    if file.permissions().mode() & 0o077 != 0 {
-        found.add(
+    let mode = file.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        checked.add(
             format!(
-                "{what} {} may be read by others (mode {:o})",
-                path.display(),
-                file.permissions().mode() & 0o777
+                "other users may read {what} {} (mode {mode:o})",
+                path.display()
             ),
             "chmod 600; if others have an account on this machine, make a new key",
         );
     }
-    // The server's user is the one whose data dir it is.
-    let servers = fs::metadata(&config.data_dir).map_or(file.uid(), |folder| folder.uid());
-    if file.uid() != servers && file.uid() != 0 {
-        found.add(
+    // The owner of the data dir is the server's user.
+    let server = fs::metadata(&config.data_dir).map_or(file.uid(), |folder| folder.uid());
+    if file.uid() != server && file.uid() != 0 {
+        checked.add(
             format!("{what} {} belongs to another user", path.display()),
-            "chown it to the user that the server runs as, or to root",
+            "chown it to the server's user, or to root",
         );
     }
 }
 
-fn store(config: &Config, found: &mut Found) {
+/// Checks the store, and returns the time of its newest change.
+fn store(config: &Config, checked: &mut Checked) -> Option<i64> {
     if let Some(file) = config.store.file() {
-        private(file, "the store", config, found);
+        private_file(file, "the store", config, checked);
     }
     let mut store = match config.store.operator_without_upgrade() {
         Ok(store) => store,
-        // The first start makes it.
-        Err(StoreError::Missing { .. }) => return,
+        // The server makes the store at its first start.
+        Err(StoreError::Missing { .. }) => return None,
         Err(error) => {
-            let remedy = "`passmate-server verify` looks closer; restore a backup if it is damaged";
-            found.add(format!("the store cannot be used: {error}"), remedy);
-            return;
+            let remedy = "run `passmate-server verify`; restore a backup if the store is damaged";
+            checked.add(format!("the store cannot be used: {error}"), remedy);
+            return None;
         }
     };
     if let Err(error) = store.sum() {
-        found.add(
+        checked.add(
             format!("the store cannot be read: {error}"),
-            "`passmate-server verify` looks closer; restore a backup",
+            "run `passmate-server verify`, then restore a backup",
         );
     }
-    let newest = store
-        .accounts()
-        .ok()
-        .and_then(|accounts| accounts.iter().map(|account| account.changed_at).max());
-    if let Some(newest) = newest.filter(|newest| *newest > now() + CLOCK_SLACK) {
-        found.add(
-            format!(
-                "the clock is behind the newest change in the store, which is of {}",
-                utc(newest)
-            ),
-            "set the clock (timedatectl), and let NTP keep it",
-        );
-    }
+    let accounts = store.accounts().ok()?;
+    accounts.iter().map(|account| account.changed_at).max()
 }
 
-fn place(config: &Config, found: &mut Found) {
-    let Some(folder) = config.store.folder() else {
-        return;
-    };
-    let Some(there) = folder.ancestors().find(|folder| folder.is_dir()) else {
-        return;
-    };
+fn file_system(config: &Config, checked: &mut Checked) {
     #[cfg(target_os = "linux")]
-    if let Ok(kind) = rustix::fs::statfs(there)
+    if let Some(folder) = config.store.folder()
+        && let Some(folder) = folder.ancestors().find(|folder| folder.is_dir())
+        && let Ok(kind) = rustix::fs::statfs(folder)
         && let Some(name) = network_file_system(u64::try_from(kind.f_type).unwrap_or_default())
     {
-        found.add(
+        checked.add(
             format!("the store is on a network file system ({name})"),
-            "move the data dir to a local disk: file locks and flushes are what 'confirmed means kept' rests on",
+            "move the data dir to a local disk: confirmed changes depend on its file locks and flushes",
         );
     }
-    if let Ok(Disk { free, size }) = disk_of(there) {
-        let least = (size / 5).min(2 << 30);
-        if free < least {
-            found.add(
-                format!(
-                    "the disk has {} MiB left: no new accounts are made below {} MiB",
-                    free >> 20,
-                    least >> 20
-                ),
-                "make room, or move the data dir",
-            );
-        }
-    }
-    if config.data_dir.is_dir() {
-        private_folder(&config.data_dir, found);
-    }
-}
-
-fn private_folder(folder: &Path, found: &mut Found) {
-    let Ok(metadata) = fs::metadata(folder) else {
+    let Ok(metadata) = fs::metadata(&config.data_dir) else {
         return;
     };
-    if metadata.permissions().mode() & 0o077 != 0 {
-        found.add(
-            format!("others may look into the data dir {}", folder.display()),
-            "chmod 700: the key, sizes and times are in there",
+    if metadata.is_dir() && metadata.permissions().mode() & 0o077 != 0 {
+        checked.add(
+            format!(
+                "other users may read the data dir {}",
+                config.data_dir.display()
+            ),
+            "chmod 700: it holds the key, and sizes and times of accounts",
         );
     }
 }
 
+/// The name of a network file system, by its number in `statfs(2)`.
 #[cfg(target_os = "linux")]
-/// The name of a file system that other machines share, by its number in `statfs(2)`.
 fn network_file_system(kind: u64) -> Option<&'static str> {
     match kind & 0xFFFF_FFFF {
         0x6969 => Some("NFS"),
@@ -318,21 +298,7 @@ fn network_file_system(kind: u64) -> Option<&'static str> {
     }
 }
 
-fn descriptors(config: &Config, found: &mut Found) {
-    let may = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
-    let wanted = config.limits.connections_max as u64;
-    if may / 5 * 4 < wanted {
-        found.add(
-            format!(
-                "{may} file descriptors are allowed here: that is {} connections, and --connections-max is {wanted}",
-                may / 5 * 4
-            ),
-            "raise LimitNOFILE= in the unit (ulimit -n elsewhere), or lower --connections-max",
-        );
-    }
-}
-
-fn registration(config: &Config, found: &mut Found) {
+fn registration(config: &Config, checked: &mut Checked) {
     let is_public = |host: &ListenHost| match host {
         ListenHost::Ip(IpAddr::V4(ip)) => {
             !(ip.is_loopback() || ip.is_private() || ip.is_link_local())
@@ -342,36 +308,25 @@ fn registration(config: &Config, found: &mut Found) {
         }
         ListenHost::Name(name) => name != "localhost",
     };
-    let listeners = || config.listen.iter().chain(&config.listen_v2);
+    let mut listeners = config.listen.iter().chain(&config.listen_v2);
     if config.registration == Registration::Open
-        && listeners().any(|address| is_public(&address.host))
+        && listeners.any(|address| is_public(&address.host))
     {
-        found.add(
-            "whoever reaches the server may make accounts (--registration open, on an address that may be public)",
-            "--registration invite lets in whom you have let in; or let only your own network reach the port",
+        checked.add(
+            "anyone who reaches the server may make accounts (--registration open, on an address that may be public)",
+            "give --registration invite, or let only your own network reach the port",
         );
     }
 }
 
-fn backups(config: &Config, identity: Option<&Identity>, found: &mut Found) {
-    if config.store.file().is_some_and(|file| !file.exists()) {
-        return;
-    }
-    match last_backup(config.notes_folder()) {
-        None => found.add(
-            "no backup is known",
-            "`passmate-server backup FILE --keep 14`, every night; see deploy/passmate-server-backup.timer",
-        ),
-        Some(last) if now() - last > BACKUP_DAYS * DAY => {
-            found.add(format!("the last backup is of {}", utc(last)), "look at the timer that makes them");
-        }
-        Some(_) => {}
-    }
-    let key_kept = last_with_key(config.notes_folder()).is_some();
-    if identity.is_some_and(|identity| identity.is_own) && !key_kept {
-        found.add(
-            format!("the only copy of the TLS key is {}", config.data_dir.join(OWN_KEY).display()),
-            "`passmate-server backup FILE --with-key` once, kept in a safe place: with a lost key every device needs a new pin",
+fn key_backup(config: &Config, identity: Option<&Identity>, checked: &mut Checked) {
+    let has_store = config.store.file().is_none_or(Path::exists);
+    let is_copied = last_with_key(config.notes_folder()).is_some();
+    if has_store && identity.is_some_and(|identity| identity.is_own) && !is_copied {
+        let key = config.data_dir.join(OWN_KEY);
+        checked.add(
+            format!("the only copy of the TLS key is {}", key.display()),
+            "run `passmate-server backup FILE --with-key` once and keep it in a safe place: if the key is lost, every device needs a new pin",
         );
     }
 }

@@ -88,7 +88,7 @@ fn a_renewed_certificate_is_taken_without_a_signal_and_without_cutting_anybody()
         1,
         "{log}"
     );
-    assert!(log.contains("new connections get it"), "{log}");
+    assert!(log.contains("new connections use it"), "{log}");
 }
 
 #[test]

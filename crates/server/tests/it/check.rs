@@ -83,27 +83,27 @@ fn a_server_that_is_well_kept_has_nothing_to_do_and_each_fault_is_found() {
         code == 31 && found[0].contains("may make accounts"),
         "{found:?}"
     );
+    finds(&["--connections-max", "900000"], "file descriptors allow");
     finds(
-        &["--connections-max", "900000"],
-        "file descriptors are allowed",
+        &["--admin-listen", "0.0.0.0:9556"],
+        "not a loopback address",
     );
-    finds(&["--admin-listen", "0.0.0.0:9556"], "no loopback address");
     fs::set_permissions(
         dir.path().join("key.pem"),
         fs::Permissions::from_mode(0o644),
     )
     .unwrap();
-    finds(&[], "may be read by others");
+    finds(&[], "other users may read the TLS key");
     fs::set_permissions(
         dir.path().join("key.pem"),
         fs::Permissions::from_mode(0o600),
     )
     .unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    finds(&[], "others may look into the data dir");
+    finds(&[], "other users may read the data dir");
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
     fs::write(dir.path().join("last-backup"), "1700000000\n").unwrap();
-    finds(&[], "the last backup is of 2023-11-14");
+    finds(&[], "old, of 2023-11-14");
     // The server's own certificate, and behind it one that has nothing to do with it.
     let other = tempfile::tempdir().unwrap();
     drop(Program::start(other.path(), &[]));
@@ -146,7 +146,7 @@ fn a_server_that_is_well_kept_has_nothing_to_do_and_each_fault_is_found() {
                 "--tls-key",
                 key.to_str().unwrap(),
             ],
-            "was not issued by the one behind it",
+            "was not issued by the next one",
         );
     }
     finds(
