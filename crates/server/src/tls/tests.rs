@@ -1,6 +1,16 @@
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use sha2::{Digest, Sha256};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::identity::dns_names;
+use super::own::self_signed;
 use super::*;
+use crate::config::CertificateFiles;
 
 /// A pair on disk, made as an operator would.
 struct Pair {
@@ -41,7 +51,7 @@ fn complaint(pair: &Pair) -> String {
 }
 
 #[test]
-fn the_own_pair_is_made_once_for_its_owner_alone_and_kept() {
+fn the_own_pair_is_made_once_and_kept() {
     let dir = tempfile::tempdir().unwrap();
     let first = Identity::load(None, dir.path()).unwrap();
     assert!(first.is_own);
@@ -67,7 +77,7 @@ fn the_own_pair_is_made_once_for_its_owner_alone_and_kept() {
 }
 
 #[test]
-fn a_lost_certificate_is_made_again_for_the_same_key_and_a_lost_key_is_not_replaced() {
+fn a_lost_certificate_is_replaced_and_a_lost_key_is_not() {
     let dir = tempfile::tempdir().unwrap();
     let first = Identity::load(None, dir.path()).unwrap();
     fs::remove_file(dir.path().join(OWN_CERTIFICATE)).unwrap();
@@ -81,7 +91,7 @@ fn a_lost_certificate_is_made_again_for_the_same_key_and_a_lost_key_is_not_repla
 }
 
 #[test]
-fn the_own_certificate_names_this_machine_and_has_no_end() {
+fn the_own_certificate_names_this_machine_and_never_expires() {
     let pem = self_signed(&ecdsa(), "my-machine").unwrap();
     let der = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
     let (_, parsed) = X509Certificate::from_der(&der).unwrap();
@@ -99,7 +109,7 @@ fn the_own_certificate_names_this_machine_and_has_no_end() {
 }
 
 #[test]
-fn the_pin_is_the_hash_of_the_public_key_and_not_of_the_certificate() {
+fn the_pin_is_the_hash_of_the_public_key() {
     let key = ecdsa();
     let (first, second) = (
         pair(&key, |_| {}),
@@ -117,7 +127,7 @@ fn the_pin_is_the_hash_of_the_public_key_and_not_of_the_certificate() {
 }
 
 #[test]
-fn rsa_and_ecdsa_keys_are_taken_in_every_form_that_openssl_writes() {
+fn every_form_of_key_that_openssl_writes_is_accepted() {
     for name in ["rsa_pkcs8", "rsa_pkcs1", "p256_sec1", "p384_pkcs8"] {
         let read = |end: &str| {
             let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tls");
@@ -131,7 +141,7 @@ fn rsa_and_ecdsa_keys_are_taken_in_every_form_that_openssl_writes() {
 }
 
 #[test]
-fn faults_of_an_operators_pair_are_named_with_a_remedy() {
+fn faults_of_a_pair_are_named_with_a_remedy() {
     let good = ecdsa();
     let certificate = rcgen::CertificateParams::new(vec!["a.example".to_owned()])
         .unwrap()
@@ -171,7 +181,7 @@ fn faults_of_an_operators_pair_are_named_with_a_remedy() {
 }
 
 #[test]
-fn what_works_only_with_a_pin_is_a_warning() {
+fn a_certificate_that_needs_a_pin_causes_a_warning() {
     let check = |change: fn(&mut rcgen::CertificateParams), expected: Warning| {
         assert_eq!(load(&pair(&ecdsa(), change)).unwrap().warnings, [expected]);
     };
