@@ -1,16 +1,16 @@
-//! A backup: all of a server in one file.
+//! A backup: a whole server in one file.
 //!
 //! | part | content |
 //! | --- | --- |
 //! | first line | `passmate-server backup` |
-//! | second line | a JSON object: [`Header`], 4 KiB at most |
-//! | database | a SQLite file without a log beside it |
-//! | certificate, key | PEM, where they were asked for |
-//! | last 32 bytes | SHA-256 of all bytes before |
+//! | second line | a JSON object, at most 4 KiB: [`Header`] |
+//! | database | a SQLite file without a log |
+//! | certificate, key | PEM, if they were asked for |
+//! | last 32 bytes | SHA-256 of all earlier bytes |
 //!
 //! The rules are:
-//!  - a name leads to a whole backup or to what was there before, never to a part of one;
-//!  - nothing is taken out of a file whose last bytes are not the hash of the others.
+//!  - a path holds a complete backup or what it held before, never an incomplete backup;
+//!  - nothing is extracted from a file whose hash is wrong.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
@@ -25,40 +25,38 @@ use crate::files::{self, folder_of, give_to_owner_of};
 use crate::store::{Operator, StoreUrl};
 
 const MAGIC: &[u8] = b"passmate-server backup\n";
-/// The version of this form.
+/// The version of this format.
 const VERSION: u32 = 1;
 const HEADER_LEN_MAX: u64 = 4096;
-/// The longest PEM file that goes into one, in bytes.
+/// The length of the longest PEM file in a backup, in bytes.
 const PEM_LEN_MAX: u64 = 1024 * 1024;
 const HASH_LEN: u64 = 32;
-/// A folder that nobody has locked for so long belongs to nobody: it is locked right after it is
-/// made.
+/// A staging folder that is this old and not locked was left behind: it is locked right after it
+/// is made.
 const LEFT_AFTER: Duration = Duration::from_secs(60);
-/// Beside the store: when the last good backup was made.
+/// The note that says when the last good backup was made.
 const LAST: &str = "last-backup";
-/// The same for one with the TLS key.
+/// The note that says when the last backup with the TLS key was made.
 const LAST_WITH_KEY: &str = "last-backup-with-key";
 
-/// What a backup says of itself.
+/// The header of a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Header {
-    /// The version of the form, 1.
+    /// The version of the format, 1.
     pub version: u32,
-    /// The program that wrote it.
+    /// The program that wrote the backup.
     pub program: String,
     /// Seconds since 1970.
     pub made_at: i64,
     /// The schema of the database.
     pub schema: i64,
-    /// How many accounts there are.
     pub accounts: u64,
     /// Bytes of all btokens.
     pub btoken_bytes: u64,
-    /// The length of the database in bytes.
     pub database_len: u64,
-    /// The length of the certificate in bytes; 0 without one.
+    /// 0 without a certificate.
     pub certificate_len: u64,
-    /// The length of the key in bytes; 0 without one.
+    /// 0 without a key.
     pub key_len: u64,
 }
 
@@ -66,7 +64,6 @@ pub(crate) struct Header {
 pub(crate) struct PemPair {
     /// The certificate and its intermediates.
     pub certificate: Vec<u8>,
-    /// The private key.
     pub key: Zeroizing<Vec<u8>>,
 }
 
@@ -79,42 +76,23 @@ impl std::fmt::Debug for PemPair {
 /// Why a backup could not be made or read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BackupError {
-    /// The store.
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),
-    /// The system.
     #[error("cannot {doing} {}: {error}", path.display())]
     Io {
-        /// What was tried.
         doing: &'static str,
-        /// With what.
         path: PathBuf,
-        /// What the system says.
         error: io::Error,
     },
-    /// The store is not what it was, so there is nothing to keep. What is wrong is here, with at
-    /// least one entry.
+    /// The faults of a damaged store, at least one. It is not backed up.
     #[error("the store is damaged: {} ({} in all)", .0.first().map_or("", String::as_str), .0.len())]
     StoreDamaged(Vec<String>),
-    /// The file is something else.
-    #[error("{} is no backup of a Passmate server", .0.display())]
+    #[error("{} is not a backup of a Passmate server", .0.display())]
     NotOurs(PathBuf),
-    /// The file is not what was written.
     #[error("{} is damaged: {what}", path.display())]
-    Damaged {
-        /// Which.
-        path: PathBuf,
-        /// What is wrong with it.
-        what: &'static str,
-    },
-    /// The form is of a newer program.
+    Damaged { path: PathBuf, what: &'static str },
     #[error("{} was made by a newer version ({program})", path.display())]
-    Newer {
-        /// Which.
-        path: PathBuf,
-        /// What wrote it.
-        program: String,
-    },
+    Newer { path: PathBuf, program: String },
 }
 
 fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BackupError {
@@ -122,13 +100,13 @@ fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Backu
     move |error| BackupError::Io { doing, path, error }
 }
 
-/// Writes a backup of a store to a file, whatever had its name before.
+/// Writes a backup of a store to a file, and replaces an earlier file.
 ///
-/// All that goes into it is looked at first, so that a damaged store never takes the place of a
-/// good backup. The folder of the file needs room for the database twice.
+/// The content is verified first, so that a damaged store never replaces a good backup. The folder
+/// of the file needs space for two copies of the database.
 ///
 /// # Errors
-/// See [`BackupError`]; what had the name before is as it was.
+/// See [`BackupError`]; an earlier file is unchanged.
 pub(crate) fn write(
     store: &dyn Operator,
     pair: Option<&PemPair>,
@@ -139,7 +117,7 @@ pub(crate) fn write(
     let staging = staging_in(folder, ".passmate-backup-")?;
     let copy = staging.path().join("passmate.db");
     store.copy_to(&copy)?;
-    // Of the copy, not of the store, which goes on.
+    // Read from the copy, because the store goes on changing.
     let copied = StoreUrl::sqlite(&copy).operator_without_upgrade()?;
     let schema = copied.schema()?;
     let mut findings = Vec::new();
@@ -190,10 +168,10 @@ pub(crate) fn write(
     Ok(header)
 }
 
-/// A folder that goes with its value.
+/// A temporary folder; dropping it removes it.
 pub(crate) struct Staging {
     dir: tempfile::TempDir,
-    /// Tells others that somebody is at work here.
+    /// Shows other processes that the folder is in use.
     _lock: Option<File>,
 }
 
@@ -203,11 +181,8 @@ impl Staging {
     }
 }
 
-/// Makes a folder that goes with its value. Those that were left by a process which was killed go
-/// too: a copy of a store, and maybe a key, is in them.
-///
-/// # Errors
-/// It cannot be made.
+/// Makes a temporary folder. Removes those that killed processes left behind, because they hold a
+/// copy of a store, and maybe a key.
 pub(crate) fn staging_in(folder: &Path, prefix: &str) -> Result<Staging, BackupError> {
     let lock = |path: &Path| {
         File::open(path)
@@ -257,29 +232,25 @@ impl<W: Write> Write for Hashing<W> {
     }
 }
 
-/// Whether a file begins as a backup does.
-#[must_use]
+/// Whether a file begins like a backup.
 pub(crate) fn is_backup(file: &Path) -> bool {
     let mut begin = [0; MAGIC.len()];
     let read = files::open(file).and_then(|mut file| file.read_exact(&mut begin));
     read.is_ok() && begin == MAGIC
 }
 
-/// A backup whose hash is right.
+/// A backup whose hash was verified.
 #[derive(Debug)]
 pub(crate) struct Backup {
     path: PathBuf,
     file: File,
     header: Header,
-    /// Where the database begins.
+    /// The offset of the database.
     begin: u64,
 }
 
 impl Backup {
-    /// Opens a file and reads all of it once.
-    ///
-    /// # Errors
-    /// See [`BackupError`].
+    /// Opens a backup and verifies its hash.
     pub(crate) fn open(path: &Path) -> Result<Self, BackupError> {
         let failed = || io_error("read", path);
         let damaged = |what| BackupError::Damaged {
@@ -297,7 +268,7 @@ impl Backup {
         io::BufRead::read_until(&mut (&mut reader).take(HEADER_LEN_MAX), b'\n', &mut line)
             .map_err(failed())?;
         let begin = MAGIC.len() as u64 + line.len() as u64;
-        // Before the hash, which a newer form may have elsewhere.
+        // Checked before the hash, which a newer format may have elsewhere.
         #[derive(Deserialize)]
         struct Any {
             version: u32,
@@ -323,7 +294,7 @@ impl Backup {
         let expected = parts.into_iter().try_fold(0_u64, u64::checked_add);
         let is_bounded = header.certificate_len <= PEM_LEN_MAX && header.key_len <= PEM_LEN_MAX;
         if expected != Some(len) || !is_bounded {
-            return Err(damaged("it is not as long as it says"));
+            return Err(damaged("its length does not match its header"));
         }
         file.seek(SeekFrom::Start(0)).map_err(failed())?;
         let mut hashing = Hashing {
@@ -334,7 +305,7 @@ impl Backup {
         let mut stored = [0; 32];
         file.read_exact(&mut stored).map_err(failed())?;
         if hashing.hash.finalize().as_slice() != stored {
-            return Err(damaged("its content is not what was written"));
+            return Err(damaged("its content does not match its hash"));
         }
         Ok(Self {
             path: path.to_owned(),
@@ -344,16 +315,11 @@ impl Backup {
         })
     }
 
-    /// What it says of itself.
-    #[must_use]
     pub(crate) const fn header(&self) -> &Header {
         &self.header
     }
 
-    /// Writes its database to a file that is not there yet, and flushes it to the disk.
-    ///
-    /// # Errors
-    /// See [`BackupError`].
+    /// Writes the database to a new file, and flushes it to the disk.
     pub(crate) fn extract(&mut self, to: &Path) -> Result<(), BackupError> {
         self.file
             .seek(SeekFrom::Start(self.begin))
@@ -366,10 +332,7 @@ impl Backup {
         put(&self.file, self.header.database_len).map_err(io_error("write", to))
     }
 
-    /// Its certificate and key, if it has them.
-    ///
-    /// # Errors
-    /// See [`BackupError`].
+    /// The certificate and the key, if the backup has them.
     pub(crate) fn pair(&mut self) -> Result<Option<PemPair>, BackupError> {
         if self.header.key_len == 0 {
             return Ok(None);
@@ -392,9 +355,6 @@ impl Backup {
 }
 
 /// Reads a certificate and its key.
-///
-/// # Errors
-/// One cannot be read, or is too long.
 pub(crate) fn read_pair(certificate: &Path, key: &Path) -> Result<PemPair, BackupError> {
     let read = |path: &Path| files::read(path, PEM_LEN_MAX).map_err(io_error("read", path));
     Ok(PemPair {
@@ -403,20 +363,18 @@ pub(crate) fn read_pair(certificate: &Path, key: &Path) -> Result<PemPair, Backu
     })
 }
 
-/// When the last backup of this store was made, in seconds since 1970, as far as is known.
-#[must_use]
+/// When the last backup was made, in seconds since 1970, according to the notes in this folder.
 pub(crate) fn last_backup(folder: &Path) -> Option<i64> {
     noted(folder, LAST)
 }
 
-/// When the last backup of this store with the TLS key was made, in seconds since 1970, as far as
-/// is known.
-#[must_use]
+/// When the last backup with the TLS key was made, in seconds since 1970, according to the notes in
+/// this folder.
 pub(crate) fn last_with_key(folder: &Path) -> Option<i64> {
     noted(folder, LAST_WITH_KEY)
 }
 
-/// The TLS key is another one: a copy of the one before is none of it.
+/// Removes the note about a backup with the TLS key, because the key was replaced.
 pub(crate) fn forget_key_copy(folder: &Path) {
     let _ = fs::remove_file(folder.join(LAST_WITH_KEY));
 }
@@ -431,10 +389,7 @@ fn noted(folder: &Path, name: &str) -> Option<i64> {
     text.trim().parse().ok()
 }
 
-/// Remembers when the last backup was made.
-///
-/// # Errors
-/// As the system says.
+/// Notes when the last backup was made.
 pub(crate) fn note_last(folder: &Path, at: i64, has_key: bool) -> io::Result<()> {
     for name in [Some(LAST), has_key.then_some(LAST_WITH_KEY)]
         .into_iter()

@@ -1,6 +1,6 @@
-//! The Passmate sync server: keeps sealed vaults (btokens) that it cannot read.
+//! The Passmate sync server: stores sealed vaults (btokens) that it cannot read.
 //!
-//! [`Server::start`] is the whole of it; [`main`] adds arguments, signals and an exit code.
+//! [`Server::start`] runs a server; [`main`] adds arguments, signals and an exit code.
 #![forbid(unsafe_code)]
 
 mod admin;

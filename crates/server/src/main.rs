@@ -1,4 +1,4 @@
-//! `passmate-server`; see the library.
+//! The program `passmate-server`; see the library.
 #![forbid(unsafe_code)]
 
 fn main() -> std::process::ExitCode {

@@ -1,6 +1,5 @@
-//! The PROXY protocol, v1 and v2: what a proxy that is known to the operator sends in front of a
-//! connection, to say whom it carries it for. Not a byte more than the header is taken: what
-//! follows is TLS.
+//! The PROXY protocol, v1 and v2: a header in which a proxy names the client of a connection. The
+//! reader takes exactly the header, because TLS follows it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,20 +7,20 @@ use std::net::SocketAddr;
 use proxy_header::{ParseConfig, Protocol, ProxyHeader};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// What both versions are at least as long as.
+/// The least length of a header of both versions.
 const BEGIN_LEN: usize = 12;
 const V1_BEGIN: &[u8] = b"PROXY ";
-/// The longest line of v1, its end included.
+/// The longest line of v1, with its end.
 const V1_LEN_MAX: usize = 107;
 const V2_BEGIN: &[u8; BEGIN_LEN] = b"\r\n\r\n\0\r\nQUIT\n";
 const V2_HEAD_LEN: usize = 16;
-/// The longest header of v2 in all: addresses and far more of other things than proxies send.
+/// The longest header of v2 that is accepted: far longer than those that proxies send.
 const V2_LEN_MAX: usize = 4096;
 
-/// Reads the header; `None` if the proxy speaks for itself, as its health checks do.
+/// Reads the header. `None`: the proxy speaks for itself, as its health checks do.
 ///
 /// # Errors
-/// What came is no header, or too long, or the connection ended.
+/// The bytes are not a header, or it is too long, or the connection ended.
 pub(crate) async fn read_header(
     io: &mut (impl AsyncRead + Unpin),
 ) -> io::Result<Option<SocketAddr>> {
@@ -62,7 +61,7 @@ pub(crate) async fn read_header(
     }
 }
 
-/// Reads until the header has that length.
+/// Reads until the header has this length.
 async fn read_on(
     io: &mut (impl AsyncRead + Unpin),
     header: &mut Vec<u8>,

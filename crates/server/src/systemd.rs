@@ -1,7 +1,8 @@
-//! What systemd, and whoever speaks as it does, tells us and wants to hear: sockets that it holds,
-//! and how we are.
+//! The interface to systemd and to supervisors like it: sockets that they pass, and notifications
+//! about the state of the server. Without their variables all of this does nothing.
 //!
-//! Without its variables all of this does nothing.
+//! Notifications are written by hand: the crate `sd-notify` supports no abstract socket names, and
+//! blocks while the socket is full.
 
 use std::env;
 use std::ffi::OsString;
@@ -13,17 +14,16 @@ use std::time::Duration;
 use listenfd::ListenFd;
 use passmate_proto::Layout;
 
-/// The names of sockets (`FileDescriptorName=`) for each layout; one without a name is for layout
-/// 1.
+/// The names of sockets (`FileDescriptorName=`) by layout. A socket without a name is for layout 1.
 const LAYOUT_1: &str = "layout1";
 const LAYOUT_2: &str = "layout2";
 
-/// Whoever started us and wants to know.
+/// Sends notifications to the supervisor, if it wants them.
 #[derive(Debug)]
 pub(crate) struct Notify(Option<(UnixDatagram, SocketAddr)>);
 
 impl Notify {
-    /// Where `NOTIFY_SOCKET` points, if anywhere.
+    /// Sends to the socket in `NOTIFY_SOCKET`, if it is set.
     pub(crate) fn from_env() -> Self {
         Self::to(env::var_os("NOTIFY_SOCKET"))
     }
@@ -31,44 +31,44 @@ impl Notify {
     fn to(place: Option<OsString>) -> Self {
         let opened = place.filter(|place| !place.is_empty()).and_then(|place| {
             let socket = UnixDatagram::unbound().ok()?;
-            // One that is full must not hold us up.
+            // A full socket must not block the server.
             socket.set_nonblocking(true).ok()?;
             Some((socket, address(&place)?))
         });
         Self(opened)
     }
 
-    /// Clients are served from now on.
+    /// The server serves clients from now on.
     pub(crate) fn ready(&self, status: &str) {
         self.send(&format!("READY=1\nSTATUS={status}"));
     }
 
-    /// The configuration is being read again; [`ready`](Self::ready) says when that is over.
+    /// The configuration is being reloaded; [`ready`](Self::ready) ends that.
     pub(crate) fn reloading(&self) {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
         let micros = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec) / 1000;
         self.send(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
     }
 
-    /// No client is taken any more.
+    /// The server accepts no more clients.
     pub(crate) fn stopping(&self) {
         self.send("STOPPING=1\nSTATUS=running exchanges have 10 s to finish");
     }
 
-    /// We still run.
+    /// The server is still running.
     pub(crate) fn alive(&self) {
         self.send("WATCHDOG=1");
     }
 
     fn send(&self, text: &str) {
         if let Some((socket, address)) = &self.0 {
-            // Nobody to hear it is no reason to stop.
+            // A supervisor that is gone is no reason to stop.
             let _ = socket.send_to_addr(text.as_bytes(), address);
         }
     }
 }
 
-/// A path, or a name behind `@` where the system has such.
+/// A path, or an abstract name after `@` where the system supports them.
 fn address(place: &OsString) -> Option<SocketAddr> {
     use std::os::unix::ffi::OsStrExt;
     match place.as_bytes().strip_prefix(b"@") {
@@ -82,8 +82,7 @@ fn address(place: &OsString) -> Option<SocketAddr> {
     }
 }
 
-/// How often we have to say that we run: half of what `WATCHDOG_USEC` allows, if it is meant for
-/// this process.
+/// Between two signs of life: half of `WATCHDOG_USEC`, if it is meant for this process.
 pub(crate) fn watchdog() -> Option<Duration> {
     let is_ours = env::var("WATCHDOG_PID")
         .ok()
@@ -92,11 +91,11 @@ pub(crate) fn watchdog() -> Option<Duration> {
     (is_ours && micros > 0).then(|| Duration::from_micros(micros / 2))
 }
 
-/// The sockets that whoever started us holds for us, in their order; they take the place of
-/// `--listen` and `--listen-v2`.
+/// The sockets that the supervisor passed, in their order. They replace `--listen` and
+/// `--listen-v2`.
 ///
 /// # Errors
-/// One is no listening TCP socket, or has a name that is not known.
+/// A socket is not a listening TCP socket, or has an unknown name.
 pub(crate) fn inherited() -> io::Result<Vec<(TcpListener, Layout)>> {
     let mut held = ListenFd::from_env();
     let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
@@ -105,15 +104,16 @@ pub(crate) fn inherited() -> io::Result<Vec<(TcpListener, Layout)>> {
     for number in 0..held.len() {
         let name = names.next().unwrap_or_default();
         let layout = layout_of(name).ok_or_else(|| {
-            let text =
-                format!("the socket that was passed as {name:?} has another name than {LAYOUT_1} and {LAYOUT_2}");
+            let text = format!(
+                "the socket that was passed as {name:?} must be named {LAYOUT_1} or {LAYOUT_2}"
+            );
             io::Error::new(io::ErrorKind::InvalidInput, text)
         })?;
         let socket = held.take_tcp_listener(number).map_err(|error| {
             io::Error::new(
                 error.kind(),
                 format!(
-                    "the socket that was passed as number {number} does not listen for TCP: {error}"
+                    "the socket that was passed as number {number} is not a listening TCP socket: {error}"
                 ),
             )
         })?;
@@ -122,7 +122,7 @@ pub(crate) fn inherited() -> io::Result<Vec<(TcpListener, Layout)>> {
     Ok(sockets)
 }
 
-/// systemd names a socket after its unit if nobody names it.
+/// systemd names a socket after its unit by default.
 fn layout_of(name: &str) -> Option<Layout> {
     match name {
         LAYOUT_2 => Some(Layout::Two),
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_told_arrives_and_nobody_to_hear_it_is_no_fault() {
+    fn notifications_arrive_and_may_be_lost() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("notify");
         let listening = UnixDatagram::bind(&path).unwrap();
@@ -162,7 +162,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_name_that_is_no_path_is_understood() {
+    fn an_abstract_socket_name_is_understood() {
         let name = format!("passmate-test-{}", std::process::id());
         let address =
             <SocketAddr as std::os::linux::net::SocketAddrExt>::from_abstract_name(&name).unwrap();

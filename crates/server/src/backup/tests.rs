@@ -16,7 +16,7 @@ fn made(dir: &tempfile::TempDir, pair: Option<&PemPair>) -> PathBuf {
 }
 
 #[test]
-fn a_backup_gives_back_what_went_in() {
+fn a_backup_returns_what_went_in() {
     let dir = tempfile::tempdir().unwrap();
     let pair = PemPair {
         certificate: b"certificate".to_vec(),
@@ -47,11 +47,11 @@ fn a_backup_gives_back_what_went_in() {
             .filter(|one| one.as_ref().unwrap().path().is_dir())
             .count()
     };
-    assert_eq!(names(dir.path()), 0, "nothing is left over");
+    assert_eq!(names(dir.path()), 0, "no staging folder is left");
 }
 
 #[test]
-fn a_backup_before_an_upgrade_leaves_the_store_as_the_older_program_knows_it() {
+fn a_backup_does_not_upgrade_the_store() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("passmate.db");
     crate::store::make_first_schema(&path);
@@ -96,7 +96,7 @@ fn every_cut_and_every_flipped_byte_is_found() {
             .position(|byte| *byte == b'\n')
             .unwrap()
         + 1;
-    // All of the header and of the hash, and a byte here and there between them.
+    // The whole header and hash, and a sample of the bytes between them.
     let between = (header_len..whole.len() - 32).step_by(997);
     for place in (0..header_len)
         .chain(between)
@@ -121,7 +121,7 @@ fn every_cut_and_every_flipped_byte_is_found() {
 }
 
 #[test]
-fn what_a_killed_process_left_goes_and_what_one_at_work_has_stays() {
+fn staging_folders_of_killed_processes_are_removed() {
     let dir = tempfile::tempdir().unwrap();
     let made = |name: &str| {
         let path = dir.path().join(name);
@@ -147,7 +147,7 @@ fn what_a_killed_process_left_goes_and_what_one_at_work_has_stays() {
 }
 
 #[test]
-fn when_the_last_one_was_made_is_remembered_beside_the_store() {
+fn the_time_of_the_last_backup_is_noted() {
     let dir = tempfile::tempdir().unwrap();
     let store = dir.path();
     assert_eq!(last_backup(store), None);

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What is read of these bytes, and what is left.
+/// The result of reading these bytes, and the number of bytes that are left.
 fn read(mut bytes: &[u8]) -> (Result<Option<SocketAddr>, ()>, usize) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
@@ -32,7 +32,7 @@ fn check(header: &[u8], expected: Option<&str>) {
 }
 
 #[test]
-fn both_versions_name_the_source_and_leave_what_follows() {
+fn both_versions_name_the_source() {
     check(
         b"PROXY TCP4 192.0.2.7 198.51.100.1 56324 29556\r\n",
         Some("192.0.2.7:56324"),
@@ -61,7 +61,7 @@ fn both_versions_name_the_source_and_leave_what_follows() {
 }
 
 #[test]
-fn what_is_no_header_is_refused_early() {
+fn other_bytes_are_refused_early() {
     let refused = |bytes: &[u8]| {
         assert!(
             read(bytes).0.is_err(),
@@ -80,7 +80,7 @@ fn what_is_no_header_is_refused_early() {
     refused(&v2(0x21, 0x11, &[0; 11]));
     refused(&v2(0x21, 0x12, &[0; 12]));
     refused(&v2(0x21, 0x99, &[0; 12]));
-    // Not a byte of one that is too long is waited for.
+    // A header that is too long is refused before its body is read.
     assert_eq!(read(&v2(0x21, 0x11, &[0; 5000])), (Err(()), 5000));
     assert_eq!(
         read(&[b"PROXY ".as_slice(), &[b'a'; 1000]].concat()),
@@ -90,7 +90,7 @@ fn what_is_no_header_is_refused_early() {
 
 proptest! {
     #[test]
-    fn anything_at_all_is_read_or_refused(
+    fn any_bytes_are_read_or_refused(
         begin in prop::sample::select(vec![V2_BEGIN.as_slice(), V1_BEGIN, b"PROXY TCP4 ", b"PROXY TCP6 ", b""]),
         rest in prop::collection::vec(any::<u8>(), 0..300),
     ) {
@@ -100,10 +100,10 @@ proptest! {
     }
 
     #[test]
-    fn a_header_that_a_proxy_writes_is_understood(source: SocketAddr, port: u16, tlv in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn every_header_of_a_proxy_is_understood(source: SocketAddr, port: u16, tlv in prop::collection::vec(any::<u8>(), 0..200)) {
         let target = SocketAddr::new(source.ip(), port);
         let line = if source.is_ipv4() { "TCP4" } else { "TCP6" };
-        // A zone is a thing of one machine.
+        // The scope of an IPv6 address is local to a machine.
         let source = SocketAddr::new(source.ip(), source.port());
         let v1 = format!("PROXY {line} {} {} {} {port}\r\n", source.ip(), target.ip(), source.port());
         prop_assert_eq!(read(v1.as_bytes()), (Ok(Some(source)), 0));

@@ -1,13 +1,12 @@
-//! Whether a read is done in place, by the worker of the runtime that asks for it.
+//! Reads in place: by the worker thread of the runtime that asks, instead of the blocking pool.
 //!
-//! Handing a read to another thread costs ten times as much as a read that comes from memory. But a
-//! worker that waits for a disk serves nobody meanwhile, and it may have been the one that listens
-//! to network and clock for all of them: tokio does not wake a second worker for one task. The
-//! rules are:
-//!  - at most one read in place is under way, and none where the runtime has no second worker;
-//!  - none for a while after reads that were slow;
-//!  - one that takes longer than a moment is noticed by a thread of its own, which wakes another
-//!    worker; that one takes over network, clock and whoever waits.
+//! Passing a read to another thread costs ten times as much as a read from memory. But a worker that
+//! waits for a disk serves no client, and it may be the one that polls network and clock for all
+//! workers: tokio does not wake a second worker for a single task. The rules are:
+//!  - at most one read in place is in progress, and none if the runtime has a single worker;
+//!  - none for a while after slow reads;
+//!  - a watch thread notices a read that takes long, and wakes another worker, which takes over
+//!    network, clock and waiting tasks.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -19,45 +18,42 @@ use tokio::runtime::Handle;
 
 use super::EngineError;
 
-/// Reads that take longer in the mean come from a disk that has to move, and the next ones will
-/// too.
+/// If the mean duration of reads is longer than this, they come from the disk, and so will the
+/// next ones.
 const SLOW_READ: Duration = Duration::from_millis(3);
 const SLOW_FOR: Duration = Duration::from_secs(5);
-/// How often a read lets other tasks go first while another one is done in place.
+/// How often a read yields to other tasks while another read is in place.
 const YIELDS: usize = 4;
-/// How often the watch looks, while there are reads to look at.
+/// Between two looks of the watch thread, while there are reads.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Decides about reads in place, and sees to it that a slow one holds up nobody else.
+/// Permits reads in place, and keeps slow ones from delaying other tasks.
 pub(super) struct InPlace {
     watched: Arc<Watched>,
     watch: Thread,
     pace: Mutex<Pace>,
 }
 
-/// What the reads and the watch share.
+/// What reads and watch thread share.
 #[derive(Default)]
 struct Watched {
-    /// One more when a read begins and one more when it ends, so it is odd while one is under way.
+    /// Increases when a read begins and when it ends, so it is odd while one is in progress.
     steps: AtomicU64,
-    /// Whether the watch will look again by itself; if not, it must be woken.
+    /// The watch thread will look again by itself; otherwise it must be woken.
     is_awake: AtomicBool,
     is_over: AtomicBool,
-    /// Where the last read was begun.
+    /// The runtime of the last read.
     runtime: Mutex<Option<Handle>>,
 }
 
-/// A read in place that is under way; dropping it ends it.
+/// A read in place that is in progress; dropping it ends it.
 pub(super) struct ReadInPlace<'a> {
     of: &'a InPlace,
     begun: Instant,
 }
 
 impl InPlace {
-    /// Starts the watch.
-    ///
-    /// # Errors
-    /// The system has no thread.
+    /// Starts the watch thread.
     pub(super) fn new() -> Result<Self, EngineError> {
         let watched = Arc::new(Watched::default());
         let shared = Arc::clone(&watched);
@@ -72,20 +68,19 @@ impl InPlace {
         })
     }
 
-    /// The right to read in place, if this is the moment for it or if it comes soon.
+    /// Permits a read in place, now or soon.
     pub(super) async fn begin_soon(&self) -> Option<ReadInPlace<'_>> {
         for _ in 0..YIELDS {
             if self.watched.steps.load(Ordering::SeqCst).is_multiple_of(2) {
                 break;
             }
-            // The other read is most likely from memory, and over by the time that this task's turn
-            // comes again.
+            // The other read most likely comes from memory, and has ended when this task runs again.
             tokio::task::yield_now().await;
         }
         self.begin()
     }
 
-    /// The right to read in place, if this is the moment for it.
+    /// Permits a read in place now.
     fn begin(&self) -> Option<ReadInPlace<'_>> {
         if !self.pace.lock().is_fast() {
             return None;
@@ -131,7 +126,7 @@ impl Drop for InPlace {
 }
 
 impl Watched {
-    /// Runs until it is over.
+    /// Runs until `is_over`.
     fn watch(&self) {
         while !self.is_over.load(Ordering::SeqCst) {
             let before = self.steps.load(Ordering::SeqCst);
@@ -141,15 +136,15 @@ impl Watched {
                 continue;
             }
             if !now.is_multiple_of(2) {
-                // For a task from outside tokio wakes a worker that sleeps. It finds nothing more
-                // to do, and listens.
+                // For a task from another thread, tokio wakes a sleeping worker. It then finds
+                // nothing else to do, and polls network and clock.
                 if let Some(runtime) = self.runtime.lock().clone() {
                     runtime.spawn(async {});
                 }
                 continue;
             }
             self.is_awake.store(false, Ordering::SeqCst);
-            // A read that began before that line did not wake us; one that begins after it does.
+            // A read that began before the line above did not wake this thread; later ones do.
             if self.steps.load(Ordering::SeqCst) == now && !self.is_over.load(Ordering::SeqCst) {
                 thread::park();
             }
@@ -158,11 +153,11 @@ impl Watched {
     }
 }
 
-/// Whether reads come from memory.
+/// The speed of recent reads.
 #[derive(Default)]
 struct Pace {
-    /// Of the last reads in place, weighed by how recent they are: one that was only interrupted
-    /// counts little.
+    /// The mean duration of reads in place, weighted by how recent they are. A read that was only
+    /// interrupted has little weight.
     mean: Duration,
     slow_until: Option<Instant>,
 }
@@ -188,7 +183,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn one_read_at_a_time_is_done_in_place() {
+    async fn one_read_at_a_time_is_in_place() {
         let in_place = InPlace::new().unwrap();
         let read = in_place.begin().unwrap();
         assert!(in_place.begin().is_none());
@@ -197,12 +192,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_read_is_done_in_place_by_the_only_worker() {
+    async fn the_only_worker_reads_nothing_in_place() {
         assert!(InPlace::new().unwrap().begin().is_none());
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn after_a_slow_read_none_is_done_in_place_for_a_while() {
+    async fn after_a_slow_read_none_is_in_place_for_a_while() {
         let in_place = InPlace::new().unwrap();
         let read = in_place.begin().unwrap();
         thread::sleep(16 * SLOW_READ + Duration::from_millis(10));
