@@ -23,7 +23,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 5_000)]
     slow: u64,
     /// For each measurement
-    #[arg(long, value_parser = crate::parse_duration, default_value = "10s")]
+    #[arg(long, value_parser = crate::duration::parse_duration, default_value = "10s")]
     time: Duration,
     #[arg(long, default_value_t = 3)]
     rounds: usize,

@@ -24,7 +24,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 50)]
     clients: u64,
     /// For each measurement
-    #[arg(long, value_parser = crate::parse_duration, default_value = "20s")]
+    #[arg(long, value_parser = crate::duration::parse_duration, default_value = "20s")]
     time: Duration,
     #[arg(long, default_value_t = 3)]
     rounds: usize,

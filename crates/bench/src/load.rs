@@ -45,7 +45,7 @@ pub(crate) struct Args {
     pub(crate) kind: Kind,
     #[arg(long, default_value_t = 1)]
     pub(crate) clients: u64,
-    #[arg(long, value_parser = crate::parse_duration, default_value = "1s")]
+    #[arg(long, value_parser = crate::duration::parse_duration, default_value = "1s")]
     pub(crate) time: Duration,
     #[arg(long, default_value_t = 4096)]
     pub(crate) size: usize,

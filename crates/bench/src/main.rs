@@ -14,6 +14,7 @@ mod chart;
 mod crowd;
 mod delay;
 mod disk;
+mod duration;
 mod growth;
 mod handshake;
 mod instructions;
@@ -26,7 +27,6 @@ mod soak;
 mod vault;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -92,22 +92,4 @@ fn main() -> anyhow::Result<()> {
         Command::HotPath { name } => instructions::hot_path(&name),
         Command::Unlock { vault } => vault::unlock_once(&vault),
     }
-}
-
-/// `1.5s`, `250ms`, `60m`.
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    let split = text
-        .find(|c: char| c.is_ascii_alphabetic())
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let number: f64 = number
-        .parse()
-        .map_err(|_| format!("{text} is no duration"))?;
-    let seconds = match unit {
-        "ms" => number / 1000.0,
-        "s" => number,
-        "m" => number * 60.0,
-        _ => return Err(format!("{text}: the unit is ms, s or m")),
-    };
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }

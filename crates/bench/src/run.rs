@@ -25,7 +25,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 5)]
     rounds: u32,
     /// How long each load of a round runs
-    #[arg(long, value_parser = crate::parse_duration, default_value = "1500ms")]
+    #[arg(long, value_parser = crate::duration::parse_duration, default_value = "1500ms")]
     time: Duration,
     /// Only figures whose number is one of these
     #[arg(long, value_delimiter = ',')]

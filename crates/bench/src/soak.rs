@@ -12,10 +12,10 @@ use crate::process::Server;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// How long
-    #[arg(long, value_parser = crate::parse_duration, default_value = "60m")]
+    #[arg(long, value_parser = crate::duration::parse_duration, default_value = "60m")]
     time: Duration,
     /// Between two looks
-    #[arg(long, value_parser = crate::parse_duration, default_value = "10s")]
+    #[arg(long, value_parser = crate::duration::parse_duration, default_value = "10s")]
     every: Duration,
     /// Where data are kept; a real disk
     #[arg(long, default_value = "target/bench")]

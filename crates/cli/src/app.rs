@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use passmate_core::adopt::{self, Original};
 use passmate_core::answer::{Consent, Halt, Need, Question, Reply};
-use passmate_core::api::{Changed, VaultApi};
-use passmate_core::edit::Edit;
+use passmate_core::api::VaultApi;
 use passmate_core::problem::{Problem, ProblemKind};
 use passmate_core::session::{Session, SessionError, VaultLocation};
 use passmate_core::settings::SyncSettings;
@@ -13,7 +12,6 @@ use serde_json::json;
 
 use crate::output::Output;
 use crate::prompt::{Ask, PassphraseSource};
-use crate::report;
 
 /// How often a person may mistype the passphrase before the last try.
 const TRIES_LEFT: u32 = 2;
@@ -126,30 +124,6 @@ impl App {
         } else {
             Err(cancelled("cancelled"))
         }
-    }
-
-    /// Changes records, which syncs if the settings say so, and says what was done.
-    pub(crate) fn change(
-        &self,
-        vault: &mut dyn VaultApi,
-        edit: &Edit,
-        done: &str,
-    ) -> Result<(), Problem> {
-        let changed = self.change_quietly(vault, edit)?;
-        if !self.out.json {
-            self.out.note(done);
-        }
-        report::after_change(self, &changed);
-        self.done()
-    }
-
-    /// [`change`](Self::change) without a word.
-    pub(crate) fn change_quietly(
-        &self,
-        vault: &mut dyn VaultApi,
-        edit: &Edit,
-    ) -> Result<Changed, Problem> {
-        self.with_consent(|consent| vault.change(edit, consent))
     }
 
     /// The answer of a command that has none: an empty object where JSON is wanted.

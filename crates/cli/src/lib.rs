@@ -3,6 +3,7 @@
 
 mod app;
 mod args;
+mod change;
 mod commands;
 mod config;
 mod exit;

@@ -20,6 +20,7 @@ use tempfile::TempDir;
 use zeroize::Zeroizing;
 
 use crate::app::App;
+use crate::change::change_quietly;
 use crate::report::{after_change, plain};
 
 /// Change a record in an editor
@@ -61,7 +62,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
         before: before.into(),
         after: after.into(),
     };
-    let changed = app.change_quietly(&mut *vault, &edit)?;
+    let changed = change_quietly(app, &mut *vault, &edit)?;
     app.out.note(&match changed.changes {
         0 => "nothing was changed".to_owned(),
         1 => format!("1 change of {path}"),

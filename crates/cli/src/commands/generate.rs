@@ -4,6 +4,7 @@ use passmate_core::problem::Problem;
 use serde_json::json;
 
 use crate::app::App;
+use crate::change::change_quietly;
 use crate::report::after_change;
 
 /// Make a password
@@ -43,7 +44,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
             field: args.field.clone(),
             value: made.password.clone(),
         };
-        let changed = app.change_quietly(&mut *vault, &edit)?;
+        let changed = change_quietly(app, &mut *vault, &edit)?;
         app.out.note(&format!("set {} of {path}", args.field));
         after_change(app, &changed);
     }

@@ -18,6 +18,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::app::App;
+use crate::change::change_quietly;
 use crate::prompt::{Ask, PassphraseSource};
 use crate::report::{after_change, plain};
 
@@ -104,7 +105,7 @@ pub(super) fn bring_in(
 ) -> Result<(), Problem> {
     let losses = imported.losses.clone();
     let edit = Edit::Import { format, imported };
-    let changed = app.change_quietly(vault, &edit)?;
+    let changed = change_quietly(app, vault, &edit)?;
     let applied = changed.applied.as_ref();
     applied.map_or(Ok(()), |applied| {
         report(app, format, false, &losses, applied)

@@ -4,6 +4,7 @@ use passmate_core::edit::Edit;
 use passmate_core::problem::Problem;
 
 use crate::app::App;
+use crate::change::change;
 
 /// Make an empty record
 #[derive(Debug, clap::Args)]
@@ -54,7 +55,7 @@ pub(crate) struct RmArgs {
 
 pub(crate) fn new(app: &App, NewArgs { path }: &NewArgs) -> Result<(), Problem> {
     let edit = Edit::Create { path: path.clone() };
-    app.change(&mut *app.open()?, &edit, &format!("made {path}"))
+    change(app, &mut *app.open()?, &edit, &format!("made {path}"))
 }
 
 pub(crate) fn set(app: &App, SetArgs { path, field, empty }: &SetArgs) -> Result<(), Problem> {
@@ -64,7 +65,7 @@ pub(crate) fn set(app: &App, SetArgs { path, field, empty }: &SetArgs) -> Result
         field: field.clone(),
         value: app.ask.value(&format!("{field} of {path}: "), *empty)?,
     };
-    app.change(&mut *vault, &edit, &format!("set {field} of {path}"))
+    change(app, &mut *vault, &edit, &format!("set {field} of {path}"))
 }
 
 pub(crate) fn unset(app: &App, UnsetArgs { path, field }: &UnsetArgs) -> Result<(), Problem> {
@@ -73,7 +74,7 @@ pub(crate) fn unset(app: &App, UnsetArgs { path, field }: &UnsetArgs) -> Result<
         field: field.clone(),
     };
     let done = format!("unset {field} of {path}");
-    app.change(&mut *app.open()?, &edit, &done)
+    change(app, &mut *app.open()?, &edit, &done)
 }
 
 pub(crate) fn mv(app: &App, MvArgs { old, new }: &MvArgs) -> Result<(), Problem> {
@@ -82,10 +83,10 @@ pub(crate) fn mv(app: &App, MvArgs { old, new }: &MvArgs) -> Result<(), Problem>
         to: new.clone(),
     };
     let done = format!("moved {old} to {new}");
-    app.change(&mut *app.open()?, &edit, &done)
+    change(app, &mut *app.open()?, &edit, &done)
 }
 
 pub(crate) fn rm(app: &App, RmArgs { path }: &RmArgs) -> Result<(), Problem> {
     let edit = Edit::Delete { path: path.clone() };
-    app.change(&mut *app.open()?, &edit, &format!("deleted {path}"))
+    change(app, &mut *app.open()?, &edit, &format!("deleted {path}"))
 }

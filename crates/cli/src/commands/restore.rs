@@ -7,6 +7,7 @@ use passmate_core::history::At;
 use passmate_core::problem::Problem;
 
 use crate::app::App;
+use crate::change::{change, change_quietly};
 use crate::report::after_change;
 
 /// Bring back what was
@@ -79,14 +80,14 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
             (Edit::Undelete { path }, done)
         }
     };
-    app.change(&mut *app.open()?, &edit, &done)
+    change(app, &mut *app.open()?, &edit, &done)
 }
 
 fn restore_record(app: &App, path: String, seconds: i64) -> Result<(), Problem> {
     let mut vault = app.open()?;
     let time = local_time(seconds);
     let mut done = format!("{path} is what it was at {time}: ");
-    let changed = app.change_quietly(&mut *vault, &Edit::RestoreRecord { path, seconds })?;
+    let changed = change_quietly(app, &mut *vault, &Edit::RestoreRecord { path, seconds })?;
     done.push_str(&format!("{} changed", changed.changes));
     app.out.note(&done);
     after_change(app, &changed);

@@ -2,6 +2,7 @@ use passmate_core::edit::Edit;
 use passmate_core::problem::Problem;
 
 use crate::app::App;
+use crate::change::change_quietly;
 use crate::report::after_change;
 
 /// Take back the last change of this device's vault: the last command that changed records, or the
@@ -14,7 +15,7 @@ pub(crate) struct Args {}
 
 pub(crate) fn run(app: &App, _: &Args) -> Result<(), Problem> {
     let mut vault = app.open()?;
-    let changed = app.change_quietly(&mut *vault, &Edit::Undo)?;
+    let changed = change_quietly(app, &mut *vault, &Edit::Undo)?;
     let plural = if changed.changes == 1 { "" } else { "s" };
     app.out
         .note(&format!("{} change{plural} taken back", changed.changes));

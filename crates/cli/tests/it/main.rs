@@ -1,0 +1,4 @@
+//! The program as a script meets it.
+#![cfg(test)]
+
+mod auto_sync;

@@ -1,0 +1,572 @@
+//! What holds for everything that implements [`VaultApi`].
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use passmate_core::answer::{Consent, Halt, Need, Question};
+use passmate_core::api::VaultApi;
+use passmate_core::edit::{Edit, RecordText};
+use passmate_core::export::ExportForm;
+use passmate_core::history::At;
+use passmate_core::interchange::{ExportFormat, Format, parse};
+use passmate_core::net::Address;
+use passmate_core::problem::ProblemKind;
+use passmate_core::settings::SyncSettings;
+use passmate_core::sync_all::SyncRequest;
+use passmate_core::sync_setup::{ServerSetup, Untie, Untied};
+use passmate_vault::Passphrase;
+
+/// A way to reach a vault.
+pub(crate) trait Implementation {
+    /// With an empty vault under [`passphrase`].
+    fn new() -> Self;
+
+    /// The vault, unlocked. Several may be open at once.
+    fn open(&self, passphrase: Passphrase, settings: SyncSettings) -> Box<dyn VaultApi>;
+}
+
+/// Makes one test of each claim for an implementation.
+macro_rules! for_implementation {
+    ($name:ident, $implementation:ty) => {
+        mod $name {
+            use crate::suite;
+
+            #[test]
+            fn an_edit_is_stored_and_seen_by_the_next_to_open() {
+                suite::an_edit_is_stored_and_seen_by_the_next_to_open::<$implementation>();
+            }
+
+            #[test]
+            fn a_change_that_fails_changes_nothing() {
+                suite::a_change_that_fails_changes_nothing::<$implementation>();
+            }
+
+            #[test]
+            fn what_needs_a_person_comes_back_as_a_value() {
+                suite::what_needs_a_person_comes_back_as_a_value::<$implementation>();
+            }
+
+            #[test]
+            fn a_record_is_read_searched_and_shown() {
+                suite::a_record_is_read_searched_and_shown::<$implementation>();
+            }
+
+            #[test]
+            fn the_past_is_listed_and_comes_back() {
+                suite::the_past_is_listed_and_comes_back::<$implementation>();
+            }
+
+            #[test]
+            fn an_update_stores_only_what_a_person_changed() {
+                suite::an_update_stores_only_what_a_person_changed::<$implementation>();
+            }
+
+            #[test]
+            fn an_import_can_be_previewed_and_repeated() {
+                suite::an_import_can_be_previewed_and_repeated::<$implementation>();
+            }
+
+            #[test]
+            fn an_export_opens_with_the_same_passphrase() {
+                suite::an_export_opens_with_the_same_passphrase::<$implementation>();
+            }
+
+            #[test]
+            fn a_new_passphrase_opens_the_vault() {
+                suite::a_new_passphrase_opens_the_vault::<$implementation>();
+            }
+
+            #[test]
+            fn a_shared_folder_brings_two_vaults_in_step() {
+                suite::a_shared_folder_brings_two_vaults_in_step::<$implementation>();
+            }
+
+            #[test]
+            fn changes_sync_only_where_the_settings_say_so() {
+                suite::changes_sync_only_where_the_settings_say_so::<$implementation>();
+            }
+
+            #[test]
+            fn a_large_deletion_is_held_back_until_agreed_to() {
+                suite::a_large_deletion_is_held_back_until_agreed_to::<$implementation>();
+            }
+
+            #[test]
+            fn a_vault_without_a_place_to_sync_says_so() {
+                suite::a_vault_without_a_place_to_sync_says_so::<$implementation>();
+            }
+
+            #[test]
+            fn offline_forbids_every_call_that_needs_the_network() {
+                suite::offline_forbids_every_call_that_needs_the_network::<$implementation>();
+            }
+        }
+    };
+}
+pub(crate) use for_implementation;
+
+pub(crate) fn passphrase() -> Passphrase {
+    Passphrase::from("correct horse".to_owned())
+}
+
+fn open<I: Implementation>(implementation: &I) -> Box<dyn VaultApi> {
+    implementation.open(passphrase(), SyncSettings::default())
+}
+
+fn set(path: &str, field: &str, value: &str) -> Edit {
+    Edit::Set {
+        path: path.to_owned(),
+        field: field.to_owned(),
+        value: value.to_owned().into(),
+    }
+}
+
+fn change(vault: &mut dyn VaultApi, edit: &Edit) -> usize {
+    vault
+        .change(edit, &Consent::to_everything())
+        .unwrap()
+        .changes
+}
+
+fn value(vault: &mut dyn VaultApi, path: &str, field: &str) -> Option<String> {
+    let record = vault.record(path).ok()?;
+    Some(record.field(field).ok()?.value.to_string())
+}
+
+fn paths(vault: &mut dyn VaultApi) -> Vec<String> {
+    let entries = vault.list().unwrap().into_iter();
+    entries.map(|entry| entry.path).collect()
+}
+
+#[track_caller]
+fn kind_of<T>(reply: Result<T, Halt>) -> ProblemKind {
+    match reply {
+        Err(Halt::Failed(problem)) => problem.kind,
+        Err(Halt::Needs(need)) => panic!("{need:?}"),
+        Ok(_) => panic!("it succeeded"),
+    }
+}
+
+pub(crate) fn an_edit_is_stored_and_seen_by_the_next_to_open<I: Implementation>() {
+    let implementation = I::new();
+    let mut vault = open(&implementation);
+    assert_eq!(change(&mut *vault, &Edit::Create { path: "a".into() }), 1);
+    change(&mut *vault, &set("a", "user", "bob"));
+    change(&mut *vault, &set("new", "password", "one"));
+    let mut second = open(&implementation);
+    assert_eq!(paths(&mut *second), ["a", "new"]);
+    assert_eq!(value(&mut *second, "a", "user").as_deref(), Some("bob"));
+    let moved = Edit::Move {
+        from: "new".into(),
+        to: "b/c".into(),
+    };
+    change(&mut *second, &moved);
+    let unset = Edit::Unset {
+        path: "a".into(),
+        field: "user".into(),
+    };
+    change(&mut *second, &unset);
+    // The first one saw none of that, and undoes none of it.
+    change(&mut *vault, &set("a", "url", "https://a.example"));
+    assert_eq!(paths(&mut *vault), ["a", "b/c"]);
+    assert_eq!(value(&mut *vault, "a", "user"), None);
+}
+
+pub(crate) fn a_change_that_fails_changes_nothing<I: Implementation>() {
+    let implementation = I::new();
+    let mut vault = open(&implementation);
+    change(&mut *vault, &set("a", "user", "bob"));
+    change(&mut *vault, &set("b", "user", "eve"));
+    let before = vault.record("a").unwrap();
+    let failing = [
+        (Edit::Create { path: "a".into() }, ProblemKind::Exists),
+        (set("a", "", "x"), ProblemKind::Usage),
+        (
+            Edit::Move {
+                from: "a".into(),
+                to: "b".into(),
+            },
+            ProblemKind::Exists,
+        ),
+        (
+            Edit::Move {
+                from: "a".into(),
+                to: "a".into(),
+            },
+            ProblemKind::Usage,
+        ),
+        (
+            Edit::Unset {
+                path: "a".into(),
+                field: "none".into(),
+            },
+            ProblemKind::NotFound,
+        ),
+        (
+            Edit::Delete {
+                path: "none".into(),
+            },
+            ProblemKind::NotFound,
+        ),
+        (Edit::Undelete { path: "a".into() }, ProblemKind::Usage),
+        // A part of it could be done; none of it is.
+        (
+            Edit::Update {
+                path: "a".into(),
+                before: RecordText::default(),
+                after: RecordText {
+                    path: String::new(),
+                    fields: BTreeMap::from([
+                        ("fine".into(), "x".into()),
+                        ("not\u{7}fine".into(), "x".into()),
+                    ]),
+                },
+            },
+            ProblemKind::Usage,
+        ),
+    ];
+    for (edit, kind) in failing {
+        let reply = vault.change(&edit, &Consent::to_everything());
+        assert_eq!(kind_of(reply), kind, "{edit:?}");
+        assert_eq!(vault.record("a").unwrap(), before, "{edit:?}");
+        assert_eq!(
+            open(&implementation).record("a").unwrap(),
+            before,
+            "{edit:?}"
+        );
+    }
+    change(&mut *vault, &set("c", "user", "x"));
+    assert_eq!(open(&implementation).record("a").unwrap(), before);
+}
+
+pub(crate) fn what_needs_a_person_comes_back_as_a_value<I: Implementation>() {
+    let mut vault = open(&I::new());
+    change(&mut *vault, &set("web/shop", "user", "bob"));
+    change(&mut *vault, &set("old/shop", "user", "bob"));
+    let delete = Edit::Delete {
+        path: "web/shop".into(),
+    };
+    let Err(Halt::Needs(Need::Confirmation(question))) = vault.change(&delete, &Consent::none())
+    else {
+        panic!("a deletion asks first");
+    };
+    assert_eq!(
+        question,
+        Question::Delete {
+            path: "web/shop".into()
+        }
+    );
+    let Err(Halt::Needs(Need::Ambiguous { path, candidates })) = vault.record("shop") else {
+        panic!("two records end with it");
+    };
+    assert_eq!((path.as_str(), candidates.len()), ("shop", 2));
+    // A yes to something else is none to this.
+    let mut consent = Consent::none();
+    consent.give(Question::Delete {
+        path: "old/shop".into(),
+    });
+    assert!(matches!(
+        vault.change(&delete, &consent),
+        Err(Halt::Needs(_))
+    ));
+    consent.give(question);
+    vault.change(&delete, &consent).unwrap();
+    assert_eq!(paths(&mut *vault), ["old/shop"]);
+}
+
+pub(crate) fn a_record_is_read_searched_and_shown<I: Implementation>() {
+    let mut vault = open(&I::new());
+    change(&mut *vault, &set("web/shop", "user", "bob"));
+    change(&mut *vault, &set("web/shop", "password", "se;cret"));
+    change(&mut *vault, &set("web/shop", "otp", "GEZDGNBVGY3TQOJQ"));
+    change(&mut *vault, &set("home", "ssid", "net"));
+    let record = vault.record("web/shop").unwrap();
+    let secrets: Vec<_> = record
+        .fields
+        .iter()
+        .map(|field| (field.name.as_str(), field.is_secret))
+        .collect();
+    assert_eq!(
+        secrets,
+        [("otp", true), ("password", true), ("user", false)]
+    );
+    let found = vault.search("bob", 5).unwrap();
+    assert_eq!((found.len(), found[0].in_path), (1, false));
+    assert!(vault.search("secret", 5).unwrap().is_empty(), "no secrets");
+    assert!(vault.search("wshop", 5).unwrap()[0].in_path);
+    assert_eq!(vault.search("", 1).unwrap().len(), 1);
+    let code = vault.one_time_code("web/shop", None).unwrap();
+    assert_eq!((code.digits.len(), code.period), (6, 30));
+    assert_eq!(
+        kind_of(vault.one_time_code("home", None)),
+        ProblemKind::NotFound
+    );
+    assert_eq!(*vault.qr_text("web/shop", None).unwrap(), "se;cret");
+    assert_eq!(
+        *vault.qr_text("home", None).unwrap(),
+        "WIFI:T:nopass;S:net;;"
+    );
+    let address = vault.qr_text("web/shop", Some("otp")).unwrap();
+    assert!(address.starts_with("otpauth://totp/"), "{}", *address);
+}
+
+pub(crate) fn the_past_is_listed_and_comes_back<I: Implementation>() {
+    let implementation = I::new();
+    let mut vault = open(&implementation);
+    for password in ["one", "two", "three"] {
+        change(&mut *vault, &set("a", "password", password));
+    }
+    let history = vault.history("a", Some("password")).unwrap();
+    let values: Vec<_> = history
+        .iter()
+        .map(|entry| (entry.number, entry.value.as_ref().unwrap().as_str()))
+        .collect();
+    assert_eq!(values, [(1, "three"), (2, "two"), (3, "one")]);
+    let restore = |at| Edit::RestoreField {
+        path: "a".into(),
+        field: "password".into(),
+        at,
+    };
+    change(&mut *vault, &restore(None));
+    assert_eq!(value(&mut *vault, "a", "password").as_deref(), Some("two"));
+    change(&mut *vault, &restore(Some(At::Number(4))));
+    assert_eq!(value(&mut *vault, "a", "password").as_deref(), Some("one"));
+    let reply = vault.change(&restore(Some(At::Number(9))), &Consent::none());
+    assert_eq!(kind_of(reply), ProblemKind::NotFound);
+
+    change(&mut *vault, &Edit::Undo);
+    assert_eq!(value(&mut *vault, "a", "password").as_deref(), Some("two"));
+    change(&mut *vault, &Edit::Delete { path: "a".into() });
+    assert!(paths(&mut *vault).is_empty());
+    assert_eq!(vault.trash().unwrap()[0].path, "a");
+    change(&mut *vault, &Edit::Undelete { path: "a".into() });
+    let mut second = open(&implementation);
+    assert_eq!(value(&mut *second, "a", "password").as_deref(), Some("two"));
+    let long_ago = Edit::RestoreRecord {
+        path: "a".into(),
+        seconds: 1,
+    };
+    assert_eq!(
+        kind_of(vault.change(&long_ago, &Consent::none())),
+        ProblemKind::NotFound
+    );
+}
+
+pub(crate) fn an_update_stores_only_what_a_person_changed<I: Implementation>() {
+    let implementation = I::new();
+    let mut vault = open(&implementation);
+    change(&mut *vault, &set("a", "user", "bob"));
+    change(&mut *vault, &set("a", "url", "https://a.example"));
+    let before = RecordText {
+        path: "a".into(),
+        fields: BTreeMap::from([
+            ("user".into(), "bob".into()),
+            ("url".into(), "https://a.example".into()),
+        ]),
+    };
+    // Meanwhile another program changes a field that the person leaves alone.
+    change(
+        &mut *open(&implementation),
+        &set("a", "url", "https://b.example"),
+    );
+    let after = RecordText {
+        path: "b".into(),
+        fields: BTreeMap::from([
+            ("user".into(), String::new()),
+            ("url".into(), "https://a.example".into()),
+            ("note".into(), "new".into()),
+        ]),
+    };
+    let update = Edit::Update {
+        path: "a".into(),
+        before: before.clone(),
+        after,
+    };
+    assert_eq!(change(&mut *vault, &update), 3);
+    assert_eq!(value(&mut *vault, "b", "user"), None);
+    assert_eq!(value(&mut *vault, "b", "note").as_deref(), Some("new"));
+    let url = value(&mut *vault, "b", "url");
+    assert_eq!(url.as_deref(), Some("https://b.example"));
+    let same = Edit::Update {
+        path: "b".into(),
+        before: before.clone(),
+        after: before,
+    };
+    assert_eq!(change(&mut *vault, &same), 0);
+}
+
+pub(crate) fn an_import_can_be_previewed_and_repeated<I: Implementation>() {
+    let mut vault = open(&I::new());
+    let csv = b"name,url,username,password,note\nbank,https://bank.example,alice,one,\n";
+    let imported = parse(Format::ChromeCsv, csv, None).unwrap();
+    let preview = vault.preview_import(Format::ChromeCsv, &imported).unwrap();
+    assert_eq!(preview.records.len(), 1);
+    assert!(paths(&mut *vault).is_empty(), "a preview changes nothing");
+    let import = Edit::Import {
+        format: Format::ChromeCsv,
+        imported,
+    };
+    assert!(change(&mut *vault, &import) > 0);
+    assert_eq!(paths(&mut *vault).len(), 1);
+    assert_eq!(change(&mut *vault, &import), 0, "a second time nothing");
+}
+
+pub(crate) fn an_export_opens_with_the_same_passphrase<I: Implementation>() {
+    let mut vault = open(&I::new());
+    change(&mut *vault, &set("a", "password", "one"));
+    let form = ExportForm::File(ExportFormat::Passmate);
+    let exported = vault.export(form).unwrap();
+    assert_eq!((exported.records, exported.losses.len()), (1, 0));
+    let imported = parse(Format::Passmate2, &exported.bytes, Some(&passphrase())).unwrap();
+    assert_eq!(imported.vault.view().records().len(), 1);
+    let paper = vault.export(ExportForm::Paper);
+    assert_eq!(kind_of(paper), ProblemKind::NotFound, "there is no account");
+}
+
+pub(crate) fn a_new_passphrase_opens_the_vault<I: Implementation>() {
+    let implementation = I::new();
+    let mut vault = open(&implementation);
+    change(&mut *vault, &set("a", "password", "one"));
+    let same = vault.change_passphrase(&passphrase());
+    assert_eq!(kind_of(same), ProblemKind::Usage);
+    let new = Passphrase::from("new".to_owned());
+    vault.change_passphrase(&new).unwrap();
+    let mut second = implementation.open(new, SyncSettings::default());
+    assert_eq!(paths(&mut *second), ["a"]);
+}
+
+/// Two vaults that share a folder.
+fn sharing<I: Implementation>() -> (tempfile::TempDir, I, I, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("cloud");
+    std::fs::create_dir(&folder).unwrap();
+    let (one, two) = (I::new(), I::new());
+    for vault in [&one, &two] {
+        let mut vault = open(vault);
+        let synced = vault.set_up_folder(&folder, &SyncRequest::default());
+        synced.unwrap().result.unwrap();
+    }
+    (dir, one, two, folder)
+}
+
+pub(crate) fn a_shared_folder_brings_two_vaults_in_step<I: Implementation>() {
+    let (_dir, one, two, folder) = sharing::<I>();
+    let (mut one, mut two) = (open(&one), open(&two));
+    assert_eq!(one.ties().unwrap().folder.as_deref(), folder.to_str());
+    change(&mut *one, &set("a", "password", "one"));
+    let preview = one.preview_sync().unwrap().folder.unwrap();
+    assert_eq!((preview.report.report.sent, preview.records.len()), (2, 1));
+    one.sync(&SyncRequest::default()).unwrap();
+    let answer = two.sync(&SyncRequest::default()).unwrap();
+    assert!(answer.has_received() && answer.server.is_none());
+    assert_eq!(value(&mut *two, "a", "password").as_deref(), Some("one"));
+    let last = two.last_syncs().unwrap().folder.unwrap();
+    assert_eq!(last.records.len(), 1);
+    let [one_standing, two_standing] = [&mut one, &mut two].map(|vault| vault.standing().unwrap());
+    assert_eq!(
+        one_standing.content.fingerprint,
+        two_standing.content.fingerprint
+    );
+    let untied = two
+        .untie(Untie::Any, true, &Consent::to_everything())
+        .unwrap();
+    assert!(matches!(untied, Untied::Folder { .. }));
+    assert_eq!(two.ties().unwrap().folder, None);
+}
+
+pub(crate) fn changes_sync_only_where_the_settings_say_so<I: Implementation>() {
+    let (_dir, one, two, _) = sharing::<I>();
+    let auto = SyncSettings {
+        auto: true,
+        ..SyncSettings::default()
+    };
+    let mut quiet = open(&one);
+    let changed = quiet
+        .change(&set("a", "user", "x"), &Consent::none())
+        .unwrap();
+    assert!(changed.synced.folder.is_none());
+    let mut keen = one.open(passphrase(), auto);
+    let changed = keen
+        .change(&set("a", "user", "y"), &Consent::none())
+        .unwrap();
+    assert!(changed.synced.folder.unwrap().result.is_ok());
+    let mut other = two.open(passphrase(), auto);
+    change(&mut *other, &set("b", "user", "z"));
+    assert_eq!(
+        paths(&mut *other),
+        ["a", "b"],
+        "the sync brought the other's"
+    );
+}
+
+pub(crate) fn a_large_deletion_is_held_back_until_agreed_to<I: Implementation>() {
+    let (_dir, one, two, _) = sharing::<I>();
+    let (mut one, mut two) = (open(&one), open(&two));
+    for number in 0..12 {
+        change(&mut *one, &set(&format!("r{number}"), "user", "x"));
+    }
+    one.sync(&SyncRequest::default()).unwrap();
+    two.sync(&SyncRequest::default()).unwrap();
+    for number in 0..10 {
+        let path = format!("r{number}");
+        change(&mut *one, &Edit::Delete { path });
+    }
+    one.sync(&SyncRequest::default()).unwrap();
+    let answer = two.sync(&SyncRequest::default()).unwrap();
+    let Some(Need::Confirmation(question @ Question::HeldBack { deleted: 10, .. })) = answer.need()
+    else {
+        panic!("{answer:?}");
+    };
+    assert_eq!(paths(&mut *two).len(), 12, "nothing was changed");
+    let mut request = SyncRequest::default();
+    request.consent.give(question.clone());
+    assert!(two.sync(&request).unwrap().need().is_none());
+    assert_eq!(paths(&mut *two).len(), 2);
+}
+
+pub(crate) fn a_vault_without_a_place_to_sync_says_so<I: Implementation>() {
+    let mut vault = open(&I::new());
+    let consent = Consent::to_everything();
+    assert_eq!(
+        kind_of(vault.sync(&SyncRequest::default())),
+        ProblemKind::NotFound
+    );
+    assert_eq!(kind_of(vault.preview_sync()), ProblemKind::NotFound);
+    assert_eq!(kind_of(vault.last_syncs()), ProblemKind::NotFound);
+    assert_eq!(kind_of(vault.standing()), ProblemKind::NotFound);
+    assert_eq!(kind_of(vault.sync_key()), ProblemKind::NotFound);
+    assert_eq!(kind_of(vault.rotate(None, &consent)), ProblemKind::NotFound);
+    assert_eq!(kind_of(vault.upgrade(&consent)), ProblemKind::NotFound);
+    for what in [Untie::Any, Untie::Folder] {
+        let reply = vault.untie(what, false, &consent);
+        assert_eq!(kind_of(reply), ProblemKind::NotFound);
+    }
+}
+
+pub(crate) fn offline_forbids_every_call_that_needs_the_network<I: Implementation>() {
+    let settings = SyncSettings {
+        offline: true,
+        ..SyncSettings::default()
+    };
+    let mut vault = I::new().open(passphrase(), settings);
+    let setup = ServerSetup {
+        address: Address::new("localhost", 1).unwrap(),
+        trust: None,
+        key: None,
+    };
+    assert_eq!(kind_of(vault.set_up_server(&setup)), ProblemKind::Network);
+    let code = vault.request_account(&setup).unwrap();
+    assert_eq!(vault.request_account(&setup).unwrap(), code, "a key stays");
+    assert!(vault.ties().unwrap().server.unwrap().pending);
+    let consent = Consent::to_everything();
+    assert_eq!(
+        kind_of(vault.sync(&SyncRequest::default())),
+        ProblemKind::Network
+    );
+    assert_eq!(kind_of(vault.preview_sync()), ProblemKind::Network);
+    assert_eq!(kind_of(vault.rotate(None, &consent)), ProblemKind::Network);
+    assert_eq!(kind_of(vault.upgrade(&consent)), ProblemKind::Network);
+    let delete = vault.untie(Untie::Any, true, &consent);
+    assert_eq!(kind_of(delete), ProblemKind::Network);
+    vault.untie(Untie::Any, false, &consent).unwrap();
+}
