@@ -12,21 +12,20 @@ use crate::app::App;
 use crate::output::Output;
 use crate::prompt::{Ask, PassphraseSource};
 
-/// What every command takes, before or after its name.
+/// The options of every command. They may stand before or after its name.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct Global {
     /// The vault file [env: PASSMATE_VAULT] [default: $XDG_DATA_HOME/passmate/vault.pmdb]
     #[arg(long, global = true, value_name = "FILE", conflicts_with = "profile")]
     pub(crate) vault: Option<PathBuf>,
-    /// Another vault of yours by name [env: PASSMATE_PROFILE]
+    /// The vault of this profile [env: PASSMATE_PROFILE]
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) profile: Option<String>,
-    /// Settings [env: PASSMATE_CONFIG] [default: $XDG_CONFIG_HOME/passmate/config.toml if it is
-    /// there]
+    /// The settings file [env: PASSMATE_CONFIG] [default: $XDG_CONFIG_HOME/passmate/config.toml]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// The passphrase is this file's first line; `-` is standard input [env:
+    /// Read the passphrase from the first line of this file; `-` is standard input [env:
     /// PASSMATE_PASSPHRASE_FILE]
     #[arg(
         long,
@@ -35,41 +34,38 @@ pub(crate) struct Global {
         conflicts_with = "passphrase_command"
     )]
     pub(crate) passphrase_file: Option<PathBuf>,
-    /// The passphrase is the first line of what this shell command writes [env:
+    /// Read the passphrase from the first line that this shell command prints [env:
     /// PASSMATE_PASSPHRASE_COMMAND]
     #[arg(long, global = true, value_name = "CMD")]
     pub(crate) passphrase_command: Option<String>,
-    /// Answer with one JSON object; errors too, on standard error
+    /// Print one JSON object; an error is one too, on standard error
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Never ask; what would need an answer fails
+    /// Never ask; fail where an answer is needed
     #[arg(long, global = true)]
     pub(crate) no_input: bool,
     /// Never use the network
     #[arg(long, global = true)]
     pub(crate) offline: bool,
-    /// Say yes to whatever would be asked
+    /// Answer yes to every question
     #[arg(long, global = true)]
     pub(crate) yes: bool,
-    /// Say nothing but answers and errors
+    /// Print only answers and errors
     #[arg(long, short, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
-    /// Say more
+    /// Print more
     #[arg(long, short, global = true)]
     pub(crate) verbose: bool,
-    /// When to use colours
+    /// When to print in colour
     #[arg(long, global = true, value_name = "WHEN")]
     pub(crate) color: Option<When>,
 }
 
-/// When answers get colours.
+/// When answers are printed in colour.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 pub(crate) enum When {
-    /// On a terminal, unless `NO_COLOR` is set
     Auto,
-    /// Always
     Always,
-    /// Never
     Never,
 }
 

@@ -6,13 +6,13 @@ use crate::report::plain;
 
 /// Show the one-time code of a record
 ///
-/// The code is made from the field `otp` (or `totp`, `2fa`), or from any field with an otpauth
-/// address: what a site shows as a QR code, or the secret below it.
+/// The secret is in the field `otp`, `totp` or `2fa`, or in any field with an otpauth:// address. A
+/// site shows the address as a QR code and the secret below it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The record
+    /// Path of the record
     path: String,
-    /// Another field
+    /// Name of the field that holds the secret
     field: Option<String>,
 }
 

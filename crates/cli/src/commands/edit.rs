@@ -23,13 +23,13 @@ use crate::app::App;
 use crate::change::change_quietly;
 use crate::report::{after_change, plain};
 
-/// Change a record in an editor
+/// Edit a record in an editor
 ///
-/// The editor is $VISUAL, $EDITOR or vi. It gets a file in memory that nobody else can read and
-/// that is gone afterwards. Only what was changed is stored.
+/// The editor is $VISUAL, $EDITOR or vi. It edits a file in memory that no other user can read and
+/// that is deleted afterwards. Only the fields that you changed are stored.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The record
+    /// Path of the record
     path: String,
 }
 

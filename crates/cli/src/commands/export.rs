@@ -9,32 +9,32 @@ use serde_json::json;
 use crate::app::App;
 use crate::report::plain;
 
-/// Write all records for another program, or as a copy
+/// Export all records for another program, or as a copy
 ///
-/// A file is made for you alone and never overwritten. What is not encrypted asks first.
+/// Only you can read the new file; an existing file is never overwritten. Formats without encryption
+/// ask for confirmation first.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The form
+    /// The format
     format: Format,
-    /// The file; without one it goes to standard output
+    /// The file to create [default: standard output]
     file: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
-    /// Our own vault file, with the history and without the sync key, under the same passphrase
+    /// A Passmate vault with the history and without the sync key, under the same passphrase
     Passmate,
-    /// A vault file of the original Passmate 2, with the history, under the same passphrase
+    /// A vault of the original Passmate 2 with the history, under the same passphrase
     Passmate2,
-    /// A KeePass database (KDBX 4) as KeePassXC opens it, under the same passphrase; without the
-    /// history
+    /// A KeePass database (KDBX 4) without the history, under the same passphrase
     Kdbx,
-    /// One page of HTML to print, with the sync key as text and as a QR code, to get the vault back
-    /// from its server
+    /// An HTML page to print, with the sync key as text and QR code: it restores the vault from its
+    /// server
     Paper,
-    /// Bitwarden's JSON; not encrypted
+    /// JSON as Bitwarden imports it; not encrypted
     Bitwarden,
-    /// A table as KeePassXC reads it; not encrypted
+    /// CSV as KeePassXC imports it; not encrypted
     Csv,
 }
 

@@ -4,18 +4,17 @@ use serde_json::json;
 use crate::app::App;
 use crate::report::plain;
 
-/// Find records by a few letters, the best first
+/// Find records by a few letters, best match first
 ///
-/// The letters must occur in this order, not side by side, in a path or in a field that is no
-/// secret (user, url and the like); case and accents do not count. Words may come in any order;
-/// 'word, ^begin, end$ and !not mean what they mean in fzf. Prints paths as every command takes
-/// them.
+/// Searches paths and fields that are not secret (user, url and the like). The letters must occur in
+/// this order but need not be adjacent; case and accents are ignored. Several words match in any
+/// order. The operators 'word, ^begin, end$ and !not are those of fzf. Prints one path a line.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// What to look for
     #[arg(required = true)]
     term: Vec<String>,
-    /// The number of records, at most
+    /// Print at most this many records
     #[arg(long, short = 'n', default_value_t = 50)]
     count: usize,
 }

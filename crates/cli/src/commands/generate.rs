@@ -7,25 +7,25 @@ use crate::app::App;
 use crate::change::change_quietly;
 use crate::report::after_change;
 
-/// Make a password
+/// Generate a password
 ///
-/// Without PATH it is printed and stored nowhere. With PATH it is stored there, in the field
-/// `password` unless another one is named, and printed only with --reveal.
+/// Without PATH, the password is printed and not stored. With PATH, it is stored in that record, in
+/// the field `password` unless FIELD names another one, and printed only with --reveal.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The record to store it in; made if it does not exist
+    /// Path of the record to store it in; created if it does not exist
     path: Option<String>,
-    /// The field
+    /// Name of the field
     #[arg(default_value = "password")]
     field: String,
-    /// Its characters in any order: `A` is a capital letter, `a` a small one, `5` a digit, `!` a
-    /// symbol
+    /// Classes of its characters: `A` is an upper-case letter, `a` a lower-case one, `5` a digit,
+    /// `!` a symbol; they are shuffled
     #[arg(long, default_value = "Aaaaaaaaaaaaaa5", conflicts_with = "words")]
     template: String,
-    /// So many words of the EFF's long list instead, 12.9 bits each
+    /// Generate this many words of the EFF's long list instead, 12.9 bits each
     #[arg(long, value_name = "N")]
     words: Option<usize>,
-    /// Print it although it is stored
+    /// Print it as well as storing it
     #[arg(long, requires = "path")]
     reveal: bool,
 }

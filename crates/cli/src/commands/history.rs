@@ -8,15 +8,15 @@ use crate::app::App;
 use crate::output::NAME;
 use crate::report::plain;
 
-/// Show what a record was, the newest first
+/// Show the history of a record, newest change first
 ///
-/// Nothing is forgotten: each value that a field had on any device is here, and each deletion.
-/// `passmate restore` takes the number in front of a change, or a time.
+/// Lists every value that a field had on any device, and every deletion. `passmate restore` accepts
+/// the number in front of a change, or a time.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The record
+    /// Path of the record
     path: String,
-    /// Only this field
+    /// Show the history of this field only
     field: Option<String>,
     /// Show secrets on a terminal too
     #[arg(long)]

@@ -22,22 +22,22 @@ use crate::change::change_quietly;
 use crate::prompt::{Ask, PassphraseSource};
 use crate::report::{after_change, plain};
 
-/// Bring in what another program keeps
+/// Import records from another program
 ///
-/// An import may be repeated: the same file again changes nothing, a newer one brings what changed
-/// there, and nothing that you changed, moved or deleted here since is taken back. What cannot be
-/// carried is listed on standard error. `passmate undo` takes an import back.
+/// An import can be repeated: the same file changes nothing, and a newer file brings only what
+/// changed there. It never reverts what you changed, moved or deleted here. Data that cannot be
+/// imported is listed on standard error. `passmate undo` undoes an import.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// What wrote the file
+    /// The program and format that wrote the file
     #[arg(value_parser = formats())]
     format: Format,
-    /// The file; `-` is standard input. For pass the folder, for example ~/.password-store
+    /// The file; `-` is standard input. For pass, the store's folder, for example ~/.password-store
     file: PathBuf,
-    /// Show what would come, and write nothing
+    /// Show what an import would do, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// The file's own password is this other file's first line; `-` is standard input
+    /// Read the file's own password from the first line of this file; `-` is standard input
     #[arg(long, value_name = "FILE")]
     file_passphrase_file: Option<PathBuf>,
 }

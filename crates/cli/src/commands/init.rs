@@ -12,13 +12,13 @@ use serde_json::json;
 use super::{import, sync};
 use crate::app::App;
 
-/// Make a vault
+/// Create a vault
 ///
-/// You choose a master passphrase. It is all that protects the vault, it cannot be recovered, and
-/// it is not needed to join other devices: each device has its own.
+/// You choose a master passphrase. It protects the vault file on this device and cannot be recovered.
+/// Each device has its own; other devices join with the sync key instead.
 ///
-/// If an original Passmate program was used on this device, you are offered to take over its
-/// records, and to take part in its shared folder. Its files stay as they are.
+/// If an original Passmate program was used on this device, `init` offers to import its records and
+/// to use its shared folder. The original's files are not changed.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {}
 

@@ -9,16 +9,16 @@ use crate::report::plain;
 
 /// Show the tree of records
 ///
-/// A record that shows under another path than it was given, because two devices gave one path to
-/// two records, is marked. `passmate mv` gives it a path of its own.
+/// If two devices gave the same path to two records, one of them is listed under a path with its id
+/// and marked. Give it a path of its own with `passmate mv`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Only records with this in their path; case does not count
+    /// List only records with this text in their path; case is ignored
     term: Option<String>,
-    /// One bare path a line, as every command takes it
+    /// Print one bare path a line, as other commands accept it
     #[arg(long)]
     flat: bool,
-    /// The trash: records that are deleted, the latest first
+    /// List deleted records, the most recent deletion first
     #[arg(long, conflicts_with = "flat")]
     deleted: bool,
 }

@@ -6,9 +6,9 @@ use crate::report::plain;
 
 /// Change the master passphrase
 ///
-/// The vault and its previous copy are encrypted anew. Copies elsewhere, such as backups, keep the
-/// old passphrase. The new one is asked for; where standard input is no terminal it is its first
-/// line.
+/// Re-encrypts the vault and its previous copy. Copies elsewhere, such as backups, keep the old
+/// passphrase. The new passphrase is asked for; if standard input is not a terminal, it is the first
+/// line of standard input.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {}
 

@@ -7,14 +7,14 @@ use crate::report::plain;
 
 /// Show a field as a QR code, for another device's camera
 ///
-/// Without FIELD it is the password; of a record with a field `ssid` it is the access to a wireless
-/// network, as phones read it. A secret of one-time codes becomes the address that authenticator
-/// apps scan.
+/// Without FIELD, the code holds the password; for a record with a field `ssid`, it holds the
+/// wireless network as phones scan it. The secret of one-time codes becomes the address that
+/// authenticator apps scan.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The record
+    /// Path of the record
     path: String,
-    /// The field
+    /// Name of the field
     field: Option<String>,
 }
 

@@ -6,22 +6,22 @@ use passmate_core::problem::Problem;
 use crate::app::App;
 use crate::change::change;
 
-/// Make an empty record
+/// Create an empty record
 #[derive(Debug, clap::Args)]
 pub(crate) struct NewArgs {
-    /// Its path, for example web/example.org
+    /// Path of the new record, for example web/example.org
     path: String,
 }
 
-/// Set a field, in a new record if there is none
+/// Set a field; creates the record if it does not exist
 ///
-/// The value is asked for and not shown. Where standard input is no terminal the value is all of
-/// it, without one line feed at its end.
+/// The value is asked for and not shown. If standard input is not a terminal, the value is all of
+/// standard input, without one trailing line feed.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SetArgs {
-    /// The record
+    /// Path of the record
     path: String,
-    /// The field, for example password
+    /// Name of the field, for example password
     field: String,
     /// Store an empty value
     #[arg(long)]
@@ -31,25 +31,25 @@ pub(crate) struct SetArgs {
 /// Remove a field from a record; its values stay in the history
 #[derive(Debug, clap::Args)]
 pub(crate) struct UnsetArgs {
-    /// The record
+    /// Path of the record
     path: String,
-    /// The field
+    /// Name of the field
     field: String,
 }
 
-/// Give a record another path
+/// Move a record to another path
 #[derive(Debug, clap::Args)]
 pub(crate) struct MvArgs {
-    /// The record
+    /// Path of the record
     old: String,
-    /// Its new path
+    /// The new path
     new: String,
 }
 
 /// Delete a record; it stays in the history
 #[derive(Debug, clap::Args)]
 pub(crate) struct RmArgs {
-    /// The record
+    /// Path of the record
     path: String,
 }
 

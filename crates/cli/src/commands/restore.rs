@@ -10,16 +10,16 @@ use crate::app::App;
 use crate::change::{change, change_quietly};
 use crate::report::after_change;
 
-/// Bring back what was
+/// Restore a deleted record or an earlier value
 ///
-/// `restore PATH` brings back a deleted record, `restore PATH FIELD` the value that a field had
-/// before. With --at, a record or a field becomes what it was then. All of these are new edits: the
-/// history keeps everything.
+/// `restore PATH` restores a deleted record; `restore PATH FIELD` restores the previous value of a
+/// field. With --at, the record or field gets the state that it had then. A restore is a new edit:
+/// the history keeps everything.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The record
+    /// Path of the record
     path: String,
-    /// The field
+    /// Name of the field
     field: Option<String>,
     /// A time, such as 2026-11-23 or "2026-11-23 19:30", or a number that `passmate history` shows
     #[arg(long, value_name = "TIME|N", value_parser = parse_at)]

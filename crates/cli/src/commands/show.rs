@@ -8,13 +8,13 @@ use crate::report::plain;
 
 /// Show a record, or one field of it
 ///
-/// One field is its bare value and a line feed. On a terminal secrets are masked unless --reveal is
-/// given; what goes into a pipe or a file is never masked.
+/// With FIELD, prints its bare value and a line feed. On a terminal, secrets are masked unless
+/// --reveal is given; output to a pipe or a file is never masked.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The record
+    /// Path of the record
     path: String,
-    /// The field
+    /// Name of the field
     field: Option<String>,
     /// Show secrets on a terminal too
     #[arg(long)]

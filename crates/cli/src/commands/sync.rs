@@ -24,25 +24,22 @@ use crate::app::App;
 use crate::prompt::{Ask, PassphraseSource};
 use crate::report::{self, counted, counts, folder_object, joined, plain};
 
-/// Bring this device and the server in step, and the shared folder if there is one
+/// Sync with the server, and with the shared folder if there is one
 ///
-/// What other devices changed comes in, what this device changed goes out, field by field. A merge
-/// loses nothing: a value that does not win stays in the history.
+/// Receives the changes of other devices and sends the changes of this one, field by field. A merge
+/// loses nothing: the value that loses a conflict stays in the history.
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
     #[command(subcommand)]
     action: Option<Action>,
-    /// Ask the server and show what a sync would do, record by record; nothing is changed, here or
-    /// there
+    /// Show what a sync would do, record by record, and change nothing here or on the server
     #[arg(long)]
     dry_run: bool,
-    /// Show what the last sync that changed anything did, record by record, without asking the
-    /// server
+    /// Show what the last sync that changed anything did, record by record, without a network
     #[arg(long, conflicts_with_all = ["dry_run", "replace_remote"])]
     last: bool,
-    /// If what the server has cannot be opened, store this vault over it, after a word that is
-    /// typed in
+    /// Overwrite the btoken on the server if it cannot be opened; asks for a typed confirmation
     #[arg(long, conflicts_with = "dry_run")]
     replace_remote: bool,
 }

@@ -5,11 +5,10 @@ use crate::app::App;
 use crate::change::change_quietly;
 use crate::report::after_change;
 
-/// Take back the last change of this device's vault: the last command that changed records, or the
-/// last sync
+/// Undo the last command that changed records, or the last sync
 ///
-/// It compares with the previous copy and writes new edits; a second undo takes back the first.
-/// Deleted values and those of other devices stay in the history.
+/// Compares the vault with its previous copy and writes new edits, so a second undo undoes the first.
+/// Every value stays in the history.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {}
 

@@ -7,15 +7,14 @@ use crate::report::plain;
 
 /// Show the key that other devices join with
 ///
-/// Whoever has it can read and change everything in the account. On a terminal it asks before it
-/// shows the key.
+/// Anyone who has the key can read and change every record. On a terminal, asks before it shows the
+/// key.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// A link instead, with the server and its pin, which `passmate sync setup --key-file` takes
-    /// too
+    /// Print a link with server, pin and key, for `passmate sync setup --key-file`
     #[arg(long)]
     link: bool,
-    /// A QR code of the link, for the camera of another device
+    /// Print the link as a QR code, for the camera of another device
     #[arg(long)]
     qr: bool,
 }

@@ -7,15 +7,15 @@ use crate::app::App;
 
 /// Forget the server, or the shared folder
 ///
-/// All records stay on this device. With --delete the account is deleted on the server too: other
-/// devices then keep what they have and cannot sync any more. Of a folder this device's copy is
-/// deleted there.
+/// All records stay on this device. With --delete, the account is deleted on the server too; other
+/// devices keep their records and cannot sync any more. For a folder, --delete deletes this device's
+/// copy in it.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Delete the account and its btoken on the server first, or this device's copy in the folder
+    /// Also delete the account on the server, or this device's copy in the folder
     #[arg(long)]
     delete: bool,
-    /// Forget the shared folder, and not the server beside it
+    /// Forget the shared folder, not the server
     #[arg(long)]
     folder: bool,
 }

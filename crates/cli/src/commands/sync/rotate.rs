@@ -5,18 +5,18 @@ use crate::app::App;
 use crate::commands::restore::parse_time;
 use crate::report;
 
-/// Give this vault a new key and account on its server, and delete the old one
+/// Move to a new account with a new key, and delete the old account
 ///
-/// For a device that was lost, or a key that somebody saw. All other devices have to leave and join
-/// again with the new key; what they changed meanwhile comes along then. Interrupted, it goes on
-/// when it is run again.
+/// Use it after a device was lost or the key was exposed. Every other device must then leave and
+/// join again with the new key; its own changes are merged when it joins. If interrupted, run it
+/// again.
 ///
-/// With --keep-history the new account starts with the history since then, and every device that
-/// joins it too: for a vault that has become too large for its server. What is seen stays, and what
-/// the trash gives back. The whole history goes into a vault of its own, beside this one, first.
+/// With --keep-history, the new account and every device that joins it keep only the history since
+/// then: for a vault that has outgrown its server's limit. Current values and deleted records stay.
+/// The whole history is first saved in a separate vault file beside this one.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Keep the history since a day, such as 2026-01-31, or of a time, such as 1y, 6mo or 90d
+    /// Keep the history since a date, such as 2026-01-31, or of a span, such as 1y, 6mo or 90d
     #[arg(long, value_name = "TIME", value_parser = parse_since)]
     keep_history: Option<i64>,
 }

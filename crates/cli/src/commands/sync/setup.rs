@@ -15,35 +15,35 @@ use crate::commands::qr;
 use crate::prompt::read_small;
 use crate::report::{self, plain};
 
-/// Tie this vault to a server, or to a shared folder
+/// Connect this vault to a server or a shared folder
 ///
-/// The first device makes an account there. Every other device joins it with the key that `passmate
-/// sync key` shows on the first one. In a shared folder each device keeps a copy that the others
-/// merge; the original Passmate program (0.4) can take part.
+/// The first device creates an account on the server. Every other device joins it with the key that
+/// `passmate sync key` shows on the first one. In a shared folder, each device keeps a copy that the
+/// others merge; the original Passmate program (0.4) can take part.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The server; its port is 29556 unless another one is given
+    /// The server [default port: 29556]
     #[arg(value_name = "HOST[:PORT]", required_unless_present_any = ["folder", "key_file"])]
     server: Option<Address>,
-    /// A folder that all devices have, carried by a sync program or on a network drive; beside a
-    /// server or instead
+    /// A folder on a network drive or carried by a file sync program, beside a server or instead of
+    /// one
     #[arg(long, value_name = "DIR", conflicts_with_all = ["server", "key_file", "request", "pin", "ca_file"])]
     folder: Option<PathBuf>,
-    /// Join the account of another device, whose key is in this file, or the link of `passmate sync
-    /// key --link`, which names server and pin too; `-` is standard input
+    /// Join the account whose key, or whose link from `passmate sync key --link`, is in this file; a
+    /// link names server and pin too; `-` is standard input
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
-    /// For a server that admits devices one by one: make this device's key and print the code that
-    /// its operator needs; afterwards the same command without --request goes through
+    /// Create this device's key and print the code by which the operator of an invite-only server
+    /// admits it; then run the same command without --request
     #[arg(long, conflicts_with = "key_file")]
     request: bool,
-    /// With --request: the code as a QR code too
+    /// Print the code as a QR code too
     #[arg(long, requires = "request")]
     qr: bool,
-    /// Trust the server by its pin, as it prints it when it starts
+    /// Trust the server by the pin that it prints when it starts
     #[arg(long, value_name = "PIN", conflicts_with = "ca_file")]
     pin: Option<Pin>,
-    /// Trust servers with a certificate from this authority
+    /// Trust servers with a certificate from the authority in this file
     #[arg(long, value_name = "PEM")]
     ca_file: Option<PathBuf>,
 }

@@ -11,9 +11,9 @@ use serde_json::json;
 use crate::app::App;
 use crate::report::{joined, plain};
 
-/// Show how this device and its server or shared folder stand, without asking the server
+/// Show the state of the sync, without a network
 ///
-/// Two devices whose fingerprints are equal hold the same, history included.
+/// Two devices with the same fingerprint hold the same records, history included.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {}
 

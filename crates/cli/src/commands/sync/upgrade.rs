@@ -3,10 +3,11 @@ use passmate_core::problem::Problem;
 use crate::app::App;
 use crate::report;
 
-/// Make an account that is shared with the original desktop client one of this program alone
+/// Stop sharing the account with the original desktop client
 ///
-/// From then on nothing is left out or rewritten for the desktop client, and it cannot use the
-/// account any more. Other devices with this program follow with their next sync.
+/// The account gets the format of this program, which the desktop client cannot read. Nothing is
+/// left out or rewritten for it any more. Other devices with this program follow with their next
+/// sync.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {}
 
