@@ -186,7 +186,7 @@ fn write_out(bytes: &[u8]) -> Result<(), Problem> {
         Err(error) => Err(Problem::new(
             ProblemKind::File,
             format!("cannot write the answer: {error}"),
-            "look at where the output goes",
+            "check where the output goes",
         )),
         Ok(()) => Ok(()),
     }

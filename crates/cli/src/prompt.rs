@@ -151,7 +151,7 @@ impl Ask {
         if value.is_empty() {
             return Err(Problem::usage(
                 "the value is empty",
-                "give --empty if that is meant, or use `passmate unset`",
+                "use --empty to store an empty value, or `passmate unset` to remove the field",
             ));
         }
         Ok(value)
@@ -160,7 +160,7 @@ impl Ask {
     /// A line that may be seen while it is typed; empty if nothing was typed.
     pub(crate) fn line(&self, prompt: &str) -> Result<Zeroizing<String>, Problem> {
         if !self.has_person() {
-            return Err(cancelled("nobody can be asked here"));
+            return Err(cancelled("there is no terminal to ask on"));
         }
         eprint!("{prompt}");
         let _ = io::stderr().flush();
@@ -180,7 +180,7 @@ impl Ask {
         }
         if !self.has_person() {
             return Err(cancelled(
-                "this asks for a yes, and nobody can be asked here",
+                "this needs a confirmation, and there is no terminal to ask on",
             ));
         }
         let answer = self.line(&format!("{} [y/N] ", escape(question)))?;
@@ -199,7 +199,7 @@ fn cancelled(message: &str) -> Problem {
     Problem::new(
         ProblemKind::Cancelled,
         message,
-        "give --yes if it is meant, or run it on a terminal",
+        "add --yes to confirm, or run it on a terminal",
     )
 }
 
@@ -211,15 +211,15 @@ fn unreadable(error: io::Error) -> Problem {
     Problem::new(
         ProblemKind::File,
         format!("cannot read standard input: {error}"),
-        "look at where the input comes from",
+        "check where the input comes from",
     )
 }
 
 fn check_not_empty(passphrase: Passphrase) -> Result<Passphrase, Problem> {
     if passphrase.is_empty() {
         return Err(Problem::usage(
-            "an empty passphrase protects nothing",
-            "choose one; several random words are good",
+            "the passphrase is empty",
+            "choose one; several random words are strong",
         ));
     }
     Ok(passphrase)

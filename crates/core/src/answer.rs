@@ -63,20 +63,20 @@ impl From<Need> for Problem {
         match need {
             Need::Locked => Self::new(
                 ProblemKind::Locked,
-                "the vault is locked and nobody can be asked for its passphrase",
+                "the vault is locked, and there is no terminal to ask for its passphrase",
                 "give --passphrase-file or --passphrase-command, or run it on a terminal",
             ),
             Need::Confirmation(question @ Question::HeldBack { .. }) => Self::new(
                 ProblemKind::HeldBack,
                 question.to_string(),
-                "nothing was changed; look with `passmate sync --dry-run`, and accept it with \
+                "nothing was changed; review it with `passmate sync --dry-run`, accept it with \
                  `passmate sync --yes`",
             ),
             Need::Confirmation(Question::ReplaceRemote { why }) => why,
             Need::Confirmation(_) => Self::new(
                 ProblemKind::Cancelled,
-                "this asks for a yes, and nobody can be asked here",
-                "give --yes if it is meant, or run it on a terminal",
+                "this needs a confirmation, and there is no terminal to ask on",
+                "add --yes to confirm, or run it on a terminal",
             ),
             Need::UnknownPin(problem) => Self::from(*problem),
             Need::Ambiguous { path, candidates } => Self::new(

@@ -1,10 +1,10 @@
 //! Everything that a front end may do with an unlocked vault.
 //!
-//! [`VaultApi`] is what a command line, a window or a browser bridge is written against. [`Session`]
-//! implements it in the same process. Every call reads or writes the vault as it is stored; the
-//! rules are:
-//!  - [`change`](VaultApi::change) is the only way to change records, and it syncs afterwards if the
-//!    settings say so: no front end can forget to;
+//! [`VaultApi`] is what a command line, a window or a browser bridge is written against.
+//! [`Session`] implements it in the same process. Every call reads or writes the vault as it is
+//! stored; the rules are:
+//!  - [`change`](VaultApi::change) is the only way to change records, and it syncs afterwards if
+//!    the settings say so: no front end can forget to;
 //!  - a call that needs a person returns [`Halt::Needs`](crate::answer::Halt::Needs) and is called
 //!    again with the answer;
 //!  - a call that fails has changed nothing, unless its documentation says otherwise.

@@ -139,7 +139,7 @@ pub fn write_new(file: &Path, bytes: &[u8]) -> Result<(), Problem> {
 pub fn file_exists(file: &Path) -> Problem {
     Problem::new(
         ProblemKind::Exists,
-        format!("{} is there already", file.display()),
+        format!("{} already exists", file.display()),
         "name another file, or remove it first",
     )
 }
@@ -148,6 +148,6 @@ fn unwritable(file: &Path, error: &io::Error) -> Problem {
     Problem::new(
         ProblemKind::File,
         format!("cannot write {}: {error}", file.display()),
-        "look at the disk and the folder",
+        "check the disk and the folder",
     )
 }

@@ -154,7 +154,7 @@ pub(crate) fn revert_record(vault: &mut Vault, path: &str, seconds: i64, now: i6
 pub(crate) fn undelete(vault: &mut Vault, path: &str, now: i64) -> Reply<()> {
     if vault.view().get(path).is_some() {
         return Err(Problem::usage(
-            format!("{path} is not deleted"),
+            format!("the record {path} is not deleted"),
             "name a field to bring back its previous value, or give --at a time",
         )
         .into());
@@ -189,7 +189,7 @@ pub(crate) fn refuse_taken(vault: &Vault, path: &str) -> Result<(), Problem> {
         None => Ok(()),
         Some(_) => Err(Problem::new(
             ProblemKind::Exists,
-            format!("there is a record {path} already"),
+            format!("there is already a record {path}"),
             "choose another path",
         )),
     }

@@ -50,7 +50,7 @@ fn find_files(folder: &Path, depth_left: usize, files: &mut Vec<PathBuf>) -> Res
         Problem::new(
             ProblemKind::File,
             message,
-            "name the store's folder, for example ~/.password-store",
+            "give the store's folder, for example ~/.password-store",
         )
     };
     for entry in std::fs::read_dir(folder).map_err(failed)? {

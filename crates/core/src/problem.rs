@@ -199,25 +199,25 @@ impl From<SessionError> for Problem {
         let (code, hint) = match &error {
             SessionError::NotFound { .. } => (
                 ProblemKind::NotFound,
-                "make one with `passmate init`, or name another with --vault or --profile",
+                "create one with `passmate init`, or name another one with --vault or --profile",
             ),
             SessionError::Exists { .. } => (
                 ProblemKind::Exists,
-                "open it, or name another place with --vault or --profile",
+                "use it, or name another file with --vault or --profile",
             ),
             SessionError::InUse { .. } => (ProblemKind::InUse, "try again in a moment"),
             SessionError::Io { error, .. } => match error.kind() {
                 std::io::ErrorKind::StorageFull => (
                     ProblemKind::File,
-                    "make room on the disk; the vault is as it was before",
+                    "free some disk space; the vault was not changed",
                 ),
                 std::io::ErrorKind::PermissionDenied => (
                     ProblemKind::File,
-                    "look at the owner and mode of the file and of its folder",
+                    "check the owner and mode of the file and its folder",
                 ),
                 _ => (
                     ProblemKind::File,
-                    "look at the disk and the folder; the vault is as it was before",
+                    "check the disk and the folder; the vault was not changed",
                 ),
             },
             SessionError::Container(ContainerError::WrongPassphrase) => (
@@ -239,7 +239,8 @@ impl From<SessionError> for Problem {
             }
             SessionError::Container(_) | SessionError::Codec(_) => (
                 ProblemKind::Damaged,
-                "restore a backup, or try the content before with --vault and `.prev` at the end of the path",
+                "restore a backup, or open the previous copy: the same path with `.prev` at the \
+                 end, given to --vault",
             ),
             SessionError::Encode(_) => (ProblemKind::TooLarge, "the change was not saved"),
             SessionError::PassphraseChanged => (
@@ -248,7 +249,7 @@ impl From<SessionError> for Problem {
             ),
             SessionError::OfOriginal { .. } => (
                 ProblemKind::File,
-                "make a vault of your own with `passmate init`",
+                "create your own vault with `passmate init`",
             ),
         };
         Self::new(code, error.to_string(), hint)
@@ -261,7 +262,7 @@ impl From<EditError> for Problem {
             EditError::NoSuchRecord => Self::new(
                 ProblemKind::NotFound,
                 error.to_string(),
-                "`passmate ls` shows what there is",
+                "`passmate ls` lists all records",
             ),
             EditError::NameEmpty | EditError::NameHasControl => {
                 Self::usage(error.to_string(), "choose another name")
@@ -275,7 +276,7 @@ impl From<EditError> for Problem {
             EditError::StampsExhausted => Self::new(
                 ProblemKind::Other,
                 error.to_string(),
-                "make a new record and copy the values there",
+                "create a new record and copy the values there",
             ),
         }
     }
@@ -286,7 +287,8 @@ impl From<SyncKeyError> for Problem {
         Self::new(
             ProblemKind::KeyMistyped,
             error.to_string(),
-            "`passmate sync key` on a device that has the account shows the key: 14 groups of 6 digits",
+            "run `passmate sync key` on a device of the account to show the key: 14 groups of 6 \
+             digits",
         )
     }
 }
@@ -298,18 +300,19 @@ impl From<SyncError> for Problem {
             SyncError::NotSetUp => Self::new(
                 ProblemKind::NotFound,
                 message,
-                "tie it to a server with `passmate sync setup HOST`",
+                "connect it to a server with `passmate sync setup HOST`",
             ),
             SyncError::NotLetIn { ref host } => {
                 let hint = format!(
-                    "when its operator has admitted you, run `passmate sync setup {host}`; with --request it shows the code again"
+                    "run `passmate sync setup {host}` when its operator has admitted this device; \
+                     add --request to show the code again"
                 );
                 Self::new(ProblemKind::Refused, message, hint)
             }
             SyncError::AlreadySetUp { .. } => Self::new(
                 ProblemKind::Exists,
                 message,
-                "forget that server first with `passmate sync leave`",
+                "disconnect it first with `passmate sync leave`",
             ),
             SyncError::SetUpChanged => {
                 Self::new(ProblemKind::Other, message, "run `passmate sync` again")
@@ -317,12 +320,13 @@ impl From<SyncError> for Problem {
             SyncError::KeyWithoutAccount => Self::new(
                 ProblemKind::Refused,
                 message,
-                "the key was never given out by a server; check it on the other device",
+                "no server issued this key; check it on the other device",
             ),
             SyncError::HeldBack(_) => Self::new(
                 ProblemKind::HeldBack,
                 message,
-                "nothing was changed; look with `passmate sync --dry-run`, and take it with `passmate sync --yes`",
+                "nothing was changed; review it with `passmate sync --dry-run`, accept it with \
+                 `passmate sync --yes`",
             ),
             SyncError::RolledBack { rollback, then } => {
                 Self::rolled_back(rollback, Some(&then.to_string()))
@@ -344,27 +348,29 @@ impl From<FolderError> for Problem {
         let (code, hint) = match &error {
             FolderError::NotSetUp => (
                 ProblemKind::NotFound,
-                "set one up with `passmate sync setup --folder DIR`",
+                "connect one with `passmate sync setup --folder DIR`",
             ),
             FolderError::AlreadySetUp(_) => (
                 ProblemKind::Exists,
-                "forget that one first with `passmate sync leave --folder`",
+                "disconnect it first with `passmate sync leave --folder`",
             ),
-            FolderError::Save(_) => (ProblemKind::File, "look at the disk; nothing is lost here"),
+            FolderError::Save(_) => (ProblemKind::File, "check the disk; no record was lost"),
             FolderError::HeldBack(_) => (
                 ProblemKind::HeldBack,
-                "nothing was changed; look with `passmate sync --dry-run`, and take it with `passmate sync --yes`",
+                "nothing was changed; review it with `passmate sync --dry-run`, accept it with \
+                 `passmate sync --yes`",
             ),
             FolderError::NotText(_) => (ProblemKind::Usage, "rename it"),
             FolderError::Io { error, .. } if error.kind() == std::io::ErrorKind::NotFound => (
                 ProblemKind::File,
-                "is the disk mounted, and has the sync program made it? Nothing is lost here",
+                "check that the disk is mounted and the sync program has created the folder; no \
+                 record was lost",
             ),
             FolderError::Io { .. } => (
                 ProblemKind::File,
-                "look at the folder and its mode; nothing is lost here",
+                "check the folder and its mode; no record was lost",
             ),
-            FolderError::TooMany(_) => (ProblemKind::File, "share a folder of its own"),
+            FolderError::TooMany(_) => (ProblemKind::File, "use a folder for Passmate alone"),
         };
         Self::new(code, error.to_string(), hint)
     }
@@ -377,91 +383,100 @@ impl From<RemoteError> for Problem {
             RemoteError::NoConnection(error) => return error.into(),
             RemoteError::Busy => (
                 ProblemKind::Network,
-                "it may be overloaded: try again later; nothing is lost here",
+                "the server may be overloaded: try again later; no record was lost",
             ),
             RemoteError::Broken {
                 failure: ExchangeFailure::CutBeforeHello | ExchangeFailure::CutDuringGreeting,
                 ..
             } => (
                 ProblemKind::Network,
-                "is it a Passmate server, and is it up? Try again later; nothing is lost here",
+                "check that it is a Passmate server and running, then try again; no record was \
+                 lost",
             ),
-            RemoteError::Broken { .. } => (
-                ProblemKind::Network,
-                "try again later; nothing is lost here",
-            ),
+            RemoteError::Broken { .. } => {
+                (ProblemKind::Network, "try again later; no record was lost")
+            }
             RemoteError::NotPassmate | RemoteError::Misbehaved(_) => (
                 ProblemKind::Network,
                 "check host and port: Passmate servers listen on port 29556",
             ),
             RemoteError::TlsEnded => (
                 ProblemKind::NotTrusted,
-                "the operator must pass TCP through to passmate-server (nginx `stream`, HAProxy `mode tcp`)",
+                "the operator must pass TCP through to passmate-server (nginx `stream`, HAProxy \
+                 `mode tcp`)",
             ),
             RemoteError::LetsAnyoneIn => (
                 ProblemKind::NotTrusted,
-                "nothing was stored there; ask the operator what this is",
+                "nothing was stored there; ask the operator what answers there",
             ),
             RemoteError::VersionUnsupported(1) => (
                 ProblemKind::NotSupported,
-                "version 1 encrypted vaults in another way: the operator must run a server of version 2 or passmate-server",
+                "version 1 used another encryption: the operator must run a version 2 server or passmate-server",
             ),
             RemoteError::VersionUnsupported(_) => {
                 (ProblemKind::NotSupported, "update passmate on this device")
             }
             RemoteError::Refused => (
                 ProblemKind::Refused,
-                "the account was deleted or rotated (then leave and join with the new key), the sync key is wrong, or the server is out \
-                 of order; nothing is lost here",
+                "the account was deleted or rotated (then leave and join with the new key), the \
+                 sync key is wrong, or the server has a fault; no record was lost",
             ),
             RemoteError::CreateRefused => (
                 ProblemKind::Refused,
-                "it may be full, or closed to new accounts: ask its operator; if they let devices in by a code, \
-                     `passmate sync setup HOST --request` makes yours",
+                "it may be full or closed to new accounts: ask its operator; if it is \
+                 invite-only, `passmate sync setup HOST --request` shows this device's code",
             ),
             RemoteError::TooLarge { .. } => (
                 ProblemKind::TooLarge,
-                "all is saved on this device; ask the operator for a higher --btoken-max, or keep less history with \
-                     `passmate sync rotate --keep-history 1y`",
+                "everything is saved on this device; ask the operator for a higher --btoken-max, \
+                 or keep less history with `passmate sync rotate --keep-history 1y`",
             ),
             RemoteError::CutInFuture { .. } => (
                 ProblemKind::Damaged,
-                "look at this device's clock; if it is right, run `passmate sync leave` here and start a new account with `passmate \
-                 sync setup`, which the other devices join: nothing was changed here",
+                "check this device's clock; if it is right, run `passmate sync leave` here and \
+                 create a new account with `passmate sync setup`, which the other devices join; \
+                 nothing was changed here",
             ),
             RemoteError::HistoryCut { .. } => (
                 ProblemKind::NotSupported,
-                "run `passmate sync upgrade` on another device if the desktop client is not used any more; nothing was changed",
+                "if the desktop client is not used any more, run `passmate sync upgrade` on \
+                 another device; nothing was changed",
             ),
             RemoteError::RemoteTooLarge { .. } => (
                 ProblemKind::TooLarge,
-                "is this your server? Nothing was read or changed",
+                "check that this is your server; nothing was read or changed",
             ),
-            RemoteError::Unsealable(_) => (ProblemKind::TooLarge, "all is saved on this device"),
+            RemoteError::Unsealable(_) => (
+                ProblemKind::TooLarge,
+                "everything is saved on this \
+                device",
+            ),
             RemoteError::Unopenable(_) => (
                 ProblemKind::Damaged,
-                "nothing is lost here; is the sync key right? If so the server's copy is damaged: ask its operator for a backup, or \
-                 store this vault over it with `passmate sync --replace-remote`",
+                "check the sync key; if it is right, the server's copy is damaged: ask its \
+                 operator for a backup, or overwrite it with `passmate sync --replace-remote`; no \
+                 record was lost",
             ),
             RemoteError::NoVault(ref error) if error.is_newer() => (
                 ProblemKind::NotSupported,
-                "another device has a newer passmate: update this one",
+                "update passmate on this device: another device has a newer version",
             ),
             RemoteError::NoVault(_) => (
                 ProblemKind::Damaged,
-                "nothing was merged and nothing is lost here; `passmate sync --replace-remote` stores this vault over it",
+                "nothing was merged and no record was lost; `passmate sync --replace-remote` \
+                 overwrites it with this vault",
             ),
             RemoteError::Unconfirmed(_) => (
                 ProblemKind::Network,
-                "many devices at once, or a server in trouble: run `passmate sync` again",
+                "run `passmate sync` again: many devices synced at once, or the server has a fault",
             ),
             RemoteError::OutcomeUnknown(_) | RemoteError::AccountUnknown(_) => (
                 ProblemKind::Network,
-                "run `passmate sync` again: it finds out, and nothing is lost here",
+                "run `passmate sync` again to find out; no record was lost",
             ),
             RemoteError::DeletedOrUnreachable => (
                 ProblemKind::Network,
-                "run it again, or forget the server on this device with `passmate sync leave`",
+                "run it again, or disconnect this device with `passmate sync leave`",
             ),
         };
         Self::new(code, message, hint)
@@ -476,17 +491,18 @@ impl From<ConnectError> for Problem {
             ConnectError::Unresolved { .. } => Self::new(
                 ProblemKind::Network,
                 message,
-                "check the host's name and this device's network",
+                "check the host name and this device's network",
             ),
             ConnectError::Unreachable { .. } => Self::new(
                 ProblemKind::Network,
                 message,
-                "is the server up, and is its port open on the way to it? Nothing is lost here",
+                "check that the server runs and that no firewall blocks its port; no record was \
+                 lost",
             ),
             ConnectError::Handshake(_) => Self::new(
                 ProblemKind::Network,
                 message,
-                "try again later; nothing is lost here",
+                "try again later; no record was lost",
             ),
             ConnectError::NotTls => Self::new(
                 ProblemKind::Network,
@@ -496,7 +512,7 @@ impl From<ConnectError> for Problem {
             ConnectError::Incompatible(_) => Self::new(
                 ProblemKind::NotSupported,
                 message,
-                "TLS 1.2 or 1.3 is needed on both sides",
+                "both sides need TLS 1.2 or 1.3",
             ),
         }
     }
@@ -527,57 +543,92 @@ fn not_trusted(
             |time| time.strftime("%Y-%m-%d").to_string(),
         )
     };
-    let pin_hint = "set it up with --pin and the pin that the server prints when it starts; its operator has it";
+    let pin_hint = "run `passmate sync setup` with --pin and the pin that the server prints when \
+        it starts; ask its operator for it";
     let (message, hint) = match problem {
         CertificateProblem::PinMismatch { current, .. } => (
-            format!("the server's key is not the pinned one (pinned {}, shown {})", short(current), short(shown)),
-            "if the operator confirms a new key, run `passmate sync trust PIN` with the pin that they give you".to_owned(),
+            format!(
+                "the server's key is not the pinned one (pinned {}, shown {})",
+                short(current),
+                short(shown)
+            ),
+            "if the operator confirms a new key, run `passmate sync trust PIN` with the pin that \
+             they give you"
+                .to_owned(),
         ),
-        CertificateProblem::UnknownIssuer if *self_signed => {
-            ("the server made its certificate itself, so nobody vouches for it".to_owned(), pin_hint.to_owned())
-        }
+        CertificateProblem::UnknownIssuer if *self_signed => (
+            "the server's certificate is self-signed, so no authority vouches for \
+                it"
+            .to_owned(),
+            pin_hint.to_owned(),
+        ),
         CertificateProblem::UnknownIssuer => (
-            "no authority known to this device has issued the server's certificate".to_owned(),
-            "give that authority's certificate with --ca-file, or the server's pin with --pin".to_owned(),
+            "the server's certificate is from an authority that this device does not \
+             know"
+                .to_owned(),
+            "give the authority's certificate with --ca-file, or the server's pin with \
+             --pin"
+                .to_owned(),
         ),
         CertificateProblem::NoTrustStore => (
-            "this system knows no certificate authority".to_owned(),
+            "this system has no certificate authorities".to_owned(),
             "install the package ca-certificates, or give the server's pin with --pin".to_owned(),
         ),
         CertificateProblem::CaUsedAsLeaf => (
-            "the server shows the certificate of an authority in the place of its own".to_owned(),
-            "give the server's pin with --pin, or make its certificate anew with -addext basicConstraints=critical,CA:FALSE".to_owned(),
+            "the server presents a CA certificate instead of a server certificate".to_owned(),
+            "give the server's pin with --pin, or recreate its certificate with -addext \
+             basicConstraints=critical,CA:FALSE"
+                .to_owned(),
         ),
         CertificateProblem::WrongName { wanted, names } => {
             let names: Vec<_> = names.iter().map(|name| escape(name)).collect();
-            let names = if names.is_empty() { "no name at all".to_owned() } else { names.join(", ") };
+            let names = if names.is_empty() {
+                "no name at all".to_owned()
+            } else {
+                names.join(
+                    ", \
+                ",
+                )
+            };
             (
-                format!("the server's certificate is made out to {names}, not to {wanted}"),
+                format!("the server's certificate is for {names}, not for {wanted}"),
                 "use one of these names, or give the server's pin with --pin".to_owned(),
             )
         }
         CertificateProblem::Expired { not_after, now } => (
             format!("the server's certificate expired on {}", day(*not_after)),
-            format!("the operator must renew it, unless this device's clock is wrong (it says {})", day(*now)),
+            format!(
+                "ask the operator to renew it, unless this device's clock is wrong (it says \
+                {})",
+                day(*now)
+            ),
         ),
         CertificateProblem::NotYetValid { not_before, now } => (
-            format!("the server's certificate is not valid before {}", day(*not_before)),
-            format!("is this device's clock right? It says {}", day(*now)),
+            format!(
+                "the server's certificate is not valid before {}",
+                day(*not_before)
+            ),
+            format!("check this device's clock: it says {}", day(*now)),
         ),
-        CertificateProblem::Revoked => {
-            ("the server's certificate was withdrawn".to_owned(), "ask the operator; nothing was sent".to_owned())
-        }
+        CertificateProblem::Revoked => (
+            "the server's certificate was revoked".to_owned(),
+            "ask the operator; nothing was \
+                sent"
+                .to_owned(),
+        ),
         CertificateProblem::NotForServers => (
-            "the server's certificate was issued for something else than servers".to_owned(),
-            "the operator must use another one; or give the server's pin with --pin".to_owned(),
+            "the server's certificate was not issued for servers".to_owned(),
+            "ask the operator for another one, or give the server's pin with --pin".to_owned(),
         ),
         CertificateProblem::BadSignature => (
-            "the server could not prove that the certificate is its own".to_owned(),
-            "somebody may be in between: ask the operator; nothing was sent".to_owned(),
+            "the server could not prove that it has the certificate's private key".to_owned(),
+            "an attacker may intercept the connection: ask the operator; nothing was \
+             sent"
+                .to_owned(),
         ),
         CertificateProblem::Unreadable => (
             "the server's certificate cannot be read".to_owned(),
-            "the operator must use another one; or give the server's pin with --pin".to_owned(),
+            "ask the operator for another one, or give the server's pin with --pin".to_owned(),
         ),
     };
     Problem::new(ProblemKind::NotTrusted, message, hint)

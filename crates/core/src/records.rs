@@ -125,7 +125,7 @@ pub(crate) fn find<'v, 'a>(view: &'v View<'a>, path: &str) -> Reply<&'v ViewReco
         0 => Problem::new(
             ProblemKind::NotFound,
             message,
-            "`passmate ls` shows what there is",
+            "`passmate ls` lists all records",
         )
         .into(),
         1 => Problem::new(

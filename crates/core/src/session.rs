@@ -250,7 +250,8 @@ impl Session {
         self.document.folder = folder;
     }
 
-    /// What [`OwnCopy::content`](passmate_vault::sync::shared_folder::OwnCopy::content) is of this text now.
+    /// What [`OwnCopy::content`](passmate_vault::sync::shared_folder::OwnCopy::content) is of this
+    /// text now.
     #[must_use]
     pub fn content_hash(&self, plaintext: &[u8]) -> [u8; 32] {
         SharedFolder::content_hash(plaintext, &self.passphrase)

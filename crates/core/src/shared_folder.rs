@@ -103,10 +103,10 @@ pub enum Why {
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
     /// The vault takes part in none.
-    #[error("this vault takes part in no shared folder")]
+    #[error("this vault has no shared folder")]
     NotSetUp,
     /// The vault takes part in one already.
-    #[error("this vault takes part in the shared folder {0} already")]
+    #[error("this vault already uses the shared folder {0}")]
     AlreadySetUp(String),
     /// Its path cannot be written down.
     #[error("the path of the folder {} is not text", .0.display())]

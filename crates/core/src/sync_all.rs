@@ -170,8 +170,8 @@ pub(crate) enum Occasion {
     AfterChange,
 }
 
-/// Syncs with everything that is set up: first takes in what came in the folder, then syncs with the
-/// server, then writes the folder again. So each gets what came from the other.
+/// Syncs with everything that is set up: first takes in what came in the folder, then syncs with
+/// the server, then writes the folder again. So each gets what came from the other.
 pub(crate) fn sync_all(
     session: &mut Session,
     request: &SyncRequest,
@@ -432,8 +432,9 @@ fn held_back(altered: passmate_vault::merge::Altered) -> Halt {
     }))
 }
 
-/// Tells of copies that were not merged, and of copies that a sync program put aside. A sync does not
-/// tell of them in its notices, because a front end may first ask for passphrases and sync again.
+/// Tells of copies that were not merged, and of copies that a sync program put aside. A sync does
+/// not tell of them in its notices, because a front end may first ask for passphrases and sync
+/// again.
 #[must_use]
 pub fn copy_notices(found: &FolderReport) -> Vec<Notice> {
     let skipped = found.skipped.iter().map(|Skipped { name, why }| {
@@ -507,7 +508,8 @@ fn clocks(session: &Session, report: &Report) -> Vec<Notice> {
     }
     match report.valid {
         Some((begin, _)) if now < begin => notices.push(Notice::warning(format!(
-            "this device's clock says {}, before the server's certificate begins ({}): is it right?",
+            "this device's clock says {}, before the server's certificate begins ({}): is it \
+             right?",
             local_time(now),
             local_time(begin)
         ))),

@@ -100,13 +100,13 @@ pub struct NotAsked;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// The server ended the connection before its hello: it is too busy, or not a Passmate server.
-    #[error("the server ended the connection before it said anything")]
+    #[error("the server closed the connection without a greeting")]
     CutBeforeHello,
     /// The stream ended inside the server's hello or banner.
     #[error("the connection broke while the server greeted")]
     CutDuringGreeting,
     /// What answers is not a Passmate server.
-    #[error("what answers is not a Passmate server")]
+    #[error("the peer is not a Passmate server")]
     NotPassmate,
     /// The server speaks a version that is not supported. Version 1 encrypted btokens in another
     /// way.
@@ -121,7 +121,7 @@ pub enum Failure {
         limit: u32,
     },
     /// The server announced a btoken longer than the client's limit; nothing was allocated for it.
-    #[error("the server announced a btoken of {announced} bytes, the limit is {limit}")]
+    #[error("the server announced a btoken of {announced} bytes; the limit is {limit}")]
     BtokenTooLong {
         /// The length that the server announced, in bytes.
         announced: u32,

@@ -59,8 +59,8 @@ impl Content {
 }
 
 /// A short text that is the same on two devices if, and in practice only if, their vaults are equal
-/// in all changes, history included: 16 upper-case hex digits, the first 8 bytes of SHA-256 over the
-/// btoken's plaintext.
+/// in all changes, history included: 16 upper-case hex digits, the first 8 bytes of SHA-256 over
+/// the btoken's plaintext.
 ///
 /// # Errors
 /// The vault is larger than what can be sealed.

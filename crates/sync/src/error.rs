@@ -15,25 +15,25 @@ use crate::wire::StreamEnd;
 #[derive(Debug, thiserror::Error)]
 pub enum SyncError {
     /// The vault belongs to no server yet.
-    #[error("this vault is not set up to sync")]
+    #[error("this vault is not connected to a server or folder")]
     NotSetUp,
     /// The vault belongs to a server already.
-    #[error("this vault syncs with {host} already")]
+    #[error("this vault already syncs with {host}")]
     AlreadySetUp {
         /// The server's host.
         host: String,
     },
     /// The device has asked to be admitted by a server, and has no account there yet.
-    #[error("this vault has no account at {host} yet: it waits to be admitted")]
+    #[error("this vault waits to be admitted by {host}: it has no account there yet")]
     NotLetIn {
         /// The server's host.
         host: String,
     },
     /// Another program tied the vault to another account, or to none, while this sync ran.
-    #[error("another program changed where this vault syncs")]
+    #[error("another program changed the account of this vault meanwhile")]
     SetUpChanged,
     /// The sync key's account number is all zero, which is none.
-    #[error("the sync key names no account")]
+    #[error("the sync key has no account number")]
     KeyWithoutAccount,
     /// The server returned older data than this device had seen there, and then this happened.
     #[error("the server returned older data, and then: {then}")]
@@ -62,7 +62,7 @@ pub enum RemoteError {
     #[error(transparent)]
     NoConnection(ConnectError),
     /// The server ended each connection before it said anything: what an overloaded one does.
-    #[error("the server ended the connection before it said anything")]
+    #[error("the server closed the connection without a greeting")]
     Busy,
     /// The connection broke on the way.
     #[error("{failure} ({end})")]
@@ -73,7 +73,7 @@ pub enum RemoteError {
         end: StreamEnd,
     },
     /// What answers is no Passmate server.
-    #[error("what answers is not a Passmate server")]
+    #[error("the peer is not a Passmate server")]
     NotPassmate,
     /// A refusal came as a clean close: something between client and server ends TLS.
     #[error(
@@ -96,7 +96,7 @@ pub enum RemoteError {
     #[error("the server refused to make an account")]
     CreateRefused,
     /// The sealed vault is longer than the server takes, or than another device would take.
-    #[error("the sealed vault has {len} bytes, the limit is {limit}")]
+    #[error("the sealed vault has {len} bytes; the limit is {limit}")]
     TooLarge {
         /// The btoken's length in bytes.
         len: usize,
@@ -106,7 +106,7 @@ pub enum RemoteError {
         known: bool,
     },
     /// The server announced a btoken longer than the client takes.
-    #[error("the server announced a btoken of {announced} bytes, the limit is {limit}")]
+    #[error("the server announced a btoken of {announced} bytes; the limit is {limit}")]
     RemoteTooLarge {
         /// The announced length in bytes.
         announced: u32,
@@ -119,14 +119,15 @@ pub enum RemoteError {
     Unopenable(BtokenError),
     /// The btoken there was made with this sync key and yet is no vault. Nothing was merged or
     /// sent.
-    #[error("the btoken on the server holds no vault: {0}")]
+    #[error("the btoken on the server is not a vault: {0}")]
     NoVault(CodecError),
     /// This vault cannot be written as a btoken.
     #[error("the vault cannot be sealed: {0}")]
     Unsealable(EncodeError),
     /// The account is shared with the desktop client, which knows no history that was cut.
     #[error(
-        "this account is shared with the desktop client, which needs the whole history, and this vault's was cut"
+        "this account is shared with the desktop client, which needs the whole history, and this \
+         vault's was cut"
     )]
     HistoryCut {
         /// Since when the vault's history is there, in seconds since 1970.
@@ -135,7 +136,8 @@ pub enum RemoteError {
     /// The history there begins after this device's present: taking that over would cut off all
     /// that is changed until then.
     #[error(
-        "the history on the server begins in the future, so a clock is wrong, here or where it was cut"
+        "the history on the server begins in the future, so a clock is wrong, here or where it \
+         was cut"
     )]
     CutInFuture {
         /// Since when it says that it is there, in seconds since 1970.
@@ -143,17 +145,17 @@ pub enum RemoteError {
     },
     /// All was sent, several times, nothing confirmed it, and it is not there: other devices were
     /// always faster, or the server cuts.
-    #[error("the server did not take what was sent, {0} times")]
+    #[error("the server did not confirm the upload, {0} times")]
     Unconfirmed(u32),
     /// All was sent, then this happened before a fetch could tell whether it arrived.
-    #[error("it is not known whether what was sent arrived: {0}")]
+    #[error("it is not known whether the upload arrived: {0}")]
     OutcomeUnknown(Box<RemoteError>),
     /// The server named a new account, which the vault now keeps, and then this happened before a
     /// fetch could tell whether the account is there.
-    #[error("it is not known whether the new account was stored: {0}")]
+    #[error("it is not known whether the new account exists: {0}")]
     AccountUnknown(Box<RemoteError>),
     /// The deletion was asked for twice and not confirmed.
-    #[error("the server did not confirm the deletion: the btoken is deleted, or out of reach")]
+    #[error("the server did not confirm the deletion: the account is deleted or unreachable")]
     DeletedOrUnreachable,
 }
 

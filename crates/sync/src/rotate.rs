@@ -1,6 +1,6 @@
 //! A new key and a new account for the same vault. The rules are:
-//!  - the new account is saved in the vault, with the old one's key, before anything else happens to
-//!    it;
+//!  - the new account is saved in the vault, with the old one's key, before anything else happens
+//!    to it;
 //!  - the old one is deleted only when the new one has everything, and after one more look at
 //!    it;
 //!  - a history that is to be shorter is cut when the new account is there, before anything goes

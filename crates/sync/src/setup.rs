@@ -1,7 +1,7 @@
 //! Tying a vault to an account. The rules are:
 //!  - a server is asked for a refusal first, and one that does not give it gets nothing more;
-//!  - a key that an operator is asked to admit is saved before its code is shown, and serves for one
-//!    account;
+//!  - a key that an operator is asked to admit is saved before its code is shown, and serves for
+//!    one account;
 //!  - the number of a new account is saved before anything else happens, and never asked for twice;
 //!  - an account that exists is kept only after its btoken was opened with the key that was given.
 

@@ -37,7 +37,7 @@ pub enum ConnectError {
     #[error("the TLS handshake failed: {0}")]
     Handshake(StreamEnd),
     /// The peer does not speak TLS.
-    #[error("what answers does not speak TLS")]
+    #[error("the peer does not speak TLS")]
     NotTls,
     /// Server and client have no version or cipher of TLS in common.
     #[error("the server and this program have no version or cipher of TLS in common: {0}")]

@@ -86,7 +86,7 @@ fn let_edit(app: &App, before: &Page) -> Result<Page, Problem> {
         if !app.ask.has_person() || app.ask.yes {
             return Err(Problem::usage(
                 message,
-                "nothing was changed; keep to the form that the file came in",
+                "nothing was changed; keep the format of the file",
             ));
         }
         app.out.warn(&message);
@@ -141,7 +141,8 @@ impl EditFolder {
             None => {
                 let place = std::env::temp_dir();
                 app.ask.confirm(&format!(
-                    "There is no folder in memory here; the text would be on the disk in {} for a while. Go on?",
+                    "There is no folder in memory here; the text would be on the disk in {} for a \
+                     while. Go on?",
                     place.display()
                 ))?;
                 place

@@ -11,8 +11,8 @@ use crate::report::plain;
 
 /// Export all records for another program, or as a copy
 ///
-/// Only you can read the new file; an existing file is never overwritten. Formats without encryption
-/// ask for confirmation first.
+/// Only you can read the new file; an existing file is never overwritten. Formats without
+/// encryption ask for confirmation first.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The format
@@ -60,8 +60,8 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     }
     if form.is_encrypted() && file.is_none() && app.out.is_terminal() {
         return Err(Problem::usage(
-            "this is no text for a terminal",
-            "name a file, or send it elsewhere with >",
+            "the export is binary, and standard output is a terminal",
+            "name a file, or redirect the output with >",
         ));
     }
     if !form.is_encrypted() {
@@ -73,9 +73,8 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
             ExportForm::Paper => "The key to all passwords",
             ExportForm::File(_) => "All passwords",
         };
-        app.ask.confirm(&format!(
-            "{what} will be in {place}, readable for whoever gets it. Go on?"
-        ))?;
+        app.ask
+            .confirm(&format!("{what} will be unencrypted in {place}. Go on?"))?;
     }
     let exported = plain(vault.export(form))?;
     for loss in exported.losses {
@@ -101,7 +100,7 @@ fn write_out(bytes: &[u8]) -> Result<(), Problem> {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Problem::new(
             ProblemKind::File,
             format!("cannot write standard output: {error}"),
-            "look at the disk and the folder",
+            "check the disk and the folder",
         )),
         _ => Ok(()),
     }

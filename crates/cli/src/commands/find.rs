@@ -6,8 +6,8 @@ use crate::report::plain;
 
 /// Find records by a few letters, best match first
 ///
-/// Searches paths and fields that are not secret (user, url and the like). The letters must occur in
-/// this order but need not be adjacent; case and accents are ignored. Several words match in any
+/// Searches paths and fields that are not secret (user, url and the like). The letters must occur
+/// in this order but need not be adjacent; case and accents are ignored. Several words match in any
 /// order. The operators 'word, ^begin, end$ and !not are those of fzf. Prints one path a line.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -26,8 +26,8 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     if found.is_empty() {
         return Err(Problem::new(
             ProblemKind::NotFound,
-            format!("nothing matches {term}"),
-            "try fewer letters; `passmate ls` shows what there is",
+            format!("no record matches {term}"),
+            "try fewer letters; `passmate ls` lists all records",
         ));
     }
     if app.out.json {

@@ -89,9 +89,8 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     }
     bring_in(app, &mut *vault, args.format, imported)?;
     if is_plain {
-        app.out.note(
-            "the imported file is not encrypted: delete it when you have looked at the records",
-        );
+        app.out
+            .note("the imported file is not encrypted: check the records, then delete it");
     }
     Ok(())
 }
@@ -186,7 +185,7 @@ fn ask_secret(ask: &Ask) -> Result<Passphrase, Problem> {
         .map_err(|problem| match problem.kind {
             ProblemKind::Locked if ask.passphrase == PassphraseSource::Terminal => Problem::new(
                 ProblemKind::Locked,
-                "the file is encrypted and nobody can be asked for its password",
+                "the file is encrypted, and there is no terminal to ask for its password",
                 "give --file-passphrase-file, or run it on a terminal",
             ),
             _ => Problem {

@@ -14,8 +14,8 @@ use crate::app::App;
 
 /// Create a vault
 ///
-/// You choose a master passphrase. It protects the vault file on this device and cannot be recovered.
-/// Each device has its own; other devices join with the sync key instead.
+/// You choose a master passphrase. It protects the vault file on this device and cannot be
+/// recovered. Each device has its own; other devices join with the sync key instead.
 ///
 /// If an original Passmate program was used on this device, `init` offers to import its records and
 /// to use its shared folder. The original's files are not changed.
@@ -43,8 +43,8 @@ pub(crate) fn run(app: &App, _: &Args) -> Result<(), Problem> {
     let mut vault = session.with_sync_settings(app.sync);
     offer(app, &mut vault, &passphrase, &originals);
     app.out.note(
-        "put a password in with `passmate set PATH password`, or let one be made with \
-         `passmate gen PATH`",
+        "store a password with `passmate set PATH password`, or generate one with `passmate gen \
+         PATH`",
     );
     Ok(())
 }
@@ -53,8 +53,8 @@ pub(crate) fn run(app: &App, _: &Args) -> Result<(), Problem> {
 pub(super) fn warn_if_weak(app: &App, passphrase: &Passphrase) {
     if is_weak(passphrase) {
         app.out.warn(
-            "this passphrase is weak: whoever gets hold of the vault file may guess it; \
-             `passmate gen --words 6` makes a strong one, `passmate passwd` changes it",
+            "this passphrase is weak: a thief of the vault file could guess it; `passmate gen \
+             --words 6` generates a strong one, `passmate passwd` changes it",
         );
     }
 }

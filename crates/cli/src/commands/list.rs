@@ -79,8 +79,8 @@ fn object(record: &RecordEntry) -> serde_json::Value {
     })
 }
 
-/// The deepest folder that is drawn; below it the rest of a path stands in one line. Paths come from
-/// other devices, so they must not decide the depth.
+/// The deepest folder that is drawn; below it the rest of a path stands in one line. Paths come
+/// from other devices, so they must not decide the depth.
 const DEPTH_MAX: usize = 64;
 
 /// A folder, a record, or both.

@@ -7,8 +7,8 @@ use crate::report::plain;
 /// Change the master passphrase
 ///
 /// Re-encrypts the vault and its previous copy. Copies elsewhere, such as backups, keep the old
-/// passphrase. The new passphrase is asked for; if standard input is not a terminal, it is the first
-/// line of standard input.
+/// passphrase. The new passphrase is asked for; if standard input is not a terminal, it is the
+/// first line of standard input.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {}
 
@@ -18,10 +18,10 @@ pub(crate) fn run(app: &App, _: &Args) -> Result<(), Problem> {
     warn_if_weak(app, &passphrase);
     plain(vault.change_passphrase(&passphrase))?;
     app.out
-        .note("the passphrase is changed; backups keep the old one");
+        .note("the passphrase was changed; backups keep the old one");
     if plain(vault.ties())?.folder.is_some() {
         app.out
-            .note("this device's copy in the shared folder follows with the next `passmate sync`");
+            .note("the next `passmate sync` re-encrypts this device's copy in the shared folder");
     }
     app.done()
 }

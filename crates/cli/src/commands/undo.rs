@@ -7,8 +7,8 @@ use crate::report::after_change;
 
 /// Undo the last command that changed records, or the last sync
 ///
-/// Compares the vault with its previous copy and writes new edits, so a second undo undoes the first.
-/// Every value stays in the history.
+/// Compares the vault with its previous copy and writes new edits, so a second undo undoes the
+/// first. Every value stays in the history.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {}
 

@@ -16,7 +16,7 @@ pub enum SessionError {
         path: PathBuf,
     },
     /// There is one already.
-    #[error("there is a vault at {} already", path.display())]
+    #[error("there is already a vault at {}", path.display())]
     Exists {
         /// Where.
         path: PathBuf,
@@ -47,10 +47,10 @@ pub enum SessionError {
     #[error(transparent)]
     Encode(#[from] EncodeError),
     /// Another program changed the passphrase since this one opened the vault.
-    #[error("the master passphrase was changed by another program meanwhile")]
+    #[error("another program changed the master passphrase meanwhile")]
     PassphraseChanged,
     /// A vault of the original program, which could not read what we would write.
-    #[error("{} belongs to the original Passmate program, so it is not changed", path.display())]
+    #[error("{} belongs to the original Passmate program and is never changed", path.display())]
     OfOriginal {
         /// The vault.
         path: PathBuf,

@@ -51,7 +51,8 @@ pub fn make_sheet(link: &Link, sheet: Sheet<'_>) -> Result<Zeroizing<String>, To
 <style>
 @page {{ size: auto; margin: 14mm; }}
 * {{ box-sizing: border-box; }}
-body {{ color: #000; background: #fff; font: 10pt/1.4 "Source Serif 4", Georgia, "Times New Roman", serif; max-width: 174mm; margin: 10mm auto; padding: 0 4mm; }}
+body {{ color: #000; background: #fff; font: 10pt/1.4 "Source Serif 4", Georgia, "Times New \
+    Roman", serif; max-width: 174mm; margin: 10mm auto; padding: 0 4mm; }}
 h1 {{ font-size: 18pt; line-height: 1.1; margin: 0 0 1mm; }}
 h2 {{ font-size: 11pt; margin: 5mm 0 1.5mm; border-top: 0.4mm solid #000; padding-top: 2mm; }}
 p {{ margin: 0 0 2mm; }}

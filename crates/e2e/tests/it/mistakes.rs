@@ -150,7 +150,7 @@ fn a_mistyped_sync_key_is_named_before_anything_is_sent() {
     assert_nothing_lost(&phone);
     assert_eq!(
         phone.run(&["sync", "status"]).failed(10),
-        "this vault is not set up to sync"
+        "this vault is not connected to a server or folder"
     );
     // And the right one works, in lower case and with blanks.
     phone.write("key", key.to_lowercase().replace('-', " "));
@@ -311,7 +311,7 @@ fn something_that_ends_tls_in_between_is_found_before_an_account_is_made() {
     assert_nothing_lost(&home);
     assert_eq!(
         home.run(&["sync", "status"]).failed(10),
-        "this vault is not set up to sync"
+        "this vault is not connected to a server or folder"
     );
 }
 

@@ -23,7 +23,7 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     let link = plain(app.open()?.sync_key())?;
     if app.out.is_terminal() {
         app.ask
-            .confirm("Whoever sees this key can read and change all your passwords. Show it?")?;
+            .confirm("Anyone who sees this key can read and change all your passwords. Show it?")?;
     }
     if args.qr {
         return qr::show(app, &link.to_text());

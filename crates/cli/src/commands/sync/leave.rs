@@ -8,8 +8,8 @@ use crate::app::App;
 /// Forget the server, or the shared folder
 ///
 /// All records stay on this device. With --delete, the account is deleted on the server too; other
-/// devices keep their records and cannot sync any more. For a folder, --delete deletes this device's
-/// copy in it.
+/// devices keep their records and cannot sync any more. For a folder, --delete deletes this
+/// device's copy in it.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Also delete the account on the server, or this device's copy in the folder
@@ -46,7 +46,7 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Problem> {
         return app.out.object(json!({ member: place }));
     }
     app.out.note(&format!(
-        "forgot {}; all records are still here",
+        "disconnected from {}; all records are still here",
         escape(&place)
     ));
     Ok(())

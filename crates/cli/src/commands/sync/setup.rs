@@ -18,8 +18,8 @@ use crate::report::{self, plain};
 /// Connect this vault to a server or a shared folder
 ///
 /// The first device creates an account on the server. Every other device joins it with the key that
-/// `passmate sync key` shows on the first one. In a shared folder, each device keeps a copy that the
-/// others merge; the original Passmate program (0.4) can take part.
+/// `passmate sync key` shows on the first one. In a shared folder, each device keeps a copy that
+/// the others merge; the original Passmate program (0.4) can take part.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The server [default port: 29556]
@@ -29,8 +29,8 @@ pub(super) struct Args {
     /// one
     #[arg(long, value_name = "DIR", conflicts_with_all = ["server", "key_file", "request", "pin", "ca_file"])]
     folder: Option<PathBuf>,
-    /// Join the account whose key, or whose link from `passmate sync key --link`, is in this file; a
-    /// link names server and pin too; `-` is standard input
+    /// Join the account whose key, or whose link from `passmate sync key --link`, is in this file;
+    /// a link names server and pin too; `-` is standard input
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
     /// Create this device's key and print the code by which the operator of an invite-only server
@@ -72,9 +72,8 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     let is_first = setup.server.key.is_none();
     report::server(app, set_up(app, &mut *vault, setup.server)?)?;
     if is_first {
-        app.out.note(
-            "to join another device, run `passmate sync key` here and `passmate sync setup` there",
-        );
+        app.out
+            .note("to add a device, run `passmate sync key` here and `passmate sync setup` there");
     }
     Ok(())
 }
@@ -251,8 +250,9 @@ fn address_of(args: &Args, joined: Option<&Joined>) -> Result<Address, Problem> 
 fn ask_key(app: &App) -> Result<Option<Joined>, Problem> {
     for tries_left in (0..TRIES).rev() {
         let typed = app.ask.line(
-            "If another device syncs this vault already, type the key or link that `passmate sync key` shows there.\n\
-             If this is the first one, just press Enter.\nSync key: ",
+            "If another device already syncs this vault, type the key or link that `passmate sync \
+             key` shows there.\n\
+             If this is the first device, press Enter.\nSync key: ",
         )?;
         if typed.is_empty() {
             return Ok(None);
@@ -277,10 +277,14 @@ fn ask_pin(app: &App, address: &Address, problem: TrustProblem) -> Result<Pin, P
         .strip_prefix("sha256:")
         .and_then(|digits| digits.get(..TYPED_DIGITS))
         .unwrap_or_default();
-    app.out
-        .warn(&format!("nobody vouches for the key that {address} shows:"));
+    app.out.warn(&format!(
+        "no authority vouches for the key that {address} shows:"
+    ));
     app.out.warn(&format!("    {shown}"));
-    app.out.warn("the server printed its pin when it started; get it from its operator, not from this screen");
+    app.out.warn(
+        "the server prints its pin when it starts; get the pin from its operator, not \
+        from this screen",
+    );
     for _ in 0..TRIES {
         let typed = app
             .ask
@@ -295,8 +299,7 @@ fn ask_pin(app: &App, address: &Address, problem: TrustProblem) -> Result<Pin, P
         if typed.get(..TYPED_DIGITS) == Some(digits) && shown.contains(&typed) {
             return Ok(problem.shown);
         }
-        app.out
-            .warn("these are not the digits that the server shows");
+        app.out.warn("these digits do not match the server's key");
     }
     Err(Problem::new(
         ProblemKind::NotTrusted,
