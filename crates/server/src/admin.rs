@@ -1,5 +1,4 @@
-//! What an operator types beside `serve`. Every command works while a server runs, unless it says
-//! otherwise.
+//! The operator commands. They work while a server runs, unless their help says otherwise.
 
 mod account;
 mod backup;
@@ -21,7 +20,7 @@ use crate::config::{Config, ConfigError, Environment, Sources, all_args, place_a
 use crate::exit::{Code, complain};
 use crate::store::{EngineError, Operator, StoreError};
 
-/// Why a command did not come through.
+/// Why a command failed.
 #[derive(Debug)]
 struct Failure {
     code: Code,
@@ -73,17 +72,17 @@ impl From<BackupError> for Failure {
             BackupError::Store(error) => return error.into(),
             BackupError::StoreDamaged(_) => (
                 Code::Damaged,
-                "`passmate-server verify` names all. Restore a backup, or delete the account that is named: a device that has its \
-                 vault sets it up anew",
+                "run `passmate-server verify`, which names all faults; then restore a backup, or delete the damaged account: a device \
+                 that has its vault sets it up again",
             ),
-            BackupError::Io { .. } => (Code::File, "look at the path, its mode, and the disk"),
+            BackupError::Io { .. } => (Code::File, "check the path, its mode, and the disk"),
             BackupError::NotOurs(_) => (
                 Code::Damaged,
                 "name a file that `passmate-server backup` wrote",
             ),
             BackupError::Damaged { .. } => (
                 Code::Damaged,
-                "take another backup; `passmate-server verify FILE` looks at one",
+                "use another backup; `passmate-server verify FILE` verifies one",
             ),
             BackupError::Newer { .. } => (
                 Code::NotSupported,
@@ -94,18 +93,18 @@ impl From<BackupError> for Failure {
     }
 }
 
-/// Nobody reads what we say, or the disk that it goes to is full.
+/// Standard output is closed, or goes to a full disk.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         Self::new(
             Code::Other,
-            format_args!("cannot write the answer: {error}"),
-            "look at where it was sent",
+            format_args!("cannot write the output: {error}"),
+            "check where standard output goes",
         )
     }
 }
 
-/// The commands beside `serve`.
+/// The commands other than `serve`.
 #[derive(Debug, Subcommand)]
 enum Admin {
     #[command(subcommand)]
@@ -123,7 +122,7 @@ enum Admin {
     ImportSpr(import_spr::Args),
 }
 
-/// Adds the commands of an operator.
+/// Adds the operator commands.
 pub(crate) fn add_commands(command: Command) -> Command {
     let mut command = Admin::augment_subcommands(command);
     let names: Vec<String> = command
@@ -136,8 +135,8 @@ pub(crate) fn add_commands(command: Command) -> Command {
                 .long("json")
                 .global(true)
                 .action(clap::ArgAction::SetTrue);
-            let one = one.arg(json.help("Print one JSON object"));
-            // These look at what `serve` would do with the same words behind it.
+            let one = one.arg(json.help("Print a JSON object"));
+            // These commands look at what `serve` would do with the same options.
             match name.as_str() {
                 "check" => one.args(all_args()),
                 "cert" | "config" => one.args(all_args().map(|arg| arg.global(true))),
@@ -148,7 +147,7 @@ pub(crate) fn add_commands(command: Command) -> Command {
     command
 }
 
-/// What every command has.
+/// What every command needs.
 struct App {
     config: Config,
     is_json: bool,
@@ -159,7 +158,7 @@ impl App {
         Ok(self.config.store.operator()?)
     }
 
-    /// An answer for people, or the same for programs.
+    /// Prints the result as text, or as a JSON object.
     fn answer(&self, text: &str, object: serde_json::Value) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
         if self.is_json {
@@ -175,7 +174,7 @@ impl App {
     }
 }
 
-/// Runs the command that was typed, which is not `serve`.
+/// Runs a command other than `serve`.
 pub(crate) fn run(matches: &ArgMatches, environment: Environment) -> ExitCode {
     match try_run(matches, environment) {
         Ok(()) => ExitCode::SUCCESS,
@@ -195,7 +194,7 @@ fn try_run(matches: &ArgMatches, environment: Environment) -> Result<(), Failure
             "`passmate-server --help` shows the commands",
         )
     })?;
-    // What is global is known to the last word of the command.
+    // Global options are known to the innermost subcommand.
     let mut leaf = matches;
     while let Some((_, next)) = leaf.subcommand() {
         leaf = next;

@@ -1,4 +1,4 @@
-//! `passmate-server account`: what the server keeps of whom, and whom it lets in no more.
+//! `passmate-server account`: lists, disables, enables and deletes accounts.
 
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 
@@ -10,34 +10,34 @@ use crate::clock::utc;
 use crate::exit::Code;
 use crate::store::{Access, Account};
 
-/// What is typed to confirm is no longer than this.
+/// The most bytes that are read as a confirmation.
 const TYPED_LEN_MAX: u64 = 100;
 
-/// See the accounts, disable, enable or delete one
+/// List accounts; disable, enable or delete one
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Accounts {
-    /// Show all accounts: number, size, when made, when last changed
+    /// List all accounts with number, size, time of creation and of the last change
     List,
     /// Show one account
     Show {
-        /// Its number, 16 hex digits
+        /// The account number, 16 hex digits
         account: AccountNumber,
     },
-    /// Let nobody use an account; it stays as it is, and is refused like one with a wrong key
+    /// Disable an account: its devices are refused like those with a wrong key, and its data stays
     Disable {
-        /// Its number, 16 hex digits
+        /// The account number, 16 hex digits
         account: AccountNumber,
     },
-    /// Let an account be used again
+    /// Enable a disabled account
     Enable {
-        /// Its number, 16 hex digits
+        /// The account number, 16 hex digits
         account: AccountNumber,
     },
-    /// Delete an account and what is stored there; its devices keep what they have
+    /// Delete an account with its btoken; its devices keep their vaults
     Delete {
-        /// Its number, 16 hex digits
+        /// The account number, 16 hex digits
         account: AccountNumber,
-        /// Do not ask
+        /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
     },
@@ -70,11 +70,7 @@ fn show(app: &App, number: AccountNumber) -> Result<(), Failure> {
         changed_at,
         is_disabled,
     } = account;
-    let state = if is_disabled {
-        "disabled: nobody can use it"
-    } else {
-        "in use"
-    };
+    let state = if is_disabled { "disabled" } else { "in use" };
     let text = format!(
         "account: {number}\nsize: {btoken_len} bytes\ncreated: {}\nlast change: {}\nstate: {state}\n",
         utc(created_at),
@@ -110,13 +106,13 @@ fn delete(app: &App, number: AccountNumber, yes: bool) -> Result<(), Failure> {
     )
 }
 
-/// There is no way back but a backup, so a mere yes does not do.
+/// Asks for the account number, because only a backup can undo the deletion.
 fn confirm(account: &Account) -> Result<(), Failure> {
-    let given_up = |message: &str, hint: &str| Err(Failure::new(Code::Cancelled, message, hint));
+    let cancelled = |message: &str, hint: &str| Err(Failure::new(Code::Cancelled, message, hint));
     if !io::stdin().is_terminal() {
-        return given_up(
-            "nobody is there to confirm it",
-            "give --yes; nothing was deleted",
+        return cancelled(
+            "standard input is not a terminal, so nobody can confirm the deletion",
+            "nothing was deleted; give --yes to delete without a confirmation",
         );
     }
     let mut out = io::stderr().lock();
@@ -132,7 +128,7 @@ fn confirm(account: &Account) -> Result<(), Failure> {
     if read.is_ok() && typed.trim().parse() == Ok(account.number) {
         return Ok(());
     }
-    given_up("given up", "nothing was deleted")
+    cancelled("cancelled", "nothing was deleted")
 }
 
 fn line(account: &Account) -> String {
@@ -162,6 +158,6 @@ fn none() -> Failure {
     Failure::new(
         Code::NotFound,
         "there is no such account",
-        "`passmate-server account list` shows which there are",
+        "`passmate-server account list` lists the accounts",
     )
 }

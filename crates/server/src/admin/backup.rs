@@ -1,4 +1,4 @@
-//! `passmate-server backup`, `restore` and `verify`: what was confirmed outlives the disk.
+//! `passmate-server backup`, `restore` and `verify`.
 
 use std::fs;
 use std::io;
@@ -15,45 +15,44 @@ use crate::files::{self, folder_of, sync_folder_of, with_suffix};
 use crate::store::{StoreError, StoreUrl};
 use crate::tls::{OWN_CERTIFICATE, OWN_KEY};
 
-/// The most backups that `--keep` keeps.
+/// The largest number for `--keep`.
 const KEEP_MAX: u32 = 10_000;
 
 /// Write all accounts into one file, while the server runs
 ///
-/// The file has what was confirmed when it began, and a checksum over all of it. The TLS key is
-/// left out unless --with-key. A file that has the name is replaced if it is a backup, else nothing
-/// is done.
+/// The file holds everything that was confirmed when the command began, and a checksum. It does not
+/// hold the TLS key, unless --with-key is given. An existing file is replaced only if it is a
+/// backup.
 #[derive(Debug, clap::Args)]
 pub(super) struct BackupArgs {
-    /// The file; with --keep a time is added to its name
+    /// The file; --keep appends the time to its name
     file: PathBuf,
-    /// Write FILE.2026-11-24T030500Z, and remove the oldest backups of that name but the newest N
+    /// Write FILE.2026-11-24T030500Z, and remove all but the newest N backups of that name
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(KEEP_MAX)))]
     keep: Option<u32>,
-    /// The certificate and its key too: whoever has the file can then pretend to be this server
+    /// Include the certificate and its key: the file then allows to impersonate this server
     #[arg(long)]
     with_key: bool,
 }
 
-/// Put a backup in the place of the store, while no server runs
+/// Replace the store by a backup, while no server runs
 ///
-/// The backup is checked first, in full. What was in its place stays beside it as
-/// passmate.db.replaced. Devices notice that the server went back, say so, and put there again what
-/// they have: nothing that any of them has is lost.
+/// The backup is verified first. The earlier store is kept as passmate.db.replaced. Devices notice
+/// that the server was restored, tell their users, and upload their vaults again: nothing that a
+/// device has is lost.
 #[derive(Debug, clap::Args)]
 pub(super) struct RestoreArgs {
-    /// The file
+    /// The backup
     file: PathBuf,
-    /// Also if there is a store, or another TLS key than in the backup
+    /// Replace an existing store, and a TLS key other than the one in the backup
     #[arg(long)]
     force: bool,
 }
 
-/// Look at all of the store, or of a backup: structure, every btoken, and whether it can be
-/// restored
+/// Verify the store, or a backup: structure, every btoken, and whether it can be restored
 #[derive(Debug, clap::Args)]
 pub(super) struct VerifyArgs {
-    /// A backup; without it the store, while the server runs
+    /// The backup; without it the store, while the server runs
     file: Option<PathBuf>,
 }
 
@@ -61,7 +60,7 @@ pub(super) fn back_up(app: &App, args: &BackupArgs) -> Result<(), Failure> {
     let store = app.config.store.operator_without_upgrade()?;
     let now = now();
     if args.file.is_dir() || args.file.file_name().is_none() {
-        let hint = "name a file in it, which need not be there yet; nothing was written";
+        let hint = "give a file in that folder; nothing was written";
         return Err(Failure::new(
             Code::Usage,
             format_args!("{} is a folder", args.file.display()),
@@ -73,10 +72,10 @@ pub(super) fn back_up(app: &App, args: &BackupArgs) -> Result<(), Failure> {
         Some(_) => named(&args.file, &stamp(now)),
     };
     if file.symlink_metadata().is_ok() && !backup::is_backup(&file) {
-        let hint = "name another file, or remove it; nothing was written";
+        let hint = "give another file, or remove this one; nothing was written";
         return Err(Failure::new(
             Code::Exists,
-            format_args!("{} is there and is no backup", file.display()),
+            format_args!("{} exists and is not a backup", file.display()),
             hint,
         ));
     }
@@ -86,10 +85,10 @@ pub(super) fn back_up(app: &App, args: &BackupArgs) -> Result<(), Failure> {
             warn_of_others(findings);
         }
     })?;
-    // A backup that cannot be read is none.
+    // Make sure that the backup can be read.
     Backup::open(&file)?;
     if let Err(error) = backup::note_last(app.config.notes_folder(), now, args.with_key) {
-        eprintln!("passmate-server: warning: `check` will not know of this backup: {error}");
+        eprintln!("passmate-server: warning: `check` will not know about this backup: {error}");
     }
     let removed = args
         .keep
@@ -97,7 +96,7 @@ pub(super) fn back_up(app: &App, args: &BackupArgs) -> Result<(), Failure> {
         .transpose()?
         .unwrap_or_default();
     let text = format!(
-        "{} has {} accounts with {} bytes of btokens{}\n{}",
+        "{} holds {} accounts with {} bytes of btokens{}\n{}",
         file.display(),
         header.accounts,
         header.btoken_bytes,
@@ -126,14 +125,14 @@ fn named(file: &Path, stamp: &str) -> PathBuf {
     with_suffix(file, &format!(".{stamp}"))
 }
 
-/// A time in a file's name, so that the order of names is that of times.
+/// A time for the name of a file. Names sort by time.
 fn stamp(seconds: i64) -> String {
     let time = jiff::Timestamp::from_second(seconds).unwrap_or_default();
     time.strftime("%Y-%m-%dT%H%M%SZ").to_string()
 }
 
-/// Removes the oldest backups of a name but `keep`. The one that was made just now stays, also
-/// where others are of the future; and so do other files, whatever they are called.
+/// Removes all but the newest `keep` backups of a name. The backup that was just made stays, even
+/// if others have later times, and so do files that are not backups.
 fn rotate(file: &Path, made_now: &Path, keep: u32) -> Result<Vec<PathBuf>, Failure> {
     let folder = folder_of(file);
     let failed = |error| {
@@ -201,7 +200,7 @@ pub(super) fn restore(app: &App, args: &RestoreArgs) -> Result<(), Failure> {
     let mut backup = Backup::open(&args.file)?;
     let folder = app.config.notes_folder();
     make_folder(folder)?;
-    // From here on neither a server nor another command looks at the store.
+    // From here on neither a server nor another command uses the store.
     let closed = app.config.store.take_offline().map_err(|error| match error {
         StoreError::InUse { path } => {
             let message = format_args!("the store is in use by a server or a command, which locks {}", path.display());
@@ -216,7 +215,7 @@ pub(super) fn restore(app: &App, args: &RestoreArgs) -> Result<(), Failure> {
         return Err(Failure::new(
             Code::Exists,
             message,
-            "give --force to replace it; it stays beside the new one",
+            "give --force to replace it; the earlier store is kept beside the new one",
         ));
     }
     let pair = backup.pair()?;
@@ -226,7 +225,7 @@ pub(super) fn restore(app: &App, args: &RestoreArgs) -> Result<(), Failure> {
         make_folder(&app.config.data_dir)?;
     }
     let staging = staging_in(folder, ".passmate-restore-")?;
-    let extracted = tried(&mut backup, staging.path())?;
+    let extracted = extract_verified(&mut backup, staging.path())?;
     let replaced = closed.replace(&extracted)?;
     let mut text = format!(
         "restored {} accounts as of {}\n",
@@ -235,7 +234,7 @@ pub(super) fn restore(app: &App, args: &RestoreArgs) -> Result<(), Failure> {
     );
     if let Some(replaced) = &replaced {
         text.push_str(&format!(
-            "what was there before is {}; remove it when it is not needed\n",
+            "the earlier store is {}; remove it when you no longer need it\n",
             replaced.display()
         ));
     }
@@ -243,22 +242,24 @@ pub(super) fn restore(app: &App, args: &RestoreArgs) -> Result<(), Failure> {
         Some(pair) if has_own => {
             let kept = put_pair(app, pair)?;
             text.push_str(
-                "the certificate and its key are restored too: devices know the server again\n",
+                "the certificate and its key are restored too, so devices recognize the server\n",
             );
             if kept {
-                text.push_str("what was there before is kept beside them: key.pem.replaced, cert.pem.replaced\n");
+                text.push_str(
+                    "the earlier ones are kept as key.pem.replaced and cert.pem.replaced\n",
+                );
             }
         }
         Some(_) => text.push_str(
-            "the key in the backup is not restored, because the configuration names another file\n",
+            "the key in the backup is not restored, because the configuration gives another key\n",
         ),
         None => {}
     }
     app.answer(&text, json!({ "backup": backup.header(), "replaced": replaced.map(|path| path.display().to_string()) }))
 }
 
-/// Extracts the database, brings it up to date and looks at all of it.
-fn tried(backup: &mut Backup, folder: &Path) -> Result<PathBuf, Failure> {
+/// Extracts the database, upgrades its schema and verifies it.
+fn extract_verified(backup: &mut Backup, folder: &Path) -> Result<PathBuf, Failure> {
     let path = folder.join("passmate.db");
     backup.extract(&path)?;
     let mut findings = Vec::new();
@@ -267,7 +268,7 @@ fn tried(backup: &mut Backup, folder: &Path) -> Result<PathBuf, Failure> {
         .check(&mut |finding| findings.push(finding))?;
     let header = backup.header();
     if (sum.accounts, sum.btoken_bytes) != (header.accounts, header.btoken_bytes) {
-        findings.push("it has other accounts than it says".to_owned());
+        findings.push("its accounts do not match its header".to_owned());
     }
     match findings.first() {
         None => Ok(path),
@@ -280,7 +281,7 @@ fn tried(backup: &mut Backup, folder: &Path) -> Result<PathBuf, Failure> {
             Err(Failure::new(
                 Code::Damaged,
                 message,
-                "take an older backup; nothing was changed",
+                "use an older backup; nothing was changed",
             ))
         }
     }
@@ -294,7 +295,7 @@ fn make_folder(folder: &Path) -> Result<(), Failure> {
     })?)
 }
 
-/// Another key would make this a server that no device knows.
+/// Refuses to replace another key, because devices that pinned it would refuse the server.
 fn check_pair(app: &App, pair: &PemPair, force: bool) -> Result<(), Failure> {
     let (_, key) = own_pair(app);
     let is_other = match fs::read(&key).map(Zeroizing::new) {
@@ -310,18 +311,15 @@ fn check_pair(app: &App, pair: &PemPair, force: bool) -> Result<(), Failure> {
         }
     };
     if is_other && !force {
-        let message = format_args!(
-            "{} is another key than the one in the backup",
-            key.display()
-        );
-        let hint = "give --force to put the backup's in its place, or move this one away; nothing was changed";
+        let message = format_args!("{} is not the key in the backup", key.display());
+        let hint = "give --force to replace it, or move it away; nothing was changed";
         return Err(Failure::new(Code::Exists, message, hint));
     }
     Ok(())
 }
 
-/// Puts certificate and key into the data dir; says whether others were there, which are kept
-/// beside them. At every moment the server can start with the old key or with the new one.
+/// Writes certificate and key into the data dir, and returns whether earlier ones were kept. At
+/// every moment the server can start with the old key or with the new one.
 fn put_pair(app: &App, pair: &PemPair) -> Result<bool, Failure> {
     let (certificate, key) = own_pair(app);
     let failed = |path: &Path| {
@@ -347,7 +345,7 @@ fn put_pair(app: &App, pair: &PemPair) -> Result<bool, Failure> {
         .into_iter()
         .collect::<Result<Vec<_>, _>>()?
         .contains(&true);
-    // Where there is a key alone, the server makes a certificate for it.
+    // While there is only a key, the server can make a certificate for it.
     match fs::remove_file(&certificate) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(failed(&certificate)(error));
@@ -359,7 +357,7 @@ fn put_pair(app: &App, pair: &PemPair) -> Result<bool, Failure> {
     Ok(kept)
 }
 
-/// Tells of all but the first, which the error tells.
+/// Prints all findings but the first, which is in the error.
 fn warn_of_others(findings: &[String]) {
     for finding in findings.iter().skip(1) {
         eprintln!("passmate-server: warning: {finding}");
@@ -376,13 +374,13 @@ pub(super) fn verify(app: &App, args: &VerifyArgs) -> Result<(), Failure> {
             .check(&mut |finding| findings.push(finding))?,
         Some(file) => {
             let mut backup = Backup::open(file)?;
-            // Beside the backup there is room for it, if anywhere.
+            // The disk of the backup most likely has enough space.
             let here = staging_in(folder_of(file), ".passmate-verify-");
             let staging = match here {
                 Ok(staging) => staging,
                 Err(_) => staging_in(&std::env::temp_dir(), ".passmate-verify-")?,
             };
-            tried(&mut backup, staging.path())?;
+            extract_verified(&mut backup, staging.path())?;
             crate::store::Sum {
                 accounts: backup.header().accounts,
                 btoken_bytes: backup.header().btoken_bytes,
@@ -398,7 +396,7 @@ pub(super) fn verify(app: &App, args: &VerifyArgs) -> Result<(), Failure> {
         }
         warn_of_others(&findings);
         let message = format_args!("the store is damaged: {first} ({} in all)", findings.len());
-        let hint = "restore a backup; devices put back what they have. Look at the disk first";
+        let hint = "check the disk, then restore a backup; devices upload their vaults again";
         return Err(Failure::new(Code::Damaged, message, hint));
     }
     let what = args
@@ -406,7 +404,7 @@ pub(super) fn verify(app: &App, args: &VerifyArgs) -> Result<(), Failure> {
         .as_ref()
         .map_or_else(|| "the store".to_owned(), |file| file.display().to_string());
     let text = format!(
-        "{what} is whole: {} accounts with {} bytes of btokens\n",
+        "{what} is intact: {} accounts with {} bytes of btokens\n",
         sum.accounts, sum.btoken_bytes
     );
     app.answer(
@@ -420,7 +418,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_order_of_names_is_that_of_times_and_other_names_are_left_alone() {
+    fn names_of_backups_sort_by_time() {
         assert_eq!(stamp(1_700_000_000), "2023-11-14T221320Z");
         assert!(
             is_stamp(&stamp(0))

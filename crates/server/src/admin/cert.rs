@@ -1,4 +1,4 @@
-//! `passmate-server cert`: what devices see of the server, and the next of it.
+//! `passmate-server cert`: shows the certificate, and makes a new certificate or key.
 
 use serde_json::json;
 
@@ -7,21 +7,21 @@ use crate::clock::{now, utc};
 use crate::exit::Code;
 use crate::tls::{Identity, TlsError, next_identity, renew, switch_to_next};
 
-/// See the certificate, or make another one
+/// Show the certificate, or make a new one
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Certs {
-    /// Show pin, names and expiry, and the next pin if one is announced
+    /// Show pin, names and expiry, and the announced next pin
     Show,
-    /// Make a new self-signed certificate; a running server takes it within seconds
+    /// Make a new self-signed certificate, which a running server loads within seconds
     ///
-    /// Without an option it is for the same key: the pin stays, and devices notice nothing. With
-    /// --new-key the next key is made and its pin printed; nothing changes until --now, so that
-    /// devices can be told before (`passmate sync trust PIN`).
+    /// Without an option, the key and the pin stay, and devices notice nothing. With --new-key, the
+    /// command makes the next key and prints its pin. Nothing else changes until --now, so that
+    /// devices can learn the pin first (`passmate sync trust PIN`).
     New {
-        /// Make the next key, or show the one that waits
+        /// Make the next key, or show the pin of the one that was made
         #[arg(long)]
         new_key: bool,
-        /// Serve with the key that was announced
+        /// Replace the key by the announced one
         #[arg(long, requires = "new_key")]
         now: bool,
     },
@@ -38,8 +38,9 @@ pub(super) fn run(app: &App, command: &Certs) -> Result<(), Failure> {
         Certs::Show => show(app),
         Certs::New { new_key, now } => {
             if app.config.certificate.is_some() {
-                let message = "the certificate is the operator's own (--tls-cert), and not made by this server";
-                let hint = "renew it where it came from, with the same key; the server takes it when its files change";
+                let message =
+                    "the certificate is given with --tls-cert, and was not made by this server";
+                let hint = "renew it at its issuer, with the same key; the server loads it when its files change";
                 return Err(Failure::new(Code::Usage, message, hint));
             }
             match (new_key, now) {
@@ -51,7 +52,7 @@ pub(super) fn run(app: &App, command: &Certs) -> Result<(), Failure> {
     }
 }
 
-/// The pair that is served, which is there.
+/// The pair that is served.
 fn identity(app: &App) -> Result<Identity, Failure> {
     let own = app.config.data_dir.join(crate::tls::OWN_KEY);
     if app.config.certificate.is_none() && !own.exists() {
@@ -59,7 +60,7 @@ fn identity(app: &App) -> Result<Identity, Failure> {
         return Err(Failure::new(
             Code::NotFound,
             message,
-            "the first start of the server makes one",
+            "the server makes one at its first start",
         ));
     }
     Ok(Identity::load(
@@ -78,7 +79,7 @@ fn show(app: &App) -> Result<(), Failure> {
     let kind = if identity.is_own {
         "self-signed, made by this server"
     } else {
-        "the operator's own"
+        "given by the operator"
     };
     let expires = match identity.not_after {
         after if after - now() > 1000 * 365 * 24 * 3600 => "never".to_owned(),
@@ -113,7 +114,7 @@ fn same_key(app: &App) -> Result<(), Failure> {
     identity(app)?;
     let made = renew(&app.config.data_dir)?;
     let text = format!(
-        "a new certificate for the same key: the pin is {} still\n",
+        "made a new certificate for the same key; the pin is still {}\n",
         made.pin
     );
     app.answer(&text, json!({ "pin": made.pin.to_string() }))
@@ -126,13 +127,13 @@ fn announce(app: &App) -> Result<(), Failure> {
         None => (crate::tls::make_next(&app.config.data_dir)?, true),
     };
     let begin = if is_new {
-        "the next key is made, and not served yet"
+        "the next key is made, and not in use yet"
     } else {
-        "a next key waits already"
+        "the next key was made earlier"
     };
     let text = format!(
-        "{begin}\npin {pin}\ntell it to everybody, over a channel that they trust; on each device:\n    passmate sync trust {pin}\n\
-         when they had the time: passmate-server cert new --new-key --now\n",
+        "{begin}\npin {pin}\nsend it to all users over a trusted channel; on each device they run:\n    passmate sync trust {pin}\n\
+         when all have done so, run: passmate-server cert new --new-key --now\n",
         pin = next.pin
     );
     app.answer(
@@ -144,7 +145,7 @@ fn announce(app: &App) -> Result<(), Failure> {
 fn switch(app: &App) -> Result<(), Failure> {
     identity(app)?;
     if next_identity(&app.config.data_dir)?.is_none() {
-        let hint = "`passmate-server cert new --new-key` makes one, and says its pin";
+        let hint = "`passmate-server cert new --new-key` makes one and prints its pin";
         return Err(Failure::new(
             Code::NotFound,
             "no next key is announced",
@@ -152,10 +153,10 @@ fn switch(app: &App) -> Result<(), Failure> {
         ));
     }
     let served = switch_to_next(&app.config.data_dir)?;
-    // The copy in a safe place is of the key before.
+    // A backup with the key holds the earlier key.
     crate::backup::forget_key_copy(app.config.notes_folder());
     let text = format!(
-        "the key is another one from now on: pin {}\nkeep a copy of it: passmate-server backup FILE --with-key\n",
+        "the server uses the new key from now on: pin {}\nkeep a copy of it: passmate-server backup FILE --with-key\n",
         served.pin
     );
     app.answer(&text, json!({ "pin": served.pin.to_string() }))

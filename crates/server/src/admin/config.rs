@@ -1,20 +1,20 @@
-//! `passmate-server config`: what is in force, and a file to begin with.
+//! `passmate-server config`: the settings in force, and an example file.
 
 use serde_json::{Map, json};
 
 use super::{App, Failure};
 use crate::config::{Sources, example};
 
-/// See the settings, or a file with all of them
+/// Show the settings, or print an example file
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Configs {
-    /// Show every setting as `serve` with the same options would have it
+    /// Show the settings that `serve` with the same options would use
     Show {
-        /// Where each was written: flag, variable, file, or default
+        /// Show where each value comes from: flag, variable, file or default
         #[arg(long)]
         origin: bool,
     },
-    /// Print a configuration file with every setting, commented out, with its default and meaning
+    /// Print a configuration file with all settings commented out, with defaults and explanations
     PrintExample,
 }
 

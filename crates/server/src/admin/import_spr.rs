@@ -1,4 +1,4 @@
-//! `passmate-server import-spr`: the accounts of an original Passmate server.
+//! `passmate-server import-spr`: imports the accounts of an original Passmate server.
 
 use std::fs;
 use std::io::{self, Read};
@@ -14,20 +14,20 @@ use crate::files;
 use crate::store::ForeignAccount;
 
 const TOKEN_LEN: usize = 32;
-/// Accounts that go into one transaction at most, so that the server waits a moment at most.
+/// The most accounts in one transaction, so that the server waits only a moment.
 const BATCH: usize = 256;
-/// The next transaction is begun after so many bytes.
+/// A transaction ends after this many bytes.
 const BATCH_LEN: usize = 8 * 1024 * 1024;
-/// What a sealed vault has beside its blocks: IV and HMAC.
+/// Bytes of a sealed vault beside its blocks: IV and HMAC.
 const SEAL_LEN: usize = 16 + 32;
-/// All that is in a sealed vault is a multiple of this.
+/// The content of a sealed vault is a multiple of this, in bytes.
 const BLOCK_LEN: usize = 16;
 
-/// Take over the accounts of an original Passmate server, while this one runs
+/// Import the accounts of an original Passmate server, while this one runs
 ///
-/// DIR is its folder of files named by account numbers, such as 4E53DF543106BF04.spr. An account
-/// that is here already is not touched, so it may be repeated. Files that are damaged or something
-/// else are named and skipped.
+/// DIR is the folder with files named after account numbers, such as 4E53DF543106BF04.spr. Accounts
+/// that exist here already are left as they are, so the command may be repeated. Damaged files and
+/// other files are named and skipped.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The folder
@@ -40,7 +40,7 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
         Failure::new(
             Code::File,
             message,
-            "name the folder in which the original server keeps its .spr files",
+            "give the folder in which the original server stores its .spr files",
         )
     };
     let mut names: Vec<PathBuf> = fs::read_dir(&args.dir)
@@ -84,7 +84,7 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
         );
     }
     let text = format!(
-        "{taken} accounts taken over, {known} here already, {} files skipped\n",
+        "{taken} accounts imported, {known} exist already, {} files skipped\n",
         skipped.len()
     );
     let skipped: Vec<_> = skipped
@@ -97,7 +97,7 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
     )
 }
 
-/// One account, or why a file is none.
+/// Reads an account, or says why the file is not one.
 fn read(path: &Path, len_max: usize) -> Result<ForeignAccount, String> {
     let number = (path.extension().is_some_and(|suffix| suffix == "spr"))
         .then(|| path.file_stem()?.to_str()?.parse::<AccountNumber>().ok())
@@ -118,10 +118,11 @@ fn read(path: &Path, len_max: usize) -> Result<ForeignAccount, String> {
             "its btoken is longer than the {len_max} bytes of --btoken-max"
         ));
     }
-    // Were it taken over, the whole file could not be later: the account would be here already.
+    // If a cut file were imported, the whole file could not be imported later, because the account
+    // would exist already.
     if btoken.len() < SEAL_LEN || !(btoken.len() - SEAL_LEN).is_multiple_of(BLOCK_LEN) {
         return Err(format!(
-            "its btoken has {} bytes, as no sealed vault has: it was cut",
+            "its btoken has {} bytes, which no sealed vault has: the file was cut",
             btoken.len()
         ));
     }

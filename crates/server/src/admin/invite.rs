@@ -1,4 +1,4 @@
-//! `passmate-server invite`: who may make an account where `--registration` is `invite`.
+//! `passmate-server invite`: who may create an account while `--registration` is `invite`.
 
 use std::time::Duration;
 
@@ -11,44 +11,44 @@ use crate::config::{Registration, parse_duration};
 use crate::exit::Code;
 use crate::store::{AuthHash, Invite, Opening};
 
-/// How long a code lets its device in.
+/// How long an invite is valid, in seconds.
 const CODE_TIME: i64 = 7 * 24 * 3600;
-/// Characters of a note.
+/// The length of the longest note, in characters.
 const NOTE_LEN_MAX: usize = 200;
-/// The longest time for open seats.
+/// How long seats may be open.
 const OPEN_TIME_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// Let people in one by one, where `serve` has `--registration invite`
+/// Manage invites, for a server with `--registration invite`
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Invites {
-    /// Let one device make an account, within 7 days
+    /// Let one device create an account within 7 days
     ///
-    /// The device's owner gets the code with `passmate sync setup HOST --request` and sends it to
-    /// you. It opens nothing: you need not keep it secret, but be sure that it is theirs. The note
-    /// is kept until the code is used or its time is over, and not longer.
+    /// The owner of the device runs `passmate sync setup HOST --request` and sends you the code. The
+    /// code is not a secret, but make sure that it comes from that person. The note is deleted when
+    /// the code is used or expires.
     Add {
-        /// The code, as `passmate sync setup HOST --request` prints it; lower case and blanks will
-        /// do
+        /// The code, as `passmate sync setup HOST --request` prints it; case and spaces do not
+        /// matter
         #[arg(num_args = 1.., required = true)]
         code: Vec<String>,
-        /// Whose device it is, for yourself
+        /// A note for yourself, such as the owner of the device
         #[arg(long, value_name = "TEXT", default_value = "", value_parser = parse_note)]
         note: String,
     },
-    /// Let whoever comes make an account for a while
+    /// Let anyone create an account for a limited time
     Open {
-        /// How many accounts
+        /// The number of accounts
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
         seats: u32,
-        /// How long, such as 24h; at most 720h
+        /// The time, such as 24h; at most 720h
         #[arg(long = "for", value_name = "TIME", value_parser = parse_open_time)]
         time: Duration,
     },
-    /// Show the codes and open seats that nobody has used yet
+    /// List unused codes and open seats
     List,
-    /// Take back a code, or all open seats
+    /// Revoke a code, or all open seats
     Revoke {
-        /// The code, or the word `open` for all open seats
+        /// The code, or `open` for all open seats
         #[arg(num_args = 1.., required = true)]
         code: Vec<String>,
     },
@@ -76,9 +76,9 @@ fn add(app: &App, code: RequestCode, note: &str) -> Result<(), Failure> {
         expires_at,
     };
     app.store()?.invite(&invite)?;
-    warn_if_not_asked(app);
+    warn_if_ignored(app);
     let text = format!(
-        "the device with this code may make one account until {}\n",
+        "the device with this code may create one account until {}\n",
         utc(expires_at)
     );
     app.answer(
@@ -95,9 +95,9 @@ fn open(app: &App, seats: u32, time: Duration) -> Result<(), Failure> {
         made_at,
         expires_at,
     })?;
-    warn_if_not_asked(app);
+    warn_if_ignored(app);
     let text = format!(
-        "whoever comes first may make {} until {}\n",
+        "anyone may create {} until {}\n",
         accounts(seats),
         utc(expires_at)
     );
@@ -147,19 +147,16 @@ fn revoke(app: &App, code: RequestCode) -> Result<(), Failure> {
         return Err(Failure::new(
             Code::NotFound,
             "there is no such invite",
-            "it was used, its time is over, or it was never there: `passmate-server invite list` shows what there is",
+            "it was used, has expired, or never existed: `passmate-server invite list` lists the invites",
         ));
     }
-    app.answer(
-        "the code lets nobody in any more\n",
-        json!({ "code": code.to_string() }),
-    )
+    app.answer("the code is revoked\n", json!({ "code": code.to_string() }))
 }
 
 fn revoke_open(app: &App) -> Result<(), Failure> {
     let seats = app.store()?.revoke_openings()?;
     app.answer(
-        &format!("{seats} open seats taken back\n"),
+        &format!("{seats} open seats are revoked\n"),
         json!({ "seats": seats }),
     )
 }
@@ -172,23 +169,22 @@ fn accounts(seats: u32) -> String {
     }
 }
 
-/// An invite that the server does not look at helps nobody. A flag of the server cannot be seen
-/// from here.
-fn warn_if_not_asked(app: &App) {
+/// Warns if the configuration ignores invites. The flags of a running server are not known here.
+fn warn_if_ignored(app: &App) {
     if app.config.registration == Registration::Closed {
         eprintln!(
-            "passmate-server: warning: `registration` is `closed` in this configuration: nobody is let in"
+            "passmate-server: warning: `registration` is `closed` in this configuration, so no one can use the invite"
         );
     }
 }
 
-/// The words of a code that was typed with blanks.
+/// Joins the words of a code that was typed with spaces.
 fn parse_code(words: &[String]) -> Result<RequestCode, Failure> {
     words.concat().parse().map_err(|error| {
         Failure::new(
             Code::Usage,
             error,
-            "have it sent again: `passmate sync setup HOST --request` shows the same code",
+            "ask for it again: `passmate sync setup HOST --request` prints the same code",
         )
     })
 }

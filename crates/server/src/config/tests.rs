@@ -33,7 +33,7 @@ fn complaint(flags: &[&str], variables: &[(&str, &str)], file: Option<&str>) -> 
 }
 
 #[test]
-fn nothing_set_gives_the_defaults_of_the_contract() {
+fn no_setting_yields_the_documented_defaults() {
     let config = gather(&[], &[], None).unwrap();
     assert_eq!(
         config,
@@ -48,7 +48,7 @@ fn nothing_set_gives_the_defaults_of_the_contract() {
 }
 
 #[test]
-fn a_flag_beats_a_variable_beats_its_file_beats_the_configuration_file() {
+fn flags_win_over_variables_and_variables_over_files() {
     let dir = tempfile::tempdir().unwrap();
     let named = dir.path().join("value");
     std::fs::write(&named, "33s\n").unwrap();
@@ -68,7 +68,7 @@ fn a_flag_beats_a_variable_beats_its_file_beats_the_configuration_file() {
 }
 
 #[test]
-fn every_setting_can_come_from_a_flag_a_variable_or_the_file() {
+fn every_setting_has_a_flag_a_variable_and_a_key() {
     let value = |name: &str| match name {
         "listen" | "listen-v2" => "127.0.0.1:1",
         "store" => "sqlite:/x/y.db",
@@ -153,7 +153,7 @@ fn an_empty_variable_counts_as_not_set() {
 }
 
 #[test]
-fn an_unknown_key_is_an_error_that_names_the_nearest_known_one() {
+fn an_unknown_key_is_an_error_that_names_the_nearest() {
     let text = complaint(&[], &[], Some("idle_timeout = \"1s\""));
     assert!(text.contains("unknown key `idle_timeout` in "), "{text}");
     assert!(
@@ -173,7 +173,7 @@ fn an_unknown_key_is_an_error_that_names_the_nearest_known_one() {
 }
 
 #[test]
-fn variables_that_kubernetes_makes_for_a_service_of_that_name_are_not_ours() {
+fn variables_that_kubernetes_sets_are_ignored() {
     let variables = [
         ("PASSMATE_SERVER_SERVICE_HOST", "10.0.0.1"),
         ("PASSMATE_SERVER_SERVICE_PORT_SYNC", "29556"),
@@ -184,7 +184,7 @@ fn variables_that_kubernetes_makes_for_a_service_of_that_name_are_not_ours() {
 }
 
 #[test]
-fn lists_are_repeated_flags_separated_variables_or_lists_in_the_file() {
+fn a_list_has_the_same_meaning_in_every_source() {
     let flags = ["--listen", "127.0.0.1:1", "--listen", "[::1]:2"];
     let variables = [("PASSMATE_SERVER_LISTEN", "127.0.0.1:1, [::1]:2")];
     let file = "listen = [\"127.0.0.1:1\", \"[::1]:2\"]";
@@ -195,7 +195,7 @@ fn lists_are_repeated_flags_separated_variables_or_lists_in_the_file() {
 }
 
 #[test]
-fn the_default_listener_gives_way_to_layout_2_on_its_port() {
+fn layout_2_on_the_default_port_replaces_layout_1() {
     let listen = |flags: &[&str]| gather(flags, &[], None).unwrap().listen;
     assert_eq!(listen(&["--listen-v2", "[::]:29556"]), []);
     assert_eq!(listen(&["--listen-v2", "127.0.0.1"]), []);
@@ -236,7 +236,7 @@ fn the_data_dir_follows_systemd_then_xdg_then_home() {
 }
 
 #[test]
-fn a_banner_is_kept_byte_for_byte_and_the_nearest_layer_wins() {
+fn a_banner_is_kept_byte_for_byte() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("banner");
     std::fs::write(&path, " two\nlines \n\n").unwrap();
@@ -268,7 +268,7 @@ fn a_banner_is_kept_byte_for_byte_and_the_nearest_layer_wins() {
 }
 
 #[test]
-fn faults_name_where_they_were_written() {
+fn a_fault_names_where_it_was_written() {
     let check = |flags: &[&str], variables: &[(&str, &str)], file, part: &str| {
         let text = complaint(flags, variables, file);
         assert!(text.contains(part), "{text}");
@@ -346,7 +346,7 @@ fn faults_name_where_they_were_written() {
 }
 
 #[test]
-fn the_password_of_a_store_is_in_no_complaint() {
+fn no_error_shows_the_password_of_a_store() {
     let url = "postgres://user:hunter2@host/db";
     let secret = |text: String| assert!(!text.contains("hunter2"), "{text}");
     secret(complaint(&["--store", url], &[], None));
@@ -361,7 +361,7 @@ fn the_password_of_a_store_is_in_no_complaint() {
 }
 
 #[test]
-fn a_switch_is_a_bare_flag_and_can_be_turned_off_again() {
+fn a_switch_is_a_bare_flag_and_can_be_turned_off() {
     let on = Some("log-addresses = true");
     assert!(
         gather(&["--log-addresses"], &[], None)
@@ -382,7 +382,7 @@ fn a_switch_is_a_bare_flag_and_can_be_turned_off_again() {
 }
 
 #[test]
-fn the_sample_and_the_defaults_in_the_operators_manual_are_true() {
+fn sample_and_defaults_in_the_manual_are_correct() {
     let manual = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/operating.md");
     let manual = std::fs::read_to_string(manual).unwrap();
     let sample = manual
@@ -415,7 +415,7 @@ fn the_sample_and_the_defaults_in_the_operators_manual_are_true() {
 }
 
 #[test]
-fn a_pipe_that_nobody_writes_to_is_refused_and_not_waited_for() {
+fn a_pipe_is_refused_and_not_waited_for() {
     let dir = tempfile::tempdir().unwrap();
     let pipe = dir.path().join("pipe");
     rustix::fs::mkfifoat(

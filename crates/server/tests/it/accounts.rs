@@ -1,4 +1,4 @@
-//! What an operator does to accounts while the server runs, and what their devices see of it.
+//! Operator commands for accounts while the server runs, and their effect on devices.
 
 use crate::support::program::{Program, failed, ok, operate};
 use crate::support::{End, TOKEN, reset, update, upload};
@@ -8,12 +8,12 @@ fn hex(account: [u8; 8]) -> String {
 }
 
 #[test]
-fn a_disabled_account_is_refused_like_a_wrong_key_and_comes_back_as_it_was() {
+fn a_disabled_account_is_refused_like_a_wrong_key() {
     let dir = tempfile::tempdir().unwrap();
     let program = Program::start(dir.path(), &[]);
     let account = program.create(b"sealed");
     let number = hex(account);
-    // This one has fetched already, and will store something.
+    // This client has fetched already, and will upload later.
     let mut early = program.greeted();
     early.send(&update(account, TOKEN));
     assert_eq!(early.take_btoken().unwrap(), b"sealed");
@@ -44,7 +44,7 @@ fn a_disabled_account_is_refused_like_a_wrong_key_and_comes_back_as_it_was() {
 }
 
 #[test]
-fn accounts_are_listed_shown_and_deleted_while_the_server_runs() {
+fn accounts_are_managed_while_the_server_runs() {
     let dir = tempfile::tempdir().unwrap();
     let program = Program::start(dir.path(), &[]);
     assert_eq!(ok(operate(&program.data_dir, &["account", "list"])), "");
@@ -73,7 +73,7 @@ fn accounts_are_listed_shown_and_deleted_while_the_server_runs() {
     failed(
         &operate(&program.data_dir, &["account", "delete", &hex(one)]),
         3,
-        "nobody is there to confirm",
+        "nobody can confirm the deletion",
     );
     assert_eq!(program.fetch(one).unwrap(), b"one");
     ok(operate(

@@ -1,5 +1,4 @@
-//! What was confirmed outlives the disk: backups while a server runs, restores, and accounts of
-//! another server.
+//! Backups while a server runs, restores, and the import of accounts of another server.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,28 +24,28 @@ fn replace(program: &Program, account: [u8; 8], btoken: &[u8]) {
 }
 
 #[test]
-fn a_backup_of_a_running_server_is_restored_only_where_nothing_is_lost_by_it() {
+fn a_restore_never_destroys_a_store() {
     let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let file = place.path().join("passmate.backup");
     let program = Program::start(dir.path(), &[]);
     let account = program.create(b"first");
     let said = ok(operate(dir.path(), &["backup", text(&file)]));
-    assert!(said.contains("has 1 accounts with 5 bytes"), "{said}");
+    assert!(said.contains("holds 1 accounts with 5 bytes"), "{said}");
     use std::os::unix::fs::PermissionsExt;
     assert_eq!(
         fs::metadata(&file).unwrap().permissions().mode() & 0o777,
         0o600
     );
-    assert!(ok(operate(dir.path(), &["verify"])).contains("is whole: 1 accounts"));
-    assert!(ok(operate(dir.path(), &["verify", text(&file)])).contains("is whole: 1 accounts"));
+    assert!(ok(operate(dir.path(), &["verify"])).contains("is intact: 1 accounts"));
+    assert!(ok(operate(dir.path(), &["verify", text(&file)])).contains("is intact: 1 accounts"));
     replace(&program, account, b"second");
     assert_eq!(
         fs::read_dir(place.path()).unwrap().count(),
         1,
-        "nothing is left over"
+        "no temporary file is left"
     );
 
-    // Not while it runs, not over what is there, not from what is damaged.
+    // A restore is refused while the server runs, over a store, and from a damaged file.
     failed(
         &operate(dir.path(), &["restore", text(&file), "--force"]),
         8,
@@ -86,7 +85,7 @@ fn a_backup_of_a_running_server_is_restored_only_where_nothing_is_lost_by_it() {
     let program = Program::start(dir.path(), &[]);
     assert_eq!(program.fetch(account).unwrap(), b"first");
     drop(program);
-    // What was replaced is a store still.
+    // The replaced store can still be used.
     fs::rename(
         dir.path().join("passmate.db.replaced"),
         dir.path().join("passmate.db"),
@@ -107,7 +106,7 @@ fn a_backup_of_a_running_server_is_restored_only_where_nothing_is_lost_by_it() {
 }
 
 #[test]
-fn the_key_goes_along_only_if_it_is_asked_for_and_replaces_no_other() {
+fn a_backup_has_the_key_only_on_request() {
     let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (without, with) = (place.path().join("without"), place.path().join("with"));
     let program = Program::start(dir.path(), &[]);
@@ -132,7 +131,7 @@ fn the_key_goes_along_only_if_it_is_asked_for_and_replaces_no_other() {
     ok(operate(other.path(), &["restore", text(&with)]));
     assert!(
         Program::start(other.path(), &[]).greeting.contains(&pin),
-        "devices know it again"
+        "devices recognize the server"
     );
     let third = tempfile::tempdir().unwrap();
     drop(Program::start(third.path(), &[]));
@@ -140,13 +139,13 @@ fn the_key_goes_along_only_if_it_is_asked_for_and_replaces_no_other() {
     failed(
         &operate(third.path(), &["restore", text(&with)]),
         12,
-        "another key",
+        "is not the key in the backup",
     );
     let key = fs::read(third.path().join("key.pem")).unwrap();
     let said = ok(operate(third.path(), &["restore", text(&with), "--force"]));
     assert!(said.contains("key.pem.replaced"), "{said}");
     assert!(Program::start(third.path(), &[]).greeting.contains(&pin));
-    // The other one is not lost either.
+    // The other key is kept.
     assert_eq!(
         fs::read(third.path().join("key.pem.replaced")).unwrap(),
         key
@@ -160,7 +159,7 @@ fn the_key_goes_along_only_if_it_is_asked_for_and_replaces_no_other() {
 }
 
 #[test]
-fn a_restore_and_a_command_are_never_at_one_store() {
+fn a_restore_and_a_command_exclude_each_other() {
     let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let file = place.path().join("backup");
     drop(Program::start(dir.path(), &[]));
@@ -182,7 +181,7 @@ fn a_restore_and_a_command_are_never_at_one_store() {
 }
 
 #[test]
-fn the_unit_that_is_shipped_makes_a_backup() {
+fn the_backup_unit_makes_a_backup() {
     let unit = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("../../deploy/passmate-server-backup.service");
     let unit = fs::read_to_string(unit).unwrap();
@@ -203,7 +202,7 @@ fn the_unit_that_is_shipped_makes_a_backup() {
 }
 
 #[test]
-fn a_restore_makes_the_places_that_it_needs() {
+fn a_restore_makes_the_folders_that_it_needs() {
     let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let file = place.path().join("backup");
     let program = Program::start(dir.path(), &[]);
@@ -231,7 +230,7 @@ fn a_restore_makes_the_places_that_it_needs() {
 }
 
 #[test]
-fn what_a_newer_version_made_is_refused_and_nothing_is_changed() {
+fn a_newer_schema_is_refused_and_not_changed() {
     let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     drop(Program::start(dir.path(), &[]));
     let file = place.path().join("backup");
@@ -257,7 +256,7 @@ fn what_a_newer_version_made_is_refused_and_nothing_is_changed() {
 }
 
 #[test]
-fn what_root_does_leaves_the_server_its_files() {
+fn files_that_root_makes_belong_to_the_server() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
@@ -296,12 +295,12 @@ fn what_root_does_leaves_the_server_its_files() {
 }
 
 #[test]
-fn as_many_backups_are_kept_as_were_asked_for_and_nothing_else_is_removed() {
+fn rotation_removes_only_old_backups() {
     let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     drop(Program::start(dir.path(), &[]));
     let file = place.path().join("nightly");
     ok(operate(dir.path(), &["backup", text(&file)]));
-    // Older ones, and files that only look so.
+    // Older backups, and files whose names only look like backups.
     for day in 1..=5 {
         fs::copy(
             &file,
@@ -330,7 +329,7 @@ fn as_many_backups_are_kept_as_were_asked_for_and_nothing_else_is_removed() {
         "nightly.2020-01-05T000000Z",
     ];
     assert_eq!(names, left);
-    // A clock that was wrong once makes files of the future: they count, but the new one stays.
+    // A wrong clock makes backups with future times: they count, but the new one stays.
     fs::copy(&file, place.path().join("nightly.2190-01-01T000000Z")).unwrap();
     let said = ok(operate(
         dir.path(),
@@ -342,7 +341,7 @@ fn as_many_backups_are_kept_as_were_asked_for_and_nothing_else_is_removed() {
         Path::new(said["file"].as_str().unwrap()).exists()
             && !place.path().join("nightly.2190-01-01T000000Z").exists()
     );
-    // A folder is no name for many files.
+    // A folder is not a file name.
     for folder in [
         place.path().to_owned(),
         place.path().join(""),
@@ -354,11 +353,11 @@ fn as_many_backups_are_kept_as_were_asked_for_and_nothing_else_is_removed() {
             "is a folder",
         );
     }
-    // A file of somebody else is never written over.
+    // Other files are never overwritten.
     failed(
         &operate(dir.path(), &["backup", text(&place.path().join("mine"))]),
         12,
-        "is no backup",
+        "is not a backup",
     );
     failed(
         &operate(dir.path(), &["backup", "/nowhere/at/all"]),
@@ -369,7 +368,7 @@ fn as_many_backups_are_kept_as_were_asked_for_and_nothing_else_is_removed() {
 }
 
 #[test]
-fn a_backup_under_load_has_everything_that_was_confirmed_before_it() {
+fn a_backup_under_load_has_every_confirmed_change() {
     let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let program = Program::start(dir.path(), &[]);
     let accounts: Vec<[u8; 8]> = (0..4)
@@ -423,14 +422,14 @@ fn a_backup_under_load_has_everything_that_was_confirmed_before_it() {
 }
 
 #[test]
-fn a_restore_that_is_killed_leaves_the_old_store_or_the_new_one() {
+fn a_killed_restore_leaves_the_old_store_or_the_new_one() {
     let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let file = place.path().join("backup");
     let program = Program::start(dir.path(), &[]);
     let account = program.create(&[1; 100_000]);
     ok(operate(dir.path(), &["backup", text(&file)]));
     replace(&program, account, b"newer");
-    // Killed, so that a log is left beside the store.
+    // The server is killed, so that a log is left beside the store.
     drop(program);
     for micros in (0..40_000).step_by(1_500) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_passmate-server"));
@@ -457,7 +456,7 @@ fn a_restore_that_is_killed_leaves_the_old_store_or_the_new_one() {
     }
 }
 
-/// Calls of the system that change what is on the disk.
+/// System calls that change the disk.
 const CHANGES: [&str; 13] = [
     "rename",
     "link",
@@ -474,9 +473,9 @@ const CHANGES: [&str; 13] = [
     "copy_file_range",
 ];
 
-/// Runs a command again and again, killed at the first, second, third of each of these calls, each
-/// time in a folder of its own, until it has come through all of them; says how often it was
-/// killed. `None` where there is no strace, or it may not.
+/// Runs a command repeatedly, each time in a fresh folder, and kills it at the first, second, third
+/// of each of these calls, until the command finishes. Returns the number of kills. `None`: strace
+/// is not available here.
 fn killed_at_every_change(
     base: &Path,
     words: impl Fn(&Path) -> Vec<String>,
@@ -522,7 +521,7 @@ fn killed_at_every_change(
 }
 
 #[test]
-fn a_restore_that_is_killed_at_any_change_of_the_disk_leaves_a_whole_store_and_a_whole_pair() {
+fn a_restore_killed_at_any_syscall_leaves_a_usable_server() {
     let (dir, other, place) = (
         tempfile::tempdir().unwrap(),
         tempfile::tempdir().unwrap(),
@@ -543,7 +542,7 @@ fn a_restore_that_is_killed_at_any_change_of_the_disk_leaves_a_whole_store_and_a
             .unwrap()
             .to_owned()
     };
-    // Killed, so that what was confirmed is in the log beside the store.
+    // The server is killed, so that confirmed changes are in the log beside the store.
     let old = Program::start(dir.path(), &[]);
     let there = old.create(b"there before");
     let pins = [pin(&old), pin(&new)];
@@ -577,7 +576,7 @@ fn a_restore_that_is_killed_at_any_change_of_the_disk_leaves_a_whole_store_and_a
         );
         seen[usize::from(is_new)] += 1;
         assert!(pins.contains(&pin(&program)), "{at}");
-        // A key is changed only after the store.
+        // The key is replaced after the store.
         assert!(is_new || pin(&program) == pins[0], "{at}");
     });
     assert!(
@@ -587,7 +586,7 @@ fn a_restore_that_is_killed_at_any_change_of_the_disk_leaves_a_whole_store_and_a
 }
 
 #[test]
-fn a_backup_that_is_killed_at_any_change_of_the_disk_leaves_a_whole_file() {
+fn a_backup_killed_at_any_syscall_leaves_a_valid_file() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("backup");
     let program = Program::start(dir.path(), &[]);
@@ -643,7 +642,7 @@ fn damage_is_reported_and_never_served() {
     bytes[begin + 1500] ^= 1;
     fs::write(&path, bytes).unwrap();
     let hex: String = bad.iter().map(|byte| format!("{byte:02X}")).collect();
-    // Nor does it take the place of a good backup.
+    // A damaged store replaces no good backup.
     for words in [
         &["backup", text(&nightly), "--keep", "1"] as &[&str],
         &["backup", text(&file)],
@@ -676,7 +675,7 @@ fn damage_is_reported_and_never_served() {
 }
 
 #[test]
-fn accounts_of_an_original_server_are_taken_over_and_what_is_none_is_skipped() {
+fn accounts_of_an_original_server_are_imported() {
     let vectors = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../vectors/spr");
     let (dir, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut accounts = 0;
@@ -699,7 +698,7 @@ fn accounts_of_an_original_server_are_taken_over_and_what_is_none_is_skipped() {
     let output = operate(dir.path(), &["import-spr", text(folder.path())]);
     let warnings = String::from_utf8_lossy(&output.stderr).into_owned();
     for part in [
-        "it was cut",
+        "the file was cut",
         "shorter than an auth token",
         "16 hex digits",
         "longer than",
@@ -709,9 +708,9 @@ fn accounts_of_an_original_server_are_taken_over_and_what_is_none_is_skipped() {
         assert!(warnings.contains(part), "{part}: {warnings}");
     }
     assert!(ok(output).starts_with(&format!(
-        "{accounts} accounts taken over, 0 here already, 6 files skipped"
+        "{accounts} accounts imported, 0 exist already, 6 files skipped"
     )));
-    // Their devices find them here.
+    // Their devices can use them here.
     let (token, btoken) = spr.split_at(32);
     let number = [0x4E, 0x53, 0xDF, 0x54, 0x31, 0x06, 0xBF, 0x04];
     let mut client = program.greeted();
@@ -721,7 +720,7 @@ fn accounts_of_an_original_server_are_taken_over_and_what_is_none_is_skipped() {
     assert_eq!(client.end(), crate::support::End::clean());
     let again = ok(operate(dir.path(), &["import-spr", text(folder.path())]));
     assert!(
-        again.starts_with(&format!("0 accounts taken over, {accounts} here already")),
+        again.starts_with(&format!("0 accounts imported, {accounts} exist already")),
         "{again}"
     );
     let mut client = program.greeted();
@@ -729,7 +728,7 @@ fn accounts_of_an_original_server_are_taken_over_and_what_is_none_is_skipped() {
     assert_eq!(
         client.take_btoken().unwrap(),
         b"changed",
-        "what is here is not touched"
+        "existing accounts are left as they are"
     );
     ok(operate(dir.path(), &["verify"]));
     failed(

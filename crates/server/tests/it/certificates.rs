@@ -20,7 +20,7 @@ fn pin_in(text: &str, begin: &str) -> String {
 fn shows(program: &Program, certificate: &Path) -> bool {
     let until = Instant::now() + Duration::from_secs(15);
     while Instant::now() < until {
-        // A client that trusts this file alone gets through if that is what is shown.
+        // A client that trusts only this file connects if the server presents it.
         let found = std::panic::catch_unwind(|| {
             let mut client = crate::support::Client::connect(
                 program.addresses[0],
@@ -39,7 +39,7 @@ fn shows(program: &Program, certificate: &Path) -> bool {
 }
 
 #[test]
-fn a_renewed_certificate_is_taken_without_a_signal_and_without_cutting_anybody() {
+fn a_renewed_certificate_is_loaded_without_a_signal() {
     let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let pair = |name: &str| {
         let other = place.path().join(name);
@@ -68,20 +68,16 @@ fn a_renewed_certificate_is_taken_without_a_signal_and_without_cutting_anybody()
     early.send(&update(account, TOKEN));
     assert_eq!(early.take_btoken().unwrap(), b"sealed");
 
-    // Half of a pair is not taken: it may be that the other half comes next. It stays as it is.
+    // Half of a pair is not loaded, because the other half may follow.
     fs::write(&certificate, &second).unwrap();
-    std::thread::sleep(Duration::from_secs(6));
+    program.wait_for_log("the new certificate cannot be used");
     let old = place.path().join("old.pem");
     fs::write(&old, &first).unwrap();
     assert!(shows(&program, &old), "the old pair is served");
     fs::write(&key, &second_key).unwrap();
     assert!(shows(&program, &certificate), "the new pair is served");
     early.send(&[upload(b"changed").as_slice(), &account].concat());
-    assert_eq!(
-        early.end(),
-        End::clean(),
-        "who was there before goes through"
-    );
+    assert_eq!(early.end(), End::clean(), "an open connection goes on");
     let log = program.log();
     assert_eq!(
         log.matches("the new certificate cannot be used").count(),
@@ -92,7 +88,7 @@ fn a_renewed_certificate_is_taken_without_a_signal_and_without_cutting_anybody()
 }
 
 #[test]
-fn a_new_certificate_keeps_the_pin_and_another_key_is_announced_first() {
+fn a_new_certificate_keeps_the_pin_until_a_key_is_announced() {
     let dir = tempfile::tempdir().unwrap();
     let output = operate(dir.path(), &["cert", "show"]);
     assert_eq!(output.status.code(), Some(10), "{output:?}");
@@ -124,7 +120,7 @@ fn a_new_certificate_keeps_the_pin_and_another_key_is_announced_first() {
     assert_ne!(next, pin);
     let again = ok(operate(dir.path(), &["cert", "new", "--new-key"]));
     assert!(
-        again.contains("waits already") && pin_in(&again, "pin ") == next,
+        again.contains("was made earlier") && pin_in(&again, "pin ") == next,
         "{again}"
     );
     let shown = ok(operate(dir.path(), &["cert", "show"]));
@@ -140,7 +136,7 @@ fn a_new_certificate_keeps_the_pin_and_another_key_is_announced_first() {
         next
     );
 
-    // Of an operator's own pair nothing is made.
+    // The server makes nothing for a pair of the operator.
     let files = [dir.path().join("cert.pem"), dir.path().join("key.pem")];
     let words = [
         "cert",

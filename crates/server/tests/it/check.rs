@@ -35,7 +35,7 @@ fn check(data_dir: &Path, more: &[&str]) -> (i32, Vec<String>) {
 const GOOD: [&str; 4] = ["--registration", "invite", "--listen", "127.0.0.1:29556"];
 
 #[test]
-fn a_server_that_is_well_kept_has_nothing_to_do_and_each_fault_is_found() {
+fn check_finds_each_fault_and_nothing_on_a_sound_server() {
     let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let program = Program::start(dir.path(), &[]);
     program.create(b"sealed");
@@ -170,7 +170,7 @@ fn a_server_that_is_well_kept_has_nothing_to_do_and_each_fault_is_found() {
 }
 
 #[test]
-fn a_configuration_that_cannot_be_used_is_a_finding_and_not_the_end() {
+fn an_unusable_configuration_is_a_finding() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("server.toml");
     fs::write(&file, "idle-timout = \"30s\"\n").unwrap();
@@ -190,7 +190,7 @@ fn a_configuration_that_cannot_be_used_is_a_finding_and_not_the_end() {
 }
 
 #[test]
-fn each_setting_is_shown_with_the_place_where_it_was_written() {
+fn each_setting_is_shown_with_its_origin() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("server.toml");
     fs::write(&file, "idle-timeout = \"45s\"\naccounts-max = 7\n").unwrap();
@@ -233,7 +233,7 @@ fn each_setting_is_shown_with_the_place_where_it_was_written() {
 }
 
 #[test]
-fn the_example_has_every_setting_and_changes_nothing_when_its_lines_are_taken_in() {
+fn the_example_has_every_setting_and_changes_none() {
     let dir = tempfile::tempdir().unwrap();
     let example =
         String::from_utf8(operate(dir.path(), &["config", "print-example"], &[]).stdout).unwrap();

@@ -8,7 +8,7 @@ use crate::support::{
 };
 
 #[test]
-fn all_three_actions_work_in_both_layouts_over_both_versions_of_tls() {
+fn all_actions_work_in_both_layouts_and_tls_versions() {
     let running = Running::new();
     for layout in [1, 2] {
         for version in [&TLS13, &TLS12] {
@@ -89,7 +89,7 @@ fn the_server_says_nothing_before_it_has_the_whole_hello() {
 }
 
 #[test]
-fn the_default_banner_tells_the_largest_btoken_and_an_operators_is_sent_as_it_is() {
+fn the_default_banner_names_the_longest_btoken() {
     let banner = Running::new().connect(1).greet();
     let text = String::from_utf8(banner).unwrap();
     assert!(text.starts_with("passmate-server "), "{text}");
@@ -118,7 +118,7 @@ fn the_longest_btoken_is_taken_and_one_byte_more_is_not() {
 }
 
 #[test]
-fn a_refusal_while_the_client_still_sends_is_an_end_and_not_a_reset() {
+fn a_refusal_during_an_upload_is_an_end_and_no_reset() {
     let running = Running::with(|config| config.limits.btoken_len_max = 1000);
     let mut client = running.greeted(1);
     client.send(&create(&vec![1; 60_000]));
@@ -166,7 +166,7 @@ fn every_refusal_is_a_cut_without_a_byte() {
 }
 
 #[test]
-fn a_client_that_goes_in_the_middle_changes_nothing_and_hears_no_confirmation() {
+fn a_client_that_leaves_early_changes_nothing() {
     let running = Running::new();
     let account = running.create(b"kept");
     let whole = create(b"never stored");
@@ -210,7 +210,7 @@ fn a_client_that_goes_in_the_middle_changes_nothing_and_hears_no_confirmation() 
 }
 
 #[test]
-fn a_silent_last_row_is_confirmed_by_the_server_after_the_grace() {
+fn a_missing_last_row_is_confirmed_after_the_grace() {
     let running = Running::with(|config| config.limits.confirm_grace = Duration::from_millis(200));
     let account = running.create(b"old");
     let begun = Instant::now();
@@ -224,7 +224,7 @@ fn a_silent_last_row_is_confirmed_by_the_server_after_the_grace() {
 }
 
 #[test]
-fn a_close_notify_after_the_btoken_is_confirmed_by_the_server_at_once() {
+fn a_close_notify_after_the_btoken_is_confirmed_at_once() {
     let running = Running::with(|config| config.limits.confirm_grace = Duration::from_secs(15));
     let account = running.create(b"old");
     for version in [&TLS13, &TLS12] {
@@ -240,7 +240,7 @@ fn a_close_notify_after_the_btoken_is_confirmed_by_the_server_at_once() {
 }
 
 #[test]
-fn the_client_s_last_row_must_be_the_account_number_and_whole() {
+fn the_last_row_must_be_the_whole_account_number() {
     let running = Running::with(|config| {
         config.limits.confirm_grace = Duration::from_millis(100);
         config.limits.idle_timeout = Duration::from_millis(500);
@@ -269,7 +269,7 @@ fn the_client_s_last_row_must_be_the_account_number_and_whole() {
 }
 
 #[test]
-fn a_last_row_in_pieces_is_taken_within_the_idle_limit() {
+fn a_last_row_in_pieces_is_accepted_within_the_idle_limit() {
     let running = Running::with(|config| config.limits.confirm_grace = Duration::from_millis(50));
     let account = running.create(b"old");
     let mut client = running.greeted(1);
@@ -329,7 +329,7 @@ fn an_update_that_finds_its_account_deleted_revives_nothing() {
 }
 
 #[test]
-fn a_client_that_leaves_after_the_fetch_ends_without_a_confirmation() {
+fn a_client_that_only_fetches_gets_no_confirmation() {
     let running = Running::new();
     let account = running.create(b"kept");
     for version in [&TLS13, &TLS12] {

@@ -1,11 +1,13 @@
-//! What one source may take, over real sockets: the addresses of 127.0.0.0/8 are the sources.
+//! The limits of one source, over real sockets. The addresses of 127.0.0.0/8 are the sources.
 
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
-use crate::support::{self, Client, End, Running, TLS13, TOKEN, connect_from, create, update};
+use crate::support::{
+    self, Client, End, Running, TLS13, TOKEN, connect_from, create, until, update,
+};
 
-/// A server that exempts nobody.
+/// A server that exempts no source.
 fn running(change: impl FnOnce(&mut passmate_server::config::Config)) -> Running {
     Running::with(|config| {
         config.limits.source.exempt.clear();
@@ -13,7 +15,7 @@ fn running(change: impl FnOnce(&mut passmate_server::config::Config)) -> Running
     })
 }
 
-/// A client from 127.0.0.N, if it is let in.
+/// A client from 127.0.0.N, if it is admitted.
 fn try_from(running: &Running, source: u8) -> std::io::Result<Client> {
     let tcp = connect_from([127, 0, 0, source].into(), running.layout_1)?;
     let mut client = Client::over(tcp, &running.dir.path().join("cert.pem"), 1, &TLS13)?;
@@ -47,7 +49,7 @@ fn is_refused(running: &Running, source: u8) {
 }
 
 #[test]
-fn a_source_makes_as_many_accounts_as_it_may_and_others_make_theirs() {
+fn a_source_makes_at_most_twenty_accounts_at_once() {
     let running = running(|_| {});
     let made = (0..25).filter(|_| creates(&running, 2)).count();
     assert_eq!(made, 20);
@@ -55,7 +57,7 @@ fn a_source_makes_as_many_accounts_as_it_may_and_others_make_theirs() {
 }
 
 #[test]
-fn all_sources_together_make_as_many_accounts_as_they_may() {
+fn all_sources_together_have_a_limit_of_accounts() {
     let running = running(|config| {
         config.limits.source.creates_all = passmate_server::config::Rate {
             count: 1,
@@ -68,12 +70,12 @@ fn all_sources_together_make_as_many_accounts_as_they_may() {
 }
 
 #[test]
-fn who_was_refused_too_often_is_not_heard_for_a_while_not_even_with_the_right_key() {
+fn a_source_with_many_refusals_is_paused() {
     let running = running(|_| {});
     let mut client = from(&running, 2);
     client.send(&create(b"sealed"));
     let account: [u8; 8] = client.take(8).try_into().unwrap();
-    // This one came before, and will ask when its source is paused.
+    // This client was admitted before the pause, and asks during it.
     let mut early = from(&running, 2);
     (0..31).for_each(|_| is_refused(&running, 2));
     let begun = Instant::now();
@@ -88,20 +90,12 @@ fn who_was_refused_too_often_is_not_heard_for_a_while_not_even_with_the_right_ke
     let mut other = from(&running, 3);
     other.send(&update(account, TOKEN));
     assert_eq!(other.take_btoken().unwrap(), b"sealed");
-    loop {
-        match try_from(&running, 2) {
-            Ok(mut client) => {
-                client.send(&update(account, TOKEN));
-                assert_eq!(client.take_btoken().unwrap(), b"sealed");
-                break;
-            }
-            Err(_) => std::thread::sleep(Duration::from_millis(200)),
-        }
-        assert!(
-            begun.elapsed() < Duration::from_secs(30),
-            "the first pause is 10 s"
-        );
-    }
+    until("the first pause of 10 s is over", || {
+        try_from(&running, 2).is_ok_and(|mut client| {
+            client.send(&update(account, TOKEN));
+            client.take_btoken().as_deref() == Some(b"sealed")
+        })
+    });
     assert!(
         begun.elapsed() > Duration::from_secs(8),
         "{:?}",
@@ -110,23 +104,19 @@ fn who_was_refused_too_often_is_not_heard_for_a_while_not_even_with_the_right_ke
 }
 
 #[test]
-fn a_source_with_all_its_connections_is_turned_away_and_others_are_not() {
+fn a_source_with_all_its_connections_is_turned_away() {
     let running = running(|config| config.limits.source.connections_max = 3);
     let held: Vec<_> = (0..3).map(|_| from(&running, 2)).collect();
     let mut tcp = connect_from([127, 0, 0, 2].into(), running.layout_1).unwrap();
     assert_eq!(tcp.read(&mut [0; 10]).unwrap(), 0);
     from(&running, 3);
     drop(held);
-    let begun = Instant::now();
-    while try_from(&running, 2).is_err() {
-        assert!(
-            begun.elapsed() < Duration::from_secs(5),
-            "no room though all are gone"
-        );
-    }
+    until("a closed connection frees its slot", || {
+        try_from(&running, 2).is_ok()
+    });
 }
 
-/// A client behind a proxy at 127.0.0.9, which says this in front.
+/// A client behind a proxy, which sends this header.
 fn proxied(running: &Running, proxy: u8, header: &str) -> std::io::Result<Client> {
     let mut tcp = connect_from([127, 0, 0, proxy].into(), running.layout_1)?;
     tcp.write_all(header.as_bytes())?;
@@ -136,7 +126,7 @@ fn proxied(running: &Running, proxy: u8, header: &str) -> std::io::Result<Client
 }
 
 #[test]
-fn what_a_listed_proxy_says_is_the_source_and_nobody_else_can_say_it() {
+fn only_a_listed_proxy_can_name_the_source() {
     let running = running(|config| {
         config.proxy_from = vec!["127.0.0.9/32".parse().unwrap()];
         config.limits.source.connections_max = 3;
@@ -158,7 +148,7 @@ fn what_a_listed_proxy_says_is_the_source_and_nobody_else_can_say_it() {
     );
     assert!(
         proxied(&running, 8, "PROXY TCP4 192.0.2.5 192.0.2.1 1000 29556\r\n").is_err(),
-        "a header of anybody else"
+        "a header from another address"
     );
     from(&running, 8);
 }

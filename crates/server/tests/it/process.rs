@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::support::program::{Program, command};
-use crate::support::{Client, End, TLS13, TOKEN, create, update, upload};
+use crate::support::{Client, End, TLS13, TOKEN, create, until, update, upload};
 use rustix::process::{Resource, Rlimit, Signal, prlimit};
 
 /// Runs it to its end, which must be an error; what it said and its code.
@@ -21,7 +21,7 @@ fn refused(mut command: Command) -> (String, i32) {
 }
 
 #[test]
-fn at_start_it_prints_address_pin_and_the_line_for_a_first_device() {
+fn the_greeting_has_address_pin_and_setup_command() {
     let dir = tempfile::tempdir().unwrap();
     let data_dir = dir.path().join("made/by/it");
     let program = Program::start(&data_dir, &["--listen-v2", "127.0.0.1:0"]);
@@ -141,8 +141,12 @@ fn sigterm_lets_a_running_exchange_finish_and_ends_with_0() {
     client.take_btoken().unwrap();
     let mut silent = program.connect();
     program.signal(Signal::TERM);
-    assert_eq!(silent.end(), End::cut(), "what has not begun is cut");
-    assert!(program.try_connect().is_err(), "nobody new is taken");
+    assert_eq!(
+        silent.end(),
+        End::cut(),
+        "a client that has not begun is cut"
+    );
+    assert!(program.try_connect().is_err(), "no new client is accepted");
     client.send(&[upload(b"new").as_slice(), &account].concat());
     assert_eq!(client.end(), End::clean());
     assert_eq!(program.wait(Duration::from_secs(5)).code(), Some(0));
@@ -156,11 +160,9 @@ fn a_second_signal_ends_it_at_once() {
     let mut program = Program::start(dir.path(), &[]);
     let mut client = program.greeted();
     client.send(b"c");
-    // The first is being obeyed when nobody is taken any more.
+    // The server obeys the first signal as soon as it accepts no client.
     program.signal(Signal::INT);
-    while program.try_connect().is_ok() {
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    until("no client is accepted", || program.try_connect().is_err());
     assert!(
         program.child.try_wait().unwrap().is_none(),
         "an exchange is running"
@@ -173,7 +175,7 @@ fn a_second_signal_ends_it_at_once() {
 }
 
 #[test]
-fn sigterm_ends_it_also_while_another_program_holds_the_database() {
+fn sigterm_works_while_the_database_is_held() {
     let dir = tempfile::tempdir().unwrap();
     let mut program = Program::start(dir.path(), &["--session-timeout", "1s"]);
     let account = program.create(b"old");
@@ -195,10 +197,10 @@ fn sigterm_ends_it_also_while_another_program_holds_the_database() {
 }
 
 #[test]
-fn a_limit_of_the_system_on_what_it_may_write_refuses_what_does_not_fit_and_nothing_else() {
+fn a_file_size_limit_refuses_only_what_does_not_fit() {
     let dir = tempfile::tempdir().unwrap();
-    // A quota needs a file system of its own; the limit on a file's length fails in the same place,
-    // if its signal does not come first.
+    // A quota needs a file system of its own. The limit on the length of a file fails in the same
+    // place, if its signal is ignored.
     let served = command(dir.path());
     let mut command = Command::new("sh");
     command
@@ -247,8 +249,7 @@ fn its_memory_is_in_no_core_file() {
         .unwrap();
     let values: Vec<&str> = core.split_whitespace().skip(4).take(2).collect();
     assert_eq!(values, ["0", "0"], "{core}");
-    // A process that must not be dumped belongs to root in /proc; that can be seen if we are not
-    // root.
+    // A process that must not be dumped belongs to root in /proc, which other users notice.
     if !rustix::process::geteuid().is_root() {
         assert!(std::fs::read_link(format!("/proc/{}/exe", program.child.id())).is_err());
     }
@@ -273,7 +274,7 @@ fn what_was_confirmed_survives_kill_9() {
 }
 
 #[test]
-fn sighup_reads_certificate_banner_and_limits_again_and_keeps_them_if_they_are_bad() {
+fn sighup_reloads_all_settings_or_none() {
     let dir = tempfile::tempdir().unwrap();
     let banner = dir.path().join("banner");
     std::fs::write(&banner, "one").unwrap();
@@ -292,33 +293,28 @@ fn sighup_reads_certificate_banner_and_limits_again_and_keeps_them_if_they_are_b
         .unwrap();
     assert_eq!(program.connect().greet(), b"one");
 
-    let until = |is_so: &dyn Fn() -> bool| {
-        let begun = Instant::now();
-        while !is_so() {
-            assert!(begun.elapsed() < Duration::from_secs(5), "it does not come");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    };
     std::fs::write(&banner, "two").unwrap();
     write("2000");
     std::fs::remove_file(data_dir.join("cert.pem")).unwrap();
     program.signal(Signal::HUP);
-    until(&|| data_dir.join("cert.pem").exists());
-    until(&|| {
+    until("a new certificate is made", || {
+        data_dir.join("cert.pem").exists()
+    });
+    until("the banner is reloaded", || {
         program
             .try_connect()
             .is_ok_and(|mut client| client.greet() == b"two")
     });
     program.create(&[0; 2000]);
 
-    // A pair that does not match: everything stays, the certificate of the connections too.
+    // With a pair that does not match, all settings stay.
     let certificate = std::fs::read(data_dir.join("cert.pem")).unwrap();
     let other = tempfile::tempdir().unwrap();
     drop(Program::start(other.path(), &[]));
     std::fs::copy(other.path().join("cert.pem"), data_dir.join("cert.pem")).unwrap();
     std::fs::write(&banner, "three").unwrap();
     program.signal(Signal::HUP);
-    std::thread::sleep(Duration::from_millis(500));
+    program.wait_for_log("nothing was reloaded");
     std::fs::write(data_dir.join("cert.pem"), certificate).unwrap();
     assert_eq!(program.connect().greet(), b"two");
     let old_pin = old_pin.to_owned();
@@ -328,7 +324,7 @@ fn sighup_reads_certificate_banner_and_limits_again_and_keeps_them_if_they_are_b
 }
 
 #[test]
-fn one_line_for_each_connection_and_no_account_or_address_in_it() {
+fn a_connection_is_one_log_line_without_account_or_address() {
     let dir = tempfile::tempdir().unwrap();
     let program = Program::start(dir.path(), &["--log", "json"]);
     let account = program.create(b"12345");
@@ -367,7 +363,7 @@ fn addresses_are_logged_if_the_operator_wants_them() {
 }
 
 #[test]
-fn the_address_that_a_listed_proxy_names_is_the_one_that_is_logged() {
+fn the_log_has_the_address_that_the_proxy_names() {
     let dir = tempfile::tempdir().unwrap();
     let program = Program::start(
         dir.path(),
@@ -408,7 +404,7 @@ fn help_and_version_go_to_standard_output() {
 }
 
 #[test]
-fn the_filter_for_fail2ban_finds_the_source_in_real_lines_and_in_those_of_honest_clients_nothing() {
+fn the_fail2ban_filter_finds_only_offenders() {
     let sample = std::fs::read_to_string(format!(
         "{}/../../deploy/fail2ban/filter.conf",
         env!("CARGO_MANIFEST_DIR")

@@ -1,4 +1,4 @@
-//! Under systemd: what is told, sockets that are held, and the sample units.
+//! Under systemd: notifications, passed sockets, and the units of this repository.
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
@@ -6,10 +6,12 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::support::program::{Program, command};
-use crate::support::{TOKEN, update};
+use crate::support::{TOKEN, until, update};
 
 fn told(socket: &UnixDatagram) -> String {
     let mut buffer = [0; 512];
@@ -71,12 +73,12 @@ fn start_on(socket: &TcpListener, data_dir: &Path, name: &str) -> Program {
             "--data-dir",
         ])
         .arg(data_dir);
-    // Nobody reads its log here, and it must not fill the pipe.
+    // Keep the log short.
     shell
         .env_clear()
         .env("RUST_LOG", "error")
         .stdin(Stdio::null());
-    // What is opened by Rust closes at exec, so a copy is made that does not.
+    // Rust opens sockets with close-on-exec, which the program must not inherit.
     rustix::io::fcntl_setfd(socket, rustix::io::FdFlags::empty()).unwrap();
     Program::spawn(shell, data_dir)
 }
@@ -90,32 +92,43 @@ fn a_restart_through_a_held_socket_loses_no_connection() {
     assert_eq!(program.addresses, [address]);
     let account = program.create(b"sealed");
     let certificate = dir.path().join("cert.pem");
+    let (done, is_over) = (
+        Arc::new(AtomicU32::new(0)),
+        Arc::new(AtomicBool::new(false)),
+    );
+    let (counted, told) = (Arc::clone(&done), Arc::clone(&is_over));
     let fetches = std::thread::spawn(move || {
-        let mut done = 0;
-        let begun = std::time::Instant::now();
-        while begun.elapsed() < Duration::from_secs(4) {
+        while !told.load(Ordering::SeqCst) {
             let mut client =
                 crate::support::Client::connect(address, &certificate, 1, &crate::support::TLS13);
             client.greet();
             client.send(&update(account, TOKEN));
-            assert_eq!(client.take_btoken().unwrap(), b"sealed", "after {done}");
+            assert_eq!(
+                client.take_btoken().unwrap(),
+                b"sealed",
+                "after {}",
+                counted.load(Ordering::SeqCst)
+            );
             drop(client);
-            done += 1;
+            counted.fetch_add(1, Ordering::SeqCst);
         }
-        done
     });
     for _ in 0..3 {
-        std::thread::sleep(Duration::from_millis(700));
+        let before = done.load(Ordering::SeqCst);
+        until("clients are served", || {
+            done.load(Ordering::SeqCst) > before + 5
+        });
         program.signal(rustix::process::Signal::TERM);
         assert!(program.wait(Duration::from_secs(15)).success());
         program = start_on(&socket, dir.path(), "layout1");
     }
-    assert!(fetches.join().unwrap() > 10);
+    is_over.store(true, Ordering::SeqCst);
+    fetches.join().unwrap();
     drop(program);
 }
 
 #[test]
-fn a_socket_of_another_kind_or_name_is_named() {
+fn an_unsuitable_socket_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let run = |redirect: &str, name: &str| {
         let script = format!(
@@ -137,7 +150,7 @@ fn a_socket_of_another_kind_or_name_is_named() {
     let output = run("exec 3</dev/null", "layout1");
     assert_eq!(output.status.code(), Some(1));
     assert!(
-        String::from_utf8_lossy(&output.stderr).contains("does not listen for TCP"),
+        String::from_utf8_lossy(&output.stderr).contains("is not a listening TCP socket"),
         "{output:?}"
     );
     let output = run("exec 3</dev/null", "layout7");
@@ -156,7 +169,7 @@ fn deployed(name: &str) -> String {
 }
 
 #[test]
-fn the_sample_units_hold_together() {
+fn the_units_are_consistent() {
     let known: BTreeSet<&str> = ["[Unit]", "[Service]", "[Socket]", "[Timer]", "[Install]"].into();
     for name in [
         "passmate-server.service",
@@ -177,7 +190,7 @@ fn the_sample_units_hold_together() {
                 "{name}: {line}"
             );
         }
-        // What a unit starts is what the program knows.
+        // The program accepts the command of a unit.
         let starts = text.lines().filter_map(|line| {
             line.strip_prefix("ExecStart=/usr/bin/passmate-server ")
                 .or(line.strip_prefix("ExecStartPost=/usr/bin/passmate-server "))
@@ -221,7 +234,7 @@ fn the_sample_units_hold_together() {
 }
 
 #[test]
-fn the_package_and_the_container_name_files_and_options_that_are_there() {
+fn package_and_container_name_existing_files() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     for manifest in ["crates/server/Cargo.toml", "crates/cli/Cargo.toml"] {
         let text = std::fs::read_to_string(root.join(manifest)).unwrap();

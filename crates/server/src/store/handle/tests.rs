@@ -324,7 +324,7 @@ async fn a_busy_store_drops_changes_of_disconnected_clients() {
 }
 
 #[tokio::test]
-async fn a_change_is_dropped_if_its_client_leaves_before_the_commit() {
+async fn the_change_of_a_disconnected_client_is_dropped() {
     let crowd = Crowd::new(1, Vec::new()).await;
     for gone in crowd.others {
         gone.abort();

@@ -1,5 +1,5 @@
-//! A server of a test's own, and a client that speaks the protocol by hand: raw bytes over
-//! rustls, so that what a test asserts is what is on the wire, the ending included.
+//! A server for one test, and a client that writes the protocol byte by byte over rustls, so that a
+//! test asserts what is on the wire, including the end of the stream.
 
 pub(crate) mod program;
 
@@ -7,7 +7,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use passmate_server::Server;
 use passmate_server::config::{Config, ListenAddress, ListenHost};
@@ -23,7 +23,20 @@ pub(crate) const TOKEN: [u8; 32] = [7; 32];
 
 pub(crate) use rustls::version::{TLS12, TLS13};
 
-/// A server in this process: both layouts on free ports, a data dir that goes with it.
+/// How long a test waits for an event that must come.
+pub(crate) const EVENT_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// Waits until a condition is true.
+#[track_caller]
+pub(crate) fn until(event: &str, is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < EVENT_TIME_MAX, "did not happen: {event}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A server in this process, with both layouts on free ports and a temporary data dir.
 pub(crate) struct Running {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) layout_1: SocketAddr,
@@ -56,7 +69,7 @@ impl Running {
             .block_on(Server::start(config, |error| panic!("{error}")))
             .unwrap();
         let [one, two] = server.listening() else {
-            panic!("two listeners were asked for")
+            panic!("two listeners were configured")
         };
         let (layout_1, layout_2) = (one.address, two.address);
         Self {
@@ -101,7 +114,7 @@ impl Running {
         account
     }
 
-    /// What the server keeps, as its owner gets it.
+    /// Fetches the btoken of an account.
     pub(crate) fn fetch(&self, account: [u8; 8]) -> Option<Vec<u8>> {
         let mut client = self.greeted(1);
         client.send(&update(account, TOKEN));
@@ -112,7 +125,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if let Some(server) = self.server.take() {
-            // Clients that a failed test left behind must not be waited for.
+            // Do not wait for clients that a failed test left open.
             let _ = self.runtime.block_on(async {
                 tokio::time::timeout(Duration::from_secs(2), server.stop()).await
             });
@@ -120,7 +133,7 @@ impl Drop for Running {
     }
 }
 
-/// A connection from an address of this machine's own choosing.
+/// A connection from this source address.
 pub(crate) fn connect_from(
     source: std::net::IpAddr,
     address: SocketAddr,
@@ -158,12 +171,12 @@ pub(crate) fn reset(account: [u8; 8], token: [u8; 32]) -> Vec<u8> {
     [b"r".as_slice(), &account, &token].concat()
 }
 
-/// The client's half of an update after it got the btoken, without the last row.
+/// The upload of an update, without the last row.
 pub(crate) fn upload(btoken: &[u8]) -> Vec<u8> {
     [&u32::try_from(btoken.len()).unwrap().to_be_bytes(), btoken].concat()
 }
 
-/// How a connection ended, and what came before.
+/// The end of a connection, with the bytes before it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct End {
     pub(crate) bytes: Vec<u8>,
@@ -172,7 +185,7 @@ pub(crate) struct End {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum How {
-    /// `close_notify`: the server confirms.
+    /// `close_notify`, which confirms.
     Clean,
     /// FIN without `close_notify`.
     Cut,
@@ -203,7 +216,7 @@ impl End {
     }
 }
 
-/// A client that speaks by hand.
+/// A client that sends and reads single bytes.
 pub(crate) struct Client {
     tls: StreamOwned<ClientConnection, TcpStream>,
     layout: u8,
@@ -228,14 +241,14 @@ impl Client {
         Self::over(TcpStream::connect(address)?, certificate, layout, version)
     }
 
-    /// TLS over a connection that is there.
+    /// TLS over an open connection.
     pub(crate) fn over(
         tcp: TcpStream,
         certificate: &Path,
         layout: u8,
         version: &'static SupportedProtocolVersion,
     ) -> std::io::Result<Self> {
-        // A test that would hang fails instead.
+        // A test fails instead of hanging.
         tcp.set_read_timeout(Some(Duration::from_secs(20)))?;
         tcp.set_write_timeout(Some(Duration::from_secs(20)))?;
         tcp.set_nodelay(true)?;
@@ -258,7 +271,7 @@ impl Client {
         Ok(Self { tls, layout })
     }
 
-    /// Sends the hello and takes the server's part up to the banner, which is returned.
+    /// Sends the hello, reads the greeting of the server, and returns the banner.
     pub(crate) fn greet(&mut self) -> Vec<u8> {
         self.send(CLIENT_HELLO);
         assert_eq!(self.take(24), SERVER_HELLO);
@@ -284,7 +297,7 @@ impl Client {
         bytes
     }
 
-    /// The btoken of an update; none if the server cut instead.
+    /// Reads the btoken of an update; none if the server ended the connection instead.
     pub(crate) fn take_btoken(&mut self) -> Option<Vec<u8>> {
         let mut len = [0; 4];
         match self.tls.read_exact(&mut len) {
@@ -293,7 +306,7 @@ impl Client {
         }
     }
 
-    /// Reads to the end.
+    /// Reads to the end of the stream.
     pub(crate) fn end(&mut self) -> End {
         let mut bytes = Vec::new();
         let mut chunk = [0; 4096];
@@ -311,23 +324,23 @@ impl Client {
         End { bytes, how }
     }
 
-    /// Says that nothing more comes, as TLS does.
+    /// Sends a `close_notify`.
     pub(crate) fn close_notify(&mut self) {
         self.tls.conn.send_close_notify();
         self.tls.flush().unwrap();
     }
 
-    /// Ends our direction below TLS, as a cut would.
+    /// Ends the client's direction below TLS.
     pub(crate) fn fin(&mut self) {
         self.tls.sock.shutdown(Shutdown::Write).unwrap();
     }
 
-    /// One read of whatever is there.
+    /// Reads the bytes that are available.
     pub(crate) fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
         self.tls.read(bytes)
     }
 
-    /// Whether the server has ended this connection; waits a moment for it.
+    /// Whether the server has ended this connection, after waiting a moment.
     pub(crate) fn is_ended(&mut self) -> bool {
         self.tls
             .sock

@@ -1,24 +1,65 @@
-//! The program itself, started as an operator starts it.
+//! The program, started as an operator starts it.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use super::Client;
+use super::{Client, EVENT_TIME_MAX};
 
 /// A running `passmate-server serve`, killed when the test ends.
 pub(crate) struct Program {
     pub(crate) child: Child,
-    /// What it printed at start.
+    /// The text that it printed at start.
     pub(crate) greeting: String,
-    /// Where it listens, in the order in which it says so.
+    /// The addresses that it listens on, in the order of the greeting.
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) data_dir: PathBuf,
+    log: Arc<Log>,
 }
 
-/// The program with an environment of the test's own and its log at `info`.
+/// The log of a running program, read by a thread.
+#[derive(Default)]
+struct Log {
+    /// The text so far, and whether that is all of it.
+    text: Mutex<(String, bool)>,
+    grown: Condvar,
+}
+
+impl Log {
+    fn read(stderr: ChildStderr) -> Arc<Self> {
+        let log = Arc::new(Self::default());
+        let reading = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                reading.text.lock().unwrap().0 += &(line + "\n");
+                reading.grown.notify_all();
+            }
+            reading.text.lock().unwrap().1 = true;
+            reading.grown.notify_all();
+        });
+        log
+    }
+
+    /// Waits until the log is what the test waits for, and returns it.
+    fn wait(&self, is_so: impl Fn(&str, bool) -> bool) -> String {
+        let text = self.text.lock().unwrap();
+        let waited = self
+            .grown
+            .wait_timeout_while(text, EVENT_TIME_MAX, |(text, is_all)| !is_so(text, *is_all));
+        let (text, timed_out) = waited.unwrap();
+        assert!(
+            !timed_out.timed_out(),
+            "the log does not have it: {}",
+            text.0
+        );
+        text.0.clone()
+    }
+}
+
+/// The program without variables of this process, so that its log has the level `info`.
 pub(crate) fn command(data_dir: &std::path::Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_passmate-server"));
     command
@@ -42,17 +83,12 @@ impl Program {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
+        let log = Log::read(child.stderr.take().unwrap());
         let mut greeting = String::new();
         let mut lines = BufReader::new(child.stdout.take().unwrap());
         while !greeting.contains("passmate sync setup") {
             if lines.read_line(&mut greeting).unwrap() == 0 {
-                let mut complaint = String::new();
-                child
-                    .stderr
-                    .take()
-                    .unwrap()
-                    .read_to_string(&mut complaint)
-                    .unwrap();
+                let complaint = log.wait(|_, is_all| is_all);
                 panic!("it did not start: {greeting}{complaint}");
             }
         }
@@ -66,6 +102,7 @@ impl Program {
             greeting,
             addresses,
             data_dir: data_dir.to_owned(),
+            log,
         }
     }
 
@@ -103,33 +140,32 @@ impl Program {
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
-    /// Waits for its end; fails the test if it does not come.
+    /// Waits until the program exits.
     pub(crate) fn wait(&mut self, most: Duration) -> ExitStatus {
         let begun = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(begun.elapsed() < most, "it is still running");
+            assert!(begun.elapsed() < most, "the program is still running");
             std::thread::sleep(Duration::from_millis(10));
         }
     }
 
-    /// Ends it and returns all that it logged.
+    /// Waits until the log has this text.
+    pub(crate) fn wait_for_log(&self, part: &str) {
+        self.log.wait(|text, _| text.contains(part));
+    }
+
+    /// Ends the program and returns its whole log.
     pub(crate) fn log(mut self) -> String {
         self.signal(rustix::process::Signal::TERM);
-        let mut log = String::new();
-        self.child
-            .stderr
-            .take()
-            .unwrap()
-            .read_to_string(&mut log)
-            .unwrap();
+        let log = self.log.wait(|_, is_all| is_all);
         self.child.wait().unwrap();
         log
     }
 
-    /// Resident memory in bytes, the largest that it ever was.
+    /// The largest resident memory so far, in bytes.
     pub(crate) fn memory_peak(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status
@@ -152,7 +188,7 @@ impl Drop for Program {
     }
 }
 
-/// A command of the operator on a data dir.
+/// Runs an operator command on a data dir.
 pub(crate) fn operate(data_dir: &std::path::Path, words: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_passmate-server"));
     command
@@ -164,14 +200,14 @@ pub(crate) fn operate(data_dir: &std::path::Path, words: &[&str]) -> Output {
     command.output().unwrap()
 }
 
-/// The answer of a command that came through.
+/// The output of a command that must succeed.
 #[track_caller]
 pub(crate) fn ok(output: Output) -> String {
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// A command that ended with this code, and with two lines of which the first says so.
+/// Checks that a command ended with this code, and with an error and a hint.
 #[track_caller]
 pub(crate) fn failed(output: &Output, code: i32, part: &str) {
     let text = String::from_utf8_lossy(&output.stderr);

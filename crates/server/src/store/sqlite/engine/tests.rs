@@ -44,7 +44,7 @@ fn made(number: u8) -> Outcome {
 }
 
 #[test]
-fn it_passes_the_suite() {
+fn it_passes_the_engine_suite() {
     let dirs = std::cell::RefCell::new(Vec::new());
     suite::check(|| {
         let dir = tempfile::tempdir().unwrap();
@@ -55,7 +55,7 @@ fn it_passes_the_suite() {
 }
 
 #[test]
-fn a_database_keeps_its_accounts_and_is_one_file_when_it_is_closed() {
+fn a_closed_database_is_one_file() {
     let dir = tempfile::tempdir().unwrap();
     let mut engine = Sqlite::open(&path(&dir)).unwrap();
     engine.commit(&[create(1, 5000)]).unwrap();
@@ -82,7 +82,7 @@ fn a_database_keeps_its_accounts_and_is_one_file_when_it_is_closed() {
 }
 
 #[test]
-fn every_commit_is_flushed_and_what_is_deleted_is_wiped() {
+fn commits_are_flushed_and_deleted_bytes_wiped() {
     let dir = tempfile::tempdir().unwrap();
     let engine = Sqlite::open(&path(&dir)).unwrap();
     let pragma = |name: &str| {
@@ -99,7 +99,7 @@ fn every_commit_is_flushed_and_what_is_deleted_is_wiped() {
 }
 
 #[test]
-fn all_files_are_for_their_owner_alone() {
+fn all_files_have_mode_0600() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(path(&dir), b"").unwrap();
     std::fs::set_permissions(path(&dir), Permissions::from_mode(0o644)).unwrap();
@@ -115,7 +115,7 @@ fn all_files_are_for_their_owner_alone() {
 }
 
 #[test]
-fn a_second_server_is_refused_until_the_first_is_gone() {
+fn a_second_server_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let first = Sqlite::open(&path(&dir)).unwrap();
     assert!(matches!(
@@ -127,7 +127,7 @@ fn a_second_server_is_refused_until_the_first_is_gone() {
 }
 
 #[test]
-fn a_newer_schema_a_foreign_database_and_no_database_are_refused_and_left_alone() {
+fn foreign_files_are_refused_and_not_changed() {
     let dir = tempfile::tempdir().unwrap();
     drop(Sqlite::open(&path(&dir)).unwrap());
     Connection::open(path(&dir))
@@ -167,7 +167,7 @@ fn a_newer_schema_a_foreign_database_and_no_database_are_refused_and_left_alone(
 }
 
 #[test]
-fn a_full_disk_rolls_back_and_leaves_what_was_there() {
+fn a_full_disk_rolls_back() {
     let dir = tempfile::tempdir().unwrap();
     let mut engine = Sqlite::open(&path(&dir)).unwrap();
     engine.commit(&[create(1, 5000)]).unwrap();
@@ -192,7 +192,7 @@ fn a_full_disk_rolls_back_and_leaves_what_was_there() {
 }
 
 #[test]
-fn a_btoken_that_is_not_what_was_stored_is_never_given_away() {
+fn a_damaged_btoken_is_never_returned() {
     let dir = tempfile::tempdir().unwrap();
     let mut engine = Sqlite::open(&path(&dir)).unwrap();
     engine.commit(&[create(1, 100)]).unwrap();
@@ -208,7 +208,7 @@ fn a_btoken_that_is_not_what_was_stored_is_never_given_away() {
 }
 
 #[test]
-fn a_writer_that_holds_the_database_is_waited_for() {
+fn a_held_database_is_busy() {
     let dir = tempfile::tempdir().unwrap();
     let mut engine = Sqlite::open(&path(&dir)).unwrap();
     engine
@@ -223,7 +223,7 @@ fn a_writer_that_holds_the_database_is_waited_for() {
 }
 
 #[test]
-fn tidying_empties_the_log_unless_somebody_reads_and_then_says_so() {
+fn tidying_empties_the_log_unless_a_reader_is_active() {
     let dir = tempfile::tempdir().unwrap();
     let mut engine = Sqlite::open(&path(&dir)).unwrap();
     let log_len = || {
@@ -252,7 +252,7 @@ fn tidying_empties_the_log_unless_somebody_reads_and_then_says_so() {
 }
 
 #[test]
-fn a_write_over_a_quota_is_a_full_disk_and_any_other_failure_is_not() {
+fn a_write_over_a_quota_is_a_full_disk() {
     let check = |code: i32, errno: Errno, expected: bool| {
         let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
         assert_eq!(
