@@ -139,7 +139,7 @@ fn open_seats_are_taken_by_those_who_come_first() {
     )
     .ok();
     assert!(
-        said.starts_with("whoever comes first may make 2 accounts until "),
+        said.starts_with("anyone may create 2 accounts until "),
         "{said}"
     );
     set_up(&home_with_record(), &server, &[]).ok();
