@@ -161,10 +161,7 @@ pub(crate) fn write(
         file.sync_all()
     };
     put().map_err(io_error("write", file))?;
-    fs::rename(&whole, file).map_err(io_error("write", file))?;
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(io_error("write to", folder))?;
+    files::rename(&whole, file).map_err(io_error("write", file))?;
     Ok(header)
 }
 

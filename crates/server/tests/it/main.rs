@@ -1,4 +1,4 @@
-//! The server as clients and operators meet it: real sockets, real TLS, the real program.
+//! The server as clients and operators use it: real sockets, real TLS, the real program.
 #![cfg(test)]
 
 mod accounts;
@@ -11,5 +11,6 @@ mod exchange;
 mod limits;
 mod load;
 mod process;
+mod rooms;
 mod support;
 mod systemd;
