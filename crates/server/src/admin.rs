@@ -111,7 +111,7 @@ enum Admin {
     Account(account::Accounts),
     #[command(subcommand)]
     Invite(invite::Invites),
-    Check(check::Args),
+    Check(check::CheckArgs),
     #[command(subcommand)]
     Cert(cert::Certs),
     #[command(subcommand)]
@@ -119,7 +119,7 @@ enum Admin {
     Backup(backup::BackupArgs),
     Restore(backup::RestoreArgs),
     Verify(backup::VerifyArgs),
-    ImportSpr(import_spr::Args),
+    ImportSpr(import_spr::ImportSprArgs),
 }
 
 /// Adds the operator commands.

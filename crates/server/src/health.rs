@@ -43,7 +43,7 @@ pub(crate) struct Facts {
     /// The time at which this is looked at. All times are in seconds since 1970.
     pub(crate) now: i64,
     pub(crate) certificate_not_after: Option<i64>,
-    pub(crate) backup: Option<Backup>,
+    pub(crate) backup: Option<LastBackup>,
     pub(crate) disk: Option<Disk>,
     /// Btokens that did not match their stored hash.
     pub(crate) damaged: u64,
@@ -56,12 +56,12 @@ pub(crate) struct Facts {
 
 /// The last backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Backup {
+pub(crate) enum LastBackup {
     NoneKnown,
     MadeAt(i64),
 }
 
-impl From<Option<i64>> for Backup {
+impl From<Option<i64>> for LastBackup {
     fn from(made_at: Option<i64>) -> Self {
         made_at.map_or(Self::NoneKnown, Self::MadeAt)
     }
@@ -101,12 +101,12 @@ pub(crate) fn findings(facts: &Facts) -> Vec<Finding> {
         }
     }
     match facts.backup {
-        Some(Backup::NoneKnown) => findings.push(Finding::NoBackup),
-        Some(Backup::MadeAt(made_at)) if facts.now - made_at > BACKUP_DAYS_MAX * DAY => {
+        Some(LastBackup::NoneKnown) => findings.push(Finding::NoBackup),
+        Some(LastBackup::MadeAt(made_at)) if facts.now - made_at > BACKUP_DAYS_MAX * DAY => {
             let age = facts.now - made_at;
             findings.push(Finding::BackupOld { made_at, age });
         }
-        Some(Backup::MadeAt(_)) | None => {}
+        Some(LastBackup::MadeAt(_)) | None => {}
     }
     if let Some(disk) = facts.disk {
         let (free, free_min) = (disk.free, free_min_for_creates(disk));

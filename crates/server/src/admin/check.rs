@@ -25,7 +25,7 @@ use crate::tls::{Chain, Identity, OWN_CERTIFICATE, OWN_KEY, TlsError, Warning, l
 /// With the options of `serve`, it checks what `serve` would do. Each finding says what to do. The
 /// exit code is 31 if there is one.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {}
+pub(super) struct CheckArgs {}
 
 /// What was found, and what to do about it.
 #[derive(Default)]

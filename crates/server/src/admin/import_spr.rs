@@ -29,12 +29,12 @@ const BLOCK_LEN: usize = 16;
 /// that exist here already are left as they are, so the command may be repeated. Damaged files and
 /// other files are named and skipped.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(super) struct ImportSprArgs {
     /// The folder
     dir: PathBuf,
 }
 
-pub(super) fn run(app: &App, args: &Args) -> Result<(), Failure> {
+pub(super) fn run(app: &App, args: &ImportSprArgs) -> Result<(), Failure> {
     let failed = |error: io::Error| {
         let message = format!("cannot read the folder {}: {error}", args.dir.display());
         Failure::new(

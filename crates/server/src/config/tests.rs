@@ -2,7 +2,7 @@ use std::ffi::OsString;
 
 use super::*;
 
-/// A command line, variables and a configuration file that is there or not.
+/// Gathers a configuration from flags, variables and a file that may be missing.
 fn gather(
     flags: &[&str],
     variables: &[(&str, &str)],
@@ -26,7 +26,7 @@ fn sources(flags: &[&str], environment: Environment) -> Sources {
     Sources::from_matches(&matches, environment)
 }
 
-/// What an operator would read.
+/// The error and hint that the operator reads.
 fn complaint(flags: &[&str], variables: &[(&str, &str)], file: Option<&str>) -> String {
     let error = gather(flags, variables, file).unwrap_err();
     format!("{error}\n{}", error.hint())
@@ -90,7 +90,7 @@ fn every_setting_has_a_flag_a_variable_and_a_key() {
     for setting in settings::SETTINGS {
         let value = value(setting.name);
         let (mut flags, mut variables, mut file) = (vec![], vec![], String::new());
-        // These do not stand alone.
+        // These settings need another one.
         for (name, mate) in [
             ("tls-cert", "tls-key"),
             ("tls-key", "tls-cert"),
@@ -402,7 +402,7 @@ fn sample_and_defaults_in_the_manual_are_correct() {
             continue;
         };
         let default = rest.split(" |").next().unwrap();
-        // Asking for the default by its name in the manual must change nothing.
+        // Giving the documented default must change nothing.
         let flag = format!("--{name}={default}");
         assert_eq!(
             gather(&[&flag], &[], None).unwrap(),
@@ -472,7 +472,7 @@ fn the_lines_of_the_example_are_the_defaults() {
         gather(&[], &[], None).unwrap()
     );
     for line in lines {
-        // Each by itself, so that two that are wrong do not make up for each other.
+        // Each line alone, so that two errors cannot hide each other.
         assert_eq!(
             gather(&[], &[], Some(line)).unwrap(),
             gather(&[], &[], None).unwrap(),

@@ -21,7 +21,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::TurnedAway;
 
-/// Sources with a record of their own. All records together take about 8 MiB.
+/// SourceRecords with a record of their own. All records together take about 8 MiB.
 const SOURCES_MAX: usize = 1 << 16;
 /// Records that all other sources share.
 const SHARED_RECORDS: usize = 1 << 10;
@@ -33,7 +33,7 @@ const PAUSE_MIN: Duration = Duration::from_secs(10);
 /// What one source may take: an IPv4 address, or the /64 of an IPv6 address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceLimits {
-    /// Sources that are not counted.
+    /// SourceRecords that are not counted.
     pub exempt: Vec<IpNet>,
     /// Connections of one source at the same time.
     pub connections_max: usize,
@@ -111,12 +111,12 @@ pub(crate) struct RateLimiter(Arc<LimiterInner>);
 #[derive(Debug)]
 struct LimiterInner {
     begun: Instant,
-    state: Mutex<Sources>,
+    state: Mutex<SourceRecords>,
 }
 
 #[derive(Debug)]
-struct Sources {
-    /// Open connections by source. Sources without one are absent, so the map has at most as many
+struct SourceRecords {
+    /// Open connections by source. SourceRecords without one are absent, so the map has at most as many
     /// entries as there are connections.
     open: HashMap<Source, usize>,
     /// What sources did recently.
@@ -201,7 +201,7 @@ impl RateLimiter {
     }
 
     fn with_records(past_max: usize) -> Self {
-        let state = Sources {
+        let state = SourceRecords {
             open: HashMap::new(),
             past: HashMap::new(),
             past_max,
@@ -255,12 +255,12 @@ impl RateLimiter {
         now.saturating_duration_since(self.0.begun)
     }
 
-    fn state(&self) -> MutexGuard<'_, Sources> {
+    fn state(&self) -> MutexGuard<'_, SourceRecords> {
         self.0.state.lock()
     }
 }
 
-impl Sources {
+impl SourceRecords {
     /// The record of a source, if there is one.
     fn past(&self, source: Source, limits: &SourceLimits, now: Duration) -> Option<&Record> {
         let own = self.past.get(&source);

@@ -12,7 +12,7 @@ use super::own::self_signed;
 use super::*;
 use crate::config::CertificateFiles;
 
-/// A pair on disk, made as an operator would.
+/// A pair on disk, as an operator makes it.
 struct Pair {
     dir: tempfile::TempDir,
     files: CertificateFiles,
@@ -44,7 +44,7 @@ fn load(pair: &Pair) -> Result<Identity, TlsError> {
     Identity::load(Some(&pair.files), pair.dir.path())
 }
 
-/// What an operator would read.
+/// The error and hint that the operator reads.
 fn complaint(pair: &Pair) -> String {
     let error = load(pair).unwrap_err();
     format!("{error}\n{}", error.hint())
@@ -103,7 +103,7 @@ fn the_own_certificate_names_this_machine_and_never_expires() {
     assert!(text.contains("[127, 0, 0, 1]"), "{text}");
     assert!(parsed.validity().not_after.timestamp() > 253_000_000_000);
     assert!(!parsed.is_ca());
-    // A name that is no host's does not keep the server from starting.
+    // An invalid host name does not prevent a start.
     assert!(self_signed(&ecdsa(), "no host's name").is_ok());
     assert!(self_signed(&ecdsa(), "").is_ok());
 }

@@ -1,5 +1,4 @@
-//! Certificates that are renewed while the server runs, and a key that is announced before it is
-//! served.
+//! Certificates that are renewed while the server runs, and keys that are announced first.
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +15,7 @@ fn pin_in(text: &str, begin: &str) -> String {
         .to_owned()
 }
 
-/// Whether the server shows what is in this file now, within some seconds.
+/// Whether the server presents the certificate in this file, now or within some seconds.
 fn shows(program: &Program, certificate: &Path) -> bool {
     let until = Instant::now() + Duration::from_secs(15);
     while Instant::now() < until {

@@ -1,4 +1,4 @@
-//! What `check` and `config` tell an operator before anybody is let in.
+//! The commands `check` and `config`.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -19,7 +19,7 @@ fn operate(data_dir: &Path, words: &[&str], variables: &[(&str, &str)]) -> Outpu
     command.output().unwrap()
 }
 
-/// What was found, by `check --json`.
+/// The exit code and the findings of `check --json`.
 fn check(data_dir: &Path, more: &[&str]) -> (i32, Vec<String>) {
     let output = operate(data_dir, &[&["check", "--json"], more].concat(), &[]);
     let object: serde_json::Value =
@@ -76,8 +76,7 @@ fn check_finds_each_fault_and_nothing_on_a_sound_server() {
             "{part}: {found:?}"
         );
     };
-    // The last flag of a kind counts for none: two are a mistake. So these leave out what they are
-    // about.
+    // Giving a flag twice is an error, so these leave out the flag that they replace.
     let (code, found) = check(dir.path(), &["--listen", "[::]:29556"]);
     assert!(
         code == 31 && found[0].contains("may make accounts"),
@@ -104,7 +103,7 @@ fn check_finds_each_fault_and_nothing_on_a_sound_server() {
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
     fs::write(dir.path().join("last-backup"), "1700000000\n").unwrap();
     finds(&[], "old, of 2023-11-14");
-    // The server's own certificate, and behind it one that has nothing to do with it.
+    // The server's own certificate, followed by an unrelated one.
     let other = tempfile::tempdir().unwrap();
     drop(Program::start(other.path(), &[]));
     let made = Command::new("openssl")
@@ -273,11 +272,11 @@ fn the_example_has_every_setting_and_changes_none() {
     assert_eq!(
         lines.len() + more.len(),
         defaults.len(),
-        "every setting is there once"
+        "every setting appears once"
     );
     fs::write(&taken_in, lines.join("\n")).unwrap();
     shown(&taken_in);
-    // All but the two banners together are a configuration too.
+    // All examples except one of the two banners form a valid configuration.
     let more: Vec<String> = more
         .into_iter()
         .filter(|line| !line.starts_with("banner-file"))

@@ -1,4 +1,4 @@
-//! Nobody keeps a connection by doing nothing.
+//! Deadlines: a silent or slow client cannot keep its connection.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -13,7 +13,7 @@ fn running(change: fn(&mut Limits)) -> Running {
     Running::with(|config| change(&mut config.limits))
 }
 
-/// Runs it and says how long it took.
+/// Runs `act` and measures its duration.
 fn timed<T>(act: impl FnOnce() -> T) -> (T, Duration) {
     let begun = Instant::now();
     (act(), begun.elapsed())
@@ -26,12 +26,12 @@ fn is_about(elapsed: Duration) -> bool {
 #[test]
 fn tls_and_hello_must_come_in_time() {
     let running = running(|limits| limits.handshake_timeout = SHORT);
-    // Not a byte of TLS.
+    // A client that sends nothing.
     let mut tcp = TcpStream::connect(running.layout_1).unwrap();
     let (read, elapsed) = timed(|| tcp.read(&mut [0; 100]).unwrap());
     assert_eq!(read, 0);
     assert!(is_about(elapsed), "{elapsed:?}");
-    // TLS, and then nothing, or a drip that never becomes a hello.
+    // Clients that send nothing after TLS, or only some bytes of the hello.
     let mut client = running.connect(1);
     let (end, elapsed) = timed(|| client.end());
     assert_eq!(end, End::cut());
@@ -48,7 +48,7 @@ fn tls_and_hello_must_come_in_time() {
     });
     assert!(
         elapsed < Duration::from_millis(2300),
-        "a drip is no progress: {elapsed:?}"
+        "single bytes extend no deadline: {elapsed:?}"
     );
 }
 
@@ -123,7 +123,7 @@ fn a_client_that_takes_nothing_is_cut() {
         limits.confirm_grace = Duration::from_millis(50);
         limits.btoken_len_max = 32 << 20;
     });
-    // More than the socket buffers of both sides hold.
+    // The btoken is longer than the socket buffers of both sides.
     let account = running.create(&vec![1; 32 << 20]);
     let mut client = running.greeted(1);
     client.send(&update(account, TOKEN));
@@ -140,7 +140,7 @@ fn a_client_that_takes_nothing_is_cut() {
     assert_ne!(
         error.kind(),
         std::io::ErrorKind::WouldBlock,
-        "the server still waits for us"
+        "the server still waits for the client"
     );
     assert!(
         all.len() < 32 << 20,
@@ -160,7 +160,7 @@ fn plain_text_and_half_a_handshake_are_ended_without_ado() {
         let mut tcp = TcpStream::connect(running.layout_1).unwrap();
         tcp.write_all(bytes).unwrap();
         tcp.shutdown(std::net::Shutdown::Write).unwrap();
-        // At most an alert, then the end; never a reset.
+        // The server sends at most an alert, and then ends the stream without a reset.
         let mut answer = Vec::new();
         tcp.read_to_end(&mut answer).unwrap();
         assert!(answer.len() < 64, "{answer:?}");

@@ -1,4 +1,4 @@
-//! What a client sees of every exchange, on the wire and at its end.
+//! Every exchange as a client sees it on the wire, including the end of the connection.
 
 use std::time::{Duration, Instant};
 
@@ -259,7 +259,7 @@ fn the_last_row_must_be_the_whole_account_number() {
         assert_eq!(running.fetch(account).unwrap(), b"old");
     };
     check(&wrong, Duration::ZERO, |_| {});
-    // One byte decides for this reading: the grace no longer counts.
+    // After the first byte of the last row, the server no longer sends that row itself.
     check(&account[..1], Duration::from_millis(250), |client| {
         client.close_notify()
     });
@@ -302,7 +302,7 @@ fn a_lost_race_is_cut_and_changes_nothing() {
     let mut slow = running.greeted(1);
     slow.send(&update(account, TOKEN));
     slow.take_btoken().unwrap();
-    // Waits for its turn, at most 5 s, and then goes on without one.
+    // The second client waits 5 s for its turn, and then goes on without it.
     let mut fast = running.greeted(1);
     fast.send(&update(account, TOKEN));
     fast.take_btoken().unwrap();
@@ -338,7 +338,7 @@ fn a_client_that_only_fetches_gets_no_confirmation() {
         client.send(&update(account, TOKEN));
         client.take_btoken().unwrap();
         client.close_notify();
-        // In TLS 1.2 too, where a close_notify is usually answered with one.
+        // Also in TLS 1.2, where a close_notify is usually answered with another.
         let end = client.end();
         assert_eq!((end.how, end.bytes), (How::Cut, vec![]));
     }

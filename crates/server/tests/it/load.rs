@@ -1,4 +1,4 @@
-//! Strangers that want to use up what is there, and the honest client beside them.
+//! Strangers that try to exhaust the server, and an honest client beside them.
 
 use std::io::Read;
 use std::net::TcpStream;
@@ -25,7 +25,7 @@ fn announced_btokens_take_no_memory() {
         client.send(&[b"c".as_slice(), &TOKEN, &len.to_be_bytes()].concat());
         strangers.push(client);
     }
-    // All of them are there at the same time, and others are served meanwhile.
+    // All connections are open at the same time, and others are served meanwhile.
     program.create(b"honest");
     let grown = program.memory_peak() - before;
     assert!(grown < 100 << 20, "{} MiB", grown >> 20);
@@ -36,12 +36,12 @@ fn announced_btokens_take_no_memory() {
 fn half_sent_creates_do_not_lock_out_devices() {
     let running = Running::with(|config| config.limits.memory_max = 16 << 20);
     let account = running.create(b"old");
-    // Each sends all but the last byte of a btoken; a quarter of the memory holds two of them.
+    // Each client sends all but the last byte of a btoken. A quarter of the memory holds two.
     let mut strangers = Vec::new();
     for _ in 0..12 {
         let mut client = running.greeted(1);
         let whole = create(&vec![3; 2 << 20]);
-        // Those for whom there is no memory are cut while they send.
+        // Clients without memory for their btoken are cut while they send.
         let _ = client.try_send(&whole[..whole.len() - 1]);
         strangers.push(client);
     }
@@ -65,7 +65,7 @@ fn half_sent_updates_do_not_lock_out_other_accounts() {
     let running = Running::with(|config| config.limits.memory_max = 32 << 20);
     let account = running.create(b"old");
     let own = running.create(b"a stranger's");
-    // One has its turn, 32 wait for it, and those who come then go on at once.
+    // One client has its turn, 32 wait for it, and later ones go on at once.
     let begin = || {
         let mut client = running.greeted(1);
         client.send(&update(own, TOKEN));
@@ -78,7 +78,7 @@ fn half_sent_updates_do_not_lock_out_other_accounts() {
     let mut strangers = Vec::new();
     for _ in 0..24 {
         let mut client = begin();
-        // Those for whom there is no memory are cut while they send, or before they get the btoken.
+        // Clients without memory are cut while they send, or before they get the btoken.
         if client.take_btoken().is_some() {
             let _ = client.try_send(&whole[..whole.len() - 1]);
         }
@@ -105,7 +105,7 @@ fn half_sent_updates_do_not_lock_out_other_accounts() {
 #[test]
 fn what_was_sent_takes_no_memory_while_a_client_thinks() {
     let running = Running::with(|config| config.limits.memory_max = 8 << 20);
-    // Six fetched copies would be more than there is.
+    // Six copies of the btoken would not fit into the memory.
     let accounts: Vec<_> = (0..6).map(|_| running.create(&vec![1; 2 << 20])).collect();
     let mut thinking = Vec::new();
     for account in &accounts {
@@ -179,7 +179,7 @@ fn a_server_without_descriptors_waits_and_recovers() {
     );
     assert!(
         program.child.try_wait().unwrap().is_none(),
-        "it must survive"
+        "the server must survive"
     );
     // The limit stays; closed connections free descriptors.
     drop(crowd);

@@ -4,6 +4,7 @@
 mod accounts;
 mod admin_page;
 mod backup;
+mod backup_crash;
 mod certificates;
 mod check;
 mod deadlines;

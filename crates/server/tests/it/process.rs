@@ -1,4 +1,4 @@
-//! The program as its operator meets it: what it prints, logs, obeys and refuses.
+//! The program as its operator uses it: output, log, signals and exit codes.
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -10,7 +10,7 @@ use crate::support::program::{Program, command};
 use crate::support::{Client, End, TLS13, TOKEN, create, until, update, upload};
 use rustix::process::{Resource, Rlimit, Signal, prlimit};
 
-/// Runs it to its end, which must be an error; what it said and its code.
+/// Runs a command that must fail, and returns its error text and exit code.
 fn refused(mut command: Command) -> (String, i32) {
     let output = command.output().unwrap();
     assert!(output.stdout.is_empty(), "{output:?}");
@@ -45,7 +45,7 @@ fn the_greeting_has_address_pin_and_setup_command() {
         let mode = entry.metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{:?}", entry.path());
     }
-    // The pin stays over a restart.
+    // A restart keeps the pin.
     let pin = pin.to_owned();
     drop(program);
     assert!(Program::start(&data_dir, &[]).greeting.contains(&pin));
@@ -437,7 +437,7 @@ fn the_fail2ban_filter_finds_only_offenders() {
     stranger.end();
     let log = program.log();
     assert!(log.contains("address=127.0.0.1:"), "{log}");
-    // As fail2ban expands it, for addresses of both versions. Its expressions are Python's.
+    // The filter as fail2ban expands it, for both IP versions. It uses the regex syntax of Python.
     let script = "import re, sys
 rules = [rule.replace('<HOST>', r'(?:::f{4,6}:)?(?P<host>[\\w\\-.^_]*\\w|[0-9a-fA-F:]+)') for rule in sys.argv[1:]]
 for line in sys.stdin:

@@ -55,9 +55,9 @@ fn the_service_manager_hears_of_every_step() {
     assert!(program.wait(Duration::from_secs(10)).success());
 }
 
-/// Starts a server with a socket in the third descriptor, as systemd passes it.
+/// Starts a server with a socket as descriptor 3, as systemd passes it.
 fn start_on(socket: &TcpListener, data_dir: &Path, name: &str) -> Program {
-    // The shell moves the descriptor and takes the number of the process that it becomes.
+    // The shell moves the descriptor, and keeps its process id when it becomes the server.
     let script = format!(
         "exec 3<&{fd}; export LISTEN_FDS=1 LISTEN_PID=$$ LISTEN_FDNAMES={name}; exec \"$@\"",
         fd = socket.as_raw_fd()
@@ -220,7 +220,7 @@ fn the_units_are_consistent() {
         deployed("sysusers.conf").contains("u passmate ")
             && deployed("tmpfiles.conf").contains("/var/backups/passmate-server")
     );
-    // Where there is systemd, it has the last word.
+    // If systemd is installed, it verifies the units.
     let units = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/passmate-server.socket");
     if let Ok(output) = Command::new("systemd-analyze")
         .arg("verify")

@@ -129,6 +129,15 @@ impl Program {
         account
     }
 
+    /// Replaces the btoken of an account.
+    pub(crate) fn replace(&self, account: [u8; 8], btoken: &[u8]) {
+        let mut client = self.greeted();
+        client.send(&super::update(account, super::TOKEN));
+        client.take_btoken().unwrap();
+        client.send(&[super::upload(btoken).as_slice(), &account].concat());
+        assert_eq!(client.end(), super::End::clean());
+    }
+
     pub(crate) fn fetch(&self, account: [u8; 8]) -> Option<Vec<u8>> {
         let mut client = self.greeted();
         client.send(&super::update(account, super::TOKEN));
@@ -216,4 +225,9 @@ pub(crate) fn failed(output: &Output, code: i32, part: &str) {
         text.contains(part) && text.contains("passmate-server: hint: "),
         "{text}"
     );
+}
+
+/// A path as an argument.
+pub(crate) fn text(path: &std::path::Path) -> &str {
+    path.to_str().unwrap()
 }

@@ -12,7 +12,7 @@ fn path(dir: &tempfile::TempDir) -> PathBuf {
     dir.path().join("passmate.db")
 }
 
-/// What the first version of this program made.
+/// Makes a database with the schema of the first version of this program.
 pub(crate) fn make_first_schema(path: &Path) {
     let connection = Connection::open(path).unwrap();
     connection
@@ -171,7 +171,7 @@ fn a_full_disk_rolls_back() {
     let dir = tempfile::tempdir().unwrap();
     let mut engine = Sqlite::open(&path(&dir)).unwrap();
     engine.commit(&[create(1, 5000)]).unwrap();
-    // SQLite's own limit gives the same error as a disk without room.
+    // The page limit of SQLite causes the same error as a full disk.
     let pages: i64 = engine
         .connection
         .query_row("PRAGMA page_count", [], |row| row.get(0))
