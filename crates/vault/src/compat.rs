@@ -1,52 +1,55 @@
-//! Where original programs take part: a shared folder, or an account of the desktop client.
+//! Compatibility with the original programs, where they take part in a sync: Passmate 2 through a
+//! shared folder, the desktop client through an account.
 //!
-//! They cannot bear two things that happen: two changes of one field in one second, and two records
-//! that want one path. So both are resolved by edits that every device makes alike
-//! ([`Vault::resolution`]), and what they would refuse is not written there ([`Vault::part_for`]).
-//! The rules are:
-//!  - of two changes of one second the one that is seen is made again a second later, and neither
-//!    is written there;
-//!  - a record that this would bring back is deleted again, a second after its last change;
-//!  - a record that shows under another path than it has, or lives in spite of a deletion, gets the
-//!    path that it shows under, a second after its last one;
-//!  - so a change may be gone there and yet not lost: one of the same field stands shortly behind
-//!    it ([`SeenChanges::of_resolved`](crate::SeenChanges::of_resolved)).
+//! The original programs refuse two things that do happen: a *tie*, which is two changes of one
+//! field in one second, and two records with the same path. [`Vault::resolution`] makes edits that
+//! remove both; every device makes the same edits. [`Vault::part_for`] leaves out what the original
+//! programs would refuse. The rules are:
+//!  - of the changes of a tie, the one that people see is repeated a second later, and none of the
+//!    tie is written for the original programs;
+//!  - if this would revive a deleted record, the record is deleted again, a second after its last
+//!    change;
+//!  - a record that clashes with another, or lives in spite of a deletion, gets the path under
+//!    which it shows, a second after its last path;
+//!  - so a change that an original program does not have may be resolved instead of lost: a change
+//!    of the same field follows shortly after it
+//!    ([`SeenChanges::of_resolved`](crate::SeenChanges::of_resolved)).
 
 use crate::record::{
     Change, Domain, FieldKey, Record, RecordId, Stamp, TIME_MAX, Text, Value, Vault,
 };
 use crate::view::ViewRecord;
 
-/// Changes of one field that follow each other within so many seconds may have been resolved by the
-/// last of them: a tie may meet another one a second later, and that another one.
+/// If changes of one field follow each other within this number of seconds, the last may be the
+/// resolution of all of them: the resolution of one tie may be part of the next tie.
 pub(crate) const RESOLVED_WITHIN: i64 = 8;
 
-/// What stands before the name of a field that only the desktop client knows.
+/// The prefix of the names of fields that only the desktop client knows.
 pub(crate) const DESKTOP_PREFIX: &str = "desktop.";
 
-/// A program that takes part.
+/// An original program.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Original {
-    /// The live one, through a shared folder.
+    /// The current one, which syncs through a shared folder.
     Passmate2,
-    /// The desktop client, through a server.
+    /// The desktop client, which syncs through a server.
     Desktop,
 }
 
-/// What becomes of changes of one field with one time and different values.
+/// The treatment of ties: changes of one field with the same time and different values.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ties {
-    /// The one that is seen stays.
+    /// The change that people see stays.
     Winner,
-    /// None stays, where a [resolution](Vault::resolution) can stand for it.
+    /// None of them stays if the tie has a [resolution](Vault::resolution).
     Resolved,
 }
 
 impl Vault {
-    /// The edits by which original programs can take part: what has to be merged into this vault.
+    /// The edits that let original programs take part. The caller merges them into this vault.
     ///
-    /// Empty if there is nothing to resolve, so also after they were merged. Equal vaults give equal
-    /// edits.
+    /// Empty if there is nothing to resolve, and therefore after they were merged. Equal vaults
+    /// have equal edits.
     pub fn resolution(&self) -> Self {
         let mut edits = Self::new();
         for (id, record) in self.records() {
@@ -54,7 +57,7 @@ impl Vault {
                 edits.insert(id, change);
             }
         }
-        // Who is seen under which path follows from the ties, so these come first.
+        // Ties come first, because the paths under which records show depend on them.
         let resolved;
         let vault = if edits.is_empty() {
             self
@@ -70,10 +73,10 @@ impl Vault {
         edits
     }
 
-    /// What of this vault is written where this program takes part.
+    /// The part of this vault that is written for an original program.
     ///
-    /// Left out are fields that it does not know, texts and times that it cannot read, records
-    /// whose id is empty, and changes of one field with one time and different values.
+    /// Leaves out fields that the program does not know, texts and times that it cannot read,
+    /// records with an empty id, and ties.
     pub fn part_for(&self, program: Original) -> Self {
         self.loadable_by(program, Ties::Resolved)
     }
@@ -95,8 +98,8 @@ impl Vault {
 }
 
 impl Original {
-    /// What is equal on two devices that hold the same, as far as this program takes part: of
-    /// changes of which one may stand for the other the later one.
+    /// The part of a vault that is equal on all devices that sync through this program. Of changes
+    /// that may be resolutions of each other, only the last is in it.
     pub fn common_part_of(self, vault: &Vault) -> Vault {
         let part = vault.part_for(self);
         let mut common = Vault::new();
@@ -135,13 +138,12 @@ impl Original {
         is_known && self.can_read(&key.name)
     }
 
-    /// The desktop client cannot read a file in which there is half a surrogate pair, nor a time
-    /// beyond 64 bits.
+    /// The desktop client cannot read a file that has a lone surrogate, nor a time beyond 64 bits.
     fn can_read(self, text: &Text) -> bool {
         self == Self::Passmate2 || text.as_str().is_some()
     }
 
-    /// A change as it is written there, if it can be.
+    /// The form in which a change is written for this program; `None` if it cannot be.
     fn adapt(self, change: &Change) -> Option<Change> {
         if !self.knows(&change.key) {
             return None;
@@ -167,7 +169,7 @@ impl Original {
 /// The desktop client's own name of a field that only it knows.
 pub(crate) fn desktop_name(name: &Text) -> Option<&[u8]> {
     let name = name.as_bytes().strip_prefix(DESKTOP_PREFIX.as_bytes())?;
-    // These would be read as something else.
+    // The desktop client would take these names for a path or a user field.
     (name != b"PATH" && !name.starts_with(b"_")).then_some(name)
 }
 
@@ -177,7 +179,7 @@ fn loadable(record: &Record, program: Original, ties: Ties) -> Vec<Change> {
         .changes()
         .chunk_by(|a, b| a.key == b.key && a.stamp == b.stamp)
     {
-        // Ascending order: of those with one time the last is the one that is seen.
+        // In ascending order, so people see the last one.
         let Some(change) = tied.last() else { continue };
         let is_resolved =
             tied.len() > 1 && ties == Ties::Resolved && resolved_at(&change.stamp).is_some();
@@ -188,7 +190,7 @@ fn loadable(record: &Record, program: Original, ties: Ties) -> Vec<Change> {
     loadable
 }
 
-/// The second at which a tie of this time is resolved, if it ever decides anything.
+/// The second at which a tie with this stamp is resolved; `None` if the stamp never decides.
 fn resolved_at(stamp: &Stamp) -> Option<i64> {
     stamp
         .deciding_seconds()
@@ -196,8 +198,8 @@ fn resolved_at(stamp: &Stamp) -> Option<i64> {
         .map(|seconds| seconds + 1)
 }
 
-/// For each tie of a record the one that is seen, a second later, unless a change stands there
-/// already.
+/// The edits that resolve the ties of a record: for each tie the change that people see, a second
+/// later, unless there is a change at that time already.
 fn resolve_ties(record: &Record) -> Vec<Change> {
     let mut resolved = Vec::new();
     for field in record.fields() {
@@ -243,7 +245,7 @@ fn delete_again(record: &Record) -> Option<Change> {
     })
 }
 
-/// For each record whose path is not what it shows under, that path.
+/// For each record that clashes or is revived, a change to the path under which it shows.
 pub(crate) fn shown_paths(vault: &Vault) -> Vec<(RecordId, Change)> {
     let view = vault.view();
     let differs = view

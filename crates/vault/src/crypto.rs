@@ -1,8 +1,7 @@
-//! The only room that imports cryptography. The rules are:
-//!  - `derive_*` gives the same for the same input, `make_*` draws from the generator that it is
-//!    given;
-//!  - a tag is compared in constant time, and the caller compares it before it uses anything else;
-//!  - what was derived lives in a [`Secret`].
+//! The only room that uses cryptography crates. The rules are:
+//!  - `derive_*` returns the same output for the same input; `make_*` takes a random generator;
+//!  - tags are compared in constant time, and callers check the tag before they use the data;
+//!  - a derived key is a [`Secret`].
 
 use aes::Aes256;
 use aes::cipher::array::Array;
@@ -15,7 +14,7 @@ use crate::secret::Secret;
 /// The length of an AES block, in bytes.
 pub(crate) const BLOCK_LEN: usize = 16;
 
-/// The SHA-256 of the parts, one after the other.
+/// The SHA-256 of some bytes.
 pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
@@ -27,23 +26,22 @@ fn hmac_of(key: &[u8; 32], parts: &[&[u8]]) -> Hmac<Sha256> {
     mac
 }
 
-/// The HMAC-SHA256 tag of the parts, one after the other.
+/// The HMAC-SHA256 tag of the concatenated parts.
 pub(crate) fn hmac_sha256(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
     hmac_of(key, parts).finalize().into_bytes().into()
 }
 
-/// True if `tag` is the HMAC-SHA256 of the parts. The time that it takes says nothing about the
-/// tag.
+/// Whether `tag` is the HMAC-SHA256 of the concatenated parts. Compares in constant time.
 pub(crate) fn is_hmac_sha256(key: &[u8; 32], parts: &[&[u8]], tag: &[u8]) -> bool {
     hmac_of(key, parts).verify_slice(tag).is_ok()
 }
 
-/// HMAC-SHA256 of a label under a key: how a sync key becomes the keys that are used.
+/// Derives a key for one purpose from a sync key: HMAC-SHA256 of the purpose's label.
 pub(crate) fn derive_labelled(key: &Secret<32>, label: &[u8]) -> Secret<32> {
     Secret::from_bytes(hmac_sha256(key.as_bytes(), &[label]))
 }
 
-/// scrypt. `None` if these parameters are none, which the caller has checked in its own terms.
+/// Derives 64 bytes with scrypt. `None` if scrypt refuses the parameters; callers check them first.
 pub(crate) fn derive_scrypt(
     passphrase: &[u8],
     salt: &[u8; 32],
@@ -57,21 +55,22 @@ pub(crate) fn derive_scrypt(
     Some(key)
 }
 
-/// Encrypts or decrypts in place: AES-256 in counter mode, from a counter of zero.
+/// Encrypts or decrypts in place with AES-256 in counter mode. The counter begins at zero.
 ///
-/// A key must meet one plaintext in its life, which is the caller's to see to.
+/// Never encrypt two plaintexts under one key; the caller must ensure this.
 pub(crate) fn apply_aes_ctr(key: &[u8; 32], bytes: &mut [u8]) {
     let mut cipher = <ctr::Ctr128BE<Aes256> as KeyIvInit>::new(key.into(), &[0; BLOCK_LEN].into());
     cipher.apply_keystream(bytes);
 }
 
-/// Encrypts whole blocks in place: AES-256 in CBC mode, without padding. A rest is left as it is.
+/// Encrypts whole blocks in place with AES-256 in CBC mode, without padding. An incomplete last
+/// block is left as it is.
 pub(crate) fn encrypt_aes_cbc(key: &[u8; 32], iv: &[u8; BLOCK_LEN], bytes: &mut [u8]) {
     let mut cipher = <cbc::Encryptor<Aes256> as KeyIvInit>::new(key.into(), iv.into());
     cipher.encrypt_blocks(Array::slice_as_chunks_mut(bytes).0);
 }
 
-/// Decrypts whole blocks in place; the other way round.
+/// Decrypts what [`encrypt_aes_cbc`] encrypted, in place.
 pub(crate) fn decrypt_aes_cbc(key: &[u8; 32], iv: &[u8; BLOCK_LEN], bytes: &mut [u8]) {
     let mut cipher = <cbc::Decryptor<Aes256> as KeyIvInit>::new(key.into(), iv.into());
     cipher.decrypt_blocks(Array::slice_as_chunks_mut(bytes).0);

@@ -1,17 +1,18 @@
-//! Vault ⇄ JSON: strict, versioned, and without loss of a change that it could read.
+//! Vaults as JSON: strict, versioned, and lossless.
 //!
 //! | document | read | written |
 //! |---|---|---|
-//! | our vault file, version 3 | [`decode_vault_file`] | [`encode_v3`] |
+//! | Passmate's vault file, version 3 | [`decode_vault_file`] | [`encode_v3`] |
 //! | Passmate 2, the original program's `.pmdb` | [`decode_vault_file`] | [`encode_passmate2`] |
 //! | btoken: Passmate 2, purpose `sync_copy` | [`decode_btoken`] | [`encode_btoken`] |
 //! | btoken of the desktop client | [`decode_btoken`] | [`encode_desktop_btoken`] |
 //!
 //! The rules are:
-//!  - what the original program loads is loaded, and so is whatever a merge of ours can produce;
-//!  - anything else is refused with an error that names the place and holds no value;
+//!  - a reader accepts every document that the original program loads, and every vault that a merge
+//!    can produce;
+//!  - a reader refuses anything else, with an error that names the place and holds no value;
 //!  - equal vaults are written as equal bytes;
-//!  - what is written is within the limits of what is read.
+//!  - a document that was written is within the limits of the reader.
 
 mod account;
 pub mod btoken;
@@ -46,7 +47,7 @@ use writer::{Sink, Write, write_padded};
 pub const DOCUMENT_LEN_MAX: usize = 256 * 1024 * 1024;
 /// The most records that a document may have, deleted ones included.
 pub const RECORDS_MAX: usize = 1_000_000;
-/// The member that says how far back the history goes.
+/// The member for the time at which the history begins.
 const SINCE: &str = "history_since";
 /// The most changes that a document may have, over all records.
 pub const CHANGES_MAX: usize = 4_000_000;
@@ -58,16 +59,16 @@ pub struct Document {
     pub vault: Vault,
     /// The account that the vault is tied to; only version 3 has one.
     pub account: Option<Account>,
-    /// The shared folder that it takes part in; only version 3 has one.
+    /// The shared folder in which the vault takes part; only version 3 has one.
     pub folder: Option<SharedFolder>,
-    /// What the file is for.
+    /// Whether this is a vault or a copy for other devices.
     pub purpose: Purpose,
-    /// The format that it was read from; [`encode_v3`] writes version 3 whatever it says.
+    /// The version that was read. [`encode_v3`] ignores it and writes version 3.
     pub version: Version,
 }
 
 impl Document {
-    /// A document of our own version around a vault that has no account.
+    /// A version 3 document for a vault without an account.
     pub fn new(vault: Vault) -> Self {
         Self {
             vault,
@@ -79,7 +80,7 @@ impl Document {
     }
 }
 
-/// What a file is for.
+/// The purpose of a vault file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Purpose {
     /// A device's own vault.
@@ -91,22 +92,22 @@ pub enum Purpose {
 /// The formats of a vault file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Version {
-    /// The original program's.
+    /// That of the original program, Passmate 2.
     Passmate2,
-    /// Ours.
+    /// Passmate's own, version 3.
     V3,
 }
 
 /// The shapes of a btoken's plaintext.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BtokenShape {
-    /// Ours: Passmate 2 with purpose `sync_copy`.
+    /// Passmate's own: Passmate 2 with purpose `sync_copy`.
     Passmate2,
     /// The desktop client's.
     Desktop,
 }
 
-/// Reads the plaintext of a vault file: our version 3 or Passmate 2. Blanks may follow.
+/// Reads the plaintext of a vault file: version 3 or Passmate 2. Blanks may follow.
 pub fn decode_vault_file(plaintext: &[u8]) -> Result<Document, CodecError> {
     let mut reader = begin(plaintext)?;
     reader
@@ -165,7 +166,7 @@ pub fn decode_vault_file(plaintext: &[u8]) -> Result<Document, CodecError> {
     })
 }
 
-/// Members that only our own version has.
+/// Refuses members that only version 3 has.
 fn refuse_ours(account: Option<&Account>, folder: Option<&SharedFolder>) -> Result<(), CodecError> {
     match (account, folder) {
         (Some(_), _) => Err(CodecError::UnknownKey {
@@ -178,7 +179,7 @@ fn refuse_ours(account: Option<&Account>, folder: Option<&SharedFolder>) -> Resu
     }
 }
 
-/// Reads the plaintext of a btoken: ours or the desktop client's. Blanks may follow.
+/// Reads the plaintext of a btoken in either shape. Blanks may follow.
 pub fn decode_btoken(plaintext: &[u8]) -> Result<(Vault, BtokenShape), CodecError> {
     let mut reader = begin(plaintext)?;
     let in_document = |fault: Fault| fault.at(JsonPath::document());
@@ -200,8 +201,7 @@ pub fn decode_btoken(plaintext: &[u8]) -> Result<(Vault, BtokenShape), CodecErro
     reader.begin_object("an object").map_err(in_document)?;
     let mut first = true;
     let first_key = next_key(&mut reader, &mut first)?;
-    // Every member of the desktop client's object is a list of changes, no member of ours is a
-    // list.
+    // Every member of the desktop client's object is a list. No member of ours is a list.
     if first_key.is_none() || reader.peek() == Some(b'[') {
         let vault = desktop::read_records(&mut reader, first_key)?;
         end(&mut reader)?;
@@ -263,14 +263,14 @@ pub fn encode_v3(document: &Document) -> Result<Zeroizing<Vec<u8>>, EncodeError>
 
 /// Writes the plaintext of a btoken, padded with blanks to a multiple of 4096 bytes.
 ///
-/// Passmate 2 with purpose `sync_copy`, with all changes: also those that the original program would
-/// refuse (see [`encode_passmate2`]), and the desktop client's values of several lines as JSON
+/// The document is Passmate 2 with purpose `sync_copy`. It has all changes, even those that the
+/// original program would refuse (see [`encode_passmate2`]). Values of several lines are JSON
 /// arrays.
 pub fn encode_btoken(vault: &Vault) -> Result<Zeroizing<Vec<u8>>, EncodeError> {
     encode_version_2(vault, Purpose::SyncCopy)
 }
 
-/// Writes the plaintext of a btoken in the shape of its account.
+/// Writes the plaintext of a btoken in the shape of an account.
 pub fn encode_btoken_as(shape: Shape, vault: &Vault) -> Result<Zeroizing<Vec<u8>>, EncodeError> {
     match shape {
         Shape::Modern | Shape::Upgraded => encode_btoken(vault),
@@ -278,8 +278,8 @@ pub fn encode_btoken_as(shape: Shape, vault: &Vault) -> Result<Zeroizing<Vec<u8>
     }
 }
 
-/// Writes the plaintext of a btoken as the desktop client does, padded with blanks to a multiple of
-/// 4096 bytes: of the vault the [part](Vault::part_for) that it can read.
+/// Writes the plaintext of a btoken for the desktop client, padded with blanks to a multiple of
+/// 4096 bytes. It has the [part](Vault::part_for) of the vault that the desktop client can read.
 pub fn encode_desktop_btoken(vault: &Vault) -> Result<Zeroizing<Vec<u8>>, EncodeError> {
     struct Desktop(Vault);
     impl Write for Desktop {
@@ -337,7 +337,7 @@ fn write_since(sink: &mut impl Sink, vault: &Vault) {
     }
 }
 
-/// The members of a document of version 2 or 3, in whatever order they came.
+/// The members of a document of version 2 or 3, which may come in any order.
 #[derive(Default)]
 struct Parts {
     version: Option<Result<Version, CodecError>>,
@@ -364,7 +364,7 @@ fn read_parts(reader: &mut Reader<'_>, first_key: Option<Text>) -> Result<Parts,
         let path = JsonPath::document().key(&key);
         if is_key(&key, "version") {
             set(&mut parts.version, path, |path| read_version(reader, path))?;
-            // Before anything that a newer version may have changed is looked at.
+            // Check the version before reading members that a newer version may have changed.
             parts.known_version()?;
         } else if is_key(&key, "purpose") {
             set(&mut parts.purpose, path, |path| read_purpose(reader, path))?;
@@ -386,7 +386,7 @@ fn read_parts(reader: &mut Reader<'_>, first_key: Option<Text>) -> Result<Parts,
     Ok(parts)
 }
 
-/// A number equal to 2 or 3 in any form, as Python compares it.
+/// Reads a number equal to 2 or 3 in any notation, as Python compares it.
 fn read_version(
     reader: &mut Reader<'_>,
     path: &JsonPath,

@@ -1,5 +1,5 @@
-//! What happens to a record's past: going back to an earlier value, and forgetting what is older
-//! than a given time.
+//! Operations on the history of a vault: reverting to an earlier state, and truncating, which
+//! forgets the changes before a given time.
 
 mod revert;
 pub mod truncate;

@@ -1,5 +1,17 @@
-//! What a Passmate vault is: records with their whole history, the merge, the formats and their
-//! cryptography. No I/O; time and randomness are passed in.
+//! A Passmate vault: records with their whole history, the merge, the file formats and their
+//! cryptography. No I/O; time and randomness are arguments.
+//!
+//! | room | what it knows |
+//! | --- | --- |
+//! | [`record`] | records, fields, changes, and the edits that add changes |
+//! | [`merge`] | the union of two vaults |
+//! | [`view`] | what people see of a vault |
+//! | [`login`] | the meaning of field names |
+//! | [`history`] | reverting to an earlier state, truncating the history |
+//! | [`sync`] | what a vault remembers of its account and its shared folder |
+//! | [`report`] | what a sync did to each record and field |
+//! | [`compat`] | what the original programs cannot read |
+//! | [`format`](mod@format) | vault files, btokens, and their encryption |
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 

@@ -1,9 +1,9 @@
 //! Two vaults become one: the union of their changes.
 //!
-//! A union cannot fail, and it is commutative, associative and idempotent, so devices may sync in
-//! any order, twice, or through each other, and end with the same vault. Nothing is decided here:
-//! which change people see follows from the order of changes alone (see [`record`](crate::record)).
-//! A merge returns numbers and ids; [`report`](crate::report) says what happened to each field.
+//! A union cannot fail. It is commutative, associative and idempotent, so devices may sync in any
+//! order, repeatedly, or through each other, and end with the same vault. A merge decides nothing:
+//! the order of changes alone decides which change people see (see [`record`](crate::record)). A
+//! merge returns numbers and ids; [`report`](crate::report) says what happened to each field.
 
 use std::cmp::Ordering;
 
@@ -35,7 +35,8 @@ pub struct MergeSummary {
 }
 
 impl MergeSummary {
-    /// How much of what was seen in `before`, the vault before this merge, it deleted or changed.
+    /// The number of live records that the merge deleted or changed. `before` is the vault before
+    /// the merge.
     pub fn altered(&self, before: &Vault) -> Altered {
         let live = before
             .records()
@@ -53,21 +54,22 @@ impl MergeSummary {
     }
 }
 
-/// How much of what was seen a merge deletes or changes.
+/// The number of live records that a merge deletes or changes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Altered {
-    /// Records that are not seen any more.
+    /// Records that are deleted now.
     pub deleted: usize,
     /// Records that show another value or path.
     pub changed: usize,
-    /// Records that were seen before.
+    /// Records that were live before.
     pub of: usize,
 }
 
 impl Vault {
-    /// Adds all changes of `other` that are not here yet. Never fails; takes time linear in both.
+    /// Adds all changes of `other` that this vault does not have. Never fails; takes time linear in
+    /// the size of both.
     ///
-    /// If one of the two keeps its history since a time only, so does the result.
+    /// If the history of one of them is [truncated](crate::history::truncate), so is the result.
     pub fn merge(&mut self, other: &Self) -> MergeSummary {
         let mut summary = MergeSummary::default();
         let kept = other.truncated_with(self);
@@ -109,7 +111,7 @@ impl Vault {
         summary
     }
 
-    /// The number of changes that are here and not in `other`: what a sync sends.
+    /// The number of changes that this vault has and `other` has not: those that a sync sends.
     pub fn missing_from(&self, other: &Self) -> usize {
         let mut count = 0;
         let mut theirs = other.records.iter().peekable();
@@ -126,7 +128,7 @@ impl Vault {
     }
 
     /// The records among `with_new_path` whose path another record wants too, in ascending order.
-    /// If all records that want a path are among them, the lowest id simply has it.
+    /// If all records that want a path are among them, the one with the lowest id has no clash.
     fn find_clashes(&self, with_new_path: &[&RecordId]) -> Vec<RecordId> {
         if with_new_path.is_empty() {
             return Vec::new();
@@ -181,11 +183,11 @@ struct Effect {
     conflicts: usize,
     was_live: bool,
     is_live: bool,
-    /// True if it lives in spite of a deletion, and did not before.
+    /// True if it lives in spite of a deletion now, and did not before.
     is_revived: bool,
-    /// True if a value of the other side is seen now, its path included.
+    /// True if it shows a value or the path of the other side now.
     shows_theirs: bool,
-    /// True if the path of the other side is seen now.
+    /// True if it shows the path of the other side now.
     has_their_path: bool,
 }
 
@@ -246,7 +248,7 @@ impl Effect {
     }
 }
 
-/// Walks two sorted lists side by side: each change once, with the side or sides that have it.
+/// Walks two sorted lists in step. Yields each change once, with the side or sides that have it.
 fn pairs<'a>(
     ours: &'a [Change],
     theirs: &'a [Change],
@@ -382,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn two_records_that_want_one_path_are_one_conflict_on_each_device() {
+    fn two_records_with_one_path_are_one_conflict_on_each_device() {
         let (mut ours, mut theirs) = two_devices();
         ours.create_record("B".into(), "new", 200).unwrap();
         theirs.create_record("C".into(), "new", 200).unwrap();

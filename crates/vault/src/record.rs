@@ -1,13 +1,15 @@
-//! What a vault is: records, each a set of changes that only grows.
+//! The data model: a vault is a map of records, and a record is a set of changes that only grows.
 //!
-//! A change is a [`Change`] `[domain, name, value, stamp]`. Nothing is ever taken out: an edit adds
-//! a change, a deletion adds one too, and the history is all of them, unless a person cuts it
-//! ([`truncate`](crate::history::truncate)). What people see is computed by [`view`](crate::view) from the
-//! newest changes; two vaults become one by set union ([`merge`](crate::merge)). The rules are:
-//!  - one total order decides which change of a field is newest: the stamp, then the value by its
-//!    bytes, absent lowest. It is the same on every device;
-//!  - a stamp outside 1970..=9999 is kept and sent on, but it never decides;
-//!  - no clock and no randomness in here: the time of an edit and a new record's id are passed in.
+//! A [`Change`] is `[domain, name, value, stamp]`. Every edit adds a change, and so does every
+//! deletion. No change is ever removed, unless a person [truncates](crate::history::truncate) the
+//! history. [`view`](crate::view) computes what people see from the newest changes, and
+//! [`merge`](crate::merge) unites two vaults. The rules are:
+//!  - one total order decides which change of a field is newest: first the stamp, then the bytes of
+//!    the value, where an absent value is the lowest. The order is the same on every device;
+//!  - a change with a stamp outside 1970..=9999 is kept and sent to other devices, but it never
+//!    decides what people see;
+//!  - this room has no clock and no randomness: the caller passes in the time of an edit and the id
+//!    of a new record.
 
 mod edit;
 mod stamp;
@@ -32,7 +34,7 @@ pub const PATH: &str = "path";
 /// Equal vaults hold the same changes, whatever the order in which they came.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Vault {
-    // A record in here is never empty: without changes there is nothing to keep.
+    // No record in this map is empty.
     pub(crate) records: BTreeMap<RecordId, Record>,
     // See `history::truncate`.
     pub(crate) since: Option<i64>,
@@ -67,10 +69,10 @@ impl Vault {
             .sum()
     }
 
-    /// Adds one change as it is, with the stamp that it has; false if it was there already.
+    /// Adds one change with the stamp that it has. Returns false if the vault had it already.
     ///
-    /// For what came from elsewhere (an import, another device). Edits of a person go through
-    /// [`set`](Self::set) and its sisters, which choose a stamp that wins.
+    /// For changes that were made elsewhere: by an import, or on another device. Edits of a person
+    /// use [`set`](Self::set) and its siblings, which choose a stamp that wins.
     pub fn insert(&mut self, id: &RecordId, change: Change) -> bool {
         match self.records.get_mut(id) {
             Some(record) => record.insert(change),
@@ -105,10 +107,10 @@ impl<'a> Iterator for Records<'a> {
 
 impl ExactSizeIterator for Records<'_> {}
 
-/// What tells records apart; stays the same when a record is renamed or deleted.
+/// Identifies a record. A record keeps its id when it is renamed or deleted.
 ///
-/// Ours are 16 upper-case hex digits; those of other programs may be any text, the empty one
-/// included.
+/// Passmate makes ids of 16 upper-case hex digits. Other programs may use any text, even the empty
+/// one.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RecordId(Text);
 
@@ -139,7 +141,7 @@ impl fmt::Debug for RecordId {
 /// One record: a set of changes, never empty inside a vault.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Record {
-    // Sorted and without duplicates: fields side by side, the newest of each last.
+    // Sorted, without duplicates: the changes of a field are adjacent, the newest last.
     pub(crate) changes: Vec<Change>,
 }
 
@@ -161,7 +163,7 @@ impl Record {
         self.changes.chunk_by(|a, b| a.key == b.key)
     }
 
-    /// The changes of one field, oldest first; those that never decide are among them.
+    /// The changes of one field, oldest first, including those that never decide.
     pub fn history(&self, domain: Domain, name: &Text) -> &[Change] {
         let start = self
             .changes
@@ -180,7 +182,7 @@ impl Record {
         newest_of(self.history(domain, name))
     }
 
-    /// Adds a change; false if it was there already.
+    /// Adds a change. Returns false if the record had it already.
     pub(crate) fn insert(&mut self, change: Change) -> bool {
         match self.changes.binary_search(&change) {
             Ok(_) => false,
@@ -192,28 +194,28 @@ impl Record {
     }
 }
 
-/// The change that decides, out of one field's changes in ascending order.
+/// The change that decides among the changes of one field, given in ascending order.
 pub(crate) fn newest_of(history: &[Change]) -> Option<&Change> {
     history.iter().rev().find(|change| change.stamp.decides())
 }
 
 /// One change of one field.
 ///
-/// Ordered by field, then stamp, then value: the order that decides views.
+/// Ordered by field, then stamp, then value. Views depend on this order.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Change {
     /// The field that changed.
     pub key: FieldKey,
     /// When it changed.
     pub stamp: Stamp,
-    /// What it became.
+    /// The new value.
     pub value: Value,
 }
 
-/// Which field of a record.
+/// Names a field of a record.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct FieldKey {
-    /// The program's fields or the person's.
+    /// Whether the field belongs to the program or to the user.
     pub domain: Domain,
     /// The field's name within its domain; may be empty.
     pub name: Text,
@@ -228,7 +230,7 @@ impl FieldKey {
         }
     }
 
-    /// A field of the person's.
+    /// A user field.
     pub fn user(name: impl Into<Text>) -> Self {
         Self {
             domain: Domain::User,
@@ -246,32 +248,32 @@ impl FieldKey {
     }
 }
 
-/// Whose field it is.
+/// The owner of a field.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Domain {
-    /// The program's own: the path, and what other programs keep.
+    /// The program: the path, and fields that only other programs know.
     Meta,
-    /// The person's: user name, password, anything.
+    /// The user: user name, password, or any other field.
     User,
 }
 
-/// What a field became by a change.
+/// The value that a change gives to a field.
 ///
-/// Ordered by what it shows, as bytes, absent lowest; a text comes before a list that shows the
-/// same.
+/// Ordered by the bytes of the text that it shows, where absent is the lowest. A text comes before
+/// a list that shows the same.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Value {
-    /// The field was unset; for the path: the record was deleted.
+    /// The field was unset. For the path: the record was deleted.
     Absent,
-    /// A text. The empty one shows as unset, as in the original program.
+    /// A text. The empty text shows as unset, as in the original program.
     Text(Text),
-    /// A value of two or more lines that the desktop client keeps apart; shows joined with line
+    /// Two or more lines that the desktop client keeps apart. Shows as one text, joined with line
     /// feeds. [`Value::from_lines`] makes one.
     List(Vec<Text>),
 }
 
 impl Value {
-    /// The value of so many lines: absent for none, a text for one, a list for more.
+    /// The value for these lines: absent for none, a text for one, a list for more.
     pub fn from_lines(mut lines: Vec<Text>) -> Self {
         match lines.len() {
             0 | 1 => lines.pop().map_or(Self::Absent, Self::Text),
@@ -279,7 +281,7 @@ impl Value {
         }
     }
 
-    /// What people see of it; `None` for absent and for the empty text.
+    /// The text that people see; `None` for absent and for the empty text.
     pub fn shown(&self) -> Option<Cow<'_, Text>> {
         match self {
             Self::Absent => None,
@@ -291,23 +293,23 @@ impl Value {
         }
     }
 
-    /// True if nothing is seen of it.
+    /// True if people see nothing of it.
     pub(crate) fn shows_nothing(&self) -> bool {
         match self {
             Self::Absent => true,
             Self::Text(text) => text.is_empty(),
-            // Two lines show a line feed at least.
+            // Two lines show at least a line feed.
             Self::List(lines) => lines.len() < 2 && lines.iter().all(Text::is_empty),
         }
     }
 
-    /// What it shows as one text, the empty text if it shows nothing.
+    /// The text that people see; the empty text if they see nothing.
     pub(crate) fn joined_text(&self) -> Text {
         self.joined()
             .map_or_else(|| Text::from(""), Cow::into_owned)
     }
 
-    /// The bytes that the order looks at; nothing for absent.
+    /// The text whose bytes decide the order; `None` for absent.
     fn joined(&self) -> Option<Cow<'_, Text>> {
         match self {
             Self::Absent => None,
@@ -320,7 +322,7 @@ impl Value {
 impl Ord for Value {
     fn cmp(&self, other: &Self) -> Ordering {
         match (self, other) {
-            // The common cases, without a copy. Option orders None, the absent, lowest.
+            // The common case, without a copy. `None`, the absent value, is the lowest `Option`.
             (Self::Text(a), Self::Text(b)) => a.cmp(b),
             _ => self
                 .joined()
@@ -362,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn values_have_one_total_order_absent_lowest_then_by_bytes() {
+    fn values_are_ordered_by_bytes_with_absent_lowest() {
         let ascending = [
             Value::Absent,
             text(""),
@@ -388,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_keeps_a_change_once_and_its_fields_side_by_side() {
+    fn a_record_keeps_each_change_once_and_sorted() {
         let mut vault = Vault::new();
         let id = RecordId::from("A");
         for change in [
@@ -399,7 +401,7 @@ mod tests {
             assert!(vault.insert(&id, change.clone()));
             assert!(!vault.insert(&id, change));
         }
-        let record = vault.record(&id).expect("three changes were put into it");
+        let record = vault.record(&id).expect("three changes were inserted");
         let names: Vec<_> = record
             .fields()
             .map(|field| (field[0].key.name.clone(), field.len()))
@@ -441,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_small_because_there_are_many() {
+    fn a_change_takes_at_most_64_bytes() {
         assert!(size_of::<Change>() <= 64, "{}", size_of::<Change>());
     }
 }

@@ -1,4 +1,4 @@
-//! What one sync did, told from the vault after it: record by record and field by field.
+//! What one sync did to each record and field, computed from the vault after the sync.
 
 use std::collections::BTreeMap;
 
@@ -9,9 +9,9 @@ use crate::view::State;
 /// Where a change was made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Side {
-    /// On another device: it came with the sync.
+    /// On another device. The sync received it.
     Received,
-    /// On this device: it went with the sync.
+    /// On this device. The sync sent it.
     Sent,
 }
 
@@ -20,26 +20,26 @@ pub enum Side {
 pub struct RecordReport {
     /// The record.
     pub id: RecordId,
-    /// The path that it shows under, or the last one that it had.
+    /// The path under which it shows, or the last path of a deleted record.
     pub path: Text,
-    /// What became of it.
+    /// What happened to the record as a whole.
     pub fate: Fate,
-    /// Its fields that changed, in the order of their names, without the path.
+    /// Its fields that changed, in the order of their names. The path is not among them.
     pub fields: Vec<FieldReport>,
-    /// How its path changed, if the record was there before.
+    /// The change of its path, if the record existed before.
     pub moved: Option<FieldReport>,
 }
 
-/// What became of a record by a sync.
+/// What happened to a record by a sync.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fate {
-    /// The other side did not have it at all.
+    /// It was made on this side and unknown on the other.
     New(Side),
     /// It was deleted on this side.
     Deleted(Side),
     /// It was deleted on one side and changed later on the other: it lives.
     Revived,
-    /// It was there and is.
+    /// It was live before and is live now.
     Changed,
 }
 
@@ -48,22 +48,22 @@ pub enum Fate {
 pub struct FieldReport {
     /// The field.
     pub key: FieldKey,
-    /// Changes that came.
+    /// The number of changes that were received.
     pub received: usize,
-    /// Changes that went.
+    /// The number of changes that were sent.
     pub sent: usize,
-    /// If both sides had changed it: whose value is not seen any more.
+    /// If both sides had changed the field: the value that lost.
     pub lost: Option<Lost>,
 }
 
-/// The value that did not win. It is in the history.
+/// The value that lost a conflict. It is in the history.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Lost {
     /// Where it was set.
     pub side: Side,
     /// When it was set, in seconds since 1970.
     pub time: i64,
-    /// Where it stands in the field's history, the newest being 1.
+    /// Its number in the field's history, where the newest is 1.
     pub number: usize,
 }
 
@@ -78,7 +78,7 @@ impl Delta {
 }
 
 impl Vault {
-    /// What a sync did, if this is the vault after it, in the order of the paths.
+    /// What a sync did, in the order of the paths. This must be the vault after the sync.
     pub fn report(&self, delta: &Delta) -> Vec<RecordReport> {
         if delta.is_empty() {
             return Vec::new();
@@ -87,7 +87,7 @@ impl Vault {
             .records()
             .filter_map(|(id, record)| record_report(id, record, delta))
             .collect();
-        // A path that another record keeps is not the one that is shown.
+        // A clashing record shows under another path than its own.
         let view = self.view();
         let clashing = view
             .records()
@@ -117,7 +117,7 @@ fn record_report(id: &RecordId, record: &Record, delta: &Delta) -> Option<Record
         .find(|field| matches!(field, [first, ..] if first.key.is_path()))
         .unwrap_or_default();
     let side_of = |change: Option<&Change>| change.and_then(|change| delta.side_of(id, change));
-    // A record begins with its path. What was changed since that sync does not count.
+    // A record begins with its path. Changes made since that sync do not count.
     let fate = match (
         record.state(),
         side_of(paths.first()),
@@ -194,7 +194,7 @@ mod tests {
     use super::*;
     use crate::sync::seen::SeenChanges;
 
-    /// What a sync of these two does to the first.
+    /// What a sync of the two does to the first.
     fn sync(ours: &mut Vault, theirs: &Vault) -> Vec<RecordReport> {
         let (before, remote) = (SeenChanges::of(ours), SeenChanges::of(theirs));
         let delta = Delta {
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn each_change_is_told_with_its_side_and_the_value_that_lost_with_its_place() {
+    fn each_change_has_a_side_and_a_lost_value_has_a_number() {
         let (mut ours, mut theirs) = two_devices();
         ours.set(&"A".into(), "user", "ours", 200).unwrap();
         ours.set(&"A".into(), "note", "mine", 201).unwrap();
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_changed_since_the_sync_is_not_told_as_part_of_it() {
+    fn changes_made_after_the_sync_are_not_reported() {
         let (mut ours, mut theirs) = two_devices();
         theirs.create_record("C".into(), "mail", 302).unwrap();
         let (before, remote) = (SeenChanges::of(&ours), SeenChanges::of(&theirs));
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rename_and_a_deletion_that_did_not_hold_are_told() {
+    fn a_rename_and_a_revived_record_are_reported() {
         let (mut ours, mut theirs) = two_devices();
         ours.delete(&"A".into(), 200).unwrap();
         theirs.set(&"A".into(), "user", "later", 300).unwrap();

@@ -1,6 +1,6 @@
 //! The secrets of a vault. The rules are:
-//!  - every one is wiped when it is dropped and redacted in `Debug`;
-//!  - every comparison takes the same time whatever the bytes are.
+//!  - each secret is wiped when it is dropped, and redacted in `Debug`;
+//!  - each comparison takes the same time for all bytes.
 
 use std::fmt;
 
@@ -8,12 +8,12 @@ use rand_core::CryptoRng;
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-/// What a person types to open a vault: any bytes, the empty ones included.
+/// The passphrase that opens a vault: any bytes, even none.
 #[derive(Clone)]
 pub struct Passphrase(Zeroizing<Vec<u8>>);
 
 impl Passphrase {
-    /// A passphrase of these bytes. Nothing is trimmed and nothing is normalised.
+    /// A passphrase of these bytes. They are neither trimmed nor normalised.
     pub fn from_bytes(bytes: Vec<u8>) -> Self {
         Self(Zeroizing::new(bytes))
     }
@@ -23,7 +23,7 @@ impl Passphrase {
         &self.0
     }
 
-    /// True if there is not one byte in it.
+    /// True if it has no byte.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -49,12 +49,12 @@ impl fmt::Debug for Passphrase {
     }
 }
 
-/// `N` secret bytes: a key, or what was derived from one.
+/// `N` secret bytes: a key, or a secret that was derived from a key.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct Secret<const N: usize>([u8; N]);
 
 impl<const N: usize> Secret<N> {
-    /// A secret of these bytes. The caller's copy stays the caller's to wipe.
+    /// A secret of these bytes. The caller must wipe its own copy.
     pub const fn from_bytes(bytes: [u8; N]) -> Self {
         Self(bytes)
     }
@@ -64,14 +64,14 @@ impl<const N: usize> Secret<N> {
         &self.0
     }
 
-    /// Draws one.
+    /// A secret of random bytes.
     pub(crate) fn make(rng: &mut (impl CryptoRng + ?Sized)) -> Self {
         let mut secret = Self([0; N]);
         rng.fill_bytes(&mut secret.0);
         secret
     }
 
-    /// For derivations, which write into it.
+    /// The bytes, for a derivation that writes them.
     pub(crate) fn as_mut(&mut self) -> &mut [u8; N] {
         &mut self.0
     }

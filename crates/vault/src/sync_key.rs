@@ -1,8 +1,9 @@
 //! The sync key: an account number and a key, which together open an account on a server.
 //!
-//! As text it is 14 groups of 6 hex digits: 8 bytes account number, 32 bytes key, 2 bytes checksum.
-//! The checksum is CRC-16/CCITT-FALSE over the 40 bytes before it. The original desktop client
-//! computes another one, which is accepted too: it is the same loop without one of its steps.
+//! Its text form is 14 groups of 6 hex digits: 8 bytes account number, 32 bytes key, and 2 bytes
+//! checksum. The checksum is CRC-16/CCITT-FALSE over the 40 bytes before it. The original desktop
+//! client computes a different checksum, with the same loop but without one of its steps. Both are
+//! accepted.
 
 use std::fmt;
 
@@ -13,9 +14,9 @@ use zeroize::Zeroizing;
 use crate::crypto::derive_labelled;
 use crate::secret::Secret;
 
-/// The bytes of an account number.
+/// The length of an account number, in bytes.
 pub const ACCOUNT_LEN: usize = 8;
-/// The bytes of a key.
+/// The length of a key, in bytes.
 pub const KEY_LEN: usize = 32;
 
 const PAYLOAD_LEN: usize = ACCOUNT_LEN + KEY_LEN;
@@ -23,38 +24,39 @@ const PACKED_LEN: usize = PAYLOAD_LEN + 2;
 const DIGITS: usize = 2 * PACKED_LEN;
 const GROUP_LEN: usize = 6;
 
-/// What a device needs to take part in an account: its number, and the key that seals what is
-/// stored there.
+/// The number of an account, and the key that encrypts its btoken. With it, a device can take part
+/// in the account.
 ///
-/// The server knows the number and a token that is derived from the key, but never the key.
+/// The server knows the number and the auth token, which is derived from the key. It never knows
+/// the key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SyncKey {
     account: [u8; ACCOUNT_LEN],
     key: Secret<KEY_LEN>,
 }
 
-/// Draws the key of a new account. Any byte may be zero.
+/// Makes a random key for a new account.
 pub fn make_key(rng: &mut (impl CryptoRng + ?Sized)) -> Secret<KEY_LEN> {
     Secret::make(rng)
 }
 
-/// Proves to the server that this device may use the account.
+/// Derives the auth token, which proves to the server that this device may use the account.
 pub fn derive_auth_token(key: &Secret<KEY_LEN>) -> Secret<32> {
     derive_labelled(key, b"auth_token")
 }
 
-/// The key that encrypts btokens.
+/// Derives the key that encrypts btokens.
 pub(crate) fn derive_data_key(key: &Secret<KEY_LEN>) -> Secret<32> {
     derive_labelled(key, b"aes_data_key")
 }
 
-/// The key that authenticates btokens.
+/// Derives the key that authenticates btokens.
 pub(crate) fn derive_mac_key(key: &Secret<KEY_LEN>) -> Secret<32> {
     derive_labelled(key, b"mac_key")
 }
 
 impl SyncKey {
-    /// The sync key of an account.
+    /// The sync key with this account number and key.
     pub const fn from_parts(account: [u8; ACCOUNT_LEN], key: Secret<KEY_LEN>) -> Self {
         Self { account, key }
     }
@@ -64,27 +66,27 @@ impl SyncKey {
         self.account
     }
 
-    /// The key that all else is derived from.
+    /// The key from which all other keys are derived.
     pub const fn key(&self) -> &Secret<KEY_LEN> {
         &self.key
     }
 
-    /// Proves to the server that this device may use the account.
+    /// Derives the auth token, which proves to the server that this device may use the account.
     pub fn derive_auth_token(&self) -> Secret<32> {
         derive_auth_token(&self.key)
     }
 
     /// Reads the text form, with either checksum.
     ///
-    /// Upper and lower case are the same. Anything between the digits that is neither a letter nor
-    /// a digit (blanks, line ends, dashes of any kind, other punctuation) separates them and counts
-    /// for nothing; a plus sign does not, because the original desktop client reads it as a part of
-    /// a number.
+    /// Case does not matter. Characters that are neither letters nor digits are ignored: blanks,
+    /// line ends, dashes of any kind, other punctuation. A plus sign is refused, because the
+    /// original desktop client reads it as part of a number.
     ///
     /// # Errors
-    /// [`SyncKeyError`] names what is wrong with it.
+    /// See [`SyncKeyError`].
     pub fn parse(text: &str) -> Result<Self, SyncKeyError> {
-        // No crate reads hex digits between separators of any kind and names the place of a fault.
+        // By hand, because data-encoding can neither skip every kind of separator nor report the
+        // position of a wrong character in the text as it was typed.
         let mut packed = Zeroizing::new([0; PACKED_LEN]);
         let mut found = 0usize;
         let mut digits = packed.iter_mut();
@@ -132,7 +134,7 @@ impl SyncKey {
         })
     }
 
-    /// The text form: 14 groups of 6 upper-case digits with dashes between, 97 characters.
+    /// The text form: 14 groups of 6 upper-case hex digits, joined by dashes; 97 characters.
     pub fn to_text(&self) -> Zeroizing<String> {
         let mut packed = Zeroizing::new([0; PACKED_LEN]);
         let (payload, checksum) = packed.split_at_mut(PAYLOAD_LEN);
@@ -169,23 +171,24 @@ impl fmt::Debug for SyncKey {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum SyncKeyError {
     /// It has too few or too many digits.
-    #[error("a sync key has {DIGITS} digits (14 groups of 6), and this has {found}")]
+    #[error("a sync key has {DIGITS} digits (14 groups of 6), but this has {found}")]
     Length {
-        /// The digits that are there.
+        /// The number of digits in the text.
         found: usize,
     },
-    /// A letter or a sign that no sync key has.
+    /// It has a letter or sign that does not occur in a sync key.
     #[error(
-        "a sync key has the digits 0 to 9 and A to F alone, and character {position} is {character:?}"
+        "a sync key has only the digits 0 to 9 and A to F, \
+         but character {position} is {character:?}"
     )]
     ForeignCharacter {
-        /// What is there.
+        /// The wrong character.
         character: char,
-        /// Where, counted in characters from 1.
+        /// Its position in the text, in characters, from 1.
         position: usize,
     },
-    /// The checksum does not fit: a digit is wrong, or two are swapped.
-    #[error("the sync key's checksum does not fit: a digit is mistyped")]
+    /// The checksum does not match: a digit is wrong, or two are swapped.
+    #[error("the sync key's checksum does not match: a digit is mistyped")]
     Checksum,
 }
 
@@ -194,7 +197,7 @@ fn crc16(bytes: &[u8]) -> u16 {
     crc16_step(bytes, |x| x ^ x >> 4)
 }
 
-/// What the original desktop client computes: the same without one step.
+/// The checksum of the original desktop client: the same loop without one step.
 fn crc16_of_the_desktop_client(bytes: &[u8]) -> u16 {
     crc16_step(bytes, |x| x)
 }
@@ -211,7 +214,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_checksums_are_those_of_the_two_programs() {
+    fn the_checksums_are_those_of_both_programs() {
         assert_eq!(crc16(b"123456789"), 0x29B1);
         assert_eq!(crc16_of_the_desktop_client(b"123456789"), 0x091F);
     }
@@ -225,8 +228,8 @@ mod tests {
             for digit in "0123456789ABCDEF".chars().filter(|digit| *digit != was) {
                 let mut wrong = text.to_string();
                 wrong.replace_range(index..=index, &digit.to_string());
-                // A checksum of 16 bits finds every error of one digit; that the other one
-                // fits by chance is known not to happen for this key.
+                // A 16-bit CRC finds every error of one digit. For this key, the other checksum
+                // does not match by chance either.
                 assert_eq!(
                     SyncKey::parse(&wrong),
                     Err(SyncKeyError::Checksum),
@@ -237,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_name_what_is_wrong() {
+    fn each_error_names_the_fault_and_its_position() {
         let text = SyncKey::from_parts([9; 8], Secret::from_bytes([0; 32])).to_text();
         let foreign = |position, character| {
             Err(SyncKeyError::ForeignCharacter {
@@ -268,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn separators_and_case_count_for_nothing() {
+    fn separators_and_case_are_ignored() {
         let sync_key = SyncKey::from_parts([9; 8], Secret::from_bytes([0xEF; 32]));
         let text = sync_key.to_text();
         for other in [

@@ -1,11 +1,14 @@
-//! What people see of a vault: live records under one path each, fields with their newest values.
+//! What people see of a vault: live records, each under a path of its own, and their fields with
+//! the newest values.
 //!
-//! A view is computed, never stored, and the same on every device that holds the same changes:
-//!  - a record is live if its newest path is set, or if one of the person's fields changed after
-//!    the deletion: then its last path holds, so an edit made elsewhere after a deletion is not
+//! A view is computed and never stored. It is the same on every device that has the same changes.
+//! The rules are:
+//!  - a record is live if its newest path is set. It is also live if a user field changed after the
+//!    deletion: the record then has its last path again, so that an edit on another device is not
 //!    lost;
-//!  - if records want one path, the lowest record id keeps it. The others show under that path, a
-//!    tilde and as many characters of their id as it takes (four at least), and no path twice.
+//!  - if several records have the same path, the one with the lowest id keeps it. Each of the
+//!    others shows under that path, a tilde, and at least four characters of its id, as many as
+//!    make its path unique.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,11 +59,11 @@ impl<'a> View<'a> {
 pub struct ViewRecord<'a> {
     /// Its id.
     pub id: &'a RecordId,
-    /// The path that it shows under; no other live record has it.
+    /// The path under which it shows. No other live record has this path.
     pub path: Cow<'a, Text>,
-    /// The path that it wanted, if a record with a lower id keeps that.
+    /// The path that it has in its changes, if a record with a lower id keeps that path.
     pub clash: Option<Cow<'a, Text>>,
-    /// True if it was deleted, and lives because a field changed after that.
+    /// True if it was deleted and lives because a field changed after the deletion.
     pub revived: bool,
     /// Its whole history.
     pub record: &'a Record,
@@ -82,7 +85,7 @@ pub struct ViewField<'a> {
 pub struct DeletedRecord<'a> {
     /// Its id.
     pub id: &'a RecordId,
-    /// The last path that it had; other records may have it now.
+    /// The last path that it had. Another record may have this path now.
     pub path: Cow<'a, Text>,
     /// When it was deleted.
     pub stamp: &'a Stamp,
@@ -91,7 +94,7 @@ pub struct DeletedRecord<'a> {
 }
 
 impl<'a> ViewRecord<'a> {
-    /// The person's fields that are set, in the order of their names' bytes.
+    /// The user fields that are set, in the order of their names' bytes.
     pub fn fields(&self) -> impl Iterator<Item = ViewField<'a>> + use<'a> {
         let user = self
             .record
@@ -100,7 +103,7 @@ impl<'a> ViewRecord<'a> {
         user.filter_map(|field| show(newest_of(field)?))
     }
 
-    /// One of the person's fields, if it is set.
+    /// A user field, if it is set.
     pub fn field(&self, name: &Text) -> Option<ViewField<'a>> {
         show(self.record.newest(Domain::User, name)?)
     }
@@ -115,7 +118,7 @@ fn show(change: &Change) -> Option<ViewField<'_>> {
 }
 
 impl Vault {
-    /// What people see of this vault.
+    /// Computes what people see of this vault.
     pub fn view(&self) -> View<'_> {
         let mut live = Vec::with_capacity(self.records.len());
         let mut deleted = Vec::new();
@@ -144,7 +147,7 @@ impl Vault {
     }
 }
 
-/// Whether a record is seen, by its own changes alone.
+/// Whether a record is live, judged by its own changes.
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) enum State<'a> {
     Live {
@@ -184,8 +187,7 @@ impl<'a> State<'a> {
 
 impl Record {
     pub(crate) fn state(&self) -> State<'_> {
-        // Meta fields sort first and hardly any but the path exists, so this is no search in all of
-        // it.
+        // Meta fields sort first and most records have only the path, so this search is short.
         let history = self
             .fields()
             .find(|field| matches!(field, [first, ..] if first.key.is_path()));
@@ -225,8 +227,8 @@ impl Record {
     }
 }
 
-/// Gives each record but the first of those that want one path a path of its own. `live` is sorted
-/// by path, then id, and is so again afterwards.
+/// Gives a unique path to each record whose path a record with a lower id has too. `live` is sorted
+/// by path, then id, before and after.
 fn resolve_clashes(live: &mut [ViewRecord<'_>]) {
     let mut losers = Vec::new();
     for (index, pair) in live.windows(2).enumerate() {
@@ -258,12 +260,11 @@ fn resolve_clashes(live: &mut [ViewRecord<'_>]) {
     live.sort_by(|a, b| a.path.cmp(&b.path));
 }
 
-/// The paths that were given to records whose own path another record keeps.
+/// The unique paths that were given to clashing records.
 #[derive(Default)]
 struct Names {
     given: BTreeSet<Text>,
-    // The next number to try for a path whose whole handle is taken, so that no number is tried
-    // twice.
+    // The next number to try for each path with a whole handle, so that no number is tried twice.
     numbers: BTreeMap<Text, u64>,
 }
 
@@ -290,12 +291,13 @@ impl Names {
     }
 }
 
-/// How many characters of an id tell clashing records apart, at least and at most.
+/// The least number of an id's characters in the path of a clashing record.
 const HANDLE_LEN_MIN: usize = 4;
+/// The greatest number of them.
 const HANDLE_LEN_MAX: usize = 16;
 
-/// What stands for a record's id in a path: its first characters if they can be typed, else hex
-/// digits.
+/// Represents a record's id in a path: its first characters if they are ASCII letters and digits,
+/// else the hex digits of its first bytes.
 fn handle(id: &RecordId) -> String {
     let bytes = id.as_text().as_bytes();
     let mut handle = String::with_capacity(HANDLE_LEN_MAX);
@@ -398,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_after_the_deletion_keeps_the_record_under_its_last_path() {
+    fn a_change_after_the_deletion_revives_the_last_path() {
         let changes = [
             path(3, "a"),
             path(4, "b"),
@@ -412,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_in_the_second_of_the_deletion_does_not_keep_the_record() {
+    fn a_change_in_the_second_of_the_deletion_does_not_revive() {
         check_paths(
             &[(
                 "A",
@@ -427,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn a_meta_field_does_not_keep_a_deleted_record() {
+    fn a_meta_field_does_not_revive_a_record() {
         let mut meta = user(9, "desktop.SCHEMA", Value::Text("v".into()));
         meta.key.domain = Domain::Meta;
         check_paths(&[("A", &[path(4, "b"), deletion(6), meta])], &[]);
@@ -452,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_paths_with_one_stamp_the_greater_bytes_win_and_absent_loses() {
+    fn of_two_paths_with_one_stamp_the_greater_bytes_win() {
         check_paths(
             &[("A", &[path(5, "b"), path(5, "a"), deletion(5)])],
             &[("b", "A")],
@@ -498,7 +500,7 @@ mod tests {
     }
 
     #[test]
-    fn of_clashing_records_the_lowest_id_keeps_the_path_and_each_other_gets_its_own() {
+    fn of_clashing_records_the_lowest_id_keeps_the_path() {
         check_paths(
             &[
                 ("C0FFEE01", &[path(1, "p")]),
@@ -514,7 +516,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_given_to_a_clashing_record_never_takes_one_that_a_record_wants() {
+    fn a_clashing_record_never_gets_the_path_of_another() {
         check_paths(
             &[
                 ("A", &[path(1, "p")]),
@@ -527,7 +529,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_that_cannot_be_typed_are_told_apart_too() {
+    fn clashing_records_with_untypable_ids_get_hex_digits() {
         check_paths(
             &[
                 ("", &[path(1, "a")]),
@@ -544,7 +546,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wish_of_a_clashing_record_is_told() {
+    fn a_clashing_record_tells_its_own_path() {
         let vault = vault(&[("A", &[path(1, "p")]), ("B", &[path(1, "p")])]);
         let view = vault.view();
         assert!(view.get("p").unwrap().clash.is_none());
@@ -555,7 +557,7 @@ mod tests {
     }
 
     #[test]
-    fn many_records_that_want_one_path_take_no_quadratic_time() {
+    fn many_clashing_records_take_no_quadratic_time() {
         let mut vault = Vault::new();
         for number in 0..20_000 {
             let id = RecordId::from(format!("AAAAAAAAAAAAAAAA{number:05}"));

@@ -95,7 +95,7 @@ fn read_trust(reader: &mut Reader<'_>, path: &JsonPath) -> Result<Trust, CodecEr
     }
 }
 
-/// Reads an object; `member` gets each key and its place, and reads the value.
+/// Reads an object. `member` gets each key and its place, and reads the value.
 pub(super) fn read_members(
     reader: &mut Reader<'_>,
     path: &JsonPath,
@@ -114,7 +114,7 @@ pub(super) fn read_members(
     Ok(())
 }
 
-/// Reads a value into its slot, unless it was there already.
+/// Reads a value into its slot. A slot that is full means that the key is duplicate.
 pub(super) fn set<T>(
     slot: &mut Option<T>,
     path: JsonPath,
@@ -166,7 +166,7 @@ fn read_key(reader: &mut Reader<'_>, path: &JsonPath) -> Result<SyncKey, CodecEr
     })
 }
 
-/// An account that was only requested is written with a number of zeros, which no account has.
+/// The account number in the file while the account is only requested. No account has this number.
 const NO_NUMBER: [u8; ACCOUNT_LEN] = [0; ACCOUNT_LEN];
 
 fn read_account_key(reader: &mut Reader<'_>, path: &JsonPath) -> Result<AccountKey, CodecError> {

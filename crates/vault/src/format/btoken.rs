@@ -1,4 +1,4 @@
-//! The sealed vault that a server keeps: opaque to it, and of use to nobody without the sync key.
+//! The btoken: the encrypted vault on a server, which only devices with the sync key can open.
 //!
 //! | offset | length | content |
 //! | --- | --- | --- |
@@ -6,7 +6,7 @@
 //! | 16 | n | the plaintext under AES-256-CBC, n a multiple of 16 |
 //! | 16 + n | 32 | HMAC-SHA256 of all before it |
 //!
-//! The plaintext is filled up with blanks to a multiple of 4096 bytes, so that its length says
+//! The plaintext is padded with blanks to a multiple of 4096 bytes, so that its length reveals
 //! little.
 
 use rand_core::CryptoRng;
@@ -16,9 +16,9 @@ use crate::crypto::{BLOCK_LEN, decrypt_aes_cbc, encrypt_aes_cbc, hmac_sha256, is
 use crate::secret::Secret;
 use crate::sync_key::{KEY_LEN, derive_data_key, derive_mac_key};
 
-/// What the plaintext is filled up to a multiple of, in bytes.
+/// The plaintext is padded to a multiple of this, in bytes.
 pub const PAD_LEN: usize = 4096;
-/// What a btoken is longer than its padded plaintext, in bytes.
+/// Bytes that a btoken adds to its padded plaintext.
 pub const BTOKEN_OVERHEAD: usize = BLOCK_LEN + TAG_LEN;
 
 const TAG_LEN: usize = 32;
@@ -26,21 +26,20 @@ const TAG_LEN: usize = 32;
 /// Why a btoken does not open.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum BtokenError {
-    /// Its length is none that a btoken can have.
-    #[error("the stored data has {len} bytes, which no sealed vault has")]
+    /// No btoken can have this length.
+    #[error("the stored data has {len} bytes, which is no valid length")]
     Length {
-        /// The bytes that are there.
+        /// The length in bytes.
         len: usize,
     },
-    /// It was not sealed with this key, or it was changed afterwards.
-    #[error("the stored data does not authenticate: it is damaged, or sealed with another key")]
+    /// It was encrypted with another key, or changed afterwards.
+    #[error("the stored data does not authenticate: it is damaged, or encrypted with another key")]
     NotAuthentic,
 }
 
-/// Seals a plaintext, with a fresh IV.
+/// Encrypts a plaintext under a fresh IV.
 ///
-/// The key is that of a [`SyncKey`](crate::SyncKey), or the bare one of an account that is not made
-/// yet.
+/// `key` is a [`SyncKey`](crate::SyncKey), or the key of an account that has no number yet.
 pub fn seal(
     plaintext: &[u8],
     key: &impl AsRef<Secret<KEY_LEN>>,
@@ -49,7 +48,7 @@ pub fn seal(
     let padded_len = plaintext.len().next_multiple_of(PAD_LEN);
     let mut iv = [0; BLOCK_LEN];
     rng.fill_bytes(&mut iv);
-    // Of exactly the size that is needed: a buffer that moves would leave plaintext behind.
+    // Allocate the exact length: a buffer that grows would leave plaintext in freed memory.
     let mut btoken = Vec::with_capacity(padded_len + BTOKEN_OVERHEAD);
     btoken.extend_from_slice(&iv);
     btoken.extend_from_slice(plaintext);
@@ -61,12 +60,12 @@ pub fn seal(
     btoken
 }
 
-/// Opens a btoken; the plaintext comes with its padding.
+/// Decrypts a btoken and returns the plaintext with its padding.
 ///
-/// The tag is checked first, in constant time. Any length that is a multiple of 16 is taken.
+/// Checks the tag first, in constant time. Accepts any plaintext length that is a multiple of 16.
 ///
 /// # Errors
-/// [`BtokenError`]; nothing was decrypted then.
+/// See [`BtokenError`]. Nothing was decrypted then.
 pub fn open(
     btoken: &[u8],
     key: &impl AsRef<Secret<KEY_LEN>>,
@@ -80,7 +79,7 @@ pub fn open(
     if !is_hmac_sha256(mac_key.as_bytes(), &[iv, ciphertext], tag) {
         return Err(BtokenError::NotAuthentic);
     }
-    // Only who has the key can have made these, but a block cipher takes whole blocks.
+    // The tag is right, so a device with the key wrote this, but CBC needs whole blocks.
     if ciphertext.is_empty() || ciphertext.len() % BLOCK_LEN != 0 {
         return Err(wrong_length);
     }
@@ -102,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sealed_opens_again_with_its_padding() {
+    fn a_btoken_opens_to_its_padded_plaintext() {
         for (len, padded_len) in [(0, 0), (1, 4096), (4095, 4096), (4096, 4096), (4097, 8192)] {
             let plaintext = vec![b'x'; len];
             let btoken = seal(&plaintext, &sync_key(), &mut UnwrapErr(SysRng));
@@ -134,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn every_btoken_has_an_iv_of_its_own() {
+    fn every_btoken_has_a_fresh_iv() {
         let seals = [(); 100].map(|()| seal(b"{}", &sync_key(), &mut UnwrapErr(SysRng)));
         let distinct: std::collections::BTreeSet<_> = seals
             .iter()

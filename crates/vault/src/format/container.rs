@@ -1,6 +1,6 @@
-//! The encrypted file that a vault lives in on a device: the scrypt container.
+//! The container: the encrypted vault file on a device.
 //!
-//! The format is that of Tarsnap's `scrypt` utility, which opens what is made here:
+//! The format is that of Tarsnap's `scrypt` utility, which opens our containers:
 //!
 //! | offset | length | content |
 //! | --- | --- | --- |
@@ -15,10 +15,10 @@
 //! | 96 | n | the plaintext under AES-256-CTR |
 //! | 96 + n | 32 | HMAC-SHA256 of all before it |
 //!
-//! scrypt of passphrase and salt gives 64 bytes: the encryption key, then the HMAC key.
+//! scrypt derives 64 bytes from passphrase and salt: the encryption key, then the HMAC key.
 //!
 //! The counter begins at zero for every key, so a key must never encrypt a second plaintext.
-//! Therefore every container has a salt of its own, and what encrypts takes its keys by value.
+//! Therefore every container has a fresh salt, and encryption takes its keys by value.
 
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
@@ -26,11 +26,12 @@ use zeroize::Zeroizing;
 use crate::crypto::{apply_aes_ctr, derive_scrypt, hmac_sha256, is_hmac_sha256, sha256};
 use crate::secret::{Passphrase, Secret};
 
-/// What a container is longer than its plaintext, in bytes.
+/// Bytes that a container adds to its plaintext.
 pub const CONTAINER_OVERHEAD: usize = HEADER_LEN + TAG_LEN;
-/// The most memory that opening a container may take for the key derivation, in bytes.
+/// The most memory that the key derivation of a container may take, in bytes.
 pub const SCRYPT_MEMORY_MAX: u64 = 1 << 30;
-/// The most work that it may take: 4·N·r·p, which is 32 times what [`Params::STANDARD`] asks for.
+/// The most work that the key derivation may take, as 4·N·r·p: 32 times that of
+/// [`Params::STANDARD`].
 pub const SCRYPT_WORK_MAX: u64 = 1 << 27;
 
 const MAGIC: &[u8; 6] = b"scrypt";
@@ -40,7 +41,7 @@ const SUMMED_LEN: usize = 64;
 const HEADER_LEN: usize = 96;
 const TAG_LEN: usize = 32;
 
-/// How much work it is to derive a key from a passphrase.
+/// The cost parameters of scrypt.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Params {
     log_n: u8,
@@ -49,7 +50,7 @@ pub struct Params {
 }
 
 impl Params {
-    /// What `passmate` writes: N = 2^17, r = 8, p = 1. It takes 128 MiB of memory.
+    /// The parameters of new containers: N = 2^17, r = 8, p = 1. They take 128 MiB of memory.
     pub const STANDARD: Self = Self {
         log_n: 17,
         r: 8,
@@ -59,7 +60,7 @@ impl Params {
     /// Parameters within the limits.
     ///
     /// # Errors
-    /// [`ContainerError::ParamsInvalid`] if scrypt does not know such,
+    /// [`ContainerError::ParamsInvalid`] if scrypt does not allow them,
     /// [`ContainerError::TooExpensive`] beyond [`SCRYPT_MEMORY_MAX`] or [`SCRYPT_WORK_MAX`].
     pub fn new(log_n: u8, r: u32, p: u32) -> Result<Self, ContainerError> {
         // N = 2 … 2^63, r·p < 2^30, and N < 2^(16·r): the bounds of scrypt itself.
@@ -112,8 +113,8 @@ impl Params {
         passphrase: &Passphrase,
         salt: &[u8; SALT_LEN],
     ) -> Result<Keys, ContainerError> {
-        // The derivation allocates without asking. Asking first makes a refusal an error instead of
-        // an abort.
+        // scrypt aborts the program if it cannot allocate. Reserving the memory first turns that
+        // into an error.
         let Memory { table, lanes } = self.memory_needed();
         let needed = usize::try_from(table + lanes).map_err(|_| ContainerError::NotEnoughMemory)?;
         Vec::<u8>::new()
@@ -126,7 +127,7 @@ impl Params {
     }
 }
 
-/// The memory of a derivation in bytes: one table, and a line for each of the `p` lanes.
+/// The memory of a derivation in bytes: the table, and one block for each of the `p` lanes.
 struct Memory {
     table: u128,
     lanes: u128,
@@ -150,7 +151,7 @@ impl Keys {
         }
     }
 
-    /// Completes a container of which the first 64 bytes are there.
+    /// Completes a container that has its first 64 bytes.
     fn encrypt(self, mut container: Vec<u8>, plaintext: &[u8]) -> Vec<u8> {
         let header_tag = hmac_sha256(self.mac.as_bytes(), &[&container]);
         container.extend_from_slice(&header_tag);
@@ -166,26 +167,28 @@ impl Keys {
 /// Why a container does not open.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ContainerError {
-    /// It does not begin as one.
+    /// It does not begin with `scrypt`.
     #[error("this is not a scrypt container")]
     NotAContainer,
-    /// It is a container of a format that came later.
-    #[error("this is a scrypt container of format {version}, and only format 0 is known")]
+    /// It is a container of a newer format.
+    #[error("this is a scrypt container of format {version}, but only format 0 is supported")]
     VersionUnknown {
         /// The format's number.
         version: u8,
     },
-    /// It ends too early.
-    #[error("the file is cut off: {len} bytes, and a container has {CONTAINER_OVERHEAD} at least")]
+    /// It is shorter than a container can be.
+    #[error(
+        "the file is cut off: it has {len} bytes, but a container has at least {CONTAINER_OVERHEAD}"
+    )]
     Truncated {
-        /// The bytes that are there.
+        /// The length in bytes.
         len: usize,
     },
-    /// The header's checksum does not fit the header.
+    /// The header's checksum does not match the header.
     #[error("the file's header is damaged")]
     HeaderDamaged,
-    /// scrypt does not know such parameters.
-    #[error("the file asks for scrypt parameters that there are not (logN {log_n}, r {r}, p {p})")]
+    /// scrypt does not allow these parameters.
+    #[error("the file has invalid scrypt parameters (logN {log_n}, r {r}, p {p})")]
     ParamsInvalid {
         /// log2 of N.
         log_n: u8,
@@ -194,9 +197,10 @@ pub enum ContainerError {
         /// The parallelism.
         p: u32,
     },
-    /// The parameters ask for more than a file may.
+    /// The parameters ask for more memory or work than is allowed.
     #[error(
-        "the file asks for more work than is allowed (logN {log_n}, r {r}, p {p}: {memory_mib} MiB of memory)"
+        "the file asks for more work than is allowed \
+         (logN {log_n}, r {r}, p {p}: {memory_mib} MiB of memory)"
     )]
     TooExpensive {
         /// log2 of N.
@@ -205,21 +209,21 @@ pub enum ContainerError {
         r: u32,
         /// The parallelism.
         p: u32,
-        /// What it would take, in MiB.
+        /// The memory that the derivation would take, in MiB.
         memory_mib: u64,
     },
-    /// The system does not give the memory that the derivation takes.
+    /// The system does not provide the memory that the derivation takes.
     #[error("there is not enough memory to derive the key")]
     NotEnoughMemory,
-    /// The passphrase is another one (or the header's tag or salt were changed on purpose).
+    /// The passphrase is wrong, or somebody changed the header's tag or salt on purpose.
     #[error("wrong passphrase")]
     WrongPassphrase,
-    /// The passphrase is right, but what follows the header is not what was written.
+    /// The passphrase is right, but the data after the header was changed.
     #[error("the file is damaged")]
     Damaged,
 }
 
-/// Encrypts under a passphrase, with a fresh salt.
+/// Encrypts a plaintext under a passphrase and a fresh salt.
 ///
 /// # Errors
 /// [`ContainerError::NotEnoughMemory`], and no other.
@@ -246,11 +250,11 @@ pub fn make_container(
 
 /// Decrypts a container.
 ///
-/// What the header asks for is checked before anything is allocated for it. The header's tag is
-/// checked before the rest, and all of it before anything is decrypted.
+/// Checks the parameters in the header before it allocates memory for them, then the header's tag,
+/// then the tag of the whole container, and only then decrypts.
 ///
 /// # Errors
-/// Each [`ContainerError`] as it is described there.
+/// See [`ContainerError`].
 pub fn open_container(
     container: &[u8],
     passphrase: &Passphrase,
@@ -276,10 +280,10 @@ pub fn open_container(
     Ok(plaintext)
 }
 
-/// The parameters that a container asks for. No passphrase is needed.
+/// The parameters in a container's header. Needs no passphrase.
 ///
 /// # Errors
-/// Those of [`open_container`] that come before the passphrase counts.
+/// Those that [`open_container`] reports before it uses the passphrase.
 pub fn container_params(container: &[u8]) -> Result<Params, ContainerError> {
     Ok(read_header(container)?.params)
 }
@@ -341,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_made_opens_again() {
+    fn a_container_opens_to_its_plaintext() {
         let mut rng = UnwrapErr(SysRng);
         for len in [0, 1, 15, 16, 17, 4096, 70_000] {
             let plaintext = vec![7; len];
@@ -367,7 +371,7 @@ mod tests {
         for plaintext in [[0; 64]; 200] {
             let container = make_container(&plaintext, &passphrase(), CHEAP, &mut rng).unwrap();
             salts.insert(container[16..48].to_vec());
-            // The plaintext is zero, so this is the key stream.
+            // The plaintext is all zero, so the ciphertext is the key stream.
             streams.insert(container[96..160].to_vec());
         }
         assert_eq!((salts.len(), streams.len()), (200, 200));
@@ -388,9 +392,8 @@ mod tests {
     }
 
     #[test]
-    fn parameters_are_taken_up_to_the_limits_and_not_beyond() {
-        // By brute force over all of log2 N and the edges of r and p, against the rules as they are
-        // written.
+    fn parameters_are_accepted_up_to_the_limits() {
+        // Compare all log2 N and the edges of r and p with the rules as they are documented.
         let edges = [
             0,
             1,

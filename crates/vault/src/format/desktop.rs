@@ -1,10 +1,13 @@
-//! The desktop client's btoken: `{"ID": [["PATH", 1700000000, "a/b"], ["_user", 1700000001, "x"],
-//! …], …}`.
+//! The desktop client's btoken:
 //!
-//! A name that begins with `_` is a field of the person's, `PATH` the record's path; other names
-//! are the desktop client's own and kept as meta fields `desktop.NAME`. After the time stand the
-//! lines of the value: none for a field that was unset. An empty store is `{}`, after a sync
-//! `null`; `[]` is read too.
+//! ```text
+//! {"ID": [["PATH", 1700000000, "a/b"], ["_user", 1700000001, "x"], …], …}
+//! ```
+//!
+//! `PATH` is the record's path, and a name that begins with `_` is a user field. Other names are
+//! the desktop client's own; they are kept as meta fields `desktop.NAME`. The lines of the value
+//! follow the time; a field that was unset has none. An empty store is `{}`, or `null` after a
+//! sync; `[]` is accepted too.
 
 use super::error::CodecError;
 use super::path::JsonPath;
@@ -16,7 +19,7 @@ use crate::record::{Change, Domain, FieldKey, RecordId, Text, Value, Vault};
 
 const CHANGE_SHAPE: &str = "a change of a name, a time and lines of text";
 
-/// Reads the rest of the object after its first key, if there is one, up to its closing bracket.
+/// Reads the rest of the object, after its first key, up to its closing bracket.
 pub(super) fn read_records(
     reader: &mut Reader<'_>,
     first_key: Option<Text>,
@@ -97,8 +100,8 @@ fn field_key(name: &Text) -> FieldKey {
     }
 }
 
-/// Writes the object: records by id, changes by time, so equal vaults give equal bytes. `vault`
-/// holds nothing that the desktop client cannot read.
+/// Writes the object: records by id, changes by time, so that equal vaults become equal bytes.
+/// `vault` must hold only what the desktop client can read.
 pub(super) fn write_records(sink: &mut impl Sink, vault: &Vault) {
     sink.put(b"{");
     for (index, (id, record)) in vault.records().enumerate() {
@@ -106,7 +109,7 @@ pub(super) fn write_records(sink: &mut impl Sink, vault: &Vault) {
         write_text(sink, id.as_text());
         sink.put(b":[");
         let mut changes: Vec<&Change> = record.changes().iter().collect();
-        // An older client takes the last one for the newest.
+        // Older clients take the last change for the newest.
         changes.sort_by(|a, b| a.stamp.cmp(&b.stamp));
         for (index, change) in changes.into_iter().enumerate() {
             sink.put(if index == 0 { b"[" } else { b",[" });

@@ -1,12 +1,12 @@
-//! What can be wrong with a document, and with one that is to be written.
+//! Why a document cannot be read or written.
 
 use super::path::JsonPath;
 use super::reader::Fault;
 
-/// Why a document cannot be read. No message holds a value, and nothing of it was taken over.
+/// Why a document cannot be read. No message holds a value.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum CodecError {
-    /// The text is longer than any that is written.
+    /// The text is longer than the writer ever writes.
     #[error("the document has {len} bytes, more than the limit of {limit}")]
     TooLong {
         /// Its length in bytes.
@@ -14,7 +14,7 @@ pub enum CodecError {
         /// The limit.
         limit: usize,
     },
-    /// More records or changes than any document that is written has.
+    /// The document has more records or changes than the writer ever writes.
     #[error("the document has more than {limit} {what}")]
     TooMany {
         /// Records or changes.
@@ -22,87 +22,86 @@ pub enum CodecError {
         /// The limit.
         limit: usize,
     },
-    /// The bytes are no text.
+    /// The bytes are not UTF-8.
     #[error("the document is not UTF-8 at byte {offset}")]
     NotUtf8 {
         /// The first byte that is not UTF-8.
         offset: usize,
     },
-    /// A byte order mark stands before the text; no Passmate writes one.
+    /// The text begins with a byte order mark, which no Passmate program writes.
     #[error("the document begins with a byte order mark")]
     ByteOrderMark,
-    /// There is nothing but blanks.
+    /// The text has only blanks.
     #[error("the document is empty")]
     Empty,
-    /// The text is no JSON.
+    /// The text is not JSON.
     #[error("the document is not JSON at byte {offset}, in {path}")]
     NotJson {
         /// Where it is.
         path: JsonPath,
-        /// The byte that does not belong there.
+        /// The position of the wrong byte.
         offset: usize,
     },
-    /// JSON, but not what belongs there.
+    /// The text is JSON, but this value has the wrong type or form.
     #[error("{path} is not {expected}")]
     WrongShape {
         /// Where it is.
         path: JsonPath,
-        /// What belongs there.
+        /// The expected value.
         expected: &'static str,
     },
-    /// A time with a fraction, or with more digits than the original program reads.
+    /// A time has a fraction, or more digits than the original program reads.
     #[error("{path} is not an integer of at most 4300 digits")]
     NotInteger {
         /// Where it is.
         path: JsonPath,
     },
-    /// A key stands twice in one object, and the two may differ.
-    #[error("{path} stands there twice")]
+    /// An object has the same key twice.
+    #[error("{path} appears twice")]
     DuplicateKey {
         /// The key.
         path: JsonPath,
     },
-    /// A key that must be there is missing.
+    /// A required key is missing.
     #[error("{path} is missing")]
     MissingKey {
         /// The key.
         path: JsonPath,
     },
-    /// Something that this format does not have.
+    /// The format does not have this key.
     #[error("{path} does not belong there")]
     UnknownKey {
         /// The key.
         path: JsonPath,
     },
-    /// The document is of a version that this program does not know, or has something in it that
-    /// this program does not know: a newer version of Passmate wrote it.
+    /// A newer version of Passmate wrote the document: its version or a member is unknown here.
     #[error("{path} was written by a newer version of Passmate")]
     Newer {
-        /// What is not known.
+        /// The unknown part.
         path: JsonPath,
     },
-    /// A version that only old programs wrote, or none did.
+    /// The version is one that only old programs wrote, or none.
     #[error("the document's version is not supported")]
     VersionUnsupported,
-    /// A sync copy where a vault belongs, or the other way round.
+    /// The document is a sync copy and should be a vault, or the other way round.
     #[error("{path} is not {expected}")]
     WrongPurpose {
-        /// Where it says what it is for.
+        /// The place of the purpose.
         path: JsonPath,
-        /// What it should be for.
+        /// The expected purpose.
         expected: &'static str,
     },
 }
 
 impl CodecError {
-    /// True if the remedy is a newer version of this program.
+    /// Whether a newer version of this program would read the document.
     pub fn is_newer(&self) -> bool {
         matches!(self, Self::Newer { .. })
     }
 }
 
 impl Fault {
-    /// Adds the place where it was met.
+    /// Adds the place of the fault.
     pub(super) fn at(self, path: JsonPath) -> CodecError {
         match self {
             Self::Syntax { offset } => CodecError::NotJson { path, offset },
@@ -112,16 +111,16 @@ impl Fault {
     }
 }
 
-/// Why a vault cannot be written: it could not be read again.
+/// Why a vault cannot be written: no reader would accept the document.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum EncodeError {
-    /// The document would be longer than a reader takes.
+    /// The document would be longer than a reader accepts.
     #[error("the vault is larger than {limit} bytes")]
     TooLong {
         /// The limit.
         limit: usize,
     },
-    /// The vault has more records or changes than a reader takes.
+    /// The vault has more records or changes than a reader accepts.
     #[error("the vault has more than {limit} {what}")]
     TooMany {
         /// Records or changes.

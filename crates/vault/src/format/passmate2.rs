@@ -1,9 +1,9 @@
-//! A copy of a vault for the original program, which refuses whole files for things that happen.
+//! A copy of a vault for the original program, Passmate 2.
 //!
-//! It does not load a file in which two changes of one field have one time, or with a meta field
-//! that it does not know, and it locks its user out if two records have one path. So the copy
-//! leaves out what it would refuse, and writes down what our view resolves, so that both show the
-//! same.
+//! Passmate 2 refuses a file in which two changes of one field have the same time, or which has an
+//! unknown meta field. It locks its user out if two records have the same path. The copy therefore
+//! leaves out what Passmate 2 would refuse, and adds changes for what the view resolves, so that
+//! both programs show the same.
 
 use zeroize::Zeroizing;
 
@@ -17,17 +17,17 @@ use crate::record::Vault;
 pub struct Passmate2 {
     /// The document, padded with blanks to a multiple of 4096 bytes.
     pub plaintext: Zeroizing<Vec<u8>>,
-    /// The number of changes that are left out because the original program would refuse the file.
+    /// The number of changes that were left out, because Passmate 2 would refuse the file.
     pub omitted: usize,
 }
 
 /// Writes a vault for the original program, as an export.
 ///
-/// Left out are meta fields but the path, records whose id is empty, and of changes of one field
-/// with one time all but the one that is seen. The lines of a value of several lines are joined. A
-/// record that shows under a path of its own making or lives in spite of a deletion gets one change
-/// of its path more, a second after its last one; it is the same each time and on each device.
-/// Times beyond the year 9999 are kept: the original program lets them decide.
+/// Leaves out all meta fields but the path, and records with an empty id. Of several changes of one
+/// field with the same time, only the one that people see is kept. A value of several lines becomes
+/// one text. A record that clashes, or lives in spite of a deletion, gets a further change of its
+/// path, a second after its last one; this change is the same on every device. Changes with times
+/// beyond the year 9999 are kept, although Passmate 2 lets them decide.
 pub fn encode_passmate2(vault: &Vault, purpose: Purpose) -> Result<Passmate2, EncodeError> {
     let mut copy = vault.loadable_by(Original::Passmate2, Ties::Winner);
     let omitted = vault.change_count() - copy.change_count();
@@ -42,8 +42,8 @@ pub fn encode_passmate2(vault: &Vault, purpose: Purpose) -> Result<Passmate2, En
     })
 }
 
-/// Writes a vault as a device's copy in a shared folder: the [part](Vault::part_for) of it that the
-/// original program loads. What had to be [resolved](Vault::resolution) is resolved already.
+/// Writes a vault as a device's copy in a shared folder: the [part](Vault::part_for) that Passmate
+/// 2 loads. The caller has merged the [resolution](Vault::resolution) into the vault before.
 pub fn encode_sync_copy(vault: &Vault) -> Result<Zeroizing<Vec<u8>>, EncodeError> {
     encode_version_2(&vault.part_for(Original::Passmate2), Purpose::SyncCopy)
 }

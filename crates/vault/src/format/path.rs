@@ -1,4 +1,4 @@
-//! Where in a document something is wrong, in words that hold no value.
+//! The place of a fault in a document, in a form that holds no value.
 
 use std::fmt;
 
@@ -6,11 +6,11 @@ use crate::record::Text;
 
 /// A place in a document, as `records["A191DB4A34124CAB"][3][2]`.
 ///
-/// It names keys and record ids, shortened and with control characters escaped, never a value.
+/// It has keys and record ids, shortened and with control characters escaped, and never a value.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct JsonPath(String);
 
-/// How many characters of a key are shown.
+/// The number of characters of a key that are shown.
 const KEY_LEN_MAX: usize = 40;
 
 impl JsonPath {
@@ -36,7 +36,7 @@ impl JsonPath {
         self
     }
 
-    /// A member of an object with a key that the format names.
+    /// A member of an object, by a key of the format.
     pub(super) fn member(self, key: &'static str) -> Self {
         self.key(&Text::from(key))
     }
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_names_keys_shortened_and_escaped() {
+    fn a_path_has_shortened_and_escaped_keys() {
         assert_eq!(JsonPath::document().to_string(), "the document");
         let change = JsonPath::document()
             .member("records")

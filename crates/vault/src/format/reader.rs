@@ -1,22 +1,24 @@
-//! A strict JSON reader that pulls one token after the other out of a text.
+//! A strict JSON pull reader.
 //!
-//! It is our own because a vault needs what general readers do not give together: lone surrogates
-//! and integers of any size survive, nothing is copied into a buffer that is not wiped, control
-//! characters in strings are refused as Python refuses them, and a number that Python takes for an
-//! integer (`10.0`) is one. It never recurses and never looks at a byte more than three times.
+//! It is written by hand because no general reader meets all needs of a vault:
+//!  - lone surrogates and integers of any size are kept;
+//!  - every buffer that holds a value is wiped;
+//!  - control characters in strings are refused, as in Python;
+//!  - a number without a fraction (`10.0`) is an integer, as in Python;
+//!  - it never recurses and never looks at a byte more than three times.
 
 use zeroize::Zeroizing;
 
 use crate::record::{STAMP_DIGITS_MAX, Stamp, Text};
 
-/// What is wrong at a place in the text.
+/// A fault at the current place in the text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Fault {
-    /// No JSON at this byte.
+    /// The text is not JSON at this byte.
     Syntax { offset: usize },
-    /// JSON, but not what belongs here.
+    /// The text is JSON, but the value is not the expected one.
     Expected(&'static str),
-    /// A number that is no integer, or one of too many digits.
+    /// A number is not an integer, or has too many digits.
     NotInteger,
 }
 
@@ -24,7 +26,7 @@ pub(super) enum Fault {
 pub(super) struct Reader<'a> {
     bytes: &'a [u8],
     position: usize,
-    // Where strings with escapes are decoded; it never grows in place, so no copy stays behind.
+    // Holds decoded strings. It never grows in place, so no copy is left in freed memory.
     scratch: Zeroizing<Vec<u8>>,
 }
 
@@ -37,7 +39,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The next byte that is not blank; it is not consumed.
+    /// The next byte that is not blank, without consuming it.
     pub(super) fn peek(&mut self) -> Option<u8> {
         while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.bytes.get(self.position) {
             self.position += 1;
@@ -55,7 +57,7 @@ impl<'a> Reader<'a> {
         self.begin(b'[', expected)
     }
 
-    /// Consumes up to a member's value and gives its key, or consumes `}` and gives `None`.
+    /// Consumes up to a member's value and returns its key, or consumes `}` and returns `None`.
     /// `first` is true before the first member and is set to false.
     pub(super) fn next_key(&mut self, first: &mut bool) -> Result<Option<Text>, Fault> {
         if !self.next(b'}', first)? {
@@ -71,7 +73,7 @@ impl<'a> Reader<'a> {
         Ok(Some(key))
     }
 
-    /// Consumes up to an array's next item and gives true, or consumes `]` and gives false.
+    /// Consumes up to an array's next item and returns true, or consumes `]` and returns false.
     /// `first` is true before the first item and is set to false.
     pub(super) fn next_item(&mut self, first: &mut bool) -> Result<bool, Fault> {
         self.next(b']', first)
@@ -92,8 +94,7 @@ impl<'a> Reader<'a> {
             self.position += plain.unwrap_or(rest.len());
             match self.bytes.get(self.position) {
                 Some(b'"') => break,
-                // The escaped character may be a quote; what it is, is looked at when it is
-                // decoded.
+                // Skip the escaped character, which may be a quote. Decoding looks at it later.
                 Some(b'\\') => {
                     escaped = true;
                     self.position += 2;
@@ -113,7 +114,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads a number that Python takes for an integer: digits, or a float without a fraction.
+    /// Reads a number that Python regards as an integer: digits, or a float without a fraction.
     pub(super) fn integer(&mut self, expected: &'static str) -> Result<Stamp, Fault> {
         if !matches!(self.peek(), Some(b'-' | b'0'..=b'9')) {
             return Err(self.unexpected(expected));
@@ -146,7 +147,7 @@ impl<'a> Reader<'a> {
         stamp.ok_or(Fault::NotInteger)
     }
 
-    /// Consumes a literal such as `null`; false, and nothing consumed, if something else is there.
+    /// Consumes a literal such as `null`. Returns false and consumes nothing if it is not there.
     pub(super) fn literal(&mut self, literal: &'static str) -> bool {
         self.peek();
         let found = self
@@ -167,7 +168,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The fault of a value that is not what belongs here: JSON of another kind, or no JSON.
+    /// The fault of an unexpected value: JSON of another kind, or no JSON.
     pub(super) fn unexpected(&mut self, expected: &'static str) -> Fault {
         match self.peek() {
             Some(b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n' | b'N' | b'I') => {
@@ -257,7 +258,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Decodes what follows a backslash: a code point, which may be a lone surrogate, and the rest.
+/// Decodes the escape after a backslash. Returns the code point, which may be a lone surrogate, and
+/// the remaining bytes.
 fn unescape_one(escape: &[u8]) -> Option<(u32, &[u8])> {
     let (letter, rest) = escape.split_first()?;
     let character = match letter {
@@ -294,7 +296,7 @@ fn hex4(text: &[u8]) -> Option<(u32, &[u8])> {
     Some((number, rest))
 }
 
-/// Appends a code point below U+110000; a surrogate takes three bytes as its neighbours do.
+/// Appends a code point below U+110000. A surrogate takes three bytes, as in WTF-8.
 fn push_wtf8(bytes: &mut Vec<u8>, character: u32) {
     match char::from_u32(character) {
         Some(character) => bytes.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
@@ -306,13 +308,13 @@ fn push_wtf8(bytes: &mut Vec<u8>, character: u32) {
     }
 }
 
-/// The exact integer that a float without a fraction is, as Python reads it; `None` for others.
+/// The exact value of a float without a fraction, as Python reads it; `None` for other floats.
 fn integral_float(number: &str) -> Option<Stamp> {
     let float: f64 = number.parse().ok()?;
     if !float.is_finite() || float.fract() != 0.0 {
         return None;
     }
-    // All digits of a float are written out: 309 at most.
+    // Writes all digits of the float, at most 309.
     const { assert!(STAMP_DIGITS_MAX > 309) }
     Stamp::parse(&format!("{float:.0}"))
 }
@@ -372,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn surrogates_are_joined_where_they_are_a_pair_and_kept_where_they_are_alone() {
+    fn surrogate_pairs_are_joined_and_lone_ones_kept() {
         check_string(r#""\ud83d\uDD11""#, Some("🔑".as_bytes()));
         check_string(r#""\ud800""#, Some(b"\xED\xA0\x80"));
         check_string(r#""\udfff\ud800x""#, Some(b"\xED\xBF\xBF\xED\xA0\x80x"));
@@ -385,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_without_a_fraction_are_integers_of_all_their_digits() {
+    fn numbers_without_a_fraction_are_exact_integers() {
         for (json, expected) in [
             ("0", "0"),
             ("-0", "0"),
@@ -412,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_another_kind_is_told_from_what_is_no_json() {
+    fn another_kind_of_value_is_not_a_syntax_error() {
         for (json, fault) in [
             ("{", Fault::Expected("a text")),
             (" null", Fault::Expected("a text")),

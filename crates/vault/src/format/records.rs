@@ -1,5 +1,8 @@
-//! Records as JSON: `{"ID": [["user", "name", "value", 1700000000], …], …}`, as Passmate 2 has
-//! them.
+//! Records as JSON, in the form of Passmate 2:
+//!
+//! ```text
+//! {"ID": [["user", "name", "value", 1700000000], …], …}
+//! ```
 
 use super::error::CodecError;
 use super::path::JsonPath;
@@ -8,14 +11,14 @@ use super::writer::{Sink, write_text, write_value};
 use super::{CHANGES_MAX, RECORDS_MAX};
 use crate::record::{Change, Domain, FieldKey, Record, RecordId, Stamp, Text, Value, Vault};
 
-/// What a read found besides the records.
+/// Facts about the records that were read.
 #[derive(Default)]
 pub(super) struct Found {
-    /// Where a value was a list first; Passmate 2 files have none.
+    /// The place of the first value that was a list. Passmate 2 files must have none.
     pub(super) list: Option<JsonPath>,
 }
 
-/// Reads the object of records; a record without changes is dropped, as there is nothing in it.
+/// Reads the object of records. Drops records without changes.
 pub(super) fn read_records(
     reader: &mut Reader<'_>,
     path: &JsonPath,
@@ -144,7 +147,7 @@ fn read_value(reader: &mut Reader<'_>) -> Result<Value, Fault> {
     while reader.next_item(&mut first)? {
         lines.push(reader.string("a text")?);
     }
-    // A shorter list has another form: one document for one vault.
+    // Shorter lists have another form, so that each vault has exactly one document.
     if lines.len() < 2 {
         Err(Fault::Expected("a list of two lines or more"))
     } else {
@@ -204,8 +207,8 @@ impl Collector {
     }
 }
 
-/// Writes the object of records: records by id, changes in their order, so equal vaults give equal
-/// bytes.
+/// Writes the object of records: records by id, changes in their order, so that equal vaults become
+/// equal bytes.
 pub(super) fn write_records(sink: &mut impl Sink, vault: &Vault) {
     sink.put(b"{");
     for (index, (id, record)) in vault.records().enumerate() {
@@ -234,7 +237,7 @@ fn write_stamp(sink: &mut impl Sink, stamp: &Stamp) {
     sink.put(stamp.to_string().as_bytes());
 }
 
-/// The text of a key, for comparison with the keys that a format names.
+/// Whether a key has this name.
 pub(super) fn is_key(key: &Text, name: &str) -> bool {
     *key == *name
 }

@@ -43,7 +43,7 @@ pub(super) fn read_folder(
     })
 }
 
-/// A passphrase is any bytes, so each is a text of hex digits.
+/// Each passphrase is a text of hex digits, because it may be any bytes.
 fn read_passphrases(
     reader: &mut Reader<'_>,
     path: &JsonPath,

@@ -1,16 +1,16 @@
-//! Writes JSON: compact, UTF-8, with escapes where JSON needs them and for lone surrogates.
+//! Writes compact JSON in UTF-8. Escapes what JSON requires, and lone surrogates.
 //!
-//! A text is written twice, first to count its bytes and then into a buffer of exactly that size: a
-//! buffer that grows would leave copies of secrets in freed memory.
+//! A document is written twice: first to count its bytes, then into a buffer of exactly that size.
+//! A buffer that grows would leave copies of secrets in freed memory.
 
 use zeroize::Zeroizing;
 
 use crate::record::{Text, Value};
 
-/// Plaintexts are filled up with blanks to a multiple of this, so that their length says little.
+/// Plaintexts are padded with blanks to a multiple of this, so that their length reveals little.
 pub(super) const PADDING: usize = 4096;
 
-/// Where JSON goes.
+/// Takes the bytes of a document.
 pub(super) trait Sink {
     fn put(&mut self, bytes: &[u8]);
 }
@@ -31,12 +31,12 @@ impl Sink for Buffer {
     }
 }
 
-/// A document that can write itself into any sink, the same bytes each time.
+/// A document that writes itself into any sink, with the same bytes each time.
 pub(super) trait Write {
     fn write(&self, sink: &mut impl Sink);
 }
 
-/// Writes a document, padded; `None` if that would be longer than `len_max`.
+/// Writes a document and its padding; `None` if that is longer than `len_max`.
 pub(super) fn write_padded(document: &impl Write, len_max: usize) -> Option<Zeroizing<Vec<u8>>> {
     let mut counter = Counter(0);
     document.write(&mut counter);
@@ -54,7 +54,7 @@ pub(super) fn write_value(sink: &mut impl Sink, value: &Value) {
     match value {
         Value::Absent => sink.put(b"null"),
         Value::Text(text) => write_text(sink, text),
-        // A list of one line or none is read back as what it shows.
+        // A list of fewer than two lines is written as the text that it shows.
         Value::List(lines) if lines.len() < 2 => write_text(sink, &value.joined_text()),
         Value::List(lines) => {
             for (index, line) in lines.iter().enumerate() {
@@ -84,7 +84,7 @@ fn write_wtf8(sink: &mut impl Sink, bytes: &[u8]) {
         let (plain, from_special) = rest.split_at(special);
         sink.put(plain);
         rest = match from_special {
-            // U+D000..=U+D7FF are ordinary characters that begin with ED too.
+            // U+D000..=U+D7FF begin with ED too, but are ordinary characters.
             [0xED, second @ 0xA0..=0xBF, third, after @ ..] => {
                 let unit = 0xD000 | u16::from(second & 0x3F) << 6 | u16::from(third & 0x3F);
                 write_unit(sink, unit);

@@ -1,10 +1,10 @@
-//! Going back. Nothing is ever taken out of a history: what was becomes what is by new edits, which
-//! sync like any others and can be taken back in their turn.
+//! Reverting to an earlier state. A revert removes nothing from the history: it makes new edits
+//! that restore the earlier values. They sync like all edits and can be reverted in turn.
 
 use crate::record::{Domain, EditError, FieldKey, Record, RecordId, Value, Vault};
 
 impl Vault {
-    /// The vault as it stood at a time, in seconds since 1970: its changes up to then.
+    /// The vault as it was at a time, in seconds since 1970: its changes up to then.
     ///
     /// Changes with a stamp that never decides are left out.
     pub fn at(&self, seconds: i64) -> Self {
@@ -22,11 +22,11 @@ impl Vault {
         vault
     }
 
-    /// Makes one record what `before` shows of it, and deletes it if it was not there; returns how
-    /// many of its fields changed, its path counted as one.
+    /// Reverts one record to its state in `before`, and deletes it if it was not live there.
+    /// Returns the number of fields that changed, where the path counts as a field.
     ///
     /// # Errors
-    /// See [`EditError`]. What was changed until then stays.
+    /// See [`EditError`]. Some fields may have been changed then.
     pub fn revert_record(
         &mut self,
         id: &RecordId,
@@ -62,14 +62,14 @@ impl Vault {
         }
         match path {
             Some(path) if is_other_path => drop(self.rename(id, path, now)?),
-            // Last: a deletion is above all of the record's changes.
+            // Last, because a deletion is newer than all of the record's changes.
             None if is_other_path => drop(self.delete(id, now)?),
             _ => {}
         }
         Ok(changed)
     }
 
-    /// Makes every record what `before` shows of it; returns how many fields changed.
+    /// Reverts every record to its state in `before`. Returns the number of fields that changed.
     ///
     /// # Errors
     /// As [`revert_record`](Self::revert_record).
@@ -97,7 +97,7 @@ mod tests {
         RecordId::from(text)
     }
 
-    /// What is seen: path and fields of each record.
+    /// The paths and fields that people see.
     fn shown(vault: &Vault) -> Vec<(String, Vec<(String, String)>)> {
         let text = |text: &Text| text.to_string_lossy().into_owned();
         let view = vault.view();
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_was_done_is_undone_by_new_edits_and_nothing_is_forgotten() {
+    fn a_revert_undoes_all_edits_and_forgets_nothing() {
         let before = vault();
         let mut after = before.clone();
         after.set(&id("A"), "user", "eve", NOW + 10).unwrap();
@@ -140,13 +140,13 @@ mod tests {
             0,
             "there is nothing left to undo"
         );
-        // What was undone can be done again.
+        // A revert can be reverted.
         after.revert_to(&history, NOW + 30).unwrap();
         assert_eq!(shown(&after), shown(&history));
     }
 
     #[test]
-    fn an_undo_wins_although_the_clock_was_set_back() {
+    fn a_revert_wins_although_the_clock_was_set_back() {
         let before = vault();
         let mut after = before.clone();
         after.set(&id("A"), "user", "eve", NOW + 500).unwrap();
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vault_of_an_earlier_time_is_what_was_seen_then() {
+    fn the_vault_at_an_earlier_time_shows_what_it_showed_then() {
         let mut vault = vault();
         vault.set(&id("B"), "password", "two", NOW + 50).unwrap();
         vault.delete(&id("A"), NOW + 60).unwrap();

@@ -1,33 +1,32 @@
-//! How far back a history goes, where a person cut it because it had become too long.
+//! Truncates a history that has become too long.
 //!
-//! A vault that keeps its history *since* a time has, for each field, every change after that time,
-//! and of those before it the one that held then: what a password was when the history begins is
-//! known, what it had been before is not. The rules are:
-//!  - the time travels with the vault, and of two vaults that become one the later time counts. So
-//!    a device that still has the whole history, and meets one that has not, ends with the same as
-//!    everybody;
-//!  - nothing that is seen goes, and nothing that the trash gives back: of a path the newest that
-//!    was set stays too;
+//! A vault with its history *since* a time has, for each field, every change after that time and
+//! the one change before it that was in effect then. The value of a password when the history
+//! begins is known; the values that it had before are not. The rules are:
+//!  - the vault carries the time with it. When two vaults merge, the later time counts. So all
+//!    devices end with the same history, even if one of them had the whole history before;
+//!  - truncating changes nothing that people see, and a deleted record can still be restored: the
+//!    newest path that was set stays too;
 //!  - a change whose stamp never decides stays;
-//!  - cutting commutes with the union, so a merge is commutative, associative and idempotent still.
+//!  - truncating commutes with the union, so a merge stays commutative, associative and idempotent.
 //!
-//! Whoever cuts keeps what goes somewhere else first: in here it is just gone.
+//! The dropped changes are gone. The caller must save them elsewhere first.
 
 use std::borrow::Cow;
 
 use crate::record::{Change, Record, TIME_MAX, TIME_MIN, Vault};
 
 impl Vault {
-    /// The time, in seconds since 1970, since which the whole history is here; `None` if it was
-    /// never cut.
+    /// The time at which the history begins, in seconds since 1970; `None` if it was never
+    /// truncated.
     pub fn history_since(&self) -> Option<i64> {
         self.since
     }
 
-    /// This vault with its history since a time, in seconds since 1970; one that begins later stays
-    /// as it is.
+    /// Truncates the history to the changes since a time, in seconds since 1970. A history that
+    /// begins later stays as it is.
     ///
-    /// A time outside 1970..=9999 is taken for the nearest one inside.
+    /// A time outside 1970..=9999 counts as the nearest time inside.
     #[must_use]
     pub fn with_history_since(mut self, time: i64) -> Self {
         self.merge(&Self {
@@ -37,8 +36,8 @@ impl Vault {
         self
     }
 
-    /// The same changes, as a vault that nobody cut: for what is to be kept as it is, and for what
-    /// comes from elsewhere and has no say in how far back a history goes.
+    /// The same changes in a vault that counts as never truncated. For copies that must stay as
+    /// they are, and for imports, which must not truncate the vault into which they are merged.
     #[must_use]
     pub fn with_whole_history(self) -> Self {
         Self {
@@ -47,7 +46,7 @@ impl Vault {
         }
     }
 
-    /// What of this vault stays when it and `other` become one.
+    /// The part of this vault that stays when it is merged with `other`.
     pub fn truncated_with(&self, other: &Self) -> Cow<'_, Self> {
         let Some(since) = self.since.max(other.since) else {
             return Cow::Borrowed(self);
@@ -57,8 +56,8 @@ impl Vault {
         Cow::Owned(kept)
     }
 
-    /// Drops what does not stay when this vault and `other` become one with its history since then;
-    /// gives the number of changes that went.
+    /// Drops the changes that do not stay when this vault is merged with `other` and the history
+    /// begins at `since`. Returns the number of dropped changes.
     pub(crate) fn truncate(&mut self, since: i64, other: &Self) -> usize {
         self.since = Some(since);
         let before = self.change_count();
@@ -70,7 +69,7 @@ impl Vault {
 }
 
 fn truncate_record(record: &mut Record, since: i64, other: Option<&Record>) {
-    // Of most records nothing goes, and so nothing is copied.
+    // Most records lose no change, so nothing is copied.
     let is_truncated = |field: &[Change]| {
         let bases = Bases::of(field, since, other);
         field.iter().any(|change| !bases.keep(change, since))
@@ -91,16 +90,16 @@ fn truncate_record(record: &mut Record, since: i64, other: Option<&Record>) {
     record.changes = kept;
 }
 
-/// What of one field stays of the time before the history begins.
+/// The changes of one field that stay although they are older than the history.
 struct Bases<'a> {
-    /// The change that held when it begins.
+    /// The change that was in effect when the history begins.
     newest: Option<&'a Change>,
-    /// Of a path: the newest one by which the record was seen.
+    /// For a path: the newest change that set it.
     newest_set: Option<&'a Change>,
 }
 
 impl<'a> Bases<'a> {
-    /// Of a field's changes, here and in the other record.
+    /// Finds them among the changes of a field, here and in the other record.
     fn of(field: &'a [Change], since: i64, other: Option<&'a Record>) -> Self {
         let Some(first) = field.first() else {
             return Self {
@@ -170,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_held_when_the_history_begins_stays_with_all_that_came_later() {
+    fn the_value_in_effect_and_all_later_changes_stay() {
         let cut = vault(&[("one", 200), ("two", 300), ("three", 400), ("four", 500)])
             .with_history_since(350);
         assert_eq!(history(&cut), ["name", "two", "three", "four"]);
@@ -185,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn an_edit_after_the_cut_leaves_the_value_before_it() {
+    fn an_edit_after_truncation_keeps_the_value_before_it() {
         let mut cut = vault(&[("one", 200), ("two", 300)]).with_history_since(1000);
         cut.set(&id(), "password", "three", 2000).unwrap();
         cut.merge(&cut.clone());
@@ -193,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deleted_record_can_be_brought_back_with_its_path_and_values() {
+    fn a_deleted_record_can_be_restored_after_truncation() {
         let mut whole = vault(&[("one", 200), ("two", 300)]);
         whole.delete(&id(), 400).unwrap();
         let cut = whole.clone().with_history_since(1000);
@@ -226,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vault_with_the_whole_history_ends_with_the_same_as_one_that_was_cut() {
+    fn a_whole_history_that_meets_a_truncated_one_is_truncated() {
         let whole = vault(&[("one", 200), ("two", 300), ("three", 400)]);
         let mut late = whole.clone();
         let (key, stamp) = (FieldKey::user("password"), Stamp::from_seconds(320));

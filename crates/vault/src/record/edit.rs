@@ -1,9 +1,10 @@
-//! Edits: each adds one change, with a stamp that makes it win on this device and, unless somebody
-//! edits later, everywhere.
+//! Edits. Each edit adds one change, with a stamp that makes it win over all changes that this
+//! device knows.
 //!
-//! A clock may be wrong, set back, or used twice within a second. So an edit is stamped one second
-//! after the change that it replaces if the clock does not say later: it never loses against what
-//! the person had before their eyes, and two edits of one field never share a stamp on one device.
+//! A clock may be wrong, may have been set back, or may return the same second twice. An edit is
+//! therefore stamped with the later of the clock and one second after the change that it replaces.
+//! So it never loses against the value that the person saw, and two edits of one field on one
+//! device never share a stamp.
 
 use super::{
     Change, Domain, FieldKey, Record, RecordId, Stamp, TIME_MAX, TIME_MIN, Text, Value, Vault,
@@ -12,22 +13,22 @@ use super::{
 /// Why an edit is impossible. Nothing was changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum EditError {
-    /// There is no record of this id.
+    /// There is no record with this id.
     #[error("there is no such record")]
     NoSuchRecord,
-    /// A record of this id exists; the caller draws another one.
+    /// A record with this id exists. The caller draws another id.
     #[error("the record's id is in use")]
     IdTaken,
-    /// A path or a field's name must have a character.
+    /// A path or a field name is empty.
     #[error("a path and a field's name must not be empty")]
     NameEmpty,
-    /// A control character in a new path or a new field's name: it could not be typed, or shown.
+    /// A new path or field name has a control character, which can be neither typed nor shown.
     #[error("a path and a field's name must not contain control characters")]
     NameHasControl,
     /// The device's clock is beyond the year 9999.
     #[error("the clock is beyond the year 9999")]
     ClockOutOfRange,
-    /// The last change bears the last stamp that there is; nothing can be newer.
+    /// The newest change has the last valid stamp, so no change can be newer.
     #[error("the field was changed at the end of the year 9999, nothing can be newer")]
     StampsExhausted,
 }
@@ -35,8 +36,8 @@ pub enum EditError {
 impl Vault {
     /// Makes a record with a path and without fields; returns the stamp.
     ///
-    /// `now` is the time in seconds. A path that is in use already is not refused here, since
-    /// another device could be doing the same: the view gives clashing records names of their own.
+    /// `now` is the time in seconds since 1970. A path that is in use is accepted, because another
+    /// device could do the same at any time: the view gives clashing records different paths.
     pub fn create_record(
         &mut self,
         id: RecordId,
@@ -53,9 +54,9 @@ impl Vault {
         Ok(seconds)
     }
 
-    /// Sets a field of the person's; returns the stamp.
+    /// Sets a user field; returns the stamp.
     ///
-    /// On a record that is deleted it comes after the deletion, so the record lives again.
+    /// If the record is deleted, the change is newer than the deletion, so the record lives again.
     pub fn set(
         &mut self,
         id: &RecordId,
@@ -66,7 +67,7 @@ impl Vault {
         self.change_field(id, name.into(), Value::Text(value.into()), now)
     }
 
-    /// Unsets a field of the person's; returns the stamp. What it was stays in the history.
+    /// Unsets a user field; returns the stamp. The old value stays in the history.
     pub fn unset(
         &mut self,
         id: &RecordId,
@@ -91,10 +92,9 @@ impl Vault {
         Ok(seconds)
     }
 
-    /// Deletes a record; returns the stamp, which is above all of the record's changes.
+    /// Deletes a record; returns the stamp, which is newer than all of the record's changes.
     ///
-    /// What is in the record stays in its history, and a change that another device makes later
-    /// brings it back.
+    /// The fields stay in the history. A later change by another device brings the record back.
     pub fn delete(&mut self, id: &RecordId, now: i64) -> Result<i64, EditError> {
         let record = self.records.get_mut(id).ok_or(EditError::NoSuchRecord)?;
         let last = record
@@ -103,8 +103,8 @@ impl Vault {
             .filter_map(|change| change.stamp.deciding_seconds())
             .max();
         let seconds = match stamp_after(last, now) {
-            // A field's change in the last second there is does not outlive a deletion in the same
-            // second, so the deletion has to be newer than the path alone.
+            // A change of a field in the last valid second does not outlive a deletion in the same
+            // second, so the deletion only has to be newer than the path.
             Err(EditError::StampsExhausted) if record.last(&FieldKey::path()) < Some(TIME_MAX) => {
                 TIME_MAX
             }
@@ -122,14 +122,14 @@ impl Vault {
         now: i64,
     ) -> Result<i64, EditError> {
         let record = self.records.get(id).ok_or(EditError::NoSuchRecord)?;
-        // A field that is there may have any name, wherever it came from, and stays editable.
+        // An existing field stays editable, whatever its name.
         if record.history(Domain::User, &name).is_empty() {
             check_name(&name)?;
         }
         self.change_value(id, FieldKey::user(name), value, now)
     }
 
-    /// Gives a field any value, under any name: what comes out of a history was good once.
+    /// Gives a field any value, under any name. For values that come from a history.
     pub fn change_value(
         &mut self,
         id: &RecordId,
@@ -149,7 +149,7 @@ impl Vault {
 }
 
 impl Record {
-    /// The newest stamp of a field that decides: what an edit must be above.
+    /// The newest deciding stamp of a field. The stamp of an edit must be greater.
     fn last(&self, key: &FieldKey) -> Option<i64> {
         self.newest(key.domain, &key.name)?.stamp.deciding_seconds()
     }
@@ -163,7 +163,8 @@ fn change(key: FieldKey, value: Value, seconds: i64) -> Change {
     }
 }
 
-/// The stamp of an edit: now, but after the last change. A clock before 1970 counts as 1970.
+/// The stamp of an edit: the later of `now` and the second after the last change. A clock before
+/// 1970 counts as 1970.
 fn stamp_after(last: Option<i64>, now: i64) -> Result<i64, EditError> {
     if now > TIME_MAX {
         return Err(EditError::ClockOutOfRange);
@@ -240,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deletion_is_above_every_change_of_its_record() {
+    fn a_deletion_is_newer_than_every_change_of_its_record() {
         let (mut vault, id) = vault_with("p");
         vault.set(&id, "f", "v", NOW + 1000).unwrap();
         assert_eq!(vault.delete(&id, NOW), Ok(NOW + 1001));
@@ -248,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn an_edit_after_a_deletion_brings_the_record_back() {
+    fn an_edit_after_a_deletion_revives_the_record() {
         let (mut vault, id) = vault_with("p");
         vault.delete(&id, NOW + 1000).unwrap();
         assert_eq!(vault.set(&id, "f", "v", NOW), Ok(NOW + 1001));
@@ -256,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn in_the_last_second_of_the_year_9999_an_edit_is_refused_and_a_deletion_still_works() {
+    fn in_the_last_valid_second_only_a_deletion_works() {
         let (mut vault, id) = vault_with("p");
         assert_eq!(vault.set(&id, "f", "v", TIME_MAX), Ok(TIME_MAX));
         assert_eq!(
@@ -276,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_impossible_is_refused_by_name() {
+    fn each_impossible_edit_has_its_error() {
         let (mut vault, id) = vault_with("p");
         let before = vault.clone();
         assert_eq!(
@@ -310,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_with_an_odd_name_that_is_there_can_be_edited() {
+    fn an_existing_field_with_an_odd_name_can_be_edited() {
         let (mut vault, id) = vault_with("p");
         vault.insert(
             &id,

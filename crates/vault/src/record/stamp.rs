@@ -1,4 +1,4 @@
-//! The time of a change: whole seconds, of any size.
+//! The time of a change in whole seconds, an integer of any size.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -8,25 +8,24 @@ pub const TIME_MIN: i64 = 1;
 /// The last second that may decide a view (9999-12-31T23:59:59Z).
 pub const TIME_MAX: i64 = 253_402_300_799;
 
-/// The number of digits that a stamp may have; the original program reads no more.
+/// The number of digits that a stamp may have. The original program reads no more.
 pub const STAMP_DIGITS_MAX: usize = 4300;
 
-/// Seconds since 1970, as a file or another device gave them: an integer of up to 4300 digits.
+/// Seconds since 1970: an integer of up to 4300 digits.
 ///
-/// Ordered as a number. Only stamps within [`TIME_MIN`]`..=`[`TIME_MAX`] decide what people see;
-/// the others are kept and sent on, digit for digit.
+/// Ordered as a number. Only stamps within [`TIME_MIN`]`..=`[`TIME_MAX`] decide what people see.
+/// Others are kept and sent to other devices, digit for digit.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Stamp(Number);
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Number {
     Small(i64),
-    // Boxed twice to keep a stamp at two words: there are as many of them as changes, and next to
-    // none is big.
+    // Boxed twice to keep a stamp at two words: every change has one, and hardly any is big.
     Big(Box<Big>),
 }
 
-/// An integer beyond `i64`, in canonical form: no leading zero, no sign but `negative`.
+/// An integer outside the range of `i64`. The digits have no leading zero and no sign.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Big {
     negative: bool,
@@ -52,7 +51,7 @@ impl Stamp {
         if digits.is_empty() || digits.len() > STAMP_DIGITS_MAX || leading_zero || foreign {
             return None;
         }
-        // What is made of digits alone can fail here only by being out of the range of i64.
+        // A text of digits fails to parse only if the number is outside the range of i64.
         Some(match text.parse() {
             Ok(seconds) => Self::from_seconds(seconds),
             Err(_) => Self(Number::Big(Box::new(Big {
@@ -62,7 +61,7 @@ impl Stamp {
         })
     }
 
-    /// True if a change of this time may decide what people see.
+    /// True if a change with this stamp may decide what people see.
     pub fn decides(&self) -> bool {
         self.deciding_seconds().is_some()
     }
@@ -100,7 +99,7 @@ impl PartialOrd for Stamp {
 }
 
 impl Big {
-    /// How it compares to any `i64`: it lies beyond all of them.
+    /// Compares with any `i64`: this number is beyond all of them.
     fn against_small(&self) -> Ordering {
         if self.negative {
             Ordering::Less
@@ -159,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stamps_are_ordered_as_numbers_whatever_their_size() {
+    fn stamps_of_any_size_are_ordered_as_numbers() {
         let ascending = [
             "-100000000000000000000",
             "-99999999999999999999",
@@ -188,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn one_number_has_one_stamp() {
+    fn each_number_has_exactly_one_text() {
         assert_eq!(Stamp::parse("-0"), Some(Stamp::from_seconds(0)));
         for text in [
             "", "-", "01", "-01", "00", "+1", "1.0", "1e3", " 1", "1 ", "١",

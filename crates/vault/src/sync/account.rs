@@ -1,4 +1,4 @@
-//! What ties a vault to an account on a server. It lives inside the encrypted vault file.
+//! The account on a server that a vault is tied to. It is stored inside the encrypted vault file.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,10 +11,10 @@ use super::shape::Shape;
 use crate::secret::Secret;
 use crate::sync_key::{KEY_LEN, SyncKey};
 
-/// A vault's account: where it is, the key to it, and how its server is told from another.
+/// A vault's account: its server, its key, and how the server is authenticated.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Account {
-    /// The server's name or IP address, as it was typed.
+    /// The server's name or IP address, as the person typed it.
     pub host: String,
     /// The server's port.
     pub port: u16,
@@ -22,23 +22,23 @@ pub struct Account {
     pub key: AccountKey,
     /// How the server is trusted.
     pub trust: Trust,
-    /// False from the moment the server named the account's number until a fetch proved that the
-    /// account is there.
+    /// False from when the server sent the account's number until a fetch proved that the account
+    /// exists.
     pub confirmed: bool,
-    /// What this device has seen on the server.
+    /// The changes that this device has seen on the server.
     pub seen: SeenChanges,
-    /// What the last sync that brought or took anything did.
+    /// The last sync that received or sent changes.
     pub last: Option<Delta>,
-    /// The account that this one took the place of, until it is deleted on the server.
+    /// The account that this one replaces, until it is deleted on the server.
     pub retired: Option<SyncKey>,
     /// The form in which its btoken is written.
     pub shape: Shape,
 }
 
-/// The key of an account that exists, or that was asked for.
+/// The key of an account that exists or that was requested.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum AccountKey {
-    /// The server has made no account for this key yet: its operator has to let the device in.
+    /// The server has made no account for this key yet: its operator must admit the device first.
     Requested(Secret<KEY_LEN>),
     /// The account's number and key.
     Granted(SyncKey),
@@ -65,15 +65,16 @@ impl AccountKey {
 }
 
 impl Account {
-    /// Whether the device still waits to be let in: it has a key, and no account yet.
+    /// Whether the account was requested and does not exist yet.
     #[must_use]
     pub fn is_pending(&self) -> bool {
         matches!(self.key, AccountKey::Requested(_))
     }
 
-    /// One account out of what two programs made of `base`, each on its own: a change of one
-    /// side counts, and of two changes of the same thing `theirs`, which was stored first. What
-    /// either has seen of an account was seen.
+    /// Merges the accounts that two programs stored independently, both starting from `base`.
+    ///
+    /// A member that one side changed takes that side's value. If both changed it, the value of
+    /// `theirs` counts, which was stored first. The changes that either has seen are united.
     pub fn merge(base: Option<&Self>, ours: Option<Self>, theirs: Option<Self>) -> Option<Self> {
         match (ours, theirs) {
             (Some(ours), Some(theirs)) if ours.key == theirs.key => {
@@ -104,7 +105,7 @@ impl Account {
         if base.is_some_and(|base| base.shape == theirs.shape) {
             theirs.shape = ours.shape;
         }
-        // An account that was there once was there.
+        // One proof that the account exists is enough.
         theirs.confirmed |= ours.confirmed;
         theirs.seen.merge(&ours.seen);
         let later = |delta: &Option<Delta>| delta.as_ref().map(|delta| delta.time);
@@ -115,18 +116,19 @@ impl Account {
     }
 }
 
-/// How a server is told from somebody who pretends to be it.
+/// How a server is authenticated.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Trust {
-    /// By the certificates that the system trusts.
+    /// Its certificate is trusted by the system.
     System,
-    /// By these certificates, in PEM form, and no others.
+    /// Its certificate is signed by one of these, in PEM form.
     Ca(String),
-    /// By its public key alone; name, chain and expiry do not count.
+    /// Its public key has one of these pins. Name, chain and expiry do not count.
     Pins {
-        /// The key that it has.
+        /// The pin of its key.
         current: Pin,
-        /// A key that its operator announced, which becomes the current one when it is first met.
+        /// The pin of a key that its operator announced. It becomes the current pin when the server
+        /// first shows that key.
         next: Option<Pin>,
     },
 }
@@ -170,14 +172,14 @@ pub enum PinError {
     /// It does not begin with `sha256:`.
     #[error("a pin begins with sha256:")]
     Prefix,
-    /// It has not 64 digits after that.
-    #[error("a pin has 64 hex digits after sha256:, not {found}")]
+    /// It does not have 64 characters after `sha256:`.
+    #[error("a pin has 64 hex digits after sha256:, but this has {found}")]
     Length {
-        /// The number of characters that it has there.
+        /// The number of characters that it has.
         found: usize,
     },
-    /// Something in it is not one of `0..9 a..f`.
-    #[error("a pin is written with 0..9 and a..f alone")]
+    /// It has a character that is not one of `0..9 a..f`.
+    #[error("a pin has only the digits 0 to 9 and a to f")]
     Digit,
 }
 
@@ -228,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_program_changed_counts_and_what_it_left_alone_undoes_nothing() {
+    fn a_change_by_one_program_survives_the_other() {
         let base = account(1);
         let saw = Account {
             seen: seen("a"),
@@ -251,13 +253,13 @@ mod tests {
             let merged = Account::merge(Some(&base), Some(ours.clone()), Some(theirs.clone()));
             assert_eq!(merged.as_ref(), Some(&both));
         }
-        // Somebody leaves while somebody else syncs.
+        // One program leaves the account while the other syncs.
         assert_eq!(Account::merge(Some(&base), None, Some(saw.clone())), None);
         assert_eq!(Account::merge(Some(&base), Some(saw), None), None);
     }
 
     #[test]
-    fn of_two_accounts_the_one_that_was_stored_first_counts() {
+    fn of_two_new_accounts_the_one_stored_first_counts() {
         let (base, one, two) = (account(1), account(2), account(3));
         for base in [None, Some(&base)] {
             let merged = Account::merge(base, Some(one.clone()), Some(two.clone()));

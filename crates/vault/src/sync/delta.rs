@@ -1,20 +1,20 @@
-//! What one sync did, as a set of changes.
+//! The changes that one sync exchanged.
 
 use super::seen::SeenChanges;
 
-/// What one sync brought and took.
+/// The changes that one sync received and sent.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Delta {
     /// When it was, in seconds since 1970.
     pub time: i64,
-    /// Changes that came from the server.
+    /// Changes that came from the server or the shared folder.
     pub received: SeenChanges,
-    /// Changes that the server got.
+    /// Changes that went there.
     pub sent: SeenChanges,
 }
 
 impl Delta {
-    /// True if it neither brought nor took anything.
+    /// True if it neither received nor sent a change.
     pub fn is_empty(&self) -> bool {
         self.received.is_empty() && self.sent.is_empty()
     }

@@ -1,10 +1,12 @@
-//! Changes that are remembered without what they were: what a device has seen on a server, by which
-//! it notices when the server goes back, and what the last sync brought and took.
+//! Sets of changes that are remembered by a hash, without their values.
 //!
-//! A btoken only ever grows, so each later one holds every change that an earlier one held. Kept of
-//! a change are 8 bytes of a hash over its record, field and time. Its value is not in it: where an
-//! original program takes part, of two values of one second only the winner stays, and that is no
-//! loss.
+//! A device remembers the changes that it has seen on a server. A btoken only ever grows, so a
+//! later btoken must hold every change of an earlier one. A change that is missing means that the
+//! server returned older data. The last sync is remembered in the same way.
+//!
+//! A change is represented by 8 bytes of a hash over its record, field and time. The value is not
+//! part of the hash: where an original program takes part, only one of two values with the same
+//! time stays, and that counts as no loss.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -15,27 +17,27 @@ use crate::compat::RESOLVED_WITHIN;
 use crate::crypto::sha256;
 use crate::record::{Change, Domain, RecordId, Stamp, TIME_MIN, Vault};
 
-/// A set of changes, without what they were.
+/// A set of changes, without their values.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct SeenChanges(BTreeSet<u64>);
 
 impl SeenChanges {
-    /// No change.
+    /// An empty set.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How many changes these are.
+    /// The number of changes.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// True if there is none.
+    /// True if the set is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Adds all changes of a vault; true if some are new.
+    /// Adds all changes of a vault. Returns true if some are new.
     pub fn note(&mut self, vault: &Vault) -> bool {
         let before = self.0.len();
         self.0.extend(change_ids(vault).map(|(id, _)| id));
@@ -47,8 +49,8 @@ impl SeenChanges {
         Self(change_ids(vault).map(|(id, _)| id).collect())
     }
 
-    /// All changes of a vault, and those that these may stand for where original programs take
-    /// part: of the same field, up to 8 seconds earlier (see [`compat`](crate::compat)).
+    /// All changes of a vault, and those that they may have replaced where original programs take
+    /// part: changes of the same field, up to 8 seconds earlier (see [`compat`](crate::compat)).
     pub fn of_resolved(vault: &Vault) -> Self {
         let mut all = Self::of(vault);
         for (id, record) in vault.records() {
@@ -65,33 +67,32 @@ impl SeenChanges {
         all
     }
 
-    /// Adds all of another set.
+    /// Adds all changes of another set.
     pub fn merge(&mut self, other: &Self) {
         self.0.extend(&other.0);
     }
 
-    /// Those that are not in this vault.
+    /// The changes that are not in a vault.
     pub fn missing_from(&self, vault: &Vault) -> Self {
         self.without(&Self::of(vault))
     }
 
-    /// Those that are not in the other set.
+    /// The changes that are not in another set.
     pub fn without(&self, other: &Self) -> Self {
         Self(self.0.difference(&other.0).copied().collect())
     }
 
-    /// Those that are in the other set too.
+    /// The changes that are in another set too.
     pub fn common_with(&self, other: &Self) -> Self {
         Self(self.0.intersection(&other.0).copied().collect())
     }
 
-    /// True if this change of this record is one of them.
+    /// True if the set has this change of this record.
     pub fn contains(&self, id: &RecordId, change: &Change) -> bool {
         !self.0.is_empty() && self.0.contains(&change_id(id, change))
     }
 
-    /// The first and the last time of these changes, as far as the vault holds them, in seconds
-    /// since 1970.
+    /// The first and the last time of those changes that the vault holds, in seconds since 1970.
     pub fn times_in(&self, vault: &Vault) -> Option<(i64, i64)> {
         let known = change_ids(vault).filter(|(id, _)| self.0.contains(id));
         let times = known.filter_map(|(_, change)| change.stamp.deciding_seconds());
@@ -120,7 +121,7 @@ impl SeenChanges {
     }
 }
 
-/// The bytes of one change.
+/// The bytes that represent one change.
 const ID_LEN: usize = 8;
 
 fn change_ids(vault: &Vault) -> impl Iterator<Item = (u64, &Change)> {
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_gone_is_missing_and_what_came_is_not() {
+    fn only_changes_that_the_vault_lacks_are_missing() {
         let mut seen = SeenChanges::new();
         assert!(seen.note(&vault(&[("one", 200), ("two", 300)])));
         assert!(!seen.note(&vault(&[("one", 200)])), "nothing new");
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tie_that_another_program_resolved_is_no_loss() {
+    fn a_tie_that_an_original_program_resolved_is_no_loss() {
         let mut seen = SeenChanges::new();
         let mut tie = vault(&[("one", 200)]);
         tie.merge(&vault(&[("other", 200)]));
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn text_comes_back_and_other_text_does_not() {
+    fn the_text_of_a_set_is_read_back() {
         let mut seen = SeenChanges::new();
         seen.note(&vault(&[("one", 200), ("two", 300)]));
         assert_eq!(SeenChanges::parse(&seen.to_text()), Some(seen));

@@ -6,20 +6,20 @@ use super::seen::SeenChanges;
 use crate::compat::Original;
 use crate::record::Vault;
 
-/// The form in which an account's btoken is written, and so who can take part in it.
+/// The form in which an account's btoken is written. It decides which programs can take part.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum Shape {
-    /// Ours.
+    /// Passmate's own.
     #[default]
     Modern,
-    /// The original desktop client's, which shares the account.
+    /// That of the original desktop client, which shares the account.
     Desktop,
-    /// Ours, and the desktop client's before.
+    /// Passmate's own, in an account that was once shared with the desktop client.
     Upgraded,
 }
 
 impl Shape {
-    /// What of a vault is written to an account of this shape.
+    /// The part of a vault that is written to an account of this shape.
     pub fn part_of(self, vault: &Vault) -> Cow<'_, Vault> {
         match self {
             Self::Modern | Self::Upgraded => Cow::Borrowed(vault),
@@ -27,8 +27,8 @@ impl Shape {
         }
     }
 
-    /// The changes that what was fetched from an account of this shape holds, or holds something in
-    /// the place of.
+    /// The changes that a vault fetched from an account of this shape holds, or may have replaced
+    /// by others.
     pub fn seen_of(self, fetched: &Vault) -> SeenChanges {
         match self {
             Self::Modern => SeenChanges::of(fetched),
@@ -36,8 +36,8 @@ impl Shape {
         }
     }
 
-    /// The number of changes of a vault that belong into an account of this shape and are not in
-    /// what was fetched.
+    /// The number of changes of a vault that an account of this shape should have and that the
+    /// fetched vault lacks.
     pub fn count_missing(self, vault: &Vault, fetched: &Vault) -> usize {
         match self {
             Self::Modern | Self::Upgraded => vault.missing_from(fetched),
@@ -47,7 +47,8 @@ impl Shape {
         }
     }
 
-    /// What is equal on two devices of an account of this shape that hold the same.
+    /// The part of a vault that is equal on all devices of an account of this shape that are in
+    /// sync.
     pub fn common_part_of(self, vault: &Vault) -> Cow<'_, Vault> {
         match self {
             Self::Modern | Self::Upgraded => Cow::Borrowed(vault),

@@ -1,5 +1,5 @@
-//! What ties a vault to a folder in which each device keeps a copy. It lives inside the encrypted
-//! vault file.
+//! A shared folder in which each device keeps a copy of the vault. What a device remembers of the
+//! folder is stored inside its encrypted vault file.
 
 use std::collections::BTreeSet;
 
@@ -10,42 +10,42 @@ use crate::secret::Passphrase;
 
 /// The most passphrases of other copies that are remembered.
 pub const PASSPHRASES_MAX: usize = 64;
-/// The most copies that are remembered as merged; more than these are merged again each time.
+/// The most copies that are remembered as merged. Further copies are merged again each time.
 pub const MERGED_MAX: usize = 1024;
 
-/// A shared folder, and what this device has done there.
+/// A shared folder, and what this device did there.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SharedFolder {
     /// The folder's absolute path.
     pub path: String,
     /// The name of this device's copy, without `.pmdb`.
     pub host_id: String,
-    /// Of copies that are not under the vault's own passphrase.
+    /// Passphrases of copies that have another one than the vault.
     pub passphrases: Vec<Passphrase>,
-    /// The copies that were merged as they are.
+    /// Copies that were merged and have not changed since.
     pub merged: BTreeSet<CopyId>,
-    /// This device's copy, as it was written last.
+    /// This device's copy, as it last wrote it.
     pub own: Option<OwnCopy>,
-    /// What is in it.
+    /// The changes in this device's copy.
     pub given: SeenChanges,
-    /// What the last sync that brought or took anything did.
+    /// The last sync that received or sent changes.
     pub last: Option<Delta>,
 }
 
-/// A copy in a certain state: 16 bytes of the SHA-256 of its name and content.
+/// Identifies one version of a copy: 16 bytes of a SHA-256 over its name and content.
 pub type CopyId = [u8; 16];
 
-/// This device's copy, as it was written.
+/// The copy that this device wrote.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OwnCopy {
-    /// The SHA-256 of what was sealed, and of the passphrase that it was sealed with.
+    /// A SHA-256 over the plaintext and the passphrase: see [`SharedFolder::content_hash`].
     pub content: [u8; 32],
     /// The SHA-256 of the file.
     pub file: [u8; 32],
 }
 
 impl OwnCopy {
-    /// A copy with this [content](SharedFolder::content_hash) that is this file.
+    /// A copy with this [content](SharedFolder::content_hash) and these bytes.
     pub fn new(content: [u8; 32], file: &[u8]) -> Self {
         Self {
             content,
@@ -53,14 +53,14 @@ impl OwnCopy {
         }
     }
 
-    /// Whether it is this file.
+    /// Whether a file is unchanged since this device wrote it.
     pub fn is_file(&self, file: &[u8]) -> bool {
         self.file == sha256(file)
     }
 }
 
 impl SharedFolder {
-    /// A folder in which nothing was done yet.
+    /// A folder in which this device has done nothing yet.
     pub fn new(path: String, host_id: String) -> Self {
         let (passphrases, merged, given) = (Vec::new(), BTreeSet::new(), SeenChanges::new());
         Self {
@@ -77,17 +77,19 @@ impl SharedFolder {
     /// Identifies one version of a copy.
     pub fn copy_id(name: &[u8], file: &[u8]) -> CopyId {
         let hash = sha256(&[&sha256(name)[..], &sha256(file)].concat());
-        let (id, _) = hash.split_first_chunk().expect("32 bytes have 16 in front");
+        let (id, _) = hash
+            .split_first_chunk()
+            .expect("32 bytes have 16 at their head");
         *id
     }
 
-    /// What [`OwnCopy::content`] is of this content under this passphrase.
+    /// The value of [`OwnCopy::content`] for a plaintext and a passphrase.
     pub fn content_hash(content: &[u8], passphrase: &Passphrase) -> [u8; 32] {
         sha256(&[sha256(passphrase.as_bytes()), sha256(content)].concat())
     }
 
-    /// One folder out of what two programs made of `base`, each on its own; `theirs` was stored
-    /// first.
+    /// Merges the folders that two programs stored independently, both starting from `base`.
+    /// `theirs` was stored first.
     pub fn merge(base: Option<&Self>, ours: Option<Self>, theirs: Option<Self>) -> Option<Self> {
         let place = |folder: &Self| (folder.path.clone(), folder.host_id.clone());
         match (ours, theirs) {
@@ -95,7 +97,8 @@ impl SharedFolder {
                 for passphrase in ours.passphrases {
                     theirs.remember(passphrase);
                 }
-                // What either merged is in the vault that both are merged into.
+                // The vaults of both are merged too, so the copies that either merged are in the
+                // result.
                 theirs.merged.extend(ours.merged);
                 if base.is_some_and(|base| base.own == theirs.own) {
                     (theirs.own, theirs.given) = (ours.own, ours.given);
@@ -113,7 +116,7 @@ impl SharedFolder {
         }
     }
 
-    /// Remembers a passphrase, the oldest one no more if there are too many.
+    /// Remembers a passphrase. Forgets the oldest one if there are too many.
     pub fn remember(&mut self, passphrase: Passphrase) {
         if !self.passphrases.contains(&passphrase) {
             self.passphrases.push(passphrase);
@@ -129,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_two_programs_did_is_all_remembered_and_who_leaves_has_left() {
+    fn the_work_of_two_programs_is_united_and_leaving_wins() {
         let base = SharedFolder::new("/cloud".to_owned(), "laptop".to_owned());
         let mut ours = base.clone();
         ours.remember(Passphrase::from("one".to_owned()));
@@ -162,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_tells_names_and_contents_apart() {
+    fn a_copy_id_tells_names_and_contents_apart() {
         let ids = [
             (&b"ab"[..], &b"c"[..]),
             (b"a", b"bc"),

@@ -1,4 +1,4 @@
-//! `vectors/btokens`: sealed vaults of the original desktop client, good and bad.
+//! `vectors/btokens`: good and bad btokens of the original desktop client.
 
 use passmate_vault::format::btoken::{BTOKEN_OVERHEAD, BtokenError, open, seal};
 use passmate_vault::format::{BtokenShape, CodecError, decode_btoken};
@@ -14,7 +14,7 @@ fn key(vector: &serde_json::Value) -> SyncKey {
     SyncKey::from_parts(account, Secret::from_bytes(from_hex(text(vector, "key"))))
 }
 
-/// The desktop client's JSON as its records mean them, read with a general parser.
+/// The vault that a document of the desktop client stands for, read with a general JSON parser.
 fn expected_vault(json: &serde_json::Value) -> Vault {
     let mut vault = Vault::new();
     // `null` is an empty store.
@@ -45,7 +45,7 @@ fn expected_vault(json: &serde_json::Value) -> Vault {
 }
 
 #[test]
-fn what_the_desktop_client_sealed_opens_to_its_records() {
+fn a_btoken_of_the_desktop_client_opens_to_its_records() {
     let index = vector_json("btokens/index.json");
     let mut opened = 0;
     for (name, vector_of) in members(&index) {
@@ -65,7 +65,7 @@ fn what_the_desktop_client_sealed_opens_to_its_records() {
             expected_vault(&vector_json(&format!("btokens/{name}.json"))),
             "{name}"
         );
-        // Sealed by us it is as long, and opens to the same.
+        // Our btoken has the same length and opens to the same vault.
         let again = seal(
             unpadded,
             &key(vector_of),
@@ -79,7 +79,7 @@ fn what_the_desktop_client_sealed_opens_to_its_records() {
 }
 
 #[test]
-fn every_bad_one_is_refused_by_name() {
+fn every_bad_btoken_has_its_error() {
     let index = vector_json("btokens/bad_index.json");
     for (name, bad) in members(&index) {
         let btoken = vector(&format!("btokens/bad_{name}.btoken"));
@@ -99,7 +99,7 @@ fn every_bad_one_is_refused_by_name() {
                 decode_btoken(&opened.unwrap()),
                 Err(CodecError::NotJson { .. })
             )),
-            // Both are odd and not wrong: the original client takes them too.
+            // Both are odd but valid: the original client accepts them too.
             "array" | "no_padding_multiple_of_16" => {
                 assert_eq!(
                     decode_btoken(&opened.unwrap()),

@@ -1,4 +1,4 @@
-//! `vectors/scrypt_cli`: containers made by the `scrypt` utility, good and bad; and the way back.
+//! `vectors/scrypt_cli`: good and bad containers of the `scrypt` utility, and the way back.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -13,7 +13,7 @@ use rand_core::UnwrapErr;
 use crate::{members, text, vector, vector_json};
 
 #[test]
-fn what_the_scrypt_utility_made_opens() {
+fn a_container_of_the_scrypt_utility_opens() {
     let index = vector_json("scrypt_cli/index.json");
     let mut opened = 0;
     for (name, container) in members(&index["containers"]) {
@@ -42,7 +42,7 @@ fn what_the_scrypt_utility_made_opens() {
 }
 
 #[test]
-fn every_damaged_one_is_refused_by_name_and_the_absurd_ones_at_once() {
+fn every_damaged_container_has_its_error() {
     let index = vector_json("scrypt_cli/index.json");
     let mut refused = 0;
     for (name, bad) in members(&index["bad"]) {
@@ -71,7 +71,7 @@ fn every_damaged_one_is_refused_by_name_and_the_absurd_ones_at_once() {
 }
 
 #[test]
-fn what_we_make_is_opened_by_the_scrypt_utility() {
+fn the_scrypt_utility_opens_our_containers() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("vault.scrypt");
     let passphrase = "correct horse 🔑";

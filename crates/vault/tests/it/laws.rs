@@ -1,14 +1,14 @@
-//! The laws of the merge, for histories that several devices made with clocks that nobody can
-//! trust.
+//! Laws of the merge, checked on histories that several devices made with unreliable clocks.
 
 use std::collections::BTreeSet;
 
 use passmate_vault::compat::Original;
 use passmate_vault::record::{Change, Domain, FieldKey, Stamp, Value};
+use passmate_vault::view::ViewRecord;
 use passmate_vault::{RecordId, SeenChanges, Vault};
 use proptest::prelude::*;
 
-/// Cases of each law; PROPTEST_CASES says otherwise. Ten of them make 200,000 in all.
+/// The number of cases for each law, unless PROPTEST_CASES sets another.
 const CASES: u32 = 20_000;
 
 fn config() -> ProptestConfig {
@@ -23,7 +23,7 @@ fn config() -> ProptestConfig {
     }
 }
 
-/// What may happen on a device. Few names and times, so that they meet.
+/// A step on one device. There are few names and times, so that steps collide.
 #[derive(Clone, Debug)]
 enum Step {
     Create {
@@ -51,7 +51,7 @@ enum Step {
         id: u8,
         now: i64,
     },
-    /// What only another program would write.
+    /// A change that only another program would write.
     Insert {
         id: u8,
         is_path: bool,
@@ -69,19 +69,21 @@ fn now() -> impl Strategy<Value = i64> {
 
 fn step() -> impl Strategy<Value = Step> {
     let (id, small) = (|| 0..3u8, || 0..3u8);
+    let odd_stamp = || prop_oneof![100..106i64, Just(0), Just(i64::MAX)];
     prop_oneof![
         2 => (id(), small(), now()).prop_map(|(id, path, now)| Step::Create { id, path, now }),
-        4 => (id(), small(), small(), now()).prop_map(|(id, field, value, now)| Step::Set { id, field, value, now }),
+        4 => (id(), small(), small(), now())
+            .prop_map(|(id, field, value, now)| Step::Set { id, field, value, now }),
         1 => (id(), small(), now()).prop_map(|(id, field, now)| Step::Unset { id, field, now }),
         2 => (id(), small(), now()).prop_map(|(id, path, now)| Step::Rename { id, path, now }),
         2 => (id(), now()).prop_map(|(id, now)| Step::Delete { id, now }),
-        1 => (id(), any::<bool>(), prop::option::of(small()), prop_oneof![100..106i64, Just(0), Just(i64::MAX)])
+        1 => (id(), any::<bool>(), prop::option::of(small()), odd_stamp())
             .prop_map(|(id, is_path, value, stamp)| Step::Insert { id, is_path, value, stamp }),
         2 => (0..5usize).prop_map(|from| Step::Merge { from }),
     ]
 }
 
-/// Three to five devices, and what happened on which.
+/// Three to five devices after a number of steps.
 fn devices() -> impl Strategy<Value = Vec<Vault>> {
     (
         3..=5usize,
@@ -103,7 +105,7 @@ fn devices() -> impl Strategy<Value = Vec<Vault>> {
 fn apply(vault: &mut Vault, step: &Step, other: &Vault) {
     let record = |id: u8| RecordId::from(format!("R{id}").as_str());
     let name = |kind: char, number: u8| format!("{kind}{number}");
-    // An edit of what is not there is refused, and that is fine here.
+    // An edit of an unknown record is refused, which is fine here.
     let _ = match *step {
         Step::Create { id, path, now } => {
             vault.create_record(record(id), name('p', path).as_str(), now)
@@ -234,7 +236,9 @@ proptest! {
     }
 
     #[test]
-    fn devices_that_met_in_any_order_hold_and_show_the_same(devices in devices(), order in Just((0..5usize).collect::<Vec<_>>()).prop_shuffle()) {
+    fn the_order_of_merges_does_not_matter(
+    devices in devices(), order in Just((0..5usize).collect::<Vec<_>>()).prop_shuffle(),
+) {
         let forwards = devices.iter().fold(Vault::new(), |all, device| merged(&all, device));
         let shuffled: Vec<_> = order.into_iter().filter_map(|index| devices.get(index)).collect();
         let other = shuffled.iter().fold(Vault::new(), |all, device| merged(device, &all));
@@ -243,35 +247,37 @@ proptest! {
     }
 
     #[test]
-    fn a_merge_loses_and_invents_nothing_and_counts_right(devices in devices()) {
+    fn a_merge_is_a_union_and_counts_right(devices in devices()) {
         let (a, b) = (&devices[0], &devices[1]);
         let mut merged = a.clone();
         let missing = b.missing_from(a);
         let summary = merged.merge(b);
         prop_assert_eq!(all_changes([&merged]), all_changes([a, b]));
-        prop_assert_eq!((summary.received, merged.change_count()), (missing, a.change_count() + missing));
+        prop_assert_eq!(summary.received, missing);
+        prop_assert_eq!(merged.change_count(), a.change_count() + missing);
         prop_assert_eq!(b.missing_from(&merged), 0);
         prop_assert_eq!(summary.is_empty(), missing == 0);
     }
 
     #[test]
-    fn a_view_shows_every_live_record_under_one_path_of_its_own(devices in devices()) {
+    fn a_view_shows_every_live_record_under_a_unique_path(devices in devices()) {
         let all = devices.iter().fold(Vault::new(), |all, device| merged(&all, device));
         let view = all.view();
-        let paths: BTreeSet<_> = view.records().iter().map(|record| record.path.as_bytes().to_vec()).collect();
+        let paths = view.records().iter().map(|record| record.path.as_bytes().to_vec());
+        let paths: BTreeSet<_> = paths.collect();
         prop_assert_eq!(paths.len(), view.records().len());
         for record in view.records() {
             prop_assert_eq!(view.get_text(&record.path).map(|found| found.id), Some(record.id));
-            // Of those that want one path the lowest id has it.
+            // The record with the lowest id keeps the path.
             if let Some(wanted) = &record.clash {
-                let holder = view.get_text(wanted).expect("whoever keeps the path is there");
+                let holder = view.get_text(wanted).expect("a record keeps the path");
                 prop_assert!(holder.id < record.id);
             }
         }
     }
 
     #[test]
-    fn an_edit_is_seen_at_once_whatever_the_clock_says_and_a_deletion_hides(
+    fn an_edit_or_a_deletion_wins_whatever_the_clock_says(
         devices in devices(), id in 0..3u8, time in now(),
     ) {
         let mut all = devices.iter().fold(Vault::new(), |all, device| merged(&all, device));
@@ -279,7 +285,8 @@ proptest! {
         let before = all.clone();
         let is_live = |vault: &Vault| vault.view().records().iter().any(|record| *record.id == id);
         if is_live(&all) && all.set(&id, "f0", "seen", time).is_ok() {
-            let newest = all.record(&id).and_then(|record| record.newest(Domain::User, &"f0".into()));
+            let record = all.record(&id).expect("the record is live");
+            let newest = record.newest(Domain::User, &"f0".into());
             prop_assert_eq!(newest.map(|change| &change.value), Some(&Value::Text("seen".into())));
             prop_assert!(is_live(&all));
         }
@@ -290,30 +297,34 @@ proptest! {
     }
 
     #[test]
-    fn what_is_resolved_for_original_programs_shows_the_same_and_is_resolved_once(devices in devices()) {
+    fn a_resolution_shows_the_same_and_is_complete(devices in devices()) {
         let all = devices.iter().fold(Vault::new(), |all, device| merged(&all, device));
         let resolved = resolved(&all);
         prop_assert_eq!(paths_and_fields(&resolved), paths_and_fields(&all));
-        prop_assert!(resolved.resolution().is_empty(), "{:?} {:?}", resolved, resolved.resolution());
-        // In the last second that there is nothing can be made again later.
+        let rest = resolved.resolution();
+        prop_assert!(rest.is_empty(), "{:?} {:?}", resolved, rest);
+        // A tie in the last valid second has no resolution.
         let is_last = |change: &Change| change.stamp == Stamp::from_seconds(253_402_300_799);
         let is_resolved = !all.records().any(|(_, record)| record.changes().iter().any(is_last));
         for program in [Original::Passmate2, Original::Desktop] {
             let part = resolved.part_for(program);
             for (_, record) in part.records() {
-                let unique: BTreeSet<_> = record.changes().iter().map(|change| (&change.key, change.stamp.to_string())).collect();
+                let changes = record.changes().iter();
+                let unique: BTreeSet<_> =
+                    changes.map(|change| (&change.key, change.stamp.to_string())).collect();
                 prop_assert_eq!(unique.len(), record.changes().len(), "a tie is written");
             }
             if is_resolved {
                 prop_assert_eq!(paths_and_fields(&part), paths_and_fields(&all));
                 let view = part.view();
-                prop_assert!(view.records().iter().all(|record| record.clash.is_none() && !record.revived));
+                let is_plain = |record: &ViewRecord<'_>| record.clash.is_none() && !record.revived;
+                prop_assert!(view.records().iter().all(is_plain));
             }
         }
     }
 
     #[test]
-    fn what_a_device_saw_before_something_was_resolved_is_missed_by_nobody(devices in devices()) {
+    fn a_change_that_was_resolved_is_not_missed(devices in devices()) {
         let mut there = Vault::new();
         let mut seen = SeenChanges::new();
         for device in &devices {
@@ -326,21 +337,25 @@ proptest! {
     }
 
     #[test]
-    fn a_history_that_was_cut_meets_any_other_in_any_order(devices in devices(), times in prop::collection::vec(0..108i64, 5)) {
+    fn truncating_commutes_with_merging(
+    devices in devices(), times in prop::collection::vec(0..108i64, 5),
+) {
         let cut = |vault: &Vault, time: i64| vault.clone().with_history_since(time);
-        let cuts: Vec<Vault> = devices.iter().zip(&times).map(|(vault, time)| cut(vault, *time)).collect();
+        let cuts = devices.iter().zip(&times).map(|(vault, time)| cut(vault, *time));
+        let cuts: Vec<Vault> = cuts.collect();
         let [a, b, c] = [&cuts[0], &cuts[1], &cuts[2]];
-        prop_assert_eq!(merged(a, b), cut(&merged(&devices[0], &devices[1]), times[0].max(times[1])));
+        let whole = merged(&devices[0], &devices[1]);
+        prop_assert_eq!(merged(a, b), cut(&whole, times[0].max(times[1])));
         prop_assert_eq!(merged(a, b), merged(b, a));
         prop_assert_eq!(merged(&merged(a, b), c), merged(a, &merged(b, c)));
         prop_assert_eq!(&merged(a, a), a);
-        // One device cut it, and another never did.
-        prop_assert_eq!(merged(a, &devices[1]), cut(&merged(&devices[0], &devices[1]), times[0]));
+        // One device truncated its history, the other did not.
+        prop_assert_eq!(merged(a, &devices[1]), cut(&whole, times[0]));
         prop_assert_eq!(merged(a, &devices[1]), merged(&devices[1], a));
     }
 
     #[test]
-    fn a_history_that_is_cut_shows_what_it_showed_now_in_the_trash_and_at_any_time_since(
+    fn a_truncated_vault_shows_the_same_at_any_time_since(
         devices in devices(), time in 99..107i64, later in 0..8i64,
     ) {
         let vault = merged(&devices[0], &devices[1]);
@@ -353,7 +368,9 @@ proptest! {
     }
 
     #[test]
-    fn what_stays_of_a_vault_beside_another_is_what_their_merge_keeps_of_it(devices in devices(), time in 0..108i64) {
+    fn truncated_with_gives_the_parts_that_a_merge_keeps(
+    devices in devices(), time in 0..108i64,
+) {
         let (ours, theirs) = (devices[0].clone().with_history_since(time), &devices[1]);
         let mut all = ours.clone();
         let summary = all.merge(theirs);

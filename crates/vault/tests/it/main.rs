@@ -1,4 +1,4 @@
-//! Vectors that other programs made, and laws that hold for any history.
+//! Vectors made by other programs, and laws that hold for any history.
 #![cfg(test)]
 
 mod btokens;
@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-/// A file of `vectors/`.
+/// The content of a file in `vectors/`.
 fn vector(name: &str) -> Vec<u8> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("../../vectors")

@@ -1,4 +1,4 @@
-//! `vectors/merge_v2`: what the original desktop client makes of two stores.
+//! `vectors/merge_v2`: merges of two stores by the original desktop client.
 
 use passmate_vault::Vault;
 use passmate_vault::format::{BtokenShape, decode_btoken, encode_desktop_btoken};
@@ -19,7 +19,7 @@ fn paths(vault: &Vault) -> Vec<String> {
         .collect()
 }
 
-/// What the desktop client would find on a shared account.
+/// The vault that the desktop client would find in a shared account.
 fn written(vault: &Vault) -> Vault {
     let (read, shape) = decode_btoken(&encode_desktop_btoken(vault).unwrap()).unwrap();
     assert_eq!(shape, BtokenShape::Desktop);
@@ -27,7 +27,7 @@ fn written(vault: &Vault) -> Vault {
 }
 
 #[test]
-fn where_the_desktop_client_merges_we_agree_and_where_it_refuses_we_merge_what_it_can_take() {
+fn we_agree_with_every_merge_of_the_desktop_client() {
     let (mut agreed, mut resolved) = (0, 0);
     for vector in vector_json("merge_v2/merge.json").as_array().unwrap() {
         let name = text(vector, "name");
@@ -43,7 +43,7 @@ fn where_the_desktop_client_merges_we_agree_and_where_it_refuses_we_merge_what_i
                 .map(|path| path.as_str().unwrap())
                 .collect();
             match name {
-                // An edit made after a deletion elsewhere is not lost here.
+                // Unlike the desktop client, we keep an edit made after a deletion elsewhere.
                 "delete_vs_edit" => assert_eq!(
                     (paths(&merged), expected.is_empty()),
                     (vec!["a".to_owned()], true)
@@ -79,10 +79,10 @@ fn a_tie_is_written_as_its_winner_a_second_later() {
 }
 
 #[test]
-fn what_the_desktop_client_cannot_read_stays_here() {
-    let plaintext =
-        br#"{"version":2,"purpose":"sync_copy","records":{"A":[["meta","path","p",1],["user","s","\ud800",2],
-        ["user","l",["one","two"],3],["user","t","v",1180591620717411303424],["meta","other","m",4]],
+fn changes_that_the_desktop_client_cannot_read_are_not_sent() {
+    let plaintext = br#"{"version":2,"purpose":"sync_copy","records":{"A":[["meta","path","p",1],
+        ["user","s","\ud800",2],["user","l",["one","two"],3],
+        ["user","t","v",1180591620717411303424],["meta","other","m",4]],
         "":[["meta","path","q",1]]}}"#;
     let (vault, _) = decode_btoken(plaintext).unwrap();
     let plaintext = encode_desktop_btoken(&vault).unwrap();

@@ -1,4 +1,4 @@
-//! `vectors/pmdb`: vault files and documents of the original program, with its verdict on each.
+//! `vectors/pmdb`: vault files and documents of the original program, each with its verdict.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ fn open(name: &str, passphrase: &str) -> Vec<u8> {
         .to_vec()
 }
 
-/// What people see, with lone surrogates replaced.
+/// The paths and fields that people see, with lone surrogates replaced.
 fn shown(vault: &Vault) -> Shown {
     let show = |record: &passmate_vault::view::ViewRecord<'_>| {
         let fields = record.fields().map(|field| {
@@ -132,7 +132,7 @@ fn vault_files_of_the_original_program_show_the_same() {
 
 #[test]
 fn documents_are_read_where_the_original_program_reads_them() {
-    // The verdicts hold a lone surrogate, which a general parser refuses.
+    // The verdicts contain a lone surrogate, which a general parser refuses.
     let raw = String::from_utf8(vector("pmdb/docs.json"))
         .unwrap()
         .replace(r#""\ud800""#, r#""\ufffd""#);
@@ -147,8 +147,8 @@ fn documents_are_read_where_the_original_program_reads_them() {
                 read += 1;
             }
             (Ok(document), None) => {
-                // What a merge of ours can bring about, or what loses nothing, is read though the
-                // original refuses it.
+                // We read some documents that the original refuses: those that our merge can
+                // produce, and those that we can read without loss.
                 let changes = match name.as_str() {
                     "dup_identical" => 1,
                     "dup_conflict" => 3,
@@ -177,15 +177,14 @@ fn check_loaded(name: &str, document: &Document, loaded: &Json, view: &Json) {
         assert_eq!(document_changes, changes_of_original(loaded), "{name}");
     }
     match name {
-        // Beyond the year 9999: kept and sent on, but it never decides.
+        // A time beyond the year 9999 is kept and sent to other devices, but never decides.
         "mtime_huge" | "mtime_i64max" => assert!(shown(&document.vault).is_empty()),
         _ => assert_eq!(shown(&document.vault), shown_by_original(view), "{name}"),
     }
 }
 
 fn check_refused(name: &str, error: &CodecError, original_reads_it: bool) {
-    // Python keeps the last of two keys and forgets the first; here nothing that was read is
-    // forgotten.
+    // Of two equal keys, Python keeps the last one. We refuse the document instead of losing data.
     assert_eq!(original_reads_it, name == "dup_keys", "{name}: {error}");
     let is_expected = match name {
         "dup_keys" => matches!(error, CodecError::DuplicateKey { .. }),
@@ -211,7 +210,7 @@ fn check_refused(name: &str, error: &CodecError, original_reads_it: bool) {
 }
 
 #[test]
-fn what_was_read_is_written_again_without_loss() {
+fn a_document_that_was_read_is_written_without_loss() {
     for (name, entry) in members(&vector_json("pmdb/index.json")) {
         let read = decode_vault_file(&open(name, text(entry, "passphrase"))).unwrap();
         let own = Document::new(read.vault.clone());

@@ -1,4 +1,4 @@
-//! What was read or made is written and read again without loss, and what is too much is refused.
+//! Documents are written and read back without loss, and documents beyond the limits are refused.
 
 use passmate_vault::Delta;
 use passmate_vault::format::{
@@ -17,7 +17,7 @@ fn text() -> impl Strategy<Value = Text> {
         4 => any::<String>().prop_map(|text| Text::from(text.as_str())),
         1 => Just(Text::from("")),
         1 => Just(Text::from("\"\\\u{0}\u{1f}\u{7f}\u{2028}\u{d7ff}\u{e000}🔑\r\n\t")),
-        // A surrogate on its own comes from a document alone.
+        // Only a document can contain a lone surrogate.
         1 => Just(lone_surrogate()),
     ]
 }
@@ -143,25 +143,34 @@ fn folder() -> impl Strategy<Value = SharedFolder> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(500) })]
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(500)
+    })]
 
     #[test]
     fn a_vault_survives_both_formats(
-        vault in vault(), account in prop::option::of(account()), folder in prop::option::of(folder()),
+        vault in vault(),
+        account in prop::option::of(account()),
+        folder in prop::option::of(folder()),
     ) {
         let mut document = Document::new(vault);
         document.account = account;
         document.folder = folder;
         let written = encode_v3(&document).unwrap();
         prop_assert_eq!(written.len() % 4096, 0);
-        prop_assert_eq!(&decode_vault_file(&written).unwrap(), &document);
-        prop_assert_eq!(&*encode_v3(&decode_vault_file(&written).unwrap()).unwrap(), &*written, "equal vaults, equal bytes");
+        let read = decode_vault_file(&written).unwrap();
+        prop_assert_eq!(&read, &document);
+        prop_assert_eq!(&*encode_v3(&read).unwrap(), &*written, "equal vaults, equal bytes");
         let (again, _) = decode_btoken(&encode_btoken(&document.vault).unwrap()).unwrap();
         prop_assert_eq!(again, document.vault);
     }
 
     #[test]
-    fn no_text_panics(bytes in prop::collection::vec(any::<u8>(), 0..300), json in "[\\[\\]{}\",:0-9a-z\\\\ -]{0,200}") {
+    fn no_text_panics(
+        bytes in prop::collection::vec(any::<u8>(), 0..300),
+        json in "[\\[\\]{}\",:0-9a-z\\\\ -]{0,200}",
+    ) {
         for document in [bytes.as_slice(), json.as_bytes()] {
             let _ = decode_vault_file(document);
             let _ = decode_btoken(document);
@@ -169,12 +178,14 @@ proptest! {
     }
 
     #[test]
-    fn a_damaged_document_is_refused_or_is_another_one(vault in vault(), at in any::<prop::sample::Index>(), bit in 0..8u8) {
+    fn a_damaged_document_is_refused_or_round_trips(
+        vault in vault(), at in any::<prop::sample::Index>(), bit in 0..8u8,
+    ) {
         let mut written = encode_btoken(&vault).unwrap().to_vec();
         let len = written.trim_ascii_end().len();
         written[at.index(len)] ^= 1 << bit;
         if let Ok((other, _)) = decode_btoken(&written) {
-            // What was read can be written: nothing gets in that would not get out again.
+            // A vault that was read can be written and read again.
             let (again, _) = decode_btoken(&encode_btoken(&other).unwrap()).unwrap();
             prop_assert_eq!(again, other);
         }
@@ -182,7 +193,7 @@ proptest! {
 }
 
 #[test]
-fn depth_costs_nothing() {
+fn deep_nesting_is_refused_without_recursion() {
     for open in ["[", "{\"a\":", "{\"version\":3,\"records\":{\"A\":[["] {
         let deep = open.repeat(200_000);
         decode_vault_file(deep.as_bytes()).unwrap_err();
@@ -191,7 +202,7 @@ fn depth_costs_nothing() {
 }
 
 #[test]
-fn more_records_than_any_vault_has_are_refused() {
+fn too_many_records_are_refused() {
     let mut json = String::from(r#"{"version":2,"purpose":"sync_copy","records":{"#);
     for number in 0..=RECORDS_MAX {
         json.push_str(&format!("\"{number}\":[],"));
@@ -211,13 +222,17 @@ fn more_records_than_any_vault_has_are_refused() {
 }
 
 #[test]
-fn what_a_newer_version_wrote_is_named_so() {
-    let key = "010203-040506-070809-0A0B0C-0D0E0F-101112-131415-161718-191A1B-1C1D1E-1F2021-222324-252627-280E1A";
+fn a_document_of_a_newer_version_is_recognised() {
+    let key = "010203-040506-070809-0A0B0C-0D0E0F-101112-131415-\
+               161718-191A1B-1C1D1E-1F2021-222324-252627-280E1A";
     let newer = [
         r#"{"version":4,"purpose":"primary","records":{}}"#.to_owned(),
         r#"{"version":3,"purpose":"primary","records":{},"agenda":[]}"#.to_owned(),
         format!(
-            r#"{{"version":3,"purpose":"primary","sync":{{"host":"h","port":1,"key":"{key}","trust":{{"by":"oracle"}},"confirmed":true}},"records":{{}}}}"#
+            r#"{{"version":3,"purpose":"primary",
+                "sync":{{"host":"h","port":1,"key":"{key}","trust":{{"by":"oracle"}},
+                "confirmed":true}},
+                "records":{{}}}}"#
         ),
     ];
     for document in newer {
@@ -231,7 +246,7 @@ fn what_a_newer_version_wrote_is_named_so() {
 }
 
 #[test]
-fn since_when_the_history_is_there_comes_back_where_only_we_read_it() {
+fn history_since_is_written_only_where_we_read_it() {
     let mut vault = Vault::new();
     vault.create_record("A".into(), "a", 100).unwrap();
     let cut = vault.with_history_since(1_700_000_000);
@@ -296,7 +311,8 @@ fn a_requested_account_is_written_with_a_number_of_zeros() {
     });
     let plaintext = encode_v3(&document).unwrap();
     let expected = format!(
-        "{{\"version\":3,\"purpose\":\"primary\",\"sync\":{{\"host\":\"h\",\"port\":1,\"key\":\"{}\",\
+        "{{\"version\":3,\"purpose\":\"primary\",\
+         \"sync\":{{\"host\":\"h\",\"port\":1,\"key\":\"{}\",\
          \"trust\":{{\"by\":\"system\"}},\"confirmed\":false}},\"records\":{{}}}}",
         *key.to_text()
     );

@@ -1,5 +1,5 @@
-//! `vectors/sync_keys.json` and `vectors/derived_keys.json`: what the two original clients pack,
-//! read and derive.
+//! `vectors/sync_keys.json` and `vectors/derived_keys.json`: sync keys that the two original
+//! clients pack and read, and the keys that they derive.
 
 use passmate_vault::{Secret, SyncKey, SyncKeyError};
 
@@ -13,7 +13,7 @@ fn sync_key(vector: &serde_json::Value) -> SyncKey {
 }
 
 #[test]
-fn both_programs_keys_are_read_and_the_named_checksum_is_written() {
+fn sync_keys_of_both_programs_are_read_and_written() {
     let vectors = vector_json("sync_keys.json");
     let valid = vectors["valid"].as_array().unwrap();
     for vector in valid {
@@ -31,14 +31,14 @@ fn both_programs_keys_are_read_and_the_named_checksum_is_written() {
 }
 
 #[test]
-fn every_variant_is_read_or_its_fault_is_named() {
+fn every_variant_is_read_or_has_its_error() {
     let vectors = vector_json("sync_keys.json");
     let variants = vectors["text_variants"].as_array().unwrap();
     let mut read = 0;
     for variant in variants {
         let (what, result) = (text(variant, "what"), SyncKey::parse(text(variant, "text")));
-        // Whatever either program reads is read, but for the sign that sscanf takes for a part of a
-        // number.
+        // We read every text that either program reads, except for a plus sign, which sscanf takes
+        // for part of a number.
         let accepted = ["python", "cpp"]
             .into_iter()
             .find(|program| variant[program]["ok"] == true);
@@ -48,7 +48,7 @@ fn every_variant_is_read_or_its_fault_is_named() {
                 assert_eq!(key, sync_key(packed), "{what}");
                 read += 1;
             }
-            // Lower case and blanks, which one program refuses for the other's checksum.
+            // Lower case and blanks, which one program refuses with the other's checksum.
             (Ok(_), None) => {
                 assert!(
                     what.contains("lower case")
@@ -92,7 +92,7 @@ fn every_variant_is_read_or_its_fault_is_named() {
 }
 
 #[test]
-fn the_auth_token_is_derived_as_both_programs_do() {
+fn the_auth_token_is_that_of_both_programs() {
     let vectors = vector_json("derived_keys.json");
     for vector in vectors["vectors"].as_array().unwrap() {
         let key = SyncKey::from_parts([1; 8], Secret::from_bytes(from_hex(text(vector, "key"))));
