@@ -8,9 +8,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use crate::error::{Failure, NotAsked, UnknownCause};
-use crate::message::{
-    AccountNumber, ActionKind, AuthToken, CLIENT_HELLO, LAYOUT_TWO_VERSION, Layout, SERVER_HELLO,
-};
+use crate::message::{AccountNumber, ActionKind, AuthToken, CLIENT_HELLO, Layout, SERVER_HELLO};
 use crate::wire::{Body, Fixed};
 use crate::{BANNER_LEN_MAX, CLIENT_BTOKEN_LEN_MAX_DEFAULT, Input, Output};
 
@@ -240,7 +238,7 @@ impl ClientMachine {
         self.outputs
             .push_back(Output::Bytes(length.to_be_bytes().to_vec()));
         self.outputs.push_back(Output::Bytes(btoken));
-        if self.layout == Some(Layout::One) {
+        if !self.server_repeats_number() {
             self.outputs
                 .push_back(Output::Bytes(account.as_bytes().to_vec()));
         }
@@ -284,7 +282,12 @@ impl ClientMachine {
         }
     }
 
-    /// Whether an answer that comes now would come before its question.
+    /// Whether the layout is known and has the server repeat the account number.
+    fn server_repeats_number(&self) -> bool {
+        self.layout.is_some_and(Layout::server_repeats_number)
+    }
+
+    /// Whether an answer that arrives now would precede its question.
     fn has_unsent_upload(&self) -> bool {
         matches!(self.state, State::NewNumber(_) | State::Confirm(_)) && !self.outputs.is_empty()
     }
@@ -301,7 +304,7 @@ impl ClientMachine {
             }
             State::LayoutProbe(probe) => {
                 if let Some(bytes) = probe.take(input) {
-                    self.settle_layout(bytes);
+                    self.read_layout(bytes);
                 }
             }
             State::BannerLength(layout, length) => {
@@ -338,7 +341,7 @@ impl ClientMachine {
                 {
                     if bytes != *account.as_bytes() {
                         self.end(Outcome::Unknown(UnknownCause::WrongNumber));
-                    } else if self.layout == Some(Layout::Two) {
+                    } else if self.layout.is_some_and(Layout::server_repeats_number) {
                         self.confirmed();
                     } else {
                         expected.repeated = None;
@@ -355,16 +358,18 @@ impl ClientMachine {
         true
     }
 
-    fn settle_layout(&mut self, bytes: [u8; 2]) {
-        // A layout-1 banner is at most 32 KiB long, so the upper half of its length is zero.
-        match u16::from_be_bytes(bytes) {
-            0 => {
-                let mut length = Fixed::new();
-                length.take(&mut &bytes[..]);
-                self.state = State::BannerLength(Layout::One, length);
-            }
-            LAYOUT_TWO_VERSION => self.state = State::BannerLength(Layout::Two, Fixed::new()),
-            version => self.fail(Failure::VersionUnsupported(version)),
+    fn read_layout(&mut self, bytes: [u8; 2]) {
+        let version = u16::from_be_bytes(bytes);
+        if version == 0 {
+            // There is no version field. A banner is at most 32 KiB long, so these are the two zero
+            // bytes at the head of its length.
+            let mut length = Fixed::new();
+            length.take(&mut &bytes[..]);
+            self.state = State::BannerLength(Layout::One, length);
+        } else if Layout::Two.version() == Some(version) {
+            self.state = State::BannerLength(Layout::Two, Fixed::new());
+        } else {
+            self.fail(Failure::VersionUnsupported(version));
         }
     }
 
@@ -438,7 +443,7 @@ impl ClientMachine {
             return;
         };
         self.events.push_back(ClientEvent::Created(account));
-        if self.layout == Some(Layout::Two) {
+        if self.server_repeats_number() {
             self.confirmed();
         } else {
             self.state = State::Confirm(Expected {
@@ -494,7 +499,7 @@ impl ClientMachine {
             Outcome::Unknown(UnknownCause::TrailingBytes)
         } else if !authenticated {
             Outcome::Unknown(UnknownCause::Cut)
-        } else if partial || self.layout != Some(Layout::One) {
+        } else if partial || self.layout.is_none_or(Layout::server_repeats_number) {
             Outcome::Unknown(UnknownCause::ClosedTooEarly)
         } else {
             Outcome::Confirmed(Confirmed {

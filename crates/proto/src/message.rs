@@ -20,9 +20,6 @@ pub const BANNER_LEN_MAX: u32 = 32 * 1024;
 pub const BTOKEN_LEN_MAX_DEFAULT: u32 = 2 * 1024 * 1024;
 /// Longest btoken in bytes that a client accepts by default.
 pub const CLIENT_BTOKEN_LEN_MAX_DEFAULT: u32 = 32 * 1024 * 1024;
-/// The version field of [`Layout::Two`].
-pub(crate) const LAYOUT_TWO_VERSION: u16 = 2;
-
 /// Which of the two byte layouts a connection speaks.
 ///
 /// A server decides by listener; a client reads it from the two bytes after the server's hello.
@@ -33,6 +30,38 @@ pub enum Layout {
     /// What released programs speak: a version field, and the account number repeated by the
     /// server as confirmation of *update* and *reset*.
     Two,
+}
+
+/// A row of the table of layouts: everything in which they differ.
+struct LayoutRow {
+    /// The version field between the server's hello and the banner length.
+    version: Option<u16>,
+    /// Whether the server repeats the account number to confirm *update* and *reset*. Otherwise the
+    /// client sends it as the last row of *update*, and a `close_notify` confirms.
+    server_repeats_number: bool,
+}
+
+impl Layout {
+    const fn row(self) -> LayoutRow {
+        match self {
+            Self::One => LayoutRow {
+                version: None,
+                server_repeats_number: false,
+            },
+            Self::Two => LayoutRow {
+                version: Some(2),
+                server_repeats_number: true,
+            },
+        }
+    }
+
+    pub(crate) const fn version(self) -> Option<u16> {
+        self.row().version
+    }
+
+    pub(crate) const fn server_repeats_number(self) -> bool {
+        self.row().server_repeats_number
+    }
 }
 
 /// The three actions of the protocol.

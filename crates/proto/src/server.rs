@@ -9,9 +9,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::error::{NotAsked, Reason};
-use crate::message::{
-    AccountNumber, ActionKind, AuthToken, CLIENT_HELLO, LAYOUT_TWO_VERSION, Layout, SERVER_HELLO,
-};
+use crate::message::{AccountNumber, ActionKind, AuthToken, CLIENT_HELLO, Layout, SERVER_HELLO};
 use crate::wire::{Body, Fixed};
 use crate::{Input, Output};
 
@@ -390,8 +388,8 @@ impl<P> ServerMachine<P> {
         let banner_len = u32::try_from(banner.len()).unwrap_or(0);
         let mut greeting = Vec::with_capacity(SERVER_HELLO.len() + 6 + banner.len());
         greeting.extend_from_slice(SERVER_HELLO);
-        if self.config.layout == Layout::Two {
-            greeting.extend_from_slice(&LAYOUT_TWO_VERSION.to_be_bytes());
+        if let Some(version) = self.config.layout.version() {
+            greeting.extend_from_slice(&version.to_be_bytes());
         }
         greeting.extend_from_slice(&banner_len.to_be_bytes());
         greeting.extend_from_slice(banner);
@@ -405,7 +403,7 @@ impl<P> ServerMachine<P> {
             AccountNumber::from_bytes(number.try_into().expect("split_at(8) gave 8 bytes"));
         let auth_token = AuthToken::new(token.try_into().expect("40 - 8 bytes are 32"));
         if action == ActionKind::Reset {
-            let echo = account.filter(|_| self.config.layout == Layout::Two);
+            let echo = account.filter(|_| self.config.layout.server_repeats_number());
             self.ask(
                 Request::Delete {
                     account,
@@ -446,14 +444,14 @@ impl<P> ServerMachine<P> {
         let State::Body(target, _) = core::mem::replace(&mut self.state, State::Ended) else {
             return;
         };
-        match (target, self.config.layout) {
-            (Target::NewAccount(auth_token), _) => {
-                self.ask(Request::Create { auth_token, btoken }, Wanted::Created)
+        match target {
+            Target::NewAccount(auth_token) => {
+                self.ask(Request::Create { auth_token, btoken }, Wanted::Created);
             }
-            (Target::Existing(account), Layout::Two) => {
+            Target::Existing(account) if self.config.layout.server_repeats_number() => {
                 self.ask(Request::Replace { btoken }, Wanted::Replaced(Some(account)));
             }
-            (Target::Existing(account), Layout::One) => {
+            Target::Existing(account) => {
                 self.state = State::FinalNumber {
                     account,
                     btoken,
