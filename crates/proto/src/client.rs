@@ -1,8 +1,8 @@
 //! The client's side of one connection.
 //!
-//! The layout is read from the two bytes after the server's hello. Credentials of *update* and
-//! *reset* go out with the hello, in one write; *create* waits until the layout and the server's
-//! limit are known.
+//! The two bytes after the server's hello tell the layout. The credentials of *update* and *reset*
+//! are sent with the client's hello, in one write. *Create* is sent when the layout and the
+//! server's limit are known.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -12,7 +12,7 @@ use crate::message::{AccountNumber, ActionKind, AuthToken, CLIENT_HELLO, Layout,
 use crate::wire::{Body, Fixed};
 use crate::{BANNER_LEN_MAX, CLIENT_BTOKEN_LEN_MAX_DEFAULT, Input, Output};
 
-/// What a client accepts from a server.
+/// The limits of a client.
 #[derive(Debug, Clone, Copy)]
 pub struct ClientConfig {
     /// Longest btoken accepted, in bytes.
@@ -30,17 +30,17 @@ impl Default for ClientConfig {
     }
 }
 
-/// What to do at the server.
+/// The action that a client requests.
 #[derive(Debug)]
 pub enum ClientAction {
     /// Store a btoken under a new account number.
     Create {
-        /// Will grant the use of the account.
+        /// Will authenticate clients of the account.
         auth_token: AuthToken,
         /// The sealed vault.
         btoken: Vec<u8>,
     },
-    /// Fetch the btoken, then store another or leave.
+    /// Fetch the btoken, then store another one or leave.
     Update {
         /// The account.
         account: AccountNumber,
@@ -56,57 +56,58 @@ pub enum ClientAction {
     },
 }
 
-/// The action took effect and is durable: only the machine makes this, from the server's
-/// confirmation.
+/// Proof that the action took effect and is durable. Only the machine can make one, when the server
+/// has confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Confirmed {
     _made_by_the_machine: (),
 }
 
-/// How an exchange came out.
+/// The outcome of an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// It took effect.
+    /// The action took effect.
     Confirmed(Confirmed),
-    /// It may have taken effect: look at what the server has.
+    /// The action may have taken effect. Fetch again to find out.
     Unknown(UnknownCause),
-    /// It had no effect.
+    /// The action had no effect.
     Failed(Failure),
-    /// The caller left after the fetch: it had no effect and was not meant to.
+    /// The caller left after the fetch, so the action was meant to have no effect.
     Left,
 }
 
-/// What the caller learns and acts on.
+/// Events for the caller.
 #[derive(Debug)]
 pub enum ClientEvent {
     /// The server greeted.
     Greeted {
         /// The layout that it speaks.
         layout: Layout,
-        /// Its banner: not trusted, not necessarily text.
+        /// The banner: untrusted, and not necessarily text.
         banner: Vec<u8>,
     },
-    /// The stored btoken came whole; answer with [`ClientMachine::replace`] or
+    /// The whole stored btoken has arrived. Answer with [`ClientMachine::replace`] or
     /// [`ClientMachine::leave`].
     Fetched(Vec<u8>),
-    /// The number of the new account came; keep it before all else. It is not yet confirmed.
+    /// The number of the new account has arrived. Save it before anything else. It is not confirmed
+    /// yet.
     Created(AccountNumber),
     /// The exchange is over.
     Ended(Outcome),
 }
 
-/// How far an exchange has come, for deadlines and messages.
+/// The phase of an exchange, for deadlines and messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientPhase {
-    /// The server's hello and banner are not whole.
+    /// The server's hello and banner are incomplete.
     Greeting,
-    /// The answer to the credentials is not whole.
+    /// The answer to the credentials is incomplete.
     Fetch,
-    /// The caller decides what to store.
+    /// The caller has to decide what to store.
     Deciding,
-    /// All was sent; the confirmation is not whole.
+    /// Everything was sent; the confirmation is incomplete.
     Confirm,
-    /// Over.
+    /// The exchange is over.
     Ended,
 }
 
@@ -123,9 +124,10 @@ enum State {
     Ended,
 }
 
-/// The confirmation that is still to come.
+/// The confirmation that has not arrived yet.
 struct Expected {
-    /// The number that the server may (layout 1) or must (layout 2) repeat; `None` after *create*.
+    /// The account number, which the server may repeat in layout 1 and must repeat in layout 2.
+    /// `None` after *create*.
     repeated: Option<(AccountNumber, Fixed<8>)>,
     surplus: bool,
 }
@@ -135,7 +137,7 @@ pub struct ClientMachine {
     config: ClientConfig,
     action: ActionKind,
     account: Option<AccountNumber>,
-    /// What *create* sends once the server has greeted.
+    /// Token and btoken that *create* sends once the server has greeted.
     create: Option<(AuthToken, Vec<u8>)>,
     layout: Option<Layout>,
     state: State,
@@ -144,7 +146,7 @@ pub struct ClientMachine {
 }
 
 impl ClientMachine {
-    /// A machine for a fresh connection. The first output is there at once.
+    /// A machine for a new connection. It has its first output at once.
     #[must_use]
     pub fn new(config: ClientConfig, action: ClientAction) -> Self {
         let mut first = CLIENT_HELLO.to_vec();
@@ -179,10 +181,11 @@ impl ClientMachine {
         }
     }
 
-    /// Takes input and returns how many bytes of it were used.
+    /// Takes input and returns the number of bytes that were used.
     ///
-    /// The rest stays with the caller, who offers it again: nothing is taken while the caller
-    /// decides after a fetch, and no answer before `poll_output` gave what it answers.
+    /// The caller keeps the rest and passes it again later. The machine takes nothing while the
+    /// caller decides after a fetch, and no answer before `poll_output` has returned the whole
+    /// question.
     pub fn handle_input(&mut self, input: Input<'_>) -> usize {
         match input {
             Input::Bytes(bytes) => {
@@ -201,8 +204,8 @@ impl ClientMachine {
         }
     }
 
-    /// The stream ended before all that `poll_output` gave was written: the server cannot have the
-    /// last of it. As [`Input::Cut`], but an upload then counts as failed and not as unknown.
+    /// The stream ended before all output was written, so the server cannot have all of it. Like
+    /// [`Input::Cut`], but an upload counts as failed instead of unknown.
     pub fn handle_cut_while_sending(&mut self) {
         if matches!(self.state, State::Confirm(_) | State::NewNumber(_))
             && self.action != ActionKind::Reset
@@ -213,7 +216,7 @@ impl ClientMachine {
         }
     }
 
-    /// The next bytes to send, in order. The caller joins what is there into one write.
+    /// The next bytes to send, in order. The caller joins all pending output into one write.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
@@ -223,10 +226,11 @@ impl ClientMachine {
         self.events.pop_front()
     }
 
-    /// After [`ClientEvent::Fetched`]: store this btoken instead.
+    /// Answers [`ClientEvent::Fetched`]: store this btoken instead.
     ///
     /// # Errors
-    /// [`NotAsked`] if nothing was fetched or the choice was made; nothing changes then.
+    /// [`NotAsked`] if nothing was fetched or the caller has answered already. Nothing changes
+    /// then.
     pub fn replace(&mut self, btoken: Vec<u8>) -> Result<(), NotAsked> {
         let (State::Deciding, Some(account)) = (&self.state, self.account) else {
             return Err(NotAsked);
@@ -249,10 +253,11 @@ impl ClientMachine {
         Ok(())
     }
 
-    /// After [`ClientEvent::Fetched`]: store nothing. The caller then closes.
+    /// Answers [`ClientEvent::Fetched`]: store nothing. The caller then closes the stream.
     ///
     /// # Errors
-    /// [`NotAsked`] if nothing was fetched or the choice was made; nothing changes then.
+    /// [`NotAsked`] if nothing was fetched or the caller has answered already. Nothing changes
+    /// then.
     pub fn leave(&mut self) -> Result<(), NotAsked> {
         let State::Deciding = self.state else {
             return Err(NotAsked);
@@ -267,7 +272,7 @@ impl ClientMachine {
         self.layout
     }
 
-    /// How far the exchange has come.
+    /// The phase of the exchange.
     #[must_use]
     pub const fn phase(&self) -> ClientPhase {
         match &self.state {
@@ -478,8 +483,7 @@ impl ClientMachine {
             State::NewNumber(number) if number.is_empty() => {
                 Outcome::Failed(Failure::CutAfterCredentials)
             }
-            // Part of a number names no account: what may be stored there is out of reach for
-            // everybody.
+            // Part of a number identifies no account, so nobody can reach what may be stored there.
             State::FetchLength(_) | State::Fetch(_) | State::Deciding | State::NewNumber(_) => {
                 Outcome::Failed(Failure::CutDuringFetch)
             }
@@ -489,7 +493,7 @@ impl ClientMachine {
         self.end(outcome);
     }
 
-    /// The stream ended after everything was sent.
+    /// The outcome if the stream ends after everything was sent.
     fn judge_end(&self, authenticated: bool, expected: &Expected) -> Outcome {
         let partial = expected
             .repeated

@@ -1,17 +1,17 @@
-//! Each misbehaviour by name, and whose fault it is.
+//! How an exchange can fail, and whose fault that is.
 
 use crate::message::ActionKind;
 
-/// Who has to act.
+/// Whose fault an ending is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// Nobody: an ending that the protocol allows.
     Nobody,
     /// The client broke the protocol, or was refused what it asked for.
     Client,
-    /// The server broke the protocol, or refuses for load or trouble of its own.
+    /// The server broke the protocol, or refused because of load or a problem of its own.
     Server,
-    /// The connection broke; nobody can say more.
+    /// The connection broke, and neither side can tell why.
     Network,
 }
 
@@ -38,7 +38,7 @@ pub enum Reason {
     /// The caller answered [`refused`](crate::ServerMachine::refused).
     #[error("refused")]
     Refused,
-    /// The client left after the whole fetch and before its upload: it only wanted to look.
+    /// The client left after the whole fetch and before its upload, for example to verify.
     #[error("left after the fetch")]
     LeftAfterFetch,
     /// The client left before it asked for anything.
@@ -47,20 +47,20 @@ pub enum Reason {
     /// The stream ended in the middle of an action.
     #[error("ended in the middle of {0}")]
     EndedWithin(ActionKind),
-    /// The stream ended after the btoken of an *update*, before anything said that it was meant to
-    /// be whole.
+    /// The stream ended after the btoken of an *update*, before the client showed that the btoken
+    /// is complete.
     #[error("ended before the last row of update")]
     EndedBeforeFinalNumber,
 }
 
 impl Reason {
-    /// Whether this is an ending that an honest client in good health produces.
+    /// Whether this ending is normal for a correct client.
     #[must_use]
     pub const fn is_normal(self) -> bool {
         matches!(self, Self::LeftAfterFetch | Self::LeftBeforeAction)
     }
 
-    /// One word for logs and metrics; it stays as it is.
+    /// The name in logs and metrics. It never changes.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -76,7 +76,7 @@ impl Reason {
         }
     }
 
-    /// Who has to act.
+    /// Whose fault this ending is.
     #[must_use]
     pub const fn whose_fault(self) -> Fault {
         match self {
@@ -91,7 +91,7 @@ impl Reason {
     }
 }
 
-/// An answer was given to the machine that it had not asked for; nothing changed.
+/// The caller gave an answer that the machine had not asked for. Nothing changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the machine did not ask for this answer")]
 pub struct NotAsked;
@@ -99,17 +99,16 @@ pub struct NotAsked;
 /// Why a client knows that its action had no effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// The server ended the connection before its hello: it is too busy, or not a Passmate server.
-    #[error("the server closed the connection without a greeting")]
+    /// The server ended the connection before its hello. It is too busy, or no Passmate server.
+    #[error("the server ended the connection before it said anything")]
     CutBeforeHello,
     /// The stream ended inside the server's hello or banner.
     #[error("the connection broke while the server greeted")]
     CutDuringGreeting,
-    /// What answers is not a Passmate server.
-    #[error("the peer is not a Passmate server")]
+    /// The peer is not a Passmate server.
+    #[error("what answers is not a Passmate server")]
     NotPassmate,
-    /// The server speaks a version that is not supported. Version 1 encrypted btokens in another
-    /// way.
+    /// The server speaks an unsupported version. Version 1 encrypted btokens in another way.
     #[error("the server speaks protocol version {0}, which is not supported")]
     VersionUnsupported(u16),
     /// The server announced a banner longer than the limit; nothing was allocated for it.
@@ -121,35 +120,36 @@ pub enum Failure {
         limit: u32,
     },
     /// The server announced a btoken longer than the client's limit; nothing was allocated for it.
-    #[error("the server announced a btoken of {announced} bytes; the limit is {limit}")]
+    #[error("the server announced a btoken of {announced} bytes, the limit is {limit}")]
     BtokenTooLong {
         /// The length that the server announced, in bytes.
         announced: u32,
         /// The longest length accepted, in bytes.
         limit: u32,
     },
-    /// The connection was cut after the credentials and before any answer: refused.
+    /// The connection was cut after the credentials and before any answer, which is a refusal.
     #[error("the server refused")]
     CutAfterCredentials,
-    /// The connection broke while the stored btoken was coming.
+    /// The connection broke while the stored btoken arrived.
     #[error("the connection broke during the fetch")]
     CutDuringFetch,
-    /// The connection broke before the client had sent its btoken whole.
+    /// The connection broke before the client had sent its whole btoken.
     #[error("the connection broke during the upload")]
     CutDuringUpload,
-    /// An authenticated close came before the promised bytes. A proxy that ends TLS makes these.
+    /// An authenticated close came before all promised bytes. A proxy that terminates TLS causes
+    /// this.
     #[error("the server closed before it had sent what it promised")]
     ClosedTooEarly,
-    /// The server answered *create* with the account number that is none.
+    /// The server answered *create* with an account number of zeros, which no account has.
     #[error("the server gave an account number of zeros")]
     ZeroAccountNumber,
-    /// A btoken cannot be announced: its length does not fit 32 bits. Nothing was sent.
+    /// The length of a btoken does not fit into 32 bits. Nothing was sent.
     #[error("a btoken of {0} bytes cannot be announced")]
     Unannounceable(usize),
 }
 
 impl Failure {
-    /// Who has to act.
+    /// Whose fault this failure is.
     #[must_use]
     pub const fn whose_fault(self) -> Fault {
         match self {
@@ -168,20 +168,20 @@ impl Failure {
     }
 }
 
-/// Why a client cannot know whether its action took effect: everything was sent, nothing confirmed
-/// it.
+/// Why a client cannot know whether its action took effect. It sent everything and got no
+/// confirmation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UnknownCause {
-    /// The connection was cut: a refusal, a lost race, or a confirmation that did not arrive.
+    /// The connection was cut. The cause is a refusal, a lost race, or a lost confirmation.
     #[error("the connection was cut before the confirmation")]
     Cut,
-    /// An authenticated close came in the middle of the confirmation, or before it in layout 2.
+    /// An authenticated close came within the confirmation, or before it in layout 2.
     #[error("the server closed before the whole confirmation")]
     ClosedTooEarly,
-    /// Another account number came as the confirmation.
+    /// The confirmation has another account number.
     #[error("the server confirmed another account number")]
     WrongNumber,
-    /// More bytes came than a confirmation has.
+    /// The server sent more bytes than a confirmation has.
     #[error("the server sent more than a confirmation")]
     TrailingBytes,
 }

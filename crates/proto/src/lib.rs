@@ -1,10 +1,10 @@
-//! Both sides of the Passmate client/server protocol as state machines: bytes in; bytes,
-//! requests and endings out. No socket, no file, no clock: the crate cannot name them.
+//! Both sides of the Passmate client/server protocol as state machines. Bytes go in; bytes,
+//! requests and endings come out. The crate is `no_std`, so it can use no socket, file or clock.
 //!
-//! A caller owns the stream. It feeds what arrives with [`Input`], sends what
-//! `poll_output` gives (joined: one write per step), and acts on requests or events. How a stream
-//! ended is an input too, because in this protocol the manner of closing carries the result:
-//! [`Input::CloseNotify`] is the authenticated end, [`Input::Cut`] everything else.
+//! The caller owns the stream. It passes arriving bytes to `handle_input`, sends the bytes that
+//! `poll_output` returns (joined into one write per step), and acts on requests or events. The end
+//! of the stream is an input too, because in this protocol the manner of closing carries the
+//! result: [`Input::CloseNotify`] is an authenticated end, [`Input::Cut`] is any other end.
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -44,12 +44,12 @@ pub enum Input<'a> {
     Cut,
 }
 
-/// What a machine wants sent.
+/// Bytes that a machine wants to send.
 #[derive(Debug, Clone)]
 pub enum Output {
     /// Bytes made for this peer.
     Bytes(Vec<u8>),
-    /// Bytes that others share, such as a stored btoken.
+    /// Bytes that connections share, such as a stored btoken.
     Shared(Arc<[u8]>),
 }
 

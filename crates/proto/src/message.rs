@@ -10,25 +10,26 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// TCP port of the protocol, from ASCII `st`.
 pub const PORT: u16 = 29556;
-/// What a client says first: 24 bytes.
+/// The first 24 bytes that a client sends.
 pub const CLIENT_HELLO: &[u8; 24] = b"passmate-server-protocol";
-/// What a server answers, after the whole client hello: 24 bytes.
+/// The first 24 bytes that a server sends, after the whole client hello.
 pub const SERVER_HELLO: &[u8; 24] = b"passmate-protocol-server";
-/// Longest banner in bytes, on both sides.
+/// The longest banner that either side allows, in bytes.
 pub const BANNER_LEN_MAX: u32 = 32 * 1024;
-/// Longest btoken in bytes that a server accepts by default; this length itself is accepted.
+/// The longest btoken that a server accepts by default, in bytes.
 pub const BTOKEN_LEN_MAX_DEFAULT: u32 = 2 * 1024 * 1024;
-/// Longest btoken in bytes that a client accepts by default.
+/// The longest btoken that a client accepts by default, in bytes.
 pub const CLIENT_BTOKEN_LEN_MAX_DEFAULT: u32 = 32 * 1024 * 1024;
-/// Which of the two byte layouts a connection speaks.
+/// The two byte layouts of the protocol.
 ///
-/// A server decides by listener; a client reads it from the two bytes after the server's hello.
+/// A server has one layout for each listener. A client recognises the layout by the two bytes after
+/// the server's hello.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Layout {
-    /// The protocol document to the letter: no version field.
+    /// The layout of the protocol document, without a version field.
     One,
-    /// What released programs speak: a version field, and the account number repeated by the
-    /// server as confirmation of *update* and *reset*.
+    /// The layout of the released programs. It has a version field, and the server repeats the
+    /// account number to confirm *update* and *reset*.
     Two,
 }
 
@@ -69,7 +70,7 @@ impl Layout {
 pub enum ActionKind {
     /// `c`: store a btoken under a new account number.
     Create,
-    /// `u`: fetch the btoken, store another.
+    /// `u`: fetch the btoken, then store another.
     Update,
     /// `r`: delete the btoken.
     Reset,
@@ -106,15 +107,16 @@ impl fmt::Display for ActionKind {
     }
 }
 
-/// Names an account at a server: 8 random bytes, never all zero.
+/// Identifies an account on a server: 8 random bytes, never all zero.
 ///
-/// Shown as 16 upper-case hex digits; parsed from either case. Not a secret, but kept out of logs.
+/// Displayed as 16 upper-case hex digits, parsed in either case. It is no secret, but does not
+/// appear in logs.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AccountNumber([u8; 8]);
 
 impl AccountNumber {
-    /// The account number with these bytes, or `None` for all zero, which original clients read as
-    /// an error.
+    /// The account number with these bytes; `None` if they are all zero, which original clients
+    /// take for an error.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 8]) -> Option<Self> {
         if u64::from_be_bytes(bytes) == 0 {
@@ -143,7 +145,7 @@ impl fmt::Debug for AccountNumber {
     }
 }
 
-/// A text is not 16 hex digits, or all zero.
+/// The text is not an account number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an account number is 16 hex digits, not all zero")]
 pub struct ParseAccountNumberError;
@@ -160,7 +162,7 @@ impl FromStr for AccountNumber {
     }
 }
 
-/// Proves to a server that a client may use an account: 32 secret bytes.
+/// Proves to a server that a client may use an account; 32 secret bytes.
 ///
 /// Wiped when dropped, redacted in `Debug`, compared in constant time only.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
@@ -179,7 +181,7 @@ impl AuthToken {
         &self.0
     }
 
-    /// Whether both are equal, in a time that does not depend on where they differ.
+    /// Compares in constant time.
     #[must_use]
     pub fn ct_eq(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
@@ -192,16 +194,15 @@ impl fmt::Debug for AuthToken {
     }
 }
 
-/// The banner of a server whose operator wrote none: `program` and a line that tells clients the
-/// limit.
+/// The default banner: the name of the program, and a line that tells clients the limit.
 #[must_use]
 pub fn default_banner(program: &str, btoken_len_max: u32) -> String {
     format!("{program}\nbtoken-max {btoken_len_max}\n")
 }
 
-/// The limit that a banner states in a line `btoken-max N` (bytes, decimal), if it has one.
+/// The limit in a banner's line `btoken-max N`, in bytes, if there is such a line.
 ///
-/// The first such line counts; a number that does not fit 32 bits is no statement.
+/// The first valid line counts. A line whose number does not fit into 32 bits is ignored.
 #[must_use]
 pub fn banner_btoken_max(banner: &[u8]) -> Option<u32> {
     banner.split(|byte| *byte == b'\n').find_map(|line| {
@@ -220,7 +221,7 @@ mod tests {
     use alloc::string::ToString;
 
     #[test]
-    fn an_account_number_is_shown_in_upper_case_and_read_in_either() {
+    fn an_account_number_is_upper_case_and_parsed_in_any_case() {
         let number = AccountNumber::from_bytes([0, 1, 2, 0xab, 0xcd, 0xef, 0, 9]).unwrap();
         assert_eq!(number.to_string(), "000102ABCDEF0009");
         assert_eq!("000102abcdef0009".parse(), Ok(number));
@@ -241,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_of_an_auth_token_shows_nothing_of_it() {
+    fn debug_redacts_an_auth_token() {
         let token = AuthToken::new([0x5a; 32]);
         assert_eq!(format!("{token:?}"), "AuthToken([redacted])");
         assert!(token.ct_eq(&token.clone()));

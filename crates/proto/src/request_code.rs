@@ -1,5 +1,5 @@
-//! The code with which an operator lets one device make an account: the SHA-256 of its auth token,
-//! as people can carry it. Whoever sees it learns nothing that opens anything.
+//! The code by which an operator admits one device to make an account: the SHA-256 of its auth
+//! token in a form that people can type. The code is no secret.
 
 use alloc::string::String;
 use core::fmt;
@@ -9,15 +9,14 @@ use data_encoding::BASE32_NOPAD;
 
 /// The SHA-256 of an auth token, as text: 8 groups of 7 characters with dashes between.
 ///
-/// The 56 characters are base32 (RFC 4648) of 35 bytes: the 32 of the hash and a CRC-24 (RFC 4880)
-/// of them, big endian. The checksum finds every single wrong character and every two that were
-/// swapped.
+/// The 56 characters are the base32 (RFC 4648) of 35 bytes: the hash, and its CRC-24 (RFC 4880) in
+/// big endian. The checksum finds every wrong character and every two swapped characters.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct RequestCode([u8; HASH_LEN]);
 
 const HASH_LEN: usize = 32;
 const PACKED_LEN: usize = HASH_LEN + 3;
-/// Characters without the dashes: each stands for 5 bits.
+/// Characters without the dashes. Each stands for 5 bits.
 const CHARACTERS: usize = PACKED_LEN * 8 / 5;
 const GROUP_LEN: usize = 7;
 
@@ -58,34 +57,35 @@ impl fmt::Debug for RequestCode {
     }
 }
 
-/// Why a text is no request code.
+/// Why a text is not a request code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RequestCodeError {
     /// It has too few or too many characters.
-    #[error("a request code has {CHARACTERS} characters (8 groups of 7), and this has {found}")]
+    #[error("a request code has {CHARACTERS} characters (8 groups of 7), but this has {found}")]
     Length {
-        /// The characters that are there.
+        /// The number of characters in the text.
         found: usize,
     },
-    /// A character that no code has.
+    /// It has a character that does not occur in a code.
     #[error(
-        "a request code has the letters A to Z and the digits 2 to 7 alone, and character {position} is {character:?}"
+        "a request code has only the letters A to Z and the digits 2 to 7, \
+         but character {position} is {character:?}"
     )]
     ForeignCharacter {
-        /// What is there.
+        /// The wrong character.
         character: char,
-        /// Where, counted in characters from 1.
+        /// Its position in the text, in characters, from 1.
         position: usize,
     },
-    /// A character is wrong, or two are swapped.
-    #[error("the request code's checksum does not fit: a character is mistyped")]
+    /// The checksum does not match: a character is wrong, or two are swapped.
+    #[error("the request code's checksum does not match: a character is mistyped")]
     Checksum,
 }
 
 impl FromStr for RequestCode {
     type Err = RequestCodeError;
 
-    /// Upper and lower case are the same; blanks, line ends and dashes count for nothing.
+    /// Case does not matter. Blanks, line ends and dashes are ignored.
     fn from_str(text: &str) -> Result<Self, RequestCodeError> {
         let mut characters = String::with_capacity(CHARACTERS);
         for (index, character) in text.chars().enumerate() {
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_has_one_text_and_is_read_in_lower_case_and_with_blanks() {
+    fn a_code_is_parsed_in_any_case_and_with_blanks() {
         let text = code(1).to_string();
         assert_eq!(
             text,
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn every_wrong_character_and_every_two_that_were_swapped_are_found() {
+    fn every_wrong_or_swapped_character_is_found() {
         for seed in 0..4 {
             let text = code(seed).to_string().replace('-', "");
             for at in 0..CHARACTERS {
@@ -210,10 +210,10 @@ mod tests {
         }
     }
 
-    /// A CRC is linear: whether an error is found depends on the error alone and not on the code.
-    /// So this is every code.
+    /// A CRC is linear: whether it finds an error depends on the error and not on the code. So this
+    /// covers every code.
     #[test]
-    fn no_two_characters_can_be_swapped_unseen_in_any_code() {
+    fn every_swap_is_found_in_every_code() {
         let zero = checksum(&[0; HASH_LEN]);
         for at in 0..CHARACTERS {
             for other in at + 1..CHARACTERS {
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_name_what_is_wrong() {
+    fn each_error_names_the_fault_and_its_position() {
         let text = code(2).to_string();
         let foreign = |position, character| {
             Err(RequestCodeError::ForeignCharacter {

@@ -1,8 +1,8 @@
 //! The server's side of one connection.
 //!
-//! The machine asks its caller with [`Request`]s and takes the answers. An answer that reports
-//! success carries a proof `P` of the commit, and [`Ending::Confirmed`] hands it on: who has no
-//! proof has no value with which to end a connection cleanly.
+//! The machine gives its caller [`Request`]s and takes the answers. An answer that reports success
+//! carries a proof `P` of the commit, which [`Ending::Confirmed`] hands on. Without such a proof,
+//! no code can end a connection cleanly.
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -13,75 +13,75 @@ use crate::message::{AccountNumber, ActionKind, AuthToken, CLIENT_HELLO, Layout,
 use crate::wire::{Body, Fixed};
 use crate::{Input, Output};
 
-/// What every connection of a listener has in common.
+/// The settings that all connections of a listener share.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
     /// The byte layout.
     pub layout: Layout,
-    /// Sent after the hello as it is; what exceeds [`BANNER_LEN_MAX`](crate::BANNER_LEN_MAX) bytes
-    /// is left away.
+    /// The banner, sent after the hello as it is. Bytes beyond
+    /// [`BANNER_LEN_MAX`](crate::BANNER_LEN_MAX) are not sent.
     pub banner: Arc<[u8]>,
     /// Longest btoken accepted, in bytes.
     pub btoken_len_max: u32,
 }
 
-/// What the machine needs done before it can go on.
+/// Work that the caller must do before the machine can continue.
 #[derive(Debug)]
 pub enum Request {
     /// Store a btoken under a new account number; answer [`ServerMachine::created`].
     Create {
-        /// Grants the use of the new account.
+        /// Will authenticate clients of the new account.
         auth_token: AuthToken,
-        /// The sealed vault, opaque here.
+        /// The encrypted vault, opaque to a server.
         btoken: Vec<u8>,
     },
     /// Authenticate, then read the btoken; answer [`ServerMachine::fetched`].
     Fetch {
-        /// The account as the client named it, or `None` for all zero, which never is one: refuse
-        /// it as any unknown one.
+        /// The account that the client named. `None` if the number is all zero: refuse it like any
+        /// unknown account.
         account: Option<AccountNumber>,
-        /// What the client proves its right with.
+        /// The token that the client sent.
         auth_token: AuthToken,
     },
     /// Replace the btoken that the last fetch read; answer [`ServerMachine::replaced`].
     Replace {
-        /// The sealed vault, opaque here.
+        /// The encrypted vault, opaque to a server.
         btoken: Vec<u8>,
     },
     /// Authenticate, then delete the account; answer [`ServerMachine::deleted`].
     Delete {
         /// As in [`Request::Fetch`].
         account: Option<AccountNumber>,
-        /// What the client proves its right with.
+        /// The token that the client sent.
         auth_token: AuthToken,
     },
 }
 
-/// How a connection ends. It is given once, after all output.
+/// How the caller must end a connection. The machine returns it once, after all output.
 #[derive(Debug)]
 pub enum Ending<P> {
-    /// Committed: close with a TLS `close_notify`, for which this proof is the permission.
+    /// Committed: close with a TLS `close_notify`, which this proof permits.
     Confirmed(P),
-    /// Not committed: no `close_notify` and not one byte more.
+    /// Not committed: send no further byte and no `close_notify`.
     Cut(Reason),
 }
 
-/// How far a connection has come, for deadlines and logs.
+/// The phase of a connection, for deadlines and logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServerPhase {
-    /// The client's hello is not whole.
+    /// The client's hello is incomplete.
     Hello,
-    /// The action byte has not come.
+    /// The action byte has not arrived.
     Action,
-    /// Account number or auth token are not whole.
+    /// The account number or the auth token is incomplete.
     Credentials,
-    /// A request waits for the caller's answer; input is not taken.
+    /// A request waits for the caller's answer. The machine takes no input.
     Waiting,
-    /// The client's btoken or its length is not whole.
+    /// The client's btoken or its length is incomplete.
     Upload,
-    /// The btoken of a layout-1 *update* is whole; its last row is not.
+    /// The btoken of a layout-1 *update* is complete; the last row is not.
     Confirm,
-    /// Over: input is taken and ignored.
+    /// The connection is over. The machine takes input and ignores it.
     Ended,
 }
 
@@ -92,7 +92,7 @@ enum State {
     Token(Fixed<32>),
     Length(Target, Fixed<4>),
     Body(Target, Body),
-    /// Layout 1: the last row of update comes, or the grace passes.
+    /// Layout 1: the last row of *update* arrives, or the grace time passes.
     FinalNumber {
         account: AccountNumber,
         btoken: Vec<u8>,
@@ -102,7 +102,7 @@ enum State {
     Ended,
 }
 
-/// What an uploaded btoken is for.
+/// The account that an uploaded btoken is for.
 enum Target {
     NewAccount(AuthToken),
     Existing(AccountNumber),
@@ -117,11 +117,11 @@ impl Target {
     }
 }
 
-/// The answer that is outstanding.
+/// The answer that the machine waits for.
 enum Wanted {
     Created,
     Fetched(Option<AccountNumber>),
-    /// The number is sent back if it is there.
+    /// The number that is sent as confirmation, if any.
     Replaced(Option<AccountNumber>),
     Deleted(Option<AccountNumber>),
 }
@@ -131,7 +131,7 @@ pub struct ServerMachine<P> {
     config: ServerConfig,
     state: State,
     action: Option<ActionKind>,
-    /// The stream has ended while a request was out.
+    /// The stream ended while a request waited for its answer.
     peer_gone: bool,
     outputs: VecDeque<Output>,
     request: Option<Request>,
@@ -139,7 +139,7 @@ pub struct ServerMachine<P> {
 }
 
 impl<P> ServerMachine<P> {
-    /// A machine for a fresh connection.
+    /// A machine for a new connection.
     #[must_use]
     pub fn new(config: ServerConfig) -> Self {
         Self {
@@ -153,12 +153,12 @@ impl<P> ServerMachine<P> {
         }
     }
 
-    /// Takes input and returns how many bytes of it were used.
+    /// Takes input and returns the number of bytes that were used.
     ///
-    /// The rest stays with the caller, who offers it again after the next answer or the next call:
-    /// nothing is taken while a request is out, and a call never goes past a btoken's length, so
-    /// that [`buffer_needed`](Self::buffer_needed) can be asked for before any of the btoken is
-    /// taken. Once the connection has ended everything is taken and ignored.
+    /// The caller keeps the rest and passes it again after the next answer or the next call. The
+    /// machine takes nothing while a request waits. A call stops after a btoken's length, so that
+    /// the caller can ask for [`buffer_needed`](Self::buffer_needed) before the btoken is taken.
+    /// After the end, the machine takes and ignores everything.
     pub fn handle_input(&mut self, input: Input<'_>) -> usize {
         match input {
             Input::Bytes(bytes) => {
@@ -177,17 +177,17 @@ impl<P> ServerMachine<P> {
         }
     }
 
-    /// The next bytes to send, in order. The caller joins what is there into one write.
+    /// The next bytes to send, in order. The caller joins all pending output into one write.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
-    /// The request to answer, once.
+    /// The request to answer. Returned once.
     pub fn poll_request(&mut self) -> Option<Request> {
         self.request.take()
     }
 
-    /// How to end the connection, once, after all output was polled.
+    /// How to end the connection. Returned once, after all output was polled.
     pub fn poll_ending(&mut self) -> Option<Ending<P>> {
         if self.outputs.is_empty() {
             self.ending.take()
@@ -196,24 +196,24 @@ impl<P> ServerMachine<P> {
         }
     }
 
-    /// Whether the grace runs: the btoken of a layout-1 *update* is whole and nothing of the last
-    /// row came. The caller then lets the grace time pass and calls
+    /// Whether the grace time runs: the btoken of a layout-1 *update* is complete and no byte of
+    /// the last row has arrived. After the grace time, the caller calls
     /// [`handle_grace_elapsed`](Self::handle_grace_elapsed).
     #[must_use]
     pub fn wants_grace(&self) -> bool {
         matches!(&self.state, State::FinalNumber { number, .. } if number.is_empty())
     }
 
-    /// The grace time has passed: the client is one that waits for the server's confirmation.
-    /// Without effect unless [`wants_grace`](Self::wants_grace).
+    /// The grace time has passed, so the client waits for the server's confirmation. No effect
+    /// unless [`wants_grace`](Self::wants_grace).
     pub fn handle_grace_elapsed(&mut self) {
         if self.wants_grace() {
             self.take_last_row_as_read(true);
         }
     }
 
-    /// The capacity in bytes of the upload buffer after `input_len` more bytes were taken; 0
-    /// outside of an upload. The caller reserves that much before it hands the bytes over.
+    /// The capacity of the upload buffer after `input_len` more bytes, in bytes; 0 outside of an
+    /// upload. The caller reserves this much memory before it passes the bytes.
     #[must_use]
     pub fn buffer_needed(&self, input_len: usize) -> usize {
         match &self.state {
@@ -223,13 +223,13 @@ impl<P> ServerMachine<P> {
         }
     }
 
-    /// The action, once its byte has come.
+    /// The action, once its byte has arrived.
     #[must_use]
     pub const fn action(&self) -> Option<ActionKind> {
         self.action
     }
 
-    /// How far the connection has come.
+    /// The phase of the connection.
     #[must_use]
     pub const fn phase(&self) -> ServerPhase {
         match &self.state {
@@ -243,10 +243,10 @@ impl<P> ServerMachine<P> {
         }
     }
 
-    /// Answers [`Request::Create`]: stored, and durable.
+    /// Answers [`Request::Create`]: stored and durable.
     ///
     /// # Errors
-    /// [`NotAsked`] if that request is not out; nothing changes then.
+    /// [`NotAsked`] if that request does not wait. Nothing changes then.
     pub fn created(&mut self, account: AccountNumber, proof: P) -> Result<(), NotAsked> {
         let State::Waiting(Wanted::Created) = self.state else {
             return Err(NotAsked);
@@ -257,10 +257,10 @@ impl<P> ServerMachine<P> {
         Ok(())
     }
 
-    /// Answers [`Request::Fetch`]: authenticated, and this is what is stored.
+    /// Answers [`Request::Fetch`]: authenticated, with the stored btoken.
     ///
     /// # Errors
-    /// [`NotAsked`] if that request is not out, or `btoken` is 4 GiB or longer; nothing changes
+    /// [`NotAsked`] if that request does not wait, or `btoken` is 4 GiB or longer. Nothing changes
     /// then.
     pub fn fetched(&mut self, btoken: Arc<[u8]>) -> Result<(), NotAsked> {
         let State::Waiting(Wanted::Fetched(Some(account))) = self.state else {
@@ -278,10 +278,10 @@ impl<P> ServerMachine<P> {
         Ok(())
     }
 
-    /// Answers [`Request::Replace`]: replaced, and durable.
+    /// Answers [`Request::Replace`]: replaced and durable.
     ///
     /// # Errors
-    /// [`NotAsked`] if that request is not out; nothing changes then.
+    /// [`NotAsked`] if that request does not wait. Nothing changes then.
     pub fn replaced(&mut self, proof: P) -> Result<(), NotAsked> {
         let State::Waiting(Wanted::Replaced(echo)) = self.state else {
             return Err(NotAsked);
@@ -290,10 +290,10 @@ impl<P> ServerMachine<P> {
         Ok(())
     }
 
-    /// Answers [`Request::Delete`]: deleted, and durable.
+    /// Answers [`Request::Delete`]: deleted and durable.
     ///
     /// # Errors
-    /// [`NotAsked`] if that request is not out; nothing changes then.
+    /// [`NotAsked`] if that request does not wait. Nothing changes then.
     pub fn deleted(&mut self, proof: P) -> Result<(), NotAsked> {
         let State::Waiting(Wanted::Deleted(echo)) = self.state else {
             return Err(NotAsked);
@@ -302,10 +302,10 @@ impl<P> ServerMachine<P> {
         Ok(())
     }
 
-    /// Answers any request: it was not done, and the client gets not one byte more.
+    /// Answers any request: it was refused, and the client gets no further byte.
     ///
     /// # Errors
-    /// [`NotAsked`] if no request is out; nothing changes then.
+    /// [`NotAsked`] if no request waits. Nothing changes then.
     pub fn refused(&mut self) -> Result<(), NotAsked> {
         let State::Waiting(_) = self.state else {
             return Err(NotAsked);
@@ -314,7 +314,7 @@ impl<P> ServerMachine<P> {
         Ok(())
     }
 
-    /// Makes one step with the front of `input`. `false`: nothing more is taken in this call.
+    /// Makes one step with the front of `input`. Returns false if this call takes no more.
     fn step(&mut self, input: &mut &[u8]) -> bool {
         match &mut self.state {
             State::Hello(hello) => {
@@ -461,7 +461,7 @@ impl<P> ServerMachine<P> {
         }
     }
 
-    /// Layout 1: it is settled who sends the last row of update, so the btoken is meant to be
+    /// Layout 1: it is known which side sends the last row of *update*, so the btoken can be
     /// stored.
     fn take_last_row_as_read(&mut self, server_sends_it: bool) {
         let State::FinalNumber {
@@ -488,14 +488,13 @@ impl<P> ServerMachine<P> {
                 Reason::EndedWithin(target.action())
             }
             State::FinalNumber { number, .. } if authenticated && number.is_empty() => {
-                // All was sent, and the end is the client's own word: it waits for our row.
+                // The client closed cleanly after the btoken, so it leaves the last row to us.
                 self.take_last_row_as_read(true);
                 return;
             }
             State::FinalNumber { .. } => Reason::EndedBeforeFinalNumber,
             State::Waiting(_) => {
-                // What was asked is still answered: a commit under way is not undone by a lost
-                // client.
+                // The request is still answered: losing the client does not undo a commit.
                 self.peer_gone = !authenticated;
                 return;
             }

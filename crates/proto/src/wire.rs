@@ -1,21 +1,21 @@
-//! Bounded collectors for bytes that come in pieces. Nothing here allocates for what was only
-//! announced.
+//! Bounded collectors for bytes that arrive in pieces. They allocate for bytes that have arrived,
+//! not for bytes that were only announced.
 
 use alloc::vec::Vec;
 
 use zeroize::Zeroize;
 
-/// How much a body's buffer grows by at least, in bytes.
+/// The least growth of a body's buffer, in bytes.
 const GROWTH_MIN: usize = 64 * 1024;
 
-/// Takes from the front of `input`.
+/// Takes up to `len` bytes from the front of `input`.
 fn split_front<'a>(input: &mut &'a [u8], len: usize) -> &'a [u8] {
     let (front, rest) = input.split_at(len.min(input.len()));
     *input = rest;
     front
 }
 
-/// Collects exactly `N` bytes. Wiped when dropped: some of what passes here is secret.
+/// Collects exactly `N` bytes. Wiped when dropped, because some of them are secret.
 pub(crate) struct Fixed<const N: usize> {
     bytes: [u8; N],
     len: usize,
@@ -33,12 +33,13 @@ impl<const N: usize> Fixed<N> {
         self.len == 0
     }
 
-    /// What has come so far.
+    /// The bytes that have arrived.
     pub(crate) fn so_far(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or(&[])
     }
 
-    /// Takes what is still missing from the front of `input`; all `N` bytes once they are there.
+    /// Takes the missing bytes from the front of `input`. Returns all `N` bytes once they have
+    /// arrived.
     pub(crate) fn take(&mut self, input: &mut &[u8]) -> Option<[u8; N]> {
         let free = self.bytes.get_mut(self.len..)?;
         let front = split_front(input, free.len());
@@ -63,7 +64,7 @@ pub(crate) struct Body {
 }
 
 impl Body {
-    /// Allocates nothing.
+    /// A collector that has not allocated anything.
     pub(crate) const fn new(announced: usize) -> Self {
         Self {
             announced,
@@ -71,8 +72,8 @@ impl Body {
         }
     }
 
-    /// The buffer's capacity after taking `input_len` more bytes: it at least doubles, by no less
-    /// than 64 KiB, and never exceeds what was announced.
+    /// The buffer's capacity after taking `input_len` more bytes. A buffer that grows doubles at
+    /// least, grows by at least 64 KiB, and never exceeds the announced length.
     pub(crate) fn capacity_after(&self, input_len: usize) -> usize {
         let needed = self
             .bytes
@@ -89,7 +90,7 @@ impl Body {
             .min(self.announced)
     }
 
-    /// Takes what is still missing from the front of `input`; the body once it is whole.
+    /// Takes the missing bytes from the front of `input`. Returns the body once it is complete.
     pub(crate) fn take(&mut self, input: &mut &[u8]) -> Option<Vec<u8>> {
         let missing = self.announced - self.bytes.len();
         let front = split_front(input, missing);
@@ -106,7 +107,7 @@ mod tests {
     use alloc::vec;
 
     #[test]
-    fn a_fixed_collector_takes_its_bytes_from_any_pieces_and_no_more() {
+    fn a_fixed_collector_takes_n_bytes_from_any_pieces() {
         let mut fixed = Fixed::<4>::new();
         let mut input: &[u8] = &[1];
         assert_eq!(fixed.take(&mut input), None);
@@ -117,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_allocates_for_what_came_and_never_more_than_announced() {
+    fn a_body_never_allocates_more_than_announced() {
         let mut body = Body::new(200_000);
         assert_eq!(body.bytes.capacity(), 0);
         let piece = vec![7; 1000];
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_of_no_bytes_is_whole_at_once() {
+    fn an_empty_body_is_complete_at_once() {
         assert_eq!(Body::new(0).take(&mut &b"x"[..]), Some(vec![]));
     }
 }

@@ -1,4 +1,4 @@
-//! What a peer announces costs nothing; what it sends costs what was agreed.
+//! Limits: announced bytes take no memory, and every length is checked.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::support::{
     ACTIONS, Client, Keeper, LAYOUTS, LIMIT, Server, TOKEN, exchange, old_account,
 };
 
-/// A server that has everything up to the length of the client's btoken.
+/// A server that has got everything before the length of the client's btoken.
 fn server_before_length(layout: Layout, action: ActionKind, btoken_len_max: u32) -> Server {
     let case = exchange(layout, action, b"old", b"");
     let config = ServerConfig {
@@ -25,7 +25,7 @@ fn server_before_length(layout: Layout, action: ActionKind, btoken_len_max: u32)
 }
 
 #[test]
-fn a_btoken_of_the_limit_is_accepted_and_one_byte_more_is_not() {
+fn the_longest_btoken_is_accepted_and_a_longer_one_is_not() {
     for layout in LAYOUTS {
         for action in [ActionKind::Create, ActionKind::Update] {
             let whole = vec![7; LIMIT as usize];
@@ -46,7 +46,7 @@ fn a_btoken_of_the_limit_is_accepted_and_one_byte_more_is_not() {
 }
 
 #[test]
-fn four_gigabytes_that_are_only_announced_take_no_memory() {
+fn announcing_four_gigabytes_takes_no_memory() {
     for layout in LAYOUTS {
         for action in [ActionKind::Create, ActionKind::Update] {
             let mut server = server_before_length(layout, action, u32::MAX);
@@ -60,7 +60,7 @@ fn four_gigabytes_that_are_only_announced_take_no_memory() {
 }
 
 #[test]
-fn a_zero_length_btoken_is_a_btoken() {
+fn a_zero_length_btoken_is_valid() {
     for layout in LAYOUTS {
         for action in ACTIONS {
             let case = exchange(layout, action, b"", b"");
@@ -77,7 +77,7 @@ fn a_zero_length_btoken_is_a_btoken() {
 }
 
 #[test]
-fn a_wrong_hello_ends_at_its_first_wrong_byte_and_gets_no_answer() {
+fn a_wrong_hello_is_cut_at_its_first_wrong_byte() {
     let case = exchange(Layout::One, ActionKind::Reset, b"old", b"");
     for wrong in 0..24 {
         let mut bytes = case.client_sends.clone();
@@ -94,7 +94,7 @@ fn a_wrong_hello_ends_at_its_first_wrong_byte_and_gets_no_answer() {
 }
 
 #[test]
-fn every_byte_that_is_no_action_is_refused() {
+fn every_unknown_action_byte_is_refused() {
     for byte in (0..=u8::MAX).filter(|byte| !b"cur".contains(byte)) {
         let mut server = Server::new(Layout::One, Keeper::with_old(b"old"));
         server.feed(b"passmate-server-protocol");
@@ -104,7 +104,7 @@ fn every_byte_that_is_no_action_is_refused() {
 }
 
 #[test]
-fn a_server_says_nothing_before_the_whole_hello() {
+fn a_server_sends_nothing_before_the_whole_hello() {
     let mut server = Server::new(Layout::One, Keeper::with_old(b"old"));
     for byte in b"passmate-server-protocol" {
         assert!(server.sent.is_empty());
@@ -114,7 +114,7 @@ fn a_server_says_nothing_before_the_whole_hello() {
 }
 
 #[test]
-fn an_account_of_zeros_is_never_one() {
+fn an_account_number_of_zeros_is_unknown() {
     for action in [ActionKind::Update, ActionKind::Reset] {
         let mut bytes = exchange(Layout::One, action, b"old", b"new").client_sends;
         bytes[25..33].fill(0);
@@ -124,9 +124,9 @@ fn an_account_of_zeros_is_never_one() {
     }
 }
 
-/// While a request is out nothing is taken: the stream's own window holds the client back.
+/// While a request waits, flow control of the stream holds the client back.
 #[test]
-fn a_machine_that_waits_for_its_caller_takes_no_input() {
+fn a_waiting_machine_takes_no_input() {
     let case = exchange(Layout::One, ActionKind::Update, b"old", b"new");
     let config = ServerConfig {
         layout: Layout::One,
@@ -171,7 +171,7 @@ fn client_told(bytes: &[u8]) -> Client {
 }
 
 #[test]
-fn a_client_reads_the_layout_from_two_bytes_and_refuses_every_other_version() {
+fn a_client_refuses_every_unknown_version() {
     for version in 0..=u16::MAX {
         let mut client = client_told(&[&SERVER_HELLO[..], &version.to_be_bytes()].concat());
         match version {
@@ -194,7 +194,7 @@ fn a_client_reads_the_layout_from_two_bytes_and_refuses_every_other_version() {
 }
 
 #[test]
-fn a_client_takes_a_banner_and_a_btoken_of_its_limit_and_not_one_byte_more() {
+fn a_client_refuses_a_longer_banner_or_btoken() {
     let limit = BANNER_LEN_MAX;
     let head = |len: u32| [&SERVER_HELLO[..], &[0, 2], &len.to_be_bytes()].concat();
     assert_eq!(client_told(&head(limit)).outcome, None);
@@ -247,12 +247,11 @@ fn a_client_never_sends_create_before_it_knows_the_layout() {
 }
 
 #[test]
-fn surplus_bytes_after_the_confirmation_of_layout_1_are_no_success() {
+fn surplus_bytes_in_layout_1_are_no_confirmation() {
     for action in ACTIONS {
         let case = exchange(Layout::One, action, b"old", b"new");
         let number = old_account();
-        // The repeated number is the other reading of the last row, and fine after update and
-        // reset.
+        // A repeated number is the other reading of the last row, and valid after update and reset.
         for (surplus, fine) in [
             (&number.as_bytes()[..], action != ActionKind::Create),
             (&[1][..], false),
@@ -275,7 +274,7 @@ fn surplus_bytes_after_the_confirmation_of_layout_1_are_no_success() {
 }
 
 #[test]
-fn another_number_in_the_place_of_the_confirmation_is_unknown() {
+fn another_number_as_confirmation_is_unknown() {
     for layout in LAYOUTS {
         for action in [ActionKind::Update, ActionKind::Reset] {
             let case = exchange(layout, action, b"old", b"new");
@@ -298,7 +297,7 @@ fn another_number_in_the_place_of_the_confirmation_is_unknown() {
 }
 
 #[test]
-fn an_answer_that_comes_before_its_question_is_sent_confirms_nothing() {
+fn an_answer_before_its_question_confirms_nothing() {
     for layout in LAYOUTS {
         let case = exchange(layout, ActionKind::Update, b"old", b"new");
         let mut machine = ClientMachine::new(

@@ -1,25 +1,25 @@
-//! Both machines against each other in memory, under a virtual clock, on a network that splits,
-//! delays, cuts and stalls: whatever happens, a success that the client believes in is one.
+//! Both machines talk to each other in memory, under a virtual clock, over a network that splits,
+//! delays, cuts and stalls. Whatever happens, a success that the client reports is real.
 
 use std::collections::VecDeque;
 
 use passmate_proto::{ActionKind, Input, Layout, Outcome};
 use proptest::prelude::*;
 
-use crate::support::{Client, Exchange, Server, TOKEN, exchange, old_account};
+use crate::support::{ACTIONS, Client, Exchange, Server, TOKEN, exchange, old_account};
 
 /// Milliseconds of the virtual clock.
 type Time = u64;
 const GRACE: Time = 500;
-/// Who hears nothing for this long gives up.
+/// A side that receives nothing for this long gives up.
 const IDLE: Time = 30_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trouble {
     None,
-    /// After this many bytes of this direction both sides see the stream end.
+    /// After this many bytes in this direction, both sides see the stream end.
     Cut(Direction, usize),
-    /// After this many bytes of this direction nothing more arrives.
+    /// After this many bytes in this direction, nothing more arrives.
     Stall(Direction, usize),
 }
 
@@ -36,12 +36,12 @@ enum Piece {
     Cut,
 }
 
-/// One direction of a stream: pieces in order, each with the time at which it arrives.
+/// One direction of a stream: pieces in order, each with its time of arrival.
 struct Pipe {
     pieces: VecDeque<(Time, Piece)>,
     last_at: Time,
     carried: usize,
-    /// Bytes that still pass before the trouble begins.
+    /// Bytes that pass before the trouble begins.
     pass_len: Option<usize>,
     is_closed: bool,
 }
@@ -61,7 +61,7 @@ impl Pipe {
         }
     }
 
-    /// Sends what `stream` has beyond what was carried before. `true`: the trouble begins.
+    /// Sends the new bytes of `stream`. Returns true if the trouble begins.
     fn send(&mut self, now: Time, stream: &[u8], chance: &mut Chance) -> bool {
         let mut rest = stream[self.carried..].to_vec();
         self.carried = stream.len();
@@ -85,7 +85,7 @@ impl Pipe {
     }
 
     fn close(&mut self, now: Time, piece: Piece, chance: &mut Chance) {
-        // Who stalls does not deliver an end either.
+        // A stalled direction does not deliver an end either.
         if !self.is_closed && self.pass_len != Some(0) {
             self.push(now, piece, chance);
         }
@@ -97,7 +97,7 @@ impl Pipe {
     }
 }
 
-/// Small numbers from a seed: good enough for splits and delays.
+/// Pseudo-random small numbers from a seed, for splits and delays.
 struct Chance(u64);
 
 impl Chance {
@@ -117,7 +117,7 @@ struct Talk {
     took: Time,
 }
 
-/// `awaits_last_row`: not our client, but one that leaves the last row of *update* to the server.
+/// `awaits_last_row`: the client is not ours and leaves the last row of *update* to the server.
 fn talk(case: &Exchange, new: &[u8], awaits_last_row: bool, trouble: Trouble, seed: u64) -> Talk {
     let mut chance = Chance(seed);
     let mut server = Server::new(case.layout, case.before.clone());
@@ -195,7 +195,7 @@ fn talk(case: &Exchange, new: &[u8], awaits_last_row: bool, trouble: Trouble, se
             grace_passed = true;
             server.pass_grace();
         } else {
-            // The idle limit of one side: its stream is over.
+            // One side reaches its idle limit and ends the stream.
             if idle_at[0] == now {
                 server.end(Input::Cut);
                 heard_at[0] = now;
@@ -216,8 +216,10 @@ fn any_direction() -> impl Strategy<Value = Direction> {
 fn any_trouble() -> impl Strategy<Value = Trouble> {
     prop_oneof![
         1 => Just(Trouble::None),
-        4 => (any_direction(), 0..400usize).prop_map(|(direction, len)| Trouble::Cut(direction, len)),
-        2 => (any_direction(), 0..400usize).prop_map(|(direction, len)| Trouble::Stall(direction, len)),
+        4 => (any_direction(), 0..400usize)
+            .prop_map(|(direction, len)| Trouble::Cut(direction, len)),
+        2 => (any_direction(), 0..400usize)
+            .prop_map(|(direction, len)| Trouble::Stall(direction, len)),
     ]
 }
 
@@ -225,29 +227,30 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(20_000))]
 
     #[test]
-    fn success_is_believed_only_where_it_is_true_and_always_where_nothing_fails(
+    fn a_reported_success_is_real(
         layout in prop_oneof![Just(Layout::One), Just(Layout::Two)],
-        action in prop_oneof![Just(ActionKind::Create), Just(ActionKind::Update), Just(ActionKind::Reset)],
+        action in prop::sample::select(ACTIONS.as_slice()),
         new in prop::collection::vec(any::<u8>(), 0..150),
         other_reading in any::<bool>(),
         trouble in any_trouble(),
         seed in any::<u64>(),
     ) {
         let case = exchange(layout, action, b"what was stored", &new);
-        let awaits_last_row = other_reading && layout == Layout::One && action == ActionKind::Update;
+        let is_ambiguous = layout == Layout::One && action == ActionKind::Update;
+        let awaits_last_row = other_reading && is_ambiguous;
         let talk = talk(&case, &new, awaits_last_row, trouble, seed);
         let is_committed = talk.server.keeper == case.after;
 
-        // A clean end is a commit and a commit is a clean end. (An update may store what is there
-        // already.)
+        // A clean end means a commit, and a commit means a clean end. (An update may store a btoken
+        // equal to the stored one.)
         prop_assert!(is_committed || talk.server.keeper == case.before);
         if case.after != case.before {
             prop_assert_eq!(talk.server.is_confirmed(), is_committed);
         }
         match talk.client.outcome.unwrap() {
             Outcome::Confirmed(_) => prop_assert!(is_committed && talk.server.is_confirmed()),
-            // An update that failed had no effect; a lost answer to create leaves an account nobody
-            // can name.
+            // A failed update had no effect. A lost answer to create leaves an account whose number
+            // nobody knows.
             Outcome::Failed(_) if action == ActionKind::Update => {
                 prop_assert!(!talk.server.is_confirmed());
             }

@@ -1,23 +1,23 @@
-//! A stream that ends at any byte, by the peer's own word or without it: what was not whole has no
-//! effect, and nobody believes in a success that did not happen.
+//! The stream ends after any byte, cleanly or not. An incomplete action has no effect, and no
+//! client reports a success that did not happen.
 
 use passmate_proto::{ActionKind, Failure, Input, Layout, Outcome, Reason, UnknownCause};
 
 use crate::support::{Client, Exchange, LAYOUTS, Server, TOKEN, exchange, exchanges, old_account};
 
-/// Two btokens as long as real ones: 4 KiB of padded plaintext, an IV and a MAC.
+/// Two btokens of a realistic length: 4 KiB of padded plaintext, an IV and a MAC.
 fn btokens() -> (Vec<u8>, Vec<u8>) {
     (vec![0x0a; 4144], vec![0x0b; 4144])
 }
 
-/// Whether the server may commit when it has `len` bytes of the client and then this end.
+/// Whether the server may commit when it gets `len` bytes of the client and then this end.
 fn may_commit(case: &Exchange, len: usize, clean: bool) -> bool {
     let other_reading = case.layout == Layout::One && case.action == ActionKind::Update && clean;
     len >= case.client_enough || (other_reading && len == case.btoken_end)
 }
 
 #[test]
-fn a_server_whose_client_goes_at_any_byte_keeps_the_old_or_has_the_whole_new() {
+fn a_server_has_the_old_or_the_new_btoken_after_any_cut() {
     let (old, new) = btokens();
     for case in exchanges(&old, &new) {
         for len in 0..=case.client_sends.len() {
@@ -61,7 +61,7 @@ fn a_server_whose_client_goes_at_any_byte_keeps_the_old_or_has_the_whole_new() {
 }
 
 #[test]
-fn a_client_whose_server_goes_at_any_byte_believes_only_the_whole_confirmation() {
+fn a_client_believes_only_a_whole_confirmation() {
     let (old, new) = btokens();
     for case in exchanges(&old, &new) {
         let whole = case.server_sends.len();
@@ -74,8 +74,7 @@ fn a_client_whose_server_goes_at_any_byte_believes_only_the_whole_confirmation()
                     "{:?} {} at byte {len}, clean: {clean}",
                     case.layout, case.action
                 );
-                // Layout 2 repeats the number, which is the confirmation however the stream ends
-                // after it.
+                // In layout 2 the repeated number confirms, however the stream ends after it.
                 let confirmed = len == whole && (clean || case.layout == Layout::Two);
                 assert_eq!(
                     client.is_confirmed(),
@@ -86,7 +85,7 @@ fn a_client_whose_server_goes_at_any_byte_believes_only_the_whole_confirmation()
                 let outcome = client
                     .outcome
                     .unwrap_or_else(|| panic!("{what}: no outcome"));
-                // Once all was sent, nobody can call it failed.
+                // After everything was sent, the outcome is never "failed".
                 let sent_all = client.sent.len() == case.client_sends.len();
                 match (case.action, outcome) {
                     (_, Outcome::Confirmed(_)) => {}
@@ -107,7 +106,7 @@ fn a_client_whose_server_goes_at_any_byte_believes_only_the_whole_confirmation()
 }
 
 #[test]
-fn a_cut_before_all_was_written_is_a_failure_and_a_cut_after_it_is_unknown() {
+fn a_cut_is_a_failure_only_before_all_was_written() {
     for layout in LAYOUTS {
         let case = exchange(layout, ActionKind::Update, b"old", b"new");
         let fetched = case.server_sends.len() - if layout == Layout::Two { 8 } else { 0 };
@@ -134,7 +133,7 @@ fn a_cut_before_all_was_written_is_a_failure_and_a_cut_after_it_is_unknown() {
 }
 
 #[test]
-fn once_the_grace_has_passed_the_last_row_is_the_servers_and_the_client_may_be_gone() {
+fn after_the_grace_time_the_server_sends_the_last_row() {
     let case = exchange(Layout::One, ActionKind::Update, b"old", b"new");
     let mut server = Server::new(Layout::One, case.before.clone());
     server.feed(&case.client_sends[..case.btoken_end]);
@@ -149,7 +148,7 @@ fn once_the_grace_has_passed_the_last_row_is_the_servers_and_the_client_may_be_g
 }
 
 #[test]
-fn after_the_first_byte_of_the_last_row_the_grace_commits_nothing() {
+fn a_begun_last_row_stops_the_grace_time() {
     let case = exchange(Layout::One, ActionKind::Update, b"old", b"new");
     for len in case.btoken_end + 1..case.client_sends.len() {
         let mut server = Server::new(Layout::One, case.before.clone());
@@ -166,7 +165,7 @@ fn after_the_first_byte_of_the_last_row_the_grace_commits_nothing() {
 }
 
 #[test]
-fn any_other_last_row_changes_nothing_and_cuts() {
+fn a_wrong_last_row_changes_nothing() {
     let case = exchange(Layout::One, ActionKind::Update, b"old", b"new");
     for flipped in 0..64 {
         let mut bytes = case.client_sends.clone();
@@ -182,7 +181,7 @@ fn any_other_last_row_changes_nothing_and_cuts() {
 }
 
 #[test]
-fn a_client_that_leaves_after_the_fetch_changes_nothing_and_is_no_fault() {
+fn leaving_after_the_fetch_is_normal() {
     for layout in LAYOUTS {
         let case = exchange(layout, ActionKind::Update, b"old", b"new");
         let mut client = Client::new(ActionKind::Update, old_account(), TOKEN, None);

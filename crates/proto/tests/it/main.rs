@@ -1,4 +1,4 @@
-//! Holds both machines to `docs/protocol.md`: vectors, every split, every cut, and both sides
+//! Tests both machines against `docs/protocol.md`: with vectors, every split, every cut, and
 //! against each other.
 #![cfg(test)]
 

@@ -1,9 +1,9 @@
-//! The pieces in which a stream arrives change nothing.
+//! The pieces in which a stream arrives do not matter.
 
 use passmate_proto::Input;
 use proptest::prelude::*;
 
-use crate::support::{Client, Exchange, Server, TOKEN, exchange, exchanges, old_account};
+use crate::support::{ACTIONS, Client, Exchange, Server, TOKEN, exchange, exchanges, old_account};
 use passmate_proto::{ActionKind, Layout};
 
 const OLD: &[u8] = b"what was stored";
@@ -35,7 +35,7 @@ fn check_client(case: &Exchange, pieces: &[&[u8]]) {
     );
 }
 
-/// `stream` cut at the given places.
+/// Splits `stream` at the given places.
 fn pieces<'a>(stream: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
     let mut rest = stream;
     let mut begun = 0;
@@ -79,7 +79,7 @@ proptest! {
     #[test]
     fn any_split_into_any_number_of_pieces_reads_the_same(
         layout in prop_oneof![Just(Layout::One), Just(Layout::Two)],
-        action in prop_oneof![Just(ActionKind::Create), Just(ActionKind::Update), Just(ActionKind::Reset)],
+        action in prop::sample::select(ACTIONS.as_slice()),
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..40),
     ) {
         let case = exchange(layout, action, OLD, NEW);

@@ -1,4 +1,4 @@
-//! A store in a map, the server machine on top of it, and exchanges to try on both.
+//! A store in a map, a server machine that uses it, and exchanges for both machines.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub(crate) fn number(byte: u8) -> AccountNumber {
     AccountNumber::from_bytes([byte; 8]).unwrap()
 }
 
-/// The account that exists before an exchange, and the one that *create* makes.
+/// The account that exists before an exchange, and the account that *create* makes.
 pub(crate) fn old_account() -> AccountNumber {
     number(0x11)
 }
@@ -28,11 +28,11 @@ pub(crate) fn new_account() -> AccountNumber {
     number(0x22)
 }
 
-/// What only [`Keeper`] makes, by changing something.
+/// A proof that only [`Keeper`] can make, by changing something.
 #[derive(Debug)]
 pub(crate) struct Proof(());
 
-/// Accounts in a map: the least that answers a server machine.
+/// Accounts in a map: the simplest store for a server machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Keeper {
     pub(crate) accounts: BTreeMap<AccountNumber, ([u8; 32], Vec<u8>)>,
@@ -53,15 +53,15 @@ impl Keeper {
     }
 }
 
-/// The server machine with a store, fed by hand.
+/// A server machine with a store.
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) machine: ServerMachine<Proof>,
     pub(crate) keeper: Keeper,
-    /// All that the machine sent.
+    /// All bytes that the machine sent.
     pub(crate) sent: Vec<u8>,
     pub(crate) ending: Option<Result<Proof, Reason>>,
-    /// Input that the machine has not taken yet.
+    /// Input that the machine has not taken.
     unread: Vec<u8>,
     fetched: Option<(AccountNumber, Vec<u8>)>,
 }
@@ -181,7 +181,7 @@ impl Server {
     }
 }
 
-/// One exchange that goes well: what both sides send, and the store before and after.
+/// A successful exchange: the bytes of both sides, and the store before and after.
 pub(crate) struct Exchange {
     pub(crate) layout: Layout,
     pub(crate) action: ActionKind,
@@ -189,13 +189,13 @@ pub(crate) struct Exchange {
     pub(crate) server_sends: Vec<u8>,
     pub(crate) before: Keeper,
     pub(crate) after: Keeper,
-    /// Bytes of the client from which on the server has all that it needs.
+    /// The number of client bytes after which the server has all that it needs.
     pub(crate) client_enough: usize,
-    /// Where the client's btoken ends.
+    /// The position where the client's btoken ends.
     pub(crate) btoken_end: usize,
 }
 
-/// Laid out by the tables of `docs/protocol.md`, not by the machines.
+/// Lays an exchange out by the tables of `docs/protocol.md`, without the machines.
 pub(crate) fn exchange(layout: Layout, action: ActionKind, old: &[u8], new: &[u8]) -> Exchange {
     let before = Keeper::with_old(old);
     let mut after = before.clone();
@@ -258,7 +258,7 @@ pub(crate) fn exchanges(old: &[u8], new: &[u8]) -> Vec<Exchange> {
         .collect()
 }
 
-/// Our client machine with a caller who stores `upload` after the fetch.
+/// A client machine whose caller stores `upload` after the fetch.
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) machine: ClientMachine,
@@ -266,7 +266,7 @@ pub(crate) struct Client {
     pub(crate) fetched: Option<Vec<u8>>,
     pub(crate) created: Option<AccountNumber>,
     pub(crate) outcome: Option<Outcome>,
-    /// `None`: leave after the fetch.
+    /// `None` to leave after the fetch.
     upload: Option<Vec<u8>>,
     unread: Vec<u8>,
 }

@@ -1,4 +1,4 @@
-//! Replays recorded and laid-out transcripts against both machines.
+//! Replays the transcripts in `vectors/` against both machines.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -37,7 +37,7 @@ fn account_number(value: &str) -> AccountNumber {
     value.parse().unwrap()
 }
 
-/// `vectors/wire`: what released programs said to each other, in layout 2.
+/// `vectors/wire`: transcripts of released programs, in layout 2.
 mod released {
     use super::*;
 
@@ -61,12 +61,12 @@ mod released {
             self.meta["banner_utf8"].as_str().unwrap()
         }
 
-        /// Where the server's answers begin: hello, version, banner length, banner.
+        /// The length of hello, version, banner length and banner. The answers follow them.
         fn greeting_len(&self) -> usize {
             24 + 2 + 4 + self.banner().len()
         }
 
-        /// What the server had stored: what it sent, or some bytes where it sent nothing.
+        /// The stored btoken: the one that the server sent, or any bytes if it sent none.
         fn stored_before(&self) -> Vec<u8> {
             let answer = &self.server_sends[self.greeting_len().min(self.server_sends.len())..];
             match answer.split_first_chunk::<4>() {
@@ -77,7 +77,7 @@ mod released {
             }
         }
 
-        /// What the client uploads: what follows the length at `at`.
+        /// The btoken that the client uploads: the bytes after the length at `at`.
         fn upload(&self, at: usize) -> Vec<u8> {
             let len: [u8; 4] = self.client_sends[at..at + 4].try_into().unwrap();
             self.client_sends[at + 4..][..u32::from_be_bytes(len) as usize].to_vec()
@@ -102,14 +102,14 @@ mod released {
     }
 
     #[test]
-    fn our_server_answers_the_released_client_as_the_released_server_did() {
+    fn our_server_answers_like_the_released_server() {
         let transcripts = transcripts("protocol 2");
         assert_eq!(transcripts.len(), 21);
         for transcript in transcripts {
             let name = transcript.name.as_str();
             let account = transcript.account();
             let is_create = transcript.client_sends.get(24) == Some(&b'c');
-            // These cases are refused because the account is not there.
+            // In these cases the server refuses, because the account does not exist.
             let is_there = !is_create && name != "update_after_reset";
             let stored = transcript.stored_before();
             let accounts = is_there
@@ -131,7 +131,7 @@ mod released {
             server.feed(&transcript.client_sends);
             server.end(Input::Cut);
             assert_eq!(server.sent, transcript.server_sends, "{name}");
-            // Where the released server had sent the number, something was committed.
+            // If the released server sent the number, it committed something.
             let expected = transcript.server_sends.len() > transcript.greeting_len()
                 && transcript.server_sends.ends_with(next.as_bytes());
             assert_eq!(
@@ -144,7 +144,7 @@ mod released {
     }
 
     #[test]
-    fn our_client_says_what_the_released_client_said_and_hears_the_same() {
+    fn our_client_sends_what_the_released_client_sent() {
         let mut seen = Vec::new();
         for transcript in transcripts("protocol 2") {
             let name = transcript.name.as_str();
@@ -169,7 +169,7 @@ mod released {
                 (account, sent[33..65].try_into().unwrap())
             };
             let mut client = Client::new(action, account, token, upload);
-            // Our limit for tests is small; released btokens are 4144 bytes and fit.
+            // The released btokens have 4144 bytes, less than the limit for tests.
             client.feed(&transcript.server_sends);
             client.end(Input::Cut);
             assert_eq!(&client.sent, sent, "{name}");
@@ -188,7 +188,7 @@ mod released {
     }
 
     #[test]
-    fn our_client_refuses_protocol_version_1_by_name() {
+    fn our_client_refuses_protocol_version_1() {
         let transcripts = transcripts("protocol 1");
         assert_eq!(transcripts.len(), 5);
         for transcript in transcripts
@@ -207,7 +207,7 @@ mod released {
     }
 
     #[test]
-    fn the_banner_comes_through_byte_for_byte() {
+    fn the_banner_arrives_byte_for_byte() {
         let transcripts = transcripts("protocol 2");
         let transcript = transcripts
             .iter()
@@ -228,7 +228,7 @@ mod released {
     }
 }
 
-/// `vectors/wire_layout1`: the protocol document to the letter.
+/// `vectors/wire_layout1`: the layout of the protocol document.
 mod laid_out {
     use super::*;
 
@@ -290,7 +290,7 @@ mod laid_out {
     }
 
     #[test]
-    fn our_server_goes_through_each_case_step_by_step() {
+    fn our_server_passes_each_case_step_by_step() {
         for (name, case) in cases() {
             let mut server = new_server(&case);
             let mut expected = Vec::new();
@@ -327,7 +327,7 @@ mod laid_out {
     }
 
     #[test]
-    fn our_client_concludes_from_the_servers_side_what_the_case_says() {
+    fn our_client_concludes_what_the_case_says() {
         let mut seen = 0;
         for (name, case) in cases() {
             let Some(concludes) = case["client_concludes"].as_str() else {
@@ -341,7 +341,7 @@ mod laid_out {
                 b'u' => ActionKind::Update,
                 _ => ActionKind::Reset,
             };
-            // *create* has no account, and no client of ours has one of zeros.
+            // *Create* has no account, and our client never has an account number of zeros.
             let account = (action != ActionKind::Create)
                 .then(|| AccountNumber::from_bytes(field(25, 8).try_into().unwrap()))
                 .flatten()
@@ -376,7 +376,7 @@ mod laid_out {
     }
 
     #[test]
-    fn our_client_sends_an_update_as_the_document_lays_it_out() {
+    fn our_client_sends_an_update_as_documented() {
         let case = &cases()["update_in_one_write"];
         let sent = all_from(case, "client");
         let account = AccountNumber::from_bytes(sent[25..33].try_into().unwrap()).unwrap();
