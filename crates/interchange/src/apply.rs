@@ -1,18 +1,17 @@
-//! What was read becomes records.
+//! Puts an import into a vault, so that it may be repeated.
 //!
-//! The file may have been imported before, and the person may have worked with the records since.
-//! The rules are:
-//!  - a record's id is derived from the format's word and the item's id, so an item is always the
-//!    same record;
-//!  - a value is written only if the field never had it: what the person changed since stays
-//!    changed, and what changed in the source since is written;
-//!  - a path is given only if the record never had it, so a record that was moved stays where it
-//!    is;
-//!  - a record that was deleted stays deleted;
-//!  - what is missing in the file is left alone.
+//! The file may have been imported before, and the person may have edited the records since. The
+//! rules are:
+//!  - a record's id is derived from the format's word and the item's id, so an item always becomes
+//!    the same record;
+//!  - a value is written only if the field never had it. So edits by the person stay, and changes
+//!    in the source are imported;
+//!  - a path is set only if the record never had it, so a record that the person moved stays there;
+//!  - a record that the person deleted stays deleted;
+//!  - a record or field that is missing in the file stays as it is.
 //!
-//! So a second import of a file adds no change. It also follows that a value which the source had,
-//! changed, and took back is not written again.
+//! So a second import of the same file adds no change. If a value in the source changed and changed
+//! back, the old value is not written again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,9 +26,9 @@ use crate::read::{Format, Imported};
 /// What an import did to a vault.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Applied {
-    /// What became of each record of the file: the path that it has in the vault.
+    /// For each record of the file, its outcome and its path in the vault.
     pub records: Vec<(Outcome, String)>,
-    /// The number of changes that were new here.
+    /// The number of changes that were new to the vault.
     pub changes: usize,
 }
 
@@ -44,28 +43,28 @@ impl Applied {
     }
 }
 
-/// What became of one record.
+/// The outcome for one record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Outcome {
-    /// It is new.
+    /// The record is new.
     Created,
-    /// It was there and got changes.
+    /// The record existed and got changes.
     Changed,
-    /// It was there and all that the file says of it.
+    /// The record existed and got no change.
     Unchanged,
-    /// It is deleted in the vault, and stays so; or the file holds it as deleted.
+    /// The record is deleted in the vault and stays deleted, or it is deleted in the file.
     Deleted,
 }
 
-/// Puts what was read into a vault; a second time it changes nothing. `now` is the time in seconds.
+/// Puts an import into a vault. A second call with the same import changes nothing. `now` is the
+/// time in seconds since 1970.
 ///
-/// What the source says when it was changed becomes the stamp of a new record's values; all later
-/// changes are stamped with `now`. The rules are at the head of this module's source and in
-/// `docs/import.md`.
+/// The values of a new record get the time of the last change in the source as their stamp. Later
+/// changes get `now`. `docs/import.md` has the rules.
 ///
 /// # Errors
-/// A clock or a stamp beyond the year 9999. A part may have been applied then; the caller drops the
-/// vault.
+/// The clock or a stamp is beyond the year 9999. A part may have been applied then, so the caller
+/// must drop the vault.
 pub fn apply(
     imported: &Imported,
     vault: &mut Vault,
@@ -88,7 +87,7 @@ pub fn apply(
     Ok(applied)
 }
 
-/// The id of the record that an item becomes, in the shape of all our ids.
+/// Derives the id of the record for an item.
 fn derive_record_id(format: Format, source_id: &str) -> RecordId {
     let mut hash = Sha256::new();
     for part in ["passmate import", format.word(), source_id] {
@@ -102,7 +101,7 @@ fn derive_record_id(format: Format, source_id: &str) -> RecordId {
     RecordId::from(HEXUPPER.encode(id))
 }
 
-/// Each item with its record's id. Items that nothing tells apart are counted in the order of the
+/// Each item with its record's id. Items with the same source id are numbered in the order of the
 /// file.
 fn with_ids(imported: &Imported, format: Format) -> Vec<(RecordId, &Item)> {
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
@@ -154,7 +153,7 @@ fn create(
     item: &Item,
     now: i64,
 ) -> Result<String, EditError> {
-    // A time to come would win over what the person does next.
+    // A stamp in the future would win over the person's next edit.
     let stamp = item
         .modified
         .map_or(now, |modified| modified.clamp(TIME_MIN, now.max(TIME_MIN)));
@@ -214,7 +213,7 @@ fn had_value(record: &Record, domain: Domain, name: &str, is_it: impl Fn(&str) -
     })
 }
 
-/// True for the path itself and for `path (2)` and so on.
+/// Whether `had` is the path itself, or `path (2)` and so on.
 fn is_numbered(had: &str, path: &str) -> bool {
     let Some(rest) = had.strip_prefix(path) else {
         return false;
@@ -227,11 +226,11 @@ fn is_numbered(had: &str, path: &str) -> bool {
             .is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// The paths that are in use.
+/// The paths of the vault.
 struct Paths {
     live: BTreeMap<RecordId, String>,
     taken: BTreeSet<String>,
-    // The next number to try for a path, so that no number is tried twice.
+    // The next number to try for each path, so that no number is tried twice.
     numbers: BTreeMap<String, u64>,
 }
 
@@ -254,7 +253,7 @@ impl Paths {
         }
     }
 
-    /// This path, or the same with the lowest number that makes it free.
+    /// Takes this path, or if it is in use, the same path with the lowest free number.
     fn give(&mut self, path: &str) -> String {
         if self.taken.insert(path.to_owned()) {
             return path.to_owned();

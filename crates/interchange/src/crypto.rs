@@ -1,5 +1,5 @@
 //! The cryptography of other programs' files. The rules are:
-//!  - what a file asks for is bounded before anything is derived;
+//!  - the parameters of a file are checked against limits before a key is derived;
 //!  - a tag is checked, in constant time, before anything is decrypted.
 
 use aes::Aes256;
@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 pub(crate) const PBKDF2_ROUNDS_MAX: u32 = 10_000_000;
 /// The most memory for Argon2, in KiB.
 pub(crate) const ARGON2_MEMORY_MAX: u64 = 1 << 20;
-/// The most that Argon2 may go over, in KiB: memory times passes.
+/// The most work for Argon2, as memory times passes, in KiB.
 pub(crate) const ARGON2_WORK_MAX: u64 = 16 << 20;
 /// The most lanes of Argon2.
 pub(crate) const ARGON2_LANES_MAX: u32 = 64;
@@ -25,16 +25,16 @@ pub enum KdfError {
     /// The parameters ask for more work or memory than is allowed.
     #[error("the file asks for more than is allowed to derive its key: {what}")]
     TooExpensive {
-        /// The parameters, in the words of the derivation.
+        /// The derivation and its parameters.
         what: String,
     },
-    /// The system does not give the memory that the derivation takes.
+    /// The system does not provide the memory that the derivation takes.
     #[error("there is not enough memory to derive the file's key")]
     NotEnoughMemory,
-    /// The parameters are none.
+    /// The parameters are invalid.
     #[error("the file is damaged: {what}")]
     Unusable {
-        /// The parameter that is wrong.
+        /// The invalid parameter.
         what: &'static str,
     },
 }
@@ -51,15 +51,14 @@ pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// The HMAC-SHA256 of the parts.
+/// The HMAC-SHA256 of the concatenated parts.
 pub(crate) fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
     let mut mac = hmac_of(key);
     parts.iter().for_each(|part| mac.update(part));
     mac.finalize().into_bytes().into()
 }
 
-/// True if `tag` is the HMAC-SHA256 of the parts. The time that it takes says nothing about the
-/// tag.
+/// Whether `tag` is the HMAC-SHA256 of the concatenated parts. Compares in constant time.
 pub(crate) fn is_hmac_sha256(key: &[u8], parts: &[&[u8]], tag: &[u8]) -> bool {
     let mut mac = hmac_of(key);
     parts.iter().for_each(|part| mac.update(part));
@@ -74,7 +73,7 @@ pub(crate) fn expand_hkdf(key: &[u8; 32], info: &[u8]) -> Key {
     Zeroizing::new(mac.finalize().into_bytes().into())
 }
 
-/// Refuses what is beyond the limits.
+/// Refuses parameters beyond the limits.
 pub(crate) fn check_pbkdf2(rounds: u32) -> Result<(), KdfError> {
     match rounds {
         0 => Err(KdfError::Unusable {
@@ -107,7 +106,7 @@ pub(crate) fn derive_pbkdf2(password: &[u8], salt: &[u8], rounds: u32) -> Result
     Ok(key)
 }
 
-/// What Argon2 is asked for.
+/// The cost parameters of Argon2.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Argon2Cost {
     pub(crate) memory_kib: u64,
@@ -116,7 +115,7 @@ pub(crate) struct Argon2Cost {
 }
 
 impl Argon2Cost {
-    /// Refuses what is beyond the limits.
+    /// Refuses parameters beyond the limits.
     pub(crate) fn check(self) -> Result<(), KdfError> {
         let Self {
             memory_kib,
@@ -149,7 +148,7 @@ impl Argon2Cost {
     }
 }
 
-/// 32 bytes of Argon2.
+/// The first 32 bytes of Argon2.
 pub(crate) fn derive_argon2(
     algorithm: Algorithm,
     version: Version,
@@ -167,8 +166,8 @@ pub(crate) fn derive_argon2(
     let memory = u32::try_from(memory_kib).map_err(too_expensive)?;
     let passes = u32::try_from(passes).map_err(too_expensive)?;
     let params = Params::new(memory, passes, lanes, Some(32)).map_err(|_| cost.refused())?;
-    // The derivation allocates without asking. Asking first makes a refusal an error instead of an
-    // abort.
+    // Argon2 aborts the program if it cannot allocate. Reserving the memory first turns that into
+    // an error.
     let mut blocks: Vec<Block> = Vec::new();
     blocks
         .try_reserve_exact(params.block_count())
@@ -178,13 +177,14 @@ pub(crate) fn derive_argon2(
     Argon2::new(algorithm, version, params)
         .hash_password_into_with_memory(password, salt, &mut *key, &mut blocks)
         .map_err(|_| KdfError::Unusable {
-            what: "its key derivation has a salt that cannot be",
+            what: "its key derivation has an invalid salt",
         })?;
     Ok(key)
 }
 
-/// Decrypts AES-256 in CBC mode and takes off the padding. `None` if there is none: the caller has
-/// checked a tag before, or says that the password is wrong.
+/// Decrypts AES-256 in CBC mode and removes the padding. `None` if the padding is wrong; that tells
+/// an attacker nothing, because the caller has checked a tag before or takes it for a wrong
+/// password.
 pub(crate) fn decrypt_aes_cbc(
     key: &[u8; 32],
     iv: &[u8],

@@ -5,20 +5,19 @@ use passmate_vault::format::container::ContainerError;
 
 use crate::crypto::KdfError;
 
-/// Why a file cannot be read. No message holds a value out of the file, and nothing of it was taken
-/// over.
+/// Why a file cannot be read. No message holds a value of the file.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ImportError {
-    /// The file is longer than any that is read.
+    /// The file is longer than [`FILE_LEN_MAX`](crate::FILE_LEN_MAX), or its content is too long.
     #[error("the file is longer than {} MiB", limit / (1024 * 1024))]
     TooLong {
         /// The limit in bytes.
         limit: usize,
     },
-    /// The file has too many of something.
+    /// The file has too many items, fields, columns, elements or levels.
     #[error("the file has more than {limit} {what}")]
     TooMany {
-        /// Items, fields, levels.
+        /// The things that are counted.
         what: &'static str,
         /// The limit.
         limit: usize,
@@ -26,37 +25,37 @@ pub enum ImportError {
     /// The file is encrypted, and no password was given.
     #[error("the file is encrypted")]
     SecretNeeded,
-    /// The password is another one.
+    /// The password is wrong.
     #[error("wrong password for the file")]
     WrongSecret,
     /// The file asks for more work or memory than is allowed.
     #[error("the file asks for more than is allowed to derive its key: {what}")]
     TooExpensive {
-        /// What it asks for, in the words of its program.
+        /// The key derivation and its parameters.
         what: String,
     },
-    /// The system does not give the memory that the key derivation takes.
+    /// The system does not provide the memory that the key derivation takes.
     #[error("there is not enough memory to derive the file's key")]
     NotEnoughMemory,
-    /// The file does not begin as one of this format.
+    /// The file is not in this format.
     #[error("this is not {expected}")]
     NotThisFormat {
-        /// What it should be.
+        /// The expected kind of file.
         expected: &'static str,
     },
-    /// The format, but a part of it that is not known here.
+    /// The file uses a feature of the format that is not supported.
     #[error("the file uses {what}, which is not supported")]
     NotSupported {
-        /// What it uses.
+        /// The feature.
         what: &'static str,
     },
-    /// Bytes that are no text.
+    /// The bytes are not UTF-8.
     #[error("the file is not UTF-8 text in line {line}")]
     NotUtf8 {
         /// The line, from 1.
         line: usize,
     },
-    /// Text that is no JSON.
+    /// The text is not JSON.
     #[error("the file is not JSON at line {line}, column {column}")]
     NotJson {
         /// The line, from 1.
@@ -64,42 +63,42 @@ pub enum ImportError {
         /// The column, from 1.
         column: usize,
     },
-    /// JSON, but not what belongs there.
-    #[error("line {line}, column {column} of the file is not what this format has there")]
+    /// The text is JSON, but a value has the wrong type or is missing.
+    #[error("the file has an unexpected value at line {line}, column {column}")]
     WrongJson {
         /// The line, from 1.
         line: usize,
         /// The column, from 1.
         column: usize,
     },
-    /// Text that is no XML, or has an entity that XML does not have of itself.
+    /// The text is not XML, or uses an entity that XML does not define.
     #[error("the file is not XML in line {line}")]
     NotXml {
         /// The line, from 1.
         line: usize,
     },
-    /// A table whose lines do not fit each other.
+    /// A line of a table does not have as many columns as the first line.
     #[error("line {line} of the file does not have as many columns as the first one")]
     UnevenTable {
         /// The line, from 1.
         line: u64,
     },
-    /// A table without a column that must be there.
+    /// A table lacks a required column.
     #[error("the file's first line does not name a column \"{column}\"")]
     MissingColumn {
         /// The column's name.
         column: &'static str,
     },
-    /// Decrypted, but not what was encrypted: the file was changed or cut off.
+    /// The file was changed or cut off.
     #[error("the file is damaged: {what}")]
     Damaged {
         /// What is wrong.
         what: &'static str,
     },
-    /// A container that does not open.
+    /// The container of a vault file does not open.
     #[error(transparent)]
     Container(ContainerError),
-    /// What is in the container is no vault.
+    /// The content of a vault file cannot be read.
     #[error(transparent)]
     Codec(#[from] CodecError),
 }

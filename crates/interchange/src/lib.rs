@@ -1,15 +1,15 @@
-//! Reads and writes the files of other password managers. No I/O: bytes in, values out, and the
-//! other way round; time and randomness are passed in.
+//! Reads and writes the files of other password managers. No I/O: the crate turns bytes into values
+//! and values into bytes. Time and randomness are arguments.
 //!
-//! | room | what it knows |
+//! | room | content |
 //! | --- | --- |
-//! | `syntax` | CSV, JSON, XML, ZIP and the constants of KDBX, without their meaning |
+//! | `syntax` | CSV, JSON, XML, ZIP and KDBX, without the meaning of their content |
 //! | `read` | one file for each program: [`parse`] turns bytes into [`Imported`] |
 //! | `apply` | [`apply()`] puts what was read into a vault, so that an import may be repeated |
 //! | `write` | one file for each program: [`write()`] turns a vault into [`Written`] |
 //!
 //! The rules are:
-//!  - a part of a file that is not carried over is a [`Loss`], never silent;
+//!  - a part of a file that is not imported or exported is a [`Loss`];
 //!  - a record's id is derived from its identity in the source, so importing a file twice changes
 //!    nothing;
 //!  - an import never undoes what a person did in Passmate after an earlier one;

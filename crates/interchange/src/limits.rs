@@ -1,4 +1,4 @@
-//! What a file may ask for.
+//! Limits for imported files.
 
 /// The longest file that is read, in bytes.
 pub const FILE_LEN_MAX: usize = 64 * 1024 * 1024;

@@ -1,11 +1,11 @@
-//! What does not come along.
+//! Losses: the parts of a file or vault that are not imported or exported.
 
-/// Something that is in the file and does not come along.
+/// A part of a file or vault that is not imported or exported.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Loss {
-    /// The path of the item that had it; empty for what belongs to the whole file.
+    /// The path of the item that had it; empty if it belongs to the whole file.
     pub path: String,
-    /// What is lost, for people. It holds no value.
+    /// A description for people. It holds no value.
     pub what: String,
 }
 
@@ -17,7 +17,7 @@ impl Loss {
         }
     }
 
-    /// A mark that so many items have, which says nothing about their secrets.
+    /// A mark that `count` items have.
     pub(crate) fn of_mark(mark: &str, count: usize) -> Self {
         let plural = if count == 1 { "" } else { "s" };
         Self::of_file(format!("the mark \"{mark}\" of {count} item{plural}"))

@@ -1,4 +1,4 @@
-//! Reads what other programs export: one file for each program, one for all tables.
+//! Reads the exports of other programs: one file for each program, and one for all tables.
 
 mod bitwarden;
 pub(crate) mod item;
@@ -17,16 +17,16 @@ use crate::error::ImportError;
 use crate::limits::{FILE_LEN_MAX, ITEMS_MAX};
 use crate::loss::Loss;
 
-/// What wrote the file, and how.
+/// The formats that can be read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Format {
-    /// Passmate's own vault file, and the one of Passmate 2.
+    /// A vault file of Passmate or of Passmate 2.
     Passmate2,
     /// The file of the original desktop client, `~/.pmate`.
     Pmate,
     /// The file of Passmate 1.
     Passmate1,
-    /// Bitwarden's JSON export, plain or under a password.
+    /// Bitwarden's JSON export, plain or encrypted under a password.
     Bitwarden,
     /// Bitwarden's CSV export.
     BitwardenCsv,
@@ -36,11 +36,11 @@ pub enum Format {
     KeepassXml,
     /// KeePassXC's CSV export.
     KeepassCsv,
-    /// What Chrome, Edge and others of their family export.
+    /// The CSV export of Chrome, Edge and other Chromium browsers.
     ChromeCsv,
-    /// Firefox's export.
+    /// Firefox's CSV export.
     FirefoxCsv,
-    /// Safari's and Apple Passwords' export.
+    /// The CSV export of Safari and Apple Passwords.
     SafariCsv,
     /// 1Password's export, `.1pux`.
     Onepassword,
@@ -50,12 +50,12 @@ pub enum Format {
     LastpassCsv,
     /// Proton Pass' export, ZIP or JSON.
     Protonpass,
-    /// A store of `pass`, which is a folder: [`parse_pass`](crate::parse_pass) reads it.
+    /// The folder of `pass`. Read with [`parse_pass`](crate::parse_pass).
     Pass,
 }
 
 impl Format {
-    /// All of them, in the order in which help lists them.
+    /// All formats, in the order in which help lists them.
     pub const ALL: &[Self] = &[
         Self::Passmate2,
         Self::Pmate,
@@ -75,7 +75,8 @@ impl Format {
         Self::Pass,
     ];
 
-    /// The word that people type for it. Record ids are derived from it, so it never changes.
+    /// The word for the format on the command line. Record ids are derived from it, so it never
+    /// changes.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -98,7 +99,7 @@ impl Format {
         }
     }
 
-    /// What it is, in a few words.
+    /// A short description for help.
     #[must_use]
     pub fn about(self) -> &'static str {
         match self {
@@ -121,7 +122,7 @@ impl Format {
         }
     }
 
-    /// The format of this word.
+    /// The format with this word.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL
@@ -131,25 +132,24 @@ impl Format {
     }
 }
 
-/// What a file holds.
+/// The content of a file.
 #[derive(Clone, Default, Debug)]
 pub struct Imported {
-    /// What other programs keep: values without a history.
+    /// Items of other programs: values without a history.
     pub items: Vec<Item>,
-    /// What programs of the Passmate family keep: records with their whole history.
+    /// Records of the Passmate family of programs, with their whole history.
     pub vault: Vault,
-    /// What is in the file and not in here.
+    /// The parts of the file that are not imported.
     pub losses: Vec<Loss>,
 }
 
 /// Reads a file.
 ///
-/// `secret` is the password of the file, not the vault's. It is ignored by a file that has none.
-/// The key derivation that a file asks for is bounded; within the bounds it may take some seconds
-/// and 1 GiB of memory.
+/// `secret` is the password of the file, not that of the vault. It is ignored if the file is not
+/// encrypted. The key derivation may take some seconds and up to 1 GiB of memory.
 ///
 /// # Errors
-/// [`ImportError::SecretNeeded`] if the file is encrypted and `secret` is `None`; nothing was
+/// [`ImportError::SecretNeeded`] if the file is encrypted and `secret` is `None`. No key was
 /// derived then. See [`ImportError`] for the rest.
 pub fn parse(
     format: Format,

@@ -1,7 +1,7 @@
-//! Writes what other programs import: one file for each program.
+//! Writes files that other programs import: one file for each program.
 //!
-//! A field that a program has no place for goes into the notes or into a field of its own name.
-//! What is left out all the same is a [`Loss`].
+//! A field for which a program has no place goes into the notes or into a field with its name.
+//! Anything that is left out is a [`Loss`].
 
 mod bitwarden;
 mod csv;
@@ -23,7 +23,7 @@ use crate::loss::Loss;
 /// The formats that can be written.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum ExportFormat {
-    /// Passmate's own vault file, with the history and without account and shared folder.
+    /// Passmate's own vault file, with the history, but without the account and the shared folder.
     Passmate,
     /// A vault file of the original Passmate 2, with the history.
     Passmate2,
@@ -46,12 +46,12 @@ impl ExportFormat {
 /// What a writer needs besides the vault.
 #[derive(Clone, Copy)]
 pub struct WriteOptions<'a> {
-    /// Protects a file of an encrypted format.
+    /// The passphrase of a file in an encrypted format.
     pub passphrase: &'a Passphrase,
     /// The key derivation of Passmate's own vault files.
     pub params: Params,
-    /// Makes the `otpauth:` address of a one-time code's secret and a label. `None` if there is no
-    /// such address; the secret is then written as it is.
+    /// Makes an `otpauth:` address out of the secret of one-time codes and a label. If it returns
+    /// `None`, the secret is written as it is.
     pub otp_address: fn(&str, &str) -> Option<Zeroizing<String>>,
 }
 
@@ -68,7 +68,7 @@ impl std::fmt::Debug for WriteOptions<'_> {
 pub struct Written {
     /// The content of the file.
     pub bytes: Zeroizing<Vec<u8>>,
-    /// What is in the vault and not in the file.
+    /// The parts of the vault that are not in the file.
     pub losses: Vec<Loss>,
 }
 
@@ -97,7 +97,7 @@ pub enum ExportError {
     TooLong,
 }
 
-/// Writes the live records of a vault, or for Passmate's own formats its whole history.
+/// Writes the live records of a vault. Passmate's own formats have its whole history.
 ///
 /// The encrypted formats derive a key, which takes about as long as unlocking the vault.
 ///
@@ -119,7 +119,8 @@ pub fn write(
             let copy = encode_passmate2(vault, Purpose::Primary)?;
             if copy.omitted > 0 {
                 losses.push(Loss::of_file(format!(
-                    "{} changes of the history are left out, because Passmate 2 would refuse the file",
+                    "{} changes of the history are left out, \
+                     because Passmate 2 would refuse the file",
                     copy.omitted
                 )));
             }
@@ -140,7 +141,7 @@ fn seal(
     make_container(plaintext, options.passphrase, options.params, rng).map(Zeroizing::new)
 }
 
-/// A record in the terms that most programs share.
+/// A record, prepared for another program.
 struct Entry<'a> {
     record: ViewRecord<'a>,
     /// The path before its last part.
@@ -182,8 +183,7 @@ fn other_fields<'v>(login: &'v Login<'_>) -> impl Iterator<Item = (Cow<'v, str>,
 pub(crate) mod tests {
     use super::*;
 
-    /// One record with everything that a format could stumble over, one without fields and one that
-    /// is deleted.
+    /// A vault with a record that is hard to write, a record without fields, and a deleted record.
     pub(crate) fn vault() -> Vault {
         let mut vault = Vault::new();
         vault
@@ -231,7 +231,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn debug_shows_no_byte_of_a_written_file() {
+    fn debug_redacts_a_written_file() {
         let bytes = csv::write(&vault().view());
         let written = Written {
             bytes,

@@ -1,5 +1,5 @@
-//! Each sample in `vectors/import` becomes what stands beside it in `NAME.expected`, and a second
-//! time nothing.
+//! Imports each sample in `vectors/import` twice. The first time gives the content of
+//! `NAME.expected`, the second time changes nothing.
 #![cfg(test)]
 
 use std::fmt::Write as _;
@@ -23,7 +23,7 @@ fn secret(text: &str) -> Passphrase {
     Passphrase::from(text.to_owned())
 }
 
-/// What people see of a vault.
+/// The paths and fields that people see.
 fn shown(vault: &Vault) -> String {
     let mut text = String::new();
     for record in vault.view().records() {
@@ -53,7 +53,7 @@ fn import(
     apply(&imported, vault, format, now).unwrap()
 }
 
-/// Imports a sample twice and compares with what is written beside the sample.
+/// Imports a sample twice and compares with the expected content.
 #[track_caller]
 fn check(word: &str, sample: &str, expected: &str, password: Option<&str>) {
     let (format, bytes) = (Format::from_word(word).unwrap(), read(sample));
@@ -82,7 +82,7 @@ fn check(word: &str, sample: &str, expected: &str, password: Option<&str>) {
 }
 
 #[test]
-fn bitwarden_json() {
+fn bitwarden_json_is_imported() {
     check(
         "bitwarden",
         "import/bitwarden.json",
@@ -92,7 +92,7 @@ fn bitwarden_json() {
 }
 
 #[test]
-fn bitwarden_json_under_a_password_holds_the_same() {
+fn bitwarden_json_under_a_password_has_the_same_content() {
     let password = Some("import sample ä");
     check(
         "bitwarden",
@@ -109,7 +109,7 @@ fn bitwarden_json_under_a_password_holds_the_same() {
 }
 
 #[test]
-fn tables() {
+fn tables_are_imported() {
     check(
         "bitwarden-csv",
         "import/bitwarden.csv",
@@ -155,7 +155,7 @@ fn tables() {
 }
 
 #[test]
-fn keepass_files_hold_what_their_xml_holds() {
+fn a_keepass_file_has_the_content_of_its_xml() {
     check(
         "keepass-xml",
         "import/keepassxc.xml",
@@ -171,7 +171,7 @@ fn keepass_files_hold_what_their_xml_holds() {
 }
 
 #[test]
-fn keepass_files_with_every_cipher_and_key_derivation() {
+fn keepass_files_open_with_every_cipher_and_derivation() {
     check(
         "keepass",
         "import/pykeepass-aes.kdbx",
@@ -193,7 +193,7 @@ fn keepass_files_with_every_cipher_and_key_derivation() {
 }
 
 #[test]
-fn a_keepass_file_that_was_cut_or_changed_says_so_and_a_wrong_password_is_one() {
+fn damage_of_a_keepass_file_is_no_wrong_password() {
     for sample in ["import/keepassxc-aes.kdbx", "import/file-keepass-3.kdbx"] {
         let bytes = read(sample);
         let open =
@@ -208,7 +208,7 @@ fn a_keepass_file_that_was_cut_or_changed_says_so_and_a_wrong_password_is_one() 
             ImportError::SecretNeeded,
             "{sample}"
         );
-        // Without a password the header alone is read.
+        // Without a password, only the header is read.
         for len in 0..bytes.len() {
             assert!(
                 parse(Format::Keepass, &bytes[..len], None).is_err(),
@@ -229,7 +229,7 @@ fn a_keepass_file_that_was_cut_or_changed_says_so_and_a_wrong_password_is_one() 
 }
 
 #[test]
-fn onepassword_archives() {
+fn onepassword_archives_are_imported() {
     check(
         "1password",
         "import/1password.1pux",
@@ -239,7 +239,7 @@ fn onepassword_archives() {
 }
 
 #[test]
-fn proton_pass_by_itself_and_in_an_archive() {
+fn proton_pass_is_imported_as_json_and_as_an_archive() {
     check(
         "protonpass",
         "import/protonpass.json",
@@ -255,7 +255,7 @@ fn proton_pass_by_itself_and_in_an_archive() {
 }
 
 #[test]
-fn an_archive_gives_what_it_declares_and_no_more() {
+fn an_archive_must_have_its_declared_length_and_checksum() {
     let bytes = read("import/1password.1pux");
     let name = b"export.data";
     let directory = bytes
@@ -272,8 +272,8 @@ fn an_archive_gives_what_it_declares_and_no_more() {
         bytes[place - offset_before_name..][..4].copy_from_slice(&value.to_le_bytes());
         parse(Format::Onepassword, &bytes, None).unwrap_err()
     };
-    // The declared length, then the sum, of a file in an archive: a bomb declares little or
-    // everything.
+    // Changes the declared length or the checksum of a file in the archive. A ZIP bomb declares a
+    // short or an excessive length.
     assert!(matches!(with(22, u32::MAX), ImportError::TooLong { .. }));
     for (offset, value) in [(22, 10), (22, 60_000_000), (30, 1)] {
         assert!(
@@ -290,7 +290,7 @@ fn an_archive_gives_what_it_declares_and_no_more() {
 }
 
 #[test]
-fn no_sample_panics_when_bytes_of_it_change() {
+fn no_damaged_sample_panics() {
     for entry in std::fs::read_dir(vectors().join("import")).unwrap() {
         let bytes = std::fs::read(entry.unwrap().path()).unwrap();
         let step = (bytes.len() / 200).max(1);
@@ -317,7 +317,7 @@ fn no_sample_panics_when_bytes_of_it_change() {
 }
 
 #[test]
-fn xml_has_no_entities_and_no_depth_without_bound() {
+fn xml_entities_are_refused_and_depth_is_limited() {
     let error = |xml: &str| parse(Format::KeepassXml, xml.as_bytes(), None).unwrap_err();
     let bomb = "<!DOCTYPE x [<!ENTITY a \"aaaa\">]><KeePassFile><Root>&a;</Root></KeePassFile>";
     assert!(matches!(error(bomb), ImportError::NotSupported { .. }));
@@ -343,7 +343,7 @@ fn xml_has_no_entities_and_no_depth_without_bound() {
 }
 
 #[test]
-fn a_vault_file_of_passmate_2_comes_with_its_whole_history() {
+fn a_passmate_2_file_is_imported_with_its_history() {
     let bytes = read("pmdb/deleted_renamed_history.primary.pmdb");
     let index: serde_json::Value =
         serde_json::from_slice(&read("pmdb/deleted_renamed_history.primary.json")).unwrap();
@@ -369,7 +369,7 @@ fn a_vault_file_of_passmate_2_comes_with_its_whole_history() {
 }
 
 #[test]
-fn files_of_the_desktop_client_come_with_their_whole_history() {
+fn desktop_client_files_are_imported_with_their_history() {
     let index: serde_json::Value = serde_json::from_slice(&read("old_pmate/index.json")).unwrap();
     for name in [
         "associated",
@@ -427,7 +427,7 @@ fn files_of_the_desktop_client_come_with_their_whole_history() {
 }
 
 #[test]
-fn files_of_passmate_1_show_what_its_own_migration_shows() {
+fn passmate_1_files_show_what_passmate_migrates() {
     let index: serde_json::Value =
         serde_json::from_slice(&read("old_pmate/migrate_v1/index.json")).unwrap();
     for (name, entry) in index.as_object().unwrap() {
@@ -435,8 +435,8 @@ fn files_of_passmate_1_show_what_its_own_migration_shows() {
         let bytes = read(&format!("old_pmate/migrate_v1/{name}.in"));
         let ours = parse(Format::Passmate1, &bytes, Some(&password));
         let Some(output) = entry.get("output_json") else {
-            // What it could not migrate either is no such file, or one that only its program cannot
-            // take.
+            // Passmate cannot migrate this file. Either it is no valid file, or only Passmate
+            // refuses it.
             let is_taken = matches!(
                 name.as_str(),
                 "cpp_array" | "cpp_file" | "unknown_key" | "empty_key" | "same_second"
@@ -480,7 +480,7 @@ fn a_changed_file_changes_only_what_changed() {
         (1, 1, 1)
     );
     assert!(shown(&vault).contains("password: \"p2\""));
-    // What vanished in the source stays.
+    // A field or record that vanished in the source stays.
     assert_eq!(
         import_chrome("a,https://a,u,p2,\n", &mut vault, NOW + 2).changes,
         0
@@ -489,7 +489,7 @@ fn a_changed_file_changes_only_what_changed() {
 }
 
 #[test]
-fn what_a_person_did_since_is_not_taken_back() {
+fn edits_since_the_last_import_stay() {
     let mut vault = Vault::new();
     let rows = "moved,https://a,u,p1,n\ndeleted,https://b,u,p1,n\nedited,https://c,u,p1,n\n";
     import_chrome(rows, &mut vault, NOW);
@@ -507,7 +507,7 @@ fn what_a_person_did_since_is_not_taken_back() {
     let applied = import_chrome(rows, &mut vault, NOW + 2);
     assert_eq!(vault, before);
     assert_eq!((applied.changes, applied.count(Outcome::Deleted)), (0, 1));
-    // A change in the source comes to a record that was moved, and revives none that was deleted.
+    // A change in the source reaches a moved record and revives no deleted one.
     import_chrome(&rows.replace("p1", "p2"), &mut vault, NOW + 3);
     assert!(vault.view().get("deleted").is_none());
     assert_eq!(
@@ -524,7 +524,7 @@ fn what_a_person_did_since_is_not_taken_back() {
 }
 
 #[test]
-fn equal_paths_get_numbers_and_keep_them_in_any_order() {
+fn equal_paths_get_numbers_and_keep_them() {
     let mut vault = Vault::new();
     let other = passmate_vault::RecordId::from("A");
     vault.create_record(other, "x (2)", NOW).unwrap();
@@ -552,7 +552,7 @@ fn equal_paths_get_numbers_and_keep_them_in_any_order() {
 }
 
 #[test]
-fn rows_that_nothing_tells_apart_are_both_kept() {
+fn identical_rows_are_both_kept() {
     let mut vault = Vault::new();
     let rows = "x,https://a,u,p1,\nx,https://a,u,p2,\n";
     assert_eq!(
@@ -563,8 +563,9 @@ fn rows_that_nothing_tells_apart_are_both_kept() {
 }
 
 #[test]
-fn a_date_to_come_does_not_win_over_the_next_edit() {
-    let json = br#"{"encrypted":false,"items":[{"id":"1","type":1,"name":"x","revisionDate":"9000-01-01T00:00:00Z","login":{"password":"p"}}]}"#;
+fn a_date_in_the_future_becomes_the_present() {
+    let json = br#"{"encrypted":false,"items":[{"id":"1","type":1,"name":"x",
+        "revisionDate":"9000-01-01T00:00:00Z","login":{"password":"p"}}]}"#;
     let mut vault = Vault::new();
     import(Format::Bitwarden, json, None, &mut vault, NOW);
     let view = vault.view();
@@ -580,7 +581,7 @@ fn a_date_to_come_does_not_win_over_the_next_edit() {
 }
 
 #[test]
-fn errors_name_the_place_and_no_value() {
+fn errors_have_the_position_and_no_value() {
     let error = |format, bytes: &[u8]| parse(format, bytes, Some(&secret("x"))).unwrap_err();
     assert_eq!(
         error(Format::ChromeCsv, &chrome("a,b,c\n")),
@@ -617,7 +618,7 @@ fn errors_name_the_place_and_no_value() {
 }
 
 #[test]
-fn a_file_that_asks_for_too_much_is_refused_before_anything_is_derived() {
+fn expensive_parameters_are_refused_before_derivation() {
     for (from, to) in [
         ("\"kdfMemory\": 16", "\"kdfMemory\": 4000000000"),
         ("\"kdfIterations\": 2", "\"kdfIterations\": 4000000000"),
@@ -625,7 +626,7 @@ fn a_file_that_asks_for_too_much_is_refused_before_anything_is_derived() {
     ] {
         let file = String::from_utf8(read("import/bitwarden-argon2.json")).unwrap();
         assert!(file.contains(from));
-        // Nobody is asked for a password before.
+        // No password is needed for this.
         let error = parse(Format::Bitwarden, file.replace(from, to).as_bytes(), None).unwrap_err();
         assert!(
             matches!(error, ImportError::TooExpensive { .. }),
@@ -649,7 +650,7 @@ fn a_file_that_asks_for_too_much_is_refused_before_anything_is_derived() {
 }
 
 #[test]
-fn items_and_fields_are_counted_before_they_are_kept() {
+fn too_many_items_or_fields_are_refused() {
     let items = format!(
         "{{\"encrypted\":false,\"items\":[{}{{\"type\":1}}]}}",
         "{\"type\":1},".repeat(200_000)
@@ -667,7 +668,7 @@ fn items_and_fields_are_counted_before_they_are_kept() {
 }
 
 #[test]
-fn a_bitwarden_file_that_was_changed_says_so() {
+fn a_changed_bitwarden_file_is_damaged() {
     let file = String::from_utf8(read("import/bitwarden-pbkdf2.json")).unwrap();
     let password = secret("import sample ä");
     let error =

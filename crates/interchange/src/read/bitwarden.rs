@@ -1,8 +1,9 @@
-//! Bitwarden's JSON export: plain, or under a password of its own.
+//! Bitwarden's JSON export, plain or encrypted under a password.
 //!
-//! Under a password: PBKDF2 or Argon2id of the password and `salt` gives a key, HKDF-Expand of it
-//! with `enc` and `mac` the keys of AES-256-CBC and HMAC-SHA256. `encKeyValidation_DO_NOT_EDIT`
-//! tells a wrong password from damage, `data` is the plain export.
+//! In an encrypted export, PBKDF2 or Argon2id derives a key from the password and `salt`.
+//! HKDF-Expand with `enc` and `mac` derives the keys for AES-256-CBC and HMAC-SHA256 from it.
+//! `encKeyValidation_DO_NOT_EDIT` tells a wrong password from damage, and `data` is the plain
+//! export.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +36,7 @@ pub(crate) fn read_json(
     }
     if !outer.password_protected {
         return Err(ImportError::NotSupported {
-            what: "the key of a Bitwarden account; export with \"password protected\" instead",
+            what: "encryption for a Bitwarden account (export it \"password protected\" instead)",
         });
     }
     let opened = open(&json::read(bytes)?, secret)?;
@@ -117,7 +118,7 @@ impl Kdf {
                 Ok(Self::Argon2id(cost))
             }
             _ => Err(ImportError::NotSupported {
-                what: "a key derivation that is newer",
+                what: "an unknown key derivation",
             }),
         }
     }
@@ -146,10 +147,10 @@ struct Sealed {
 impl Sealed {
     fn parse(text: &str) -> Result<Self, ImportError> {
         let damaged = || ImportError::Damaged {
-            what: "its encrypted part is not written as it should be",
+            what: "its encrypted part is malformed",
         };
         let parts = text.strip_prefix("2.").ok_or(ImportError::NotSupported {
-            what: "another encryption",
+            what: "an unknown encryption",
         })?;
         let parts: Result<Vec<_>, _> = parts
             .split('|')

@@ -1,4 +1,4 @@
-//! What one entry of another program becomes: a path and fields, and what is lost of it.
+//! Items: entries of other programs as a path and fields, and what is lost of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,22 +10,22 @@ use crate::error::ImportError;
 use crate::limits::FIELDS_MAX;
 use crate::loss::Loss;
 
-/// Stands for `/` in a name that came from a program where that is no separator: U+2215.
+/// Replaces `/` in a name of a program that does not use it as a separator: U+2215.
 pub(crate) const SLASH: char = '\u{2215}';
-/// The path of what has no name.
+/// The name of an item without a name.
 const UNTITLED: &str = "untitled";
 
 /// One entry of another program.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Item {
-    /// What tells it from all others of its format, and stays when it is changed there: the
-    /// source's own id, or for tables without ids the folder, name, address and user name.
+    /// Identifies the item in its source, and stays when the item is changed there. It is the
+    /// source's own id. For tables without ids, it is made of folder, name, address and user name.
     pub source_id: String,
-    /// Folders and name, as a record's path. Other items may have the same.
+    /// The folders and the name, as the path of a record. Other items may have the same path.
     pub path: String,
-    /// The fields that are set, no name twice.
+    /// The fields that are set, with unique names.
     pub fields: Vec<Field>,
-    /// When it was changed last in the source, in seconds since 1970.
+    /// The time of the last change in the source, in seconds since 1970.
     pub modified: Option<i64>,
 }
 
@@ -44,7 +44,7 @@ impl std::fmt::Debug for Field {
     }
 }
 
-/// Collects one item.
+/// Builds one item.
 pub(crate) struct Builder {
     item: Item,
     names: BTreeSet<String>,
@@ -54,7 +54,7 @@ pub(crate) struct Builder {
 }
 
 impl Builder {
-    /// An item in these folders. Names are cleaned: see [`path_of`].
+    /// An item in these folders. The names are cleaned as in [`path_of`].
     pub(crate) fn new<'a>(
         source_id: impl Into<String>,
         folders: impl IntoIterator<Item = &'a str>,
@@ -79,7 +79,7 @@ impl Builder {
         self.item.modified = seconds;
     }
 
-    /// Adds a field, unless its value is empty. A name that is taken gets a number: `url 2`.
+    /// Adds a field, unless its value is empty. A name that exists already gets a number: `url 2`.
     pub(crate) fn add(&mut self, name: &str, value: impl Into<String>) -> Result<(), ImportError> {
         let value = Zeroizing::new(value.into());
         if value.is_empty() {
@@ -110,7 +110,7 @@ impl Builder {
         Ok(())
     }
 
-    /// The same for what may not be there.
+    /// Adds a field if there is a value.
     pub(crate) fn add_some(
         &mut self,
         name: &str,
@@ -126,7 +126,7 @@ impl Builder {
         });
     }
 
-    /// Loses so many of something; none is no loss.
+    /// Adds a loss of `count` things, unless there are none.
     pub(crate) fn lose_count(&mut self, count: usize, what: &str) {
         match count {
             0 => {}
@@ -135,7 +135,7 @@ impl Builder {
         }
     }
 
-    /// Gives up the item; what is left is what was lost.
+    /// Drops the item and returns its losses.
     pub(crate) fn into_losses(self) -> Vec<Loss> {
         self.losses
     }
@@ -146,8 +146,9 @@ impl Builder {
     }
 }
 
-/// Folders and a name as a path: `/` in a name becomes U+2215, control characters become blanks,
-/// blanks around a name go, empty folders vanish and an empty name is `untitled`.
+/// Makes a path of folders and a name. In each part, `/` becomes U+2215, control characters become
+/// blanks, and blanks at both ends are removed. Empty folders are skipped, and an empty name
+/// becomes `untitled`.
 pub(crate) fn path_of<'a>(folders: impl IntoIterator<Item = &'a str>, name: &str) -> String {
     let mut parts: Vec<String> = folders
         .into_iter()
@@ -182,7 +183,7 @@ fn clean(name: &str) -> String {
         .to_owned()
 }
 
-/// Seconds since 1970 of a time in the form of RFC 3339.
+/// Reads a time in the form of RFC 3339, as seconds since 1970.
 pub(crate) fn seconds_of(time: &str) -> Option<i64> {
     time.trim()
         .parse::<jiff::Timestamp>()
@@ -190,7 +191,7 @@ pub(crate) fn seconds_of(time: &str) -> Option<i64> {
         .map(jiff::Timestamp::as_second)
 }
 
-/// `firstName` as `first name`.
+/// Turns `firstName` into `first name`.
 pub(crate) fn words_of(name: &str) -> String {
     let mut words = String::with_capacity(name.len() + 4);
     for character in name.chars() {
@@ -202,7 +203,7 @@ pub(crate) fn words_of(name: &str) -> String {
     words
 }
 
-/// A value as text. Those of several parts, such as addresses, have one part a line.
+/// A value as text. A value of several parts, such as a postal address, has one part in each line.
 pub(crate) fn text_of(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
@@ -229,7 +230,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_holds_what_a_name_may_hold_and_no_more() {
+    fn names_are_cleaned_in_a_path() {
         let check =
             |folders: &[&str], name, path| assert_eq!(path_of(folders.iter().copied(), name), path);
         check(&["a", "b"], "c", "a/b/c");
@@ -239,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_without_a_value_is_none_and_no_name_stands_twice() {
+    fn empty_fields_are_skipped_and_names_are_unique() {
         let mut builder = Builder::new("1", [], "x");
         for (name, value) in [
             ("url", "a"),

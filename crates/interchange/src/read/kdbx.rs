@@ -4,12 +4,12 @@
 //! | --- | --- | --- |
 //! | signature, version | 12 bytes | 12 bytes |
 //! | header | id (1), length (2), value, until id 0 | id (1), length (4), value, until id 0 |
-//! | proof of the password | 32 known bytes at the head of the plaintext | SHA-256 and HMAC-SHA256 of the header |
-//! | body | AES-256-CBC over blocks with a SHA-256 each | blocks with an HMAC each, of AES-256-CBC or ChaCha20 |
-//! | in it | XML, maybe under gzip | an inner header, then XML, maybe under gzip |
+//! | proof of the password | 32 known bytes begin the plaintext | SHA-256 and HMAC of the header |
+//! | body | AES-256-CBC over blocks with a SHA-256 | blocks with an HMAC, of AES or ChaCha20 |
+//! | content | XML, may be compressed | inner header, then XML; may be compressed |
 //!
-//! Values that are marked as protected are under one more stream cipher. Key files, hardware keys
-//! and Twofish are not supported.
+//! Protected values are encrypted once more, with a stream cipher. Key files, hardware keys and
+//! Twofish are not supported.
 
 use std::io::Read;
 
@@ -34,17 +34,17 @@ use crate::syntax::{json, xml};
 
 /// The most rounds of AES-KDF.
 const AES_ROUNDS_MAX: u64 = 1 << 29;
-/// The most that a file may be when it is decompressed, in bytes.
+/// The greatest decompressed length of a file, in bytes.
 const PAYLOAD_LEN_MAX: usize = 256 * 1024 * 1024;
 
 const CUT: ImportError = ImportError::Damaged {
     what: "it is cut off",
 };
 const HEADER: ImportError = ImportError::Damaged {
-    what: "its header lacks a part or has a wrong one",
+    what: "a part of its header is missing or wrong",
 };
 const BLOCK: ImportError = ImportError::Damaged {
-    what: "a block of it was changed",
+    what: "one of its blocks was changed",
 };
 
 /// Reads a file.
@@ -134,7 +134,7 @@ fn open_4(
             0 => break,
             1 => stream_id = u32::from_le_bytes(value.try_into().map_err(|_| HEADER)?),
             2 => stream_key = value.to_vec(),
-            // Attachments, which their entries tell of.
+            // Attachments. They are counted in their entries.
             _ => {}
         }
     }
@@ -149,7 +149,7 @@ fn open_3(
     key: &Key,
     ciphertext: &[u8],
 ) -> Result<(Zeroizing<Vec<u8>>, InnerStream), ImportError> {
-    // Nothing but these known bytes tells a wrong password from damage.
+    // These known bytes are the only proof of the password.
     let plaintext = header
         .decrypt(key, ciphertext)
         .ok_or(ImportError::WrongSecret)?;
@@ -202,7 +202,7 @@ struct Header<'a> {
     master_seed: &'a [u8],
     iv: &'a [u8],
     kdf: Kdf<'a>,
-    // Of 3.1 only.
+    // Only in version 3.1.
     start_bytes: &'a [u8],
     stream_id: u32,
     stream_key: &'a [u8],
@@ -321,8 +321,8 @@ enum Kdf<'a> {
 }
 
 impl<'a> Kdf<'a> {
-    /// The dictionary of KDBX 4: version (2), then type (1), key length (4), key, value length (4),
-    /// value, until type 0.
+    /// Reads the dictionary of KDBX 4: version (2), then type (1), key length (4), key, value
+    /// length (4), value, until type 0.
     fn read(dictionary: &'a [u8]) -> Result<Self, ImportError> {
         let mut bytes = Bytes(dictionary);
         let _version: [u8; 2] = bytes.array()?;
@@ -368,7 +368,7 @@ impl<'a> Kdf<'a> {
             KDF_ARGON2ID => Algorithm::Argon2id,
             _ => {
                 return Err(ImportError::NotSupported {
-                    what: "another key derivation",
+                    what: "an unknown key derivation",
                 });
             }
         };
@@ -385,7 +385,7 @@ impl<'a> Kdf<'a> {
             0x13 => Version::V0x13,
             _ => {
                 return Err(ImportError::NotSupported {
-                    what: "another version of Argon2",
+                    what: "an unknown version of Argon2",
                 });
             }
         };
@@ -402,7 +402,7 @@ impl<'a> Kdf<'a> {
         })
     }
 
-    /// Refuses what is too expensive, before anybody is asked for a password.
+    /// Refuses expensive parameters, before the person is asked for a password.
     fn check(&self) -> Result<(), KdfError> {
         match self {
             Self::Aes { rounds, .. } if *rounds > AES_ROUNDS_MAX => Err(KdfError::TooExpensive {

@@ -1,4 +1,4 @@
-//! KeePass: the XML inside of all its formats, and its XML export.
+//! The XML of KeePass: its XML export, and the content of its encrypted files.
 
 use data_encoding::BASE64;
 use passmate_vault::login::FieldRole;
@@ -17,7 +17,7 @@ pub(crate) fn read_xml(bytes: &[u8]) -> Result<Imported, ImportError> {
     read_tree(&file)
 }
 
-/// Reads the tree of a file that is decrypted.
+/// Reads the tree of an export or a decrypted file.
 pub(crate) fn read_tree(file: &Node) -> Result<Imported, ImportError> {
     const EXPECTED: ImportError = ImportError::NotThisFormat {
         expected: "a KeePass file",
@@ -39,7 +39,7 @@ pub(crate) fn read_tree(file: &Node) -> Result<Imported, ImportError> {
         bin,
         imported: Imported::default(),
     };
-    // The name of the outermost group is that of the database.
+    // The outermost group has the name of the database, which is no folder.
     for group in root.all("Group") {
         reader.read_group(group, &mut Vec::new(), false)?;
     }
@@ -52,7 +52,7 @@ struct TreeReader<'a> {
 }
 
 impl<'a> TreeReader<'a> {
-    // The depth of the tree is bounded where it is read.
+    // The XML reader limits the depth of the tree, so this recursion is bounded.
     fn read_group(
         &mut self,
         group: &'a Node,
@@ -110,8 +110,7 @@ impl<'a> TreeReader<'a> {
                 .child("Times")
                 .and_then(|times| time_of(times.text_of("LastModificationTime"))),
         );
-        // Those that every entry has come first, so that a field which was made by hand gets the
-        // number.
+        // The standard strings come first, so that a custom field with the same name gets a number.
         for (key, role) in [
             ("UserName", FieldRole::User),
             ("Password", FieldRole::Password),
@@ -139,7 +138,7 @@ impl<'a> TreeReader<'a> {
     }
 }
 
-/// A time as KDBX 4 writes it, seconds since the year 1 in base64, or as text.
+/// Reads a time: in KDBX 4 the seconds since the year 1 in base64, otherwise a text.
 fn time_of(text: &str) -> Option<i64> {
     let bytes = BASE64
         .decode(text.as_bytes())

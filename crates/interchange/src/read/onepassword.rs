@@ -1,5 +1,4 @@
-//! 1Password's export, `.1pux`: a ZIP archive with `export.data`, which is JSON, and the
-//! attachments.
+//! 1Password's export, `.1pux`: a ZIP archive with the JSON file `export.data` and the attachments.
 
 use std::collections::BTreeMap;
 
@@ -37,7 +36,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Imported, ImportError> {
             .unwrap_or_default();
         for vault in &account.vaults {
             let vault_name = vault.attrs.name.as_deref().unwrap_or_default();
-            // One account needs no folder of its own.
+            // With only one account, the account gets no folder.
             let folders = [if has_many { account_name } else { "" }, vault_name];
             for OnepEntry::Wrapped { item } | OnepEntry::Plain(item) in &vault.items.0 {
                 if imported.items.len() >= ITEMS_MAX {
@@ -89,7 +88,7 @@ struct OnepVault {
     items: json::Items<OnepEntry>,
 }
 
-/// An item as the program writes it, and as it wrote it in its first versions.
+/// An item, in the current form and in the form of the first versions.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum OnepEntry {
@@ -119,7 +118,7 @@ struct Details {
     notes_plain: Option<String>,
     #[serde(default)]
     sections: Vec<Section>,
-    // Of the kind "password".
+    // Only in items of the category "password".
     password: Option<String>,
     #[serde(default)]
     password_history: Vec<IgnoredAny>,

@@ -1,8 +1,8 @@
-//! `pass`, the store of one encrypted file per entry. Whoever calls decrypts them.
+//! `pass`, which stores each entry in an encrypted file of its own. The caller decrypts the files.
 //!
-//! The first line is the password. `name: value` lines behind it are fields, up to the first line
-//! that is none; from there on all is notes, so that a key in its armour stays in one piece. An
-//! `otpauth:` address is one on any line.
+//! The first line is the password. The following `name: value` lines are fields. All text from the
+//! first other line is notes, so that an ASCII-armoured key stays in one piece. An `otpauth:`
+//! address on any line is the secret of one-time codes.
 
 use passmate_vault::login::FieldRole;
 
@@ -11,7 +11,7 @@ use super::item::Builder;
 use crate::error::ImportError;
 use crate::limits::ITEMS_MAX;
 
-/// Reads the entries of a store of `pass`: for each its path in the store, without `.gpg`, and its
+/// Reads the entries of `pass`. Each entry is its path in the store, without `.gpg`, and its
 /// decrypted content.
 ///
 /// An entry that is not UTF-8 text is a [`Loss`](crate::Loss).
@@ -57,7 +57,7 @@ fn read_entry(text: &str, builder: &mut Builder) -> Result<(), ImportError> {
                 };
                 builder.add(name, value.trim())?;
             }
-            // Blank lines are kept between notes alone.
+            // Blank lines are kept only within the notes.
             _ if notes.is_empty() && line.trim().is_empty() => {}
             _ => notes.push(line),
         }
@@ -82,12 +82,13 @@ mod tests {
     }
 
     #[test]
-    fn the_first_line_is_the_password_and_fields_come_before_notes() {
+    fn the_password_comes_first_then_fields_then_notes() {
         check("secret\n", &[("password", "secret")]);
         check("secret", &[("password", "secret")]);
         check("", &[]);
         check(
-            "p: w\nlogin: alice\nURL: https://example.org\nPIN: 1\n\ntext: yes\nfree\n\nProc-Type: 4\notpauth://totp/x\n",
+            "p: w\nlogin: alice\nURL: https://example.org\nPIN: 1\n\ntext: yes\n\
+             free\n\nProc-Type: 4\notpauth://totp/x\n",
             &[
                 ("password", "p: w"),
                 ("user", "alice"),
@@ -101,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_text_is_named() {
+    fn an_entry_that_is_not_text_is_a_loss() {
         let imported = parse_pass([("key", b"\xff".as_slice()), ("other", b"x")]).unwrap();
         assert_eq!(
             (

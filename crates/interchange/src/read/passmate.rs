@@ -1,5 +1,5 @@
-//! Files of the Passmate family. They are vaults: every change comes along, with the stamp that it
-//! has.
+//! Files of the Passmate family of programs. They are vaults, so every change is imported with its
+//! stamp.
 
 use passmate_vault::format::container::open_container;
 use passmate_vault::format::{BtokenShape, decode_btoken, decode_vault_file};
@@ -13,11 +13,10 @@ use crate::error::ImportError;
 use crate::loss::Loss;
 use crate::syntax::json;
 
-const ACCOUNT: &str =
-    "the server and the sync key: set it up with `passmate sync setup` if it is to go on";
+const ACCOUNT: &str = "the server and the sync key (`passmate sync setup` sets up the sync again)";
 const DESKTOP: &str = "a file of the desktop client or of Passmate 1";
 
-/// A vault file, ours or that of Passmate 2.
+/// Reads a vault file of Passmate or Passmate 2.
 pub(crate) fn read_pmdb(
     bytes: &[u8],
     secret: Option<&Passphrase>,
@@ -33,7 +32,7 @@ pub(crate) fn read_pmdb(
         .map(|_| Loss::of_file(ACCOUNT))
         .into_iter()
         .collect();
-    // How far back the history goes is for the vault to say that it comes into.
+    // A truncated history in the file must not truncate the vault into which it is imported.
     Ok(Imported {
         vault: document.vault.with_whole_history(),
         losses,
@@ -41,8 +40,8 @@ pub(crate) fn read_pmdb(
     })
 }
 
-/// The desktop client's file `[data, config]`, its older form `data`, and that of Passmate 1,
-/// `{"version": 1, "records": data}`; each in a container or plain.
+/// Reads the desktop client's file `[data, config]`, its older form `data`, or that of Passmate 1,
+/// `{"version": 1, "records": data}`. Each may be plain or in a container.
 pub(crate) fn read_desktop(
     bytes: &[u8],
     secret: Option<&Passphrase>,
@@ -86,7 +85,7 @@ pub(crate) fn read_desktop(
     })
 }
 
-/// What stands beside the data in a file of the desktop client.
+/// The settings in a file of the desktop client.
 #[derive(Deserialize)]
 struct Config {
     sync_key: Option<String>,
@@ -112,7 +111,7 @@ fn is_container(bytes: &[u8]) -> bool {
 }
 
 fn open(bytes: &[u8], secret: Option<&Passphrase>) -> Result<Zeroizing<Vec<u8>>, ImportError> {
-    // A file that nobody could open is not worth a question.
+    // Check the header before asking for a password.
     passmate_vault::format::container::container_params(bytes)?;
     Ok(open_container(
         bytes,

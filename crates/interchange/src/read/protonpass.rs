@@ -1,4 +1,4 @@
-//! Proton Pass' export: JSON, by itself or as `data.json` in a ZIP archive.
+//! Proton Pass' export: JSON, as it is or as `data.json` in a ZIP archive.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::limits::ITEMS_MAX;
 use crate::loss::Loss;
 use crate::syntax::{json, zip};
 
-/// The state of what is in the trash.
+/// The state of an item in the trash.
 const TRASHED: i64 = 2;
 
 /// Reads an export.
@@ -60,7 +60,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Imported, ImportError> {
 
 fn encrypted() -> ImportError {
     ImportError::NotSupported {
-        what: "PGP; decrypt it with `gpg --decrypt`, or export without a passphrase",
+        what: "PGP (decrypt it with `gpg --decrypt`, or export without a passphrase)",
     }
 }
 
@@ -126,7 +126,7 @@ fn read_item(item: &PassItem, vault: &str, imported: &mut Imported) -> Result<()
         extra_fields,
         content,
     } = &item.data;
-    // An item's id is its own within its vault alone.
+    // An item's id is unique only within its vault.
     let mut builder = Builder::new(
         format!("{}\0{}", item.share_id, item.item_id),
         [vault],
@@ -139,7 +139,8 @@ fn read_item(item: &PassItem, vault: &str, imported: &mut Imported) -> Result<()
     }
     builder.set_modified(item.modify_time);
     let text = |key: &str| content.get(key).and_then(Value::as_str).unwrap_or_default();
-    // An item has a user name, an address, or both; older exports have one of them as `username`.
+    // An item has a user name, an email address, or both. Older exports call either of them
+    // `username`.
     let users = ["itemUsername", "username", "itemEmail"].map(text);
     let user = users
         .into_iter()
@@ -177,7 +178,7 @@ fn read_item(item: &PassItem, vault: &str, imported: &mut Imported) -> Result<()
     Ok(())
 }
 
-/// Sections of identities and of items that people designed: each a list of further fields.
+/// Reads the sections of identities and custom items. Each is a list of further fields.
 fn read_sections(sections: &Value, builder: &mut Builder) -> Result<(), ImportError> {
     for section in sections.as_array().into_iter().flatten() {
         for field in section
@@ -188,7 +189,7 @@ fn read_sections(sections: &Value, builder: &mut Builder) -> Result<(), ImportEr
         {
             match ExtraField::deserialize(field) {
                 Ok(field) => read_extra(&field, builder)?,
-                Err(_) => builder.lose("a field in a section, which has another shape"),
+                Err(_) => builder.lose("a field in a section, which has an unknown form"),
             }
         }
     }

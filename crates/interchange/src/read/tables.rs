@@ -1,7 +1,7 @@
-//! Tables (CSV): the first line names the columns, each further line is an item.
+//! Tables (CSV): the first line names the columns, and each further line is an item.
 //!
-//! Columns are found by their names, without case and in any order. A column that is not known
-//! becomes a field of its name, so that nothing in a table is silent.
+//! Columns are found by name, in any case and any order. An unknown column becomes a field with its
+//! name, so that no cell is lost silently.
 
 use std::collections::BTreeMap;
 
@@ -15,20 +15,20 @@ use crate::limits::{FIELDS_MAX, ITEMS_MAX};
 use crate::loss::Loss;
 use crate::syntax::{csv, json};
 
-/// What a format's columns mean.
+/// The columns of a format.
 #[derive(Clone, Copy)]
 pub(crate) struct Table {
-    /// Columns that tell the format from others.
+    /// Columns that the format always has.
     required: &'static [&'static str],
-    /// Columns, in lower case, and what they hold.
+    /// The names of the columns, in lower case, and their meanings.
     columns: &'static [(&'static str, Column)],
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Column {
-    /// The folders, with this between them.
+    /// The folders, with this separator.
     Folder(char),
-    /// The same, below a folder that all items have.
+    /// The folders, with this separator. The first folder is the same for all items and is skipped.
     FolderBelowRoot(char),
     Name,
     /// The source's own id.
@@ -43,9 +43,9 @@ enum Column {
     Fields,
     Iso,
     Milliseconds,
-    /// A mark that does not come along; counted where it is set.
+    /// A mark that is not imported. Items that have it are counted.
     Mark(&'static str),
-    /// Says nothing about the secret: an icon's number, when it was made or used.
+    /// Not imported and no loss: the number of an icon, or a time of creation or use.
     Skipped,
 }
 
@@ -158,7 +158,7 @@ pub(crate) const LASTPASS: Table = Table {
     ],
 };
 
-/// What LastPass writes as the address of what has none.
+/// The address that LastPass writes for an item without one.
 const LASTPASS_NO_URL: &str = "http://sn";
 
 /// Reads a table.
@@ -284,7 +284,7 @@ fn read_row(
     Ok(())
 }
 
-/// The host in an address, for what has no other name.
+/// The host of an address, as the name of an item without a name.
 fn host_of(url: &str) -> Option<&str> {
     let (_, rest) = url.split_once("://")?;
     let host = rest.split(['/', '?', '#']).next()?;
@@ -292,8 +292,8 @@ fn host_of(url: &str) -> Option<&str> {
     (!host.is_empty()).then_some(host)
 }
 
-/// Addresses that are joined by commas, which an address may hold too: what has no `://` belongs to
-/// the one before it.
+/// Splits addresses that are joined by commas. An address may contain commas too: a part without
+/// `://` belongs to the address before it.
 fn split_urls(cell: &str) -> Vec<String> {
     let mut urls: Vec<String> = Vec::new();
     for part in cell.split(',') {
@@ -308,7 +308,7 @@ fn split_urls(cell: &str) -> Vec<String> {
     urls
 }
 
-/// Lines of `name: value`. A line without a colon belongs to the value before it.
+/// Splits lines of `name: value`. A line without a colon belongs to the value before it.
 fn split_fields(cell: &str) -> Vec<(String, String)> {
     let mut fields: Vec<(String, String)> = Vec::new();
     for line in cell.lines() {
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn the_host_names_what_has_no_name() {
+    fn the_host_names_an_item_without_a_name() {
         assert_eq!(
             host_of("https://me@example.org:8443/x?y"),
             Some("example.org:8443")

@@ -30,7 +30,7 @@ fn error_of(error: &csv::Error) -> ImportError {
         ErrorKind::UnequalLengths { pos, .. } => ImportError::UnevenTable {
             line: pos.as_ref().map_or(0, csv::Position::line),
         },
-        // The text is UTF-8 and comes from memory, so there is no other kind of error.
+        // There is no other error, because the text is UTF-8 and in memory.
         _ => ImportError::NotThisFormat {
             expected: "a table",
         },

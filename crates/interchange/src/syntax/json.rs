@@ -1,4 +1,4 @@
-//! JSON of other programs: typed, bounded in depth, and without values in errors.
+//! JSON of other programs: typed and limited in depth. Errors hold no values.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -8,12 +8,12 @@ use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _, SeqAcce
 use crate::error::ImportError;
 use crate::limits::ITEMS_MAX;
 
-/// Reads a document. Unknown members are skipped unless `T` collects them.
+/// Reads a document. Skips unknown members unless `T` collects them.
 pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ImportError> {
     serde_json::from_slice(text_of(bytes)?.as_bytes()).map_err(|error| error_of(&error))
 }
 
-/// The text without the byte order mark that some programs write.
+/// The text, without the byte order mark that some programs write.
 pub(crate) fn text_of(bytes: &[u8]) -> Result<&str, ImportError> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let good = bytes.get(..error.valid_up_to()).unwrap_or_default();
@@ -24,10 +24,11 @@ pub(crate) fn text_of(bytes: &[u8]) -> Result<&str, ImportError> {
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
-/// A list of at most [`ITEMS_MAX`] items; one more is an error and not allocated for.
+/// A list of at most [`ITEMS_MAX`] items. A longer list is an error, and only as many are
+/// allocated.
 pub(crate) struct Items<T>(pub(crate) Vec<T>);
 
-/// What serde says of a list that is longer.
+/// The message of serde's error for a longer list.
 const TOO_MANY: &str = "too many items";
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Items<T> {
@@ -55,7 +56,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Items<T> {
     }
 }
 
-/// The place alone: serde's own message may quote what it found.
+/// Keeps only the position of an error, because serde's message may quote a value.
 pub(crate) fn error_of(error: &serde_json::Error) -> ImportError {
     let (line, column) = (error.line(), error.column());
     if error.to_string().starts_with(TOO_MANY) {

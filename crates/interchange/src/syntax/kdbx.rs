@@ -1,5 +1,5 @@
-//! What reading and writing KeePass' encrypted file share: its constants and the cipher of protected
-//! values.
+//! The parts of KeePass' encrypted file that reading and writing share: constants, and the cipher
+//! of protected values.
 
 use chacha20::ChaCha20;
 use chacha20::cipher::{KeyIvInit, StreamCipher};
@@ -31,7 +31,7 @@ pub(crate) const KDF_ARGON2ID: [u8; 16] =
 pub(crate) const INNER_CHACHA20: u32 = 3;
 const SALSA20_NONCE: [u8; 8] = [0xE8, 0x30, 0x09, 0x4B, 0x97, 0x20, 0x5D, 0x2A];
 
-/// What protected values are under.
+/// The stream cipher of protected values.
 pub(crate) enum InnerStream {
     None,
     Salsa20(Box<Salsa20>),
@@ -51,7 +51,7 @@ impl InnerStream {
             }
             INNER_CHACHA20 => Ok(Self::chacha20(key)),
             _ => Err(ImportError::NotSupported {
-                what: "another cipher for protected values",
+                what: "an unknown cipher for protected values",
             }),
         }
     }
@@ -72,7 +72,7 @@ impl InnerStream {
     }
 
     pub(crate) fn apply(&mut self, bytes: &mut [u8]) {
-        // At most 256 GiB come out of one stream, and a file is far shorter.
+        // One key stream has 256 GiB. A file is far shorter, so this does not fail.
         let _ = match self {
             Self::None => Ok(()),
             Self::Salsa20(stream) => stream.try_apply_keystream(bytes),

@@ -1,8 +1,8 @@
-//! XML as KeePass writes it, as a tree. Elements and their text; of the attributes only `Protected`
-//! counts.
+//! The XML of KeePass as a tree of elements with their text. The only attribute that counts is
+//! `Protected`.
 //!
-//! A document type is refused, so there are no entities but the five of XML itself. Depth and
-//! number of elements are bounded.
+//! A document type is refused, so there are only the five entities of XML itself. The depth and the
+//! number of elements are limited.
 
 use data_encoding::BASE64;
 use quick_xml::Reader;
@@ -43,8 +43,8 @@ impl Node {
     }
 }
 
-/// Reads a document. What is marked as protected is base64, and goes through `unprotect` in the
-/// order of the document.
+/// Reads a document. The text of a protected element is base64; `unprotect` decrypts the decoded
+/// bytes in place, in the order of the document.
 pub(crate) fn read(text: &str, unprotect: &mut dyn FnMut(&mut [u8])) -> Result<Node, ImportError> {
     let mut reader = Reader::from_str(text);
     reader.config_mut().expand_empty_elements = true;
@@ -80,7 +80,7 @@ pub(crate) fn read(text: &str, unprotect: &mut dyn FnMut(&mut [u8])) -> Result<N
                     );
                     unprotect(&mut bytes);
                     let plain = std::str::from_utf8(&bytes).unwrap_or_default();
-                    // A protected attachment may be any bytes; it is not carried, only counted.
+                    // A protected attachment may be any bytes. Attachments are only counted.
                     node.text = Zeroizing::new(plain.to_owned());
                 }
                 stack.last_mut().ok_or_else(not_xml)?.children.push(node);

@@ -1,5 +1,5 @@
-//! One file out of a ZIP archive, stored or deflated. No ZIP64, no encryption of its own: exports
-//! have neither.
+//! Reads one file of a ZIP archive, stored or deflated. ZIP64 and encryption are not supported:
+//! exports do not use them.
 
 use std::io::Read;
 
@@ -10,9 +10,9 @@ use zeroize::Zeroizing;
 use crate::error::ImportError;
 use crate::limits::FILE_LEN_MAX;
 
-/// The most that one file may be when it is decompressed, in bytes.
+/// The greatest decompressed length of a file, in bytes.
 const MEMBER_LEN_MAX: usize = FILE_LEN_MAX;
-/// What stands behind the archive's directory: a fixed part, and a comment.
+/// The length of the record at the end of an archive: a fixed part, and a comment.
 const END_LEN_MIN: usize = 22;
 const END_LEN_MAX: usize = END_LEN_MIN + 65_535;
 
@@ -20,12 +20,12 @@ const CUT: ImportError = ImportError::Damaged {
     what: "the archive is cut off",
 };
 
-/// True if this is an archive.
+/// Whether these bytes are an archive.
 pub(crate) fn is_zip(bytes: &[u8]) -> bool {
     bytes.starts_with(b"PK\x03\x04")
 }
 
-/// The first file of which the name ends so; `None` if there is none. The others are not
+/// The first file whose name ends with `name_end`; `None` if there is none. Other files are not
 /// decompressed.
 pub(crate) fn read_member(
     bytes: &[u8],
@@ -77,7 +77,7 @@ fn decompress(bytes: &[u8], entry: &[u8]) -> Result<Zeroizing<Vec<u8>>, ImportEr
         .and_then(|data| data.get(..packed_len))
         .ok_or(CUT)?;
     let mut plain = Zeroizing::new(Vec::new());
-    // One byte more than is declared, so that more than that is seen and not read.
+    // Read at most one byte more than declared, which shows that the file is longer.
     let limit = u64::try_from(len).unwrap_or(u64::MAX).saturating_add(1);
     let read = match method {
         0 => packed.take(limit).read_to_end(&mut plain),
@@ -86,7 +86,7 @@ fn decompress(bytes: &[u8], entry: &[u8]) -> Result<Zeroizing<Vec<u8>>, ImportEr
             .read_to_end(&mut plain),
         _ => {
             return Err(ImportError::NotSupported {
-                what: "another compression of ZIP",
+                what: "an unknown compression of ZIP",
             });
         }
     };
@@ -94,7 +94,7 @@ fn decompress(bytes: &[u8], entry: &[u8]) -> Result<Zeroizing<Vec<u8>>, ImportEr
     sum.update(&plain);
     if read.is_err() || plain.len() != len || sum.sum() != crc {
         return Err(ImportError::Damaged {
-            what: "a file in the archive does not decompress to what it was",
+            what: "a file in the archive does not match its length or checksum",
         });
     }
     Ok(plain)

@@ -1,5 +1,5 @@
-//! Bitwarden's JSON, not encrypted: logins in folders, with all other fields as custom ones. Secret
-//! fields are hidden there.
+//! Bitwarden's JSON, not encrypted. Each record is a login in a folder; fields without a place of
+//! their own are custom fields. Secret custom fields have the type "hidden".
 
 use passmate_vault::login::is_secret;
 use passmate_vault::view::View;
@@ -85,7 +85,7 @@ mod tests {
     use crate::write::tests::vault;
 
     #[test]
-    fn bitwarden_gets_logins_in_folders_and_secrets_hidden() {
+    fn records_are_logins_in_folders_with_hidden_secrets() {
         let json: Value = serde_json::from_slice(&write(&vault().view())).unwrap();
         assert_eq!(
             json["folders"],

@@ -1,5 +1,5 @@
-//! A table with the columns that KeePassXC and most others read. Fields without a column stand in
-//! the notes, as `name: value`.
+//! A table with the columns that KeePassXC and most other programs read. Fields without a column
+//! are appended to the notes, as `name: value`.
 
 use passmate_vault::view::View;
 use zeroize::Zeroizing;

@@ -1,8 +1,8 @@
-//! KeePass' encrypted file, KDBX 4.0, as KeePass 2 and KeePassXC open it with a password: ChaCha20
-//! over gzip, keys by Argon2id.
+//! KeePass' encrypted file, KDBX 4.0, which KeePass 2 and KeePassXC open with a password. The
+//! content is compressed with gzip and encrypted with ChaCha20 under a key from Argon2id.
 //!
-//! Protected are the values that the caller calls secret, and those that XML could not hold as they
-//! are: control characters and carriage returns.
+//! Secret values are protected, which means encrypted once more. So are values with characters that
+//! XML cannot hold: control characters and carriage returns.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -25,20 +25,20 @@ use crate::syntax::kdbx::{
     CIPHER_CHACHA20, INNER_CHACHA20, InnerStream, KDF_ARGON2ID, SIGNATURE, YEAR_1, sha512,
 };
 
-/// A guess costs as much memory as KeePassXC's own default.
+/// Takes as much memory as KeePassXC's default.
 const COST: Argon2Cost = Argon2Cost {
     memory_kib: 64 * 1024,
     passes: 10,
     lanes: 2,
 };
-/// Bytes of one block of the body.
+/// The length of a block of the body, in bytes.
 const BLOCK_LEN: usize = 1024 * 1024;
 
-/// The names that every entry has in KeePass, and the one under which KeePassXC keeps what one-time
-/// codes are made from.
+/// The standard strings of a KeePass entry, and the one in which KeePassXC stores the secret of
+/// one-time codes.
 const KEYS: [&str; 6] = ["Title", "UserName", "Password", "URL", "Notes", "otp"];
 
-/// Writes a file with an entry for each live record, in groups for the folders of the paths.
+/// Writes a file with an entry for each live record. The folders of the paths become groups.
 pub(super) fn write(
     view: &View<'_>,
     options: WriteOptions<'_>,
@@ -51,12 +51,12 @@ pub(super) fn write(
 }
 
 struct KdbxEntry {
-    /// The same for the same record in every file.
+    /// Derived from the record's id, so it is the same in every file.
     id: [u8; 16],
-    /// The groups that it is in, outermost first; empty names are left out.
+    /// The names of the groups around the entry, outermost first. Empty names are skipped.
     groups: Vec<String>,
     strings: Vec<KdbxString>,
-    /// When it was made and when it was changed last, in seconds since 1970.
+    /// The times of creation and of the last change, in seconds since 1970.
     times: (i64, i64),
 }
 
@@ -175,14 +175,14 @@ fn write_entries(
     Ok(file)
 }
 
-/// A part of a header: id (1), length (4), value.
+/// Appends a part of a header: id (1), length (4), value.
 fn put(out: &mut Vec<u8>, id: u8, value: &[u8]) {
     out.push(id);
     put_value(out, value);
 }
 
 fn put_value(out: &mut Vec<u8>, value: &[u8]) {
-    // All of these are shorter than 100 bytes.
+    // All values are shorter than 100 bytes.
     out.extend_from_slice(&u32::try_from(value.len()).unwrap_or(u32::MAX).to_le_bytes());
     out.extend_from_slice(value);
 }
@@ -194,7 +194,7 @@ fn header(seed: &[u8; 32], nonce: &[u8; 12], salt: &[u8; 32]) -> Vec<u8> {
         put_value(&mut kdf, key);
         put_value(&mut kdf, value);
     };
-    // The kinds: 4 and 5 are unsigned numbers of 4 and 8 bytes, 0x42 is bytes.
+    // The types are 0x04 and 0x05 for unsigned numbers of 4 and 8 bytes, and 0x42 for bytes.
     entry(0x42, b"$UUID", &KDF_ARGON2ID);
     entry(0x42, b"S", salt);
     entry(0x05, b"I", &COST.passes.to_le_bytes());
@@ -217,10 +217,10 @@ fn header(seed: &[u8; 32], nonce: &[u8; 12], salt: &[u8; 32]) -> Vec<u8> {
 fn compress(payload: &[u8]) -> Zeroizing<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     let written = encoder.write_all(payload).and_then(|()| encoder.finish());
-    Zeroizing::new(written.expect("a Vec takes everything"))
+    Zeroizing::new(written.expect("a Vec takes all bytes"))
 }
 
-/// The groups and entries that are in one group.
+/// The content of a group.
 #[derive(Default)]
 struct Group<'a> {
     groups: BTreeMap<&'a str, Group<'a>>,
@@ -251,7 +251,8 @@ fn xml(entries: &[KdbxEntry], stream: &mut InnerStream) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(out.text.as_bytes().to_vec())
 }
 
-/// Writes elements in the order in which the cipher of protected values goes over them.
+/// Writes elements. Protected values must be written in the order of the document, because they
+/// share one key stream.
 struct Xml<'a> {
     text: Zeroizing<String>,
     stream: &'a mut InnerStream,
@@ -303,7 +304,7 @@ impl Xml<'_> {
         self.text.push_str("</Entry>");
     }
 
-    /// An element with a text; what XML cannot hold becomes U+FFFD.
+    /// Writes an element with a text. Characters that XML cannot hold become U+FFFD.
     fn element(&mut self, name: &str, text: &str) {
         let text: Zeroizing<String> = Zeroizing::new(
             text.chars()
@@ -317,9 +318,10 @@ impl Xml<'_> {
     }
 }
 
-/// Whether a character comes back out of XML as it went in.
+/// Whether XML keeps a character as it is.
 fn is_plain(c: char) -> bool {
-    !matches!(c, '\0'..='\u{8}' | '\u{B}'..='\u{1F}' | '\u{7F}'..='\u{9F}' | '\u{FFFE}' | '\u{FFFF}')
+    let is_control = matches!(c, '\0'..='\u{8}' | '\u{B}'..='\u{1F}' | '\u{7F}'..='\u{9F}');
+    !is_control && !matches!(c, '\u{FFFE}' | '\u{FFFF}')
 }
 
 #[cfg(test)]
@@ -351,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_is_read_as_it_was() {
+    fn written_entries_are_read_back() {
         let odd = "<&\"'>]]>\r\n\u{1}\u{7F} ü🔑 \u{FFFF} ";
         let entries = [
             entry(
@@ -416,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_of_many_blocks_is_one_file_and_no_two_files_are_alike() {
+    fn a_body_may_have_many_blocks() {
         let long: String = (0..400_000_u32)
             .map(|number| format!("{:08x}", number.wrapping_mul(0x9E37_79B9)))
             .collect();
