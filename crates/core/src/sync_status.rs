@@ -119,3 +119,88 @@ pub fn trust_text(trust: &Trust) -> String {
         } => format!("pin {current}, next {next}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use passmate_sync::{Greeting, Report};
+    use passmate_vault::format::container::Params;
+    use passmate_vault::{Account, AccountKey, Passphrase, Secret, SeenChanges, SyncKey};
+
+    use super::*;
+    use crate::session::{Session, VaultLocation};
+
+    fn device(dir: &tempfile::TempDir, name: &str) -> Session {
+        let location =
+            VaultLocation::new(dir.path().join(name)).with_params(Params::new(4, 1, 1).unwrap());
+        let mut session = Session::create(location, Passphrase::from("a".to_owned())).unwrap();
+        let key = SyncKey::from_parts([1; 8], Secret::from_bytes([1; 32]));
+        session.set_account(Some(Account {
+            host: "cloud.example".to_owned(),
+            port: 1,
+            key: AccountKey::Granted(key),
+            trust: Trust::System,
+            confirmed: true,
+            seen: SeenChanges::new(),
+            last: None,
+            retired: None,
+            shape: Shape::Modern,
+        }));
+        session
+    }
+
+    fn set(session: &mut Session, field: &str, value: &str) {
+        session.edit(|vault, _| {
+            if vault.record(&"A".into()).is_none() {
+                vault.create_record("A".into(), "mail", 100).unwrap();
+            }
+            vault.set(&"A".into(), field, value, 200).unwrap();
+        });
+    }
+
+    fn synced(session: &Session) -> Report {
+        Report {
+            common: session.vault().change_count(),
+            greeting: Greeting {
+                layout: None,
+                banner: b"x\nbtoken-max 10000\n".to_vec(),
+            },
+            ..Report::default()
+        }
+    }
+
+    #[test]
+    fn the_status_tells_unsent_changes_and_the_quota() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut session = device(&dir, "one");
+        let mut state = State::default();
+        let before = status(&session, &state).unwrap();
+        assert_eq!((before.unsent, before.quota.stated), (None, false));
+        state.note_synced(5, &synced(&session));
+        set(&mut session, "user", "me");
+        let after = status(&session, &state).unwrap();
+        let quota = Quota {
+            used: 4096 + 48,
+            limit: 10_000,
+            stated: true,
+        };
+        assert_eq!((after.unsent, after.quota), (Some(2), quota));
+        assert_eq!((quota.left(), quota.percent()), (10_000 - 4096 - 48, 41));
+        state.note_synced(6, &synced(&session));
+        assert_eq!(status(&session, &state).unwrap().unsent, Some(0));
+    }
+
+    #[test]
+    fn equal_vaults_have_one_fingerprint_and_others_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let [mut one, mut two] = ["one", "two"].map(|name| device(&dir, name));
+        let fingerprint = |session: &Session| {
+            let status = status(session, &State::default()).unwrap();
+            status.content.fingerprint
+        };
+        set(&mut one, "user", "me");
+        assert_eq!(fingerprint(&one).len(), 16);
+        assert_ne!(fingerprint(&one), fingerprint(&two));
+        set(&mut two, "user", "me");
+        assert_eq!(fingerprint(&one), fingerprint(&two));
+    }
+}

@@ -100,13 +100,13 @@ pub struct NotAsked;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// The server ended the connection before its hello. It is too busy, or no Passmate server.
-    #[error("the server ended the connection before it said anything")]
+    #[error("the server closed the connection without a greeting")]
     CutBeforeHello,
     /// The stream ended inside the server's hello or banner.
     #[error("the connection broke while the server greeted")]
     CutDuringGreeting,
     /// The peer is not a Passmate server.
-    #[error("what answers is not a Passmate server")]
+    #[error("the peer is not a Passmate server")]
     NotPassmate,
     /// The server speaks an unsupported version. Version 1 encrypted btokens in another way.
     #[error("the server speaks protocol version {0}, which is not supported")]

@@ -240,7 +240,8 @@ pub(crate) fn a_change_that_fails_changes_nothing<I: Implementation>() {
 }
 
 pub(crate) fn what_needs_a_person_comes_back_as_a_value<I: Implementation>() {
-    let mut vault = open(&I::new());
+    let implementation = I::new();
+    let mut vault = open(&implementation);
     change(&mut *vault, &set("web/shop", "user", "bob"));
     change(&mut *vault, &set("old/shop", "user", "bob"));
     let delete = Edit::Delete {
@@ -275,7 +276,8 @@ pub(crate) fn what_needs_a_person_comes_back_as_a_value<I: Implementation>() {
 }
 
 pub(crate) fn a_record_is_read_searched_and_shown<I: Implementation>() {
-    let mut vault = open(&I::new());
+    let implementation = I::new();
+    let mut vault = open(&implementation);
     change(&mut *vault, &set("web/shop", "user", "bob"));
     change(&mut *vault, &set("web/shop", "password", "se;cret"));
     change(&mut *vault, &set("web/shop", "otp", "GEZDGNBVGY3TQOJQ"));
@@ -396,7 +398,8 @@ pub(crate) fn an_update_stores_only_what_a_person_changed<I: Implementation>() {
 }
 
 pub(crate) fn an_import_can_be_previewed_and_repeated<I: Implementation>() {
-    let mut vault = open(&I::new());
+    let implementation = I::new();
+    let mut vault = open(&implementation);
     let csv = b"name,url,username,password,note\nbank,https://bank.example,alice,one,\n";
     let imported = parse(Format::ChromeCsv, csv, None).unwrap();
     let preview = vault.preview_import(Format::ChromeCsv, &imported).unwrap();
@@ -412,7 +415,8 @@ pub(crate) fn an_import_can_be_previewed_and_repeated<I: Implementation>() {
 }
 
 pub(crate) fn an_export_opens_with_the_same_passphrase<I: Implementation>() {
-    let mut vault = open(&I::new());
+    let implementation = I::new();
+    let mut vault = open(&implementation);
     change(&mut *vault, &set("a", "password", "one"));
     let form = ExportForm::File(ExportFormat::Passmate);
     let exported = vault.export(form).unwrap();
@@ -525,7 +529,8 @@ pub(crate) fn a_large_deletion_is_held_back_until_agreed_to<I: Implementation>()
 }
 
 pub(crate) fn a_vault_without_a_place_to_sync_says_so<I: Implementation>() {
-    let mut vault = open(&I::new());
+    let implementation = I::new();
+    let mut vault = open(&implementation);
     let consent = Consent::to_everything();
     assert_eq!(
         kind_of(vault.sync(&SyncRequest::default())),
@@ -548,7 +553,8 @@ pub(crate) fn offline_forbids_every_call_that_needs_the_network<I: Implementatio
         offline: true,
         ..SyncSettings::default()
     };
-    let mut vault = I::new().open(passphrase(), settings);
+    let implementation = I::new();
+    let mut vault = implementation.open(passphrase(), settings);
     let setup = ServerSetup {
         address: Address::new("localhost", 1).unwrap(),
         trust: None,
