@@ -1,17 +1,17 @@
 //! The meaning of field names: which field is the user name, which one is secret, and what kind of
 //! record a set of fields makes.
 //!
-//! A field's name is free text, so this is a convention. Every part of Passmate asks this module:
-//! the terminal masks what it calls secret, the exporters put into another program's `UserName`
-//! what it calls the user name, and so on. The rules are:
-//!  - upper and lower case are the same;
-//!  - several names may have one role; if a record has more than one of them, the first in
-//!    [`FieldRole::names`] wins and the others are ordinary fields;
-//!  - a name without a known meaning is secret.
+//! A field's name is free text, so the meaning is a convention. Every part of Passmate uses this
+//! module: the terminal masks secret fields, exporters write the user name into another program's
+//! place for it, importers name fields by their role. The rules are:
+//!  - case does not matter;
+//!  - a role has several names. If a record has more than one of them, the first in
+//!    [`FieldRole::names`] has the role, and the others are ordinary fields;
+//!  - a field whose name has no known meaning is secret.
 
 use crate::view::{ViewField, ViewRecord};
 
-/// What a field means, by its name.
+/// The meaning of a field.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum FieldRole {
     /// The name with which one logs in.
@@ -72,13 +72,13 @@ impl FieldRole {
         }
     }
 
-    /// Whether a value of this role is hidden from people who look over the shoulder.
+    /// Whether a field with this role is masked on a screen and protected in an export.
     #[must_use]
     pub const fn is_secret(self) -> bool {
         !matches!(self, Self::User | Self::Url | Self::Label)
     }
 
-    /// The record's field with this role: the first of [`names`](Self::names) that is set.
+    /// The field of a record that has this role.
     #[must_use]
     pub fn find<'a>(self, record: &ViewRecord<'a>) -> Option<ViewField<'a>> {
         let mut fields: Vec<_> = record.fields().collect();
@@ -102,8 +102,8 @@ pub fn role_of(name: &str) -> Option<FieldRole> {
         .find(|role| role.names().iter().any(|other| is_name(name, other)))
 }
 
-/// Whether the value of a field with this name is to be masked on a screen and protected in an
-/// export. True for every name without a known meaning.
+/// Whether a field with this name is masked on a screen and protected in an export. True for every
+/// name without a known meaning.
 #[must_use]
 pub fn is_secret(name: &str) -> bool {
     role_of(name).is_none_or(FieldRole::is_secret)
@@ -168,7 +168,7 @@ impl<'a> Login<'a> {
     }
 }
 
-/// What a record describes, by the fields that it has.
+/// The kind of a record, which follows from its fields.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Kind {
     /// A wireless network.
@@ -177,7 +177,7 @@ pub enum Kind {
     Card,
     /// A person's data.
     Identity,
-    /// An account somewhere.
+    /// An account on a site or in a program.
     Login,
     /// Text and nothing else.
     Note,
@@ -186,7 +186,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The kind of a record. If its fields allow several, the first in the order of the variants.
+    /// The kind of a record. If its fields fit several kinds, the first in the order of the
+    /// variants.
     #[must_use]
     pub fn of(record: &ViewRecord<'_>) -> Self {
         let roles: Vec<_> = record
