@@ -6,10 +6,14 @@ mod args;
 mod change;
 mod commands;
 mod config;
+mod editor;
 mod exit;
+mod importing;
+mod joining;
 mod output;
 mod program;
 mod prompt;
 mod report;
+mod tree;
 
 pub use program::main;

@@ -1,8 +1,8 @@
 //! Everything that a front end may do with an unlocked vault.
 //!
 //! [`VaultApi`] is what a command line, a window or a browser bridge is written against.
-//! [`Session`] implements it in the same process. Every call reads or writes the vault as it is
-//! stored; the rules are:
+//! [`Session`] implements it in the same process: it reads what it read or saved last, and merges
+//! what other programs saved meanwhile before it writes. The rules are:
 //!  - [`change`](VaultApi::change) is the only way to change records, and it syncs afterwards if
 //!    the settings say so: no front end can forget to;
 //!  - a call that needs a person returns [`Halt::Needs`](crate::answer::Halt::Needs) and is called

@@ -1,26 +1,15 @@
-//! `import`: what other programs export becomes records.
-
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use passmate_core::api::VaultApi;
-use passmate_core::edit::Edit;
 use passmate_core::import::problem_of;
-use passmate_core::interchange::{
-    Applied, FILE_LEN_MAX, Format, ImportError, Imported, Loss, Outcome, parse,
-};
+use passmate_core::interchange::{Format, ImportError, Imported, parse};
 use passmate_core::pass_store;
 use passmate_core::problem::{Problem, ProblemKind};
 use passmate_vault::Passphrase;
-use serde_json::json;
-use zeroize::Zeroizing;
 
 use crate::app::App;
-use crate::change::change_quietly;
+use crate::importing::{bring_in, preview, read};
 use crate::prompt::{Ask, PassphraseSource};
-use crate::report::{after_change, plain};
 
 /// Import records from another program
 ///
@@ -95,63 +84,6 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Makes records of it, and tells what came of that.
-pub(super) fn bring_in(
-    app: &App,
-    vault: &mut dyn VaultApi,
-    format: Format,
-    imported: Imported,
-) -> Result<(), Problem> {
-    let losses = imported.losses.clone();
-    let edit = Edit::Import { format, imported };
-    let changed = change_quietly(app, vault, &edit)?;
-    let applied = changed.applied.as_ref();
-    applied.map_or(Ok(()), |applied| {
-        report(app, format, false, &losses, applied)
-    })?;
-    after_change(app, &changed);
-    Ok(())
-}
-
-/// Tells what an import would do.
-fn preview(
-    app: &App,
-    vault: &mut dyn VaultApi,
-    format: Format,
-    imported: &Imported,
-) -> Result<(), Problem> {
-    let applied = plain(vault.preview_import(format, imported))?;
-    report(app, format, true, &imported.losses, &applied)
-}
-
-/// A file of at most as many bytes as can be imported, or one more.
-pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Problem> {
-    let failed = |error: io::Error| {
-        Problem::new(
-            ProblemKind::File,
-            format!("cannot read {}: {error}", path.display()),
-            "check the path and the file's mode",
-        )
-    };
-    let mut bytes = Zeroizing::new(Vec::new());
-    // One more than is taken, so that the importer sees that it is too long.
-    let limit = u64::try_from(FILE_LEN_MAX).map_or(u64::MAX, |limit| limit.saturating_add(1));
-    if path == Path::new("-") {
-        io::stdin()
-            .lock()
-            .take(limit)
-            .read_to_end(&mut bytes)
-            .map_err(failed)?;
-    } else {
-        File::open(path)
-            .map_err(failed)?
-            .take(limit)
-            .read_to_end(&mut bytes)
-            .map_err(failed)?;
-    }
-    Ok(bytes)
-}
-
 /// Reads an encrypted file; who types a wrong password may try again twice.
 fn open(app: &App, args: &Args, bytes: &[u8]) -> Result<Imported, Problem> {
     let source = match &args.file_passphrase_file {
@@ -193,67 +125,4 @@ fn ask_secret(ask: &Ask) -> Result<Passphrase, Problem> {
                 ..problem
             },
         })
-}
-
-fn report(
-    app: &App,
-    format: Format,
-    dry_run: bool,
-    losses: &[Loss],
-    applied: &Applied,
-) -> Result<(), Problem> {
-    let paths = |wanted| {
-        applied
-            .records
-            .iter()
-            .filter(move |(outcome, _)| *outcome == wanted)
-            .map(|(_, path)| path)
-    };
-    let [unchanged, deleted] =
-        [Outcome::Unchanged, Outcome::Deleted].map(|outcome| applied.count(outcome));
-    if app.out.json {
-        let losses: Vec<_> = losses
-            .iter()
-            .map(|Loss { path, what }| json!({ "path": path, "what": what }))
-            .collect();
-        return app.out.object(json!({
-            "format": format.word(),
-            "dry_run": dry_run,
-            "new": paths(Outcome::Created).collect::<Vec<_>>(),
-            "changed": paths(Outcome::Changed).collect::<Vec<_>>(),
-            "unchanged": unchanged,
-            "deleted": deleted,
-            "changes": applied.changes,
-            "losses": losses,
-        }));
-    }
-    if dry_run {
-        for (word, outcome) in [("new", Outcome::Created), ("changed", Outcome::Changed)] {
-            paths(outcome).try_for_each(|path| app.out.line(&format!("{word}: {path}")))?;
-        }
-    }
-    for Loss { path, what } in losses {
-        let whose = if path.is_empty() {
-            String::new()
-        } else {
-            format!("{path}: ")
-        };
-        app.out.warn(&format!("not imported: {whose}{what}"));
-    }
-    let did = if dry_run { "would import" } else { "imported" };
-    let mut parts = vec![
-        format!("{} new", applied.count(Outcome::Created)),
-        format!("{} changed", applied.count(Outcome::Changed)),
-        format!("{unchanged} as before"),
-    ];
-    for (count, what) in [(deleted, "deleted"), (losses.len(), "not imported")] {
-        if count > 0 {
-            parts.push(format!("{count} {what}"));
-        }
-    }
-    app.out.line(&format!(
-        "{did} from {}: {}",
-        format.word(),
-        parts.join(", ")
-    ))
 }

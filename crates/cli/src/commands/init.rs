@@ -9,8 +9,9 @@ use passmate_core::strength::is_weak;
 use passmate_vault::Passphrase;
 use serde_json::json;
 
-use super::{import, sync};
+use super::sync;
 use crate::app::App;
+use crate::importing;
 
 /// Create a vault
 ///
@@ -116,7 +117,7 @@ fn adopt(
     format: Format,
     path: &std::path::Path,
 ) -> Result<(), Problem> {
-    let bytes = import::read(path)?;
+    let bytes = importing::read(path)?;
     let mut parsed = match parse(format, &bytes, None) {
         Err(ImportError::SecretNeeded) => parse(format, &bytes, Some(passphrase)),
         parsed => parsed,
@@ -134,5 +135,5 @@ fn adopt(
         parsed = parse(format, &bytes, Some(&typed));
     }
     let imported = parsed.map_err(|error| problem_of(&error, format))?;
-    import::bring_in(app, vault, format, imported)
+    importing::bring_in(app, vault, format, imported)
 }

@@ -1,0 +1,136 @@
+//! Reads an import, makes records of it, and tells what became of it.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use passmate_core::api::VaultApi;
+use passmate_core::edit::Edit;
+use passmate_core::interchange::{Applied, FILE_LEN_MAX, Format, Imported, Loss, Outcome};
+use passmate_core::problem::{Problem, ProblemKind};
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use crate::app::App;
+use crate::change::change_quietly;
+use crate::report::{after_change, plain};
+
+/// Imports, and tells what became of it.
+pub(crate) fn bring_in(
+    app: &App,
+    vault: &mut dyn VaultApi,
+    format: Format,
+    imported: Imported,
+) -> Result<(), Problem> {
+    let losses = imported.losses.clone();
+    let edit = Edit::Import { format, imported };
+    let changed = change_quietly(app, vault, &edit)?;
+    let applied = changed.applied.as_ref();
+    applied.map_or(Ok(()), |applied| {
+        report(app, format, false, &losses, applied)
+    })?;
+    after_change(app, &changed);
+    Ok(())
+}
+
+/// Tells what an import would do.
+pub(crate) fn preview(
+    app: &App,
+    vault: &mut dyn VaultApi,
+    format: Format,
+    imported: &Imported,
+) -> Result<(), Problem> {
+    let applied = plain(vault.preview_import(format, imported))?;
+    report(app, format, true, &imported.losses, &applied)
+}
+
+/// A file of at most as many bytes as can be imported, or one more.
+pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    let failed = |error: io::Error| {
+        Problem::new(
+            ProblemKind::File,
+            format!("cannot read {}: {error}", path.display()),
+            "check the path and the file's mode",
+        )
+    };
+    let mut bytes = Zeroizing::new(Vec::new());
+    // One more than is taken, so that the importer sees that it is too long.
+    let limit = u64::try_from(FILE_LEN_MAX).map_or(u64::MAX, |limit| limit.saturating_add(1));
+    if path == Path::new("-") {
+        io::stdin()
+            .lock()
+            .take(limit)
+            .read_to_end(&mut bytes)
+            .map_err(failed)?;
+    } else {
+        File::open(path)
+            .map_err(failed)?
+            .take(limit)
+            .read_to_end(&mut bytes)
+            .map_err(failed)?;
+    }
+    Ok(bytes)
+}
+
+fn report(
+    app: &App,
+    format: Format,
+    dry_run: bool,
+    losses: &[Loss],
+    applied: &Applied,
+) -> Result<(), Problem> {
+    let paths = |wanted| {
+        applied
+            .records
+            .iter()
+            .filter(move |(outcome, _)| *outcome == wanted)
+            .map(|(_, path)| path)
+    };
+    let [unchanged, deleted] =
+        [Outcome::Unchanged, Outcome::Deleted].map(|outcome| applied.count(outcome));
+    if app.out.json {
+        let losses: Vec<_> = losses
+            .iter()
+            .map(|Loss { path, what }| json!({ "path": path, "what": what }))
+            .collect();
+        return app.out.object(json!({
+            "format": format.word(),
+            "dry_run": dry_run,
+            "new": paths(Outcome::Created).collect::<Vec<_>>(),
+            "changed": paths(Outcome::Changed).collect::<Vec<_>>(),
+            "unchanged": unchanged,
+            "deleted": deleted,
+            "changes": applied.changes,
+            "losses": losses,
+        }));
+    }
+    if dry_run {
+        for (word, outcome) in [("new", Outcome::Created), ("changed", Outcome::Changed)] {
+            paths(outcome).try_for_each(|path| app.out.line(&format!("{word}: {path}")))?;
+        }
+    }
+    for Loss { path, what } in losses {
+        let whose = if path.is_empty() {
+            String::new()
+        } else {
+            format!("{path}: ")
+        };
+        app.out.warn(&format!("not imported: {whose}{what}"));
+    }
+    let did = if dry_run { "would import" } else { "imported" };
+    let mut parts = vec![
+        format!("{} new", applied.count(Outcome::Created)),
+        format!("{} changed", applied.count(Outcome::Changed)),
+        format!("{unchanged} as before"),
+    ];
+    for (count, what) in [(deleted, "deleted"), (losses.len(), "not imported")] {
+        if count > 0 {
+            parts.push(format!("{count} {what}"));
+        }
+    }
+    app.out.line(&format!(
+        "{did} from {}: {}",
+        format.word(),
+        parts.join(", ")
+    ))
+}
