@@ -61,13 +61,14 @@ pub fn main() -> ExitCode {
 fn command() -> clap::Command {
     let command = clap::Command::new("passmate-server")
         .version(env!("CARGO_PKG_VERSION"))
-        .about("The Passmate sync server: stores sealed vaults that it cannot read")
         .after_help("Start with `passmate-server serve`, which needs no configuration.")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .max_term_width(100)
         .subcommand(config::serve_command());
+    // The description comes last, because adding the commands sets their own.
     admin::add_commands(command)
+        .about("The Passmate sync server: stores sealed vaults that it cannot read")
 }
 
 /// Keeps the memory of this process out of core files, because it holds the private key, auth
@@ -260,5 +261,7 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         command().debug_assert();
+        let about = command().get_about().unwrap().to_string();
+        assert!(about.starts_with("The Passmate sync server"), "{about}");
     }
 }

@@ -1,8 +1,8 @@
 //! How the server proves its identity: with the operator's certificate, or with a self-signed one
 //! that is made once in the data dir and kept, so that the pin on people's devices stays valid.
 //!
-//! One [`ServerConfig`](rustls::ServerConfig) serves all connections until SIGHUP or a change of the
-//! files replaces it. It keeps no session data: a client makes one exchange per connection, and
+//! One [`ServerConfig`](rustls::ServerConfig) serves all connections until SIGHUP or a change of
+//! the files replaces it. It keeps no session data: a client makes one exchange per connection, and
 //! unread session tickets would make the system reset the connection.
 
 mod chain;

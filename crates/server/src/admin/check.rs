@@ -1,5 +1,5 @@
-//! `passmate-server check`: what needs the operator's attention, and what to do about it. It may run
-//! beside a server, and changes nothing.
+//! `passmate-server check`: what needs the operator's attention, and what to do about it. It may
+//! run beside a server, and changes nothing.
 
 use std::fs;
 use std::io;

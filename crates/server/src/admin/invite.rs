@@ -23,9 +23,9 @@ const OPEN_TIME_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 pub(super) enum Invites {
     /// Let one device create an account within 7 days
     ///
-    /// The owner of the device runs `passmate sync setup HOST --request` and sends you the code. The
-    /// code is not a secret, but make sure that it comes from that person. The note is deleted when
-    /// the code is used or expires.
+    /// The owner of the device runs `passmate sync setup HOST --request` and sends you the code.
+    /// The code is not a secret, but make sure that it comes from that person. The note is deleted
+    /// when the code is used or expires.
     Add {
         /// The code, as `passmate sync setup HOST --request` prints it; case and spaces do not
         /// matter

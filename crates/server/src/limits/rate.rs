@@ -21,7 +21,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::TurnedAway;
 
-/// SourceRecords with a record of their own. All records together take about 8 MiB.
+/// Sources with a record of their own. All records together take about 8 MiB.
 const SOURCES_MAX: usize = 1 << 16;
 /// Records that all other sources share.
 const SHARED_RECORDS: usize = 1 << 10;
@@ -33,7 +33,7 @@ const PAUSE_MIN: Duration = Duration::from_secs(10);
 /// What one source may take: an IPv4 address, or the /64 of an IPv6 address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceLimits {
-    /// SourceRecords that are not counted.
+    /// Sources that are not counted.
     pub exempt: Vec<IpNet>,
     /// Connections of one source at the same time.
     pub connections_max: usize,
@@ -116,7 +116,7 @@ struct LimiterInner {
 
 #[derive(Debug)]
 struct SourceRecords {
-    /// Open connections by source. SourceRecords without one are absent, so the map has at most as many
+    /// Open connections by source. Sources without one are absent, so the map has at most as many
     /// entries as there are connections.
     open: HashMap<Source, usize>,
     /// What sources did recently.

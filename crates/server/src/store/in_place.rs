@@ -1,8 +1,8 @@
 //! Reads in place: by the worker thread of the runtime that asks, instead of the blocking pool.
 //!
-//! Passing a read to another thread costs ten times as much as a read from memory. But a worker that
-//! waits for a disk serves no client, and it may be the one that polls network and clock for all
-//! workers: tokio does not wake a second worker for a single task. The rules are:
+//! Passing a read to another thread costs ten times as much as a read from memory. But a worker
+//! that waits for a disk serves no client, and it may be the one that polls network and clock for
+//! all workers: tokio does not wake a second worker for a single task. The rules are:
 //!  - at most one read in place is in progress, and none if the runtime has a single worker;
 //!  - none for a while after slow reads;
 //!  - a watch thread notices a read that takes long, and wakes another worker, which takes over
@@ -74,7 +74,8 @@ impl InPlace {
             if self.watched.steps.load(Ordering::SeqCst).is_multiple_of(2) {
                 break;
             }
-            // The other read most likely comes from memory, and has ended when this task runs again.
+            // The other read most likely comes from memory, and has ended when this task runs
+            // again.
             tokio::task::yield_now().await;
         }
         self.begin()

@@ -2,8 +2,8 @@
 //!  - an existing file is never overwritten by a new key;
 //!  - the key is on disk before its certificate is made: a crash between them leaves a key, for
 //!    which the next start makes a certificate, and the pin stays;
-//!  - during a change of the key, the data dir always holds one key, with its certificate or without
-//!    one.
+//!  - during a change of the key, the data dir always holds one key, with its certificate or
+//!    without one.
 
 use std::fs;
 use std::io;
