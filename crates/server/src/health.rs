@@ -78,15 +78,35 @@ pub(crate) struct Connections {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Finding {
     CertificateExpired,
-    CertificateExpires { at: i64, left: i64 },
+    CertificateExpires {
+        at: i64,
+        left: i64,
+    },
     NoBackup,
-    BackupOld { made_at: i64, age: i64 },
-    NoSpaceForCreates { free: u64, free_min: u64 },
-    DiskFillsUp { free: u64 },
+    BackupOld {
+        made_at: i64,
+        age: i64,
+    },
+    NoSpaceForCreates {
+        free: u64,
+        free_min: u64,
+    },
+    DiskFillsUp {
+        free: u64,
+    },
     Damage,
-    RecentError { age: i64, name: &'static str },
-    ClockBehind { newest_change: i64 },
-    FewDescriptors(u64, u64, u64),
+    RecentError {
+        age: i64,
+        name: &'static str,
+    },
+    ClockBehind {
+        newest_change: i64,
+    },
+    FewDescriptors {
+        descriptors: u64,
+        allowed: u64,
+        configured: u64,
+    },
 }
 
 /// Everything in these facts that needs the operator's attention.
@@ -138,7 +158,11 @@ pub(crate) fn findings(facts: &Facts) -> Vec<Finding> {
     {
         let allowed = connections_of_descriptors(descriptors);
         if allowed < configured {
-            findings.push(Finding::FewDescriptors(descriptors, allowed, configured));
+            findings.push(Finding::FewDescriptors {
+                descriptors,
+                allowed,
+                configured,
+            });
         }
     }
     findings
@@ -177,7 +201,11 @@ impl fmt::Display for Finding {
                 "the clock is behind the newest change in the store, which was made on {}",
                 utc(*newest_change)
             ),
-            Self::FewDescriptors(descriptors, allowed, configured) => write!(
+            Self::FewDescriptors {
+                descriptors,
+                allowed,
+                configured,
+            } => write!(
                 f,
                 "{descriptors} file descriptors allow {allowed} connections, but --connections-max is {configured}"
             ),
@@ -202,7 +230,7 @@ impl Finding {
             Self::Damage => "run `passmate-server verify`, which names the account",
             Self::RecentError { .. } => "read the log",
             Self::ClockBehind { .. } => "set the clock (timedatectl), and keep it set with NTP",
-            Self::FewDescriptors(..) => {
+            Self::FewDescriptors { .. } => {
                 "raise LimitNOFILE= in the unit (elsewhere: ulimit -n), or lower --connections-max"
             }
         }

@@ -9,7 +9,7 @@ use passmate_proto::{BANNER_LEN_MAX, PORT};
 
 use super::error::ConfigError;
 use super::layers::{self, Environment, Layer, Origin, Written};
-use super::settings::{BANNER_FILE, Effect, SETTINGS, Setting};
+use super::settings::{Effect, SETTINGS, Setting};
 use super::{CertificateFiles, Config, ListenAddress, command};
 use crate::files;
 use crate::store::StoreUrl;
@@ -260,9 +260,4 @@ fn data_dir_default(environment: &Environment) -> Result<PathBuf, ConfigError> {
         Some(home) => Ok(Path::new(home).join(".local/share/passmate-server")),
         None => Err(ConfigError::NoDataDir),
     }
-}
-
-/// The variable that a banner file is named by counts as a file named by a variable.
-pub(super) fn is_banner_file(setting: &Setting) -> bool {
-    setting.name == BANNER_FILE
 }

@@ -10,8 +10,7 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 
 use super::error::ConfigError;
-use super::gather::is_banner_file;
-use super::settings::{SETTINGS, Setting, SettingKind, VARIABLE_PREFIX, setting};
+use super::settings::{BANNER_FILE, SETTINGS, Setting, SettingKind, VARIABLE_PREFIX, setting};
 use super::values::{ListenAddress, ValueError, nearest, parse_listen, parse_network};
 use crate::files;
 use crate::limits::rate::loopback;
@@ -118,7 +117,7 @@ pub(super) fn environment(environment: &Environment) -> Result<(Layer, Layer), C
                 origin: Origin::Variable(variable.clone()),
             };
             // BANNER_FILE is the _FILE variable of BANNER.
-            let layer = if is_banner_file(setting) {
+            let layer = if setting.name == BANNER_FILE {
                 &mut from_files
             } else {
                 &mut direct
