@@ -2,7 +2,7 @@
 
 usage: original_passmate.py HOME SHARED HOST PASSPHRASE [PATH FIELD VALUE]...
 
-Syncs from the folder, sets the fields, saves, and prints what it shows as JSON.
+Syncs from the folder, sets the fields, saves, and prints all records as JSON.
 """
 
 import json

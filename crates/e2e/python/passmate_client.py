@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """A Passmate client that shares nothing with the programs of this repository.
 
-It is written from docs/protocol.md alone, with Python's standard library alone. As a program it
-holds a server to that page and prints a line for each thing that it checked:
+It was written from docs/protocol.md only, and uses only Python's standard library. As a program, it
+checks that a server does what that page says, and prints one line for each check:
 
     passmate_client.py CERTIFICATE HOST LAYOUT_1_PORT LAYOUT_2_PORT
 
-The exit code is 0 if all of them hold. A btoken is bytes here: this client does not encrypt.
+The exit code is 0 if all checks succeed. This client does not encrypt: a btoken is any bytes.
 """
 
 import os
@@ -26,11 +26,11 @@ CUT = "cut"  # the stream ended without one
 
 
 class Cut(Exception):
-    """The server ended the connection before it sent what was promised."""
+    """The server ended the connection before it sent all expected bytes."""
 
 
 class Connection:
-    """One connection; `one_by_one` sends every byte in a TLS record of its own."""
+    """One connection. `one_by_one` sends every byte in a TLS record of its own."""
 
     def __init__(self, certificate, address, layout, tls="1.3", one_by_one=False):
         context = ssl.create_default_context(cafile=certificate)
@@ -38,7 +38,7 @@ class Connection:
         context.minimum_version = context.maximum_version = version
         tcp = socket.create_connection(address, timeout=20)
         tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # Without this, Python takes an end without close_notify for a clean one.
+        # Without this option, Python treats an end without close_notify as a clean end.
         self.tls = context.wrap_socket(tcp, server_hostname="localhost", suppress_ragged_eofs=False)
         assert self.tls.version() == "TLSv" + tls
         self.layout = layout
@@ -80,7 +80,7 @@ class Connection:
             data += more
 
     def greet(self, ahead=b""):
-        """The hellos and the banner. What is sent ahead goes out in the same write."""
+        """Exchanges the hellos and reads the banner. `ahead` is sent together with the hello."""
         self.send(CLIENT_HELLO + ahead)
         self.take_greeting()
 
@@ -137,7 +137,7 @@ class Suite:
         return account
 
     def fetch(self, layout, account, token, **options):
-        """Looks, and leaves: no update takes place."""
+        """Fetches the btoken and closes the connection without an update."""
         connection = self.greeted(layout, **options)
         connection.send(update_request(account, token))
         btoken = connection.receive(connection.receive_number())
@@ -167,7 +167,7 @@ class Suite:
         connection.send(request)
         assert connection.end() == (CUT, b"")
 
-    # What docs/protocol.md says, one thing after the other.
+    # The checks, in the order of docs/protocol.md.
 
     def check_actions(self, layout, tls, one_by_one):
         options = {"tls": tls, "one_by_one": one_by_one}
@@ -208,7 +208,7 @@ class Suite:
             account = self.create(layout, token, b"")
             self.update(layout, account, token, b"", bytes(BTOKEN_MAX), "server sends the number")
             self.update(layout, account, token, bytes(BTOKEN_MAX), b"", "server sends the number")
-            self.ok(f"a btoken of 0 and of 2 MiB is taken: layout {layout}")
+            self.ok(f"btokens of 0 bytes and of 2 MiB are accepted: layout {layout}")
             for length in (BTOKEN_MAX + 1, 0xFFFFFFFF):
                 self.check_refused(layout, b"c" + token + struct.pack(">I", length))
                 connection = self.greeted(layout)
@@ -217,7 +217,7 @@ class Suite:
                 connection.send(struct.pack(">I", length))
                 assert connection.end() == (CUT, b"")
             assert self.fetch(layout, account, token) == b""
-            self.ok(f"a longer one is refused before a byte of it is sent: layout {layout}")
+            self.ok(f"a longer btoken is refused before a byte of it is sent: layout {layout}")
 
     def check_refusals(self):
         token = os.urandom(32)
@@ -270,14 +270,14 @@ class Suite:
         connection.tls.shutdown(socket.SHUT_RDWR)
         time.sleep(0.8)
         assert self.fetch(1, account, token) == b"old"
-        self.ok("a client that is gone within the last row changes nothing")
+        self.ok("a client that disconnects within the last row changes nothing")
 
         connection = uploaded()
         connection.send(upload)
         connection.tls.shutdown(socket.SHUT_RDWR)
         time.sleep(0.8)
         assert self.fetch(1, account, token) == b"old"
-        self.ok("a client that is gone before the last row and the grace changes nothing")
+        self.ok("a client that disconnects before the last row and the grace period changes nothing")
 
         connection = uploaded()
         begun = time.monotonic()
@@ -285,7 +285,7 @@ class Suite:
         assert connection.end() == (CLEAN, account)
         assert time.monotonic() - begun >= 0.4
         assert self.fetch(1, account, token) == b"new"
-        self.ok("a client that waits is given the number after the grace")
+        self.ok("a client that waits gets the number after the grace period")
 
     def check_pipelining(self):
         token = os.urandom(32)
@@ -299,7 +299,7 @@ class Suite:
             connection = self.connect(layout)
             connection.greet(ahead=reset_request(account, token))
             assert connection.end()[0] == CLEAN
-            self.ok(f"hello, action and all that follows may be one write: layout {layout}")
+            self.ok(f"hello, action and everything after them may be one write: layout {layout}")
 
     def check_silence(self):
         connection = self.connect(1)
@@ -307,13 +307,13 @@ class Suite:
         connection.send(CLIENT_HELLO[:23])
         try:
             connection.receive(1)
-            raise AssertionError("the server spoke before it had the whole hello")
+            raise AssertionError("the server answered before it had the whole hello")
         except TimeoutError:
             pass
         connection.tls.settimeout(20)
         connection.send(CLIENT_HELLO[23:])
         connection.take_greeting()
-        self.ok("the server says nothing before it has the whole hello")
+        self.ok("the server sends nothing before it has the whole hello")
         assert f"btoken-max {BTOKEN_MAX}" in connection.banner.splitlines()
         self.ok("the banner states the limit")
 
@@ -330,13 +330,13 @@ class Suite:
         slow.send(struct.pack(">I", 4) + b"slow" + account)
         assert slow.end() == (CUT, b"")
         assert self.fetch(1, account, token) == b"fast"
-        self.ok(f"a device that stalls delays another by 5 s at most ({waited:.1f} s) and loses the race")
+        self.ok(f"a stalled device delays another one by 5 s at most ({waited:.1f} s) and loses the race")
 
     def check_creates(self):
         token = os.urandom(32)
         accounts = {self.create(1, token, b"same") for _ in range(5)}
         assert len(accounts) == 5
-        self.ok("every create makes a new account, also for one auth token")
+        self.ok("every create makes a new account, even with the same auth token")
 
     def run(self):
         for layout in (1, 2):
@@ -351,7 +351,7 @@ class Suite:
         self.check_silence()
         self.check_creates()
         self.check_race()
-        print("all", self.checked, "hold")
+        print("all", self.checked, "checks succeeded")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
-//! Whole-system tests live in `tests/`; this crate ships nothing.
+//! Whole-system tests live in `tests/`. This crate ships nothing.
 //!
-//! Its two programs are the real ones. They are here only because a test can find the programs of
-//! its own package and no others.
+//! Its two programs are the real ones. They are here because Cargo lets a test find the programs of
+//! its own package only.
 #![forbid(unsafe_code)]

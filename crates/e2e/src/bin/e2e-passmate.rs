@@ -1,4 +1,4 @@
-//! `passmate`, where tests find it.
+//! `passmate`, in the package where tests can find it.
 #![forbid(unsafe_code)]
 
 fn main() -> std::process::ExitCode {

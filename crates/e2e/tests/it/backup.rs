@@ -1,10 +1,10 @@
-//! A server that was restored from an older backup, and the devices that know better.
+//! A server that was restored from an older backup gets newer changes from its devices.
 
 use crate::support::program::Home;
 use crate::support::{Server, operate};
 
 #[test]
-fn what_a_restored_server_has_forgotten_its_devices_put_there_again() {
+fn devices_send_again_what_a_restored_server_forgot() {
     let dir = tempfile::tempdir().unwrap();
     let place = tempfile::tempdir().unwrap();
     let file = place.path().join("backup");
@@ -43,9 +43,10 @@ fn what_a_restored_server_has_forgotten_its_devices_put_there_again() {
     assert_eq!(
         server.pin.to_string(),
         pin,
-        "the key in the data dir was not touched"
+        "restore did not touch the key in the data dir"
     );
-    // Who never saw the new password cannot miss it; who did says so, and it is there again.
+    // The second device never saw the new password, so it cannot miss it. The first device did: it
+    // reports the rollback and sends the changes again.
     second.run(&["sync"]).ok();
     assert_eq!(
         second.run(&["show", "mail", "password"]).ok(),

@@ -1,4 +1,4 @@
-//! A day in the life of a server, with the real programs from the first start to the last stop.
+//! The life of a server in one test, with the real programs, from the first start to the last stop.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -31,14 +31,13 @@ fn get(server: &Server, path: &str) -> String {
 }
 
 #[test]
-fn a_server_is_started_used_renewed_backed_up_killed_restored_and_stopped_and_nobody_loses_anything()
- {
+fn no_device_loses_data_from_first_start_to_last_stop() {
     let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let backup = place.path().join("backup");
     let backup = backup.to_str().unwrap();
     let operator = |words: &[&str]| operate(dir.path(), words);
 
-    // Morning: it starts, and lets in whom its operator has let in.
+    // Morning: the server starts, and the operator admits a device.
     let server = started(dir.path(), "127.0.0.1:0");
     let (address, pin) = (server.address().to_string(), server.pin.to_string());
     let homes = [Home::new(), Home::new(), Home::new()];
@@ -64,10 +63,10 @@ fn a_server_is_started_used_renewed_backed_up_killed_restored_and_stopped_and_no
     }
     assert!(
         operator(&["account", "list"]).ok().lines().count() == 1,
-        "three devices are one account"
+        "three devices share one account"
     );
 
-    // Noon: another certificate, a backup, and work that goes on.
+    // Noon: a new certificate and a backup, while the devices sync.
     operator(&["cert", "new"]).ok();
     operator(&["backup", backup, "--with-key"]).ok();
     operator(&["verify", backup]).ok();
@@ -83,21 +82,21 @@ fn a_server_is_started_used_renewed_backed_up_killed_restored_and_stopped_and_no
             .contains("passmate_exchanges_total{action=\"update\",result=\"confirmed\"}")
     );
 
-    // Evening: it is killed, and nothing that was confirmed is gone.
+    // Evening: the server is killed. Everything that it confirmed is still there.
     drop(server);
     let server = started(dir.path(), &address);
     assert_eq!(
         server.pin.to_string(),
         pin,
-        "the certificate is another one, the key is not"
+        "the certificate is new, and its key is the same"
     );
     operator(&["verify"]).ok();
     first.run(&["sync"]).ok();
     assert_eq!(first.run(&["show", "mail", "password"]).ok(), "noon\n");
     server.stop();
 
-    // Night: the machine burns down. The backup of noon comes up on another one, and the devices
-    // bring the rest.
+    // Night: the machine burns down. The noon backup is restored on another machine, and the
+    // devices send what is missing in it.
     let elsewhere = tempfile::tempdir().unwrap();
     operate(elsewhere.path(), &["restore", backup]).ok();
     let server = started(elsewhere.path(), &address);
@@ -110,7 +109,7 @@ fn a_server_is_started_used_renewed_backed_up_killed_restored_and_stopped_and_no
         .collect();
     assert!(
         codes[..3].contains(&25) && codes[3..] == [0, 0, 0],
-        "older data is named once, then all is well: {codes:?}"
+        "older data are reported once, and then every sync succeeds: {codes:?}"
     );
     let fingerprint = |home: &Home| {
         let status = home.run(&["sync", "status"]).ok();

@@ -1,5 +1,5 @@
-//! Several devices, one account, one server: they end with the same vault, and nothing that was
-//! confirmed is ever lost.
+//! Several devices with one account on one server end up with the same vault, and never lose
+//! anything that was confirmed.
 
 use std::collections::BTreeSet;
 use std::sync::mpsc;
@@ -14,15 +14,15 @@ use crate::support::Server;
 use crate::support::device::{Device, TURN_MAX};
 use crate::support::exchange::remote;
 
-/// Devices that append at once.
+/// Devices that append at the same time.
 const CROWD: usize = 60;
-/// Runs with random edits; PASSMATE_SEEDS says otherwise.
+/// Runs with random edits, unless PASSMATE_SEEDS sets another number.
 const SEEDS: u64 = 8;
-/// The first of them; with another one, by PASSMATE_FIRST_SEED, other edits are tried.
+/// The first seed, unless PASSMATE_FIRST_SEED sets another one. Each seed makes other edits.
 const FIRST_SEED: u64 = 0;
 const STEPS: usize = 120;
 
-/// Repeatable choices.
+/// Pseudo-random choices that a seed repeats.
 struct Chance(u64);
 
 impl Chance {
@@ -43,7 +43,7 @@ impl Chance {
     }
 }
 
-/// One edit as people make them, at a time by a clock that may be hours off.
+/// One edit that a person could make, timed by a clock that may be hours off.
 fn edit_at_random(device: &mut Device, chance: &mut Chance) {
     const PATHS: [&str; 5] = ["mail", "web/shop", "web/bank", "home/router", "work"];
     const FIELDS: [&str; 3] = ["user", "password", "note"];
@@ -68,7 +68,7 @@ fn edit_at_random(device: &mut Device, chance: &mut Chance) {
     });
 }
 
-/// What people see: paths with their fields.
+/// The records that people see: paths with their fields.
 fn shown(vault: &Vault) -> Vec<String> {
     let view = vault.view();
     let record = |record: &passmate_vault::view::ViewRecord<'_>| {
@@ -100,7 +100,7 @@ fn sync_all(server: &Server, seed: u64) {
         Device::joined(server, &key),
         Device::joined(server, &key),
     ];
-    // Everything that anybody ever did.
+    // The union of all changes that any device ever made.
     let mut all = Vault::new();
     for _ in 0..STEPS {
         let at = chance.below(devices.len());
@@ -112,7 +112,7 @@ fn sync_all(server: &Server, seed: u64) {
         }
         all.merge(device.session.vault());
     }
-    // The first round brings everything to the server, the second one to everybody.
+    // The first round sends all changes to the server, the second one sends them to all devices.
     for _ in 0..2 {
         for device in &mut devices {
             device.sync(server).unwrap();
@@ -123,21 +123,24 @@ fn sync_all(server: &Server, seed: u64) {
         assert_eq!(
             *device.session.vault(),
             all,
-            "a change was lost, or one appeared from nowhere"
+            "a change was lost, or a change appeared that no device made"
         );
         assert_eq!(shown(device.session.vault()), expected);
         let report = device.sync(server).unwrap();
         assert_eq!(
             (report.received, report.sent),
             (0, 0),
-            "nothing is left to do"
+            "nothing is left to sync"
         );
     }
-    assert!(all.change_count() > 30, "the run shows little");
+    assert!(
+        all.change_count() > 30,
+        "too few changes for a meaningful run"
+    );
 }
 
 #[test]
-fn sixty_devices_that_append_to_one_account_at_once_all_get_through_and_lose_nothing() {
+fn sixty_devices_append_at_once_and_lose_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
     let mut first = Device::first(&server);
@@ -161,17 +164,17 @@ fn sixty_devices_that_append_to_one_account_at_once_all_get_through_and_lose_not
             .filter_map(|device| device.join().unwrap().err())
             .collect()
     });
-    assert_eq!(failures, [""; 0], "not all got through");
+    assert_eq!(failures, [""; 0], "some devices failed");
     first.sync(&server).unwrap();
     let paths: BTreeSet<_> = first.paths().into_iter().collect();
     let expected: BTreeSet<_> = (0..CROWD)
         .map(|number| format!("device {number}"))
         .collect();
-    assert_eq!(paths, expected, "something that was confirmed is missing");
+    assert_eq!(paths, expected, "a confirmed change is missing");
 }
 
 #[test]
-fn a_device_that_stalls_in_the_middle_delays_others_by_its_turn_and_then_loses_the_race() {
+fn a_stalled_device_delays_others_by_one_turn() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
     let mut device = Device::first(&server);
@@ -188,7 +191,7 @@ fn a_device_that_stalls_in_the_middle_delays_others_by_its_turn_and_then_loses_t
             has_fetched.send(()).unwrap();
             let _ = go_on.recv();
             fetched
-                .replace(b"what a device makes of old data".to_vec())
+                .replace(b"an upload that is based on old data".to_vec())
                 .outcome
         });
         fetched.recv_timeout(Duration::from_secs(20)).unwrap();
@@ -197,7 +200,7 @@ fn a_device_that_stalls_in_the_middle_delays_others_by_its_turn_and_then_loses_t
         let report = device.sync(server).unwrap();
         let waited = begun.elapsed();
         assert_eq!(report.sent, 2);
-        // It waited in the queue, so the stalled one was there, and for no longer than a turn.
+        // The device waited in the queue behind the stalled one, and for one turn at most.
         assert!(waited > TURN_MAX - Duration::from_secs(1), "{waited:?}");
         assert!(waited < TURN_MAX + Duration::from_secs(3), "{waited:?}");
         release.send(()).unwrap();
@@ -208,12 +211,12 @@ fn a_device_that_stalls_in_the_middle_delays_others_by_its_turn_and_then_loses_t
     assert_eq!(
         other.paths(),
         ["while another stalls"],
-        "what was confirmed is there"
+        "a confirmed change is missing"
     );
 }
 
 #[test]
-fn a_device_that_was_away_for_long_brings_and_gets_everything_field_by_field() {
+fn offline_edits_of_two_devices_merge_field_by_field() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
     let mut laptop = Device::first(&server);
@@ -221,7 +224,7 @@ fn a_device_that_was_away_for_long_brings_and_gets_everything_field_by_field() {
     laptop.sync(&server).unwrap();
     let mut phone = Device::joined(&server, &laptop.key());
     let id = phone.session.vault().records().next().unwrap().0.clone();
-    // Both without a network: different fields of one record.
+    // Both edit one record offline, each another field.
     phone
         .session
         .edit(|vault, now| vault.set(&id, "user", "bob", now).unwrap());

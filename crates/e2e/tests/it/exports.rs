@@ -1,4 +1,4 @@
-//! What goes out comes in again: other programs open it, and an import gives the same.
+//! Exports can be used: other programs open them, and an import gives back the same records.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,7 +8,7 @@ use crate::support::program::{Home, finish};
 
 const PASSPHRASE: &str = "correct horse battery staple";
 
-/// A vault with everything that a form could stumble over.
+/// A vault with values that are difficult for export formats.
 fn home_with_records() -> Home {
     let home = Home::new();
     home.run(&["init"]).ok();
@@ -66,7 +66,7 @@ fn exported(home: &Home, format: &str) -> PathBuf {
 }
 
 #[track_caller]
-fn comes_in_again(home: &Home, file: &Path, format: &str, is_encrypted: bool) {
+fn check_import(home: &Home, file: &Path, format: &str, is_encrypted: bool) {
     let again = Home::new();
     again.run(&["init"]).ok();
     let (file, passphrase) = (file.to_str().unwrap(), home.path().join("passphrase"));
@@ -81,7 +81,7 @@ fn comes_in_again(home: &Home, file: &Path, format: &str, is_encrypted: bool) {
 }
 
 #[test]
-fn every_form_that_has_a_place_for_all_fields_gives_them_back() {
+fn complete_formats_import_what_they_exported() {
     let home = home_with_records();
     for (format, import, is_encrypted) in [
         ("passmate", "passmate2", true),
@@ -89,12 +89,12 @@ fn every_form_that_has_a_place_for_all_fields_gives_them_back() {
         ("kdbx", "keepass", true),
         ("bitwarden", "bitwarden", false),
     ] {
-        comes_in_again(&home, &exported(&home, format), import, is_encrypted);
+        check_import(&home, &exported(&home, format), import, is_encrypted);
     }
 }
 
 #[test]
-fn keepass_opens_what_we_wrote() {
+fn keepass_opens_our_kdbx_files() {
     let home = home_with_records();
     let file = exported(&home, "kdbx");
     let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/original/bin/python");
@@ -151,7 +151,7 @@ for e in sorted(k.entries, key=lambda e: e.title):
 }
 
 #[test]
-fn what_is_not_encrypted_asks_first_and_is_for_its_owner_alone() {
+fn unencrypted_exports_ask_first_and_files_are_private() {
     use std::os::unix::fs::PermissionsExt;
     let home = home_with_records();
     let file = home.path().join("out");
@@ -171,7 +171,7 @@ fn what_is_not_encrypted_asks_first_and_is_for_its_owner_alone() {
             .failed(12);
         std::fs::remove_file(&file).unwrap();
     }
-    // There is no way back from paper without a server.
+    // Without a server, a sheet of paper could not bring the vault back.
     let said = home.run(&["export", "paper", file.to_str().unwrap(), "--yes"]);
     assert!(said.err.contains("sync setup"), "{said:?}");
     said.failed(10);
@@ -179,7 +179,7 @@ fn what_is_not_encrypted_asks_first_and_is_for_its_owner_alone() {
 }
 
 #[test]
-fn a_link_or_a_sheet_of_paper_brings_a_vault_to_a_new_device() {
+fn a_link_or_a_paper_sheet_brings_a_vault_to_a_new_device() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
     let (address, pin) = (server.address().to_string(), server.pin.to_string());
@@ -204,7 +204,7 @@ fn a_link_or_a_sheet_of_paper_brings_a_vault_to_a_new_device() {
             .concat(),
         )
     };
-    // Another server than the one that was named, a key without a server, and what was mistyped.
+    // A host that is not the link's, a key without a host, a mistyped pin and a mistyped key.
     setup(&link, &["example.org"]).failed(2);
     setup(&home.run(&["sync", "key"]).ok(), &[]).failed(2);
     setup(&link.replace("pin=sha256:", "pin=sha256:zz"), &[]).failed(27);
@@ -214,7 +214,7 @@ fn a_link_or_a_sheet_of_paper_brings_a_vault_to_a_new_device() {
     setup(&link, &[]).ok();
     assert_eq!(content(&other), content(&home));
 
-    // The sheet has the same link, as a code that a camera reads; here its key is enough.
+    // The sheet has the same link as a QR code. The test uses its key only.
     let sheet = home.path().join("sheet.html");
     home.run(&["export", "paper", sheet.to_str().unwrap(), "--yes"])
         .ok();
@@ -248,7 +248,7 @@ fn a_link_or_a_sheet_of_paper_brings_a_vault_to_a_new_device() {
 }
 
 #[test]
-fn a_code_holds_what_was_asked_for_and_says_what_it_cannot() {
+fn a_qr_code_holds_the_requested_field_or_fails() {
     let home = home_with_records();
     let shown: serde_json::Value = serde_json::from_str(
         &home

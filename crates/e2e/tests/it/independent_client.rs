@@ -1,15 +1,14 @@
-//! The protocol from the other side: a client that shares no code with ours holds the server to its
-//! document.
+//! A client that shares no code with ours checks that the server does what docs/protocol.md says.
 
 use std::process::Command;
 
 use crate::support::Server;
 
-/// What it checked when this was written; a suite that checks less has lost something.
+/// The number of checks that the client's suite has at least. Fewer mean that some are not run.
 const CHECKS_MIN: usize = 57;
 
 #[test]
-fn a_client_from_pythons_standard_library_finds_everything_as_documented() {
+fn a_client_in_plain_python_confirms_the_documented_protocol() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start_with(
         dir.path(),

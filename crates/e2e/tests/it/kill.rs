@@ -1,4 +1,4 @@
-//! A server that is killed at any moment has what it confirmed.
+//! A server that is killed at any moment still has everything that it confirmed.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
@@ -8,11 +8,11 @@ use passmate_proto::Outcome;
 use crate::support::Server;
 use crate::support::exchange::{create, fetch, try_update, update};
 
-/// Kills in a row; each is a fresh process on the same data.
+/// Kills in a row. Each round starts a fresh process on the same data.
 const KILLS: u32 = 15;
 
 #[test]
-fn what_was_confirmed_is_there_after_kill_9() {
+fn confirmed_data_survive_kill_9() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
     let account = create(&server, b"");
@@ -26,7 +26,7 @@ fn what_was_confirmed_is_there_after_kill_9() {
             update(&server, account, |_| expected.clone()),
             Outcome::Confirmed(_)
         ));
-        // Right after the confirmation, with nothing in between.
+        // Kill the server right after its confirmation.
         server.kill();
     }
     assert_eq!(
@@ -36,7 +36,7 @@ fn what_was_confirmed_is_there_after_kill_9() {
 }
 
 #[test]
-fn a_server_killed_under_load_has_everything_that_it_confirmed_and_nothing_half() {
+fn confirmed_data_survive_a_kill_under_load() {
     const WRITERS: usize = 4;
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
@@ -44,7 +44,7 @@ fn a_server_killed_under_load_has_everything_that_it_confirmed_and_nothing_half(
         .map(|_| create(&server, &0u32.to_be_bytes()))
         .collect();
     server.kill();
-    // What each account's writer was told last.
+    // The last number that the server confirmed to each account's writer.
     let confirmed: Vec<_> = accounts.iter().map(|_| AtomicU32::new(0)).collect();
     for round in 0..4u64 {
         let server = Server::start(dir.path());
@@ -77,11 +77,11 @@ fn a_server_killed_under_load_has_everything_that_it_confirmed_and_nothing_half(
         .sum();
     assert!(
         total > 20,
-        "only {total} updates were confirmed: the test shows little"
+        "only {total} updates were confirmed: too few for a meaningful run"
     );
 }
 
-/// Counts up in one account until the server is gone.
+/// Counts up in one account until the server is killed.
 fn write_until(
     server: &Server,
     account: passmate_proto::AccountNumber,
@@ -94,14 +94,14 @@ fn write_until(
             count = check_whole(btoken) + 1;
             count.to_be_bytes().repeat(500)
         });
-        // Otherwise it was killed somewhere in between.
+        // In all other cases the kill came in the middle of the update.
         if let Ok(Outcome::Confirmed(_)) = outcome {
             confirmed.store(count, Ordering::Relaxed);
         }
     }
 }
 
-/// A btoken is one number, repeated; anything else was torn.
+/// A whole btoken is one number, repeated. Anything else was written in part.
 fn check_whole(btoken: &[u8]) -> u32 {
     let number: [u8; 4] = btoken.first_chunk().copied().unwrap();
     assert!(

@@ -1,4 +1,4 @@
-//! The whole system: real programs, real sockets, real disks, and faults on purpose.
+//! Tests of the whole system: real programs, real sockets, real disks, and injected faults.
 #![cfg(test)]
 
 mod backup;

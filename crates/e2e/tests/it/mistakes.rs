@@ -1,5 +1,5 @@
-//! What goes wrong for people, through the real programs: each ends with its exit code and two
-//! lines that help, and nothing is lost.
+//! Mistakes and faults that people meet, with the real programs. Each ends with its exit code, an
+//! error and a hint, and no record is lost.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
@@ -55,7 +55,7 @@ fn set_up(home: &Home, server: &Server) {
 }
 
 #[test]
-fn a_certificate_that_nobody_vouches_for_is_not_trusted() {
+fn a_self_signed_certificate_is_not_trusted() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
     let home = home_with_record();
@@ -86,7 +86,7 @@ fn a_certificate_of_another_authority_is_not_trusted() {
 }
 
 #[test]
-fn a_wrong_pin_is_not_trusted_at_setup_and_a_changed_key_not_later() {
+fn neither_a_wrong_pin_nor_a_changed_key_is_trusted() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
     let home = home_with_record();
@@ -98,7 +98,7 @@ fn a_wrong_pin_is_not_trusted_at_setup_and_a_changed_key_not_later() {
     assert_nothing_lost(&home);
     set_up(&home, &server);
 
-    // The operator loses the key: the same address shows another one.
+    // The operator loses the key, so the server at this address has a new one.
     let address = here(&server);
     server.stop();
     fs::remove_file(dir.path().join("key.pem")).unwrap();
@@ -108,7 +108,7 @@ fn a_wrong_pin_is_not_trusted_at_setup_and_a_changed_key_not_later() {
     assert!(said.err.contains("passmate sync trust PIN"), "{said:?}");
     assert!(
         !said.err.contains(&server.pin.to_string()),
-        "a hint never has a stranger's value ready to paste"
+        "a hint never contains a value that the peer supplied"
     );
     said.failed(21);
     assert_nothing_lost(&home);
@@ -117,14 +117,14 @@ fn a_wrong_pin_is_not_trusted_at_setup_and_a_changed_key_not_later() {
 }
 
 #[test]
-fn a_mistyped_sync_key_is_named_before_anything_is_sent() {
+fn a_mistyped_sync_key_is_found_before_anything_is_sent() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
     let laptop = home_with_record();
     set_up(&laptop, &server);
     let key = laptop.run(&["sync", "key"]).ok();
     let phone = home_with_record();
-    // One digit is another.
+    // One digit is wrong.
     let wrong: String = key
         .chars()
         .enumerate()
@@ -152,7 +152,7 @@ fn a_mistyped_sync_key_is_named_before_anything_is_sent() {
         phone.run(&["sync", "status"]).failed(10),
         "this vault is not connected to a server or folder"
     );
-    // And the right one works, in lower case and with blanks.
+    // The right key works, also in lower case and with blanks.
     phone.write("key", key.to_lowercase().replace('-', " "));
     phone.run(&arguments).ok();
 }
@@ -170,7 +170,7 @@ fn a_wrong_passphrase_changes_nothing() {
 }
 
 #[test]
-fn a_server_that_is_away_is_named_and_everything_works_without_it() {
+fn offline_edits_work_while_the_server_is_unreachable() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
     let home = home_with_record();
@@ -191,7 +191,7 @@ fn a_server_that_is_away_is_named_and_everything_works_without_it() {
 }
 
 #[test]
-fn an_account_that_was_deleted_is_refused_and_nothing_is_lost_here() {
+fn a_deleted_account_is_refused_and_no_record_is_lost() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
     let (laptop, phone) = (home_with_record(), Home::new());
@@ -219,7 +219,7 @@ fn an_account_that_was_deleted_is_refused_and_nothing_is_lost_here() {
 }
 
 #[test]
-fn a_server_that_was_restored_from_an_old_copy_is_named_and_healed() {
+fn older_data_on_a_server_are_reported_and_repaired() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
     let home = home_with_record();
@@ -247,7 +247,7 @@ fn a_server_that_was_restored_from_an_old_copy_is_named_and_healed() {
 }
 
 #[test]
-fn a_sync_that_received_and_sent_can_be_taken_back() {
+fn a_sync_that_received_and_sent_can_be_undone() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
     let (first, second) = (home_with_record(), Home::new());
@@ -279,7 +279,7 @@ fn a_sync_that_received_and_sent_can_be_taken_back() {
 }
 
 #[test]
-fn no_core_is_dumped_of_a_program_that_knows_secrets() {
+fn passmate_writes_no_core_dump() {
     let home = home_with_record();
     let limit = r#"--passphrase-command=test "$(ulimit -H -c)" = 0 && cat "$HOME/passphrase""#;
     let mut command = home.command();
@@ -293,11 +293,11 @@ fn no_core_is_dumped_of_a_program_that_knows_secrets() {
 }
 
 #[test]
-fn something_that_ends_tls_in_between_is_found_before_an_account_is_made() {
+fn a_proxy_that_terminates_tls_is_found_at_setup() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
     let home = home_with_record();
-    let (proxy, pin) = start_tls_ending_proxy(&server);
+    let (proxy, pin) = start_tls_proxy(&server);
     let error = home
         .run(&[
             "sync",
@@ -316,7 +316,7 @@ fn something_that_ends_tls_in_between_is_found_before_an_account_is_made() {
 }
 
 #[test]
-fn a_full_disk_keeps_the_vault_as_it_was() {
+fn a_full_disk_leaves_the_vault_unchanged() {
     if !rustix::process::geteuid().is_root() {
         eprintln!("not run: needs root");
         return;
@@ -345,7 +345,7 @@ fn a_full_disk_keeps_the_vault_as_it_was() {
         fs::copy(home.path().join(".local/share/passmate/vault.pmdb"), &vault).unwrap();
         let before = fs::read(&vault).unwrap();
         let vault_word = vault.to_str().unwrap();
-        // What is left is less than a vault.
+        // Fill the disk until a vault no longer fits.
         let mut filler = File::create(mounted.join("filler")).unwrap();
         while filler.write(&[0; 1024]).is_ok_and(|len| len > 0) {}
         drop(filler);
@@ -361,7 +361,7 @@ fn a_full_disk_keeps_the_vault_as_it_was() {
                 .ok(),
             "battery staple\n"
         );
-        // With room again it works again, and nothing was left behind.
+        // After room is made, saving works again, and no temporary file is left.
         fs::remove_file(mounted.join("filler")).unwrap();
         home.run_with(
             &["--vault", vault_word, "set", "web/bank", "password"],
@@ -390,7 +390,7 @@ fn a_full_disk_keeps_the_vault_as_it_was() {
 }
 
 #[test]
-fn every_mistake_at_the_prompt_has_its_code() {
+fn each_usage_mistake_has_its_exit_code() {
     let home = home_with_record();
     home.run(&["init"]).failed(12);
     home.run(&["show", "web/none"]).failed(10);
@@ -405,9 +405,9 @@ fn every_mistake_at_the_prompt_has_its_code() {
     assert_nothing_lost(&home);
 }
 
-/// What a load balancer with a certificate of its own does: TLS ends here, and however the server
-/// goes, the client sees a clean end.
-fn start_tls_ending_proxy(server: &Server) -> (SocketAddr, Pin) {
+/// A proxy that terminates TLS, as a load balancer with its own certificate does. However the server
+/// ends the connection, the client sees a clean end.
+fn start_tls_proxy(server: &Server) -> (SocketAddr, Pin) {
     let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let pin = derive_pin(pair.cert.der()).unwrap();
     let key = PrivateKeyDer::Pkcs8(pair.signing_key.serialize_der().into());
@@ -444,7 +444,7 @@ fn start_tls_ending_proxy(server: &Server) -> (SocketAddr, Pin) {
     (address, pin)
 }
 
-/// Carries plaintext both ways until one side is gone.
+/// Copies plaintext both ways until one side has closed.
 fn carry(
     mut client: StreamOwned<ServerConnection, TcpStream>,
     mut server: StreamOwned<ClientConnection, TcpStream>,
@@ -458,7 +458,7 @@ fn carry(
     let _ = client.flush();
 }
 
-/// `false` once there is nothing more to come.
+/// Returns `false` once there is nothing more to copy.
 fn pass_on(from: &mut impl Read, to: &mut impl Write) -> bool {
     let mut buffer = [0; 4096];
     match from.read(&mut buffer) {

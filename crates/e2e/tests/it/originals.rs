@@ -1,4 +1,5 @@
-//! Beside the original programs: one account with the desktop client, one folder with the live one.
+//! Sharing with the original programs: an account with the desktop client, and a folder with the
+//! original Passmate program.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,16 +15,15 @@ use passmate_vault::{Secret, SyncKey, Trust, Vault};
 use crate::support::Server;
 use crate::support::program::Home;
 
-/// What the desktop client stores, and the key to it; the key's text is as the desktop client shows
-/// it.
+/// An account that the desktop client made.
 struct Account {
     key: SyncKey,
     remote: Remote,
 }
 
 impl Account {
-    /// As the desktop client creates one, with a key that it cannot use itself afterwards: some of
-    /// its bytes are zero.
+    /// Creates an account as the desktop client does. Some bytes of its key are zero; the desktop
+    /// client itself cannot use such a key.
     fn create(server: &Server, plaintext: &[u8]) -> Self {
         let trust = TlsTrust::new(&Trust::Pins {
             current: server.pin,
@@ -63,7 +63,7 @@ impl Account {
 }
 
 #[test]
-fn an_account_of_the_desktop_client_is_shared_until_it_is_upgraded() {
+fn a_desktop_account_is_shared_until_it_is_upgraded() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start_with(
         dir.path(),
@@ -119,7 +119,7 @@ fn an_account_of_the_desktop_client_is_shared_until_it_is_upgraded() {
     assert!(!home.run(&["sync", "status"]).ok().contains("desktop"));
 }
 
-/// The live original program's Python, where `scripts/test` installed it.
+/// The Python with the original program, if `scripts/test` has installed it.
 fn original_python() -> Option<PathBuf> {
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/original/bin/python");
     let found = python.is_file().then_some(python);
@@ -129,7 +129,8 @@ fn original_python() -> Option<PathBuf> {
     found
 }
 
-/// Lets the original program sync, change something and save; what it shows then.
+/// Runs the original program, which syncs, makes these changes and saves. Returns the records that
+/// it then shows.
 fn original(python: &Path, home: &Path, shared: &Path, changes: &[&str]) -> serde_json::Value {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/original_passmate.py");
     let output = Command::new(python)
@@ -150,7 +151,7 @@ fn next_second() {
 }
 
 #[test]
-fn the_live_original_program_shares_a_folder_with_ours_both_ways() {
+fn the_original_program_shares_a_folder_with_ours() {
     let Some(python) = original_python() else {
         return;
     };
@@ -175,8 +176,8 @@ fn the_live_original_program_shares_a_folder_with_ours_both_ways() {
         serde_json::json!({"bank": {"pin": "1234"}, "web/mail": {"user": "me", "password": "one"}})
     );
 
-    // Both change one field, and both make a record of one path, without having heard of each
-    // other.
+    // Before they sync, both programs change the same field, and both make a record with the same
+    // path.
     next_second();
     home.run_with(&["set", "web/mail", "password"], "ours\n")
         .ok();
@@ -186,7 +187,7 @@ fn the_live_original_program_shares_a_folder_with_ours_both_ways() {
     let said = home.run(&["sync"]);
     assert_eq!(said.code, 0, "{said:?}");
     assert_eq!(home.run(&["show", "web/mail", "password"]).ok(), "theirs\n");
-    // It could not list two records of one path; ours resolved that by another path for one of them.
+    // The original program cannot list two records with the same path, so ours moved one of them.
     let view = original(&[]);
     let shops: Vec<&String> = view
         .as_object()
@@ -221,7 +222,7 @@ fn the_live_original_program_shares_a_folder_with_ours_both_ways() {
 }
 
 #[test]
-fn what_lies_in_a_folder_and_cannot_be_read_is_told_and_nothing_fails() {
+fn unreadable_files_in_a_folder_are_reported_and_skipped() {
     let (dir, home) = (tempfile::tempdir().unwrap(), Home::new());
     let folder = dir.path().to_str().unwrap();
     home.run(&["init"]).ok();
@@ -279,12 +280,12 @@ fn what_lies_in_a_folder_and_cannot_be_read_is_told_and_nothing_fails() {
     home.run(&["sync", "leave"]).failed(3);
     home.run(&["sync", "leave", "--delete", "--yes"]).ok();
     let left = std::fs::read_dir(dir.path()).unwrap().count();
-    assert_eq!(left, 3, "its own copy is gone, and nothing else");
+    assert_eq!(left, 3, "only the device's own copy is deleted");
     home.run(&["sync", "status"]).failed(10);
 }
 
 #[test]
-fn a_server_and_a_folder_carry_changes_for_each_other() {
+fn a_sync_passes_changes_between_server_and_folder() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
     let shared = tempfile::tempdir().unwrap();
@@ -294,7 +295,7 @@ fn a_server_and_a_folder_carry_changes_for_each_other() {
     for home in [&first, &second, &third] {
         home.run(&["init"]).ok();
     }
-    // The second has both; the first only the server, the third only the folder.
+    // The first device uses the server, the third one the folder, and the second one uses both.
     first.run_with(&["set", "mail", "user"], "me\n").ok();
     first.run(&["sync", "setup", &host, "--pin", &pin]).ok();
     second.write("key", first.run(&["sync", "key"]).ok());
@@ -323,7 +324,7 @@ fn a_server_and_a_folder_carry_changes_for_each_other() {
     first.run(&["sync"]).ok();
     assert_eq!(first.run(&["show", "bank", "pin"]).ok(), "1234\n");
 
-    // Where the server is away the folder still works, and the other way round.
+    // When the server cannot be reached, the folder still syncs.
     third.run_with(&["set", "bank", "pin"], "4321\n").ok();
     third.run(&["sync"]).ok();
     server.kill();
@@ -337,8 +338,7 @@ fn a_server_and_a_folder_carry_changes_for_each_other() {
     );
 }
 
-/// A home in which an original program was used: a file of the desktop client, and a vault of the
-/// live one.
+/// A home with files of both original programs: one of the desktop client, and a vault of Passmate.
 fn used_home() -> (Home, Vec<u8>, Vec<u8>) {
     let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../vectors");
     let desktop = std::fs::read(vectors.join("old_pmate/basic.pmate")).unwrap();
@@ -351,9 +351,9 @@ fn used_home() -> (Home, Vec<u8>, Vec<u8>) {
 }
 
 #[test]
-fn what_an_original_program_left_is_taken_over_at_the_first_start_and_stays_as_it_is() {
+fn init_takes_over_original_files_and_leaves_them_unchanged() {
     let (home, desktop, live) = used_home();
-    // Nobody is asked: what to do is told, by whatever is tried first.
+    // Without a terminal, the first command says what to do instead of asking.
     let said = home.run(&["ls"]);
     assert!(
         said.err
@@ -371,7 +371,7 @@ fn what_an_original_program_left_is_taken_over_at_the_first_start_and_stays_as_i
     assert_eq!(home.run(&["ls", "--flat"]).ok(), "");
     std::fs::remove_file(home.path().join(".local/share/passmate/vault.pmdb")).unwrap();
 
-    // A yes takes over what the same passphrase opens; the rest is told, and the vault is good.
+    // --yes takes over the files that the same passphrase opens, and names the others.
     home.write("passphrase", "correct horse\n");
     let said = home.run(&["init", "--yes"]);
     assert!(
@@ -380,7 +380,7 @@ fn what_an_original_program_left_is_taken_over_at_the_first_start_and_stays_as_i
     );
     assert!(said.ok().contains("imported from pmate: 2 new"));
     assert_eq!(home.run(&["ls", "--flat"]).ok(), "web/site\nx\n");
-    // Only the vault that nobody named: another one may be meant for something else.
+    // A vault that the user named takes nothing over: it may have another purpose.
     let said = home.run(&["--profile", "work", "init", "--yes"]);
     assert!(!said.err.contains("original"), "{said:?}");
     said.ok();

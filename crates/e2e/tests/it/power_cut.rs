@@ -1,5 +1,5 @@
-//! A power cut right after a confirmation. The file system is shut down without its journal being
-//! flushed, so only what an fsync has put on the disk is there when it is mounted again.
+//! A power cut right after a confirmation. The file system is shut down without a flush of its
+//! journal. When it is mounted again, it contains only what an fsync has written to the disk.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -10,12 +10,12 @@ use passmate_proto::Outcome;
 use crate::support::Server;
 use crate::support::exchange::{create, fetch, update};
 
-/// How often, unless PASSMATE_POWER_CUTS says otherwise.
+/// Power cuts, unless PASSMATE_POWER_CUTS sets another number.
 const CUTS: u32 = 100;
 const DISK_LEN: u64 = 64 << 20;
 
 #[test]
-fn what_was_confirmed_is_there_after_a_power_cut() {
+fn confirmed_data_survive_a_power_cut() {
     if !rustix::process::geteuid().is_root() {
         eprintln!("not run: needs root");
         return;
@@ -72,8 +72,8 @@ struct Disk {
 }
 
 impl Disk {
-    /// `None` where the system cannot mount a file, as in most containers; elsewhere a failure is
-    /// one.
+    /// Returns `None` if the system cannot mount a file, as in most containers. In CI that is an
+    /// error.
     fn make(dir: &Path) -> Option<Self> {
         let disk = Self {
             image: dir.join("disk.img"),
@@ -103,10 +103,10 @@ impl Disk {
             .arg(&self.mounted))
     }
 
-    /// From here on nothing reaches the disk, not even what the journal holds in memory.
+    /// After this, nothing reaches the disk, not even the part of the journal that is in memory.
     fn cut_power(&self) {
-        // FS_IOC_SHUTDOWN with FSOP_GOING_FLAGS_NOLOGFLUSH; a one-line program, because it needs
-        // `unsafe` in Rust.
+        // FS_IOC_SHUTDOWN with FSOP_GOING_FLAGS_NOLOGFLUSH. It is a line of Python because Rust would
+        // need `unsafe` for it.
         let program = "import fcntl, os, struct, sys; \
                        fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587D, struct.pack('I', 2))";
         run(Command::new("python3")

@@ -1,4 +1,4 @@
-//! Who is let in: open, by invitation, nobody; through the real programs, operator and device.
+//! Registration modes: open, invite and closed, with the real programs of operator and device.
 
 use crate::support::program::{Home, Said};
 use crate::support::{Server, operate};
@@ -24,7 +24,7 @@ fn set_up(home: &Home, server: &Server, more: &[&str]) -> Said {
 }
 
 #[test]
-fn an_open_server_takes_whoever_comes_and_a_closed_one_nobody() {
+fn open_admits_new_accounts_and_closed_admits_none() {
     let dir = tempfile::tempdir().unwrap();
     let server = start(&dir, "open");
     let (first, second) = (home_with_record(), Home::new());
@@ -45,7 +45,7 @@ fn an_open_server_takes_whoever_comes_and_a_closed_one_nobody() {
     let said = set_up(&second, &server, &[]);
     assert!(said.err.contains("--request"), "{said:?}");
     said.failed(22);
-    // An invite changes nothing where nobody is let in, and whoever is in stays in.
+    // On a closed server, an invite has no effect, and existing accounts go on working.
     operate(
         dir.path(),
         &["invite", "open", "--seats", "1", "--for", "1h"],
@@ -60,7 +60,7 @@ fn an_open_server_takes_whoever_comes_and_a_closed_one_nobody() {
 }
 
 #[test]
-fn a_device_is_let_in_by_its_code_once() {
+fn a_code_admits_a_device_once() {
     let dir = tempfile::tempdir().unwrap();
     let server = start(&dir, "invite");
     assert!(server.greeting.contains("--request"), "{}", server.greeting);
@@ -70,7 +70,7 @@ fn a_device_is_let_in_by_its_code_once() {
     assert_eq!(
         set_up(&home, &server, &["--request"]).ok(),
         code,
-        "the same key as before"
+        "a second request has the same key"
     );
     let pictured = set_up(&home, &server, &["--request", "--qr"]).ok();
     assert!(
@@ -78,7 +78,7 @@ fn a_device_is_let_in_by_its_code_once() {
         "{pictured}"
     );
 
-    // Not before the operator has said so; and everything says what is missing.
+    // Before the operator admits the device, every command says what is missing.
     let said = set_up(&home, &server, &[]);
     assert!(
         said.err.contains("has not admitted this device yet"),
@@ -94,7 +94,7 @@ fn a_device_is_let_in_by_its_code_once() {
             .contains("waits to be admitted")
     );
 
-    // As it may be typed: lower case, blanks for dashes.
+    // An operator may type the code in lower case, with blanks for dashes.
     let typed = code.trim().to_lowercase().replace('-', " ");
     operate(
         dir.path(),
@@ -106,17 +106,17 @@ fn a_device_is_let_in_by_its_code_once() {
         listed.contains(code.trim()) && listed.contains("Ada's laptop"),
         "{listed}"
     );
-    // The stranger who comes meanwhile is refused.
+    // Another device is still refused.
     set_up(&home_with_record(), &server, &[]).failed(22);
 
-    // Pin and key are kept: the host is enough.
+    // The device remembers pin and key, so the host is enough.
     let said = home
         .run(&["sync", "setup", &server.address().to_string()])
         .ok();
     assert!(said.starts_with("synced with 127.0.0.1: "), "{said}");
     assert_eq!(operate(dir.path(), &["invite", "list"]).ok(), "");
     home.run(&["sync"]).ok();
-    // A second device joins as ever; a second account needs a second code.
+    // A second device joins the account as usual. A second account needs a second code.
     let phone = home_with_record();
     let key = phone.write("key", home.run(&["sync", "key"]).ok());
     set_up(&phone, &server, &["--key-file", key.to_str().unwrap()]).ok();
@@ -129,7 +129,7 @@ fn a_device_is_let_in_by_its_code_once() {
 }
 
 #[test]
-fn open_seats_are_taken_by_those_who_come_first() {
+fn open_seats_admit_whoever_comes_first() {
     let dir = tempfile::tempdir().unwrap();
     let server = start(&dir, "invite");
     set_up(&home_with_record(), &server, &[]).failed(22);
@@ -163,7 +163,7 @@ fn open_seats_are_taken_by_those_who_come_first() {
 }
 
 #[test]
-fn an_operator_who_mistypes_is_told_so() {
+fn mistakes_of_an_operator_are_reported() {
     let dir = tempfile::tempdir().unwrap();
     operate(dir.path(), &["invite", "list"]).failed_by("passmate-server", 10);
     let server = start(&dir, "invite");
@@ -188,7 +188,7 @@ fn an_operator_who_mistypes_is_told_so() {
     );
     operate(dir.path(), &["invite", "revoke", code]).ok();
     set_up(&home, &server, &[]).failed(22);
-    // A device that gives up waiting has its vault as before.
+    // A device that stops waiting keeps its vault.
     home.run(&["sync", "leave", "--delete", "--yes"]).ok();
     assert_eq!(
         home.run(&["show", "web/bank", "password"]).ok(),
@@ -197,7 +197,7 @@ fn an_operator_who_mistypes_is_told_so() {
 }
 
 #[test]
-fn how_people_are_let_in_changes_without_a_restart() {
+fn registration_changes_without_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("server.toml");
     std::fs::write(&file, "registration = \"closed\"\n").unwrap();
@@ -216,6 +216,9 @@ fn how_people_are_let_in_changes_without_a_restart() {
         if set_up(&home_with_record(), &server, &[]).code == 0 {
             break;
         }
-        assert!(begun.elapsed().as_secs() < 30, "it is still closed");
+        assert!(
+            begun.elapsed().as_secs() < 30,
+            "registration is still closed"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! A new key and account, with all of the history or a part of it, through the real programs.
+//! `passmate sync rotate`, with the whole history or a part of it.
 
 use crate::support::Server;
 use crate::support::program::Home;
@@ -28,7 +28,7 @@ fn archives(home: &Home) -> Vec<String> {
 }
 
 #[test]
-fn a_vault_that_is_too_large_for_its_server_goes_on_with_a_shorter_history_and_the_rest_is_kept() {
+fn a_vault_too_large_for_its_server_rotates_to_less_history() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start_with(
         dir.path(),
@@ -53,7 +53,7 @@ fn a_vault_that_is_too_large_for_its_server_goes_on_with_a_shorter_history_and_t
     assert!(said.err.contains("--keep-history"), "{said:?}");
     said.failed(23);
 
-    // What is no past is refused, and who does not confirm it changes nothing.
+    // A time that is not in the past is refused. Without a confirmation, nothing changes.
     first
         .run(&["sync", "rotate", "--keep-history", "2999-01-01", "--yes"])
         .failed(2);
@@ -79,7 +79,7 @@ fn a_vault_that_is_too_large_for_its_server_goes_on_with_a_shorter_history_and_t
             .ok()
             .contains("history: since 2")
     );
-    // What is seen stayed, what was is in the archive, and the vault has room again.
+    // Current values are still there, earlier values are in the archive, and the btoken fits again.
     assert_eq!(
         first.run(&["show", "mail", "password"]).ok(),
         "the very first\n"
@@ -98,7 +98,7 @@ fn a_vault_that_is_too_large_for_its_server_goes_on_with_a_shorter_history_and_t
     assert_eq!(history.matches("\"time\"").count(), 3, "{history}");
     first.run(&["sync"]).ok();
 
-    // The other device keeps its whole history too, and then has the same as the first.
+    // The other device saves its whole history too, and then has the same vault as the first.
     second.run_with(&["set", "mail", "user"], "me").ok();
     second.run(&["sync"]).failed(22);
     second.run(&["sync", "leave", "--yes"]).ok();

@@ -1,4 +1,4 @@
-//! What a person sees on a terminal, and what they are asked.
+//! Questions and output on a terminal.
 
 use crate::support::Server;
 use crate::support::program::Home;
@@ -6,7 +6,7 @@ use crate::support::terminal::Terminal;
 
 const PASSPHRASE: &str = "correct horse battery staple";
 
-/// Runs a command that asks for nothing but the passphrase.
+/// Runs a command that asks only for the passphrase.
 fn unlocked(home: &Home, words: &[&str]) -> (String, u32, Vec<u8>) {
     let mut terminal = Terminal::start(home, words);
     terminal.wait_for("passphrase: ");
@@ -15,7 +15,7 @@ fn unlocked(home: &Home, words: &[&str]) -> (String, u32, Vec<u8>) {
 }
 
 #[test]
-fn a_first_vault_asks_twice_says_what_is_weak_and_shows_nothing_that_is_typed() {
+fn init_asks_twice_and_warns_of_a_weak_passphrase() {
     let home = Home::new();
     let mut terminal = Terminal::start(&home, &["init"]);
     terminal.wait_for("New master passphrase: ");
@@ -33,15 +33,18 @@ fn a_first_vault_asks_twice_says_what_is_weak_and_shows_nothing_that_is_typed() 
     terminal.type_line("hunter2");
     let (text, code, raw) = terminal.finish();
     assert_eq!(code, 0, "{text}");
-    assert!(text.contains("guess"), "a weak passphrase is named: {text}");
+    assert!(
+        text.contains("guess"),
+        "no warning of a weak passphrase: {text}"
+    );
     assert!(
         !String::from_utf8_lossy(&raw).contains("hunter2"),
-        "it was shown"
+        "the terminal showed the passphrase"
     );
 }
 
 #[test]
-fn secrets_are_masked_unless_they_are_asked_for_and_a_wrong_passphrase_may_be_typed_again() {
+fn secrets_are_masked_and_a_passphrase_may_be_retried() {
     let home = Home::new();
     home.run(&["init"]).ok();
     home.run_with(&["set", "web/shop", "password"], "battery staple\n")
@@ -51,7 +54,7 @@ fn secrets_are_masked_unless_they_are_asked_for_and_a_wrong_passphrase_may_be_ty
     terminal.wait_for("Master passphrase: ");
     terminal.type_line("wrong");
     terminal.wait_for("wrong passphrase, try again");
-    // What is typed before the question is the terminal's to show.
+    // The terminal echoes input that is typed before the question, so wait for it.
     terminal.wait_for("Master passphrase: ");
     terminal.type_line(PASSPHRASE);
     let (text, code, raw) = terminal.finish();
@@ -62,7 +65,7 @@ fn secrets_are_masked_unless_they_are_asked_for_and_a_wrong_passphrase_may_be_ty
     );
     assert!(
         !String::from_utf8_lossy(&raw).contains("staple\r\n"),
-        "it was not masked"
+        "the password was not masked"
     );
     let (text, _, _) = unlocked(&home, &["show", "web/shop", "--reveal"]);
     assert!(text.contains("password: battery staple"), "{text}");
@@ -75,7 +78,7 @@ fn no_record_can_control_the_terminal() {
     let evil = "\u{1b}]0;owned\u{7}\u{1b}[2J\u{1b}[31m\u{9b}H\r\u{202e}\u{8}";
     home.run_with(&["set", "web/evil", "note"], &format!("{evil}\n"))
         .ok();
-    // Another device may have been less careful with paths and names.
+    // Whatever a record contains, it may have come from another device.
     for words in [
         &["show", "web/evil", "--reveal"][..],
         &["show", "web/evil", "note", "--reveal"],
@@ -99,7 +102,7 @@ fn no_record_can_control_the_terminal() {
 }
 
 #[test]
-fn an_unknown_server_is_trusted_by_the_first_digits_of_the_operators_pin_and_not_by_a_yes() {
+fn an_unknown_pin_is_confirmed_by_its_digits_not_by_yes() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
     let address = format!("localhost:{}", server.address().port());
@@ -117,7 +120,7 @@ fn an_unknown_server_is_trusted_by_the_first_digits_of_the_operators_pin_and_not
     terminal.wait_for("The first 8 digits");
     assert!(
         terminal.text().contains(&digits),
-        "the pin is shown to compare: {}",
+        "the pin is not shown: {}",
         terminal.text()
     );
     for left in (0..3).rev() {
@@ -156,7 +159,7 @@ fn an_unknown_server_is_trusted_by_the_first_digits_of_the_operators_pin_and_not
 }
 
 #[test]
-fn what_an_original_program_left_is_offered_one_by_one_and_its_passphrase_may_be_another() {
+fn init_offers_each_original_file_and_asks_its_passphrase() {
     let home = Home::new();
     let vectors = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../vectors/old_pmate/basic.pmate");

@@ -1,4 +1,4 @@
-//! What documents show is what happens.
+//! Runs the transcripts in the documents and compares their output.
 
 use std::path::Path;
 
@@ -19,42 +19,42 @@ fn the_readme() {
 }
 
 #[test]
-fn records_from_the_first_to_the_last_command() {
+fn records() {
     check_transcript("transcripts/records.md");
 }
 
 #[test]
-fn a_new_passphrase() {
+fn changing_the_passphrase() {
     check_transcript("transcripts/passphrase.md");
 }
 
 #[test]
-fn history_restore_undo_and_the_trash() {
+fn history_restore_undo_and_deleted_records() {
     check_transcript("transcripts/history.md");
 }
 
 #[test]
-fn importing_what_other_programs_keep() {
+fn importing_from_other_programs() {
     check_transcript("transcripts/import.md");
 }
 
 #[test]
-fn two_devices_that_disagree() {
+fn conflicts_between_two_devices() {
     check_transcript("transcripts/disagreements.md");
 }
 
 #[test]
-fn edit_find_and_codes() {
+fn edit_find_and_code() {
     check_transcript("transcripts/edit.md");
 }
 
 #[test]
-fn out_again() {
+fn exporting() {
     check_transcript("transcripts/export.md");
 }
 
 #[test]
-fn a_sync_that_says_what_it_does() {
+fn syncing_with_a_server() {
     check_transcript("transcripts/sync.md");
 }
 
@@ -64,7 +64,7 @@ fn a_shared_folder_instead_of_a_server() {
 }
 
 #[test]
-fn the_two_commands_of_the_readme_are_there() {
+fn the_two_commands_of_the_readme_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
     assert!(readme.contains("\n    cargo run --release --locked -p passmate-server -- serve\n"));
@@ -72,6 +72,6 @@ fn the_two_commands_of_the_readme_are_there() {
     let ci = std::fs::read_to_string(root.join(".ci/run")).unwrap();
     assert!(
         ci.lines().any(|line| line == "scripts/test"),
-        "CI runs the command that users run"
+        "CI must run the command that the README names"
     );
 }

@@ -1,5 +1,5 @@
-//! A device: a vault of its own, kept in step with a server through the client's library. The key
-//! derivation is cheap here, which no shipped program can be told to do.
+//! A device with a vault of its own, which syncs with a server through `passmate-core`. Its key
+//! derivation is cheap; no shipped program has such a setting.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub(crate) type SyncResult = Result<Report, SyncError>;
 
 pub(crate) struct Device {
     pub(crate) session: Session,
-    /// The vault's folder, for as long as the device lives.
+    /// The vault's folder. It is deleted when the device is dropped.
     _home: TempDir,
 }
 
@@ -35,7 +35,7 @@ impl Device {
         }
     }
 
-    /// A first device, which makes the account.
+    /// The first device of an account. It creates the account.
     pub(crate) fn first(server: &Server) -> Self {
         let mut device = Self::new();
         let mut env = SystemEnv::default();
@@ -47,7 +47,7 @@ impl Device {
         device
     }
 
-    /// Ties the device to the account of another.
+    /// Joins the account of another device.
     pub(crate) fn join(&mut self, server: &Server, key: SyncKey) -> SyncResult {
         let mut env = SystemEnv::default();
         let probed = probe(&mut remote(server), &mut env)?;
@@ -63,7 +63,7 @@ impl Device {
         }
     }
 
-    /// A further device.
+    /// A further device of an account.
     pub(crate) fn joined(server: &Server, key: &SyncKey) -> Self {
         let mut device = Self::new();
         device.join(server, key.clone()).unwrap();
@@ -73,7 +73,7 @@ impl Device {
     pub(crate) fn key(&self) -> SyncKey {
         let account = self.session.account();
         let key = account.and_then(|account| account.key.granted());
-        key.expect("the device is tied to an account").clone()
+        key.expect("the device has joined an account").clone()
     }
 
     pub(crate) fn sync(&mut self, server: &Server) -> SyncResult {
@@ -81,7 +81,7 @@ impl Device {
             .sync(Options::default())
     }
 
-    /// A record with one field, as `passmate set` makes it.
+    /// Makes a record with one field, as `passmate set` does.
     pub(crate) fn add(&mut self, path: &str, value: &str) {
         let id = self.session.make_record_id();
         self.session.edit(|vault, now| {
@@ -111,5 +111,5 @@ fn endpoint(server: &Server) -> Endpoint {
     }
 }
 
-/// The longest that one device may hold up another of the same account.
+/// The longest time that one device may delay another one of the same account.
 pub(crate) const TURN_MAX: Duration = Duration::from_secs(5);

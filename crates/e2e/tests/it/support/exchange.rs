@@ -1,4 +1,4 @@
-//! Single exchanges with a server, below vaults and sync: a btoken is whatever bytes a test likes.
+//! Single exchanges with a server, without vaults and sync. A btoken is any bytes that a test wants.
 
 use passmate_core::net::trust::TlsTrust;
 use passmate_core::net::{Address, Server as Remote};
@@ -8,7 +8,7 @@ use passmate_vault::Trust;
 
 use super::Server;
 
-/// The auth token of every account that is made here.
+/// The auth token of all accounts that [`create`] makes.
 pub(crate) fn token() -> AuthToken {
     AuthToken::new([7; 32])
 }
@@ -24,7 +24,7 @@ pub(crate) fn remote(server: &Server) -> Remote {
     Remote::new(address, TlsTrust::new(&trust).unwrap())
 }
 
-/// Makes an account; the server must confirm it.
+/// Creates an account. Panics unless the server confirms it.
 pub(crate) fn create(server: &Server, btoken: &[u8]) -> AccountNumber {
     let connection = remote(server).connect().unwrap();
     let created = connection.create(token(), btoken.to_vec()).ok().unwrap();
@@ -34,7 +34,7 @@ pub(crate) fn create(server: &Server, btoken: &[u8]) -> AccountNumber {
     account
 }
 
-/// What is stored, if the account is there.
+/// The btoken of an account, if the account exists.
 pub(crate) fn fetch(server: &Server, account: AccountNumber) -> Option<Vec<u8>> {
     let connection = remote(server).connect().unwrap();
     let fetched = connection.update(account, token()).ok()?;
@@ -43,7 +43,7 @@ pub(crate) fn fetch(server: &Server, account: AccountNumber) -> Option<Vec<u8>> 
     Some(btoken)
 }
 
-/// Replaces what is stored by what a test makes of it.
+/// Replaces the btoken of an account by what `change` makes of it.
 pub(crate) fn update(
     server: &Server,
     account: AccountNumber,
@@ -52,7 +52,7 @@ pub(crate) fn update(
     try_update(server, account, change).expect("the server can be reached")
 }
 
-/// [`update`] with a server that may be gone.
+/// [`update`] with a server that may be unreachable.
 pub(crate) fn try_update(
     server: &Server,
     account: AccountNumber,

@@ -1,4 +1,4 @@
-//! A real server in a process of its own, and the few things that every test does with it.
+//! A real server in a process of its own, and what every test does with it.
 
 pub(crate) mod device;
 pub(crate) mod exchange;
@@ -16,19 +16,19 @@ use passmate_vault::Pin;
 use program::{Said, finish};
 use rustix::process::{Pid, Signal, kill_process};
 
-/// A running `passmate-server serve`; killed when it is dropped.
+/// A running `passmate-server serve`. It is killed when it is dropped.
 pub(crate) struct Server {
     child: Child,
-    /// What it printed at start.
+    /// The text that it printed when it started.
     pub(crate) greeting: String,
-    /// Where it takes connections, layout 1 first.
+    /// The addresses that it listens on, layout 1 first.
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) data_dir: PathBuf,
     pub(crate) pin: Pin,
 }
 
 impl Server {
-    /// On a free port of 127.0.0.1, layout 1.
+    /// Starts a server with layout 1 on a free port of 127.0.0.1.
     pub(crate) fn start(data_dir: &Path) -> Self {
         Self::start_with(data_dir, &["--listen", "127.0.0.1:0"])
     }
@@ -57,10 +57,10 @@ impl Server {
                     .unwrap()
                     .read_to_string(&mut complaint)
                     .unwrap();
-                panic!("it did not start: {greeting}{complaint}");
+                panic!("the server did not start: {greeting}{complaint}");
             }
         }
-        // A log that nobody reads would stop the server when the pipe is full.
+        // Read the log, or the server would block when the pipe is full.
         let mut log = child.stderr.take().unwrap();
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
         let after = |prefix: &'static str| {
@@ -93,28 +93,27 @@ impl Server {
         Pid::from_child(&self.child)
     }
 
-    /// Ends it at once, as the system does when memory runs out.
+    /// Kills it at once, as the system does when memory runs out.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// Ends it as an operator does.
+    /// Stops it as an operator does.
     pub(crate) fn stop(mut self) {
         kill_process(self.pid(), Signal::TERM).unwrap();
         let begun = Instant::now();
         while self.child.try_wait().unwrap().is_none() {
             assert!(
                 begun.elapsed() < Duration::from_secs(20),
-                "it does not stop"
+                "the server does not stop"
             );
             std::thread::sleep(Duration::from_millis(10));
         }
     }
 }
 
-/// Runs `passmate-server` with other words than `serve`, as an operator does beside a running
-/// server.
+/// Runs a command of `passmate-server` other than `serve`, as an operator does while a server runs.
 pub(crate) fn operate(data_dir: &Path, words: &[&str]) -> Said {
     let mut command = Command::new(env!("CARGO_BIN_EXE_e2e-passmate-server"));
     finish(

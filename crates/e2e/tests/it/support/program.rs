@@ -1,4 +1,4 @@
-//! `passmate` as people type it, in a home of its own.
+//! Runs `passmate` as people do, in a home directory of its own.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-/// What a command said.
+/// The output of a command.
 #[derive(Debug)]
 pub(crate) struct Said {
     pub(crate) code: i32,
@@ -15,24 +15,27 @@ pub(crate) struct Said {
 }
 
 impl Said {
-    /// Its answer, if all went well.
+    /// Its standard output. Panics unless the command succeeded.
     #[track_caller]
     pub(crate) fn ok(self) -> String {
         assert_eq!(self.code, 0, "{self:?}");
         self.out
     }
 
-    /// Its error line, if it ended with this code and with two lines that help.
+    /// Its error. Panics unless the command ended with this code, an error and a hint.
     #[track_caller]
     pub(crate) fn failed(self, code: i32) -> String {
         self.failed_by("passmate", code)
     }
 
-    /// The same of another program.
+    /// The same for another program.
     #[track_caller]
     pub(crate) fn failed_by(self, program: &str, code: i32) -> String {
         assert_eq!(self.code, code, "{self:?}");
-        assert_eq!(self.out, "", "an error has no answer: {self:?}");
+        assert_eq!(
+            self.out, "",
+            "an error comes without standard output: {self:?}"
+        );
         let lines: Vec<&str> = self.err.lines().collect();
         let [error, hint] = lines.as_slice() else {
             panic!("not two lines: {self:?}")
@@ -49,7 +52,7 @@ impl Said {
     }
 }
 
-/// One person's home with a passphrase file.
+/// The home directory of one person, with a passphrase file.
 pub(crate) struct Home {
     dir: TempDir,
 }
@@ -67,14 +70,14 @@ impl Home {
         self.dir.path()
     }
 
-    /// A file in the home.
+    /// Writes a file in the home directory.
     pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.dir.path().join(name);
         std::fs::write(&path, content).unwrap();
         path
     }
 
-    /// The environment of a person who has nothing set but a home and a passphrase file.
+    /// `passmate` with an environment that has only a home directory, a path and a passphrase file.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_e2e-passmate"));
         command
@@ -85,7 +88,7 @@ impl Home {
         command
     }
 
-    /// Runs `passmate` with words and standard input.
+    /// Runs `passmate` with arguments and standard input.
     pub(crate) fn run_with(&self, words: &[&str], input: &str) -> Said {
         finish(self.command().args(words), input)
     }
@@ -103,7 +106,7 @@ pub(crate) fn finish(command: &mut Command, input: &str) -> Said {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // Who fails early does not read it.
+    // A command that fails early does not read its input.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     let output = child.wait_with_output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

@@ -1,4 +1,4 @@
-//! A terminal with a person at it: what they see, and what they type.
+//! A terminal emulator that runs `passmate`, reads its screen and types.
 
 use std::io::{Read, Write};
 use std::num::NonZeroU16;
@@ -11,12 +11,12 @@ use super::program::Home;
 
 const ROWS: NonZeroU16 = NonZeroU16::new(30).unwrap();
 const COLUMNS: NonZeroU16 = NonZeroU16::new(100).unwrap();
-/// A machine with much to do answers late.
+/// The longest wait for output. A busy machine answers late.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Terminal {
     screen: vt100::Parser,
-    /// All that was written to the terminal, as it was written.
+    /// All bytes that were written to the terminal.
     pub(crate) raw: Vec<u8>,
     written: Receiver<Vec<u8>>,
     keyboard: Box<dyn Write + Send>,
@@ -24,7 +24,7 @@ pub(crate) struct Terminal {
 }
 
 impl Terminal {
-    /// Starts `passmate` with these words. Nobody has set a passphrase file: it has to ask.
+    /// Starts `passmate` with these arguments. There is no passphrase file, so it asks.
     pub(crate) fn start(home: &Home, words: &[&str]) -> Self {
         let size = PtySize {
             rows: ROWS.get(),
@@ -44,7 +44,7 @@ impl Terminal {
         let mut reader = pair.master.try_clone_reader().unwrap();
         let (sender, written) = mpsc::channel();
         std::thread::spawn(move || {
-            // The terminal lives as long as somebody reads it.
+            // Keep the terminal open for as long as this thread reads it.
             let _master = pair.master;
             let mut buffer = [0; 4096];
             while let Ok(len @ 1..) = reader.read(&mut buffer) {
@@ -62,12 +62,12 @@ impl Terminal {
         }
     }
 
-    /// What is on the screen.
+    /// The text on the screen.
     pub(crate) fn text(&self) -> String {
         self.screen.screen().contents()
     }
 
-    /// Waits until the screen shows this.
+    /// Waits until the screen shows a text.
     #[track_caller]
     pub(crate) fn wait_for(&mut self, text: &str) {
         let begun = Instant::now();
@@ -80,15 +80,15 @@ impl Terminal {
             if self.read() == Err(RecvTimeoutError::Disconnected) {
                 assert!(
                     self.text().contains(text),
-                    "it ended without {text:?}:\n{}",
+                    "the program ended without {text:?}:\n{}",
                     self.text()
                 );
             }
         }
     }
 
-    /// Types a line. What was on the screen before is out of sight, so that a second question is
-    /// not taken for the first.
+    /// Clears the screen and types a line. Without the clearing, [`wait_for`](Self::wait_for) could
+    /// take an old question for a new one.
     pub(crate) fn type_line(&mut self, line: &str) {
         self.screen.process(b"\x1b[2J\x1b[H");
         self.keyboard
@@ -96,7 +96,7 @@ impl Terminal {
             .unwrap();
     }
 
-    /// Waits for the end: the screen and the exit code.
+    /// Waits for the program to end. Returns the screen, the exit code and all output.
     pub(crate) fn finish(mut self) -> (String, u32, Vec<u8>) {
         while self.read() != Err(RecvTimeoutError::Disconnected) {}
         let code = self.child.wait().unwrap().exit_code();

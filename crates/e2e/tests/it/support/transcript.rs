@@ -1,6 +1,6 @@
-//! Transcripts in Markdown: fenced blocks marked `console`, with commands after `$ ` and below each
-//! what it answers on either stream, then `[code]` if that is not 0. A file's blocks are one shell
-//! session.
+//! Transcripts in Markdown. A fenced block marked `console` has commands after `$ `. Below each
+//! command stands its output on either stream, then `[code]` if the exit code is not 0. All blocks of
+//! a file are one shell session.
 
 use std::fmt::Write as _;
 use std::os::unix::fs::symlink;
@@ -10,10 +10,10 @@ use std::process::Command;
 use super::Server;
 use super::program::{Home, finish};
 
-/// Stands between the answers of two commands.
+/// Separates the outputs of two commands.
 const MARK: &str = "-- next --\n";
 
-/// Commands, each with what it answers.
+/// Commands, each with its expected output.
 fn steps(markdown: &str) -> Vec<(String, String)> {
     let mut steps: Vec<(String, String)> = Vec::new();
     let mut in_block = false;
@@ -33,15 +33,19 @@ fn steps(markdown: &str) -> Vec<(String, String)> {
     steps
 }
 
-/// Runs the transcript in a home of its own, with `$PIN` for `server`, and holds each answer to
-/// what is written.
+/// Runs the transcript in a home directory of its own, with the pin of `server` in `$PIN`, and
+/// compares each output with the expected one.
 #[track_caller]
 pub(crate) fn check(file: &Path, server: &Server) {
     let steps = steps(&std::fs::read_to_string(file).unwrap());
-    assert!(steps.len() > 3, "{} shows nothing", file.display());
+    assert!(
+        steps.len() > 3,
+        "{} has hardly any commands",
+        file.display()
+    );
     let mut script = String::new();
     for (command, _) in &steps {
-        // The usual port may be taken on the machine that runs this.
+        // The default port may be in use on this machine.
         let command = command.replace(
             "localhost",
             &format!("localhost:{}", server.address().port()),
@@ -70,7 +74,7 @@ pub(crate) fn check(file: &Path, server: &Server) {
         .env("PASSMATE_PASSPHRASE_FILE", home.path().join("passphrase"))
         .env("PIN", server.pin.to_string());
     let said = finish(&mut shell, "");
-    // The home's name is chance.
+    // The name of the home directory is random.
     let out = said.out.replace(home.path().to_str().unwrap(), "/home/me");
     let answers: Vec<&str> = out.split_terminator(MARK).collect();
     assert_eq!(answers.len(), steps.len(), "{}", said.err);
