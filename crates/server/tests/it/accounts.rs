@@ -1,7 +1,7 @@
 //! Operator commands for accounts while the server runs, and their effect on devices.
 
-use crate::support::program::{Program, failed, ok, operate};
-use crate::support::{End, TOKEN, reset, update, upload};
+use crate::support::{failed, ok, operate, start};
+use passmate_testkit::wire::{End, TOKEN, reset, update, upload};
 
 fn hex(account: [u8; 8]) -> String {
     account.iter().map(|byte| format!("{byte:02X}")).collect()
@@ -10,7 +10,7 @@ fn hex(account: [u8; 8]) -> String {
 #[test]
 fn a_disabled_account_is_refused_like_a_wrong_key() {
     let dir = tempfile::tempdir().unwrap();
-    let program = Program::start(dir.path(), &[]);
+    let program = start(dir.path(), &[]);
     let account = program.create(b"sealed");
     let number = hex(account);
     // This client has fetched already, and will upload later.
@@ -46,7 +46,7 @@ fn a_disabled_account_is_refused_like_a_wrong_key() {
 #[test]
 fn accounts_are_managed_while_the_server_runs() {
     let dir = tempfile::tempdir().unwrap();
-    let program = Program::start(dir.path(), &[]);
+    let program = start(dir.path(), &[]);
     assert_eq!(ok(operate(&program.data_dir, &["account", "list"])), "");
     let (one, other) = (program.create(b"one"), program.create(&[7; 5000]));
     let list = ok(operate(&program.data_dir, &["account", "list"]));

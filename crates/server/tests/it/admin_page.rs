@@ -6,9 +6,9 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::support::program::Program;
-use crate::support::until;
-use crate::support::update;
+use crate::support::{Program, start};
+use passmate_testkit::wait::until;
+use passmate_testkit::wire::update;
 
 struct Page {
     status: u16,
@@ -53,7 +53,7 @@ fn get(program: &Program, path: &str) -> Page {
 #[test]
 fn an_operator_sees_what_happens_and_never_to_whom() {
     let dir = tempfile::tempdir().unwrap();
-    let program = Program::start(dir.path(), &["--admin-listen", "127.0.0.1:0"]);
+    let program = start(dir.path(), &["--admin-listen", "127.0.0.1:0"]);
     let account = program.create(b"sealed");
     program.fetch(account).unwrap();
     let mut stranger = program.greeted();
@@ -103,7 +103,7 @@ fn an_operator_sees_what_happens_and_never_to_whom() {
 #[test]
 fn the_admin_listener_is_read_only_and_same_site() {
     let dir = tempfile::tempdir().unwrap();
-    let program = Program::start(dir.path(), &["--admin-listen", "127.0.0.1:0"]);
+    let program = start(dir.path(), &["--admin-listen", "127.0.0.1:0"]);
     let address = address(&program);
     let ask_as = |method: &str, host: &str| {
         let request = format!(
@@ -132,7 +132,7 @@ fn only_an_unused_admin_socket_is_replaced() {
     let socket: PathBuf = place.path().join("admin.sock");
     let option = format!("unix:{}", socket.display());
     for _ in 0..2 {
-        let program = Program::start(dir.path(), &["--admin-listen", &option]);
+        let program = start(dir.path(), &["--admin-listen", &option]);
         let page = ask(
             UnixStream::connect(&socket).unwrap(),
             "GET /health/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
@@ -178,7 +178,7 @@ fn only_an_unused_admin_socket_is_replaced() {
 #[test]
 fn a_server_that_cannot_write_is_not_ready_and_says_why() {
     let dir = tempfile::tempdir().unwrap();
-    let program = Program::start(dir.path(), &["--admin-listen", "127.0.0.1:0"]);
+    let program = start(dir.path(), &["--admin-listen", "127.0.0.1:0"]);
     // Another program holds the database, as a backup with a lock would.
     let held = rusqlite::Connection::open(dir.path().join("passmate.db")).unwrap();
     held.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -204,7 +204,7 @@ fn a_browser_shows_the_page_without_a_complaint() {
         return;
     };
     let dir = tempfile::tempdir().unwrap();
-    let program = Program::start(dir.path(), &["--admin-listen", "127.0.0.1:0"]);
+    let program = start(dir.path(), &["--admin-listen", "127.0.0.1:0"]);
     program.create(b"sealed");
     let picture = dir.path().join("page.png");
     let output = Command::new(browser)

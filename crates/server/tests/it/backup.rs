@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use sha2::Digest;
 
-use crate::support::program::{Program, failed, ok, operate, text};
-use crate::support::{update, upload};
+use crate::support::{failed, ok, operate, start, text};
+use passmate_testkit::wire::{update, upload};
 
 #[test]
 fn a_restore_never_destroys_a_store() {
     let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let file = place.path().join("passmate.backup");
-    let program = Program::start(dir.path(), &[]);
+    let program = start(dir.path(), &[]);
     let account = program.create(b"first");
     let said = ok(operate(dir.path(), &["backup", text(&file)]));
     assert!(said.contains("holds 1 accounts with 5 bytes"), "{said}");
@@ -70,7 +70,7 @@ fn a_restore_never_destroys_a_store() {
         said.contains("restored 1 accounts as of 2") && said.contains("passmate.db.replaced"),
         "{said}"
     );
-    let program = Program::start(dir.path(), &[]);
+    let program = start(dir.path(), &[]);
     assert_eq!(program.fetch(account).unwrap(), b"first");
     drop(program);
     // The replaced store can still be used.
@@ -79,25 +79,19 @@ fn a_restore_never_destroys_a_store() {
         dir.path().join("passmate.db"),
     )
     .unwrap();
-    assert_eq!(
-        Program::start(dir.path(), &[]).fetch(account).unwrap(),
-        b"second"
-    );
+    assert_eq!(start(dir.path(), &[]).fetch(account).unwrap(), b"second");
 
     // On a new machine.
     let other = tempfile::tempdir().unwrap();
     ok(operate(other.path(), &["restore", text(&file)]));
-    assert_eq!(
-        Program::start(other.path(), &[]).fetch(account).unwrap(),
-        b"first"
-    );
+    assert_eq!(start(other.path(), &[]).fetch(account).unwrap(), b"first");
 }
 
 #[test]
 fn a_backup_has_the_key_only_on_request() {
     let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (without, with) = (place.path().join("without"), place.path().join("with"));
-    let program = Program::start(dir.path(), &[]);
+    let program = start(dir.path(), &[]);
     let pin = program
         .greeting
         .lines()
@@ -118,11 +112,11 @@ fn a_backup_has_the_key_only_on_request() {
     let other = tempfile::tempdir().unwrap();
     ok(operate(other.path(), &["restore", text(&with)]));
     assert!(
-        Program::start(other.path(), &[]).greeting.contains(&pin),
+        start(other.path(), &[]).greeting.contains(&pin),
         "devices recognize the server"
     );
     let third = tempfile::tempdir().unwrap();
-    drop(Program::start(third.path(), &[]));
+    drop(start(third.path(), &[]));
     fs::remove_file(third.path().join("passmate.db")).unwrap();
     failed(
         &operate(third.path(), &["restore", text(&with)]),
@@ -132,7 +126,7 @@ fn a_backup_has_the_key_only_on_request() {
     let key = fs::read(third.path().join("key.pem")).unwrap();
     let said = ok(operate(third.path(), &["restore", text(&with), "--force"]));
     assert!(said.contains("key.pem.replaced"), "{said}");
-    assert!(Program::start(third.path(), &[]).greeting.contains(&pin));
+    assert!(start(third.path(), &[]).greeting.contains(&pin));
     // The other key is kept.
     assert_eq!(
         fs::read(third.path().join("key.pem.replaced")).unwrap(),
@@ -150,7 +144,7 @@ fn a_backup_has_the_key_only_on_request() {
 fn a_restore_and_a_command_exclude_each_other() {
     let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let file = place.path().join("backup");
-    drop(Program::start(dir.path(), &[]));
+    drop(start(dir.path(), &[]));
     ok(operate(dir.path(), &["backup", text(&file)]));
     let lock = fs::File::open(dir.path().join("passmate.db.restore-lock")).unwrap();
     lock.lock_shared().unwrap();
@@ -174,7 +168,7 @@ fn the_backup_unit_makes_a_backup() {
         .join("../../deploy/passmate-server-backup.service");
     let unit = fs::read_to_string(unit).unwrap();
     let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let program = Program::start(dir.path(), &[]);
+    let program = start(dir.path(), &[]);
     program.create(b"first");
     let line = unit
         .lines()
@@ -193,7 +187,7 @@ fn the_backup_unit_makes_a_backup() {
 fn a_restore_makes_the_folders_that_it_needs() {
     let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let file = place.path().join("backup");
-    let program = Program::start(dir.path(), &[]);
+    let program = start(dir.path(), &[]);
     let account = program.create(b"first");
     ok(operate(dir.path(), &["backup", text(&file), "--with-key"]));
     let (data, store) = (
@@ -210,9 +204,7 @@ fn a_restore_makes_the_folders_that_it_needs() {
         );
     }
     assert_eq!(
-        Program::start(&data, &["--store", &url])
-            .fetch(account)
-            .unwrap(),
+        start(&data, &["--store", &url]).fetch(account).unwrap(),
         b"first"
     );
 }
@@ -220,7 +212,7 @@ fn a_restore_makes_the_folders_that_it_needs() {
 #[test]
 fn a_newer_schema_is_refused_and_not_changed() {
     let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    drop(Program::start(dir.path(), &[]));
+    drop(start(dir.path(), &[]));
     let file = place.path().join("backup");
     ok(operate(dir.path(), &["backup", text(&file)]));
     let mut bytes = fs::read(&file).unwrap();
@@ -251,7 +243,7 @@ fn files_that_root_makes_belong_to_the_server() {
     use std::os::unix::fs::MetadataExt;
     let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let file = place.path().join("backup");
-    drop(Program::start(dir.path(), &[]));
+    drop(start(dir.path(), &[]));
     let all = |dir: &Path| -> Vec<PathBuf> {
         fs::read_dir(dir)
             .unwrap()
@@ -285,7 +277,7 @@ fn files_that_root_makes_belong_to_the_server() {
 #[test]
 fn rotation_removes_only_old_backups() {
     let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    drop(Program::start(dir.path(), &[]));
+    drop(start(dir.path(), &[]));
     let file = place.path().join("nightly");
     ok(operate(dir.path(), &["backup", text(&file)]));
     // Older backups, and files whose names only look like backups.
@@ -358,7 +350,7 @@ fn rotation_removes_only_old_backups() {
 #[test]
 fn a_backup_under_load_has_every_confirmed_change() {
     let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let program = Program::start(dir.path(), &[]);
+    let program = start(dir.path(), &[]);
     let accounts: Vec<[u8; 8]> = (0..4)
         .map(|_| program.create(&0_u32.to_le_bytes()))
         .collect();
@@ -390,7 +382,7 @@ fn a_backup_under_load_has_every_confirmed_change() {
                 .collect();
             let restored = tempfile::tempdir().unwrap();
             ok(operate(restored.path(), &["restore", text(&file)]));
-            let other = Program::start(restored.path(), &[]);
+            let other = start(restored.path(), &[]);
             for ((account, before), after) in accounts.iter().zip(before).zip(after) {
                 let there = u32::from_le_bytes(other.fetch(*account).unwrap().try_into().unwrap());
                 assert!(
@@ -412,7 +404,7 @@ fn a_backup_under_load_has_every_confirmed_change() {
 #[test]
 fn damage_is_reported_and_never_served() {
     let dir = tempfile::tempdir().unwrap();
-    let program = Program::start(dir.path(), &[]);
+    let program = start(dir.path(), &[]);
     let (good, bad) = (program.create(b"good"), program.create(&[0xA7; 3000]));
     let place = tempfile::tempdir().unwrap();
     let (file, nightly) = (place.path().join("backup"), place.path().join("nightly"));
@@ -455,7 +447,7 @@ fn damage_is_reported_and_never_served() {
         said["version"] == 1 && said["findings"][0].as_str().unwrap().contains(&hex),
         "{said}"
     );
-    let program = Program::start(dir.path(), &[]);
+    let program = start(dir.path(), &[]);
     assert!(program.fetch(bad).is_none());
     assert_eq!(program.fetch(good).unwrap(), b"good");
     failed(
@@ -487,7 +479,7 @@ fn accounts_of_an_original_server_are_imported() {
     fs::create_dir(folder.path().join("AAAAAAAAAAAAAAAA.spr")).unwrap();
     let spr = fs::read(vectors.join("4E53DF543106BF04.spr")).unwrap();
     fs::write(folder.path().join("BBBBBBBBBBBBBBBB.spr"), &spr[..1000]).unwrap();
-    let program = Program::start(dir.path(), &[]);
+    let program = start(dir.path(), &[]);
     let output = operate(dir.path(), &["import-spr", text(folder.path())]);
     let warnings = String::from_utf8_lossy(&output.stderr).into_owned();
     for part in [
@@ -510,7 +502,7 @@ fn accounts_of_an_original_server_are_imported() {
     client.send(&update(number, token.try_into().unwrap()));
     assert_eq!(client.take_btoken().unwrap(), btoken);
     client.send(&[upload(b"changed").as_slice(), &number].concat());
-    assert_eq!(client.end(), crate::support::End::clean());
+    assert_eq!(client.end(), passmate_testkit::wire::End::clean());
     let again = ok(operate(dir.path(), &["import-spr", text(folder.path())]));
     assert!(
         again.starts_with(&format!("0 accounts imported, {accounts} exist already")),

@@ -5,13 +5,13 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::support::program::{Program, ok, operate, text};
+use crate::support::{Program, ok, operate, start, text};
 
 #[test]
 fn a_killed_restore_leaves_the_old_store_or_the_new_one() {
     let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let file = place.path().join("backup");
-    let program = Program::start(dir.path(), &[]);
+    let program = start(dir.path(), &[]);
     let account = program.create(&[1; 100_000]);
     ok(operate(dir.path(), &["backup", text(&file)]));
     program.replace(account, b"newer");
@@ -33,7 +33,7 @@ fn a_killed_restore_leaves_the_old_store_or_the_new_one() {
         let _ = child.kill();
         child.wait().unwrap();
         ok(operate(dir.path(), &["verify"]));
-        let program = Program::start(dir.path(), &[]);
+        let program = start(dir.path(), &[]);
         let there = program.fetch(account).unwrap();
         assert!(there == [1; 100_000] || there == b"newer", "{micros}");
         if there != b"newer" {
@@ -114,7 +114,7 @@ fn a_restore_killed_at_any_syscall_leaves_a_usable_server() {
         tempfile::tempdir().unwrap(),
     );
     let file = place.path().join("backup");
-    let new = Program::start(other.path(), &[]);
+    let new = start(other.path(), &[]);
     let account = new.create(b"of the backup");
     ok(operate(
         other.path(),
@@ -129,7 +129,7 @@ fn a_restore_killed_at_any_syscall_leaves_a_usable_server() {
             .to_owned()
     };
     // The server is killed, so that confirmed changes are in the log beside the store.
-    let old = Program::start(dir.path(), &[]);
+    let old = start(dir.path(), &[]);
     let there = old.create(b"there before");
     let pins = [pin(&old), pin(&new)];
     drop(old);
@@ -144,7 +144,7 @@ fn a_restore_killed_at_any_syscall_leaves_a_usable_server() {
             ok(operate(dir, &["verify"])).contains(": 1 accounts"),
             "{at}"
         );
-        let program = Program::start(dir, &[]);
+        let program = start(dir, &[]);
         let is_new = program.fetch(there).is_none();
         let btoken = if is_new {
             program.fetch(account).unwrap()
@@ -175,7 +175,7 @@ fn a_restore_killed_at_any_syscall_leaves_a_usable_server() {
 fn a_backup_killed_at_any_syscall_leaves_a_valid_file() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("backup");
-    let program = Program::start(dir.path(), &[]);
+    let program = start(dir.path(), &[]);
     program.create(b"first");
     ok(operate(dir.path(), &["backup", text(&file)]));
     program.create(b"second");

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::support::program::{Program, ok, operate};
-use crate::support::{End, TOKEN, update, upload};
+use crate::support::{Program, ok, operate, start};
+use passmate_testkit::wire::{End, TOKEN, update, upload};
 
 fn pin_in(text: &str, begin: &str) -> String {
     text.lines()
@@ -21,11 +21,11 @@ fn shows(program: &Program, certificate: &Path) -> bool {
     while Instant::now() < until {
         // A client that trusts only this file connects if the server presents it.
         let found = std::panic::catch_unwind(|| {
-            let mut client = crate::support::Client::connect(
+            let mut client = passmate_testkit::wire::Client::connect(
                 program.addresses[0],
                 certificate,
                 1,
-                &crate::support::TLS13,
+                &passmate_testkit::wire::TLS13,
             );
             client.greet();
         });
@@ -42,7 +42,7 @@ fn a_renewed_certificate_is_loaded_without_a_signal() {
     let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let pair = |name: &str| {
         let other = place.path().join(name);
-        drop(Program::start(&other, &[]));
+        drop(start(&other, &[]));
         (
             fs::read(other.join("cert.pem")).unwrap(),
             fs::read(other.join("key.pem")).unwrap(),
@@ -61,7 +61,7 @@ fn a_renewed_certificate_is_loaded_without_a_signal() {
     fs::create_dir_all(dir.path()).unwrap();
     fs::write(dir.path().join("cert.pem"), &first).unwrap();
     fs::write(dir.path().join("key.pem"), &first_key).unwrap();
-    let program = Program::start(dir.path(), &options);
+    let program = start(dir.path(), &options);
     let account = program.create(b"sealed");
     let mut early = program.greeted();
     early.send(&update(account, TOKEN));
@@ -91,7 +91,7 @@ fn a_new_certificate_keeps_the_pin_until_a_key_is_announced() {
     let dir = tempfile::tempdir().unwrap();
     let output = operate(dir.path(), &["cert", "show"]);
     assert_eq!(output.status.code(), Some(10), "{output:?}");
-    let program = Program::start(dir.path(), &[]);
+    let program = start(dir.path(), &[]);
     let pin = pin_in(&program.greeting, "pin ");
     let shown = ok(operate(dir.path(), &["cert", "show"]));
     assert_eq!(pin_in(&shown, "pin: "), pin);
@@ -130,10 +130,7 @@ fn a_new_certificate_keeps_the_pin_until_a_key_is_announced() {
     assert!(ok(operate(dir.path(), &["cert", "new", "--new-key", "--now"])).contains(&next));
     assert!(shows(&program, &dir.path().join("cert.pem")));
     drop(program);
-    assert_eq!(
-        pin_in(&Program::start(dir.path(), &[]).greeting, "pin "),
-        next
-    );
+    assert_eq!(pin_in(&start(dir.path(), &[]).greeting, "pin "), next);
 
     // The server makes nothing for a pair of the operator.
     let files = [dir.path().join("cert.pem"), dir.path().join("key.pem")];

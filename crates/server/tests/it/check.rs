@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use crate::support::program::Program;
+use crate::support::start;
 
 fn operate(data_dir: &Path, words: &[&str], variables: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_passmate-server"));
@@ -37,7 +37,7 @@ const GOOD: [&str; 4] = ["--registration", "invite", "--listen", "127.0.0.1:2955
 #[test]
 fn check_finds_each_fault_and_nothing_on_a_sound_server() {
     let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let program = Program::start(dir.path(), &[]);
+    let program = start(dir.path(), &[]);
     program.create(b"sealed");
     let (code, found) = check(dir.path(), &GOOD);
     assert_eq!(code, 31);
@@ -105,7 +105,7 @@ fn check_finds_each_fault_and_nothing_on_a_sound_server() {
     finds(&[], "old, of 2023-11-14");
     // The server's own certificate, followed by an unrelated one.
     let other = tempfile::tempdir().unwrap();
-    drop(Program::start(other.path(), &[]));
+    drop(start(other.path(), &[]));
     let made = Command::new("openssl")
         .args([
             "req",

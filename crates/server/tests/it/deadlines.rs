@@ -4,8 +4,9 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::support::{CLIENT_HELLO, End, How, Running, TOKEN, create, update, upload};
 use passmate_server::config::Limits;
+use passmate_testkit::server::Running;
+use passmate_testkit::wire::{CLIENT_HELLO, End, How, TOKEN, create, update, upload};
 
 const SHORT: Duration = Duration::from_millis(300);
 

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{
-    self, CLIENT_HELLO, End, How, Running, SERVER_HELLO, TLS12, TLS13, TOKEN, create, reset,
-    update, upload,
+use passmate_testkit::server::Running;
+use passmate_testkit::wire::{
+    self, CLIENT_HELLO, End, How, SERVER_HELLO, TLS12, TLS13, TOKEN, create, reset, update, upload,
 };
 
 #[test]
@@ -248,7 +248,7 @@ fn the_last_row_must_be_the_whole_account_number() {
     let account = running.create(b"old");
     let mut wrong = account;
     wrong[7] ^= 1;
-    let check = |last: &[u8], pause: Duration, finish: fn(&mut support::Client)| {
+    let check = |last: &[u8], pause: Duration, finish: fn(&mut wire::Client)| {
         let mut client = running.greeted(1);
         client.send(&update(account, TOKEN));
         client.take_btoken().unwrap();

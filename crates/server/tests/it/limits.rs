@@ -3,9 +3,9 @@
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
-use crate::support::{
-    self, Client, End, Running, TLS13, TOKEN, connect_from, create, until, update,
-};
+use passmate_testkit::server::Running;
+use passmate_testkit::wait::until;
+use passmate_testkit::wire::{self, Client, End, TLS13, TOKEN, connect_from, create, update};
 
 /// A server that exempts no source.
 fn running(change: impl FnOnce(&mut passmate_server::config::Config)) -> Running {
@@ -32,7 +32,7 @@ fn creates(running: &Running, source: u8) -> bool {
     client.send(&create(b"sealed"));
     match client.end() {
         End {
-            how: support::How::Clean,
+            how: wire::How::Clean,
             bytes,
         } => bytes.len() == 8,
         end => {

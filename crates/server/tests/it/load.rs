@@ -4,14 +4,16 @@ use std::io::Read;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::support::program::Program;
-use crate::support::{self, End, Running, TOKEN, create, until, update, upload};
+use crate::support::start;
+use passmate_testkit::server::Running;
+use passmate_testkit::wait::until;
+use passmate_testkit::wire::{self, End, TOKEN, create, update, upload};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 #[test]
 fn announced_btokens_take_no_memory() {
     let dir = tempfile::tempdir().unwrap();
-    let program = Program::start(dir.path(), &[]);
+    let program = start(dir.path(), &[]);
     program.create(b"warm");
     let before = program.memory_peak();
     let mut strangers = Vec::new();
@@ -54,7 +56,7 @@ fn half_sent_creates_do_not_lock_out_devices() {
     assert_eq!(running.fetch(account).unwrap(), new);
     let cut = strangers
         .iter_mut()
-        .map(support::Client::is_ended)
+        .map(wire::Client::is_ended)
         .filter(|is| *is)
         .count();
     assert!((8..12).contains(&cut), "{cut} of 12 were cut");
@@ -93,7 +95,7 @@ fn half_sent_updates_do_not_lock_out_other_accounts() {
     assert_eq!(running.fetch(account).unwrap(), new);
     let kept = strangers
         .iter_mut()
-        .map(support::Client::is_ended)
+        .map(wire::Client::is_ended)
         .filter(|is_ended| !is_ended)
         .count();
     assert!(
@@ -142,14 +144,14 @@ fn a_connection_over_the_cap_ends_before_tls() {
     drop(held);
     until("a closed connection frees its slot", || {
         let certificate = running.dir.path().join("cert.pem");
-        support::Client::try_connect(running.layout_1, &certificate, 1, &support::TLS13).is_ok()
+        wire::Client::try_connect(running.layout_1, &certificate, 1, &wire::TLS13).is_ok()
     });
 }
 
 #[test]
 fn a_server_without_descriptors_waits_and_recovers() {
     let dir = tempfile::tempdir().unwrap();
-    let mut program = Program::start(dir.path(), &[]);
+    let mut program = start(dir.path(), &[]);
     program.create(b"warm");
     let pid = Pid::from_child(&program.child);
     // Only root can see the descriptors of a process that must not be dumped.

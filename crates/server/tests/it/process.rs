@@ -6,8 +6,9 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::program::{Program, command};
-use crate::support::{Client, End, TLS13, TOKEN, create, until, update, upload};
+use crate::support::{Program, command, start};
+use passmate_testkit::wait::until;
+use passmate_testkit::wire::{Client, End, TLS13, TOKEN, create, update, upload};
 use rustix::process::{Resource, Rlimit, Signal, prlimit};
 
 /// Runs a command that must fail, and returns its error text and exit code.
@@ -24,7 +25,7 @@ fn refused(mut command: Command) -> (String, i32) {
 fn the_greeting_has_address_pin_and_setup_command() {
     let dir = tempfile::tempdir().unwrap();
     let data_dir = dir.path().join("made/by/it");
-    let program = Program::start(&data_dir, &["--listen-v2", "127.0.0.1:0"]);
+    let program = start(&data_dir, &["--listen-v2", "127.0.0.1:0"]);
     let text = &program.greeting;
     let pin = text
         .lines()
@@ -48,7 +49,7 @@ fn the_greeting_has_address_pin_and_setup_command() {
     // A restart keeps the pin.
     let pin = pin.to_owned();
     drop(program);
-    assert!(Program::start(&data_dir, &[]).greeting.contains(&pin));
+    assert!(start(&data_dir, &[]).greeting.contains(&pin));
 }
 
 #[test]
@@ -67,7 +68,7 @@ fn it_listens_in_both_ip_versions_where_there_are_two() {
 #[test]
 fn a_second_server_on_the_same_data_dir_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let first = Program::start(dir.path(), &[]);
+    let first = start(dir.path(), &[]);
     let mut second = command(dir.path());
     second.args(["--listen", "127.0.0.1:0"]);
     let (text, code) = refused(second);
@@ -134,7 +135,7 @@ fn a_port_that_is_taken_is_named_with_a_remedy() {
 #[test]
 fn sigterm_lets_a_running_exchange_finish_and_ends_with_0() {
     let dir = tempfile::tempdir().unwrap();
-    let mut program = Program::start(dir.path(), &[]);
+    let mut program = start(dir.path(), &[]);
     let account = program.create(b"old");
     let mut client = program.greeted();
     client.send(&update(account, TOKEN));
@@ -150,14 +151,14 @@ fn sigterm_lets_a_running_exchange_finish_and_ends_with_0() {
     client.send(&[upload(b"new").as_slice(), &account].concat());
     assert_eq!(client.end(), End::clean());
     assert_eq!(program.wait(Duration::from_secs(5)).code(), Some(0));
-    let program = Program::start(dir.path(), &[]);
+    let program = start(dir.path(), &[]);
     assert_eq!(program.fetch(account).unwrap(), b"new");
 }
 
 #[test]
 fn a_second_signal_ends_it_at_once() {
     let dir = tempfile::tempdir().unwrap();
-    let mut program = Program::start(dir.path(), &[]);
+    let mut program = start(dir.path(), &[]);
     let mut client = program.greeted();
     client.send(b"c");
     // The server obeys the first signal as soon as it accepts no client.
@@ -177,7 +178,7 @@ fn a_second_signal_ends_it_at_once() {
 #[test]
 fn sigterm_works_while_the_database_is_held() {
     let dir = tempfile::tempdir().unwrap();
-    let mut program = Program::start(dir.path(), &["--session-timeout", "1s"]);
+    let mut program = start(dir.path(), &["--session-timeout", "1s"]);
     let account = program.create(b"old");
     let holder = rusqlite::Connection::open(dir.path().join("passmate.db")).unwrap();
     holder.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -190,10 +191,7 @@ fn sigterm_works_while_the_database_is_held() {
     assert_eq!(program.wait(Duration::from_secs(15)).code(), Some(0));
     holder.execute_batch("ROLLBACK").unwrap();
     drop(holder);
-    assert_eq!(
-        Program::start(dir.path(), &[]).fetch(account).unwrap(),
-        b"old"
-    );
+    assert_eq!(start(dir.path(), &[]).fetch(account).unwrap(), b"old");
 }
 
 #[test]
@@ -241,7 +239,7 @@ fn a_file_size_limit_refuses_only_what_does_not_fit() {
 #[test]
 fn its_memory_is_in_no_core_file() {
     let dir = tempfile::tempdir().unwrap();
-    let mut program = Program::start(dir.path(), &[]);
+    let mut program = start(dir.path(), &[]);
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", program.child.id())).unwrap();
     let core = limits
         .lines()
@@ -263,7 +261,7 @@ fn what_was_confirmed_survives_kill_9() {
     let dir = tempfile::tempdir().unwrap();
     let mut kept = Vec::new();
     for round in 0_u8..5 {
-        let mut program = Program::start(dir.path(), &[]);
+        let mut program = start(dir.path(), &[]);
         for (account, btoken) in &kept {
             assert_eq!(program.fetch(*account).as_ref(), Some(btoken));
         }
@@ -285,7 +283,7 @@ fn sighup_reloads_all_settings_or_none() {
     };
     write("1000");
     let data_dir = dir.path().join("data");
-    let program = Program::start(&data_dir, &["--config", file.to_str().unwrap()]);
+    let program = start(&data_dir, &["--config", file.to_str().unwrap()]);
     let old_pin = program
         .greeting
         .lines()
@@ -310,7 +308,7 @@ fn sighup_reloads_all_settings_or_none() {
     // With a pair that does not match, all settings stay.
     let certificate = std::fs::read(data_dir.join("cert.pem")).unwrap();
     let other = tempfile::tempdir().unwrap();
-    drop(Program::start(other.path(), &[]));
+    drop(start(other.path(), &[]));
     std::fs::copy(other.path().join("cert.pem"), data_dir.join("cert.pem")).unwrap();
     std::fs::write(&banner, "three").unwrap();
     program.signal(Signal::HUP);
@@ -326,7 +324,7 @@ fn sighup_reloads_all_settings_or_none() {
 #[test]
 fn a_connection_is_one_log_line_without_account_or_address() {
     let dir = tempfile::tempdir().unwrap();
-    let program = Program::start(dir.path(), &["--log", "json"]);
+    let program = start(dir.path(), &["--log", "json"]);
     let account = program.create(b"12345");
     let mut client = program.greeted();
     client.send(&update(account, [1; 32]));
@@ -356,7 +354,7 @@ fn a_connection_is_one_log_line_without_account_or_address() {
 #[test]
 fn addresses_are_logged_if_the_operator_wants_them() {
     let dir = tempfile::tempdir().unwrap();
-    let program = Program::start(dir.path(), &["--log-addresses"]);
+    let program = start(dir.path(), &["--log-addresses"]);
     program.create(b"x");
     let log = program.log();
     assert!(log.contains("address=127.0.0.1:"), "{log}");
@@ -365,7 +363,7 @@ fn addresses_are_logged_if_the_operator_wants_them() {
 #[test]
 fn the_log_has_the_address_that_the_proxy_names() {
     let dir = tempfile::tempdir().unwrap();
-    let program = Program::start(
+    let program = start(
         dir.path(),
         &["--log-addresses", "--proxy-from", "127.0.0.1/32"],
     );
@@ -429,7 +427,7 @@ fn the_fail2ban_filter_finds_only_offenders() {
         "{jail}"
     );
     let dir = tempfile::tempdir().unwrap();
-    let program = Program::start(dir.path(), &["--log-addresses"]);
+    let program = start(dir.path(), &["--log-addresses"]);
     let account = program.create(b"sealed");
     program.fetch(account).unwrap();
     let mut stranger = program.greeted();

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use crate::support::program::{Program, command};
-use crate::support::{TOKEN, until, update};
+use crate::support::{Program, command};
+use passmate_testkit::wait::until;
+use passmate_testkit::wire::{TOKEN, update};
 
 fn told(socket: &UnixDatagram) -> String {
     let mut buffer = [0; 512];
@@ -99,8 +100,12 @@ fn a_restart_through_a_held_socket_loses_no_connection() {
     let (counted, told) = (Arc::clone(&done), Arc::clone(&is_over));
     let fetches = std::thread::spawn(move || {
         while !told.load(Ordering::SeqCst) {
-            let mut client =
-                crate::support::Client::connect(address, &certificate, 1, &crate::support::TLS13);
+            let mut client = passmate_testkit::wire::Client::connect(
+                address,
+                &certificate,
+                1,
+                &passmate_testkit::wire::TLS13,
+            );
             client.greet();
             client.send(&update(account, TOKEN));
             assert_eq!(

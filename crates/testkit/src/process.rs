@@ -1,22 +1,25 @@
-//! The program, started as an operator starts it.
+//! `passmate-server` in a process of its own, started as an operator starts it.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use super::{Client, EVENT_TIME_MAX};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::wait::EVENT_TIME_MAX;
+use crate::wire::{Client, End, TLS13, TOKEN, create, update, upload};
 
 /// A running `passmate-server serve`, killed when the test ends.
-pub(crate) struct Program {
-    pub(crate) child: Child,
+pub struct Program {
+    pub child: Child,
     /// The text that it printed at start.
-    pub(crate) greeting: String,
+    pub greeting: String,
     /// The addresses that it listens on, in the order of the greeting.
-    pub(crate) addresses: Vec<SocketAddr>,
-    pub(crate) data_dir: PathBuf,
+    pub addresses: Vec<SocketAddr>,
+    pub data_dir: PathBuf,
     log: Arc<Log>,
 }
 
@@ -59,9 +62,9 @@ impl Log {
     }
 }
 
-/// The program without variables of this process, so that its log has the level `info`.
-pub(crate) fn command(data_dir: &std::path::Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_passmate-server"));
+/// `serve` of this program, without variables of this process, so that its log has the level `info`.
+pub fn command(program: &str, data_dir: &Path) -> Command {
+    let mut command = Command::new(program);
     command
         .env_clear()
         .env("PASSMATE_SERVER_DATA_DIR", data_dir)
@@ -71,13 +74,13 @@ pub(crate) fn command(data_dir: &std::path::Path) -> Command {
 
 impl Program {
     /// On a free port of 127.0.0.1, layout 1.
-    pub(crate) fn start(data_dir: &std::path::Path, more: &[&str]) -> Self {
-        let mut command = command(data_dir);
+    pub fn start(program: &str, data_dir: &Path, more: &[&str]) -> Self {
+        let mut command = command(program, data_dir);
         command.args(["--listen", "127.0.0.1:0"]).args(more);
         Self::spawn(command, data_dir)
     }
 
-    pub(crate) fn spawn(mut command: Command, data_dir: &std::path::Path) -> Self {
+    pub fn spawn(mut command: Command, data_dir: &Path) -> Self {
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -106,51 +109,84 @@ impl Program {
         }
     }
 
-    pub(crate) fn connect(&self) -> Client {
+    pub fn connect(&self) -> Client {
         self.try_connect().unwrap()
     }
 
-    pub(crate) fn try_connect(&self) -> std::io::Result<Client> {
-        let certificate = self.data_dir.join("cert.pem");
-        Client::try_connect(self.addresses[0], &certificate, 1, &super::TLS13)
+    pub fn try_connect(&self) -> std::io::Result<Client> {
+        Client::try_connect(self.address(), &self.certificate(), 1, &TLS13)
     }
 
-    pub(crate) fn greeted(&self) -> Client {
+    pub fn greeted(&self) -> Client {
         let mut client = self.connect();
         client.greet();
         client
     }
 
-    pub(crate) fn create(&self, btoken: &[u8]) -> [u8; 8] {
+    pub fn create(&self, btoken: &[u8]) -> [u8; 8] {
         let mut client = self.greeted();
-        client.send(&super::create(btoken));
+        client.send(&create(btoken));
         let account = client.take(8).try_into().unwrap();
-        assert_eq!(client.end(), super::End::clean());
+        assert_eq!(client.end(), End::clean());
         account
     }
 
     /// Replaces the btoken of an account.
-    pub(crate) fn replace(&self, account: [u8; 8], btoken: &[u8]) {
+    pub fn replace(&self, account: [u8; 8], btoken: &[u8]) {
         let mut client = self.greeted();
-        client.send(&super::update(account, super::TOKEN));
+        client.send(&update(account, TOKEN));
         client.take_btoken().unwrap();
-        client.send(&[super::upload(btoken).as_slice(), &account].concat());
-        assert_eq!(client.end(), super::End::clean());
+        client.send(&[upload(btoken).as_slice(), &account].concat());
+        assert_eq!(client.end(), End::clean());
     }
 
-    pub(crate) fn fetch(&self, account: [u8; 8]) -> Option<Vec<u8>> {
+    pub fn fetch(&self, account: [u8; 8]) -> Option<Vec<u8>> {
         let mut client = self.greeted();
-        client.send(&super::update(account, super::TOKEN));
+        client.send(&update(account, TOKEN));
         client.take_btoken()
     }
 
-    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, signal).unwrap();
+    /// The first address that it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.addresses[0]
+    }
+
+    /// The certificate that it shows.
+    pub fn certificate(&self) -> PathBuf {
+        self.data_dir.join("cert.pem")
+    }
+
+    /// The pin that it printed.
+    pub fn pin(&self) -> &str {
+        let pin = self
+            .greeting
+            .lines()
+            .find_map(|line| line.strip_prefix("pin "));
+        pin.expect("the greeting has a pin")
+    }
+
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// Kills it at once, as the system does when memory runs out.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Stops it as an operator does.
+    pub fn stop(mut self) {
+        self.signal(Signal::TERM);
+        self.wait(Duration::from_secs(20));
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
     }
 
     /// Waits until the program exits.
-    pub(crate) fn wait(&mut self, most: Duration) -> ExitStatus {
+    pub fn wait(&mut self, most: Duration) -> ExitStatus {
         let begun = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -162,20 +198,20 @@ impl Program {
     }
 
     /// Waits until the log has this text.
-    pub(crate) fn wait_for_log(&self, part: &str) {
+    pub fn wait_for_log(&self, part: &str) {
         self.log.wait(|text, _| text.contains(part));
     }
 
     /// Ends the program and returns its whole log.
-    pub(crate) fn log(mut self) -> String {
-        self.signal(rustix::process::Signal::TERM);
+    pub fn log(mut self) -> String {
+        self.signal(Signal::TERM);
         let log = self.log.wait(|_, is_all| is_all);
         self.child.wait().unwrap();
         log
     }
 
     /// The largest resident memory so far, in bytes.
-    pub(crate) fn memory_peak(&self) -> u64 {
+    pub fn memory_peak(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status
             .lines()
@@ -198,8 +234,8 @@ impl Drop for Program {
 }
 
 /// Runs an operator command on a data dir.
-pub(crate) fn operate(data_dir: &std::path::Path, words: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_passmate-server"));
+pub fn operate(program: &str, data_dir: &Path, words: &[&str]) -> Output {
+    let mut command = Command::new(program);
     command
         .env_clear()
         .args(words)
@@ -211,14 +247,14 @@ pub(crate) fn operate(data_dir: &std::path::Path, words: &[&str]) -> Output {
 
 /// The output of a command that must succeed.
 #[track_caller]
-pub(crate) fn ok(output: Output) -> String {
+pub fn ok(output: Output) -> String {
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
 
 /// Checks that a command ended with this code, and with an error and a hint.
 #[track_caller]
-pub(crate) fn failed(output: &Output, code: i32, part: &str) {
+pub fn failed(output: &Output, code: i32, part: &str) {
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{output:?}");
     assert!(
@@ -228,6 +264,6 @@ pub(crate) fn failed(output: &Output, code: i32, part: &str) {
 }
 
 /// A path as an argument.
-pub(crate) fn text(path: &std::path::Path) -> &str {
+pub fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }

@@ -1,143 +1,26 @@
-//! A server for one test, and a client that writes the protocol byte by byte over rustls, so that a
-//! test asserts what is on the wire, including the end of the stream.
-
-pub(crate) mod program;
+//! A client that writes the protocol byte by byte over rustls, so that a test asserts what is on the
+//! wire, including the end of the stream.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use passmate_server::Server;
-use passmate_server::config::{Config, ListenAddress, ListenHost};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion,
 };
 
-pub(crate) const CLIENT_HELLO: &[u8; 24] = b"passmate-server-protocol";
-pub(crate) const SERVER_HELLO: &[u8; 24] = b"passmate-protocol-server";
-pub(crate) const TOKEN: [u8; 32] = [7; 32];
+pub const CLIENT_HELLO: &[u8; 24] = b"passmate-server-protocol";
+pub const SERVER_HELLO: &[u8; 24] = b"passmate-protocol-server";
+pub const TOKEN: [u8; 32] = [7; 32];
 
-pub(crate) use rustls::version::{TLS12, TLS13};
-
-/// How long a test waits for an event that must come.
-pub(crate) const EVENT_TIME_MAX: Duration = Duration::from_secs(30);
-
-/// Waits until a condition is true.
-#[track_caller]
-pub(crate) fn until(event: &str, is_so: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < EVENT_TIME_MAX, "did not happen: {event}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
-/// A server in this process, with both layouts on free ports and a temporary data dir.
-pub(crate) struct Running {
-    pub(crate) dir: tempfile::TempDir,
-    pub(crate) layout_1: SocketAddr,
-    pub(crate) layout_2: SocketAddr,
-    server: Option<Server>,
-    runtime: tokio::runtime::Runtime,
-}
-
-impl Running {
-    pub(crate) fn new() -> Self {
-        Self::with(|_| {})
-    }
-
-    pub(crate) fn with(change: impl FnOnce(&mut Config)) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let mut config = Config::new(dir.path());
-        let loopback = ListenAddress {
-            host: ListenHost::Ip([127, 0, 0, 1].into()),
-            port: 0,
-        };
-        config.listen = vec![loopback.clone()];
-        config.listen_v2 = vec![loopback];
-        change(&mut config);
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .unwrap();
-        let server = runtime
-            .block_on(Server::start(config, |error| panic!("{error}")))
-            .unwrap();
-        let [one, two] = server.listening() else {
-            panic!("two listeners were configured")
-        };
-        let (layout_1, layout_2) = (one.address, two.address);
-        Self {
-            dir,
-            layout_1,
-            layout_2,
-            server: Some(server),
-            runtime,
-        }
-    }
-
-    /// A client that has sent nothing yet.
-    pub(crate) fn connect(&self, layout: u8) -> Client {
-        self.connect_by(layout, &TLS13)
-    }
-
-    pub(crate) fn connect_by(
-        &self,
-        layout: u8,
-        version: &'static SupportedProtocolVersion,
-    ) -> Client {
-        let address = if layout == 1 {
-            self.layout_1
-        } else {
-            self.layout_2
-        };
-        Client::connect(address, &self.dir.path().join("cert.pem"), layout, version)
-    }
-
-    /// A client that has been greeted.
-    pub(crate) fn greeted(&self, layout: u8) -> Client {
-        let mut client = self.connect(layout);
-        client.greet();
-        client
-    }
-
-    pub(crate) fn create(&self, btoken: &[u8]) -> [u8; 8] {
-        let mut client = self.greeted(1);
-        client.send(&create(btoken));
-        let account = client.take(8).try_into().unwrap();
-        assert_eq!(client.end(), End::clean());
-        account
-    }
-
-    /// Fetches the btoken of an account.
-    pub(crate) fn fetch(&self, account: [u8; 8]) -> Option<Vec<u8>> {
-        let mut client = self.greeted(1);
-        client.send(&update(account, TOKEN));
-        client.take_btoken()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let Some(server) = self.server.take() {
-            // Do not wait for clients that a failed test left open.
-            let _ = self.runtime.block_on(async {
-                tokio::time::timeout(Duration::from_secs(2), server.stop()).await
-            });
-        }
-    }
-}
+pub use rustls::version::{TLS12, TLS13};
 
 /// A connection from this source address.
-pub(crate) fn connect_from(
-    source: std::net::IpAddr,
-    address: SocketAddr,
-) -> std::io::Result<TcpStream> {
+pub fn connect_from(source: std::net::IpAddr, address: SocketAddr) -> std::io::Result<TcpStream> {
     use rustix::net::{AddressFamily, SocketType};
     let family = if source.is_ipv6() {
         AddressFamily::INET6
@@ -151,7 +34,7 @@ pub(crate) fn connect_from(
 }
 
 /// The create action with its credentials and btoken.
-pub(crate) fn create(btoken: &[u8]) -> Vec<u8> {
+pub fn create(btoken: &[u8]) -> Vec<u8> {
     [
         b"c".as_slice(),
         &TOKEN,
@@ -162,29 +45,29 @@ pub(crate) fn create(btoken: &[u8]) -> Vec<u8> {
 }
 
 /// The update action up to its credentials.
-pub(crate) fn update(account: [u8; 8], token: [u8; 32]) -> Vec<u8> {
+pub fn update(account: [u8; 8], token: [u8; 32]) -> Vec<u8> {
     [b"u".as_slice(), &account, &token].concat()
 }
 
 /// The reset action.
-pub(crate) fn reset(account: [u8; 8], token: [u8; 32]) -> Vec<u8> {
+pub fn reset(account: [u8; 8], token: [u8; 32]) -> Vec<u8> {
     [b"r".as_slice(), &account, &token].concat()
 }
 
 /// The upload of an update, without the last row.
-pub(crate) fn upload(btoken: &[u8]) -> Vec<u8> {
+pub fn upload(btoken: &[u8]) -> Vec<u8> {
     [&u32::try_from(btoken.len()).unwrap().to_be_bytes(), btoken].concat()
 }
 
 /// The end of a connection, with the bytes before it.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct End {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) how: How,
+pub struct End {
+    pub bytes: Vec<u8>,
+    pub how: How,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum How {
+pub enum How {
     /// `close_notify`, which confirms.
     Clean,
     /// FIN without `close_notify`.
@@ -194,21 +77,21 @@ pub(crate) enum How {
 }
 
 impl End {
-    pub(crate) fn clean() -> Self {
+    pub fn clean() -> Self {
         Self {
             bytes: Vec::new(),
             how: How::Clean,
         }
     }
 
-    pub(crate) fn clean_after(bytes: &[u8]) -> Self {
+    pub fn clean_after(bytes: &[u8]) -> Self {
         Self {
             bytes: bytes.to_vec(),
             how: How::Clean,
         }
     }
 
-    pub(crate) fn cut() -> Self {
+    pub fn cut() -> Self {
         Self {
             bytes: Vec::new(),
             how: How::Cut,
@@ -217,13 +100,13 @@ impl End {
 }
 
 /// A client that sends and reads single bytes.
-pub(crate) struct Client {
+pub struct Client {
     tls: StreamOwned<ClientConnection, TcpStream>,
     layout: u8,
 }
 
 impl Client {
-    pub(crate) fn connect(
+    pub fn connect(
         address: SocketAddr,
         certificate: &Path,
         layout: u8,
@@ -232,7 +115,7 @@ impl Client {
         Self::try_connect(address, certificate, layout, version).unwrap()
     }
 
-    pub(crate) fn try_connect(
+    pub fn try_connect(
         address: SocketAddr,
         certificate: &Path,
         layout: u8,
@@ -242,7 +125,7 @@ impl Client {
     }
 
     /// TLS over an open connection.
-    pub(crate) fn over(
+    pub fn over(
         tcp: TcpStream,
         certificate: &Path,
         layout: u8,
@@ -272,7 +155,7 @@ impl Client {
     }
 
     /// Sends the hello, reads the greeting of the server, and returns the banner.
-    pub(crate) fn greet(&mut self) -> Vec<u8> {
+    pub fn greet(&mut self) -> Vec<u8> {
         self.send(CLIENT_HELLO);
         assert_eq!(self.take(24), SERVER_HELLO);
         if self.layout == 2 {
@@ -282,23 +165,23 @@ impl Client {
         self.take(len as usize)
     }
 
-    pub(crate) fn send(&mut self, bytes: &[u8]) {
+    pub fn send(&mut self, bytes: &[u8]) {
         self.try_send(bytes).unwrap();
     }
 
-    pub(crate) fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+    pub fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.tls.write_all(bytes)?;
         self.tls.flush()
     }
 
-    pub(crate) fn take(&mut self, len: usize) -> Vec<u8> {
+    pub fn take(&mut self, len: usize) -> Vec<u8> {
         let mut bytes = vec![0; len];
         self.tls.read_exact(&mut bytes).unwrap();
         bytes
     }
 
     /// Reads the btoken of an update; none if the server ended the connection instead.
-    pub(crate) fn take_btoken(&mut self) -> Option<Vec<u8>> {
+    pub fn take_btoken(&mut self) -> Option<Vec<u8>> {
         let mut len = [0; 4];
         match self.tls.read_exact(&mut len) {
             Ok(()) => Some(self.take(u32::from_be_bytes(len) as usize)),
@@ -307,7 +190,7 @@ impl Client {
     }
 
     /// Reads to the end of the stream.
-    pub(crate) fn end(&mut self) -> End {
+    pub fn end(&mut self) -> End {
         let mut bytes = Vec::new();
         let mut chunk = [0; 4096];
         let how = loop {
@@ -325,23 +208,23 @@ impl Client {
     }
 
     /// Sends a `close_notify`.
-    pub(crate) fn close_notify(&mut self) {
+    pub fn close_notify(&mut self) {
         self.tls.conn.send_close_notify();
         self.tls.flush().unwrap();
     }
 
     /// Ends the client's direction below TLS.
-    pub(crate) fn fin(&mut self) {
+    pub fn fin(&mut self) {
         self.tls.sock.shutdown(Shutdown::Write).unwrap();
     }
 
     /// Reads the bytes that are available.
-    pub(crate) fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
+    pub fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
         self.tls.read(bytes)
     }
 
     /// Whether the server has ended this connection, after waiting a moment.
-    pub(crate) fn is_ended(&mut self) -> bool {
+    pub fn is_ended(&mut self) -> bool {
         self.tls
             .sock
             .set_read_timeout(Some(Duration::from_millis(100)))
