@@ -1,4 +1,4 @@
-//! Accounts with known numbers and tokens, written into a store before the server opens it.
+//! Accounts with known numbers and auth tokens, written to a store before the server opens it.
 
 use std::path::Path;
 
@@ -11,17 +11,17 @@ use passmate_server::store::{
 /// Accounts in one transaction.
 const BATCH: u64 = 2000;
 
-/// The number of the account with this index, from 0.
+/// The number of the account with this index, counted from 0.
 pub(crate) fn number(index: u64) -> AccountNumber {
     AccountNumber::from_bytes((index + 1).to_be_bytes()).expect("index + 1 is not zero")
 }
 
-/// The token of every account.
+/// The auth token of every account.
 pub(crate) fn token() -> AuthToken {
     AuthToken::new([0x5a; 32])
 }
 
-/// Bytes that no compression makes shorter, the same each time.
+/// Incompressible bytes, the same for each seed.
 pub(crate) fn noise(len: usize, seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut bytes = Vec::with_capacity(len + 8);
@@ -35,10 +35,10 @@ pub(crate) fn noise(len: usize, seed: u64) -> Vec<u8> {
     bytes
 }
 
-/// Fills the data dir of a server that does not run yet.
+/// Fills the data dir of a server that has not started yet.
 pub(crate) fn fill(data_dir: &Path, accounts: u64, len: usize) -> anyhow::Result<()> {
     let mut engine =
-        Sqlite::open(&data_dir.join("passmate.db")).context("cannot make the store")?;
+        Sqlite::open(&data_dir.join("passmate.db")).context("cannot create the store")?;
     let auth = AuthHash::of(&token());
     let mut begin = 0;
     while begin < accounts {
@@ -57,7 +57,7 @@ pub(crate) fn fill(data_dir: &Path, accounts: u64, len: usize) -> anyhow::Result
             .iter()
             .all(|outcome| matches!(outcome, Outcome::Created(Created::Done(..))))
         {
-            bail!("an account was not made: {outcomes:?}");
+            bail!("an account was not created: {outcomes:?}");
         }
         begin = end;
     }

@@ -1,6 +1,5 @@
-//! The bare servers: what a connection costs when nothing of Passmate takes part. Both take one
-//! byte and give one back; the TLS one has the settings of ours (ECDSA P-256, X25519MLKEM768, no
-//! tickets).
+//! The bare servers, which measure what a connection costs without Passmate. Both read one byte and
+//! send it back. The TLS server has the settings of ours (ECDSA P-256, X25519MLKEM768, no tickets).
 
 use std::io::Write;
 use std::sync::Arc;
@@ -12,7 +11,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-/// A certificate for `localhost` as our server makes one, and the configuration that goes with it.
+/// Makes a certificate for `localhost` as our server does. Returns the configuration and the
+/// certificate in PEM.
 pub(crate) fn make_tls() -> anyhow::Result<(Arc<ServerConfig>, String)> {
     let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
     let key = PrivateKeyDer::Pkcs8(pair.signing_key.serialize_der().into());
@@ -24,7 +24,7 @@ pub(crate) fn make_tls() -> anyhow::Result<(Arc<ServerConfig>, String)> {
     Ok((Arc::new(config), pair.cert.pem()))
 }
 
-/// Prints the port, then the certificate, and serves until it is killed.
+/// Prints the address and the certificate, and serves TLS until it is killed.
 pub(crate) fn serve_tls() -> anyhow::Result<()> {
     let (config, pem) = make_tls()?;
     let acceptor = TlsAcceptor::from(config);
@@ -39,7 +39,7 @@ pub(crate) fn serve_tls() -> anyhow::Result<()> {
     })
 }
 
-/// The same without TLS.
+/// Prints the address, and serves TCP until it is killed.
 pub(crate) fn serve_tcp() -> anyhow::Result<()> {
     serve("", |mut tcp| async move {
         let byte = tcp.read_u8().await?;
@@ -56,7 +56,9 @@ where
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let listener = TcpListener::bind("127.0.0.1:0").await.context("no port")?;
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .context("cannot listen")?;
         let address = listener.local_addr()?;
         let mut out = std::io::stdout().lock();
         write!(out, "listening on {address}\n{pem}\nready\n")?;
@@ -64,7 +66,7 @@ where
         loop {
             let (tcp, _) = listener.accept().await?;
             tcp.set_nodelay(true)?;
-            // A client that goes away in the middle is the load generator's to report.
+            // If a client disconnects early, the load generator reports it.
             tokio::spawn(answer(tcp));
         }
     })

@@ -1,4 +1,4 @@
-//! Plots for documents: one line or two in an SVG that reads well on light and dark pages.
+//! Plots for documents: SVG files with a few lines, readable on light and dark pages.
 
 use std::path::Path;
 
@@ -13,20 +13,20 @@ const COLORS: [RGBColor; 3] = [
     RGBColor(46, 160, 67),
 ];
 
-/// A line of points with a name.
+/// A named line of points.
 pub(crate) struct Line {
     pub(crate) name: String,
     pub(crate) points: Vec<(f64, f64)>,
 }
 
-/// What stands at the axes.
+/// The title and the names of the axes.
 pub(crate) struct Labels<'a> {
     pub(crate) title: &'a str,
     pub(crate) x: &'a str,
     pub(crate) y: &'a str,
 }
 
-/// Draws lines over a logarithmic axis.
+/// Draws lines over a logarithmic x axis.
 pub(crate) fn draw_log(path: &Path, labels: &Labels<'_>, lines: &[Line]) -> anyhow::Result<()> {
     let (least, greatest) = extent(lines, |point| point.0);
     draw(
@@ -38,10 +38,10 @@ pub(crate) fn draw_log(path: &Path, labels: &Labels<'_>, lines: &[Line]) -> anyh
     )
 }
 
-/// Draws lines over a plain axis.
+/// Draws lines over a linear x axis.
 pub(crate) fn draw_linear(path: &Path, labels: &Labels<'_>, lines: &[Line]) -> anyhow::Result<()> {
     let (least, greatest) = extent(lines, |point| point.0);
-    // Lines over time are flat and far from the ground.
+    // Lines over time are flat and leave the lower left corner free.
     draw(
         path,
         labels,

@@ -1,5 +1,5 @@
-//! Crowds: connections that say nothing, and clients that send a byte a second. Neither may cost
-//! the others much.
+//! Crowds: connections that send nothing, and clients that send a byte a second. Neither may slow
+//! down other clients much.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -13,26 +13,27 @@ use crate::process::Server;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Clients that update all the time
+    /// Clients that update without pause
     #[arg(long, default_value_t = 200)]
     active: u64,
-    /// Connections that say hello and then nothing
+    /// Connections that send the hello and then nothing
     #[arg(long, default_value_t = 10_000)]
     idle: u64,
-    /// Clients that send their btoken at a byte a second
+    /// Clients that send their btoken at one byte a second
     #[arg(long, default_value_t = 5_000)]
     slow: u64,
-    /// For each measurement
+    /// Duration of each measurement
     #[arg(long, value_parser = crate::duration::parse_duration, default_value = "10s")]
     time: Duration,
+    /// Number of rounds
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Where data are kept; a real disk
+    /// Folder for the data, on a real disk
     #[arg(long, default_value = "target/bench")]
     dir: PathBuf,
 }
 
-/// Accounts of the active clients; the slow ones have others.
+/// Accounts of the active clients. The slow clients have other accounts.
 const ACTIVE_ACCOUNTS: u64 = 1_000;
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
@@ -41,7 +42,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         .prefix("crowd-")
         .tempdir_in(args.dir.canonicalize()?)?;
     fill(dir.path(), ACTIVE_ACCOUNTS + args.slow, 4 << 10)?;
-    // Idle ones have to stay until the measurement is over.
+    // Idle connections must stay open until the measurement is over.
     let server = Server::passmate_with(dir.path(), &["--idle-timeout", "120s"])?;
     let ca = dir.path().join("ca.pem");
     fs::write(&ca, &server.pem)?;
@@ -81,7 +82,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             .zip(&mut ratios)
         {
             let alone = active()?;
-            tell(round, "nobody", &alone)?;
+            tell(round, "nothing", &alone)?;
             let crowd = load::Args {
                 first_account: ACTIVE_ACCOUNTS,
                 accounts: count,
@@ -89,11 +90,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             };
             let crowd = Held::open(&crowd)?;
             let beside = active()?;
-            let name = if kind == Kind::Idle {
-                "silent ones"
-            } else {
-                "slow ones"
-            };
+            let name = if kind == Kind::Idle { "silent" } else { "slow" };
             tell(round, &format!("{count} {name}"), &beside)?;
             drop(crowd);
             ratios.push((
@@ -105,7 +102,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     for (name, ratios) in ["silent", "slow"].into_iter().zip(ratios) {
         let (rate, p99): (Vec<f64>, Vec<f64>) = ratios.into_iter().unzip();
         println!(
-            "beside the {name}: {:.2} of the updates, {:.2} times the p99 (medians)",
+            "beside the {name} clients: {:.2} of the updates/s, {:.2} times the p99 (medians)",
             median(rate),
             median(p99)
         );
@@ -118,11 +115,11 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
-/// A generator that holds its connections until it is dropped.
+/// A load generator that keeps its connections open until it is dropped.
 pub(crate) struct Held(Child);
 
 impl Held {
-    /// Returns when all stand.
+    /// Returns when all connections are open.
     pub(crate) fn open(args: &load::Args) -> anyhow::Result<Self> {
         let mut child = load::command(args)?.stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
@@ -130,11 +127,14 @@ impl Held {
             BufReader::new(out).read_line(&mut line)?;
         }
         let held = Self(child);
-        anyhow::ensure!(line.trim() == "standing", "the connections do not stand");
+        anyhow::ensure!(
+            line.trim() == "standing",
+            "the load generator did not open its connections"
+        );
         Ok(held)
     }
 
-    /// Connections to a server that say nothing.
+    /// Opens connections that send the hello and then nothing.
     pub(crate) fn idle(dir: &Path, server: &Server, clients: u64) -> anyhow::Result<Self> {
         let ca = dir.join("ca-idle.pem");
         fs::write(&ca, &server.pem)?;

@@ -1,5 +1,5 @@
-//! How many round trips each action takes, through a proxy in user space that delays every byte by
-//! half a round trip each way. TCP's own handshake passes undelayed, so it is not counted.
+//! Round trips of each action, measured through a proxy in user space that delays every byte by
+//! half a round trip in each direction. TCP's own handshake is not delayed, so it is not counted.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -18,7 +18,8 @@ use crate::accounts::{noise, token};
 use crate::process::Server;
 use crate::report::{Figure, Goal};
 
-/// What the protocol needs: one for TLS 1.3, one for hello and credentials, one for the upload.
+/// The figures of round trips. The protocol needs one for TLS 1.3, one for hello and credentials,
+/// and one for the upload.
 pub(crate) struct Trips;
 
 impl Trips {
@@ -26,19 +27,19 @@ impl Trips {
         [
             Figure::new(
                 "trips",
-                "create: time ÷ round trip, after TCP's",
+                "create: time ÷ round trip, without TCP's handshake",
                 "ms",
                 Goal::AtMost(3.5),
             ),
             Figure::new(
                 "trips",
-                "update: time ÷ round trip, after TCP's",
+                "update: time ÷ round trip, without TCP's handshake",
                 "ms",
                 Goal::AtMost(3.5),
             ),
             Figure::new(
                 "trips",
-                "reset: time ÷ round trip, after TCP's",
+                "reset: time ÷ round trip, without TCP's handshake",
                 "ms",
                 Goal::AtMost(2.5),
             ),
@@ -46,7 +47,7 @@ impl Trips {
     }
 }
 
-/// Times the three actions of one account through the proxy.
+/// Measures the three actions of one account through the proxy.
 pub(crate) fn measure(
     server: &Server,
     round_trip: Duration,
@@ -112,7 +113,7 @@ async fn start_proxy(server: SocketAddr, delay: Duration) -> anyhow::Result<Sock
     Ok(address)
 }
 
-/// Passes on what comes, each piece as late as the first, the end as well.
+/// Copies bytes. Delays each piece, and the end of the stream, by the same time.
 async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, delay: Duration) {
     let (sender, mut pieces) = tokio::sync::mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
     tokio::spawn(async move {

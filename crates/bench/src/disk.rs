@@ -1,4 +1,4 @@
-//! What the disk gives, and what the storage makes of it.
+//! Writes per second of the bare disk, and of the server's storage on it.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -10,12 +10,12 @@ use passmate_server::store::{Btoken, Replaced, Store, StoreUrl};
 
 use crate::accounts::{fill, noise, number};
 
-/// The file that is overwritten, in bytes: more than a disk's own cache line, less than anybody's
-/// patience.
+/// Length of the file that is overwritten, in bytes: long enough to spread the writes, short enough
+/// to fill quickly.
 const FILE_LEN: u64 = 64 << 20;
 
-/// Overwrites of `len` bytes each made durable before the next: per second, and the median time of
-/// one.
+/// Overwrites `len` bytes at a time, each with `fdatasync`. Returns the overwrites per second and
+/// their median duration.
 pub(crate) fn raw_overwrites(
     dir: &Path,
     len: usize,
@@ -50,8 +50,8 @@ pub(crate) fn raw_overwrites(
     ))
 }
 
-/// Updates per second of the storage alone, without a network: each writer replaces the btoken of
-/// its own account.
+/// Returns the updates per second of the storage without a network. Each writer replaces the btoken
+/// of its own account.
 pub(crate) fn storage_alone(
     dir: &Path,
     writers: u64,
@@ -84,7 +84,7 @@ pub(crate) fn storage_alone(
 async fn write(store: Store, index: u64, len: usize, until: Instant) -> anyhow::Result<u64> {
     let account = number(index);
     let Some(stored) = store.read(account, len).await? else {
-        bail!("the account is not there")
+        bail!("the account does not exist")
     };
     let mut expected = stored.hash;
     let mut btoken = noise(len, index);

@@ -1,5 +1,5 @@
-//! How large a vault becomes whose every record is edited once a day, for years: what never forgets
-//! only grows.
+//! The size of a vault whose records are all edited once a day, for years. A vault keeps its
+//! history, so it only grows.
 
 use std::time::Instant;
 
@@ -11,20 +11,20 @@ use crate::vault::make_vault;
 
 const DAY: i64 = 24 * 3600;
 const YEAR: i64 = 365;
-/// What a server takes unless it is told otherwise, in bytes.
+/// The longest btoken that a server accepts by default, in bytes.
 const LIMIT: usize = 2 * 1024 * 1024;
 
-/// One row for so many records and so many years.
+/// One row of the table.
 struct Row {
     records: usize,
     years: i64,
     changes: usize,
     btoken_len: usize,
-    /// Milliseconds from the plaintext to records.
+    /// Milliseconds to decode the plaintext.
     read: f64,
-    /// Milliseconds of a merge with itself, as a sync does that brings nothing.
+    /// Milliseconds to merge the vault with itself, as a sync without new changes does.
     merge: f64,
-    /// The length of the btoken with the history of the last year only.
+    /// Length of the btoken with only the last year of history.
     kept_year_len: usize,
 }
 
@@ -51,7 +51,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         }
     }
     println!(
-        "\n{} changes of this kind fit into {}.",
+        "\n{} such changes fit into {}.",
         changes_within(LIMIT)?,
         mebibytes(LIMIT)
     );
@@ -94,7 +94,7 @@ fn measure(records: usize, years: i64) -> anyhow::Result<Row> {
     })
 }
 
-/// The vault of [`make_vault`] after so many days.
+/// The vault of [`make_vault`] after this many days.
 fn aged(records: usize, days: i64) -> Vault {
     let mut vault = make_vault(records);
     let ids: Vec<RecordId> = vault.records().map(|(id, _)| id.clone()).collect();
@@ -107,7 +107,7 @@ fn aged(records: usize, days: i64) -> Vault {
             );
             vault
                 .set(id, "password", value, crate::vault::TIME + day * DAY)
-                .expect("the record is there");
+                .expect("the record exists");
         }
     }
     vault

@@ -1,5 +1,5 @@
-//! What a TLS handshake costs a server without a network: both sides in memory, only the server's
-//! time counted.
+//! The cost of a TLS handshake for a server, without a network: both sides are in memory, and only
+//! the server's CPU time counts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ pub(crate) fn thread_time() -> Duration {
     )
 }
 
-/// A client's configuration that trusts this certificate alone and resumes nothing.
+/// A client configuration that trusts only this certificate and resumes no sessions.
 pub(crate) fn client_config(pem: &[u8]) -> anyhow::Result<Arc<ClientConfig>> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(pem)?)?;
@@ -29,7 +29,7 @@ pub(crate) fn client_config(pem: &[u8]) -> anyhow::Result<Arc<ClientConfig>> {
     Ok(Arc::new(config))
 }
 
-/// The server's CPU time for one handshake, the mean of many.
+/// The server's mean CPU time for one handshake.
 pub(crate) fn in_memory(
     server: &Arc<ServerConfig>,
     pem: &str,

@@ -1,5 +1,5 @@
-//! Instructions that the hot paths take, counted by valgrind: the same on every run, whatever else
-//! the machine does.
+//! Instruction counts of the hot paths, measured with valgrind. They are the same on every run,
+//! whatever else the machine does.
 
 use std::hint::black_box;
 use std::path::PathBuf;
@@ -19,8 +19,9 @@ use passmate_vault::{Document, Secret, SyncKey};
 use crate::accounts::{noise, number, token};
 use crate::vault::{make_diverged, make_vault, passphrase};
 
-/// Each is counted with and without itself; what is left is its own. Short ones are taken many
-/// times, so that the length of a folder's name in the environment does not count.
+/// The hot paths. Each is counted in a run with it and a run without it; the difference is its own
+/// count. Short paths run many times, so that small differences between the two runs (such as the
+/// length of an environment variable) do not matter.
 const PATHS: [&str; 7] = [
     "proto_update_4k_100",
     "proto_update_64k_10",
@@ -33,10 +34,10 @@ const PATHS: [&str; 7] = [
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Compare with these counts, and fail if one is more than a twentieth above
+    /// Compare with the counts in this file, and fail if one is more than a twentieth higher
     #[arg(long)]
     compare: Option<PathBuf>,
-    /// Write the counts here
+    /// Write the counts to this file
     #[arg(long)]
     json: Option<PathBuf>,
 }
@@ -62,15 +63,15 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             own.as_f64(),
             known.get(name).and_then(serde_json::Value::as_f64),
         ) else {
-            bail!("{} does not know {name}", path.display())
+            bail!("{} has no count for {name}", path.display())
         };
         let ratio = own / known;
-        println!("{name:<20} {ratio:>14.3} of what it was");
+        println!("{name:<20} {ratio:>14.3} times the known count");
         is_worse |= ratio > 1.05;
     }
     if is_worse {
         bail!(
-            "a hot path takes more than a twentieth more instructions; if that is meant, write new counts with --json"
+            "a hot path takes over 5 % more instructions; if this is intended, write new counts with --json"
         );
     }
     Ok(())
@@ -82,7 +83,7 @@ fn count(name: &str) -> anyhow::Result<u64> {
         .arg(std::env::current_exe()?)
         .args(["hot-path", name])
         .output()
-        .context("valgrind is needed for this: install the package of that name")?;
+        .context("cannot run valgrind: install the package of that name")?;
     let said = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
         bail!("{name}: {said}");
@@ -94,7 +95,7 @@ fn count(name: &str) -> anyhow::Result<u64> {
     Ok(line.trim().parse()?)
 }
 
-/// The hidden command: prepares a path, and takes it unless the name ends in `_without`.
+/// The hidden command `hot-path`: prepares a path, and runs it unless the name ends in `_without`.
 pub(crate) fn hot_path(name: &str) -> anyhow::Result<()> {
     let (name, is_with) = name
         .strip_suffix("_without")
@@ -129,7 +130,7 @@ pub(crate) fn hot_path(name: &str) -> anyhow::Result<()> {
             let container = make_container(&noise(64 << 10, 1), &passphrase(), params, &mut rng)?;
             when(is_with, || open_container(&container, &passphrase()));
         }
-        _ => bail!("no such path"),
+        _ => bail!("no such hot path: {name}"),
     }
     Ok(())
 }
@@ -140,7 +141,7 @@ fn when<T>(is_with: bool, path: impl FnOnce() -> T) {
     }
 }
 
-/// Both machines against each other, so many times, in pieces as large as a TLS record.
+/// Runs `times` updates between both machines, in pieces as large as a TLS record.
 fn proto_update(len: usize, times: usize, is_with: bool) {
     let old: Arc<[u8]> = noise(len, 1).into();
     let uploads: Vec<_> = (0..times).map(|_| noise(len, 2)).collect();
@@ -152,7 +153,7 @@ fn proto_update(len: usize, times: usize, is_with: bool) {
 }
 
 fn one_update(old: &Arc<[u8]>, new: Vec<u8>) {
-    let limit = u32::try_from(new.len()).expect("a btoken has a length");
+    let limit = u32::try_from(new.len()).expect("the lengths in PATHS fit into 32 bits");
     let config = ServerConfig {
         layout: Layout::One,
         banner: Arc::from(&b"banner"[..]),
@@ -172,14 +173,14 @@ fn one_update(old: &Arc<[u8]>, new: Vec<u8>) {
                     let taken = server.handle_input(Input::Bytes(piece));
                     piece = piece.get(taken..).unwrap_or_default();
                     match server.poll_request() {
-                        Some(Request::Fetch { .. }) => {
-                            server.fetched(Arc::clone(old)).expect("it was asked for")
-                        }
+                        Some(Request::Fetch { .. }) => server
+                            .fetched(Arc::clone(old))
+                            .expect("the machine requested it"),
                         Some(Request::Replace { .. }) => {
-                            server.replaced(()).expect("it was asked for")
+                            server.replaced(()).expect("the machine requested it")
                         }
                         Some(Request::Create { .. } | Request::Delete { .. }) => {
-                            unreachable!("this is an update")
+                            unreachable!("the client sends an update")
                         }
                         None => {}
                     }
@@ -197,8 +198,8 @@ fn one_update(old: &Arc<[u8]>, new: Vec<u8>) {
         match client.poll_event() {
             Some(ClientEvent::Fetched(_)) => {
                 client
-                    .replace(upload.take().expect("one fetch, one upload"))
-                    .expect("it was asked for");
+                    .replace(upload.take().expect("an exchange has one fetch"))
+                    .expect("the machine requested it");
             }
             Some(ClientEvent::Ended(outcome)) => {
                 black_box(outcome);

@@ -1,4 +1,4 @@
-//! What a backup, and a look at the whole store, cost those who sync meanwhile.
+//! How much `backup` and `verify` slow down clients that update meanwhile.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,18 +17,19 @@ pub(crate) struct Args {
     /// Accounts in the store
     #[arg(long, default_value_t = 20_000)]
     accounts: u64,
-    /// Bytes of each btoken
+    /// Length of each btoken, in bytes
     #[arg(long, default_value_t = 16 << 10)]
     size: usize,
-    /// Clients that update all the time
+    /// Clients that update without pause
     #[arg(long, default_value_t = 50)]
     clients: u64,
-    /// For each measurement
+    /// Duration of each measurement
     #[arg(long, value_parser = crate::duration::parse_duration, default_value = "20s")]
     time: Duration,
+    /// Number of rounds
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Where data are kept; a real disk
+    /// Folder for the data, on a real disk
     #[arg(long, default_value = "target/bench")]
     dir: PathBuf,
 }
@@ -56,7 +57,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     };
     let file = dir.path().join("file").display().to_string();
     let commands: [(&str, &[&str]); 2] = [("backup", &["backup", &file]), ("verify", &["verify"])];
-    println!("round  beside     updates/s  p50 ms  p99 ms  once takes s  log MiB  failed");
+    println!("round  beside     updates/s  p50 ms  p99 ms  seconds each  log MiB  failed");
     let tell = |round: usize,
                 beside: &str,
                 done: &Done,
@@ -102,17 +103,17 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         let (rate, p99): (Vec<f64>, Vec<f64>) = ratios.into_iter().unzip();
         let (rate, p99) = (crate::crowd::median(rate), crate::crowd::median(p99));
         println!(
-            "beside one {name} after the other: {rate:.2} of the updates, {p99:.2} times the p99 (medians)"
+            "beside repeated {name}: {rate:.2} of the updates/s, {p99:.2} times the p99 (medians)"
         );
     }
     Ok(())
 }
 
-/// What a command took that was run without a pause.
+/// The cost of a command that ran again and again.
 struct Again {
-    /// Seconds for one run.
+    /// Mean seconds of one run.
     once_s: f64,
-    /// The longest that the database's log was meanwhile.
+    /// Greatest length of the database's log meanwhile, in bytes.
     log_len_max: u64,
 }
 

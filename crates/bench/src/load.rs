@@ -1,5 +1,5 @@
-//! The load generator: a process of its own, so that its cost is not the server's. It is bounded in
-//! time, and what it counts as done was confirmed.
+//! The load generator. It is a separate process, so that its cost does not count as the server's.
+//! It runs for a fixed time, and counts only confirmed exchanges as done.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ use tokio_rustls::TlsConnector;
 use crate::accounts::{noise, number, token};
 use crate::handshake::client_config;
 
-/// What each client does, over and over.
+/// The exchange that each client repeats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Kind {
     /// A TCP connection with one byte each way.
@@ -27,11 +27,11 @@ pub(crate) enum Kind {
     Tls,
     /// A TLS connection that is closed after the handshake.
     Handshake,
-    /// A whole update of an account.
+    /// A complete update of an account.
     Update,
-    /// Connections that say hello and then nothing.
+    /// Connections that send the hello and then nothing.
     Idle,
-    /// Updates that send a byte a second, and begin anew when they are cut.
+    /// Updates that send one byte a second, and start again when the server ends them.
     Slow,
 }
 
@@ -55,18 +55,18 @@ pub(crate) struct Args {
     pub(crate) first_account: u64,
 }
 
-/// What a run of the generator came to.
+/// The result of a load generator.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Done {
-    /// Transactions that came through.
+    /// Exchanges that succeeded.
     pub(crate) count: u64,
-    /// Those that did not.
+    /// Exchanges that failed.
     pub(crate) failed: u64,
-    /// How long it took.
+    /// Duration of the run.
     pub(crate) seconds: f64,
-    /// Of one transaction, in milliseconds.
+    /// Median duration of an exchange, in milliseconds.
     pub(crate) p50_ms: f64,
-    /// The same for the slowest in a hundred.
+    /// 99th percentile of the durations, in milliseconds.
     pub(crate) p99_ms: f64,
 }
 
@@ -76,7 +76,7 @@ impl Done {
     }
 }
 
-/// Starts a generator and waits for what it says.
+/// Runs a load generator and returns its result.
 pub(crate) fn generate(args: &Args) -> anyhow::Result<Done> {
     let output = command(args)?.stderr(Stdio::inherit()).output()?;
     if !output.status.success() {
@@ -85,7 +85,7 @@ pub(crate) fn generate(args: &Args) -> anyhow::Result<Done> {
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-/// The command that runs a generator with these arguments.
+/// The command that starts a load generator with these arguments.
 pub(crate) fn command(args: &Args) -> anyhow::Result<Command> {
     use clap::ValueEnum;
     let kind = args
@@ -161,7 +161,7 @@ async fn busy(args: &Args) -> anyhow::Result<Done> {
 }
 
 fn connector(ca: &Path) -> anyhow::Result<TlsConnector> {
-    // Without TLS there is no certificate.
+    // A server without TLS has no certificate.
     let pem = std::fs::read(ca)?;
     if pem.trim_ascii().is_empty() {
         let empty =
@@ -171,11 +171,11 @@ fn connector(ca: &Path) -> anyhow::Result<TlsConnector> {
     Ok(TlsConnector::from(client_config(&pem)?))
 }
 
-/// One client: how long each transaction took, and how many failed.
+/// Runs one client. Returns the duration of each successful exchange, and the number of failures.
 async fn client(args: Args, index: u64, tls: TlsConnector, until: Instant) -> (Vec<Duration>, u64) {
     let (mut times, mut failed) = (Vec::new(), 0);
     let mut upload = noise(args.size, index);
-    // Each client has accounts of its own: the queue of an account is not what is measured here.
+    // Each client has its own accounts, because this does not measure the queue of an account.
     let own = (args.accounts / args.clients).max(1);
     while Instant::now() < until {
         let turn = times.len() as u64 + failed;
@@ -232,7 +232,7 @@ async fn handshake(args: &Args, tls: &TlsConnector) -> io::Result<()> {
 fn expect_end(read: io::Result<usize>) -> io::Result<()> {
     match read? {
         0 => Ok(()),
-        _ => Err(io::Error::other("more than was promised")),
+        _ => Err(io::Error::other("the server sent more than one byte")),
     }
 }
 
@@ -275,8 +275,8 @@ async fn update(args: &Args, tls: &TlsConnector, account: u64, upload: &[u8]) ->
     }
 }
 
-/// Opens connections that say hello, tells when all stand, and holds them for the time that was
-/// asked for.
+/// Opens connections that send the hello, prints a line when all are open, and keeps them open for
+/// `args.time`.
 async fn idle(args: &Args) -> anyhow::Result<Done> {
     let tls = connector(&args.ca)?;
     let begun = Instant::now();
@@ -310,8 +310,8 @@ async fn idle(args: &Args) -> anyhow::Result<Done> {
     })
 }
 
-/// Starts clients that send a byte a second, tells when all have begun to, and keeps on for the
-/// time that was asked for.
+/// Starts clients that send one byte a second, prints a line when all have begun, and goes on for
+/// `args.time`.
 async fn slow(args: &Args) -> anyhow::Result<Done> {
     let tls = connector(&args.ca)?;
     let begun = Instant::now();
@@ -320,7 +320,7 @@ async fn slow(args: &Args) -> anyhow::Result<Done> {
         let (args, tls, mut started) = (args.clone(), tls.clone(), Some(started.clone()));
         tokio::spawn(async move {
             loop {
-                // Whoever is cut comes again.
+                // When the server ends the connection, connect again.
                 let _ = drip(
                     &args,
                     &tls,
@@ -336,7 +336,7 @@ async fn slow(args: &Args) -> anyhow::Result<Done> {
         }
     }
     drop(started);
-    // Ends when the last one has let go of its end.
+    // Returns when the last client has dropped its sender.
     let _ = all_started.recv().await;
     let mut out = io::stdout().lock();
     writeln!(out, "standing")?;
@@ -352,10 +352,10 @@ async fn slow(args: &Args) -> anyhow::Result<Done> {
     })
 }
 
-/// Between two bytes of a slow client.
+/// Pause between two bytes of a slow client.
 const DRIP_PAUSE: Duration = Duration::from_secs(1);
 
-/// Fetches as any client does, and sends its btoken at a byte a second.
+/// Fetches at full speed, and sends the new btoken at one byte a second.
 async fn drip(
     args: &Args,
     tls: &TlsConnector,

@@ -1,11 +1,10 @@
-//! Measures this machine with Passmate, and Passmate on this machine.
+//! Measures Passmate in comparison with baselines.
 //!
-//! A figure never stands alone: its baseline is taken in the same round, right before or after it,
-//! and what is compared is the ratio. Attempts are interleaved, so that what else the machine does
-//! falls on both.
+//! Each figure is a ratio: its baseline is measured in the same round, right before or after it.
+//! Rounds are interleaved, so that other work on the machine affects both.
 //!
-//! `bench run` does everything. The other commands are the processes that it starts: load
-//! generators and the bare servers that are the baselines.
+//! `bench run` measures everything. The hidden commands are the processes that it starts: load
+//! generators, and the bare servers that are the baselines.
 #![forbid(unsafe_code)]
 
 mod accounts;
@@ -33,7 +32,7 @@ use clap::{Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(
     name = "bench",
-    about = "Measures Passmate beside its baselines, in the same run"
+    about = "Measure Passmate and its baselines in the same run"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -42,22 +41,22 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Everything: a table, and JSON and plots where they are wanted
+    /// Measure all figures and print a table; optionally write JSON and plots
     Run(run::Args),
-    /// An hour of mixed load: memory, descriptors and latency must stay flat
+    /// Run mixed load for a long time and watch memory, descriptors and latency
     Soak(soak::Args),
-    /// Counts instructions of the hot paths with valgrind, which no other work on the machine can
-    /// disturb
+    /// Count the instructions of the hot paths with valgrind; other work on the machine does not
+    /// affect the counts
     Instructions(instructions::Args),
-    /// Honest clients beside thousands of silent and slow ones
+    /// Measure updating clients beside thousands of silent and slow ones
     Crowd(crowd::Args),
-    /// What a backup, and a look at the whole store, cost those who sync meanwhile
+    /// Measure how much `backup` and `verify` slow down clients that update meanwhile
     Keep(keep::Args),
-    /// How large a vault becomes in ten years of one edit a day for each record
+    /// Measure how large a vault becomes in ten years if each record is edited once a day
     Growth,
     #[command(hide = true)]
     Load(load::Args),
-    /// Fill a data dir with accounts, to look at a server by hand
+    /// Fill a data dir with accounts, for experiments with a server
     Fill {
         data_dir: PathBuf,
         accounts: u64,

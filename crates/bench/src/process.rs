@@ -1,4 +1,4 @@
-//! Servers in processes of their own, and what the kernel says they cost.
+//! Servers in processes of their own, and their cost as the kernel counts it.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -9,22 +9,22 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
-/// A server that is killed when it is dropped.
+/// A running server. It is killed when it is dropped.
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
-    /// The certificate to trust; empty without TLS.
+    /// The certificate to trust, in PEM; empty without TLS.
     pub(crate) pem: String,
-    /// From the start of the process to the first connection that it can take.
+    /// Time from the start of the process until it accepts connections.
     pub(crate) ready_after: Duration,
 }
 
-/// A program of the harness, beside the one that runs.
+/// The path of another program of this package.
 pub(crate) fn sibling(name: &str) -> anyhow::Result<PathBuf> {
     Ok(std::env::current_exe()?.with_file_name(name))
 }
 
-/// This program, also when a build has put another in its place meanwhile.
+/// The running program, even if a build has replaced its file meanwhile.
 pub(crate) fn itself() -> anyhow::Result<PathBuf> {
     let running = PathBuf::from("/proc/self/exe");
     if running.exists() {
@@ -35,12 +35,12 @@ pub(crate) fn itself() -> anyhow::Result<PathBuf> {
 }
 
 impl Server {
-    /// Our server on this data dir.
+    /// Starts `passmate-server` on this data dir.
     pub(crate) fn passmate(data_dir: &Path) -> anyhow::Result<Self> {
         Self::passmate_with(data_dir, &[])
     }
 
-    /// The same with more options.
+    /// Starts `passmate-server` with more options.
     pub(crate) fn passmate_with(data_dir: &Path, options: &[&str]) -> anyhow::Result<Self> {
         let mut command = Command::new(sibling("bench-passmate-server")?);
         command.args([
@@ -59,21 +59,27 @@ impl Server {
         Ok(server)
     }
 
-    /// A baseline by the name of its command.
+    /// Starts a bare server by the name of its command.
     pub(crate) fn bare(name: &str) -> anyhow::Result<Self> {
         let mut command = Command::new(itself()?);
         Self::start(command.arg(name), "ready")
     }
 
-    /// Starts a server that says where it listens, and `last` when it is ready.
+    /// Starts a server. It prints its address, and a line that begins with `last` when it is ready.
     fn start(command: &mut Command, last: &str) -> anyhow::Result<Self> {
         let begun = Instant::now();
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
-            .context("no server")?;
-        let lines = BufReader::new(child.stdout.take().context("no output")?).lines();
+            .context("cannot start the server")?;
+        let lines = BufReader::new(
+            child
+                .stdout
+                .take()
+                .context("the server has no standard output")?,
+        )
+        .lines();
         let mut server = Self {
             child,
             address: ([127, 0, 0, 1], 0).into(),
@@ -93,14 +99,14 @@ impl Server {
                 None => server.pem.push_str(&format!("{line}\n")),
             }
         }
-        bail!("a server did not start")
+        bail!("the server ended before it was ready")
     }
 
-    /// User and system time of all its threads so far.
+    /// User and system time of all threads of the server so far.
     pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
         let mut total = 0;
         for task in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
-            // A thread may end between the listing and the reading.
+            // A thread may end after it was listed.
             let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) else {
                 continue;
             };
@@ -116,9 +122,9 @@ impl Server {
 
     /// Open file descriptors.
     pub(crate) fn descriptors(&self) -> anyhow::Result<usize> {
-        // It must not be dumped, and then the system shows them to root alone.
+        // The server's process cannot be dumped, so the kernel shows its descriptors to root only.
         let found = fs::read_dir(format!("/proc/{}/fd", self.child.id()))
-            .context("no descriptors: run this as root")?;
+            .context("cannot count the server's descriptors: run this as root")?;
         Ok(found.count())
     }
 }
@@ -130,18 +136,18 @@ impl Drop for Server {
     }
 }
 
-/// A line of a `status` file, in KiB.
+/// A value in KiB from a `status` file in `/proc`.
 pub(crate) fn status_kib(path: &str, key: &str) -> anyhow::Result<u64> {
     let status = fs::read_to_string(path)?;
     let line = status
         .lines()
         .find_map(|line| line.strip_prefix(key))
-        .context("no such line")?;
+        .with_context(|| format!("{path} has no line {key}"))?;
     Ok(line.split_whitespace().next().unwrap_or_default().parse()?)
 }
 
-/// Flushes that the disk under `path` was asked for since the system started; `None` where the
-/// kernel does not count them, as for file systems in memory.
+/// Flush requests to the disk of `path` since the system started. `None` if the kernel does not
+/// count them, as for file systems in memory.
 pub(crate) fn flushes(path: &Path) -> Option<u64> {
     use std::os::unix::fs::MetadataExt;
     let device = fs::metadata(path).ok()?.dev();

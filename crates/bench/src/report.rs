@@ -1,14 +1,14 @@
-//! Figures: each with its baseline of the same round, its goal, and whether it was reached.
+//! Figures, each with its baseline of the same round and its goal.
 
 use serde::Serialize;
 
-/// What a figure should come to.
+/// The goal of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(tag = "is", content = "bound", rename_all = "snake_case")]
 pub(crate) enum Goal {
     AtMost(f64),
     AtLeast(f64),
-    /// To be reported; there is nothing to reach.
+    /// No goal: the figure is only reported.
     Report,
 }
 
@@ -32,7 +32,7 @@ impl std::fmt::Display for Goal {
     }
 }
 
-/// One round: what was measured, and its baseline right beside it (1 where a figure is absolute).
+/// One round: the measured value and its baseline (1 if the figure is absolute).
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Sample {
     pub(crate) value: f64,
@@ -48,10 +48,10 @@ impl Sample {
 /// A figure over all rounds.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Figure {
-    /// Its place in the table of goals.
+    /// Number or name in the table of goals.
     pub(crate) id: &'static str,
     pub(crate) name: &'static str,
-    /// Of `value` and `baseline`; ratios have none.
+    /// Unit of `value` and `baseline`; empty for plain numbers.
     pub(crate) unit: &'static str,
     pub(crate) goal: Goal,
     pub(crate) samples: Vec<Sample>,
@@ -96,7 +96,7 @@ fn median(sorted: &[f64]) -> Option<f64> {
     Some(f64::midpoint(*lower, *upper))
 }
 
-/// The table as it stands in documents and on the terminal.
+/// The figures as a Markdown table.
 pub(crate) fn table(figures: &[Figure]) -> String {
     let mut table = String::from(
         "| # | figure | goal | median (least–greatest) | value | baseline | reached |\n",
@@ -137,7 +137,7 @@ pub(crate) fn table(figures: &[Figure]) -> String {
     table
 }
 
-/// Three digits that count.
+/// A number with about three significant digits.
 pub(crate) fn short(value: f64) -> String {
     match value.abs() {
         large if large >= 100.0 => format!("{value:.0}"),
@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_figure_is_the_median_of_the_ratios_and_not_the_ratio_of_the_medians() {
+    fn a_figure_is_the_median_of_its_ratios() {
         let mut figure = Figure::new("1", "x", "µs", Goal::AtMost(1.5));
         for (value, baseline) in [(10.0, 10.0), (300.0, 100.0), (2.0, 1.0)] {
             figure.add(value, baseline);

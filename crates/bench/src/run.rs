@@ -1,4 +1,4 @@
-//! The plan: what is measured, in which order, beside what.
+//! `bench run`: measures all figures, each with its baseline.
 
 use std::fs;
 use std::io::Write as _;
@@ -18,41 +18,41 @@ use crate::{baseline, delay, disk, handshake, vault};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Small and quick: shows that the harness works, not what the machine can do
+    /// Run briefly, to test the harness; the figures mean nothing
     #[arg(long)]
     short: bool,
-    /// Attempts of each figure
+    /// Rounds of each figure
     #[arg(long, default_value_t = 5)]
     rounds: u32,
-    /// How long each load of a round runs
+    /// Duration of each load in a round
     #[arg(long, value_parser = crate::duration::parse_duration, default_value = "1500ms")]
     time: Duration,
-    /// Only figures whose number is one of these
+    /// Measure only the figures with these numbers or names, such as 2,5,trips
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
-    /// Where data are kept while it runs; a real disk
+    /// Folder for the data, on a real disk
     #[arg(long, default_value = "target/bench")]
     dir: PathBuf,
-    /// Where the stores without a disk are kept: a file system in memory
+    /// Folder for stores without a disk: a file system in memory
     #[arg(long, default_value = "/dev/shm")]
     memory_dir: PathBuf,
-    /// Write all samples here
+    /// Write all samples to this file
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Draw plots into this folder
+    /// Write plots to this folder
     #[arg(long)]
     plots: Option<PathBuf>,
 }
 
-/// Clients at once, where a figure does not say otherwise.
+/// Concurrent clients, unless a figure says otherwise.
 const CLIENTS: u64 = 64;
-/// Accounts of a store, where a figure does not say otherwise.
+/// Accounts of a store, unless a figure says otherwise.
 const ACCOUNTS: u64 = 256;
-/// Of btokens from this size on there are fewer.
+/// From this btoken length on, a store has only [`LARGE_ACCOUNTS`] accounts.
 const LARGE: usize = 1 << 20;
 const LARGE_ACCOUNTS: u64 = 64;
 
-/// What is on the way through the plan.
+/// The state of a run.
 struct Plan<'a> {
     args: &'a Args,
     rounds: u32,
@@ -64,7 +64,7 @@ struct Plan<'a> {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     fs::create_dir_all(&args.dir)?;
-    // Absolute: the programs that are started have other working folders.
+    // The path must be absolute, because child processes have other working directories.
     let dir = tempfile::Builder::new()
         .prefix("run-")
         .tempdir_in(args.dir.canonicalize()?)?;
@@ -94,7 +94,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     plan.finish(begun.elapsed())
 }
 
-/// A store in memory, which is gone with its value.
+/// A store in memory. It is deleted when this is dropped.
 struct InMemory(tempfile::TempDir);
 
 impl Plan<'_> {
@@ -105,7 +105,7 @@ impl Plan<'_> {
                 .any(|id| self.args.only.iter().any(|only| only == id))
     }
 
-    /// Tells a person who watches how far it is.
+    /// Reports progress on standard error.
     fn progress(&self, what: &str) {
         let mut err = std::io::stderr().lock();
         let _ = writeln!(err, "bench: {what}");
@@ -148,7 +148,7 @@ impl Plan<'_> {
             first_account: 0,
         };
         let done = load::generate(&args)?;
-        // One in a thousand may meet the end of the run.
+        // The end of the run may interrupt one exchange in a thousand.
         anyhow::ensure!(
             done.failed * 1000 <= done.count,
             "{} of {} failed ({kind:?})",
@@ -158,7 +158,7 @@ impl Plan<'_> {
         Ok(done)
     }
 
-    /// Server CPU for one transaction in microseconds, and the load's own figures.
+    /// Server CPU for one exchange in microseconds, and the result of the load generator.
     fn cost(
         &self,
         server: &Server,
@@ -174,7 +174,7 @@ impl Plan<'_> {
         self.cost_over(server, kind, clients, size, accounts)
     }
 
-    /// [`cost`](Self::cost) with the accounts that the store holds.
+    /// [`cost`](Self::cost) for a store with this number of accounts.
     fn cost_over(
         &self,
         server: &Server,
@@ -298,7 +298,7 @@ impl Plan<'_> {
             let updates = disk::storage_alone(&dir, 64, 4 << 10, self.time)?;
             let commits = match (before, flushes(&self.dir)) {
                 (Some(before), Some(after)) => (after - before) as f64 / self.time.as_secs_f64(),
-                // Without a count of flushes, all that is known is what was written.
+                // Without a count of flushes, use the number of updates.
                 _ => updates,
             };
             alone.add(commits, raw);
@@ -362,7 +362,7 @@ impl Plan<'_> {
         for count in counts {
             self.progress(&format!("{count} idle connections"));
             let server = Server::passmate(&self.data_dir(&format!("idle-{count}"), 1, 1)?)?;
-            // What the first connections cost once is not theirs.
+            // Exclude one-time costs of the first connections.
             self.load(&server, Kind::Handshake, 8, 0, 1)?;
             let before = server.memory()?;
             let held = Held::idle(&self.dir, &server, *count)?;
@@ -503,7 +503,7 @@ impl Plan<'_> {
         if self.wants(&["14"]) {
             let bare_tls = Server::bare("bare-tls")?;
             let server = Server::passmate(&self.data_dir("sync", 1, 1)?)?;
-            let home = vault::Home::tied_to(&server, 1_000)?;
+            let home = vault::Home::synced_with(&server, 1_000)?;
             let mut figure = Figure::new(
                 "14",
                 "sync with nothing new ÷ (bare TLS handshake + bare scrypt)",
@@ -526,7 +526,7 @@ impl Plan<'_> {
         Ok(())
     }
 
-    /// Attempt trips through a proxy that delays.
+    /// Round trips through a delaying proxy.
     fn round_trips(&mut self) -> anyhow::Result<()> {
         if !self.wants(&["trips"]) {
             return Ok(());
@@ -546,7 +546,7 @@ impl Plan<'_> {
         Ok(())
     }
 
-    /// Cost against concurrency, size and number of accounts, for plots.
+    /// Server CPU against concurrency, btoken length and number of accounts, for plots.
     fn curves(&mut self) -> anyhow::Result<()> {
         if self.args.plots.is_none() {
             return Ok(());
@@ -627,7 +627,7 @@ impl Plan<'_> {
         Ok(())
     }
 
-    /// Adds a line to a plot; the first line names title and axes.
+    /// Adds a line to a plot. The first line also sets the title and the axes.
     fn plot(
         &mut self,
         plot: &str,
@@ -699,7 +699,7 @@ fn draw_plot(path: &Path, plot: &serde_json::Value) -> anyhow::Result<()> {
     )
 }
 
-/// The machine in one line.
+/// A one-line description of the machine.
 fn machine() -> String {
     let cpus = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

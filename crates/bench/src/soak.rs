@@ -1,4 +1,5 @@
-//! Mixed load for long: memory, descriptors and the slowest in a hundred must not grow.
+//! Mixed load for a long time. Memory, descriptors and the 99th percentile of latency must not
+//! grow.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,21 +12,21 @@ use crate::process::Server;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// How long
+    /// Duration of the run
     #[arg(long, value_parser = crate::duration::parse_duration, default_value = "60m")]
     time: Duration,
-    /// Between two looks
+    /// Duration of each load; memory and descriptors are measured after it
     #[arg(long, value_parser = crate::duration::parse_duration, default_value = "10s")]
     every: Duration,
-    /// Where data are kept; a real disk
+    /// Folder for the data, on a real disk
     #[arg(long, default_value = "target/bench")]
     dir: PathBuf,
-    /// Draw plots into this folder
+    /// Write plots to this folder
     #[arg(long)]
     plots: Option<PathBuf>,
 }
 
-/// Small and large, few clients and many, and now and then some that say nothing.
+/// The loads, in turns: kind, clients and btoken length.
 const LOADS: [(Kind, u64, usize); 4] = [
     (Kind::Update, 64, 4 << 10),
     (Kind::Update, 16, 64 << 10),

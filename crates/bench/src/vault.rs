@@ -1,4 +1,4 @@
-//! What a vault costs on a device.
+//! The cost of a vault on a device.
 
 use std::fs;
 use std::path::Path;
@@ -22,7 +22,7 @@ fn id(index: usize) -> RecordId {
     RecordId::from(format!("{index:016X}"))
 }
 
-/// A vault as people have them: a path, a user, a password and a note each.
+/// A vault with typical records: each has a path, a user, a password and a note.
 pub(crate) fn make_vault(records: usize) -> Vault {
     let mut vault = Vault::new();
     for index in 0..records {
@@ -38,7 +38,7 @@ pub(crate) fn make_vault(records: usize) -> Vault {
         ] {
             vault
                 .set(&id, name, value, TIME)
-                .expect("the record is there");
+                .expect("the record exists");
         }
     }
     vault
@@ -58,16 +58,16 @@ fn rand_of_system() -> rand_core::UnwrapErr<SysRng> {
     rand_core::UnwrapErr(SysRng)
 }
 
-/// CPU time from the file's bytes to records.
+/// CPU time to open and decode a vault file.
 pub(crate) fn unlock(container: &[u8]) -> anyhow::Result<Duration> {
     let begun = thread_time();
     let document = decode_vault_file(&open_container(container, &passphrase())?)?;
     let spent = thread_time() - begun;
-    anyhow::ensure!(!document.vault.is_empty(), "an empty vault shows nothing");
+    anyhow::ensure!(!document.vault.is_empty(), "the vault is empty");
     Ok(spent)
 }
 
-/// CPU time of the key derivation that an unlock cannot do without.
+/// CPU time of the key derivation that every unlock needs.
 pub(crate) fn bare_scrypt() -> anyhow::Result<Duration> {
     let params = scrypt::Params::new(17, 8, 1, 64).map_err(anyhow::Error::msg)?;
     let mut derived = [0; 64];
@@ -82,8 +82,8 @@ pub(crate) fn bare_scrypt() -> anyhow::Result<Duration> {
     Ok(thread_time() - begun)
 }
 
-/// The hidden command: opens a vault as `passmate ls` does and prints the most memory that this
-/// took, in KiB.
+/// The hidden command `unlock`: opens a vault as `passmate ls` does, and prints the peak memory of
+/// the process in KiB.
 pub(crate) fn unlock_once(vault: &Path) -> anyhow::Result<()> {
     unlock(&fs::read(vault)?)?;
     println!("{}", status_kib("/proc/self/status", "VmHWM:")?);
@@ -99,7 +99,7 @@ pub(crate) fn unlock_memory(vault: &Path) -> anyhow::Result<u64> {
     Ok(String::from_utf8(output.stdout)?.trim().parse::<u64>()? * 1024)
 }
 
-/// Two vaults with one past, in which each side changed half of the records.
+/// Two copies of one vault, each with changes to one half of the records.
 pub(crate) fn make_diverged(records: usize) -> (Vault, Vault) {
     let base = make_vault(records);
     let (mut ours, mut theirs) = (base.clone(), base);
@@ -110,31 +110,31 @@ pub(crate) fn make_diverged(records: usize) -> (Vault, Vault) {
             &mut theirs
         };
         side.set(&id(index), "password", "changed", TIME + 5)
-            .expect("the record is there");
+            .expect("the record exists");
     }
     (ours, theirs)
 }
 
-/// The time of one merge of two such vaults.
+/// The duration of one merge.
 pub(crate) fn merge(ours: &Vault, theirs: &Vault) -> Duration {
     let mut ours = ours.clone();
     let begun = Instant::now();
     let summary = ours.merge(theirs);
     let spent = begun.elapsed();
-    assert!(
-        !summary.is_empty(),
-        "a merge that changes nothing shows nothing"
-    );
+    assert!(!summary.is_empty(), "the merge changed nothing");
     spent
 }
 
-/// A person's home with a vault that is tied to a server and has nothing new.
+/// A home directory with a vault that is in sync with a server.
 pub(crate) struct Home {
     dir: tempfile::TempDir,
 }
 
 impl Home {
-    pub(crate) fn tied_to(server: &crate::process::Server, records: usize) -> anyhow::Result<Self> {
+    pub(crate) fn synced_with(
+        server: &crate::process::Server,
+        records: usize,
+    ) -> anyhow::Result<Self> {
         let home = Self {
             dir: tempfile::tempdir()?,
         };
@@ -152,7 +152,7 @@ impl Home {
         Ok(home)
     }
 
-    /// Runs the real program and says how long it took.
+    /// Runs the real program and returns its duration.
     pub(crate) fn passmate(&self, words: &[&str]) -> anyhow::Result<Duration> {
         let mut command = std::process::Command::new(sibling("bench-passmate")?);
         command

@@ -1,11 +1,10 @@
-//! The harness works: each figure of a short run is there with its baseline. What it measures is
-//! not looked at.
+//! The harness works: a short run has all figures. The tests do not check the values.
 #![cfg(test)]
 
 use std::process::Command;
 
 #[test]
-fn a_short_run_brings_every_figure_and_every_plot() {
+fn a_short_run_has_every_figure_and_every_plot() {
     let dir = tempfile::tempdir().unwrap();
     let (json, plots) = (dir.path().join("figures.json"), dir.path().join("plots"));
     let output = Command::new(env!("CARGO_BIN_EXE_bench"))
@@ -32,11 +31,11 @@ fn a_short_run_brings_every_figure_and_every_plot() {
             .filter(of_number)
             .map(|figure| figure["samples"].as_array().unwrap().len())
             .sum();
-        // Flushes are counted only where the disk is one that the kernel counts them for.
+        // The kernel does not count the flushes of every disk.
         assert!(samples > 0 || number == 6, "no figure {number}");
         assert!(
             number == 6 || table.contains(&format!("\n| {number} |")),
-            "no line for figure {number}"
+            "no row for figure {number}"
         );
     }
     for plot in ["concurrency", "size", "idle"] {
@@ -46,7 +45,7 @@ fn a_short_run_brings_every_figure_and_every_plot() {
 }
 
 #[test]
-fn a_short_soak_ends_and_says_what_it_saw() {
+fn a_short_soak_ends_with_a_summary() {
     let dir = tempfile::tempdir().unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_bench"))
         .args(["soak", "--time", "2s", "--every", "300ms", "--dir"])
@@ -66,7 +65,7 @@ fn a_short_soak_ends_and_says_what_it_saw() {
 }
 
 #[test]
-fn fifty_clients_get_through_beside_a_thousand_silent_and_a_thousand_slow_ones() {
+fn updates_succeed_beside_silent_and_slow_clients() {
     let dir = tempfile::tempdir().unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_bench"))
         .args([
@@ -76,7 +75,7 @@ fn fifty_clients_get_through_beside_a_thousand_silent_and_a_thousand_slow_ones()
         .arg(dir.path())
         .output()
         .unwrap();
-    // It fails if one update of the fifty does.
+    // The command fails if a single update fails.
     assert!(
         output.status.success(),
         "{}",

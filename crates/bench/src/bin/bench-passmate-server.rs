@@ -1,4 +1,4 @@
-//! `passmate-server`, where the harness finds it.
+//! `passmate-server`, in the package where the harness can find it.
 #![forbid(unsafe_code)]
 
 fn main() -> std::process::ExitCode {

@@ -1,4 +1,4 @@
-//! `passmate`, where the harness finds it.
+//! `passmate`, in the package where the harness can find it.
 #![forbid(unsafe_code)]
 
 fn main() -> std::process::ExitCode {

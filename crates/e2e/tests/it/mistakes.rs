@@ -405,8 +405,8 @@ fn each_usage_mistake_has_its_exit_code() {
     assert_nothing_lost(&home);
 }
 
-/// A proxy that terminates TLS, as a load balancer with its own certificate does. However the server
-/// ends the connection, the client sees a clean end.
+/// A proxy that terminates TLS, as a load balancer with its own certificate does. However the
+/// server ends the connection, the client sees a clean end.
 fn start_tls_proxy(server: &Server) -> (SocketAddr, Pin) {
     let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let pin = derive_pin(pair.cert.der()).unwrap();

@@ -105,8 +105,8 @@ impl Disk {
 
     /// After this, nothing reaches the disk, not even the part of the journal that is in memory.
     fn cut_power(&self) {
-        // FS_IOC_SHUTDOWN with FSOP_GOING_FLAGS_NOLOGFLUSH. It is a line of Python because Rust would
-        // need `unsafe` for it.
+        // FS_IOC_SHUTDOWN with FSOP_GOING_FLAGS_NOLOGFLUSH. It is a line of Python because Rust
+        // would need `unsafe` for it.
         let program = "import fcntl, os, struct, sys; \
                        fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587D, struct.pack('I', 2))";
         run(Command::new("python3")

@@ -1,4 +1,5 @@
-//! Single exchanges with a server, without vaults and sync. A btoken is any bytes that a test wants.
+//! Single exchanges with a server, without vaults and sync. A btoken is any bytes that a test
+//! wants.
 
 use passmate_core::net::trust::TlsTrust;
 use passmate_core::net::{Address, Server as Remote};

@@ -1,6 +1,6 @@
 //! Transcripts in Markdown. A fenced block marked `console` has commands after `$ `. Below each
-//! command stands its output on either stream, then `[code]` if the exit code is not 0. All blocks of
-//! a file are one shell session.
+//! command stands its output on either stream, then `[code]` if the exit code is not 0. All blocks
+//! of a file are one shell session.
 
 use std::fmt::Write as _;
 use std::os::unix::fs::symlink;
