@@ -86,7 +86,7 @@ fn three_devices_with_random_edits_reach_equal_vaults() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
     for seed in first_seed..first_seed + seeds {
-        println!("seed {seed} (again with PASSMATE_FIRST_SEED={seed} PASSMATE_SEEDS=1)");
+        println!("seed {seed} (repeat with PASSMATE_FIRST_SEED={seed} PASSMATE_SEEDS=1)");
         sync_all(&server, seed);
     }
 }

@@ -1,4 +1,4 @@
-//! Devices and a server in memory, and everything that can happen between them.
+//! The life of an account: create, join, sync, rotate, delete, and what can go wrong.
 
 use super::*;
 
@@ -31,7 +31,7 @@ fn two_devices_reach_equal_vaults_over_both_layouts() {
 }
 
 #[test]
-fn a_sync_that_brings_nothing_writes_nothing_and_sends_nothing() {
+fn a_sync_without_changes_writes_and_sends_nothing() {
     let cloud = Cloud::new(Layout::One);
     let (mut first, mut second) = two_devices(&cloud);
     let state_of = |first: &Device, second: &Device| {
@@ -54,7 +54,7 @@ fn a_sync_that_brings_nothing_writes_nothing_and_sends_nothing() {
 }
 
 #[test]
-fn a_server_that_goes_back_is_told_and_gets_what_is_missing_again() {
+fn a_rollback_is_reported_and_missing_changes_sent_again() {
     let cloud = Cloud::new(Layout::One);
     let (mut first, mut second) = two_devices(&cloud);
     let old = cloud.borrow_mut().only_btoken().clone();
@@ -63,7 +63,7 @@ fn a_server_that_goes_back_is_told_and_gets_what_is_missing_again() {
     assert_eq!(first.sync(&mut Way::to(&cloud)).unwrap().rollback, None);
     *cloud.borrow_mut().only_btoken() = old.clone();
 
-    // Who never saw it cannot miss it.
+    // The second device never saw those changes, so it cannot miss them.
     assert_eq!(second.sync(&mut Way::to(&cloud)).unwrap().rollback, None);
     let report = first.sync(&mut Way::to(&cloud)).unwrap();
     // `Device` counts its own seconds: the three changes were made in the second and the third.
@@ -75,7 +75,11 @@ fn a_server_that_goes_back_is_told_and_gets_what_is_missing_again() {
         })
     );
     assert_eq!(report.sent, 3);
-    assert_eq!(first.remote(&cloud), first.vault, "it is there again");
+    assert_eq!(
+        first.remote(&cloud),
+        first.vault,
+        "the changes are on the server again"
+    );
     assert_eq!(first.sync(&mut Way::to(&cloud)).unwrap().rollback, None);
     second.sync(&mut Way::to(&cloud)).unwrap();
     *cloud.borrow_mut().only_btoken() = old;
@@ -91,7 +95,7 @@ fn a_server_that_goes_back_is_told_and_gets_what_is_missing_again() {
 }
 
 #[test]
-fn a_server_cannot_hide_that_it_went_back_by_what_it_does_after_that() {
+fn a_server_cannot_hide_a_rollback_by_a_later_fault() {
     for fault in [Fault::SendOnly(80), Fault::LoseRace] {
         let cloud = Cloud::new(Layout::One);
         let (mut first, _) = two_devices(&cloud);
@@ -106,7 +110,7 @@ fn a_server_cannot_hide_that_it_went_back_by_what_it_does_after_that() {
             }
             other => panic!("{other:?}"),
         }
-        // And it is told again until it is mended.
+        // The rollback is reported again until the changes are back on the server.
         assert_eq!(
             first
                 .sync(&mut Way::to(&cloud))
@@ -129,7 +133,7 @@ fn a_server_cannot_hide_that_it_went_back_by_what_it_does_after_that() {
 }
 
 #[test]
-fn a_dry_run_tells_what_a_sync_would_do_and_does_nothing() {
+fn a_preview_reports_what_a_sync_would_do_and_does_nothing() {
     let cloud = Cloud::new(Layout::One);
     let (mut first, mut second) = two_devices(&cloud);
     first.set("mail", "password", "new");
@@ -154,7 +158,7 @@ fn a_dry_run_tells_what_a_sync_would_do_and_does_nothing() {
         (&before.vault, &before.account, before.writes)
     );
     assert_eq!(cloud.borrow().uploads, uploads);
-    // What is done then is what was told, and it is remembered.
+    // The sync does what the preview reported, and remembers it.
     let done = second.sync(&mut Way::to(&cloud)).unwrap();
     assert_eq!(counts(&done), (1, 3, 1));
     let last = second.file.1.clone().unwrap().last.unwrap();
@@ -163,12 +167,12 @@ fn a_dry_run_tells_what_a_sync_would_do_and_does_nothing() {
     assert_eq!(
         second.file.1.clone().unwrap().last,
         Some(last),
-        "a sync without news is not one to remember"
+        "a sync without changes does not replace the last report"
     );
 }
 
 #[test]
-fn a_sync_that_would_change_too_much_is_held_back_until_somebody_says_so() {
+fn a_sync_that_would_change_too_much_is_held_back() {
     let cloud = Cloud::new(Layout::One);
     let (mut first, mut second) = two_devices(&cloud);
     for number in 0..39 {
@@ -181,8 +185,7 @@ fn a_sync_that_would_change_too_much_is_held_back_until_somebody_says_so() {
     };
     let sync_guarded = |device: &mut Device| device.sync_with(&mut Way::to(&cloud), guarded);
     sync_guarded(&mut second).unwrap();
-    // 8 of 40 are 20 in a hundred, and fewer than 10; 9 are more than 20 in a hundred, and still
-    // fewer than 10.
+    // 9 of 40 records are more than 20 %, but fewer than 10, so the guard lets them pass.
     let delete = |first: &mut Device, numbers: std::ops::Range<usize>| {
         for number in numbers {
             first
@@ -197,7 +200,7 @@ fn a_sync_that_would_change_too_much_is_held_back_until_somebody_says_so() {
     delete(&mut first, 9..19);
     let before = second.clone();
     let SyncError::HeldBack(altered) = sync_guarded(&mut second).unwrap_err() else {
-        panic!("it was not held back")
+        panic!("the sync was not held back")
     };
     assert_eq!((altered.deleted, altered.changed, altered.of), (10, 0, 31));
     assert_eq!(
@@ -206,13 +209,13 @@ fn a_sync_that_would_change_too_much_is_held_back_until_somebody_says_so() {
     );
     second.sync(&mut Way::to(&cloud)).unwrap();
     assert_eq!(first.vault, second.vault);
-    // A device that joins has nothing yet that could change.
+    // A device that joins has no records that could change.
     let mut third = Device::default();
     third.join(&mut Way::to(&cloud), first.key()).unwrap();
 }
 
 #[test]
-fn what_cannot_be_opened_is_replaced_only_if_that_is_asked_for() {
+fn an_unreadable_btoken_is_replaced_only_on_request() {
     let cloud = Cloud::new(Layout::One);
     let (mut first, _) = two_devices(&cloud);
     for garbage in [vec![7; 4144], Vec::new()] {
@@ -230,7 +233,7 @@ fn what_cannot_be_opened_is_replaced_only_if_that_is_asked_for() {
 }
 
 #[test]
-fn a_change_from_the_future_is_named() {
+fn a_change_from_the_future_is_reported() {
     let cloud = Cloud::new(Layout::One);
     let (mut first, mut second) = two_devices(&cloud);
     first.now = 200_000;
@@ -251,17 +254,17 @@ fn a_change_from_the_future_is_named() {
     assert_eq!(
         second.sync(&mut Way::to(&cloud)).unwrap().ahead.len(),
         1,
-        "by a second"
+        "the change is one second beyond the limit"
     );
     assert_eq!(
         second.sync(&mut Way::to(&cloud)).unwrap().ahead,
         [],
-        "once is enough"
+        "a change is reported only once"
     );
 }
 
 #[test]
-fn a_rotation_that_is_interrupted_anywhere_goes_on_and_loses_nothing() {
+fn an_interrupted_rotation_continues_and_loses_nothing() {
     let faults = [
         Fault::Unreachable,
         Fault::CommitThenCut,
@@ -290,7 +293,7 @@ fn a_rotation_that_is_interrupted_anywhere_goes_on_and_loses_nothing() {
             );
             let what = format!("{fault:?} {times} times after {number} exchanges, {keep_since:?}");
             let outcome = first.rotate(&mut way, keep_since);
-            // Until it is asked for again, another device may go on with the account that it knows.
+            // Until the rotation continues, another device may still use the old account.
             second.set("zoo", "f", "late");
             let late = second.sync(&mut Way::to(&cloud));
             if outcome.is_err() {
@@ -308,8 +311,7 @@ fn a_rotation_that_is_interrupted_anywhere_goes_on_and_loses_nothing() {
                 remote_error(second.sync(&mut Way::to(&cloud))),
                 RemoteError::Refused
             );
-            // The other device takes the new key, and with it comes what it could not store any
-            // more.
+            // The other device joins with the new key, and sends what it could not store before.
             leave(&mut second).unwrap();
             second.join(&mut Way::to(&cloud), first.key()).unwrap();
             first.sync(&mut Way::to(&cloud)).unwrap();
@@ -326,7 +328,7 @@ fn a_rotation_that_is_interrupted_anywhere_goes_on_and_loses_nothing() {
 }
 
 #[test]
-fn a_vault_that_outgrew_its_server_goes_on_with_a_shorter_history() {
+fn a_vault_that_outgrew_its_server_truncates_its_history() {
     let cloud = Cloud::new(Layout::One);
     let (mut first, mut second) = two_devices(&cloud);
     cloud.borrow_mut().btoken_len_max = Some(20_000);
@@ -348,12 +350,12 @@ fn a_vault_that_outgrew_its_server_goes_on_with_a_shorter_history() {
     assert_eq!(
         first.remote(&cloud),
         first.vault,
-        "with the time since which it is there"
+        "the btoken has the start of the history too"
     );
     assert_eq!(
         first.vault.change_count(),
         5,
-        "two paths, the pin, and the password with the one before"
+        "two paths, the pin, and the password with its previous value"
     );
 
     let key = first.key();
@@ -363,17 +365,17 @@ fn a_vault_that_outgrew_its_server_goes_on_with_a_shorter_history() {
         .merge(&first.vault.clone().with_whole_history());
     second.join(&mut Way::to(&cloud), key).unwrap();
     assert_eq!(second.vault, first.vault);
-    // It lasts: neither sends the other what is gone.
+    // The truncation lasts: no device sends the truncated changes again.
     for device in [&mut first, &mut second] {
         let report = device.sync(&mut Way::to(&cloud)).unwrap();
         assert_eq!((counts(&report), report.rollback), ((0, 0, 0), None));
     }
 }
 
-/// Whoever cuts the history when, and whatever the clocks said: all devices end with the same,
-/// nobody is told that the server went back, and nothing that is seen was lost.
+/// Devices with wrong clocks truncate the history at random times. All devices reach the same
+/// vault, none reports a rollback, and no current value is lost.
 #[test]
-fn devices_with_wrong_clocks_agree_on_a_history_that_was_cut() {
+fn devices_with_wrong_clocks_agree_on_a_history() {
     for seed in 0..300 {
         let mut dice = Dice(seed);
         let mut roll = |below: u64| Rng::next_u64(&mut dice) % below;
@@ -434,7 +436,7 @@ fn devices_with_wrong_clocks_agree_on_a_history_that_was_cut() {
 }
 
 #[test]
-fn a_history_that_was_cut_in_the_future_is_not_taken_over() {
+fn a_history_truncated_in_the_future_is_refused() {
     let cloud = Cloud::new(Layout::One);
     let (mut first, mut second) = two_devices(&cloud);
     let since = 10 * 365 * 24 * 3600;
@@ -456,7 +458,7 @@ fn a_history_that_was_cut_in_the_future_is_not_taken_over() {
 }
 
 #[test]
-fn two_devices_that_are_shown_two_histories_find_out_when_they_meet() {
+fn a_fork_is_reported_when_its_branches_meet() {
     let cloud = Cloud::new(Layout::One);
     let (mut first, mut second) = two_devices(&cloud);
     let common = cloud.borrow_mut().only_btoken().clone();
@@ -480,7 +482,7 @@ fn two_devices_that_are_shown_two_histories_find_out_when_they_meet() {
 }
 
 #[test]
-fn what_was_sent_and_not_confirmed_is_not_missed() {
+fn an_unconfirmed_upload_is_not_a_rollback() {
     for fault in [Fault::LoseRace, Fault::SendOnly(80)] {
         let cloud = Cloud::new(Layout::One);
         let (mut first, _) = two_devices(&cloud);
@@ -491,7 +493,7 @@ fn what_was_sent_and_not_confirmed_is_not_missed() {
 }
 
 #[test]
-fn an_empty_vault_makes_an_account_without_an_upload() {
+fn an_empty_vault_creates_an_account_without_an_upload() {
     let cloud = Cloud::new(Layout::One);
     let mut device = Device::default();
     assert_eq!(
@@ -509,7 +511,7 @@ fn an_empty_vault_makes_an_account_without_an_upload() {
 }
 
 #[test]
-fn the_number_of_a_new_account_is_saved_first_and_confirmed_by_a_fetch() {
+fn an_account_number_is_saved_and_then_confirmed_by_a_fetch() {
     for layout in LAYOUTS {
         let cloud = Cloud::new(layout);
         let mut device = Device::default();
@@ -550,7 +552,7 @@ fn the_number_of_a_new_account_is_saved_first_and_confirmed_by_a_fetch() {
 }
 
 #[test]
-fn an_account_that_was_named_and_never_made_is_told_and_stays_unconfirmed() {
+fn an_account_that_was_never_stored_stays_unconfirmed() {
     let cloud = Cloud::new(Layout::One);
     let mut device = Device::default();
     let mut way = Way::with(&cloud, [Fault::ForgetAccount]);
@@ -559,14 +561,14 @@ fn an_account_that_was_named_and_never_made_is_told_and_stays_unconfirmed() {
         error,
         RemoteError::AccountUnknown(Box::new(RemoteError::Refused))
     );
-    assert_eq!(way.exchanges, 3, "one create, two fetches");
+    assert_eq!(way.exchanges, 3, "one create and two fetches");
     assert!(!device.file.1.clone().unwrap().confirmed);
     leave(&mut device).unwrap();
     device.create(&mut way).unwrap();
 }
 
 #[test]
-fn a_number_that_cannot_be_saved_ends_the_setup() {
+fn an_account_number_that_cannot_be_saved_ends_the_setup() {
     let cloud = Cloud::new(Layout::One);
     let mut device = Device {
         is_full: true,
@@ -579,7 +581,7 @@ fn a_number_that_cannot_be_saved_ends_the_setup() {
 }
 
 #[test]
-fn a_refused_create_is_tried_once_more() {
+fn a_refused_create_is_retried_once() {
     let cloud = Cloud::new(Layout::Two);
     let mut device = Device::default();
     let mut way = Way::with(&cloud, [Fault::Refuse, Fault::Refuse]);
@@ -595,7 +597,7 @@ fn a_refused_create_is_tried_once_more() {
 }
 
 #[test]
-fn a_create_whose_number_was_lost_leaves_nothing_of_the_vault_there() {
+fn a_create_whose_answer_was_lost_stored_no_records() {
     let cloud = Cloud::new(Layout::One);
     let mut device = Device::default();
     device.set("mail", "password", "x");
@@ -616,7 +618,7 @@ fn a_create_whose_number_was_lost_leaves_nothing_of_the_vault_there() {
 }
 
 #[test]
-fn a_mistyped_account_or_key_sends_nothing_and_keeps_nothing() {
+fn a_wrong_account_or_key_sends_and_saves_nothing() {
     let cloud = Cloud::new(Layout::One);
     let (first, _) = two_devices(&cloud);
     let good = first.key();
@@ -633,10 +635,10 @@ fn a_mistyped_account_or_key_sends_nothing_and_keeps_nothing() {
     );
     assert_eq!(
         way.exchanges, 2,
-        "a cut after credentials is tried once more"
+        "a cut after the credentials is retried once"
     );
 
-    // The server knows this token and the btoken was made with another key: someone else wrote it.
+    // The server accepts this auth token, but the btoken was sealed with another key.
     let stranger = SyncKey::from_parts(good.account(), passmate_vault::Secret::from_bytes([1; 32]));
     let account = account_of(&good).unwrap();
     cloud.borrow_mut().accounts.get_mut(&account).unwrap().0 = auth_token_of(&stranger);
@@ -653,7 +655,7 @@ fn a_mistyped_account_or_key_sends_nothing_and_keeps_nothing() {
 }
 
 #[test]
-fn a_btoken_that_cannot_be_opened_or_read_is_never_overwritten() {
+fn an_unreadable_btoken_is_not_overwritten() {
     let cloud = Cloud::new(Layout::One);
     let (mut first, _) = two_devices(&cloud);
     first.set("mail", "password", "new");
@@ -678,7 +680,7 @@ fn btoken_of(plaintext: &[u8], key: &SyncKey) -> Vec<u8> {
 }
 
 #[test]
-fn what_came_is_saved_before_anything_is_sent() {
+fn received_changes_are_saved_before_an_upload() {
     let cloud = Cloud::new(Layout::One);
     let (mut first, mut second) = two_devices(&cloud);
     first.set("mail", "user", "me");
@@ -701,12 +703,12 @@ fn what_came_is_saved_before_anything_is_sent() {
     assert_eq!(
         first.vault.missing_from(&second.file.0),
         0,
-        "what came is kept though nothing was sent"
+        "received changes are saved although nothing was sent"
     );
 }
 
 #[test]
-fn a_server_that_does_not_refuse_as_it_should_is_not_used() {
+fn a_server_that_refuses_incorrectly_is_not_used() {
     let cloud = Cloud::new(Layout::One);
     let check = |fault: Fault| {
         probe(&mut Way::with(&cloud, [fault]), &mut Calm::new())
@@ -730,7 +732,7 @@ fn a_server_that_does_not_refuse_as_it_should_is_not_used() {
 }
 
 #[test]
-fn the_current_pin_gives_way_to_the_next_when_it_is_met() {
+fn the_next_pin_replaces_the_current_one_once_it_is_shown() {
     let cloud = Cloud::new(Layout::One);
     let (mut device, _) = two_devices(&cloud);
     let [old, new] = [1, 2].map(|byte| Pin::from_bytes([byte; 32]));
@@ -738,7 +740,7 @@ fn the_current_pin_gives_way_to_the_next_when_it_is_met() {
     assert_eq!(
         trust_pin(&mut device, old).unwrap(),
         pins(old, None),
-        "a trust store is replaced"
+        "a pin replaces a trust store"
     );
     assert_eq!(trust_pin(&mut device, new).unwrap(), pins(old, Some(new)));
     let writes = device.writes;
@@ -754,7 +756,7 @@ fn the_current_pin_gives_way_to_the_next_when_it_is_met() {
     assert_eq!(
         trust_pin(&mut device, new).unwrap(),
         pins(new, None),
-        "a next pin can be taken back"
+        "a next pin can be revoked"
     );
     device.is_full = true;
     trust_pin(&mut device, old).unwrap_err();
@@ -762,7 +764,7 @@ fn the_current_pin_gives_way_to_the_next_when_it_is_met() {
 }
 
 #[test]
-fn a_deletion_is_confirmed_or_told_to_be_in_doubt() {
+fn a_deletion_is_confirmed_or_reported_as_unknown() {
     for layout in LAYOUTS {
         let cloud = Cloud::new(layout);
         let (mut first, mut second) = two_devices(&cloud);
@@ -776,7 +778,7 @@ fn a_deletion_is_confirmed_or_told_to_be_in_doubt() {
         assert!(cloud.borrow().accounts.is_empty());
         assert!(
             first.account.is_some() && first.vault == vault,
-            "nothing is lost here"
+            "the device keeps its vault"
         );
         assert_eq!(
             remote_error(second.sync(&mut Way::to(&cloud))),
@@ -808,7 +810,7 @@ fn a_deletion_is_confirmed_or_told_to_be_in_doubt() {
 }
 
 #[test]
-fn leaving_touches_nothing_on_the_server() {
+fn leaving_changes_nothing_on_the_server() {
     let cloud = Cloud::new(Layout::One);
     let (mut first, mut second) = two_devices(&cloud);
     leave(&mut first).unwrap();
@@ -818,8 +820,8 @@ fn leaving_touches_nothing_on_the_server() {
 }
 
 #[test]
-fn a_vault_that_was_tied_elsewhere_meanwhile_is_not_sent() {
-    /// Another program changes the account while this one waits for the server.
+fn a_vault_whose_account_changed_meanwhile_is_not_sent() {
+    /// A replica whose account another program changes while this one waits for the server.
     struct Meddled<'a>(&'a mut Device);
     impl Replica for Meddled<'_> {
         fn vault(&self) -> &Vault {

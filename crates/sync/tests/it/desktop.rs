@@ -1,5 +1,5 @@
-//! Accounts that the original desktop client shares: what it finds there it can take, and what it
-//! leaves there is told from a server that goes back.
+//! Accounts that the original desktop client shares: it can read what our devices store, and what
+//! it leaves out is not mistaken for a rollback.
 
 use passmate_vault::format::btoken;
 use passmate_vault::format::{BtokenShape, decode_btoken, encode_desktop_btoken};
@@ -7,8 +7,8 @@ use passmate_vault::{Secret, Shape};
 
 use super::*;
 
-/// The desktop client: a union that refuses two values of one field with one time, and one path of
-/// two records.
+/// A model of the desktop client. Its merge is a union that refuses two values of one field with
+/// the same time, and two records with the same path.
 #[derive(Default, Clone)]
 struct Desktop {
     vault: Vault,
@@ -25,7 +25,7 @@ impl Desktop {
         self.vault.set(&id, field, value, now).unwrap();
     }
 
-    /// False if it refuses what is there; then nothing changes.
+    /// Returns false if it refuses to merge the btoken. Then nothing changes.
     fn sync(&mut self, cloud: &Rc<RefCell<Cloud>>, key: &SyncKey) -> bool {
         let mut cloud = cloud.borrow_mut();
         let stored = &mut cloud.accounts.get_mut(&account_of(key).unwrap()).unwrap().1;
@@ -60,8 +60,8 @@ fn open_at(stored: &[u8], key: &SyncKey) -> (Vault, BtokenShape) {
     decode_btoken(&btoken::open(stored, key).unwrap()).unwrap()
 }
 
-/// An account that the desktop client made, with a key that it could not use itself afterwards: it
-/// has zero bytes.
+/// Adds an account that the desktop client made. A byte of its key is zero; the desktop client
+/// itself cannot use such a key.
 fn desktop_account(cloud: &Rc<RefCell<Cloud>>, desktop: &Desktop) -> SyncKey {
     let mut secret = [7; 32];
     secret[3] = 0;
@@ -92,7 +92,7 @@ fn joined(cloud: &Rc<RefCell<Cloud>>, key: &SyncKey) -> Device {
 }
 
 #[test]
-fn both_kinds_of_client_live_on_one_account() {
+fn ours_and_the_desktop_client_share_an_account() {
     let cloud = Cloud::new(Layout::Two);
     let mut desktop = Desktop::default();
     desktop.set("mail", "password", "one", 50);
@@ -120,7 +120,7 @@ fn both_kinds_of_client_live_on_one_account() {
 }
 
 #[test]
-fn an_empty_store_of_any_form_is_joined_and_keeps_its_shape() {
+fn an_empty_desktop_btoken_is_joined_and_keeps_its_shape() {
     for plaintext in ["{}", "null", "[]"] {
         let cloud = Cloud::new(Layout::Two);
         let key = desktop_account(&cloud, &Desktop::default());
@@ -139,7 +139,7 @@ fn an_empty_store_of_any_form_is_joined_and_keeps_its_shape() {
 }
 
 #[test]
-fn a_tie_and_a_clash_are_resolved_so_that_the_desktop_client_can_take_them() {
+fn ties_and_clashes_are_resolved_for_the_desktop_client() {
     let cloud = Cloud::new(Layout::Two);
     let mut desktop = Desktop::default();
     desktop.set("mail", "password", "one", 50);
@@ -156,15 +156,18 @@ fn a_tie_and_a_clash_are_resolved_so_that_the_desktop_client_can_take_them() {
             .unwrap();
     }
     first.sync(&mut Way::to(&cloud)).unwrap();
-    // The desktop client takes part while one of the two values stands there.
+    // The desktop client syncs while the btoken has only one of the two values.
     assert!(desktop.sync(&cloud, &key));
     second.sync(&mut Way::to(&cloud)).unwrap();
-    assert!(desktop.sync(&cloud, &key), "it can take what is there now");
+    assert!(
+        desktop.sync(&cloud, &key),
+        "the desktop client refused the resolved btoken"
+    );
     let report = first.sync(&mut Way::to(&cloud)).unwrap();
     assert_eq!(
         (report.rollback, report.sent),
         (None, 0),
-        "a tie that was resolved is not missed"
+        "a resolved tie is not a rollback"
     );
     let paths = |vault: &Vault| -> Vec<String> {
         vault
@@ -192,7 +195,7 @@ fn a_tie_and_a_clash_are_resolved_so_that_the_desktop_client_can_take_them() {
 }
 
 #[test]
-fn a_server_that_goes_back_is_noticed_here_too() {
+fn a_rollback_of_a_desktop_account_is_reported() {
     let cloud = Cloud::new(Layout::Two);
     let key = desktop_account(&cloud, &Desktop::default());
     let mut device = joined(&cloud, &key);
@@ -205,14 +208,14 @@ fn a_server_that_goes_back_is_noticed_here_too() {
 }
 
 #[test]
-fn an_upgraded_account_is_ours_alone_and_other_devices_follow() {
+fn other_devices_follow_an_upgrade_of_the_account() {
     let cloud = Cloud::new(Layout::Two);
     let mut desktop = Desktop::default();
     desktop.set("mail", "password", "one", 50);
     let key = desktop_account(&cloud, &desktop);
     let (mut first, mut second) = (joined(&cloud, &key), joined(&cloud, &key));
     let old = cloud.borrow_mut().only_btoken().clone();
-    // Cut short, the next sync goes on.
+    // If the upgrade is interrupted, the next sync continues it.
     first
         .upgrade(&mut Way::with(
             &cloud,
@@ -228,7 +231,7 @@ fn an_upgraded_account_is_ours_alone_and_other_devices_follow() {
     for device in [&first, &second] {
         assert_eq!(device.account.as_ref().unwrap().shape, Shape::Upgraded);
     }
-    // The state from before is old data, not a reason to go back to the old form.
+    // The btoken from before the upgrade is older data, and does not undo the upgrade.
     *cloud.borrow_mut().only_btoken() = old;
     assert_eq!(
         first
@@ -247,7 +250,7 @@ fn an_upgraded_account_is_ours_alone_and_other_devices_follow() {
 }
 
 #[test]
-fn whatever_two_of_ours_and_a_desktop_client_do_nobody_is_accused_and_all_of_ours_agree() {
+fn random_edits_beside_a_desktop_client_converge() {
     for seed in 0..500u64 {
         let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let mut below = |end: usize| {
@@ -267,12 +270,12 @@ fn whatever_two_of_ours_and_a_desktop_client_do_nobody_is_accused_and_all_of_our
                 let (there, _) = open_at(cloud.borrow_mut().only_btoken(), &key);
                 assert!(
                     there.resolution().is_empty(),
-                    "seed {seed}: the desktop client could not take it"
+                    "seed {seed}: the desktop client would refuse the btoken"
                 );
             }
         };
         for _ in 0..12 {
-            // All clocks stand nearly still, so that ties happen.
+            // All clocks nearly stand still, so that ties happen.
             let now = 1000 + i64::try_from(below(3)).unwrap();
             let (record, field) = (["mail", "bank"][below(2)], ["user", "password"][below(2)]);
             let value = below(100).to_string();
@@ -310,7 +313,7 @@ fn whatever_two_of_ours_and_a_desktop_client_do_nobody_is_accused_and_all_of_our
 }
 
 #[test]
-fn a_history_that_was_cut_does_not_go_into_an_account_of_the_desktop_client() {
+fn a_truncated_history_cannot_join_a_desktop_account() {
     let cloud = Cloud::new(Layout::Two);
     let mut desktop = Desktop::default();
     desktop.set("mail", "password", "one", 50);

@@ -1,5 +1,5 @@
-//! Cuts, lost races and silences: nothing that is confirmed is lost, and nothing is said that is
-//! not so.
+//! Cuts, lost races and silent servers: nothing that was confirmed is lost, and no sync reports
+//! more than it knows.
 
 use proptest::prelude::*;
 
@@ -21,7 +21,7 @@ fn an_upload_that_arrived_unconfirmed_is_found_by_a_fetch() {
 }
 
 #[test]
-fn an_upload_in_doubt_is_never_reported_as_synced() {
+fn an_unknown_upload_is_never_reported_as_synced() {
     let cloud = Cloud::new(Layout::One);
     let (mut first, _) = two_devices(&cloud);
     first.set("mail", "user", "me");
@@ -38,12 +38,12 @@ fn an_upload_in_doubt_is_never_reported_as_synced() {
     assert_eq!(
         counts(&first.sync(&mut Way::to(&cloud)).unwrap()),
         (0, 0, 0),
-        "it had arrived"
+        "the upload had arrived"
     );
 }
 
 #[test]
-fn a_confirmation_of_layout_2_needs_no_close_notify_and_one_of_layout_1_does() {
+fn only_layout_1_needs_close_notify_to_confirm() {
     for (layout, exchanges) in [(Layout::Two, 1), (Layout::One, 2)] {
         let cloud = Cloud::new(layout);
         let (mut first, _) = two_devices(&cloud);
@@ -55,7 +55,7 @@ fn a_confirmation_of_layout_2_needs_no_close_notify_and_one_of_layout_1_does() {
 }
 
 #[test]
-fn lost_races_are_tried_again_with_growing_pauses_and_a_bound() {
+fn lost_races_are_retried_with_growing_pauses_and_a_limit() {
     let cloud = Cloud::new(Layout::One);
     let (mut first, _) = two_devices(&cloud);
     first.set("mail", "user", "me");
@@ -91,12 +91,12 @@ fn lost_races_are_tried_again_with_growing_pauses_and_a_bound() {
     assert_eq!(
         (way.exchanges, cloud.borrow().uploads - uploads),
         (17, 16),
-        "the last one only looks"
+        "the last exchange only fetches"
     );
 }
 
 #[test]
-fn the_last_look_still_finds_what_arrived() {
+fn the_last_fetch_still_finds_an_upload_that_arrived() {
     let cloud = Cloud::new(Layout::One);
     let (mut first, _) = two_devices(&cloud);
     first.set("mail", "user", "me");
@@ -109,7 +109,7 @@ fn the_last_look_still_finds_what_arrived() {
 }
 
 #[test]
-fn a_server_that_falls_silent_is_not_waited_for_again_and_again() {
+fn a_silent_server_gets_few_retries() {
     let cloud = Cloud::new(Layout::One);
     let (mut first, _) = two_devices(&cloud);
     for (number, faults) in [
@@ -127,7 +127,7 @@ fn a_server_that_falls_silent_is_not_waited_for_again_and_again() {
 }
 
 #[test]
-fn a_lost_race_brings_what_the_other_device_sent() {
+fn a_lost_race_receives_the_changes_of_the_other_device() {
     let cloud = Cloud::new(Layout::One);
     let (mut first, mut second) = two_devices(&cloud);
     first.set("mail", "user", "me");
@@ -140,7 +140,7 @@ fn a_lost_race_brings_what_the_other_device_sent() {
 }
 
 #[test]
-fn a_btoken_over_the_limit_is_named_and_nothing_is_lost() {
+fn a_btoken_over_the_limit_is_reported_and_nothing_lost() {
     for (banner, known) in [("x\nbtoken-max 9000\n", true), ("an old server", false)] {
         let cloud = Cloud::new(Layout::One);
         let (mut first, mut second) = two_devices(&cloud);
@@ -169,13 +169,13 @@ fn a_btoken_over_the_limit_is_named_and_nothing_is_lost() {
         assert_eq!(
             second.vault.missing_from(&first.file.0),
             0,
-            "what came is saved all the same"
+            "received changes are saved all the same"
         );
     }
 }
 
 #[test]
-fn a_busy_server_is_told_from_a_wrong_key() {
+fn a_busy_server_is_distinguished_from_a_wrong_key() {
     let cloud = Cloud::new(Layout::One);
     let (mut first, _) = two_devices(&cloud);
     let mut way = Way::with(&cloud, vec![Fault::CutBeforeHello; 9]);
@@ -189,7 +189,7 @@ fn a_busy_server_is_told_from_a_wrong_key() {
     first.sync(&mut Way::with(&cloud, [Fault::Refuse])).unwrap();
 }
 
-/// One sync in which every exchange meets this fault, then one without.
+/// Syncs with this fault in every exchange, and then without faults.
 fn check_cut(layout: Layout, fault: &Fault) -> Result<Report, SyncError> {
     let cloud = Cloud::new(layout);
     let (mut first, mut second) = two_devices(&cloud);
@@ -214,8 +214,8 @@ fn check_cut(layout: Layout, fault: &Fault) -> Result<Report, SyncError> {
 #[test]
 fn a_cut_at_any_byte_loses_nothing_and_claims_nothing() {
     for layout in LAYOUTS {
-        // Hello, action and credentials; hello and banner's length; the borders of what is long;
-        // the last rows.
+        // Every byte of the hello, the action and the credentials, of the server's hello and the
+        // banner length, and around the ends of the btokens and the last rows.
         let (head, btoken) = (24 + 1 + 40, 4 + 4096 + 48);
         let greeting = 28 + if layout == Layout::Two { 2 } else { 0 };
         let sends = (0..head + 8).chain(head + btoken - 8..head + btoken + 9);
@@ -267,7 +267,7 @@ proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 2000, ..ProptestConfig::default() })]
 
     #[test]
-    fn three_devices_keep_all_they_have_whatever_happens(two in any::<bool>(), steps in prop::collection::vec(any_step(), 0..24)) {
+    fn three_devices_lose_nothing_under_random_faults(two in any::<bool>(), steps in prop::collection::vec(any_step(), 0..24)) {
         let cloud = Cloud::new(if two { Layout::Two } else { Layout::One });
         let (first, second) = two_devices(&cloud);
         let mut third = Device::default();
@@ -286,8 +286,8 @@ proptest! {
                     let before = (device.vault.clone(), device.remote(&cloud));
                     let result = device.sync(&mut Way::with(&cloud, faults));
                     let remote = device.remote(&cloud);
-                    prop_assert_eq!(before.0.missing_from(&device.vault), 0, "a device forgot");
-                    prop_assert_eq!(before.1.missing_from(&remote), 0, "the server forgot");
+                    prop_assert_eq!(before.0.missing_from(&device.vault), 0, "the device lost a change");
+                    prop_assert_eq!(before.1.missing_from(&remote), 0, "the server lost a change");
                     if let Ok(report) = result {
                         prop_assert_eq!(&remote, &device.vault);
                         prop_assert_eq!(&device.file.0, &device.vault);

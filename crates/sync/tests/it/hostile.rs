@@ -1,20 +1,21 @@
-//! A server that does what it likes. The rules that must survive it:
-//!  - nothing that a device has is ever lost there;
-//!  - a server that lacks what this device has seen there is always named, and no other is;
-//!  - what was never asked for is never overwritten with anything else than a vault that opens;
-//!  - once the server is honest again, all devices have everything.
+//! A hostile server that answers at random. These rules must hold:
+//!  - a device never loses a change;
+//! - a device reports a rollback if, and only if, the server lacks changes that it saw there
+//! before;
+//!  - a btoken that cannot be opened is never overwritten, and what is uploaded can be opened;
+//!  - once the server is honest again, all devices reach the same vault.
 
 use passmate_vault::SeenChanges;
 
 use super::*;
 
-/// Histories of a run; PASSMATE_HISTORIES says otherwise.
+/// Histories of a run, unless PASSMATE_HISTORIES sets another number.
 const HISTORIES: u64 = 10_000;
-/// The first of them; with another one, by PASSMATE_FIRST_SEED, others are tried.
+/// The first seed, unless PASSMATE_FIRST_SEED sets another one. Each seed makes another history.
 const FIRST_SEED: u64 = 0;
 const STEPS: usize = 5;
 
-/// Repeatable choices.
+/// Pseudo-random choices that a seed repeats.
 struct Chance(u64);
 
 impl Chance {
@@ -27,7 +28,7 @@ impl Chance {
     }
 }
 
-/// What the server has ever got for the account, and what it has of somebody else.
+/// A server that remembers all btokens of the account, and has one of another account.
 struct Server {
     cloud: Rc<RefCell<Cloud>>,
     account: AccountNumber,
@@ -47,15 +48,15 @@ impl Server {
         }
     }
 
-    /// Puts something else in the place of what is stored; true if it was honest.
+    /// Replaces the stored btoken at random. Returns true if it is unchanged.
     fn trick(&mut self, chance: &mut Chance) -> bool {
         let honest = self.btoken();
         let mut served = honest.clone();
         match chance.below(8) {
-            // Replays and forks: any state that ever was.
+            // Replays and forks: any earlier btoken.
             0..=2 => served.clone_from(&self.stored[chance.below(self.stored.len())]),
             3 => served.clone_from(&self.foreign),
-            // Down to nothing at all, which then has no bit to flip.
+            // Cut at any length, also to nothing; then there is no bit to flip.
             4 => served.truncate(chance.below(served.len() + 1)),
             5 if !served.is_empty() => {
                 let place = chance.below(served.len());
@@ -122,7 +123,7 @@ fn run_history(seed: u64, foreign: &[u8]) {
     for device in &mut devices {
         device.save().unwrap();
     }
-    // What each device was told to be on the server: after its set-up, all that it has.
+    // The changes that the server confirmed to each device: after the set-up, all of its changes.
     let mut confirmed = devices
         .each_ref()
         .map(|device| SeenChanges::of(&device.vault));
@@ -143,12 +144,12 @@ fn run_history(seed: u64, foreign: &[u8]) {
         assert_eq!(
             before.vault.missing_from(&device.vault),
             0,
-            "records are gone"
+            "the device lost changes"
         );
         assert_eq!(
             before.file.0.missing_from(&device.file.0),
             0,
-            "records are gone from the file"
+            "the vault file lost changes"
         );
         let told = match &result {
             Ok(report) => report.rollback.is_some(),
@@ -157,24 +158,30 @@ fn run_history(seed: u64, foreign: &[u8]) {
         };
         match &opened {
             Some(opened) => {
-                // It may have seen more than it was told to be there: a sync that failed later has
-                // seen what it fetched.
+                // `seen` may have more changes than were confirmed: a sync that failed later also
+                // saw what it fetched.
                 let seen = &before.account.as_ref().unwrap().seen;
                 assert!(
                     confirmed[number].without(seen).is_empty(),
-                    "it forgot what it was told to be there"
+                    "the device forgot changes that were confirmed"
                 );
                 let lacks = !seen.missing_from(opened).is_empty();
-                assert!(!told || lacks || is_faulty, "it was honest");
-                // With faults it may not have got far enough to see.
-                assert!(told || !lacks || is_faulty, "it went back: {result:?}");
+                assert!(
+                    !told || lacks || is_faulty,
+                    "an honest server was accused of a rollback"
+                );
+                // With faults, the sync may have ended before it could see the rollback.
+                assert!(
+                    told || !lacks || is_faulty,
+                    "the rollback was not reported: {result:?}"
+                );
             }
             None => {
                 assert!(result.is_err(), "{result:?}");
                 assert_eq!(
                     server.btoken(),
                     served,
-                    "what nobody can open was overwritten"
+                    "a btoken that cannot be opened was overwritten"
                 );
             }
         }
@@ -185,7 +192,7 @@ fn run_history(seed: u64, foreign: &[u8]) {
         assert!(opened.is_none() || btoken_vault(&server.btoken(), &key).is_some());
         server.note_stored();
     }
-    // It has a change of heart: an old state, but one that opens.
+    // The server becomes honest again, with an old btoken that can be opened.
     let honest = server
         .stored
         .iter()
@@ -216,7 +223,7 @@ fn btoken_vault(btoken: &[u8], key: &SyncKey) -> Option<Vault> {
 }
 
 #[test]
-fn whatever_a_server_does_no_record_is_lost_and_older_data_is_always_named() {
+fn whatever_a_server_does_no_record_is_lost() {
     let histories =
         std::env::var("PASSMATE_HISTORIES").map_or(HISTORIES, |number| number.parse().unwrap());
     let first_seed =
@@ -228,7 +235,7 @@ fn whatever_a_server_does_no_record_is_lost_and_older_data_is_always_named() {
         let outcome = std::panic::catch_unwind(|| run_history(seed, &foreign));
         assert!(
             outcome.is_ok(),
-            "again with PASSMATE_FIRST_SEED={seed} PASSMATE_HISTORIES=1"
+            "repeat with PASSMATE_FIRST_SEED={seed} PASSMATE_HISTORIES=1"
         );
     }
     println!("{histories} histories from seed {first_seed}");

@@ -1,4 +1,4 @@
-//! Whole syncs, with devices and a server in memory.
+//! Complete syncs, with devices and a server in memory.
 #![cfg(test)]
 
 mod accounts;
