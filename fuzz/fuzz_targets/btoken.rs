@@ -1,4 +1,4 @@
-//! Any bytes as a btoken, and as what one who has the key may have sealed.
+//! Any bytes as a btoken, and any bytes as a plaintext that was sealed with the key.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -9,7 +9,10 @@ use rand_core::UnwrapErr;
 
 fuzz_target!(|bytes: &[u8]| {
     let sync_key = SyncKey::from_parts([1; 8], Secret::from_bytes([7; 32]));
-    assert!(open(bytes, &sync_key).is_err(), "nobody forges an HMAC");
+    assert!(
+        open(bytes, &sync_key).is_err(),
+        "the HMAC of random bytes matches"
+    );
     let sealed = seal(bytes, &sync_key, &mut UnwrapErr(getrandom::SysRng));
     let Ok(plaintext) = open(&sealed, &sync_key) else {
         assert!(bytes.is_empty());
@@ -18,9 +21,9 @@ fuzz_target!(|bytes: &[u8]| {
     assert!(plaintext.starts_with(bytes));
     if let Ok((vault, _)) = decode_btoken(&plaintext) {
         let written =
-            encode_btoken(&vault).expect("what was read is within the limits of what is written");
+            encode_btoken(&vault).expect("a decoded vault is within the limits of the encoder");
         assert_eq!(
-            decode_btoken(&written).expect("it was just written").0,
+            decode_btoken(&written).expect("the encoder wrote it").0,
             vault
         );
     }

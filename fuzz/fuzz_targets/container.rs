@@ -1,4 +1,4 @@
-//! Any bytes as a container: no panic, and no derivation that is dearer than a file may ask for.
+//! Any bytes as a container: no panic, and no key derivation beyond the limits.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -10,7 +10,7 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(open_container(bytes, &Passphrase::from_bytes(Vec::new())).is_err());
         return;
     };
-    // Within the limits a derivation may still take a second, which is no finding.
+    // A derivation within the limits may take a second. Skip slow ones.
     if params.memory_bytes() <= 1 << 20 {
         let _ = open_container(bytes, &Passphrase::from_bytes(b"fuzz".to_vec()));
     }

@@ -1,12 +1,13 @@
-//! Any bytes as a file of another program: no panic, and what was read can be imported, once.
+//! Any bytes as a file of another program: no panic. If it can be read, it can be imported, and a
+//! second import changes nothing.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use passmate_interchange::{Format, apply, parse};
 use passmate_vault::Vault;
 
-// Every format tries every file, so that `vectors/import` is a corpus as it is. Without a password
-// nothing is derived.
+// Every format tries every file, so that `vectors/import` can serve as the corpus. There is no
+// password, so no key is derived.
 fuzz_target!(|bytes: &[u8]| {
     for format in Format::ALL {
         let Ok(imported) = parse(*format, bytes, None) else {
@@ -14,9 +15,9 @@ fuzz_target!(|bytes: &[u8]| {
         };
         let mut vault = Vault::new();
         apply(&imported, &mut vault, *format, 1_800_000_000)
-            .expect("cleaned names and a sound clock are taken");
+            .expect("the parser cleans names, and the clock is valid");
         let again = apply(&imported, &mut vault, *format, 1_800_000_100)
-            .expect("what was taken once is taken twice");
+            .expect("the first import succeeded");
         assert_eq!(again.changes, 0);
     }
 });

@@ -1,6 +1,6 @@
-//! Any bytes from a server, in any pieces, with any end: no panic, nothing kept beyond the limits,
-//! one outcome, and no success without an authenticated end (layout 1) or the repeated number
-//! (layout 2).
+//! Any bytes from a server, in any pieces, with any end: no panic, no buffer beyond the limits,
+//! exactly one outcome, and no confirmation without an authenticated end (layout 1) or the account
+//! number (layout 2).
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -54,7 +54,7 @@ fuzz_target!(|data: &[u8]| {
                     } else {
                         machine.leave()
                     };
-                    chosen.expect("it was asked for");
+                    chosen.expect("the machine requested it");
                 }
                 ClientEvent::Created(_) => {}
                 ClientEvent::Ended(outcome) => outcomes.push(outcome),
@@ -73,7 +73,7 @@ fuzz_target!(|data: &[u8]| {
         }
         assert!(
             piece.is_empty(),
-            "a client that has decided takes everything"
+            "a client without a pending request consumes all input"
         );
         turn = (turn + 1) % 8;
     }

@@ -1,5 +1,5 @@
-//! Any bytes from a client, in any pieces, with any end: no panic, no buffer beyond the limit, no
-//! answer but to a request, and no clean end without a commit.
+//! Any bytes from a client, in any pieces, with any end: no panic, no buffer beyond the limit, and
+//! no clean end without a commit.
 #![no_main]
 
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use passmate_proto::{AccountNumber, Ending, Input, Layout, Request, ServerConfig
 
 const LIMIT: u32 = 1 << 20;
 
-/// Made only where something was "stored".
+/// The proof of a commit.
 struct Proof;
 
 struct Driven {
@@ -47,16 +47,16 @@ impl Driven {
             }
             _ => self.machine.refused(),
         };
-        answered.expect("it was asked for");
+        answered.expect("the machine requested it");
     }
 
     fn drain(&mut self) {
         while let Some(output) = self.machine.poll_output() {
-            assert!(!self.is_over, "not one byte after the end");
+            assert!(!self.is_over, "output after the end");
             assert!(output.as_ref().len() <= 64 << 10);
         }
         if let Some(ending) = self.machine.poll_ending() {
-            assert!(!self.is_over, "one ending");
+            assert!(!self.is_over, "a second ending");
             self.is_over = true;
             self.confirmed += u32::from(matches!(ending, Ending::Confirmed(Proof)));
         }
@@ -83,7 +83,7 @@ fuzz_target!(|data: &[u8]| {
         confirmed: 0,
         is_over: false,
     };
-    // Most inputs should come past the hello.
+    // Half of the inputs start after the hello, so that the fuzzer reaches the actions.
     if settings & 2 == 0 {
         driven
             .machine
@@ -94,8 +94,8 @@ fuzz_target!(|data: &[u8]| {
         let len = (1 + usize::from(pieces.rotate_left(turn) & 0x3f)).min(rest.len());
         let mut piece = &rest[..len];
         rest = &rest[len..];
-        // The first answer to a piece may unblock the rest of it; what is left then is held back by
-        // the stream.
+        // An answer may let the machine consume the rest of a piece. If it still does not, a stream
+        // would hold the rest back.
         for _ in 0..4 {
             assert!(driven.machine.buffer_needed(piece.len()) <= LIMIT as usize);
             let taken = driven.machine.handle_input(Input::Bytes(piece));
@@ -117,7 +117,7 @@ fuzz_target!(|data: &[u8]| {
     driven.drain();
     assert_eq!(
         driven.commits, driven.confirmed,
-        "a clean end is a commit, a commit is a clean end"
+        "each commit has one clean end, and each clean end one commit"
     );
-    assert!(driven.is_over, "a client that is gone leaves nothing open");
+    assert!(driven.is_over, "the exchange must end with the stream");
 });

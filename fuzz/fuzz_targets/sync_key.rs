@@ -1,4 +1,4 @@
-//! Any text as a sync key: what is read is written in one form, and read again as the same.
+//! Any text as a sync key: a parsed key is written in one form, which parses to the same key.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Any bytes as the document of a vault file: no panic, and nothing that was read gets lost.
+//! Any bytes as the document of a vault file: no panic, and a decoded document survives encoding.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -9,9 +9,9 @@ fuzz_target!(|bytes: &[u8]| {
         return;
     };
     let written =
-        encode_v3(&document).expect("what was read is within the limits of what is written");
-    let again = decode_vault_file(&written).expect("it was just written");
-    // The version is the only thing that changes; a sync copy becomes a vault.
+        encode_v3(&document).expect("a decoded document is within the limits of the encoder");
+    let again = decode_vault_file(&written).expect("the encoder wrote it");
+    // Only the version changes, and a sync copy becomes a vault.
     (document.version, document.purpose) = (again.version, again.purpose);
     assert!(again == document);
     let _ = document.vault.view().records().len();
