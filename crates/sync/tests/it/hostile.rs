@@ -1,8 +1,7 @@
 //! A hostile server that answers at random. These rules must hold:
 //!  - a device never loses a change;
-//! - a device reports a rollback if, and only if, the server lacks changes that it saw there
-//! before;
-//!  - a btoken that cannot be opened is never overwritten, and what is uploaded can be opened;
+//!  - a device reports a rollback if, and only if, the server lacks changes that it saw there;
+//!  - a btoken that cannot be opened is never overwritten, and every upload can be opened;
 //!  - once the server is honest again, all devices reach the same vault.
 
 use passmate_vault::SeenChanges;
