@@ -5,6 +5,8 @@ mod accounts;
 mod desktop;
 mod faults;
 mod hostile;
+mod rotation;
+mod syncs;
 
 use std::cell::RefCell;
 use std::rc::Rc;
