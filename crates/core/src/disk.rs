@@ -1,10 +1,10 @@
-//! Files of a vault. The rules are:
-//!  - at every moment, whatever fails, the vault's name leads to the whole old content or the whole
-//!    new one;
-//!  - what was replaced by other records stays beside it, with `.prev` at the end;
-//!  - everything is for its owner alone: folders 0700, files 0600;
-//!  - only who holds the lock writes, and the lock is a file of its own that is never removed:
-//!    whoever unlinked it would let two processes lock two files of one name.
+//! The files of a vault. The rules are:
+//!  - whatever fails and whenever, the vault's name refers to the complete old content or the
+//!    complete new content;
+//!  - the content before the last change of records stays in a file with `.prev` at the end;
+//!  - only the owner has access: folders 0700, files 0600;
+//!  - only the holder of the lock writes. The lock is a separate file that is never removed: if it
+//!    were unlinked, two processes could lock two files of one name.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -17,62 +17,62 @@ use std::time::{Duration, Instant};
 
 /// How long a writer waits for another one. A save takes less than a second.
 const LOCK_PATIENCE: Duration = Duration::from_secs(15);
-/// Opening returns at once, whatever it is that is opened.
+/// Opening a pipe or a device must not block.
 const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-/// How often it looks.
+/// The pause between two attempts to lock.
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
-/// The few things that a vault asks of a file system, one system call or so each.
+/// The operations that a vault needs of a file system, about one system call each.
 ///
-/// [`RealDisk`] does them; tests have one that fails at the n-th.
+/// [`RealDisk`] does them. Tests use a disk whose n-th operation fails.
 pub trait Disk: fmt::Debug {
-    /// The content of a file of at most `len_max` bytes; longer ones are an error.
+    /// Reads a file of at most `len_max` bytes; a longer one is an error.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     fn read(&self, path: &Path, len_max: u64) -> io::Result<Vec<u8>>;
 
-    /// Makes a folder and those above it, with mode 0700 where they are new.
+    /// Creates a folder and its parents, with mode 0700.
     ///
     /// # Errors
-    /// As the system says; a folder that is there is no error.
+    /// The system's error; an existing folder is none.
     fn make_folder(&self, path: &Path) -> io::Result<()>;
 
-    /// Makes a file with mode 0600 that must not be there yet, writes it and flushes it to the
+    /// Creates a file with mode 0600, which must not exist yet, writes it and flushes it to the
     /// disk.
     ///
     /// # Errors
-    /// As the system says; a part may have been written.
+    /// The system's error; a part may have been written.
     fn write_new(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
 
-    /// Gives a file a second name that must not be there yet.
+    /// Gives a file a second name, which must not exist yet.
     ///
     /// # Errors
-    /// As the system says; some file systems cannot.
+    /// The system's error; some file systems cannot do it.
     fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Takes from everybody but the owner what rights they have on a file.
+    /// Removes the rights of everybody but the owner.
     ///
     /// # Errors
-    /// As the system says; some file systems cannot.
+    /// The system's error; some file systems cannot do it.
     fn restrict(&self, path: &Path) -> io::Result<()>;
 
-    /// Renames over whatever has that name.
+    /// Renames a file and replaces the one with the new name.
     ///
     /// # Errors
-    /// As the system says; nothing changed then.
+    /// The system's error; nothing changed.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Removes a file.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
     /// Flushes a folder's names to the disk.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     fn sync_folder(&self, path: &Path) -> io::Result<()>;
 }
 
@@ -82,7 +82,7 @@ pub struct RealDisk;
 
 impl Disk for RealDisk {
     fn read(&self, path: &Path, len_max: u64) -> io::Result<Vec<u8>> {
-        // A pipe would be waited for, and whatever it is, it is looked at before it is read.
+        // Reading a pipe would block, so check what was opened first.
         let file = OpenOptions::new()
             .read(true)
             .custom_flags(NONBLOCK)
@@ -142,7 +142,7 @@ impl Disk for RealDisk {
     }
 }
 
-/// The file's name with something behind it.
+/// The path with a suffix.
 #[must_use]
 pub fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
@@ -150,17 +150,17 @@ pub fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Where what was replaced last is kept.
+/// The path of the previous copy.
 #[must_use]
 pub fn previous_of(path: &Path) -> PathBuf {
     beside(path, ".prev")
 }
 
-/// Replaces a file's content as a whole and keeps the old content as [`previous_of`] it. Takes a
-/// [`Lock`], so that nobody else is doing it.
+/// Replaces a file atomically and keeps the old content as the previous copy. The [`Lock`] proves
+/// that no other process does the same.
 ///
 /// # Errors
-/// The name leads to the old content still, or, if only the last flush failed, to the new.
+/// The name still refers to the old content, or to the new content if only the last flush failed.
 pub fn replace(disk: &dyn Disk, _lock: &Lock, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let new = beside(path, ".new");
     write_anew(disk, &new, bytes)?;
@@ -171,11 +171,11 @@ pub fn replace(disk: &dyn Disk, _lock: &Lock, path: &Path, bytes: &[u8]) -> io::
     finish_replace(disk, &new, path)
 }
 
-/// Replaces a file's content as a whole and what is kept as [`previous_of`] it, the latter first:
-/// who stops in between has replaced nothing yet that counts.
+/// Replaces a file and its previous copy, the previous copy first: an interruption in between
+/// leaves the file unchanged.
 ///
 /// # Errors
-/// As [`replace`]; what is kept may be new already.
+/// As [`replace`]; the previous copy may be new already.
 pub fn replace_both(
     disk: &dyn Disk,
     lock: &Lock,
@@ -192,7 +192,7 @@ pub fn replace_both(
     overwrite(disk, lock, path, bytes)
 }
 
-/// Replaces a file's content as a whole and keeps nothing of it; what was kept before stays.
+/// Replaces a file atomically and leaves its previous copy unchanged.
 ///
 /// # Errors
 /// As [`replace`].
@@ -211,7 +211,7 @@ fn finish_replace(disk: &dyn Disk, new: &Path, path: &Path) -> io::Result<()> {
 }
 
 fn write_anew(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    // Left over from a save that was interrupted; whoever interrupted it no longer holds the lock.
+    // An interrupted save left this file; its process no longer holds the lock.
     remove_if_there(disk, path)?;
     disk.write_new(path, bytes).inspect_err(|_| {
         let _ = disk.remove(path);
@@ -221,15 +221,14 @@ fn write_anew(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
 fn keep_previous(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     let (linked, previous) = (beside(path, ".prev.new"), previous_of(path));
     remove_if_there(disk, &linked)?;
-    // A vault that was copied here may be readable by others; what is kept of it is not.
+    // A vault that was copied here may be readable by others; its previous copy must not be.
     match disk
         .link(path, &linked)
         .and_then(|()| disk.restrict(&linked))
     {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        // A file system without links or rights, or one that does not want them: a copy does as
-        // well.
+        // The file system has no hard links or no rights: make a copy instead.
         Err(_) => {
             remove_if_there(disk, &linked)?;
             let bytes = disk.read(path, u64::MAX - 1)?;
@@ -256,7 +255,7 @@ pub fn folder_of(path: &Path) -> &Path {
         .unwrap_or(Path::new("."))
 }
 
-/// The right to write a vault's files. The system takes it back when the process ends, however it
+/// The right to write a vault's files. The system releases it when the process ends, however it
 /// ends.
 #[derive(Debug)]
 pub struct Lock {

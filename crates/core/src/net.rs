@@ -1,7 +1,7 @@
 //! The transport to a server: a blocking TCP stream, TLS, and deadlines over all of it.
 //!
-//! Memory is bounded by the limits of the protocol machine: a server that sends without end is cut
-//! off by the deadline of the whole exchange, and what it sends too much is not kept.
+//! The limits of the protocol machine bound the memory. The deadline of the exchange ends the
+//! connection to a server that sends without end; surplus bytes are discarded.
 
 mod address;
 mod connect;
@@ -43,10 +43,10 @@ impl Default for Deadlines {
 /// Why the server of an account cannot be reached at all.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnusableAccount {
-    /// Its host or port is none.
+    /// Its host or port is not valid.
     #[error(transparent)]
     Address(#[from] AddressError),
-    /// Its CA file is none.
+    /// Its CA file is not valid.
     #[error(transparent)]
     Ca(#[from] CaError),
 }

@@ -46,7 +46,7 @@ pub enum ProblemKind {
     InUse,
     /// There is no such record, field or vault.
     NotFound,
-    /// There is one already.
+    /// It exists already.
     Exists,
     /// The server cannot be reached, or the connection broke.
     Network,

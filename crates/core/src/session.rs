@@ -1,13 +1,13 @@
-//! A vault that is unlocked: the one way to read and change it, for every program that does.
+//! An unlocked vault: the one way to read and change a vault file, for every program.
 //!
 //! The rules are:
 //!  - reading takes no lock; a save holds it for as long as it reads, merges and writes;
-//!  - a save never undoes what another program saved meanwhile: it merges that first;
+//!  - a save never undoes what another program saved meanwhile: it merges that change first;
 //!  - a save that would change nothing writes nothing;
 //!  - a copy from before the last change of records is kept (the previous copy), so that it can be
 //!    taken back;
 //!  - every write has a fresh salt, so no key ever encrypts twice;
-//!  - no prompts and no prints in here.
+//!  - nothing in here asks or prints.
 
 mod error;
 mod location;
@@ -39,17 +39,16 @@ pub struct Session {
     location: VaultLocation,
     passphrase: Passphrase,
     document: Document,
-    /// What the file held when it was read or written last.
+    /// Identifies the content of the file when it was last read or written.
     stored: Stored,
-    /// What was here when a part of the history was cut off, to be kept before the vault is
-    /// written.
+    /// The whole history, if a part of it was truncated: it is saved before the vault is written.
     cut_off: Option<Vault>,
-    /// Where that was kept.
+    /// The files in which whole histories were saved.
     archives: Vec<PathBuf>,
     sync_settings: SyncSettings,
 }
 
-/// What a file held, as far as it takes to see that it, or we, changed.
+/// Identifies the content of a file, to detect changes of the file and of the session.
 #[derive(Debug, Clone)]
 struct Stored {
     container: [u8; 32],
@@ -59,8 +58,8 @@ struct Stored {
     records: RecordsDigest,
 }
 
-/// What tells whether records changed. A vault only grows, so the number of changes does, unless
-/// its history is cut off.
+/// Detects changed records. A vault only grows, so the number of changes is enough, unless its
+/// history was truncated.
 type RecordsDigest = (usize, Option<[u8; 32]>);
 
 fn digest_records(vault: &Vault) -> RecordsDigest {
@@ -88,10 +87,10 @@ impl Stored {
 }
 
 impl Session {
-    /// Makes an empty vault where there is none, and the folder that it is in.
+    /// Creates an empty vault, and its folder if that does not exist.
     ///
     /// # Errors
-    /// [`SessionError::Exists`], or it cannot be written.
+    /// [`SessionError::Exists`], or the file cannot be written.
     pub fn create(location: VaultLocation, passphrase: Passphrase) -> Result<Self, SessionError> {
         let folder = folder_of(&location.path);
         location
@@ -126,7 +125,7 @@ impl Session {
     /// # Errors
     /// [`ContainerError::WrongPassphrase`] among others; see [`SessionError`].
     pub fn open(location: VaultLocation, passphrase: Passphrase) -> Result<Self, SessionError> {
-        // The file that a link leads to is the one that is replaced, and not the link.
+        // Replace the file that a symbolic link points to, not the link.
         let path = location.path.canonicalize().map_err(location.io("open"))?;
         let location = VaultLocation { path, ..location };
         let (document, stored) = read(&location, &passphrase)?;
@@ -154,7 +153,7 @@ impl Session {
         self.sync_settings = sync_settings;
     }
 
-    /// Takes back edits that were not saved.
+    /// Discards unsaved edits.
     pub(crate) fn reset(&mut self, vault: Vault) {
         self.document.vault = vault;
     }
@@ -183,26 +182,26 @@ impl Session {
         (self.location.clock)()
     }
 
-    /// All records.
+    /// The records.
     #[must_use]
     pub fn vault(&self) -> &Vault {
         &self.document.vault
     }
 
-    /// Changes records. `edit` gets the time that the changes are stamped with; nothing is written
-    /// before [`save`](Self::save).
+    /// Edits records in memory. `edit` receives the time for the new changes. Call
+    /// [`save`](Self::save) to write them.
     pub fn edit<T>(&mut self, edit: impl FnOnce(&mut Vault, i64) -> T) -> T {
         let now = self.now();
         edit(&mut self.document.vault, now)
     }
 
-    /// An id for a new record.
+    /// Makes a random id for a new record.
     #[must_use]
     pub fn make_record_id(&self) -> RecordId {
         make_record_id(&mut UnwrapErr(SysRng))
     }
 
-    /// A container of this text under the vault's passphrase, for a copy.
+    /// Encrypts a text under the vault's passphrase, for a copy.
     ///
     /// # Errors
     /// It is too long.
@@ -210,13 +209,13 @@ impl Session {
         self.location.seal(plaintext, &self.passphrase)
     }
 
-    /// Something that is made with the vault's passphrase, for a copy in another program's form.
+    /// Lends the vault's passphrase, to write a copy in another program's format.
     pub fn with_passphrase<T>(&self, make: impl FnOnce(&Passphrase) -> T) -> T {
         make(&self.passphrase)
     }
 
-    /// What is in a container that is under the vault's passphrase, or under one of these; which
-    /// one is told.
+    /// Opens a container with the vault's passphrase or one of the others, and returns the other
+    /// one that opened it.
     ///
     /// # Errors
     /// [`ContainerError::WrongPassphrase`] if it is under none of them; see [`ContainerError`] for
@@ -239,28 +238,28 @@ impl Session {
         Err(ContainerError::WrongPassphrase)
     }
 
-    /// The shared folder that the vault takes part in.
+    /// The shared folder of the vault.
     #[must_use]
     pub fn folder(&self) -> Option<&SharedFolder> {
         self.document.folder.as_ref()
     }
 
-    /// Lets it take part in another one, or in none; saved with the next [`save`](Self::save).
+    /// Sets or removes the shared folder. Call [`save`](Self::save) to write it.
     pub fn set_folder(&mut self, folder: Option<SharedFolder>) {
         self.document.folder = folder;
     }
 
-    /// What [`OwnCopy::content`](passmate_vault::sync::shared_folder::OwnCopy::content) is of this
-    /// text now.
+    /// The [`OwnCopy::content`](passmate_vault::sync::shared_folder::OwnCopy::content) of this
+    /// text.
     #[must_use]
     pub fn content_hash(&self, plaintext: &[u8]) -> [u8; 32] {
         SharedFolder::content_hash(plaintext, &self.passphrase)
     }
 
-    /// Replaces a copy elsewhere as a whole, while no other program does.
+    /// Replaces a copy in another folder atomically, under the vault's lock.
     ///
     /// # Errors
-    /// See [`SessionError`]; the copy is as it was.
+    /// See [`SessionError`]; the copy is unchanged.
     pub fn write_copy(&self, path: &Path, container: &[u8]) -> Result<(), SessionError> {
         let lock = self.location.lock()?;
         let io = VaultLocation {
@@ -270,22 +269,21 @@ impl Session {
         disk::overwrite(&*self.location.disk, &lock, path, container).map_err(io.io("write"))
     }
 
-    /// The content of a copy elsewhere.
+    /// Reads a copy in another folder.
     ///
     /// # Errors
-    /// As the system says; it is not a regular file, or longer than any vault.
+    /// The system's error, or the file is not a regular file, or is longer than any vault.
     pub fn read_copy(&self, path: &Path) -> io::Result<Vec<u8>> {
         self.location.disk.read(path, FILE_LEN_MAX)
     }
 
-    /// Whether this is the passphrase that the vault was opened with.
+    /// Whether this is the vault's passphrase.
     #[must_use]
     pub fn is_passphrase(&self, passphrase: &Passphrase) -> bool {
         self.passphrase == *passphrase
     }
 
-    /// The records as they were before the last save that changed any, from the copy that is kept
-    /// beside the vault.
+    /// Reads the previous copy: the records before the last save that changed any.
     ///
     /// # Errors
     /// [`SessionError::NotFound`] if there was no save yet; see [`SessionError`] for the rest.
@@ -298,14 +296,14 @@ impl Session {
         Ok(document.vault)
     }
 
-    /// Makes all changes durable, together with what other programs saved meanwhile.
+    /// Makes all changes durable, and merges what other programs saved meanwhile.
     ///
-    /// Afterwards the session holds what is stored. Where two programs tied the vault to different
-    /// accounts the first one counts. Writes nothing if nothing is new. If records changed, their
-    /// content before is what [`previous_vault`](Self::previous_vault) gives from now on.
+    /// Afterwards the session holds what is stored. If two programs tied the vault to different
+    /// accounts, the first one stays. Nothing is written if nothing changed. If records changed,
+    /// [`previous_vault`](Self::previous_vault) returns their state before this save.
     ///
     /// # Errors
-    /// See [`SessionError`]; the file is as it was, the session keeps its changes.
+    /// See [`SessionError`]; the file is unchanged and the session keeps its changes.
     pub fn save(&mut self) -> Result<(), SessionError> {
         self.save_as(SaveKind::New)
     }
@@ -314,19 +312,19 @@ impl Session {
     /// back both.
     ///
     /// # Errors
-    /// See [`SessionError`]; the file is as it was, the session keeps its changes.
+    /// See [`SessionError`]; the file is unchanged and the session keeps its changes.
     pub fn save_more(&mut self) -> Result<(), SessionError> {
         self.save_as(SaveKind::Continued)
     }
 
-    /// Where the whole history was kept before a part of it was cut off here, in this session:
-    /// vaults under the same passphrase.
+    /// The files in which this session saved the whole history before truncating it: vaults under
+    /// the same passphrase.
     #[must_use]
     pub fn archives(&self) -> &[PathBuf] {
         &self.archives
     }
 
-    /// Keeps what was here before a part was cut off in a vault of its own, beside this one.
+    /// Saves the whole history in a separate vault file beside this one.
     fn archive(&mut self) -> Result<(), SessionError> {
         let Some(whole) = &self.cut_off else {
             return Ok(());
@@ -347,7 +345,7 @@ impl Session {
         Ok(())
     }
 
-    /// A name that no file has: `vault.history-2026-11-24.pmdb`.
+    /// An unused file name, such as `vault.history-2026-11-24.pmdb`.
     fn free_archive(&self) -> PathBuf {
         let day = jiff::Timestamp::from_second(self.now())
             .map(|time| time.strftime("%Y-%m-%d").to_string());
@@ -397,15 +395,15 @@ impl Session {
     /// passphrase.
     ///
     /// # Errors
-    /// See [`SessionError`]. The vault is under the old passphrase then; the content before may be
+    /// See [`SessionError`]. The vault is still under the old passphrase; the previous copy may be
     /// under the new one.
     pub fn change_passphrase(&mut self, passphrase: Passphrase) -> Result<(), SessionError> {
         let lock = self.location.lock()?;
         let merged = self.merged_with_file()?;
         let plaintext = encode_v3(&merged.document)?;
-        // Nothing stays under the old passphrase, which the person may change because someone knows
-        // it. A copy that cannot be opened, after an earlier change that was cut short say, gives
-        // way to what is there now.
+        // Nothing may stay under the old passphrase: a person may change it because somebody knows
+        // it. A previous copy that does not open, for example after an interrupted change of
+        // passphrase, is replaced by the current content.
         let previous = match self.previous_plaintext() {
             Err(SessionError::NotFound { .. }) => None,
             Err(SessionError::Container(_)) => Some(plaintext.clone()),
@@ -425,10 +423,10 @@ impl Session {
         Ok(open_container(&location.read()?, &self.passphrase)?)
     }
 
-    /// What the file holds now together with what this session holds.
+    /// Merges the file's current content with the session's.
     fn merged_with_file(&self) -> Result<Merged, SessionError> {
         let container = match self.location.read() {
-            // Somebody removed it: what this session holds is all that there is.
+            // The file was removed: the session has the only content.
             Err(SessionError::NotFound { .. }) => {
                 let stored = Stored {
                     plaintext: [0; 32],
@@ -505,22 +503,22 @@ impl Session {
     }
 }
 
-/// What a save belongs to.
+/// How a save counts for *undo*.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum SaveKind {
-    /// A change of its own, that can be taken back.
+    /// A change of its own: *undo* takes it back alone.
     New,
-    /// The change that was saved before it: both are taken back together.
+    /// A part of the previous save: *undo* takes back both.
     Continued,
 }
 
 /// What becomes of the previous copy when the vault is written.
 enum Keeps {
-    /// What was written over.
+    /// The content that was replaced.
     Previous,
-    /// What was kept before.
+    /// It stays as it is.
     Kept,
-    /// This plaintext.
+    /// This plaintext replaces it.
     Instead(Zeroizing<Vec<u8>>),
 }
 

@@ -1,13 +1,13 @@
 //! A shared folder instead of a server, or beside one: each device keeps a copy of its vault there
 //! and merges those of the others, as the live original program does. The rules are:
-//!  - a copy that cannot be read is told and skipped, never fatal, and never touched;
-//!  - what was read is merged and saved here before the own copy is written;
-//!  - the own copy is written as a whole, and only if what is in it changes;
-//!  - what the original program cannot bear is resolved, or not written there (see
+//!  - a copy that cannot be read is reported and skipped; it is never an error and never changed;
+//!  - the copies of others are merged and saved here before this device's copy is written;
+//!  - this device's copy is replaced atomically, and only if its content changes;
+//!  - changes that the original program cannot read are rewritten or left out (see
 //!    [`passmate_vault::compat`]).
 //!
-//! A folder takes nothing back for long: what somebody put in the place of a copy is merged, what
-//! is gone from one is in ours.
+//! Nobody can remove a change through the folder: whatever replaces a copy is merged, and a change
+//! that is gone from one copy is in this device's copy.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -26,28 +26,28 @@ use passmate_vault::{Passphrase, SeenChanges, SharedFolder, Vault};
 
 use crate::session::{Session, SessionError};
 
-/// What the copies' names end with.
+/// The suffix of a copy's name.
 const SUFFIX: &str = ".pmdb";
-/// The most entries of a folder that are looked at.
+/// Entries of a folder that are examined, at most.
 const ENTRIES_MAX: usize = 100_000;
-/// The most copies that are read.
+/// Copies that are read, at most.
 const COPIES_MAX: usize = 10_000;
 
-/// What was found in a shared folder.
+/// What a sync with a shared folder did.
 #[derive(Debug, Default)]
 pub struct FolderReport {
     /// What came and went, as with a server.
     pub report: Report,
     /// Copies that were not merged, and why.
     pub skipped: Vec<Skipped>,
-    /// Names of copies that were merged, and that a sync program made when it could not decide.
+    /// Names of merged copies that a file sync program made to resolve a conflict.
     pub conflicts: Vec<String>,
-    /// What is in the copies that were read.
+    /// The changes in the copies that were read.
     there: SeenChanges,
 }
 
 impl FolderReport {
-    /// The changes of a vault that nobody has in this folder.
+    /// The changes of a vault that no copy in this folder has.
     #[must_use]
     pub fn new_in(&self, vault: &Vault, folder: &SharedFolder) -> SeenChanges {
         SeenChanges::of(&vault.part_for(Original::Passmate2))
@@ -55,7 +55,7 @@ impl FolderReport {
             .without(&self.there)
     }
 
-    /// Counts a later look at the same folder with this one: what it skipped is what counts.
+    /// Adds a later sync with the same folder. The skipped copies are the later ones.
     pub fn add(&mut self, later: Self) {
         let delta = std::mem::take(&mut self.report.delta);
         self.report.add(later.report);
@@ -79,36 +79,36 @@ pub struct Skipped {
 /// Why a copy was not merged.
 #[derive(Debug, thiserror::Error)]
 pub enum Why {
-    /// It is a folder, a pipe, too long, or the system does not give it.
+    /// It is not a regular file, is too long, or cannot be read.
     #[error("it cannot be read: {0}")]
     Unreadable(io::Error),
-    /// There is nothing in it (yet).
+    /// It is empty, perhaps because it is still being written.
     #[error("it is empty")]
     Empty,
-    /// It is under a passphrase that is not known here.
+    /// It is under an unknown passphrase.
     #[error("it is under another passphrase")]
     Locked,
-    /// It is damaged, cut off, or no container at all.
+    /// It is damaged, incomplete, or not a container.
     #[error("{0}")]
     Container(ContainerError),
-    /// It opens, and is no vault.
+    /// It opens, but its content is not a vault.
     #[error("{0}")]
     NoVault(CodecError),
-    /// It is a vault of this program, and no copy.
+    /// It is a vault of this program, not a copy.
     #[error("it is a vault of its own, and no copy")]
     NoCopy,
 }
 
-/// Why a folder cannot take part.
+/// Why a shared folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
-    /// The vault takes part in none.
+    /// The vault has no shared folder.
     #[error("this vault has no shared folder")]
     NotSetUp,
-    /// The vault takes part in one already.
+    /// The vault has a shared folder already.
     #[error("this vault already uses the shared folder {0}")]
     AlreadySetUp(String),
-    /// Its path cannot be written down.
+    /// Its path is not UTF-8 text.
     #[error("the path of the folder {} is not text", .0.display())]
     NotText(PathBuf),
     /// The system.
@@ -126,13 +126,13 @@ pub enum FolderError {
     /// The vault or the copy could not be written.
     #[error(transparent)]
     Save(#[from] SessionError),
-    /// There are more files in it than any shared folder has.
+    /// It has more files than a shared folder may have.
     #[error("the folder {} has more than {COPIES_MAX} copies or {ENTRIES_MAX} entries", .0.display())]
     TooMany(PathBuf),
 }
 
-/// Lets a vault take part in a folder; nothing is read or written there yet. `host` is this
-/// device's name, `digits` tell two devices of one name apart.
+/// Connects a vault to a folder; nothing is read or written there yet. `host` is this device's
+/// name; `digits` distinguishes two devices of one name.
 ///
 /// # Errors
 /// See [`FolderError`], or the vault could not be saved.
@@ -156,7 +156,8 @@ pub fn set_up_folder(
     let text = path
         .to_str()
         .ok_or_else(|| FolderError::NotText(path.clone()))?;
-    // The original program on this device has a copy by the bare name; a name may hold anything.
+    // The original program on this device uses the bare name, and a host name may hold any
+    // character.
     let host: String = host
         .chars()
         .filter(|letter| letter.is_ascii_alphanumeric() || *letter == '-')
@@ -176,7 +177,7 @@ pub fn set_up_folder(
     Ok(())
 }
 
-/// Forgets the folder; with `delete` the own copy there is removed too.
+/// Disconnects the folder; with `delete` this device's copy in it is removed too.
 ///
 /// # Errors
 /// See [`FolderError`]; nothing changed, or only the copy is gone.
@@ -196,8 +197,8 @@ pub fn leave_folder(session: &mut Session, delete: bool) -> Result<(), FolderErr
     Ok(())
 }
 
-/// Merges what the other devices' copies have and saves it. `passphrases` are tried on copies that
-/// do not open, and are remembered if they open one.
+/// Merges the copies of other devices and saves the vault. `passphrases` are tried on copies that
+/// do not open, and are saved if they open one.
 ///
 /// # Errors
 /// See [`FolderError`]; nothing changed.
@@ -263,7 +264,7 @@ pub fn preview(session: &Session) -> Result<(FolderReport, Vault), FolderError> 
     Ok((found, vault))
 }
 
-/// Writes the own copy, if there is anything new in it, and adds to the report what that is.
+/// Writes this device's copy if its content changes, and adds the new changes to the report.
 ///
 /// # Errors
 /// See [`FolderError`]; the copy is as it was.
@@ -293,8 +294,8 @@ pub fn give_out(session: &mut Session, found: &mut FolderReport) -> Result<(), F
         folder.last = Some(report.delta.clone());
     }
     session.set_folder(Some(folder));
-    // Before the copy: what is remembered of one that was not written then does not fit the file,
-    // and it is written again.
+    // Save before writing the copy: if the copy is not written, its recorded hash does not match
+    // the file, and the next sync writes it again.
     session.save_more()?;
     session.write_copy(&path, &container)?;
     Ok(())
@@ -311,12 +312,12 @@ fn own_path(folder: &SharedFolder) -> PathBuf {
     Path::new(&folder.path).join(format!("{}{SUFFIX}", folder.host_id))
 }
 
-/// What the copies of a folder hold.
+/// The content of the copies in a folder.
 #[derive(Default)]
 struct Found {
-    /// All that is new in them.
+    /// The union of the copies that were read.
     union: Vault,
-    /// Those that need not be read again as long as they are as they are.
+    /// Copies that need not be read again until they change.
     merged: BTreeSet<CopyId>,
     skipped: Vec<Skipped>,
     conflicts: Vec<String>,
@@ -346,14 +347,14 @@ fn read_copies(
         };
         let file = match session.read_copy(&path) {
             Ok(file) => file,
-            // It went since the folder was listed.
+            // It was removed after the folder was listed.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => {
                 skip(Why::Unreadable(error));
                 continue;
             }
         };
-        // Unless somebody else wrote it: a device that was copied whole has the same name.
+        // A cloned device writes a copy of the same name, so compare the content too.
         if path == own && folder.own.is_some_and(|own| own.is_file(&file)) {
             continue;
         }
@@ -381,7 +382,7 @@ fn read_copies(
     Ok(found)
 }
 
-/// The vault in a copy, and the passphrase that it is under if that is not our own.
+/// The vault in a copy, and its passphrase if that is not the vault's own.
 fn open(
     session: &Session,
     file: &[u8],

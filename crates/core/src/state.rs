@@ -1,8 +1,8 @@
 //! What this device remembers of its syncs: a small file beside the vault, without secrets and
 //! without names.
 //!
-//! It may be lost or damaged without harm: then nothing is remembered. That is why a sync that
-//! brought nothing does not have to write the vault.
+//! Losing or damaging it does no harm: the device then remembers no sync. Because of this file, a
+//! sync without changes need not write the vault.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -21,13 +21,13 @@ const VERSION: u32 = 1;
 /// What this device remembers of its syncs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct State {
-    /// The last sync that came through.
+    /// The last successful sync.
     pub last_sync: Option<LastSync>,
     /// The last try, whatever became of it.
     pub last_try: Option<LastTry>,
 }
 
-/// A sync that came through.
+/// A successful sync.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastSync {
     /// When, in Unix seconds.
@@ -50,7 +50,7 @@ pub struct LastSync {
 pub struct LastTry {
     /// When, in Unix seconds.
     pub time: i64,
-    /// Why it did not come through; `None` if it did.
+    /// Why it failed; `None` if it succeeded.
     pub error: Option<SyncErrorKind>,
 }
 
@@ -136,7 +136,7 @@ pub fn path_of(vault: &Path) -> PathBuf {
 }
 
 fn read(path: &Path) -> Option<State> {
-    // Whatever else may stand there (a pipe, say) is not waited for.
+    // Reading a pipe would block.
     if !fs::metadata(path).ok()?.is_file() {
         return None;
     }

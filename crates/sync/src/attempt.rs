@@ -1,4 +1,4 @@
-//! One sync, over as many exchanges as it takes: what happens between a fetch and an upload.
+//! One sync, over as many exchanges as it needs: what happens between a fetch and an upload.
 
 use passmate_proto::{BTOKEN_LEN_MAX_DEFAULT, CLIENT_BTOKEN_LEN_MAX_DEFAULT};
 use passmate_vault::format::BtokenShape;
@@ -19,28 +19,28 @@ pub(crate) struct Attempt<'a> {
     replica: &'a mut dyn Replica,
     key: SyncKey,
     options: Options,
-    /// To be kept in the vault once a btoken of its account was opened.
+    /// The account to save in the vault once its btoken was opened.
     joining: Option<Account>,
-    /// The vault keeps the account, and no fetch has proved yet that it is there.
+    /// The vault has the account, but no fetch has proved yet that it exists.
     account_in_doubt: bool,
     report: Report,
     upload: Option<Upload>,
-    /// Records were saved already: whatever is saved after them is part of the same change.
+    /// Records were saved already: what is saved after them belongs to the same change.
     has_saved: bool,
-    /// Nothing is sent any more, after so many uploads.
+    /// Send nothing more, after this many uploads.
     only_look: Option<u32>,
-    /// Where the vault as it would be is put; then nothing is changed, here or there.
+    /// The vault as it would be after the sync.
     preview: Option<Vault>,
     is_preview: bool,
 }
 
 /// The last upload, until a fetch tells what became of it.
 struct Upload {
-    /// What of the vault went into it.
+    /// The part of the vault that it contains.
     part: Vault,
     /// The changes of the whole vault.
     change_count: usize,
-    /// Changes of it that the server had not.
+    /// The number of changes that the server did not have.
     missing: usize,
     /// The ids of these changes.
     sent: SeenChanges,
@@ -51,7 +51,7 @@ struct Upload {
 }
 
 impl<'a> Attempt<'a> {
-    /// For an account that the vault keeps.
+    /// For the account of the vault.
     pub(crate) fn new(replica: &'a mut dyn Replica, key: SyncKey, confirmed: bool) -> Self {
         Self {
             replica,
@@ -68,7 +68,7 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// For an account that others use already, and the vault is to keep.
+    /// For an account that other devices use and that the vault joins.
     pub(crate) fn joining(replica: &'a mut dyn Replica, key: SyncKey, account: Account) -> Self {
         Self {
             joining: Some(account),
@@ -88,7 +88,7 @@ impl<'a> Attempt<'a> {
         &self.key
     }
 
-    /// Only looks: changes nothing, here or there.
+    /// Changes nothing, here or on the server.
     pub(crate) fn preview_only(self) -> Self {
         Self {
             is_preview: true,
@@ -107,12 +107,12 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// From now on nothing is sent; `uploads` is the number of those that were not confirmed.
+    /// Sends nothing more; `uploads` is the number of unconfirmed uploads.
     pub(crate) fn only_look(&mut self, uploads: u32) {
         self.only_look = Some(uploads);
     }
 
-    /// The error that ends the sync, made to say what it leaves in doubt.
+    /// Adds to the final error what it leaves in doubt.
     pub(crate) fn qualify(&self, error: RemoteError) -> RemoteError {
         if self.account_in_doubt {
             RemoteError::AccountUnknown(Box::new(error))
@@ -123,7 +123,7 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Whether the last upload was longer than what the server states or is assumed to take.
+    /// Whether the last upload was longer than the server's stated or assumed limit.
     pub(crate) fn is_too_large(&self) -> bool {
         self.upload
             .as_ref()
@@ -139,7 +139,7 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// A server that shows its next key has changed it: the old one is not trusted any more.
+    /// A server that shows its next key has changed its key: the old one is not trusted any more.
     fn note_certificate(&mut self, certificate: Certificate) -> Result<(), SyncError> {
         self.report.valid = certificate.valid;
         if self.is_preview {
@@ -164,13 +164,13 @@ impl<'a> Attempt<'a> {
         Ok(())
     }
 
-    /// The exchange had its effect, or the fetch was all that was wanted.
+    /// The exchange succeeded.
     pub(crate) fn note_done(&mut self, ended: &Ended) -> Result<(), SyncError> {
         self.note_confirmed()?;
         self.note_certificate(ended.certificate)
     }
 
-    /// What was sent is on the server: from now on it has to stay there.
+    /// The upload is on the server: from now on its changes must stay there.
     fn note_confirmed(&mut self) -> Result<(), SyncError> {
         let Some(upload) = &self.upload else {
             return Ok(());
@@ -198,12 +198,12 @@ impl<'a> Attempt<'a> {
         saved.map_err(SyncError::Save)
     }
 
-    /// What the server had taken back, if it had.
+    /// The rollback, if the server returned older data.
     pub(crate) fn rollback(&self) -> Option<Rollback> {
         self.report.rollback
     }
 
-    /// Compares what came with what this device had seen there, and notes what came.
+    /// Compares the fetched changes with those that this device has seen there, and records them.
     fn note_seen(&mut self, remote: &Vault) {
         self.note_missing(remote);
         let Some(mut account) = self.replica.account().cloned() else {
@@ -224,7 +224,7 @@ impl<'a> Attempt<'a> {
         let vault = self.replica.vault();
         let mut missing = account.seen.without(&self.shape().seen_of(remote));
         if !missing.is_empty() && remote.history_since().is_some() {
-            // What is cut off is no loss.
+            // A truncated change is no loss.
             missing = missing.common_with(&SeenChanges::of(&vault.truncated_with(remote)));
         }
         if !missing.is_empty() && self.report.rollback.is_none() {
@@ -236,7 +236,7 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// What was cut off need not be on the server any more.
+    /// Truncated changes need not be on the server any more.
     fn forget_dropped(&mut self) {
         let Some(mut account) = self.replica.account().cloned() else {
             return;
@@ -247,7 +247,7 @@ impl<'a> Attempt<'a> {
         self.replica.set_account(Some(account));
     }
 
-    /// Looks at what came before it is merged.
+    /// Checks the fetched changes before they are merged.
     fn note_received(&mut self, remote: &Vault) -> Result<(), SyncError> {
         let news = News::of(
             remote,
@@ -261,7 +261,7 @@ impl<'a> Attempt<'a> {
         Ok(())
     }
 
-    /// What a sync would do, without doing it.
+    /// Computes what the sync would do.
     fn preview(&mut self, remote: &Vault) {
         self.note_missing(remote);
         let ours = self.replica.vault();
@@ -296,14 +296,14 @@ impl<'a> Attempt<'a> {
         report
     }
 
-    /// Takes in what the server has and says what to store there instead.
+    /// Merges the fetched btoken and returns the btoken to store instead, if any.
     pub(crate) fn take_in(
         &mut self,
         sealed: &[u8],
         rng: &mut dyn CryptoRng,
     ) -> Result<Option<Vec<u8>>, SyncError> {
         let (remote, found, is_replaced) = match self.open(sealed) {
-            // What cannot be opened holds nothing for this device.
+            // A btoken that cannot be opened has nothing for this device.
             Err(_) if self.options.replace_remote => (Vault::new(), None, true),
             opened => opened.map(|(remote, found)| (remote, Some(found), false))?,
         };
@@ -353,7 +353,7 @@ impl<'a> Attempt<'a> {
         }
 
         let missing = shape.count_missing(self.replica.vault(), &remote);
-        // An account that is not the desktop client's any more must not look as if it were.
+        // An upgraded account must not keep the desktop client's format.
         let is_upgrade = found == Some(BtokenShape::Desktop) && shape != Shape::Desktop;
         let is_cut = self.replica.vault().history_since() != remote.history_since();
         if missing == 0 && !is_upgrade && !is_cut {
@@ -362,7 +362,7 @@ impl<'a> Attempt<'a> {
         if let Some(uploads) = self.only_look {
             return Err(RemoteError::Unconfirmed(uploads).into());
         }
-        // A server that reads what it does not take, and then cuts.
+        // The server read an upload above its limit and then cut the connection.
         if let Some(Upload { len, .. }) = before.filter(|_| !arrived)
             && is_longer(len, self.limit())
         {
@@ -389,19 +389,19 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// The shape that the account has, as far as the vault knows.
+    /// The account's shape, as far as the vault knows.
     fn shape(&self) -> Shape {
         let account = self.joining.as_ref().or_else(|| self.replica.account());
         account.map_or(Shape::Modern, |account| account.shape)
     }
 
-    /// The shape that the account has, now that its btoken was found in this one.
+    /// The account's shape, given the shape of its btoken.
     fn shape_after(&self, found: Option<BtokenShape>) -> Shape {
         match (found, self.shape()) {
             (Some(BtokenShape::Desktop), _) if self.joining.is_some() => Shape::Desktop,
-            // Another device was told to upgrade it.
+            // Another device upgraded it.
             (Some(BtokenShape::Passmate2), Shape::Desktop) => Shape::Upgraded,
-            // What an account was once it does not become again: then it is old data.
+            // An account never returns to an earlier shape: that would be old data.
             (_, shape) => shape,
         }
     }
@@ -418,7 +418,7 @@ impl<'a> Attempt<'a> {
         let plaintext = format::encode_btoken_as(shape, &part).map_err(RemoteError::Unsealable)?;
         let sealed = format::btoken::seal(&plaintext, &self.key, rng);
         let len = sealed.len();
-        // What no device of ours would fetch again is not stored either.
+        // Store no btoken that no device would accept.
         let stated = self.report.greeting.btoken_len_max().unwrap_or(u32::MAX);
         let limit = stated.min(CLIENT_BTOKEN_LEN_MAX_DEFAULT);
         if is_longer(len, limit) {
@@ -440,7 +440,7 @@ impl<'a> Attempt<'a> {
         Ok(Some(sealed))
     }
 
-    /// A btoken of the account was opened: account and key are right, and the vault is to know it.
+    /// The account's btoken was opened, so account and key are right: save them in the vault.
     fn keep_account(&mut self, shape: Shape) -> Result<(), SyncError> {
         let account = match (self.replica.account(), self.joining.take()) {
             (None, Some(joining)) => Account {
@@ -464,7 +464,7 @@ impl<'a> Attempt<'a> {
         Ok(())
     }
 
-    /// The longest btoken that the server takes, as far as is known.
+    /// The longest btoken that the server accepts, stated or assumed.
     fn limit(&self) -> u32 {
         self.report
             .greeting

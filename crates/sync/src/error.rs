@@ -1,4 +1,4 @@
-//! Why a sync did not come through.
+//! Why a sync failed.
 
 use passmate_proto::Failure;
 use passmate_vault::format::btoken::BtokenError;
@@ -11,13 +11,13 @@ use crate::report::Rollback;
 use crate::transport::ConnectError;
 use crate::wire::StreamEnd;
 
-/// Why a sync did not come through. In every case all that this device had is still in its vault.
+/// Why a sync failed. In every case all that this device had is still in its vault.
 #[derive(Debug, thiserror::Error)]
 pub enum SyncError {
-    /// The vault belongs to no server yet.
+    /// The vault has no account.
     #[error("this vault is not connected to a server or folder")]
     NotSetUp,
-    /// The vault belongs to a server already.
+    /// The vault has an account already.
     #[error("this vault already syncs with {host}")]
     AlreadySetUp {
         /// The server's host.
@@ -32,22 +32,22 @@ pub enum SyncError {
     /// Another program tied the vault to another account, or to none, while this sync ran.
     #[error("another program changed the account of this vault meanwhile")]
     SetUpChanged,
-    /// The sync key's account number is all zero, which is none.
+    /// The sync key's account number is all zero, which is no account.
     #[error("the sync key has no account number")]
     KeyWithoutAccount,
-    /// The server returned older data than this device had seen there, and then this happened.
+    /// The server returned older data than this device had seen there, and then the sync failed.
     #[error("the server returned older data, and then: {then}")]
     RolledBack {
-        /// What it had taken back.
+        /// The missing changes.
         rollback: Rollback,
-        /// What happened then.
+        /// Why the sync failed.
         then: Box<Self>,
     },
-    /// It would have deleted or changed so much that somebody should look first. Nothing was
+    /// The sync would delete or change so much that a person should look first. Nothing was
     /// changed.
     #[error("this sync would delete {} and change {} of {} records", .0.deleted, .0.changed, .0.of)]
     HeldBack(Altered),
-    /// The server, or the way there.
+    /// The server, or the connection to it.
     #[error(transparent)]
     Remote(#[from] RemoteError),
     /// The vault could not be saved.
@@ -55,27 +55,27 @@ pub enum SyncError {
     Save(SaveError),
 }
 
-/// What went wrong at the server or on the way there.
+/// What went wrong at the server or on the connection.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RemoteError {
-    /// No connection came about.
+    /// There is no connection.
     #[error(transparent)]
     NoConnection(ConnectError),
-    /// The server ended each connection before it said anything: what an overloaded one does.
+    /// The server closed each connection without a greeting, as an overloaded server does.
     #[error("the server closed the connection without a greeting")]
     Busy,
-    /// The connection broke on the way.
+    /// The connection broke.
     #[error("{failure} ({end})")]
     Broken {
-        /// Where in the exchange.
+        /// The step of the exchange.
         failure: Failure,
-        /// In which way.
+        /// How the stream ended.
         end: StreamEnd,
     },
-    /// What answers is no Passmate server.
+    /// The peer is not a Passmate server.
     #[error("the peer is not a Passmate server")]
     NotPassmate,
-    /// A refusal came as a clean close: something between client and server ends TLS.
+    /// A refusal arrived as a clean close: a proxy between client and server ends TLS.
     #[error(
         "something between this device and the server ends TLS, so a refusal looks like a success"
     )]
@@ -95,7 +95,7 @@ pub enum RemoteError {
     /// The server refused to make an account, twice.
     #[error("the server refused to make an account")]
     CreateRefused,
-    /// The sealed vault is longer than the server takes, or than another device would take.
+    /// The sealed vault is longer than the server, or another device, accepts.
     #[error("the sealed vault has {len} bytes; the limit is {limit}")]
     TooLarge {
         /// The btoken's length in bytes.
@@ -105,7 +105,7 @@ pub enum RemoteError {
         /// Whether the limit is known; if not, it is assumed because the server cut the upload.
         known: bool,
     },
-    /// The server announced a btoken longer than the client takes.
+    /// The server announced a btoken longer than the client accepts.
     #[error("the server announced a btoken of {announced} bytes; the limit is {limit}")]
     RemoteTooLarge {
         /// The announced length in bytes.
@@ -113,45 +113,44 @@ pub enum RemoteError {
         /// The client's limit in bytes.
         limit: u32,
     },
-    /// The btoken there was not made with this sync key, or was damaged since. Nothing was merged
-    /// or sent.
+    /// The btoken on the server was made with another key, or is damaged. Nothing was merged or
+    /// sent.
     #[error("the btoken on the server cannot be opened: {0}")]
     Unopenable(BtokenError),
-    /// The btoken there was made with this sync key and yet is no vault. Nothing was merged or
-    /// sent.
+    /// The btoken on the server opens with this key but is not a vault. Nothing was merged or sent.
     #[error("the btoken on the server is not a vault: {0}")]
     NoVault(CodecError),
     /// This vault cannot be written as a btoken.
     #[error("the vault cannot be sealed: {0}")]
     Unsealable(EncodeError),
-    /// The account is shared with the desktop client, which knows no history that was cut.
+    /// The account is shared with the desktop client, which cannot read a truncated history.
     #[error(
         "this account is shared with the desktop client, which needs the whole history, and this \
          vault's was cut"
     )]
     HistoryCut {
-        /// Since when the vault's history is there, in seconds since 1970.
+        /// The start of the vault's history, in seconds since 1970.
         since: i64,
     },
-    /// The history there begins after this device's present: taking that over would cut off all
-    /// that is changed until then.
+    /// The history on the server begins in the future: accepting it would truncate all changes
+    /// until then.
     #[error(
         "the history on the server begins in the future, so a clock is wrong, here or where it \
          was cut"
     )]
     CutInFuture {
-        /// Since when it says that it is there, in seconds since 1970.
+        /// The start of the history on the server, in seconds since 1970.
         since: i64,
     },
-    /// All was sent, several times, nothing confirmed it, and it is not there: other devices were
-    /// always faster, or the server cuts.
+    /// The upload was sent several times, was never confirmed, and is not on the server: other
+    /// devices were always faster, or the server cuts connections.
     #[error("the server did not confirm the upload, {0} times")]
     Unconfirmed(u32),
-    /// All was sent, then this happened before a fetch could tell whether it arrived.
+    /// The upload was sent, and then the sync failed before a fetch could tell whether it arrived.
     #[error("it is not known whether the upload arrived: {0}")]
     OutcomeUnknown(Box<RemoteError>),
-    /// The server named a new account, which the vault now keeps, and then this happened before a
-    /// fetch could tell whether the account is there.
+    /// The server named a new account, which the vault now has, and then the sync failed before a
+    /// fetch could tell whether the account exists.
     #[error("it is not known whether the new account exists: {0}")]
     AccountUnknown(Box<RemoteError>),
     /// The deletion was asked for twice and not confirmed.
@@ -159,38 +158,37 @@ pub enum RemoteError {
     DeletedOrUnreachable,
 }
 
-/// The kinds of [`SyncError`]: each has one exit code and one remedy. As text they are words with
-/// dashes.
+/// The kinds of [`SyncError`]. As text they are words joined by dashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SyncErrorKind {
-    /// There is no server that belongs to the vault.
+    /// The vault has no account.
     NotSetUp,
-    /// There is one already.
+    /// It exists already.
     AlreadySetUp,
-    /// It changed on the way.
+    /// The account changed during the sync.
     SetUpChanged,
-    /// No connection, or a broken one.
+    /// No connection, or a broken connection.
     Network,
     /// The server's certificate is not trusted.
     NotTrusted,
-    /// Something ends TLS on the way, or the server lets anyone in.
+    /// A proxy ends TLS, or the server accepts any account.
     NotSafe,
-    /// The server does not speak the protocol, or not as it should.
+    /// The server does not speak the protocol, or breaks it.
     NotPassmate,
-    /// The server speaks a version, or only ways of TLS, that this program does not.
+    /// The server speaks a version of the protocol or of TLS that this program does not support.
     NotSupported,
     /// The server refused.
     Refused,
-    /// A btoken is too large, here or there.
+    /// A btoken is too large, on this device or on the server.
     TooLarge,
-    /// The btoken there cannot be opened or read.
+    /// The btoken on the server cannot be opened or read.
     RemoteDamaged,
-    /// All was sent, and nothing confirmed it.
+    /// The upload was sent and not confirmed.
     Unknown,
     /// The server returned older data.
     Older,
-    /// It would have changed too much.
+    /// The sync would change too much.
     HeldBack,
     /// The vault could not be saved.
     #[serde(rename = "local")]

@@ -1,4 +1,4 @@
-//! What a user types after `sync setup`: a host and, where it differs from ours, a port.
+//! The address of a server: a host and a port.
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -17,7 +17,7 @@ pub struct Address {
 /// Why a text names no server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    /// Something like `https://…`: the protocol is our own, there is none to name.
+    /// It has a scheme, such as `https://`.
     #[error("a server is named by HOST or HOST:PORT, without `…://` and without a path")]
     Url,
     /// The port is not a number from 1 to 65535.
@@ -93,7 +93,7 @@ impl FromStr for Address {
     }
 }
 
-/// Digits alone: `parse` would take a sign too.
+/// Accept digits only: `parse` would accept a sign too.
 fn parse_port(text: &str) -> Result<u16, AddressError> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(AddressError::Port);
@@ -102,7 +102,7 @@ fn parse_port(text: &str) -> Result<u16, AddressError> {
 }
 
 impl fmt::Display for Address {
-    /// As short as it can be typed again.
+    /// The shortest text that parses to the same address.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.host.contains(':'), self.port == PORT) {
             (_, true) => f.write_str(&self.host),

@@ -1,4 +1,4 @@
-//! Names to addresses to a connection, each step with its deadline.
+//! Resolves a name and connects to one of its addresses, each step with a deadline.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -13,7 +13,7 @@ use super::{Address, Deadlines};
 /// How many addresses of one name are tried.
 const ADDRESSES_MAX: usize = 16;
 
-/// A connection to the first address that takes one.
+/// Connects to the first address that accepts.
 pub(super) fn connect(
     address: &Address,
     deadlines: &Deadlines,
@@ -50,7 +50,7 @@ pub(super) fn connect(
     })
 }
 
-/// The system's resolver knows no deadline, so it gets a thread of its own that may be left behind.
+/// The system's resolver has no deadline, so it runs in a thread that may be abandoned.
 fn resolve(address: &Address, patience: Duration) -> Result<Vec<SocketAddr>, ConnectError> {
     let unresolved = |detail: String| ConnectError::Unresolved {
         host: address.host().to_owned(),
@@ -61,7 +61,7 @@ fn resolve(address: &Address, patience: Duration) -> Result<Vec<SocketAddr>, Con
     let resolver = thread::Builder::new().name("resolver".to_owned());
     let started = resolver.spawn(move || {
         let resolved = (host.as_str(), port).to_socket_addrs();
-        // Nobody may be waiting any more.
+        // The caller may have given up waiting.
         let _ = sender.send(resolved.map(|addresses| addresses.take(ADDRESSES_MAX).collect()));
     });
     started.map_err(|error| unresolved(error.to_string()))?;

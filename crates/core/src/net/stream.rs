@@ -1,4 +1,4 @@
-//! A TLS stream whose every wait has an end, and that tells one ending from another.
+//! A TLS stream whose waits are all bounded, and that distinguishes the ways it can end.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};

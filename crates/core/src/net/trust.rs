@@ -1,9 +1,9 @@
-//! Who a server must prove to be. The rules are:
+//! How a server proves its identity. The rules are:
 //!  - one of three: the system's trust store, a CA file, or a pin on the server's public key;
 //!  - the handshake's signature is verified in all three: a certificate alone is a copy anyone may
 //!    have;
-//!  - with a pin, name, chain and dates do not count, and nothing else does either;
-//!  - there is no fourth rule that accepts anything.
+//!  - with a pin, only the public key counts: not the name, the chain or the dates;
+//!  - there is no fourth way that accepts every certificate.
 //!
 //! Sessions are never resumed: a resumed session would not ask the verifier again.
 
@@ -45,8 +45,8 @@ pub enum CaError {
     Unusable,
 }
 
-/// The certificates of a CA file, as text to be kept; whatever else is in it (a private key, say)
-/// is left out.
+/// The certificates of a CA file as PEM text; everything else in it, such as a private key, is left
+/// out.
 ///
 /// # Errors
 /// See [`CaError`].
@@ -150,7 +150,7 @@ impl TlsTrust {
         })
     }
 
-    /// The configuration for a connection; what was seen before is forgotten.
+    /// The configuration for a new connection; forgets what the last handshake showed.
     pub(crate) fn begin(&self) -> Arc<ClientConfig> {
         *self.sighting.lock().unwrap_or_else(PoisonError::into_inner) = Sighting::default();
         self.config.clone()
@@ -237,7 +237,7 @@ impl Verifier {
     }
 }
 
-/// A verdict: for TLS and in our words.
+/// A verdict, as a TLS error and as a certificate problem.
 struct Distrust {
     error: rustls::Error,
     problem: Box<CertificateProblem>,

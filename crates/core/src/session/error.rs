@@ -6,16 +6,16 @@ use std::path::PathBuf;
 use passmate_vault::format::container::ContainerError;
 use passmate_vault::format::{CodecError, EncodeError};
 
-/// Why a vault could not be opened, changed or saved. The file is as it was.
+/// Why a vault could not be opened, changed or saved. The file is unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
-    /// There is no vault.
+    /// The file does not exist.
     #[error("there is no vault at {}", path.display())]
     NotFound {
-        /// Where it was looked for.
+        /// The path.
         path: PathBuf,
     },
-    /// There is one already.
+    /// It exists already.
     #[error("there is already a vault at {}", path.display())]
     Exists {
         /// Where.
@@ -40,16 +40,16 @@ pub enum SessionError {
     /// The container does not open.
     #[error(transparent)]
     Container(#[from] ContainerError),
-    /// What is in the container is no vault.
+    /// The container opens, but its content is not a vault.
     #[error(transparent)]
     Codec(#[from] CodecError),
-    /// The vault has become larger than any that can be read.
+    /// The vault is larger than the largest that can be read.
     #[error(transparent)]
     Encode(#[from] EncodeError),
     /// Another program changed the passphrase since this one opened the vault.
     #[error("another program changed the master passphrase meanwhile")]
     PassphraseChanged,
-    /// A vault of the original program, which could not read what we would write.
+    /// A vault of the original program, which cannot read the format that would be written.
     #[error("{} belongs to the original Passmate program and is never changed", path.display())]
     OfOriginal {
         /// The vault.

@@ -1,4 +1,4 @@
-//! Where a vault is, and what it needs of the world.
+//! Where a vault is, and the disk, clock and key derivation that it uses.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use super::error::SessionError;
 use crate::clock::{Clock, system_clock};
 use crate::disk::{Disk, Lock, LockError, RealDisk};
 
-/// Where a vault is, and what it needs of the world.
+/// Where a vault is, and the disk, clock and key derivation that it uses.
 #[derive(Debug, Clone)]
 pub struct VaultLocation {
     pub(super) path: PathBuf,
@@ -27,7 +27,7 @@ pub struct VaultLocation {
 pub(super) const FILE_LEN_MAX: u64 = (DOCUMENT_LEN_MAX + CONTAINER_OVERHEAD) as u64;
 
 impl VaultLocation {
-    /// A vault file on the real disk, under the real time, with the full cost of a wrong guess.
+    /// A vault file on the real disk, with the system's clock and the standard key derivation.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
@@ -38,7 +38,7 @@ impl VaultLocation {
         }
     }
 
-    /// The same with another disk.
+    /// Replaces the disk.
     #[must_use]
     pub fn with_disk(self, disk: impl Disk + Send + Sync + 'static) -> Self {
         Self {
@@ -47,14 +47,14 @@ impl VaultLocation {
         }
     }
 
-    /// The same with another clock.
+    /// Replaces the clock.
     #[must_use]
     pub fn with_clock(self, clock: Clock) -> Self {
         Self { clock, ..self }
     }
 
-    /// The same with other costs of the key derivation for what is written, for programs that have
-    /// keys of full entropy instead of a passphrase, and for tests.
+    /// Replaces the cost of the key derivation for new files: for tests, and for programs whose
+    /// passphrase is a random key.
     #[must_use]
     pub fn with_params(self, params: Params) -> Self {
         Self { params, ..self }
@@ -66,7 +66,7 @@ impl VaultLocation {
         &self.path
     }
 
-    /// Whether there is a file.
+    /// Whether the file exists.
     #[must_use]
     pub fn exists(&self) -> bool {
         self.path.symlink_metadata().is_ok()
