@@ -58,8 +58,11 @@ enum Command {
     Load(load::Args),
     /// Fill a data dir with accounts, for experiments with a server
     Fill {
+        /// Data dir of a server that is not running
         data_dir: PathBuf,
+        /// Number of accounts
         accounts: u64,
+        /// Length of each btoken, in bytes
         size: usize,
     },
     #[command(hide = true)]

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::support::Server;
 
-/// The number of checks that the client's suite has at least. Fewer mean that some are not run.
+/// The client's suite has at least this many checks. If there are fewer, some did not run.
 const CHECKS_MIN: usize = 57;
 
 #[test]

@@ -380,7 +380,7 @@ fn init_takes_over_original_files_and_leaves_them_unchanged() {
     );
     assert!(said.ok().contains("imported from pmate: 2 new"));
     assert_eq!(home.run(&["ls", "--flat"]).ok(), "web/site\nx\n");
-    // A vault that the user named takes nothing over: it may have another purpose.
+    // `init` of a named vault takes nothing over, because that vault may have another purpose.
     let said = home.run(&["--profile", "work", "init", "--yes"]);
     assert!(!said.err.contains("original"), "{said:?}");
     said.ok();

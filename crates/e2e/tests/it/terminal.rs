@@ -78,7 +78,7 @@ fn no_record_can_control_the_terminal() {
     let evil = "\u{1b}]0;owned\u{7}\u{1b}[2J\u{1b}[31m\u{9b}H\r\u{202e}\u{8}";
     home.run_with(&["set", "web/evil", "note"], &format!("{evil}\n"))
         .ok();
-    // Whatever a record contains, it may have come from another device.
+    // The value may come from another device, so every output must escape it.
     for words in [
         &["show", "web/evil", "--reveal"][..],
         &["show", "web/evil", "note", "--reveal"],
@@ -125,7 +125,7 @@ fn an_unknown_pin_is_confirmed_by_its_digits_not_by_yes() {
     );
     for left in (0..3).rev() {
         terminal.type_line("yes");
-        terminal.wait_for("these are not the digits");
+        terminal.wait_for("these digits do not match");
         if left > 0 {
             terminal.wait_for("The first 8 digits");
         }

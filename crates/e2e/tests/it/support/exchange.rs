@@ -1,5 +1,4 @@
-//! Single exchanges with a server, without vaults and sync. A btoken is any bytes that a test
-//! wants.
+//! Single exchanges with a server, without vaults and sync. A btoken can be any bytes.
 
 use passmate_core::net::trust::TlsTrust;
 use passmate_core::net::{Address, Server as Remote};
