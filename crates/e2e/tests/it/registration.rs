@@ -157,7 +157,7 @@ fn open_seats_admit_whoever_comes_first() {
     .ok();
     assert_eq!(
         operate(dir.path(), &["invite", "revoke", "open"]).ok(),
-        "5 open seats taken back\n"
+        "5 open seats are revoked\n"
     );
     set_up(&home_with_record(), &server, &[]).failed(22);
 }
