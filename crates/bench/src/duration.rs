@@ -10,7 +10,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = text.split_at(split);
     let number: f64 = number
         .parse()
-        .map_err(|_| format!("{text} is no duration"))?;
+        .map_err(|_| format!("{text} is not a duration"))?;
     let seconds = match unit {
         "ms" => number / 1000.0,
         "s" => number,

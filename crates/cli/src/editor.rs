@@ -44,7 +44,7 @@ pub(crate) fn edit_record(app: &App, before: RecordText) -> Result<RecordText, P
             Ok(after) => return Ok(after.into()),
             Err(error) => error,
         };
-        let message = format!("this is no record: {}", toml_fault(&text, &error));
+        let message = format!("this is not a valid record: {}", toml_fault(&text, &error));
         if !app.ask.has_person() || app.ask.yes {
             return Err(Problem::usage(
                 message,
@@ -79,7 +79,7 @@ impl Page {
         })?;
         let page = Zeroizing::new(page);
         Ok(Zeroizing::new(format!(
-            "# Save and close to store what you change here; a field whose line is gone is unset.\n\
+            "# Save and close to store what you change here; to unset a field, delete its line.\n\
              # Names and values are in quotes; text of several lines stands between \"\"\" and \
              \"\"\".\n\n{}",
             *page
@@ -97,10 +97,10 @@ struct EditFolder {
 impl EditFolder {
     fn new(app: &App) -> Result<Self, Problem> {
         let failed = |error: std::io::Error| {
-            let hint = "set XDG_RUNTIME_DIR to a folder of your own in memory (tmpfs)";
+            let hint = "set XDG_RUNTIME_DIR to a folder in memory (tmpfs) that only you can read";
             Problem::new(
                 ProblemKind::File,
-                format!("there is no place for the text: {error}"),
+                format!("cannot make a folder for the text: {error}"),
                 hint,
             )
         };

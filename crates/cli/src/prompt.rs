@@ -180,7 +180,7 @@ impl Ask {
         }
         if !self.has_person() {
             return Err(cancelled(
-                "this needs a confirmation, and there is no terminal to ask on",
+                "this needs a confirmation, but there is no terminal to ask on",
             ));
         }
         let answer = self.line(&format!("{} [y/N] ", escape(question)))?;
@@ -248,7 +248,7 @@ fn first_line(reader: impl BufRead, whose: &str) -> Result<Passphrase, Problem> 
         }
         Some(_) if limited.limit() == 0 => Err(Problem::usage(
             format!("the first line of {whose} is longer than 64 KiB"),
-            "that is no passphrase",
+            "give a file whose first line is the passphrase",
         )),
         Some(_) => Ok(Passphrase::from_bytes(line)),
     }

@@ -63,7 +63,7 @@ impl From<Need> for Problem {
         match need {
             Need::Locked => Self::new(
                 ProblemKind::Locked,
-                "the vault is locked, and there is no terminal to ask for its passphrase",
+                "the vault is locked, but there is no terminal to ask for the passphrase",
                 "give --passphrase-file or --passphrase-command, or run it on a terminal",
             ),
             Need::Confirmation(question @ Question::HeldBack { .. }) => Self::new(
@@ -75,7 +75,7 @@ impl From<Need> for Problem {
             Need::Confirmation(Question::ReplaceRemote { why }) => why,
             Need::Confirmation(_) => Self::new(
                 ProblemKind::Cancelled,
-                "this needs a confirmation, and there is no terminal to ask on",
+                "this needs a confirmation, but there is no terminal to ask on",
                 "add --yes to confirm, or run it on a terminal",
             ),
             Need::UnknownPin(problem) => Self::from(*problem),

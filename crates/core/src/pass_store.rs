@@ -23,7 +23,7 @@ pub fn read(store: &Path, may_ask: bool) -> Result<Imported, Problem> {
     find_files(store, DEPTH_MAX, &mut files)?;
     if files.is_empty() {
         let error = ImportError::NotThisFormat {
-            expected: "a folder of pass: there is no .gpg file in it",
+            expected: "a folder of pass: it has no .gpg file",
         };
         return Err(problem_of(&error, Format::Pass));
     }

@@ -95,7 +95,7 @@ pub enum Why {
     #[error("{0}")]
     NoVault(CodecError),
     /// It is a vault of this program, not a copy.
-    #[error("it is a vault of its own, and no copy")]
+    #[error("it is another vault, not a copy of this one")]
     NoCopy,
 }
 

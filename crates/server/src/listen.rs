@@ -199,7 +199,7 @@ pub(crate) async fn accept(listener: Listener, state: Arc<ServerState>) {
         let max = state.connections_max(&settings);
         let Some(slot) = state.open.take(max) else {
             if full.may_log() {
-                tracing::warn!(max, "all connections are in use, so others are turned away");
+                tracing::warn!(max, "all connections are in use, so others are refused");
             }
             state.metrics.note_turned_away(TurnedAway::ConnectionsMax);
             turn_away(&stream);
@@ -246,7 +246,7 @@ pub(crate) async fn accept(listener: Listener, state: Arc<ServerState>) {
     }
 }
 
-/// Admits a connection of this source, or counts that it is turned away.
+/// Admits a connection of this source, or counts that it is refused.
 fn admit(
     state: &ServerState,
     settings: &ListenerSettings,
@@ -294,7 +294,7 @@ async fn admit_proxied(
 fn note_turned_away(state: &ServerState, reason: TurnedAway) {
     state.metrics.note_turned_away(reason);
     if state.turned_away_throttle.may_log() {
-        tracing::warn!(reason = reason.name(), "connections are turned away");
+        tracing::warn!(reason = reason.name(), "connections are refused");
     }
 }
 

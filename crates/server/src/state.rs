@@ -36,7 +36,7 @@ pub(crate) struct ServerState {
     pub(crate) end: CancellationToken,
     pub(crate) tasks: TaskTracker,
     pub(crate) open: OpenConnections,
-    /// For the warning about connections that are turned away, on all listeners.
+    /// For the warning about connections that are refused, on all listeners.
     pub(crate) turned_away_throttle: LogThrottle,
 }
 

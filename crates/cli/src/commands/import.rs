@@ -117,7 +117,7 @@ fn ask_secret(ask: &Ask) -> Result<Passphrase, Problem> {
         .map_err(|problem| match problem.kind {
             ProblemKind::Locked if ask.passphrase == PassphraseSource::Terminal => Problem::new(
                 ProblemKind::Locked,
-                "the file is encrypted, and there is no terminal to ask for its password",
+                "the file is encrypted, but there is no terminal to ask for its password",
                 "give --file-passphrase-file, or run it on a terminal",
             ),
             _ => Problem {

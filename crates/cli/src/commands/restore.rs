@@ -40,7 +40,7 @@ fn parse_at(text: &str) -> Result<At, String> {
     }
     parse_time(text)
         .map(At::Time)
-        .ok_or_else(|| format!("{text:?} is no time; write it like 2026-11-23 19:30"))
+        .ok_or_else(|| format!("{text:?} is not a time; write it like 2026-11-23 19:30"))
 }
 
 /// A date, or a date and time, of this device's time zone unless it names another; in seconds since
@@ -65,7 +65,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     let path = args.path.clone();
     let (edit, done) = match (args.field.clone(), args.at) {
         (Some(field), at) => {
-            let done = format!("{field} of {path} is what it was");
+            let done = format!("restored {field} of {path}");
             (Edit::RestoreField { path, field, at }, done)
         }
         (None, Some(At::Time(seconds))) => return restore_record(app, path, seconds),
@@ -76,7 +76,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
             ));
         }
         (None, None) => {
-            let done = format!("{path} is back");
+            let done = format!("restored {path}");
             (Edit::Undelete { path }, done)
         }
     };
@@ -86,7 +86,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
 fn restore_record(app: &App, path: String, seconds: i64) -> Result<(), Problem> {
     let mut vault = app.open()?;
     let time = local_time(seconds);
-    let mut done = format!("{path} is what it was at {time}: ");
+    let mut done = format!("restored {path} as it was at {time}: ");
     let changed = change_quietly(app, &mut *vault, &Edit::RestoreRecord { path, seconds })?;
     done.push_str(&format!("{} changed", changed.changes));
     app.out.note(&done);

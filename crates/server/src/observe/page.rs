@@ -234,7 +234,7 @@ fn endings(counts: &Counts) -> Markup {
         (*count, words, !ended.is_success())
     });
     let turned_away = counts.turned_away.iter().map(|(reason, count)| {
-        let words = format!("turned away: {}", words(reason.name()));
+        let words = format!("refused: {}", words(reason.name()));
         (*count, words, true)
     });
     let mut rows: Vec<Row> = endings.chain(turned_away).collect();

@@ -27,7 +27,7 @@ const TAG_LEN: usize = 32;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum BtokenError {
     /// No btoken can have this length.
-    #[error("the stored data has {len} bytes, which is no valid length")]
+    #[error("the stored data has {len} bytes, which is not a valid length")]
     Length {
         /// The length in bytes.
         len: usize,

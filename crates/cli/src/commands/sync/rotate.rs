@@ -48,8 +48,9 @@ fn parse_since(text: &str) -> Result<i64, String> {
             .map(|time| time.timestamp().as_second())
     };
     let since = span.and_then(ago).or_else(|| parse_time(text));
-    let since = since
-        .ok_or_else(|| format!("{text:?} is no time; write it like 2026-01-31, 1y, 6mo or 90d"))?;
+    let since = since.ok_or_else(|| {
+        format!("{text:?} is not a time; write it like 2026-01-31, 1y, 6mo or 90d")
+    })?;
     if since > now.timestamp().as_second() {
         return Err(format!("{text:?} is not over yet"));
     }

@@ -198,7 +198,7 @@ fn address_of(args: &Args, joined: Option<&Joined>) -> Result<Address, Problem> 
         )),
         (Some(address), _) | (None, Some(address)) => Ok(address.clone()),
         (None, None) => Err(Problem::usage(
-            "no server was named, and the key is no link that names one",
+            "no server was named, and the key is not a link that names one",
             "name its host: `passmate sync setup HOST --key-file FILE`",
         )),
     }

@@ -48,14 +48,14 @@ impl World {
             .is_ok_and(|permit| permit.take_create(&self.limits, self.now))
     }
 
-    /// A refused attempt; false if the source is turned away before it.
+    /// A refused attempt; false if the source is refused before it.
     fn tries(&self, address: IpAddr) -> bool {
         self.enter(address)
             .map(|permit| permit.note_refusal(&self.limits, self.now))
             .is_ok()
     }
 
-    /// The number of attempts before the source is turned away.
+    /// The number of attempts before the source is refused.
     fn tries_until_paused(&self, address: IpAddr) -> usize {
         (0..1000).take_while(|_| self.tries(address)).count()
     }
