@@ -102,7 +102,7 @@ fn usage(error: &clap::Error) -> ExitCode {
     let problem = Problem::usage(message.strip_prefix("error: ").unwrap_or(&message), hint);
     end(
         &Output::new(
-            std::env::args().any(|argument| argument == "--json"),
+            std::env::args_os().any(|argument| argument == "--json"),
             false,
             false,
             Color::Never,

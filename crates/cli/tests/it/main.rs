@@ -1,4 +1,5 @@
 //! The program as a script meets it.
 #![cfg(test)]
 
+mod arguments;
 mod auto_sync;
