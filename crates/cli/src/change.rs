@@ -1,7 +1,7 @@
 //! The way of every command that changes records: one call, which syncs if the settings say so.
 
-use passmate_core::api::{Changed, VaultApi};
-use passmate_core::edit::Edit;
+use passmate_core::api::VaultApi;
+use passmate_core::edit::{Edit, Edited};
 use passmate_core::problem::Problem;
 
 use crate::app::App;
@@ -14,19 +14,23 @@ pub(crate) fn change(
     edit: &Edit,
     done: &str,
 ) -> Result<(), Problem> {
-    let changed = change_quietly(app, vault, edit)?;
-    if !app.out.json {
+    change_and(app, vault, edit, |_| {
         app.out.note(done);
-    }
-    after_change(app, &changed);
-    app.done()
+        app.done()
+    })
 }
 
-/// Changes records; telling of it, and of the sync after it, is up to the caller.
-pub(crate) fn change_quietly(
+/// Changes records, and calls `tell` as soon as they are saved. The sync comes after it, because it
+/// may take long, or be interrupted.
+pub(crate) fn change_and(
     app: &App,
     vault: &mut dyn VaultApi,
     edit: &Edit,
-) -> Result<Changed, Problem> {
-    app.with_consent(|consent| vault.change(edit, consent))
+    mut tell: impl FnMut(&Edited) -> Result<(), Problem>,
+) -> Result<(), Problem> {
+    let mut told = Ok(());
+    let changed =
+        app.with_consent(|consent| vault.change(edit, consent, &mut |edited| told = tell(edited)))?;
+    after_change(app, &changed);
+    told
 }

@@ -12,8 +12,8 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::app::App;
-use crate::change::change_quietly;
-use crate::report::{after_change, plain};
+use crate::change::change_and;
+use crate::report::plain;
 
 /// Imports, and tells what became of it.
 pub(crate) fn bring_in(
@@ -24,13 +24,10 @@ pub(crate) fn bring_in(
 ) -> Result<(), Problem> {
     let losses = imported.losses.clone();
     let edit = Edit::Import { format, imported };
-    let changed = change_quietly(app, vault, &edit)?;
-    let applied = changed.applied.as_ref();
-    applied.map_or(Ok(()), |applied| {
-        report(app, format, false, &losses, applied)
-    })?;
-    after_change(app, &changed);
-    Ok(())
+    change_and(app, vault, &edit, |edited| match &edited.applied {
+        Some(applied) => report(app, format, false, &losses, applied),
+        None => Ok(()),
+    })
 }
 
 /// Tells what an import would do.

@@ -1,4 +1,4 @@
-//! How a sync is told: one line for each place, or one JSON object.
+//! How a sync is reported: one line for each place, or one JSON object.
 
 use passmate_core::answer::{Halt, Reply};
 use passmate_core::api::Changed;
@@ -6,7 +6,7 @@ use passmate_core::escape::escape;
 use passmate_core::problem::Problem;
 use passmate_core::shared_folder::FolderReport;
 use passmate_core::sync::Report;
-use passmate_core::sync_all::{SyncAnswer, Synced};
+use passmate_core::sync_all::{SyncAnswer, Synced, copy_notices};
 use serde_json::{Value, json};
 
 use crate::app::App;
@@ -70,7 +70,7 @@ pub(crate) fn server(app: &App, synced: Synced<Report>) -> Result<(), Problem> {
     app.out.line(&summary(&synced.place, &report))
 }
 
-/// Answers with what was done. Where a part failed, the rest is told all the same.
+/// Answers with what was done. Where a part failed, the rest is reported all the same.
 pub(crate) fn answer(app: &App, answer: SyncAnswer) -> Result<(), Problem> {
     for notices in [
         answer.server.as_ref().map(|synced| &synced.notices),
@@ -117,7 +117,7 @@ fn split<R>(synced: Option<Synced<R>>) -> (Option<(String, R)>, Option<Problem>)
     }
 }
 
-/// Tells of the sync after a change. The change is saved, so a failure is only a warning.
+/// Reports the sync after a change. The change is saved, so a failure is only a warning.
 pub(crate) fn after_change(app: &App, changed: &Changed) {
     fn tell<R>(app: &App, synced: Option<&Synced<R>>, report: impl Fn(&R) -> &Report) {
         let Some(synced) = synced else {
@@ -128,6 +128,8 @@ pub(crate) fn after_change(app: &App, changed: &Changed) {
             Ok(done) => app.out.note(&summary(&synced.place, report(done))),
             Err(halt) => {
                 let Problem { message, hint, .. } = problem_of(halt);
+                // The hint of a sync says that nothing was changed, which is not so here.
+                let hint = hint.trim_start_matches("nothing was changed; ");
                 app.out.warn(&format!(
                     "the change is saved and not synced: {message}; {hint}"
                 ));
@@ -137,6 +139,9 @@ pub(crate) fn after_change(app: &App, changed: &Changed) {
     let SyncAnswer { server, folder } = &changed.synced;
     tell(app, server.as_ref(), |report| report);
     tell(app, folder.as_ref(), |folder| &folder.report);
+    if let Some(Ok(found)) = folder.as_ref().map(|folder| &folder.result) {
+        app.out.notices(&copy_notices(found));
+    }
 }
 
 fn problem_of(halt: &Halt) -> Problem {

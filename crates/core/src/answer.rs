@@ -5,7 +5,9 @@
 
 use std::fmt;
 
+use passmate_sync::Guard;
 use passmate_sync::transport::TrustProblem;
+use passmate_vault::merge::Altered;
 
 use crate::clock::local_time;
 use crate::problem::{Problem, ProblemKind};
@@ -98,12 +100,10 @@ pub enum Question {
     },
     /// Accept a sync that changes much at once.
     HeldBack {
-        /// Records that it would delete.
-        deleted: usize,
-        /// Records that it would change.
-        changed: usize,
-        /// Records that are seen.
-        of: usize,
+        /// The server's host, or the folder's path.
+        place: String,
+        /// What it would delete and change.
+        altered: Altered,
     },
     /// Overwrite what the server has and this device cannot open. A mere yes is not enough for this
     /// one: [`Consent::to_everything`] does not hold it.
@@ -141,14 +141,18 @@ impl fmt::Display for Question {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Delete { path } => write!(f, "Delete {path} on all your devices?"),
-            Self::HeldBack {
-                deleted,
-                changed,
-                of,
-            } => write!(
-                f,
-                "this sync would delete {deleted} and change {changed} of {of} records"
-            ),
+            Self::HeldBack { place, altered } => {
+                let Altered {
+                    deleted,
+                    changed,
+                    of,
+                } = altered;
+                write!(
+                    f,
+                    "this sync with {place} would delete {deleted} and change {changed} of {of} \
+                     records"
+                )
+            }
             Self::ReplaceRemote { why } => write!(f, "{}", why.message),
             Self::Rotate { host, keep_since } => {
                 write!(
@@ -216,14 +220,18 @@ impl Consent {
         is_covered || self.given.contains(question)
     }
 
-    /// Whether a person agreed to a sync that changes much at once.
-    #[must_use]
-    pub fn covers_held_back(&self) -> bool {
-        let is_held_back = |question: &Question| matches!(question, Question::HeldBack { .. });
-        self.to_everything || self.given.iter().any(is_held_back)
+    /// The guard of a sync with this place: `None` if a person agreed to everything, else one that
+    /// lets through what they agreed to there.
+    pub(crate) fn guard(&self, place: &str, guard: Guard) -> Option<Guard> {
+        let agreed = self.given.iter().rev().find_map(|question| match question {
+            Question::HeldBack { place: of, altered } if of == place => Some(*altered),
+            _ => None,
+        });
+        let agreed = agreed.unwrap_or_default();
+        (!self.to_everything).then_some(Guard { agreed, ..guard })
     }
 
-    /// Goes on if a person agreed to this.
+    /// Returns `Ok` if a person agreed to this.
     ///
     /// # Errors
     /// The question.

@@ -3,8 +3,8 @@
 //! [`VaultApi`] is what a command line, a window or a browser bridge is written against.
 //! [`Session`] implements it in the same process: it reads what it read or saved last, and merges
 //! what other programs saved meanwhile before it writes. The rules are:
-//!  - [`change`](VaultApi::change) is the only way to change records, and it syncs afterwards if
-//!    the settings say so: no front end can forget to;
+//!  - [`change`](VaultApi::change) is the only way in for a person's edits, and it syncs afterwards
+//!    if the settings say so: no front end can forget to;
 //!  - a call that needs a person returns [`Halt::Needs`](crate::answer::Halt::Needs) and is called
 //!    again with the answer;
 //!  - a call that fails has changed nothing, unless its documentation says otherwise.
@@ -33,7 +33,8 @@ use crate::share::qr::wireless_network;
 use crate::shared_folder::FolderReport;
 use crate::state::State;
 use crate::sync_all::{
-    Occasion, SyncAnswer, SyncPreview, SyncRequest, Synced, preview, require_place, sync_all,
+    Occasion, SyncAnswer, SyncPreview, SyncRequest, Synced, preview, require_place,
+    sync_after_change, sync_all,
 };
 use crate::sync_setup::{self, ServerSetup, Ties, Untie, Untied};
 use crate::sync_status::{Content, Status, status};
@@ -41,10 +42,8 @@ use crate::sync_status::{Content, Status, status};
 /// What a change did, and the sync after it.
 #[derive(Debug, Default)]
 pub struct Changed {
-    /// The number of changes; 0 if everything was like that before. Then nothing was saved.
-    pub changes: usize,
-    /// What an import did, record by record.
-    pub applied: Option<Applied>,
+    /// What it did on this device.
+    pub edited: Edited,
     /// What the sync after the change did; empty if the settings want none.
     pub synced: SyncAnswer,
 }
@@ -105,8 +104,14 @@ pub trait VaultApi: Send {
     fn qr_text(&mut self, path: &str, field: Option<&str>) -> Reply<Zeroizing<String>>;
 
     /// Changes records, saves them, and syncs if the settings say so. A sync that fails afterwards
-    /// is part of the answer: the change is saved.
-    fn change(&mut self, change: &Edit, consent: &Consent) -> Reply<Changed>;
+    /// is part of the answer: the change is saved. `saved` is called before the sync, which may
+    /// take long. *Undo* takes back the change, and nothing that the sync received.
+    fn change(
+        &mut self,
+        change: &Edit,
+        consent: &Consent,
+        saved: &mut dyn FnMut(&Edited),
+    ) -> Reply<Changed>;
 
     /// What importing this would do. Nothing is changed.
     fn preview_import(&mut self, format: Format, imported: &Imported) -> Reply<Applied>;
@@ -235,23 +240,25 @@ impl VaultApi for Session {
         Ok(address.unwrap_or(text))
     }
 
-    fn change(&mut self, change: &Edit, consent: &Consent) -> Reply<Changed> {
+    fn change(
+        &mut self,
+        change: &Edit,
+        consent: &Consent,
+        saved: &mut dyn FnMut(&Edited),
+    ) -> Reply<Changed> {
         let before = self.vault().clone();
         let edited = edit(self, change, consent).inspect_err(|_| self.reset(before.clone()))?;
-        let Edited { changes, applied } = edited;
-        if changes > 0 {
-            self.save().inspect_err(|_| self.reset(before))?;
+        let after = self.vault().clone();
+        if edited.changes > 0 {
+            self.save().inspect_err(|_| self.reset(before.clone()))?;
         }
-        let synced = if self.sync_settings().auto && changes > 0 {
-            sync_all(self, &SyncRequest::default(), Occasion::AfterChange)
+        saved(&edited);
+        let synced = if self.sync_settings().auto && edited.changes > 0 {
+            sync_after_change(self, &before, &after)
         } else {
             SyncAnswer::default()
         };
-        Ok(Changed {
-            changes,
-            applied,
-            synced,
-        })
+        Ok(Changed { edited, synced })
     }
 
     fn preview_import(&mut self, format: Format, imported: &Imported) -> Reply<Applied> {

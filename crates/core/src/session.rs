@@ -149,10 +149,6 @@ impl Session {
         }
     }
 
-    pub(crate) const fn set_sync_settings(&mut self, sync_settings: SyncSettings) {
-        self.sync_settings = sync_settings;
-    }
-
     /// Discards unsaved edits.
     pub(crate) fn reset(&mut self, vault: Vault) {
         self.document.vault = vault;
@@ -315,6 +311,19 @@ impl Session {
     /// See [`SessionError`]; the file is unchanged and the session keeps its changes.
     pub fn save_more(&mut self) -> Result<(), SessionError> {
         self.save_as(SaveKind::Continued)
+    }
+
+    /// Replaces the previous copy: *undo* leads to this state.
+    ///
+    /// # Errors
+    /// See [`SessionError`]; the previous copy is as it was.
+    pub(crate) fn set_previous(&self, vault: Vault) -> Result<(), SessionError> {
+        let plaintext = encode_v3(&Document::new(vault))?;
+        let container = self.location.seal(&plaintext, &self.passphrase)?;
+        let lock = self.location.lock()?;
+        let path = previous_of(&self.location.path);
+        disk::overwrite(&*self.location.disk, &lock, &path, &container)
+            .map_err(self.location.io("write"))
     }
 
     /// The files in which this session saved the whole history before truncating it: vaults under

@@ -128,6 +128,7 @@ impl Settings {
             guard: Guard {
                 records: self.sync.guard_records.unwrap_or(default.records),
                 percent: self.sync.guard_percent.unwrap_or(default.percent),
+                agreed: default.agreed,
             },
         }
     }

@@ -1,4 +1,4 @@
-//! Brings a vault in step with all that it syncs with: its server, its shared folder, or both.
+//! Syncs a vault with all that it is set up to sync with: its server, its shared folder, or both.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,8 +6,9 @@ use std::path::Path;
 use passmate_sync::{
     Options, RemoteError, Replica, Report, SyncClient, SyncError, SyncErrorKind, Transport,
 };
+use passmate_vault::merge::Altered;
 use passmate_vault::report::RecordReport;
-use passmate_vault::{Account, Passphrase, RecordId, Vault};
+use passmate_vault::{Account, Passphrase, RecordId, SeenChanges, Vault};
 
 use crate::answer::{Consent, Halt, Need, Question, Reply};
 use crate::clock::local_time;
@@ -32,6 +33,8 @@ pub struct SyncRequest {
     pub passphrases: Vec<Passphrase>,
     /// An earlier sync belongs to this one: one *undo* takes back both.
     pub continued: bool,
+    /// Sync with the shared folder alone.
+    pub folder_only: bool,
 }
 
 /// What a sync did with each place that is set up.
@@ -113,6 +116,15 @@ impl SyncAnswer {
         server.is_some_and(received) || folder.is_some_and(|folder| received(&folder.report))
     }
 
+    /// Adds a notice to the places that are synced.
+    fn notice(&mut self, notice: Notice) {
+        let server = self.server.as_mut().map(|synced| &mut synced.notices);
+        let folder = self.folder.as_mut().map(|synced| &mut synced.notices);
+        if let Some(notices) = server.or(folder) {
+            notices.push(notice);
+        }
+    }
+
     /// Counts a later sync of the same vault with this one.
     pub fn add(&mut self, later: Self) {
         add(&mut self.server, later.server, Report::add);
@@ -131,6 +143,9 @@ fn add<R>(ours: &mut Option<Synced<R>>, later: Option<Synced<R>>, add: fn(&mut R
     match (ours.as_mut(), later) {
         (_, None) => {}
         (Some(ours), Some(mut later)) => {
+            later
+                .notices
+                .retain(|notice| !ours.notices.contains(notice));
             ours.notices.append(&mut later.notices);
             match (&mut ours.result, later.result) {
                 (Ok(report), Ok(later)) => add(report, later),
@@ -180,27 +195,54 @@ pub(crate) fn sync_all(
     let taken = session
         .folder()
         .map(|folder| folder.path.clone())
-        .map(|path| (path, take_in(session, request)));
+        .map(|path| {
+            let taken = take_in(session, &path, request);
+            (path, taken)
+        });
     let has_taken = |taken: &(String, Reply<FolderReport>)| matches!(&taken.1, Ok(taken) if taken.report.received > 0);
     let continued = request.continued || taken.as_ref().is_some_and(has_taken);
     // A device that its operator has not admitted yet has nothing to sync: only whoever asks is
     // told so.
     let is_up = |account: &Account| occasion == Occasion::Asked || !account.is_pending();
     let is_online = !session.sync_settings().offline;
-    let has_server = is_online && Replica::account(session).is_some_and(is_up);
+    let has_server =
+        is_online && !request.folder_only && Replica::account(session).is_some_and(is_up);
     let server = has_server.then(|| sync_server(session, request, continued));
     let folder = taken.map(|(place, taken)| give_out(session, place, taken));
     SyncAnswer { server, folder }
 }
 
-fn take_in(session: &mut Session, request: &SyncRequest) -> Reply<FolderReport> {
+/// Syncs after an edit that led from one state to another. *Undo* then takes back the edit, and
+/// nothing that the sync received.
+pub(crate) fn sync_after_change(
+    session: &mut Session,
+    before: &Vault,
+    after: &Vault,
+) -> SyncAnswer {
+    let request = SyncRequest {
+        continued: true,
+        ..SyncRequest::default()
+    };
+    let mut answer = sync_all(session, &request, Occasion::AfterChange);
+    if answer.has_received() {
+        let own = SeenChanges::of(after).without(&SeenChanges::of(before));
+        if let Err(error) = session.set_previous(session.vault().without(&own)) {
+            answer.notice(Notice::warning(format!(
+                "`passmate undo` would take back what this sync received too: {error}"
+            )));
+        }
+    }
+    answer
+}
+
+fn take_in(session: &mut Session, place: &str, request: &SyncRequest) -> Reply<FolderReport> {
     let options = Options {
-        guard: guard(session, &request.consent),
+        guard: request.consent.guard(place, session.sync_settings().guard),
         continued: request.continued,
         replace_remote: false,
     };
     match shared_folder::take_in(session, &request.passphrases, options) {
-        Err(FolderError::HeldBack(altered)) => Err(held_back(altered)),
+        Err(FolderError::HeldBack(altered)) => Err(held_back(place, altered)),
         taken => Ok(taken?),
     }
 }
@@ -233,12 +275,12 @@ fn give_out(
 }
 
 fn sync_server(session: &mut Session, request: &SyncRequest, continued: bool) -> Synced<Report> {
+    let place = host_of(session);
     let options = Options {
-        guard: guard(session, &request.consent),
+        guard: request.consent.guard(&place, session.sync_settings().guard),
         replace_remote: false,
         continued,
     };
-    let place = host_of(session);
     match server_of(session) {
         Ok(mut server) => {
             let mut env = SystemEnv::default();
@@ -304,7 +346,7 @@ pub(crate) fn conclude(session: &Session, result: Result<Report, SyncError>) -> 
                 None => Ok(report),
             }
         }
-        Err(SyncError::HeldBack(altered)) => Err(held_back(altered)),
+        Err(SyncError::HeldBack(altered)) => Err(held_back(&place, altered)),
         Err(error) => Err(error.into()),
     };
     Synced {
@@ -333,7 +375,7 @@ fn note_state(session: &Session, result: &Result<Report, SyncError>, notices: &m
     }
     if let Err(error) = state.save(session.path()) {
         notices.push(Notice::warning(format!(
-            "`passmate sync status` will not know of this sync: {error}"
+            "cannot record this sync for `passmate sync status`: {error}"
         )));
     }
 }
@@ -420,16 +462,9 @@ pub(crate) fn host_of(session: &Session) -> String {
         .unwrap_or_default()
 }
 
-fn guard(session: &Session, consent: &Consent) -> Option<passmate_sync::Guard> {
-    (!consent.covers_held_back()).then_some(session.sync_settings().guard)
-}
-
-fn held_back(altered: passmate_vault::merge::Altered) -> Halt {
-    Halt::Needs(Need::Confirmation(Question::HeldBack {
-        deleted: altered.deleted,
-        changed: altered.changed,
-        of: altered.of,
-    }))
+fn held_back(place: &str, altered: Altered) -> Halt {
+    let place = place.to_owned();
+    Halt::Needs(Need::Confirmation(Question::HeldBack { place, altered }))
 }
 
 /// Tells of copies that were not merged, and of copies that a sync program put aside. A sync does

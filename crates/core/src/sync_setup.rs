@@ -215,23 +215,12 @@ pub(crate) fn set_up_folder(
     })?;
     let host = host.nodename().to_string_lossy();
     shared_folder::set_up_folder(session, folder, &host, digits)?;
-    let answer = shared_folder_alone(session, request);
+    let request = SyncRequest {
+        folder_only: true,
+        ..request.clone()
+    };
+    let answer = sync_all(session, &request, Occasion::Asked).folder;
     answer.ok_or_else(|| Halt::from(shared_folder::FolderError::NotSetUp))
-}
-
-/// Syncs with the shared folder alone.
-fn shared_folder_alone(
-    session: &mut Session,
-    request: &SyncRequest,
-) -> Option<Synced<FolderReport>> {
-    let settings = session.sync_settings();
-    session.set_sync_settings(crate::settings::SyncSettings {
-        offline: true,
-        ..settings
-    });
-    let answer = sync_all(session, request, Occasion::Asked);
-    session.set_sync_settings(settings);
-    answer.folder
 }
 
 /// Trusts the server's next key.

@@ -18,6 +18,8 @@ pub struct Guard {
     pub records: usize,
     /// And more than this percentage of those that are seen.
     pub percent: usize,
+    /// What a person agreed to: a sync that alters no more than this is not held back.
+    pub agreed: Altered,
 }
 
 impl Default for Guard {
@@ -25,6 +27,7 @@ impl Default for Guard {
         Self {
             records: 10,
             percent: 20,
+            agreed: Altered::default(),
         }
     }
 }
@@ -41,7 +44,10 @@ impl Guard {
         }: Altered,
     ) -> bool {
         let altered = deleted.saturating_add(changed);
-        altered >= self.records && altered.saturating_mul(100) > of.saturating_mul(self.percent)
+        let is_agreed = deleted <= self.agreed.deleted && changed <= self.agreed.changed;
+        !is_agreed
+            && altered >= self.records
+            && altered.saturating_mul(100) > of.saturating_mul(self.percent)
     }
 }
 

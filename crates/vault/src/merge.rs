@@ -55,7 +55,7 @@ impl MergeSummary {
 }
 
 /// The number of live records that a merge deletes or changes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Altered {
     /// Records that are deleted now.
     pub deleted: usize,

@@ -2,9 +2,9 @@ use passmate_core::edit::{Edit, RecordText};
 use passmate_core::problem::Problem;
 
 use crate::app::App;
-use crate::change::change_quietly;
+use crate::change::change_and;
 use crate::editor::edit_record;
-use crate::report::{after_change, plain};
+use crate::report::plain;
 
 /// Edit a record in an editor
 ///
@@ -33,12 +33,12 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
         before,
         after,
     };
-    let changed = change_quietly(app, &mut *vault, &edit)?;
-    app.out.note(&match changed.changes {
-        0 => "nothing was changed".to_owned(),
-        1 => format!("1 change of {path}"),
-        count => format!("{count} changes of {path}"),
-    });
-    after_change(app, &changed);
-    app.done()
+    change_and(app, &mut *vault, &edit, |edited| {
+        app.out.note(&match edited.changes {
+            0 => "nothing was changed".to_owned(),
+            1 => format!("1 change of {path}"),
+            count => format!("{count} changes of {path}"),
+        });
+        app.done()
+    })
 }

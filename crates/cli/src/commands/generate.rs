@@ -4,8 +4,7 @@ use passmate_core::problem::Problem;
 use serde_json::json;
 
 use crate::app::App;
-use crate::change::change_quietly;
-use crate::report::after_change;
+use crate::change::change_and;
 
 /// Generate a password
 ///
@@ -36,24 +35,25 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
         None => characters(&args.template)?,
     };
     app.out.note(&made.to_string());
-    let is_shown = args.reveal || args.path.is_none();
-    if let Some(path) = &args.path {
-        let mut vault = app.open()?;
-        let edit = Edit::Set {
-            path: path.clone(),
-            field: args.field.clone(),
-            value: made.password.clone(),
-        };
-        let changed = change_quietly(app, &mut *vault, &edit)?;
-        app.out.note(&format!("set {} of {path}", args.field));
-        after_change(app, &changed);
-    }
-    match (app.out.json, is_shown) {
+    let show = |is_shown: bool| match (app.out.json, is_shown) {
         (true, true) => app
             .out
             .object(json!({ "password": *made.password, "bits": made.bits })),
         (true, false) => app.out.object(json!({ "bits": made.bits })),
         (false, true) => app.out.value(&made.password),
         (false, false) => Ok(()),
-    }
+    };
+    let Some(path) = &args.path else {
+        return show(true);
+    };
+    let mut vault = app.open()?;
+    let edit = Edit::Set {
+        path: path.clone(),
+        field: args.field.clone(),
+        value: made.password.clone(),
+    };
+    change_and(app, &mut *vault, &edit, |_| {
+        app.out.note(&format!("set {} of {path}", args.field));
+        show(args.reveal)
+    })
 }

@@ -7,8 +7,7 @@ use passmate_core::history::At;
 use passmate_core::problem::Problem;
 
 use crate::app::App;
-use crate::change::{change, change_quietly};
-use crate::report::after_change;
+use crate::change::{change, change_and};
 
 /// Restore a deleted record or an earlier value
 ///
@@ -86,12 +85,16 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
 fn restore_record(app: &App, path: String, seconds: i64) -> Result<(), Problem> {
     let mut vault = app.open()?;
     let time = local_time(seconds);
-    let mut done = format!("restored {path} as it was at {time}: ");
-    let changed = change_quietly(app, &mut *vault, &Edit::RestoreRecord { path, seconds })?;
-    done.push_str(&format!("{} changed", changed.changes));
-    app.out.note(&done);
-    after_change(app, &changed);
-    app.done()
+    let done = format!("restored {path} as it was at {time}: ");
+    change_and(
+        app,
+        &mut *vault,
+        &Edit::RestoreRecord { path, seconds },
+        |edited| {
+            app.out.note(&format!("{done}{} changed", edited.changes));
+            app.done()
+        },
+    )
 }
 
 #[cfg(test)]

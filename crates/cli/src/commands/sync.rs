@@ -11,7 +11,7 @@ mod upgrade;
 
 use std::path::Path;
 
-use passmate_core::answer::{Halt, Need};
+use passmate_core::answer::{Halt, Need, Question};
 use passmate_core::api::VaultApi;
 use passmate_core::escape::escape;
 use passmate_core::problem::Problem;
@@ -84,7 +84,7 @@ fn now(app: &App, args: &Args) -> Result<(), Problem> {
     finish(app, &mut *vault, request, first)
 }
 
-/// Lets a vault take part in a shared folder, and brings the two in step.
+/// Lets a vault take part in a shared folder, and syncs the two.
 pub(super) fn set_up_folder(
     app: &App,
     vault: &mut dyn VaultApi,
@@ -92,6 +92,7 @@ pub(super) fn set_up_folder(
 ) -> Result<(), Problem> {
     let request = SyncRequest {
         consent: app.consent(),
+        folder_only: true,
         ..SyncRequest::default()
     };
     let first = SyncAnswer {
@@ -99,6 +100,14 @@ pub(super) fn set_up_folder(
         server: None,
     };
     finish(app, vault, request, first)
+}
+
+/// Refuses before anybody is asked for a passphrase.
+fn refuse_offline(app: &App) -> Result<(), Problem> {
+    if app.sync.offline {
+        return Err(Problem::offline());
+    }
+    Ok(())
 }
 
 /// Asks what a sync left to be decided, syncs again, and answers with all of it.
@@ -109,21 +118,35 @@ fn finish(
     mut answer: SyncAnswer,
 ) -> Result<(), Problem> {
     let mut tries_left = TRIES;
+    let mut declined = Vec::new();
+    let mut failed = None;
     loop {
         if let Some(Need::Confirmation(question)) = answer.need() {
             let question = question.clone();
-            if let Err(problem) = app.agree(&question) {
-                decline(&mut answer, &problem);
-                break;
+            let known = declined.iter().find(|(known, _)| *known == question);
+            let agreed = match known {
+                Some((_, problem)) => Err(Problem::clone(problem)),
+                None => app.agree(&question),
+            };
+            if let Err(problem) = agreed {
+                decline(&mut answer, &question, &problem);
+                declined.push((question, problem));
+                continue;
             }
             request.consent.give(question);
-        } else if tries_left > 0 && ask_passphrases(app, &answer, &mut request.passphrases)? {
+        } else if tries_left > 0 && ask_passphrases(app, &answer, &mut request.passphrases) {
             tries_left -= 1;
         } else {
             break;
         }
         request.continued |= answer.has_received();
-        answer.add(plain(vault.sync(&request))?);
+        match plain(vault.sync(&request)) {
+            Ok(later) => answer.add(later),
+            Err(problem) => {
+                failed = Some(problem);
+                break;
+            }
+        }
         if tries_left > 0 && tries_left < TRIES && locked(&answer).next().is_some() {
             app.out.warn("a copy does not open with that, try again");
         }
@@ -134,20 +157,22 @@ fn finish(
     {
         app.out.notices(&copy_notices(found));
     }
-    report::answer(app, answer)
+    report::answer(app, answer)?;
+    failed.map_or(Ok(()), Err)
 }
 
-/// What was to be agreed to becomes the problem that it was not.
-fn decline(answer: &mut SyncAnswer, problem: &Problem) {
-    fn decline<R>(synced: Option<&mut Synced<R>>, problem: &Problem) {
+/// Replaces an unanswered question by the problem that it was declined.
+fn decline(answer: &mut SyncAnswer, question: &Question, problem: &Problem) {
+    fn decline<R>(synced: Option<&mut Synced<R>>, question: &Question, problem: &Problem) {
         if let Some(synced) = synced
-            && matches!(synced.result, Err(Halt::Needs(_)))
+            && let Err(Halt::Needs(Need::Confirmation(asked))) = &synced.result
+            && asked == question
         {
             synced.result = Err(problem.clone().into());
         }
     }
-    decline(answer.server.as_mut(), problem);
-    decline(answer.folder.as_mut(), problem);
+    decline(answer.server.as_mut(), question, problem);
+    decline(answer.folder.as_mut(), question, problem);
 }
 
 /// Copies that open with no known passphrase.
@@ -163,13 +188,9 @@ fn locked(answer: &SyncAnswer) -> impl Iterator<Item = &Skipped> {
 }
 
 /// Asks for the passphrases of copies that do not open; false if no new one was typed.
-fn ask_passphrases(
-    app: &App,
-    answer: &SyncAnswer,
-    typed: &mut Vec<Passphrase>,
-) -> Result<bool, Problem> {
+fn ask_passphrases(app: &App, answer: &SyncAnswer, typed: &mut Vec<Passphrase>) -> bool {
     if !app.ask.has_person() {
-        return Ok(false);
+        return false;
     }
     let ask = Ask {
         passphrase: PassphraseSource::Terminal,
@@ -178,13 +199,16 @@ fn ask_passphrases(
     let known = typed.len();
     for skipped in locked(answer) {
         let name = escape(&skipped.name);
-        let passphrase =
-            ask.passphrase(&format!("Passphrase of the copy {name} (Enter skips it): "))?;
+        let prompt = format!("Passphrase of the copy {name} (Enter skips it): ");
+        // The end of the input skips all of them: what was synced is still reported.
+        let Ok(passphrase) = ask.passphrase(&prompt) else {
+            break;
+        };
         if !passphrase.is_empty() && !typed.contains(&passphrase) {
             typed.push(passphrase);
         }
     }
-    Ok(typed.len() > known)
+    typed.len() > known
 }
 
 /// Tells what a sync would do.

@@ -15,6 +15,7 @@ use passmate_core::settings::SyncSettings;
 use passmate_core::sync_all::SyncRequest;
 use passmate_core::sync_setup::{ServerSetup, Untie, Untied};
 use passmate_vault::Passphrase;
+use passmate_vault::merge::Altered;
 
 /// A way to reach a vault.
 pub(crate) trait Implementation {
@@ -77,13 +78,23 @@ macro_rules! for_implementation {
             }
 
             #[test]
-            fn a_shared_folder_brings_two_vaults_in_step() {
-                suite::a_shared_folder_brings_two_vaults_in_step::<$implementation>();
+            fn a_shared_folder_syncs_two_vaults() {
+                suite::a_shared_folder_syncs_two_vaults::<$implementation>();
             }
 
             #[test]
             fn changes_sync_only_where_the_settings_say_so() {
                 suite::changes_sync_only_where_the_settings_say_so::<$implementation>();
+            }
+
+            #[test]
+            fn undo_takes_back_a_change_and_not_what_its_sync_received() {
+                suite::undo_takes_back_a_change_and_not_what_its_sync_received::<$implementation>();
+            }
+
+            #[test]
+            fn a_change_is_reported_before_its_sync() {
+                suite::a_change_is_reported_before_its_sync::<$implementation>();
             }
 
             #[test]
@@ -123,8 +134,9 @@ fn set(path: &str, field: &str, value: &str) -> Edit {
 
 fn change(vault: &mut dyn VaultApi, edit: &Edit) -> usize {
     vault
-        .change(edit, &Consent::to_everything())
+        .change(edit, &Consent::to_everything(), &mut |_| {})
         .unwrap()
+        .edited
         .changes
 }
 
@@ -226,7 +238,7 @@ pub(crate) fn a_change_that_fails_changes_nothing<I: Implementation>() {
         ),
     ];
     for (edit, kind) in failing {
-        let reply = vault.change(&edit, &Consent::to_everything());
+        let reply = vault.change(&edit, &Consent::to_everything(), &mut |_| {});
         assert_eq!(kind_of(reply), kind, "{edit:?}");
         assert_eq!(vault.record("a").unwrap(), before, "{edit:?}");
         assert_eq!(
@@ -247,7 +259,8 @@ pub(crate) fn what_needs_a_person_comes_back_as_a_value<I: Implementation>() {
     let delete = Edit::Delete {
         path: "web/shop".into(),
     };
-    let Err(Halt::Needs(Need::Confirmation(question))) = vault.change(&delete, &Consent::none())
+    let Err(Halt::Needs(Need::Confirmation(question))) =
+        vault.change(&delete, &Consent::none(), &mut |_| {})
     else {
         panic!("a deletion asks first");
     };
@@ -267,11 +280,11 @@ pub(crate) fn what_needs_a_person_comes_back_as_a_value<I: Implementation>() {
         path: "old/shop".into(),
     });
     assert!(matches!(
-        vault.change(&delete, &consent),
+        vault.change(&delete, &consent, &mut |_| {}),
         Err(Halt::Needs(_))
     ));
     consent.give(question);
-    vault.change(&delete, &consent).unwrap();
+    vault.change(&delete, &consent, &mut |_| {}).unwrap();
     assert_eq!(paths(&mut *vault), ["old/shop"]);
 }
 
@@ -333,7 +346,7 @@ pub(crate) fn the_past_is_listed_and_comes_back<I: Implementation>() {
     assert_eq!(value(&mut *vault, "a", "password").as_deref(), Some("two"));
     change(&mut *vault, &restore(Some(At::Number(4))));
     assert_eq!(value(&mut *vault, "a", "password").as_deref(), Some("one"));
-    let reply = vault.change(&restore(Some(At::Number(9))), &Consent::none());
+    let reply = vault.change(&restore(Some(At::Number(9))), &Consent::none(), &mut |_| {});
     assert_eq!(kind_of(reply), ProblemKind::NotFound);
 
     change(&mut *vault, &Edit::Undo);
@@ -349,7 +362,7 @@ pub(crate) fn the_past_is_listed_and_comes_back<I: Implementation>() {
         seconds: 1,
     };
     assert_eq!(
-        kind_of(vault.change(&long_ago, &Consent::none())),
+        kind_of(vault.change(&long_ago, &Consent::none(), &mut |_| {})),
         ProblemKind::NotFound
     );
 }
@@ -453,7 +466,7 @@ fn sharing<I: Implementation>() -> (tempfile::TempDir, I, I, PathBuf) {
     (dir, one, two, folder)
 }
 
-pub(crate) fn a_shared_folder_brings_two_vaults_in_step<I: Implementation>() {
+pub(crate) fn a_shared_folder_syncs_two_vaults<I: Implementation>() {
     let (_dir, one, two, folder) = sharing::<I>();
     let (mut one, mut two) = (open(&one), open(&two));
     assert_eq!(one.ties().unwrap().folder.as_deref(), folder.to_str());
@@ -486,12 +499,12 @@ pub(crate) fn changes_sync_only_where_the_settings_say_so<I: Implementation>() {
     };
     let mut quiet = open(&one);
     let changed = quiet
-        .change(&set("a", "user", "x"), &Consent::none())
+        .change(&set("a", "user", "x"), &Consent::none(), &mut |_| {})
         .unwrap();
     assert!(changed.synced.folder.is_none());
     let mut keen = one.open(passphrase(), auto);
     let changed = keen
-        .change(&set("a", "user", "y"), &Consent::none())
+        .change(&set("a", "user", "y"), &Consent::none(), &mut |_| {})
         .unwrap();
     assert!(changed.synced.folder.unwrap().result.is_ok());
     let mut other = two.open(passphrase(), auto);
@@ -501,6 +514,52 @@ pub(crate) fn changes_sync_only_where_the_settings_say_so<I: Implementation>() {
         ["a", "b"],
         "the sync brought the other's"
     );
+}
+
+pub(crate) fn undo_takes_back_a_change_and_not_what_its_sync_received<I: Implementation>() {
+    let (_dir, one, two, _) = sharing::<I>();
+    let auto = SyncSettings {
+        auto: true,
+        ..SyncSettings::default()
+    };
+    let mut one = one.open(passphrase(), auto);
+    let mut two = two.open(passphrase(), auto);
+    change(&mut *two, &set("a", "user", "from two"));
+    change(&mut *one, &set("b", "user", "from one"));
+    assert_eq!(paths(&mut *one), ["a", "b"], "its sync brought the other's");
+    change(&mut *one, &Edit::Undo);
+    assert_eq!(paths(&mut *one), ["a"]);
+    change(&mut *one, &Edit::Undo);
+    assert_eq!(paths(&mut *one), ["a", "b"], "undo undoes an undo");
+}
+
+pub(crate) fn a_change_is_reported_before_its_sync<I: Implementation>() {
+    let (_dir, one, _, folder) = sharing::<I>();
+    let auto = SyncSettings {
+        auto: true,
+        ..SyncSettings::default()
+    };
+    let mut one = one.open(passphrase(), auto);
+    one.sync(&SyncRequest::default()).unwrap();
+    let copies = || {
+        let files = std::fs::read_dir(&folder).unwrap();
+        let mut files: Vec<_> = files
+            .map(|file| std::fs::read(file.unwrap().path()).unwrap())
+            .collect();
+        files.sort();
+        files
+    };
+    let before = copies();
+    let mut calls = 0;
+    let edit = set("a", "user", "x");
+    one.change(&edit, &Consent::none(), &mut |edited| {
+        calls += 1;
+        assert_eq!(edited.changes, 1);
+        assert!(copies() == before, "nothing is in the folder yet");
+    })
+    .unwrap();
+    assert_eq!(calls, 1);
+    assert!(copies() != before);
 }
 
 pub(crate) fn a_large_deletion_is_held_back_until_agreed_to<I: Implementation>() {
@@ -517,12 +576,27 @@ pub(crate) fn a_large_deletion_is_held_back_until_agreed_to<I: Implementation>()
     }
     one.sync(&SyncRequest::default()).unwrap();
     let answer = two.sync(&SyncRequest::default()).unwrap();
-    let Some(Need::Confirmation(question @ Question::HeldBack { deleted: 10, .. })) = answer.need()
+    let Some(Need::Confirmation(question @ Question::HeldBack { altered, .. })) = answer.need()
     else {
         panic!("{answer:?}");
     };
+    assert_eq!(altered.deleted, 10);
     assert_eq!(paths(&mut *two).len(), 12, "nothing was changed");
     let mut request = SyncRequest::default();
+    let Question::HeldBack { place, .. } = question else {
+        panic!("{question:?}");
+    };
+    for (place, deleted) in [("elsewhere", 10), (place.as_str(), 9)] {
+        let mut other = SyncRequest::default();
+        let altered = Altered {
+            deleted,
+            ..*altered
+        };
+        let place = place.to_owned();
+        other.consent.give(Question::HeldBack { place, altered });
+        let answer = two.sync(&other).unwrap();
+        assert_eq!(answer.need(), Some(&Need::Confirmation(question.clone())));
+    }
     request.consent.give(question.clone());
     assert!(two.sync(&request).unwrap().need().is_none());
     assert_eq!(paths(&mut *two).len(), 2);

@@ -189,3 +189,94 @@ fn init_offers_each_original_file_and_asks_its_passphrase() {
     assert_eq!(home.run(&["ls", "--flat"]).ok(), "web/site\nx\n");
     home.run(&["sync"]).failed(10);
 }
+
+/// Two devices with different passphrases share a folder, so that one cannot open the copy of the
+/// other.
+fn with_a_locked_copy(other: &Home, home: &Home) {
+    let folder = home.path().join("cloud").display().to_string();
+    std::fs::create_dir(&folder).unwrap();
+    other.write("passphrase", "another one altogether\n");
+    for device in [other, home] {
+        device.run(&["init"]).ok();
+        device.run(&["sync", "setup", "--folder", &folder]).ok();
+    }
+}
+
+#[test]
+fn a_sync_is_reported_though_its_question_is_not_answered() {
+    let (other, home) = (Home::new(), Home::new());
+    with_a_locked_copy(&other, &home);
+    home.run_with(&["set", "web/shop", "password"], "x\n").ok();
+
+    let mut terminal = Terminal::start(&home, &["sync"]);
+    terminal.wait_for("Master passphrase: ");
+    terminal.type_line(PASSPHRASE);
+    terminal.wait_for("Passphrase of the copy");
+    terminal.type_line("\u{4}");
+    let (text, code, _) = terminal.finish();
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("0 received, 2 sent"), "{text}");
+    assert!(text.contains("is skipped"), "{text}");
+
+    // With sync.auto, the copy is named after each change.
+    std::fs::create_dir_all(home.path().join(".config/passmate")).unwrap();
+    home.write(".config/passmate/config.toml", "sync.auto = true\n");
+    let said = home.run_with(&["set", "web/shop", "user"], "x\n");
+    assert!(said.err.contains("is skipped"), "{said:?}");
+}
+
+#[test]
+fn a_held_back_sync_is_asked_for_each_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let address = format!("localhost:{}", server.address().port());
+    let pin = server.pin.to_string();
+    let set_up = ["sync", "setup", &address, "--pin", &pin];
+    let (by_server, by_folder, home) = (Home::new(), Home::new(), Home::new());
+    let folder = home.path().join("cloud").display().to_string();
+    std::fs::create_dir(&folder).unwrap();
+    by_folder.run(&["init"]).ok();
+    let rows = (0..21).map(|number| format!("r{number},https://shop.example,bob,x,\n"));
+    let csv = format!(
+        "name,url,username,password,note\n{}",
+        rows.collect::<String>()
+    );
+    let csv = by_folder.write("logins.csv", csv);
+    by_folder
+        .run(&["import", "chrome-csv", csv.to_str().unwrap()])
+        .ok();
+    by_folder.run(&["sync", "setup", "--folder", &folder]).ok();
+    home.run(&["init"]).ok();
+    home.run(&["sync", "setup", "--folder", &folder]).ok();
+    home.run(&set_up).ok();
+    let key = home.run(&["sync", "key", "--yes"]).ok();
+    let key = by_server.write("key", key);
+    by_server.run(&["init"]).ok();
+    by_server
+        .run(&[&set_up[..], &["--key-file", key.to_str().unwrap()]].concat())
+        .ok();
+    for (device, numbers) in [(&by_server, 0..10), (&by_folder, 10..21)] {
+        for number in numbers {
+            device.run(&["rm", &format!("r{number}"), "--yes"]).ok();
+        }
+        device.run(&["sync"]).ok();
+    }
+
+    let mut terminal = Terminal::start(&home, &["sync"]);
+    terminal.wait_for("Master passphrase: ");
+    terminal.type_line(PASSPHRASE);
+    terminal.wait_for("this sync with localhost would delete 10");
+    terminal.wait_for("[y/N]");
+    terminal.type_line("y");
+    terminal.wait_for("would delete 11");
+    terminal.wait_for("[y/N]");
+    terminal.type_line("n");
+    let (text, code, _) = terminal.finish();
+    assert_eq!(code, 3, "{text}");
+    assert!(text.contains("synced with localhost"), "{text}");
+    assert_eq!(home.run(&["ls", "--flat"]).ok().lines().count(), 11);
+
+    let said = home.run(&["sync"]);
+    assert_eq!(said.code, 26);
+    assert!(said.err.contains("would delete 11"), "{said:?}");
+}

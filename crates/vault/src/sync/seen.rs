@@ -121,6 +121,24 @@ impl SeenChanges {
     }
 }
 
+impl Vault {
+    /// This vault as it would be if these changes had not been made.
+    #[must_use]
+    pub fn without(&self, changes: &SeenChanges) -> Self {
+        let mut rest = Self {
+            since: self.since,
+            ..Self::new()
+        };
+        for (id, record) in self.records() {
+            let kept = record.changes().iter();
+            for change in kept.filter(|change| !changes.contains(id, change)) {
+                rest.insert(id, change.clone());
+            }
+        }
+        rest
+    }
+}
+
 /// The bytes that represent one change.
 const ID_LEN: usize = 8;
 

@@ -4,6 +4,7 @@ use passmate_core::sync_setup::{Untie, Untied};
 use serde_json::json;
 
 use crate::app::App;
+use crate::commands::sync::refuse_offline;
 
 /// Forget the server, or the shared folder
 ///
@@ -21,6 +22,9 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(app: &App, args: &Args) -> Result<(), Problem> {
+    if args.delete && !args.folder {
+        refuse_offline(app)?;
+    }
     let mut vault = app.open()?;
     let what = if args.folder {
         Untie::Folder

@@ -3,6 +3,7 @@ use passmate_core::problem::Problem;
 
 use crate::app::App;
 use crate::commands::restore::parse_time;
+use crate::commands::sync::refuse_offline;
 use crate::report;
 
 /// Move to a new account with a new key, and delete the old account
@@ -58,6 +59,7 @@ fn parse_since(text: &str) -> Result<i64, String> {
 }
 
 pub(super) fn run(app: &App, args: &Args) -> Result<(), Problem> {
+    refuse_offline(app)?;
     let mut vault = app.open()?;
     let since = args.keep_history;
     let synced = app.with_consent(|consent| vault.rotate(since, consent))?;

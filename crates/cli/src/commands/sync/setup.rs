@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::commands::qr;
+use crate::commands::sync::refuse_offline;
 use crate::joining::{Joined, ask_key, ask_pin, parse_key};
 use crate::prompt::read_small;
 use crate::report::{self, plain};
@@ -69,13 +70,6 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     if is_first {
         app.out
             .note("to add a device, run `passmate sync key` here and `passmate sync setup` there");
-    }
-    Ok(())
-}
-
-fn refuse_offline(app: &App) -> Result<(), Problem> {
-    if app.sync.offline {
-        return Err(Problem::offline());
     }
     Ok(())
 }

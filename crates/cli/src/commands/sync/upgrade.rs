@@ -1,6 +1,7 @@
 use passmate_core::problem::Problem;
 
 use crate::app::App;
+use crate::commands::sync::refuse_offline;
 use crate::report;
 
 /// Stop sharing the account with the original desktop client
@@ -12,6 +13,7 @@ use crate::report;
 pub(super) struct Args {}
 
 pub(super) fn run(app: &App, _: &Args) -> Result<(), Problem> {
+    refuse_offline(app)?;
     let mut vault = app.open()?;
     let (was_shared, synced) = app.with_consent(|consent| vault.upgrade(consent))?;
     report::server(app, synced)?;
