@@ -175,13 +175,17 @@ impl<'a> Attempt<'a> {
         let Some(upload) = &self.upload else {
             return Ok(());
         };
-        self.report.delta.sent.merge(&upload.sent);
+        self.report
+            .delta
+            .note_sent(&upload.sent, self.replica.now());
         self.report.btoken_len = upload.len;
         let Some(mut account) = self.replica.account().cloned() else {
             return Ok(());
         };
         if account.key.granted() == Some(&self.key) && account.seen.note(&upload.part) {
-            account.last = Some(self.report.delta.clone());
+            if !self.report.delta.is_empty() {
+                account.last = Some(self.report.delta.clone());
+            }
             self.replica.set_account(Some(account));
             self.save()?;
         }
@@ -326,7 +330,9 @@ impl<'a> Attempt<'a> {
         });
         if let Some(upload) = before.as_ref().filter(|_| arrived) {
             self.report.sent += upload.missing;
-            self.report.delta.sent.merge(&upload.sent);
+            self.report
+                .delta
+                .note_sent(&upload.sent, self.replica.now());
         }
 
         self.keep_account(shape)?;

@@ -107,7 +107,6 @@ impl News {
     /// Adds it to a report.
     pub fn note(self, report: &mut Report) {
         report.ahead = self.ahead;
-        report.delta.time = self.now;
-        report.delta.received.merge(&self.received);
+        report.delta.note_received(&self.received, self.now);
     }
 }

@@ -172,6 +172,21 @@ fn a_preview_reports_what_a_sync_would_do_and_does_nothing() {
 }
 
 #[test]
+fn a_sync_that_only_sent_remembers_its_time() {
+    // Confirmed at once, or found on the server by the next exchange.
+    for faults in [vec![], vec![Fault::CommitThenCut]] {
+        let cloud = Cloud::new(Layout::One);
+        let (mut first, _) = two_devices(&cloud);
+        first.set("mail", "password", "new");
+        first.now += 1000;
+        let report = first.sync(&mut Way::with(&cloud, faults)).unwrap();
+        assert_eq!(counts(&report), (0, 1, 0));
+        let last = first.file.1.clone().unwrap().last.unwrap();
+        assert_eq!((last.time, last.sent.len()), (first.now, 1));
+    }
+}
+
+#[test]
 fn a_sync_that_would_change_too_much_is_held_back() {
     let cloud = Cloud::new(Layout::One);
     let (mut first, mut second) = two_devices(&cloud);

@@ -18,4 +18,22 @@ impl Delta {
     pub fn is_empty(&self) -> bool {
         self.received.is_empty() && self.sent.is_empty()
     }
+
+    /// Adds changes that came at this time.
+    pub fn note_received(&mut self, received: &SeenChanges, time: i64) {
+        note(&mut self.received, received, &mut self.time, time);
+    }
+
+    /// Adds changes that went at this time.
+    pub fn note_sent(&mut self, sent: &SeenChanges, time: i64) {
+        note(&mut self.sent, sent, &mut self.time, time);
+    }
+}
+
+/// A sync has the time of the last change that it exchanged.
+fn note(ours: &mut SeenChanges, new: &SeenChanges, last: &mut i64, time: i64) {
+    if !new.is_empty() {
+        ours.merge(new);
+        *last = time;
+    }
 }
