@@ -4,6 +4,7 @@
 //!  - reading takes no lock; a save holds it for as long as it reads, merges and writes;
 //!  - a save never undoes what another program saved meanwhile: it merges that change first;
 //!  - a save that would change nothing writes nothing;
+//!  - a save that fails takes back what was not saved: the session holds what was stored last;
 //!  - a copy from before the last change of records is kept (the previous copy), so that it can be
 //!    taken back;
 //!  - every write has a fresh salt, so no key ever encrypts twice;
@@ -14,6 +15,7 @@ mod location;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use getrandom::SysRng;
 use passmate_sync::{Replica, SaveError};
@@ -39,7 +41,7 @@ pub struct Session {
     location: VaultLocation,
     passphrase: Passphrase,
     document: Document,
-    /// Identifies the content of the file when it was last read or written.
+    /// The content of the file when it was last read or written.
     stored: Stored,
     /// The whole history, if a part of it was truncated: it is saved before the vault is written.
     cut_off: Option<Vault>,
@@ -48,13 +50,12 @@ pub struct Session {
     sync_settings: SyncSettings,
 }
 
-/// Identifies the content of a file, to detect changes of the file and of the session.
+/// The content of a file, to detect changes of the file and of the session, and to return to it.
 #[derive(Debug, Clone)]
 struct Stored {
     container: [u8; 32],
     plaintext: [u8; 32],
-    account: Option<Account>,
-    folder: Option<SharedFolder>,
+    document: Arc<Document>,
     records: RecordsDigest,
 }
 
@@ -79,8 +80,7 @@ impl Stored {
         Self {
             container: hash(container),
             plaintext: hash(plaintext),
-            account: document.account.clone(),
-            folder: document.folder.clone(),
+            document: Arc::new(document.clone()),
             records: digest_records(&document.vault),
         }
     }
@@ -299,7 +299,7 @@ impl Session {
     /// [`previous_vault`](Self::previous_vault) returns their state before this save.
     ///
     /// # Errors
-    /// See [`SessionError`]; the file is unchanged and the session keeps its changes.
+    /// See [`SessionError`]; the file is unchanged, and the session is as after the last save.
     pub fn save(&mut self) -> Result<(), SessionError> {
         self.save_as(SaveKind::New)
     }
@@ -308,7 +308,7 @@ impl Session {
     /// back both.
     ///
     /// # Errors
-    /// See [`SessionError`]; the file is unchanged and the session keeps its changes.
+    /// See [`SessionError`]; the file is unchanged, and the session is as after the last save.
     pub fn save_more(&mut self) -> Result<(), SessionError> {
         self.save_as(SaveKind::Continued)
     }
@@ -324,6 +324,23 @@ impl Session {
         let path = previous_of(&self.location.path);
         disk::overwrite(&*self.location.disk, &lock, &path, &container)
             .map_err(self.location.io("write"))
+    }
+
+    /// Makes a change and saves it with [`save_more`](Self::save_more) if that is possible. If
+    /// either fails, the session is as after the last save.
+    pub(crate) fn change_more<T, E: From<SessionError>>(
+        &mut self,
+        change: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let changed = change(self).inspect_err(|_| self.revert())?;
+        self.save_more()?;
+        Ok(changed)
+    }
+
+    /// Takes back all that was not saved.
+    fn revert(&mut self) {
+        self.document = Document::clone(&self.stored.document);
+        self.cut_off = None;
     }
 
     /// The files in which this session saved the whole history before truncating it: vaults under
@@ -378,6 +395,10 @@ impl Session {
     }
 
     fn save_as(&mut self, kind: SaveKind) -> Result<(), SessionError> {
+        self.try_save(kind).inspect_err(|_| self.revert())
+    }
+
+    fn try_save(&mut self, kind: SaveKind) -> Result<(), SessionError> {
         self.archive()?;
         let plaintext = encode_v3(&self.document)?;
         let is_changed = hash(&plaintext) != self.stored.plaintext;
@@ -460,12 +481,12 @@ impl Session {
         let mut document = self.own_document()?;
         document.vault.merge(&theirs.vault);
         document.account = Account::merge(
-            self.stored.account.as_ref(),
+            self.stored.document.account.as_ref(),
             document.account.take(),
             theirs.account,
         );
         document.folder = SharedFolder::merge(
-            self.stored.folder.as_ref(),
+            self.stored.document.folder.as_ref(),
             document.folder.take(),
             theirs.folder,
         );

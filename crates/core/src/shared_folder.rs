@@ -173,7 +173,7 @@ pub fn set_up_folder(
         format!("{host}-{:06x}", digits & 0xFF_FFFF),
     );
     session.set_folder(Some(folder));
-    session.save().inspect_err(|_| session.set_folder(None))?;
+    session.save()?;
     Ok(())
 }
 
@@ -269,6 +269,20 @@ pub fn preview(session: &Session) -> Result<(FolderReport, Vault), FolderError> 
 /// # Errors
 /// See [`FolderError`]; the copy is as it was.
 pub fn give_out(session: &mut Session, found: &mut FolderReport) -> Result<(), FolderError> {
+    // Save before writing the copy: if the copy is not written, its recorded hash does not match
+    // the file, and the next sync writes it again.
+    let copy = session.change_more(|session| make_copy(session, found))?;
+    if let Some((path, container)) = copy {
+        session.write_copy(&path, &container)?;
+    }
+    Ok(())
+}
+
+/// This device's copy, recorded in the vault, and where it is written; `None` if it is there.
+fn make_copy(
+    session: &mut Session,
+    found: &mut FolderReport,
+) -> Result<Option<(PathBuf, Vec<u8>)>, FolderError> {
     resolve(session);
     let mut folder = session.folder().cloned().ok_or(FolderError::NotSetUp)?;
     let path = own_path(&folder);
@@ -279,8 +293,7 @@ pub fn give_out(session: &mut Session, found: &mut FolderReport) -> Result<(), F
         own.content == content && there.as_ref().is_some_and(|file| own.is_file(file))
     };
     if folder.own.is_some_and(is_written) {
-        session.save_more()?;
-        return Ok(());
+        return Ok(None);
     }
     let new = found.new_in(session.vault(), &folder);
     let container = session.seal(&plaintext)?;
@@ -289,16 +302,11 @@ pub fn give_out(session: &mut Session, found: &mut FolderReport) -> Result<(), F
     let report = &mut found.report;
     report.sent = new.len();
     if !new.is_empty() {
-        report.delta.time = session.now();
-        report.delta.sent = new;
+        report.delta.note_sent(&new, session.now());
         folder.last = Some(report.delta.clone());
     }
     session.set_folder(Some(folder));
-    // Save before writing the copy: if the copy is not written, its recorded hash does not match
-    // the file, and the next sync writes it again.
-    session.save_more()?;
-    session.write_copy(&path, &container)?;
-    Ok(())
+    Ok(Some((path, container)))
 }
 
 fn resolve(session: &mut Session) {

@@ -29,13 +29,13 @@ pub trait Replica {
     /// nothing if nothing changed.
     ///
     /// # Errors
-    /// The vault could not be saved.
+    /// The vault could not be saved; it may be as after the last save then.
     fn save(&mut self) -> Result<(), SaveError>;
 
     /// Like [`save`](Self::save), but what is saved belongs to the previous save: one *undo* takes
     /// back both.
     ///
     /// # Errors
-    /// The vault could not be saved.
+    /// The vault could not be saved; it may be as after the last save then.
     fn save_more(&mut self) -> Result<(), SaveError>;
 }

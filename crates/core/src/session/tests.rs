@@ -208,7 +208,7 @@ fn a_new_passphrase_opens_the_vault_and_the_copy_beside_it_and_the_old_one_neith
 }
 
 #[test]
-fn a_save_that_fails_anywhere_leaves_a_vault_that_opens_and_keeps_the_changes_in_memory() {
+fn a_save_that_fails_anywhere_leaves_a_vault_that_opens_and_takes_the_changes_back() {
     for is_dead in [false, true] {
         for number in 1.. {
             let dir = tempfile::tempdir().unwrap();
@@ -223,11 +223,14 @@ fn a_save_that_fails_anywhere_leaves_a_vault_that_opens_and_keeps_the_changes_in
             assert!(there == ["old"] || there == ["new", "old"], "{there:?}");
             if result.is_ok() {
                 assert_eq!(there, ["new", "old"]);
+                assert_eq!(paths(&session), there);
+            } else {
+                assert_eq!(paths(&session), ["old"]);
             }
-            assert_eq!(paths(&session), ["new", "old"]);
             session.location = session.location.with_disk(RealDisk);
             session.save().unwrap();
-            assert_eq!(paths(&reopen(&dir)), ["new", "old"]);
+            assert_eq!(paths(&session), there);
+            assert_eq!(paths(&reopen(&dir)), there);
             if disk.done() < number {
                 break;
             }

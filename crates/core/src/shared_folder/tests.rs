@@ -391,3 +391,82 @@ fn a_disk_that_fails_at_any_step_loses_nothing_and_the_next_sync_mends_it() {
         );
     }
 }
+
+#[test]
+fn a_call_that_cannot_be_saved_has_changed_nothing_in_memory_either() {
+    use passmate_sync::leave;
+    use passmate_vault::{Account, AccountKey, Secret, SeenChanges, Shape, SyncKey, Trust};
+
+    use crate::disk::tests::FailingDisk;
+
+    fn fails_as_a_whole(call: fn(&mut Session) -> bool) {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = dir.path().join("shared");
+        fs::create_dir(&shared).unwrap();
+        let mut one = device(&dir, "one", &shared, "a");
+        set(&mut one, "mail", "user", "me", 100);
+        sync_folder(&mut one, &[]);
+        for fails_at in 1.. {
+            let dir = tempfile::tempdir().unwrap();
+            let mut two = device(&dir, "two", &shared, "a");
+            set(&mut two, "bank", "pin", "1", 100);
+            set(&mut two, "bank", "pin", "2", 200);
+            Replica::set_account(
+                &mut two,
+                Some(Account {
+                    host: "cloud.example".to_owned(),
+                    port: 1,
+                    key: AccountKey::Granted(SyncKey::from_parts(
+                        [1; 8],
+                        Secret::from_bytes([1; 32]),
+                    )),
+                    trust: Trust::System,
+                    confirmed: true,
+                    seen: SeenChanges::new(),
+                    last: None,
+                    retired: None,
+                    shape: Shape::Modern,
+                }),
+            );
+            two.save().unwrap();
+            let disk = FailingDisk::default();
+            let place = VaultLocation::new(dir.path().join("two.pmdb"))
+                .with_params(cheap())
+                .with_disk(disk.clone());
+            let mut two = Session::open(place, passphrase("a")).unwrap();
+            let held = |session: &Session| {
+                let account = Replica::account(session).cloned();
+                (session.vault().clone(), session.folder().cloned(), account)
+            };
+            let before = held(&two);
+            disk.fail_after(fails_at);
+            let is_done = call(&mut two);
+            let has_failed = disk.has_failed();
+            if !is_done {
+                // What a call saved before it failed stays.
+                let place = VaultLocation::new(dir.path().join("two.pmdb"));
+                let stored = Session::open(place, passphrase("a")).unwrap();
+                let after = held(&two);
+                assert!(has_failed, "operation {fails_at}");
+                assert!(
+                    after == before || after == held(&stored),
+                    "operation {fails_at}"
+                );
+            }
+            if !has_failed {
+                assert!(is_done && held(&two) != before && fails_at > 3);
+                return;
+            }
+        }
+    }
+
+    fails_as_a_whole(|session| leave_folder(session, false).is_ok());
+    fails_as_a_whole(|session| take_in(session, &[], Options::default()).is_ok());
+    fails_as_a_whole(|session| give_out(session, &mut FolderReport::default()).is_ok());
+    fails_as_a_whole(|session| leave(session).is_ok());
+    // As a rotation cuts the history.
+    fails_as_a_whole(|session| {
+        let cut = Vault::new().with_history_since(300);
+        Replica::merge(session, &cut).dropped == 1 && Replica::save_more(session).is_ok()
+    });
+}
