@@ -297,7 +297,7 @@ impl From<SyncError> for Problem {
     fn from(error: SyncError) -> Self {
         let message = error.to_string();
         match error {
-            SyncError::NotSetUp => Self::new(
+            SyncError::NotSetUp | SyncError::NoAccount => Self::new(
                 ProblemKind::NotFound,
                 message,
                 "connect it to a server with `passmate sync setup HOST`",

@@ -230,7 +230,7 @@ pub(crate) fn trust_next(session: &mut Session, pin: Pin) -> Reply<Trust> {
 
 /// The account of a vault that has one, and its key.
 pub(crate) fn tied(session: &Session) -> Reply<(&Account, &SyncKey)> {
-    let account = Replica::account(session).ok_or(SyncError::NotSetUp)?;
+    let account = Replica::account(session).ok_or(SyncError::NoAccount)?;
     let key = account.key.granted().ok_or_else(|| SyncError::NotLetIn {
         host: account.host.clone(),
     })?;
@@ -276,7 +276,7 @@ pub(crate) fn rotate(
 /// Gives an account that is shared with the desktop client our own form.
 pub(crate) fn upgrade(session: &mut Session, consent: &Consent) -> Reply<(bool, Synced<Report>)> {
     require_online(session)?;
-    let account = Replica::account(session).ok_or(SyncError::NotSetUp)?;
+    let account = Replica::account(session).ok_or(SyncError::NoAccount)?;
     let was_shared = account.shape == Shape::Desktop;
     if was_shared {
         consent.require(Question::Upgrade)?;

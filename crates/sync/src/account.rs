@@ -17,7 +17,7 @@ use crate::replica::Replica;
 /// The vault is not set up to sync, or could not be saved; then nothing changed.
 pub fn trust_pin(replica: &mut dyn Replica, pin: Pin) -> Result<Trust, SyncError> {
     let account = replica.account().cloned();
-    let mut account = account.ok_or(SyncError::NotSetUp)?;
+    let mut account = account.ok_or(SyncError::NoAccount)?;
     let trust = match account.trust {
         Trust::Pins { current, .. } if current != pin => Trust::Pins {
             current,

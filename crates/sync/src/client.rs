@@ -50,7 +50,7 @@ impl SyncClient<'_> {
     }
 
     fn account(&self) -> Result<(SyncKey, bool), SyncError> {
-        let account = self.replica.account().ok_or(SyncError::NotSetUp)?;
+        let account = self.replica.account().ok_or(SyncError::NoAccount)?;
         let key = account.key.granted().ok_or_else(|| SyncError::NotLetIn {
             host: account.host.clone(),
         })?;

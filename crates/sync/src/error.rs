@@ -14,9 +14,12 @@ use crate::wire::StreamEnd;
 /// Why a sync failed. In every case all that this device had is still in its vault.
 #[derive(Debug, thiserror::Error)]
 pub enum SyncError {
-    /// The vault has no account.
+    /// The vault syncs with nothing.
     #[error("this vault is not connected to a server or folder")]
     NotSetUp,
+    /// The vault has no account. It may have a shared folder.
+    #[error("this vault has no account on a server")]
+    NoAccount,
     /// The vault has an account already.
     #[error("this vault already syncs with {host}")]
     AlreadySetUp {
@@ -199,7 +202,7 @@ impl SyncError {
     /// Its kind.
     pub fn kind(&self) -> SyncErrorKind {
         match self {
-            Self::NotSetUp | Self::NotLetIn { .. } => SyncErrorKind::NotSetUp,
+            Self::NotSetUp | Self::NoAccount | Self::NotLetIn { .. } => SyncErrorKind::NotSetUp,
             Self::AlreadySetUp { .. } => SyncErrorKind::AlreadySetUp,
             Self::SetUpChanged => SyncErrorKind::SetUpChanged,
             Self::KeyWithoutAccount => SyncErrorKind::Refused,

@@ -16,7 +16,7 @@ use crate::transport::Transport;
 /// # Errors
 /// The vault is not set up to sync, or could not be saved; then nothing changed.
 pub fn leave(replica: &mut dyn Replica) -> Result<(), SyncError> {
-    replica.account().ok_or(SyncError::NotSetUp)?;
+    replica.account().ok_or(SyncError::NoAccount)?;
     replace_account(replica, None)
 }
 
@@ -27,7 +27,7 @@ impl SyncClient<'_> {
     /// See [`SyncError`]; the vault keeps the account then, and [`leave`] can still drop it.
     /// [`RemoteError::DeletedOrUnreachable`]: the deletion was asked for twice and not confirmed.
     pub fn delete(&mut self) -> Result<(), SyncError> {
-        let account = self.replica.account().ok_or(SyncError::NotSetUp)?;
+        let account = self.replica.account().ok_or(SyncError::NoAccount)?;
         // A device that was never admitted has nothing there.
         if let Some(key) = account.key.granted().cloned() {
             delete_account(&key, self.transport, self.env)?;

@@ -31,7 +31,7 @@ impl SyncClient<'_> {
     /// See [`SyncError`]. The vault is tied to the old account, or to the new one with the old
     /// one's key beside it: called again, it goes on.
     pub fn rotate(&mut self, keep_since: Option<i64>) -> Result<Report, SyncError> {
-        let begun = self.replica.account().ok_or(SyncError::NotSetUp)?;
+        let begun = self.replica.account().ok_or(SyncError::NoAccount)?;
         let mut report = Report::default();
         if begun.retired.is_none() {
             match self.sync(Options::default()) {

@@ -484,6 +484,17 @@ pub(crate) fn a_shared_folder_syncs_two_vaults<I: Implementation>() {
         one_standing.content.fingerprint,
         two_standing.content.fingerprint
     );
+    // It syncs, but with no server.
+    for refused in [
+        two.sync_key().map(drop),
+        two.rotate(None, &Consent::none()).map(drop),
+        two.upgrade(&Consent::none()).map(drop),
+    ] {
+        assert_eq!(
+            refused.unwrap_err().into_problem().message,
+            "this vault has no account on a server"
+        );
+    }
     let untied = two
         .untie(Untie::Any, true, &Consent::to_everything())
         .unwrap();

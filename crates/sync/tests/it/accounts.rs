@@ -286,7 +286,7 @@ fn a_deletion_is_confirmed_or_reported_as_unknown() {
         assert!(first.file.1.is_none() && first.vault == vault);
         assert!(matches!(
             first.sync(&mut Way::to(&cloud)),
-            Err(SyncError::NotSetUp)
+            Err(SyncError::NoAccount)
         ));
     }
 }
@@ -297,6 +297,6 @@ fn leaving_changes_nothing_on_the_server() {
     let (mut first, mut second) = two_devices(&cloud);
     leave(&mut first).unwrap();
     assert_eq!(first.file.1, None);
-    assert!(matches!(leave(&mut first), Err(SyncError::NotSetUp)));
+    assert!(matches!(leave(&mut first), Err(SyncError::NoAccount)));
     second.sync(&mut Way::to(&cloud)).unwrap();
 }
