@@ -8,6 +8,7 @@ use passmate_vault::{EditError, SyncKeyError};
 
 use crate::clock::local_time;
 use crate::escape::escape;
+use crate::net::Address;
 use crate::session::SessionError;
 use crate::settings::SettingsError;
 use crate::share::link::LinkError;
@@ -302,9 +303,11 @@ impl From<SyncError> for Problem {
                 message,
                 "connect it to a server with `passmate sync setup HOST`",
             ),
-            SyncError::NotLetIn { ref host } => {
+            SyncError::NotLetIn { ref host, port } => {
+                let address = Address::new(host, port);
+                let address = address.map_or_else(|_| host.clone(), |address| address.to_string());
                 let hint = format!(
-                    "run `passmate sync setup {host}` when its operator has admitted this device; \
+                    "run `passmate sync setup {address}` when its operator has admitted this device; \
                      add --request to show the code again"
                 );
                 Self::new(ProblemKind::Refused, message, hint)
@@ -632,4 +635,25 @@ fn not_trusted(
         ),
     };
     Problem::new(ProblemKind::NotTrusted, message, hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_waits_is_told_the_address_to_set_up() {
+        let hint = |host: &str, port| {
+            let host = host.to_owned();
+            Problem::from(SyncError::NotLetIn { host, port }).hint
+        };
+        for (host, port, address) in [
+            ("cloud.example", passmate_proto::PORT, "cloud.example"),
+            ("127.0.0.1", 31001, "127.0.0.1:31001"),
+            ("::1", 31001, "[::1]:31001"),
+        ] {
+            let wanted = format!("run `passmate sync setup {address}` when ");
+            assert!(hint(host, port).starts_with(&wanted), "{host}");
+        }
+    }
 }

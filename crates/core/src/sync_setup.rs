@@ -233,6 +233,7 @@ pub(crate) fn tied(session: &Session) -> Reply<(&Account, &SyncKey)> {
     let account = Replica::account(session).ok_or(SyncError::NoAccount)?;
     let key = account.key.granted().ok_or_else(|| SyncError::NotLetIn {
         host: account.host.clone(),
+        port: account.port,
     })?;
     Ok((account, key))
 }

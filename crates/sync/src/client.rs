@@ -53,6 +53,7 @@ impl SyncClient<'_> {
         let account = self.replica.account().ok_or(SyncError::NoAccount)?;
         let key = account.key.granted().ok_or_else(|| SyncError::NotLetIn {
             host: account.host.clone(),
+            port: account.port,
         })?;
         Ok((key.clone(), account.confirmed))
     }

@@ -31,6 +31,8 @@ pub enum SyncError {
     NotLetIn {
         /// The server's host.
         host: String,
+        /// Its port.
+        port: u16,
     },
     /// Another program tied the vault to another account, or to none, while this sync ran.
     #[error("another program changed the account of this vault meanwhile")]
