@@ -246,19 +246,19 @@ impl VaultApi for Session {
         consent: &Consent,
         saved: &mut dyn FnMut(&Edited),
     ) -> Reply<Changed> {
-        let before = self.vault().clone();
-        let edited = edit(self, change, consent).inspect_err(|_| self.reset(before.clone()))?;
-        let after = self.vault().clone();
+        let before = self.stored();
+        let edited = edit(self, change, consent).inspect_err(|_| self.revert())?;
+        let is_synced = self.sync_settings().auto && edited.changes > 0;
+        let after = is_synced.then(|| self.vault().clone());
         if edited.changes > 0 {
-            self.save().inspect_err(|_| self.reset(before.clone()))?;
+            self.save()?;
         }
         saved(&edited);
-        let synced = if self.sync_settings().auto && edited.changes > 0 {
-            sync_after_change(self, &before, &after)
-        } else {
-            SyncAnswer::default()
-        };
-        Ok(Changed { edited, synced })
+        let synced = after.map(|after| sync_after_change(self, &before.vault, &after));
+        Ok(Changed {
+            edited,
+            synced: synced.unwrap_or_default(),
+        })
     }
 
     fn preview_import(&mut self, format: Format, imported: &Imported) -> Reply<Applied> {

@@ -149,9 +149,9 @@ impl Session {
         }
     }
 
-    /// Discards unsaved edits.
-    pub(crate) fn reset(&mut self, vault: Vault) {
-        self.document.vault = vault;
+    /// The content of the file when it was last read or written.
+    pub(crate) fn stored(&self) -> Arc<Document> {
+        Arc::clone(&self.stored.document)
     }
 
     /// How and when this vault syncs.
@@ -338,7 +338,7 @@ impl Session {
     }
 
     /// Takes back all that was not saved.
-    fn revert(&mut self) {
+    pub(crate) fn revert(&mut self) {
         self.document = Document::clone(&self.stored.document);
         self.cut_off = None;
     }
