@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use passmate_core::problem::{Problem, ProblemKind};
 use passmate_core::settings::toml_fault;
 use serde::{Deserialize, Serialize};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
-use tempfile::TempDir;
+use signal_hook::flag;
 use zeroize::Zeroizing;
 
 use crate::app::App;
@@ -33,26 +34,72 @@ struct Page {
     fields: BTreeMap<String, String>,
 }
 
-/// Lets a person edit a record in their editor.
-pub(crate) fn edit_record(app: &App, before: RecordText) -> Result<RecordText, Problem> {
-    let before = Page::from(before);
-    let mut folder = EditFolder::new(app)?;
-    let mut text = before.to_text()?;
-    loop {
-        text = folder.edit(&text)?;
-        let error = match toml::from_str::<Page>(&text) {
-            Ok(after) => return Ok(after.into()),
-            Err(error) => error,
-        };
-        let message = format!("this is not a valid record: {}", toml_fault(&text, &error));
-        if !app.ask.has_person() || app.ask.yes {
-            return Err(Problem::usage(
-                message,
+/// A record in the person's editor, until what they made of it is accepted.
+pub(crate) struct Editor<'a> {
+    app: &'a App,
+    /// The folder that gets a folder for the text.
+    place: PathBuf,
+    signals: Signals,
+    /// The text as the person left it.
+    text: Zeroizing<String>,
+}
+
+impl<'a> Editor<'a> {
+    pub(crate) fn new(app: &'a App, record: RecordText) -> Result<Self, Problem> {
+        Ok(Self {
+            app,
+            place: place(app)?,
+            signals: Signals::new().map_err(|error| no_folder(&error))?,
+            text: Page::from(record).to_text()?,
+        })
+    }
+
+    /// Runs the editor until the text is a record.
+    pub(crate) fn edit(&mut self) -> Result<RecordText, Problem> {
+        loop {
+            self.text = self.run()?;
+            let error = match toml::from_str::<Page>(&self.text) {
+                Ok(after) => return Ok(after.into()),
+                Err(error) => error,
+            };
+            let fault = toml_fault(&self.text, &error);
+            self.ask_again(Problem::usage(
+                format!("this is not a valid record: {fault}"),
                 "nothing was changed; keep the format of the file",
+            ))?;
+        }
+    }
+
+    /// Asks whether to mend this in the editor. Without a person it is the error.
+    pub(crate) fn ask_again(&self, problem: Problem) -> Result<(), Problem> {
+        if !self.app.ask.has_person() || self.app.ask.yes {
+            return Err(problem);
+        }
+        self.app.out.warn(&problem.message);
+        self.app.ask.confirm("Edit it again?")
+    }
+
+    /// Runs the editor once, and deletes its file.
+    fn run(&self) -> Result<Zeroizing<String>, Problem> {
+        let edited = {
+            // Dropped last: the folder goes first.
+            let _held = self.signals.hold();
+            let mut builder = tempfile::Builder::new();
+            let folder = builder
+                .prefix("passmate-")
+                .permissions(fs::Permissions::from_mode(0o700))
+                .tempdir_in(&self.place)
+                .map_err(|error| no_folder(&error))?;
+            edit_file(&folder.path().join("record.toml"), &self.text)
+        };
+        if self.signals.is_ended.load(Ordering::SeqCst) {
+            return Err(Problem::new(
+                ProblemKind::Cancelled,
+                "ended by a signal",
+                "nothing was changed",
             ));
         }
-        app.out.warn(&message);
-        app.ask.confirm("Edit it again?")?;
+        edited
     }
 }
 
@@ -87,101 +134,101 @@ impl Page {
     }
 }
 
-/// A folder for the text, which is deleted with this value.
-struct EditFolder {
-    folder: TempDir,
-    /// The person wanted this program to end.
+/// What signals do from the first run of the editor on. While it runs, an interrupt is its own
+/// affair, and a signal that ends this program waits until the text is deleted. At other times they
+/// end the program, as if nobody had asked for them.
+struct Signals {
+    is_default: Arc<AtomicBool>,
+    /// Somebody wanted this program to end while the editor ran.
     is_ended: Arc<AtomicBool>,
 }
 
-impl EditFolder {
-    fn new(app: &App) -> Result<Self, Problem> {
-        let failed = |error: std::io::Error| {
-            let hint = "set XDG_RUNTIME_DIR to a folder in memory (tmpfs) that only you can read";
-            Problem::new(
-                ProblemKind::File,
-                format!("cannot make a folder for the text: {error}"),
-                hint,
-            )
-        };
-        let place = match places().into_iter().find(|place| is_memory(place)) {
-            Some(place) => place,
-            None => {
-                let place = std::env::temp_dir();
-                app.ask.confirm(&format!(
-                    "There is no folder in memory here; the text would be on the disk in {} for a \
-                     while. Go on?",
-                    place.display()
-                ))?;
-                place
-            }
-        };
-        let mut builder = tempfile::Builder::new();
-        let folder = builder
-            .prefix("passmate-")
-            .permissions(fs::Permissions::from_mode(0o700));
-        let folder = folder.tempdir_in(place).map_err(failed)?;
+impl Signals {
+    fn new() -> io::Result<Self> {
+        let is_default = Arc::new(AtomicBool::new(true));
         let is_ended = Arc::new(AtomicBool::new(false));
-        // An interrupt is the editor's affair; whatever ends this program must not leave the text
-        // behind.
-        let interrupt = Arc::new(AtomicBool::new(false));
-        signal_hook::flag::register(SIGINT, interrupt).map_err(failed)?;
-        for signal in [SIGTERM, SIGHUP, SIGQUIT] {
-            signal_hook::flag::register(signal, Arc::clone(&is_ended)).map_err(failed)?;
+        for signal in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] {
+            flag::register_conditional_default(signal, Arc::clone(&is_default))?;
+            if signal != SIGINT {
+                flag::register(signal, Arc::clone(&is_ended))?;
+            }
         }
-        Ok(Self { folder, is_ended })
+        Ok(Self {
+            is_default,
+            is_ended,
+        })
     }
 
-    /// Lets the person edit a text.
-    fn edit(&mut self, text: &str) -> Result<Zeroizing<String>, Problem> {
-        use std::io::{Read, Write};
-        use std::os::unix::fs::OpenOptionsExt;
-        let path = self.folder.path().join("record.toml");
-        let failed = |error: std::io::Error| {
-            Problem::new(
-                ProblemKind::File,
-                format!("cannot write or read the text: {error}"),
-                "nothing was changed",
-            )
-        };
-        let mut file = fs::OpenOptions::new();
-        let file = file
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&path);
-        file.and_then(|mut file| file.write_all(text.as_bytes()))
-            .map_err(failed)?;
-        let status = editor_command(&path).status().map_err(|error| {
-            Problem::new(
-                ProblemKind::Other,
-                format!("the editor cannot be started: {error}"),
-                "set VISUAL or EDITOR",
-            )
-        })?;
-        if self.is_ended.load(Ordering::Relaxed) {
-            return Err(Problem::new(
-                ProblemKind::Cancelled,
-                "ended by a signal",
-                "nothing was changed",
-            ));
-        }
-        if !status.success() {
-            let message = format!("the editor ended with an error ({status})");
-            return Err(Problem::new(
-                ProblemKind::Cancelled,
-                message,
-                "nothing was changed; look at VISUAL and EDITOR",
-            ));
-        }
-        let mut text = Zeroizing::new(String::new());
-        let file = fs::File::open(&path).map_err(failed)?;
-        file.take(TEXT_LEN_MAX)
-            .read_to_string(&mut text)
-            .map_err(failed)?;
-        Ok(text)
+    fn hold(&self) -> Held<'_> {
+        self.is_default.store(false, Ordering::SeqCst);
+        Held(&self.is_default)
     }
+}
+
+/// Signals do not end the program until this is dropped.
+struct Held<'a>(&'a AtomicBool);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Lets the person edit a text in this file.
+fn edit_file(path: &Path, text: &str) -> Result<Zeroizing<String>, Problem> {
+    let failed = |error: io::Error| {
+        Problem::new(
+            ProblemKind::File,
+            format!("cannot write or read the text: {error}"),
+            "nothing was changed",
+        )
+    };
+    let mut file = fs::OpenOptions::new();
+    let file = file.write(true).create_new(true).mode(0o600).open(path);
+    file.and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(failed)?;
+    let status = editor_command(path).status().map_err(|error| {
+        Problem::new(
+            ProblemKind::Other,
+            format!("the editor cannot be started: {error}"),
+            "set VISUAL or EDITOR",
+        )
+    })?;
+    if !status.success() {
+        let message = format!("the editor ended with an error ({status})");
+        return Err(Problem::new(
+            ProblemKind::Cancelled,
+            message,
+            "nothing was changed; look at VISUAL and EDITOR",
+        ));
+    }
+    let mut text = Zeroizing::new(String::new());
+    let file = fs::File::open(path).map_err(failed)?;
+    file.take(TEXT_LEN_MAX)
+        .read_to_string(&mut text)
+        .map_err(failed)?;
+    Ok(text)
+}
+
+/// Where the text is for a while: in memory, or on the disk after a yes.
+fn place(app: &App) -> Result<PathBuf, Problem> {
+    if let Some(place) = places().into_iter().find(|place| is_memory(place)) {
+        return Ok(place);
+    }
+    let place = std::env::temp_dir();
+    app.ask.confirm(&format!(
+        "There is no folder in memory here; the text would be on the disk in {} for a while. Go on?",
+        place.display()
+    ))?;
+    Ok(place)
+}
+
+fn no_folder(error: &io::Error) -> Problem {
+    Problem::new(
+        ProblemKind::File,
+        format!("cannot make a folder for the text: {error}"),
+        "set XDG_RUNTIME_DIR to a folder in memory (tmpfs) that only you can read",
+    )
 }
 
 fn places() -> Vec<PathBuf> {

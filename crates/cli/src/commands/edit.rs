@@ -1,9 +1,9 @@
 use passmate_core::edit::{Edit, RecordText};
-use passmate_core::problem::Problem;
+use passmate_core::problem::{Problem, ProblemKind};
 
 use crate::app::App;
 use crate::change::change_and;
-use crate::editor::edit_record;
+use crate::editor::Editor;
 use crate::report::plain;
 
 /// Edit a record in an editor
@@ -26,19 +26,31 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
             .map(|field| (field.name, field.value.to_string()))
             .collect(),
     };
-    let after = edit_record(app, before.clone())?;
-    let path = after.path.clone();
-    let edit = Edit::Update {
-        path: args.path.clone(),
-        before,
-        after,
-    };
-    change_and(app, &mut *vault, &edit, |edited| {
-        app.out.note(&match edited.changes {
-            0 => "nothing was changed".to_owned(),
-            1 => format!("1 change of {path}"),
-            count => format!("{count} changes of {path}"),
+    let mut editor = Editor::new(app, before.clone())?;
+    loop {
+        let after = editor.edit()?;
+        let path = after.path.clone();
+        let edit = Edit::Update {
+            path: args.path.clone(),
+            before: before.clone(),
+            after,
+        };
+        let changed = change_and(app, &mut *vault, &edit, |edited| {
+            app.out.note(&match edited.changes {
+                0 => "nothing was changed".to_owned(),
+                1 => format!("1 change of {path}"),
+                count => format!("{count} changes of {path}"),
+            });
+            app.done()
         });
-        app.done()
-    })
+        match changed {
+            Err(problem) if is_mendable(problem.kind) => editor.ask_again(problem)?,
+            changed => return changed,
+        }
+    }
+}
+
+/// Whether another text would be accepted.
+const fn is_mendable(kind: ProblemKind) -> bool {
+    matches!(kind, ProblemKind::Usage | ProblemKind::Exists)
 }

@@ -280,3 +280,48 @@ fn a_held_back_sync_is_asked_for_each_place() {
     assert_eq!(said.code, 26);
     assert!(said.err.contains("would delete 11"), "{said:?}");
 }
+
+/// A home with two records, and a terminal in which one of them gets the path of the other. The
+/// editor says where its file was.
+fn edited_to_a_taken_path() -> (Home, Terminal) {
+    let home = Home::new();
+    home.run(&["init"]).ok();
+    for path in ["web/bank", "web/shop"] {
+        home.run_with(&["set", path, "user"], "bob\n").ok();
+    }
+    home.write(
+        "edit.sh",
+        "echo \"$1\" > \"$HOME/place\"\n\
+         sed -i -e s/bank/store/ -e s/shop/bank/ -e s/bob/robert/ \"$1\"\n",
+    );
+    let editor = [("EDITOR", "sh edit.sh")];
+    let mut terminal = Terminal::start_with(&home, &["edit", "web/shop"], &editor);
+    terminal.wait_for("passphrase: ");
+    terminal.type_line(PASSPHRASE);
+    terminal.wait_for("there is already a record web/bank");
+    terminal.wait_for("Edit it again? [y/N] ");
+    (home, terminal)
+}
+
+#[test]
+fn an_edit_that_is_refused_is_mended_in_the_text_as_it_was_left() {
+    let (home, mut terminal) = edited_to_a_taken_path();
+    terminal.type_line("y");
+    let (text, code, _) = terminal.finish();
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("2 changes of web/store"), "{text}");
+    assert_eq!(home.run(&["ls", "--flat"]).ok(), "web/bank\nweb/store\n");
+    assert_eq!(home.run(&["show", "web/store", "user"]).ok(), "robert\n");
+}
+
+#[test]
+fn ctrl_c_ends_the_program_after_the_editor_and_the_text_is_deleted() {
+    let (home, mut terminal) = edited_to_a_taken_path();
+    let place = std::fs::read_to_string(home.path().join("place")).unwrap();
+    let folder = std::path::Path::new(place.trim_end()).parent().unwrap();
+    assert!(!folder.exists(), "the text is still in {place}");
+    terminal.interrupt();
+    let (text, code, _) = terminal.finish();
+    assert_eq!(code, 1, "{text}");
+    assert!(!text.contains("passmate: error"), "{text}");
+}

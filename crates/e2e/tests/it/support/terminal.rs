@@ -26,6 +26,11 @@ pub(crate) struct Terminal {
 impl Terminal {
     /// Starts `passmate` with these arguments. There is no passphrase file, so it asks.
     pub(crate) fn start(home: &Home, words: &[&str]) -> Self {
+        Self::start_with(home, words, &[])
+    }
+
+    /// The same with these variables.
+    pub(crate) fn start_with(home: &Home, words: &[&str], variables: &[(&str, &str)]) -> Self {
         let size = PtySize {
             rows: ROWS.get(),
             cols: COLUMNS.get(),
@@ -37,6 +42,9 @@ impl Terminal {
         command.env_clear();
         command.env("HOME", home.path());
         command.env("TERM", "xterm-256color");
+        for (name, value) in variables {
+            command.env(name, value);
+        }
         command.args(words);
         command.cwd(home.path());
         let child = pair.slave.spawn_command(command).unwrap();
@@ -96,9 +104,23 @@ impl Terminal {
             .unwrap();
     }
 
+    /// Types Ctrl-C.
+    pub(crate) fn interrupt(&mut self) {
+        self.keyboard.write_all(b"\x03").unwrap();
+    }
+
     /// Waits for the program to end. Returns the screen, the exit code and all output.
     pub(crate) fn finish(mut self) -> (String, u32, Vec<u8>) {
-        while self.read() != Err(RecvTimeoutError::Disconnected) {}
+        loop {
+            match self.read() {
+                Ok(()) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    let _ = self.child.kill();
+                    panic!("the program does not end:\n{}", self.text());
+                }
+            }
+        }
         let code = self.child.wait().unwrap().exit_code();
         (self.text(), code, self.raw)
     }
