@@ -48,7 +48,7 @@ impl Ask {
     pub(crate) fn passphrase(&self, prompt: &str) -> Result<Passphrase, Problem> {
         match &self.passphrase {
             PassphraseSource::Terminal => self
-                .hidden(prompt)
+                .hidden(prompt, "passphrase")
                 .map(|text| Passphrase::from_bytes(text.as_bytes().to_vec())),
             PassphraseSource::Stdin => first_line(io::stdin().lock(), "standard input"),
             PassphraseSource::File(path) => {
@@ -99,8 +99,8 @@ impl Ask {
         check_not_empty(first_line(io::stdin().lock(), "standard input")?)
     }
 
-    /// A secret line that is not seen while it is typed.
-    pub(crate) fn hidden(&self, prompt: &str) -> Result<Zeroizing<String>, Problem> {
+    /// A secret line that is not seen while it is typed; `what` is its name in an error.
+    pub(crate) fn hidden(&self, prompt: &str, what: &str) -> Result<Zeroizing<String>, Problem> {
         if self.no_input {
             return Err(locked());
         }
@@ -108,7 +108,14 @@ impl Ask {
         let _echo_off = EchoOff::begin();
         rpassword::prompt_password(prompt)
             .map(Zeroizing::new)
-            .map_err(|_| locked())
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::UnexpectedEof => Problem::new(
+                    ProblemKind::Locked,
+                    format!("no {what} was typed"),
+                    format!("run the command again and type the {what}"),
+                ),
+                _ => locked(),
+            })
     }
 
     /// A field's value: typed where a person is, else all of standard input without one line feed
@@ -122,7 +129,7 @@ impl Ask {
             return Ok(Zeroizing::default());
         }
         let value = if self.has_person() && self.passphrase != PassphraseSource::Stdin {
-            self.hidden(&escape(prompt))?
+            self.hidden(&escape(prompt), "value")?
         } else {
             let mut bytes = Zeroizing::new(Vec::new());
             io::stdin()

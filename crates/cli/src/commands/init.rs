@@ -130,7 +130,9 @@ fn adopt(
             app.out.warn("wrong passphrase, try again");
         }
         let name = escape(&path.display().to_string());
-        let typed = app.ask.hidden(&format!("Passphrase of {name}: "))?;
+        let typed = app
+            .ask
+            .hidden(&format!("Passphrase of {name}: "), "passphrase")?;
         let typed = Passphrase::from_bytes(typed.as_bytes().to_vec());
         parsed = parse(format, &bytes, Some(&typed));
     }

@@ -325,3 +325,15 @@ fn ctrl_c_ends_the_program_after_the_editor_and_the_text_is_deleted() {
     assert_eq!(code, 1, "{text}");
     assert!(!text.contains("passmate: error"), "{text}");
 }
+
+#[test]
+fn the_end_of_the_input_is_no_passphrase() {
+    let home = Home::new();
+    home.run(&["init"]).ok();
+    let mut terminal = Terminal::start(&home, &["ls"]);
+    terminal.wait_for("Master passphrase: ");
+    terminal.end_input();
+    let (text, code, _) = terminal.finish();
+    assert!(text.contains("no passphrase was typed"), "{text}");
+    assert_eq!(code, 4, "{text}");
+}

@@ -109,6 +109,18 @@ impl Terminal {
         self.keyboard.write_all(b"\x03").unwrap();
     }
 
+    /// Types Ctrl-D until the program answers: the terminal swallows it before the program reads.
+    pub(crate) fn end_input(&mut self) {
+        for _ in 0..PATIENCE.as_secs() {
+            self.keyboard.write_all(b"\x04").unwrap();
+            match self.written.recv_timeout(Duration::from_secs(1)) {
+                Ok(bytes) => return self.show(bytes),
+                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+
     /// Waits for the program to end. Returns the screen, the exit code and all output.
     pub(crate) fn finish(mut self) -> (String, u32, Vec<u8>) {
         loop {
@@ -127,8 +139,12 @@ impl Terminal {
 
     fn read(&mut self) -> Result<(), RecvTimeoutError> {
         let bytes = self.written.recv_timeout(PATIENCE)?;
+        self.show(bytes);
+        Ok(())
+    }
+
+    fn show(&mut self, bytes: Vec<u8>) {
         self.screen.process(&bytes);
         self.raw.extend(bytes);
-        Ok(())
     }
 }
