@@ -158,7 +158,7 @@ impl Ask {
         if value.is_empty() {
             return Err(Problem::usage(
                 "the value is empty",
-                "use --empty to store an empty value, or `passmate unset` to remove the field",
+                "an empty value unsets the field: use `passmate unset`, or --empty if you mean it",
             ));
         }
         Ok(value)
