@@ -87,22 +87,25 @@ fn has_copies(folder: &Path) -> bool {
 }
 
 impl Original {
-    /// The command that takes it over later.
+    /// The command that imports it, or takes part in it, later.
     pub fn command(&self) -> String {
         match self {
             Self::Vault { format, path } => {
-                format!(
-                    "passmate import {} {}",
-                    format.word(),
-                    escape(&path.display().to_string())
-                )
+                format!("passmate import {} {}", format.word(), shell_word(path))
             }
-            Self::Folder(path) => format!(
-                "passmate sync setup --folder {}",
-                escape(&path.display().to_string())
-            ),
+            Self::Folder(path) => format!("passmate sync setup --folder {}", shell_word(path)),
         }
     }
+}
+
+/// A path as one word of a POSIX shell, in quotes only where it needs them.
+fn shell_word(path: &Path) -> String {
+    let path = escape(&path.display().to_string());
+    let is_bare = |c: char| c.is_alphanumeric() || "/._-+:@%,=".contains(c);
+    if path.chars().all(is_bare) && !path.is_empty() {
+        return path;
+    }
+    format!("'{}'", path.replace('\'', "'\\''"))
 }
 
 #[cfg(test)]
@@ -138,6 +141,18 @@ mod tests {
             })
             .collect();
         assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn a_suggested_command_can_be_pasted_into_a_shell() {
+        let word = |path: &str| shell_word(Path::new(path));
+        assert_eq!(word("/home/jürg/.pmate"), "/home/jürg/.pmate");
+        assert_eq!(word("/tmp/ho me/.pmate"), "'/tmp/ho me/.pmate'");
+        assert_eq!(word("/it's/$HOME"), r"'/it'\''s/$HOME'");
+        assert_eq!(word("~/x"), "'~/x'");
+        assert_eq!(word("/a;b"), "'/a;b'");
+        let folder = Original::Folder(PathBuf::from("/a b"));
+        assert_eq!(folder.command(), "passmate sync setup --folder '/a b'");
     }
 
     #[test]
