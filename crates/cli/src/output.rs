@@ -1,4 +1,5 @@
-//! Everything that a terminal sees passes through here. The rules are:
+//! Writes answers, notes, warnings and errors. Questions are in `prompt`, exports in `export`, and
+//! clap writes help and completions. The rules are:
 //!  - answers go to standard output; everything else to standard error, prefixed with our name;
 //!  - characters from records and from a server's banner are escaped where the output is a
 //!    terminal, so no record can move the cursor, change a title or hide what stands beside it;
