@@ -11,7 +11,7 @@ use crate::config::Global;
 /// A password manager that syncs one encrypted vault between devices, through a server that cannot
 /// read it.
 ///
-/// The whole vault is on this device. Only `sync` needs a network.
+/// The whole vault is on this device; only a sync needs a network.
 #[derive(Debug, Parser)]
 #[command(
     name = "passmate",

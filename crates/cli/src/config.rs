@@ -1,5 +1,5 @@
 //! Settings from options, the environment and a file become the one [`App`] that commands get. An
-//! option goes before a variable, a variable before the file.
+//! option takes precedence over a variable, a variable over the file.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -35,7 +35,7 @@ pub trait Disk: fmt::Debug {
     /// Creates a folder and its parents, with mode 0700.
     ///
     /// # Errors
-    /// The system's error; an existing folder is none.
+    /// The system's error; an existing folder is not an error.
     fn make_folder(&self, path: &Path) -> io::Result<()>;
 
     /// Creates a file with mode 0600, which must not exist yet, writes it and flushes it to the

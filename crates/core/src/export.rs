@@ -128,7 +128,7 @@ pub fn write_new(file: &Path, bytes: &[u8]) -> Result<(), Problem> {
         .write_all(bytes)
         .and_then(|()| opened.sync_all())
         .map_err(|error| {
-            // Half of it is no export.
+            // Remove the incomplete file.
             let _ = std::fs::remove_file(file);
             unwritable(file, &error)
         })

@@ -1,4 +1,4 @@
-//! An unlocked vault, on disk and in step with others: everything that a front end may do with one.
+//! An unlocked vault, on disk and synced with others: everything that a front end may do with one.
 //! Nothing in here parses arguments, asks or prints.
 //!
 //! A front end opens a [`Session`](session::Session) and works with it through

@@ -81,10 +81,10 @@ pub enum SettingsError {
         /// Line and fault, without the text itself.
         fault: String,
     },
-    /// The name of a profile is none.
+    /// The name of a profile is invalid.
     #[error(
-        "a profile's name has letters, digits, dots, dashes and underscores, 64 bytes at most, and \
-         no dot in front"
+        "a profile's name may contain only letters, digits, dots, dashes and underscores, 64 bytes at \
+         most, and no dot in front"
     )]
     ProfileName,
 }

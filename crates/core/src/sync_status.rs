@@ -1,4 +1,4 @@
-//! How a vault and its server stand, as far as this device knows without asking.
+//! The state of the sync, as far as this device knows without asking the server.
 
 use passmate_proto::BTOKEN_LEN_MAX_DEFAULT;
 pub use passmate_sync::Content;
@@ -7,7 +7,7 @@ use passmate_vault::{Shape, Trust, format};
 
 use crate::state::{LastSync, LastTry, State};
 
-/// How a vault and its server stand.
+/// The state of the sync with a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
     /// The server's host.

@@ -60,14 +60,18 @@ pub(super) fn warn_if_weak(app: &App, passphrase: &Passphrase) {
     }
 }
 
-/// Offers a person to take over what the original programs left. What goes wrong is told, and the
+/// Offers a person to import what the original programs left. What goes wrong is reported, and the
 /// new vault is good without it.
 fn offer(app: &App, vault: &mut dyn VaultApi, passphrase: &Passphrase, originals: &[Original]) {
     for original in originals {
         if !app.ask.yes && !app.ask.has_person() {
             app.out.warn(&format!(
-                "the original Passmate program was used here: `{}` takes that over",
-                original.command()
+                "the original Passmate program was used here: run `{}` to {}",
+                original.command(),
+                match original {
+                    Original::Vault { .. } => "import its records",
+                    Original::Folder(_) => "take part in its shared folder",
+                }
             ));
             continue;
         }
@@ -89,12 +93,12 @@ fn offer(app: &App, vault: &mut dyn VaultApi, passphrase: &Passphrase, originals
 fn question(original: &Original) -> String {
     match original {
         Original::Vault { path, .. } => format!(
-            "Take over the records of {}, which the original Passmate program made? It stays as it \
-             is.",
+            "Import the records of {}, which the original Passmate program made? The file is not \
+             changed.",
             path.display()
         ),
         Original::Folder(path) => format!(
-            "Take part in the shared folder {}, so that you and the original program stay in step?",
+            "Take part in the shared folder {}, so that you and the original program stay synced?",
             path.display()
         ),
     }

@@ -70,7 +70,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
         (None, Some(At::Time(seconds))) => return restore_record(app, path, seconds),
         (None, Some(At::Number(_))) => {
             return Err(Problem::usage(
-                "a number is one of a field's changes",
+                "--at with a number needs a field",
                 "name the field too, or give --at a time",
             ));
         }

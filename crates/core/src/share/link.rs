@@ -33,7 +33,7 @@ pub enum LinkError {
     /// Something between server and key that this program does not know.
     #[error("the link has a part that is not known here")]
     UnknownPart,
-    /// Its pin is none.
+    /// Its pin is invalid.
     #[error("the link's pin is damaged")]
     Pin,
     /// There is no key in it.

@@ -173,8 +173,7 @@ fn init_offers_each_original_file_and_asks_its_passphrase() {
         terminal.wait_for(prompt);
         terminal.type_line(PASSPHRASE);
     }
-    terminal
-        .wait_for(".pmate, which the original Passmate program made? It stays as it is. [y/N] ");
+    terminal.wait_for("The file is not changed. [y/N] ");
     terminal.type_line("y");
     terminal.wait_for("Passphrase of ");
     terminal.type_line("wrong");
@@ -182,7 +181,7 @@ fn init_offers_each_original_file_and_asks_its_passphrase() {
     terminal.wait_for("Passphrase of ");
     terminal.type_line("correct horse");
     terminal.wait_for("imported from pmate: 2 new");
-    terminal.wait_for("so that you and the original program stay in step? [y/N] ");
+    terminal.wait_for("so that you and the original program stay synced? [y/N] ");
     terminal.type_line("n");
     let (text, code, _) = terminal.finish();
     assert_eq!(code, 0, "{text}");

@@ -30,7 +30,7 @@ pub(super) struct BackupArgs {
     /// Write FILE.2026-11-24T030500Z, and remove all but the newest N backups of that name
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(KEEP_MAX)))]
     keep: Option<u32>,
-    /// Include the certificate and its key: the file then allows to impersonate this server
+    /// Include the certificate and its key: the file then lets its holder impersonate this server
     #[arg(long)]
     with_key: bool,
 }

@@ -83,8 +83,8 @@ fn field_text(field: &FieldReport, history: &str) -> String {
             };
             let time = local_time(time);
             format!(
-                "changed on both sides: {whose} value of {time} lost, and is number {number} in \
-                 {history}"
+                "changed on both sides: {whose} value from {time} was replaced; it is number \
+                 {number} in {history}"
             )
         }
         None if field.received > 0 => "from another device".to_owned(),
