@@ -35,7 +35,7 @@ impl App {
             let problem = Problem::from(SessionError::NotFound { path });
             return Err(match self.originals().first() {
                 Some(_) => problem.with_hint(
-                    "`passmate init` makes one, and takes over what the original program has",
+                    "`passmate init` makes one, and offers to import what the original program has",
                 ),
                 None => problem,
             });

@@ -583,7 +583,9 @@ pub fn shortage(quota: Quota) -> Option<Notice> {
     if percent < 75 {
         return None;
     }
-    let urgent = if percent >= 90 {
+    let urgent = if quota.left() == 0 {
+        "nothing can be sent now: "
+    } else if percent >= 90 {
         "soon nothing can be sent any more: "
     } else {
         ""

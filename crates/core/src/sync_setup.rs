@@ -101,7 +101,7 @@ pub(crate) fn ties(session: &Session) -> Ties {
     }
 }
 
-/// Makes an account on a server, or joins one, and brings the two in step.
+/// Makes an account on a server, or joins one, and syncs the two.
 pub(crate) fn set_up_server(session: &mut Session, setup: &ServerSetup) -> Reply<Synced<Report>> {
     require_online(session)?;
     let (trust, is_pending) = trust_of(session, setup)?;
@@ -199,7 +199,7 @@ fn not_trusted(trust: &Trust, problem: TrustProblem) -> Halt {
     })
 }
 
-/// Lets a vault take part in a shared folder, and brings the two in step.
+/// Lets a vault take part in a shared folder, and syncs the two.
 pub(crate) fn set_up_folder(
     session: &mut Session,
     folder: &Path,

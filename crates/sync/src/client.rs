@@ -1,4 +1,4 @@
-//! A vault and its server, brought in step.
+//! Syncs a vault with its server.
 
 use passmate_proto::{AccountNumber, Failure, Outcome};
 use passmate_vault::SyncKey;
@@ -25,7 +25,7 @@ pub struct SyncClient<'a> {
 }
 
 impl SyncClient<'_> {
-    /// Brings vault and server in step.
+    /// Syncs the vault with its server.
     ///
     /// The vault is saved as soon as something new came, whatever becomes of the upload.
     ///

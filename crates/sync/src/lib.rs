@@ -1,4 +1,4 @@
-//! Keeps one vault on several devices in step: fetch → open → merge → save here → seal → replace,
+//! Syncs one vault between several devices: fetch → open → merge → save here → seal → replace,
 //! and again if another device was faster. The rules are:
 //!  - what was fetched is merged and saved here before anything is sent;
 //!  - what cannot be opened is neither merged nor overwritten;

@@ -123,7 +123,7 @@ pub fn request(
 }
 
 impl SyncClient<'_> {
-    /// Makes an account for a vault that has none, and brings the two in step. A key that
+    /// Makes an account for a vault that has none, and syncs the two. A key that
     /// [`request`] saved becomes its key.
     ///
     /// # Errors
@@ -143,7 +143,7 @@ impl SyncClient<'_> {
         Ok(attempt.into_report())
     }
 
-    /// Ties a vault to an account that other devices use, and brings the two in step.
+    /// Ties a vault to an account that other devices use, and syncs the two.
     ///
     /// # Errors
     /// See [`SyncError`]. If the btoken there could not be opened, nothing was sent and the vault

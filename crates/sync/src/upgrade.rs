@@ -9,7 +9,7 @@ use crate::options::Options;
 use crate::report::Report;
 
 impl SyncClient<'_> {
-    /// Brings vault and server in step and gives the btoken our form, which the desktop client
+    /// Syncs vault and server and gives the btoken our form, which the desktop client
     /// cannot read. Our other devices follow with their next sync. An account that has our form
     /// already is synced.
     ///

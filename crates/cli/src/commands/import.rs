@@ -115,7 +115,7 @@ fn open(app: &App, args: &Args, bytes: &[u8]) -> Result<Imported, Problem> {
 fn ask_secret(ask: &Ask) -> Result<Passphrase, Problem> {
     ask.passphrase("Password of the file: ")
         .map_err(|problem| match problem.kind {
-            ProblemKind::Locked if ask.passphrase == PassphraseSource::Terminal => Problem::new(
+            ProblemKind::Locked if ask.no_input => Problem::new(
                 ProblemKind::Locked,
                 "the file is encrypted, but there is no terminal to ask for its password",
                 "give --file-passphrase-file, or run it on a terminal",

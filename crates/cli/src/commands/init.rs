@@ -78,14 +78,20 @@ fn offer(app: &App, vault: &mut dyn VaultApi, passphrase: &Passphrase, originals
         match app.ask.confirm(&question(original)) {
             Ok(()) => {}
             Err(problem) if problem.kind == ProblemKind::Cancelled => continue,
-            Err(problem) => return warn(app, original, &problem),
+            Err(problem) => return warn(app, &original.command(), &problem),
         }
         let done = match original {
             Original::Vault { format, path } => adopt(app, vault, passphrase, *format, path),
             Original::Folder(path) => sync::set_up_folder(app, vault, path),
         };
         if let Err(problem) = done {
-            warn(app, original, &problem);
+            // A folder that is set up is only synced again.
+            let is_set_up = vault.ties().is_ok_and(|ties| ties.folder.is_some());
+            let again = match original {
+                Original::Folder(_) if is_set_up => "passmate sync".to_owned(),
+                _ => original.command(),
+            };
+            warn(app, &again, &problem);
         }
     }
 }
@@ -104,12 +110,10 @@ fn question(original: &Original) -> String {
     }
 }
 
-fn warn(app: &App, original: &Original, Problem { message, hint, .. }: &Problem) {
+fn warn(app: &App, again: &str, Problem { message, hint, .. }: &Problem) {
     app.out.warn(&format!("{message}; {hint}"));
-    app.out.warn(&format!(
-        "the vault was made; `{}` tries that again",
-        original.command()
-    ));
+    app.out
+        .warn(&format!("the vault was made; `{again}` tries that again"));
 }
 
 /// Imports the vault of an original program. Most people have the same passphrase as before, so

@@ -23,7 +23,7 @@ pub(crate) struct SetArgs {
     path: String,
     /// Name of the field, for example password
     field: String,
-    /// Store an empty value
+    /// Set an empty value, which unsets the field
     #[arg(long)]
     empty: bool,
 }

@@ -357,7 +357,7 @@ fn init_takes_over_original_files_and_leaves_them_unchanged() {
     let said = home.run(&["ls"]);
     assert!(
         said.err
-            .contains("takes over what the original program has"),
+            .contains("offers to import what the original program has"),
         "{said:?}"
     );
     said.failed(10);
