@@ -21,7 +21,8 @@ pub(crate) struct NewArgs {
 pub(crate) struct SetArgs {
     /// Path of the record
     path: String,
-    /// Name of the field, for example password
+    /// Name of the field
+    #[arg(default_value = "password")]
     field: String,
     /// Set an empty value, which unsets the field
     #[arg(long)]
@@ -89,4 +90,19 @@ pub(crate) fn mv(app: &App, MvArgs { old, new }: &MvArgs) -> Result<(), Problem>
 pub(crate) fn rm(app: &App, RmArgs { path }: &RmArgs) -> Result<(), Problem> {
     let edit = Edit::Delete { path: path.clone() };
     change(app, &mut *app.open()?, &edit, &format!("deleted {path}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use crate::args::{Cli, Command};
+
+    #[test]
+    fn the_field_that_is_set_is_the_password_unless_one_is_named() {
+        for (words, field) in [(&["a"][..], "password"), (&["a", "user"], "user")] {
+            let cli = Cli::try_parse_from([&["passmate", "set"], words].concat()).unwrap();
+            assert!(matches!(cli.command, Command::Set(args) if args.field == field));
+        }
+    }
 }
