@@ -98,7 +98,16 @@ pub(crate) fn answer(app: &App, answer: SyncAnswer) -> Result<(), Problem> {
             app.out.line(&summary(path, &folder.report))?;
         }
     }
-    match (server_problem, folder_problem) {
+    first(app, server_problem, folder_problem)
+}
+
+/// The problem that ends the command; if the folder has another one, that is a warning.
+pub(crate) fn first(
+    app: &App,
+    server: Option<Problem>,
+    folder: Option<Problem>,
+) -> Result<(), Problem> {
+    match (server, folder) {
         (Some(server), Some(folder)) => {
             app.out
                 .warn(&format!("{}; {}", folder.message, folder.hint));

@@ -286,7 +286,7 @@ impl VaultApi for Session {
 
     fn preview_sync(&mut self) -> Reply<SyncPreview> {
         require_place(self)?;
-        preview(self)
+        Ok(preview(self))
     }
 
     fn last_syncs(&mut self) -> Reply<LastSyncs> {

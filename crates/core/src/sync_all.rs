@@ -165,17 +165,15 @@ pub struct PlacePreview<R> {
     pub report: R,
     /// What would come and go, record by record.
     pub records: Vec<RecordReport>,
-    /// What a person should know besides.
-    pub notices: Vec<Notice>,
 }
 
-/// What a sync would do with each place that is set up.
+/// What a sync would do with each place that is set up, or why that cannot be seen.
 #[derive(Debug, Default)]
 pub struct SyncPreview {
-    /// The server.
-    pub server: Option<PlacePreview<Report>>,
-    /// The shared folder.
-    pub folder: Option<PlacePreview<FolderReport>>,
+    /// The server; `None` if there is none, or the network is forbidden.
+    pub server: Option<Reply<PlacePreview<Report>>>,
+    /// The shared folder; `None` if there is none.
+    pub folder: Option<Reply<PlacePreview<FolderReport>>>,
 }
 
 /// Whether anybody asked for a sync, or it follows a change.
@@ -381,32 +379,34 @@ fn note_state(session: &Session, result: &Result<Report, SyncError>, notices: &m
 }
 
 /// What a sync would do. Nothing is changed, here or there.
-pub(crate) fn preview(session: &mut Session) -> Reply<SyncPreview> {
-    let folder = match session.folder().map(|folder| folder.path.clone()) {
-        Some(place) => {
-            let (report, vault) = shared_folder::preview(session)?;
-            Some(PlacePreview {
-                place,
-                records: vault.report(&report.report.delta),
-                notices: Vec::new(),
-                report,
-            })
-        }
-        None => None,
-    };
-    let mut server = None;
-    if Replica::account(session).is_some() && !session.sync_settings().offline {
-        let mut reached = server_of(session)?;
-        let mut env = SystemEnv::default();
-        let preview = client(session, &mut reached, &mut env).preview()?;
-        server = Some(PlacePreview {
-            place: host_of(session),
-            records: preview.vault.report(&preview.report.delta),
-            notices: Vec::new(),
-            report: preview.report,
-        });
+pub(crate) fn preview(session: &mut Session) -> SyncPreview {
+    let has_server = Replica::account(session).is_some() && !session.sync_settings().offline;
+    SyncPreview {
+        server: has_server.then(|| preview_server(session)),
+        folder: session
+            .folder()
+            .map(|folder| preview_folder(session, &folder.path)),
     }
-    Ok(SyncPreview { server, folder })
+}
+
+fn preview_server(session: &mut Session) -> Reply<PlacePreview<Report>> {
+    let mut reached = server_of(session)?;
+    let mut env = SystemEnv::default();
+    let preview = client(session, &mut reached, &mut env).preview()?;
+    Ok(PlacePreview {
+        place: host_of(session),
+        records: preview.vault.report(&preview.report.delta),
+        report: preview.report,
+    })
+}
+
+fn preview_folder(session: &Session, place: &str) -> Reply<PlacePreview<FolderReport>> {
+    let (report, vault) = shared_folder::preview(session)?;
+    Ok(PlacePreview {
+        place: place.to_owned(),
+        records: vault.report(&report.report.delta),
+        report,
+    })
 }
 
 /// There must be something to sync with, and the network must be allowed if a server is all that

@@ -11,12 +11,15 @@ mod upgrade;
 
 use std::path::Path;
 
-use passmate_core::answer::{Halt, Need, Question};
+use passmate_core::answer::{Halt, Need, Question, Reply};
 use passmate_core::api::VaultApi;
 use passmate_core::escape::escape;
 use passmate_core::problem::Problem;
 use passmate_core::shared_folder::{FolderReport, Skipped, Why};
-use passmate_core::sync_all::{SyncAnswer, SyncPreview, SyncRequest, Synced, copy_notices};
+use passmate_core::sync::Report;
+use passmate_core::sync_all::{
+    PlacePreview, SyncAnswer, SyncPreview, SyncRequest, Synced, copy_notices,
+};
 use passmate_vault::Passphrase;
 use serde_json::json;
 
@@ -214,18 +217,44 @@ fn ask_passphrases(app: &App, answer: &SyncAnswer, typed: &mut Vec<Passphrase>) 
 /// Tells what a sync would do.
 fn dry_run(app: &App) -> Result<(), Problem> {
     let SyncPreview { server, folder } = plain(app.open()?.preview_sync())?;
+    let (server, server_problem) = seen(server);
+    let (folder, folder_problem) = seen(folder);
     if let Some(folder) = &folder {
         app.out.notices(&copy_notices(&folder.report));
     }
+    let rollback = server.as_ref().and_then(|preview| preview.report.rollback);
+    let rolled_back =
+        rollback.map(|rollback| Problem::rolled_back(rollback, Some("this was a dry run")));
+    print_preview(app, server.as_ref(), folder.as_ref())?;
+    report::first(app, server_problem.or(rolled_back), folder_problem)
+}
+
+/// What a place would get, or the problem that hides it.
+fn seen<T>(preview: Option<Reply<T>>) -> (Option<T>, Option<Problem>) {
+    match preview.map(plain) {
+        None => (None, None),
+        Some(Ok(preview)) => (Some(preview), None),
+        Some(Err(problem)) => (None, Some(problem)),
+    }
+}
+
+fn print_preview(
+    app: &App,
+    server: Option<&PlacePreview<Report>>,
+    folder: Option<&PlacePreview<FolderReport>>,
+) -> Result<(), Problem> {
     if app.out.json {
-        let mut object = server.as_ref().map_or_else(
+        if server.is_none() && folder.is_none() {
+            return Ok(());
+        }
+        let mut object = server.map_or_else(
             || json!({}),
             |preview| {
                 let records = json!({ "records": last::objects(&preview.records) });
                 joined(counts(&preview.place, &preview.report), records)
             },
         );
-        if let Some(preview) = &folder {
+        if let Some(preview) = folder {
             let records = json!({ "records": last::objects(&preview.records) });
             let folder = joined(folder_object(&preview.place, &preview.report), records);
             object = joined(object, json!({ "folder": folder }));
@@ -233,12 +262,8 @@ fn dry_run(app: &App) -> Result<(), Problem> {
         return app.out.object(object);
     }
     let places = [
-        server
-            .as_ref()
-            .map(|one| (&one.place, &one.report, &one.records)),
-        folder
-            .as_ref()
-            .map(|one| (&one.place, &one.report.report, &one.records)),
+        server.map(|one| (&one.place, &one.report, &one.records)),
+        folder.map(|one| (&one.place, &one.report.report, &one.records)),
     ];
     for (place, report, records) in places.into_iter().flatten() {
         let (place, counted) = (escape(place), counted(report));
@@ -246,8 +271,5 @@ fn dry_run(app: &App) -> Result<(), Problem> {
             .line(&format!("a sync with {place} would be: {counted}"))?;
         last::print(app, records)?;
     }
-    match server.and_then(|preview| preview.report.rollback) {
-        Some(rollback) => Err(Problem::rolled_back(rollback, Some("this was a dry run"))),
-        None => Ok(()),
-    }
+    Ok(())
 }

@@ -471,7 +471,7 @@ pub(crate) fn a_shared_folder_syncs_two_vaults<I: Implementation>() {
     let (mut one, mut two) = (open(&one), open(&two));
     assert_eq!(one.ties().unwrap().folder.as_deref(), folder.to_str());
     change(&mut *one, &set("a", "password", "one"));
-    let preview = one.preview_sync().unwrap().folder.unwrap();
+    let preview = one.preview_sync().unwrap().folder.unwrap().unwrap();
     assert_eq!((preview.report.report.sent, preview.records.len()), (2, 1));
     one.sync(&SyncRequest::default()).unwrap();
     let answer = two.sync(&SyncRequest::default()).unwrap();

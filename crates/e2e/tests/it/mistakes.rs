@@ -405,6 +405,29 @@ fn each_usage_mistake_has_its_exit_code() {
     assert_nothing_lost(&home);
 }
 
+#[test]
+fn a_dry_run_shows_one_place_though_the_other_cannot_be_reached() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let home = home_with_record();
+    set_up(&home, &server);
+    let folder = home.path().join("cloud");
+    fs::create_dir(&folder).unwrap();
+    home.run(&["sync", "setup", "--folder", folder.to_str().unwrap()])
+        .ok();
+    home.run_with(&["set", "web/bank", "note"], "new\n").ok();
+    server.stop();
+    for words in [&["sync", "--dry-run"][..], &["sync", "--dry-run", "--json"]] {
+        let said = home.run(words);
+        assert_eq!(said.code, 20, "{said:?}");
+        assert!(said.out.contains("web/bank"), "{said:?}");
+    }
+    fs::remove_dir_all(&folder).unwrap();
+    let said = home.run(&["sync", "--dry-run"]);
+    assert_eq!((said.code, said.out.as_str()), (20, ""), "{said:?}");
+    assert!(said.err.contains("cloud"), "{said:?}");
+}
+
 /// A proxy that terminates TLS, as a load balancer with its own certificate does. However the
 /// server ends the connection, the client sees a clean end.
 fn start_tls_proxy(server: &Server) -> (SocketAddr, Pin) {
