@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use passmate_core::adopt::{self, Original};
 use passmate_core::answer::{Consent, Halt, Need, Question, Reply};
 use passmate_core::api::VaultApi;
+use passmate_core::escape::escape;
 use passmate_core::problem::{Problem, ProblemKind};
 use passmate_core::session::{Session, SessionError, VaultLocation};
 use passmate_core::settings::SyncSettings;
@@ -94,8 +95,16 @@ impl App {
     /// Asks a person for a yes.
     pub(crate) fn agree(&self, question: &Question) -> Result<(), Problem> {
         match question {
-            Question::HeldBack { .. } if self.ask.has_person() => {
-                self.ask.confirm(&format!("{question}. Go on?"))
+            Question::HeldBack { place, .. } if self.ask.has_person() => {
+                let asked = self.ask.confirm(&format!("{question}. Go on?"));
+                asked.map_err(|problem| match problem.kind {
+                    ProblemKind::Cancelled => Problem::new(
+                        problem.kind,
+                        format!("the sync with {} was cancelled", escape(place)),
+                        "no record was changed by it",
+                    ),
+                    _ => problem,
+                })
             }
             Question::HeldBack { .. } => Err(Need::Confirmation(question.clone()).into()),
             Question::ReplaceRemote { why } => {

@@ -44,16 +44,16 @@ pub(crate) struct Global {
     /// Never ask; fail where an answer is needed
     #[arg(long, global = true)]
     pub(crate) no_input: bool,
-    /// Never use the network
+    /// Never contact a server; a shared folder is still synced
     #[arg(long, global = true)]
     pub(crate) offline: bool,
-    /// Answer yes to every question
+    /// Answer yes to every question but that of `sync --replace-remote`
     #[arg(long, global = true)]
     pub(crate) yes: bool,
     /// Print only answers and errors
     #[arg(long, short, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
-    /// Print more
+    /// Print details too
     #[arg(long, short, global = true)]
     pub(crate) verbose: bool,
     /// When to print in colour

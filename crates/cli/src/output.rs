@@ -187,7 +187,7 @@ fn write_out(bytes: &[u8]) -> Result<(), Problem> {
         Err(error) => Err(Problem::new(
             ProblemKind::File,
             format!("cannot write the answer: {error}"),
-            "check where the output goes",
+            "check where the output goes; what the command changed is saved",
         )),
         Ok(()) => Ok(()),
     }

@@ -211,7 +211,10 @@ fn cancelled(message: &str) -> Problem {
 }
 
 fn locked() -> Problem {
-    Need::Locked.into()
+    Problem {
+        message: "a passphrase is needed, but there is no terminal to ask for it".to_owned(),
+        ..Need::Locked.into()
+    }
 }
 
 fn unreadable(error: io::Error) -> Problem {

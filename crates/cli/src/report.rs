@@ -137,8 +137,6 @@ pub(crate) fn after_change(app: &App, changed: &Changed) {
             Ok(done) => app.out.note(&summary(&synced.place, report(done))),
             Err(halt) => {
                 let Problem { message, hint, .. } = problem_of(halt);
-                // The hint of a sync says that nothing was changed, which is not so here.
-                let hint = hint.trim_start_matches("nothing was changed; ");
                 app.out.warn(&format!(
                     "the change is saved and not synced: {message}; {hint}"
                 ));

@@ -71,8 +71,8 @@ impl From<Need> for Problem {
             Need::Confirmation(question @ Question::HeldBack { .. }) => Self::new(
                 ProblemKind::HeldBack,
                 question.to_string(),
-                "nothing was changed; review it with `passmate sync --dry-run`, accept it with \
-                 `passmate sync --yes`",
+                "no record was changed by it; review it with `passmate sync --dry-run`, accept it \
+                 with `passmate sync`, or --yes for all places",
             ),
             Need::Confirmation(Question::ReplaceRemote { why }) => why,
             Need::Confirmation(_) => Self::new(
@@ -134,7 +134,31 @@ pub enum Question {
     ForgetFolder {
         /// The folder.
         path: String,
+        /// This device's copy in it is deleted too.
+        deletes: bool,
     },
+}
+
+impl Question {
+    /// Whether this asks for nothing that the other question did not ask for. A sync that was held
+    /// back may be held back again, with other numbers.
+    #[must_use]
+    pub fn asks_no_more_than(&self, other: &Self) -> bool {
+        match (self, other) {
+            (
+                Self::HeldBack { place, altered },
+                Self::HeldBack {
+                    place: place_before,
+                    altered: before,
+                },
+            ) => {
+                place == place_before
+                    && altered.deleted <= before.deleted
+                    && altered.changed <= before.changed
+            }
+            _ => self == other,
+        }
+    }
 }
 
 impl fmt::Display for Question {
@@ -163,7 +187,7 @@ impl fmt::Display for Question {
                 match keep_since {
                     Some(since) => write!(
                         f,
-                        " The history before {} goes into a file beside the vault.",
+                        " If there is history before {}, it is first saved in a file beside the vault.",
                         local_time(*since)
                     ),
                     None => Ok(()),
@@ -180,7 +204,17 @@ impl fmt::Display for Question {
                 f,
                 "Delete the account at {host}? Your other devices cannot sync with it any more."
             ),
-            Self::ForgetFolder { path } => write!(f, "Forget the folder {path}?"),
+            Self::ForgetFolder {
+                path,
+                deletes: false,
+            } => write!(f, "Forget the folder {path}?"),
+            Self::ForgetFolder {
+                path,
+                deletes: true,
+            } => write!(
+                f,
+                "Forget the folder {path}, and delete this device's copy in it?"
+            ),
         }
     }
 }
@@ -240,6 +274,33 @@ impl Consent {
             Ok(())
         } else {
             Err(Halt::Needs(Need::Confirmation(question)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_asked_for_again_only_if_more_would_change() {
+        let held_back = |place: &str, deleted, of| Question::HeldBack {
+            place: place.to_owned(),
+            altered: Altered {
+                deleted,
+                changed: 1,
+                of,
+            },
+        };
+        let asked = held_back("host", 10, 30);
+        for (other, is_no_more) in [
+            (held_back("host", 10, 15), true),
+            (held_back("host", 9, 30), true),
+            (held_back("host", 11, 30), false),
+            (held_back("folder", 10, 30), false),
+            (Question::Upgrade, false),
+        ] {
+            assert_eq!(other.asks_no_more_than(&asked), is_no_more, "{other:?}");
         }
     }
 }

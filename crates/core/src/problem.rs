@@ -328,8 +328,8 @@ impl From<SyncError> for Problem {
             SyncError::HeldBack(_) => Self::new(
                 ProblemKind::HeldBack,
                 message,
-                "nothing was changed; review it with `passmate sync --dry-run`, accept it with \
-                 `passmate sync --yes`",
+                "no record was changed by it; review it with `passmate sync --dry-run`, accept it \
+                 with `passmate sync`, or --yes for all places",
             ),
             SyncError::RolledBack { rollback, then } => {
                 Self::rolled_back(rollback, Some(&then.to_string()))
@@ -360,8 +360,8 @@ impl From<FolderError> for Problem {
             FolderError::Save(_) => (ProblemKind::File, "check the disk; no record was lost"),
             FolderError::HeldBack(_) => (
                 ProblemKind::HeldBack,
-                "nothing was changed; review it with `passmate sync --dry-run`, accept it with \
-                 `passmate sync --yes`",
+                "no record was changed by it; review it with `passmate sync --dry-run`, accept it \
+                 with `passmate sync`, or --yes for all places",
             ),
             FolderError::NotText(_) => (ProblemKind::Usage, "rename it"),
             FolderError::Io { error, .. } if error.kind() == std::io::ErrorKind::NotFound => (

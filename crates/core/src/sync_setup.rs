@@ -299,7 +299,10 @@ pub(crate) fn untie(
         let path = session.folder().map(|folder| folder.path.clone());
         let path = path.unwrap_or_default();
         if session.folder().is_some() {
-            consent.require(Question::ForgetFolder { path: path.clone() })?;
+            consent.require(Question::ForgetFolder {
+                path: path.clone(),
+                deletes: delete,
+            })?;
         }
         leave_folder(session, delete)?;
         return Ok(Untied::Folder { path });

@@ -103,7 +103,9 @@ impl Format {
     #[must_use]
     pub fn about(self) -> &'static str {
         match self {
-            Self::Passmate2 => "a vault file of Passmate or Passmate 2 (.pmdb), with its history",
+            Self::Passmate2 => {
+                "a vault file of this program or of Passmate 2 (.pmdb), with its history"
+            }
             Self::Pmate => "the original desktop client's file, ~/.pmate, with its history",
             Self::Passmate1 => "a file of Passmate 1, with its history",
             Self::Bitwarden => "Bitwarden: JSON, plain or protected by a password",

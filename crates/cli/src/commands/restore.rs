@@ -20,7 +20,8 @@ pub(crate) struct Args {
     path: String,
     /// Name of the field
     field: Option<String>,
-    /// A time, such as 2026-11-23 or "2026-11-23 19:30", or a number that `passmate history` shows
+    /// A time, such as 2026-11-23 or "2026-11-23 19:30", or with FIELD a number that
+    /// `passmate history` shows
     #[arg(long, value_name = "TIME|N", value_parser = parse_at)]
     at: Option<At>,
 }

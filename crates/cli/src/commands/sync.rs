@@ -30,7 +30,8 @@ use crate::report::{self, counted, counts, folder_object, joined, plain};
 /// Sync with the server, and with the shared folder if there is one
 ///
 /// Receives the changes of other devices and sends the changes of this one, field by field. A merge
-/// loses nothing: the value that loses a conflict stays in the history.
+/// loses nothing: the value that loses a conflict stays in the history. A sync that would delete or
+/// change many records asks first. The counts are of changed fields, paths included.
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
@@ -42,7 +43,7 @@ pub(crate) struct Args {
     /// Show what the last sync that changed anything did, record by record, without a network
     #[arg(long, conflicts_with_all = ["dry_run", "replace_remote"])]
     last: bool,
-    /// Overwrite the btoken on the server if it cannot be opened; asks for a typed confirmation
+    /// Overwrite the vault on the server if it cannot be opened; asks for a typed confirmation
     #[arg(long, conflicts_with = "dry_run")]
     replace_remote: bool,
 }
@@ -126,7 +127,9 @@ fn finish(
     loop {
         if let Some(Need::Confirmation(question)) = answer.need() {
             let question = question.clone();
-            let known = declined.iter().find(|(known, _)| *known == question);
+            let known = declined
+                .iter()
+                .find(|(known, _)| question.asks_no_more_than(known));
             let agreed = match known {
                 Some((_, problem)) => Err(Problem::clone(problem)),
                 None => app.agree(&question),

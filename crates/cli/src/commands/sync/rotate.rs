@@ -13,11 +13,11 @@ use crate::report;
 /// again.
 ///
 /// With --keep-history, the new account and every device that joins it keep only the history since
-/// then: for a vault that has outgrown its server's limit. Current values and deleted records stay.
+/// TIME: for a vault that has outgrown its server's limit. Current values and deleted records stay.
 /// The whole history is first saved in a separate vault file beside this one.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Keep the history since a date, such as 2026-01-31, or of a span, such as 1y, 6mo or 90d
+    /// Keep only the history since a date (2026-01-31), or of the last 1y, 6mo or 90d
     #[arg(long, value_name = "TIME", value_parser = parse_since)]
     keep_history: Option<i64>,
 }
@@ -53,7 +53,7 @@ fn parse_since(text: &str) -> Result<i64, String> {
         format!("{text:?} is not a time; write it like 2026-01-31, 1y, 6mo or 90d")
     })?;
     if since > now.timestamp().as_second() {
-        return Err(format!("{text:?} is not over yet"));
+        return Err(format!("{text:?} is in the future"));
     }
     Ok(since.max(Timestamp::UNIX_EPOCH.as_second() + 1))
 }
@@ -63,7 +63,7 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     let mut vault = app.open()?;
     let since = args.keep_history;
     let synced = app.with_consent(|consent| vault.rotate(since, consent))?;
-    report::server(app, synced)?;
+    let answered = report::server(app, synced);
     app.out.note(
         "on every other device: `passmate sync leave`, then `passmate sync setup` with the key of \
          `passmate sync key`",
@@ -72,5 +72,5 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Problem> {
         "if a device was lost, change the passwords that were on it: whoever has it may have seen \
          them",
     );
-    Ok(())
+    answered
 }

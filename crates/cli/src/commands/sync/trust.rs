@@ -10,7 +10,7 @@ use crate::report::plain;
 /// operator, never from an error message.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// `sha256:` and 64 hex digits
+    /// The pin of the next key: `sha256:` and 64 hex digits
     pin: Pin,
 }
 
