@@ -152,14 +152,22 @@ pub(crate) fn revert_record(vault: &mut Vault, path: &str, seconds: i64, now: i6
 
 /// Brings a deleted record back. Of several that had this path, the one that was deleted last.
 pub(crate) fn undelete(vault: &mut Vault, path: &str, now: i64) -> Reply<()> {
+    let deleted = last_deleted(vault, path);
     if vault.view().get(path).is_some() {
-        return Err(Problem::usage(
-            format!("the record {path} is not deleted"),
-            "name a field to bring back its previous value, or give --at a time",
-        )
-        .into());
+        let problem = match deleted {
+            Some(_) => Problem::new(
+                ProblemKind::Exists,
+                format!("{path} is a record, and a deleted record had that path too"),
+                "move the one that is there with `passmate mv`, then restore the deleted one",
+            ),
+            None => Problem::usage(
+                format!("the record {path} is not deleted"),
+                "name a field to bring back its previous value, or give --at a time",
+            ),
+        };
+        return Err(problem.into());
     }
-    let id = last_deleted(vault, path).ok_or_else(|| {
+    let id = deleted.ok_or_else(|| {
         Problem::new(
             ProblemKind::NotFound,
             format!("no deleted record had the path {path}"),

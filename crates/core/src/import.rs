@@ -35,9 +35,13 @@ pub fn problem_of(error: &ImportError, format: Format) -> Problem {
             ProblemKind::NotSupported,
             "export it in another way; nothing was changed",
         ),
-        ImportError::Codec(error) if error.is_newer() => {
-            (ProblemKind::NotSupported, "update passmate on this device")
-        }
+        ImportError::Codec(error) if error.is_newer() => (
+            ProblemKind::NotSupported,
+            match format {
+                Format::Passmate2 => "update passmate on this device",
+                _ => "a vault file of this program or of Passmate 2 is imported as passmate2",
+            },
+        ),
         ImportError::Damaged { .. } | ImportError::Container(_) => (
             ProblemKind::Damaged,
             "make the file anew with the program that wrote it; nothing was changed",

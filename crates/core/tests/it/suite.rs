@@ -357,6 +357,16 @@ pub(crate) fn the_past_is_listed_and_comes_back<I: Implementation>() {
     change(&mut *vault, &Edit::Undelete { path: "a".into() });
     let mut second = open(&implementation);
     assert_eq!(value(&mut *second, "a", "password").as_deref(), Some("two"));
+
+    let undelete = Edit::Undelete { path: "a".into() };
+    change(&mut *vault, &Edit::Delete { path: "a".into() });
+    change(&mut *vault, &set("a", "password", "of another"));
+    let reply = vault.change(&undelete, &Consent::none(), &mut |_| {});
+    assert_eq!(kind_of(reply), ProblemKind::Exists);
+    let (from, to) = ("a".into(), "b".into());
+    change(&mut *vault, &Edit::Move { from, to });
+    change(&mut *vault, &undelete);
+    assert_eq!(value(&mut *vault, "a", "password").as_deref(), Some("two"));
     let long_ago = Edit::RestoreRecord {
         path: "a".into(),
         seconds: 1,
