@@ -46,7 +46,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
             } = measure(records, years)?;
             let (btoken, kept) = (mebibytes(btoken_len), mebibytes(kept_year_len));
             println!(
-                "| {records} | {years} | {changes} | {btoken} | {read:.0} ms | {merge:.0} ms | {kept} |"
+                "| {records} | {years} | {changes} | {btoken} | {read:.0} ms | {merge:.0} ms | \
+                 {kept} |"
             );
         }
     }

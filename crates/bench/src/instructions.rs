@@ -71,7 +71,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     if is_worse {
         bail!(
-            "a hot path takes over 5 % more instructions; if this is intended, write new counts with --json"
+            "a hot path takes over 5 % more instructions; if this is intended, write new counts \
+             with --json"
         );
     }
     Ok(())

@@ -217,7 +217,8 @@ fn place(app: &App) -> Result<PathBuf, Problem> {
     }
     let place = std::env::temp_dir();
     app.ask.confirm(&format!(
-        "There is no folder in memory here; the text would be on the disk in {} for a while. Go on?",
+        "There is no folder in memory here; the text would be on the disk in {} for a while. Go \
+         on?",
         place.display()
     ))?;
     Ok(place)

@@ -187,7 +187,8 @@ impl fmt::Display for Question {
                 match keep_since {
                     Some(since) => write!(
                         f,
-                        " If there is history before {}, it is first saved in a file beside the vault.",
+                        " If there is history before {}, it is first saved in a file beside the \
+                         vault.",
                         local_time(*since)
                     ),
                     None => Ok(()),

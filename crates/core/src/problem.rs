@@ -307,7 +307,8 @@ impl From<SyncError> for Problem {
                 let address = Address::new(host, port);
                 let address = address.map_or_else(|_| host.clone(), |address| address.to_string());
                 let hint = format!(
-                    "run `passmate sync setup {address}` when its operator has admitted this device; \
+                    "run `passmate sync setup {address}` when its operator has admitted this \
+                     device; \
                      add --request to show the code again"
                 );
                 Self::new(ProblemKind::Refused, message, hint)

@@ -83,7 +83,8 @@ pub enum SettingsError {
     },
     /// The name of a profile is invalid.
     #[error(
-        "a profile's name may contain only letters, digits, dots, dashes and underscores, 64 bytes at \
+        "a profile's name may contain only letters, digits, dots, dashes and underscores, 64 \
+         bytes at \
          most, and no dot in front"
     )]
     ProfileName,

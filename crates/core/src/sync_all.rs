@@ -197,7 +197,9 @@ pub(crate) fn sync_all(
             let taken = take_in(session, &path, request);
             (path, taken)
         });
-    let has_taken = |taken: &(String, Reply<FolderReport>)| matches!(&taken.1, Ok(taken) if taken.report.received > 0);
+    let has_taken = |(_, taken): &(String, Reply<FolderReport>)| {
+        taken.as_ref().is_ok_and(|taken| taken.report.received > 0)
+    };
     let continued = request.continued || taken.as_ref().is_some_and(has_taken);
     // A device that its operator has not admitted yet has nothing to sync: only whoever asks is
     // told so.

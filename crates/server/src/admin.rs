@@ -72,7 +72,8 @@ impl From<BackupError> for Failure {
             BackupError::Store(error) => return error.into(),
             BackupError::StoreDamaged(_) => (
                 Code::Damaged,
-                "run `passmate-server verify`, which names all faults; then restore a backup, or delete the damaged account: a device \
+                "run `passmate-server verify`, which names all faults; then restore a backup, or \
+                 delete the damaged account: a device \
                  that has its vault sets it up again",
             ),
             BackupError::Io { .. } => (Code::File, "check the path, its mode, and the disk"),

@@ -207,7 +207,8 @@ impl fmt::Display for Finding {
                 configured,
             } => write!(
                 f,
-                "{descriptors} file descriptors allow {allowed} connections, but --connections-max is {configured}"
+                "{descriptors} file descriptors allow {allowed} connections, but \
+                 --connections-max is {configured}"
             ),
         }
     }

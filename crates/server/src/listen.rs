@@ -49,7 +49,8 @@ impl ListenError {
     pub fn hint(&self) -> &'static str {
         match self.error.kind() {
             io::ErrorKind::AddrInUse => {
-                "another program, or another passmate-server, uses that port: stop it, or give another --listen"
+                "another program, or another passmate-server, uses that port: stop it, or give \
+                 another --listen"
             }
             io::ErrorKind::AddrNotAvailable => {
                 "this machine does not have that address: give one of its own, or [::] for all"

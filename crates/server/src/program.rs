@@ -95,7 +95,8 @@ async fn run(config: Config, sources: &Sources) -> ExitCode {
     let sockets = match systemd::inherited() {
         Ok(sockets) => sockets,
         Err(error) => {
-            let hint = "check the .socket unit that passes it: ListenStream= and FileDescriptorName=layout1 or layout2";
+            let hint = "check the .socket unit that passes it: ListenStream= and \
+                FileDescriptorName=layout1 or layout2";
             return complain(Code::Other, &error, hint);
         }
     };
@@ -176,7 +177,8 @@ fn greeting(server: &Server, data_dir: &Path) -> String {
     text.push_str(&match server.registration() {
         Registration::Open => format!("set up a first device with:\n    {setup}\n"),
         Registration::Invite => format!(
-            "new accounts need an invite: add the code that the first device prints with:\n    {setup} --request\n"
+            "new accounts need an invite: add the code that the first device prints with:\n    \
+             {setup} --request\n"
         ),
         Registration::Closed => {
             format!("no new accounts; join an existing one with:\n    {setup} --key-file FILE\n")
@@ -204,7 +206,8 @@ fn reload(server: &Server, sources: &Sources) {
                 let settings = reloaded.needs_restart.join(", ");
                 tracing::warn!(settings, "changed settings take effect at the next start");
             }
-            tracing::info!(pin = %reloaded.pin, "certificate, banner, registration and limits are reloaded");
+            tracing::info!(pin = %reloaded.pin, "certificate, banner, registration and limits are \
+                reloaded");
         }
         Err(error) => {
             let hint = error.hint();
@@ -216,7 +219,8 @@ fn reload(server: &Server, sources: &Sources) {
 /// Ends the process: the state of the disk is unknown, so nothing more may be confirmed. The next
 /// start finds out what the disk holds.
 fn exit_at_once(error: &StoreError) {
-    tracing::error!(%error, "the store failed at a commit; exiting, so that nothing false is confirmed");
+    tracing::error!(%error, "the store failed at a commit; exiting, so that nothing false is \
+        confirmed");
     std::process::exit(i32::from(Code::Other as u8));
 }
 

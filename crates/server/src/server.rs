@@ -138,7 +138,8 @@ impl Server {
         if let Some((address, listener)) = admin {
             if !address.is_local() {
                 tracing::warn!(
-                    "--admin-listen is not a loopback address: anyone who reaches it sees how much the server is used"
+                    "--admin-listen is not a loopback address: anyone who reaches it sees how \
+                     much the server is used"
                 );
             }
             state.tasks.spawn(observe::serve(

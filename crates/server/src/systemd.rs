@@ -113,7 +113,8 @@ pub(crate) fn inherited() -> io::Result<Vec<(TcpListener, Layout)>> {
             io::Error::new(
                 error.kind(),
                 format!(
-                    "the socket that was passed as number {number} is not a listening TCP socket: {error}"
+                    "the socket that was passed as number {number} is not a listening TCP socket: \
+                     {error}"
                 ),
             )
         })?;

@@ -72,7 +72,8 @@ fn show(app: &App, number: AccountNumber) -> Result<(), Failure> {
     } = account;
     let state = if is_disabled { "disabled" } else { "in use" };
     let text = format!(
-        "account: {number}\nsize: {btoken_len} bytes\ncreated: {}\nlast change: {}\nstate: {state}\n",
+        "account: {number}\nsize: {btoken_len} bytes\ncreated: {}\nlast change: {}\nstate: \
+         {state}\n",
         utc(created_at),
         utc(changed_at)
     );

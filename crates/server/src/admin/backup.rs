@@ -203,9 +203,11 @@ pub(super) fn restore(app: &App, args: &RestoreArgs) -> Result<(), Failure> {
     // From here on neither a server nor another command uses the store.
     let closed = app.config.store.take_offline().map_err(|error| match error {
         StoreError::InUse { path } => {
-            let message = format_args!("the store is in use by a server or a command, which locks {}", path.display());
+            let message = format_args!("the store is in use by a server or a command, which locks \
+                {}", path.display());
             let hint =
-                "stop the server (`systemctl stop passmate-server`), or wait for the command; nothing was changed";
+                "stop the server (`systemctl stop passmate-server`), or wait for the command; \
+                 nothing was changed";
             Failure::new(Code::InUse, message, hint)
         }
         error => error.into(),

@@ -40,7 +40,8 @@ pub(super) fn run(app: &App, command: &Certs) -> Result<(), Failure> {
             if app.config.certificate.is_some() {
                 let message =
                     "the certificate is given with --tls-cert, and was not made by this server";
-                let hint = "renew it at its issuer, with the same key; the server loads it when its files change";
+                let hint = "renew it at its issuer, with the same key; the server loads it when \
+                    its files change";
                 return Err(Failure::new(Code::Usage, message, hint));
             }
             match (new_key, now) {
@@ -132,7 +133,8 @@ fn announce(app: &App) -> Result<(), Failure> {
         "the next key was made earlier"
     };
     let text = format!(
-        "{begin}\npin {pin}\nsend it to all users over a trusted channel; on each device they run:\n    passmate sync trust {pin}\n\
+        "{begin}\npin {pin}\nsend it to all users over a trusted channel; on each device they \
+         run:\n    passmate sync trust {pin}\n\
          when all have done so, run: passmate-server cert new --new-key --now\n",
         pin = next.pin
     );
@@ -156,7 +158,8 @@ fn switch(app: &App) -> Result<(), Failure> {
     // A backup with the key holds the earlier key.
     crate::backup::forget_key_copy(app.config.notes_folder());
     let text = format!(
-        "the server uses the new key from now on: pin {}\nkeep a copy of it: passmate-server backup FILE --with-key\n",
+        "the server uses the new key from now on: pin {}\nkeep a copy of it: passmate-server \
+         backup FILE --with-key\n",
         served.pin
     );
     app.answer(&text, json!({ "pin": served.pin.to_string() }))

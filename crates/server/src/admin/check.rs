@@ -81,7 +81,8 @@ pub(super) fn run(app: &App) -> Result<(), Failure> {
     {
         checked.add(
             format!("--admin-listen is not a loopback address ({address})"),
-            "give 127.0.0.1 with a port, or unix:PATH: anyone who reaches it sees how much the server is used",
+            "give 127.0.0.1 with a port, or unix:PATH: anyone who reaches it sees how much the \
+             server is used",
         );
     }
     report(app, &checked, &notes(config))
@@ -143,10 +144,16 @@ fn notes(config: &Config) -> Vec<&'static str> {
         "this cannot be checked from here: nothing between clients and this server may end TLS",
     ];
     if matches!(operators_chain(config), Some(Ok(Chain::Alone))) {
-        notes.push("the certificate's file has no intermediates: append them, unless devices trust the issuer itself");
+        notes.push(
+            "the certificate's file has no intermediates: append them, unless devices \
+            trust the issuer itself",
+        );
     }
     if !config.proxy_from.is_empty() {
-        notes.push("--proxy-from: clients must not reach the server from these addresses without going through the proxy");
+        notes.push(
+            "--proxy-from: clients must not reach the server from these addresses without \
+            going through the proxy",
+        );
     }
     notes
 }
@@ -189,7 +196,8 @@ fn certificate(config: &Config, checked: &mut Checked) -> Option<Identity> {
                 "certificate {number} in {} was not issued by the next one",
                 files.certificate.display()
             ),
-            "put the server's certificate first, and then its intermediates, each after the one that it issued",
+            "put the server's certificate first, and then its intermediates, each after the one \
+             that it issued",
         );
     }
     // The expiry is a finding of its own.
@@ -266,7 +274,8 @@ fn file_system(config: &Config, checked: &mut Checked) {
     {
         checked.add(
             format!("the store is on a network file system ({name})"),
-            "move the data dir to a local disk: confirmed changes depend on its file locks and flushes",
+            "move the data dir to a local disk: confirmed changes depend on its file locks and \
+             flushes",
         );
     }
     let Ok(metadata) = fs::metadata(&config.data_dir) else {
@@ -313,7 +322,8 @@ fn registration(config: &Config, checked: &mut Checked) {
         && listeners.any(|address| is_public(&address.host))
     {
         checked.add(
-            "anyone who reaches the server may make accounts (--registration open, on an address that may be public)",
+            "anyone who reaches the server may make accounts (--registration open, on an address \
+             that may be public)",
             "give --registration invite, or let only your own network reach the port",
         );
     }
@@ -326,7 +336,8 @@ fn key_backup(config: &Config, identity: Option<&Identity>, checked: &mut Checke
         let key = config.data_dir.join(OWN_KEY);
         checked.add(
             format!("the only copy of the TLS key is {}", key.display()),
-            "run `passmate-server backup FILE --with-key` once and keep it in a safe place: if the key is lost, every device needs a new pin",
+            "run `passmate-server backup FILE --with-key` once and keep it in a safe place: if \
+             the key is lost, every device needs a new pin",
         );
     }
 }

@@ -147,7 +147,8 @@ fn revoke(app: &App, code: RequestCode) -> Result<(), Failure> {
         return Err(Failure::new(
             Code::NotFound,
             "there is no such invite",
-            "it was used, has expired, or never existed: `passmate-server invite list` lists the invites",
+            "it was used, has expired, or never existed: `passmate-server invite list` lists the \
+             invites",
         ));
     }
     app.answer("the code is revoked\n", json!({ "code": code.to_string() }))
@@ -173,7 +174,8 @@ fn accounts(seats: u32) -> String {
 fn warn_if_ignored(app: &App) {
     if app.config.registration == Registration::Closed {
         eprintln!(
-            "passmate-server: warning: `registration` is `closed` in this configuration, so no one can use the invite"
+            "passmate-server: warning: `registration` is `closed` in this configuration, so no \
+             one can use the invite"
         );
     }
 }

@@ -122,7 +122,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         name: "proxy-from",
         kind: SettingKind::Many,
         value_name: "CIDR",
-        help: "Connections from here begin with a PROXY protocol header (v1 or v2), which names the client; repeatable",
+        help: "Connections from here begin with a PROXY protocol header (v1 or v2), which names \
+            the client; repeatable",
         default: "none",
         example: Example::Only("[\"10.0.0.5\"]"),
         heading: NETWORK,
@@ -217,7 +218,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         name: "registration",
         kind: SettingKind::One,
         value_name: "open|invite|closed",
-        help: "Who may create accounts: anyone, invited devices (`passmate-server invite`), or no one",
+        help: "Who may create accounts: anyone, invited devices (`passmate-server invite`), or no \
+            one",
         default: "open",
         example: Example::Default("\"open\""),
         heading: ADMISSION,
@@ -371,7 +373,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         name: "limit-creates-all",
         kind: SettingKind::One,
         value_name: "RATE",
-        help: "New accounts of all sources together: ten times as many at once, and then at this rate",
+        help: "New accounts of all sources together: ten times as many at once, and then at this \
+            rate",
         default: "10/s",
         example: Example::Default("\"10/s\""),
         heading: SOURCES,
@@ -387,7 +390,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         name: "limit-refusals",
         kind: SettingKind::One,
         value_name: "RATE",
-        help: "Refusals of one source for a wrong account or key: so many at once, and then at this rate, before the source is paused",
+        help: "Refusals of one source for a wrong account or key: so many at once, and then at \
+            this rate, before the source is paused",
         default: "30/m",
         example: Example::Default("\"30/m\""),
         heading: SOURCES,
@@ -416,7 +420,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         name: "admin-listen",
         kind: SettingKind::One,
         value_name: "ADDR",
-        help: "Serve a status page, /metrics, /health/live and /health/ready here: ADDRESS:PORT or unix:PATH",
+        help: "Serve a status page, /metrics, /health/live and /health/ready here: ADDRESS:PORT \
+            or unix:PATH",
         default: "none",
         example: Example::Only("\"127.0.0.1:9556\""),
         heading: LOGS,

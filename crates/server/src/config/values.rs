@@ -29,7 +29,8 @@ pub enum ValueError {
     #[error("is not an address: write it like [::]:29556, 192.0.2.7:29556 or localhost:29556")]
     NotAnAddress,
     #[error(
-        "is not an address with a port: write it like 127.0.0.1:9556, [::1]:9556 or unix:/run/passmate/admin.sock"
+        "is not an address with a port: write it like 127.0.0.1:9556, [::1]:9556 or \
+         unix:/run/passmate/admin.sock"
     )]
     NotAnAdminAddress,
     #[error("is out of range: at least {least}, at most {most}")]

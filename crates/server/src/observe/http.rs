@@ -208,7 +208,8 @@ async fn answer<S: LiveServer>(
         (header::REFERRER_POLICY, "no-referrer"),
         (
             header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+            "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri \
+             'none'; form-action 'none'",
         ),
     ] {
         headers.insert(name, HeaderValue::from_static(value));

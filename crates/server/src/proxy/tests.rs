@@ -91,7 +91,8 @@ fn other_bytes_are_refused_early() {
 proptest! {
     #[test]
     fn any_bytes_are_read_or_refused(
-        begin in prop::sample::select(vec![V2_BEGIN.as_slice(), V1_BEGIN, b"PROXY TCP4 ", b"PROXY TCP6 ", b""]),
+        begin in prop::sample::select(vec![V2_BEGIN.as_slice(), V1_BEGIN, b"PROXY TCP4 ", b"PROXY \
+            TCP6 ", b""]),
         rest in prop::collection::vec(any::<u8>(), 0..300),
     ) {
         let bytes = [begin, &rest].concat();

@@ -63,14 +63,16 @@ pub(super) async fn follow_certificate(
             Ok(Ok(identity)) => {
                 let settings = state.settings.load_full().with_identity(&identity);
                 state.settings.store(Arc::new(settings));
-                tracing::info!(pin = %identity.pin, "the certificate has changed; new connections use it");
+                tracing::info!(pin = %identity.pin, "the certificate has changed; new connections \
+                    use it");
                 for warning in &identity.warnings {
                     tracing::warn!("{warning}");
                 }
             }
             Ok(Err(error)) => {
                 let hint = error.hint();
-                tracing::error!(%error, hint, "the new certificate cannot be used; the old one stays");
+                tracing::error!(%error, hint, "the new certificate cannot be used; the old one \
+                    stays");
             }
             Err(_) => {}
         }

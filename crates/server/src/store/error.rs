@@ -69,7 +69,8 @@ impl StoreError {
             Self::InUse { .. } => "stop the other server, or give this one another --data-dir",
             Self::Restoring { .. } => "wait until the restore has ended",
             Self::Missing { .. } => {
-                "give --data-dir or --store as `passmate-server serve` gets it, or start the server once"
+                "give --data-dir or --store as `passmate-server serve` gets it, or start the \
+                 server once"
             }
             Self::OlderServer { .. } => "restart the server with this version",
             Self::NewerSchema { .. } => {

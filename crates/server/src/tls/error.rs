@@ -65,20 +65,24 @@ impl TlsError {
                 "give a --data-dir that the server's user may write to, on a disk with free space"
             }
             Self::Certificate { .. } => {
-                "give a PEM file with the server's X.509 v3 certificate first, then its intermediates"
+                "give a PEM file with the server's X.509 v3 certificate first, then its \
+                 intermediates"
             }
             Self::Key {
                 reason: KeyFault::Encrypted,
                 ..
             } => {
-                "the server starts without a person to ask: decrypt the key (`openssl pkey -in KEY -out NEW`) \
+                "the server starts without a person to ask: decrypt the key (`openssl pkey -in \
+                 KEY -out NEW`) \
                  and keep it with mode 0600"
             }
             Self::Key { .. } => {
-                "give a PEM file with an RSA (2048 bits or more) or ECDSA (P-256, P-384) private key"
+                "give a PEM file with an RSA (2048 bits or more) or ECDSA (P-256, P-384) private \
+                 key"
             }
             Self::Mismatch { .. } => {
-                "give the two files of one pair; the server's own certificate must be the first in its file"
+                "give the two files of one pair; the server's own certificate must be the first \
+                 in its file"
             }
             Self::KeyIsGone { .. } => {
                 "restore the key from a backup; or remove cert.pem for a new pair, whose pin every \

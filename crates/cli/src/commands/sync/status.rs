@@ -83,7 +83,8 @@ fn print_content(app: &App, content: &Content) -> Result<(), Problem> {
     let line = |text: String| app.out.line(&text);
     if let Some(since) = content.history_since {
         line(format!(
-            "history: since {}; what was before is in a file beside the vault of the device that ran `rotate`",
+            "history: since {}; what was before is in a file beside the vault of the device that \
+             ran `rotate`",
             local_time(since)
         ))?;
     }

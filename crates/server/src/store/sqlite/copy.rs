@@ -53,7 +53,8 @@ pub(super) fn import(
         let id: i64 = one(connection, insert, [&account.btoken])?;
         run(
             connection,
-            "INSERT INTO account (number, auth_hash, btoken_hash, btoken_len, btoken_id, created_at, changed_at)
+            "INSERT INTO account (number, auth_hash, btoken_hash, btoken_len, btoken_id, \
+             created_at, changed_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)",
             params![number, auth.0, hash.0, len, id, account.at],
         )?;

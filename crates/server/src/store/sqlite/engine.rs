@@ -255,7 +255,8 @@ fn insert_account(
     let len = signed(new.btoken.bytes().len());
     run(
         connection,
-        "INSERT INTO account (number, auth_hash, btoken_hash, btoken_len, btoken_id, created_at, changed_at, admitted)
+        "INSERT INTO account (number, auth_hash, btoken_hash, btoken_len, btoken_id, created_at, \
+         changed_at, admitted)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7)",
         params![
             new.number.as_bytes(),
@@ -357,7 +358,8 @@ fn replace_if(
     let len = signed(btoken.bytes().len());
     run(
         connection,
-        "UPDATE account SET btoken_hash = ?2, btoken_len = ?3, changed_at = ?4, admitted = 0 WHERE number = ?1",
+        "UPDATE account SET btoken_hash = ?2, btoken_len = ?3, changed_at = ?4, admitted = 0 \
+         WHERE number = ?1",
         params![account.as_bytes(), btoken.hash().0, len, at],
     )?;
     run(
