@@ -6,8 +6,8 @@
 use std::fmt;
 
 use passmate_sync::Guard;
+use passmate_sync::guard::Altered;
 use passmate_sync::transport::TrustProblem;
-use passmate_vault::merge::Altered;
 
 use crate::clock::local_time;
 use crate::problem::{Problem, ProblemKind};

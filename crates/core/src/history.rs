@@ -83,10 +83,12 @@ fn changes_of<'a>(record: &ViewRecord<'a>, field: Option<&str>) -> Vec<Numbered<
         if !is_wanted || (key.domain == Domain::Meta && !key.is_path()) {
             continue;
         }
-        // Changes whose stamp never decides come last, whatever it says.
+        // Changes whose stamp never decides come last, whatever it says. Of a purged one there is
+        // nothing to show.
         let (deciding, others): (Vec<_>, Vec<_>) = history
             .iter()
             .rev()
+            .filter(|change| !change.is_purged())
             .partition(|change| change.stamp.deciding_seconds().is_some());
         let numbered = deciding.into_iter().chain(others).enumerate();
         changes.extend(numbered.map(|(index, change)| Numbered {

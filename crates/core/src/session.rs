@@ -60,13 +60,14 @@ struct Stored {
 }
 
 /// Detects changed records. A vault only grows, so the number of changes is enough, unless its
-/// history was truncated.
+/// history was truncated or a change was purged.
 type RecordsDigest = (usize, Option<[u8; 32]>);
 
 fn digest_records(vault: &Vault) -> RecordsDigest {
-    let hashed = vault
-        .history_since()
-        .and_then(|_| encode_btoken(vault).ok())
+    let only_grows = vault.history_since().is_none() && vault.purged_count() == 0;
+    let hashed = (!only_grows)
+        .then(|| encode_btoken(vault).ok())
+        .flatten()
         .map(|plaintext| hash(&plaintext));
     (vault.change_count(), hashed)
 }

@@ -15,12 +15,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use passmate_sync::guard::Altered;
 use passmate_sync::guard::News;
 use passmate_sync::{Options, Replica, Report};
 use passmate_vault::compat::Original;
 use passmate_vault::format::container::ContainerError;
 use passmate_vault::format::{CodecError, Version, decode_vault_file, encode_sync_copy};
-use passmate_vault::merge::Altered;
 use passmate_vault::sync::shared_folder::{CopyId, MERGED_MAX, OwnCopy};
 use passmate_vault::{Passphrase, SeenChanges, SharedFolder, Vault};
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use passmate_sync::guard::Altered;
 use passmate_sync::{
     Options, RemoteError, Replica, Report, SyncClient, SyncError, SyncErrorKind, Transport,
 };
-use passmate_vault::merge::Altered;
 use passmate_vault::report::RecordReport;
 use passmate_vault::{Account, Passphrase, RecordId, SeenChanges, Vault};
 

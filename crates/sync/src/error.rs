@@ -1,9 +1,9 @@
 //! Why a sync failed.
 
+use crate::guard::Altered;
 use passmate_proto::Failure;
 use passmate_vault::format::btoken::BtokenError;
 use passmate_vault::format::{CodecError, EncodeError};
-use passmate_vault::merge::Altered;
 use serde::{Deserialize, Serialize};
 
 use crate::replica::SaveError;

@@ -1,7 +1,9 @@
 //! Looks at what came before it is merged: whether it would change too much, what of it is new, and
 //! what of it is stamped in the future.
 
-use passmate_vault::merge::Altered;
+use std::collections::BTreeMap;
+
+use passmate_vault::view::ViewRecord;
 use passmate_vault::{SeenChanges, Vault};
 
 use crate::report::{Ahead, Report};
@@ -10,6 +12,47 @@ use crate::report::{Ahead, Report};
 pub(crate) const AHEAD_MIN: i64 = 24 * 3600;
 /// How many of them are reported.
 const AHEAD_MAX: usize = 3;
+
+/// The number of records, as people see them, that a merge deletes or changes.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Altered {
+    /// Records that are deleted now.
+    pub deleted: usize,
+    /// Records that show another value or path.
+    pub changed: usize,
+    /// Records that were live before.
+    pub of: usize,
+}
+
+impl Altered {
+    /// What changed between two states of a vault.
+    #[must_use]
+    pub fn between(before: &Vault, after: &Vault) -> Self {
+        let after = after.view();
+        let after: BTreeMap<_, _> = after.records().iter().map(|one| (one.id, one)).collect();
+        let before = before.view();
+        let mut altered = Self {
+            of: before.records().len(),
+            ..Self::default()
+        };
+        let values = |record: &ViewRecord<'_>| {
+            let fields = record.fields();
+            fields
+                .map(|field| (field.name.clone(), field.value.into_owned()))
+                .collect::<Vec<_>>()
+        };
+        for record in before.records() {
+            match after.get(record.id) {
+                None => altered.deleted += 1,
+                Some(now) if now.path != record.path || values(now) != values(record) => {
+                    altered.changed += 1;
+                }
+                Some(_) => {}
+            }
+        }
+        altered
+    }
+}
 
 /// When a sync changes so much that a person must agree first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +117,9 @@ impl News {
             return Ok(None);
         }
         if let Some(guard) = guard {
-            let altered = vault.clone().merge(remote).altered(vault);
+            let mut after = vault.clone();
+            after.merge(remote);
+            let altered = Altered::between(vault, &after);
             if guard.holds_back(altered) {
                 return Err(altered);
             }

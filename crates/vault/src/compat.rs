@@ -145,7 +145,8 @@ impl Original {
 
     /// The form in which a change is written for this program; `None` if it cannot be.
     fn adapt(self, change: &Change) -> Option<Change> {
-        if !self.knows(&change.key) {
+        // The original programs know no purge.
+        if !self.knows(&change.key) || change.is_purged() {
             return None;
         }
         match (self, &change.value) {
@@ -156,7 +157,7 @@ impl Original {
             (Self::Passmate2, _) => Some(change.clone()),
             (Self::Desktop, value) => {
                 let is_readable = match value {
-                    Value::Absent => true,
+                    Value::Absent | Value::Purged => true,
                     Value::Text(text) => self.can_read(text),
                     Value::List(lines) => lines.iter().all(|line| self.can_read(line)),
                 };
@@ -182,7 +183,7 @@ fn loadable(record: &Record, program: Original, ties: Ties) -> Vec<Change> {
         // In ascending order, so people see the last one.
         let Some(change) = tied.last() else { continue };
         let is_resolved =
-            tied.len() > 1 && ties == Ties::Resolved && resolved_at(&change.stamp).is_some();
+            tied.len() > 1 && ties == Ties::Resolved && resolved_at(record, change).is_some();
         if !is_resolved {
             loadable.extend(program.adapt(change));
         }
@@ -190,12 +191,12 @@ fn loadable(record: &Record, program: Original, ties: Ties) -> Vec<Change> {
     loadable
 }
 
-/// The second at which a tie with this stamp is resolved; `None` if the stamp never decides.
-fn resolved_at(stamp: &Stamp) -> Option<i64> {
-    stamp
-        .deciding_seconds()
-        .filter(|seconds| *seconds < TIME_MAX)
-        .map(|seconds| seconds + 1)
+/// The second at which a tie of this change is resolved; `None` if its stamp never decides, or no
+/// second is left.
+fn resolved_at(record: &Record, change: &Change) -> Option<i64> {
+    let seconds = change.stamp.deciding_seconds()?;
+    let resolved = record.unpurged_second(&change.key, seconds + 1);
+    (resolved <= TIME_MAX).then_some(resolved)
 }
 
 /// The edits that resolve the ties of a record: for each tie the change that people see, a second
@@ -207,7 +208,7 @@ fn resolve_ties(record: &Record) -> Vec<Change> {
             .chunk_by(|a, b| a.stamp == b.stamp)
             .filter(|group| group.len() > 1);
         for winner in ties.filter_map(<[Change]>::last) {
-            let Some(seconds) = resolved_at(&winner.stamp) else {
+            let Some(seconds) = resolved_at(record, winner) else {
                 continue;
             };
             let stamp = Stamp::from_seconds(seconds);
@@ -232,17 +233,23 @@ fn resolve_ties(record: &Record) -> Vec<Change> {
 }
 
 fn delete_again(record: &Record) -> Option<Change> {
-    let last = record
-        .changes()
-        .iter()
-        .filter_map(|change| change.stamp.deciding_seconds())
-        .max()?;
-    let stamp = Stamp::from_seconds(Some(last).filter(|last| *last < TIME_MAX)? + 1);
+    let stamp = stamp_of_path(record, |_| true)?;
     Some(Change {
         key: FieldKey::path(),
         stamp,
         value: Value::Absent,
     })
+}
+
+/// The stamp of a change of the path that comes after the last of these changes.
+fn stamp_of_path(record: &Record, is_before: impl Fn(&Change) -> bool) -> Option<Stamp> {
+    let before = record.changes().iter();
+    let last = before
+        .filter(|change| change.decides() && is_before(change))
+        .filter_map(|change| change.stamp.deciding_seconds())
+        .max()?;
+    let seconds = record.unpurged_second(&FieldKey::path(), last + 1);
+    (seconds <= TIME_MAX).then(|| Stamp::from_seconds(seconds))
 }
 
 /// For each record that clashes or is revived, a change to the path under which it shows.
@@ -258,15 +265,7 @@ pub(crate) fn shown_paths(vault: &Vault) -> Vec<(RecordId, Change)> {
 }
 
 fn shown_path(shown: &ViewRecord<'_>) -> Option<Change> {
-    let history = shown
-        .record
-        .changes()
-        .iter()
-        .filter(|change| change.key.is_path());
-    let last = history
-        .filter_map(|change| change.stamp.deciding_seconds())
-        .max()?;
-    let stamp = Stamp::from_seconds(Some(last).filter(|last| *last < TIME_MAX)? + 1);
+    let stamp = stamp_of_path(shown.record, |change| change.key.is_path())?;
     Some(Change {
         key: FieldKey::path(),
         stamp,

@@ -39,7 +39,7 @@ use crate::sync::shape::Shape;
 use crate::sync::shared_folder::SharedFolder;
 use account::{read_account, set, write_account};
 use reader::{Fault, Reader};
-use records::{Found, is_key, read_records, write_records};
+use records::{Found, is_key, read_purged, read_records, write_purged, write_records};
 use shared_folder::{read_folder, write_folder};
 use writer::{Sink, Write, write_padded};
 
@@ -49,6 +49,8 @@ pub const DOCUMENT_LEN_MAX: usize = 256 * 1024 * 1024;
 pub const RECORDS_MAX: usize = 1_000_000;
 /// The member for the time at which the history begins.
 const SINCE: &str = "history_since";
+/// The member for the changes that were purged.
+const PURGED: &str = "purged";
 /// The most changes that a document may have, over all records.
 pub const CHANGES_MAX: usize = 4_000_000;
 
@@ -124,6 +126,7 @@ pub fn decode_vault_file(plaintext: &[u8]) -> Result<Document, CodecError> {
         account,
         folder,
         since,
+        purged,
         ..
     } = parts;
     let missing = |key| CodecError::MissingKey {
@@ -137,6 +140,11 @@ pub fn decode_vault_file(plaintext: &[u8]) -> Result<Document, CodecError> {
             if since.is_some() {
                 return Err(CodecError::UnknownKey {
                     path: JsonPath::document().member(SINCE),
+                });
+            }
+            if purged.is_some() {
+                return Err(CodecError::UnknownKey {
+                    path: JsonPath::document().member(PURGED),
                 });
             }
             if let Some(path) = found.list {
@@ -156,9 +164,8 @@ pub fn decode_vault_file(plaintext: &[u8]) -> Result<Document, CodecError> {
             }
         }
     }
-    let vault = Vault { since, ..vault };
     Ok(Document {
-        vault,
+        vault: assemble(vault, purged, since),
         account,
         folder,
         purpose,
@@ -226,13 +233,17 @@ pub fn decode_btoken(plaintext: &[u8]) -> Result<(Vault, BtokenShape), CodecErro
     }
     refuse_ours(parts.account.as_ref(), parts.folder.as_ref())?;
     let (vault, _) = parts.records.ok_or_else(|| missing("records"))?;
-    Ok((
-        Vault {
-            since: parts.since,
-            ..vault
-        },
-        BtokenShape::Passmate2,
-    ))
+    let vault = assemble(vault, parts.purged, parts.since);
+    Ok((vault, BtokenShape::Passmate2))
+}
+
+/// The vault of a document, from its members.
+fn assemble(records: Vault, purged: Option<Vault>, since: Option<i64>) -> Vault {
+    let mut vault = records;
+    if let Some(purged) = purged {
+        vault.merge(&purged);
+    }
+    Vault { since, ..vault }
 }
 
 /// Writes a vault file of version 3, padded with blanks to a multiple of 4096 bytes.
@@ -249,9 +260,7 @@ pub fn encode_v3(document: &Document) -> Result<Zeroizing<Vec<u8>>, EncodeError>
                 sink.put(b",\"folder\":");
                 write_folder(sink, folder);
             }
-            write_since(sink, &self.0.vault);
-            sink.put(b",\"records\":");
-            write_records(sink, &self.0.vault);
+            write_vault(sink, &self.0.vault);
             sink.put(b"}");
         }
     }
@@ -302,9 +311,7 @@ fn encode_version_2(vault: &Vault, purpose: Purpose) -> Result<Zeroizing<Vec<u8>
                 Purpose::Primary => b"{\"version\":2,\"purpose\":\"primary\"".as_slice(),
                 Purpose::SyncCopy => b"{\"version\":2,\"purpose\":\"sync_copy\"",
             });
-            write_since(sink, self.0);
-            sink.put(b",\"records\":");
-            write_records(sink, self.0);
+            write_vault(sink, self.0);
             sink.put(b"}");
         }
     }
@@ -330,11 +337,17 @@ fn check_counts(vault: &Vault) -> Result<(), EncodeError> {
     Ok(())
 }
 
-fn write_since(sink: &mut impl Sink, vault: &Vault) {
+fn write_vault(sink: &mut impl Sink, vault: &Vault) {
+    if vault.purged_count() > 0 {
+        sink.put(b",\"purged\":");
+        write_purged(sink, vault);
+    }
     if let Some(since) = vault.history_since() {
         sink.put(b",\"history_since\":");
         sink.put(Stamp::from_seconds(since).to_string().as_bytes());
     }
+    sink.put(b",\"records\":");
+    write_records(sink, vault);
 }
 
 /// The members of a document of version 2 or 3, which may come in any order.
@@ -346,6 +359,7 @@ struct Parts {
     account: Option<Account>,
     folder: Option<SharedFolder>,
     since: Option<i64>,
+    purged: Option<Vault>,
 }
 
 impl Parts {
@@ -376,6 +390,8 @@ fn read_parts(reader: &mut Reader<'_>, first_key: Option<Text>) -> Result<Parts,
             set(&mut parts.folder, path, |path| read_folder(reader, path))?;
         } else if is_key(&key, SINCE) {
             set(&mut parts.since, path, |path| read_since(reader, path))?;
+        } else if is_key(&key, PURGED) {
+            set(&mut parts.purged, path, |path| read_purged(reader, path))?;
         } else if parts.version == Some(Ok(Version::V3)) {
             return Err(CodecError::Newer { path });
         } else {

@@ -1,5 +1,6 @@
 //! Operations on the history of a vault: reverting to an earlier state, and truncating, which
-//! forgets the changes before a given time.
+//! forgets the changes before a given time, and purging, which forgets single changes.
 
+pub mod purge;
 mod revert;
 pub mod truncate;

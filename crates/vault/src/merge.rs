@@ -1,6 +1,6 @@
-//! Two vaults become one: the union of their changes.
+//! Two vaults become one: the union of their changes, less those that either has purged.
 //!
-//! A union cannot fail. It is commutative, associative and idempotent, so devices may sync in any
+//! A union cannot fail. A purged change takes the place of all changes of its field with its stamp. It is commutative, associative and idempotent, so devices may sync in any
 //! order, repeatedly, or through each other, and end with the same vault. A merge decides nothing:
 //! the order of changes alone decides which change people see (see [`record`](crate::record)). A
 //! merge returns numbers and ids; [`report`](crate::report) says what happened to each field.
@@ -28,53 +28,27 @@ pub struct MergeSummary {
     pub revived: Vec<RecordId>,
     /// Records whose path came with this merge and is wanted by another record too.
     pub clashing: Vec<RecordId>,
-    /// The number of records that were live and are deleted now.
-    pub deleted_count: usize,
-    /// The number of records that were and are live and show another value or path now.
-    pub altered_count: usize,
+    /// Records in which the other side had purged a change that this vault had.
+    pub purged: Vec<RecordId>,
 }
 
 impl MergeSummary {
-    /// The number of live records that the merge deleted or changed. `before` is the vault before
-    /// the merge.
-    pub fn altered(&self, before: &Vault) -> Altered {
-        let live = before
-            .records()
-            .filter(|(_, record)| record.state().is_live());
-        Altered {
-            deleted: self.deleted_count,
-            changed: self.altered_count,
-            of: live.count(),
-        }
-    }
-
     /// True if nothing was new.
     pub fn is_empty(&self) -> bool {
         self.received == 0
     }
 }
 
-/// The number of live records that a merge deletes or changes.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Altered {
-    /// Records that are deleted now.
-    pub deleted: usize,
-    /// Records that show another value or path.
-    pub changed: usize,
-    /// Records that were live before.
-    pub of: usize,
-}
-
 impl Vault {
-    /// Adds all changes of `other` that this vault does not have. Never fails; takes time linear in
-    /// the size of both.
+    /// Adds all changes of `other` that this vault does not have, and removes what `other` has
+    /// purged. Never fails; takes time linear in the size of both.
     ///
     /// If the history of one of them is [truncated](crate::history::truncate), so is the result.
     pub fn merge(&mut self, other: &Self) -> MergeSummary {
         let mut summary = MergeSummary::default();
         let kept = other.truncated_with(self);
         let union_count = kept.since.map(|since| {
-            let union_count = self.change_count() + other.missing_from(self);
+            let union_count = self.union_count(other);
             self.truncate(since, other);
             union_count
         });
@@ -111,7 +85,19 @@ impl Vault {
         summary
     }
 
-    /// The number of changes that this vault has and `other` has not: those that a sync sends.
+    /// The number of changes that the union of both has, before it is truncated.
+    fn union_count(&self, other: &Self) -> usize {
+        let theirs = |id: &RecordId| other.records.get(id).map_or(&[][..], Record::changes);
+        let known = self.records.iter();
+        let known = known.map(|(id, record)| pairs(&record.changes, theirs(id)).count());
+        let added = other.records.iter();
+        let added = added.filter(|(id, _)| !self.records.contains_key(*id));
+        known.sum::<usize>() + added.map(|(_, record)| record.changes.len()).sum::<usize>()
+    }
+
+    /// The number of changes that this vault has and `other` has not: those that a sync sends. A
+    /// change that `other` has purged is not among them, and a purged change that `other` has in
+    /// full is.
     pub fn missing_from(&self, other: &Self) -> usize {
         let mut count = 0;
         let mut theirs = other.records.iter().peekable();
@@ -166,10 +152,8 @@ impl MergeSummary {
         if is_revived {
             self.revived.push(id.clone());
         }
-        match (effect.was_live, effect.is_live) {
-            (true, false) => self.deleted_count += 1,
-            (true, true) if effect.shows_theirs => self.altered_count += 1,
-            _ => {}
+        if effect.is_purged {
+            self.purged.push(id.clone());
         }
         is_revived || (!effect.was_live && effect.is_live) || effect.has_their_path
     }
@@ -185,10 +169,10 @@ struct Effect {
     is_live: bool,
     /// True if it lives in spite of a deletion now, and did not before.
     is_revived: bool,
-    /// True if it shows a value or the path of the other side now.
-    shows_theirs: bool,
     /// True if it shows the path of the other side now.
     has_their_path: bool,
+    /// True if a change that was known is purged now.
+    is_purged: bool,
 }
 
 /// Merges one record; `None` if nothing was new.
@@ -216,8 +200,8 @@ fn merge_record(ours: &mut Record, theirs: &Record) -> Option<Effect> {
         was_live: before.is_live(),
         is_live: after.is_live(),
         is_revived: after.is_revived() && !before.is_revived(),
-        shows_theirs: false,
         has_their_path: false,
+        is_purged: merged.changes.len() < ours.changes.len() + received,
     };
     for field in merged.fields() {
         effect.add_field(field, ours, theirs);
@@ -232,23 +216,23 @@ impl Effect {
         let Some(first) = field.first() else { return };
         let key = &first.key;
         let our_history = ours.history(key.domain, &key.name);
-        if our_history.len() == field.len() {
+        if our_history == field {
             return;
         }
         let their_history = theirs.history(key.domain, &key.name);
         let lacks = |history: &[Change], change: &Change| {
-            change.stamp.decides() && history.binary_search(change).is_err()
+            change.decides() && history.binary_search(change).is_err()
         };
         let we_changed = field.iter().any(|change| lacks(their_history, change));
         let they_changed = field.iter().any(|change| lacks(our_history, change));
         let theirs_is_seen = newest_of(field) != newest_of(our_history);
         self.conflicts += usize::from(we_changed && they_changed);
-        self.shows_theirs |= theirs_is_seen;
         self.has_their_path |= theirs_is_seen && key.is_path();
     }
 }
 
 /// Walks two sorted lists in step. Yields each change once, with the side or sides that have it.
+/// If one side has purged a change, what the other side has of it is left out.
 fn pairs<'a>(
     ours: &'a [Change],
     theirs: &'a [Change],
@@ -259,7 +243,23 @@ fn pairs<'a>(
             (None, None) => return None,
             (Some(_), None) => Ordering::Less,
             (None, Some(_)) => Ordering::Greater,
-            (Some(our), Some(their)) => our.cmp(their),
+            (Some(our), Some(their)) => match (our.is_purged(), their.is_purged()) {
+                (true, false) if our.is_of_one_time(their) => {
+                    while theirs
+                        .next_if(|change| change.is_of_one_time(our))
+                        .is_some()
+                    {}
+                    Ordering::Less
+                }
+                (false, true) if our.is_of_one_time(their) => {
+                    while ours
+                        .next_if(|change| change.is_of_one_time(their))
+                        .is_some()
+                    {}
+                    Ordering::Greater
+                }
+                _ => our.cmp(their),
+            },
         };
         Some(match order {
             Ordering::Less => (ours.next(), None),
@@ -299,7 +299,6 @@ mod tests {
     #[test]
     fn the_later_of_a_deletion_and_an_edit_of_one_field_is_seen() {
         let (mut ours, mut theirs) = two_devices();
-        let before = ours.clone();
         ours.unset(&"A".into(), "f", 200).unwrap();
         theirs.set(&"A".into(), "f", "second", 300).unwrap();
         assert_eq!(ours.missing_from(&theirs), 1);
@@ -307,16 +306,9 @@ mod tests {
         assert_eq!(seen(&ours, "p", "f").as_deref(), Some("second"));
         assert_eq!((summary.received, summary.conflicts_resolved), (1, 1));
         assert_eq!(summary.changed, [RecordId::from("A")]);
-        let altered = Altered {
-            deleted: 0,
-            changed: 1,
-            of: 1,
-        };
-        assert_eq!(summary.altered(&before), altered);
         assert_eq!(ours.missing_from(&theirs), 1);
         let summary = theirs.merge(&ours);
         assert_eq!((summary.received, summary.conflicts_resolved), (1, 0));
-        assert_eq!(summary.altered_count, 0);
         assert_eq!(ours, theirs);
     }
 
@@ -327,7 +319,6 @@ mod tests {
         theirs.set(&"A".into(), "g", "theirs", 200).unwrap();
         let summary = ours.merge(&theirs);
         assert_eq!((summary.received, summary.conflicts_resolved), (1, 0));
-        assert_eq!(summary.altered_count, 1);
         assert_eq!(seen(&ours, "p", "f").as_deref(), Some("ours"));
         assert_eq!(seen(&ours, "p", "g").as_deref(), Some("theirs"));
     }
@@ -339,9 +330,9 @@ mod tests {
         theirs.set(&"A".into(), "f", "a", 200).unwrap();
         let before = ours.clone();
         let summary = ours.merge(&theirs);
-        assert_eq!((summary.conflicts_resolved, summary.altered_count), (1, 0));
+        assert_eq!(summary.conflicts_resolved, 1);
         let summary = theirs.merge(&before);
-        assert_eq!((summary.conflicts_resolved, summary.altered_count), (1, 1));
+        assert_eq!(summary.conflicts_resolved, 1);
         assert_eq!(ours, theirs);
         assert_eq!(seen(&ours, "p", "f").as_deref(), Some("b"));
     }
@@ -365,8 +356,7 @@ mod tests {
         let (mut ours, mut theirs) = two_devices();
         ours.set(&"A".into(), "f", "earlier", 200).unwrap();
         theirs.delete(&"A".into(), 300).unwrap();
-        let summary = ours.merge(&theirs);
-        assert_eq!((summary.deleted_count, summary.altered_count), (1, 0));
+        ours.merge(&theirs);
         assert!(ours.view().get("p").is_none());
     }
 

@@ -2,7 +2,7 @@
 //!
 //! A [`Change`] is `[domain, name, value, stamp]`. Every edit adds a change, and so does every
 //! deletion. No change is ever removed, unless a person [truncates](crate::history::truncate) the
-//! history. [`view`](crate::view) computes what people see from the newest changes, and
+//! history or [purges](crate::history::purge) a change. [`view`](crate::view) computes what people see from the newest changes, and
 //! [`merge`](crate::merge) unites two vaults. The rules are:
 //!  - one total order decides which change of a field is newest: first the stamp, then the bytes of
 //!    the value, where an absent value is the lowest. The order is the same on every device;
@@ -23,7 +23,9 @@ use std::fmt;
 use rand_core::CryptoRng;
 
 pub use edit::EditError;
-pub use stamp::{STAMP_DIGITS_MAX, Stamp, TIME_MAX, TIME_MIN};
+pub use stamp::{
+    AHEAD_SECONDS, PRESENT_MIN, STAMP_DIGITS_MAX, Stamp, TIME_MAX, TIME_MIN, is_ahead,
+};
 pub use text::Text;
 
 /// The name of the meta field that holds a record's path.
@@ -69,7 +71,14 @@ impl Vault {
             .sum()
     }
 
-    /// Adds one change with the stamp that it has. Returns false if the vault had it already.
+    /// The number of purged changes.
+    pub fn purged_count(&self) -> usize {
+        let changes = self.records.values().flat_map(|record| &record.changes);
+        changes.filter(|change| change.is_purged()).count()
+    }
+
+    /// Adds one change with the stamp that it has. Returns false if the vault had it already, or if
+    /// it was purged.
     ///
     /// For changes that were made elsewhere: by an import, or on another device. Edits of a person
     /// use [`set`](Self::set) and its siblings, which choose a stamp that wins.
@@ -141,19 +150,31 @@ impl fmt::Debug for RecordId {
 /// One record: a set of changes, never empty inside a vault.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Record {
-    // Sorted, without duplicates: the changes of a field are adjacent, the newest last.
+    // Sorted, without duplicates: the changes of a field are adjacent, the newest last. A purged
+    // change is the only one of its field with its stamp.
     pub(crate) changes: Vec<Change>,
 }
 
 impl Record {
-    /// Sorts the changes and drops duplicates.
+    /// Sorts the changes, and drops duplicates and what was purged.
     pub(crate) fn from_changes(mut changes: Vec<Change>) -> Self {
         changes.sort_unstable();
         changes.dedup();
+        if changes.iter().any(Change::is_purged) {
+            let of_one_time = changes.chunk_by(|a, b| a.is_of_one_time(b));
+            changes = of_one_time
+                .flat_map(|group| match group {
+                    // The last one is the greatest, and a purged change is the greatest value.
+                    [.., last] if last.is_purged() => std::slice::from_ref(last),
+                    _ => group,
+                })
+                .cloned()
+                .collect();
+        }
         Self { changes }
     }
 
-    /// All changes, ordered by field, stamp and value.
+    /// All changes, ordered by field, stamp and value, purged ones included.
     pub fn changes(&self) -> &[Change] {
         &self.changes
     }
@@ -177,26 +198,36 @@ impl Record {
         self.changes.get(start..start + len).unwrap_or_default()
     }
 
-    /// The change that decides one field: the newest among those whose stamp may decide.
+    /// The change that decides one field: the newest among those whose stamp may decide and that
+    /// were not purged.
     pub fn newest(&self, domain: Domain, name: &Text) -> Option<&Change> {
         newest_of(self.history(domain, name))
     }
 
-    /// Adds a change. Returns false if the record had it already.
+    /// Adds a change. Returns false if the record had it already, or if it was purged.
     pub(crate) fn insert(&mut self, change: Change) -> bool {
-        match self.changes.binary_search(&change) {
-            Ok(_) => false,
-            Err(place) => {
-                self.changes.insert(place, change);
-                true
-            }
+        let Err(place) = self.changes.binary_search(&change) else {
+            return false;
+        };
+        if change.is_purged() {
+            self.changes.retain(|known| !known.is_of_one_time(&change));
+            let place = self.changes.partition_point(|known| *known < change);
+            self.changes.insert(place, change);
+            return true;
         }
+        // A purged change is the greatest of its time, so it would come next.
+        let next = self.changes.get(place);
+        if next.is_some_and(|next| next.is_purged() && next.is_of_one_time(&change)) {
+            return false;
+        }
+        self.changes.insert(place, change);
+        true
     }
 }
 
 /// The change that decides among the changes of one field, given in ascending order.
 pub(crate) fn newest_of(history: &[Change]) -> Option<&Change> {
-    history.iter().rev().find(|change| change.stamp.decides())
+    history.iter().rev().find(|change| change.decides())
 }
 
 /// One change of one field.
@@ -210,6 +241,23 @@ pub struct Change {
     pub stamp: Stamp,
     /// The new value.
     pub value: Value,
+}
+
+impl Change {
+    /// True if its stamp may decide what people see, and it was not purged.
+    pub(crate) fn decides(&self) -> bool {
+        self.stamp.decides() && !self.is_purged()
+    }
+
+    /// True if its value was purged.
+    pub fn is_purged(&self) -> bool {
+        self.value == Value::Purged
+    }
+
+    /// True if both are changes of one field with the same stamp: a purge removes both.
+    pub(crate) fn is_of_one_time(&self, other: &Self) -> bool {
+        self.stamp == other.stamp && self.key == other.key
+    }
 }
 
 /// Names a field of a record.
@@ -259,8 +307,8 @@ pub enum Domain {
 
 /// The value that a change gives to a field.
 ///
-/// Ordered by the bytes of the text that it shows, where absent is the lowest. A text comes before
-/// a list that shows the same.
+/// Ordered by the bytes of the text that it shows, where absent is the lowest and purged is the
+/// greatest. A text comes before a list that shows the same.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Value {
     /// The field was unset. For the path: the record was deleted.
@@ -270,6 +318,9 @@ pub enum Value {
     /// Two or more lines that the desktop client keeps apart. Shows as one text, joined with line
     /// feeds. [`Value::from_lines`] makes one.
     List(Vec<Text>),
+    /// The value was [purged](crate::history::purge), and the change decides nothing any more. It
+    /// stands for every change of its field with its stamp.
+    Purged,
 }
 
 impl Value {
@@ -281,10 +332,10 @@ impl Value {
         }
     }
 
-    /// The text that people see; `None` for absent and for the empty text.
+    /// The text that people see; `None` for absent, purged, and the empty text.
     pub fn shown(&self) -> Option<Cow<'_, Text>> {
         match self {
-            Self::Absent => None,
+            Self::Absent | Self::Purged => None,
             Self::Text(text) if text.is_empty() => None,
             Self::Text(text) => Some(Cow::Borrowed(text)),
             Self::List(lines) => Some(Text::join_lines(lines))
@@ -296,7 +347,7 @@ impl Value {
     /// True if people see nothing of it.
     pub(crate) fn shows_nothing(&self) -> bool {
         match self {
-            Self::Absent => true,
+            Self::Absent | Self::Purged => true,
             Self::Text(text) => text.is_empty(),
             // Two lines show at least a line feed.
             Self::List(lines) => lines.len() < 2 && lines.iter().all(Text::is_empty),
@@ -309,10 +360,10 @@ impl Value {
             .map_or_else(|| Text::from(""), Cow::into_owned)
     }
 
-    /// The text whose bytes decide the order; `None` for absent.
+    /// The text whose bytes decide the order; `None` for absent and purged.
     fn joined(&self) -> Option<Cow<'_, Text>> {
         match self {
-            Self::Absent => None,
+            Self::Absent | Self::Purged => None,
             Self::Text(text) => Some(Cow::Borrowed(text)),
             Self::List(lines) => Some(Cow::Owned(Text::join_lines(lines))),
         }
@@ -324,6 +375,9 @@ impl Ord for Value {
         match (self, other) {
             // The common case, without a copy. `None`, the absent value, is the lowest `Option`.
             (Self::Text(a), Self::Text(b)) => a.cmp(b),
+            (Self::Purged, Self::Purged) => Ordering::Equal,
+            (Self::Purged, _) => Ordering::Greater,
+            (_, Self::Purged) => Ordering::Less,
             _ => self
                 .joined()
                 .cmp(&other.joined())
@@ -380,6 +434,7 @@ mod tests {
             list(&["a\nb", "c"]),
             text("ü"),
             text("🔑"),
+            Value::Purged,
         ];
         for (i, a) in ascending.iter().enumerate() {
             for (j, b) in ascending.iter().enumerate() {

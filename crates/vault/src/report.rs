@@ -41,6 +41,8 @@ pub enum Fate {
     Revived,
     /// It was live before and is live now.
     Changed,
+    /// It was purged as a whole on this side.
+    Purged(Side),
 }
 
 /// What a sync did to one field.
@@ -52,6 +54,8 @@ pub struct FieldReport {
     pub received: usize,
     /// The number of changes that were sent.
     pub sent: usize,
+    /// The number of changes that were purged, on either side.
+    pub purged: usize,
     /// If both sides had changed the field: the value that lost.
     pub lost: Option<Lost>,
 }
@@ -117,12 +121,11 @@ fn record_report(id: &RecordId, record: &Record, delta: &Delta) -> Option<Record
         .find(|field| matches!(field, [first, ..] if first.key.is_path()))
         .unwrap_or_default();
     let side_of = |change: Option<&Change>| change.and_then(|change| delta.side_of(id, change));
+    let first = paths.iter().find(|change| !change.is_purged());
+    let purge = paths.iter().rev().find_map(|change| side_of(Some(change)));
     // A record begins with its path. Changes made since that sync do not count.
-    let fate = match (
-        record.state(),
-        side_of(paths.first()),
-        side_of(newest_of(paths)),
-    ) {
+    let fate = match (record.state(), side_of(first), side_of(newest_of(paths))) {
+        (State::Pathless, ..) if first.is_none() => Fate::Purged(purge.unwrap_or(Side::Received)),
         (State::Deleted { .. }, _, Some(side)) => Fate::Deleted(side),
         (_, Some(side), _) => Fate::New(side),
         (State::Live { revived: true, .. }, ..) => Fate::Revived,
@@ -154,10 +157,16 @@ fn field_report(id: &RecordId, field: &[Change], delta: &Delta) -> Option<FieldR
         key,
         received: 0,
         sent: 0,
+        purged: 0,
         lost: None,
     };
     let mut newest: [Option<Lost>; 2] = [None, None];
-    for (place, change) in field.iter().rev().enumerate() {
+    let purged = field.iter().filter(|change| change.is_purged());
+    report.purged = purged
+        .filter(|change| delta.side_of(id, change).is_some())
+        .count();
+    let kept = field.iter().rev().filter(|change| !change.is_purged());
+    for (place, change) in kept.enumerate() {
         let Some(side) = delta.side_of(id, change) else {
             continue;
         };
@@ -186,7 +195,7 @@ fn field_report(id: &RecordId, field: &[Change], delta: &Delta) -> Option<FieldR
             sent
         });
     }
-    (report.received + report.sent > 0).then_some(report)
+    (report.received + report.sent + report.purged > 0).then_some(report)
 }
 
 #[cfg(test)]
@@ -250,12 +259,14 @@ mod tests {
                     key: FieldKey::user("note"),
                     received: 0,
                     sent: 1,
+                    purged: 0,
                     lost: None
                 },
                 FieldReport {
                     key: FieldKey::user("user"),
                     received: 1,
                     sent: 1,
+                    purged: 0,
                     lost: Some(lost)
                 },
             ]

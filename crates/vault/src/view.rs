@@ -195,7 +195,7 @@ impl Record {
             .unwrap_or_default()
             .iter()
             .rev()
-            .filter(|change| change.stamp.decides());
+            .filter(|change| change.decides());
         let Some(newest) = newest_first.next() else {
             return State::Pathless;
         };
@@ -209,9 +209,7 @@ impl Record {
             return State::Pathless;
         };
         let edited_later = |change: &Change| {
-            change.key.domain == Domain::User
-                && change.stamp.decides()
-                && change.stamp > newest.stamp
+            change.key.domain == Domain::User && change.decides() && change.stamp > newest.stamp
         };
         if self.changes.iter().any(edited_later) {
             State::Live {

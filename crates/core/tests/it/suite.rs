@@ -14,8 +14,8 @@ use passmate_core::problem::ProblemKind;
 use passmate_core::settings::SyncSettings;
 use passmate_core::sync_all::SyncRequest;
 use passmate_core::sync_setup::{ServerSetup, Untie, Untied};
+use passmate_sync::guard::Altered;
 use passmate_vault::Passphrase;
-use passmate_vault::merge::Altered;
 
 /// A way to reach a vault.
 pub(crate) trait Implementation {

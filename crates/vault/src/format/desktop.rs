@@ -117,7 +117,7 @@ pub(super) fn write_records(sink: &mut impl Sink, vault: &Vault) {
             sink.put(b",");
             sink.put(change.stamp.to_string().as_bytes());
             let lines = match &change.value {
-                Value::Absent => [].as_slice(),
+                Value::Absent | Value::Purged => [].as_slice(),
                 Value::Text(text) => std::slice::from_ref(text),
                 Value::List(lines) => lines,
             };

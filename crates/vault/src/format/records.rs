@@ -1,7 +1,8 @@
-//! Records as JSON, in the form of Passmate 2:
+//! Records as JSON, in the form of Passmate 2, and the changes that were purged:
 //!
 //! ```text
 //! {"ID": [["user", "name", "value", 1700000000], …], …}
+//! {"ID": [["user", "name", 1700000000], …], …}
 //! ```
 
 use super::error::CodecError;
@@ -23,6 +24,35 @@ pub(super) fn read_records(
     reader: &mut Reader<'_>,
     path: &JsonPath,
 ) -> Result<(Vault, Found), CodecError> {
+    read_vault(reader, path, Form::Whole)
+}
+
+/// Reads the object of purged changes, as a vault that has nothing else.
+pub(super) fn read_purged(reader: &mut Reader<'_>, path: &JsonPath) -> Result<Vault, CodecError> {
+    read_vault(reader, path, Form::Purged).map(|(vault, _)| vault)
+}
+
+/// Whether changes are written with their values.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Whole,
+    Purged,
+}
+
+impl Form {
+    fn shape(self) -> &'static str {
+        match self {
+            Self::Whole => "a change of four parts: domain, name, value, time",
+            Self::Purged => "a purged change of three parts: domain, name, time",
+        }
+    }
+}
+
+fn read_vault(
+    reader: &mut Reader<'_>,
+    path: &JsonPath,
+    form: Form,
+) -> Result<(Vault, Found), CodecError> {
     let mut found = Found::default();
     let mut collector = Collector::default();
     let in_place = |fault: Fault| fault.at(path.clone());
@@ -34,6 +64,7 @@ pub(super) fn read_records(
         let changes = read_changes(
             reader,
             &|| path.clone().key(&id),
+            form,
             &mut collector,
             &mut found,
         )?;
@@ -45,6 +76,7 @@ pub(super) fn read_records(
 fn read_changes(
     reader: &mut Reader<'_>,
     record: &impl Fn() -> JsonPath,
+    form: Form,
     collector: &mut Collector,
     found: &mut Found,
 ) -> Result<Vec<Change>, CodecError> {
@@ -61,7 +93,7 @@ fn read_changes(
         {
             return Ok(changes);
         }
-        let (change, is_list) = read_change(reader, &path)?;
+        let (change, is_list) = read_change(reader, &path, form)?;
         if is_list && found.list.is_none() {
             found.list = Some(path().index(2));
         }
@@ -70,21 +102,21 @@ fn read_changes(
     }
 }
 
-const CHANGE_SHAPE: &str = "a change of four parts: domain, name, value, time";
-
 fn read_change(
     reader: &mut Reader<'_>,
     path: &impl Fn() -> JsonPath,
+    form: Form,
 ) -> Result<(Change, bool), CodecError> {
+    let shape = form.shape();
     reader
-        .begin_array(CHANGE_SHAPE)
+        .begin_array(shape)
         .map_err(|fault| fault.at(path()))?;
     let mut first = true;
     let mut part = |reader: &mut Reader<'_>| match reader.next_item(&mut first) {
         Ok(true) => Ok(()),
         Ok(false) => Err(CodecError::WrongShape {
             path: path(),
-            expected: CHANGE_SHAPE,
+            expected: shape,
         }),
         Err(fault) => Err(fault.at(path())),
     };
@@ -107,18 +139,24 @@ fn read_change(
         .string("a field's name")
         .map_err(|fault| fault.at(path().index(1)))?;
     part(reader)?;
-    let value = read_value(reader).map_err(|fault| fault.at(path().index(2)))?;
-    part(reader)?;
+    let (value, place) = match form {
+        Form::Whole => {
+            let value = read_value(reader).map_err(|fault| fault.at(path().index(2)))?;
+            part(reader)?;
+            (value, 3)
+        }
+        Form::Purged => (Value::Purged, 2),
+    };
     let stamp = reader
         .integer("an integer")
-        .map_err(|fault| fault.at(path().index(3)))?;
+        .map_err(|fault| fault.at(path().index(place)))?;
     if reader
         .next_item(&mut first)
         .map_err(|fault| fault.at(path()))?
     {
         return Err(CodecError::WrongShape {
             path: path(),
-            expected: CHANGE_SHAPE,
+            expected: shape,
         });
     }
     let is_list = matches!(value, Value::List(_));
@@ -210,25 +248,44 @@ impl Collector {
 /// Writes the object of records: records by id, changes in their order, so that equal vaults become
 /// equal bytes.
 pub(super) fn write_records(sink: &mut impl Sink, vault: &Vault) {
+    write_changes(sink, vault, |change| !change.is_purged());
+}
+
+/// Writes the object of purged changes, in the same order.
+pub(super) fn write_purged(sink: &mut impl Sink, vault: &Vault) {
+    write_changes(sink, vault, Change::is_purged);
+}
+
+fn write_changes(sink: &mut impl Sink, vault: &Vault, is_meant: impl Fn(&Change) -> bool) {
     sink.put(b"{");
-    for (index, (id, record)) in vault.records().enumerate() {
-        sink.put(if index == 0 { b"" } else { b"," });
-        write_text(sink, id.as_text());
-        sink.put(b":[");
-        for (index, change) in record.changes().iter().enumerate() {
-            sink.put(if index == 0 { b"[" } else { b",[" });
+    let mut first_record = true;
+    for (id, record) in vault.records() {
+        let changes = record.changes().iter().filter(|change| is_meant(change));
+        let mut first = true;
+        for change in changes {
+            if first {
+                sink.put(if first_record { b"" } else { b"," });
+                write_text(sink, id.as_text());
+                sink.put(b":[");
+            }
+            sink.put(if first { b"[" } else { b",[" });
+            (first, first_record) = (false, false);
             sink.put(match change.key.domain {
                 Domain::User => b"\"user\",",
                 Domain::Meta => b"\"meta\",",
             });
             write_text(sink, &change.key.name);
             sink.put(b",");
-            write_value(sink, &change.value);
-            sink.put(b",");
+            if !change.is_purged() {
+                write_value(sink, &change.value);
+                sink.put(b",");
+            }
             write_stamp(sink, &change.stamp);
             sink.put(b"]");
         }
-        sink.put(b"]");
+        if !first {
+            sink.put(b"]");
+        }
     }
     sink.put(b"}");
 }

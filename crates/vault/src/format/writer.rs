@@ -52,7 +52,7 @@ pub(super) fn write_padded(document: &impl Write, len_max: usize) -> Option<Zero
 
 pub(super) fn write_value(sink: &mut impl Sink, value: &Value) {
     match value {
-        Value::Absent => sink.put(b"null"),
+        Value::Absent | Value::Purged => sink.put(b"null"),
         Value::Text(text) => write_text(sink, text),
         // A list of fewer than two lines is written as the text that it shows.
         Value::List(lines) if lines.len() < 2 => write_text(sink, &value.joined_text()),

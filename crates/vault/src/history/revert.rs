@@ -61,7 +61,10 @@ impl Vault {
             self.change_value(id, key, value, now)?;
         }
         match path {
-            Some(path) if is_other_path => drop(self.rename(id, path, now)?),
+            // Another program may have given it a path that a person could not type.
+            Some(path) if is_other_path => {
+                self.change_value(id, FieldKey::path(), Value::Text(path), now)?;
+            }
             // Last, because a deletion is newer than all of the record's changes.
             None if is_other_path => drop(self.delete(id, now)?),
             _ => {}

@@ -8,6 +8,7 @@
 //!  - truncating changes nothing that people see, and a deleted record can still be restored: the
 //!    newest path that was set stays too;
 //!  - a change whose stamp never decides stays;
+//!  - a purged change counts as a change: it may be the one that was in effect;
 //!  - truncating commutes with the union, so a merge stays commutative, associative and idempotent.
 //!
 //! The dropped changes are gone. The caller must save them elsewhere first.
@@ -120,7 +121,9 @@ impl<'a> Bases<'a> {
             newest(field).max(newest(theirs))
         };
         let newest_set = if first.key.is_path() {
-            newest_where(&|change| !change.value.shows_nothing())
+            // A purged path counts as set, so that it does not matter whether a device truncated
+            // the history before it learned of the purge.
+            newest_where(&|change| change.is_purged() || !change.value.shows_nothing())
         } else {
             None
         };

@@ -5,9 +5,13 @@
 //! therefore stamped with the later of the clock and one second after the change that it replaces.
 //! So it never loses against the value that the person saw, and two edits of one field on one
 //! device never share a stamp.
+//!
+//! A change that is stamped more than a day after the present must not win for ever. Before an edit
+//! replaces it, it is purged, and its value is kept in the history under the present time.
 
 use super::{
     Change, Domain, FieldKey, Record, RecordId, Stamp, TIME_MAX, TIME_MIN, Text, Value, Vault,
+    is_ahead,
 };
 
 /// Why an edit is impossible. Nothing was changed.
@@ -49,7 +53,7 @@ impl Vault {
         if self.records.contains_key(&id) {
             return Err(EditError::IdTaken);
         }
-        let seconds = stamp_after(None, now)?;
+        let seconds = Record::default().stamp_for(&FieldKey::path(), None, now)?;
         self.insert(&id, change(FieldKey::path(), Value::Text(path), seconds));
         Ok(seconds)
     }
@@ -87,8 +91,10 @@ impl Vault {
         let path = path.into();
         check_name(&path)?;
         let record = self.records.get_mut(id).ok_or(EditError::NoSuchRecord)?;
-        let seconds = stamp_after(record.last(&FieldKey::path()), now)?;
-        record.insert(change(FieldKey::path(), Value::Text(path), seconds));
+        record.move_to_present(|change| change.key.is_path(), now);
+        let key = FieldKey::path();
+        let seconds = record.stamp_for(&key, record.last(&key), now)?;
+        record.insert(change(key, Value::Text(path), seconds));
         Ok(seconds)
     }
 
@@ -97,20 +103,26 @@ impl Vault {
     /// The fields stay in the history. A later change by another device brings the record back.
     pub fn delete(&mut self, id: &RecordId, now: i64) -> Result<i64, EditError> {
         let record = self.records.get_mut(id).ok_or(EditError::NoSuchRecord)?;
+        record.move_to_present(|_| true, now);
         let last = record
             .changes
             .iter()
+            .filter(|change| change.decides())
             .filter_map(|change| change.stamp.deciding_seconds())
             .max();
-        let seconds = match stamp_after(last, now) {
+        let key = FieldKey::path();
+        let seconds = match record.stamp_for(&key, last, now) {
             // A change of a field in the last valid second does not outlive a deletion in the same
             // second, so the deletion only has to be newer than the path.
-            Err(EditError::StampsExhausted) if record.last(&FieldKey::path()) < Some(TIME_MAX) => {
+            Err(EditError::StampsExhausted)
+                if record.last(&key) < Some(TIME_MAX)
+                    && record.unpurged_second(&key, TIME_MAX) == TIME_MAX =>
+            {
                 TIME_MAX
             }
             other => other?,
         };
-        record.insert(change(FieldKey::path(), Value::Absent, seconds));
+        record.insert(change(key, Value::Absent, seconds));
         Ok(seconds)
     }
 
@@ -138,11 +150,12 @@ impl Vault {
         now: i64,
     ) -> Result<i64, EditError> {
         let record = self.records.get_mut(id).ok_or(EditError::NoSuchRecord)?;
-        let path = record.newest(Domain::Meta, &Text::from(super::PATH));
-        let deleted_at = path
-            .filter(|path| path.value.shows_nothing())
-            .and_then(|path| path.stamp.deciding_seconds());
-        let seconds = stamp_after(record.last(&key).max(deleted_at), now)?;
+        let is_deleted = record.deleted_at().is_some();
+        record.move_to_present(
+            |change| change.key == key || (is_deleted && change.key.is_path()),
+            now,
+        );
+        let seconds = record.stamp_for(&key, record.last(&key).max(record.deleted_at()), now)?;
         record.insert(change(key, value, seconds));
         Ok(seconds)
     }
@@ -153,6 +166,66 @@ impl Record {
     fn last(&self, key: &FieldKey) -> Option<i64> {
         self.newest(key.domain, &key.name)?.stamp.deciding_seconds()
     }
+
+    /// When the record was deleted, if that is the newest change of its path.
+    fn deleted_at(&self) -> Option<i64> {
+        let path = self.newest(Domain::Meta, &Text::from(super::PATH))?;
+        path.value.shows_nothing().then_some(())?;
+        path.stamp.deciding_seconds()
+    }
+
+    /// The stamp of an edit of a field: the later of `now` and the second after the last change. A
+    /// clock before 1970 counts as 1970. A second whose change was purged stays unused.
+    fn stamp_for(&self, key: &FieldKey, last: Option<i64>, now: i64) -> Result<i64, EditError> {
+        if now > TIME_MAX {
+            return Err(EditError::ClockOutOfRange);
+        }
+        let after = last.map_or(TIME_MIN, |last| last.saturating_add(1));
+        let seconds = self.unpurged_second(key, after.max(now));
+        if seconds > TIME_MAX {
+            Err(EditError::StampsExhausted)
+        } else {
+            Ok(seconds)
+        }
+    }
+
+    /// The first second from this one on in which no change of a field was purged.
+    pub(crate) fn unpurged_second(&self, key: &FieldKey, from: i64) -> i64 {
+        let purged = self.history(key.domain, &key.name).iter();
+        let mut second = from;
+        for change in purged.filter(|change| change.is_purged()) {
+            if change.stamp == Stamp::from_seconds(second) {
+                second += 1;
+            }
+        }
+        second
+    }
+
+    /// Gives the present time to those changes that are stamped more than a day after it.
+    fn move_to_present(&mut self, is_meant: impl Fn(&Change) -> bool, now: i64) {
+        let is_ahead = |change: &Change| {
+            let seconds = change.stamp.deciding_seconds();
+            seconds.is_some_and(|seconds| is_ahead(seconds, now))
+        };
+        let ahead = self.changes.iter();
+        let ahead = ahead.filter(|change| change.decides() && is_ahead(change) && is_meant(change));
+        let ahead: Vec<Change> = ahead.cloned().collect();
+        for change in &ahead {
+            self.insert(Change {
+                value: Value::Purged,
+                ..change.clone()
+            });
+        }
+        for moved in ahead {
+            // It was beyond the present, so the present has a stamp.
+            if let Ok(seconds) = self.stamp_for(&moved.key, self.last(&moved.key), now) {
+                self.insert(Change {
+                    stamp: Stamp::from_seconds(seconds),
+                    ..moved
+                });
+            }
+        }
+    }
 }
 
 fn change(key: FieldKey, value: Value, seconds: i64) -> Change {
@@ -160,22 +233,6 @@ fn change(key: FieldKey, value: Value, seconds: i64) -> Change {
         key,
         stamp: Stamp::from_seconds(seconds),
         value,
-    }
-}
-
-/// The stamp of an edit: the later of `now` and the second after the last change. A clock before
-/// 1970 counts as 1970.
-fn stamp_after(last: Option<i64>, now: i64) -> Result<i64, EditError> {
-    if now > TIME_MAX {
-        return Err(EditError::ClockOutOfRange);
-    }
-    let seconds = last
-        .map_or(TIME_MIN, |last| last.saturating_add(1))
-        .max(now);
-    if seconds > TIME_MAX {
-        Err(EditError::StampsExhausted)
-    } else {
-        Ok(seconds)
     }
 }
 
@@ -192,6 +249,8 @@ fn check_name(name: &Text) -> Result<(), EditError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use crate::record::PRESENT_MIN;
 
     const NOW: i64 = 1_700_000_000;
 
@@ -259,21 +318,55 @@ mod tests {
     #[test]
     fn in_the_last_valid_second_only_a_deletion_works() {
         let (mut vault, id) = vault_with("p");
-        assert_eq!(vault.set(&id, "f", "v", TIME_MAX), Ok(TIME_MAX));
-        assert_eq!(
-            vault.set(&id, "f", "w", NOW),
-            Err(EditError::StampsExhausted)
-        );
-        assert_eq!(vault.unset(&id, "f", NOW), Err(EditError::StampsExhausted));
+        let last = TIME_MAX;
+        assert_eq!(vault.set(&id, "f", "v", last), Ok(last));
+        let exhausted = Err(EditError::StampsExhausted);
+        assert_eq!(vault.set(&id, "f", "w", last), exhausted);
+        assert_eq!(vault.unset(&id, "f", last), exhausted);
         assert_eq!(shown(&vault, "p", "f").as_deref(), Some("v"));
-        assert_eq!(vault.delete(&id, NOW), Ok(TIME_MAX));
+        assert_eq!(vault.delete(&id, last), Ok(last));
         assert!(vault.view().get("p").is_none());
-        assert_eq!(vault.delete(&id, NOW), Err(EditError::StampsExhausted));
-        assert_eq!(vault.rename(&id, "q", NOW), Err(EditError::StampsExhausted));
+        assert_eq!(vault.delete(&id, last), exhausted);
+        assert_eq!(vault.rename(&id, "q", last), exhausted);
         assert_eq!(
             vault.set(&id, "g", "w", TIME_MAX + 1),
             Err(EditError::ClockOutOfRange)
         );
+    }
+
+    #[test]
+    fn an_edit_moves_a_change_from_the_future_to_the_present() {
+        let (mut vault, id) = vault_with("p");
+        let now = PRESENT_MIN + 1000;
+        vault.set(&id, "f", "mine", now).unwrap();
+        vault.set(&id, "f", "theirs", TIME_MAX).unwrap();
+        vault.set(&id, "g", "theirs", TIME_MAX).unwrap();
+        vault.delete(&id, TIME_MAX).unwrap();
+
+        // The record lives again, and its fields are as they were.
+        vault.rename(&id, "p", now + 5).unwrap();
+        assert_eq!(shown(&vault, "p", "f").as_deref(), Some("theirs"));
+        assert_eq!(vault.set(&id, "f", "new", now + 6), Ok(now + 7));
+        assert_eq!(shown(&vault, "p", "f").as_deref(), Some("new"));
+        let history = vault
+            .record(&id)
+            .unwrap()
+            .history(Domain::User, &"f".into());
+        let values: Vec<_> = history.iter().map(|change| change.value.clone()).collect();
+        let text = |text: &str| Value::Text(text.into());
+        assert_eq!(
+            values,
+            [text("mine"), text("theirs"), text("new"), Value::Purged]
+        );
+        // Whoever still has the change from the future agrees.
+        let mut old = vault_with("p").0;
+        old.set(&id, "f", "theirs", TIME_MAX).unwrap();
+        old.merge(&vault);
+        assert_eq!(old, vault);
+        // A deletion wins over all fields.
+        let deleted = vault.delete(&id, now + 20).unwrap();
+        assert!(deleted < now + 30, "{deleted}");
+        assert!(vault.view().get("p").is_none());
     }
 
     #[test]

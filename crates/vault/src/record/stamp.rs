@@ -8,6 +8,19 @@ pub const TIME_MIN: i64 = 1;
 /// The last second that may decide a view (9999-12-31T23:59:59Z).
 pub const TIME_MAX: i64 = 253_402_300_799;
 
+/// A change this many seconds after the present comes from a wrong clock, or from somebody who wants
+/// it to win for ever.
+pub const AHEAD_SECONDS: i64 = 24 * 3600;
+/// The beginning of 2026. A clock that says less was never set, so it says nothing about the
+/// present.
+pub const PRESENT_MIN: i64 = 1_767_225_600;
+
+/// True if a time is more than a day after the present, by a device's clock.
+pub const fn is_ahead(seconds: i64, now: i64) -> bool {
+    let present = if now < PRESENT_MIN { PRESENT_MIN } else { now };
+    seconds > present.saturating_add(AHEAD_SECONDS)
+}
+
 /// The number of digits that a stamp may have. The original program reads no more.
 pub const STAMP_DIGITS_MAX: usize = 4300;
 
@@ -196,6 +209,19 @@ mod tests {
         }
         assert!(Stamp::parse(&"9".repeat(STAMP_DIGITS_MAX)).is_some());
         assert!(Stamp::parse(&"9".repeat(STAMP_DIGITS_MAX + 1)).is_none());
+    }
+
+    #[test]
+    fn a_time_is_ahead_from_a_day_after_the_present_on() {
+        let now = PRESENT_MIN + 1000;
+        assert!(!is_ahead(now + AHEAD_SECONDS, now));
+        assert!(is_ahead(now + AHEAD_SECONDS + 1, now));
+        assert!(is_ahead(TIME_MAX, now));
+        assert!(!is_ahead(TIME_MAX, i64::MAX));
+        for unset in [i64::MIN, 0, 1_000_000_000] {
+            assert!(!is_ahead(PRESENT_MIN, unset), "a clock that was never set");
+            assert!(is_ahead(TIME_MAX, unset));
+        }
     }
 
     #[test]

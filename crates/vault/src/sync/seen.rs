@@ -6,7 +6,8 @@
 //!
 //! A change is represented by 8 bytes of a hash over its record, field and time. The value is not
 //! part of the hash: where an original program takes part, only one of two values with the same
-//! time stays, and that counts as no loss.
+//! time stays, and that counts as no loss. A purged change has a second hash, for the purge, so it
+//! is not missed, and a purge that is missing is older data too.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -77,6 +78,16 @@ impl SeenChanges {
         self.without(&Self::of(vault))
     }
 
+    /// The changes that a vault has purged, as they were before.
+    pub fn purged_in(vault: &Vault) -> Self {
+        let mut purged = BTreeSet::new();
+        for (id, record) in vault.records() {
+            let changes = record.changes().iter().filter(|change| change.is_purged());
+            purged.extend(changes.map(|change| mark_at(id, change, &change.stamp)));
+        }
+        Self(purged)
+    }
+
     /// The changes that are not in another set.
     pub fn without(&self, other: &Self) -> Self {
         Self(self.0.difference(&other.0).copied().collect())
@@ -144,18 +155,25 @@ const ID_LEN: usize = 8;
 
 fn change_ids(vault: &Vault) -> impl Iterator<Item = (u64, &Change)> {
     vault.records().flat_map(|(id, record)| {
-        record
-            .changes()
-            .iter()
-            .map(move |change| (change_id(id, change), change))
+        record.changes().iter().flat_map(move |change| {
+            let purged = change.is_purged();
+            let purged = purged.then(|| (mark_at(id, change, &change.stamp), change));
+            std::iter::once((change_id(id, change), change)).chain(purged)
+        })
     })
 }
 
+/// The id of a change, or of a purge.
 fn change_id(id: &RecordId, change: &Change) -> u64 {
-    mark_at(id, change, &change.stamp)
+    let purge: &[u8] = if change.is_purged() { b"purge" } else { b"" };
+    mark(id, change, &change.stamp, purge)
 }
 
 fn mark_at(id: &RecordId, change: &Change, stamp: &Stamp) -> u64 {
+    mark(id, change, stamp, b"")
+}
+
+fn mark(id: &RecordId, change: &Change, stamp: &Stamp, purge: &[u8]) -> u64 {
     let domain: &[u8] = match change.key.domain {
         Domain::Meta => b"m",
         Domain::User => b"u",
@@ -167,7 +185,11 @@ fn mark_at(id: &RecordId, change: &Change, stamp: &Stamp) -> u64 {
         domain,
         change.key.name.as_bytes(),
         time.as_bytes(),
-    ] {
+        purge,
+    ]
+    .into_iter()
+    .take(if purge.is_empty() { 4 } else { 5 })
+    {
         bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
         bytes.extend_from_slice(part);
     }

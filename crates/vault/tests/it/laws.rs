@@ -61,6 +61,18 @@ enum Step {
     Merge {
         from: usize,
     },
+    /// Purges one change that the device has.
+    Purge {
+        id: u8,
+        place: usize,
+        now: i64,
+    },
+    /// A purge of a change that the device may not have.
+    PurgeUnseen {
+        id: u8,
+        is_path: bool,
+        stamp: i64,
+    },
 }
 
 fn now() -> impl Strategy<Value = i64> {
@@ -83,23 +95,34 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// A step, or a purge of any change, seen or unseen.
+fn step_or_purge() -> impl Strategy<Value = Step> {
+    let id = || 0..3u8;
+    prop_oneof![
+        8 => step(),
+        1 => (id(), 0..8usize, now()).prop_map(|(id, place, now)| Step::Purge { id, place, now }),
+        1 => (id(), any::<bool>(), 100..106i64)
+            .prop_map(|(id, is_path, stamp)| Step::PurgeUnseen { id, is_path, stamp }),
+    ]
+}
+
 /// Three to five devices after a number of steps.
 fn devices() -> impl Strategy<Value = Vec<Vault>> {
-    (
-        3..=5usize,
-        prop::collection::vec((0..5usize, step()), 0..24),
-    )
-        .prop_map(|(count, steps)| {
-            let mut devices = vec![Vault::new(); count];
-            for (device, step) in steps {
-                let other = match &step {
-                    Step::Merge { from } => devices[from % count].clone(),
-                    _ => Vault::new(),
-                };
-                apply(&mut devices[device % count], &step, &other);
-            }
-            devices
-        })
+    devices_after(step())
+}
+
+fn devices_after(step: impl Strategy<Value = Step>) -> impl Strategy<Value = Vec<Vault>> {
+    (3..=5usize, prop::collection::vec((0..5usize, step), 0..24)).prop_map(|(count, steps)| {
+        let mut devices = vec![Vault::new(); count];
+        for (device, step) in steps {
+            let other = match &step {
+                Step::Merge { from } => devices[from % count].clone(),
+                _ => Vault::new(),
+            };
+            apply(&mut devices[device % count], &step, &other);
+        }
+        devices
+    })
 }
 
 fn apply(vault: &mut Vault, step: &Step, other: &Vault) {
@@ -152,6 +175,24 @@ fn apply(vault: &mut Vault, step: &Step, other: &Vault) {
             vault.merge(other);
             return;
         }
+        Step::Purge { id, place, now } => {
+            let changes = vault.record(&record(id)).map(|record| record.changes());
+            let Some(change) = changes.and_then(|changes| changes.get(place)).cloned() else {
+                return;
+            };
+            let _ = vault.purge(&record(id), |one| *one == change, now);
+            return;
+        }
+        Step::PurgeUnseen { id, is_path, stamp } => {
+            let key = if is_path {
+                FieldKey::path()
+            } else {
+                FieldKey::user("f0")
+            };
+            let (stamp, value) = (Stamp::from_seconds(stamp), Value::Purged);
+            vault.insert(&record(id), Change { key, stamp, value });
+            return;
+        }
     };
 }
 
@@ -165,24 +206,30 @@ fn resolved(vault: &Vault) -> Vault {
     merged(vault, &vault.resolution())
 }
 
+/// The union of the changes of some vaults, less those that one of them has purged.
 fn all_changes<'a>(vaults: impl IntoIterator<Item = &'a Vault>) -> BTreeSet<String> {
     let of_vault = |vault: &'a Vault| {
         vault.records().flat_map(|(id, record)| {
             record.changes().iter().map(move |change| {
                 let value = match &change.value {
-                    Value::Absent => None,
-                    other => Some(other.shown().map(|text| text.as_bytes().to_vec())),
+                    Value::Absent => "absent".to_owned(),
+                    Value::Purged => "purged".to_owned(),
+                    other => format!("{:?}", other.shown().map(|text| text.as_bytes().to_vec())),
                 };
-                format!(
-                    "{id:?} {:?} {:?} {value:?} {}",
-                    change.key.domain,
-                    change.key.name.as_bytes(),
-                    change.stamp
-                )
+                let (domain, name) = (change.key.domain, change.key.name.as_bytes());
+                let place = format!("{id:?} {domain:?} {name:?} {}", change.stamp);
+                (place, value)
             })
         })
     };
-    vaults.into_iter().flat_map(of_vault).collect()
+    let all: Vec<_> = vaults.into_iter().flat_map(of_vault).collect();
+    let purged = all.iter().filter(|(_, value)| value == "purged");
+    let purged: BTreeSet<_> = purged.map(|(place, _)| place.clone()).collect();
+    let kept = all
+        .iter()
+        .filter(|(place, value)| value == "purged" || !purged.contains(place));
+    kept.map(|(place, value)| format!("{place} {value}"))
+        .collect()
 }
 
 fn view_of(vault: &Vault) -> Vec<String> {
@@ -227,7 +274,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn a_merge_is_commutative_associative_and_idempotent(devices in devices()) {
+    fn a_merge_is_commutative_associative_and_idempotent(devices in devices_after(step_or_purge())) {
         let (a, b, c) = (&devices[0], &devices[1], &devices[2]);
         prop_assert_eq!(merged(a, b), merged(b, a));
         prop_assert_eq!(merged(&merged(a, b), c), merged(a, &merged(b, c)));
@@ -237,7 +284,7 @@ proptest! {
 
     #[test]
     fn the_order_of_merges_does_not_matter(
-    devices in devices(), order in Just((0..5usize).collect::<Vec<_>>()).prop_shuffle(),
+    devices in devices_after(step_or_purge()), order in Just((0..5usize).collect::<Vec<_>>()).prop_shuffle(),
 ) {
         let forwards = devices.iter().fold(Vault::new(), |all, device| merged(&all, device));
         let shuffled: Vec<_> = order.into_iter().filter_map(|index| devices.get(index)).collect();
@@ -247,20 +294,20 @@ proptest! {
     }
 
     #[test]
-    fn a_merge_is_a_union_and_counts_right(devices in devices()) {
+    fn a_merge_is_a_union_and_counts_right(devices in devices_after(step_or_purge())) {
         let (a, b) = (&devices[0], &devices[1]);
         let mut merged = a.clone();
         let missing = b.missing_from(a);
         let summary = merged.merge(b);
         prop_assert_eq!(all_changes([&merged]), all_changes([a, b]));
         prop_assert_eq!(summary.received, missing);
-        prop_assert_eq!(merged.change_count(), a.change_count() + missing);
+        prop_assert_eq!(merged.change_count(), all_changes([a, b]).len());
         prop_assert_eq!(b.missing_from(&merged), 0);
         prop_assert_eq!(summary.is_empty(), missing == 0);
     }
 
     #[test]
-    fn a_view_shows_every_live_record_under_a_unique_path(devices in devices()) {
+    fn a_view_shows_every_live_record_under_a_unique_path(devices in devices_after(step_or_purge())) {
         let all = devices.iter().fold(Vault::new(), |all, device| merged(&all, device));
         let view = all.view();
         let paths = view.records().iter().map(|record| record.path.as_bytes().to_vec());
@@ -278,7 +325,7 @@ proptest! {
 
     #[test]
     fn an_edit_or_a_deletion_wins_whatever_the_clock_says(
-        devices in devices(), id in 0..3u8, time in now(),
+        devices in devices_after(step_or_purge()), id in 0..3u8, time in now(),
     ) {
         let mut all = devices.iter().fold(Vault::new(), |all, device| merged(&all, device));
         let id = RecordId::from(format!("R{id}").as_str());
@@ -297,7 +344,7 @@ proptest! {
     }
 
     #[test]
-    fn a_resolution_shows_the_same_and_is_complete(devices in devices()) {
+    fn a_resolution_shows_the_same_and_is_complete(devices in devices_after(step_or_purge())) {
         let all = devices.iter().fold(Vault::new(), |all, device| merged(&all, device));
         let resolved = resolved(&all);
         prop_assert_eq!(paths_and_fields(&resolved), paths_and_fields(&all));
@@ -324,13 +371,14 @@ proptest! {
     }
 
     #[test]
-    fn a_change_that_was_resolved_is_not_missed(devices in devices()) {
+    fn a_change_that_was_resolved_is_not_missed(devices in devices_after(step_or_purge())) {
         let mut there = Vault::new();
         let mut seen = SeenChanges::new();
         for device in &devices {
             there = resolved(&merged(&there, device));
             let part = there.part_for(Original::Desktop);
             let missing = seen.without(&SeenChanges::of_resolved(&part));
+            let missing = missing.without(&SeenChanges::purged_in(&there));
             prop_assert!(missing.is_empty(), "{} of {:?} in {:?}", missing.len(), seen, part);
             seen.note(&part);
         }
@@ -338,7 +386,7 @@ proptest! {
 
     #[test]
     fn truncating_commutes_with_merging(
-    devices in devices(), times in prop::collection::vec(0..108i64, 5),
+    devices in devices_after(step_or_purge()), times in prop::collection::vec(0..108i64, 5),
 ) {
         let cut = |vault: &Vault, time: i64| vault.clone().with_history_since(time);
         let cuts = devices.iter().zip(&times).map(|(vault, time)| cut(vault, *time));
@@ -352,6 +400,78 @@ proptest! {
         // One device truncated its history, the other did not.
         prop_assert_eq!(merged(a, &devices[1]), cut(&whole, times[0]));
         prop_assert_eq!(merged(a, &devices[1]), merged(&devices[1], a));
+    }
+
+    #[test]
+    fn purges_and_truncations_commute_with_merging(
+    devices in devices_after(step_or_purge()), times in prop::collection::vec(0..108i64, 3),
+    ) {
+        let cut = |vault: &Vault, time: i64| vault.clone().with_history_since(time);
+        let (whole_a, whole_b, whole_c) = (&devices[0], &devices[1], &devices[2]);
+        let cuts = devices.iter().zip(&times).map(|(vault, time)| cut(vault, *time));
+        let cuts: Vec<Vault> = cuts.collect();
+        for [a, b, c] in [
+            [whole_a, whole_b, whole_c],
+            [&cuts[0], &cuts[1], &cuts[2]],
+            [&cuts[0], whole_b, &cuts[2]],
+        ] {
+            prop_assert_eq!(merged(a, b), merged(b, a));
+            prop_assert_eq!(merged(&merged(a, b), c), merged(a, &merged(b, c)));
+            prop_assert_eq!(&merged(a, a), a);
+            // No purged change is left, and no purge is lost but by a truncation.
+            let all = merged(a, b);
+            for (id, record) in all.records() {
+                for change in record.changes() {
+                    let is_purged = |vault: &Vault| {
+                        let record = vault.record(id);
+                        let changes = record.into_iter().flat_map(|record| record.changes());
+                        changes.clone().any(|one| {
+                            one.key == change.key && one.stamp == change.stamp && one.is_purged()
+                        })
+                    };
+                    prop_assert_eq!(change.is_purged(), is_purged(a) || is_purged(b));
+                }
+            }
+            // What is missing here and there is what a merge brings.
+            let mut after = a.clone();
+            let received = b.truncated_with(a).missing_from(a);
+            prop_assert_eq!(after.merge(b).received, received);
+            prop_assert_eq!(b.truncated_with(a).missing_from(&after), 0);
+        }
+        prop_assert_eq!(
+            merged(&cuts[0], &cuts[1]),
+            cut(&merged(whole_a, whole_b), times[0].max(times[1]))
+        );
+    }
+
+    #[test]
+    fn a_refusal_shows_what_was_seen_before(
+        devices in devices_after(step_or_purge()), time in prop::option::of(0..104i64),
+    ) {
+        let now = 2_000_000_000;
+        let ours = match time {
+            Some(time) => devices[0].clone().with_history_since(time),
+            None => devices[0].clone(),
+        };
+        let ids: Vec<RecordId> = devices[1].records().map(|(id, _)| id.clone()).collect();
+        let refusal = ours.refusal(&devices[1], &ids, now);
+        let refusal = refusal.expect("the clock is right");
+        for after in [
+            merged(&merged(&ours, &devices[1]), &refusal),
+            merged(&devices[1], &merged(&refusal, &ours)),
+        ] {
+            prop_assert_eq!(paths_and_fields(&after), paths_and_fields(&ours));
+            prop_assert_eq!(trash_of(&after), trash_of(&ours));
+        }
+    }
+
+    #[test]
+    fn a_vault_with_purges_is_written_and_read(devices in devices_after(step_or_purge())) {
+        for vault in &devices {
+            let written = passmate_vault::format::encode_btoken(vault).expect("it is small");
+            let (read, _) = passmate_vault::format::decode_btoken(&written).expect("it was written");
+            prop_assert_eq!(&read, vault);
+        }
     }
 
     #[test]
@@ -369,7 +489,7 @@ proptest! {
 
     #[test]
     fn truncated_with_gives_the_parts_that_a_merge_keeps(
-    devices in devices(), time in 0..108i64,
+    devices in devices_after(step_or_purge()), time in 0..108i64,
 ) {
         let (ours, theirs) = (devices[0].clone().with_history_since(time), &devices[1]);
         let mut all = ours.clone();

@@ -35,10 +35,17 @@ pub(super) fn run(app: &App) -> Result<(), Problem> {
 
 pub(super) fn print(app: &App, records: &[RecordReport]) -> Result<(), Problem> {
     for record in records {
-        let path = app.out.part(&record.path.to_string_lossy());
+        let path = match record.fate {
+            // Nothing is left of it, not even its path.
+            Fate::Purged(_) => "a record".to_owned(),
+            _ => app.out.part(&record.path.to_string_lossy()),
+        };
         app.out
             .styled_line(&format!("{path}: {}", fate_text(record)))?;
-        if matches!(record.fate, Fate::New(_) | Fate::Deleted(_)) {
+        if matches!(
+            record.fate,
+            Fate::New(_) | Fate::Deleted(_) | Fate::Purged(_)
+        ) {
             continue;
         }
         for field in &record.fields {
@@ -63,6 +70,8 @@ fn fate_text(record: &RecordReport) -> String {
         Fate::New(Side::Sent) => "new from this device",
         Fate::Deleted(Side::Received) => "deleted on another device",
         Fate::Deleted(Side::Sent) => "deleted on this device",
+        Fate::Purged(Side::Received) => "purged on another device",
+        Fate::Purged(Side::Sent) => "purged on this device",
         Fate::Revived => "deleted on one device and changed later on another: it is kept",
         Fate::Changed if record.fields.is_empty() => return moved.to_owned(),
         Fate::Changed => "changed",
@@ -87,6 +96,10 @@ fn field_text(field: &FieldReport, history: &str) -> String {
                  {number} in {history}"
             )
         }
+        None if field.received + field.sent == 0 => match field.purged {
+            1 => "one of its values was purged".to_owned(),
+            count => format!("{count} of its values were purged"),
+        },
         None if field.received > 0 => "from another device".to_owned(),
         None => "from this device".to_owned(),
     }
@@ -102,13 +115,18 @@ pub(super) fn objects(records: &[RecordReport]) -> Vec<Value> {
             |lost| json!({ "side": side(lost.side), "time": lost.time, "number": lost.number }),
         );
         json!({
-            "field": field.key.name.to_string_lossy(), "received": field.received, "sent": field.sent, "lost": lost,
+            "field": field.key.name.to_string_lossy(),
+            "received": field.received,
+            "sent": field.sent,
+            "purged": field.purged,
+            "lost": lost,
         })
     };
     let record = |record: &RecordReport| {
         let (fate, of) = match record.fate {
             Fate::New(of) => ("new", Some(side(of))),
             Fate::Deleted(of) => ("deleted", Some(side(of))),
+            Fate::Purged(of) => ("purged", Some(side(of))),
             Fate::Revived => ("revived", None),
             Fate::Changed => ("changed", None),
         };
