@@ -9,13 +9,26 @@ use passmate_core::escape::escape;
 use passmate_core::problem::{Problem, ProblemKind};
 use passmate_core::session::{Session, SessionError, VaultLocation};
 use passmate_core::settings::SyncSettings;
+use passmate_core::sync::HeldBack;
 use serde_json::json;
 
+use crate::held;
 use crate::output::Output;
 use crate::prompt::{Ask, PassphraseSource};
 
 /// How often a person may mistype the passphrase before the last try.
 const TRIES_LEFT: u32 = 2;
+
+/// How many held back records a question names.
+const LINES_MAX: usize = 12;
+
+/// What a person says to a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Agreed,
+    /// Not now and not later: what it brought is purged.
+    Refused,
+}
 
 /// What a command works with.
 pub(crate) struct App {
@@ -48,7 +61,7 @@ impl App {
         loop {
             let passphrase = self.ask.passphrase("Master passphrase: ")?;
             match Session::open(self.location.clone(), passphrase).map_err(Problem::from) {
-                Ok(session) => return Ok(Box::new(session.with_sync_settings(self.sync))),
+                Ok(session) => return Ok(Box::new(session.with_sync_settings(self.sync.clone()))),
                 Err(problem) if problem.kind == ProblemKind::WrongPassphrase && tries_left > 0 => {
                     self.out.warn("wrong passphrase, try again");
                     tries_left -= 1;
@@ -75,7 +88,7 @@ impl App {
         }
     }
 
-    /// Makes a call, asks what it asks, and makes it again.
+    /// Makes a call, asks what it asks, and makes it again with the answer.
     pub(crate) fn with_consent<T>(
         &self,
         mut call: impl FnMut(&Consent) -> Reply<T>,
@@ -84,34 +97,65 @@ impl App {
         loop {
             match call(&consent) {
                 Err(Halt::Needs(Need::Confirmation(question))) => {
-                    self.agree(&question)?;
-                    consent.give(question);
+                    match self.ask_about(&question)? {
+                        Answer::Agreed => consent.give(question),
+                        Answer::Refused => consent.refuse(question),
+                    }
                 }
                 reply => return reply.map_err(Halt::into_problem),
             }
         }
     }
 
-    /// Asks a person for a yes.
-    pub(crate) fn agree(&self, question: &Question) -> Result<(), Problem> {
+    /// Asks a person.
+    ///
+    /// # Errors
+    /// They want neither, or there is nobody to ask.
+    pub(crate) fn ask_about(&self, question: &Question) -> Result<Answer, Problem> {
         match question {
-            Question::HeldBack { place, .. } if self.ask.has_person() => {
-                let asked = self.ask.confirm(&format!("{question}. Go on?"));
-                asked.map_err(|problem| match problem.kind {
-                    ProblemKind::Cancelled => Problem::new(
-                        problem.kind,
-                        format!("the sync with {} was cancelled", escape(place)),
-                        "no record was changed by it",
-                    ),
-                    _ => problem,
-                })
+            Question::HeldBack { place, held } if self.ask.has_person() && !self.ask.yes => {
+                self.ask_about_held(place, held, question)
             }
             Question::HeldBack { .. } => Err(Need::Confirmation(question.clone()).into()),
             Question::ReplaceRemote { why } => {
                 self.out.warn(&why.message);
-                self.confirm_replace()
+                self.confirm_replace().map(|()| Answer::Agreed)
             }
-            _ => self.ask.confirm(&question.to_string()),
+            _ => {
+                let asked = self.ask.confirm(&question.to_string());
+                asked.map(|()| Answer::Agreed)
+            }
+        }
+    }
+
+    fn ask_about_held(
+        &self,
+        place: &str,
+        held: &HeldBack,
+        question: &Question,
+    ) -> Result<Answer, Problem> {
+        self.out.warn(&question.to_string());
+        let lines = held::lines(held);
+        for line in lines.iter().take(LINES_MAX) {
+            self.out.note(line);
+        }
+        if let Some(more) = lines.len().checked_sub(LINES_MAX).filter(|more| *more > 0) {
+            self.out.note(&format!(
+                "and {more} more: `passmate sync --held` lists all"
+            ));
+        }
+        let typed = self.ask.line(
+            "Accept it (y), refuse it for good on all devices (r), or leave it for later (Enter)? ",
+        )?;
+        match typed.to_lowercase().as_str() {
+            "y" | "yes" => Ok(Answer::Agreed),
+            "r" | "refuse" => Ok(Answer::Refused),
+            _ => Err(Problem::new(
+                ProblemKind::Cancelled,
+                format!("what comes from {} was left for later", escape(place)),
+                "no record was changed by it; if a device was lost or stolen, run `passmate sync \
+                 rotate --lost`",
+            )),
         }
     }
 

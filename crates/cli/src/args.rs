@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    code, completions, edit, export, find, generate, history, import, init, list, passwd, qr,
-    record, restore, show, sync, undo,
+    code, completions, edit, export, find, generate, history, import, init, list, passwd, purge,
+    qr, record, restore, show, sync, undo,
 };
 use crate::config::Global;
 
@@ -53,6 +53,7 @@ pub(crate) enum Command {
     History(history::Args),
     Restore(restore::Args),
     Undo(undo::Args),
+    Purge(purge::Args),
     Export(export::Args),
     Import(import::Args),
     Passwd(passwd::Args),

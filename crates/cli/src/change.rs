@@ -20,6 +20,18 @@ pub(crate) fn change(
     })
 }
 
+/// Tells that an edit replaced something that would have won until a time in the future.
+fn note_future(app: &App, edited: &Edited) {
+    let what = match edited.from_future {
+        0 => return,
+        1 => "a change that was stamped in the future has".to_owned(),
+        count => format!("{count} changes that were stamped in the future have"),
+    };
+    app.out.note(&format!(
+        "{what} the present time now, so that this edit wins"
+    ));
+}
+
 /// Changes records, and calls `tell` as soon as they are saved. The sync comes after it, because it
 /// may take long, or be interrupted.
 pub(crate) fn change_and(
@@ -29,8 +41,12 @@ pub(crate) fn change_and(
     mut tell: impl FnMut(&Edited) -> Result<(), Problem>,
 ) -> Result<(), Problem> {
     let mut told = Ok(());
-    let changed =
-        app.with_consent(|consent| vault.change(edit, consent, &mut |edited| told = tell(edited)))?;
+    let changed = app.with_consent(|consent| {
+        vault.change(edit, consent, &mut |edited| {
+            told = tell(edited);
+            note_future(app, edited);
+        })
+    })?;
     after_change(app, &changed);
     told
 }

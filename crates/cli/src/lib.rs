@@ -8,6 +8,7 @@ mod commands;
 mod config;
 mod editor;
 mod exit;
+mod held;
 mod importing;
 mod joining;
 mod output;

@@ -11,8 +11,8 @@ use passmate_core::settings::Color;
 use crate::app::App;
 use crate::args::{Cli, Command};
 use crate::commands::{
-    code, completions, edit, export, find, generate, history, import, init, list, passwd, qr,
-    record, restore, show, sync, undo,
+    code, completions, edit, export, find, generate, history, import, init, list, passwd, purge,
+    qr, record, restore, show, sync, undo,
 };
 use crate::config::gather;
 use crate::exit::code_of;
@@ -58,6 +58,7 @@ fn run(app: &App, command: &Command) -> Result<(), Problem> {
         Command::Code(args) => code::run(app, args),
         Command::Qr(args) => qr::run(app, args),
         Command::History(args) => history::run(app, args),
+        Command::Purge(args) => purge::run(app, args),
         Command::Restore(args) => restore::run(app, args),
         Command::Undo(args) => undo::run(app, args),
         Command::Export(args) => export::run(app, args),

@@ -5,9 +5,8 @@
 
 use std::fmt;
 
-use passmate_sync::Guard;
-use passmate_sync::guard::Altered;
 use passmate_sync::transport::TrustProblem;
+use passmate_sync::{Decision, HeldBack, Policy};
 
 use crate::clock::local_time;
 use crate::problem::{Problem, ProblemKind};
@@ -68,12 +67,9 @@ impl From<Need> for Problem {
                 "the vault is locked, but there is no terminal to ask for the passphrase",
                 "give --passphrase-file or --passphrase-command, or run it on a terminal",
             ),
-            Need::Confirmation(question @ Question::HeldBack { .. }) => Self::new(
-                ProblemKind::HeldBack,
-                question.to_string(),
-                "no record was changed by it; review it with `passmate sync --dry-run`, accept it \
-                 with `passmate sync`, or --yes for all places",
-            ),
+            Need::Confirmation(question @ Question::HeldBack { .. }) => {
+                Self::held_back(question.to_string())
+            }
             Need::Confirmation(Question::ReplaceRemote { why }) => why,
             Need::Confirmation(_) => Self::new(
                 ProblemKind::Cancelled,
@@ -98,12 +94,21 @@ pub enum Question {
         /// Its path.
         path: String,
     },
-    /// Accept a sync that changes much at once.
+    /// Purge values: they are gone on every device, and no *undo* brings them back.
+    Purge {
+        /// The path of the record.
+        path: String,
+        /// The field; `None` for the whole record.
+        field: Option<String>,
+        /// The number of values.
+        values: usize,
+    },
+    /// Accept what would alter much at once, or refuse it for good: see [`Consent::refuse`].
     HeldBack {
-        /// The server's host, or the folder's path.
+        /// The server's host, the folder's path, or the format of a file that is imported.
         place: String,
-        /// What it would delete and change.
-        altered: Altered,
+        /// What it would do.
+        held: Box<HeldBack>,
     },
     /// Overwrite what the server has and this device cannot open. A mere yes is not enough for this
     /// one: [`Consent::to_everything`] does not hold it.
@@ -117,6 +122,8 @@ pub enum Question {
         host: String,
         /// The history of the new account begins then, in seconds since 1970.
         keep_since: Option<i64>,
+        /// A device was lost: what the old account holds is not read any more.
+        lost: bool,
     },
     /// Lock the desktop client out of an account that it shares.
     Upgrade,
@@ -146,16 +153,12 @@ impl Question {
     pub fn asks_no_more_than(&self, other: &Self) -> bool {
         match (self, other) {
             (
-                Self::HeldBack { place, altered },
+                Self::HeldBack { place, held },
                 Self::HeldBack {
                     place: place_before,
-                    altered: before,
+                    held: before,
                 },
-            ) => {
-                place == place_before
-                    && altered.deleted <= before.deleted
-                    && altered.changed <= before.changed
-            }
+            ) => place == place_before && held.asks_no_more_than(before),
             _ => self == other,
         }
     }
@@ -165,25 +168,40 @@ impl fmt::Display for Question {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Delete { path } => write!(f, "Delete {path} on all your devices?"),
-            Self::HeldBack { place, altered } => {
-                let Altered {
-                    deleted,
-                    changed,
-                    of,
-                } = altered;
+            Self::Purge {
+                path,
+                field,
+                values,
+            } => {
+                let of = field
+                    .as_ref()
+                    .map_or_else(String::new, |field| format!("{field} of "));
+                let values = match values {
+                    1 => "1 value".to_owned(),
+                    values => format!("{values} values"),
+                };
                 write!(
                     f,
-                    "this sync with {place} would delete {deleted} and change {changed} of {of} \
-                     records"
+                    "Purge {values} of {of}{path} from all your devices? Nothing brings them back."
                 )
             }
+            Self::HeldBack { place, held } => write!(f, "what comes from {place} would {held}"),
             Self::ReplaceRemote { why } => write!(f, "{}", why.message),
-            Self::Rotate { host, keep_since } => {
+            Self::Rotate {
+                host,
+                keep_since,
+                lost,
+            } => {
                 write!(
                     f,
                     "Make a new account at {host}? Your other devices must join it with its new \
                      key."
                 )?;
+                if *lost {
+                    f.write_str(
+                        " What the old account holds is deleted unread: this device's vault counts.",
+                    )?;
+                }
                 match keep_since {
                     Some(since) => write!(
                         f,
@@ -225,6 +243,8 @@ impl fmt::Display for Question {
 pub struct Consent {
     to_everything: bool,
     given: Vec<Question>,
+    refused: Vec<Question>,
+    refuses_everything: bool,
 }
 
 impl Consent {
@@ -239,8 +259,22 @@ impl Consent {
     pub fn to_everything() -> Self {
         Self {
             to_everything: true,
-            given: Vec::new(),
+            ..Self::default()
         }
+    }
+
+    /// Refuses for good whatever a sync holds back.
+    #[must_use]
+    pub fn refusing_what_is_held_back() -> Self {
+        Self {
+            refuses_everything: true,
+            ..Self::default()
+        }
+    }
+
+    /// Refuses for good what a sync holds back: its changes are purged, on all devices.
+    pub fn refuse(&mut self, question: Question) {
+        self.refused.push(question);
     }
 
     /// Adds a yes.
@@ -255,15 +289,25 @@ impl Consent {
         is_covered || self.given.contains(question)
     }
 
-    /// The guard of a sync with this place: `None` if a person agreed to everything, else one that
-    /// lets through what they agreed to there.
-    pub(crate) fn guard(&self, place: &str, guard: Guard) -> Option<Guard> {
-        let agreed = self.given.iter().rev().find_map(|question| match question {
-            Question::HeldBack { place: of, altered } if of == place => Some(*altered),
-            _ => None,
-        });
-        let agreed = agreed.unwrap_or_default();
-        (!self.to_everything).then_some(Guard { agreed, ..guard })
+    /// The policy of a sync with this place, with what a person said about it.
+    pub(crate) fn policy(&self, place: &str, policy: &Policy) -> Policy {
+        let last = |questions: &[Question]| {
+            questions.iter().rev().find_map(|question| match question {
+                Question::HeldBack { place: of, held } if of == place => Some(held.clone()),
+                _ => None,
+            })
+        };
+        let decision = match (last(&self.refused), last(&self.given)) {
+            _ if self.refuses_everything => Decision::RefuseAll,
+            (Some(refused), _) => Decision::Refuse(refused),
+            (None, _) if self.to_everything => Decision::AgreeToAll,
+            (None, Some(agreed)) => Decision::Agree(agreed),
+            (None, None) => Decision::Ask,
+        };
+        Policy {
+            decision,
+            ..policy.clone()
+        }
     }
 
     /// Returns `Ok` if a person agreed to this.
@@ -275,33 +319,6 @@ impl Consent {
             Ok(())
         } else {
             Err(Halt::Needs(Need::Confirmation(question)))
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_place_is_asked_for_again_only_if_more_would_change() {
-        let held_back = |place: &str, deleted, of| Question::HeldBack {
-            place: place.to_owned(),
-            altered: Altered {
-                deleted,
-                changed: 1,
-                of,
-            },
-        };
-        let asked = held_back("host", 10, 30);
-        for (other, is_no_more) in [
-            (held_back("host", 10, 15), true),
-            (held_back("host", 9, 30), true),
-            (held_back("host", 11, 30), false),
-            (held_back("folder", 10, 30), false),
-            (Question::Upgrade, false),
-        ] {
-            assert_eq!(other.asks_no_more_than(&asked), is_no_more, "{other:?}");
         }
     }
 }

@@ -13,7 +13,7 @@ use std::path::Path;
 
 use passmate_interchange::{Applied, Format, Imported, apply};
 use passmate_proto::RequestCode;
-use passmate_sync::{Replica, Report};
+use passmate_sync::{Reason, Replica, Report};
 use passmate_vault::login::{FieldRole, find_otp, role_of};
 use passmate_vault::report::RecordReport;
 use passmate_vault::{Passphrase, Pin, SharedFolder, Trust};
@@ -156,9 +156,14 @@ pub trait VaultApi: Send {
     /// Trusts the server's next key, as its operator announced it.
     fn trust_next(&mut self, pin: Pin) -> Reply<Trust>;
 
-    /// Moves to a new account with a new key, and deletes the old account. With `keep_since` the
-    /// history begins then, in seconds since 1970.
-    fn rotate(&mut self, keep_since: Option<i64>, consent: &Consent) -> Reply<Synced<Report>>;
+    /// Moves to a new account with a new key, and deletes the old account; after a loss it is not
+    /// read. With `keep_since` the history begins then, in seconds since 1970.
+    fn rotate(
+        &mut self,
+        reason: Reason,
+        keep_since: Option<i64>,
+        consent: &Consent,
+    ) -> Reply<Synced<Report>>;
 
     /// Makes an account that the desktop client shares one of this program's; whether it was shared
     /// is part of the answer.
@@ -250,7 +255,9 @@ impl VaultApi for Session {
         let edited = edit(self, change, consent).inspect_err(|_| self.revert())?;
         let is_synced = self.sync_settings().auto && edited.changes > 0;
         let after = is_synced.then(|| self.vault().clone());
-        if edited.changes > 0 {
+        if matches!(change, Edit::Purge { .. }) {
+            self.save_purge()?;
+        } else if edited.changes > 0 {
             self.save()?;
         }
         saved(&edited);
@@ -359,8 +366,13 @@ impl VaultApi for Session {
         sync_setup::trust_next(self, pin)
     }
 
-    fn rotate(&mut self, keep_since: Option<i64>, consent: &Consent) -> Reply<Synced<Report>> {
-        sync_setup::rotate(self, keep_since, consent)
+    fn rotate(
+        &mut self,
+        reason: Reason,
+        keep_since: Option<i64>,
+        consent: &Consent,
+    ) -> Reply<Synced<Report>> {
+        sync_setup::rotate(self, reason, keep_since, consent)
     }
 
     fn upgrade(&mut self, consent: &Consent) -> Reply<(bool, Synced<Report>)> {

@@ -1,13 +1,14 @@
 //! Everything that changes records.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use passmate_interchange::{Applied, Format, Imported, apply};
 use passmate_vault::{RecordId, Vault};
 use zeroize::Zeroizing;
 
 use crate::answer::{Consent, Question, Reply};
-use crate::history::{At, refuse_taken, restore_field, revert_record, undelete};
+use crate::history::{At, purged_changes, refuse_taken, restore_field, revert_record, undelete};
 use crate::problem::{Problem, ProblemKind};
 use crate::records::find;
 use crate::session::{Session, SessionError};
@@ -79,6 +80,14 @@ pub enum Edit {
         /// Its last path.
         path: String,
     },
+    /// Purge values of a record: see [`purge`](passmate_vault::history::purge). Needs
+    /// [`Question::Purge`].
+    Purge {
+        /// The record, or one that was deleted under this path.
+        path: String,
+        /// Which of its values.
+        what: Purged,
+    },
     /// Take back the last change of this device's vault: the last edit or sync.
     Undo,
     /// Add what another program exported. May be repeated.
@@ -88,6 +97,31 @@ pub enum Edit {
         /// What was read.
         imported: Imported,
     },
+}
+
+/// What is purged of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Purged {
+    /// All of it, its paths too.
+    Record,
+    /// All values of a field.
+    Field(String),
+    /// The values of a field but the one that it shows.
+    Earlier(String),
+    /// One value of a field, by the number of its
+    /// [`HistoryEntry`](crate::history::HistoryEntry).
+    Value(String, usize),
+}
+
+impl Purged {
+    /// The field; `None` for the whole record.
+    #[must_use]
+    pub fn field(&self) -> Option<&str> {
+        match self {
+            Self::Record => None,
+            Self::Field(field) | Self::Earlier(field) | Self::Value(field, _) => Some(field),
+        }
+    }
 }
 
 /// A record as text: its path and its fields.
@@ -104,6 +138,11 @@ pub struct RecordText {
 pub struct Edited {
     /// The number of changes; 0 if everything was like that before.
     pub changes: usize,
+    /// The number of changes that were stamped more than a day after the present and got the
+    /// present time, so that this one wins.
+    pub from_future: usize,
+    /// After a purge: files with a history that was cut off, which it does not reach.
+    pub archives: Vec<PathBuf>,
     /// What an import did, record by record.
     pub applied: Option<Applied>,
 }
@@ -112,8 +151,9 @@ pub struct Edited {
 pub(crate) fn edit(session: &mut Session, edit: &Edit, consent: &Consent) -> Reply<Edited> {
     let mut edited = Edited {
         changes: 1,
-        applied: None,
+        ..Edited::default()
     };
+    let purged = session.vault().purged_count();
     match edit {
         Edit::Create { path } => {
             refuse_taken(session.vault(), path)?;
@@ -166,12 +206,19 @@ pub(crate) fn edit(session: &mut Session, edit: &Edit, consent: &Consent) -> Rep
                 session.edit(|vault, now| revert_record(vault, path, *seconds, now))?;
         }
         Edit::Undelete { path } => session.edit(|vault, now| undelete(vault, path, now))?,
+        Edit::Purge { path, what } => {
+            edited.changes = purge(session, path, what, consent)?;
+            edited.archives = session.all_archives();
+        }
         Edit::Undo => edited.changes = undo(session)?,
         Edit::Import { format, imported } => {
             let applied = session.edit(|vault, now| apply(imported, vault, *format, now))?;
             edited.changes = applied.changes;
             edited.applied = Some(applied);
         }
+    }
+    if !matches!(edit, Edit::Purge { .. } | Edit::Import { .. }) {
+        edited.from_future = session.vault().purged_count() - purged;
     }
     Ok(edited)
 }
@@ -228,6 +275,17 @@ fn update(
         }
     }
     Ok(changes)
+}
+
+/// Purges what was asked for, and returns the number of values.
+fn purge(session: &mut Session, path: &str, what: &Purged, consent: &Consent) -> Reply<usize> {
+    let (id, meant) = purged_changes(session.vault(), path, what)?;
+    consent.require(Question::Purge {
+        path: path.to_owned(),
+        field: what.field().map(str::to_owned),
+        values: meant.len(),
+    })?;
+    Ok(session.edit(|vault, now| vault.purge(&id, |change| meant.contains(change), now))?)
 }
 
 fn undo(session: &mut Session) -> Reply<usize> {

@@ -1,12 +1,13 @@
 //! What a record was, and bringing it back.
 
-use passmate_vault::record::{Change, Domain, FieldKey, Value};
+use passmate_vault::record::{Change, Domain, FieldKey, Record, Value};
 use passmate_vault::view::ViewRecord;
 use passmate_vault::{RecordId, Vault};
 use zeroize::Zeroizing;
 
 use crate::answer::Reply;
 use crate::clock::local_time;
+use crate::edit::Purged;
 use crate::problem::{Problem, ProblemKind};
 use crate::records::{find, text};
 
@@ -132,6 +133,44 @@ pub(crate) fn past_value(
         )
         .into()),
     }
+}
+
+/// A record, deleted or not, and those of its changes that are meant to be purged.
+pub(crate) fn purged_changes(
+    vault: &Vault,
+    path: &str,
+    what: &Purged,
+) -> Reply<(RecordId, Vec<Change>)> {
+    let id = find_any(vault, path)?;
+    let changes = vault.record(&id).map(Record::changes).unwrap_or_default();
+    let is_field = |change: &&Change| match what.field() {
+        Some(field) => change.key == FieldKey::user(field),
+        None => true,
+    };
+    let meant = changes.iter().filter(|change| !change.is_purged());
+    // The newest first, in the order in which the history numbers them.
+    let (mut ordered, others): (Vec<&Change>, Vec<&Change>) = meant
+        .filter(is_field)
+        .rev()
+        .partition(|change| change.stamp.decides());
+    ordered.extend(others);
+    let wanted = match what {
+        Purged::Record | Purged::Field(_) => &ordered[..],
+        Purged::Earlier(_) => ordered.get(1..).unwrap_or_default(),
+        Purged::Value(_, number) => {
+            let place = number.saturating_sub(1);
+            ordered.get(place..place + 1).unwrap_or_default()
+        }
+    };
+    if let (Some(field), []) = (what.field(), wanted) {
+        return Err(Problem::new(
+            ProblemKind::NotFound,
+            format!("{field} of {path} has no such value"),
+            format!("`passmate history {path} {field}` lists them"),
+        )
+        .into());
+    }
+    Ok((id, wanted.iter().copied().cloned().collect()))
 }
 
 /// Makes a record, deleted or not, what it was at a time. Returns the number of changes.

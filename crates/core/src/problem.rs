@@ -67,7 +67,18 @@ pub enum ProblemKind {
     KeyMistyped,
 }
 
+/// What a person can do about a sync that was held back.
+const HELD_BACK_HINT: &str = "nothing was changed by it; `passmate sync --held` lists the records, \
+                              `passmate sync` asks again (--yes accepts), `passmate sync \
+                              --refuse` undoes it for good on all devices; if a device was lost, \
+                              run `passmate sync rotate --lost`";
+
 impl Problem {
+    /// A sync that was held back.
+    pub(crate) fn held_back(message: impl Into<String>) -> Self {
+        Self::new(ProblemKind::HeldBack, message, HELD_BACK_HINT)
+    }
+
     /// A problem of this kind.
     pub fn new(kind: ProblemKind, message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self {
@@ -326,12 +337,7 @@ impl From<SyncError> for Problem {
                 message,
                 "no server issued this key; check it on the other device",
             ),
-            SyncError::HeldBack(_) => Self::new(
-                ProblemKind::HeldBack,
-                message,
-                "no record was changed by it; review it with `passmate sync --dry-run`, accept it \
-                 with `passmate sync`, or --yes for all places",
-            ),
+            SyncError::HeldBack(_) => Self::held_back(message),
             SyncError::RolledBack { rollback, then } => {
                 Self::rolled_back(rollback, Some(&then.to_string()))
             }
@@ -359,11 +365,7 @@ impl From<FolderError> for Problem {
                 "disconnect it first with `passmate sync leave --folder`",
             ),
             FolderError::Save(_) => (ProblemKind::File, "check the disk; no record was lost"),
-            FolderError::HeldBack(_) => (
-                ProblemKind::HeldBack,
-                "no record was changed by it; review it with `passmate sync --dry-run`, accept it \
-                 with `passmate sync`, or --yes for all places",
-            ),
+            FolderError::HeldBack(_) => (ProblemKind::HeldBack, HELD_BACK_HINT),
             FolderError::NotText(_) => (ProblemKind::Usage, "rename it"),
             FolderError::Io { error, .. } if error.kind() == std::io::ErrorKind::NotFound => (
                 ProblemKind::File,
@@ -434,12 +436,6 @@ impl From<RemoteError> for Problem {
                 ProblemKind::TooLarge,
                 "everything is saved on this device; ask the operator for a higher --btoken-max, \
                  or keep less history with `passmate sync rotate --keep-history 1y`",
-            ),
-            RemoteError::CutInFuture { .. } => (
-                ProblemKind::Damaged,
-                "check this device's clock; if it is right, run `passmate sync leave` here and \
-                 create a new account with `passmate sync setup`, which the other devices join; \
-                 nothing was changed here",
             ),
             RemoteError::HistoryCut { .. } => (
                 ProblemKind::NotSupported,

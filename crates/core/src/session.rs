@@ -18,12 +18,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use getrandom::SysRng;
-use passmate_sync::{Replica, SaveError};
+use passmate_sync::{Admitted, Replica, SaveError};
 use passmate_vault::format::container::{ContainerError, Params, open_container};
 use passmate_vault::format::{Version, decode_vault_file, encode_btoken, encode_v3};
 use passmate_vault::merge::MergeSummary;
 use passmate_vault::record::make_record_id;
-use passmate_vault::{Account, Document, Passphrase, RecordId, SharedFolder, Vault};
+use passmate_vault::{Account, Baseline, Document, Passphrase, RecordId, SharedFolder, Vault};
 use rand_core::UnwrapErr;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
@@ -157,8 +157,8 @@ impl Session {
 
     /// How and when this vault syncs.
     #[must_use]
-    pub const fn sync_settings(&self) -> SyncSettings {
-        self.sync_settings
+    pub const fn sync_settings(&self) -> &SyncSettings {
+        &self.sync_settings
     }
 
     /// Where the vault is.
@@ -314,6 +314,15 @@ impl Session {
         self.save_as(SaveKind::Continued)
     }
 
+    /// Like [`save`](Self::save), after changes were purged: the previous copy has none of them
+    /// either.
+    ///
+    /// # Errors
+    /// See [`SessionError`]; the file is unchanged, and the session is as after the last save.
+    pub(crate) fn save_purge(&mut self) -> Result<(), SessionError> {
+        self.save_as(SaveKind::Purge)
+    }
+
     /// Replaces the previous copy: *undo* leads to this state.
     ///
     /// # Errors
@@ -344,11 +353,52 @@ impl Session {
         self.cut_off = None;
     }
 
+    /// Merges, and keeps the whole history of both if a part of it is cut off.
+    fn merge_and_keep(
+        &mut self,
+        other: &Vault,
+        merge: impl FnOnce(&mut Vault) -> MergeSummary,
+    ) -> MergeSummary {
+        let vault = &mut self.document.vault;
+        let may_be_cut = vault.history_since().or(other.history_since()).is_some();
+        let before = may_be_cut.then(|| vault.clone());
+        let summary = merge(vault);
+        if let Some(before) = before.filter(|_| summary.dropped > 0) {
+            let mut whole = before.with_whole_history();
+            whole.merge(&other.clone().with_whole_history());
+            self.cut_off.get_or_insert_default().merge(&whole);
+        }
+        summary
+    }
+
     /// The files in which this session saved the whole history before truncating it: vaults under
     /// the same passphrase.
     #[must_use]
     pub fn archives(&self) -> &[PathBuf] {
         &self.archives
+    }
+
+    /// All files beside the vault in which a whole history was saved, also by earlier sessions.
+    pub(crate) fn all_archives(&self) -> Vec<PathBuf> {
+        let path = &self.location.path;
+        let prefix = format!("{}.history-", self.stem());
+        let is_archive = |file: &PathBuf| {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with(&prefix) && name.ends_with(".pmdb")
+        };
+        let files = std::fs::read_dir(folder_of(path))
+            .into_iter()
+            .flatten()
+            .flatten();
+        let mut archives: Vec<PathBuf> = files.map(|file| file.path()).filter(is_archive).collect();
+        archives.sort();
+        archives
+    }
+
+    /// The vault's file name without its ending.
+    fn stem(&self) -> String {
+        let stem = self.location.path.file_stem().unwrap_or_default();
+        stem.to_string_lossy().into_owned()
     }
 
     /// Saves the whole history in a separate vault file beside this one.
@@ -376,14 +426,7 @@ impl Session {
     fn free_archive(&self) -> PathBuf {
         let day = jiff::Timestamp::from_second(self.now())
             .map(|time| time.strftime("%Y-%m-%d").to_string());
-        let stem = self
-            .location
-            .path
-            .file_stem()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        let stem = format!("{stem}.history-{}", day.unwrap_or_default());
+        let stem = format!("{}.history-{}", self.stem(), day.unwrap_or_default());
         let named = |number: usize| match number {
             1 => self.location.path.with_file_name(format!("{stem}.pmdb")),
             _ => self
@@ -414,10 +457,15 @@ impl Session {
             return Ok(());
         }
         let has_new_records = digest_records(&merged.document.vault) != merged.stored.records;
-        let keeps = if has_new_records && kind == SaveKind::New {
-            Keeps::Previous
-        } else {
-            Keeps::Kept
+        let keeps = match kind {
+            SaveKind::New if has_new_records => Keeps::Previous,
+            SaveKind::New | SaveKind::Continued => Keeps::Kept,
+            // The previous copy must not hold what was purged either.
+            SaveKind::Purge => {
+                let mut previous = Document::clone(&merged.stored.document);
+                previous.vault.merge(&merged.document.vault.purges());
+                Keeps::Instead(encode_v3(&previous)?)
+            }
         };
         self.write(&lock, merged.document, &plaintext, keeps)
     }
@@ -491,6 +539,7 @@ impl Session {
             document.folder.take(),
             theirs.folder,
         );
+        document.baseline = Baseline::merge(document.baseline.take(), theirs.baseline);
         Ok(Merged { document, stored })
     }
 
@@ -541,6 +590,8 @@ enum SaveKind {
     New,
     /// A part of the previous save: *undo* takes back both.
     Continued,
+    /// A purge, which reaches the previous copy too.
+    Purge,
 }
 
 /// What becomes of the previous copy when the vault is written.
@@ -589,21 +640,25 @@ impl Replica for Session {
         self.document.account = account;
     }
 
-    fn merge(&mut self, other: &Vault) -> MergeSummary {
-        let may_be_cut = self
-            .document
-            .vault
-            .history_since()
-            .or(other.history_since())
-            .is_some();
-        let before = may_be_cut.then(|| self.document.vault.clone());
-        let summary = self.document.vault.merge(other);
-        if let Some(before) = before.filter(|_| summary.dropped > 0) {
-            let mut whole = before.with_whole_history();
-            whole.merge(&other.clone().with_whole_history());
-            self.cut_off.get_or_insert_default().merge(&whole);
+    fn baseline(&self) -> Option<&Baseline> {
+        self.document.baseline.as_ref()
+    }
+
+    fn merge(&mut self, admitted: &Admitted) -> MergeSummary {
+        self.document.baseline = admitted.baseline().cloned();
+        self.merge_and_keep(admitted.vault(), |vault| admitted.merge_into(vault))
+    }
+
+    fn resolve(&mut self) {
+        let resolution = self.document.vault.resolution();
+        if !resolution.is_empty() {
+            self.merge_and_keep(&resolution, |vault| vault.merge(&resolution));
         }
-        summary
+    }
+
+    fn truncate(&mut self, since: i64) {
+        let truncated = Vault::new().with_history_since(since);
+        self.merge_and_keep(&truncated, |vault| vault.merge(&truncated));
     }
 
     fn save(&mut self) -> Result<(), SaveError> {

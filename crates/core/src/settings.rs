@@ -3,21 +3,21 @@
 use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy;
-use passmate_sync::Guard;
+use passmate_sync::Policy;
 use serde::Deserialize;
 
 /// The longest settings file that is read, in bytes.
 pub const FILE_LEN_MAX: u64 = 1024 * 1024;
 
 /// How and when a vault syncs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SyncSettings {
     /// Sync after each change.
     pub auto: bool,
     /// Never use the network.
     pub offline: bool,
-    /// When a sync changes so much that a person must agree first.
-    pub guard: Guard,
+    /// When a sync alters so much that a person must agree first.
+    pub policy: Policy,
 }
 
 /// The settings file. Its keys are the names of the command line's options.
@@ -122,14 +122,14 @@ impl Settings {
     /// How and when the vault syncs; `offline` forbids the network.
     #[must_use]
     pub fn sync(&self, offline: bool) -> SyncSettings {
-        let default = Guard::default();
+        let default = Policy::default();
         SyncSettings {
             auto: self.sync.auto.unwrap_or(false),
             offline,
-            guard: Guard {
+            policy: Policy {
                 records: self.sync.guard_records.unwrap_or(default.records),
                 percent: self.sync.guard_percent.unwrap_or(default.percent),
-                agreed: default.agreed,
+                ..default
             },
         }
     }

@@ -15,9 +15,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use passmate_sync::guard::Altered;
-use passmate_sync::guard::News;
-use passmate_sync::{Options, Replica, Report};
+use passmate_sync::admit::would_hold_back;
+use passmate_sync::{Decision, HeldBack, Options, Policy, Replica, Report, admit};
 use passmate_vault::compat::Original;
 use passmate_vault::format::container::ContainerError;
 use passmate_vault::format::{CodecError, Version, decode_vault_file, encode_sync_copy};
@@ -119,10 +118,9 @@ pub enum FolderError {
         /// What the system says.
         error: io::Error,
     },
-    /// Merging the copies would delete or change so much that a person should look first. Nothing
-    /// was changed.
-    #[error("this sync would delete {} and change {} of {} records", .0.deleted, .0.changed, .0.of)]
-    HeldBack(Altered),
+    /// Merging the copies would alter so much that a person should look first. Nothing was changed.
+    #[error("this sync would {0}")]
+    HeldBack(Box<HeldBack>),
     /// The vault or the copy could not be written.
     #[error(transparent)]
     Save(#[from] SessionError),
@@ -205,18 +203,16 @@ pub fn leave_folder(session: &mut Session, delete: bool) -> Result<(), FolderErr
 pub fn take_in(
     session: &mut Session,
     passphrases: &[Passphrase],
-    options: Options,
+    options: &Options,
 ) -> Result<FolderReport, FolderError> {
     let mut folder = session.folder().cloned().ok_or(FolderError::NotSetUp)?;
     let copies = read_copies(session, &folder, passphrases)?;
-    let union = copies.union.truncated_with(session.vault()).into_owned();
+    let there = SeenChanges::of(&copies.union.truncated_with(session.vault()));
     let mut report = Report::default();
-    let news = News::of(&union, session.vault(), session.now(), options.guard);
-    if let Some(news) = news.map_err(FolderError::HeldBack)? {
-        news.note(&mut report);
-    }
-    report.note(Replica::merge(session, &union));
-    resolve(session);
+    let admitted = admit(copies.union, session, &options.policy).map_err(FolderError::HeldBack)?;
+    admitted.note(&mut report);
+    report.note(session.merge(&admitted));
+    session.resolve();
     if !report.delta.is_empty() {
         folder.last = Some(report.delta.clone());
     }
@@ -233,35 +229,53 @@ pub fn take_in(
         report,
         skipped: copies.skipped,
         conflicts: copies.conflicts,
-        there: SeenChanges::of(&union),
+        there,
     })
 }
 
-/// What [`take_in`] and [`give_out`] would do, and the vault after it. Nothing is changed.
+/// What a sync with a shared folder would do.
+#[derive(Debug)]
+pub struct FolderPreview {
+    /// The report that the sync would give if a person agreed to all of it.
+    pub report: FolderReport,
+    /// The vault after it.
+    pub vault: Vault,
+    /// What the sync would hold back.
+    pub held: Option<Box<HeldBack>>,
+}
+
+/// What [`take_in`] and [`give_out`] would do. Nothing is changed.
 ///
 /// # Errors
 /// See [`FolderError`].
-pub fn preview(session: &Session) -> Result<(FolderReport, Vault), FolderError> {
+pub fn preview(session: &Session, policy: &Policy) -> Result<FolderPreview, FolderError> {
     let folder = session.folder().ok_or(FolderError::NotSetUp)?;
     let copies = read_copies(session, folder, &[])?;
-    let union = copies.union.truncated_with(session.vault()).into_owned();
+    let there = SeenChanges::of(&copies.union.truncated_with(session.vault()));
+    let held = would_hold_back(copies.union.clone(), session, policy);
+    let everything = Policy {
+        decision: Decision::AgreeToAll,
+        ..policy.clone()
+    };
+    let admitted = admit(copies.union, session, &everything).map_err(FolderError::HeldBack)?;
     let mut report = Report::default();
-    let news = News::of(&union, session.vault(), session.now(), None);
-    if let Some(news) = news.map_err(FolderError::HeldBack)? {
-        news.note(&mut report);
-    }
+    admitted.note(&mut report);
     let mut vault = session.vault().clone();
-    report.note(vault.merge(&union));
-    let mut found = FolderReport {
+    report.note(admitted.merge_into(&mut vault));
+    let mut report = FolderReport {
         report,
         skipped: copies.skipped,
         conflicts: copies.conflicts,
-        there: SeenChanges::of(&union),
+        there,
     };
-    let new = found.new_in(&vault, folder);
-    found.report.sent = new.len();
-    found.report.delta.sent = new;
-    Ok((found, vault))
+    let new = report.new_in(&vault, folder);
+    report.report.sent = new.len();
+    report.report.delta.sent = new;
+    Ok(FolderPreview {
+        report,
+        vault,
+        held,
+    })
 }
 
 /// Writes this device's copy if its content changes, and adds the new changes to the report.
@@ -283,7 +297,7 @@ fn make_copy(
     session: &mut Session,
     found: &mut FolderReport,
 ) -> Result<Option<(PathBuf, Vec<u8>)>, FolderError> {
-    resolve(session);
+    session.resolve();
     let mut folder = session.folder().cloned().ok_or(FolderError::NotSetUp)?;
     let path = own_path(&folder);
     let plaintext = encode_sync_copy(session.vault()).map_err(SessionError::from)?;
@@ -307,13 +321,6 @@ fn make_copy(
     }
     session.set_folder(Some(folder));
     Ok(Some((path, container)))
-}
-
-fn resolve(session: &mut Session) {
-    let resolution = session.vault().resolution();
-    if !resolution.is_empty() {
-        Replica::merge(session, &resolution);
-    }
 }
 
 fn own_path(folder: &SharedFolder) -> PathBuf {

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use passmate_sync::guard::Altered;
 use passmate_sync::{
-    Options, RemoteError, Replica, Report, SyncClient, SyncError, SyncErrorKind, Transport,
+    HeldBack, Options, RemoteError, Replica, Report, SyncClient, SyncError, SyncErrorKind,
+    Transport,
 };
+use passmate_vault::record::Record;
 use passmate_vault::report::RecordReport;
 use passmate_vault::{Account, Passphrase, RecordId, SeenChanges, Vault};
 
@@ -18,7 +19,7 @@ use crate::net::Server;
 use crate::problem::{Problem, ProblemKind};
 use crate::records::text;
 use crate::session::Session;
-use crate::shared_folder::{self, FolderError, FolderReport, Skipped, Why};
+use crate::shared_folder::{self, FolderError, FolderPreview, FolderReport, Skipped, Why};
 use crate::state::State;
 use crate::sync_status::Quota;
 
@@ -163,8 +164,10 @@ pub struct PlacePreview<R> {
     pub place: String,
     /// The report that the sync would give.
     pub report: R,
-    /// What would come and go, record by record.
+    /// What would come and go, record by record, if a person agreed to all of it.
     pub records: Vec<RecordReport>,
+    /// What the sync would hold back until a person agrees.
+    pub held: Option<Box<HeldBack>>,
 }
 
 /// What a sync would do with each place that is set up, or why that cannot be seen.
@@ -237,12 +240,11 @@ pub(crate) fn sync_after_change(
 
 fn take_in(session: &mut Session, place: &str, request: &SyncRequest) -> Reply<FolderReport> {
     let options = Options {
-        guard: request.consent.guard(place, session.sync_settings().guard),
         continued: request.continued,
-        replace_remote: false,
+        ..options(session, &request.consent, place)
     };
-    match shared_folder::take_in(session, &request.passphrases, options) {
-        Err(FolderError::HeldBack(altered)) => Err(held_back(place, altered)),
+    match shared_folder::take_in(session, &request.passphrases, &options) {
+        Err(FolderError::HeldBack(held)) => Err(held_back(place, held)),
         taken => Ok(taken?),
     }
 }
@@ -277,15 +279,14 @@ fn give_out(
 fn sync_server(session: &mut Session, request: &SyncRequest, continued: bool) -> Synced<Report> {
     let place = host_of(session);
     let options = Options {
-        guard: request.consent.guard(&place, session.sync_settings().guard),
-        replace_remote: false,
         continued,
+        ..options(session, &request.consent, &place)
     };
     match server_of(session) {
         Ok(mut server) => {
             let mut env = SystemEnv::default();
             let mut client = client(session, &mut server, &mut env);
-            let mut result = client.sync(options);
+            let mut result = client.sync(&options);
             if let Err(SyncError::Remote(
                 error @ (RemoteError::Unopenable(_) | RemoteError::NoVault(_)),
             )) = &result
@@ -302,7 +303,7 @@ fn sync_server(session: &mut Session, request: &SyncRequest, continued: bool) ->
                         notices,
                     };
                 }
-                result = client.sync(Options {
+                result = client.sync(&Options {
                     replace_remote: true,
                     ..options
                 });
@@ -317,6 +318,14 @@ fn sync_server(session: &mut Session, request: &SyncRequest, continued: bool) ->
     }
 }
 
+/// The options of a sync with a place, by the settings and by what a person said.
+pub(crate) fn options(session: &Session, consent: &Consent, place: &str) -> Options {
+    Options {
+        policy: consent.policy(place, &session.sync_settings().policy),
+        ..Options::default()
+    }
+}
+
 /// Remembers how a sync with the server went, and collects what a person should know of it.
 pub(crate) fn conclude(session: &Session, result: Result<Report, SyncError>) -> Synced<Report> {
     let place = host_of(session);
@@ -325,13 +334,7 @@ pub(crate) fn conclude(session: &Session, result: Result<Report, SyncError>) -> 
     notices.extend(archives(session));
     let result = match result {
         Ok(report) => {
-            if is_rotation_unfinished(session) {
-                notices.push(Notice::warning(
-                    "the account from before the rotation is not deleted yet: run \
-                     `passmate sync rotate` again"
-                        .to_owned(),
-                ));
-            }
+            notices.extend(rotation(&report));
             notices.extend(surprises(session, &report));
             notices.extend(clocks(session, &report));
             let quota = Quota::new(report.btoken_len, report.greeting.btoken_len_max());
@@ -346,7 +349,7 @@ pub(crate) fn conclude(session: &Session, result: Result<Report, SyncError>) -> 
                 None => Ok(report),
             }
         }
-        Err(SyncError::HeldBack(altered)) => Err(held_back(&place, altered)),
+        Err(SyncError::HeldBack(held)) => Err(held_back(&place, held)),
         Err(error) => Err(error.into()),
     };
     Synced {
@@ -356,8 +359,25 @@ pub(crate) fn conclude(session: &Session, result: Result<Report, SyncError>) -> 
     }
 }
 
-fn is_rotation_unfinished(session: &Session) -> bool {
-    Replica::account(session).is_some_and(|account| account.retired.is_some())
+/// What became of the account from before a rotation, where it is not simply deleted.
+fn rotation(report: &Report) -> Vec<Notice> {
+    let unread = report.unread.as_ref().map(|error| {
+        format!(
+            "the account from before the rotation could not be read: {error}; nothing of it \
+                 was taken over"
+        )
+    });
+    let unfinished = report.unfinished.as_ref().map(|error| {
+        format!(
+            "the account from before the rotation is not deleted yet: {error}; the next sync \
+                 tries again"
+        )
+    });
+    unread
+        .into_iter()
+        .chain(unfinished)
+        .map(Notice::warning)
+        .collect()
 }
 
 /// Nothing but `sync status` depends on the state file, and a vault without a server has none.
@@ -394,20 +414,28 @@ pub(crate) fn preview(session: &mut Session) -> SyncPreview {
 fn preview_server(session: &mut Session) -> Reply<PlacePreview<Report>> {
     let mut reached = server_of(session)?;
     let mut env = SystemEnv::default();
-    let preview = client(session, &mut reached, &mut env).preview()?;
+    let policy = session.sync_settings().policy.clone();
+    let preview = client(session, &mut reached, &mut env).preview(&policy)?;
     Ok(PlacePreview {
         place: host_of(session),
         records: preview.vault.report(&preview.report.delta),
         report: preview.report,
+        held: preview.held,
     })
 }
 
 fn preview_folder(session: &Session, place: &str) -> Reply<PlacePreview<FolderReport>> {
-    let (report, vault) = shared_folder::preview(session)?;
+    let preview = shared_folder::preview(session, &session.sync_settings().policy)?;
+    let FolderPreview {
+        report,
+        vault,
+        held,
+    } = preview;
     Ok(PlacePreview {
         place: place.to_owned(),
         records: vault.report(&report.report.delta),
         report,
+        held,
     })
 }
 
@@ -464,9 +492,9 @@ pub(crate) fn host_of(session: &Session) -> String {
         .unwrap_or_default()
 }
 
-fn held_back(place: &str, altered: Altered) -> Halt {
+pub(crate) fn held_back(place: &str, held: Box<HeldBack>) -> Halt {
     let place = place.to_owned();
-    Halt::Needs(Need::Confirmation(Question::HeldBack { place, altered }))
+    Halt::Needs(Need::Confirmation(Question::HeldBack { place, held }))
 }
 
 /// Tells of copies that were not merged, and of copies that a sync program put aside. A sync does
@@ -493,9 +521,9 @@ pub fn copy_notices(found: &FolderReport) -> Vec<Notice> {
     skipped.chain(conflicts).collect()
 }
 
-/// Records that a merge brought back, or gave another path.
+/// Records that a merge brought back or gave another path, and of which values were purged.
 fn surprises(session: &Session, report: &Report) -> Vec<Notice> {
-    if report.revived.is_empty() && report.clashing.is_empty() {
+    if report.revived.is_empty() && report.clashing.is_empty() && report.purged.is_empty() {
         return Vec::new();
     }
     let view = session.vault().view();
@@ -505,6 +533,14 @@ fn surprises(session: &Session, report: &Report) -> Vec<Notice> {
         .map(|record| (record.id, record))
         .collect();
     let mut notices = Vec::new();
+    for id in &report.purged {
+        let path = session.vault().record(id).and_then(Record::last_path);
+        let of = path.map_or_else(
+            || "a whole record was purged".to_owned(),
+            |path| format!("values of {} were purged", escape(&text(&path))),
+        );
+        notices.push(Notice::warning(format!("{of} on another device")));
+    }
     for id in report.revived.union(&report.clashing) {
         let Some(record) = records.get(id) else {
             continue;
@@ -540,6 +576,14 @@ fn clocks(session: &Session, report: &Report) -> Vec<Notice> {
         notices.push(Notice::warning(format!(
             "{field} of {path} was changed at {time}, {days} days after this device's present \
              ({}): one of the two clocks is wrong",
+            local_time(now)
+        )));
+    }
+    if let Some(since) = report.ignored_cut {
+        notices.push(Notice::warning(format!(
+            "the history was cut off at {}, after this device's present ({}): that was ignored, \
+             and is undone on the server",
+            local_time(since),
             local_time(now)
         )));
     }

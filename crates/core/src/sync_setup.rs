@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use passmate_proto::RequestCode;
+use passmate_proto::{AccountNumber, RequestCode};
 use passmate_sync::transport::{CertificateProblem, TrustProblem};
 use passmate_sync::{
-    ConnectError, Endpoint, Probed, RemoteError, Replica, Report, SyncError, leave, probe, request,
-    trust_pin,
+    ConnectError, Endpoint, Probed, Reason, RemoteError, Replica, Report, SyncError, leave, probe,
+    request, trust_pin,
 };
 use passmate_vault::{Account, Pin, Shape, SyncKey, Trust};
 
@@ -20,8 +20,8 @@ use crate::share::link::Link;
 use crate::shared_folder::{self, FolderReport, leave_folder};
 use crate::state::State;
 use crate::sync_all::{
-    Occasion, SyncRequest, Synced, client, conclude, host_of, require_online, server_of, sync_all,
-    unusable,
+    Occasion, SyncRequest, Synced, client, conclude, held_back, host_of, options, require_online,
+    server_of, sync_all, unusable,
 };
 
 /// A server to sync with.
@@ -33,6 +33,8 @@ pub struct ServerSetup {
     pub trust: Option<Trust>,
     /// The key of an account that other devices use; without one an account is made.
     pub key: Option<SyncKey>,
+    /// What a person said about what the account would alter here.
+    pub consent: Consent,
 }
 
 /// What a vault syncs with.
@@ -81,6 +83,8 @@ pub enum Untied {
         host: String,
         /// The error of the file in which past syncs are remembered.
         not_forgotten: Option<String>,
+        /// The number of an account that a rotation left behind and that could not be deleted.
+        retired: Option<String>,
     },
     /// A shared folder, by its path.
     Folder {
@@ -107,10 +111,11 @@ pub(crate) fn set_up_server(session: &mut Session, setup: &ServerSetup) -> Reply
     let (trust, is_pending) = trust_of(session, setup)?;
     let (mut server, probed) = reach(&setup.address, &trust)?;
     let endpoint = endpoint(&setup.address, trust);
+    let options = options(session, &setup.consent, setup.address.host());
     let mut env = SystemEnv::default();
     let mut client = client(session, &mut server, &mut env);
     let result = match &setup.key {
-        Some(key) => client.join(&probed, &endpoint, key.clone()),
+        Some(key) => client.join(&probed, &endpoint, key.clone(), &options),
         None => client.create(&probed, &endpoint),
     };
     if let Err(SyncError::Remote(error @ RemoteError::CreateRefused)) = &result
@@ -122,6 +127,9 @@ pub(crate) fn set_up_server(session: &mut Session, setup: &ServerSetup) -> Reply
             setup.address
         );
         return Err(Problem::new(ProblemKind::Refused, error.to_string(), hint).into());
+    }
+    if let Err(SyncError::HeldBack(held)) = result {
+        return Err(held_back(setup.address.host(), held));
     }
     Ok(conclude(session, result))
 }
@@ -249,6 +257,7 @@ pub(crate) fn link(session: &Session) -> Reply<Link> {
 /// Moves to a new account with a new key.
 pub(crate) fn rotate(
     session: &mut Session,
+    reason: Reason,
     keep_since: Option<i64>,
     consent: &Consent,
 ) -> Reply<Synced<Report>> {
@@ -258,10 +267,14 @@ pub(crate) fn rotate(
         consent.require(Question::Rotate {
             host: account.host.clone(),
             keep_since,
+            lost: reason == Reason::Loss,
         })?;
     }
+    let place = account.host.clone();
+    let options = options(session, consent, &place);
     let mut server = server_of(session)?;
-    let result = client(session, &mut server, &mut SystemEnv::default()).rotate(keep_since);
+    let mut env = SystemEnv::default();
+    let result = client(session, &mut server, &mut env).rotate(reason, keep_since, &options);
     if let Err(SyncError::Remote(error @ RemoteError::CreateRefused)) = &result {
         return Err(Problem::new(
             ProblemKind::Refused,
@@ -271,7 +284,16 @@ pub(crate) fn rotate(
         )
         .into());
     }
-    Ok(conclude(session, result))
+    concluded(session, result)
+}
+
+/// The report of a sync that is no part of a larger answer: a question stands for itself.
+fn concluded(session: &Session, result: Result<Report, SyncError>) -> Reply<Synced<Report>> {
+    let synced = conclude(session, result);
+    match synced.result {
+        Err(halt @ Halt::Needs(_)) => Err(halt),
+        result => Ok(Synced { result, ..synced }),
+    }
 }
 
 /// Gives an account that is shared with the desktop client our own form.
@@ -282,9 +304,10 @@ pub(crate) fn upgrade(session: &mut Session, consent: &Consent) -> Reply<(bool, 
     if was_shared {
         consent.require(Question::Upgrade)?;
     }
+    let options = options(session, consent, &host_of(session));
     let mut server = server_of(session)?;
-    let result = client(session, &mut server, &mut SystemEnv::default()).upgrade();
-    Ok((was_shared, conclude(session, result)))
+    let result = client(session, &mut server, &mut SystemEnv::default()).upgrade(&options);
+    Ok((was_shared, concluded(session, result)?))
 }
 
 /// Forgets the server or the shared folder; with `delete` what this device has there is deleted.
@@ -314,12 +337,14 @@ pub(crate) fn untie(
         return Err(SyncError::NotSetUp.into());
     }
     let host = host_of(session);
+    let mut retired = None;
     if delete {
         consent.require(Question::DeleteAccount { host: host.clone() })?;
         let mut server = server_of(session)?;
         client(session, &mut server, &mut SystemEnv::default()).delete()?;
     } else {
         consent.require(Question::ForgetServer { host: host.clone() })?;
+        retired = give_up_retired(session);
         leave(session)?;
     }
     // What is remembered of this server says nothing about the next one.
@@ -329,5 +354,19 @@ pub(crate) fn untie(
     Ok(Untied::Server {
         host,
         not_forgotten,
+        retired,
     })
+}
+
+/// Deletes the account that an interrupted rotation left behind, because this vault is the last to
+/// know its key. The number of one that could not be deleted.
+fn give_up_retired(session: &mut Session) -> Option<String> {
+    let retired = Replica::account(session)?.retired.clone()?;
+    let number = AccountNumber::from_bytes(retired.key.account())?.to_string();
+    if session.sync_settings().offline {
+        return Some(number);
+    }
+    let mut server = server_of(session).ok()?;
+    let deleted = client(session, &mut server, &mut SystemEnv::default()).delete_retired(&retired);
+    deleted.err().map(|_| number)
 }

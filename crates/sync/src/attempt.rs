@@ -6,10 +6,11 @@ use passmate_vault::{Account, SeenChanges, Shape, SyncKey, Trust, Vault, format}
 use rand_core::CryptoRng;
 
 use crate::account::replace_account;
+use crate::admit::{Admitted, admit, would_hold_back};
 use crate::error::{RemoteError, SyncError};
 use crate::exchange::{Ended, Greeting};
-use crate::guard::{AHEAD_MIN, News};
-use crate::options::Options;
+use crate::held::HeldBack;
+use crate::options::{Decision, Options, Policy};
 use crate::replica::Replica;
 use crate::report::{Preview, Report, Rollback};
 use crate::wire::Certificate;
@@ -29,8 +30,8 @@ pub(crate) struct Attempt<'a> {
     has_saved: bool,
     /// Send nothing more, after this many uploads.
     only_look: Option<u32>,
-    /// The vault as it would be after the sync.
-    preview: Option<Vault>,
+    /// The vault as it would be after the sync, and what would be held back.
+    preview: Option<(Vault, Option<Box<HeldBack>>)>,
     is_preview: bool,
 }
 
@@ -78,8 +79,8 @@ impl<'a> Attempt<'a> {
 
     pub(crate) fn with(self, options: Options) -> Self {
         Self {
-            options,
             has_saved: options.continued,
+            options,
             ..self
         }
     }
@@ -227,6 +228,8 @@ impl<'a> Attempt<'a> {
         };
         let vault = self.replica.vault();
         let mut missing = account.seen.without(&self.shape().seen_of(remote));
+        // Where an original program takes part, a purged change is not written.
+        missing = missing.without(&SeenChanges::purged_in(vault));
         if !missing.is_empty() && remote.history_since().is_some() {
             // A truncated change is no loss.
             missing = missing.common_with(&SeenChanges::of(&vault.truncated_with(remote)));
@@ -251,40 +254,28 @@ impl<'a> Attempt<'a> {
         self.replica.set_account(Some(account));
     }
 
-    /// Checks the fetched changes before they are merged.
-    fn note_received(&mut self, remote: &Vault) -> Result<(), SyncError> {
-        let news = News::of(
-            remote,
-            self.replica.vault(),
-            self.replica.now(),
-            self.options.guard,
-        );
-        if let Some(news) = news.map_err(SyncError::HeldBack)? {
-            news.note(&mut self.report);
-        }
-        Ok(())
-    }
-
-    /// Computes what the sync would do.
-    fn preview(&mut self, remote: &Vault) {
-        self.note_missing(remote);
+    /// Computes what the sync would do if a person agreed.
+    fn preview(&mut self, remote: &Vault, admitted: &Admitted) {
+        let held = would_hold_back(remote.clone(), self.replica, &self.options.policy);
+        self.note_missing(&remote.truncated_with(self.replica.vault()));
         let ours = self.replica.vault();
         let mut merged = ours.clone();
-        let summary = merged.merge(remote);
+        let summary = admitted.merge_into(&mut merged);
         let shape = self.shape();
         let sent = SeenChanges::of(&shape.part_of(ours)).without(&shape.seen_of(remote));
-        self.report.note(summary);
         self.report.sent = shape.count_missing(ours, remote);
+        self.report.note(summary);
         self.report.delta.sent = sent;
-        self.preview = Some(merged);
+        self.preview = Some((merged, held));
     }
 
     /// The report of a preview, and the vault as it would be.
     pub(crate) fn into_preview(mut self) -> Preview {
-        let unchanged = self.preview.take();
-        let vault = unchanged.unwrap_or_else(|| self.replica.vault().clone());
+        let preview = self.preview.take();
+        let (vault, held) = preview.unwrap_or_else(|| (self.replica.vault().clone(), None));
         Preview {
             vault,
+            held,
             report: self.into_report(),
         }
     }
@@ -316,12 +307,14 @@ impl<'a> Attempt<'a> {
         if let (Shape::Desktop, Some(since)) = (shape, self.replica.vault().history_since()) {
             return Err(RemoteError::HistoryCut { since }.into());
         }
-        let kept = remote.truncated_with(self.replica.vault());
-        self.note_received(&kept)?;
+        let policy = self.policy();
+        let admitted = admit(remote.clone(), self.replica, &policy).map_err(SyncError::HeldBack)?;
+        admitted.note(&mut self.report);
         if self.is_preview {
-            self.preview(&kept);
+            self.preview(&remote, &admitted);
             return Ok(None);
         }
+        let kept = remote.truncated_with(self.replica.vault()).into_owned();
         let before = self.upload.take();
         let arrived = before.as_ref().is_some_and(|upload| {
             let part = upload.part.truncated_with(&remote);
@@ -339,14 +332,13 @@ impl<'a> Attempt<'a> {
         if !is_replaced {
             self.note_seen(&kept);
         }
-        let summary = self.replica.merge(&remote);
+        let summary = self.replica.merge(&admitted);
         if summary.dropped > 0 {
             self.forget_dropped();
         }
         self.report.note(summary);
         if shape == Shape::Desktop {
-            let resolution = self.replica.vault().resolution();
-            self.replica.merge(&resolution);
+            self.replica.resolve();
         }
         self.save()?;
         self.account_in_doubt = false;
@@ -386,13 +378,16 @@ impl<'a> Attempt<'a> {
 
     fn open(&self, sealed: &[u8]) -> Result<(Vault, BtokenShape), RemoteError> {
         let plaintext = format::btoken::open(sealed, &self.key).map_err(RemoteError::Unopenable)?;
-        let (vault, shape) = format::decode_btoken(&plaintext).map_err(RemoteError::NoVault)?;
-        match vault.history_since() {
-            Some(since) if since - self.replica.now() > AHEAD_MIN => {
-                Err(RemoteError::CutInFuture { since })
-            }
-            _ => Ok((vault, shape)),
+        format::decode_btoken(&plaintext).map_err(RemoteError::NoVault)
+    }
+
+    /// A preview shows what would come if a person agreed to everything.
+    fn policy(&self) -> Policy {
+        let mut policy = self.options.policy.clone();
+        if self.is_preview {
+            policy.decision = Decision::AgreeToAll;
         }
+        policy
     }
 
     /// The account's shape, as far as the vault knows.

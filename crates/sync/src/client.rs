@@ -8,7 +8,7 @@ use crate::attempt::Attempt;
 use crate::env::Env;
 use crate::error::SyncError;
 use crate::exchange::Ended;
-use crate::options::Options;
+use crate::options::{Options, Policy};
 use crate::replica::Replica;
 use crate::report::{Preview, Report};
 use crate::retry::{AfterUnknown, retry};
@@ -27,13 +27,23 @@ pub struct SyncClient<'a> {
 impl SyncClient<'_> {
     /// Syncs the vault with its server.
     ///
-    /// The vault is saved as soon as something new came, whatever becomes of the upload.
+    /// The vault is saved as soon as something new came, whatever becomes of the upload. A rotation
+    /// that was interrupted is finished.
     ///
     /// # Errors
     /// See [`SyncError`]. With every error, all that this device had is still in its vault.
-    pub fn sync(&mut self, options: Options) -> Result<Report, SyncError> {
+    pub fn sync(&mut self, options: &Options) -> Result<Report, SyncError> {
+        let account = self.replica.account();
+        if account.is_some_and(|account| account.retired.is_some()) {
+            return self.finish_rotation(options);
+        }
+        self.sync_account(options)
+    }
+
+    /// Syncs the vault with its account, whatever account it had before.
+    pub(crate) fn sync_account(&mut self, options: &Options) -> Result<Report, SyncError> {
         let (key, confirmed) = self.account()?;
-        let mut attempt = Attempt::new(self.replica, key, confirmed).with(options);
+        let mut attempt = Attempt::new(self.replica, key, confirmed).with(options.clone());
         run(&mut attempt, self.transport, self.env)?;
         Ok(attempt.into_report())
     }
@@ -42,9 +52,14 @@ impl SyncClient<'_> {
     ///
     /// # Errors
     /// See [`SyncError`].
-    pub fn preview(&mut self) -> Result<Preview, SyncError> {
+    pub fn preview(&mut self, policy: &Policy) -> Result<Preview, SyncError> {
         let (key, confirmed) = self.account()?;
-        let mut attempt = Attempt::new(self.replica, key, confirmed).preview_only();
+        let options = Options {
+            policy: policy.clone(),
+            ..Options::default()
+        };
+        let attempt = Attempt::new(self.replica, key, confirmed).with(options);
+        let mut attempt = attempt.preview_only();
         run(&mut attempt, self.transport, self.env)?;
         Ok(attempt.into_preview())
     }

@@ -1,11 +1,11 @@
 //! Why a sync failed.
 
-use crate::guard::Altered;
 use passmate_proto::Failure;
 use passmate_vault::format::btoken::BtokenError;
 use passmate_vault::format::{CodecError, EncodeError};
 use serde::{Deserialize, Serialize};
 
+use crate::held::HeldBack;
 use crate::replica::SaveError;
 use crate::report::Rollback;
 use crate::transport::ConnectError;
@@ -48,10 +48,10 @@ pub enum SyncError {
         /// Why the sync failed.
         then: Box<Self>,
     },
-    /// The sync would delete or change so much that a person should look first. Nothing was
+    /// The sync would alter so much, or in such a way, that a person should look first. Nothing was
     /// changed.
-    #[error("this sync would delete {} and change {} of {} records", .0.deleted, .0.changed, .0.of)]
-    HeldBack(Altered),
+    #[error("this sync would {0}")]
+    HeldBack(Box<HeldBack>),
     /// The server, or the connection to it.
     #[error(transparent)]
     Remote(#[from] RemoteError),
@@ -137,16 +137,6 @@ pub enum RemoteError {
         /// The start of the vault's history, in seconds since 1970.
         since: i64,
     },
-    /// The history on the server begins in the future: accepting it would truncate all changes
-    /// until then.
-    #[error(
-        "the history on the server begins in the future, so a clock is wrong, here or where it \
-         was cut"
-    )]
-    CutInFuture {
-        /// The start of the history on the server, in seconds since 1970.
-        since: i64,
-    },
     /// The upload was sent several times, was never confirmed, and is not on the server: other
     /// devices were always faster, or the server cuts connections.
     #[error("the server did not confirm the upload, {0} times")]
@@ -217,6 +207,15 @@ impl SyncError {
 }
 
 impl RemoteError {
+    /// Whether an account has nothing that this device can read: it is gone, or it holds something
+    /// else than a vault under its key.
+    pub(crate) const fn is_about_content(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused | Self::Unopenable(_) | Self::NoVault(_) | Self::RemoteTooLarge { .. }
+        )
+    }
+
     /// Its kind.
     #[must_use]
     pub fn kind(&self) -> SyncErrorKind {
@@ -234,9 +233,7 @@ impl RemoteError {
             Self::TooLarge { .. } | Self::RemoteTooLarge { .. } | Self::Unsealable(_) => {
                 SyncErrorKind::TooLarge
             }
-            Self::Unopenable(_) | Self::NoVault(_) | Self::CutInFuture { .. } => {
-                SyncErrorKind::RemoteDamaged
-            }
+            Self::Unopenable(_) | Self::NoVault(_) => SyncErrorKind::RemoteDamaged,
             Self::Unconfirmed(_)
             | Self::OutcomeUnknown(_)
             | Self::AccountUnknown(_)

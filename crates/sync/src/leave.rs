@@ -1,7 +1,7 @@
 //! The end of an account, on this device or for all devices.
 
 use passmate_proto::Outcome;
-use passmate_vault::SyncKey;
+use passmate_vault::{Account, Retired, SyncKey};
 
 use crate::account::{account_of, auth_token_of, replace_account};
 use crate::client::SyncClient;
@@ -28,11 +28,44 @@ impl SyncClient<'_> {
     /// [`RemoteError::DeletedOrUnreachable`]: the deletion was asked for twice and not confirmed.
     pub fn delete(&mut self) -> Result<(), SyncError> {
         let account = self.replica.account().ok_or(SyncError::NoAccount)?;
+        let retired = account.retired.clone();
+        // An account that a rotation left behind goes first: only this vault has its key.
+        if let Some(retired) = retired {
+            self.delete_retired(&retired)?;
+        }
+        let account = self.replica.account().ok_or(SyncError::NoAccount)?;
         // A device that was never admitted has nothing there.
         if let Some(key) = account.key.granted().cloned() {
             delete_account(&key, self.transport, self.env)?;
         }
         replace_account(self.replica, None)
+    }
+}
+
+impl SyncClient<'_> {
+    /// Deletes the account that a rotation left behind, and forgets it.
+    ///
+    /// # Errors
+    /// As [`delete`](Self::delete).
+    pub fn delete_retired(&mut self, retired: &Retired) -> Result<(), SyncError> {
+        match delete_account(&retired.key, self.transport, self.env) {
+            // Somebody else may have deleted it.
+            Err(SyncError::Remote(RemoteError::Refused)) => {}
+            Err(SyncError::Remote(RemoteError::DeletedOrUnreachable))
+                if self.look(&retired.key, |_| Ok(()))?.is_none() => {}
+            deleted => deleted?,
+        }
+        self.forget_retired()
+    }
+
+    /// Forgets the account that a rotation left behind: it is deleted.
+    pub(crate) fn forget_retired(&mut self) -> Result<(), SyncError> {
+        let account = self.replica.account().cloned();
+        let account = Account {
+            retired: None,
+            ..account.ok_or(SyncError::SetUpChanged)?
+        };
+        replace_account(self.replica, Some(account))
     }
 }
 

@@ -4,7 +4,8 @@
 //!  - what cannot be opened is neither merged nor overwritten;
 //!  - nothing is sent that the server has, and nothing is written here that is not new;
 //!  - a change counts as synced only if the server confirmed it or a fetch found it there;
-//!  - whatever the server answers, no record is lost here.
+//!  - whatever the server answers, no record is lost here;
+//!  - nothing from outside is merged that has not passed the gate ([`admit()`]).
 //!
 //! Nothing in here opens a socket or a file, reads a clock, prints, or holds a lock. A
 //! [`Transport`] reaches the server, a [`Replica`] saves the vault, an [`Env`] has the randomness.
@@ -12,13 +13,14 @@
 #![warn(missing_docs)]
 
 mod account;
+pub mod admit;
 mod attempt;
 mod client;
 mod content;
 mod env;
 mod error;
 pub mod exchange;
-pub mod guard;
+pub mod held;
 mod leave;
 mod options;
 mod replica;
@@ -31,16 +33,18 @@ mod upgrade;
 pub mod wire;
 
 pub use account::trust_pin;
+pub use admit::{Admitted, admit};
 pub use client::SyncClient;
 pub use content::{Content, derive_fingerprint};
 pub use env::Env;
 pub use error::{RemoteError, SyncError, SyncErrorKind};
 pub use exchange::Greeting;
-pub use guard::Guard;
+pub use held::{Effect, HeldBack, HeldRecord};
 pub use leave::leave;
-pub use options::Options;
+pub use options::{Decision, Options, Policy};
 pub use replica::{Replica, SaveError};
 pub use report::{Ahead, Preview, Report, Rollback};
+pub use rotate::Reason;
 pub use setup::{Endpoint, Probed, probe, request};
 pub use transport::{ConnectError, Transport};
 pub use wire::StreamEnd;

@@ -1,14 +1,59 @@
 //! What a person says about a sync beforehand.
 
-use crate::guard::Guard;
+use crate::held::HeldBack;
 
 /// What a person says about a sync beforehand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Options {
-    /// Holds back a sync that would change too much; `None` accepts everything.
-    pub guard: Option<Guard>,
+    /// What is held back until a person agrees.
+    pub policy: Policy,
     /// Overwrites what cannot be opened on the server with what this device has.
     pub replace_remote: bool,
     /// What is saved belongs to the previous save: one *undo* takes back both.
     pub continued: bool,
+}
+
+/// When a sync alters so much that a person must agree first, and what they said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// At least this many records are altered.
+    pub records: usize,
+    /// And more than this percentage of those that are seen.
+    pub percent: usize,
+    /// What a person said.
+    pub decision: Decision,
+}
+
+/// What a person said about what is held back.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Decision {
+    /// Nothing yet.
+    #[default]
+    Ask,
+    /// Agreed to this, and to anything that is a part of it.
+    Agree(Box<HeldBack>),
+    /// Agreed to everything.
+    AgreeToAll,
+    /// Refused this, and anything that is a part of it, for good.
+    Refuse(Box<HeldBack>),
+    /// Refused everything, for good.
+    RefuseAll,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            records: 10,
+            percent: 20,
+            decision: Decision::Ask,
+        }
+    }
+}
+
+impl Policy {
+    /// Whether a person must agree when this many records are altered, of those that are seen.
+    #[must_use]
+    pub const fn is_too_much(&self, altered: usize, of: usize) -> bool {
+        altered >= self.records && altered.saturating_mul(100) > of.saturating_mul(self.percent)
+    }
 }

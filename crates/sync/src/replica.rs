@@ -1,7 +1,9 @@
 //! The vault of this device, as a sync sees it.
 
 use passmate_vault::merge::MergeSummary;
-use passmate_vault::{Account, Vault};
+use passmate_vault::{Account, Baseline, Vault};
+
+use crate::admit::Admitted;
 
 /// Why a vault could not be saved; whoever implements [`Replica`] knows the type behind it.
 pub type SaveError = Box<dyn std::error::Error + Send + Sync>;
@@ -21,8 +23,19 @@ pub trait Replica {
     /// [`save`](Self::save).
     fn set_account(&mut self, account: Option<Account>);
 
-    /// Adds the changes of another device.
-    fn merge(&mut self, other: &Vault) -> MergeSummary;
+    /// From where alterations by others are counted; `None` if there were none yet.
+    fn baseline(&self) -> Option<&Baseline>;
+
+    /// Adds changes from outside, and takes their baseline: see [`Admitted::merge_into`].
+    fn merge(&mut self, admitted: &Admitted) -> MergeSummary;
+
+    /// Makes the edits that let the original programs take part: see
+    /// [`Vault::resolution`].
+    fn resolve(&mut self);
+
+    /// Truncates the history to the changes since a time, in seconds since 1970, because a person
+    /// asked for it on this device.
+    fn truncate(&mut self, since: i64);
 
     /// Makes all changes durable, together with what other programs saved meanwhile: afterwards
     /// [`vault`](Self::vault) and [`account`](Self::account) are what is stored. Writes

@@ -7,7 +7,9 @@ use passmate_vault::merge::MergeSummary;
 use passmate_vault::record::FieldKey;
 use passmate_vault::{RecordId, Vault};
 
+use crate::error::RemoteError;
 use crate::exchange::Greeting;
+use crate::held::HeldBack;
 
 /// What a sync did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub struct Report {
     pub revived: BTreeSet<RecordId>,
     /// Records whose path came with the sync and is wanted by another record too.
     pub clashing: BTreeSet<RecordId>,
+    /// Records of which another device had purged values.
+    pub purged: BTreeSet<RecordId>,
     /// Changes that vault and server had in common at the end: all of both.
     pub common: usize,
     /// What the server said of itself.
@@ -33,6 +37,13 @@ pub struct Report {
     /// Changes from the future, the latest first: this device's clock is behind, or another one was
     /// ahead.
     pub ahead: Vec<Ahead>,
+    /// The history was truncated in the future, at this time in seconds since 1970, and that was
+    /// ignored.
+    pub ignored_cut: Option<i64>,
+    /// Why the account from before a rotation could not be read; it was left unread.
+    pub unread: Option<RemoteError>,
+    /// Why the account from before a rotation is not deleted yet.
+    pub unfinished: Option<RemoteError>,
     /// The length of the btoken that the server has, in bytes.
     pub btoken_len: usize,
     /// The first and last second of the server's certificate, in Unix time.
@@ -46,6 +57,7 @@ impl Report {
         self.conflicts_resolved += summary.conflicts_resolved;
         self.revived.extend(summary.revived);
         self.clashing.extend(summary.clashing);
+        self.purged.extend(summary.purged);
     }
 
     /// Adds the counts of a later sync to this one's and takes everything else from the later one.
@@ -56,7 +68,10 @@ impl Report {
         self.conflicts_resolved += earlier.conflicts_resolved;
         self.revived.extend(earlier.revived);
         self.clashing.extend(earlier.clashing);
+        self.purged.extend(earlier.purged);
         self.rollback = earlier.rollback.or(self.rollback);
+        self.ignored_cut = earlier.ignored_cut.or(self.ignored_cut);
+        self.unread = earlier.unread.or(self.unread.take());
     }
 }
 
@@ -67,6 +82,8 @@ pub struct Preview {
     pub report: Report,
     /// The vault after it.
     pub vault: Vault,
+    /// What the sync would hold back.
+    pub held: Option<Box<HeldBack>>,
 }
 
 /// A change that is stamped more than a day after this device's present.

@@ -20,6 +20,7 @@ use crate::client::{SyncClient, run};
 use crate::env::Env;
 use crate::error::{RemoteError, SyncError};
 use crate::exchange::Greeting;
+use crate::options::Options;
 use crate::replica::Replica;
 use crate::report::Report;
 use crate::retry::retry;
@@ -153,6 +154,7 @@ impl SyncClient<'_> {
         _probed: &Probed,
         endpoint: &Endpoint,
         key: SyncKey,
+        options: &Options,
     ) -> Result<Report, SyncError> {
         if let Some(account) = self.replica.account() {
             return Err(SyncError::AlreadySetUp {
@@ -161,7 +163,7 @@ impl SyncClient<'_> {
         }
         let mut attempt = {
             let account = associate(endpoint, AccountKey::Granted(key.clone()), true);
-            Attempt::joining(self.replica, key, account)
+            Attempt::joining(self.replica, key, account).with(options.clone())
         };
         run(&mut attempt, self.transport, self.env)?;
         Ok(attempt.into_report())

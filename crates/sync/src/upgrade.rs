@@ -15,8 +15,8 @@ impl SyncClient<'_> {
     ///
     /// # Errors
     /// See [`SyncError`]. After an interruption the next [`sync`](Self::sync) goes on.
-    pub fn upgrade(&mut self) -> Result<Report, SyncError> {
-        let mut report = self.sync(Options::default())?;
+    pub fn upgrade(&mut self, options: &Options) -> Result<Report, SyncError> {
+        let mut report = self.sync(options)?;
         let account = self.replica.account().cloned();
         let account = account.ok_or(SyncError::SetUpChanged)?;
         if account.shape == Shape::Desktop {
@@ -25,7 +25,7 @@ impl SyncClient<'_> {
                 ..account
             };
             replace_account(self.replica, Some(account))?;
-            report.add(self.sync(Options::default())?);
+            report.add(self.sync(options)?);
         }
         Ok(report)
     }

@@ -17,11 +17,11 @@ use passmate_proto::{AccountNumber, AuthToken, Layout};
 use passmate_sync::exchange::Connection;
 use passmate_sync::wire::{Certificate, Received, StreamEnd, Wire};
 use passmate_sync::{
-    ConnectError, Content, Endpoint, Env, Options, Preview, RemoteError, Replica, Report,
-    SaveError, SyncClient, SyncError, Transport, probe,
+    Admitted, ConnectError, Content, Decision, Endpoint, Env, HeldBack, Options, Policy, Preview,
+    Reason, RemoteError, Replica, Report, SaveError, SyncClient, SyncError, Transport, probe,
 };
 use passmate_vault::merge::MergeSummary;
-use passmate_vault::{Account, Pin, SyncKey, Trust, Vault};
+use passmate_vault::{Account, Baseline, Pin, SyncKey, Trust, Vault};
 use rand_core::CryptoRng;
 
 /// What goes wrong in one exchange.
@@ -419,6 +419,32 @@ pub fn is_disk_full<T>(result: &Result<T, SyncError>) -> bool {
     matches!(result, Err(SyncError::Save(error)) if error.is::<DiskFull>())
 }
 
+/// Agreement to whatever is held back.
+pub fn agreed() -> Options {
+    deciding(Decision::AgreeToAll)
+}
+
+/// The policy, and what a person said.
+pub fn deciding(decision: Decision) -> Options {
+    let policy = Policy {
+        decision,
+        ..Policy::default()
+    };
+    Options {
+        policy,
+        ..Options::default()
+    }
+}
+
+/// What a sync held back.
+#[track_caller]
+pub fn held_back<T: std::fmt::Debug>(result: Result<T, SyncError>) -> HeldBack {
+    match result {
+        Err(SyncError::HeldBack(held)) => *held,
+        other => panic!("{other:?}"),
+    }
+}
+
 /// Changes received, changes sent, conflicts resolved.
 pub fn counts(report: &Report) -> (usize, usize, usize) {
     (report.received, report.sent, report.conflicts_resolved)
@@ -440,6 +466,7 @@ pub struct Device {
     pub vault: Vault,
     pub account: Option<Account>,
     pub file: (Vault, Option<Account>),
+    pub baseline: Option<Baseline>,
     /// How often the file was written.
     pub writes: usize,
     pub is_full: bool,
@@ -472,15 +499,16 @@ impl Device {
     }
 
     pub fn sync(&mut self, way: &mut Way) -> Result<Report, SyncError> {
-        self.sync_with(way, Options::default())
+        self.sync_with(way, &Options::default())
     }
 
-    pub fn sync_with(&mut self, way: &mut Way, options: Options) -> Result<Report, SyncError> {
+    pub fn sync_with(&mut self, way: &mut Way, options: &Options) -> Result<Report, SyncError> {
         self.client(way, &mut Calm::new()).sync(options)
     }
 
     pub fn preview(&mut self, way: &mut Way) -> Result<Preview, SyncError> {
-        self.client(way, &mut Calm::new()).preview()
+        let policy = Policy::default();
+        self.client(way, &mut Calm::new()).preview(&policy)
     }
 
     /// Makes an account, after a probe.
@@ -492,9 +520,19 @@ impl Device {
 
     /// Joins the account of another device, after a probe.
     pub fn join(&mut self, way: &mut Way, key: SyncKey) -> Result<Report, SyncError> {
+        self.join_with(way, key, &Options::default())
+    }
+
+    pub fn join_with(
+        &mut self,
+        way: &mut Way,
+        key: SyncKey,
+        options: &Options,
+    ) -> Result<Report, SyncError> {
         let mut calm = Calm::new();
         let probed = probe(&mut Way::to(&way.cloud), &mut calm)?;
-        self.client(way, &mut calm).join(&probed, &endpoint(), key)
+        let mut client = self.client(way, &mut calm);
+        client.join(&probed, &endpoint(), key, options)
     }
 
     /// The key of its account.
@@ -515,11 +553,24 @@ impl Device {
     }
 
     pub fn rotate(&mut self, way: &mut Way, keep_since: Option<i64>) -> Result<Report, SyncError> {
-        self.client(way, &mut Calm::new()).rotate(keep_since)
+        self.rotate_with(way, Reason::Renewal, keep_since, &Options::default())
+    }
+
+    pub fn rotate_with(
+        &mut self,
+        way: &mut Way,
+        reason: Reason,
+        keep_since: Option<i64>,
+        options: &Options,
+    ) -> Result<Report, SyncError> {
+        let mut calm = Calm::new();
+        self.client(way, &mut calm)
+            .rotate(reason, keep_since, options)
     }
 
     pub fn upgrade(&mut self, way: &mut Way) -> Result<Report, SyncError> {
-        self.client(way, &mut Calm::new()).upgrade()
+        let options = Options::default();
+        self.client(way, &mut Calm::new()).upgrade(&options)
     }
 
     pub fn delete(&mut self, way: &mut Way) -> Result<(), SyncError> {
@@ -555,8 +606,22 @@ impl Replica for Device {
         self.account = account;
     }
 
-    fn merge(&mut self, other: &Vault) -> MergeSummary {
-        self.vault.merge(other)
+    fn baseline(&self) -> Option<&Baseline> {
+        self.baseline.as_ref()
+    }
+
+    fn merge(&mut self, admitted: &Admitted) -> MergeSummary {
+        self.baseline = admitted.baseline().cloned();
+        admitted.merge_into(&mut self.vault)
+    }
+
+    fn resolve(&mut self) {
+        let resolution = self.vault.resolution();
+        self.vault.merge(&resolution);
+    }
+
+    fn truncate(&mut self, since: i64) {
+        self.vault = std::mem::take(&mut self.vault).with_history_since(since);
     }
 
     fn save(&mut self) -> Result<(), SaveError> {

@@ -15,6 +15,7 @@
 //!  - a document that was written is within the limits of the reader.
 
 mod account;
+mod baseline;
 pub mod btoken;
 pub mod container;
 mod desktop;
@@ -35,9 +36,11 @@ pub use path::JsonPath;
 use crate::compat::Original;
 use crate::record::{Stamp, Text, Vault};
 use crate::sync::account::Account;
+use crate::sync::baseline::Baseline;
 use crate::sync::shape::Shape;
 use crate::sync::shared_folder::SharedFolder;
 use account::{read_account, set, write_account};
+use baseline::{read_baseline, write_baseline};
 use reader::{Fault, Reader};
 use records::{Found, is_key, read_purged, read_records, write_purged, write_records};
 use shared_folder::{read_folder, write_folder};
@@ -63,6 +66,8 @@ pub struct Document {
     pub account: Option<Account>,
     /// The shared folder in which the vault takes part; only version 3 has one.
     pub folder: Option<SharedFolder>,
+    /// What others altered since a person agreed; only version 3 has one.
+    pub baseline: Option<Baseline>,
     /// Whether this is a vault or a copy for other devices.
     pub purpose: Purpose,
     /// The version that was read. [`encode_v3`] ignores it and writes version 3.
@@ -76,6 +81,7 @@ impl Document {
             vault,
             account: None,
             folder: None,
+            baseline: None,
             purpose: Purpose::Primary,
             version: Version::V3,
         }
@@ -125,6 +131,7 @@ pub fn decode_vault_file(plaintext: &[u8]) -> Result<Document, CodecError> {
         records,
         account,
         folder,
+        baseline,
         since,
         purged,
         ..
@@ -136,7 +143,7 @@ pub fn decode_vault_file(plaintext: &[u8]) -> Result<Document, CodecError> {
     let (vault, found) = records.ok_or_else(|| missing("records"))?;
     match version {
         Version::Passmate2 => {
-            refuse_ours(account.as_ref(), folder.as_ref())?;
+            refuse_ours(account.as_ref(), folder.as_ref(), baseline.as_ref())?;
             if since.is_some() {
                 return Err(CodecError::UnknownKey {
                     path: JsonPath::document().member(SINCE),
@@ -168,21 +175,28 @@ pub fn decode_vault_file(plaintext: &[u8]) -> Result<Document, CodecError> {
         vault: assemble(vault, purged, since),
         account,
         folder,
+        baseline,
         purpose,
         version,
     })
 }
 
 /// Refuses members that only version 3 has.
-fn refuse_ours(account: Option<&Account>, folder: Option<&SharedFolder>) -> Result<(), CodecError> {
-    match (account, folder) {
-        (Some(_), _) => Err(CodecError::UnknownKey {
-            path: JsonPath::document().member("sync"),
+fn refuse_ours(
+    account: Option<&Account>,
+    folder: Option<&SharedFolder>,
+    baseline: Option<&Baseline>,
+) -> Result<(), CodecError> {
+    let found = [
+        (account.is_some(), "sync"),
+        (folder.is_some(), "folder"),
+        (baseline.is_some(), "baseline"),
+    ];
+    match found.iter().find(|(is_there, _)| *is_there) {
+        Some((_, member)) => Err(CodecError::UnknownKey {
+            path: JsonPath::document().member(member),
         }),
-        (_, Some(_)) => Err(CodecError::UnknownKey {
-            path: JsonPath::document().member("folder"),
-        }),
-        (None, None) => Ok(()),
+        None => Ok(()),
     }
 }
 
@@ -231,7 +245,11 @@ pub fn decode_btoken(plaintext: &[u8]) -> Result<(Vault, BtokenShape), CodecErro
             expected: "sync_copy",
         });
     }
-    refuse_ours(parts.account.as_ref(), parts.folder.as_ref())?;
+    refuse_ours(
+        parts.account.as_ref(),
+        parts.folder.as_ref(),
+        parts.baseline.as_ref(),
+    )?;
     let (vault, _) = parts.records.ok_or_else(|| missing("records"))?;
     let vault = assemble(vault, parts.purged, parts.since);
     Ok((vault, BtokenShape::Passmate2))
@@ -259,6 +277,10 @@ pub fn encode_v3(document: &Document) -> Result<Zeroizing<Vec<u8>>, EncodeError>
             if let Some(folder) = &self.0.folder {
                 sink.put(b",\"folder\":");
                 write_folder(sink, folder);
+            }
+            if let Some(baseline) = &self.0.baseline {
+                sink.put(b",\"baseline\":");
+                write_baseline(sink, baseline);
             }
             write_vault(sink, &self.0.vault);
             sink.put(b"}");
@@ -358,6 +380,7 @@ struct Parts {
     records: Option<(Vault, Found)>,
     account: Option<Account>,
     folder: Option<SharedFolder>,
+    baseline: Option<Baseline>,
     since: Option<i64>,
     purged: Option<Vault>,
 }
@@ -388,6 +411,10 @@ fn read_parts(reader: &mut Reader<'_>, first_key: Option<Text>) -> Result<Parts,
             set(&mut parts.account, path, |path| read_account(reader, path))?;
         } else if is_key(&key, "folder") {
             set(&mut parts.folder, path, |path| read_folder(reader, path))?;
+        } else if is_key(&key, "baseline") {
+            set(&mut parts.baseline, path, |path| {
+                read_baseline(reader, path)
+            })?;
         } else if is_key(&key, SINCE) {
             set(&mut parts.since, path, |path| read_since(reader, path))?;
         } else if is_key(&key, PURGED) {

@@ -1,7 +1,8 @@
 //! What a vault remembers of the places that it syncs with: its account on a server, its shared
-//! folder, and the changes that it has seen there.
+//! folder, the changes that it has seen there, and the records that others altered.
 
 pub mod account;
+pub(crate) mod baseline;
 pub(crate) mod delta;
 pub(crate) mod seen;
 pub(crate) mod shape;

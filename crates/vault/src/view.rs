@@ -168,6 +168,21 @@ impl Record {
     }
 }
 
+impl Record {
+    /// Whether people see the record.
+    pub fn is_live(&self) -> bool {
+        self.state().is_live()
+    }
+
+    /// The path under which the record lives, before clashes, or that it had when it was deleted.
+    pub fn last_path(&self) -> Option<Text> {
+        match self.state() {
+            State::Live { path, .. } | State::Deleted { path, .. } => Some(path.into_owned()),
+            State::Pathless => None,
+        }
+    }
+}
+
 impl<'a> State<'a> {
     pub(crate) fn into_live_path(self) -> Option<Cow<'a, Text>> {
         match self {

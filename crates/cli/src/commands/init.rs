@@ -41,7 +41,7 @@ pub(crate) fn run(app: &App, _: &Args) -> Result<(), Problem> {
         return app.out.object(json!({ "vault": path, "adopt": commands }));
     }
     app.out.note(&format!("made {path}"));
-    let mut vault = session.with_sync_settings(app.sync);
+    let mut vault = session.with_sync_settings(app.sync.clone());
     offer(app, &mut vault, &passphrase, &originals);
     app.out.note(
         "store a password with `passmate set PATH password`, or generate one with `passmate gen \

@@ -1,6 +1,7 @@
 //! `passmate sync` and what belongs to it.
 
 mod dry_run;
+mod held;
 mod key;
 mod last;
 mod leave;
@@ -20,8 +21,9 @@ pub(super) use self::now::set_up_folder;
 /// Sync with the server, and with the shared folder if there is one
 ///
 /// Receives the changes of other devices and sends the changes of this one, field by field. A merge
-/// loses nothing: the value that loses a conflict stays in the history. A sync that would delete or
-/// change many records asks first. The counts are of changed fields, paths included.
+/// loses nothing: the value that loses a conflict stays in the history. What would delete or change
+/// many records, cut off history, or win by a time in the future is held back: on a terminal the
+/// sync asks, otherwise it ends with exit code 26. The counts are of changed fields, paths included.
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
@@ -33,6 +35,12 @@ pub(crate) struct Args {
     /// Show what the last sync that changed anything did, record by record, without a network
     #[arg(long, conflicts_with_all = ["dry_run", "replace_remote"])]
     last: bool,
+    /// Show what is held back until you decide, and change nothing; exit code 26 if anything is
+    #[arg(long, conflicts_with_all = ["dry_run", "last", "replace_remote", "refuse"])]
+    held: bool,
+    /// Refuse for good what is held back: it is purged, here and on all devices
+    #[arg(long, conflicts_with_all = ["dry_run", "last", "replace_remote"])]
+    refuse: bool,
     /// Overwrite the vault on the server if it cannot be opened; asks for a typed confirmation
     #[arg(long, conflicts_with = "dry_run")]
     replace_remote: bool,
@@ -53,7 +61,8 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     match &args.action {
         None if args.last => last::run(app),
         None if args.dry_run => dry_run::run(app),
-        None => now::run(app, args.replace_remote),
+        None if args.held => held::run(app),
+        None => now::run(app, args.replace_remote, args.refuse),
         Some(Action::Setup(args)) => setup::run(app, args),
         Some(Action::Key(args)) => key::run(app, args),
         Some(Action::Status(args)) => status::run(app, args),

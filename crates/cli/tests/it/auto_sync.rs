@@ -55,6 +55,10 @@ const COMMANDS: &[(&str, Effect)] = &[
     ),
     ("rm", Changes(&[(&["rm", "web/other", "--yes"], "")])),
     ("undo", Changes(&[(&["undo"], "")])),
+    (
+        "purge",
+        Changes(&[(&["purge", "mail", "password", "--at", "2", "--yes"], "")]),
+    ),
     ("init", Nothing),
     ("ls", Nothing),
     ("show", Nothing),

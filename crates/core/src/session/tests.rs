@@ -262,10 +262,9 @@ fn a_history_is_cut_off_only_when_all_of_it_was_kept_beside_the_vault_whatever_f
         session.save().unwrap();
         let disk = FailingDisk::failing_at(number, true);
         session.location = session.location.with_disk(disk.clone());
-        assert_eq!(
-            Replica::merge(&mut session, &Vault::new().with_history_since(400)).dropped,
-            1
-        );
+        let changes = session.vault().change_count();
+        session.truncate(400);
+        assert_eq!(session.vault().change_count(), changes - 1);
         let result = session.save();
         let archive = dir.path().join("vault.history-1970-01-01.pmdb");
         let stored = reopen(&dir);
@@ -300,9 +299,9 @@ fn a_history_is_cut_off_only_when_all_of_it_was_kept_beside_the_vault_whatever_f
             assert_eq!(session.archives(), [archive]);
             // The next one does not take its place.
             session.location = session.location.with_disk(RealDisk);
-            Replica::merge(&mut session, &Vault::new().with_history_since(500));
+            session.truncate(500);
             session.edit(|vault, _| vault.set(&id, "password", "three", 600).unwrap());
-            Replica::merge(&mut session, &Vault::new().with_history_since(700));
+            session.truncate(700);
             session.save().unwrap();
             assert!(
                 session

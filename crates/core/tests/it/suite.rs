@@ -12,9 +12,9 @@ use passmate_core::interchange::{ExportFormat, Format, parse};
 use passmate_core::net::Address;
 use passmate_core::problem::ProblemKind;
 use passmate_core::settings::SyncSettings;
+use passmate_core::sync::Reason;
 use passmate_core::sync_all::SyncRequest;
 use passmate_core::sync_setup::{ServerSetup, Untie, Untied};
-use passmate_sync::guard::Altered;
 use passmate_vault::Passphrase;
 
 /// A way to reach a vault.
@@ -98,8 +98,13 @@ macro_rules! for_implementation {
             }
 
             #[test]
-            fn a_large_deletion_is_held_back_until_agreed_to() {
-                suite::a_large_deletion_is_held_back_until_agreed_to::<$implementation>();
+            fn a_large_deletion_is_held_back_until_a_person_decides() {
+                suite::a_large_deletion_is_held_back_until_a_person_decides::<$implementation>();
+            }
+
+            #[test]
+            fn a_held_back_sync_goes_on_when_agreed_to() {
+                suite::a_held_back_sync_goes_on_when_agreed_to::<$implementation>();
             }
 
             #[test]
@@ -497,7 +502,8 @@ pub(crate) fn a_shared_folder_syncs_two_vaults<I: Implementation>() {
     // It syncs, but with no server.
     for refused in [
         two.sync_key().map(drop),
-        two.rotate(None, &Consent::none()).map(drop),
+        two.rotate(Reason::Renewal, None, &Consent::none())
+            .map(drop),
         two.upgrade(&Consent::none()).map(drop),
     ] {
         assert_eq!(
@@ -523,7 +529,7 @@ pub(crate) fn changes_sync_only_where_the_settings_say_so<I: Implementation>() {
         .change(&set("a", "user", "x"), &Consent::none(), &mut |_| {})
         .unwrap();
     assert!(changed.synced.folder.is_none());
-    let mut keen = one.open(passphrase(), auto);
+    let mut keen = one.open(passphrase(), auto.clone());
     let changed = keen
         .change(&set("a", "user", "y"), &Consent::none(), &mut |_| {})
         .unwrap();
@@ -543,7 +549,7 @@ pub(crate) fn undo_takes_back_a_change_and_not_what_its_sync_received<I: Impleme
         auto: true,
         ..SyncSettings::default()
     };
-    let mut one = one.open(passphrase(), auto);
+    let mut one = one.open(passphrase(), auto.clone());
     let mut two = two.open(passphrase(), auto);
     change(&mut *two, &set("a", "user", "from two"));
     change(&mut *one, &set("b", "user", "from one"));
@@ -583,7 +589,7 @@ pub(crate) fn a_change_is_reported_before_its_sync<I: Implementation>() {
     assert!(copies() != before);
 }
 
-pub(crate) fn a_large_deletion_is_held_back_until_agreed_to<I: Implementation>() {
+pub(crate) fn a_large_deletion_is_held_back_until_a_person_decides<I: Implementation>() {
     let (_dir, one, two, _) = sharing::<I>();
     let (mut one, mut two) = (open(&one), open(&two));
     for number in 0..12 {
@@ -597,27 +603,51 @@ pub(crate) fn a_large_deletion_is_held_back_until_agreed_to<I: Implementation>()
     }
     one.sync(&SyncRequest::default()).unwrap();
     let answer = two.sync(&SyncRequest::default()).unwrap();
-    let Some(Need::Confirmation(question @ Question::HeldBack { altered, .. })) = answer.need()
+    let Some(Need::Confirmation(question @ Question::HeldBack { place, held })) = answer.need()
     else {
         panic!("{answer:?}");
     };
-    assert_eq!(altered.deleted, 10);
+    assert_eq!((held.records.len(), held.of), (10, 12));
     assert_eq!(paths(&mut *two).len(), 12, "nothing was changed");
-    let mut request = SyncRequest::default();
-    let Question::HeldBack { place, .. } = question else {
-        panic!("{question:?}");
-    };
-    for (place, deleted) in [("elsewhere", 10), (place.as_str(), 9)] {
-        let mut other = SyncRequest::default();
-        let altered = Altered {
-            deleted,
-            ..*altered
-        };
-        let place = place.to_owned();
-        other.consent.give(Question::HeldBack { place, altered });
-        let answer = two.sync(&other).unwrap();
-        assert_eq!(answer.need(), Some(&Need::Confirmation(question.clone())));
+    let preview = two.preview_sync().unwrap().folder.unwrap().unwrap();
+    assert_eq!(preview.held.as_ref(), Some(held));
+    // An answer counts for its place alone.
+    let mut elsewhere = SyncRequest::default();
+    let (place, held) = (format!("not {place}"), held.clone());
+    elsewhere.consent.give(Question::HeldBack { place, held });
+    let answer = two.sync(&elsewhere).unwrap();
+    assert_eq!(answer.need(), Some(&Need::Confirmation(question.clone())));
+    // Refused, it is undone for good.
+    let mut refusal = SyncRequest::default();
+    refusal.consent.refuse(question.clone());
+    assert!(two.sync(&refusal).unwrap().need().is_none());
+    assert_eq!(paths(&mut *two).len(), 12);
+    for number in 0..10 {
+        let path = format!("r{number}");
+        change(&mut *two, &Edit::Delete { path });
     }
+    two.sync(&SyncRequest::default()).unwrap();
+    assert_eq!(paths(&mut *two).len(), 2);
+}
+
+pub(crate) fn a_held_back_sync_goes_on_when_agreed_to<I: Implementation>() {
+    let (_dir, one, two, _) = sharing::<I>();
+    let (mut one, mut two) = (open(&one), open(&two));
+    for number in 0..12 {
+        change(&mut *one, &set(&format!("r{number}"), "user", "x"));
+    }
+    one.sync(&SyncRequest::default()).unwrap();
+    two.sync(&SyncRequest::default()).unwrap();
+    for number in 0..10 {
+        let path = format!("r{number}");
+        change(&mut *one, &Edit::Delete { path });
+    }
+    one.sync(&SyncRequest::default()).unwrap();
+    let answer = two.sync(&SyncRequest::default()).unwrap();
+    let Some(Need::Confirmation(question)) = answer.need() else {
+        panic!("{answer:?}");
+    };
+    let mut request = SyncRequest::default();
     request.consent.give(question.clone());
     assert!(two.sync(&request).unwrap().need().is_none());
     assert_eq!(paths(&mut *two).len(), 2);
@@ -635,7 +665,10 @@ pub(crate) fn a_vault_without_a_place_to_sync_says_so<I: Implementation>() {
     assert_eq!(kind_of(vault.last_syncs()), ProblemKind::NotFound);
     assert_eq!(kind_of(vault.standing()), ProblemKind::NotFound);
     assert_eq!(kind_of(vault.sync_key()), ProblemKind::NotFound);
-    assert_eq!(kind_of(vault.rotate(None, &consent)), ProblemKind::NotFound);
+    assert_eq!(
+        kind_of(vault.rotate(Reason::Loss, None, &consent)),
+        ProblemKind::NotFound
+    );
     assert_eq!(kind_of(vault.upgrade(&consent)), ProblemKind::NotFound);
     for what in [Untie::Any, Untie::Folder] {
         let reply = vault.untie(what, false, &consent);
@@ -654,6 +687,7 @@ pub(crate) fn offline_forbids_every_call_that_needs_the_network<I: Implementatio
         address: Address::new("localhost", 1).unwrap(),
         trust: None,
         key: None,
+        consent: Consent::none(),
     };
     assert_eq!(kind_of(vault.set_up_server(&setup)), ProblemKind::Network);
     let code = vault.request_account(&setup).unwrap();
@@ -665,7 +699,10 @@ pub(crate) fn offline_forbids_every_call_that_needs_the_network<I: Implementatio
         ProblemKind::Network
     );
     assert_eq!(kind_of(vault.preview_sync()), ProblemKind::Network);
-    assert_eq!(kind_of(vault.rotate(None, &consent)), ProblemKind::Network);
+    assert_eq!(
+        kind_of(vault.rotate(Reason::Loss, None, &consent)),
+        ProblemKind::Network
+    );
     assert_eq!(kind_of(vault.upgrade(&consent)), ProblemKind::Network);
     let delete = vault.untie(Untie::Any, true, &consent);
     assert_eq!(kind_of(delete), ProblemKind::Network);

@@ -117,12 +117,8 @@ fn a_create_whose_answer_was_lost_stored_no_records() {
     let account = device.account.clone().unwrap();
     let cloud = cloud.borrow();
     let opened = cloud.accounts.values().map(|(_, btoken)| {
-        let plaintext =
-            passmate_vault::format::btoken::open(btoken, account.key.granted().unwrap()).unwrap();
-        passmate_vault::format::decode_btoken(&plaintext)
-            .unwrap()
-            .0
-            .change_count()
+        let plaintext = format::btoken::open(btoken, account.key.granted().unwrap()).unwrap();
+        format::decode_btoken(&plaintext).unwrap().0.change_count()
     });
     assert_eq!(opened.collect::<Vec<_>>(), [0, 2]);
 }
@@ -186,7 +182,7 @@ fn an_unreadable_btoken_is_not_overwritten() {
 }
 
 fn btoken_of(plaintext: &[u8], key: &SyncKey) -> Vec<u8> {
-    passmate_vault::format::btoken::seal(plaintext, key, Calm::new().rng())
+    format::btoken::seal(plaintext, key, Calm::new().rng())
 }
 
 #[test]

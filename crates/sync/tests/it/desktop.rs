@@ -1,7 +1,7 @@
 //! Accounts that the original desktop client shares: it can read what our devices store, and what
 //! it leaves out is not mistaken for a rollback.
 
-use passmate_vault::format::btoken;
+use format::btoken;
 use passmate_vault::format::{BtokenShape, decode_btoken, encode_desktop_btoken};
 use passmate_vault::{Secret, Shape};
 

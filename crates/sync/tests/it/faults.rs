@@ -65,7 +65,7 @@ fn lost_races_are_retried_with_growing_pauses_and_a_limit() {
         counts(
             &first
                 .client(&mut way, &mut calm)
-                .sync(Options::default())
+                .sync(&Options::default())
                 .unwrap()
         ),
         (0, 1, 0)

@@ -217,8 +217,8 @@ fn run_history(seed: u64, foreign: &[u8]) {
 }
 
 fn btoken_vault(btoken: &[u8], key: &SyncKey) -> Option<Vault> {
-    let plaintext = passmate_vault::format::btoken::open(btoken, key).ok()?;
-    Some(passmate_vault::format::decode_btoken(&plaintext).ok()?.0)
+    let plaintext = format::btoken::open(btoken, key).ok()?;
+    Some(format::decode_btoken(&plaintext).ok()?.0)
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod accounts;
 mod desktop;
 mod faults;
+mod gate;
 mod hostile;
 mod rotation;
 mod syncs;
@@ -12,16 +13,16 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use format::btoken::BtokenError;
 use passmate_proto::{AccountNumber, ActionKind, Layout};
 use passmate_sync::*;
 use passmate_testkit::cloud::{
-    Calm, Cloud, Device, Dice, Fault, Way, account_of, auth_token_of, counts, is_disk_full,
-    remote_error, two_devices, unreachable,
+    Calm, Cloud, Device, Dice, Fault, Way, account_of, agreed, auth_token_of, counts, deciding,
+    held_back, is_disk_full, remote_error, two_devices, unreachable,
 };
-use passmate_vault::format::btoken::BtokenError;
 use passmate_vault::merge::MergeSummary;
-use passmate_vault::record::FieldKey;
-use passmate_vault::{Account, Pin, SyncKey, Trust, Vault};
+use passmate_vault::record::{AHEAD_SECONDS, Change, Domain, FieldKey, PRESENT_MIN, Stamp, Value};
+use passmate_vault::{Account, Baseline, Pin, RecordId, SyncKey, Trust, Vault, format};
 use rand_core::Rng;
 
 const LAYOUTS: [Layout; 2] = [Layout::One, Layout::Two];

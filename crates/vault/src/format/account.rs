@@ -5,7 +5,7 @@ use super::path::JsonPath;
 use super::reader::Reader;
 use super::writer::{Sink, write_str};
 use crate::record::{Stamp, Text};
-use crate::sync::account::{Account, AccountKey, Pin, Trust};
+use crate::sync::account::{Account, AccountKey, Pin, Retired, Trust};
 use crate::sync::delta::Delta;
 use crate::sync::seen::SeenChanges;
 use crate::sync::shape::Shape;
@@ -16,7 +16,7 @@ pub(super) fn read_account(
     path: &JsonPath,
 ) -> Result<Account, CodecError> {
     let (mut host, mut port, mut key, mut trust, mut confirmed) = (None, None, None, None, None);
-    let (mut seen, mut last, mut retired, mut shape) = (None, None, None, None);
+    let (mut seen, mut last, mut retired, mut lost, mut shape) = (None, None, None, None, None);
     read_members(reader, path, |reader, name, at| match name {
         b"host" => set(&mut host, at, |at| read_string(reader, at)),
         b"port" => set(&mut port, at, |at| read_port(reader, at)),
@@ -25,6 +25,7 @@ pub(super) fn read_account(
         b"confirmed" => set(&mut confirmed, at, |at| read_bool(reader, at)),
         b"seen" => set(&mut seen, at, |at| read_seen(reader, at)),
         b"retired" => set(&mut retired, at, |at| read_key(reader, at)),
+        b"lost" => set(&mut lost, at, |at| read_bool(reader, at)),
         b"shape" => set(&mut shape, at, |at| read_shape(reader, at)),
         b"last" => set(&mut last, at, |at| read_delta(reader, at)),
         _ => Err(CodecError::Newer { path: at }),
@@ -32,6 +33,8 @@ pub(super) fn read_account(
     let missing = |key| CodecError::MissingKey {
         path: path.clone().member(key),
     };
+    let is_lost = lost.unwrap_or_default();
+    let retired = retired.map(|key| Retired { key, is_lost });
     Ok(Account {
         host: host.ok_or_else(|| missing("host"))?,
         port: port.ok_or_else(|| missing("port"))?,
@@ -185,7 +188,7 @@ fn write_account_key(sink: &mut impl Sink, key: &AccountKey) {
     write_str(sink, &text);
 }
 
-fn read_time(reader: &mut Reader<'_>, path: &JsonPath) -> Result<i64, CodecError> {
+pub(super) fn read_time(reader: &mut Reader<'_>, path: &JsonPath) -> Result<i64, CodecError> {
     const EXPECTED: &str = "seconds since 1970";
     let time = reader
         .integer(EXPECTED)
@@ -281,7 +284,10 @@ pub(super) fn write_account(sink: &mut impl Sink, account: &Account) {
     }
     if let Some(retired) = retired {
         sink.put(b",\"retired\":");
-        write_str(sink, &retired.to_text());
+        write_str(sink, &retired.key.to_text());
+        if retired.is_lost {
+            sink.put(b",\"lost\":true");
+        }
     }
     match shape {
         Shape::Modern => {}

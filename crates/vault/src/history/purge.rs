@@ -47,6 +47,18 @@ impl Vault {
         Ok(count)
     }
 
+    /// All purges of this vault, and nothing else.
+    #[must_use]
+    pub fn purges(&self) -> Self {
+        let mut purges = Self::new();
+        for (id, record) in self.records() {
+            for change in record.changes().iter().filter(|change| change.is_purged()) {
+                purges.insert(id, change.clone());
+            }
+        }
+        purges
+    }
+
     /// Gives the value that a field shows the present time.
     fn write_anew(&mut self, id: &RecordId, key: FieldKey, now: i64) -> Result<(), EditError> {
         let newest = self

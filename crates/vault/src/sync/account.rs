@@ -30,9 +30,18 @@ pub struct Account {
     /// The last sync that received or sent changes.
     pub last: Option<Delta>,
     /// The account that this one replaces, until it is deleted on the server.
-    pub retired: Option<SyncKey>,
+    pub retired: Option<Retired>,
     /// The form in which its btoken is written.
     pub shape: Shape,
+}
+
+/// An account that was replaced and is not deleted on its server yet.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Retired {
+    /// Its key.
+    pub key: SyncKey,
+    /// A device that has this key was lost or stolen: what the account holds is never read.
+    pub is_lost: bool,
 }
 
 /// The key of an account that exists or that was requested.

@@ -50,6 +50,12 @@ impl SeenChanges {
         Self(change_ids(vault).map(|(id, _)| id).collect())
     }
 
+    /// Adds changes of one record.
+    pub fn extend<'a>(&mut self, id: &RecordId, changes: impl IntoIterator<Item = &'a Change>) {
+        let changes = changes.into_iter();
+        self.0.extend(changes.map(|change| change_id(id, change)));
+    }
+
     /// All changes of a vault, and those that they may have replaced where original programs take
     /// part: changes of the same field, up to 8 seconds earlier (see [`compat`](crate::compat)).
     pub fn of_resolved(vault: &Vault) -> Self {
@@ -116,20 +122,30 @@ impl SeenChanges {
 
     /// The changes as text: 16 hex digits for each.
     pub(crate) fn to_text(&self) -> String {
-        let mut text = String::with_capacity(2 * ID_LEN * self.0.len());
-        for id in &self.0 {
-            HEXLOWER.encode_append(&id.to_be_bytes(), &mut text);
-        }
-        text
+        ids_to_text(&self.0)
     }
 
     /// Reads what [`to_text`](Self::to_text) wrote.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let bytes = HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()?;
-        let (ids, rest) = bytes.as_chunks::<ID_LEN>();
-        rest.is_empty()
-            .then(|| Self(ids.iter().copied().map(u64::from_be_bytes).collect()))
+        ids_from_text(text).map(Self)
     }
+}
+
+/// Ids as text: 16 hex digits for each.
+pub(super) fn ids_to_text(ids: &BTreeSet<u64>) -> String {
+    let mut text = String::with_capacity(2 * ID_LEN * ids.len());
+    for id in ids {
+        HEXLOWER.encode_append(&id.to_be_bytes(), &mut text);
+    }
+    text
+}
+
+/// Reads what [`ids_to_text`] wrote.
+pub(super) fn ids_from_text(text: &str) -> Option<BTreeSet<u64>> {
+    let bytes = HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()?;
+    let (ids, rest) = bytes.as_chunks::<ID_LEN>();
+    rest.is_empty()
+        .then(|| ids.iter().copied().map(u64::from_be_bytes).collect())
 }
 
 impl Vault {

@@ -5,10 +5,10 @@ use passmate_vault::format::{
     CodecError, Document, RECORDS_MAX, decode_btoken, decode_vault_file, encode_btoken, encode_v3,
 };
 use passmate_vault::record::{Change, Domain, FieldKey, Stamp, Value};
-use passmate_vault::sync::account::{Account, AccountKey, Pin, Trust};
+use passmate_vault::sync::account::{Account, AccountKey, Pin, Retired, Trust};
 use passmate_vault::sync::shared_folder::OwnCopy;
 use passmate_vault::{
-    Passphrase, RecordId, Secret, SeenChanges, Shape, SharedFolder, SyncKey, Text, Vault,
+    Baseline, Passphrase, RecordId, Secret, SeenChanges, Shape, SharedFolder, SyncKey, Text, Vault,
 };
 use proptest::prelude::*;
 
@@ -88,7 +88,8 @@ fn account() -> impl Strategy<Value = Account> {
         (number, any::<[u8; 32]>())
             .prop_map(|(account, key)| SyncKey::from_parts(account, Secret::from_bytes(key)))
     };
-    let retired = prop::option::of(key());
+    let retired = (key(), any::<bool>()).prop_map(|(key, is_lost)| Retired { key, is_lost });
+    let retired = prop::option::of(retired);
     let account_key = prop_oneof![
         any::<[u8; 32]>().prop_map(|key| AccountKey::Requested(Secret::from_bytes(key))),
         key().prop_map(AccountKey::Granted),
@@ -124,6 +125,16 @@ fn account() -> impl Strategy<Value = Account> {
         )
 }
 
+fn baseline() -> impl Strategy<Value = Baseline> {
+    let altered = prop::collection::vec(any::<String>(), 0..3);
+    (any::<i64>(), 0..=1_000_000usize, altered).prop_map(|(time, records, altered)| {
+        let mut baseline = Baseline::new(time, records);
+        let altered = altered.iter().map(|id| RecordId::from(id.as_str()));
+        baseline.note(&altered.collect::<Vec<_>>());
+        baseline
+    })
+}
+
 fn folder() -> impl Strategy<Value = SharedFolder> {
     let passphrases = prop::collection::vec(any::<Vec<u8>>(), 0..3);
     let merged = prop::collection::btree_set(any::<[u8; 16]>(), 0..4);
@@ -153,10 +164,12 @@ proptest! {
         vault in vault(),
         account in prop::option::of(account()),
         folder in prop::option::of(folder()),
+        baseline in prop::option::of(baseline()),
     ) {
         let mut document = Document::new(vault);
         document.account = account;
         document.folder = folder;
+        document.baseline = baseline;
         let written = encode_v3(&document).unwrap();
         prop_assert_eq!(written.len() % 4096, 0);
         let read = decode_vault_file(&written).unwrap();

@@ -16,6 +16,21 @@ pub(super) fn run(app: &App) -> Result<(), Problem> {
     let SyncPreview { server, folder } = plain(app.open()?.preview_sync())?;
     let (server, server_problem) = seen(server);
     let (folder, folder_problem) = seen(folder);
+    let held = [
+        server
+            .as_ref()
+            .and_then(|one| Some((&one.place, one.held.as_ref()?))),
+        folder
+            .as_ref()
+            .and_then(|one| Some((&one.place, one.held.as_ref()?))),
+    ];
+    for (place, held) in held.into_iter().flatten() {
+        app.out.warn(&format!(
+            "this is held back until you agree: what comes from {} would {held}; `passmate sync \
+             --held` lists the records",
+            escape(place)
+        ));
+    }
     if let Some(folder) = &folder {
         app.out.notices(&copy_notices(&folder.report));
     }

@@ -36,7 +36,14 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Problem> {
         Untied::Server {
             host,
             not_forgotten,
+            retired,
         } => {
+            if let Some(account) = retired {
+                app.out.warn(&format!(
+                    "the account {account}, which a rotation left behind, is still on the server: \
+                     only its operator can delete it now"
+                ));
+            }
             if let Some(error) = not_forgotten {
                 app.out.warn(&format!(
                     "the memory of past syncs could not be removed: {error}"

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use passmate_core::answer::{Halt, Need, Question};
+use passmate_core::answer::{Consent, Halt, Need, Question};
 use passmate_core::api::VaultApi;
 use passmate_core::escape::escape;
 use passmate_core::problem::Problem;
@@ -10,17 +10,22 @@ use passmate_core::shared_folder::{FolderReport, Skipped, Why};
 use passmate_core::sync_all::{SyncAnswer, SyncRequest, Synced, copy_notices};
 use passmate_vault::Passphrase;
 
-use crate::app::App;
+use crate::app::{Answer, App};
 use crate::prompt::{Ask, PassphraseSource};
 use crate::report::{self, plain};
 
 /// How often a person may mistype the passphrases of copies.
 const TRIES: usize = 3;
 
-pub(super) fn run(app: &App, replace_remote: bool) -> Result<(), Problem> {
+pub(super) fn run(app: &App, replace_remote: bool, refuse: bool) -> Result<(), Problem> {
     let mut vault = app.open()?;
+    let consent = if refuse {
+        Consent::refusing_what_is_held_back()
+    } else {
+        app.consent()
+    };
     let request = SyncRequest {
-        consent: app.consent(),
+        consent,
         replace_remote,
         ..SyncRequest::default()
     };
@@ -62,16 +67,19 @@ fn finish(
             let known = declined
                 .iter()
                 .find(|(known, _)| question.asks_no_more_than(known));
-            let agreed = match known {
+            let answered = match known {
                 Some((_, problem)) => Err(Problem::clone(problem)),
-                None => app.agree(&question),
+                None => app.ask_about(&question),
             };
-            if let Err(problem) = agreed {
-                decline(&mut answer, &question, &problem);
-                declined.push((question, problem));
-                continue;
+            match answered {
+                Ok(Answer::Agreed) => request.consent.give(question),
+                Ok(Answer::Refused) => request.consent.refuse(question),
+                Err(problem) => {
+                    decline(&mut answer, &question, &problem);
+                    declined.push((question, problem));
+                    continue;
+                }
             }
-            request.consent.give(question);
         } else if tries_left > 0 && ask_passphrases(app, &answer, &mut request.passphrases) {
             tries_left -= 1;
         } else {

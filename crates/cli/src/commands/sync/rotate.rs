@@ -1,5 +1,6 @@
 use jiff::{Span, Timestamp, Zoned};
 use passmate_core::problem::Problem;
+use passmate_core::sync::Reason;
 
 use crate::app::App;
 use crate::commands::restore::parse_time;
@@ -8,9 +9,12 @@ use crate::report;
 
 /// Move to a new account with a new key, and delete the old account
 ///
-/// Use it after a device was lost or the key was exposed. Every other device must then leave and
-/// join again with the new key; its own changes are merged when it joins. If interrupted, run it
-/// again.
+/// Every other device must then leave and join again with the new key; its own changes are merged
+/// when it joins. If interrupted, the next sync goes on.
+///
+/// After a device was lost or stolen, use --lost: whoever has it may write to the old account, so
+/// that is deleted unread. What your other devices stored there is still on them, and comes when
+/// they join.
 ///
 /// With --keep-history, the new account and every device that joins it keep only the history since
 /// TIME: for a vault that has outgrown its server's limit. Current values and deleted records stay.
@@ -20,6 +24,9 @@ pub(super) struct Args {
     /// Keep only the history since a date (2026-01-31), or of the last 1y, 6mo or 90d
     #[arg(long, value_name = "TIME", value_parser = parse_since)]
     keep_history: Option<i64>,
+    /// A device was lost or stolen: delete the old account without reading it
+    #[arg(long)]
+    lost: bool,
 }
 
 /// A time in the past, in seconds since 1970.
@@ -62,15 +69,21 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     refuse_offline(app)?;
     let mut vault = app.open()?;
     let since = args.keep_history;
-    let synced = app.with_consent(|consent| vault.rotate(since, consent))?;
+    let reason = if args.lost {
+        Reason::Loss
+    } else {
+        Reason::Renewal
+    };
+    let synced = app.with_consent(|consent| vault.rotate(reason, since, consent))?;
     let answered = report::server(app, synced);
     app.out.note(
         "on every other device: `passmate sync leave`, then `passmate sync setup` with the key of \
          `passmate sync key`",
     );
-    app.out.note(
-        "if a device was lost, change the passwords that were on it: whoever has it may have seen \
-         them",
-    );
+    if args.lost {
+        app.out.note(
+            "change the passwords that were on the lost device: whoever has it may have seen them",
+        );
+    }
     answered
 }

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use passmate_core::answer::{Halt, Need};
+use passmate_core::answer::{Consent, Halt, Need};
 use passmate_core::api::VaultApi;
 use passmate_core::net::Address;
 use passmate_core::net::trust::{CA_FILE_LEN_MAX, read_ca};
@@ -9,7 +9,7 @@ use passmate_core::sync_setup::ServerSetup;
 use passmate_vault::{Pin, Trust};
 use serde_json::json;
 
-use crate::app::App;
+use crate::app::{Answer, App};
 use crate::commands::qr;
 use crate::commands::sync::refuse_offline;
 use crate::joining::{Joined, ask_key, ask_pin, parse_key};
@@ -56,7 +56,7 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     if !args.request {
         refuse_offline(app)?;
     }
-    let mut setup = Setup::of(args)?;
+    let mut setup = Setup::of(args, app.consent())?;
     let mut vault = app.open()?;
     if args.request {
         return ask_operator(app, args, &mut *vault, &setup.server);
@@ -80,7 +80,7 @@ struct Setup {
 }
 
 impl Setup {
-    fn of(args: &Args) -> Result<Self, Problem> {
+    fn of(args: &Args, consent: Consent) -> Result<Self, Problem> {
         let trust = trust_of(args)?;
         let joined = args
             .key_file
@@ -92,6 +92,7 @@ impl Setup {
                 address: address_of(args, joined.as_ref())?,
                 trust,
                 key: None,
+                consent,
             },
         };
         setup.join(args, joined)?;
@@ -118,13 +119,18 @@ fn set_up(
     vault: &mut dyn VaultApi,
     mut server: ServerSetup,
 ) -> Result<passmate_core::sync_all::Synced<passmate_core::sync::Report>, Problem> {
-    match vault.set_up_server(&server) {
-        Err(Halt::Needs(Need::UnknownPin(problem))) => {
-            let pin = ask_pin(app, &server.address, *problem)?;
-            server.trust = Some(pinned(pin));
-            plain(vault.set_up_server(&server))
+    loop {
+        match vault.set_up_server(&server) {
+            Err(Halt::Needs(Need::UnknownPin(problem))) if server.trust.is_none() => {
+                let pin = ask_pin(app, &server.address, *problem)?;
+                server.trust = Some(pinned(pin));
+            }
+            Err(Halt::Needs(Need::Confirmation(question))) => match app.ask_about(&question)? {
+                Answer::Agreed => server.consent.give(question),
+                Answer::Refused => server.consent.refuse(question),
+            },
+            reply => return plain(reply),
         }
-        reply => plain(reply),
     }
 }
 

@@ -51,8 +51,12 @@ impl Device {
     pub(crate) fn join(&mut self, server: &Server, key: SyncKey) -> SyncResult {
         let mut env = SystemEnv::default();
         let probed = probe(&mut remote(server), &mut env)?;
-        self.client(&mut remote(server), &mut env)
-            .join(&probed, &endpoint(server), key)
+        self.client(&mut remote(server), &mut env).join(
+            &probed,
+            &endpoint(server),
+            key,
+            &Options::default(),
+        )
     }
 
     fn client<'a>(&'a mut self, server: &'a mut Remote, env: &'a mut SystemEnv) -> SyncClient<'a> {
@@ -78,7 +82,7 @@ impl Device {
 
     pub(crate) fn sync(&mut self, server: &Server) -> SyncResult {
         self.client(&mut remote(server), &mut SystemEnv::default())
-            .sync(Options::default())
+            .sync(&Options::default())
     }
 
     /// Makes a record with one field, as `passmate set` does.

@@ -1,0 +1,54 @@
+use passmate_core::edit::{Edit, Purged};
+use passmate_core::escape::escape;
+use passmate_core::problem::Problem;
+
+use crate::app::App;
+use crate::change::change_and;
+
+/// Remove a record, a field or a value for good, history included
+///
+/// `rm` and `unset` keep everything in the history; a purge does not. The values are gone from this
+/// device's vault and its previous copy, and with the next sync from the server and from your other
+/// devices. Nothing brings them back, not even `passmate undo`. If the value that a field shows is
+/// purged, the one before it shows again.
+///
+/// A purge does not reach backups, exports, the original programs, or files with a history that was
+/// cut off.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Path of the record, or of a deleted one
+    path: String,
+    /// Name of the field; without it the whole record is purged
+    field: Option<String>,
+    /// Purge only the value with this number in `passmate history PATH FIELD`
+    #[arg(long, value_name = "N", requires = "field", value_parser = clap::value_parser!(u32).range(1..))]
+    at: Option<u32>,
+    /// Purge all values of the field but the one that it shows
+    #[arg(long, requires = "field", conflicts_with = "at")]
+    earlier: bool,
+}
+
+pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
+    let what = match (&args.field, args.at) {
+        (None, _) => Purged::Record,
+        (Some(field), Some(number)) => {
+            Purged::Value(field.clone(), usize::try_from(number).unwrap_or(usize::MAX))
+        }
+        (Some(field), None) if args.earlier => Purged::Earlier(field.clone()),
+        (Some(field), None) => Purged::Field(field.clone()),
+    };
+    let path = args.path.clone();
+    let edit = Edit::Purge { path, what };
+    change_and(app, &mut *app.open()?, &edit, |edited| {
+        let plural = if edited.changes == 1 { "" } else { "s" };
+        app.out
+            .note(&format!("{} value{plural} purged", edited.changes));
+        for archive in &edited.archives {
+            app.out.warn(&format!(
+                "{} has the history from before it was cut off, and may still hold it",
+                escape(&archive.display().to_string())
+            ));
+        }
+        app.done()
+    })
+}

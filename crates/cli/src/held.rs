@@ -1,0 +1,59 @@
+//! What a sync holds back, for people and for programs.
+
+use passmate_core::clock::local_time;
+use passmate_core::escape::escape;
+use passmate_core::sync::{Effect, HeldBack, HeldRecord};
+use serde_json::{Value, json};
+
+/// One line for each record, and one for a history that would be cut off.
+pub(crate) fn lines(held: &HeldBack) -> Vec<String> {
+    let cut = held
+        .cut
+        .map(|since| format!("the history before {} would be cut off", local_time(since)));
+    held.records.iter().map(line).chain(cut).collect()
+}
+
+fn line(record: &HeldRecord) -> String {
+    let path = match escape(&record.path.to_string_lossy()) {
+        path if path.is_empty() => "a record without a path".to_owned(),
+        path => path,
+    };
+    match &record.effect {
+        Effect::Deleted => format!("{path}: would be deleted"),
+        Effect::Changed => format!("{path}: would be changed"),
+        Effect::Displaced { .. } => format!("{path}: another record would take over its path"),
+        Effect::Purged => format!("{path}: values of its history would be purged"),
+        Effect::Ahead { field, time } => {
+            let field = escape(&field.name.to_string_lossy());
+            format!(
+                "{path}: {field} is stamped {}, in the future",
+                local_time(*time)
+            )
+        }
+    }
+}
+
+/// The same as an object.
+pub(crate) fn object(held: &HeldBack) -> Value {
+    let record = |record: &HeldRecord| {
+        let (effect, time) = match &record.effect {
+            Effect::Deleted => ("deleted", None),
+            Effect::Changed => ("changed", None),
+            Effect::Displaced { .. } => ("displaced", None),
+            Effect::Purged => ("purged", None),
+            Effect::Ahead { time, .. } => ("from_future", Some(*time)),
+        };
+        json!({
+            "path": record.path.to_string_lossy(),
+            "id": record.id.as_text().to_string_lossy(),
+            "effect": effect,
+            "time": time,
+        })
+    };
+    json!({
+        "records": held.records.iter().map(record).collect::<Vec<_>>(),
+        "of": held.of,
+        "earlier": held.earlier,
+        "history_since": held.cut,
+    })
+}

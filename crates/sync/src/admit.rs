@@ -1,0 +1,380 @@
+//! The one gate: nothing from outside is merged that has not passed it. The rules are:
+//!  - only an [`Admitted`] can be merged, and only [`admit`] makes one;
+//!  - new records that displace nothing pass;
+//!  - deletions, changes and purges of what people see are counted since the baseline, over all
+//!    places, and so are records that take over the path of another one. More than the policy
+//!    allows is held back;
+//!  - changes stamped more than a day after the present, and a truncation of the history that would
+//!    drop changes here, are always held back;
+//!  - a truncation at a time more than a day after the present never counts;
+//!  - what is held back changes nothing until a person agrees to it, or refuses it for good.
+
+use std::collections::BTreeMap;
+
+use passmate_vault::merge::MergeSummary;
+use passmate_vault::record::{Change, Record, is_ahead};
+use passmate_vault::view::{View, ViewRecord};
+use passmate_vault::{Baseline, RecordId, SeenChanges, Text, Vault};
+
+use crate::held::{Effect, HeldBack, HeldRecord};
+use crate::options::{Decision, Policy};
+use crate::replica::Replica;
+use crate::report::{Ahead, Report};
+
+/// How many changes from the future a report names.
+const AHEAD_MAX: usize = 3;
+
+/// Changes from outside that may be merged.
+#[derive(Debug, Clone)]
+pub struct Admitted {
+    vault: Vault,
+    baseline: Option<Baseline>,
+    /// This vault's own history was truncated in the future: that does not count any more.
+    drops_own_cut: bool,
+    news: News,
+}
+
+/// What of the admitted changes is new here.
+#[derive(Debug, Clone, Default)]
+struct News {
+    now: i64,
+    received: SeenChanges,
+    ahead: Vec<Ahead>,
+    ignored_cut: Option<i64>,
+}
+
+impl Admitted {
+    /// The changes.
+    #[must_use]
+    pub const fn vault(&self) -> &Vault {
+        &self.vault
+    }
+
+    /// The baseline from now on.
+    #[must_use]
+    pub const fn baseline(&self) -> Option<&Baseline> {
+        self.baseline.as_ref()
+    }
+
+    /// Merges the changes into the vault for which they were admitted.
+    pub fn merge_into(&self, vault: &mut Vault) -> MergeSummary {
+        if self.drops_own_cut {
+            *vault = std::mem::take(vault).with_whole_history();
+        }
+        vault.merge(&self.vault)
+    }
+
+    /// Adds the changes to a report.
+    pub fn note(&self, report: &mut Report) {
+        report.ahead.clone_from(&self.news.ahead);
+        report.ignored_cut = self.news.ignored_cut.or(report.ignored_cut);
+        report
+            .delta
+            .note_received(&self.news.received, self.news.now);
+    }
+}
+
+/// Admits changes from outside to a vault.
+///
+/// # Errors
+/// They are held back: a person must decide. Nothing was changed.
+pub fn admit(
+    remote: Vault,
+    replica: &dyn Replica,
+    policy: &Policy,
+) -> Result<Admitted, Box<HeldBack>> {
+    let review = Review::of(remote, replica.vault(), replica.baseline(), replica.now());
+    review.decide(policy)
+}
+
+/// What [`admit`] would hold back; `None` if nothing.
+#[must_use]
+pub fn would_hold_back(
+    remote: Vault,
+    replica: &dyn Replica,
+    policy: &Policy,
+) -> Option<Box<HeldBack>> {
+    let policy = Policy {
+        decision: Decision::Ask,
+        ..policy.clone()
+    };
+    admit(remote, replica, &policy).err()
+}
+
+/// Changes from outside, compared with the vault.
+struct Review<'a> {
+    ours: &'a Vault,
+    /// The vault without a truncation in the future, if it has one.
+    repaired: Option<Vault>,
+    /// The changes from outside, without a truncation in the future.
+    remote: Vault,
+    baseline: Option<&'a Baseline>,
+    news: News,
+    /// Records that people see and that would be altered.
+    altered: Vec<HeldRecord>,
+    /// Changes stamped in the future.
+    ahead: Vec<HeldRecord>,
+    /// A truncation that would drop changes of this vault.
+    cut: Option<i64>,
+    /// The number of records that people see.
+    before: usize,
+    /// The same after the merge.
+    after: usize,
+}
+
+impl<'a> Review<'a> {
+    fn of(mut remote: Vault, ours: &'a Vault, baseline: Option<&'a Baseline>, now: i64) -> Self {
+        let in_future = |vault: &Vault| vault.history_since().filter(|since| is_ahead(*since, now));
+        let ignored_cut = in_future(&remote);
+        if ignored_cut.is_some() {
+            remote = remote.with_whole_history();
+        }
+        let repaired = in_future(ours).map(|_| ours.clone().with_whole_history());
+        let mut review = Self {
+            ours,
+            repaired,
+            remote,
+            baseline,
+            news: News {
+                now,
+                ignored_cut,
+                ..News::default()
+            },
+            altered: Vec::new(),
+            ahead: Vec::new(),
+            cut: None,
+            before: 0,
+            after: 0,
+        };
+        review.compare();
+        review
+    }
+
+    /// The vault into which the changes are merged.
+    fn base(&self) -> &Vault {
+        self.repaired.as_ref().unwrap_or(self.ours)
+    }
+
+    fn compare(&mut self) {
+        let ours = self.base();
+        let kept = self.remote.truncated_with(ours);
+        let cut = self.remote.history_since();
+        let cut = cut.filter(|since| ours.history_since().is_none_or(|ours| ours < *since));
+        if kept.missing_from(ours) == 0 && cut.is_none() {
+            return;
+        }
+        let received = SeenChanges::of(&kept).without(&SeenChanges::of(ours));
+        let mut merged = ours.clone();
+        let summary = merged.merge(&self.remote);
+        let drops = |_: &i64| !SeenChanges::of(ours).missing_from(&merged).is_empty();
+        let (before, after) = (ours.view(), merged.view());
+        let purged = purged(ours, &merged, &summary);
+        let altered = altered(&before, &after, &summary, purged);
+        let ahead = ahead(&kept, ours, &received, self.news.now);
+        let counts = (before.records().len(), after.records().len());
+        let cut = cut.filter(drops);
+        (self.before, self.after) = counts;
+        self.news.ahead = newest(&ahead);
+        (self.altered, self.ahead, self.cut) = (altered, ahead, cut);
+        self.news.received = received;
+    }
+
+    fn decide(self, policy: &Policy) -> Result<Admitted, Box<HeldBack>> {
+        let mut baseline = Baseline::or_new(self.baseline, self.news.now, self.before);
+        let earlier = baseline.altered();
+        baseline.note(self.altered.iter().map(|record| &record.id));
+        let is_counted = !self.altered.is_empty();
+        let is_too_much = is_counted && policy.is_too_much(baseline.altered(), baseline.records);
+        if !is_too_much && self.ahead.is_empty() && self.cut.is_none() {
+            let counted = is_counted.then_some(baseline);
+            return Ok(self.admitted(counted));
+        }
+        let held = self.held(is_too_much, earlier, &baseline);
+        match &policy.decision {
+            Decision::AgreeToAll => {}
+            Decision::Agree(agreed) if held.asks_no_more_than(agreed) => {}
+            Decision::Refuse(refused) if held.asks_no_more_than(refused) => {
+                return self.refuse(held);
+            }
+            Decision::RefuseAll => return self.refuse(held),
+            Decision::Ask | Decision::Agree(_) | Decision::Refuse(_) => return Err(held.into()),
+        }
+        let agreed = Baseline::new(self.news.now, self.after);
+        Ok(self.admitted(Some(agreed)))
+    }
+
+    fn admitted(self, baseline: Option<Baseline>) -> Admitted {
+        Admitted {
+            baseline: baseline.or_else(|| self.baseline.cloned()),
+            drops_own_cut: self.repaired.is_some(),
+            vault: self.remote,
+            news: self.news,
+        }
+    }
+
+    /// The changes, together with those that undo for good what was held back.
+    fn refuse(mut self, held: HeldBack) -> Result<Admitted, Box<HeldBack>> {
+        if held.cut.is_some() {
+            self.remote = std::mem::take(&mut self.remote).with_whole_history();
+        }
+        let base = self.base();
+        let refusal = base.refusal(&self.remote, held.culprits(), self.news.now);
+        // The clock is beyond the year 9999.
+        let Ok(refusal) = refusal else {
+            return Err(held.into());
+        };
+        self.remote.merge(&refusal);
+        let kept = self.remote.truncated_with(self.base());
+        self.news.received = SeenChanges::of(&kept).without(&SeenChanges::of(self.base()));
+        self.news.ahead.clear();
+        Ok(self.admitted(None))
+    }
+
+    fn held(&self, is_too_much: bool, earlier: usize, baseline: &Baseline) -> HeldBack {
+        let mut records = self.ahead.clone();
+        if is_too_much {
+            records.extend(self.altered.iter().cloned());
+        }
+        records.sort();
+        let mut held = HeldBack {
+            records,
+            of: self.before,
+            earlier: if is_too_much { earlier } else { 0 },
+            since: baseline.time,
+            cut: self.cut,
+            changes: SeenChanges::new(),
+        };
+        let kept = self.remote.truncated_with(self.base());
+        let mut changes = SeenChanges::new();
+        for id in held.culprits() {
+            let record = kept.record(id);
+            let received = record.into_iter().flat_map(|record| record.changes());
+            let received = received.filter(|change| self.news.received.contains(id, change));
+            changes.extend(id, received);
+        }
+        held.changes = changes;
+        held
+    }
+}
+
+/// The records, deleted ones too, that lose a value by a purge. A value that the field has elsewhere
+/// in its history is not lost.
+fn purged<'a>(
+    ours: &'a Vault,
+    merged: &Vault,
+    summary: &MergeSummary,
+) -> BTreeMap<&'a RecordId, Text> {
+    let loses = |record: &Record, merged: &Record| {
+        let has = |change: &Change| {
+            let field = merged.history(change.key.domain, &change.key.name);
+            field.iter().any(|other| other.value == change.value)
+        };
+        record.changes().iter().any(|change| !has(change))
+    };
+    let mut purged = BTreeMap::new();
+    for (id, record) in ours.records() {
+        let is_purged = summary.purged.binary_search(id).is_ok();
+        if is_purged && merged.record(id).is_none_or(|merged| loses(record, merged)) {
+            purged.insert(id, record.last_path().unwrap_or_else(|| Text::from("")));
+        }
+    }
+    purged
+}
+
+/// The records that people saw and that are not as they were, and those that lose values.
+fn altered(
+    before: &View<'_>,
+    after: &View<'_>,
+    summary: &MergeSummary,
+    mut purged: BTreeMap<&RecordId, Text>,
+) -> Vec<HeldRecord> {
+    let now: BTreeMap<&RecordId, &ViewRecord<'_>> = after
+        .records()
+        .iter()
+        .map(|record| (record.id, record))
+        .collect();
+    let is_touched = |id: &RecordId| summary.changed.binary_search(id).is_ok();
+    let mut altered = Vec::new();
+    for record in before.records() {
+        let is_purged = purged.remove(record.id).is_some();
+        let effect = match now.get(record.id) {
+            None => Effect::Deleted,
+            Some(now) if is_touched(record.id) && !shows_the_same(record, now) => Effect::Changed,
+            Some(now) if now.path != record.path => match after.get_text(&record.path) {
+                Some(other) => Effect::Displaced {
+                    by: other.id.clone(),
+                },
+                None => Effect::Changed,
+            },
+            Some(_) if is_purged => Effect::Purged,
+            Some(_) => continue,
+        };
+        altered.push(HeldRecord {
+            id: record.id.clone(),
+            path: record.path.as_ref().clone(),
+            effect,
+        });
+    }
+    let deleted = purged.into_iter().map(|(id, path)| HeldRecord {
+        id: id.clone(),
+        path,
+        effect: Effect::Purged,
+    });
+    altered.extend(deleted);
+    altered
+}
+
+/// Whether a record shows the same fields, under the path that it has in its changes.
+fn shows_the_same(before: &ViewRecord<'_>, now: &ViewRecord<'_>) -> bool {
+    let own_path = |record: &ViewRecord<'_>| match &record.clash {
+        Some(path) => path.as_ref().clone(),
+        None => record.path.as_ref().clone(),
+    };
+    let fields = |record: &ViewRecord<'_>| {
+        let fields = record.fields();
+        let fields = fields.map(|field| (field.name.clone(), field.value.into_owned()));
+        fields.collect::<Vec<_>>()
+    };
+    own_path(before) == own_path(now) && fields(before) == fields(now)
+}
+
+/// The received changes that are stamped in the future.
+fn ahead(kept: &Vault, ours: &Vault, received: &SeenChanges, now: i64) -> Vec<HeldRecord> {
+    let mut found = Vec::new();
+    for (id, record) in kept.records() {
+        for change in record.changes().iter().filter(|change| !change.is_purged()) {
+            let time = change.stamp.deciding_seconds();
+            if let Some(time) = time.filter(|time| is_ahead(*time, now))
+                && received.contains(id, change)
+            {
+                let last_path = |vault: &Vault| vault.record(id)?.last_path();
+                let path = last_path(ours).or_else(|| last_path(kept));
+                found.push(HeldRecord {
+                    id: id.clone(),
+                    path: path.unwrap_or_else(|| Text::from("")),
+                    effect: Effect::Ahead {
+                        field: change.key.clone(),
+                        time,
+                    },
+                });
+            }
+        }
+    }
+    found
+}
+
+/// Those of them that are furthest in the future.
+fn newest(held: &[HeldRecord]) -> Vec<Ahead> {
+    let ahead = held.iter().filter_map(|record| match &record.effect {
+        Effect::Ahead { field, time } => Some(Ahead {
+            record: record.id.clone(),
+            field: field.clone(),
+            time: *time,
+        }),
+        _ => None,
+    });
+    let mut ahead: Vec<Ahead> = ahead.collect();
+    ahead.sort_by_key(|ahead| std::cmp::Reverse(ahead.time));
+    ahead.truncate(AHEAD_MAX);
+    ahead
+}

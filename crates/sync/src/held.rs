@@ -1,0 +1,138 @@
+//! What the gate holds back until a person decides.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use passmate_vault::record::FieldKey;
+use passmate_vault::{RecordId, SeenChanges, Text};
+
+/// What the gate holds back until a person decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldBack {
+    /// The records that would be altered, in the order of their paths.
+    pub records: Vec<HeldRecord>,
+    /// The number of records that people see.
+    pub of: usize,
+    /// The number of records that others altered before, since `since`.
+    pub earlier: usize,
+    /// When a person last agreed, or the counting began anew, in seconds since 1970.
+    pub since: i64,
+    /// The history would be truncated to the changes since then, in seconds since 1970.
+    pub cut: Option<i64>,
+    /// The changes behind it, by which an answer is tied to what was asked.
+    pub(crate) changes: SeenChanges,
+}
+
+/// A record that would be altered.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HeldRecord {
+    /// The path under which it shows, or its last one; may be empty.
+    pub path: Text,
+    /// The record.
+    pub id: RecordId,
+    /// What would happen to it.
+    pub effect: Effect,
+}
+
+/// What would happen to a record.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Effect {
+    /// It would be deleted.
+    Deleted,
+    /// It would show another value or path.
+    Changed,
+    /// Another record would take over its path.
+    Displaced {
+        /// The other record.
+        by: RecordId,
+    },
+    /// It would lose values of its history.
+    Purged,
+    /// It would get a change that is stamped more than a day after the present.
+    Ahead {
+        /// The field.
+        field: FieldKey,
+        /// The stamp, in seconds since 1970.
+        time: i64,
+    },
+}
+
+impl HeldBack {
+    /// Whether this holds nothing that the other one did not hold.
+    #[must_use]
+    pub fn asks_no_more_than(&self, other: &Self) -> bool {
+        self.changes.without(&other.changes).is_empty()
+            && (self.cut.is_none() || self.cut == other.cut)
+    }
+
+    /// The records whose changes are held back.
+    pub(crate) fn culprits(&self) -> BTreeSet<&RecordId> {
+        let records = self.records.iter();
+        records
+            .map(|record| match &record.effect {
+                Effect::Displaced { by } => by,
+                _ => &record.id,
+            })
+            .collect()
+    }
+
+    /// The number of records with an effect.
+    #[must_use]
+    pub fn count(&self, is_meant: impl Fn(&Effect) -> bool) -> usize {
+        let meant = self.records.iter();
+        let meant = meant.filter(|record| is_meant(&record.effect));
+        let meant: BTreeSet<_> = meant.map(|record| &record.id).collect();
+        meant.len()
+    }
+}
+
+/// One line without names: how many records would be altered, and how.
+impl fmt::Display for HeldBack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let deleted = self.count(|effect| *effect == Effect::Deleted);
+        let changed = self.count(|effect| *effect == Effect::Changed);
+        let displaced = self.count(|effect| matches!(effect, Effect::Displaced { .. }));
+        let purged = self.count(|effect| *effect == Effect::Purged);
+        let ahead = self.count(|effect| matches!(effect, Effect::Ahead { .. }));
+        let mut parts = Vec::new();
+        for (count, what) in [
+            (deleted, "delete"),
+            (changed, "change"),
+            (displaced, "take over the path of"),
+            (purged, "purge values of"),
+        ] {
+            if count > 0 {
+                parts.push(format!("{what} {count}"));
+            }
+        }
+        let mut sentences = Vec::new();
+        if !parts.is_empty() {
+            let earlier = match self.earlier {
+                0 => String::new(),
+                earlier => format!(", after {earlier} that others altered before"),
+            };
+            sentences.push(format!(
+                "{} of {} records{earlier}",
+                parts.join(", "),
+                self.of
+            ));
+        }
+        if ahead > 0 {
+            sentences.push(format!(
+                "bring changes from the future to {}",
+                records(ahead)
+            ));
+        }
+        if self.cut.is_some() {
+            sentences.push("cut off a part of the history".to_owned());
+        }
+        f.write_str(&sentences.join(", and "))
+    }
+}
+
+fn records(count: usize) -> String {
+    match count {
+        1 => "1 record".to_owned(),
+        count => format!("{count} records"),
+    }
+}

@@ -1,0 +1,414 @@
+//! Whoever holds the sync key may write any vault. What it does to others passes the gate first.
+
+use passmate_vault::record::TIME_MAX;
+
+use super::*;
+
+/// A device that holds the key, and writes what it likes.
+struct Thief {
+    key: SyncKey,
+    cloud: Rc<RefCell<Cloud>>,
+}
+
+impl Thief {
+    fn with_key_of(device: &Device, cloud: &Rc<RefCell<Cloud>>) -> Self {
+        Self {
+            key: device.key(),
+            cloud: cloud.clone(),
+        }
+    }
+
+    /// Replaces the btoken by whatever is made of its vault.
+    fn write(&self, meddle: impl FnOnce(&mut Vault)) {
+        let mut cloud = self.cloud.borrow_mut();
+        let account = account_of(&self.key).unwrap();
+        let Some((_, btoken)) = cloud.accounts.get_mut(&account) else {
+            return;
+        };
+        let Ok(plaintext) = format::btoken::open(btoken, &self.key) else {
+            return;
+        };
+        let mut vault = format::decode_btoken(&plaintext).unwrap().0;
+        meddle(&mut vault);
+        let plaintext = format::encode_btoken(&vault).unwrap();
+        *btoken = format::btoken::seal(&plaintext, &self.key, &mut Dice(7));
+    }
+
+    fn delete_all(&self, time: i64) {
+        self.write(|vault| {
+            let ids: Vec<_> = vault.records().map(|(id, _)| id.clone()).collect();
+            for id in &ids {
+                let stamp = Stamp::from_seconds(time);
+                let (key, value) = (FieldKey::path(), Value::Absent);
+                vault.insert(id, Change { key, stamp, value });
+            }
+        });
+    }
+
+    fn garbage(&self) {
+        let account = account_of(&self.key).unwrap();
+        if let Some((_, btoken)) = self.cloud.borrow_mut().accounts.get_mut(&account) {
+            *btoken = vec![7; 4144];
+        }
+    }
+}
+
+/// Two devices with 50 records, at the present.
+fn fifty_records() -> (Rc<RefCell<Cloud>>, Device, Device) {
+    let cloud = Cloud::new(Layout::One);
+    let (mut first, mut second) = two_devices(&cloud);
+    first.now = PRESENT_MIN + 1_000_000;
+    for number in 1..50 {
+        first.set(&format!("record {number:02}"), "password", "mine");
+    }
+    second.now = first.now;
+    sync(&mut first, &cloud).unwrap();
+    sync(&mut second, &cloud).unwrap();
+    (cloud, first, second)
+}
+
+fn sync(device: &mut Device, cloud: &Rc<RefCell<Cloud>>) -> Result<Report, SyncError> {
+    device.sync(&mut Way::to(cloud))
+}
+
+fn seen(vault: &Vault) -> Vec<(String, String)> {
+    let view = vault.view();
+    let all = view.records().iter().flat_map(|record| {
+        let path = record.path.to_string_lossy().into_owned();
+        let fields = record.fields();
+        fields.map(move |field| (path.clone(), field.value.to_string_lossy().into_owned()))
+    });
+    all.collect()
+}
+
+#[test]
+fn a_thief_who_deletes_everything_is_met_at_every_way_in() {
+    for time in [PRESENT_MIN + 2_000_000, TIME_MAX] {
+        let (cloud, first, mut second) = fifty_records();
+        let thief = Thief::with_key_of(&first, &cloud);
+        let before = seen(&first.vault);
+        thief.delete_all(time);
+        // A sync, a preview, an upgrade and a rotation.
+        let deleted = |held: &HeldBack| held.count(|effect| *effect == Effect::Deleted);
+        assert_eq!(deleted(&held_back(sync(&mut second, &cloud))), 50);
+        let preview = second.preview(&mut Way::to(&cloud)).unwrap();
+        assert_eq!(deleted(&preview.held.unwrap()), 50);
+        held_back(second.clone().upgrade(&mut Way::to(&cloud)));
+        held_back(second.clone().rotate(&mut Way::to(&cloud), None));
+        // A device that has the records and joins.
+        let mut joining = second.clone();
+        leave(&mut joining).unwrap();
+        held_back(joining.join(&mut Way::to(&cloud), first.key()));
+        assert_eq!(joining.account, None, "nothing was joined");
+        for device in [&second, &joining] {
+            assert_eq!(seen(&device.vault), before);
+            assert_eq!(seen(&device.file.0), before);
+        }
+        // After a loss the account is not even read.
+        let mut lost = first.clone();
+        let options = Options::default();
+        let rotated = lost.rotate_with(&mut Way::to(&cloud), Reason::Loss, None, &options);
+        assert_eq!(rotated.unwrap().received, 0);
+        assert_eq!(seen(&lost.remote(&cloud)), before);
+        assert_eq!(cloud.borrow().accounts.len(), 1);
+    }
+}
+
+#[test]
+fn what_was_refused_is_gone_for_good_on_every_device() {
+    let (cloud, mut first, mut second) = fifty_records();
+    let thief = Thief::with_key_of(&first, &cloud);
+    let before = seen(&first.vault);
+    thief.delete_all(TIME_MAX);
+    let held = held_back(sync(&mut first, &cloud));
+    let refused = deciding(Decision::Refuse(held.into()));
+    first.sync_with(&mut Way::to(&cloud), &refused).unwrap();
+    assert_eq!(seen(&first.vault), before);
+    // The other device has nothing to decide any more.
+    sync(&mut second, &cloud).unwrap();
+    assert_eq!(second.vault, first.vault);
+    assert_eq!(first.remote(&cloud), first.vault);
+    // The same changes do not come back, and edits have the present time.
+    thief.delete_all(TIME_MAX);
+    sync(&mut first, &cloud).unwrap();
+    assert_eq!(seen(&first.vault), before);
+    first.set("record 07", "password", "new");
+    sync(&mut first, &cloud).unwrap();
+    let newest = first.vault.record(&"record 07".into()).unwrap();
+    let newest = newest.newest(Domain::User, &"password".into()).unwrap();
+    assert_eq!(newest.stamp, Stamp::from_seconds(first.now));
+}
+
+#[test]
+fn a_mass_deletion_in_small_steps_is_held_back_too() {
+    let (cloud, first, mut second) = fifty_records();
+    let thief = Thief::with_key_of(&first, &cloud);
+    let mut deleted = 0;
+    let mut held = None;
+    for step in 0..6 {
+        thief.write(|vault| {
+            for number in step * 9..step * 9 + 9 {
+                let id = RecordId::from(format!("record {number:02}").as_str());
+                if vault.record(&id).is_some() {
+                    vault.delete(&id, second.now).unwrap();
+                }
+            }
+        });
+        second.now += 3600;
+        match sync(&mut second, &cloud) {
+            Ok(_) => deleted = 50 - second.vault.view().records().len(),
+            result => held = Some(held_back(result)),
+        }
+    }
+    assert!(deleted < 10, "{deleted} records were deleted unasked");
+    assert_eq!(held.unwrap().earlier, deleted);
+}
+
+#[test]
+fn new_records_that_take_over_fifty_paths_are_held_back() {
+    let (cloud, mut first, mut second) = fifty_records();
+    let thief = Thief::with_key_of(&first, &cloud);
+    thief.write(|vault| {
+        let paths: Vec<_> = vault
+            .view()
+            .records()
+            .iter()
+            .map(|record| record.path.clone().into_owned())
+            .collect();
+        for (number, path) in paths.into_iter().enumerate() {
+            // These sort before all other ids.
+            let id = RecordId::from(format!("!{number}").as_str());
+            vault.create_record(id.clone(), path, second.now).unwrap();
+            vault.set(&id, "password", "evil", second.now).unwrap();
+        }
+    });
+    let before = seen(&second.vault);
+    let held = held_back(sync(&mut second, &cloud));
+    assert_eq!(
+        held.count(|effect| matches!(effect, Effect::Displaced { .. })),
+        50
+    );
+    assert_eq!(seen(&second.vault), before);
+    let refused = deciding(Decision::Refuse(held.into()));
+    second.sync_with(&mut Way::to(&cloud), &refused).unwrap();
+    sync(&mut first, &cloud).unwrap();
+    assert_eq!(
+        (seen(&first.vault), seen(&second.vault)),
+        (before.clone(), before)
+    );
+}
+
+#[test]
+fn a_history_that_somebody_else_truncates_is_held_back() {
+    let (cloud, mut first, mut second) = fifty_records();
+    first.set("mail", "password", "second");
+    first.set("mail", "password", "third");
+    sync(&mut first, &cloud).unwrap();
+    sync(&mut second, &cloud).unwrap();
+    let thief = Thief::with_key_of(&first, &cloud);
+    let since = first.now;
+    second.now = since;
+    thief.write(|vault| *vault = vault.clone().with_history_since(since));
+    let before = second.clone();
+    let held = held_back(sync(&mut second, &cloud));
+    assert_eq!((held.cut, held.records.len()), (Some(since), 0));
+    assert_eq!(second.vault, before.vault);
+    // Refused, it is gone from the server.
+    let mut refusing = second.clone();
+    let refused = deciding(Decision::Refuse(held.clone().into()));
+    refusing.sync_with(&mut Way::to(&cloud), &refused).unwrap();
+    assert_eq!(refusing.vault, before.vault);
+    assert_eq!(refusing.remote(&cloud), before.vault);
+    // Agreed to, it truncates.
+    thief.write(|vault| *vault = vault.clone().with_history_since(since));
+    let agreed = deciding(Decision::Agree(held.into()));
+    second.sync_with(&mut Way::to(&cloud), &agreed).unwrap();
+    assert_eq!(second.vault.history_since(), Some(since));
+}
+
+#[test]
+fn a_history_truncated_in_the_future_is_ignored_and_repaired() {
+    let (cloud, mut first, mut second) = fifty_records();
+    let thief = Thief::with_key_of(&first, &cloud);
+    let before = second.vault.clone();
+    let since = first.now + 2 * AHEAD_SECONDS;
+    thief.write(|vault| *vault = vault.clone().with_history_since(since));
+    let report = sync(&mut second, &cloud).unwrap();
+    assert_eq!(report.ignored_cut, Some(since));
+    assert_eq!(second.vault, before);
+    assert_eq!(
+        second.remote(&cloud),
+        before,
+        "and the server has it no more"
+    );
+    // A vault that got it earlier is repaired, and syncs.
+    first.vault = first.vault.clone().with_history_since(since);
+    first.set("mail", "password", "later");
+    sync(&mut first, &cloud).unwrap();
+    assert_eq!(first.vault.history_since(), None);
+    sync(&mut second, &cloud).unwrap();
+    assert_eq!(first.vault, second.vault);
+}
+
+#[test]
+fn a_change_from_the_future_is_held_back() {
+    let (cloud, mut first, mut second) = fifty_records();
+    first.now = second.now + AHEAD_SECONDS;
+    first.set("mail", "user", "me");
+    sync(&mut first, &cloud).unwrap();
+    let held = held_back(sync(&mut second, &cloud));
+    let ahead = Effect::Ahead {
+        field: FieldKey::user("user"),
+        time: first.now,
+    };
+    assert_eq!(held.records.first().unwrap().effect, ahead);
+    assert_eq!(held.records.len(), 1);
+    // A person who knows that the other clock is right agrees.
+    let mut agreeing = second.clone();
+    let agreed = deciding(Decision::Agree(held.clone().into()));
+    let report = agreeing.sync_with(&mut Way::to(&cloud), &agreed).unwrap();
+    assert_eq!(report.ahead.len(), 1);
+    // A second later it is not in the future any more.
+    second.now += 1;
+    assert_eq!(sync(&mut second, &cloud).unwrap().ahead, []);
+}
+
+#[test]
+fn an_old_account_full_of_tricks_never_blocks_a_rotation() {
+    for round in 0..40 {
+        let (cloud, mut first, _) = fifty_records();
+        let thief = Thief::with_key_of(&first, &cloud);
+        let before = seen(&first.vault);
+        let trick = |round: usize| match round % 4 {
+            0 => thief.garbage(),
+            1 => thief.write(|vault| {
+                *vault = vault.clone().with_history_since(TIME_MAX);
+            }),
+            2 => thief.write(|vault| *vault = Vault::new()),
+            _ => {
+                cloud
+                    .borrow_mut()
+                    .accounts
+                    .remove(&account_of(&thief.key).unwrap());
+            }
+        };
+        trick(round);
+        // Interrupted after some exchanges, while the thief goes on.
+        let calm = std::iter::repeat_n(Fault::Nothing, round / 4);
+        let faults = calm.chain(std::iter::repeat_n(Fault::Unreachable, 30));
+        let reason = if round % 2 == 0 {
+            Reason::Renewal
+        } else {
+            Reason::Loss
+        };
+        let options = Options::default();
+        let mut way = Way::with(&cloud, faults);
+        let _ = first.rotate_with(&mut way, reason, None, &options);
+        if first.key() == thief.key {
+            trick(round + 1);
+            first
+                .rotate_with(&mut Way::to(&cloud), reason, None, &options)
+                .unwrap();
+        } else {
+            // From here on a sync completes it.
+            let report = sync(&mut first, &cloud).unwrap();
+            assert_eq!(report.unfinished, None);
+        }
+        assert_eq!(
+            first.account.as_ref().unwrap().retired,
+            None,
+            "round {round}"
+        );
+        assert_eq!(cloud.borrow().accounts.len(), 1, "round {round}");
+        assert_ne!(first.key(), thief.key);
+        assert_eq!(seen(&first.vault), before);
+        assert_eq!(first.remote(&cloud), first.vault, "round {round}");
+    }
+}
+
+#[test]
+fn leaving_after_an_interrupted_rotation_deletes_both_accounts() {
+    let (cloud, mut first, _) = fifty_records();
+    // The new account is made, and nothing else is possible.
+    let faults = [Fault::Nothing, Fault::Nothing]
+        .into_iter()
+        .chain(std::iter::repeat_n(Fault::Unreachable, 30));
+    first
+        .rotate(&mut Way::with(&cloud, faults), None)
+        .unwrap_err();
+    assert!(first.account.as_ref().unwrap().retired.is_some());
+    assert_eq!(cloud.borrow().accounts.len(), 2);
+    first.delete(&mut Way::to(&cloud)).unwrap();
+    assert_eq!((cloud.borrow().accounts.len(), first.account), (0, None));
+}
+
+#[test]
+fn a_year_of_small_edits_by_three_devices_never_asks() {
+    let (cloud, first, second) = fifty_records();
+    let mut devices = [first.clone(), second, first];
+    let mut dice = Dice(3);
+    let mut roll = |below: u64| Rng::next_u64(&mut dice) % below;
+    for day in 0..365 {
+        for device in &mut devices {
+            device.now = PRESENT_MIN + 2_000_000 + day * 24 * 3600;
+        }
+        if roll(2) == 0 {
+            let device = &mut devices[usize::try_from(roll(3)).unwrap()];
+            let record = format!("record {:02}", 1 + roll(49));
+            match roll(10) {
+                0 => device.set(&format!("new {day}"), "password", "x"),
+                _ => device.set(&record, "password", &day.to_string()),
+            }
+        }
+        for device in &mut devices {
+            sync(device, &cloud).unwrap_or_else(|error| panic!("day {day}: {error}"));
+        }
+    }
+}
+
+#[test]
+fn five_hundred_new_records_ask_nowhere() {
+    let (cloud, mut first, mut second) = fifty_records();
+    for number in 0..500 {
+        first.set(&format!("import/{number}"), "password", "x");
+    }
+    sync(&mut first, &cloud).unwrap();
+    sync(&mut second, &cloud).unwrap();
+    let mut third = Device {
+        now: first.now,
+        ..Device::default()
+    };
+    third.join(&mut Way::to(&cloud), first.key()).unwrap();
+    assert_eq!(third.vault, first.vault);
+}
+
+#[test]
+fn a_purge_is_counted_as_a_deletion() {
+    let (cloud, first, mut second) = fifty_records();
+    let thief = Thief::with_key_of(&first, &cloud);
+    thief.write(|vault| {
+        let ids: Vec<_> = vault.records().map(|(id, _)| id.clone()).collect();
+        for id in &ids {
+            vault.purge(id, |_| true, second.now).unwrap();
+        }
+    });
+    let before = seen(&second.vault);
+    let held = held_back(sync(&mut second, &cloud));
+    assert_eq!(held.records.len(), 50);
+    let refused = deciding(Decision::Refuse(held.into()));
+    second.sync_with(&mut Way::to(&cloud), &refused).unwrap();
+    assert_eq!(seen(&second.vault), before);
+    // A single purge passes, and is told.
+    let mut other = first;
+    sync(&mut other, &cloud).unwrap();
+    assert_eq!(other.vault, second.vault);
+    other
+        .vault
+        .purge(&"record 03".into(), |_| true, other.now)
+        .unwrap();
+    sync(&mut other, &cloud).unwrap();
+    let report = sync(&mut second, &cloud).unwrap();
+    assert_eq!(report.purged.len(), 1);
+    assert_eq!((report.rollback, second.vault.clone()), (None, other.vault));
+    assert_eq!(second.vault.view().records().len(), 49);
+}
