@@ -8,7 +8,7 @@
 //! | [`view`] | what people see of a vault |
 //! | [`login`] | the meaning of field names |
 //! | [`history`] | reverting to an earlier state, truncating the history |
-//! | [`sync`] | what a vault remembers of its account and its shared folder |
+//! | [`sync`] | what a vault remembers of its account, its devices and its shared folder |
 //! | [`report`] | what a sync did to each record and field |
 //! | [`compat`] | what the original programs cannot read |
 //! | [`format`](mod@format) | vault files, btokens, and their encryption |
@@ -34,6 +34,11 @@ pub use secret::{Passphrase, Secret};
 pub use sync::account::{Account, AccountKey, Pin, PinError, Retired, Trust};
 pub use sync::baseline::Baseline;
 pub use sync::delta::Delta;
+pub use sync::device_text::{DeviceText, DeviceTextError};
+pub use sync::roll_call::{
+    Anomaly, AnomalyKind, DeviceEntry, DeviceId, OwnDevice, RollCall, derive_read_hash,
+    make_device_id,
+};
 pub use sync::seen::SeenChanges;
 pub use sync::shape::Shape;
 pub use sync::shared_folder::SharedFolder;
