@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use passmate_vault::format::btoken::{open, seal};
-use passmate_vault::format::{decode_btoken, encode_btoken};
+use passmate_vault::format::{BtokenShape, decode_btoken, encode_btoken_with};
 use passmate_vault::{Secret, SyncKey};
 use rand_core::UnwrapErr;
 
@@ -19,12 +19,14 @@ fuzz_target!(|bytes: &[u8]| {
         return;
     };
     assert!(plaintext.starts_with(bytes));
-    if let Ok((vault, _)) = decode_btoken(&plaintext) {
-        let written =
-            encode_btoken(&vault).expect("a decoded vault is within the limits of the encoder");
+    if let Ok(mut btoken) = decode_btoken(&plaintext) {
+        let written = encode_btoken_with(&btoken.vault, &btoken.devices)
+            .expect("a decoded btoken is within the limits of the encoder");
+        // Only the shape changes.
+        btoken.shape = BtokenShape::Passmate2;
         assert_eq!(
-            decode_btoken(&written).expect("the encoder wrote it").0,
-            vault
+            decode_btoken(&written).expect("the encoder wrote it"),
+            btoken
         );
     }
 });

@@ -82,7 +82,8 @@ pub fn status(replica: &dyn Replica, state: &State) -> Result<Status, SyncError>
     let account = replica.account().ok_or(SyncError::NotSetUp)?;
     let vault = replica.vault();
     let shape = account.shape;
-    let plaintext = format::encode_btoken_as(shape, vault).map_err(RemoteError::Unsealable)?;
+    let plaintext = format::encode_btoken_as(shape, vault, &account.devices)
+        .map_err(RemoteError::Unsealable)?;
     let stated = state.last_sync.and_then(|last| last.btoken_len_max);
     Ok(Status {
         host: account.host.clone(),
@@ -124,7 +125,7 @@ pub fn trust_text(trust: &Trust) -> String {
 mod tests {
     use passmate_sync::{Greeting, Report};
     use passmate_vault::format::container::Params;
-    use passmate_vault::{Account, AccountKey, Passphrase, Secret, SeenChanges, SyncKey};
+    use passmate_vault::{Account, AccountKey, Passphrase, RollCall, Secret, SeenChanges, SyncKey};
 
     use super::*;
     use crate::session::{Session, VaultLocation};
@@ -144,6 +145,8 @@ mod tests {
             last: None,
             retired: None,
             shape: Shape::Modern,
+            device: None,
+            devices: RollCall::new(),
         }));
         session
     }

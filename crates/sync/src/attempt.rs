@@ -2,7 +2,7 @@
 
 use passmate_proto::{BTOKEN_LEN_MAX_DEFAULT, CLIENT_BTOKEN_LEN_MAX_DEFAULT};
 use passmate_vault::format::BtokenShape;
-use passmate_vault::{Account, SeenChanges, Shape, SyncKey, Trust, Vault, format};
+use passmate_vault::{Account, RollCall, SeenChanges, Shape, SyncKey, Trust, Vault, format};
 use rand_core::CryptoRng;
 
 use crate::account::replace_account;
@@ -378,7 +378,8 @@ impl<'a> Attempt<'a> {
 
     fn open(&self, sealed: &[u8]) -> Result<(Vault, BtokenShape), RemoteError> {
         let plaintext = format::btoken::open(sealed, &self.key).map_err(RemoteError::Unopenable)?;
-        format::decode_btoken(&plaintext).map_err(RemoteError::NoVault)
+        let btoken = format::decode_btoken(&plaintext).map_err(RemoteError::NoVault)?;
+        Ok((btoken.vault, btoken.shape))
     }
 
     /// A preview shows what would come if a person agreed to everything.
@@ -416,7 +417,8 @@ impl<'a> Attempt<'a> {
     ) -> Result<Option<Vec<u8>>, SyncError> {
         let change_count = self.replica.vault().change_count();
         let part = shape.part_of(self.replica.vault()).into_owned();
-        let plaintext = format::encode_btoken_as(shape, &part).map_err(RemoteError::Unsealable)?;
+        let plaintext = format::encode_btoken_as(shape, &part, &RollCall::new())
+            .map_err(RemoteError::Unsealable)?;
         let sealed = format::btoken::seal(&plaintext, &self.key, rng);
         let len = sealed.len();
         // Store no btoken that no device would accept.

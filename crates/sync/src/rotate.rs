@@ -249,6 +249,6 @@ impl SyncClient<'_> {
 
 fn open(sealed: &[u8], key: &SyncKey) -> Result<Vault, RemoteError> {
     let plaintext = format::btoken::open(sealed, key).map_err(RemoteError::Unopenable)?;
-    let (vault, _) = format::decode_btoken(&plaintext).map_err(RemoteError::NoVault)?;
-    Ok(vault)
+    let btoken = format::decode_btoken(&plaintext).map_err(RemoteError::NoVault)?;
+    Ok(btoken.vault)
 }

@@ -8,7 +8,8 @@
 use passmate_proto::{AccountNumber, AuthToken, Failure, Outcome, RequestCode};
 use passmate_vault::sync_key::KEY_LEN;
 use passmate_vault::{
-    Account, AccountKey, Secret, SeenChanges, Shape, SyncKey, Trust, Vault, format, sync_key,
+    Account, AccountKey, RollCall, Secret, SeenChanges, Shape, SyncKey, Trust, Vault, format,
+    sync_key,
 };
 use rand_core::CryptoRng;
 use sha2::{Digest, Sha256};
@@ -235,6 +236,8 @@ fn associate(endpoint: &Endpoint, key: AccountKey, confirmed: bool) -> Account {
         last: None,
         retired: None,
         shape: Shape::Modern,
+        device: None,
+        devices: RollCall::new(),
     }
 }
 

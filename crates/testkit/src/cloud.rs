@@ -585,7 +585,7 @@ impl Device {
             passmate_vault::format::btoken::open(&cloud.accounts[&account_of(key).unwrap()].1, key);
         passmate_vault::format::decode_btoken(&plaintext.unwrap())
             .unwrap()
-            .0
+            .vault
     }
 }
 

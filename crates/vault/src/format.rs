@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | Passmate's vault file, version 3 | [`decode_vault_file`] | [`encode_v3`] |
 //! | Passmate 2, the original program's `.pmdb` | [`decode_vault_file`] | [`encode_passmate2`] |
-//! | btoken: Passmate 2, purpose `sync_copy` | [`decode_btoken`] | [`encode_btoken`] |
+//! | btoken: Passmate 2, purpose `sync_copy` | [`decode_btoken`] | [`encode_btoken_with`] |
 //! | btoken of the desktop client | [`decode_btoken`] | [`encode_desktop_btoken`] |
 //!
 //! The rules are:
@@ -25,6 +25,7 @@ mod passmate2;
 mod path;
 mod reader;
 mod records;
+mod roll_call;
 mod shared_folder;
 mod writer;
 
@@ -38,13 +39,15 @@ use crate::compat::Original;
 use crate::record::{Stamp, Vault};
 use crate::sync::account::Account;
 use crate::sync::baseline::Baseline;
+use crate::sync::roll_call::RollCall;
 use crate::sync::shape::Shape;
 use crate::sync::shared_folder::SharedFolder;
 use account::write_account;
 use baseline::write_baseline;
-use parts::{PURGED, Parts, SINCE, begin, end, next_key, read_parts};
+use parts::{DEVICES, PURGED, Parts, SINCE, begin, end, next_key, read_parts};
 use reader::Fault;
 use records::{write_purged, write_records};
+use roll_call::{check_device_count, write_roll_call};
 use shared_folder::write_folder;
 use writer::{Sink, Write, write_padded};
 
@@ -104,6 +107,17 @@ pub enum Version {
     V3,
 }
 
+/// The content of a btoken.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Btoken {
+    /// All records.
+    pub vault: Vault,
+    /// The devices of the account; empty in the desktop client's shape.
+    pub devices: RollCall,
+    /// The shape that was read.
+    pub shape: BtokenShape,
+}
+
 /// The shapes of a btoken's plaintext.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BtokenShape {
@@ -132,6 +146,7 @@ pub fn decode_vault_file(plaintext: &[u8]) -> Result<Document, CodecError> {
         baseline,
         since,
         purged,
+        devices,
         ..
     } = parts;
     let missing = |key| CodecError::MissingKey {
@@ -142,15 +157,15 @@ pub fn decode_vault_file(plaintext: &[u8]) -> Result<Document, CodecError> {
     match version {
         Version::Passmate2 => {
             refuse_ours(account.as_ref(), folder.as_ref(), baseline.as_ref())?;
-            if since.is_some() {
-                return Err(CodecError::UnknownKey {
-                    path: JsonPath::document().member(SINCE),
-                });
-            }
-            if purged.is_some() {
-                return Err(CodecError::UnknownKey {
-                    path: JsonPath::document().member(PURGED),
-                });
+            for (is_there, key) in [
+                (since.is_some(), SINCE),
+                (purged.is_some(), PURGED),
+                (devices.is_some(), DEVICES),
+            ] {
+                if is_there {
+                    let path = JsonPath::document().member(key);
+                    return Err(CodecError::UnknownKey { path });
+                }
             }
             if let Some(path) = found.list {
                 return Err(CodecError::WrongShape {
@@ -165,6 +180,12 @@ pub fn decode_vault_file(plaintext: &[u8]) -> Result<Document, CodecError> {
                 return Err(CodecError::WrongPurpose {
                     path,
                     expected: "primary",
+                });
+            }
+            // Version 3 has the devices in the account.
+            if devices.is_some() {
+                return Err(CodecError::Newer {
+                    path: JsonPath::document().member(DEVICES),
                 });
             }
         }
@@ -199,12 +220,12 @@ fn refuse_ours(
 }
 
 /// Reads the plaintext of a btoken in either shape. Blanks may follow.
-pub fn decode_btoken(plaintext: &[u8]) -> Result<(Vault, BtokenShape), CodecError> {
+pub fn decode_btoken(plaintext: &[u8]) -> Result<Btoken, CodecError> {
     let mut reader = begin(plaintext)?;
     let in_document = |fault: Fault| fault.at(JsonPath::document());
     if reader.literal("null") {
         end(&mut reader)?;
-        return Ok((Vault::new(), BtokenShape::Desktop));
+        return Ok(desktop_btoken(Vault::new()));
     }
     if reader.peek() == Some(b'[') {
         reader.begin_array("an object").map_err(in_document)?;
@@ -215,7 +236,7 @@ pub fn decode_btoken(plaintext: &[u8]) -> Result<(Vault, BtokenShape), CodecErro
             });
         }
         end(&mut reader)?;
-        return Ok((Vault::new(), BtokenShape::Desktop));
+        return Ok(desktop_btoken(Vault::new()));
     }
     reader.begin_object("an object").map_err(in_document)?;
     let mut first = true;
@@ -224,7 +245,7 @@ pub fn decode_btoken(plaintext: &[u8]) -> Result<(Vault, BtokenShape), CodecErro
     if first_key.is_none() || reader.peek() == Some(b'[') {
         let vault = desktop::read_records(&mut reader, first_key)?;
         end(&mut reader)?;
-        return Ok((vault, BtokenShape::Desktop));
+        return Ok(desktop_btoken(vault));
     }
     let parts = read_parts(&mut reader, first_key)?;
     end(&mut reader)?;
@@ -249,8 +270,19 @@ pub fn decode_btoken(plaintext: &[u8]) -> Result<(Vault, BtokenShape), CodecErro
         parts.baseline.as_ref(),
     )?;
     let (vault, _) = parts.records.ok_or_else(|| missing("records"))?;
-    let vault = assemble(vault, parts.purged, parts.since);
-    Ok((vault, BtokenShape::Passmate2))
+    Ok(Btoken {
+        vault: assemble(vault, parts.purged, parts.since),
+        devices: parts.devices.unwrap_or_default(),
+        shape: BtokenShape::Passmate2,
+    })
+}
+
+fn desktop_btoken(vault: Vault) -> Btoken {
+    Btoken {
+        vault,
+        devices: RollCall::new(),
+        shape: BtokenShape::Desktop,
+    }
 }
 
 /// The vault of a document, from its members.
@@ -285,24 +317,40 @@ pub fn encode_v3(document: &Document) -> Result<Zeroizing<Vec<u8>>, EncodeError>
         }
     }
     check_counts(&document.vault)?;
+    if let Some(account) = &document.account {
+        check_device_count(&account.devices)?;
+    }
     write_padded(&V3(document), DOCUMENT_LEN_MAX).ok_or(EncodeError::TooLong {
         limit: DOCUMENT_LEN_MAX,
     })
 }
 
-/// Writes the plaintext of a btoken, padded with blanks to a multiple of 4096 bytes.
+/// Writes the plaintext of a btoken without devices, padded with blanks to a multiple of 4096 bytes.
 ///
 /// The document is Passmate 2 with purpose `sync_copy`. It has all changes, even those that the
 /// original program would refuse (see [`encode_passmate2`]). Values of several lines are JSON
 /// arrays.
 pub fn encode_btoken(vault: &Vault) -> Result<Zeroizing<Vec<u8>>, EncodeError> {
-    encode_version_2(vault, Purpose::SyncCopy)
+    encode_btoken_with(vault, &RollCall::new())
 }
 
-/// Writes the plaintext of a btoken in the shape of an account.
-pub fn encode_btoken_as(shape: Shape, vault: &Vault) -> Result<Zeroizing<Vec<u8>>, EncodeError> {
+/// Writes the plaintext of a btoken like [`encode_btoken`], with the devices of the account.
+pub fn encode_btoken_with(
+    vault: &Vault,
+    devices: &RollCall,
+) -> Result<Zeroizing<Vec<u8>>, EncodeError> {
+    encode_version_2(vault, Purpose::SyncCopy, devices)
+}
+
+/// Writes the plaintext of a btoken in the shape of an account. The desktop client's shape leaves
+/// out the devices.
+pub fn encode_btoken_as(
+    shape: Shape,
+    vault: &Vault,
+    devices: &RollCall,
+) -> Result<Zeroizing<Vec<u8>>, EncodeError> {
     match shape {
-        Shape::Modern | Shape::Upgraded => encode_btoken(vault),
+        Shape::Modern | Shape::Upgraded => encode_btoken_with(vault, devices),
         Shape::Desktop => encode_desktop_btoken(vault),
     }
 }
@@ -323,20 +371,29 @@ pub fn encode_desktop_btoken(vault: &Vault) -> Result<Zeroizing<Vec<u8>>, Encode
     })
 }
 
-fn encode_version_2(vault: &Vault, purpose: Purpose) -> Result<Zeroizing<Vec<u8>>, EncodeError> {
-    struct Version2<'a>(&'a Vault, Purpose);
+fn encode_version_2(
+    vault: &Vault,
+    purpose: Purpose,
+    devices: &RollCall,
+) -> Result<Zeroizing<Vec<u8>>, EncodeError> {
+    struct Version2<'a>(&'a Vault, Purpose, &'a RollCall);
     impl Write for Version2<'_> {
         fn write(&self, sink: &mut impl Sink) {
             sink.put(match self.1 {
                 Purpose::Primary => b"{\"version\":2,\"purpose\":\"primary\"".as_slice(),
                 Purpose::SyncCopy => b"{\"version\":2,\"purpose\":\"sync_copy\"",
             });
+            if !self.2.is_empty() {
+                sink.put(b",\"devices\":");
+                write_roll_call(sink, self.2);
+            }
             write_vault(sink, self.0);
             sink.put(b"}");
         }
     }
     check_counts(vault)?;
-    write_padded(&Version2(vault, purpose), DOCUMENT_LEN_MAX).ok_or(EncodeError::TooLong {
+    check_device_count(devices)?;
+    write_padded(&Version2(vault, purpose, devices), DOCUMENT_LEN_MAX).ok_or(EncodeError::TooLong {
         limit: DOCUMENT_LEN_MAX,
     })
 }

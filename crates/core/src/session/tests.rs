@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use passmate_vault::{AccountKey, Secret, SeenChanges, Shape, SyncKey, Trust};
+use passmate_vault::{AccountKey, RollCall, Secret, SeenChanges, Shape, SyncKey, Trust};
 
 use super::*;
 use crate::disk::RealDisk;
@@ -46,6 +46,8 @@ fn account(account: u8) -> Account {
         last: None,
         retired: None,
         shape: Shape::Modern,
+        device: None,
+        devices: RollCall::new(),
     }
 }
 

@@ -399,7 +399,9 @@ fn a_disk_that_fails_at_any_step_loses_nothing_and_the_next_sync_mends_it() {
 #[test]
 fn a_call_that_cannot_be_saved_has_changed_nothing_in_memory_either() {
     use passmate_sync::leave;
-    use passmate_vault::{Account, AccountKey, Secret, SeenChanges, Shape, SyncKey, Trust};
+    use passmate_vault::{
+        Account, AccountKey, RollCall, Secret, SeenChanges, Shape, SyncKey, Trust,
+    };
 
     use crate::disk::tests::FailingDisk;
 
@@ -430,6 +432,8 @@ fn a_call_that_cannot_be_saved_has_changed_nothing_in_memory_either() {
                     last: None,
                     retired: None,
                     shape: Shape::Modern,
+                    device: None,
+                    devices: RollCall::new(),
                 }),
             );
             two.save().unwrap();

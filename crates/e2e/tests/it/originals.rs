@@ -58,7 +58,8 @@ impl Account {
         let fetched = fetched.ok().unwrap();
         let opened = btoken::open(fetched.btoken(), &self.key).unwrap();
         fetched.leave();
-        decode_btoken(&opened).unwrap()
+        let btoken = decode_btoken(&opened).unwrap();
+        (btoken.vault, btoken.shape)
     }
 }
 

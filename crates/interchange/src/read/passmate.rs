@@ -100,9 +100,10 @@ struct Version1<'a> {
 }
 
 fn read_data(data: &[u8]) -> Result<Vault, ImportError> {
-    match decode_btoken(data)? {
-        (vault, BtokenShape::Desktop) => Ok(vault),
-        (_, BtokenShape::Passmate2) => Err(ImportError::NotThisFormat { expected: DESKTOP }),
+    let btoken = decode_btoken(data)?;
+    match btoken.shape {
+        BtokenShape::Desktop => Ok(btoken.vault),
+        BtokenShape::Passmate2 => Err(ImportError::NotThisFormat { expected: DESKTOP }),
     }
 }
 

@@ -118,7 +118,10 @@ fn a_create_whose_answer_was_lost_stored_no_records() {
     let cloud = cloud.borrow();
     let opened = cloud.accounts.values().map(|(_, btoken)| {
         let plaintext = format::btoken::open(btoken, account.key.granted().unwrap()).unwrap();
-        format::decode_btoken(&plaintext).unwrap().0.change_count()
+        format::decode_btoken(&plaintext)
+            .unwrap()
+            .vault
+            .change_count()
     });
     assert_eq!(opened.collect::<Vec<_>>(), [0, 2]);
 }

@@ -57,7 +57,8 @@ impl Desktop {
 }
 
 fn open_at(stored: &[u8], key: &SyncKey) -> (Vault, BtokenShape) {
-    decode_btoken(&btoken::open(stored, key).unwrap()).unwrap()
+    let btoken = decode_btoken(&btoken::open(stored, key).unwrap()).unwrap();
+    (btoken.vault, btoken.shape)
 }
 
 /// Adds an account that the desktop client made. A byte of its key is zero; the desktop client

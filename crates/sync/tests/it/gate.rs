@@ -28,7 +28,7 @@ impl Thief {
         let Ok(plaintext) = format::btoken::open(btoken, &self.key) else {
             return;
         };
-        let mut vault = format::decode_btoken(&plaintext).unwrap().0;
+        let mut vault = format::decode_btoken(&plaintext).unwrap().vault;
         meddle(&mut vault);
         let plaintext = format::encode_btoken(&vault).unwrap();
         *btoken = format::btoken::seal(&plaintext, &self.key, &mut Dice(7));

@@ -218,7 +218,7 @@ fn run_history(seed: u64, foreign: &[u8]) {
 
 fn btoken_vault(btoken: &[u8], key: &SyncKey) -> Option<Vault> {
     let plaintext = format::btoken::open(btoken, key).ok()?;
-    Some(format::decode_btoken(&plaintext).ok()?.0)
+    Some(format::decode_btoken(&plaintext).ok()?.vault)
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::error::CodecError;
 use super::path::JsonPath;
 use super::reader::Reader;
+use super::roll_call::{read_own_device, read_roll_call, write_own_device, write_roll_call};
 use super::writer::{Sink, write_str};
 use crate::record::{Stamp, Text};
 use crate::sync::account::{Account, AccountKey, Pin, Retired, Trust};
@@ -17,6 +18,7 @@ pub(super) fn read_account(
 ) -> Result<Account, CodecError> {
     let (mut host, mut port, mut key, mut trust, mut confirmed) = (None, None, None, None, None);
     let (mut seen, mut last, mut retired, mut lost, mut shape) = (None, None, None, None, None);
+    let (mut device, mut devices) = (None, None);
     read_members(reader, path, |reader, name, at| match name {
         b"host" => set(&mut host, at, |at| read_string(reader, at)),
         b"port" => set(&mut port, at, |at| read_port(reader, at)),
@@ -28,6 +30,8 @@ pub(super) fn read_account(
         b"lost" => set(&mut lost, at, |at| read_bool(reader, at)),
         b"shape" => set(&mut shape, at, |at| read_shape(reader, at)),
         b"last" => set(&mut last, at, |at| read_delta(reader, at)),
+        b"device" => set(&mut device, at, |at| read_own_device(reader, at)),
+        b"devices" => set(&mut devices, at, |at| read_roll_call(reader, at)),
         _ => Err(CodecError::Newer { path: at }),
     })?;
     let missing = |key| CodecError::MissingKey {
@@ -45,6 +49,8 @@ pub(super) fn read_account(
         last,
         retired,
         shape: shape.unwrap_or_default(),
+        device,
+        devices: devices.unwrap_or_default(),
     })
 }
 
@@ -249,6 +255,8 @@ pub(super) fn write_account(sink: &mut impl Sink, account: &Account) {
         last,
         retired,
         shape,
+        device,
+        devices,
     } = account;
     sink.put(b"{\"host\":");
     write_str(sink, host);
@@ -293,6 +301,14 @@ pub(super) fn write_account(sink: &mut impl Sink, account: &Account) {
         Shape::Modern => {}
         Shape::Desktop => sink.put(b",\"shape\":\"desktop\""),
         Shape::Upgraded => sink.put(b",\"shape\":\"upgraded\""),
+    }
+    if let Some(device) = device {
+        sink.put(b",\"device\":");
+        write_own_device(sink, device);
+    }
+    if !devices.is_empty() {
+        sink.put(b",\"devices\":");
+        write_roll_call(sink, devices);
     }
     sink.put(b"}");
 }

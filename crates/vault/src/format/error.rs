@@ -14,10 +14,10 @@ pub enum CodecError {
         /// The limit.
         limit: usize,
     },
-    /// The document has more records or changes than the writer ever writes.
+    /// The document has more records, changes or devices than the writer ever writes.
     #[error("the document has more than {limit} {what}")]
     TooMany {
-        /// Records or changes.
+        /// Records, changes or devices.
         what: &'static str,
         /// The limit.
         limit: usize,
@@ -120,10 +120,10 @@ pub enum EncodeError {
         /// The limit.
         limit: usize,
     },
-    /// The vault has more records or changes than a reader accepts.
+    /// The vault has more records, changes or devices than a reader accepts.
     #[error("the vault has more than {limit} {what}")]
     TooMany {
-        /// Records or changes.
+        /// Records, changes or devices.
         what: &'static str,
         /// The limit.
         limit: usize,

@@ -6,13 +6,17 @@ use super::error::CodecError;
 use super::path::JsonPath;
 use super::reader::Reader;
 use super::records::{Found, is_key, read_purged, read_records};
+use super::roll_call::read_roll_call;
 use super::shared_folder::read_folder;
 use super::{DOCUMENT_LEN_MAX, Purpose, Version};
 use crate::record::{Text, Vault};
 use crate::sync::account::Account;
 use crate::sync::baseline::Baseline;
+use crate::sync::roll_call::RollCall;
 use crate::sync::shared_folder::SharedFolder;
 
+/// The member for the devices of the account.
+pub(super) const DEVICES: &str = "devices";
 /// The member for the time at which the history begins.
 pub(super) const SINCE: &str = "history_since";
 /// The member for the changes that were purged.
@@ -29,6 +33,7 @@ pub(super) struct Parts {
     pub(super) baseline: Option<Baseline>,
     pub(super) since: Option<i64>,
     pub(super) purged: Option<Vault>,
+    pub(super) devices: Option<RollCall>,
 }
 
 impl Parts {
@@ -68,6 +73,10 @@ pub(super) fn read_parts(
             set(&mut parts.since, path, |path| read_since(reader, path))?;
         } else if is_key(&key, PURGED) {
             set(&mut parts.purged, path, |path| read_purged(reader, path))?;
+        } else if is_key(&key, DEVICES) {
+            set(&mut parts.devices, path, |path| {
+                read_roll_call(reader, path)
+            })?;
         } else if parts.version == Some(Ok(Version::V3)) {
             return Err(CodecError::Newer { path });
         } else {

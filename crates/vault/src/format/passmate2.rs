@@ -11,6 +11,7 @@ use super::error::EncodeError;
 use super::{Purpose, encode_version_2};
 use crate::compat::{Original, Ties, shown_paths};
 use crate::record::Vault;
+use crate::sync::roll_call::RollCall;
 
 /// A vault as a Passmate 2 document.
 #[derive(Debug)]
@@ -37,7 +38,7 @@ pub fn encode_passmate2(vault: &Vault, purpose: Purpose) -> Result<Passmate2, En
         }
     }
     Ok(Passmate2 {
-        plaintext: encode_version_2(&copy, purpose)?,
+        plaintext: encode_version_2(&copy, purpose, &RollCall::new())?,
         omitted,
     })
 }
@@ -45,5 +46,6 @@ pub fn encode_passmate2(vault: &Vault, purpose: Purpose) -> Result<Passmate2, En
 /// Writes a vault as a device's copy in a shared folder: the [part](Vault::part_for) that Passmate
 /// 2 loads. The caller has merged the [resolution](Vault::resolution) into the vault before.
 pub fn encode_sync_copy(vault: &Vault) -> Result<Zeroizing<Vec<u8>>, EncodeError> {
-    encode_version_2(&vault.part_for(Original::Passmate2), Purpose::SyncCopy)
+    let part = vault.part_for(Original::Passmate2);
+    encode_version_2(&part, Purpose::SyncCopy, &RollCall::new())
 }

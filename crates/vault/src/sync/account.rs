@@ -6,6 +6,8 @@ use std::str::FromStr;
 use data_encoding::HEXLOWER;
 
 use super::delta::Delta;
+use super::device_text::DeviceText;
+use super::roll_call::{DeviceId, OwnDevice, RollCall};
 use super::seen::SeenChanges;
 use super::shape::Shape;
 use crate::secret::Secret;
@@ -33,6 +35,10 @@ pub struct Account {
     pub retired: Option<Retired>,
     /// The form in which its btoken is written.
     pub shape: Shape,
+    /// This device, as it takes part in the account.
+    pub device: Option<OwnDevice>,
+    /// The devices of the account, as this device has last seen them.
+    pub devices: RollCall,
 }
 
 /// An account that was replaced and is not deleted on its server yet.
@@ -83,7 +89,8 @@ impl Account {
     /// Merges the accounts that two programs stored independently, both starting from `base`.
     ///
     /// A member that one side changed takes that side's value. If both changed it, the value of
-    /// `theirs` counts, which was stored first. The changes that either has seen are united.
+    /// `theirs` counts, which was stored first. The changes that either has seen are united, and so
+    /// are the devices. If both have the same device of their own, it keeps the higher counter.
     pub fn merge(base: Option<&Self>, ours: Option<Self>, theirs: Option<Self>) -> Option<Self> {
         match (ours, theirs) {
             (Some(ours), Some(theirs)) if ours.key == theirs.key => {
@@ -114,6 +121,8 @@ impl Account {
         if base.is_some_and(|base| base.shape == theirs.shape) {
             theirs.shape = ours.shape;
         }
+        theirs.device = Self::merge_device(base, ours.device, theirs.device);
+        theirs.devices.merge(&ours.devices);
         // One proof that the account exists is enough.
         theirs.confirmed |= ours.confirmed;
         theirs.seen.merge(&ours.seen);
@@ -122,6 +131,28 @@ impl Account {
             theirs.last = ours.last;
         }
         theirs
+    }
+
+    fn merge_device(
+        base: Option<&Self>,
+        ours: Option<OwnDevice>,
+        theirs: Option<OwnDevice>,
+    ) -> Option<OwnDevice> {
+        fn named(device: Option<&OwnDevice>) -> Option<(DeviceId, &DeviceText)> {
+            device.map(|device| (device.id, &device.name))
+        }
+        let counter = match (&ours, &theirs) {
+            (Some(ours), Some(theirs)) if ours.id == theirs.id => ours.counter.max(theirs.counter),
+            _ => 0,
+        };
+        // Each sync changes the counter, so only the id and the name count as a change here.
+        let is_as_before =
+            base.is_some_and(|base| named(base.device.as_ref()) == named(theirs.as_ref()));
+        let device = if is_as_before { ours } else { theirs };
+        device.map(|device| OwnDevice {
+            counter: device.counter.max(counter),
+            ..device
+        })
     }
 }
 
@@ -211,6 +242,7 @@ impl FromStr for Pin {
 
 #[cfg(test)]
 mod tests {
+    use super::super::roll_call::DeviceEntry;
     use super::*;
     use crate::record::Vault;
 
@@ -228,6 +260,8 @@ mod tests {
             last: None,
             retired: None,
             shape: Shape::Modern,
+            device: None,
+            devices: RollCall::new(),
         }
     }
 
@@ -265,6 +299,76 @@ mod tests {
         // One program leaves the account while the other syncs.
         assert_eq!(Account::merge(Some(&base), None, Some(saw.clone())), None);
         assert_eq!(Account::merge(Some(&base), Some(saw), None), None);
+    }
+
+    fn with_device(id: u8, name: &str, counter: u64) -> Account {
+        let (id, name) = (DeviceId::from_bytes([id; 16]), DeviceText::first_of(name));
+        let device = Some(OwnDevice { id, name, counter });
+        Account {
+            device,
+            ..account(1)
+        }
+    }
+
+    #[track_caller]
+    fn check_device(base: Option<&Account>, ours: &Account, theirs: &Account, merged: &Account) {
+        let found = Account::merge(base, Some(ours.clone()), Some(theirs.clone()));
+        assert_eq!(found.as_ref(), Some(merged));
+    }
+
+    #[test]
+    fn the_same_device_keeps_its_higher_counter() {
+        let [low, high] = [2, 3].map(|counter| with_device(1, "laptop", counter));
+        for base in [None, Some(&low), Some(&account(1)), Some(&account(9))] {
+            check_device(base, &low, &high, &high);
+            check_device(base, &high, &low, &high);
+        }
+        let renamed = |counter| with_device(1, "desk", counter);
+        check_device(Some(&low), &renamed(2), &high, &renamed(3));
+        check_device(Some(&low), &high, &renamed(2), &renamed(3));
+        check_device(
+            Some(&low),
+            &with_device(1, "other", 3),
+            &renamed(2),
+            &renamed(3),
+        );
+    }
+
+    #[test]
+    fn a_device_that_one_program_changed_takes_its_value() {
+        let (base, synced) = (with_device(1, "a", 2), with_device(1, "a", 3));
+        let (one, two) = (with_device(2, "a", 0), with_device(3, "a", 0));
+        check_device(Some(&base), &one, &synced, &one);
+        check_device(Some(&base), &synced, &one, &one);
+        check_device(Some(&base), &one, &two, &two);
+        check_device(Some(&account(1)), &one, &account(1), &one);
+        check_device(Some(&account(1)), &account(1), &one, &one);
+        check_device(Some(&base), &account(1), &synced, &account(1));
+    }
+
+    #[test]
+    fn the_devices_that_two_programs_saw_are_merged() {
+        let entry = |counter| DeviceEntry {
+            counter,
+            time: 1,
+            name: DeviceText::first_of("laptop"),
+            version: DeviceText::first_of("1"),
+            read: [0; 32],
+        };
+        let saw = |entries: &[(u8, u64)]| {
+            let mut saw = account(1);
+            for (id, counter) in entries {
+                saw.devices
+                    .set(DeviceId::from_bytes([*id; 16]), entry(*counter));
+            }
+            saw
+        };
+        let (ours, theirs) = (saw(&[(1, 4), (2, 1)]), saw(&[(1, 3), (3, 7)]));
+        let both = saw(&[(1, 4), (2, 1), (3, 7)]);
+        for base in [None, Some(&ours), Some(&theirs)] {
+            check_device(base, &ours, &theirs, &both);
+            check_device(base, &theirs, &ours, &both);
+        }
     }
 
     #[test]

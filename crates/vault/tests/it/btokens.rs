@@ -1,9 +1,9 @@
 //! `vectors/btokens`: good and bad btokens of the original desktop client.
 
 use passmate_vault::format::btoken::{BTOKEN_OVERHEAD, BtokenError, open, seal};
-use passmate_vault::format::{BtokenShape, CodecError, decode_btoken};
+use passmate_vault::format::{Btoken, BtokenShape, CodecError, decode_btoken};
 use passmate_vault::record::{Change, Domain, FieldKey, Stamp, Value};
-use passmate_vault::{RecordId, Secret, SyncKey, Vault};
+use passmate_vault::{RecordId, RollCall, Secret, SyncKey, Vault};
 
 use crate::{from_hex, members, text, vector, vector_json};
 
@@ -58,8 +58,12 @@ fn a_btoken_of_the_desktop_client_opens_to_its_records() {
             "{name}"
         );
         assert_eq!(plaintext.len() + BTOKEN_OVERHEAD, btoken.len());
-        let (vault, shape) = decode_btoken(&plaintext).unwrap();
-        assert_eq!(shape, BtokenShape::Desktop);
+        let Btoken {
+            vault,
+            devices,
+            shape,
+        } = decode_btoken(&plaintext).unwrap();
+        assert_eq!((devices, shape), (RollCall::new(), BtokenShape::Desktop));
         assert_eq!(
             vault,
             expected_vault(&vector_json(&format!("btokens/{name}.json"))),
@@ -103,7 +107,11 @@ fn every_bad_btoken_has_its_error() {
             "array" | "no_padding_multiple_of_16" => {
                 assert_eq!(
                     decode_btoken(&opened.unwrap()),
-                    Ok((Vault::new(), BtokenShape::Desktop)),
+                    Ok(Btoken {
+                        vault: Vault::new(),
+                        devices: RollCall::new(),
+                        shape: BtokenShape::Desktop,
+                    }),
                     "{name}"
                 );
             }

@@ -7,7 +7,9 @@ use serde_json::Value;
 use crate::{text, vector_json};
 
 fn decode(json: &Value) -> Vault {
-    decode_btoken(&serde_json::to_vec(json).unwrap()).unwrap().0
+    decode_btoken(&serde_json::to_vec(json).unwrap())
+        .unwrap()
+        .vault
 }
 
 fn paths(vault: &Vault) -> Vec<String> {
@@ -21,9 +23,9 @@ fn paths(vault: &Vault) -> Vec<String> {
 
 /// The vault that the desktop client would find in a shared account.
 fn written(vault: &Vault) -> Vault {
-    let (read, shape) = decode_btoken(&encode_desktop_btoken(vault).unwrap()).unwrap();
-    assert_eq!(shape, BtokenShape::Desktop);
-    read
+    let read = decode_btoken(&encode_desktop_btoken(vault).unwrap()).unwrap();
+    assert_eq!(read.shape, BtokenShape::Desktop);
+    read.vault
 }
 
 #[test]
@@ -84,7 +86,7 @@ fn changes_that_the_desktop_client_cannot_read_are_not_sent() {
         ["user","s","\ud800",2],["user","l",["one","two"],3],
         ["user","t","v",1180591620717411303424],["meta","other","m",4]],
         "":[["meta","path","q",1]]}}"#;
-    let (vault, _) = decode_btoken(plaintext).unwrap();
+    let vault = decode_btoken(plaintext).unwrap().vault;
     let plaintext = encode_desktop_btoken(&vault).unwrap();
     assert_eq!(
         plaintext.trim_ascii_end(),

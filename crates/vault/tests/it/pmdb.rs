@@ -220,7 +220,9 @@ fn a_document_that_was_read_is_written_without_loss() {
             "{name}"
         );
         let btoken = encode_btoken(&read.vault).unwrap();
-        let (vault, _) = passmate_vault::format::decode_btoken(&btoken).unwrap();
+        let vault = passmate_vault::format::decode_btoken(&btoken)
+            .unwrap()
+            .vault;
         assert_eq!(vault, read.vault, "{name}");
     }
 }

@@ -2,15 +2,19 @@
 
 use passmate_vault::Delta;
 use passmate_vault::format::{
-    CodecError, Document, RECORDS_MAX, decode_btoken, decode_vault_file, encode_btoken, encode_v3,
+    CodecError, Document, RECORDS_MAX, decode_btoken, decode_vault_file, encode_btoken,
+    encode_btoken_with, encode_v3,
 };
 use passmate_vault::record::{Change, Domain, FieldKey, Stamp, Value};
 use passmate_vault::sync::account::{Account, AccountKey, Pin, Retired, Trust};
 use passmate_vault::sync::shared_folder::OwnCopy;
 use passmate_vault::{
-    Baseline, Passphrase, RecordId, Secret, SeenChanges, Shape, SharedFolder, SyncKey, Text, Vault,
+    Baseline, OwnDevice, Passphrase, RecordId, RollCall, Secret, SeenChanges, Shape, SharedFolder,
+    SyncKey, Text, Vault,
 };
 use proptest::prelude::*;
+
+use crate::roll_call::{device_id, device_text, roll_call};
 
 fn text() -> impl Strategy<Value = Text> {
     prop_oneof![
@@ -99,6 +103,9 @@ fn account() -> impl Strategy<Value = Account> {
         Just(Shape::Desktop),
         Just(Shape::Upgraded)
     ];
+    let device = (device_id(), device_text(), any::<u64>())
+        .prop_map(|(id, name, counter)| OwnDevice { id, name, counter });
+    let devices = (prop::option::of(device), roll_call());
     (
         any::<String>(),
         1..=u16::MAX,
@@ -109,9 +116,10 @@ fn account() -> impl Strategy<Value = Account> {
         last,
         retired,
         shape,
+        devices,
     )
         .prop_map(
-            |(host, port, key, trust, confirmed, seen, last, retired, shape)| Account {
+            |(host, port, key, trust, confirmed, seen, last, retired, shape, devices)| Account {
                 host,
                 port,
                 key,
@@ -121,6 +129,8 @@ fn account() -> impl Strategy<Value = Account> {
                 last,
                 retired,
                 shape,
+                device: devices.0,
+                devices: devices.1,
             },
         )
 }
@@ -175,8 +185,8 @@ proptest! {
         let read = decode_vault_file(&written).unwrap();
         prop_assert_eq!(&read, &document);
         prop_assert_eq!(&*encode_v3(&read).unwrap(), &*written, "equal vaults, equal bytes");
-        let (again, _) = decode_btoken(&encode_btoken(&document.vault).unwrap()).unwrap();
-        prop_assert_eq!(again, document.vault);
+        let again = decode_btoken(&encode_btoken(&document.vault).unwrap()).unwrap();
+        prop_assert_eq!(again.vault, document.vault);
     }
 
     #[test]
@@ -197,9 +207,10 @@ proptest! {
         let mut written = encode_btoken(&vault).unwrap().to_vec();
         let len = written.trim_ascii_end().len();
         written[at.index(len)] ^= 1 << bit;
-        if let Ok((other, _)) = decode_btoken(&written) {
+        if let Ok(other) = decode_btoken(&written) {
             // A vault that was read can be written and read again.
-            let (again, _) = decode_btoken(&encode_btoken(&other).unwrap()).unwrap();
+            let again = encode_btoken_with(&other.vault, &other.devices).unwrap();
+            let again = decode_btoken(&again).unwrap();
             prop_assert_eq!(again, other);
         }
     }
@@ -267,7 +278,7 @@ fn history_since_is_written_only_where_we_read_it() {
     assert!(plaintext.starts_with(
         br#"{"version":2,"purpose":"sync_copy","history_since":1700000000,"records":{"#
     ));
-    assert_eq!(decode_btoken(&plaintext).unwrap().0, cut);
+    assert_eq!(decode_btoken(&plaintext).unwrap().vault, cut);
     let document = Document::new(cut.clone());
     assert_eq!(
         decode_vault_file(&encode_v3(&document).unwrap()).unwrap(),
@@ -321,6 +332,8 @@ fn a_requested_account_is_written_with_a_number_of_zeros() {
         last: None,
         retired: None,
         shape: Shape::Modern,
+        device: None,
+        devices: RollCall::new(),
     });
     let plaintext = encode_v3(&document).unwrap();
     let expected = format!(
