@@ -4,7 +4,7 @@ use passmate_proto::Failure as ExchangeFailure;
 use passmate_sync::transport::{CertificateProblem, TrustProblem};
 use passmate_sync::{ConnectError, RemoteError, Rollback, SyncError};
 use passmate_vault::format::container::ContainerError;
-use passmate_vault::{EditError, SyncKeyError};
+use passmate_vault::{Anomaly, AnomalyKind, EditError, SyncKeyError};
 
 use crate::clock::local_time;
 use crate::escape::escape;
@@ -100,6 +100,35 @@ impl Problem {
             ProblemKind::NotFound,
             format!("{path} has no field {name}"),
             "`passmate show PATH` lists the fields that are set",
+        )
+    }
+
+    /// A server that showed an older or another history, as the entries of devices tell.
+    #[must_use]
+    pub fn forked(anomalies: &[Anomaly]) -> Self {
+        let tell = |anomaly: &Anomaly| {
+            let name = match escape(anomaly.name.as_str()) {
+                name if name.is_empty() => "a device".to_owned(),
+                name => name,
+            };
+            match anomaly.kind {
+                AnomalyKind::WentBack { from, to } => {
+                    format!("{name} went back from sync {from} to {to}")
+                }
+                AnomalyKind::Forked => format!("{name} has two syncs of one number"),
+                AnomalyKind::Missing => format!("{name} is missing"),
+            }
+        };
+        let told: Vec<String> = anomalies.iter().take(3).map(tell).collect();
+        Self::new(
+            ProblemKind::Older,
+            format!(
+                "the server showed an older or another history: {}",
+                told.join(", ")
+            ),
+            "no record is missing here, and what this device knows was sent again; sync your other \
+             devices and compare their fingerprints (`passmate sync status`): the server may have \
+             been restored from a backup, or show your devices different histories",
         )
     }
 

@@ -23,7 +23,9 @@ use passmate_vault::format::container::{ContainerError, Params, open_container};
 use passmate_vault::format::{Version, decode_vault_file, encode_btoken, encode_v3};
 use passmate_vault::merge::MergeSummary;
 use passmate_vault::record::make_record_id;
-use passmate_vault::{Account, Baseline, Document, Passphrase, RecordId, SharedFolder, Vault};
+use passmate_vault::{
+    Account, Baseline, DeviceText, Document, Passphrase, RecordId, SharedFolder, Vault,
+};
 use rand_core::UnwrapErr;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
@@ -638,6 +640,11 @@ impl Replica for Session {
 
     fn set_account(&mut self, account: Option<Account>) {
         self.document.account = account;
+    }
+
+    fn device_name(&self) -> DeviceText {
+        let host = rustix::system::uname();
+        DeviceText::first_of(&host.nodename().to_string_lossy())
     }
 
     fn baseline(&self) -> Option<&Baseline> {

@@ -344,9 +344,10 @@ pub(crate) fn conclude(session: &Session, result: Result<Report, SyncError>) -> 
                 level: Level::Detail,
                 text: format!("the server says: {}", banner.trim_end()),
             });
-            match report.rollback {
-                Some(rollback) => Err(Problem::rolled_back(rollback, None).into()),
-                None => Ok(report),
+            match (report.rollback, report.anomalies.as_slice()) {
+                (Some(rollback), _) => Err(Problem::rolled_back(rollback, None).into()),
+                (None, [_, ..]) => Err(Problem::forked(&report.anomalies).into()),
+                (None, []) => Ok(report),
             }
         }
         Err(SyncError::HeldBack(held)) => Err(held_back(&place, held)),
@@ -386,7 +387,7 @@ fn note_state(session: &Session, result: &Result<Report, SyncError>, notices: &m
     match result {
         Ok(report) => {
             state.note_synced(session.now(), report);
-            if report.rollback.is_some() {
+            if report.rollback.is_some() || !report.anomalies.is_empty() {
                 state.note_failed(session.now(), SyncErrorKind::Older);
             }
         }

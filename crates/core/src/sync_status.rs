@@ -3,7 +3,7 @@
 use passmate_proto::BTOKEN_LEN_MAX_DEFAULT;
 pub use passmate_sync::Content;
 use passmate_sync::{RemoteError, Replica, SyncError};
-use passmate_vault::{Shape, Trust, format};
+use passmate_vault::{Account, Shape, Trust, format};
 
 use crate::state::{LastSync, LastTry, State};
 
@@ -33,6 +33,48 @@ pub struct Status {
     pub unsent: Option<usize>,
     /// Quota on the server.
     pub quota: Quota,
+    /// The devices of the account as this device last saw them, the latest sync first.
+    pub devices: Vec<DeviceStatus>,
+}
+
+/// A device of the account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceStatus {
+    /// Its name; not trusted, to be escaped before it is shown.
+    pub name: String,
+    /// The first 8 digits of its id, which tell two devices of one name apart.
+    pub id: String,
+    /// When it last stored its vault, within a day, in seconds since 1970, by its own clock.
+    pub time: i64,
+    /// The version of its program; not trusted.
+    pub version: String,
+    /// Whether it is this device.
+    pub is_this: bool,
+    /// Whether nothing was heard of it for [`SILENT_DAYS`].
+    pub is_silent: bool,
+}
+
+/// A device that did not sync for so many days is named: it may be lost, or the server may show it
+/// another history.
+pub const SILENT_DAYS: i64 = 30;
+
+/// The devices of an account, without those that a later one of their name replaced.
+fn devices(account: &Account, now: i64) -> Vec<DeviceStatus> {
+    let own = account.device.as_ref().map(|device| device.id);
+    let named = account.devices.iter();
+    let mut devices: Vec<DeviceStatus> = named
+        .filter(|(_, entry)| !entry.name.as_str().is_empty())
+        .map(|(id, entry)| DeviceStatus {
+            name: entry.name.to_string(),
+            id: id.to_string().chars().take(8).collect(),
+            time: entry.time,
+            version: entry.version.to_string(),
+            is_this: own == Some(id),
+            is_silent: now.saturating_sub(entry.time) > SILENT_DAYS * 24 * 3600,
+        })
+        .collect();
+    devices.sort_by_key(|device| std::cmp::Reverse(device.time));
+    devices
 }
 
 /// How much of the server's limit the vault needs.
@@ -100,6 +142,7 @@ pub fn status(replica: &dyn Replica, state: &State) -> Result<Status, SyncError>
         unsent: state
             .last_sync
             .and_then(|last| vault.change_count().checked_sub(last.common)),
+        devices: devices(account, replica.now()),
         quota: Quota::new(plaintext.len() + format::btoken::BTOKEN_OVERHEAD, stated),
     })
 }
@@ -201,7 +244,7 @@ mod tests {
             status.content.fingerprint
         };
         set(&mut one, "user", "me");
-        assert_eq!(fingerprint(&one).len(), 16);
+        assert_eq!(fingerprint(&one).len(), 32);
         assert_ne!(fingerprint(&one), fingerprint(&two));
         set(&mut two, "user", "me");
         assert_eq!(fingerprint(&one), fingerprint(&two));

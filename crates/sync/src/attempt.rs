@@ -1,8 +1,11 @@
 //! One sync, over as many exchanges as it needs: what happens between a fetch and an upload.
 
 use passmate_proto::{BTOKEN_LEN_MAX_DEFAULT, CLIENT_BTOKEN_LEN_MAX_DEFAULT};
-use passmate_vault::format::BtokenShape;
-use passmate_vault::{Account, RollCall, SeenChanges, Shape, SyncKey, Trust, Vault, format};
+use passmate_vault::format::{Btoken, BtokenShape};
+use passmate_vault::{
+    Account, OwnDevice, RollCall, SeenChanges, Shape, SyncKey, Trust, Vault, derive_read_hash,
+    format,
+};
 use rand_core::CryptoRng;
 
 use crate::account::replace_account;
@@ -13,6 +16,7 @@ use crate::held::HeldBack;
 use crate::options::{Decision, Options, Policy};
 use crate::replica::Replica;
 use crate::report::{Preview, Report, Rollback};
+use crate::roll_call::{device_of, is_due, united, with_own_entry};
 use crate::wire::Certificate;
 
 /// One sync: the vault, and what its exchanges have in common.
@@ -45,6 +49,8 @@ struct Upload {
     missing: usize,
     /// The ids of these changes.
     sent: SeenChanges,
+    /// The roll call in it, and this device; `None` in an account that has no roll call.
+    roll_call: Option<(RollCall, OwnDevice)>,
     /// The length of the btoken in bytes.
     len: usize,
     /// It was sent whole and not confirmed.
@@ -183,10 +189,18 @@ impl<'a> Attempt<'a> {
         let Some(mut account) = self.replica.account().cloned() else {
             return Ok(());
         };
-        if account.key.granted() == Some(&self.key) && account.seen.note(&upload.part) {
-            if !self.report.delta.is_empty() {
-                account.last = Some(self.report.delta.clone());
-            }
+        if account.key.granted() != Some(&self.key) {
+            return Ok(());
+        }
+        let is_new = account.seen.note(&upload.part);
+        if is_new && !self.report.delta.is_empty() {
+            account.last = Some(self.report.delta.clone());
+        }
+        if let Some((roll_call, device)) = &upload.roll_call {
+            account.devices = roll_call.clone();
+            account.device = Some(device.clone());
+        }
+        if is_new || upload.roll_call.is_some() {
             self.replica.set_account(Some(account));
             self.save()?;
         }
@@ -297,13 +311,23 @@ impl<'a> Attempt<'a> {
         sealed: &[u8],
         rng: &mut dyn CryptoRng,
     ) -> Result<Option<Vec<u8>>, SyncError> {
-        let (remote, found, is_replaced) = match self.open(sealed) {
+        let found = match self.open(sealed) {
             // A btoken that cannot be opened has nothing for this device.
-            Err(_) if self.options.replace_remote => (Vault::new(), None, true),
-            opened => opened.map(|(remote, found)| (remote, Some(found), false))?,
+            Err(_) if self.options.replace_remote => None,
+            opened => Some(opened?),
         };
+        let is_replaced = found.is_none();
+        let found_shape = found.as_ref().map(|found| found.shape);
+        let (remote, devices) = found.map_or_else(
+            || (Vault::new(), RollCall::new()),
+            |found| (found.vault, found.devices),
+        );
         self.report.btoken_len = sealed.len();
-        let shape = self.shape_after(found);
+        let shape = self.shape_after(found_shape);
+        let has_roll_call = shape != Shape::Desktop;
+        if has_roll_call && found_shape == Some(BtokenShape::Passmate2) {
+            self.check_devices(&devices);
+        }
         if let (Shape::Desktop, Some(since)) = (shape, self.replica.vault().history_since()) {
             return Err(RemoteError::HistoryCut { since }.into());
         }
@@ -329,6 +353,9 @@ impl<'a> Attempt<'a> {
         }
 
         self.keep_account(shape)?;
+        if has_roll_call {
+            self.note_devices(&devices, rng);
+        }
         if !is_replaced {
             self.note_seen(&kept);
         }
@@ -352,10 +379,16 @@ impl<'a> Attempt<'a> {
 
         let missing = shape.count_missing(self.replica.vault(), &remote);
         // An upgraded account must not keep the desktop client's format.
-        let is_upgrade = found == Some(BtokenShape::Desktop) && shape != Shape::Desktop;
+        let is_upgrade = found_shape == Some(BtokenShape::Desktop) && shape != Shape::Desktop;
         let is_cut = self.replica.vault().history_since() != remote.history_since();
+        let read = has_roll_call.then(|| derive_read_hash(Some(sealed)));
         if missing == 0 && !is_upgrade && !is_cut {
-            return Ok(None);
+            return match read {
+                Some(_) if self.only_look.is_none() && self.is_entry_due(&devices) => {
+                    self.renew_entry(shape, read, rng)
+                }
+                _ => Ok(None),
+            };
         }
         if let Some(uploads) = self.only_look {
             return Err(RemoteError::Unconfirmed(uploads).into());
@@ -373,13 +406,65 @@ impl<'a> Attempt<'a> {
         }
         let sent =
             SeenChanges::of(&shape.part_of(self.replica.vault())).without(&shape.seen_of(&remote));
-        self.seal(shape, missing, sent, rng)
+        self.seal(shape, missing, sent, read, rng)
     }
 
-    fn open(&self, sealed: &[u8]) -> Result<(Vault, BtokenShape), RemoteError> {
+    fn open(&self, sealed: &[u8]) -> Result<Btoken, RemoteError> {
         let plaintext = format::btoken::open(sealed, &self.key).map_err(RemoteError::Unopenable)?;
-        let btoken = format::decode_btoken(&plaintext).map_err(RemoteError::NoVault)?;
-        Ok((btoken.vault, btoken.shape))
+        format::decode_btoken(&plaintext).map_err(RemoteError::NoVault)
+    }
+
+    /// Compares the roll call with the one that this device knows: an entry that went back shows an
+    /// older or another history, even if no change is missing.
+    fn check_devices(&mut self, found: &RollCall) {
+        let account = self.replica.account().filter(|_| self.joining.is_none());
+        let device = account.and_then(|account| Some((account, account.device.as_ref()?)));
+        if let Some((account, device)) = device {
+            let anomalies = account.devices.check(found, device.id);
+            if self.report.anomalies.is_empty() {
+                self.report.anomalies = anomalies;
+            }
+        }
+    }
+
+    /// Remembers the devices of a btoken, and what this device is called in the next one.
+    fn note_devices(&mut self, found: &RollCall, rng: &mut dyn CryptoRng) {
+        let Some(account) = self.replica.account() else {
+            return;
+        };
+        let device = device_of(account, &self.replica.device_name(), rng);
+        let devices = united(&account.devices, found);
+        if account.device.as_ref() != Some(&device) || account.devices != devices {
+            let account = Account {
+                device: Some(device),
+                devices,
+                ..account.clone()
+            };
+            self.replica.set_account(Some(account));
+        }
+    }
+
+    fn is_entry_due(&self, found: &RollCall) -> bool {
+        let account = self.replica.account();
+        let device = account.and_then(|account| Some((account, account.device.as_ref()?)));
+        device.is_some_and(|(account, device)| {
+            let (name, now) = (self.replica.device_name(), self.replica.now());
+            is_due(device, &account.devices, found, &name, now)
+        })
+    }
+
+    /// The btoken with a new entry of this device and nothing else that is new. It is not worth an
+    /// error.
+    fn renew_entry(
+        &mut self,
+        shape: Shape,
+        read: Option<[u8; 32]>,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Option<Vec<u8>>, SyncError> {
+        match self.seal(shape, 0, SeenChanges::new(), read, rng) {
+            Err(SyncError::Remote(RemoteError::TooLarge { .. })) => Ok(None),
+            sealed => sealed,
+        }
     }
 
     /// A preview shows what would come if a person agreed to everything.
@@ -413,12 +498,21 @@ impl<'a> Attempt<'a> {
         shape: Shape,
         missing: usize,
         sent: SeenChanges,
+        read: Option<[u8; 32]>,
         rng: &mut dyn CryptoRng,
     ) -> Result<Option<Vec<u8>>, SyncError> {
         let change_count = self.replica.vault().change_count();
         let part = shape.part_of(self.replica.vault()).into_owned();
-        let plaintext = format::encode_btoken_as(shape, &part, &RollCall::new())
-            .map_err(RemoteError::Unsealable)?;
+        let account = self.replica.account();
+        let device = account.and_then(|account| Some((account, account.device.as_ref()?)));
+        let roll_call = device.zip(read).map(|((account, device), read)| {
+            let (name, now) = (self.replica.device_name(), self.replica.now());
+            with_own_entry(device, &account.devices, &name, now, read, rng)
+        });
+        let none = RollCall::new();
+        let devices = roll_call.as_ref().map_or(&none, |(devices, _)| devices);
+        let plaintext =
+            format::encode_btoken_as(shape, &part, devices).map_err(RemoteError::Unsealable)?;
         let sealed = format::btoken::seal(&plaintext, &self.key, rng);
         let len = sealed.len();
         // Store no btoken that no device would accept.
@@ -437,6 +531,7 @@ impl<'a> Attempt<'a> {
             change_count,
             missing,
             sent,
+            roll_call,
             len,
             in_doubt: false,
         });

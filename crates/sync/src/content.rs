@@ -59,8 +59,8 @@ impl Content {
 }
 
 /// A short text that is the same on two devices if, and in practice only if, their vaults are equal
-/// in all changes, history included: 16 upper-case hex digits, the first 8 bytes of SHA-256 over
-/// the btoken's plaintext.
+/// in all changes, history and purges included: 32 upper-case hex digits, the first 16 bytes of
+/// SHA-256 over the btoken's plaintext without its roll call.
 ///
 /// # Errors
 /// The vault is larger than what can be sealed.
@@ -69,8 +69,8 @@ pub fn derive_fingerprint(vault: &Vault) -> Result<String, RemoteError> {
     let hash = Sha256::digest(&*plaintext);
     Ok(hash
         .iter()
-        .take(8)
-        .fold(String::with_capacity(16), |mut text, byte| {
+        .take(16)
+        .fold(String::with_capacity(32), |mut text, byte| {
             write!(text, "{byte:02X}").expect("a String takes everything");
             text
         }))

@@ -26,6 +26,7 @@ mod options;
 mod replica;
 mod report;
 mod retry;
+mod roll_call;
 mod rotate;
 mod setup;
 pub mod transport;

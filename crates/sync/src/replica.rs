@@ -1,7 +1,7 @@
 //! The vault of this device, as a sync sees it.
 
 use passmate_vault::merge::MergeSummary;
-use passmate_vault::{Account, Baseline, Vault};
+use passmate_vault::{Account, Baseline, DeviceText, Vault};
 
 use crate::admit::Admitted;
 
@@ -15,6 +15,9 @@ pub trait Replica {
 
     /// This device's clock, in seconds since 1970.
     fn now(&self) -> i64;
+
+    /// The name by which people know this device.
+    fn device_name(&self) -> DeviceText;
 
     /// The account that the vault is tied to.
     fn account(&self) -> Option<&Account>;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use passmate_vault::Delta;
 use passmate_vault::merge::MergeSummary;
 use passmate_vault::record::FieldKey;
-use passmate_vault::{RecordId, Vault};
+use passmate_vault::{Anomaly, RecordId, Vault};
 
 use crate::error::RemoteError;
 use crate::exchange::Greeting;
@@ -32,6 +32,8 @@ pub struct Report {
     pub greeting: Greeting,
     /// The server returned older data than this device had seen there.
     pub rollback: Option<Rollback>,
+    /// Entries of the roll call that show an older or another history than this device knows.
+    pub anomalies: Vec<Anomaly>,
     /// The changes that came and went.
     pub delta: Delta,
     /// Changes from the future, the latest first: this device's clock is behind, or another one was
@@ -70,6 +72,7 @@ impl Report {
         self.clashing.extend(earlier.clashing);
         self.purged.extend(earlier.purged);
         self.rollback = earlier.rollback.or(self.rollback);
+        self.anomalies.splice(..0, earlier.anomalies);
         self.ignored_cut = earlier.ignored_cut.or(self.ignored_cut);
         self.unread = earlier.unread.or(self.unread.take());
     }

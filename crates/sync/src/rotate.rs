@@ -10,7 +10,7 @@
 //!  - interrupted at any point, the next sync goes on from there.
 
 use passmate_vault::{
-    Account, AccountKey, Retired, SeenChanges, Shape, SyncKey, Vault, format, sync_key,
+    Account, AccountKey, Retired, RollCall, SeenChanges, Shape, SyncKey, Vault, format, sync_key,
 };
 
 use crate::account::{account_of, auth_token_of, replace_account};
@@ -204,6 +204,7 @@ impl SyncClient<'_> {
             key: AccountKey::Granted(key),
             confirmed: false,
             seen: SeenChanges::new(),
+            devices: RollCall::new(),
             retired: retired.clone(),
             shape: Shape::Modern,
             ..old.clone()

@@ -1,6 +1,6 @@
 //! A server in memory: the real machines of both sides, a map of accounts, and faults on demand.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::rc::Rc;
@@ -21,7 +21,7 @@ use passmate_sync::{
     Reason, RemoteError, Replica, Report, SaveError, SyncClient, SyncError, Transport, probe,
 };
 use passmate_vault::merge::MergeSummary;
-use passmate_vault::{Account, Baseline, Pin, SyncKey, Trust, Vault};
+use passmate_vault::{Account, Baseline, DeviceText, Pin, SyncKey, Trust, Vault};
 use rand_core::CryptoRng;
 
 /// What goes wrong in one exchange.
@@ -326,7 +326,7 @@ impl Wire for MemoryWire {
     }
 }
 
-/// Randomness that is the same in every run, and no time.
+/// Randomness that is the same in every run of a test and another one in each use, and no time.
 pub struct Calm {
     rng: Dice,
     pub slept: Vec<Duration>,
@@ -340,8 +340,12 @@ impl Default for Calm {
 
 impl Calm {
     pub fn new() -> Self {
+        thread_local! {
+            static MADE: Cell<u64> = const { Cell::new(0) };
+        }
+        MADE.set(MADE.get() + 1);
         Self {
-            rng: Dice(1),
+            rng: Dice(MADE.get()),
             slept: Vec::new(),
         }
     }
@@ -452,7 +456,11 @@ pub fn counts(report: &Report) -> (usize, usize, usize) {
 
 /// Two devices of one account: the first has one record with one field.
 pub fn two_devices(cloud: &Rc<RefCell<Cloud>>) -> (Device, Device) {
-    let (mut first, mut second) = (Device::default(), Device::default());
+    let named = |name: &str| Device {
+        name: name.to_owned(),
+        ..Device::default()
+    };
+    let (mut first, mut second) = (named("laptop"), named("phone"));
     first.set("mail", "password", "first");
     first.create(&mut Way::to(cloud)).unwrap();
     let key = first.key();
@@ -471,6 +479,7 @@ pub struct Device {
     pub writes: usize,
     pub is_full: bool,
     pub now: i64,
+    pub name: String,
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -604,6 +613,10 @@ impl Replica for Device {
 
     fn set_account(&mut self, account: Option<Account>) {
         self.account = account;
+    }
+
+    fn device_name(&self) -> DeviceText {
+        DeviceText::first_of(&self.name)
     }
 
     fn baseline(&self) -> Option<&Baseline> {

@@ -34,6 +34,7 @@ fn two_devices_reach_equal_vaults_over_both_layouts() {
 fn a_sync_without_changes_writes_and_sends_nothing() {
     let cloud = Cloud::new(Layout::One);
     let (mut first, mut second) = two_devices(&cloud);
+    first.sync(&mut Way::to(&cloud)).unwrap();
     let state_of = |first: &Device, second: &Device| {
         let mut cloud = cloud.borrow_mut();
         (
@@ -339,6 +340,9 @@ fn a_vault_whose_account_changed_meanwhile_is_not_sent() {
         }
         fn set_account(&mut self, account: Option<Account>) {
             self.0.set_account(account);
+        }
+        fn device_name(&self) -> DeviceText {
+            self.0.device_name()
         }
         fn baseline(&self) -> Option<&Baseline> {
             self.0.baseline()

@@ -4,7 +4,7 @@ use passmate_core::escape::escape;
 use passmate_core::problem::Problem;
 use passmate_core::sync::SyncErrorKind;
 use passmate_core::sync_all::shortage;
-use passmate_core::sync_status::{Content, Quota, Status, trust_text};
+use passmate_core::sync_status::{Content, DeviceStatus, Quota, SILENT_DAYS, Status, trust_text};
 use passmate_vault::{Shape, SharedFolder};
 use serde_json::json;
 
@@ -130,6 +130,9 @@ fn print_server(app: &App, status: &Status) -> Result<(), Problem> {
         ))?,
         None => line("last sync: none that this device remembers".to_owned())?,
     }
+    for device in &status.devices {
+        line(device_text(device))?;
+    }
     match status
         .last_try
         .as_ref()
@@ -142,6 +145,26 @@ fn print_server(app: &App, status: &Status) -> Result<(), Problem> {
         )),
         None => Ok(()),
     }
+}
+
+fn device_text(device: &DeviceStatus) -> String {
+    let name = match escape(&device.name) {
+        name if name.is_empty() => device.id.clone(),
+        name => name,
+    };
+    let this = if device.is_this { ", this device" } else { "" };
+    let silent = if device.is_silent && !device.is_this {
+        format!(
+            "; silent for more than {SILENT_DAYS} days: is it lost, or does the server show it \
+             another history?"
+        )
+    } else {
+        String::new()
+    };
+    format!(
+        "device: {name}{this}, last synced {}{silent}",
+        local_time(device.time)
+    )
 }
 
 fn server_object(status: &Status) -> serde_json::Value {
@@ -160,7 +183,19 @@ fn server_object(status: &Status) -> serde_json::Value {
         "last_sync": status.last_sync,
         "last_try": status.last_try,
         "unsent": status.unsent,
+        "devices": status.devices.iter().map(device_object).collect::<Vec<_>>(),
         "room": { "used": used, "limit": limit, "left": status.quota.left(), "stated": stated },
+    })
+}
+
+fn device_object(device: &DeviceStatus) -> serde_json::Value {
+    json!({
+        "name": device.name,
+        "id": device.id,
+        "time": device.time,
+        "version": device.version,
+        "this": device.is_this,
+        "silent": device.is_silent,
     })
 }
 
