@@ -1,6 +1,5 @@
 //! Imports each sample in `vectors/import` twice. The first time gives the content of
 //! `NAME.expected`, the second time changes nothing.
-#![cfg(test)]
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

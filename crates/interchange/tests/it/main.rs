@@ -1,0 +1,4 @@
+//! Imports of whole files.
+#![cfg(test)]
+
+mod samples;
