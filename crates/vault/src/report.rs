@@ -108,6 +108,7 @@ impl Vault {
     }
 }
 
+/// `None` if the sync did nothing to the record, or if it never had a path: no person has seen it.
 fn record_report(id: &RecordId, record: &Record, delta: &Delta) -> Option<RecordReport> {
     if record
         .changes()
@@ -118,8 +119,7 @@ fn record_report(id: &RecordId, record: &Record, delta: &Delta) -> Option<Record
     }
     let paths = record
         .fields()
-        .find(|field| matches!(field, [first, ..] if first.key.is_path()))
-        .unwrap_or_default();
+        .find(|field| matches!(field, [first, ..] if first.key.is_path()))?;
     let side_of = |change: Option<&Change>| change.and_then(|change| delta.side_of(id, change));
     let first = paths.iter().find(|change| !change.is_purged());
     let purge = paths.iter().rev().find_map(|change| side_of(Some(change)));
@@ -201,6 +201,7 @@ fn field_report(id: &RecordId, field: &[Change], delta: &Delta) -> Option<FieldR
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::{Domain, Stamp, Value};
     use crate::sync::seen::SeenChanges;
 
     /// What a sync of the two does to the first.
@@ -312,5 +313,22 @@ mod tests {
             (Some("web/moved"), Fate::Changed)
         );
         assert_eq!(moved.moved.as_ref().unwrap().received, 1);
+    }
+
+    #[test]
+    fn a_record_that_never_had_a_path_is_not_reported() {
+        let (mut ours, theirs) = two_devices();
+        let key = FieldKey {
+            domain: Domain::Meta,
+            name: "hidden".into(),
+        };
+        let hidden = Change {
+            key,
+            stamp: Stamp::from_seconds(200),
+            value: Value::Text("v".into()),
+        };
+        ours.insert(&"C".into(), hidden);
+        assert_eq!(sync(&mut ours.clone(), &theirs), []);
+        assert_eq!(sync(&mut theirs.clone(), &ours), []);
     }
 }
