@@ -2,3 +2,65 @@
 #![cfg(test)]
 
 mod samples;
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use passmate_interchange::{Applied, Format, apply, parse};
+use passmate_vault::{Passphrase, Vault};
+
+const NOW: i64 = 1_800_000_000;
+const PASSWORD: &str = "import sample";
+
+fn vectors() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../vectors")
+}
+
+fn read(sample: &str) -> Vec<u8> {
+    std::fs::read(vectors().join(sample)).unwrap()
+}
+
+fn secret(text: &str) -> Passphrase {
+    Passphrase::from(text.to_owned())
+}
+
+/// The paths and fields that people see.
+fn shown(vault: &Vault) -> String {
+    let mut text = String::new();
+    for record in vault.view().records() {
+        writeln!(text, "{}", record.path.to_string_lossy()).unwrap();
+        for field in record.fields() {
+            writeln!(
+                text,
+                "  {}: {:?}",
+                field.name.to_string_lossy(),
+                field.value.to_string_lossy()
+            )
+            .unwrap();
+        }
+    }
+    text
+}
+
+#[track_caller]
+fn import(
+    format: Format,
+    bytes: &[u8],
+    password: Option<&str>,
+    vault: &mut Vault,
+    now: i64,
+) -> Applied {
+    let imported = parse(format, bytes, password.map(secret).as_ref()).unwrap();
+    apply(&imported, vault, format, now).unwrap()
+}
+
+const TABLE: &str = "name,url,username,password,note\n";
+
+fn chrome(rows: &str) -> Vec<u8> {
+    format!("{TABLE}{rows}").into_bytes()
+}
+
+#[track_caller]
+fn import_chrome(rows: &str, vault: &mut Vault, now: i64) -> Applied {
+    import(Format::ChromeCsv, &chrome(rows), None, vault, now)
+}
