@@ -2,9 +2,11 @@
 //! second import changes nothing.
 #![no_main]
 
+use getrandom::SysRng;
 use libfuzzer_sys::fuzz_target;
 use passmate_interchange::{Format, apply, parse};
 use passmate_vault::Vault;
+use rand_core::UnwrapErr;
 
 // Every format tries every file, so that `vectors/import` can serve as the corpus. There is no
 // password, so no key is derived.
@@ -13,10 +15,10 @@ fuzz_target!(|bytes: &[u8]| {
         let Ok(imported) = parse(*format, bytes, None) else {
             continue;
         };
-        let mut vault = Vault::new();
-        apply(&imported, &mut vault, *format, 1_800_000_000)
+        let (mut vault, mut rng) = (Vault::new(), UnwrapErr(SysRng));
+        apply(&imported, &mut vault, *format, 1_800_000_000, &mut rng)
             .expect("the parser cleans names, and the clock is valid");
-        let again = apply(&imported, &mut vault, *format, 1_800_000_100)
+        let again = apply(&imported, &mut vault, *format, 1_800_000_100, &mut rng)
             .expect("the first import succeeded");
         assert_eq!(again.changes, 0);
     }

@@ -11,12 +11,14 @@
 
 use std::path::Path;
 
+use getrandom::SysRng;
 use passmate_interchange::{Applied, Format, Imported, apply};
 use passmate_proto::RequestCode;
 use passmate_sync::{Reason, Replica, Report};
 use passmate_vault::login::{FieldRole, find_otp, role_of};
 use passmate_vault::report::RecordReport;
 use passmate_vault::{Passphrase, Pin, SharedFolder, Trust};
+use rand_core::UnwrapErr;
 use zeroize::Zeroizing;
 
 use crate::answer::{Consent, Reply};
@@ -270,7 +272,8 @@ impl VaultApi for Session {
 
     fn preview_import(&mut self, format: Format, imported: &Imported) -> Reply<Applied> {
         let mut vault = self.vault().clone();
-        Ok(apply(imported, &mut vault, format, self.now())?)
+        let rng = &mut UnwrapErr(SysRng);
+        Ok(apply(imported, &mut vault, format, self.now(), rng)?)
     }
 
     fn export(&mut self, form: ExportForm) -> Reply<Exported> {

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use getrandom::SysRng;
 use passmate_interchange::{Applied, Format, Imported, apply};
 use passmate_vault::{RecordId, Vault};
+use rand_core::UnwrapErr;
 use zeroize::Zeroizing;
 
 use crate::answer::{Consent, Question, Reply};
@@ -212,7 +214,8 @@ pub(crate) fn edit(session: &mut Session, edit: &Edit, consent: &Consent) -> Rep
         }
         Edit::Undo => edited.changes = undo(session)?,
         Edit::Import { format, imported } => {
-            let applied = session.edit(|vault, now| apply(imported, vault, *format, now))?;
+            let rng = &mut UnwrapErr(SysRng);
+            let applied = session.edit(|vault, now| apply(imported, vault, *format, now, rng))?;
             edited.changes = applied.changes;
             edited.applied = Some(applied);
         }

@@ -2,8 +2,8 @@
 //!
 //! The file may have been imported before, and the person may have edited the records since. The
 //! rules are:
-//!  - a record's id is derived from the format's word and the item's id, so an item always becomes
-//!    the same record;
+//!  - a record's id is derived from the vault's import key, the format's word and the item's id, so
+//!    an item always becomes the same record, and nobody else can predict the id (see `ids`);
 //!  - a value is written only if the field never had it. So edits by the person stay, and changes
 //!    in the source are imported;
 //!  - a path is set only if the record never had it, so a record that the person moved stays there;
@@ -13,12 +13,13 @@
 //! So a second import of the same file adds no change. If a value in the source changed and changed
 //! back, the old value is not written again.
 
+pub(crate) mod ids;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use data_encoding::HEXUPPER;
 use passmate_vault::record::{Domain, PATH, Record, TIME_MIN};
 use passmate_vault::{EditError, RecordId, Text, Vault};
-use sha2::{Digest, Sha256};
+use rand_core::CryptoRng;
 
 use crate::read::item::Item;
 use crate::read::{Format, Imported};
@@ -28,7 +29,7 @@ use crate::read::{Format, Imported};
 pub struct Applied {
     /// For each record of the file, its outcome and its path in the vault.
     pub records: Vec<(Outcome, String)>,
-    /// The number of changes that were new to the vault.
+    /// The number of changes that were new to the vault. A new import key does not count.
     pub changes: usize,
 }
 
@@ -57,7 +58,8 @@ pub enum Outcome {
 }
 
 /// Puts an import into a vault. A second call with the same import changes nothing. `now` is the
-/// time in seconds since 1970.
+/// time in seconds since 1970. `rng` makes the vault's import key, from which the ids of new records
+/// are derived, if the vault has none.
 ///
 /// The values of a new record get the time of the last change in the source as their stamp. Later
 /// changes get `now`. `docs/import.md` has the rules.
@@ -70,12 +72,14 @@ pub fn apply(
     vault: &mut Vault,
     format: Format,
     now: i64,
+    rng: &mut dyn CryptoRng,
 ) -> Result<Applied, EditError> {
     let mut applied = Applied::default();
     merge(&imported.vault, vault, &mut applied);
+    let items = ids::with_ids(&imported.items, vault, format, now, rng)?;
     let before = vault.change_count();
     let mut paths = Paths::new(vault);
-    for (id, item) in with_ids(imported, format) {
+    for (id, item) in items {
         let (outcome, path) = match vault.record(&id) {
             None => (Outcome::Created, create(vault, &mut paths, &id, item, now)?),
             Some(_) if !paths.live.contains_key(&id) => (Outcome::Deleted, item.path.clone()),
@@ -87,39 +91,9 @@ pub fn apply(
     Ok(applied)
 }
 
-/// Derives the id of the record for an item.
-fn derive_record_id(format: Format, source_id: &str) -> RecordId {
-    let mut hash = Sha256::new();
-    for part in ["passmate import", format.word(), source_id] {
-        hash.update(part);
-        hash.update([0]);
-    }
-    let hash: [u8; 32] = hash.finalize().into();
-    let (id, _) = hash
-        .split_first_chunk::<8>()
-        .expect("32 bytes have 8 at their head");
-    RecordId::from(HEXUPPER.encode(id))
-}
-
-/// Each item with its record's id. Items with the same source id are numbered in the order of the
-/// file.
-fn with_ids(imported: &Imported, format: Format) -> Vec<(RecordId, &Item)> {
-    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut items = Vec::with_capacity(imported.items.len());
-    for item in &imported.items {
-        let number = seen.entry(&item.source_id).or_insert(0);
-        *number += 1;
-        let id = match *number {
-            1 => derive_record_id(format, &item.source_id),
-            number => derive_record_id(format, &format!("{}\0{number}", item.source_id)),
-        };
-        items.push((id, item));
-    }
-    items
-}
-
 fn merge(theirs: &Vault, vault: &mut Vault, applied: &mut Applied) {
-    let summary = vault.merge(theirs);
+    let theirs = ids::without_key(theirs);
+    let summary = vault.merge(&theirs);
     applied.changes = summary.received;
     let view = vault.view();
     let live: BTreeMap<_, _> = view
@@ -215,15 +189,14 @@ fn had_value(record: &Record, domain: Domain, name: &str, is_it: impl Fn(&str) -
 
 /// Whether `had` is the path itself, or `path (2)` and so on.
 fn is_numbered(had: &str, path: &str) -> bool {
-    let Some(rest) = had.strip_prefix(path) else {
-        return false;
-    };
-    let number = rest
-        .strip_prefix(" (")
-        .and_then(|rest| rest.strip_suffix(')'));
-    rest.is_empty()
-        || number
-            .is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+    had == path || base_of_numbered(had) == Some(path)
+}
+
+/// The path that got a number: `path` for `path (2)`.
+fn base_of_numbered(path: &str) -> Option<&str> {
+    let (base, number) = path.strip_suffix(')')?.rsplit_once(" (")?;
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then_some(base)
 }
 
 /// The paths of the vault.

@@ -10,8 +10,8 @@
 //!
 //! The rules are:
 //!  - a part of a file that is not imported or exported is a [`Loss`];
-//!  - a record's id is derived from its identity in the source, so importing a file twice changes
-//!    nothing;
+//!  - a record's id is derived from its identity in the source and a random key of the vault, so
+//!    importing a file twice changes nothing, and nobody can predict the ids;
 //!  - an import never undoes what a person did in Passmate after an earlier one;
 //!  - the memory, work, depth and number of items that a file asks for are checked before they are
 //!    spent;

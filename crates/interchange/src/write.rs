@@ -17,6 +17,7 @@ use passmate_vault::{Document, Passphrase, Vault};
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
+use crate::apply::ids::without_key;
 use crate::crypto::KdfError;
 use crate::loss::Loss;
 
@@ -116,7 +117,8 @@ pub fn write(
             seal(&plaintext, options, rng)?
         }
         ExportFormat::Passmate2 => {
-            let copy = encode_passmate2(vault, Purpose::Primary)?;
+            // The import key is of no use there, so it is no loss.
+            let copy = encode_passmate2(&without_key(vault), Purpose::Primary)?;
             if copy.omitted > 0 {
                 losses.push(Loss::of_file(format!(
                     "{} changes of the history are left out, \

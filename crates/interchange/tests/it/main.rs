@@ -1,13 +1,16 @@
 //! Imports of whole files.
 #![cfg(test)]
 
+mod ids;
 mod samples;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use passmate_interchange::{Applied, Format, apply, parse};
+use getrandom::SysRng;
+use passmate_interchange::{Applied, Format, Imported, apply, parse};
 use passmate_vault::{Passphrase, Vault};
+use rand_core::UnwrapErr;
 
 const NOW: i64 = 1_800_000_000;
 const PASSWORD: &str = "import sample";
@@ -51,7 +54,12 @@ fn import(
     now: i64,
 ) -> Applied {
     let imported = parse(format, bytes, password.map(secret).as_ref()).unwrap();
-    apply(&imported, vault, format, now).unwrap()
+    put(&imported, vault, format, now)
+}
+
+#[track_caller]
+fn put(imported: &Imported, vault: &mut Vault, format: Format, now: i64) -> Applied {
+    apply(imported, vault, format, now, &mut UnwrapErr(SysRng)).unwrap()
 }
 
 const TABLE: &str = "name,url,username,password,note\n";

@@ -3,10 +3,10 @@
 
 use std::fmt::Write as _;
 
-use passmate_interchange::{Format, ImportError, Outcome, apply, parse};
+use passmate_interchange::{Format, ImportError, Outcome, parse};
 use passmate_vault::Vault;
 
-use crate::{NOW, PASSWORD, chrome, import, import_chrome, read, secret, shown, vectors};
+use crate::{NOW, PASSWORD, chrome, import, import_chrome, put, read, secret, shown, vectors};
 
 /// Imports a sample twice and compares with the expected content.
 #[track_caller]
@@ -14,7 +14,7 @@ fn check(word: &str, sample: &str, expected: &str, password: Option<&str>) {
     let (format, bytes) = (Format::from_word(word).unwrap(), read(sample));
     let imported = parse(format, &bytes, password.map(secret).as_ref()).unwrap();
     let mut vault = Vault::new();
-    let first = apply(&imported, &mut vault, format, NOW).unwrap();
+    let first = put(&imported, &mut vault, format, NOW);
     assert!(first.count(Outcome::Created) > 0);
     let mut text = shown(&vault);
     for loss in &imported.losses {
@@ -258,13 +258,8 @@ fn no_damaged_sample_panics() {
                         continue;
                     };
                     let mut vault = Vault::new();
-                    apply(&imported, &mut vault, *format, NOW).unwrap();
-                    assert_eq!(
-                        apply(&imported, &mut vault, *format, NOW + 1)
-                            .unwrap()
-                            .changes,
-                        0
-                    );
+                    put(&imported, &mut vault, *format, NOW);
+                    assert_eq!(put(&imported, &mut vault, *format, NOW + 1).changes, 0);
                 }
             }
         }
@@ -305,7 +300,7 @@ fn a_passmate_2_file_is_imported_with_its_history() {
     let password = index["passphrase"].as_str().unwrap();
     let imported = parse(Format::Passmate2, &bytes, Some(&secret(password))).unwrap();
     let mut vault = Vault::new();
-    let applied = apply(&imported, &mut vault, Format::Passmate2, NOW).unwrap();
+    let applied = put(&imported, &mut vault, Format::Passmate2, NOW);
     assert_eq!(vault, imported.vault);
     assert_eq!(applied.changes, vault.change_count());
     assert!(applied.changes > vault.view().records().len());

@@ -1,0 +1,313 @@
+//! Which record an item becomes.
+//!
+//! A person may import a file that somebody else made, and then one of their own. If ids followed
+//! from the file alone, whoever knows the kind of the second file could predict them, and put
+//! records with these ids, or with lower ones that keep a path, into the first one. The rules are:
+//!  - the id of a new record is derived from the *import key*, which is random and the same on all
+//!    devices of a vault;
+//!  - the key is a change of a record without a path, so it syncs with the vault and nobody sees
+//!    it. If two devices made a key before they synced, the vault has both: items are looked up
+//!    under every key, and new records get an id under the newest;
+//!  - a record under an id without a key, as it was derived before there were keys, is found too.
+//!    Such an id can be predicted;
+//!  - an item that is not found by its id is the record whose history has its path and all its
+//!    values, if there is one. So an item is also found after a sync that does not carry the key;
+//!  - a record is found for at most one item of a file;
+//!  - an imported vault does not bring its key, because whoever made the file knows it.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use data_encoding::{HEXUPPER, HEXUPPER_PERMISSIVE};
+use passmate_vault::record::{
+    Change, Domain, FieldKey, PATH, Record, Stamp, TIME_MAX, TIME_MIN, Value,
+};
+use passmate_vault::{EditError, RecordId, Text, Vault};
+use rand_core::CryptoRng;
+use zeroize::Zeroizing;
+
+use super::{base_of_numbered, had_value};
+use crate::crypto::{hmac_sha256, sha256};
+use crate::read::Format;
+use crate::read::item::Item;
+
+/// The id of the record that holds the import key.
+const KEY_RECORD: &str = "import";
+/// The meta field that holds it, as 32 upper-case hex digits.
+const KEY_FIELD: &str = "import_key";
+const KEY_LEN: usize = 16;
+/// The first text from which an id is derived.
+const LABEL: &str = "passmate import";
+/// How many records with an item's path are compared with the item. It bounds the work for a file
+/// in which all items have the same path.
+const CANDIDATES_MAX: usize = 256;
+
+/// Each item with the id of its record, which may be new. Makes an import key if a record is new
+/// and the vault has no key.
+///
+/// # Errors
+/// The clock is beyond the year 9999.
+pub(super) fn with_ids<'i>(
+    items: &'i [Item],
+    vault: &mut Vault,
+    format: Format,
+    now: i64,
+    rng: &mut dyn CryptoRng,
+) -> Result<Vec<(RecordId, &'i Item)>, EditError> {
+    let numbered = with_source_ids(items);
+    let keys = keys_of(vault);
+    let found = find_records(&numbered, vault, format, &keys);
+    let mut newest_key = keys.into_iter().next();
+    let mut items_with_ids = Vec::with_capacity(items.len());
+    for ((source_id, item), found) in numbered.iter().zip(found) {
+        let id = match (found, &newest_key) {
+            (Some(id), _) => id,
+            (None, Some(key)) => derive_record_id(key, format, source_id),
+            (None, None) => {
+                let key = newest_key.insert(make_key(vault, now, rng)?);
+                derive_record_id(key, format, source_id)
+            }
+        };
+        items_with_ids.push((id, *item));
+    }
+    Ok(items_with_ids)
+}
+
+/// The vault without an import key.
+pub(crate) fn without_key(vault: &Vault) -> Cow<'_, Vault> {
+    let is_key = |change: &Change| change.key == key_field();
+    let key_record = RecordId::from(KEY_RECORD);
+    let changes = vault.record(&key_record).map_or(&[][..], Record::changes);
+    if !changes.iter().any(is_key) {
+        return Cow::Borrowed(vault);
+    }
+    let mut without = Vault::new();
+    for (id, record) in vault.records() {
+        for change in record.changes() {
+            if *id != key_record || !is_key(change) {
+                without.insert(id, change.clone());
+            }
+        }
+    }
+    Cow::Owned(without)
+}
+
+type ImportKey = Zeroizing<[u8; KEY_LEN]>;
+
+/// The import keys of a vault, the newest first. Values that are no keys are skipped.
+fn keys_of(vault: &Vault) -> Vec<ImportKey> {
+    let FieldKey { domain, name } = key_field();
+    let changes = vault
+        .record(&RecordId::from(KEY_RECORD))
+        .map_or(&[][..], |record| record.history(domain, &name));
+    let values = changes.iter().rev().map(|change| &change.value);
+    values.filter_map(parse_key).collect()
+}
+
+fn parse_key(value: &Value) -> Option<ImportKey> {
+    let Value::Text(text) = value else {
+        return None;
+    };
+    let bytes = HEXUPPER_PERMISSIVE.decode(text.as_bytes()).ok()?;
+    let bytes = Zeroizing::new(bytes);
+    Some(Zeroizing::new(bytes.as_slice().try_into().ok()?))
+}
+
+fn key_field() -> FieldKey {
+    FieldKey {
+        domain: Domain::Meta,
+        name: Text::from(KEY_FIELD),
+    }
+}
+
+fn make_key(vault: &mut Vault, now: i64, rng: &mut dyn CryptoRng) -> Result<ImportKey, EditError> {
+    let mut key = Zeroizing::new([0; KEY_LEN]);
+    rng.fill_bytes(&mut *key);
+    let value = Value::Text(Text::from(HEXUPPER.encode(&*key)));
+    let id = RecordId::from(KEY_RECORD);
+    if vault.record(&id).is_some() {
+        // The change must not share its stamp with one that was purged.
+        vault.change_value(&id, key_field(), value, now)?;
+    } else if now > TIME_MAX {
+        return Err(EditError::ClockOutOfRange);
+    } else {
+        let stamp = Stamp::from_seconds(now.max(TIME_MIN));
+        vault.insert(
+            &id,
+            Change {
+                key: key_field(),
+                stamp,
+                value,
+            },
+        );
+    }
+    Ok(key)
+}
+
+fn derive_record_id(key: &ImportKey, format: Format, source_id: &str) -> RecordId {
+    let parts = [LABEL, format.word(), source_id].map(str::as_bytes);
+    let [label, word, source_id] = parts;
+    id_of(hmac_sha256(
+        &**key,
+        &[label, &[0], word, &[0], source_id, &[0]],
+    ))
+}
+
+/// Derives the id that an item had before there were import keys.
+fn derive_unkeyed_record_id(format: Format, source_id: &str) -> RecordId {
+    let parts = [LABEL, format.word(), source_id].map(str::as_bytes);
+    let [label, word, source_id] = parts;
+    id_of(sha256(&[label, &[0], word, &[0], source_id, &[0]]))
+}
+
+fn id_of(hash: [u8; 32]) -> RecordId {
+    let (id, _) = hash
+        .split_first_chunk::<8>()
+        .expect("32 bytes have 8 at their head");
+    RecordId::from(HEXUPPER.encode(id))
+}
+
+/// Each item with a source id of its own: the second item with the same one gets a number, in the
+/// order of the file.
+fn with_source_ids(items: &[Item]) -> Vec<(Cow<'_, str>, &Item)> {
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut numbered = Vec::with_capacity(items.len());
+    for item in items {
+        let number = seen.entry(&item.source_id).or_insert(0);
+        *number += 1;
+        let source_id = match *number {
+            1 => Cow::Borrowed(item.source_id.as_str()),
+            number => Cow::Owned(format!("{}\0{number}", item.source_id)),
+        };
+        numbered.push((source_id, item));
+    }
+    numbered
+}
+
+/// The record of each item, if the vault has it.
+fn find_records(
+    numbered: &[(Cow<'_, str>, &Item)],
+    vault: &Vault,
+    format: Format,
+    keys: &[ImportKey],
+) -> Vec<Option<RecordId>> {
+    let by_id = |(source_id, _): &(Cow<'_, str>, &Item)| {
+        let keyed = keys
+            .iter()
+            .map(|key| derive_record_id(key, format, source_id));
+        let unkeyed = std::iter::once_with(|| derive_unkeyed_record_id(format, source_id));
+        keyed.chain(unkeyed).find(|id| vault.record(id).is_some())
+    };
+    let mut found: Vec<Option<RecordId>> = numbered.iter().map(by_id).collect();
+    if found.iter().any(Option::is_none) {
+        let mut by_content = ByContent::new(vault, found.iter().flatten());
+        let missing = found.iter_mut().zip(numbered);
+        for (record, (_, item)) in missing.filter(|(record, _)| record.is_none()) {
+            *record = by_content.take(item).cloned();
+        }
+    }
+    found
+}
+
+/// Finds records by their content. Finds each at most once.
+struct ByContent<'v> {
+    /// The records that ever had a path, or the path with a number. Live records come first.
+    by_path: BTreeMap<&'v str, VecDeque<(&'v RecordId, &'v Record)>>,
+    taken: BTreeSet<&'v RecordId>,
+}
+
+impl<'v> ByContent<'v> {
+    fn new<'i>(vault: &'v Vault, found: impl Iterator<Item = &'i RecordId>) -> Self {
+        let found: BTreeSet<&RecordId> = found.collect();
+        let view = vault.view();
+        let live: BTreeSet<&RecordId> = view.records().iter().map(|record| record.id).collect();
+        let (mut records, deleted): (Vec<_>, Vec<_>) = vault
+            .records()
+            .filter(|(id, _)| !found.contains(id))
+            .partition(|(id, _)| live.contains(id));
+        records.extend(deleted);
+        let mut by_path: BTreeMap<_, VecDeque<_>> = BTreeMap::new();
+        for (id, record) in records {
+            for path in paths_of(record) {
+                by_path.entry(path).or_default().push_back((id, record));
+            }
+        }
+        Self {
+            by_path,
+            taken: BTreeSet::new(),
+        }
+    }
+
+    /// A record to which an import of the item would add nothing.
+    fn take(&mut self, item: &Item) -> Option<&'v RecordId> {
+        let records = self.by_path.get_mut(item.path.as_str())?;
+        let place = records
+            .iter()
+            .take(CANDIDATES_MAX)
+            .position(|(id, record)| !self.taken.contains(id) && had_all_values(record, item))?;
+        let (id, _) = records.remove(place)?;
+        self.taken.insert(id);
+        Some(id)
+    }
+}
+
+fn had_all_values(record: &Record, item: &Item) -> bool {
+    item.fields.iter().all(|field| {
+        had_value(record, Domain::User, &field.name, |had| {
+            had == field.value.as_str()
+        })
+    })
+}
+
+/// The paths that a record ever had, with and without a number.
+fn paths_of(record: &Record) -> BTreeSet<&str> {
+    let history = record.history(Domain::Meta, &Text::from(PATH));
+    let paths = history.iter().filter_map(|change| match &change.value {
+        Value::Text(path) => path.as_str(),
+        _ => None,
+    });
+    paths
+        .flat_map(|path| [Some(path), base_of_numbered(path)])
+        .flatten()
+        .filter(|path| !path.is_empty())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_the_head_of_an_hmac() {
+        let mut key = ImportKey::default();
+        (0..).zip(key.iter_mut()).for_each(|(n, byte)| *byte = n);
+        let id = |source_id| derive_record_id(&key, Format::Bitwarden, source_id);
+        assert_eq!(id("1"), RecordId::from("F8A74A71FEFA6102"));
+        assert_eq!(
+            derive_record_id(&key, Format::ChromeCsv, "a\x002"),
+            RecordId::from("53D029AEF28D37D4")
+        );
+        assert_eq!(
+            derive_unkeyed_record_id(Format::Bitwarden, "1"),
+            RecordId::from("57C65859DCA6F2C8")
+        );
+    }
+
+    #[test]
+    fn values_that_are_no_keys_are_skipped() {
+        let mut vault = Vault::new();
+        let good = "00112233445566778899AABBCCDDEEFF";
+        let values = ["", "00", "no hex", good, &good.to_lowercase(), &good[1..]];
+        for (stamp, value) in (1..).zip(values) {
+            let change = Change {
+                key: key_field(),
+                stamp: Stamp::from_seconds(stamp),
+                value: Value::Text(value.into()),
+            };
+            vault.insert(&KEY_RECORD.into(), change);
+        }
+        let keys = keys_of(&vault);
+        let texts: Vec<_> = keys.iter().map(|key| HEXUPPER.encode(&**key)).collect();
+        assert_eq!(texts, [good, good]);
+    }
+}
