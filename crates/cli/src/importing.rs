@@ -98,6 +98,7 @@ fn report(
             "unchanged": unchanged,
             "deleted": deleted,
             "changes": applied.changes,
+            "clamped": applied.clamped,
             "losses": losses,
         }));
     }
@@ -129,5 +130,24 @@ fn report(
         "{did} from {}: {}",
         format.word(),
         parts.join(", ")
-    ))
+    ))?;
+    if applied.clamped > 0 {
+        app.out.note(&clamped(applied.clamped, dry_run));
+    }
+    Ok(())
+}
+
+fn clamped(count: usize, dry_run: bool) -> String {
+    let were = if count == 1 {
+        "change was"
+    } else {
+        "changes were"
+    };
+    let (one_or_more, get) = match (count, dry_run) {
+        (1, false) => ("it", "got"),
+        (1, true) => ("it", "would get"),
+        (_, false) => ("they", "got"),
+        (_, true) => ("they", "would get"),
+    };
+    format!("{count} {were} stamped in the future; {one_or_more} {get} the present time")
 }

@@ -8,12 +8,15 @@
 //!    in the source are imported;
 //!  - a path is set only if the record never had it, so a record that the person moved stays there;
 //!  - a record that the person deleted stays deleted;
-//!  - a record or field that is missing in the file stays as it is.
+//!  - a record or field that is missing in the file stays as it is;
+//!  - what the file stamps in the future gets a present stamp, so that it never wins over a later
+//!    edit (see `present`).
 //!
 //! So a second import of the same file adds no change. If a value in the source changed and changed
 //! back, the old value is not written again.
 
 pub(crate) mod ids;
+mod present;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,6 +34,9 @@ pub struct Applied {
     pub records: Vec<(Outcome, String)>,
     /// The number of changes that were new to the vault. A new import key does not count.
     pub changes: usize,
+    /// The number of changes, and of new records of items, that were stamped in the future and got a
+    /// present stamp.
+    pub clamped: usize,
 }
 
 impl Applied {
@@ -61,8 +67,8 @@ pub enum Outcome {
 /// time in seconds since 1970. `rng` makes the vault's import key, from which the ids of new records
 /// are derived, if the vault has none.
 ///
-/// The values of a new record get the time of the last change in the source as their stamp. Later
-/// changes get `now`. `docs/import.md` has the rules.
+/// The values of a new record get the time of the last change in the source as their stamp, unless
+/// that is in the future. Later changes get `now`. `docs/import.md` has the rules.
 ///
 /// # Errors
 /// The clock or a stamp is beyond the year 9999. A part may have been applied then, so the caller
@@ -75,13 +81,16 @@ pub fn apply(
     rng: &mut dyn CryptoRng,
 ) -> Result<Applied, EditError> {
     let mut applied = Applied::default();
-    merge(&imported.vault, vault, &mut applied);
+    merge(&imported.vault, vault, now, &mut applied);
     let items = ids::with_ids(&imported.items, vault, format, now, rng)?;
     let before = vault.change_count();
     let mut paths = Paths::new(vault);
     for (id, item) in items {
         let (outcome, path) = match vault.record(&id) {
-            None => (Outcome::Created, create(vault, &mut paths, &id, item, now)?),
+            None => {
+                applied.clamped += usize::from(is_from_future(item, now));
+                (Outcome::Created, create(vault, &mut paths, &id, item, now)?)
+            }
             Some(_) if !paths.live.contains_key(&id) => (Outcome::Deleted, item.path.clone()),
             Some(_) => update(vault, &mut paths, &id, item, now)?,
         };
@@ -91,10 +100,12 @@ pub fn apply(
     Ok(applied)
 }
 
-fn merge(theirs: &Vault, vault: &mut Vault, applied: &mut Applied) {
+fn merge(theirs: &Vault, vault: &mut Vault, now: i64, applied: &mut Applied) {
     let theirs = ids::without_key(theirs);
-    let summary = vault.merge(&theirs);
+    let (present, clamped) = present::bring_to_present(&theirs, vault, now);
+    let summary = vault.merge(&present);
     applied.changes = summary.received;
+    applied.clamped = clamped;
     let view = vault.view();
     let live: BTreeMap<_, _> = view
         .records()
@@ -127,10 +138,10 @@ fn create(
     item: &Item,
     now: i64,
 ) -> Result<String, EditError> {
-    // A stamp in the future would win over the person's next edit.
-    let stamp = item
-        .modified
-        .map_or(now, |modified| modified.clamp(TIME_MIN, now.max(TIME_MIN)));
+    let stamp = match item.modified {
+        Some(modified) if !is_from_future(item, now) => modified.max(TIME_MIN),
+        _ => now.max(TIME_MIN),
+    };
     let path = paths.give(&item.path);
     vault.create_record(id.clone(), path.as_str(), stamp)?;
     for field in &item.fields {
@@ -138,6 +149,11 @@ fn create(
     }
     paths.live.insert(id.clone(), path.clone());
     Ok(path)
+}
+
+fn is_from_future(item: &Item, now: i64) -> bool {
+    item.modified
+        .is_some_and(|modified| modified > now.max(TIME_MIN))
 }
 
 fn update(

@@ -12,7 +12,8 @@
 //!  - a part of a file that is not imported or exported is a [`Loss`];
 //!  - a record's id is derived from its identity in the source and a random key of the vault, so
 //!    importing a file twice changes nothing, and nobody can predict the ids;
-//!  - an import never undoes what a person did in Passmate after an earlier one;
+//!  - an import never undoes what a person did in Passmate after an earlier one, and brings no
+//!    stamp from the future that would win over a later edit;
 //!  - the memory, work, depth and number of items that a file asks for are checked before they are
 //!    spent;
 //!  - no error holds a value of a file or a vault.

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod ids;
+mod present;
 mod samples;
 
 use std::fmt::Write as _;
