@@ -5,15 +5,19 @@ use std::path::PathBuf;
 
 use getrandom::SysRng;
 use passmate_interchange::{Applied, Format, Imported, apply};
+use passmate_sync::{Replica, admit};
 use passmate_vault::{RecordId, Vault};
 use rand_core::UnwrapErr;
 use zeroize::Zeroizing;
 
 use crate::answer::{Consent, Question, Reply};
-use crate::history::{At, purged_changes, refuse_taken, restore_field, revert_record, undelete};
+use crate::history::{
+    At, PurgeScope, purged_changes, refuse_taken, restore_field, revert_record, undelete,
+};
 use crate::problem::{Problem, ProblemKind};
 use crate::records::find;
 use crate::session::{Session, SessionError};
+use crate::sync_all::held_back;
 
 /// A change of records.
 #[derive(Debug, Clone)]
@@ -88,7 +92,7 @@ pub enum Edit {
         /// The record, or one that was deleted under this path.
         path: String,
         /// Which of its values.
-        what: Purged,
+        scope: PurgeScope,
     },
     /// Take back the last change of this device's vault: the last edit or sync.
     Undo,
@@ -99,31 +103,6 @@ pub enum Edit {
         /// What was read.
         imported: Imported,
     },
-}
-
-/// What is purged of a record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Purged {
-    /// All of it, its paths too.
-    Record,
-    /// All values of a field.
-    Field(String),
-    /// The values of a field but the one that it shows.
-    Earlier(String),
-    /// One value of a field, by the number of its
-    /// [`HistoryEntry`](crate::history::HistoryEntry).
-    Value(String, usize),
-}
-
-impl Purged {
-    /// The field; `None` for the whole record.
-    #[must_use]
-    pub fn field(&self) -> Option<&str> {
-        match self {
-            Self::Record => None,
-            Self::Field(field) | Self::Earlier(field) | Self::Value(field, _) => Some(field),
-        }
-    }
 }
 
 /// A record as text: its path and its fields.
@@ -208,14 +187,13 @@ pub(crate) fn edit(session: &mut Session, edit: &Edit, consent: &Consent) -> Rep
                 session.edit(|vault, now| revert_record(vault, path, *seconds, now))?;
         }
         Edit::Undelete { path } => session.edit(|vault, now| undelete(vault, path, now))?,
-        Edit::Purge { path, what } => {
-            edited.changes = purge(session, path, what, consent)?;
+        Edit::Purge { path, scope } => {
+            edited.changes = purge(session, path, scope, consent)?;
             edited.archives = session.all_archives();
         }
         Edit::Undo => edited.changes = undo(session)?,
         Edit::Import { format, imported } => {
-            let rng = &mut UnwrapErr(SysRng);
-            let applied = session.edit(|vault, now| apply(imported, vault, *format, now, rng))?;
+            let applied = import(session, *format, imported, consent)?;
             edited.changes = applied.changes;
             edited.applied = Some(applied);
         }
@@ -224,6 +202,24 @@ pub(crate) fn edit(session: &mut Session, edit: &Edit, consent: &Consent) -> Rep
         edited.from_future = session.vault().purged_count() - purged;
     }
     Ok(edited)
+}
+
+/// Imports through the gate: a file may alter records that were imported before.
+fn import(
+    session: &mut Session,
+    format: Format,
+    imported: &Imported,
+    consent: &Consent,
+) -> Reply<Applied> {
+    let place = format!("this {} file", format.word());
+    let mut vault = session.vault().clone();
+    let rng = &mut UnwrapErr(SysRng);
+    let applied = apply(imported, &mut vault, format, session.now(), rng)?;
+    let policy = consent.policy(&place, &session.sync_settings().policy);
+    let admitted =
+        admit(vault, session.entry(), &policy).map_err(|held| held_back(&place, held))?;
+    session.merge(&admitted);
+    Ok(applied)
 }
 
 fn create(session: &mut Session, path: &str) -> Reply<RecordId> {
@@ -281,11 +277,11 @@ fn update(
 }
 
 /// Purges what was asked for, and returns the number of values.
-fn purge(session: &mut Session, path: &str, what: &Purged, consent: &Consent) -> Reply<usize> {
-    let (id, meant) = purged_changes(session.vault(), path, what)?;
+fn purge(session: &mut Session, path: &str, scope: &PurgeScope, consent: &Consent) -> Reply<usize> {
+    let (id, meant) = purged_changes(session.vault(), path, scope)?;
     consent.require(Question::Purge {
         path: path.to_owned(),
-        field: what.field().map(str::to_owned),
+        field: scope.field().map(str::to_owned),
         values: meant.len(),
     })?;
     Ok(session.edit(|vault, now| vault.purge(&id, |change| meant.contains(change), now))?)

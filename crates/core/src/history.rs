@@ -7,7 +7,6 @@ use zeroize::Zeroizing;
 
 use crate::answer::Reply;
 use crate::clock::local_time;
-use crate::edit::Purged;
 use crate::problem::{Problem, ProblemKind};
 use crate::records::{find, text};
 
@@ -35,6 +34,30 @@ pub enum At {
     Number(usize),
     /// Seconds since 1970.
     Time(i64),
+}
+
+/// What is purged of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PurgeScope {
+    /// All of it, its paths too.
+    Record,
+    /// All values of a field.
+    Field(String),
+    /// The values of a field but the one that it shows.
+    Earlier(String),
+    /// One value of a field, by the number of its [`HistoryEntry`].
+    Value(String, usize),
+}
+
+impl PurgeScope {
+    /// The field; `None` for the whole record.
+    #[must_use]
+    pub fn field(&self) -> Option<&str> {
+        match self {
+            Self::Record => None,
+            Self::Field(field) | Self::Earlier(field) | Self::Value(field, _) => Some(field),
+        }
+    }
 }
 
 /// The history of a record, or of one field of it, the newest first.
@@ -139,11 +162,11 @@ pub(crate) fn past_value(
 pub(crate) fn purged_changes(
     vault: &Vault,
     path: &str,
-    what: &Purged,
+    scope: &PurgeScope,
 ) -> Reply<(RecordId, Vec<Change>)> {
     let id = find_any(vault, path)?;
     let changes = vault.record(&id).map(Record::changes).unwrap_or_default();
-    let is_field = |change: &&Change| match what.field() {
+    let is_field = |change: &&Change| match scope.field() {
         Some(field) => change.key == FieldKey::user(field),
         None => true,
     };
@@ -154,15 +177,15 @@ pub(crate) fn purged_changes(
         .rev()
         .partition(|change| change.stamp.decides());
     ordered.extend(others);
-    let wanted = match what {
-        Purged::Record | Purged::Field(_) => &ordered[..],
-        Purged::Earlier(_) => ordered.get(1..).unwrap_or_default(),
-        Purged::Value(_, number) => {
+    let wanted = match scope {
+        PurgeScope::Record | PurgeScope::Field(_) => &ordered[..],
+        PurgeScope::Earlier(_) => ordered.get(1..).unwrap_or_default(),
+        PurgeScope::Value(_, number) => {
             let place = number.saturating_sub(1);
             ordered.get(place..place + 1).unwrap_or_default()
         }
     };
-    if let (Some(field), []) = (what.field(), wanted) {
+    if let (Some(field), []) = (scope.field(), wanted) {
         return Err(Problem::new(
             ProblemKind::NotFound,
             format!("{field} of {path} has no such value"),

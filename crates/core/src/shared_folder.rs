@@ -209,7 +209,8 @@ pub fn take_in(
     let copies = read_copies(session, &folder, passphrases)?;
     let there = SeenChanges::of(&copies.union.truncated_with(session.vault()));
     let mut report = Report::default();
-    let admitted = admit(copies.union, session, &options.policy).map_err(FolderError::HeldBack)?;
+    let admitted =
+        admit(copies.union, session.entry(), &options.policy).map_err(FolderError::HeldBack)?;
     admitted.note(&mut report);
     report.note(session.merge(&admitted));
     session.resolve();
@@ -252,12 +253,13 @@ pub fn preview(session: &Session, policy: &Policy) -> Result<FolderPreview, Fold
     let folder = session.folder().ok_or(FolderError::NotSetUp)?;
     let copies = read_copies(session, folder, &[])?;
     let there = SeenChanges::of(&copies.union.truncated_with(session.vault()));
-    let held = would_hold_back(copies.union.clone(), session, policy);
+    let held = would_hold_back(copies.union.clone(), session.entry(), policy);
     let everything = Policy {
         decision: Decision::AgreeToAll,
         ..policy.clone()
     };
-    let admitted = admit(copies.union, session, &everything).map_err(FolderError::HeldBack)?;
+    let admitted =
+        admit(copies.union, session.entry(), &everything).map_err(FolderError::HeldBack)?;
     let mut report = Report::default();
     admitted.note(&mut report);
     let mut vault = session.vault().clone();

@@ -18,7 +18,6 @@ use passmate_vault::{Baseline, RecordId, SeenChanges, Text, Vault};
 
 use crate::held::{Effect, HeldBack, HeldRecord};
 use crate::options::{Decision, Policy};
-use crate::replica::Replica;
 use crate::report::{Ahead, Report};
 
 /// How many changes from the future a report names.
@@ -74,31 +73,33 @@ impl Admitted {
     }
 }
 
+/// A vault that changes from outside are about to enter.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry<'a> {
+    /// The vault.
+    pub vault: &'a Vault,
+    /// From where alterations by others are counted; `None` if there were none yet.
+    pub baseline: Option<&'a Baseline>,
+    /// The present, in seconds since 1970.
+    pub now: i64,
+}
+
 /// Admits changes from outside to a vault.
 ///
 /// # Errors
 /// They are held back: a person must decide. Nothing was changed.
-pub fn admit(
-    remote: Vault,
-    replica: &dyn Replica,
-    policy: &Policy,
-) -> Result<Admitted, Box<HeldBack>> {
-    let review = Review::of(remote, replica.vault(), replica.baseline(), replica.now());
-    review.decide(policy)
+pub fn admit(remote: Vault, to: Entry<'_>, policy: &Policy) -> Result<Admitted, Box<HeldBack>> {
+    Review::of(remote, to).decide(policy)
 }
 
 /// What [`admit`] would hold back; `None` if nothing.
 #[must_use]
-pub fn would_hold_back(
-    remote: Vault,
-    replica: &dyn Replica,
-    policy: &Policy,
-) -> Option<Box<HeldBack>> {
+pub fn would_hold_back(remote: Vault, to: Entry<'_>, policy: &Policy) -> Option<Box<HeldBack>> {
     let policy = Policy {
         decision: Decision::Ask,
         ..policy.clone()
     };
-    admit(remote, replica, &policy).err()
+    admit(remote, to, &policy).err()
 }
 
 /// Changes from outside, compared with the vault.
@@ -123,7 +124,12 @@ struct Review<'a> {
 }
 
 impl<'a> Review<'a> {
-    fn of(mut remote: Vault, ours: &'a Vault, baseline: Option<&'a Baseline>, now: i64) -> Self {
+    fn of(mut remote: Vault, to: Entry<'a>) -> Self {
+        let Entry {
+            vault: ours,
+            baseline,
+            now,
+        } = to;
         let in_future = |vault: &Vault| vault.history_since().filter(|since| is_ahead(*since, now));
         let ignored_cut = in_future(&remote);
         if ignored_cut.is_some() {

@@ -15,8 +15,9 @@ use crate::exchange::{Ended, Greeting};
 use crate::held::HeldBack;
 use crate::options::{Decision, Options, Policy};
 use crate::replica::Replica;
-use crate::report::{Preview, Report, Rollback};
+use crate::report::{Preview, Report};
 use crate::roll_call::{device_of, is_due, united, with_own_entry};
+use crate::rollback::Rollback;
 use crate::wire::Certificate;
 
 /// One sync: the vault, and what its exchanges have in common.
@@ -270,7 +271,7 @@ impl<'a> Attempt<'a> {
 
     /// Computes what the sync would do if a person agreed.
     fn preview(&mut self, remote: &Vault, admitted: &Admitted) {
-        let held = would_hold_back(remote.clone(), self.replica, &self.options.policy);
+        let held = would_hold_back(remote.clone(), self.replica.entry(), &self.options.policy);
         self.note_missing(&remote.truncated_with(self.replica.vault()));
         let ours = self.replica.vault();
         let mut merged = ours.clone();
@@ -332,7 +333,8 @@ impl<'a> Attempt<'a> {
             return Err(RemoteError::HistoryCut { since }.into());
         }
         let policy = self.policy();
-        let admitted = admit(remote.clone(), self.replica, &policy).map_err(SyncError::HeldBack)?;
+        let admitted =
+            admit(remote.clone(), self.replica.entry(), &policy).map_err(SyncError::HeldBack)?;
         admitted.note(&mut self.report);
         if self.is_preview {
             self.preview(&remote, &admitted);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::held::HeldBack;
 use crate::replica::SaveError;
-use crate::report::Rollback;
+use crate::rollback::Rollback;
 use crate::transport::ConnectError;
 use crate::wire::StreamEnd;
 

@@ -3,7 +3,7 @@
 use passmate_vault::merge::MergeSummary;
 use passmate_vault::{Account, Baseline, DeviceText, Vault};
 
-use crate::admit::Admitted;
+use crate::admit::{Admitted, Entry};
 
 /// Why a vault could not be saved; whoever implements [`Replica`] knows the type behind it.
 pub type SaveError = Box<dyn std::error::Error + Send + Sync>;
@@ -28,6 +28,15 @@ pub trait Replica {
 
     /// From where alterations by others are counted; `None` if there were none yet.
     fn baseline(&self) -> Option<&Baseline>;
+
+    /// What changes from outside enter: see [`admit`](crate::admit::admit).
+    fn entry(&self) -> Entry<'_> {
+        Entry {
+            vault: self.vault(),
+            baseline: self.baseline(),
+            now: self.now(),
+        }
+    }
 
     /// Adds changes from outside, and takes their baseline: see [`Admitted::merge_into`].
     fn merge(&mut self, admitted: &Admitted) -> MergeSummary;

@@ -10,6 +10,7 @@ use passmate_vault::{Anomaly, RecordId, Vault};
 use crate::error::RemoteError;
 use crate::exchange::Greeting;
 use crate::held::HeldBack;
+use crate::rollback::Rollback;
 
 /// What a sync did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -98,14 +99,4 @@ pub struct Ahead {
     pub field: FieldKey,
     /// Its time, in seconds since 1970.
     pub time: i64,
-}
-
-/// Changes that a server had and returned no longer. This vault has them, and the sync that found
-/// it out stored them there again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rollback {
-    /// Changes that this device had seen on the server and that were gone.
-    pub changes: usize,
-    /// The times of the first and the last of them, in seconds since 1970.
-    pub times: Option<(i64, i64)>,
 }

@@ -162,7 +162,8 @@ impl SyncClient<'_> {
         if last.truncated_with(vault).missing_from(vault) == 0 {
             return Ok(());
         }
-        let admitted = admit(last, self.replica, &options.policy).map_err(SyncError::HeldBack)?;
+        let admitted =
+            admit(last, self.replica.entry(), &options.policy).map_err(SyncError::HeldBack)?;
         self.replica.merge(&admitted);
         self.replica.save_more().map_err(SyncError::Save)?;
         report.add(self.sync_account(options)?);

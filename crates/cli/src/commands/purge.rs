@@ -1,5 +1,6 @@
-use passmate_core::edit::{Edit, Purged};
+use passmate_core::edit::Edit;
 use passmate_core::escape::escape;
+use passmate_core::history::PurgeScope;
 use passmate_core::problem::Problem;
 
 use crate::app::App;
@@ -29,16 +30,16 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
-    let what = match (&args.field, args.at) {
-        (None, _) => Purged::Record,
+    let scope = match (&args.field, args.at) {
+        (None, _) => PurgeScope::Record,
         (Some(field), Some(number)) => {
-            Purged::Value(field.clone(), usize::try_from(number).unwrap_or(usize::MAX))
+            PurgeScope::Value(field.clone(), usize::try_from(number).unwrap_or(usize::MAX))
         }
-        (Some(field), None) if args.earlier => Purged::Earlier(field.clone()),
-        (Some(field), None) => Purged::Field(field.clone()),
+        (Some(field), None) if args.earlier => PurgeScope::Earlier(field.clone()),
+        (Some(field), None) => PurgeScope::Field(field.clone()),
     };
     let path = args.path.clone();
-    let edit = Edit::Purge { path, what };
+    let edit = Edit::Purge { path, scope };
     change_and(app, &mut *app.open()?, &edit, |edited| {
         let plural = if edited.changes == 1 { "" } else { "s" };
         app.out

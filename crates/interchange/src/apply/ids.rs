@@ -8,8 +8,6 @@
 //!  - the key is a change of a record without a path, so it syncs with the vault and nobody sees
 //!    it. If two devices made a key before they synced, the vault has both: items are looked up
 //!    under every key, and new records get an id under the newest;
-//!  - a record under an id without a key, as it was derived before there were keys, is found too.
-//!    Such an id can be predicted;
 //!  - an item that is not found by its id is the record whose history has its path and all its
 //!    values, if there is one. So an item is also found after a sync that does not carry the key;
 //!  - a record is found for at most one item of a file;
@@ -27,7 +25,7 @@ use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
 use super::{base_of_numbered, had_value};
-use crate::crypto::{hmac_sha256, sha256};
+use crate::crypto::hmac_sha256;
 use crate::read::Format;
 use crate::read::item::Item;
 
@@ -147,20 +145,7 @@ fn make_key(vault: &mut Vault, now: i64, rng: &mut dyn CryptoRng) -> Result<Impo
 fn derive_record_id(key: &ImportKey, format: Format, source_id: &str) -> RecordId {
     let parts = [LABEL, format.word(), source_id].map(str::as_bytes);
     let [label, word, source_id] = parts;
-    id_of(hmac_sha256(
-        &**key,
-        &[label, &[0], word, &[0], source_id, &[0]],
-    ))
-}
-
-/// Derives the id that an item had before there were import keys.
-fn derive_unkeyed_record_id(format: Format, source_id: &str) -> RecordId {
-    let parts = [LABEL, format.word(), source_id].map(str::as_bytes);
-    let [label, word, source_id] = parts;
-    id_of(sha256(&[label, &[0], word, &[0], source_id, &[0]]))
-}
-
-fn id_of(hash: [u8; 32]) -> RecordId {
+    let hash = hmac_sha256(&**key, &[label, &[0], word, &[0], source_id, &[0]]);
     let (id, _) = hash
         .split_first_chunk::<8>()
         .expect("32 bytes have 8 at their head");
@@ -192,11 +177,10 @@ fn find_records(
     keys: &[ImportKey],
 ) -> Vec<Option<RecordId>> {
     let by_id = |(source_id, _): &(Cow<'_, str>, &Item)| {
-        let keyed = keys
+        let mut ids = keys
             .iter()
             .map(|key| derive_record_id(key, format, source_id));
-        let unkeyed = std::iter::once_with(|| derive_unkeyed_record_id(format, source_id));
-        keyed.chain(unkeyed).find(|id| vault.record(id).is_some())
+        ids.find(|id| vault.record(id).is_some())
     };
     let mut found: Vec<Option<RecordId>> = numbered.iter().map(by_id).collect();
     if found.iter().any(Option::is_none) {
@@ -286,10 +270,6 @@ mod tests {
         assert_eq!(
             derive_record_id(&key, Format::ChromeCsv, "a\x002"),
             RecordId::from("53D029AEF28D37D4")
-        );
-        assert_eq!(
-            derive_unkeyed_record_id(Format::Bitwarden, "1"),
-            RecordId::from("57C65859DCA6F2C8")
         );
     }
 

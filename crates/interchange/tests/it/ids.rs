@@ -8,12 +8,9 @@ use passmate_vault::record::{Change, FieldKey, Stamp, Value};
 use passmate_vault::{RecordId, Vault};
 use rand_core::UnwrapErr;
 
-use crate::{NOW, import, import_chrome, put, secret, shown};
+use crate::{NOW, import_chrome, put, secret, shown};
 
 const ROWS: &str = "a,https://a,u,p1,\nb,https://b,u,p1,\n";
-const BITWARDEN: &str = r#"{"encrypted":false,"items":[{"id":"1","type":1,"name":"x",
-    "login":{"username":"u","password":"p1"}}]}"#;
-
 fn key_record() -> RecordId {
     RecordId::from("import")
 }
@@ -86,23 +83,6 @@ fn records_are_found_under_every_key() {
     // A changed row reaches one record for each row.
     let applied = import_chrome(&ROWS.replace("p1", "p2"), &mut vault, NOW + 9);
     assert_eq!((applied.changes, applied.count(Outcome::Changed)), (2, 2));
-}
-
-#[test]
-fn records_under_ids_without_a_key_are_found() {
-    let (mut vault, id) = (Vault::new(), RecordId::from("57C65859DCA6F2C8"));
-    vault.create_record(id.clone(), "x", NOW).unwrap();
-    vault.set(&id, "user", "u", NOW).unwrap();
-    vault.set(&id, "password", "p0", NOW).unwrap();
-    let import = |text: &str, vault: &mut Vault| {
-        let applied = import(Format::Bitwarden, text.as_bytes(), None, vault, NOW + 9);
-        (applied.changes, ids(vault))
-    };
-    assert_eq!(import(BITWARDEN, &mut vault), (1, vec![id.clone()]));
-    assert_eq!(import(BITWARDEN, &mut vault), (0, vec![id.clone()]));
-    vault.delete(&id, NOW + 20).unwrap();
-    assert_eq!(import(BITWARDEN, &mut vault), (0, vec![]));
-    assert!(vault.record(&key_record()).is_none(), "no record was new");
 }
 
 #[test]
