@@ -4,9 +4,7 @@ use passmate_vault::merge::MergeSummary;
 use passmate_vault::{Account, Baseline, DeviceText, Vault};
 
 use crate::admit::{Admitted, Entry};
-
-/// Why a vault could not be saved; whoever implements [`Replica`] knows the type behind it.
-pub type SaveError = Box<dyn std::error::Error + Send + Sync>;
+use crate::error::SaveError;
 
 /// The unlocked vault of this device.
 pub trait Replica {
