@@ -4,19 +4,19 @@
 //!  - deletions, changes and purges of what people see are counted since the baseline, over all
 //!    places, and so are records that take over the path of another one. More than the policy
 //!    allows is held back;
-//!  - changes stamped more than a day after the present, and a truncation of the history that would
-//!    drop changes here, are always held back;
+//!  - changes stamped more than a day after the present, and a later start of the history, are always
+//!    held back; only a vault without records takes over any start;
 //!  - a truncation at a time more than a day after the present never counts;
 //!  - what is held back changes nothing until a person agrees to it, or refuses it for good.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use passmate_vault::merge::MergeSummary;
 use passmate_vault::record::{Change, Record, is_ahead};
 use passmate_vault::view::{View, ViewRecord};
 use passmate_vault::{Baseline, RecordId, SeenChanges, Text, Vault};
 
-use crate::held::{Effect, HeldBack, HeldRecord};
+use crate::held::{Effect, HeldBack, HeldRecord, digest};
 use crate::options::{Decision, Policy};
 use crate::report::{Ahead, Report};
 
@@ -115,8 +115,10 @@ struct Review<'a> {
     altered: Vec<HeldRecord>,
     /// Changes stamped in the future.
     ahead: Vec<HeldRecord>,
-    /// A truncation that would drop changes of this vault.
+    /// A later start of the history of a vault that has records.
     cut: Option<i64>,
+    /// Whether the vault lacks a change.
+    has_news: bool,
     /// The number of records that people see.
     before: usize,
     /// The same after the merge.
@@ -149,6 +151,7 @@ impl<'a> Review<'a> {
             altered: Vec::new(),
             ahead: Vec::new(),
             cut: None,
+            has_news: false,
             before: 0,
             after: 0,
         };
@@ -166,47 +169,57 @@ impl<'a> Review<'a> {
         let kept = self.remote.truncated_with(ours);
         let cut = self.remote.history_since();
         let cut = cut.filter(|since| ours.history_since().is_none_or(|ours| ours < *since));
-        if kept.missing_from(ours) == 0 && cut.is_none() {
+        let has_news = kept.missing_from(ours) > 0;
+        if !has_news && cut.is_none() {
             return;
         }
         let received = SeenChanges::of(&kept).without(&SeenChanges::of(ours));
         let mut merged = ours.clone();
         let summary = merged.merge(&self.remote);
-        let drops = |_: &i64| !SeenChanges::of(ours).missing_from(&merged).is_empty();
         let (before, after) = (ours.view(), merged.view());
         let purged = purged(ours, &merged, &summary);
         let altered = altered(&before, &after, &summary, purged);
-        let ahead = ahead(&kept, ours, &received, self.news.now);
+        let ahead = ahead(&kept, ours, self.news.now);
         let counts = (before.records().len(), after.records().len());
-        let cut = cut.filter(drops);
+        let cut = cut.filter(|_| !ours.is_empty());
         (self.before, self.after) = counts;
+        self.has_news = has_news;
         self.news.ahead = newest(&ahead);
         (self.altered, self.ahead, self.cut) = (altered, ahead, cut);
         self.news.received = received;
     }
 
     fn decide(self, policy: &Policy) -> Result<Admitted, Box<HeldBack>> {
-        let mut baseline = Baseline::or_new(self.baseline, self.news.now, self.before);
+        // The number of records that people see is taken before anything new comes, because
+        // whoever brings new ones could raise it. A vault that gets its first records trusts them.
+        let known = match self.before {
+            0 => self.after,
+            before => before,
+        };
+        let mut baseline = Baseline::or_new(self.baseline, self.news.now, known);
         let earlier = baseline.altered();
         baseline.note(self.altered.iter().map(|record| &record.id));
-        let is_counted = !self.altered.is_empty();
-        let is_too_much = is_counted && policy.is_too_much(baseline.altered(), baseline.records);
+        let is_too_much =
+            !self.altered.is_empty() && policy.is_too_much(baseline.altered(), baseline.records);
         if !is_too_much && self.ahead.is_empty() && self.cut.is_none() {
-            let counted = is_counted.then_some(baseline);
+            let counted = self.has_news.then_some(baseline);
             return Ok(self.admitted(counted));
         }
         let held = self.held(is_too_much, earlier, &baseline);
+        // What is few enough passes and counts. To what is too much, a person gives an answer, and
+        // from an agreement on it is counted anew.
+        let counted = (!is_too_much).then_some(baseline);
         match &policy.decision {
             Decision::AgreeToAll => {}
             Decision::Agree(agreed) if held.asks_no_more_than(agreed) => {}
             Decision::Refuse(refused) if held.asks_no_more_than(refused) => {
-                return self.refuse(held);
+                return self.refuse(held, counted);
             }
-            Decision::RefuseAll => return self.refuse(held),
+            Decision::RefuseAll => return self.refuse(held, counted),
             Decision::Ask | Decision::Agree(_) | Decision::Refuse(_) => return Err(held.into()),
         }
-        let agreed = Baseline::new(self.news.now, self.after);
-        Ok(self.admitted(Some(agreed)))
+        let agreed = is_too_much.then(|| Baseline::new(self.news.now, self.after));
+        Ok(self.admitted(agreed.or(counted)))
     }
 
     fn admitted(self, baseline: Option<Baseline>) -> Admitted {
@@ -219,7 +232,11 @@ impl<'a> Review<'a> {
     }
 
     /// The changes, together with those that undo for good what was held back.
-    fn refuse(mut self, held: HeldBack) -> Result<Admitted, Box<HeldBack>> {
+    fn refuse(
+        mut self,
+        held: HeldBack,
+        counted: Option<Baseline>,
+    ) -> Result<Admitted, Box<HeldBack>> {
         if held.cut.is_some() {
             self.remote = std::mem::take(&mut self.remote).with_whole_history();
         }
@@ -233,7 +250,7 @@ impl<'a> Review<'a> {
         let kept = self.remote.truncated_with(self.base());
         self.news.received = SeenChanges::of(&kept).without(&SeenChanges::of(self.base()));
         self.news.ahead.clear();
-        Ok(self.admitted(None))
+        Ok(self.admitted(counted))
     }
 
     fn held(&self, is_too_much: bool, earlier: usize, baseline: &Baseline) -> HeldBack {
@@ -248,15 +265,13 @@ impl<'a> Review<'a> {
             earlier: if is_too_much { earlier } else { 0 },
             since: baseline.time,
             cut: self.cut,
-            changes: SeenChanges::new(),
+            changes: BTreeSet::new(),
         };
         let kept = self.remote.truncated_with(self.base());
-        let mut changes = SeenChanges::new();
+        let mut changes = BTreeSet::new();
         for id in held.culprits() {
-            let record = kept.record(id);
-            let received = record.into_iter().flat_map(|record| record.changes());
-            let received = received.filter(|change| self.news.received.contains(id, change));
-            changes.extend(id, received);
+            let new = new_in(&kept, self.base(), id);
+            changes.extend(new.map(|change| digest(id, change)));
         }
         held.changes = changes;
         held
@@ -300,26 +315,41 @@ fn altered(
         .map(|record| (record.id, record))
         .collect();
     let is_touched = |id: &RecordId| summary.changed.binary_search(id).is_ok();
+    // The records that came or changed, by the path that they want.
+    let mut wanting: BTreeMap<&Text, Vec<RecordId>> = BTreeMap::new();
+    for record in after.records() {
+        let came = [&summary.added, &summary.changed];
+        if came.iter().any(|ids| ids.binary_search(record.id).is_ok()) {
+            let path = record.clash.as_ref().unwrap_or(&record.path);
+            wanting.entry(path).or_default().push(record.id.clone());
+        }
+    }
     let mut altered = Vec::new();
     for record in before.records() {
         let is_purged = purged.remove(record.id).is_some();
-        let effect = match now.get(record.id) {
-            None => Effect::Deleted,
-            Some(now) if is_touched(record.id) && !shows_the_same(record, now) => Effect::Changed,
-            Some(now) if now.path != record.path => match after.get_text(&record.path) {
-                Some(other) => Effect::Displaced {
-                    by: other.id.clone(),
-                },
-                None => Effect::Changed,
-            },
-            Some(_) if is_purged => Effect::Purged,
-            Some(_) => continue,
-        };
-        altered.push(HeldRecord {
+        let held = |effect| HeldRecord {
             id: record.id.clone(),
             path: record.path.as_ref().clone(),
             effect,
+        };
+        let now = now.get(record.id);
+        let keeps_path = now.is_some_and(|now| now.path == record.path);
+        altered.extend(match now {
+            None => Some(held(Effect::Deleted)),
+            Some(now) if is_touched(record.id) && !shows_the_same(record, now) => {
+                Some(held(Effect::Changed))
+            }
+            Some(_) if is_purged => Some(held(Effect::Purged)),
+            Some(_) => None,
         });
+        let mut by = wanting
+            .get(record.path.as_ref())
+            .cloned()
+            .unwrap_or_default();
+        by.retain(|id| id != record.id);
+        if !keeps_path && !by.is_empty() {
+            altered.push(held(Effect::Displaced { by }));
+        }
     }
     let deleted = purged.into_iter().map(|(id, path)| HeldRecord {
         id: id.clone(),
@@ -332,9 +362,9 @@ fn altered(
 
 /// Whether a record shows the same fields, under the path that it has in its changes.
 fn shows_the_same(before: &ViewRecord<'_>, now: &ViewRecord<'_>) -> bool {
-    let own_path = |record: &ViewRecord<'_>| match &record.clash {
-        Some(path) => path.as_ref().clone(),
-        None => record.path.as_ref().clone(),
+    let own_path = |record: &ViewRecord<'_>| {
+        let path = record.clash.as_ref().unwrap_or(&record.path);
+        path.as_ref().clone()
     };
     let fields = |record: &ViewRecord<'_>| {
         let fields = record.fields();
@@ -344,15 +374,26 @@ fn shows_the_same(before: &ViewRecord<'_>, now: &ViewRecord<'_>) -> bool {
     own_path(before) == own_path(now) && fields(before) == fields(now)
 }
 
+/// The changes of a record that one vault has and another has not.
+fn new_in<'a>(
+    vault: &'a Vault,
+    other: &'a Vault,
+    id: &RecordId,
+) -> impl Iterator<Item = &'a Change> {
+    let known = other.record(id).map_or(&[][..], Record::changes);
+    let changes = vault.record(id).map_or(&[][..], Record::changes);
+    changes
+        .iter()
+        .filter(|change| known.binary_search(change).is_err())
+}
+
 /// The received changes that are stamped in the future.
-fn ahead(kept: &Vault, ours: &Vault, received: &SeenChanges, now: i64) -> Vec<HeldRecord> {
+fn ahead(kept: &Vault, ours: &Vault, now: i64) -> Vec<HeldRecord> {
     let mut found = Vec::new();
-    for (id, record) in kept.records() {
-        for change in record.changes().iter().filter(|change| !change.is_purged()) {
+    for (id, _) in kept.records() {
+        for change in new_in(kept, ours, id).filter(|change| !change.is_purged()) {
             let time = change.stamp.deciding_seconds();
-            if let Some(time) = time.filter(|time| is_ahead(*time, now))
-                && received.contains(id, change)
-            {
+            if let Some(time) = time.filter(|time| is_ahead(*time, now)) {
                 let last_path = |vault: &Vault| vault.record(id)?.last_path();
                 let path = last_path(ours).or_else(|| last_path(kept));
                 found.push(HeldRecord {

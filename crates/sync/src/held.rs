@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use passmate_vault::record::FieldKey;
-use passmate_vault::{RecordId, SeenChanges, Text};
+use passmate_vault::record::{Change, Domain, FieldKey, Value};
+use passmate_vault::{RecordId, Text};
+use sha2::{Digest, Sha256};
 
 /// What the gate holds back until a person decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +21,41 @@ pub struct HeldBack {
     /// The history would be truncated to the changes since then, in seconds since 1970.
     pub cut: Option<i64>,
     /// The changes behind it, by which an answer is tied to what was asked.
-    pub(crate) changes: SeenChanges,
+    pub(crate) changes: BTreeSet<[u8; 16]>,
+}
+
+/// Represents one change, its value included: an answer to one value is no answer to another.
+/// Whoever makes the changes must not find two with one digest.
+pub(crate) fn digest(id: &RecordId, change: &Change) -> [u8; 16] {
+    let mut hash = Sha256::new();
+    let mut add = |bytes: &[u8]| {
+        hash.update((bytes.len() as u64).to_be_bytes());
+        hash.update(bytes);
+    };
+    add(id.as_text().as_bytes());
+    add(match change.key.domain {
+        Domain::Meta => b"m",
+        Domain::User => b"u",
+    });
+    add(change.key.name.as_bytes());
+    add(change.stamp.to_string().as_bytes());
+    match &change.value {
+        Value::Absent => add(b"absent"),
+        Value::Purged => add(b"purged"),
+        Value::Text(text) => {
+            add(b"text");
+            add(text.as_bytes());
+        }
+        Value::List(lines) => {
+            add(b"list");
+            lines.iter().for_each(|line| add(line.as_bytes()));
+        }
+    }
+    let hash: [u8; 32] = hash.finalize().into();
+    let (head, _) = hash
+        .split_first_chunk()
+        .expect("32 bytes have 16 at their head");
+    *head
 }
 
 /// A record that would be altered.
@@ -43,8 +78,8 @@ pub enum Effect {
     Changed,
     /// Another record would take over its path.
     Displaced {
-        /// The other record.
-        by: RecordId,
+        /// The records that want the path and that came with the sync.
+        by: Vec<RecordId>,
     },
     /// It would lose values of its history.
     Purged,
@@ -61,17 +96,16 @@ impl HeldBack {
     /// Whether this holds nothing that the other one did not hold.
     #[must_use]
     pub fn asks_no_more_than(&self, other: &Self) -> bool {
-        self.changes.without(&other.changes).is_empty()
-            && (self.cut.is_none() || self.cut == other.cut)
+        self.changes.is_subset(&other.changes) && (self.cut.is_none() || self.cut == other.cut)
     }
 
     /// The records whose changes are held back.
     pub(crate) fn culprits(&self) -> BTreeSet<&RecordId> {
         let records = self.records.iter();
         records
-            .map(|record| match &record.effect {
-                Effect::Displaced { by } => by,
-                _ => &record.id,
+            .flat_map(|record| match &record.effect {
+                Effect::Displaced { by } => by.as_slice(),
+                _ => std::slice::from_ref(&record.id),
             })
             .collect()
     }

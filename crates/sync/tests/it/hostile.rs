@@ -15,10 +15,14 @@ const FIRST_SEED: u64 = 0;
 const STEPS: usize = 5;
 
 /// Pseudo-random choices that a seed repeats.
-struct Chance(u64);
+pub(crate) struct Chance(u64);
 
 impl Chance {
-    fn below(&mut self, end: usize) -> usize {
+    pub(crate) const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         self.0 = self
             .0
             .wrapping_mul(6_364_136_223_846_793_005)
@@ -106,7 +110,7 @@ fn edit(device: &mut Device, chance: &mut Chance) {
 }
 
 fn run_history(seed: u64, foreign: &[u8]) {
-    let mut chance = Chance(seed);
+    let mut chance = Chance::new(seed);
     let cloud = Cloud::new(LAYOUTS[chance.below(2)]);
     let (first, second) = two_devices(&cloud);
     let key = first.key();
@@ -221,21 +225,26 @@ fn btoken_vault(btoken: &[u8], key: &SyncKey) -> Option<Vault> {
     Some(format::decode_btoken(&plaintext).ok()?.vault)
 }
 
-#[test]
-fn whatever_a_server_does_no_record_is_lost() {
+/// Runs a history for each seed, and names the seed of one that fails.
+pub(crate) fn run_seeds(run: impl Fn(u64) + std::panic::RefUnwindSafe) {
     let histories =
         std::env::var("PASSMATE_HISTORIES").map_or(HISTORIES, |number| number.parse().unwrap());
     let first_seed =
         std::env::var("PASSMATE_FIRST_SEED").map_or(FIRST_SEED, |number| number.parse().unwrap());
-    let elsewhere = Cloud::new(Layout::One);
-    two_devices(&elsewhere);
-    let foreign = elsewhere.borrow_mut().only_btoken().clone();
     for seed in first_seed..first_seed + histories {
-        let outcome = std::panic::catch_unwind(|| run_history(seed, &foreign));
+        let outcome = std::panic::catch_unwind(|| run(seed));
         assert!(
             outcome.is_ok(),
             "repeat with PASSMATE_FIRST_SEED={seed} PASSMATE_HISTORIES=1"
         );
     }
     println!("{histories} histories from seed {first_seed}");
+}
+
+#[test]
+fn whatever_a_server_does_no_record_is_lost() {
+    let elsewhere = Cloud::new(Layout::One);
+    two_devices(&elsewhere);
+    let foreign = elsewhere.borrow_mut().only_btoken().clone();
+    run_seeds(|seed| run_history(seed, &foreign));
 }

@@ -6,6 +6,7 @@ mod desktop;
 mod faults;
 mod gate;
 mod hostile;
+mod hostile_device;
 mod roll_call;
 mod rotation;
 mod syncs;
@@ -23,7 +24,9 @@ use passmate_testkit::cloud::{
 };
 use passmate_vault::merge::MergeSummary;
 use passmate_vault::record::{AHEAD_SECONDS, Change, Domain, FieldKey, PRESENT_MIN, Stamp, Value};
-use passmate_vault::{Account, Baseline, DeviceText, Pin, RecordId, SyncKey, Trust, Vault, format};
+use passmate_vault::{
+    Account, Baseline, DeviceText, Pin, RecordId, SyncKey, Text, Trust, Vault, format,
+};
 use rand_core::Rng;
 
 const LAYOUTS: [Layout; 2] = [Layout::One, Layout::Two];

@@ -50,12 +50,6 @@ impl SeenChanges {
         Self(change_ids(vault).map(|(id, _)| id).collect())
     }
 
-    /// Adds changes of one record.
-    pub fn extend<'a>(&mut self, id: &RecordId, changes: impl IntoIterator<Item = &'a Change>) {
-        let changes = changes.into_iter();
-        self.0.extend(changes.map(|change| change_id(id, change)));
-    }
-
     /// All changes of a vault, and those that they may have replaced where original programs take
     /// part: changes of the same field, up to 8 seconds earlier (see [`compat`](crate::compat)).
     pub fn of_resolved(vault: &Vault) -> Self {

@@ -6,13 +6,26 @@ use std::time::Duration;
 use passmate_core::env::SystemEnv;
 use passmate_core::net::Server as Remote;
 use passmate_core::session::{Session, VaultLocation};
-use passmate_core::sync::{Endpoint, Options, Replica as _, Report, SyncClient, SyncError, probe};
+use passmate_core::sync::{
+    Decision, Endpoint, Options, Policy, Replica as _, Report, SyncClient, SyncError, probe,
+};
 use passmate_vault::format::container::Params;
 use passmate_vault::{Passphrase, SyncKey, Trust};
 use tempfile::TempDir;
 
 use super::Server;
 use super::exchange::remote;
+
+/// These devices have wrong clocks, and nobody to ask.
+fn agreed() -> Options {
+    Options {
+        policy: Policy {
+            decision: Decision::AgreeToAll,
+            ..Policy::default()
+        },
+        ..Options::default()
+    }
+}
 
 pub(crate) type SyncResult = Result<Report, SyncError>;
 
@@ -51,12 +64,8 @@ impl Device {
     pub(crate) fn join(&mut self, server: &Server, key: SyncKey) -> SyncResult {
         let mut env = SystemEnv::default();
         let probed = probe(&mut remote(server), &mut env)?;
-        self.client(&mut remote(server), &mut env).join(
-            &probed,
-            &endpoint(server),
-            key,
-            &Options::default(),
-        )
+        self.client(&mut remote(server), &mut env)
+            .join(&probed, &endpoint(server), key, &agreed())
     }
 
     fn client<'a>(&'a mut self, server: &'a mut Remote, env: &'a mut SystemEnv) -> SyncClient<'a> {
@@ -82,7 +91,7 @@ impl Device {
 
     pub(crate) fn sync(&mut self, server: &Server) -> SyncResult {
         self.client(&mut remote(server), &mut SystemEnv::default())
-            .sync(&Options::default())
+            .sync(&agreed())
     }
 
     /// Makes a record with one field, as `passmate set` does.
