@@ -68,10 +68,10 @@ pub enum ProblemKind {
 }
 
 /// What a person can do about a sync that was held back.
-const HELD_BACK_HINT: &str = "nothing was changed by it; `passmate sync --held` lists the records, \
-                              `passmate sync` asks again (--yes accepts), `passmate sync \
-                              --refuse` undoes it for good on all devices; if a device was lost, \
-                              run `passmate sync rotate --lost`";
+const HELD_BACK_HINT: &str = "nothing was changed by it; `passmate sync --held` lists it; accept it \
+                              with `passmate sync --yes`, undo it for good on all devices with \
+                              `passmate sync --refuse`, or, if a device was lost or stolen, run \
+                              `passmate sync rotate --lost`";
 
 impl Problem {
     /// A sync that was held back.

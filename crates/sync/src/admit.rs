@@ -39,6 +39,7 @@ struct News {
     now: i64,
     received: SeenChanges,
     ahead: Vec<Ahead>,
+    purged: BTreeSet<RecordId>,
     ignored_cut: Option<i64>,
 }
 
@@ -66,6 +67,7 @@ impl Admitted {
     /// Adds the changes to a report.
     pub fn note(&self, report: &mut Report) {
         report.ahead.clone_from(&self.news.ahead);
+        report.purged.extend(self.news.purged.iter().cloned());
         report.ignored_cut = self.news.ignored_cut.or(report.ignored_cut);
         report
             .delta
@@ -178,12 +180,14 @@ impl<'a> Review<'a> {
         let summary = merged.merge(&self.remote);
         let (before, after) = (ours.view(), merged.view());
         let purged = purged(ours, &merged, &summary);
+        let purged_ids = purged.keys().copied().cloned().collect();
         let altered = altered(&before, &after, &summary, purged);
         let ahead = ahead(&kept, ours, self.news.now);
         let counts = (before.records().len(), after.records().len());
         let cut = cut.filter(|_| !ours.is_empty());
         (self.before, self.after) = counts;
         self.has_news = has_news;
+        self.news.purged = purged_ids;
         self.news.ahead = newest(&ahead);
         (self.altered, self.ahead, self.cut) = (altered, ahead, cut);
         self.news.received = received;
@@ -250,6 +254,7 @@ impl<'a> Review<'a> {
         let kept = self.remote.truncated_with(self.base());
         self.news.received = SeenChanges::of(&kept).without(&SeenChanges::of(self.base()));
         self.news.ahead.clear();
+        self.news.purged.clear();
         Ok(self.admitted(counted))
     }
 
@@ -290,7 +295,9 @@ fn purged<'a>(
             let field = merged.history(change.key.domain, &change.key.name);
             field.iter().any(|other| other.value == change.value)
         };
-        record.changes().iter().any(|change| !has(change))
+        let values = record.changes().iter();
+        let mut values = values.filter(|change| change.value.shown().is_some());
+        values.any(|change| !has(change))
     };
     let mut purged = BTreeMap::new();
     for (id, record) in ours.records() {

@@ -60,7 +60,6 @@ impl Report {
         self.conflicts_resolved += summary.conflicts_resolved;
         self.revived.extend(summary.revived);
         self.clashing.extend(summary.clashing);
-        self.purged.extend(summary.purged);
     }
 
     /// Adds the counts of a later sync to this one's and takes everything else from the later one.

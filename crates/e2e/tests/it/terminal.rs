@@ -264,12 +264,13 @@ fn a_held_back_sync_is_asked_for_each_place() {
     let mut terminal = Terminal::start(&home, &["sync"]);
     terminal.wait_for("Master passphrase: ");
     terminal.type_line(PASSPHRASE);
-    terminal.wait_for("this sync with localhost would delete 10");
-    terminal.wait_for("[y/N]");
+    terminal.wait_for("what comes from localhost would delete 10");
+    terminal.wait_for("r9: would be deleted");
+    terminal.wait_for("for later (Enter)? ");
     terminal.type_line("y");
     terminal.wait_for("would delete 11");
-    terminal.wait_for("[y/N]");
-    terminal.type_line("n");
+    terminal.wait_for("for later (Enter)? ");
+    terminal.type_line("what?");
     let (text, code, _) = terminal.finish();
     assert_eq!(code, 3, "{text}");
     assert!(text.contains("synced with localhost"), "{text}");
@@ -278,6 +279,21 @@ fn a_held_back_sync_is_asked_for_each_place() {
     let said = home.run(&["sync"]);
     assert_eq!(said.code, 26);
     assert!(said.err.contains("would delete 11"), "{said:?}");
+    let said = home.run(&["sync", "--held"]);
+    assert_eq!(said.code, 26);
+    assert!(said.out.contains("r20: would be deleted"), "{said:?}");
+
+    // Refused, it is undone for good, on the device that did it too.
+    let mut terminal = Terminal::start(&home, &["sync"]);
+    terminal.wait_for("Master passphrase: ");
+    terminal.type_line(PASSPHRASE);
+    terminal.wait_for("for later (Enter)? ");
+    terminal.type_line("r");
+    let (text, code, _) = terminal.finish();
+    assert_eq!(code, 0, "{text}");
+    assert_eq!(home.run(&["ls", "--flat"]).ok().lines().count(), 11);
+    let said = home.run(&["sync", "--held"]);
+    assert_eq!((said.code, said.out.as_str()), (0, ""), "{said:?}");
 }
 
 /// A home with two records, and a terminal in which one of them gets the path of the other. The

@@ -6,6 +6,7 @@ mod containers;
 mod laws;
 mod merges;
 mod pmdb;
+mod purged;
 mod roll_call;
 mod round_trips;
 mod sync_keys;
