@@ -10,6 +10,7 @@
 //!  - what is held back changes nothing until a person agrees to it, or refuses it for good.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use passmate_vault::merge::MergeSummary;
 use passmate_vault::record::{Change, Record, is_ahead};
@@ -26,7 +27,7 @@ const AHEAD_MAX: usize = 3;
 /// Changes from outside that may be merged.
 #[derive(Debug, Clone)]
 pub struct Admitted {
-    vault: Vault,
+    vault: Arc<Vault>,
     baseline: Option<Baseline>,
     /// This vault's own history was truncated in the future: that does not count any more.
     drops_own_cut: bool,
@@ -46,7 +47,7 @@ struct News {
 impl Admitted {
     /// The changes.
     #[must_use]
-    pub const fn vault(&self) -> &Vault {
+    pub fn vault(&self) -> &Vault {
         &self.vault
     }
 
@@ -90,13 +91,21 @@ pub struct Entry<'a> {
 ///
 /// # Errors
 /// They are held back: a person must decide. Nothing was changed.
-pub fn admit(remote: Vault, to: Entry<'_>, policy: &Policy) -> Result<Admitted, Box<HeldBack>> {
-    Review::of(remote, to).decide(policy)
+pub fn admit(
+    remote: impl Into<Arc<Vault>>,
+    to: Entry<'_>,
+    policy: &Policy,
+) -> Result<Admitted, Box<HeldBack>> {
+    Review::of(remote.into(), to).decide(policy)
 }
 
 /// What [`admit`] would hold back; `None` if nothing.
 #[must_use]
-pub fn would_hold_back(remote: Vault, to: Entry<'_>, policy: &Policy) -> Option<Box<HeldBack>> {
+pub fn would_hold_back(
+    remote: impl Into<Arc<Vault>>,
+    to: Entry<'_>,
+    policy: &Policy,
+) -> Option<Box<HeldBack>> {
     let policy = Policy {
         decision: Decision::Ask,
         ..policy.clone()
@@ -110,7 +119,7 @@ struct Review<'a> {
     /// The vault without a truncation in the future, if it has one.
     repaired: Option<Vault>,
     /// The changes from outside, without a truncation in the future.
-    remote: Vault,
+    remote: Arc<Vault>,
     baseline: Option<&'a Baseline>,
     news: News,
     /// Records that people see and that would be altered.
@@ -128,7 +137,7 @@ struct Review<'a> {
 }
 
 impl<'a> Review<'a> {
-    fn of(mut remote: Vault, to: Entry<'a>) -> Self {
+    fn of(mut remote: Arc<Vault>, to: Entry<'a>) -> Self {
         let Entry {
             vault: ours,
             baseline,
@@ -137,7 +146,7 @@ impl<'a> Review<'a> {
         let in_future = |vault: &Vault| vault.history_since().filter(|since| is_ahead(*since, now));
         let ignored_cut = in_future(&remote);
         if ignored_cut.is_some() {
-            remote = remote.with_whole_history();
+            remote = Arc::new(Vault::clone(&remote).with_whole_history());
         }
         let repaired = in_future(ours).map(|_| ours.clone().with_whole_history());
         let mut review = Self {
@@ -241,16 +250,18 @@ impl<'a> Review<'a> {
         held: HeldBack,
         counted: Option<Baseline>,
     ) -> Result<Admitted, Box<HeldBack>> {
+        let mut remote = Vault::clone(&self.remote);
         if held.cut.is_some() {
-            self.remote = std::mem::take(&mut self.remote).with_whole_history();
+            remote = remote.with_whole_history();
         }
         let base = self.base();
-        let refusal = base.refusal(&self.remote, held.culprits(), self.news.now);
+        let refusal = base.refusal(&remote, held.culprits(), self.news.now);
         // The clock is beyond the year 9999.
         let Ok(refusal) = refusal else {
             return Err(held.into());
         };
-        self.remote.merge(&refusal);
+        remote.merge(&refusal);
+        self.remote = remote.into();
         let kept = self.remote.truncated_with(self.base());
         self.news.received = SeenChanges::of(&kept).without(&SeenChanges::of(self.base()));
         self.news.ahead.clear();

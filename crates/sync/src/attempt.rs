@@ -1,5 +1,7 @@
 //! One sync, over as many exchanges as it needs: what happens between a fetch and an upload.
 
+use std::sync::Arc;
+
 use passmate_proto::{BTOKEN_LEN_MAX_DEFAULT, CLIENT_BTOKEN_LEN_MAX_DEFAULT};
 use passmate_vault::format::{Btoken, BtokenShape};
 use passmate_vault::{
@@ -270,8 +272,12 @@ impl<'a> Attempt<'a> {
     }
 
     /// Computes what the sync would do if a person agreed.
-    fn preview(&mut self, remote: &Vault, admitted: &Admitted) {
-        let held = would_hold_back(remote.clone(), self.replica.entry(), &self.options.policy);
+    fn preview(&mut self, remote: &Arc<Vault>, admitted: &Admitted) {
+        let held = would_hold_back(
+            Arc::clone(remote),
+            self.replica.entry(),
+            &self.options.policy,
+        );
         self.note_missing(&remote.truncated_with(self.replica.vault()));
         let ours = self.replica.vault();
         let mut merged = ours.clone();
@@ -320,8 +326,8 @@ impl<'a> Attempt<'a> {
         let is_replaced = found.is_none();
         let found_shape = found.as_ref().map(|found| found.shape);
         let (remote, devices) = found.map_or_else(
-            || (Vault::new(), RollCall::new()),
-            |found| (found.vault, found.devices),
+            || (Arc::default(), RollCall::new()),
+            |found| (Arc::new(found.vault), found.devices),
         );
         self.report.btoken_len = sealed.len();
         let shape = self.shape_after(found_shape);
@@ -333,14 +339,14 @@ impl<'a> Attempt<'a> {
             return Err(RemoteError::HistoryCut { since }.into());
         }
         let policy = self.policy();
-        let admitted =
-            admit(remote.clone(), self.replica.entry(), &policy).map_err(SyncError::HeldBack)?;
+        let admitted = admit(Arc::clone(&remote), self.replica.entry(), &policy)
+            .map_err(SyncError::HeldBack)?;
         admitted.note(&mut self.report);
         if self.is_preview {
             self.preview(&remote, &admitted);
             return Ok(None);
         }
-        let kept = remote.truncated_with(self.replica.vault()).into_owned();
+        let kept = remote.truncated_with(self.replica.vault());
         let before = self.upload.take();
         let arrived = before.as_ref().is_some_and(|upload| {
             let part = upload.part.truncated_with(&remote);

@@ -7,7 +7,7 @@ use passmate_core::answer::{Consent, Halt, Need, Question};
 use passmate_core::api::VaultApi;
 use passmate_core::edit::{Edit, RecordText};
 use passmate_core::export::ExportForm;
-use passmate_core::history::At;
+use passmate_core::history::{At, PurgeScope};
 use passmate_core::interchange::{ExportFormat, Format, parse};
 use passmate_core::net::Address;
 use passmate_core::problem::ProblemKind;
@@ -100,6 +100,16 @@ macro_rules! for_implementation {
             #[test]
             fn a_large_deletion_is_held_back_until_a_person_decides() {
                 suite::a_large_deletion_is_held_back_until_a_person_decides::<$implementation>();
+            }
+
+            #[test]
+            fn an_import_passes_the_gate_and_is_undone() {
+                suite::an_import_passes_the_gate_and_is_undone::<$implementation>();
+            }
+
+            #[test]
+            fn a_purge_asks_first_and_nothing_brings_its_values_back() {
+                suite::a_purge_asks_first_and_nothing_brings_its_values_back::<$implementation>();
             }
 
             #[test]
@@ -628,6 +638,97 @@ pub(crate) fn a_large_deletion_is_held_back_until_a_person_decides<I: Implementa
     }
     two.sync(&SyncRequest::default()).unwrap();
     assert_eq!(paths(&mut *two).len(), 2);
+}
+
+pub(crate) fn an_import_passes_the_gate_and_is_undone<I: Implementation>() {
+    let implementation = I::new();
+    let mut vault = open(&implementation);
+    let pmate = |password: &str, time: u64| {
+        let records = (0..20).map(|number| {
+            format!(
+                "\"{number}\": [[\"PATH\", {time}, \"r{number}\"], \
+                 [\"_password\", {time}, \"{password}\"]]"
+            )
+        });
+        let text = format!("{{{}}}", records.collect::<Vec<_>>().join(","));
+        let format = Format::Pmate;
+        let imported = parse(format, text.as_bytes(), None).unwrap();
+        Edit::Import { format, imported }
+    };
+    change(&mut *vault, &pmate("mine", 1_700_000_000));
+    // The same records, stamped at the end of the year 9999.
+    let evil = pmate("evil", 253_402_300_799);
+    let reply = vault.change(&evil, &Consent::none(), &mut |_| {});
+    let Err(Halt::Needs(Need::Confirmation(question @ Question::HeldBack { .. }))) = reply else {
+        panic!("{reply:?}");
+    };
+    let password = |vault: &mut dyn VaultApi| {
+        let record = vault.record("r7").unwrap();
+        record
+            .fields
+            .iter()
+            .find(|field| field.name == "password")
+            .unwrap()
+            .value
+            .to_string()
+    };
+    assert_eq!(password(&mut *vault), "mine");
+    let mut consent = Consent::none();
+    consent.give(question);
+    let changed = vault.change(&evil, &consent, &mut |_| {}).unwrap();
+    assert_eq!(changed.edited.applied.unwrap().clamped, 20);
+    assert_eq!(password(&mut *vault), "evil");
+    change(&mut *vault, &Edit::Undo);
+    assert_eq!(password(&mut *vault), "mine");
+    change(&mut *vault, &set("r7", "password", "later"));
+    assert_eq!(password(&mut *vault), "later");
+}
+
+pub(crate) fn a_purge_asks_first_and_nothing_brings_its_values_back<I: Implementation>() {
+    let implementation = I::new();
+    let mut vault = open(&implementation);
+    for value in ["one", "two", "three"] {
+        change(&mut *vault, &set("mail", "password", value));
+    }
+    let purge = |scope: PurgeScope| Edit::Purge {
+        path: "mail".into(),
+        scope,
+    };
+    let values = |vault: &mut dyn VaultApi| {
+        let history = vault.history("mail", Some("password")).unwrap();
+        let values = history.into_iter().filter_map(|entry| entry.value);
+        values.map(|value| value.to_string()).collect::<Vec<_>>()
+    };
+    let second = purge(PurgeScope::Value("password".into(), 2));
+    let reply = vault.change(&second, &Consent::none(), &mut |_| {});
+    let question = Question::Purge {
+        path: "mail".into(),
+        field: Some("password".into()),
+        values: 1,
+    };
+    assert!(
+        matches!(&reply, Err(Halt::Needs(Need::Confirmation(asked))) if *asked == question),
+        "{reply:?}"
+    );
+    change(&mut *vault, &second);
+    assert_eq!(values(&mut *vault), ["three", "one"]);
+    // Neither an undo nor the previous copy has it.
+    let undone = vault.change(&Edit::Undo, &Consent::none(), &mut |_| {});
+    assert_eq!(kind_of(undone), ProblemKind::NotFound);
+    change(&mut *vault, &purge(PurgeScope::Earlier("password".into())));
+    assert_eq!(values(&mut *vault), ["three"]);
+    let wrong = purge(PurgeScope::Value("password".into(), 2));
+    let reply = vault.change(&wrong, &Consent::to_everything(), &mut |_| {});
+    assert_eq!(kind_of(reply), ProblemKind::NotFound);
+    change(
+        &mut *vault,
+        &Edit::Delete {
+            path: "mail".into(),
+        },
+    );
+    change(&mut *vault, &purge(PurgeScope::Record));
+    assert!(vault.trash().unwrap().is_empty());
+    assert!(open(&implementation).trash().unwrap().is_empty());
 }
 
 pub(crate) fn a_held_back_sync_goes_on_when_agreed_to<I: Implementation>() {

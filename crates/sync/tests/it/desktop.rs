@@ -196,6 +196,30 @@ fn ties_and_clashes_are_resolved_for_the_desktop_client() {
 }
 
 #[test]
+fn a_purge_stays_here_and_disturbs_no_desktop_client() {
+    let cloud = Cloud::new(Layout::Two);
+    let mut desktop = Desktop::default();
+    desktop.set("mail", "password", "old", 100);
+    desktop.set("mail", "password", "new", 200);
+    let key = desktop_account(&cloud, &desktop);
+    let mut ours = joined(&cloud, &key);
+    let is_old = |change: &Change| change.stamp == Stamp::from_seconds(100);
+    let purge = |change: &Change| change.key == FieldKey::user("password") && is_old(change);
+    ours.vault.purge(&"mail".into(), purge, 300).unwrap();
+    // The desktop client writes the value again each time. Nobody is accused of a rollback, and
+    // nothing is sent for it.
+    for _ in 0..3 {
+        let report = ours.sync(&mut Way::to(&cloud)).unwrap();
+        assert_eq!((counts(&report), report.rollback), ((0, 0, 0), None));
+        assert!(desktop.sync(&cloud, &key));
+    }
+    assert_eq!(ours.vault.purged_count(), 1);
+    // After an upgrade it is gone from the account too.
+    ours.upgrade(&mut Way::to(&cloud)).unwrap();
+    assert_eq!(ours.remote(&cloud), ours.vault);
+}
+
+#[test]
 fn a_rollback_of_a_desktop_account_is_reported() {
     let cloud = Cloud::new(Layout::Two);
     let key = desktop_account(&cloud, &Desktop::default());

@@ -45,6 +45,13 @@ impl Thief {
         });
     }
 
+    fn cut_to_nothing(&self) {
+        let account = account_of(&self.key).unwrap();
+        if let Some((_, btoken)) = self.cloud.borrow_mut().accounts.get_mut(&account) {
+            btoken.clear();
+        }
+    }
+
     fn garbage(&self) {
         let account = account_of(&self.key).unwrap();
         if let Some((_, btoken)) = self.cloud.borrow_mut().accounts.get_mut(&account) {
@@ -323,6 +330,55 @@ fn an_old_account_full_of_tricks_never_blocks_a_rotation() {
         assert_ne!(first.key(), thief.key);
         assert_eq!(seen(&first.vault), before);
         assert_eq!(first.remote(&cloud), first.vault, "round {round}");
+    }
+}
+
+/// A way on which a thief writes something else before each exchange.
+struct Watched<'a> {
+    way: Way,
+    meddle: &'a dyn Fn(usize),
+    exchanges: usize,
+}
+
+impl Transport for Watched<'_> {
+    fn connect(&mut self) -> Result<exchange::Connection, ConnectError> {
+        (self.meddle)(self.exchanges);
+        self.exchanges += 1;
+        self.way.connect()
+    }
+}
+
+#[test]
+fn a_thief_who_writes_before_each_exchange_does_not_block_a_rotation() {
+    for round in 0..12 {
+        for reason in [Reason::Renewal, Reason::Loss] {
+            let (cloud, mut first, _) = fifty_records();
+            let thief = Thief::with_key_of(&first, &cloud);
+            let before = seen(&first.vault);
+            let meddle = |exchange: usize| match (round + exchange) % 3 {
+                0 => thief.garbage(),
+                1 => thief.write(|vault| {
+                    *vault = Vault::new().with_history_since(TIME_MAX);
+                }),
+                _ => thief.cut_to_nothing(),
+            };
+            let mut watched = Watched {
+                way: Way::to(&cloud),
+                meddle: &meddle,
+                exchanges: 0,
+            };
+            let mut calm = Calm::new();
+            let mut client = SyncClient {
+                replica: &mut first,
+                transport: &mut watched,
+                env: &mut calm,
+            };
+            let report = client.rotate(reason, None, &Options::default()).unwrap();
+            assert_eq!(report.unfinished, None);
+            assert_eq!(seen(&first.vault), before, "{round} {reason:?}");
+            assert_eq!(first.remote(&cloud), first.vault);
+            assert_eq!(cloud.borrow().accounts.len(), 1);
+        }
     }
 }
 
