@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use passmate_core::adopt::{self, Original};
-use passmate_core::answer::{Consent, Halt, Need, Question, Reply};
+use passmate_core::answer::{Consent, Halt, Need, Place, Question, Reply};
 use passmate_core::api::VaultApi;
 use passmate_core::escape::escape;
 use passmate_core::problem::{Problem, ProblemKind};
@@ -114,7 +114,8 @@ impl App {
     pub(crate) fn ask_about(&self, question: &Question) -> Result<Answer, Problem> {
         match question {
             Question::HeldBack { place, held } if self.ask.has_person() && !self.ask.yes => {
-                self.ask_about_held(place, held, question)
+                self.out.warn(&question.to_string());
+                self.ask_about_held(place, held)
             }
             Question::HeldBack { .. } => Err(Need::Confirmation(question.clone()).into()),
             Question::ReplaceRemote { why } => {
@@ -128,35 +129,47 @@ impl App {
         }
     }
 
-    fn ask_about_held(
-        &self,
-        place: &str,
-        held: &HeldBack,
-        question: &Question,
-    ) -> Result<Answer, Problem> {
-        self.out.warn(&question.to_string());
+    fn ask_about_held(&self, place: &Place, held: &HeldBack) -> Result<Answer, Problem> {
         let lines = held::lines(held);
-        for line in lines.iter().take(LINES_MAX) {
+        let can_be_refused = place.can_be_refused();
+        // Nothing else lists what a file would do.
+        let shown = if can_be_refused {
+            LINES_MAX
+        } else {
+            lines.len()
+        };
+        for line in lines.iter().take(shown) {
             self.out.note(line);
         }
-        if let Some(more) = lines.len().checked_sub(LINES_MAX).filter(|more| *more > 0) {
+        if let Some(more) = lines.len().checked_sub(shown).filter(|more| *more > 0) {
             self.out.note(&format!(
                 "and {more} more: `passmate sync --held` lists all"
             ));
         }
-        let typed = self.ask.line(
-            "Accept it (y), refuse it for good on all devices (r), or leave it for later (Enter)? ",
-        )?;
-        match typed.to_lowercase().as_str() {
-            "y" | "yes" => Ok(Answer::Agreed),
-            "r" | "refuse" => Ok(Answer::Refused),
-            _ => Err(Problem::new(
-                ProblemKind::Cancelled,
-                format!("what comes from {} was left for later", escape(place)),
-                "no record was changed by it; if a device was lost or stolen, run `passmate sync \
-                 rotate --lost`",
-            )),
+        if !can_be_refused {
+            let asked = self.ask.confirm("Go on?");
+            return asked.map(|()| Answer::Agreed);
         }
+        loop {
+            let typed = self
+                .ask
+                .line("Accept it (y), refuse it for good (r), or leave it for later (Enter)? ")?;
+            match typed.to_lowercase().as_str() {
+                "y" | "yes" => return Ok(Answer::Agreed),
+                "r" | "refuse" => return Ok(Answer::Refused),
+                "" | "n" | "no" => break,
+                _ => self.out.warn("type y, r or Enter"),
+            }
+        }
+        Err(Problem::new(
+            ProblemKind::Cancelled,
+            format!(
+                "what comes from {} was left for later",
+                escape(&place.to_string())
+            ),
+            "no record was changed by it; if a device was lost or stolen, run `passmate sync rotate \
+             --lost`",
+        ))
     }
 
     /// What is on the server is gone for good after this, so a mere yes is not enough.

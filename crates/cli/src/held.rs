@@ -10,7 +10,13 @@ pub(crate) fn lines(held: &HeldBack) -> Vec<String> {
     let cut = held
         .cut
         .map(|since| format!("the history before {} would be cut off", local_time(since)));
-    held.records.iter().map(line).chain(cut).collect()
+    let hidden = (held.hidden > 0)
+        .then(|| format!("{} bytes would come that show in no record", held.hidden));
+    let too_large = held
+        .too_large
+        .map(|len| format!("the vault would have {len} bytes, more than the server accepts"));
+    let rest = cut.into_iter().chain(hidden).chain(too_large);
+    held.records.iter().map(line).chain(rest).collect()
 }
 
 fn line(record: &HeldRecord) -> String {
@@ -22,11 +28,12 @@ fn line(record: &HeldRecord) -> String {
         Effect::Deleted => format!("{path}: would be deleted"),
         Effect::Changed => format!("{path}: would be changed"),
         Effect::Displaced { .. } => format!("{path}: another record would take over its path"),
-        Effect::Purged => format!("{path}: values of its history would be purged"),
+        Effect::Purged => format!("{path}: would lose earlier values for good"),
         Effect::Ahead { field, time } => {
             let field = escape(&field.name.to_string_lossy());
             format!(
-                "{path}: {field} is stamped {}, in the future",
+                "{path}: {field} is from {}, in the future: a clock is wrong, or somebody wants it \
+                 to win over all edits until then",
                 local_time(*time)
             )
         }
@@ -36,18 +43,19 @@ fn line(record: &HeldRecord) -> String {
 /// The same as an object.
 pub(crate) fn object(held: &HeldBack) -> Value {
     let record = |record: &HeldRecord| {
-        let (effect, time) = match &record.effect {
+        let (effect, future) = match &record.effect {
             Effect::Deleted => ("deleted", None),
             Effect::Changed => ("changed", None),
             Effect::Displaced { .. } => ("displaced", None),
             Effect::Purged => ("purged", None),
-            Effect::Ahead { time, .. } => ("from_future", Some(*time)),
+            Effect::Ahead { field, time } => ("from_future", Some((field, *time))),
         };
         json!({
             "path": record.path.to_string_lossy(),
             "id": record.id.as_text().to_string_lossy(),
             "effect": effect,
-            "time": time,
+            "field": future.map(|(field, _)| field.name.to_string_lossy()),
+            "time": future.map(|(_, time)| time),
         })
     };
     json!({
@@ -55,5 +63,7 @@ pub(crate) fn object(held: &HeldBack) -> Value {
         "of": held.of,
         "earlier": held.earlier,
         "history_since": held.cut,
+        "hidden": held.hidden,
+        "too_large": held.too_large,
     })
 }

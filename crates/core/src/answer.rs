@@ -9,7 +9,7 @@ use passmate_sync::transport::TrustProblem;
 use passmate_sync::{Decision, HeldBack, Policy};
 
 use crate::clock::local_time;
-use crate::problem::{Problem, ProblemKind};
+use crate::problem::{HELD_BACK_HINT, Problem, ProblemKind};
 
 /// The result of a call.
 pub type Reply<T> = Result<T, Halt>;
@@ -67,8 +67,8 @@ impl From<Need> for Problem {
                 "the vault is locked, but there is no terminal to ask for the passphrase",
                 "give --passphrase-file or --passphrase-command, or run it on a terminal",
             ),
-            Need::Confirmation(question @ Question::HeldBack { .. }) => {
-                Self::held_back(question.to_string())
+            Need::Confirmation(ref question @ Question::HeldBack { ref place, .. }) => {
+                Self::new(ProblemKind::HeldBack, question.to_string(), place.hint())
             }
             Need::Confirmation(Question::ReplaceRemote { why }) => why,
             Need::Confirmation(_) => Self::new(
@@ -82,6 +82,58 @@ impl From<Need> for Problem {
                 format!("there is no record {path}"),
                 format!("did you mean {}?", candidates.join(" or ")),
             ),
+        }
+    }
+}
+
+/// Where changes come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// The account of this vault, on a server with this host.
+    Server(String),
+    /// An account that this vault is about to join, on a server with this host.
+    Joined(String),
+    /// A shared folder, by its path.
+    Folder(String),
+    /// A file that is imported, by the word of its format.
+    File(&'static str),
+}
+
+impl Place {
+    /// Whether what comes from here can be refused for good. What a file brings is simply not
+    /// imported, and an account is not joined.
+    #[must_use]
+    pub const fn can_be_refused(&self) -> bool {
+        matches!(self, Self::Server(_) | Self::Folder(_))
+    }
+
+    /// What a person can do about what was held back.
+    const fn hint(&self) -> &'static str {
+        match self {
+            Self::Server(_) => HELD_BACK_HINT,
+            Self::Folder(_) => {
+                "nothing was changed by it; `passmate sync --held` lists it; accept it with \
+                 `passmate sync --yes`, or undo it on this device with `passmate sync --refuse`"
+            }
+            Self::Joined(_) => {
+                "nothing was joined or changed; run it again on a terminal to see the records, or \
+                 with --yes to accept it"
+            }
+            Self::File(_) => {
+                "nothing was imported; run it again on a terminal to see the records, or with --yes \
+                 to accept it"
+            }
+        }
+    }
+}
+
+/// The server's host, the folder's path, or the kind of file.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Server(host) | Self::Joined(host) => f.write_str(host),
+            Self::Folder(path) => write!(f, "the folder {path}"),
+            Self::File(word) => write!(f, "this {word} file"),
         }
     }
 }
@@ -105,8 +157,8 @@ pub enum Question {
     },
     /// Accept what would alter much at once, or refuse it for good: see [`Consent::refuse`].
     HeldBack {
-        /// The server's host, the folder's path, or the format of a file that is imported.
-        place: String,
+        /// Where it comes from.
+        place: Place,
         /// What it would do.
         held: Box<HeldBack>,
     },
@@ -248,6 +300,16 @@ pub struct Consent {
 }
 
 impl Consent {
+    /// The same without a general yes to what is held back: `--yes` confirms a command, and not what
+    /// comes in by the way.
+    #[must_use]
+    pub(crate) fn without_held_back(&self) -> Self {
+        Self {
+            to_everything: false,
+            ..self.clone()
+        }
+    }
+
     /// To nothing yet.
     #[must_use]
     pub fn none() -> Self {
@@ -290,7 +352,7 @@ impl Consent {
     }
 
     /// The policy of a sync with this place, with what a person said about it.
-    pub(crate) fn policy(&self, place: &str, policy: &Policy) -> Policy {
+    pub(crate) fn policy(&self, place: &Place, policy: &Policy) -> Policy {
         let last = |questions: &[Question]| {
             questions.iter().rev().find_map(|question| match question {
                 Question::HeldBack { place: of, held } if of == place => Some(held.clone()),

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use getrandom::SysRng;
 use passmate_interchange::{Applied, Format, Imported, apply};
 use passmate_sync::{Replica, admit};
-use passmate_vault::{RecordId, Vault};
+use passmate_vault::{RecordId, Shape, Vault};
 use rand_core::UnwrapErr;
 use zeroize::Zeroizing;
 
-use crate::answer::{Consent, Question, Reply};
+use crate::answer::{Consent, Place, Question, Reply};
 use crate::history::{
     At, PurgeScope, purged_changes, refuse_taken, restore_field, revert_record, undelete,
 };
@@ -122,6 +122,8 @@ pub struct Edited {
     /// The number of changes that were stamped more than a day after the present and got the
     /// present time, so that this one wins.
     pub from_future: usize,
+    /// After a purge: the vault syncs with something through which a purge does not pass.
+    pub stays_elsewhere: bool,
     /// After a purge: files with a history that was cut off, which it does not reach.
     pub archives: Vec<PathBuf>,
     /// What an import did, record by record.
@@ -190,6 +192,9 @@ pub(crate) fn edit(session: &mut Session, edit: &Edit, consent: &Consent) -> Rep
         Edit::Purge { path, scope } => {
             edited.changes = purge(session, path, scope, consent)?;
             edited.archives = session.all_archives();
+            let account = Replica::account(session);
+            let is_shared = account.is_some_and(|account| account.shape == Shape::Desktop);
+            edited.stays_elsewhere = is_shared || session.folder().is_some();
         }
         Edit::Undo => edited.changes = undo(session)?,
         Edit::Import { format, imported } => {
@@ -211,13 +216,12 @@ fn import(
     imported: &Imported,
     consent: &Consent,
 ) -> Reply<Applied> {
-    let place = format!("this {} file", format.word());
+    let place = Place::File(format.word());
     let mut vault = session.vault().clone();
     let rng = &mut UnwrapErr(SysRng);
     let applied = apply(imported, &mut vault, format, session.now(), rng)?;
     let policy = consent.policy(&place, &session.sync_settings().policy);
-    let admitted =
-        admit(vault, session.entry(), &policy).map_err(|held| held_back(&place, held))?;
+    let admitted = admit(vault, session.entry(), &policy).map_err(|held| held_back(place, held))?;
     session.merge(&admitted);
     Ok(applied)
 }
@@ -301,6 +305,9 @@ fn undo(session: &mut Session) -> Reply<usize> {
         }
         before => before?,
     };
+    let mut before = before;
+    // What was purged since then does not come back.
+    before.merge(&session.vault().purges());
     match session.edit(|vault, now| vault.revert_to(&before, now))? {
         0 => Err(nothing("the last save changed no record").into()),
         changes => Ok(changes),

@@ -185,10 +185,16 @@ pub(crate) fn purged_changes(
             ordered.get(place..place + 1).unwrap_or_default()
         }
     };
+    if let (Some(field), []) = (scope.field(), &ordered[..]) {
+        return Err(Problem::no_field(path, field).into());
+    }
     if let (Some(field), []) = (scope.field(), wanted) {
         return Err(Problem::new(
             ProblemKind::NotFound,
-            format!("{field} of {path} has no such value"),
+            format!(
+                "{field} of {path} has no such value ({} in all)",
+                ordered.len()
+            ),
             format!("`passmate history {path} {field}` lists them"),
         )
         .into());

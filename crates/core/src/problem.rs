@@ -68,7 +68,7 @@ pub enum ProblemKind {
 }
 
 /// What a person can do about a sync that was held back.
-const HELD_BACK_HINT: &str = "nothing was changed by it; `passmate sync --held` lists it; accept it \
+pub(crate) const HELD_BACK_HINT: &str = "nothing was changed by it; `passmate sync --held` lists it; accept it \
                               with `passmate sync --yes`, undo it for good on all devices with \
                               `passmate sync --refuse`, or, if a device was lost or stolen, run \
                               `passmate sync rotate --lost`";

@@ -541,7 +541,11 @@ impl Session {
             document.folder.take(),
             theirs.folder,
         );
-        document.baseline = Baseline::merge(document.baseline.take(), theirs.baseline);
+        document.baseline = Baseline::merge(
+            self.stored.document.baseline.as_ref(),
+            document.baseline.take(),
+            theirs.baseline,
+        );
         Ok(Merged { document, stored })
     }
 
@@ -664,8 +668,13 @@ impl Replica for Session {
     }
 
     fn truncate(&mut self, since: i64) {
+        let now = Self::now(self);
         let truncated = Vault::new().with_history_since(since);
-        self.merge_and_keep(&truncated, |vault| vault.merge(&truncated));
+        self.merge_and_keep(&truncated, |vault| {
+            // The clock is beyond the year 9999.
+            let cut = vault.cut_history(since, now);
+            cut.unwrap_or_else(|_| vault.merge(&truncated))
+        });
     }
 
     fn save(&mut self) -> Result<(), SaveError> {

@@ -11,7 +11,7 @@ use passmate_vault::record::Record;
 use passmate_vault::report::RecordReport;
 use passmate_vault::{Account, Passphrase, RecordId, SeenChanges, Vault};
 
-use crate::answer::{Consent, Halt, Need, Question, Reply};
+use crate::answer::{Consent, Halt, Need, Place, Question, Reply};
 use crate::clock::local_time;
 use crate::env::SystemEnv;
 use crate::escape::escape;
@@ -241,10 +241,10 @@ pub(crate) fn sync_after_change(
 fn take_in(session: &mut Session, place: &str, request: &SyncRequest) -> Reply<FolderReport> {
     let options = Options {
         continued: request.continued,
-        ..options(session, &request.consent, place)
+        ..options(session, &request.consent, &Place::Folder(place.to_owned()))
     };
     match shared_folder::take_in(session, &request.passphrases, &options) {
-        Err(FolderError::HeldBack(held)) => Err(held_back(place, held)),
+        Err(FolderError::HeldBack(held)) => Err(held_back(Place::Folder(place.to_owned()), held)),
         taken => Ok(taken?),
     }
 }
@@ -280,7 +280,7 @@ fn sync_server(session: &mut Session, request: &SyncRequest, continued: bool) ->
     let place = host_of(session);
     let options = Options {
         continued,
-        ..options(session, &request.consent, &place)
+        ..options(session, &request.consent, &Place::Server(place.clone()))
     };
     match server_of(session) {
         Ok(mut server) => {
@@ -319,7 +319,7 @@ fn sync_server(session: &mut Session, request: &SyncRequest, continued: bool) ->
 }
 
 /// The options of a sync with a place, by the settings and by what a person said.
-pub(crate) fn options(session: &Session, consent: &Consent, place: &str) -> Options {
+pub(crate) fn options(session: &Session, consent: &Consent, place: &Place) -> Options {
     Options {
         policy: consent.policy(place, &session.sync_settings().policy),
         ..Options::default()
@@ -350,7 +350,7 @@ pub(crate) fn conclude(session: &Session, result: Result<Report, SyncError>) -> 
                 (None, []) => Ok(report),
             }
         }
-        Err(SyncError::HeldBack(held)) => Err(held_back(&place, held)),
+        Err(SyncError::HeldBack(held)) => Err(held_back(Place::Server(place.clone()), held)),
         Err(error) => Err(error.into()),
     };
     Synced {
@@ -493,8 +493,7 @@ pub(crate) fn host_of(session: &Session) -> String {
         .unwrap_or_default()
 }
 
-pub(crate) fn held_back(place: &str, held: Box<HeldBack>) -> Halt {
-    let place = place.to_owned();
+pub(crate) fn held_back(place: Place, held: Box<HeldBack>) -> Halt {
     Halt::Needs(Need::Confirmation(Question::HeldBack { place, held }))
 }
 
@@ -578,6 +577,15 @@ fn clocks(session: &Session, report: &Report) -> Vec<Notice> {
             "{field} of {path} was changed at {time}, {days} days after this device's present \
              ({}): one of the two clocks is wrong",
             local_time(now)
+        )));
+    }
+    if report.refused > 0 {
+        notices.push(Notice::warning(format!(
+            "refused for good: what came stays out of {}",
+            match report.refused {
+                1 => "1 record".to_owned(),
+                count => format!("{count} records"),
+            }
         )));
     }
     if let Some(since) = report.ignored_cut {

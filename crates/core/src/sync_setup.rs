@@ -10,7 +10,7 @@ use passmate_sync::{
 };
 use passmate_vault::{Account, Pin, Shape, SyncKey, Trust};
 
-use crate::answer::{Consent, Halt, Need, Question, Reply};
+use crate::answer::{Consent, Halt, Need, Place, Question, Reply};
 use crate::env::SystemEnv;
 use crate::net::trust::TlsTrust;
 use crate::net::{Address, Server};
@@ -83,8 +83,8 @@ pub enum Untied {
         host: String,
         /// The error of the file in which past syncs are remembered.
         not_forgotten: Option<String>,
-        /// The number of an account that a rotation left behind and that could not be deleted.
-        retired: Option<String>,
+        /// The numbers of accounts that a rotation left behind and that could not be deleted.
+        retired: Vec<String>,
     },
     /// A shared folder, by its path.
     Folder {
@@ -111,7 +111,8 @@ pub(crate) fn set_up_server(session: &mut Session, setup: &ServerSetup) -> Reply
     let (trust, is_pending) = trust_of(session, setup)?;
     let (mut server, probed) = reach(&setup.address, &trust)?;
     let endpoint = endpoint(&setup.address, trust);
-    let options = options(session, &setup.consent, setup.address.host());
+    let place = Place::Joined(setup.address.host().to_owned());
+    let options = options(session, &setup.consent, &place);
     let mut env = SystemEnv::default();
     let mut client = client(session, &mut server, &mut env);
     let result = match &setup.key {
@@ -129,7 +130,7 @@ pub(crate) fn set_up_server(session: &mut Session, setup: &ServerSetup) -> Reply
         return Err(Problem::new(ProblemKind::Refused, error.to_string(), hint).into());
     }
     if let Err(SyncError::HeldBack(held)) = result {
-        return Err(held_back(setup.address.host(), held));
+        return Err(held_back(place, held));
     }
     Ok(conclude(session, result))
 }
@@ -263,15 +264,15 @@ pub(crate) fn rotate(
 ) -> Reply<Synced<Report>> {
     require_online(session)?;
     let (account, _) = tied(session)?;
-    if account.retired.is_none() {
+    if account.retired.is_empty() || reason == Reason::Loss {
         consent.require(Question::Rotate {
             host: account.host.clone(),
             keep_since,
             lost: reason == Reason::Loss,
         })?;
     }
-    let place = account.host.clone();
-    let options = options(session, consent, &place);
+    let place = Place::Server(account.host.clone());
+    let options = options(session, &consent.without_held_back(), &place);
     let mut server = server_of(session)?;
     let mut env = SystemEnv::default();
     let result = client(session, &mut server, &mut env).rotate(reason, keep_since, &options);
@@ -304,7 +305,8 @@ pub(crate) fn upgrade(session: &mut Session, consent: &Consent) -> Reply<(bool, 
     if was_shared {
         consent.require(Question::Upgrade)?;
     }
-    let options = options(session, consent, &host_of(session));
+    let place = Place::Server(host_of(session));
+    let options = options(session, &consent.without_held_back(), &place);
     let mut server = server_of(session)?;
     let result = client(session, &mut server, &mut SystemEnv::default()).upgrade(&options);
     Ok((was_shared, concluded(session, result)?))
@@ -337,7 +339,7 @@ pub(crate) fn untie(
         return Err(SyncError::NotSetUp.into());
     }
     let host = host_of(session);
-    let mut retired = None;
+    let mut retired = Vec::new();
     if delete {
         consent.require(Question::DeleteAccount { host: host.clone() })?;
         let mut server = server_of(session)?;
@@ -358,15 +360,23 @@ pub(crate) fn untie(
     })
 }
 
-/// Deletes the account that an interrupted rotation left behind, because this vault is the last to
-/// know its key. The number of one that could not be deleted.
-fn give_up_retired(session: &mut Session) -> Option<String> {
-    let retired = Replica::account(session)?.retired.clone()?;
-    let number = AccountNumber::from_bytes(retired.key.account())?.to_string();
-    if session.sync_settings().offline {
-        return Some(number);
+/// Deletes the accounts that an interrupted rotation left behind, because this vault is the last to
+/// know their keys. Returns the numbers of those that could not be deleted.
+fn give_up_retired(session: &mut Session) -> Vec<String> {
+    let account = Replica::account(session);
+    let retired = account.map_or_else(Vec::new, |account| account.retired.clone());
+    let is_offline = session.sync_settings().offline;
+    let mut left = Vec::new();
+    for one in retired {
+        let deleted = !is_offline
+            && server_of(session).is_ok_and(|mut server| {
+                let mut env = SystemEnv::default();
+                client(session, &mut server, &mut env)
+                    .delete_retired(&one)
+                    .is_ok()
+            });
+        let number = AccountNumber::from_bytes(one.key.account());
+        left.extend(number.filter(|_| !deleted).map(|number| number.to_string()));
     }
-    let mut server = server_of(session).ok()?;
-    let deleted = client(session, &mut server, &mut SystemEnv::default()).delete_retired(&retired);
-    deleted.err().map(|_| number)
+    left
 }

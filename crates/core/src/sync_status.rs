@@ -33,6 +33,10 @@ pub struct Status {
     pub unsent: Option<usize>,
     /// Quota on the server.
     pub quota: Quota,
+    /// Whether a device was lost and the next sync makes a new account.
+    pub lost: bool,
+    /// The number of accounts from before a rotation that are not deleted yet.
+    pub retired: usize,
     /// The devices of the account as this device last saw them, the latest sync first.
     pub devices: Vec<DeviceStatus>,
 }
@@ -142,6 +146,8 @@ pub fn status(replica: &dyn Replica, state: &State) -> Result<Status, SyncError>
         unsent: state
             .last_sync
             .and_then(|last| vault.change_count().checked_sub(last.common)),
+        lost: account.is_lost,
+        retired: account.retired.len(),
         devices: devices(account, replica.now()),
         quota: Quota::new(plaintext.len() + format::btoken::BTOKEN_OVERHEAD, stated),
     })
@@ -186,7 +192,8 @@ mod tests {
             confirmed: true,
             seen: SeenChanges::new(),
             last: None,
-            retired: None,
+            retired: Vec::new(),
+            is_lost: false,
             shape: Shape::Modern,
             device: None,
             devices: RollCall::new(),

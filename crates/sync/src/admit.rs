@@ -6,21 +6,30 @@
 //!    allows is held back;
 //!  - changes stamped more than a day after the present, and a later start of the history, are always
 //!    held back; only a vault without records takes over any start;
+//!  - much that shows nowhere (purges of unknown changes, records without a path), and what would
+//!    make the vault too large for its server, is held back;
 //!  - a truncation at a time more than a day after the present never counts;
 //!  - what is held back changes nothing until a person agrees to it, or refuses it for good.
+
+mod effects;
+mod refusal;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use passmate_vault::format::btoken::BTOKEN_OVERHEAD;
+use passmate_vault::format::encode_btoken;
 use passmate_vault::merge::MergeSummary;
-use passmate_vault::record::{Change, Record, is_ahead};
-use passmate_vault::view::{View, ViewRecord};
-use passmate_vault::{Baseline, RecordId, SeenChanges, Text, Vault};
+use passmate_vault::record::is_ahead;
+use passmate_vault::{Baseline, RecordId, SeenChanges, Vault};
 
 use crate::held::{Effect, HeldBack, HeldRecord, digest};
 use crate::options::{Decision, Policy};
 use crate::report::{Ahead, Report};
+use effects::{ahead, altered, hidden_len, losing, new_in, rescue};
 
+/// How many bytes that show nowhere pass, counted since the baseline.
+const HIDDEN_LEN_MAX: usize = 64 * 1024;
 /// How many changes from the future a report names.
 const AHEAD_MAX: usize = 3;
 
@@ -41,6 +50,7 @@ struct News {
     received: SeenChanges,
     ahead: Vec<Ahead>,
     purged: BTreeSet<RecordId>,
+    refused: usize,
     ignored_cut: Option<i64>,
 }
 
@@ -69,6 +79,7 @@ impl Admitted {
     pub fn note(&self, report: &mut Report) {
         report.ahead.clone_from(&self.news.ahead);
         report.purged.extend(self.news.purged.iter().cloned());
+        report.refused += self.news.refused;
         report.ignored_cut = self.news.ignored_cut.or(report.ignored_cut);
         report
             .delta
@@ -115,56 +126,56 @@ pub fn would_hold_back(
 
 /// Changes from outside, compared with the vault.
 struct Review<'a> {
-    ours: &'a Vault,
+    to: Entry<'a>,
     /// The vault without a truncation in the future, if it has one.
     repaired: Option<Vault>,
     /// The changes from outside, without a truncation in the future.
     remote: Arc<Vault>,
-    baseline: Option<&'a Baseline>,
     news: News,
+    /// Whether the vault lacks a change.
+    has_news: bool,
     /// Records that people see and that would be altered.
     altered: Vec<HeldRecord>,
     /// Changes stamped in the future.
     ahead: Vec<HeldRecord>,
     /// A later start of the history of a vault that has records.
     cut: Option<i64>,
-    /// Whether the vault lacks a change.
-    has_news: bool,
-    /// The number of records that people see.
+    /// The number of bytes that would come and show nowhere.
+    hidden: usize,
+    /// The number of records that people see, before and after, and how many of them are new.
     before: usize,
-    /// The same after the merge.
     after: usize,
+    added: usize,
+    /// The vault after the merge.
+    merged: Vault,
 }
 
 impl<'a> Review<'a> {
     fn of(mut remote: Arc<Vault>, to: Entry<'a>) -> Self {
-        let Entry {
-            vault: ours,
-            baseline,
-            now,
-        } = to;
+        let Entry { vault, now, .. } = to;
         let in_future = |vault: &Vault| vault.history_since().filter(|since| is_ahead(*since, now));
         let ignored_cut = in_future(&remote);
         if ignored_cut.is_some() {
             remote = Arc::new(Vault::clone(&remote).with_whole_history());
         }
-        let repaired = in_future(ours).map(|_| ours.clone().with_whole_history());
         let mut review = Self {
-            ours,
-            repaired,
+            to,
+            repaired: in_future(vault).map(|_| vault.clone().with_whole_history()),
             remote,
-            baseline,
             news: News {
                 now,
                 ignored_cut,
                 ..News::default()
             },
+            has_news: false,
             altered: Vec::new(),
             ahead: Vec::new(),
             cut: None,
-            has_news: false,
+            hidden: 0,
             before: 0,
             after: 0,
+            added: 0,
+            merged: Vault::new(),
         };
         review.compare();
         review
@@ -172,7 +183,7 @@ impl<'a> Review<'a> {
 
     /// The vault into which the changes are merged.
     fn base(&self) -> &Vault {
-        self.repaired.as_ref().unwrap_or(self.ours)
+        self.repaired.as_ref().unwrap_or(self.to.vault)
     }
 
     fn compare(&mut self) {
@@ -184,251 +195,133 @@ impl<'a> Review<'a> {
         if !has_news && cut.is_none() {
             return;
         }
-        let received = SeenChanges::of(&kept).without(&SeenChanges::of(ours));
         let mut merged = ours.clone();
         let summary = merged.merge(&self.remote);
+        let rescued = rescue(ours, &mut merged, &summary, self.to.now);
+        let received = SeenChanges::of(&kept).without(&SeenChanges::of(ours));
         let (before, after) = (ours.view(), merged.view());
-        let purged = purged(ours, &merged, &summary);
-        let purged_ids = purged.keys().copied().cloned().collect();
-        let altered = altered(&before, &after, &summary, purged);
-        let ahead = ahead(&kept, ours, self.news.now);
+        let losing = losing(ours, &merged, &summary);
+        let purged = losing
+            .keys()
+            .filter(|id| summary.purged.binary_search(id).is_ok());
+        let purged: BTreeSet<RecordId> = purged.copied().cloned().collect();
+        let altered = altered(&before, &after, &summary, losing);
+        let ahead = ahead(&kept, ours, self.to.now);
+        let hidden = hidden_len(&kept, ours, &merged);
+        let is_new = |id: &RecordId| ours.record(id).is_none();
+        let added = after
+            .records()
+            .iter()
+            .filter(|record| is_new(record.id))
+            .count();
         let counts = (before.records().len(), after.records().len());
         let cut = cut.filter(|_| !ours.is_empty());
         (self.before, self.after) = counts;
-        self.has_news = has_news;
-        self.news.purged = purged_ids;
-        self.news.ahead = newest(&ahead);
         (self.altered, self.ahead, self.cut) = (altered, ahead, cut);
+        (self.has_news, self.hidden, self.added) = (has_news, hidden, added);
+        self.news.purged = purged;
+        self.news.ahead = newest(&self.ahead);
         self.news.received = received;
+        self.merged = merged;
+        if !rescued.is_empty() {
+            Arc::make_mut(&mut self.remote).merge(&rescued);
+        }
+    }
+
+    /// What is held back, and the baseline from which it is counted on.
+    fn judge(&self, policy: &Policy) -> (HeldBack, Option<Baseline>) {
+        // A vault that gets its first records trusts them.
+        let is_first = self.base().is_empty();
+        let seen = if is_first { self.after } else { self.before };
+        let mut counted = Baseline::or_new(self.to.baseline, self.to.now, seen);
+        let earlier = counted.altered();
+        counted.note(self.altered.iter().map(|record| &record.id));
+        if !is_first {
+            counted.added += self.added;
+            counted.hidden += self.hidden;
+        }
+        let is_too_much =
+            !self.altered.is_empty() && policy.is_too_much(counted.altered(), counted.records);
+        let is_hidden = !is_first && self.hidden > 0 && counted.hidden > HIDDEN_LEN_MAX;
+        let held = HeldBack {
+            records: self.held_records(is_too_much),
+            of: self.before,
+            earlier: if is_too_much { earlier } else { 0 },
+            since: counted.time,
+            cut: self.cut,
+            hidden: if is_hidden { self.hidden } else { 0 },
+            too_large: self.too_large(policy),
+            changes: BTreeMap::new(),
+        };
+        // What is few enough passes and counts. To what is too much, a person gives an answer, and
+        // from an agreement on it is counted anew.
+        let counted = if is_too_much || is_hidden {
+            Baseline::new(self.to.now, self.after)
+        } else {
+            counted
+        };
+        (held, self.has_news.then_some(counted))
     }
 
     fn decide(self, policy: &Policy) -> Result<Admitted, Box<HeldBack>> {
-        // The number of records that people see is taken before anything new comes, because
-        // whoever brings new ones could raise it. A vault that gets its first records trusts them.
-        let known = match self.before {
-            0 => self.after,
-            before => before,
-        };
-        let mut baseline = Baseline::or_new(self.baseline, self.news.now, known);
-        let earlier = baseline.altered();
-        baseline.note(self.altered.iter().map(|record| &record.id));
-        let is_too_much =
-            !self.altered.is_empty() && policy.is_too_much(baseline.altered(), baseline.records);
-        if !is_too_much && self.ahead.is_empty() && self.cut.is_none() {
-            let counted = self.has_news.then_some(baseline);
-            return Ok(self.admitted(counted));
+        let (held, baseline) = self.judge(policy);
+        if held.is_empty() {
+            return Ok(self.admitted(baseline));
         }
-        let held = self.held(is_too_much, earlier, &baseline);
-        // What is few enough passes and counts. To what is too much, a person gives an answer, and
-        // from an agreement on it is counted anew.
-        let counted = (!is_too_much).then_some(baseline);
+        let held = self.with_changes(held);
         match &policy.decision {
-            Decision::AgreeToAll => {}
-            Decision::Agree(agreed) if held.asks_no_more_than(agreed) => {}
-            Decision::Refuse(refused) if held.asks_no_more_than(refused) => {
-                return self.refuse(held, counted);
+            Decision::AgreeToAll => Ok(self.admitted(baseline)),
+            Decision::Agree(agreed) if held.asks_no_more_than(agreed) => {
+                Ok(self.admitted(baseline))
             }
-            Decision::RefuseAll => return self.refuse(held, counted),
-            Decision::Ask | Decision::Agree(_) | Decision::Refuse(_) => return Err(held.into()),
+            Decision::Refuse(refused) if held.asks_no_more_than(refused) => {
+                self.refuse(held, policy)
+            }
+            Decision::RefuseAll => self.refuse(held, policy),
+            Decision::Ask | Decision::Agree(_) | Decision::Refuse(_) => Err(held.into()),
         }
-        let agreed = is_too_much.then(|| Baseline::new(self.news.now, self.after));
-        Ok(self.admitted(agreed.or(counted)))
     }
 
     fn admitted(self, baseline: Option<Baseline>) -> Admitted {
         Admitted {
-            baseline: baseline.or_else(|| self.baseline.cloned()),
+            baseline: baseline.or_else(|| self.to.baseline.cloned()),
             drops_own_cut: self.repaired.is_some(),
             vault: self.remote,
             news: self.news,
         }
     }
 
-    /// The changes, together with those that undo for good what was held back.
-    fn refuse(
-        mut self,
-        held: HeldBack,
-        counted: Option<Baseline>,
-    ) -> Result<Admitted, Box<HeldBack>> {
-        let mut remote = Vault::clone(&self.remote);
-        if held.cut.is_some() {
-            remote = remote.with_whole_history();
-        }
-        let base = self.base();
-        let refusal = base.refusal(&remote, held.culprits(), self.news.now);
-        // The clock is beyond the year 9999.
-        let Ok(refusal) = refusal else {
-            return Err(held.into());
-        };
-        remote.merge(&refusal);
-        self.remote = remote.into();
-        let kept = self.remote.truncated_with(self.base());
-        self.news.received = SeenChanges::of(&kept).without(&SeenChanges::of(self.base()));
-        self.news.ahead.clear();
-        self.news.purged.clear();
-        Ok(self.admitted(counted))
+    fn held_records(&self, is_too_much: bool) -> Vec<HeldRecord> {
+        let altered = self.altered.iter().filter(|_| is_too_much);
+        let mut records: Vec<HeldRecord> = altered.chain(&self.ahead).cloned().collect();
+        records.sort();
+        records
     }
 
-    fn held(&self, is_too_much: bool, earlier: usize, baseline: &Baseline) -> HeldBack {
-        let mut records = self.ahead.clone();
-        if is_too_much {
-            records.extend(self.altered.iter().cloned());
-        }
-        records.sort();
-        let mut held = HeldBack {
-            records,
-            of: self.before,
-            earlier: if is_too_much { earlier } else { 0 },
-            since: baseline.time,
-            cut: self.cut,
-            changes: BTreeSet::new(),
+    /// The length of the vault as a btoken, if that is too large only by what came.
+    fn too_large(&self, policy: &Policy) -> Option<usize> {
+        let max = policy.btoken_len_max.filter(|_| self.has_news)?;
+        let len_of = |vault: &Vault| {
+            let plaintext = encode_btoken(vault);
+            plaintext.map_or(usize::MAX, |text| text.len() + BTOKEN_OVERHEAD)
         };
+        let len = len_of(&self.merged);
+        (len > max && len_of(self.base()) <= max).then_some(len)
+    }
+
+    fn with_changes(&self, held: HeldBack) -> HeldBack {
         let kept = self.remote.truncated_with(self.base());
-        let mut changes = BTreeSet::new();
+        let mut changes = BTreeMap::new();
         for id in held.culprits() {
             let new = new_in(&kept, self.base(), id);
-            changes.extend(new.map(|change| digest(id, change)));
+            let new = new.map(|change| digest(id, change)).collect();
+            changes.insert(id.clone(), new);
         }
-        held.changes = changes;
-        held
+        HeldBack { changes, ..held }
     }
 }
 
-/// The records, deleted ones too, that lose a value by a purge. A value that the field has elsewhere
-/// in its history is not lost.
-fn purged<'a>(
-    ours: &'a Vault,
-    merged: &Vault,
-    summary: &MergeSummary,
-) -> BTreeMap<&'a RecordId, Text> {
-    let loses = |record: &Record, merged: &Record| {
-        let has = |change: &Change| {
-            let field = merged.history(change.key.domain, &change.key.name);
-            field.iter().any(|other| other.value == change.value)
-        };
-        let values = record.changes().iter();
-        let mut values = values.filter(|change| change.value.shown().is_some());
-        values.any(|change| !has(change))
-    };
-    let mut purged = BTreeMap::new();
-    for (id, record) in ours.records() {
-        let is_purged = summary.purged.binary_search(id).is_ok();
-        if is_purged && merged.record(id).is_none_or(|merged| loses(record, merged)) {
-            purged.insert(id, record.last_path().unwrap_or_else(|| Text::from("")));
-        }
-    }
-    purged
-}
-
-/// The records that people saw and that are not as they were, and those that lose values.
-fn altered(
-    before: &View<'_>,
-    after: &View<'_>,
-    summary: &MergeSummary,
-    mut purged: BTreeMap<&RecordId, Text>,
-) -> Vec<HeldRecord> {
-    let now: BTreeMap<&RecordId, &ViewRecord<'_>> = after
-        .records()
-        .iter()
-        .map(|record| (record.id, record))
-        .collect();
-    let is_touched = |id: &RecordId| summary.changed.binary_search(id).is_ok();
-    // The records that came or changed, by the path that they want.
-    let mut wanting: BTreeMap<&Text, Vec<RecordId>> = BTreeMap::new();
-    for record in after.records() {
-        let came = [&summary.added, &summary.changed];
-        if came.iter().any(|ids| ids.binary_search(record.id).is_ok()) {
-            let path = record.clash.as_ref().unwrap_or(&record.path);
-            wanting.entry(path).or_default().push(record.id.clone());
-        }
-    }
-    let mut altered = Vec::new();
-    for record in before.records() {
-        let is_purged = purged.remove(record.id).is_some();
-        let held = |effect| HeldRecord {
-            id: record.id.clone(),
-            path: record.path.as_ref().clone(),
-            effect,
-        };
-        let now = now.get(record.id);
-        let keeps_path = now.is_some_and(|now| now.path == record.path);
-        altered.extend(match now {
-            None => Some(held(Effect::Deleted)),
-            Some(now) if is_touched(record.id) && !shows_the_same(record, now) => {
-                Some(held(Effect::Changed))
-            }
-            Some(_) if is_purged => Some(held(Effect::Purged)),
-            Some(_) => None,
-        });
-        let mut by = wanting
-            .get(record.path.as_ref())
-            .cloned()
-            .unwrap_or_default();
-        by.retain(|id| id != record.id);
-        if !keeps_path && !by.is_empty() {
-            altered.push(held(Effect::Displaced { by }));
-        }
-    }
-    let deleted = purged.into_iter().map(|(id, path)| HeldRecord {
-        id: id.clone(),
-        path,
-        effect: Effect::Purged,
-    });
-    altered.extend(deleted);
-    altered
-}
-
-/// Whether a record shows the same fields, under the path that it has in its changes.
-fn shows_the_same(before: &ViewRecord<'_>, now: &ViewRecord<'_>) -> bool {
-    let own_path = |record: &ViewRecord<'_>| {
-        let path = record.clash.as_ref().unwrap_or(&record.path);
-        path.as_ref().clone()
-    };
-    let fields = |record: &ViewRecord<'_>| {
-        let fields = record.fields();
-        let fields = fields.map(|field| (field.name.clone(), field.value.into_owned()));
-        fields.collect::<Vec<_>>()
-    };
-    own_path(before) == own_path(now) && fields(before) == fields(now)
-}
-
-/// The changes of a record that one vault has and another has not.
-fn new_in<'a>(
-    vault: &'a Vault,
-    other: &'a Vault,
-    id: &RecordId,
-) -> impl Iterator<Item = &'a Change> {
-    let known = other.record(id).map_or(&[][..], Record::changes);
-    let changes = vault.record(id).map_or(&[][..], Record::changes);
-    changes
-        .iter()
-        .filter(|change| known.binary_search(change).is_err())
-}
-
-/// The received changes that are stamped in the future.
-fn ahead(kept: &Vault, ours: &Vault, now: i64) -> Vec<HeldRecord> {
-    let mut found = Vec::new();
-    for (id, _) in kept.records() {
-        for change in new_in(kept, ours, id).filter(|change| !change.is_purged()) {
-            let time = change.stamp.deciding_seconds();
-            if let Some(time) = time.filter(|time| is_ahead(*time, now)) {
-                let last_path = |vault: &Vault| vault.record(id)?.last_path();
-                let path = last_path(ours).or_else(|| last_path(kept));
-                found.push(HeldRecord {
-                    id: id.clone(),
-                    path: path.unwrap_or_else(|| Text::from("")),
-                    effect: Effect::Ahead {
-                        field: change.key.clone(),
-                        time,
-                    },
-                });
-            }
-        }
-    }
-    found
-}
-
-/// Those of them that are furthest in the future.
+/// The changes that are furthest in the future.
 fn newest(held: &[HeldRecord]) -> Vec<Ahead> {
     let ahead = held.iter().filter_map(|record| match &record.effect {
         Effect::Ahead { field, time } => Some(Ahead {

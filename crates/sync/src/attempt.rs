@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use passmate_proto::{BTOKEN_LEN_MAX_DEFAULT, CLIENT_BTOKEN_LEN_MAX_DEFAULT};
+use passmate_vault::compat::Original;
 use passmate_vault::format::{Btoken, BtokenShape};
 use passmate_vault::{
     Account, OwnDevice, RollCall, SeenChanges, Shape, SyncKey, Trust, Vault, derive_read_hash,
@@ -414,7 +415,7 @@ impl<'a> Attempt<'a> {
         }
         let sent =
             SeenChanges::of(&shape.part_of(self.replica.vault())).without(&shape.seen_of(&remote));
-        self.seal(shape, missing, sent, read, rng)
+        self.seal(shape, missing, sent, Some(&remote), read, rng)
     }
 
     fn open(&self, sealed: &[u8]) -> Result<Btoken, RemoteError> {
@@ -441,7 +442,7 @@ impl<'a> Attempt<'a> {
             return;
         };
         let device = device_of(account, &self.replica.device_name(), rng);
-        let devices = united(&account.devices, found);
+        let devices = united(&account.devices, found, self.replica.now());
         if account.device.as_ref() != Some(&device) || account.devices != devices {
             let account = Account {
                 device: Some(device),
@@ -469,7 +470,7 @@ impl<'a> Attempt<'a> {
         read: Option<[u8; 32]>,
         rng: &mut dyn CryptoRng,
     ) -> Result<Option<Vec<u8>>, SyncError> {
-        match self.seal(shape, 0, SeenChanges::new(), read, rng) {
+        match self.seal(shape, 0, SeenChanges::new(), None, read, rng) {
             Err(SyncError::Remote(RemoteError::TooLarge { .. })) => Ok(None),
             sealed => sealed,
         }
@@ -478,6 +479,9 @@ impl<'a> Attempt<'a> {
     /// A preview shows what would come if a person agreed to everything.
     fn policy(&self) -> Policy {
         let mut policy = self.options.policy.clone();
+        let limit = usize::try_from(self.limit()).unwrap_or(usize::MAX);
+        // Far from the limit it costs nothing to know that all fits.
+        policy.btoken_len_max = (self.report.btoken_len > limit / 4).then_some(limit);
         if self.is_preview {
             policy.decision = Decision::AgreeToAll;
         }
@@ -506,11 +510,17 @@ impl<'a> Attempt<'a> {
         shape: Shape,
         missing: usize,
         sent: SeenChanges,
+        remote: Option<&Vault>,
         read: Option<[u8; 32]>,
         rng: &mut dyn CryptoRng,
     ) -> Result<Option<Vec<u8>>, SyncError> {
         let change_count = self.replica.vault().change_count();
-        let part = shape.part_of(self.replica.vault()).into_owned();
+        let mut part = shape.part_of(self.replica.vault()).into_owned();
+        // A purge cannot be written for the desktop client. What this device has purged stays there
+        // as long as the account is shared: other devices may count on it.
+        if let (Shape::Desktop, Some(remote)) = (shape, remote) {
+            part.merge(&remote.part_for(Original::Desktop));
+        }
         let account = self.replica.account();
         let device = account.and_then(|account| Some((account, account.device.as_ref()?)));
         let roll_call = device.zip(read).map(|((account, device), read)| {

@@ -12,6 +12,7 @@ use crate::options::{Options, Policy};
 use crate::replica::Replica;
 use crate::report::{Preview, Report};
 use crate::retry::{AfterUnknown, retry};
+use crate::rotate::Reason;
 use crate::transport::{ConnectError, Transport};
 
 /// A vault and the server that it is tied to, or is about to be.
@@ -33,11 +34,11 @@ impl SyncClient<'_> {
     /// # Errors
     /// See [`SyncError`]. With every error, all that this device had is still in its vault.
     pub fn sync(&mut self, options: &Options) -> Result<Report, SyncError> {
-        let account = self.replica.account();
-        if account.is_some_and(|account| account.retired.is_some()) {
-            return self.finish_rotation(options);
+        match self.replica.account() {
+            Some(account) if account.is_lost => self.rotate(Reason::Loss, None, options),
+            Some(account) if !account.retired.is_empty() => self.finish_rotation(options),
+            _ => self.sync_account(options),
         }
-        self.sync_account(options)
     }
 
     /// Syncs the vault with its account, whatever account it had before.
@@ -53,6 +54,18 @@ impl SyncClient<'_> {
     /// # Errors
     /// See [`SyncError`].
     pub fn preview(&mut self, policy: &Policy) -> Result<Preview, SyncError> {
+        if self
+            .replica
+            .account()
+            .is_some_and(|account| account.is_lost)
+        {
+            // A lost account is not read.
+            return Ok(Preview {
+                report: Report::default(),
+                vault: self.replica.vault().clone(),
+                held: None,
+            });
+        }
         let (key, confirmed) = self.account()?;
         let options = Options {
             policy: policy.clone(),

@@ -48,7 +48,7 @@ impl Content {
         Ok(Self {
             records: view.records().len(),
             deleted: view.deleted().len(),
-            changes: vault.change_count(),
+            changes: vault.change_count() - vault.purged_count(),
             newest: changes
                 .filter_map(|change| change.stamp.deciding_seconds())
                 .max(),

@@ -1,11 +1,11 @@
 //! What the gate holds back until a person decides.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use passmate_vault::record::{Change, Domain, FieldKey, Value};
 use passmate_vault::{RecordId, Text};
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 
 /// What the gate holds back until a person decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,13 +20,20 @@ pub struct HeldBack {
     pub since: i64,
     /// The history would be truncated to the changes since then, in seconds since 1970.
     pub cut: Option<i64>,
-    /// The changes behind it, by which an answer is tied to what was asked.
-    pub(crate) changes: BTreeSet<[u8; 16]>,
+    /// The number of bytes that would come and show nowhere, if there are too many.
+    pub hidden: usize,
+    /// The vault would have so many bytes as a btoken, more than the server accepts.
+    pub too_large: Option<usize>,
+    /// The changes behind it, by record: they tie an answer to what was asked.
+    pub(crate) changes: BTreeMap<RecordId, BTreeSet<Digest>>,
 }
+
+/// Represents one change.
+pub(crate) type Digest = [u8; 16];
 
 /// Represents one change, its value included: an answer to one value is no answer to another.
 /// Whoever makes the changes must not find two with one digest.
-pub(crate) fn digest(id: &RecordId, change: &Change) -> [u8; 16] {
+pub(crate) fn digest(id: &RecordId, change: &Change) -> Digest {
     let mut hash = Sha256::new();
     let mut add = |bytes: &[u8]| {
         hash.update((bytes.len() as u64).to_be_bytes());
@@ -93,10 +100,25 @@ pub enum Effect {
 }
 
 impl HeldBack {
-    /// Whether this holds nothing that the other one did not hold.
+    /// Whether this holds nothing that the other one did not hold: every record has the same
+    /// effects, by the same changes.
     #[must_use]
     pub fn asks_no_more_than(&self, other: &Self) -> bool {
-        self.changes.is_subset(&other.changes) && (self.cut.is_none() || self.cut == other.cut)
+        let mut records = self.records.iter();
+        let mut changes = self.changes.iter();
+        records.all(|record| other.records.contains(record))
+            && changes.all(|(id, changes)| other.changes.get(id) == Some(changes))
+            && (self.cut.is_none() || self.cut == other.cut)
+            && (self.hidden == 0 || self.hidden == other.hidden)
+            && (self.too_large.is_none() || self.too_large == other.too_large)
+    }
+
+    /// Whether nothing is held back.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.records.is_empty()
+            && self.cut.is_none()
+            && self.hidden == 0
+            && self.too_large.is_none()
     }
 
     /// The records whose changes are held back.
@@ -133,34 +155,37 @@ impl fmt::Display for HeldBack {
             (deleted, "delete"),
             (changed, "change"),
             (displaced, "take over the path of"),
-            (purged, "purge values of"),
+            (purged, "remove earlier values of"),
         ] {
             if count > 0 {
-                parts.push(format!("{what} {count}"));
+                parts.push(format!("{what} {}", records(count)));
             }
         }
-        let mut sentences = Vec::new();
-        if !parts.is_empty() {
-            let earlier = match self.earlier {
-                0 => String::new(),
-                earlier => format!(", after {earlier} that others altered before"),
-            };
-            sentences.push(format!(
-                "{} of {} records{earlier}",
-                parts.join(", "),
-                self.of
+        if let (Some(last), 1..) = (parts.last_mut(), self.earlier) {
+            last.push_str(&format!(
+                " (others altered {} before, which counts together)",
+                self.earlier
             ));
         }
         if ahead > 0 {
-            sentences.push(format!(
-                "bring changes from the future to {}",
+            parts.push(format!(
+                "give {} values from more than a day in the future, which win over all edits until \
+                 then",
                 records(ahead)
             ));
         }
         if self.cut.is_some() {
-            sentences.push("cut off a part of the history".to_owned());
+            parts.push("cut off a part of the history".to_owned());
         }
-        f.write_str(&sentences.join(", and "))
+        if self.hidden > 0 {
+            parts.push(format!("add {} bytes that show nowhere", self.hidden));
+        }
+        if let Some(len) = self.too_large {
+            parts.push(format!(
+                "make the vault larger than the server accepts ({len} bytes)"
+            ));
+        }
+        f.write_str(&parts.join(", and "))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The end of an account, on this device or for all devices.
 
 use passmate_proto::Outcome;
-use passmate_vault::{Account, Retired, SyncKey};
+use passmate_vault::{Retired, SyncKey};
 
 use crate::account::{account_of, auth_token_of, replace_account};
 use crate::client::SyncClient;
@@ -28,9 +28,8 @@ impl SyncClient<'_> {
     /// [`RemoteError::DeletedOrUnreachable`]: the deletion was asked for twice and not confirmed.
     pub fn delete(&mut self) -> Result<(), SyncError> {
         let account = self.replica.account().ok_or(SyncError::NoAccount)?;
-        let retired = account.retired.clone();
-        // An account that a rotation left behind goes first: only this vault has its key.
-        if let Some(retired) = retired {
+        // Accounts that a rotation left behind go first: only this vault has their keys.
+        for retired in account.retired.clone() {
             self.delete_retired(&retired)?;
         }
         let account = self.replica.account().ok_or(SyncError::NoAccount)?;
@@ -55,16 +54,14 @@ impl SyncClient<'_> {
                 if self.look(&retired.key, |_| Ok(()))?.is_none() => {}
             deleted => deleted?,
         }
-        self.forget_retired()
+        self.forget_retired(retired)
     }
 
     /// Forgets the account that a rotation left behind: it is deleted.
-    pub(crate) fn forget_retired(&mut self) -> Result<(), SyncError> {
+    pub(crate) fn forget_retired(&mut self, retired: &Retired) -> Result<(), SyncError> {
         let account = self.replica.account().cloned();
-        let account = Account {
-            retired: None,
-            ..account.ok_or(SyncError::SetUpChanged)?
-        };
+        let mut account = account.ok_or(SyncError::SetUpChanged)?;
+        account.retired.retain(|one| one.key != retired.key);
         replace_account(self.replica, Some(account))
     }
 }

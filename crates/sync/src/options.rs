@@ -20,6 +20,8 @@ pub struct Policy {
     pub records: usize,
     /// And more than this percentage of those that are seen.
     pub percent: usize,
+    /// The longest btoken that the server accepts, in bytes, if the vault is near it.
+    pub btoken_len_max: Option<usize>,
     /// What a person said.
     pub decision: Decision,
 }
@@ -45,6 +47,7 @@ impl Default for Policy {
         Self {
             records: 10,
             percent: 20,
+            btoken_len_max: None,
             decision: Decision::Ask,
         }
     }

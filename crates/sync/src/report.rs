@@ -27,6 +27,8 @@ pub struct Report {
     pub clashing: BTreeSet<RecordId>,
     /// Records of which another device had purged values.
     pub purged: BTreeSet<RecordId>,
+    /// The number of records of which changes were refused for good.
+    pub refused: usize,
     /// Changes that vault and server had in common at the end: all of both.
     pub common: usize,
     /// What the server said of itself.
@@ -66,6 +68,7 @@ impl Report {
     pub fn add(&mut self, later: Self) {
         let earlier = std::mem::replace(self, later);
         self.received += earlier.received;
+        self.refused += earlier.refused;
         self.sent += earlier.sent;
         self.conflicts_resolved += earlier.conflicts_resolved;
         self.revived.extend(earlier.revived);

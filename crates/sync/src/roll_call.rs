@@ -2,13 +2,13 @@
 //! tell. The rules are:
 //!  - every upload has the greatest entries that this device knows, and a new one of its own;
 //!  - an entry that is a day old is renewed, although nothing else is new;
-//!  - a device that joins strikes out an older entry of its own name: a device that is still in use
-//!    writes itself in again;
+//!  - an unknown device whose entry is from the future is not taken in;
 //!  - an account that is shared with the desktop client has no roll call.
 
+use passmate_vault::record::is_ahead;
 use passmate_vault::sync::device_text::DeviceText;
 use passmate_vault::sync::roll_call::{DEVICES_MAX, make_device_id};
-use passmate_vault::{Account, DeviceEntry, DeviceId, OwnDevice, RollCall};
+use passmate_vault::{Account, DeviceEntry, OwnDevice, RollCall};
 use rand_core::CryptoRng;
 
 /// An entry that is older than this many seconds is renewed.
@@ -29,19 +29,20 @@ pub(crate) fn device_of(
     })
 }
 
-/// What a device knows of the others, with what a btoken tells. A btoken with too many devices adds
-/// no new ones.
-pub(crate) fn united(known: &RollCall, found: &RollCall) -> RollCall {
+/// What a device knows of the others, with what a btoken tells. Unknown devices are not taken in if
+/// their entries are from the future, or if there are too many.
+pub(crate) fn united(known: &RollCall, found: &RollCall, now: i64) -> RollCall {
     let mut united = known.clone();
-    united.merge(found);
-    if united.len() <= DEVICES_MAX {
-        return united;
-    }
-    let mut united = known.clone();
+    let mut new = RollCall::new();
     for (id, entry) in found.iter() {
-        if known.get(id).is_some_and(|known| known < entry) {
-            united.set(id, entry.clone());
+        match known.get(id) {
+            Some(known) if known < entry => drop(united.set(id, entry.clone())),
+            None if !is_ahead(entry.time, now) => drop(new.set(id, entry.clone())),
+            Some(_) | None => {}
         }
+    }
+    if united.len() + new.len() <= DEVICES_MAX {
+        united.merge(&new);
     }
     united
 }
@@ -60,7 +61,7 @@ pub(crate) fn is_due(
             && entry.version.as_str() == VERSION
             && (0..ENTRY_SECONDS_MAX).contains(&age)
     };
-    !found.get(device.id).is_some_and(is_current) || united(known, found) != *found
+    !found.get(device.id).is_some_and(is_current) || united(known, found, now) != *found
 }
 
 /// The roll call of the next btoken, and this device with the counter of its new entry.
@@ -73,10 +74,6 @@ pub(crate) fn with_own_entry(
     rng: &mut dyn CryptoRng,
 ) -> (RollCall, OwnDevice) {
     let mut roll_call = known.clone();
-    let is_first = device.counter == 0 && roll_call.get(device.id).is_none();
-    if is_first {
-        strike_out(&mut roll_call, name);
-    }
     let last = roll_call.get(device.id).map_or(0, |entry| entry.counter);
     let (id, counter) = match device.counter.max(last).checked_add(1) {
         Some(counter) => (device.id, counter),
@@ -103,29 +100,6 @@ pub(crate) fn with_own_entry(
         counter,
     };
     (roll_call, device)
-}
-
-/// Strikes out the entries of a name: they keep their counters and lose their names.
-fn strike_out(roll_call: &mut RollCall, name: &DeviceText) {
-    let of_name: Vec<(DeviceId, DeviceEntry)> = roll_call
-        .iter()
-        .filter(|(_, entry)| entry.name == *name)
-        .filter_map(|(id, entry)| {
-            let counter = entry.counter.checked_add(1)?;
-            let name = DeviceText::first_of("");
-            Some((
-                id,
-                DeviceEntry {
-                    counter,
-                    name,
-                    ..entry.clone()
-                },
-            ))
-        })
-        .collect();
-    for (id, entry) in of_name {
-        roll_call.set(id, entry);
-    }
 }
 
 fn forget_oldest(roll_call: &mut RollCall) {

@@ -7,8 +7,11 @@
 //!    other devices stored there is still on them, and comes when they join;
 //!  - a history that is to be shorter is cut when the new account is there, before anything goes
 //!    into it;
+//!  - that a device was lost is saved before the first connection, so that nothing reads the old
+//!    account again;
 //!  - interrupted at any point, the next sync goes on from there.
 
+use passmate_vault::sync::account::RETIRED_MAX;
 use passmate_vault::{
     Account, AccountKey, Retired, RollCall, SeenChanges, Shape, SyncKey, Vault, format, sync_key,
 };
@@ -51,15 +54,16 @@ impl SyncClient<'_> {
         options: &Options,
     ) -> Result<Report, SyncError> {
         let begun = self.replica.account().ok_or(SyncError::NoAccount)?;
-        let is_begun = begun.retired.is_some();
+        let is_begun = !begun.retired.is_empty();
+        let is_loss = reason == Reason::Loss || begun.is_lost;
         let mut report = Report::default();
-        match reason {
-            Reason::Renewal if !is_begun => report = self.sync_last(keep_since, options)?,
-            Reason::Loss if is_begun => self.declare_lost()?,
-            Reason::Renewal | Reason::Loss => {}
-        }
-        if !is_begun {
-            self.move_on(reason)?;
+        if is_loss {
+            // It is saved before anything else: whatever happens, the account is not read again.
+            self.declare_lost()?;
+            self.move_on(self.replaced(true))?;
+        } else if !is_begun {
+            report = self.sync_last(keep_since, options)?;
+            self.move_on(self.replaced(false))?;
         }
         if let Some(since) = keep_since {
             self.replica.truncate(since);
@@ -92,63 +96,45 @@ impl SyncClient<'_> {
         }
     }
 
-    /// Stores everything in the new account, then deletes the old one. What keeps the old one from
-    /// being deleted is in the report, because the vault is synced by then.
+    /// Stores everything in the new account, then deletes the old ones. What keeps one from being
+    /// deleted is in the report, because the vault is synced by then.
     pub(crate) fn finish_rotation(&mut self, options: &Options) -> Result<Report, SyncError> {
         let mut report = match self.sync_account(options) {
             // The number came and the account was not made: there was none to lose.
             Err(SyncError::Remote(RemoteError::AccountUnknown(error)))
                 if *error == RemoteError::Refused =>
             {
-                let retired = self.retired()?;
-                self.move_on(if retired.is_lost {
-                    Reason::Loss
-                } else {
-                    Reason::Renewal
-                })?;
+                self.move_on(None)?;
                 self.sync_account(options)?
             }
             synced => synced?,
         };
-        let retired = self.retired()?;
-        match self.give_up(&retired, options, &mut report) {
-            Err(SyncError::Remote(error)) => {
-                report.unfinished = Some(error);
-                Ok(report)
+        let account = self.replica.account().ok_or(SyncError::SetUpChanged)?;
+        for retired in account.retired.clone() {
+            match self.give_up(&retired, options, &mut report) {
+                Err(SyncError::Remote(error)) => report.unfinished = Some(error),
+                given_up => given_up?,
             }
-            Err(error) => Err(error),
-            Ok(()) => Ok(report),
         }
+        Ok(report)
     }
 
-    /// Takes a last look at the old account, and deletes it.
+    /// Takes a last look at an old account, and deletes it.
     fn give_up(
         &mut self,
         retired: &Retired,
         options: &Options,
         report: &mut Report,
     ) -> Result<(), SyncError> {
-        let is_there = if retired.is_lost {
-            true
-        } else {
+        if !retired.is_lost {
             match self.look(&retired.key, |btoken| open(btoken, &retired.key)) {
-                Ok(Some(last)) => {
-                    self.bring_along(last, options, report)?;
-                    true
-                }
-                Ok(None) => false,
-                Err(error) if error.is_about_content() => {
-                    report.unread = Some(error);
-                    true
-                }
+                Ok(Some(last)) => self.bring_along(last, options, report)?,
+                Ok(None) => return self.forget_retired(retired),
+                Err(error) if error.is_about_content() => report.unread = Some(error),
                 Err(error) => return Err(error.into()),
             }
-        };
-        if is_there {
-            self.delete_retired(retired)
-        } else {
-            self.forget_retired()
         }
+        self.delete_retired(retired)
     }
 
     /// Merges what another device stored in the old account since the last sync.
@@ -170,43 +156,39 @@ impl SyncClient<'_> {
         Ok(())
     }
 
-    fn retired(&self) -> Result<Retired, SyncError> {
-        let account = self.replica.account().ok_or(SyncError::SetUpChanged)?;
-        account.retired.clone().ok_or(SyncError::SetUpChanged)
-    }
-
-    /// A device was lost while a rotation was under way: the old account is not read any more.
+    /// Notes that whoever has a lost device may write to the present account and the retired ones.
     fn declare_lost(&mut self) -> Result<(), SyncError> {
-        let retired = self.retired()?;
         let account = self.replica.account().cloned();
-        let account = Account {
-            retired: Some(Retired {
-                is_lost: true,
-                ..retired
-            }),
-            ..account.ok_or(SyncError::SetUpChanged)?
-        };
+        let mut account = account.ok_or(SyncError::SetUpChanged)?;
+        account.is_lost = true;
+        for retired in &mut account.retired {
+            retired.is_lost = true;
+        }
         replace_account(self.replica, Some(account))
     }
 
-    /// Makes the new account. After an interrupted rotation the account that it replaces stays the
-    /// same.
-    fn move_on(&mut self, reason: Reason) -> Result<(), SyncError> {
+    /// The present account, as one that is to be replaced.
+    fn replaced(&self, is_lost: bool) -> Option<Retired> {
+        let key = self.replica.account()?.key.granted()?.clone();
+        Some(Retired { key, is_lost })
+    }
+
+    /// Makes the new account. `replaced` joins the accounts that are to be deleted; an account that
+    /// was never made need not be.
+    fn move_on(&mut self, replaced: Option<Retired>) -> Result<(), SyncError> {
         let old = self.replica.account().cloned();
         let old = old.ok_or(SyncError::SetUpChanged)?;
-        let replaced = || {
-            Some(Retired {
-                key: old.key.granted()?.clone(),
-                is_lost: reason == Reason::Loss,
-            })
-        };
-        let retired = old.retired.clone().or_else(replaced);
+        let mut retired = old.retired.clone();
+        retired.extend(replaced);
+        let excess = retired.len().saturating_sub(RETIRED_MAX);
+        retired.drain(..excess);
         let associate = |key| Account {
             key: AccountKey::Granted(key),
             confirmed: false,
             seen: SeenChanges::new(),
             devices: RollCall::new(),
             retired: retired.clone(),
+            is_lost: false,
             shape: Shape::Modern,
             ..old.clone()
         };

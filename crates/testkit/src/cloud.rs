@@ -634,7 +634,7 @@ impl Replica for Device {
     }
 
     fn truncate(&mut self, since: i64) {
-        self.vault = std::mem::take(&mut self.vault).with_history_since(since);
+        self.vault.cut_history(since, self.now).unwrap();
     }
 
     fn save(&mut self) -> Result<(), SaveError> {

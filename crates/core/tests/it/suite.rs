@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use passmate_core::answer::{Consent, Halt, Need, Question};
+use passmate_core::answer::{Consent, Halt, Need, Place, Question};
 use passmate_core::api::VaultApi;
 use passmate_core::edit::{Edit, RecordText};
 use passmate_core::export::ExportForm;
@@ -623,7 +623,10 @@ pub(crate) fn a_large_deletion_is_held_back_until_a_person_decides<I: Implementa
     assert_eq!(preview.held.as_ref(), Some(held));
     // An answer counts for its place alone.
     let mut elsewhere = SyncRequest::default();
-    let (place, held) = (format!("not {place}"), held.clone());
+    let Place::Folder(path) = place else {
+        panic!("{place:?}");
+    };
+    let (place, held) = (Place::Server(path.clone()), held.clone());
     elsewhere.consent.give(Question::HeldBack { place, held });
     let answer = two.sync(&elsewhere).unwrap();
     assert_eq!(answer.need(), Some(&Need::Confirmation(question.clone())));

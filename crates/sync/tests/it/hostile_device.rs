@@ -24,6 +24,7 @@ fn policy(decision: Decision) -> Options {
         policy: Policy {
             records: 3,
             percent: 20,
+            btoken_len_max: None,
             decision,
         },
         ..Options::default()

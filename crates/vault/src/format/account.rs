@@ -6,7 +6,7 @@ use super::reader::Reader;
 use super::roll_call::{read_own_device, read_roll_call, write_own_device, write_roll_call};
 use super::writer::{Sink, write_str};
 use crate::record::{Stamp, Text};
-use crate::sync::account::{Account, AccountKey, Pin, Retired, Trust};
+use crate::sync::account::{Account, AccountKey, Pin, RETIRED_MAX, Retired, Trust};
 use crate::sync::delta::Delta;
 use crate::sync::seen::SeenChanges;
 use crate::sync::shape::Shape;
@@ -26,7 +26,7 @@ pub(super) fn read_account(
         b"trust" => set(&mut trust, at, |at| read_trust(reader, at)),
         b"confirmed" => set(&mut confirmed, at, |at| read_bool(reader, at)),
         b"seen" => set(&mut seen, at, |at| read_seen(reader, at)),
-        b"retired" => set(&mut retired, at, |at| read_key(reader, at)),
+        b"retired" => set(&mut retired, at, |at| read_retired(reader, at)),
         b"lost" => set(&mut lost, at, |at| read_bool(reader, at)),
         b"shape" => set(&mut shape, at, |at| read_shape(reader, at)),
         b"last" => set(&mut last, at, |at| read_delta(reader, at)),
@@ -37,8 +37,6 @@ pub(super) fn read_account(
     let missing = |key| CodecError::MissingKey {
         path: path.clone().member(key),
     };
-    let is_lost = lost.unwrap_or_default();
-    let retired = retired.map(|key| Retired { key, is_lost });
     Ok(Account {
         host: host.ok_or_else(|| missing("host"))?,
         port: port.ok_or_else(|| missing("port"))?,
@@ -47,7 +45,8 @@ pub(super) fn read_account(
         confirmed: confirmed.ok_or_else(|| missing("confirmed"))?,
         seen: seen.unwrap_or_default(),
         last,
-        retired,
+        retired: retired.unwrap_or_default(),
+        is_lost: lost.unwrap_or_default(),
         shape: shape.unwrap_or_default(),
         device,
         devices: devices.unwrap_or_default(),
@@ -175,6 +174,46 @@ fn read_key(reader: &mut Reader<'_>, path: &JsonPath) -> Result<SyncKey, CodecEr
     })
 }
 
+/// A list of keys. An earlier form has one key as a text.
+fn read_retired(reader: &mut Reader<'_>, path: &JsonPath) -> Result<Vec<Retired>, CodecError> {
+    if reader.peek() == Some(b'"') {
+        let key = read_key(reader, path)?;
+        return Ok(vec![Retired {
+            key,
+            is_lost: false,
+        }]);
+    }
+    let mut retired = Vec::new();
+    reader
+        .begin_array("a list of accounts")
+        .map_err(|fault| fault.at(path.clone()))?;
+    let mut first = true;
+    while reader
+        .next_item(&mut first)
+        .map_err(|fault| fault.at(path.clone()))?
+    {
+        let at = path.clone().index(retired.len());
+        if retired.len() >= RETIRED_MAX {
+            return Err(CodecError::TooMany {
+                what: "retired accounts",
+                limit: RETIRED_MAX,
+            });
+        }
+        let (mut key, mut lost) = (None, None);
+        read_members(reader, &at, |reader, name, at| match name {
+            b"key" => set(&mut key, at, |at| read_key(reader, at)),
+            b"lost" => set(&mut lost, at, |at| read_bool(reader, at)),
+            _ => Err(CodecError::Newer { path: at }),
+        })?;
+        let key = key.ok_or_else(|| CodecError::MissingKey {
+            path: at.member("key"),
+        })?;
+        let is_lost = lost.unwrap_or_default();
+        retired.push(Retired { key, is_lost });
+    }
+    Ok(retired)
+}
+
 /// The account number in the file while the account is only requested. No account has this number.
 const NO_NUMBER: [u8; ACCOUNT_LEN] = [0; ACCOUNT_LEN];
 
@@ -254,6 +293,7 @@ pub(super) fn write_account(sink: &mut impl Sink, account: &Account) {
         seen,
         last,
         retired,
+        is_lost,
         shape,
         device,
         devices,
@@ -290,12 +330,23 @@ pub(super) fn write_account(sink: &mut impl Sink, account: &Account) {
         sink.put(b",\"last\":");
         write_delta(sink, last);
     }
-    if let Some(retired) = retired {
-        sink.put(b",\"retired\":");
-        write_str(sink, &retired.key.to_text());
-        if retired.is_lost {
+    for (index, Retired { key, is_lost }) in retired.iter().enumerate() {
+        sink.put(if index == 0 {
+            b",\"retired\":[{\"key\":"
+        } else {
+            b",{\"key\":"
+        });
+        write_str(sink, &key.to_text());
+        if *is_lost {
             sink.put(b",\"lost\":true");
         }
+        sink.put(b"}");
+    }
+    if !retired.is_empty() {
+        sink.put(b"]");
+    }
+    if *is_lost {
+        sink.put(b",\"lost\":true");
     }
     match shape {
         Shape::Modern => {}

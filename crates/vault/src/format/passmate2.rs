@@ -31,7 +31,9 @@ pub struct Passmate2 {
 /// beyond the year 9999 are kept, although Passmate 2 lets them decide.
 pub fn encode_passmate2(vault: &Vault, purpose: Purpose) -> Result<Passmate2, EncodeError> {
     let mut copy = vault.loadable_by(Original::Passmate2, Ties::Winner);
-    let omitted = vault.change_count() - copy.change_count();
+    // Of a purged change there is nothing to leave out.
+    let written = vault.change_count() - vault.purged_count();
+    let omitted = written - copy.change_count();
     for (id, change) in shown_paths(vault) {
         if copy.record(&id).is_some() {
             copy.insert(&id, change);

@@ -4,22 +4,23 @@
 //! one stamp. It merges like the rest of the vault, so a purge may reach a device before the change
 //! that it purges. The rules are:
 //!  - a purged change decides nothing, whatever its stamp is, and it never comes back;
-//!  - what people see after a purge is written anew, so that it does not depend on changes that a
-//!    device may have truncated;
+//!  - in a truncated history, a value that a purge makes visible is written anew, because other
+//!    devices may have dropped it;
 //!  - of a value, a purge keeps neither the text nor a hash, which could be guessed.
 
 use std::collections::BTreeSet;
 
+use crate::merge::MergeSummary;
 use crate::record::{
-    Change, EditError, FieldKey, Record, RecordId, Stamp, TIME_MIN, Text, Value, Vault,
+    Change, EditError, FieldKey, Record, RecordId, Stamp, TIME_MAX, TIME_MIN, Text, Value, Vault,
 };
 use crate::view::State;
 
 impl Vault {
     /// Purges those changes of a record for which `is_meant` is true. Returns their number.
     ///
-    /// If an older value of a field becomes visible by that, it is written anew, at the present
-    /// time `now`, in seconds since 1970.
+    /// In a truncated history, an older value of a field that becomes visible by that is written
+    /// anew, at the present time `now`, in seconds since 1970.
     ///
     /// # Errors
     /// See [`EditError`]; nothing was changed.
@@ -40,11 +41,36 @@ impl Vault {
             vault.insert(id, purged(change));
             count += 1;
         }
-        for key in visible {
-            vault.write_anew(id, key, now)?;
+        if self.since.is_some() {
+            for key in visible {
+                vault.write_anew(id, key, now)?;
+            }
         }
         *self = vault;
         Ok(count)
+    }
+
+    /// Truncates the history to the changes since a time, and writes anew what would not show any
+    /// more because a later value was purged. Both times are in seconds since 1970.
+    ///
+    /// # Errors
+    /// See [`EditError`]; nothing was changed.
+    pub fn cut_history(&mut self, since: i64, now: i64) -> Result<MergeSummary, EditError> {
+        let mut vault = self.clone();
+        for (id, record) in self.records() {
+            for field in record.fields() {
+                if let Some(last) = field.last().filter(|last| last.is_purged()) {
+                    vault.write_anew(id, last.key.clone(), now)?;
+                }
+            }
+        }
+        let cut = Self {
+            since: Some(since.clamp(TIME_MIN, TIME_MAX)),
+            ..Self::new()
+        };
+        let summary = vault.merge(&cut);
+        *self = vault;
+        Ok(summary)
     }
 
     /// All purges of this vault, and nothing else.
@@ -70,73 +96,139 @@ impl Vault {
         Ok(())
     }
 
-    /// Changes that undo what `theirs` would do to these records, once they are merged together with
-    /// `theirs`. They purge all changes of `theirs` that this vault does not have. A change of this
-    /// vault that a purge of `theirs` would remove is repeated at an unused second before it.
+    /// Changes that undo those changes of `theirs` for which `is_refused` is true, once they are
+    /// merged together with `theirs`. They purge these changes. A change of this vault, or one of
+    /// `theirs` that is not refused, is repeated at another second if a purge would remove it.
     ///
     /// # Errors
     /// See [`EditError`].
-    pub fn refusal<'a>(
+    pub fn refusal(
         &self,
         theirs: &Self,
-        records: impl IntoIterator<Item = &'a RecordId>,
+        is_refused: impl Fn(&RecordId, &Change) -> bool,
         now: i64,
     ) -> Result<Self, EditError> {
-        let mut merged = self.clone();
-        merged.merge(theirs);
         let none = Record::default();
-        let records: Vec<_> = records
-            .into_iter()
-            .filter_map(|id| Some((id, self.record(id).unwrap_or(&none), theirs.record(id)?)))
-            .collect();
-        for (id, ours, theirs) in &records {
-            for change in ours.new_in(theirs) {
+        let mut target = self.clone();
+        target.merge(&theirs.filtered(|id, change| !is_refused(id, change)));
+        let mut merged = target.clone();
+        let mut affected = Vec::new();
+        for (id, record) in theirs.records() {
+            let ours = self.record(id).unwrap_or(&none);
+            let new = ours.new_in(record);
+            let refused: Vec<&Change> = new.filter(|change| is_refused(id, change)).collect();
+            if refused.is_empty() {
+                continue;
+            }
+            affected.push(id);
+            for change in &refused {
                 merged.insert(id, purged(change));
-                let lost = ours.changes().iter();
-                for our in lost.filter(|our| our.is_of_one_time(change) && !our.is_purged()) {
-                    if let Some(stamp) = merged.unused_stamp_before(id, our) {
-                        merged.insert(
-                            id,
-                            Change {
-                                stamp,
-                                ..our.clone()
-                            },
-                        );
-                    }
+            }
+            let left = merged.record(id).unwrap_or(&none);
+            let wanted = target.record(id).unwrap_or(&none);
+            let lost: Vec<Change> = left.new_in(wanted).cloned().collect();
+            for lost in &lost {
+                if let Some(stamp) = merged.unused_stamp_near(id, lost, now) {
+                    let repeated = Change {
+                        stamp,
+                        ..lost.clone()
+                    };
+                    merged.insert(id, repeated);
                 }
             }
         }
-        // In a truncated history a purge may be what was in effect when the history begins.
-        if merged.since.is_some() {
+        // In a truncated history a purge may take the place of what was in effect at its beginning.
+        if let Some(since) = merged.since {
             merged.merge(&merged.clone());
+            for id in &affected {
+                if let Some(wanted) = target.record(id) {
+                    merged.repeat_after(id, wanted, since);
+                }
+            }
         }
         let mut refusal = Self::new();
-        for (id, ours, _) in &records {
-            merged.revert_record(id, self, now)?;
+        for id in affected {
+            merged.revert_record(id, &target, now)?;
+            let wanted = target.record(id).unwrap_or(&none);
             // It can be restored under the path that it had.
-            if let Some(path) = deleted_path(ours)
+            if let Some(path) = deleted_path(wanted)
                 && merged.record(id).and_then(deleted_path).as_ref() != Some(&path)
             {
                 merged.change_value(id, FieldKey::path(), Value::Text(path), now)?;
                 merged.delete(id, now)?;
             }
-            let undone = merged.record(id).map(|record| ours.new_in(record));
-            for change in undone.into_iter().flatten() {
+            for change in merged
+                .record(id)
+                .into_iter()
+                .flat_map(|all| wanted.new_in(all))
+            {
                 refusal.insert(id, change.clone());
             }
         }
         Ok(refusal)
     }
 
-    /// The last second before a change at which its field has no change.
-    fn unused_stamp_before(&self, id: &RecordId, change: &Change) -> Option<Stamp> {
+    /// The changes for which `is_kept` is true. The start of the history stays.
+    #[must_use]
+    pub fn filtered(&self, is_kept: impl Fn(&RecordId, &Change) -> bool) -> Self {
+        let mut kept = Self {
+            since: self.since,
+            ..Self::new()
+        };
+        for (id, record) in self.records() {
+            let changes = record.changes().iter();
+            let changes: Vec<Change> = changes.filter(|one| is_kept(id, one)).cloned().collect();
+            if !changes.is_empty() {
+                kept.records.insert(id.clone(), Record { changes });
+            }
+        }
+        kept
+    }
+
+    /// Repeats the values of a record that are missing here, shortly after the history begins. A
+    /// value that would become the newest of its field is left out.
+    fn repeat_after(&mut self, id: &RecordId, wanted: &Record, since: i64) {
+        for change in wanted
+            .changes()
+            .iter()
+            .filter(|one| one.value.shown().is_some())
+        {
+            let field = self.record(id).map_or(&[][..], |record| {
+                record.history(change.key.domain, &change.key.name)
+            });
+            let is_there = field.iter().any(|one| one.value == change.value);
+            let next = field
+                .iter()
+                .find(|one| one.stamp > change.stamp && one.decides());
+            let Some(next) = next.and_then(|next| next.stamp.deciding_seconds()) else {
+                continue;
+            };
+            let is_unused = |stamp: &Stamp| !field.iter().any(|one| one.stamp == *stamp);
+            let after = (since.saturating_add(1)..next).map(Stamp::from_seconds);
+            let stamp = after.take(field.len() + 1).find(is_unused);
+            if let Some(stamp) = stamp.filter(|_| !is_there) {
+                let repeated = Change {
+                    stamp,
+                    ..change.clone()
+                };
+                self.insert(id, repeated);
+            }
+        }
+    }
+
+    /// The last second before a change at which its field has no change; if there is none, the first
+    /// one between it and the present.
+    fn unused_stamp_near(&self, id: &RecordId, change: &Change, now: i64) -> Option<Stamp> {
         let time = change.stamp.deciding_seconds()?;
         let record = self.record(id)?;
         let history = record.history(change.key.domain, &change.key.name);
         let is_unused = |stamp: &Stamp| !history.iter().any(|known| known.stamp == *stamp);
-        let earlier = (TIME_MIN..time).rev().map(Stamp::from_seconds);
+        let mut earlier = (TIME_MIN..time).rev().map(Stamp::from_seconds);
+        let mut later = (time..now).map(Stamp::from_seconds);
         // Among more seconds than there are changes, one is unused.
-        earlier.take(history.len() + 1).find(is_unused)
+        let most = history.len() + 1;
+        let before = earlier.by_ref().take(most).find(is_unused);
+        before.or_else(|| later.by_ref().take(most).find(is_unused))
     }
 }
 
@@ -245,14 +337,21 @@ mod tests {
     }
 
     #[test]
-    fn without_the_value_that_shows_the_one_before_it_is_written_anew() {
+    fn without_the_value_that_shows_the_one_before_it_shows() {
         let mut vault = vault();
         vault.purge(&id(), has("three"), NOW + 9).unwrap();
         assert_eq!(shown(&vault).as_deref(), Some("two"));
-        assert_eq!(values(&vault), ["mail", "one", "two", "two"]);
-        // So a device that had truncated its history shows the same.
-        let cut = vault.clone().with_history_since(NOW + 5);
-        assert_eq!(shown(&cut).as_deref(), Some("two"));
+        assert_eq!(values(&vault), ["mail", "one", "two"]);
+        // It still does when the history is truncated.
+        let summary = vault.cut_history(NOW + 5, NOW + 10).unwrap();
+        assert_eq!(shown(&vault).as_deref(), Some("two"));
+        assert_eq!(
+            (values(&vault), summary.dropped),
+            (vec!["mail".into(), "two".into()], 2)
+        );
+        vault.set(&id(), "password", "four", NOW + 20).unwrap();
+        vault.purge(&id(), has("four"), NOW + 30).unwrap();
+        assert_eq!(shown(&vault).as_deref(), Some("two"));
     }
 
     #[test]
@@ -276,8 +375,7 @@ mod tests {
         theirs.purge(&id(), has("two"), NOW + 8).unwrap();
         theirs.purge(&id(), has("mail"), NOW + 8).unwrap();
         theirs.create_record("B".into(), "mail", NOW + 7).unwrap();
-        let records = [id(), RecordId::from("B")];
-        let refusal = ours.refusal(&theirs, &records, NOW + 20).unwrap();
+        let refusal = ours.refusal(&theirs, |_, _| true, NOW + 20).unwrap();
         for mut vault in [merged(&ours, &theirs), theirs.clone()] {
             vault.merge(&refusal);
             assert_eq!(shown(&vault).as_deref(), Some("three"));

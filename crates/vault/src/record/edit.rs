@@ -150,11 +150,7 @@ impl Vault {
         now: i64,
     ) -> Result<i64, EditError> {
         let record = self.records.get_mut(id).ok_or(EditError::NoSuchRecord)?;
-        let is_deleted = record.deleted_at().is_some();
-        record.move_to_present(
-            |change| change.key == key || (is_deleted && change.key.is_path()),
-            now,
-        );
+        record.move_to_present(|change| change.key == key || change.key.is_path(), now);
         let seconds = record.stamp_for(&key, record.last(&key).max(record.deleted_at()), now)?;
         record.insert(change(key, value, seconds));
         Ok(seconds)

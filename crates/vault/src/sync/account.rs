@@ -31,8 +31,11 @@ pub struct Account {
     pub seen: SeenChanges,
     /// The last sync that received or sent changes.
     pub last: Option<Delta>,
-    /// The account that this one replaces, until it is deleted on the server.
-    pub retired: Option<Retired>,
+    /// The accounts that this one replaces, until they are deleted on the server.
+    pub retired: Vec<Retired>,
+    /// A device that has the key was lost or stolen: the account is not read any more, and the next
+    /// sync moves to a new one.
+    pub is_lost: bool,
     /// The form in which its btoken is written.
     pub shape: Shape,
     /// This device, as it takes part in the account.
@@ -40,6 +43,9 @@ pub struct Account {
     /// The devices of the account, as this device has last seen them.
     pub devices: RollCall,
 }
+
+/// The most accounts that a vault remembers to delete.
+pub const RETIRED_MAX: usize = 100;
 
 /// An account that was replaced and is not deleted on its server yet.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -123,6 +129,8 @@ impl Account {
         }
         theirs.device = Self::merge_device(base, ours.device, theirs.device);
         theirs.devices.merge(&ours.devices);
+        // What one program declares lost is lost for both.
+        theirs.is_lost |= ours.is_lost;
         // One proof that the account exists is enough.
         theirs.confirmed |= ours.confirmed;
         theirs.seen.merge(&ours.seen);
@@ -258,7 +266,8 @@ mod tests {
             confirmed: true,
             seen: SeenChanges::new(),
             last: None,
-            retired: None,
+            retired: Vec::new(),
+            is_lost: false,
             shape: Shape::Modern,
             device: None,
             devices: RollCall::new(),

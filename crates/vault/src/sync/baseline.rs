@@ -19,6 +19,11 @@ pub struct Baseline {
     pub time: i64,
     /// The number of records that were seen then.
     pub records: usize,
+    /// The number of records that came from outside since a person agreed. They do not count as
+    /// seen: whoever brings them could raise the number.
+    pub added: usize,
+    /// The number of bytes that came from outside since then and show nowhere.
+    pub hidden: usize,
     /// The records that others altered since then, as hashes of their ids.
     altered: BTreeSet<u64>,
 }
@@ -29,15 +34,24 @@ impl Baseline {
         Self {
             time,
             records,
+            added: 0,
+            hidden: 0,
             altered: BTreeSet::new(),
         }
     }
 
-    /// This baseline, or a new one in its place if its week is over.
+    /// This baseline, or a new one in its place if its week is over. `records` is the number of
+    /// records that are seen now.
     #[must_use]
     pub fn or_new(baseline: Option<&Self>, now: i64, records: usize) -> Self {
-        let current = baseline.filter(|baseline| now.saturating_sub(baseline.time) < WEEK);
-        current.map_or_else(|| Self::new(now, records), Self::clone)
+        match baseline {
+            None => Self::new(now, records),
+            Some(current) if now.saturating_sub(current.time) < WEEK => current.clone(),
+            Some(over) => Self {
+                added: over.added,
+                ..Self::new(now, records.saturating_sub(over.added))
+            },
+        }
     }
 
     /// Counts records that others altered. One that is altered twice counts once.
@@ -50,16 +64,22 @@ impl Baseline {
         self.altered.len()
     }
 
-    /// The baseline after two programs counted independently. A later one replaces an earlier one.
-    pub fn merge(ours: Option<Self>, theirs: Option<Self>) -> Option<Self> {
+    /// Merges the baselines that two programs stored independently, both starting from `base`. If
+    /// both changed it, more counts.
+    pub fn merge(base: Option<&Self>, ours: Option<Self>, theirs: Option<Self>) -> Option<Self> {
+        if theirs.as_ref() == base {
+            return ours;
+        }
         match (ours, theirs) {
-            (Some(mut ours), Some(theirs)) if ours.time == theirs.time => {
+            (Some(mut ours), Some(theirs)) if base != Some(&ours) => {
+                ours.time = ours.time.max(theirs.time);
                 ours.records = ours.records.min(theirs.records);
+                ours.added = ours.added.max(theirs.added);
+                ours.hidden = ours.hidden.max(theirs.hidden);
                 ours.altered.extend(theirs.altered);
                 Some(ours)
             }
-            (Some(ours), Some(theirs)) if ours.time < theirs.time => Some(theirs),
-            (ours, theirs) => ours.or(theirs),
+            (_, theirs) => theirs,
         }
     }
 
@@ -98,6 +118,13 @@ mod tests {
         assert_eq!(Baseline::or_new(Some(&old), 1000 + WEEK - 1, 60), old);
         let new = Baseline::or_new(Some(&old), 1000 + WEEK, 60);
         assert_eq!(new, Baseline::new(1000 + WEEK, 60));
+        // Records that nobody agreed to do not raise the number of those that are seen.
+        let flooded = Baseline {
+            added: 300,
+            ..old.clone()
+        };
+        let new = Baseline::or_new(Some(&flooded), 1000 + WEEK, 350);
+        assert_eq!((new.records, new.added, new.altered()), (50, 300, 0));
         assert_eq!(Baseline::or_new(None, 5, 3), Baseline::new(5, 3));
         // A clock that was set back gives nothing away.
         assert_eq!(Baseline::or_new(Some(&old), -1000, 60), old);
@@ -106,14 +133,15 @@ mod tests {
     #[test]
     fn the_counts_of_two_programs_are_united() {
         let (one, two) = (altered(1000, &["A"]), altered(1000, &["B"]));
-        let both = Baseline::merge(Some(one.clone()), Some(two)).unwrap();
+        let both = Baseline::merge(None, Some(one.clone()), Some(two)).unwrap();
         assert_eq!(both, altered(1000, &["A", "B"]));
-        let agreed = altered(2000, &[]);
+        // One program got an agreement, the other counted nothing.
+        let agreed = altered(500, &[]);
         for (ours, theirs) in [(&one, &agreed), (&agreed, &one)] {
-            let merged = Baseline::merge(Some(ours.clone()), Some(theirs.clone()));
+            let merged = Baseline::merge(Some(&one), Some(ours.clone()), Some(theirs.clone()));
             assert_eq!(merged.as_ref(), Some(&agreed));
         }
-        assert_eq!(Baseline::merge(None, Some(one.clone())), Some(one));
+        assert_eq!(Baseline::merge(None, None, Some(one.clone())), Some(one));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use passmate_vault::compat::Original;
 use passmate_vault::record::{Change, Domain, FieldKey, Stamp, Value};
 use passmate_vault::view::ViewRecord;
-use passmate_vault::{RecordId, SeenChanges, Vault};
+use passmate_vault::{RecordId, SeenChanges, Text, Vault};
 use proptest::prelude::*;
 
 /// The number of cases for each law, unless PROPTEST_CASES sets another.
@@ -453,8 +453,7 @@ proptest! {
             Some(time) => devices[0].clone().with_history_since(time),
             None => devices[0].clone(),
         };
-        let ids: Vec<RecordId> = devices[1].records().map(|(id, _)| id.clone()).collect();
-        let refusal = ours.refusal(&devices[1], &ids, now);
+        let refusal = ours.refusal(&devices[1], |_, _| true, now);
         let refusal = refusal.expect("the clock is right");
         for after in [
             merged(&merged(&ours, &devices[1]), &refusal),
@@ -462,6 +461,25 @@ proptest! {
         ] {
             prop_assert_eq!(paths_and_fields(&after), paths_and_fields(&ours));
             prop_assert_eq!(trash_of(&after), trash_of(&ours));
+        }
+    }
+
+    #[test]
+    fn what_is_not_refused_shows_as_if_the_rest_had_never_come(
+        devices in devices_after(step_or_purge()), field in 0..3u8,
+    ) {
+        let (ours, theirs) = (&devices[0], &devices[1]);
+        let name = Text::from(format!("f{field}").as_str());
+        let is_refused = |_: &RecordId, change: &Change| change.key.name == name;
+        let refusal = ours.refusal(theirs, is_refused, 2_000_000_000);
+        let refusal = refusal.expect("the clock is right");
+        let wanted = merged(ours, &theirs.filtered(|id, change| !is_refused(id, change)));
+        for after in [
+            merged(&merged(ours, theirs), &refusal),
+            merged(theirs, &merged(&refusal, ours)),
+        ] {
+            prop_assert_eq!(paths_and_fields(&after), paths_and_fields(&wanted));
+            prop_assert_eq!(trash_of(&after), trash_of(&wanted));
         }
     }
 

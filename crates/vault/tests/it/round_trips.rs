@@ -93,7 +93,7 @@ fn account() -> impl Strategy<Value = Account> {
             .prop_map(|(account, key)| SyncKey::from_parts(account, Secret::from_bytes(key)))
     };
     let retired = (key(), any::<bool>()).prop_map(|(key, is_lost)| Retired { key, is_lost });
-    let retired = prop::option::of(retired);
+    let retired = prop::collection::vec(retired, 0..3);
     let account_key = prop_oneof![
         any::<[u8; 32]>().prop_map(|key| AccountKey::Requested(Secret::from_bytes(key))),
         key().prop_map(AccountKey::Granted),
@@ -127,6 +127,7 @@ fn account() -> impl Strategy<Value = Account> {
                 confirmed,
                 seen,
                 last,
+                is_lost: retired.len() == 2,
                 retired,
                 shape,
                 device: devices.0,
@@ -137,8 +138,10 @@ fn account() -> impl Strategy<Value = Account> {
 
 fn baseline() -> impl Strategy<Value = Baseline> {
     let altered = prop::collection::vec(any::<String>(), 0..3);
-    (any::<i64>(), 0..=1_000_000usize, altered).prop_map(|(time, records, altered)| {
+    let counts = [0..=1_000_000usize, 0..=3, 0..=3];
+    (any::<i64>(), counts, altered).prop_map(|(time, [records, added, hidden], altered)| {
         let mut baseline = Baseline::new(time, records);
+        (baseline.added, baseline.hidden) = (added, hidden);
         let altered = altered.iter().map(|id| RecordId::from(id.as_str()));
         baseline.note(&altered.collect::<Vec<_>>());
         baseline
@@ -330,7 +333,8 @@ fn a_requested_account_is_written_with_a_number_of_zeros() {
         confirmed: false,
         seen: SeenChanges::new(),
         last: None,
-        retired: None,
+        retired: Vec::new(),
+        is_lost: false,
         shape: Shape::Modern,
         device: None,
         devices: RollCall::new(),

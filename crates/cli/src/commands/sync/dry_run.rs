@@ -1,36 +1,23 @@
 //! What a sync would do.
 
-use passmate_core::answer::Reply;
+use passmate_core::answer::{Place, Reply};
 use passmate_core::escape::escape;
 use passmate_core::problem::Problem;
 use passmate_core::shared_folder::FolderReport;
-use passmate_core::sync::Report;
+use passmate_core::sync::{HeldBack, Report};
 use passmate_core::sync_all::{PlacePreview, SyncPreview, copy_notices};
 use serde_json::json;
 
+use super::held::Held;
 use super::last;
 use crate::app::App;
+use crate::held;
 use crate::report::{self, counted, counts, folder_object, joined, plain};
 
 pub(super) fn run(app: &App) -> Result<(), Problem> {
     let SyncPreview { server, folder } = plain(app.open()?.preview_sync())?;
     let (server, server_problem) = seen(server);
     let (folder, folder_problem) = seen(folder);
-    let held = [
-        server
-            .as_ref()
-            .and_then(|one| Some((&one.place, one.held.as_ref()?))),
-        folder
-            .as_ref()
-            .and_then(|one| Some((&one.place, one.held.as_ref()?))),
-    ];
-    for (place, held) in held.into_iter().flatten() {
-        app.out.warn(&format!(
-            "this is held back until you agree: what comes from {} would {held}; `passmate sync \
-             --held` lists the records",
-            escape(place)
-        ));
-    }
     if let Some(folder) = &folder {
         app.out.notices(&copy_notices(&folder.report));
     }
@@ -38,7 +25,17 @@ pub(super) fn run(app: &App) -> Result<(), Problem> {
     let rolled_back =
         rollback.map(|rollback| Problem::rolled_back(rollback, Some("this was a dry run")));
     print_preview(app, server.as_ref(), folder.as_ref())?;
-    report::first(app, server_problem.or(rolled_back), folder_problem)
+    let server_held = server.and_then(|one| problem(Place::Server(one.place), one.held));
+    let folder_held = folder.and_then(|one| problem(Place::Folder(one.place), one.held));
+    report::first(
+        app,
+        server_problem.or(rolled_back).or(server_held),
+        folder_problem.or(folder_held),
+    )
+}
+
+fn problem(place: Place, held: Option<Box<HeldBack>>) -> Option<Problem> {
+    held.map(|held| Held { place, held }.into_problem())
 }
 
 /// What a place would get, or the problem that hides it.
@@ -62,12 +59,18 @@ fn print_preview(
         let mut object = server.map_or_else(
             || json!({}),
             |preview| {
-                let records = json!({ "records": last::objects(&preview.records) });
+                let records = json!({
+                    "records": last::objects(&preview.records),
+                    "held": preview.held.as_deref().map(held::object),
+                });
                 joined(counts(&preview.place, &preview.report), records)
             },
         );
         if let Some(preview) = folder {
-            let records = json!({ "records": last::objects(&preview.records) });
+            let records = json!({
+                "records": last::objects(&preview.records),
+                "held": preview.held.as_deref().map(held::object),
+            });
             let folder = joined(folder_object(&preview.place, &preview.report), records);
             object = joined(object, json!({ "folder": folder }));
         }

@@ -1,7 +1,7 @@
 //! What a sync holds back until a person decides.
 
-use passmate_core::answer::{Need, Question, Reply};
-use passmate_core::problem::Problem;
+use passmate_core::answer::{Place, Reply};
+use passmate_core::problem::{Problem, ProblemKind};
 use passmate_core::sync::HeldBack;
 use passmate_core::sync_all::PlacePreview;
 use serde_json::json;
@@ -12,45 +12,70 @@ use crate::report::{first, joined, plain};
 
 pub(super) fn run(app: &App) -> Result<(), Problem> {
     let preview = plain(app.open()?.preview_sync())?;
-    let (server, server_problem) = held(preview.server);
-    let (folder, folder_problem) = held(preview.folder);
+    let (server, server_problem) = held(preview.server, Place::Server);
+    let (folder, folder_problem) = held(preview.folder, Place::Folder);
     if app.out.json {
         let of = |found: &Option<Held>| match found {
-            Some((place, held)) => json!({ "place": place, "held": object(held) }),
+            Some(Held { place, held }) => {
+                json!({ "place": place.to_string(), "held": object(held) })
+            }
             None => json!(null),
         };
         let found = json!({ "server": of(&server) });
         app.out
             .object(joined(found, json!({ "folder": of(&folder) })))?;
     } else {
-        for (_, held) in server.iter().chain(&folder) {
-            for line in lines(held) {
+        for found in server.iter().chain(&folder) {
+            for line in lines(&found.held) {
                 app.out.line(&line)?;
             }
         }
-        if server.is_none() && folder.is_none() && server_problem.is_none() {
-            app.out.note("nothing is held back");
+        let is_unseen = server_problem.is_some() || folder_problem.is_some();
+        if server.is_none() && folder.is_none() && !is_unseen {
+            app.out.line("nothing is held back")?;
         }
     }
     first(
         app,
-        server.map(problem).or(server_problem),
-        folder.map(problem).or(folder_problem),
+        server.map(Held::into_problem).or(server_problem),
+        folder.map(Held::into_problem).or(folder_problem),
     )
 }
 
-/// A place, and what is held back from it.
-type Held = (String, Box<HeldBack>);
+/// What is held back from a place.
+pub(super) struct Held {
+    pub(super) place: Place,
+    pub(super) held: Box<HeldBack>,
+}
 
-/// What is held back from a place, or the problem that hides it.
-fn held<R>(preview: Option<Reply<PlacePreview<R>>>) -> (Option<Held>, Option<Problem>) {
-    match preview.map(plain) {
-        None => (None, None),
-        Some(Ok(preview)) => (preview.held.map(|held| (preview.place, held)), None),
-        Some(Err(problem)) => (None, Some(problem)),
+impl Held {
+    /// The problem of a command that only shows it.
+    pub(super) fn into_problem(self) -> Problem {
+        let Self { place, held } = self;
+        Problem::new(
+            ProblemKind::HeldBack,
+            format!("what comes from {place} would {held}"),
+            if place.can_be_refused() {
+                "accept it with `passmate sync --yes`, undo it for good with `passmate sync \
+                 --refuse`, or, if a device was lost or stolen, run `passmate sync rotate --lost`"
+            } else {
+                "run the command on a terminal, or accept it with --yes"
+            },
+        )
     }
 }
 
-fn problem((place, held): Held) -> Problem {
-    Need::Confirmation(Question::HeldBack { place, held }).into()
+/// What is held back from a place, or the problem that hides it.
+fn held<R>(
+    preview: Option<Reply<PlacePreview<R>>>,
+    place: fn(String) -> Place,
+) -> (Option<Held>, Option<Problem>) {
+    match preview.map(plain) {
+        None => (None, None),
+        Some(Ok(preview)) => {
+            let place = place(preview.place);
+            (preview.held.map(|held| Held { place, held }), None)
+        }
+        Some(Err(problem)) => (None, Some(problem)),
+    }
 }

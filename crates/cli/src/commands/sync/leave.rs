@@ -38,7 +38,7 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Problem> {
             not_forgotten,
             retired,
         } => {
-            if let Some(account) = retired {
+            for account in retired {
                 app.out.warn(&format!(
                     "the account {account}, which a rotation left behind, is still on the server: \
                      only its operator can delete it now"

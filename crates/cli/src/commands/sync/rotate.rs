@@ -75,7 +75,15 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Problem> {
         Reason::Renewal
     };
     let synced = app.with_consent(|consent| vault.rotate(reason, since, consent))?;
-    let answered = report::server(app, synced);
+    report::server(app, synced).map_err(|problem| {
+        if args.lost {
+            return problem.with_hint(
+                "the key is not changed yet; nothing is read from the account any more, and the \
+                 next `passmate sync` goes on; see `passmate sync status`",
+            );
+        }
+        problem
+    })?;
     app.out.note(
         "on every other device: `passmate sync leave`, then `passmate sync setup` with the key of \
          `passmate sync key`",
@@ -85,5 +93,5 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Problem> {
             "change the passwords that were on the lost device: whoever has it may have seen them",
         );
     }
-    answered
+    Ok(())
 }

@@ -131,7 +131,24 @@ fn print_server(app: &App, status: &Status) -> Result<(), Problem> {
         None => line("last sync: none that this device remembers".to_owned())?,
     }
     for device in &status.devices {
-        line(device_text(device))?;
+        let same = status
+            .devices
+            .iter()
+            .filter(|other| other.name == device.name);
+        line(device_text(device, same.count() > 1))?;
+    }
+    if status.lost {
+        line(
+            "a device was lost: the next sync makes a new account and key, and reads nothing from \
+             this one"
+                .to_owned(),
+        )?;
+    }
+    if status.retired > 0 {
+        line(format!(
+            "accounts from before a rotation that are not deleted yet: {}; the next sync deletes them",
+            status.retired
+        ))?;
     }
     match status
         .last_try
@@ -147,22 +164,25 @@ fn print_server(app: &App, status: &Status) -> Result<(), Problem> {
     }
 }
 
-fn device_text(device: &DeviceStatus) -> String {
+fn device_text(device: &DeviceStatus, with_id: bool) -> String {
     let name = match escape(&device.name) {
         name if name.is_empty() => device.id.clone(),
+        name if with_id => format!("{name} ({})", device.id),
         name => name,
     };
-    let this = if device.is_this { ", this device" } else { "" };
-    let silent = if device.is_silent && !device.is_this {
+    if device.is_this {
+        return format!("device: {name}, this device");
+    }
+    let silent = if device.is_silent {
         format!(
-            "; silent for more than {SILENT_DAYS} days: is it lost, or does the server show it \
-             another history?"
+            "; silent for more than {SILENT_DAYS} days: it may be lost, or the server may show it \
+             another history"
         )
     } else {
         String::new()
     };
     format!(
-        "device: {name}{this}, last synced {}{silent}",
+        "device: {name}, last synced {}{silent}",
         local_time(device.time)
     )
 }
@@ -183,6 +203,8 @@ fn server_object(status: &Status) -> serde_json::Value {
         "last_sync": status.last_sync,
         "last_try": status.last_try,
         "unsent": status.unsent,
+        "lost": status.lost,
+        "retired": status.retired,
         "devices": status.devices.iter().map(device_object).collect::<Vec<_>>(),
         "room": { "used": used, "limit": limit, "left": status.quota.left(), "stated": stated },
     })

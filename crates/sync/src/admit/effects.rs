@@ -1,0 +1,216 @@
+//! What changes from outside would do to what people see.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use passmate_vault::merge::MergeSummary;
+use passmate_vault::record::{Change, FieldKey, Record, Value, is_ahead};
+use passmate_vault::view::{View, ViewRecord};
+use passmate_vault::{RecordId, Text, Vault};
+
+use crate::held::{Effect, HeldRecord};
+
+/// What a change takes at least as a part of a btoken, in bytes.
+const CHANGE_LEN: usize = 32;
+
+/// The changes of a record that one vault has and another has not.
+pub(super) fn new_in<'a>(
+    vault: &'a Vault,
+    other: &'a Vault,
+    id: &RecordId,
+) -> impl Iterator<Item = &'a Change> {
+    let known = other.record(id).map_or(&[][..], Record::changes);
+    let changes = vault.record(id).map_or(&[][..], Record::changes);
+    changes
+        .iter()
+        .filter(|change| known.binary_search(change).is_err())
+}
+
+/// Gives a path again to records that people saw, that lost their path by a purge, and that still
+/// have a value: an edit by this device, after a purge by another, is not lost. Returns the changes.
+pub(super) fn rescue(ours: &Vault, merged: &mut Vault, summary: &MergeSummary, now: i64) -> Vault {
+    let mut rescued = Vault::new();
+    for id in &summary.purged {
+        let before = ours.record(id).filter(|record| record.is_live());
+        let path = before.and_then(Record::last_path);
+        let (Some(path), Some(after)) = (path, merged.record(id)) else {
+            continue;
+        };
+        let has_value = |change: &Change| {
+            !change.key.is_path() && change.value.shown().is_some() && change.stamp.decides()
+        };
+        if after.last_path().is_some() || !after.changes().iter().any(has_value) {
+            continue;
+        }
+        let value = Value::Text(path);
+        // The clock is beyond the year 9999.
+        if merged
+            .change_value(id, FieldKey::path(), value, now)
+            .is_err()
+        {
+            continue;
+        }
+        for change in new_in(merged, ours, id).filter(|change| change.key.is_path()) {
+            rescued.insert(id, change.clone());
+        }
+    }
+    rescued
+}
+
+/// The records, deleted ones too, that lose a value: by a purge, or because a value takes its place
+/// where a truncated history begins. A value that the field has elsewhere in its history is not lost.
+pub(super) fn losing<'a>(
+    ours: &'a Vault,
+    merged: &Vault,
+    summary: &MergeSummary,
+) -> BTreeMap<&'a RecordId, Text> {
+    let may_lose = |id: &RecordId| {
+        summary.purged.binary_search(id).is_ok()
+            || (summary.dropped > 0 && summary.changed.binary_search(id).is_ok())
+    };
+    let mut losing = BTreeMap::new();
+    if summary.purged.is_empty() && summary.dropped == 0 {
+        return losing;
+    }
+    for (id, record) in ours.records().filter(|(id, _)| may_lose(id)) {
+        if merged.record(id).is_none_or(|merged| loses(record, merged)) {
+            losing.insert(id, record.last_path().unwrap_or_else(|| Text::from("")));
+        }
+    }
+    losing
+}
+
+fn loses(record: &Record, merged: &Record) -> bool {
+    record.fields().any(|field| {
+        let Some(first) = field.first() else {
+            return false;
+        };
+        let left = merged.history(first.key.domain, &first.key.name).iter();
+        let left: BTreeSet<&Value> = left.map(|change| &change.value).collect();
+        let mut values = field.iter().map(|change| &change.value);
+        values.any(|value| value.shown().is_some() && !left.contains(value))
+    })
+}
+
+/// The records that people saw and that are not as they were, and those that lose values: one entry
+/// for each effect.
+pub(super) fn altered(
+    before: &View<'_>,
+    after: &View<'_>,
+    summary: &MergeSummary,
+    mut losing: BTreeMap<&RecordId, Text>,
+) -> Vec<HeldRecord> {
+    let shown = after.records().iter();
+    let shown: BTreeMap<&RecordId, &ViewRecord<'_>> =
+        shown.map(|record| (record.id, record)).collect();
+    let came = |id: &RecordId| {
+        [&summary.added, &summary.changed]
+            .iter()
+            .any(|ids| ids.binary_search(id).is_ok())
+    };
+    // The records that came or changed, by the path that they want.
+    let mut wanting: BTreeMap<&Text, Vec<RecordId>> = BTreeMap::new();
+    for record in after.records().iter().filter(|record| came(record.id)) {
+        let path = record.clash.as_ref().unwrap_or(&record.path);
+        wanting.entry(path).or_default().push(record.id.clone());
+    }
+    let mut altered = Vec::new();
+    for record in before.records() {
+        let mut add = |effect| {
+            altered.push(HeldRecord {
+                id: record.id.clone(),
+                path: record.path.as_ref().clone(),
+                effect,
+            });
+        };
+        let now = shown.get(record.id);
+        match now {
+            None => add(Effect::Deleted),
+            Some(now) if came(record.id) && !shows_the_same(record, now) => add(Effect::Changed),
+            Some(_) => {}
+        }
+        if losing.remove(record.id).is_some() {
+            add(Effect::Purged);
+        }
+        if now.is_none_or(|now| now.path != record.path) {
+            let mut by = wanting
+                .get(record.path.as_ref())
+                .cloned()
+                .unwrap_or_default();
+            by.retain(|id| id != record.id);
+            if !by.is_empty() {
+                add(Effect::Displaced { by });
+            }
+        }
+    }
+    let deleted = losing.into_iter().map(|(id, path)| HeldRecord {
+        id: id.clone(),
+        path,
+        effect: Effect::Purged,
+    });
+    altered.extend(deleted);
+    altered
+}
+
+/// Whether a record shows the same fields, under the path that it has in its changes.
+fn shows_the_same(before: &ViewRecord<'_>, now: &ViewRecord<'_>) -> bool {
+    let own_path = |record: &ViewRecord<'_>| {
+        let path = record.clash.as_ref().unwrap_or(&record.path);
+        path.as_ref().clone()
+    };
+    let fields = |record: &ViewRecord<'_>| {
+        let fields = record.fields();
+        let fields = fields.map(|field| (field.name.clone(), field.value.into_owned()));
+        fields.collect::<Vec<_>>()
+    };
+    own_path(before) == own_path(now) && fields(before) == fields(now)
+}
+
+/// The received changes that are stamped in the future.
+pub(super) fn ahead(kept: &Vault, ours: &Vault, now: i64) -> Vec<HeldRecord> {
+    let mut found = Vec::new();
+    for (id, _) in kept.records() {
+        for change in new_in(kept, ours, id).filter(|change| !change.is_purged()) {
+            let time = change.stamp.deciding_seconds();
+            if let Some(time) = time.filter(|time| is_ahead(*time, now)) {
+                let last_path = |vault: &Vault| vault.record(id)?.last_path();
+                let path = last_path(ours).or_else(|| last_path(kept));
+                found.push(HeldRecord {
+                    id: id.clone(),
+                    path: path.unwrap_or_else(|| Text::from("")),
+                    effect: Effect::Ahead {
+                        field: change.key.clone(),
+                        time,
+                    },
+                });
+            }
+        }
+    }
+    found
+}
+
+/// Whether a change that came shows nowhere: it purges a change that is unknown here, can never
+/// decide, or belongs to a record that has no path.
+pub(super) fn is_hidden(change: &Change, ours: Option<&Record>, merged: Option<&Record>) -> bool {
+    if change.is_purged() {
+        let known = ours.map_or(&[][..], |record| {
+            record.history(change.key.domain, &change.key.name)
+        });
+        return !known.iter().any(|one| one.stamp == change.stamp);
+    }
+    !change.stamp.decides() || merged.is_none_or(|record| record.last_path().is_none())
+}
+
+/// The bytes of all changes that came and show nowhere.
+pub(super) fn hidden_len(kept: &Vault, ours: &Vault, merged: &Vault) -> usize {
+    let mut len = 0;
+    for (id, _) in kept.records() {
+        let (ours_record, merged) = (ours.record(id), merged.record(id));
+        for change in new_in(kept, ours, id) {
+            if is_hidden(change, ours_record, merged) {
+                let value = change.value.shown().map_or(0, |text| text.as_bytes().len());
+                len += CHANGE_LEN + change.key.name.as_bytes().len() + value;
+            }
+        }
+    }
+    len
+}
