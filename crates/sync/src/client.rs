@@ -8,11 +8,10 @@ use crate::attempt::Attempt;
 use crate::env::Env;
 use crate::error::SyncError;
 use crate::exchange::Ended;
-use crate::options::{Options, Policy};
+use crate::options::{Options, Policy, Reason};
 use crate::replica::Replica;
 use crate::report::{Preview, Report};
 use crate::retry::{AfterUnknown, retry};
-use crate::rotate::Reason;
 use crate::transport::{ConnectError, Transport};
 
 /// A vault and the server that it is tied to, or is about to be.

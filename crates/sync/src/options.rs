@@ -60,3 +60,12 @@ impl Policy {
         altered >= self.records && altered.saturating_mul(100) > of.saturating_mul(self.percent)
     }
 }
+
+/// Why an account is replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// For a new key, or a shorter history. What the old account has comes along.
+    Renewal,
+    /// A device was lost or stolen. The old account is not read, only deleted.
+    Loss,
+}

@@ -20,18 +20,9 @@ use crate::account::{account_of, auth_token_of, replace_account};
 use crate::admit::admit;
 use crate::client::SyncClient;
 use crate::error::{RemoteError, SyncError};
-use crate::options::Options;
+use crate::options::{Options, Reason};
 use crate::report::Report;
 use crate::retry::retry;
-
-/// Why an account is replaced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
-    /// For a new key, or a shorter history. What the old account has comes along.
-    Renewal,
-    /// A device was lost or stolen. The old account is not read, only deleted.
-    Loss,
-}
 
 impl SyncClient<'_> {
     /// Gives the vault a new account with a new key on the same server, and deletes the old one
