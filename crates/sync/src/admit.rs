@@ -231,7 +231,7 @@ impl<'a> Review<'a> {
     /// What is held back, and the baseline from which it is counted on.
     fn judge(&self, policy: &Policy) -> (HeldBack, Option<Baseline>) {
         // A vault that gets its first records trusts them.
-        let is_first = self.base().is_empty();
+        let is_first = self.before == 0;
         let seen = if is_first { self.after } else { self.before };
         let mut counted = Baseline::or_new(self.to.baseline, self.to.now, seen);
         let earlier = counted.altered();

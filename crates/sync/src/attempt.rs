@@ -274,11 +274,7 @@ impl<'a> Attempt<'a> {
 
     /// Computes what the sync would do if a person agreed.
     fn preview(&mut self, remote: &Arc<Vault>, admitted: &Admitted) {
-        let held = would_hold_back(
-            Arc::clone(remote),
-            self.replica.entry(),
-            &self.options.policy,
-        );
+        let held = would_hold_back(Arc::clone(remote), self.replica.entry(), &self.policy());
         self.note_missing(&remote.truncated_with(self.replica.vault()));
         let ours = self.replica.vault();
         let mut merged = ours.clone();

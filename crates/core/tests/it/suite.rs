@@ -599,9 +599,10 @@ pub(crate) fn a_change_is_reported_before_its_sync<I: Implementation>() {
     assert!(copies() != before);
 }
 
-pub(crate) fn a_large_deletion_is_held_back_until_a_person_decides<I: Implementation>() {
-    let (_dir, one, two, _) = sharing::<I>();
-    let (mut one, mut two) = (open(&one), open(&two));
+/// A vault with 12 records. Another one deleted 10 of them, and put that into the shared folder.
+fn after_a_large_deletion<I: Implementation>() -> ((tempfile::TempDir, I), Box<dyn VaultApi>) {
+    let (dir, one, implementation, _) = sharing::<I>();
+    let (mut one, mut two) = (open(&one), open(&implementation));
     for number in 0..12 {
         change(&mut *one, &set(&format!("r{number}"), "user", "x"));
     }
@@ -612,6 +613,11 @@ pub(crate) fn a_large_deletion_is_held_back_until_a_person_decides<I: Implementa
         change(&mut *one, &Edit::Delete { path });
     }
     one.sync(&SyncRequest::default()).unwrap();
+    ((dir, implementation), two)
+}
+
+pub(crate) fn a_large_deletion_is_held_back_until_a_person_decides<I: Implementation>() {
+    let (_kept, mut two) = after_a_large_deletion::<I>();
     let answer = two.sync(&SyncRequest::default()).unwrap();
     let Some(Need::Confirmation(question @ Question::HeldBack { place, held })) = answer.need()
     else {
@@ -735,18 +741,7 @@ pub(crate) fn a_purge_asks_first_and_nothing_brings_its_values_back<I: Implement
 }
 
 pub(crate) fn a_held_back_sync_goes_on_when_agreed_to<I: Implementation>() {
-    let (_dir, one, two, _) = sharing::<I>();
-    let (mut one, mut two) = (open(&one), open(&two));
-    for number in 0..12 {
-        change(&mut *one, &set(&format!("r{number}"), "user", "x"));
-    }
-    one.sync(&SyncRequest::default()).unwrap();
-    two.sync(&SyncRequest::default()).unwrap();
-    for number in 0..10 {
-        let path = format!("r{number}");
-        change(&mut *one, &Edit::Delete { path });
-    }
-    one.sync(&SyncRequest::default()).unwrap();
+    let (_kept, mut two) = after_a_large_deletion::<I>();
     let answer = two.sync(&SyncRequest::default()).unwrap();
     let Some(Need::Confirmation(question)) = answer.need() else {
         panic!("{answer:?}");

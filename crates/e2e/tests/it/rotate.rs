@@ -5,12 +5,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use passmate_testkit::wait::until;
 
 use crate::support::Server;
-use crate::support::program::Home;
+use crate::support::program::{Home, Said};
 
-fn join(home: &Home, server: &Server, key: &str) {
+fn join(home: &Home, server: &Server, key: &str, more: &[&str]) -> Said {
     let key = home.write("key", key);
     let (address, pin) = (server.address().to_string(), server.pin.to_string());
-    home.run(&[
+    let set_up = [
         "sync",
         "setup",
         &address,
@@ -18,8 +18,8 @@ fn join(home: &Home, server: &Server, key: &str) {
         &pin,
         "--key-file",
         key.to_str().unwrap(),
-    ])
-    .ok();
+    ];
+    home.run(&[&set_up, more].concat())
 }
 
 /// Waits until every change made so far is older than the present second.
@@ -57,7 +57,7 @@ fn a_vault_too_large_for_its_server_rotates_to_less_history() {
         .run_with(&["set", "mail", "password"], "the very first")
         .ok();
     first.run(&["sync", "setup", &address, "--pin", &pin]).ok();
-    join(&second, &server, &first.run(&["sync", "key"]).ok());
+    join(&second, &server, &first.run(&["sync", "key"]).ok(), &[]).ok();
     for number in 0..3 {
         first
             .run_with(&["set", "mail", "note"], &number.to_string().repeat(3000))
@@ -124,7 +124,16 @@ fn a_vault_too_large_for_its_server_rotates_to_less_history() {
     second
         .run_with(&["set", "mail", "password"], "and another")
         .ok();
-    join(&second, &server, &first.run(&["sync", "key"]).ok());
+    // It cuts the history of this device too, which a person must agree to.
+    let key = first.run(&["sync", "key"]).ok();
+    let said = join(&second, &server, &key, &[]);
+    assert!(
+        said.err.contains("would cut off a part of the history"),
+        "{said:?}"
+    );
+    said.failed(26);
+    second.run(&["sync", "status"]).failed(10);
+    join(&second, &server, &key, &["--yes"]).ok();
     first.run(&["sync"]).ok();
     let fingerprint = |home: &Home| {
         let status = home.run(&["sync", "status"]).ok();
