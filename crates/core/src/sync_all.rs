@@ -581,10 +581,10 @@ fn clocks(session: &Session, report: &Report) -> Vec<Notice> {
     }
     if report.refused > 0 {
         notices.push(Notice::warning(format!(
-            "refused for good: what came stays out of {}",
+            "refused for good: {} as before",
             match report.refused {
-                1 => "1 record".to_owned(),
-                count => format!("{count} records"),
+                1 => "1 record stays".to_owned(),
+                count => format!("{count} records stay"),
             }
         )));
     }

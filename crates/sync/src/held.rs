@@ -158,12 +158,12 @@ impl fmt::Display for HeldBack {
             (purged, "remove earlier values of"),
         ] {
             if count > 0 {
-                parts.push(format!("{what} {}", records(count)));
+                parts.push(format!("{what} {count} of {} records", self.of));
             }
         }
         if let (Some(last), 1..) = (parts.last_mut(), self.earlier) {
             last.push_str(&format!(
-                " (others altered {} before, which counts together)",
+                " ({} were altered from outside before, and count too)",
                 self.earlier
             ));
         }

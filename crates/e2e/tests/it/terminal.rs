@@ -271,6 +271,8 @@ fn a_held_back_sync_is_asked_for_each_place() {
     terminal.wait_for("would delete 11");
     terminal.wait_for("for later (Enter)? ");
     terminal.type_line("what?");
+    terminal.wait_for("type y, r or Enter");
+    terminal.type_line("");
     let (text, code, _) = terminal.finish();
     assert_eq!(code, 3, "{text}");
     assert!(text.contains("synced with localhost"), "{text}");
@@ -293,7 +295,11 @@ fn a_held_back_sync_is_asked_for_each_place() {
     assert_eq!(code, 0, "{text}");
     assert_eq!(home.run(&["ls", "--flat"]).ok().lines().count(), 11);
     let said = home.run(&["sync", "--held"]);
-    assert_eq!((said.code, said.out.as_str()), (0, ""), "{said:?}");
+    assert_eq!(
+        (said.code, said.out.as_str()),
+        (0, "nothing is held back\n"),
+        "{said:?}"
+    );
 }
 
 /// A home with two records, and a terminal in which one of them gets the path of the other. The
