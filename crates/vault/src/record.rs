@@ -189,13 +189,9 @@ impl Record {
         let start = self
             .changes
             .partition_point(|change| change.key.cmp_parts(domain, name).is_lt());
-        let len = self
-            .changes
-            .iter()
-            .skip(start)
-            .take_while(|change| change.key.cmp_parts(domain, name).is_eq())
-            .count();
-        self.changes.get(start..start + len).unwrap_or_default()
+        let rest = self.changes.get(start..).unwrap_or_default();
+        let len = rest.partition_point(|change| change.key.cmp_parts(domain, name).is_eq());
+        rest.get(..len).unwrap_or_default()
     }
 
     /// The change that decides one field: the newest among those whose stamp may decide and that

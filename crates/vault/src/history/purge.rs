@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use crate::merge::MergeSummary;
 use crate::record::{
     Change, EditError, FieldKey, Record, RecordId, Stamp, TIME_MAX, TIME_MIN, Text, Value, Vault,
+    is_ahead,
 };
 use crate::view::State;
 
@@ -111,40 +112,44 @@ impl Vault {
         let none = Record::default();
         let mut target = self.clone();
         target.merge(&theirs.filtered(|id, change| !is_refused(id, change)));
-        let mut merged = target.clone();
+        let mut marks = Self::new();
         let mut affected = Vec::new();
         for (id, record) in theirs.records() {
             let ours = self.record(id).unwrap_or(&none);
             let new = ours.new_in(record);
-            let refused: Vec<&Change> = new.filter(|change| is_refused(id, change)).collect();
-            if refused.is_empty() {
-                continue;
-            }
-            affected.push(id);
-            for change in &refused {
-                merged.insert(id, purged(change));
-            }
-            let left = merged.record(id).unwrap_or(&none);
-            let wanted = target.record(id).unwrap_or(&none);
-            let lost: Vec<Change> = left.new_in(wanted).cloned().collect();
-            for lost in &lost {
-                if let Some(stamp) = merged.unused_stamp_near(id, lost, now) {
-                    let repeated = Change {
-                        stamp,
-                        ..lost.clone()
-                    };
-                    merged.insert(id, repeated);
-                }
+            let refused = new.filter(|change| is_refused(id, change));
+            let refused: Vec<Change> = refused.map(purged).collect();
+            if !refused.is_empty() {
+                affected.push(id);
+                marks
+                    .records
+                    .insert(id.clone(), Record::from_changes(refused));
             }
         }
+        let mut merged = target.clone();
+        merged.merge(&marks);
+        let mut repeated = Self::new();
+        for id in affected.iter().copied() {
+            let left = merged.record(id).unwrap_or(&none);
+            let wanted = target.record(id).unwrap_or(&none);
+            let again = left.repeated(wanted, self.since, now);
+            repeated
+                .records
+                .insert(id.clone(), Record::from_changes(again));
+        }
+        merged.merge(&repeated);
         // In a truncated history a purge may take the place of what was in effect at its beginning.
         if let Some(since) = merged.since {
-            merged.merge(&merged.clone());
-            for id in &affected {
-                if let Some(wanted) = target.record(id) {
-                    merged.repeat_after(id, wanted, since);
-                }
+            let mut repeated = Self::new();
+            for id in affected.iter().copied() {
+                let left = merged.record(id).unwrap_or(&none);
+                let wanted = target.record(id).unwrap_or(&none);
+                let again = left.repeated_after(wanted, since, now);
+                repeated
+                    .records
+                    .insert(id.clone(), Record::from_changes(again));
             }
+            merged.merge(&repeated);
         }
         let mut refusal = Self::new();
         for id in affected {
@@ -184,55 +189,83 @@ impl Vault {
         }
         kept
     }
-
-    /// Repeats the values of a record that are missing here, shortly after the history begins. A
-    /// value that would become the newest of its field is left out.
-    fn repeat_after(&mut self, id: &RecordId, wanted: &Record, since: i64) {
-        for change in wanted
-            .changes()
-            .iter()
-            .filter(|one| one.value.shown().is_some())
-        {
-            let field = self.record(id).map_or(&[][..], |record| {
-                record.history(change.key.domain, &change.key.name)
-            });
-            let is_there = field.iter().any(|one| one.value == change.value);
-            let next = field
-                .iter()
-                .find(|one| one.stamp > change.stamp && one.decides());
-            let Some(next) = next.and_then(|next| next.stamp.deciding_seconds()) else {
-                continue;
-            };
-            let is_unused = |stamp: &Stamp| !field.iter().any(|one| one.stamp == *stamp);
-            let after = (since.saturating_add(1)..next).map(Stamp::from_seconds);
-            let stamp = after.take(field.len() + 1).find(is_unused);
-            if let Some(stamp) = stamp.filter(|_| !is_there) {
-                let repeated = Change {
-                    stamp,
-                    ..change.clone()
-                };
-                self.insert(id, repeated);
-            }
-        }
-    }
-
-    /// The last second before a change at which its field has no change; if there is none, the first
-    /// one between it and the present.
-    fn unused_stamp_near(&self, id: &RecordId, change: &Change, now: i64) -> Option<Stamp> {
-        let time = change.stamp.deciding_seconds()?;
-        let record = self.record(id)?;
-        let history = record.history(change.key.domain, &change.key.name);
-        let is_unused = |stamp: &Stamp| !history.iter().any(|known| known.stamp == *stamp);
-        let mut earlier = (TIME_MIN..time).rev().map(Stamp::from_seconds);
-        let mut later = (time..now).map(Stamp::from_seconds);
-        // Among more seconds than there are changes, one is unused.
-        let most = history.len() + 1;
-        let before = earlier.by_ref().take(most).find(is_unused);
-        before.or_else(|| later.by_ref().take(most).find(is_unused))
-    }
 }
 
 impl Record {
+    /// The changes of `wanted` that are purged here, each with the nearest second before its own at
+    /// which its field has no change; if there is none, with a later one, up to the present. One
+    /// from the future has a present second.
+    fn repeated(&self, wanted: &Self, since: Option<i64>, now: i64) -> Vec<Change> {
+        let mut repeated = Vec::new();
+        for field in wanted.fields() {
+            let lost = field.iter().filter(|change| {
+                change.stamp.decides() && self.changes().binary_search(change).is_err()
+            });
+            let lost: Vec<&Change> = lost.collect();
+            let Some(first) = lost.first() else {
+                continue;
+            };
+            let left = self.history(first.key.domain, &first.key.name);
+            let mut seconds = Seconds::without(left, lost.iter().copied());
+            let mut without_room = Vec::new();
+            let (mut before, mut full) = (TIME_MAX, None);
+            for change in lost.iter().rev() {
+                let Some(time) = change.stamp.deciding_seconds() else {
+                    continue;
+                };
+                let floor = since.filter(|since| *since < time);
+                let floor = floor.map_or(TIME_MIN, |since| since.saturating_add(1));
+                let latest = if is_ahead(time, now) { now } else { time - 1 };
+                let latest = latest.min(before.saturating_sub(1));
+                let is_full = full == Some(floor);
+                let unused = (!is_full).then(|| seconds.last_unused(floor, latest));
+                if let Some(second) = unused.flatten() {
+                    before = second;
+                    repeated.push(at(second, change));
+                } else {
+                    full = Some(floor);
+                    without_room.push(*change);
+                }
+            }
+            let mut after = first.stamp.deciding_seconds().unwrap_or(TIME_MIN);
+            for change in without_room.iter().rev() {
+                if let Some(second) = seconds.first_unused(after, now) {
+                    after = second.saturating_add(1);
+                    repeated.push(at(second, change));
+                }
+            }
+        }
+        repeated
+    }
+
+    /// The values of `wanted` that are missing here, each at a second after the history begins. A
+    /// value that is the newest of its field is left out.
+    fn repeated_after(&self, wanted: &Self, since: i64, now: i64) -> Vec<Change> {
+        let mut repeated = Vec::new();
+        for field in wanted.fields() {
+            let Some(first) = field.first() else {
+                continue;
+            };
+            let left = self.history(first.key.domain, &first.key.name);
+            let mut there: BTreeSet<&Value> = left.iter().map(|change| &change.value).collect();
+            let newest = left.iter().rev().find(|change| change.decides());
+            let mut seconds = Seconds::without(left, []);
+            let mut after = since.saturating_add(1);
+            for change in field {
+                let is_older = newest.is_some_and(|newest| change.stamp < newest.stamp);
+                let is_missing = is_older && change.value.shown().is_some() && change.decides();
+                if is_missing
+                    && there.insert(&change.value)
+                    && let Some(second) = seconds.first_unused(after, now)
+                {
+                    after = second.saturating_add(1);
+                    repeated.push(at(second, change));
+                }
+            }
+        }
+        repeated
+    }
+
     /// The changes of another record that this one does not have.
     fn new_in<'a>(&self, other: &'a Self) -> impl Iterator<Item = &'a Change> {
         let changes = other.changes().iter();
@@ -245,6 +278,37 @@ fn deleted_path(record: &Record) -> Option<Text> {
     match record.state() {
         State::Deleted { path, .. } => Some(path.into_owned()),
         State::Live { .. } | State::Pathless => None,
+    }
+}
+
+/// The seconds at which a field has changes.
+struct Seconds(BTreeSet<i64>);
+
+impl Seconds {
+    fn without<'a>(changes: &'a [Change], more: impl IntoIterator<Item = &'a Change>) -> Self {
+        let all = changes.iter().chain(more);
+        Self(all.filter_map(|change| change.stamp.seconds()).collect())
+    }
+
+    /// The last second from `floor` to `latest` without a change. It is taken from now on.
+    fn last_unused(&mut self, floor: i64, latest: i64) -> Option<i64> {
+        let unused = (floor..=latest).rev().find(|time| !self.0.contains(time))?;
+        self.0.insert(unused);
+        Some(unused)
+    }
+
+    /// The first second from `floor` to `latest` without a change. It is taken from now on.
+    fn first_unused(&mut self, floor: i64, latest: i64) -> Option<i64> {
+        let unused = (floor..=latest).find(|time| !self.0.contains(time))?;
+        self.0.insert(unused);
+        Some(unused)
+    }
+}
+
+fn at(second: i64, change: &Change) -> Change {
+    Change {
+        stamp: Stamp::from_seconds(second),
+        ..change.clone()
     }
 }
 
@@ -362,6 +426,55 @@ mod tests {
         let view = vault.view();
         assert_eq!((view.records().len(), view.deleted().len()), (0, 0));
         assert_eq!(values(&vault), Vec::<String>::new());
+    }
+
+    fn put(vault: &mut Vault, key: FieldKey, seconds: i64, value: Value) {
+        let stamp = Stamp::from_seconds(seconds);
+        vault.insert(&id(), Change { key, stamp, value });
+    }
+
+    #[test]
+    fn a_refusal_gives_no_weight_to_a_path_that_never_decided() {
+        let (mut ours, mut theirs) = (Vault::new(), Vault::new());
+        put(&mut ours, FieldKey::path(), 0, Value::Text("a".into()));
+        put(&mut ours, FieldKey::path(), 100, Value::Absent);
+        let ours = ours.with_history_since(0);
+        put(&mut theirs, FieldKey::path(), 0, Value::Absent);
+        let refusal = ours.refusal(&theirs, |_, _| true, NOW).unwrap();
+        let after = merged(&merged(&ours, &theirs), &refusal);
+        assert_eq!(ours.view().deleted().len(), 0);
+        assert_eq!(after.view().deleted().len(), 0);
+    }
+
+    #[test]
+    fn a_refusal_finds_another_second_for_each_value_that_a_purge_took() {
+        let password = || FieldKey::user("password");
+        let future = NOW + 4 * crate::record::AHEAD_SECONDS;
+        let mut ours = vault();
+        for second in 1..2000 {
+            let value = Value::Text(format!("old {second}").as_str().into());
+            put(&mut ours, password(), second, value);
+        }
+        ours.set(&id(), "password", "from a wrong clock", future)
+            .unwrap();
+        let mut theirs = ours.clone();
+        theirs
+            .purge(&id(), |change| change.key == password(), NOW + 5)
+            .unwrap();
+        for (ours, since) in [(ours.clone(), None), (ours.clone(), Some(1500))] {
+            let ours = since.map_or(ours.clone(), |since| ours.with_history_since(since));
+            let refusal = ours.refusal(&theirs, |_, _| true, NOW + 20).unwrap();
+            let after = merged(&merged(&ours, &theirs), &refusal);
+            assert_eq!(shown(&after).as_deref(), Some("from a wrong clock"));
+            let (before, after) = (values(&ours), values(&after));
+            assert!(before.iter().all(|value| after.contains(value)));
+            let last = refusal.records().flat_map(|(_, record)| record.changes());
+            let last = last.filter(|change| !change.is_purged());
+            let last = last
+                .filter_map(|change| change.stamp.deciding_seconds())
+                .max();
+            assert!(last <= Some(NOW + 20), "{last:?}");
+        }
     }
 
     #[test]
