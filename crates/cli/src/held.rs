@@ -10,8 +10,13 @@ pub(crate) fn lines(held: &HeldBack) -> Vec<String> {
     let cut = held
         .cut
         .map(|since| format!("the history before {} would be cut off", local_time(since)));
-    let hidden = (held.hidden > 0)
-        .then(|| format!("{} bytes would come that show in no record", held.hidden));
+    let hidden = (held.hidden > 0).then(|| {
+        format!(
+            "{} bytes would come that show in no record (also if another device of yours refused \
+             very many changes)",
+            held.hidden
+        )
+    });
     let too_large = held
         .too_large
         .map(|len| format!("the vault would have {len} bytes, more than the server accepts"));

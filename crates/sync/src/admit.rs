@@ -14,19 +14,20 @@
 mod effects;
 mod refusal;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use passmate_vault::format::btoken::BTOKEN_OVERHEAD;
 use passmate_vault::format::encode_btoken;
 use passmate_vault::merge::MergeSummary;
-use passmate_vault::record::is_ahead;
+use passmate_vault::record::{Change, Record, is_ahead};
 use passmate_vault::{Baseline, RecordId, SeenChanges, Vault};
 
 use crate::held::{Effect, HeldBack, HeldRecord, digest};
 use crate::options::{Decision, Policy};
 use crate::report::{Ahead, Report};
-use effects::{ahead, altered, hidden_len, losing, new_in, rescue};
+use effects::{ahead, altered, hidden_len, is_hidden, losing, new_in, rescue};
 
 /// How many bytes that show nowhere pass, counted since the baseline.
 const HIDDEN_LEN_MAX: usize = 64 * 1024;
@@ -40,6 +41,8 @@ pub struct Admitted {
     baseline: Option<Baseline>,
     /// This vault's own history was truncated in the future: that does not count any more.
     drops_own_cut: bool,
+    /// Something that came was refused and cannot be purged: it is left out.
+    leaves_out: bool,
     news: News,
 }
 
@@ -65,6 +68,22 @@ impl Admitted {
     #[must_use]
     pub const fn baseline(&self) -> Option<&Baseline> {
         self.baseline.as_ref()
+    }
+
+    /// Whether something that came is left out, so that it goes only if this vault takes its place.
+    pub(crate) const fn leaves_out(&self) -> bool {
+        self.leaves_out
+    }
+
+    /// Those changes of what came that are not left out.
+    pub(crate) fn kept_of<'a>(&self, remote: &'a Vault) -> Cow<'a, Vault> {
+        if !self.leaves_out {
+            return Cow::Borrowed(remote);
+        }
+        Cow::Owned(remote.filtered(|id, change| {
+            let kept = self.vault.record(id).map_or(&[][..], Record::changes);
+            kept.binary_search(change).is_ok()
+        }))
     }
 
     /// Merges the changes into the vault for which they were admitted.
@@ -142,7 +161,7 @@ struct Review<'a> {
     cut: Option<i64>,
     /// The number of bytes that would come and show nowhere.
     hidden: usize,
-    /// The number of records that people see, before and after, and how many of them are new.
+    /// The number of records that people see, before and after, and how many of them were not seen.
     before: usize,
     after: usize,
     added: usize,
@@ -208,12 +227,9 @@ impl<'a> Review<'a> {
         let altered = altered(&before, &after, &summary, losing);
         let ahead = ahead(&kept, ours, self.to.now);
         let hidden = hidden_len(&kept, ours, &merged);
-        let is_new = |id: &RecordId| ours.record(id).is_none();
-        let added = after
-            .records()
-            .iter()
-            .filter(|record| is_new(record.id))
-            .count();
+        let seen: BTreeSet<&RecordId> = before.records().iter().map(|record| record.id).collect();
+        let added = after.records().iter();
+        let added = added.filter(|record| !seen.contains(record.id)).count();
         let counts = (before.records().len(), after.records().len());
         let cut = cut.filter(|_| !ours.is_empty());
         (self.before, self.after) = counts;
@@ -228,8 +244,8 @@ impl<'a> Review<'a> {
         }
     }
 
-    /// What is held back, and the baseline from which it is counted on.
-    fn judge(&self, policy: &Policy) -> (HeldBack, Option<Baseline>) {
+    /// What is held back, and the counts with everything that came.
+    fn judge(&self, policy: &Policy) -> (HeldBack, Baseline) {
         // A vault that gets its first records trusts them.
         let is_first = self.before == 0;
         let seen = if is_first { self.after } else { self.before };
@@ -253,26 +269,19 @@ impl<'a> Review<'a> {
             too_large: self.too_large(policy),
             changes: BTreeMap::new(),
         };
-        // What is few enough passes and counts. To what is too much, a person gives an answer, and
-        // from an agreement on it is counted anew.
-        let counted = if is_too_much || is_hidden {
-            Baseline::new(self.to.now, self.after)
-        } else {
-            counted
-        };
-        (held, self.has_news.then_some(counted))
+        (held, counted)
     }
 
     fn decide(self, policy: &Policy) -> Result<Admitted, Box<HeldBack>> {
-        let (held, baseline) = self.judge(policy);
+        let (held, counted) = self.judge(policy);
         if held.is_empty() {
-            return Ok(self.admitted(baseline));
+            return Ok(self.admitted(counted));
         }
         let held = self.with_changes(held);
         match &policy.decision {
-            Decision::AgreeToAll => Ok(self.admitted(baseline)),
+            Decision::AgreeToAll => Ok(self.agreed(&held, counted)),
             Decision::Agree(agreed) if held.asks_no_more_than(agreed) => {
-                Ok(self.admitted(baseline))
+                Ok(self.agreed(&held, counted))
             }
             Decision::Refuse(refused) if held.asks_no_more_than(refused) => {
                 self.refuse(held, policy)
@@ -282,10 +291,23 @@ impl<'a> Review<'a> {
         }
     }
 
-    fn admitted(self, baseline: Option<Baseline>) -> Admitted {
+    /// From an agreement on it is counted anew: all of it if a person agreed to alterations, or what
+    /// shows nowhere if that is what they agreed to.
+    fn agreed(self, held: &HeldBack, mut counted: Baseline) -> Admitted {
+        if held.alters() {
+            counted = Baseline::new(self.to.now, self.after);
+        } else if held.hidden > 0 {
+            counted.hidden = 0;
+        }
+        self.admitted(counted)
+    }
+
+    fn admitted(self, counted: Baseline) -> Admitted {
+        let unchanged = || self.to.baseline.cloned();
         Admitted {
-            baseline: baseline.or_else(|| self.to.baseline.cloned()),
+            baseline: self.has_news.then_some(counted).or_else(unchanged),
             drops_own_cut: self.repaired.is_some(),
+            leaves_out: false,
             vault: self.remote,
             news: self.news,
         }
@@ -311,11 +333,18 @@ impl<'a> Review<'a> {
 
     fn with_changes(&self, held: HeldBack) -> HeldBack {
         let kept = self.remote.truncated_with(self.base());
+        let culprits = held.culprits();
         let mut changes = BTreeMap::new();
-        for id in held.culprits() {
-            let new = new_in(&kept, self.base(), id);
-            let new = new.map(|change| digest(id, change)).collect();
-            changes.insert(id.clone(), new);
+        for (id, _) in kept.records() {
+            let (ours, merged) = (self.base().record(id), self.merged.record(id));
+            let is_all = held.too_large.is_some() || culprits.contains(id);
+            let is_meant =
+                |change: &&Change| is_all || (held.hidden > 0 && is_hidden(change, ours, merged));
+            let new = new_in(&kept, self.base(), id).filter(is_meant);
+            let new: BTreeSet<_> = new.map(|change| digest(id, change)).collect();
+            if !new.is_empty() || is_all {
+                changes.insert(id.clone(), new);
+            }
         }
         HeldBack { changes, ..held }
     }

@@ -23,6 +23,9 @@ use crate::roll_call::{device_of, is_due, united, with_own_entry};
 use crate::rollback::Rollback;
 use crate::wire::Certificate;
 
+/// What the entry of a device takes at most in a btoken, in bytes.
+const OWN_ENTRY_LEN_MAX: usize = 512;
+
 /// One sync: the vault, and what its exchanges have in common.
 pub(crate) struct Attempt<'a> {
     replica: &'a mut dyn Replica,
@@ -226,13 +229,14 @@ impl<'a> Attempt<'a> {
         self.report.rollback
     }
 
-    /// Compares the fetched changes with those that this device has seen there, and records them.
-    fn note_seen(&mut self, remote: &Vault) {
+    /// Compares the fetched changes with those that this device has seen there, and records those
+    /// that were admitted.
+    fn note_seen(&mut self, remote: &Vault, admitted: &Admitted) {
         self.note_missing(remote);
         let Some(mut account) = self.replica.account().cloned() else {
             return;
         };
-        if account.seen.note(remote) {
+        if account.seen.note(&admitted.kept_of(remote)) {
             if !self.report.delta.is_empty() {
                 account.last = Some(self.report.delta.clone());
             }
@@ -362,7 +366,7 @@ impl<'a> Attempt<'a> {
             self.note_devices(&devices, rng);
         }
         if !is_replaced {
-            self.note_seen(&kept);
+            self.note_seen(&kept, &admitted);
         }
         let summary = self.replica.merge(&admitted);
         if summary.dropped > 0 {
@@ -387,7 +391,7 @@ impl<'a> Attempt<'a> {
         let is_upgrade = found_shape == Some(BtokenShape::Desktop) && shape != Shape::Desktop;
         let is_cut = self.replica.vault().history_since() != remote.history_since();
         let read = has_roll_call.then(|| derive_read_hash(Some(sealed)));
-        if missing == 0 && !is_upgrade && !is_cut {
+        if missing == 0 && !is_upgrade && !is_cut && !admitted.leaves_out() {
             return match read {
                 Some(_) if self.only_look.is_none() && self.is_entry_due(&devices) => {
                     self.renew_entry(shape, read, rng)
@@ -476,12 +480,19 @@ impl<'a> Attempt<'a> {
     fn policy(&self) -> Policy {
         let mut policy = self.options.policy.clone();
         let limit = usize::try_from(self.limit()).unwrap_or(usize::MAX);
-        // Far from the limit it costs nothing to know that all fits.
-        policy.btoken_len_max = (self.report.btoken_len > limit / 4).then_some(limit);
+        policy.btoken_len_max = Some(limit.saturating_sub(self.roll_call_len()));
         if self.is_preview {
             policy.decision = Decision::AgreeToAll;
         }
         policy
+    }
+
+    /// What the roll call takes of a btoken, in bytes.
+    fn roll_call_len(&self) -> usize {
+        let devices = self.replica.account().map(|account| &account.devices);
+        let text = devices.map(|devices| format::encode_btoken_with(&Vault::new(), devices));
+        // A device that has no entry yet gets one.
+        text.and_then(Result::ok).map_or(0, |text| text.len()) + OWN_ENTRY_LEN_MAX
     }
 
     /// The account's shape, as far as the vault knows.

@@ -1,13 +1,15 @@
 //! Syncs a vault with its server.
 
 use passmate_proto::{AccountNumber, Failure, Outcome};
-use passmate_vault::SyncKey;
+use passmate_vault::{SyncKey, Vault};
 
 use crate::account::{account_of, auth_token_of};
+use crate::admit::{Entry, would_hold_back};
 use crate::attempt::Attempt;
 use crate::env::Env;
 use crate::error::SyncError;
 use crate::exchange::Ended;
+use crate::held::HeldBack;
 use crate::options::{Options, Policy, Reason};
 use crate::replica::Replica;
 use crate::report::{Preview, Report};
@@ -73,7 +75,29 @@ impl SyncClient<'_> {
         let attempt = Attempt::new(self.replica, key, confirmed).with(options);
         let mut attempt = attempt.preview_only();
         run(&mut attempt, self.transport, self.env)?;
-        Ok(attempt.into_preview())
+        let mut preview = attempt.into_preview();
+        if preview.held.is_none() {
+            preview.held = self.held_in_retired(&preview.vault, policy);
+        }
+        Ok(preview)
+    }
+
+    /// What would be held back of the accounts that a rotation has replaced and not yet deleted.
+    /// What cannot be reached or read holds nothing up.
+    fn held_in_retired(&mut self, vault: &Vault, policy: &Policy) -> Option<Box<HeldBack>> {
+        let retired = self.replica.account()?.retired.clone();
+        let (now, baseline) = (self.replica.now(), self.replica.baseline().cloned());
+        let mut held = retired.iter().filter(|retired| !retired.is_lost);
+        held.find_map(|retired| {
+            let last = self.look_into(retired).ok()??;
+            let baseline = baseline.as_ref();
+            let entry = Entry {
+                vault,
+                baseline,
+                now,
+            };
+            would_hold_back(last, entry, policy)
+        })
     }
 
     fn account(&self) -> Result<(SyncKey, bool), SyncError> {

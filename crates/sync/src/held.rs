@@ -106,7 +106,8 @@ impl HeldBack {
     pub fn asks_no_more_than(&self, other: &Self) -> bool {
         let mut records = self.records.iter();
         let mut changes = self.changes.iter();
-        records.all(|record| other.records.contains(record))
+        // Both are in order.
+        records.all(|record| other.records.binary_search(record).is_ok())
             && changes.all(|(id, changes)| other.changes.get(id) == Some(changes))
             && (self.cut.is_none() || self.cut == other.cut)
             && (self.hidden == 0 || self.hidden == other.hidden)
@@ -119,6 +120,12 @@ impl HeldBack {
             && self.cut.is_none()
             && self.hidden == 0
             && self.too_large.is_none()
+    }
+
+    /// Whether more is altered of what people see than passes without a question.
+    pub(crate) fn alters(&self) -> bool {
+        let mut records = self.records.iter();
+        records.any(|record| !matches!(record.effect, Effect::Ahead { .. }))
     }
 
     /// The records whose changes are held back.

@@ -20,7 +20,7 @@ pub struct Policy {
     pub records: usize,
     /// And more than this percentage of those that are seen.
     pub percent: usize,
-    /// The longest btoken that the server accepts, in bytes, if the vault is near it.
+    /// The longest btoken that the server accepts, in bytes, if there is a server.
     pub btoken_len_max: Option<usize>,
     /// What a person said.
     pub decision: Decision,

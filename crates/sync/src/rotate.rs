@@ -118,7 +118,7 @@ impl SyncClient<'_> {
         report: &mut Report,
     ) -> Result<(), SyncError> {
         if !retired.is_lost {
-            match self.look(&retired.key, |btoken| open(btoken, &retired.key)) {
+            match self.look_into(retired) {
                 Ok(Some(last)) => self.bring_along(last, options, report)?,
                 Ok(None) => return self.forget_retired(retired),
                 Err(error) if error.is_about_content() => report.unread = Some(error),
@@ -126,6 +126,11 @@ impl SyncClient<'_> {
             }
         }
         self.delete_retired(retired)
+    }
+
+    /// What an old account holds; `None` if it is gone.
+    pub(crate) fn look_into(&mut self, retired: &Retired) -> Result<Option<Vault>, RemoteError> {
+        self.look(&retired.key, |btoken| open(btoken, &retired.key))
     }
 
     /// Merges what another device stored in the old account since the last sync.
@@ -171,8 +176,13 @@ impl SyncClient<'_> {
         let old = old.ok_or(SyncError::SetUpChanged)?;
         let mut retired = old.retired.clone();
         retired.extend(replaced);
-        let excess = retired.len().saturating_sub(RETIRED_MAX);
-        retired.drain(..excess);
+        // An account that follows many unfinished ones was never filled. The first may be the one
+        // that a thief knows.
+        if retired.len() > RETIRED_MAX {
+            let last = retired.split_off(retired.len() - 1);
+            retired.truncate(RETIRED_MAX - 1);
+            retired.extend(last);
+        }
         let associate = |key| Account {
             key: AccountKey::Granted(key),
             confirmed: false,

@@ -86,7 +86,9 @@ fn loses(record: &Record, merged: &Record) -> bool {
         };
         let left = merged.history(first.key.domain, &first.key.name).iter();
         let left: BTreeSet<&Value> = left.map(|change| &change.value).collect();
-        let mut values = field.iter().map(|change| &change.value);
+        // What never decides never shows, so nobody misses it.
+        let deciding = field.iter().filter(|change| change.stamp.decides());
+        let mut values = deciding.map(|change| &change.value);
         values.any(|value| value.shown().is_some() && !left.contains(value))
     })
 }
@@ -195,7 +197,9 @@ pub(super) fn is_hidden(change: &Change, ours: Option<&Record>, merged: Option<&
         let known = ours.map_or(&[][..], |record| {
             record.history(change.key.domain, &change.key.name)
         });
-        return !known.iter().any(|one| one.stamp == change.stamp);
+        return known
+            .binary_search_by(|one| one.stamp.cmp(&change.stamp))
+            .is_err();
     }
     !change.stamp.decides() || merged.is_none_or(|record| record.last_path().is_none())
 }

@@ -38,8 +38,7 @@ impl Review<'_> {
             // Nothing of it is taken over, so that the next upload takes its place.
             remote = Vault::new();
         }
-        let is_ahead_alone = |record: &HeldRecord| matches!(record.effect, Effect::Ahead { .. });
-        let was_too_much = !held.records.iter().all(is_ahead_alone);
+        let was_too_much = held.alters();
         let mut refused = Refused::default();
         held.records
             .iter()
@@ -53,7 +52,7 @@ impl Review<'_> {
             let mut undone = remote.clone();
             undone.merge(&refusal);
             let mut review = Review::of(Arc::new(undone), self.to);
-            let (again, baseline) = review.judge(policy);
+            let (again, mut counted) = review.judge(policy);
             let mut left = again.records;
             if was_too_much {
                 left.extend(review.altered.iter().cloned());
@@ -62,7 +61,14 @@ impl Review<'_> {
                 review.news.purged.clear();
                 review.news.refused = held.culprits().len().max(1);
                 review.news.ignored_cut = self.news.ignored_cut;
-                return Ok(review.admitted(baseline));
+                // A refusal is no agreement: what was counted stays. What it purges is not counted.
+                counted.hidden = counted.hidden.saturating_sub(review.hidden);
+                counted.hidden += if held.hidden > 0 { 0 } else { self.hidden };
+                let leaves_out = held.hidden > 0 || held.too_large.is_some();
+                return Ok(Admitted {
+                    leaves_out,
+                    ..review.admitted(counted)
+                });
             }
             left.iter().for_each(|record| refused.add_all(record));
         }

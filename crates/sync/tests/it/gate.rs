@@ -5,21 +5,22 @@ use passmate_vault::record::TIME_MAX;
 use super::*;
 
 /// A device that holds the key, and writes what it likes.
-struct Thief {
+pub(super) struct Thief {
     key: SyncKey,
     cloud: Rc<RefCell<Cloud>>,
 }
 
 impl Thief {
-    fn with_key_of(device: &Device, cloud: &Rc<RefCell<Cloud>>) -> Self {
+    pub(super) fn with_key_of(device: &Device, cloud: &Rc<RefCell<Cloud>>) -> Self {
         Self {
             key: device.key(),
             cloud: cloud.clone(),
         }
     }
 
-    /// Replaces the btoken by whatever is made of its vault.
-    fn write(&self, meddle: impl FnOnce(&mut Vault)) {
+    /// Replaces the btoken by whatever is made of its vault. The roll call stays, so that no device
+    /// has another reason to store a btoken.
+    pub(super) fn write(&self, meddle: impl FnOnce(&mut Vault)) {
         let mut cloud = self.cloud.borrow_mut();
         let account = account_of(&self.key).unwrap();
         let Some((_, btoken)) = cloud.accounts.get_mut(&account) else {
@@ -28,13 +29,14 @@ impl Thief {
         let Ok(plaintext) = format::btoken::open(btoken, &self.key) else {
             return;
         };
-        let mut vault = format::decode_btoken(&plaintext).unwrap().vault;
+        let found = format::decode_btoken(&plaintext).unwrap();
+        let mut vault = found.vault;
         meddle(&mut vault);
-        let plaintext = format::encode_btoken(&vault).unwrap();
+        let plaintext = format::encode_btoken_with(&vault, &found.devices).unwrap();
         *btoken = format::btoken::seal(&plaintext, &self.key, &mut Dice(7));
     }
 
-    fn delete_all(&self, time: i64) {
+    pub(super) fn delete_all(&self, time: i64) {
         self.write(|vault| {
             let ids: Vec<_> = vault.records().map(|(id, _)| id.clone()).collect();
             for id in &ids {
@@ -61,7 +63,7 @@ impl Thief {
 }
 
 /// Two devices with 50 records, at the present.
-fn fifty_records() -> (Rc<RefCell<Cloud>>, Device, Device) {
+pub(super) fn fifty_records() -> (Rc<RefCell<Cloud>>, Device, Device) {
     let cloud = Cloud::new(Layout::One);
     let (mut first, mut second) = two_devices(&cloud);
     first.now = PRESENT_MIN + 1_000_000;
@@ -74,11 +76,11 @@ fn fifty_records() -> (Rc<RefCell<Cloud>>, Device, Device) {
     (cloud, first, second)
 }
 
-fn sync(device: &mut Device, cloud: &Rc<RefCell<Cloud>>) -> Result<Report, SyncError> {
+pub(super) fn sync(device: &mut Device, cloud: &Rc<RefCell<Cloud>>) -> Result<Report, SyncError> {
     device.sync(&mut Way::to(cloud))
 }
 
-fn seen(vault: &Vault) -> Vec<(String, String)> {
+pub(super) fn seen(vault: &Vault) -> Vec<(String, String)> {
     let view = vault.view();
     let all = view.records().iter().flat_map(|record| {
         let path = record.path.to_string_lossy().into_owned();
@@ -330,10 +332,10 @@ fn an_old_account_full_of_tricks_never_blocks_a_rotation() {
 }
 
 /// A way on which a thief writes something else before each exchange.
-struct Watched<'a> {
-    way: Way,
-    meddle: &'a dyn Fn(usize),
-    exchanges: usize,
+pub(super) struct Watched<'a> {
+    pub(super) way: Way,
+    pub(super) meddle: &'a dyn Fn(usize),
+    pub(super) exchanges: usize,
 }
 
 impl Transport for Watched<'_> {

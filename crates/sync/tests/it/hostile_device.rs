@@ -79,6 +79,16 @@ impl Honest {
         }
     }
 
+    /// From now on it is counted anew, though not among records that others brought.
+    fn wait_for_a_week(&mut self) {
+        self.device.now += 8 * 24 * 3600;
+        let now = seen(&self.device.vault);
+        self.known = std::mem::take(&mut self.known)
+            .into_keys()
+            .filter_map(|id| Some((id.clone(), now.get(&id)?.clone())))
+            .collect();
+    }
+
     /// The number of records that were altered by others.
     fn altered(&self) -> usize {
         let now = seen(&self.device.vault);
@@ -114,7 +124,8 @@ fn meddle(vault: &mut Vault, chance: &mut Chance, now: i64) {
     let ids: Vec<RecordId> = vault.records().map(|(id, _)| id.clone()).collect();
     let some = 1 + chance.below(ids.len());
     let stamp = [now, now - 500_000, now + 80_000, now + 90_000, TIME_MAX][chance.below(5)];
-    let kind = chance.below(8);
+    let kind = chance.below(11);
+    let junk = |number: usize| RecordId::from(format!("junk {number}").as_str());
     for id in ids.iter().cycle().skip(chance.below(ids.len())).take(some) {
         let change = |key, value| Change {
             key,
@@ -156,6 +167,21 @@ fn meddle(vault: &mut Vault, chance: &mut Chance, now: i64) {
                 let newest = record.newest(Domain::User, &password).cloned();
                 let _ = vault.purge(id, |one| Some(one) == newest.as_ref(), now);
             }
+            7 => drop(vault.insert(
+                id,
+                Change {
+                    stamp: Stamp::from_seconds([-5, 0, i64::MAX][chance.below(3)]),
+                    ..change(FieldKey::user("password"), text("never"))
+                },
+            )),
+            // Records that raise the number of those that are seen, at once or later.
+            8 => (0..20).for_each(|number| {
+                vault.insert(&junk(number), change(FieldKey::user("note"), text("junk")));
+            }),
+            9 => (0..20).for_each(|number| {
+                let path = format!("junk {number}");
+                vault.insert(&junk(number), change(FieldKey::path(), text(&path)));
+            }),
             _ => *vault = vault.clone().with_history_since(stamp.min(TIME_MAX)),
         }
     }
@@ -199,6 +225,9 @@ fn run_history(seed: u64) {
     let key = first.key();
     let mut devices = [first, second].map(Honest::new);
     for _ in 0..STEPS {
+        if chance.below(8) == 0 {
+            devices.iter_mut().for_each(Honest::wait_for_a_week);
+        }
         let honest = &mut devices[chance.below(2)];
         honest.device.now += 3600;
         match chance.below(4) {

@@ -7,6 +7,7 @@ mod faults;
 mod gate;
 mod hostile;
 mod hostile_device;
+mod refusals;
 mod roll_call;
 mod rotation;
 mod syncs;

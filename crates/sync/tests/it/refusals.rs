@@ -1,0 +1,337 @@
+//! A refusal always ends: what was refused is gone, here and on the server, and it is no agreement.
+
+use super::gate::{Thief, Watched, fifty_records, seen, sync};
+use super::*;
+
+fn refuse(device: &mut Device, cloud: &Rc<RefCell<Cloud>>) -> Report {
+    let refused = deciding(Decision::RefuseAll);
+    device.sync_with(&mut Way::to(cloud), &refused).unwrap()
+}
+
+fn change(name: &str, seconds: i64, value: Value) -> Change {
+    Change {
+        key: FieldKey::user(name),
+        stamp: Stamp::from_seconds(seconds),
+        value,
+    }
+}
+
+fn is_junk(id: &RecordId) -> bool {
+    id.as_text().to_string_lossy().starts_with("junk")
+}
+
+/// Deletes all records but those that the thief has added.
+fn delete_others(thief: &Thief, time: i64) {
+    thief.write(|vault| {
+        let ids: Vec<_> = vault.records().map(|(id, _)| id.clone()).collect();
+        for id in ids.iter().filter(|id| !is_junk(id)) {
+            vault.delete(id, time).unwrap();
+        }
+    });
+}
+
+/// Gives all records the same change.
+fn put_everywhere(thief: &Thief, change: &Change) {
+    thief.write(|vault| {
+        let ids: Vec<_> = vault.records().map(|(id, _)| id.clone()).collect();
+        for id in &ids {
+            vault.insert(id, change.clone());
+        }
+    });
+}
+
+#[test]
+fn a_refusal_is_no_agreement_to_what_passed_before() {
+    let (cloud, first, mut second) = fifty_records();
+    let thief = Thief::with_key_of(&first, &cloud);
+    let now = second.now;
+    thief.write(|vault| {
+        for number in 0..300 {
+            let name = format!("junk {number}");
+            vault
+                .create_record(name.as_str().into(), name.as_str(), now)
+                .unwrap();
+        }
+    });
+    sync(&mut second, &cloud).unwrap();
+    thief.write(|vault| {
+        for number in 0..2500 {
+            let ahead = now + 3 * AHEAD_SECONDS + number;
+            let value = Value::Text("evil".into());
+            vault.insert(&"mail".into(), change("note", ahead, value));
+        }
+    });
+    let before = second.baseline.clone().unwrap();
+    refuse(&mut second, &cloud);
+    let after = second.baseline.clone().unwrap();
+    let counts = |baseline: &Baseline| (baseline.records, baseline.added, baseline.altered());
+    assert_eq!(counts(&after), counts(&before));
+    assert!(after.hidden < 64 * 1024);
+    delete_others(&thief, now + 10);
+    held_back(sync(&mut second, &cloud));
+    assert_eq!(second.vault.view().records().len(), 350);
+}
+
+#[test]
+fn records_that_come_first_and_show_later_do_not_raise_the_limit() {
+    let (cloud, first, mut second) = fifty_records();
+    let thief = Thief::with_key_of(&first, &cloud);
+    let now = second.now;
+    let names: Vec<String> = (0..300).map(|number| format!("junk {number}")).collect();
+    thief.write(|vault| {
+        for name in &names {
+            let value = Value::Text("x".into());
+            vault.insert(&name.as_str().into(), change("a", now, value));
+        }
+    });
+    sync(&mut second, &cloud).unwrap();
+    thief.write(|vault| {
+        for name in &names {
+            let value = Value::Text(name.as_str().into());
+            let path = Change {
+                key: FieldKey::path(),
+                ..change("", now, value)
+            };
+            vault.insert(&name.as_str().into(), path);
+        }
+    });
+    sync(&mut second, &cloud).unwrap();
+    second.now += 8 * 24 * 3600;
+    delete_others(&thief, second.now);
+    held_back(sync(&mut second, &cloud));
+    assert_eq!(second.vault.view().records().len(), 350);
+}
+
+#[test]
+fn what_one_device_agreed_to_and_another_refused_can_be_refused_again() {
+    let (cloud, mut first, mut second) = fifty_records();
+    let thief = Thief::with_key_of(&first, &cloud);
+    let ahead = second.now + 3 * AHEAD_SECONDS;
+    thief.write(|vault| {
+        for number in 1..13 {
+            let id = RecordId::from(format!("record {number:02}").as_str());
+            vault.insert(&id, change("note", ahead, Value::Text("new".into())));
+        }
+    });
+    first.sync_with(&mut Way::to(&cloud), &agreed()).unwrap();
+    refuse(&mut second, &cloud);
+    let before = seen(&first.vault);
+    held_back(sync(&mut first, &cloud));
+    refuse(&mut first, &cloud);
+    assert_eq!(seen(&first.vault), before);
+    // The values have present stamps now.
+    for (_, record) in first.vault.records() {
+        let mut values = record.changes().iter().filter(|change| !change.is_purged());
+        assert!(values.all(|change| change.stamp < Stamp::from_seconds(first.now + 100)));
+    }
+}
+
+#[test]
+fn values_that_never_decide_do_not_keep_a_refusal_from_ending() {
+    let (cloud, first, mut second) = fifty_records();
+    let thief = Thief::with_key_of(&first, &cloud);
+    let before = seen(&second.vault);
+    put_everywhere(&thief, &change("password", -5, Value::Text("q".into())));
+    sync(&mut second, &cloud).unwrap();
+    put_everywhere(&thief, &change("password", -5, Value::Purged));
+    thief.delete_all(second.now + 10);
+    held_back(sync(&mut second, &cloud));
+    refuse(&mut second, &cloud);
+    assert_eq!(seen(&second.vault), before);
+}
+
+#[test]
+fn a_full_second_after_the_start_of_the_history_does_not_keep_a_refusal_from_ending() {
+    let (cloud, mut first, mut second) = fifty_records();
+    for number in 1..50 {
+        first.set(&format!("record {number:02}"), "password", "second value");
+    }
+    let since = first.now + 1;
+    first.now = since + 10;
+    first.rotate(&mut Way::to(&cloud), Some(since)).unwrap();
+    leave(&mut second).unwrap();
+    second.now = first.now;
+    let mut way = Way::to(&cloud);
+    second.join_with(&mut way, first.key(), &agreed()).unwrap();
+    for number in 1..50 {
+        second.set(&format!("record {number:02}"), "password", "third value");
+    }
+    second.now += 100;
+    sync(&mut second, &cloud).unwrap();
+    let thief = Thief::with_key_of(&first, &cloud);
+    let forged = Value::Text("forged".into());
+    put_everywhere(&thief, &change("password", since + 1, forged));
+    sync(&mut second, &cloud).unwrap();
+    let before = seen(&second.vault);
+    put_everywhere(&thief, &change("password", since, Value::Text("x".into())));
+    thief.delete_all(second.now);
+    held_back(sync(&mut second, &cloud));
+    refuse(&mut second, &cloud);
+    assert_eq!(seen(&second.vault), before);
+    for (_, record) in second.vault.records().skip(1) {
+        let changes = record.history(Domain::User, &"password".into()).iter();
+        let mut values = changes.filter_map(|change| change.value.shown());
+        let second_value = Text::from("second value");
+        assert!(values.any(|value| *value == second_value));
+    }
+}
+
+#[test]
+fn what_is_refused_and_cannot_be_purged_leaves_the_server() {
+    for is_too_large in [false, true] {
+        let (cloud, mut first, mut second) = fifty_records();
+        sync(&mut first, &cloud).unwrap();
+        sync(&mut second, &cloud).unwrap();
+        cloud.borrow_mut().banner = "cloud\nbtoken-max 120000\n".to_owned();
+        let thief = Thief::with_key_of(&first, &cloud);
+        thief.write(|vault| {
+            if is_too_large {
+                vault.create_record("two".into(), "two", 5).unwrap();
+                let long = "x".repeat(118_000);
+                vault.set(&"two".into(), "note", long, 5).unwrap();
+            } else {
+                let long = Value::Text("x".repeat(35_000).as_str().into());
+                for number in 0..2 {
+                    let never = change("password", i64::MAX - number, long.clone());
+                    vault.insert(&"mail".into(), never);
+                }
+            }
+        });
+        let before = second.vault.clone();
+        let held = held_back(sync(&mut second, &cloud));
+        assert_eq!(held.too_large.is_some(), is_too_large, "{held}");
+        refuse(&mut second, &cloud);
+        assert_eq!(second.remote(&cloud), before);
+        // Nothing is asked or missed any more, whatever is uploaded next.
+        second.set("record 03", "note", "own edit");
+        for device in [&mut second, &mut first] {
+            for _ in 0..2 {
+                assert_eq!(sync(device, &cloud).unwrap().rollback, None);
+            }
+        }
+        assert_eq!(first.vault, second.vault);
+    }
+}
+
+#[test]
+fn a_small_btoken_does_not_overfill_a_large_vault() {
+    let (cloud, mut first, mut second) = fifty_records();
+    first.set("big", "note", &"y".repeat(330_000));
+    sync(&mut first, &cloud).unwrap();
+    sync(&mut second, &cloud).unwrap();
+    cloud.borrow_mut().banner = "cloud\nbtoken-max 400000\n".to_owned();
+    let thief = Thief::with_key_of(&first, &cloud);
+    thief.write(|vault| {
+        *vault = Vault::new();
+        vault.create_record("two".into(), "two", 5).unwrap();
+        let long = "x".repeat(85_000);
+        vault.set(&"two".into(), "note", long, 5).unwrap();
+    });
+    let before = second.vault.clone();
+    assert!(held_back(sync(&mut second, &cloud)).too_large.is_some());
+    refuse(&mut second, &cloud);
+    assert_eq!((&second.vault, &second.remote(&cloud)), (&before, &before));
+}
+
+#[test]
+fn an_answer_to_hidden_content_is_none_to_other_content_of_the_same_length() {
+    let (cloud, first, mut second) = fifty_records();
+    let thief = Thief::with_key_of(&first, &cloud);
+    let original = cloud.borrow_mut().only_btoken().clone();
+    let hide = |id: &str, text: &str| {
+        cloud.borrow_mut().only_btoken().clone_from(&original);
+        thief.write(|vault| {
+            for number in 0..3 {
+                let long = Value::Text(text.repeat(30_000).as_str().into());
+                let never = change("password", i64::MAX - number, long);
+                vault.insert(&id.into(), never);
+            }
+        });
+    };
+    hide("mail", "a");
+    let held = held_back(sync(&mut second, &cloud));
+    let agreed = deciding(Decision::Agree(held.into()));
+    hide("record 01", "b");
+    held_back(second.sync_with(&mut Way::to(&cloud), &agreed));
+    // The agreement counts for what was asked, and counts only the hidden bytes anew.
+    hide("mail", "a");
+    let before = second.baseline.clone().map(|baseline| baseline.time);
+    let mut way = Way::to(&cloud);
+    second.sync_with(&mut way, &agreed).unwrap();
+    let after = second.baseline.clone().unwrap();
+    assert_eq!((Some(after.time), after.hidden), (before, 0));
+}
+
+#[test]
+fn a_preview_shows_what_an_old_account_would_bring() {
+    let (cloud, mut first, _) = fifty_records();
+    let thief = Thief::with_key_of(&first, &cloud);
+    let before = seen(&first.vault);
+    let meddle = |exchange: usize| {
+        if exchange == 3 {
+            thief.delete_all(PRESENT_MIN + 1_000_100);
+        }
+    };
+    let mut watched = Watched {
+        way: Way::to(&cloud),
+        meddle: &meddle,
+        exchanges: 0,
+    };
+    let mut calm = Calm::new();
+    let mut client = SyncClient {
+        replica: &mut first,
+        transport: &mut watched,
+        env: &mut calm,
+    };
+    held_back(client.rotate(Reason::Renewal, None, &Options::default()));
+    held_back(sync(&mut first, &cloud));
+    let preview = first.preview(&mut Way::to(&cloud)).unwrap();
+    assert_eq!(preview.held.unwrap().count(|_| true), 50);
+    refuse(&mut first, &cloud);
+    assert_eq!(cloud.borrow().accounts.len(), 1);
+    assert_eq!(seen(&first.remote(&cloud)), before);
+}
+
+#[test]
+fn the_account_that_a_thief_knows_is_not_forgotten_over_many_interruptions() {
+    let (cloud, mut first, _) = fifty_records();
+    let stolen = first.key();
+    for _ in 0..104 {
+        let faults = std::iter::repeat_n(Fault::Unreachable, 40);
+        let mut way = Way::with(&cloud, [Fault::Nothing].into_iter().chain(faults));
+        let _ = first.rotate_with(&mut way, Reason::Loss, None, &Options::default());
+    }
+    sync(&mut first, &cloud).unwrap();
+    let is_there = |key: &SyncKey| {
+        let account = account_of(key).unwrap();
+        cloud.borrow().accounts.contains_key(&account)
+    };
+    assert!(!is_there(&stolen));
+    assert!(is_there(&first.key()));
+}
+
+/// With a search in proportion to the changes for each of them, this takes hours.
+#[test]
+fn a_refusal_of_very_many_purges_ends() {
+    const CHANGES: i64 = 20_000;
+    let (cloud, first, mut second) = fifty_records();
+    let thief = Thief::with_key_of(&first, &cloud);
+    let put = |value: &dyn Fn(i64) -> Value| {
+        thief.write(|vault| {
+            let mut more = Vault::new();
+            for number in 0..CHANGES {
+                let forged = change("password", 100_000 + number, value(number));
+                more.insert(&"mail".into(), forged);
+            }
+            vault.merge(&more);
+        });
+    };
+    put(&|number| Value::Text(number.to_string().as_str().into()));
+    sync(&mut second, &cloud).unwrap();
+    let before = seen(&second.vault);
+    put(&|_| Value::Purged);
+    thief.delete_all(second.now + 5);
+    held_back(sync(&mut second, &cloud));
+    refuse(&mut second, &cloud);
+    assert_eq!(seen(&second.vault), before);
+}
