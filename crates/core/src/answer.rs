@@ -199,6 +199,16 @@ pub enum Question {
 }
 
 impl Question {
+    /// Whether both are about what is held back from one place.
+    fn is_about_same_place(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::HeldBack { place: one, .. }, Self::HeldBack { place: other, .. }) => {
+                one == other
+            }
+            _ => false,
+        }
+    }
+
     /// Whether this asks for nothing that the other question did not ask for. A sync that was held
     /// back may be held back again, with other numbers.
     #[must_use]
@@ -336,11 +346,15 @@ impl Consent {
 
     /// Refuses for good what a sync holds back: its changes are purged, on all devices.
     pub fn refuse(&mut self, question: Question) {
+        self.given
+            .retain(|given| !given.is_about_same_place(&question));
         self.refused.push(question);
     }
 
-    /// Adds a yes.
+    /// Adds a yes. The last answer about a place counts.
     pub fn give(&mut self, question: Question) {
+        self.refused
+            .retain(|refused| !refused.is_about_same_place(&question));
         self.given.push(question);
     }
 
@@ -382,5 +396,57 @@ impl Consent {
         } else {
             Err(Halt::Needs(Need::Confirmation(question)))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use passmate_sync::admit::{Entry, would_hold_back};
+    use passmate_vault::Vault;
+    use passmate_vault::record::AHEAD_SECONDS;
+
+    use super::*;
+
+    const HOST: &str = "example.org";
+
+    #[test]
+    fn the_last_answer_about_a_place_counts() {
+        let (now, mut vault) = (2_000_000_000, Vault::new());
+        vault.create_record("A".into(), "mail", now).unwrap();
+        let mut remote = vault.clone();
+        let ahead = now + 2 * AHEAD_SECONDS;
+        remote.set(&"A".into(), "note", "x", ahead).unwrap();
+        let entry = Entry {
+            vault: &vault,
+            baseline: None,
+            now,
+        };
+        let held = would_hold_back(remote, entry, &Policy::default()).unwrap();
+        let question = |place| Question::HeldBack {
+            place,
+            held: held.clone(),
+        };
+        let mut consent = Consent::none();
+        let of = |consent: &Consent, place| consent.policy(&place, &Policy::default()).decision;
+        consent.refuse(question(Place::Server(HOST.into())));
+        consent.refuse(question(Place::Folder(HOST.into())));
+        assert_eq!(
+            of(&consent, Place::Server(HOST.into())),
+            Decision::Refuse(held.clone())
+        );
+        consent.give(question(Place::Server(HOST.into())));
+        assert_eq!(
+            of(&consent, Place::Server(HOST.into())),
+            Decision::Agree(held.clone())
+        );
+        assert_eq!(
+            of(&consent, Place::Folder(HOST.into())),
+            Decision::Refuse(held.clone())
+        );
+        consent.refuse(question(Place::Server(HOST.into())));
+        assert_eq!(
+            of(&consent, Place::Server(HOST.into())),
+            Decision::Refuse(held)
+        );
     }
 }
