@@ -374,9 +374,16 @@ fn rotation(report: &Report) -> Vec<Notice> {
                  tries again"
         )
     });
+    let gone = report.gone.iter().map(|account| {
+        format!(
+            "the server refuses the account from before the rotation, {account}: it is deleted \
+                 already, or whoever runs the server has disabled it"
+        )
+    });
     unread
         .into_iter()
         .chain(unfinished)
+        .chain(gone)
         .map(Notice::warning)
         .collect()
 }

@@ -42,19 +42,23 @@ impl SyncClient<'_> {
 }
 
 impl SyncClient<'_> {
-    /// Deletes the account that a rotation left behind, and forgets it.
+    /// Deletes the account that a rotation left behind, and forgets it. Returns whether the server
+    /// confirmed that: one that it refuses was deleted before, or is disabled there.
     ///
     /// # Errors
     /// As [`delete`](Self::delete).
-    pub fn delete_retired(&mut self, retired: &Retired) -> Result<(), SyncError> {
-        match delete_account(&retired.key, self.transport, self.env) {
-            // Somebody else may have deleted it.
-            Err(SyncError::Remote(RemoteError::Refused)) => {}
+    pub fn delete_retired(&mut self, retired: &Retired) -> Result<bool, SyncError> {
+        let confirmed = match delete_account(&retired.key, self.transport, self.env) {
+            Err(SyncError::Remote(RemoteError::Refused)) => false,
             Err(SyncError::Remote(RemoteError::DeletedOrUnreachable))
-                if self.look(&retired.key, |_| Ok(()))?.is_none() => {}
-            deleted => deleted?,
-        }
-        self.forget_retired(retired)
+                if self.look(&retired.key, |_| Ok(()))?.is_none() =>
+            {
+                false
+            }
+            deleted => deleted.map(|()| true)?,
+        };
+        self.forget_retired(retired)?;
+        Ok(confirmed)
     }
 
     /// Forgets the account that a rotation left behind: it is deleted.

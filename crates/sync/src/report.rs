@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use passmate_proto::AccountNumber;
 use passmate_vault::Delta;
 use passmate_vault::merge::MergeSummary;
 use passmate_vault::record::FieldKey;
@@ -47,6 +48,9 @@ pub struct Report {
     pub ignored_cut: Option<i64>,
     /// Why the account from before a rotation could not be read; it was left unread.
     pub unread: Option<RemoteError>,
+    /// Accounts from before a rotation that the server refuses: they are deleted already, or were
+    /// disabled there.
+    pub gone: Vec<AccountNumber>,
     /// Why the account from before a rotation is not deleted yet.
     pub unfinished: Option<RemoteError>,
     /// The length of the btoken that the server has, in bytes.
@@ -78,6 +82,7 @@ impl Report {
         self.anomalies.splice(..0, earlier.anomalies);
         self.ignored_cut = earlier.ignored_cut.or(self.ignored_cut);
         self.unread = earlier.unread.or(self.unread.take());
+        self.gone.splice(..0, earlier.gone);
     }
 }
 

@@ -120,12 +120,18 @@ impl SyncClient<'_> {
         if !retired.is_lost {
             match self.look_into(retired) {
                 Ok(Some(last)) => self.bring_along(last, options, report)?,
-                Ok(None) => return self.forget_retired(retired),
+                Ok(None) => {
+                    report.gone.extend(account_of(&retired.key));
+                    return self.forget_retired(retired);
+                }
                 Err(error) if error.is_about_content() => report.unread = Some(error),
                 Err(error) => return Err(error.into()),
             }
         }
-        self.delete_retired(retired)
+        if !self.delete_retired(retired)? {
+            report.gone.extend(account_of(&retired.key));
+        }
+        Ok(())
     }
 
     /// What an old account holds; `None` if it is gone.

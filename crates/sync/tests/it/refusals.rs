@@ -310,6 +310,34 @@ fn the_account_that_a_thief_knows_is_not_forgotten_over_many_interruptions() {
     assert!(is_there(&first.key()));
 }
 
+#[test]
+fn an_old_account_that_the_server_refuses_is_named() {
+    for reason in [Reason::Renewal, Reason::Loss] {
+        let (cloud, mut first, _) = fifty_records();
+        let old = account_of(&first.key()).unwrap();
+        // Somebody deletes it as soon as the new one is there.
+        let meddle = |_| {
+            let mut cloud = cloud.borrow_mut();
+            if cloud.accounts.len() > 1 {
+                cloud.accounts.remove(&old);
+            }
+        };
+        let mut watched = Watched {
+            way: Way::to(&cloud),
+            meddle: &meddle,
+            exchanges: 0,
+        };
+        let mut calm = Calm::new();
+        let mut client = SyncClient {
+            replica: &mut first,
+            transport: &mut watched,
+            env: &mut calm,
+        };
+        let report = client.rotate(reason, None, &Options::default());
+        assert_eq!(report.unwrap().gone, [old]);
+    }
+}
+
 /// With a search in proportion to the changes for each of them, this takes hours.
 #[test]
 fn a_refusal_of_very_many_purges_ends() {
