@@ -282,6 +282,7 @@ fn sync_server(session: &mut Session, request: &SyncRequest, continued: bool) ->
         continued,
         ..options(session, &request.consent, &Place::Server(place.clone()))
     };
+    let was_rotating = is_rotating(session);
     match server_of(session) {
         Ok(mut server) => {
             let mut env = SystemEnv::default();
@@ -308,7 +309,14 @@ fn sync_server(session: &mut Session, request: &SyncRequest, continued: bool) ->
                     ..options
                 });
             }
-            conclude(session, result)
+            let mut synced = conclude(session, result);
+            if was_rotating && !is_rotating(session) {
+                let text = "the rotation is complete: this vault has a new key; on every other \
+                            device: `passmate sync leave`, then `passmate sync setup` with the key \
+                            of `passmate sync key`";
+                synced.notices.push(Notice::warning(text.to_owned()));
+            }
+            synced
         }
         Err(problem) => Synced {
             place,
@@ -316,6 +324,12 @@ fn sync_server(session: &mut Session, request: &SyncRequest, continued: bool) ->
             notices: Vec::new(),
         },
     }
+}
+
+/// Whether a rotation is under way.
+fn is_rotating(session: &Session) -> bool {
+    let account = Replica::account(session);
+    account.is_some_and(|account| account.is_lost || !account.retired.is_empty())
 }
 
 /// The options of a sync with a place, by the settings and by what a person said.

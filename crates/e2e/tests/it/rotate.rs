@@ -150,3 +150,33 @@ fn a_vault_too_large_for_its_server_rotates_to_less_history() {
     );
     assert_eq!(first.run(&["show", "mail", "user"]).ok(), "me\n");
 }
+
+#[test]
+fn a_loss_that_was_declared_without_a_network_is_dealt_with_by_the_next_sync() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let (address, pin) = (server.address().to_string(), server.pin.to_string());
+    let (home, other) = (Home::new(), Home::new());
+    for home in [&home, &other] {
+        home.run(&["init"]).ok();
+    }
+    home.run_with(&["set", "mail", "password"], "one").ok();
+    home.run(&["sync", "setup", &address, "--pin", &pin]).ok();
+    let old_key = home.run(&["sync", "key"]).ok();
+    join(&other, &server, &old_key, &[]).ok();
+    server.stop();
+
+    let said = home.run(&["sync", "rotate", "--lost", "--yes"]);
+    assert_eq!(said.code, 20, "{said:?}");
+    let status = home.run(&["sync", "status"]).ok();
+    assert!(status.contains("a device was lost"), "{status}");
+
+    let _server = Server::start_with(dir.path(), &["--listen", &address]);
+    let said = home.run(&["sync"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.err.contains("this vault has a new key"), "{said:?}");
+    assert_ne!(home.run(&["sync", "key"]).ok(), old_key);
+    assert_eq!(other.run(&["sync"]).code, 22, "the old account is gone");
+    let said = home.run(&["sync"]);
+    assert!(!said.err.contains("new key"), "{said:?}");
+}

@@ -78,8 +78,8 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     report::server(app, synced).map_err(|problem| {
         if args.lost {
             return problem.with_hint(
-                "the key is not changed yet; nothing is read from the account any more, and the \
-                 next `passmate sync` goes on; see `passmate sync status`",
+                "nothing is read from the old account any more, and the next `passmate sync` goes \
+                 on; see `passmate sync status`",
             );
         }
         problem
