@@ -19,7 +19,7 @@ pub struct Baseline {
     pub time: i64,
     /// The number of records that were seen then.
     pub records: usize,
-    /// The number of records that came from outside since a person agreed. They do not count as
+    /// The number of records that others made visible since a person agreed. They do not count as
     /// seen: whoever brings them could raise the number.
     pub added: usize,
     /// The number of bytes that came from outside since then and show nowhere.
