@@ -76,6 +76,28 @@ pub(super) fn fifty_records() -> (Rc<RefCell<Cloud>>, Device, Device) {
     (cloud, first, second)
 }
 
+/// Two devices with 50 records, of which each has a value from before the history begins and one
+/// after it. Returns when it begins too.
+pub(super) fn fifty_truncated_records() -> (Rc<RefCell<Cloud>>, Device, Device, i64) {
+    let (cloud, mut first, mut second) = fifty_records();
+    for number in 1..50 {
+        first.set(&format!("record {number:02}"), "password", "second value");
+    }
+    let since = first.now + 1;
+    first.now = since + 10;
+    first.rotate(&mut Way::to(&cloud), Some(since)).unwrap();
+    leave(&mut second).unwrap();
+    second.now = first.now;
+    let mut way = Way::to(&cloud);
+    second.join_with(&mut way, first.key(), &agreed()).unwrap();
+    for number in 1..50 {
+        second.set(&format!("record {number:02}"), "password", "third value");
+    }
+    second.now += 100;
+    sync(&mut second, &cloud).unwrap();
+    (cloud, first, second, since)
+}
+
 pub(super) fn sync(device: &mut Device, cloud: &Rc<RefCell<Cloud>>) -> Result<Report, SyncError> {
     device.sync(&mut Way::to(cloud))
 }
@@ -121,31 +143,6 @@ fn a_thief_who_deletes_everything_is_met_at_every_way_in() {
         assert_eq!(seen(&lost.remote(&cloud)), before);
         assert_eq!(cloud.borrow().accounts.len(), 1);
     }
-}
-
-#[test]
-fn what_was_refused_is_gone_for_good_on_every_device() {
-    let (cloud, mut first, mut second) = fifty_records();
-    let thief = Thief::with_key_of(&first, &cloud);
-    let before = seen(&first.vault);
-    thief.delete_all(TIME_MAX);
-    let held = held_back(sync(&mut first, &cloud));
-    let refused = deciding(Decision::Refuse(held.into()));
-    first.sync_with(&mut Way::to(&cloud), &refused).unwrap();
-    assert_eq!(seen(&first.vault), before);
-    // The other device has nothing to decide any more.
-    sync(&mut second, &cloud).unwrap();
-    assert_eq!(second.vault, first.vault);
-    assert_eq!(first.remote(&cloud), first.vault);
-    // The same changes do not come back, and edits have the present time.
-    thief.delete_all(TIME_MAX);
-    sync(&mut first, &cloud).unwrap();
-    assert_eq!(seen(&first.vault), before);
-    first.set("record 07", "password", "new");
-    sync(&mut first, &cloud).unwrap();
-    let newest = first.vault.record(&"record 07".into()).unwrap();
-    let newest = newest.newest(Domain::User, &"password".into()).unwrap();
-    assert_eq!(newest.stamp, Stamp::from_seconds(first.now));
 }
 
 #[test]
@@ -332,10 +329,10 @@ fn an_old_account_full_of_tricks_never_blocks_a_rotation() {
 }
 
 /// A way on which a thief writes something else before each exchange.
-pub(super) struct Watched<'a> {
-    pub(super) way: Way,
-    pub(super) meddle: &'a dyn Fn(usize),
-    pub(super) exchanges: usize,
+struct Watched<'a> {
+    way: Way,
+    meddle: &'a dyn Fn(usize),
+    exchanges: usize,
 }
 
 impl Transport for Watched<'_> {
@@ -344,6 +341,25 @@ impl Transport for Watched<'_> {
         self.exchanges += 1;
         self.way.connect()
     }
+}
+
+/// Rotates while a thief writes something else before each exchange.
+pub(super) fn rotate_watched(
+    device: &mut Device,
+    cloud: &Rc<RefCell<Cloud>>,
+    reason: Reason,
+    meddle: &dyn Fn(usize),
+) -> Result<Report, SyncError> {
+    let mut client = SyncClient {
+        replica: device,
+        transport: &mut Watched {
+            way: Way::to(cloud),
+            meddle,
+            exchanges: 0,
+        },
+        env: &mut Calm::new(),
+    };
+    client.rotate(reason, None, &Options::default())
 }
 
 #[test]
@@ -360,18 +376,7 @@ fn a_thief_who_writes_before_each_exchange_does_not_block_a_rotation() {
                 }),
                 _ => thief.cut_to_nothing(),
             };
-            let mut watched = Watched {
-                way: Way::to(&cloud),
-                meddle: &meddle,
-                exchanges: 0,
-            };
-            let mut calm = Calm::new();
-            let mut client = SyncClient {
-                replica: &mut first,
-                transport: &mut watched,
-                env: &mut calm,
-            };
-            let report = client.rotate(reason, None, &Options::default()).unwrap();
+            let report = rotate_watched(&mut first, &cloud, reason, &meddle).unwrap();
             assert_eq!(report.unfinished, None);
             assert_eq!(seen(&first.vault), before, "{round} {reason:?}");
             assert_eq!(first.remote(&cloud), first.vault);
@@ -567,129 +572,6 @@ fn an_agreement_counts_for_what_was_asked_alone() {
 }
 
 #[test]
-fn a_refusal_undoes_every_effect_and_spares_other_devices() {
-    let (cloud, mut first, mut second) = fifty_records();
-    for device in [&mut first, &mut second] {
-        device.set("record 01", "password", "second value");
-        sync(device, &cloud).unwrap();
-    }
-    sync(&mut first, &cloud).unwrap();
-    let thief = Thief::with_key_of(&first, &cloud);
-    let before = seen(&second.vault);
-    // A changed record whose path is taken over too, and whose history is purged.
-    thief.write(|vault| {
-        let ids: Vec<_> = vault.records().map(|(id, _)| id.clone()).collect();
-        for (number, id) in ids.iter().enumerate() {
-            vault.set(id, "note", "evil", second.now).unwrap();
-            let path = vault.record(id).unwrap().last_path().unwrap();
-            let lower = RecordId::from(format!("!{number}").as_str());
-            vault.create_record(lower, path, second.now).unwrap();
-            vault
-                .purge(id, |one| one.stamp == Stamp::from_seconds(1), second.now)
-                .unwrap();
-        }
-    });
-    second
-        .sync_with(&mut Way::to(&cloud), &deciding(Decision::RefuseAll))
-        .unwrap();
-    assert_eq!(seen(&second.vault), before);
-    // An honest change in a record of which another change is refused stays.
-    sync(&mut first, &cloud).unwrap();
-    first.now = second.now + 10;
-    first.set("record 02", "password", "honest");
-    sync(&mut first, &cloud).unwrap();
-    thief.write(|vault| {
-        let ahead = second.now + 9 * AHEAD_SECONDS;
-        vault
-            .set(&"record 02".into(), "note", "evil", ahead)
-            .unwrap();
-    });
-    second.now = first.now;
-    second
-        .sync_with(&mut Way::to(&cloud), &deciding(Decision::RefuseAll))
-        .unwrap();
-    let record = ("record 02".to_owned(), "honest".to_owned());
-    assert!(seen(&second.vault).contains(&record));
-    sync(&mut first, &cloud).unwrap();
-    assert_eq!(first.vault, second.vault);
-}
-
-#[test]
-fn alterations_beside_a_refused_change_are_counted() {
-    let (cloud, first, mut second) = fifty_records();
-    let thief = Thief::with_key_of(&first, &cloud);
-    for round in 0..7 {
-        thief.write(|vault| {
-            for number in round * 7..round * 7 + 7 {
-                let id = RecordId::from(format!("record {number:02}").as_str());
-                if vault.record(&id).is_some() {
-                    vault.delete(&id, second.now).unwrap();
-                }
-            }
-            let ahead = second.now + 5 * AHEAD_SECONDS;
-            vault
-                .set(&"mail".into(), "note", &*round.to_string(), ahead)
-                .unwrap();
-        });
-        second.now += 3600;
-        let _ = second.sync_with(&mut Way::to(&cloud), &deciding(Decision::RefuseAll));
-    }
-    assert!(second.vault.view().records().len() > 40);
-}
-
-#[test]
-fn much_that_shows_nowhere_is_held_back() {
-    let (cloud, first, mut second) = fifty_records();
-    let thief = Thief::with_key_of(&first, &cloud);
-    let purge = |seconds: i64| Change {
-        key: FieldKey::user("password"),
-        stamp: Stamp::from_seconds(seconds),
-        value: Value::Purged,
-    };
-    let long = "x".repeat(60_000);
-    for kind in 0..3 {
-        let mut device = second.clone();
-        let original = cloud.borrow_mut().only_btoken().clone();
-        thief.write(|vault| match kind {
-            // Every second of a day is purged before it comes.
-            0 => (0..80_000).for_each(|second| {
-                vault.insert(&"mail".into(), purge(device.now + second));
-            }),
-            // Records without a path, and changes that never decide.
-            1 => (0..3).for_each(|number| {
-                let id = RecordId::from(format!("hidden {number}").as_str());
-                let value = Value::Text(long.as_str().into());
-                vault.insert(&id, Change { value, ..purge(5) });
-            }),
-            _ => (0..3).for_each(|number| {
-                let value = Value::Text(long.as_str().into());
-                vault.insert(
-                    &"mail".into(),
-                    Change {
-                        value,
-                        ..purge(i64::MAX - number)
-                    },
-                );
-            }),
-        });
-        let before = device.vault.clone();
-        let held = held_back(sync(&mut device, &cloud));
-        assert!(held.hidden > 64 * 1024, "{held}");
-        device
-            .sync_with(&mut Way::to(&cloud), &deciding(Decision::RefuseAll))
-            .unwrap();
-        assert_eq!(device.vault, before, "{kind}");
-        assert_eq!(
-            device.remote(&cloud),
-            before,
-            "and the server has it no more"
-        );
-        *cloud.borrow_mut().only_btoken() = original;
-    }
-    sync(&mut second, &cloud).unwrap();
-}
-
-#[test]
 fn a_vault_that_others_fill_up_is_held_back() {
     let (cloud, first, mut second) = fifty_records();
     cloud.borrow_mut().banner = "cloud\nbtoken-max 40000\n".to_owned();
@@ -720,23 +602,7 @@ fn a_vault_that_others_fill_up_is_held_back() {
 
 #[test]
 fn in_a_truncated_history_no_value_goes_uncounted() {
-    let (cloud, mut first, mut second) = fifty_records();
-    for number in 1..50 {
-        first.set(&format!("record {number:02}"), "password", "second value");
-    }
-    let since = first.now + 1;
-    first.now = since + 10;
-    first.rotate(&mut Way::to(&cloud), Some(since)).unwrap();
-    leave(&mut second).unwrap();
-    second.now = first.now;
-    second
-        .join_with(&mut Way::to(&cloud), first.key(), &agreed())
-        .unwrap();
-    for number in 1..50 {
-        second.set(&format!("record {number:02}"), "password", "third value");
-    }
-    second.now += 100;
-    sync(&mut second, &cloud).unwrap();
+    let (cloud, first, mut second, since) = fifty_truncated_records();
     let thief = Thief::with_key_of(&first, &cloud);
     let before = second.vault.clone();
     thief.write(|vault| {

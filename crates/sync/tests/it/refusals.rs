@@ -1,6 +1,8 @@
 //! A refusal always ends: what was refused is gone, here and on the server, and it is no agreement.
 
-use super::gate::{Thief, Watched, fifty_records, seen, sync};
+use passmate_vault::record::TIME_MAX;
+
+use super::gate::{Thief, fifty_records, fifty_truncated_records, rotate_watched, seen, sync};
 use super::*;
 
 fn refuse(device: &mut Device, cloud: &Rc<RefCell<Cloud>>) -> Report {
@@ -41,6 +43,79 @@ fn put_everywhere(thief: &Thief, change: &Change) {
 }
 
 #[test]
+fn what_was_refused_is_gone_for_good_on_every_device() {
+    let (cloud, mut first, mut second) = fifty_records();
+    let thief = Thief::with_key_of(&first, &cloud);
+    let before = seen(&first.vault);
+    thief.delete_all(TIME_MAX);
+    let held = held_back(sync(&mut first, &cloud));
+    let refused = deciding(Decision::Refuse(held.into()));
+    first.sync_with(&mut Way::to(&cloud), &refused).unwrap();
+    assert_eq!(seen(&first.vault), before);
+    // The other device has nothing to decide any more.
+    sync(&mut second, &cloud).unwrap();
+    assert_eq!(second.vault, first.vault);
+    assert_eq!(first.remote(&cloud), first.vault);
+    // The same changes do not come back, and edits have the present time.
+    thief.delete_all(TIME_MAX);
+    sync(&mut first, &cloud).unwrap();
+    assert_eq!(seen(&first.vault), before);
+    first.set("record 07", "password", "new");
+    sync(&mut first, &cloud).unwrap();
+    let newest = first.vault.record(&"record 07".into()).unwrap();
+    let newest = newest.newest(Domain::User, &"password".into()).unwrap();
+    assert_eq!(newest.stamp, Stamp::from_seconds(first.now));
+}
+
+#[test]
+fn a_refusal_undoes_every_effect_and_spares_other_devices() {
+    let (cloud, mut first, mut second) = fifty_records();
+    for device in [&mut first, &mut second] {
+        device.set("record 01", "password", "second value");
+        sync(device, &cloud).unwrap();
+    }
+    sync(&mut first, &cloud).unwrap();
+    let thief = Thief::with_key_of(&first, &cloud);
+    let before = seen(&second.vault);
+    // A changed record whose path is taken over too, and whose history is purged.
+    thief.write(|vault| {
+        let ids: Vec<_> = vault.records().map(|(id, _)| id.clone()).collect();
+        for (number, id) in ids.iter().enumerate() {
+            vault.set(id, "note", "evil", second.now).unwrap();
+            let path = vault.record(id).unwrap().last_path().unwrap();
+            let lower = RecordId::from(format!("!{number}").as_str());
+            vault.create_record(lower, path, second.now).unwrap();
+            vault
+                .purge(id, |one| one.stamp == Stamp::from_seconds(1), second.now)
+                .unwrap();
+        }
+    });
+    second
+        .sync_with(&mut Way::to(&cloud), &deciding(Decision::RefuseAll))
+        .unwrap();
+    assert_eq!(seen(&second.vault), before);
+    // An honest change in a record of which another change is refused stays.
+    sync(&mut first, &cloud).unwrap();
+    first.now = second.now + 10;
+    first.set("record 02", "password", "honest");
+    sync(&mut first, &cloud).unwrap();
+    thief.write(|vault| {
+        let ahead = second.now + 9 * AHEAD_SECONDS;
+        vault
+            .set(&"record 02".into(), "note", "evil", ahead)
+            .unwrap();
+    });
+    second.now = first.now;
+    second
+        .sync_with(&mut Way::to(&cloud), &deciding(Decision::RefuseAll))
+        .unwrap();
+    let record = ("record 02".to_owned(), "honest".to_owned());
+    assert!(seen(&second.vault).contains(&record));
+    sync(&mut first, &cloud).unwrap();
+    assert_eq!(first.vault, second.vault);
+}
+
+#[test]
 fn a_refusal_is_no_agreement_to_what_passed_before() {
     let (cloud, first, mut second) = fifty_records();
     let thief = Thief::with_key_of(&first, &cloud);
@@ -70,6 +145,29 @@ fn a_refusal_is_no_agreement_to_what_passed_before() {
     delete_others(&thief, now + 10);
     held_back(sync(&mut second, &cloud));
     assert_eq!(second.vault.view().records().len(), 350);
+}
+
+#[test]
+fn alterations_beside_a_refused_change_are_counted() {
+    let (cloud, first, mut second) = fifty_records();
+    let thief = Thief::with_key_of(&first, &cloud);
+    for round in 0..7 {
+        thief.write(|vault| {
+            for number in round * 7..round * 7 + 7 {
+                let id = RecordId::from(format!("record {number:02}").as_str());
+                if vault.record(&id).is_some() {
+                    vault.delete(&id, second.now).unwrap();
+                }
+            }
+            let ahead = second.now + 5 * AHEAD_SECONDS;
+            vault
+                .set(&"mail".into(), "note", &*round.to_string(), ahead)
+                .unwrap();
+        });
+        second.now += 3600;
+        let _ = second.sync_with(&mut Way::to(&cloud), &deciding(Decision::RefuseAll));
+    }
+    assert!(second.vault.view().records().len() > 40);
 }
 
 #[test]
@@ -142,22 +240,7 @@ fn values_that_never_decide_do_not_keep_a_refusal_from_ending() {
 
 #[test]
 fn a_full_second_after_the_start_of_the_history_does_not_keep_a_refusal_from_ending() {
-    let (cloud, mut first, mut second) = fifty_records();
-    for number in 1..50 {
-        first.set(&format!("record {number:02}"), "password", "second value");
-    }
-    let since = first.now + 1;
-    first.now = since + 10;
-    first.rotate(&mut Way::to(&cloud), Some(since)).unwrap();
-    leave(&mut second).unwrap();
-    second.now = first.now;
-    let mut way = Way::to(&cloud);
-    second.join_with(&mut way, first.key(), &agreed()).unwrap();
-    for number in 1..50 {
-        second.set(&format!("record {number:02}"), "password", "third value");
-    }
-    second.now += 100;
-    sync(&mut second, &cloud).unwrap();
+    let (cloud, first, mut second, since) = fifty_truncated_records();
     let thief = Thief::with_key_of(&first, &cloud);
     let forged = Value::Text("forged".into());
     put_everywhere(&thief, &change("password", since + 1, forged));
@@ -174,6 +257,58 @@ fn a_full_second_after_the_start_of_the_history_does_not_keep_a_refusal_from_end
         let second_value = Text::from("second value");
         assert!(values.any(|value| *value == second_value));
     }
+}
+
+#[test]
+fn much_that_shows_nowhere_is_held_back() {
+    let (cloud, first, mut second) = fifty_records();
+    let thief = Thief::with_key_of(&first, &cloud);
+    let purge = |seconds: i64| Change {
+        key: FieldKey::user("password"),
+        stamp: Stamp::from_seconds(seconds),
+        value: Value::Purged,
+    };
+    let long = "x".repeat(60_000);
+    for kind in 0..3 {
+        let mut device = second.clone();
+        let original = cloud.borrow_mut().only_btoken().clone();
+        thief.write(|vault| match kind {
+            // Every second of a day is purged before it comes.
+            0 => (0..80_000).for_each(|second| {
+                vault.insert(&"mail".into(), purge(device.now + second));
+            }),
+            // Records without a path, and changes that never decide.
+            1 => (0..3).for_each(|number| {
+                let id = RecordId::from(format!("hidden {number}").as_str());
+                let value = Value::Text(long.as_str().into());
+                vault.insert(&id, Change { value, ..purge(5) });
+            }),
+            _ => (0..3).for_each(|number| {
+                let value = Value::Text(long.as_str().into());
+                vault.insert(
+                    &"mail".into(),
+                    Change {
+                        value,
+                        ..purge(i64::MAX - number)
+                    },
+                );
+            }),
+        });
+        let before = device.vault.clone();
+        let held = held_back(sync(&mut device, &cloud));
+        assert!(held.hidden > 64 * 1024, "{held}");
+        device
+            .sync_with(&mut Way::to(&cloud), &deciding(Decision::RefuseAll))
+            .unwrap();
+        assert_eq!(device.vault, before, "{kind}");
+        assert_eq!(
+            device.remote(&cloud),
+            before,
+            "and the server has it no more"
+        );
+        *cloud.borrow_mut().only_btoken() = original;
+    }
+    sync(&mut second, &cloud).unwrap();
 }
 
 #[test]
@@ -272,18 +407,8 @@ fn a_preview_shows_what_an_old_account_would_bring() {
             thief.delete_all(PRESENT_MIN + 1_000_100);
         }
     };
-    let mut watched = Watched {
-        way: Way::to(&cloud),
-        meddle: &meddle,
-        exchanges: 0,
-    };
-    let mut calm = Calm::new();
-    let mut client = SyncClient {
-        replica: &mut first,
-        transport: &mut watched,
-        env: &mut calm,
-    };
-    held_back(client.rotate(Reason::Renewal, None, &Options::default()));
+    let rotated = rotate_watched(&mut first, &cloud, Reason::Renewal, &meddle);
+    held_back(rotated);
     held_back(sync(&mut first, &cloud));
     let preview = first.preview(&mut Way::to(&cloud)).unwrap();
     assert_eq!(preview.held.unwrap().count(|_| true), 50);
@@ -322,18 +447,7 @@ fn an_old_account_that_the_server_refuses_is_named() {
                 cloud.accounts.remove(&old);
             }
         };
-        let mut watched = Watched {
-            way: Way::to(&cloud),
-            meddle: &meddle,
-            exchanges: 0,
-        };
-        let mut calm = Calm::new();
-        let mut client = SyncClient {
-            replica: &mut first,
-            transport: &mut watched,
-            env: &mut calm,
-        };
-        let report = client.rotate(reason, None, &Options::default());
+        let report = rotate_watched(&mut first, &cloud, reason, &meddle);
         assert_eq!(report.unwrap().gone, [old]);
     }
 }
