@@ -238,8 +238,7 @@ impl Record {
         repeated
     }
 
-    /// The values of `wanted` that are missing here, each at a second after the history begins. A
-    /// value that is the newest of its field is left out.
+    /// The values of `wanted` that are missing here, each at a second after the history begins.
     fn repeated_after(&self, wanted: &Self, since: i64, now: i64) -> Vec<Change> {
         let mut repeated = Vec::new();
         for field in wanted.fields() {
@@ -248,13 +247,11 @@ impl Record {
             };
             let left = self.history(first.key.domain, &first.key.name);
             let mut there: BTreeSet<&Value> = left.iter().map(|change| &change.value).collect();
-            let newest = left.iter().rev().find(|change| change.decides());
             let mut seconds = Seconds::without(left, []);
             let mut after = since.saturating_add(1);
             for change in field {
-                let is_older = newest.is_some_and(|newest| change.stamp < newest.stamp);
-                let is_missing = is_older && change.value.shown().is_some() && change.decides();
-                if is_missing
+                if change.decides()
+                    && change.value.shown().is_some()
                     && there.insert(&change.value)
                     && let Some(second) = seconds.first_unused(after, now)
                 {

@@ -57,6 +57,15 @@ impl Vault {
         Cow::Owned(kept)
     }
 
+    /// A vault without records whose history begins when this one's does.
+    #[must_use]
+    pub fn start_alone(&self) -> Self {
+        Self {
+            since: self.since,
+            ..Self::new()
+        }
+    }
+
     /// Drops the changes that do not stay when this vault is merged with `other` and the history
     /// begins at `since`. Returns the number of dropped changes.
     pub(crate) fn truncate(&mut self, since: i64, other: &Self) -> usize {
