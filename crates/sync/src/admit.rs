@@ -219,10 +219,12 @@ impl<'a> Review<'a> {
         let rescued = rescue(ours, &mut merged, &summary, self.to.now);
         let received = SeenChanges::of(&kept).without(&SeenChanges::of(ours));
         let (before, after) = (ours.view(), merged.view());
-        let losing = losing(ours, &merged, &summary);
-        let purged = losing
-            .keys()
-            .filter(|id| summary.purged.binary_search(id).is_ok());
+        let losing = losing(ours, &merged, &self.remote, &summary);
+        let has_purge = |id: &RecordId| {
+            let mut new = new_in(&self.remote, ours, id);
+            new.any(Change::is_purged)
+        };
+        let purged = losing.keys().filter(|id| has_purge(id));
         let purged: BTreeSet<RecordId> = purged.copied().cloned().collect();
         let altered = altered(&before, &after, &summary, losing);
         let ahead = ahead(&kept, ours, self.to.now);
@@ -247,7 +249,7 @@ impl<'a> Review<'a> {
     /// What is held back, and the counts with everything that came.
     fn judge(&self, policy: &Policy) -> (HeldBack, Baseline) {
         // A vault that gets its first records trusts them.
-        let is_first = self.before == 0;
+        let is_first = self.before == 0 && self.altered.is_empty();
         let seen = if is_first { self.after } else { self.before };
         let mut counted = Baseline::or_new(self.to.baseline, self.to.now, seen);
         let earlier = counted.altered();

@@ -6,8 +6,8 @@ use passmate_proto::{BTOKEN_LEN_MAX_DEFAULT, CLIENT_BTOKEN_LEN_MAX_DEFAULT};
 use passmate_vault::compat::Original;
 use passmate_vault::format::{Btoken, BtokenShape};
 use passmate_vault::{
-    Account, OwnDevice, RollCall, SeenChanges, Shape, SyncKey, Trust, Vault, derive_read_hash,
-    format,
+    Account, Baseline, OwnDevice, RollCall, SeenChanges, Shape, SyncKey, Trust, Vault,
+    derive_read_hash, format,
 };
 use rand_core::CryptoRng;
 
@@ -42,7 +42,7 @@ pub(crate) struct Attempt<'a> {
     /// Send nothing more, after this many uploads.
     only_look: Option<u32>,
     /// The vault as it would be after the sync, and what would be held back.
-    preview: Option<(Vault, Option<Box<HeldBack>>)>,
+    preview: Option<(Vault, Option<Box<HeldBack>>, Option<Baseline>)>,
     is_preview: bool,
 }
 
@@ -288,16 +288,21 @@ impl<'a> Attempt<'a> {
         self.report.sent = shape.count_missing(ours, remote);
         self.report.note(summary);
         self.report.delta.sent = sent;
-        self.preview = Some((merged, held));
+        self.preview = Some((merged, held, admitted.baseline().cloned()));
     }
 
     /// The report of a preview, and the vault as it would be.
     pub(crate) fn into_preview(mut self) -> Preview {
         let preview = self.preview.take();
-        let (vault, held) = preview.unwrap_or_else(|| (self.replica.vault().clone(), None));
+        let unchanged = || {
+            let baseline = self.replica.baseline().cloned();
+            (self.replica.vault().clone(), None, baseline)
+        };
+        let (vault, held, baseline) = preview.unwrap_or_else(unchanged);
         Preview {
             vault,
             held,
+            baseline,
             report: self.into_report(),
         }
     }
@@ -415,6 +420,7 @@ impl<'a> Attempt<'a> {
         }
         let sent =
             SeenChanges::of(&shape.part_of(self.replica.vault())).without(&shape.seen_of(&remote));
+        let remote = admitted.kept_of(&remote);
         self.seal(shape, missing, sent, Some(&remote), read, rng)
     }
 
@@ -478,21 +484,12 @@ impl<'a> Attempt<'a> {
 
     /// A preview shows what would come if a person agreed to everything.
     fn policy(&self) -> Policy {
-        let mut policy = self.options.policy.clone();
-        let limit = usize::try_from(self.limit()).unwrap_or(usize::MAX);
-        policy.btoken_len_max = Some(limit.saturating_sub(self.roll_call_len()));
+        let policy = self.options.policy.clone();
+        let mut policy = with_limit(policy, &self.report.greeting, self.replica.account());
         if self.is_preview {
             policy.decision = Decision::AgreeToAll;
         }
         policy
-    }
-
-    /// What the roll call takes of a btoken, in bytes.
-    fn roll_call_len(&self) -> usize {
-        let devices = self.replica.account().map(|account| &account.devices);
-        let text = devices.map(|devices| format::encode_btoken_with(&Vault::new(), devices));
-        // A device that has no entry yet gets one.
-        text.and_then(Result::ok).map_or(0, |text| text.len()) + OWN_ENTRY_LEN_MAX
     }
 
     /// The account's shape, as far as the vault knows.
@@ -589,10 +586,26 @@ impl<'a> Attempt<'a> {
 
     /// The longest btoken that the server accepts, stated or assumed.
     fn limit(&self) -> u32 {
-        self.report
-            .greeting
-            .btoken_len_max()
-            .unwrap_or(BTOKEN_LEN_MAX_DEFAULT)
+        limit_of(&self.report.greeting)
+    }
+}
+
+fn limit_of(greeting: &Greeting) -> u32 {
+    let stated = greeting.btoken_len_max();
+    stated.unwrap_or(BTOKEN_LEN_MAX_DEFAULT)
+}
+
+/// The policy of a sync with a server that greeted like this: what makes the vault too large for it
+/// is held back.
+pub(crate) fn with_limit(policy: Policy, greeting: &Greeting, account: Option<&Account>) -> Policy {
+    let devices = account.map(|account| &account.devices);
+    let roll_call = devices.map(|devices| format::encode_btoken_with(&Vault::new(), devices));
+    let roll_call = roll_call.and_then(Result::ok).map_or(0, |text| text.len());
+    let limit = usize::try_from(limit_of(greeting)).unwrap_or(usize::MAX);
+    Policy {
+        // A device that has no entry yet gets one.
+        btoken_len_max: Some(limit.saturating_sub(roll_call + OWN_ENTRY_LEN_MAX)),
+        ..policy
     }
 }
 

@@ -1,11 +1,11 @@
 //! Syncs a vault with its server.
 
 use passmate_proto::{AccountNumber, Failure, Outcome};
-use passmate_vault::{SyncKey, Vault};
+use passmate_vault::SyncKey;
 
 use crate::account::{account_of, auth_token_of};
 use crate::admit::{Entry, would_hold_back};
-use crate::attempt::Attempt;
+use crate::attempt::{Attempt, with_limit};
 use crate::env::Env;
 use crate::error::SyncError;
 use crate::exchange::Ended;
@@ -65,6 +65,7 @@ impl SyncClient<'_> {
                 report: Report::default(),
                 vault: self.replica.vault().clone(),
                 held: None,
+                baseline: self.replica.baseline().cloned(),
             });
         }
         let (key, confirmed) = self.account()?;
@@ -77,26 +78,27 @@ impl SyncClient<'_> {
         run(&mut attempt, self.transport, self.env)?;
         let mut preview = attempt.into_preview();
         if preview.held.is_none() {
-            preview.held = self.held_in_retired(&preview.vault, policy);
+            preview.held = self.held_in_retired(&preview, policy);
         }
         Ok(preview)
     }
 
     /// What would be held back of the accounts that a rotation has replaced and not yet deleted.
     /// What cannot be reached or read holds nothing up.
-    fn held_in_retired(&mut self, vault: &Vault, policy: &Policy) -> Option<Box<HeldBack>> {
-        let retired = self.replica.account()?.retired.clone();
-        let (now, baseline) = (self.replica.now(), self.replica.baseline().cloned());
+    fn held_in_retired(&mut self, preview: &Preview, policy: &Policy) -> Option<Box<HeldBack>> {
+        let account = self.replica.account()?;
+        let retired = account.retired.clone();
+        let policy = with_limit(policy.clone(), &preview.report.greeting, Some(account));
+        let now = self.replica.now();
         let mut held = retired.iter().filter(|retired| !retired.is_lost);
         held.find_map(|retired| {
             let last = self.look_into(retired).ok()??;
-            let baseline = baseline.as_ref();
             let entry = Entry {
-                vault,
-                baseline,
+                vault: &preview.vault,
+                baseline: preview.baseline.as_ref(),
                 now,
             };
-            would_hold_back(last, entry, policy)
+            would_hold_back(last, entry, &policy)
         })
     }
 

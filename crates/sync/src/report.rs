@@ -6,7 +6,7 @@ use passmate_proto::AccountNumber;
 use passmate_vault::Delta;
 use passmate_vault::merge::MergeSummary;
 use passmate_vault::record::FieldKey;
-use passmate_vault::{Anomaly, RecordId, Vault};
+use passmate_vault::{Anomaly, Baseline, RecordId, Vault};
 
 use crate::error::RemoteError;
 use crate::exchange::Greeting;
@@ -95,6 +95,8 @@ pub struct Preview {
     pub vault: Vault,
     /// What the sync would hold back.
     pub held: Option<Box<HeldBack>>,
+    /// From where alterations are counted after it.
+    pub(crate) baseline: Option<Baseline>,
 }
 
 /// A change that is stamped more than a day after this device's present.

@@ -7,12 +7,14 @@
 
 use passmate_vault::record::is_ahead;
 use passmate_vault::sync::device_text::DeviceText;
-use passmate_vault::sync::roll_call::{DEVICES_MAX, make_device_id};
+use passmate_vault::sync::roll_call::make_device_id;
 use passmate_vault::{Account, DeviceEntry, OwnDevice, RollCall};
 use rand_core::CryptoRng;
 
 /// An entry that is older than this many seconds is renewed.
 const ENTRY_SECONDS_MAX: i64 = 24 * 3600;
+/// How many devices are remembered. A btoken may list more.
+const DEVICES_KEPT_MAX: usize = 200;
 /// The version of this program.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -41,7 +43,7 @@ pub(crate) fn united(known: &RollCall, found: &RollCall, now: i64) -> RollCall {
             Some(_) | None => {}
         }
     }
-    if united.len() + new.len() <= DEVICES_MAX {
+    if united.len() + new.len() <= DEVICES_KEPT_MAX {
         united.merge(&new);
     }
     united
@@ -83,7 +85,7 @@ pub(crate) fn with_own_entry(
             (make_device_id(rng), 1)
         }
     };
-    if roll_call.len() >= DEVICES_MAX && roll_call.get(id).is_none() {
+    if roll_call.len() >= DEVICES_KEPT_MAX && roll_call.get(id).is_none() {
         forget_oldest(&mut roll_call);
     }
     let entry = DeviceEntry {

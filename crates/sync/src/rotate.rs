@@ -18,6 +18,7 @@ use passmate_vault::{
 
 use crate::account::{account_of, auth_token_of, replace_account};
 use crate::admit::admit;
+use crate::attempt::with_limit;
 use crate::client::SyncClient;
 use crate::error::{RemoteError, SyncError};
 use crate::options::{Options, Reason};
@@ -150,9 +151,12 @@ impl SyncClient<'_> {
         if last.truncated_with(vault).missing_from(vault) == 0 {
             return Ok(());
         }
-        let admitted =
-            admit(last, self.replica.entry(), &options.policy).map_err(SyncError::HeldBack)?;
-        self.replica.merge(&admitted);
+        let policy = options.policy.clone();
+        let policy = with_limit(policy, &report.greeting, self.replica.account());
+        let admitted = admit(last, self.replica.entry(), &policy).map_err(SyncError::HeldBack)?;
+        admitted.note(report);
+        let summary = self.replica.merge(&admitted);
+        report.note(summary);
         self.replica.save_more().map_err(SyncError::Save)?;
         report.add(self.sync_account(options)?);
         Ok(())

@@ -12,7 +12,8 @@ use crate::held::{Effect, HeldRecord};
 /// What a change takes at least as a part of a btoken, in bytes.
 const CHANGE_LEN: usize = 32;
 
-/// The changes of a record that one vault has and another has not.
+/// The changes of a record that one vault has and another has not. What the other one has purged is
+/// not new there.
 pub(super) fn new_in<'a>(
     vault: &'a Vault,
     other: &'a Vault,
@@ -20,9 +21,17 @@ pub(super) fn new_in<'a>(
 ) -> impl Iterator<Item = &'a Change> {
     let known = other.record(id).map_or(&[][..], Record::changes);
     let changes = vault.record(id).map_or(&[][..], Record::changes);
-    changes
-        .iter()
-        .filter(|change| known.binary_search(change).is_err())
+    let is_known = |change: &Change| {
+        known.binary_search(change).is_ok()
+            || at_time_of(known, change).is_some_and(Change::is_purged)
+    };
+    changes.iter().filter(move |change| !is_known(change))
+}
+
+/// A change of the same field and time, among those of a record. A purged one is the only one.
+fn at_time_of<'a>(changes: &'a [Change], change: &Change) -> Option<&'a Change> {
+    let of_one_time = |one: &Change| (&one.key, &one.stamp).cmp(&(&change.key, &change.stamp));
+    changes.get(changes.binary_search_by(of_one_time).ok()?)
 }
 
 /// Gives a path again to records that people saw, that lost their path by a purge, and that still
@@ -61,19 +70,28 @@ pub(super) fn rescue(ours: &Vault, merged: &mut Vault, summary: &MergeSummary, n
 pub(super) fn losing<'a>(
     ours: &'a Vault,
     merged: &Vault,
+    remote: &Vault,
     summary: &MergeSummary,
 ) -> BTreeMap<&'a RecordId, Text> {
+    // In a truncated history anything new may take the place of what was in effect at its beginning.
+    let is_truncated = merged.history_since().is_some();
     let may_lose = |id: &RecordId| {
         summary.purged.binary_search(id).is_ok()
-            || (summary.dropped > 0 && summary.changed.binary_search(id).is_ok())
+            || (is_truncated && new_in(remote, ours, id).next().is_some())
     };
     let mut losing = BTreeMap::new();
-    if summary.purged.is_empty() && summary.dropped == 0 {
+    if summary.purged.is_empty() && !is_truncated {
         return losing;
     }
-    for (id, record) in ours.records().filter(|(id, _)| may_lose(id)) {
+    // What goes because the history begins later is not counted here.
+    let truncated = ours.truncated_with(&merged.start_alone());
+    for (id, _) in ours.records().filter(|(id, _)| may_lose(id)) {
+        let Some(record) = truncated.record(id) else {
+            continue;
+        };
         if merged.record(id).is_none_or(|merged| loses(record, merged)) {
-            losing.insert(id, record.last_path().unwrap_or_else(|| Text::from("")));
+            let path = record.last_path();
+            losing.insert(id, path.unwrap_or_else(|| Text::from("")));
         }
     }
     losing
@@ -194,12 +212,8 @@ pub(super) fn ahead(kept: &Vault, ours: &Vault, now: i64) -> Vec<HeldRecord> {
 /// decide, or belongs to a record that has no path.
 pub(super) fn is_hidden(change: &Change, ours: Option<&Record>, merged: Option<&Record>) -> bool {
     if change.is_purged() {
-        let known = ours.map_or(&[][..], |record| {
-            record.history(change.key.domain, &change.key.name)
-        });
-        return known
-            .binary_search_by(|one| one.stamp.cmp(&change.stamp))
-            .is_err();
+        let known = ours.map_or(&[][..], Record::changes);
+        return at_time_of(known, change).is_none();
     }
     !change.stamp.decides() || merged.is_none_or(|record| record.last_path().is_none())
 }

@@ -34,6 +34,7 @@ impl Review<'_> {
                 is_known || !is_hidden(change, ours, merged)
             });
         }
+        let mut leaves_out = held.hidden > 0 || held.too_large.is_some();
         if held.too_large.is_some() {
             // Nothing of it is taken over, so that the next upload takes its place.
             remote = Vault::new();
@@ -57,6 +58,13 @@ impl Review<'_> {
             if was_too_much {
                 left.extend(review.altered.iter().cloned());
             }
+            if left.is_empty() && again.too_large.is_some() {
+                // It does not fit: nothing is taken over instead.
+                remote = Vault::new();
+                refused = Refused::default();
+                leaves_out = true;
+                continue;
+            }
             if left.is_empty() {
                 review.news.purged.clear();
                 review.news.refused = held.culprits().len().max(1);
@@ -64,7 +72,6 @@ impl Review<'_> {
                 // A refusal is no agreement: what was counted stays. What it purges is not counted.
                 counted.hidden = counted.hidden.saturating_sub(review.hidden);
                 counted.hidden += if held.hidden > 0 { 0 } else { self.hidden };
-                let leaves_out = held.hidden > 0 || held.too_large.is_some();
                 return Ok(Admitted {
                     leaves_out,
                     ..review.admitted(counted)

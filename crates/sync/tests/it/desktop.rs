@@ -352,3 +352,64 @@ fn a_truncated_history_cannot_join_a_desktop_account() {
     assert_eq!(error, RemoteError::HistoryCut { since: 60 });
     assert!(device.account.is_none() && device.vault.is_empty() && cloud.borrow().uploads == 0);
 }
+
+/// A desktop account cannot hold a purge, so what was refused comes again with every sync.
+#[test]
+fn what_was_refused_from_the_future_is_not_asked_for_again() {
+    let cloud = Cloud::new(Layout::Two);
+    let mut desktop = Desktop::default();
+    for number in 0..20 {
+        let record = format!("mail {number}");
+        desktop.set(&record, "password", "one", PRESENT_MIN + 50);
+    }
+    let key = desktop_account(&cloud, &desktop);
+    let mut first = joined(&cloud, &key);
+    first.now = PRESENT_MIN + 1_000_000;
+    desktop.set("mail 1", "password", "wrong clock", PRESENT_MIN + 2_000_000);
+    assert!(desktop.sync(&cloud, &key));
+    held_back(first.sync(&mut Way::to(&cloud)));
+    let refused = deciding(Decision::RefuseAll);
+    first.sync_with(&mut Way::to(&cloud), &refused).unwrap();
+    for number in 0..3 {
+        desktop.set("mail 2", "note", "honest", PRESENT_MIN + 1_000_000 + number);
+        assert!(desktop.sync(&cloud, &key));
+        first.sync(&mut Way::to(&cloud)).unwrap();
+    }
+}
+
+#[test]
+fn what_was_refused_and_is_too_large_leaves_a_desktop_account() {
+    for is_large in [true, false] {
+        let cloud = Cloud::new(Layout::Two);
+        let mut desktop = Desktop::default();
+        for number in 0..20 {
+            let record = format!("mail {number}");
+            desktop.set(&record, "password", "one", PRESENT_MIN + 50);
+        }
+        let key = desktop_account(&cloud, &desktop);
+        let mut first = joined(&cloud, &key);
+        first.now = PRESENT_MIN + 1_000_000;
+        cloud.borrow_mut().banner = "cloud\nbtoken-max 120000\n".to_owned();
+        first.sync(&mut Way::to(&cloud)).unwrap();
+        let mut thief = desktop.clone();
+        if is_large {
+            thief.set("two", "note", &"x".repeat(117_000), PRESENT_MIN + 60);
+        } else {
+            for number in 0..3 {
+                let id = RecordId::from(format!("junk {number}").as_str());
+                let change = Change {
+                    key: FieldKey::user("note"),
+                    stamp: Stamp::from_seconds(PRESENT_MIN + 70),
+                    value: Value::Text("x".repeat(30_000).as_str().into()),
+                };
+                thief.vault.insert(&id, change);
+            }
+        }
+        assert!(thief.sync(&cloud, &key));
+        held_back(first.sync(&mut Way::to(&cloud)));
+        let refused = deciding(Decision::RefuseAll);
+        first.sync_with(&mut Way::to(&cloud), &refused).unwrap();
+        let report = first.sync(&mut Way::to(&cloud)).unwrap();
+        assert_eq!(report.rollback, None);
+    }
+}

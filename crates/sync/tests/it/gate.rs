@@ -628,6 +628,78 @@ fn in_a_truncated_history_no_value_goes_uncounted() {
 }
 
 #[test]
+fn in_a_truncated_history_a_purge_of_what_is_oldest_is_counted() {
+    let (cloud, mut first, mut second) = fifty_records();
+    first.now += 100;
+    let since = first.now - 10;
+    for number in 1..50 {
+        let id = RecordId::from(format!("record {number:02}").as_str());
+        let now = first.now;
+        match number % 2 {
+            0 => first.vault.delete(&id, now).unwrap(),
+            _ => first.vault.set(&id, "password", "new", now).unwrap(),
+        };
+    }
+    first.now += 10;
+    first.rotate(&mut Way::to(&cloud), Some(since)).unwrap();
+    leave(&mut second).unwrap();
+    second.now = first.now + 3600;
+    let mut way = Way::to(&cloud);
+    second.join_with(&mut way, first.key(), &agreed()).unwrap();
+    let mine = Value::Text("mine".into());
+    let with_old_value = |vault: &Vault| {
+        let records = vault.records();
+        let has = |changes: &[Change]| changes.iter().any(|change| change.value == mine);
+        records.filter(|(_, record)| has(record.changes())).count()
+    };
+    assert_eq!(with_old_value(&second.vault), 49);
+    let (before, trash) = (seen(&second.vault), second.vault.view().deleted().len());
+    let thief = Thief::with_key_of(&first, &cloud);
+    thief.write(|vault| {
+        for (id, record) in vault.clone().records() {
+            let old = record.changes().iter().filter(|one| one.value == mine);
+            for change in old.cloned() {
+                let value = Value::Purged;
+                vault.insert(id, Change { value, ..change });
+            }
+        }
+    });
+    let held = held_back(sync(&mut second, &cloud));
+    assert_eq!(held.count(|effect| *effect == Effect::Purged), 49);
+    let refused = deciding(Decision::RefuseAll);
+    second.sync_with(&mut Way::to(&cloud), &refused).unwrap();
+    assert_eq!(with_old_value(&second.vault), 49);
+    assert_eq!(seen(&second.vault), before);
+    assert_eq!(second.vault.view().deleted().len(), trash);
+}
+
+#[test]
+fn a_purge_of_deleted_records_is_counted_when_nothing_else_is_left() {
+    let (cloud, mut first, mut second) = fifty_records();
+    first.now += 5;
+    let ids: Vec<_> = first.vault.records().map(|(id, _)| id.clone()).collect();
+    for id in &ids {
+        first.vault.delete(id, first.now).unwrap();
+    }
+    sync(&mut first, &cloud).unwrap();
+    second.now = first.now + 10;
+    second.sync_with(&mut Way::to(&cloud), &agreed()).unwrap();
+    second.now += 8 * 24 * 3600;
+    let thief = Thief::with_key_of(&first, &cloud);
+    thief.write(|vault| {
+        for id in &ids {
+            vault.purge(id, |_| true, second.now).unwrap();
+        }
+        for number in 0..300 {
+            let name = format!("junk {number}");
+            let id = name.as_str().into();
+            vault.create_record(id, name.as_str(), second.now).unwrap();
+        }
+    });
+    held_back(sync(&mut second, &cloud));
+}
+
+#[test]
 fn a_loss_always_makes_a_new_key_and_reads_nothing() {
     for interrupted_after in 2..6 {
         let (cloud, mut first, mut second) = fifty_records();

@@ -477,3 +477,119 @@ fn a_refusal_of_very_many_purges_ends() {
     refuse(&mut second, &cloud);
     assert_eq!(seen(&second.vault), before);
 }
+
+#[test]
+fn a_refusal_that_would_overfill_the_vault_takes_over_nothing() {
+    let (cloud, mut first, mut second) = fifty_records();
+    for number in 0..350 {
+        let (record, field) = (format!("record {:02}", 1 + number % 49), number / 49);
+        first.set(&record, &format!("f{field}"), "some value here");
+    }
+    sync(&mut first, &cloud).unwrap();
+    second.sync_with(&mut Way::to(&cloud), &agreed()).unwrap();
+    cloud.borrow_mut().banner = "cloud\nbtoken-max 40000\n".to_owned();
+    let thief = Thief::with_key_of(&first, &cloud);
+    second.now += 5;
+    let before = second.vault.clone();
+    thief.write(|vault| {
+        let ids: Vec<_> = vault.records().map(|(id, _)| id.clone()).collect();
+        for id in ids {
+            vault.purge(&id, |_| true, second.now).unwrap();
+        }
+    });
+    held_back(sync(&mut second, &cloud));
+    refuse(&mut second, &cloud);
+    assert_eq!(seen(&second.vault), seen(&before));
+    assert_eq!(second.remote(&cloud), second.vault);
+    sync(&mut second, &cloud).unwrap();
+}
+
+/// The value of a wrong clock comes again from a device that had agreed to it.
+#[test]
+fn what_this_device_has_purged_is_not_asked_for_again() {
+    for is_edit in [false, true] {
+        let (cloud, mut first, mut second) = fifty_records();
+        let id = RecordId::from("record 01");
+        let wrong = second.now + 3 * AHEAD_SECONDS;
+        second.vault.set(&id, "note", "wrong clock", wrong).unwrap();
+        sync(&mut second, &cloud).unwrap();
+        second.now += 60;
+        let now = second.now;
+        if is_edit {
+            second.vault.set(&id, "note", "right", now).unwrap();
+        } else {
+            let is_note = |change: &Change| change.key == FieldKey::user("note");
+            second.vault.purge(&id, is_note, now).unwrap();
+        }
+        first.set("record 02", "note", "honest");
+        let mut way = Way::to(&cloud);
+        first.sync_with(&mut way, &agreed()).unwrap();
+        sync(&mut second, &cloud).unwrap();
+        sync(&mut first, &cloud).unwrap();
+        assert_eq!(first.vault, second.vault);
+    }
+}
+
+#[test]
+fn an_old_account_does_not_overfill_the_new_one_and_what_it_brings_is_told() {
+    for at in 1..4 {
+        let (cloud, mut first, _) = fifty_records();
+        cloud.borrow_mut().banner = "cloud\nbtoken-max 40000\n".to_owned();
+        let thief = Thief::with_key_of(&first, &cloud);
+        let before = seen(&first.vault);
+        let meddle = |exchange: usize| {
+            if exchange == at {
+                thief.write(|vault| {
+                    vault.create_record("two".into(), "two", 5).unwrap();
+                    let long = "x".repeat(38_000);
+                    vault.set(&"two".into(), "note", long, 5).unwrap();
+                });
+            }
+        };
+        let rotated = rotate_watched(&mut first, &cloud, Reason::Renewal, &meddle);
+        assert!(held_back(rotated).too_large.is_some());
+        refuse(&mut first, &cloud);
+        let now = seen(&first.remote(&cloud));
+        assert_eq!((now, cloud.borrow().accounts.len()), (before, 1), "{at}");
+    }
+    let (cloud, mut first, _) = fifty_records();
+    let thief = Thief::with_key_of(&first, &cloud);
+    let meddle = |exchange: usize| {
+        if exchange == 3 {
+            thief.write(|vault| {
+                let later = PRESENT_MIN + 1_000_100;
+                let id = RecordId::from("record 01");
+                vault.set(&id, "password", "other", later).unwrap();
+                vault.purge(&"record 02".into(), |_| true, later).unwrap();
+            });
+        }
+    };
+    let report = rotate_watched(&mut first, &cloud, Reason::Renewal, &meddle).unwrap();
+    assert_eq!((report.received, report.purged.len()), (3, 1));
+}
+
+#[test]
+fn a_preview_counts_the_account_and_the_old_one_together() {
+    let (cloud, mut first, _) = fifty_records();
+    let thief = Thief::with_key_of(&first, &cloud);
+    let faults = std::iter::repeat_n(Fault::Nothing, 3);
+    let faults = faults.chain(std::iter::repeat_n(Fault::Unreachable, 40));
+    let mut way = Way::with(&cloud, faults);
+    let _ = first.rotate_with(&mut way, Reason::Renewal, None, &Options::default());
+    assert_eq!(cloud.borrow().accounts.len(), 2);
+    first.now += 10;
+    let now = first.now;
+    let delete = |thief: &Thief, numbers: std::ops::Range<u8>| {
+        thief.write(|vault| {
+            for number in numbers {
+                let id = RecordId::from(format!("record {number:02}").as_str());
+                vault.delete(&id, now).unwrap();
+            }
+        });
+    };
+    delete(&thief, 1..9);
+    delete(&Thief::with_key_of(&first, &cloud), 11..19);
+    let preview = first.preview(&mut Way::to(&cloud)).unwrap();
+    let held = held_back(sync(&mut first, &cloud));
+    assert_eq!(preview.held.unwrap().to_string(), held.to_string());
+}

@@ -148,6 +148,7 @@ fn a_preview_reports_what_a_sync_would_do_and_does_nothing() {
         report,
         vault,
         held,
+        ..
     } = second.preview(&mut Way::to(&cloud)).unwrap();
     assert_eq!((counts(&report), held), ((1, 3, 1), None));
     let details = vault.report(&report.delta);
