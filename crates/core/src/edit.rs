@@ -222,7 +222,7 @@ fn import(
     let applied = apply(imported, &mut vault, format, session.now(), rng)?;
     let policy = consent.policy(&place, &session.sync_settings().policy);
     let admitted = admit(vault, session.entry(), &policy).map_err(|held| held_back(place, held))?;
-    session.merge(&admitted);
+    session.merge(&admitted.by_person());
     Ok(applied)
 }
 

@@ -43,6 +43,8 @@ pub struct Admitted {
     drops_own_cut: bool,
     /// Something that came was refused and cannot be purged: it is left out.
     leaves_out: bool,
+    /// The number of records that people see only now.
+    added: usize,
     news: News,
 }
 
@@ -68,6 +70,19 @@ impl Admitted {
     #[must_use]
     pub const fn baseline(&self) -> Option<&Baseline> {
         self.baseline.as_ref()
+    }
+
+    /// The same, as brought by a person who chose it, and not by another device: the records that
+    /// they see only now count as seen, like those that they make.
+    #[must_use]
+    pub fn by_person(mut self) -> Self {
+        if let Some(baseline) = &mut self.baseline {
+            let added = self.added.min(baseline.added);
+            baseline.added -= added;
+            baseline.records += added;
+            self.added = 0;
+        }
+        self
     }
 
     /// Whether something that came is left out, so that it goes only if this vault takes its place.
@@ -310,6 +325,7 @@ impl<'a> Review<'a> {
             baseline: self.has_news.then_some(counted).or_else(unchanged),
             drops_own_cut: self.repaired.is_some(),
             leaves_out: false,
+            added: self.added,
             vault: self.remote,
             news: self.news,
         }

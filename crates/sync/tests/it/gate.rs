@@ -700,6 +700,35 @@ fn a_purge_of_deleted_records_is_counted_when_nothing_else_is_left() {
 }
 
 #[test]
+fn records_that_a_person_brings_count_as_seen() {
+    let (_, first, mut second) = fifty_records();
+    second.baseline = None;
+    let mut brought = second.vault.clone();
+    for number in 0..500 {
+        let name = format!("import {number}");
+        let id = name.as_str().into();
+        brought
+            .create_record(id, name.as_str(), second.now)
+            .unwrap();
+    }
+    let admitted = admit(brought.clone(), second.entry(), &Policy::default()).unwrap();
+    let counts = |baseline: Option<&Baseline>| {
+        let baseline = baseline.unwrap();
+        (baseline.records, baseline.added)
+    };
+    assert_eq!(counts(admitted.baseline()), (50, 500));
+    let admitted = admitted.by_person();
+    assert_eq!(counts(admitted.baseline()), (550, 0));
+    second.merge(&admitted);
+    // Twelve edits by another device are few of them.
+    for number in 0..12 {
+        let id = RecordId::from(format!("import {number}").as_str());
+        brought.set(&id, "password", "x", first.now).unwrap();
+    }
+    admit(brought, second.entry(), &Policy::default()).unwrap();
+}
+
+#[test]
 fn a_loss_always_makes_a_new_key_and_reads_nothing() {
     for interrupted_after in 2..6 {
         let (cloud, mut first, mut second) = fifty_records();
