@@ -17,6 +17,10 @@ use crate::record::{
 };
 use crate::view::State;
 
+/// How many seconds after the present a value may be repeated where no earlier second is left. It
+/// is far from what counts as the future.
+const LATER_MAX: i64 = 3600;
+
 impl Vault {
     /// Purges those changes of a record for which `is_meant` is true. Returns their number.
     ///
@@ -238,7 +242,8 @@ impl Record {
         repeated
     }
 
-    /// The values of `wanted` that are missing here, each at a second after the history begins.
+    /// The values of `wanted` that are missing here, each at a second after the history begins, or
+    /// shortly after the present if it begins so late that there is no other.
     fn repeated_after(&self, wanted: &Self, since: i64, now: i64) -> Vec<Change> {
         let mut repeated = Vec::new();
         for field in wanted.fields() {
@@ -249,11 +254,12 @@ impl Record {
             let mut there: BTreeSet<&Value> = left.iter().map(|change| &change.value).collect();
             let mut seconds = Seconds::without(left, []);
             let mut after = since.saturating_add(1);
+            let latest = now.saturating_add(LATER_MAX);
             for change in field {
                 if change.decides()
                     && change.value.shown().is_some()
                     && there.insert(&change.value)
-                    && let Some(second) = seconds.first_unused(after, now)
+                    && let Some(second) = seconds.first_unused(after, latest)
                 {
                     after = second.saturating_add(1);
                     repeated.push(at(second, change));
