@@ -247,7 +247,7 @@ impl Change {
 
     /// True if its value was purged.
     pub fn is_purged(&self) -> bool {
-        self.value == Value::Purged
+        matches!(self.value, Value::Purged)
     }
 
     /// True if both are changes of one field with the same stamp: a purge removes both.

@@ -11,6 +11,7 @@ use super::reader::{Fault, Reader};
 use super::writer::{Sink, write_text, write_value};
 use super::{CHANGES_MAX, RECORDS_MAX};
 use crate::record::{Change, Domain, FieldKey, Record, RecordId, Stamp, Text, Value, Vault};
+use std::fmt;
 
 /// Facts about the records that were read.
 #[derive(Default)]
@@ -291,7 +292,17 @@ fn write_changes(sink: &mut impl Sink, vault: &Vault, is_meant: impl Fn(&Change)
 }
 
 fn write_stamp(sink: &mut impl Sink, stamp: &Stamp) {
-    sink.put(stamp.to_string().as_bytes());
+    struct Texts<'a, S>(&'a mut S);
+
+    impl<S: Sink> fmt::Write for Texts<'_, S> {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            self.0.put(text.as_bytes());
+            Ok(())
+        }
+    }
+
+    // No sink fails.
+    let _ = fmt::Write::write_fmt(&mut Texts(sink), format_args!("{stamp}"));
 }
 
 /// Whether a key has this name.

@@ -154,7 +154,7 @@ impl PartialOrd for Big {
 impl fmt::Display for Stamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Number::Small(seconds) => write!(f, "{seconds}"),
+            Number::Small(seconds) => seconds.fmt(f),
             Number::Big(big) => write!(f, "{}{}", if big.negative { "-" } else { "" }, big.digits),
         }
     }
