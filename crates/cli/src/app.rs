@@ -7,9 +7,11 @@ use passmate_core::answer::{Consent, Halt, Need, Place, Question, Reply};
 use passmate_core::api::VaultApi;
 use passmate_core::escape::escape;
 use passmate_core::problem::{Problem, ProblemKind};
-use passmate_core::session::{Session, SessionError, VaultLocation};
+use passmate_core::recover;
+use passmate_core::session::VaultLocation;
 use passmate_core::settings::SyncSettings;
 use passmate_core::sync::HeldBack;
+use passmate_vault::Passphrase;
 use serde_json::json;
 
 use crate::held;
@@ -44,29 +46,40 @@ impl App {
     /// The unlocked vault. Whoever types a wrong passphrase may try again.
     pub(crate) fn open(&self) -> Result<Box<dyn VaultApi>, Problem> {
         // Nobody should type a passphrase for a vault that does not exist.
-        if !self.location.exists() {
-            let path = self.location.path().to_owned();
-            let problem = Problem::from(SessionError::NotFound { path });
-            return Err(match self.originals().first() {
-                Some(_) => problem.with_hint(
-                    "`passmate init` makes one, and offers to import what the original program has",
-                ),
-                None => problem,
-            });
-        }
+        recover::check(&self.location).map_err(|problem| {
+            if self.location.exists()
+                || !recover::find(&self.location).is_empty()
+                || self.originals().is_empty()
+            {
+                return problem;
+            }
+            problem.with_hint(
+                "`passmate init` makes one, and offers to import what the original program has",
+            )
+        })?;
+        let session = self.with_passphrase(|passphrase| {
+            recover::open(self.location.clone(), passphrase.clone())
+        })?;
+        Ok(Box::new(session.with_sync_settings(self.sync.clone())))
+    }
+
+    /// Makes a call with the master passphrase. Whoever types a wrong one may try again.
+    pub(crate) fn with_passphrase<T>(
+        &self,
+        mut call: impl FnMut(&Passphrase) -> Result<T, Problem>,
+    ) -> Result<T, Problem> {
         let mut tries_left = match self.ask.passphrase {
             PassphraseSource::Terminal => TRIES_LEFT,
             _ => 0,
         };
         loop {
             let passphrase = self.ask.passphrase("Master passphrase: ")?;
-            match Session::open(self.location.clone(), passphrase).map_err(Problem::from) {
-                Ok(session) => return Ok(Box::new(session.with_sync_settings(self.sync.clone()))),
+            match call(&passphrase) {
                 Err(problem) if problem.kind == ProblemKind::WrongPassphrase && tries_left > 0 => {
                     self.out.warn("wrong passphrase, try again");
                     tries_left -= 1;
                 }
-                Err(problem) => return Err(problem),
+                done => return done,
             }
         }
     }

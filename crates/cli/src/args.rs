@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     code, completions, edit, export, find, generate, history, import, init, list, passwd, purge,
-    qr, record, restore, show, sync, undo,
+    qr, record, recover, restore, show, sync, undo,
 };
 use crate::config::Global;
 
@@ -57,6 +57,7 @@ pub(crate) enum Command {
     Export(export::Args),
     Import(import::Args),
     Passwd(passwd::Args),
+    Recover(recover::Args),
     Sync(sync::Args),
     Completions(completions::Args),
 }

@@ -14,6 +14,7 @@ pub(crate) mod passwd;
 pub(crate) mod purge;
 pub(crate) mod qr;
 pub(crate) mod record;
+pub(crate) mod recover;
 pub(crate) mod restore;
 pub(crate) mod show;
 pub(crate) mod sync;

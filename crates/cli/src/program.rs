@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::args::{Cli, Command};
 use crate::commands::{
     code, completions, edit, export, find, generate, history, import, init, list, passwd, purge,
-    qr, record, restore, show, sync, undo,
+    qr, record, recover, restore, show, sync, undo,
 };
 use crate::config::gather;
 use crate::exit::code_of;
@@ -64,6 +64,7 @@ fn run(app: &App, command: &Command) -> Result<(), Problem> {
         Command::Export(args) => export::run(app, args),
         Command::Import(args) => import::run(app, args),
         Command::Passwd(args) => passwd::run(app, args),
+        Command::Recover(args) => recover::run(app, args),
         Command::Sync(args) => sync::run(app, args),
         Command::Completions(args) => completions::run(app, args, Cli::command()),
     }

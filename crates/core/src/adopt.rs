@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use passmate_interchange::Format;
 use serde::Deserialize;
 
-use crate::escape::escape;
+use crate::escape::shell_word;
 
 /// Longest settings file of the original program, in bytes.
 const SETTINGS_LEN_MAX: u64 = 64 * 1024;
@@ -96,16 +96,6 @@ impl Original {
             Self::Folder(path) => format!("passmate sync setup --folder {}", shell_word(path)),
         }
     }
-}
-
-/// A path as one word of a POSIX shell, in quotes only where it needs them.
-fn shell_word(path: &Path) -> String {
-    let path = escape(&path.display().to_string());
-    let is_bare = |c: char| c.is_alphanumeric() || "/._-+:@%,=".contains(c);
-    if path.chars().all(is_bare) && !path.is_empty() {
-        return path;
-    }
-    format!("'{}'", path.replace('\'', "'\\''"))
 }
 
 #[cfg(test)]

@@ -168,6 +168,13 @@ pub enum Question {
         /// Why it cannot be opened.
         why: Problem,
     },
+    /// Put a copy in the place of a vault that may be sound. The vault gets another name.
+    ReplaceVault {
+        /// The vault.
+        path: String,
+        /// Its records, if it opens.
+        records: Option<usize>,
+    },
     /// Move to a new account with a new key.
     Rotate {
         /// The server.
@@ -249,6 +256,22 @@ impl fmt::Display for Question {
             }
             Self::HeldBack { place, held } => write!(f, "what comes from {place} would {held}"),
             Self::ReplaceRemote { why } => write!(f, "{}", why.message),
+            Self::ReplaceVault {
+                path,
+                records: Some(records),
+            } => write!(
+                f,
+                "{path} opens and has {records} records. Put the copy in its place, and give it \
+                 another name?"
+            ),
+            Self::ReplaceVault {
+                path,
+                records: None,
+            } => write!(
+                f,
+                "{path} may be sound: it is under another passphrase, or of a newer program. Put \
+                 the copy in its place, and give it another name?"
+            ),
             Self::Rotate {
                 host,
                 keep_since,

@@ -202,6 +202,28 @@ pub fn overwrite(disk: &dyn Disk, _lock: &Lock, path: &Path, bytes: &[u8]) -> io
     finish_replace(disk, &new, path)
 }
 
+/// Writes a new file under the name `new`, renames what has the vault's name to `aside`, if there is
+/// something, and then gives the new file that name.
+///
+/// # Errors
+/// Nothing was replaced. What had the vault's name may have the name `aside`, and the content the
+/// name `new`.
+pub fn put_back(
+    disk: &dyn Disk,
+    _lock: &Lock,
+    path: &Path,
+    bytes: &[u8],
+    new: &Path,
+    aside: Option<&Path>,
+) -> io::Result<()> {
+    disk.write_new(new, bytes)?;
+    if let Some(aside) = aside {
+        disk.rename(path, aside)?;
+    }
+    disk.rename(new, path)?;
+    disk.sync_folder(folder_of(path))
+}
+
 fn finish_replace(disk: &dyn Disk, new: &Path, path: &Path) -> io::Result<()> {
     if let Err(error) = disk.rename(new, path) {
         let _ = disk.remove(new);

@@ -1,6 +1,7 @@
 //! Text from records, files and peers, made safe to show.
 
 use std::fmt::Write;
+use std::path::Path;
 
 /// The text with every character made visible that acts on a terminal or turns the reading
 /// direction.
@@ -19,6 +20,17 @@ pub fn escape(text: &str) -> String {
         }
     }
     escaped
+}
+
+/// A path as one word of a POSIX shell, in quotes only where it needs them.
+#[must_use]
+pub fn shell_word(path: &Path) -> String {
+    let path = escape(&path.display().to_string());
+    let is_bare = |c: char| c.is_alphanumeric() || "/._-+:@%,=".contains(c);
+    if path.chars().all(is_bare) && !path.is_empty() {
+        return path;
+    }
+    format!("'{}'", path.replace('\'', "'\\''"))
 }
 
 /// Control characters, and those that turn or hide the text around them.

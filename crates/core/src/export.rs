@@ -95,8 +95,7 @@ fn paper(session: &Session, records: usize) -> Reply<Zeroizing<String>> {
 fn problem_of(error: ExportError) -> Problem {
     match error {
         ExportError::Encode(error) => SessionError::from(error).into(),
-        ExportError::Container(error) => SessionError::from(error).into(),
-        ExportError::Kdf(_) => Problem::new(
+        ExportError::Container(_) | ExportError::Kdf(_) => Problem::new(
             ProblemKind::Other,
             error.to_string(),
             "close other programs",

@@ -24,6 +24,7 @@ pub mod otp;
 pub mod pass_store;
 pub mod problem;
 pub mod records;
+pub mod recover;
 pub mod search;
 pub mod session;
 pub mod settings;

@@ -7,7 +7,7 @@ use passmate_vault::format::container::ContainerError;
 use passmate_vault::{Anomaly, AnomalyKind, EditError, SyncKeyError};
 
 use crate::clock::local_time;
-use crate::escape::escape;
+use crate::escape::{escape, shell_word};
 use crate::net::Address;
 use crate::session::SessionError;
 use crate::settings::SettingsError;
@@ -242,6 +242,25 @@ impl From<SessionError> for Problem {
                 ProblemKind::NotFound,
                 "create one with `passmate init`, or name another one with --vault or --profile",
             ),
+            SessionError::CopyExists { copy, .. } => {
+                return Self::new(
+                    ProblemKind::Exists,
+                    error.to_string(),
+                    format!(
+                        "`passmate recover {}` brings it back; to begin anew, move that copy \
+                         elsewhere, or name another file with --vault or --profile",
+                        shell_word(copy)
+                    ),
+                );
+            }
+            SessionError::Dangling { .. } => (
+                ProblemKind::NotFound,
+                "mount or bring back what the link leads to, or name another file with --vault",
+            ),
+            SessionError::NotAFile { .. } => (
+                ProblemKind::File,
+                "name the vault's file with --vault or --profile",
+            ),
             SessionError::Exists { .. } => (
                 ProblemKind::Exists,
                 "use it, or name another file with --vault or --profile",
@@ -261,27 +280,30 @@ impl From<SessionError> for Problem {
                     "check the disk and the folder; the vault was not changed",
                 ),
             },
-            SessionError::Container(ContainerError::WrongPassphrase) => (
+            SessionError::WrongPassphrase => (
                 ProblemKind::WrongPassphrase,
                 "check caps lock and keyboard layout, and whether this is the vault you mean",
             ),
-            SessionError::Container(
-                ContainerError::TooExpensive { .. } | ContainerError::NotEnoughMemory,
-            ) => (
+            SessionError::Container {
+                error: ContainerError::TooExpensive { .. } | ContainerError::NotEnoughMemory,
+                ..
+            } => (
                 ProblemKind::Other,
                 "open it with the `scrypt` utility on a machine with more memory",
             ),
-            SessionError::Container(ContainerError::NotAContainer) => (
+            SessionError::Container {
+                error: ContainerError::NotAContainer,
+                ..
+            } => (
                 ProblemKind::Damaged,
                 "name the right file with --vault, or restore a backup",
             ),
-            SessionError::Codec(error) if error.is_newer() => {
+            SessionError::Codec { error, .. } if error.is_newer() => {
                 (ProblemKind::NotSupported, "update passmate on this device")
             }
-            SessionError::Container(_) | SessionError::Codec(_) => (
+            SessionError::Container { .. } | SessionError::Codec { .. } => (
                 ProblemKind::Damaged,
-                "restore a backup, or open the previous copy: the same path with `.prev` at the \
-                 end, given to --vault",
+                "`passmate recover` lists the copies beside the vault; else restore a backup",
             ),
             SessionError::Encode(_) => (ProblemKind::TooLarge, "the change was not saved"),
             SessionError::PassphraseChanged => (

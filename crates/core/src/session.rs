@@ -34,8 +34,9 @@ pub use error::SessionError;
 pub use location::VaultLocation;
 
 use crate::disk::{self, Lock, folder_of, previous_of};
+use crate::recover;
 use crate::settings::SyncSettings;
-use location::FILE_LEN_MAX;
+pub(crate) use location::FILE_LEN_MAX;
 
 /// An unlocked vault.
 #[derive(Debug)]
@@ -93,7 +94,8 @@ impl Session {
     /// Creates an empty vault, and its folder if that does not exist.
     ///
     /// # Errors
-    /// [`SessionError::Exists`], or the file cannot be written.
+    /// [`SessionError::Exists`]; [`SessionError::CopyExists`], because saves would replace that
+    /// copy; or the file cannot be written.
     pub fn create(location: VaultLocation, passphrase: Passphrase) -> Result<Self, SessionError> {
         let folder = folder_of(&location.path);
         location
@@ -101,11 +103,7 @@ impl Session {
             .make_folder(folder)
             .map_err(location.io("make the folder of"))?;
         let lock = location.lock()?;
-        if location.exists() {
-            return Err(SessionError::Exists {
-                path: location.path,
-            });
-        }
+        recover::check_free(&location)?;
         let document = Document::new(Vault::new());
         let plaintext = encode_v3(&document)?;
         let container = location.seal(&plaintext, &passphrase)?;
@@ -129,8 +127,7 @@ impl Session {
     /// [`ContainerError::WrongPassphrase`] among others; see [`SessionError`].
     pub fn open(location: VaultLocation, passphrase: Passphrase) -> Result<Self, SessionError> {
         // Replace the file that a symbolic link points to, not the link.
-        let path = location.path.canonicalize().map_err(location.io("open"))?;
-        let location = VaultLocation { path, ..location };
+        let location = location.file()?;
         let (document, stored) = read(&location, &passphrase)?;
         Ok(Self {
             location,
@@ -330,8 +327,14 @@ impl Session {
     /// # Errors
     /// See [`SessionError`]; the previous copy is as it was.
     pub(crate) fn set_previous(&self, vault: Vault) -> Result<(), SessionError> {
-        let plaintext = encode_v3(&Document::new(vault))?;
-        let container = self.location.seal(&plaintext, &self.passphrase)?;
+        // Whoever brings it back keeps the server and the folder.
+        let document = Document {
+            vault,
+            ..self.document.clone()
+        };
+        let container = self
+            .location
+            .seal(&encode_v3(&document)?, &self.passphrase)?;
         let lock = self.location.lock()?;
         let path = previous_of(&self.location.path);
         disk::overwrite(&*self.location.disk, &lock, &path, &container)
@@ -487,7 +490,9 @@ impl Session {
         // passphrase, is replaced by the current content.
         let previous = match self.previous_plaintext() {
             Err(SessionError::NotFound { .. }) => None,
-            Err(SessionError::Container(_)) => Some(plaintext.clone()),
+            Err(SessionError::WrongPassphrase | SessionError::Container { .. }) => {
+                Some(plaintext.clone())
+            }
             previous => Some(previous?),
         };
         let old = std::mem::replace(&mut self.passphrase, passphrase);
@@ -501,7 +506,7 @@ impl Session {
             path: previous_of(&self.location.path),
             ..self.location.clone()
         };
-        Ok(open_container(&location.read()?, &self.passphrase)?)
+        open_container(&location.read()?, &self.passphrase).map_err(location.container())
     }
 
     /// Merges the file's current content with the session's.
@@ -527,7 +532,7 @@ impl Session {
             });
         }
         let plaintext = self.open_again(&container)?;
-        let theirs = decode_vault_file(&plaintext)?;
+        let theirs = decode_vault_file(&plaintext).map_err(self.location.codec())?;
         let stored = Stored::new(&container, &plaintext, &theirs);
         let mut document = self.own_document()?;
         document.vault.merge(&theirs.vault);
@@ -561,7 +566,7 @@ impl Session {
     fn open_again(&self, container: &[u8]) -> Result<Zeroizing<Vec<u8>>, SessionError> {
         open_container(container, &self.passphrase).map_err(|error| match error {
             ContainerError::WrongPassphrase => SessionError::PassphraseChanged,
-            error => error.into(),
+            error => self.location.container()(error),
         })
     }
 
@@ -615,13 +620,22 @@ struct Merged {
     stored: Stored,
 }
 
+/// Reads a vault file: its container, and what it holds.
+pub(crate) fn read_document(
+    location: &VaultLocation,
+    passphrase: &Passphrase,
+) -> Result<(Vec<u8>, Document), SessionError> {
+    let container = location.read()?;
+    let plaintext = open_container(&container, passphrase).map_err(location.container())?;
+    let document = decode_vault_file(&plaintext).map_err(location.codec())?;
+    Ok((container, document))
+}
+
 fn read(
     location: &VaultLocation,
     passphrase: &Passphrase,
 ) -> Result<(Document, Stored), SessionError> {
-    let container = location.read()?;
-    let plaintext = open_container(&container, passphrase)?;
-    let document = decode_vault_file(&plaintext)?;
+    let (container, document) = read_document(location, passphrase)?;
     // Equal documents are written as equal bytes, so the bytes that we would write tell whether
     // anything changed.
     let canonical = encode_v3(&document)?;

@@ -4,7 +4,8 @@ use passmate_core::escape::escape;
 use passmate_core::import::problem_of;
 use passmate_core::interchange::{Format, ImportError, parse};
 use passmate_core::problem::{Problem, ProblemKind};
-use passmate_core::session::{Session, SessionError};
+use passmate_core::recover;
+use passmate_core::session::Session;
 use passmate_core::strength::is_weak;
 use passmate_vault::Passphrase;
 use serde_json::json;
@@ -27,10 +28,8 @@ pub(crate) struct Args {}
 const TRIES: usize = 3;
 
 pub(crate) fn run(app: &App, _: &Args) -> Result<(), Problem> {
-    if app.location.exists() {
-        let path = app.location.path().to_owned();
-        return Err(SessionError::Exists { path }.into());
-    }
+    // Before anybody chooses a passphrase.
+    recover::check_free(&app.location)?;
     let passphrase = app.ask.new_passphrase()?;
     warn_if_weak(app, &passphrase);
     let session = Session::create(app.location.clone(), passphrase.clone())?;

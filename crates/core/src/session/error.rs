@@ -21,6 +21,28 @@ pub enum SessionError {
         /// Where.
         path: PathBuf,
     },
+    /// The file does not exist, but copies of it do, which a new vault would replace in time.
+    #[error("there is no vault at {}, but a copy of one is beside it", path.display())]
+    CopyExists {
+        /// Where the vault would be.
+        path: PathBuf,
+        /// The newest copy.
+        copy: PathBuf,
+    },
+    /// The path is a symbolic link to nothing.
+    #[error("{} is a link to {}, which does not exist", path.display(), target.display())]
+    Dangling {
+        /// The path.
+        path: PathBuf,
+        /// The name of the missing file.
+        target: PathBuf,
+    },
+    /// A folder, a pipe or a device has the vault's name.
+    #[error("{} is no file, but a folder or a device", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+    },
     /// Another program is writing it.
     #[error("{} is in use by another program", path.display())]
     InUse {
@@ -37,12 +59,25 @@ pub enum SessionError {
         /// What the system says.
         error: io::Error,
     },
-    /// The container does not open.
-    #[error(transparent)]
-    Container(#[from] ContainerError),
+    /// The container is under another passphrase.
+    #[error("wrong passphrase")]
+    WrongPassphrase,
+    /// The container does not open, for another reason than its passphrase.
+    #[error("{}: {error}", path.display())]
+    Container {
+        /// The vault.
+        path: PathBuf,
+        /// Why.
+        error: ContainerError,
+    },
     /// The container opens, but its content is not a vault.
-    #[error(transparent)]
-    Codec(#[from] CodecError),
+    #[error("{}: {error}", path.display())]
+    Codec {
+        /// The vault.
+        path: PathBuf,
+        /// Why.
+        error: CodecError,
+    },
     /// The vault is larger than the largest that can be read.
     #[error(transparent)]
     Encode(#[from] EncodeError),

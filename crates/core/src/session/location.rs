@@ -6,25 +6,30 @@ use std::sync::Arc;
 
 use getrandom::SysRng;
 use passmate_vault::Passphrase;
-use passmate_vault::format::DOCUMENT_LEN_MAX;
-use passmate_vault::format::container::{CONTAINER_OVERHEAD, Params, make_container};
+use passmate_vault::format::container::{
+    CONTAINER_OVERHEAD, ContainerError, Params, make_container,
+};
+use passmate_vault::format::{CodecError, DOCUMENT_LEN_MAX};
 use rand_core::UnwrapErr;
 
 use super::error::SessionError;
 use crate::clock::{Clock, system_clock};
-use crate::disk::{Disk, Lock, LockError, RealDisk};
+use crate::disk::{Disk, Lock, LockError, RealDisk, folder_of};
 
 /// Where a vault is, and the disk, clock and key derivation that it uses.
 #[derive(Debug, Clone)]
 pub struct VaultLocation {
-    pub(super) path: PathBuf,
-    pub(super) disk: Arc<dyn Disk + Send + Sync>,
+    pub(crate) path: PathBuf,
+    pub(crate) disk: Arc<dyn Disk + Send + Sync>,
     pub(super) clock: Clock,
     pub(super) params: Params,
 }
 
 /// The longest file that is read, in bytes.
-pub(super) const FILE_LEN_MAX: u64 = (DOCUMENT_LEN_MAX + CONTAINER_OVERHEAD) as u64;
+pub(crate) const FILE_LEN_MAX: u64 = (DOCUMENT_LEN_MAX + CONTAINER_OVERHEAD) as u64;
+
+/// How many symbolic links are followed one after the other.
+const LINKS_MAX: usize = 40;
 
 impl VaultLocation {
     /// A vault file on the real disk, with the system's clock and the standard key derivation.
@@ -66,13 +71,57 @@ impl VaultLocation {
         &self.path
     }
 
-    /// Whether the file exists.
+    /// Whether something has the name of the file, be it a link to nothing.
     #[must_use]
     pub fn exists(&self) -> bool {
         self.path.symlink_metadata().is_ok()
     }
 
-    pub(super) fn io(&self, doing: &'static str) -> impl FnOnce(io::Error) -> SessionError {
+    /// The same vault by the name of the file itself, where the path is a symbolic link: that file
+    /// is replaced and not the link, and copies of it are beside it. The file may be missing.
+    #[must_use]
+    pub(crate) fn resolved(&self) -> Self {
+        let mut path = self.path.clone();
+        for _ in 0..LINKS_MAX {
+            let Ok(target) = path.read_link() else {
+                break;
+            };
+            path = folder_of(&path).join(target);
+        }
+        self.at(path.canonicalize().unwrap_or(path))
+    }
+
+    /// The same vault by the name of the file itself.
+    ///
+    /// # Errors
+    /// [`SessionError::NotFound`], [`SessionError::Dangling`], [`SessionError::NotAFile`], or the
+    /// system's error.
+    pub(crate) fn file(&self) -> Result<Self, SessionError> {
+        let path = match self.path.canonicalize() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.path.is_symlink() => {
+                return Err(SessionError::Dangling {
+                    path: self.path.clone(),
+                    target: self.resolved().path,
+                });
+            }
+            path => path.map_err(self.io("open"))?,
+        };
+        let metadata = path.metadata().map_err(self.io("open"))?;
+        if !metadata.is_file() {
+            return Err(SessionError::NotAFile { path });
+        }
+        Ok(self.at(path))
+    }
+
+    /// Another file, on the same disk and with the same clock and key derivation.
+    pub(crate) fn at(&self, path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            ..self.clone()
+        }
+    }
+
+    pub(crate) fn io(&self, doing: &'static str) -> impl FnOnce(io::Error) -> SessionError {
         let path = self.path.clone();
         move |error| match error.kind() {
             io::ErrorKind::NotFound => SessionError::NotFound { path },
@@ -80,7 +129,21 @@ impl VaultLocation {
         }
     }
 
-    pub(super) fn lock(&self) -> Result<Lock, SessionError> {
+    /// Whose fault a container is that does not open.
+    pub(crate) fn container(&self) -> impl FnOnce(ContainerError) -> SessionError {
+        let path = self.path.clone();
+        move |error| match error {
+            ContainerError::WrongPassphrase => SessionError::WrongPassphrase,
+            error => SessionError::Container { path, error },
+        }
+    }
+
+    pub(crate) fn codec(&self) -> impl FnOnce(CodecError) -> SessionError {
+        let path = self.path.clone();
+        move |error| SessionError::Codec { path, error }
+    }
+
+    pub(crate) fn lock(&self) -> Result<Lock, SessionError> {
         Lock::take(&self.path).map_err(|error| match error {
             LockError::Busy => SessionError::InUse {
                 path: self.path.clone(),
@@ -89,7 +152,7 @@ impl VaultLocation {
         })
     }
 
-    pub(super) fn read(&self) -> Result<Vec<u8>, SessionError> {
+    pub(crate) fn read(&self) -> Result<Vec<u8>, SessionError> {
         self.disk
             .read(&self.path, FILE_LEN_MAX)
             .map_err(self.io("read"))
@@ -100,11 +163,7 @@ impl VaultLocation {
         plaintext: &[u8],
         passphrase: &Passphrase,
     ) -> Result<Vec<u8>, SessionError> {
-        Ok(make_container(
-            plaintext,
-            passphrase,
-            self.params,
-            &mut UnwrapErr(SysRng),
-        )?)
+        let rng = &mut UnwrapErr(SysRng);
+        make_container(plaintext, passphrase, self.params, rng).map_err(self.container())
     }
 }

@@ -71,10 +71,7 @@ fn what_was_saved_is_there_and_what_was_not_is_not() {
         Err(SessionError::Exists { .. })
     ));
     let wrong = Session::open(location(&dir), Passphrase::from("x".to_owned()));
-    assert!(matches!(
-        wrong,
-        Err(SessionError::Container(ContainerError::WrongPassphrase))
-    ));
+    assert!(matches!(wrong, Err(SessionError::WrongPassphrase)));
     let elsewhere = Session::open(VaultLocation::new(dir.path().join("none")), passphrase());
     assert!(matches!(elsewhere, Err(SessionError::NotFound { .. })));
 }

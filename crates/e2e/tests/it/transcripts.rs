@@ -29,6 +29,11 @@ fn changing_the_passphrase() {
 }
 
 #[test]
+fn a_vault_that_is_missing_or_damaged() {
+    check_transcript("transcripts/recover.md");
+}
+
+#[test]
 fn history_restore_undo_and_deleted_records() {
     check_transcript("transcripts/history.md");
 }
