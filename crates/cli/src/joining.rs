@@ -2,7 +2,7 @@
 //! authority vouches for.
 
 use passmate_core::net::Address;
-use passmate_core::net::trust::TrustProblem;
+use passmate_core::net::trust::{TrustProblem, Typed, compare_pin};
 use passmate_core::problem::{Problem, ProblemKind};
 use passmate_core::share::link::{Link, LinkError};
 use passmate_vault::{Pin, SyncKey};
@@ -11,8 +11,6 @@ use crate::app::App;
 
 /// How often a person may mistype what the operator said.
 const TRIES: usize = 3;
-/// Digits of a pin that are typed in.
-const TYPED_DIGITS: usize = 8;
 
 /// The account that is joined: a key, and what a link says of its server.
 pub(crate) struct Joined {
@@ -77,34 +75,26 @@ pub(crate) fn ask_pin(app: &App, address: &Address, problem: TrustProblem) -> Re
     if !app.ask.has_person() || app.ask.yes {
         return Err(problem.into());
     }
-    let shown = problem.shown.to_string();
-    let digits = shown
-        .strip_prefix("sha256:")
-        .and_then(|digits| digits.get(..TYPED_DIGITS))
-        .unwrap_or_default();
+    // What is not shown cannot be copied from the screen.
     app.out.warn(&format!(
-        "no authority vouches for the key that {address} shows:"
+        "no authority vouches for the key that {address} shows. The server prints the pin of its \
+         key when it starts, in digits and in words; get it from the server's operator"
     ));
-    app.out.warn(&format!("    {shown}"));
-    app.out.warn(
-        "the server prints its pin when it starts; get the pin from its operator, not \
-        from this screen",
-    );
     for _ in 0..TRIES {
         let typed = app
             .ask
-            .line("The first 8 digits of the pin that the operator gave you: ")?;
+            .line("The 7 words of the pin, or all of the pin: ")?;
         if typed.is_empty() {
             break;
         }
-        let typed = typed
-            .strip_prefix("sha256:")
-            .unwrap_or(&typed)
-            .to_ascii_lowercase();
-        if typed.get(..TYPED_DIGITS) == Some(digits) && shown.contains(&typed) {
-            return Ok(problem.shown);
-        }
-        app.out.warn("these digits do not match the server's key");
+        app.out.warn(match compare_pin(&problem.shown, &typed) {
+            Typed::Matches => return Ok(problem.shown),
+            Typed::TooShort => "type at least the first 20 digits",
+            Typed::Differs => {
+                "this is not the pin of the key that the server shows: it is mistyped, or somebody \
+                 else answers in the server's place"
+            }
+        });
     }
     Err(Problem::new(
         ProblemKind::NotTrusted,

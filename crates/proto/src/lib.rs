@@ -14,6 +14,7 @@ extern crate alloc;
 mod client;
 mod error;
 mod message;
+mod pin_words;
 mod request_code;
 mod server;
 mod wire;
@@ -30,6 +31,7 @@ pub use message::{
     CLIENT_BTOKEN_LEN_MAX_DEFAULT, CLIENT_HELLO, Layout, PORT, ParseAccountNumberError,
     SERVER_HELLO, banner_btoken_max, default_banner,
 };
+pub use pin_words::{PIN_WORDS, pin_words};
 pub use request_code::{RequestCode, RequestCodeError};
 pub use server::{Ending, Request, ServerConfig, ServerMachine, ServerPhase};
 

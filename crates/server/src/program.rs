@@ -170,6 +170,7 @@ fn greeting(server: &Server, data_dir: &Path) -> String {
         ));
     }
     text.push_str(&format!("pin {}\n", server.pin()));
+    text.push_str(&format!("pin in words: {}\n", server.pin().words()));
     if let Some(admin) = server.admin() {
         text.push_str(&format!("status page {admin}\n"));
     }

@@ -21,7 +21,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion};
 
 use super::*;
-use crate::net::trust::{CertificateProblem, derive_pin, read_ca};
+use crate::net::trust::{CertificateProblem, Typed, compare_pin, derive_pin, read_ca, words_of};
 
 type Tls = StreamOwned<ServerConnection, TcpStream>;
 
@@ -224,6 +224,38 @@ fn check_trust(identity: &Identity, trust: &Trust) -> Result<(), CertificateProb
             Err(problem.problem)
         }
         Err(other) => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_pin_is_confirmed_by_its_words_or_by_80_bits_of_its_digits() {
+    let pin: Pin = "sha256:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+        .parse()
+        .unwrap();
+    let words = "maimed crave tingling grunt grooving pelican emptier";
+    assert_eq!(words_of(&pin), words);
+    for typed in [
+        words,
+        "MAIMED-crave  Tingling Grunt Grooving Pelican Emptier",
+        "sha256:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",
+        "0011 2233 4455 6677 8899",
+        "0011:2233:4455:6677:8899:AABB",
+    ] {
+        assert_eq!(compare_pin(&pin, typed), Typed::Matches, "{typed}");
+    }
+    for typed in ["", "y", "yes", "0011 2233", "sha256:0011223344556677889"] {
+        assert_ne!(compare_pin(&pin, typed), Typed::Matches, "{typed}");
+    }
+    assert_eq!(compare_pin(&pin, "00112233"), Typed::TooShort);
+    let longer = format!("{pin}0");
+    for typed in [
+        "0011 2233 4455 6677 8898",
+        "maimed crave tingling grunt grooving pelican",
+        "maimed crave tingling grunt grooving pelican emptiers",
+        &longer,
+        "2233445566778899aabbccddeeff00112233445566778899",
+    ] {
+        assert_eq!(compare_pin(&pin, typed), Typed::Differs, "{typed}");
     }
 }
 

@@ -11,6 +11,8 @@ mod problem;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use diceware_wordlists::Wordlist;
+use passmate_proto::pin_words;
 use passmate_vault::{Pin, Trust};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
@@ -176,6 +178,56 @@ pub fn derive_pin(certificate: &CertificateDer<'_>) -> Result<Pin, CertificateEr
     Ok(Pin::from_bytes(
         Sha256::digest(parsed.subject_public_key_info().as_ref()).into(),
     ))
+}
+
+/// Digits of a pin that a person must type at least: 80 bits.
+const DIGITS_MIN: usize = 20;
+
+/// What a person typed to confirm the key that a server shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Typed {
+    /// It is the pin: all of it, its words, or enough of its first digits.
+    Matches,
+    /// It is another pin.
+    Differs,
+    /// It is a part of a pin, or no pin at all.
+    TooShort,
+}
+
+/// Compares the key that a server shows with what a person got from its operator: the whole pin,
+/// its first 20 digits or more, or its words. Case, blanks, dashes and colons do not matter.
+#[must_use]
+pub fn compare_pin(shown: &Pin, typed: &str) -> Typed {
+    let squeeze = |text: &str| {
+        let kept = text
+            .chars()
+            .filter(|c| !c.is_whitespace() && !matches!(c, '-' | ':'));
+        kept.collect::<String>().to_lowercase()
+    };
+    let typed = squeeze(typed);
+    if typed == squeeze(&words_of(shown)) {
+        return Typed::Matches;
+    }
+    let digits = typed.strip_prefix("sha256").unwrap_or(&typed);
+    let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_hex && digits.len() < DIGITS_MIN {
+        return Typed::TooShort;
+    }
+    let shown = shown.to_string();
+    let is_begin = shown
+        .strip_prefix("sha256:")
+        .is_some_and(|all| all.starts_with(digits));
+    if is_hex && is_begin {
+        Typed::Matches
+    } else {
+        Typed::Differs
+    }
+}
+
+/// A pin in words, as its server prints it.
+#[must_use]
+pub fn words_of(pin: &Pin) -> String {
+    pin_words(pin.as_bytes(), Wordlist::EffLong.get_list())
 }
 
 #[derive(Debug)]

@@ -1,5 +1,7 @@
 //! Questions and output on a terminal.
 
+use passmate_core::net::trust::words_of;
+
 use crate::support::Server;
 use crate::support::program::Home;
 use crate::support::terminal::Terminal;
@@ -102,11 +104,13 @@ fn no_record_can_control_the_terminal() {
 }
 
 #[test]
-fn an_unknown_pin_is_confirmed_by_its_digits_not_by_yes() {
+fn an_unknown_pin_is_confirmed_by_its_words_not_by_yes() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
     let address = format!("localhost:{}", server.address().port());
-    let digits = server.pin.to_string()["sha256:".len()..][..8].to_owned();
+    let pin = server.pin.to_string();
+    let (digits, more) = pin["sha256:".len()..][..16].split_at(8);
+    let words = words_of(&server.pin);
     let home = Home::new();
     home.run(&["init"]).ok();
     home.run_with(&["set", "web/shop", "password"], "battery staple\n")
@@ -117,18 +121,19 @@ fn an_unknown_pin_is_confirmed_by_its_digits_not_by_yes() {
     terminal.type_line(PASSPHRASE);
     terminal.wait_for("Sync key: ");
     terminal.type_line("");
-    terminal.wait_for("The first 8 digits");
-    assert!(
-        terminal.text().contains(&digits),
-        "the pin is not shown: {}",
-        terminal.text()
-    );
-    for left in (0..3).rev() {
-        terminal.type_line("yes");
-        terminal.wait_for("these digits do not match");
-        if left > 0 {
-            terminal.wait_for("The first 8 digits");
-        }
+    for (typed, said) in [
+        ("yes", "this is not the pin"),
+        (digits, "type at least the first 20 digits"),
+        (&*words.replacen(' ', " x", 1), "this is not the pin"),
+    ] {
+        terminal.wait_for("The 7 words");
+        assert!(
+            !terminal.text().contains(more),
+            "the pin is shown: {}",
+            terminal.text()
+        );
+        terminal.type_line(typed);
+        terminal.wait_for(said);
     }
     let (text, code, _) = terminal.finish();
     assert_eq!(code, 21, "{text}");
@@ -140,8 +145,8 @@ fn an_unknown_pin_is_confirmed_by_its_digits_not_by_yes() {
     terminal.type_line("123456-nonsense");
     terminal.wait_for("Sync key: ");
     terminal.type_line("");
-    terminal.wait_for("The first 8 digits");
-    terminal.type_line(&digits);
+    terminal.wait_for("The 7 words");
+    terminal.type_line(&words);
     let (text, code, _) = terminal.finish();
     assert_eq!(code, 0, "{text}");
     assert!(

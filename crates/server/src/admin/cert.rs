@@ -87,8 +87,9 @@ fn show(app: &App) -> Result<(), Failure> {
         after => utc(after),
     };
     let mut text = format!(
-        "pin: {}\nnames: {}\nexpires: {expires}\nkind: {kind}\n",
+        "pin: {}\npin in words: {}\nnames: {}\nexpires: {expires}\nkind: {kind}\n",
         identity.pin,
+        identity.pin.words(),
         if identity.names.is_empty() {
             "none".to_owned()
         } else {
@@ -103,6 +104,7 @@ fn show(app: &App) -> Result<(), Failure> {
     }
     let object = json!({
         "pin": identity.pin.to_string(),
+        "pin_words": identity.pin.words(),
         "names": identity.names,
         "not_after": identity.not_after,
         "self_signed": identity.is_own,

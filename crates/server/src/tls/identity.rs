@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use data_encoding::HEXLOWER;
+use diceware_wordlists::Wordlist;
+use passmate_proto::pin_words;
 use rustls::CipherSuite;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::{self, PemObject};
@@ -25,6 +27,14 @@ use crate::config::CertificateFiles;
 /// It stays the same as long as the key does, also if the certificate is replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pin(pub(super) [u8; 32]);
+
+impl Pin {
+    /// The same pin in words, for people who type it.
+    #[must_use]
+    pub fn words(&self) -> String {
+        pin_words(&self.0, Wordlist::EffLong.get_list())
+    }
+}
 
 impl fmt::Display for Pin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
