@@ -45,6 +45,7 @@ pub(crate) enum Command {
     Unset(record::UnsetArgs),
     Gen(generate::Args),
     Mv(record::MvArgs),
+    Cp(record::CpArgs),
     Rm(record::RmArgs),
     Edit(edit::Args),
     Find(find::Args),

@@ -52,6 +52,7 @@ fn run(app: &App, command: &Command) -> Result<(), Problem> {
         Command::Unset(args) => record::unset(app, args),
         Command::Gen(args) => generate::run(app, args),
         Command::Mv(args) => record::mv(app, args),
+        Command::Cp(args) => record::cp(app, args),
         Command::Rm(args) => record::rm(app, args),
         Command::Edit(args) => edit::run(app, args),
         Command::Find(args) => find::run(app, args),

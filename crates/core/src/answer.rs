@@ -138,13 +138,16 @@ impl fmt::Display for Place {
     }
 }
 
+/// How many records a question names.
+const NAMES_SHOWN: usize = 5;
+
 /// What a person is asked to agree to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Question {
-    /// Delete a record on all devices.
+    /// Delete records on all devices.
     Delete {
-        /// Its path.
-        path: String,
+        /// Their paths.
+        paths: Vec<String>,
     },
     /// Purge values: they are gone on every device, and no *undo* brings them back.
     Purge {
@@ -236,7 +239,16 @@ impl Question {
 impl fmt::Display for Question {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Delete { path } => write!(f, "Delete {path} on all your devices?"),
+            Self::Delete { paths } => match paths.split_at_checked(NAMES_SHOWN) {
+                Some((shown, rest)) if !rest.is_empty() => write!(
+                    f,
+                    "Delete {} records ({} and {} more) on all your devices?",
+                    paths.len(),
+                    shown.join(", "),
+                    rest.len()
+                ),
+                _ => write!(f, "Delete {} on all your devices?", paths.join(", ")),
+            },
             Self::Purge {
                 path,
                 field,

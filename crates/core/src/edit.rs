@@ -1,12 +1,16 @@
 //! Everything that changes records.
 
+mod select;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use getrandom::SysRng;
 use passmate_interchange::{Applied, Format, Imported, apply};
 use passmate_sync::{Replica, admit};
-use passmate_vault::{RecordId, Shape, Vault};
+use passmate_vault::login::{FieldRole, role_of};
+use passmate_vault::record::{FieldKey, Value};
+use passmate_vault::{EditError, RecordId, Shape, Vault};
 use rand_core::UnwrapErr;
 use zeroize::Zeroizing;
 
@@ -14,10 +18,12 @@ use crate::answer::{Consent, Place, Question, Reply};
 use crate::history::{
     At, PurgeScope, purged_changes, refuse_taken, restore_field, revert_record, undelete,
 };
+use crate::otp::Otp;
 use crate::problem::{Problem, ProblemKind};
-use crate::records::find;
+use crate::records::{find, get};
 use crate::session::{Session, SessionError};
 use crate::sync_all::held_back;
+use select::{Moved, Selected, move_to, select};
 
 /// A change of records.
 #[derive(Debug, Clone)]
@@ -43,17 +49,27 @@ pub enum Edit {
         /// The field.
         field: String,
     },
-    /// Give a record another path.
+    /// Give records other paths. A path with a slash at its end, or without a record, names the
+    /// folder of all records below it.
     Move {
-        /// Its path.
-        from: String,
-        /// Its new path, which must be free.
+        /// Their paths, or those of folders.
+        from: Vec<String>,
+        /// The new path. It is a folder into which they go if it ends with a slash, if there is a
+        /// folder but no record of that name, or if there are several paths. No new path may be
+        /// taken.
         to: String,
     },
-    /// Delete a record; it stays in the history. Needs [`Question::Delete`].
+    /// Make new records with the present fields of others, without their history.
+    Copy {
+        /// As in [`Edit::Move`].
+        from: Vec<String>,
+        /// As in [`Edit::Move`].
+        to: String,
+    },
+    /// Delete records; they stay in the history. Needs [`Question::Delete`].
     Delete {
-        /// Its path.
-        path: String,
+        /// Their paths, or those of folders, as in [`Edit::Move`].
+        paths: Vec<String>,
     },
     /// Store what a person changed in a whole record, and nothing else: what another device changed
     /// meanwhile stays.
@@ -83,8 +99,10 @@ pub enum Edit {
     },
     /// Bring a deleted record back.
     Undelete {
-        /// Its last path.
+        /// Its last path, or its id.
         path: String,
+        /// Its new path; without one it gets its last path.
+        to: Option<String>,
     },
     /// Purge values of a record: see [`purge`](passmate_vault::history::purge). Needs
     /// [`Question::Purge`].
@@ -126,6 +144,9 @@ pub struct Edited {
     pub stays_elsewhere: bool,
     /// After a purge: files with a history that was cut off, which it does not reach.
     pub archives: Vec<PathBuf>,
+    /// The paths of the records that were made, moved, restored or deleted; the new ones, if they
+    /// have new ones.
+    pub paths: Vec<String>,
     /// What an import did, record by record.
     pub applied: Option<Applied>,
 }
@@ -141,37 +162,39 @@ pub(crate) fn edit(session: &mut Session, edit: &Edit, consent: &Consent) -> Rep
         Edit::Create { path } => {
             refuse_taken(session.vault(), path)?;
             create(session, path)?;
+            edited.paths = vec![path.clone()];
         }
-        Edit::Set { path, field, value } => {
-            let known = session
-                .vault()
-                .view()
-                .get(path)
-                .map(|record| record.id.clone());
-            let id = match known {
-                Some(id) => id,
-                None => create(session, path)?,
-            };
-            session.edit(|vault, now| vault.set(&id, field.as_str(), value.as_str(), now))?;
-        }
+        Edit::Set { path, field, value } => edited.changes = set(session, path, field, value)?,
         Edit::Unset { path, field } => {
             let id = id_of(session.vault(), path, Some(field))?;
             session.edit(|vault, now| vault.unset(&id, field.as_str(), now))?;
         }
         Edit::Move { from, to } => {
-            let id = id_of(session.vault(), from, None)?;
-            if from == to {
-                return Err(
-                    Problem::usage("old and new path are the same", "choose another path").into(),
-                );
+            let moved = move_to(session.vault(), from, to)?;
+            edited.changes = moved.len();
+            for Moved { id, to, .. } in moved {
+                session.edit(|vault, now| vault.rename(&id, to.as_str(), now))?;
+                edited.paths.push(to);
             }
-            refuse_taken(session.vault(), to)?;
-            session.edit(|vault, now| vault.rename(&id, to.as_str(), now))?;
         }
-        Edit::Delete { path } => {
-            let id = id_of(session.vault(), path, None)?;
-            consent.require(Question::Delete { path: path.clone() })?;
-            session.edit(|vault, now| vault.delete(&id, now))?;
+        Edit::Copy { from, to } => {
+            let copied = move_to(session.vault(), from, to)?;
+            edited.changes = copied.len();
+            for Moved { id, to, .. } in copied {
+                copy(session, &id, &to)?;
+                edited.paths.push(to);
+            }
+        }
+        Edit::Delete { paths } => {
+            let selected = select(session.vault(), paths)?;
+            edited.changes = selected.len();
+            edited.paths = selected.iter().map(|one| one.path.clone()).collect();
+            consent.require(Question::Delete {
+                paths: edited.paths.clone(),
+            })?;
+            for Selected { id, .. } in selected {
+                session.edit(|vault, now| vault.delete(&id, now))?;
+            }
         }
         Edit::Update {
             path,
@@ -188,7 +211,10 @@ pub(crate) fn edit(session: &mut Session, edit: &Edit, consent: &Consent) -> Rep
             edited.changes =
                 session.edit(|vault, now| revert_record(vault, path, *seconds, now))?;
         }
-        Edit::Undelete { path } => session.edit(|vault, now| undelete(vault, path, now))?,
+        Edit::Undelete { path, to } => {
+            let path = session.edit(|vault, now| undelete(vault, path, to.as_deref(), now))?;
+            edited.paths = vec![path];
+        }
         Edit::Purge { path, scope } => {
             edited.changes = purge(session, path, scope, consent)?;
             edited.archives = session.all_archives();
@@ -224,6 +250,67 @@ fn import(
     let admitted = admit(vault, session.entry(), &policy).map_err(|held| held_back(place, held))?;
     session.merge(&admitted.by_person());
     Ok(applied)
+}
+
+/// Sets a field, in a new record if there is none. Returns the number of changes: none if the field
+/// has the value already.
+fn set(session: &mut Session, path: &str, field: &str, value: &str) -> Reply<usize> {
+    let known = {
+        let view = session.vault().view();
+        get(&view, path).map(|record| {
+            let shown = record.field(&field.into());
+            let is_same = shown.map_or_else(|| value.is_empty(), |shown| *shown.value == *value);
+            (record.id.clone(), is_same)
+        })
+    };
+    check_value(field, value)?;
+    let (id, is_new) = match known {
+        Some((_, true)) => return Ok(0),
+        Some((id, false)) => (id, false),
+        None => (create(session, path)?, true),
+    };
+    if is_new && value.is_empty() {
+        return Ok(1);
+    }
+    session.edit(|vault, now| vault.set(&id, field, value, now))?;
+    Ok(1)
+}
+
+/// A secret of one-time codes that makes none would be noticed when it is needed.
+fn check_value(field: &str, value: &str) -> Result<(), Problem> {
+    if value.is_empty() || role_of(field) != Some(FieldRole::Otp) {
+        return Ok(());
+    }
+    match Otp::parse(value) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Problem::usage(
+            format!("the value of {field} makes no one-time codes: {error}"),
+            "set the otpauth address or the secret that the site gives; other values belong into \
+             a field with another name",
+        )),
+    }
+}
+
+/// Makes a new record with the fields that another one shows.
+fn copy(session: &mut Session, id: &RecordId, to: &str) -> Reply<()> {
+    let fields: Vec<(FieldKey, Value)> = {
+        let record = session.vault().record(id).ok_or(EditError::NoSuchRecord)?;
+        let newest = record
+            .fields()
+            .filter_map(|history| {
+                let key = &history.first()?.key;
+                record.newest(key.domain, &key.name)
+            })
+            .filter(|change| !change.key.is_path() && change.value.shown().is_some());
+        newest
+            .map(|change| (change.key.clone(), change.value.clone()))
+            .collect()
+    };
+    let id = create(session, to)?;
+    for (key, value) in fields {
+        session.edit(|vault, now| vault.change_value(&id, key, value, now))?;
+    }
+    Ok(())
 }
 
 fn create(session: &mut Session, path: &str) -> Reply<RecordId> {
@@ -271,6 +358,7 @@ fn update(
             continue;
         }
         changes += 1;
+        check_value(name, &new)?;
         if new.is_empty() {
             session.edit(|vault, now| vault.unset(id, name.as_str(), now))?;
         } else {

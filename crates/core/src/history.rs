@@ -1,14 +1,13 @@
 //! What a record was, and bringing it back.
 
 use passmate_vault::record::{Change, Domain, FieldKey, Record, Value};
-use passmate_vault::view::ViewRecord;
-use passmate_vault::{RecordId, Vault};
+use passmate_vault::{EditError, RecordId, Vault};
 use zeroize::Zeroizing;
 
 use crate::answer::Reply;
 use crate::clock::local_time;
 use crate::problem::{Problem, ProblemKind};
-use crate::records::{find, text};
+use crate::records::{find, get, get_deleted, text};
 
 /// One change of a record, as people see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,8 +61,9 @@ impl PurgeScope {
 
 /// The history of a record, or of one field of it, the newest first.
 pub(crate) fn history(vault: &Vault, path: &str, field: Option<&str>) -> Reply<Vec<HistoryEntry>> {
-    let view = vault.view();
-    let mut changes = changes_of(find(&view, path)?, field);
+    let id = find_any(vault, path)?;
+    let record = vault.record(&id).ok_or(EditError::NoSuchRecord)?;
+    let mut changes = changes_of(record, field);
     if let (Some(field), []) = (field, changes.as_slice()) {
         return Err(Problem::no_field(path, field).into());
     }
@@ -92,9 +92,9 @@ struct Numbered<'a> {
 }
 
 /// The changes of the person's fields and of the path. What other programs keep is not shown.
-fn changes_of<'a>(record: &ViewRecord<'a>, field: Option<&str>) -> Vec<Numbered<'a>> {
+fn changes_of<'a>(record: &'a Record, field: Option<&str>) -> Vec<Numbered<'a>> {
     let mut changes = Vec::new();
-    for history in record.record.fields() {
+    for history in record.fields() {
         let Some(key) = history.first().map(|change| &change.key) else {
             continue;
         };
@@ -134,7 +134,7 @@ pub(crate) fn past_value(
 ) -> Reply<(RecordId, Value)> {
     let view = vault.view();
     let record = find(&view, path)?;
-    let changes = changes_of(record, Some(field));
+    let changes = changes_of(record.record, Some(field));
     let is_wanted = |numbered: &&Numbered<'_>| match at {
         None => numbered.number == 2,
         Some(At::Number(number)) => numbered.number == number,
@@ -221,31 +221,41 @@ pub(crate) fn revert_record(vault: &mut Vault, path: &str, seconds: i64, now: i6
 }
 
 /// Brings a deleted record back. Of several that had this path, the one that was deleted last.
-pub(crate) fn undelete(vault: &mut Vault, path: &str, now: i64) -> Reply<()> {
-    let deleted = last_deleted(vault, path);
-    if vault.view().get(path).is_some() {
-        let problem = match deleted {
-            Some(_) => Problem::new(
-                ProblemKind::Exists,
-                format!("{path} is a record, and a deleted record had that path too"),
-                "move the one that is there with `passmate mv`, then restore the deleted one",
-            ),
-            None => Problem::usage(
+/// It gets its last path, or the path `to`. Returns its path.
+pub(crate) fn undelete(vault: &mut Vault, path: &str, to: Option<&str>, now: i64) -> Reply<String> {
+    let view = vault.view();
+    let (id, last) = match (get_deleted(&view, path), get(&view, path)) {
+        (Some(deleted), _) => (deleted.id.clone(), text(&deleted.path)),
+        (None, Some(_)) => {
+            return Err(Problem::usage(
                 format!("the record {path} is not deleted"),
                 "name a field to bring back its previous value, or give --at a time",
+            )
+            .into());
+        }
+        (None, None) => {
+            return Err(Problem::new(
+                ProblemKind::NotFound,
+                format!("no deleted record had the path {path}"),
+                "`passmate ls --deleted` shows those that did",
+            )
+            .into());
+        }
+    };
+    let path = to.unwrap_or(&last);
+    if view.get(path).is_some() {
+        return Err(Problem::new(
+            ProblemKind::Exists,
+            format!("{path} is a record now, so the deleted one needs another path"),
+            format!(
+                "`passmate restore {} --to PATH` restores it under the path that you give",
+                id.as_text().to_string_lossy()
             ),
-        };
-        return Err(problem.into());
-    }
-    let id = deleted.ok_or_else(|| {
-        Problem::new(
-            ProblemKind::NotFound,
-            format!("no deleted record had the path {path}"),
-            "`passmate ls --deleted` shows those that did",
         )
-    })?;
+        .into());
+    }
     vault.rename(&id, path, now)?;
-    Ok(())
+    Ok(path.to_owned())
 }
 
 /// Sets a field to a past value.
@@ -276,20 +286,10 @@ pub(crate) fn refuse_taken(vault: &Vault, path: &str) -> Result<(), Problem> {
 /// The record that has this path, or had it last when it was deleted.
 fn find_any(vault: &Vault, path: &str) -> Reply<RecordId> {
     let view = vault.view();
-    match (view.get(path), last_deleted(vault, path)) {
-        (None, Some(id)) => Ok(id),
+    match (get(&view, path), get_deleted(&view, path)) {
+        (None, Some(deleted)) => Ok(deleted.id.clone()),
         _ => Ok(find(&view, path)?.id.clone()),
     }
-}
-
-fn last_deleted(vault: &Vault, path: &str) -> Option<RecordId> {
-    let view = vault.view();
-    let deleted = view
-        .deleted()
-        .iter()
-        .filter(|record| text(&record.path) == path);
-    let last = deleted.max_by(|a, b| a.stamp.cmp(b.stamp))?;
-    Some(last.id.clone())
 }
 
 fn live_path(vault: &Vault, id: &RecordId) -> Option<String> {

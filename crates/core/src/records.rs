@@ -1,11 +1,12 @@
 //! What people read of a vault: its tree, its trash, one record.
 
 use passmate_vault::login::is_secret;
-use passmate_vault::view::{View, ViewRecord};
-use passmate_vault::{Text, Vault};
+use passmate_vault::view::{DeletedRecord, View, ViewRecord};
+use passmate_vault::{RecordId, Text, Vault};
 use zeroize::Zeroizing;
 
 use crate::answer::{Halt, Need, Reply};
+use crate::escape::unescape_path;
 use crate::problem::{Problem, ProblemKind};
 
 /// A record as a list shows it.
@@ -109,9 +110,9 @@ pub(crate) fn content(vault: &Vault, path: &str) -> Reply<RecordContent> {
     })
 }
 
-/// The record at a path as a list shows it.
+/// The record at a path as a list shows it: see [`get`].
 pub(crate) fn find<'v, 'a>(view: &'v View<'a>, path: &str) -> Reply<&'v ViewRecord<'a>> {
-    if let Some(record) = view.get(path) {
+    if let Some(record) = get(view, path) {
         return Ok(record);
     }
     let paths: Vec<_> = view
@@ -139,6 +140,36 @@ pub(crate) fn find<'v, 'a>(view: &'v View<'a>, path: &str) -> Reply<&'v ViewReco
             candidates: near,
         }),
     })
+}
+
+/// The record that a person names: by its path, also with the escapes of
+/// [`escape_path`](crate::escape::escape_path), or by its id.
+pub(crate) fn get<'v, 'a>(view: &'v View<'a>, name: &str) -> Option<&'v ViewRecord<'a>> {
+    let by_path = view.get(&unescape_path(name)).or_else(|| view.get(name));
+    let mut records = view.records().iter();
+    by_path.or_else(|| records.find(|record| is_id(record.id, name)))
+}
+
+/// The deleted record that a person names as in [`get`]; of several that had this path, the one that
+/// was deleted last.
+pub(crate) fn get_deleted<'v, 'a>(view: &'v View<'a>, name: &str) -> Option<&'v DeletedRecord<'a>> {
+    let last_of = |path: &str| {
+        let of_path = view.deleted().iter().filter(|record| *record.path == *path);
+        of_path.max_by(|a, b| a.stamp.cmp(b.stamp))
+    };
+    let by_path = last_of(&unescape_path(name)).or_else(|| last_of(name));
+    let mut records = view.deleted().iter();
+    by_path.or_else(|| records.find(|record| is_id(record.id, name)))
+}
+
+/// Whether a person names a record by its id. Only ids of Passmate's own form count: those of other
+/// programs may look like a path.
+fn is_id(id: &RecordId, name: &str) -> bool {
+    let is_own = name.len() == 16
+        && name
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'A'..=b'F'));
+    is_own && *id.as_text() == *name
 }
 
 pub(crate) fn text(text: &Text) -> String {

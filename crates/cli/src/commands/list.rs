@@ -1,4 +1,5 @@
 use passmate_core::clock::local_time;
+use passmate_core::escape::escape_path;
 use passmate_core::problem::Problem;
 use passmate_core::records::{DeletedEntry, RecordEntry};
 use serde_json::json;
@@ -15,7 +16,8 @@ use crate::tree;
 pub(crate) struct Args {
     /// List only records with this text in their path; case is ignored
     term: Option<String>,
-    /// Print one bare path a line, as other commands accept it
+    /// Print one path a line, as other commands accept it. A path with control characters is printed
+    /// with \\n, \\t, \\r and \\u{9b} for them, and with each backslash doubled
     #[arg(long)]
     flat: bool,
     /// List deleted records, the most recent deletion first
@@ -41,12 +43,12 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     if args.flat {
         return records
             .iter()
-            .try_for_each(|record| app.out.line(&record.path));
+            .try_for_each(|record| app.out.line(&escape_path(&record.path)));
     }
     tree::print(app, &records)
 }
 
-/// One line each, with the time of the deletion; `passmate restore PATH` brings a record back.
+/// One line each, with the time of the deletion and the id; `passmate restore` takes path or id.
 fn list_deleted(app: &App, deleted: &[DeletedEntry]) -> Result<(), Problem> {
     if app.out.json {
         let records = deleted.iter().map(|record| {
@@ -58,7 +60,8 @@ fn list_deleted(app: &App, deleted: &[DeletedEntry]) -> Result<(), Problem> {
     }
     deleted.iter().try_for_each(|record| {
         let time = record.deleted_at.map_or_else(String::new, local_time);
-        app.out.line(&format!("{time}  {}", record.path))
+        app.out
+            .line(&format!("{time}  {}  {}", record.id, record.path))
     })
 }
 

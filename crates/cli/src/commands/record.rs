@@ -1,10 +1,10 @@
-//! The commands that change one record: `new`, `set`, `unset`, `mv`, `rm`.
+//! The commands that change whole records or one field: `new`, `set`, `unset`, `mv`, `cp`, `rm`.
 
 use passmate_core::edit::Edit;
 use passmate_core::problem::Problem;
 
 use crate::app::App;
-use crate::change::change;
+use crate::change::{change, change_and};
 
 /// Create an empty record
 #[derive(Debug, clap::Args)]
@@ -38,20 +38,42 @@ pub(crate) struct UnsetArgs {
     field: String,
 }
 
-/// Move a record to another path
+/// Move records to other paths
+///
+/// A path with a slash at its end, or at which no record is, names the folder of all records below
+/// it. The records go into NEW if NEW ends with a slash, if it is a folder, or if several paths are
+/// named; else NEW is the new path of the one record or folder. No record takes the place of
+/// another.
 #[derive(Debug, clap::Args)]
 pub(crate) struct MvArgs {
-    /// Path of the record
-    old: String,
-    /// The new path
+    /// Paths of records or folders
+    #[arg(required = true)]
+    old: Vec<String>,
+    /// The new path, or the folder into which they go
     new: String,
 }
 
-/// Delete a record; it stays in the history
+/// Copy records: new records with the same fields
+///
+/// Takes paths as `passmate mv` does. A copy begins with a history of its own.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CpArgs {
+    /// Paths of records or folders
+    #[arg(required = true)]
+    old: Vec<String>,
+    /// The new path, or the folder into which the copies go
+    new: String,
+}
+
+/// Delete records; they stay in the history
+///
+/// A path with a slash at its end, or at which no record is, names the folder of all records below
+/// it. `passmate restore` brings a deleted record back.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RmArgs {
-    /// Path of the record
-    path: String,
+    /// Paths of records or folders
+    #[arg(required = true)]
+    path: Vec<String>,
 }
 
 pub(crate) fn new(app: &App, NewArgs { path }: &NewArgs) -> Result<(), Problem> {
@@ -61,12 +83,24 @@ pub(crate) fn new(app: &App, NewArgs { path }: &NewArgs) -> Result<(), Problem> 
 
 pub(crate) fn set(app: &App, SetArgs { path, field, empty }: &SetArgs) -> Result<(), Problem> {
     let mut vault = app.open()?;
+    let value = app.ask.value(&format!("{field} of {path}: "), *empty)?;
+    let done = if value.is_empty() {
+        format!("unset {field} of {path}: an empty value unsets a field")
+    } else {
+        format!("set {field} of {path}")
+    };
     let edit = Edit::Set {
         path: path.clone(),
         field: field.clone(),
-        value: app.ask.value(&format!("{field} of {path}: "), *empty)?,
+        value,
     };
-    change(app, &mut *vault, &edit, &format!("set {field} of {path}"))
+    change_and(app, &mut *vault, &edit, |edited| {
+        app.out.note(match edited.changes {
+            0 => "nothing was changed: the field has this value already",
+            _ => &done,
+        });
+        app.done()
+    })
 }
 
 pub(crate) fn unset(app: &App, UnsetArgs { path, field }: &UnsetArgs) -> Result<(), Problem> {
@@ -79,17 +113,29 @@ pub(crate) fn unset(app: &App, UnsetArgs { path, field }: &UnsetArgs) -> Result<
 }
 
 pub(crate) fn mv(app: &App, MvArgs { old, new }: &MvArgs) -> Result<(), Problem> {
-    let edit = Edit::Move {
-        from: old.clone(),
-        to: new.clone(),
-    };
-    let done = format!("moved {old} to {new}");
-    change(app, &mut *app.open()?, &edit, &done)
+    let (from, to) = (old.clone(), new.clone());
+    tell(app, "moved", " to", &Edit::Move { from, to })
+}
+
+pub(crate) fn cp(app: &App, CpArgs { old, new }: &CpArgs) -> Result<(), Problem> {
+    let (from, to) = (old.clone(), new.clone());
+    tell(app, "copied", " to", &Edit::Copy { from, to })
 }
 
 pub(crate) fn rm(app: &App, RmArgs { path }: &RmArgs) -> Result<(), Problem> {
-    let edit = Edit::Delete { path: path.clone() };
-    change(app, &mut *app.open()?, &edit, &format!("deleted {path}"))
+    let paths = path.clone();
+    tell(app, "deleted", "", &Edit::Delete { paths })
+}
+
+/// Changes records, and names them.
+fn tell(app: &App, done: &str, to: &str, edit: &Edit) -> Result<(), Problem> {
+    change_and(app, &mut *app.open()?, edit, |edited| {
+        app.out.note(&match edited.paths.as_slice() {
+            [path] => format!("{done}{to} {path}"),
+            paths => format!("{done} {} records{to}: {}", paths.len(), paths.join(", ")),
+        });
+        app.done()
+    })
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::change::{change, change_and};
 /// the history keeps everything.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Path of the record
+    /// Path of the record, or its id as `passmate ls --deleted` shows it
     path: String,
     /// Name of the field
     field: Option<String>,
@@ -24,6 +24,9 @@ pub(crate) struct Args {
     /// `passmate history` shows
     #[arg(long, value_name = "TIME|N", value_parser = parse_at)]
     at: Option<At>,
+    /// Restore a deleted record under this path
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["field", "at"])]
+    to: Option<String>,
 }
 
 /// Digits of the longest number of a change; what is longer is a time.
@@ -76,8 +79,17 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
             ));
         }
         (None, None) => {
-            let done = format!("restored {path}");
-            (Edit::Undelete { path }, done)
+            let to = args.to.clone();
+            return change_and(
+                app,
+                &mut *app.open()?,
+                &Edit::Undelete { path, to },
+                |edited| {
+                    app.out
+                        .note(&format!("restored {}", edited.paths.join(", ")));
+                    app.done()
+                },
+            );
         }
     };
     change(app, &mut *app.open()?, &edit, &done)

@@ -38,6 +38,7 @@ const COMMANDS: &[(&str, Effect)] = &[
     ),
     ("unset", Changes(&[(&["unset", "web/shop", "user"], "")])),
     ("mv", Changes(&[(&["mv", "web/shop", "web/market"], "")])),
+    ("cp", Changes(&[(&["cp", "web/market", "web/copy"], "")])),
     ("edit", Changes(&[(&["edit", "web/market"], "")])),
     (
         "import",
@@ -68,6 +69,7 @@ const COMMANDS: &[(&str, Effect)] = &[
     ("history", Nothing),
     ("export", Nothing),
     ("passwd", Nothing),
+    ("recover", Nothing),
     ("completions", Nothing),
     // It is the sync.
     ("sync", Nothing),

@@ -184,7 +184,7 @@ pub(crate) fn an_edit_is_stored_and_seen_by_the_next_to_open<I: Implementation>(
     assert_eq!(paths(&mut *second), ["a", "new"]);
     assert_eq!(value(&mut *second, "a", "user").as_deref(), Some("bob"));
     let moved = Edit::Move {
-        from: "new".into(),
+        from: vec!["new".into()],
         to: "b/c".into(),
     };
     change(&mut *second, &moved);
@@ -210,14 +210,14 @@ pub(crate) fn a_change_that_fails_changes_nothing<I: Implementation>() {
         (set("a", "", "x"), ProblemKind::Usage),
         (
             Edit::Move {
-                from: "a".into(),
+                from: vec!["a".into()],
                 to: "b".into(),
             },
             ProblemKind::Exists,
         ),
         (
             Edit::Move {
-                from: "a".into(),
+                from: vec!["a".into()],
                 to: "a".into(),
             },
             ProblemKind::Usage,
@@ -231,11 +231,17 @@ pub(crate) fn a_change_that_fails_changes_nothing<I: Implementation>() {
         ),
         (
             Edit::Delete {
-                path: "none".into(),
+                paths: vec!["none".into()],
             },
             ProblemKind::NotFound,
         ),
-        (Edit::Undelete { path: "a".into() }, ProblemKind::Usage),
+        (
+            Edit::Undelete {
+                path: "a".into(),
+                to: None,
+            },
+            ProblemKind::Usage,
+        ),
         // A part of it could be done; none of it is.
         (
             Edit::Update {
@@ -272,7 +278,7 @@ pub(crate) fn what_needs_a_person_comes_back_as_a_value<I: Implementation>() {
     change(&mut *vault, &set("web/shop", "user", "bob"));
     change(&mut *vault, &set("old/shop", "user", "bob"));
     let delete = Edit::Delete {
-        path: "web/shop".into(),
+        paths: vec!["web/shop".into()],
     };
     let Err(Halt::Needs(Need::Confirmation(question))) =
         vault.change(&delete, &Consent::none(), &mut |_| {})
@@ -282,7 +288,7 @@ pub(crate) fn what_needs_a_person_comes_back_as_a_value<I: Implementation>() {
     assert_eq!(
         question,
         Question::Delete {
-            path: "web/shop".into()
+            paths: vec!["web/shop".into()]
         }
     );
     let Err(Halt::Needs(Need::Ambiguous { path, candidates })) = vault.record("shop") else {
@@ -292,7 +298,7 @@ pub(crate) fn what_needs_a_person_comes_back_as_a_value<I: Implementation>() {
     // A yes to something else is none to this.
     let mut consent = Consent::none();
     consent.give(Question::Delete {
-        path: "old/shop".into(),
+        paths: vec!["old/shop".into()],
     });
     assert!(matches!(
         vault.change(&delete, &consent, &mut |_| {}),
@@ -366,19 +372,38 @@ pub(crate) fn the_past_is_listed_and_comes_back<I: Implementation>() {
 
     change(&mut *vault, &Edit::Undo);
     assert_eq!(value(&mut *vault, "a", "password").as_deref(), Some("two"));
-    change(&mut *vault, &Edit::Delete { path: "a".into() });
+    change(
+        &mut *vault,
+        &Edit::Delete {
+            paths: vec!["a".into()],
+        },
+    );
     assert!(paths(&mut *vault).is_empty());
     assert_eq!(vault.trash().unwrap()[0].path, "a");
-    change(&mut *vault, &Edit::Undelete { path: "a".into() });
+    change(
+        &mut *vault,
+        &Edit::Undelete {
+            path: "a".into(),
+            to: None,
+        },
+    );
     let mut second = open(&implementation);
     assert_eq!(value(&mut *second, "a", "password").as_deref(), Some("two"));
 
-    let undelete = Edit::Undelete { path: "a".into() };
-    change(&mut *vault, &Edit::Delete { path: "a".into() });
+    let undelete = Edit::Undelete {
+        path: "a".into(),
+        to: None,
+    };
+    change(
+        &mut *vault,
+        &Edit::Delete {
+            paths: vec!["a".into()],
+        },
+    );
     change(&mut *vault, &set("a", "password", "of another"));
     let reply = vault.change(&undelete, &Consent::none(), &mut |_| {});
     assert_eq!(kind_of(reply), ProblemKind::Exists);
-    let (from, to) = ("a".into(), "b".into());
+    let (from, to) = (vec!["a".into()], "b".into());
     change(&mut *vault, &Edit::Move { from, to });
     change(&mut *vault, &undelete);
     assert_eq!(value(&mut *vault, "a", "password").as_deref(), Some("two"));
@@ -610,7 +635,7 @@ fn after_a_large_deletion<I: Implementation>() -> ((tempfile::TempDir, I), Box<d
     two.sync(&SyncRequest::default()).unwrap();
     for number in 0..10 {
         let path = format!("r{number}");
-        change(&mut *one, &Edit::Delete { path });
+        change(&mut *one, &Edit::Delete { paths: vec![path] });
     }
     one.sync(&SyncRequest::default()).unwrap();
     ((dir, implementation), two)
@@ -643,7 +668,7 @@ pub(crate) fn a_large_deletion_is_held_back_until_a_person_decides<I: Implementa
     assert_eq!(paths(&mut *two).len(), 12);
     for number in 0..10 {
         let path = format!("r{number}");
-        change(&mut *two, &Edit::Delete { path });
+        change(&mut *two, &Edit::Delete { paths: vec![path] });
     }
     two.sync(&SyncRequest::default()).unwrap();
     assert_eq!(paths(&mut *two).len(), 2);
@@ -732,7 +757,7 @@ pub(crate) fn a_purge_asks_first_and_nothing_brings_its_values_back<I: Implement
     change(
         &mut *vault,
         &Edit::Delete {
-            path: "mail".into(),
+            paths: vec!["mail".into()],
         },
     );
     change(&mut *vault, &purge(PurgeScope::Record));
