@@ -1,17 +1,20 @@
 //! Writes answers, notes, warnings and errors. Questions are in `prompt`, exports in `export`, and
 //! clap writes help and completions. The rules are:
 //!  - answers go to standard output; everything else to standard error, prefixed with our name;
-//!  - characters from records and from a server's banner are escaped where the output is a
-//!    terminal, so no record can move the cursor, change a title or hide what stands beside it;
-//!  - what is not a terminal gets the bare bytes: a script wants what is stored.
+//!  - characters from records and from a server's banner are escaped, in text and in JSON, also
+//!    where the output is no terminal: it may be read on one later. So no record can move the
+//!    cursor, change a title or hide what stands beside it;
+//!  - the exception is a single value that is not written to a terminal, such as that of
+//!    `passmate show PATH FIELD`: a script gets the bytes that are stored.
 
 use std::io::{self, IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
-use passmate_core::escape::escape;
+use passmate_core::escape::{escape, json_line};
 use passmate_core::problem::{Problem, ProblemKind};
 use passmate_core::settings::Color;
 use passmate_core::sync_all::{Level, Notice};
+use zeroize::Zeroizing;
 
 use crate::exit::code_of;
 
@@ -52,13 +55,7 @@ impl Output {
 
     /// An answer: one line.
     pub(crate) fn line(&self, text: &str) -> Result<(), Problem> {
-        let mut line = if self.is_terminal {
-            escape(text)
-        } else {
-            text.to_owned()
-        };
-        line.push('\n');
-        write_out(line.as_bytes())
+        write_out(format!("{}\n", escape(text)).as_bytes())
     }
 
     /// An answer in bytes, with a line feed behind it.
@@ -66,7 +63,7 @@ impl Output {
         if self.is_terminal {
             return text.split('\n').try_for_each(|line| self.line(line));
         }
-        let mut bytes = zeroize::Zeroizing::new(Vec::with_capacity(text.len() + 1));
+        let mut bytes = Zeroizing::new(Vec::with_capacity(text.len() + 1));
         bytes.extend_from_slice(text.as_bytes());
         bytes.push(b'\n');
         write_out(&bytes)
@@ -77,9 +74,9 @@ impl Output {
         if let Some(members) = object.as_object_mut() {
             members.insert("version".to_owned(), 1.into());
         }
-        let mut bytes = serde_json::to_vec(&object).unwrap_or_default();
-        bytes.push(b'\n');
-        write_out(&bytes)
+        let mut line = Zeroizing::new(json_line(&object));
+        line.push('\n');
+        write_out(line.as_bytes())
     }
 
     /// Something that a person may like to know while they watch; a script never sees it.
@@ -142,15 +139,6 @@ impl Output {
         write_out(text.as_bytes())
     }
 
-    /// Escapes a part of a styled line where that is needed.
-    pub(crate) fn part(&self, text: &str) -> String {
-        if self.is_terminal {
-            escape(text)
-        } else {
-            text.to_owned()
-        }
-    }
-
     /// Two lines that help, or one object.
     pub(crate) fn problem(&self, problem: &Problem) {
         if self.json {
@@ -160,7 +148,7 @@ impl Output {
                 "error": problem.message,
                 "hint": problem.hint,
             });
-            let _ = writeln!(io::stderr(), "{object}");
+            let _ = writeln!(io::stderr(), "{}", json_line(&object));
             return;
         }
         say(&format!("error: {}", problem.message));

@@ -1,5 +1,6 @@
 //! The tree of records, as `ls` draws it.
 
+use passmate_core::escape::escape;
 use passmate_core::problem::Problem;
 use passmate_core::records::RecordEntry;
 
@@ -56,9 +57,7 @@ fn print_node(
     branch: &str,
     indent: &str,
 ) -> Result<(), Problem> {
-    let name = app
-        .out
-        .part(if name.is_empty() { "(no name)" } else { name });
+    let name = escape(if name.is_empty() { "(no name)" } else { name });
     let name = if node.children.is_empty() {
         name
     } else {
@@ -92,7 +91,7 @@ fn mark(app: &App, record: Option<&RecordEntry>) -> String {
     };
     let mut mark = String::new();
     if let Some(wanted) = &record.clash {
-        let wanted = app.out.part(wanted);
+        let wanted = escape(wanted);
         mark.push_str(
             &app.out
                 .styled(NOTICE, &format!("  (another record has the path {wanted})")),

@@ -1,3 +1,4 @@
+use passmate_core::escape::escape_path;
 use passmate_core::problem::{Problem, ProblemKind};
 use serde_json::json;
 
@@ -8,7 +9,7 @@ use crate::report::plain;
 ///
 /// Searches paths and fields that are not secret (user, url and the like). The letters must occur
 /// in this order but need not be adjacent; case and accents are ignored. Several words match in any
-/// order. The operators 'word, ^begin, end$ and !not are those of fzf. Prints one path a line.
+/// order. The operators 'word, ^begin, end$ and !not are those of fzf. Prints one path a line, as `passmate ls --flat`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// What to look for
@@ -38,5 +39,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
             .out
             .object(json!({ "records": records.collect::<Vec<_>>() }));
     }
-    found.iter().try_for_each(|found| app.out.line(&found.path))
+    found
+        .iter()
+        .try_for_each(|found| app.out.line(&escape_path(&found.path)))
 }

@@ -1,4 +1,5 @@
 use passmate_core::clock::local_time;
+use passmate_core::escape::escape;
 use passmate_core::history::HistoryEntry;
 use passmate_core::problem::Problem;
 use serde_json::json;
@@ -35,7 +36,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
         let time = change
             .time
             .map_or_else(|| "(no valid time)".to_owned(), local_time);
-        let field = app.out.styled(NAME, &app.out.part(&change.field));
+        let field = app.out.styled(NAME, &escape(&change.field));
         let value = value_text(app, args, change);
         app.out
             .styled_line(&format!("{:>3}  {time}  {field}: {value}", change.number))
@@ -47,7 +48,7 @@ fn value_text(app: &App, args: &Args, change: &HistoryEntry) -> String {
         None if change.is_path => "(deleted)".to_owned(),
         None => "(unset)".to_owned(),
         Some(_) if app.out.is_terminal() && !args.reveal && change.is_secret => MASK.to_owned(),
-        Some(value) => app.out.part(&value.replace('\n', "\\n")),
+        Some(value) => escape(&value.replace('\n', "\\n")),
     }
 }
 

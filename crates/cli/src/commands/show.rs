@@ -1,3 +1,4 @@
+use passmate_core::escape::escape;
 use passmate_core::problem::Problem;
 use passmate_core::records::{FieldContent, RecordContent};
 use serde_json::json;
@@ -68,13 +69,13 @@ fn show_record(app: &App, args: &Args, record: &RecordContent) -> Result<(), Pro
         } else {
             field.value.as_str()
         };
-        let name = app.out.styled(NAME, &app.out.part(&field.name));
+        let name = app.out.styled(NAME, &escape(&field.name));
         let mut lines = value.split('\n');
-        let first = app.out.part(lines.next().unwrap_or_default());
+        let first = escape(lines.next().unwrap_or_default());
         app.out.styled_line(&format!("{name}: {first}"))?;
         let indent = " ".repeat(field.name.chars().count() + 2);
         lines.try_for_each(|line| {
-            let line = app.out.part(line);
+            let line = escape(line);
             app.out.styled_line(&format!("{indent}{line}"))
         })?;
     }

@@ -3,3 +3,4 @@
 
 mod arguments;
 mod auto_sync;
+mod hostile_text;

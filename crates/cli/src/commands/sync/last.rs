@@ -38,7 +38,7 @@ pub(super) fn print(app: &App, records: &[RecordReport]) -> Result<(), Problem> 
         let path = match record.fate {
             // Nothing is left of it, not even its path.
             Fate::Purged(_) => "a record".to_owned(),
-            _ => app.out.part(&record.path.to_string_lossy()),
+            _ => escape(&record.path.to_string_lossy()),
         };
         app.out
             .styled_line(&format!("{path}: {}", fate_text(record)))?;
@@ -49,7 +49,7 @@ pub(super) fn print(app: &App, records: &[RecordReport]) -> Result<(), Problem> 
             continue;
         }
         for field in &record.fields {
-            let name = app.out.part(&field.key.name.to_string_lossy());
+            let name = escape(&field.key.name.to_string_lossy());
             let line = field_text(field, &format!("`passmate history {path} {name}`"));
             app.out
                 .styled_line(&format!("  {}: {line}", app.out.styled(NAME, &name)))?;
