@@ -9,16 +9,13 @@ use crate::output::{NAME, NOTICE};
 
 /// Draws the records, folder by folder.
 pub(crate) fn print(app: &App, records: &[RecordEntry]) -> Result<(), Problem> {
-    let mut records: Vec<_> = records.iter().collect();
-    // As bytes, `a-b` would stand between `a` and `a/c`.
-    records.sort_by(|a, b| a.path.split('/').cmp(b.path.split('/')));
     let mut tree = Node::default();
     for record in records {
         tree.add(record.path.splitn(DEPTH_MAX, '/'), record);
     }
-    tree.children
+    lines(&tree)
         .iter()
-        .try_for_each(|child| print_node(app, child, "", ""))
+        .try_for_each(|line| print_line(app, line, "", ""))
 }
 
 /// The deepest folder that is drawn; below it the rest of a path stands in one line. Paths come
@@ -49,34 +46,51 @@ impl<'a> Node<'a> {
     }
 }
 
-/// One line for the node itself, led by `branch`, and below it, led by `indent`, those for its
-/// children.
-fn print_node(
-    app: &App,
-    (name, node): &(String, Node<'_>),
-    branch: &str,
-    indent: &str,
-) -> Result<(), Problem> {
-    let name = escape(if name.is_empty() { "(no name)" } else { name });
-    let name = if node.children.is_empty() {
-        name
-    } else {
-        app.out.styled(NAME, &format!("{name}/"))
+/// A line of the tree: a record, or a folder with what is below it.
+enum Line<'t, 'a> {
+    Record(&'t str, &'a RecordEntry),
+    Folder(&'t str, &'t Node<'a>),
+}
+
+/// The lines right below a folder. A name that is both has two.
+fn lines<'t, 'a>(node: &'t Node<'a>) -> Vec<Line<'t, 'a>> {
+    let of = |(name, child): &'t (String, Node<'a>)| {
+        let record = child.record.map(|record| Line::Record(name, record));
+        let folder = (!child.children.is_empty()).then(|| Line::Folder(name, child));
+        record.into_iter().chain(folder)
     };
-    app.out
-        .styled_line(&format!("{branch}{name}{}", mark(app, node.record)))?;
-    let Some((last, others)) = node.children.split_last() else {
+    node.children.iter().flat_map(of).collect()
+}
+
+/// The line itself, led by `branch`, and those below it, led by `indent`.
+fn print_line(app: &App, line: &Line<'_, '_>, branch: &str, indent: &str) -> Result<(), Problem> {
+    let shown = |name: &str| escape(if name.is_empty() { "(no name)" } else { name });
+    let node = match line {
+        Line::Record(name, record) => {
+            let name = shown(name);
+            return app
+                .out
+                .styled_line(&format!("{branch}{name}{}", mark(app, record)));
+        }
+        Line::Folder(name, node) => {
+            let name = app.out.styled(NAME, &format!("{}/", shown(name)));
+            app.out.styled_line(&format!("{branch}{name}"))?;
+            node
+        }
+    };
+    let lines = lines(node);
+    let Some((last, others)) = lines.split_last() else {
         return Ok(());
     };
-    for child in others {
-        print_node(
+    for line in others {
+        print_line(
             app,
-            child,
+            line,
             &format!("{indent}├── "),
             &format!("{indent}│   "),
         )?;
     }
-    print_node(
+    print_line(
         app,
         last,
         &format!("{indent}└── "),
@@ -85,10 +99,7 @@ fn print_node(
 }
 
 /// The marks behind a record's name.
-fn mark(app: &App, record: Option<&RecordEntry>) -> String {
-    let Some(record) = record else {
-        return String::new();
-    };
+fn mark(app: &App, record: &RecordEntry) -> String {
     let mut mark = String::new();
     if let Some(wanted) = &record.clash {
         let wanted = escape(wanted);

@@ -83,7 +83,7 @@ pub struct LastSyncs {
 
 /// What a front end may do with an unlocked vault.
 pub trait VaultApi: Send {
-    /// All records, in the order of their paths.
+    /// All records, in the order of [`compare_paths`](records::compare_paths).
     fn list(&mut self) -> Reply<Vec<RecordEntry>>;
 
     /// The deleted records, the latest first.

@@ -1,5 +1,8 @@
 //! What people read of a vault: its tree, its trash, one record.
 
+use std::cmp::Ordering;
+
+use alphanumeric_sort::compare_str;
 use passmate_vault::login::is_secret;
 use passmate_vault::view::{DeletedRecord, View, ViewRecord};
 use passmate_vault::{RecordId, Text, Vault};
@@ -66,7 +69,7 @@ impl RecordContent {
     }
 }
 
-/// All records, in the order of their paths.
+/// All records, in the order of [`compare_paths`].
 pub(crate) fn list(vault: &Vault) -> Vec<RecordEntry> {
     let view = vault.view();
     let entries = view.records().iter().map(|record| RecordEntry {
@@ -75,7 +78,28 @@ pub(crate) fn list(vault: &Vault) -> Vec<RecordEntry> {
         clash: record.clash.as_deref().map(text),
         revived: record.revived,
     });
-    entries.collect()
+    let mut entries: Vec<_> = entries.collect();
+    entries.sort_by(|a, b| compare_paths(&a.path, &b.path));
+    entries
+}
+
+/// The order in which people look for paths: folder by folder, with numbers by their value, so that
+/// `2` comes before `10`.
+#[must_use]
+pub fn compare_paths(a: &str, b: &str) -> Ordering {
+    let (mut a, mut b) = (a.split('/'), b.split('/'));
+    loop {
+        let order = match (a.next(), b.next()) {
+            (None, None) => return Ordering::Equal,
+            (None, Some(_)) => Ordering::Less,
+            (Some(_), None) => Ordering::Greater,
+            // Two names that count as equal, such as 1 and 01, are two folders.
+            (Some(a), Some(b)) => compare_str(a, b).then_with(|| a.cmp(b)),
+        };
+        if order.is_ne() {
+            return order;
+        }
+    }
 }
 
 /// The deleted records, the latest first.
@@ -209,6 +233,31 @@ fn near<'p>(typed: &str, paths: impl Iterator<Item = &'p str> + Clone) -> Vec<St
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_are_in_the_order_in_which_people_look_for_them() {
+        let ordered = [
+            "a",
+            "a/1",
+            "a/01",
+            "a/2",
+            "a/10",
+            "a/10/x",
+            "a-b",
+            "disk 9",
+            "disk 10 b",
+            "web/shop",
+        ];
+        for (place, path) in ordered.iter().enumerate() {
+            for (other, with) in ordered.iter().enumerate() {
+                assert_eq!(
+                    compare_paths(path, with),
+                    place.cmp(&other),
+                    "{path} {with}"
+                );
+            }
+        }
+    }
 
     #[test]
     fn what_may_have_been_meant_holds_the_last_part_or_is_most_alike() {

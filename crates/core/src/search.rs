@@ -11,6 +11,9 @@ use crate::records::text;
 /// Characters of a text that are searched; the rest is ignored.
 const LEN_MAX: usize = 4096;
 
+/// What a match in the path counts more than one in a field.
+const PATH_BONUS: u32 = 8;
+
 /// A record that matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Match {
@@ -34,7 +37,7 @@ pub(crate) fn search(vault: &Vault, query: &str, max: usize) -> Vec<Match> {
         .collect();
     found.sort_by(|(a, one), (b, other)| b.cmp(a).then_with(|| one.path.cmp(&other.path)));
     found.truncate(max);
-    let matches = found.into_iter().map(|((in_path, _), record)| Match {
+    let matches = found.into_iter().map(|((_, in_path), record)| Match {
         path: text(&record.path),
         id: text(record.id.as_text()),
         in_path,
@@ -57,21 +60,28 @@ impl Search {
         }
     }
 
-    /// How well a record matches: in its path, which counts more than all fields, or in its path
-    /// and open fields together.
-    fn rank(&mut self, record: &ViewRecord<'_>) -> Option<(bool, u32)> {
+    /// How well a record matches, and whether its path does best: in its path, in one of its open
+    /// fields, or in both together, which counts if neither matches alone.
+    fn rank(&mut self, record: &ViewRecord<'_>) -> Option<(u32, bool)> {
         let path = record.path.to_string_lossy();
-        if let Some(score) = self.score(&path) {
-            return Some((true, score));
-        }
-        let mut text = path.into_owned();
+        let in_path = self.score(&path);
+        let mut together = path.into_owned();
+        let mut in_field = None;
         for field in record.fields() {
             if !is_secret(&field.name.to_string_lossy()) {
-                text.push(' ');
-                text.push_str(&field.value.to_string_lossy());
+                let value = field.value.to_string_lossy();
+                in_field = in_field.max(self.score(&value));
+                together.push(' ');
+                together.push_str(&value);
             }
         }
-        Some((false, self.score(&text)?))
+        match (in_path, in_field) {
+            (Some(path), field) if Some(path + PATH_BONUS) >= field => {
+                Some((path + PATH_BONUS, true))
+            }
+            (_, Some(field)) => Some((field, false)),
+            _ => Some((self.score(&together)?, false)),
+        }
     }
 
     fn score(&mut self, text: &str) -> Option<u32> {
@@ -81,5 +91,69 @@ impl Search {
             .map_or(text.len(), |(end, _)| end);
         let text = Utf32Str::new(text.get(..end)?, &mut self.buffer);
         self.pattern.score(text, &mut self.matcher)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Records by path, with fields.
+    fn vault(records: &[(&str, &[(&str, &str)])]) -> Vault {
+        let mut vault = Vault::new();
+        for (path, fields) in records {
+            vault.create_record((*path).into(), *path, 1).unwrap();
+            for (name, value) in *fields {
+                vault.set(&(*path).into(), *name, *value, 2).unwrap();
+            }
+        }
+        vault
+    }
+
+    fn paths(vault: &Vault, query: &str) -> Vec<String> {
+        let found = search(vault, query, 10).into_iter();
+        found.map(|found| found.path).collect()
+    }
+
+    #[test]
+    fn every_field_that_is_no_secret_is_searched() {
+        let vault = vault(&[(
+            "shop",
+            &[
+                ("user", "bob"),
+                ("url", "https://shop.example"),
+                ("notes", "ask Carol"),
+                ("public key", "ssh-ed25519 AAAA"),
+                ("password", "hunter"),
+                ("pin", "4711"),
+            ],
+        )]);
+        for query in [
+            "bob",
+            "example",
+            "carol",
+            "ed25519",
+            "shop bob",
+            "bob carol",
+        ] {
+            assert_eq!(paths(&vault, query), ["shop"], "{query}");
+        }
+        for query in ["hunter", "4711", "shop hunter"] {
+            assert_eq!(paths(&vault, query), [""; 0], "{query}");
+        }
+    }
+
+    #[test]
+    fn the_better_match_is_first_wherever_it_is() {
+        let vault = vault(&[
+            ("mexico/batik/oil", &[]),
+            ("bank", &[("user", "mail@example.org")]),
+            ("mail", &[]),
+            ("webmail", &[]),
+        ]);
+        let found = paths(&vault, "mail");
+        assert_eq!(found.first().unwrap(), "mail");
+        assert_eq!(found.last().unwrap(), "mexico/batik/oil");
+        assert_eq!(found.len(), 4);
     }
 }

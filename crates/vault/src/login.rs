@@ -30,12 +30,14 @@ pub enum FieldRole {
     Card,
     /// A part of a person's name.
     Person,
+    /// A key that is meant for others.
+    PublicKey,
     /// Tells a person which account this is, without being needed to log in.
     Label,
 }
 
 impl FieldRole {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::User,
         Self::Password,
         Self::Url,
@@ -44,6 +46,7 @@ impl FieldRole {
         Self::Ssid,
         Self::Card,
         Self::Person,
+        Self::PublicKey,
         Self::Label,
     ];
 
@@ -68,6 +71,7 @@ impl FieldRole {
             Self::Ssid => &["ssid"],
             Self::Card => &["card number", "cardholder name", "cardholder"],
             Self::Person => &["first name", "last name", "full name"],
+            Self::PublicKey => &["public key", "public-key", "public_key", "fingerprint"],
             Self::Label => &["host", "account", "name"],
         }
     }
@@ -75,7 +79,10 @@ impl FieldRole {
     /// Whether a field with this role is masked on a screen and protected in an export.
     #[must_use]
     pub const fn is_secret(self) -> bool {
-        !matches!(self, Self::User | Self::Url | Self::Label)
+        !matches!(
+            self,
+            Self::User | Self::Url | Self::Notes | Self::PublicKey | Self::Label
+        )
     }
 
     /// The field of a record that has this role.
@@ -227,13 +234,23 @@ mod tests {
 
     #[test]
     fn only_names_known_to_be_open_are_not_secret() {
-        for name in ["user", "Username", "E-MAIL", "url", "uri", "host", "name"] {
+        for name in [
+            "user",
+            "Username",
+            "E-MAIL",
+            "url",
+            "uri",
+            "Notes",
+            "public key",
+            "host",
+            "name",
+        ] {
             assert!(!is_secret(name), "{name}");
         }
         for name in [
             "password",
             "otp",
-            "notes",
+            "private key",
             "pin",
             "ssid",
             "card number",
@@ -241,6 +258,21 @@ mod tests {
             "userx",
         ] {
             assert!(is_secret(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_page_lists_every_name_as_it_is_shown() {
+        let page = include_str!("../../../docs/fields.md");
+        for role in FieldRole::ALL {
+            let names: Vec<_> = role
+                .names()
+                .iter()
+                .map(|name| format!("`{name}`"))
+                .collect();
+            let shown = if role.is_secret() { "masked" } else { "yes" };
+            let row = format!("| {} | {shown} |", names.join(", "));
+            assert!(page.contains(&row), "{row}");
         }
     }
 
