@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use passmate_proto::ClientConfig;
 use passmate_sync::exchange::Connection;
 use passmate_sync::transport::{ConnectError, Transport};
-use passmate_sync::wire::Certificate;
+use passmate_sync::wire::{Certificate, StreamEnd};
 use passmate_vault::Account;
 
 use crate::net::trust::{CaError, Sighting, TlsTrust};
@@ -28,6 +28,19 @@ pub struct Deadlines {
     pub silence: Duration,
     /// For one exchange in all, the connection included.
     pub total: Duration,
+    /// For all exchanges with this [`Server`], such as those of one sync that is tried again.
+    pub all: Duration,
+}
+
+impl Deadlines {
+    /// For a sync that follows a change, which a person did not ask for: a server that is silent for
+    /// 2 seconds is left for later.
+    pub const AFTER_CHANGE: Self = Self {
+        connect: Duration::from_secs(2),
+        silence: Duration::from_secs(2),
+        total: Duration::from_secs(10),
+        all: Duration::from_secs(10),
+    };
 }
 
 impl Default for Deadlines {
@@ -36,6 +49,7 @@ impl Default for Deadlines {
             connect: Duration::from_secs(10),
             silence: Duration::from_secs(30),
             total: Duration::from_secs(120),
+            all: Duration::from_secs(300),
         }
     }
 }
@@ -58,6 +72,15 @@ pub struct Server {
     trust: TlsTrust,
     deadlines: Deadlines,
     limits: ClientConfig,
+    /// When the time for all exchanges is up; it begins with the first one.
+    ends: Option<Instant>,
+}
+
+/// When an exchange must be done, and which limit that is, in seconds.
+#[derive(Debug, Clone, Copy)]
+struct Deadline {
+    at: Instant,
+    limit: u64,
 }
 
 impl Server {
@@ -69,6 +92,7 @@ impl Server {
             trust,
             deadlines: Deadlines::default(),
             limits: ClientConfig::default(),
+            ends: None,
         }
     }
 
@@ -88,6 +112,24 @@ impl Server {
         Self { deadlines, ..self }
     }
 
+    /// The deadline of the next exchange.
+    fn deadline(&mut self) -> Deadline {
+        let Deadlines { total, all, .. } = self.deadlines;
+        let now = Instant::now();
+        let ends = *self.ends.get_or_insert(now + all);
+        if now + total < ends {
+            Deadline {
+                at: now + total,
+                limit: total.as_secs(),
+            }
+        } else {
+            Deadline {
+                at: ends,
+                limit: all.as_secs(),
+            }
+        }
+    }
+
     /// What the server showed in the last handshake.
     #[must_use]
     pub fn sighting(&self) -> Sighting {
@@ -97,7 +139,11 @@ impl Server {
 
 impl Transport for Server {
     fn connect(&mut self) -> Result<Connection, ConnectError> {
-        let deadline = Instant::now() + self.deadlines.total;
+        let deadline = self.deadline();
+        if deadline.at <= Instant::now() {
+            let end = StreamEnd::TookTooLong(deadline.limit);
+            return Err(ConnectError::Handshake(end));
+        }
         let tcp = connect::connect(&self.address, &self.deadlines, deadline)?;
         let config = self.trust.begin();
         let stream =

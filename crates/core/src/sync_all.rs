@@ -15,7 +15,7 @@ use crate::answer::{Consent, Halt, Need, Place, Question, Reply};
 use crate::clock::local_time;
 use crate::env::SystemEnv;
 use crate::escape::escape;
-use crate::net::Server;
+use crate::net::{Deadlines, Server};
 use crate::problem::{Problem, ProblemKind};
 use crate::records::text;
 use crate::session::Session;
@@ -210,7 +210,7 @@ pub(crate) fn sync_all(
     let is_online = !session.sync_settings().offline;
     let has_server =
         is_online && !request.folder_only && Replica::account(session).is_some_and(is_up);
-    let server = has_server.then(|| sync_server(session, request, continued));
+    let server = has_server.then(|| sync_server(session, request, continued, occasion));
     let folder = taken.map(|(place, taken)| give_out(session, place, taken));
     SyncAnswer { server, folder }
 }
@@ -276,14 +276,23 @@ fn give_out(
     }
 }
 
-fn sync_server(session: &mut Session, request: &SyncRequest, continued: bool) -> Synced<Report> {
+fn sync_server(
+    session: &mut Session,
+    request: &SyncRequest,
+    continued: bool,
+    occasion: Occasion,
+) -> Synced<Report> {
     let place = host_of(session);
     let options = Options {
         continued,
         ..options(session, &request.consent, &Place::Server(place.clone()))
     };
     let was_rotating = is_rotating(session);
-    match server_of(session) {
+    let server = server_of(session).map(|server| match occasion {
+        Occasion::Asked => server,
+        Occasion::AfterChange => server.with_deadlines(Deadlines::AFTER_CHANGE),
+    });
+    match server {
         Ok(mut server) => {
             let mut env = SystemEnv::default();
             let mut client = client(session, &mut server, &mut env);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use passmate_sync::ConnectError;
 
-use super::{Address, Deadlines};
+use super::{Address, Deadline, Deadlines};
 
 /// How many addresses of one name are tried.
 const ADDRESSES_MAX: usize = 16;
@@ -17,7 +17,7 @@ const ADDRESSES_MAX: usize = 16;
 pub(super) fn connect(
     address: &Address,
     deadlines: &Deadlines,
-    deadline: Instant,
+    deadline: Deadline,
 ) -> Result<TcpStream, ConnectError> {
     let mut last = None;
     for socket_address in resolve(address, deadlines.connect)?
@@ -25,6 +25,7 @@ pub(super) fn connect(
         .take(ADDRESSES_MAX)
     {
         let left = deadline
+            .at
             .saturating_duration_since(Instant::now())
             .min(deadlines.connect);
         if left.is_zero() {

@@ -10,7 +10,7 @@ use passmate_sync::wire::{Received, StreamEnd, Wire};
 use rustls::{AlertDescription, ClientConfig, ClientConnection};
 
 use super::connect::describe;
-use super::{Address, Deadlines};
+use super::{Address, Deadline, Deadlines};
 
 /// How much plaintext is encrypted ahead of the socket, in bytes.
 const AHEAD_LEN: usize = 64 * 1024;
@@ -19,8 +19,7 @@ pub(super) struct TlsStream {
     tcp: TcpStream,
     tls: ClientConnection,
     silence: Duration,
-    total: Duration,
-    deadline: Instant,
+    deadline: Deadline,
     /// What went wrong after bytes that are still to be read.
     trouble: Option<Fault>,
 }
@@ -46,7 +45,7 @@ impl TlsStream {
         config: Arc<ClientConfig>,
         address: &Address,
         deadlines: &Deadlines,
-        deadline: Instant,
+        deadline: Deadline,
     ) -> Result<Self, ConnectError> {
         let tls = ClientConnection::new(config, address.server_name())
             .map_err(|error| ConnectError::Incompatible(error.to_string()))?;
@@ -54,7 +53,6 @@ impl TlsStream {
             tcp,
             tls,
             silence: deadlines.silence,
-            total: deadlines.total,
             deadline,
             trouble: None,
         };
@@ -86,7 +84,7 @@ impl TlsStream {
 
     /// How long the next system call may wait.
     fn patience(&self) -> Result<Duration, Fault> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
+        let left = self.deadline.at.saturating_duration_since(Instant::now());
         if left.is_zero() {
             Err(Fault::TookTooLong)
         } else {
@@ -117,14 +115,14 @@ impl TlsStream {
     fn name(&self, fault: Fault) -> StreamEnd {
         match fault {
             Fault::Eof => StreamEnd::Cut,
-            Fault::TookTooLong => StreamEnd::TookTooLong(self.total.as_secs()),
+            Fault::TookTooLong => StreamEnd::TookTooLong(self.deadline.limit),
             Fault::Tls(rustls::Error::AlertReceived(alert)) => {
                 StreamEnd::Alert(format!("{alert:?}"))
             }
             Fault::Tls(error) => StreamEnd::BrokenTls(error.to_string()),
             Fault::Io(error) => match error.kind() {
                 io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut if self.patience().is_err() => {
-                    StreamEnd::TookTooLong(self.total.as_secs())
+                    StreamEnd::TookTooLong(self.deadline.limit)
                 }
                 io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
                     StreamEnd::Silent(self.silence.as_secs())

@@ -603,3 +603,41 @@ fn nobody_at_the_address_is_told_with_the_reason() {
     let error = server.connect().map(drop).unwrap_err();
     assert!(matches!(error, ConnectError::Unresolved { .. }), "{error}");
 }
+
+#[test]
+fn all_exchanges_with_one_server_share_a_deadline() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let cuts = thread::spawn(move || {
+        // Each connection is cut at once, as a server does that wants to hold a sync for long.
+        let mut cuts = 0;
+        while let Ok((stream, _)) = listener.accept() {
+            cuts += 1;
+            if stream.peer_addr().is_err() || cuts > 10_000 {
+                break;
+            }
+        }
+    });
+    let address = Address::new("127.0.0.1", port).unwrap();
+    let trust = TlsTrust::new(&Trust::System).unwrap();
+    let mut server = Server::new(address, trust).with_deadlines(Deadlines {
+        all: Duration::from_secs(1),
+        ..Deadlines::default()
+    });
+    let end = StreamEnd::TookTooLong(1);
+    let mut tries = 0;
+    loop {
+        match server.connect() {
+            Err(ConnectError::Handshake(found)) if found == end => break,
+            Err(_) => tries += 1,
+            Ok(_) => panic!("nobody answers"),
+        }
+    }
+    assert!(tries > 1, "it was tried again until then");
+    // Once the time is up, nothing is sent any more.
+    assert!(matches!(
+        server.connect(),
+        Err(ConnectError::Handshake(found)) if found == end
+    ));
+    drop(cuts);
+}

@@ -493,3 +493,24 @@ fn pass_on(from: &mut impl Read, to: &mut impl Write) -> bool {
         Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
     }
 }
+
+#[test]
+fn a_change_is_not_kept_waiting_by_a_silent_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let home = home_with_record();
+    set_up(&home, &server);
+    let address = server.address();
+    drop(server);
+    // Connections are accepted, and nothing is ever answered.
+    let _silent = TcpListener::bind(address).unwrap();
+    fs::create_dir_all(home.path().join(".config/passmate")).unwrap();
+    home.write(".config/passmate/config.toml", "sync.auto = true\n");
+    let said = home.run_with(&["set", "web/shop"], "one\n");
+    let warning = "the change is saved and not synced";
+    assert!(said.err.contains(warning), "{}", said.err);
+    assert!(said.err.contains("silent for 2 seconds"), "{}", said.err);
+    said.ok();
+    assert_eq!(home.run(&["show", "web/shop", "password"]).ok(), "one\n");
+    assert_nothing_lost(&home);
+}
