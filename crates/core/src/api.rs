@@ -14,7 +14,7 @@ use std::path::Path;
 use getrandom::SysRng;
 use passmate_interchange::{Applied, Format, Imported, apply};
 use passmate_proto::RequestCode;
-use passmate_sync::{Reason, Replica, Report};
+use passmate_sync::{Reason, Replica, Report, SameKey};
 use passmate_vault::login::{FieldRole, find_otp, role_of};
 use passmate_vault::report::RecordReport;
 use passmate_vault::{Passphrase, Pin, SharedFolder, Trust};
@@ -141,6 +141,10 @@ pub trait VaultApi: Send {
 
     /// Makes an account on a server, or joins one, and syncs with it.
     fn set_up_server(&mut self, setup: &ServerSetup) -> Reply<Synced<Report>>;
+
+    /// Makes the account anew on a server that lost it, with the key that the vault has; `trust` is
+    /// how the server is trusted from now on, if that changed.
+    fn set_up_again(&mut self, trust: Option<&Trust>) -> Reply<(SameKey, Synced<Report>)>;
 
     /// Makes the key of an account to come, and the code by which an operator admits it.
     fn request_account(&mut self, setup: &ServerSetup) -> Reply<RequestCode>;
@@ -347,6 +351,10 @@ impl VaultApi for Session {
 
     fn set_up_server(&mut self, setup: &ServerSetup) -> Reply<Synced<Report>> {
         sync_setup::set_up_server(self, setup)
+    }
+
+    fn set_up_again(&mut self, trust: Option<&Trust>) -> Reply<(SameKey, Synced<Report>)> {
+        sync_setup::set_up_again(self, trust)
     }
 
     fn request_account(&mut self, setup: &ServerSetup) -> Reply<RequestCode> {

@@ -380,6 +380,11 @@ impl From<SyncError> for Problem {
                 message,
                 "disconnect it first with `passmate sync leave`",
             ),
+            SyncError::AccountExists { .. } => Self::new(
+                ProblemKind::Exists,
+                message,
+                "nothing was changed; `passmate sync` syncs with it",
+            ),
             SyncError::SetUpChanged => {
                 Self::new(ProblemKind::Other, message, "run `passmate sync` again")
             }
@@ -475,8 +480,9 @@ impl From<RemoteError> for Problem {
             }
             RemoteError::Refused => (
                 ProblemKind::Refused,
-                "the account was deleted or rotated (then leave and join with the new key), the \
-                 sync key is wrong, or the server has a fault; no record was lost",
+                "no record was lost; if the account was deleted or rotated, leave and join with the \
+                 new key; if the server lost its data, `passmate sync setup --again` stores this \
+                 vault there anew",
             ),
             RemoteError::CreateRefused => (
                 ProblemKind::Refused,

@@ -5,8 +5,8 @@ use std::path::Path;
 use passmate_proto::{AccountNumber, RequestCode};
 use passmate_sync::transport::{CertificateProblem, TrustProblem};
 use passmate_sync::{
-    ConnectError, Endpoint, Probed, Reason, RemoteError, Replica, Report, SyncError, leave, probe,
-    request, trust_pin,
+    ConnectError, Endpoint, Probed, Reason, RemoteError, Replica, Report, SameKey, SyncError,
+    leave, probe, request, trust_pin,
 };
 use passmate_vault::{Account, Pin, Shape, SyncKey, Trust};
 
@@ -133,6 +133,26 @@ pub(crate) fn set_up_server(session: &mut Session, setup: &ServerSetup) -> Reply
         return Err(held_back(place, held));
     }
     Ok(conclude(session, result))
+}
+
+/// Makes the account anew on a server that lost it.
+pub(crate) fn set_up_again(
+    session: &mut Session,
+    trust: Option<&Trust>,
+) -> Reply<(SameKey, Synced<Report>)> {
+    require_online(session)?;
+    let (account, _) = tied(session)?;
+    let address = Address::new(&account.host, account.port).map_err(|error| unusable(&error))?;
+    let trust = trust.unwrap_or(&account.trust).clone();
+    let (mut server, probed) = reach(&address, &trust)?;
+    let mut env = SystemEnv::default();
+    let made = client(session, &mut server, &mut env).create_again(&probed, &trust);
+    let (result, same_key) = match made {
+        Ok((report, same_key)) => (Ok(report), same_key),
+        Err(error) => (Err(error), SameKey::No),
+    };
+    let synced = concluded(session, result)?;
+    Ok((same_key, synced))
 }
 
 /// Makes the key of an account to come, and its code for the server's operator.

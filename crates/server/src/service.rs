@@ -244,7 +244,7 @@ impl Service {
         }
         let auth = AuthHash::of(&auth_token);
         let accounts_max = self.0.accounts_max.load(Ordering::Relaxed);
-        let account = self.free_number().await?;
+        let account = self.free_number(&auth).await?;
         let btoken = Btoken::new(btoken);
         let created = self
             .0
@@ -259,8 +259,15 @@ impl Service {
         }
     }
 
-    /// A random number that no account has.
-    async fn free_number(&self) -> Result<AccountNumber, Refusal> {
+    /// A number that no account has: that of the auth token, or else a random one. So a server that
+    /// lost its accounts gives the same number again to a device that makes its account anew, and
+    /// the other devices of the account go on with the key that they have.
+    async fn free_number(&self, auth: &AuthHash) -> Result<AccountNumber, Refusal> {
+        if let Some(account) = auth.account_number()
+            && self.0.store.read_head(*account.as_bytes()).await?.is_none()
+        {
+            return Ok(account);
+        }
         loop {
             if let Some(account) = make_account_number()?
                 && self.0.store.read_head(*account.as_bytes()).await?.is_none()

@@ -24,7 +24,7 @@ use crate::rollback::Rollback;
 use crate::wire::Certificate;
 
 /// What the entry of a device takes at most in a btoken, in bytes.
-const OWN_ENTRY_LEN_MAX: usize = 512;
+pub(crate) const OWN_ENTRY_LEN_MAX: usize = 512;
 
 /// One sync: the vault, and what its exchanges have in common.
 pub(crate) struct Attempt<'a> {
@@ -609,6 +609,6 @@ pub(crate) fn with_limit(policy: Policy, greeting: &Greeting, account: Option<&A
     }
 }
 
-fn is_longer(len: usize, limit: u32) -> bool {
+pub(crate) fn is_longer(len: usize, limit: u32) -> bool {
     u32::try_from(len).map_or(true, |len| len > limit)
 }

@@ -28,6 +28,12 @@ pub enum SyncError {
         /// The server's host.
         host: String,
     },
+    /// The account that was to be made anew is still there.
+    #[error("{host} still has the account of this vault")]
+    AccountExists {
+        /// The server's host.
+        host: String,
+    },
     /// The device has asked to be admitted by a server, and has no account there yet.
     #[error("this vault waits to be admitted by {host}: it has no account there yet")]
     NotLetIn {
@@ -197,7 +203,7 @@ impl SyncError {
     pub fn kind(&self) -> SyncErrorKind {
         match self {
             Self::NotSetUp | Self::NoAccount | Self::NotLetIn { .. } => SyncErrorKind::NotSetUp,
-            Self::AlreadySetUp { .. } => SyncErrorKind::AlreadySetUp,
+            Self::AlreadySetUp { .. } | Self::AccountExists { .. } => SyncErrorKind::AlreadySetUp,
             Self::SetUpChanged => SyncErrorKind::SetUpChanged,
             Self::KeyWithoutAccount => SyncErrorKind::Refused,
             Self::Remote(error) => error.kind(),

@@ -47,6 +47,6 @@ pub use options::{Decision, Options, Policy, Reason};
 pub use replica::Replica;
 pub use report::{Ahead, Preview, Report};
 pub use rollback::Rollback;
-pub use setup::{Endpoint, Probed, probe, request};
+pub use setup::{Endpoint, Probed, SameKey, probe, request};
 pub use transport::{ConnectError, Transport};
 pub use wire::StreamEnd;

@@ -204,7 +204,7 @@ impl SyncClient<'_> {
             ..old.clone()
         };
         let key = sync_key::make_key(self.env.rng());
-        self.make_account(key, &associate).map(drop)
+        self.make_account(key, Shape::Modern, &associate).map(drop)
     }
 
     /// What is made of the btoken of an account; `None` if the account is gone.

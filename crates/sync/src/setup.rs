@@ -6,6 +6,7 @@
 //!  - an account that exists is kept only after its btoken was opened with the key that was given.
 
 use passmate_proto::{AccountNumber, AuthToken, Failure, Outcome, RequestCode};
+use passmate_vault::format::btoken::BTOKEN_OVERHEAD;
 use passmate_vault::sync_key::KEY_LEN;
 use passmate_vault::{
     Account, AccountKey, RollCall, Secret, SeenChanges, Shape, SyncKey, Trust, Vault, format,
@@ -16,7 +17,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::account::{auth_token_of, replace_account};
-use crate::attempt::Attempt;
+use crate::attempt::{Attempt, OWN_ENTRY_LEN_MAX, is_longer};
 use crate::client::{SyncClient, run};
 use crate::env::Env;
 use crate::error::{RemoteError, SyncError};
@@ -131,18 +132,67 @@ impl SyncClient<'_> {
     /// # Errors
     /// See [`SyncError`]. If the vault has an account afterwards, the server named an account:
     /// the next [`sync`](Self::sync) goes on from there.
-    pub fn create(&mut self, _probed: &Probed, endpoint: &Endpoint) -> Result<Report, SyncError> {
+    pub fn create(&mut self, probed: &Probed, endpoint: &Endpoint) -> Result<Report, SyncError> {
         refuse_second(self.replica, endpoint)?;
+        check_fits(self.replica, Shape::Modern, &probed.greeting)?;
         let associate = |key| associate(endpoint, AccountKey::Granted(key), false);
         let pending = self.replica.account();
         let key = match pending.map(|pending| pending.key.secret().clone()) {
             Some(key) => key,
             None => sync_key::make_key(self.env.rng()),
         };
-        let key = self.make_account(key, &associate)?;
+        let key = self.make_account(key, Shape::Modern, &associate)?;
         let mut attempt = Attempt::new(self.replica, key, false);
+        match run(&mut attempt, self.transport, self.env) {
+            // The server did not state its limit. An account without the vault is of no use.
+            Err(error @ SyncError::Remote(RemoteError::TooLarge { .. })) => {
+                // If this fails, the account stays, and the next sync tells the same.
+                let _ = self.delete();
+                Err(error)
+            }
+            run => run.map(|()| attempt.into_report()),
+        }
+    }
+
+    /// Makes the account of a vault anew on a server that lost it, with the key that it had, and
+    /// syncs the two. If the server gives the same number again, as ours does, all other devices
+    /// go on with the key that they have; else they have to join with the new one.
+    ///
+    /// # Errors
+    /// [`SyncError::AccountExists`] if the server knows the account; see [`SyncError`] for the rest.
+    pub fn create_again(
+        &mut self,
+        probed: &Probed,
+        trust: &Trust,
+    ) -> Result<(Report, SameKey), SyncError> {
+        let account = self.replica.account().ok_or(SyncError::NoAccount)?.clone();
+        let key = account.key.granted().ok_or_else(|| SyncError::NotLetIn {
+            host: account.host.clone(),
+            port: account.port,
+        })?;
+        if self.look(key, |_| Ok(()))?.is_some() {
+            return Err(SyncError::AccountExists { host: account.host });
+        }
+        check_fits(self.replica, account.shape, &probed.greeting)?;
+        // What this device saw there is gone, and no rollback.
+        let again = |key| Account {
+            key: AccountKey::Granted(key),
+            trust: trust.clone(),
+            confirmed: false,
+            seen: SeenChanges::new(),
+            devices: RollCall::new(),
+            last: None,
+            ..account.clone()
+        };
+        let made = self.make_account(account.key.secret().clone(), account.shape, &again)?;
+        let same = if made == *key {
+            SameKey::Yes
+        } else {
+            SameKey::No
+        };
+        let mut attempt = Attempt::new(self.replica, made, false);
         run(&mut attempt, self.transport, self.env)?;
-        Ok(attempt.into_report())
+        Ok((attempt.into_report(), same))
     }
 
     /// Ties a vault to an account that other devices use, and syncs the two.
@@ -175,10 +225,12 @@ impl SyncClient<'_> {
     pub(crate) fn make_account(
         &mut self,
         key: Secret<KEY_LEN>,
+        shape: Shape,
         associate: &dyn Fn(SyncKey) -> Account,
     ) -> Result<SyncKey, SyncError> {
         // An empty vault is stored first: if the number is lost on the way, nothing else is.
-        let plaintext = format::encode_btoken(&Vault::new()).map_err(RemoteError::Unsealable)?;
+        let plaintext = format::encode_btoken_as(shape, &Vault::new(), &RollCall::new())
+            .map_err(RemoteError::Unsealable)?;
         let made = retry(self.env, |retries, env| {
             let connection = match self.transport.connect() {
                 Ok(connection) => connection,
@@ -207,6 +259,35 @@ impl SyncClient<'_> {
             made => made,
         }
     }
+}
+
+/// Whether an account that was made anew has the key that it had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SameKey {
+    /// All other devices go on.
+    Yes,
+    /// The server gave it another number: all other devices must join it.
+    No,
+}
+
+/// No account is made for a vault that the server does not accept.
+fn check_fits(replica: &dyn Replica, shape: Shape, greeting: &Greeting) -> Result<(), RemoteError> {
+    let Some(limit) = greeting.btoken_len_max() else {
+        return Ok(());
+    };
+    let part = shape.part_of(replica.vault());
+    let plaintext = format::encode_btoken_as(shape, &part, &RollCall::new())
+        .map_err(RemoteError::Unsealable)?;
+    // The entry of this device comes along.
+    let len = plaintext.len() + BTOKEN_OVERHEAD + OWN_ENTRY_LEN_MAX;
+    if is_longer(len, limit) {
+        return Err(RemoteError::TooLarge {
+            len,
+            limit,
+            known: true,
+        });
+    }
+    Ok(())
 }
 
 /// A vault that waits for an account on this server may go on.

@@ -18,7 +18,8 @@ use passmate_sync::exchange::Connection;
 use passmate_sync::wire::{Certificate, Received, StreamEnd, Wire};
 use passmate_sync::{
     Admitted, ConnectError, Content, Decision, Endpoint, Env, HeldBack, Options, Policy, Preview,
-    Reason, RemoteError, Replica, Report, SaveError, SyncClient, SyncError, Transport, probe,
+    Reason, RemoteError, Replica, Report, SameKey, SaveError, SyncClient, SyncError, Transport,
+    probe,
 };
 use passmate_vault::merge::MergeSummary;
 use passmate_vault::{Account, Baseline, DeviceText, Pin, SyncKey, Trust, Vault};
@@ -63,6 +64,9 @@ pub struct Cloud {
     /// How many btokens came whole.
     pub uploads: usize,
     pub shown: Option<Pin>,
+    /// The number of a new account follows from its auth token while that number is free, as on
+    /// our own server.
+    pub derives_numbers: bool,
 }
 
 impl Cloud {
@@ -220,7 +224,13 @@ impl MemoryWire {
         let answered = match request {
             Request::Create { auth_token, btoken } if !refuses => {
                 let number = u64::try_from(cloud.requests.len()).unwrap();
-                let account = AccountNumber::from_bytes(number.to_be_bytes()).unwrap();
+                let drawn = AccountNumber::from_bytes(number.to_be_bytes()).unwrap();
+                let derived = auth_token.as_bytes().first_chunk().copied();
+                let derived = derived.and_then(AccountNumber::from_bytes);
+                let is_free = |account: &AccountNumber| {
+                    cloud.derives_numbers && !cloud.accounts.contains_key(account)
+                };
+                let account = derived.filter(is_free).unwrap_or(drawn);
                 if !matches!(self.fault, Fault::ForgetAccount) {
                     cloud.accounts.insert(account, (auth_token, btoken));
                 }
@@ -525,6 +535,14 @@ impl Device {
         let mut calm = Calm::new();
         let probed = probe(&mut Way::to(&way.cloud), &mut calm)?;
         self.client(way, &mut calm).create(&probed, &endpoint())
+    }
+
+    /// Makes its account anew, after a probe.
+    pub fn create_again(&mut self, way: &mut Way) -> Result<(Report, SameKey), SyncError> {
+        let mut calm = Calm::new();
+        let probed = probe(&mut Way::to(&way.cloud), &mut calm)?;
+        let mut client = self.client(way, &mut calm);
+        client.create_again(&probed, &endpoint().trust)
     }
 
     /// Joins the account of another device, after a probe.

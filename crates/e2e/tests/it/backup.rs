@@ -63,3 +63,50 @@ fn devices_send_again_what_a_restored_server_forgot() {
     );
     assert_eq!(second.run(&["show", "bank", "pin"]).ok(), "1234\n");
 }
+
+#[test]
+fn a_server_that_lost_its_data_gets_it_back_from_one_device() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let address = server.address().to_string();
+    let pin = server.pin.to_string();
+    let (first, second) = (Home::new(), Home::new());
+    for home in [&first, &second] {
+        home.run(&["init"]).ok();
+    }
+    first.run_with(&["set", "mail", "password"], "one").ok();
+    first.run(&["sync", "setup", &address, "--pin", &pin]).ok();
+    let key = second.write("key", first.run(&["sync", "key"]).ok());
+    let key = key.to_str().unwrap();
+    second
+        .run(&["sync", "setup", &address, "--pin", &pin, "--key-file", key])
+        .ok();
+    let still = first.run(&["sync", "setup", "--again"]).failed(12);
+    assert!(still.contains("still has the account"), "{still}");
+    server.stop();
+    // All accounts are gone; the key of the server is not.
+    for entry in std::fs::read_dir(dir.path()).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        if name.starts_with("passmate.db") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    let server = Server::start_with(dir.path(), &["--listen", &address]);
+    let refused = first.run(&["sync"]);
+    assert!(
+        refused.err.contains("`passmate sync setup --again`"),
+        "{refused:?}"
+    );
+    refused.failed(22);
+    first.run(&["sync", "setup", "--again"]).ok();
+    // The second device goes on with the key that it has. It says once that the server went back.
+    second.run_with(&["set", "bank", "pin"], "1234").ok();
+    let older = second.run(&["sync"]).failed(25);
+    assert!(older.contains("an older or another history"), "{older}");
+    second.run(&["sync"]).ok();
+    first.run(&["sync"]).ok();
+    assert_eq!(first.run(&["show", "bank", "pin"]).ok(), "1234\n");
+    assert_eq!(second.run(&["show", "mail", "password"]).ok(), "one\n");
+    server.stop();
+}

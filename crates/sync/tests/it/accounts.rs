@@ -300,3 +300,66 @@ fn leaving_changes_nothing_on_the_server() {
     assert!(matches!(leave(&mut first), Err(SyncError::NoAccount)));
     second.sync(&mut Way::to(&cloud)).unwrap();
 }
+
+#[test]
+fn an_account_that_the_server_lost_is_made_anew_and_the_others_follow() {
+    let cloud = Cloud::new(Layout::One);
+    cloud.borrow_mut().derives_numbers = true;
+    let (mut first, mut second) = two_devices(&cloud);
+    first.set("mail", "user", "bob");
+    first.sync(&mut Way::to(&cloud)).unwrap();
+    assert!(matches!(
+        first.create_again(&mut Way::to(&cloud)),
+        Err(SyncError::AccountExists { .. })
+    ));
+    let key = first.key();
+    cloud.borrow_mut().accounts.clear();
+    assert_eq!(
+        remote_error(first.sync(&mut Way::to(&cloud))),
+        RemoteError::Refused
+    );
+    second.set("bank", "password", "two");
+    let (report, same_key) = first.create_again(&mut Way::to(&cloud)).unwrap();
+    assert_eq!((same_key, report.rollback), (SameKey::Yes, None));
+    assert!(report.anomalies.is_empty());
+    assert_eq!(first.key(), key);
+    // The second device knows nothing of all that.
+    second.sync(&mut Way::to(&cloud)).unwrap();
+    first.sync(&mut Way::to(&cloud)).unwrap();
+    assert_eq!(first.vault, second.vault);
+    assert_eq!(first.remote(&cloud), first.vault);
+}
+
+#[test]
+fn a_server_that_gives_another_number_makes_another_key() {
+    let cloud = Cloud::new(Layout::One);
+    let (mut first, mut second) = two_devices(&cloud);
+    cloud.borrow_mut().accounts.clear();
+    let (_, same_key) = first.create_again(&mut Way::to(&cloud)).unwrap();
+    assert_eq!(same_key, SameKey::No);
+    assert_eq!(
+        remote_error(second.sync(&mut Way::to(&cloud))),
+        RemoteError::Refused
+    );
+    let key = first.key();
+    second.account = None;
+    second.file.1 = None;
+    second.join(&mut Way::to(&cloud), key).unwrap();
+    assert_eq!(first.vault, second.vault);
+}
+
+#[test]
+fn no_account_is_made_for_a_vault_that_is_too_large() {
+    for (banner, limit) in [("cloud\nbtoken-max 2000", 2_000), ("", 2 * 1024 * 1024)] {
+        let cloud = Cloud::new(Layout::One);
+        cloud.borrow_mut().banner = banner.to_owned();
+        cloud.borrow_mut().btoken_len_max = Some(limit);
+        let mut device = Device::default();
+        let len = usize::try_from(limit).unwrap();
+        device.set("mail", "notes", &"x".repeat(len));
+        let error = remote_error(device.create(&mut Way::to(&cloud)));
+        assert!(matches!(error, RemoteError::TooLarge { .. }), "{error}");
+        assert_eq!(device.account, None);
+        assert!(cloud.borrow().accounts.is_empty());
+    }
+}

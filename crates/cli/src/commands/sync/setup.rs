@@ -5,6 +5,7 @@ use passmate_core::api::VaultApi;
 use passmate_core::net::Address;
 use passmate_core::net::trust::{CA_FILE_LEN_MAX, read_ca};
 use passmate_core::problem::Problem;
+use passmate_core::sync::SameKey;
 use passmate_core::sync_setup::ServerSetup;
 use passmate_vault::{Pin, Trust};
 use serde_json::json;
@@ -24,7 +25,7 @@ use crate::report::{self, plain};
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The server [default port: 29556]
-    #[arg(value_name = "HOST[:PORT]", required_unless_present_any = ["folder", "key_file"])]
+    #[arg(value_name = "HOST[:PORT]", required_unless_present_any = ["folder", "key_file", "again"])]
     server: Option<Address>,
     /// A folder on a network drive or carried by a file sync program, beside a server or instead of
     /// one
@@ -34,6 +35,10 @@ pub(super) struct Args {
     /// a link names server and pin too; `-` is standard input
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
+    /// Store this vault anew on its server, which lost its data. The other devices of the account go
+    /// on as they are if the server gives it the same number again, as passmate-server does
+    #[arg(long, conflicts_with_all = ["server", "folder", "key_file", "request"])]
+    again: bool,
     /// Create this device's key and print the code by which the operator of an invite-only server
     /// admits it; then run the same command without --request
     #[arg(long, conflicts_with = "key_file")]
@@ -55,6 +60,9 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     }
     if !args.request {
         refuse_offline(app)?;
+    }
+    if args.again {
+        return again(app, args);
     }
     let mut setup = Setup::of(args, app.consent())?;
     let mut vault = app.open()?;
@@ -111,6 +119,23 @@ impl Setup {
         }
         Ok(())
     }
+}
+
+/// Makes the account anew.
+fn again(app: &App, args: &Args) -> Result<(), Problem> {
+    let trust = trust_of(args)?;
+    let (same_key, synced) = plain(app.open()?.set_up_again(trust.as_ref()))?;
+    report::server(app, synced)?;
+    match same_key {
+        SameKey::Yes => app
+            .out
+            .note("the other devices of the account go on with the key that they have"),
+        SameKey::No => app.out.warn(
+            "the server gave the account another number: on every other device run `passmate sync \
+             leave`, then `passmate sync setup` with the key of `passmate sync key`",
+        ),
+    }
+    Ok(())
 }
 
 /// Sets the server up, and lets a person compare the pin of a self-signed certificate.
