@@ -11,6 +11,7 @@ use passmate_core::settings::{Color, Settings, default_vault, profile_vault};
 use crate::app::App;
 use crate::output::Output;
 use crate::prompt::{Ask, PassphraseSource};
+use crate::terminal::Terminal;
 
 /// The options of every command. They may stand before or after its name.
 #[derive(Debug, clap::Args)]
@@ -121,6 +122,7 @@ pub(crate) fn gather(global: &Global) -> Result<App, Problem> {
             no_input: global.no_input,
             yes: global.yes,
             passphrase: passphrase_source(global, &settings)?,
+            terminal: Terminal::new(),
         },
         out: global.output_with(settings.color),
         sync: settings.sync(global.offline),

@@ -9,15 +9,11 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use passmate_core::edit::RecordText;
 use passmate_core::problem::{Problem, ProblemKind};
 use passmate_core::settings::toml_fault;
 use serde::{Deserialize, Serialize};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
-use signal_hook::flag;
 use zeroize::Zeroizing;
 
 use crate::app::App;
@@ -39,7 +35,6 @@ pub(crate) struct Editor<'a> {
     app: &'a App,
     /// The folder that gets a folder for the text.
     place: PathBuf,
-    signals: Signals,
     /// The text as the person left it.
     text: Zeroizing<String>,
 }
@@ -49,7 +44,6 @@ impl<'a> Editor<'a> {
         Ok(Self {
             app,
             place: place(app)?,
-            signals: Signals::new().map_err(|error| no_folder(&error))?,
             text: Page::from(record).to_text()?,
         })
     }
@@ -76,14 +70,14 @@ impl<'a> Editor<'a> {
             return Err(problem);
         }
         self.app.out.warn(&problem.message);
-        self.app.ask.confirm("Edit it again?")
+        self.app.ask.confirm_unless_no("Edit it again?")
     }
 
     /// Runs the editor once, and deletes its file.
     fn run(&self) -> Result<Zeroizing<String>, Problem> {
+        let lent = self.app.ask.terminal.lend();
+        let lent = lent.map_err(|error| no_folder(&error))?;
         let edited = {
-            // Dropped last: the folder goes first.
-            let _held = self.signals.hold();
             let mut builder = tempfile::Builder::new();
             let folder = builder
                 .prefix("passmate-")
@@ -92,7 +86,7 @@ impl<'a> Editor<'a> {
                 .map_err(|error| no_folder(&error))?;
             edit_file(&folder.path().join("record.toml"), &self.text)
         };
-        if self.signals.is_ended.load(Ordering::SeqCst) {
+        if lent.is_ended() {
             return Err(Problem::new(
                 ProblemKind::Cancelled,
                 "ended by a signal",
@@ -131,46 +125,6 @@ impl Page {
              \"\"\".\n\n{}",
             *page
         )))
-    }
-}
-
-/// What signals do from the first run of the editor on. While it runs, an interrupt is its own
-/// affair, and a signal that ends this program waits until the text is deleted. At other times they
-/// end the program, as if nobody had asked for them.
-struct Signals {
-    is_default: Arc<AtomicBool>,
-    /// Somebody wanted this program to end while the editor ran.
-    is_ended: Arc<AtomicBool>,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        let is_default = Arc::new(AtomicBool::new(true));
-        let is_ended = Arc::new(AtomicBool::new(false));
-        for signal in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] {
-            flag::register_conditional_default(signal, Arc::clone(&is_default))?;
-            if signal != SIGINT {
-                flag::register(signal, Arc::clone(&is_ended))?;
-            }
-        }
-        Ok(Self {
-            is_default,
-            is_ended,
-        })
-    }
-
-    fn hold(&self) -> Held<'_> {
-        self.is_default.store(false, Ordering::SeqCst);
-        Held(&self.is_default)
-    }
-}
-
-/// Signals do not end the program until this is dropped.
-struct Held<'a>(&'a AtomicBool);
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
     }
 }
 

@@ -6,6 +6,7 @@ use passmate_core::net::trust::{TrustProblem, Typed, compare_pin};
 use passmate_core::problem::{Problem, ProblemKind};
 use passmate_core::share::link::{Link, LinkError};
 use passmate_vault::{Pin, SyncKey};
+use zeroize::Zeroizing;
 
 use crate::app::App;
 
@@ -51,12 +52,14 @@ pub(crate) fn parse_key(bytes: &[u8]) -> Result<Joined, Problem> {
 
 /// Most people who set up a second device forget that it is the second one.
 pub(crate) fn ask_key(app: &App) -> Result<Option<Joined>, Problem> {
+    app.out.note(
+        "if another device already syncs this vault, type the key or link that `passmate sync key` \
+         shows there; if this is the first device, press Enter",
+    );
     for tries_left in (0..TRIES).rev() {
-        let typed = app.ask.line(
-            "If another device already syncs this vault, type the key or link that `passmate sync \
-             key` shows there.\n\
-             If this is the first device, press Enter.\nSync key: ",
-        )?;
+        let typed = app.ask.hidden("Sync key: ", "sync key")?;
+        let typed = String::from_utf8_lossy(typed.as_bytes());
+        let typed = Zeroizing::new(typed.trim().to_owned());
         if typed.is_empty() {
             return Ok(None);
         }

@@ -15,6 +15,7 @@ mod output;
 mod program;
 mod prompt;
 mod report;
+mod terminal;
 mod tree;
 
 pub use program::main;

@@ -1,7 +1,7 @@
 //! Asks the person, or takes what a script gives instead.
 
 use std::fs::File;
-use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::io::{self, BufRead, IsTerminal, Read};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -9,13 +9,16 @@ use passmate_core::answer::Need;
 use passmate_core::escape::escape;
 use passmate_core::problem::{Problem, ProblemKind};
 use passmate_vault::Passphrase;
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
+use crate::terminal::{Shown, Terminal};
+
 /// Longest passphrase, in bytes.
-const PASSPHRASE_LEN_MAX: u64 = 64 * 1024;
+const PASSPHRASE_LEN_MAX: usize = 64 * 1024;
 /// Longest value of a field, in bytes.
-const VALUE_LEN_MAX: u64 = 16 * 1024 * 1024;
+const VALUE_LEN_MAX: usize = 16 * 1024 * 1024;
+/// How often a secret that is typed twice may differ from itself.
+const TRIES: usize = 3;
 
 /// Where the master passphrase comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,11 +34,12 @@ pub(crate) enum PassphraseSource {
 }
 
 /// Who is asked, and whether.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Ask {
     pub(crate) no_input: bool,
     pub(crate) yes: bool,
     pub(crate) passphrase: PassphraseSource,
+    pub(crate) terminal: Terminal,
 }
 
 impl Ask {
@@ -47,9 +51,7 @@ impl Ask {
     /// The master passphrase.
     pub(crate) fn passphrase(&self, prompt: &str) -> Result<Passphrase, Problem> {
         match &self.passphrase {
-            PassphraseSource::Terminal => self
-                .hidden(prompt, "passphrase")
-                .map(|text| Passphrase::from_bytes(text.as_bytes().to_vec())),
+            PassphraseSource::Terminal => self.hidden(prompt, "passphrase"),
             PassphraseSource::Stdin => first_line(io::stdin().lock(), "standard input"),
             PassphraseSource::File(path) => {
                 let file = File::open(path).map_err(|error| {
@@ -73,18 +75,14 @@ impl Ask {
 
     /// A new master passphrase, typed twice where it is typed.
     pub(crate) fn new_passphrase(&self) -> Result<Passphrase, Problem> {
-        let first = self.passphrase("New master passphrase: ")?;
-        if self.passphrase == PassphraseSource::Terminal {
-            let again = self.passphrase("The same again: ")?;
-            if first != again {
-                return Err(Problem::new(
-                    ProblemKind::Cancelled,
-                    "the two passphrases differ",
-                    "nothing was changed; try again",
-                ));
-            }
-        }
-        check_not_empty(first)
+        const PROMPT: &str = "New master passphrase: ";
+        let passphrase = if self.passphrase == PassphraseSource::Terminal {
+            let typed = self.typed_twice(PROMPT, "passphrase", PASSPHRASE_LEN_MAX)?;
+            Passphrase::from_bytes(typed.to_vec())
+        } else {
+            self.passphrase(PROMPT)?
+        };
+        check_not_empty(passphrase)
     }
 
     /// The passphrase that replaces the one that the vault was opened with.
@@ -100,22 +98,64 @@ impl Ask {
     }
 
     /// A secret line that is not seen while it is typed; `what` is its name in an error.
-    pub(crate) fn hidden(&self, prompt: &str, what: &str) -> Result<Zeroizing<String>, Problem> {
+    pub(crate) fn hidden(&self, prompt: &str, what: &str) -> Result<Passphrase, Problem> {
+        let typed = self.typed(prompt, Shown::No, what, PASSPHRASE_LEN_MAX)?;
+        Ok(Passphrase::from_bytes(typed.to_vec()))
+    }
+
+    /// A secret that is typed twice, because nobody sees what they type; an empty one only once.
+    fn typed_twice(
+        &self,
+        prompt: &str,
+        what: &str,
+        len_max: usize,
+    ) -> Result<Zeroizing<Vec<u8>>, Problem> {
+        let mut prompt = prompt.to_owned();
+        for _ in 0..TRIES {
+            let first = self.typed(&prompt, Shown::No, what, len_max)?;
+            if first.is_empty() {
+                return Ok(first);
+            }
+            let again = self.typed("The same again: ", Shown::No, what, len_max)?;
+            if first == again {
+                return Ok(first);
+            }
+            if !prompt.starts_with("The two differ") {
+                prompt = format!("The two differ. {prompt}");
+            }
+        }
+        Err(Problem::new(
+            ProblemKind::Cancelled,
+            format!("the two {what}s differ"),
+            "nothing was changed; try again",
+        ))
+    }
+
+    /// A line as it is typed on the terminal.
+    fn typed(
+        &self,
+        prompt: &str,
+        shown: Shown,
+        what: &str,
+        len_max: usize,
+    ) -> Result<Zeroizing<Vec<u8>>, Problem> {
         if self.no_input {
             return Err(locked());
         }
-        // Before the prompt: who sees it may type at once.
-        let _echo_off = EchoOff::begin();
-        rpassword::prompt_password(prompt)
-            .map(Zeroizing::new)
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::UnexpectedEof => Problem::new(
-                    ProblemKind::Locked,
-                    format!("no {what} was typed"),
-                    format!("run the command again and type the {what}"),
-                ),
-                _ => locked(),
-            })
+        let typed = self.terminal.ask(&escape(prompt), shown, len_max);
+        typed.map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => Problem::new(
+                ProblemKind::Locked,
+                format!("no {what} was typed"),
+                format!("run the command again and type the {what}"),
+            ),
+            io::ErrorKind::FileTooLarge => Problem::new(
+                ProblemKind::TooLarge,
+                format!("the {what} is longer than {} KiB", len_max / 1024),
+                "keep large files elsewhere",
+            ),
+            _ => locked(),
+        })
     }
 
     /// A field's value: typed where a person is, else all of standard input without one line feed
@@ -123,61 +163,47 @@ impl Ask {
     pub(crate) fn value(
         &self,
         prompt: &str,
+        shown: Shown,
         is_empty_meant: bool,
     ) -> Result<Zeroizing<String>, Problem> {
         if is_empty_meant {
             return Ok(Zeroizing::default());
         }
-        let value = if self.has_person() && self.passphrase != PassphraseSource::Stdin {
-            self.hidden(&escape(prompt), "value")?
+        let bytes = if !self.has_person() || self.passphrase == PassphraseSource::Stdin {
+            value_of_stdin()?
+        } else if shown == Shown::Yes {
+            self.typed(prompt, shown, "value", VALUE_LEN_MAX)?
         } else {
-            let mut bytes = Zeroizing::new(Vec::new());
-            io::stdin()
-                .lock()
-                .take(VALUE_LEN_MAX + 1)
-                .read_to_end(&mut bytes)
-                .map_err(unreadable)?;
-            if bytes.last() == Some(&b'\n') {
-                bytes.pop();
-            }
-            if u64::try_from(bytes.len()).map_or(true, |len| len > VALUE_LEN_MAX) {
-                return Err(Problem::new(
-                    ProblemKind::TooLarge,
-                    "the value is longer than 16 MiB",
-                    "keep large files elsewhere",
-                ));
-            }
-            let text = std::str::from_utf8(&bytes);
-            Zeroizing::new(text.map(str::to_owned).map_err(|_| {
-                Problem::usage(
-                    "the value is not UTF-8 text",
-                    "encode it first, for example with base64",
-                )
-            })?)
+            self.typed_twice(prompt, "value", VALUE_LEN_MAX)?
         };
-        if value.is_empty() {
+        let text = std::str::from_utf8(&bytes).map_err(|_| {
+            Problem::usage(
+                "the value is not UTF-8 text",
+                "encode it first, for example with base64",
+            )
+        })?;
+        if text.is_empty() {
             return Err(Problem::usage(
                 "the value is empty",
                 "an empty value unsets the field: use `passmate unset`, or --empty if you mean it",
             ));
         }
-        Ok(value)
+        Ok(Zeroizing::new(text.to_owned()))
     }
 
     /// A line that may be seen while it is typed; empty if nothing was typed.
-    pub(crate) fn line(&self, prompt: &str) -> Result<Zeroizing<String>, Problem> {
+    pub(crate) fn line(&self, prompt: &str) -> Result<String, Problem> {
         if !self.has_person() {
             return Err(cancelled("there is no terminal to ask on"));
         }
-        eprint!("{prompt}");
-        let _ = io::stderr().flush();
-        let mut line = Zeroizing::new(String::new());
-        io::stdin()
-            .lock()
-            .take(PASSPHRASE_LEN_MAX)
-            .read_line(&mut line)
-            .map_err(unreadable)?;
-        Ok(Zeroizing::new(line.trim().to_owned()))
+        let typed = self
+            .terminal
+            .ask(&escape(prompt), Shown::Yes, PASSPHRASE_LEN_MAX);
+        match typed {
+            Ok(typed) => Ok(String::from_utf8_lossy(&typed).trim().to_owned()),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(String::new()),
+            Err(error) => Err(unreadable(error)),
+        }
     }
 
     /// Asks for a yes; `--yes` has said it already.
@@ -190,16 +216,52 @@ impl Ask {
                 "this needs a confirmation, but there is no terminal to ask on",
             ));
         }
-        let answer = self.line(&format!("{} [y/N] ", escape(question)))?;
-        match answer.to_lowercase().as_str() {
+        match self
+            .line(&format!("{question} [y/N] "))?
+            .to_lowercase()
+            .as_str()
+        {
             "y" | "yes" => Ok(()),
-            _ => Err(Problem::new(
-                ProblemKind::Cancelled,
-                "cancelled",
-                "nothing was changed",
-            )),
+            _ => Err(declined()),
         }
     }
+
+    /// Asks whether to go on where most people want to: Enter is a yes.
+    pub(crate) fn confirm_unless_no(&self, question: &str) -> Result<(), Problem> {
+        match self
+            .line(&format!("{question} [Y/n] "))?
+            .to_lowercase()
+            .as_str()
+        {
+            "" | "y" | "yes" => Ok(()),
+            _ => Err(declined()),
+        }
+    }
+}
+
+fn declined() -> Problem {
+    Problem::new(ProblemKind::Cancelled, "cancelled", "nothing was changed")
+}
+
+/// All of standard input without one line feed at its end.
+fn value_of_stdin() -> Result<Zeroizing<Vec<u8>>, Problem> {
+    let mut bytes = Zeroizing::new(Vec::new());
+    io::stdin()
+        .lock()
+        .take(VALUE_LEN_MAX as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    if bytes.last() == Some(&b'\n') {
+        bytes.pop();
+    }
+    if bytes.len() > VALUE_LEN_MAX {
+        return Err(Problem::new(
+            ProblemKind::TooLarge,
+            "the value is longer than 16 MiB",
+            "keep large files elsewhere",
+        ));
+    }
+    Ok(bytes)
 }
 
 fn cancelled(message: &str) -> Problem {
@@ -238,7 +300,7 @@ fn check_not_empty(passphrase: Passphrase) -> Result<Passphrase, Problem> {
 /// The first line without its line feed and otherwise as it is.
 fn first_line(reader: impl BufRead, whose: &str) -> Result<Passphrase, Problem> {
     let mut line = Vec::with_capacity(256);
-    let mut limited = reader.take(PASSPHRASE_LEN_MAX);
+    let mut limited = reader.take(PASSPHRASE_LEN_MAX as u64);
     limited.read_until(b'\n', &mut line).map_err(|error| {
         Problem::new(
             ProblemKind::File,
@@ -281,7 +343,7 @@ fn run_passphrase_command(command: &str) -> Result<Passphrase, Problem> {
         let mut output = io::BufReader::new(stdout);
         let passphrase = first_line(&mut output, "the output of the passphrase command");
         // A command that is not read to its end may fail for that alone.
-        let _ = io::copy(&mut output.take(VALUE_LEN_MAX), &mut io::sink());
+        let _ = io::copy(&mut output.take(VALUE_LEN_MAX as u64), &mut io::sink());
         passphrase
     });
     let status = child.wait().map_err(|error| failed(error.to_string()))?;
@@ -297,10 +359,13 @@ pub(crate) fn read_small(path: &Path) -> Result<Zeroizing<Vec<u8>>, Problem> {
     let read = if path == Path::new("-") {
         io::stdin()
             .lock()
-            .take(PASSPHRASE_LEN_MAX)
+            .take(PASSPHRASE_LEN_MAX as u64)
             .read_to_end(&mut bytes)
     } else {
-        File::open(path).and_then(|file| file.take(PASSPHRASE_LEN_MAX + 1).read_to_end(&mut bytes))
+        File::open(path).and_then(|file| {
+            file.take(PASSPHRASE_LEN_MAX as u64 + 1)
+                .read_to_end(&mut bytes)
+        })
     };
     read.map_err(|error| {
         Problem::new(
@@ -310,35 +375,6 @@ pub(crate) fn read_small(path: &Path) -> Result<Zeroizing<Vec<u8>>, Problem> {
         )
     })?;
     Ok(bytes)
-}
-
-/// The terminal shows nothing that is typed, until this is dropped.
-struct EchoOff {
-    terminal: File,
-    before: Termios,
-}
-
-impl EchoOff {
-    /// `None` where there is no terminal; whoever asks next finds that out and says so.
-    fn begin() -> Option<Self> {
-        let terminal = File::options()
-            .read(true)
-            .write(true)
-            .open("/dev/tty")
-            .ok()?;
-        let before = tcgetattr(&terminal).ok()?;
-        let mut hidden = before.clone();
-        hidden.local_modes.remove(LocalModes::ECHO);
-        tcsetattr(&terminal, OptionalActions::Now, &hidden).ok()?;
-        Some(Self { terminal, before })
-    }
-}
-
-impl Drop for EchoOff {
-    fn drop(&mut self) {
-        // A terminal that is gone needs no echo.
-        let _ = tcsetattr(&self.terminal, OptionalActions::Now, &self.before);
-    }
 }
 
 #[cfg(test)]

@@ -140,7 +140,6 @@ fn adopt(
         let typed = app
             .ask
             .hidden(&format!("Passphrase of {name}: "), "passphrase")?;
-        let typed = Passphrase::from_bytes(typed.as_bytes().to_vec());
         parsed = parse(format, &bytes, Some(&typed));
     }
     let imported = parsed.map_err(|error| problem_of(&error, format))?;

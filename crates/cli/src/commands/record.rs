@@ -2,9 +2,11 @@
 
 use passmate_core::edit::Edit;
 use passmate_core::problem::Problem;
+use passmate_vault::login::is_secret;
 
 use crate::app::App;
 use crate::change::{change, change_and};
+use crate::terminal::Shown;
 
 /// Create an empty record
 #[derive(Debug, clap::Args)]
@@ -15,8 +17,9 @@ pub(crate) struct NewArgs {
 
 /// Set a field; creates the record if it does not exist
 ///
-/// The value is asked for and not shown. If standard input is not a terminal, the value is all of
-/// standard input, without one trailing line feed.
+/// The value is asked for: a secret is not shown and asked for twice, a user name, an address or
+/// another field that is no secret is shown. If standard input is not a terminal, the value is all
+/// of standard input, without one trailing line feed.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SetArgs {
     /// Path of the record
@@ -83,7 +86,13 @@ pub(crate) fn new(app: &App, NewArgs { path }: &NewArgs) -> Result<(), Problem> 
 
 pub(crate) fn set(app: &App, SetArgs { path, field, empty }: &SetArgs) -> Result<(), Problem> {
     let mut vault = app.open()?;
-    let value = app.ask.value(&format!("{field} of {path}: "), *empty)?;
+    let shown = if is_secret(field) {
+        Shown::No
+    } else {
+        Shown::Yes
+    };
+    let prompt = format!("{field} of {path}: ");
+    let value = app.ask.value(&prompt, shown, *empty)?;
     let done = if value.is_empty() {
         format!("unset {field} of {path}: an empty value unsets a field")
     } else {

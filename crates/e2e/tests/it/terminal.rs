@@ -17,19 +17,14 @@ fn unlocked(home: &Home, words: &[&str]) -> (String, u32, Vec<u8>) {
 }
 
 #[test]
-fn init_asks_twice_and_warns_of_a_weak_passphrase() {
+fn init_asks_twice_and_again_if_the_two_differ() {
     let home = Home::new();
     let mut terminal = Terminal::start(&home, &["init"]);
     terminal.wait_for("New master passphrase: ");
     terminal.type_line("hunter2");
     terminal.wait_for("The same again: ");
     terminal.type_line("hunter3");
-    let (text, code, _) = terminal.finish();
-    assert!(text.contains("the two passphrases differ"), "{text}");
-    assert_eq!(code, 3);
-
-    let mut terminal = Terminal::start(&home, &["init"]);
-    terminal.wait_for("New master passphrase: ");
+    terminal.wait_for("The two differ. New master passphrase: ");
     terminal.type_line("hunter2");
     terminal.wait_for("The same again: ");
     terminal.type_line("hunter2");
@@ -40,9 +35,141 @@ fn init_asks_twice_and_warns_of_a_weak_passphrase() {
         "no warning of a weak passphrase: {text}"
     );
     assert!(
-        !String::from_utf8_lossy(&raw).contains("hunter2"),
+        !String::from_utf8_lossy(&raw).contains("hunter"),
         "the terminal showed the passphrase"
     );
+}
+
+#[test]
+fn a_passphrase_that_is_mistyped_again_and_again_makes_no_vault() {
+    let home = Home::new();
+    let mut terminal = Terminal::start(&home, &["init"]);
+    for number in 0..3 {
+        terminal.wait_for("New master passphrase: ");
+        terminal.type_line("hunter2");
+        terminal.wait_for("The same again: ");
+        terminal.type_line(&format!("hunter2{number}"));
+    }
+    let (text, code, _) = terminal.finish();
+    assert!(text.contains("the two passphrases differ"), "{text}");
+    assert_eq!(code, 3);
+    home.run(&["ls"]).failed(10);
+}
+
+/// Types a wrong passphrase, and the right one while the first is still tried.
+fn type_ahead(terminal: &mut Terminal) {
+    terminal.wait_for("Master passphrase: ");
+    terminal.type_keys("wrong\n");
+    // The line ends on the screen before the key is derived.
+    terminal.wait_for_raw(b"passphrase: \r\n");
+    terminal.type_keys(&format!("{PASSPHRASE}\n"));
+}
+
+#[test]
+fn what_is_typed_before_its_question_is_never_on_the_screen() {
+    let home = Home::new();
+    home.run(&["init"]).ok();
+    home.run_with(&["set", "web/shop", "user"], "bob\n").ok();
+    let mut terminal = Terminal::start(&home, &["show", "web/shop", "user"]);
+    type_ahead(&mut terminal);
+    let (text, code, raw) = terminal.finish();
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("wrong passphrase, try again"), "{text}");
+    assert!(text.contains("bob"), "{text}");
+    assert!(
+        !String::from_utf8_lossy(&raw).contains("horse"),
+        "the terminal showed the passphrase: {text}"
+    );
+
+    // The value that is typed while the vault opens is as secret.
+    let mut terminal = Terminal::start(&home, &["set", "web/shop"]);
+    type_ahead(&mut terminal);
+    terminal.type_keys("battery staple\nbattery staple\n");
+    let (text, code, raw) = terminal.finish();
+    assert_eq!(code, 0, "{text}");
+    assert!(
+        !String::from_utf8_lossy(&raw).contains("staple"),
+        "the terminal showed the value: {text}"
+    );
+    let shown = home.run(&["show", "web/shop", "password"]).ok();
+    assert_eq!(shown, "battery staple\n");
+}
+
+#[test]
+fn a_secret_is_typed_twice_and_another_value_once_and_visibly() {
+    let home = Home::new();
+    home.run(&["init"]).ok();
+    let mut terminal = Terminal::start(&home, &["set", "web/shop", "pin"]);
+    terminal.wait_for("passphrase: ");
+    terminal.type_line(PASSPHRASE);
+    terminal.wait_for("pin of web/shop: ");
+    terminal.type_line("1234");
+    terminal.wait_for("The same again: ");
+    terminal.type_line("1243");
+    terminal.wait_for("The two differ. pin of web/shop: ");
+    terminal.type_line("9876");
+    terminal.wait_for("The same again: ");
+    terminal.type_line("9876");
+    let (text, code, raw) = terminal.finish();
+    assert_eq!(code, 0, "{text}");
+    let raw = String::from_utf8_lossy(&raw);
+    assert!(!raw.contains("1234") && !raw.contains("9876"), "{raw}");
+    assert_eq!(home.run(&["show", "web/shop", "pin"]).ok(), "9876\n");
+
+    let mut terminal = Terminal::start(&home, &["set", "web/shop", "user"]);
+    terminal.wait_for("passphrase: ");
+    terminal.type_line(PASSPHRASE);
+    terminal.wait_for("user of web/shop: ");
+    // Backspace removes a whole character, from the screen too.
+    terminal.type_keys(" bob \u{fc}\u{7f}x");
+    terminal.wait_for("user of web/shop:  bob x");
+    terminal.type_keys("\n");
+    let (text, code, _) = terminal.finish();
+    assert_eq!(code, 0, "{text}");
+    assert_eq!(home.run(&["show", "web/shop", "user"]).ok(), " bob x\n");
+}
+
+#[test]
+fn ctrl_z_gives_the_terminal_back_and_fg_asks_again() {
+    let home = Home::new();
+    home.run(&["init"]).ok();
+    home.run_with(&["set", "web/shop", "user"], "bob\n").ok();
+    let mut shell = Terminal::start_shell(&home);
+    let settings = "stty -a | tr ' ' '\\n' | grep -xE -- '-?(echo|icanon);?' | xargs echo are:";
+    shell.wait_for("$ ");
+    shell.type_line("\"$PASSMATE\" show web/shop user");
+    shell.wait_for("Master passphrase: ");
+    shell.type_keys("half of it\u{1a}");
+    shell.wait_for("Stopped");
+    shell.type_line(settings);
+    shell.wait_for("are: icanon echo");
+    shell.type_line("fg");
+    shell.wait_for("Master passphrase: ");
+    // What was typed before the stop is void.
+    shell.type_line(PASSPHRASE);
+    shell.wait_for("bob");
+    shell.type_line(settings);
+    shell.wait_for("are: icanon echo");
+    shell.type_line("exit");
+    let (text, _, raw) = shell.finish();
+    let raw = String::from_utf8_lossy(&raw);
+    assert!(!raw.contains("half") && !raw.contains("horse"), "{text}");
+}
+
+#[test]
+fn ctrl_c_at_a_question_gives_the_terminal_back() {
+    let home = Home::new();
+    home.run(&["init"]).ok();
+    let mut shell = Terminal::start_shell(&home);
+    shell.wait_for("$ ");
+    shell.type_line("\"$PASSMATE\" ls");
+    shell.wait_for("Master passphrase: ");
+    shell.interrupt();
+    shell.wait_for("$ ");
+    shell.type_line("stty -a | tr ' ' '\\n' | grep -xE -- '-?(echo|icanon);?' | xargs echo are:");
+    shell.wait_for("are: icanon echo");
+    shell.type_line("exit");
+    let _ = shell.finish();
 }
 
 #[test]
@@ -56,7 +183,6 @@ fn secrets_are_masked_and_a_passphrase_may_be_retried() {
     terminal.wait_for("Master passphrase: ");
     terminal.type_line("wrong");
     terminal.wait_for("wrong passphrase, try again");
-    // The terminal echoes input that is typed before the question, so wait for it.
     terminal.wait_for("Master passphrase: ");
     terminal.type_line(PASSPHRASE);
     let (text, code, raw) = terminal.finish();
@@ -142,8 +268,10 @@ fn an_unknown_pin_is_confirmed_by_its_words_not_by_yes() {
     terminal.wait_for("Master passphrase: ");
     terminal.type_line(PASSPHRASE);
     terminal.wait_for("Sync key: ");
-    terminal.type_line("123456-nonsense");
-    terminal.wait_for("Sync key: ");
+    terminal.type_keys("123456-nonsense\n");
+    terminal.wait_for("Sync key: \npassmate: warning");
+    let shown = String::from_utf8_lossy(&terminal.raw).contains("nonsense");
+    assert!(!shown, "the sync key is a secret");
     terminal.type_line("");
     terminal.wait_for("The 7 words");
     terminal.type_line(&words);
@@ -325,14 +453,14 @@ fn edited_to_a_taken_path() -> (Home, Terminal) {
     terminal.wait_for("passphrase: ");
     terminal.type_line(PASSPHRASE);
     terminal.wait_for("there is already a record web/bank");
-    terminal.wait_for("Edit it again? [y/N] ");
+    terminal.wait_for("Edit it again? [Y/n] ");
     (home, terminal)
 }
 
 #[test]
 fn an_edit_that_is_refused_is_mended_in_the_text_as_it_was_left() {
     let (home, mut terminal) = edited_to_a_taken_path();
-    terminal.type_line("y");
+    terminal.type_line("");
     let (text, code, _) = terminal.finish();
     assert_eq!(code, 0, "{text}");
     assert!(text.contains("2 changes of web/store"), "{text}");

@@ -31,6 +31,25 @@ impl Terminal {
 
     /// The same with these variables.
     pub(crate) fn start_with(home: &Home, words: &[&str], variables: &[(&str, &str)]) -> Self {
+        Self::start_program(env!("CARGO_BIN_EXE_e2e-passmate"), home, words, variables)
+    }
+
+    /// Starts a shell, in which `$PASSMATE` is the program. Its prompt is `$ `.
+    pub(crate) fn start_shell(home: &Home) -> Self {
+        let variables = [
+            ("PASSMATE", env!("CARGO_BIN_EXE_e2e-passmate")),
+            ("PATH", &std::env::var("PATH").unwrap_or_default()),
+            ("PS1", "$ "),
+        ];
+        Self::start_program("/bin/sh", home, &["-i"], &variables)
+    }
+
+    fn start_program(
+        program: &str,
+        home: &Home,
+        words: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Self {
         let size = PtySize {
             rows: ROWS.get(),
             cols: COLUMNS.get(),
@@ -38,7 +57,7 @@ impl Terminal {
             pixel_height: 0,
         };
         let pair = native_pty_system().openpty(size).unwrap();
-        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_e2e-passmate"));
+        let mut command = CommandBuilder::new(program);
         command.env_clear();
         command.env("HOME", home.path());
         command.env("TERM", "xterm-256color");
@@ -95,13 +114,26 @@ impl Terminal {
         }
     }
 
+    /// Waits until these bytes were written, without looking at the screen.
+    #[track_caller]
+    pub(crate) fn wait_for_raw(&mut self, bytes: &[u8]) {
+        let is_there = |raw: &[u8]| raw.windows(bytes.len()).any(|found| found == bytes);
+        while !is_there(&self.raw) {
+            let read = self.read();
+            assert!(read.is_ok(), "{read:?}:\n{}", self.text());
+        }
+    }
+
     /// Clears the screen and types a line. Without the clearing, [`wait_for`](Self::wait_for) could
     /// take an old question for a new one.
     pub(crate) fn type_line(&mut self, line: &str) {
         self.screen.process(b"\x1b[2J\x1b[H");
-        self.keyboard
-            .write_all(format!("{line}\n").as_bytes())
-            .unwrap();
+        self.type_keys(&format!("{line}\n"));
+    }
+
+    /// Types without clearing the screen.
+    pub(crate) fn type_keys(&mut self, keys: &str) {
+        self.keyboard.write_all(keys.as_bytes()).unwrap();
     }
 
     /// Types Ctrl-C.
