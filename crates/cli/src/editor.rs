@@ -1,14 +1,17 @@
 //! A record as a text, in the person's editor. The rules are:
-//!  - the text is in memory, readable by its owner alone, and deleted however the editor ends;
+//!  - the text is in memory, readable by its owner alone, and deleted however the editor ends; what
+//!    a killed `edit` leaves is deleted by the next command;
+//!  - an editor that is known saves no copy elsewhere, and an unknown one is named;
 //!  - only what the person changed is stored, so that an edit made elsewhere meanwhile stays.
 
+mod folder;
+mod program;
+
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 
 use passmate_core::edit::RecordText;
 use passmate_core::problem::{Problem, ProblemKind};
@@ -16,6 +19,9 @@ use passmate_core::settings::toml_fault;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use self::folder::Folder;
+pub(crate) use self::folder::delete_leftovers;
+use self::program::{KNOWN, Program};
 use crate::app::App;
 
 /// Longest text that is read back, in bytes.
@@ -35,15 +41,26 @@ pub(crate) struct Editor<'a> {
     app: &'a App,
     /// The folder that gets a folder for the text.
     place: PathBuf,
+    program: Program,
     /// The text as the person left it.
     text: Zeroizing<String>,
 }
 
 impl<'a> Editor<'a> {
     pub(crate) fn new(app: &'a App, record: RecordText) -> Result<Self, Problem> {
+        let program = Program::of_person();
+        if !program.is_known() {
+            app.out.note(&format!(
+                "the editor `{}` is not known here: it may save copies of the text elsewhere, such \
+                 as backups, undo files or a history, and this program cannot keep it from that; \
+                 {KNOWN} are known",
+                program.name()
+            ));
+        }
         Ok(Self {
             app,
             place: place(app)?,
+            program,
             text: Page::from(record).to_text()?,
         })
     }
@@ -78,13 +95,8 @@ impl<'a> Editor<'a> {
         let lent = self.app.ask.terminal.lend();
         let lent = lent.map_err(|error| no_folder(&error))?;
         let edited = {
-            let mut builder = tempfile::Builder::new();
-            let folder = builder
-                .prefix("passmate-")
-                .permissions(fs::Permissions::from_mode(0o700))
-                .tempdir_in(&self.place)
-                .map_err(|error| no_folder(&error))?;
-            edit_file(&folder.path().join("record.toml"), &self.text)
+            let folder = Folder::new(&self.place).map_err(|error| no_folder(&error))?;
+            edit_file(&folder, &self.program, &self.text)
         };
         if lent.is_ended() {
             return Err(Problem::new(
@@ -128,8 +140,8 @@ impl Page {
     }
 }
 
-/// Lets the person edit a text in this file.
-fn edit_file(path: &Path, text: &str) -> Result<Zeroizing<String>, Problem> {
+/// Lets the person edit a text in this folder.
+fn edit_file(folder: &Folder, program: &Program, text: &str) -> Result<Zeroizing<String>, Problem> {
     let failed = |error: io::Error| {
         Problem::new(
             ProblemKind::File,
@@ -137,11 +149,13 @@ fn edit_file(path: &Path, text: &str) -> Result<Zeroizing<String>, Problem> {
             "nothing was changed",
         )
     };
+    let path = folder.text();
     let mut file = fs::OpenOptions::new();
-    let file = file.write(true).create_new(true).mode(0o600).open(path);
+    let file = file.write(true).create_new(true).mode(0o600).open(&path);
     file.and_then(|mut file| file.write_all(text.as_bytes()))
         .map_err(failed)?;
-    let status = editor_command(path).status().map_err(|error| {
+    let status = program.command(&path, &folder.state()).status();
+    let status = status.map_err(|error| {
         Problem::new(
             ProblemKind::Other,
             format!("the editor cannot be started: {error}"),
@@ -157,7 +171,7 @@ fn edit_file(path: &Path, text: &str) -> Result<Zeroizing<String>, Problem> {
         ));
     }
     let mut text = Zeroizing::new(String::new());
-    let file = fs::File::open(path).map_err(failed)?;
+    let file = fs::File::open(&path).map_err(failed)?;
     file.take(TEXT_LEN_MAX)
         .read_to_string(&mut text)
         .map_err(failed)?;
@@ -166,7 +180,7 @@ fn edit_file(path: &Path, text: &str) -> Result<Zeroizing<String>, Problem> {
 
 /// Where the text is for a while: in memory, or on the disk after a yes.
 fn place(app: &App) -> Result<PathBuf, Problem> {
-    if let Some(place) = places().into_iter().find(|place| is_memory(place)) {
+    if let Some(place) = folder::in_memory() {
         return Ok(place);
     }
     let place = std::env::temp_dir();
@@ -184,49 +198,4 @@ fn no_folder(error: &io::Error) -> Problem {
         format!("cannot make a folder for the text: {error}"),
         "set XDG_RUNTIME_DIR to a folder in memory (tmpfs) that only you can read",
     )
-}
-
-fn places() -> Vec<PathBuf> {
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    runtime
-        .into_iter()
-        .chain([PathBuf::from("/dev/shm")])
-        .filter(|place| place.is_absolute())
-        .collect()
-}
-
-/// Whether what is written there stays in memory.
-#[cfg(target_os = "linux")]
-fn is_memory(place: &Path) -> bool {
-    const TMPFS: u64 = 0x0102_1994;
-    const RAMFS: u64 = 0x8584_58F6;
-    let kind =
-        rustix::fs::statfs(place).map(|found| u64::from_ne_bytes(found.f_type.to_ne_bytes()));
-    matches!(kind, Ok(TMPFS | RAMFS))
-}
-
-#[cfg(not(target_os = "linux"))]
-fn is_memory(_: &Path) -> bool {
-    false
-}
-
-/// The editor, which may be a command with arguments, on this file. vim keeps nothing of what it
-/// saw.
-fn editor_command(path: &Path) -> Command {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    let editor = set("VISUAL")
-        .or_else(|| set("EDITOR"))
-        .unwrap_or_else(|| OsString::from("vi"));
-    let name = Path::new(&editor)
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default();
-    let mut line = editor;
-    if matches!(name.as_str(), "vim" | "nvim" | "gvim") {
-        line.push(" -n -i NONE");
-    }
-    line.push(" \"$1\"");
-    let mut command = Command::new("sh");
-    command.arg("-c").arg(line).arg("sh").arg(path);
-    command
 }

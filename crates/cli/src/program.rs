@@ -15,6 +15,7 @@ use crate::commands::{
     qr, record, recover, restore, show, sync, undo,
 };
 use crate::config::gather;
+use crate::editor::delete_leftovers;
 use crate::exit::code_of;
 use crate::output::Output;
 
@@ -26,6 +27,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
+    delete_leftovers();
     match gather(&cli.global) {
         Ok(app) => end(&app.out, run(&app, &cli.command)),
         Err(problem) => end(&cli.global.output(), Err(problem)),

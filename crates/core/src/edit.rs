@@ -33,6 +33,11 @@ pub enum Edit {
         /// Its path.
         path: String,
     },
+    /// Make a record with fields.
+    Add {
+        /// The record. A field whose value is empty is left out.
+        record: RecordText,
+    },
     /// Set a field, in a new record if there is none at the path.
     Set {
         /// The record.
@@ -163,6 +168,16 @@ pub(crate) fn edit(session: &mut Session, edit: &Edit, consent: &Consent) -> Rep
             refuse_taken(session.vault(), path)?;
             create(session, path)?;
             edited.paths = vec![path.clone()];
+        }
+        Edit::Add { record } => {
+            refuse_taken(session.vault(), &record.path)?;
+            let id = create(session, &record.path)?;
+            let is_set = |(_, value): &(&String, &String)| !value.is_empty();
+            for (name, value) in record.fields.iter().filter(is_set) {
+                session.edit(|vault, now| vault.set(&id, name.as_str(), value.as_str(), now))?;
+                edited.changes += 1;
+            }
+            edited.paths = vec![record.path.clone()];
         }
         Edit::Set { path, field, value } => edited.changes = set(session, path, field, value)?,
         Edit::Unset { path, field } => {

@@ -1,42 +1,75 @@
 use passmate_core::edit::{Edit, RecordText};
 use passmate_core::problem::{Problem, ProblemKind};
+use passmate_vault::login::FieldRole;
 
 use crate::app::App;
 use crate::change::change_and;
 use crate::editor::Editor;
 use crate::report::plain;
 
-/// Edit a record in an editor
+/// Edit a record in an editor; creates the record if it does not exist
 ///
 /// The editor is $VISUAL, $EDITOR or vi. It edits a file in memory that no other user can read and
 /// that is deleted afterwards. Only the fields that you changed are stored.
+///
+/// vi, vim, nvim, nano, micro, hx, kak, emacs and code are kept from saving copies of the text
+/// elsewhere: swap files, backups, undo files and histories are switched off, and plug-ins are not
+/// loaded. Another editor may save copies, which this program cannot prevent.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Path of the record
     path: String,
 }
 
+/// The fields that the text of a new record has.
+const NEW_FIELDS: [FieldRole; 3] = [FieldRole::User, FieldRole::Password, FieldRole::Url];
+
 pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     let mut vault = app.open()?;
-    let record = plain(vault.record(&args.path))?;
-    let fields = record.fields.into_iter();
-    let before = RecordText {
-        path: record.path,
-        fields: fields
-            .map(|field| (field.name, field.value.to_string()))
-            .collect(),
+    let (before, is_new) = match plain(vault.record(&args.path)) {
+        Ok(record) => {
+            let fields = record.fields.into_iter();
+            let fields = fields.map(|field| (field.name, field.value.to_string()));
+            let before = RecordText {
+                path: record.path,
+                fields: fields.collect(),
+            };
+            (before, false)
+        }
+        Err(problem) if problem.kind == ProblemKind::NotFound => {
+            app.out.note(&format!(
+                "{}, so this makes one if you save a field ({})",
+                problem.message, problem.hint
+            ));
+            let fields = NEW_FIELDS.map(|role| (role.name().to_owned(), String::new()));
+            let before = RecordText {
+                path: args.path.clone(),
+                fields: fields.into(),
+            };
+            (before, true)
+        }
+        Err(problem) => return Err(problem),
     };
     let mut editor = Editor::new(app, before.clone())?;
     loop {
         let after = editor.edit()?;
         let path = after.path.clone();
-        let edit = Edit::Update {
-            path: args.path.clone(),
-            before: before.clone(),
-            after,
+        if is_new && after.fields.values().all(String::is_empty) {
+            app.out.note("nothing was changed");
+            return app.done();
+        }
+        let edit = if is_new {
+            Edit::Add { record: after }
+        } else {
+            Edit::Update {
+                path: args.path.clone(),
+                before: before.clone(),
+                after,
+            }
         };
         let changed = change_and(app, &mut *vault, &edit, |edited| {
             app.out.note(&match edited.changes {
+                _ if is_new => format!("made {path}"),
                 0 => "nothing was changed".to_owned(),
                 1 => format!("1 change of {path}"),
                 count => format!("{count} changes of {path}"),

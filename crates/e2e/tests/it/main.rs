@@ -4,6 +4,7 @@
 mod backup;
 mod day;
 mod devices;
+mod editors;
 mod exports;
 mod independent_client;
 mod kill;
