@@ -100,10 +100,13 @@ fn usage(error: &clap::Error) -> ExitCode {
         .map(str::trim)
         .collect();
     let message = message.join(" ");
-    let hint = line("tip:").map_or_else(
-        || "`passmate --help` and `passmate COMMAND --help` show what there is".to_owned(),
-        str::to_owned,
-    );
+    let hint = match line("tip:") {
+        Some(tip) => tip,
+        None if error.kind() == ErrorKind::InvalidUtf8 => {
+            "paths of records, names of fields and all other words are UTF-8 text"
+        }
+        None => "`passmate --help` and `passmate COMMAND --help` show what there is",
+    };
     let problem = Problem::usage(message.strip_prefix("error: ").unwrap_or(&message), hint);
     end(
         &Output::new(

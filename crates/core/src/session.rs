@@ -121,14 +121,15 @@ impl Session {
         })
     }
 
-    /// Opens a vault.
+    /// Opens a vault. A passphrase with accents may be in either form of Unicode: see
+    /// [`Passphrase::other_form`].
     ///
     /// # Errors
     /// [`ContainerError::WrongPassphrase`] among others; see [`SessionError`].
     pub fn open(location: VaultLocation, passphrase: Passphrase) -> Result<Self, SessionError> {
         // Replace the file that a symbolic link points to, not the link.
         let location = location.file()?;
-        let (document, stored) = read(&location, &passphrase)?;
+        let (document, stored, passphrase) = read(&location, &passphrase)?;
         Ok(Self {
             location,
             passphrase,
@@ -288,7 +289,7 @@ impl Session {
             path: previous_of(&self.location.path),
             ..self.location.clone()
         };
-        let (document, _) = read(&location, &self.passphrase)?;
+        let (document, ..) = read(&location, &self.passphrase)?;
         Ok(document.vault)
     }
 
@@ -625,22 +626,35 @@ pub(crate) fn read_document(
     location: &VaultLocation,
     passphrase: &Passphrase,
 ) -> Result<(Vec<u8>, Document), SessionError> {
-    let container = location.read()?;
-    let plaintext = open_container(&container, passphrase).map_err(location.container())?;
-    let document = decode_vault_file(&plaintext).map_err(location.codec())?;
+    let (container, document, _) = read_file(location, passphrase)?;
     Ok((container, document))
+}
+
+/// Reads a vault file with either form of a passphrase, and returns the right one.
+fn read_file(
+    location: &VaultLocation,
+    passphrase: &Passphrase,
+) -> Result<(Vec<u8>, Document, Passphrase), SessionError> {
+    let container = location.read()?;
+    let is_wrong = |error: &ContainerError| matches!(error, ContainerError::WrongPassphrase);
+    let open = |passphrase: &Passphrase| open_container(&container, passphrase);
+    let (plaintext, passphrase) = passphrase
+        .try_forms(is_wrong, open)
+        .map_err(location.container())?;
+    let document = decode_vault_file(&plaintext).map_err(location.codec())?;
+    Ok((container, document, passphrase))
 }
 
 fn read(
     location: &VaultLocation,
     passphrase: &Passphrase,
-) -> Result<(Document, Stored), SessionError> {
-    let (container, document) = read_document(location, passphrase)?;
+) -> Result<(Document, Stored, Passphrase), SessionError> {
+    let (container, document, passphrase) = read_file(location, passphrase)?;
     // Equal documents are written as equal bytes, so the bytes that we would write tell whether
     // anything changed.
     let canonical = encode_v3(&document)?;
     let stored = Stored::new(&container, &canonical, &document);
-    Ok((document, stored))
+    Ok((document, stored, passphrase))
 }
 
 impl Replica for Session {

@@ -1,6 +1,7 @@
 //! Syncs a vault with all that it is set up to sync with: its server, its shared folder, or both.
 
 use std::collections::BTreeMap;
+use std::iter;
 use std::path::Path;
 
 use passmate_sync::{
@@ -243,7 +244,9 @@ fn take_in(session: &mut Session, place: &str, request: &SyncRequest) -> Reply<F
         continued: request.continued,
         ..options(session, &request.consent, &Place::Folder(place.to_owned()))
     };
-    match shared_folder::take_in(session, &request.passphrases, &options) {
+    let forms = |typed: &Passphrase| iter::once(typed.clone()).chain(typed.other_form());
+    let passphrases: Vec<_> = request.passphrases.iter().flat_map(forms).collect();
+    match shared_folder::take_in(session, &passphrases, &options) {
         Err(FolderError::HeldBack(held)) => Err(held_back(Place::Folder(place.to_owned()), held)),
         taken => Ok(taken?),
     }

@@ -148,7 +148,8 @@ pub struct Imported {
 /// Reads a file.
 ///
 /// `secret` is the password of the file, not that of the vault. It is ignored if the file is not
-/// encrypted. The key derivation may take some seconds and up to 1 GiB of memory.
+/// encrypted. If it is wrong, its [other form](Passphrase::other_form) is tried. The key derivation
+/// may take some seconds and up to 1 GiB of memory.
 ///
 /// # Errors
 /// [`ImportError::SecretNeeded`] if the file is encrypted and `secret` is `None`. No key was
@@ -163,25 +164,12 @@ pub fn parse(
             limit: FILE_LEN_MAX,
         });
     }
-    let imported = match format {
-        Format::Passmate2 => passmate::read_pmdb(bytes, secret)?,
-        Format::Pmate | Format::Passmate1 => passmate::read_desktop(bytes, secret)?,
-        Format::Bitwarden => bitwarden::read_json(bytes, secret)?,
-        Format::BitwardenCsv => tables::read(bytes, tables::BITWARDEN)?,
-        Format::Keepass => kdbx::read(bytes, secret)?,
-        Format::KeepassXml => keepass::read_xml(bytes)?,
-        Format::KeepassCsv => tables::read(bytes, tables::KEEPASSXC)?,
-        Format::ChromeCsv => tables::read(bytes, tables::CHROME)?,
-        Format::FirefoxCsv => tables::read(bytes, tables::FIREFOX)?,
-        Format::SafariCsv => tables::read(bytes, tables::SAFARI)?,
-        Format::Onepassword => onepassword::read(bytes)?,
-        Format::OnepasswordCsv => tables::read(bytes, tables::ONEPASSWORD)?,
-        Format::LastpassCsv => tables::read(bytes, tables::LASTPASS)?,
-        Format::Protonpass => protonpass::read(bytes)?,
-        Format::Pass => {
-            return Err(ImportError::NotThisFormat {
-                expected: "a folder of pass",
-            });
+    let is_wrong = |error: &ImportError| matches!(error, ImportError::WrongSecret);
+    let imported = match secret {
+        None => parse_with(format, bytes, None)?,
+        Some(secret) => {
+            let parse = |secret: &Passphrase| parse_with(format, bytes, Some(secret));
+            secret.try_forms(is_wrong, parse)?.0
         }
     };
     if imported.items.len() > ITEMS_MAX {
@@ -191,4 +179,30 @@ pub fn parse(
         });
     }
     Ok(imported)
+}
+
+fn parse_with(
+    format: Format,
+    bytes: &[u8],
+    secret: Option<&Passphrase>,
+) -> Result<Imported, ImportError> {
+    match format {
+        Format::Passmate2 => passmate::read_pmdb(bytes, secret),
+        Format::Pmate | Format::Passmate1 => passmate::read_desktop(bytes, secret),
+        Format::Bitwarden => bitwarden::read_json(bytes, secret),
+        Format::BitwardenCsv => tables::read(bytes, tables::BITWARDEN),
+        Format::Keepass => kdbx::read(bytes, secret),
+        Format::KeepassXml => keepass::read_xml(bytes),
+        Format::KeepassCsv => tables::read(bytes, tables::KEEPASSXC),
+        Format::ChromeCsv => tables::read(bytes, tables::CHROME),
+        Format::FirefoxCsv => tables::read(bytes, tables::FIREFOX),
+        Format::SafariCsv => tables::read(bytes, tables::SAFARI),
+        Format::Onepassword => onepassword::read(bytes),
+        Format::OnepasswordCsv => tables::read(bytes, tables::ONEPASSWORD),
+        Format::LastpassCsv => tables::read(bytes, tables::LASTPASS),
+        Format::Protonpass => protonpass::read(bytes),
+        Format::Pass => Err(ImportError::NotThisFormat {
+            expected: "a folder of pass",
+        }),
+    }
 }

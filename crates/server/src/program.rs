@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use clap::error::ErrorKind;
 use passmate_proto::Layout;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -23,8 +24,7 @@ pub fn main() -> ExitCode {
     prevent_core_files();
     let matches = match command().try_get_matches_from(std::env::args_os()) {
         Ok(matches) => matches,
-        // Help and version arrive here too.
-        Err(text) => text.exit(),
+        Err(error) => return usage(&error),
     };
     let environment = Environment::of_process();
     let sources = match matches.subcommand() {
@@ -55,6 +55,40 @@ pub fn main() -> ExitCode {
     // A name lookup that hangs must not keep the process.
     runtime.shutdown_background();
     code
+}
+
+/// A command line that cannot be read, or the help that was asked for.
+fn usage(error: &clap::Error) -> ExitCode {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            // Nobody may be reading.
+            let _ = error.print();
+            return ExitCode::SUCCESS;
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = error.print();
+            return Code::Usage.into();
+        }
+        _ => {}
+    }
+    let text = error.render().to_string();
+    // Its first paragraph says what is wrong, a `tip:` what may have been meant.
+    let message: Vec<&str> = text
+        .lines()
+        .take_while(|line| !line.trim().is_empty())
+        .map(str::trim)
+        .collect();
+    let message = message.join(" ");
+    let message = message.strip_prefix("error: ").unwrap_or(&message);
+    let tip = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("tip: "));
+    let hint = match tip {
+        Some(tip) => tip.trim(),
+        None if error.kind() == ErrorKind::InvalidUtf8 => "give every argument in UTF-8",
+        None => "`passmate-server --help` and `passmate-server COMMAND --help` show what there is",
+    };
+    complain(Code::Usage, &message, hint)
 }
 
 /// `passmate-server` with all commands.

@@ -6,7 +6,11 @@ use std::fmt;
 
 use rand_core::CryptoRng;
 use subtle::ConstantTimeEq;
+use unicode_normalization::UnicodeNormalization;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+/// How many times as long a text may become in another form, in bytes.
+const FORM_GROWTH_MAX: usize = 4;
 
 /// The passphrase that opens a vault: any bytes, even none.
 #[derive(Clone)]
@@ -26,6 +30,49 @@ impl Passphrase {
     /// True if it has no byte.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// The same text as another keyboard may type it: an accented letter is one character or two
+    /// (NFC or NFD of Unicode). `None` if there is no other form.
+    #[must_use]
+    pub fn other_form(&self) -> Option<Self> {
+        let text = std::str::from_utf8(&self.0).ok()?;
+        if text.is_ascii() {
+            return None;
+        }
+        // Room for the longest form, so that no copy is left behind when a text grows.
+        let of = |characters: &mut dyn Iterator<Item = char>| {
+            let mut form = Zeroizing::new(String::with_capacity(FORM_GROWTH_MAX * text.len()));
+            form.extend(characters);
+            (form.as_str() != text).then(|| Self(Zeroizing::new(form.as_bytes().to_vec())))
+        };
+        of(&mut text.nfc()).or_else(|| of(&mut text.nfd()))
+    }
+
+    /// Opens something with this passphrase; if it is wrong, once more with its
+    /// [other form](Self::other_form). Returns the form that opened it too.
+    ///
+    /// # Errors
+    /// That of the first try if neither form is right.
+    pub fn try_forms<T, E>(
+        &self,
+        is_wrong: impl Fn(&E) -> bool,
+        mut open: impl FnMut(&Self) -> Result<T, E>,
+    ) -> Result<(T, Self), E> {
+        match open(self) {
+            Ok(opened) => Ok((opened, self.clone())),
+            Err(error) if is_wrong(&error) => {
+                let Some(other) = self.other_form() else {
+                    return Err(error);
+                };
+                match open(&other) {
+                    Ok(opened) => Ok((opened, other)),
+                    Err(other) if is_wrong(&other) => Err(error),
+                    Err(other) => Err(other),
+                }
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -111,6 +158,51 @@ mod tests {
             format!("{:?}", Secret::from_bytes([0x41; 8])),
             "Secret([redacted])"
         );
+    }
+
+    #[test]
+    fn a_passphrase_has_another_form_if_it_has_accents() {
+        let form = |text: &str| {
+            let other = Passphrase::from(text.to_owned()).other_form();
+            other.map(|other| String::from_utf8(other.as_bytes().to_vec()).unwrap())
+        };
+        assert_eq!(form("m\u{fc}nze").as_deref(), Some("mu\u{308}nze"));
+        assert_eq!(form("mu\u{308}nze").as_deref(), Some("m\u{fc}nze"));
+        assert_eq!(form("battery staple"), None);
+        assert_eq!(form("日本"), None);
+        assert_eq!(
+            Passphrase::from_bytes(b"m\xfcnze".to_vec()).other_form(),
+            None
+        );
+    }
+
+    #[test]
+    fn the_other_form_is_tried_once_and_only_after_a_wrong_passphrase() {
+        let opens = |typed: &str, right: &str| {
+            let mut tries = 0;
+            let typed = Passphrase::from(typed.to_owned());
+            let opened = typed.try_forms(
+                |error| *error == "wrong",
+                |passphrase| {
+                    tries += 1;
+                    match passphrase.as_bytes() == right.as_bytes() {
+                        true => Ok(()),
+                        false if right.is_empty() => Err("damaged"),
+                        false => Err("wrong"),
+                    }
+                },
+            );
+            (
+                tries,
+                opened.map(|((), form)| form.as_bytes() == right.as_bytes()),
+            )
+        };
+        assert_eq!(opens("m\u{fc}", "m\u{fc}"), (1, Ok(true)));
+        assert_eq!(opens("m\u{fc}", "mu\u{308}"), (2, Ok(true)));
+        assert_eq!(opens("mu\u{308}", "m\u{fc}"), (2, Ok(true)));
+        assert_eq!(opens("m\u{fc}", "x"), (2, Err("wrong")));
+        assert_eq!(opens("mu", "x"), (1, Err("wrong")));
+        assert_eq!(opens("m\u{fc}", ""), (1, Err("damaged")));
     }
 
     #[test]

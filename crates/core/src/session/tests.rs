@@ -57,6 +57,26 @@ fn reopen(dir: &tempfile::TempDir) -> Session {
 }
 
 #[test]
+fn a_vault_opens_with_either_form_of_its_passphrase() {
+    for (made, typed) in [
+        ("m\u{fc}nze", "mu\u{308}nze"),
+        ("mu\u{308}nze", "m\u{fc}nze"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let location = VaultLocation::new(dir.path().join("vault.pmdb"));
+        let location = location.with_params(Params::new(4, 1, 1).unwrap());
+        let passphrase = |text: &str| Passphrase::from(text.to_owned());
+        Session::create(location.clone(), passphrase(made)).unwrap();
+        let mut session = Session::open(location.clone(), passphrase(typed)).unwrap();
+        session.edit(|vault, now| vault.create_record("A".into(), "x", now).unwrap());
+        session.save().unwrap();
+        // It is still under the form that it was made with.
+        assert!(session.is_passphrase(&passphrase(made)));
+        Session::open(location, passphrase(made)).unwrap();
+    }
+}
+
+#[test]
 fn what_was_saved_is_there_and_what_was_not_is_not() {
     let dir = tempfile::tempdir().unwrap();
     let mut session = Session::create(location(&dir), passphrase()).unwrap();

@@ -21,6 +21,64 @@ fn refused(mut command: Command) -> (String, i32) {
     )
 }
 
+/// Its error is one line, its hint another.
+#[track_caller]
+fn has_two_lines(said: &str) {
+    let lines: Vec<_> = said.lines().collect();
+    assert!(
+        matches!(lines.as_slice(), [error, hint]
+            if error.starts_with("passmate-server: error: ")
+                && hint.starts_with("passmate-server: hint: ")),
+        "{said}"
+    );
+}
+
+#[test]
+fn arguments_and_variables_that_are_no_text_are_two_lines() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let dir = tempfile::tempdir().unwrap();
+    let bytes = OsStr::from_bytes(b"\xff\xfe");
+    let program = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_passmate-server"));
+        command.env_clear().env("HOME", dir.path());
+        command
+    };
+    for words in [
+        &["serve", "--listen"][..],
+        &["serve", "--registration"],
+        &["check", "--btoken-max"],
+        &["account", "show"],
+        &["account"],
+        &["invite", "add"],
+        &["config", "show"],
+        &["no-such-command"],
+    ] {
+        let mut command = program();
+        command.args(words).arg(bytes);
+        let (said, code) = refused(command);
+        assert_eq!(code, 2, "{said}");
+        has_two_lines(&said);
+    }
+    for name in [
+        "CONFIG",
+        "LISTEN",
+        "DATA_DIR",
+        "STORE",
+        "STORE_FILE",
+        "BANNER",
+        "BTOKEN_MAX",
+    ] {
+        let mut command = program();
+        command
+            .args(["config", "show"])
+            .env(format!("PASSMATE_SERVER_{name}"), bytes);
+        let (said, code) = refused(command);
+        assert_eq!(code, 2, "{said}");
+        has_two_lines(&said);
+    }
+}
+
 #[test]
 fn the_greeting_has_address_pin_and_setup_command() {
     let dir = tempfile::tempdir().unwrap();
