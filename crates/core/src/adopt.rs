@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use passmate_interchange::Format;
 use serde::Deserialize;
 
-use crate::escape::shell_word;
+use crate::command::{Command, command};
 
 /// Longest settings file of the original program, in bytes.
 const SETTINGS_LEN_MAX: u64 = 64 * 1024;
@@ -88,12 +88,13 @@ fn has_copies(folder: &Path) -> bool {
 
 impl Original {
     /// The command that imports it, or takes part in it, later.
-    pub fn command(&self) -> String {
+    #[must_use]
+    pub fn command(&self) -> Command {
         match self {
-            Self::Vault { format, path } => {
-                format!("passmate import {} {}", format.word(), shell_word(path))
-            }
-            Self::Folder(path) => format!("passmate sync setup --folder {}", shell_word(path)),
+            Self::Vault { format, path } => command(["passmate", "import"])
+                .word(format.word())
+                .arg(path),
+            Self::Folder(path) => command(["passmate", "sync", "setup", "--folder"]).arg(path),
         }
     }
 }
@@ -135,14 +136,9 @@ mod tests {
 
     #[test]
     fn a_suggested_command_can_be_pasted_into_a_shell() {
-        let word = |path: &str| shell_word(Path::new(path));
-        assert_eq!(word("/home/jürg/.pmate"), "/home/jürg/.pmate");
-        assert_eq!(word("/tmp/ho me/.pmate"), "'/tmp/ho me/.pmate'");
-        assert_eq!(word("/it's/$HOME"), r"'/it'\''s/$HOME'");
-        assert_eq!(word("~/x"), "'~/x'");
-        assert_eq!(word("/a;b"), "'/a;b'");
         let folder = Original::Folder(PathBuf::from("/a b"));
-        assert_eq!(folder.command(), "passmate sync setup --folder '/a b'");
+        let text = folder.command().text();
+        assert_eq!(text, "passmate sync setup --folder '/a b'");
     }
 
     #[test]

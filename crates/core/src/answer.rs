@@ -9,6 +9,7 @@ use passmate_sync::transport::TrustProblem;
 use passmate_sync::{Decision, HeldBack, Policy};
 
 use crate::clock::local_time;
+use crate::command::shell_word;
 use crate::problem::{HELD_BACK_HINT, Problem, ProblemKind};
 
 /// The result of a call.
@@ -80,7 +81,10 @@ impl From<Need> for Problem {
             Need::Ambiguous { path, candidates } => Self::new(
                 ProblemKind::NotFound,
                 format!("there is no record {path}"),
-                format!("did you mean {}?", candidates.join(" or ")),
+                {
+                    let words: Vec<_> = candidates.iter().map(shell_word).collect();
+                    format!("did you mean {}?", words.join(" or "))
+                },
             ),
         }
     }

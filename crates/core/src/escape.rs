@@ -1,7 +1,6 @@
 //! Text from records, files and peers, made safe to show.
 
 use std::fmt::Write;
-use std::path::Path;
 
 /// The text with every character made visible that acts on a terminal or turns the reading
 /// direction.
@@ -94,17 +93,6 @@ pub fn json_line(value: &serde_json::Value) -> String {
         }
     }
     line
-}
-
-/// A path as one word of a POSIX shell, in quotes only where it needs them.
-#[must_use]
-pub fn shell_word(path: &Path) -> String {
-    let path = escape(&path.display().to_string());
-    let is_bare = |c: char| c.is_alphanumeric() || "/._-+:@%,=".contains(c);
-    if path.chars().all(is_bare) && !path.is_empty() {
-        return path;
-    }
-    format!("'{}'", path.replace('\'', "'\\''"))
 }
 
 /// Control characters, and those that turn or hide the text around them.

@@ -6,6 +6,7 @@ use zeroize::Zeroizing;
 
 use crate::answer::Reply;
 use crate::clock::local_time;
+use crate::command::{Command, command};
 use crate::problem::{Problem, ProblemKind};
 use crate::records::{find, get, get_deleted, text};
 
@@ -152,10 +153,17 @@ pub(crate) fn past_value(
                 "{field} of {path} has no such change ({} in all)",
                 changes.len()
             ),
-            format!("`passmate history {path} {field}` lists them"),
+            format!("{} lists them", history_command(path, Some(field))),
         )
         .into()),
     }
+}
+
+/// The command that shows the history of a record, or of one field of it.
+#[must_use]
+pub fn history_command(path: &str, field: Option<&str>) -> Command {
+    let of_record = command(["passmate", "history"]).arg(path);
+    field.into_iter().fold(of_record, Command::arg)
 }
 
 /// A record, deleted or not, and those of its changes that are meant to be purged.
@@ -195,7 +203,7 @@ pub(crate) fn purged_changes(
                 "{field} of {path} has no such value ({} in all)",
                 ordered.len()
             ),
-            format!("`passmate history {path} {field}` lists them"),
+            format!("{} lists them", history_command(path, Some(field))),
         )
         .into());
     }
@@ -210,7 +218,7 @@ pub(crate) fn revert_record(vault: &mut Vault, path: &str, seconds: i64, now: i6
         return Err(Problem::new(
             ProblemKind::NotFound,
             format!("there was no {path} at {}", local_time(seconds)),
-            format!("`passmate history {path}` shows when it changed"),
+            format!("{} shows when it changed", history_command(path, None)),
         )
         .into());
     };
@@ -248,8 +256,11 @@ pub(crate) fn undelete(vault: &mut Vault, path: &str, to: Option<&str>, now: i64
             ProblemKind::Exists,
             format!("{path} is a record now, so the deleted one needs another path"),
             format!(
-                "`passmate restore {} --to PATH` restores it under the path that you give",
-                id.as_text().to_string_lossy()
+                "{} restores it under the path that you give",
+                command(["passmate", "restore"])
+                    .arg(&*id.as_text().to_string_lossy())
+                    .word("--to")
+                    .word("PATH")
             ),
         )
         .into());

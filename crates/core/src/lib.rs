@@ -10,6 +10,7 @@ pub mod adopt;
 pub mod answer;
 pub mod api;
 pub mod clock;
+pub mod command;
 pub mod disk;
 pub mod edit;
 pub mod env;

@@ -7,7 +7,8 @@ use passmate_vault::format::container::ContainerError;
 use passmate_vault::{Anomaly, AnomalyKind, EditError, SyncKeyError};
 
 use crate::clock::local_time;
-use crate::escape::{escape, shell_word};
+use crate::command::command;
+use crate::escape::escape;
 use crate::net::Address;
 use crate::session::SessionError;
 use crate::settings::SettingsError;
@@ -247,9 +248,9 @@ impl From<SessionError> for Problem {
                     ProblemKind::Exists,
                     error.to_string(),
                     format!(
-                        "`passmate recover {}` brings it back; to begin anew, move that copy \
-                         elsewhere, or name another file with --vault or --profile",
-                        shell_word(copy)
+                        "{} brings it back; to begin anew, move that copy elsewhere, or name \
+                         another file with --vault or --profile",
+                        command(["passmate", "recover"]).arg(copy)
                     ),
                 );
             }
@@ -369,9 +370,9 @@ impl From<SyncError> for Problem {
                 let address = Address::new(host, port);
                 let address = address.map_or_else(|_| host.clone(), |address| address.to_string());
                 let hint = format!(
-                    "run `passmate sync setup {address}` when its operator has admitted this \
-                     device; \
-                     add --request to show the code again"
+                    "run {} when its operator has admitted this device; add --request to show the \
+                     code again",
+                    command(["passmate", "sync", "setup"]).arg(address)
                 );
                 Self::new(ProblemKind::Refused, message, hint)
             }
@@ -704,7 +705,8 @@ mod tests {
         for (host, port, address) in [
             ("cloud.example", passmate_proto::PORT, "cloud.example"),
             ("127.0.0.1", 31001, "127.0.0.1:31001"),
-            ("::1", 31001, "[::1]:31001"),
+            ("::1", 31001, "'[::1]:31001'"),
+            ("a;b", 31001, "'a;b'"),
         ] {
             let wanted = format!("run `passmate sync setup {address}` when ");
             assert!(hint(host, port).starts_with(&wanted), "{host}");

@@ -12,6 +12,7 @@ use crate::answer::{Halt, Need, Reply};
 use crate::escape::unescape_path;
 use crate::problem::{Problem, ProblemKind};
 
+use crate::command::shell_word;
 /// A record as a list shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordEntry {
@@ -156,7 +157,7 @@ pub(crate) fn find<'v, 'a>(view: &'v View<'a>, path: &str) -> Reply<&'v ViewReco
         1 => Problem::new(
             ProblemKind::NotFound,
             message,
-            format!("did you mean {}?", near.remove(0)),
+            format!("did you mean {}?", shell_word(near.remove(0))),
         )
         .into(),
         _ => Halt::Needs(Need::Ambiguous {

@@ -11,8 +11,9 @@ use passmate_vault::format::container::{ContainerError, container_params};
 use passmate_vault::{Document, Passphrase};
 
 use crate::answer::{Consent, Halt, Need, Question, Reply};
+use crate::command::command;
 use crate::disk::{self, beside, folder_of, previous_of};
-use crate::escape::{escape, shell_word};
+use crate::escape::escape;
 use crate::problem::Problem;
 use crate::session::{Session, SessionError, VaultLocation, read_document};
 
@@ -144,8 +145,8 @@ fn way_back(best: &FoundCopy, count: usize) -> String {
         _ => format!("; `passmate recover` lists all {count} copies"),
     };
     format!(
-        "`passmate recover {}` brings back {what}{rest}",
-        shell_word(&best.path)
+        "{} brings back {what}{rest}",
+        command(["passmate", "recover"]).arg(&best.path)
     )
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::iter;
-use std::path::Path;
 
 use passmate_sync::{
     HeldBack, Options, RemoteError, Replica, Report, SyncClient, SyncError, SyncErrorKind,
@@ -14,6 +13,7 @@ use passmate_vault::{Account, Passphrase, RecordId, SeenChanges, Vault};
 
 use crate::answer::{Consent, Halt, Need, Place, Question, Reply};
 use crate::clock::local_time;
+use crate::command::command;
 use crate::env::SystemEnv;
 use crate::escape::escape;
 use crate::net::{Deadlines, Server};
@@ -655,10 +655,13 @@ fn path_of(vault: &Vault, id: &RecordId) -> Option<String> {
 /// Where the history is that was cut off.
 fn archives(session: &Session) -> Vec<Notice> {
     let notice = |path: &std::path::PathBuf| {
-        let path = escape(&Path::new(path).display().to_string());
+        let shows = command(["passmate", "--vault"])
+            .arg(path)
+            .word("history")
+            .word("PATH");
         Notice::warning(format!(
-            "the whole history, a part of which was cut off, is in {path}: \
-             `passmate --vault {path} history PATH` shows it"
+            "the whole history, a part of which was cut off, is in {}: {shows} shows it",
+            escape(&path.display().to_string())
         ))
     };
     session.archives().iter().map(notice).collect()

@@ -11,6 +11,7 @@ use passmate_sync::{
 use passmate_vault::{Account, Pin, Shape, SyncKey, Trust};
 
 use crate::answer::{Consent, Halt, Need, Place, Question, Reply};
+use crate::command::command;
 use crate::env::SystemEnv;
 use crate::net::trust::TlsTrust;
 use crate::net::{Address, Server};
@@ -123,9 +124,11 @@ pub(crate) fn set_up_server(session: &mut Session, setup: &ServerSetup) -> Reply
         && is_pending
     {
         let hint = format!(
-            "its operator has not admitted this device yet: send them the code of \
-             `passmate sync setup {} --request`, and try again when they have added it",
-            setup.address
+            "its operator has not admitted this device yet: send them the code of {}, and try \
+             again when they have added it",
+            command(["passmate", "sync", "setup"])
+                .arg(setup.address.to_string())
+                .word("--request")
         );
         return Err(Problem::new(ProblemKind::Refused, error.to_string(), hint).into());
     }

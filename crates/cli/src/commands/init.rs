@@ -1,5 +1,6 @@
 use passmate_core::adopt::Original;
 use passmate_core::api::VaultApi;
+use passmate_core::command::{Command, command};
 use passmate_core::escape::escape;
 use passmate_core::import::problem_of;
 use passmate_core::interchange::{Format, ImportError, parse};
@@ -36,7 +37,10 @@ pub(crate) fn run(app: &App, _: &Args) -> Result<(), Problem> {
     let path = session.path().display().to_string();
     let originals = app.originals();
     if app.out.json {
-        let commands: Vec<String> = originals.iter().map(Original::command).collect();
+        let commands: Vec<String> = originals
+            .iter()
+            .map(|original| original.command().text())
+            .collect();
         return app.out.object(json!({ "vault": path, "adopt": commands }));
     }
     app.out.note(&format!("made {path}"));
@@ -65,7 +69,7 @@ fn offer(app: &App, vault: &mut dyn VaultApi, passphrase: &Passphrase, originals
     for original in originals {
         if !app.ask.yes && !app.ask.has_person() {
             app.out.warn(&format!(
-                "the original Passmate program was used here: run `{}` to {}",
+                "the original Passmate program was used here: run {} to {}",
                 original.command(),
                 match original {
                     Original::Vault { .. } => "import its records",
@@ -87,7 +91,7 @@ fn offer(app: &App, vault: &mut dyn VaultApi, passphrase: &Passphrase, originals
             // A folder that is set up is only synced again.
             let is_set_up = vault.ties().is_ok_and(|ties| ties.folder.is_some());
             let again = match original {
-                Original::Folder(_) if is_set_up => "passmate sync".to_owned(),
+                Original::Folder(_) if is_set_up => command(["passmate", "sync"]),
                 _ => original.command(),
             };
             warn(app, &again, &problem);
@@ -109,10 +113,10 @@ fn question(original: &Original) -> String {
     }
 }
 
-fn warn(app: &App, again: &str, Problem { message, hint, .. }: &Problem) {
+fn warn(app: &App, again: &Command, Problem { message, hint, .. }: &Problem) {
     app.out.warn(&format!("{message}; {hint}"));
     app.out
-        .warn(&format!("the vault was made; `{again}` tries that again"));
+        .warn(&format!("the vault was made; {again} tries that again"));
 }
 
 /// Imports the vault of an original program. Most people have the same passphrase as before, so

@@ -2,7 +2,8 @@ use std::path::{Path, PathBuf};
 
 use passmate_core::answer::{Halt, Need};
 use passmate_core::clock::local_time;
-use passmate_core::escape::{escape, shell_word};
+use passmate_core::command::shell_word;
+use passmate_core::escape::escape;
 use passmate_core::problem::{Problem, ProblemKind};
 use passmate_core::recover::{self, CopyContent, FoundCopy, bring_back, examine};
 use passmate_core::session::SessionError;

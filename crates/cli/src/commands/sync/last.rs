@@ -3,6 +3,7 @@
 use passmate_core::api::PastSync;
 use passmate_core::clock::local_time;
 use passmate_core::escape::escape;
+use passmate_core::history::history_command;
 use passmate_core::problem::Problem;
 use passmate_vault::report::{Fate, FieldReport, Lost, RecordReport, Side};
 use serde_json::{Value, json};
@@ -50,7 +51,11 @@ pub(super) fn print(app: &App, records: &[RecordReport]) -> Result<(), Problem> 
         }
         for field in &record.fields {
             let name = escape(&field.key.name.to_string_lossy());
-            let line = field_text(field, &format!("`passmate history {path} {name}`"));
+            let history = history_command(
+                &record.path.to_string_lossy(),
+                Some(&field.key.name.to_string_lossy()),
+            );
+            let line = field_text(field, &history.to_string());
             app.out
                 .styled_line(&format!("  {}: {line}", app.out.styled(NAME, &name)))?;
         }

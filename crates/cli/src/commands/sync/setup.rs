@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use passmate_core::answer::{Consent, Halt, Need};
 use passmate_core::api::VaultApi;
+use passmate_core::command::command;
 use passmate_core::net::Address;
 use passmate_core::net::trust::{CA_FILE_LEN_MAX, read_ca};
 use passmate_core::problem::Problem;
@@ -185,8 +186,8 @@ fn ask_operator(
         qr::show(app, &code)?;
     }
     app.out.note(&format!(
-        "send this code to the operator of {address}; when they have added it, run \
-         `passmate sync setup {address}`"
+        "send this code to the operator of {address}; when they have added it, run {}",
+        command(["passmate", "sync", "setup"]).arg(address.to_string())
     ));
     Ok(())
 }
