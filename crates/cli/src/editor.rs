@@ -28,7 +28,7 @@ use crate::app::App;
 const TEXT_LEN_MAX: u64 = 32 * 1024 * 1024;
 
 /// A record as a text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Page {
     path: String,

@@ -3,6 +3,7 @@
 mod select;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
 use getrandom::SysRng;
@@ -26,7 +27,7 @@ use crate::sync_all::held_back;
 use select::{Moved, Selected, move_to, select};
 
 /// A change of records.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum Edit {
     /// Make an empty record.
     Create {
@@ -128,13 +129,29 @@ pub enum Edit {
     },
 }
 
+/// Without the values.
+impl fmt::Debug for Edit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Edit").finish_non_exhaustive()
+    }
+}
+
 /// A record as text: its path and its fields.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct RecordText {
     /// The path.
     pub path: String,
     /// The fields, by name.
     pub fields: BTreeMap<String, String>,
+}
+
+/// Without the fields' values.
+impl fmt::Debug for RecordText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecordText")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What an [`Edit`] did.

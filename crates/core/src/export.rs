@@ -1,5 +1,6 @@
 //! All records in another form: for another program, or on paper.
 
+use std::fmt;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -39,7 +40,6 @@ impl ExportForm {
 }
 
 /// All records in another form.
-#[derive(Debug)]
 pub struct Exported {
     /// The file.
     pub bytes: Zeroizing<Vec<u8>>,
@@ -47,6 +47,16 @@ pub struct Exported {
     pub losses: Vec<Loss>,
     /// The number of records.
     pub records: usize,
+}
+
+/// Without the records.
+impl fmt::Debug for Exported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exported")
+            .field("losses", &self.losses)
+            .field("records", &self.records)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Writes all records.

@@ -17,12 +17,21 @@ const DIGITS: &[u8] = b"0123456789";
 const SYMBOLS: &[u8] = b"!#$%&*+-./:;<=>?@_~";
 
 /// A password that was just made.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Generated {
     /// The password.
     pub password: Zeroizing<String>,
     /// Its entropy.
     pub bits: f64,
+}
+
+/// Without the password.
+impl fmt::Debug for Generated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Generated")
+            .field("bits", &self.bits)
+            .finish_non_exhaustive()
+    }
 }
 
 impl fmt::Display for Generated {

@@ -1,5 +1,7 @@
 //! What a record was, and bringing it back.
 
+use std::fmt;
+
 use passmate_vault::record::{Change, Domain, FieldKey, Record, Value};
 use passmate_vault::{EditError, RecordId, Vault};
 use zeroize::Zeroizing;
@@ -11,7 +13,7 @@ use crate::problem::{Problem, ProblemKind};
 use crate::records::{find, get, get_deleted, text};
 
 /// One change of a record, as people see it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct HistoryEntry {
     /// Counted from the field's newest change, which is 1.
     pub number: usize,
@@ -25,6 +27,17 @@ pub struct HistoryEntry {
     pub value: Option<Zeroizing<String>>,
     /// When it was made, in seconds since 1970; `None` if the time is not a valid one.
     pub time: Option<i64>,
+}
+
+/// Without the value.
+impl fmt::Debug for HistoryEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HistoryEntry")
+            .field("number", &self.number)
+            .field("field", &self.field)
+            .field("time", &self.time)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A point in the past.

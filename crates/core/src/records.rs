@@ -1,6 +1,7 @@
 //! What people read of a vault: its tree, its trash, one record.
 
 use std::cmp::Ordering;
+use std::fmt;
 
 use alphanumeric_sort::compare_str;
 use passmate_vault::login::is_secret;
@@ -9,10 +10,10 @@ use passmate_vault::{RecordId, Text, Vault};
 use zeroize::Zeroizing;
 
 use crate::answer::{Halt, Need, Reply};
+use crate::command::shell_word;
 use crate::escape::unescape_path;
 use crate::problem::{Problem, ProblemKind};
 
-use crate::command::shell_word;
 /// A record as a list shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordEntry {
@@ -49,7 +50,7 @@ pub struct RecordContent {
 }
 
 /// A field of a record.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct FieldContent {
     /// Its name.
     pub name: String,
@@ -57,6 +58,16 @@ pub struct FieldContent {
     pub value: Zeroizing<String>,
     /// Whether the value is to be masked on a screen.
     pub is_secret: bool,
+}
+
+/// Without the value.
+impl fmt::Debug for FieldContent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FieldContent")
+            .field("name", &self.name)
+            .field("is_secret", &self.is_secret)
+            .finish_non_exhaustive()
+    }
 }
 
 impl RecordContent {

@@ -29,7 +29,6 @@ impl Keys {
 }
 
 /// What a byte did.
-#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// The line goes on; this is written to the screen.
     Goes(String),

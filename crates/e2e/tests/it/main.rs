@@ -13,6 +13,8 @@ mod originals;
 mod power_cut;
 mod registration;
 mod rotate;
+mod secrets;
+mod sources;
 mod support;
 mod terminal;
 mod transcripts;

@@ -5,6 +5,8 @@
 //! leaves out what Passmate 2 would refuse, and adds changes for what the view resolves, so that
 //! both programs show the same.
 
+use std::fmt;
+
 use zeroize::Zeroizing;
 
 use super::error::EncodeError;
@@ -14,12 +16,20 @@ use crate::record::Vault;
 use crate::sync::roll_call::RollCall;
 
 /// A vault as a Passmate 2 document.
-#[derive(Debug)]
 pub struct Passmate2 {
     /// The document, padded with blanks to a multiple of 4096 bytes.
     pub plaintext: Zeroizing<Vec<u8>>,
     /// The number of changes that were left out, because Passmate 2 would refuse the file.
     pub omitted: usize,
+}
+
+/// Without the document.
+impl fmt::Debug for Passmate2 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Passmate2")
+            .field("omitted", &self.omitted)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Writes a vault for the original program, as an export.
