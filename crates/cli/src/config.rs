@@ -2,7 +2,7 @@
 //! option takes precedence over a variable, a variable over the file.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use passmate_core::problem::Problem;
 use passmate_core::session::VaultLocation;
@@ -115,6 +115,7 @@ pub(crate) fn gather(global: &Global) -> Result<App, Problem> {
     let named = named.or_else(|| variable("PASSMATE_CONFIG").map(PathBuf::from));
     let settings = Settings::read(named.as_deref())?;
     let path = vault_path(global, &settings)?;
+    let out = global.output_with(settings.color);
     Ok(App {
         is_default_vault: default_vault().is_ok_and(|default| default == path),
         location: VaultLocation::new(path),
@@ -123,8 +124,9 @@ pub(crate) fn gather(global: &Global) -> Result<App, Problem> {
             yes: global.yes,
             passphrase: passphrase_source(global, &settings)?,
             terminal: Terminal::new(),
+            out: out.clone(),
         },
-        out: global.output_with(settings.color),
+        out,
         sync: settings.sync(global.offline),
     })
 }
@@ -177,8 +179,7 @@ fn passphrase_source(global: &Global, settings: &Settings) -> Result<PassphraseS
                     "name one of the two",
                 ));
             }
-            (Some(path), None) if path == Path::new("-") => PassphraseSource::Stdin,
-            (Some(path), None) => PassphraseSource::File(path),
+            (Some(path), None) => PassphraseSource::of_path(&path, global.no_input),
             (None, Some(command)) => PassphraseSource::Command(command),
             (None, None) => continue,
         });

@@ -73,7 +73,7 @@ impl<'a> Editor<'a> {
                 Ok(after) => return Ok(after.into()),
                 Err(error) => error,
             };
-            let fault = toml_fault(&self.text, &error);
+            let fault = toml_fault(&self.text, &error, &[]);
             self.ask_again(Problem::usage(
                 format!("this is not a valid record: {fault}"),
                 "nothing was changed; keep the format of the file",

@@ -6,11 +6,14 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use passmate_core::answer::Need;
+use passmate_core::command::command;
 use passmate_core::escape::escape;
+use passmate_core::exposure::is_open_to_others;
 use passmate_core::problem::{Problem, ProblemKind};
 use passmate_vault::Passphrase;
 use zeroize::Zeroizing;
 
+use crate::output::Output;
 use crate::terminal::{Shown, Terminal};
 
 /// Longest passphrase, in bytes.
@@ -33,6 +36,20 @@ pub(crate) enum PassphraseSource {
     Command(String),
 }
 
+impl PassphraseSource {
+    /// The source that a path names: `-` is standard input. A person who types it there is asked,
+    /// so that it is not on the screen.
+    pub(crate) fn of_path(path: &Path, no_input: bool) -> Self {
+        if path != Path::new("-") {
+            Self::File(path.to_owned())
+        } else if io::stdin().is_terminal() && !no_input {
+            Self::Terminal
+        } else {
+            Self::Stdin
+        }
+    }
+}
+
 /// Who is asked, and whether.
 #[derive(Clone)]
 pub(crate) struct Ask {
@@ -40,6 +57,7 @@ pub(crate) struct Ask {
     pub(crate) yes: bool,
     pub(crate) passphrase: PassphraseSource,
     pub(crate) terminal: Terminal,
+    pub(crate) out: Output,
 }
 
 impl Ask {
@@ -64,12 +82,32 @@ impl Ask {
                         "check --passphrase-file and PASSMATE_PASSPHRASE_FILE",
                     )
                 })?;
-                first_line(
+                let read = first_line(
                     io::BufReader::new(file),
                     &format!("the passphrase file {}", path.display()),
-                )
+                )?;
+                self.warn_of_file(path, &read);
+                Ok(read)
             }
             PassphraseSource::Command(command) => run_passphrase_command(command),
+        }
+    }
+
+    /// Says what is probably not meant about a file with a passphrase.
+    fn warn_of_file(&self, path: &Path, read: &Passphrase) {
+        if read.as_bytes().ends_with(b"\r") {
+            self.out.warn(&format!(
+                "the passphrase file {} has the line ends of Windows, so the passphrase ends with \
+                 a carriage return; save it with line feeds alone if that is not meant",
+                path.display()
+            ));
+        }
+        if is_open_to_others(path) {
+            self.out.warn(&format!(
+                "other users can read or write the passphrase file {}; {} closes it to them",
+                path.display(),
+                command(["chmod", "600"]).arg(path)
+            ));
         }
     }
 
@@ -336,6 +374,12 @@ fn run_passphrase_command(command: &str) -> Result<Passphrase, Problem> {
     };
     let mut child = Command::new("/bin/sh")
         .args(["-c", command])
+        // What a pipe brings is the value, not the command's.
+        .stdin(if io::stdin().is_terminal() {
+            Stdio::inherit()
+        } else {
+            Stdio::null()
+        })
         .stdout(Stdio::piped())
         .spawn()
         .map_err(|error| failed(error.to_string()))?;

@@ -16,6 +16,7 @@ pub mod edit;
 pub mod env;
 pub mod escape;
 pub mod export;
+pub mod exposure;
 pub mod generate;
 pub mod harden;
 pub mod history;

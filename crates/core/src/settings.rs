@@ -6,6 +6,18 @@ use etcetera::BaseStrategy;
 use passmate_sync::Policy;
 use serde::Deserialize;
 
+/// The keys of a settings file, for an error.
+const KEYS: [&str; 8] = [
+    "vault",
+    "profile",
+    "passphrase-file",
+    "passphrase-command",
+    "color",
+    "auto",
+    "guard-records",
+    "guard-percent",
+];
+
 /// The longest settings file that is read, in bytes.
 pub const FILE_LEN_MAX: u64 = 1024 * 1024;
 
@@ -114,7 +126,7 @@ impl Settings {
             _ => std::fs::read_to_string(&path).map_err(|error| unreadable(error.to_string()))?,
         };
         toml::from_str(&text).map_err(|error| SettingsError::Wrong {
-            fault: toml_fault(&text, &error),
+            fault: toml_fault(&text, &error, &KEYS),
             path,
         })
     }
@@ -157,14 +169,146 @@ pub fn profile_vault(name: &str) -> Result<PathBuf, SettingsError> {
     Ok(folder.join(name).join("vault.pmdb"))
 }
 
-/// Where a TOML text is wrong and why, without the text itself.
+/// Where a TOML text is wrong and why: the line, the key, and no part of a value, which may be a
+/// secret. `keys` are names that may be shown although the text is not TOML.
 #[must_use]
-pub fn toml_fault(text: &str, error: &toml::de::Error) -> String {
-    let before = error.span().and_then(|span| text.get(..span.start));
-    let line = before.unwrap_or_default().matches('\n').count() + 1;
-    format!("line {line}: {}", error.message())
+pub fn toml_fault(text: &str, error: &toml::de::Error, keys: &[&str]) -> String {
+    let place = error.span().map_or(0, |span| span.start.min(text.len()));
+    let before = text.get(..place).unwrap_or_default();
+    let number = before.matches('\n').count() + 1;
+    let is_toml = text.parse::<toml::Table>().is_ok();
+    let key = key_at(text, place).filter(|key| is_toml || keys.contains(key));
+    let of_key = key.map_or_else(String::new, |key| format!(", key `{key}`"));
+    let why = if is_toml {
+        without_value(error.message())
+    } else {
+        // The parser's own words are about its grammar.
+        error.message().to_owned()
+    };
+    format!("line {number}{of_key}: {why}")
+}
+
+/// What was expected, without what was found.
+fn without_value(message: &str) -> String {
+    let expected = message.rsplit_once(", expected ").map(|(_, what)| what);
+    match expected {
+        Some(what) if message.starts_with("unknown field ") => {
+            format!("this key is not known, expected {what}")
+        }
+        Some(what) => format!("the value is wrong, expected {what}"),
+        None if message.starts_with("missing field ") => message.to_owned(),
+        None => "the value is wrong".to_owned(),
+    }
+}
+
+/// The bare key whose line, or whose value of several lines, is at this place.
+fn key_at(text: &str, place: usize) -> Option<&str> {
+    let mut begin = 0;
+    let mut open: Option<(&str, &str)> = None;
+    for line in text.split_inclusive('\n') {
+        let first = open.map_or(line, |(first, _)| first);
+        let mut rest = line;
+        loop {
+            let quotes = match open {
+                Some((_, quotes)) => rest.find(quotes).map(|at| (at, quotes)),
+                None => ["\"\"\"", "'''"]
+                    .into_iter()
+                    .filter_map(|quotes| Some((rest.find(quotes)?, quotes)))
+                    .min(),
+            };
+            let Some((at, quotes)) = quotes else { break };
+            open = open.is_none().then_some((line, quotes));
+            rest = rest.get(at + quotes.len()..).unwrap_or_default();
+        }
+        begin += line.len();
+        if place < begin || begin == text.len() {
+            let key = first.split_once('=')?.0.trim();
+            let is_bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+            return (!key.is_empty() && key.chars().all(is_bare)).then_some(key);
+        }
+    }
+    None
 }
 
 fn base() -> Result<impl BaseStrategy, SettingsError> {
     etcetera::choose_base_strategy().map_err(|_| SettingsError::NoHome)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(text: &str) -> String {
+        let error = toml::from_str::<Settings>(text).unwrap_err();
+        toml_fault(text, &error, &KEYS)
+    }
+
+    #[test]
+    fn a_fault_names_line_and_key() {
+        for (text, begin) in [
+            (
+                "vault = 5\n",
+                "line 1, key `vault`: the value is wrong, expected ",
+            ),
+            (
+                "\ncolor = \"hunter2\"",
+                "line 2, key `color`: the value is wrong, expected one of",
+            ),
+            (
+                "\npasword = \"x\"",
+                "line 2, key `pasword`: this key is not known, expected one of",
+            ),
+            ("profile = \"x\nvault = \"y\"", "line 1, key `profile`: "),
+            (
+                "[sync]\nauto = \"hunter2\"",
+                "line 2, key `auto`: the value is wrong, expected a bool",
+            ),
+        ] {
+            let fault = fault(text);
+            assert!(fault.starts_with(begin), "{text:?}: {fault}");
+        }
+    }
+
+    #[test]
+    fn no_fault_shows_a_part_of_a_value() {
+        const SECRET: &str = "hunter2";
+        let values = [
+            "\"hunter2\"",
+            "\"hunter2",
+            "hunter2",
+            "'hunter2'",
+            "\"x\" hunter2",
+            "[\"hunter2\"]",
+            "{ hunter2 = 1 }",
+            "\"\\hunter2\"",
+            "\"\"\"\nhunter2 = 5\n\\q\"\"\"",
+            "\"\"\"\nhunter2=",
+            "\"x, expected hunter2\"",
+            "2026-hunter2",
+        ];
+        let keys = [
+            "vault",
+            "color",
+            "sync",
+            "sync.auto",
+            "sync.guard-records",
+            "passphrase-file",
+        ];
+        for (key, value) in keys.iter().flat_map(|key| values.map(|value| (key, value))) {
+            let text = format!("{key} = {value}\n");
+            if let Err(error) = toml::from_str::<Settings>(&text) {
+                let fault = toml_fault(&text, &error, &KEYS);
+                assert!(!fault.contains(SECRET), "{text:?}: {fault}");
+            }
+        }
+        for text in [
+            "hunter2",
+            "hunter2==",
+            "= hunter2",
+            "[hunter2",
+            "passphrase hunter2 = 5",
+        ] {
+            assert!(!fault(text).contains(SECRET), "{text}");
+        }
+    }
 }

@@ -88,8 +88,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
 fn open(app: &App, args: &Args, bytes: &[u8]) -> Result<Imported, Problem> {
     let source = match &args.file_passphrase_file {
         None => PassphraseSource::Terminal,
-        Some(path) if path == Path::new("-") => PassphraseSource::Stdin,
-        Some(path) => PassphraseSource::File(path.clone()),
+        Some(path) => PassphraseSource::of_path(path, app.ask.no_input),
     };
     let mut tries_left = if source == PassphraseSource::Terminal {
         2

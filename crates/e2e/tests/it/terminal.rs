@@ -81,6 +81,14 @@ fn what_is_typed_before_its_question_is_never_on_the_screen() {
         "the terminal showed the passphrase: {text}"
     );
 
+    // So is one that is typed where it could be piped.
+    let words = ["show", "web/shop", "user", "--passphrase-file", "-"];
+    let mut terminal = Terminal::start(&home, &words);
+    type_ahead(&mut terminal);
+    let (text, code, raw) = terminal.finish();
+    assert_eq!(code, 0, "{text}");
+    assert!(!String::from_utf8_lossy(&raw).contains("horse"), "{text}");
+
     // The value that is typed while the vault opens is as secret.
     let mut terminal = Terminal::start(&home, &["set", "web/shop"]);
     type_ahead(&mut terminal);

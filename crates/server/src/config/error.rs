@@ -10,14 +10,17 @@ use super::values::ValueError;
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error(
-        "unknown {} `{key}`{}",
+        "unknown {} `{key}`{}{}",
         if place.is_some() { "key" } else { "environment variable" },
-        place.as_ref().map(|path| format!(" in {}", path.display())).unwrap_or_default()
+        place.as_ref().map(|path| format!(" in {}", path.display())).unwrap_or_default(),
+        line.map(|line| format!(", line {line}")).unwrap_or_default()
     )]
     UnknownKey {
         key: String,
         /// The file; none for the environment.
         place: Option<PathBuf>,
+        /// Counted from 1.
+        line: Option<usize>,
         /// The name that was probably meant.
         nearest: Option<String>,
     },

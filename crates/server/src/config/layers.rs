@@ -52,8 +52,13 @@ pub enum Origin {
     Variable(String),
     /// In the file that this environment variable names.
     VariableFile(String, PathBuf),
-    /// Under this key of the configuration file.
-    File(PathBuf, String),
+    /// In this line of the configuration file, under this key.
+    File {
+        path: PathBuf,
+        key: String,
+        /// Counted from 1; `None` if the key is written in an unusual way.
+        line: Option<usize>,
+    },
 }
 
 impl fmt::Display for Origin {
@@ -62,7 +67,10 @@ impl fmt::Display for Origin {
             Self::Flag(name) => write!(f, "--{name}"),
             Self::Variable(name) => write!(f, "{name}"),
             Self::VariableFile(name, path) => write!(f, "{name} ({})", path.display()),
-            Self::File(path, key) => write!(f, "`{key}` in {}", path.display()),
+            Self::File { path, key, line } => {
+                write!(f, "`{key}` in {}", path.display())?;
+                line.map_or(Ok(()), |line| write!(f, ", line {line}"))
+            }
         }
     }
 }
@@ -164,6 +172,7 @@ pub(super) fn environment(environment: &Environment) -> Result<(Layer, Layer), C
             return Err(ConfigError::UnknownKey {
                 key: name.into_owned(),
                 place: None,
+                line: None,
                 nearest,
             });
         }
@@ -220,12 +229,17 @@ fn parse_file(path: &Path, text: &str) -> Result<Layer, ConfigError> {
         let Some(setting) = setting(&key) else {
             let nearest = nearest(&key, SETTINGS.iter().map(|setting| setting.name));
             return Err(ConfigError::UnknownKey {
+                line: line_of(text, &key),
                 key,
                 place: Some(path.to_owned()),
                 nearest: nearest.map(str::to_owned),
             });
         };
-        let origin = Origin::File(path.to_owned(), key);
+        let origin = Origin::File {
+            path: path.to_owned(),
+            line: line_of(text, &key),
+            key,
+        };
         let texts = match value {
             toml::Value::Array(items) if setting.kind == SettingKind::Many => {
                 items.into_iter().map(scalar).collect::<Option<Vec<_>>>()
@@ -241,6 +255,16 @@ fn parse_file(path: &Path, text: &str) -> Result<Layer, ConfigError> {
         layer.put(setting, Written { texts, origin });
     }
     Ok(layer)
+}
+
+/// The line that sets a key at the top of a valid TOML text.
+fn line_of(text: &str, key: &str) -> Option<usize> {
+    let mut lines = text.lines();
+    let place = lines.position(|line| {
+        let named = line.split_once('=').map(|(name, _)| name.trim());
+        named == Some(key)
+    });
+    place.map(|place| place + 1)
 }
 
 fn scalar(value: toml::Value) -> Option<String> {

@@ -210,7 +210,10 @@ fn each_setting_is_shown_with_its_origin() {
             .unwrap_or_else(|| panic!("{text}"))
     };
     assert!(
-        line("idle-timeout").ends_with(&format!("45s   [`idle-timeout` in {}]", file.display())),
+        line("idle-timeout").ends_with(&format!(
+            "45s   [`idle-timeout` in {}, line 1]",
+            file.display()
+        )),
         "{text}"
     );
     assert!(

@@ -1,6 +1,6 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use passmate_core::answer::{Consent, Halt, Need};
+use passmate_core::answer::{Halt, Need};
 use passmate_core::api::VaultApi;
 use passmate_core::command::command;
 use passmate_core::net::Address;
@@ -65,7 +65,7 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     if args.again {
         return again(app, args);
     }
-    let mut setup = Setup::of(args, app.consent())?;
+    let mut setup = Setup::of(app, args)?;
     let mut vault = app.open()?;
     if args.request {
         return ask_operator(app, args, &mut *vault, &setup.server);
@@ -89,19 +89,22 @@ struct Setup {
 }
 
 impl Setup {
-    fn of(args: &Args, consent: Consent) -> Result<Self, Problem> {
+    fn of(app: &App, args: &Args) -> Result<Self, Problem> {
         let trust = trust_of(args)?;
-        let joined = args
-            .key_file
-            .as_ref()
-            .map(|path| parse_key(&read_small(path)?))
-            .transpose()?;
+        let joined = match &args.key_file {
+            // A person who types it should not see it.
+            Some(path) if path == Path::new("-") && app.ask.has_person() => {
+                Some(parse_key(app.ask.hidden("Sync key: ", "sync key")?.as_bytes())?)
+            }
+            Some(path) => Some(parse_key(&read_small(path)?)?),
+            None => None,
+        };
         let mut setup = Self {
             server: ServerSetup {
                 address: address_of(args, joined.as_ref())?,
                 trust,
                 key: None,
-                consent,
+                consent: app.consent(),
             },
         };
         setup.join(args, joined)?;

@@ -1,6 +1,8 @@
 //! Runs `passmate` as people do, in a home directory of its own.
 
+use std::fs::Permissions;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -52,6 +54,13 @@ impl Said {
     }
 }
 
+/// A folder that nobody else can look into, so that no file in it is open to others.
+pub(crate) fn private_folder() -> TempDir {
+    let permissions = Permissions::from_mode(0o700);
+    let mut builder = tempfile::Builder::new();
+    builder.permissions(permissions).tempdir().unwrap()
+}
+
 /// The home directory of one person, with a passphrase file.
 pub(crate) struct Home {
     dir: TempDir,
@@ -60,7 +69,7 @@ pub(crate) struct Home {
 impl Home {
     pub(crate) fn new() -> Self {
         let home = Self {
-            dir: tempfile::tempdir().unwrap(),
+            dir: private_folder(),
         };
         home.write("passphrase", "correct horse battery staple\n");
         home
