@@ -93,9 +93,9 @@ impl Setup {
         let trust = trust_of(args)?;
         let joined = match &args.key_file {
             // A person who types it should not see it.
-            Some(path) if path == Path::new("-") && app.ask.has_person() => {
-                Some(parse_key(app.ask.hidden("Sync key: ", "sync key")?.as_bytes())?)
-            }
+            Some(path) if path == Path::new("-") && app.ask.has_person() => Some(parse_key(
+                app.ask.hidden("Sync key: ", "sync key")?.as_bytes(),
+            )?),
             Some(path) => Some(parse_key(&read_small(path)?)?),
             None => None,
         };
