@@ -149,7 +149,7 @@ pub struct Imported {
 ///
 /// `secret` is the password of the file, not that of the vault. It is ignored if the file is not
 /// encrypted. If it is wrong, its [other form](Passphrase::other_form) is tried. The key derivation
-/// may take some seconds and up to 1 GiB of memory.
+/// may take some seconds and up to 1025 MiB of memory.
 ///
 /// # Errors
 /// [`ImportError::SecretNeeded`] if the file is encrypted and `secret` is `None`. No key was

@@ -28,8 +28,9 @@ use crate::secret::{Passphrase, Secret};
 
 /// Bytes that a container adds to its plaintext.
 pub const CONTAINER_OVERHEAD: usize = HEADER_LEN + TAG_LEN;
-/// The most memory that the key derivation of a container may take, in bytes.
-pub const SCRYPT_MEMORY_MAX: u64 = 1 << 30;
+/// The most memory that the key derivation of a container may take, scratch included, in bytes: a
+/// table of 1 GiB, which is the largest that other programs write, and 1 MiB for the rest.
+pub const SCRYPT_MEMORY_MAX: u64 = (1 << 30) + (1 << 20);
 /// The most work that the key derivation may take, as 4·N·r·p: 32 times that of
 /// [`Params::STANDARD`].
 pub const SCRYPT_WORK_MAX: u64 = 1 << 27;
@@ -74,14 +75,9 @@ impl Params {
             return Err(ContainerError::ParamsInvalid { log_n, r, p });
         }
         let params = Self { log_n, r, p };
-        let n = 1u128 << log_n;
-        let work = 4 * n * u128::from(rp);
-        let memory = params.memory_needed();
-        if memory.table > u128::from(SCRYPT_MEMORY_MAX)
-            || memory.lanes > u128::from(SCRYPT_MEMORY_MAX)
-            || work > u128::from(SCRYPT_WORK_MAX)
-        {
-            let memory_mib = u64::try_from((memory.table + memory.lanes) >> 20).unwrap_or(u64::MAX);
+        let (memory, work) = (params.memory_needed(), params.work_needed());
+        if memory > u128::from(SCRYPT_MEMORY_MAX) || work > u128::from(SCRYPT_WORK_MAX) {
+            let memory_mib = u64::try_from(memory >> 20).unwrap_or(u64::MAX);
             return Err(ContainerError::TooExpensive {
                 log_n,
                 r,
@@ -92,19 +88,27 @@ impl Params {
         Ok(params)
     }
 
-    /// The memory that a derivation takes, in bytes.
+    /// The memory that a derivation takes, scratch included, in bytes.
     #[must_use]
     pub fn memory_bytes(self) -> u64 {
-        let Memory { table, lanes } = self.memory_needed();
-        u64::try_from(table + lanes).expect("within the limits, which are below 2^64")
+        u64::try_from(self.memory_needed()).expect("within the limits, which are below 2^64")
     }
 
-    fn memory_needed(self) -> Memory {
+    /// The work of a derivation: 4·N·r·p.
+    #[must_use]
+    pub fn work(self) -> u64 {
+        u64::try_from(self.work_needed()).expect("within the limits, which are below 2^64")
+    }
+
+    /// What the `scrypt` crate allocates: a table of N lines, a line for each of the `p` lanes, and
+    /// a line of scratch.
+    fn memory_needed(self) -> u128 {
         let line = 128 * u128::from(self.r);
-        Memory {
-            table: line << self.log_n,
-            lanes: line * u128::from(self.p),
-        }
+        (line << self.log_n) + line * u128::from(self.p) + line
+    }
+
+    fn work_needed(self) -> u128 {
+        (4 * u128::from(self.r) * u128::from(self.p)) << self.log_n
     }
 
     /// Derives the two keys.
@@ -115,8 +119,8 @@ impl Params {
     ) -> Result<Keys, ContainerError> {
         // scrypt aborts the program if it cannot allocate. Reserving the memory first turns that
         // into an error.
-        let Memory { table, lanes } = self.memory_needed();
-        let needed = usize::try_from(table + lanes).map_err(|_| ContainerError::NotEnoughMemory)?;
+        let needed =
+            usize::try_from(self.memory_needed()).map_err(|_| ContainerError::NotEnoughMemory)?;
         Vec::<u8>::new()
             .try_reserve_exact(needed)
             .map_err(|_| ContainerError::NotEnoughMemory)?;
@@ -125,12 +129,6 @@ impl Params {
             .ok_or(ContainerError::ParamsInvalid { log_n, r, p })?;
         Ok(Keys::split(&derived))
     }
-}
-
-/// The memory of a derivation in bytes: the table, and one block for each of the `p` lanes.
-struct Memory {
-    table: u128,
-    lanes: u128,
 }
 
 /// The keys of one container. They encrypt once: [`Keys::encrypt`] takes them by value.
@@ -422,8 +420,8 @@ mod tests {
                     (1..=63).contains(&log_n) && r > 0 && p > 0 && wide_r * wide_p < 1 << 30;
                 let expected = is_known
                     && u128::from(log_n) < 16 * wide_r
-                    && (128 * wide_r) << log_n <= 1 << 30
-                    && 128 * wide_r * wide_p <= 1 << 30
+                    && ((128 * wide_r) << log_n) + 128 * wide_r * (wide_p + 1)
+                        <= (1 << 30) + (1 << 20)
                     && (4 * wide_r * wide_p) << log_n <= 1 << 27;
                 assert_eq!(
                     Params::new(log_n, r, p).is_ok(),
