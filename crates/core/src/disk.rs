@@ -19,6 +19,9 @@ use std::time::{Duration, Instant};
 const LOCK_PATIENCE: Duration = Duration::from_secs(15);
 /// Opening a pipe or a device must not block.
 const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+/// Opening a symbolic link must fail, with the error [`LOOP`].
+const NOFOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+const LOOP: i32 = rustix::io::Errno::LOOP.raw_os_error();
 /// The pause between two attempts to lock.
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
@@ -31,6 +34,13 @@ pub trait Disk: fmt::Debug {
     /// # Errors
     /// The system's error.
     fn read(&self, path: &Path, len_max: u64) -> io::Result<Vec<u8>>;
+
+    /// Reads a file of a folder in which others write: as [`read`](Self::read), but a symbolic link
+    /// is an error.
+    ///
+    /// # Errors
+    /// The system's error.
+    fn read_unlinked(&self, path: &Path, len_max: u64) -> io::Result<Vec<u8>>;
 
     /// Creates a folder and its parents, with mode 0700.
     ///
@@ -82,29 +92,19 @@ pub struct RealDisk;
 
 impl Disk for RealDisk {
     fn read(&self, path: &Path, len_max: u64) -> io::Result<Vec<u8>> {
-        // Reading a pipe would block, so check what was opened first.
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(NONBLOCK)
-            .open(path)?;
-        let metadata = file.metadata()?;
-        if !metadata.is_file() {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "not a regular file",
-            ));
-        }
-        let mut bytes =
-            Vec::with_capacity(usize::try_from(metadata.len().min(len_max)).unwrap_or(0));
-        file.take(len_max.saturating_add(1))
-            .read_to_end(&mut bytes)?;
-        if u64::try_from(bytes.len()).map_or(true, |len| len > len_max) {
-            return Err(io::Error::new(
-                io::ErrorKind::FileTooLarge,
-                "larger than any vault",
-            ));
-        }
-        Ok(bytes)
+        read_regular(path, NONBLOCK, len_max)
+    }
+
+    fn read_unlinked(&self, path: &Path, len_max: u64) -> io::Result<Vec<u8>> {
+        read_regular(path, NONBLOCK | NOFOLLOW, len_max).map_err(|error| {
+            match error.raw_os_error() {
+                Some(number) if number == LOOP => io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    "a symbolic link, which is not followed",
+                ),
+                _ => error,
+            }
+        })
     }
 
     fn make_folder(&self, path: &Path) -> io::Result<()> {
@@ -140,6 +140,32 @@ impl Disk for RealDisk {
     fn sync_folder(&self, path: &Path) -> io::Result<()> {
         File::open(path)?.sync_all()
     }
+}
+
+/// Reads a regular file that is opened with these flags.
+fn read_regular(path: &Path, flags: i32, len_max: u64) -> io::Result<Vec<u8>> {
+    // Reading a pipe would block, so check what was opened first.
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "not a regular file",
+        ));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len().min(len_max)).unwrap_or(0));
+    file.take(len_max.saturating_add(1))
+        .read_to_end(&mut bytes)?;
+    if u64::try_from(bytes.len()).map_or(true, |len| len > len_max) {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            "larger than any vault",
+        ));
+    }
+    Ok(bytes)
 }
 
 /// The path with a suffix.
@@ -391,6 +417,11 @@ pub(crate) mod tests {
         fn read(&self, path: &Path, len_max: u64) -> io::Result<Vec<u8>> {
             self.step()?;
             RealDisk.read(path, len_max)
+        }
+
+        fn read_unlinked(&self, path: &Path, len_max: u64) -> io::Result<Vec<u8>> {
+            self.step()?;
+            RealDisk.read_unlinked(path, len_max)
         }
 
         fn make_folder(&self, path: &Path) -> io::Result<()> {

@@ -211,30 +211,6 @@ impl Session {
         make(&self.passphrase)
     }
 
-    /// Opens a container with the vault's passphrase or one of the others, and returns the other
-    /// one that opened it.
-    ///
-    /// # Errors
-    /// [`ContainerError::WrongPassphrase`] if it is under none of them; see [`ContainerError`] for
-    /// the rest.
-    pub fn open_copy<'a>(
-        &self,
-        container: &[u8],
-        others: &'a [Passphrase],
-    ) -> Result<(Zeroizing<Vec<u8>>, Option<&'a Passphrase>), ContainerError> {
-        match open_container(container, &self.passphrase) {
-            Err(ContainerError::WrongPassphrase) => {}
-            opened => return opened.map(|plaintext| (plaintext, None)),
-        }
-        for passphrase in others {
-            match open_container(container, passphrase) {
-                Err(ContainerError::WrongPassphrase) => {}
-                opened => return opened.map(|plaintext| (plaintext, Some(passphrase))),
-            }
-        }
-        Err(ContainerError::WrongPassphrase)
-    }
-
     /// The shared folder of the vault.
     #[must_use]
     pub fn folder(&self) -> Option<&SharedFolder> {
@@ -266,12 +242,12 @@ impl Session {
         disk::overwrite(&*self.location.disk, &lock, path, container).map_err(io.io("write"))
     }
 
-    /// Reads a copy in another folder.
+    /// Reads a copy in another folder. A symbolic link is not followed.
     ///
     /// # Errors
     /// The system's error, or the file is not a regular file, or is longer than any vault.
     pub fn read_copy(&self, path: &Path) -> io::Result<Vec<u8>> {
-        self.location.disk.read(path, FILE_LEN_MAX)
+        self.location.disk.read_unlinked(path, FILE_LEN_MAX)
     }
 
     /// Whether this is the vault's passphrase.

@@ -9,8 +9,8 @@
 //! Nobody can remove a change through the folder: whatever replaces a copy is merged, and a change
 //! that is gone from one copy is in this device's copy.
 
-use std::collections::BTreeSet;
-use std::ffi::{OsStr, OsString};
+mod read;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,18 +19,12 @@ use passmate_sync::admit::would_hold_back;
 use passmate_sync::{Decision, HeldBack, Options, Policy, Replica, Report, admit};
 use passmate_vault::compat::Original;
 use passmate_vault::format::container::ContainerError;
-use passmate_vault::format::{CodecError, Version, decode_vault_file, encode_sync_copy};
-use passmate_vault::sync::shared_folder::{CopyId, MERGED_MAX, OwnCopy};
+use passmate_vault::format::{CodecError, encode_sync_copy};
+use passmate_vault::sync::shared_folder::OwnCopy;
 use passmate_vault::{Passphrase, SeenChanges, SharedFolder, Vault};
 
 use crate::session::{Session, SessionError};
-
-/// The suffix of a copy's name.
-const SUFFIX: &str = ".pmdb";
-/// Entries of a folder that are examined, at most.
-const ENTRIES_MAX: usize = 100_000;
-/// Copies that are read, at most.
-const COPIES_MAX: usize = 10_000;
+use read::{Budget, COPIES_MAX, ENTRIES_MAX, SUFFIX, read_copies};
 
 /// What a sync with a shared folder did.
 #[derive(Debug, Default)]
@@ -96,6 +90,25 @@ pub enum Why {
     /// It is a vault of this program, not a copy.
     #[error("it is another vault, not a copy of this one")]
     NoCopy,
+    /// Its key is cheaper to derive than that of this device's copy.
+    #[error("its key is cheaper to derive than this program makes them, as if to guess yours")]
+    TooCheap,
+    /// Its key is more expensive to derive than that of any copy.
+    #[error("its key is more expensive to derive than that of a copy")]
+    TooExpensive,
+    /// It was found to be damaged or no copy before, and has not changed since.
+    #[error("it is damaged or no copy, and has not changed since that was found")]
+    Useless,
+    /// The copies before it used up what one sync may spend.
+    #[error("the other copies took all the time that a sync has for them")]
+    Postponed,
+}
+
+impl Why {
+    /// Whether a later version of this program may be able to read the copy.
+    fn is_of_newer_version(&self) -> bool {
+        matches!(self, Self::NoVault(error) if error.is_newer())
+    }
 }
 
 /// Why a shared folder cannot be used.
@@ -206,11 +219,19 @@ pub fn take_in(
     options: &Options,
 ) -> Result<FolderReport, FolderError> {
     let mut folder = session.folder().cloned().ok_or(FolderError::NotSetUp)?;
-    let copies = read_copies(session, &folder, passphrases)?;
+    let copies = read_copies(session, &folder, passphrases, Budget::of_sync())?;
     let there = SeenChanges::of(&copies.union.truncated_with(session.vault()));
     let mut report = Report::default();
-    let admitted =
-        admit(copies.union, session.entry(), &options.policy).map_err(FolderError::HeldBack)?;
+    folder.tried = copies.tried;
+    let admitted = match admit(copies.union, session.entry(), &options.policy) {
+        Ok(admitted) => admitted,
+        Err(held) => {
+            // Whatever is held back, no attempt to open a copy is made twice.
+            session.set_folder(Some(folder));
+            session.save_more()?;
+            return Err(FolderError::HeldBack(held));
+        }
+    };
     admitted.note(&mut report);
     report.note(session.merge(&admitted));
     session.resolve();
@@ -251,7 +272,7 @@ pub struct FolderPreview {
 /// See [`FolderError`].
 pub fn preview(session: &Session, policy: &Policy) -> Result<FolderPreview, FolderError> {
     let folder = session.folder().ok_or(FolderError::NotSetUp)?;
-    let copies = read_copies(session, folder, &[])?;
+    let copies = read_copies(session, folder, &[], Budget::of_sync())?;
     let there = SeenChanges::of(&copies.union.truncated_with(session.vault()));
     let held = would_hold_back(copies.union.clone(), session.entry(), policy);
     let everything = Policy {
@@ -327,118 +348,6 @@ fn make_copy(
 
 fn own_path(folder: &SharedFolder) -> PathBuf {
     Path::new(&folder.path).join(format!("{}{SUFFIX}", folder.host_id))
-}
-
-/// The content of the copies in a folder.
-#[derive(Default)]
-struct Found {
-    /// The union of the copies that were read.
-    union: Vault,
-    /// Copies that need not be read again until they change.
-    merged: BTreeSet<CopyId>,
-    skipped: Vec<Skipped>,
-    conflicts: Vec<String>,
-    good_passphrases: Vec<Passphrase>,
-}
-
-fn read_copies(
-    session: &Session,
-    folder: &SharedFolder,
-    passphrases: &[Passphrase],
-) -> Result<Found, FolderError> {
-    let mut found = Found::default();
-    let own = own_path(folder);
-    let known: Vec<Passphrase> = folder
-        .passphrases
-        .iter()
-        .chain(passphrases)
-        .cloned()
-        .collect();
-    for name in names(Path::new(&folder.path))? {
-        let path = Path::new(&folder.path).join(&name);
-        let mut skip = |why| {
-            found.skipped.push(Skipped {
-                name: name.to_string_lossy().into_owned(),
-                why,
-            })
-        };
-        let file = match session.read_copy(&path) {
-            Ok(file) => file,
-            // It was removed after the folder was listed.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => {
-                skip(Why::Unreadable(error));
-                continue;
-            }
-        };
-        // A cloned device writes a copy of the same name, so compare the content too.
-        if path == own && folder.own.is_some_and(|own| own.is_file(&file)) {
-            continue;
-        }
-        let id = SharedFolder::copy_id(name.as_encoded_bytes(), &file);
-        if folder.merged.contains(&id) {
-            found.merged.insert(id);
-            continue;
-        }
-        match open(session, &file, &known) {
-            Ok((vault, passphrase)) => {
-                found.union.merge(&vault);
-                if found.merged.len() < MERGED_MAX {
-                    found.merged.insert(id);
-                }
-                found.good_passphrases.extend(passphrase);
-                let name = name.to_string_lossy();
-                // As Dropbox, Nextcloud and Syncthing name them.
-                if name.to_lowercase().contains("conflict") {
-                    found.conflicts.push(name.into_owned());
-                }
-            }
-            Err(why) => skip(why),
-        }
-    }
-    Ok(found)
-}
-
-/// The vault in a copy, and its passphrase if that is not the vault's own.
-fn open(
-    session: &Session,
-    file: &[u8],
-    known: &[Passphrase],
-) -> Result<(Vault, Option<Passphrase>), Why> {
-    if file.is_empty() {
-        return Err(Why::Empty);
-    }
-    let (plaintext, passphrase) = session
-        .open_copy(file, known)
-        .map_err(|error| match error {
-            ContainerError::WrongPassphrase => Why::Locked,
-            error => Why::Container(error),
-        })?;
-    let document = decode_vault_file(&plaintext).map_err(Why::NoVault)?;
-    match document.version {
-        Version::Passmate2 => Ok((document.vault, passphrase.cloned())),
-        Version::V3 => Err(Why::NoCopy),
-    }
-}
-
-/// The copies' names, in order.
-fn names(folder: &Path) -> Result<Vec<OsString>, FolderError> {
-    let failed = |error| FolderError::Io {
-        path: folder.to_owned(),
-        error,
-    };
-    let mut names = Vec::new();
-    for (number, entry) in fs::read_dir(folder).map_err(failed)?.enumerate() {
-        let name = entry.map_err(failed)?.file_name();
-        if Path::new(&name).extension() == Some(OsStr::new("pmdb")) {
-            names.push(name);
-        }
-        if number >= ENTRIES_MAX || names.len() > COPIES_MAX {
-            return Err(FolderError::TooMany(folder.to_owned()));
-        }
-    }
-    names.sort();
-    Ok(names)
 }
 
 #[cfg(test)]

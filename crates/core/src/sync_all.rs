@@ -539,6 +539,7 @@ pub fn copy_notices(found: &FolderReport) -> Vec<Notice> {
         let hint = match why {
             Why::Locked => "; run `passmate sync` on a terminal to type it",
             Why::Empty => "; its device, or the program that carries it, may not be done",
+            Why::Postponed => "; the next sync goes on",
             _ => "",
         };
         let name = escape(name);

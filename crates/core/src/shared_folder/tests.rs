@@ -23,7 +23,7 @@ fn counts(report: &Report) -> (usize, usize, usize) {
 }
 
 /// Keys that cost nothing, for what these tests write themselves.
-fn cheap() -> Params {
+pub(super) fn cheap() -> Params {
     Params::new(4, 8, 1).unwrap()
 }
 
@@ -31,12 +31,12 @@ fn vectors() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../vectors/pmdb_sync")
 }
 
-fn passphrase(text: &str) -> Passphrase {
+pub(super) fn passphrase(text: &str) -> Passphrase {
     Passphrase::from(text.to_owned())
 }
 
 /// A device with a vault of its own and a part in a folder.
-fn device(dir: &TempDir, host: &str, shared: &Path, secret: &str) -> Session {
+pub(super) fn device(dir: &TempDir, host: &str, shared: &Path, secret: &str) -> Session {
     let place = VaultLocation::new(dir.path().join(format!("{host}.pmdb")))
         .with_params(cheap())
         .with_clock(|| 2_000_000_000);
@@ -49,7 +49,7 @@ fn device(dir: &TempDir, host: &str, shared: &Path, secret: &str) -> Session {
     session
 }
 
-fn sync_folder(session: &mut Session, typed: &[Passphrase]) -> FolderReport {
+pub(super) fn sync_folder(session: &mut Session, typed: &[Passphrase]) -> FolderReport {
     let agreed = Options {
         policy: Policy {
             decision: Decision::AgreeToAll,
@@ -62,7 +62,7 @@ fn sync_folder(session: &mut Session, typed: &[Passphrase]) -> FolderReport {
     found
 }
 
-fn set(session: &mut Session, record: &str, field: &str, value: &str, now: i64) {
+pub(super) fn set(session: &mut Session, record: &str, field: &str, value: &str, now: i64) {
     session.edit(|vault, _| {
         if vault.record(&record.into()).is_none() {
             vault.create_record(record.into(), record, now).unwrap();
@@ -72,7 +72,7 @@ fn set(session: &mut Session, record: &str, field: &str, value: &str, now: i64) 
     session.save().unwrap();
 }
 
-fn view_of(vault: &Vault) -> BTreeMap<String, BTreeMap<String, String>> {
+pub(super) fn view_of(vault: &Vault) -> BTreeMap<String, BTreeMap<String, String>> {
     let text = |text: &passmate_vault::Text| text.to_string_lossy().into_owned();
     let records = vault.view();
     let records = records.records().iter();
@@ -89,7 +89,7 @@ fn view_of(vault: &Vault) -> BTreeMap<String, BTreeMap<String, String>> {
         .collect()
 }
 
-fn copy_there(shared: &Path, host: &str, secret: &str) -> Vault {
+pub(super) fn copy_there(shared: &Path, host: &str, secret: &str) -> Vault {
     let file = fs::read(shared.join(format!("{host}.pmdb"))).unwrap();
     let document = decode_vault_file(&open_container(&file, &passphrase(secret)).unwrap()).unwrap();
     assert_eq!(document.version, Version::Passmate2);

@@ -18,12 +18,13 @@ pub(super) fn read_folder(
     folder: &JsonPath,
 ) -> Result<SharedFolder, CodecError> {
     let (mut path, mut host, mut passphrases) = (None, None, None);
-    let (mut merged, mut own, mut given, mut last) = (None, None, None, None);
+    let (mut merged, mut tried, mut own, mut given, mut last) = (None, None, None, None, None);
     read_members(reader, folder, |reader, name, at| match name {
         b"path" => set(&mut path, at, |at| read_string(reader, at)),
         b"host" => set(&mut host, at, |at| read_string(reader, at)),
         b"passphrases" => set(&mut passphrases, at, |at| read_passphrases(reader, at)),
         b"merged" => set(&mut merged, at, |at| read_copy_ids(reader, at)),
+        b"tried" => set(&mut tried, at, |at| read_copy_ids(reader, at)),
         b"given" => set(&mut given, at, |at| read_seen(reader, at)),
         b"own" => set(&mut own, at, |at| read_own(reader, at)),
         b"last" => set(&mut last, at, |at| read_delta(reader, at)),
@@ -37,6 +38,7 @@ pub(super) fn read_folder(
         host_id: host.ok_or_else(|| missing("host"))?,
         passphrases: passphrases.unwrap_or_default(),
         merged: merged.unwrap_or_default(),
+        tried: tried.unwrap_or_default(),
         own,
         given: given.unwrap_or_default(),
         last,
@@ -112,6 +114,7 @@ pub(super) fn write_folder(sink: &mut impl Sink, folder: &SharedFolder) {
         host_id,
         passphrases,
         merged,
+        tried,
         own,
         given,
         last,
@@ -129,13 +132,14 @@ pub(super) fn write_folder(sink: &mut impl Sink, folder: &SharedFolder) {
         }
         sink.put(b"]");
     }
-    if !merged.is_empty() {
-        sink.put(b",\"merged\":");
-        let mut text = String::with_capacity(32 * merged.len());
-        merged
-            .iter()
-            .for_each(|id| HEXLOWER.encode_append(id, &mut text));
-        write_str(sink, &text);
+    for (member, ids) in [(&b",\"merged\":"[..], merged), (b",\"tried\":", tried)] {
+        if !ids.is_empty() {
+            sink.put(member);
+            let mut text = String::with_capacity(32 * ids.len());
+            ids.iter()
+                .for_each(|id| HEXLOWER.encode_append(id, &mut text));
+            write_str(sink, &text);
+        }
     }
     if let Some(OwnCopy { content, file }) = own {
         sink.put(b",\"own\":");

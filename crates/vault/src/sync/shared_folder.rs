@@ -12,6 +12,8 @@ use crate::secret::Passphrase;
 pub const PASSPHRASES_MAX: usize = 64;
 /// The most copies that are remembered as merged. Further copies are merged again each time.
 pub const MERGED_MAX: usize = 1024;
+/// The most attempts to open a copy that are remembered. Further ones are made again each time.
+pub const TRIED_MAX: usize = 4096;
 
 /// A shared folder, and what this device did there.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -24,6 +26,8 @@ pub struct SharedFolder {
     pub passphrases: Vec<Passphrase>,
     /// Copies that were merged and have not changed since.
     pub merged: BTreeSet<CopyId>,
+    /// Attempts to open a copy that failed: see [`SharedFolder::attempt_id`].
+    pub tried: BTreeSet<CopyId>,
     /// This device's copy, as it last wrote it.
     pub own: Option<OwnCopy>,
     /// The changes in this device's copy.
@@ -32,7 +36,7 @@ pub struct SharedFolder {
     pub last: Option<Delta>,
 }
 
-/// Identifies one version of a copy: 16 bytes of a SHA-256 over its name and content.
+/// Identifies one version of a copy, or an attempt to open it: 16 bytes of a SHA-256.
 pub type CopyId = [u8; 16];
 
 /// The copy that this device wrote.
@@ -68,6 +72,7 @@ impl SharedFolder {
             host_id,
             passphrases,
             merged,
+            tried: BTreeSet::new(),
             own: None,
             given,
             last: None,
@@ -76,11 +81,13 @@ impl SharedFolder {
 
     /// Identifies one version of a copy.
     pub fn copy_id(name: &[u8], file: &[u8]) -> CopyId {
-        let hash = sha256(&[&sha256(name)[..], &sha256(file)].concat());
-        let (id, _) = hash
-            .split_first_chunk()
-            .expect("32 bytes have 16 at their head");
-        *id
+        head_of(sha256(&[&sha256(name)[..], &sha256(file)].concat()))
+    }
+
+    /// Identifies an attempt to open one version of a copy: with this passphrase, or at all.
+    pub fn attempt_id(copy: &CopyId, passphrase: Option<&Passphrase>) -> CopyId {
+        let secret = passphrase.map_or([0; 32], |passphrase| sha256(passphrase.as_bytes()));
+        head_of(sha256(&[&copy[..], &secret].concat()))
     }
 
     /// The value of [`OwnCopy::content`] for a plaintext and a passphrase.
@@ -100,6 +107,7 @@ impl SharedFolder {
                 // The vaults of both are merged too, so the copies that either merged are in the
                 // result.
                 theirs.merged.extend(ours.merged);
+                theirs.tried.extend(ours.tried);
                 if base.is_some_and(|base| base.own == theirs.own) {
                     (theirs.own, theirs.given) = (ours.own, ours.given);
                 }
@@ -125,6 +133,13 @@ impl SharedFolder {
             }
         }
     }
+}
+
+fn head_of(hash: [u8; 32]) -> CopyId {
+    let (id, _) = hash
+        .split_first_chunk()
+        .expect("32 bytes have 16 at their head");
+    *id
 }
 
 #[cfg(test)]

@@ -150,20 +150,27 @@ fn baseline() -> impl Strategy<Value = Baseline> {
 
 fn folder() -> impl Strategy<Value = SharedFolder> {
     let passphrases = prop::collection::vec(any::<Vec<u8>>(), 0..3);
-    let merged = prop::collection::btree_set(any::<[u8; 16]>(), 0..4);
+    let ids = || prop::collection::btree_set(any::<[u8; 16]>(), 0..4);
+    let (merged, tried) = (ids(), ids());
     let own = prop::option::of((any::<[u8; 32]>(), any::<[u8; 32]>()));
-    (any::<String>(), any::<String>(), passphrases, merged, own).prop_map(
-        |(path, host_id, passphrases, merged, own)| {
+    (
+        any::<String>(),
+        any::<String>(),
+        passphrases,
+        merged,
+        tried,
+        own,
+    )
+        .prop_map(|(path, host_id, passphrases, merged, tried, own)| {
             let mut folder = SharedFolder::new(path, host_id);
             folder.passphrases = passphrases
                 .into_iter()
                 .map(Passphrase::from_bytes)
                 .collect();
-            folder.merged = merged;
+            (folder.merged, folder.tried) = (merged, tried);
             folder.own = own.map(|(content, file)| OwnCopy { content, file });
             folder
-        },
-    )
+        })
 }
 
 proptest! {
