@@ -15,6 +15,11 @@ pub fn problem_of(error: &ImportError, format: Format) -> Problem {
             ProblemKind::TooLarge,
             "import it in parts; nothing was changed",
         ),
+        ImportError::NameTooLong { .. } => (
+            ProblemKind::TooLarge,
+            "shorten the name in the program that wrote the file, or import it in parts; nothing \
+             was changed",
+        ),
         ImportError::SecretNeeded => (
             ProblemKind::Locked,
             "give --file-passphrase-file, or run it on a terminal",

@@ -1,5 +1,7 @@
 //! Why a file cannot be imported.
 
+use std::fmt;
+
 use passmate_vault::format::CodecError;
 use passmate_vault::format::container::ContainerError;
 
@@ -19,6 +21,16 @@ pub enum ImportError {
     TooMany {
         /// The things that are counted.
         what: &'static str,
+        /// The limit.
+        limit: usize,
+    },
+    /// A name or a path is too long, or all of them together are.
+    #[error("{what} of {item} is longer than {limit} bytes")]
+    NameTooLong {
+        /// What is too long.
+        what: &'static str,
+        /// The item at which the limit was passed.
+        item: ItemName,
         /// The limit.
         limit: usize,
     },
@@ -101,6 +113,22 @@ pub enum ImportError {
     /// The content of a vault file cannot be read.
     #[error(transparent)]
     Codec(#[from] CodecError),
+}
+
+/// An item by which an error tells a person where to look.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ItemName {
+    /// Its number in the file, from 1.
+    pub number: usize,
+    /// The beginning of its name.
+    pub name: String,
+}
+
+/// The number, and the name in quotes, with all characters escaped that do not print.
+impl fmt::Display for ItemName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "item {} ({:?})", self.number, self.name)
+    }
 }
 
 impl From<ContainerError> for ImportError {

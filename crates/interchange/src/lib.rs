@@ -15,7 +15,7 @@
 //!  - an import never undoes what a person did in Passmate after an earlier one, and brings no
 //!    stamp from the future that would win over a later edit;
 //!  - the memory, work, depth and number of items that a file asks for are checked before they are
-//!    spent;
+//!    spent. Items, their names and their losses are only made by a `Collector`, which counts them;
 //!  - no error holds a value of a file or a vault.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -31,8 +31,10 @@ mod write;
 
 pub use apply::{Applied, Outcome, apply};
 pub use crypto::KdfError;
-pub use error::ImportError;
-pub use limits::{FIELDS_MAX, FILE_LEN_MAX, ITEMS_MAX};
+pub use error::{ImportError, ItemName};
+pub use limits::{
+    FIELDS_ALL_MAX, FIELDS_MAX, FILE_LEN_MAX, ITEMS_MAX, NAME_LEN_MAX, NAMES_LEN_MAX, PATH_LEN_MAX,
+};
 pub use loss::Loss;
 pub use read::item::{Field, Item};
 pub use read::pass::parse_pass;

@@ -14,7 +14,7 @@ use passmate_vault::{Passphrase, Vault};
 
 use self::item::Item;
 use crate::error::ImportError;
-use crate::limits::{FILE_LEN_MAX, ITEMS_MAX};
+use crate::limits::FILE_LEN_MAX;
 use crate::loss::Loss;
 
 /// The formats that can be read.
@@ -164,21 +164,12 @@ pub fn parse(
             limit: FILE_LEN_MAX,
         });
     }
-    let is_wrong = |error: &ImportError| matches!(error, ImportError::WrongSecret);
-    let imported = match secret {
-        None => parse_with(format, bytes, None)?,
-        Some(secret) => {
-            let parse = |secret: &Passphrase| parse_with(format, bytes, Some(secret));
-            secret.try_forms(is_wrong, parse)?.0
-        }
+    let Some(secret) = secret else {
+        return parse_with(format, bytes, None);
     };
-    if imported.items.len() > ITEMS_MAX {
-        return Err(ImportError::TooMany {
-            what: "items",
-            limit: ITEMS_MAX,
-        });
-    }
-    Ok(imported)
+    let is_wrong = |error: &ImportError| matches!(error, ImportError::WrongSecret);
+    let parse = |secret: &Passphrase| parse_with(format, bytes, Some(secret));
+    Ok(secret.try_forms(is_wrong, parse)?.0)
 }
 
 fn parse_with(

@@ -16,7 +16,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::Imported;
-use super::item::{Builder, seconds_of, text_of, words_of};
+use super::item::{Collector, seconds_of, text_of, words_of};
 use crate::crypto::{
     Argon2Cost, KdfError, Key, check_pbkdf2, decrypt_aes_cbc, derive_argon2, derive_pbkdf2,
     expand_hkdf, is_hmac_sha256, sha256,
@@ -250,7 +250,7 @@ fn read_plain(file: Plain) -> Result<Imported, ImportError> {
     let folders: BTreeMap<String, String> = folders
         .filter_map(|folder| Some((folder.id?, folder.name?)))
         .collect();
-    let mut imported = Imported::default();
+    let mut collector = Collector::default();
     let mut marks: BTreeMap<&str, usize> = BTreeMap::new();
     for entry in file.items.0 {
         let is_marked = [
@@ -261,18 +261,18 @@ fn read_plain(file: Plain) -> Result<Imported, ImportError> {
         for (mark, _) in is_marked.into_iter().filter(|(_, is_marked)| *is_marked) {
             *marks.entry(mark).or_insert(0) += 1;
         }
-        read_entry(entry, &folders, &mut imported)?;
+        read_entry(entry, &folders, &mut collector)?;
     }
     for (mark, count) in marks {
-        imported.losses.push(Loss::of_mark(mark, count));
+        collector.lose(Loss::of_mark(mark, count));
     }
-    Ok(imported)
+    Ok(collector.into_imported())
 }
 
 fn read_entry(
     entry: Entry,
     folders: &BTreeMap<String, String>,
-    imported: &mut Imported,
+    collector: &mut Collector,
 ) -> Result<(), ImportError> {
     let name = entry.name.unwrap_or_default();
     let collections = entry.collection_ids.unwrap_or_default();
@@ -291,11 +291,9 @@ fn read_entry(
         [folder, &name, user].join("\0")
     });
     // Bitwarden itself nests folders by the slashes in their names.
-    let mut builder = Builder::new(source_id, folder.split('/'), &name);
+    let mut builder = collector.begin(source_id, folder.split('/'), &name)?;
     if entry.deleted_date.is_some() {
-        builder.lose("the whole item: it is in the trash");
-        imported.losses.extend(builder.into_losses());
-        return Ok(());
+        return builder.lose_all("it is in the trash");
     }
     builder.set_modified(entry.revision_date.as_deref().and_then(seconds_of));
     if let Some(login) = login {
@@ -308,7 +306,7 @@ fn read_entry(
         builder.lose_count(
             login.fido2_credentials.map_or(0, |all| all.len()),
             "passkey",
-        );
+        )?;
     }
     for (name, value) in [entry.card, entry.identity, entry.ssh_key]
         .into_iter()
@@ -321,9 +319,7 @@ fn read_entry(
     for field in entry.fields.unwrap_or_default() {
         let name = field.name.unwrap_or_default();
         if field.kind == LINKED {
-            builder.lose(format!(
-                "the field {name}, which is a link to another field"
-            ));
+            builder.lose_link(&name, "field")?;
         } else {
             builder.add_some(&name, field.value)?;
         }
@@ -331,14 +327,14 @@ fn read_entry(
     builder.lose_count(
         entry.password_history.map_or(0, |all| all.len()),
         "former password",
-    );
-    builder.lose_count(entry.attachments.map_or(0, |all| all.len()), "attachment");
+    )?;
+    builder.lose_count(entry.attachments.map_or(0, |all| all.len()), "attachment")?;
     if collections.len() > 1 {
-        builder.lose("all but the first of its collections");
+        builder.lose("all but the first of its collections")?;
     }
     if entry.kind > KIND_MAX {
-        builder.lose("what belongs to a kind of item that is newer");
+        builder.lose("what belongs to a kind of item that is newer")?;
     }
-    builder.finish(imported);
+    builder.finish();
     Ok(())
 }

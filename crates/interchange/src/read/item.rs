@@ -6,14 +6,18 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::Imported;
-use crate::error::ImportError;
-use crate::limits::FIELDS_MAX;
+use crate::error::{ImportError, ItemName};
+use crate::limits::{
+    FIELDS_ALL_MAX, FIELDS_MAX, ITEMS_MAX, NAME_LEN_MAX, NAMES_LEN_MAX, PATH_LEN_MAX,
+};
 use crate::loss::Loss;
 
 /// Replaces `/` in a name of a program that does not use it as a separator: U+2215.
 pub(crate) const SLASH: char = '\u{2215}';
 /// The name of an item without a name.
 const UNTITLED: &str = "untitled";
+/// How many characters of an item's name an error shows.
+const EXCERPT_LEN: usize = 40;
 
 /// One entry of another program.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -44,8 +48,83 @@ impl std::fmt::Debug for Field {
     }
 }
 
+/// Collects the items of a file. It is the only way to make an [`Item`], so that their number, and
+/// the length of their names, have limits for every format.
+#[derive(Default)]
+pub(crate) struct Collector {
+    imported: Imported,
+    items: usize,
+    fields: usize,
+    names_len: usize,
+}
+
+impl Collector {
+    /// Begins an item in these folders. The names are cleaned as in [`path_of`].
+    pub(crate) fn begin<'a>(
+        &mut self,
+        source_id: impl Into<String>,
+        folders: impl IntoIterator<Item = &'a str>,
+        name: &str,
+    ) -> Result<Builder<'_>, ImportError> {
+        self.items += 1;
+        if self.items > ITEMS_MAX {
+            return Err(ImportError::TooMany {
+                what: "items",
+                limit: ITEMS_MAX,
+            });
+        }
+        let item_name = ItemName {
+            number: self.items,
+            name: clean(name).chars().take(EXCERPT_LEN).collect(),
+        };
+        let mut longest = name.len();
+        let path = path_of(
+            folders
+                .into_iter()
+                .inspect(|folder| longest = longest.max(folder.len())),
+            name,
+        );
+        let is_in = |what, len: usize, limit| match len {
+            len if len <= limit => Ok(()),
+            _ => Err(ImportError::NameTooLong {
+                what,
+                item: item_name.clone(),
+                limit,
+            }),
+        };
+        is_in("the name or a folder", longest, NAME_LEN_MAX)?;
+        is_in("the path", path.len(), PATH_LEN_MAX)?;
+        let mut builder = Builder {
+            collector: self,
+            item_name,
+            item: Item {
+                source_id: source_id.into(),
+                path,
+                fields: Vec::new(),
+                modified: None,
+            },
+            names: BTreeSet::new(),
+            numbers: BTreeMap::new(),
+            losses: Vec::new(),
+        };
+        builder.count_names(builder.item.path.len())?;
+        Ok(builder)
+    }
+
+    /// Adds a loss of the whole file.
+    pub(crate) fn lose(&mut self, loss: Loss) {
+        self.imported.losses.push(loss);
+    }
+
+    pub(crate) fn into_imported(self) -> Imported {
+        self.imported
+    }
+}
+
 /// Builds one item.
-pub(crate) struct Builder {
+pub(crate) struct Builder<'c> {
+    collector: &'c mut Collector,
+    item_name: ItemName,
     item: Item,
     names: BTreeSet<String>,
     // The next number to try for a name, so that no number is tried twice.
@@ -53,28 +132,7 @@ pub(crate) struct Builder {
     losses: Vec<Loss>,
 }
 
-impl Builder {
-    /// An item in these folders. The names are cleaned as in [`path_of`].
-    pub(crate) fn new<'a>(
-        source_id: impl Into<String>,
-        folders: impl IntoIterator<Item = &'a str>,
-        name: &str,
-    ) -> Self {
-        let path = path_of(folders, name);
-        let item = Item {
-            source_id: source_id.into(),
-            path,
-            fields: Vec::new(),
-            modified: None,
-        };
-        Self {
-            item,
-            names: BTreeSet::new(),
-            numbers: BTreeMap::new(),
-            losses: Vec::new(),
-        }
-    }
-
+impl Builder<'_> {
     pub(crate) fn set_modified(&mut self, seconds: Option<i64>) {
         self.item.modified = seconds;
     }
@@ -85,12 +143,16 @@ impl Builder {
         if value.is_empty() {
             return Ok(());
         }
-        if self.item.fields.len() >= FIELDS_MAX {
-            return Err(ImportError::TooMany {
-                what: "fields in one item",
-                limit: FIELDS_MAX,
-            });
+        self.collector.fields += 1;
+        for (count, what, limit) in [
+            (self.item.fields.len() + 1, "fields in one item", FIELDS_MAX),
+            (self.collector.fields, "fields", FIELDS_ALL_MAX),
+        ] {
+            if count > limit {
+                return Err(ImportError::TooMany { what, limit });
+            }
         }
+        self.check_name(name)?;
         let cleaned = clean(name);
         let base = if cleaned.is_empty() {
             "field"
@@ -105,6 +167,7 @@ impl Builder {
                 *number += 1;
             }
         }
+        self.count_names(name.len())?;
         self.names.insert(name.clone());
         self.item.fields.push(Field { name, value });
         Ok(())
@@ -119,30 +182,67 @@ impl Builder {
         value.map_or(Ok(()), |value| self.add(name, value))
     }
 
-    pub(crate) fn lose(&mut self, what: impl Into<String>) {
-        self.losses.push(Loss {
+    pub(crate) fn lose(&mut self, what: impl Into<String>) -> Result<(), ImportError> {
+        let loss = Loss {
             path: self.item.path.clone(),
             what: what.into(),
-        });
+        };
+        self.count_names(loss.path.len() + loss.what.len())?;
+        self.losses.push(loss);
+        Ok(())
+    }
+
+    /// Adds the loss of a field that is a link to something else.
+    pub(crate) fn lose_link(&mut self, field: &str, to: &str) -> Result<(), ImportError> {
+        self.check_name(field)?;
+        self.lose(format!(
+            "the field {field}, which is a link to another {to}"
+        ))
     }
 
     /// Adds a loss of `count` things, unless there are none.
-    pub(crate) fn lose_count(&mut self, count: usize, what: &str) {
+    pub(crate) fn lose_count(&mut self, count: usize, what: &str) -> Result<(), ImportError> {
         match count {
-            0 => {}
+            0 => Ok(()),
             1 => self.lose(format!("1 {what}")),
             count => self.lose(format!("{count} {what}s")),
         }
     }
 
-    /// Drops the item and returns its losses.
-    pub(crate) fn into_losses(self) -> Vec<Loss> {
-        self.losses
+    /// Drops the item: all of it is a loss.
+    pub(crate) fn lose_all(mut self, why: &str) -> Result<(), ImportError> {
+        self.lose(format!("the whole item: {why}"))?;
+        self.collector.imported.losses.append(&mut self.losses);
+        Ok(())
     }
 
-    pub(crate) fn finish(self, into: &mut Imported) {
-        into.items.push(self.item);
-        into.losses.extend(self.losses);
+    pub(crate) fn finish(self) {
+        self.collector.imported.items.push(self.item);
+        self.collector.imported.losses.extend(self.losses);
+    }
+
+    fn check_name(&self, name: &str) -> Result<(), ImportError> {
+        if name.len() > NAME_LEN_MAX {
+            return Err(self.too_long("the name of a field", NAME_LEN_MAX));
+        }
+        Ok(())
+    }
+
+    /// Counts a path or name that takes memory anew.
+    fn count_names(&mut self, len: usize) -> Result<(), ImportError> {
+        self.collector.names_len = self.collector.names_len.saturating_add(len);
+        if self.collector.names_len > NAMES_LEN_MAX {
+            return Err(self.too_long("the sum of all names up to those", NAMES_LEN_MAX));
+        }
+        Ok(())
+    }
+
+    fn too_long(&self, what: &'static str, limit: usize) -> ImportError {
+        ImportError::NameTooLong {
+            what,
+            item: self.item_name.clone(),
+            limit,
+        }
     }
 }
 
@@ -241,7 +341,8 @@ mod tests {
 
     #[test]
     fn empty_fields_are_skipped_and_names_are_unique() {
-        let mut builder = Builder::new("1", [], "x");
+        let mut collector = Collector::default();
+        let mut builder = collector.begin("1", [], "x").unwrap();
         for (name, value) in [
             ("url", "a"),
             ("url", "b"),

@@ -4,9 +4,8 @@ use data_encoding::BASE64;
 use passmate_vault::login::FieldRole;
 
 use super::Imported;
-use super::item::{Builder, seconds_of};
+use super::item::{Collector, seconds_of};
 use crate::error::ImportError;
-use crate::limits::ITEMS_MAX;
 use crate::syntax::json;
 use crate::syntax::kdbx::YEAR_1;
 use crate::syntax::xml::{self, Node};
@@ -37,18 +36,18 @@ pub(crate) fn read_tree(file: &Node) -> Result<Imported, ImportError> {
         .unwrap_or_default();
     let mut reader = TreeReader {
         bin,
-        imported: Imported::default(),
+        collector: Collector::default(),
     };
     // The outermost group has the name of the database, which is no folder.
     for group in root.all("Group") {
         reader.read_group(group, &mut Vec::new(), false)?;
     }
-    Ok(reader.imported)
+    Ok(reader.collector.into_imported())
 }
 
 struct TreeReader<'a> {
     bin: &'a str,
-    imported: Imported,
+    collector: Collector,
 }
 
 impl<'a> TreeReader<'a> {
@@ -78,12 +77,6 @@ impl<'a> TreeReader<'a> {
         folders: &[&'a str],
         in_bin: bool,
     ) -> Result<(), ImportError> {
-        if self.imported.items.len() >= ITEMS_MAX {
-            return Err(ImportError::TooMany {
-                what: "items",
-                limit: ITEMS_MAX,
-            });
-        }
         let strings = || {
             entry
                 .all("String")
@@ -99,11 +92,11 @@ impl<'a> TreeReader<'a> {
             "" => [folders.join("/").as_str(), title, value("UserName")].join("\0"),
             uuid => uuid.to_owned(),
         };
-        let mut builder = Builder::new(source_id, folders.iter().copied(), title);
+        let mut builder = self
+            .collector
+            .begin(source_id, folders.iter().copied(), title)?;
         if in_bin {
-            builder.lose("the whole item: it is in the recycle bin");
-            self.imported.losses.extend(builder.into_losses());
-            return Ok(());
+            return builder.lose_all("it is in the recycle bin");
         }
         builder.set_modified(
             entry
@@ -125,15 +118,15 @@ impl<'a> TreeReader<'a> {
             }
         }
         builder.add("tags", entry.text_of("Tags"))?;
-        builder.lose_count(entry.all("Binary").count(), "attachment");
+        builder.lose_count(entry.all("Binary").count(), "attachment")?;
         builder.lose_count(
             entry
                 .all("History")
                 .flat_map(|history| history.all("Entry"))
                 .count(),
             "earlier version",
-        );
-        builder.finish(&mut self.imported);
+        )?;
+        builder.finish();
         Ok(())
     }
 }

@@ -8,9 +8,8 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::Imported;
-use super::item::{Builder, text_of};
+use super::item::{Collector, text_of};
 use crate::error::ImportError;
-use crate::limits::ITEMS_MAX;
 use crate::loss::Loss;
 use crate::syntax::{json, zip};
 
@@ -24,7 +23,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Imported, ImportError> {
     }
     let data = zip::read_member(bytes, "export.data")?.ok_or(EXPECTED)?;
     let file: Export = json::read(&data)?;
-    let mut imported = Imported::default();
+    let mut collector = Collector::default();
     let mut marks: BTreeMap<&str, usize> = BTreeMap::new();
     let has_many = file.accounts.len() > 1;
     for account in &file.accounts {
@@ -39,12 +38,6 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Imported, ImportError> {
             // With only one account, the account gets no folder.
             let folders = [if has_many { account_name } else { "" }, vault_name];
             for OnepEntry::Wrapped { item } | OnepEntry::Plain(item) in &vault.items.0 {
-                if imported.items.len() >= ITEMS_MAX {
-                    return Err(ImportError::TooMany {
-                        what: "items",
-                        limit: ITEMS_MAX,
-                    });
-                }
                 let is_marked = [
                     ("favourite", item.fav_index != 0),
                     ("archived", item.state.as_deref() == Some("archived")),
@@ -52,16 +45,14 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Imported, ImportError> {
                 for (mark, _) in is_marked.into_iter().filter(|(_, is_marked)| *is_marked) {
                     *marks.entry(mark).or_insert(0) += 1;
                 }
-                read_item(item, folders, &mut imported)?;
+                read_item(item, folders, &mut collector)?;
             }
         }
     }
-    imported.losses.extend(
-        marks
-            .into_iter()
-            .map(|(mark, count)| Loss::of_mark(mark, count)),
-    );
-    Ok(imported)
+    for (mark, count) in marks {
+        collector.lose(Loss::of_mark(mark, count));
+    }
+    Ok(collector.into_imported())
 }
 
 #[derive(Deserialize)]
@@ -162,20 +153,15 @@ struct Url {
 fn read_item(
     item: &OnepItem,
     folders: [&str; 2],
-    imported: &mut Imported,
+    collector: &mut Collector,
 ) -> Result<(), ImportError> {
     let OnepItem {
         details, overview, ..
     } = item;
-    let mut builder = Builder::new(
-        &item.uuid,
-        folders,
-        overview.title.as_deref().unwrap_or_default(),
-    );
+    let title = overview.title.as_deref().unwrap_or_default();
+    let mut builder = collector.begin(&item.uuid, folders, title)?;
     if item.trashed {
-        builder.lose("the whole item: it is in the trash");
-        imported.losses.extend(builder.into_losses());
-        return Ok(());
+        return builder.lose_all("it is in the trash");
     }
     builder.set_modified(item.updated_at);
     for (designation, role) in [
@@ -220,9 +206,7 @@ fn read_item(
             match kind.as_str() {
                 "totp" => builder.add(FieldRole::Otp.name(), text_of(value))?,
                 "file" => attachments += 1,
-                "reference" => builder.lose(format!(
-                    "the field {title}, which is a link to another item"
-                )),
+                "reference" => builder.lose_link(title, "item")?,
                 _ => builder.add(title, text_of(value))?,
             }
         }
@@ -231,8 +215,8 @@ fn read_item(
         "tags",
         overview.tags.as_deref().unwrap_or_default().join(","),
     )?;
-    builder.lose_count(attachments, "attachment");
-    builder.lose_count(details.password_history.len(), "former password");
-    builder.finish(imported);
+    builder.lose_count(attachments, "attachment")?;
+    builder.lose_count(details.password_history.len(), "former password")?;
+    builder.finish();
     Ok(())
 }

@@ -7,9 +7,8 @@
 use passmate_vault::login::FieldRole;
 
 use super::Imported;
-use super::item::Builder;
+use super::item::{Builder, Collector};
 use crate::error::ImportError;
-use crate::limits::ITEMS_MAX;
 
 /// Reads the entries of `pass`. Each entry is its path in the store, without `.gpg`, and its
 /// decrypted content.
@@ -17,32 +16,25 @@ use crate::limits::ITEMS_MAX;
 /// An entry that is not UTF-8 text is a [`Loss`](crate::Loss).
 ///
 /// # Errors
-/// [`ImportError::TooMany`], and no other.
+/// [`ImportError::TooMany`] or [`ImportError::NameTooLong`], and no other.
 pub fn parse_pass<'a>(
     entries: impl IntoIterator<Item = (&'a str, &'a [u8])>,
 ) -> Result<Imported, ImportError> {
-    let mut imported = Imported::default();
+    let mut collector = Collector::default();
     for (path, content) in entries {
-        if imported.items.len() >= ITEMS_MAX {
-            return Err(ImportError::TooMany {
-                what: "items",
-                limit: ITEMS_MAX,
-            });
-        }
         let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
-        let mut builder = Builder::new(path, folders.split('/'), name);
+        let mut builder = collector.begin(path, folders.split('/'), name)?;
         let Ok(text) = std::str::from_utf8(content) else {
-            builder.lose("the whole item: it is not text");
-            imported.losses.extend(builder.into_losses());
+            builder.lose_all("it is not text")?;
             continue;
         };
         read_entry(text, &mut builder)?;
-        builder.finish(&mut imported);
+        builder.finish();
     }
-    Ok(imported)
+    Ok(collector.into_imported())
 }
 
-fn read_entry(text: &str, builder: &mut Builder) -> Result<(), ImportError> {
+fn read_entry(text: &str, builder: &mut Builder<'_>) -> Result<(), ImportError> {
     let mut lines = text.lines();
     builder.add(FieldRole::Password.name(), lines.next().unwrap_or_default())?;
     let mut notes: Vec<&str> = Vec::new();

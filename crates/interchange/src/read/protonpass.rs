@@ -8,9 +8,8 @@ use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
 use super::Imported;
-use super::item::{Builder, text_of, words_of};
+use super::item::{Builder, Collector, text_of, words_of};
 use crate::error::ImportError;
-use crate::limits::ITEMS_MAX;
 use crate::loss::Loss;
 use crate::syntax::{json, zip};
 
@@ -38,24 +37,18 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Imported, ImportError> {
     if file.encrypted {
         return Err(encrypted());
     }
-    let mut imported = Imported::default();
+    let mut collector = Collector::default();
     let mut pinned = 0;
     for vault in file.vaults.values() {
         for item in &vault.items.0 {
-            if imported.items.len() >= ITEMS_MAX {
-                return Err(ImportError::TooMany {
-                    what: "items",
-                    limit: ITEMS_MAX,
-                });
-            }
             pinned += usize::from(item.pinned);
-            read_item(item, &vault.name, &mut imported)?;
+            read_item(item, &vault.name, &mut collector)?;
         }
     }
     if pinned > 0 {
-        imported.losses.push(Loss::of_mark("pinned", pinned));
+        collector.lose(Loss::of_mark("pinned", pinned));
     }
-    Ok(imported)
+    Ok(collector.into_imported())
 }
 
 fn encrypted() -> ImportError {
@@ -120,22 +113,17 @@ struct ExtraField {
     data: Map<String, Value>,
 }
 
-fn read_item(item: &PassItem, vault: &str, imported: &mut Imported) -> Result<(), ImportError> {
+fn read_item(item: &PassItem, vault: &str, collector: &mut Collector) -> Result<(), ImportError> {
     let Data {
         metadata,
         extra_fields,
         content,
     } = &item.data;
     // An item's id is unique only within its vault.
-    let mut builder = Builder::new(
-        format!("{}\0{}", item.share_id, item.item_id),
-        [vault],
-        &metadata.name,
-    );
+    let source_id = format!("{}\0{}", item.share_id, item.item_id);
+    let mut builder = collector.begin(source_id, [vault], &metadata.name)?;
     if item.state == TRASHED {
-        builder.lose("the whole item: it is in the trash");
-        imported.losses.extend(builder.into_losses());
-        return Ok(());
+        return builder.lose_all("it is in the trash");
     }
     builder.set_modified(item.modify_time);
     let text = |key: &str| content.get(key).and_then(Value::as_str).unwrap_or_default();
@@ -165,7 +153,7 @@ fn read_item(item: &PassItem, vault: &str, imported: &mut Imported) -> Result<()
     for (name, value) in content {
         match name.as_str() {
             "itemUsername" | "username" | "itemEmail" | "password" | "urls" | "totpUri" => {}
-            "passkeys" => builder.lose_count(value.as_array().map_or(0, Vec::len), "passkey"),
+            "passkeys" => builder.lose_count(value.as_array().map_or(0, Vec::len), "passkey")?,
             "sections" | "extraSections" => read_sections(value, &mut builder)?,
             _ => builder.add(&words_of(name), text_of(value))?,
         }
@@ -173,13 +161,13 @@ fn read_item(item: &PassItem, vault: &str, imported: &mut Imported) -> Result<()
     extra_fields
         .iter()
         .try_for_each(|field| read_extra(field, &mut builder))?;
-    builder.lose_count(item.files.len(), "attachment");
-    builder.finish(imported);
+    builder.lose_count(item.files.len(), "attachment")?;
+    builder.finish();
     Ok(())
 }
 
 /// Reads the sections of identities and custom items. Each is a list of further fields.
-fn read_sections(sections: &Value, builder: &mut Builder) -> Result<(), ImportError> {
+fn read_sections(sections: &Value, builder: &mut Builder<'_>) -> Result<(), ImportError> {
     for section in sections.as_array().into_iter().flatten() {
         for field in section
             .get("sectionFields")
@@ -189,14 +177,14 @@ fn read_sections(sections: &Value, builder: &mut Builder) -> Result<(), ImportEr
         {
             match ExtraField::deserialize(field) {
                 Ok(field) => read_extra(&field, builder)?,
-                Err(_) => builder.lose("a field in a section, which has an unknown form"),
+                Err(_) => builder.lose("a field in a section, which has an unknown form")?,
             }
         }
     }
     Ok(())
 }
 
-fn read_extra(field: &ExtraField, builder: &mut Builder) -> Result<(), ImportError> {
+fn read_extra(field: &ExtraField, builder: &mut Builder<'_>) -> Result<(), ImportError> {
     for (kind, value) in &field.data {
         let name = if kind == "totpUri" {
             FieldRole::Otp.name()

@@ -9,9 +9,9 @@ use ::csv::StringRecord;
 use passmate_vault::login::FieldRole;
 
 use super::Imported;
-use super::item::{Builder, seconds_of};
+use super::item::{Collector, seconds_of};
 use crate::error::ImportError;
-use crate::limits::{FIELDS_MAX, ITEMS_MAX};
+use crate::limits::FIELDS_MAX;
 use crate::loss::Loss;
 use crate::syntax::{csv, json};
 
@@ -193,22 +193,15 @@ pub(crate) fn read(bytes: &[u8], table: Table) -> Result<Imported, ImportError> 
             )
         })
         .collect();
-    let mut imported = Imported::default();
+    let mut collector = Collector::default();
     let mut marks = BTreeMap::new();
     for row in rows {
-        let row = row?;
-        if imported.items.len() >= ITEMS_MAX {
-            return Err(ImportError::TooMany {
-                what: "items",
-                limit: ITEMS_MAX,
-            });
-        }
-        read_row(&row, &roles, &mut marks, &mut imported)?;
+        read_row(&row?, &roles, &mut marks, &mut collector)?;
     }
     for (mark, count) in marks {
-        imported.losses.push(Loss::of_mark(mark, count));
+        collector.lose(Loss::of_mark(mark, count));
     }
-    Ok(imported)
+    Ok(collector.into_imported())
 }
 
 type Roles<'a> = [(Option<Column>, &'a str)];
@@ -217,7 +210,7 @@ fn read_row(
     row: &StringRecord,
     roles: &Roles<'_>,
     marks: &mut BTreeMap<&'static str, usize>,
-    imported: &mut Imported,
+    collector: &mut Collector,
 ) -> Result<(), ImportError> {
     let cell = |wanted: fn(&Column) -> bool| {
         let found = roles
@@ -246,7 +239,7 @@ fn read_row(
         "" => [folders.join("/").as_str(), name, url, user].join("\0"),
         id => id.to_owned(),
     };
-    let mut builder = Builder::new(source_id, folders, name);
+    let mut builder = collector.begin(source_id, folders, name)?;
     for ((role, header), cell) in roles.iter().zip(row) {
         match role {
             None => builder.add(header, cell)?,
@@ -280,7 +273,7 @@ fn read_row(
             ) => {}
         }
     }
-    builder.finish(imported);
+    builder.finish();
     Ok(())
 }
 

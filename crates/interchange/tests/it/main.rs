@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod ids;
+mod lengths;
 mod present;
 mod samples;
 
