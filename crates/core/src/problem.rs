@@ -424,14 +424,18 @@ impl From<FolderError> for Problem {
             FolderError::Save(_) => (ProblemKind::File, "check the disk; no record was lost"),
             FolderError::HeldBack(_) => (ProblemKind::HeldBack, HELD_BACK_HINT),
             FolderError::NotText(_) => (ProblemKind::Usage, "rename it"),
-            FolderError::Io { error, .. } if error.kind() == std::io::ErrorKind::NotFound => (
+            FolderError::Io { error, .. } | FolderError::Write { error, .. } => (
                 ProblemKind::File,
-                "check that the disk is mounted and the sync program has created the folder; no \
-                 record was lost",
-            ),
-            FolderError::Io { .. } => (
-                ProblemKind::File,
-                "check the folder and its mode; no record was lost",
+                match error.kind() {
+                    std::io::ErrorKind::NotFound => {
+                        "check that the disk is mounted and the sync program has created the \
+                         folder; no record was lost"
+                    }
+                    std::io::ErrorKind::StorageFull => {
+                        "free some space there and sync again; no record was lost"
+                    }
+                    _ => "check the folder and its mode; no record was lost",
+                },
             ),
             FolderError::TooMany(_) => (ProblemKind::File, "use a folder for Passmate alone"),
         };

@@ -232,14 +232,15 @@ impl Session {
     /// Replaces a copy in another folder atomically, under the vault's lock.
     ///
     /// # Errors
-    /// See [`SessionError`]; the copy is unchanged.
-    pub fn write_copy(&self, path: &Path, container: &[u8]) -> Result<(), SessionError> {
+    /// The vault cannot be locked, or `failed` for the system's error; the copy is unchanged.
+    pub fn write_copy<E: From<SessionError>>(
+        &self,
+        path: &Path,
+        container: &[u8],
+        failed: impl FnOnce(io::Error) -> E,
+    ) -> Result<(), E> {
         let lock = self.location.lock()?;
-        let io = VaultLocation {
-            path: path.to_owned(),
-            ..self.location.clone()
-        };
-        disk::overwrite(&*self.location.disk, &lock, path, container).map_err(io.io("write"))
+        disk::overwrite(&*self.location.disk, &lock, path, container).map_err(failed)
     }
 
     /// Reads a copy in another folder. A symbolic link is not followed.

@@ -131,6 +131,14 @@ pub enum FolderError {
         /// What the system says.
         error: io::Error,
     },
+    /// The system, when this device's copy is written or deleted.
+    #[error("cannot write this device's copy in the folder {}: {error}", path.display())]
+    Write {
+        /// The folder.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
     /// Merging the copies would alter so much that a person should look first. Nothing was changed.
     #[error("this sync would {0}")]
     HeldBack(Box<HeldBack>),
@@ -195,10 +203,12 @@ pub fn set_up_folder(
 pub fn leave_folder(session: &mut Session, delete: bool) -> Result<(), FolderError> {
     let folder = session.folder().cloned().ok_or(FolderError::NotSetUp)?;
     if delete {
-        let path = own_path(&folder);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(FolderError::Io { path, error });
+        let path = PathBuf::from(&folder.path);
+        let removed = fs::remove_file(own_path(&folder));
+        match removed {
+            // Without the folder, for example on a disk that is not mounted, nothing was deleted.
+            Err(error) if error.kind() != io::ErrorKind::NotFound || !path.is_dir() => {
+                return Err(FolderError::Write { path, error });
             }
             _ => {}
         }
@@ -310,7 +320,10 @@ pub fn give_out(session: &mut Session, found: &mut FolderReport) -> Result<(), F
     // the file, and the next sync writes it again.
     let copy = session.change_more(|session| make_copy(session, found))?;
     if let Some((path, container)) = copy {
-        session.write_copy(&path, &container)?;
+        session.write_copy(&path, &container, |error| FolderError::Write {
+            path: path.with_file_name(""),
+            error,
+        })?;
     }
     Ok(())
 }

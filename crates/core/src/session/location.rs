@@ -104,9 +104,9 @@ impl VaultLocation {
                     target: self.resolved().path,
                 });
             }
-            path => path.map_err(self.io("open"))?,
+            path => path.map_err(self.io_or_missing("open"))?,
         };
-        let metadata = path.metadata().map_err(self.io("open"))?;
+        let metadata = path.metadata().map_err(self.io_or_missing("open"))?;
         if !metadata.is_file() {
             return Err(SessionError::NotAFile { path });
         }
@@ -122,6 +122,13 @@ impl VaultLocation {
     }
 
     pub(crate) fn io(&self, doing: &'static str) -> impl FnOnce(io::Error) -> SessionError {
+        let path = self.path.clone();
+        move |error| SessionError::Io { doing, path, error }
+    }
+
+    /// As [`io`](Self::io), for what only the vault file's absence can make "not found". When a file
+    /// is written or locked, what is not found is its folder.
+    fn io_or_missing(&self, doing: &'static str) -> impl FnOnce(io::Error) -> SessionError {
         let path = self.path.clone();
         move |error| match error.kind() {
             io::ErrorKind::NotFound => SessionError::NotFound { path },
@@ -155,7 +162,7 @@ impl VaultLocation {
     pub(crate) fn read(&self) -> Result<Vec<u8>, SessionError> {
         self.disk
             .read(&self.path, FILE_LEN_MAX)
-            .map_err(self.io("read"))
+            .map_err(self.io_or_missing("read"))
     }
 
     pub(super) fn seal(

@@ -8,6 +8,7 @@ use passmate_vault::{AccountKey, RollCall, Secret, SeenChanges, Shape, SyncKey, 
 use super::*;
 use crate::disk::RealDisk;
 use crate::disk::tests::FailingDisk;
+use crate::problem::{Problem, ProblemKind};
 
 fn location(dir: &tempfile::TempDir) -> VaultLocation {
     VaultLocation::new(dir.path().join("vault.pmdb"))
@@ -94,6 +95,25 @@ fn what_was_saved_is_there_and_what_was_not_is_not() {
     assert!(matches!(wrong, Err(SessionError::WrongPassphrase)));
     let elsewhere = Session::open(VaultLocation::new(dir.path().join("none")), passphrase());
     assert!(matches!(elsewhere, Err(SessionError::NotFound { .. })));
+}
+
+#[test]
+fn a_folder_that_vanishes_before_a_save_is_no_missing_vault() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("vaults");
+    let place = VaultLocation::new(folder.join("v.pmdb")).with_params(location(&dir).params);
+    let mut session = Session::create(place, passphrase()).unwrap();
+    add(&mut session, "a");
+    fs::remove_dir_all(&folder).unwrap();
+    for error in [
+        session.save().unwrap_err(),
+        session.set_previous(Vault::new()).unwrap_err(),
+    ] {
+        let problem = Problem::from(error);
+        assert_eq!(problem.kind, ProblemKind::File, "{problem:?}");
+        assert!(problem.message.contains(folder.to_str().unwrap()));
+        assert!(!problem.hint.contains("init"), "{problem:?}");
+    }
 }
 
 #[test]

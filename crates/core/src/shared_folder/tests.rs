@@ -16,6 +16,7 @@ use passmate_sync::Content;
 use rand_core::UnwrapErr;
 
 use super::*;
+use crate::problem::{Problem, ProblemKind};
 use crate::session::{Session, SessionError, VaultLocation};
 
 fn counts(report: &Report) -> (usize, usize, usize) {
@@ -341,7 +342,9 @@ fn a_folder_that_is_not_there_is_named_and_made_by_nobody() {
     let error = take_in(&mut one, &[], &Options::default()).unwrap_err();
     assert!(matches!(error, FolderError::Io { .. }), "{error}");
     assert!(!shared.exists());
-    leave_folder(&mut one, true).unwrap();
+    let error = leave_folder(&mut one, true).unwrap_err();
+    assert!(matches!(error, FolderError::Write { .. }), "{error}");
+    leave_folder(&mut one, false).unwrap();
     let error = set_up_folder(&mut one, &shared, "laptop", 7).unwrap_err();
     assert!(matches!(error, FolderError::Io { .. }), "{error}");
     assert_eq!(one.folder(), None);
@@ -352,6 +355,25 @@ fn a_folder_that_is_not_there_is_named_and_made_by_nobody() {
         set_up_folder(&mut one, &shared, "laptop", 7),
         Err(FolderError::AlreadySetUp(_))
     ));
+}
+
+#[test]
+fn a_folder_that_vanishes_before_the_copy_is_written_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let shared = dir.path().join("shared");
+    fs::create_dir(&shared).unwrap();
+    let mut one = device(&dir, "one", &shared, "a");
+    set(&mut one, "mail", "user", "me", 100);
+    let mut found = take_in(&mut one, &[], &Options::default()).unwrap();
+    fs::remove_dir_all(&shared).unwrap();
+    let problem = Problem::from(give_out(&mut one, &mut found).unwrap_err());
+    assert_eq!(problem.kind, ProblemKind::File, "{problem:?}");
+    assert!(problem.message.contains(shared.to_str().unwrap()));
+    assert!(!problem.hint.contains("init"), "{problem:?}");
+    // The next sync writes the copy.
+    fs::create_dir(&shared).unwrap();
+    sync_folder(&mut one, &[]);
+    assert_eq!(copy_there(&shared, "one", "a"), *one.vault());
 }
 
 #[test]
