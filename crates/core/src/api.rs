@@ -29,7 +29,7 @@ use crate::otp::{Code, Otp};
 use crate::problem::{Problem, ProblemKind};
 use crate::records::{self, DeletedEntry, RecordContent, RecordEntry};
 use crate::search::{Match, search};
-use crate::session::Session;
+use crate::session::{PassphraseChange, Session};
 use crate::share::link::Link;
 use crate::share::qr::wireless_network;
 use crate::shared_folder::FolderReport;
@@ -122,7 +122,7 @@ pub trait VaultApi: Send {
     fn export(&mut self, form: ExportForm) -> Reply<Exported>;
 
     /// Encrypts the vault and its previous copy under another passphrase.
-    fn change_passphrase(&mut self, passphrase: &Passphrase) -> Reply<()>;
+    fn change_passphrase(&mut self, passphrase: &Passphrase) -> Reply<PassphraseChange>;
 
     /// Syncs with everything that is set up. What came is saved even where a part failed.
     fn sync(&mut self, request: &SyncRequest) -> Reply<SyncAnswer>;
@@ -284,7 +284,7 @@ impl VaultApi for Session {
         export(self, form)
     }
 
-    fn change_passphrase(&mut self, passphrase: &Passphrase) -> Reply<()> {
+    fn change_passphrase(&mut self, passphrase: &Passphrase) -> Reply<PassphraseChange> {
         if self.is_passphrase(passphrase) {
             return Err(
                 Problem::usage("the new passphrase is the old one", "choose another").into(),

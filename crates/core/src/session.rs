@@ -12,6 +12,7 @@
 
 mod error;
 mod location;
+mod passphrase;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,7 @@ use zeroize::Zeroizing;
 
 pub use error::SessionError;
 pub use location::VaultLocation;
+pub use passphrase::PassphraseChange;
 
 use crate::disk::{self, Lock, folder_of, previous_of};
 use crate::recover;
@@ -451,40 +453,6 @@ impl Session {
             }
         };
         self.write(&lock, merged.document, &plaintext, keeps)
-    }
-
-    /// Encrypts the vault and the previous copy under another
-    /// passphrase.
-    ///
-    /// # Errors
-    /// See [`SessionError`]. The vault is still under the old passphrase; the previous copy may be
-    /// under the new one.
-    pub fn change_passphrase(&mut self, passphrase: Passphrase) -> Result<(), SessionError> {
-        let lock = self.location.lock()?;
-        let merged = self.merged_with_file()?;
-        let plaintext = encode_v3(&merged.document)?;
-        // Nothing may stay under the old passphrase: a person may change it because somebody knows
-        // it. A previous copy that does not open, for example after an interrupted change of
-        // passphrase, is replaced by the current content.
-        let previous = match self.previous_plaintext() {
-            Err(SessionError::NotFound { .. }) => None,
-            Err(SessionError::WrongPassphrase | SessionError::Container { .. }) => {
-                Some(plaintext.clone())
-            }
-            previous => Some(previous?),
-        };
-        let old = std::mem::replace(&mut self.passphrase, passphrase);
-        let keeps = previous.map_or(Keeps::Kept, Keeps::Instead);
-        self.write(&lock, merged.document, &plaintext, keeps)
-            .inspect_err(|_| self.passphrase = old)
-    }
-
-    fn previous_plaintext(&self) -> Result<Zeroizing<Vec<u8>>, SessionError> {
-        let location = VaultLocation {
-            path: previous_of(&self.location.path),
-            ..self.location.clone()
-        };
-        open_container(&location.read()?, &self.passphrase).map_err(location.container())
     }
 
     /// Merges the file's current content with the session's.

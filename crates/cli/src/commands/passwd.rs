@@ -1,3 +1,4 @@
+use passmate_core::escape::escape;
 use passmate_core::problem::Problem;
 
 use super::init::warn_if_weak;
@@ -6,8 +7,9 @@ use crate::report::plain;
 
 /// Change the master passphrase
 ///
-/// Re-encrypts the vault and its previous copy. Copies elsewhere, such as backups, keep the old
-/// passphrase. The new passphrase is asked for; if standard input is not a terminal, it is the
+/// Re-encrypts the vault, its previous copy, and the files beside it with history that was cut off.
+/// Those that do not open with the old passphrase are named. Copies elsewhere, such as backups, keep
+/// the old passphrase. The new passphrase is asked for; if standard input is not a terminal, it is the
 /// first line of standard input.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {}
@@ -16,7 +18,21 @@ pub(crate) fn run(app: &App, _: &Args) -> Result<(), Problem> {
     let mut vault = app.open()?;
     let passphrase = app.ask.replacing_passphrase()?;
     warn_if_weak(app, &passphrase);
-    plain(vault.change_passphrase(&passphrase))?;
+    let change = plain(vault.change_passphrase(&passphrase))?;
+    for path in &change.archives {
+        let path = escape(&path.display().to_string());
+        app.out.note(&format!("{path} has the new passphrase too"));
+    }
+    for (path, error) in &change.left {
+        let (path, error) = (
+            escape(&path.display().to_string()),
+            escape(&error.to_string()),
+        );
+        app.out.warn(&format!(
+            "{path}, which has history of this vault, keeps the passphrase that it had: {error}; \
+             delete it, or name it with --vault and run `passmate passwd`"
+        ));
+    }
     app.out
         .note("the passphrase was changed; backups keep the old one");
     if plain(vault.ties())?.folder.is_some() {

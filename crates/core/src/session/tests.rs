@@ -356,6 +356,40 @@ fn a_history_is_cut_off_only_when_all_of_it_was_kept_beside_the_vault_whatever_f
 }
 
 #[test]
+fn a_new_passphrase_opens_the_archives_too_and_names_those_that_it_does_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut session = Session::create(location(&dir), passphrase()).unwrap();
+    add(&mut session, "a");
+    session.save().unwrap();
+    let new = Passphrase::from("new".to_owned());
+    let plaintext = encode_v3(&session.document).unwrap();
+    let write = |name: &str, secret: &Passphrase| {
+        let path = dir.path().join(name);
+        let container = session.location.seal(&plaintext, secret).unwrap();
+        fs::write(&path, container).unwrap();
+        path
+    };
+    let ours = [
+        write("vault.history-2024-01-01.pmdb.prev", &passphrase()),
+        write("vault.history-2024-01-01.pmdb", &passphrase()),
+        write("elsewhere", &passphrase()),
+        // A change that was interrupted got so far.
+        write("vault.history-2024-01-02.pmdb", &new),
+    ];
+    std::os::unix::fs::symlink(&ours[2], dir.path().join("vault.history-2025.pmdb")).unwrap();
+    let older = write("vault.history-2023-01-01.pmdb", &"older".to_owned().into());
+    let torn = dir.path().join("vault.history-2022-01-01.pmdb");
+    fs::write(&torn, b"scrypt").unwrap();
+    let change = session.change_passphrase(new.clone()).unwrap();
+    for path in ours {
+        open_container(&fs::read(&path).unwrap(), &new).unwrap();
+    }
+    let left: Vec<_> = change.left.iter().map(|(path, _)| path).collect();
+    assert_eq!((change.archives.len(), left), (4, vec![&torn, &older]));
+    assert!(matches!(change.left[1].1, SessionError::WrongPassphrase));
+}
+
+#[test]
 fn a_changed_passphrase_is_old_or_new_whatever_fails() {
     let new = Passphrase::from("new".to_owned());
     for number in 1.. {
@@ -363,6 +397,11 @@ fn a_changed_passphrase_is_old_or_new_whatever_fails() {
         let mut session = Session::create(location(&dir), passphrase()).unwrap();
         add(&mut session, "a");
         session.save().unwrap();
+        let archive = VaultLocation {
+            path: dir.path().join("vault.history-2024-01-01.pmdb"),
+            ..location(&dir)
+        };
+        fs::copy(session.path(), archive.path()).unwrap();
         let disk = FailingDisk::failing_at(number, true);
         session.location = session.location.with_disk(disk.clone());
         let result = session.change_passphrase(new.clone());
@@ -375,6 +414,12 @@ fn a_changed_passphrase_is_old_or_new_whatever_fails() {
             [["a"]],
             "operation {number}"
         );
+        let open = |secret: &Passphrase| Session::open(archive.clone(), secret.clone()).is_ok();
+        assert!(open(&passphrase()) != open(&new), "operation {number}");
+        if let Ok(change) = &result {
+            let named = change.archives.len() + change.left.len();
+            assert!(named == 1 && open(&new) == change.left.is_empty());
+        }
         if disk.done() < number {
             result.unwrap();
             break;

@@ -1,0 +1,92 @@
+//! Changes the passphrase of a vault. A person may do it because somebody knows the old one, so the
+//! rules are:
+//!  - the vault, its previous copy, and the files of history that was cut off are encrypted anew;
+//!  - what cannot be is named;
+//!  - the vault comes last: a change that was interrupted is completed by the next one with the same
+//!    passphrase.
+
+use std::path::{Path, PathBuf};
+
+use passmate_vault::Passphrase;
+use passmate_vault::format::container::{ContainerError, open_container};
+use passmate_vault::format::encode_v3;
+use zeroize::Zeroizing;
+
+use super::{Keeps, Session, SessionError};
+use crate::disk::{self, previous_of};
+
+/// What a change of passphrase did besides the vault and its previous copy.
+#[derive(Debug, Default)]
+pub struct PassphraseChange {
+    /// Files with history that was cut off, now under the new passphrase.
+    pub archives: Vec<PathBuf>,
+    /// Such files that are still under another passphrase, and why.
+    pub left: Vec<(PathBuf, SessionError)>,
+}
+
+impl Session {
+    /// Encrypts the vault, its previous copy and its archives under another passphrase.
+    ///
+    /// # Errors
+    /// See [`SessionError`]. The vault is still under the old passphrase; the previous copy and the
+    /// archives may be under the new one.
+    pub fn change_passphrase(
+        &mut self,
+        passphrase: Passphrase,
+    ) -> Result<PassphraseChange, SessionError> {
+        let lock = self.location.lock()?;
+        let merged = self.merged_with_file()?;
+        let plaintext = encode_v3(&merged.document)?;
+        // A previous copy that does not open, for example after an interrupted change of passphrase,
+        // is replaced by the current content.
+        let previous = match self.previous_plaintext() {
+            Err(SessionError::NotFound { .. }) => None,
+            Err(SessionError::WrongPassphrase | SessionError::Container { .. }) => {
+                Some(plaintext.clone())
+            }
+            previous => Some(previous?),
+        };
+        let change = self.change_archives(&passphrase);
+        let old = std::mem::replace(&mut self.passphrase, passphrase);
+        let keeps = previous.map_or(Keeps::Kept, Keeps::Instead);
+        self.write(&lock, merged.document, &plaintext, keeps)
+            .inspect_err(|_| self.passphrase = old)?;
+        Ok(change)
+    }
+
+    fn previous_plaintext(&self) -> Result<Zeroizing<Vec<u8>>, SessionError> {
+        let location = self.location.at(previous_of(&self.location.path));
+        open_container(&location.read()?, &self.passphrase).map_err(location.container())
+    }
+
+    fn change_archives(&self, passphrase: &Passphrase) -> PassphraseChange {
+        let mut change = PassphraseChange::default();
+        for archive in self.all_archives() {
+            for path in [previous_of(&archive), archive] {
+                match self.change_archive(&path, passphrase) {
+                    Ok(()) => change.archives.push(path),
+                    Err(SessionError::NotFound { .. }) => {}
+                    Err(error) => change.left.push((path, error)),
+                }
+            }
+        }
+        change
+    }
+
+    /// Encrypts one file anew, unless it is under the new passphrase already.
+    fn change_archive(&self, path: &Path, passphrase: &Passphrase) -> Result<(), SessionError> {
+        let location = self.location.at(path).file()?;
+        let lock = location.lock()?;
+        let container = location.read()?;
+        let plaintext = match open_container(&container, &self.passphrase) {
+            Err(ContainerError::WrongPassphrase) => {
+                let opened = open_container(&container, passphrase);
+                return opened.map(drop).map_err(location.container());
+            }
+            opened => opened.map_err(location.container())?,
+        };
+        let container = location.seal(&plaintext, passphrase)?;
+        disk::overwrite(&*location.disk, &lock, &location.path, &container)
+            .map_err(location.io("write"))
+    }
+}
