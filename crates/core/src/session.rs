@@ -228,7 +228,7 @@ impl Session {
     /// text.
     #[must_use]
     pub fn content_hash(&self, plaintext: &[u8]) -> [u8; 32] {
-        SharedFolder::content_hash(plaintext, &self.passphrase)
+        SharedFolder::content_hash(plaintext, self.passphrase.as_bytes())
     }
 
     /// Replaces a copy in another folder atomically, under the vault's lock.

@@ -20,6 +20,7 @@ pub mod btoken;
 pub mod container;
 mod desktop;
 mod error;
+pub mod folder_copy;
 mod parts;
 mod passmate2;
 mod path;

@@ -11,12 +11,14 @@
 //! | [`sync`] | what a vault remembers of its account, its devices and its shared folder |
 //! | [`report`] | what a sync did to each record and field |
 //! | [`compat`] | what the original programs cannot read |
+//! | [`sync_key`] and [`folder_key`] | the keys of accounts and of shared folders, and their text |
 //! | [`format`](mod@format) | vault files, btokens, and their encryption |
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod compat;
 mod crypto;
+pub mod folder_key;
 pub mod format;
 pub mod history;
 pub mod login;
@@ -28,6 +30,7 @@ pub mod sync;
 pub mod sync_key;
 pub mod view;
 
+pub use folder_key::{FolderKey, FolderKeyError};
 pub use format::Document;
 pub use record::{EditError, RecordId, Text, Vault};
 pub use secret::{Passphrase, Secret};

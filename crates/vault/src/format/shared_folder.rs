@@ -10,6 +10,7 @@ use super::error::CodecError;
 use super::path::JsonPath;
 use super::reader::Reader;
 use super::writer::{Sink, write_str};
+use crate::folder_key::FolderKey;
 use crate::secret::Passphrase;
 use crate::sync::shared_folder::{CopyId, OwnCopy, PASSPHRASES_MAX, SharedFolder};
 
@@ -17,11 +18,12 @@ pub(super) fn read_folder(
     reader: &mut Reader<'_>,
     folder: &JsonPath,
 ) -> Result<SharedFolder, CodecError> {
-    let (mut path, mut host, mut passphrases) = (None, None, None);
+    let (mut path, mut host, mut key, mut passphrases) = (None, None, None, None);
     let (mut merged, mut tried, mut own, mut given, mut last) = (None, None, None, None, None);
     read_members(reader, folder, |reader, name, at| match name {
         b"path" => set(&mut path, at, |at| read_string(reader, at)),
         b"host" => set(&mut host, at, |at| read_string(reader, at)),
+        b"key" => set(&mut key, at, |at| read_key(reader, at)),
         b"passphrases" => set(&mut passphrases, at, |at| read_passphrases(reader, at)),
         b"merged" => set(&mut merged, at, |at| read_copy_ids(reader, at)),
         b"tried" => set(&mut tried, at, |at| read_copy_ids(reader, at)),
@@ -36,12 +38,21 @@ pub(super) fn read_folder(
     Ok(SharedFolder {
         path: path.ok_or_else(|| missing("path"))?,
         host_id: host.ok_or_else(|| missing("host"))?,
+        key,
         passphrases: passphrases.unwrap_or_default(),
         merged: merged.unwrap_or_default(),
         tried: tried.unwrap_or_default(),
         own,
         given: given.unwrap_or_default(),
         last,
+    })
+}
+
+fn read_key(reader: &mut Reader<'_>, path: &JsonPath) -> Result<FolderKey, CodecError> {
+    let text = Zeroizing::new(read_string(reader, path)?);
+    FolderKey::parse(&text).map_err(|_| CodecError::WrongShape {
+        path: path.clone(),
+        expected: "a folder key",
     })
 }
 
@@ -112,6 +123,7 @@ pub(super) fn write_folder(sink: &mut impl Sink, folder: &SharedFolder) {
     let SharedFolder {
         path,
         host_id,
+        key,
         passphrases,
         merged,
         tried,
@@ -123,6 +135,10 @@ pub(super) fn write_folder(sink: &mut impl Sink, folder: &SharedFolder) {
     write_str(sink, path);
     sink.put(b",\"host\":");
     write_str(sink, host_id);
+    if let Some(key) = key {
+        sink.put(b",\"key\":");
+        write_str(sink, &key.to_text());
+    }
     if !passphrases.is_empty() {
         sink.put(b",\"passphrases\":");
         for (index, passphrase) in passphrases.iter().enumerate() {

@@ -5,9 +5,16 @@ use std::collections::BTreeSet;
 
 use super::delta::Delta;
 use super::seen::SeenChanges;
+use crate::compat::Original;
 use crate::crypto::sha256;
+use crate::folder_key::FolderKey;
+use crate::record::Vault;
 use crate::secret::Passphrase;
 
+/// The suffix of the names of copies under a folder key.
+pub const KEY_COPY_SUFFIX: &str = "pmcopy";
+/// The suffix of the names of copies under passphrases.
+pub const PASSPHRASE_COPY_SUFFIX: &str = "pmdb";
 /// The most passphrases of other copies that are remembered.
 pub const PASSPHRASES_MAX: usize = 64;
 /// The most copies that are remembered as merged. Further copies are merged again each time.
@@ -20,9 +27,12 @@ pub const TRIED_MAX: usize = 4096;
 pub struct SharedFolder {
     /// The folder's absolute path.
     pub path: String,
-    /// The name of this device's copy, without `.pmdb`.
+    /// The name of this device's copy, without its suffix.
     pub host_id: String,
-    /// Passphrases of copies that have another one than the vault.
+    /// The key of the copies; `None` if each is under the passphrase of its device, as the original
+    /// program needs it.
+    pub key: Option<FolderKey>,
+    /// Passphrases of copies that have another one than the vault; none if there is a key.
     pub passphrases: Vec<Passphrase>,
     /// Copies that were merged and have not changed since.
     pub merged: BTreeSet<CopyId>,
@@ -42,7 +52,7 @@ pub type CopyId = [u8; 16];
 /// The copy that this device wrote.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OwnCopy {
-    /// A SHA-256 over the plaintext and the passphrase: see [`SharedFolder::content_hash`].
+    /// A SHA-256 over the plaintext and the secret: see [`SharedFolder::content_hash`].
     pub content: [u8; 32],
     /// The SHA-256 of the file.
     pub file: [u8; 32],
@@ -64,18 +74,50 @@ impl OwnCopy {
 }
 
 impl SharedFolder {
-    /// A folder in which this device has done nothing yet.
+    /// A folder without a key, in which this device has done nothing yet.
     pub fn new(path: String, host_id: String) -> Self {
         let (passphrases, merged, given) = (Vec::new(), BTreeSet::new(), SeenChanges::new());
         Self {
             path,
             host_id,
+            key: None,
             passphrases,
             merged,
             tried: BTreeSet::new(),
             own: None,
             given,
             last: None,
+        }
+    }
+
+    /// The same folder with a key.
+    #[must_use]
+    pub fn with_key(self, key: FolderKey) -> Self {
+        Self {
+            key: Some(key),
+            ..self
+        }
+    }
+
+    /// The suffix of the names of the copies.
+    pub fn suffix(&self) -> &'static str {
+        match self.key {
+            Some(_) => KEY_COPY_SUFFIX,
+            None => PASSPHRASE_COPY_SUFFIX,
+        }
+    }
+
+    /// The file name of this device's copy.
+    pub fn copy_name(&self) -> String {
+        format!("{}.{}", self.host_id, self.suffix())
+    }
+
+    /// The part of a vault that a copy holds: all of it, or what the original program can read. The
+    /// start of a truncated history does not pass through a folder.
+    pub fn part_of(&self, vault: &Vault) -> Vault {
+        match self.key {
+            Some(_) => vault.clone().with_whole_history(),
+            None => vault.part_for(Original::Passmate2),
         }
     }
 
@@ -90,15 +132,20 @@ impl SharedFolder {
         head_of(sha256(&[&copy[..], &secret].concat()))
     }
 
-    /// The value of [`OwnCopy::content`] for a plaintext and a passphrase.
-    pub fn content_hash(content: &[u8], passphrase: &Passphrase) -> [u8; 32] {
-        sha256(&[sha256(passphrase.as_bytes()), sha256(content)].concat())
+    /// The value of [`OwnCopy::content`] for a plaintext and the bytes of a passphrase or key.
+    pub fn content_hash(content: &[u8], secret: &[u8]) -> [u8; 32] {
+        sha256(&[sha256(secret), sha256(content)].concat())
     }
 
     /// Merges the folders that two programs stored independently, both starting from `base`.
     /// `theirs` was stored first.
     pub fn merge(base: Option<&Self>, ours: Option<Self>, theirs: Option<Self>) -> Option<Self> {
-        let place = |folder: &Self| (folder.path.clone(), folder.host_id.clone());
+        let place = |folder: &Self| {
+            let Self {
+                path, host_id, key, ..
+            } = folder;
+            (path.clone(), host_id.clone(), key.clone())
+        };
         match (ours, theirs) {
             (Some(ours), Some(mut theirs)) if place(&ours) == place(&theirs) => {
                 for passphrase in ours.passphrases {
@@ -154,10 +201,7 @@ mod tests {
         ours.merged.insert(SharedFolder::copy_id(b"a", b"1"));
         let mut theirs = base.clone();
         theirs.remember(Passphrase::from("two".to_owned()));
-        theirs.own = Some(OwnCopy::new(
-            SharedFolder::content_hash(b"x", &Passphrase::from("p".to_owned())),
-            b"y",
-        ));
+        theirs.own = Some(OwnCopy::new(SharedFolder::content_hash(b"x", b"p"), b"y"));
         let merged =
             SharedFolder::merge(Some(&base), Some(ours.clone()), Some(theirs.clone())).unwrap();
         assert_eq!(

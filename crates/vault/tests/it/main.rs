@@ -3,6 +3,7 @@
 
 mod btokens;
 mod containers;
+mod folder_copies;
 mod laws;
 mod merges;
 mod pmdb;

@@ -9,8 +9,8 @@ use passmate_vault::record::{Change, Domain, FieldKey, Stamp, Value};
 use passmate_vault::sync::account::{Account, AccountKey, Pin, Retired, Trust};
 use passmate_vault::sync::shared_folder::OwnCopy;
 use passmate_vault::{
-    Baseline, OwnDevice, Passphrase, RecordId, RollCall, Secret, SeenChanges, Shape, SharedFolder,
-    SyncKey, Text, Vault,
+    Baseline, FolderKey, OwnDevice, Passphrase, RecordId, RollCall, Secret, SeenChanges, Shape,
+    SharedFolder, SyncKey, Text, Vault,
 };
 use proptest::prelude::*;
 
@@ -153,16 +153,13 @@ fn folder() -> impl Strategy<Value = SharedFolder> {
     let ids = || prop::collection::btree_set(any::<[u8; 16]>(), 0..4);
     let (merged, tried) = (ids(), ids());
     let own = prop::option::of((any::<[u8; 32]>(), any::<[u8; 32]>()));
-    (
-        any::<String>(),
-        any::<String>(),
-        passphrases,
-        merged,
-        tried,
-        own,
-    )
-        .prop_map(|(path, host_id, passphrases, merged, tried, own)| {
+    let key = prop::option::of((any::<[u8; 8]>(), any::<[u8; 32]>()));
+    let names = (any::<String>(), any::<String>());
+    (names, key, passphrases, merged, tried, own).prop_map(
+        |((path, host_id), key, passphrases, merged, tried, own)| {
             let mut folder = SharedFolder::new(path, host_id);
+            folder.key =
+                key.map(|(number, key)| FolderKey::from_parts(number, Secret::from_bytes(key)));
             folder.passphrases = passphrases
                 .into_iter()
                 .map(Passphrase::from_bytes)
@@ -170,7 +167,8 @@ fn folder() -> impl Strategy<Value = SharedFolder> {
             (folder.merged, folder.tried) = (merged, tried);
             folder.own = own.map(|(content, file)| OwnCopy { content, file });
             folder
-        })
+        },
+    )
 }
 
 proptest! {
