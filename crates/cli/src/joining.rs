@@ -5,7 +5,7 @@ use passmate_core::net::Address;
 use passmate_core::net::trust::{TrustProblem, Typed, compare_pin};
 use passmate_core::problem::{Problem, ProblemKind};
 use passmate_core::share::link::{Link, LinkError};
-use passmate_vault::{Pin, SyncKey};
+use passmate_vault::{FolderKey, FolderKeyError, Pin, SyncKey};
 use zeroize::Zeroizing;
 
 use crate::app::App;
@@ -48,6 +48,37 @@ pub(crate) fn parse_key(bytes: &[u8]) -> Result<Joined, Problem> {
         )
     })?;
     Ok(Joined::parse(text)?)
+}
+
+/// The key of a shared folder.
+pub(crate) fn parse_folder_key(bytes: &[u8]) -> Result<FolderKey, Problem> {
+    let text = std::str::from_utf8(bytes).map_err(|_| FolderKeyError::NoFolderKey)?;
+    Ok(FolderKey::parse(text)?)
+}
+
+/// Asks for the key of a shared folder in which other devices have copies under one. `needed` is
+/// what to say if there is nobody to ask.
+pub(crate) fn ask_folder_key(app: &App, needed: Problem) -> Result<FolderKey, Problem> {
+    if !app.ask.has_person() || app.ask.yes {
+        return Err(needed);
+    }
+    for _ in 0..TRIES {
+        let typed = app.ask.hidden(
+            "The copies in this folder are under a key, which `passmate sync key --folder` shows on \
+             another device.\nFolder key: ",
+            "folder key",
+        )?;
+        let typed = String::from_utf8_lossy(typed.as_bytes());
+        let typed = Zeroizing::new(typed.trim().to_owned());
+        if typed.is_empty() {
+            break;
+        }
+        match FolderKey::parse(&typed) {
+            Ok(key) => return Ok(key),
+            Err(error) => app.out.warn(&error.to_string()),
+        }
+    }
+    Err(needed)
 }
 
 /// Most people who set up a second device forget that it is the second one.

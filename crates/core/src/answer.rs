@@ -4,6 +4,7 @@
 //! front end asks, and calls again with what the person said.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use passmate_sync::transport::TrustProblem;
 use passmate_sync::{Decision, HeldBack, Policy};
@@ -11,6 +12,7 @@ use passmate_sync::{Decision, HeldBack, Policy};
 use crate::clock::local_time;
 use crate::command::shell_word;
 use crate::problem::{HELD_BACK_HINT, Problem, ProblemKind};
+use crate::shared_folder::FolderError;
 
 /// The result of a call.
 pub type Reply<T> = Result<T, Halt>;
@@ -51,6 +53,8 @@ pub enum Need {
     /// The server's certificate is self-signed. Let the person compare its pin with the one that
     /// the operator gave them, and call again with that pin.
     UnknownPin(Box<TrustProblem>),
+    /// The copies in the folder at this path are under a key. Call again with it.
+    FolderKey(PathBuf),
     /// No record has this path, but several end with it. Call again with one of them.
     Ambiguous {
         /// The path as it was given.
@@ -78,6 +82,7 @@ impl From<Need> for Problem {
                 "add --yes to confirm, or run it on a terminal",
             ),
             Need::UnknownPin(problem) => Self::from(*problem),
+            Need::FolderKey(path) => FolderError::KeyNeeded(path).into(),
             Need::Ambiguous { path, candidates } => Self::new(
                 ProblemKind::NotFound,
                 format!("there is no record {path}"),

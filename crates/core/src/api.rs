@@ -17,7 +17,7 @@ use passmate_proto::RequestCode;
 use passmate_sync::{Reason, Replica, Report, SameKey};
 use passmate_vault::login::{FieldRole, find_otp, role_of};
 use passmate_vault::report::RecordReport;
-use passmate_vault::{Passphrase, Pin, SharedFolder, Trust};
+use passmate_vault::{FolderKey, Passphrase, Pin, Shape, SharedFolder, Trust};
 use rand_core::UnwrapErr;
 use zeroize::Zeroizing;
 
@@ -32,7 +32,7 @@ use crate::search::{Match, search};
 use crate::session::{PassphraseChange, Session};
 use crate::share::link::Link;
 use crate::share::qr::wireless_network;
-use crate::shared_folder::FolderReport;
+use crate::shared_folder::{FolderReport, Sealing};
 use crate::state::State;
 use crate::sync_all::{
     Occasion, SyncAnswer, SyncPreview, SyncRequest, Synced, preview, require_place,
@@ -153,8 +153,12 @@ pub trait VaultApi: Send {
     fn set_up_folder(
         &mut self,
         folder: &Path,
+        sealing: &Sealing,
         request: &SyncRequest,
     ) -> Reply<Synced<FolderReport>>;
+
+    /// The key of the shared folder. Whoever has it can read what lies there.
+    fn folder_key(&mut self) -> Reply<FolderKey>;
 
     /// The sync key with server and pin. Whoever has it can read and change everything.
     fn sync_key(&mut self) -> Reply<Link>;
@@ -330,11 +334,17 @@ impl VaultApi for Session {
 
     fn standing(&mut self) -> Reply<Standing> {
         let folder = self.folder().cloned();
-        if folder.is_some() && Replica::account(self).is_none() {
+        if let Some(folder) = &folder
+            && Replica::account(self).is_none()
+        {
+            let content = match folder.key {
+                Some(_) => Content::of(self.vault(), Shape::Modern)?,
+                None => Content::of_folder(self.vault())?,
+            };
             return Ok(Standing {
                 server: None,
-                folder,
-                content: Content::of_folder(self.vault())?,
+                folder: Some(folder.clone()),
+                content,
             });
         }
         let server = status(self, &State::load(self.path()))?;
@@ -364,9 +374,14 @@ impl VaultApi for Session {
     fn set_up_folder(
         &mut self,
         folder: &Path,
+        sealing: &Sealing,
         request: &SyncRequest,
     ) -> Reply<Synced<FolderReport>> {
-        sync_setup::set_up_folder(self, folder, request)
+        sync_setup::set_up_folder(self, folder, sealing, request)
+    }
+
+    fn folder_key(&mut self) -> Reply<FolderKey> {
+        sync_setup::folder_key(self)
     }
 
     fn sync_key(&mut self) -> Reply<Link> {

@@ -252,7 +252,8 @@ pub(crate) fn edit(session: &mut Session, edit: &Edit, consent: &Consent) -> Rep
             edited.archives = session.all_archives();
             let account = Replica::account(session);
             let is_shared = account.is_some_and(|account| account.shape == Shape::Desktop);
-            edited.stays_elsewhere = is_shared || session.folder().is_some();
+            edited.stays_elsewhere =
+                is_shared || session.folder().is_some_and(|folder| folder.key.is_none());
         }
         Edit::Undo => edited.changes = undo(session)?,
         Edit::Import { format, imported } => {

@@ -4,7 +4,7 @@ use passmate_proto::Failure as ExchangeFailure;
 use passmate_sync::transport::{CertificateProblem, TrustProblem};
 use passmate_sync::{ConnectError, RemoteError, Rollback, SyncError};
 use passmate_vault::format::container::ContainerError;
-use passmate_vault::{Anomaly, AnomalyKind, EditError, SyncKeyError};
+use passmate_vault::{Anomaly, AnomalyKind, EditError, FolderKeyError, SyncKeyError};
 
 use crate::clock::local_time;
 use crate::command::command;
@@ -357,6 +357,16 @@ impl From<SyncKeyError> for Problem {
     }
 }
 
+impl From<FolderKeyError> for Problem {
+    fn from(error: FolderKeyError) -> Self {
+        Self::new(
+            ProblemKind::KeyMistyped,
+            error.to_string(),
+            "run `passmate sync key --folder` on a device that uses the folder to show its key",
+        )
+    }
+}
+
 impl From<SyncError> for Problem {
     fn from(error: SyncError) -> Self {
         let message = error.to_string();
@@ -423,6 +433,20 @@ impl From<FolderError> for Problem {
             ),
             FolderError::Save(_) => (ProblemKind::File, "check the disk; no record was lost"),
             FolderError::HeldBack(_) => (ProblemKind::HeldBack, HELD_BACK_HINT),
+            FolderError::KeyNeeded(_) => (
+                ProblemKind::Locked,
+                "`passmate sync key --folder` on another device shows the key: give it with \
+                 --key-file; or begin anew with --new-key",
+            ),
+            FolderError::WrongKey(_) => (
+                ProblemKind::KeyMistyped,
+                "`passmate sync key --folder` on a device that uses this folder shows its key",
+            ),
+            FolderError::NoKey(_) => (
+                ProblemKind::NotFound,
+                "to give it one, run `passmate sync leave --folder --delete` and then `passmate sync \
+                 setup --folder DIR --new-key`, if no original program takes part",
+            ),
             FolderError::NotText(_) => (ProblemKind::Usage, "rename it"),
             FolderError::Io { error, .. } | FolderError::Write { error, .. } => (
                 ProblemKind::File,

@@ -1,30 +1,36 @@
 //! A shared folder instead of a server, or beside one: each device keeps a copy of its vault there
-//! and merges those of the others, as the live original program does. The rules are:
+//! and merges those of the others, as the live original program does. The copies are under the
+//! random key of the folder, which every device has; or, where an original program takes part, each
+//! under the passphrase of its device. The rules are:
 //!  - a copy that cannot be read is reported and skipped; it is never an error and never changed;
 //!  - the copies of others are merged and saved here before this device's copy is written;
 //!  - this device's copy is replaced atomically, and only if its content changes;
-//!  - changes that the original program cannot read are rewritten or left out (see
-//!    [`passmate_vault::compat`]).
+//!  - in a folder without a key, changes that the original program cannot read are rewritten or left
+//!    out (see [`passmate_vault::compat`]).
 //!
 //! Nobody can remove a change through the folder: whatever replaces a copy is merged, and a change
 //! that is gone from one copy is in this device's copy.
 
 mod read;
+mod setup;
 
-use std::fs;
+pub use setup::{Sealing, leave_folder, set_up_folder};
+
 use std::io;
 use std::path::{Path, PathBuf};
 
+use getrandom::SysRng;
 use passmate_sync::admit::would_hold_back;
 use passmate_sync::{Decision, HeldBack, Options, Policy, Replica, Report, admit};
-use passmate_vault::compat::Original;
 use passmate_vault::format::container::ContainerError;
-use passmate_vault::format::{CodecError, encode_sync_copy};
+use passmate_vault::format::folder_copy::{self, CopyError};
+use passmate_vault::format::{CodecError, encode_btoken, encode_sync_copy};
 use passmate_vault::sync::shared_folder::OwnCopy;
 use passmate_vault::{Passphrase, SeenChanges, SharedFolder, Vault};
+use rand_core::UnwrapErr;
 
 use crate::session::{Session, SessionError};
-use read::{Budget, COPIES_MAX, ENTRIES_MAX, SUFFIX, read_copies};
+use read::{Budget, COPIES_MAX, ENTRIES_MAX, read_copies};
 
 /// What a sync with a shared folder did.
 #[derive(Debug, Default)]
@@ -35,6 +41,9 @@ pub struct FolderReport {
     pub skipped: Vec<Skipped>,
     /// Names of merged copies that a file sync program made to resolve a conflict.
     pub conflicts: Vec<String>,
+    /// The number of copies of the other kind, which are not read: under passphrases in a folder
+    /// with a key, and under a key in one without.
+    pub others: usize,
     /// The changes in the copies that were read.
     there: SeenChanges,
 }
@@ -43,7 +52,7 @@ impl FolderReport {
     /// The changes of a vault that no copy in this folder has.
     #[must_use]
     pub fn new_in(&self, vault: &Vault, folder: &SharedFolder) -> SeenChanges {
-        SeenChanges::of(&vault.part_for(Original::Passmate2))
+        SeenChanges::of(&folder.part_of(vault))
             .without(&folder.given)
             .without(&self.there)
     }
@@ -55,6 +64,7 @@ impl FolderReport {
         self.report.delta.received.merge(&delta.received);
         self.report.delta.time = self.report.delta.time.max(delta.time);
         self.skipped = later.skipped;
+        self.others = later.others;
         self.conflicts.extend(later.conflicts);
         self.there.merge(&later.there);
     }
@@ -84,6 +94,9 @@ pub enum Why {
     /// It is damaged, incomplete, or not a container.
     #[error("{0}")]
     Container(ContainerError),
+    /// It does not open with the folder's key.
+    #[error("{0}")]
+    Copy(CopyError),
     /// It opens, but its content is not a vault.
     #[error("{0}")]
     NoVault(CodecError),
@@ -120,6 +133,15 @@ pub enum FolderError {
     /// The vault has a shared folder already.
     #[error("this vault already uses the shared folder {0}")]
     AlreadySetUp(String),
+    /// The copies in it are under a key that this device does not have.
+    #[error("the copies in {} are under a folder key", .0.display())]
+    KeyNeeded(PathBuf),
+    /// The key is that of another folder.
+    #[error("the copies in {} are under another folder key", .0.display())]
+    WrongKey(PathBuf),
+    /// The copies are under passphrases.
+    #[error("the folder {0} has no key: the copies in it are under passphrases")]
+    NoKey(String),
     /// Its path is not UTF-8 text.
     #[error("the path of the folder {} is not text", .0.display())]
     NotText(PathBuf),
@@ -150,74 +172,6 @@ pub enum FolderError {
     TooMany(PathBuf),
 }
 
-/// Connects a vault to a folder; nothing is read or written there yet. `host` is this device's
-/// name; `digits` distinguishes two devices of one name.
-///
-/// # Errors
-/// See [`FolderError`], or the vault could not be saved.
-pub fn set_up_folder(
-    session: &mut Session,
-    folder: &Path,
-    host: &str,
-    digits: u32,
-) -> Result<(), FolderError> {
-    if let Some(folder) = session.folder() {
-        return Err(FolderError::AlreadySetUp(folder.path.clone()));
-    }
-    let failed = |error| FolderError::Io {
-        path: folder.to_owned(),
-        error,
-    };
-    let path = folder.canonicalize().map_err(failed)?;
-    if !path.is_dir() {
-        return Err(failed(io::ErrorKind::NotADirectory.into()));
-    }
-    let text = path
-        .to_str()
-        .ok_or_else(|| FolderError::NotText(path.clone()))?;
-    // The original program on this device uses the bare name, and a host name may hold any
-    // character.
-    let host: String = host
-        .chars()
-        .filter(|letter| letter.is_ascii_alphanumeric() || *letter == '-')
-        .take(40)
-        .collect();
-    let host = if host.is_empty() {
-        "device".to_owned()
-    } else {
-        host
-    };
-    let folder = SharedFolder::new(
-        text.to_owned(),
-        format!("{host}-{:06x}", digits & 0xFF_FFFF),
-    );
-    session.set_folder(Some(folder));
-    session.save()?;
-    Ok(())
-}
-
-/// Disconnects the folder; with `delete` this device's copy in it is removed too.
-///
-/// # Errors
-/// See [`FolderError`]; nothing changed, or only the copy is gone.
-pub fn leave_folder(session: &mut Session, delete: bool) -> Result<(), FolderError> {
-    let folder = session.folder().cloned().ok_or(FolderError::NotSetUp)?;
-    if delete {
-        let path = PathBuf::from(&folder.path);
-        let removed = fs::remove_file(own_path(&folder));
-        match removed {
-            // Without the folder, for example on a disk that is not mounted, nothing was deleted.
-            Err(error) if error.kind() != io::ErrorKind::NotFound || !path.is_dir() => {
-                return Err(FolderError::Write { path, error });
-            }
-            _ => {}
-        }
-    }
-    session.set_folder(None);
-    session.save()?;
-    Ok(())
-}
-
 /// Merges the copies of other devices and saves the vault. `passphrases` are tried on copies that
 /// do not open, and are saved if they open one.
 ///
@@ -230,10 +184,12 @@ pub fn take_in(
 ) -> Result<FolderReport, FolderError> {
     let mut folder = session.folder().cloned().ok_or(FolderError::NotSetUp)?;
     let copies = read_copies(session, &folder, passphrases, Budget::of_sync())?;
-    let there = SeenChanges::of(&copies.union.truncated_with(session.vault()));
     let mut report = Report::default();
     folder.tried = copies.tried;
-    let admitted = match admit(copies.union, session.entry(), &options.policy) {
+    // What a truncated history leaves out here is no news, and must not be archived once more.
+    let union = copies.union.truncated_with(session.vault()).into_owned();
+    let there = SeenChanges::of(&union);
+    let admitted = match admit(union, session.entry(), &options.policy) {
         Ok(admitted) => admitted,
         Err(held) => {
             // Whatever is held back, no attempt to open a copy is made twice.
@@ -244,7 +200,9 @@ pub fn take_in(
     };
     admitted.note(&mut report);
     report.note(session.merge(&admitted));
-    session.resolve();
+    if folder.key.is_none() {
+        session.resolve();
+    }
     if !report.delta.is_empty() {
         folder.last = Some(report.delta.clone());
     }
@@ -261,6 +219,7 @@ pub fn take_in(
         report,
         skipped: copies.skipped,
         conflicts: copies.conflicts,
+        others: copies.others,
         there,
     })
 }
@@ -283,14 +242,14 @@ pub struct FolderPreview {
 pub fn preview(session: &Session, policy: &Policy) -> Result<FolderPreview, FolderError> {
     let folder = session.folder().ok_or(FolderError::NotSetUp)?;
     let copies = read_copies(session, folder, &[], Budget::of_sync())?;
-    let there = SeenChanges::of(&copies.union.truncated_with(session.vault()));
-    let held = would_hold_back(copies.union.clone(), session.entry(), policy);
+    let union = copies.union.truncated_with(session.vault()).into_owned();
+    let there = SeenChanges::of(&union);
+    let held = would_hold_back(union.clone(), session.entry(), policy);
     let everything = Policy {
         decision: Decision::AgreeToAll,
         ..policy.clone()
     };
-    let admitted =
-        admit(copies.union, session.entry(), &everything).map_err(FolderError::HeldBack)?;
+    let admitted = admit(union, session.entry(), &everything).map_err(FolderError::HeldBack)?;
     let mut report = Report::default();
     admitted.note(&mut report);
     let mut vault = session.vault().clone();
@@ -299,6 +258,7 @@ pub fn preview(session: &Session, policy: &Policy) -> Result<FolderPreview, Fold
         report,
         skipped: copies.skipped,
         conflicts: copies.conflicts,
+        others: copies.others,
         there,
     };
     let new = report.new_in(&vault, folder);
@@ -333,11 +293,20 @@ fn make_copy(
     session: &mut Session,
     found: &mut FolderReport,
 ) -> Result<Option<(PathBuf, Vec<u8>)>, FolderError> {
-    session.resolve();
     let mut folder = session.folder().cloned().ok_or(FolderError::NotSetUp)?;
     let path = own_path(&folder);
-    let plaintext = encode_sync_copy(session.vault()).map_err(SessionError::from)?;
-    let content = session.content_hash(&plaintext);
+    if folder.key.is_none() {
+        session.resolve();
+    }
+    let plaintext = match &folder.key {
+        Some(_) => encode_btoken(&folder.part_of(session.vault())),
+        None => encode_sync_copy(session.vault()),
+    };
+    let plaintext = plaintext.map_err(SessionError::from)?;
+    let content = match &folder.key {
+        Some(key) => SharedFolder::content_hash(&plaintext, key.as_ref().as_bytes()),
+        None => session.content_hash(&plaintext),
+    };
     let there = session.read_copy(&path).ok();
     let is_written = |own: OwnCopy| {
         own.content == content && there.as_ref().is_some_and(|file| own.is_file(file))
@@ -346,9 +315,12 @@ fn make_copy(
         return Ok(None);
     }
     let new = found.new_in(session.vault(), &folder);
-    let container = session.seal(&plaintext)?;
+    let container = match &folder.key {
+        Some(key) => folder_copy::seal(&plaintext, key, &mut UnwrapErr(SysRng)),
+        None => session.seal(&plaintext)?,
+    };
     folder.own = Some(OwnCopy::new(content, &container));
-    folder.given = SeenChanges::of(&session.vault().part_for(Original::Passmate2));
+    folder.given = SeenChanges::of(&folder.part_of(session.vault()));
     let report = &mut found.report;
     report.sent = new.len();
     if !new.is_empty() {
@@ -360,7 +332,7 @@ fn make_copy(
 }
 
 fn own_path(folder: &SharedFolder) -> PathBuf {
-    Path::new(&folder.path).join(format!("{}{SUFFIX}", folder.host_id))
+    Path::new(&folder.path).join(folder.copy_name())
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use passmate_sync::{
     HeldBack, Options, RemoteError, Replica, Report, SyncClient, SyncError, SyncErrorKind,
     Transport,
 };
+use passmate_vault::format::folder_copy::CopyError;
 use passmate_vault::record::Record;
 use passmate_vault::report::RecordReport;
 use passmate_vault::{Account, Passphrase, RecordId, SeenChanges, Vault};
@@ -269,7 +270,7 @@ fn give_out(
     if let (Ok(_), Some(folder)) = (&result, session.folder()) {
         notices.push(Notice {
             level: Level::Detail,
-            text: format!("this device's copy is {}.pmdb", folder.host_id),
+            text: format!("this device's copy is {}", folder.copy_name()),
         });
     }
     Synced {
@@ -539,6 +540,10 @@ pub fn copy_notices(found: &FolderReport) -> Vec<Notice> {
         let hint = match why {
             Why::Locked => "; run `passmate sync` on a terminal to type it",
             Why::Empty => "; its device, or the program that carries it, may not be done",
+            Why::Copy(CopyError::OtherKey) => {
+                "; if its device is yours, let it leave the folder and join it with the key of \
+                 `passmate sync key --folder`"
+            }
             Why::Postponed => "; the next sync goes on",
             _ => "",
         };
@@ -552,7 +557,15 @@ pub fn copy_notices(found: &FolderReport) -> Vec<Notice> {
             escape(name)
         ),
     });
-    skipped.chain(conflicts).collect()
+    let others = (found.others > 0).then(|| Notice {
+        level: Level::Note,
+        text: format!(
+            "copies that are not read: {}; a device that has the folder's key reads those under it, \
+             and one without the key reads those under passphrases",
+            found.others
+        ),
+    });
+    skipped.chain(conflicts).chain(others).collect()
 }
 
 /// Records that a merge brought back or gave another path, and of which values were purged.

@@ -8,7 +8,7 @@ use passmate_sync::{
     ConnectError, Endpoint, Probed, Reason, RemoteError, Replica, Report, SameKey, SyncError,
     leave, probe, request, trust_pin,
 };
-use passmate_vault::{Account, Pin, Shape, SyncKey, Trust};
+use passmate_vault::{Account, FolderKey, Pin, Shape, SyncKey, Trust};
 
 use crate::answer::{Consent, Halt, Need, Place, Question, Reply};
 use crate::command::command;
@@ -18,7 +18,7 @@ use crate::net::{Address, Server};
 use crate::problem::{Problem, ProblemKind};
 use crate::session::Session;
 use crate::share::link::Link;
-use crate::shared_folder::{self, FolderReport, leave_folder};
+use crate::shared_folder::{self, FolderError, FolderReport, Sealing, leave_folder};
 use crate::state::State;
 use crate::sync_all::{
     Occasion, SyncRequest, Synced, client, conclude, held_back, host_of, options, require_online,
@@ -43,8 +43,17 @@ pub struct ServerSetup {
 pub struct Ties {
     /// The server.
     pub server: Option<ServerTie>,
-    /// The path of the shared folder.
-    pub folder: Option<String>,
+    /// The shared folder.
+    pub folder: Option<FolderTie>,
+}
+
+/// The shared folder that a vault is tied to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FolderTie {
+    /// Its path.
+    pub path: String,
+    /// Whether its copies are under a key; otherwise each is under the passphrase of its device.
+    pub has_key: bool,
 }
 
 /// The server that a vault is tied to.
@@ -102,7 +111,10 @@ pub(crate) fn ties(session: &Session) -> Ties {
             port: account.port,
             pending: account.is_pending(),
         }),
-        folder: session.folder().map(|folder| folder.path.clone()),
+        folder: session.folder().map(|folder| FolderTie {
+            path: folder.path.clone(),
+            has_key: folder.key.is_some(),
+        }),
     }
 }
 
@@ -235,6 +247,7 @@ fn not_trusted(trust: &Trust, problem: TrustProblem) -> Halt {
 pub(crate) fn set_up_folder(
     session: &mut Session,
     folder: &Path,
+    sealing: &Sealing,
     request: &SyncRequest,
 ) -> Reply<Synced<FolderReport>> {
     let host = rustix::system::uname();
@@ -246,13 +259,23 @@ pub(crate) fn set_up_folder(
         )
     })?;
     let host = host.nodename().to_string_lossy();
-    shared_folder::set_up_folder(session, folder, &host, digits)?;
+    match shared_folder::set_up_folder(session, folder, &host, digits, sealing) {
+        Err(FolderError::KeyNeeded(path)) => return Err(Halt::Needs(Need::FolderKey(path))),
+        set_up => set_up?,
+    }
     let request = SyncRequest {
         folder_only: true,
         ..request.clone()
     };
     let answer = sync_all(session, &request, Occasion::Asked).folder;
-    answer.ok_or_else(|| Halt::from(shared_folder::FolderError::NotSetUp))
+    answer.ok_or_else(|| Halt::from(FolderError::NotSetUp))
+}
+
+/// The key of the shared folder.
+pub(crate) fn folder_key(session: &Session) -> Reply<FolderKey> {
+    let folder = session.folder().ok_or(FolderError::NotSetUp)?;
+    let no_key = || FolderError::NoKey(folder.path.clone());
+    Ok(folder.key.clone().ok_or_else(no_key)?)
 }
 
 /// Trusts the server's next key.

@@ -7,6 +7,7 @@ use passmate_core::interchange::{Format, ImportError, parse};
 use passmate_core::problem::{Problem, ProblemKind};
 use passmate_core::recover;
 use passmate_core::session::Session;
+use passmate_core::shared_folder::Sealing;
 use passmate_core::strength::is_weak;
 use passmate_vault::Passphrase;
 use serde_json::json;
@@ -85,7 +86,7 @@ fn offer(app: &App, vault: &mut dyn VaultApi, passphrase: &Passphrase, originals
         }
         let done = match original {
             Original::Vault { format, path } => adopt(app, vault, passphrase, *format, path),
-            Original::Folder(path) => sync::set_up_folder(app, vault, path),
+            Original::Folder(path) => sync::set_up_folder(app, vault, path, Sealing::Passphrases),
         };
         if let Err(problem) = done {
             // A folder that is set up is only synced again.

@@ -35,7 +35,7 @@ pub(crate) fn run(app: &App, _: &Args) -> Result<(), Problem> {
     }
     app.out
         .note("the passphrase was changed; backups keep the old one");
-    if plain(vault.ties())?.folder.is_some() {
+    if plain(vault.ties())?.folder.is_some_and(|tie| !tie.has_key) {
         app.out
             .note("the next `passmate sync` re-encrypts this device's copy in the shared folder");
     }

@@ -14,8 +14,8 @@ use crate::change::change_and;
 /// is purged, the one before it shows again.
 ///
 /// A purge does not reach backups, exports, and files with a history that was cut off. It does not
-/// pass through a shared folder, or an account that the original desktop client shares: purge on
-/// every device there.
+/// pass through a shared folder without a key, or an account that the original desktop client
+/// shares: purge on every device there.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Path of the record, or of a deleted one
@@ -50,8 +50,8 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
             .note(&format!("{} value{plural} purged", edited.changes));
         if edited.stays_elsewhere {
             app.out.warn(
-                "a purge does not pass through a shared folder, or an account that the desktop \
-                 client shares: purge on your other devices too",
+                "a purge does not pass through a shared folder without a key, or an account that \
+                 the desktop client shares: purge on your other devices too",
             );
         }
         for archive in &edited.archives {

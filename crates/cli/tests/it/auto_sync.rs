@@ -129,10 +129,10 @@ impl Home {
         child.wait_with_output().unwrap()
     }
 
-    /// This device's copy in the shared folder. Each copy has a salt of its own, so one that was
+    /// This device's copy in the shared folder. Each copy has an IV of its own, so one that was
     /// written again differs.
     fn copy(&self) -> Vec<u8> {
-        let is_copy = |path: &PathBuf| path.extension().is_some_and(|suffix| suffix == "pmdb");
+        let is_copy = |path: &PathBuf| path.extension().is_some_and(|suffix| suffix == "pmcopy");
         let files = fs::read_dir(self.dir.path().join("cloud")).unwrap();
         let mut copies = files.map(|entry| entry.unwrap().path()).filter(is_copy);
         fs::read(copies.next().unwrap()).unwrap()

@@ -1,6 +1,7 @@
 //! Reads the copies of other devices. Whoever can write to the folder decides what lies there, so
 //! the rules are:
 //!  - a symbolic link is not followed;
+//!  - in a folder with a key, only copies under that key are opened;
 //!  - a copy whose key is cheaper to derive than that of this device's copy is not opened: its
 //!    writer could try guesses at the passphrase on this device, many in each sync. One that costs
 //!    more than any program asks for is not opened either;
@@ -14,15 +15,16 @@ use std::io;
 use std::path::Path;
 
 use passmate_vault::format::container::{ContainerError, Params, container_params, open_container};
-use passmate_vault::format::{Version, decode_vault_file};
-use passmate_vault::sync::shared_folder::{CopyId, MERGED_MAX, TRIED_MAX};
-use passmate_vault::{Passphrase, SharedFolder, Vault};
+use passmate_vault::format::folder_copy;
+use passmate_vault::format::{Version, decode_btoken, decode_vault_file};
+use passmate_vault::sync::shared_folder::{
+    CopyId, KEY_COPY_SUFFIX, MERGED_MAX, PASSPHRASE_COPY_SUFFIX, TRIED_MAX,
+};
+use passmate_vault::{FolderKey, Passphrase, SharedFolder, Vault};
 
 use super::{FolderError, Skipped, Why, own_path};
 use crate::session::Session;
 
-/// The suffix of a copy's name.
-pub(super) const SUFFIX: &str = ".pmdb";
 /// Entries of a folder that are examined, at most.
 pub(super) const ENTRIES_MAX: usize = 100_000;
 /// Copies that are read, at most.
@@ -66,6 +68,9 @@ pub(super) struct Found {
     pub(super) tried: BTreeSet<CopyId>,
     pub(super) skipped: Vec<Skipped>,
     pub(super) conflicts: Vec<String>,
+    /// The number of copies of the other kind: under passphrases in a folder with a key, and under a
+    /// key in one without.
+    pub(super) others: usize,
     pub(super) good_passphrases: Vec<Passphrase>,
 }
 
@@ -85,8 +90,12 @@ pub(super) fn read_copies(
     typed: &[Passphrase],
     mut budget: Budget,
 ) -> Result<Found, FolderError> {
-    let mut found = Found::default();
     let own = own_path(folder);
+    let Names { names, others } = names(Path::new(&folder.path), folder.suffix(), session.now())?;
+    let mut found = Found {
+        others,
+        ..Found::default()
+    };
     let keys = Keys {
         known: session.with_passphrase(|own| {
             std::iter::once(own)
@@ -98,7 +107,7 @@ pub(super) fn read_copies(
         floor: session.params(),
     };
     let mut is_all_read = true;
-    for name in names(Path::new(&folder.path), session.now())? {
+    for name in names {
         let path = Path::new(&folder.path).join(&name);
         if budget.bytes == 0 {
             found.skip(&name, Why::Postponed);
@@ -125,10 +134,16 @@ pub(super) fn read_copies(
             found.merged.insert(id);
             continue;
         }
-        let mut memory = Memory::of(folder, id, &keys);
-        let opened = keys.open(&file, &mut memory, &mut budget);
-        let room = TRIED_MAX.saturating_sub(found.tried.len());
-        found.tried.extend(memory.attempts.into_iter().take(room));
+        let opened = match &folder.key {
+            Some(key) => open_with_key(&file, key).map(|vault| (vault, None)),
+            None => {
+                let mut memory = Memory::of(folder, id, &keys);
+                let opened = keys.open(&file, &mut memory, &mut budget);
+                let room = TRIED_MAX.saturating_sub(found.tried.len());
+                found.tried.extend(memory.attempts.into_iter().take(room));
+                opened
+            }
+        };
         match opened {
             Ok((vault, passphrase)) => {
                 found.union.merge(&vault);
@@ -157,6 +172,15 @@ pub(super) fn read_copies(
         .sort_by(|one, other| one.name.cmp(&other.name));
     found.conflicts.sort();
     Ok(found)
+}
+
+fn open_with_key(file: &[u8], key: &FolderKey) -> Result<Vault, Why> {
+    if file.is_empty() {
+        return Err(Why::Empty);
+    }
+    let plaintext = folder_copy::open(file, key).map_err(Why::Copy)?;
+    let btoken = decode_btoken(&plaintext).map_err(Why::NoVault)?;
+    Ok(btoken.vault.with_whole_history())
 }
 
 /// What is remembered of the attempts to open one version of a copy.
@@ -268,18 +292,30 @@ fn content(plaintext: &[u8]) -> Result<Vault, Why> {
     }
 }
 
+/// The names of the copies in a folder.
+pub(super) struct Names {
+    /// With the suffix that was asked for.
+    pub(super) names: Vec<OsString>,
+    /// The number of those with the other suffix.
+    pub(super) others: usize,
+}
+
 /// The copies' names. They begin elsewhere each time, so that a budget that is spent does not
 /// always leave out the same ones.
-fn names(folder: &Path, now: i64) -> Result<Vec<OsString>, FolderError> {
+pub(super) fn names(folder: &Path, suffix: &str, now: i64) -> Result<Names, FolderError> {
     let failed = |error| FolderError::Io {
         path: folder.to_owned(),
         error,
     };
-    let mut names = Vec::new();
+    let (mut names, mut others) = (Vec::new(), 0);
     for (number, entry) in fs::read_dir(folder).map_err(failed)?.enumerate() {
         let name = entry.map_err(failed)?.file_name();
-        if Path::new(&name).extension() == Some(OsStr::new("pmdb")) {
-            names.push(name);
+        match Path::new(&name).extension() {
+            Some(found) if found == suffix => names.push(name),
+            Some(found) if found == KEY_COPY_SUFFIX || found == PASSPHRASE_COPY_SUFFIX => {
+                others += 1
+            }
+            _ => {}
         }
         if number >= ENTRIES_MAX || names.len() > COPIES_MAX {
             return Err(FolderError::TooMany(folder.to_owned()));
@@ -288,7 +324,7 @@ fn names(folder: &Path, now: i64) -> Result<Vec<OsString>, FolderError> {
     names.sort();
     let turn = usize::try_from(now).unwrap_or(0) % names.len().max(1);
     names.rotate_left(turn);
-    Ok(names)
+    Ok(Names { names, others })
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use passmate_vault::compat::Original;
 use passmate_vault::format::container::{Params, make_container, open_container};
 use passmate_vault::format::{Version, decode_vault_file, encode_sync_copy};
 use passmate_vault::{Passphrase, SharedFolder};
@@ -345,14 +346,14 @@ fn a_folder_that_is_not_there_is_named_and_made_by_nobody() {
     let error = leave_folder(&mut one, true).unwrap_err();
     assert!(matches!(error, FolderError::Write { .. }), "{error}");
     leave_folder(&mut one, false).unwrap();
-    let error = set_up_folder(&mut one, &shared, "laptop", 7).unwrap_err();
+    let error = set_up_folder(&mut one, &shared, "laptop", 7, &Sealing::AsFound).unwrap_err();
     assert!(matches!(error, FolderError::Io { .. }), "{error}");
     assert_eq!(one.folder(), None);
     fs::create_dir(&shared).unwrap();
-    set_up_folder(&mut one, &shared, "my läptop.local", 7).unwrap();
+    set_up_folder(&mut one, &shared, "my läptop.local", 7, &Sealing::AsFound).unwrap();
     assert_eq!(one.folder().unwrap().host_id, "mylptoplocal-000007");
     assert!(matches!(
-        set_up_folder(&mut one, &shared, "laptop", 7),
+        set_up_folder(&mut one, &shared, "laptop", 7, &Sealing::AsFound),
         Err(FolderError::AlreadySetUp(_))
     ));
 }

@@ -12,6 +12,7 @@ use passmate_core::interchange::{ExportFormat, Format, parse};
 use passmate_core::net::Address;
 use passmate_core::problem::ProblemKind;
 use passmate_core::settings::SyncSettings;
+use passmate_core::shared_folder::Sealing;
 use passmate_core::sync::Reason;
 use passmate_core::sync_all::SyncRequest;
 use passmate_core::sync_setup::{ServerSetup, Untie, Untied};
@@ -508,10 +509,12 @@ fn sharing<I: Implementation>() -> (tempfile::TempDir, I, I, PathBuf) {
     let folder = dir.path().join("cloud");
     std::fs::create_dir(&folder).unwrap();
     let (one, two) = (I::new(), I::new());
+    let mut sealing = Sealing::AsFound;
     for vault in [&one, &two] {
         let mut vault = open(vault);
-        let synced = vault.set_up_folder(&folder, &SyncRequest::default());
+        let synced = vault.set_up_folder(&folder, &sealing, &SyncRequest::default());
         synced.unwrap().result.unwrap();
+        sealing = Sealing::Key(vault.folder_key().unwrap());
     }
     (dir, one, two, folder)
 }
@@ -519,7 +522,9 @@ fn sharing<I: Implementation>() -> (tempfile::TempDir, I, I, PathBuf) {
 pub(crate) fn a_shared_folder_syncs_two_vaults<I: Implementation>() {
     let (_dir, one, two, folder) = sharing::<I>();
     let (mut one, mut two) = (open(&one), open(&two));
-    assert_eq!(one.ties().unwrap().folder.as_deref(), folder.to_str());
+    let tie = one.ties().unwrap().folder.unwrap();
+    assert_eq!((Some(&*tie.path), tie.has_key), (folder.to_str(), true));
+    assert_eq!(one.folder_key().unwrap(), two.folder_key().unwrap());
     change(&mut *one, &set("a", "password", "one"));
     let preview = one.preview_sync().unwrap().folder.unwrap().unwrap();
     assert_eq!((preview.report.report.sent, preview.records.len()), (2, 1));
@@ -551,6 +556,20 @@ pub(crate) fn a_shared_folder_syncs_two_vaults<I: Implementation>() {
         .unwrap();
     assert!(matches!(untied, Untied::Folder { .. }));
     assert_eq!(two.ties().unwrap().folder, None);
+    // It comes back with the key, or else without any.
+    let join = |two: &mut dyn VaultApi, sealing: &Sealing| {
+        two.set_up_folder(&folder, sealing, &SyncRequest::default())
+            .map(|synced| synced.result.unwrap())
+    };
+    assert!(matches!(
+        join(&mut *two, &Sealing::AsFound),
+        Err(Halt::Needs(Need::FolderKey(path))) if path == folder
+    ));
+    join(&mut *two, &Sealing::Key(one.folder_key().unwrap())).unwrap();
+    two.untie(Untie::Folder, true, &Consent::to_everything())
+        .unwrap();
+    join(&mut *two, &Sealing::Passphrases).unwrap();
+    assert_eq!(kind_of(two.folder_key()), ProblemKind::NotFound);
 }
 
 pub(crate) fn changes_sync_only_where_the_settings_say_so<I: Implementation>() {

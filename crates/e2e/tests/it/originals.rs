@@ -238,7 +238,8 @@ fn unreadable_files_in_a_folder_are_reported_and_skipped() {
     .failed(7);
     home.run(&["sync", "setup", "localhost", "--folder", folder])
         .failed(2);
-    home.run(&["sync", "setup", "--folder", folder]).ok();
+    home.run(&["sync", "setup", "--folder", folder, "--with-original"])
+        .ok();
     home.run(&["sync", "setup", "--folder", folder]).failed(12);
 
     std::fs::write(dir.path().join("empty.pmdb"), "").unwrap();
@@ -313,7 +314,11 @@ fn a_sync_passes_changes_between_server_and_folder() {
         .ok();
     second.run(&["sync", "setup", "--folder", folder]).ok();
     third.run_with(&["set", "bank", "pin"], "1234\n").ok();
-    third.run(&["sync", "setup", "--folder", folder]).ok();
+    let key = third.write("key", second.run(&["sync", "key", "--folder"]).ok());
+    let key = key.to_str().unwrap();
+    third
+        .run(&["sync", "setup", "--folder", folder, "--key-file", key])
+        .ok();
     assert_eq!(third.run(&["show", "mail", "user"]).ok(), "me\n");
     let said = second.run(&["sync"]).ok();
     assert_eq!(

@@ -338,7 +338,9 @@ fn with_a_locked_copy(other: &Home, home: &Home) {
     other.write("passphrase", "another one altogether\n");
     for device in [other, home] {
         device.run(&["init"]).ok();
-        device.run(&["sync", "setup", "--folder", &folder]).ok();
+        device
+            .run(&["sync", "setup", "--folder", &folder, "--with-original"])
+            .ok();
     }
 }
 
@@ -366,6 +368,34 @@ fn a_sync_is_reported_though_its_question_is_not_answered() {
 }
 
 #[test]
+fn the_key_of_a_folder_is_asked_for_and_not_shown() {
+    let (first, home) = (Home::new(), Home::new());
+    let folder = home.path().join("cloud").display().to_string();
+    std::fs::create_dir(&folder).unwrap();
+    first.write("passphrase", "another one altogether\n");
+    for device in [&first, &home] {
+        device.run(&["init"]).ok();
+    }
+    first.run_with(&["set", "bank", "pin"], "1234\n").ok();
+    first.run(&["sync", "setup", "--folder", &folder]).ok();
+    let key = first.run(&["sync", "key", "--folder"]).ok();
+    home.run(&["sync", "setup", "--folder", &folder]).failed(4);
+
+    let mut terminal = Terminal::start(&home, &["sync", "setup", "--folder", &folder]);
+    terminal.wait_for("Master passphrase: ");
+    terminal.type_line(PASSPHRASE);
+    terminal.wait_for("Folder key: ");
+    terminal.type_line("folder-123456");
+    terminal.wait_for("Folder key: ");
+    terminal.type_line(key.trim());
+    let (text, code, _) = terminal.finish();
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("2 received, 0 sent"), "{text}");
+    assert!(!text.contains(key.trim()), "{text}");
+    assert_eq!(home.run(&["show", "bank", "pin"]).ok(), "1234\n");
+}
+
+#[test]
 fn a_held_back_sync_is_asked_for_each_place() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
@@ -387,7 +417,10 @@ fn a_held_back_sync_is_asked_for_each_place() {
         .ok();
     by_folder.run(&["sync", "setup", "--folder", &folder]).ok();
     home.run(&["init"]).ok();
-    home.run(&["sync", "setup", "--folder", &folder]).ok();
+    let key = home.write("key", by_folder.run(&["sync", "key", "--folder"]).ok());
+    let key = key.to_str().unwrap();
+    home.run(&["sync", "setup", "--folder", &folder, "--key-file", key])
+        .ok();
     home.run(&set_up).ok();
     let key = home.run(&["sync", "key", "--yes"]).ok();
     let key = by_server.write("key", key);

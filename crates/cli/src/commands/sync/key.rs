@@ -1,7 +1,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use passmate_core::export::write_new;
 use passmate_core::exposure::is_written_for_others;
@@ -25,28 +25,27 @@ pub(super) struct Args {
     /// Print the link as a QR code, for the camera of another device
     #[arg(long, conflicts_with = "out")]
     qr: bool,
+    /// Show the key of the shared folder, for `passmate sync setup --folder`
+    #[arg(long, conflicts_with_all = ["link", "qr"])]
+    folder: bool,
     /// Write it to this new file, which only you can read
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
 
 pub(super) fn run(app: &App, args: &Args) -> Result<(), Problem> {
-    let link = plain(app.open()?.sync_key())?;
-    if let Some(file) = &args.out {
-        let text = if args.link {
-            link.to_text()
-        } else {
-            link.key.to_text()
-        };
-        let mut line = Zeroizing::new(Vec::with_capacity(text.len() + 1));
-        line.extend_from_slice(text.as_bytes());
-        line.push(b'\n');
-        write_new(file, &line)?;
-        if app.out.json {
-            return app.out.object(json!({ "file": file.to_string_lossy() }));
+    let mut vault = app.open()?;
+    let (member, text) = if args.folder {
+        ("key", plain(vault.folder_key())?.to_text())
+    } else {
+        let link = plain(vault.sync_key())?;
+        match args.link || args.qr {
+            true => ("link", link.to_text()),
+            false => ("key", link.key.to_text()),
         }
-        app.out.note(&format!("the key is in {}", file.display()));
-        return Ok(());
+    };
+    if let Some(file) = &args.out {
+        return write(app, file, &text);
     }
     if is_stdout_open() {
         app.out.warn(
@@ -59,17 +58,24 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Problem> {
             .confirm("Anyone who sees this key can read and change all your passwords. Show it?")?;
     }
     if args.qr {
-        return qr::show(app, &link.to_text());
+        return qr::show(app, &text);
     }
-    let (member, text) = if args.link {
-        ("link", link.to_text())
-    } else {
-        ("key", link.key.to_text())
-    };
     if app.out.json {
         return app.out.object(json!({ member: *text }));
     }
     app.out.value(&text)
+}
+
+fn write(app: &App, file: &Path, text: &str) -> Result<(), Problem> {
+    let mut line = Zeroizing::new(Vec::with_capacity(text.len() + 1));
+    line.extend_from_slice(text.as_bytes());
+    line.push(b'\n');
+    write_new(file, &line)?;
+    if app.out.json {
+        return app.out.object(json!({ "file": file.to_string_lossy() }));
+    }
+    app.out.note(&format!("the key is in {}", file.display()));
+    Ok(())
 }
 
 /// Whether the answer goes to a file that other users can read.

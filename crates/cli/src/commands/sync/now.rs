@@ -6,11 +6,12 @@ use passmate_core::answer::{Consent, Halt, Need, Question};
 use passmate_core::api::VaultApi;
 use passmate_core::escape::escape;
 use passmate_core::problem::Problem;
-use passmate_core::shared_folder::{FolderReport, Skipped, Why};
+use passmate_core::shared_folder::{FolderReport, Sealing, Skipped, Why};
 use passmate_core::sync_all::{SyncAnswer, SyncRequest, Synced, copy_notices};
 use passmate_vault::Passphrase;
 
 use crate::app::{Answer, App};
+use crate::joining::ask_folder_key;
 use crate::prompt::{Ask, PassphraseSource};
 use crate::report::{self, plain};
 
@@ -38,17 +39,39 @@ pub(in crate::commands) fn set_up_folder(
     app: &App,
     vault: &mut dyn VaultApi,
     folder: &Path,
+    mut sealing: Sealing,
 ) -> Result<(), Problem> {
     let request = SyncRequest {
         consent: app.consent(),
         folder_only: true,
         ..SyncRequest::default()
     };
+    let is_joined = |sealing: &Sealing| matches!(sealing, Sealing::Key(_));
+    let synced = match vault.set_up_folder(folder, &sealing, &request) {
+        Err(Halt::Needs(need @ Need::FolderKey(_))) => {
+            sealing = Sealing::Key(ask_folder_key(app, need.into())?);
+            plain(vault.set_up_folder(folder, &sealing, &request))?
+        }
+        reply => plain(reply)?,
+    };
     let first = SyncAnswer {
-        folder: Some(plain(vault.set_up_folder(folder, &request))?),
+        folder: Some(synced),
         server: None,
     };
-    finish(app, vault, request, first)
+    finish(app, vault, request, first)?;
+    let has_key = plain(vault.ties())?.folder.is_some_and(|tie| tie.has_key);
+    if has_key && !is_joined(&sealing) {
+        app.out.note(
+            "to add a device, run `passmate sync key --folder` here and `passmate sync setup \
+             --folder DIR` there",
+        );
+    } else if !has_key && sealing == Sealing::AsFound {
+        app.out.note(
+            "the copies in this folder are under passphrases, as an original program needs them; \
+             without one, a key is better: see --new-key",
+        );
+    }
+    Ok(())
 }
 
 /// Asks what a sync left to be decided, syncs again, and answers with all of it.

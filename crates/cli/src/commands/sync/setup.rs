@@ -6,6 +6,7 @@ use passmate_core::command::command;
 use passmate_core::net::Address;
 use passmate_core::net::trust::{CA_FILE_LEN_MAX, read_ca};
 use passmate_core::problem::Problem;
+use passmate_core::shared_folder::Sealing;
 use passmate_core::sync::SameKey;
 use passmate_core::sync_setup::ServerSetup;
 use passmate_vault::{Pin, Trust};
@@ -14,7 +15,7 @@ use serde_json::json;
 use crate::app::{Answer, App};
 use crate::commands::qr;
 use crate::commands::sync::refuse_offline;
-use crate::joining::{Joined, ask_key, ask_pin, parse_key};
+use crate::joining::{Joined, ask_key, ask_pin, parse_folder_key, parse_key};
 use crate::prompt::read_small;
 use crate::report::{self, plain};
 
@@ -22,7 +23,9 @@ use crate::report::{self, plain};
 ///
 /// The first device creates an account on the server. Every other device joins it with the key that
 /// `passmate sync key` shows on the first one. In a shared folder, each device keeps a copy that
-/// the others merge; the original Passmate program (0.4) can take part.
+/// the others merge. The first device makes the folder's key; every other one needs it too, from
+/// `passmate sync key --folder`. With --with-original, the original Passmate program (0.4) can take
+/// part, and the copies are under the passphrases of their devices.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The server [default port: 29556]
@@ -30,10 +33,17 @@ pub(super) struct Args {
     server: Option<Address>,
     /// A folder on a network drive or carried by a file sync program, beside a server or instead of
     /// one
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["server", "key_file", "request", "pin", "ca_file"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["server", "request", "pin", "ca_file"])]
     folder: Option<PathBuf>,
+    /// Make a new key for the folder, although it has copies already: they are not read any more
+    #[arg(long, requires = "folder", conflicts_with_all = ["key_file", "with_original"])]
+    new_key: bool,
+    /// Let an original program take part in the folder: each copy is under the passphrase of its
+    /// device
+    #[arg(long, requires = "folder", conflicts_with = "key_file")]
+    with_original: bool,
     /// Join the account whose key, or whose link from `passmate sync key --link`, is in this file;
-    /// a link names server and pin too; `-` is standard input
+    /// a link names server and pin too; with --folder the folder's key; `-` is standard input
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
     /// Store this vault anew on its server, which lost its data. The other devices of the account go
@@ -57,7 +67,8 @@ pub(super) struct Args {
 
 pub(super) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     if let Some(folder) = &args.folder {
-        return super::set_up_folder(app, &mut *app.open()?, folder);
+        let sealing = sealing_of(args)?;
+        return super::set_up_folder(app, &mut *app.open()?, folder, sealing);
     }
     if !args.request {
         refuse_offline(app)?;
@@ -81,6 +92,16 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Problem> {
             .note("to add a device, run `passmate sync key` here and `passmate sync setup` there");
     }
     Ok(())
+}
+
+/// How the copies in the folder are encrypted.
+fn sealing_of(args: &Args) -> Result<Sealing, Problem> {
+    Ok(match &args.key_file {
+        Some(path) => Sealing::Key(parse_folder_key(&read_small(path)?)?),
+        None if args.new_key => Sealing::NewKey,
+        None if args.with_original => Sealing::Passphrases,
+        None => Sealing::AsFound,
+    })
 }
 
 /// What the command line asks for, before anybody is asked.

@@ -5,7 +5,7 @@ use passmate_core::problem::Problem;
 use passmate_core::sync::SyncErrorKind;
 use passmate_core::sync_all::shortage;
 use passmate_core::sync_status::{Content, DeviceStatus, Quota, SILENT_DAYS, Status, trust_text};
-use passmate_vault::{Shape, SharedFolder};
+use passmate_vault::Shape;
 use serde_json::json;
 
 use crate::app::App;
@@ -45,7 +45,12 @@ fn object(standing: &Standing) -> serde_json::Value {
         return object;
     };
     let time = folder.last.as_ref().map(|last| last.time);
-    let folder = json!({ "path": folder.path, "copy": copy_of(folder), "last_change": time });
+    let folder = json!({
+        "path": folder.path,
+        "copy": folder.copy_name(),
+        "has_key": folder.key.is_some(),
+        "last_change": time,
+    });
     joined(object, json!({ "folder": folder }))
 }
 
@@ -56,7 +61,14 @@ fn print(app: &App, standing: &Standing) -> Result<(), Problem> {
     }
     if let Some(folder) = &standing.folder {
         line(format!("folder: {}", escape(&folder.path)))?;
-        line(format!("copy of this device: {}", copy_of(folder)))?;
+        let sealing = match folder.key {
+            Some(_) => "under the folder's key",
+            None => "under the master passphrase",
+        };
+        line(format!(
+            "copy of this device: {}, {sealing}",
+            folder.copy_name()
+        ))?;
         if let Some(last) = &folder.last {
             let time = local_time(last.time);
             line(format!("last change through the folder: {time}"))?;
@@ -96,10 +108,6 @@ fn print_content(app: &App, content: &Content) -> Result<(), Problem> {
         content.records, content.deleted, content.changes
     ))?;
     line(format!("fingerprint: {}", content.fingerprint))
-}
-
-fn copy_of(folder: &SharedFolder) -> String {
-    format!("{}.pmdb", folder.host_id)
 }
 
 fn print_server(app: &App, status: &Status) -> Result<(), Problem> {
