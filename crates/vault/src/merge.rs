@@ -1,13 +1,15 @@
-//! Two vaults become one: the union of their changes, less those that either has purged.
+//! Two vaults become one: the union of their changes, less those that another one replaces.
 //!
-//! A union cannot fail. A purged change takes the place of all changes of its field with its stamp. It is commutative, associative and idempotent, so devices may sync in any
-//! order, repeatedly, or through each other, and end with the same vault. A merge decides nothing:
-//! the order of changes alone decides which change people see (see [`record`](crate::record)). A
-//! merge returns numbers and ids; [`report`](crate::report) says what happened to each field.
+//! A union cannot fail. A change replaces others of its field with its stamp if it purges them, or
+//! shows the same text in more lines (see [`record`](crate::record)). The union is commutative,
+//! associative and idempotent, so devices may sync in any order, repeatedly, or through each other,
+//! and end with the same vault. A merge decides nothing: the order of changes alone decides which
+//! change people see. A merge returns numbers and ids; [`report`](crate::report) says what happened
+//! to each field.
 
 use std::cmp::Ordering;
 
-use crate::record::{Change, Record, RecordId, Vault, newest_of};
+use crate::record::{Change, Record, RecordId, Vault, is_known, newest_of};
 
 /// What a merge brought, in numbers and ids. The ids are in ascending order.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -96,8 +98,8 @@ impl Vault {
     }
 
     /// The number of changes that this vault has and `other` has not: those that a sync sends. A
-    /// change that `other` has purged is not among them, and a purged change that `other` has in
-    /// full is.
+    /// change in whose place `other` has another one, because it was purged for example, is not
+    /// among them; a change that takes the place of one that `other` has is.
     pub fn missing_from(&self, other: &Self) -> usize {
         let mut count = 0;
         let mut theirs = other.records.iter().peekable();
@@ -201,13 +203,19 @@ fn merge_record(ours: &mut Record, theirs: &Record) -> Option<Effect> {
         is_live: after.is_live(),
         is_revived: after.is_revived() && !before.is_revived(),
         has_their_path: false,
-        is_purged: merged.changes.len() < ours.changes.len() + received,
+        is_purged: has_purged(theirs, ours),
     };
     for field in merged.fields() {
         effect.add_field(field, ours, theirs);
     }
     *ours = merged;
     Some(effect)
+}
+
+/// True if a record has purged a change that another one has in full.
+fn has_purged(record: &Record, other: &Record) -> bool {
+    let mut purges = record.changes.iter().filter(|change| change.is_purged());
+    purges.any(|purge| replaces_known(&other.changes, purge))
 }
 
 impl Effect {
@@ -220,8 +228,9 @@ impl Effect {
             return;
         }
         let their_history = theirs.history(key.domain, &key.name);
+        // A change that shows the same text as a known one of its time is no other change.
         let lacks = |history: &[Change], change: &Change| {
-            change.decides() && history.binary_search(change).is_err()
+            change.decides() && !is_known(history, change) && !replaces_known(history, change)
         };
         let we_changed = field.iter().any(|change| lacks(their_history, change));
         let they_changed = field.iter().any(|change| lacks(our_history, change));
@@ -231,8 +240,15 @@ impl Effect {
     }
 }
 
+/// True if a change that is not in a history replaces one that is.
+fn replaces_known(history: &[Change], change: &Change) -> bool {
+    let before = history.partition_point(|known| known < change);
+    let last = before.checked_sub(1).and_then(|place| history.get(place));
+    last.is_some_and(|known| change.replaces(known))
+}
+
 /// Walks two sorted lists in step. Yields each change once, with the side or sides that have it.
-/// If one side has purged a change, what the other side has of it is left out.
+/// What a change of one side replaces is left out of the other side.
 fn pairs<'a>(
     ours: &'a [Change],
     theirs: &'a [Change],
@@ -243,23 +259,15 @@ fn pairs<'a>(
             (None, None) => return None,
             (Some(_), None) => Ordering::Less,
             (None, Some(_)) => Ordering::Greater,
-            (Some(our), Some(their)) => match (our.is_purged(), their.is_purged()) {
-                (true, false) if our.is_of_one_time(their) => {
-                    while theirs
-                        .next_if(|change| change.is_of_one_time(our))
-                        .is_some()
-                    {}
-                    Ordering::Less
-                }
-                (false, true) if our.is_of_one_time(their) => {
-                    while ours
-                        .next_if(|change| change.is_of_one_time(their))
-                        .is_some()
-                    {}
-                    Ordering::Greater
-                }
-                _ => our.cmp(their),
-            },
+            (Some(our), Some(their)) if our.replaces(their) => {
+                while theirs.next_if(|change| our.replaces(change)).is_some() {}
+                Ordering::Less
+            }
+            (Some(our), Some(their)) if their.replaces(our) => {
+                while ours.next_if(|change| their.replaces(change)).is_some() {}
+                Ordering::Greater
+            }
+            (Some(our), Some(their)) => our.cmp(their),
         };
         Some(match order {
             Ordering::Less => (ours.next(), None),

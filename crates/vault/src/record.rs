@@ -6,6 +6,9 @@
 //! [`merge`](crate::merge) unites two vaults. The rules are:
 //!  - one total order decides which change of a field is newest: first the stamp, then the bytes of
 //!    the value, where an absent value is the lowest. The order is the same on every device;
+//!  - two changes of a field with the same stamp that show the same text are one change: the value
+//!    that keeps more lines apart takes the place of the other one. A purged change takes the place
+//!    of all changes of its field with its stamp;
 //!  - a change with a stamp outside 1970..=9999 is kept and sent to other devices, but it never
 //!    decides what people see;
 //!  - this room has no clock and no randomness: the caller passes in the time of an edit and the id
@@ -150,26 +153,26 @@ impl fmt::Debug for RecordId {
 /// One record: a set of changes, never empty inside a vault.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Record {
-    // Sorted, without duplicates: the changes of a field are adjacent, the newest last. A purged
-    // change is the only one of its field with its stamp.
+    // Sorted, without duplicates: the changes of a field are adjacent, the newest last. No change
+    // replaces another one, so a purged change is the only one of its field with its stamp.
     pub(crate) changes: Vec<Change>,
 }
 
 impl Record {
-    /// Sorts the changes, and drops duplicates and what was purged.
+    /// Sorts the changes, and drops duplicates and those that another one replaces.
     pub(crate) fn from_changes(mut changes: Vec<Change>) -> Self {
         changes.sort_unstable();
         changes.dedup();
-        if changes.iter().any(Change::is_purged) {
-            let of_one_time = changes.chunk_by(|a, b| a.is_of_one_time(b));
-            changes = of_one_time
-                .flat_map(|group| match group {
-                    // The last one is the greatest, and a purged change is the greatest value.
-                    [.., last] if last.is_purged() => std::slice::from_ref(last),
-                    _ => group,
-                })
-                .cloned()
-                .collect();
+        let has_replaced = |pair: &[Change]| matches!(pair, [a, b] if b.replaces(a));
+        if changes.windows(2).any(has_replaced) {
+            let mut kept: Vec<Change> = Vec::with_capacity(changes.len());
+            for change in changes.into_iter().rev() {
+                if kept.last().is_none_or(|next| !next.replaces(&change)) {
+                    kept.push(change);
+                }
+            }
+            kept.reverse();
+            changes = kept;
         }
         Self { changes }
     }
@@ -200,25 +203,36 @@ impl Record {
         newest_of(self.history(domain, name))
     }
 
-    /// Adds a change. Returns false if the record had it already, or if it was purged.
+    /// True if the record has this change, or one that takes its place: nothing of it is new here.
+    pub fn has(&self, change: &Change) -> bool {
+        place_of(&self.changes, change).is_none()
+    }
+
+    /// Adds a change. Returns false if the record [has](Self::has) it already.
     pub(crate) fn insert(&mut self, change: Change) -> bool {
-        let Err(place) = self.changes.binary_search(&change) else {
+        let Some(place) = place_of(&self.changes, &change) else {
             return false;
         };
-        if change.is_purged() {
-            self.changes.retain(|known| !known.is_of_one_time(&change));
-            let place = self.changes.partition_point(|known| *known < change);
-            self.changes.insert(place, change);
-            return true;
-        }
-        // A purged change is the greatest of its time, so it would come next.
-        let next = self.changes.get(place);
-        if next.is_some_and(|next| next.is_purged() && next.is_of_one_time(&change)) {
-            return false;
-        }
-        self.changes.insert(place, change);
+        let before = self.changes.get(..place).unwrap_or_default();
+        let replaced = before.iter().rev();
+        let replaced = replaced.take_while(|known| change.replaces(known)).count();
+        self.changes.splice(place - replaced..place, [change]);
         true
     }
+}
+
+/// Where a change belongs among sorted changes; `None` if it, or one that replaces it, is there.
+fn place_of(changes: &[Change], change: &Change) -> Option<usize> {
+    let place = changes.binary_search(change).err()?;
+    // What replaces a change is greater, and comes next: nothing that it replaces is between them.
+    let next = changes.get(place);
+    next.is_none_or(|next| !next.replaces(change))
+        .then_some(place)
+}
+
+/// True if nothing of a change is new to the sorted changes of its field.
+pub(crate) fn is_known(history: &[Change], change: &Change) -> bool {
+    place_of(history, change).is_none()
 }
 
 /// The change that decides among the changes of one field, given in ascending order.
@@ -253,6 +267,12 @@ impl Change {
     /// True if both are changes of one field with the same stamp: a purge removes both.
     pub(crate) fn is_of_one_time(&self, other: &Self) -> bool {
         self.stamp == other.stamp && self.key == other.key
+    }
+
+    /// True if this change takes the place of another one of its field and time: it purges it, or
+    /// shows the same text in lines that are kept apart. What replaces a change is greater.
+    pub(crate) fn replaces(&self, other: &Self) -> bool {
+        self.value.replaces(&other.value) && self.is_of_one_time(other)
     }
 }
 
@@ -347,6 +367,19 @@ impl Value {
             Self::Text(text) => text.is_empty(),
             // Two lines show at least a line feed.
             Self::List(lines) => lines.len() < 2 && lines.iter().all(Text::is_empty),
+        }
+    }
+
+    /// True if this value takes the place of another one that was set at the same time.
+    fn replaces(&self, other: &Self) -> bool {
+        match self {
+            Self::Absent | Self::Text(_) => false,
+            Self::List(_) => {
+                let shows_the_same = matches!(other, Self::Text(_) | Self::List(_))
+                    && self.joined() == other.joined();
+                shows_the_same && self > other
+            }
+            Self::Purged => !matches!(other, Self::Purged),
         }
     }
 

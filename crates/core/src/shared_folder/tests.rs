@@ -237,6 +237,39 @@ fn devices_agree_through_a_folder_and_read_and_write_only_what_is_new() {
 }
 
 #[test]
+fn a_value_of_several_lines_comes_to_rest_in_a_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let shared = dir.path().join("shared");
+    fs::create_dir(&shared).unwrap();
+    let mut one = device(&dir, "one", &shared, "a");
+    let mut two = device(&dir, "two", &shared, "a");
+    set(&mut one, "mail", "user", "me", 100);
+    let lines = passmate_vault::record::Value::from_lines(vec!["a".into(), "b".into()]);
+    let key = passmate_vault::record::FieldKey::user("note");
+    one.edit(|vault, _| {
+        let id = "mail".into();
+        vault
+            .change_value(&id, key.clone(), lines.clone(), 200)
+            .unwrap()
+    });
+    for _ in 0..2 {
+        sync_folder(&mut one, &[]);
+        sync_folder(&mut two, &[]);
+    }
+    let before = (one.vault().clone(), two.vault().clone());
+    for _ in 0..3 {
+        for session in [&mut one, &mut two] {
+            assert_eq!(counts(&sync_folder(session, &[]).report), (0, 0, 0));
+        }
+    }
+    assert_eq!(before, (one.vault().clone(), two.vault().clone()));
+    let record = one.vault().record(&"mail".into()).unwrap();
+    let newest = record.newest(key.domain, &key.name).unwrap();
+    assert_eq!(newest.value, lines, "the lines stay apart");
+    assert_eq!(view_of(two.vault())["mail"]["note"], "a\nb");
+}
+
+#[test]
 fn another_passphrase_is_remembered_and_a_new_one_seals_the_copy_anew() {
     let dir = tempfile::tempdir().unwrap();
     let shared = dir.path().join("shared");

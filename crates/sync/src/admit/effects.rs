@@ -12,19 +12,16 @@ use crate::held::{Effect, HeldRecord};
 /// What a change takes at least as a part of a btoken, in bytes.
 const CHANGE_LEN: usize = 32;
 
-/// The changes of a record that one vault has and another has not. What the other one has purged is
-/// not new there.
+/// The changes of a record that one vault has and another has not. What the other one has purged, or
+/// has in more lines, is not new there.
 pub(super) fn new_in<'a>(
     vault: &'a Vault,
     other: &'a Vault,
     id: &RecordId,
 ) -> impl Iterator<Item = &'a Change> {
-    let known = other.record(id).map_or(&[][..], Record::changes);
+    let known = other.record(id);
     let changes = vault.record(id).map_or(&[][..], Record::changes);
-    let is_known = |change: &Change| {
-        known.binary_search(change).is_ok()
-            || at_time_of(known, change).is_some_and(Change::is_purged)
-    };
+    let is_known = move |change: &Change| known.is_some_and(|known| known.has(change));
     changes.iter().filter(move |change| !is_known(change))
 }
 
@@ -103,11 +100,11 @@ fn loses(record: &Record, merged: &Record) -> bool {
             return false;
         };
         let left = merged.history(first.key.domain, &first.key.name).iter();
-        let left: BTreeSet<&Value> = left.map(|change| &change.value).collect();
+        let left: BTreeSet<_> = left.filter_map(|change| change.value.shown()).collect();
         // What never decides never shows, so nobody misses it.
         let deciding = field.iter().filter(|change| change.stamp.decides());
-        let mut values = deciding.map(|change| &change.value);
-        values.any(|value| value.shown().is_some() && !left.contains(value))
+        let mut shown = deciding.filter_map(|change| change.value.shown());
+        shown.any(|text| !left.contains(&text))
     })
 }
 

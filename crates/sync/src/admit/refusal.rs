@@ -29,8 +29,7 @@ impl Review<'_> {
         if held.hidden > 0 {
             remote = remote.filtered(|id, change| {
                 let (ours, merged) = (base.record(id), self.merged.record(id));
-                let is_known =
-                    ours.is_some_and(|ours| ours.changes().binary_search(change).is_ok());
+                let is_known = ours.is_some_and(|ours| ours.has(change));
                 is_known || !is_hidden(change, ours, merged)
             });
         }

@@ -271,8 +271,7 @@ impl Record {
 
     /// The changes of another record that this one does not have.
     fn new_in<'a>(&self, other: &'a Self) -> impl Iterator<Item = &'a Change> {
-        let changes = other.changes().iter();
-        changes.filter(|change| self.changes().binary_search(change).is_err())
+        other.changes().iter().filter(|change| !self.has(change))
     }
 }
 

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 /// The number of cases for each law, unless PROPTEST_CASES sets another.
 const CASES: u32 = 20_000;
 
-fn config() -> ProptestConfig {
+pub(crate) fn config() -> ProptestConfig {
     let cases = std::env::var("PROPTEST_CASES")
         .ok()
         .and_then(|cases| cases.parse().ok())
@@ -89,7 +89,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (id(), small(), now()).prop_map(|(id, field, now)| Step::Unset { id, field, now }),
         2 => (id(), small(), now()).prop_map(|(id, path, now)| Step::Rename { id, path, now }),
         2 => (id(), now()).prop_map(|(id, now)| Step::Delete { id, now }),
-        1 => (id(), any::<bool>(), prop::option::of(small()), odd_stamp())
+        2 => (id(), any::<bool>(), prop::option::of(0..6u8), odd_stamp())
             .prop_map(|(id, is_path, value, stamp)| Step::Insert { id, is_path, value, stamp }),
         2 => (0..5usize).prop_map(|from| Step::Merge { from }),
     ]
@@ -158,9 +158,17 @@ fn apply(vault: &mut Vault, step: &Step, other: &Vault) {
             } else {
                 FieldKey::user("f0")
             };
-            let value = value.map_or(Value::Absent, |value| {
-                Value::Text(name('v', value).as_str().into())
-            });
+            let lines = |lines: &[&str]| {
+                Value::from_lines(lines.iter().map(|line| Text::from(*line)).collect())
+            };
+            let value = match value {
+                None => Value::Absent,
+                // These three show the same.
+                Some(3) => lines(&["v0\nv1\nv2"]),
+                Some(4) => lines(&["v0", "v1\nv2"]),
+                Some(5) => lines(&["v0", "v1", "v2"]),
+                Some(value) => Value::Text(name('v', value).as_str().into()),
+            };
             vault.insert(
                 &record(id),
                 Change {
