@@ -519,12 +519,13 @@ impl<'a> Attempt<'a> {
         rng: &mut dyn CryptoRng,
     ) -> Result<Option<Vec<u8>>, SyncError> {
         let change_count = self.replica.vault().change_count();
-        let mut part = shape.part_of(self.replica.vault()).into_owned();
+        let vault = self.replica.vault();
         // A purge cannot be written for the desktop client. What this device has purged stays there
         // as long as the account is shared: other devices may count on it.
-        if let (Shape::Desktop, Some(remote)) = (shape, remote) {
-            part.merge(&remote.part_for(Original::Desktop));
-        }
+        let part = match (shape, remote) {
+            (Shape::Desktop, Some(remote)) => vault.part_beside(Original::Desktop, remote),
+            _ => shape.part_of(vault).into_owned(),
+        };
         let account = self.replica.account();
         let device = account.and_then(|account| Some((account, account.device.as_ref()?)));
         let roll_call = device.zip(read).map(|((account, device), read)| {

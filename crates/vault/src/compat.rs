@@ -81,6 +81,23 @@ impl Vault {
         self.loadable_by(program, Ties::Resolved)
     }
 
+    /// The part of this vault that is written for an original program in place of `there`, which was
+    /// merged into this vault.
+    ///
+    /// What is there at a time of a field stays as it is: the program may have it, and refuses any
+    /// other form of it. So nothing is removed there that the program can read, not even what was
+    /// purged here.
+    pub fn part_beside(&self, program: Original, there: &Self) -> Self {
+        let mut part = there.part_for(program);
+        for (id, record) in self.part_for(program).records {
+            match part.records.get_mut(&id) {
+                Some(there) => there.add_at_other_times(record),
+                None => drop(part.records.insert(id, record)),
+            }
+        }
+        part
+    }
+
     pub(crate) fn loadable_by(&self, program: Original, ties: Ties) -> Self {
         let mut part = Self::new();
         for (id, record) in self
@@ -94,6 +111,24 @@ impl Vault {
             }
         }
         part
+    }
+}
+
+impl Record {
+    /// Adds those changes of another record whose fields have no change at their time here.
+    fn add_at_other_times(&mut self, other: Self) {
+        let there = &self.changes;
+        let is_used = |change: &Change| {
+            let place =
+                there.partition_point(|one| (&one.key, &one.stamp) < (&change.key, &change.stamp));
+            there
+                .get(place)
+                .is_some_and(|one| one.is_of_one_time(change))
+        };
+        let added = other.changes.into_iter();
+        let added: Vec<Change> = added.filter(|change| !is_used(change)).collect();
+        self.changes.extend(added);
+        self.changes.sort_unstable();
     }
 }
 

@@ -8,6 +8,7 @@ mod laws;
 mod merges;
 mod pmdb;
 mod purged;
+mod rest;
 mod roll_call;
 mod round_trips;
 mod sync_keys;
