@@ -10,6 +10,7 @@
 use std::cmp::Ordering;
 
 use crate::record::{Change, Record, RecordId, Vault, is_known, newest_of};
+use crate::view::Claim;
 
 /// What a merge brought, in numbers and ids. The ids are in ascending order.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -116,24 +117,23 @@ impl Vault {
     }
 
     /// The records among `with_new_path` whose path another record wants too, in ascending order.
-    /// If all records that want a path are among them, the one with the lowest id has no clash.
+    /// If all records that want a path are among them, the one that keeps it has no clash.
     fn find_clashes(&self, with_new_path: &[&RecordId]) -> Vec<RecordId> {
         if with_new_path.is_empty() {
             return Vec::new();
         }
-        let mut paths = Vec::new();
-        for (id, record) in &self.records {
-            paths.extend(record.state().into_live_path().map(|path| (path, id)));
-        }
-        paths.sort();
+        let claims = self.records.iter();
+        let claims = claims.filter_map(|(id, record)| record.state().into_claim(id));
+        let mut claims: Vec<Claim<'_>> = claims.collect();
+        claims.sort();
         let mut clashing = Vec::new();
-        for group in paths
-            .chunk_by(|a, b| a.0 == b.0)
+        for group in claims
+            .chunk_by(|a, b| a.path == b.path)
             .filter(|group| group.len() > 1)
         {
             let arrived: Vec<&RecordId> = group
                 .iter()
-                .map(|(_, id)| *id)
+                .map(|claim| claim.id)
                 .filter(|id| with_new_path.binary_search(id).is_ok())
                 .collect();
             let keeps_path = usize::from(arrived.len() == group.len());

@@ -6,9 +6,10 @@
 //!  - a record is live if its newest path is set. It is also live if a user field changed after the
 //!    deletion: the record then has its last path again, so that an edit on another device is not
 //!    lost;
-//!  - if several records have the same path, the one with the lowest id keeps it. Each of the
-//!    others shows under that path, a tilde, and at least four characters of its id, as many as
-//!    make its path unique.
+//!  - if several records have the same path, one keeps it: the one with the lowest id, but a record
+//!    that lives in spite of its deletion yields to one that was not deleted. Each of the others
+//!    shows under that path, a tilde, and at least four characters of its id, as many as make its
+//!    path unique.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -61,7 +62,7 @@ pub struct ViewRecord<'a> {
     pub id: &'a RecordId,
     /// The path under which it shows. No other live record has this path.
     pub path: Cow<'a, Text>,
-    /// The path that it has in its changes, if a record with a lower id keeps that path.
+    /// The path that it has in its changes, if another record keeps that path.
     pub clash: Option<Cow<'a, Text>>,
     /// True if it was deleted and lives because a field changed after the deletion.
     pub revived: bool,
@@ -109,6 +110,25 @@ impl<'a> ViewRecord<'a> {
     }
 }
 
+/// A path that a record would show under. Of several claims to one path, the lowest one counts.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Claim<'a> {
+    pub(crate) path: Cow<'a, Text>,
+    // A record that was deleted comes after one that took its place.
+    revived: bool,
+    pub(crate) id: &'a RecordId,
+}
+
+impl ViewRecord<'_> {
+    fn claim(&self) -> Claim<'_> {
+        Claim {
+            path: Cow::Borrowed(self.path.as_ref()),
+            revived: self.revived,
+            id: self.id,
+        }
+    }
+}
+
 fn show(change: &Change) -> Option<ViewField<'_>> {
     change.value.shown().map(|value| ViewField {
         name: &change.key.name,
@@ -140,8 +160,7 @@ impl Vault {
                 State::Pathless => {}
             }
         }
-        // Stable: among equal paths the lowest id stays first.
-        live.sort_by(|a, b| a.path.cmp(&b.path));
+        live.sort_by(|a, b| a.claim().cmp(&b.claim()));
         resolve_clashes(&mut live);
         View { live, deleted }
     }
@@ -187,6 +206,14 @@ impl<'a> State<'a> {
     pub(crate) fn into_live_path(self) -> Option<Cow<'a, Text>> {
         match self {
             State::Live { path, .. } => Some(path),
+            State::Deleted { .. } | State::Pathless => None,
+        }
+    }
+
+    /// What a record of this id and state would show under, if it is live.
+    pub(crate) fn into_claim(self, id: &'a RecordId) -> Option<Claim<'a>> {
+        match self {
+            State::Live { path, revived } => Some(Claim { path, revived, id }),
             State::Deleted { .. } | State::Pathless => None,
         }
     }
@@ -240,8 +267,8 @@ impl Record {
     }
 }
 
-/// Gives a unique path to each record whose path a record with a lower id has too. `live` is sorted
-/// by path, then id, before and after.
+/// Gives a unique path to each record whose path another one keeps. `live` is sorted by claims
+/// before, and by paths after.
 fn resolve_clashes(live: &mut [ViewRecord<'_>]) {
     let mut losers = Vec::new();
     for (index, pair) in live.windows(2).enumerate() {
@@ -525,6 +552,28 @@ mod tests {
                 ("p~C0FF", "C0FFEE01"),
                 ("p~C0FFE", "C0FFEE02"),
             ],
+        );
+    }
+
+    #[test]
+    fn a_revived_record_yields_to_its_living_successor() {
+        let edited = [
+            path(1, "p"),
+            deletion(5),
+            user(6, "f", Value::Text("v".into())),
+        ];
+        check_paths(
+            &[
+                ("A111", &edited),
+                ("B222", &[path(5, "p")]),
+                ("C333", &[path(7, "p")]),
+            ],
+            &[("p", "B222"), ("p~A111", "A111"), ("p~C333", "C333")],
+        );
+        // Of revived records alone, the lowest id keeps the path.
+        check_paths(
+            &[("A111", &edited), ("B222", &edited)],
+            &[("p", "A111"), ("p~B222", "B222")],
         );
     }
 
