@@ -135,6 +135,9 @@ impl App {
                 self.out.warn(&why.message);
                 self.confirm_replace().map(|()| Answer::Agreed)
             }
+            _ if !self.ask.has_person() && !self.ask.yes => {
+                Err(Need::Confirmation(question.clone()).into())
+            }
             _ => {
                 let asked = self.ask.confirm(&question.to_string());
                 asked.map(|()| Answer::Agreed)

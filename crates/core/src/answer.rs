@@ -11,8 +11,10 @@ use passmate_sync::{Decision, HeldBack, Policy};
 
 use crate::clock::local_time;
 use crate::command::shell_word;
+use crate::escape::escape;
 use crate::problem::{HELD_BACK_HINT, Problem, ProblemKind};
 use crate::shared_folder::FolderError;
+use crate::units::readable;
 
 /// The result of a call.
 pub type Reply<T> = Result<T, Halt>;
@@ -76,6 +78,16 @@ impl From<Need> for Problem {
                 Self::new(ProblemKind::HeldBack, question.to_string(), place.hint())
             }
             Need::Confirmation(Question::ReplaceRemote { why }) => why,
+            Need::Confirmation(Question::TooLarge { host, len, limit }) => Self::new(
+                ProblemKind::TooLarge,
+                format!(
+                    "with this change the vault takes {}, and {} accepts {}",
+                    readable(len),
+                    escape(&host),
+                    readable(usize::try_from(limit).unwrap_or(usize::MAX))
+                ),
+                "nothing was changed; store less, or add --yes to store it on this device alone",
+            ),
             Need::Confirmation(_) => Self::new(
                 ProblemKind::Cancelled,
                 "this needs a confirmation, but there is no terminal to ask on",
@@ -180,6 +192,15 @@ pub enum Question {
         /// Why it cannot be opened.
         why: Problem,
     },
+    /// Store a change after which the vault is larger than its server accepts.
+    TooLarge {
+        /// The server.
+        host: String,
+        /// The length of the vault as a btoken, in bytes.
+        len: usize,
+        /// The longest btoken that the server accepts, in bytes.
+        limit: u32,
+    },
     /// Put a copy in the place of a vault that may be sound. The vault gets another name.
     ReplaceVault {
         /// The vault.
@@ -277,6 +298,13 @@ impl fmt::Display for Question {
             }
             Self::HeldBack { place, held } => write!(f, "what comes from {place} would {held}"),
             Self::ReplaceRemote { why } => write!(f, "{}", why.message),
+            Self::TooLarge { host, len, limit } => write!(
+                f,
+                "With this change the vault takes {}, and {host} accepts {}: nothing can be sent \
+                 there then. Store it on this device all the same?",
+                readable(*len),
+                readable(usize::try_from(*limit).unwrap_or(usize::MAX))
+            ),
             Self::ReplaceVault {
                 path,
                 records: Some(records),

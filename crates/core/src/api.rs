@@ -33,6 +33,7 @@ use crate::session::{PassphraseChange, Session};
 use crate::share::link::Link;
 use crate::share::qr::wireless_network;
 use crate::shared_folder::{FolderReport, Sealing};
+use crate::size;
 use crate::state::State;
 use crate::sync_all::{
     Occasion, SyncAnswer, SyncPreview, SyncRequest, Synced, preview, require_place,
@@ -262,7 +263,11 @@ impl VaultApi for Session {
         saved: &mut dyn FnMut(&Edited),
     ) -> Reply<Changed> {
         let before = self.stored();
-        let edited = edit(self, change, consent).inspect_err(|_| self.revert())?;
+        let edited = edit(self, change, consent).and_then(|edited| {
+            size::check(self, &before.vault, consent)?;
+            Ok(edited)
+        });
+        let edited = edited.inspect_err(|_| self.revert())?;
         let is_synced = self.sync_settings().auto && edited.changes > 0;
         let after = is_synced.then(|| self.vault().clone());
         if matches!(change, Edit::Purge { .. }) {

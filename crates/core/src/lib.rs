@@ -32,11 +32,13 @@ pub mod session;
 pub mod settings;
 pub mod share;
 pub mod shared_folder;
+pub mod size;
 pub mod state;
 pub mod strength;
 pub mod sync_all;
 pub mod sync_setup;
 pub mod sync_status;
+pub mod units;
 
 pub use passmate_interchange as interchange;
 pub use passmate_sync as sync;

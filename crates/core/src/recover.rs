@@ -12,7 +12,7 @@ use passmate_vault::{Document, Passphrase};
 
 use crate::answer::{Consent, Halt, Need, Question, Reply};
 use crate::command::command;
-use crate::disk::{self, beside, folder_of, previous_of};
+use crate::disk::{self, beside, folder_of};
 use crate::escape::escape;
 use crate::problem::Problem;
 use crate::session::{Session, SessionError, VaultLocation, read_document};
@@ -148,24 +148,6 @@ fn way_back(best: &FoundCopy, count: usize) -> String {
         "{} brings back {what}{rest}",
         command(["passmate", "recover"]).arg(&best.path)
     )
-}
-
-/// A new vault may be made here: neither a vault nor a copy is in its way.
-///
-/// # Errors
-/// [`SessionError::Exists`] and [`SessionError::CopyExists`].
-pub fn check_free(location: &VaultLocation) -> Result<(), SessionError> {
-    let path = location.path().to_owned();
-    if location.exists() {
-        // A link to nothing is told apart from a vault.
-        location.file()?;
-        return Err(SessionError::Exists { path });
-    }
-    let copy = previous_of(&path);
-    match copy.symlink_metadata() {
-        Ok(_) => Err(SessionError::CopyExists { path, copy }),
-        Err(_) => Ok(()),
-    }
 }
 
 /// The vault's file and all files beside it that may hold a copy, the likeliest way back first.

@@ -36,7 +36,6 @@ pub use location::VaultLocation;
 pub use passphrase::PassphraseChange;
 
 use crate::disk::{self, Lock, folder_of, previous_of};
-use crate::recover;
 use crate::settings::SyncSettings;
 pub(crate) use location::FILE_LEN_MAX;
 
@@ -105,7 +104,7 @@ impl Session {
             .make_folder(folder)
             .map_err(location.io("make the folder of"))?;
         let lock = location.lock()?;
-        recover::check_free(&location)?;
+        location.check_free()?;
         let document = Document::new(Vault::new());
         let plaintext = encode_v3(&document)?;
         let container = location.seal(&plaintext, &passphrase)?;

@@ -22,6 +22,7 @@ use crate::problem::{Problem, ProblemKind};
 use crate::records::text;
 use crate::session::Session;
 use crate::shared_folder::{self, FolderError, FolderPreview, FolderReport, Skipped, Why};
+use crate::size;
 use crate::state::State;
 use crate::sync_status::Quota;
 
@@ -378,6 +379,11 @@ pub(crate) fn conclude(session: &Session, result: Result<Report, SyncError>) -> 
             }
         }
         Err(SyncError::HeldBack(held)) => Err(held_back(Place::Server(place.clone()), held)),
+        Err(error @ SyncError::Remote(RemoteError::TooLarge { .. })) => {
+            let advice = size::advice(session.vault());
+            let hint = format!("everything is saved on this device; {advice}");
+            Err(Problem::from(error).with_hint(hint).into())
+        }
         Err(error) => Err(error.into()),
     };
     Synced {

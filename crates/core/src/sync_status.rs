@@ -3,7 +3,7 @@
 use passmate_proto::BTOKEN_LEN_MAX_DEFAULT;
 pub use passmate_sync::Content;
 use passmate_sync::{RemoteError, Replica, SyncError};
-use passmate_vault::{Account, Shape, Trust, format};
+use passmate_vault::{Account, RollCall, Shape, Trust, Vault, format};
 
 use crate::state::{LastSync, LastTry, State};
 
@@ -110,6 +110,12 @@ impl Quota {
         self.used.saturating_mul(100) / limit
     }
 
+    /// Whether the vault is larger than what the server takes.
+    #[must_use]
+    pub fn is_exceeded(&self) -> bool {
+        u32::try_from(self.used).map_or(true, |used| used > self.limit)
+    }
+
     /// Bytes left; 0 if the vault is too large already.
     #[must_use]
     pub fn left(&self) -> usize {
@@ -128,8 +134,7 @@ pub fn status(replica: &dyn Replica, state: &State) -> Result<Status, SyncError>
     let account = replica.account().ok_or(SyncError::NotSetUp)?;
     let vault = replica.vault();
     let shape = account.shape;
-    let plaintext = format::encode_btoken_as(shape, vault, &account.devices)
-        .map_err(RemoteError::Unsealable)?;
+    let len = btoken_len(vault, account, &account.devices)?;
     let stated = state.last_sync.and_then(|last| last.btoken_len_max);
     Ok(Status {
         host: account.host.clone(),
@@ -149,8 +154,19 @@ pub fn status(replica: &dyn Replica, state: &State) -> Result<Status, SyncError>
         lost: account.is_lost,
         retired: account.retired.len(),
         devices: devices(account, replica.now()),
-        quota: Quota::new(plaintext.len() + format::btoken::BTOKEN_OVERHEAD, stated),
+        quota: Quota::new(len, stated),
     })
+}
+
+/// The length of a vault as the btoken of an account.
+pub(crate) fn btoken_len(
+    vault: &Vault,
+    account: &Account,
+    devices: &RollCall,
+) -> Result<usize, SyncError> {
+    let plaintext = format::encode_btoken_as(account.shape, vault, devices);
+    let plaintext = plaintext.map_err(RemoteError::Unsealable)?;
+    Ok(plaintext.len() + format::btoken::BTOKEN_OVERHEAD)
 }
 
 /// How a server is trusted, in words.

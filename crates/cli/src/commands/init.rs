@@ -5,7 +5,6 @@ use passmate_core::escape::escape;
 use passmate_core::import::problem_of;
 use passmate_core::interchange::{Format, ImportError, parse};
 use passmate_core::problem::{Problem, ProblemKind};
-use passmate_core::recover;
 use passmate_core::session::Session;
 use passmate_core::shared_folder::Sealing;
 use passmate_core::strength::is_weak;
@@ -31,7 +30,7 @@ const TRIES: usize = 3;
 
 pub(crate) fn run(app: &App, _: &Args) -> Result<(), Problem> {
     // Before anybody chooses a passphrase.
-    recover::check_free(&app.location)?;
+    app.location.check_free()?;
     let passphrase = app.ask.new_passphrase()?;
     warn_if_weak(app, &passphrase);
     let session = Session::create(app.location.clone(), passphrase.clone())?;

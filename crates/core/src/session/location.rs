@@ -14,7 +14,7 @@ use rand_core::UnwrapErr;
 
 use super::error::SessionError;
 use crate::clock::{Clock, system_clock};
-use crate::disk::{Disk, Lock, LockError, RealDisk, folder_of};
+use crate::disk::{Disk, Lock, LockError, RealDisk, folder_of, previous_of};
 
 /// Where a vault is, and the disk, clock and key derivation that it uses.
 #[derive(Debug, Clone)]
@@ -111,6 +111,25 @@ impl VaultLocation {
             return Err(SessionError::NotAFile { path });
         }
         Ok(self.at(path))
+    }
+
+    /// Checks that a new vault may be made here: neither a vault nor a previous copy is in its way.
+    ///
+    /// # Errors
+    /// [`SessionError::Exists`] and [`SessionError::CopyExists`], among those of a vault that cannot
+    /// be found.
+    pub fn check_free(&self) -> Result<(), SessionError> {
+        let path = self.path.clone();
+        if self.exists() {
+            // A link to nothing is told apart from a vault.
+            self.file()?;
+            return Err(SessionError::Exists { path });
+        }
+        let copy = previous_of(&path);
+        match copy.symlink_metadata() {
+            Ok(_) => Err(SessionError::CopyExists { path, copy }),
+            Err(_) => Ok(()),
+        }
     }
 
     /// Another file, on the same disk and with the same clock and key derivation.

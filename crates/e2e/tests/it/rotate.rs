@@ -58,13 +58,22 @@ fn a_vault_too_large_for_its_server_rotates_to_less_history() {
         .ok();
     first.run(&["sync", "setup", &address, "--pin", &pin]).ok();
     join(&second, &server, &first.run(&["sync", "key"]).ok(), &[]).ok();
-    for number in 0..3 {
-        first
-            .run_with(&["set", "mail", "note"], &number.to_string().repeat(3000))
-            .ok();
+    let note = |number: u8| number.to_string().repeat(3000);
+    for number in 0..2 {
+        first.run_with(&["set", "mail", "note"], &note(number)).ok();
     }
+    // The change that makes the vault too large is named, and needs a yes.
+    let said = first.run_with(&["set", "mail", "note"], &note(2));
+    assert!(said.err.contains("accepts 8.7 KiB"), "{said:?}");
+    said.failed(23);
+    assert_eq!(first.run(&["show", "mail", "note"]).ok().trim(), note(1));
+    first
+        .run_with(&["set", "mail", "note", "--yes"], &note(2))
+        .ok();
     let said = first.run(&["sync"]);
     assert!(said.err.contains("--keep-history"), "{said:?}");
+    let purge = "note of mail takes most, 8.7 KiB: `passmate purge mail note --earlier`";
+    assert!(said.err.contains(purge), "{said:?}");
     said.failed(23);
 
     // A time that is not in the past is refused. Without a confirmation, nothing changes.
