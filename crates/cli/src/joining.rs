@@ -62,20 +62,18 @@ pub(crate) fn ask_folder_key(app: &App, needed: Problem) -> Result<FolderKey, Pr
     if !app.ask.has_person() || app.ask.yes {
         return Err(needed);
     }
+    app.out.note(
+        "the copies in this folder are under a key, which `passmate sync key --folder` shows on \
+         another device",
+    );
     for _ in 0..TRIES {
-        let typed = app.ask.hidden(
-            "The copies in this folder are under a key, which `passmate sync key --folder` shows on \
-             another device.\nFolder key: ",
-            "folder key",
-        )?;
-        let typed = String::from_utf8_lossy(typed.as_bytes());
-        let typed = Zeroizing::new(typed.trim().to_owned());
+        let typed = app.ask.hidden("Folder key: ", "folder key")?;
         if typed.is_empty() {
             break;
         }
-        match FolderKey::parse(&typed) {
+        match parse_folder_key(typed.as_bytes()) {
             Ok(key) => return Ok(key),
-            Err(error) => app.out.warn(&error.to_string()),
+            Err(problem) => app.out.warn(&problem.message),
         }
     }
     Err(needed)
