@@ -37,6 +37,8 @@ pub(crate) struct App {
     pub(crate) location: VaultLocation,
     pub(crate) ask: Ask,
     pub(crate) out: Output,
+    /// The profile, or the vault's path; `None` for the default vault.
+    pub(crate) vault_name: Option<String>,
     /// The person named no other vault or profile.
     pub(crate) is_default_vault: bool,
     pub(crate) sync: SyncSettings,
@@ -68,12 +70,16 @@ impl App {
         &self,
         mut call: impl FnMut(&Passphrase) -> Result<T, Problem>,
     ) -> Result<T, Problem> {
+        let prompt = match &self.vault_name {
+            Some(name) => format!("Master passphrase of {name}: "),
+            None => "Master passphrase: ".to_owned(),
+        };
         let mut tries_left = match self.ask.passphrase {
             PassphraseSource::Terminal => TRIES_LEFT,
             _ => 0,
         };
         loop {
-            let passphrase = self.ask.passphrase("Master passphrase: ")?;
+            let passphrase = self.ask.passphrase(&prompt)?;
             match call(&passphrase) {
                 Err(problem) if problem.kind == ProblemKind::WrongPassphrase && tries_left > 0 => {
                     self.out.warn("wrong passphrase, try again");

@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    code, completions, edit, export, find, generate, history, import, init, list, passwd, purge,
-    qr, record, recover, restore, show, sync, undo,
+    code, completions, edit, export, find, generate, history, import, init, list, passwd, profiles,
+    purge, qr, record, recover, restore, show, sync, undo,
 };
 use crate::config::Global;
 
@@ -59,6 +59,7 @@ pub(crate) enum Command {
     Import(import::Args),
     Passwd(passwd::Args),
     Recover(recover::Args),
+    Profiles(profiles::Args),
     Sync(sync::Args),
     Completions(completions::Args),
 }

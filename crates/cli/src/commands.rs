@@ -11,6 +11,7 @@ pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod list;
 pub(crate) mod passwd;
+pub(crate) mod profiles;
 pub(crate) mod purge;
 pub(crate) mod qr;
 pub(crate) mod record;

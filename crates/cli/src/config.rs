@@ -4,6 +4,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use passmate_core::command::shell_word;
+use passmate_core::escape::escape;
 use passmate_core::problem::Problem;
 use passmate_core::session::VaultLocation;
 use passmate_core::settings::{Color, Settings, default_vault, profile_vault};
@@ -88,7 +90,16 @@ impl Global {
 
     fn output_with(&self, color: Option<Color>) -> Output {
         let color = self.color.map(Color::from).or(color).unwrap_or_default();
-        Output::new(self.json, self.quiet, self.verbose, color)
+        Output::new(self.json, self.quiet, self.verbose, color).with_option(self.vault_option())
+    }
+
+    /// The option by which the person named the vault, as they could type it again.
+    fn vault_option(&self) -> Option<String> {
+        match (&self.vault, &self.profile) {
+            (Some(vault), _) => Some(format!("--vault {}", shell_word(vault))),
+            (None, Some(profile)) => Some(format!("--profile {}", shell_word(profile))),
+            (None, None) => None,
+        }
     }
 }
 
@@ -114,10 +125,16 @@ pub(crate) fn gather(global: &Global) -> Result<App, Problem> {
     let named = global.config.clone();
     let named = named.or_else(|| variable("PASSMATE_CONFIG").map(PathBuf::from));
     let settings = Settings::read(named.as_deref())?;
-    let path = vault_path(global, &settings)?;
+    let (path, profile) = vault_path(global, &settings)?;
+    let is_default_vault = default_vault().is_ok_and(|default| default == path);
     let out = global.output_with(settings.color);
     Ok(App {
-        is_default_vault: default_vault().is_ok_and(|default| default == path),
+        vault_name: match profile {
+            Some(profile) => Some(profile),
+            None if is_default_vault => None,
+            None => Some(escape(&path.display().to_string())),
+        },
+        is_default_vault,
         location: VaultLocation::new(path),
         ask: Ask {
             no_input: global.no_input,
@@ -131,7 +148,8 @@ pub(crate) fn gather(global: &Global) -> Result<App, Problem> {
     })
 }
 
-fn vault_path(global: &Global, settings: &Settings) -> Result<PathBuf, Problem> {
+/// The vault, and its profile if one was named.
+fn vault_path(global: &Global, settings: &Settings) -> Result<(PathBuf, Option<String>), Problem> {
     let layers = [
         (global.vault.clone(), global.profile.clone()),
         (
@@ -148,12 +166,12 @@ fn vault_path(global: &Global, settings: &Settings) -> Result<PathBuf, Problem> 
                     "name one of the two",
                 ));
             }
-            (Some(vault), None) => return Ok(vault),
-            (None, Some(profile)) => return Ok(profile_vault(&profile)?),
+            (Some(vault), None) => return Ok((vault, None)),
+            (None, Some(profile)) => return Ok((profile_vault(&profile)?, Some(profile))),
             (None, None) => {}
         }
     }
-    Ok(default_vault()?)
+    Ok((default_vault()?, None))
 }
 
 fn passphrase_source(global: &Global, settings: &Settings) -> Result<PassphraseSource, Problem> {

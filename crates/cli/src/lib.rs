@@ -17,5 +17,6 @@ mod prompt;
 mod report;
 mod terminal;
 mod tree;
+mod wording;
 
 pub use program::main;

@@ -17,6 +17,7 @@ use passmate_core::sync_all::{Level, Notice};
 use zeroize::Zeroizing;
 
 use crate::exit::code_of;
+use crate::wording::{keep_option, wrap};
 
 /// The way out.
 #[derive(Debug, Clone)]
@@ -27,6 +28,8 @@ pub(crate) struct Output {
     is_verbose: bool,
     is_terminal: bool,
     is_colored: bool,
+    /// The option by which the person named the vault.
+    option: Option<String>,
 }
 
 impl Output {
@@ -36,7 +39,10 @@ impl Output {
             Color::Always => true,
             Color::Never => false,
             Color::Auto => {
-                is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+                let is =
+                    |name: &str, value: &str| std::env::var_os(name).is_some_and(|v| v == value);
+                let has_no_color = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
+                is_terminal && !has_no_color && !is("TERM", "dumb")
             }
         };
         Self {
@@ -45,6 +51,7 @@ impl Output {
             is_verbose,
             is_terminal,
             is_colored,
+            option: None,
         }
     }
 
@@ -82,14 +89,14 @@ impl Output {
     /// Something that a person may like to know while they watch; a script never sees it.
     pub(crate) fn note(&self, text: &str) {
         if !self.is_quiet && !self.json && (self.is_verbose || io::stderr().is_terminal()) {
-            say(text);
+            self.say(text);
         }
     }
 
     /// Something that matters although the command came through.
     pub(crate) fn warn(&self, text: &str) {
         if !self.is_quiet {
-            say(&format!("warning: {text}"));
+            self.say(&format!("warning: {text}"));
         }
     }
 
@@ -139,6 +146,25 @@ impl Output {
         write_out(text.as_bytes())
     }
 
+    /// The same with an option that names the vault, for the commands that it suggests.
+    pub(crate) fn with_option(self, option: Option<String>) -> Self {
+        Self { option, ..self }
+    }
+
+    /// One line to standard error. It is always escaped: logs are read on terminals later. On a
+    /// terminal it is broken between words.
+    fn say(&self, text: &str) {
+        let text = format!("passmate: {}", escape(text));
+        let text = keep_option(&text, self.option.as_deref());
+        let columns = io::stderr()
+            .is_terminal()
+            .then(|| rustix::termios::tcgetwinsize(io::stderr()).ok())
+            .flatten()
+            .map_or(0, |size| usize::from(size.ws_col));
+        // Without a standard error there is nobody to tell.
+        let _ = writeln!(io::stderr(), "{}", wrap(&text, columns));
+    }
+
     /// Two lines that help, or one object.
     pub(crate) fn problem(&self, problem: &Problem) {
         if self.json {
@@ -146,13 +172,13 @@ impl Output {
                 "version": 1,
                 "code": code_of(problem.kind),
                 "error": problem.message,
-                "hint": problem.hint,
+                "hint": keep_option(&problem.hint, self.option.as_deref()),
             });
             let _ = writeln!(io::stderr(), "{}", json_line(&object));
             return;
         }
-        say(&format!("error: {}", problem.message));
-        say(&format!("hint: {}", problem.hint));
+        self.say(&format!("error: {}", problem.message));
+        self.say(&format!("hint: {}", problem.hint));
     }
 }
 
@@ -160,12 +186,6 @@ impl Output {
 pub(crate) const NAME: Style = AnsiColor::Blue.on_default().bold();
 /// The style of what should be noticed.
 pub(crate) const NOTICE: Style = AnsiColor::Yellow.on_default();
-
-/// One line to standard error. It is always escaped: logs are read on terminals later.
-fn say(text: &str) {
-    // Without a standard error there is nobody to tell.
-    let _ = writeln!(io::stderr(), "passmate: {}", escape(text));
-}
 
 fn write_out(bytes: &[u8]) -> Result<(), Problem> {
     let mut out = io::stdout().lock();

@@ -11,8 +11,8 @@ use passmate_core::settings::Color;
 use crate::app::App;
 use crate::args::{Cli, Command};
 use crate::commands::{
-    code, completions, edit, export, find, generate, history, import, init, list, passwd, purge,
-    qr, record, recover, restore, show, sync, undo,
+    code, completions, edit, export, find, generate, history, import, init, list, passwd, profiles,
+    purge, qr, record, recover, restore, show, sync, undo,
 };
 use crate::config::gather;
 use crate::editor::delete_leftovers;
@@ -68,6 +68,7 @@ fn run(app: &App, command: &Command) -> Result<(), Problem> {
         Command::Import(args) => import::run(app, args),
         Command::Passwd(args) => passwd::run(app, args),
         Command::Recover(args) => recover::run(app, args),
+        Command::Profiles(args) => profiles::run(app, args),
         Command::Sync(args) => sync::run(app, args),
         Command::Completions(args) => completions::run(app, args, Cli::command()),
     }

@@ -147,12 +147,35 @@ impl Settings {
     }
 }
 
+/// How many profiles are looked at.
+const PROFILES_MAX: usize = 1000;
+
 /// The vault of a person who named none: `$XDG_DATA_HOME/passmate/vault.pmdb`.
 ///
 /// # Errors
 /// [`SettingsError::NoHome`].
 pub fn default_vault() -> Result<PathBuf, SettingsError> {
     Ok(base()?.data_dir().join("passmate/vault.pmdb"))
+}
+
+/// The profiles that have a vault, in order of their names, and the paths of these vaults.
+///
+/// # Errors
+/// [`SettingsError::NoHome`].
+pub fn profiles() -> Result<Vec<(String, PathBuf)>, SettingsError> {
+    let folder = base()?.data_dir().join("passmate/profiles");
+    let entries = std::fs::read_dir(folder).into_iter().flatten();
+    let mut profiles: Vec<_> = entries
+        .take(PROFILES_MAX)
+        .flatten()
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let vault = profile_vault(&name).ok()?;
+            vault.is_file().then_some((name, vault))
+        })
+        .collect();
+    profiles.sort();
+    Ok(profiles)
 }
 
 /// The vault of a profile: `$XDG_DATA_HOME/passmate/profiles/NAME/vault.pmdb`.

@@ -70,6 +70,7 @@ const COMMANDS: &[(&str, Effect)] = &[
     ("export", Nothing),
     ("passwd", Nothing),
     ("recover", Nothing),
+    ("profiles", Nothing),
     ("completions", Nothing),
     // It is the sync.
     ("sync", Nothing),

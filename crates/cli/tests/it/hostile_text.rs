@@ -52,6 +52,7 @@ const CALLS: &[&[&str]] = &[
     &["import", "PATH", "PATH"],
     &["import", "chrome-csv", "PATH"],
     &["export", "csv", "PATH/none"],
+    &["profiles"],
     &["recover"],
     &["recover", "PATH"],
     &["sync"],

@@ -89,9 +89,9 @@ impl Terminal {
         }
     }
 
-    /// The text on the screen.
+    /// The text on the screen. Lines that the program broke between words are one again.
     pub(crate) fn text(&self) -> String {
-        self.screen.screen().contents()
+        self.screen.screen().contents().replace("\n          ", " ")
     }
 
     /// Waits until the screen shows a text.
