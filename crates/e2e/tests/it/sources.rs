@@ -18,7 +18,9 @@ fn collect(folder: &Path, files: &mut Vec<(PathBuf, String)>) {
         let path = entry.unwrap().path();
         if path.is_dir() {
             collect(&path, files);
-        } else if path.extension().is_some_and(|suffix| suffix == "rs") {
+        } else if path.extension().is_some_and(|suffix| suffix == "rs")
+            && !path.ends_with("tests.rs")
+        {
             let text = std::fs::read_to_string(&path).unwrap();
             files.push((path, text));
         }
