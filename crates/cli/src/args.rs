@@ -38,17 +38,22 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Init(init::Args),
+    #[command(visible_alias = "list")]
     Ls(list::Args),
+    #[command(visible_alias = "get")]
     Show(show::Args),
+    #[command(visible_alias = "add")]
     New(record::NewArgs),
     Set(record::SetArgs),
     Unset(record::UnsetArgs),
     Gen(generate::Args),
     Mv(record::MvArgs),
     Cp(record::CpArgs),
+    #[command(visible_alias = "delete")]
     Rm(record::RmArgs),
     Edit(edit::Args),
     Find(find::Args),
+    #[command(visible_alias = "otp")]
     Code(code::Args),
     Qr(qr::Args),
     History(history::Args),

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use crate::support::Server;
 use crate::support::program::{Home, finish};
+use crate::support::terminal::Terminal;
 
 fn home() -> Home {
     let home = Home::new();
@@ -167,4 +168,26 @@ fn a_suggested_command_runs_nothing_that_a_name_holds() {
             assert!(!home.path().join("owned").exists(), "{line}");
         }
     }
+}
+
+#[test]
+fn the_memory_of_a_command_is_in_no_core_file() {
+    let home = home();
+    let mut terminal = Terminal::start(&home, &["ls"]);
+    terminal.wait_for("Master passphrase: ");
+    let proc = format!("/proc/{}", terminal.process_id());
+    if let Ok(limits) = fs::read_to_string(format!("{proc}/limits")) {
+        let line = limits
+            .lines()
+            .find(|line| line.starts_with("Max core file size"))
+            .unwrap();
+        let values: Vec<&str> = line.split_whitespace().skip(4).take(2).collect();
+        assert_eq!(values, ["0", "0"], "{line}");
+        // A process that must not be dumped belongs to root in /proc, which other users notice.
+        if !rustix::process::geteuid().is_root() {
+            assert!(fs::read_link(format!("{proc}/exe")).is_err());
+        }
+    }
+    terminal.interrupt();
+    terminal.finish();
 }

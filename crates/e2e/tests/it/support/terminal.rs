@@ -89,6 +89,11 @@ impl Terminal {
         }
     }
 
+    /// The id of the program's process.
+    pub(crate) fn process_id(&self) -> u32 {
+        self.child.process_id().unwrap()
+    }
+
     /// The text on the screen. Lines that the program broke between words are one again.
     pub(crate) fn text(&self) -> String {
         self.screen.screen().contents().replace("\n          ", " ")
