@@ -208,6 +208,14 @@ impl Record {
         place_of(&self.changes, change).is_none()
     }
 
+    /// Adds changes in any order, in time nearly linear in the size of the record.
+    pub(crate) fn insert_all(&mut self, changes: Vec<Change>) {
+        if !changes.is_empty() {
+            self.changes.extend(changes);
+            *self = Self::from_changes(std::mem::take(&mut self.changes));
+        }
+    }
+
     /// Adds a change. Returns false if the record [has](Self::has) it already.
     pub(crate) fn insert(&mut self, change: Change) -> bool {
         let Some(place) = place_of(&self.changes, &change) else {
@@ -261,6 +269,8 @@ impl Change {
 
     /// True if its value was purged.
     pub fn is_purged(&self) -> bool {
+        #[cfg(test)]
+        work::note();
         matches!(self.value, Value::Purged)
     }
 
@@ -423,6 +433,35 @@ impl Ord for Value {
 impl PartialOrd for Value {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
+    }
+}
+
+/// Counts how often changes are looked at, for tests of how the work grows with a record.
+#[cfg(test)]
+pub(crate) mod work {
+    use std::cell::Cell;
+
+    thread_local! {
+        static COUNT: Cell<usize> = const { Cell::new(0) };
+    }
+
+    pub(crate) fn note() {
+        COUNT.with(|count| count.set(count.get() + 1));
+    }
+
+    /// How often a call looks at a change.
+    pub(crate) fn of(call: impl FnOnce()) -> usize {
+        let before = COUNT.with(Cell::get);
+        call();
+        COUNT.with(Cell::get) - before
+    }
+
+    /// Fails if four times the size is much more than four times the work. Quadratic work would be
+    /// sixteen times as much.
+    #[track_caller]
+    pub(crate) fn assert_nearly_linear(work_of: impl Fn(i64) -> usize) {
+        let (small, large) = (work_of(1000), work_of(4000));
+        assert!(small > 1000 && large < small * 6, "{small} and {large}");
     }
 }
 

@@ -38,13 +38,16 @@ impl Vault {
         let before = self.record(id).ok_or(EditError::NoSuchRecord)?;
         let meant = before.changes().iter().filter(|change| !change.is_purged());
         let mut vault = self.clone();
-        let (mut visible, mut count) = (BTreeSet::new(), 0);
+        let (mut visible, mut purges) = (BTreeSet::new(), Vec::new());
         for change in meant.filter(|change| is_meant(change)) {
             if before.newest(change.key.domain, &change.key.name) == Some(change) {
                 visible.insert(change.key.clone());
             }
-            vault.insert(id, purged(change));
-            count += 1;
+            purges.push(purged(change));
+        }
+        let count = purges.len();
+        if let Some(record) = vault.records.get_mut(id) {
+            record.insert_all(purges);
         }
         if self.since.is_some() {
             for key in visible {

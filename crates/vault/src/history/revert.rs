@@ -1,6 +1,8 @@
 //! Reverting to an earlier state. A revert removes nothing from the history: it makes new edits
 //! that restore the earlier values. They sync like all edits and can be reverted in turn.
 
+use std::collections::BTreeMap;
+
 use crate::record::{Domain, EditError, FieldKey, Record, RecordId, Value, Vault};
 
 impl Vault {
@@ -37,7 +39,7 @@ impl Vault {
         let Some(record) = self.record(id) else {
             return Ok(0);
         };
-        let mut wanted: Vec<(FieldKey, Value)> = Vec::new();
+        let mut wanted: BTreeMap<FieldKey, Value> = BTreeMap::new();
         for field in record
             .fields()
             .chain(then.into_iter().flat_map(Record::fields))
@@ -46,20 +48,14 @@ impl Vault {
                 continue;
             };
             let value = value_of(then, key);
-            let is_known = wanted.iter().any(|(known, _)| known == key);
-            if key.domain == Domain::User
-                && !is_known
-                && value.shown() != value_of(Some(record), key).shown()
-            {
-                wanted.push((key.clone(), value));
+            if key.domain == Domain::User && value.shown() != value_of(Some(record), key).shown() {
+                wanted.insert(key.clone(), value);
             }
         }
         let path = then.and_then(|record| record.live_path());
         let is_other_path = path != record.live_path();
         let changed = wanted.len() + usize::from(is_other_path);
-        for (key, value) in wanted {
-            self.change_value(id, key, value, now)?;
-        }
+        self.change_values(id, wanted, now)?;
         match path {
             // Another program may have given it a path that a person could not type.
             Some(path) if is_other_path => {
@@ -92,7 +88,7 @@ fn value_of(record: Option<&Record>, key: &FieldKey) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Text;
+    use crate::record::{Change, Stamp, Text, work};
 
     const NOW: i64 = 1_700_000_000;
 
@@ -167,6 +163,25 @@ mod tests {
         assert_eq!(then, shown(&self::vault()));
         assert_eq!(shown(&vault.at(NOW - 1)), []);
         assert_eq!(shown(&vault.at(NOW + 60)), shown(&vault));
+    }
+
+    #[test]
+    fn the_work_of_a_revert_grows_with_the_record_and_no_faster() {
+        work::assert_nearly_linear(|fields| {
+            let mut before = Vault::new();
+            before.create_record(id("A"), "a", NOW).unwrap();
+            let add = |vault: &mut Vault, number: i64, value: &str, time: i64| {
+                let key = FieldKey::user(format!("f{number}"));
+                let (stamp, value) = (Stamp::from_seconds(time), Value::Text(value.into()));
+                vault.insert(&id("A"), Change { key, stamp, value });
+            };
+            (0..fields).for_each(|number| add(&mut before, number, "v", NOW));
+            let mut after = before.clone();
+            // Half of them are from the future.
+            let time = |number| NOW + 1 + number % 2 * NOW;
+            (0..fields).for_each(|number| add(&mut after, number, "w", time(number)));
+            work::of(|| assert!(after.revert_to(&before, NOW + 9).is_ok()))
+        });
     }
 
     #[test]

@@ -87,6 +87,8 @@ impl Stamp {
 
     /// The seconds, if they fit an `i64`.
     pub fn seconds(&self) -> Option<i64> {
+        #[cfg(test)]
+        super::work::note();
         match &self.0 {
             Number::Small(seconds) => Some(*seconds),
             Number::Big(_) => None,
@@ -96,6 +98,8 @@ impl Stamp {
 
 impl Ord for Stamp {
     fn cmp(&self, other: &Self) -> Ordering {
+        #[cfg(test)]
+        super::work::note();
         match (&self.0, &other.0) {
             (Number::Small(a), Number::Small(b)) => a.cmp(b),
             (Number::Big(a), Number::Small(_)) => a.against_small(),
