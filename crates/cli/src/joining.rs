@@ -24,7 +24,9 @@ impl Joined {
     /// Reads a key or a link.
     fn parse(text: &str) -> Result<Self, LinkError> {
         if Link::is_meant(text) {
-            let Link { address, pin, key } = Link::parse(text)?;
+            let Link {
+                address, pin, key, ..
+            } = Link::parse(text)?;
             return Ok(Self {
                 key,
                 address: Some(address),

@@ -298,7 +298,12 @@ pub(crate) fn link(session: &Session) -> Reply<Link> {
     let (account, key) = tied(session)?;
     let address = Address::new(&account.host, account.port);
     let address = address.map_err(|error| unusable(&error))?;
-    Ok(Link::new(address, &account.trust, key.clone()))
+    Ok(Link::new(
+        address,
+        &account.trust,
+        key.clone(),
+        account.shape,
+    ))
 }
 
 /// Moves to a new account with a new key.

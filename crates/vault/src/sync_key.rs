@@ -136,12 +136,21 @@ impl SyncKey {
 
     /// The text form: 14 groups of 6 upper-case hex digits, joined by dashes; 97 characters.
     pub fn to_text(&self) -> Zeroizing<String> {
+        self.to_text_with(crc16)
+    }
+
+    /// The text form that the original desktop client accepts: it refuses our checksum.
+    pub fn to_desktop_text(&self) -> Zeroizing<String> {
+        self.to_text_with(crc16_of_the_desktop_client)
+    }
+
+    fn to_text_with(&self, checksum_of: fn(&[u8]) -> u16) -> Zeroizing<String> {
         let mut packed = Zeroizing::new([0; PACKED_LEN]);
         let (payload, checksum) = packed.split_at_mut(PAYLOAD_LEN);
         let (account, key) = payload.split_at_mut(ACCOUNT_LEN);
         account.copy_from_slice(&self.account);
         key.copy_from_slice(self.key.as_bytes());
-        checksum.copy_from_slice(&crc16(payload).to_be_bytes());
+        checksum.copy_from_slice(&checksum_of(payload).to_be_bytes());
 
         let digits = Zeroizing::new(HEXUPPER.encode(packed.as_slice()));
         let mut text = Zeroizing::new(String::with_capacity(DIGITS + DIGITS / GROUP_LEN));

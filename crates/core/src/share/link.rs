@@ -6,7 +6,7 @@
 
 use std::fmt::Write;
 
-use passmate_vault::{Pin, SyncKey, SyncKeyError, Trust};
+use passmate_vault::{Pin, Shape, SyncKey, SyncKeyError, Trust};
 use zeroize::Zeroizing;
 
 use crate::net::{Address, AddressError};
@@ -22,6 +22,8 @@ pub struct Link {
     pub pin: Option<Pin>,
     /// The key.
     pub key: SyncKey,
+    /// The shape of its account; [`Shape::Modern`] if only the link is known.
+    pub shape: Shape,
 }
 
 /// Why a text is no link. It never holds the key.
@@ -55,12 +57,23 @@ impl Link {
 
     /// The link of an account.
     #[must_use]
-    pub fn new(address: Address, trust: &Trust, key: SyncKey) -> Self {
+    pub fn new(address: Address, trust: &Trust, key: SyncKey, shape: Shape) -> Self {
         let pin = match trust {
             Trust::Pins { current, .. } => Some(*current),
             Trust::System | Trust::Ca(_) => None,
         };
-        Self { address, pin, key }
+        Self {
+            address,
+            pin,
+            key,
+            shape,
+        }
+    }
+
+    /// The key alone, as every program of its account accepts it.
+    #[must_use]
+    pub fn key_text(&self) -> Zeroizing<String> {
+        self.shape.key_text(&self.key)
     }
 
     /// Reads what [`to_text`](Self::to_text) wrote; blanks around it do not count, nor do line ends
@@ -87,6 +100,7 @@ impl Link {
             address,
             pin,
             key: SyncKey::parse(key)?,
+            shape: Shape::Modern,
         })
     }
 
@@ -131,7 +145,7 @@ mod tests {
             "[2001:db8::1]:5",
         ] {
             for trust in [&pin, &Trust::System] {
-                let link = Link::new(host.parse().unwrap(), trust, key());
+                let link = Link::new(host.parse().unwrap(), trust, key(), Shape::Modern);
                 let text = link.to_text();
                 assert!(
                     text.starts_with(&format!("passmate-sync://{host}/")) && Link::is_meant(&text),

@@ -24,7 +24,7 @@ pub struct Sheet<'a> {
 pub fn make_sheet(link: &Link, sheet: Sheet<'_>) -> Result<Zeroizing<String>, TooLong> {
     let text = link.to_text();
     let picture = Qr::new(&text)?.to_svg();
-    let groups = link.key.to_text();
+    let groups = link.key_text();
     let groups: Vec<&str> = groups.split('-').collect();
     let key: Zeroizing<String> = Zeroizing::new(
         groups
@@ -125,7 +125,7 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use passmate_vault::{Pin, Secret, Trust};
+    use passmate_vault::{Pin, Secret, Shape, Trust};
 
     use super::*;
 
@@ -136,7 +136,8 @@ mod tests {
             current: Pin::from_bytes([0x5A; 32]),
             next: None,
         };
-        let link = Link::new("home.example.org".parse().unwrap(), &trust, key.clone());
+        let address = "home.example.org".parse().unwrap();
+        let link = Link::new(address, &trust, key.clone(), Shape::Desktop);
         let html = make_sheet(
             &link,
             Sheet {
@@ -146,7 +147,7 @@ mod tests {
             },
         )
         .unwrap();
-        for group in key.to_text().split('-') {
+        for group in key.to_desktop_text().split('-') {
             assert!(html.contains(group), "{group}");
         }
         assert!(

@@ -100,6 +100,9 @@ fn a_desktop_account_is_shared_until_it_is_upgraded() {
             .ok()
             .contains("shared with: the original desktop client\n")
     );
+    // The desktop client would refuse another checksum.
+    let key = home.run(&["sync", "key"]).ok();
+    assert_eq!(key.trim_end(), account.key.to_desktop_text().as_str());
     let (there, shape) = account.fetch();
     assert_eq!(shape, BtokenShape::Desktop);
     assert_eq!(
@@ -118,6 +121,8 @@ fn a_desktop_account_is_shared_until_it_is_upgraded() {
     home.run(&["sync", "upgrade", "--yes"]).ok();
     assert_eq!(account.fetch(), (there, BtokenShape::Passmate2));
     assert!(!home.run(&["sync", "status"]).ok().contains("desktop"));
+    let key = home.run(&["sync", "key"]).ok();
+    assert_eq!(key.trim_end(), account.key.to_text().as_str());
 }
 
 /// The Python with the original program, if `scripts/test` has installed it.

@@ -2,9 +2,12 @@
 
 use std::borrow::Cow;
 
+use zeroize::Zeroizing;
+
 use super::seen::SeenChanges;
 use crate::compat::Original;
 use crate::record::Vault;
+use crate::sync_key::SyncKey;
 
 /// The form in which an account's btoken is written. It decides which programs can take part.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -19,6 +22,14 @@ pub enum Shape {
 }
 
 impl Shape {
+    /// A sync key as text that every program of an account of this shape accepts.
+    pub fn key_text(self, key: &SyncKey) -> Zeroizing<String> {
+        match self {
+            Self::Modern | Self::Upgraded => key.to_text(),
+            Self::Desktop => key.to_desktop_text(),
+        }
+    }
+
     /// The part of a vault that is written to an account of this shape.
     pub fn part_of(self, vault: &Vault) -> Cow<'_, Vault> {
         match self {

@@ -1,7 +1,7 @@
 //! `vectors/sync_keys.json` and `vectors/derived_keys.json`: sync keys that the two original
 //! clients pack and read, and the keys that they derive.
 
-use passmate_vault::{Secret, SyncKey, SyncKeyError};
+use passmate_vault::{Secret, Shape, SyncKey, SyncKeyError};
 
 use crate::{from_hex, text, vector_json};
 
@@ -19,6 +19,15 @@ fn sync_keys_of_both_programs_are_read_and_written() {
     for vector in valid {
         let expected = sync_key(vector);
         assert_eq!(expected.to_text().as_str(), text(vector, "sync_key_python"));
+        // The desktop client refuses any other checksum than its own.
+        for (shape, program) in [
+            (Shape::Desktop, "sync_key_cpp"),
+            (Shape::Modern, "sync_key_python"),
+            (Shape::Upgraded, "sync_key_python"),
+        ] {
+            let written = shape.key_text(&expected);
+            assert_eq!(written.as_str(), text(vector, program));
+        }
         for checksum in ["sync_key_python", "sync_key_cpp"] {
             assert_eq!(
                 SyncKey::parse(text(vector, checksum)).as_ref(),

@@ -41,7 +41,7 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Problem> {
         let link = plain(vault.sync_key())?;
         match args.link || args.qr {
             true => ("link", link.to_text()),
-            false => ("key", link.key.to_text()),
+            false => ("key", link.key_text()),
         }
     };
     if let Some(file) = &args.out {
