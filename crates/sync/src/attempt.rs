@@ -236,10 +236,14 @@ impl<'a> Attempt<'a> {
         let Some(mut account) = self.replica.account().cloned() else {
             return;
         };
-        if account.seen.note(&admitted.kept_of(remote)) {
-            if !self.report.delta.is_empty() {
-                account.last = Some(self.report.delta.clone());
-            }
+        // The next btoken leaves out what the desktop client cannot read, so that is not missed.
+        let kept = admitted.kept_of(remote);
+        let is_new = account.seen.note(&account.shape.part_of(&kept));
+        let has_delta = !self.report.delta.is_empty();
+        if has_delta {
+            account.last = Some(self.report.delta.clone());
+        }
+        if is_new || has_delta {
             self.replica.set_account(Some(account));
         }
     }
@@ -249,7 +253,12 @@ impl<'a> Attempt<'a> {
             return;
         };
         let vault = self.replica.vault();
-        let mut missing = account.seen.without(&self.shape().seen_of(remote));
+        let shape = self.shape();
+        let mut missing = account.seen.without(&shape.seen_of(remote));
+        if shape == Shape::Desktop && !missing.is_empty() {
+            // This device misses only what it would write itself.
+            missing = missing.common_with(&SeenChanges::of(&shape.part_of(vault)));
+        }
         // Where an original program takes part, a purged change is not written.
         missing = missing.without(&SeenChanges::purged_in(vault));
         if !missing.is_empty() && remote.history_since().is_some() {

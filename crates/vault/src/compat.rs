@@ -77,8 +77,8 @@ impl Vault {
 
     /// The part of this vault that is written for an original program.
     ///
-    /// Leaves out fields that the program does not know, texts and times that it cannot read,
-    /// records with an empty id, and ties.
+    /// Leaves out fields that the program does not know, ids, texts and times that it cannot read,
+    /// and ties.
     pub fn part_for(&self, program: Original) -> Self {
         self.loadable_by(program, Ties::Resolved)
     }
@@ -102,10 +102,7 @@ impl Vault {
 
     pub(crate) fn loadable_by(&self, program: Original, ties: Ties) -> Self {
         let mut part = Self::new();
-        for (id, record) in self
-            .records()
-            .filter(|(id, _)| program.can_read(id.as_text()) && !id.as_text().is_empty())
-        {
+        for (id, record) in self.records().filter(|(id, _)| program.can_read_id(id)) {
             let changes = loadable(record, program, ties);
             if !changes.is_empty() {
                 part.records
@@ -207,6 +204,14 @@ impl Original {
 /// The desktop client's own name of a field that only it knows.
 pub(crate) fn desktop_name(name: &Text) -> Option<&[u8]> {
     let name = name.as_bytes().strip_prefix(DESKTOP_PREFIX.as_bytes())?;
+    /// Passmate 2 cannot read a file in which a record has the empty id.
+    fn can_read_id(self, id: &RecordId) -> bool {
+        match self {
+            Self::Passmate2 => !id.as_text().is_empty(),
+            Self::Desktop => self.can_read(id.as_text()),
+        }
+    }
+
     // The desktop client would take these names for a path or a user field.
     (name != b"PATH" && !name.starts_with(b"_")).then_some(name)
 }

@@ -2,6 +2,7 @@
 //! it leaves out is not mistaken for a rollback.
 
 use format::btoken;
+use passmate_vault::compat::Original;
 use passmate_vault::format::{BtokenShape, decode_btoken, encode_desktop_btoken};
 use passmate_vault::{Secret, Shape};
 
@@ -33,10 +34,7 @@ impl Desktop {
         assert_eq!(shape, BtokenShape::Desktop);
         let mut merged = self.vault.clone();
         merged.merge(&there);
-        let has_ties = merged
-            .part_for(passmate_vault::compat::Original::Desktop)
-            .change_count()
-            < merged.change_count();
+        let has_ties = merged.part_for(Original::Desktop).change_count() < merged.change_count();
         if has_ties
             || merged
                 .view()
@@ -411,5 +409,41 @@ fn what_was_refused_and_is_too_large_leaves_a_desktop_account() {
         first.sync_with(&mut Way::to(&cloud), &refused).unwrap();
         let report = first.sync(&mut Way::to(&cloud)).unwrap();
         assert_eq!(report.rollback, None);
+    }
+}
+
+#[test]
+fn what_the_desktop_client_cannot_read_is_no_rollback() {
+    let odd = [
+        r#""A":[["PATH",100,"a"],["_note",101,"\ud800"]]"#,
+        r#""A":[["PATH",100,"a"],["_note",9223372036854775808,"far"]]"#,
+        r#""\ud800":[["PATH",100,"a"]]"#,
+    ];
+    for odd in odd {
+        let cloud = Cloud::new(Layout::Two);
+        let key = desktop_account(&cloud, &Desktop::default());
+        let plaintext = format!(r#"{{"":[["PATH",100,"no id"],["_user",100,"me"]],{odd}}}"#);
+        *cloud.borrow_mut().only_btoken() =
+            btoken::seal(plaintext.as_bytes(), &key, Calm::new().rng());
+        let (mut first, mut second) = (joined(&cloud, &key), joined(&cloud, &key));
+        let whole = first.vault.clone();
+        for number in 0..3 {
+            first.set("mail", "password", &number.to_string());
+            for device in [&mut first, &mut second] {
+                let report = device.sync(&mut Way::to(&cloud)).unwrap();
+                assert_eq!(report.rollback, None, "{odd}");
+            }
+        }
+        // Our devices keep all of it. What the desktop client can read stays in the account.
+        assert_eq!(whole.missing_from(&first.vault), 0);
+        let (there, _) = open_at(cloud.borrow_mut().only_btoken(), &key);
+        assert_eq!(there.part_for(Original::Desktop), there);
+        assert_eq!(there.record(&"".into()), whole.record(&"".into()));
+        // A vault that remembers more than it would write recovers too.
+        let mut account = first.account.clone().unwrap();
+        account.seen.note(&first.vault);
+        first.account = Some(account);
+        let report = first.sync(&mut Way::to(&cloud)).unwrap();
+        assert_eq!(report.rollback, None, "{odd}");
     }
 }

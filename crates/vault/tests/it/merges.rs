@@ -90,6 +90,6 @@ fn changes_that_the_desktop_client_cannot_read_are_not_sent() {
     let plaintext = encode_desktop_btoken(&vault).unwrap();
     assert_eq!(
         plaintext.trim_ascii_end(),
-        br#"{"A":[["PATH",1,"p"],["_l",3,"one","two"]]}"#
+        br#"{"":[["PATH",1,"q"]],"A":[["PATH",1,"p"],["_l",3,"one","two"]]}"#
     );
 }
