@@ -88,15 +88,21 @@ impl Vault {
     ///
     /// What is there at a time of a field stays as it is: the program may have it, and refuses any
     /// other form of it. So nothing is removed there that the program can read, not even what was
-    /// purged here.
+    /// purged here. Only of a resolved tie nothing stays: the program may have any of its values.
     pub fn part_beside(&self, program: Original, there: &Self) -> Self {
         let mut part = there.part_for(program);
+        for (id, record) in &self.records {
+            if let Some(there) = part.records.get_mut(id) {
+                there.remove_resolved_ties_of(record);
+            }
+        }
         for (id, record) in self.part_for(program).records {
             match part.records.get_mut(&id) {
                 Some(there) => there.add_at_other_times(record),
                 None => drop(part.records.insert(id, record)),
             }
         }
+        part.records.retain(|_, record| !record.changes.is_empty());
         part
     }
 
@@ -114,20 +120,41 @@ impl Vault {
 }
 
 impl Record {
+    fn remove_resolved_ties_of(&mut self, other: &Self) {
+        let times = other.changes.chunk_by(Change::is_of_one_time);
+        let ties = times.filter(|tied| is_resolved_tie(other, tied));
+        let ties: Vec<&Change> = ties.filter_map(<[Change]>::first).collect();
+        if !ties.is_empty() {
+            self.changes
+                .retain(|change| !has_one_at_time_of(&ties, change));
+        }
+    }
+
     /// Adds those changes of another record whose fields have no change at their time here.
     fn add_at_other_times(&mut self, other: Self) {
-        let there = &self.changes;
-        let is_used = |change: &Change| {
-            let place =
-                there.partition_point(|one| (&one.key, &one.stamp) < (&change.key, &change.stamp));
-            there
-                .get(place)
-                .is_some_and(|one| one.is_of_one_time(change))
-        };
+        let there: Vec<&Change> = self.changes.iter().collect();
         let added = other.changes.into_iter();
-        let added: Vec<Change> = added.filter(|change| !is_used(change)).collect();
+        let added: Vec<Change> = added
+            .filter(|change| !has_one_at_time_of(&there, change))
+            .collect();
         self.changes.extend(added);
         self.changes.sort_unstable();
+    }
+}
+
+/// Whether one of these sorted changes is of the same field and time.
+fn has_one_at_time_of(sorted: &[&Change], change: &Change) -> bool {
+    let place = sorted.partition_point(|one| (&one.key, &one.stamp) < (&change.key, &change.stamp));
+    sorted
+        .get(place)
+        .is_some_and(|one| one.is_of_one_time(change))
+}
+
+/// Whether these changes of one field and time are a tie, and it has a resolution.
+fn is_resolved_tie(record: &Record, tied: &[Change]) -> bool {
+    match tied {
+        [_, .., winner] => resolved_at(record, winner).is_some(),
+        _ => false,
     }
 }
 
@@ -177,6 +204,14 @@ impl Original {
         self == Self::Passmate2 || text.as_str().is_some()
     }
 
+    /// Passmate 2 cannot read a file in which a record has the empty id.
+    fn can_read_id(self, id: &RecordId) -> bool {
+        match self {
+            Self::Passmate2 => !id.as_text().is_empty(),
+            Self::Desktop => self.can_read(id.as_text()),
+        }
+    }
+
     /// The form in which a change is written for this program; `None` if it cannot be.
     fn adapt(self, change: &Change) -> Option<Change> {
         // The original programs know no purge.
@@ -204,29 +239,16 @@ impl Original {
 /// The desktop client's own name of a field that only it knows.
 pub(crate) fn desktop_name(name: &Text) -> Option<&[u8]> {
     let name = name.as_bytes().strip_prefix(DESKTOP_PREFIX.as_bytes())?;
-    /// Passmate 2 cannot read a file in which a record has the empty id.
-    fn can_read_id(self, id: &RecordId) -> bool {
-        match self {
-            Self::Passmate2 => !id.as_text().is_empty(),
-            Self::Desktop => self.can_read(id.as_text()),
-        }
-    }
-
     // The desktop client would take these names for a path or a user field.
     (name != b"PATH" && !name.starts_with(b"_")).then_some(name)
 }
 
 fn loadable(record: &Record, program: Original, ties: Ties) -> Vec<Change> {
     let mut loadable = Vec::with_capacity(record.changes().len());
-    for tied in record
-        .changes()
-        .chunk_by(|a, b| a.key == b.key && a.stamp == b.stamp)
-    {
+    for tied in record.changes().chunk_by(Change::is_of_one_time) {
         // In ascending order, so people see the last one.
         let Some(change) = tied.last() else { continue };
-        let is_resolved =
-            tied.len() > 1 && ties == Ties::Resolved && resolved_at(record, change).is_some();
-        if !is_resolved {
+        if ties == Ties::Winner || !is_resolved_tie(record, tied) {
             loadable.extend(program.adapt(change));
         }
     }

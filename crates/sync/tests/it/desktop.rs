@@ -447,3 +447,30 @@ fn what_the_desktop_client_cannot_read_is_no_rollback() {
         assert_eq!(report.rollback, None, "{odd}");
     }
 }
+
+#[test]
+fn a_desktop_client_that_is_stuck_is_freed_by_an_import_of_its_file() {
+    let cloud = Cloud::new(Layout::Two);
+    let mut desktop = Desktop::default();
+    desktop.set("mail", "password", "one", 50);
+    let key = desktop_account(&cloud, &desktop);
+    let (mut first, mut second) = (joined(&cloud, &key), joined(&cloud, &key));
+    desktop.set("mail", "password", "theirs", 300);
+    let id = RecordId::from("mail");
+    first.vault.set(&id, "password", "ours", 300).unwrap();
+    first.sync(&mut Way::to(&cloud)).unwrap();
+    assert!(!desktop.sync(&cloud, &key), "it has another value");
+    // Another edit does not help.
+    desktop.set("mail", "password", "again", 400);
+    assert!(!desktop.sync(&cloud, &key));
+    first.vault.merge(&desktop.vault);
+    first.sync(&mut Way::to(&cloud)).unwrap();
+    assert!(desktop.sync(&cloud, &key), "it is still stuck");
+    for device in [&mut first, &mut second] {
+        let report = device.sync(&mut Way::to(&cloud)).unwrap();
+        assert_eq!(report.rollback, None);
+        let view = device.vault.view();
+        let value = view.get("mail").unwrap().field(&"password".into());
+        assert_eq!(value.unwrap().value.to_string_lossy(), "again");
+    }
+}
