@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod accounts;
+mod counting;
 mod desktop;
 mod faults;
 mod gate;
