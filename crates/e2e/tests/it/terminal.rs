@@ -1,5 +1,6 @@
 //! Questions and output on a terminal.
 
+use passmate_core::escape::escape;
 use passmate_core::net::trust::words_of;
 
 use crate::support::Server;
@@ -235,6 +236,36 @@ fn no_record_can_control_the_terminal() {
             assert!(!raw.contains(bad), "{words:?} wrote {bad:?}: {raw:?}");
         }
     }
+}
+
+#[test]
+fn no_banner_can_control_the_terminal() {
+    let dir = tempfile::tempdir().unwrap();
+    let banner = dir.path().join("banner");
+    let evil = "hello \u{1b}]0;owned\u{7}\u{9b}31m\u{202e}\r\n\u{85}bye";
+    std::fs::write(&banner, evil).unwrap();
+    let data = dir.path().join("data");
+    let options = ["--listen", "127.0.0.1:0", "--banner-file"];
+    let options = [&options[..], &[banner.to_str().unwrap()]].concat();
+    let server = Server::start_with(&data, &options);
+    let home = Home::new();
+    home.run(&["init"]).ok();
+    let (address, pin) = (server.address().to_string(), server.pin.to_string());
+    for words in [
+        &["sync", "setup", &address, "--pin", &pin, "-v"][..],
+        &["sync", "-v"],
+        &["sync", "-v", "--json"],
+        &["sync", "status", "-v"],
+    ] {
+        let said = home.run(words);
+        let text = format!("{}{}", said.out, said.err);
+        for line in text.split('\n') {
+            assert_eq!(line, escape(line), "{words:?}");
+        }
+        said.ok();
+    }
+    let said = home.run(&["sync", "-v"]);
+    assert!(said.err.contains("hello \\u{1b}]0;owned"), "{said:?}");
 }
 
 #[test]
