@@ -17,7 +17,7 @@ pub(crate) struct Args {
     /// List only records with this text in their path; case is ignored
     term: Option<String>,
     /// Print one path a line, as other commands accept it. A path with control characters is printed
-    /// with \\n, \\t, \\r and \\u{9b} for them, and with each backslash doubled
+    /// with \n, \t, \r and \u{9b} for them, and with each backslash doubled
     #[arg(long)]
     flat: bool,
     /// List deleted records, the most recent deletion first

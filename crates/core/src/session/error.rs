@@ -38,7 +38,7 @@ pub enum SessionError {
         target: PathBuf,
     },
     /// A folder, a pipe or a device has the vault's name.
-    #[error("{} is no file, but a folder or a device", path.display())]
+    #[error("{} is a folder or a device, and no file", path.display())]
     NotAFile {
         /// The path.
         path: PathBuf,

@@ -6,6 +6,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use portable_pty::{Child, CommandBuilder, PtySize, native_pty_system};
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::program::Home;
 
@@ -165,13 +166,12 @@ impl Terminal {
                 Ok(()) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {
-                    let _ = self.child.kill();
-                    panic!("the program does not end:\n{}", self.text());
+                    panic!("the program does not end:\n{}", self.text())
                 }
             }
         }
         let code = self.child.wait().unwrap().exit_code();
-        (self.text(), code, self.raw)
+        (self.text(), code, std::mem::take(&mut self.raw))
     }
 
     fn read(&mut self) -> Result<(), RecvTimeoutError> {
@@ -183,5 +183,20 @@ impl Terminal {
     fn show(&mut self, bytes: Vec<u8>) {
         self.screen.process(&bytes);
         self.raw.extend(bytes);
+    }
+}
+
+/// A test that fails leaves no program behind. Some editors outlive their terminal.
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(Some(_))) {
+            return;
+        }
+        let group = self.child.process_id().and_then(|id| id.try_into().ok());
+        if let Some(group) = group.and_then(Pid::from_raw) {
+            // It leads the session of its terminal, and the editor is in its group.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+        let _ = self.child.wait();
     }
 }
