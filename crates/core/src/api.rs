@@ -15,13 +15,14 @@ use getrandom::SysRng;
 use passmate_interchange::{Applied, Format, Imported, apply};
 use passmate_proto::RequestCode;
 use passmate_sync::{Reason, Replica, Report, SameKey};
-use passmate_vault::login::{FieldRole, find_otp, role_of};
+use passmate_vault::login::{FieldRole, role_of};
 use passmate_vault::report::RecordReport;
 use passmate_vault::{FolderKey, Passphrase, Pin, Shape, SharedFolder, Trust};
 use rand_core::UnwrapErr;
 use zeroize::Zeroizing;
 
 use crate::answer::{Consent, Reply};
+use crate::codes::code_source;
 use crate::edit::{Edit, Edited, edit};
 use crate::export::{ExportForm, Exported, export};
 use crate::history::{self, HistoryEntry};
@@ -49,6 +50,15 @@ pub struct Changed {
     pub edited: Edited,
     /// What the sync after the change did; empty if the settings want none.
     pub synced: SyncAnswer,
+}
+
+/// A one-time code, as far as reading a record gives one.
+#[derive(Clone, PartialEq, Eq)]
+pub enum OneTimeCode {
+    /// It follows the time.
+    Timed(Code),
+    /// It follows a counter, and [`Edit::UseCounter`] makes it.
+    Counted,
 }
 
 /// How a vault and the places that it syncs with stand, as far as this device knows.
@@ -100,7 +110,7 @@ pub trait VaultApi: Send {
     fn history(&mut self, path: &str, field: Option<&str>) -> Reply<Vec<HistoryEntry>>;
 
     /// The one-time code of a record, from the named field or the one that holds its secret.
-    fn one_time_code(&mut self, path: &str, field: Option<&str>) -> Reply<Code>;
+    fn one_time_code(&mut self, path: &str, field: Option<&str>) -> Reply<OneTimeCode>;
 
     /// The text that a QR code of a field holds, for another device's camera. Without a field that
     /// is the password, or the access to a wireless network.
@@ -205,30 +215,11 @@ impl VaultApi for Session {
         history::history(self.vault(), path, field)
     }
 
-    fn one_time_code(&mut self, path: &str, field: Option<&str>) -> Reply<Code> {
-        let view = self.vault().view();
-        let record = records::find(&view, path)?;
-        let field = match field {
-            Some(name) => record
-                .field(&name.into())
-                .ok_or_else(|| Problem::no_field(path, name))?,
-            None => find_otp(record).ok_or_else(|| {
-                Problem::new(
-                    ProblemKind::NotFound,
-                    format!("{path} has no field for one-time codes"),
-                    "put the secret into its field otp: `passmate set PATH otp`",
-                )
-            })?,
-        };
-        let otp = Otp::parse(&field.value.to_string_lossy()).map_err(|error| {
-            let name = field.name.to_string_lossy();
-            Problem::new(
-                ProblemKind::Other,
-                format!("{name} of {path} makes no one-time codes: {error}"),
-                "set it to the otpauth address or the secret that the site gives",
-            )
-        })?;
-        Ok(otp.at(self.now().try_into().unwrap_or(0)))
+    fn one_time_code(&mut self, path: &str, field: Option<&str>) -> Reply<OneTimeCode> {
+        Ok(match code_source(self.vault(), path, field)?.otp {
+            Otp::Timed(timed) => OneTimeCode::Timed(timed.at(self.now().try_into().unwrap_or(0))),
+            Otp::Counted(_) => OneTimeCode::Counted,
+        })
     }
 
     fn qr_text(&mut self, path: &str, field: Option<&str>) -> Reply<Zeroizing<String>> {
@@ -262,6 +253,9 @@ impl VaultApi for Session {
         consent: &Consent,
         saved: &mut dyn FnMut(&Edited),
     ) -> Reply<Changed> {
+        if matches!(change, Edit::UseCounter { .. }) {
+            self.hold()?;
+        }
         let before = self.stored();
         let edited = edit(self, change, consent).and_then(|edited| {
             size::check(self, &before.vault, consent)?;

@@ -16,10 +16,11 @@ use rand_core::UnwrapErr;
 use zeroize::Zeroizing;
 
 use crate::answer::{Consent, Place, Question, Reply};
+use crate::codes::use_counter;
 use crate::history::{
     At, PurgeScope, purged_changes, refuse_taken, restore_field, revert_record, undelete,
 };
-use crate::otp::Otp;
+use crate::otp::{CountedCode, Otp};
 use crate::problem::{Problem, ProblemKind};
 use crate::records::{find, get};
 use crate::session::{Session, SessionError};
@@ -47,6 +48,13 @@ pub enum Edit {
         field: String,
         /// Its value.
         value: Zeroizing<String>,
+    },
+    /// Use up the next counter of a record's one-time codes: [`Edited::code`] is its code.
+    UseCounter {
+        /// The record.
+        path: String,
+        /// The field; without one it is the field that holds the secret of its codes.
+        field: Option<String>,
     },
     /// Remove a field; its values stay in the history.
     Unset {
@@ -171,6 +179,8 @@ pub struct Edited {
     pub paths: Vec<String>,
     /// What an import did, record by record.
     pub applied: Option<Applied>,
+    /// The one-time code whose counter was used up.
+    pub code: Option<CountedCode>,
 }
 
 /// Changes the session's vault; saving it is up to the caller.
@@ -197,6 +207,9 @@ pub(crate) fn edit(session: &mut Session, edit: &Edit, consent: &Consent) -> Rep
             edited.paths = vec![record.path.clone()];
         }
         Edit::Set { path, field, value } => edited.changes = set(session, path, field, value)?,
+        Edit::UseCounter { path, field } => {
+            edited.code = Some(use_counter(session, path, field.as_deref())?);
+        }
         Edit::Unset { path, field } => {
             let id = id_of(session.vault(), path, Some(field))?;
             session.edit(|vault, now| vault.unset(&id, field.as_str(), now))?;

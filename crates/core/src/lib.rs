@@ -10,6 +10,7 @@ pub mod adopt;
 pub mod answer;
 pub mod api;
 pub mod clock;
+mod codes;
 pub mod command;
 pub mod disk;
 pub mod edit;

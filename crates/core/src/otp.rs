@@ -1,5 +1,5 @@
-//! One-time codes that change with the time (TOTP, RFC 6238), from what sites give: an
-//! `otpauth://totp/…` address or a bare secret.
+//! One-time codes, from what sites give: an `otpauth://` address or a bare secret. They change with
+//! the time (TOTP, RFC 6238) or count (HOTP, RFC 4226).
 
 use std::fmt;
 
@@ -11,15 +11,42 @@ use zeroize::Zeroizing;
 const PERIOD_MAX: u64 = 3600;
 
 /// What makes codes.
-pub struct Otp {
+#[derive(Debug)]
+pub enum Otp {
+    /// Each code is valid for some seconds.
+    Timed(Timed),
+    /// Each code is valid once.
+    Counted(Counted),
+}
+
+/// Makes codes that change with the time.
+pub struct Timed {
     totp: Totp,
     period: u64,
 }
 
-impl fmt::Debug for Otp {
+impl fmt::Debug for Timed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Otp")
+        f.debug_struct("Timed")
             .field("period", &self.period)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Makes codes that count.
+pub struct Counted {
+    /// With a step of one second, so that the time is the counter.
+    totp: Totp,
+    secret: Zeroizing<Vec<u8>>,
+    address: Zeroizing<String>,
+    /// The counter of the next code, as the address says.
+    pub counter: u64,
+}
+
+impl fmt::Debug for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Counted")
+            .field("counter", &self.counter)
             .finish_non_exhaustive()
     }
 }
@@ -35,11 +62,32 @@ pub struct Code {
     pub period: u64,
 }
 
+/// A code that is valid once.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CountedCode {
+    /// The digits, as they are typed.
+    pub digits: Zeroizing<String>,
+    /// Its counter, which is used up.
+    pub counter: u64,
+}
+
+/// Without the digits.
+impl fmt::Debug for CountedCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CountedCode")
+            .field("counter", &self.counter)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Why a text makes no codes. It never holds the text itself.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OtpError {
-    /// Its address is for codes that count instead of following the time.
-    #[error("its codes follow a counter, not the time")]
+    /// Its address is for codes of another kind.
+    #[error("its address begins with neither otpauth://totp/ nor otpauth://hotp/")]
+    Kind,
+    /// Its address is for codes that count, and has no counter, or one that is no number.
+    #[error("its codes follow a counter, and its address has no counter=N")]
     Counter,
     /// There is no secret in the address.
     #[error("its address has no secret")]
@@ -60,27 +108,27 @@ pub enum OtpError {
 
 impl Otp {
     /// Reads `otpauth://totp/…?secret=…`, with `algorithm`, `digits`, `period` and `encoder=steam`
-    /// where they are given, `steam://SECRET`, or a bare secret in base32 in any case, with blanks
-    /// and dashes.
+    /// where they are given, `otpauth://hotp/…?secret=…&counter=…`, `steam://SECRET`, or a bare
+    /// secret in base32 in any case, with blanks and dashes.
     ///
     /// # Errors
     /// See [`OtpError`].
     pub fn parse(text: &str) -> Result<Self, OtpError> {
         let text = text.trim();
         if let Some(secret) = strip_prefix(text, "steam://") {
-            return Self::build(Builder::new_steam(), secret, 30);
+            return Self::timed(Builder::new_steam(), secret, 30);
         }
         let Some(rest) = strip_prefix(text, "otpauth://") else {
-            return Self::build(Builder::new(), text, 30);
+            return Self::timed(Builder::new(), text, 30);
         };
-        if strip_prefix(rest, "totp/").is_none() {
-            return Err(OtpError::Counter);
+        let is_counted = strip_prefix(rest, "hotp/").is_some();
+        if !is_counted && strip_prefix(rest, "totp/").is_none() {
+            return Err(OtpError::Kind);
         }
-        let query = rest.split_once('?').map_or("", |(_, query)| query);
-        let query = query.split('#').next().unwrap_or_default();
         let (mut secret, mut algorithm, mut digits, mut period, mut is_steam) =
             (None, Algorithm::SHA1, 6, 30, false);
-        for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+        let mut counter = None;
+        for (name, value) in query_of(text).filter_map(|pair| pair.split_once('=')) {
             let value = Zeroizing::new(percent_decode_str(value).decode_utf8_lossy().into_owned());
             match name.to_ascii_lowercase().as_str() {
                 "secret" => secret = Some(value),
@@ -104,21 +152,36 @@ impl Otp {
                         .filter(|digits| (6..=8).contains(digits))
                         .ok_or(OtpError::Digits)?;
                 }
-                "period" => {
+                "period" if !is_counted => {
                     let is_good = |period: &u64| (1..=PERIOD_MAX).contains(period);
                     period = value.parse().ok().filter(is_good).ok_or(OtpError::Period)?;
+                }
+                "counter" if is_counted => {
+                    let is_number = value.bytes().all(|byte| byte.is_ascii_digit());
+                    let number = is_number.then(|| value.parse().ok()).flatten();
+                    counter = Some(number.ok_or(OtpError::Counter)?);
                 }
                 "encoder" => is_steam = value.eq_ignore_ascii_case("steam"),
                 _ => {}
             }
         }
         let secret = secret.ok_or(OtpError::NoSecret)?;
+        if is_counted {
+            let builder = Builder::new().with_algorithm(algorithm).with_digits(digits);
+            let secret = read_secret(&secret)?;
+            return Ok(Self::Counted(Counted {
+                secret: Zeroizing::new(secret.as_bytes().to_vec()),
+                totp: build(builder, secret, 1),
+                address: Zeroizing::new(text.to_owned()),
+                counter: counter.ok_or(OtpError::Counter)?,
+            }));
+        }
         let builder = if is_steam {
             Builder::new_steam()
         } else {
             Builder::new().with_algorithm(algorithm).with_digits(digits)
         };
-        Self::build(builder, &secret, period)
+        Self::timed(builder, &secret, period)
     }
 
     /// The address that other programs take, for what makes codes: as it is if it is one, else
@@ -146,27 +209,43 @@ impl Otp {
         )))
     }
 
-    fn build(builder: Builder, secret: &str, period: u64) -> Result<Self, OtpError> {
-        let is_written = |letter: &char| !matches!(letter, ' ' | '-' | '=');
-        let secret: Zeroizing<String> = Zeroizing::new(
-            secret
-                .chars()
-                .filter(is_written)
-                .map(|letter| letter.to_ascii_uppercase())
-                .collect(),
-        );
-        let secret = Secret::try_from_base32(secret.as_str()).map_err(|_| OtpError::NotBase32)?;
-        if secret.as_bytes().is_empty() {
-            return Err(OtpError::NoSecret);
-        }
-        // Many sites give shorter secrets than the RFC wants.
-        let totp = builder
-            .with_secret(secret)
-            .with_step_duration(period)
-            .build_noncompliant();
-        Ok(Self { totp, period })
+    fn timed(builder: Builder, secret: &str, period: u64) -> Result<Self, OtpError> {
+        let totp = build(builder, read_secret(secret)?, period);
+        Ok(Self::Timed(Timed { totp, period }))
     }
+}
 
+fn read_secret(text: &str) -> Result<Secret, OtpError> {
+    let is_written = |letter: &char| !matches!(letter, ' ' | '-' | '=');
+    let text: Zeroizing<String> = Zeroizing::new(
+        text.chars()
+            .filter(is_written)
+            .map(|letter| letter.to_ascii_uppercase())
+            .collect(),
+    );
+    let secret = Secret::try_from_base32(text.as_str()).map_err(|_| OtpError::NotBase32)?;
+    if secret.as_bytes().is_empty() {
+        return Err(OtpError::NoSecret);
+    }
+    Ok(secret)
+}
+
+fn build(builder: Builder, secret: Secret, period: u64) -> Totp {
+    // Many sites give shorter secrets than the RFC wants.
+    builder
+        .with_secret(secret)
+        .with_step_duration(period)
+        .build_noncompliant()
+}
+
+/// The query of an address without its fragment, pair by pair.
+fn query_of(address: &str) -> impl Iterator<Item = &str> {
+    let address = address.split('#').next().unwrap_or_default();
+    let query = address.split_once('?').map_or("", |(_, query)| query);
+    query.split('&')
+}
+
+impl Timed {
     /// The code at a time in seconds since 1970.
     #[must_use]
     pub fn at(&self, seconds: u64) -> Code {
@@ -175,6 +254,48 @@ impl Otp {
             valid_for: self.period - seconds % self.period,
             period: self.period,
         }
+    }
+}
+
+impl Counted {
+    /// The code of a counter.
+    #[must_use]
+    pub fn code(&self, counter: u64) -> CountedCode {
+        CountedCode {
+            digits: Zeroizing::new(self.totp.generate(counter).to_string()),
+            counter,
+        }
+    }
+
+    /// The address with another counter, and else as it is.
+    #[must_use]
+    pub fn address_with(&self, counter: u64) -> Zeroizing<String> {
+        let (before, fragment) = match self.address.split_once('#') {
+            Some((before, fragment)) => (before, Some(fragment)),
+            None => (self.address.as_str(), None),
+        };
+        let begin = before.split_once('?').map_or(before, |(begin, _)| begin);
+        let mut address = Zeroizing::new(String::with_capacity(self.address.len() + 20));
+        address.push_str(begin);
+        for (index, pair) in query_of(before).enumerate() {
+            address.push(if index == 0 { '?' } else { '&' });
+            match pair.split_once('=') {
+                Some((name, _)) if name.eq_ignore_ascii_case("counter") => {
+                    address.push_str(&format!("{name}={counter}"));
+                }
+                _ => address.push_str(pair),
+            }
+        }
+        if let Some(fragment) = fragment {
+            address.push('#');
+            address.push_str(fragment);
+        }
+        address
+    }
+
+    /// Whether both make codes from the same secret.
+    pub(crate) fn has_secret_of(&self, other: &Self) -> bool {
+        self.secret == other.secret
     }
 }
 
@@ -188,9 +309,23 @@ fn strip_prefix<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
 mod tests {
     use super::*;
 
+    fn timed(text: &str) -> Timed {
+        match Otp::parse(text).unwrap() {
+            Otp::Timed(timed) => timed,
+            Otp::Counted(_) => panic!("{text}"),
+        }
+    }
+
+    fn counted(text: &str) -> Counted {
+        match Otp::parse(text).unwrap() {
+            Otp::Counted(counted) => counted,
+            Otp::Timed(_) => panic!("{text}"),
+        }
+    }
+
     #[track_caller]
     fn check(text: &str, seconds: u64, digits: &str, valid_for: u64) {
-        let code = Otp::parse(text).unwrap().at(seconds);
+        let code = timed(text).at(seconds);
         assert_eq!(
             (code.digits.as_str(), code.valid_for),
             (digits, valid_for),
@@ -227,6 +362,43 @@ mod tests {
     }
 
     #[test]
+    fn the_codes_of_rfc_4226_come_out() {
+        // Appendix D.
+        let codes = [
+            "755224", "287082", "359152", "969429", "338314", "254676", "287922", "162583",
+            "399871", "520489",
+        ];
+        let address = "otpauth://hotp/a?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&counter=0";
+        let mut counted_one = counted(address);
+        for (counter, digits) in (0..).zip(codes) {
+            let code = counted_one.code(counted_one.counter);
+            assert_eq!((code.counter, code.digits.as_str()), (counter, digits));
+            counted_one = counted(&counted_one.address_with(counter + 1));
+        }
+    }
+
+    #[test]
+    fn only_the_counter_of_an_address_changes() {
+        for (address, next) in [
+            (
+                "otpauth://hotp/a?secret=GEZDGNBV&counter=9",
+                "otpauth://hotp/a?secret=GEZDGNBV&counter=10",
+            ),
+            (
+                "OTPAUTH://HOTP/a%20b:c?Counter=0&&SECRET=gezd%20gnbv&x&issuer=a?b&counter=3#q?counter=1",
+                "OTPAUTH://HOTP/a%20b:c?Counter=10&&SECRET=gezd%20gnbv&x&issuer=a?b&counter=10#q?counter=1",
+            ),
+        ] {
+            assert_eq!(*counted(address).address_with(10), next);
+            assert_eq!(*Otp::address_of(address, "other").unwrap(), address);
+        }
+        assert_eq!(
+            counted("otpauth://hotp/a?secret=GEZDGNBV&counter=18446744073709551615").counter,
+            u64::MAX
+        );
+    }
+
+    #[test]
     fn a_bare_secret_is_taken_as_people_type_it() {
         for text in [
             "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ",
@@ -244,14 +416,10 @@ mod tests {
 
     #[test]
     fn steam_has_letters() {
-        let by_encoder = Otp::parse("otpauth://totp/x?secret=GEZDGNBVGY3TQOJQ&encoder=steam")
-            .unwrap()
+        let by_encoder = timed("otpauth://totp/x?secret=GEZDGNBVGY3TQOJQ&encoder=steam")
             .at(59)
             .digits;
-        let by_scheme = Otp::parse("steam://GEZDGNBVGY3TQOJQ")
-            .unwrap()
-            .at(59)
-            .digits;
+        let by_scheme = timed("steam://GEZDGNBVGY3TQOJQ").at(59).digits;
         assert_eq!(by_encoder, by_scheme);
         assert_eq!(by_scheme.len(), 5);
         assert!(
@@ -264,9 +432,20 @@ mod tests {
     #[test]
     fn what_makes_no_codes_is_named() {
         for (text, error) in [
+            ("otpauth://motp/x?secret=GEZDGNBV", OtpError::Kind),
+            ("otpauth://hotp/x?secret=GEZDGNBV", OtpError::Counter),
             (
-                "otpauth://hotp/x?secret=GEZDGNBV&counter=1",
+                "otpauth://hotp/x?secret=GEZDGNBV&counter=+1",
                 OtpError::Counter,
+            ),
+            (
+                "otpauth://hotp/x?secret=GEZDGNBV&counter=18446744073709551616",
+                OtpError::Counter,
+            ),
+            ("otpauth://hotp/x?counter=1", OtpError::NoSecret),
+            (
+                "otpauth://hotp/x?secret=GEZDGNBV&counter=1&digits=9",
+                OtpError::Digits,
             ),
             ("otpauth://totp/x", OtpError::NoSecret),
             ("otpauth://totp/x?secret=", OtpError::NoSecret),
@@ -305,7 +484,7 @@ mod tests {
             *address,
             "otpauth://totp/web%2Fmy%20shop?secret=GEZDGNBVGY3TQOJQ&period=30&digits=6"
         );
-        let code = |text: &str| Otp::parse(text).unwrap().at(1_700_000_000).digits;
+        let code = |text: &str| timed(text).at(1_700_000_000).digits;
         assert_eq!(code(&address), code("gezd gnbv-gy3tqojq"));
         let own = "OTPAUTH://totp/x?secret=GEZDGNBV&digits=8";
         assert_eq!(*Otp::address_of(own, "other").unwrap(), own);

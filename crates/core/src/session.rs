@@ -52,6 +52,8 @@ pub struct Session {
     /// The files in which whole histories were saved.
     archives: Vec<PathBuf>,
     sync_settings: SyncSettings,
+    /// The right to write, from [`Session::hold`] to the save.
+    held: Option<Lock>,
 }
 
 /// The content of a file, to detect changes of the file and of the session, and to return to it.
@@ -119,6 +121,7 @@ impl Session {
             cut_off: None,
             archives: Vec::new(),
             sync_settings: SyncSettings::default(),
+            held: None,
         })
     }
 
@@ -139,6 +142,7 @@ impl Session {
             cut_off: None,
             archives: Vec::new(),
             sync_settings: SyncSettings::default(),
+            held: None,
         })
     }
 
@@ -320,6 +324,19 @@ impl Session {
             .map_err(self.location.io("write"))
     }
 
+    /// Reads what is stored, and lets nobody else save until this session saves or reverts: for a
+    /// change that must be the only one of its kind.
+    ///
+    /// # Errors
+    /// See [`SessionError`]; nothing is held.
+    pub(crate) fn hold(&mut self) -> Result<(), SessionError> {
+        let lock = self.location.lock()?;
+        let Merged { document, stored } = self.merged_with_file()?;
+        (self.document, self.stored) = (document, stored);
+        self.held = Some(lock);
+        Ok(())
+    }
+
     /// Makes a change and saves it with [`save_more`](Self::save_more) if that is possible. If
     /// either fails, the session is as after the last save.
     pub(crate) fn change_more<T, E: From<SessionError>>(
@@ -335,6 +352,7 @@ impl Session {
     pub(crate) fn revert(&mut self) {
         self.document = Document::clone(&self.stored.document);
         self.cut_off = None;
+        self.held = None;
     }
 
     /// Merges, and keeps the whole history of both if a part of it is cut off.
@@ -423,7 +441,9 @@ impl Session {
     }
 
     fn save_as(&mut self, kind: SaveKind) -> Result<(), SessionError> {
-        self.try_save(kind).inspect_err(|_| self.revert())
+        let saved = self.try_save(kind);
+        self.held = None;
+        saved.inspect_err(|_| self.revert())
     }
 
     fn try_save(&mut self, kind: SaveKind) -> Result<(), SessionError> {
@@ -433,7 +453,10 @@ impl Session {
         if !is_changed && hash(&self.location.read()?) == self.stored.container {
             return Ok(());
         }
-        let lock = self.location.lock()?;
+        let lock = match self.held.take() {
+            Some(lock) => lock,
+            None => self.location.lock()?,
+        };
         let merged = self.merged_with_file()?;
         let plaintext = encode_v3(&merged.document)?;
         if hash(&plaintext) == merged.stored.plaintext {

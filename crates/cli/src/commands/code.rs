@@ -1,13 +1,20 @@
+use passmate_core::api::OneTimeCode;
+use passmate_core::edit::{Edit, Edited};
+use passmate_core::otp::Code;
 use passmate_core::problem::Problem;
 use serde_json::json;
 
 use crate::app::App;
+use crate::change::change_and;
 use crate::report::plain;
 
 /// Show the one-time code of a record
 ///
 /// The secret is in the field `otp`, `totp` or `2fa`, or in any field with an otpauth:// address. A
 /// site shows the address as a QR code and the secret below it.
+///
+/// The code of an otpauth://hotp/ address follows a counter: the address with the next counter is
+/// stored before the code is shown, and each command shows another code.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Path of the record
@@ -18,7 +25,21 @@ pub(crate) struct Args {
 
 pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     let mut vault = app.open()?;
-    let code = plain(vault.one_time_code(&args.path, args.field.as_deref()))?;
+    match plain(vault.one_time_code(&args.path, args.field.as_deref()))? {
+        OneTimeCode::Timed(code) => show_timed(app, args, &code),
+        OneTimeCode::Counted => {
+            let edit = Edit::UseCounter {
+                path: args.path.clone(),
+                field: args.field.clone(),
+            };
+            change_and(app, &mut *vault, &edit, |edited| {
+                show_counted(app, args, edited)
+            })
+        }
+    }
+}
+
+fn show_timed(app: &App, args: &Args, code: &Code) -> Result<(), Problem> {
     if app.out.json {
         return app.out.object(json!({
             "path": args.path,
@@ -32,5 +53,22 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
         "valid for {} of {} seconds",
         code.valid_for, code.period
     ));
+    Ok(())
+}
+
+fn show_counted(app: &App, args: &Args, edited: &Edited) -> Result<(), Problem> {
+    let Some(code) = &edited.code else {
+        return Ok(());
+    };
+    if app.out.json {
+        return app.out.object(json!({
+            "path": args.path,
+            "code": *code.digits,
+            "counter": code.counter,
+        }));
+    }
+    app.out.value(&code.digits)?;
+    app.out
+        .note(&format!("valid once, for counter {}", code.counter));
     Ok(())
 }

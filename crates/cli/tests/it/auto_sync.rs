@@ -36,6 +36,17 @@ const COMMANDS: &[(&str, Effect)] = &[
             (&["gen", "web/other"], ""),
         ]),
     ),
+    (
+        "code",
+        Changes(&[
+            (
+                &["set", "web/shop", "otp"],
+                "otpauth://hotp/x?secret=GEZDGNBVGY3TQOJQ&counter=0",
+            ),
+            // A code that follows a counter is used up.
+            (&["code", "web/shop"], ""),
+        ]),
+    ),
     ("unset", Changes(&[(&["unset", "web/shop", "user"], "")])),
     ("mv", Changes(&[(&["mv", "web/shop", "web/market"], "")])),
     ("cp", Changes(&[(&["cp", "web/market", "web/copy"], "")])),
@@ -64,7 +75,6 @@ const COMMANDS: &[(&str, Effect)] = &[
     ("ls", Nothing),
     ("show", Nothing),
     ("find", Nothing),
-    ("code", Nothing),
     ("qr", Nothing),
     ("history", Nothing),
     ("export", Nothing),

@@ -1,0 +1,97 @@
+//! The one-time codes of records.
+//!
+//! A code that follows the time is computed. A code that follows a counter is used up: the address
+//! with the next counter is stored before the code is shown, as a change of the record. A counter is
+//! never used twice on a device, also after an *undo* or after another device stored a lower one:
+//! the next counter is the highest of the field's history for this secret.
+
+use passmate_vault::login::find_otp;
+use passmate_vault::record::{Domain, Text};
+use passmate_vault::{EditError, RecordId, Vault};
+
+use crate::answer::Reply;
+use crate::otp::{Counted, CountedCode, Otp};
+use crate::problem::{Problem, ProblemKind};
+use crate::records::find;
+use crate::session::Session;
+
+/// What makes the codes of a record.
+pub(crate) struct CodeSource {
+    id: RecordId,
+    name: Text,
+    /// What its value says.
+    pub(crate) otp: Otp,
+}
+
+/// What makes the codes of a record: the named field, or the one that holds the secret.
+pub(crate) fn code_source(vault: &Vault, path: &str, field: Option<&str>) -> Reply<CodeSource> {
+    let view = vault.view();
+    let record = find(&view, path)?;
+    let field = match field {
+        Some(name) => record
+            .field(&name.into())
+            .ok_or_else(|| Problem::no_field(path, name))?,
+        None => find_otp(record).ok_or_else(|| {
+            Problem::new(
+                ProblemKind::NotFound,
+                format!("{path} has no field for one-time codes"),
+                "put the secret into its field otp: `passmate set PATH otp`",
+            )
+        })?,
+    };
+    let otp = Otp::parse(&field.value.to_string_lossy()).map_err(|error| {
+        let name = field.name.to_string_lossy();
+        Problem::new(
+            ProblemKind::Other,
+            format!("{name} of {path} makes no one-time codes: {error}"),
+            "set it to the otpauth address or the secret that the site gives",
+        )
+    })?;
+    Ok(CodeSource {
+        id: record.id.clone(),
+        name: field.name.clone(),
+        otp,
+    })
+}
+
+/// Uses up the next counter of a record's codes, and returns its code. The session must hold what is
+/// stored until it is saved.
+pub(crate) fn use_counter(
+    session: &mut Session,
+    path: &str,
+    field: Option<&str>,
+) -> Reply<CountedCode> {
+    let CodeSource { id, name, otp } = code_source(session.vault(), path, field)?;
+    let Otp::Counted(counted) = otp else {
+        return Err(Problem::usage(
+            format!("the codes of {path} follow the time, not a counter"),
+            "`passmate code PATH` shows the present one",
+        )
+        .into());
+    };
+    let counter = highest_counter(session.vault(), &id, &name, &counted)?;
+    let next = counter.checked_add(1).ok_or_else(|| {
+        Problem::new(
+            ProblemKind::Other,
+            format!("the counter of {path} is at its end"),
+            "set the address that the site gives for a new secret",
+        )
+    })?;
+    let address = counted.address_with(next);
+    session.edit(|vault, now| vault.set(&id, name, address.as_str(), now))?;
+    Ok(counted.code(counter))
+}
+
+/// The highest counter that a field ever had for this secret.
+fn highest_counter(vault: &Vault, id: &RecordId, name: &Text, counted: &Counted) -> Reply<u64> {
+    let record = vault.record(id).ok_or(EditError::NoSuchRecord)?;
+    let past = record.history(Domain::User, name).iter();
+    let counters = past.filter_map(|change| {
+        let value = change.value.shown()?;
+        match Otp::parse(&value.to_string_lossy()) {
+            Ok(Otp::Counted(past)) if past.has_secret_of(counted) => Some(past.counter),
+            _ => None,
+        }
+    });
+    Ok(counters.fold(counted.counter, u64::max))
+}
