@@ -28,6 +28,7 @@ mod reader;
 mod records;
 mod roll_call;
 mod shared_folder;
+mod undo;
 mod writer;
 
 use zeroize::Zeroizing;
@@ -37,6 +38,7 @@ pub use passmate2::{Passmate2, encode_passmate2, encode_sync_copy};
 pub use path::JsonPath;
 
 use crate::compat::Original;
+use crate::history::undo::UndoLog;
 use crate::record::{Stamp, Vault};
 use crate::sync::account::Account;
 use crate::sync::baseline::Baseline;
@@ -50,6 +52,7 @@ use reader::Fault;
 use records::{write_purged, write_records};
 use roll_call::{check_device_count, write_roll_call};
 use shared_folder::write_folder;
+use undo::write_undo;
 use writer::{Sink, Write, write_padded};
 
 /// The longest document that is read or written, in bytes, padding included.
@@ -70,6 +73,8 @@ pub struct Document {
     pub folder: Option<SharedFolder>,
     /// What others altered since a person agreed; only version 3 has one.
     pub baseline: Option<Baseline>,
+    /// What can be undone and redone on this device; only version 3 has it.
+    pub undo: UndoLog,
     /// Whether this is a vault or a copy for other devices.
     pub purpose: Purpose,
     /// The version that was read. [`encode_v3`] ignores it and writes version 3.
@@ -84,6 +89,7 @@ impl Document {
             account: None,
             folder: None,
             baseline: None,
+            undo: UndoLog::default(),
             purpose: Purpose::Primary,
             version: Version::V3,
         }
@@ -139,12 +145,16 @@ pub fn decode_vault_file(plaintext: &[u8]) -> Result<Document, CodecError> {
     let parts = read_parts(&mut reader, first_key)?;
     end(&mut reader)?;
     let version = parts.known_version()?;
+    if version == Version::Passmate2 {
+        refuse_ours(&parts)?;
+    }
     let Parts {
         purpose,
         records,
         account,
         folder,
         baseline,
+        undo,
         since,
         purged,
         devices,
@@ -157,7 +167,6 @@ pub fn decode_vault_file(plaintext: &[u8]) -> Result<Document, CodecError> {
     let (vault, found) = records.ok_or_else(|| missing("records"))?;
     match version {
         Version::Passmate2 => {
-            refuse_ours(account.as_ref(), folder.as_ref(), baseline.as_ref())?;
             for (is_there, key) in [
                 (since.is_some(), SINCE),
                 (purged.is_some(), PURGED),
@@ -196,21 +205,19 @@ pub fn decode_vault_file(plaintext: &[u8]) -> Result<Document, CodecError> {
         account,
         folder,
         baseline,
+        undo: undo.unwrap_or_default(),
         purpose,
         version,
     })
 }
 
 /// Refuses members that only version 3 has.
-fn refuse_ours(
-    account: Option<&Account>,
-    folder: Option<&SharedFolder>,
-    baseline: Option<&Baseline>,
-) -> Result<(), CodecError> {
+fn refuse_ours(parts: &Parts) -> Result<(), CodecError> {
     let found = [
-        (account.is_some(), "sync"),
-        (folder.is_some(), "folder"),
-        (baseline.is_some(), "baseline"),
+        (parts.account.is_some(), "sync"),
+        (parts.folder.is_some(), "folder"),
+        (parts.baseline.is_some(), "baseline"),
+        (parts.undo.is_some(), "undo"),
     ];
     match found.iter().find(|(is_there, _)| *is_there) {
         Some((_, member)) => Err(CodecError::UnknownKey {
@@ -265,11 +272,7 @@ pub fn decode_btoken(plaintext: &[u8]) -> Result<Btoken, CodecError> {
             expected: "sync_copy",
         });
     }
-    refuse_ours(
-        parts.account.as_ref(),
-        parts.folder.as_ref(),
-        parts.baseline.as_ref(),
-    )?;
+    refuse_ours(&parts)?;
     let (vault, _) = parts.records.ok_or_else(|| missing("records"))?;
     Ok(Btoken {
         vault: assemble(vault, parts.purged, parts.since),
@@ -312,6 +315,10 @@ pub fn encode_v3(document: &Document) -> Result<Zeroizing<Vec<u8>>, EncodeError>
             if let Some(baseline) = &self.0.baseline {
                 sink.put(b",\"baseline\":");
                 write_baseline(sink, baseline);
+            }
+            if !self.0.undo.is_empty() {
+                sink.put(b",\"undo\":");
+                write_undo(sink, &self.0.undo);
             }
             write_vault(sink, &self.0.vault);
             sink.put(b"}");

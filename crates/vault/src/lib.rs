@@ -7,7 +7,7 @@
 //! | [`merge`] | the union of two vaults |
 //! | [`view`] | what people see of a vault |
 //! | [`login`] | the meaning of field names |
-//! | [`history`] | reverting to an earlier state, truncating the history |
+//! | [`history`] | reverting to an earlier state, undoing, truncating the history, purging |
 //! | [`sync`] | what a vault remembers of its account, its devices and its shared folder |
 //! | [`report`] | what a sync did to each record and field |
 //! | [`compat`] | what the original programs cannot read |

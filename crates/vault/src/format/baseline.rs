@@ -39,7 +39,7 @@ pub(super) fn read_baseline(
         })
 }
 
-fn read_count(reader: &mut Reader<'_>, path: &JsonPath) -> Result<usize, CodecError> {
+pub(super) fn read_count(reader: &mut Reader<'_>, path: &JsonPath) -> Result<usize, CodecError> {
     const EXPECTED: &str = "a number";
     let count = reader
         .integer(EXPECTED)

@@ -8,7 +8,9 @@ use super::reader::Reader;
 use super::records::{Found, is_key, read_purged, read_records};
 use super::roll_call::read_roll_call;
 use super::shared_folder::read_folder;
+use super::undo::read_undo;
 use super::{DOCUMENT_LEN_MAX, Purpose, Version};
+use crate::history::undo::UndoLog;
 use crate::record::{Text, Vault};
 use crate::sync::account::Account;
 use crate::sync::baseline::Baseline;
@@ -31,6 +33,7 @@ pub(super) struct Parts {
     pub(super) account: Option<Account>,
     pub(super) folder: Option<SharedFolder>,
     pub(super) baseline: Option<Baseline>,
+    pub(super) undo: Option<UndoLog>,
     pub(super) since: Option<i64>,
     pub(super) purged: Option<Vault>,
     pub(super) devices: Option<RollCall>,
@@ -69,6 +72,8 @@ pub(super) fn read_parts(
             set(&mut parts.baseline, path, |path| {
                 read_baseline(reader, path)
             })?;
+        } else if is_key(&key, "undo") {
+            set(&mut parts.undo, path, |path| read_undo(reader, path))?;
         } else if is_key(&key, SINCE) {
             set(&mut parts.since, path, |path| read_since(reader, path))?;
         } else if is_key(&key, PURGED) {

@@ -179,6 +179,12 @@ fn change_id(id: &RecordId, change: &Change) -> u64 {
     mark(id, change, &change.stamp, purge)
 }
 
+/// The digest of a change, by which its value cannot be guessed. A purge has the digest of what it
+/// purged.
+pub(crate) fn change_digest(id: &RecordId, change: &Change) -> u64 {
+    mark_at(id, change, &change.stamp)
+}
+
 fn mark_at(id: &RecordId, change: &Change, stamp: &Stamp) -> u64 {
     mark(id, change, stamp, b"")
 }

@@ -12,6 +12,7 @@ mod rest;
 mod roll_call;
 mod round_trips;
 mod sync_keys;
+mod undo;
 
 use std::path::PathBuf;
 

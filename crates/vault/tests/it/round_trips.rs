@@ -5,6 +5,7 @@ use passmate_vault::format::{
     CodecError, Document, RECORDS_MAX, decode_btoken, decode_vault_file, encode_btoken,
     encode_btoken_with, encode_v3,
 };
+use passmate_vault::history::undo::{Step, StepKind, UndoLog};
 use passmate_vault::record::{Change, Domain, FieldKey, Stamp, Value};
 use passmate_vault::sync::account::{Account, AccountKey, Pin, Retired, Trust};
 use passmate_vault::sync::shared_folder::OwnCopy;
@@ -148,6 +149,26 @@ fn baseline() -> impl Strategy<Value = Baseline> {
     })
 }
 
+fn undo() -> impl Strategy<Value = UndoLog> {
+    let kinds = prop_oneof![
+        Just(StepKind::Set),
+        Just(StepKind::Import),
+        any::<String>().prop_map(|place| StepKind::sync(&place)),
+    ];
+    let step = (kinds, any::<i64>(), vault(), vault());
+    prop::collection::vec(step, 0..3).prop_map(|steps| {
+        let mut log = UndoLog::default();
+        for (kind, time, before, after) in steps {
+            if let Some(step) = Step::between(kind, time, &before, &after) {
+                log.push(step);
+            }
+        }
+        // A step that was undone is written too.
+        let _ = log.undo(&mut Vault::new(), 1);
+        log
+    })
+}
+
 fn folder() -> impl Strategy<Value = SharedFolder> {
     let passphrases = prop::collection::vec(any::<Vec<u8>>(), 0..3);
     let ids = || prop::collection::btree_set(any::<[u8; 16]>(), 0..4);
@@ -183,11 +204,13 @@ proptest! {
         account in prop::option::of(account()),
         folder in prop::option::of(folder()),
         baseline in prop::option::of(baseline()),
+        undo in undo(),
     ) {
         let mut document = Document::new(vault);
         document.account = account;
         document.folder = folder;
         document.baseline = baseline;
+        document.undo = undo;
         let written = encode_v3(&document).unwrap();
         prop_assert_eq!(written.len() % 4096, 0);
         let read = decode_vault_file(&written).unwrap();
