@@ -85,6 +85,14 @@ impl App {
                     self.out.warn("wrong passphrase, try again");
                     tries_left -= 1;
                 }
+                Err(problem) if problem.kind == ProblemKind::WrongPassphrase => {
+                    return Err(match self.ask.passphrase.origin() {
+                        Some(origin) => problem.with_hint(format!(
+                            "check {origin}, and whether this is the vault you mean"
+                        )),
+                        None => problem,
+                    });
+                }
                 done => return done,
             }
         }

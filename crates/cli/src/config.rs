@@ -96,8 +96,9 @@ impl Global {
     /// The option by which the person named the vault, as they could type it again.
     fn vault_option(&self) -> Option<String> {
         match (&self.vault, &self.profile) {
-            (Some(vault), _) => Some(format!("--vault {}", shell_word(vault))),
-            (None, Some(profile)) => Some(format!("--profile {}", shell_word(profile))),
+            // With `=`, because a name may begin with a dash.
+            (Some(vault), _) => Some(format!("--vault={}", shell_word(vault))),
+            (None, Some(profile)) => Some(format!("--profile={}", shell_word(profile))),
             (None, None) => None,
         }
     }

@@ -51,9 +51,9 @@ impl<'a> Editor<'a> {
         let program = Program::of_person();
         if !program.is_known() {
             app.out.note(&format!(
-                "the editor `{}` is not known here: it may save copies of the text elsewhere, such \
-                 as backups, undo files or a history, and this program cannot keep it from that; \
-                 {KNOWN} are known",
+                "the editor `{}` is not known here, or its options may ask for that: it may save \
+                 copies of the text elsewhere, such as backups, undo files or a history, and this \
+                 program cannot keep it from that; {KNOWN} are known without further options",
                 program.name()
             ));
         }

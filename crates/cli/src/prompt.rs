@@ -37,6 +37,16 @@ pub(crate) enum PassphraseSource {
 }
 
 impl PassphraseSource {
+    /// Where a passphrase came from that nobody typed.
+    pub(crate) fn origin(&self) -> Option<String> {
+        match self {
+            Self::Terminal => None,
+            Self::Stdin => Some("the first line of standard input".to_owned()),
+            Self::File(path) => Some(format!("the first line of {}", path.display())),
+            Self::Command(_) => Some("what the passphrase command prints".to_owned()),
+        }
+    }
+
     /// The source that a path names: `-` is standard input. A person who types it there is asked,
     /// so that it is not on the screen.
     pub(crate) fn of_path(path: &Path, no_input: bool) -> Self {

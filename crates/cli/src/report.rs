@@ -138,7 +138,7 @@ pub(crate) fn after_change(app: &App, changed: &Changed) {
             Err(halt) => {
                 let Problem { message, hint, .. } = problem_of(halt);
                 app.out.warn(&format!(
-                    "the change is saved and not synced: {message}; {hint}"
+                    "the change is saved and not synced; the next sync sends it: {message}; {hint}"
                 ));
             }
         }

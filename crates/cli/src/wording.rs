@@ -12,11 +12,13 @@ const COLUMNS_MIN: usize = 40;
 /// Takes the place of a blank inside of a command, which is not broken: it is to be pasted.
 const HARD_BLANK: &str = "\u{a0}";
 
-/// The text with an option in each command of ours, such as `--profile work`: pasted, it works on
-/// the vault that the person named. A command that names a vault of its own stays as it is.
+/// The text with an option in each command of ours, such as `--profile=work`: pasted, it works on
+/// the vault that the person named. A command that names a vault of its own stays as it is, and so
+/// does a text about other devices: their vaults have other names.
 pub(crate) fn keep_option<'a>(text: &'a str, option: Option<&str>) -> Cow<'a, str> {
     const COMMAND: &str = "`passmate ";
-    let Some(option) = option.filter(|_| text.contains(COMMAND)) else {
+    let is_here = text.contains(COMMAND) && !text.contains("other device");
+    let Some(option) = option.filter(|_| is_here) else {
         return Cow::Borrowed(text);
     };
     let mut kept = String::with_capacity(text.len() + option.len());
@@ -26,7 +28,7 @@ pub(crate) fn keep_option<'a>(text: &'a str, option: Option<&str>) -> Cow<'a, st
         let command = part.split('`').next().unwrap_or_default();
         let names_vault = command
             .split(' ')
-            .any(|word| matches!(word, "--vault" | "--profile"));
+            .any(|word| word.starts_with("--vault") || word.starts_with("--profile"));
         kept.push_str(COMMAND);
         if !names_vault {
             kept.push_str(option);
@@ -63,14 +65,16 @@ mod tests {
 
     #[test]
     fn commands_name_the_vault_that_was_named() {
-        let kept = |text| keep_option(text, Some("--profile work")).into_owned();
+        let kept = |text| keep_option(text, Some("--profile=work")).into_owned();
         assert_eq!(
             kept("run `passmate sync`, or `passmate ls --flat`; see `sync.auto`"),
-            "run `passmate --profile work sync`, or `passmate --profile work ls --flat`; see \
+            "run `passmate --profile=work sync`, or `passmate --profile=work ls --flat`; see \
              `sync.auto`"
         );
         assert_eq!(kept("`passmate --vault x ls`"), "`passmate --vault x ls`");
         assert_eq!(kept("`passmate-server serve`"), "`passmate-server serve`");
+        let elsewhere = "run `passmate sync key` on another device";
+        assert_eq!(kept(elsewhere), elsewhere);
         assert_eq!(keep_option("`passmate ls`", None), "`passmate ls`");
     }
 

@@ -235,6 +235,8 @@ pub enum Question {
         path: String,
         /// This device's copy in it is deleted too.
         deletes: bool,
+        /// The key of the folder goes with it.
+        has_key: bool,
     },
 }
 
@@ -359,15 +361,22 @@ impl fmt::Display for Question {
             ),
             Self::ForgetFolder {
                 path,
-                deletes: false,
-            } => write!(f, "Forget the folder {path}?"),
-            Self::ForgetFolder {
-                path,
-                deletes: true,
-            } => write!(
-                f,
-                "Forget the folder {path}, and delete this device's copy in it?"
-            ),
+                deletes,
+                has_key,
+            } => {
+                write!(f, "Forget the folder {path}")?;
+                if *deletes {
+                    f.write_str(", and delete this device's copy in it")?;
+                }
+                f.write_str("?")?;
+                if *has_key {
+                    f.write_str(
+                        " Without its key, which `passmate sync key --folder` shows, this device \
+                         cannot come back.",
+                    )?;
+                }
+                Ok(())
+            }
         }
     }
 }

@@ -18,7 +18,8 @@ use zeroize::Zeroizing;
 use crate::answer::{Consent, Place, Question, Reply};
 use crate::codes::use_counter;
 use crate::history::{
-    At, PurgeScope, purged_changes, refuse_taken, restore_field, revert_record, undelete,
+    At, PurgeScope, check_new_path, check_parts, purged_changes, restore_field, revert_record,
+    undelete,
 };
 use crate::otp::{CountedCode, Otp};
 use crate::problem::{Problem, ProblemKind};
@@ -192,12 +193,12 @@ pub(crate) fn edit(session: &mut Session, edit: &Edit, consent: &Consent) -> Rep
     let purged = session.vault().purged_count();
     match edit {
         Edit::Create { path } => {
-            refuse_taken(session.vault(), path)?;
+            check_new_path(session.vault(), path)?;
             create(session, path)?;
             edited.paths = vec![path.clone()];
         }
         Edit::Add { record } => {
-            refuse_taken(session.vault(), &record.path)?;
+            check_new_path(session.vault(), &record.path)?;
             let id = create(session, &record.path)?;
             let is_set = |(_, value): &(&String, &String)| !value.is_empty();
             for (name, value) in record.fields.iter().filter(is_set) {
@@ -360,6 +361,7 @@ fn copy(session: &mut Session, id: &RecordId, to: &str) -> Reply<()> {
 }
 
 fn create(session: &mut Session, path: &str) -> Reply<RecordId> {
+    check_parts(path)?;
     let id = session.make_record_id();
     session.edit(|vault, now| vault.create_record(id.clone(), path, now))?;
     Ok(id)
@@ -386,7 +388,7 @@ fn update(
 ) -> Reply<usize> {
     let mut changes = 0;
     if after.path != before.path {
-        refuse_taken(session.vault(), &after.path)?;
+        check_new_path(session.vault(), &after.path)?;
         session.edit(|vault, now| vault.rename(id, after.path.as_str(), now))?;
         changes += 1;
     }

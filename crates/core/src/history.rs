@@ -263,6 +263,7 @@ pub(crate) fn undelete(vault: &mut Vault, path: &str, to: Option<&str>, now: i64
             .into());
         }
     };
+    to.map_or(Ok(()), check_parts)?;
     let path = to.unwrap_or(&last);
     if view.get(path).is_some() {
         return Err(Problem::new(
@@ -295,8 +296,24 @@ pub(crate) fn restore_field(
     Ok(())
 }
 
-/// A path that a record is about to get must be free.
-pub(crate) fn refuse_taken(vault: &Vault, path: &str) -> Result<(), Problem> {
+/// A path that a record is about to get must have good parts and be free.
+pub(crate) fn check_new_path(vault: &Vault, path: &str) -> Result<(), Problem> {
+    check_parts(path)?;
+    refuse_taken(vault, path)
+}
+
+/// A new path has a name in each of its parts: one with a slash at its end names a folder.
+pub(crate) fn check_parts(path: &str) -> Result<(), Problem> {
+    if path.split('/').all(|part| !part.is_empty()) || path.is_empty() {
+        return Ok(());
+    }
+    Err(Problem::usage(
+        format!("a part of the path {path} is empty"),
+        "leave out slashes at its ends, and the second of two slashes",
+    ))
+}
+
+fn refuse_taken(vault: &Vault, path: &str) -> Result<(), Problem> {
     match vault.view().get(path) {
         None => Ok(()),
         Some(_) => Err(Problem::new(

@@ -260,7 +260,7 @@ impl From<SessionError> for Problem {
             ),
             SessionError::NotAFile { .. } => (
                 ProblemKind::File,
-                "name the vault's file with --vault or --profile",
+                "move it elsewhere, or name the vault's file with --vault or --profile",
             ),
             SessionError::Exists { .. } => (
                 ProblemKind::Exists,

@@ -1,7 +1,8 @@
 //! Copies of a vault that is missing or damaged, and the way back from one. The rules are:
 //!  - looking changes nothing;
 //!  - a copy is opened before it is brought back, and stays as it is;
-//!  - whatever has the vault's name is renamed, never replaced;
+//!  - whatever has the vault's name is renamed, never replaced, and so is every other copy that the
+//!    next save would replace;
 //!  - the new file is on the disk before the name is taken from the old one.
 
 use std::fs::{self, Metadata};
@@ -127,11 +128,27 @@ fn explain(location: &VaultLocation, error: SessionError) -> Problem {
         _ => false,
     };
     let problem = Problem::from(error);
-    let copies = copies(location);
-    match copies.first().filter(|_| is_lost) {
+    let copies = if is_lost {
+        copies(location)
+    } else {
+        Vec::new()
+    };
+    match best(location, &copies) {
         Some(best) => problem.with_hint(way_back(best, copies.len())),
         None => problem,
     }
+}
+
+/// The newest copy that begins like a vault; of those that saves leave, before all others.
+fn best<'a>(location: &VaultLocation, copies: &'a [FoundCopy]) -> Option<&'a FoundCopy> {
+    let is_sound = |copy: &&FoundCopy| {
+        let bytes = location.at(&copy.path).read();
+        bytes.is_ok_and(|bytes| container_params(&bytes).is_ok())
+    };
+    let is_ours =
+        |copy: &FoundCopy| matches!(copy.kind, CopyKind::Previous | CopyKind::Interrupted);
+    let sound = copies.iter().filter(is_sound);
+    sound.max_by_key(|copy| (is_ours(copy), copy.modified, std::cmp::Reverse(copy.kind)))
 }
 
 /// The command that brings a copy back.
@@ -153,26 +170,33 @@ fn way_back(best: &FoundCopy, count: usize) -> String {
 /// The vault's file and all files beside it that may hold a copy, the likeliest way back first.
 #[must_use]
 pub fn find(location: &VaultLocation) -> Vec<FoundCopy> {
-    let path = location.resolved().path;
-    let entries = fs::read_dir(folder_of(&path)).into_iter().flatten();
-    let mut found: Vec<FoundCopy> = entries
-        .take(NAMES_MAX)
-        .flatten()
-        .filter_map(|entry| {
-            let name = entry.file_name();
-            let kind = kind_of(&path, Path::new(&name))?;
-            let metadata = entry.metadata().ok().filter(Metadata::is_file)?;
-            Some(FoundCopy {
-                kind,
-                path: path.with_file_name(name),
-                modified: modified(&metadata),
-                len: metadata.len(),
-            })
-        })
-        .collect();
+    let target = location.resolved();
+    let mut found = find_beside(&target.path);
+    // Where the path is a link, somebody may have put a copy beside that.
+    if target.path != location.path {
+        found.extend(find_beside(&location.path));
+        found.sort();
+        found.dedup_by(|a, b| a.path.canonicalize().ok() == b.path.canonicalize().ok());
+    }
     found.sort_by(|a, b| (a.kind, b.modified, &a.path).cmp(&(b.kind, a.modified, &b.path)));
     found.truncate(COPIES_MAX);
     found
+}
+
+fn find_beside(path: &Path) -> Vec<FoundCopy> {
+    let entries = fs::read_dir(folder_of(path)).into_iter().flatten();
+    let found = entries.take(NAMES_MAX).flatten().filter_map(|entry| {
+        let name = entry.file_name();
+        let kind = kind_of(path, Path::new(&name))?;
+        let metadata = entry.metadata().ok().filter(Metadata::is_file)?;
+        Some(FoundCopy {
+            kind,
+            path: path.with_file_name(name),
+            modified: modified(&metadata),
+            len: metadata.len(),
+        })
+    });
+    found.collect()
 }
 
 /// The copies alone.
@@ -271,6 +295,15 @@ pub fn bring_back(
     }
     let io = |doing| target.io(doing);
     let folder = folder_of(&target.path);
+    // A link may lead to a disk that is not there now: a vault that is made in its place would be
+    // hidden when it is.
+    if location.path.is_symlink() && !folder.exists() {
+        return Err(SessionError::Dangling {
+            path: location.path.clone(),
+            target: target.path,
+        }
+        .into());
+    }
     target
         .disk
         .make_folder(folder)
@@ -279,6 +312,14 @@ pub fn bring_back(
     let new = free_name(&target.path, "back");
     let aside = target.exists().then(|| free_name(&target.path, "replaced"));
     let disk = &*target.disk;
+    // What the next save would replace may be worth more than what is brought back.
+    for suffix in [".prev", ".new"] {
+        let other = beside(&target.path, suffix);
+        if other != source.path && other.symlink_metadata().is_ok() {
+            let kept = free_name(&target.path, "kept");
+            disk.rename(&other, &kept).map_err(io("write"))?;
+        }
+    }
     disk::put_back(
         disk,
         &lock,

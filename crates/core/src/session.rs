@@ -547,6 +547,10 @@ impl Session {
     ) -> Result<(), SessionError> {
         let VaultLocation { path, disk, .. } = &self.location;
         let container = self.location.seal(plaintext, &self.passphrase)?;
+        let previous = previous_of(path);
+        if previous.is_dir() {
+            return Err(SessionError::NotAFile { path: previous });
+        }
         let written = match keeps {
             Keeps::Previous => disk::replace(&**disk, lock, path, &container),
             Keeps::Kept => disk::overwrite(&**disk, lock, path, &container),

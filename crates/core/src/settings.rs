@@ -158,7 +158,7 @@ pub fn default_vault() -> Result<PathBuf, SettingsError> {
     Ok(base()?.data_dir().join("passmate/vault.pmdb"))
 }
 
-/// The profiles that have a vault, in order of their names, and the paths of these vaults.
+/// The profiles, in order of their names, and the paths of their vaults, which may be missing.
 ///
 /// # Errors
 /// [`SettingsError::NoHome`].
@@ -171,7 +171,7 @@ pub fn profiles() -> Result<Vec<(String, PathBuf)>, SettingsError> {
         .filter_map(|entry| {
             let name = entry.file_name().into_string().ok()?;
             let vault = profile_vault(&name).ok()?;
-            vault.is_file().then_some((name, vault))
+            entry.path().is_dir().then_some((name, vault))
         })
         .collect();
     profiles.sort();
@@ -213,7 +213,9 @@ pub fn toml_fault(text: &str, error: &toml::de::Error, keys: &[&str]) -> String 
 
 /// What was expected, without what was found.
 fn without_value(message: &str) -> String {
-    let expected = message.rsplit_once(", expected ").map(|(_, what)| what);
+    let expected = message
+        .rsplit_once(", expected ")
+        .map(|(_, what)| plain(what));
     match expected {
         Some(what) if message.starts_with("unknown field ") => {
             format!("this key is not known, expected {what}")
@@ -221,6 +223,16 @@ fn without_value(message: &str) -> String {
         Some(what) => format!("the value is wrong, expected {what}"),
         None if message.starts_with("missing field ") => message.to_owned(),
         None => "the value is wrong".to_owned(),
+    }
+}
+
+/// What the reader expected, in the words of TOML.
+fn plain(expected: &str) -> &str {
+    match expected {
+        _ if expected.starts_with("struct ") => "a table",
+        "usize" | "u64" | "u32" | "u16" | "i64" => "a number",
+        "path string" | "a path string" => "a path",
+        _ => expected,
     }
 }
 

@@ -39,9 +39,13 @@ pub(crate) fn check(session: &Session, before: &Vault, consent: &Consent) -> Rep
 }
 
 /// What a person can do about a vault that is too large: it names the field that takes most.
-pub(crate) fn advice(vault: &Vault) -> String {
-    let rest = "keep less history with `passmate sync rotate --keep-history 1y`, or ask the \
-                operator for a higher --btoken-max";
+pub(crate) fn advice(vault: &Vault, has_account: bool) -> String {
+    let rest = if has_account {
+        "keep less history with `passmate sync rotate --keep-history 1y`, or ask the operator for a \
+         higher --btoken-max"
+    } else {
+        "ask the operator for a higher --btoken-max"
+    };
     let Some(Largest {
         path,
         field,
@@ -55,7 +59,7 @@ pub(crate) fn advice(vault: &Vault) -> String {
     let way = if earlier * 2 > len {
         format!("{} removes its earlier values", purge.word("--earlier"))
     } else {
-        format!("{purge} removes it for good")
+        format!("export it first if you need it, then {purge} removes it for good")
     };
     let (path, field, len) = (escape(&path), escape(&field), readable(len));
     format!("{field} of {path} takes most, {len}: {way}; or {rest}")
@@ -101,7 +105,7 @@ mod tests {
     #[test]
     fn the_largest_field_is_named_with_the_command_that_removes_it() {
         let mut vault = Vault::new();
-        assert!(advice(&vault).starts_with("keep less history"));
+        assert!(advice(&vault, true).starts_with("keep less history"));
         for path in ["a b", "c"] {
             vault.create_record(path.into(), path, 1).unwrap();
             vault.set(&path.into(), "user", "bob", 2).unwrap();
@@ -109,10 +113,11 @@ mod tests {
         vault
             .set(&"a b".into(), "notes", "x".repeat(3000), 3)
             .unwrap();
-        let said = advice(&vault);
+        let said = advice(&vault, false);
         assert!(
             said.starts_with(
-                "notes of a b takes most, 2.9 KiB: `passmate purge 'a b' notes` removes it for good"
+                "notes of a b takes most, 2.9 KiB: export it first if you need it, then `passmate purge \
+                 'a b' notes` removes it for good"
             ),
             "{said}"
         );
@@ -126,7 +131,7 @@ mod tests {
                 )
                 .unwrap();
         }
-        let said = advice(&vault);
+        let said = advice(&vault, false);
         assert!(
             said.contains("`passmate purge c password --earlier` removes its earlier values"),
             "{said}"

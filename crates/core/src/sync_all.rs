@@ -380,7 +380,7 @@ pub(crate) fn conclude(session: &Session, result: Result<Report, SyncError>) -> 
         }
         Err(SyncError::HeldBack(held)) => Err(held_back(Place::Server(place.clone()), held)),
         Err(error @ SyncError::Remote(RemoteError::TooLarge { .. })) => {
-            let advice = size::advice(session.vault());
+            let advice = size::advice(session.vault(), Replica::account(session).is_some());
             let hint = format!("everything is saved on this device; {advice}");
             Err(Problem::from(error).with_hint(hint).into())
         }
@@ -537,12 +537,18 @@ pub(crate) fn held_back(place: Place, held: Box<HeldBack>) -> Halt {
     Halt::Needs(Need::Confirmation(Question::HeldBack { place, held }))
 }
 
+/// How many skipped copies are named.
+const SKIPPED_SHOWN: usize = 10;
+
 /// Tells of copies that were not merged, and of copies that a sync program put aside. A sync does
 /// not tell of them in its notices, because a front end may first ask for passphrases and sync
 /// again.
 #[must_use]
 pub fn copy_notices(found: &FolderReport) -> Vec<Notice> {
-    let skipped = found.skipped.iter().map(|Skipped { name, why }| {
+    let more = found.skipped.len().saturating_sub(SKIPPED_SHOWN);
+    let more = (more > 0).then(|| Notice::warning(format!("{more} more copies are skipped")));
+    let skipped = found.skipped.iter().take(SKIPPED_SHOWN);
+    let skipped = skipped.map(|Skipped { name, why }| {
         let hint = match why {
             Why::Locked => "; run `passmate sync` on a terminal to type it",
             Why::Empty => "; its device, or the program that carries it, may not be done",
@@ -571,6 +577,7 @@ pub fn copy_notices(found: &FolderReport) -> Vec<Notice> {
             found.others
         ),
     });
+    let skipped = skipped.chain(more);
     skipped.chain(conflicts).chain(others).collect()
 }
 

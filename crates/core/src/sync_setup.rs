@@ -159,7 +159,14 @@ pub(crate) fn set_up_again(
     let (account, _) = tied(session)?;
     let address = Address::new(&account.host, account.port).map_err(|error| unusable(&error))?;
     let trust = trust.unwrap_or(&account.trust).clone();
-    let (mut server, probed) = reach(&address, &trust)?;
+    let (mut server, probed) = reach(&address, &trust).map_err(|halt| match halt {
+        Halt::Failed(problem) if problem.kind == ProblemKind::NotTrusted => Halt::Failed(
+            problem.with_hint(
+                "if the server has a new key too, add --pin and the pin that its operator gives you",
+            ),
+        ),
+        halt => halt,
+    })?;
     let mut env = SystemEnv::default();
     let made = client(session, &mut server, &mut env).create_again(&probed, &trust);
     let (result, same_key) = match made {
@@ -378,6 +385,7 @@ pub(crate) fn untie(
             consent.require(Question::ForgetFolder {
                 path: path.clone(),
                 deletes: delete,
+                has_key: session.folder().is_some_and(|folder| folder.key.is_some()),
             })?;
         }
         leave_folder(session, delete)?;

@@ -5,6 +5,7 @@ use passmate_core::escape::escape;
 use passmate_core::import::problem_of;
 use passmate_core::interchange::{Format, ImportError, parse};
 use passmate_core::problem::{Problem, ProblemKind};
+use passmate_core::recover;
 use passmate_core::session::Session;
 use passmate_core::shared_folder::Sealing;
 use passmate_core::strength::is_weak;
@@ -29,7 +30,10 @@ pub(crate) struct Args {}
 const TRIES: usize = 3;
 
 pub(crate) fn run(app: &App, _: &Args) -> Result<(), Problem> {
-    // Before anybody chooses a passphrase.
+    // Before anybody chooses a passphrase. Of a vault that is there and damaged, the way back is told.
+    if app.location.exists() {
+        recover::check(&app.location)?;
+    }
     app.location.check_free()?;
     let passphrase = app.ask.new_passphrase()?;
     warn_if_weak(app, &passphrase);

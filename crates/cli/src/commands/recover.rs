@@ -35,22 +35,21 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
 fn list(app: &App) -> Result<(), Problem> {
     let found = recover::find(&app.location);
     if found.is_empty() {
-        let path = app.location.path().to_owned();
-        return Err(Problem::from(SessionError::NotFound { path }).with_hint(
+        let problem = recover::check(&app.location).err().unwrap_or_else(|| {
+            let path = app.location.path().to_owned();
+            SessionError::NotFound { path }.into()
+        });
+        if app.location.exists() {
+            return Err(problem);
+        }
+        return Err(problem.with_hint(
             "there is no copy of it either: restore a backup, or make a new vault with `passmate \
              init` and fetch the records with `passmate sync setup` and the sync key",
         ));
     }
-    let examined = app.with_passphrase(|passphrase| {
-        let examined = examine_all(app, &found, passphrase);
-        // A passphrase that opens nothing is more likely mistyped than everything damaged.
-        let opens_none = !examined.iter().any(Result::is_ok);
-        let is_wrong = |result: &Result<_, _>| matches!(result, Err(SessionError::WrongPassphrase));
-        if opens_none && examined.iter().any(is_wrong) {
-            return Err(SessionError::WrongPassphrase.into());
-        }
-        Ok(examined)
-    })?;
+    // A copy may be under an older passphrase, so a wrong one is told with each copy.
+    let passphrase = app.ask.passphrase("Master passphrase: ")?;
+    let examined = examine_all(app, &found, &passphrase);
     let found = found.iter().zip(examined);
     if app.out.json {
         let copies: Vec<_> = found.map(|(copy, content)| object(copy, content)).collect();

@@ -185,7 +185,23 @@ pub(super) struct Program {
     /// A line for a shell.
     line: OsString,
     editor: Option<Editor>,
+    /// The person's own options may undo ours.
+    has_options: bool,
 }
+
+/// Options that make an editor save nothing more.
+const HARMLESS: [&str; 10] = [
+    "-f",
+    "--nofork",
+    "--foreground",
+    "-w",
+    "--wait",
+    "-n",
+    "-nw",
+    "--new-window",
+    "-X",
+    "-Z",
+];
 
 impl Program {
     /// The editor that the person named, or vi.
@@ -200,12 +216,20 @@ impl Program {
             .to_str()
             .and_then(first_word)
             .and_then(|word| find(&word));
-        Self { line, editor }
+        let words = line.to_str().and_then(|line| shell_words::split(line).ok());
+        let is_option =
+            |word: &String| word.starts_with(['-', '+']) && !HARMLESS.contains(&word.as_str());
+        Self {
+            has_options: words.is_some_and(|words| words.iter().any(is_option)),
+            line,
+            editor,
+        }
     }
 
-    /// Whether it is known how to keep this editor from saving copies.
+    /// Whether it is known how to keep this editor from saving copies, and no option of the person
+    /// may undo that.
     pub(super) const fn is_known(&self) -> bool {
-        self.editor.is_some()
+        self.editor.is_some() && !self.has_options
     }
 
     /// The name that the person gave it.

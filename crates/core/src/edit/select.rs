@@ -8,7 +8,7 @@ use passmate_vault::{RecordId, Vault};
 
 use crate::answer::Reply;
 use crate::escape::unescape_path;
-use crate::history::refuse_taken;
+use crate::history::check_new_path;
 use crate::problem::Problem;
 use crate::records::{find, get, text};
 
@@ -121,7 +121,7 @@ pub(crate) fn move_to(vault: &Vault, names: &[String], to: &str) -> Reply<Vec<Mo
                 Problem::usage("old and new path are the same", "choose another path").into(),
             );
         }
-        refuse_taken(vault, &new)?;
+        check_new_path(vault, &new)?;
         if !taken.insert(new.clone()) {
             return Err(Problem::usage(
                 format!("two records would get the path {new}"),
@@ -202,6 +202,8 @@ mod tests {
         assert!(refused(&["c"], "d"));
         assert!(refused(&["c"], "c"));
         assert!(refused(&["a/one"], "b"));
+        assert!(refused(&["c"], "x//y"));
+        assert!(refused(&["c"], "/x"));
         assert!(refused(&["nothing"], "x"));
         assert!(refused(&[""], "x"));
         assert!(refused(&["/"], "x"));

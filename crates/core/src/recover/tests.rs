@@ -92,9 +92,6 @@ fn every_lost_vault_is_named_with_the_command_that_brings_it_back() {
             message.contains(&file(&dir, "").display().to_string()),
             "{name}: {message}"
         );
-        if name == "a link to nothing" {
-            continue;
-        }
         let command = format!("`passmate recover {}`", file(&dir, ".prev").display());
         assert!(hint.contains(&command), "{name}: {hint}");
     }
@@ -118,6 +115,83 @@ fn a_lost_vault_is_brought_back_and_what_stood_there_is_kept() {
         assert_eq!(brought.aside.is_some(), stood_there && !is_link, "{name}");
         assert_eq!(file(&dir, "").is_symlink(), is_link);
     }
+}
+
+#[test]
+fn a_copy_that_is_brought_back_does_not_cost_another_one() {
+    let dir = vault();
+    let old = fs::read(file(&dir, ".prev")).unwrap();
+    fs::write(file(&dir, ".bak"), &old).unwrap();
+    let mut session = open(location(&dir), passphrase()).unwrap();
+    for path in ["c", "d"] {
+        add(&mut session, path);
+    }
+    fs::rename(file(&dir, ""), file(&dir, ".new")).unwrap();
+    let worth = |suffix| {
+        let content = examine(&location(&dir), &file(&dir, suffix), &passphrase());
+        content.unwrap().records
+    };
+    assert_eq!((worth(".bak"), worth(".prev"), worth(".new")), (1, 3, 4));
+    // The newest of what saves leave is named.
+    let times = [(".prev", 1_000), (".new", 2_000)];
+    for (suffix, seconds) in times {
+        let written = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+        let opened = fs::File::options()
+            .write(true)
+            .open(file(&dir, suffix))
+            .unwrap();
+        opened.set_modified(written).unwrap();
+    }
+    assert!(hint(&dir).2.contains("vault.pmdb.new` brings back a copy"));
+    assert!(matches!(
+        Session::create(location(&dir), passphrase()),
+        Err(SessionError::CopyExists { .. })
+    ));
+    let copy = file(&dir, ".bak");
+    bring_back(&location(&dir), &copy, &passphrase(), &Consent::none()).unwrap();
+    let mut session = open(location(&dir), passphrase()).unwrap();
+    add(&mut session, "e");
+    add(&mut session, "f");
+    let found = find(&location(&dir)).into_iter();
+    let records = found.map(|copy| {
+        examine(&location(&dir), &copy.path, &passphrase())
+            .unwrap()
+            .records
+    });
+    let mut records: Vec<_> = records.collect();
+    records.sort_unstable();
+    assert_eq!(records, [1, 2, 3, 3, 4]);
+}
+
+#[test]
+fn copies_beside_a_link_are_found_and_nothing_is_made_where_a_disk_is_away() {
+    let dir = vault();
+    let (link, elsewhere) = (file(&dir, ""), dir.path().join("away/vault.pmdb"));
+    fs::remove_file(&link).unwrap();
+    symlink(&elsewhere, &link).unwrap();
+    let command = format!("`passmate recover {}`", file(&dir, ".prev").display());
+    assert!(hint(&dir).2.contains(&command));
+    let copy = file(&dir, ".prev");
+    let away = bring_back(&location(&dir), &copy, &passphrase(), &Consent::none());
+    assert!(away.is_err() && !elsewhere.parent().unwrap().exists());
+    fs::create_dir(elsewhere.parent().unwrap()).unwrap();
+    bring_back(&location(&dir), &copy, &passphrase(), &Consent::none()).unwrap();
+    assert!(elsewhere.is_file() && link.is_symlink());
+}
+
+#[test]
+fn a_folder_in_the_place_of_the_previous_copy_is_named() {
+    let dir = vault();
+    fs::remove_file(file(&dir, ".prev")).unwrap();
+    fs::create_dir(file(&dir, ".prev")).unwrap();
+    let mut session = open(location(&dir), passphrase()).unwrap();
+    let id = session.make_record_id();
+    session
+        .edit(|vault, now| vault.create_record(id, "x", now))
+        .unwrap();
+    let error = session.save().unwrap_err().to_string();
+    assert!(error.contains("vault.pmdb.prev is a folder"), "{error}");
+    assert!(!file(&dir, ".prev.new").exists());
 }
 
 #[test]

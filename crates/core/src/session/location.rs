@@ -14,7 +14,7 @@ use rand_core::UnwrapErr;
 
 use super::error::SessionError;
 use crate::clock::{Clock, system_clock};
-use crate::disk::{Disk, Lock, LockError, RealDisk, folder_of, previous_of};
+use crate::disk::{Disk, Lock, LockError, RealDisk, beside, folder_of, previous_of};
 
 /// Where a vault is, and the disk, clock and key derivation that it uses.
 #[derive(Debug, Clone)]
@@ -113,7 +113,8 @@ impl VaultLocation {
         Ok(self.at(path))
     }
 
-    /// Checks that a new vault may be made here: neither a vault nor a previous copy is in its way.
+    /// Checks that a new vault may be made here: neither a vault nor a copy that a
+    /// save would replace is in its way.
     ///
     /// # Errors
     /// [`SessionError::Exists`] and [`SessionError::CopyExists`], among those of a vault that cannot
@@ -125,10 +126,13 @@ impl VaultLocation {
             self.file()?;
             return Err(SessionError::Exists { path });
         }
-        let copy = previous_of(&path);
-        match copy.symlink_metadata() {
-            Ok(_) => Err(SessionError::CopyExists { path, copy }),
-            Err(_) => Ok(()),
+        // An interrupted save may be all that is left; the next save would delete it.
+        let copies = [previous_of(&path), beside(&path, ".new")];
+        let has_content =
+            |copy: &PathBuf| copy.symlink_metadata().is_ok_and(|found| found.len() > 0);
+        match copies.into_iter().find(has_content) {
+            Some(copy) => Err(SessionError::CopyExists { path, copy }),
+            None => Ok(()),
         }
     }
 

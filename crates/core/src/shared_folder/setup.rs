@@ -32,7 +32,8 @@ pub enum Sealing {
     Passphrases,
 }
 
-/// Connects a vault to a folder; nothing is read or written there yet. `host` is this device's
+/// Connects a vault to a folder, or to the new place of a folder that was moved; nothing is read or
+/// written there yet. `host` is this device's
 /// name; `digits` distinguishes two devices of one name.
 ///
 /// # Errors
@@ -44,7 +45,11 @@ pub fn set_up_folder(
     digits: u32,
     sealing: &Sealing,
 ) -> Result<(), FolderError> {
-    if let Some(folder) = session.folder() {
+    let before = session.folder().cloned();
+    // A folder that is not there any more was moved: its key and this device's name go along.
+    let moved =
+        before.filter(|before| *sealing == Sealing::AsFound && !Path::new(&before.path).exists());
+    if let (Some(folder), None) = (session.folder(), &moved) {
         return Err(FolderError::AlreadySetUp(folder.path.clone()));
     }
     let failed = |error| FolderError::Io {
@@ -58,6 +63,14 @@ pub fn set_up_folder(
     let text = path
         .to_str()
         .ok_or_else(|| FolderError::NotText(path.clone()))?;
+    if let Some(moved) = moved {
+        session.set_folder(Some(SharedFolder {
+            path: text.to_owned(),
+            ..moved
+        }));
+        session.save()?;
+        return Ok(());
+    }
     // The original program on this device uses the bare name, and a host name may hold any
     // character.
     let host: String = host

@@ -218,7 +218,7 @@ impl fmt::Debug for Pin {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum PinError {
     /// It does not begin with `sha256:`.
-    #[error("a pin begins with sha256:")]
+    #[error("a pin begins with sha256: (its words are for the question of `sync setup`)")]
     Prefix,
     /// It does not have 64 characters after `sha256:`.
     #[error("a pin has 64 hex digits after sha256:, but this has {found}")]
