@@ -25,6 +25,7 @@ use crate::answer::{Consent, Reply};
 use crate::codes::code_source;
 use crate::edit::{Edit, Edited, edit};
 use crate::export::{ExportForm, Exported, export};
+use crate::generate::site::SiteRule;
 use crate::history::{self, HistoryEntry};
 use crate::otp::{Code, Otp};
 use crate::problem::{Problem, ProblemKind};
@@ -111,6 +112,10 @@ pub trait VaultApi: Send {
 
     /// The one-time code of a record, from the named field or the one that holds its secret.
     fn one_time_code(&mut self, path: &str, field: Option<&str>) -> Reply<OneTimeCode>;
+
+    /// The rule for the password of the record at exactly this path, if it has one; see
+    /// [`FieldRole::PasswordRule`].
+    fn password_rule(&mut self, path: &str) -> Reply<Option<SiteRule>>;
 
     /// The text that a QR code of a field holds, for another device's camera. Without a field that
     /// is the password, or the access to a wireless network.
@@ -220,6 +225,23 @@ impl VaultApi for Session {
             Otp::Timed(timed) => OneTimeCode::Timed(timed.at(self.now().try_into().unwrap_or(0))),
             Otp::Counted(_) => OneTimeCode::Counted,
         })
+    }
+
+    fn password_rule(&mut self, path: &str) -> Reply<Option<SiteRule>> {
+        let view = self.vault().view();
+        let Some(field) =
+            records::get(&view, path).and_then(|record| FieldRole::PasswordRule.find(record))
+        else {
+            return Ok(None);
+        };
+        let rule = SiteRule::parse(&field.value.to_string_lossy()).map_err(|error| {
+            let name = field.name.to_string_lossy();
+            Problem::usage(
+                format!("{name} of {path} is no rule for passwords: {error}"),
+                "set it anew, or say with options such as --length how to make the password",
+            )
+        })?;
+        Ok(Some(rule))
     }
 
     fn qr_text(&mut self, path: &str, field: Option<&str>) -> Reply<Zeroizing<String>> {

@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::answer::{Consent, Place, Question, Reply};
 use crate::codes::use_counter;
+use crate::generate::site::SiteRule;
 use crate::history::{
     At, PurgeScope, check_new_path, check_parts, purged_changes, restore_field, revert_record,
     undelete,
@@ -49,6 +50,13 @@ pub enum Edit {
         field: String,
         /// Its value.
         value: Zeroizing<String>,
+    },
+    /// Set several fields as [`Edit::Set`] does, in one change.
+    SetFields {
+        /// The record.
+        path: String,
+        /// The fields with their values.
+        fields: Vec<(String, Zeroizing<String>)>,
     },
     /// Use up the next counter of a record's one-time codes: [`Edited::code`] is its code.
     UseCounter {
@@ -208,6 +216,12 @@ pub(crate) fn edit(session: &mut Session, edit: &Edit, consent: &Consent) -> Rep
             edited.paths = vec![record.path.clone()];
         }
         Edit::Set { path, field, value } => edited.changes = set(session, path, field, value)?,
+        Edit::SetFields { path, fields } => {
+            edited.changes = 0;
+            for (field, value) in fields {
+                edited.changes += set(session, path, field, value)?;
+            }
+        }
         Edit::UseCounter { path, field } => {
             edited.code = Some(use_counter(session, path, field.as_deref())?);
         }
@@ -323,18 +337,27 @@ fn set(session: &mut Session, path: &str, field: &str, value: &str) -> Reply<usi
     Ok(1)
 }
 
-/// A secret of one-time codes that makes none would be noticed when it is needed.
+/// A secret of one-time codes that makes none, or a rule that is none, would be noticed when it is
+/// needed.
 fn check_value(field: &str, value: &str) -> Result<(), Problem> {
-    if value.is_empty() || role_of(field) != Some(FieldRole::Otp) {
+    if value.is_empty() {
         return Ok(());
     }
-    match Otp::parse(value) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(Problem::usage(
-            format!("the value of {field} makes no one-time codes: {error}"),
-            "set the otpauth address or the secret that the site gives; other values belong into \
-             a field with another name",
-        )),
+    match role_of(field) {
+        Some(FieldRole::Otp) => Otp::parse(value).map(drop).map_err(|error| {
+            Problem::usage(
+                format!("the value of {field} makes no one-time codes: {error}"),
+                "set the otpauth address or the secret that the site gives; other values belong \
+                 into a field with another name",
+            )
+        }),
+        Some(FieldRole::PasswordRule) => SiteRule::parse(value).map(drop).map_err(|error| {
+            Problem::usage(
+                format!("the value of {field} is no rule for passwords: {error}"),
+                "an example is minlength: 8; maxlength: 20; required: lower; required: digit;",
+            )
+        }),
+        _ => Ok(()),
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod characters;
 mod rule;
+pub mod site;
 
 use std::collections::BTreeMap;
 use std::fmt;

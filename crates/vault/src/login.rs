@@ -34,10 +34,12 @@ pub enum FieldRole {
     PublicKey,
     /// Tells a person which account this is, without being needed to log in.
     Label,
+    /// What the site accepts as a password, in the syntax of Apple's `passwordrules`.
+    PasswordRule,
 }
 
 impl FieldRole {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::User,
         Self::Password,
         Self::Url,
@@ -48,6 +50,7 @@ impl FieldRole {
         Self::Person,
         Self::PublicKey,
         Self::Label,
+        Self::PasswordRule,
     ];
 
     /// The name under which Passmate's own programs and importers store a field of this role.
@@ -73,6 +76,7 @@ impl FieldRole {
             Self::Person => &["first name", "last name", "full name"],
             Self::PublicKey => &["public key", "public-key", "public_key", "fingerprint"],
             Self::Label => &["host", "account", "name"],
+            Self::PasswordRule => &["password rule", "password rules", "passwordrules"],
         }
     }
 
@@ -81,7 +85,12 @@ impl FieldRole {
     pub const fn is_secret(self) -> bool {
         !matches!(
             self,
-            Self::User | Self::Url | Self::Notes | Self::PublicKey | Self::Label
+            Self::User
+                | Self::Url
+                | Self::Notes
+                | Self::PublicKey
+                | Self::Label
+                | Self::PasswordRule
         )
     }
 
@@ -244,6 +253,7 @@ mod tests {
             "public key",
             "host",
             "name",
+            "Password Rule",
         ] {
             assert!(!is_secret(name), "{name}");
         }

@@ -1,17 +1,24 @@
+use passmate_core::api::VaultApi;
 use passmate_core::edit::Edit;
-use passmate_core::generate::{Characters, LENGTH_DEFAULT, Need, Rule, by_rule, characters, words};
+use passmate_core::generate::site::SiteRule;
+use passmate_core::generate::{
+    Characters, Generated, LENGTH_DEFAULT, Need, Rule, by_rule, characters, words,
+};
 use passmate_core::problem::Problem;
+use passmate_vault::login::{FieldRole, role_of};
 use serde_json::json;
 
 use crate::app::App;
 use crate::change::change_and;
+use crate::report::plain;
 
 /// Generate a password
 ///
 /// Without PATH, the password is printed and not stored. With PATH, it is stored in that record, in
 /// the field `password` unless FIELD names another one, and printed only with --reveal.
 ///
-/// Without options it has 14 letters and a digit (see --template). --length and the other options
+/// Without options the password follows the rule in the field `password rule` of the record, if it
+/// has one (docs/fields.md); else it has 14 letters and a digit (see --template). --length and the other options
 /// of classes make one of upper-case letters, lower-case letters, digits and symbols, with at least
 /// one of each. Each password that the options allow has the same chance, and the entropy that is
 /// shown counts them.
@@ -23,7 +30,7 @@ pub(crate) struct Args {
     #[arg(default_value = "password")]
     field: String,
     #[command(flatten)]
-    classes: Classes,
+    classes: Option<Classes>,
     /// No characters that look alike: 0 O o 1 l I |
     #[arg(long, conflicts_with = "words")]
     no_lookalikes: bool,
@@ -34,13 +41,17 @@ pub(crate) struct Args {
     /// Generate this many words of the EFF's long list instead, 12.9 bits each
     #[arg(long, value_name = "N", conflicts_with = "Classes")]
     words: Option<usize>,
+    /// Store the length and the classes as the password rule of the record, which `passmate gen
+    /// PATH` follows from then on
+    #[arg(long, requires = "path", conflicts_with_all = ["words", "template"])]
+    keep_rule: bool,
     /// Print it as well as storing it
     #[arg(long, requires = "path")]
     reveal: bool,
 }
 
 /// Of which characters a password is made.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 struct Classes {
     /// Number of characters [default: 20]
     #[arg(long, value_name = "N")]
@@ -92,8 +103,8 @@ fn parse_symbols(text: &str) -> Result<Characters, String> {
 }
 
 impl Classes {
-    /// The rule that these options make; `None` if there is none of them.
-    fn rule(&self) -> Option<Rule> {
+    /// The rule that these options make.
+    fn rule(&self) -> Rule {
         let minima = [
             self.min_upper,
             self.min_lower,
@@ -106,10 +117,6 @@ impl Classes {
             self.no_digits,
             self.no_symbols,
         ];
-        let is_asked = self.length.is_some()
-            || self.symbols.is_some()
-            || minima.iter().any(Option::is_some)
-            || left_out.contains(&true);
         let sets = [
             Characters::UPPER,
             Characters::LOWER,
@@ -123,19 +130,68 @@ impl Classes {
             min: min.unwrap_or(1),
         });
         let length = self.length.unwrap_or(LENGTH_DEFAULT);
-        is_asked.then(|| Rule::of_classes(length, needs.collect()))
+        Rule::of_classes(length, needs.collect())
+    }
+}
+
+impl Args {
+    fn is_of_password(&self) -> bool {
+        role_of(&self.field) == Some(FieldRole::Password)
+    }
+
+    /// The characters that do not occur, whatever allows them.
+    fn without(&self) -> Characters {
+        match self.no_lookalikes {
+            true => Characters::LOOKALIKES,
+            false => Characters::default(),
+        }
+    }
+
+    /// The rule that the options of classes make.
+    fn rule(&self) -> Option<Rule> {
+        let classes = self.classes.as_ref().map(Classes::rule);
+        let rule = classes.or_else(|| self.keep_rule.then(|| Classes::default().rule()))?;
+        Some(rule.without(self.without()))
+    }
+
+    /// The password that the options describe; `None` if they do not say how it is made.
+    fn as_asked(&self) -> Result<Option<Generated>, Problem> {
+        match (self.words, self.rule(), &self.template) {
+            (Some(count), _, _) => words(count).map(Some),
+            (None, Some(rule), _) => by_rule(&rule).map(Some),
+            (None, None, Some(template)) => characters(template, self.without()).map(Some),
+            (None, None, None) => Ok(None),
+        }
+    }
+
+    /// The password that the record's rule describes, or else one like any other.
+    fn as_kept(&self, vault: Option<&mut Box<dyn VaultApi>>) -> Result<Generated, Problem> {
+        let site = match (vault, &self.path) {
+            (Some(vault), Some(path)) if self.is_of_password() => plain(vault.password_rule(path))?,
+            _ => None,
+        };
+        match site {
+            Some(site) => by_rule(&site.rule().without(self.without())),
+            None => characters(TEMPLATE, self.without()),
+        }
     }
 }
 
 pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
-    let without = match args.no_lookalikes {
-        true => Characters::LOOKALIKES,
-        false => Characters::default(),
-    };
-    let made = match (args.words, args.classes.rule()) {
-        (Some(count), _) => words(count)?,
-        (None, Some(rule)) => by_rule(&rule.without(without))?,
-        (None, None) => characters(args.template.as_deref().unwrap_or(TEMPLATE), without)?,
+    if args.keep_rule && !args.is_of_password() {
+        return Err(Problem::usage(
+            format!(
+                "--keep-rule stores the rule of the password, and {} is none",
+                args.field
+            ),
+            "leave --keep-rule out",
+        ));
+    }
+    let asked = args.as_asked()?;
+    let mut vault = args.path.as_ref().map(|_| app.open()).transpose()?;
+    let made = match asked {
+        Some(made) => made,
+        None => args.as_kept(vault.as_mut())?,
     };
     app.out.note(&made.to_string());
     let show = |is_shown: bool| match (app.out.json, is_shown) {
@@ -146,16 +202,19 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
         (false, true) => app.out.value(&made.password),
         (false, false) => Ok(()),
     };
-    let Some(path) = &args.path else {
+    let (Some(path), Some(vault)) = (&args.path, &mut vault) else {
         return show(true);
     };
-    let mut vault = app.open()?;
-    let edit = Edit::Set {
+    let mut fields = vec![(args.field.clone(), made.password.clone())];
+    if let Some(rule) = args.rule().filter(|_| args.keep_rule) {
+        let text = SiteRule::from(&rule).to_string();
+        fields.push((FieldRole::PasswordRule.name().to_owned(), text.into()));
+    }
+    let edit = Edit::SetFields {
         path: path.clone(),
-        field: args.field.clone(),
-        value: made.password.clone(),
+        fields,
     };
-    change_and(app, &mut *vault, &edit, |_| {
+    change_and(app, &mut **vault, &edit, |_| {
         app.out.note(&format!("set {} of {path}", args.field));
         show(args.reveal)
     })

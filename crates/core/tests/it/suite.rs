@@ -18,6 +18,10 @@ use passmate_core::sync_all::SyncRequest;
 use passmate_core::sync_setup::{ServerSetup, Untie, Untied};
 use passmate_vault::Passphrase;
 
+mod secrets;
+
+pub(crate) use secrets::{a_counter_is_used_once, a_password_and_its_rule_are_one_change};
+
 /// A way to reach a vault.
 pub(crate) trait Implementation {
     /// With an empty vault under [`passphrase`].
@@ -51,6 +55,11 @@ macro_rules! for_implementation {
             #[test]
             fn a_record_is_read_searched_and_shown() {
                 suite::a_record_is_read_searched_and_shown::<$implementation>();
+            }
+
+            #[test]
+            fn a_password_and_its_rule_are_one_change() {
+                suite::a_password_and_its_rule_are_one_change::<$implementation>();
             }
 
             #[test]
@@ -352,74 +361,6 @@ pub(crate) fn a_record_is_read_searched_and_shown<I: Implementation>() {
     );
     let address = vault.qr_text("web/shop", Some("otp")).unwrap();
     assert!(address.starts_with("otpauth://totp/"), "{}", *address);
-}
-
-/// The counter of a record's next code, which is used up.
-fn use_counter(vault: &mut dyn VaultApi) -> u64 {
-    let (path, field) = ("a".to_owned(), None);
-    let edit = Edit::UseCounter { path, field };
-    let mut told = None;
-    let changed = vault.change(&edit, &Consent::none(), &mut |edited| {
-        told.clone_from(&edited.code);
-    });
-    let code = changed.unwrap().edited.code.unwrap();
-    assert_eq!(told.as_ref(), Some(&code));
-    assert_eq!(code.digits.len(), 6);
-    code.counter
-}
-
-pub(crate) fn a_counter_is_used_once<I: Implementation>() {
-    let implementation = I::new();
-    let (mut vault, mut second) = (open(&implementation), open(&implementation));
-    let address = |counter: u64| format!("otpauth://hotp/a?secret=GEZDGNBV&counter={counter}");
-    change(&mut *vault, &set("a", "otp", &address(5)));
-    assert!(matches!(
-        vault.one_time_code("a", None),
-        Ok(OneTimeCode::Counted)
-    ));
-    assert_eq!(use_counter(&mut *vault), 5);
-    assert_eq!(value(&mut *vault, "a", "otp"), Some(address(6)));
-    // It was opened before, and has read none of that.
-    assert_eq!(use_counter(&mut *second), 6);
-    assert_eq!(
-        value(&mut *open(&implementation), "a", "otp"),
-        Some(address(7))
-    );
-    // Neither an undo nor an older address leads back.
-    change(&mut *second, &Edit::Undo);
-    assert_eq!(use_counter(&mut *second), 7);
-    change(&mut *vault, &set("a", "otp", &address(2)));
-    assert_eq!(use_counter(&mut *vault), 8);
-    // Another secret has counters of its own.
-    let other = "otpauth://hotp/a?secret=GEZDGNBW&counter=1";
-    change(&mut *vault, &set("a", "otp", other));
-    assert_eq!(use_counter(&mut *vault), 1);
-    // The last counter cannot be used up, because there is no next one.
-    let last = "otpauth://hotp/a?secret=GEZDGNBX&counter=18446744073709551615";
-    change(&mut *vault, &set("a", "otp", last));
-    let (path, field) = ("a".to_owned(), None);
-    let edit = Edit::UseCounter { path, field };
-    let reply = vault.change(&edit, &Consent::none(), &mut |_| {});
-    assert_eq!(kind_of(reply), ProblemKind::Other);
-    assert_eq!(value(&mut *vault, "a", "otp").as_deref(), Some(last));
-    // It holds nothing that others wait for.
-    change(&mut *second, &set("b", "user", "bob"));
-    change(&mut *vault, &set("a", "otp", "GEZDGNBVGY3TQOJQ"));
-    let reply = vault.change(&edit, &Consent::none(), &mut |_| {});
-    assert_eq!(kind_of(reply), ProblemKind::Usage);
-
-    change(&mut *vault, &set("a", "otp", &address(100)));
-    let mut counters = std::thread::scope(|scope| {
-        let codes = (0..4).map(|_| {
-            let mut vault = open(&implementation);
-            scope.spawn(move || [(); 3].map(|()| use_counter(&mut *vault)))
-        });
-        let codes: Vec<_> = codes.collect();
-        let counters = codes.into_iter().flat_map(|code| code.join().unwrap());
-        counters.collect::<Vec<_>>()
-    });
-    counters.sort_unstable();
-    assert_eq!(counters, (100..112).collect::<Vec<_>>());
 }
 
 pub(crate) fn the_past_is_listed_and_comes_back<I: Implementation>() {

@@ -1,0 +1,99 @@
+//! Passwords with their rules, and one-time codes that are used up.
+
+use passmate_core::answer::Consent;
+use passmate_core::api::{OneTimeCode, VaultApi};
+use passmate_core::edit::Edit;
+use passmate_core::problem::ProblemKind;
+
+use super::{Implementation, change, kind_of, open, paths, set, value};
+
+pub(crate) fn a_password_and_its_rule_are_one_change<I: Implementation>() {
+    let implementation = I::new();
+    let mut vault = open(&implementation);
+    let fields = |rule: &str| Edit::SetFields {
+        path: "web/shop".into(),
+        fields: vec![
+            ("password".into(), "one".to_owned().into()),
+            ("password rule".into(), rule.to_owned().into()),
+        ],
+    };
+    let refused = vault.change(&fields("long ones"), &Consent::none(), &mut |_| {});
+    assert_eq!(kind_of(refused), ProblemKind::Usage);
+    assert!(paths(&mut *vault).is_empty(), "no half of it is stored");
+    assert_eq!(change(&mut *vault, &fields("minlength: 30;")), 2);
+    let rule = vault.password_rule("web/shop").unwrap().unwrap();
+    assert_eq!(rule.rule().length, 30);
+    // Part of a path names no record here: a password is set at exactly the path.
+    assert_eq!(vault.password_rule("shop").unwrap(), None);
+    assert_eq!(vault.password_rule("none").unwrap(), None);
+    change(&mut *vault, &Edit::Undo);
+    assert!(paths(&mut *vault).is_empty());
+}
+
+/// The counter of a record's next code, which is used up.
+fn use_counter(vault: &mut dyn VaultApi) -> u64 {
+    let (path, field) = ("a".to_owned(), None);
+    let edit = Edit::UseCounter { path, field };
+    let mut told = None;
+    let changed = vault.change(&edit, &Consent::none(), &mut |edited| {
+        told.clone_from(&edited.code);
+    });
+    let code = changed.unwrap().edited.code.unwrap();
+    assert_eq!(told.as_ref(), Some(&code));
+    assert_eq!(code.digits.len(), 6);
+    code.counter
+}
+
+pub(crate) fn a_counter_is_used_once<I: Implementation>() {
+    let implementation = I::new();
+    let (mut vault, mut second) = (open(&implementation), open(&implementation));
+    let address = |counter: u64| format!("otpauth://hotp/a?secret=GEZDGNBV&counter={counter}");
+    change(&mut *vault, &set("a", "otp", &address(5)));
+    assert!(matches!(
+        vault.one_time_code("a", None),
+        Ok(OneTimeCode::Counted)
+    ));
+    assert_eq!(use_counter(&mut *vault), 5);
+    assert_eq!(value(&mut *vault, "a", "otp"), Some(address(6)));
+    // It was opened before, and has read none of that.
+    assert_eq!(use_counter(&mut *second), 6);
+    assert_eq!(
+        value(&mut *open(&implementation), "a", "otp"),
+        Some(address(7))
+    );
+    // Neither an undo nor an older address leads back.
+    change(&mut *second, &Edit::Undo);
+    assert_eq!(use_counter(&mut *second), 7);
+    change(&mut *vault, &set("a", "otp", &address(2)));
+    assert_eq!(use_counter(&mut *vault), 8);
+    // Another secret has counters of its own.
+    let other = "otpauth://hotp/a?secret=GEZDGNBW&counter=1";
+    change(&mut *vault, &set("a", "otp", other));
+    assert_eq!(use_counter(&mut *vault), 1);
+    // The last counter cannot be used up, because there is no next one.
+    let last = "otpauth://hotp/a?secret=GEZDGNBX&counter=18446744073709551615";
+    change(&mut *vault, &set("a", "otp", last));
+    let (path, field) = ("a".to_owned(), None);
+    let edit = Edit::UseCounter { path, field };
+    let reply = vault.change(&edit, &Consent::none(), &mut |_| {});
+    assert_eq!(kind_of(reply), ProblemKind::Other);
+    assert_eq!(value(&mut *vault, "a", "otp").as_deref(), Some(last));
+    // It holds nothing that others wait for.
+    change(&mut *second, &set("b", "user", "bob"));
+    change(&mut *vault, &set("a", "otp", "GEZDGNBVGY3TQOJQ"));
+    let reply = vault.change(&edit, &Consent::none(), &mut |_| {});
+    assert_eq!(kind_of(reply), ProblemKind::Usage);
+
+    change(&mut *vault, &set("a", "otp", &address(100)));
+    let mut counters = std::thread::scope(|scope| {
+        let codes = (0..4).map(|_| {
+            let mut vault = open(&implementation);
+            scope.spawn(move || [(); 3].map(|()| use_counter(&mut *vault)))
+        });
+        let codes: Vec<_> = codes.collect();
+        let counters = codes.into_iter().flat_map(|code| code.join().unwrap());
+        counters.collect::<Vec<_>>()
+    });
+    counters.sort_unstable();
+    assert_eq!(counters, (100..112).collect::<Vec<_>>());
+}
