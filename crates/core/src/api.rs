@@ -10,14 +10,16 @@
 //!  - a call that fails has changed nothing, unless its documentation says otherwise.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use getrandom::SysRng;
 use passmate_interchange::{Applied, Format, Imported, apply};
 use passmate_proto::RequestCode;
 use passmate_sync::{Reason, Replica, Report, SameKey};
+use passmate_vault::history::undo::Step;
 use passmate_vault::login::{FieldRole, role_of};
 use passmate_vault::report::RecordReport;
-use passmate_vault::{FolderKey, Passphrase, Pin, Shape, SharedFolder, Trust};
+use passmate_vault::{Document, FolderKey, Passphrase, Pin, Shape, SharedFolder, Trust};
 use rand_core::UnwrapErr;
 use zeroize::Zeroizing;
 
@@ -43,6 +45,7 @@ use crate::sync_all::{
 };
 use crate::sync_setup::{self, ServerSetup, Ties, Untie, Untied};
 use crate::sync_status::{Content, Status, status};
+use crate::undo::note_sync;
 
 /// What a change did, and the sync after it.
 #[derive(Debug, Default)]
@@ -123,7 +126,7 @@ pub trait VaultApi: Send {
 
     /// Changes records, saves them, and syncs if the settings say so. A sync that fails afterwards
     /// is part of the answer: the change is saved. `saved` is called before the sync, which may
-    /// take long. *Undo* takes back the change, and nothing that the sync received.
+    /// take long. The change is a step that [`Edit::Undo`] takes back; what the sync received is none.
     fn change(
         &mut self,
         change: &Edit,
@@ -140,7 +143,8 @@ pub trait VaultApi: Send {
     /// Encrypts the vault and its previous copy under another passphrase.
     fn change_passphrase(&mut self, passphrase: &Passphrase) -> Reply<PassphraseChange>;
 
-    /// Syncs with everything that is set up. What came is saved even where a part failed.
+    /// Syncs with everything that is set up. What came is saved even where a part failed, and is a
+    /// step that [`Edit::Undo`] takes back.
     fn sync(&mut self, request: &SyncRequest) -> Reply<SyncAnswer>;
 
     /// What a sync would do. Nothing is changed, here or there.
@@ -275,7 +279,9 @@ impl VaultApi for Session {
         consent: &Consent,
         saved: &mut dyn FnMut(&Edited),
     ) -> Reply<Changed> {
-        if matches!(change, Edit::UseCounter { .. }) {
+        let retraces = matches!(change, Edit::Undo | Edit::Redo);
+        // No code is made twice, and no step of another program is missed.
+        if retraces || matches!(change, Edit::UseCounter { .. }) {
             self.hold()?;
         }
         let before = self.stored();
@@ -284,15 +290,19 @@ impl VaultApi for Session {
             Ok(edited)
         });
         let edited = edited.inspect_err(|_| self.revert())?;
-        let is_synced = self.sync_settings().auto && edited.changes > 0;
-        let after = is_synced.then(|| self.vault().clone());
+        let step = change.step_kind().filter(|_| edited.changes > 0);
+        let step = step.map(|kind| Step::between(kind, self.now(), &before.vault, self.vault()));
+        if let Some(step) = step.flatten() {
+            self.note_step(step, false);
+        }
         if matches!(change, Edit::Purge { .. }) {
             self.save_purge()?;
-        } else if edited.changes > 0 {
+        } else if retraces || edited.changes > 0 {
             self.save()?;
         }
         saved(&edited);
-        let synced = after.map(|after| sync_after_change(self, &before.vault, &after));
+        let is_synced = self.sync_settings().auto && edited.changes > 0;
+        let synced = is_synced.then(|| sync_after_change(self));
         Ok(Changed {
             edited,
             synced: synced.unwrap_or_default(),
@@ -320,7 +330,11 @@ impl VaultApi for Session {
 
     fn sync(&mut self, request: &SyncRequest) -> Reply<SyncAnswer> {
         require_place(self)?;
-        Ok(sync_all(self, request, Occasion::Asked))
+        let before = before_sync(self)?;
+        let mut answer = sync_all(self, request, Occasion::Asked);
+        let places = answer.places();
+        answer.notice(note_sync(self, &places, &before.vault, request.continued));
+        Ok(answer)
     }
 
     fn preview_sync(&mut self) -> Reply<SyncPreview> {
@@ -381,11 +395,19 @@ impl VaultApi for Session {
     }
 
     fn set_up_server(&mut self, setup: &ServerSetup) -> Reply<Synced<Report>> {
-        sync_setup::set_up_server(self, setup)
+        as_step(self, false, |session| {
+            sync_setup::set_up_server(session, setup)
+        })
     }
 
     fn set_up_again(&mut self, trust: Option<&Trust>) -> Reply<(SameKey, Synced<Report>)> {
-        sync_setup::set_up_again(self, trust)
+        let mut same_key = SameKey::No;
+        let synced = as_step(self, false, |session| {
+            let (key, synced) = sync_setup::set_up_again(session, trust)?;
+            same_key = key;
+            Ok(synced)
+        })?;
+        Ok((same_key, synced))
     }
 
     fn request_account(&mut self, setup: &ServerSetup) -> Reply<RequestCode> {
@@ -398,7 +420,9 @@ impl VaultApi for Session {
         sealing: &Sealing,
         request: &SyncRequest,
     ) -> Reply<Synced<FolderReport>> {
-        sync_setup::set_up_folder(self, folder, sealing, request)
+        as_step(self, request.continued, |session| {
+            sync_setup::set_up_folder(session, folder, sealing, request)
+        })
     }
 
     fn folder_key(&mut self) -> Reply<FolderKey> {
@@ -419,14 +443,41 @@ impl VaultApi for Session {
         keep_since: Option<i64>,
         consent: &Consent,
     ) -> Reply<Synced<Report>> {
-        sync_setup::rotate(self, reason, keep_since, consent)
+        as_step(self, false, |session| {
+            sync_setup::rotate(session, reason, keep_since, consent)
+        })
     }
 
     fn upgrade(&mut self, consent: &Consent) -> Reply<(bool, Synced<Report>)> {
-        sync_setup::upgrade(self, consent)
+        let mut was_shared = false;
+        let synced = as_step(self, false, |session| {
+            let (shared, synced) = sync_setup::upgrade(session, consent)?;
+            was_shared = shared;
+            Ok(synced)
+        })?;
+        Ok((was_shared, synced))
     }
 
     fn untie(&mut self, what: Untie, delete: bool, consent: &Consent) -> Reply<Untied> {
         sync_setup::untie(self, what, delete, consent)
     }
+}
+
+/// What other programs stored meanwhile is here, so what is new after a sync came with it.
+fn before_sync(session: &mut Session) -> Reply<Arc<Document>> {
+    session.save()?;
+    Ok(session.stored())
+}
+
+/// Syncs because a person asked for it, and remembers what that brought as a step.
+fn as_step<R>(
+    session: &mut Session,
+    is_continued: bool,
+    sync: impl FnOnce(&mut Session) -> Reply<Synced<R>>,
+) -> Reply<Synced<R>> {
+    let before = before_sync(session)?;
+    let mut synced = sync(session)?;
+    let notice = note_sync(session, &synced.place, &before.vault, is_continued);
+    synced.notices.extend(notice);
+    Ok(synced)
 }

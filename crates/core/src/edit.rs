@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use getrandom::SysRng;
 use passmate_interchange::{Applied, Format, Imported, apply};
 use passmate_sync::{Replica, admit};
+use passmate_vault::history::undo::StepKind;
 use passmate_vault::login::{FieldRole, role_of};
 use passmate_vault::record::{FieldKey, Value};
 use passmate_vault::{EditError, RecordId, Shape, Vault};
@@ -23,10 +24,11 @@ use crate::history::{
     undelete,
 };
 use crate::otp::{CountedCode, Otp};
-use crate::problem::{Problem, ProblemKind};
+use crate::problem::Problem;
 use crate::records::{find, get};
-use crate::session::{Session, SessionError};
+use crate::session::Session;
 use crate::sync_all::held_back;
+use crate::undo::{RetracedStep, redo, undo};
 use select::{Moved, Selected, move_to, select};
 
 /// A change of records.
@@ -135,8 +137,10 @@ pub enum Edit {
         /// Which of its values.
         scope: PurgeScope,
     },
-    /// Take back the last change of this device's vault: the last edit or sync.
+    /// Take back the last edit or sync of this device that was not taken back yet.
     Undo,
+    /// Do again what was taken back last.
+    Redo,
     /// Add what another program exported. May be repeated.
     Import {
         /// What wrote it.
@@ -190,6 +194,38 @@ pub struct Edited {
     pub applied: Option<Applied>,
     /// The one-time code whose counter was used up.
     pub code: Option<CountedCode>,
+    /// What was undone or redone.
+    pub step: Option<RetracedStep>,
+}
+
+impl Edited {
+    fn note_step(&mut self, (step, changes): (RetracedStep, usize)) {
+        let paths = step.records.iter().map(|record| record.path.clone());
+        self.paths = paths.collect();
+        self.changes = changes;
+        self.step = Some(step);
+    }
+}
+
+impl Edit {
+    /// What the step is that this edit makes; `None` if it makes none.
+    pub(crate) const fn step_kind(&self) -> Option<StepKind> {
+        Some(match self {
+            Self::Create { .. } | Self::Add { .. } => StepKind::New,
+            Self::Set { .. } | Self::SetFields { .. } => StepKind::Set,
+            Self::Unset { .. } => StepKind::Unset,
+            Self::Move { .. } => StepKind::Move,
+            Self::Copy { .. } => StepKind::Copy,
+            Self::Delete { .. } => StepKind::Delete,
+            Self::Update { .. } => StepKind::Edit,
+            Self::RestoreField { .. } | Self::RestoreRecord { .. } | Self::Undelete { .. } => {
+                StepKind::Restore
+            }
+            Self::Import { .. } => StepKind::Import,
+            // A code that was used stays used.
+            Self::UseCounter { .. } | Self::Purge { .. } | Self::Undo | Self::Redo => return None,
+        })
+    }
 }
 
 /// Changes the session's vault; saving it is up to the caller.
@@ -283,7 +319,8 @@ pub(crate) fn edit(session: &mut Session, edit: &Edit, consent: &Consent) -> Rep
             edited.stays_elsewhere =
                 is_shared || session.folder().is_some_and(|folder| folder.key.is_none());
         }
-        Edit::Undo => edited.changes = undo(session)?,
+        Edit::Undo => edited.note_step(undo(session)?),
+        Edit::Redo => edited.note_step(redo(session)?),
         Edit::Import { format, imported } => {
             let applied = import(session, *format, imported, consent)?;
             edited.changes = applied.changes;
@@ -448,27 +485,4 @@ fn purge(session: &mut Session, path: &str, scope: &PurgeScope, consent: &Consen
         values: meant.len(),
     })?;
     Ok(session.edit(|vault, now| vault.purge(&id, |change| meant.contains(change), now))?)
-}
-
-fn undo(session: &mut Session) -> Reply<usize> {
-    let nothing = |why: &str| {
-        Problem::new(
-            ProblemKind::NotFound,
-            format!("there is nothing to undo: {why}"),
-            "`passmate history PATH` and `passmate restore` go further back",
-        )
-    };
-    let before = match session.previous_vault() {
-        Err(SessionError::NotFound { .. }) => {
-            return Err(nothing("this vault was never changed").into());
-        }
-        before => before?,
-    };
-    let mut before = before;
-    // What was purged since then does not come back.
-    before.merge(&session.vault().purges());
-    match session.edit(|vault, now| vault.revert_to(&before, now))? {
-        0 => Err(nothing("the last save changed no record").into()),
-        changes => Ok(changes),
-    }
 }

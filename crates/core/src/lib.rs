@@ -39,6 +39,7 @@ pub mod strength;
 pub mod sync_all;
 pub mod sync_setup;
 pub mod sync_status;
+pub mod undo;
 pub mod units;
 
 pub use passmate_interchange as interchange;

@@ -22,10 +22,11 @@ use getrandom::SysRng;
 use passmate_sync::{Admitted, Replica, SaveError};
 use passmate_vault::format::container::{ContainerError, Params, open_container};
 use passmate_vault::format::{Version, decode_vault_file, encode_btoken, encode_v3};
+use passmate_vault::history::undo::{Retraced, Step, UndoLog};
 use passmate_vault::merge::MergeSummary;
 use passmate_vault::record::make_record_id;
 use passmate_vault::{
-    Account, Baseline, DeviceText, Document, Passphrase, RecordId, SharedFolder, Vault,
+    Account, Baseline, DeviceText, Document, EditError, Passphrase, RecordId, SharedFolder, Vault,
 };
 use rand_core::UnwrapErr;
 use sha2::{Digest, Sha256};
@@ -197,6 +198,34 @@ impl Session {
         edit(&mut self.document.vault, now)
     }
 
+    /// Remembers a step, or joins it to the newest one if that is a sync that goes on. Call
+    /// [`save`](Self::save) to write it.
+    pub(crate) fn note_step(&mut self, step: Step, is_continued: bool) {
+        if is_continued {
+            self.document.undo.extend(step);
+        } else {
+            self.document.undo.push(step);
+        }
+    }
+
+    /// Undoes a step in memory: see [`UndoLog::undo`]. Call [`save`](Self::save) to write it.
+    ///
+    /// # Errors
+    /// See [`EditError`]; nothing was changed.
+    pub(crate) fn undo(&mut self) -> Result<Option<Retraced>, EditError> {
+        let now = self.now();
+        self.document.undo.undo(&mut self.document.vault, now)
+    }
+
+    /// Redoes a step in memory: see [`UndoLog::redo`]. Call [`save`](Self::save) to write it.
+    ///
+    /// # Errors
+    /// See [`EditError`]; nothing was changed.
+    pub(crate) fn redo(&mut self) -> Result<Option<Retraced>, EditError> {
+        let now = self.now();
+        self.document.undo.redo(&mut self.document.vault, now)
+    }
+
     /// Makes a random id for a new record.
     #[must_use]
     pub fn make_record_id(&self) -> RecordId {
@@ -262,24 +291,11 @@ impl Session {
         self.passphrase == *passphrase
     }
 
-    /// Reads the previous copy: the records before the last save that changed any.
-    ///
-    /// # Errors
-    /// [`SessionError::NotFound`] if there was no save yet; see [`SessionError`] for the rest.
-    pub fn previous_vault(&self) -> Result<Vault, SessionError> {
-        let location = VaultLocation {
-            path: previous_of(&self.location.path),
-            ..self.location.clone()
-        };
-        let (document, ..) = read(&location, &self.passphrase)?;
-        Ok(document.vault)
-    }
-
     /// Makes all changes durable, and merges what other programs saved meanwhile.
     ///
     /// Afterwards the session holds what is stored. If two programs tied the vault to different
     /// accounts, the first one stays. Nothing is written if nothing changed. If records changed,
-    /// [`previous_vault`](Self::previous_vault) returns their state before this save.
+    /// the previous copy has their state before this save.
     ///
     /// # Errors
     /// See [`SessionError`]; the file is unchanged, and the session is as after the last save.
@@ -287,8 +303,8 @@ impl Session {
         self.save_as(SaveKind::New)
     }
 
-    /// Like [`save`](Self::save), but what is saved belongs to the previous save: one *undo* takes
-    /// back both.
+    /// Like [`save`](Self::save), but what is saved belongs to the previous save: the previous copy
+    /// is from before both.
     ///
     /// # Errors
     /// See [`SessionError`]; the file is unchanged, and the session is as after the last save.
@@ -303,25 +319,6 @@ impl Session {
     /// See [`SessionError`]; the file is unchanged, and the session is as after the last save.
     pub(crate) fn save_purge(&mut self) -> Result<(), SessionError> {
         self.save_as(SaveKind::Purge)
-    }
-
-    /// Replaces the previous copy: *undo* leads to this state.
-    ///
-    /// # Errors
-    /// See [`SessionError`]; the previous copy is as it was.
-    pub(crate) fn set_previous(&self, vault: Vault) -> Result<(), SessionError> {
-        // Whoever brings it back keeps the server and the folder.
-        let document = Document {
-            vault,
-            ..self.document.clone()
-        };
-        let container = self
-            .location
-            .seal(&encode_v3(&document)?, &self.passphrase)?;
-        let lock = self.location.lock()?;
-        let path = previous_of(&self.location.path);
-        disk::overwrite(&*self.location.disk, &lock, &path, &container)
-            .map_err(self.location.io("write"))
     }
 
     /// Reads what is stored, and lets nobody else save until this session saves or reverts: for a
@@ -519,6 +516,7 @@ impl Session {
             document.baseline.take(),
             theirs.baseline,
         );
+        document.undo = UndoLog::merge(&self.stored.document.undo, document.undo, theirs.undo);
         Ok(Merged { document, stored })
     }
 
@@ -566,12 +564,12 @@ impl Session {
     }
 }
 
-/// How a save counts for *undo*.
+/// How a save counts for the previous copy.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum SaveKind {
-    /// A change of its own: *undo* takes it back alone.
+    /// A change of its own.
     New,
-    /// A part of the previous save: *undo* takes back both.
+    /// A part of the previous save.
     Continued,
     /// A purge, which reaches the previous copy too.
     Purge,

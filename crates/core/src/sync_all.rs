@@ -10,7 +10,7 @@ use passmate_sync::{
 use passmate_vault::format::folder_copy::CopyError;
 use passmate_vault::record::Record;
 use passmate_vault::report::RecordReport;
-use passmate_vault::{Account, Passphrase, RecordId, SeenChanges, Vault};
+use passmate_vault::{Account, Passphrase, RecordId, Vault};
 
 use crate::answer::{Consent, Halt, Need, Place, Question, Reply};
 use crate::clock::local_time;
@@ -120,12 +120,20 @@ impl SyncAnswer {
         server.is_some_and(received) || folder.is_some_and(|folder| received(&folder.report))
     }
 
+    /// The places that were synced.
+    pub(crate) fn places(&self) -> String {
+        let server = self.server.as_ref().map(|synced| synced.place.as_str());
+        let folder = self.folder.as_ref().map(|synced| synced.place.as_str());
+        let places: Vec<&str> = server.into_iter().chain(folder).collect();
+        places.join(" and ")
+    }
+
     /// Adds a notice to the places that are synced.
-    fn notice(&mut self, notice: Notice) {
+    pub(crate) fn notice(&mut self, notice: Option<Notice>) {
         let server = self.server.as_mut().map(|synced| &mut synced.notices);
         let folder = self.folder.as_mut().map(|synced| &mut synced.notices);
         if let Some(notices) = server.or(folder) {
-            notices.push(notice);
+            notices.extend(notice);
         }
     }
 
@@ -218,27 +226,14 @@ pub(crate) fn sync_all(
     SyncAnswer { server, folder }
 }
 
-/// Syncs after an edit that led from one state to another. *Undo* then takes back the edit, and
-/// nothing that the sync received.
-pub(crate) fn sync_after_change(
-    session: &mut Session,
-    before: &Vault,
-    after: &Vault,
-) -> SyncAnswer {
+/// Syncs after an edit. What the sync receives is no step: *undo* takes back the edit, and nothing
+/// else.
+pub(crate) fn sync_after_change(session: &mut Session) -> SyncAnswer {
     let request = SyncRequest {
         continued: true,
         ..SyncRequest::default()
     };
-    let mut answer = sync_all(session, &request, Occasion::AfterChange);
-    if answer.has_received() {
-        let own = SeenChanges::of(after).without(&SeenChanges::of(before));
-        if let Err(error) = session.set_previous(session.vault().without(&own)) {
-            answer.notice(Notice::warning(format!(
-                "`passmate undo` would take back what this sync received too: {error}"
-            )));
-        }
-    }
-    answer
+    sync_all(session, &request, Occasion::AfterChange)
 }
 
 fn take_in(session: &mut Session, place: &str, request: &SyncRequest) -> Reply<FolderReport> {

@@ -9,7 +9,7 @@ pub struct Options {
     pub policy: Policy,
     /// Overwrites what cannot be opened on the server with what this device has.
     pub replace_remote: bool,
-    /// What is saved belongs to the previous save: one *undo* takes back both.
+    /// What is saved belongs to the previous save: the copy that is kept is from before both.
     pub continued: bool,
 }
 

@@ -55,8 +55,8 @@ pub trait Replica {
     /// The vault could not be saved; it may be as after the last save then.
     fn save(&mut self) -> Result<(), SaveError>;
 
-    /// Like [`save`](Self::save), but what is saved belongs to the previous save: one *undo* takes
-    /// back both.
+    /// Like [`save`](Self::save), but what is saved belongs to the previous save: the copy that is
+    /// kept is from before both.
     ///
     /// # Errors
     /// The vault could not be saved; it may be as after the last save then.

@@ -66,7 +66,8 @@ const COMMANDS: &[(&str, Effect)] = &[
         ]),
     ),
     ("rm", Changes(&[(&["rm", "web/other", "--yes"], "")])),
-    ("undo", Changes(&[(&["undo"], "")])),
+    ("undo", Changes(&[(&["undo"], ""), (&["undo"], "")])),
+    ("redo", Changes(&[(&["redo"], "")])),
     (
         "purge",
         Changes(&[(&["purge", "mail", "password", "--at", "2", "--yes"], "")]),

@@ -4,6 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
+use passmate_core::answer::Consent;
+use passmate_core::api::VaultApi;
+use passmate_core::edit::Edit;
 use passmate_core::escape::escape;
 use passmate_core::session::{Session, VaultLocation};
 use passmate_vault::format::container::Params;
@@ -41,12 +44,12 @@ const CALLS: &[&[&str]] = &[
     &["mv", "PATH", "PATH"],
     &["mv", "PATH", "web/free"],
     &["undo"],
+    &["redo"],
     &["cp", "PATH", "web/copy"],
     &["cp", "PATH", "PATH"],
     &["edit", "PATH"],
     &["rm", "PATH"],
     &["rm", "PATH", "--yes"],
-    &["undo"],
     &["purge", "PATH", "user"],
     &["purge", "PATH", "user", "--yes"],
     &["import", "PATH", "PATH"],
@@ -69,6 +72,11 @@ const CALLS: &[&[&str]] = &[
     &["init"],
     &["passwd"],
 ];
+
+fn change(session: &mut Session, edit: &Edit) {
+    let changed = session.change(edit, &Consent::none(), &mut |_| {});
+    assert!(changed.unwrap().edited.changes < 2);
+}
 
 struct Home {
     dir: TempDir,
@@ -104,6 +112,14 @@ impl Home {
             }
         });
         session.save().unwrap();
+        // A step to undo and one to redo, each with hostile names.
+        for (field, value) in [(HOSTILE, HOSTILE), ("note", "two"), (HOSTILE, "two")] {
+            let (path, field) = (HOSTILE.to_owned(), field.to_owned());
+            let value = value.to_owned().into();
+            let edit = Edit::Set { path, field, value };
+            change(&mut session, &edit);
+        }
+        change(&mut session, &Edit::Undo);
         let vault = fs::read(&path).unwrap();
         Self { dir, path, vault }
     }

@@ -1,5 +1,7 @@
 //! What holds for everything that implements [`VaultApi`].
 
+pub(crate) mod undo;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -104,7 +106,19 @@ macro_rules! for_implementation {
 
             #[test]
             fn undo_takes_back_a_change_and_not_what_its_sync_received() {
-                suite::undo_takes_back_a_change_and_not_what_its_sync_received::<$implementation>();
+                suite::undo::undo_takes_back_a_change_and_not_what_its_sync_received::<
+                    $implementation,
+                >();
+            }
+
+            #[test]
+            fn undo_goes_back_step_by_step_and_redo_forward() {
+                suite::undo::undo_goes_back_step_by_step_and_redo_forward::<$implementation>();
+            }
+
+            #[test]
+            fn the_steps_of_two_programs_are_undone_in_turn() {
+                suite::undo::the_steps_of_two_programs_are_undone_in_turn::<$implementation>();
             }
 
             #[test]
@@ -613,23 +627,6 @@ pub(crate) fn changes_sync_only_where_the_settings_say_so<I: Implementation>() {
     );
 }
 
-pub(crate) fn undo_takes_back_a_change_and_not_what_its_sync_received<I: Implementation>() {
-    let (_dir, one, two, _) = sharing::<I>();
-    let auto = SyncSettings {
-        auto: true,
-        ..SyncSettings::default()
-    };
-    let mut one = one.open(passphrase(), auto.clone());
-    let mut two = two.open(passphrase(), auto);
-    change(&mut *two, &set("a", "user", "from two"));
-    change(&mut *one, &set("b", "user", "from one"));
-    assert_eq!(paths(&mut *one), ["a", "b"], "its sync brought the other's");
-    change(&mut *one, &Edit::Undo);
-    assert_eq!(paths(&mut *one), ["a"]);
-    change(&mut *one, &Edit::Undo);
-    assert_eq!(paths(&mut *one), ["a", "b"], "undo undoes an undo");
-}
-
 pub(crate) fn a_change_is_reported_before_its_sync<I: Implementation>() {
     let (_dir, one, _, folder) = sharing::<I>();
     let auto = SyncSettings {
@@ -781,7 +778,15 @@ pub(crate) fn a_purge_asks_first_and_nothing_brings_its_values_back<I: Implement
     );
     change(&mut *vault, &second);
     assert_eq!(values(&mut *vault), ["three", "one"]);
-    // Neither an undo nor the previous copy has it.
+    // No undo brings it back, and each goes one step further all the same.
+    for (word, left) in [("set", 1), ("set", 1), ("set", 2)] {
+        let changed = vault.change(&Edit::Undo, &Consent::none(), &mut |_| {});
+        let edited = changed.unwrap().edited;
+        let step = edited.step.unwrap();
+        assert_eq!((step.kind.word(), step.left), (word, left));
+        assert_eq!(edited.changes, 0);
+        assert_eq!(values(&mut *vault), ["three", "one"]);
+    }
     let undone = vault.change(&Edit::Undo, &Consent::none(), &mut |_| {});
     assert_eq!(kind_of(undone), ProblemKind::NotFound);
     change(&mut *vault, &purge(PurgeScope::Earlier("password".into())));
