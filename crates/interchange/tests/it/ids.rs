@@ -4,6 +4,7 @@ use getrandom::SysRng;
 use passmate_interchange::{ExportFormat, Format, Imported, Outcome, WriteOptions, write};
 use passmate_vault::compat::Original;
 use passmate_vault::format::container::Params;
+use passmate_vault::history::undo::{Step, StepKind, UndoLog};
 use passmate_vault::record::{Change, FieldKey, Stamp, Value};
 use passmate_vault::{RecordId, Vault};
 use rand_core::UnwrapErr;
@@ -115,7 +116,9 @@ fn nobody_sees_the_import_key() {
 #[test]
 fn an_import_is_undone_and_repeated_under_the_same_key() {
     let mut vault = vault_with(ROWS);
-    vault.revert_to(&Vault::new(), NOW + 1).unwrap();
+    let mut log = UndoLog::default();
+    log.push(Step::between(StepKind::Import, NOW, &Vault::new(), &vault).unwrap());
+    log.undo(&mut vault, NOW + 1).unwrap();
     assert_eq!(paths(&vault), [""; 0]);
     let applied = import_chrome(ROWS, &mut vault, NOW + 2);
     assert_eq!((applied.changes, applied.count(Outcome::Deleted)), (0, 2));

@@ -67,17 +67,6 @@ impl Vault {
         }
         Ok(changed)
     }
-
-    /// Reverts every record to its state in `before`. Returns the number of fields that changed.
-    ///
-    /// # Errors
-    /// As [`revert_record`](Self::revert_record).
-    pub fn revert_to(&mut self, before: &Self, now: i64) -> Result<usize, EditError> {
-        let ids: Vec<RecordId> = self.records().map(|(id, _)| id.clone()).collect();
-        ids.iter().try_fold(0, |changed, id| {
-            Ok(changed + self.revert_record(id, before, now)?)
-        })
-    }
 }
 
 fn value_of(record: Option<&Record>, key: &FieldKey) -> Value {
@@ -89,6 +78,14 @@ fn value_of(record: Option<&Record>, key: &FieldKey) -> Value {
 mod tests {
     use super::*;
     use crate::record::{Change, Stamp, Text, work};
+
+    /// Reverts every record to its state in `before`.
+    fn revert(vault: &mut Vault, before: &Vault, now: i64) -> Result<usize, EditError> {
+        let ids: Vec<RecordId> = vault.records().map(|(id, _)| id.clone()).collect();
+        ids.iter().try_fold(0, |changed, id| {
+            Ok(changed + vault.revert_record(id, before, now)?)
+        })
+    }
 
     const NOW: i64 = 1_700_000_000;
 
@@ -131,16 +128,16 @@ mod tests {
         after.delete(&id("B"), NOW + 12).unwrap();
         after.create_record(id("C"), "web/c", NOW + 13).unwrap();
         let history = after.clone();
-        assert_eq!(after.revert_to(&before, NOW + 20).unwrap(), 5);
+        assert_eq!(revert(&mut after, &before, NOW + 20).unwrap(), 5);
         assert_eq!(shown(&after), shown(&before));
         assert_eq!(history.missing_from(&after), 0, "nothing was taken out");
         assert_eq!(
-            after.revert_to(&before, NOW + 21).unwrap(),
+            revert(&mut after, &before, NOW + 21).unwrap(),
             0,
             "there is nothing left to undo"
         );
         // A revert can be reverted.
-        after.revert_to(&history, NOW + 30).unwrap();
+        revert(&mut after, &history, NOW + 30).unwrap();
         assert_eq!(shown(&after), shown(&history));
     }
 
@@ -150,7 +147,7 @@ mod tests {
         let mut after = before.clone();
         after.set(&id("A"), "user", "eve", NOW + 500).unwrap();
         after.delete(&id("B"), NOW + 500).unwrap();
-        after.revert_to(&before, NOW - 1000).unwrap();
+        revert(&mut after, &before, NOW - 1000).unwrap();
         assert_eq!(shown(&after), shown(&before));
     }
 
@@ -180,7 +177,7 @@ mod tests {
             // Half of them are from the future.
             let time = |number| NOW + 1 + number % 2 * NOW;
             (0..fields).for_each(|number| add(&mut after, number, "w", time(number)));
-            work::of(|| assert!(after.revert_to(&before, NOW + 9).is_ok()))
+            work::of(|| assert!(revert(&mut after, &before, NOW + 9).is_ok()))
         });
     }
 
@@ -194,7 +191,7 @@ mod tests {
             .unwrap();
         let mut after = before.clone();
         after.unset(&id("A"), "note", NOW + 6).unwrap();
-        after.revert_to(&before, NOW + 7).unwrap();
+        revert(&mut after, &before, NOW + 7).unwrap();
         assert_eq!(
             after
                 .record(&id("A"))

@@ -584,3 +584,33 @@ fn shows_only(record: &Record, names: &BTreeSet<&Text>) -> bool {
         })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Stamp, work};
+
+    #[test]
+    fn the_work_of_an_undo_grows_with_the_record_and_no_faster() {
+        const NOW: i64 = 1_700_000_000;
+        work::assert_nearly_linear(|fields| {
+            let id = RecordId::from("A");
+            let mut before = Vault::new();
+            before.create_record(id.clone(), "a", NOW).unwrap();
+            let add = |vault: &mut Vault, number: i64, value: &str, time: i64| {
+                let key = FieldKey::user(format!("f{number}"));
+                let (stamp, value) = (Stamp::from_seconds(time), Value::Text(value.into()));
+                vault.insert(&id, Change { key, stamp, value });
+            };
+            (0..fields).for_each(|number| add(&mut before, number, "v", NOW));
+            let mut after = before.clone();
+            (0..fields).for_each(|number| add(&mut after, number, "w", NOW + 1));
+            work::of(|| {
+                let mut log = UndoLog::default();
+                log.push(Step::between(StepKind::Edit, NOW, &before, &after).unwrap());
+                let retraced = log.undo(&mut after, NOW).unwrap().unwrap();
+                assert_eq!(i64::try_from(retraced.changes), Ok(fields));
+            })
+        });
+    }
+}

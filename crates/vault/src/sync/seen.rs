@@ -142,24 +142,6 @@ pub(super) fn ids_from_text(text: &str) -> Option<BTreeSet<u64>> {
         .then(|| ids.iter().copied().map(u64::from_be_bytes).collect())
 }
 
-impl Vault {
-    /// This vault as it would be if these changes had not been made.
-    #[must_use]
-    pub fn without(&self, changes: &SeenChanges) -> Self {
-        let mut rest = Self {
-            since: self.since,
-            ..Self::new()
-        };
-        for (id, record) in self.records() {
-            let kept = record.changes().iter();
-            for change in kept.filter(|change| !changes.contains(id, change)) {
-                rest.insert(id, change.clone());
-            }
-        }
-        rest
-    }
-}
-
 /// The bytes that represent one change.
 const ID_LEN: usize = 8;
 

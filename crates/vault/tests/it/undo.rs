@@ -299,17 +299,18 @@ fn a_step_drops_those_that_were_undone_and_the_oldest_beyond_the_limits() {
 
     // One that changed more than all of them may pushes the others out, and can be undone.
     device.step(StepKind::Import, |vault| {
-        vault.create_record("B".into(), "b", NOW).unwrap();
-        for number in 0..CELLS_MAX {
-            vault
-                .set(&"B".into(), number.to_string(), "x", NOW)
-                .unwrap();
+        for number in 0..100 {
+            let id = RecordId::from(format!("B{number}"));
+            vault.create_record(id.clone(), "b", NOW).unwrap();
+            for field in 0..CELLS_MAX / 100 {
+                vault.set(&id, format!("f{field}"), "x", NOW).unwrap();
+            }
         }
     });
-    assert_eq!(Device::counts(device.undo()), Some((1, 0)));
+    assert_eq!(Device::counts(device.undo()), Some((100, 0)));
     assert_eq!(device.undo(), None);
-    assert_eq!(Device::counts(device.redo()), Some((1, 0)));
-    assert_eq!(device.value("B", "7").as_deref(), Some("x"));
+    assert_eq!(Device::counts(device.redo()), Some((100, 0)));
+    assert_eq!(device.value("B7", "f7").as_deref(), Some("x"));
 }
 
 #[test]
