@@ -12,8 +12,8 @@ use std::collections::BTreeSet;
 
 use crate::merge::MergeSummary;
 use crate::record::{
-    Change, EditError, FieldKey, Record, RecordId, Stamp, TIME_MAX, TIME_MIN, Text, Value, Vault,
-    is_ahead,
+    Change, Domain, EditError, FieldKey, Record, RecordId, Stamp, TIME_MAX, TIME_MIN, Text, Value,
+    Vault, is_ahead,
 };
 use crate::view::State;
 
@@ -169,6 +169,7 @@ impl Vault {
                 merged.change_value(id, FieldKey::path(), Value::Text(path), now)?;
                 merged.delete(id, now)?;
             }
+            merged.revive_like(id, wanted, now)?;
             for change in merged
                 .record(id)
                 .into_iter()
@@ -178,6 +179,42 @@ impl Vault {
             }
         }
         Ok(refusal)
+    }
+
+    /// Makes a live record count as revived if and only if it does in `wanted`: a revived record
+    /// yields its path to another one.
+    fn revive_like(&mut self, id: &RecordId, wanted: &Record, now: i64) -> Result<(), EditError> {
+        let State::Live { path, revived } = wanted.state() else {
+            return Ok(());
+        };
+        let found = self.record(id).map(Record::state);
+        let Some(State::Live { revived: found, .. }) = found else {
+            return Ok(());
+        };
+        match (revived, found) {
+            (false, true) => {
+                let path = Value::Text(path.into_owned());
+                self.change_value(id, FieldKey::path(), path, now)?;
+            }
+            // A deletion, and a later edit that changes nothing.
+            (true, false) => {
+                let key = wanted.fields().filter_map(|field| field.last());
+                let mut keys = key.map(|change| &change.key);
+                let key = keys.find(|key| key.domain == Domain::User);
+                let record = self.record(id);
+                let edited = key.zip(record).map(|(key, record)| {
+                    let newest = record.newest(key.domain, &key.name);
+                    let value = newest.map_or(Value::Absent, |newest| newest.value.clone());
+                    (key.clone(), value)
+                });
+                if let Some((key, value)) = edited {
+                    self.delete(id, now)?;
+                    self.change_value(id, key, value, now)?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     /// The changes for which `is_kept` is true. The start of the history stays.
@@ -391,6 +428,27 @@ mod tests {
             Ok(0),
             "nothing is left of it"
         );
+    }
+
+    #[test]
+    fn after_a_refusal_a_revived_record_still_yields_its_path() {
+        let mut ours = vault();
+        ours.delete(&id(), NOW + 4).unwrap();
+        let successor = RecordId::from("B");
+        ours.create_record(successor.clone(), "mail", NOW + 4)
+            .unwrap();
+        ours.set(&id(), "user", "bob", NOW + 5).unwrap();
+        assert_eq!(ours.view().get("mail").unwrap().id, &successor);
+        let mut theirs = ours.clone();
+        let is_user = |change: &Change| change.key == FieldKey::user("user");
+        theirs.purge(&id(), is_user, NOW + 6).unwrap();
+        let refusal = ours.refusal(&theirs, |_, _| true, NOW + 7).unwrap();
+        let after = merged(&merged(&ours, &theirs), &refusal);
+        let view = after.view();
+        assert_eq!(view.get("mail").unwrap().id, &successor);
+        let shown = view.records().iter().find(|record| *record.id == id());
+        let shown = shown.unwrap();
+        assert!(shown.revived && shown.field(&"user".into()).is_some());
     }
 
     #[test]
