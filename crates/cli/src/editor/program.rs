@@ -189,19 +189,33 @@ pub(super) struct Program {
     has_options: bool,
 }
 
-/// Options that make an editor save nothing more.
-const HARMLESS: [&str; 10] = [
-    "-f",
-    "--nofork",
-    "--foreground",
-    "-w",
-    "--wait",
-    "-n",
-    "-nw",
-    "--new-window",
-    "-X",
-    "-Z",
+/// How options begin that may ask for copies: backups, histories, or commands of the editor.
+const ASKING: [&str; 13] = [
+    "+",
+    "-c",
+    "-S",
+    "--cmd",
+    "-l",
+    "--load",
+    "--eval",
+    "-eval",
+    "--backup",
+    "-backup",
+    "-save",
+    "-permbackup",
+    "--historylog",
 ];
+/// Short options of nano that ask for copies, alone or among others.
+const ASKING_SHORT: [char; 4] = ['B', 'C', 'H', 'P'];
+
+/// Whether a word of the person's may ask for copies.
+fn asks_for_copies(word: &str) -> bool {
+    let short = word
+        .strip_prefix('-')
+        .filter(|rest| rest.chars().all(char::is_alphabetic));
+    ASKING.iter().any(|begin| word.starts_with(begin))
+        || short.is_some_and(|short| short.contains(ASKING_SHORT))
+}
 
 impl Program {
     /// The editor that the person named, or vi.
@@ -217,10 +231,9 @@ impl Program {
             .and_then(first_word)
             .and_then(|word| find(&word));
         let words = line.to_str().and_then(|line| shell_words::split(line).ok());
-        let is_option =
-            |word: &String| word.starts_with(['-', '+']) && !HARMLESS.contains(&word.as_str());
+        let asks = |words: Vec<String>| words.iter().any(|word| asks_for_copies(word));
         Self {
-            has_options: words.is_some_and(|words| words.iter().any(is_option)),
+            has_options: words.is_some_and(asks),
             line,
             editor,
         }
@@ -362,6 +375,31 @@ mod tests {
         }
         for name in ["emacsclient", "gedit", "vimpager", "cat", ""] {
             assert_eq!(Editor::named(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_editor_that_is_told_to_save_copies_is_not_promised_to_save_none() {
+        for line in [
+            "nano",
+            "nano --rcfile=x",
+            "vim -f -N",
+            "emacs -nw",
+            "code --wait",
+        ] {
+            assert!(!Program::of_line(line.into()).has_options, "{line}");
+        }
+        for line in [
+            "nano -B -C x",
+            "nano -xB",
+            "nano --backup --backupdir=x",
+            "vim --cmd 'au BufWrite * w! x'",
+            "vim -c 'w! x'",
+            "vim '+w! x'",
+            "emacs --eval '(x)'",
+            "micro -backup true",
+        ] {
+            assert!(Program::of_line(line.into()).has_options, "{line}");
         }
     }
 
