@@ -112,13 +112,7 @@ impl Ask {
                 path.display()
             ));
         }
-        if is_open_to_others(path) {
-            self.out.warn(&format!(
-                "other users can read or write the passphrase file {}; {} closes it to them",
-                path.display(),
-                command(["chmod", "600"]).arg(path)
-            ));
-        }
+        warn_if_open(&self.out, path, "passphrase file");
     }
 
     /// A new master passphrase, typed twice where it is typed.
@@ -405,6 +399,17 @@ fn run_passphrase_command(command: &str) -> Result<Passphrase, Problem> {
         return Err(failed(status.to_string()));
     }
     passphrase.unwrap_or_else(|| Err(failed("it has no output".to_owned())))
+}
+
+/// Says so if others can read a file that holds a secret.
+pub(crate) fn warn_if_open(out: &Output, path: &Path, what: &str) {
+    if is_open_to_others(path) {
+        out.warn(&format!(
+            "other users can read or write the {what} {}; {} closes it to them",
+            path.display(),
+            command(["chmod", "600"]).arg(path)
+        ));
+    }
 }
 
 /// All of a small file, such as a sync key; `-` is standard input.

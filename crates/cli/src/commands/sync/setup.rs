@@ -16,7 +16,7 @@ use crate::app::{Answer, App};
 use crate::commands::qr;
 use crate::commands::sync::refuse_offline;
 use crate::joining::{Joined, ask_key, ask_pin, parse_folder_key, parse_key};
-use crate::prompt::read_small;
+use crate::prompt::{read_small, warn_if_open};
 use crate::report::{self, plain};
 
 /// Connect this vault to a server or a shared folder
@@ -67,7 +67,7 @@ pub(super) struct Args {
 
 pub(super) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     if let Some(folder) = &args.folder {
-        let sealing = sealing_of(args)?;
+        let sealing = sealing_of(app, args)?;
         return super::set_up_folder(app, &mut *app.open()?, folder, sealing);
     }
     if !args.request {
@@ -95,7 +95,10 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Problem> {
 }
 
 /// How the copies in the folder are encrypted.
-fn sealing_of(args: &Args) -> Result<Sealing, Problem> {
+fn sealing_of(app: &App, args: &Args) -> Result<Sealing, Problem> {
+    if let Some(file) = &args.key_file {
+        warn_if_open(&app.out, file, "key file");
+    }
     Ok(match &args.key_file {
         Some(path) => Sealing::Key(parse_folder_key(&read_small(path)?)?),
         None if args.new_key => Sealing::NewKey,
@@ -112,6 +115,9 @@ struct Setup {
 impl Setup {
     fn of(app: &App, args: &Args) -> Result<Self, Problem> {
         let trust = trust_of(args)?;
+        if let Some(file) = &args.key_file {
+            warn_if_open(&app.out, file, "key file");
+        }
         let joined = match &args.key_file {
             // A person who types it should not see it.
             Some(path) if path == Path::new("-") && app.ask.has_person() => Some(parse_key(
