@@ -684,4 +684,4 @@ impl Replica for Session {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -2,22 +2,11 @@
 
 use std::os::unix::fs::symlink;
 
-use passmate_vault::format::container::Params;
-
 use super::*;
 use crate::disk::RealDisk;
 use crate::disk::tests::FailingDisk;
 use crate::problem::ProblemKind;
-
-fn location(dir: &tempfile::TempDir) -> VaultLocation {
-    VaultLocation::new(dir.path().join("vault.pmdb"))
-        .with_clock(|| 1_800_000_000)
-        .with_params(Params::new(4, 1, 1).unwrap())
-}
-
-fn passphrase() -> Passphrase {
-    Passphrase::from("correct horse".to_owned())
-}
+use crate::session::tests::{location, passphrase};
 
 fn add(session: &mut Session, path: &str) {
     let id = session.make_record_id();

@@ -10,13 +10,13 @@ use crate::disk::RealDisk;
 use crate::disk::tests::FailingDisk;
 use crate::problem::{Problem, ProblemKind};
 
-fn location(dir: &tempfile::TempDir) -> VaultLocation {
+pub(crate) fn location(dir: &tempfile::TempDir) -> VaultLocation {
     VaultLocation::new(dir.path().join("vault.pmdb"))
         .with_clock(|| 1_800_000_000)
         .with_params(Params::new(4, 1, 1).unwrap())
 }
 
-fn passphrase() -> Passphrase {
+pub(crate) fn passphrase() -> Passphrase {
     Passphrase::from("correct horse".to_owned())
 }
 
