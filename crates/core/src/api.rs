@@ -32,6 +32,7 @@ use crate::history::{self, HistoryEntry};
 use crate::otp::{Code, Otp};
 use crate::problem::{Problem, ProblemKind};
 use crate::records::{self, DeletedEntry, RecordContent, RecordEntry};
+use crate::recover::untouched;
 use crate::search::{Match, search};
 use crate::session::{PassphraseChange, Session};
 use crate::share::link::Link;
@@ -325,7 +326,9 @@ impl VaultApi for Session {
                 Problem::usage("the new passphrase is the old one", "choose another").into(),
             );
         }
-        Ok(Self::change_passphrase(self, passphrase.clone())?)
+        let mut change = Self::change_passphrase(self, passphrase.clone())?;
+        change.copies = untouched(self.location());
+        Ok(change)
     }
 
     fn sync(&mut self, request: &SyncRequest) -> Reply<SyncAnswer> {

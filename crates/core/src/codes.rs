@@ -10,7 +10,7 @@ use passmate_vault::record::{Domain, Text};
 use passmate_vault::{EditError, RecordId, Vault};
 
 use crate::answer::Reply;
-use crate::otp::{Counted, CountedCode, Otp};
+use crate::otp::{COUNTER_MAX, Counted, CountedCode, Otp};
 use crate::problem::{Problem, ProblemKind};
 use crate::records::find;
 use crate::session::Session;
@@ -70,7 +70,8 @@ pub(crate) fn use_counter(
         .into());
     };
     let counter = highest_counter(session.vault(), &id, &name, &counted)?;
-    let next = counter.checked_add(1).ok_or_else(|| {
+    let next = Some(counter + 1).filter(|next| *next < COUNTER_MAX);
+    let next = next.ok_or_else(|| {
         Problem::new(
             ProblemKind::Other,
             format!("the counter of {path} is at its end"),
@@ -80,6 +81,26 @@ pub(crate) fn use_counter(
     let address = counted.address_with(next);
     session.edit(|vault, now| vault.set(&id, name, address.as_str(), now))?;
     Ok(counted.code(counter))
+}
+
+/// A counter that is set must not be lower than one that the field had for this secret: it would
+/// not be used.
+pub(crate) fn check_counter(vault: &Vault, id: &RecordId, field: &str, value: &str) -> Reply<()> {
+    let Ok(Otp::Counted(counted)) = Otp::parse(value) else {
+        return Ok(());
+    };
+    let highest = highest_counter(vault, id, &Text::from(field), &counted)?;
+    if highest == counted.counter {
+        return Ok(());
+    }
+    Err(Problem::usage(
+        format!(
+            "{field} had the counter {highest} for this secret, so {} would not be used",
+            counted.counter
+        ),
+        "if the higher one was a mistake, remove it first with `passmate purge PATH FIELD`",
+    )
+    .into())
 }
 
 /// The highest counter that a field ever had for this secret.

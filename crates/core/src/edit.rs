@@ -17,7 +17,7 @@ use rand_core::UnwrapErr;
 use zeroize::Zeroizing;
 
 use crate::answer::{Consent, Place, Question, Reply};
-use crate::codes::use_counter;
+use crate::codes::{check_counter, use_counter};
 use crate::generate::site::SiteRule;
 use crate::history::{
     At, PurgeScope, check_new_path, check_parts, purged_changes, restore_field, revert_record,
@@ -26,6 +26,7 @@ use crate::history::{
 use crate::otp::{CountedCode, Otp};
 use crate::problem::Problem;
 use crate::records::{find, get};
+use crate::recover::untouched;
 use crate::session::Session;
 use crate::sync_all::held_back;
 use crate::undo::{RetracedStep, redo, undo};
@@ -185,7 +186,8 @@ pub struct Edited {
     pub from_future: usize,
     /// After a purge: the vault syncs with something through which a purge does not pass.
     pub stays_elsewhere: bool,
-    /// After a purge: files with a history that was cut off, which it does not reach.
+    /// After a purge: files beside the vault that it does not reach: with a history that was cut
+    /// off, or other copies.
     pub archives: Vec<PathBuf>,
     /// The paths of the records that were made, moved, restored or deleted; the new ones, if they
     /// have new ones.
@@ -314,6 +316,7 @@ pub(crate) fn edit(session: &mut Session, edit: &Edit, consent: &Consent) -> Rep
         Edit::Purge { path, scope } => {
             edited.changes = purge(session, path, scope, consent)?;
             edited.archives = session.all_archives();
+            edited.archives.extend(untouched(session.location()));
             let account = Replica::account(session);
             let is_shared = account.is_some_and(|account| account.shape == Shape::Desktop);
             edited.stays_elsewhere =
@@ -370,6 +373,7 @@ fn set(session: &mut Session, path: &str, field: &str, value: &str) -> Reply<usi
     if is_new && value.is_empty() {
         return Ok(1);
     }
+    check_counter(session.vault(), &id, field, value)?;
     session.edit(|vault, now| vault.set(&id, field, value, now))?;
     Ok(1)
 }

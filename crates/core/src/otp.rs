@@ -7,6 +7,8 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 use totp_rs::{Algorithm, Builder, Secret, Totp};
 use zeroize::Zeroizing;
 
+/// A counter is less than this.
+pub(crate) const COUNTER_MAX: u64 = 1 << 62;
 /// Seconds that a code may be valid.
 const PERIOD_MAX: u64 = 3600;
 
@@ -86,8 +88,8 @@ pub enum OtpError {
     /// Its address is for codes of another kind.
     #[error("its address begins with neither otpauth://totp/ nor otpauth://hotp/")]
     Kind,
-    /// Its address is for codes that count, and has no counter, or one that is no number.
-    #[error("its codes follow a counter, and its address has no counter=N")]
+    /// Its address is for codes that count, and has no counter, two, or one that is no number.
+    #[error("its codes follow a counter, and its address does not have one good counter=N")]
     Counter,
     /// There is no secret in the address.
     #[error("its address has no secret")]
@@ -159,6 +161,8 @@ impl Otp {
                 "counter" if is_counted => {
                     let is_number = value.bytes().all(|byte| byte.is_ascii_digit());
                     let number = is_number.then(|| value.parse().ok()).flatten();
+                    // The last counter has no next one, and of two nobody knows which is meant.
+                    let number = number.filter(|number| *number < COUNTER_MAX && counter.is_none());
                     counter = Some(number.ok_or(OtpError::Counter)?);
                 }
                 "encoder" => is_steam = value.eq_ignore_ascii_case("steam"),
@@ -385,17 +389,27 @@ mod tests {
                 "otpauth://hotp/a?secret=GEZDGNBV&counter=10",
             ),
             (
-                "OTPAUTH://HOTP/a%20b:c?Counter=0&&SECRET=gezd%20gnbv&x&issuer=a?b&counter=3#q?counter=1",
-                "OTPAUTH://HOTP/a%20b:c?Counter=10&&SECRET=gezd%20gnbv&x&issuer=a?b&counter=10#q?counter=1",
+                "OTPAUTH://HOTP/a%20b:c?Counter=3&&SECRET=gezd%20gnbv&x&issuer=a?b#q?counter=1",
+                "OTPAUTH://HOTP/a%20b:c?Counter=10&&SECRET=gezd%20gnbv&x&issuer=a?b#q?counter=1",
             ),
         ] {
             assert_eq!(*counted(address).address_with(10), next);
             assert_eq!(*Otp::address_of(address, "other").unwrap(), address);
         }
-        assert_eq!(
-            counted("otpauth://hotp/a?secret=GEZDGNBV&counter=18446744073709551615").counter,
-            u64::MAX
-        );
+        for counter in [
+            "18446744073709551615",
+            "4611686018427387904",
+            "5&counter=9",
+            "-1",
+            "",
+        ] {
+            let address = format!("otpauth://hotp/a?secret=GEZDGNBV&counter={counter}");
+            assert_eq!(
+                Otp::parse(&address).err(),
+                Some(OtpError::Counter),
+                "{address}"
+            );
+        }
     }
 
     #[test]

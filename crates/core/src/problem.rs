@@ -429,7 +429,8 @@ impl From<FolderError> for Problem {
             ),
             FolderError::AlreadySetUp(_) => (
                 ProblemKind::Exists,
-                "disconnect it first with `passmate sync leave --folder`",
+                "disconnect it first with `passmate sync leave --folder`, which forgets its key: \
+                 `passmate sync key --folder` shows it",
             ),
             FolderError::Save(_) => (ProblemKind::File, "check the disk; no record was lost"),
             FolderError::HeldBack(_) => (ProblemKind::HeldBack, HELD_BACK_HINT),

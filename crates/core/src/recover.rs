@@ -128,7 +128,9 @@ fn explain(location: &VaultLocation, error: SessionError) -> Problem {
         _ => false,
     };
     let problem = Problem::from(error);
-    let copies = if is_lost {
+    // Where a disk is away, a copy has no place to go.
+    let is_away = location.path.is_symlink() && !folder_of(&location.resolved().path).exists();
+    let copies = if is_lost && !is_away {
         copies(location)
     } else {
         Vec::new()
@@ -204,6 +206,14 @@ fn copies(location: &VaultLocation) -> Vec<FoundCopy> {
     let mut copies = find(location);
     copies.retain(|copy| copy.kind != CopyKind::Vault && copy.len > 0);
     copies
+}
+
+/// The copies beside a vault that a save neither makes nor replaces, but for archives: put aside by
+/// [`bring_back`], or made by a person. Neither a purge nor a change of the passphrase reaches them.
+pub(crate) fn untouched(location: &VaultLocation) -> Vec<PathBuf> {
+    let copies = copies(location).into_iter();
+    let others = copies.filter(|copy| copy.kind == CopyKind::Other);
+    others.map(|copy| copy.path).collect()
 }
 
 /// What a file of this name is, beside a vault.

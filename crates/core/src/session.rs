@@ -173,6 +173,11 @@ impl Session {
         &self.location.path
     }
 
+    /// Where the vault is, with its disk and clock.
+    pub(crate) const fn location(&self) -> &VaultLocation {
+        &self.location
+    }
+
     /// The key derivation of the vault's file.
     #[must_use]
     pub fn params(&self) -> Params {

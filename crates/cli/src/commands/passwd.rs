@@ -33,6 +33,13 @@ pub(crate) fn run(app: &App, _: &Args) -> Result<(), Problem> {
              delete it, or name it with --vault and run `passmate passwd`"
         ));
     }
+    for path in &change.copies {
+        app.out.warn(&format!(
+            "{}, a copy of this vault, keeps the passphrase that it had: delete it if you do not \
+             need it",
+            escape(&path.display().to_string())
+        ));
+    }
     app.out
         .note("the passphrase was changed; backups keep the old one");
     if plain(vault.ties())?.folder.is_some_and(|tie| !tie.has_key) {

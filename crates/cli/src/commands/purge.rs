@@ -56,7 +56,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
         }
         for archive in &edited.archives {
             app.out.warn(&format!(
-                "{} has the history from before it was cut off, and may still hold it",
+                "{} is a copy of this vault or of its history, and may still hold it",
                 escape(&archive.display().to_string())
             ));
         }

@@ -63,7 +63,13 @@ fn tell(app: &App, edited: &Edited, done: &str) -> Result<(), Problem> {
             },
         }));
     }
-    app.out.line(&format!("{done}: {}", step.text()))?;
+    // Nothing of the step was left to take back: its values changed since, or were purged.
+    let nothing = if edited.changes == 0 {
+        "nothing of "
+    } else {
+        ""
+    };
+    app.out.line(&format!("{done}: {nothing}{}", step.text()))?;
     if let Some(warning) = step.warning() {
         app.out.warn(&warning);
     }

@@ -150,6 +150,11 @@ fn a_copy_that_is_brought_back_does_not_cost_another_one() {
     let mut records: Vec<_> = records.collect();
     records.sort_unstable();
     assert_eq!(records, [1, 2, 3, 3, 4]);
+    // What a purge or another passphrase does not reach is named.
+    let untouched = untouched(&location(&dir));
+    for suffix in [".bak", ".kept", ".kept-2"] {
+        assert!(untouched.contains(&file(&dir, suffix)), "{suffix}");
+    }
 }
 
 #[test]
@@ -158,12 +163,17 @@ fn copies_beside_a_link_are_found_and_nothing_is_made_where_a_disk_is_away() {
     let (link, elsewhere) = (file(&dir, ""), dir.path().join("away/vault.pmdb"));
     fs::remove_file(&link).unwrap();
     symlink(&elsewhere, &link).unwrap();
-    let command = format!("`passmate recover {}`", file(&dir, ".prev").display());
-    assert!(hint(&dir).2.contains(&command));
+    assert!(
+        hint(&dir)
+            .2
+            .starts_with("mount or bring back what the link leads to")
+    );
     let copy = file(&dir, ".prev");
     let away = bring_back(&location(&dir), &copy, &passphrase(), &Consent::none());
     assert!(away.is_err() && !elsewhere.parent().unwrap().exists());
     fs::create_dir(elsewhere.parent().unwrap()).unwrap();
+    let command = format!("`passmate recover {}`", copy.display());
+    assert!(hint(&dir).2.contains(&command));
     bring_back(&location(&dir), &copy, &passphrase(), &Consent::none()).unwrap();
     assert!(elsewhere.is_file() && link.is_symlink());
 }

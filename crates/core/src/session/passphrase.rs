@@ -22,6 +22,8 @@ pub struct PassphraseChange {
     pub archives: Vec<PathBuf>,
     /// Such files that are still under another passphrase, and why.
     pub left: Vec<(PathBuf, SessionError)>,
+    /// Other copies beside the vault, which keep the passphrase that they had.
+    pub copies: Vec<PathBuf>,
 }
 
 impl Session {

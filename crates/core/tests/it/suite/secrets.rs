@@ -64,14 +64,15 @@ pub(crate) fn a_counter_is_used_once<I: Implementation>() {
     // Neither an undo nor an older address leads back.
     change(&mut *second, &Edit::Undo);
     assert_eq!(use_counter(&mut *second), 7);
-    change(&mut *vault, &set("a", "otp", &address(2)));
+    let lower = vault.change(&set("a", "otp", &address(2)), &Consent::none(), &mut |_| {});
+    assert_eq!(kind_of(lower), ProblemKind::Usage);
     assert_eq!(use_counter(&mut *vault), 8);
     // Another secret has counters of its own.
     let other = "otpauth://hotp/a?secret=GEZDGNBW&counter=1";
     change(&mut *vault, &set("a", "otp", other));
     assert_eq!(use_counter(&mut *vault), 1);
     // The last counter cannot be used up, because there is no next one.
-    let last = "otpauth://hotp/a?secret=GEZDGNBX&counter=18446744073709551615";
+    let last = "otpauth://hotp/a?secret=GEZDGNBX&counter=4611686018427387903";
     change(&mut *vault, &set("a", "otp", last));
     let (path, field) = ("a".to_owned(), None);
     let edit = Edit::UseCounter { path, field };
