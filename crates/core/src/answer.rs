@@ -391,8 +391,8 @@ pub struct Consent {
 }
 
 impl Consent {
-    /// The same without a general yes to what is held back: `--yes` confirms a command, and not what
-    /// comes in by the way.
+    /// The same without a general yes to what is held back: `--yes` confirms a command, and not
+    /// what comes in by the way.
     #[must_use]
     pub(crate) fn without_held_back(&self) -> Self {
         Self {

@@ -127,7 +127,8 @@ pub trait VaultApi: Send {
 
     /// Changes records, saves them, and syncs if the settings say so. A sync that fails afterwards
     /// is part of the answer: the change is saved. `saved` is called before the sync, which may
-    /// take long. The change is a step that [`Edit::Undo`] takes back; what the sync received is none.
+    /// take long. The change is a step that [`Edit::Undo`] takes back; what the sync received is
+    /// none.
     fn change(
         &mut self,
         change: &Edit,

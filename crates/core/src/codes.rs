@@ -1,9 +1,9 @@
 //! The one-time codes of records.
 //!
 //! A code that follows the time is computed. A code that follows a counter is used up: the address
-//! with the next counter is stored before the code is shown, as a change of the record. A counter is
-//! never used twice on a device, also after an *undo* or after another device stored a lower one:
-//! the next counter is the highest of the field's history for this secret.
+//! with the next counter is stored before the code is shown, as a change of the record. A field
+//! of this device never uses a counter twice, also after an *undo* or after another device stored a
+//! lower one: the next counter is the highest of the field's history for this secret.
 
 use passmate_vault::login::find_otp;
 use passmate_vault::record::{Domain, Text};
@@ -54,8 +54,8 @@ pub(crate) fn code_source(vault: &Vault, path: &str, field: Option<&str>) -> Rep
     })
 }
 
-/// Uses up the next counter of a record's codes, and returns its code. The session must hold what is
-/// stored until it is saved.
+/// Uses up the next counter of a record's codes, and returns its code. The session must hold what
+/// is stored until it is saved.
 pub(crate) fn use_counter(
     session: &mut Session,
     path: &str,

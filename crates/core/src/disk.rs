@@ -228,8 +228,8 @@ pub fn overwrite(disk: &dyn Disk, _lock: &Lock, path: &Path, bytes: &[u8]) -> io
     finish_replace(disk, &new, path)
 }
 
-/// Writes a new file under the name `new`, renames what has the vault's name to `aside`, if there is
-/// something, and then gives the new file that name.
+/// Writes a new file under the name `new`, renames what has the vault's name to `aside`, if there
+/// is something, and then gives the new file that name.
 ///
 /// # Errors
 /// Nothing was replaced. What had the vault's name may have the name `aside`, and the content the

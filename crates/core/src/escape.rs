@@ -33,8 +33,8 @@ pub fn escape_path(path: &str) -> String {
     escape(&path.replace('\\', "\\\\"))
 }
 
-/// Reads what [`escape_path`] wrote: `\\`, `\n`, `\t`, `\r` and `\u{9b}`. A backslash before anything
-/// else stands for itself.
+/// Reads what [`escape_path`] wrote: `\\`, `\n`, `\t`, `\r` and `\u{9b}`. A backslash before
+/// anything else stands for itself.
 #[must_use]
 pub fn unescape_path(text: &str) -> String {
     let mut path = String::with_capacity(text.len());

@@ -9,8 +9,8 @@ const READ_OR_WRITE: u32 = 0o066;
 /// Rights of the group and of all others to go through a folder.
 const ENTER: u32 = 0o011;
 
-/// Whether others than its owner can read or write a file. The rights of the folders that lead to it
-/// count too. `false` if there is no such file.
+/// Whether others than its owner can read or write a file. The rights of the folders that lead to
+/// it count too. `false` if there is no such file.
 #[must_use]
 pub fn is_open_to_others(path: &Path) -> bool {
     let Ok(path) = path.canonicalize() else {

@@ -33,8 +33,8 @@ pub struct Deadlines {
 }
 
 impl Deadlines {
-    /// For a sync that follows a change, which a person did not ask for: a server that is silent for
-    /// 2 seconds is left for later.
+    /// For a sync that follows a change, which a person did not ask for: a server that is silent
+    /// for 2 seconds is left for later.
     pub const AFTER_CHANGE: Self = Self {
         connect: Duration::from_secs(2),
         silence: Duration::from_secs(2),

@@ -186,8 +186,8 @@ pub(crate) fn get<'v, 'a>(view: &'v View<'a>, name: &str) -> Option<&'v ViewReco
     by_path.or_else(|| records.find(|record| is_id(record.id, name)))
 }
 
-/// The deleted record that a person names as in [`get`]; of several that had this path, the one that
-/// was deleted last.
+/// The deleted record that a person names as in [`get`]; of several that had this path, the one
+/// that was deleted last.
 pub(crate) fn get_deleted<'v, 'a>(view: &'v View<'a>, name: &str) -> Option<&'v DeletedRecord<'a>> {
     let last_of = |path: &str| {
         let of_path = view.deleted().iter().filter(|record| *record.path == *path);

@@ -209,7 +209,8 @@ fn copies(location: &VaultLocation) -> Vec<FoundCopy> {
 }
 
 /// The copies beside a vault that a save neither makes nor replaces, but for archives: put aside by
-/// [`bring_back`], or made by a person. Neither a purge nor a change of the passphrase reaches them.
+/// [`bring_back`], or made by a person. Neither a purge nor a change of the passphrase reaches
+/// them.
 pub(crate) fn untouched(location: &VaultLocation) -> Vec<PathBuf> {
     let copies = copies(location).into_iter();
     let others = copies.filter(|copy| copy.kind == CopyKind::Other);

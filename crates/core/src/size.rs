@@ -13,8 +13,8 @@ use crate::state::State;
 use crate::sync_status::{Quota, btoken_len};
 use crate::units::readable;
 
-/// A change that makes the vault too large for its server needs a person's consent: no sync can send
-/// anything after it.
+/// A change that makes the vault too large for its server needs a person's consent: no sync can
+/// send anything after it.
 pub(crate) fn check(session: &Session, before: &Vault, consent: &Consent) -> Reply<()> {
     let Some(account) = Replica::account(session).filter(|account| !account.is_pending()) else {
         return Ok(());

@@ -10,7 +10,8 @@ use crate::rollback::Rollback;
 use crate::transport::ConnectError;
 use crate::wire::StreamEnd;
 
-/// Why a vault could not be saved; whoever implements [`Replica`](crate::Replica) knows the type behind it.
+/// Why a vault could not be saved; whoever implements [`Replica`](crate::Replica) knows the type
+/// behind it.
 pub type SaveError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why a sync failed. In every case all that this device had is still in its vault.

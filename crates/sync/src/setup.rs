@@ -159,7 +159,8 @@ impl SyncClient<'_> {
     /// go on with the key that they have; else they have to join with the new one.
     ///
     /// # Errors
-    /// [`SyncError::AccountExists`] if the server knows the account; see [`SyncError`] for the rest.
+    /// [`SyncError::AccountExists`] if the server knows the account; see [`SyncError`] for the
+    /// rest.
     pub fn create_again(
         &mut self,
         probed: &Probed,

@@ -83,8 +83,8 @@ impl Vault {
         self.loadable_by(program, Ties::Resolved)
     }
 
-    /// The part of this vault that is written for an original program in place of `there`, which was
-    /// merged into this vault.
+    /// The part of this vault that is written for an original program in place of `there`, which
+    /// was merged into this vault.
     ///
     /// What is there at a time of a field stays as it is: the program may have it, and refuses any
     /// other form of it. So nothing is removed there that the program can read, not even what was

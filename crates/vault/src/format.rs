@@ -333,7 +333,8 @@ pub fn encode_v3(document: &Document) -> Result<Zeroizing<Vec<u8>>, EncodeError>
     })
 }
 
-/// Writes the plaintext of a btoken without devices, padded with blanks to a multiple of 4096 bytes.
+/// Writes the plaintext of a btoken without devices, padded with blanks to a multiple of 4096
+/// bytes.
 ///
 /// The document is Passmate 2 with purpose `sync_copy`. It has all changes, even those that the
 /// original program would refuse (see [`encode_passmate2`]). Values of several lines are JSON

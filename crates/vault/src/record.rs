@@ -2,8 +2,8 @@
 //!
 //! A [`Change`] is `[domain, name, value, stamp]`. Every edit adds a change, and so does every
 //! deletion. No change is ever removed, unless a person [truncates](crate::history::truncate) the
-//! history or [purges](crate::history::purge) a change. [`view`](crate::view) computes what people see from the newest changes, and
-//! [`merge`](crate::merge) unites two vaults. The rules are:
+//! history or [purges](crate::history::purge) a change. [`view`](crate::view) computes what people
+//! see from the newest changes, and [`merge`](crate::merge) unites two vaults. The rules are:
 //!  - one total order decides which change of a field is newest: first the stamp, then the bytes of
 //!    the value, where an absent value is the lowest. The order is the same on every device;
 //!  - two changes of a field with the same stamp that show the same text are one change: the value

@@ -9,7 +9,8 @@ use crate::report::plain;
 ///
 /// Searches paths and fields that are not secret (user, url and the like). The letters must occur
 /// in this order but need not be adjacent; case and accents are ignored. Several words match in any
-/// order. The operators 'word, ^begin, end$ and !not are those of fzf. Prints one path a line, as `passmate ls --flat`.
+/// order. The operators 'word, ^begin, end$ and !not are those of fzf. Prints one path a line, as
+/// `passmate ls --flat`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// What to look for

@@ -18,10 +18,10 @@ use crate::report::plain;
 /// the field `password` unless FIELD names another one, and printed only with --reveal.
 ///
 /// Without options the password follows the rule in the field `password rule` of the record, if it
-/// has one (docs/fields.md); else it has 14 letters and a digit (see --template). --length and the other options
-/// of classes make one of upper-case letters, lower-case letters, digits and symbols, with at least
-/// one of each. Each password that the options allow has the same chance, and the entropy that is
-/// shown counts them.
+/// has one (docs/fields.md); else it has 14 letters and a digit (see --template). --length and the
+/// other options of classes make one of upper-case letters, lower-case letters, digits and symbols,
+/// with at least one of each. Each password that the options allow has the same chance, and the
+/// entropy that is shown counts them.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Path of the record to store it in; created if it does not exist

@@ -30,7 +30,8 @@ pub(crate) struct Args {}
 const TRIES: usize = 3;
 
 pub(crate) fn run(app: &App, _: &Args) -> Result<(), Problem> {
-    // Before anybody chooses a passphrase. Of a vault that is there and damaged, the way back is told.
+    // Before anybody chooses a passphrase. Of a vault that is there and damaged, the way back is
+    // told.
     if app.location.exists() {
         recover::check(&app.location)?;
     }

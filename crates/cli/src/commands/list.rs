@@ -16,8 +16,9 @@ use crate::tree;
 pub(crate) struct Args {
     /// List only records with this text in their path; case is ignored
     term: Option<String>,
-    /// Print one path a line, as other commands accept it, behind `--` if it begins with a dash. A path with control characters is printed
-    /// with \n, \t, \r and \u{9b} for them, and with each backslash doubled
+    /// Print one path a line, as other commands accept it, behind `--` if it begins with a dash. A
+    /// path with control characters is printed with \n, \t, \r and \u{9b} for them, and with each
+    /// backslash doubled
     #[arg(long)]
     flat: bool,
     /// List deleted records, the most recent deletion first

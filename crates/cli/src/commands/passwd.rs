@@ -8,9 +8,9 @@ use crate::report::plain;
 /// Change the master passphrase
 ///
 /// Re-encrypts the vault, its previous copy, and the files beside it with history that was cut off.
-/// Those that do not open with the old passphrase are named. Copies elsewhere, such as backups, keep
-/// the old passphrase. The new passphrase is asked for; if standard input is not a terminal, it is the
-/// first line of standard input.
+/// Those that do not open with the old passphrase are named. Copies elsewhere, such as backups,
+/// keep the old passphrase. The new passphrase is asked for; if standard input is not a terminal,
+/// it is the first line of standard input.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {}
 

@@ -6,7 +6,8 @@ use crate::app::App;
 
 /// List the vaults of this user: the default one, and the profiles
 ///
-/// `passmate --profile NAME init` makes one more; of one whose vault is missing it says so. Needs no passphrase.
+/// `passmate --profile NAME init` makes one more; of one whose vault is missing it says so. Needs
+/// no passphrase.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {}
 

@@ -127,7 +127,8 @@ fn object(copy: &FoundCopy, content: Result<CopyContent, SessionError>) -> serde
 }
 
 fn restore(app: &App, copy: &Path) -> Result<(), Problem> {
-    // A name is that of a copy beside the vault, as the list shows it, if there is no such file here.
+    // A name is that of a copy beside the vault, as the list shows it, if there is no such file
+    // here.
     let beside = recover::find(&app.location).into_iter();
     let mut beside = beside.filter(|found| found.path.file_name() == Some(copy.as_os_str()));
     let beside = beside.next().filter(|_| !copy.exists());

@@ -1,5 +1,5 @@
-//! Which records a person means by a path, and where they go. A path names a record; with a slash at
-//! its end, or where there is no such record, it names the folder of all records below it.
+//! Which records a person means by a path, and where they go. A path names a record; with a slash
+//! at its end, or where there is no such record, it names the folder of all records below it.
 
 use std::collections::BTreeSet;
 

@@ -117,8 +117,8 @@ impl VaultLocation {
     /// save would replace is in its way.
     ///
     /// # Errors
-    /// [`SessionError::Exists`] and [`SessionError::CopyExists`], among those of a vault that cannot
-    /// be found.
+    /// [`SessionError::Exists`] and [`SessionError::CopyExists`], among those of a vault that
+    /// cannot be found.
     pub fn check_free(&self) -> Result<(), SessionError> {
         let path = self.path.clone();
         if self.exists() {
@@ -149,8 +149,8 @@ impl VaultLocation {
         move |error| SessionError::Io { doing, path, error }
     }
 
-    /// As [`io`](Self::io), for what only the vault file's absence can make "not found". When a file
-    /// is written or locked, what is not found is its folder.
+    /// As [`io`](Self::io), for what only the vault file's absence can make "not found". When a
+    /// file is written or locked, what is not found is its folder.
     fn io_or_missing(&self, doing: &'static str) -> impl FnOnce(io::Error) -> SessionError {
         let path = self.path.clone();
         move |error| match error.kind() {

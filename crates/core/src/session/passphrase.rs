@@ -39,8 +39,8 @@ impl Session {
         let lock = self.location.lock()?;
         let merged = self.merged_with_file()?;
         let plaintext = encode_v3(&merged.document)?;
-        // A previous copy that does not open, for example after an interrupted change of passphrase,
-        // is replaced by the current content.
+        // A previous copy that does not open, for example after an interrupted change of
+        // passphrase, is replaced by the current content.
         let previous = match self.previous_plaintext() {
             Err(SessionError::NotFound { .. }) => None,
             Err(SessionError::WrongPassphrase | SessionError::Container { .. }) => {

@@ -68,8 +68,8 @@ pub(super) struct Found {
     pub(super) tried: BTreeSet<CopyId>,
     pub(super) skipped: Vec<Skipped>,
     pub(super) conflicts: Vec<String>,
-    /// The number of copies of the other kind: under passphrases in a folder with a key, and under a
-    /// key in one without.
+    /// The number of copies of the other kind: under passphrases in a folder with a key, and under
+    /// a key in one without.
     pub(super) others: usize,
     pub(super) good_passphrases: Vec<Passphrase>,
 }

@@ -1,5 +1,5 @@
-//! `edit` with real editors whose settings files ask for copies of everything. An editor that is not
-//! installed is named, and its test shows nothing.
+//! `edit` with real editors whose settings files ask for copies of everything. An editor that is
+//! not installed is named, and its test shows nothing.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

@@ -12,8 +12,8 @@ use crate::held::{Effect, HeldRecord};
 /// What a change takes at least as a part of a btoken, in bytes.
 const CHANGE_LEN: usize = 32;
 
-/// The changes of a record that one vault has and another has not. What the other one has purged, or
-/// has in more lines, is not new there.
+/// The changes of a record that one vault has and another has not. What the other one has purged,
+/// or has in more lines, is not new there.
 pub(super) fn new_in<'a>(
     vault: &'a Vault,
     other: &'a Vault,
@@ -32,7 +32,8 @@ fn at_time_of<'a>(changes: &'a [Change], change: &Change) -> Option<&'a Change> 
 }
 
 /// Gives a path again to records that people saw, that lost their path by a purge, and that still
-/// have a value: an edit by this device, after a purge by another, is not lost. Returns the changes.
+/// have a value: an edit by this device, after a purge by another, is not lost. Returns the
+/// changes.
 pub(super) fn rescue(ours: &Vault, merged: &mut Vault, summary: &MergeSummary, now: i64) -> Vault {
     let mut rescued = Vault::new();
     for id in &summary.purged {
@@ -63,14 +64,16 @@ pub(super) fn rescue(ours: &Vault, merged: &mut Vault, summary: &MergeSummary, n
 }
 
 /// The records, deleted ones too, that lose a value: by a purge, or because a value takes its place
-/// where a truncated history begins. A value that the field has elsewhere in its history is not lost.
+/// where a truncated history begins. A value that the field has elsewhere in its history is not
+/// lost.
 pub(super) fn losing<'a>(
     ours: &'a Vault,
     merged: &Vault,
     remote: &Vault,
     summary: &MergeSummary,
 ) -> BTreeMap<&'a RecordId, Text> {
-    // In a truncated history anything new may take the place of what was in effect at its beginning.
+    // In a truncated history anything new may take the place of what was in effect at its
+    // beginning.
     let is_truncated = merged.history_since().is_some();
     let may_lose = |id: &RecordId| {
         summary.purged.binary_search(id).is_ok()

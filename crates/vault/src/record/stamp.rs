@@ -8,8 +8,8 @@ pub const TIME_MIN: i64 = 1;
 /// The last second that may decide a view (9999-12-31T23:59:59Z).
 pub const TIME_MAX: i64 = 253_402_300_799;
 
-/// A change this many seconds after the present comes from a wrong clock, or from somebody who wants
-/// it to win for ever.
+/// A change this many seconds after the present comes from a wrong clock, or from somebody who
+/// wants it to win for ever.
 pub const AHEAD_SECONDS: i64 = 24 * 3600;
 /// The beginning of 2026. A clock that says less was never set, so it says nothing about the
 /// present.
