@@ -175,9 +175,9 @@ fn value_of<'v>(field: &'v Option<ViewField<'_>>) -> Cow<'v, str> {
 
 /// The fields that have no place of their own, as names and values.
 fn other_fields<'v>(login: &'v Login<'_>) -> impl Iterator<Item = (Cow<'v, str>, Cow<'v, str>)> {
-    login
-        .others
-        .iter()
+    let further = login.further_urls.iter();
+    further
+        .chain(&login.others)
         .map(|field| (field.name.to_string_lossy(), field.value.to_string_lossy()))
 }
 

@@ -4,9 +4,12 @@
 //! A field's name is free text, so the meaning is a convention. Every part of Passmate uses this
 //! module: the terminal masks secret fields, exporters write the user name into another program's
 //! place for it, importers name fields by their role. The rules are:
-//!  - case does not matter;
+//!  - case does not matter, but if a record has a name in two spellings, the one in lower case has
+//!    the role: `password` before `Password`;
 //!  - a role has several names. If a record has more than one of them, the first in
 //!    [`FieldRole::names`] has the role, and the others are ordinary fields;
+//!  - a name with a number, such as `url 2`, is a further field of the same meaning. It never has
+//!    the role, but is as secret as the field without a number;
 //!  - a field whose name has no known meaning is secret.
 
 use crate::view::{ViewField, ViewRecord};
@@ -36,10 +39,18 @@ pub enum FieldRole {
     Label,
     /// What the site accepts as a password, in the syntax of Apple's `passwordrules`.
     PasswordRule,
+    /// Words by which records are grouped, separated by commas.
+    Tags,
+    /// When the password is to be replaced or the account ends: a date or a time of RFC 3339.
+    Expires,
+    /// Set on the records that matter most.
+    Favourite,
+    /// A passkey, as JSON of FIDO's Credential Exchange Format.
+    Passkey,
 }
 
 impl FieldRole {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 15] = [
         Self::User,
         Self::Password,
         Self::Url,
@@ -51,6 +62,10 @@ impl FieldRole {
         Self::PublicKey,
         Self::Label,
         Self::PasswordRule,
+        Self::Tags,
+        Self::Expires,
+        Self::Favourite,
+        Self::Passkey,
     ];
 
     /// The name under which Passmate's own programs and importers store a field of this role.
@@ -77,6 +92,10 @@ impl FieldRole {
             Self::PublicKey => &["public key", "public-key", "public_key", "fingerprint"],
             Self::Label => &["host", "account", "name"],
             Self::PasswordRule => &["password rule", "password rules", "passwordrules"],
+            Self::Tags => &["tags"],
+            Self::Expires => &["expires", "expiry"],
+            Self::Favourite => &["favourite", "favorite"],
+            Self::Passkey => &["passkey"],
         }
     }
 
@@ -91,6 +110,9 @@ impl FieldRole {
                 | Self::PublicKey
                 | Self::Label
                 | Self::PasswordRule
+                | Self::Tags
+                | Self::Expires
+                | Self::Favourite
         )
     }
 
@@ -103,10 +125,27 @@ impl FieldRole {
 
     fn take<'a>(self, fields: &mut Vec<ViewField<'a>>) -> Option<ViewField<'a>> {
         let place = self.names().iter().find_map(|name| {
+            let is_same = |field: &ViewField<'_>| field.name.as_bytes() == name.as_bytes();
             let has_name = |field: &ViewField<'_>| is_name(&field.name.to_string_lossy(), name);
-            fields.iter().position(has_name)
+            let same = fields.iter().position(is_same);
+            same.or_else(|| fields.iter().position(has_name))
         })?;
         Some(fields.remove(place))
+    }
+
+    /// Takes the further fields of this meaning, `NAME N`, in the order of their numbers.
+    fn take_further<'a>(self, fields: &mut Vec<ViewField<'a>>) -> Vec<ViewField<'a>> {
+        let number_of = |field: &ViewField<'_>| {
+            let name = field.name.to_string_lossy();
+            let (base, number) = split_number(&name)?;
+            let is_known = self.names().iter().any(|known| is_name(base, known));
+            is_known.then_some(number)
+        };
+        let mut further: Vec<_> = fields
+            .extract_if(.., |field| number_of(field).is_some())
+            .collect();
+        further.sort_by_key(number_of);
+        further
     }
 }
 
@@ -122,7 +161,16 @@ pub fn role_of(name: &str) -> Option<FieldRole> {
 /// name without a known meaning.
 #[must_use]
 pub fn is_secret(name: &str) -> bool {
-    role_of(name).is_none_or(FieldRole::is_secret)
+    let base = split_number(name).map_or(name, |(base, _)| base);
+    role_of(base).is_none_or(FieldRole::is_secret)
+}
+
+/// The parts of the name of a further field: `url` and 2 for `url 2`.
+fn split_number(name: &str) -> Option<(&str, u32)> {
+    let (base, number) = name.rsplit_once(' ')?;
+    let is_number = number.bytes().all(|byte| byte.is_ascii_digit());
+    let number = is_number.then(|| number.parse().ok()).flatten()?;
+    Some((base, number))
 }
 
 fn is_name(name: &str, known: &str) -> bool {
@@ -160,6 +208,8 @@ pub struct Login<'a> {
     pub password: Option<ViewField<'a>>,
     /// The address.
     pub url: Option<ViewField<'a>>,
+    /// The further addresses: `url 2` and so on.
+    pub further_urls: Vec<ViewField<'a>>,
     /// The secret of one-time codes.
     pub otp: Option<ViewField<'a>>,
     /// The notes.
@@ -177,6 +227,7 @@ impl<'a> Login<'a> {
             user: FieldRole::User.take(&mut fields),
             password: FieldRole::Password.take(&mut fields),
             url: FieldRole::Url.take(&mut fields),
+            further_urls: FieldRole::Url.take_further(&mut fields),
             notes: FieldRole::Notes.take(&mut fields),
             otp: take_otp(&mut fields),
             others: fields,
@@ -254,6 +305,10 @@ mod tests {
             "host",
             "name",
             "Password Rule",
+            "url 2",
+            "Notes 13",
+            "expires",
+            "Favorite",
         ] {
             assert!(!is_secret(name), "{name}");
         }
@@ -266,6 +321,9 @@ mod tests {
             "card number",
             "",
             "userx",
+            "password 2",
+            "url 2x",
+            "url2",
         ] {
             assert!(is_secret(name), "{name}");
         }
@@ -328,6 +386,37 @@ mod tests {
             .filter_map(|field| field.name.as_str())
             .collect();
         assert_eq!(others, ["email", "pin"]);
+    }
+
+    #[test]
+    fn the_spelling_in_lower_case_has_the_role() {
+        let vault = vault(&[
+            ("Password", "router"),
+            ("password", "wifi"),
+            ("ssid", "net"),
+        ]);
+        let view = vault.view();
+        let password = FieldRole::Password.find(view.get("x").unwrap()).unwrap();
+        assert_eq!(password.value.to_string_lossy(), "wifi");
+    }
+
+    #[test]
+    fn further_addresses_are_in_the_order_of_their_numbers() {
+        let vault = vault(&[
+            ("url 10", "c"),
+            ("Website 2", "b"),
+            ("url", "a"),
+            ("url x", "other"),
+            ("user 2", "other"),
+        ]);
+        let view = vault.view();
+        let login = Login::of(view.get("x").unwrap());
+        let values = |fields: &[ViewField<'_>]| -> Vec<String> {
+            let values = fields.iter().map(|field| field.value.to_string_lossy());
+            values.map(|value| value.into_owned()).collect()
+        };
+        assert_eq!(values(&login.further_urls), ["b", "c"]);
+        assert_eq!(values(&login.others), ["other", "other"]);
     }
 
     #[test]
