@@ -4,21 +4,21 @@
 
 use getrandom::SysRng;
 use libfuzzer_sys::fuzz_target;
-use passmate_interchange::{Format, apply, parse};
+use passmate_interchange::{Format, ReadOptions, apply, parse};
 use passmate_vault::Vault;
 use rand_core::UnwrapErr;
 
 // Every format tries every file, so that `vectors/import` can serve as the corpus. There is no
 // password, so no key is derived.
 fuzz_target!(|bytes: &[u8]| {
-    for format in Format::ALL {
-        let Ok(imported) = parse(*format, bytes, None) else {
+    for format in Format::all() {
+        let Ok(imported) = parse(format, bytes, ReadOptions::default()) else {
             continue;
         };
         let (mut vault, mut rng) = (Vault::new(), UnwrapErr(SysRng));
-        apply(&imported, &mut vault, *format, 1_800_000_000, &mut rng)
+        apply(&imported, &mut vault, format, 1_800_000_000, &mut rng)
             .expect("the parser cleans names, and the clock is valid");
-        let again = apply(&imported, &mut vault, *format, 1_800_000_100, &mut rng)
+        let again = apply(&imported, &mut vault, format, 1_800_000_100, &mut rng)
             .expect("the first import succeeded");
         assert_eq!(again.changes, 0);
     }

@@ -54,83 +54,90 @@ pub enum Format {
     Pass,
 }
 
+/// The formats in the order in which help lists them, each with its word and a short description.
+/// Record ids are derived from the words, so a word never changes.
+const FORMATS: &[(Format, &str, &str)] = &[
+    (
+        Format::Passmate2,
+        "passmate2",
+        "a vault file of this program or of Passmate 2 (.pmdb), with its history",
+    ),
+    (
+        Format::Pmate,
+        "pmate",
+        "the original desktop client's file, ~/.pmate, with its history",
+    ),
+    (
+        Format::Passmate1,
+        "passmate1",
+        "a file of Passmate 1, with its history",
+    ),
+    (
+        Format::Bitwarden,
+        "bitwarden",
+        "Bitwarden: JSON, plain or protected by a password",
+    ),
+    (Format::BitwardenCsv, "bitwarden-csv", "Bitwarden: CSV"),
+    (
+        Format::Keepass,
+        "keepass",
+        "KeePass and KeePassXC: .kdbx of version 3 or 4, with a password",
+    ),
+    (
+        Format::KeepassXml,
+        "keepass-xml",
+        "KeePass and KeePassXC: XML",
+    ),
+    (Format::KeepassCsv, "keepass-csv", "KeePassXC: CSV"),
+    (
+        Format::ChromeCsv,
+        "chrome-csv",
+        "Chrome, Edge, Brave, Opera: CSV",
+    ),
+    (Format::FirefoxCsv, "firefox-csv", "Firefox: CSV"),
+    (
+        Format::SafariCsv,
+        "safari-csv",
+        "Safari and Apple Passwords: CSV",
+    ),
+    (Format::Onepassword, "1password", "1Password: .1pux"),
+    (Format::OnepasswordCsv, "1password-csv", "1Password: CSV"),
+    (Format::LastpassCsv, "lastpass-csv", "LastPass: CSV"),
+    (Format::Protonpass, "protonpass", "Proton Pass: ZIP or JSON"),
+    (
+        Format::Pass,
+        "pass",
+        "pass: the store's folder, decrypted by gpg",
+    ),
+];
+
 impl Format {
     /// All formats, in the order in which help lists them.
-    pub const ALL: &[Self] = &[
-        Self::Passmate2,
-        Self::Pmate,
-        Self::Passmate1,
-        Self::Bitwarden,
-        Self::BitwardenCsv,
-        Self::Keepass,
-        Self::KeepassXml,
-        Self::KeepassCsv,
-        Self::ChromeCsv,
-        Self::FirefoxCsv,
-        Self::SafariCsv,
-        Self::Onepassword,
-        Self::OnepasswordCsv,
-        Self::LastpassCsv,
-        Self::Protonpass,
-        Self::Pass,
-    ];
+    pub fn all() -> impl Iterator<Item = Self> {
+        FORMATS.iter().map(|(format, ..)| *format)
+    }
 
-    /// The word for the format on the command line. Record ids are derived from it, so it never
-    /// changes.
+    /// The word for the format on the command line.
     #[must_use]
     pub fn word(self) -> &'static str {
-        match self {
-            Self::Passmate2 => "passmate2",
-            Self::Pmate => "pmate",
-            Self::Passmate1 => "passmate1",
-            Self::Bitwarden => "bitwarden",
-            Self::BitwardenCsv => "bitwarden-csv",
-            Self::Keepass => "keepass",
-            Self::KeepassXml => "keepass-xml",
-            Self::KeepassCsv => "keepass-csv",
-            Self::ChromeCsv => "chrome-csv",
-            Self::FirefoxCsv => "firefox-csv",
-            Self::SafariCsv => "safari-csv",
-            Self::Onepassword => "1password",
-            Self::OnepasswordCsv => "1password-csv",
-            Self::LastpassCsv => "lastpass-csv",
-            Self::Protonpass => "protonpass",
-            Self::Pass => "pass",
-        }
+        self.row().0
     }
 
     /// A short description for help.
     #[must_use]
     pub fn about(self) -> &'static str {
-        match self {
-            Self::Passmate2 => {
-                "a vault file of this program or of Passmate 2 (.pmdb), with its history"
-            }
-            Self::Pmate => "the original desktop client's file, ~/.pmate, with its history",
-            Self::Passmate1 => "a file of Passmate 1, with its history",
-            Self::Bitwarden => "Bitwarden: JSON, plain or protected by a password",
-            Self::BitwardenCsv => "Bitwarden: CSV",
-            Self::Keepass => "KeePass and KeePassXC: .kdbx of version 3 or 4, with a password",
-            Self::KeepassXml => "KeePass and KeePassXC: XML",
-            Self::KeepassCsv => "KeePassXC: CSV",
-            Self::ChromeCsv => "Chrome, Edge, Brave, Opera: CSV",
-            Self::FirefoxCsv => "Firefox: CSV",
-            Self::SafariCsv => "Safari and Apple Passwords: CSV",
-            Self::Onepassword => "1Password: .1pux",
-            Self::OnepasswordCsv => "1Password: CSV",
-            Self::LastpassCsv => "LastPass: CSV",
-            Self::Protonpass => "Proton Pass: ZIP or JSON",
-            Self::Pass => "pass: the store's folder, decrypted by gpg",
-        }
+        self.row().1
     }
 
     /// The format with this word.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|format| format.word() == word)
+        Self::all().find(|format| format.word() == word)
+    }
+
+    fn row(self) -> (&'static str, &'static str) {
+        let row = FORMATS.iter().find(|(format, ..)| *format == self);
+        row.map_or(("", ""), |(_, word, about)| (word, about))
     }
 }
 
@@ -145,38 +152,68 @@ pub struct Imported {
     pub losses: Vec<Loss>,
 }
 
+/// What a reader needs besides the file.
+#[derive(Clone, Copy, Default)]
+pub struct ReadOptions<'a> {
+    /// The password of the file, not that of the vault. It is ignored if the file is not encrypted.
+    /// If it is wrong, its [other form](Passphrase::other_form) is tried.
+    pub secret: Option<&'a Passphrase>,
+    /// The content of KeePass' key file.
+    pub key_file: Option<&'a [u8]>,
+}
+
+impl<'a> ReadOptions<'a> {
+    /// Only a password, if there is one.
+    #[must_use]
+    pub fn with_secret(secret: Option<&'a Passphrase>) -> Self {
+        Self {
+            secret,
+            ..Self::default()
+        }
+    }
+}
+
+/// Without the secrets.
+impl std::fmt::Debug for ReadOptions<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReadOptions").finish_non_exhaustive()
+    }
+}
+
 /// Reads a file.
 ///
-/// `secret` is the password of the file, not that of the vault. It is ignored if the file is not
-/// encrypted. If it is wrong, its [other form](Passphrase::other_form) is tried. The key derivation
-/// may take some seconds and up to 1025 MiB of memory.
+/// The key derivation may take some seconds and up to 1025 MiB of memory.
 ///
 /// # Errors
-/// [`ImportError::SecretNeeded`] if the file is encrypted and `secret` is `None`. No key was
+/// [`ImportError::SecretNeeded`] if the file is encrypted and there is no secret. No key was
 /// derived then. See [`ImportError`] for the rest.
 pub fn parse(
     format: Format,
     bytes: &[u8],
-    secret: Option<&Passphrase>,
+    options: ReadOptions<'_>,
 ) -> Result<Imported, ImportError> {
     if bytes.len() > FILE_LEN_MAX {
         return Err(ImportError::TooLong {
             limit: FILE_LEN_MAX,
         });
     }
-    let Some(secret) = secret else {
-        return parse_with(format, bytes, None);
+    let Some(secret) = options.secret else {
+        return parse_with(format, bytes, options);
     };
     let is_wrong = |error: &ImportError| matches!(error, ImportError::WrongSecret);
-    let parse = |secret: &Passphrase| parse_with(format, bytes, Some(secret));
+    let parse = |secret: &Passphrase| {
+        let secret = Some(secret);
+        parse_with(format, bytes, ReadOptions { secret, ..options })
+    };
     Ok(secret.try_forms(is_wrong, parse)?.0)
 }
 
 fn parse_with(
     format: Format,
     bytes: &[u8],
-    secret: Option<&Passphrase>,
+    options: ReadOptions<'_>,
 ) -> Result<Imported, ImportError> {
+    let secret = options.secret;
     match format {
         Format::Passmate2 => passmate::read_pmdb(bytes, secret),
         Format::Pmate | Format::Passmate1 => passmate::read_desktop(bytes, secret),

@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use passmate_core::import::problem_of;
-use passmate_core::interchange::{Format, ImportError, Imported, parse};
+use passmate_core::interchange::{Format, ImportError, Imported, ReadOptions, parse};
 use passmate_core::pass_store;
 use passmate_core::problem::{Problem, ProblemKind};
 use passmate_vault::Passphrase;
@@ -32,9 +32,7 @@ pub(crate) struct Args {
 }
 
 fn formats() -> impl TypedValueParser<Value = Format> {
-    let words = Format::ALL
-        .iter()
-        .map(|format| PossibleValue::new(format.word()).help(format.about()));
+    let words = Format::all().map(|format| PossibleValue::new(format.word()).help(format.about()));
     PossibleValuesParser::new(words)
         .try_map(|word| Format::from_word(&word).ok_or("there is no such format"))
 }
@@ -63,7 +61,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     }
     // Nobody should type a passphrase for a file that cannot be read.
     let bytes = read(&args.file)?;
-    let plain = match parse(args.format, &bytes, None) {
+    let plain = match parse(args.format, &bytes, ReadOptions::default()) {
         Err(ImportError::SecretNeeded) => None,
         parsed => Some(parsed.map_err(|error| problem_of(&error, args.format))?),
     };
@@ -101,7 +99,7 @@ fn open(app: &App, args: &Args, bytes: &[u8]) -> Result<Imported, Problem> {
     };
     loop {
         let secret = ask_secret(&ask)?;
-        match parse(args.format, bytes, Some(&secret)) {
+        match parse(args.format, bytes, ReadOptions::with_secret(Some(&secret))) {
             Err(ImportError::WrongSecret) if tries_left > 0 => {
                 app.out.warn("wrong password for the file, try again");
                 tries_left -= 1;

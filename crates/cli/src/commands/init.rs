@@ -3,7 +3,7 @@ use passmate_core::api::VaultApi;
 use passmate_core::command::{Command, command};
 use passmate_core::escape::escape;
 use passmate_core::import::problem_of;
-use passmate_core::interchange::{Format, ImportError, parse};
+use passmate_core::interchange::{Format, ImportError, ReadOptions, parse};
 use passmate_core::problem::{Problem, ProblemKind};
 use passmate_core::recover;
 use passmate_core::session::Session;
@@ -134,8 +134,10 @@ fn adopt(
     path: &std::path::Path,
 ) -> Result<(), Problem> {
     let bytes = importing::read(path)?;
-    let mut parsed = match parse(format, &bytes, None) {
-        Err(ImportError::SecretNeeded) => parse(format, &bytes, Some(passphrase)),
+    let mut parsed = match parse(format, &bytes, ReadOptions::default()) {
+        Err(ImportError::SecretNeeded) => {
+            parse(format, &bytes, ReadOptions::with_secret(Some(passphrase)))
+        }
         parsed => parsed,
     };
     for number in 0..TRIES {
@@ -149,7 +151,7 @@ fn adopt(
         let typed = app
             .ask
             .hidden(&format!("Passphrase of {name}: "), "passphrase")?;
-        parsed = parse(format, &bytes, Some(&typed));
+        parsed = parse(format, &bytes, ReadOptions::with_secret(Some(&typed)));
     }
     let imported = parsed.map_err(|error| problem_of(&error, format))?;
     importing::bring_in(app, vault, format, imported)

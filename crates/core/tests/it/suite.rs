@@ -10,7 +10,7 @@ use passmate_core::api::{OneTimeCode, VaultApi};
 use passmate_core::edit::{Edit, RecordText};
 use passmate_core::export::ExportForm;
 use passmate_core::history::{At, PurgeScope};
-use passmate_core::interchange::{ExportFormat, Format, parse};
+use passmate_core::interchange::{ExportFormat, Format, ReadOptions, parse};
 use passmate_core::net::Address;
 use passmate_core::problem::ProblemKind;
 use passmate_core::settings::SyncSettings;
@@ -503,7 +503,7 @@ pub(crate) fn an_import_can_be_previewed_and_repeated<I: Implementation>() {
     let implementation = I::new();
     let mut vault = open(&implementation);
     let csv = b"name,url,username,password,note\nbank,https://bank.example,alice,one,\n";
-    let imported = parse(Format::ChromeCsv, csv, None).unwrap();
+    let imported = parse(Format::ChromeCsv, csv, ReadOptions::default()).unwrap();
     let preview = vault.preview_import(Format::ChromeCsv, &imported).unwrap();
     assert_eq!(preview.records.len(), 1);
     assert!(paths(&mut *vault).is_empty(), "a preview changes nothing");
@@ -523,7 +523,12 @@ pub(crate) fn an_export_opens_with_the_same_passphrase<I: Implementation>() {
     let form = ExportForm::File(ExportFormat::Passmate);
     let exported = vault.export(form).unwrap();
     assert_eq!((exported.records, exported.losses.len()), (1, 0));
-    let imported = parse(Format::Passmate2, &exported.bytes, Some(&passphrase())).unwrap();
+    let imported = parse(
+        Format::Passmate2,
+        &exported.bytes,
+        ReadOptions::with_secret(Some(&passphrase())),
+    )
+    .unwrap();
     assert_eq!(imported.vault.view().records().len(), 1);
     let paper = vault.export(ExportForm::Paper);
     assert_eq!(kind_of(paper), ProblemKind::NotFound, "there is no account");
@@ -553,7 +558,7 @@ pub(crate) fn an_import_passes_the_gate_and_is_undone<I: Implementation>() {
         });
         let text = format!("{{{}}}", records.collect::<Vec<_>>().join(","));
         let format = Format::Pmate;
-        let imported = parse(format, text.as_bytes(), None).unwrap();
+        let imported = parse(format, text.as_bytes(), ReadOptions::default()).unwrap();
         Edit::Import { format, imported }
     };
     change(&mut *vault, &pmate("mine", 1_700_000_000));

@@ -29,6 +29,8 @@ pub struct Item {
     pub path: String,
     /// The fields that are set, with unique names.
     pub fields: Vec<Field>,
+    /// The values that fields had before, in any order. A field may have none now.
+    pub earlier: Vec<Earlier>,
     /// The time of the last change in the source, in seconds since 1970.
     pub modified: Option<i64>,
 }
@@ -40,6 +42,23 @@ pub struct Field {
     pub name: String,
     /// Its value, never empty.
     pub value: Zeroizing<String>,
+}
+
+/// A value that a field had before.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Earlier {
+    /// The name of the field.
+    pub name: String,
+    /// The value, never empty.
+    pub value: Zeroizing<String>,
+    /// When the field got the value, in seconds since 1970. `None` if the source does not tell.
+    pub since: Option<i64>,
+}
+
+impl std::fmt::Debug for Earlier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Earlier({:?}, [redacted], {:?})", self.name, self.since)
+    }
 }
 
 impl std::fmt::Debug for Field {
@@ -101,6 +120,7 @@ impl Collector {
                 source_id: source_id.into(),
                 path,
                 fields: Vec::new(),
+                earlier: Vec::new(),
                 modified: None,
             },
             names: BTreeSet::new(),
@@ -143,25 +163,11 @@ impl Builder<'_> {
         if value.is_empty() {
             return Ok(());
         }
-        self.collector.fields += 1;
-        for (count, what, limit) in [
-            (self.item.fields.len() + 1, "fields in one item", FIELDS_MAX),
-            (self.collector.fields, "fields", FIELDS_ALL_MAX),
-        ] {
-            if count > limit {
-                return Err(ImportError::TooMany { what, limit });
-            }
-        }
-        self.check_name(name)?;
-        let cleaned = clean(name);
-        let base = if cleaned.is_empty() {
-            "field"
-        } else {
-            &cleaned
-        };
-        let mut name = base.to_owned();
+        self.count_field()?;
+        let base = self.field_name(name)?;
+        let mut name = base.clone();
         if self.names.contains(&name) {
-            let number = self.numbers.entry(base.to_owned()).or_insert(2);
+            let number = self.numbers.entry(base.clone()).or_insert(2);
             while self.names.contains(&name) {
                 name = format!("{base} {number}");
                 *number += 1;
@@ -180,6 +186,44 @@ impl Builder<'_> {
         value: Option<String>,
     ) -> Result<(), ImportError> {
         value.map_or(Ok(()), |value| self.add(name, value))
+    }
+
+    /// Adds a value that a field had before, unless it is empty. `since` is when the field got it.
+    ///
+    /// The name is that under which [`add`](Self::add) stored the present value.
+    pub(crate) fn add_earlier(
+        &mut self,
+        name: &str,
+        value: impl Into<String>,
+        since: Option<i64>,
+    ) -> Result<(), ImportError> {
+        let value = Zeroizing::new(value.into());
+        if value.is_empty() {
+            return Ok(());
+        }
+        self.count_field()?;
+        let name = self.field_name(name)?;
+        self.count_names(name.len())?;
+        self.item.earlier.push(Earlier { name, value, since });
+        Ok(())
+    }
+
+    /// Adds the values that a field had before, each with the time at which the next one replaced
+    /// it. `created` is when the item was made.
+    pub(crate) fn add_replaced(
+        &mut self,
+        name: &str,
+        replaced: impl IntoIterator<Item = (String, Option<i64>)>,
+        created: Option<i64>,
+    ) -> Result<(), ImportError> {
+        let mut replaced: Vec<_> = replaced.into_iter().collect();
+        replaced.sort_by_key(|(_, until)| *until);
+        let mut since = created;
+        for (value, until) in replaced {
+            self.add_earlier(name, value, since)?;
+            since = until;
+        }
+        Ok(())
     }
 
     pub(crate) fn lose(&mut self, what: impl Into<String>) -> Result<(), ImportError> {
@@ -219,6 +263,31 @@ impl Builder<'_> {
     pub(crate) fn finish(self) {
         self.collector.imported.items.push(self.item);
         self.collector.imported.losses.extend(self.losses);
+    }
+
+    fn count_field(&mut self) -> Result<(), ImportError> {
+        self.collector.fields += 1;
+        let in_item = self.item.fields.len() + self.item.earlier.len() + 1;
+        for (count, what, limit) in [
+            (in_item, "fields in one item", FIELDS_MAX),
+            (self.collector.fields, "fields", FIELDS_ALL_MAX),
+        ] {
+            if count > limit {
+                return Err(ImportError::TooMany { what, limit });
+            }
+        }
+        Ok(())
+    }
+
+    /// The cleaned name of a field.
+    fn field_name(&self, name: &str) -> Result<String, ImportError> {
+        self.check_name(name)?;
+        let cleaned = clean(name);
+        Ok(if cleaned.is_empty() {
+            "field".to_owned()
+        } else {
+            cleaned
+        })
     }
 
     fn check_name(&self, name: &str) -> Result<(), ImportError> {
@@ -337,6 +406,27 @@ mod tests {
         check(&[], "and/or", "and\u{2215}or");
         check(&["", " ", "x/y"], " tab\tline\n", "x\u{2215}y/tab line");
         check(&["a"], "\0", "a/untitled");
+    }
+
+    #[test]
+    fn a_replaced_value_is_older_than_the_one_that_replaced_it() {
+        let mut collector = Collector::default();
+        let mut builder = collector.begin("1", [], "x").unwrap();
+        let replaced = [
+            ("b", Some(20)),
+            ("c", Some(30)),
+            ("", Some(15)),
+            ("a", None),
+        ];
+        let replaced = replaced.map(|(value, until)| (value.to_owned(), until));
+        builder.add_replaced("password", replaced, Some(5)).unwrap();
+        let earlier: Vec<_> = builder
+            .item
+            .earlier
+            .iter()
+            .map(|earlier| (earlier.value.as_str(), earlier.since))
+            .collect();
+        assert_eq!(earlier, [("a", Some(5)), ("b", Some(15)), ("c", Some(20))]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Names that a file states once and that stand in every item: their sum is limited.
 
 use passmate_interchange::{
-    Format, ImportError, NAME_LEN_MAX, NAMES_LEN_MAX, PATH_LEN_MAX, parse, parse_pass,
+    Format, ImportError, NAME_LEN_MAX, NAMES_LEN_MAX, PATH_LEN_MAX, ReadOptions, parse, parse_pass,
 };
 
 const ITEMS: usize = 20_000;
@@ -9,7 +9,7 @@ const ITEMS: usize = 20_000;
 /// What is refused, the number of the item at which it is, and the limit.
 #[track_caller]
 fn refused(format: Format, file: &str) -> (&'static str, usize, usize) {
-    let error = parse(format, file.as_bytes(), None).unwrap_err();
+    let error = parse(format, file.as_bytes(), ReadOptions::default()).unwrap_err();
     let shown = error.to_string();
     match error {
         ImportError::NameTooLong { what, item, limit } => {
@@ -74,7 +74,7 @@ fn a_long_path_of_short_folders_is_refused() {
     parse(
         Format::KeepassXml,
         keepass(&folders[..3], 9).as_bytes(),
-        None,
+        ReadOptions::default(),
     )
     .unwrap();
 }
@@ -94,7 +94,7 @@ fn all_names_together_take_no_more_than_their_limit() {
     parse(
         Format::Bitwarden,
         bitwarden(&"f".repeat(3996), LOGIN, at - 1).as_bytes(),
-        None,
+        ReadOptions::default(),
     )
     .unwrap();
     // A column's name is that of a field in each row.
@@ -129,7 +129,7 @@ fn all_fields_together_are_limited() {
         columns.join(","),
         format!("{row}\n").repeat(201)
     );
-    let error = parse(Format::ChromeCsv, table.as_bytes(), None).unwrap_err();
+    let error = parse(Format::ChromeCsv, table.as_bytes(), ReadOptions::default()).unwrap_err();
     assert!(
         matches!(error, ImportError::TooMany { what: "fields", .. }),
         "{error}"
@@ -140,7 +140,7 @@ fn all_fields_together_are_limited() {
 fn an_error_shows_the_beginning_of_a_name_and_no_control_character() {
     let name = format!("mail\u{1b}[2J\u{202e}{}", "x".repeat(NAME_LEN_MAX));
     let table = format!("name,url,username,password\n{name},u,m,p\n");
-    let error = parse(Format::ChromeCsv, table.as_bytes(), None).unwrap_err();
+    let error = parse(Format::ChromeCsv, table.as_bytes(), ReadOptions::default()).unwrap_err();
     let shown = error.to_string();
     assert!(shown.starts_with("the name or a folder of item 1 (\"mail [2J\\u{202e}xx"));
     assert!(!shown.chars().any(|character| character.is_control()) && shown.len() < 140);

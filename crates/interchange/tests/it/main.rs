@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use getrandom::SysRng;
-use passmate_interchange::{Applied, Format, Imported, apply, parse};
+use passmate_interchange::{Applied, Format, Imported, ReadOptions, apply, parse};
 use passmate_vault::{Passphrase, Vault};
 use rand_core::UnwrapErr;
 
@@ -55,7 +55,12 @@ fn import(
     vault: &mut Vault,
     now: i64,
 ) -> Applied {
-    let imported = parse(format, bytes, password.map(secret).as_ref()).unwrap();
+    let imported = parse(
+        format,
+        bytes,
+        ReadOptions::with_secret(password.map(secret).as_ref()),
+    )
+    .unwrap();
     put(&imported, vault, format, now)
 }
 

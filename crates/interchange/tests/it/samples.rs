@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use passmate_interchange::{Format, ImportError, Outcome, parse};
+use passmate_interchange::{Format, ImportError, Outcome, ReadOptions, parse};
 use passmate_vault::Vault;
 
 use crate::{NOW, PASSWORD, chrome, import, import_chrome, put, read, secret, shown, vectors};
@@ -12,7 +12,12 @@ use crate::{NOW, PASSWORD, chrome, import, import_chrome, put, read, secret, sho
 #[track_caller]
 fn check(word: &str, sample: &str, expected: &str, password: Option<&str>) {
     let (format, bytes) = (Format::from_word(word).unwrap(), read(sample));
-    let imported = parse(format, &bytes, password.map(secret).as_ref()).unwrap();
+    let imported = parse(
+        format,
+        &bytes,
+        ReadOptions::with_secret(password.map(secret).as_ref()),
+    )
+    .unwrap();
     let mut vault = Vault::new();
     let first = put(&imported, &mut vault, format, NOW);
     assert!(first.count(Outcome::Created) > 0);
@@ -151,22 +156,27 @@ fn keepass_files_open_with_every_cipher_and_derivation() {
 fn damage_of_a_keepass_file_is_no_wrong_password() {
     for sample in ["import/keepassxc-aes.kdbx", "import/file-keepass-3.kdbx"] {
         let bytes = read(sample);
-        let open =
-            |bytes: &[u8], password: &str| parse(Format::Keepass, bytes, Some(&secret(password)));
+        let open = |bytes: &[u8], password: &str| {
+            parse(
+                Format::Keepass,
+                bytes,
+                ReadOptions::with_secret(Some(&secret(password))),
+            )
+        };
         assert_eq!(
             open(&bytes, "x").unwrap_err(),
             ImportError::WrongSecret,
             "{sample}"
         );
         assert_eq!(
-            parse(Format::Keepass, &bytes, None).unwrap_err(),
+            parse(Format::Keepass, &bytes, ReadOptions::default()).unwrap_err(),
             ImportError::SecretNeeded,
             "{sample}"
         );
         // Without a password, only the header is read.
         for len in 0..bytes.len() {
             assert!(
-                parse(Format::Keepass, &bytes[..len], None).is_err(),
+                parse(Format::Keepass, &bytes[..len], ReadOptions::default()).is_err(),
                 "{sample} {len}"
             );
         }
@@ -179,7 +189,12 @@ fn damage_of_a_keepass_file_is_no_wrong_password() {
     *bytes.last_mut().unwrap() ^= 1;
     let len = bytes.len();
     bytes[len - 200] ^= 1;
-    let error = parse(Format::Keepass, &bytes, Some(&secret(PASSWORD))).unwrap_err();
+    let error = parse(
+        Format::Keepass,
+        &bytes,
+        ReadOptions::with_secret(Some(&secret(PASSWORD))),
+    )
+    .unwrap_err();
     assert!(matches!(error, ImportError::Damaged { .. }), "{error:?}");
 }
 
@@ -225,7 +240,7 @@ fn an_archive_must_have_its_declared_length_and_checksum() {
     let with = |offset_before_name: usize, value: u32| {
         let mut bytes = bytes.clone();
         bytes[place - offset_before_name..][..4].copy_from_slice(&value.to_le_bytes());
-        parse(Format::Onepassword, &bytes, None).unwrap_err()
+        parse(Format::Onepassword, &bytes, ReadOptions::default()).unwrap_err()
     };
     // Changes the declared length or the checksum of a file in the archive. A ZIP bomb declares a
     // short or an excessive length.
@@ -238,7 +253,7 @@ fn an_archive_must_have_its_declared_length_and_checksum() {
     }
     for len in 0..bytes.len() {
         assert!(
-            parse(Format::Onepassword, &bytes[..len], None).is_err(),
+            parse(Format::Onepassword, &bytes[..len], ReadOptions::default()).is_err(),
             "{len}"
         );
     }
@@ -253,13 +268,13 @@ fn no_damaged_sample_panics() {
             for change in [1, 0x80, 0xFF] {
                 let mut changed = bytes.clone();
                 changed[place] ^= change;
-                for format in Format::ALL {
-                    let Ok(imported) = parse(*format, &changed, None) else {
+                for format in Format::all() {
+                    let Ok(imported) = parse(format, &changed, ReadOptions::default()) else {
                         continue;
                     };
                     let mut vault = Vault::new();
-                    put(&imported, &mut vault, *format, NOW);
-                    assert_eq!(put(&imported, &mut vault, *format, NOW + 1).changes, 0);
+                    put(&imported, &mut vault, format, NOW);
+                    assert_eq!(put(&imported, &mut vault, format, NOW + 1).changes, 0);
                 }
             }
         }
@@ -268,7 +283,8 @@ fn no_damaged_sample_panics() {
 
 #[test]
 fn xml_entities_are_refused_and_depth_is_limited() {
-    let error = |xml: &str| parse(Format::KeepassXml, xml.as_bytes(), None).unwrap_err();
+    let error =
+        |xml: &str| parse(Format::KeepassXml, xml.as_bytes(), ReadOptions::default()).unwrap_err();
     let bomb = "<!DOCTYPE x [<!ENTITY a \"aaaa\">]><KeePassFile><Root>&a;</Root></KeePassFile>";
     assert!(matches!(error(bomb), ImportError::NotSupported { .. }));
     assert_eq!(
@@ -298,7 +314,12 @@ fn a_passmate_2_file_is_imported_with_its_history() {
     let index: serde_json::Value =
         serde_json::from_slice(&read("pmdb/deleted_renamed_history.primary.json")).unwrap();
     let password = index["passphrase"].as_str().unwrap();
-    let imported = parse(Format::Passmate2, &bytes, Some(&secret(password))).unwrap();
+    let imported = parse(
+        Format::Passmate2,
+        &bytes,
+        ReadOptions::with_secret(Some(&secret(password))),
+    )
+    .unwrap();
     let mut vault = Vault::new();
     let applied = put(&imported, &mut vault, Format::Passmate2, NOW);
     assert_eq!(vault, imported.vault);
@@ -309,11 +330,16 @@ fn a_passmate_2_file_is_imported_with_its_history() {
         0
     );
     assert_eq!(
-        parse(Format::Passmate2, &bytes, None).unwrap_err(),
+        parse(Format::Passmate2, &bytes, ReadOptions::default()).unwrap_err(),
         ImportError::SecretNeeded
     );
     assert_eq!(
-        parse(Format::Passmate2, &bytes, Some(&secret("x"))).unwrap_err(),
+        parse(
+            Format::Passmate2,
+            &bytes,
+            ReadOptions::with_secret(Some(&secret("x")))
+        )
+        .unwrap_err(),
         ImportError::WrongSecret
     );
 }
@@ -334,7 +360,7 @@ fn desktop_client_files_are_imported_with_their_history() {
         let imported = parse(
             Format::Pmate,
             &read(&format!("old_pmate/{name}.pmate")),
-            Some(&password),
+            ReadOptions::with_secret(Some(&password)),
         )
         .unwrap();
         let paths: Vec<String> = imported
@@ -370,7 +396,7 @@ fn desktop_client_files_are_imported_with_their_history() {
     let plain = parse(
         Format::Pmate,
         &read("old_pmate/python_plain_dict.pmate"),
-        None,
+        ReadOptions::default(),
     )
     .unwrap();
     assert_eq!(shown(&plain.vault), "old\n  f: \"v\"\n");
@@ -383,7 +409,11 @@ fn passmate_1_files_show_what_passmate_migrates() {
     for (name, entry) in index.as_object().unwrap() {
         let password = secret(entry["passphrase"].as_str().unwrap());
         let bytes = read(&format!("old_pmate/migrate_v1/{name}.in"));
-        let ours = parse(Format::Passmate1, &bytes, Some(&password));
+        let ours = parse(
+            Format::Passmate1,
+            &bytes,
+            ReadOptions::with_secret(Some(&password)),
+        );
         let Some(output) = entry.get("output_json") else {
             // Passmate cannot migrate this file. Either it is no valid file, or only Passmate
             // refuses it.
@@ -521,7 +551,9 @@ fn a_date_in_the_future_becomes_the_present() {
 
 #[test]
 fn errors_have_the_position_and_no_value() {
-    let error = |format, bytes: &[u8]| parse(format, bytes, Some(&secret("x"))).unwrap_err();
+    let error = |format, bytes: &[u8]| {
+        parse(format, bytes, ReadOptions::with_secret(Some(&secret("x")))).unwrap_err()
+    };
     assert_eq!(
         error(Format::ChromeCsv, &chrome("a,b,c\n")),
         ImportError::UnevenTable { line: 2 }
@@ -566,7 +598,12 @@ fn expensive_parameters_are_refused_before_derivation() {
         let file = String::from_utf8(read("import/bitwarden-argon2.json")).unwrap();
         assert!(file.contains(from));
         // No password is needed for this.
-        let error = parse(Format::Bitwarden, file.replace(from, to).as_bytes(), None).unwrap_err();
+        let error = parse(
+            Format::Bitwarden,
+            file.replace(from, to).as_bytes(),
+            ReadOptions::default(),
+        )
+        .unwrap_err();
         assert!(
             matches!(error, ImportError::TooExpensive { .. }),
             "{error:?}"
@@ -579,12 +616,19 @@ fn expensive_parameters_are_refused_before_derivation() {
         .unwrap();
     kdbx[rounds..rounds + 8].copy_from_slice(&u64::MAX.to_le_bytes());
     assert!(matches!(
-        parse(Format::Keepass, &kdbx, None).unwrap_err(),
+        parse(Format::Keepass, &kdbx, ReadOptions::default()).unwrap_err(),
         ImportError::TooExpensive { .. }
     ));
     let deep = "[".repeat(100_000);
-    for format in Format::ALL {
-        assert!(parse(*format, deep.as_bytes(), Some(&secret(PASSWORD))).is_err());
+    for format in Format::all() {
+        assert!(
+            parse(
+                format,
+                deep.as_bytes(),
+                ReadOptions::with_secret(Some(&secret(PASSWORD)))
+            )
+            .is_err()
+        );
     }
 }
 
@@ -594,7 +638,7 @@ fn too_many_items_or_fields_are_refused() {
         "{{\"encrypted\":false,\"items\":[{}{{\"type\":1}}]}}",
         "{\"type\":1},".repeat(200_000)
     );
-    let error = parse(Format::Bitwarden, items.as_bytes(), None).unwrap_err();
+    let error = parse(Format::Bitwarden, items.as_bytes(), ReadOptions::default()).unwrap_err();
     assert!(
         matches!(error, ImportError::TooMany { what: "items", .. }),
         "{error:?}"
@@ -602,7 +646,7 @@ fn too_many_items_or_fields_are_refused() {
     let field = "{\"name\":\"x\",\"value\":\"y\"}";
     let fields = [field; 10_001].join(",");
     let item = format!("{{\"encrypted\":false,\"items\":[{{\"type\":1,\"fields\":[{fields}]}}]}}");
-    let error = parse(Format::Bitwarden, item.as_bytes(), None).unwrap_err();
+    let error = parse(Format::Bitwarden, item.as_bytes(), ReadOptions::default()).unwrap_err();
     assert!(matches!(error, ImportError::TooMany { .. }), "{error:?}");
 }
 
@@ -610,8 +654,14 @@ fn too_many_items_or_fields_are_refused() {
 fn a_changed_bitwarden_file_is_damaged() {
     let file = String::from_utf8(read("import/bitwarden-pbkdf2.json")).unwrap();
     let password = secret("import sample ä");
-    let error =
-        |text: &str| parse(Format::Bitwarden, text.as_bytes(), Some(&password)).unwrap_err();
+    let error = |text: &str| {
+        parse(
+            Format::Bitwarden,
+            text.as_bytes(),
+            ReadOptions::with_secret(Some(&password)),
+        )
+        .unwrap_err()
+    };
     let (head, data) = file.split_once("\"data\": \"2.").unwrap();
     let changed = format!(
         "{head}\"data\": \"2.{}",
@@ -619,11 +669,16 @@ fn a_changed_bitwarden_file_is_damaged() {
     );
     assert!(matches!(error(&changed), ImportError::Damaged { .. }));
     assert_eq!(
-        parse(Format::Bitwarden, file.as_bytes(), Some(&secret("y"))).unwrap_err(),
+        parse(
+            Format::Bitwarden,
+            file.as_bytes(),
+            ReadOptions::with_secret(Some(&secret("y")))
+        )
+        .unwrap_err(),
         ImportError::WrongSecret
     );
     assert_eq!(
-        parse(Format::Bitwarden, file.as_bytes(), None).unwrap_err(),
+        parse(Format::Bitwarden, file.as_bytes(), ReadOptions::default()).unwrap_err(),
         ImportError::SecretNeeded
     );
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use passmate_core::answer::Consent;
 use passmate_core::api::VaultApi;
 use passmate_core::edit::{Edit, RecordText};
-use passmate_core::interchange::{Format, parse};
+use passmate_core::interchange::{Format, ReadOptions, parse};
 use passmate_core::problem::ProblemKind;
 use passmate_core::settings::SyncSettings;
 use passmate_core::sync_all::SyncRequest;
@@ -60,7 +60,7 @@ pub(crate) fn undo_goes_back_step_by_step_and_redo_forward<I: Implementation>() 
         fields: BTreeMap::from([("user".to_owned(), user.to_owned())]),
     };
     let csv = b"name,url,username,password,note\nshop,https://shop.example,alice,one,\n";
-    let imported = parse(Format::ChromeCsv, csv, None).unwrap();
+    let imported = parse(Format::ChromeCsv, csv, ReadOptions::default()).unwrap();
     let edits = [
         (set("web/a", "password", "one"), "set password of web/a"),
         (set("web/a", "password", "two"), "set password of web/a"),
