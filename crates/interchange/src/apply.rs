@@ -4,8 +4,12 @@
 //! rules are:
 //!  - a record's id is derived from the vault's import key, the format's word and the item's id, so
 //!    an item always becomes the same record, and nobody else can predict the id (see `ids`);
+//!  - an item that comes for the first time is the record that people would take for the same one,
+//!    if there is one and both agree (see `same`);
 //!  - a value is written only if the field never had it. So edits by the person stay, and changes
 //!    in the source are imported;
+//!  - what a person purged from a field stays purged;
+//!  - the earlier values of a field become its history, before the present value (see `earlier`);
 //!  - a path is set only if the record never had it, so a record that the person moved stays there;
 //!  - a record that the person deleted stays deleted;
 //!  - a record or field that is missing in the file stays as it is;
@@ -15,16 +19,22 @@
 //! So a second import of the same file adds no change. If a value in the source changed and changed
 //! back, the old value is not written again.
 
+mod earlier;
 pub(crate) mod ids;
+mod paths;
 mod present;
+mod same;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use passmate_vault::record::{Domain, PATH, Record, TIME_MIN};
+use passmate_vault::record::{Change, Domain, PATH, Record, TIME_MIN};
 use passmate_vault::{EditError, RecordId, Text, Vault};
 use rand_core::CryptoRng;
 
-use crate::read::item::Item;
+use self::ids::Target;
+use self::paths::{Paths, is_path_or_suffixed};
+use crate::loss::Loss;
+use crate::read::item::{Field, Item};
 use crate::read::{Format, Imported};
 
 /// What an import did to a vault.
@@ -32,6 +42,11 @@ use crate::read::{Format, Imported};
 pub struct Applied {
     /// For each record of the file, its outcome and its path in the vault.
     pub records: Vec<(Outcome, String)>,
+    /// The records of the vault that were taken for the same as items that came from elsewhere:
+    /// the path of each item in the file, and that of the record. They are in `records` too.
+    pub same: Vec<(String, String)>,
+    /// Values that were not written, because the person purged the field.
+    pub losses: Vec<Loss>,
     /// The number of changes that were new to the vault. A new import key does not count.
     pub changes: usize,
     /// The number of changes, and of new records of items, that were stamped in the future and got a
@@ -85,14 +100,22 @@ pub fn apply(
     let items = ids::with_ids(&imported.items, vault, format, now, rng)?;
     let before = vault.change_count();
     let mut paths = Paths::new(vault);
-    for (id, item) in items {
-        let (outcome, path) = match vault.record(&id) {
-            None => {
-                applied.clamped += usize::from(is_from_future(item, now));
-                (Outcome::Created, create(vault, &mut paths, &id, item, now)?)
+    for (target, item) in items {
+        let (outcome, path) = match &target {
+            Target::Own(id) | Target::Same(id) if !paths.is_live(id) => {
+                (Outcome::Deleted, item.path.clone())
             }
-            Some(_) if !paths.live.contains_key(&id) => (Outcome::Deleted, item.path.clone()),
-            Some(_) => update(vault, &mut paths, &id, item, now)?,
+            Target::New(id) => {
+                applied.clamped += usize::from(is_from_future(item, now));
+                (Outcome::Created, create(vault, &mut paths, id, item, now)?)
+            }
+            Target::Own(id) => update(vault, &mut paths, id, item, now, &mut applied.losses)?,
+            Target::Same(id) => {
+                let outcome = same::add_to(vault, id, item, now)?;
+                let path = paths.of(id);
+                applied.same.push((item.path.clone(), path.clone()));
+                (outcome, path)
+            }
         };
         applied.records.push((outcome, path));
     }
@@ -142,12 +165,12 @@ fn create(
         Some(modified) if !is_from_future(item, now) => modified.max(TIME_MIN),
         _ => now.max(TIME_MIN),
     };
-    let path = paths.give(&item.path);
+    let path = paths.give(id, item);
     vault.create_record(id.clone(), path.as_str(), stamp)?;
     for field in &item.fields {
         vault.set(id, field.name.as_str(), field.value.as_str(), stamp)?;
     }
-    paths.live.insert(id.clone(), path.clone());
+    earlier::add(vault, id, item);
     Ok(path)
 }
 
@@ -162,34 +185,51 @@ fn update(
     id: &RecordId,
     item: &Item,
     now: i64,
+    losses: &mut Vec<Loss>,
 ) -> Result<(Outcome, String), EditError> {
     let before = vault.change_count();
-    let mut path = paths.live.get(id).cloned().unwrap_or_default();
     let had_path = vault.record(id).is_some_and(|record| {
         had_value(record, Domain::Meta, PATH, |had| {
-            is_numbered(had, &item.path)
+            is_path_or_suffixed(had, &item.path)
         })
     });
     if !had_path {
-        path = paths.give(&item.path);
+        let path = paths.give(id, item);
         vault.rename(id, path.as_str(), now)?;
     }
+    let path = paths.of(id);
     for field in &item.fields {
-        let had = vault.record(id).is_some_and(|record| {
-            had_value(record, Domain::User, &field.name, |had| {
-                had == field.value.as_str()
-            })
-        });
-        if !had {
-            vault.set(id, field.name.as_str(), field.value.as_str(), now)?;
+        let Some(record) = vault.record(id) else {
+            break;
+        };
+        if had_field(record, field) {
+            continue;
         }
+        if may_be_purged(record, &field.name, item.modified) {
+            losses.push(Loss {
+                path: path.clone(),
+                what: format!("the field {}, whose history was purged", field.name),
+            });
+            continue;
+        }
+        vault.set(id, field.name.as_str(), field.value.as_str(), now)?;
     }
-    let outcome = if vault.change_count() == before {
+    earlier::add(vault, id, item);
+    Ok((outcome_of(before, vault), path))
+}
+
+fn outcome_of(changes_before: usize, vault: &Vault) -> Outcome {
+    if vault.change_count() == changes_before {
         Outcome::Unchanged
     } else {
         Outcome::Changed
-    };
-    Ok((outcome, path))
+    }
+}
+
+fn had_field(record: &Record, field: &Field) -> bool {
+    had_value(record, Domain::User, &field.name, |had| {
+        had == field.value.as_str()
+    })
 }
 
 fn had_value(record: &Record, domain: Domain, name: &str, is_it: impl Fn(&str) -> bool) -> bool {
@@ -203,57 +243,17 @@ fn had_value(record: &Record, domain: Domain, name: &str, is_it: impl Fn(&str) -
     })
 }
 
-/// Whether `had` is the path itself, or `path (2)` and so on.
-fn is_numbered(had: &str, path: &str) -> bool {
-    had == path || base_of_numbered(had) == Some(path)
+/// Whether a value of the source, which the field does not have, may be one that was purged: it is
+/// not younger than what was purged.
+fn may_be_purged(record: &Record, name: &str, modified: Option<i64>) -> bool {
+    let purged = newest_purged(record, name);
+    purged.is_some_and(|purged| modified.is_none_or(|modified| modified <= purged))
 }
 
-/// The path that got a number: `path` for `path (2)`.
-fn base_of_numbered(path: &str) -> Option<&str> {
-    let (base, number) = path.strip_suffix(')')?.rsplit_once(" (")?;
-    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
-    is_number.then_some(base)
-}
-
-/// The paths of the vault.
-struct Paths {
-    live: BTreeMap<RecordId, String>,
-    taken: BTreeSet<String>,
-    // The next number to try for each path, so that no number is tried twice.
-    numbers: BTreeMap<String, u64>,
-}
-
-impl Paths {
-    fn new(vault: &Vault) -> Self {
-        let view = vault.view();
-        let path_of = |record: &passmate_vault::view::ViewRecord<'_>| {
-            record.path.to_string_lossy().into_owned()
-        };
-        let live: BTreeMap<_, _> = view
-            .records()
-            .iter()
-            .map(|record| (record.id.clone(), path_of(record)))
-            .collect();
-        let taken = live.values().cloned().collect();
-        Self {
-            live,
-            taken,
-            numbers: BTreeMap::new(),
-        }
-    }
-
-    /// Takes this path, or if it is in use, the same path with the lowest free number.
-    fn give(&mut self, path: &str) -> String {
-        if self.taken.insert(path.to_owned()) {
-            return path.to_owned();
-        }
-        let number = self.numbers.entry(path.to_owned()).or_insert(2);
-        loop {
-            let numbered = format!("{path} ({number})");
-            *number += 1;
-            if self.taken.insert(numbered.clone()) {
-                return numbered;
-            }
-        }
-    }
+/// The newest stamp of the field whose value was purged.
+fn newest_purged(record: &Record, name: &str) -> Option<i64> {
+    let history = record.history(Domain::User, &Text::from(name)).iter();
+    let purged = history.filter(|change| change.is_purged());
+    let seconds = |change: &Change| change.stamp.deciding_seconds().unwrap_or(i64::MAX);
+    purged.map(seconds).max()
 }

@@ -135,6 +135,14 @@ impl Format {
         Self::all().find(|format| format.word() == word)
     }
 
+    /// This format and the others whose files have the same ids for the same items.
+    pub(crate) fn with_same_ids(self) -> impl Iterator<Item = Self> {
+        let is_keepass = |format: &Self| matches!(format, Self::Keepass | Self::KeepassXml);
+        let others = Self::all()
+            .filter(move |other| *other != self && is_keepass(other) && is_keepass(&self));
+        std::iter::once(self).chain(others)
+    }
+
     fn row(self) -> (&'static str, &'static str) {
         let row = FORMATS.iter().find(|(format, ..)| *format == self);
         row.map_or(("", ""), |(_, word, about)| (word, about))

@@ -165,6 +165,13 @@ pub fn is_secret(name: &str) -> bool {
     role_of(base).is_none_or(FieldRole::is_secret)
 }
 
+/// Whether this is the name of a further field of a role, such as `url 2`.
+#[must_use]
+pub fn is_further(name: &str, role: FieldRole) -> bool {
+    let base = split_number(name).map(|(base, _)| base);
+    base.is_some_and(|base| role.names().iter().any(|known| is_name(base, known)))
+}
+
 /// The parts of the name of a further field: `url` and 2 for `url 2`.
 fn split_number(name: &str) -> Option<(&str, u32)> {
     let (base, number) = name.rsplit_once(' ')?;

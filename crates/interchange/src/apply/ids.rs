@@ -8,8 +8,11 @@
 //!  - the key is a change of a record without a path, so it syncs with the vault and nobody sees
 //!    it. If two devices made a key before they synced, the vault has both: items are looked up
 //!    under every key, and new records get an id under the newest;
-//!  - an item that is not found by its id is the record whose history has its path and all its
+//!  - an item that was exported from this vault has the id of its record, in the form of the
+//!    exported file;
+//!  - an item that is not found by an id is the record whose history has its path and all its
 //!    values, if there is one. So an item is also found after a sync that does not carry the key;
+//!  - or else it is a record that agrees with it, as `same` says;
 //!  - a record is found for at most one item of a file;
 //!  - an imported vault does not bring its key, because whoever made the file knows it.
 
@@ -24,10 +27,13 @@ use passmate_vault::{EditError, RecordId, Text, Vault};
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
-use super::{base_of_numbered, had_value};
+use super::had_field;
+use super::paths::without_suffix;
+use super::same::Likenesses;
 use crate::crypto::hmac_sha256;
 use crate::read::Format;
 use crate::read::item::Item;
+use crate::write::exported_id;
 
 /// The id of the record that holds the import key.
 const KEY_RECORD: &str = "import";
@@ -40,8 +46,17 @@ const LABEL: &str = "passmate import";
 /// in which all items have the same path.
 const CANDIDATES_MAX: usize = 256;
 
-/// Each item with the id of its record, which may be new. Makes an import key if a record is new
-/// and the vault has no key.
+/// The record that an item becomes.
+pub(super) enum Target {
+    /// A new one.
+    New(RecordId),
+    /// The one that the item became before, or from which it was exported.
+    Own(RecordId),
+    /// One that came from elsewhere, and agrees with the item.
+    Same(RecordId),
+}
+
+/// Each item with its record. Makes an import key if a record is new and the vault has no key.
 ///
 /// # Errors
 /// The clock is beyond the year 9999.
@@ -51,22 +66,22 @@ pub(super) fn with_ids<'i>(
     format: Format,
     now: i64,
     rng: &mut dyn CryptoRng,
-) -> Result<Vec<(RecordId, &'i Item)>, EditError> {
+) -> Result<Vec<(Target, &'i Item)>, EditError> {
     let numbered = with_source_ids(items);
     let keys = keys_of(vault);
     let found = find_records(&numbered, vault, format, &keys);
     let mut newest_key = keys.into_iter().next();
     let mut items_with_ids = Vec::with_capacity(items.len());
     for ((source_id, item), found) in numbered.iter().zip(found) {
-        let id = match (found, &newest_key) {
-            (Some(id), _) => id,
-            (None, Some(key)) => derive_record_id(key, format, source_id),
+        let target = match (found, &newest_key) {
+            (Some(target), _) => target,
+            (None, Some(key)) => Target::New(derive_record_id(key, format, source_id)),
             (None, None) => {
                 let key = newest_key.insert(make_key(vault, now, rng)?);
-                derive_record_id(key, format, source_id)
+                Target::New(derive_record_id(key, format, source_id))
             }
         };
-        items_with_ids.push((id, *item));
+        items_with_ids.push((target, *item));
     }
     Ok(items_with_ids)
 }
@@ -175,39 +190,91 @@ fn find_records(
     vault: &Vault,
     format: Format,
     keys: &[ImportKey],
-) -> Vec<Option<RecordId>> {
+) -> Vec<Option<Target>> {
     let by_id = |(source_id, _): &(Cow<'_, str>, &Item)| {
-        let mut ids = keys
-            .iter()
-            .map(|key| derive_record_id(key, format, source_id));
+        let mut ids = format.with_same_ids().flat_map(|format| {
+            keys.iter()
+                .map(move |key| derive_record_id(key, format, source_id))
+        });
         ids.find(|id| vault.record(id).is_some())
     };
-    let mut found: Vec<Option<RecordId>> = numbered.iter().map(by_id).collect();
-    if found.iter().any(Option::is_none) {
-        let mut by_content = ByContent::new(vault, found.iter().flatten());
-        let missing = found.iter_mut().zip(numbered);
-        for (record, (_, item)) in missing.filter(|(record, _)| record.is_none()) {
-            *record = by_content.take(item).cloned();
-        }
-    }
-    found
+    let mut found = Found {
+        records: numbered.iter().map(by_id).collect(),
+        numbered,
+    };
+    found.complete(|taken| {
+        let mut exported = exported(vault, format, taken);
+        move |source_id, _| exported.remove(source_id)
+    });
+    found.complete(|taken| {
+        let mut by_content = ByContent::new(vault, taken);
+        move |_, item| by_content.take(item)
+    });
+    let own = found.records.clone();
+    found.complete(|taken| {
+        let mut likenesses = Likenesses::new(vault, taken);
+        move |_, item| likenesses.take(item)
+    });
+    let target = |(found, own): (Option<RecordId>, Option<RecordId>)| match own {
+        Some(own) => Some(Target::Own(own)),
+        None => found.map(Target::Same),
+    };
+    found.records.into_iter().zip(own).map(target).collect()
 }
 
-/// Finds records by their content. Finds each at most once.
+/// The items of a file and the records that were found for them.
+struct Found<'n, 'i> {
+    records: Vec<Option<RecordId>>,
+    numbered: &'n [(Cow<'i, str>, &'i Item)],
+}
+
+impl Found<'_, '_> {
+    /// Looks up the items that have no record yet. `finder` gets the records that are taken, and
+    /// returns what takes a record for a source id and an item, each record once at most.
+    fn complete<T: FnMut(&str, &Item) -> Option<RecordId>>(
+        &mut self,
+        finder: impl FnOnce(BTreeSet<RecordId>) -> T,
+    ) {
+        if self.records.iter().all(Option::is_some) {
+            return;
+        }
+        let mut take = finder(self.records.iter().flatten().cloned().collect());
+        let all = self.records.iter_mut().zip(self.numbered);
+        for (record, (source_id, item)) in all.filter(|(record, _)| record.is_none()) {
+            *record = take(source_id, item);
+        }
+    }
+}
+
+/// The records that are not taken, by the ids that they have in an exported file.
+fn exported(
+    vault: &Vault,
+    format: Format,
+    taken: BTreeSet<RecordId>,
+) -> BTreeMap<String, RecordId> {
+    // Only records with a path are exported.
+    let has_path = |record: &Record| !record.history(Domain::Meta, &Text::from(PATH)).is_empty();
+    let records = vault.records();
+    records
+        .filter(|(id, record)| !taken.contains(*id) && has_path(record))
+        .filter_map(|(id, _)| Some((exported_id(format, id)?, id.clone())))
+        .collect()
+}
+
+/// Finds records by their path and values. Finds each at most once.
 struct ByContent<'v> {
-    /// The records that ever had a path, or the path with a number. Live records come first.
+    /// The records that ever had a path, or the path with a suffix. Live records come first.
     by_path: BTreeMap<&'v str, VecDeque<(&'v RecordId, &'v Record)>>,
-    taken: BTreeSet<&'v RecordId>,
+    taken: BTreeSet<RecordId>,
 }
 
 impl<'v> ByContent<'v> {
-    fn new<'i>(vault: &'v Vault, found: impl Iterator<Item = &'i RecordId>) -> Self {
-        let found: BTreeSet<&RecordId> = found.collect();
+    fn new(vault: &'v Vault, taken: BTreeSet<RecordId>) -> Self {
         let view = vault.view();
         let live: BTreeSet<&RecordId> = view.records().iter().map(|record| record.id).collect();
         let (mut records, deleted): (Vec<_>, Vec<_>) = vault
             .records()
-            .filter(|(id, _)| !found.contains(id))
+            .filter(|(id, _)| !taken.contains(*id))
             .partition(|(id, _)| live.contains(id));
         records.extend(deleted);
         let mut by_path: BTreeMap<_, VecDeque<_>> = BTreeMap::new();
@@ -216,34 +283,27 @@ impl<'v> ByContent<'v> {
                 by_path.entry(path).or_default().push_back((id, record));
             }
         }
-        Self {
-            by_path,
-            taken: BTreeSet::new(),
-        }
+        Self { by_path, taken }
     }
 
     /// A record to which an import of the item would add nothing.
-    fn take(&mut self, item: &Item) -> Option<&'v RecordId> {
+    fn take(&mut self, item: &Item) -> Option<RecordId> {
         let records = self.by_path.get_mut(item.path.as_str())?;
         let place = records
             .iter()
             .take(CANDIDATES_MAX)
-            .position(|(id, record)| !self.taken.contains(id) && had_all_values(record, item))?;
+            .position(|(id, record)| !self.taken.contains(*id) && had_all_values(record, item))?;
         let (id, _) = records.remove(place)?;
-        self.taken.insert(id);
-        Some(id)
+        self.taken.insert(id.clone());
+        Some(id.clone())
     }
 }
 
 fn had_all_values(record: &Record, item: &Item) -> bool {
-    item.fields.iter().all(|field| {
-        had_value(record, Domain::User, &field.name, |had| {
-            had == field.value.as_str()
-        })
-    })
+    item.fields.iter().all(|field| had_field(record, field))
 }
 
-/// The paths that a record ever had, with and without a number.
+/// The paths that a record ever had, with and without a suffix.
 fn paths_of(record: &Record) -> BTreeSet<&str> {
     let history = record.history(Domain::Meta, &Text::from(PATH));
     let paths = history.iter().filter_map(|change| match &change.value {
@@ -251,7 +311,7 @@ fn paths_of(record: &Record) -> BTreeSet<&str> {
         _ => None,
     });
     paths
-        .flat_map(|path| [Some(path), base_of_numbered(path)])
+        .flat_map(|path| [Some(path), without_suffix(path)])
         .flatten()
         .filter(|path| !path.is_empty())
         .collect()

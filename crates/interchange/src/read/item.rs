@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use passmate_vault::login::FieldRole;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -33,6 +34,20 @@ pub struct Item {
     pub earlier: Vec<Earlier>,
     /// The time of the last change in the source, in seconds since 1970.
     pub modified: Option<i64>,
+}
+
+impl Item {
+    /// The last part of its path.
+    pub(crate) fn name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// The value of the field in which readers put what has this meaning; empty if there is none.
+    pub(crate) fn value(&self, role: FieldRole) -> &str {
+        let is_it = |field: &&Field| field.name == role.name();
+        let field = self.fields.iter().find(is_it);
+        field.map_or("", |field| &field.value)
+    }
 }
 
 /// A field of an item.
@@ -333,7 +348,7 @@ pub(crate) fn path_of<'a>(folders: impl IntoIterator<Item = &'a str>, name: &str
     parts.join("/")
 }
 
-fn clean_part(part: &str) -> String {
+pub(crate) fn clean_part(part: &str) -> String {
     clean(part).replace('/', &SLASH.to_string())
 }
 
@@ -350,6 +365,14 @@ fn clean(name: &str) -> String {
         .collect::<String>()
         .trim()
         .to_owned()
+}
+
+/// The host of an address, as the name of an item without a name.
+pub(crate) fn host_of(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    let host = rest.split(['/', '?', '#']).next()?;
+    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+    (!host.is_empty()).then_some(host)
 }
 
 /// Reads a time in the form of RFC 3339, as seconds since 1970.
@@ -406,6 +429,16 @@ mod tests {
         check(&[], "and/or", "and\u{2215}or");
         check(&["", " ", "x/y"], " tab\tline\n", "x\u{2215}y/tab line");
         check(&["a"], "\0", "a/untitled");
+    }
+
+    #[test]
+    fn the_host_names_an_item_without_a_name() {
+        assert_eq!(
+            host_of("https://me@example.org:8443/x?y"),
+            Some("example.org:8443")
+        );
+        assert_eq!(host_of("example.org"), None);
+        assert_eq!(host_of("android://"), None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use ::csv::StringRecord;
 use passmate_vault::login::FieldRole;
 
 use super::Imported;
-use super::item::{Collector, seconds_of};
+use super::item::{Collector, host_of, seconds_of};
 use crate::error::ImportError;
 use crate::limits::FIELDS_MAX;
 use crate::loss::Loss;
@@ -277,14 +277,6 @@ fn read_row(
     Ok(())
 }
 
-/// The host of an address, as the name of an item without a name.
-fn host_of(url: &str) -> Option<&str> {
-    let (_, rest) = url.split_once("://")?;
-    let host = rest.split(['/', '?', '#']).next()?;
-    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
-    (!host.is_empty()).then_some(host)
-}
-
 /// Splits addresses that are joined by commas. An address may contain commas too: a part without
 /// `://` belongs to the address before it.
 fn split_urls(cell: &str) -> Vec<String> {
@@ -328,15 +320,5 @@ mod tests {
             ["https://a/x,y", "https://b"]
         );
         assert_eq!(split_urls(""), [""]);
-    }
-
-    #[test]
-    fn the_host_names_an_item_without_a_name() {
-        assert_eq!(
-            host_of("https://me@example.org:8443/x?y"),
-            Some("example.org:8443")
-        );
-        assert_eq!(host_of("example.org"), None);
-        assert_eq!(host_of("android://"), None);
     }
 }

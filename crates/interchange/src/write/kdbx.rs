@@ -13,9 +13,9 @@ use chacha20::cipher::{KeyIvInit, StreamCipher};
 use data_encoding::BASE64;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use passmate_vault::Passphrase;
 use passmate_vault::login::is_secret;
 use passmate_vault::view::View;
+use passmate_vault::{Passphrase, RecordId};
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
@@ -102,9 +102,8 @@ impl KdbxEntry {
         }
         let changes = entry.record.record.changes().iter();
         let times = changes.filter_map(|change| change.stamp.deciding_seconds());
-        let hash = sha256(&[entry.record.id.as_text().as_bytes()]);
         Self {
-            id: *hash.first_chunk().expect("32 bytes have 16 at their head"),
+            id: entry_id(entry.record.id),
             groups: entry.folder.split('/').map(str::to_owned).collect(),
             strings,
             times: (
@@ -113,6 +112,12 @@ impl KdbxEntry {
             ),
         }
     }
+}
+
+/// The UUID of a record's entry, which is the same in every file.
+pub(super) fn entry_id(id: &RecordId) -> [u8; 16] {
+    let hash = sha256(&[id.as_text().as_bytes()]);
+    *hash.first_chunk().expect("32 bytes have 16 at their head")
 }
 
 fn write_entries(

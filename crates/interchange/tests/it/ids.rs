@@ -179,7 +179,7 @@ fn without_the_key_a_changed_item_becomes_another_record() {
     let changed = ROWS.replace("a,u,p1", "a,u,p2");
     let applied = import_chrome(&changed, &mut vault, NOW + 9);
     assert_eq!(applied.count(Outcome::Created), 1);
-    assert_eq!(paths(&vault), ["a", "a (2)", "b"]);
+    assert_eq!(paths(&vault), ["a", "a (u)", "b"]);
     for rows in [ROWS, &changed] {
         let applied = import_chrome(rows, &mut vault, NOW + 10);
         assert_eq!(applied.count(Outcome::Created), 0);

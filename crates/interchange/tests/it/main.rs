@@ -4,6 +4,7 @@
 mod ids;
 mod lengths;
 mod present;
+mod same;
 mod samples;
 
 use std::fmt::Write as _;

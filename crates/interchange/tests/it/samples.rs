@@ -508,7 +508,7 @@ fn equal_paths_get_numbers_and_keep_them() {
         .iter()
         .map(|record| record.path.to_string_lossy().into_owned())
         .collect();
-    assert_eq!(paths, ["x", "x (2)", "x (3)", "x (4)"]);
+    assert_eq!(paths, ["x", "x (2)", "x (u2)", "x (u3)"]);
     assert_eq!(
         import_chrome(
             "x,https://a,u3,p,\nx,https://a,u1,p,\nx,https://a,u2,p,\n",
