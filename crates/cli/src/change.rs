@@ -5,6 +5,7 @@ use passmate_core::edit::{Edit, Edited};
 use passmate_core::problem::Problem;
 
 use crate::app::App;
+use crate::meter::Meter;
 use crate::report::after_change;
 
 /// Changes records, and says what was done.
@@ -42,7 +43,9 @@ pub(crate) fn change_and(
 ) -> Result<(), Problem> {
     let mut told = Ok(());
     let changed = app.with_consent(|consent| {
+        let mut meter = Meter::start(&app.out, "saving the vault");
         vault.change(edit, consent, &mut |edited| {
+            meter.stop();
             told = tell(edited);
             note_future(app, edited);
         })

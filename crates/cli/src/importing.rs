@@ -15,17 +15,36 @@ use crate::app::App;
 use crate::change::change_and;
 use crate::report::plain;
 
+/// What is told of an import, besides what became of the records.
+pub(crate) struct Report {
+    pub(crate) format: Format,
+    pub(crate) losses: Vec<Loss>,
+    /// How to get rid of the file.
+    pub(crate) disposal: Vec<String>,
+}
+
+impl Report {
+    /// Of an import without anything to tell about the file itself.
+    pub(crate) fn of(format: Format, imported: &Imported) -> Self {
+        Self {
+            format,
+            losses: imported.losses.clone(),
+            disposal: Vec::new(),
+        }
+    }
+}
+
 /// Imports, and tells what became of it.
 pub(crate) fn bring_in(
     app: &App,
     vault: &mut dyn VaultApi,
-    format: Format,
+    report: &Report,
     imported: Imported,
 ) -> Result<(), Problem> {
-    let losses = imported.losses.clone();
+    let format = report.format;
     let edit = Edit::Import { format, imported };
     change_and(app, vault, &edit, |edited| match &edited.applied {
-        Some(applied) => report(app, format, false, &losses, applied),
+        Some(applied) => tell(app, report, false, applied),
         None => Ok(()),
     })
 }
@@ -34,11 +53,11 @@ pub(crate) fn bring_in(
 pub(crate) fn preview(
     app: &App,
     vault: &mut dyn VaultApi,
-    format: Format,
+    report: &Report,
     imported: &Imported,
 ) -> Result<(), Problem> {
-    let applied = plain(vault.preview_import(format, imported))?;
-    report(app, format, true, &imported.losses, &applied)
+    let applied = plain(vault.preview_import(report.format, imported))?;
+    tell(app, report, true, &applied)
 }
 
 /// A file of at most as many bytes as can be imported, or one more.
@@ -69,13 +88,8 @@ pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Problem> {
     Ok(bytes)
 }
 
-fn report(
-    app: &App,
-    format: Format,
-    dry_run: bool,
-    losses: &[Loss],
-    applied: &Applied,
-) -> Result<(), Problem> {
+fn tell(app: &App, report: &Report, dry_run: bool, applied: &Applied) -> Result<(), Problem> {
+    let losses: Vec<&Loss> = report.losses.iter().chain(&applied.losses).collect();
     let paths = |wanted| {
         applied
             .records
@@ -86,28 +100,42 @@ fn report(
     let [unchanged, deleted] =
         [Outcome::Unchanged, Outcome::Deleted].map(|outcome| applied.count(outcome));
     if app.out.json {
+        let same: Vec<_> = applied
+            .same
+            .iter()
+            .map(|(item, record)| json!({ "item": item, "record": record }))
+            .collect();
         let losses: Vec<_> = losses
             .iter()
             .map(|Loss { path, what }| json!({ "path": path, "what": what }))
             .collect();
         return app.out.object(json!({
-            "format": format.word(),
+            "format": report.format.word(),
             "dry_run": dry_run,
             "new": paths(Outcome::Created).collect::<Vec<_>>(),
             "changed": paths(Outcome::Changed).collect::<Vec<_>>(),
             "unchanged": unchanged,
             "deleted": deleted,
+            "same": same,
             "changes": applied.changes,
             "clamped": applied.clamped,
             "losses": losses,
+            "disposal": report.disposal,
         }));
     }
     if dry_run {
         for (word, outcome) in [("new", Outcome::Created), ("changed", Outcome::Changed)] {
             paths(outcome).try_for_each(|path| app.out.line(&format!("{word}: {path}")))?;
         }
+        for (item, record) in &applied.same {
+            let line = match item == record {
+                true => format!("same: {record}"),
+                false => format!("same: {item} is {record}"),
+            };
+            app.out.line(&line)?;
+        }
     }
-    for Loss { path, what } in losses {
+    for Loss { path, what } in &losses {
         let whose = if path.is_empty() {
             String::new()
         } else {
@@ -128,9 +156,13 @@ fn report(
     }
     app.out.line(&format!(
         "{did} from {}: {}",
-        format.word(),
+        report.format.word(),
         parts.join(", ")
     ))?;
+    report
+        .disposal
+        .iter()
+        .try_for_each(|line| app.out.line(line))?;
     if applied.clamped > 0 {
         app.out.note(&clamped(applied.clamped, dry_run));
     }

@@ -11,6 +11,7 @@ mod exit;
 mod held;
 mod importing;
 mod joining;
+mod meter;
 mod output;
 mod program;
 mod prompt;

@@ -93,6 +93,11 @@ impl Output {
         }
     }
 
+    /// Whether a person watches what goes to standard error, and may see more than errors.
+    pub(crate) fn is_watched(&self) -> bool {
+        !self.is_quiet && !self.json && io::stderr().is_terminal()
+    }
+
     /// Something that matters although the command came through.
     pub(crate) fn warn(&self, text: &str) {
         if !self.is_quiet {

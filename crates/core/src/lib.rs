@@ -13,6 +13,7 @@ pub mod clock;
 mod codes;
 pub mod command;
 pub mod disk;
+pub mod disposal;
 pub mod edit;
 pub mod env;
 pub mod escape;

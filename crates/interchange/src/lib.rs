@@ -26,6 +26,7 @@ mod error;
 mod limits;
 mod loss;
 mod passkey;
+mod progress;
 mod read;
 mod syntax;
 mod write;
@@ -37,7 +38,8 @@ pub use limits::{
     FIELDS_ALL_MAX, FIELDS_MAX, FILE_LEN_MAX, ITEMS_MAX, NAME_LEN_MAX, NAMES_LEN_MAX, PATH_LEN_MAX,
 };
 pub use loss::Loss;
+pub use progress::Progress;
 pub use read::item::{Earlier, Field, Item};
 pub use read::pass::parse_pass;
-pub use read::{Format, Imported, ReadOptions, parse};
+pub use read::{Format, Imported, ReadOptions, guess, parse};
 pub use write::{ExportError, ExportFormat, WriteOptions, Written, write};

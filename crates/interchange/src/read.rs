@@ -1,6 +1,7 @@
 //! Reads the exports of other programs: one file for each program, and one for all tables.
 
 mod bitwarden;
+mod guess;
 pub(crate) mod item;
 pub(crate) mod kdbx;
 mod keepass;
@@ -12,10 +13,12 @@ mod tables;
 
 use passmate_vault::{Passphrase, Vault};
 
+pub use self::guess::guess;
 use self::item::Item;
 use crate::error::ImportError;
 use crate::limits::FILE_LEN_MAX;
 use crate::loss::Loss;
+use crate::progress::Progress;
 
 /// The formats that can be read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -168,6 +171,8 @@ pub struct ReadOptions<'a> {
     pub secret: Option<&'a Passphrase>,
     /// The content of KeePass' key file.
     pub key_file: Option<&'a [u8]>,
+    /// Learns how far a long key derivation is.
+    pub progress: Option<&'a Progress>,
 }
 
 impl<'a> ReadOptions<'a> {

@@ -1,14 +1,18 @@
 use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use passmate_core::command::command;
+use passmate_core::disposal;
 use passmate_core::import::problem_of;
-use passmate_core::interchange::{Format, ImportError, Imported, ReadOptions, parse};
+use passmate_core::interchange::{Format, ImportError, Imported, ReadOptions, guess, parse};
 use passmate_core::pass_store;
 use passmate_core::problem::{Problem, ProblemKind};
 use passmate_vault::Passphrase;
+use zeroize::Zeroizing;
 
 use crate::app::App;
-use crate::importing::{bring_in, preview, read};
+use crate::importing::{Report, bring_in, preview, read};
+use crate::meter::Meter;
 use crate::prompt::{Ask, PassphraseSource};
 
 /// Import records from another program
@@ -16,11 +20,14 @@ use crate::prompt::{Ask, PassphraseSource};
 /// An import can be repeated: the same file changes nothing, and a newer file brings only what
 /// changed there. It never reverts what you changed, moved or deleted here. Data that cannot be
 /// imported is listed on standard error. `passmate undo` undoes an import.
+///
+/// How each program makes its export is in docs/import.md.
 #[derive(Debug, clap::Args)]
+#[command(allow_missing_positional = true)]
 pub(crate) struct Args {
-    /// The program and format that wrote the file
+    /// The program and format that wrote the file [default: what the file looks like]
     #[arg(value_parser = formats())]
-    format: Format,
+    format: Option<Format>,
     /// The file; `-` is standard input. For pass, the store's folder, for example ~/.password-store
     file: PathBuf,
     /// Show what an import would do, and change nothing
@@ -29,6 +36,12 @@ pub(crate) struct Args {
     /// Read the file's own password from the first line of this file; `-` is standard input
     #[arg(long, value_name = "FILE")]
     file_passphrase_file: Option<PathBuf>,
+    /// KeePass' key file
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+    /// Say how to get rid of the file afterwards, on the file system where it lies
+    #[arg(long)]
+    shred_hint: bool,
 }
 
 fn formats() -> impl TypedValueParser<Value = Format> {
@@ -50,40 +63,138 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
             "name a file instead",
         ));
     }
-    if args.format == Format::Pass {
-        let imported = pass_store::read(&args.file, !app.ask.no_input)?;
-        let mut vault = app.open()?;
-        return if args.dry_run {
-            preview(app, &mut *vault, args.format, &imported)
-        } else {
-            bring_in(app, &mut *vault, args.format, imported)
-        };
-    }
+    check_is_file(&args.file)?;
+    let source = Source::read(app, args)?;
+    let format = source.format;
     // Nobody should type a passphrase for a file that cannot be read.
-    let bytes = read(&args.file)?;
-    let plain = match parse(args.format, &bytes, ReadOptions::default()) {
+    let plain = match source.parse(app, None) {
         Err(ImportError::SecretNeeded) => None,
-        parsed => Some(parsed.map_err(|error| problem_of(&error, args.format))?),
+        parsed => Some(parsed.map_err(|error| problem_of(&error, format))?),
     };
     let mut vault = app.open()?;
-    let is_plain = plain.is_some();
+    let is_plain = plain.is_some() && !source.is_folder();
     let imported = match plain {
         Some(imported) => imported,
-        None => open(app, args, &bytes)?,
+        None => open(app, args, &source)?,
+    };
+    let report = Report {
+        format,
+        losses: imported.losses.clone(),
+        disposal: args
+            .shred_hint
+            .then(|| disposal::advice(&args.file))
+            .unwrap_or_default(),
     };
     if args.dry_run {
-        return preview(app, &mut *vault, args.format, &imported);
+        return preview(app, &mut *vault, &report, &imported);
     }
-    bring_in(app, &mut *vault, args.format, imported)?;
-    if is_plain {
-        app.out
-            .note("the imported file is not encrypted: check the records, then delete it");
+    bring_in(app, &mut *vault, &report, imported)?;
+    if is_plain && !args.shred_hint {
+        app.out.note(
+            "the imported file is not encrypted: check the records, then delete it \
+             (--shred-hint says what that can do here)",
+        );
     }
     Ok(())
 }
 
+/// Whoever gave a format and forgot the file should read that.
+fn check_is_file(file: &Path) -> Result<(), Problem> {
+    let format = file.to_str().and_then(Format::from_word);
+    match format {
+        Some(format) if !file.exists() => {
+            let again = command(["passmate", "import"])
+                .word(format.word())
+                .word("FILE");
+            Err(Problem::usage(
+                format!(
+                    "{} is a format, and there is no file of this name",
+                    format.word()
+                ),
+                format!("give the file too: {again}"),
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What is imported, before it is opened.
+struct Source {
+    format: Format,
+    content: Content,
+    key_file: Option<Zeroizing<Vec<u8>>>,
+}
+
+enum Content {
+    File(Zeroizing<Vec<u8>>),
+    /// A store of `pass`, which is read with `gpg`.
+    Folder(Imported),
+}
+
+impl Source {
+    fn read(app: &App, args: &Args) -> Result<Self, Problem> {
+        let is_folder = args.file.is_dir();
+        if args.format == Some(Format::Pass) || (args.format.is_none() && is_folder) {
+            let mut meter = Meter::start(&app.out, "decrypting the entries");
+            let imported = pass_store::read(&args.file, !app.ask.no_input)?;
+            meter.stop();
+            return Ok(Self {
+                format: Format::Pass,
+                content: Content::Folder(imported),
+                key_file: None,
+            });
+        }
+        let bytes = read(&args.file)?;
+        let format = match args.format {
+            Some(format) => format,
+            None => guessed(app, &args.file, &bytes)?,
+        };
+        Ok(Self {
+            format,
+            content: Content::File(bytes),
+            key_file: args.key_file.as_deref().map(read).transpose()?,
+        })
+    }
+
+    fn is_folder(&self) -> bool {
+        matches!(self.content, Content::Folder(_))
+    }
+
+    fn parse(&self, app: &App, secret: Option<&Passphrase>) -> Result<Imported, ImportError> {
+        let bytes = match &self.content {
+            Content::Folder(imported) => return Ok(imported.clone()),
+            Content::File(bytes) => bytes,
+        };
+        let meter = Meter::start(&app.out, "reading the file");
+        let options = ReadOptions {
+            secret,
+            key_file: self.key_file.as_deref().map(Vec::as_slice),
+            progress: Some(meter.progress()),
+        };
+        parse(self.format, bytes, options)
+    }
+}
+
+/// The format that the file has by its looks.
+fn guessed(app: &App, file: &Path, bytes: &[u8]) -> Result<Format, Problem> {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let format = guess(bytes, &name).ok_or_else(|| {
+        Problem::new(
+            ProblemKind::NotSupported,
+            "this file looks like none of the formats that can be imported",
+            "name the format: `passmate import --help` lists them; nothing was changed",
+        )
+    })?;
+    app.out.note(&format!(
+        "this looks like {} ({}); if it is something else, name the format before the file",
+        format.word(),
+        format.about(),
+    ));
+    Ok(format)
+}
+
 /// Reads an encrypted file; who types a wrong password may try again twice.
-fn open(app: &App, args: &Args, bytes: &[u8]) -> Result<Imported, Problem> {
+fn open(app: &App, args: &Args, file: &Source) -> Result<Imported, Problem> {
     let source = match &args.file_passphrase_file {
         None => PassphraseSource::Terminal,
         Some(path) => PassphraseSource::of_path(path, app.ask.no_input),
@@ -99,12 +210,12 @@ fn open(app: &App, args: &Args, bytes: &[u8]) -> Result<Imported, Problem> {
     };
     loop {
         let secret = ask_secret(&ask)?;
-        match parse(args.format, bytes, ReadOptions::with_secret(Some(&secret))) {
+        match file.parse(app, Some(&secret)) {
             Err(ImportError::WrongSecret) if tries_left > 0 => {
                 app.out.warn("wrong password for the file, try again");
                 tries_left -= 1;
             }
-            parsed => return parsed.map_err(|error| problem_of(&error, args.format)),
+            parsed => return parsed.map_err(|error| problem_of(&error, file.format)),
         }
     }
 }

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::sync;
 use crate::app::App;
-use crate::importing;
+use crate::importing::{self, Report};
 
 /// Create a vault
 ///
@@ -154,5 +154,5 @@ fn adopt(
         parsed = parse(format, &bytes, ReadOptions::with_secret(Some(&typed)));
     }
     let imported = parsed.map_err(|error| problem_of(&error, format))?;
-    importing::bring_in(app, vault, format, imported)
+    importing::bring_in(app, vault, &Report::of(format, &imported), imported)
 }

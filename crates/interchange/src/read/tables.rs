@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use ::csv::StringRecord;
 use passmate_vault::login::FieldRole;
 
-use super::Imported;
 use super::item::{Collector, host_of, seconds_of};
+use super::{Format, Imported};
 use crate::error::ImportError;
 use crate::limits::FIELDS_MAX;
 use crate::loss::Loss;
@@ -157,6 +157,26 @@ pub(crate) const LASTPASS: Table = Table {
         ("fav", Column::Mark("favourite")),
     ],
 };
+
+/// The tables of programs, those with the most columns of their own first.
+const TABLES: &[(Format, Table)] = &[
+    (Format::BitwardenCsv, BITWARDEN),
+    (Format::LastpassCsv, LASTPASS),
+    (Format::OnepasswordCsv, ONEPASSWORD),
+    (Format::SafariCsv, SAFARI),
+    (Format::KeepassCsv, KEEPASSXC),
+    (Format::FirefoxCsv, FIREFOX),
+    (Format::ChromeCsv, CHROME),
+];
+
+/// The program whose table has these columns.
+pub(super) fn guess(text: &str) -> Option<Format> {
+    let (headers, _) = csv::read(text).ok()?;
+    let names: Vec<String> = headers.iter().map(str::to_lowercase).collect();
+    let has = |column: &&str| names.iter().any(|name| name == column);
+    let fits = |(_, table): &&(Format, Table)| table.required.iter().all(|column| has(column));
+    TABLES.iter().find(fits).map(|(format, _)| *format)
+}
 
 /// The address that LastPass writes for an item without one.
 const LASTPASS_NO_URL: &str = "http://sn";

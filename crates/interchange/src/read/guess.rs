@@ -1,0 +1,69 @@
+//! The format that a file has by its looks.
+
+use std::collections::BTreeMap;
+
+use serde::de::IgnoredAny;
+
+use super::{Format, tables};
+use crate::syntax::kdbx::{SIGNATURE, SIGNATURE_KDB};
+use crate::syntax::{json, zip};
+
+/// The members of JSON documents: those that a format has, and the format. The first row that fits
+/// counts.
+const DOCUMENTS: &[(&[&str], Format)] = &[
+    (&["vaults", "encrypted"], Format::Protonpass),
+    (&["passwordProtected"], Format::Bitwarden),
+    (&["encKeyValidation_DO_NOT_EDIT"], Format::Bitwarden),
+    (&["items", "encrypted"], Format::Bitwarden),
+    (&["items", "folders"], Format::Bitwarden),
+    (&["items", "collections"], Format::Bitwarden),
+    (&["version", "records"], Format::Passmate1),
+];
+
+/// The format of a file, by its first bytes, the members or columns that it has, and where these do
+/// not tell, its name. `None` if it looks like none.
+///
+/// The whole file may still be damaged or of another version.
+#[must_use]
+pub fn guess(bytes: &[u8], name: &str) -> Option<Format> {
+    if bytes.starts_with(b"scrypt") {
+        // Both programs use one container.
+        let is_pmate = name.ends_with(".pmate");
+        return Some(if is_pmate {
+            Format::Pmate
+        } else {
+            Format::Passmate2
+        });
+    }
+    if bytes.starts_with(&SIGNATURE) || bytes.starts_with(&SIGNATURE_KDB) {
+        return Some(Format::Keepass);
+    }
+    if zip::is_zip(bytes) {
+        return of_archive(bytes);
+    }
+    let text = json::text_of(bytes).ok()?.trim_start();
+    match text.as_bytes().first()? {
+        b'{' => of_document(text),
+        b'[' => Some(Format::Pmate),
+        b'<' => text.contains("<KeePassFile").then_some(Format::KeepassXml),
+        _ => tables::guess(text),
+    }
+}
+
+fn of_archive(bytes: &[u8]) -> Option<Format> {
+    let has = |name| matches!(zip::read_member(bytes, name), Ok(Some(_)));
+    if has("export.data") {
+        Some(Format::Onepassword)
+    } else if has("data.json") || has(".pgp") {
+        Some(Format::Protonpass)
+    } else {
+        None
+    }
+}
+
+fn of_document(text: &str) -> Option<Format> {
+    let members: BTreeMap<String, IgnoredAny> = serde_json::from_str(text).ok()?;
+    let has_all =
+        |(names, _): &&(&[&str], Format)| names.iter().all(|name| members.contains_key(*name));
+    DOCUMENTS.iter().find(has_all).map(|(_, format)| *format)
+}
