@@ -300,7 +300,8 @@ impl Session {
     ///
     /// Afterwards the session holds what is stored. If two programs tied the vault to different
     /// accounts, the first one stays. Nothing is written if nothing changed. If records changed,
-    /// the previous copy has their state before this save.
+    /// the previous copy has their state before this save. It is always tied to the same account
+    /// and shared folder as the vault.
     ///
     /// # Errors
     /// See [`SessionError`]; the file is unchanged, and the session is as after the last save.
@@ -467,8 +468,10 @@ impl Session {
         }
         let has_new_records = digest_records(&merged.document.vault) != merged.stored.records;
         let keeps = match kind {
-            SaveKind::New if has_new_records => Keeps::Previous,
-            SaveKind::New | SaveKind::Continued => Keeps::Kept,
+            SaveKind::New | SaveKind::Continued => {
+                let replaces = kind == SaveKind::New && has_new_records;
+                self.keeps(replaces, &merged)?
+            }
             // The previous copy must not hold what was purged either.
             SaveKind::Purge => {
                 let mut previous = Document::clone(&merged.stored.document);
@@ -525,6 +528,32 @@ impl Session {
         Ok(Merged { document, stored })
     }
 
+    /// What becomes of the previous copy when records or the account change. `replaces` says that
+    /// what is stored now becomes the previous copy.
+    ///
+    /// If the vault was tied to another account or folder, or untied, so is the copy: it would be of
+    /// little use without them after a loss of the vault.
+    fn keeps(&self, replaces: bool, merged: &Merged) -> Result<Keeps, SessionError> {
+        let (before, now) = (&merged.stored.document, &merged.document);
+        let previous = match (replaces, has_same_ties(before, now)) {
+            (true, true) => return Ok(Keeps::Previous),
+            (false, true) => return Ok(Keeps::Kept),
+            (true, false) => Some(Document::clone(before)),
+            (false, false) => {
+                let plaintext = self.previous_plaintext().ok();
+                plaintext.and_then(|plaintext| decode_vault_file(&plaintext).ok())
+            }
+        };
+        // There is none, or it cannot be read, for example under another passphrase.
+        let Some(mut previous) = previous else {
+            return Ok(Keeps::Kept);
+        };
+        previous.account = now.account.clone();
+        previous.folder = now.folder.clone();
+        previous.baseline = now.baseline.clone();
+        Ok(Keeps::Instead(encode_v3(&previous)?))
+    }
+
     fn own_document(&self) -> Result<Document, SessionError> {
         match self.document.version {
             Version::V3 => Ok(self.document.clone()),
@@ -567,6 +596,35 @@ impl Session {
         self.document = document;
         Ok(())
     }
+}
+
+/// Whether both are tied to the same account and the same shared folder, if to any.
+fn has_same_ties(one: &Document, other: &Document) -> bool {
+    let account = |document: &Document| {
+        let account = document.account.as_ref();
+        account.map(|account| {
+            let Account {
+                host,
+                port,
+                key,
+                trust,
+                is_lost,
+                ..
+            } = account.clone();
+            (host, port, key, trust, is_lost)
+        })
+    };
+    let folder = |document: &Document| {
+        let folder = document.folder.as_ref();
+        folder.map(|folder| {
+            (
+                folder.path.clone(),
+                folder.host_id.clone(),
+                folder.key.clone(),
+            )
+        })
+    };
+    account(one) == account(other) && folder(one) == folder(other)
 }
 
 /// How a save counts for the previous copy.

@@ -56,7 +56,7 @@ impl Session {
         Ok(change)
     }
 
-    fn previous_plaintext(&self) -> Result<Zeroizing<Vec<u8>>, SessionError> {
+    pub(super) fn previous_plaintext(&self) -> Result<Zeroizing<Vec<u8>>, SessionError> {
         let location = self.location.at(previous_of(&self.location.path));
         open_container(&location.read()?, &self.passphrase).map_err(location.container())
     }

@@ -53,15 +53,16 @@ fn account(account: u8) -> Account {
     }
 }
 
-fn previous_vault(session: &Session) -> Vault {
+fn previous_document(session: &Session) -> Document {
     let location = VaultLocation {
         path: previous_of(session.path()),
         ..session.location.clone()
     };
-    read_document(&location, &session.passphrase)
-        .unwrap()
-        .1
-        .vault
+    read_document(&location, &session.passphrase).unwrap().1
+}
+
+fn previous_vault(session: &Session) -> Vault {
+    previous_document(session).vault
 }
 
 fn reopen(dir: &tempfile::TempDir) -> Session {
@@ -464,6 +465,7 @@ fn what_is_kept_is_what_was_there_before_the_last_change_of_records() {
     session.set_account(Some(account(1)));
     session.save().unwrap();
     assert_eq!(previous(&session), 1, "an account is no change of records");
+    assert_eq!(previous_document(&session).account, Some(account(1)));
     add(&mut session, "c");
     Replica::save_more(&mut session).unwrap();
     assert_eq!(previous(&session), 1, "it belongs to the change before");
@@ -472,6 +474,24 @@ fn what_is_kept_is_what_was_there_before_the_last_change_of_records() {
     add(&mut session, "d");
     session.save().unwrap();
     assert_eq!(previous(&session), 3);
+    session.set_account(None);
+    add(&mut session, "e");
+    session.save().unwrap();
+    assert_eq!(previous(&session), 4);
+    assert_eq!(previous_document(&session).account, None);
+}
+
+#[test]
+fn a_previous_copy_under_another_passphrase_stays_when_the_account_changes() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut session = Session::create(location(&dir), passphrase()).unwrap();
+    add(&mut session, "a");
+    session.save().unwrap();
+    let copy = b"scrypt of somebody else";
+    fs::write(previous_of(session.path()), copy).unwrap();
+    session.set_account(Some(account(1)));
+    session.save().unwrap();
+    assert_eq!(fs::read(previous_of(session.path())).unwrap(), copy);
 }
 
 #[test]
