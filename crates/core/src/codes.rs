@@ -10,7 +10,7 @@ use passmate_vault::record::{Domain, Text};
 use passmate_vault::{EditError, RecordId, Vault};
 
 use crate::answer::Reply;
-use crate::otp::{COUNTER_MAX, Counted, CountedCode, Otp};
+use crate::otp::{COUNTER_MAX, Counted, CountedCode, IMPORT_MIGRATION, Otp, OtpError};
 use crate::problem::{Problem, ProblemKind};
 use crate::records::find;
 use crate::session::Session;
@@ -41,11 +41,12 @@ pub(crate) fn code_source(vault: &Vault, path: &str, field: Option<&str>) -> Rep
     };
     let otp = Otp::parse(&field.value.to_string_lossy()).map_err(|error| {
         let name = field.name.to_string_lossy();
-        Problem::new(
-            ProblemKind::Other,
-            format!("{name} of {path} makes no one-time codes: {error}"),
-            "set it to the otpauth address or the secret that the site gives",
-        )
+        let hint = match error {
+            OtpError::Migration => IMPORT_MIGRATION,
+            _ => "set it to the otpauth address or the secret that the site gives",
+        };
+        let message = format!("{name} of {path} makes no one-time codes: {error}");
+        Problem::new(ProblemKind::Other, message, hint)
     })?;
     Ok(CodeSource {
         id: record.id.clone(),

@@ -23,7 +23,7 @@ use crate::history::{
     At, PurgeScope, check_new_path, check_parts, purged_changes, restore_field, revert_record,
     undelete,
 };
-use crate::otp::{CountedCode, Otp};
+use crate::otp::{CountedCode, IMPORT_MIGRATION, Otp, OtpError};
 use crate::problem::Problem;
 use crate::records::{find, get};
 use crate::recover::untouched;
@@ -386,11 +386,15 @@ fn check_value(field: &str, value: &str) -> Result<(), Problem> {
     }
     match role_of(field) {
         Some(FieldRole::Otp) => Otp::parse(value).map(drop).map_err(|error| {
-            Problem::usage(
-                format!("the value of {field} makes no one-time codes: {error}"),
-                "set the otpauth address or the secret that the site gives; other values belong \
-                 into a field with another name",
-            )
+            let hint = match error {
+                OtpError::Migration => IMPORT_MIGRATION,
+                _ => {
+                    "set the otpauth address or the secret that the site gives; other values \
+                     belong into a field with another name"
+                }
+            };
+            let message = format!("the value of {field} makes no one-time codes: {error}");
+            Problem::usage(message, hint)
         }),
         Some(FieldRole::PasswordRule) => SiteRule::parse(value).map(drop).map_err(|error| {
             Problem::usage(

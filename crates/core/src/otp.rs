@@ -1,16 +1,19 @@
-//! One-time codes, from what sites give: an `otpauth://` address or a bare secret. They change with
-//! the time (TOTP, RFC 6238) or count (HOTP, RFC 4226).
+//! Makes one-time codes. They change with the time (TOTP, RFC 6238) or count (HOTP, RFC 4226).
 
 use std::fmt;
 
-use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use totp_rs::{Algorithm, Builder, Secret, Totp};
+pub(crate) use passmate_vault::otp::COUNTER_MAX;
+pub use passmate_vault::otp::OtpError;
+use passmate_vault::otp::{OtpAlgorithm, OtpAuth, OtpKind, with_counter};
+use totp_rs::{Algorithm, Builder, Totp};
 use zeroize::Zeroizing;
 
-/// A counter is less than this.
-pub(crate) const COUNTER_MAX: u64 = 1 << 62;
-/// Seconds that a code may be valid.
-const PERIOD_MAX: u64 = 3600;
+/// Seconds for which a code of Steam is valid.
+const STEAM_PERIOD: u64 = 30;
+
+/// The hint for a value that is an export of Google Authenticator.
+pub(crate) const IMPORT_MIGRATION: &str =
+    "put the address into a file and import it: `passmate import google-authenticator FILE`";
 
 /// What makes codes.
 #[derive(Debug)]
@@ -82,171 +85,80 @@ impl fmt::Debug for CountedCode {
     }
 }
 
-/// Why a text makes no codes. It never holds the text itself.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum OtpError {
-    /// Its address is for codes of another kind.
-    #[error("its address begins with neither otpauth://totp/ nor otpauth://hotp/")]
-    Kind,
-    /// Its address is for codes that count, and has no counter, two, or one that is no number.
-    #[error("its codes follow a counter, and its address does not have one good counter=N")]
-    Counter,
-    /// There is no secret in the address.
-    #[error("its address has no secret")]
-    NoSecret,
-    /// The secret is not base32.
-    #[error("its secret is not base32 (A to Z and 2 to 7)")]
-    NotBase32,
-    /// An unknown algorithm.
-    #[error("its algorithm is none of SHA1, SHA256 and SHA512")]
-    Algorithm,
-    /// Too few digits or too many.
-    #[error("its codes have less than 6 or more than 8 digits")]
-    Digits,
-    /// A period of 0 seconds, or of more than an hour.
-    #[error("its codes are valid for less than a second or more than an hour")]
-    Period,
-}
-
 impl Otp {
-    /// Reads `otpauth://totp/…?secret=…`, with `algorithm`, `digits`, `period` and `encoder=steam`
-    /// where they are given, `otpauth://hotp/…?secret=…&counter=…`, `steam://SECRET`, or a bare
-    /// secret in base32 in any case, with blanks and dashes.
+    /// Reads any form of [`OtpAuth::parse`].
     ///
     /// # Errors
     /// See [`OtpError`].
     pub fn parse(text: &str) -> Result<Self, OtpError> {
-        let text = text.trim();
-        if let Some(secret) = strip_prefix(text, "steam://") {
-            return Self::timed(Builder::new_steam(), secret, 30);
-        }
-        let Some(rest) = strip_prefix(text, "otpauth://") else {
-            return Self::timed(Builder::new(), text, 30);
-        };
-        let is_counted = strip_prefix(rest, "hotp/").is_some();
-        if !is_counted && strip_prefix(rest, "totp/").is_none() {
-            return Err(OtpError::Kind);
-        }
-        let (mut secret, mut algorithm, mut digits, mut period, mut is_steam) =
-            (None, Algorithm::SHA1, 6, 30, false);
-        let mut counter = None;
-        for (name, value) in query_of(text).filter_map(|pair| pair.split_once('=')) {
-            let value = Zeroizing::new(percent_decode_str(value).decode_utf8_lossy().into_owned());
-            match name.to_ascii_lowercase().as_str() {
-                "secret" => secret = Some(value),
-                "algorithm" => {
-                    algorithm = match value
-                        .to_ascii_uppercase()
-                        .trim_start_matches("HMAC")
-                        .replace('-', "")
-                        .as_str()
-                    {
-                        "SHA1" => Algorithm::SHA1,
-                        "SHA256" => Algorithm::SHA256,
-                        "SHA512" => Algorithm::SHA512,
-                        _ => return Err(OtpError::Algorithm),
-                    }
-                }
-                "digits" => {
-                    digits = value
-                        .parse()
-                        .ok()
-                        .filter(|digits| (6..=8).contains(digits))
-                        .ok_or(OtpError::Digits)?;
-                }
-                "period" if !is_counted => {
-                    let is_good = |period: &u64| (1..=PERIOD_MAX).contains(period);
-                    period = value.parse().ok().filter(is_good).ok_or(OtpError::Period)?;
-                }
-                "counter" if is_counted => {
-                    let is_number = value.bytes().all(|byte| byte.is_ascii_digit());
-                    let number = is_number.then(|| value.parse().ok()).flatten();
-                    // The last counter has no next one, and of two nobody knows which is meant.
-                    let number = number.filter(|number| *number < COUNTER_MAX && counter.is_none());
-                    counter = Some(number.ok_or(OtpError::Counter)?);
-                }
-                "encoder" => is_steam = value.eq_ignore_ascii_case("steam"),
-                _ => {}
+        let auth = OtpAuth::parse(text)?;
+        Ok(match auth.kind {
+            OtpKind::Timed { period } => Self::Timed(Timed {
+                totp: totp_of(&auth, period),
+                period,
+            }),
+            OtpKind::Steam => {
+                let builder = Builder::new_steam().with_secret(auth.secret.as_slice());
+                Self::Timed(Timed {
+                    totp: builder.build_noncompliant(),
+                    period: STEAM_PERIOD,
+                })
             }
-        }
-        let secret = secret.ok_or(OtpError::NoSecret)?;
-        if is_counted {
-            let builder = Builder::new().with_algorithm(algorithm).with_digits(digits);
-            let secret = read_secret(&secret)?;
-            return Ok(Self::Counted(Counted {
-                secret: Zeroizing::new(secret.as_bytes().to_vec()),
-                totp: build(builder, secret, 1),
-                address: Zeroizing::new(text.to_owned()),
-                counter: counter.ok_or(OtpError::Counter)?,
-            }));
-        }
-        let builder = if is_steam {
-            Builder::new_steam()
-        } else {
-            Builder::new().with_algorithm(algorithm).with_digits(digits)
-        };
-        Self::timed(builder, &secret, period)
+            OtpKind::Counted { counter } => Self::Counted(Counted {
+                totp: totp_of(&auth, 1),
+                address: if is_address(text) {
+                    Zeroizing::new(text.trim().to_owned())
+                } else {
+                    auth.to_address()
+                },
+                secret: auth.secret,
+                counter,
+            }),
+        })
     }
 
     /// The address that other programs take, for what makes codes: as it is if it is one, else
-    /// around the secret. `None` if it makes none, or only where no address says so (`steam://`).
+    /// with this label. `None` if it makes none, or only where no address says so (`steam://`).
     #[must_use]
     pub fn address_of(text: &str, label: &str) -> Option<Zeroizing<String>> {
-        let text = text.trim();
-        Self::parse(text).ok()?;
-        if strip_prefix(text, "otpauth://").is_some() {
-            return Some(Zeroizing::new(text.to_owned()));
+        let mut auth = OtpAuth::parse(text).ok()?;
+        if is_address(text) {
+            return Some(Zeroizing::new(text.trim().to_owned()));
         }
-        if strip_prefix(text, "steam://").is_some() {
+        if auth.kind == OtpKind::Steam {
             return None;
         }
-        let secret: Zeroizing<String> = Zeroizing::new(
-            text.chars()
-                .filter(char::is_ascii_alphanumeric)
-                .map(|c| c.to_ascii_uppercase())
-                .collect(),
-        );
-        let label = utf8_percent_encode(label, NON_ALPHANUMERIC);
-        Some(Zeroizing::new(format!(
-            "otpauth://totp/{label}?secret={}&period=30&digits=6",
-            *secret
-        )))
-    }
-
-    fn timed(builder: Builder, secret: &str, period: u64) -> Result<Self, OtpError> {
-        let totp = build(builder, read_secret(secret)?, period);
-        Ok(Self::Timed(Timed { totp, period }))
+        if auth.label.is_empty() {
+            auth.label = label.to_owned();
+        }
+        Some(auth.to_address())
     }
 }
 
-fn read_secret(text: &str) -> Result<Secret, OtpError> {
-    let is_written = |letter: &char| !matches!(letter, ' ' | '-' | '=');
-    let text: Zeroizing<String> = Zeroizing::new(
-        text.chars()
-            .filter(is_written)
-            .map(|letter| letter.to_ascii_uppercase())
-            .collect(),
-    );
-    let secret = Secret::try_from_base32(text.as_str()).map_err(|_| OtpError::NotBase32)?;
-    if secret.as_bytes().is_empty() {
-        return Err(OtpError::NoSecret);
-    }
-    Ok(secret)
+/// Whether a text is an address in the form that every program reads.
+fn is_address(text: &str) -> bool {
+    let text = text.trim();
+    let has_kind = ["otpauth://totp/", "otpauth://hotp/"].iter().any(|kind| {
+        let begin = text.get(..kind.len());
+        begin.is_some_and(|begin| begin.eq_ignore_ascii_case(kind))
+    });
+    has_kind && !text.contains("&amp;") && !text.contains("&#")
 }
 
-fn build(builder: Builder, secret: Secret, period: u64) -> Totp {
+fn totp_of(auth: &OtpAuth, period: u64) -> Totp {
+    let algorithm = match auth.algorithm {
+        OtpAlgorithm::Sha1 => Algorithm::SHA1,
+        OtpAlgorithm::Sha256 => Algorithm::SHA256,
+        OtpAlgorithm::Sha512 => Algorithm::SHA512,
+    };
+    let digits = u8::try_from(auth.digits).expect("a parsed secret has at most 8 digits");
     // Many sites give shorter secrets than the RFC wants.
-    builder
-        .with_secret(secret)
+    Builder::new()
+        .with_algorithm(algorithm)
+        .with_digits(digits)
+        .with_secret(auth.secret.as_slice())
         .with_step_duration(period)
         .build_noncompliant()
-}
-
-/// The query of an address without its fragment, pair by pair.
-fn query_of(address: &str) -> impl Iterator<Item = &str> {
-    let address = address.split('#').next().unwrap_or_default();
-    let query = address.split_once('?').map_or("", |(_, query)| query);
-    query.split('&')
 }
 
 impl Timed {
@@ -274,39 +186,13 @@ impl Counted {
     /// The address with another counter, and else as it is.
     #[must_use]
     pub fn address_with(&self, counter: u64) -> Zeroizing<String> {
-        let (before, fragment) = match self.address.split_once('#') {
-            Some((before, fragment)) => (before, Some(fragment)),
-            None => (self.address.as_str(), None),
-        };
-        let begin = before.split_once('?').map_or(before, |(begin, _)| begin);
-        let mut address = Zeroizing::new(String::with_capacity(self.address.len() + 20));
-        address.push_str(begin);
-        for (index, pair) in query_of(before).enumerate() {
-            address.push(if index == 0 { '?' } else { '&' });
-            match pair.split_once('=') {
-                Some((name, _)) if name.eq_ignore_ascii_case("counter") => {
-                    address.push_str(&format!("{name}={counter}"));
-                }
-                _ => address.push_str(pair),
-            }
-        }
-        if let Some(fragment) = fragment {
-            address.push('#');
-            address.push_str(fragment);
-        }
-        address
+        with_counter(&self.address, counter)
     }
 
     /// Whether both make codes from the same secret.
     pub(crate) fn has_secret_of(&self, other: &Self) -> bool {
         self.secret == other.secret
     }
-}
-
-/// The rest of a text that begins so, whatever the case.
-fn strip_prefix<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
-    let (begin, rest) = text.split_at_checked(prefix.len())?;
-    begin.eq_ignore_ascii_case(prefix).then_some(rest)
 }
 
 #[cfg(test)]
@@ -441,6 +327,32 @@ mod tests {
                 .chars()
                 .all(|letter| "23456789BCDFGHJKMNPQRTVWXY".contains(letter))
         );
+    }
+
+    #[test]
+    fn every_form_makes_the_codes_of_its_secret() {
+        let at = |text: &str| timed(text).at(1_700_000_000).digits;
+        for (text, digits) in [
+            ("JBSWY3DPEHPK3PXP", "324550"),
+            ("key=JBSWY3DPEHPK3PXP", "324550"),
+            ("key=JBSWY3DPEHPK3PXP&step=30&size=6", "324550"),
+            ("otpauth://totp?secret=JBSWY3DPEHPK3PXP&digits=6", "324550"),
+            (
+                "otpauth://totp/x?secret=JBSWY3DPEHPK3PXP&amp;digits=8",
+                "02324550",
+            ),
+            (
+                "otpauth://totp/Steam:u?secret=JBSWY3DPEHPK3PXP&digits=5&encoder=steam",
+                "2KM2P",
+            ),
+            ("steam://JBSWY3DPEHPK3PXP", "2KM2P"),
+        ] {
+            assert_eq!(at(text).as_str(), digits, "{text}");
+        }
+        let keeotp = counted("key=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&type=Hotp&counter=1");
+        assert_eq!(keeotp.code(1).digits.as_str(), "287082");
+        let next = counted(&keeotp.address_with(2));
+        assert_eq!(next.code(2).digits.as_str(), "359152");
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub mod format;
 pub mod history;
 pub mod login;
 pub mod merge;
+pub mod otp;
 pub mod record;
 pub mod report;
 pub mod secret;
