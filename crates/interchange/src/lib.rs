@@ -40,6 +40,6 @@ pub use limits::{
 pub use loss::Loss;
 pub use progress::Progress;
 pub use read::item::{Earlier, Field, Item};
-pub use read::pass::parse_pass;
+pub use read::pass::{PassEntry, parse_pass};
 pub use read::{Format, Imported, ReadOptions, guess, parse};
 pub use write::{ExportError, ExportFormat, WriteOptions, Written, write};

@@ -4,4 +4,5 @@ pub(crate) mod csv;
 pub(crate) mod json;
 pub(crate) mod kdbx;
 pub(crate) mod xml;
+pub(crate) mod yaml;
 pub(crate) mod zip;

@@ -1,7 +1,8 @@
 //! Names that a file states once and that stand in every item: their sum is limited.
 
 use passmate_interchange::{
-    Format, ImportError, NAME_LEN_MAX, NAMES_LEN_MAX, PATH_LEN_MAX, ReadOptions, parse, parse_pass,
+    Format, ImportError, NAME_LEN_MAX, NAMES_LEN_MAX, PATH_LEN_MAX, PassEntry, ReadOptions, parse,
+    parse_pass,
 };
 
 const ITEMS: usize = 20_000;
@@ -61,7 +62,11 @@ fn a_long_folder_name_over_many_items_is_refused_at_the_first_item() {
         assert_eq!(refused(format, &file), expected, "{}", format.word());
     }
     let path = format!("{folder}/mail");
-    let error = parse_pass([(path.as_str(), &b"p"[..])]).unwrap_err();
+    let error = parse_pass([PassEntry {
+        path: path.clone(),
+        content: Ok(b"p".to_vec().into()),
+    }])
+    .unwrap_err();
     assert!(matches!(error, ImportError::NameTooLong { .. }), "{error}");
 }
 
