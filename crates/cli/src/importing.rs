@@ -1,7 +1,7 @@
 //! Reads an import, makes records of it, and tells what became of it.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use passmate_core::api::VaultApi;
@@ -60,15 +60,55 @@ pub(crate) fn preview(
     tell(app, report, true, &applied)
 }
 
-/// A file of at most as many bytes as can be imported, or one more.
-pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Problem> {
-    let failed = |error: io::Error| {
+/// A file that is read where it lies, or what came from a pipe.
+pub(crate) enum Input {
+    File(File),
+    Memory(Cursor<Zeroizing<Vec<u8>>>),
+}
+
+impl Input {
+    /// Opens a file; `-` is standard input.
+    pub(crate) fn open(path: &Path) -> Result<Self, Problem> {
+        let is_file = path != Path::new("-") && path.is_file();
+        if is_file {
+            return File::open(path).map(Self::File).map_err(unreadable(path));
+        }
+        read(path).map(|bytes| Self::Memory(Cursor::new(bytes)))
+    }
+}
+
+impl Read for Input {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::File(file) => file.read(bytes),
+            Self::Memory(memory) => memory.read(bytes),
+        }
+    }
+}
+
+impl Seek for Input {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        match self {
+            Self::File(file) => file.seek(to),
+            Self::Memory(memory) => memory.seek(to),
+        }
+    }
+}
+
+fn unreadable(path: &Path) -> impl Fn(io::Error) -> Problem {
+    let path = path.display().to_string();
+    move |error| {
         Problem::new(
             ProblemKind::File,
-            format!("cannot read {}: {error}", path.display()),
+            format!("cannot read {path}: {error}"),
             "check the path and the file's mode",
         )
-    };
+    }
+}
+
+/// A file of at most as many bytes as can be imported, or one more.
+pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    let failed = unreadable(path);
     let mut bytes = Zeroizing::new(Vec::new());
     // One more than is taken, so that the importer sees that it is too long.
     let limit = u64::try_from(FILE_LEN_MAX).map_or(u64::MAX, |limit| limit.saturating_add(1));
@@ -77,13 +117,13 @@ pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Problem> {
             .lock()
             .take(limit)
             .read_to_end(&mut bytes)
-            .map_err(failed)?;
+            .map_err(&failed)?;
     } else {
         File::open(path)
-            .map_err(failed)?
+            .map_err(&failed)?
             .take(limit)
             .read_to_end(&mut bytes)
-            .map_err(failed)?;
+            .map_err(&failed)?;
     }
     Ok(bytes)
 }

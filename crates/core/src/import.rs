@@ -20,6 +20,10 @@ pub fn problem_of(error: &ImportError, format: Format) -> Problem {
             "shorten the name in the program that wrote the file, or import it in parts; nothing \
              was changed",
         ),
+        ImportError::Unreadable { .. } => (
+            ProblemKind::File,
+            "check the disk and the path; nothing was changed",
+        ),
         ImportError::SecretNeeded => (
             ProblemKind::Locked,
             "give --file-passphrase-file, or run it on a terminal",
@@ -36,7 +40,7 @@ pub fn problem_of(error: &ImportError, format: Format) -> Problem {
             ProblemKind::Other,
             "save it anew with cheaper settings in the program that wrote it",
         ),
-        ImportError::NotSupported { .. } => (
+        ImportError::NotSupported { .. } | ImportError::WrongExport { .. } => (
             ProblemKind::NotSupported,
             "export it in another way; nothing was changed",
         ),

@@ -61,27 +61,45 @@ pub enum ImportError {
         /// The feature.
         what: &'static str,
     },
-    /// The bytes are not UTF-8.
-    #[error("the file is not UTF-8 text in line {line}")]
+    /// The file is an export that holds nothing to read, and the program has another one.
+    #[error("{what}: {instead}")]
+    WrongExport {
+        /// What is wrong with this export.
+        what: &'static str,
+        /// What to export instead.
+        instead: &'static str,
+    },
+    /// The file cannot be read from its disk.
+    #[error("the file cannot be read: {kind}")]
+    Unreadable {
+        /// The error of the system.
+        kind: std::io::ErrorKind,
+    },
+    /// The bytes are neither UTF-8 nor UTF-16.
+    #[error("the file is not Unicode text in line {line}")]
     NotUtf8 {
         /// The line, from 1.
         line: usize,
     },
     /// The text is not JSON.
-    #[error("the file is not JSON at line {line}, column {column}")]
+    #[error("the file is not JSON at {}", JsonPlace(*line, *column, place))]
     NotJson {
         /// The line, from 1.
         line: usize,
         /// The column, from 1.
         column: usize,
+        /// The innermost member that was read: `items[3].login`. Empty at the top level.
+        place: String,
     },
     /// The text is JSON, but a value has the wrong type or is missing.
-    #[error("the file has an unexpected value at line {line}, column {column}")]
+    #[error("the file has an unexpected value at {}", JsonPlace(*line, *column, place))]
     WrongJson {
-        /// The line, from 1.
+        /// The line, from 1; 0 if only the place is known.
         line: usize,
-        /// The column, from 1.
+        /// The column, from 1; 0 if only the place is known.
         column: usize,
+        /// The member: `items[3].login`. Empty at the top level.
+        place: String,
     },
     /// The text is not XML, or uses an entity that XML does not define.
     #[error("the file is not XML in line {line}")]
@@ -113,6 +131,21 @@ pub enum ImportError {
     /// The content of a vault file cannot be read.
     #[error(transparent)]
     Codec(#[from] CodecError),
+}
+
+/// A line, a column and a member's place. The place comes first, because most exports have one
+/// line.
+struct JsonPlace<'a>(usize, usize, &'a str);
+
+impl fmt::Display for JsonPlace<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self(0, _, "") => f.write_str("its top level"),
+            Self(0, _, place) => f.write_str(place),
+            Self(line, column, "") => write!(f, "line {line}, column {column}"),
+            Self(line, column, place) => write!(f, "{place} (line {line}, column {column})"),
+        }
+    }
 }
 
 /// An item by which an error tells a person where to look.

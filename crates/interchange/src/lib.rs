@@ -35,11 +35,12 @@ pub use apply::{Applied, Outcome, apply};
 pub use crypto::KdfError;
 pub use error::{ImportError, ItemName};
 pub use limits::{
-    FIELDS_ALL_MAX, FIELDS_MAX, FILE_LEN_MAX, ITEMS_MAX, NAME_LEN_MAX, NAMES_LEN_MAX, PATH_LEN_MAX,
+    ARCHIVE_LEN_MAX, FIELDS_ALL_MAX, FIELDS_MAX, FILE_LEN_MAX, ITEMS_MAX, NAME_LEN_MAX,
+    NAMES_LEN_MAX, PATH_LEN_MAX,
 };
 pub use loss::Loss;
 pub use progress::Progress;
 pub use read::item::{Earlier, Field, Item};
 pub use read::pass::{PassEntry, parse_pass};
-pub use read::{Format, Imported, ReadOptions, guess, parse};
+pub use read::{Format, Imported, ReadOptions, guess, parse, parse_from};
 pub use write::{ExportError, ExportFormat, WriteOptions, Written, write};

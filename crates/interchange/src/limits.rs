@@ -2,6 +2,9 @@
 
 /// The longest file that is read, in bytes.
 pub const FILE_LEN_MAX: usize = 64 * 1024 * 1024;
+/// The longest archive that is read, in bytes. Each file in it that is read has
+/// [`FILE_LEN_MAX`] as its limit; attachments are not read.
+pub const ARCHIVE_LEN_MAX: usize = u32::MAX as usize;
 /// The most items that a file may have.
 pub const ITEMS_MAX: usize = 200_000;
 /// The most fields that one item may have.

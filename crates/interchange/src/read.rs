@@ -5,20 +5,26 @@ mod guess;
 pub(crate) mod item;
 pub(crate) mod kdbx;
 mod keepass;
+mod members;
 mod onepassword;
 pub(crate) mod pass;
 mod passmate;
 mod protonpass;
+mod sections;
 mod tables;
 
+use std::io::{Read, Seek, SeekFrom};
+
 use passmate_vault::{Passphrase, Vault};
+use zeroize::Zeroizing;
 
 pub use self::guess::guess;
 use self::item::Item;
 use crate::error::ImportError;
-use crate::limits::FILE_LEN_MAX;
+use crate::limits::{ARCHIVE_LEN_MAX, FILE_LEN_MAX};
 use crate::loss::Loss;
 use crate::progress::Progress;
+use crate::syntax::zip::{Archive, is_zip};
 
 /// The formats that can be read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -146,6 +152,11 @@ impl Format {
         std::iter::once(self).chain(others)
     }
 
+    /// Whether a file of the format may be an archive, of which only some files are read.
+    fn has_archive(self) -> bool {
+        matches!(self, Self::Bitwarden | Self::Onepassword | Self::Protonpass)
+    }
+
     fn row(self) -> (&'static str, &'static str) {
         let row = FORMATS.iter().find(|(format, ..)| *format == self);
         row.map_or(("", ""), |(_, word, about)| (word, about))
@@ -205,20 +216,87 @@ pub fn parse(
     bytes: &[u8],
     options: ReadOptions<'_>,
 ) -> Result<Imported, ImportError> {
-    if bytes.len() > FILE_LEN_MAX {
-        return Err(ImportError::TooLong {
-            limit: FILE_LEN_MAX,
+    let is_archive = format.has_archive() && is_zip(bytes);
+    let limit = if is_archive {
+        ARCHIVE_LEN_MAX
+    } else {
+        FILE_LEN_MAX
+    };
+    if bytes.len() > limit {
+        return Err(ImportError::TooLong { limit });
+    }
+    try_forms(options, |options| {
+        if is_archive {
+            parse_archive(format, &mut Archive::of_bytes(bytes)?, options)
+        } else {
+            parse_with(format, bytes, options)
+        }
+    })
+}
+
+/// Reads a file as [`parse`] does, without its attachments: of an archive, only the files that are
+/// wanted come into memory.
+///
+/// # Errors
+/// Those of [`parse`], and [`ImportError::Unreadable`].
+pub fn parse_from(
+    format: Format,
+    source: &mut (impl Read + Seek),
+    options: ReadOptions<'_>,
+) -> Result<Imported, ImportError> {
+    let of_io = |error: std::io::Error| ImportError::Unreadable { kind: error.kind() };
+    let mut bytes = Zeroizing::new(Vec::new());
+    source.rewind().map_err(of_io)?;
+    let begin = source.by_ref().take(4).read_to_end(&mut bytes);
+    begin.map_err(of_io)?;
+    if format.has_archive() && is_zip(&bytes) {
+        let len = source.seek(SeekFrom::End(0)).map_err(of_io)?;
+        if len > ARCHIVE_LEN_MAX as u64 {
+            let limit = ARCHIVE_LEN_MAX;
+            return Err(ImportError::TooLong { limit });
+        }
+        return try_forms(options, |options| {
+            parse_archive(format, &mut Archive::open(&mut *source)?, options)
         });
     }
+    // One byte more than the limit shows that the file is longer.
+    let rest = source
+        .by_ref()
+        .take(FILE_LEN_MAX as u64)
+        .read_to_end(&mut bytes);
+    rest.map_err(of_io)?;
+    parse(format, &bytes, options)
+}
+
+/// Reads with the secret, and with its other form if it is wrong.
+fn try_forms(
+    options: ReadOptions<'_>,
+    mut read: impl FnMut(ReadOptions<'_>) -> Result<Imported, ImportError>,
+) -> Result<Imported, ImportError> {
     let Some(secret) = options.secret else {
-        return parse_with(format, bytes, options);
+        return read(options);
     };
     let is_wrong = |error: &ImportError| matches!(error, ImportError::WrongSecret);
-    let parse = |secret: &Passphrase| {
+    let read = |secret: &Passphrase| {
         let secret = Some(secret);
-        parse_with(format, bytes, ReadOptions { secret, ..options })
+        read(ReadOptions { secret, ..options })
     };
-    Ok(secret.try_forms(is_wrong, parse)?.0)
+    Ok(secret.try_forms(is_wrong, read)?.0)
+}
+
+fn parse_archive(
+    format: Format,
+    archive: &mut Archive<'_>,
+    options: ReadOptions<'_>,
+) -> Result<Imported, ImportError> {
+    match format {
+        Format::Bitwarden => bitwarden::read_archive(archive, options.secret),
+        Format::Onepassword => onepassword::read(archive),
+        Format::Protonpass => protonpass::read_archive(archive),
+        _ => Err(ImportError::NotThisFormat {
+            expected: "an archive of this program",
+        }),
+    }
 }
 
 fn parse_with(
@@ -230,7 +308,7 @@ fn parse_with(
     match format {
         Format::Passmate2 => passmate::read_pmdb(bytes, secret),
         Format::Pmate | Format::Passmate1 => passmate::read_desktop(bytes, secret),
-        Format::Bitwarden => bitwarden::read_json(bytes, secret),
+        Format::Bitwarden => bitwarden::read(bytes, secret),
         Format::BitwardenCsv => tables::read(bytes, tables::BITWARDEN),
         Format::Keepass => kdbx::read(bytes, secret),
         Format::KeepassXml => keepass::read_xml(bytes),
@@ -238,12 +316,58 @@ fn parse_with(
         Format::ChromeCsv => tables::read(bytes, tables::CHROME),
         Format::FirefoxCsv => tables::read(bytes, tables::FIREFOX),
         Format::SafariCsv => tables::read(bytes, tables::SAFARI),
-        Format::Onepassword => onepassword::read(bytes),
+        Format::Onepassword => Err(ImportError::NotThisFormat {
+            expected: "a .1pux file",
+        }),
         Format::OnepasswordCsv => tables::read(bytes, tables::ONEPASSWORD),
         Format::LastpassCsv => tables::read(bytes, tables::LASTPASS),
         Format::Protonpass => protonpass::read(bytes),
         Format::Pass => Err(ImportError::NotThisFormat {
             expected: "a folder of pass",
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+    use crate::syntax::zip::tests::zip_of;
+
+    #[test]
+    fn attachments_do_not_count_for_the_limit_of_a_file() {
+        let data = br#"{"accounts":[{"vaults":[{"items":[{"overview":{"title":"x"}}]}]}]}"#;
+        let attachment = vec![0; FILE_LEN_MAX + 1];
+        let zip = zip_of(&[("files/big", &attachment), ("export.data", data)]);
+        let options = ReadOptions::default();
+        for imported in [
+            parse(Format::Onepassword, &zip, options),
+            parse_from(Format::Onepassword, &mut Cursor::new(&zip), options),
+        ] {
+            assert_eq!(imported.unwrap().items.len(), 1);
+        }
+        let big = zip_of(&[("export.data", &attachment)]);
+        let error = parse(Format::Onepassword, &big, options).unwrap_err();
+        assert!(matches!(
+            error,
+            ImportError::TooLong {
+                limit: FILE_LEN_MAX
+            }
+        ));
+    }
+
+    #[test]
+    fn a_file_is_read_from_a_source_up_to_its_limit() {
+        let options = ReadOptions::default();
+        let read = |bytes: &[u8]| parse_from(Format::Bitwarden, &mut Cursor::new(bytes), options);
+        assert_eq!(read(br#"{"items":[{}]}"#).unwrap().items.len(), 1);
+        let error = read(&vec![b' '; FILE_LEN_MAX + 1]).unwrap_err();
+        assert_eq!(
+            error,
+            ImportError::TooLong {
+                limit: FILE_LEN_MAX
+            }
+        );
     }
 }

@@ -1,17 +1,18 @@
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use passmate_core::command::command;
 use passmate_core::disposal;
 use passmate_core::import::problem_of;
-use passmate_core::interchange::{Format, ImportError, Imported, ReadOptions, guess, parse};
+use passmate_core::interchange::{Format, ImportError, Imported, ReadOptions, guess, parse_from};
 use passmate_core::pass_store;
 use passmate_core::problem::{Problem, ProblemKind};
 use passmate_vault::Passphrase;
 use zeroize::Zeroizing;
 
 use crate::app::App;
-use crate::importing::{Report, bring_in, preview, read};
+use crate::importing::{Input, Report, bring_in, preview, read};
 use crate::meter::Meter;
 use crate::prompt::{Ask, PassphraseSource};
 
@@ -80,10 +81,11 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     let report = Report {
         format,
         losses: imported.losses.clone(),
-        disposal: args
-            .shred_hint
-            .then(|| disposal::advice(&args.file))
-            .unwrap_or_default(),
+        disposal: if args.shred_hint {
+            disposal::advice(&args.file)
+        } else {
+            Vec::new()
+        },
     };
     if args.dry_run {
         return preview(app, &mut *vault, &report, &imported);
@@ -126,7 +128,7 @@ struct Source {
 }
 
 enum Content {
-    File(Zeroizing<Vec<u8>>),
+    File(RefCell<Input>),
     /// A store of `pass`, which is read with `gpg`.
     Folder(Imported),
 }
@@ -144,14 +146,14 @@ impl Source {
                 key_file: None,
             });
         }
-        let bytes = read(&args.file)?;
+        let mut input = Input::open(&args.file)?;
         let format = match args.format {
             Some(format) => format,
-            None => guessed(app, &args.file, &bytes)?,
+            None => guessed(app, &args.file, &mut input)?,
         };
         Ok(Self {
             format,
-            content: Content::File(bytes),
+            content: Content::File(RefCell::new(input)),
             key_file: args.key_file.as_deref().map(read).transpose()?,
         })
     }
@@ -161,9 +163,9 @@ impl Source {
     }
 
     fn parse(&self, app: &App, secret: Option<&Passphrase>) -> Result<Imported, ImportError> {
-        let bytes = match &self.content {
+        let input = match &self.content {
             Content::Folder(imported) => return Ok(imported.clone()),
-            Content::File(bytes) => bytes,
+            Content::File(input) => input,
         };
         let meter = Meter::start(&app.out, "reading the file");
         let options = ReadOptions {
@@ -171,14 +173,14 @@ impl Source {
             key_file: self.key_file.as_deref().map(Vec::as_slice),
             progress: Some(meter.progress()),
         };
-        parse(self.format, bytes, options)
+        parse_from(self.format, &mut *input.borrow_mut(), options)
     }
 }
 
 /// The format that the file has by its looks.
-fn guessed(app: &App, file: &Path, bytes: &[u8]) -> Result<Format, Problem> {
+fn guessed(app: &App, file: &Path, input: &mut Input) -> Result<Format, Problem> {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
-    let format = guess(bytes, &name).ok_or_else(|| {
+    let format = guess(input, &name).ok_or_else(|| {
         Problem::new(
             ProblemKind::NotSupported,
             "this file looks like none of the formats that can be imported",

@@ -1,4 +1,5 @@
-//! Bitwarden's JSON export, plain or encrypted under a password.
+//! Bitwarden's JSON export, plain or encrypted under a password, as it is or as `data.json` in a ZIP
+//! archive with the attachments.
 //!
 //! In an encrypted export, PBKDF2 or Argon2id derives a key from the password and `salt`.
 //! HKDF-Expand with `enc` and `mac` derives the keys for AES-256-CBC and HMAC-SHA256 from it.
@@ -8,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use argon2::{Algorithm, Version};
-use data_encoding::BASE64;
+use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER_PERMISSIVE};
 use passmate_vault::Passphrase;
 use passmate_vault::login::FieldRole;
 use serde::Deserialize;
@@ -16,39 +17,68 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::Imported;
-use super::item::{Collector, seconds_of, text_of, words_of};
+use super::item::{Builder, Collector, seconds_of};
+use super::members::text_from;
 use crate::crypto::{
     Argon2Cost, KdfError, Key, check_pbkdf2, decrypt_aes_cbc, derive_argon2, derive_pbkdf2,
     expand_hkdf, is_hmac_sha256, sha256,
 };
 use crate::error::ImportError;
 use crate::loss::Loss;
-use crate::syntax::json;
+use crate::passkey::Passkey;
+use crate::syntax::json::{self, Members, Node};
+use crate::syntax::zip::Archive;
+
+const NO_EXPORT: ImportError = ImportError::NotThisFormat {
+    expected: "Bitwarden's JSON export",
+};
 
 /// Reads an export.
-pub(crate) fn read_json(
-    bytes: &[u8],
+pub(crate) fn read(bytes: &[u8], secret: Option<&Passphrase>) -> Result<Imported, ImportError> {
+    read_document(bytes, secret, Attachments::new())
+}
+
+/// Reads an export with attachments.
+pub(crate) fn read_archive(
+    archive: &mut Archive<'_>,
     secret: Option<&Passphrase>,
 ) -> Result<Imported, ImportError> {
-    let outer: Outer = json::read(bytes)?;
-    if !outer.encrypted {
-        return read_plain(json::read(bytes)?);
+    let data = archive.read("data.json")?.ok_or(NO_EXPORT)?;
+    let mut attachments = Attachments::new();
+    for name in archive.names() {
+        if let Some((id, name)) = name
+            .split_once("attachments/")
+            .and_then(|(_, name)| name.split_once('/'))
+        {
+            let of_item = attachments.entry(id.to_owned()).or_default();
+            of_item.push(name.to_owned());
+        }
     }
-    if !outer.password_protected {
-        return Err(ImportError::NotSupported {
-            what: "encryption for a Bitwarden account (export it \"password protected\" instead)",
+    read_document(&data, secret, attachments)
+}
+
+/// The names of the attachments in an archive, by the ids of their items.
+type Attachments = BTreeMap<String, Vec<String>>;
+
+fn read_document(
+    bytes: &[u8],
+    secret: Option<&Passphrase>,
+    attachments: Attachments,
+) -> Result<Imported, ImportError> {
+    let file = Node::document(bytes)?.members()?;
+    let is = |name| file.get(name).is_some_and(Node::is_true);
+    if !is("encrypted") {
+        return read_plain(&file, attachments);
+    }
+    if !is("passwordProtected") {
+        return Err(ImportError::WrongExport {
+            what: "only the Bitwarden account that exported the file can decrypt it",
+            instead: "export again, as \".json\", or as \".json (Encrypted)\" of the type \
+                      \"Password protected\"",
         });
     }
     let opened = open(&json::read(bytes)?, secret)?;
-    read_plain(json::read(&opened)?)
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Outer {
-    encrypted: bool,
-    #[serde(default)]
-    password_protected: bool,
+    read_plain(&Node::document(&opened)?.members()?, attachments)
 }
 
 #[derive(Deserialize)]
@@ -173,168 +203,231 @@ impl Sealed {
     }
 }
 
-#[derive(Deserialize)]
-struct Plain {
-    #[serde(default)]
-    folders: Option<Vec<Folder>>,
-    #[serde(default)]
-    collections: Option<Vec<Folder>>,
-    items: json::Items<Entry>,
-}
-
-#[derive(Deserialize)]
-struct Folder {
-    id: Option<String>,
-    name: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Entry {
-    id: Option<String>,
-    folder_id: Option<String>,
-    #[serde(default)]
-    collection_ids: Option<Vec<String>>,
-    #[serde(rename = "type")]
-    kind: u32,
-    name: Option<String>,
-    notes: Option<String>,
-    #[serde(default)]
-    favorite: Option<bool>,
-    #[serde(default)]
-    reprompt: Option<u32>,
-    revision_date: Option<String>,
-    deleted_date: Option<String>,
-    archived_date: Option<String>,
-    #[serde(default)]
-    fields: Option<Vec<CustomField>>,
-    login: Option<Login>,
-    // Members of the other kinds are carried by their names, whatever they are.
-    card: Option<serde_json::Map<String, Value>>,
-    identity: Option<serde_json::Map<String, Value>>,
-    ssh_key: Option<serde_json::Map<String, Value>>,
-    password_history: Option<Vec<serde::de::IgnoredAny>>,
-    attachments: Option<Vec<serde::de::IgnoredAny>>,
-}
-
-#[derive(Deserialize)]
-struct CustomField {
-    name: Option<String>,
-    value: Option<String>,
-    #[serde(rename = "type", default)]
-    kind: u32,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Login {
-    uris: Option<Vec<Uri>>,
-    username: Option<String>,
-    password: Option<String>,
-    totp: Option<String>,
-    fido2_credentials: Option<Vec<serde::de::IgnoredAny>>,
-}
-
-#[derive(Deserialize)]
-struct Uri {
-    uri: Option<String>,
-}
-
 /// The kind of a field that shows another one's value.
-const LINKED: u32 = 3;
-/// Logins, notes, cards, identities, SSH keys.
-const KIND_MAX: u32 = 5;
+const LINKED: i64 = 3;
+/// Members of an item that say nothing to people, or repeat what others say.
+const SKIPPED: &[&str] = &[
+    "creationDate",
+    "data",
+    "edit",
+    "encryptedFor",
+    "key",
+    "localData",
+    "object",
+    "organizationId",
+    "organizationUseTotp",
+    "permissions",
+    "secureNote",
+    "type",
+    "viewPassword",
+];
 
-fn read_plain(file: Plain) -> Result<Imported, ImportError> {
-    let folders = file.folders.into_iter().chain(file.collections).flatten();
-    let folders: BTreeMap<String, String> = folders
-        .filter_map(|folder| Some((folder.id?, folder.name?)))
-        .collect();
+fn read_plain(
+    file: &BTreeMap<String, Node<'_>>,
+    mut attachments: Attachments,
+) -> Result<Imported, ImportError> {
+    let mut folders = BTreeMap::new();
+    for list in ["folders", "collections"] {
+        let Some(list) = file.get(list) else { continue };
+        for folder in list.list()? {
+            let mut folder = Members::from(folder.read_value()?);
+            folders.insert(folder.text("id"), folder.text("name"));
+        }
+    }
     let mut collector = Collector::default();
     let mut marks: BTreeMap<&str, usize> = BTreeMap::new();
-    for entry in file.items.0 {
-        let is_marked = [
-            ("favourite", entry.favorite == Some(true)),
-            ("ask again", entry.reprompt.unwrap_or(0) != 0),
-            ("archived", entry.archived_date.is_some()),
-        ];
-        for (mark, _) in is_marked.into_iter().filter(|(_, is_marked)| *is_marked) {
-            *marks.entry(mark).or_insert(0) += 1;
-        }
-        read_entry(entry, &folders, &mut collector)?;
+    for node in file.get("items").ok_or(NO_EXPORT)?.list()? {
+        let Some(entry) = collector.members_of(&node)? else {
+            continue;
+        };
+        read_entry(
+            entry,
+            &folders,
+            &mut attachments,
+            &mut marks,
+            &mut collector,
+        )?;
     }
     for (mark, count) in marks {
         collector.lose(Loss::of_mark(mark, count));
+    }
+    for name in attachments.values().flatten() {
+        collector.lose(Loss::of_file(format!("the attachment {name} of no item")));
     }
     Ok(collector.into_imported())
 }
 
 fn read_entry(
-    entry: Entry,
+    mut entry: Members,
     folders: &BTreeMap<String, String>,
+    attachments: &mut Attachments,
+    marks: &mut BTreeMap<&'static str, usize>,
     collector: &mut Collector,
 ) -> Result<(), ImportError> {
-    let name = entry.name.unwrap_or_default();
-    let collections = entry.collection_ids.unwrap_or_default();
-    let folder = entry
-        .folder_id
-        .iter()
-        .chain(&collections)
-        .find_map(|id| folders.get(id))
-        .map_or("", String::as_str);
-    let login = entry.login;
-    let source_id = entry.id.unwrap_or_else(|| {
-        let user = login
-            .as_ref()
-            .and_then(|login| login.username.as_deref())
-            .unwrap_or_default();
-        [folder, &name, user].join("\0")
-    });
+    let (id, name) = (entry.text("id"), entry.text("name"));
+    let mut login = entry.object("login");
+    let user = login.text("username");
+    let folder_ids = [entry.text("folderId")];
+    let folder_ids = folder_ids
+        .into_iter()
+        .chain(Builder::take_texts(&mut entry, "collectionIds"));
+    let mut in_folders = folder_ids
+        .filter_map(|id| folders.get(&id))
+        .map(String::as_str);
+    let folder = in_folders.next().unwrap_or_default();
+    let source_id = match id.as_str() {
+        "" => [folder, &name, &user].join("\0"),
+        id => id.to_owned(),
+    };
     // Bitwarden itself nests folders by the slashes in their names.
     let mut builder = collector.begin(source_id, folder.split('/'), &name)?;
-    if entry.deleted_date.is_some() {
+    let mut attached = attachments.remove(&id).unwrap_or_default();
+    if !entry.text("deletedDate").is_empty() {
         return builder.lose_all("it is in the trash");
     }
-    builder.set_modified(entry.revision_date.as_deref().and_then(seconds_of));
-    if let Some(login) = login {
-        builder.add_some(FieldRole::User.name(), login.username)?;
-        builder.add_some(FieldRole::Password.name(), login.password)?;
-        for uri in login.uris.unwrap_or_default() {
-            builder.add_some(FieldRole::Url.name(), uri.uri)?;
+    builder.set_modified(seconds_of(&entry.text("revisionDate")));
+    let is_marked = [
+        ("ask again", entry.is("reprompt")),
+        ("archived", !entry.text("archivedDate").is_empty()),
+    ];
+    for (mark, _) in is_marked.into_iter().filter(|(_, is_marked)| *is_marked) {
+        *marks.entry(mark).or_insert(0) += 1;
+    }
+    builder.add(FieldRole::User.name(), user)?;
+    read_login(login, &mut builder)?;
+    builder.add(FieldRole::Notes.name(), entry.text("notes"))?;
+    if entry.is("favorite") {
+        builder.add(FieldRole::Favourite.name(), "yes")?;
+    }
+    let fields = builder.take_objects(&mut entry, "fields")?;
+    let history = builder.take_objects(&mut entry, "passwordHistory")?;
+    for file in builder.take_objects(&mut entry, "attachments")? {
+        let mut file = file;
+        let name = file.text("fileName");
+        if !attached.contains(&name) {
+            attached.push(name);
         }
-        builder.add_some(FieldRole::Otp.name(), login.totp)?;
-        builder.lose_count(
-            login.fido2_credentials.map_or(0, |all| all.len()),
-            "passkey",
-        )?;
     }
-    for (name, value) in [entry.card, entry.identity, entry.ssh_key]
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
-        builder.add(&words_of(&name), text_of(&value))?;
+    let created = seconds_of(&entry.text("creationDate"));
+    entry.skip(SKIPPED);
+    // Cards, identities, keys, and kinds that are newer than this program.
+    for (name, value) in entry.rest() {
+        match value {
+            Value::Object(kind) => builder.add_rest(Members::new(kind))?,
+            _ => builder.lose_member(&name)?,
+        }
     }
-    builder.add_some(FieldRole::Notes.name(), entry.notes)?;
-    for field in entry.fields.unwrap_or_default() {
-        let name = field.name.unwrap_or_default();
-        if field.kind == LINKED {
+    let mut hidden = Vec::new();
+    for mut field in fields {
+        let name = field.text("name");
+        if field.number("type") == Some(LINKED) {
             builder.lose_link(&name, "field")?;
         } else {
-            builder.add_some(&name, field.value)?;
+            builder.add(&name, text_from(field.any("value")))?;
+            hidden.push(name);
         }
     }
-    builder.lose_count(
-        entry.password_history.map_or(0, |all| all.len()),
-        "former password",
-    )?;
-    builder.lose_count(entry.attachments.map_or(0, |all| all.len()), "attachment")?;
-    if collections.len() > 1 {
-        builder.lose("all but the first of its collections")?;
+    read_history(history, &hidden, created, &mut builder)?;
+    for name in attached {
+        builder.lose(format!("the attachment {name}"))?;
     }
-    if entry.kind > KIND_MAX {
-        builder.lose("what belongs to a kind of item that is newer")?;
+    for name in in_folders {
+        builder.lose(format!("the further collection {name}"))?;
     }
     builder.finish();
     Ok(())
+}
+
+fn read_login(mut login: Members, builder: &mut Builder<'_>) -> Result<(), ImportError> {
+    builder.add(FieldRole::Password.name(), login.text("password"))?;
+    for address in login.list("uris") {
+        let address = match address {
+            Value::Object(members) => Members::new(members).text("uri"),
+            address => text_from(address),
+        };
+        builder.add(FieldRole::Url.name(), address)?;
+    }
+    builder.add(FieldRole::Otp.name(), login.text("totp"))?;
+    for passkey in builder.take_objects(&mut login, "fido2Credentials")? {
+        match passkey_of(passkey) {
+            Some(passkey) => builder.add_passkey(&passkey)?,
+            None => builder.lose("a passkey without a key")?,
+        }
+    }
+    login.skip(&["autofillOnPageLoad", "passwordRevisionDate", "uri"]);
+    builder.lose_rest(login, "login.")
+}
+
+/// Former passwords, each with the time at which it was replaced. Former values of hidden fields
+/// stand between them as `NAME: VALUE`.
+fn read_history(
+    history: Vec<Members>,
+    fields: &[String],
+    created: Option<i64>,
+    builder: &mut Builder<'_>,
+) -> Result<(), ImportError> {
+    let mut replaced: BTreeMap<&str, Vec<(String, Option<i64>)>> = BTreeMap::new();
+    for mut former in history {
+        let until = seconds_of(&former.text("lastUsedDate"));
+        let value = former.text("password");
+        let of_field = fields.iter().find_map(|name| {
+            let value = value.strip_prefix(name.as_str())?.strip_prefix(": ")?;
+            (!name.is_empty()).then_some((name.as_str(), value))
+        });
+        let (name, value) = match of_field {
+            Some((name, value)) => (name, value.to_owned()),
+            None => (FieldRole::Password.name(), value),
+        };
+        replaced.entry(name).or_default().push((value, until));
+    }
+    for (name, values) in replaced {
+        builder.add_replaced(name, values, created)?;
+    }
+    Ok(())
+}
+
+fn passkey_of(mut passkey: Members) -> Option<Passkey> {
+    let id = passkey.text("credentialId");
+    let passkey = Passkey {
+        credential_id: credential_id_of(&id).unwrap_or(id),
+        rp_id: passkey.text("rpId"),
+        username: passkey.text("userName"),
+        user_display_name: passkey.text("userDisplayName"),
+        user_handle: passkey.text("userHandle"),
+        key: passkey.text("keyValue"),
+        other: passkey.rest().collect(),
+    };
+    (!passkey.key.is_empty()).then_some(passkey)
+}
+
+/// Bitwarden writes a credential's id as a UUID, or as base64url after `b64.`.
+fn credential_id_of(id: &str) -> Option<String> {
+    if let Some(id) = id.strip_prefix("b64.") {
+        return Some(id.trim_end_matches('=').to_owned());
+    }
+    let lengths = id.split('-').map(str::len);
+    if !lengths.eq([8, 4, 4, 4, 12]) {
+        return None;
+    }
+    let bytes = HEXLOWER_PERMISSIVE.decode(id.replace('-', "").as_bytes());
+    Some(BASE64URL_NOPAD.encode(&bytes.ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_credential_id_is_the_bytes_of_a_uuid_or_base64() {
+        let check = |id, expected: &str| {
+            let id: Option<String> = credential_id_of(id);
+            assert_eq!(id.as_deref(), Some(expected));
+        };
+        check(
+            "2b3f1c0e-7a9d-4e2b-9c11-0f6a8d3e5b27",
+            "Kz8cDnqdTiucEQ9qjT5bJw",
+        );
+        check("b64.AAEC", "AAEC");
+        assert_eq!(credential_id_of("AAEC"), None);
+    }
 }

@@ -1,10 +1,13 @@
 //! The format that a file has by its looks.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Seek};
 
 use serde::de::IgnoredAny;
+use zeroize::Zeroizing;
 
 use super::{Format, tables};
+use crate::limits::FILE_LEN_MAX;
 use crate::syntax::kdbx::{SIGNATURE, SIGNATURE_KDB};
 use crate::syntax::{json, zip};
 
@@ -23,9 +26,21 @@ const DOCUMENTS: &[(&[&str], Format)] = &[
 /// The format of a file, by its first bytes, the members or columns that it has, and where these do
 /// not tell, its name. `None` if it looks like none.
 ///
-/// The whole file may still be damaged or of another version.
+/// The whole file may still be damaged, unreadable or of another version.
 #[must_use]
-pub fn guess(bytes: &[u8], name: &str) -> Option<Format> {
+pub fn guess(source: &mut (impl Read + Seek), name: &str) -> Option<Format> {
+    let mut bytes = Zeroizing::new(Vec::new());
+    source.rewind().ok()?;
+    source.by_ref().take(4).read_to_end(&mut bytes).ok()?;
+    if zip::is_zip(&bytes) {
+        return of_archive(&zip::Archive::open(source).ok()?);
+    }
+    let limit = u64::try_from(FILE_LEN_MAX).unwrap_or(u64::MAX);
+    source.take(limit).read_to_end(&mut bytes).ok()?;
+    of_bytes(&bytes, name)
+}
+
+fn of_bytes(bytes: &[u8], name: &str) -> Option<Format> {
     if bytes.starts_with(b"scrypt") {
         // Both programs use one container.
         let is_pmate = name.ends_with(".pmate");
@@ -38,9 +53,6 @@ pub fn guess(bytes: &[u8], name: &str) -> Option<Format> {
     if bytes.starts_with(&SIGNATURE) || bytes.starts_with(&SIGNATURE_KDB) {
         return Some(Format::Keepass);
     }
-    if zip::is_zip(bytes) {
-        return of_archive(bytes);
-    }
     let text = json::text_of(bytes).ok()?.trim_start();
     match text.as_bytes().first()? {
         b'{' => of_document(text),
@@ -50,15 +62,18 @@ pub fn guess(bytes: &[u8], name: &str) -> Option<Format> {
     }
 }
 
-fn of_archive(bytes: &[u8]) -> Option<Format> {
-    let has = |name| matches!(zip::read_member(bytes, name), Ok(Some(_)));
-    if has("export.data") {
-        Some(Format::Onepassword)
-    } else if has("data.json") || has(".pgp") {
-        Some(Format::Protonpass)
-    } else {
-        None
-    }
+/// The files in archives, by the end of their names, and the format. The first row that fits
+/// counts.
+const MEMBERS: &[(&str, Format)] = &[
+    ("export.data", Format::Onepassword),
+    ("Proton Pass/data.json", Format::Protonpass),
+    (".pgp", Format::Protonpass),
+    ("data.json", Format::Bitwarden),
+];
+
+fn of_archive(archive: &zip::Archive<'_>) -> Option<Format> {
+    let has = |(end, _): &&(&str, Format)| archive.names().any(|name| name.ends_with(*end));
+    MEMBERS.iter().find(has).map(|(_, format)| *format)
 }
 
 fn of_document(text: &str) -> Option<Format> {

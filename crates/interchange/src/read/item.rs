@@ -100,13 +100,7 @@ impl Collector {
         folders: impl IntoIterator<Item = &'a str>,
         name: &str,
     ) -> Result<Builder<'_>, ImportError> {
-        self.items += 1;
-        if self.items > ITEMS_MAX {
-            return Err(ImportError::TooMany {
-                what: "items",
-                limit: ITEMS_MAX,
-            });
-        }
+        self.count_item()?;
         let item_name = ItemName {
             number: self.items,
             name: clean(name).chars().take(EXCERPT_LEN).collect(),
@@ -151,6 +145,24 @@ impl Collector {
         self.imported.losses.push(loss);
     }
 
+    /// Adds the loss of an item that has no path. It counts as an item.
+    pub(crate) fn lose_item(&mut self, what: &str) -> Result<(), ImportError> {
+        self.count_item()?;
+        self.lose(Loss::of_file(what));
+        Ok(())
+    }
+
+    fn count_item(&mut self) -> Result<(), ImportError> {
+        self.items += 1;
+        if self.items > ITEMS_MAX {
+            return Err(ImportError::TooMany {
+                what: "items",
+                limit: ITEMS_MAX,
+            });
+        }
+        Ok(())
+    }
+
     pub(crate) fn into_imported(self) -> Imported {
         self.imported
     }
@@ -192,6 +204,11 @@ impl Builder<'_> {
         self.names.insert(name.clone());
         self.item.fields.push(Field { name, value });
         Ok(())
+    }
+
+    /// Whether the item has a field of this name, in any case.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.names.iter().any(|had| had.eq_ignore_ascii_case(name))
     }
 
     /// Adds a field if there is a value.
@@ -383,13 +400,40 @@ pub(crate) fn seconds_of(time: &str) -> Option<i64> {
         .map(jiff::Timestamp::as_second)
 }
 
+/// Reads a time in one of the forms that tables have: RFC 3339, the same without a zone (then it is
+/// UTC) or without a time, and seconds, milliseconds or microseconds since 1970.
+pub(crate) fn time_of(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let of_number = || {
+        text.parse::<i64>().ok().map(|number| match number.abs() {
+            ..100_000_000_000 => number,
+            100_000_000_000..100_000_000_000_000 => number / 1000,
+            _ => number / 1_000_000,
+        })
+    };
+    let of_civil = || {
+        let civil: jiff::civil::DateTime = text.parse().ok()?;
+        let zoned = civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+        Some(zoned.timestamp().as_second())
+    };
+    seconds_of(text).or_else(of_number).or_else(of_civil)
+}
+
+/// The date of a time in UTC: `2030-12-31`.
+pub(crate) fn date_of(seconds: i64) -> Option<String> {
+    let time = jiff::Timestamp::from_second(seconds).ok()?;
+    Some(time.strftime("%Y-%m-%d").to_string())
+}
+
 /// Turns `firstName` into `first name`.
 pub(crate) fn words_of(name: &str) -> String {
     let mut words = String::with_capacity(name.len() + 4);
+    let mut was_upper = true;
     for character in name.chars() {
-        if character.is_uppercase() {
+        if character.is_uppercase() && !was_upper {
             words.push(' ');
         }
+        was_upper = character.is_uppercase();
         words.extend(character.to_lowercase());
     }
     words
@@ -439,6 +483,29 @@ mod tests {
         );
         assert_eq!(host_of("example.org"), None);
         assert_eq!(host_of("android://"), None);
+    }
+
+    #[test]
+    fn a_time_is_read_in_the_forms_that_tables_have() {
+        for text in [
+            "2023-11-14T22:13:20Z",
+            "2023-11-14 22:13:20",
+            "1700000000",
+            "1700000000000",
+            "1700000000000000",
+        ] {
+            assert_eq!(time_of(text), Some(1_700_000_000), "{text}");
+        }
+        assert_eq!(time_of("2023-11-14"), Some(1_699_920_000));
+        assert_eq!(time_of("yesterday"), None);
+        assert_eq!(date_of(418_046_460).as_deref(), Some("1983-04-01"));
+    }
+
+    #[test]
+    fn a_name_of_members_becomes_words() {
+        for (name, words) in [("firstName", "first name"), ("IBAN", "iban"), ("x", "x")] {
+            assert_eq!(words_of(name), words);
+        }
     }
 
     #[test]

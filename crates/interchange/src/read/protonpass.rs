@@ -1,197 +1,240 @@
 //! Proton Pass' export: JSON, as it is or as `data.json` in a ZIP archive.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
+use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL_NOPAD};
 use passmate_vault::login::FieldRole;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::Imported;
-use super::item::{Builder, Collector, text_of, words_of};
+use super::item::{Builder, Collector, words_of};
+use super::members::text_from;
+use super::sections::{SectionField, add_fields};
 use crate::error::ImportError;
-use crate::loss::Loss;
-use crate::syntax::{json, zip};
+use crate::passkey::Passkey;
+use crate::syntax::json::{Members, Node};
+use crate::syntax::zip::Archive;
 
 /// The state of an item in the trash.
 const TRASHED: i64 = 2;
+/// The most folders around a folder.
+const DEPTH_MAX: usize = 64;
+
+const NO_EXPORT: ImportError = ImportError::NotThisFormat {
+    expected: "an export of Proton Pass",
+};
+const ENCRYPTED: ImportError = ImportError::WrongExport {
+    what: "the file is encrypted with PGP",
+    instead: "decrypt it with `gpg --decrypt`, or export without a passphrase",
+};
+
+/// Reads an export with attachments.
+pub(crate) fn read_archive(archive: &mut Archive<'_>) -> Result<Imported, ImportError> {
+    match archive.read("data.json")? {
+        Some(data) => read(&data),
+        None if archive.names().any(|name| name.ends_with(".pgp")) => Err(ENCRYPTED),
+        None => Err(NO_EXPORT),
+    }
+}
 
 /// Reads an export.
 pub(crate) fn read(bytes: &[u8]) -> Result<Imported, ImportError> {
     if bytes.starts_with(b"-----BEGIN PGP") {
-        return Err(encrypted());
+        return Err(ENCRYPTED);
     }
-    let file: Export = if zip::is_zip(bytes) {
-        match zip::read_member(bytes, "data.json")? {
-            Some(data) => json::read(&data)?,
-            None if zip::read_member(bytes, ".pgp")?.is_some() => return Err(encrypted()),
-            None => {
-                return Err(ImportError::NotThisFormat {
-                    expected: "an export of Proton Pass",
-                });
-            }
-        }
-    } else {
-        json::read(bytes)?
-    };
-    if file.encrypted {
-        return Err(encrypted());
+    let file = Node::document(bytes)?.members()?;
+    if file.get("encrypted").is_some_and(Node::is_true) {
+        return Err(ENCRYPTED);
     }
     let mut collector = Collector::default();
-    let mut pinned = 0;
-    for vault in file.vaults.values() {
-        for item in &vault.items.0 {
-            pinned += usize::from(item.pinned);
-            read_item(item, &vault.name, &mut collector)?;
+    for vault in file.get("vaults").ok_or(NO_EXPORT)?.members()?.values() {
+        let mut vault = vault.members()?;
+        let name = vault.get("name").and_then(Node::text).unwrap_or_default();
+        let folders = Folders::read(vault.remove("folders"))?;
+        let Some(items) = vault.remove("items") else {
+            continue;
+        };
+        for item in items.list()? {
+            if let Some(item) = collector.members_of(&item)? {
+                read_item(item, &name, &folders, &mut collector)?;
+            }
         }
-    }
-    if pinned > 0 {
-        collector.lose(Loss::of_mark("pinned", pinned));
     }
     Ok(collector.into_imported())
 }
 
-fn encrypted() -> ImportError {
-    ImportError::NotSupported {
-        what: "PGP (decrypt it with `gpg --decrypt`, or export without a passphrase)",
+/// The folders of a vault by their ids, each with its parent's id and its name.
+struct Folders(BTreeMap<String, (String, String)>);
+
+impl Folders {
+    fn read(list: Option<Node<'_>>) -> Result<Self, ImportError> {
+        let mut folders = BTreeMap::new();
+        if let Some(list) = list {
+            for folder in list.list()? {
+                let mut folder = Members::from(folder.read_value()?);
+                let parent = (folder.text("parentFolderId"), folder.text("name"));
+                folders.insert(folder.text("folderId"), parent);
+            }
+        }
+        Ok(Self(folders))
+    }
+
+    /// The names of a folder and those around it, the outermost first.
+    fn path_of(&self, id: &str) -> Vec<&str> {
+        let first = self.0.get(id);
+        let around = std::iter::successors(first, |(parent, _)| self.0.get(parent));
+        let mut path: Vec<&str> = around
+            .take(DEPTH_MAX)
+            .map(|(_, name)| name.as_str())
+            .collect();
+        path.reverse();
+        path
     }
 }
 
-#[derive(Deserialize)]
-struct Export {
-    #[serde(default)]
-    encrypted: bool,
-    vaults: BTreeMap<String, PassVault>,
-}
-
-#[derive(Deserialize)]
-struct PassVault {
-    name: String,
-    items: json::Items<PassItem>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct PassItem {
-    item_id: String,
-    #[serde(default)]
-    share_id: String,
-    data: Data,
-    #[serde(default)]
-    state: i64,
-    alias_email: Option<String>,
-    modify_time: Option<i64>,
-    #[serde(default)]
-    pinned: bool,
-    #[serde(default)]
-    files: Vec<IgnoredAny>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Data {
-    metadata: Metadata,
-    #[serde(default)]
-    extra_fields: Vec<ExtraField>,
-    #[serde(default)]
-    content: Map<String, Value>,
-}
-
-#[derive(Deserialize)]
-struct Metadata {
-    name: String,
-    #[serde(default)]
-    note: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ExtraField {
-    #[serde(default)]
-    field_name: String,
-    #[serde(default)]
-    data: Map<String, Value>,
-}
-
-fn read_item(item: &PassItem, vault: &str, collector: &mut Collector) -> Result<(), ImportError> {
-    let Data {
-        metadata,
-        extra_fields,
-        content,
-    } = &item.data;
-    // An item's id is unique only within its vault.
-    let source_id = format!("{}\0{}", item.share_id, item.item_id);
-    let mut builder = collector.begin(source_id, [vault], &metadata.name)?;
-    if item.state == TRASHED {
-        return builder.lose_all("it is in the trash");
-    }
-    builder.set_modified(item.modify_time);
-    let text = |key: &str| content.get(key).and_then(Value::as_str).unwrap_or_default();
+fn read_item(
+    mut item: Members,
+    vault: &str,
+    folders: &Folders,
+    collector: &mut Collector,
+) -> Result<(), ImportError> {
+    let mut data = item.object("data");
+    let (mut metadata, mut content) = (data.object("metadata"), data.object("content"));
+    let name = metadata.text("name");
     // An item has a user name, an email address, or both. Older exports call either of them
     // `username`.
-    let users = ["itemUsername", "username", "itemEmail"].map(text);
-    let user = users
-        .into_iter()
-        .find(|user| !user.is_empty())
-        .unwrap_or_default();
-    builder.add(FieldRole::User.name(), user)?;
-    builder.add(FieldRole::Password.name(), text("password"))?;
-    if text("itemEmail") != user {
-        builder.add("email", text("itemEmail"))?;
+    let (user, email) = (content.text("itemUsername"), content.text("itemEmail"));
+    let users = [user, content.text("username"), email.clone()];
+    let user = users.into_iter().find(|user| !user.is_empty());
+    let user = user.unwrap_or_default();
+    // An item's id is unique only within its vault.
+    let source_id = match [item.text("shareId"), item.text("itemId")] {
+        [_, id] if id.is_empty() => [vault, &name, &user].join("\0"),
+        ids => ids.join("\0"),
+    };
+    let folder = item.text("folderId");
+    let path = std::iter::once(vault).chain(folders.path_of(&folder));
+    let mut builder = collector.begin(source_id, path, &name)?;
+    if item.number("state") == Some(TRASHED) {
+        return builder.lose_all("it is in the trash");
     }
-    for url in content
-        .get("urls")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-    {
-        builder.add(FieldRole::Url.name(), url.as_str().unwrap_or_default())?;
+    builder.set_modified(item.number("modifyTime"));
+    builder.add(FieldRole::User.name(), user.as_str())?;
+    builder.add(FieldRole::Password.name(), content.text("password"))?;
+    if email != user {
+        builder.add("email", email)?;
     }
-    builder.add(FieldRole::Otp.name(), text("totpUri"))?;
-    builder.add_some("alias", item.alias_email.clone())?;
-    builder.add(FieldRole::Notes.name(), metadata.note.as_str())?;
-    for (name, value) in content {
-        match name.as_str() {
-            "itemUsername" | "username" | "itemEmail" | "password" | "urls" | "totpUri" => {}
-            "passkeys" => builder.lose_count(value.as_array().map_or(0, Vec::len), "passkey")?,
-            "sections" | "extraSections" => read_sections(value, &mut builder)?,
-            _ => builder.add(&words_of(name), text_of(value))?,
+    read_urls(&mut content, &mut builder)?;
+    builder.add(FieldRole::Otp.name(), content.text("totpUri"))?;
+    builder.add("alias", item.text("aliasEmail"))?;
+    builder.add(FieldRole::Notes.name(), metadata.text("note"))?;
+    if item.is("pinned") {
+        builder.add(FieldRole::Favourite.name(), "yes")?;
+    }
+    for passkey in builder.take_objects(&mut content, "passkeys")? {
+        builder.add_passkey(&passkey_of(passkey))?;
+    }
+    if let Some(security) = content.number("security") {
+        let known = ["", "WPA", "WPA2", "WPA3", "WEP"];
+        let name = usize::try_from(security).ok().and_then(|n| known.get(n));
+        let name = name.map_or_else(|| security.to_string(), |name| (*name).to_owned());
+        builder.add("security", name)?;
+    }
+    let mut fields = Vec::new();
+    for (name, value) in content.rest() {
+        match value {
+            Value::Array(list) if list.iter().any(Value::is_object) => {
+                read_list(&name, list, &mut fields, &mut builder)?;
+            }
+            value => builder.add(&words_of(&name), text_from(value))?,
         }
     }
-    extra_fields
-        .iter()
-        .try_for_each(|field| read_extra(field, &mut builder))?;
-    builder.lose_count(item.files.len(), "attachment")?;
+    let extra = data.list("extraFields");
+    read_list("extraFields", extra, &mut fields, &mut builder)?;
+    add_fields(fields, &mut builder)?;
+    for name in Builder::take_texts(&mut item, "files") {
+        builder.lose(format!("the attachment {name}"))?;
+    }
+    for (members, place) in [(metadata, "metadata."), (data, "data.")] {
+        let mut members = members;
+        members.skip(&["itemUuid", "platformSpecific", "type"]);
+        builder.lose_rest(members, place)?;
+    }
     builder.finish();
     Ok(())
 }
 
-/// Reads the sections of identities and custom items. Each is a list of further fields.
-fn read_sections(sections: &Value, builder: &mut Builder<'_>) -> Result<(), ImportError> {
-    for section in sections.as_array().into_iter().flatten() {
-        for field in section
-            .get("sectionFields")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-        {
-            match ExtraField::deserialize(field) {
-                Ok(field) => read_extra(&field, builder)?,
-                Err(_) => builder.lose("a field in a section, which has an unknown form")?,
+/// Newer exports have the addresses twice.
+fn read_urls(content: &mut Members, builder: &mut Builder<'_>) -> Result<(), ImportError> {
+    let mut urls = Builder::take_texts(content, "urls");
+    for mut address in builder.take_objects(content, "autofillUrls")? {
+        let url = address.text("url");
+        if !urls.contains(&url) {
+            urls.push(url);
+        }
+    }
+    let name = FieldRole::Url.name();
+    urls.into_iter().try_for_each(|url| builder.add(name, url))
+}
+
+/// Reads a list of fields, or of sections with lists of fields.
+fn read_list(
+    place: &str,
+    list: Vec<Value>,
+    fields: &mut Vec<SectionField>,
+    builder: &mut Builder<'_>,
+) -> Result<(), ImportError> {
+    for element in list {
+        let mut element = Members::from(element);
+        let section: Rc<str> = element.text("sectionName").into();
+        let in_section = builder.take_objects(&mut element, "sectionFields")?;
+        let is_section = !section.is_empty() || !in_section.is_empty();
+        let found = if is_section {
+            in_section
+        } else {
+            vec![element]
+        };
+        for mut field in found {
+            let name = field.text("fieldName");
+            let mut data = field.object("data");
+            let has_data = !data.is_empty();
+            for (kind, value) in data.rest() {
+                let name = match kind.as_str() {
+                    "totpUri" => FieldRole::Otp.name(),
+                    _ => &name,
+                };
+                fields.push(SectionField {
+                    section: Rc::clone(&section),
+                    name: name.to_owned(),
+                    value: text_from(value).into(),
+                });
+            }
+            field.skip(&["type"]);
+            if !has_data && field.rest().next().is_some() {
+                builder.lose_member(place)?;
             }
         }
     }
     Ok(())
 }
 
-fn read_extra(field: &ExtraField, builder: &mut Builder<'_>) -> Result<(), ImportError> {
-    for (kind, value) in &field.data {
-        let name = if kind == "totpUri" {
-            FieldRole::Otp.name()
-        } else {
-            &field.field_name
-        };
-        builder.add(name, text_of(value))?;
+/// Proton writes bytes in base64.
+fn passkey_of(mut passkey: Members) -> Passkey {
+    let url_safe = |base64: String| {
+        let decoded = BASE64
+            .decode(base64.as_bytes())
+            .or_else(|_| BASE64_NOPAD.decode(base64.as_bytes()));
+        decoded.map_or(base64, |bytes| BASE64URL_NOPAD.encode(&bytes))
+    };
+    Passkey {
+        credential_id: url_safe(passkey.text("credentialId")),
+        rp_id: passkey.text("rpId"),
+        username: passkey.text("userName"),
+        user_display_name: passkey.text("userDisplayName"),
+        user_handle: url_safe(passkey.text("userHandle")),
+        // The key is in `content`, in a form of Proton's own.
+        key: String::new(),
+        other: passkey.rest().collect(),
     }
-    Ok(())
 }

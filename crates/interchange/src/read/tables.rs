@@ -174,7 +174,7 @@ pub(super) fn guess(text: &str) -> Option<Format> {
     let (headers, _) = csv::read(text).ok()?;
     let names: Vec<String> = headers.iter().map(str::to_lowercase).collect();
     let has = |column: &&str| names.iter().any(|name| name == column);
-    let fits = |(_, table): &&(Format, Table)| table.required.iter().all(|column| has(column));
+    let fits = |(_, table): &&(Format, Table)| table.required.iter().all(has);
     TABLES.iter().find(fits).map(|(format, _)| *format)
 }
 

@@ -3,6 +3,7 @@
 
 mod ids;
 mod lengths;
+mod odd;
 mod present;
 mod same;
 mod samples;
