@@ -6,8 +6,8 @@
 //!    an item always becomes the same record, and nobody else can predict the id (see `ids`);
 //!  - an item that comes for the first time is the record that people would take for the same one,
 //!    if there is one and both agree (see `same`);
-//!  - a value is written only if the field never had it. So edits by the person stay, and changes
-//!    in the source are imported;
+//!  - a value is written only if the field never had it, in this form or another (see `meaning`).
+//!    So edits by the person stay, and changes in the source are imported;
 //!  - what a person purged from a field stays purged;
 //!  - the earlier values of a field become its history, before the present value (see `earlier`);
 //!  - a path is set only if the record never had it, so a record that the person moved stays there;
@@ -21,6 +21,7 @@
 
 mod earlier;
 pub(crate) mod ids;
+mod meaning;
 mod paths;
 mod present;
 mod same;
@@ -32,6 +33,7 @@ use passmate_vault::{EditError, RecordId, Text, Vault};
 use rand_core::CryptoRng;
 
 use self::ids::Target;
+use self::meaning::means_same;
 use self::paths::{Paths, is_path_or_suffixed};
 use crate::loss::Loss;
 use crate::read::item::{Field, Item};
@@ -228,7 +230,7 @@ fn outcome_of(changes_before: usize, vault: &Vault) -> Outcome {
 
 fn had_field(record: &Record, field: &Field) -> bool {
     had_value(record, Domain::User, &field.name, |had| {
-        had == field.value.as_str()
+        means_same(&field.name, had, &field.value)
     })
 }
 
