@@ -291,6 +291,16 @@ pub trait Engine: Send + 'static {
     /// None of the changes took place, or the state is unknown: see [`EngineError`].
     fn commit(&mut self, changes: &[Change]) -> Result<Vec<Outcome>, EngineError>;
 
+    /// Moves what was committed to its place, if that is due. It is called after the answers of each
+    /// batch were sent, so that nobody waits for it.
+    ///
+    /// # Errors
+    /// After [`EngineError::Busy`] and [`EngineError::Full`] it is called again later. Others are
+    /// as in [`commit`](Self::commit).
+    fn settle(&mut self) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     /// Removes deleted and replaced bytes from all files of the engine. It is called when nothing
     /// waits to be committed, and from time to time under constant load, so it must be quick.
     ///

@@ -1,6 +1,7 @@
 //! SQLite: the embedded engine and its operator side. Nothing outside this folder uses rusqlite.
 
 mod check;
+mod connection;
 mod copy;
 mod engine;
 mod error;

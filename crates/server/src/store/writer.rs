@@ -81,6 +81,7 @@ impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
                 batch.push(next);
             }
             self.commit(batch);
+            self.settle();
             if self.tidy_at.is_some_and(|at| at <= Instant::now()) {
                 self.tidy();
             }
@@ -97,6 +98,16 @@ impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
             }
         }
         waiting.recv().ok()
+    }
+
+    fn settle(&mut self) {
+        if self.is_failed {
+            return;
+        }
+        match self.engine.settle() {
+            Ok(()) | Err(EngineError::Busy | EngineError::Full) => {}
+            Err(error) => self.fail(&error),
+        }
     }
 
     fn tidy(&mut self) {

@@ -9,6 +9,7 @@ mod certificates;
 mod check;
 mod deadlines;
 mod exchange;
+mod flush_faults;
 mod limits;
 mod load;
 mod process;

@@ -28,6 +28,8 @@ struct Scripted {
     answers: Vec<Result<(), EngineError>>,
     batches: Arc<Mutex<Vec<usize>>>,
     gate: Option<mpsc::Receiver<()>>,
+    /// What moving the log into place answers.
+    settled: Vec<Result<(), EngineError>>,
     /// Commits that have begun.
     begun: Arc<AtomicUsize>,
 }
@@ -67,6 +69,14 @@ impl Engine for Scripted {
             self.answers.remove(0)
         };
         answer.map(|()| deleted(changes))
+    }
+
+    fn settle(&mut self) -> Result<(), EngineError> {
+        if self.settled.is_empty() {
+            Ok(())
+        } else {
+            self.settled.remove(0)
+        }
     }
 
     fn tidy(&mut self) -> Result<(), EngineError> {
@@ -254,6 +264,29 @@ async fn nothing_is_confirmed_after_a_failed_commit() {
         ));
     }
     assert_eq!(told.load(Ordering::Relaxed), 1, "the process is told once");
+}
+
+#[tokio::test]
+async fn a_failed_checkpoint_ends_the_process_and_a_busy_one_does_not() {
+    let failed = Err(EngineError::Failed("fsync".to_owned()));
+    let engine = Scripted {
+        settled: vec![Err(EngineError::Busy), Err(EngineError::Full), failed],
+        ..Scripted::default()
+    };
+    let told = Arc::new(AtomicUsize::new(0));
+    let telling = Arc::clone(&told);
+    let on_fatal = move |_: &StoreError| {
+        telling.fetch_add(1, Ordering::Relaxed);
+    };
+    let store = Store::start(engine, on_fatal).unwrap();
+    for _ in 0..3 {
+        assert_deleted(delete(store.clone()).await);
+    }
+    until(|| told.load(Ordering::Relaxed) == 1).await;
+    assert!(matches!(
+        delete(store).await,
+        Err(StoreError::Engine(EngineError::Failed(_)))
+    ));
 }
 
 #[tokio::test]

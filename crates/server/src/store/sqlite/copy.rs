@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, params};
 
-use super::engine::TotalsChange;
+use super::connection::{Checkpoint, checkpoint, open_to_write, prepare_close};
+use super::engine::{BUSY_TIMEOUT, TotalsChange};
 use super::error::fault;
 use super::lock::{lock_file, lock_path, restore_lock_path};
 use super::sql::{one, run, signed};
@@ -89,12 +90,10 @@ impl OfflineSqlite {
     fn put_log_away(&self, replaced: &Path) -> Result<(), StoreError> {
         // A killed server may have left a log that belongs to the old database. Where the database
         // is too damaged to take the log in, both are kept.
-        let is_taken_in = Connection::open(&self.path).is_ok_and(|connection| {
-            connection
-                .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
-                    row.get::<_, bool>(0)
-                })
-                .is_ok_and(|is_busy| !is_busy)
+        let is_taken_in = open_to_write(&self.path, BUSY_TIMEOUT).is_ok_and(|connection| {
+            let is_taken_in = checkpoint(&connection, Checkpoint::Truncate).is_ok();
+            prepare_close(&connection);
+            is_taken_in
         });
         for suffix in ["-wal", "-shm"] {
             let log = with_suffix(&self.path, suffix);

@@ -7,14 +7,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use passmate_proto::AccountNumber;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
+use super::connection::{Checkpoint, checkpoint, open_to_write, prepare_close};
 use super::error::fault;
 use super::lock::{lock_file, lock_path};
 use super::reader::SqliteReader;
-use super::schema::{check_is_ours, migrate};
+use super::schema::migrate;
 use super::sql::{one, run, signed};
-use crate::files::sync_folder_of;
+use crate::files::{FileId, sync_folder_of};
 use crate::store::{
     Admission, AuthHash, Btoken, BtokenHash, Change, Created, Deleted, Engine, EngineError,
     Outcome, Replaced, StoreError,
@@ -25,6 +26,8 @@ use crate::store::{
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long tidying waits for readers. It is not urgent, and changes wait behind it.
 const TIDY_TIMEOUT: Duration = Duration::from_millis(50);
+/// The log is moved into the database when it has this many pages, as SQLite would do by itself.
+const LOG_PAGES_MAX: usize = 1000;
 /// The number of statements that stay prepared.
 pub(super) const STATEMENTS: usize = 32;
 
@@ -33,6 +36,10 @@ pub(super) const STATEMENTS: usize = 32;
 pub struct Sqlite {
     pub(super) connection: Connection,
     path: PathBuf,
+    /// The file that was opened.
+    file: FileId,
+    /// About how many pages the log has got since it was moved into the database.
+    log_pages: usize,
     /// Held as long as the database is open.
     _lock: File,
 }
@@ -51,27 +58,33 @@ impl Sqlite {
         let lock = lock_file(lock_path(path))?;
         make_file(path).map_err(|error| failed(error.to_string()))?;
 
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut connection = Connection::open_with_flags(path, flags).map_err(of_sqlite)?;
-        connection.busy_timeout(BUSY_TIMEOUT).map_err(of_sqlite)?;
-        check_is_ours(&connection, path)?;
+        let mut connection = open_to_write(path, BUSY_TIMEOUT)?;
         connection
-            .execute_batch(
-                "PRAGMA journal_mode = WAL;
-                 PRAGMA synchronous = FULL;
-                 PRAGMA secure_delete = ON;
-                 PRAGMA trusted_schema = OFF;
-                 PRAGMA temp_store = MEMORY;",
-            )
+            .execute_batch("PRAGMA journal_mode = WAL; PRAGMA temp_store = MEMORY;")
             .map_err(of_sqlite)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         migrate(&mut connection).map_err(of_sqlite)?;
+        // From here on there is a log, whose name must survive a power cut too.
         sync_folder_of(path).map_err(|error| failed(error.to_string()))?;
+        let file = FileId::of(path).map_err(|error| failed(error.to_string()))?;
         Ok(Self {
             connection,
             path: path.to_owned(),
+            file,
+            log_pages: 0,
             _lock: lock,
         })
+    }
+
+    /// Whether the path still names the file that is open.
+    fn check_place(&self) -> Result<(), EngineError> {
+        match FileId::of(&self.path) {
+            Ok(file) if file == self.file => Ok(()),
+            _ => Err(EngineError::Failed(format!(
+                "{} was moved, deleted or replaced while the server used it",
+                self.path.display()
+            ))),
+        }
     }
 
     fn transact(&mut self, changes: &[Change]) -> Result<Vec<Outcome>, EngineError> {
@@ -87,8 +100,23 @@ impl Sqlite {
         totals.write(&transaction).map_err(fault)?;
         // With synchronous = FULL this returns after the log was flushed.
         transaction.commit().map_err(fault)?;
+        self.log_pages += changes.iter().map(log_pages).sum::<usize>();
+        // Nobody would find what is confirmed in a file without a name.
+        self.check_place()?;
         Ok(outcomes)
     }
+}
+
+/// About as many pages of the log as a change takes.
+fn log_pages(change: &Change) -> usize {
+    const PAGE_LEN: usize = 4096;
+    /// Those of the account, the index and the totals.
+    const OTHERS: usize = 6;
+    let len = match change {
+        Change::Create { btoken, .. } | Change::ReplaceIf { btoken, .. } => btoken.bytes().len(),
+        Change::Delete { .. } | Change::Expire { .. } | Change::Probe => 0,
+    };
+    len / PAGE_LEN + OTHERS
 }
 
 impl Engine for Sqlite {
@@ -109,26 +137,32 @@ impl Engine for Sqlite {
         committed
     }
 
+    fn settle(&mut self) -> Result<(), EngineError> {
+        if self.log_pages < LOG_PAGES_MAX {
+            return Ok(());
+        }
+        // After a failure that is none, it is tried again when the log has grown as much once more.
+        self.log_pages = 0;
+        checkpoint(&self.connection, Checkpoint::Passive)
+    }
+
     fn tidy(&mut self) -> Result<(), EngineError> {
         let connection = &self.connection;
         connection.busy_timeout(TIDY_TIMEOUT).map_err(fault)?;
         // Deleted pages are wiped in the database, but stay in the log until it is overwritten,
         // which may never happen.
-        let is_busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+        let tidied = checkpoint(connection, Checkpoint::Truncate);
         connection.busy_timeout(BUSY_TIMEOUT).map_err(fault)?;
-        if is_busy.map_err(fault)? {
-            Err(EngineError::Busy)
-        } else {
-            Ok(())
+        if tidied.is_ok() {
+            self.log_pages = 0;
         }
+        tidied
     }
 }
 
 impl Drop for Sqlite {
     fn drop(&mut self) {
-        // With an empty log, a cleanly closed database is a single file. If this fails, the next
-        // start reads the log.
-        let _ = self.tidy();
+        prepare_close(&self.connection);
     }
 }
 

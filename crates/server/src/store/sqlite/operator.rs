@@ -7,16 +7,18 @@ use std::path::Path;
 use std::time::Duration;
 
 use passmate_proto::AccountNumber;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 
+use super::connection::{Checkpoint, checkpoint, open_to_write, prepare_close};
 use super::engine::{Sqlite, TotalsChange, expire};
 use super::error::fault;
 use super::lock::{lock_file_shared, restore_lock_path};
-use super::schema::{check_is_ours, schema_newest};
+use super::schema::schema_newest;
 use super::sql::{one, run, unsigned};
 use super::{check, copy};
 use crate::store::{
-    Access, Account, AuthHash, ForeignAccount, Invite, Opening, Operator, StoreError, Sum,
+    Access, Account, AuthHash, EngineError, ForeignAccount, Invite, Opening, Operator, StoreError,
+    Sum,
 };
 
 /// How long a command waits while the server or another command is writing.
@@ -52,27 +54,13 @@ impl SqliteOperator {
     }
 
     pub(in crate::store) fn open_without_upgrade(path: &Path) -> Result<Self, StoreError> {
-        let failed = |error: rusqlite::Error| StoreError::Open {
-            path: path.to_owned(),
-            cause: error.to_string(),
-        };
         if !path.try_exists().unwrap_or(true) {
             return Err(StoreError::Missing {
                 path: path.to_owned(),
             });
         }
         let lock = lock_file_shared(restore_lock_path(path))?;
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
-        connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
-        check_is_ours(&connection, path)?;
-        connection
-            .execute_batch(
-                "PRAGMA synchronous = FULL;
-                 PRAGMA secure_delete = ON;
-                 PRAGMA trusted_schema = OFF;",
-            )
-            .map_err(failed)?;
+        let connection = open_to_write(path, BUSY_TIMEOUT)?;
         Ok(Self {
             connection,
             _lock: lock,
@@ -92,12 +80,23 @@ impl SqliteOperator {
         Ok(changed)
     }
 
-    /// Empties the log, which still holds deleted bytes. If a reader is active, the server does it
-    /// later.
-    fn empty_log(&self) {
-        let _: rusqlite::Result<i64> =
-            self.connection
-                .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+    /// Empties the log, which still holds deleted bytes. If a reader is active or the disk is full,
+    /// the server does it later.
+    ///
+    /// # Errors
+    /// The flush failed. What was committed is in the log, and a server that runs will learn of the
+    /// failure itself.
+    fn empty_log(&self) -> Result<(), StoreError> {
+        match checkpoint(&self.connection, Checkpoint::Truncate) {
+            Ok(()) | Err(EngineError::Busy | EngineError::Full) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl Drop for SqliteOperator {
+    fn drop(&mut self) {
+        prepare_close(&self.connection);
     }
 }
 
@@ -171,7 +170,7 @@ impl Operator for SqliteOperator {
         let revoked = self.write(|connection| {
             connection.execute("DELETE FROM invite WHERE auth_hash = ?1", [auth.0])
         })?;
-        self.empty_log();
+        self.empty_log()?;
         Ok(revoked > 0)
     }
 
@@ -218,7 +217,7 @@ impl Operator for SqliteOperator {
 
     fn delete_account(&mut self, number: AccountNumber) -> Result<bool, StoreError> {
         let is_deleted = self.write(|connection| delete_account(connection, number))?;
-        self.empty_log();
+        self.empty_log()?;
         Ok(is_deleted)
     }
 

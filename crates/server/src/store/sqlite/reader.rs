@@ -4,8 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use passmate_proto::AccountNumber;
-use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension};
 
+use super::connection::open_to_read;
 use super::engine::{BUSY_TIMEOUT, STATEMENTS};
 use super::error::fault;
 use crate::store::{AuthHash, BtokenHash, EngineError, Head, Reader, Stored};
@@ -17,12 +18,7 @@ pub struct SqliteReader {
 
 impl SqliteReader {
     pub(super) fn open(path: &Path) -> Result<Self, EngineError> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags).map_err(fault)?;
-        connection.busy_timeout(BUSY_TIMEOUT).map_err(fault)?;
-        connection
-            .execute_batch("PRAGMA trusted_schema = OFF;")
-            .map_err(fault)?;
+        let connection = open_to_read(path, BUSY_TIMEOUT).map_err(fault)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         Ok(Self { connection })
     }

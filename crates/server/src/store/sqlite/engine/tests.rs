@@ -96,6 +96,60 @@ fn commits_are_flushed_and_deleted_bytes_wiped() {
     assert_eq!(pragma("journal_mode").unwrap(), Text("wal".to_owned()));
     assert_eq!(pragma("synchronous").unwrap(), Integer(2));
     assert_eq!(pragma("secure_delete").unwrap(), Integer(1));
+    assert_eq!(pragma("wal_autocheckpoint").unwrap(), Integer(0));
+}
+
+#[test]
+fn only_one_file_opens_databases() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/sqlite");
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() && !path.ends_with("connection.rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert!(!text.contains("Connection::open"), "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn there_is_a_log_when_the_folder_is_flushed() {
+    let dir = tempfile::tempdir().unwrap();
+    for _ in 0..2 {
+        let engine = Sqlite::open(&path(&dir)).unwrap();
+        assert!(crate::files::with_suffix(&path(&dir), "-wal").exists());
+        drop(engine);
+    }
+}
+
+#[test]
+fn the_log_is_moved_before_it_gets_long() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut engine = Sqlite::open(&path(&dir)).unwrap();
+    for number in 1..=40 {
+        engine.commit(&[create(number, 1_000_000)]).unwrap();
+        engine.settle().unwrap();
+    }
+    let log_len = crate::files::with_suffix(&path(&dir), "-wal");
+    let log_len = std::fs::metadata(log_len).unwrap().len();
+    assert!(log_len < 10_000_000, "{log_len}");
+}
+
+#[test]
+fn nothing_is_confirmed_into_a_file_that_was_moved_or_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let away = dir.path().join("away.db");
+    let mut engine = Sqlite::open(&path(&dir)).unwrap();
+    engine.commit(&[create(1, 10)]).unwrap();
+    std::fs::rename(path(&dir), &away).unwrap();
+    let is_failed = |engine: &mut Sqlite, number| {
+        let committed = engine.commit(&[create(number, 10)]);
+        matches!(committed, Err(EngineError::Failed(cause)) if cause.contains("moved"))
+    };
+    assert!(is_failed(&mut engine, 2));
+    std::fs::copy(&away, path(&dir)).unwrap();
+    assert!(is_failed(&mut engine, 3));
+    std::fs::remove_file(path(&dir)).unwrap();
+    assert!(is_failed(&mut engine, 4));
 }
 
 #[test]
