@@ -28,6 +28,12 @@ impl From<Code> for ExitCode {
     }
 }
 
+/// Prints a warning on standard error. Without one, nobody reads it, and the program goes on.
+pub(crate) fn warn(warning: &dyn fmt::Display) {
+    let text = format!("passmate-server: warning: {warning}\n");
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
 /// Prints an error and its hint on standard error.
 pub(crate) fn complain(code: Code, error: &dyn fmt::Display, hint: &str) -> ExitCode {
     let text = format!("passmate-server: error: {error}\npassmate-server: hint: {hint}\n");

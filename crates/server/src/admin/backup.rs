@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::{App, Failure};
 use crate::backup::{self, Backup, BackupError, PemPair, staging_in};
 use crate::clock::{now, utc};
-use crate::exit::Code;
+use crate::exit::{Code, warn};
 use crate::files::{self, folder_of, sync_folder_of, with_suffix};
 use crate::store::{StoreError, StoreUrl};
 use crate::tls::{OWN_CERTIFICATE, OWN_KEY};
@@ -88,7 +88,9 @@ pub(super) fn back_up(app: &App, args: &BackupArgs) -> Result<(), Failure> {
     // Make sure that the backup can be read.
     Backup::open(&file)?;
     if let Err(error) = backup::note_last(app.config.notes_folder(), now, args.with_key) {
-        eprintln!("passmate-server: warning: `check` will not know about this backup: {error}");
+        warn(&format_args!(
+            "`check` will not know about this backup: {error}"
+        ));
     }
     let removed = args
         .keep
@@ -362,7 +364,7 @@ fn put_pair(app: &App, pair: &PemPair) -> Result<bool, Failure> {
 /// Prints all findings but the first, which is in the error.
 fn warn_of_others(findings: &[String]) {
     for finding in findings.iter().skip(1) {
-        eprintln!("passmate-server: warning: {finding}");
+        warn(finding);
     }
 }
 

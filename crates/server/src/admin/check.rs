@@ -2,7 +2,7 @@
 //! run beside a server, and changes nothing.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::net::IpAddr;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
@@ -42,10 +42,9 @@ pub(super) fn unconfigured(error: &ConfigError, is_json: bool) -> Failure {
     let message = format!("the configuration cannot be used: {error}");
     if is_json {
         let finding = json!({ "what": message, "do": error.hint() });
-        println!(
-            "{}",
-            json!({ "findings": [finding], "notes": [], "version": 1 })
-        );
+        let object = json!({ "findings": [finding], "notes": [], "version": 1 });
+        // Without a standard output the exit code must be enough.
+        let _ = writeln!(io::stdout(), "{object}");
     }
     Failure::new(Code::Findings, message, error.hint())
 }

@@ -9,7 +9,7 @@ use passmate_proto::{AccountNumber, AuthToken};
 use serde_json::json;
 
 use super::{App, Failure};
-use crate::exit::Code;
+use crate::exit::{Code, warn};
 use crate::files;
 use crate::store::ForeignAccount;
 
@@ -78,10 +78,7 @@ pub(super) fn run(app: &App, args: &ImportSprArgs) -> Result<(), Failure> {
         known += is_new.len() as u64 - new;
     }
     for (name, why) in &skipped {
-        eprintln!(
-            "passmate-server: warning: {} is skipped: {why}",
-            name.escape_debug()
-        );
+        warn(&format_args!("{} is skipped: {why}", name.escape_debug()));
     }
     let text = format!(
         "{taken} accounts imported, {known} exist already, {} files skipped\n",

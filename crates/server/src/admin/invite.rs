@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{App, Failure};
 use crate::clock::{now, utc};
 use crate::config::{Registration, parse_duration};
-use crate::exit::Code;
+use crate::exit::{Code, warn};
 use crate::store::{AuthHash, Invite, Opening};
 
 /// How long an invite is valid, in seconds.
@@ -173,10 +173,7 @@ fn accounts(seats: u32) -> String {
 /// Warns if the configuration ignores invites. The flags of a running server are not known here.
 fn warn_if_ignored(app: &App) {
     if app.config.registration == Registration::Closed {
-        eprintln!(
-            "passmate-server: warning: `registration` is `closed` in this configuration, so no \
-             one can use the invite"
-        );
+        warn(&"`registration` is `closed` in this configuration, so no one can use the invite");
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::fmt::Write;
 
+use super::log::lost_lines;
 use super::metrics::{BOUNDS_MS, Counts, Gauges};
 
 /// The content of `/metrics`.
@@ -132,6 +133,12 @@ pub(crate) fn write(counts: &Counts, gauges: &Gauges) -> String {
         "counter",
         "Btokens that did not match their stored hash when they were read.",
         gauges.commits.damaged,
+    );
+    page.one(
+        "passmate_log_lines_lost_total",
+        "counter",
+        "Lines of the log that could not be written.",
+        lost_lines(),
     );
     page.one(
         "passmate_btoken_memory_bytes",

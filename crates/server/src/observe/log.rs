@@ -1,11 +1,15 @@
 //! The log on standard error, as text or as JSON with one object a line. RUST_LOG sets its level;
 //! the default is `info`.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::{self, FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
 
 use crate::config::LogFormat;
 
@@ -13,6 +17,72 @@ use crate::config::LogFormat;
 const FILTER_DEFAULT: &str = "info,rustls=off";
 /// A lasting condition is logged once in this time.
 const LOG_PAUSE: Duration = Duration::from_secs(10);
+
+/// Lines of the log that could not be written.
+static LOST: AtomicU64 = AtomicU64::new(0);
+
+/// How many lines of the log could not be written since the start.
+pub(crate) fn lost_lines() -> u64 {
+    LOST.load(Ordering::Relaxed)
+}
+
+/// Standard error, as the log needs it: a line that cannot be written, because the disk is full or
+/// nobody reads it any more, is counted and forgotten. The server goes on.
+#[derive(Debug, Clone, Copy)]
+struct Lossy<W>(W);
+
+impl<W: Write> Write for Lossy<W> {
+    /// Writes a whole line, or none of it.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if self.0.write_all(line).is_err() {
+            LOST.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Whether standard error is the journal of systemd, which has a time and a level of its own for
+/// each line.
+fn is_journal() -> bool {
+    std::env::var("JOURNAL_STREAM").is_ok_and(|stream| {
+        let metadata = rustix::fs::fstat(io::stderr());
+        metadata.is_ok_and(|file| stream == format!("{}:{}", file.st_dev, file.st_ino))
+    })
+}
+
+/// The form of a line in the journal: its level as a number of syslog, then the text.
+struct JournalFormat;
+
+impl<S, N> FormatEvent<S, N> for JournalFormat
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut line: fmt::format::Writer<'_>,
+        event: &Event<'_>,
+    ) -> std::fmt::Result {
+        write!(line, "{}", priority(*event.metadata().level()))?;
+        context.format_fields(line.by_ref(), event)?;
+        writeln!(line)
+    }
+}
+
+/// What the journal reads at the beginning of a line, see sd-daemon(3).
+fn priority(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "<3>",
+        Level::WARN => "<4>",
+        Level::INFO => "<6>",
+        Level::DEBUG | Level::TRACE => "<7>",
+    }
+}
 
 /// Starts the log of this process. A second call changes nothing.
 pub(crate) fn init(format: LogFormat) {
@@ -27,11 +97,16 @@ pub(crate) fn init(format: LogFormat) {
     };
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        // It would write its own errors to standard error, and panic if that fails.
+        .log_internal_errors(false)
+        .with_writer(|| Lossy(io::stderr()));
     let _ = match format {
+        LogFormat::Text if is_journal() => {
+            log.with_ansi(false).event_format(JournalFormat).try_init()
+        }
         LogFormat::Text => log
             .with_target(false)
-            .with_ansi(std::io::stderr().is_terminal())
+            .with_ansi(io::stderr().is_terminal())
             .try_init(),
         LogFormat::Json => log
             .json()
@@ -40,7 +115,11 @@ pub(crate) fn init(format: LogFormat) {
             .try_init(),
     };
     if let Some(error) = mistake {
-        tracing::warn!(%error, "RUST_LOG is invalid, so the level is `info`");
+        tracing::warn!(
+            RUST_LOG = asked.as_deref(),
+            %error,
+            "RUST_LOG is invalid, so the level is `info`"
+        );
     }
     // The default hook writes text between the lines of the log.
     std::panic::set_hook(Box::new(|panic| {
@@ -73,6 +152,34 @@ impl LogThrottle {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A log on a full disk.
+    struct Full;
+
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_written_is_counted_and_no_error() {
+        let before = lost_lines();
+        let mut log = Lossy(Full);
+        log.write_all(b"line\n").unwrap();
+        log.flush().unwrap();
+        assert_eq!(lost_lines() - before, 1);
+        let mut kept = Lossy(Vec::new());
+        kept.write_all(b"line\n").unwrap();
+        assert_eq!(
+            (kept.0.as_slice(), lost_lines() - before),
+            (b"line\n".as_slice(), 1)
+        );
+    }
 
     #[test]
     fn a_lasting_condition_is_logged_once() {

@@ -524,3 +524,56 @@ for line in sys.stdin:
         "one refusal, in two forms: {log}"
     );
 }
+
+/// A server whose standard error goes where the shell says.
+fn start_with_log_to(data_dir: &std::path::Path, redirection: &str) -> Program {
+    let program = env!("CARGO_BIN_EXE_passmate-server");
+    let script = format!("exec \"$0\" serve --listen 127.0.0.1:0 {redirection}");
+    let mut shell = Command::new("sh");
+    shell
+        .env_clear()
+        .env("PASSMATE_SERVER_DATA_DIR", data_dir)
+        .args(["-c", &script, program]);
+    Program::spawn(shell, data_dir)
+}
+
+#[test]
+fn it_goes_on_without_its_log() {
+    for redirection in ["2>/dev/full", "2>&-"] {
+        let dir = tempfile::tempdir().unwrap();
+        let program = start_with_log_to(dir.path(), redirection);
+        let account = program.create(b"12345");
+        let mut client = program.greeted();
+        client.send(&update(account, [1; 32]));
+        assert_eq!(client.end(), End::cut());
+        assert_eq!(program.fetch(account).unwrap(), b"12345");
+        program.stop();
+    }
+}
+
+#[test]
+fn the_journal_gets_levels_and_no_times() {
+    let dir = tempfile::tempdir().unwrap();
+    let (reading, writing) = rustix::pipe::pipe().unwrap();
+    let inode = rustix::fs::fstat(&writing).unwrap();
+    let mut command = command(dir.path());
+    command
+        .args(["--listen", "127.0.0.1:0"])
+        .env("RUST_LOG", "no=such=level")
+        .env(
+            "JOURNAL_STREAM",
+            format!("{}:{}", inode.st_dev, inode.st_ino),
+        )
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(writing);
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    let mut log = std::io::BufReader::new(std::fs::File::from(reading));
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut log, &mut line).unwrap();
+    assert!(line.starts_with("<4>RUST_LOG is invalid"), "{line}");
+    assert!(line.contains("no=such=level"), "{line}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
