@@ -376,24 +376,33 @@ pub(crate) fn forget_key_copy(folder: &Path) {
     let _ = fs::remove_file(folder.join(LAST_WITH_KEY));
 }
 
+/// How many accounts the last backup holds, according to the notes in this folder.
+pub(crate) fn last_accounts(folder: &Path) -> Option<u64> {
+    note(folder, LAST)?.lines().nth(1)?.trim().parse().ok()
+}
+
 fn noted(folder: &Path, name: &str) -> Option<i64> {
+    note(folder, name)?.lines().next()?.trim().parse().ok()
+}
+
+fn note(folder: &Path, name: &str) -> Option<String> {
     let mut text = String::new();
     files::open(&folder.join(name))
         .ok()?
         .take(64)
         .read_to_string(&mut text)
         .ok()?;
-    text.trim().parse().ok()
+    Some(text)
 }
 
-/// Notes when the last backup was made.
-pub(crate) fn note_last(folder: &Path, at: i64, has_key: bool) -> io::Result<()> {
+/// Notes when the last backup was made, and how many accounts it holds.
+pub(crate) fn note_last(folder: &Path, at: i64, accounts: u64, has_key: bool) -> io::Result<()> {
     for name in [Some(LAST), has_key.then_some(LAST_WITH_KEY)]
         .into_iter()
         .flatten()
     {
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        writeln!(file, "{at}")?;
+        writeln!(file, "{at}\n{accounts}")?;
         give_to_owner_of(folder, file.as_file())?;
         file.persist(folder.join(name))
             .map_err(|error| error.error)?;

@@ -9,6 +9,8 @@ use crate::files::Disk;
 
 /// A certificate should be renewed this many days before it expires.
 pub(crate) const CERTIFICATE_DAYS_MIN: i64 = 14;
+/// A store that holds less than this share of the accounts of the newest backup has lost some.
+const ACCOUNTS_LEFT_PERCENT_MIN: u64 = 50;
 /// A backup is old after this many days.
 pub(crate) const BACKUP_DAYS_MAX: i64 = 2;
 /// The disk fills up if less than this share of it is free.
@@ -35,6 +37,11 @@ pub(crate) fn free_min_for_growth(disk: Disk) -> u64 {
 /// connections that are closing.
 pub(crate) fn connections_of_descriptors(descriptors: u64) -> u64 {
     descriptors / 5 * 4
+}
+
+/// Whether a store with this many accounts has lost some since a backup with so many.
+pub(crate) fn has_collapsed(accounts: u64, backed_up: u64) -> bool {
+    u128::from(accounts) * 100 < u128::from(backed_up) * u128::from(ACCOUNTS_LEFT_PERCENT_MIN)
 }
 
 /// What is known about a server. A fact that is not known yields no finding.

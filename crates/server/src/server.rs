@@ -17,6 +17,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::backup::last_accounts;
 use crate::config::{AdminAddress, Config, Registration, changed_at_restart};
 use crate::files::{self, LockMode, Locking};
 use crate::health::connections_of_descriptors;
@@ -29,7 +30,7 @@ use crate::observe::{self, AdminListener};
 use crate::service::Service;
 use crate::state::{ListenerSettings, ServerState};
 use crate::store::StoreError;
-use crate::tls::{self, Identity, Pin, TlsError, Warning};
+use crate::tls::{self, Identity, OWN_KEY, Pin, TlsError, Warning};
 use follow_certificate::{files_of, follow_certificate, stamp};
 
 /// How long admitted connections may take to begin an exchange when the server stops.
@@ -64,6 +65,31 @@ pub struct Listening {
     pub layout: Layout,
 }
 
+/// Tells an operator that a store which had accounts has none: its disk is not mounted, or the file
+/// is gone. `had_store` and `had_key` say what there was before the start.
+fn warn_if_emptied(config: &Config, had_store: bool, had_key: bool) {
+    let backed_up = last_accounts(config.notes_folder()).unwrap_or(0);
+    let accounts = || {
+        let sum = config
+            .store
+            .operator_without_upgrade()
+            .and_then(|store| store.sum());
+        sum.map_or(0, |sum| sum.accounts)
+    };
+    let trace = match (had_store, had_key) {
+        (false, true) => "the key of an earlier start",
+        _ if backed_up > 0 && accounts() == 0 => "a backup with accounts",
+        _ => return,
+    };
+    tracing::warn!(
+        store = %config.store,
+        trace,
+        backed_up,
+        "the store is empty, but there was one before: if its disk is not mounted or the file is \
+         gone, stop this server, bring the store back or restore a backup, and start it again"
+    );
+}
+
 impl Server {
     /// Starts a server inside the current tokio runtime. When this returns, clients are served.
     ///
@@ -92,7 +118,10 @@ impl Server {
         let descriptors_max = raise_descriptors();
         tls::make_data_dir(&config.data_dir)?;
         let lock = lock_data_dir(&config.data_dir)?;
+        let had_store = config.store.file().is_none_or(Path::exists);
+        let had_key = config.certificate.is_none() && config.data_dir.join(OWN_KEY).exists();
         let store = config.store.open(on_fatal)?;
+        warn_if_emptied(&config, had_store, had_key);
         let files = files_of(&config.certificate, &config.data_dir);
         let before = stamp(&files);
         let identity = Identity::load(config.certificate.as_ref(), &config.data_dir)?;

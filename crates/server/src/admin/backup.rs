@@ -12,6 +12,7 @@ use crate::backup::{self, Backup, BackupError, PemPair, staging_in};
 use crate::clock::{now, utc};
 use crate::exit::{Code, warn};
 use crate::files::{self, folder_of, sync_folder_of, with_suffix};
+use crate::health;
 use crate::store::{StoreError, StoreUrl};
 use crate::tls::{OWN_CERTIFICATE, OWN_KEY};
 
@@ -30,6 +31,9 @@ pub(super) struct BackupArgs {
     /// Write FILE.2026-11-24T030500Z, and remove all but the newest N backups of that name
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(KEEP_MAX)))]
     keep: Option<u32>,
+    /// Remove surplus backups although the store has lost most of its accounts since the newest one
+    #[arg(long, requires = "keep")]
+    yes: bool,
     /// Include the certificate and its key: the file then lets its holder impersonate this server
     #[arg(long)]
     with_key: bool,
@@ -87,14 +91,19 @@ pub(super) fn back_up(app: &App, args: &BackupArgs) -> Result<(), Failure> {
     })?;
     // Make sure that the backup can be read.
     Backup::open(&file)?;
-    if let Err(error) = backup::note_last(app.config.notes_folder(), now, args.with_key) {
+    if let Err(error) = backup::note_last(
+        app.config.notes_folder(),
+        now,
+        header.accounts,
+        args.with_key,
+    ) {
         warn(&format_args!(
             "`check` will not know about this backup: {error}"
         ));
     }
     let removed = args
         .keep
-        .map(|keep| rotate(&args.file, &file, keep))
+        .map(|keep| rotate(&args.file, &file, keep, header.accounts, args.yes))
         .transpose()?
         .unwrap_or_default();
     let text = format!(
@@ -133,9 +142,20 @@ fn stamp(seconds: i64) -> String {
     time.strftime("%Y-%m-%dT%H%M%SZ").to_string()
 }
 
-/// Removes all but the newest `keep` backups of a name. The backup that was just made stays, even
-/// if others have later times, and so do files that are not backups.
-fn rotate(file: &Path, made_now: &Path, keep: u32) -> Result<Vec<PathBuf>, Failure> {
+/// Removes all but the newest `keep` backups of a name. The backup that was just made stays, and so
+/// do files that are not backups. Backups with later times count as the oldest: a wrong clock made
+/// them.
+///
+/// # Errors
+/// Nothing is removed if the store has lost most of its `accounts` since the newest backup, unless
+/// the operator means it: the backups may be all that is left.
+fn rotate(
+    file: &Path,
+    made_now: &Path,
+    keep: u32,
+    accounts: u64,
+    is_meant: bool,
+) -> Result<Vec<PathBuf>, Failure> {
     let folder = folder_of(file);
     let failed = |error| {
         Failure::from(BackupError::Io {
@@ -156,7 +176,20 @@ fn rotate(file: &Path, made_now: &Path, keep: u32) -> Result<Vec<PathBuf>, Failu
             made.push(folder.join(name));
         }
     }
-    made.sort();
+    made.sort_by_key(|path| (path.as_path() < made_now, path.clone()));
+    let newest = made.last().and_then(|path| Backup::open(path).ok());
+    let backed_up = newest.map_or(0, |newest| newest.header().accounts);
+    if health::has_collapsed(accounts, backed_up) && !is_meant {
+        return Err(Failure::new(
+            Code::Findings,
+            format_args!(
+                "the store has {accounts} accounts, and the newest earlier backup has {backed_up}: \
+                 no backup was removed"
+            ),
+            "if the accounts are lost, restore that backup; if they were deleted on purpose, \
+             repeat the command with --yes",
+        ));
+    }
     let surplus = (made.len() + 1).saturating_sub(usize::try_from(keep).unwrap_or(usize::MAX));
     made.truncate(surplus);
     for path in &made {

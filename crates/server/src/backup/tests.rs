@@ -151,10 +151,11 @@ fn the_time_of_the_last_backup_is_noted() {
     let dir = tempfile::tempdir().unwrap();
     let store = dir.path();
     assert_eq!(last_backup(store), None);
-    note_last(store, 1_700_000_000, true).unwrap();
-    note_last(store, 1_800_000_000, false).unwrap();
+    note_last(store, 1_700_000_000, 7, true).unwrap();
+    note_last(store, 1_800_000_000, 8, false).unwrap();
     assert_eq!(last_with_key(store), Some(1_700_000_000));
     assert_eq!(last_backup(store), Some(1_800_000_000));
+    assert_eq!(last_accounts(store), Some(8));
     fs::write(dir.path().join(LAST), "soon").unwrap();
     assert_eq!(last_backup(store), None);
 }

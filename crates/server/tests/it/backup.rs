@@ -275,6 +275,51 @@ fn files_that_root_makes_belong_to_the_server() {
 }
 
 #[test]
+fn a_store_that_lost_its_accounts_removes_no_backup() {
+    let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let program = start(dir.path(), &[]);
+    for _ in 0..3 {
+        program.create(b"x");
+    }
+    program.stop();
+    let file = place.path().join("nightly");
+    let keep = ["backup", text(&file), "--keep", "1"];
+    ok(operate(dir.path(), &keep));
+    let made = || fs::read_dir(place.path()).unwrap().count();
+    std::thread::sleep(Duration::from_millis(1100));
+    ok(operate(dir.path(), &keep));
+    assert_eq!(made(), 1);
+    // The file is gone, and the server makes an empty one.
+    fs::remove_file(dir.path().join("passmate.db")).unwrap();
+    let program = start(dir.path(), &[]);
+    program.wait_for_log("the store is empty, but there was one before");
+    program.stop();
+    // So it does when it is started again: the last backup had accounts.
+    let program = start(dir.path(), &[]);
+    program.wait_for_log("a backup with accounts");
+    program.stop();
+    std::thread::sleep(Duration::from_millis(1100));
+    let refused = operate(dir.path(), &keep);
+    failed(
+        &refused,
+        31,
+        "the store has 0 accounts, and the newest earlier backup has 3",
+    );
+    assert_eq!(made(), 2, "the new one was made, and the old one stays");
+    std::thread::sleep(Duration::from_millis(1100));
+    ok(operate(dir.path(), &[keep.as_slice(), &["--yes"]].concat()));
+    assert_eq!(made(), 1);
+}
+
+#[test]
+fn a_new_server_is_not_called_emptied() {
+    let dir = tempfile::tempdir().unwrap();
+    start(dir.path(), &[]).stop();
+    let log = start(dir.path(), &[]).log();
+    assert!(!log.contains("empty"), "{log}");
+}
+
+#[test]
 fn rotation_removes_only_old_backups() {
     let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     drop(start(dir.path(), &[]));
@@ -309,7 +354,7 @@ fn rotation_removes_only_old_backups() {
         "nightly.2020-01-05T000000Z",
     ];
     assert_eq!(names, left);
-    // A wrong clock makes backups with future times: they count, but the new one stays.
+    // A wrong clock makes backups with future times: they count as the oldest.
     fs::copy(&file, place.path().join("nightly.2190-01-01T000000Z")).unwrap();
     let said = ok(operate(
         dir.path(),
