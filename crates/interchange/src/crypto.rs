@@ -4,10 +4,12 @@
 
 use aes::Aes256;
 use aes::cipher::array::Array;
+use aes::cipher::consts::U16;
 use aes::cipher::{BlockModeDecrypt, KeyIvInit};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
+use twofish::Twofish;
 use zeroize::Zeroizing;
 
 /// The most rounds of PBKDF2.
@@ -191,12 +193,29 @@ pub(crate) fn decrypt_aes_cbc(
     ciphertext: &[u8],
 ) -> Option<Zeroizing<Vec<u8>>> {
     let iv: &[u8; 16] = iv.try_into().ok()?;
+    decrypt_cbc::<cbc::Decryptor<Aes256>>(KeyIvInit::new(key.into(), iv.into()), ciphertext)
+}
+
+/// As [`decrypt_aes_cbc`], with Twofish under a key of 256 bits.
+pub(crate) fn decrypt_twofish_cbc(
+    key: &[u8; 32],
+    iv: &[u8],
+    ciphertext: &[u8],
+) -> Option<Zeroizing<Vec<u8>>> {
+    let iv: &[u8; 16] = iv.try_into().ok()?;
+    decrypt_cbc::<cbc::Decryptor<Twofish>>(KeyIvInit::new(key.into(), iv.into()), ciphertext)
+}
+
+fn decrypt_cbc<C: BlockModeDecrypt<BlockSize = U16>>(
+    mut cipher: C,
+    ciphertext: &[u8],
+) -> Option<Zeroizing<Vec<u8>>> {
     let mut plaintext = Zeroizing::new(ciphertext.to_vec());
     let (blocks, rest) = Array::slice_as_chunks_mut(&mut plaintext);
     if !rest.is_empty() {
         return None;
     }
-    <cbc::Decryptor<Aes256> as KeyIvInit>::new(key.into(), iv.into()).decrypt_blocks(blocks);
+    cipher.decrypt_blocks(blocks);
     let padding = usize::from(*plaintext.last()?);
     let len = plaintext.len().checked_sub(padding)?;
     let is_padding = (1..=16).contains(&padding)

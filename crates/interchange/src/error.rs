@@ -40,6 +40,15 @@ pub enum ImportError {
     /// The password is wrong.
     #[error("wrong password for the file")]
     WrongSecret,
+    /// The password is wrong, or the key file is another one than that of the file.
+    #[error("wrong password for the file, or the key file of another one")]
+    WrongSecretOrKeyFile,
+    /// The key file cannot be used.
+    #[error("the key file cannot be used: {what}")]
+    KeyFile {
+        /// What is wrong.
+        what: &'static str,
+    },
     /// The file asks for more work or memory than is allowed.
     #[error("the file asks for more than is allowed to derive its key: {what}")]
     TooExpensive {

@@ -3,8 +3,9 @@
 mod bitwarden;
 mod guess;
 pub(crate) mod item;
+mod kdb;
 pub(crate) mod kdbx;
-mod keepass;
+pub(crate) mod keepass;
 mod members;
 mod onepassword;
 pub(crate) mod pass;
@@ -39,7 +40,7 @@ pub enum Format {
     Bitwarden,
     /// Bitwarden's CSV export.
     BitwardenCsv,
-    /// KeePass' and KeePassXC's encrypted file, KDBX 3 and 4.
+    /// KeePass' and KeePassXC's encrypted file, KDBX 3 and 4, and that of KeePass 1.
     Keepass,
     /// KeePass' and KeePassXC's XML export.
     KeepassXml,
@@ -90,7 +91,7 @@ const FORMATS: &[(Format, &str, &str)] = &[
     (
         Format::Keepass,
         "keepass",
-        "KeePass and KeePassXC: .kdbx of version 3 or 4, with a password",
+        "KeePass and KeePassXC: .kdbx and .kdb, with a password, a key file or both",
     ),
     (
         Format::KeepassXml,
@@ -180,7 +181,7 @@ pub struct ReadOptions<'a> {
     /// The password of the file, not that of the vault. It is ignored if the file is not encrypted.
     /// If it is wrong, its [other form](Passphrase::other_form) is tried.
     pub secret: Option<&'a Passphrase>,
-    /// The content of KeePass' key file.
+    /// The content of KeePass' key file. Without a secret, the file is opened with it alone.
     pub key_file: Option<&'a [u8]>,
     /// Learns how far a long key derivation is.
     pub progress: Option<&'a Progress>,
@@ -210,7 +211,8 @@ impl std::fmt::Debug for ReadOptions<'_> {
 ///
 /// # Errors
 /// [`ImportError::SecretNeeded`] if the file is encrypted and there is no secret. No key was
-/// derived then. See [`ImportError`] for the rest.
+/// derived then, unless there is a key file: it is tried without a password first, because a file
+/// may need nothing else. See [`ImportError`] for the rest.
 pub fn parse(
     format: Format,
     bytes: &[u8],
@@ -276,7 +278,12 @@ fn try_forms(
     let Some(secret) = options.secret else {
         return read(options);
     };
-    let is_wrong = |error: &ImportError| matches!(error, ImportError::WrongSecret);
+    let is_wrong = |error: &ImportError| {
+        matches!(
+            error,
+            ImportError::WrongSecret | ImportError::WrongSecretOrKeyFile
+        )
+    };
     let read = |secret: &Passphrase| {
         let secret = Some(secret);
         read(ReadOptions { secret, ..options })
@@ -310,7 +317,7 @@ fn parse_with(
         Format::Pmate | Format::Passmate1 => passmate::read_desktop(bytes, secret),
         Format::Bitwarden => bitwarden::read(bytes, secret),
         Format::BitwardenCsv => tables::read(bytes, tables::BITWARDEN),
-        Format::Keepass => kdbx::read(bytes, secret),
+        Format::Keepass => keepass::read(bytes, options),
         Format::KeepassXml => keepass::read_xml(bytes),
         Format::KeepassCsv => tables::read(bytes, tables::KEEPASSXC),
         Format::ChromeCsv => tables::read(bytes, tables::CHROME),

@@ -3,6 +3,7 @@
 pub(crate) mod csv;
 pub(crate) mod json;
 pub(crate) mod kdbx;
+pub(crate) mod kpex;
 pub(crate) mod xml;
 pub(crate) mod yaml;
 pub(crate) mod zip;

@@ -369,7 +369,8 @@ pub(crate) fn clean_part(part: &str) -> String {
     clean(part).replace('/', &SLASH.to_string())
 }
 
-fn clean(name: &str) -> String {
+/// The name without control characters, and without blanks at both ends.
+pub(crate) fn clean(name: &str) -> String {
     let blank = |character: char| {
         if character.is_control() {
             ' '

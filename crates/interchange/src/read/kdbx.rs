@@ -1,15 +1,16 @@
-//! KeePass' encrypted file, KDBX 3.1, 4.0 and 4.1, opened with a password.
+//! KeePass' encrypted file, KDBX 3.1, 4.0 and 4.1, opened with a password, a key file or both.
 //!
 //! | part | 3.1 | 4 |
 //! | --- | --- | --- |
 //! | signature, version | 12 bytes | 12 bytes |
 //! | header | id (1), length (2), value, until id 0 | id (1), length (4), value, until id 0 |
-//! | proof of the password | 32 known bytes begin the plaintext | SHA-256 and HMAC of the header |
-//! | body | AES-256-CBC over blocks with a SHA-256 | blocks with an HMAC, of AES or ChaCha20 |
+//! | proof of the key | 32 known bytes begin the plaintext | SHA-256 and HMAC of the header |
+//! | proof of the header | its SHA-256 in the XML | the same |
+//! | body | one ciphertext over blocks with a SHA-256 | blocks with an HMAC, of one ciphertext |
 //! | content | XML, may be compressed | inner header, then XML; may be compressed |
 //!
-//! Protected values are encrypted once more, with a stream cipher. Key files, hardware keys and
-//! Twofish are not supported.
+//! The ciphers are AES-256 and Twofish in CBC mode, and ChaCha20. Protected values are encrypted
+//! once more, with a stream cipher. Hardware keys are not supported.
 
 use std::io::Read;
 
@@ -17,19 +18,22 @@ use aes::Aes256;
 use aes::cipher::{BlockCipherEncrypt, KeyInit, KeyIvInit, StreamCipher};
 use argon2::{Algorithm, Version};
 use chacha20::ChaCha20;
+use data_encoding::BASE64;
 use flate2::read::GzDecoder;
-use passmate_vault::Passphrase;
 use zeroize::Zeroizing;
 
-use super::{Imported, keepass};
+use super::keepass::key::{CompositeKey, key_of_file};
+use super::{Imported, ReadOptions, keepass};
 use crate::crypto::{
-    Argon2Cost, KdfError, Key, decrypt_aes_cbc, derive_argon2, is_hmac_sha256, sha256,
+    Argon2Cost, KdfError, Key, decrypt_aes_cbc, decrypt_twofish_cbc, derive_argon2, is_hmac_sha256,
+    sha256,
 };
 use crate::error::ImportError;
 use crate::syntax::kdbx::{
     CIPHER_AES, CIPHER_CHACHA20, CIPHER_TWOFISH, InnerStream, KDF_AES, KDF_AES_4, KDF_ARGON2D,
-    KDF_ARGON2ID, SIGNATURE, SIGNATURE_KDB, sha512,
+    KDF_ARGON2ID, SIGNATURE, sha512,
 };
+use crate::syntax::xml::Node;
 use crate::syntax::{json, xml};
 
 /// The most rounds of AES-KDF.
@@ -47,17 +51,16 @@ const BLOCK: ImportError = ImportError::Damaged {
     what: "one of its blocks was changed",
 };
 
+const HEADER_CHANGED: ImportError = ImportError::Damaged {
+    what: "its header was changed",
+};
+
 /// Reads a file.
-pub(crate) fn read(bytes: &[u8], secret: Option<&Passphrase>) -> Result<Imported, ImportError> {
+pub(crate) fn read(bytes: &[u8], options: ReadOptions<'_>) -> Result<Imported, ImportError> {
     let mut bytes_left = Bytes(bytes);
     let signature: [u8; 8] = bytes_left.array().map_err(|_| ImportError::NotThisFormat {
         expected: "a KeePass file",
     })?;
-    if signature == SIGNATURE_KDB {
-        return Err(ImportError::NotSupported {
-            what: "the format of KeePass 1",
-        });
-    }
     if signature != SIGNATURE {
         return Err(ImportError::NotThisFormat {
             expected: "a KeePass file",
@@ -74,17 +77,44 @@ pub(crate) fn read(bytes: &[u8], secret: Option<&Passphrase>) -> Result<Imported
     let header_len = bytes.len() - bytes_left.0.len();
     let header_bytes = bytes.get(..header_len).ok_or(CUT)?;
     header.kdf.check()?;
-    let secret = secret.ok_or(ImportError::SecretNeeded)?;
-    let composite = Zeroizing::new(sha256(&[&sha256(&[secret.as_bytes()])]));
-    let transformed = header.kdf.derive(&composite)?;
+    let parts = CompositeKey::of(&options, key_of_file)?;
+    let transformed = header.kdf.derive(&composite_of(&parts))?;
     let key = Zeroizing::new(sha256(&[header.master_seed, transformed.as_slice()]));
-    let (xml, mut stream) = if major == 4 {
-        open_4(header_bytes, &header, &transformed, &key, bytes_left)?
+    let opened = if major == 4 {
+        open_4(header_bytes, &header, &transformed, &key, bytes_left)
     } else {
-        open_3(&header, &key, bytes_left.0)?
+        open_3(&header, &key, bytes_left.0)
     };
+    let (xml, mut stream) = opened.map_err(|error| match error {
+        ImportError::WrongSecret => parts.wrong(),
+        error => error,
+    })?;
     let tree = xml::read(json::text_of(&xml)?, &mut |bytes| stream.apply(bytes))?;
+    if !has_header_hash(&tree, header_bytes) {
+        return Err(HEADER_CHANGED);
+    }
     keepass::read_tree(&tree)
+}
+
+/// The SHA-256 of the hashes of the parts of the key.
+fn composite_of(parts: &CompositeKey<'_>) -> Key {
+    let password = parts.password.map(|password| sha256(&[password]));
+    let password = password.as_ref().map_or(&[][..], |hash| hash);
+    let key_file = parts
+        .key_file
+        .as_ref()
+        .map_or(&[][..], |key| key.as_slice());
+    Zeroizing::new(sha256(&[password, key_file]))
+}
+
+/// Whether the XML has the hash of this header, or none. In KDBX 3 nothing else proves the header,
+/// and a changed one decrypts protected values to something else.
+fn has_header_hash(tree: &Node, header: &[u8]) -> bool {
+    let hash = tree
+        .child("Meta")
+        .map_or("", |meta| meta.text_of("HeaderHash"));
+    let hash = hash.trim();
+    hash.is_empty() || hash == BASE64.encode(&sha256(&[header]))
 }
 
 fn open_4(
@@ -96,9 +126,7 @@ fn open_4(
 ) -> Result<(Zeroizing<Vec<u8>>, InnerStream), ImportError> {
     let hash: [u8; 32] = bytes.array()?;
     if hash != sha256(&[header_bytes]) {
-        return Err(ImportError::Damaged {
-            what: "its header was changed",
-        });
+        return Err(HEADER_CHANGED);
     }
     let base = Zeroizing::new(sha512(&[header.master_seed, transformed.as_slice(), &[1]]));
     let block_key = |index: u64| Zeroizing::new(sha512(&[&index.to_le_bytes(), base.as_slice()]));
@@ -179,17 +207,17 @@ fn open_3(
 }
 
 /// Bytes that are read from the front.
-struct Bytes<'a>(&'a [u8]);
+pub(super) struct Bytes<'a>(pub(super) &'a [u8]);
 
 impl<'a> Bytes<'a> {
-    fn take(&mut self, len: u32) -> Result<&'a [u8], ImportError> {
+    pub(super) fn take(&mut self, len: u32) -> Result<&'a [u8], ImportError> {
         let len = usize::try_from(len).map_err(|_| CUT)?;
         let (taken, rest) = self.0.split_at_checked(len).ok_or(CUT)?;
         self.0 = rest;
         Ok(taken)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], ImportError> {
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], ImportError> {
         let (taken, rest) = self.0.split_first_chunk().ok_or(CUT)?;
         self.0 = rest;
         Ok(*taken)
@@ -233,9 +261,9 @@ impl<'a> Header<'a> {
                 .map_err(|_| HEADER)
         };
         let cipher = value(2)?.try_into().map_err(|_| HEADER)?;
-        if cipher == CIPHER_TWOFISH {
+        if !matches!(cipher, CIPHER_AES | CIPHER_CHACHA20 | CIPHER_TWOFISH) {
             return Err(ImportError::NotSupported {
-                what: "the cipher Twofish",
+                what: "an unknown cipher",
             });
         }
         let kdf = if major == 3 {
@@ -275,6 +303,7 @@ impl<'a> Header<'a> {
     fn decrypt(&self, key: &Key, ciphertext: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         match self.cipher {
             CIPHER_AES => decrypt_aes_cbc(key, self.iv, ciphertext),
+            CIPHER_TWOFISH => decrypt_twofish_cbc(key, self.iv, ciphertext),
             CIPHER_CHACHA20 => {
                 let nonce: &[u8; 12] = self.iv.try_into().ok()?;
                 let mut plaintext = Zeroizing::new(ciphertext.to_vec());
@@ -405,28 +434,14 @@ impl<'a> Kdf<'a> {
     /// Refuses expensive parameters, before the person is asked for a password.
     fn check(&self) -> Result<(), KdfError> {
         match self {
-            Self::Aes { rounds, .. } if *rounds > AES_ROUNDS_MAX => Err(KdfError::TooExpensive {
-                what: format!("AES-KDF with {rounds} rounds"),
-            }),
-            Self::Aes { .. } => Ok(()),
+            Self::Aes { rounds, .. } => check_aes(*rounds),
             Self::Argon2 { cost, .. } => cost.check(),
         }
     }
 
     fn derive(&self, composite: &Key) -> Result<Key, KdfError> {
         match self {
-            Self::Aes { seed, rounds } => {
-                let cipher = <Aes256 as KeyInit>::new(seed.into());
-                let (left, right) = composite.split_at(16);
-                let block =
-                    |half: &[u8]| <[u8; 16]>::try_from(half).expect("half of 32 bytes is 16 bytes");
-                let mut blocks = [block(left).into(), block(right).into()];
-                for _ in 0..*rounds {
-                    cipher.encrypt_blocks(&mut blocks);
-                }
-                let [left, right] = &blocks;
-                Ok(Zeroizing::new(sha256(&[left, right])))
-            }
+            Self::Aes { seed, rounds } => Ok(derive_aes(seed, *rounds, composite)),
             Self::Argon2 {
                 algorithm,
                 version,
@@ -435,4 +450,27 @@ impl<'a> Kdf<'a> {
             } => derive_argon2(*algorithm, *version, composite.as_slice(), salt, *cost),
         }
     }
+}
+
+/// Refuses more rounds than are allowed.
+pub(super) fn check_aes(rounds: u64) -> Result<(), KdfError> {
+    if rounds > AES_ROUNDS_MAX {
+        return Err(KdfError::TooExpensive {
+            what: format!("AES-KDF with {rounds} rounds"),
+        });
+    }
+    Ok(())
+}
+
+/// The SHA-256 of the key after that many rounds of AES-256.
+pub(super) fn derive_aes(seed: &[u8; 32], rounds: u64, composite: &Key) -> Key {
+    let cipher = <Aes256 as KeyInit>::new(seed.into());
+    let (left, right) = composite.split_at(16);
+    let block = |half: &[u8]| <[u8; 16]>::try_from(half).expect("half of 32 bytes is 16 bytes");
+    let mut blocks = [block(left).into(), block(right).into()];
+    for _ in 0..rounds {
+        cipher.encrypt_blocks(&mut blocks);
+    }
+    let [left, right] = &blocks;
+    Zeroizing::new(sha256(&[left, right]))
 }

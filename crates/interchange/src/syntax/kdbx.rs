@@ -1,8 +1,11 @@
-//! The parts of KeePass' encrypted file that reading and writing share: constants, and the cipher
-//! of protected values.
+//! The parts of KeePass' encrypted file that reading and writing share: constants, the cipher of
+//! protected values, and the text of tags and times.
 
 use chacha20::ChaCha20;
 use chacha20::cipher::{KeyIvInit, StreamCipher};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use salsa20::Salsa20;
 use sha2::{Digest, Sha512};
 use zeroize::Zeroizing;
@@ -30,6 +33,33 @@ pub(crate) const KDF_ARGON2ID: [u8; 16] =
 /// The id of ChaCha20 among the ciphers of protected values.
 pub(crate) const INNER_CHACHA20: u32 = 3;
 const SALSA20_NONCE: [u8; 8] = [0xE8, 0x30, 0x09, 0x4B, 0x97, 0x20, 0x5D, 0x2A];
+
+/// The string in which our exports keep the exact text of the field `otp`, if the strings of other
+/// programs cannot hold it.
+pub(crate) const OTP_EXACT: &str = "Passmate otp";
+/// The begin of the strings with further addresses, of Keepass2Android and KeePassXC.
+pub(crate) const FURTHER_URL: &str = "KP2A_URL";
+
+/// The parts of a text with tags, which are separated by semicolons or commas.
+pub(crate) fn tags_of(text: &str) -> impl Iterator<Item = &str> {
+    let tags = text.split([';', ',']).map(str::trim);
+    tags.filter(|tag| !tag.is_empty())
+}
+
+/// The value of a field `expires`: a date if the time is midnight, else the time.
+pub(crate) fn expiry_of(seconds: i64) -> Option<String> {
+    let time = Timestamp::from_second(seconds).ok()?.to_string();
+    Some(time.strip_suffix("T00:00:00Z").unwrap_or(&time).to_owned())
+}
+
+/// The time of a field `expires`, in seconds since 1970. A date counts from its begin.
+pub(crate) fn seconds_of_expiry(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let date = || text.parse::<Date>().ok()?.to_zoned(TimeZone::UTC).ok();
+    let time = text.parse::<Timestamp>().ok();
+    let time = time.or_else(|| Some(date()?.timestamp()))?;
+    Some(time.as_second())
+}
 
 /// The stream cipher of protected values.
 pub(crate) enum InnerStream {

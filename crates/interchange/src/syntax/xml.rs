@@ -1,5 +1,5 @@
-//! The XML of KeePass as a tree of elements with their text. The only attribute that counts is
-//! `Protected`.
+//! The XML of KeePass as a tree of elements with their text. The only attributes that count are
+//! `Protected`, and `Hash` in a key file.
 //!
 //! A document type is refused, so there are only the five entities of XML itself. The depth and the
 //! number of elements are limited.
@@ -23,6 +23,10 @@ pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) text: Zeroizing<String>,
     pub(crate) children: Vec<Node>,
+    /// The attribute `Hash`.
+    pub(crate) hash: Option<String>,
+    /// Whether the decrypted bytes are not UTF-8, so that the element has no text.
+    pub(crate) is_binary: bool,
     is_protected: bool,
 }
 
@@ -79,9 +83,9 @@ pub(crate) fn read(text: &str, unprotect: &mut dyn FnMut(&mut [u8])) -> Result<N
                             .map_err(|_| not_xml())?,
                     );
                     unprotect(&mut bytes);
-                    let plain = std::str::from_utf8(&bytes).unwrap_or_default();
-                    // A protected attachment may be any bytes. Attachments are only counted.
-                    node.text = Zeroizing::new(plain.to_owned());
+                    let plain = std::str::from_utf8(&bytes);
+                    node.is_binary = plain.is_err();
+                    node.text = Zeroizing::new(plain.unwrap_or_default().to_owned());
                 }
                 stack.last_mut().ok_or_else(not_xml)?.children.push(node);
             }
@@ -120,8 +124,11 @@ fn begin(start: &BytesStart<'_>) -> Option<Node> {
     let protected = start.try_get_attribute("Protected").ok()?;
     let is_protected =
         protected.is_some_and(|attribute| attribute.value.eq_ignore_ascii_case("true"));
+    let hash = start.try_get_attribute("Hash").ok()?;
+    let hash = hash.map(|attribute| attribute.value.trim().to_owned());
     Some(Node {
         name: start.name().as_ref().to_owned(),
+        hash,
         is_protected,
         ..Node::default()
     })

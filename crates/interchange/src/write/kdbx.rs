@@ -335,7 +335,7 @@ mod tests {
 
     use super::*;
     use crate::error::ImportError;
-    use crate::read::kdbx;
+    use crate::read::{ReadOptions, kdbx};
 
     fn passphrase() -> Passphrase {
         Passphrase::from("correct horse".to_owned())
@@ -387,7 +387,7 @@ mod tests {
         ];
         let file =
             write_entries(&entries, &passphrase(), &mut UnwrapErr(getrandom::SysRng)).unwrap();
-        let imported = kdbx::read(&file, Some(&passphrase())).unwrap();
+        let imported = kdbx::read(&file, ReadOptions::with_secret(Some(&passphrase()))).unwrap();
         assert!(imported.losses.is_empty(), "{:?}", imported.losses);
         let mut read: Vec<(String, Vec<(String, String)>)> = imported
             .items
@@ -417,7 +417,11 @@ mod tests {
         ];
         assert_eq!(read, expected);
         assert_eq!(
-            kdbx::read(&file, Some(&Passphrase::from("wrong".to_owned()))).unwrap_err(),
+            kdbx::read(
+                &file,
+                ReadOptions::with_secret(Some(&Passphrase::from("wrong".to_owned())))
+            )
+            .unwrap_err(),
             ImportError::WrongSecret
         );
     }
@@ -436,7 +440,10 @@ mod tests {
         let file = write_entries(&entries, &passphrase(), &mut rng).unwrap();
         assert!(file.len() > BLOCK_LEN);
         assert_eq!(
-            kdbx::read(&file, Some(&passphrase())).unwrap().items.len(),
+            kdbx::read(&file, ReadOptions::with_secret(Some(&passphrase())))
+                .unwrap()
+                .items
+                .len(),
             1
         );
         let again = write_entries(&entries, &passphrase(), &mut rng).unwrap();

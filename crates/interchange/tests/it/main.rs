@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod ids;
+mod keepass;
 mod lengths;
 mod odd;
 mod present;
