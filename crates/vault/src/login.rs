@@ -33,6 +33,8 @@ pub enum FieldRole {
     Card,
     /// A part of a person's name.
     Person,
+    /// A key that only its owner has, such as one of SSH.
+    PrivateKey,
     /// A key that is meant for others.
     PublicKey,
     /// Tells a person which account this is, without being needed to log in.
@@ -50,7 +52,7 @@ pub enum FieldRole {
 }
 
 impl FieldRole {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::User,
         Self::Password,
         Self::Url,
@@ -59,6 +61,7 @@ impl FieldRole {
         Self::Ssid,
         Self::Card,
         Self::Person,
+        Self::PrivateKey,
         Self::PublicKey,
         Self::Label,
         Self::PasswordRule,
@@ -89,6 +92,7 @@ impl FieldRole {
             Self::Ssid => &["ssid"],
             Self::Card => &["card number", "cardholder name", "cardholder"],
             Self::Person => &["first name", "last name", "full name"],
+            Self::PrivateKey => &["private key", "private-key", "private_key"],
             Self::PublicKey => &["public key", "public-key", "public_key", "fingerprint"],
             Self::Label => &["host", "account", "name"],
             Self::PasswordRule => &["password rule", "password rules", "passwordrules"],
@@ -251,6 +255,8 @@ pub enum Kind {
     Card,
     /// A person's data.
     Identity,
+    /// A pair of keys, as for SSH, without a password.
+    SshKey,
     /// An account on a site or in a program.
     Login,
     /// Text and nothing else.
@@ -275,6 +281,8 @@ impl Kind {
             Self::Card
         } else if has(FieldRole::Person) {
             Self::Identity
+        } else if has(FieldRole::PrivateKey) && !has(FieldRole::Password) {
+            Self::SshKey
         } else if has(FieldRole::User) || has(FieldRole::Password) || has(FieldRole::Url) {
             Self::Login
         } else if !roles.is_empty() && roles.iter().all(|role| *role == Some(FieldRole::Notes)) {
@@ -448,6 +456,8 @@ mod tests {
             (&["ssid", "password"][..], Kind::Wifi),
             (&["cardholder name", "number", "code", "notes"], Kind::Card),
             (&["first name", "last name", "email"], Kind::Identity),
+            (&["private key", "public key", "user"], Kind::SshKey),
+            (&["private key", "password"], Kind::Login),
             (&["pass"], Kind::Login),
             (&["url", "notes"], Kind::Login),
             (&["Notes"], Kind::Note),
