@@ -12,7 +12,6 @@ use rand_core::UnwrapErr;
 use zeroize::Zeroizing;
 
 use crate::answer::Reply;
-use crate::otp::Otp;
 use crate::problem::{Problem, ProblemKind};
 use crate::session::{Session, SessionError};
 use crate::share::paper::{Sheet, make_sheet};
@@ -45,6 +44,8 @@ pub struct Exported {
     pub bytes: Zeroizing<Vec<u8>>,
     /// What it does not carry.
     pub losses: Vec<Loss>,
+    /// What the other program may refuse or take for something else.
+    pub warnings: Vec<Loss>,
     /// The number of records.
     pub records: usize,
 }
@@ -54,6 +55,7 @@ impl fmt::Debug for Exported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Exported")
             .field("losses", &self.losses)
+            .field("warnings", &self.warnings)
             .field("records", &self.records)
             .finish_non_exhaustive()
     }
@@ -63,28 +65,26 @@ impl fmt::Debug for Exported {
 pub(crate) fn export(session: &Session, form: ExportForm) -> Reply<Exported> {
     let vault = session.vault();
     let records = vault.view().records().len();
-    let Written { bytes, losses } = match form {
+    let written = match form {
         ExportForm::Paper => Written {
             bytes: Zeroizing::new(paper(session, records)?.as_bytes().to_vec()),
             losses: Vec::new(),
+            warnings: Vec::new(),
         },
         ExportForm::File(format) => {
             let params = session.params();
             session
                 .with_passphrase(|passphrase| {
-                    let options = WriteOptions {
-                        passphrase,
-                        params,
-                        otp_address: Otp::address_of,
-                    };
+                    let options = WriteOptions { passphrase, params };
                     write(format, vault, options, &mut UnwrapErr(SysRng))
                 })
                 .map_err(problem_of)?
         }
     };
     Ok(Exported {
-        bytes,
-        losses,
+        bytes: written.bytes,
+        losses: written.losses,
+        warnings: written.warnings,
         records,
     })
 }

@@ -13,8 +13,9 @@ use data_encoding::BASE64;
 use passmate_vault::format::container::{ContainerError, Params, make_container};
 use passmate_vault::format::{EncodeError, Purpose, encode_passmate2, encode_v3};
 use passmate_vault::login::Login;
+use passmate_vault::record::Change;
 use passmate_vault::view::{View, ViewField, ViewRecord};
-use passmate_vault::{Document, Passphrase, RecordId, Vault};
+use passmate_vault::{Document, Passphrase, RecordId, Text, Vault};
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
@@ -53,9 +54,6 @@ pub struct WriteOptions<'a> {
     pub passphrase: &'a Passphrase,
     /// The key derivation of Passmate's own vault files.
     pub params: Params,
-    /// Makes an `otpauth:` address out of the secret of one-time codes and a label. If it returns
-    /// `None`, the secret is written as it is.
-    pub otp_address: fn(&str, &str) -> Option<Zeroizing<String>>,
 }
 
 impl std::fmt::Debug for WriteOptions<'_> {
@@ -73,12 +71,15 @@ pub struct Written {
     pub bytes: Zeroizing<Vec<u8>>,
     /// The parts of the vault that are not in the file.
     pub losses: Vec<Loss>,
+    /// What the other program may refuse or take for something else, although it is in the file.
+    pub warnings: Vec<Loss>,
 }
 
 impl std::fmt::Debug for Written {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Written")
             .field("losses", &self.losses)
+            .field("warnings", &self.warnings)
             .finish_non_exhaustive()
     }
 }
@@ -112,7 +113,7 @@ pub fn write(
     options: WriteOptions<'_>,
     rng: &mut impl CryptoRng,
 ) -> Result<Written, ExportError> {
-    let mut losses = Vec::new();
+    let mut notices = Notices::default();
     let bytes = match format {
         ExportFormat::Passmate => {
             let plaintext = encode_v3(&Document::new(vault.clone()))?;
@@ -122,7 +123,7 @@ pub fn write(
             // The import key is of no use there, so it is no loss.
             let copy = encode_passmate2(&without_key(vault), Purpose::Primary)?;
             if copy.omitted > 0 {
-                losses.push(Loss::of_file(format!(
+                notices.losses.push(Loss::of_file(format!(
                     "{} changes of the history are left out, \
                      because Passmate 2 would refuse the file",
                     copy.omitted
@@ -130,11 +131,15 @@ pub fn write(
             }
             seal(&copy.plaintext, options, rng)?
         }
-        ExportFormat::Kdbx => kdbx::write(&vault.view(), options, rng)?,
-        ExportFormat::Bitwarden => bitwarden::write(&vault.view()),
-        ExportFormat::Csv => csv::write(&vault.view()),
+        ExportFormat::Kdbx => kdbx::write(&vault.view(), options, &mut notices, rng)?,
+        ExportFormat::Bitwarden => bitwarden::write(&vault.view(), &mut notices.warnings),
+        ExportFormat::Csv => csv::write(&vault.view(), &mut notices.warnings),
     };
-    Ok(Written { bytes, losses })
+    Ok(Written {
+        bytes,
+        losses: notices.losses,
+        warnings: notices.warnings,
+    })
 }
 
 /// The id that a record has in a file of this format, as its reader knows it.
@@ -152,6 +157,13 @@ fn seal(
     rng: &mut impl CryptoRng,
 ) -> Result<Zeroizing<Vec<u8>>, ContainerError> {
     make_container(plaintext, options.passphrase, options.params, rng).map(Zeroizing::new)
+}
+
+/// What a writer has to say about a file.
+#[derive(Default)]
+struct Notices {
+    losses: Vec<Loss>,
+    warnings: Vec<Loss>,
 }
 
 /// A record, prepared for another program.
@@ -177,6 +189,35 @@ fn entries<'a>(view: &View<'a>) -> impl Iterator<Item = Entry<'a>> {
     })
 }
 
+impl<'a> Entry<'a> {
+    /// The fields that have no place of their own, as names and values, without those in `places`.
+    fn other_fields(
+        &self,
+        places: &[Option<ViewField<'a>>],
+    ) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+        let names: Vec<&Text> = places.iter().flatten().map(|field| field.name).collect();
+        let others = self.login.others.iter();
+        others
+            .filter(move |field| !names.contains(&field.name))
+            .map(|field| (field.name.to_string_lossy(), field.value.to_string_lossy()))
+    }
+
+    /// The path, as a loss names it.
+    fn path(&self) -> String {
+        self.record.path.to_string_lossy().into_owned()
+    }
+
+    /// The times of the first and the last change, in seconds since 1970.
+    fn times(&self) -> (i64, i64) {
+        let changes = self.record.record.changes().iter();
+        let times = changes.filter_map(|change| change.stamp.deciding_seconds());
+        (
+            times.clone().min().unwrap_or_default(),
+            times.max().unwrap_or_default(),
+        )
+    }
+}
+
 /// The value of a field; empty if it is not set.
 fn value_of<'v>(field: &'v Option<ViewField<'_>>) -> Cow<'v, str> {
     field
@@ -184,16 +225,49 @@ fn value_of<'v>(field: &'v Option<ViewField<'_>>) -> Cow<'v, str> {
         .map_or(Cow::Borrowed(""), |field| field.value.to_string_lossy())
 }
 
-/// The fields that have no place of their own, as names and values.
-fn other_fields<'v>(login: &'v Login<'_>) -> impl Iterator<Item = (Cow<'v, str>, Cow<'v, str>)> {
-    let further = login.further_urls.iter();
-    further
-        .chain(&login.others)
-        .map(|field| (field.name.to_string_lossy(), field.value.to_string_lossy()))
+/// A value that a field had before, with the times at which it was set and replaced.
+struct Earlier {
+    value: Zeroizing<String>,
+    since: i64,
+    until: i64,
+}
+
+/// The values that a field had before, the oldest first. Times are in seconds since 1970.
+fn earlier_values(history: &[Change]) -> Vec<Earlier> {
+    let mut earlier = Vec::new();
+    let mut present: Option<(Zeroizing<String>, i64)> = None;
+    let mut changes = history
+        .iter()
+        .filter(|change| !change.is_purged())
+        .filter_map(|change| Some((change.stamp.deciding_seconds()?, change)))
+        .peekable();
+    while let Some((time, change)) = changes.next() {
+        // Of several changes at one time, people only saw the last one.
+        if changes.peek().is_some_and(|(next, _)| *next == time) {
+            continue;
+        }
+        let value = change.value.shown();
+        let value = value.map(|value| Zeroizing::new(value.to_string_lossy().into_owned()));
+        let is_same = |(present, _): &(Zeroizing<String>, i64)| value.as_ref() == Some(present);
+        if present.as_ref().is_some_and(is_same) {
+            continue;
+        }
+        if let Some((value, since)) = present.take() {
+            earlier.push(Earlier {
+                value,
+                since,
+                until: time,
+            });
+        }
+        present = value.map(|value| (value, time));
+    }
+    earlier
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use passmate_vault::record::Domain;
+
     use super::*;
 
     /// A vault with a record that is hard to write, a record without fields, and a deleted record.
@@ -233,7 +307,7 @@ pub(crate) mod tests {
         assert_eq!(value_of(&login.url), "https://shop.example");
         assert_eq!(value_of(&login.notes), "one\ntwo");
         assert_eq!(value_of(&login.otp), "GEZDGNBV");
-        let others: Vec<_> = other_fields(login).collect();
+        let others: Vec<_> = entry.other_fields(&[]).collect();
         assert_eq!(
             others,
             [
@@ -245,11 +319,37 @@ pub(crate) mod tests {
 
     #[test]
     fn debug_redacts_a_written_file() {
-        let bytes = csv::write(&vault().view());
+        let bytes = csv::write(&vault().view(), &mut Vec::new());
         let written = Written {
             bytes,
             losses: Vec::new(),
+            warnings: Vec::new(),
         };
-        assert_eq!(format!("{written:?}"), "Written { losses: [], .. }");
+        assert_eq!(
+            format!("{written:?}"),
+            "Written { losses: [], warnings: [], .. }"
+        );
+    }
+
+    #[test]
+    fn earlier_values_have_the_times_at_which_they_were_seen() {
+        let mut vault = Vault::new();
+        let id = "A".into();
+        vault.create_record("A".into(), "x", 1).unwrap();
+        for (time, value) in [(10, "a"), (20, "a"), (30, "b"), (50, "a"), (60, "c")] {
+            vault.set(&id, "f", value, time).unwrap();
+        }
+        vault.unset(&id, "f", 70).unwrap();
+        vault.set(&id, "f", "d", 80).unwrap();
+        let history = vault
+            .record(&id)
+            .unwrap()
+            .history(Domain::User, &"f".into());
+        let earlier: Vec<_> = earlier_values(history)
+            .into_iter()
+            .map(|earlier| (earlier.value.to_string(), earlier.since, earlier.until))
+            .collect();
+        let expected = [("a", 10, 30), ("b", 30, 50), ("a", 50, 60), ("c", 60, 70)];
+        assert_eq!(earlier, expected.map(|(v, s, u)| (v.to_owned(), s, u)));
     }
 }

@@ -27,7 +27,7 @@ enum Format {
     Passmate,
     /// A vault of the original Passmate 2 with the history, under the same passphrase
     Passmate2,
-    /// A KeePass database (KDBX 4) without the history, under the same passphrase
+    /// A KeePass database (KDBX 4) with earlier values, under the same passphrase
     Kdbx,
     /// An HTML page to print, with the sync key as text and QR code: it restores the vault from its
     /// server
@@ -77,7 +77,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
             .confirm(&format!("{what} will be unencrypted in {place}. Go on?"))?;
     }
     let exported = plain(vault.export(form))?;
-    for loss in exported.losses {
+    for loss in exported.losses.iter().chain(&exported.warnings) {
         app.out.warn(&loss.what);
     }
     let Some(file) = file else {

@@ -32,6 +32,7 @@ use crate::crypto::{Key, decrypt_aes_cbc, decrypt_twofish_cbc, sha256};
 use crate::error::ImportError;
 use crate::limits::{ITEMS_MAX, NAME_LEN_MAX};
 use crate::loss::Loss;
+use crate::progress::Progress;
 use crate::syntax::kdbx::expiry_of;
 
 const AES: u32 = 2;
@@ -77,7 +78,7 @@ pub(super) fn read(bytes: &[u8], options: ReadOptions<'_>) -> Result<Imported, I
     };
     check_aes(header.rounds.into())?;
     let parts = CompositeKey::of(&options, key_of_plain_file)?;
-    let content = header.open(&parts, bytes.0)?;
+    let content = header.open(&parts, bytes.0, options.progress)?;
     read_content(&content, &header)
 }
 
@@ -97,9 +98,10 @@ impl Header {
         &self,
         parts: &CompositeKey<'_>,
         ciphertext: &[u8],
+        progress: Option<&Progress>,
     ) -> Result<Zeroizing<Vec<u8>>, ImportError> {
         for composite in composites_of(parts) {
-            let transformed = derive_aes(&self.kdf_seed, self.rounds.into(), &composite);
+            let transformed = derive_aes(&self.kdf_seed, self.rounds.into(), &composite, progress);
             let key = Zeroizing::new(sha256(&[&self.seed, transformed.as_slice()]));
             let content = if self.is_twofish {
                 decrypt_twofish_cbc(&key, &self.iv, ciphertext)

@@ -29,6 +29,7 @@ use crate::crypto::{
     sha256,
 };
 use crate::error::ImportError;
+use crate::progress::Progress;
 use crate::syntax::kdbx::{
     CIPHER_AES, CIPHER_CHACHA20, CIPHER_TWOFISH, InnerStream, KDF_AES, KDF_AES_4, KDF_ARGON2D,
     KDF_ARGON2ID, SIGNATURE, sha512,
@@ -38,6 +39,8 @@ use crate::syntax::{json, xml};
 
 /// The most rounds of AES-KDF.
 const AES_ROUNDS_MAX: u64 = 1 << 29;
+/// After so many rounds of AES-KDF, its progress is said.
+const PROGRESS_ROUNDS: u64 = 1 << 16;
 /// The greatest decompressed length of a file, in bytes.
 const PAYLOAD_LEN_MAX: usize = 256 * 1024 * 1024;
 
@@ -78,7 +81,7 @@ pub(crate) fn read(bytes: &[u8], options: ReadOptions<'_>) -> Result<Imported, I
     let header_bytes = bytes.get(..header_len).ok_or(CUT)?;
     header.kdf.check()?;
     let parts = CompositeKey::of(&options, key_of_file)?;
-    let transformed = header.kdf.derive(&composite_of(&parts))?;
+    let transformed = header.kdf.derive(&composite_of(&parts), options.progress)?;
     let key = Zeroizing::new(sha256(&[header.master_seed, transformed.as_slice()]));
     let opened = if major == 4 {
         open_4(header_bytes, &header, &transformed, &key, bytes_left)
@@ -439,9 +442,9 @@ impl<'a> Kdf<'a> {
         }
     }
 
-    fn derive(&self, composite: &Key) -> Result<Key, KdfError> {
+    fn derive(&self, composite: &Key, progress: Option<&Progress>) -> Result<Key, KdfError> {
         match self {
-            Self::Aes { seed, rounds } => Ok(derive_aes(seed, *rounds, composite)),
+            Self::Aes { seed, rounds } => Ok(derive_aes(seed, *rounds, composite, progress)),
             Self::Argon2 {
                 algorithm,
                 version,
@@ -463,13 +466,29 @@ pub(super) fn check_aes(rounds: u64) -> Result<(), KdfError> {
 }
 
 /// The SHA-256 of the key after that many rounds of AES-256.
-pub(super) fn derive_aes(seed: &[u8; 32], rounds: u64, composite: &Key) -> Key {
+pub(super) fn derive_aes(
+    seed: &[u8; 32],
+    rounds: u64,
+    composite: &Key,
+    progress: Option<&Progress>,
+) -> Key {
     let cipher = <Aes256 as KeyInit>::new(seed.into());
     let (left, right) = composite.split_at(16);
     let block = |half: &[u8]| <[u8; 16]>::try_from(half).expect("half of 32 bytes is 16 bytes");
     let mut blocks = [block(left).into(), block(right).into()];
-    for _ in 0..rounds {
-        cipher.encrypt_blocks(&mut blocks);
+    if let Some(progress) = progress {
+        progress.begin(rounds);
+    }
+    let mut done = 0;
+    while done < rounds {
+        let end = rounds.min(done + PROGRESS_ROUNDS);
+        for _ in done..end {
+            cipher.encrypt_blocks(&mut blocks);
+        }
+        done = end;
+        if let Some(progress) = progress {
+            progress.set(done);
+        }
     }
     let [left, right] = &blocks;
     Zeroizing::new(sha256(&[left, right]))

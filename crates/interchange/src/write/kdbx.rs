@@ -3,27 +3,37 @@
 //!
 //! Secret values are protected, which means encrypted once more. So are values with characters that
 //! XML cannot hold: control characters and carriage returns.
+//!
+//! What KeePassXC has a place for is written there, so that it can be used: further addresses, tags,
+//! expiry, one-time codes, a passkey, and earlier values as earlier versions of the entry. What that
+//! place cannot hold of a field is in a string of its own, which a later import takes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
-use argon2::{Algorithm, Version};
+use argon2::Algorithm;
 use chacha20::ChaCha20;
 use chacha20::cipher::{KeyIvInit, StreamCipher};
 use data_encoding::BASE64;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use passmate_vault::login::is_secret;
+use passmate_vault::login::{FieldRole, is_secret};
+use passmate_vault::otp::{OtpAlgorithm, OtpAuth, OtpKind};
+use passmate_vault::record::{Change, Domain, FieldKey, Stamp, Value};
 use passmate_vault::view::View;
-use passmate_vault::{Passphrase, RecordId};
+use passmate_vault::{Passphrase, RecordId, Vault};
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
-use super::{Entry, ExportError, WriteOptions, other_fields, value_of};
+use super::{Entry, ExportError, Notices, WriteOptions, earlier_values, value_of};
 use crate::crypto::{Argon2Cost, derive_argon2, hmac_sha256, sha256};
+use crate::loss::Loss;
+use crate::passkey::Passkey;
 use crate::syntax::kdbx::{
-    CIPHER_CHACHA20, INNER_CHACHA20, InnerStream, KDF_ARGON2ID, SIGNATURE, YEAR_1, sha512,
+    CIPHER_CHACHA20, FURTHER_URL, INNER_CHACHA20, InnerStream, KDF_ARGON2ID, OTP_EXACT, SIGNATURE,
+    YEAR_1, seconds_of_expiry, sha512, tags_of,
 };
+use crate::syntax::kpex;
 
 /// Takes as much memory as KeePassXC's default.
 const COST: Argon2Cost = Argon2Cost {
@@ -34,19 +44,57 @@ const COST: Argon2Cost = Argon2Cost {
 /// The length of a block of the body, in bytes.
 const BLOCK_LEN: usize = 1024 * 1024;
 
+/// The most earlier versions of an entry. Each has all values of its time, so that their length
+/// grows with the square of the number.
+const VERSIONS_MAX: usize = 100;
+
 /// The standard strings of a KeePass entry, and the one in which KeePassXC stores the secret of
 /// one-time codes.
 const KEYS: [&str; 6] = ["Title", "UserName", "Password", "URL", "Notes", "otp"];
+
+/// The begins of KeePass' placeholders in values, which stand in braces.
+const PLACEHOLDERS: [&str; 14] = [
+    "REF:",
+    "CMD:",
+    "S:",
+    "T-",
+    "C:",
+    "TITLE}",
+    "USERNAME}",
+    "PASSWORD}",
+    "URL",
+    "NOTES}",
+    "TOTP}",
+    "TIMEOTP}",
+    "HMACOTP}",
+    "NEWPASSWORD",
+];
 
 /// Writes a file with an entry for each live record. The folders of the paths become groups.
 pub(super) fn write(
     view: &View<'_>,
     options: WriteOptions<'_>,
+    notices: &mut Notices,
     rng: &mut impl CryptoRng,
 ) -> Result<Zeroizing<Vec<u8>>, ExportError> {
     let entries: Vec<KdbxEntry> = super::entries(view)
-        .map(|entry| KdbxEntry::of(&entry, options))
+        .map(|entry| KdbxEntry::of(&entry, &mut notices.losses))
         .collect();
+    let values = entries.iter().flat_map(|entry| &entry.present.strings);
+    let replaced = values
+        .filter(|string| has_placeholder(&string.value))
+        .count();
+    if replaced > 0 {
+        let (plural, verb) = if replaced == 1 {
+            ("", "has")
+        } else {
+            ("s", "have")
+        };
+        notices.warnings.push(Loss::of_file(format!(
+            "{replaced} value{plural} {verb} text in braces that KeePass replaces when it is used, \
+             such as {{USERNAME}} or {{REF:…}}"
+        )));
+    }
     write_entries(&entries, options.passphrase, rng).map(Zeroizing::new)
 }
 
@@ -55,9 +103,20 @@ struct KdbxEntry {
     id: [u8; 16],
     /// The names of the groups around the entry, outermost first. Empty names are skipped.
     groups: Vec<String>,
+    /// In seconds since 1970, as all times.
+    created: i64,
+    present: Version,
+    /// The oldest first.
+    history: Vec<Version>,
+}
+
+/// What an entry has at a time.
+#[derive(Default)]
+struct Version {
+    modified: i64,
     strings: Vec<KdbxString>,
-    /// The times of creation and of the last change, in seconds since 1970.
-    times: (i64, i64),
+    tags: Vec<String>,
+    expires: Option<i64>,
 }
 
 struct KdbxString {
@@ -67,49 +126,217 @@ struct KdbxString {
 }
 
 impl KdbxEntry {
-    fn of(entry: &Entry<'_>, options: WriteOptions<'_>) -> Self {
-        let login = &entry.login;
-        let otp = value_of(&login.otp);
-        let address = (options.otp_address)(&otp, &entry.name);
-        let otp = address.unwrap_or_else(|| Zeroizing::new(otp.into_owned()));
-        let mut strings: Vec<KdbxString> = KEYS
-            .into_iter()
-            .zip([
-                entry.name.as_str(),
-                &value_of(&login.user),
-                &value_of(&login.password),
-                &value_of(&login.url),
-                &value_of(&login.notes),
-                &otp,
-            ])
-            .filter(|(key, value)| *key == "Title" || !value.is_empty())
-            .map(|(key, value)| KdbxString {
-                key: key.to_owned(),
-                value: Zeroizing::new(value.to_owned()),
-                is_secret: matches!(key, "Password" | "otp"),
-            })
-            .collect();
-        for (name, value) in other_fields(login) {
-            let mut key = name.clone().into_owned();
-            while KEYS.contains(&key.as_str()) || strings.iter().any(|string| string.key == key) {
-                key.push('_');
-            }
-            strings.push(KdbxString {
-                key,
-                value: Zeroizing::new(value.into_owned()),
-                is_secret: is_secret(&name),
-            });
-        }
-        let changes = entry.record.record.changes().iter();
-        let times = changes.filter_map(|change| change.stamp.deciding_seconds());
+    fn of(entry: &Entry<'_>, losses: &mut Vec<Loss>) -> Self {
+        let (created, modified) = entry.times();
         Self {
             id: entry_id(entry.record.id),
             groups: entry.folder.split('/').map(str::to_owned).collect(),
-            strings,
-            times: (
-                times.clone().min().unwrap_or_default(),
-                times.max().unwrap_or_default(),
-            ),
+            created,
+            present: Version::of(entry, &entry.name, modified),
+            history: history_of(entry, losses),
+        }
+    }
+}
+
+/// The versions of the times at which a field got a value that it does not have any more.
+fn history_of(entry: &Entry<'_>, losses: &mut Vec<Loss>) -> Vec<Version> {
+    let record = entry.record.record;
+    let otp = entry.login.otp.as_ref();
+    let counted = otp.and_then(|otp| OtpAuth::parse(&otp.value.to_string_lossy()).ok());
+    let counted = counted.filter(|otp| matches!(otp.kind, OtpKind::Counted { .. }));
+    // Each code that counts changes its field, which is no version that anybody misses.
+    let is_used_counter = |value: &str| {
+        counted.as_ref().is_some_and(|counted| {
+            OtpAuth::parse(value).is_ok_and(|earlier| earlier.secret == counted.secret)
+        })
+    };
+    let mut times = BTreeSet::new();
+    for history in record.fields() {
+        let is_user = |change: &Change| change.key.domain == Domain::User;
+        if history.first().is_some_and(is_user) {
+            let earlier = earlier_values(history).into_iter();
+            let earlier = earlier.filter(|earlier| !is_used_counter(&earlier.value));
+            times.extend(earlier.map(|earlier| earlier.since));
+        }
+    }
+    let skipped = times.len().saturating_sub(VERSIONS_MAX);
+    if skipped > 0 {
+        losses.push(Loss {
+            path: entry.path(),
+            what: format!("the oldest {skipped} earlier versions of {}", entry.path()),
+        });
+    }
+    times
+        .into_iter()
+        .skip(skipped)
+        .map(|time| version_at(entry, time))
+        .collect()
+}
+
+/// The record as it was at a time.
+fn version_at(entry: &Entry<'_>, time: i64) -> Version {
+    let id = entry.record.id;
+    let mut vault = Vault::new();
+    vault.insert(
+        id,
+        Change {
+            key: FieldKey::path(),
+            stamp: Stamp::from_seconds(time),
+            value: Value::Text("entry".into()),
+        },
+    );
+    for change in entry.record.record.changes() {
+        let is_before = change.stamp.deciding_seconds().is_some_and(|at| at <= time);
+        if change.key.domain == Domain::User && is_before {
+            vault.insert(id, change.clone());
+        }
+    }
+    let view = vault.view();
+    let version = super::entries(&view).next();
+    version.map_or_else(Version::default, |earlier| {
+        Version::of(&earlier, &entry.name, time)
+    })
+}
+
+impl Version {
+    fn of(entry: &Entry<'_>, title: &str, modified: i64) -> Self {
+        let login = &entry.login;
+        let mut version = Self {
+            modified,
+            ..Self::default()
+        };
+        version.push("Title", title, false);
+        let mut urls = login.url.iter().chain(&login.further_urls);
+        let first_url = urls.next().map(|field| field.value.to_string_lossy());
+        for (key, value, is_secret) in [
+            ("UserName", value_of(&login.user), false),
+            ("Password", value_of(&login.password), true),
+            ("URL", first_url.unwrap_or_default(), false),
+            ("Notes", value_of(&login.notes), false),
+        ] {
+            version.push_some(key, &value, is_secret);
+        }
+        for (number, url) in urls.enumerate() {
+            let key = match number {
+                0 => FURTHER_URL.to_owned(),
+                number => format!("{FURTHER_URL}_{number}"),
+            };
+            version.push(&key, &url.value.to_string_lossy(), false);
+        }
+        if let Some(otp) = &login.otp {
+            version.push_otp(&otp.value.to_string_lossy(), title);
+        }
+        let places = [FieldRole::Tags, FieldRole::Expires, FieldRole::Passkey]
+            .map(|role| role.find(&entry.record));
+        let [tags, expires, passkey] = &places;
+        version.set_tags(&value_of(tags));
+        version.set_expiry(&value_of(expires));
+        version.push_passkey(&value_of(passkey));
+        let strings = version.strings.iter().map(|string| string.key.clone());
+        let mut taken: BTreeSet<String> = strings.chain(KEYS.map(str::to_owned)).collect();
+        for (name, value) in entry.other_fields(&places) {
+            let mut key = name.clone().into_owned();
+            while !taken.insert(key.clone()) {
+                key.push('_');
+            }
+            version.push(&key, &value, is_secret(&name));
+        }
+        version
+    }
+
+    fn push(&mut self, key: &str, value: &str, is_secret: bool) {
+        self.strings.push(KdbxString {
+            key: key.to_owned(),
+            value: Zeroizing::new(value.to_owned()),
+            is_secret,
+        });
+    }
+
+    fn push_some(&mut self, key: &str, value: &str, is_secret: bool) {
+        if !value.is_empty() {
+            self.push(key, value, is_secret);
+        }
+    }
+
+    /// Writes the secret of one-time codes. KeePassXC reads `otp` as one whose codes follow the
+    /// time, whatever it is, so nothing else may stand there. KeePass 2 makes codes that count,
+    /// with six digits and SHA-1.
+    fn push_otp(&mut self, otp: &str, label: &str) {
+        let with_label = |auth: &OtpAuth| {
+            let mut auth = auth.clone();
+            if auth.label.is_empty() {
+                label.clone_into(&mut auth.label);
+            }
+            auth.to_address()
+        };
+        let Ok(auth) = OtpAuth::parse(otp) else {
+            self.push(OTP_EXACT, otp, true);
+            return;
+        };
+        let OtpKind::Counted { counter } = auth.kind else {
+            let has = |part: &str| otp.to_ascii_lowercase().contains(part);
+            let is_complete = otp.starts_with("otpauth://totp/")
+                && ["period=", "digits="].into_iter().all(has)
+                && !has("&amp;")
+                && (auth.kind != OtpKind::Steam || has("encoder=steam"));
+            if is_complete {
+                self.push("otp", otp, true);
+            } else {
+                self.push("otp", &with_label(&auth), true);
+            }
+            return;
+        };
+        if auth.digits == 6 && auth.algorithm == OtpAlgorithm::Sha1 {
+            self.push("HmacOtp-Secret-Base32", &auth.secret_in_base32(), true);
+            self.push("HmacOtp-Counter", &counter.to_string(), false);
+            let read_back = OtpAuth::new(auth.kind, auth.secret.clone());
+            if with_label(&read_back).as_str() == otp {
+                return;
+            }
+        }
+        self.push(OTP_EXACT, otp, true);
+    }
+
+    fn set_tags(&mut self, tags: &str) {
+        let own: BTreeSet<&str> = tags.split(',').map(str::trim).collect();
+        let is_kept = tags.chars().all(is_plain) && tags_of(tags).all(|tag| own.contains(tag));
+        if is_kept {
+            self.tags = tags_of(tags).map(str::to_owned).collect();
+        } else {
+            self.push_some(FieldRole::Tags.name(), tags, false);
+        }
+    }
+
+    fn set_expiry(&mut self, expires: &str) {
+        self.expires = seconds_of_expiry(expires);
+        if self.expires.is_none() {
+            self.push_some(FieldRole::Expires.name(), expires, false);
+        }
+    }
+
+    fn push_passkey(&mut self, value: &str) {
+        let name = FieldRole::Passkey.name();
+        let Some(strings) = Passkey::parse(value).as_ref().and_then(kpex::write) else {
+            self.push_some(name, value, true);
+            return;
+        };
+        let read_back = kpex::read(
+            strings
+                .iter()
+                .map(|(key, value)| (key.as_str(), value.as_str())),
+        );
+        let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok();
+        let read_back = read_back.and_then(|passkey| json(&passkey.to_value()));
+        let is_whole = read_back.is_some() && read_back == json(value);
+        for (key, value) in strings {
+            let is_secret = !matches!(
+                key.as_str(),
+                "KPEX_PASSKEY_USERNAME" | "KPEX_PASSKEY_RELYING_PARTY"
+            );
+            self.push(&key, &value, is_secret);
+        }
+        if !is_whole {
+            self.push(name, value, true);
         }
     }
 }
@@ -118,6 +345,14 @@ impl KdbxEntry {
 pub(super) fn entry_id(id: &RecordId) -> [u8; 16] {
     let hash = sha256(&[id.as_text().as_bytes()]);
     *hash.first_chunk().expect("32 bytes have 16 at their head")
+}
+
+/// Whether a value has a placeholder of KeePass. One of them runs a program, another one stands for
+/// the password of any entry.
+fn has_placeholder(value: &str) -> bool {
+    let upper = value.to_ascii_uppercase();
+    let mut words = upper.split('{').skip(1);
+    words.any(|word| PLACEHOLDERS.iter().any(|known| word.starts_with(known)))
 }
 
 fn write_entries(
@@ -139,7 +374,7 @@ fn write_entries(
     let composite = Zeroizing::new(sha256(&[&sha256(&[passphrase.as_bytes()])]));
     let transformed = derive_argon2(
         Algorithm::Argon2id,
-        Version::V0x13,
+        argon2::Version::V0x13,
         composite.as_slice(),
         &salt,
         COST,
@@ -250,6 +485,9 @@ fn xml(entries: &[KdbxEntry], stream: &mut InnerStream) -> Zeroizing<Vec<u8>> {
     );
     out.element("Generator", "Passmate");
     out.element("DatabaseName", "Passmate");
+    // Otherwise KeePass drops all but the newest ten earlier versions when an entry is changed.
+    out.element("HistoryMaxItems", "-1");
+    out.element("HistoryMaxSize", "-1");
     out.text.push_str("</Meta><Root>");
     out.group("Passmate", "", &root);
     out.text.push_str("</Root></KeePassFile>\n");
@@ -281,17 +519,38 @@ impl Xml<'_> {
 
     fn entry(&mut self, entry: &KdbxEntry) {
         self.text.push_str("<Entry>");
+        self.version(entry, &entry.present);
+        if !entry.history.is_empty() {
+            self.text.push_str("<History>");
+            for version in &entry.history {
+                self.text.push_str("<Entry>");
+                self.version(entry, version);
+                self.text.push_str("</Entry>");
+            }
+            self.text.push_str("</History>");
+        }
+        self.text.push_str("</Entry>");
+    }
+
+    fn version(&mut self, entry: &KdbxEntry, version: &Version) {
         self.element("UUID", &BASE64.encode(&entry.id));
+        if !version.tags.is_empty() {
+            self.element("Tags", &version.tags.join(";"));
+        }
         self.text.push_str("<Times>");
         let time = |seconds: i64| BASE64.encode(&seconds.saturating_add(YEAR_1).to_le_bytes());
-        self.element("CreationTime", &time(entry.times.0));
-        self.element("LastModificationTime", &time(entry.times.1));
+        self.element("CreationTime", &time(entry.created));
+        self.element("LastModificationTime", &time(version.modified));
+        if let Some(expires) = version.expires {
+            self.element("Expires", "True");
+            self.element("ExpiryTime", &time(expires));
+        }
         self.text.push_str("</Times>");
         for KdbxString {
             key,
             value,
             is_secret,
-        } in &entry.strings
+        } in &version.strings
         {
             self.text.push_str("<String>");
             self.element("Key", key);
@@ -306,7 +565,6 @@ impl Xml<'_> {
             }
             self.text.push_str("</String>");
         }
-        self.text.push_str("</Entry>");
     }
 
     /// Writes an element with a text. Characters that XML cannot hold become U+FFFD.
@@ -345,15 +603,20 @@ mod tests {
         KdbxEntry {
             id: [number; 16],
             groups: groups.iter().map(|&name| name.to_owned()).collect(),
-            strings: strings
-                .iter()
-                .map(|(key, value, is_secret)| KdbxString {
-                    key: (*key).to_owned(),
-                    value: Zeroizing::new((*value).to_owned()),
-                    is_secret: *is_secret,
-                })
-                .collect(),
-            times: (1_700_000_000, 1_800_000_000),
+            created: 1_700_000_000,
+            present: Version {
+                modified: 1_800_000_000,
+                strings: strings
+                    .iter()
+                    .map(|(key, value, is_secret)| KdbxString {
+                        key: (*key).to_owned(),
+                        value: Zeroizing::new((*value).to_owned()),
+                        is_secret: *is_secret,
+                    })
+                    .collect(),
+                ..Version::default()
+            },
+            history: Vec::new(),
         }
     }
 
@@ -424,6 +687,22 @@ mod tests {
             .unwrap_err(),
             ImportError::WrongSecret
         );
+    }
+
+    #[test]
+    fn placeholders_are_told_from_other_braces() {
+        for value in [
+            "{REF:P@T:x}",
+            "a {username}",
+            "{cmd:/calc/}",
+            "{{URL:HOST}",
+            "{S:pin}",
+        ] {
+            assert!(has_placeholder(value), "{value}");
+        }
+        for value in ["{}", "{\"ref\": 1}", "REF:P@T:x}", "{user}", "{ref}", ""] {
+            assert!(!has_placeholder(value), "{value}");
+        }
     }
 
     #[test]

@@ -100,7 +100,6 @@ fn nobody_sees_the_import_key() {
     let options = WriteOptions {
         passphrase: &passphrase,
         params: Params::new(1, 1, 1).unwrap(),
-        otp_address: |_, _| None,
     };
     for format in [
         ExportFormat::Passmate,

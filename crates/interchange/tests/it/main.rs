@@ -1,6 +1,7 @@
 //! Imports of whole files.
 #![cfg(test)]
 
+mod exports;
 mod ids;
 mod keepass;
 mod lengths;

@@ -196,9 +196,7 @@ fn take_passkey(strings: &mut Strings<'_>, losses: &mut Vec<String>) -> Option<Z
         .iter()
         .filter(|(key, _)| key.starts_with(kpex::PREFIX))
         .map(|(key, value)| (*key, value.as_str()));
-    if parts.clone().next().is_none() {
-        return None;
-    }
+    parts.clone().next()?;
     let Some(passkey) = kpex::read(parts) else {
         losses.push("the passkey, of which a part is missing or wrong: the parts are kept".into());
         return None;
