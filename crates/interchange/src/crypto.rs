@@ -6,8 +6,11 @@ use aes::Aes256;
 use aes::cipher::array::Array;
 use aes::cipher::consts::U16;
 use aes::cipher::{BlockModeDecrypt, KeyIvInit};
+use aes_gcm::Aes256Gcm;
+use aes_gcm::aead::AeadInOut;
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use hmac::{Hmac, KeyInit, Mac};
+use passmate_vault::format::container::{ContainerError, Params as ScryptParams};
 use sha2::{Digest, Sha256};
 use twofish::Twofish;
 use zeroize::Zeroizing;
@@ -182,6 +185,71 @@ pub(crate) fn derive_argon2(
             what: "its key derivation has an invalid salt",
         })?;
     Ok(key)
+}
+
+/// The cost parameters of scrypt, within the limits of Passmate's own files.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ScryptCost(ScryptParams, scrypt::Params);
+
+impl ScryptCost {
+    /// Refuses parameters beyond the limits.
+    pub(crate) fn new(n: u64, r: u32, p: u32) -> Result<Self, KdfError> {
+        let unusable = KdfError::Unusable {
+            what: "its key derivation has an invalid parameter",
+        };
+        if !n.is_power_of_two() {
+            return Err(unusable);
+        }
+        // A power of two below 2^64 has at most 63 zeros.
+        let log_n = u8::try_from(n.trailing_zeros()).unwrap_or(u8::MAX);
+        let params = ScryptParams::new(log_n, r, p).map_err(|error| match error {
+            ContainerError::TooExpensive { .. } => KdfError::TooExpensive {
+                what: format!("scrypt with N = {n}, r = {r} and p = {p}"),
+            },
+            _ => unusable.clone(),
+        })?;
+        let own = scrypt::Params::new(log_n, r, p, 32).map_err(|_| unusable)?;
+        Ok(Self(params, own))
+    }
+}
+
+/// The first 32 bytes of scrypt.
+pub(crate) fn derive_scrypt(
+    password: &[u8],
+    salt: &[u8],
+    ScryptCost(cost, params): ScryptCost,
+) -> Result<Key, KdfError> {
+    // scrypt aborts the program if it cannot allocate. Reserving the memory first turns that into
+    // an error.
+    let needed = usize::try_from(cost.memory_bytes()).map_err(|_| KdfError::NotEnoughMemory)?;
+    Vec::<u8>::new()
+        .try_reserve_exact(needed)
+        .map_err(|_| KdfError::NotEnoughMemory)?;
+    let mut key = Zeroizing::new([0; 32]);
+    scrypt::scrypt(password, salt, &params, &mut *key).expect("32 bytes are a valid length");
+    Ok(key)
+}
+
+/// Decrypts AES-256 in GCM mode. `None` if the nonce or the tag does not have its length, or if the
+/// tag is wrong.
+pub(crate) fn decrypt_aes_gcm(
+    key: &[u8; 32],
+    nonce: &[u8],
+    ciphertext: &[u8],
+    tag: &[u8],
+) -> Option<Zeroizing<Vec<u8>>> {
+    let nonce: &[u8; 12] = nonce.try_into().ok()?;
+    let tag: &[u8; 16] = tag.try_into().ok()?;
+    let mut plaintext = Zeroizing::new(ciphertext.to_vec());
+    <Aes256Gcm as KeyInit>::new(key.into())
+        .decrypt_inout_detached(
+            nonce.into(),
+            &[],
+            plaintext.as_mut_slice().into(),
+            tag.into(),
+        )
+        .ok()?;
+    Some(plaintext)
 }
 
 /// Decrypts AES-256 in CBC mode and removes the padding. `None` if the padding is wrong; that tells

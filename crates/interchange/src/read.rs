@@ -1,18 +1,22 @@
 //! Reads the exports of other programs: one file for each program, and one for all tables.
 
+mod aegis;
 mod bitwarden;
 mod guess;
+mod google_authenticator;
 pub(crate) mod item;
 mod kdb;
 pub(crate) mod kdbx;
 pub(crate) mod keepass;
 mod members;
 mod onepassword;
+mod otpauth;
 pub(crate) mod pass;
 mod passmate;
 mod protonpass;
 mod sections;
 mod tables;
+mod twofas;
 
 use std::io::{Read, Seek, SeekFrom};
 
@@ -60,6 +64,14 @@ pub enum Format {
     LastpassCsv,
     /// Proton Pass' export, ZIP or JSON.
     Protonpass,
+    /// The `otpauth-migration://` addresses of Google Authenticator's export.
+    GoogleAuthenticator,
+    /// A list of `otpauth://` addresses.
+    Otpauth,
+    /// Aegis' JSON, plain or encrypted under a password.
+    Aegis,
+    /// 2FAS' JSON, plain or encrypted under a password.
+    Twofas,
     /// The folder of `pass`. Read with [`parse_pass`](crate::parse_pass).
     Pass,
 }
@@ -114,6 +126,26 @@ const FORMATS: &[(Format, &str, &str)] = &[
     (Format::OnepasswordCsv, "1password-csv", "1Password: CSV"),
     (Format::LastpassCsv, "lastpass-csv", "LastPass: CSV"),
     (Format::Protonpass, "protonpass", "Proton Pass: ZIP or JSON"),
+    (
+        Format::GoogleAuthenticator,
+        "google-authenticator",
+        "Google Authenticator: a text with the otpauth-migration:// addresses of its QR codes",
+    ),
+    (
+        Format::Otpauth,
+        "otpauth",
+        "authenticators: a text with otpauth:// addresses, one a line",
+    ),
+    (
+        Format::Aegis,
+        "aegis",
+        "Aegis: JSON, plain or protected by a password",
+    ),
+    (
+        Format::Twofas,
+        "2fas",
+        "2FAS: .2fas, plain or protected by a password",
+    ),
     (
         Format::Pass,
         "pass",
@@ -329,6 +361,10 @@ fn parse_with(
         Format::OnepasswordCsv => tables::read(bytes, tables::ONEPASSWORD),
         Format::LastpassCsv => tables::read(bytes, tables::LASTPASS),
         Format::Protonpass => protonpass::read(bytes),
+        Format::GoogleAuthenticator => google_authenticator::read(bytes),
+        Format::Otpauth => otpauth::read(bytes),
+        Format::Aegis => aegis::read(bytes, secret),
+        Format::Twofas => twofas::read(bytes, secret),
         Format::Pass => Err(ImportError::NotThisFormat {
             expected: "a folder of pass",
         }),

@@ -85,7 +85,7 @@ pub enum OtpError {
     #[error("its codes follow a counter, and its address does not have one good counter=N")]
     Counter,
     /// There is no secret.
-    #[error("its address has no secret")]
+    #[error("it has no secret")]
     NoSecret,
     /// The secret is not base32.
     #[error("its secret is not base32 (A to Z and 2 to 7)")]
@@ -351,7 +351,8 @@ fn read_address(rest: &str) -> Result<OtpAuth, OtpError> {
             _ => {}
         }
     }
-    let (label, issuer) = names_of(label, issuer);
+    let label = percent_decode_str(label).decode_utf8_lossy();
+    let (label, issuer) = split_names(&label, &issuer);
     // Steam is the only one that has five.
     is_steam |= digits == Some(STEAM_DIGITS) && issuer.eq_ignore_ascii_case(STEAM);
     let kind = if is_counted {
@@ -377,14 +378,15 @@ fn read_address(rest: &str) -> Result<OtpAuth, OtpError> {
     Ok(auth)
 }
 
-/// The account and the issuer of a label, which may be `ISSUER:ACCOUNT`.
-fn names_of(label: &str, issuer: String) -> (String, String) {
-    let label = percent_decode_str(label).decode_utf8_lossy();
+/// The account and the issuer, of which a label `ISSUER:ACCOUNT` has both.
+#[must_use]
+pub fn split_names(label: &str, issuer: &str) -> (String, String) {
+    let (label, issuer) = (label.trim(), issuer.trim());
     match label.split_once(':') {
-        Some((prefix, account)) if issuer.is_empty() || prefix.trim() == issuer.trim() => {
+        Some((prefix, account)) if issuer.is_empty() || prefix.trim() == issuer => {
             (account.trim().to_owned(), prefix.trim().to_owned())
         }
-        _ => (label.trim().to_owned(), issuer.trim().to_owned()),
+        _ => (label.to_owned(), issuer.to_owned()),
     }
 }
 

@@ -225,6 +225,121 @@ fn proton_pass_is_imported_as_json_and_as_an_archive() {
 }
 
 #[test]
+fn lists_of_addresses_are_imported() {
+    for name in ["otpauth", "otpauth-odd"] {
+        let file = format!("import/{name}.txt");
+        check("otpauth", &file, &format!("{file}.expected"), None);
+    }
+    for name in ["google-authenticator", "google-authenticator-odd"] {
+        let file = format!("import/{name}.txt");
+        check(
+            "google-authenticator",
+            &file,
+            &format!("{file}.expected"),
+            None,
+        );
+    }
+}
+
+#[test]
+fn aegis_is_imported_plain_and_under_a_password() {
+    check(
+        "aegis",
+        "import/aegis.json",
+        "import/aegis.json.expected",
+        None,
+    );
+    check(
+        "aegis",
+        "import/aegis-encrypted.json",
+        "import/aegis.json.expected",
+        Some(PASSWORD),
+    );
+    check(
+        "aegis",
+        "import/aegis-odd.json",
+        "import/aegis-odd.json.expected",
+        None,
+    );
+}
+
+#[test]
+fn twofas_is_imported_plain_and_under_a_password() {
+    check(
+        "2fas",
+        "import/2fas.2fas",
+        "import/2fas.2fas.expected",
+        None,
+    );
+    check(
+        "2fas",
+        "import/2fas-encrypted.2fas",
+        "import/2fas.2fas.expected",
+        Some(PASSWORD),
+    );
+    check(
+        "2fas",
+        "import/2fas-odd.2fas",
+        "import/2fas-odd.2fas.expected",
+        None,
+    );
+}
+
+#[test]
+fn a_changed_file_of_an_authenticator_is_damaged() {
+    for (format, sample, member) in [
+        (Format::Aegis, "import/aegis-encrypted.json", "\"db\": \""),
+        (
+            Format::Twofas,
+            "import/2fas-encrypted.2fas",
+            "\"servicesEncrypted\": \"",
+        ),
+    ] {
+        let file = String::from_utf8(read(sample)).unwrap();
+        let open = |text: &str, password: Option<&str>| {
+            let password = password.map(secret);
+            let options = ReadOptions::with_secret(password.as_ref());
+            parse(format, text.as_bytes(), options).unwrap_err()
+        };
+        assert_eq!(open(&file, None), ImportError::SecretNeeded);
+        assert_eq!(open(&file, Some("x")), ImportError::WrongSecret);
+        let place = file.find(member).unwrap() + member.len();
+        let letter = if file[place..].starts_with('A') {
+            "B"
+        } else {
+            "A"
+        };
+        let mut changed = file.clone();
+        changed.replace_range(place..place + 1, letter);
+        let error = open(&changed, Some(PASSWORD));
+        assert!(matches!(error, ImportError::Damaged { .. }), "{error:?}");
+        for len in (0..file.len())
+            .filter(|len| file.is_char_boundary(*len))
+            .step_by(97)
+        {
+            open(&file[..len], None);
+        }
+    }
+}
+
+#[test]
+fn an_export_of_codes_that_is_cut_off_is_damaged() {
+    let text = String::from_utf8(read("import/google-authenticator.txt")).unwrap();
+    let line = text.lines().next().unwrap();
+    for len in "otpauth-migration:".len()..line.len() - 1 {
+        let cut = parse(
+            Format::GoogleAuthenticator,
+            line[..len].as_bytes(),
+            ReadOptions::default(),
+        );
+        // Only the number of the batch is at the end.
+        if len < line.len() - 20 {
+            assert!(matches!(cut, Err(ImportError::Damaged { .. })), "{len}");
+        }
+    }
+}
+
+#[test]
 fn an_archive_must_have_its_declared_length_and_checksum() {
     let bytes = read("import/1password.1pux");
     let name = b"export.data";
@@ -610,6 +725,30 @@ fn expensive_parameters_are_refused_before_derivation() {
         .unwrap_err();
         assert!(
             matches!(error, ImportError::TooExpensive { .. }),
+            "{error:?}"
+        );
+    }
+    for cost in [
+        "\"n\": 1073741824",
+        "\"n\": 9223372036854775808",
+        "\"r\": 4000000000",
+        "\"p\": 100000",
+    ] {
+        let file = String::from_utf8(read("import/aegis-encrypted.json")).unwrap();
+        let name = &cost[..5];
+        let place = file.find(name).unwrap();
+        let end = place + file[place..].find(',').unwrap();
+        let error = parse(
+            Format::Aegis,
+            format!("{}{cost}{}", &file[..place], &file[end..]).as_bytes(),
+            ReadOptions::default(),
+        )
+        .unwrap_err();
+        assert!(
+            matches!(
+                error,
+                ImportError::TooExpensive { .. } | ImportError::Damaged { .. }
+            ),
             "{error:?}"
         );
     }
