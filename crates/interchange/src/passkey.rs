@@ -1,6 +1,7 @@
 //! A passkey as the value of one field: JSON with the members of a passkey in FIDO's Credential
 //! Exchange Format, and what a source has beyond them.
 
+use data_encoding::BASE64URL_NOPAD;
 use passmate_vault::login::FieldRole;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -37,6 +38,65 @@ impl Passkey {
     /// The passkey in a field's value.
     pub(crate) fn parse(value: &str) -> Option<Self> {
         serde_json::from_str(value).ok()
+    }
+
+    /// A passkey from the members of an object. `None` without an id, a site or a key. Texts that
+    /// are missing or of another type are empty.
+    pub(crate) fn of_members(mut members: Map<String, Value>) -> Option<Self> {
+        let mut text = |name: &str| match members.remove(name) {
+            Some(Value::String(text)) => text,
+            _ => String::new(),
+        };
+        let [credential_id, user_handle, key] = ["credentialId", "userHandle", "key"].map(|name| {
+            let text = text(name);
+            text.trim_end_matches('=').to_owned()
+        });
+        let passkey = Self {
+            credential_id,
+            rp_id: text("rpId"),
+            username: text("username"),
+            user_display_name: text("userDisplayName"),
+            user_handle,
+            key,
+            other: members,
+        };
+        let required = [&passkey.credential_id, &passkey.rp_id, &passkey.key];
+        let is_whole = required.into_iter().all(|text| !text.is_empty());
+        is_whole.then_some(passkey)
+    }
+
+    /// Whether its bytes are base64url, as the exchange format requires.
+    pub(crate) fn is_exact(&self) -> bool {
+        let bytes = [&self.credential_id, &self.user_handle, &self.key];
+        bytes
+            .into_iter()
+            .all(|text| BASE64URL_NOPAD.decode(text.as_bytes()).is_ok())
+    }
+
+    /// Whether it counts its uses. A copy of such a passkey has the same counter, which sites may
+    /// refuse.
+    pub(crate) fn has_counter(&self) -> bool {
+        match self.other.get("counter") {
+            None | Some(Value::Null) => false,
+            Some(Value::String(text)) => !matches!(text.as_str(), "" | "0"),
+            Some(counter) => counter.as_u64() != Some(0),
+        }
+    }
+
+    /// Its members, as in the value of a field.
+    pub(crate) fn into_members(self) -> Map<String, Value> {
+        let mut members = self.other;
+        for (name, text) in [
+            ("credentialId", self.credential_id),
+            ("rpId", self.rp_id),
+            ("username", self.username),
+            ("userDisplayName", self.user_display_name),
+            ("userHandle", self.user_handle),
+            ("key", self.key),
+        ] {
+            members.insert(name.to_owned(), text.into());
+        }
+        members
     }
 
     /// The value of a field.

@@ -2,8 +2,9 @@
 
 mod aegis;
 mod bitwarden;
-mod guess;
+mod cxf;
 mod google_authenticator;
+mod guess;
 pub(crate) mod item;
 mod kdb;
 pub(crate) mod kdbx;
@@ -72,6 +73,8 @@ pub enum Format {
     Aegis,
     /// 2FAS' JSON, plain or encrypted under a password.
     Twofas,
+    /// FIDO's Credential Exchange Format, JSON or ZIP.
+    Cxf,
     /// The folder of `pass`. Read with [`parse_pass`](crate::parse_pass).
     Pass,
 }
@@ -147,6 +150,11 @@ const FORMATS: &[(Format, &str, &str)] = &[
         "2FAS: .2fas, plain or protected by a password",
     ),
     (
+        Format::Cxf,
+        "cxf",
+        "FIDO's Credential Exchange Format: JSON or ZIP, not encrypted",
+    ),
+    (
         Format::Pass,
         "pass",
         "pass: the store's folder, decrypted by gpg",
@@ -187,7 +195,10 @@ impl Format {
 
     /// Whether a file of the format may be an archive, of which only some files are read.
     fn has_archive(self) -> bool {
-        matches!(self, Self::Bitwarden | Self::Onepassword | Self::Protonpass)
+        matches!(
+            self,
+            Self::Bitwarden | Self::Cxf | Self::Onepassword | Self::Protonpass
+        )
     }
 
     fn row(self) -> (&'static str, &'static str) {
@@ -330,6 +341,7 @@ fn parse_archive(
 ) -> Result<Imported, ImportError> {
     match format {
         Format::Bitwarden => bitwarden::read_archive(archive, options.secret),
+        Format::Cxf => cxf::read_archive(archive),
         Format::Onepassword => onepassword::read(archive),
         Format::Protonpass => protonpass::read_archive(archive),
         _ => Err(ImportError::NotThisFormat {
@@ -365,6 +377,7 @@ fn parse_with(
         Format::Otpauth => otpauth::read(bytes),
         Format::Aegis => aegis::read(bytes, secret),
         Format::Twofas => twofas::read(bytes, secret),
+        Format::Cxf => cxf::read(bytes),
         Format::Pass => Err(ImportError::NotThisFormat {
             expected: "a folder of pass",
         }),

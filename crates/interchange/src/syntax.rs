@@ -1,6 +1,7 @@
 //! The syntax of foreign files, without their meaning.
 
 pub(crate) mod csv;
+pub(crate) mod cxf;
 pub(crate) mod json;
 pub(crate) mod kdbx;
 pub(crate) mod kpex;

@@ -5,6 +5,7 @@
 
 mod bitwarden;
 mod csv;
+mod cxf;
 mod kdbx;
 
 use std::borrow::Cow;
@@ -37,6 +38,8 @@ pub enum ExportFormat {
     Bitwarden,
     /// A table as KeePassXC reads it, not encrypted.
     Csv,
+    /// FIDO's Credential Exchange Format, not encrypted.
+    Cxf,
 }
 
 impl ExportFormat {
@@ -134,6 +137,7 @@ pub fn write(
         ExportFormat::Kdbx => kdbx::write(&vault.view(), options, &mut notices, rng)?,
         ExportFormat::Bitwarden => bitwarden::write(&vault.view(), &mut notices.warnings),
         ExportFormat::Csv => csv::write(&vault.view(), &mut notices.warnings),
+        ExportFormat::Cxf => cxf::write(vault, &mut notices.losses),
     };
     Ok(Written {
         bytes,

@@ -36,6 +36,8 @@ enum Format {
     Bitwarden,
     /// CSV as KeePassXC imports it; not encrypted
     Csv,
+    /// JSON in FIDO's Credential Exchange Format; not encrypted
+    Cxf,
 }
 
 impl From<Format> for ExportForm {
@@ -46,6 +48,7 @@ impl From<Format> for ExportForm {
             Format::Kdbx => Self::File(ExportFormat::Kdbx),
             Format::Bitwarden => Self::File(ExportFormat::Bitwarden),
             Format::Csv => Self::File(ExportFormat::Csv),
+            Format::Cxf => Self::File(ExportFormat::Cxf),
             Format::Paper => Self::Paper,
         }
     }

@@ -155,12 +155,12 @@ fn unencrypted_exports_ask_first_and_files_are_private() {
     use std::os::unix::fs::PermissionsExt;
     let home = home_with_records();
     let file = home.path().join("out");
-    for format in ["bitwarden", "csv", "paper"] {
+    for format in ["bitwarden", "csv", "cxf", "paper"] {
         home.run(&["export", format, file.to_str().unwrap(), "--no-input"])
             .failed(3);
         assert!(!file.exists());
     }
-    for format in ["kdbx", "csv"] {
+    for format in ["kdbx", "csv", "cxf"] {
         home.run(&["export", format, file.to_str().unwrap(), "--yes"])
             .ok();
         assert_eq!(

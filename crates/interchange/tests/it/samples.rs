@@ -286,6 +286,28 @@ fn twofas_is_imported_plain_and_under_a_password() {
 }
 
 #[test]
+fn the_credential_exchange_format_is_imported() {
+    check("cxf", "import/cxf.json", "import/cxf.json.expected", None);
+    check("cxf", "import/cxf.zip", "import/cxf.json.expected", None);
+    check(
+        "cxf",
+        "import/cxf-odd.json",
+        "import/cxf-odd.json.expected",
+        None,
+    );
+    for (file, is_supported) in [
+        ("{}", true),
+        ("[]", true),
+        (r#"{"accounts":[],"version":{"major":2}}"#, false),
+        (r#"{"version":0,"hpke":{},"payload":"eyJ"}"#, false),
+    ] {
+        let error = parse(Format::Cxf, file.as_bytes(), ReadOptions::default()).unwrap_err();
+        let is_not_supported = matches!(error, ImportError::NotSupported { .. });
+        assert_eq!(is_not_supported, !is_supported, "{file}: {error}");
+    }
+}
+
+#[test]
 fn a_changed_file_of_an_authenticator_is_damaged() {
     for (format, sample, member) in [
         (Format::Aegis, "import/aegis-encrypted.json", "\"db\": \""),
@@ -329,7 +351,7 @@ fn an_export_of_codes_that_is_cut_off_is_damaged() {
     for len in "otpauth-migration:".len()..line.len() - 1 {
         let cut = parse(
             Format::GoogleAuthenticator,
-            line[..len].as_bytes(),
+            &line.as_bytes()[..len],
             ReadOptions::default(),
         );
         // Only the number of the batch is at the end.

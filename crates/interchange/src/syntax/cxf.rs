@@ -1,0 +1,340 @@
+//! The parts of FIDO's Credential Exchange Format that reading and writing share: which member of
+//! which kind of credential is which field.
+
+use jiff::civil::Date;
+
+/// The name of our extension. It has the names that a field has in a vault, if they are not those of
+/// the table.
+pub(crate) const EXTENSION: &str = "passmate-field-names";
+/// The member of our extension that has the names.
+pub(crate) const EXTENSION_NAMES: &str = "fieldNames";
+/// The deepest nesting of collections that is written. Our reader takes more, others may not.
+pub(crate) const DEPTH_MAX: usize = 32;
+
+/// A kind of credential whose members are fields.
+pub(crate) struct Kind {
+    /// Its `type`.
+    pub(crate) word: &'static str,
+    pub(crate) members: &'static [Member],
+}
+
+/// A member of a credential.
+pub(crate) struct Member {
+    pub(crate) name: &'static str,
+    pub(crate) form: Form,
+    /// The name of the field.
+    pub(crate) field: &'static str,
+    /// Other names that importers give to such a field.
+    pub(crate) others: &'static [&'static str],
+    /// Whether a record that has the field is exported as this kind.
+    pub(crate) is_mark: bool,
+}
+
+/// The form of a member's value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Form {
+    Text,
+    Secret,
+    Boolean,
+    Date,
+    YearMonth,
+    Country,
+    Subdivision,
+    WifiSecurity,
+    /// A text that is not an object with a `fieldType`.
+    Plain,
+    /// A private key: base64url of the DER of PKCS #8. Our field has it as PEM.
+    PrivateKey,
+}
+
+impl Form {
+    /// The `fieldType`; `None` if the member is a text alone.
+    pub(crate) const fn field_type(self) -> Option<&'static str> {
+        match self {
+            Self::Text => Some("string"),
+            Self::Secret => Some("concealed-string"),
+            Self::Boolean => Some("boolean"),
+            Self::Date => Some("date"),
+            Self::YearMonth => Some("year-month"),
+            Self::Country => Some("country-code"),
+            Self::Subdivision => Some("subdivision-code"),
+            Self::WifiSecurity => Some("wifi-network-security-type"),
+            Self::Plain | Self::PrivateKey => None,
+        }
+    }
+
+    /// Whether a value has this form.
+    pub(crate) fn accepts(self, value: &str) -> bool {
+        let is_upper = |part: &str| part.bytes().all(|byte| byte.is_ascii_uppercase());
+        match self {
+            Self::Text | Self::Secret | Self::Plain => true,
+            Self::Boolean => matches!(value, "true" | "false"),
+            Self::Date => value.len() == 10 && value.parse::<Date>().is_ok(),
+            Self::YearMonth => value.len() == 7 && format!("{value}-01").parse::<Date>().is_ok(),
+            Self::Country => value.len() == 2 && is_upper(value),
+            Self::Subdivision => value.split_once('-').is_some_and(|(country, part)| {
+                let is_part = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
+                country.len() == 2
+                    && is_upper(country)
+                    && (1..=3).contains(&part.len())
+                    && part.bytes().all(is_part)
+            }),
+            Self::WifiSecurity => matches!(
+                value,
+                "unsecured" | "wpa-personal" | "wpa2-personal" | "wpa3-personal" | "wep"
+            ),
+            Self::PrivateKey => der_of(value).is_some(),
+        }
+    }
+}
+
+/// The DER in a private key, if [`pem_of`] makes the same text of it.
+pub(crate) fn der_of(pem: &str) -> Option<Vec<u8>> {
+    let body = pem.strip_prefix(PEM_BEGIN)?.strip_suffix(PEM_END)?;
+    let lines: String = body.lines().collect();
+    let der = data_encoding::BASE64.decode(lines.as_bytes()).ok()?;
+    (pem_of(&der) == pem).then_some(der)
+}
+
+const PEM_BEGIN: &str = "-----BEGIN PRIVATE KEY-----\n";
+const PEM_END: &str = "-----END PRIVATE KEY-----\n";
+
+/// The PEM of a private key in the DER of PKCS #8.
+pub(crate) fn pem_of(der: &[u8]) -> String {
+    let text = data_encoding::BASE64.encode(der);
+    let mut pem = PEM_BEGIN.to_owned();
+    let mut rest = text.as_str();
+    while !rest.is_empty() {
+        let (line, after) = rest.split_at_checked(64).unwrap_or((rest, ""));
+        pem.push_str(line);
+        pem.push('\n');
+        rest = after;
+    }
+    pem.push_str(PEM_END);
+    pem
+}
+
+const fn member(
+    name: &'static str,
+    form: Form,
+    field: &'static str,
+    others: &'static [&'static str],
+) -> Member {
+    Member {
+        name,
+        form,
+        field,
+        others,
+        is_mark: false,
+    }
+}
+
+const fn mark(
+    name: &'static str,
+    form: Form,
+    field: &'static str,
+    others: &'static [&'static str],
+) -> Member {
+    Member {
+        is_mark: true,
+        ..member(name, form, field, others)
+    }
+}
+
+/// The kinds, in the order in which a record is sorted into them. `basic-auth` is not marked by a
+/// field: it has the user name and the password of any record.
+pub(crate) const KINDS: &[Kind] = &[
+    Kind {
+        word: "wifi",
+        members: &[
+            mark("ssid", Form::Text, "ssid", &[]),
+            member("networkSecurityType", Form::WifiSecurity, "security", &[]),
+            member("passphrase", Form::Secret, "password", &[]),
+            member("hidden", Form::Boolean, "hidden", &[]),
+        ],
+    },
+    Kind {
+        word: "credit-card",
+        members: &[
+            mark("number", Form::Secret, "card number", &["number"]),
+            mark("fullName", Form::Text, "cardholder name", &["cardholder"]),
+            member("cardType", Form::Text, "brand", &["card type", "type"]),
+            member(
+                "verificationNumber",
+                Form::Secret,
+                "code",
+                &["verification number", "cvv", "security code"],
+            ),
+            member("pin", Form::Secret, "pin", &[]),
+            member(
+                "expiryDate",
+                Form::YearMonth,
+                "expiry date",
+                &["expiration date"],
+            ),
+            member("validFrom", Form::YearMonth, "valid from", &[]),
+        ],
+    },
+    Kind {
+        word: "person-name",
+        members: &[
+            member("title", Form::Text, "title", &[]),
+            mark("given", Form::Text, "first name", &[]),
+            member("givenInformal", Form::Text, "nickname", &[]),
+            member("given2", Form::Text, "middle name", &[]),
+            member("surnamePrefix", Form::Text, "last name prefix", &[]),
+            mark("surname", Form::Text, "last name", &[]),
+            member("surname2", Form::Text, "second last name", &[]),
+            member("credentials", Form::Text, "credentials", &[]),
+            member("generation", Form::Text, "generation", &[]),
+        ],
+    },
+    Kind {
+        word: "address",
+        members: &[
+            mark(
+                "streetAddress",
+                Form::Text,
+                "street address",
+                &["address1", "address", "street"],
+            ),
+            mark("postalCode", Form::Text, "postal code", &["zip"]),
+            member("city", Form::Text, "city", &[]),
+            member("territory", Form::Subdivision, "state", &[]),
+            member("country", Form::Country, "country", &[]),
+            member("tel", Form::Text, "phone", &[]),
+        ],
+    },
+    Kind {
+        word: "passport",
+        members: &[
+            mark("passportNumber", Form::Text, "passport number", &[]),
+            mark("passportType", Form::Text, "passport type", &[]),
+            member("issuingCountry", Form::Country, "issuing country", &[]),
+            member(
+                "nationalIdentificationNumber",
+                Form::Text,
+                "national identification number",
+                &[],
+            ),
+            member("nationality", Form::Text, "nationality", &[]),
+            member("fullName", Form::Text, "full name", &[]),
+            member("birthDate", Form::Date, "birth date", &[]),
+            member("birthPlace", Form::Text, "birth place", &[]),
+            member("sex", Form::Text, "sex", &[]),
+            member("issueDate", Form::Date, "issue date", &[]),
+            member("expiryDate", Form::Date, "expiry date", &[]),
+            member("issuingAuthority", Form::Text, "issuing authority", &[]),
+        ],
+    },
+    Kind {
+        word: "identity-document",
+        members: &[
+            mark("documentNumber", Form::Text, "document number", &[]),
+            mark(
+                "identificationNumber",
+                Form::Text,
+                "identification number",
+                &[],
+            ),
+            member("issuingCountry", Form::Country, "issuing country", &[]),
+            member("nationality", Form::Text, "nationality", &[]),
+            member("fullName", Form::Text, "full name", &[]),
+            member("birthDate", Form::Date, "birth date", &[]),
+            member("birthPlace", Form::Text, "birth place", &[]),
+            member("sex", Form::Text, "sex", &[]),
+            member("issueDate", Form::Date, "issue date", &[]),
+            member("expiryDate", Form::Date, "expiry date", &[]),
+            member("issuingAuthority", Form::Text, "issuing authority", &[]),
+        ],
+    },
+    Kind {
+        word: "drivers-license",
+        members: &[
+            mark("licenseNumber", Form::Text, "license number", &[]),
+            mark("licenseClass", Form::Text, "license class", &[]),
+            member("territory", Form::Subdivision, "state", &[]),
+            member("country", Form::Country, "country", &[]),
+            member("fullName", Form::Text, "full name", &[]),
+            member("birthDate", Form::Date, "birth date", &[]),
+            member("issueDate", Form::Date, "issue date", &[]),
+            member("expiryDate", Form::Date, "expiry date", &[]),
+            member("issuingAuthority", Form::Text, "issuing authority", &[]),
+        ],
+    },
+    Kind {
+        word: "ssh-key",
+        members: &[
+            mark("privateKey", Form::PrivateKey, "private key", &[]),
+            member("keyType", Form::Plain, "key type", &[]),
+            member("keyComment", Form::Plain, "key comment", &[]),
+            member("creationDate", Form::Date, "creation date", &[]),
+            member("expiryDate", Form::Date, "expiry date", &[]),
+            member("keyGenerationSource", Form::Text, "key source", &[]),
+        ],
+    },
+    Kind {
+        word: "api-key",
+        members: &[
+            mark("key", Form::Secret, "api key", &[]),
+            member("username", Form::Text, "user", &[]),
+            member("keyType", Form::Text, "api key type", &[]),
+            member("url", Form::Text, "url", &[]),
+            member("validFrom", Form::Date, "valid from", &[]),
+            member("expiryDate", Form::Date, "expiry date", &[]),
+        ],
+    },
+    Kind {
+        word: BASIC_AUTH,
+        members: &[
+            member("username", Form::Text, "user", &[]),
+            member("password", Form::Secret, "password", &[]),
+        ],
+    },
+];
+
+/// The kind that has user name and password.
+pub(crate) const BASIC_AUTH: &str = "basic-auth";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_private_key_stays_the_same_text() {
+        for der in [&b""[..], &[0; 47], &[7; 48], &[9; 200]] {
+            let pem = pem_of(der);
+            assert_eq!(der_of(&pem).as_deref(), Some(der));
+            assert_eq!(der_of(&pem.replace('\n', "\r\n")), None);
+        }
+        assert_eq!(der_of("-----BEGIN OPENSSH PRIVATE KEY-----\n"), None);
+    }
+
+    #[test]
+    fn forms_take_only_their_values() {
+        for (form, good, bad) in [
+            (
+                Form::Date,
+                "2030-02-28",
+                &["2030-02-29", "2030-2-28", "2030-12", ""][..],
+            ),
+            (
+                Form::YearMonth,
+                "2030-12",
+                &["2030-13", "12/2030", "2030", "2030-12-01"],
+            ),
+            (Form::Country, "DE", &["de", "DEU", "Germany"]),
+            (
+                Form::Subdivision,
+                "US-CA",
+                &["CA", "US-", "us-ca", "US-CALI"],
+            ),
+            (Form::Boolean, "true", &["yes", "True"]),
+            (Form::WifiSecurity, "wep", &["WPA"]),
+        ] {
+            assert!(form.accepts(good), "{good}");
+            bad.iter()
+                .for_each(|bad| assert!(!form.accepts(bad), "{form:?} {bad}"));
+        }
+    }
+}
