@@ -111,3 +111,65 @@ impl Builder<'_> {
         self.add(FieldRole::Passkey.name(), passkey.to_value().as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example on the page of formats.
+    fn example() -> &'static str {
+        let page = include_str!("../../../docs/formats.md");
+        let mut lines = page.lines();
+        let is_it = |line: &&str| line.starts_with("{\"credentialId\"");
+        lines.find(is_it).expect("the page has an example")
+    }
+
+    #[test]
+    fn the_page_has_a_passkey_as_it_is_stored() {
+        let passkey = Passkey::parse(example()).unwrap();
+        assert_eq!(passkey.to_value().as_str(), example());
+        assert!(passkey.is_exact() && !passkey.has_counter());
+        let page = include_str!("../../../docs/formats.md");
+        for name in passkey.into_members().keys() {
+            let is_named = page.contains(&format!("| `{name}` |")) || name == "counter";
+            assert!(is_named, "{name}");
+        }
+    }
+
+    #[test]
+    fn members_make_the_passkey_that_has_them() {
+        let passkey = Passkey::parse(example()).unwrap();
+        let again = Passkey::of_members(passkey.clone().into_members()).unwrap();
+        assert_eq!(again.to_value(), passkey.to_value());
+        for required in ["credentialId", "rpId", "key"] {
+            let mut members = passkey.clone().into_members();
+            members.insert(required.to_owned(), Value::Null);
+            assert!(Passkey::of_members(members).is_none(), "{required}");
+        }
+        let mut members = passkey.into_members();
+        members.insert("username".to_owned(), Value::from(7));
+        members.insert("userHandle".to_owned(), Value::from("_w=="));
+        let odd = Passkey::of_members(members).unwrap();
+        assert_eq!(
+            (odd.username.as_str(), odd.user_handle.as_str()),
+            ("", "_w")
+        );
+    }
+
+    #[test]
+    fn a_counter_is_one_unless_it_is_zero() {
+        for (counter, has_counter) in [
+            ("0", false),
+            ("\"0\"", false),
+            ("null", false),
+            ("\"\"", false),
+            ("1", true),
+            ("\"12\"", true),
+            ("true", true),
+        ] {
+            let value = example().replace("\"counter\":0", &format!("\"counter\":{counter}"));
+            let passkey = Passkey::parse(&value).unwrap();
+            assert_eq!(passkey.has_counter(), has_counter, "{counter}");
+        }
+    }
+}
