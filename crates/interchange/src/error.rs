@@ -116,12 +116,6 @@ pub enum ImportError {
         /// The line, from 1.
         line: usize,
     },
-    /// A line of a table does not have as many columns as the first line.
-    #[error("line {line} of the file does not have as many columns as the first one")]
-    UnevenTable {
-        /// The line, from 1.
-        line: u64,
-    },
     /// A table lacks a required column.
     #[error("the file's first line does not name a column \"{column}\"")]
     MissingColumn {

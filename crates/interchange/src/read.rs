@@ -3,6 +3,7 @@
 mod aegis;
 mod bitwarden;
 mod cxf;
+mod dashlane;
 mod google_authenticator;
 mod guess;
 pub(crate) mod item;
@@ -75,6 +76,12 @@ pub enum Format {
     Twofas,
     /// FIDO's Credential Exchange Format, JSON or ZIP.
     Cxf,
+    /// Dashlane's export, ZIP or one of its tables.
+    Dashlane,
+    /// NordPass' CSV export.
+    NordpassCsv,
+    /// RoboForm's CSV export.
+    RoboformCsv,
     /// The folder of `pass`. Read with [`parse_pass`](crate::parse_pass).
     Pass,
 }
@@ -155,6 +162,13 @@ const FORMATS: &[(Format, &str, &str)] = &[
         "FIDO's Credential Exchange Format: JSON or ZIP, not encrypted",
     ),
     (
+        Format::Dashlane,
+        "dashlane",
+        "Dashlane: ZIP, or one of the CSV files in it",
+    ),
+    (Format::NordpassCsv, "nordpass-csv", "NordPass: CSV"),
+    (Format::RoboformCsv, "roboform-csv", "RoboForm: CSV"),
+    (
         Format::Pass,
         "pass",
         "pass: the store's folder, decrypted by gpg",
@@ -197,7 +211,7 @@ impl Format {
     fn has_archive(self) -> bool {
         matches!(
             self,
-            Self::Bitwarden | Self::Cxf | Self::Onepassword | Self::Protonpass
+            Self::Bitwarden | Self::Cxf | Self::Dashlane | Self::Onepassword | Self::Protonpass
         )
     }
 
@@ -344,6 +358,7 @@ fn parse_archive(
         Format::Cxf => cxf::read_archive(archive),
         Format::Onepassword => onepassword::read(archive),
         Format::Protonpass => protonpass::read_archive(archive),
+        Format::Dashlane => dashlane::read_archive(archive),
         _ => Err(ImportError::NotThisFormat {
             expected: "an archive of this program",
         }),
@@ -378,6 +393,9 @@ fn parse_with(
         Format::Aegis => aegis::read(bytes, secret),
         Format::Twofas => twofas::read(bytes, secret),
         Format::Cxf => cxf::read(bytes),
+        Format::Dashlane => dashlane::read(bytes),
+        Format::NordpassCsv => tables::read(bytes, tables::NORDPASS),
+        Format::RoboformCsv => tables::read(bytes, tables::ROBOFORM),
         Format::Pass => Err(ImportError::NotThisFormat {
             expected: "a folder of pass",
         }),

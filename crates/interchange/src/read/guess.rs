@@ -53,12 +53,16 @@ fn of_bytes(bytes: &[u8], name: &str) -> Option<Format> {
     if bytes.starts_with(&SIGNATURE) || bytes.starts_with(&SIGNATURE_KDB) {
         return Some(Format::Keepass);
     }
-    let text = json::text_of(bytes).ok()?.trim_start();
+    // A table may be in UTF-16.
+    let Ok(text) = json::text_of(bytes) else {
+        return tables::guess(bytes);
+    };
+    let text = text.trim_start();
     match text.as_bytes().first()? {
         b'{' => of_document(text),
         b'[' => Some(Format::Pmate),
         b'<' => text.contains("<KeePassFile").then_some(Format::KeepassXml),
-        _ => tables::guess(text),
+        _ => tables::guess(bytes),
     }
 }
 
@@ -69,6 +73,7 @@ const MEMBERS: &[(&str, Format)] = &[
     ("Proton Pass/data.json", Format::Protonpass),
     (".pgp", Format::Protonpass),
     ("data.json", Format::Bitwarden),
+    ("credentials.csv", Format::Dashlane),
 ];
 
 fn of_archive(archive: &zip::Archive<'_>) -> Option<Format> {

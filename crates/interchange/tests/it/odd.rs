@@ -168,3 +168,96 @@ fn folders_passkeys_and_attachments_of_proton_are_read() {
     assert!(listed.starts_with(&head), "{listed}");
     assert!(listed.ends_with("/untitled\nlost: P/out/in/x: the attachment a.txt\n"));
 }
+
+#[test]
+fn rows_without_a_common_root_keep_their_first_folder() {
+    check(
+        "keepass-csv",
+        &read("import/kxc-folder.csv"),
+        "web/shop\n  user: \"bob\"\n  password: \"pw1\"\ncard\n  password: \"pw2\"\n",
+    );
+}
+
+#[test]
+fn further_collections_of_a_table_are_losses() {
+    check(
+        "bitwarden-csv",
+        &read("import/bw-org.csv"),
+        "Ops/x\n  user: \"u\"\n  password: \"p\"\nlost: Ops/x: the further collection Web/Shop\n",
+    );
+}
+
+const SHOP: &str = "Shop\n  url: \"https://shop.example/\"\n  user: \"bob\"\n  password: \"pw1\"\n";
+
+#[test]
+fn tables_have_short_rows_other_separators_and_utf_16() {
+    check("chrome-csv", &read("import/cr-short-row.csv"), SHOP);
+    let with_note = format!("{SHOP}  notes: \"hi\"\n");
+    for sample in ["import/cr-semicolon.csv", "import/cr-utf16.csv"] {
+        check("chrome-csv", &read(sample), &with_note);
+    }
+    let excel =
+        b"sep=\t\r\nname\turl\tusername\tpassword\r\nShop\thttps://shop.example/\tbob\tpw1\t\r\n";
+    check("chrome-csv", excel, SHOP);
+}
+
+#[test]
+fn a_row_with_too_many_cells_is_a_loss_that_names_the_line() {
+    let rows = "a,https://a,u,p,n,\nb,https://b,u,p,w,n\nc,https://c,u,p,\"1\n2\"\nd,d,d,d,d,d\n";
+    let expected = "a\n  url: \"https://a\"\n  user: \"u\"\n  password: \"p\"\n  notes: \"n\"\nc\n  url: \
+                    \"https://c\"\n  user: \"u\"\n  password: \"p\"\n  notes: \"1\\n2\"\nlost: : 2 rows \
+                    with more cells than the first line has columns, at line 3, 6\n";
+    check("chrome-csv", &crate::chrome(rows), expected);
+    let many = parsed("chrome-csv", &crate::chrome(&"1,2,3,4,5,6\n".repeat(30)));
+    assert!(many.losses[0].what.ends_with("20, 21 and further ones"));
+}
+
+#[test]
+fn the_keys_of_a_firefox_account_are_a_loss_and_no_record() {
+    let expected = "lost: : the keys of the Firefox account\n";
+    check("firefox-csv", &read("import/ff-account.csv"), expected);
+}
+
+#[test]
+fn html_entities_of_lastpass_are_kept_and_counted() {
+    let imported = parsed("lastpass-csv", &read("import/lp-entities.csv"));
+    let item = &imported.items[0];
+    assert_eq!(item.path, "A &amp; B");
+    assert_eq!(item.fields[2].value.as_str(), "p&amp;w&lt;1&gt;");
+    let [loss] = imported.losses.as_slice() else {
+        panic!("{:?}", imported.losses)
+    };
+    assert!(loss.what.starts_with("1 row with HTML entities"));
+}
+
+#[test]
+fn headers_of_older_versions_are_read() {
+    let login = "Shop\n  user: \"bob\"\n  password: \"pw1\"\n  url: \"https://shop.example\"\n";
+    check("1password-csv", &read("import/op7.csv"), login);
+    let keepass = b"\"Account\",\"Login Name\",\"Password\",\"Web Site\",\"Comments\"\n\
+                    \"Shop\",\"bob\",\"pw1\",\"https://shop.example\",\"\"\n";
+    check("keepass-csv", keepass, login);
+    let firefox = b"hostname,username,password,formSubmitURL,httpRealm,usernameField\n\
+                    https://shop.example,bob,pw1,,,user\n";
+    let login =
+        "shop.example\n  url: \"https://shop.example\"\n  user: \"bob\"\n  password: \"pw1\"\n";
+    check("firefox-csv", firefox, login);
+    check(
+        "safari-csv",
+        &read("import/sf-otp.csv"),
+        "shop.example (bob)\n  url: \"https://shop.example/\"\n  user: \"bob\"\n  password: \
+         \"pw1\"\n  otp: \
+         \"otpauth://totp?secret=JBSWY3DPEHPK3PXP&algorithm=SHA1&digits=6&period=30\"\n",
+    );
+}
+
+#[test]
+fn a_time_in_a_table_may_be_a_number() {
+    let modified = |word, table: &str| parsed(word, table.as_bytes()).items[0].modified;
+    for time in ["1700000000", "1700000000000", "2023-11-14T22:13:20Z"] {
+        let firefox = format!("url,username,password,timePasswordChanged\nx,u,p,{time}\n");
+        let keepass = format!("Group,Title,Username,Password,Last Modified\n,t,u,p,{time}\n");
+        assert_eq!(modified("firefox-csv", &firefox), Some(1_700_000_000));
+        assert_eq!(modified("keepass-csv", &keepass), Some(1_700_000_000));
+    }
+}

@@ -362,6 +362,25 @@ fn an_export_of_codes_that_is_cut_off_is_damaged() {
 }
 
 #[test]
+fn tables_of_further_programs_are_imported() {
+    for (word, sample) in [
+        ("dashlane", "dashlane.zip"),
+        ("dashlane", "dashlane-old.zip"),
+        ("dashlane", "dashlane-payments.csv"),
+        ("nordpass-csv", "nordpass.csv"),
+        ("nordpass-csv", "nordpass-old.csv"),
+        ("roboform-csv", "roboform.csv"),
+        ("roboform-csv", "roboform-old.csv"),
+    ] {
+        let (sample, expected) = (
+            format!("import/{sample}"),
+            format!("import/{sample}.expected"),
+        );
+        check(word, &sample, &expected, None);
+    }
+}
+
+#[test]
 fn an_archive_must_have_its_declared_length_and_checksum() {
     let bytes = read("import/1password.1pux");
     let name = b"export.data";
@@ -693,7 +712,7 @@ fn errors_have_the_position_and_no_value() {
     };
     assert_eq!(
         error(Format::ChromeCsv, b"x,y\n1,2\n"),
-        ImportError::MissingColumn { column: "name" }
+        ImportError::MissingColumn { column: "url" }
     );
     assert_eq!(
         error(Format::ChromeCsv, b"name\n\n\xff"),
