@@ -122,6 +122,15 @@ pub enum ImportError {
         /// The column's name.
         column: &'static str,
     },
+    /// The names of a table's columns tell nothing.
+    #[error("the file's first line names no column with a known meaning")]
+    UnknownColumns,
+    /// A table lacks a column that a person named.
+    #[error("the file has no column {column:?}")]
+    NoSuchColumn {
+        /// The name or the number that the person gave.
+        column: String,
+    },
     /// The file was changed or cut off.
     #[error("the file is damaged: {what}")]
     Damaged {

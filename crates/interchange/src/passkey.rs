@@ -105,6 +105,24 @@ impl Passkey {
     }
 }
 
+/// The key of PKCS #8 for a key on the curve P-256, of which sources have the private number and the
+/// point. All of them are base64url, as in a JSON Web Key.
+pub(crate) fn pkcs8_of_p256(d: &str, x: &str, y: &str) -> Option<Zeroizing<String>> {
+    // The DER of all such keys is the same but for the 96 bytes.
+    const HEAD: &[u8] = b"\x30\x81\x87\x02\x01\x00\x30\x13\
+        \x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07\
+        \x04\x6d\x30\x6b\x02\x01\x01\x04\x20";
+    const POINT: &[u8] = b"\xa1\x44\x03\x42\x00\x04";
+    let number = |text: &str| {
+        let bytes = BASE64URL_NOPAD.decode(text.trim_end_matches('=').as_bytes());
+        let bytes = Zeroizing::new(bytes.ok()?);
+        (bytes.len() == 32).then_some(bytes)
+    };
+    let (d, x, y) = (number(d)?, number(x)?, number(y)?);
+    let der = Zeroizing::new([HEAD, &d, POINT, &x, &y].concat());
+    Some(Zeroizing::new(BASE64URL_NOPAD.encode(&der)))
+}
+
 impl Builder<'_> {
     /// Adds a passkey as a field.
     pub(crate) fn add_passkey(&mut self, passkey: &Passkey) -> Result<(), ImportError> {
@@ -171,5 +189,19 @@ mod tests {
             let passkey = Passkey::parse(&value).unwrap();
             assert_eq!(passkey.has_counter(), has_counter, "{counter}");
         }
+    }
+
+    #[test]
+    fn a_key_on_p_256_is_the_der_that_openssl_writes() {
+        let key = pkcs8_of_p256(
+            "EjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJCrze8",
+            "Rxw-dYxJBChbun5TEY7Q9SSt6wdX0lvS-Oew1236cUw",
+            "3VIPesqKi5F6zDf1HejwybvjrYWDgucC3CWhLQn3qFg",
+        );
+        let expected = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgEjRWeJCrze8SNFZ4kKvN7xI0Vni\
+                        Qq83vEjRWeJCrze-hRANCAARHHD51jEkEKFu6flMRjtD1JK3rB1fSW9L457DXbfpxTN1SD3rKio\
+                        uResw39R3o8Mm7462Fg4LnAtwloS0J96hY";
+        assert_eq!(key.unwrap().as_str(), expected);
+        assert!(pkcs8_of_p256("AA", "AA", "AA").is_none());
     }
 }

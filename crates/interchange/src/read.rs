@@ -2,14 +2,17 @@
 
 mod aegis;
 mod bitwarden;
+pub(crate) mod columns;
 mod cxf;
 mod dashlane;
+mod enpass;
 mod google_authenticator;
 mod guess;
 pub(crate) mod item;
 mod kdb;
 pub(crate) mod kdbx;
 pub(crate) mod keepass;
+mod keeper;
 mod members;
 mod onepassword;
 mod otpauth;
@@ -25,6 +28,7 @@ use std::io::{Read, Seek, SeekFrom};
 use passmate_vault::{Passphrase, Vault};
 use zeroize::Zeroizing;
 
+use self::columns::{ColumnMap, ColumnUse};
 pub use self::guess::guess;
 use self::item::Item;
 use crate::error::ImportError;
@@ -82,6 +86,14 @@ pub enum Format {
     NordpassCsv,
     /// RoboForm's CSV export.
     RoboformCsv,
+    /// Keeper's CSV export.
+    KeeperCsv,
+    /// Keeper's JSON export.
+    Keeper,
+    /// Enpass' JSON export.
+    Enpass,
+    /// Any CSV file.
+    Csv,
     /// The folder of `pass`. Read with [`parse_pass`](crate::parse_pass).
     Pass,
 }
@@ -168,6 +180,14 @@ const FORMATS: &[(Format, &str, &str)] = &[
     ),
     (Format::NordpassCsv, "nordpass-csv", "NordPass: CSV"),
     (Format::RoboformCsv, "roboform-csv", "RoboForm: CSV"),
+    (Format::KeeperCsv, "keeper-csv", "Keeper: CSV"),
+    (Format::Keeper, "keeper", "Keeper: JSON"),
+    (Format::Enpass, "enpass", "Enpass: JSON"),
+    (
+        Format::Csv,
+        "csv",
+        "any CSV file: columns are found by their names, or said",
+    ),
     (
         Format::Pass,
         "pass",
@@ -230,6 +250,8 @@ pub struct Imported {
     pub vault: Vault,
     /// The parts of the file that are not imported.
     pub losses: Vec<Loss>,
+    /// How the columns of a table were understood, for [`Format::Csv`].
+    pub columns: Vec<ColumnUse>,
 }
 
 /// What a reader needs besides the file.
@@ -240,6 +262,8 @@ pub struct ReadOptions<'a> {
     pub secret: Option<&'a Passphrase>,
     /// The content of KeePass' key file. Without a secret, the file is opened with it alone.
     pub key_file: Option<&'a [u8]>,
+    /// What the columns of a table mean. Only [`Format::Csv`] uses it.
+    pub columns: Option<&'a ColumnMap>,
     /// Learns how far a long key derivation is.
     pub progress: Option<&'a Progress>,
 }
@@ -396,6 +420,10 @@ fn parse_with(
         Format::Dashlane => dashlane::read(bytes),
         Format::NordpassCsv => tables::read(bytes, tables::NORDPASS),
         Format::RoboformCsv => tables::read(bytes, tables::ROBOFORM),
+        Format::KeeperCsv => keeper::read_table(bytes),
+        Format::Keeper => keeper::read(bytes),
+        Format::Enpass => enpass::read(bytes),
+        Format::Csv => columns::read(bytes, options.columns),
         Format::Pass => Err(ImportError::NotThisFormat {
             expected: "a folder of pass",
         }),

@@ -6,7 +6,7 @@ use std::io::{Read, Seek};
 use serde::de::IgnoredAny;
 use zeroize::Zeroizing;
 
-use super::{Format, tables};
+use super::{Format, columns, tables};
 use crate::limits::FILE_LEN_MAX;
 use crate::syntax::kdbx::{SIGNATURE, SIGNATURE_KDB};
 use crate::syntax::{json, zip};
@@ -18,9 +18,11 @@ const DOCUMENTS: &[(&[&str], Format)] = &[
     (&["passwordProtected"], Format::Bitwarden),
     (&["encKeyValidation_DO_NOT_EDIT"], Format::Bitwarden),
     (&["items", "encrypted"], Format::Bitwarden),
+    (&["records", "shared_folders"], Format::Keeper),
     (&["items", "folders"], Format::Bitwarden),
     (&["items", "collections"], Format::Bitwarden),
     (&["version", "records"], Format::Passmate1),
+    (&["records"], Format::Keeper),
 ];
 
 /// The format of a file, by its first bytes, the members or columns that it has, and where these do
@@ -55,15 +57,20 @@ fn of_bytes(bytes: &[u8], name: &str) -> Option<Format> {
     }
     // A table may be in UTF-16.
     let Ok(text) = json::text_of(bytes) else {
-        return tables::guess(bytes);
+        return of_table(bytes);
     };
     let text = text.trim_start();
     match text.as_bytes().first()? {
         b'{' => of_document(text),
         b'[' => Some(Format::Pmate),
         b'<' => text.contains("<KeePassFile").then_some(Format::KeepassXml),
-        _ => tables::guess(bytes),
+        _ => of_table(bytes),
     }
+}
+
+fn of_table(bytes: &[u8]) -> Option<Format> {
+    let is_any = || columns::has_password(bytes).then_some(Format::Csv);
+    tables::guess(bytes).or_else(is_any)
 }
 
 /// The files in archives, by the end of their names, and the format. The first row that fits
@@ -85,5 +92,14 @@ fn of_document(text: &str) -> Option<Format> {
     let members: BTreeMap<String, IgnoredAny> = serde_json::from_str(text).ok()?;
     let has_all =
         |(names, _): &&(&[&str], Format)| names.iter().all(|name| members.contains_key(*name));
-    DOCUMENTS.iter().find(has_all).map(|(_, format)| *format)
+    let format = DOCUMENTS.iter().find(has_all).map(|(_, format)| *format);
+    match format {
+        // Enpass' document has the members of Bitwarden's, and its items have a template.
+        Some(Format::Bitwarden)
+            if !members.contains_key("encrypted") && text.contains("\"template_type\"") =>
+        {
+            Some(Format::Enpass)
+        }
+        format => format,
+    }
 }

@@ -240,6 +240,22 @@ impl Builder<'_> {
         Ok(())
     }
 
+    /// Adds a field and the values that it had before, each with the time at which it got them.
+    pub(crate) fn add_with_earlier(
+        &mut self,
+        name: &str,
+        value: &str,
+        earlier: impl IntoIterator<Item = (String, Option<i64>)>,
+    ) -> Result<(), ImportError> {
+        let count = self.item.fields.len();
+        self.add(name, value)?;
+        // The field may have got a number.
+        let stored = self.item.fields.get(count);
+        let name = stored.map_or(name, |field| &field.name).to_owned();
+        let mut earlier = earlier.into_iter();
+        earlier.try_for_each(|(value, since)| self.add_earlier(&name, value, since))
+    }
+
     /// Adds the values that a field had before, each with the time at which the next one replaced
     /// it. `created` is when the item was made.
     pub(crate) fn add_replaced(

@@ -196,6 +196,7 @@ fn read_field(
             section: Rc::clone(section),
             name: name.to_owned(),
             value: value.into(),
+            earlier: Vec::new(),
         });
     };
     let mut value = match field.any("value") {

@@ -5,19 +5,23 @@ use std::rc::Rc;
 
 use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL_NOPAD};
 use passmate_vault::login::FieldRole;
+use serde::Deserialize;
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use super::Imported;
 use super::item::{Builder, Collector, words_of};
 use super::members::text_from;
 use super::sections::{SectionField, add_fields};
 use crate::error::ImportError;
-use crate::passkey::Passkey;
+use crate::passkey::{Passkey, pkcs8_of_p256};
 use crate::syntax::json::{Members, Node};
 use crate::syntax::zip::Archive;
 
 /// The state of an item in the trash.
 const TRASHED: i64 = 2;
+/// The longest content of a passkey.
+const CONTENT_LEN_MAX: usize = 16 * 1024;
 /// The most folders around a folder.
 const DEPTH_MAX: usize = 64;
 
@@ -208,6 +212,7 @@ fn read_list(
                     section: Rc::clone(&section),
                     name: name.to_owned(),
                     value: text_from(value).into(),
+                    earlier: Vec::new(),
                 });
             }
             field.skip(&["type"]);
@@ -219,22 +224,88 @@ fn read_list(
     Ok(())
 }
 
-/// Proton writes bytes in base64.
+/// Proton writes bytes in base64. The private key is in `content`, in a form of its own.
 fn passkey_of(mut passkey: Members) -> Passkey {
-    let url_safe = |base64: String| {
+    let bytes_of = |base64: &str| {
         let decoded = BASE64
             .decode(base64.as_bytes())
             .or_else(|_| BASE64_NOPAD.decode(base64.as_bytes()));
-        decoded.map_or(base64, |bytes| BASE64URL_NOPAD.encode(&bytes))
+        decoded.ok().map(Zeroizing::new)
     };
-    Passkey {
+    let url_safe = |base64: String| match bytes_of(&base64) {
+        Some(bytes) => BASE64URL_NOPAD.encode(&bytes),
+        None => base64,
+    };
+    let content = passkey.text("content");
+    let key = bytes_of(&content).and_then(|content| key_of(&content));
+    let mut passkey = Passkey {
         credential_id: url_safe(passkey.text("credentialId")),
         rp_id: passkey.text("rpId"),
         username: passkey.text("userName"),
         user_display_name: passkey.text("userDisplayName"),
         user_handle: url_safe(passkey.text("userHandle")),
-        // The key is in `content`, in a form of Proton's own.
-        key: String::new(),
+        key: key.map_or_else(String::new, |key| key.to_string()),
         other: passkey.rest().collect(),
+    };
+    // It also has what sites derive secrets from, and a key of a type that is not known here.
+    passkey
+        .other
+        .insert("content".to_owned(), Value::String(content));
+    passkey
+}
+
+/// The private key in Proton's form of a passkey: MessagePack in MessagePack, with the parameters of
+/// a COSE key as pairs of label and value.
+fn key_of(content: &[u8]) -> Option<Zeroizing<String>> {
+    #[derive(Deserialize)]
+    struct Outer {
+        c: Vec<u8>,
+        v: u8,
     }
+    #[derive(Deserialize)]
+    struct Inner {
+        key: Key,
+    }
+    #[derive(Deserialize)]
+    struct Key {
+        par: Vec<(Typed, Typed)>,
+    }
+    #[derive(Deserialize)]
+    struct Typed {
+        #[serde(default)]
+        c: Value,
+    }
+    // What COSE calls the curve P-256, in 16 bytes.
+    const P256: u8 = 1;
+    if content.len() > CONTENT_LEN_MAX {
+        return None;
+    }
+    let outer: Outer = rmp_serde::from_slice(content).ok()?;
+    let packed = Zeroizing::new(outer.c);
+    if outer.v != 1 {
+        return None;
+    }
+    let mut inner: Inner = rmp_serde::from_slice(&packed).ok()?;
+    let mut parameter = |label: i64| {
+        let mut parameters = inner.key.par.iter_mut();
+        let (_, value) = parameters.find(|(found, _)| found.c == label)?;
+        match value.c.take() {
+            Value::Object(mut integer) => integer.remove("inner").and_then(bytes_of_list),
+            list => bytes_of_list(list),
+        }
+    };
+    let (curve, number) = (parameter(-1)?, [-4, -2, -3].map(parameter));
+    let [d, x, y] = number.map(|number| number.map(|bytes| BASE64URL_NOPAD.encode(&bytes)));
+    let is_p256 =
+        matches!(curve.as_slice(), [P256, rest @ ..] if rest.iter().all(|byte| *byte == 0));
+    let (d, x, y) = (Zeroizing::new(d?), x?, y?);
+    is_p256.then(|| pkcs8_of_p256(&d, &x, &y)).flatten()
+}
+
+fn bytes_of_list(list: Value) -> Option<Zeroizing<Vec<u8>>> {
+    let Value::Array(list) = list else {
+        return None;
+    };
+    let bytes = list.iter().map(|byte| u8::try_from(byte.as_u64()?).ok());
+    Some(Zeroizing::new(bytes.collect::<Option<Vec<u8>>>()?))
 }

@@ -15,6 +15,8 @@ pub(crate) struct SectionField {
     pub(crate) section: Rc<str>,
     pub(crate) name: String,
     pub(crate) value: Zeroizing<String>,
+    /// The values that it had before, each with the time at which it got it.
+    pub(crate) earlier: Vec<(String, Option<i64>)>,
 }
 
 /// Adds the fields of all sections of an item. A name that is not unique in the item gets the title
@@ -23,7 +25,7 @@ pub(crate) fn add_fields(
     mut fields: Vec<SectionField>,
     builder: &mut Builder<'_>,
 ) -> Result<(), ImportError> {
-    fields.retain(|field| !field.value.is_empty());
+    fields.retain(|field| !field.value.is_empty() || !field.earlier.is_empty());
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for field in &mut fields {
         // A site's user name is in such a field if the item is no login.
@@ -36,6 +38,7 @@ pub(crate) fn add_fields(
         section,
         name,
         value,
+        earlier,
     } in fields
     {
         let is_unique = counts.get(&name.to_lowercase()) == Some(&1) && !builder.has(&name);
@@ -45,7 +48,7 @@ pub(crate) fn add_fields(
         } else {
             format!("{section} {name}")
         };
-        builder.add(&name, value.as_str())?;
+        builder.add_with_earlier(&name, &value, earlier)?;
     }
     Ok(())
 }

@@ -381,6 +381,10 @@ const TELLING: &[(&[&str], Format)] = &[
     (&["title", "url", "otpauth"], Format::SafariCsv),
     (&["group", "title", "password"], Format::KeepassCsv),
     (&["account", "login name", "web site"], Format::KeepassCsv),
+    (
+        &["folder", "title", "login", "website address"],
+        Format::KeeperCsv,
+    ),
     (&["name", "url", "username", "password"], Format::ChromeCsv),
 ];
 
@@ -461,6 +465,13 @@ impl Header {
         Ok(Self(
             row.iter().map(|cell| cell.trim().to_owned()).collect(),
         ))
+    }
+
+    /// Names the columns by their numbers.
+    pub(crate) fn number(&mut self) {
+        for (number, name) in (1..).zip(&mut self.0) {
+            *name = format!("column {number}");
+        }
     }
 
     pub(crate) fn names(&self) -> &[String] {

@@ -2,8 +2,9 @@
 //! read is a loss that names its place.
 
 use std::fmt::Write as _;
+use std::io::Cursor;
 
-use passmate_interchange::{Format, ImportError, Imported, ReadOptions, parse};
+use passmate_interchange::{Format, ImportError, Imported, ReadOptions, guess, parse};
 
 use crate::read;
 
@@ -259,5 +260,83 @@ fn a_time_in_a_table_may_be_a_number() {
         let keepass = format!("Group,Title,Username,Password,Last Modified\n,t,u,p,{time}\n");
         assert_eq!(modified("firefox-csv", &firefox), Some(1_700_000_000));
         assert_eq!(modified("keepass-csv", &keepass), Some(1_700_000_000));
+    }
+}
+
+#[test]
+fn former_values_of_enpass_are_earlier_ones_of_their_field() {
+    let imported = parsed("enpass", &read("import/enpass.json"));
+    let earlier = imported.items[0].earlier.iter();
+    let earlier: Vec<_> = earlier
+        .map(|earlier| (earlier.name.as_str(), earlier.value.as_str(), earlier.since))
+        .collect();
+    assert_eq!(
+        earlier,
+        [
+            ("user", "old@example.org", Some(1_600_000_001)),
+            ("password", "p1", Some(1_600_000_000)),
+            ("password", "p2", Some(1_650_000_000)),
+            ("url", "https://old.example", Some(1_600_000_002)),
+            ("url 2", "https://older.example", Some(1_600_000_003)),
+            ("BACKUP PIN", "4321", Some(1_600_000_004)),
+        ]
+    );
+}
+
+#[test]
+fn former_passwords_of_1password_were_replaced_at_their_time() {
+    let imported = parsed("1password", &read("import/1password.1pux"));
+    let earlier = &imported.items[0].earlier;
+    let [former] = earlier.as_slice() else {
+        panic!("{earlier:?}")
+    };
+    assert_eq!(
+        (former.value.as_str(), former.since),
+        ("old", Some(1_700_000_000))
+    );
+}
+
+#[test]
+fn the_use_of_each_column_is_told() {
+    let imported = parsed("csv", &read("import/any.csv"));
+    let used = imported.columns.iter();
+    let used: Vec<_> = used
+        .map(|used| (used.column.as_str(), used.meaning.as_str()))
+        .collect();
+    assert_eq!(used[0], ("Account Name", "name"));
+    assert_eq!(used[6..8], [("PIN", "PIN"), ("Labels", "tags")]);
+    assert_eq!(used[10], ("Created", "skip"));
+}
+
+#[test]
+fn the_format_of_each_sample_is_guessed() {
+    for (sample, word) in [
+        ("any.csv", "csv"),
+        ("any-tabs.csv", "csv"),
+        ("bitwarden.csv", "bitwarden-csv"),
+        ("bw-attachments.zip", "bitwarden"),
+        ("bw-no-encrypted.json", "bitwarden"),
+        ("chrome.csv", "chrome-csv"),
+        ("cr-utf16.csv", "chrome-csv"),
+        ("dashlane.zip", "dashlane"),
+        ("dashlane-payments.csv", "dashlane"),
+        ("enpass.json", "enpass"),
+        ("firefox.csv", "firefox-csv"),
+        ("keeper-header.csv", "keeper-csv"),
+        ("keeper.json", "keeper"),
+        ("kxc-folder.csv", "keepass-csv"),
+        ("lastpass.csv", "lastpass-csv"),
+        ("nordpass-old.csv", "nordpass-csv"),
+        ("nordpass.csv", "nordpass-csv"),
+        ("op-kinds.1pux", "1password"),
+        ("proton.json", "protonpass"),
+        ("protonpass.zip", "protonpass"),
+        ("roboform-old.csv", "roboform-csv"),
+        ("roboform.csv", "roboform-csv"),
+        ("safari.csv", "safari-csv"),
+    ] {
+        let bytes = read(&format!("import/{sample}"));
+        let guessed = guess(&mut Cursor::new(bytes), sample).map(Format::word);
+        assert_eq!(guessed, Some(word), "{sample}");
     }
 }

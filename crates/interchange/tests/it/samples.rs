@@ -371,6 +371,27 @@ fn tables_of_further_programs_are_imported() {
         ("nordpass-csv", "nordpass-old.csv"),
         ("roboform-csv", "roboform.csv"),
         ("roboform-csv", "roboform-old.csv"),
+        ("keeper-csv", "keeper.csv"),
+        ("keeper-csv", "keeper-header.csv"),
+        ("csv", "any.csv"),
+        ("csv", "any-tabs.csv"),
+    ] {
+        let (sample, expected) = (
+            format!("import/{sample}"),
+            format!("import/{sample}.expected"),
+        );
+        check(word, &sample, &expected, None);
+    }
+}
+
+#[test]
+fn json_of_further_programs_is_imported() {
+    for (word, sample) in [
+        ("keeper", "keeper.json"),
+        ("keeper", "keeper-odd.json"),
+        ("enpass", "enpass.json"),
+        ("enpass", "enpass-odd.json"),
+        ("protonpass", "proton-passkey.json"),
     ] {
         let (sample, expected) = (
             format!("import/{sample}"),
