@@ -6,7 +6,9 @@ use std::path::Path;
 
 use passmate_core::api::VaultApi;
 use passmate_core::edit::Edit;
-use passmate_core::interchange::{Applied, FILE_LEN_MAX, Format, Imported, Loss, Outcome};
+use passmate_core::interchange::{
+    Applied, ColumnUse, FILE_LEN_MAX, Format, Imported, Loss, Outcome,
+};
 use passmate_core::problem::{Problem, ProblemKind};
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -19,6 +21,8 @@ use crate::report::plain;
 pub(crate) struct Report {
     pub(crate) format: Format,
     pub(crate) losses: Vec<Loss>,
+    /// How the columns of a table were understood.
+    pub(crate) columns: Vec<ColumnUse>,
     /// How to get rid of the file.
     pub(crate) disposal: Vec<String>,
 }
@@ -29,6 +33,7 @@ impl Report {
         Self {
             format,
             losses: imported.losses.clone(),
+            columns: imported.columns.clone(),
             disposal: Vec::new(),
         }
     }
@@ -140,6 +145,11 @@ fn tell(app: &App, report: &Report, dry_run: bool, applied: &Applied) -> Result<
     let [unchanged, deleted] =
         [Outcome::Unchanged, Outcome::Deleted].map(|outcome| applied.count(outcome));
     if app.out.json {
+        let columns: Vec<_> = report
+            .columns
+            .iter()
+            .map(|ColumnUse { column, meaning }| json!({ "column": column, "meaning": meaning }))
+            .collect();
         let same: Vec<_> = applied
             .same
             .iter()
@@ -156,6 +166,7 @@ fn tell(app: &App, report: &Report, dry_run: bool, applied: &Applied) -> Result<
             "changed": paths(Outcome::Changed).collect::<Vec<_>>(),
             "unchanged": unchanged,
             "deleted": deleted,
+            "columns": columns,
             "same": same,
             "changes": applied.changes,
             "clamped": applied.clamped,
@@ -164,6 +175,9 @@ fn tell(app: &App, report: &Report, dry_run: bool, applied: &Applied) -> Result<
         }));
     }
     if dry_run {
+        for ColumnUse { column, meaning } in &report.columns {
+            app.out.line(&format!("column {column}: {meaning}"))?;
+        }
         for (word, outcome) in [("new", Outcome::Created), ("changed", Outcome::Changed)] {
             paths(outcome).try_for_each(|path| app.out.line(&format!("{word}: {path}")))?;
         }

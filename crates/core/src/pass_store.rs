@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
 use passmate_interchange::{
-    FILE_LEN_MAX, Format, ITEMS_MAX, ImportError, Imported, Loss, PassEntry, parse_pass,
+    FILE_LEN_MAX, Format, ITEMS_MAX, ImportError, Imported, Loss, PassEntry, Progress, parse_pass,
 };
 use zeroize::Zeroizing;
 
@@ -27,11 +27,11 @@ const REASON_LEN_MAX: usize = 200;
 const CANCELLED: [u32; 2] = [99, 198];
 
 /// Reads a store of `pass`: `gpg` decrypts each of its files. Without `may_ask`, gpg asks for no
-/// passphrase.
+/// passphrase. `progress` counts the files.
 ///
 /// # Errors
 /// The folder is no store, or gpg can decrypt none of its files.
-pub fn read(store: &Path, may_ask: bool) -> Result<Imported, Problem> {
+pub fn read(store: &Path, may_ask: bool, progress: &Progress) -> Result<Imported, Problem> {
     let mut found = Found::default();
     found.walk(store)?;
     if found.entries.is_empty() {
@@ -41,7 +41,9 @@ pub fn read(store: &Path, may_ask: bool) -> Result<Imported, Problem> {
     let (mut room, mut decrypted) = (FILE_LEN_MAX, 0_usize);
     let mut first_failure = None;
     let mut entries = Vec::with_capacity(found.entries.len());
-    for Entry { name, file } in found.entries {
+    progress.begin(found.entries.len() as u64);
+    for (done, Entry { name, file }) in (0..).zip(found.entries) {
+        progress.set(done);
         let content = match decrypt(&file, may_ask)? {
             Decrypted::Content(content) => {
                 decrypted += 1;
@@ -424,7 +426,7 @@ mod tests {
     fn a_store_under_age_says_what_to_do() {
         let dir = tempfile::tempdir().unwrap();
         put(dir.path(), "a.age");
-        let problem = read(dir.path(), false).unwrap_err();
+        let problem = read(dir.path(), false, &Progress::default()).unwrap_err();
         assert_eq!(problem.kind, ProblemKind::NotSupported);
         assert!(problem.message.contains("age") && problem.hint.contains("gopass convert"));
         put(dir.path(), "b.gpg");

@@ -5,7 +5,9 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use passmate_core::command::command;
 use passmate_core::disposal;
 use passmate_core::import::problem_of;
-use passmate_core::interchange::{Format, ImportError, Imported, ReadOptions, guess, parse_from};
+use passmate_core::interchange::{
+    ColumnMap, ColumnMapError, Format, ImportError, Imported, ReadOptions, guess, parse_from,
+};
 use passmate_core::pass_store;
 use passmate_core::problem::{Problem, ProblemKind};
 use passmate_vault::Passphrase;
@@ -40,9 +42,20 @@ pub(crate) struct Args {
     /// KeePass' key file
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
+    /// What the columns of a CSV file mean, where their names do not say it:
+    /// user=2,password=Pass,skip=7
+    #[arg(long, value_name = "MEANING=COLUMN,…", value_parser = column_map)]
+    map: Option<ColumnMap>,
+    /// The first line of a CSV file is a row, and does not name the columns
+    #[arg(long)]
+    no_header: bool,
     /// Say how to get rid of the file afterwards, on the file system where it lies
     #[arg(long)]
     shred_hint: bool,
+}
+
+fn column_map(text: &str) -> Result<ColumnMap, ColumnMapError> {
+    ColumnMap::parse(text)
 }
 
 fn formats() -> impl TypedValueParser<Value = Format> {
@@ -70,6 +83,8 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     // Nobody should type a passphrase for a file that cannot be read.
     let plain = match source.parse(app, None) {
         Err(ImportError::SecretNeeded) => None,
+        // The key file is not all that is needed.
+        Err(ImportError::WrongSecret) if args.key_file.is_some() => None,
         parsed => Some(parsed.map_err(|error| problem_of(&error, format))?),
     };
     let mut vault = app.open()?;
@@ -81,6 +96,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     let report = Report {
         format,
         losses: imported.losses.clone(),
+        columns: imported.columns.clone(),
         disposal: if args.shred_hint {
             disposal::advice(&args.file)
         } else {
@@ -125,6 +141,7 @@ struct Source {
     format: Format,
     content: Content,
     key_file: Option<Zeroizing<Vec<u8>>>,
+    columns: Option<ColumnMap>,
 }
 
 enum Content {
@@ -133,28 +150,57 @@ enum Content {
     Folder(Imported),
 }
 
+impl Args {
+    /// What a person said of the columns.
+    fn columns(&self) -> Option<ColumnMap> {
+        if self.map.is_none() && !self.no_header {
+            return None;
+        }
+        let map = self.map.clone().unwrap_or_default();
+        Some(if self.no_header {
+            map.without_header()
+        } else {
+            map
+        })
+    }
+}
+
 impl Source {
     fn read(app: &App, args: &Args) -> Result<Self, Problem> {
         let is_folder = args.file.is_dir();
         if args.format == Some(Format::Pass) || (args.format.is_none() && is_folder) {
             let mut meter = Meter::start(&app.out, "decrypting the entries");
-            let imported = pass_store::read(&args.file, !app.ask.no_input)?;
+            let imported = pass_store::read(&args.file, !app.ask.no_input, meter.progress())?;
             meter.stop();
             return Ok(Self {
                 format: Format::Pass,
                 content: Content::Folder(imported),
                 key_file: None,
+                columns: None,
             });
         }
         let mut input = Input::open(&args.file)?;
+        let columns = args.columns();
         let format = match args.format {
             Some(format) => format,
+            // Only such a file has columns whose meaning a person says.
+            None if columns.is_some() => Format::Csv,
             None => guessed(app, &args.file, &mut input)?,
         };
+        if columns.is_some() && format != Format::Csv {
+            return Err(Problem::usage(
+                format!(
+                    "--map and --no-header are for csv, not for {}",
+                    format.word()
+                ),
+                "leave them out, or import the file as csv",
+            ));
+        }
         Ok(Self {
             format,
             content: Content::File(RefCell::new(input)),
             key_file: args.key_file.as_deref().map(read).transpose()?,
+            columns,
         })
     }
 
@@ -171,6 +217,7 @@ impl Source {
         let options = ReadOptions {
             secret,
             key_file: self.key_file.as_deref().map(Vec::as_slice),
+            columns: self.columns.as_ref(),
             progress: Some(meter.progress()),
         };
         parse_from(self.format, &mut *input.borrow_mut(), options)

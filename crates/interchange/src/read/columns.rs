@@ -213,6 +213,16 @@ pub enum ColumnMapError {
     },
 }
 
+/// No column has another meaning than that of its name.
+impl Default for ColumnMap {
+    fn default() -> Self {
+        Self {
+            parts: Vec::new(),
+            has_header: true,
+        }
+    }
+}
+
 impl ColumnMap {
     /// Reads the meanings.
     ///

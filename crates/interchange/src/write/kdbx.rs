@@ -52,6 +52,9 @@ const VERSIONS_MAX: usize = 100;
 /// one-time codes.
 const KEYS: [&str; 6] = ["Title", "UserName", "Password", "URL", "Notes", "otp"];
 
+/// The most seconds for which KeePassXC makes a code valid. Version 2.7.4 takes longer ones for this.
+const PERIOD_MAX: u64 = 60;
+
 /// The begins of KeePass' placeholders in values, which stand in braces.
 const PLACEHOLDERS: [&str; 14] = [
     "REF:",
@@ -258,12 +261,11 @@ impl Version {
         }
     }
 
-    /// Writes the secret of one-time codes. KeePassXC reads `otp` as one whose codes follow the
-    /// time, whatever it is, so nothing else may stand there. KeePass 2 makes codes that count,
-    /// with six digits and SHA-1.
+    /// Writes the secret of one-time codes. KeePassXC reads `otp` as one whose codes follow the time
+    /// and change each minute at least, whatever it is, so nothing else may stand there. KeePass 2
+    /// has strings of its own, with any period, and with a counter for six digits and SHA-1.
     fn push_otp(&mut self, otp: &str, label: &str) {
-        let with_label = |auth: &OtpAuth| {
-            let mut auth = auth.clone();
+        let address_of = |mut auth: OtpAuth| {
             if auth.label.is_empty() {
                 label.clone_into(&mut auth.label);
             }
@@ -273,28 +275,47 @@ impl Version {
             self.push(OTP_EXACT, otp, true);
             return;
         };
-        let OtpKind::Counted { counter } = auth.kind else {
-            let has = |part: &str| otp.to_ascii_lowercase().contains(part);
-            let is_complete = otp.starts_with("otpauth://totp/")
-                && ["period=", "digits="].into_iter().all(has)
-                && !has("&amp;")
-                && (auth.kind != OtpKind::Steam || has("encoder=steam"));
-            if is_complete {
-                self.push("otp", otp, true);
-            } else {
-                self.push("otp", &with_label(&auth), true);
+        let is_simple = auth.digits == 6 && auth.algorithm == OtpAlgorithm::Sha1;
+        match auth.kind {
+            OtpKind::Timed { period } if period > PERIOD_MAX => {
+                self.push("TimeOtp-Secret-Base32", &auth.secret_in_base32(), true);
+                self.push("TimeOtp-Period", &period.to_string(), false);
+                self.push("TimeOtp-Length", &auth.digits.to_string(), false);
+                let algorithm = match auth.algorithm {
+                    OtpAlgorithm::Sha1 => "HMAC-SHA-1",
+                    OtpAlgorithm::Sha256 => "HMAC-SHA-256",
+                    OtpAlgorithm::Sha512 => "HMAC-SHA-512",
+                };
+                self.push("TimeOtp-Algorithm", algorithm, false);
             }
-            return;
-        };
-        if auth.digits == 6 && auth.algorithm == OtpAlgorithm::Sha1 {
-            self.push("HmacOtp-Secret-Base32", &auth.secret_in_base32(), true);
-            self.push("HmacOtp-Counter", &counter.to_string(), false);
-            let read_back = OtpAuth::new(auth.kind, auth.secret.clone());
-            if with_label(&read_back).as_str() == otp {
+            OtpKind::Counted { counter } if is_simple => {
+                self.push("HmacOtp-Secret-Base32", &auth.secret_in_base32(), true);
+                self.push("HmacOtp-Counter", &counter.to_string(), false);
+            }
+            OtpKind::Counted { .. } => {}
+            OtpKind::Timed { .. } | OtpKind::Steam => {
+                let has = |part: &str| otp.to_ascii_lowercase().contains(part);
+                let is_complete = otp.starts_with("otpauth://totp/")
+                    && ["period=", "digits="].into_iter().all(has)
+                    && !has("&amp;")
+                    && (auth.kind != OtpKind::Steam || has("encoder=steam"));
+                if is_complete {
+                    self.push("otp", otp, true);
+                } else {
+                    self.push("otp", &address_of(auth), true);
+                }
                 return;
             }
         }
-        self.push(OTP_EXACT, otp, true);
+        // Those strings have no label. Without one, the address is that which an import makes.
+        let without_names = OtpAuth {
+            label: String::new(),
+            issuer: String::new(),
+            ..auth
+        };
+        if !is_simple || address_of(without_names).as_str() != otp {
+            self.push(OTP_EXACT, otp, true);
+        }
     }
 
     fn set_tags(&mut self, tags: &str) {
@@ -541,10 +562,13 @@ impl Xml<'_> {
         let time = |seconds: i64| BASE64.encode(&seconds.saturating_add(YEAR_1).to_le_bytes());
         self.element("CreationTime", &time(entry.created));
         self.element("LastModificationTime", &time(version.modified));
-        if let Some(expires) = version.expires {
-            self.element("Expires", "True");
-            self.element("ExpiryTime", &time(expires));
-        }
+        // Some programs want both elements in any case.
+        let is_set = version.expires.is_some();
+        self.element("Expires", if is_set { "True" } else { "False" });
+        self.element(
+            "ExpiryTime",
+            &time(version.expires.unwrap_or(entry.created)),
+        );
         self.text.push_str("</Times>");
         for KdbxString {
             key,
@@ -686,6 +710,50 @@ mod tests {
             )
             .unwrap_err(),
             ImportError::WrongSecret
+        );
+    }
+
+    #[test]
+    fn keepassxc_sees_no_secret_of_which_it_makes_other_codes() {
+        for (otp, keys) in [
+            ("JBSWY3DP", &["otp"][..]),
+            ("otpauth://totp/a?secret=JBSWY3DP", &["otp"]),
+            ("steam://JBSWY3DP", &["otp"]),
+            ("no codes!", &[OTP_EXACT]),
+            (
+                "otpauth://hotp/x?secret=JBSWY3DP&counter=3&digits=6",
+                &["HmacOtp-Secret-Base32", "HmacOtp-Counter"],
+            ),
+            (
+                "otpauth://hotp/a?secret=JBSWY3DP&counter=3",
+                &["HmacOtp-Secret-Base32", "HmacOtp-Counter", OTP_EXACT],
+            ),
+            (
+                "otpauth://hotp/x?secret=JBSWY3DP&counter=3&digits=8",
+                &[OTP_EXACT],
+            ),
+            (
+                "otpauth://totp/x?secret=JBSWY3DP&period=90&digits=6",
+                &[
+                    "TimeOtp-Secret-Base32",
+                    "TimeOtp-Period",
+                    "TimeOtp-Length",
+                    "TimeOtp-Algorithm",
+                ],
+            ),
+        ] {
+            let mut version = Version::default();
+            version.push_otp(otp, "x");
+            let strings = version.strings.iter();
+            let written: Vec<_> = strings.map(|string| string.key.as_str()).collect();
+            assert_eq!(written, keys, "{otp}");
+        }
+        let mut version = Version::default();
+        version.push_otp("otpauth://totp/Steam:a?secret=JBSWY3DP", "x");
+        version.push_otp("steam://JBSWY3DP", "x");
+        assert_eq!(
+            version.strings[1].value.as_str(),
+            "otpauth://totp/x?secret=JBSWY3DP&period=30&digits=5&encoder=steam"
         );
     }
 

@@ -52,29 +52,36 @@ pub(super) fn take(
     }
 }
 
-/// Puts the text that Passmate wrote in the place of what other programs read in its stead.
+/// Puts the text that Passmate wrote in the place of what it wrote for other programs, unless these
+/// have changed it.
 fn take_exact(
     exact: Zeroizing<String>,
     found: &mut Vec<(OtpAuth, Zeroizing<String>)>,
 ) -> Vec<Zeroizing<String>> {
-    let parsed = OtpAuth::parse(&exact).ok();
+    let mut parsed = OtpAuth::parse(&exact).ok();
     let same = found.iter().position(|(other, _)| {
         let has_secret = |exact: &OtpAuth| exact.secret == other.secret;
         parsed.as_ref().is_some_and(has_secret)
     });
-    let first = match same.map(|place| found.remove(place)) {
+    let mut first = exact;
+    if let (Some(place), Some(exact)) = (same, &mut parsed) {
+        let (other, address) = found.remove(place);
         // KeePass may have used the counter since.
-        Some((other, _)) => match (other.kind, parsed.map(|exact| exact.kind)) {
-            (
-                OtpKind::Counted { counter },
-                Some(OtpKind::Counted {
-                    counter: exact_counter,
-                }),
-            ) if counter > exact_counter => with_counter(&exact, counter),
-            _ => exact,
-        },
-        None => exact,
-    };
+        if let (
+            OtpKind::Counted { counter },
+            OtpKind::Counted {
+                counter: exact_counter,
+            },
+        ) = (other.kind, &mut exact.kind)
+            && counter > *exact_counter
+        {
+            first = with_counter(&first, counter);
+            *exact_counter = counter;
+        }
+        if !is_same(&other, exact) {
+            first = address;
+        }
+    }
     let others = found.drain(..).map(|(_, address)| address);
     std::iter::once(first).chain(others).collect()
 }
@@ -348,6 +355,21 @@ mod tests {
         };
         assert_eq!(with("3"), [exact]);
         assert_eq!(with("5"), [exact.replace("counter=3", "counter=5")]);
+        // The counter was set back, or the settings were changed.
+        assert_eq!(
+            with("1"),
+            ["otpauth://hotp/x?secret=JBSWY3DPEHPK3PXP&counter=1&digits=6"]
+        );
+        let timed = "otpauth://totp/a?secret=JBSWY3DPEHPK3PXP&period=90&issuer=b";
+        let with = |period| {
+            let secret = ("TimeOtp-Secret-Base32", "JBSWY3DPEHPK3PXP");
+            taken(&[secret, ("TimeOtp-Period", period), (EXACT, timed)]).0
+        };
+        assert_eq!(with("90"), [timed]);
+        assert_eq!(
+            with("120"),
+            ["otpauth://totp/x?secret=JBSWY3DPEHPK3PXP&period=120&digits=6"]
+        );
         assert_eq!(taken(&[(EXACT, "no codes")]).0, ["no codes"]);
     }
 }
