@@ -32,6 +32,15 @@ pub fn problem_of(error: &ImportError, format: Format) -> Problem {
             ProblemKind::WrongPassphrase,
             "the file has a password of its own; check caps lock and keyboard layout",
         ),
+        ImportError::WrongSecretOrKeyFile => (
+            ProblemKind::WrongPassphrase,
+            "the file has a password and a key file of its own; check caps lock, keyboard layout \
+             and that the key file is the one of this file",
+        ),
+        ImportError::KeyFile { .. } => (
+            ProblemKind::File,
+            "name the key file with which the file is opened in KeePass; nothing was changed",
+        ),
         ImportError::TooExpensive { .. }
         | ImportError::NotEnoughMemory
         | ImportError::Container(
