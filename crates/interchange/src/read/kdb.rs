@@ -50,6 +50,14 @@ const CONTENT: ImportError = ImportError::Damaged {
 /// Reads a file, whose signature was checked.
 pub(super) fn read(bytes: &[u8], options: ReadOptions<'_>) -> Result<Imported, ImportError> {
     let mut bytes = Bytes(bytes);
+    let header = read_header(&mut bytes)?;
+    check_aes(header.rounds.into())?;
+    let parts = CompositeKey::of(&options, key_of_plain_file)?;
+    let content = header.open(&parts, bytes.0, options.progress)?;
+    read_content(&content, &header)
+}
+
+fn read_header(bytes: &mut Bytes<'_>) -> Result<Header, ImportError> {
     let _signature: [u8; 8] = bytes.array()?;
     let flags = u32::from_le_bytes(bytes.array()?);
     let version = u32::from_le_bytes(bytes.array()?);
@@ -58,7 +66,7 @@ pub(super) fn read(bytes: &[u8], options: ReadOptions<'_>) -> Result<Imported, I
             what: "a version of KeePass 1's format other than 3",
         });
     }
-    let header = Header {
+    Ok(Header {
         is_twofish: match (flags & AES, flags & TWOFISH) {
             (AES, _) => false,
             (_, TWOFISH) => true,
@@ -75,11 +83,7 @@ pub(super) fn read(bytes: &[u8], options: ReadOptions<'_>) -> Result<Imported, I
         hash: bytes.array()?,
         kdf_seed: bytes.array()?,
         rounds: u32::from_le_bytes(bytes.array()?),
-    };
-    check_aes(header.rounds.into())?;
-    let parts = CompositeKey::of(&options, key_of_plain_file)?;
-    let content = header.open(&parts, bytes.0, options.progress)?;
-    read_content(&content, &header)
+    })
 }
 
 struct Header {
@@ -312,4 +316,60 @@ fn read_entry(
     }
     builder.finish();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_damaged_content_panics() {
+        let file = include_bytes!("../../../../vectors/import/file-keepass-1.kdb");
+        let header = read_header(&mut Bytes(file)).unwrap();
+        let parts = CompositeKey {
+            password: Some(b"import sample"),
+            key_file: None,
+        };
+        let content = header.open(&parts, &file[124..], None).unwrap();
+        assert_eq!(read_content(&content, &header).unwrap().items.len(), 3);
+        for place in 0..content.len() {
+            assert!(read_content(&content[..place], &header).is_err(), "{place}");
+            for change in [1, 0x80, 0xFF] {
+                let mut changed = content.to_vec();
+                changed[place] ^= change;
+                let _ = read_content(&changed, &header);
+            }
+        }
+        let many = Header {
+            groups: u32::MAX,
+            entries: u32::MAX,
+            ..header
+        };
+        assert!(read_content(&content, &many).is_err());
+    }
+
+    #[test]
+    fn a_packed_time_has_its_parts() {
+        // 2020-05-06 07:08:09, as the program stores it.
+        let packed = (2020_u64 << 26) | (5 << 22) | (6 << 17) | (7 << 12) | (8 << 6) | 9;
+        let bytes = packed.to_be_bytes();
+        let time_of = |bytes: &[u8]| time(&Fields::from([(3, bytes)]), 3);
+        assert_eq!(time_of(&bytes[3..]), Some(1_588_748_889));
+        assert_eq!(time_of(&[0; 5]), None);
+        assert_eq!(time_of(&[0xFF; 5]), None);
+        assert_eq!(time_of(&[1, 2]), None);
+    }
+
+    #[test]
+    fn a_password_is_tried_in_the_code_page_of_windows() {
+        let bytes = |text: &str| {
+            text.chars()
+                .map(in_windows_1252)
+                .collect::<Option<Vec<u8>>>()
+        };
+        assert_eq!(bytes("aä€Ÿ\u{a0}").unwrap(), [0x61, 0xE4, 0x80, 0x9F, 0xA0]);
+        assert_eq!(bytes("\u{FFFD}"), None);
+        assert_eq!(bytes("\u{80}"), None);
+        assert_eq!(bytes("🔑"), None);
+    }
 }
