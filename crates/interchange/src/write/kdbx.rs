@@ -47,6 +47,8 @@ const BLOCK_LEN: usize = 1024 * 1024;
 /// The most earlier versions of an entry. Each has all values of its time, so that their length
 /// grows with the square of the number.
 const VERSIONS_MAX: usize = 100;
+/// The most bytes of all earlier versions in a file.
+const VERSIONS_LEN_MAX: usize = 64 * 1024 * 1024;
 
 /// The standard strings of a KeePass entry, and the one in which KeePassXC stores the secret of
 /// one-time codes.
@@ -80,8 +82,9 @@ pub(super) fn write(
     notices: &mut Notices,
     rng: &mut impl CryptoRng,
 ) -> Result<Zeroizing<Vec<u8>>, ExportError> {
+    let mut len_left = VERSIONS_LEN_MAX;
     let entries: Vec<KdbxEntry> = super::entries(view)
-        .map(|entry| KdbxEntry::of(&entry, &mut notices.losses))
+        .map(|entry| KdbxEntry::of(&entry, &mut len_left, &mut notices.losses))
         .collect();
     let values = entries.iter().flat_map(|entry| &entry.present.strings);
     let replaced = values
@@ -129,20 +132,20 @@ struct KdbxString {
 }
 
 impl KdbxEntry {
-    fn of(entry: &Entry<'_>, losses: &mut Vec<Loss>) -> Self {
+    fn of(entry: &Entry<'_>, len_left: &mut usize, losses: &mut Vec<Loss>) -> Self {
         let (created, modified) = entry.times();
         Self {
             id: entry_id(entry.record.id),
             groups: entry.folder.split('/').map(str::to_owned).collect(),
             created,
             present: Version::of(entry, &entry.name, modified),
-            history: history_of(entry, losses),
+            history: history_of(entry, len_left, losses),
         }
     }
 }
 
 /// The versions of the times at which a field got a value that it does not have any more.
-fn history_of(entry: &Entry<'_>, losses: &mut Vec<Loss>) -> Vec<Version> {
+fn history_of(entry: &Entry<'_>, len_left: &mut usize, losses: &mut Vec<Loss>) -> Vec<Version> {
     let record = entry.record.record;
     let otp = entry.login.otp.as_ref();
     let counted = otp.and_then(|otp| OtpAuth::parse(&otp.value.to_string_lossy()).ok());
@@ -162,18 +165,25 @@ fn history_of(entry: &Entry<'_>, losses: &mut Vec<Loss>) -> Vec<Version> {
             times.extend(earlier.map(|earlier| earlier.since));
         }
     }
-    let skipped = times.len().saturating_sub(VERSIONS_MAX);
+    let mut history = Vec::new();
+    for time in times.iter().rev().take(VERSIONS_MAX) {
+        let version = version_at(entry, *time);
+        let lens = version.strings.iter().map(|string| string.value.len());
+        let Some(left) = len_left.checked_sub(lens.sum()) else {
+            break;
+        };
+        *len_left = left;
+        history.push(version);
+    }
+    history.reverse();
+    let skipped = times.len() - history.len();
     if skipped > 0 {
         losses.push(Loss {
             path: entry.path(),
             what: format!("the oldest {skipped} earlier versions of {}", entry.path()),
         });
     }
-    times
-        .into_iter()
-        .skip(skipped)
-        .map(|time| version_at(entry, time))
-        .collect()
+    history
 }
 
 /// The record as it was at a time.
