@@ -14,12 +14,17 @@ fn home_with_records() -> Home {
     home.run(&["init"]).ok();
     for (path, field, value) in [
         ("web/shop & more/best", "user", "bob <b@x>"),
+        ("web/shop & more/best", "password", "before"),
         ("web/shop & more/best", "password", " p\"w,d;ü🔑 "),
         (
             "web/shop & more/best",
             "url",
             "https://shop.example/?a=1&b=2",
         ),
+        ("web/shop & more/best", "url 2", "https://other.example"),
+        ("web/shop & more/best", "tags", "home,work"),
+        ("web/shop & more/best", "expires", "2030-01-02"),
+        ("web/shop & more/best", "favourite", "yes"),
         ("web/shop & more/best", "notes", "one\n\ttwo\n"),
         (
             "web/shop & more/best",
@@ -28,6 +33,11 @@ fn home_with_records() -> Home {
         ),
         ("web/shop & more/best", "recovery code", "1234-5678"),
         ("top", "password", "x"),
+        (
+            "top",
+            "otp",
+            "otpauth://hotp/top?secret=GEZDGNBVGY3TQOJQ&counter=1&digits=6",
+        ),
         ("web/bank", "pin", "0000"),
     ] {
         home.run_with(&["set", path, field], &format!("{value}\n"))
@@ -110,7 +120,8 @@ fn keepass_opens_our_kdbx_files() {
         let script = "import pykeepass, sys
 k = pykeepass.PyKeePass(sys.argv[1], password=sys.argv[2])
 for e in sorted(k.entries, key=lambda e: e.title):
-    print('/'.join(e.group.path + [e.title]), repr(e.username), repr(e.password), repr(e.url), repr(e.notes), e.otp, sorted(e.custom_properties.items()))";
+    print('/'.join(e.group.path + [e.title]), repr(e.username), repr(e.password), repr(e.url), repr(e.notes), e.otp, sorted(e.custom_properties.items()))
+    print(e.title, sorted(e.tags or []), e.expires and e.expiry_time.date(), [old.password for old in e.history])";
         let said = finish(
             Command::new(&venv)
                 .args(["-c", script])
@@ -121,8 +132,9 @@ for e in sorted(k.entries, key=lambda e: e.title):
         .ok();
         for part in [
             "web/shop & more/best 'bob <b@x>' ' p\"w,d;ü🔑 ' 'https://shop.example/?a=1&b=2' 'one\\n\\ttwo\\n' otpauth://totp/shop",
-            "[('recovery code', '1234-5678')]",
-            "top None 'x' None None None []",
+            "[('KP2A_URL', 'https://other.example'), ('favourite', 'yes'), ('recovery code', '1234-5678')]",
+            "best ['home', 'work'] 2030-01-02 ['before']",
+            "top None 'x' None None None [('HmacOtp-Counter', '1'), ('HmacOtp-Secret-Base32', 'GEZDGNBVGY3TQOJQ')]",
             "web/bank None None None None None [('pin', '0000')]",
         ] {
             assert!(said.contains(part), "{part}\n{said}");
@@ -141,6 +153,11 @@ for e in sorted(k.entries, key=lambda e: e.title):
         );
         let code = ask(&["show", "-q", "-t", path, "web/shop & more/best"]);
         assert_eq!(code.trim().len(), 6, "{code}");
+        let mut counting = Command::new("keepassxc-cli");
+        counting.args(["show", "-q", "-t", path, "top"]);
+        // It makes no codes that count, so it must make none.
+        let said = finish(&mut counting, &format!("{PASSPHRASE}\n"));
+        assert!(said.code != 0 && said.out.is_empty(), "{said:?}");
     }
     if !has_pykeepass && !has_keepassxc {
         assert!(std::env::var_os("CI").is_none(), "CI must have pykeepass");
