@@ -6,7 +6,7 @@
 //! `encKeyValidation_DO_NOT_EDIT` tells a wrong password from damage, and `data` is the plain
 //! export.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use argon2::{Algorithm, Version};
 use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER_PERMISSIVE};
@@ -24,6 +24,7 @@ use crate::crypto::{
     expand_hkdf, is_hmac_sha256, sha256,
 };
 use crate::error::ImportError;
+use crate::limits::NAME_LEN_MAX;
 use crate::loss::Loss;
 use crate::passkey::Passkey;
 use crate::syntax::json::{self, Members, Node};
@@ -366,14 +367,19 @@ fn read_history(
     created: Option<i64>,
     builder: &mut Builder<'_>,
 ) -> Result<(), ImportError> {
+    let names = fields.iter().map(String::as_str);
+    let names: BTreeSet<&str> = names.filter(|name| !name.is_empty()).collect();
     let mut replaced: BTreeMap<&str, Vec<(String, Option<i64>)>> = BTreeMap::new();
     for mut former in history {
         let until = seconds_of(&former.text("lastUsedDate"));
         let value = former.text("password");
-        let of_field = fields.iter().find_map(|name| {
-            let value = value.strip_prefix(name.as_str())?.strip_prefix(": ")?;
-            (!name.is_empty()).then_some((name.as_str(), value))
-        });
+        let splits = value.match_indices(": ").map(|(place, _)| place);
+        let of_field = splits
+            .take_while(|place| *place <= NAME_LEN_MAX)
+            .find_map(|place| {
+                let name = names.get(value.get(..place)?)?;
+                Some((*name, value.get(place + 2..)?))
+            });
         let (name, value) = match of_field {
             Some((name, value)) => (name, value.to_owned()),
             None => (FieldRole::Password.name(), value),

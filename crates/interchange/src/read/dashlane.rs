@@ -1,5 +1,7 @@
 //! Dashlane's export: a ZIP archive of tables, one for each kind of item, or one of these tables.
 
+use std::collections::BTreeSet;
+
 use super::Imported;
 use super::item::Collector;
 use super::tables::{DASHLANE, read_as};
@@ -32,7 +34,7 @@ pub(crate) fn read_archive(archive: &mut Archive<'_>) -> Result<Imported, Import
     let base = |name: &str| name.rsplit('/').next().unwrap_or_default().to_owned();
     let is_known = |name: &String| TABLES.contains(&name.as_str());
     let is_table = |name: &&String| name.to_lowercase().ends_with(".csv");
-    let names: Vec<String> = archive.names().map(base).collect();
+    let names: BTreeSet<String> = archive.names().map(base).collect();
     let known = TABLES.iter().map(|name| (*name).to_owned());
     let known = known.filter(|name| names.contains(name));
     let further = names.iter().filter(is_table).filter(|name| !is_known(name));

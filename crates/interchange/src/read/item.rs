@@ -206,9 +206,9 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// Whether the item has a field of this name, in any case.
-    pub(crate) fn has(&self, name: &str) -> bool {
-        self.names.iter().any(|had| had.eq_ignore_ascii_case(name))
+    /// The names of the fields so far, in lower case.
+    pub(crate) fn lower_names(&self) -> BTreeSet<String> {
+        self.names.iter().map(|name| name.to_lowercase()).collect()
     }
 
     /// Adds a field if there is a value.

@@ -26,7 +26,9 @@ pub(crate) fn add_fields(
     builder: &mut Builder<'_>,
 ) -> Result<(), ImportError> {
     fields.retain(|field| !field.value.is_empty() || !field.earlier.is_empty());
-    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    // Names outside of sections count too.
+    let names = builder.lower_names().into_iter();
+    let mut counts: BTreeMap<String, usize> = names.map(|name| (name, 1)).collect();
     for field in &mut fields {
         // A site's user name is in such a field if the item is no login.
         if field.name.eq_ignore_ascii_case("username") {
@@ -41,7 +43,7 @@ pub(crate) fn add_fields(
         earlier,
     } in fields
     {
-        let is_unique = counts.get(&name.to_lowercase()) == Some(&1) && !builder.has(&name);
+        let is_unique = counts.get(&name.to_lowercase()) == Some(&1);
         // Codes are found by their name.
         let name = if is_unique || section.is_empty() || name == FieldRole::Otp.name() {
             name

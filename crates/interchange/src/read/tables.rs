@@ -4,7 +4,7 @@
 //! name, so that no cell is lost silently. Cells that a row lacks at its end are empty. A row with
 //! more cells than the first line has columns is a loss: nobody can tell which cell is which.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ::csv::StringRecord;
 use passmate_vault::login::FieldRole;
@@ -144,6 +144,8 @@ pub(crate) const CHROME: Table = Table {
         ("password", PASSWORD),
         ("note", NOTES),
         ("notes", NOTES),
+        ("comment", NOTES),
+        ("tags", Column::Tags(',')),
     ],
     beyond: None,
     program: Program::Other,
@@ -660,16 +662,15 @@ fn read_row(
         id => id.to_owned(),
     };
     let mut builder = collector.begin(source_id, folders, name)?;
-    let mut urls = Vec::new();
+    let mut urls = BTreeSet::new();
     for (column, cell) in cells {
         if let Column::Mark(mark) = column {
             if is_set(cell) {
                 *counts.marks.entry(mark).or_insert(0) += 1;
             }
         } else if column == URL {
-            if !urls.contains(&cell) && cell != LASTPASS_NO_URL {
+            if cell != LASTPASS_NO_URL && urls.insert(cell) {
                 builder.add(FieldRole::Url.name(), cell)?;
-                urls.push(cell);
             }
         } else {
             add_cell(column, cell, &mut builder)?;

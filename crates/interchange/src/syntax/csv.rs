@@ -27,7 +27,7 @@ impl Sheet {
             [0, second, ..] if *second != 0 => of_utf16(bytes, u16::from_be_bytes)?,
             _ => Zeroizing::new(json::text_of(bytes)?.to_owned()),
         };
-        let separator = separator_of(text.lines().next().unwrap_or_default());
+        let separator = separator_of(text.split(['\r', '\n']).next().unwrap_or_default());
         Ok(Self { text, separator })
     }
 
