@@ -3,7 +3,7 @@
 use passmate_vault::login::{FieldRole, role_of};
 
 use super::Imported;
-use super::item::Collector;
+use super::item::{Collector, words_of};
 use super::tables::{Column, Header, NOTES, OTP, PASSWORD, Program, Rows, URL, USER, read_rows};
 use crate::error::ImportError;
 use crate::syntax::csv::Sheet;
@@ -12,7 +12,7 @@ const FOLDER: Column<'_> = Column::Folder(&['/', '\\']);
 const TAGS: Column<'_> = Column::Tags(';');
 const EXPIRES: Column<'_> = Column::Known(FieldRole::Expires);
 
-/// The names of columns by their meanings, in lower case and with blanks for `_` and `-`. If a table
+/// The names of columns by their meanings, in lower case and with a blank between words. If a table
 /// has several names of one meaning, the first of the list has it, and the others are fields. All
 /// columns with an address have the meaning.
 const SYNONYMS: &[(Column<'static>, &[&str])] = &[
@@ -31,6 +31,10 @@ const SYNONYMS: &[(Column<'static>, &[&str])] = &[
             "site name",
             "service",
             "service name",
+            "display name",
+            "secret name",
+            "password name",
+            "nickname",
         ],
     ),
     (
@@ -79,13 +83,15 @@ const SYNONYMS: &[(Column<'static>, &[&str])] = &[
             "site",
             "site url",
             "login url",
+            "login urls",
             "login uri",
+            "secret url",
+            "password url",
             "link",
             "domain",
             "hostname",
             "origin",
             "match url",
-            "matchurl",
         ],
     ),
     (
@@ -99,6 +105,7 @@ const SYNONYMS: &[(Column<'static>, &[&str])] = &[
             "memo",
             "remarks",
             "description",
+            "additional info",
         ],
     ),
     (
@@ -108,14 +115,13 @@ const SYNONYMS: &[(Column<'static>, &[&str])] = &[
             "totp",
             "otpauth",
             "otp url",
-            "otpurl",
             "otp secret",
-            "otpsecret",
             "totp secret",
             "totp secret key",
             "totp seed",
             "login totp",
             "2fa",
+            "twofa secret",
             "one time password",
             "authenticator key",
         ],
@@ -138,10 +144,7 @@ const SYNONYMS: &[(Column<'static>, &[&str])] = &[
         Column::Favourite,
         &["favorite", "favourite", "fav", "starred"],
     ),
-    (
-        EXPIRES,
-        &["expires", "expiry", "expires at", "password expires"],
-    ),
+    (EXPIRES, &["expires", "expires at", "password expires"]),
     (
         Column::Modified,
         &[
@@ -150,12 +153,11 @@ const SYNONYMS: &[(Column<'static>, &[&str])] = &[
             "date modified",
             "modified date",
             "modified at",
-            "modifytime",
             "modify time",
             "updated",
             "updated at",
             "last updated",
-            "timepasswordchanged",
+            "time password changed",
         ],
     ),
     (Column::Id, &["uuid", "guid"]),
@@ -166,10 +168,9 @@ const SYNONYMS: &[(Column<'static>, &[&str])] = &[
             "date created",
             "created date",
             "created at",
-            "createtime",
             "create time",
-            "timecreated",
-            "timelastused",
+            "time created",
+            "time last used",
             "last used",
             "icon",
         ],
@@ -404,7 +405,7 @@ pub(super) fn has_password(bytes: &[u8]) -> bool {
 
 /// Gives the columns that have no meaning yet that of their names.
 fn find_by_name(header: &Header, map: Option<&ColumnMap>, columns: &mut [Option<Column<'_>>]) {
-    let plain = |name: &String| name.to_lowercase().replace(['_', '-'], " ");
+    let plain = |name: &String| words_of(&name.replace(['_', '-'], " ")).replace("  ", " ");
     let names: Vec<String> = header.names().iter().map(plain).collect();
     for (meaning, synonyms) in SYNONYMS {
         if map.is_some_and(|map| map.has(*meaning)) {

@@ -234,7 +234,7 @@ pub(crate) const LASTPASS: Table = Table {
 
 /// NordPass' columns; older versions lack some.
 pub(crate) const NORDPASS: Table = Table {
-    required: &[&["name"], &["password"], &["type"]],
+    required: &[&["name"], &["password"], &["cardnumber"]],
     columns: &[
         ("name", Column::Name),
         ("url", URL),
@@ -368,7 +368,7 @@ pub(crate) const DASHLANE: &[Table] = &[
 
 /// Columns that tell the program of a table. The first row of which a table has all columns counts.
 const TELLING: &[(&[&str], Format)] = &[
-    (&["login_password"], Format::BitwardenCsv),
+    (&["name", "login_password"], Format::BitwardenCsv),
     (&["grouping", "extra"], Format::LastpassCsv),
     (&["cardholdername", "folder"], Format::NordpassCsv),
     (&["matchurl", "pwd"], Format::RoboformCsv),
@@ -380,6 +380,7 @@ const TELLING: &[(&[&str], Format)] = &[
     (&["guid", "httprealm"], Format::FirefoxCsv),
     (&["hostname", "formsubmiturl"], Format::FirefoxCsv),
     (&["title", "otpauth", "tags"], Format::OnepasswordCsv),
+    (&["title", "ainfo", "scope"], Format::OnepasswordCsv),
     (&["title", "url", "otpauth"], Format::SafariCsv),
     (&["group", "title", "password"], Format::KeepassCsv),
     (&["account", "login name", "web site"], Format::KeepassCsv),
@@ -464,9 +465,11 @@ impl Header {
                 limit: FIELDS_MAX,
             });
         }
-        Ok(Self(
-            row.iter().map(|cell| cell.trim().to_owned()).collect(),
-        ))
+        let name = |(number, cell): (usize, &str)| match cell.trim() {
+            "" => format!("column {number}"),
+            name => name.to_owned(),
+        };
+        Ok(Self((1..).zip(row).map(name).collect()))
     }
 
     /// Names the columns by their numbers.
@@ -626,7 +629,7 @@ fn read_row(
             counts.account_rows += 1;
             return Ok(());
         }
-        Program::Nordpass if cell(|column| *column == Column::Kind) == "folder" => return Ok(()),
+        Program::Nordpass if is_nordpass_folder(&cells) => return Ok(()),
         Program::Lastpass => {
             let has_entity = |cell: &str| ENTITIES.iter().any(|entity| cell.contains(entity));
             counts.entities += usize::from(row.iter().any(has_entity));
@@ -637,6 +640,8 @@ fn read_row(
         cell(|column| matches!(column, Column::Name)),
         cell(|column| matches!(column, Column::NameAndField(_))),
         host_of(url).unwrap_or_default(),
+        // Some programs write the host alone.
+        url.split('/').next().unwrap_or_default(),
         user,
     ];
     let name = names.into_iter().find(|name| !name.is_empty());
@@ -681,6 +686,15 @@ fn read_row(
     }
     builder.finish();
     Ok(())
+}
+
+/// NordPass writes a row for each folder. The first versions had no column for the kind.
+fn is_nordpass_folder(cells: &[(Column<'_>, &str)]) -> bool {
+    let mut kinds = cells.iter().filter(|(column, _)| *column == Column::Kind);
+    match kinds.next() {
+        Some((_, kind)) => *kind == "folder",
+        None => matches!(cells, [(Column::Name, _)]),
+    }
 }
 
 fn add_cell(column: Column<'_>, cell: &str, builder: &mut Builder<'_>) -> Result<(), ImportError> {

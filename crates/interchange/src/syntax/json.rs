@@ -383,8 +383,8 @@ fn place_of<T: DeserializeOwned>(text: &str) -> String {
     match serde_path_to_error::deserialize::<_, T>(&mut reader) {
         Ok(_) => String::new(),
         Err(error) => match error.path().to_string() {
-            place if place == "." => String::new(),
             // Serde does not know the name of the member.
+            place if place == "." || place == "?" => String::new(),
             place => place.trim_end_matches(".?").to_owned(),
         },
     }
@@ -450,6 +450,7 @@ mod tests {
         assert_eq!(place(r#"{"items":[{"a":1},{"b":hunter2}]}"#), "items[1].b");
         assert_eq!(place(r#"{"items":[{"a":1},{"b":2"#), "items[1]");
         assert_eq!(place("[]x"), "");
+        assert_eq!(place("{"), "");
         let long = format!("{{\"{}\u{1b}", "x".repeat(1000));
         assert!(place(&long).len() <= PLACE_LEN);
     }

@@ -253,6 +253,29 @@ fn headers_of_older_versions_are_read() {
 }
 
 #[test]
+fn rows_that_are_folders_of_nordpass_are_no_records() {
+    // The first versions had no column for the kind of a row.
+    let table = b"name,url,username,password,cardnumber,folder\nWork,,,,,\nx,,u,p,,Work\n";
+    let expected = "Work/x\n  user: \"u\"\n  password: \"p\"\n";
+    check("nordpass-csv", table, expected);
+}
+
+#[test]
+fn a_host_without_a_scheme_names_an_item() {
+    let table = b"url,username,password\nshop.example/login,u,p\n";
+    let expected =
+        "shop.example\n  url: \"shop.example/login\"\n  user: \"u\"\n  password: \"p\"\n";
+    check("chrome-csv", table, expected);
+}
+
+#[test]
+fn a_column_without_a_name_has_its_number() {
+    let table = b",Title,Username,Password\nx,a,u,p\n";
+    let expected = "a\n  column 1: \"x\"\n  user: \"u\"\n  password: \"p\"\n";
+    check("1password-csv", table, expected);
+}
+
+#[test]
 fn a_time_in_a_table_may_be_a_number() {
     let modified = |word, table: &str| parsed(word, table.as_bytes()).items[0].modified;
     for time in ["1700000000", "1700000000000", "2023-11-14T22:13:20Z"] {
