@@ -6,7 +6,7 @@
 
 use ::csv::StringRecord;
 use passmate_vault::login::FieldRole;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::Imported;
 use super::item::{Builder, Collector, date_of, words_of};
@@ -227,17 +227,18 @@ fn passkey_of(mut passkey: Members) -> Passkey {
     let parts = ["d", "x", "y"].map(|part| key.text(part));
     let [d, x, y] = &parts;
     let pkcs8 = pkcs8_of_p256(d, x, y);
-    let mut other: serde_json::Map<String, Value> = serde_json::Map::new();
+    let mut other = Map::new();
     if pkcs8.is_none() {
         // A key of another type stays in its own form.
         let kept = ["d", "x", "y"].iter().zip(&parts);
-        let mut kept: serde_json::Map<String, Value> = kept
+        let mut kept: Map<String, Value> = kept
             .filter(|(_, value)| !value.is_empty())
             .map(|(name, value)| ((*name).to_owned(), Value::from(value.as_str())))
             .collect();
         kept.extend(key.rest());
         other.insert("privateKey".to_owned(), Value::Object(kept));
     }
+    other.insert("counter".to_owned(), passkey.any("signCount"));
     Passkey {
         credential_id: passkey.text("credentialId"),
         rp_id: passkey.text("relyingParty"),
