@@ -38,7 +38,7 @@ pub(crate) fn read_table(bytes: &[u8]) -> Result<Imported, ImportError> {
     let mut collector = Collector::default();
     for row in sheet.rows() {
         let (_, row) = row?;
-        if !is_header(&row) {
+        if !is_header(&row) && row.iter().any(|cell| !cell.is_empty()) {
             read_row(&row, &mut collector)?;
         }
     }

@@ -618,6 +618,10 @@ fn read_row(
         .zip(row)
         .filter(|(_, cell)| !cell.is_empty())
         .collect();
+    if cells.is_empty() {
+        // Spreadsheet programs write such rows at the end.
+        return Ok(());
+    }
     let cell = |wanted: fn(&Column<'_>) -> bool| {
         let found = cells.iter().find(|(column, _)| wanted(column));
         found.map_or("", |(_, cell)| *cell)

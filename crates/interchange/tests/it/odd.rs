@@ -269,6 +269,12 @@ fn a_host_without_a_scheme_names_an_item() {
 }
 
 #[test]
+fn a_row_of_empty_cells_is_no_record() {
+    check("chrome-csv", &crate::chrome(",,,,\n\n,\n"), "");
+    check("keeper-csv", b"\"\",\"\",\"\"\n", "");
+}
+
+#[test]
 fn a_column_without_a_name_has_its_number() {
     let table = b",Title,Username,Password\nx,a,u,p\n";
     let expected = "a\n  column 1: \"x\"\n  user: \"u\"\n  password: \"p\"\n";
