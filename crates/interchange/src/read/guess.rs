@@ -23,6 +23,10 @@ const DOCUMENTS: &[(&[&str], Format)] = &[
     (&["items", "collections"], Format::Bitwarden),
     (&["version", "records"], Format::Passmate1),
     (&["records"], Format::Keeper),
+    (&["header", "db"], Format::Aegis),
+    (&["services", "schemaVersion"], Format::Twofas),
+    (&["servicesEncrypted"], Format::Twofas),
+    (&["accounts", "exporterRpId"], Format::Cxf),
 ];
 
 /// The format of a file, by its first bytes, the members or columns that it has, and where these do
@@ -64,7 +68,7 @@ fn of_bytes(bytes: &[u8], name: &str) -> Option<Format> {
         b'{' => of_document(text),
         b'[' => Some(Format::Pmate),
         b'<' => text.contains("<KeePassFile").then_some(Format::KeepassXml),
-        _ => of_table(bytes),
+        _ => of_addresses(text).or_else(|| of_table(bytes)),
     }
 }
 
@@ -81,11 +85,28 @@ const MEMBERS: &[(&str, Format)] = &[
     (".pgp", Format::Protonpass),
     ("data.json", Format::Bitwarden),
     ("credentials.csv", Format::Dashlane),
+    ("/index.json", Format::Cxf),
+];
+
+/// The beginnings of lines in a list of one-time codes, and the format.
+const ADDRESSES: &[(&str, Format)] = &[
+    ("otpauth-migration://", Format::GoogleAuthenticator),
+    ("otpauth://", Format::Otpauth),
 ];
 
 fn of_archive(archive: &zip::Archive<'_>) -> Option<Format> {
     let has = |(end, _): &&(&str, Format)| archive.names().any(|name| name.ends_with(*end));
     MEMBERS.iter().find(has).map(|(_, format)| *format)
+}
+
+fn of_addresses(text: &str) -> Option<Format> {
+    // A table may have addresses in its cells, but has the names of its columns before them.
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty())?;
+    let is_it = |(scheme, _): &&(&str, Format)| {
+        let begin = line.get(..scheme.len());
+        begin.is_some_and(|begin| begin.eq_ignore_ascii_case(scheme))
+    };
+    ADDRESSES.iter().find(is_it).map(|(_, format)| *format)
 }
 
 fn of_document(text: &str) -> Option<Format> {

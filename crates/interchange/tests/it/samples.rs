@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use passmate_interchange::{Format, ImportError, Outcome, ReadOptions, parse};
+use passmate_interchange::{Format, ImportError, Outcome, ReadOptions, guess, parse};
 use passmate_vault::Vault;
 
 use crate::{NOW, PASSWORD, import, import_chrome, put, read, secret, shown, vectors};
@@ -304,6 +304,26 @@ fn the_credential_exchange_format_is_imported() {
         let error = parse(Format::Cxf, file.as_bytes(), ReadOptions::default()).unwrap_err();
         let is_not_supported = matches!(error, ImportError::NotSupported { .. });
         assert_eq!(is_not_supported, !is_supported, "{file}: {error}");
+    }
+}
+
+#[test]
+fn the_looks_of_a_file_tell_its_format() {
+    for (sample, word) in [
+        ("otpauth.txt", Some("otpauth")),
+        ("google-authenticator.txt", Some("google-authenticator")),
+        ("aegis.json", Some("aegis")),
+        ("aegis-encrypted.json", Some("aegis")),
+        ("2fas.2fas", Some("2fas")),
+        ("2fas-encrypted.2fas", Some("2fas")),
+        ("cxf.json", Some("cxf")),
+        ("cxf.zip", Some("cxf")),
+        // The first line is neither an address nor the names of columns.
+        ("google-authenticator-odd.txt", None),
+    ] {
+        let mut file = std::io::Cursor::new(read(&format!("import/{sample}")));
+        let found = guess(&mut file, sample).map(Format::word);
+        assert_eq!(found, word, "{sample}");
     }
 }
 
