@@ -412,6 +412,15 @@ mod tests {
         );
         let code = |text: &str| timed(text).at(1_700_000_000).digits;
         assert_eq!(code(&address), code("gezd gnbv-gy3tqojq"));
+        for text in [
+            "otpauth://totp?secret=GEZDGNBV&amp;digits=8",
+            "key=GEZDGNBV&size=8",
+        ] {
+            assert_eq!(
+                *Otp::address_of(text, "x").unwrap(),
+                "otpauth://totp/x?secret=GEZDGNBV&period=30&digits=8",
+            );
+        }
         let own = "OTPAUTH://totp/x?secret=GEZDGNBV&digits=8";
         assert_eq!(*Otp::address_of(own, "other").unwrap(), own);
         assert!(
