@@ -3,7 +3,7 @@
 //!
 //! | room | content |
 //! | --- | --- |
-//! | `syntax` | CSV, JSON, XML, ZIP and KDBX, without the meaning of their content |
+//! | `syntax` | CSV, JSON, XML, YAML, ZIP and KDBX, without the meaning of their content |
 //! | `read` | one file for each program: [`parse`] turns bytes into [`Imported`] |
 //! | `apply` | [`apply()`] puts what was read into a vault, so that an import may be repeated |
 //! | `write` | one file for each program: [`write()`] turns a vault into [`Written`] |

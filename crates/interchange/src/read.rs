@@ -151,7 +151,7 @@ const FORMATS: &[(Format, &str, &str)] = &[
     (
         Format::GoogleAuthenticator,
         "google-authenticator",
-        "Google Authenticator: a text with the otpauth-migration:// addresses of its QR codes",
+        "Google Authenticator: a text with the addresses of its QR codes",
     ),
     (
         Format::Otpauth,
