@@ -26,14 +26,15 @@ mod paths;
 mod present;
 mod same;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use passmate_vault::login::{FieldRole, role_of};
 use passmate_vault::record::{Change, Domain, PATH, Record, TIME_MIN};
 use passmate_vault::{EditError, RecordId, Text, Vault};
 use rand_core::CryptoRng;
 
 use self::ids::Target;
-use self::meaning::means_same;
+use self::meaning::{is_all_known, means_same};
 use self::paths::{Paths, is_path_or_suffixed};
 use crate::loss::Loss;
 use crate::read::item::{Field, Item};
@@ -200,11 +201,15 @@ fn update(
         vault.rename(id, path.as_str(), now)?;
     }
     let path = paths.of(id);
+    let elsewhere = vault
+        .record(id)
+        .map(|record| values_elsewhere(record, item));
+    let elsewhere = elsewhere.unwrap_or_default();
     for field in &item.fields {
         let Some(record) = vault.record(id) else {
             break;
         };
-        if had_field(record, field) {
+        if had_field(record, field) || elsewhere.contains(field.value.as_str()) {
             continue;
         }
         if may_be_purged(record, &field.name, item.modified) {
@@ -228,10 +233,46 @@ fn outcome_of(changes_before: usize, vault: &Vault) -> Outcome {
     }
 }
 
+/// Whether the record ever had the value of a field: under its name, or under another one of the
+/// same meaning.
 fn had_field(record: &Record, field: &Field) -> bool {
-    had_value(record, Domain::User, &field.name, |had| {
-        means_same(&field.name, had, &field.value)
-    })
+    let had = |name: &str| {
+        had_value(record, Domain::User, name, |had| {
+            means_same(&field.name, had, &field.value)
+        })
+    };
+    let role = role_of(&field.name).filter(|role| role.name() == field.name);
+    had(&field.name)
+        || role.is_some_and(|role| names_with(record, role).any(had))
+        || (role == Some(FieldRole::Notes) && is_all_known(&field.value, record))
+}
+
+/// The names of the record's fields that have this meaning, or may have it.
+fn names_with(record: &Record, role: FieldRole) -> impl Iterator<Item = &str> {
+    let has_meaning = move |name: &&str| role == FieldRole::Otp || role_of(name) == Some(role);
+    let user_fields = record.fields().filter_map(|changes| changes.first());
+    user_fields
+        .filter(|change| change.key.domain == Domain::User)
+        .filter_map(|change| change.key.name.as_str())
+        .filter(has_meaning)
+}
+
+/// The values that a record ever had in fields that an item does not have. Another program may have
+/// put such a field under another name.
+fn values_elsewhere(record: &Record, item: &Item) -> BTreeSet<String> {
+    let names: BTreeSet<&str> = item
+        .fields
+        .iter()
+        .map(|field| field.name.as_str())
+        .collect();
+    let is_elsewhere = |change: &&Change| {
+        let name = change.key.name.as_str();
+        change.key.domain == Domain::User && name.is_none_or(|name| !names.contains(name))
+    };
+    let changes = record.changes().iter().filter(is_elsewhere);
+    changes
+        .filter_map(|change| Some(change.value.shown()?.as_str()?.to_owned()))
+        .collect()
 }
 
 fn had_value(record: &Record, domain: Domain, name: &str, is_it: impl Fn(&str) -> bool) -> bool {

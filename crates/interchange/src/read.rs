@@ -219,6 +219,24 @@ impl Format {
         Self::all().find(|format| format.word() == word)
     }
 
+    /// Whether every item in a file of this format has an id of its own.
+    pub(crate) fn has_ids(self) -> bool {
+        matches!(
+            self,
+            Self::Bitwarden
+                | Self::Keepass
+                | Self::KeepassXml
+                | Self::FirefoxCsv
+                | Self::Onepassword
+                | Self::Protonpass
+                | Self::Aegis
+                | Self::Cxf
+                | Self::Enpass
+                | Self::Keeper
+                | Self::Pass
+        )
+    }
+
     /// This format and the others whose files have the same ids for the same items.
     pub(crate) fn with_same_ids(self) -> impl Iterator<Item = Self> {
         let is_keepass = |format: &Self| matches!(format, Self::Keepass | Self::KeepassXml);

@@ -27,9 +27,9 @@ use passmate_vault::{EditError, RecordId, Text, Vault};
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
-use super::had_field;
 use super::paths::without_suffix;
 use super::same::Likenesses;
+use super::{had_field, values_elsewhere};
 use crate::crypto::hmac_sha256;
 use crate::read::Format;
 use crate::read::item::Item;
@@ -198,8 +198,21 @@ fn find_records(
         });
         ids.find(|id| vault.record(id).is_some())
     };
+    // Without an id of its own, an item may have the identity of another one of the same name. It
+    // is the record with its path and all its values, if that is another one.
+    let is_certain = |found: &RecordId, item: &Item| {
+        format.has_ids()
+            || vault
+                .record(found)
+                .is_some_and(|record| had_all_values(record, item))
+    };
+    let by_id: Vec<Option<RecordId>> = numbered.iter().map(by_id).collect();
+    let certain = by_id.iter().zip(numbered).map(|(found, (_, item))| {
+        let found = found.as_ref().filter(|found| is_certain(found, item));
+        found.cloned()
+    });
     let mut found = Found {
-        records: numbered.iter().map(by_id).collect(),
+        records: certain.collect(),
         numbered,
     };
     found.complete(|taken| {
@@ -210,6 +223,7 @@ fn find_records(
         let mut by_content = ByContent::new(vault, taken);
         move |_, item| by_content.take(item)
     });
+    found.complete_from(by_id);
     let own = found.records.clone();
     found.complete(|taken| {
         let mut likenesses = Likenesses::new(vault, taken);
@@ -229,6 +243,16 @@ struct Found<'n, 'i> {
 }
 
 impl Found<'_, '_> {
+    /// Takes these records for items that have none yet, unless they are taken.
+    fn complete_from(&mut self, others: Vec<Option<RecordId>>) {
+        let mut taken: BTreeSet<RecordId> = self.records.iter().flatten().cloned().collect();
+        for (record, other) in self.records.iter_mut().zip(others) {
+            if record.is_none() {
+                *record = other.filter(|other| taken.insert(other.clone()));
+            }
+        }
+    }
+
     /// Looks up the items that have no record yet. `finder` gets the records that are taken, and
     /// returns what takes a record for a source id and an item, each record once at most.
     fn complete<T: FnMut(&str, &Item) -> Option<RecordId>>(
@@ -263,7 +287,8 @@ fn exported(
 
 /// Finds records by their path and values. Finds each at most once.
 struct ByContent<'v> {
-    /// The records that ever had a path, or the path with a suffix. Live records come first.
+    /// The records that ever had a path, then those that had it with a suffix. Of both, live records
+    /// come first.
     by_path: BTreeMap<&'v str, VecDeque<(&'v RecordId, &'v Record)>>,
     taken: BTreeSet<RecordId>,
 }
@@ -278,9 +303,12 @@ impl<'v> ByContent<'v> {
             .partition(|(id, _)| live.contains(id));
         records.extend(deleted);
         let mut by_path: BTreeMap<_, VecDeque<_>> = BTreeMap::new();
-        for (id, record) in records {
-            for path in paths_of(record) {
-                by_path.entry(path).or_default().push_back((id, record));
+        // A record with the path itself comes before one that got a suffix.
+        for paths_of in [own_paths, paths_before_suffix] {
+            for (id, record) in &records {
+                for path in paths_of(record) {
+                    by_path.entry(path).or_default().push_back((*id, *record));
+                }
             }
         }
         Self { by_path, taken }
@@ -300,21 +328,31 @@ impl<'v> ByContent<'v> {
 }
 
 fn had_all_values(record: &Record, item: &Item) -> bool {
-    item.fields.iter().all(|field| had_field(record, field))
+    let missing = item.fields.iter().filter(|field| !had_field(record, field));
+    let mut missing = missing.peekable();
+    if missing.peek().is_none() {
+        return true;
+    }
+    let elsewhere = values_elsewhere(record, item);
+    missing.all(|field| elsewhere.contains(field.value.as_str()))
 }
 
-/// The paths that a record ever had, with and without a suffix.
-fn paths_of(record: &Record) -> BTreeSet<&str> {
+/// The paths that a record ever had.
+fn own_paths(record: &Record) -> BTreeSet<&str> {
     let history = record.history(Domain::Meta, &Text::from(PATH));
     let paths = history.iter().filter_map(|change| match &change.value {
         Value::Text(path) => path.as_str(),
         _ => None,
     });
-    paths
-        .flat_map(|path| [Some(path), without_suffix(path)])
-        .flatten()
-        .filter(|path| !path.is_empty())
-        .collect()
+    paths.filter(|path| !path.is_empty()).collect()
+}
+
+/// The paths that a record would have had without a suffix.
+fn paths_before_suffix(record: &Record) -> BTreeSet<&str> {
+    let own = own_paths(record);
+    let before = own.iter().filter_map(|path| without_suffix(path));
+    let before = before.filter(|path| !path.is_empty() && !own.contains(path));
+    before.collect()
 }
 
 #[cfg(test)]

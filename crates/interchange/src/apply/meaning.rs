@@ -3,13 +3,13 @@
 //! Another program may write a value in another form: the secret of one-time codes as an address,
 //! a date with a time, tags in another order. Such a value is no change.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use crate::passkey::Passkey;
+use crate::read::item::time_of;
 use passmate_vault::login::{FieldRole, role_of};
 use passmate_vault::otp::OtpAuth;
-use serde_json::Value;
-
-use crate::read::item::time_of;
+use passmate_vault::record::{Domain, Record};
 
 /// Whether two values of the field with this name mean the same.
 pub(super) fn means_same(name: &str, one: &str, other: &str) -> bool {
@@ -20,9 +20,59 @@ pub(super) fn means_same(name: &str, one: &str, other: &str) -> bool {
         Some(FieldRole::Otp) => makes_same_codes(one, other),
         Some(FieldRole::Expires) => both(time_of(one), time_of(other)),
         Some(FieldRole::Tags) => tags(one) == tags(other),
-        Some(FieldRole::Passkey) => both(json(one), json(other)),
+        Some(FieldRole::Passkey) => both(credential(one), credential(other)),
         _ => false,
     }
+}
+
+/// Whether notes hold nothing that the record does not have: its notes, and then lines of `name:
+/// value` with other fields of it, as tables without columns for them have it.
+pub(super) fn is_all_known(notes: &str, record: &Record) -> bool {
+    let mut values: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for change in record.changes() {
+        let key = &change.key;
+        let value = change.value.shown();
+        let value = value.and_then(|value| Some(value.as_str()?.to_owned()));
+        if let (Domain::User, Some(name), Some(value)) = (key.domain, key.name.as_str(), value) {
+            values.entry(name.to_owned()).or_default().push(value);
+        }
+    }
+    let is_notes = |name: &str| role_of(name) == Some(FieldRole::Notes);
+    let own = values.iter().filter(|(name, _)| is_notes(name));
+    let own = own.flat_map(|(_, values)| values).map(String::as_str);
+    own.chain([""]).any(|own| {
+        notes
+            .strip_prefix(own)
+            .is_some_and(|rest| are_fields(rest, own.is_empty(), &values))
+    })
+}
+
+/// Whether a text is lines of `name: value` with these values, which may have several lines.
+fn are_fields(text: &str, is_start: bool, values: &BTreeMap<String, Vec<String>>) -> bool {
+    let (mut rest, mut is_start) = (text, is_start);
+    while !rest.is_empty() {
+        let line = if is_start {
+            Some(rest)
+        } else {
+            rest.strip_prefix('\n')
+        };
+        let field = line.and_then(|line| line.split_once(": "));
+        let known = field.and_then(|(name, value)| Some((values.get(name)?, value)));
+        let Some((known, value)) = known else {
+            return false;
+        };
+        let ends = known
+            .iter()
+            .filter_map(|known| value.strip_prefix(known.as_str()));
+        let ends = ends.filter(|rest| rest.is_empty() || rest.starts_with('\n'));
+        // The longest value, so that the least is left.
+        match ends.min_by_key(|rest| rest.len()) {
+            Some(end) => rest = end,
+            None => return false,
+        }
+        is_start = false;
+    }
+    true
 }
 
 /// The label and the issuer of an address do not count.
@@ -45,8 +95,15 @@ fn tags(text: &str) -> BTreeSet<&str> {
     tags.filter(|tag| !tag.is_empty()).collect()
 }
 
-fn json(text: &str) -> Option<Value> {
-    serde_json::from_str(text).ok()
+/// What makes a passkey work. Not every program has places for its names and counters.
+fn credential(text: &str) -> Option<(String, String, String)> {
+    let Passkey {
+        credential_id,
+        rp_id,
+        key,
+        ..
+    } = Passkey::parse(text)?;
+    Some((credential_id, rp_id, key))
 }
 
 fn both<T: PartialEq>(one: Option<T>, other: Option<T>) -> bool {
@@ -55,6 +112,8 @@ fn both<T: PartialEq>(one: Option<T>, other: Option<T>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use passmate_vault::{RecordId, Vault};
+
     use super::*;
 
     #[test]
@@ -72,10 +131,45 @@ mod tests {
             ),
             ("expires", "2030-01-02", "2030-01-02T00:00:00Z"),
             ("tags", "a, b", "b,a,,"),
-            ("passkey", r#"{"a": 1, "b": 2}"#, r#"{"b":2,"a":1}"#),
+            (
+                "passkey",
+                r#"{"credentialId":"aa","rpId":"x","key":"bb","counter":1,"username":"u"}"#,
+                r#"{"rpId":"x","key":"bb","credentialId":"aa"}"#,
+            ),
             ("password", "x", "x"),
         ] {
             assert!(means_same(name, one, other), "{name}");
+        }
+    }
+
+    #[test]
+    fn notes_with_other_fields_of_the_record_hold_nothing_new() {
+        let mut vault = Vault::new();
+        let id = RecordId::from("A");
+        vault.create_record(id.clone(), "x", 1).unwrap();
+        for (name, value) in [
+            ("note", "one\ntwo"),
+            ("pin", "1"),
+            ("pin", "1\n2"),
+            ("key", "a: b"),
+        ] {
+            vault.set(&id, name, value, 2).unwrap();
+        }
+        let record = vault.record(&id).unwrap();
+        for (notes, is_known) in [
+            ("one\ntwo", true),
+            ("one\ntwo\npin: 1", true),
+            ("one\ntwo\npin: 1\n2\nkey: a: b", true),
+            ("key: a: b", true),
+            ("", true),
+            ("one\ntwo\n", false),
+            ("one\ntwo\npin: 3", false),
+            ("one\ntwopin: 1", false),
+            ("one\npin: 1", false),
+            ("other: 1", false),
+            ("pin: 12", false),
+        ] {
+            assert_eq!(is_all_known(notes, record), is_known, "{notes:?}");
         }
     }
 
@@ -92,6 +186,11 @@ mod tests {
             ("expires", "soon", "later"),
             ("tags", "a,b", "a"),
             ("passkey", "{", "}"),
+            (
+                "passkey",
+                r#"{"credentialId":"aa","rpId":"x","key":"bb"}"#,
+                r#"{"credentialId":"aa","rpId":"x","key":"cc"}"#,
+            ),
             ("password", "a, b", "b,a"),
         ] {
             assert!(!means_same(name, one, other), "{name}");

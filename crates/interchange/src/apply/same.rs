@@ -19,7 +19,7 @@ use passmate_vault::view::{ViewField, ViewRecord};
 use passmate_vault::{EditError, RecordId, Text, Vault};
 
 use super::paths::without_suffix;
-use super::{Outcome, earlier, had_field, had_value, newest_purged, outcome_of};
+use super::{Outcome, earlier, had_field, had_value, newest_purged, outcome_of, values_elsewhere};
 use crate::read::item::{Field, Item, host_of};
 
 /// How many records that are like an item are compared with it.
@@ -146,6 +146,10 @@ pub(super) fn add_to(
     now: i64,
 ) -> Result<Outcome, EditError> {
     let before = vault.change_count();
+    let elsewhere = vault
+        .record(id)
+        .map(|record| values_elsewhere(record, item));
+    let elsewhere = elsewhere.unwrap_or_default();
     for field in &item.fields {
         let Some(record) = vault.record(id) else {
             break;
@@ -155,7 +159,7 @@ pub(super) fn add_to(
                 Some(name) => name,
                 None => continue,
             }
-        } else if was_set(record, &field.name) {
+        } else if was_set(record, &field.name) || elsewhere.contains(field.value.as_str()) {
             continue;
         } else {
             field.name.clone()

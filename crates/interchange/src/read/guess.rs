@@ -100,13 +100,13 @@ fn of_archive(archive: &zip::Archive<'_>) -> Option<Format> {
 }
 
 fn of_addresses(text: &str) -> Option<Format> {
-    // A table may have addresses in its cells, but has the names of its columns before them.
-    let line = text.lines().map(str::trim).find(|line| !line.is_empty())?;
-    let is_it = |(scheme, _): &&(&str, Format)| {
-        let begin = line.get(..scheme.len());
+    // A table may have addresses in its cells, but not at the beginning of a line.
+    let begins = |line: &str, scheme: &str| {
+        let begin = line.trim_start().get(..scheme.len());
         begin.is_some_and(|begin| begin.eq_ignore_ascii_case(scheme))
     };
-    ADDRESSES.iter().find(is_it).map(|(_, format)| *format)
+    let has = |(scheme, _): &&(&str, Format)| text.lines().any(|line| begins(line, scheme));
+    ADDRESSES.iter().find(has).map(|(_, format)| *format)
 }
 
 fn of_document(text: &str) -> Option<Format> {
@@ -115,9 +115,9 @@ fn of_document(text: &str) -> Option<Format> {
         |(names, _): &&(&[&str], Format)| names.iter().all(|name| members.contains_key(*name));
     let format = DOCUMENTS.iter().find(has_all).map(|(_, format)| *format);
     match format {
-        // Enpass' document has the members of Bitwarden's, and its items have a template.
+        // Enpass' document has the members of Bitwarden's, and its items have other ids.
         Some(Format::Bitwarden)
-            if !members.contains_key("encrypted") && text.contains("\"template_type\"") =>
+            if !members.contains_key("encrypted") && text.contains("\"uuid\"") =>
         {
             Some(Format::Enpass)
         }

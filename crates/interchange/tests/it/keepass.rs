@@ -1,36 +1,9 @@
 //! KeePass: histories, references, key files, and the format of KeePass 1.
 
-use std::fmt::Write as _;
-
 use passmate_interchange::{Format, ImportError, Imported, ReadOptions, parse};
 use passmate_vault::Passphrase;
 
-use crate::{PASSWORD, read, secret, vectors};
-
-/// Paths, fields, earlier values and losses.
-fn items(imported: &Imported) -> String {
-    let mut text = String::new();
-    for item in &imported.items {
-        let modified = item
-            .modified
-            .map_or(String::new(), |time| format!(" @{time}"));
-        writeln!(text, "{}{modified}", item.path).unwrap();
-        for field in &item.fields {
-            writeln!(text, "  {}: {:?}", field.name, field.value.as_str()).unwrap();
-        }
-        for earlier in &item.earlier {
-            let since = earlier
-                .since
-                .map_or(String::new(), |time| format!(" @{time}"));
-            let value = earlier.value.as_str();
-            writeln!(text, "  earlier {}: {value:?}{since}", earlier.name).unwrap();
-        }
-    }
-    for loss in &imported.losses {
-        writeln!(text, "lost: {}: {}", loss.path, loss.what).unwrap();
-    }
-    text
-}
+use crate::{PASSWORD, items, read, secret, vectors};
 
 /// Opens an encrypted sample.
 fn open(sample: &str, password: Option<&str>, key: Option<&str>) -> Result<Imported, ImportError> {

@@ -1,6 +1,7 @@
 //! Imports of whole files.
 #![cfg(test)]
 
+mod corpus;
 mod exports;
 mod ids;
 mod keepass;
@@ -31,6 +32,31 @@ fn read(sample: &str) -> Vec<u8> {
 
 fn secret(text: &str) -> Passphrase {
     Passphrase::from(text.to_owned())
+}
+
+/// Paths, fields, earlier values and losses.
+fn items(imported: &Imported) -> String {
+    let mut text = String::new();
+    for item in &imported.items {
+        let modified = item
+            .modified
+            .map_or(String::new(), |time| format!(" @{time}"));
+        writeln!(text, "{}{modified}", item.path).unwrap();
+        for field in &item.fields {
+            writeln!(text, "  {}: {:?}", field.name, field.value.as_str()).unwrap();
+        }
+        for earlier in &item.earlier {
+            let since = earlier
+                .since
+                .map_or(String::new(), |time| format!(" @{time}"));
+            let value = earlier.value.as_str();
+            writeln!(text, "  earlier {}: {value:?}{since}", earlier.name).unwrap();
+        }
+    }
+    for loss in &imported.losses {
+        writeln!(text, "lost: {}: {}", loss.path, loss.what).unwrap();
+    }
+    text
 }
 
 /// The paths and fields that people see.

@@ -308,26 +308,6 @@ fn the_credential_exchange_format_is_imported() {
 }
 
 #[test]
-fn the_looks_of_a_file_tell_its_format() {
-    for (sample, word) in [
-        ("otpauth.txt", Some("otpauth")),
-        ("google-authenticator.txt", Some("google-authenticator")),
-        ("aegis.json", Some("aegis")),
-        ("aegis-encrypted.json", Some("aegis")),
-        ("2fas.2fas", Some("2fas")),
-        ("2fas-encrypted.2fas", Some("2fas")),
-        ("cxf.json", Some("cxf")),
-        ("cxf.zip", Some("cxf")),
-        // The first line is neither an address nor the names of columns.
-        ("google-authenticator-odd.txt", None),
-    ] {
-        let mut file = std::io::Cursor::new(read(&format!("import/{sample}")));
-        let found = guess(&mut file, sample).map(Format::word);
-        assert_eq!(found, word, "{sample}");
-    }
-}
-
-#[test]
 fn a_changed_file_of_an_authenticator_is_damaged() {
     for (format, sample, member) in [
         (Format::Aegis, "import/aegis-encrypted.json", "\"db\": \""),
