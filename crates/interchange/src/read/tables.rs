@@ -681,6 +681,8 @@ fn read_row(
             if cell != LASTPASS_NO_URL && urls.insert(cell) {
                 builder.add(FieldRole::Url.name(), cell)?;
             }
+        } else if column == NOTES && rows.program == Program::Lastpass {
+            read_lastpass_note(cell, &mut builder)?;
         } else {
             add_cell(column, cell, &mut builder)?;
         }
@@ -794,6 +796,56 @@ fn read_json_fields(cell: &str, builder: &mut Builder<'_>) -> Result<(), ImportE
     Ok(())
 }
 
+/// LastPass writes the fields of a card, a wireless network and the like into the notes, as lines of
+/// `NAME:VALUE` after the kind. A text that has other lines is kept as it is.
+fn read_lastpass_note(cell: &str, builder: &mut Builder<'_>) -> Result<(), ImportError> {
+    let Some(fields) = split_lastpass_note(cell) else {
+        return builder.add(FieldRole::Notes.name(), cell);
+    };
+    for (name, value) in fields {
+        // An empty date is `,,`.
+        let is_empty_date = name.ends_with("Date") && value.trim_matches([',', '\r']).is_empty();
+        let name = match name {
+            "Language" => continue,
+            _ if is_empty_date => continue,
+            "NoteType" => "note type",
+            "Notes" => FieldRole::Notes.name(),
+            "Number" => "card number",
+            "Name on Card" => "cardholder name",
+            "Private Key" => "private key",
+            "Public Key" => "public key",
+            name => name,
+        };
+        builder.add(name, value.trim_end_matches('\r'))?;
+    }
+    Ok(())
+}
+
+/// The fields of a note. `Notes` is the last one and has all further lines; a key has its lines up to
+/// its end.
+fn split_lastpass_note(cell: &str) -> Option<Vec<(&str, &str)>> {
+    let mut rest = cell.strip_prefix("NoteType:").and(Some(cell))?;
+    let mut fields = Vec::new();
+    while !rest.is_empty() {
+        let (name, after) = rest.split_once(':')?;
+        if name.contains(['\r', '\n']) {
+            return None;
+        }
+        let len = match (name, after.find("-----END")) {
+            ("Notes", _) => after.len(),
+            (_, Some(end)) if after.starts_with("-----BEGIN") => {
+                let last = after.get(end..)?;
+                end + last.find('\n').unwrap_or(last.len())
+            }
+            _ => after.find('\n').unwrap_or(after.len()),
+        };
+        let (value, next) = after.split_at_checked(len)?;
+        fields.push((name, value));
+        rest = next.strip_prefix('\n').unwrap_or(next);
+    }
+    Some(fields)
+}
+
 /// RoboForm repeats the user name and the password as fields with names of its own.
 fn read_roboform_field(cell: &str, builder: &mut Builder<'_>) -> Result<(), ImportError> {
     let new: Vec<&str> = cell.splitn(5, ',').collect();
@@ -815,6 +867,23 @@ fn read_roboform_field(cell: &str, builder: &mut Builder<'_>) -> Result<(), Impo
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_note_of_lastpass_is_its_fields_unless_it_has_other_lines() {
+        let key = "-----BEGIN X-----\nProc-Type: 4\n\nAA\n-----END X-----";
+        let note = format!("NoteType:SSH Key\nPrivate Key:{key}\nDate:,,\nNotes:a: b\nc");
+        let fields = split_lastpass_note(&note).unwrap();
+        let expected = [
+            ("NoteType", "SSH Key"),
+            ("Private Key", key),
+            ("Date", ",,"),
+            ("Notes", "a: b\nc"),
+        ];
+        assert_eq!(fields, expected);
+        assert!(split_lastpass_note("NoteType:x\nHost:h\na line\nB:c").is_none());
+        assert!(split_lastpass_note("NoteType:x\na line").is_none());
+        assert!(split_lastpass_note("a: b").is_none());
+    }
 
     #[test]
     fn an_address_keeps_its_commas_when_several_share_a_cell() {

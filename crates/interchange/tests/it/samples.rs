@@ -367,6 +367,7 @@ fn tables_of_further_programs_are_imported() {
         ("dashlane", "dashlane.zip"),
         ("dashlane", "dashlane-old.zip"),
         ("dashlane", "dashlane-payments.csv"),
+        ("lastpass-csv", "lastpass-old.csv"),
         ("nordpass-csv", "nordpass.csv"),
         ("nordpass-csv", "nordpass-old.csv"),
         ("roboform-csv", "roboform.csv"),
