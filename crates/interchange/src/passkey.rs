@@ -105,8 +105,8 @@ impl Passkey {
     }
 }
 
-/// The key of PKCS #8 for a key on the curve P-256, of which sources have the private number and the
-/// point. All of them are base64url, as in a JSON Web Key.
+/// The key of PKCS #8 for a key on the curve P-256, of which sources have the private number and
+/// the point. All of them are base64url, as in a JSON Web Key.
 pub(crate) fn pkcs8_of_p256(d: &str, x: &str, y: &str) -> Option<Zeroizing<String>> {
     // The DER of all such keys is the same but for the 96 bytes.
     const HEAD: &[u8] = b"\x30\x81\x87\x02\x01\x00\x30\x13\

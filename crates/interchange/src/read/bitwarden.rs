@@ -1,5 +1,5 @@
-//! Bitwarden's JSON export, plain or encrypted under a password, as it is or as `data.json` in a ZIP
-//! archive with the attachments.
+//! Bitwarden's JSON export, plain or encrypted under a password, as it is or as `data.json` in a
+//! ZIP archive with the attachments.
 //!
 //! In an encrypted export, PBKDF2 or Argon2id derives a key from the password and `salt`.
 //! HKDF-Expand with `enc` and `mac` derives the keys for AES-256-CBC and HMAC-SHA256 from it.

@@ -180,10 +180,10 @@ const SYNONYMS: &[(Column<'static>, &[&str])] = &[
 /// What the columns of a table mean, as a person says it: `user=2,password=Pass word,folder=`.
 ///
 /// Each part is a meaning and a column. A meaning is `name`, `user`, `password`, `url`, `notes`,
-/// `otp`, `folder`, `tags`, `favourite`, `expires`, `modified`, `id`, `skip`, or the name of a field.
-/// A column is its name in the first line, or its number from 1; none says that no column has the
-/// meaning. A part in quotes may have commas: `"password=Pass, word"`. Columns that no part names
-/// have the meaning of their names.
+/// `otp`, `folder`, `tags`, `favourite`, `expires`, `modified`, `id`, `skip`, or the name of a
+/// field. A column is its name in the first line, or its number from 1; none says that no column
+/// has the meaning. A part in quotes may have commas: `"password=Pass, word"`. Columns that no part
+/// names have the meaning of their names.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ColumnMap {
     parts: Vec<(Meaning, String)>,
@@ -257,8 +257,8 @@ impl ColumnMap {
         })
     }
 
-    /// The same for a table whose first line is a row already. Columns that are not named are fields
-    /// `column 1` and so on.
+    /// The same for a table whose first line is a row already. Columns that are not named are
+    /// fields `column 1` and so on.
     #[must_use]
     pub fn without_header(self) -> Self {
         Self {

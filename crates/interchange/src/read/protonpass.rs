@@ -254,8 +254,8 @@ fn passkey_of(mut passkey: Members) -> Passkey {
     passkey
 }
 
-/// The private key in Proton's form of a passkey: MessagePack in MessagePack, with the parameters of
-/// a COSE key as pairs of label and value.
+/// The private key in Proton's form of a passkey: MessagePack in MessagePack, with the parameters
+/// of a COSE key as pairs of label and value.
 fn key_of(content: &[u8]) -> Option<Zeroizing<String>> {
     #[derive(Deserialize)]
     struct Outer {

@@ -50,7 +50,8 @@ pub(crate) enum Column<'a> {
     Folder(&'a [char]),
     /// The folders, with this separator. A first folder that is the same for all items is skipped.
     FolderBelowRoot(&'a [char]),
-    /// Folders that are separated by commas, of which the first counts. Each may have folders in it.
+    /// Folders that are separated by commas, of which the first counts. Each may have folders in
+    /// it.
     Collections,
     Name,
     /// A field of this name. It is also the item's name if there is no other.
@@ -796,8 +797,8 @@ fn read_json_fields(cell: &str, builder: &mut Builder<'_>) -> Result<(), ImportE
     Ok(())
 }
 
-/// LastPass writes the fields of a card, a wireless network and the like into the notes, as lines of
-/// `NAME:VALUE` after the kind. A text that has other lines is kept as it is.
+/// LastPass writes the fields of a card, a wireless network and the like into the notes, as lines
+/// of `NAME:VALUE` after the kind. A text that has other lines is kept as it is.
 fn read_lastpass_note(cell: &str, builder: &mut Builder<'_>) -> Result<(), ImportError> {
     let Some(fields) = split_lastpass_note(cell) else {
         return builder.add(FieldRole::Notes.name(), cell);
@@ -821,8 +822,8 @@ fn read_lastpass_note(cell: &str, builder: &mut Builder<'_>) -> Result<(), Impor
     Ok(())
 }
 
-/// The fields of a note. `Notes` is the last one and has all further lines; a key has its lines up to
-/// its end.
+/// The fields of a note. `Notes` is the last one and has all further lines; a key has its lines up
+/// to its end.
 fn split_lastpass_note(cell: &str) -> Option<Vec<(&str, &str)>> {
     let mut rest = cell.strip_prefix("NoteType:").and(Some(cell))?;
     let mut fields = Vec::new();
