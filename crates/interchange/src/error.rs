@@ -41,7 +41,7 @@ pub enum ImportError {
     #[error("wrong password for the file")]
     WrongSecret,
     /// The password is wrong, or the key file is another one than that of the file.
-    #[error("wrong password for the file, or the key file of another one")]
+    #[error("wrong password or key file")]
     WrongSecretOrKeyFile,
     /// The key file cannot be used.
     #[error("the key file cannot be used: {what}")]
