@@ -92,7 +92,7 @@ pub(crate) fn read(bytes: &[u8], options: ReadOptions<'_>) -> Result<Imported, I
         ImportError::WrongSecret => parts.wrong(),
         error => error,
     })?;
-    let tree = xml::read(json::text_of(&xml)?, &mut |bytes| stream.apply(bytes))?;
+    let tree = xml::read(json::text_of(&xml)?, Some(&mut |bytes| stream.apply(bytes)))?;
     if !has_header_hash(&tree, header_bytes) {
         return Err(HEADER_CHANGED);
     }

@@ -35,7 +35,7 @@ pub(crate) fn read(bytes: &[u8], options: ReadOptions<'_>) -> Result<Imported, I
 
 /// Reads an XML export.
 pub(crate) fn read_xml(bytes: &[u8]) -> Result<Imported, ImportError> {
-    let file = xml::read(json::text_of(bytes)?, &mut |_| {})?;
+    let file = xml::read(json::text_of(bytes)?, None)?;
     read_tree(&file)
 }
 

@@ -47,9 +47,12 @@ impl Node {
     }
 }
 
-/// Reads a document. The text of a protected element is base64; `unprotect` decrypts the decoded
-/// bytes in place, in the order of the document.
-pub(crate) fn read(text: &str, unprotect: &mut dyn FnMut(&mut [u8])) -> Result<Node, ImportError> {
+/// Decrypts the bytes of a protected element in place.
+pub(crate) type Unprotect<'u> = &'u mut dyn FnMut(&mut [u8]);
+
+/// Reads a document. The text of a protected element is base64. `unprotect` is called in the order
+/// of the document; without it, the decoded bytes are the text.
+pub(crate) fn read(text: &str, mut unprotect: Option<Unprotect<'_>>) -> Result<Node, ImportError> {
     let mut reader = Reader::from_str(text);
     reader.config_mut().expand_empty_elements = true;
     let mut stack: Vec<Node> = vec![Node::default()];
@@ -77,12 +80,16 @@ pub(crate) fn read(text: &str, unprotect: &mut dyn FnMut(&mut [u8])) -> Result<N
             Event::End(_) => {
                 let mut node = stack.pop().ok_or_else(not_xml)?;
                 if node.is_protected {
-                    let mut bytes = Zeroizing::new(
-                        BASE64
-                            .decode(node.text.trim().as_bytes())
-                            .map_err(|_| not_xml())?,
-                    );
-                    unprotect(&mut bytes);
+                    let bytes = BASE64.decode(node.text.trim().as_bytes());
+                    let mut bytes = match (bytes, &unprotect) {
+                        (Ok(bytes), _) => Zeroizing::new(bytes),
+                        // All later values would be decrypted at the wrong place.
+                        (Err(_), Some(_)) => return Err(not_xml()),
+                        (Err(_), None) => Zeroizing::new(vec![0xFF]),
+                    };
+                    if let Some(unprotect) = &mut unprotect {
+                        unprotect(&mut bytes);
+                    }
                     let plain = std::str::from_utf8(&bytes);
                     node.is_binary = plain.is_err();
                     node.text = Zeroizing::new(plain.unwrap_or_default().to_owned());

@@ -7,11 +7,12 @@ use passmate_interchange::{
     ExportFormat, Format, Imported, ReadOptions, WriteOptions, Written, parse, write,
 };
 use passmate_vault::format::container::Params;
+use passmate_vault::otp::OtpAuth;
 use passmate_vault::record::{Domain, Record};
 use passmate_vault::{RecordId, Vault};
 use rand_core::UnwrapErr;
 
-use crate::{NOW, put, secret};
+use crate::{NOW, put, read, secret};
 
 const PASSPHRASE: &str = "correct horse";
 /// Values that formats, their programs and careless writers take for something else.
@@ -181,6 +182,26 @@ fn present(vault: &Vault) -> BTreeMap<String, BTreeMap<String, String>> {
         .collect()
 }
 
+/// The same, with all addresses of one-time codes in one form and without names. KeePassXC needs an
+/// address that says everything.
+fn same_codes(vault: &Vault) -> BTreeMap<String, BTreeMap<String, String>> {
+    let mut present = present(vault);
+    for fields in present.values_mut() {
+        if let Some(otp) = fields.get_mut("otp")
+            && let Ok(auth) = OtpAuth::parse(otp)
+        {
+            *otp = OtpAuth {
+                label: String::new(),
+                issuer: String::new(),
+                ..auth
+            }
+            .to_address()
+            .to_string();
+        }
+    }
+    present
+}
+
 /// The values that a field had, with their times, and the present one without.
 fn history(record: &Record, name: &str) -> Vec<(String, Option<i64>)> {
     let changes = record.history(Domain::User, &name.into()).iter();
@@ -314,5 +335,30 @@ fn the_oldest_of_many_versions_are_listed() {
     assert_eq!(
         imported(Format::Keepass, &written).items[0].earlier.len(),
         100
+    );
+}
+
+#[test]
+fn an_import_of_another_program_goes_back_as_it_came() {
+    let check = |sample: &str, format, export| {
+        let mut vault = Vault::new();
+        let options = ReadOptions::default();
+        let imported = parse(format, &read(&format!("import/{sample}")), options).unwrap();
+        put(&imported, &mut vault, format, NOW);
+        let as_format = match export {
+            ExportFormat::Kdbx => Format::Keepass,
+            _ => Format::Bitwarden,
+        };
+        let back = brought_back(&vault, export, as_format);
+        assert_eq!(same_codes(&back), same_codes(&vault), "{sample}");
+    };
+    for sample in ["bitwarden.json", "bw-new-kinds.json"] {
+        check(sample, Format::Bitwarden, ExportFormat::Bitwarden);
+    }
+    check("keepassxc.xml", Format::KeepassXml, ExportFormat::Kdbx);
+    check(
+        "keepass-kinds.xml",
+        Format::KeepassXml,
+        ExportFormat::Bitwarden,
     );
 }

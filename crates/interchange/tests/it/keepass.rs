@@ -113,3 +113,16 @@ fn a_header_whose_hash_is_another_is_damaged() {
     let error = open("file-keepass-3-header.kdbx", Some(PASSWORD), None).unwrap_err();
     assert!(matches!(error, ImportError::Damaged { .. }), "{error:?}");
 }
+
+#[test]
+fn a_protected_value_of_an_export_may_be_no_base64() {
+    let xml = "<KeePassFile><Root><Group><Entry><String><Key>Title</Key><Value>x</Value></String>\
+               <String><Key>Password</Key><Value Protected=\"True\">p!</Value></String>\
+               <String><Key>UserName</Key><Value Protected=\"True\">Ym9i</Value></String>\
+               </Entry></Group></Root></KeePassFile>";
+    let imported = parse(Format::KeepassXml, xml.as_bytes(), ReadOptions::default()).unwrap();
+    assert_eq!(
+        items(&imported),
+        "x\n  user: \"bob\"\nlost: x: the value of Password, which is not text\n"
+    );
+}

@@ -80,7 +80,7 @@ fn key_of_xml(bytes: &[u8]) -> Result<Option<Key>, ImportError> {
         what: "it is an XML key file without a key of 32 bytes",
     };
     // What is no XML is a key file of another form.
-    let file = json::text_of(bytes).and_then(|text| xml::read(text, &mut |_| {}));
+    let file = json::text_of(bytes).and_then(|text| xml::read(text, None));
     let Some(file) = file.ok().filter(|file| file.name == "KeyFile") else {
         return Ok(None);
     };

@@ -276,7 +276,7 @@ mod tests {
             text.push_str("</Entry>");
         }
         text.push_str("</Group>");
-        xml::read(&text, &mut |_| {}).unwrap()
+        xml::read(&text, None).unwrap()
     }
 
     #[test]
@@ -350,7 +350,7 @@ mod tests {
                 )
             })
             .collect();
-        let file = xml::read(&format!("<Group>{text}</Group>"), &mut |_| {}).unwrap();
+        let file = xml::read(&format!("<Group>{text}</Group>"), None).unwrap();
         let mut references = References::default();
         file.all("Entry").for_each(|entry| references.add(entry));
         let (resolved, is_whole) = references.resolve("{REF:N@T:11}");
