@@ -2,13 +2,9 @@
 //! Exchange Format, and what a source has beyond them.
 
 use data_encoding::BASE64URL_NOPAD;
-use passmate_vault::login::FieldRole;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
-
-use crate::error::ImportError;
-use crate::read::item::Builder;
 
 /// A passkey. Bytes are in base64url without padding.
 #[derive(Clone, Default, Serialize, Deserialize)]
@@ -121,13 +117,6 @@ pub(crate) fn pkcs8_of_p256(d: &str, x: &str, y: &str) -> Option<Zeroizing<Strin
     let (d, x, y) = (number(d)?, number(x)?, number(y)?);
     let der = Zeroizing::new([HEAD, &d, POINT, &x, &y].concat());
     Some(Zeroizing::new(BASE64URL_NOPAD.encode(&der)))
-}
-
-impl Builder<'_> {
-    /// Adds a passkey as a field.
-    pub(crate) fn add_passkey(&mut self, passkey: &Passkey) -> Result<(), ImportError> {
-        self.add(FieldRole::Passkey.name(), passkey.to_value().as_str())
-    }
 }
 
 #[cfg(test)]

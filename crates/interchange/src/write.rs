@@ -10,20 +10,18 @@ mod kdbx;
 
 use std::borrow::Cow;
 
-use data_encoding::BASE64;
 use passmate_vault::format::container::{ContainerError, Params, make_container};
 use passmate_vault::format::{EncodeError, Purpose, encode_passmate2, encode_v3};
 use passmate_vault::login::Login;
 use passmate_vault::record::Change;
 use passmate_vault::view::{View, ViewField, ViewRecord};
-use passmate_vault::{Document, Passphrase, RecordId, Text, Vault};
+use passmate_vault::{Document, Passphrase, Text, Vault};
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
 use crate::apply::ids::without_key;
 use crate::crypto::KdfError;
 use crate::loss::Loss;
-use crate::read::Format;
 
 /// The formats that can be written.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -144,15 +142,6 @@ pub fn write(
         losses: notices.losses,
         warnings: notices.warnings,
     })
-}
-
-/// The id that a record has in a file of this format, as its reader knows it.
-pub(crate) fn exported_id(format: Format, id: &RecordId) -> Option<String> {
-    match format {
-        Format::Bitwarden => Some(id.as_text().to_string_lossy().into_owned()),
-        Format::Keepass | Format::KeepassXml => Some(BASE64.encode(&kdbx::entry_id(id))),
-        _ => None,
-    }
 }
 
 fn seal(

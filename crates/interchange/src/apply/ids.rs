@@ -19,7 +19,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use data_encoding::{HEXUPPER, HEXUPPER_PERMISSIVE};
+use data_encoding::{BASE64, HEXUPPER, HEXUPPER_PERMISSIVE};
 use passmate_vault::record::{
     Change, Domain, FieldKey, PATH, Record, Stamp, TIME_MAX, TIME_MIN, Value,
 };
@@ -33,7 +33,7 @@ use super::{had_field, values_elsewhere};
 use crate::crypto::hmac_sha256;
 use crate::read::Format;
 use crate::read::item::Item;
-use crate::write::exported_id;
+use crate::syntax::kdbx::entry_id;
 
 /// The id of the record that holds the import key.
 const KEY_RECORD: &str = "import";
@@ -103,6 +103,15 @@ pub(crate) fn without_key(vault: &Vault) -> Cow<'_, Vault> {
         }
     }
     Cow::Owned(without)
+}
+
+/// The id that a record has in a file that we exported in this format.
+fn exported_id(format: Format, id: &RecordId) -> Option<String> {
+    match format {
+        Format::Bitwarden => Some(id.as_text().to_string_lossy().into_owned()),
+        Format::Keepass | Format::KeepassXml => Some(BASE64.encode(&entry_id(id))),
+        _ => None,
+    }
 }
 
 type ImportKey = Zeroizing<[u8; KEY_LEN]>;

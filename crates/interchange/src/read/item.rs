@@ -12,6 +12,7 @@ use crate::limits::{
     FIELDS_ALL_MAX, FIELDS_MAX, ITEMS_MAX, NAME_LEN_MAX, NAMES_LEN_MAX, PATH_LEN_MAX,
 };
 use crate::loss::Loss;
+use crate::passkey::Passkey;
 
 /// Replaces `/` in a name of a program that does not use it as a separator: U+2215.
 pub(crate) const SLASH: char = '\u{2215}';
@@ -272,6 +273,11 @@ impl Builder<'_> {
             since = until;
         }
         Ok(())
+    }
+
+    /// Adds a passkey as a field.
+    pub(crate) fn add_passkey(&mut self, passkey: &Passkey) -> Result<(), ImportError> {
+        self.add(FieldRole::Passkey.name(), passkey.to_value().as_str())
     }
 
     pub(crate) fn lose(&mut self, what: impl Into<String>) -> Result<(), ImportError> {

@@ -6,6 +6,7 @@ use chacha20::cipher::{KeyIvInit, StreamCipher};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use passmate_vault::RecordId;
 use salsa20::Salsa20;
 use sha2::{Digest, Sha512};
 use zeroize::Zeroizing;
@@ -59,6 +60,12 @@ pub(crate) fn seconds_of_expiry(text: &str) -> Option<i64> {
     let time = text.parse::<Timestamp>().ok();
     let time = time.or_else(|| Some(date()?.timestamp()))?;
     Some(time.as_second())
+}
+
+/// The UUID of a record's entry in our exports, which is the same in every file.
+pub(crate) fn entry_id(id: &RecordId) -> [u8; 16] {
+    let hash = sha256(&[id.as_text().as_bytes()]);
+    *hash.first_chunk().expect("32 bytes have 16 at their head")
 }
 
 /// The stream cipher of protected values.

@@ -21,7 +21,7 @@ use passmate_vault::login::{FieldRole, is_secret};
 use passmate_vault::otp::{OtpAlgorithm, OtpAuth, OtpKind};
 use passmate_vault::record::{Change, Domain, FieldKey, Stamp, Value};
 use passmate_vault::view::View;
-use passmate_vault::{Passphrase, RecordId, Vault};
+use passmate_vault::{Passphrase, Vault};
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
@@ -31,7 +31,7 @@ use crate::loss::Loss;
 use crate::passkey::Passkey;
 use crate::syntax::kdbx::{
     CIPHER_CHACHA20, FURTHER_URL, INNER_CHACHA20, InnerStream, KDF_ARGON2ID, OTP_EXACT, SIGNATURE,
-    YEAR_1, seconds_of_expiry, sha512, tags_of,
+    YEAR_1, entry_id, seconds_of_expiry, sha512, tags_of,
 };
 use crate::syntax::kpex;
 
@@ -370,12 +370,6 @@ impl Version {
             self.push(name, value, true);
         }
     }
-}
-
-/// The UUID of a record's entry, which is the same in every file.
-pub(super) fn entry_id(id: &RecordId) -> [u8; 16] {
-    let hash = sha256(&[id.as_text().as_bytes()]);
-    *hash.first_chunk().expect("32 bytes have 16 at their head")
 }
 
 /// Whether a value has a placeholder of KeePass. One of them runs a program, another one stands for
