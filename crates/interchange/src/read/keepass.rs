@@ -131,7 +131,7 @@ impl<'a> TreeReader<'a> {
         folders: &[&'a str],
         in_bin: bool,
     ) -> Result<(), ImportError> {
-        let present = Version::read(entry, &mut self.references);
+        let present = Version::read(entry, None, &mut self.references);
         let (user, url) = (
             present.value(FieldRole::User),
             present.value(FieldRole::Url),
@@ -163,7 +163,9 @@ impl<'a> TreeReader<'a> {
         let history = entry.all("History").flat_map(|all| all.all("Entry"));
         let mut earlier: Vec<Version<'_>> = Vec::new();
         for version in history {
-            earlier.push(Version::read(version, &mut self.references));
+            // The same secret under another title is no other value.
+            let label = Some(present.title.as_str());
+            earlier.push(Version::read(version, label, &mut self.references));
         }
         earlier.sort_by_key(|version| version.modified);
         add_history(&mut builder, &earlier, &present)?;

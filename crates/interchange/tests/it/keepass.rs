@@ -126,3 +126,22 @@ fn a_protected_value_of_an_export_may_be_no_base64() {
         "x\n  user: \"bob\"\nlost: x: the value of Password, which is not text\n"
     );
 }
+
+#[test]
+fn another_title_is_no_other_secret_of_codes() {
+    let entry = |title: &str, more: &str| {
+        format!(
+            "<Entry><String><Key>Title</Key><Value>{title}</Value></String><String>\
+             <Key>TOTP Seed</Key><Value>JBSWY3DPEHPK3PXP</Value></String>{more}</Entry>"
+        )
+    };
+    let history = format!("<History>{}</History>", entry("before", ""));
+    let entry = entry("now", &history);
+    let xml = format!("<KeePassFile><Root><Group>{entry}</Group></Root></KeePassFile>");
+    let imported = parse(Format::KeepassXml, xml.as_bytes(), ReadOptions::default()).unwrap();
+    assert_eq!(
+        items(&imported),
+        "now\n  otp: \"otpauth://totp/now?secret=JBSWY3DPEHPK3PXP&period=30&digits=6\"\n\
+         lost: now: 1 earlier title\n"
+    );
+}

@@ -39,7 +39,12 @@ pub(super) struct Version<'a> {
 }
 
 impl<'a> Version<'a> {
-    pub(super) fn read(entry: &'a Node, references: &mut References<'_>) -> Self {
+    /// Reads a version. An address of one-time codes without a name gets the label, or the title.
+    pub(super) fn read(
+        entry: &'a Node,
+        label: Option<&str>,
+        references: &mut References<'_>,
+    ) -> Self {
         let mut losses = Vec::new();
         let mut strings: Strings<'a> = Vec::new();
         for (key, value) in references::strings(entry) {
@@ -74,7 +79,7 @@ impl<'a> Version<'a> {
             FieldRole::Notes.name(),
             take(&mut strings, "Notes").unwrap_or_default(),
         );
-        for address in otp::take(&mut strings, &title, &mut losses) {
+        for address in otp::take(&mut strings, label.unwrap_or(&title), &mut losses) {
             fields.add(FieldRole::Otp.name(), address);
         }
         if let Some(passkey) = take_passkey(&mut strings, &mut losses) {
