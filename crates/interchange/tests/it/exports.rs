@@ -303,7 +303,20 @@ fn a_table_gives_back_the_fields_that_have_a_column() {
 
 #[test]
 fn own_exports_are_found_again_in_the_same_vault() {
-    let vault = vault();
+    let mut vault = vault();
+    vault.create_record(id(99), "other names", 1000).unwrap();
+    for (name, value) in [
+        ("Login", "alice"),
+        ("pass", "p"),
+        ("website", "https://x.example"),
+        ("comment", "text"),
+        ("code", "otpauth://totp/a?secret=JBSWY3DPEHPK3PXP"),
+        ("Tags", "a, b"),
+        ("expiry", "2030-01-02"),
+        ("favorite", "yes"),
+    ] {
+        vault.set(&id(99), name, value, 2000).unwrap();
+    }
     for (format, as_format) in [
         (ExportFormat::Kdbx, Format::Keepass),
         (ExportFormat::Bitwarden, Format::Bitwarden),

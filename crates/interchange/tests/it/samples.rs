@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use passmate_interchange::{Format, ImportError, Outcome, ReadOptions, guess, parse};
+use passmate_interchange::{Format, ImportError, Outcome, ReadOptions, parse};
 use passmate_vault::Vault;
 
 use crate::{NOW, PASSWORD, import, import_chrome, put, read, secret, shown, vectors};
