@@ -135,7 +135,7 @@ pub fn write(
         ExportFormat::Kdbx => kdbx::write(&vault.view(), options, &mut notices, rng)?,
         ExportFormat::Bitwarden => bitwarden::write(&vault.view(), &mut notices.warnings),
         ExportFormat::Csv => csv::write(&vault.view(), &mut notices.warnings),
-        ExportFormat::Cxf => cxf::write(vault, &mut notices.losses),
+        ExportFormat::Cxf => cxf::write(vault, &mut notices),
     };
     Ok(Written {
         bytes,

@@ -19,7 +19,10 @@ use crate::error::ImportError;
 use crate::limits::ITEMS_MAX;
 use crate::loss::Loss;
 use crate::passkey::Passkey;
-use crate::syntax::cxf::{BASIC_AUTH, EXTENSION, EXTENSION_NAMES, Form, KINDS, Kind, pem_of};
+use crate::syntax::cxf::{
+    BASIC_AUTH, EXTENSION, EXTENSION_NAMES, EXTENSION_VALUES, Form, KINDS, Kind, pem_of,
+    year_month_of,
+};
 use crate::syntax::json;
 use crate::syntax::zip::Archive;
 
@@ -387,29 +390,28 @@ fn read_field(
         return Ok(());
     };
     let value = value_of(object);
-    let extensions = list_of(object.get("extensions").unwrap_or(&Value::Null));
-    let mut is_own = false;
-    let mut names: Vec<&str> = Vec::new();
-    for extension in extensions {
-        match extension.get("name").and_then(Value::as_str) {
-            Some(EXTENSION) => {
-                is_own = true;
-                let own = extension.get(EXTENSION_NAMES).unwrap_or(&Value::Null);
-                names = list_of(own).filter_map(Value::as_str).take(2).collect();
-            }
-            _ => {
-                let what = excerpt(extension, "name");
-                builder.lose(format!("the extension \"{what}\""))?;
-            }
-        }
+    let is_own =
+        |extension: &&Value| extension.get("name").and_then(Value::as_str) == Some(EXTENSION);
+    let extensions = object.get("extensions").unwrap_or(&Value::Null);
+    for extension in list_of(extensions).filter(|extension| !is_own(extension)) {
+        let what = excerpt(extension, "name");
+        builder.lose(format!("the extension \"{what}\""))?;
     }
-    match (names.as_slice(), value.split_once('-')) {
-        ([name], _) if is_own => builder.add(name, value),
-        // A year and a month that the record has in two fields.
-        ([year_name, month_name], Some((year, month))) => {
-            builder.add(year_name, year)?;
-            builder.add(month_name, month.trim_start_matches('0'))
-        }
+    let Some(own) = list_of(extensions).find(is_own) else {
+        return builder.add(field, value);
+    };
+    let texts = |member: &str| -> Vec<&str> {
+        let texts = list_of(own.get(member).unwrap_or(&Value::Null));
+        texts.filter_map(Value::as_str).take(2).collect()
+    };
+    let (names, values) = (texts(EXTENSION_NAMES), texts(EXTENSION_VALUES));
+    // Another program may have changed the value since.
+    if values.len() == names.len() && year_month_of(&values).as_ref() == Some(&value) {
+        let mut fields = names.into_iter().zip(values);
+        return fields.try_for_each(|(name, value)| builder.add(name, value));
+    }
+    match names.as_slice() {
+        [name] => builder.add(name, value),
         _ => builder.add(field, value),
     }
 }

@@ -3,11 +3,13 @@
 
 use jiff::civil::Date;
 
-/// The name of our extension. It has the names that a field has in a vault, if they are not those of
-/// the table.
-pub(crate) const EXTENSION: &str = "passmate-field-names";
+/// The name of our extension. It has the names of the fields of a vault that are in a member, if
+/// they are not those of the table, and their values, if they are written in another form.
+pub(crate) const EXTENSION: &str = "passmate-fields";
 /// The member of our extension that has the names.
-pub(crate) const EXTENSION_NAMES: &str = "fieldNames";
+pub(crate) const EXTENSION_NAMES: &str = "names";
+/// The member of our extension that has the values.
+pub(crate) const EXTENSION_VALUES: &str = "values";
 /// The deepest nesting of collections that is written. Our reader takes more, others may not.
 pub(crate) const DEPTH_MAX: usize = 32;
 
@@ -70,7 +72,7 @@ impl Form {
             Self::Text | Self::Secret | Self::Plain => true,
             Self::Boolean => matches!(value, "true" | "false"),
             Self::Date => value.len() == 10 && value.parse::<Date>().is_ok(),
-            Self::YearMonth => value.len() == 7 && format!("{value}-01").parse::<Date>().is_ok(),
+            Self::YearMonth => year_month_of(&[value]).is_some(),
             Self::Country => value.len() == 2 && is_upper(value),
             Self::Subdivision => value.split_once('-').is_some_and(|(country, part)| {
                 let is_part = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
@@ -86,6 +88,32 @@ impl Form {
             Self::PrivateKey => der_of(value).is_some(),
         }
     }
+}
+
+/// A year and a month as the format has them, `2030-12`. They are in that form already, as `12/2030`
+/// or `12/30`, or as two values, the year first.
+pub(crate) fn year_month_of(values: &[&str]) -> Option<String> {
+    let (year, month) = match values {
+        [value] => match value.split_once('/') {
+            Some((month, year)) => (year, month),
+            None => value
+                .split_once('-')
+                .filter(|(_, month)| month.len() == 2)?,
+        },
+        [year, month] => (*year, *month),
+        _ => return None,
+    };
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number(year) || !is_number(month) || !(1..=2).contains(&month.len()) {
+        return None;
+    }
+    let century = match year.len() {
+        2 => "20",
+        4 => "",
+        _ => return None,
+    };
+    let text = format!("{century}{year}-{month:0>2}");
+    format!("{text}-01").parse::<Date>().is_ok().then_some(text)
 }
 
 /// The DER in a private key, if [`pem_of`] makes the same text of it.
@@ -163,14 +191,20 @@ pub(crate) const KINDS: &[Kind] = &[
                 "verificationNumber",
                 Form::Secret,
                 "code",
-                &["verification number", "cvv", "security code"],
+                &[
+                    "verification number",
+                    "cvv",
+                    "cvc",
+                    "security code",
+                    "card security code",
+                ],
             ),
             member("pin", Form::Secret, "pin", &[]),
             member(
                 "expiryDate",
                 Form::YearMonth,
                 "expiry date",
-                &["expiration date"],
+                &["expiration date", "card expiration date"],
             ),
             member("validFrom", Form::YearMonth, "valid from", &[]),
         ],
@@ -311,6 +345,24 @@ mod tests {
     }
 
     #[test]
+    fn a_year_and_a_month_have_several_forms() {
+        for (values, text) in [
+            (&["2030-12"][..], Some("2030-12")),
+            (&["01/2030"], Some("2030-01")),
+            (&["1/30"], Some("2030-01")),
+            (&["2030", "3"], Some("2030-03")),
+            (&["30", "03"], Some("2030-03")),
+            (&["2030", "13"], None),
+            (&["2030", "003"], None),
+            (&["203", "3"], None),
+            (&["", ""], None),
+            (&["+230", "+3"], None),
+        ] {
+            assert_eq!(year_month_of(values).as_deref(), text, "{values:?}");
+        }
+    }
+
+    #[test]
     fn forms_take_only_their_values() {
         for (form, good, bad) in [
             (
@@ -321,7 +373,7 @@ mod tests {
             (
                 Form::YearMonth,
                 "2030-12",
-                &["2030-13", "12/2030", "2030", "2030-12-01"],
+                &["2030-13", "2030", "2030-12-01", "2030-1", "/", "13/30"],
             ),
             (Form::Country, "DE", &["de", "DEU", "Germany"]),
             (

@@ -15,12 +15,13 @@ use passmate_vault::view::{ViewField, ViewRecord};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::{Entry, entries};
+use super::{Entry, Notices, entries};
 use crate::crypto::sha256;
 use crate::loss::Loss;
 use crate::passkey::Passkey;
 use crate::syntax::cxf::{
-    BASIC_AUTH, DEPTH_MAX, EXTENSION, EXTENSION_NAMES, Form, KINDS, Kind, Member, der_of,
+    BASIC_AUTH, DEPTH_MAX, EXTENSION, EXTENSION_NAMES, EXTENSION_VALUES, Form, KINDS, Kind, Member,
+    der_of, year_month_of,
 };
 
 /// The longest id of an item, in bytes.
@@ -28,18 +29,23 @@ const ID_LEN_MAX: usize = 64;
 /// The longest period of one-time codes, in seconds.
 const PERIOD_MAX: u64 = 255;
 /// The fields in which importers put the end of a card, if its format has two members for it.
-const EXPIRY: [&str; 2] = ["exp year", "exp month"];
+const EXPIRY: [[&str; 2]; 2] = [
+    ["exp year", "exp month"],
+    ["expiration year", "expiration month"],
+];
+const PRIVATE_KEY: &str =
+    "its private key is exported as text: it is no PEM of PKCS #8, or there is no type of the key";
 /// The beginning of the address of an Android app.
 const ANDROID: &str = "androidapp://";
 
-pub(super) fn write(vault: &Vault, losses: &mut Vec<Loss>) -> Zeroizing<Vec<u8>> {
+pub(super) fn write(vault: &Vault, notices: &mut Notices) -> Zeroizing<Vec<u8>> {
     let view = vault.view();
     let mut root = Collection::default();
     let mut items = Vec::new();
     let (mut newest, mut with_history) = (0, 0);
     for entry in entries(&view) {
         let id = id_of(entry.record.id.as_text().as_bytes());
-        let mut item = Item::new(&entry, losses);
+        let mut item = Item::new(&entry, notices);
         item.put_folders(&mut root, &id);
         let modified = entry.record.fields();
         let modified = modified.filter_map(|field| field.stamp.seconds()).max();
@@ -49,8 +55,10 @@ pub(super) fn write(vault: &Vault, losses: &mut Vec<Loss>) -> Zeroizing<Vec<u8>>
     }
     match with_history {
         0 => {}
-        1 => losses.push(Loss::of_file("the former values of 1 record")),
-        count => losses.push(Loss::of_file(format!(
+        1 => notices
+            .losses
+            .push(Loss::of_file("the former values of 1 record")),
+        count => notices.losses.push(Loss::of_file(format!(
             "the former values of {count} records"
         ))),
     }
@@ -129,26 +137,37 @@ struct Item<'e, 'a> {
     /// The fields that have no place yet.
     rest: Vec<ViewField<'a>>,
     credentials: Vec<Value>,
-    losses: &'e mut Vec<Loss>,
+    notices: &'e mut Notices,
 }
 
 impl<'e, 'a> Item<'e, 'a> {
-    fn new(entry: &'e Entry<'a>, losses: &'e mut Vec<Loss>) -> Self {
+    fn new(entry: &'e Entry<'a>, notices: &'e mut Notices) -> Self {
         let login = &entry.login;
         let rest = [&login.user, &login.password].into_iter().flatten();
         Self {
             entry,
             rest: rest.chain(&login.others).cloned().collect(),
             credentials: Vec::new(),
-            losses,
+            notices,
+        }
+    }
+
+    fn loss(&self, what: &str) -> Loss {
+        Loss {
+            path: self.entry.record.path.to_string_lossy().into_owned(),
+            what: what.to_owned(),
         }
     }
 
     fn lose(&mut self, what: &str) {
-        self.losses.push(Loss {
-            path: self.entry.record.path.to_string_lossy().into_owned(),
-            what: what.to_owned(),
-        });
+        let loss = self.loss(what);
+        self.notices.losses.push(loss);
+    }
+
+    /// Says that something is in the file, but not where other programs look for it.
+    fn warn(&mut self, what: &str) {
+        let warning = self.loss(what);
+        self.notices.warnings.push(warning);
     }
 
     fn put_folders(&mut self, root: &mut Collection, id: &str) {
@@ -213,7 +232,7 @@ impl<'e, 'a> Item<'e, 'a> {
         });
         if kind.word == "ssh-key" && self.rest.iter().any(is_private_key) {
             if !is_marked {
-                self.lose("the kind of its private key, which is exported as text");
+                self.warn(PRIVATE_KEY);
                 return;
             }
             return self.put_ssh_key(kind);
@@ -237,13 +256,17 @@ impl<'e, 'a> Item<'e, 'a> {
         for member in kind.members {
             if let Some((place, true)) = self.position(member) {
                 let field = self.rest.remove(place);
-                let value = field.value.to_string_lossy();
+                let text = field.value.to_string_lossy();
                 let value = match member.form {
-                    Form::Plain => Value::from(value.as_ref()),
+                    Form::Plain => Value::from(text.as_ref()),
                     Form::PrivateKey => BASE64URL_NOPAD
-                        .encode(&der_of(&value).unwrap_or_default())
+                        .encode(&der_of(&text).unwrap_or_default())
                         .into(),
-                    form => with_names(editable(form, &value), member.field, &[&field]),
+                    Form::YearMonth => {
+                        let value = year_month_of(&[&text]).unwrap_or_default();
+                        with_names(editable(member.form, &value), member.field, &[&field])
+                    }
+                    form => with_names(editable(form, &text), member.field, &[&field]),
                 };
                 members.push((member.name.to_owned(), value));
             } else if member.form == Form::YearMonth && member.name == "expiryDate" {
@@ -258,20 +281,18 @@ impl<'e, 'a> Item<'e, 'a> {
 
     /// A year and a month in two fields, as one value.
     fn take_expiry(&mut self) -> Option<Value> {
-        let [year, month] = EXPIRY.map(|name| {
+        let place = |name: &str| {
             let is_it = |field: &ViewField<'_>| field.name.as_bytes() == name.as_bytes();
             self.rest.iter().position(is_it)
-        });
-        let (year_place, month_place) = (year?, month?);
+        };
+        let places = EXPIRY
+            .iter()
+            .find_map(|[year, month]| Some((place(year)?, place(month)?)));
+        let (year_place, month_place) = places?;
         let (year, month) = (self.rest.get(year_place)?, self.rest.get(month_place)?);
-        let number: u8 = month.value.as_str()?.parse().ok()?;
-        let text = format!("{}-{number:02}", year.value.to_string_lossy());
-        let is_plain = month.value.as_str() == Some(number.to_string().as_str());
-        if !is_plain || !Form::YearMonth.accepts(&text) {
-            return None;
-        }
+        let text = year_month_of(&[year.value.as_str()?, month.value.as_str()?])?;
         let value = editable(Form::YearMonth, &text);
-        let value = with_names(value, "expiry date", &[year, month]);
+        let value = with_names(value, "", &[year, month]);
         self.rest.remove(year_place.max(month_place));
         self.rest.remove(year_place.min(month_place));
         Some(value)
@@ -287,7 +308,7 @@ impl<'e, 'a> Item<'e, 'a> {
         let public = value_of("public key").unwrap_or_default();
         let of_public = public.split_once(' ').map(|(word, _)| word.to_owned());
         let Some(key_type) = value_of("key type").or(of_public) else {
-            return self.lose("the kind of its private key, which is exported as text");
+            return self.warn(PRIVATE_KEY);
         };
         let mut members = self.take_members(kind);
         if !members.iter().any(|(name, _)| name == "keyType") {
@@ -339,9 +360,9 @@ impl<'e, 'a> Item<'e, 'a> {
             Ok((OtpKind::Timed { period }, auth)) if period <= PERIOD_MAX => (auth, period),
             _ => {
                 self.rest.push(otp.clone());
-                return self.lose(
-                    "the meaning of its one-time codes, which are exported as text: the format has \
-                     only codes that follow the time",
+                return self.warn(
+                    "its one-time codes are exported as text: the format has only codes that \
+                     follow the time",
                 );
             }
         };
@@ -389,7 +410,7 @@ impl<'e, 'a> Item<'e, 'a> {
                 }
                 None => {
                     self.rest.push(field);
-                    self.lose("the meaning of a passkey, which is exported as text");
+                    self.warn("a passkey is exported as text: it lacks what the format requires");
                 }
             }
         }
@@ -447,14 +468,23 @@ fn editable(form: Form, value: &str) -> Value {
     json!({ "fieldType": form.field_type(), "value": value })
 }
 
-/// Adds our extension, if the fields have other names than the member has.
+/// Adds our extension, if the fields have another name than the member, or their values another form
+/// than that of the member.
 fn with_names(mut value: Value, member: &str, fields: &[&ViewField<'_>]) -> Value {
-    let names: Vec<_> = fields
-        .iter()
-        .map(|field| field.name.to_string_lossy())
-        .collect();
-    if let (Some(members), false) = (value.as_object_mut(), names == [member]) {
-        let extension = json!({ "name": EXTENSION, EXTENSION_NAMES: names });
+    let texts = |of: fn(&ViewField<'_>) -> String| -> Vec<String> {
+        fields.iter().map(|field| of(field)).collect()
+    };
+    let names = texts(|field| field.name.to_string_lossy().into_owned());
+    let values = texts(|field| field.value.to_string_lossy().into_owned());
+    let is_same = value.get("value").and_then(Value::as_str) == values.first().map(String::as_str);
+    if is_same && names == [member] {
+        return value;
+    }
+    let mut extension = json!({ "name": EXTENSION, EXTENSION_NAMES: names });
+    if let (Some(members), false) = (extension.as_object_mut(), is_same) {
+        members.insert(EXTENSION_VALUES.to_owned(), values.into());
+    }
+    if let Some(members) = value.as_object_mut() {
         members.insert("extensions".to_owned(), json!([extension]));
     }
     value
@@ -586,6 +616,24 @@ mod tests {
                 ]),
             ),
             (
+                "a/card 4",
+                text(&[
+                    ("card number", "4"),
+                    ("expiration month", "03"),
+                    ("expiration year", "2030"),
+                    ("Valid From", "1/2020"),
+                ]),
+            ),
+            (
+                "a/card 5",
+                text(&[
+                    ("card number", "4"),
+                    ("expiry date", "soon"),
+                    ("exp year", "2030"),
+                    ("exp month", "13"),
+                ]),
+            ),
+            (
                 "a/identity",
                 text(&[
                     ("title", "Dr"),
@@ -686,10 +734,11 @@ mod tests {
 
     #[test]
     fn an_export_is_imported_as_it_was() {
-        let mut losses = Vec::new();
-        let bytes = write(&vault(), &mut losses);
+        let mut notices = Notices::default();
+        let bytes = write(&vault(), &mut notices);
         let imported = parse(Format::Cxf, &bytes, ReadOptions::default()).unwrap();
         assert_eq!(imported.losses, []);
+        assert_eq!(notices.losses, []);
         let items = imported.items.iter().map(|item| {
             let fields = item.fields.iter();
             let fields = fields.map(|field| (field.name.clone(), field.value.as_str().to_owned()));
@@ -712,9 +761,13 @@ mod tests {
                 .iter()
                 .all(|item| item.modified.is_none_or(|time| time == 7))
         );
-        let losses: Vec<_> = losses.iter().map(|loss| loss.path.as_str()).collect();
+        let warned: Vec<_> = notices
+            .warnings
+            .iter()
+            .map(|loss| loss.path.as_str())
+            .collect();
         assert_eq!(
-            losses,
+            warned,
             [
                 "otp/counted",
                 "otp/none",
@@ -728,7 +781,7 @@ mod tests {
 
     #[test]
     fn an_export_has_the_types_of_the_format() {
-        let bytes = write(&vault(), &mut Vec::new());
+        let bytes = write(&vault(), &mut Notices::default());
         let text = std::str::from_utf8(&bytes).unwrap();
         let header: Header = serde_json::from_str(text).unwrap();
         let account = header.accounts.first().unwrap();
@@ -786,17 +839,39 @@ mod tests {
         let counted = PASSKEY.replace('}', r#","counter":"3"}"#);
         vault.set(&id, "passkey", with.as_str(), 2).unwrap();
         vault.set(&id, "passkey 2", counted.as_str(), 2).unwrap();
-        let mut losses = Vec::new();
-        let bytes = write(&vault, &mut losses);
+        let mut notices = Notices::default();
+        let bytes = write(&vault, &mut notices);
         let imported = parse(Format::Cxf, &bytes, ReadOptions::default()).unwrap();
         let fields = &imported.items.first().unwrap().fields;
         let values: Vec<_> = fields.iter().map(|field| field.value.as_str()).collect();
         assert_eq!(values, [with.as_str()]);
-        let what: Vec<_> = losses.iter().map(|loss| loss.what.as_str()).collect();
+        let what: Vec<_> = notices
+            .losses
+            .iter()
+            .map(|loss| loss.what.as_str())
+            .collect();
         assert_eq!(
             what,
             ["a passkey that counts its uses: the format forbids to export it"]
         );
+    }
+
+    #[test]
+    fn a_value_that_another_program_changed_is_the_present_one() {
+        let bytes = write(&vault(), &mut Notices::default());
+        let text = std::str::from_utf8(&bytes).unwrap();
+        let text = text.replace("\"2030-02\"", "\"2031-07\"");
+        let imported = parse(Format::Cxf, text.as_bytes(), ReadOptions::default()).unwrap();
+        let card = imported.items.iter().find(|item| item.path == "a/card");
+        let is_expiry = |name: &str| name.starts_with("exp");
+        let expiry: Vec<_> = card
+            .unwrap()
+            .fields
+            .iter()
+            .filter(|field| is_expiry(&field.name))
+            .map(|field| (field.name.as_str(), field.value.as_str()))
+            .collect();
+        assert_eq!(expiry, [("expiry date", "2031-07")]);
     }
 
     #[test]
@@ -809,12 +884,16 @@ mod tests {
             .unwrap();
         vault.set(&id, "password", "old", 2).unwrap();
         vault.set(&id, "password", "new", 3).unwrap();
-        let mut losses = Vec::new();
-        let bytes = write(&vault, &mut losses);
+        let mut notices = Notices::default();
+        let bytes = write(&vault, &mut notices);
         let imported = parse(Format::Cxf, &bytes, ReadOptions::default()).unwrap();
         let path = &imported.items.first().unwrap().path;
         assert_eq!(*path, format!("{}x", "f/".repeat(DEPTH_MAX)));
-        let what: Vec<_> = losses.iter().map(|loss| loss.what.as_str()).collect();
+        let what: Vec<_> = notices
+            .losses
+            .iter()
+            .map(|loss| loss.what.as_str())
+            .collect();
         assert_eq!(
             what,
             [
