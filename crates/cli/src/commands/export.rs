@@ -2,7 +2,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use passmate_core::export::{ExportForm, file_exists, write_new};
-use passmate_core::interchange::ExportFormat;
+use passmate_core::interchange::{ExportFormat, Loss};
 use passmate_core::problem::{Problem, ProblemKind};
 use serde_json::json;
 
@@ -81,7 +81,13 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     }
     let exported = plain(vault.export(form))?;
     for loss in exported.losses.iter().chain(&exported.warnings) {
-        app.out.warn(&loss.what);
+        let Loss { path, what } = loss;
+        let whose = if path.is_empty() {
+            String::new()
+        } else {
+            format!("{path}: ")
+        };
+        app.out.warn(&format!("{whose}{what}"));
     }
     let Some(file) = file else {
         return write_out(&exported.bytes);
