@@ -15,6 +15,7 @@ mod registration;
 mod rotate;
 mod secrets;
 mod sources;
+mod stores;
 mod support;
 mod terminal;
 mod transcripts;
