@@ -337,11 +337,10 @@ fn read_address(rest: &str) -> Result<OtpAuth, OtpError> {
     }
     let (mut secret, mut algorithm, mut counter, mut period) =
         (None, OtpAlgorithm::Sha1, None, PERIOD);
-    let (mut digits, mut issuer) = (None, String::new());
+    let mut digits = None;
     for (name, value) in pairs_of(query) {
         match name.to_ascii_lowercase().as_str() {
             "secret" => secret = Some(value),
-            "issuer" => issuer = value.as_str().to_owned(),
             "counter" if is_counted => read_counter(&value, &mut counter)?,
             "encoder" => is_steam |= value.eq_ignore_ascii_case("steam"),
             _ if value.is_empty() => {}
@@ -352,7 +351,7 @@ fn read_address(rest: &str) -> Result<OtpAuth, OtpError> {
         }
     }
     let label = percent_decode_str(label).decode_utf8_lossy();
-    let (label, issuer) = split_names(&label, &issuer);
+    let (label, issuer) = split_names(&label, &issuer_of(query, &label));
     // Steam is the only one that has five.
     is_steam |= digits == Some(STEAM_DIGITS) && issuer.eq_ignore_ascii_case(STEAM);
     let kind = if is_counted {
@@ -376,6 +375,23 @@ fn read_address(rest: &str) -> Result<OtpAuth, OtpError> {
     }
     auth.check()?;
     Ok(auth)
+}
+
+/// The issuer in a query. Some programs write a blank as `+` there, others write `+` as it is, which
+/// the issuer in the label tells.
+fn issuer_of(query: &str, label: &str) -> String {
+    let is_issuer = |name: &str| name.eq_ignore_ascii_case("issuer");
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let issuer = pairs.filter(|(name, _)| is_issuer(name)).last();
+    let Some((_, issuer)) = issuer else {
+        return String::new();
+    };
+    let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let as_it_is = decode(issuer);
+    match label.split_once(':') {
+        Some((prefix, _)) if prefix.trim() == as_it_is.trim() => as_it_is,
+        _ => decode(&issuer.replace('+', " ")),
+    }
 }
 
 /// The account and the issuer, of which a label `ISSUER:ACCOUNT` has both.
@@ -577,6 +593,26 @@ mod tests {
             ),
         ] {
             check(text, &expected);
+        }
+    }
+
+    #[test]
+    fn a_plus_in_an_issuer_is_a_blank_unless_the_label_has_it() {
+        for (address, issuer) in [
+            (
+                "otpauth://totp/Air%20Canada:u?secret=JBSWY3DP&issuer=Air+Canada",
+                "Air Canada",
+            ),
+            (
+                "otpauth://totp/u?secret=JBSWY3DP&issuer=Air+Canada",
+                "Air Canada",
+            ),
+            ("otpauth://totp/A+:u?secret=JBSWY3DP&issuer=A+", "A+"),
+            ("otpauth://totp/A+:u?secret=JBSWY3DP&issuer=A%2B", "A+"),
+            ("otpauth://totp/u?secret=JBSWY3DP&issuer=A%2B", "A+"),
+        ] {
+            let auth = OtpAuth::parse(address).unwrap();
+            assert_eq!((auth.label.as_str(), auth.issuer.as_str()), ("u", issuer));
         }
     }
 
