@@ -3,10 +3,11 @@
 
 use passmate_vault::login::FieldRole;
 use passmate_vault::otp::{OtpAlgorithm, OtpAuth, OtpError, OtpKind, decode_base32};
+use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
 use super::Imported;
-use super::item::{Builder, Collector};
+use super::item::{Builder, Collector, text_of};
 use crate::error::ImportError;
 use crate::loss::Loss;
 use crate::syntax::json;
@@ -23,8 +24,14 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Imported, ImportError> {
         found += 1;
         match OtpAuth::parse(line) {
             Ok(auth) => {
+                let (line, display) = take_display(line);
                 let mut builder = begin_code(&mut collector, None, &[], &auth)?;
+                if display.get("trashed") == Some(&Value::Bool(true)) {
+                    builder.lose_all("it is in the trash")?;
+                    continue;
+                }
                 builder.add(FieldRole::Otp.name(), line)?;
+                add_display(&display, &mut builder)?;
                 builder.finish();
             }
             Err(error) => {
@@ -49,6 +56,35 @@ fn is_address(line: &str) -> bool {
         let begin = line.get(..scheme.len());
         begin.is_some_and(|begin| begin.eq_ignore_ascii_case(scheme))
     })
+}
+
+/// An address without the parameter in which Ente Auth has what the person set there, and that.
+fn take_display(address: &str) -> (String, Map<String, Value>) {
+    let Some((begin, query)) = address.split_once('?') else {
+        return (address.to_owned(), Map::new());
+    };
+    let (own, others): (Vec<&str>, Vec<&str>) = query
+        .split('&')
+        .partition(|pair| pair.starts_with("codeDisplay="));
+    let display = own.first().and_then(|pair| {
+        let (_, value) = pair.split_once('=')?;
+        let json = percent_decode_str(value).decode_utf8().ok()?;
+        serde_json::from_str(&json).ok()
+    });
+    match display {
+        Some(display) => (format!("{begin}?{}", others.join("&")), display),
+        None => (address.to_owned(), Map::new()),
+    }
+}
+
+fn add_display(display: &Map<String, Value>, builder: &mut Builder<'_>) -> Result<(), ImportError> {
+    let text = |name: &str| display.get(name).map(text_of).unwrap_or_default();
+    builder.add(FieldRole::Notes.name(), text("note"))?;
+    builder.add(FieldRole::Tags.name(), text("tags").replace('\n', ", "))?;
+    if display.get("pinned") == Some(&Value::Bool(true)) {
+        builder.add(FieldRole::Favourite.name(), "yes")?;
+    }
+    Ok(())
 }
 
 /// The lines that are not empty, without blanks at their ends, and their numbers from 1.

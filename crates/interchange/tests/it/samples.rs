@@ -226,7 +226,7 @@ fn proton_pass_is_imported_as_json_and_as_an_archive() {
 
 #[test]
 fn lists_of_addresses_are_imported() {
-    for name in ["otpauth", "otpauth-odd"] {
+    for name in ["otpauth", "otpauth-odd", "otpauth-ente"] {
         let file = format!("import/{name}.txt");
         check("otpauth", &file, &format!("{file}.expected"), None);
     }
