@@ -381,8 +381,8 @@ fn read_address(rest: &str) -> Result<OtpAuth, OtpError> {
 /// the issuer in the label tells.
 fn issuer_of(query: &str, label: &str) -> String {
     let is_issuer = |name: &str| name.eq_ignore_ascii_case("issuer");
-    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    let issuer = pairs.filter(|(name, _)| is_issuer(name)).last();
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let issuer = pairs.rfind(|(name, _)| is_issuer(name));
     let Some((_, issuer)) = issuer else {
         return String::new();
     };

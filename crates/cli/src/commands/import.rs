@@ -83,8 +83,6 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     // Nobody should type a passphrase for a file that cannot be read.
     let plain = match source.parse(app, None) {
         Err(ImportError::SecretNeeded) => None,
-        // The key file is not all that is needed.
-        Err(ImportError::WrongSecret) if args.key_file.is_some() => None,
         parsed => Some(parsed.map_err(|error| problem_of(&error, format))?),
     };
     let mut vault = app.open()?;
@@ -260,8 +258,10 @@ fn open(app: &App, args: &Args, file: &Source) -> Result<Imported, Problem> {
     loop {
         let secret = ask_secret(&ask)?;
         match file.parse(app, Some(&secret)) {
-            Err(ImportError::WrongSecret) if tries_left > 0 => {
-                app.out.warn("wrong password for the file, try again");
+            Err(error @ (ImportError::WrongSecret | ImportError::WrongSecretOrKeyFile))
+                if tries_left > 0 =>
+            {
+                app.out.warn(&format!("{error}, try again"));
                 tries_left -= 1;
             }
             parsed => return parsed.map_err(|error| problem_of(&error, file.format)),

@@ -441,12 +441,18 @@ fn an_archive_must_have_its_declared_length_and_checksum() {
 fn no_damaged_sample_panics() {
     for entry in std::fs::read_dir(vectors().join("import")).unwrap() {
         let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+        // The others refuse it at its beginning.
+        let is_read = |format: &Format| {
+            let parsed = parse(*format, &bytes, ReadOptions::default());
+            matches!(parsed, Ok(_) | Err(ImportError::SecretNeeded))
+        };
+        let formats: Vec<Format> = Format::all().filter(is_read).collect();
         let step = (bytes.len() / 200).max(1);
         for place in (0..bytes.len()).step_by(step) {
             for change in [1, 0x80, 0xFF] {
                 let mut changed = bytes.clone();
                 changed[place] ^= change;
-                for format in Format::all() {
+                for format in formats.iter().copied() {
                     let Ok(imported) = parse(format, &changed, ReadOptions::default()) else {
                         continue;
                     };
