@@ -1,6 +1,11 @@
 //! Any bytes as a file of another program: no panic. If it can be read, it can be imported, and a
 //! second import changes nothing.
+//!
+//! Every format tries every file, so that `vectors/import` can serve as the corpus. The variable
+//! PASSMATE_FORMAT names a single one. There is no password, so no key is derived.
 #![no_main]
+
+use std::sync::LazyLock;
 
 use getrandom::SysRng;
 use libfuzzer_sys::fuzz_target;
@@ -8,10 +13,13 @@ use passmate_interchange::{Format, ReadOptions, apply, parse};
 use passmate_vault::Vault;
 use rand_core::UnwrapErr;
 
-// Every format tries every file, so that `vectors/import` can serve as the corpus. There is no
-// password, so no key is derived.
+static FORMATS: LazyLock<Vec<Format>> = LazyLock::new(|| match std::env::var("PASSMATE_FORMAT") {
+    Ok(word) => vec![Format::from_word(&word).expect("PASSMATE_FORMAT is the word of a format")],
+    Err(_) => Format::all().collect(),
+});
+
 fuzz_target!(|bytes: &[u8]| {
-    for format in Format::all() {
+    for format in FORMATS.iter().copied() {
         let Ok(imported) = parse(format, bytes, ReadOptions::default()) else {
             continue;
         };
