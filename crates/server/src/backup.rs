@@ -14,6 +14,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -100,6 +101,14 @@ fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Backu
     move |error| BackupError::Io { doing, path, error }
 }
 
+/// How the store is copied.
+pub(crate) enum Copying<'a> {
+    /// All of it; a damaged store is an error.
+    Whole,
+    /// What is whole, account by account. It is called for what is lost.
+    Salvage(&'a mut dyn FnMut(String)),
+}
+
 /// Writes a backup of a store to a file, and replaces an earlier file.
 ///
 /// The content is verified first, so that a damaged store never replaces a good backup. The folder
@@ -112,11 +121,15 @@ pub(crate) fn write(
     pair: Option<&PemPair>,
     file: &Path,
     now: i64,
+    how: Copying<'_>,
 ) -> Result<Header, BackupError> {
     let folder = folder_of(file);
     let staging = staging_in(folder, ".passmate-backup-")?;
     let copy = staging.path().join("passmate.db");
-    store.copy_to(&copy)?;
+    match how {
+        Copying::Whole => store.copy_to(&copy)?,
+        Copying::Salvage(lost) => store.salvage_to(&copy, lost)?,
+    }
     // Read from the copy, because the store goes on changing.
     let copied = StoreUrl::sqlite(&copy).operator_without_upgrade()?;
     let schema = copied.schema()?;
@@ -206,6 +219,7 @@ pub(crate) fn staging_in(folder: &Path, prefix: &str) -> Result<Staging, BackupE
     }
     let dir = tempfile::Builder::new()
         .prefix(prefix)
+        .permissions(fs::Permissions::from_mode(0o700))
         .tempdir_in(folder)
         .map_err(io_error("write to", folder))?;
     let lock = lock(dir.path());

@@ -8,9 +8,11 @@
 //!    the hash that the writer saw, whoever else writes, on this machine or another.
 //!  - **Nothing is revived.** A change to an account that does not exist, or is disabled, changes
 //!    nothing.
-//!  - **A failure says what it left behind.** After [`EngineError::Full`] and
-//!    [`EngineError::Busy`], nothing of the batch took place. After [`EngineError::Failed`] the
-//!    state of the disk is unknown, and the process must end.
+//!  - **A failure says what it left behind.** After [`EngineError::Full`],
+//!    [`EngineError::Busy`] and [`EngineError::Damaged`], nothing of the batch took place. After
+//!    [`EngineError::Failed`] the state of the disk is unknown, and the process must end.
+//!  - **Damage refuses itself.** A row that cannot be read fails the changes that need it, and no
+//!    others.
 //!  - **No clock, no randomness.** Both are arguments, so that a simulation can run an engine
 //!    inline.
 //!

@@ -8,7 +8,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::{App, Failure};
-use crate::backup::{self, Backup, BackupError, PemPair, staging_in};
+use crate::backup::{self, Backup, BackupError, Copying, PemPair, staging_in};
 use crate::clock::{now, utc};
 use crate::exit::{Code, warn};
 use crate::files::{self, folder_of, sync_folder_of, with_suffix};
@@ -34,6 +34,9 @@ pub(super) struct BackupArgs {
     /// Remove surplus backups although the store has lost most of its accounts since the newest one
     #[arg(long, requires = "keep")]
     yes: bool,
+    /// Copy what is whole of a damaged store, account by account, and name what is lost
+    #[arg(long, conflicts_with = "keep")]
+    salvage: bool,
     /// Include the certificate and its key: the file then lets its holder impersonate this server
     #[arg(long)]
     with_key: bool,
@@ -84,7 +87,14 @@ pub(super) fn back_up(app: &App, args: &BackupArgs) -> Result<(), Failure> {
         ));
     }
     let pair = args.with_key.then(|| read_pair(app)).transpose()?;
-    let header = backup::write(&*store, pair.as_ref(), &file, now).inspect_err(|error| {
+    let mut lost = Vec::new();
+    let mut lose = |what| lost.push(what);
+    let how = if args.salvage {
+        Copying::Salvage(&mut lose)
+    } else {
+        Copying::Whole
+    };
+    let header = backup::write(&*store, pair.as_ref(), &file, now, how).inspect_err(|error| {
         if let BackupError::StoreDamaged(findings) = error {
             warn_of_others(findings);
         }
@@ -128,8 +138,21 @@ pub(super) fn back_up(app: &App, args: &BackupArgs) -> Result<(), Failure> {
     let file = file.display().to_string();
     app.answer(
         &text,
-        json!({ "file": file, "backup": header, "removed": removed }),
-    )
+        json!({ "file": file, "backup": header, "removed": removed, "lost": lost }),
+    )?;
+    lost.iter().for_each(|what| warn(what));
+    if lost.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Code::Findings,
+        format_args!(
+            "not everything could be copied: {} losses, named above",
+            lost.len()
+        ),
+        "keep the damaged store; `restore` makes a sound one of this backup, and devices upload \
+         again what they have",
+    ))
 }
 
 fn named(file: &Path, stamp: &str) -> PathBuf {

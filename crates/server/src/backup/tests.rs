@@ -10,6 +10,7 @@ fn made(dir: &tempfile::TempDir, pair: Option<&PemPair>) -> PathBuf {
         pair,
         &file,
         1_700_000_000,
+        Copying::Whole,
     )
     .unwrap();
     file
@@ -61,6 +62,7 @@ fn a_backup_does_not_upgrade_the_store() {
         None,
         &file,
         0,
+        Copying::Whole,
     )
     .unwrap();
     assert_eq!(header.schema, 1);
@@ -158,4 +160,23 @@ fn the_time_of_the_last_backup_is_noted() {
     assert_eq!(last_accounts(store), Some(8));
     fs::write(dir.path().join(LAST), "soon").unwrap();
     assert_eq!(last_backup(store), None);
+}
+
+#[test]
+fn a_backup_in_progress_is_its_owners_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let staging = staging_in(dir.path(), ".staging-").unwrap();
+    assert_eq!(mode(staging.path()), 0o700);
+    let store = StoreUrl::sqlite(dir.path().join("passmate.db"));
+    drop(store.open(|_| ()).unwrap());
+    let copy = staging.path().join("copy");
+    let operator = store.operator().unwrap();
+    operator.copy_to(&copy).unwrap();
+    assert_eq!(mode(&copy), 0o600);
+    let copy = staging.path().join("salvaged");
+    operator
+        .salvage_to(&copy, &mut |lost| panic!("{lost}"))
+        .unwrap();
+    assert_eq!(mode(&copy), 0o600);
 }

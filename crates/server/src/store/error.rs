@@ -84,9 +84,13 @@ impl StoreError {
             Self::Engine(EngineError::Busy) => {
                 "another program holds the database: wait for it, or end it"
             }
-            Self::Engine(EngineError::Damaged(_)) => "stop the server and restore a backup",
+            Self::Engine(EngineError::Damaged(_)) => {
+                "`passmate-server verify` names the damage: delete the damaged account, or save \
+                 what is whole with `backup --salvage` and restore it"
+            }
             Self::Engine(EngineError::Failed(_)) | Self::WriterEnded | Self::ReadAborted => {
-                "check the disk and the system's log, then start the server again"
+                "look at the system's log (`journalctl -k`) and the disk (`smartctl -a`), then start \
+                 the server again"
             }
             Self::Closed => "start the server again",
         }

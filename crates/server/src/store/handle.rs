@@ -42,7 +42,8 @@ pub struct Commits {
     pub changes: u64,
     /// Changes that wait for a transaction now.
     pub waiting: u64,
-    /// Btokens whose bytes did not match their stored hash when they were read.
+    /// Btokens whose bytes did not match their stored hash when they were read, and changes that met
+    /// a damaged row.
     pub damaged: u64,
 }
 
@@ -50,6 +51,8 @@ pub struct Commits {
 pub(super) struct CommitCounters {
     pub(super) transactions: AtomicU64,
     pub(super) changes: AtomicU64,
+    /// Changes that met a damaged row.
+    pub(super) damaged: AtomicU64,
     waiting: AtomicU64,
 }
 
@@ -176,13 +179,14 @@ impl Store {
         let CommitCounters {
             transactions,
             changes,
+            damaged,
             waiting,
         } = &*self.0.counters;
         Commits {
             transactions: transactions.load(Ordering::Relaxed),
             changes: changes.load(Ordering::Relaxed),
             waiting: waiting.load(Ordering::Relaxed),
-            damaged: self.0.readers.damaged(),
+            damaged: self.0.readers.damaged() + damaged.load(Ordering::Relaxed),
         }
     }
 

@@ -68,6 +68,13 @@ pub trait Operator: Send {
     /// # Errors
     /// The store or the disk failed; the file may be incomplete.
     fn copy_to(&self, path: &Path) -> Result<(), StoreError>;
+
+    /// Copies what is whole of a damaged store, account by account, into a new SQLite file. Calls
+    /// `lost` for each account that is not in it, and says why.
+    ///
+    /// # Errors
+    /// The new file cannot be written, or the store cannot be opened at all.
+    fn salvage_to(&self, path: &Path, lost: &mut dyn FnMut(String)) -> Result<(), StoreError>;
 }
 
 /// A store that neither a server nor a command uses; a restore replaces it.

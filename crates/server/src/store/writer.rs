@@ -155,12 +155,17 @@ impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
                     batch = zip_jobs(changes, answers).collect();
                     std::thread::sleep(BUSY_PAUSE);
                 }
-                // Commit one by one, so that a change which does not fit refuses only itself.
-                Err(EngineError::Full) if changes.len() > 1 => {
+                // Commit one by one, so that a change which does not fit, or meets a damaged row,
+                // refuses only itself.
+                Err(EngineError::Full | EngineError::Damaged(_)) if changes.len() > 1 => {
                     zip_jobs(changes, answers).for_each(|job| self.commit(vec![job]));
                     return;
                 }
                 Err(error) => {
+                    if matches!(error, EngineError::Damaged(_)) {
+                        self.counters.damaged.fetch_add(1, Ordering::Relaxed);
+                        tracing::error!(%error, "a change met a damaged row, and was refused");
+                    }
                     for answer in answers {
                         let _ = answer.send(Err(error.clone().into()));
                     }
@@ -195,7 +200,7 @@ impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
             return Err(EngineError::Failed("an earlier commit failed".to_owned()));
         }
         let error = match self.engine.commit(changes) {
-            Err(error @ (EngineError::Failed(_) | EngineError::Damaged(_))) => error,
+            Err(error @ EngineError::Failed(_)) => error,
             Ok(outcomes) if !are_answers(&outcomes, changes) => {
                 EngineError::Failed("the outcomes do not match the changes".to_owned())
             }

@@ -7,6 +7,7 @@ mod backup;
 mod backup_crash;
 mod certificates;
 mod check;
+mod damage;
 mod deadlines;
 mod exchange;
 mod flush_faults;

@@ -1,16 +1,20 @@
 //! Whole databases: a copy of one that is in use, a replacement for one that is not, and accounts
 //! of another server.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, params};
+use data_encoding::HEXUPPER;
+use rusqlite::types::Value;
+use rusqlite::{Connection, params, params_from_iter};
 
 use super::connection::{Checkpoint, checkpoint, open_to_write, prepare_close};
 use super::engine::{BUSY_TIMEOUT, TotalsChange};
 use super::error::fault;
 use super::lock::{lock_file, lock_path, restore_lock_path};
+use super::schema::migrate;
 use super::sql::{one, run, signed};
 use crate::files::{self, folder_of, give_to_owner_of, with_suffix};
 use crate::store::{AuthHash, BtokenHash, ForeignAccount, OfflineStore, StoreError};
@@ -24,12 +28,135 @@ pub(super) fn copy_to(connection: &Connection, path: &Path) -> Result<(), StoreE
     let name = path
         .to_str()
         .ok_or_else(|| failed("the path is not UTF-8".to_owned()))?;
+    // SQLite fills an empty file, and would make one that others can read.
+    files::create_new(path).map_err(cannot_open(path))?;
     connection
         .execute("VACUUM INTO ?1", [name])
         .map_err(|error| match error.sqlite_error_code() {
             Some(rusqlite::ErrorCode::CannotOpen) => failed(error.to_string()),
             _ => fault(error).into(),
         })?;
+    Ok(())
+}
+
+/// See [`Operator::salvage_to`](crate::store::Operator::salvage_to).
+pub(super) fn salvage_to(
+    connection: &Connection,
+    path: &Path,
+    lost: &mut dyn FnMut(String),
+) -> Result<(), StoreError> {
+    files::create_new(path).map_err(cannot_open(path))?;
+    let mut new = open_to_write(path, BUSY_TIMEOUT)?;
+    migrate(&mut new).map_err(fault)?;
+    let transaction = new.transaction().map_err(fault)?;
+    let numbers = numbers_from_both_ends(connection, lost);
+    let mut totals = TotalsChange::default();
+    for number in &numbers {
+        let name = HEXUPPER.encode(number);
+        match salvage_account(connection, &transaction, number) {
+            Ok(Ok(len)) => totals.count(1, len),
+            Ok(Err(fault)) => lost(format!("account {name}: {fault}")),
+            Err(error) => lost(format!("account {name} cannot be read: {error}")),
+        }
+    }
+    totals.write(&transaction).map_err(fault)?;
+    for table in ["invite", "opening"] {
+        if let Err(error) = salvage_table(connection, &transaction, table) {
+            lost(format!(
+                "a part of the table {table} cannot be read: {error}"
+            ));
+        }
+    }
+    transaction.commit().map_err(fault)?;
+    if let Ok(accounts) = one::<i64>(connection, "SELECT accounts FROM totals", []) {
+        let unlisted = accounts.saturating_sub(signed(numbers.len()));
+        if unlisted > 0 {
+            lost(format!("{unlisted} accounts cannot be listed"));
+        }
+    }
+    prepare_close(&new);
+    Ok(())
+}
+
+/// The numbers of the accounts, as far as they can be read from the first on and from the last on:
+/// a page that is damaged in between hides only its own.
+fn numbers_from_both_ends(
+    connection: &Connection,
+    lost: &mut dyn FnMut(String),
+) -> BTreeSet<[u8; 8]> {
+    let mut numbers = BTreeSet::new();
+    for order in ["ASC", "DESC"] {
+        let sql = format!("SELECT number FROM account ORDER BY number {order}");
+        let read = connection.prepare(&sql).and_then(|mut statement| {
+            for number in statement.query_map([], |row| row.get(0))? {
+                numbers.insert(number?);
+            }
+            Ok(())
+        });
+        if let Err(error) = read {
+            lost(format!("the list of accounts breaks off: {error}"));
+        }
+    }
+    numbers
+}
+
+/// Copies an account whose btoken is whole. Returns the length of the btoken, or why it is not
+/// copied.
+fn salvage_account(
+    from: &Connection,
+    to: &Connection,
+    number: &[u8; 8],
+) -> rusqlite::Result<Result<i64, &'static str>> {
+    let columns = "auth_hash, btoken_hash, btoken_len, created_at, changed_at, admitted, disabled";
+    let sql = format!(
+        "SELECT {columns}, content FROM account
+         LEFT JOIN btoken ON btoken.id = account.btoken_id WHERE account.number = ?1"
+    );
+    let mut statement = from.prepare_cached(&sql)?;
+    let mut rows = statement.query([number])?;
+    let Some(row) = rows.next()? else {
+        return Ok(Err("it cannot be found under its number"));
+    };
+    let (auth, hash): ([u8; 32], [u8; 32]) = (row.get(0)?, row.get(1)?);
+    let len: i64 = row.get(2)?;
+    let Some(content) = row.get_ref(7)?.as_blob_or_null()? else {
+        return Ok(Err("its btoken is missing"));
+    };
+    if BtokenHash::of(content) != BtokenHash(hash) || signed(content.len()) != len {
+        return Ok(Err("its btoken does not match the stored hash"));
+    }
+    let insert = "INSERT INTO btoken (content) VALUES (?1) RETURNING id";
+    let id: i64 = one(to, insert, [content])?;
+    let insert = format!(
+        "INSERT INTO account (number, btoken_id, {columns})
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
+    );
+    let (created, changed): (i64, i64) = (row.get(3)?, row.get(4)?);
+    let (admitted, disabled): (bool, bool) = (row.get(5)?, row.get(6)?);
+    run(
+        to,
+        &insert,
+        params![
+            number, id, auth, hash, len, created, changed, admitted, disabled
+        ],
+    )?;
+    Ok(Ok(len))
+}
+
+/// Copies the rows of a small table.
+fn salvage_table(from: &Connection, to: &Connection, table: &str) -> rusqlite::Result<()> {
+    let mut statement = from.prepare(&format!("SELECT * FROM {table}"))?;
+    let places: Vec<String> = (1..=statement.column_count())
+        .map(|place| format!("?{place}"))
+        .collect();
+    let insert = format!("INSERT INTO {table} VALUES ({})", places.join(", "));
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let values: Vec<Value> = (0..places.len())
+            .map(|place| row.get(place))
+            .collect::<Result<_, _>>()?;
+        to.execute(&insert, params_from_iter(values))?;
+    }
     Ok(())
 }
 

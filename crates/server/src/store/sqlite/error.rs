@@ -17,9 +17,16 @@ pub(super) fn fault(error: rusqlite::Error) -> EngineError {
             | rusqlite::Error::FromSqlConversionFailure(..)
             | rusqlite::Error::IntegralValueOutOfRange(..)
     );
+    let last = io::Error::last_os_error();
     match error.sqlite_error_code() {
+        // What a disk that fails returns looks like damage to SQLite.
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+            if Errno::from_io_error(&last) == Some(Errno::IO) =>
+        {
+            EngineError::Failed(format!("the disk reports an I/O error ({error})"))
+        }
         _ if is_of_content => EngineError::Damaged(error.to_string()),
-        _ if is_disk_full(&error, &io::Error::last_os_error()) => EngineError::Full,
+        _ if is_disk_full(&error, &last) => EngineError::Full,
         Some(ErrorCode::DiskFull) => EngineError::Full,
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => EngineError::Busy,
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {

@@ -216,7 +216,13 @@ impl Operator for SqliteOperator {
     }
 
     fn delete_account(&mut self, number: AccountNumber) -> Result<bool, StoreError> {
-        let is_deleted = self.write(|connection| delete_account(connection, number))?;
+        let is_deleted = match self.write(|connection| delete_account(connection, number)) {
+            // Its btoken cannot be read, so it stays where it is, and nobody finds it.
+            Err(StoreError::Engine(EngineError::Damaged(_))) => {
+                self.write(|connection| unlink_account(connection, number))
+            }
+            deleted => deleted,
+        }?;
         self.empty_log()?;
         Ok(is_deleted)
     }
@@ -248,6 +254,10 @@ impl Operator for SqliteOperator {
     fn copy_to(&self, path: &Path) -> Result<(), StoreError> {
         copy::copy_to(&self.connection, path)
     }
+
+    fn salvage_to(&self, path: &Path, lost: &mut dyn FnMut(String)) -> Result<(), StoreError> {
+        copy::salvage_to(&self.connection, path, lost)
+    }
 }
 
 fn account_of(row: &Row<'_>) -> rusqlite::Result<Account> {
@@ -259,6 +269,21 @@ fn account_of(row: &Row<'_>) -> rusqlite::Result<Account> {
         changed_at: row.get(3)?,
         is_disabled: row.get(4)?,
     })
+}
+
+/// Deletes an account whose btoken cannot be deleted, because its pages are damaged.
+fn unlink_account(connection: &Connection, number: AccountNumber) -> rusqlite::Result<bool> {
+    let len: Option<i64> = connection
+        .prepare_cached("DELETE FROM account WHERE number = ?1 RETURNING btoken_len")?
+        .query_row([number.as_bytes()], |row| row.get(0))
+        .optional()?;
+    let Some(len) = len else {
+        return Ok(false);
+    };
+    let mut totals = TotalsChange::default();
+    totals.count(-1, -len);
+    totals.write(connection)?;
+    Ok(true)
 }
 
 fn delete_account(connection: &Connection, number: AccountNumber) -> rusqlite::Result<bool> {

@@ -1,0 +1,88 @@
+//! A store in which a disk has changed some bytes: whoever is not hit goes on, and the operator gets
+//! rid of the rest.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use passmate_testkit::wire::{End, TOKEN, reset};
+
+use crate::support::{Program, failed, ok, operate, start, text};
+
+/// A store with three accounts, of which the btoken of the second is on damaged pages.
+struct Damaged {
+    accounts: [[u8; 8]; 3],
+}
+
+impl Damaged {
+    fn make(dir: &Path) -> Self {
+        let program = start(dir, &[]);
+        let accounts = [1_u8, 2, 3].map(|byte| program.create(&[byte; 40_000]));
+        program.stop();
+        let file = dir.join("passmate.db");
+        let store = std::fs::read(&file).unwrap();
+        let file = OpenOptions::new().write(true).open(file).unwrap();
+        // The pages of a long btoken form a chain: each has the number of the next at its head.
+        let is_of_second = |page: &[u8]| page[100..].iter().all(|byte| *byte == 2);
+        let pages: Vec<usize> = (0..store.len() / 4096)
+            .filter(|page| is_of_second(&store[page * 4096..(page + 1) * 4096]))
+            .collect();
+        assert!(pages.len() >= 5);
+        for page in &pages {
+            let place = u64::try_from(page * 4096).unwrap();
+            file.write_all_at(&[0x7F; 4], place).unwrap();
+        }
+        Self { accounts }
+    }
+}
+
+fn resets(program: &Program, account: [u8; 8]) -> bool {
+    let mut client = program.greeted();
+    client.send(&reset(account, TOKEN));
+    client.end() == End::clean()
+}
+
+#[test]
+fn a_damaged_account_harms_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let Damaged {
+        accounts: [first, second, third],
+    } = Damaged::make(dir.path());
+    let program = start(dir.path(), &[]);
+    assert!(!resets(&program, second), "its pages cannot be freed");
+    assert_eq!(program.fetch(first).unwrap(), [1; 40_000]);
+    program.replace(third, b"newer");
+    assert!(resets(&program, first));
+    // The operator unlinks it, beside the running server.
+    let number: String = second.iter().map(|byte| format!("{byte:02X}")).collect();
+    ok(operate(
+        dir.path(),
+        &["account", "delete", &number, "--yes"],
+    ));
+    assert!(program.fetch(second).is_none());
+    assert_eq!(program.fetch(third).unwrap(), b"newer");
+    let log = program.log();
+    assert!(log.contains("a change met a damaged row"), "{log}");
+}
+
+#[test]
+fn what_is_whole_is_salvaged_and_restored() {
+    let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let Damaged {
+        accounts: [first, second, third],
+    } = Damaged::make(dir.path());
+    let file = place.path().join("backup");
+    failed(&operate(dir.path(), &["backup", text(&file)]), 6, "damaged");
+    assert!(!file.exists());
+    let salvaged = operate(dir.path(), &["backup", text(&file), "--salvage"]);
+    let number: String = second.iter().map(|byte| format!("{byte:02X}")).collect();
+    failed(&salvaged, 31, &format!("account {number}"));
+    let said = String::from_utf8_lossy(&salvaged.stdout);
+    assert!(said.contains("holds 2 accounts"), "{said}");
+    ok(operate(dir.path(), &["restore", text(&file), "--force"]));
+    ok(operate(dir.path(), &["verify"]));
+    let program = start(dir.path(), &[]);
+    assert_eq!(program.fetch(first).unwrap(), [1; 40_000]);
+    assert_eq!(program.fetch(third).unwrap(), [3; 40_000]);
+    assert!(program.fetch(second).is_none());
+}
