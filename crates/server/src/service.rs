@@ -21,7 +21,7 @@ use passmate_proto::{AccountNumber, AuthToken};
 use crate::clock::now;
 use crate::config::{Limits, Registration};
 use crate::ended::Ended;
-use crate::limits::memory::{LeaseKind, MemoryBudget};
+use crate::limits::memory::{Lease, LeaseKind, MemoryBudget};
 use crate::limits::rate::{SourceLimits, SourcePermit};
 use crate::store::{
     Admission, AuthHash, Btoken, BtokenHash, Commits, Committed, Created, Deleted, EngineError,
@@ -32,6 +32,9 @@ use disk_space::DiskSpace;
 use shared_btokens::{SharedBtoken, SharedBtokens};
 
 pub(crate) use visitor::{Upload, Visitor};
+
+/// The longest btoken, in bytes, that a worker thread hashes: about half a millisecond.
+const HASH_IN_PLACE_MAX: usize = 256 << 10;
 
 /// The accounts of a server. Clones are the same service.
 #[derive(Debug, Clone)]
@@ -233,6 +236,7 @@ impl Service {
         &self,
         auth_token: AuthToken,
         btoken: Vec<u8>,
+        lease: Option<Lease>,
     ) -> Result<(AccountNumber, Committed), Refusal> {
         let admission = match self.registration() {
             Registration::Open => Admission::Anyone,
@@ -245,7 +249,7 @@ impl Service {
         let auth = AuthHash::of(&auth_token);
         let accounts_max = self.0.accounts_max.load(Ordering::Relaxed);
         let account = self.free_number(&auth).await?;
-        let btoken = Btoken::new(btoken);
+        let btoken = hashed(btoken).await?.holding(lease);
         let created = self
             .0
             .store
@@ -352,7 +356,12 @@ impl Service {
     }
 
     /// Replaces the fetched btoken, if it is still the stored one.
-    async fn replace(&self, fetched: Fetched, btoken: Vec<u8>) -> Result<Committed, Refusal> {
+    async fn replace(
+        &self,
+        fetched: Fetched,
+        btoken: Vec<u8>,
+        lease: Option<Lease>,
+    ) -> Result<Committed, Refusal> {
         let Fetched {
             account,
             hash,
@@ -365,7 +374,7 @@ impl Service {
         if btoken.len() > len && self.0.disk.is_low_for_growth() {
             return Err(Refusal::DiskLow);
         }
-        let btoken = Btoken::new(btoken);
+        let btoken = hashed(btoken).await?.holding(lease);
         // The change has arrived: stop holding the batch open.
         drop(expected);
         let replaced = self.0.store.replace_if(account, hash, btoken, now());
@@ -382,6 +391,17 @@ impl Service {
             Deleted::Gone => Err(Refusal::Unknown),
         }
     }
+}
+
+/// A btoken with its hash. A long one is hashed beside the worker threads, which serve the others
+/// meanwhile.
+async fn hashed(btoken: Vec<u8>) -> Result<Btoken, Refusal> {
+    if btoken.len() <= HASH_IN_PLACE_MAX {
+        return Ok(Btoken::new(btoken));
+    }
+    let hashed = tokio::task::spawn_blocking(move || Btoken::new(btoken));
+    // It can only be cancelled, when the runtime ends.
+    hashed.await.map_err(|_| StoreError::Closed.into())
 }
 
 /// Eight random bytes; none if all are zero, which is not an account number.

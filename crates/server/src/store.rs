@@ -124,6 +124,8 @@ impl BtokenHash {
 pub struct Btoken {
     bytes: Vec<u8>,
     hash: BtokenHash,
+    /// Dropped with the bytes.
+    _held: Option<Box<dyn Send + Sync>>,
 }
 
 impl Btoken {
@@ -133,6 +135,17 @@ impl Btoken {
         Self {
             hash: BtokenHash::of(&bytes),
             bytes,
+            _held: None,
+        }
+    }
+
+    /// Keeps something for as long as the bytes are in memory, such as the lease for it: a client may
+    /// leave while its btoken waits for the disk.
+    #[must_use]
+    pub fn holding(self, held: impl Send + Sync + 'static) -> Self {
+        Self {
+            _held: Some(Box::new(held)),
+            ..self
         }
     }
 

@@ -63,14 +63,15 @@ impl<'a> Visitor<'a> {
     }
 
     pub(crate) async fn create(
-        &self,
+        &mut self,
         auth_token: AuthToken,
         btoken: Vec<u8>,
     ) -> Result<(AccountNumber, Committed), Refusal> {
         if !self.permit.take_create(self.limits, now()) {
             return Err(Refusal::ManyCreates);
         }
-        self.service.create(auth_token, btoken).await
+        let lease = self.upload.take();
+        self.service.create(auth_token, btoken, lease).await
     }
 
     pub(crate) async fn fetch(
@@ -83,11 +84,12 @@ impl<'a> Visitor<'a> {
     }
 
     pub(crate) async fn replace(
-        &self,
+        &mut self,
         fetched: Fetched,
         btoken: Vec<u8>,
     ) -> Result<Committed, Refusal> {
-        self.service.replace(fetched, btoken).await
+        let lease = self.upload.take();
+        self.service.replace(fetched, btoken, lease).await
     }
 
     pub(crate) async fn delete(

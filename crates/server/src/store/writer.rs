@@ -145,6 +145,8 @@ impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
                         .changes
                         .fetch_add(changes.len() as u64, Ordering::Relaxed);
                     self.schedule_tidy(&changes);
+                    // A client that has its answer may come again at once, and needs the memory.
+                    drop(changes);
                     for (outcome, answer) in outcomes.into_iter().zip(answers) {
                         // A client that is gone learns the outcome from its next fetch.
                         let _ = answer.send(Ok(outcome));

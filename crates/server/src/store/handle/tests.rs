@@ -370,6 +370,34 @@ async fn the_change_of_a_disconnected_client_is_dropped() {
 }
 
 #[tokio::test]
+async fn the_lease_of_a_btoken_lives_as_long_as_its_bytes() {
+    let (gate, gated) = mpsc::channel();
+    let engine = Scripted {
+        gate: Some(gated),
+        ..Scripted::default()
+    };
+    let begun = Arc::clone(&engine.begun);
+    let store = Store::start(engine, |_: &StoreError| ()).unwrap();
+    let lease = Arc::new(());
+    let btoken = Btoken::new(vec![1; 10]).holding(Arc::clone(&lease));
+    let waiting = store.clone();
+    let client = tokio::spawn(async move {
+        let expected = BtokenHash::of(b"");
+        waiting
+            .replace_if(account(), expected, btoken, 0)
+            .await
+            .ok()
+    });
+    until(|| begun.load(Ordering::SeqCst) == 1).await;
+    client.abort();
+    assert!(client.await.is_err());
+    // The client is gone, and the disk has not answered.
+    assert_eq!(Arc::strong_count(&lease), 2);
+    gate.send(()).unwrap();
+    until(|| Arc::strong_count(&lease) == 1).await;
+}
+
+#[tokio::test]
 async fn an_abandoned_read_gives_its_reader_back() {
     let engine = Gated::default();
     let store = Store::start(engine.clone(), |_| {}).unwrap();
