@@ -33,6 +33,10 @@ pub(crate) fn free_min_for_growth(disk: Disk) -> u64 {
     (disk.size / 20).min(512 << 20)
 }
 
+/// With fewer file descriptors there is none for a client: the store, its readers, the listeners and
+/// the runtime take about forty.
+pub(crate) const DESCRIPTORS_MIN: u64 = 64;
+
 /// The connections that so many file descriptors allow: 80 %. The rest is for the store, and for
 /// connections that are closing.
 pub(crate) fn connections_of_descriptors(descriptors: u64) -> u64 {

@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use crate::backup::last_accounts;
 use crate::config::{AdminAddress, Config, Registration, changed_at_restart};
 use crate::files::{self, LockMode, Locking};
-use crate::health::connections_of_descriptors;
+use crate::health::{DESCRIPTORS_MIN, connections_of_descriptors};
 use crate::limits::connections::OpenConnections;
 use crate::limits::rate::RateLimiter;
 use crate::listen::{self, ListenError};
@@ -115,7 +115,7 @@ impl Server {
         sockets: Vec<(TcpListener, Layout)>,
         on_fatal: impl Fn(&StoreError) + Send + Sync + 'static,
     ) -> Result<Self, StartError> {
-        let descriptors_max = raise_descriptors();
+        let descriptors_max = raise_descriptors()?;
         tls::make_data_dir(&config.data_dir)?;
         let lock = lock_data_dir(&config.data_dir)?;
         let had_store = config.store.file().is_none_or(Path::exists);
@@ -355,7 +355,7 @@ async fn expire(state: Arc<ServerState>) {
 
 /// Raises the limit of file descriptors as far as the system allows. Returns how many connections
 /// may use them.
-fn raise_descriptors() -> usize {
+fn raise_descriptors() -> Result<usize, StartError> {
     let mut limit = getrlimit(Resource::Nofile);
     let soft = limit.current;
     limit.current = limit.maximum;
@@ -364,10 +364,12 @@ fn raise_descriptors() -> usize {
     } else {
         soft
     };
+    if let Some(allowed) = got.filter(|got| *got < DESCRIPTORS_MIN) {
+        return Err(StartError::FewDescriptors { allowed });
+    }
     // None means that there is no limit.
-    got.and_then(|got| usize::try_from(connections_of_descriptors(got)).ok())
-        .unwrap_or(usize::MAX)
-        .max(1)
+    let connections = got.and_then(|got| usize::try_from(connections_of_descriptors(got)).ok());
+    Ok(connections.unwrap_or(usize::MAX))
 }
 
 /// Why a server could not start.
@@ -379,6 +381,10 @@ pub enum StartError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Listen(#[from] ListenError),
+    #[error(
+        "the system allows this process {allowed} file descriptors, and it needs {DESCRIPTORS_MIN}"
+    )]
+    FewDescriptors { allowed: u64 },
     #[error("cannot use a socket that was passed to the server: {0}")]
     Inherited(std::io::Error),
     #[error("cannot open --admin-listen {address}: {error}")]
@@ -396,6 +402,9 @@ impl StartError {
             Self::Tls(error) => error.hint(),
             Self::Store(error) => error.hint(),
             Self::Listen(error) => error.hint(),
+            Self::FewDescriptors { .. } => {
+                "raise LimitNOFILE= in the unit, or `ulimit -n` in the shell that starts it"
+            }
             Self::Inherited(_) => {
                 "check ListenStream= and FileDescriptorName= in the .socket unit that passes it"
             }

@@ -191,6 +191,33 @@ fn a_port_that_is_taken_is_named_with_a_remedy() {
 }
 
 #[test]
+fn it_does_not_start_where_it_could_serve_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = env!("CARGO_BIN_EXE_passmate-server");
+    let output = Command::new("sh")
+        .env_clear()
+        .env("PASSMATE_SERVER_DATA_DIR", dir.path())
+        .args([
+            "-c",
+            "ulimit -n 20; exec \"$0\" serve --listen 127.0.0.1:0",
+            program,
+        ])
+        .output()
+        .unwrap();
+    passmate_testkit::process::failed(&output, 1, "allows this process 20 file descriptors");
+    let script = "ulimit -n 64; exec \"$0\" serve --listen 127.0.0.1:0";
+    let mut shell = Command::new("sh");
+    shell
+        .env_clear()
+        .env("PASSMATE_SERVER_DATA_DIR", dir.path())
+        .args(["-c", script, program]);
+    let program = Program::spawn(shell, dir.path());
+    let account = program.create(b"x");
+    assert_eq!(program.fetch(account).unwrap(), b"x");
+    program.stop();
+}
+
+#[test]
 fn sigterm_lets_a_running_exchange_finish_and_ends_with_0() {
     let dir = tempfile::tempdir().unwrap();
     let mut program = start(dir.path(), &[]);
