@@ -138,6 +138,7 @@ const SAMPLES: &[Sample] = &[
     ),
     plain("authenticators", "otpauth", "otpauth.txt"),
     plain("authenticators", "otpauth", "otpauth-odd.txt"),
+    plain("Ente Auth", "otpauth", "otpauth-ente.txt"),
     plain("KeePass 1", "keepass", "file-keepass-1.kdb").under(PASSWORD),
     plain("KeePass 1", "keepass", "keepass-1-twofish.kdb")
         .under("import sämple")
