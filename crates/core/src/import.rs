@@ -53,7 +53,7 @@ pub fn problem_of(error: &ImportError, format: Format) -> Problem {
             ProblemKind::NotSupported,
             "export it in another way; nothing was changed",
         ),
-        ImportError::UnknownColumns { .. } | ImportError::NoSuchColumn { .. } => (
+        ImportError::UnknownColumns | ImportError::NoSuchColumn { .. } => (
             ProblemKind::Usage,
             "say what the columns mean, by name or number: `passmate import FILE --map \
              name=1,user=2,password=3`, with --no-header if the first line is a row",

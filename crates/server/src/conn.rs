@@ -308,11 +308,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             return Ok(false);
         }
         let idle_until = Instant::now() + self.limits.idle_timeout;
-        let is_hello = self.machine.phase() == ServerPhase::Hello;
-        let (until, late) = if is_hello && self.hello_until < idle_until {
-            (self.hello_until, Ended::HandshakeTimeout)
-        } else {
-            (idle_until, Ended::IdleTimeout)
+        let phase = self.machine.phase();
+        let has_begun = !matches!(phase, ServerPhase::Hello | ServerPhase::Action);
+        // Until it has shown who it is, a client has little time in all, however it spends it.
+        let stranger_until = match phase {
+            ServerPhase::Hello => Some(self.hello_until),
+            ServerPhase::Action | ServerPhase::Credentials => {
+                Some(self.hello_until + self.limits.handshake_timeout)
+            }
+            _ => None,
+        };
+        let (until, late) = match stranger_until {
+            Some(until) if until < idle_until => (until, Ended::HandshakeTimeout),
+            _ => (idle_until, Ended::IdleTimeout),
         };
         self.grace_until = match self.grace_until {
             _ if !self.machine.wants_grace() => None,
@@ -333,7 +341,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                 self.machine.handle_grace_elapsed();
                 return Ok(true);
             }
-            () = self.stop.cancelled(), if is_hello => return Err(Ended::Stopping.into()),
+            () = self.stop.cancelled(), if !has_begun => return Err(Ended::Stopping.into()),
             () = tokio::time::sleep_until(until) => return Err(late.into()),
         };
         match bytes {

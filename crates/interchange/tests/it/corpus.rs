@@ -171,6 +171,7 @@ const SAMPLES: &[Sample] = &[
     plain("Keeper", "keeper-csv", "keeper.csv"),
     plain("Keeper", "keeper-csv", "keeper-header.csv"),
     plain("LastPass", "lastpass-csv", "lastpass.csv"),
+    plain("LastPass", "lastpass-csv", "lastpass-old.csv"),
     plain("LastPass", "lastpass-csv", "lp-entities.csv"),
     plain("NordPass", "nordpass-csv", "nordpass.csv"),
     plain("NordPass", "nordpass-csv", "nordpass-old.csv"),

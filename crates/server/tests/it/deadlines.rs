@@ -54,6 +54,30 @@ fn tls_and_hello_must_come_in_time() {
 }
 
 #[test]
+fn the_credentials_must_come_in_time() {
+    let running = running(|limits| limits.handshake_timeout = SHORT);
+    let account = running.create(b"x");
+    let mut client = running.greeted(1);
+    let (_, elapsed) = timed(|| {
+        for byte in update(account, TOKEN) {
+            std::thread::sleep(Duration::from_millis(100));
+            if client.try_send(&[byte]).is_err() {
+                break;
+            }
+        }
+        assert_ne!(client.end().how, How::Clean);
+    });
+    assert!(elapsed < Duration::from_millis(2300), "{elapsed:?}");
+    // With the credentials the deadline is over: a client may think while it merges.
+    let mut client = running.greeted(1);
+    client.send(&update(account, TOKEN));
+    client.take_btoken().unwrap();
+    std::thread::sleep(3 * SHORT);
+    client.send(&[upload(b"y").as_slice(), &account].concat());
+    assert_eq!(client.end(), End::clean());
+}
+
+#[test]
 fn silence_ends_a_connection_in_every_phase() {
     let running = running(|limits| {
         limits.idle_timeout = SHORT;
