@@ -7,7 +7,7 @@ use std::path::Path;
 use passmate_core::api::VaultApi;
 use passmate_core::edit::Edit;
 use passmate_core::interchange::{
-    Applied, ColumnUse, FILE_LEN_MAX, Format, Imported, Loss, Outcome,
+    Applied, ColumnUse, FILE_LEN_MAX, Format, Imported, Loss, Outcome, Same,
 };
 use passmate_core::problem::{Problem, ProblemKind};
 use serde_json::json;
@@ -153,7 +153,18 @@ fn tell(app: &App, report: &Report, dry_run: bool, applied: &Applied) -> Result<
         let same: Vec<_> = applied
             .same
             .iter()
-            .map(|(item, record)| json!({ "item": item, "record": record }))
+            .map(
+                |Same {
+                     item,
+                     record,
+                     added,
+                 }| { json!({ "item": item, "record": record, "added": added }) },
+            )
+            .collect();
+        let renamed: Vec<_> = applied
+            .renamed
+            .iter()
+            .map(|(from, to)| json!({ "from": from, "to": to }))
             .collect();
         let losses: Vec<_> = losses
             .iter()
@@ -167,6 +178,8 @@ fn tell(app: &App, report: &Report, dry_run: bool, applied: &Applied) -> Result<
             "unchanged": unchanged,
             "deleted": deleted,
             "columns": columns,
+            "removed": paths(Outcome::Removed).collect::<Vec<_>>(),
+            "renamed": renamed,
             "same": same,
             "changes": applied.changes,
             "clamped": applied.clamped,
@@ -181,12 +194,30 @@ fn tell(app: &App, report: &Report, dry_run: bool, applied: &Applied) -> Result<
         for (word, outcome) in [("new", Outcome::Created), ("changed", Outcome::Changed)] {
             paths(outcome).try_for_each(|path| app.out.line(&format!("{word}: {path}")))?;
         }
-        for (item, record) in &applied.same {
-            let line = match item == record {
-                true => format!("same: {record}"),
-                false => format!("same: {item} is {record}"),
-            };
-            app.out.line(&line)?;
+    }
+    for (from, to) in &applied.renamed {
+        app.out.line(&format!("renamed: {from} is {to}"))?;
+    }
+    for path in paths(Outcome::Removed) {
+        app.out.line(&format!("deleted: {path}"))?;
+    }
+    for Same {
+        item,
+        record,
+        added,
+    } in &applied.same
+    {
+        let is = match item == record {
+            true => format!("same: {record}"),
+            false => format!("same: {item} is {record}"),
+        };
+        let gets = match added.is_empty() {
+            true => String::new(),
+            false => format!(", with {}", added.join(", ")),
+        };
+        // What agrees in everything is only of interest before.
+        if dry_run || !added.is_empty() {
+            app.out.line(&format!("{is}{gets}"))?;
         }
     }
     for Loss { path, what } in &losses {
@@ -203,7 +234,11 @@ fn tell(app: &App, report: &Report, dry_run: bool, applied: &Applied) -> Result<
         format!("{} changed", applied.count(Outcome::Changed)),
         format!("{unchanged} as before"),
     ];
-    for (count, what) in [(deleted, "deleted"), (losses.len(), "not imported")] {
+    for (count, what) in [
+        (applied.count(Outcome::Removed), "deleted"),
+        (deleted, "deleted here before"),
+        (losses.len(), "not imported"),
+    ] {
         if count > 0 {
             parts.push(format!("{count} {what}"));
         }
@@ -217,6 +252,12 @@ fn tell(app: &App, report: &Report, dry_run: bool, applied: &Applied) -> Result<
         .disposal
         .iter()
         .try_for_each(|line| app.out.line(line))?;
+    if deleted > 0 {
+        app.out.note(
+            "what was deleted here, or undone, stays so: `passmate redo` and `passmate restore` \
+             bring it back",
+        );
+    }
     if applied.clamped > 0 {
         app.out.note(&clamped(applied.clamped, dry_run));
     }

@@ -81,6 +81,11 @@ const SYNCED: &[(&str, &str)] = &[
 /// How to get rid of a file, and what a deletion leaves. One sentence or two in each line.
 #[must_use]
 pub fn advice(file: &Path) -> Vec<String> {
+    if !file.is_file() {
+        return vec![
+            "there is no file to delete: what was imported was no file of its own".to_owned(),
+        ];
+    }
     let file = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let device = fs::metadata(&file).map_or(0, |metadata| metadata.dev());

@@ -25,11 +25,14 @@ mod meaning;
 mod paths;
 mod present;
 mod same;
+mod work;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use passmate_vault::login::{FieldRole, role_of};
-use passmate_vault::record::{Change, Domain, PATH, Record, TIME_MIN};
+use passmate_vault::record::{Change, Domain, FieldKey, PATH, Record, TIME_MIN, Value};
+use passmate_vault::view::ViewRecord;
 use passmate_vault::{EditError, RecordId, Text, Vault};
 use rand_core::CryptoRng;
 
@@ -37,7 +40,7 @@ use self::ids::Target;
 use self::meaning::{is_all_known, means_same};
 use self::paths::{Paths, is_path_or_suffixed};
 use crate::loss::Loss;
-use crate::read::item::{Field, Item};
+use crate::read::item::{Earlier, Field, Item};
 use crate::read::{Format, Imported};
 
 /// What an import did to a vault.
@@ -45,9 +48,11 @@ use crate::read::{Format, Imported};
 pub struct Applied {
     /// For each record of the file, its outcome and its path in the vault.
     pub records: Vec<(Outcome, String)>,
-    /// The records of the vault that were taken for the same as items that came from elsewhere:
-    /// the path of each item in the file, and that of the record. They are in `records` too.
-    pub same: Vec<(String, String)>,
+    /// The records of the vault that were taken for the same as items that came from elsewhere.
+    /// They are in `records` too.
+    pub same: Vec<Same>,
+    /// Records that got another path: the one before, and the new one.
+    pub renamed: Vec<(String, String)>,
     /// Values that were not written, because the person purged the field.
     pub losses: Vec<Loss>,
     /// The number of changes that were new to the vault. A new import key does not count.
@@ -68,6 +73,17 @@ impl Applied {
     }
 }
 
+/// A record that was taken for the same as an item that came from elsewhere.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Same {
+    /// The path of the item in the file.
+    pub item: String,
+    /// The path of the record.
+    pub record: String,
+    /// The fields that the record got.
+    pub added: Vec<String>,
+}
+
 /// The outcome for one record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Outcome {
@@ -77,8 +93,10 @@ pub enum Outcome {
     Changed,
     /// The record existed and got no change.
     Unchanged,
-    /// The record is deleted in the vault and stays deleted, or it is deleted in the file.
+    /// The record is deleted in the vault and stays deleted.
     Deleted,
+    /// The record was in the vault, and the file deletes it.
+    Removed,
 }
 
 /// Puts an import into a vault. A second call with the same import changes nothing. `now` is the
@@ -112,12 +130,16 @@ pub fn apply(
                 applied.clamped += usize::from(is_from_future(item, now));
                 (Outcome::Created, create(vault, &mut paths, id, item, now)?)
             }
-            Target::Own(id) => update(vault, &mut paths, id, item, now, &mut applied.losses)?,
+            Target::Own(id) => update(vault, &mut paths, id, item, now, &mut applied)?,
             Target::Same(id) => {
-                let outcome = same::add_to(vault, id, item, now)?;
-                let path = paths.of(id);
-                applied.same.push((item.path.clone(), path.clone()));
-                (outcome, path)
+                let (outcome, added) = same::add_to(vault, id, item, now)?;
+                let record = paths.of(id);
+                applied.same.push(Same {
+                    item: item.path.clone(),
+                    record: record.clone(),
+                    added,
+                });
+                (outcome, record)
             }
         };
         applied.records.push((outcome, path));
@@ -128,6 +150,14 @@ pub fn apply(
 
 fn merge(theirs: &Vault, vault: &mut Vault, now: i64, applied: &mut Applied) {
     let theirs = ids::without_key(theirs);
+    let (theirs, purges) = without_purges(&theirs, vault);
+    if purges > 0 {
+        let plural = if purges == 1 { "" } else { "s" };
+        applied.losses.push(Loss::of_file(format!(
+            "{purges} purge{plural} of what this vault has: an import removes nothing for good"
+        )));
+    }
+    let before: BTreeMap<RecordId, String> = paths_of(vault);
     let (present, clamped) = present::bring_to_present(&theirs, vault, now);
     let summary = vault.merge(&present);
     applied.changes = summary.received;
@@ -140,7 +170,9 @@ fn merge(theirs: &Vault, vault: &mut Vault, now: i64, applied: &mut Applied) {
         .collect();
     for (id, _) in theirs.records() {
         let is_in = |ids: &[RecordId]| ids.binary_search(id).is_ok();
-        let outcome = if !live.contains_key(id) {
+        let outcome = if !live.contains_key(id) && before.contains_key(id) {
+            Outcome::Removed
+        } else if !live.contains_key(id) {
             Outcome::Deleted
         } else if is_in(&summary.added) {
             Outcome::Created
@@ -149,12 +181,51 @@ fn merge(theirs: &Vault, vault: &mut Vault, now: i64, applied: &mut Applied) {
         } else {
             Outcome::Unchanged
         };
-        let path = live
-            .get(id)
-            .map(|path| path.clone().into_owned())
-            .unwrap_or_default();
+        let now = live.get(id).map(|path| path.clone().into_owned());
+        let path = match (now, before.get(id)) {
+            (Some(now), Some(before)) if now != *before => {
+                applied.renamed.push((before.clone(), now.clone()));
+                now
+            }
+            (now, before) => now.or(before.cloned()).unwrap_or_default(),
+        };
         applied.records.push((outcome, path));
     }
+}
+
+/// The paths of the live records.
+fn paths_of(vault: &Vault) -> BTreeMap<RecordId, String> {
+    let view = vault.view();
+    let path = |record: &ViewRecord<'_>| record.path.to_string_lossy().into_owned();
+    let records = view.records().iter();
+    records
+        .map(|record| (record.id.clone(), path(record)))
+        .collect()
+}
+
+/// A vault without the purges that would remove changes of ours, and their number: whoever made the
+/// file may have purged what this person wants to keep, and no undo brings it back.
+fn without_purges<'t>(theirs: &'t Vault, ours: &Vault) -> (Cow<'t, Vault>, usize) {
+    let hits = |id: &RecordId, change: &Change| {
+        let history = ours
+            .record(id)
+            .map(|record| record.history(change.key.domain, &change.key.name));
+        let same_time = |ours: &Change| ours.stamp == change.stamp && !ours.is_purged();
+        change.is_purged() && history.unwrap_or_default().iter().any(same_time)
+    };
+    let all = || {
+        let records = theirs.records();
+        records.flat_map(|(id, record)| record.changes().iter().map(move |change| (id, change)))
+    };
+    let count = all().filter(|(id, change)| hits(id, change)).count();
+    if count == 0 {
+        return (Cow::Borrowed(theirs), 0);
+    }
+    let mut kept = Vault::new();
+    for (id, change) in all().filter(|(id, change)| !hits(id, change)) {
+        kept.insert(id, change.clone());
+    }
+    (Cow::Owned(kept), count)
 }
 
 fn create(
@@ -170,9 +241,9 @@ fn create(
     };
     let path = paths.give(id, item);
     vault.create_record(id.clone(), path.as_str(), stamp)?;
-    for field in &item.fields {
-        vault.set(id, field.name.as_str(), field.value.as_str(), stamp)?;
-    }
+    let values = item.fields.iter();
+    let values = values.map(|field| change_of(&field.name, &field.value));
+    vault.change_values(id, values.collect(), stamp)?;
     earlier::add(vault, id, item);
     Ok(path)
 }
@@ -182,13 +253,20 @@ fn is_from_future(item: &Item, now: i64) -> bool {
         .is_some_and(|modified| modified > now.max(TIME_MIN))
 }
 
+fn change_of(name: &str, value: &str) -> (FieldKey, Value) {
+    let key = FieldKey::user(Text::from(name));
+    (key, Value::Text(Text::from(value)))
+}
+
+/// Brings what changed in the source. A value that is older in the source than what the person has
+/// set since becomes an earlier value of the field.
 fn update(
     vault: &mut Vault,
     paths: &mut Paths,
     id: &RecordId,
     item: &Item,
     now: i64,
-    losses: &mut Vec<Loss>,
+    applied: &mut Applied,
 ) -> Result<(Outcome, String), EditError> {
     let before = vault.change_count();
     let had_path = vault.record(id).is_some_and(|record| {
@@ -197,32 +275,48 @@ fn update(
         })
     });
     if !had_path {
+        let old = paths.of(id);
         let path = paths.give(id, item);
         vault.rename(id, path.as_str(), now)?;
+        applied.renamed.push((old, path));
     }
     let path = paths.of(id);
-    let elsewhere = vault
-        .record(id)
-        .map(|record| values_elsewhere(record, item));
-    let elsewhere = elsewhere.unwrap_or_default();
-    for field in &item.fields {
-        let Some(record) = vault.record(id) else {
-            break;
-        };
-        if had_field(record, field) || elsewhere.contains(field.value.as_str()) {
-            continue;
+    let (mut newer, mut older) = (BTreeMap::new(), Vec::new());
+    if let Some(record) = vault.record(id) {
+        let elsewhere = values_elsewhere(record, item);
+        for field in &item.fields {
+            if had_field(record, field) || elsewhere.contains(field.value.as_str()) {
+                continue;
+            }
+            if may_be_purged(record, &field.name, item.modified) {
+                applied.losses.push(Loss {
+                    path: path.clone(),
+                    what: format!("the field {}, whose history was purged", field.name),
+                });
+            } else if let Some(modified) = older_than(record, &field.name, item.modified) {
+                older.push(Earlier {
+                    name: field.name.clone(),
+                    value: field.value.clone(),
+                    since: Some(modified),
+                });
+            } else {
+                newer.extend([change_of(&field.name, &field.value)]);
+            }
         }
-        if may_be_purged(record, &field.name, item.modified) {
-            losses.push(Loss {
-                path: path.clone(),
-                what: format!("the field {}, whose history was purged", field.name),
-            });
-            continue;
-        }
-        vault.set(id, field.name.as_str(), field.value.as_str(), now)?;
     }
-    earlier::add(vault, id, item);
+    vault.change_values(id, newer, now)?;
+    let older = older.iter().chain(&item.earlier);
+    earlier::add_all(vault, id, older);
     Ok((outcome_of(before, vault), path))
+}
+
+/// When the source was changed, if the field has a value that was set later.
+fn older_than(record: &Record, name: &str, modified: Option<i64>) -> Option<i64> {
+    let history = record.history(Domain::User, &Text::from(name)).iter();
+    let newest = history
+        .filter_map(|change| change.stamp.deciding_seconds())
+        .max()?;
+    modified.filter(|modified| *modified < newest)
 }
 
 fn outcome_of(changes_before: usize, vault: &Vault) -> Outcome {
@@ -259,7 +353,7 @@ fn names_with(record: &Record, role: FieldRole) -> impl Iterator<Item = &str> {
 
 /// The values that a record ever had in fields that an item does not have. Another program may have
 /// put such a field under another name.
-fn values_elsewhere(record: &Record, item: &Item) -> BTreeSet<String> {
+fn values_elsewhere<'r>(record: &'r Record, item: &Item) -> BTreeSet<Cow<'r, str>> {
     let names: BTreeSet<&str> = item
         .fields
         .iter()
@@ -270,9 +364,15 @@ fn values_elsewhere(record: &Record, item: &Item) -> BTreeSet<String> {
         change.key.domain == Domain::User && name.is_none_or(|name| !names.contains(name))
     };
     let changes = record.changes().iter().filter(is_elsewhere);
-    changes
-        .filter_map(|change| Some(change.value.shown()?.as_str()?.to_owned()))
-        .collect()
+    changes.filter_map(text_of).map(Cow::Borrowed).collect()
+}
+
+/// The text of a change that has one, as it is stored.
+fn text_of(change: &Change) -> Option<&str> {
+    match &change.value {
+        Value::Text(text) => text.as_str(),
+        _ => None,
+    }
 }
 
 fn had_value(record: &Record, domain: Domain, name: &str, is_it: impl Fn(&str) -> bool) -> bool {

@@ -31,7 +31,7 @@ mod read;
 mod syntax;
 mod write;
 
-pub use apply::{Applied, Outcome, apply};
+pub use apply::{Applied, Outcome, Same, apply};
 pub use crypto::KdfError;
 pub use error::{ImportError, ItemName};
 pub use limits::{

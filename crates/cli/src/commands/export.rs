@@ -1,5 +1,5 @@
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use passmate_core::export::{ExportForm, file_exists, write_new};
 use passmate_core::interchange::{ExportFormat, Loss};
@@ -17,7 +17,7 @@ use crate::report::plain;
 pub(crate) struct Args {
     /// The format
     format: Format,
-    /// The file to create [default: standard output]
+    /// The file to create; `-` is standard output [default: standard output]
     file: Option<PathBuf>,
 }
 
@@ -57,7 +57,8 @@ impl From<Format> for ExportForm {
 pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     let mut vault = app.open()?;
     let form = ExportForm::from(args.format);
-    let file = args.file.as_deref();
+    // As everywhere, `-` is the standard stream.
+    let file = args.file.as_deref().filter(|file| *file != Path::new("-"));
     if let Some(file) = file.filter(|file| file.symlink_metadata().is_ok()) {
         return Err(file_exists(file));
     }

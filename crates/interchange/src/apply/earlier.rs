@@ -17,8 +17,17 @@ use crate::read::item::{Earlier, Item};
 
 /// Adds the earlier values of an item to the history of its record.
 pub(super) fn add(vault: &mut Vault, id: &RecordId, item: &Item) {
+    add_all(vault, id, item.earlier.iter());
+}
+
+/// Adds earlier values to the history of a record.
+pub(super) fn add_all<'e>(
+    vault: &mut Vault,
+    id: &RecordId,
+    all: impl Iterator<Item = &'e Earlier>,
+) {
     let mut by_field: BTreeMap<&str, Vec<&Earlier>> = BTreeMap::new();
-    for earlier in &item.earlier {
+    for earlier in all {
         by_field.entry(&earlier.name).or_default().push(earlier);
     }
     for (name, mut earlier) in by_field {

@@ -27,8 +27,9 @@ use passmate_vault::{EditError, RecordId, Text, Vault};
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
-use super::paths::without_suffix;
+use super::paths::{before_suffix, cleaned};
 use super::same::Likenesses;
+use super::work::Work;
 use super::{had_field, values_elsewhere};
 use crate::crypto::hmac_sha256;
 use crate::read::Format;
@@ -44,7 +45,7 @@ const KEY_LEN: usize = 16;
 const LABEL: &str = "passmate import";
 /// How many records with an item's path are compared with the item. It bounds the work for a file
 /// in which all items have the same path.
-const CANDIDATES_MAX: usize = 256;
+const CANDIDATES_MAX: usize = 64;
 
 /// The record that an item becomes.
 pub(super) enum Target {
@@ -71,19 +72,37 @@ pub(super) fn with_ids<'i>(
     let keys = keys_of(vault);
     let found = find_records(&numbered, vault, format, &keys);
     let mut newest_key = keys.into_iter().next();
-    let mut items_with_ids = Vec::with_capacity(items.len());
+    let (mut items_with_ids, mut new) = (Vec::with_capacity(items.len()), BTreeSet::new());
     for ((source_id, item), found) in numbered.iter().zip(found) {
         let target = match (found, &newest_key) {
             (Some(target), _) => target,
-            (None, Some(key)) => Target::New(derive_record_id(key, format, source_id)),
+            (None, Some(key)) => Target::New(free_id(key, format, source_id, vault, &mut new)),
             (None, None) => {
                 let key = newest_key.insert(make_key(vault, now, rng)?);
-                Target::New(derive_record_id(key, format, source_id))
+                Target::New(free_id(key, format, source_id, vault, &mut new))
             }
         };
         items_with_ids.push((target, *item));
     }
     Ok(items_with_ids)
+}
+
+/// The id of a new record. Another item may have the record of this one's identity, because it has
+/// all its values: then this one gets the next free id, and is found by its content afterwards.
+fn free_id(
+    key: &ImportKey,
+    format: Format,
+    source_id: &str,
+    vault: &Vault,
+    new: &mut BTreeSet<RecordId>,
+) -> RecordId {
+    let mut id = derive_record_id(key, format, source_id);
+    let mut number = 2_u64;
+    while vault.record(&id).is_some() || !new.insert(id.clone()) {
+        id = derive_record_id(key, format, &format!("{source_id}\0\0{number}"));
+        number += 1;
+    }
+    id
 }
 
 /// The vault without an import key.
@@ -298,8 +317,9 @@ fn exported(
 struct ByContent<'v> {
     /// The records that ever had a path, then those that had it with a suffix. Of both, live records
     /// come first.
-    by_path: BTreeMap<&'v str, VecDeque<(&'v RecordId, &'v Record)>>,
+    by_path: BTreeMap<Cow<'v, str>, VecDeque<(&'v RecordId, &'v Record)>>,
     taken: BTreeSet<RecordId>,
+    work: Work,
 }
 
 impl<'v> ByContent<'v> {
@@ -320,7 +340,11 @@ impl<'v> ByContent<'v> {
                 }
             }
         }
-        Self { by_path, taken }
+        Self {
+            by_path,
+            taken,
+            work: Work::default(),
+        }
     }
 
     /// A record to which an import of the item would add nothing.
@@ -329,7 +353,11 @@ impl<'v> ByContent<'v> {
         let place = records
             .iter()
             .take(CANDIDATES_MAX)
-            .position(|(id, record)| !self.taken.contains(*id) && had_all_values(record, item))?;
+            .position(|(id, record)| {
+                !self.taken.contains(*id)
+                    && self.work.compare(record, item)
+                    && had_all_values(record, item)
+            })?;
         let (id, _) = records.remove(place)?;
         self.taken.insert(id.clone());
         Some(id.clone())
@@ -346,22 +374,25 @@ fn had_all_values(record: &Record, item: &Item) -> bool {
     missing.all(|field| elsewhere.contains(field.value.as_str()))
 }
 
-/// The paths that a record ever had.
-fn own_paths(record: &Record) -> BTreeSet<&str> {
+/// The paths that a record ever had, also as an importer would write them.
+fn own_paths(record: &Record) -> BTreeSet<Cow<'_, str>> {
     let history = record.history(Domain::Meta, &Text::from(PATH));
     let paths = history.iter().filter_map(|change| match &change.value {
         Value::Text(path) => path.as_str(),
         _ => None,
     });
-    paths.filter(|path| !path.is_empty()).collect()
+    paths
+        .filter(|path| !path.is_empty())
+        .flat_map(|path| [Cow::Borrowed(path), Cow::Owned(cleaned(path))])
+        .collect()
 }
 
 /// The paths that a record would have had without a suffix.
-fn paths_before_suffix(record: &Record) -> BTreeSet<&str> {
+fn paths_before_suffix(record: &Record) -> BTreeSet<Cow<'_, str>> {
     let own = own_paths(record);
-    let before = own.iter().filter_map(|path| without_suffix(path));
-    let before = before.filter(|path| !path.is_empty() && !own.contains(path));
-    before.collect()
+    let before = own.iter().flat_map(|path| before_suffix(path));
+    let before = before.filter(|path| !path.is_empty() && !own.contains(*path));
+    before.map(|path| Cow::Owned(path.to_owned())).collect()
 }
 
 #[cfg(test)]

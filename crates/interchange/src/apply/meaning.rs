@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::text_of;
 use crate::passkey::Passkey;
 use crate::read::item::time_of;
 use passmate_vault::login::{FieldRole, role_of};
@@ -28,18 +29,17 @@ pub(super) fn means_same(name: &str, one: &str, other: &str) -> bool {
 /// Whether notes hold nothing that the record does not have: its notes, and then lines of `name:
 /// value` with other fields of it, as tables without columns for them have it.
 pub(super) fn is_all_known(notes: &str, record: &Record) -> bool {
-    let mut values: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut values: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for change in record.changes() {
         let key = &change.key;
-        let value = change.value.shown();
-        let value = value.and_then(|value| Some(value.as_str()?.to_owned()));
-        if let (Domain::User, Some(name), Some(value)) = (key.domain, key.name.as_str(), value) {
-            values.entry(name.to_owned()).or_default().push(value);
+        let (name, value) = (key.name.as_str(), text_of(change));
+        if let (Domain::User, Some(name), Some(value)) = (key.domain, name, value) {
+            values.entry(name).or_default().push(value);
         }
     }
     let is_notes = |name: &str| role_of(name) == Some(FieldRole::Notes);
     let own = values.iter().filter(|(name, _)| is_notes(name));
-    let own = own.flat_map(|(_, values)| values).map(String::as_str);
+    let own = own.flat_map(|(_, values)| values.iter().copied());
     own.chain([""]).any(|own| {
         notes
             .strip_prefix(own)
@@ -48,7 +48,7 @@ pub(super) fn is_all_known(notes: &str, record: &Record) -> bool {
 }
 
 /// Whether a text is lines of `name: value` with these values, which may have several lines.
-fn are_fields(text: &str, is_start: bool, values: &BTreeMap<String, Vec<String>>) -> bool {
+fn are_fields(text: &str, is_start: bool, values: &BTreeMap<&str, Vec<&str>>) -> bool {
     let (mut rest, mut is_start) = (text, is_start);
     while !rest.is_empty() {
         let line = if is_start {
@@ -61,9 +61,7 @@ fn are_fields(text: &str, is_start: bool, values: &BTreeMap<String, Vec<String>>
         let Some((known, value)) = known else {
             return false;
         };
-        let ends = known
-            .iter()
-            .filter_map(|known| value.strip_prefix(known.as_str()));
+        let ends = known.iter().filter_map(|known| value.strip_prefix(*known));
         let ends = ends.filter(|rest| rest.is_empty() || rest.starts_with('\n'));
         // The longest value, so that the least is left.
         match ends.min_by_key(|rest| rest.len()) {

@@ -82,13 +82,31 @@ fn with_user(item: &Item) -> Option<String> {
     (is_short && !item.name().contains(&user)).then(|| format!("{} ({user})", item.path))
 }
 
-/// Whether `had` is the path itself, or what [`Paths`] makes of it.
+/// Whether `had` is the path itself, or what [`Paths`] makes of it. `path` is that of an item, which
+/// is cleaned, so `had` counts as cleaned too.
 pub(super) fn is_path_or_suffixed(had: &str, path: &str) -> bool {
-    had == path || without_suffix(had) == Some(path)
+    let is_it = |had: &str| {
+        let suffix = had.strip_prefix(path);
+        suffix.is_some_and(|suffix| {
+            suffix.is_empty() || (suffix.starts_with(" (") && suffix.ends_with(')'))
+        })
+    };
+    is_it(had) || is_it(&cleaned(had))
 }
 
-/// The path that got a user name or a number: `path` for `path (2)`.
-pub(super) fn without_suffix(path: &str) -> Option<&str> {
-    let (base, _) = path.strip_suffix(')')?.rsplit_once(" (")?;
-    Some(base)
+/// The path as an importer would write it.
+pub(super) fn cleaned(path: &str) -> String {
+    path.split('/')
+        .map(clean_part)
+        .collect::<Vec<_>>()
+        .join("/")
+}
+
+/// The paths that may have got a user name or a number: `path` for `path (2)`. A user name may have
+/// brackets too, so there may be several.
+pub(super) fn before_suffix(path: &str) -> impl Iterator<Item = &str> {
+    const BRACKETS_MAX: usize = 8;
+    let inner = path.strip_suffix(')').unwrap_or_default();
+    let places = inner.rmatch_indices(" (").take(BRACKETS_MAX);
+    places.filter_map(|(place, _)| path.get(..place))
 }

@@ -410,7 +410,7 @@ pub(crate) fn clean(name: &str) -> String {
 /// The host of an address, as the name of an item without a name.
 pub(crate) fn host_of(url: &str) -> Option<&str> {
     let (_, rest) = url.split_once("://")?;
-    let host = rest.split(['/', '?', '#']).next()?;
+    let host = rest.split(['/', '\\', '?', '#']).next()?;
     let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
     (!host.is_empty()).then_some(host)
 }

@@ -158,7 +158,7 @@ impl Vault {
     /// Gives fields any values, like [`change_value`](Self::change_value), in time nearly linear in
     /// the size of the record. Returns the stamps, in the order of the fields. If one of the
     /// changes is impossible, none is made.
-    pub(crate) fn change_values(
+    pub fn change_values(
         &mut self,
         id: &RecordId,
         values: BTreeMap<FieldKey, Value>,
