@@ -2,7 +2,8 @@
 //! `/health/ready` are for supervisors and load balancers. It only reads, and requires no login.
 //!
 //! A page of another site must not read it through a browser. On loopback a `Host` header that does
-//! not name this machine is refused, and no answer may be embedded.
+//! not name this machine is refused, and no answer may be embedded. A request without that header is
+//! not from a browser, and no browser reaches a socket file.
 
 use std::convert::Infallible;
 use std::io;
@@ -33,9 +34,9 @@ use crate::store::StoreUrl;
 /// Connections at the same time; further ones wait.
 const CONNECTIONS_MAX: usize = 32;
 /// The duration of a connection.
-const CONNECTION_TIME_MAX: Duration = Duration::from_secs(30);
+const CONNECTION_TIME_MAX: Duration = Duration::from_secs(10);
 /// The time in which the head of a request must arrive.
-const HEAD_TIME_MAX: Duration = Duration::from_secs(5);
+const HEAD_TIME_MAX: Duration = Duration::from_secs(2);
 /// The length of the head of a request, in bytes.
 const HEAD_LEN_MAX: usize = 16 << 10;
 /// Between two looks at the store.
@@ -126,7 +127,7 @@ pub(crate) async fn serve<S: LiveServer>(
         server: Arc::clone(&server),
         store,
         notes,
-        is_loopback: address.is_local(),
+        is_loopback: matches!(address, AdminAddress::Tcp(_)) && address.is_local(),
         ready: Mutex::default(),
     });
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -224,16 +225,18 @@ async fn answer<S: LiveServer>(
 /// On loopback, accepts only an address or `localhost`. Another name is that of a foreign site
 /// which resolves to this machine.
 fn is_host_accepted<S>(admin: &AdminState<S>, request: &Request<Incoming>) -> bool {
-    let host = request
-        .headers()
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok());
-    let host = host.and_then(|host| host.parse::<hyper::http::uri::Authority>().ok());
-    let Some(host) = host else {
-        return !admin.is_loopback;
+    let Some(host) = request.headers().get(header::HOST) else {
+        return true;
     };
-    let name = host.host().trim_matches(['[', ']']);
-    !admin.is_loopback || name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
+    if !admin.is_loopback {
+        return true;
+    }
+    let host = host.to_str().ok();
+    let host = host.and_then(|host| host.parse::<hyper::http::uri::Authority>().ok());
+    host.is_some_and(|host| {
+        let name = host.host().trim_matches(['[', ']']);
+        name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
+    })
 }
 
 async fn answer_get<S: LiveServer>(admin: &AdminState<S>, path: &str) -> Response<Full<Bytes>> {

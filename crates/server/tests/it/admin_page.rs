@@ -114,13 +114,17 @@ fn the_admin_listener_is_read_only_and_same_site() {
     assert_eq!(ask_as("GET", "localhost:1"), 200);
     assert_eq!(ask_as("GET", "evil.example"), 403);
     assert_eq!(ask_as("GET", "localhost.evil.example"), 403);
+    assert_eq!(ask_as("GET", "odd host"), 403);
+    // What a load balancer asks without a name is not from a browser.
+    let bare = "GET /health/live HTTP/1.0\r\n\r\n";
+    assert_eq!(ask(TcpStream::connect(&address).unwrap(), bare).status, 200);
     for method in ["POST", "PUT", "DELETE"] {
         assert_eq!(ask_as(method, "localhost"), 405);
     }
     // An endless head and silent connections do not block others.
     let mut endless = TcpStream::connect(&address).unwrap();
     let _ = endless.write_all(format!("GET / HTTP/1.1\r\nx: {}", "y".repeat(100_000)).as_bytes());
-    let _silent: Vec<TcpStream> = (0..20)
+    let _silent: Vec<TcpStream> = (0..40)
         .map(|_| TcpStream::connect(&address).unwrap())
         .collect();
     assert_eq!(ask_as("GET", "localhost"), 200);
