@@ -116,6 +116,12 @@ pub enum ImportError {
         /// The line, from 1.
         line: usize,
     },
+    /// A table ends within a cell in quotes, so it was cut off.
+    #[error("the file ends within quotes that begin in line {line}")]
+    OpenQuote {
+        /// The line of the first quote, from 1.
+        line: u64,
+    },
     /// A table lacks a required column.
     #[error("the file's first line does not name a column \"{column}\"")]
     MissingColumn {

@@ -40,7 +40,8 @@ impl Sheet {
     }
 
     /// The rows, each with its line. Rows may have different numbers of cells. Empty lines are
-    /// skipped, and so is a line of spreadsheet programs that names the separator.
+    /// skipped, and so is a line of spreadsheet programs that names the separator. A last row
+    /// whose quotes are not closed is an error, because the file was cut off in it.
     pub(crate) fn rows(&self) -> impl Iterator<Item = Result<(u64, StringRecord), ImportError>> {
         let reader = ReaderBuilder::new()
             .has_headers(false)
@@ -55,7 +56,13 @@ impl Sheet {
                 expected: "a table",
             }),
         };
-        let rows = reader.into_records().map(named);
+        let open_quote = line_of_open_quote(&self.text, self.separator);
+        let mut rows = reader.into_records().map(named).peekable();
+        let rows = std::iter::from_fn(move || {
+            let row = rows.next()?;
+            let line = open_quote.filter(|_| rows.peek().is_none());
+            Some(line.map_or(row, |line| Err(ImportError::OpenQuote { line })))
+        });
         rows.enumerate().filter_map(move |(number, row)| match row {
             Ok((_, row)) if number == 0 && is_setting(&row) => None,
             row => Some(row),
@@ -78,6 +85,35 @@ fn of_utf16(bytes: &[u8], unit_of: fn([u8; 2]) -> u16) -> Result<Zeroizing<Strin
         Ok(text)
     } else {
         Err(ImportError::NotUtf8 { line })
+    }
+}
+
+/// The line in which quotes begin that are not closed. The rules are those of the reader: quotes
+/// begin only at the begin of a cell, and a doubled quote in them is a quote.
+fn line_of_open_quote(text: &str, separator: u8) -> Option<u64> {
+    /// Where in a cell a byte stands.
+    enum Place {
+        Begin,
+        Plain,
+        Quoted { line: u64 },
+        AfterQuote { line: u64 },
+    }
+    let (mut line, mut place) = (1, Place::Begin);
+    for byte in text.bytes() {
+        let is_end = byte == separator || matches!(byte, b'\r' | b'\n');
+        place = match place {
+            Place::Begin if byte == b'"' => Place::Quoted { line },
+            Place::Quoted { line } if byte == b'"' => Place::AfterQuote { line },
+            Place::AfterQuote { line } if byte == b'"' => Place::Quoted { line },
+            Place::Quoted { line } => Place::Quoted { line },
+            Place::Begin | Place::Plain | Place::AfterQuote { .. } if is_end => Place::Begin,
+            Place::Begin | Place::Plain | Place::AfterQuote { .. } => Place::Plain,
+        };
+        line += u64::from(byte == b'\n');
+    }
+    match place {
+        Place::Quoted { line } => Some(line),
+        _ => None,
     }
 }
 
@@ -161,6 +197,34 @@ mod tests {
         }
         assert_eq!(separator_of("\"a;b;c\",d"), b',');
         assert_eq!(rows(b"a\n1,2\n"), [vec!["a"], vec!["1", "2"]]);
+    }
+
+    #[test]
+    fn quotes_that_the_end_of_the_file_leaves_open_are_an_error() {
+        for (text, line) in [
+            ("a,b\n1,\"2\n3,4\n", 2),
+            ("a,b\n\"1\n\",\"", 3),
+            ("a,b\n1,\"2\"\"", 2),
+            ("\"a,b\n1,2\n", 1),
+            ("sep=;\na;b\n1;\"2", 3),
+        ] {
+            let sheet = Sheet::read(text.as_bytes()).unwrap();
+            let last = sheet.rows().last().unwrap();
+            assert_eq!(last, Err(ImportError::OpenQuote { line }), "{text:?}");
+        }
+        for text in [
+            "a,b\n1,\"2\"",
+            "a,b\n1,2\"\n",
+            "a,b\n1,\"2\"\"\"\n",
+            "a,b\n1,\"2\"x\"\n",
+            "a,b\r\n1,\"\"\r\n",
+        ] {
+            assert_eq!(rows(text.as_bytes()).len(), 2, "{text:?}");
+        }
+        // The quote begins a cell only if semicolons separate the cells.
+        let sheet = Sheet::read(b"a;b;\"c,d").unwrap();
+        assert!(sheet.rows().all(|row| row.is_err()));
+        assert!(sheet.with_commas().rows().all(|row| row.is_ok()));
     }
 
     #[test]
