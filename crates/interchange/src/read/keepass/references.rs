@@ -7,8 +7,8 @@
 //!    only one, by a part of the text, as KeePass does;
 //!  - a value that is inserted may have references too. A reference that leads back to itself, that
 //!    finds nothing, or whose value is not text, stays as it is;
-//!  - the number of references that are followed, the bytes that are inserted, and those that are
-//!    searched have limits for a file.
+//!  - the length of a reference has a limit, and so have for a file the number of references that
+//!    are followed, the bytes that are inserted, and those that are searched.
 
 use std::collections::BTreeMap;
 
@@ -22,8 +22,12 @@ use crate::syntax::xml::Node;
 const DEPTH_MAX: usize = 12;
 /// The most references that are followed in a file.
 const FOLLOWED_MAX: usize = 1_000_000;
+/// The longest text that a reference looks up, in bytes.
+const SOUGHT_LEN_MAX: usize = 256;
 /// The most bytes that are searched for a part of a text, in a file.
 const SEARCHED_MAX: usize = 256 * 1024 * 1024;
+/// How many bytes could be searched in the time that a text takes besides its length.
+const TEXT_COST: usize = 16;
 
 /// A field that a reference names by a letter.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,34 +90,74 @@ impl<'t> Reference<'t> {
             let is_begin = |window: &[u8]| window.eq_ignore_ascii_case(BEGIN);
             let begin = from + rest.windows(BEGIN.len()).position(is_begin)?;
             from = begin + BEGIN.len();
-            // The letters are checked before the end is searched, so that the work stays linear.
+            // The letters are checked before the end is searched, and it is searched near by only,
+            // so that the work stays linear.
             let [wanted, b'@', scanned, b':', ..] = text.as_bytes().get(from..)? else {
                 continue;
             };
             let (Some(wanted), Some(scanned)) = (Letter::of(*wanted), Letter::of(*scanned)) else {
                 continue;
             };
-            let sought = text.get(from + 4..)?;
-            let (sought, after) = sought.split_once('}')?;
-            if sought.is_empty() || wanted == Letter::Others {
+            if wanted == Letter::Others {
                 continue;
             }
-            let end = text.len() - after.len();
+            let sought = from + 4;
+            let near = text
+                .as_bytes()
+                .get(sought..)?
+                .iter()
+                .take(SOUGHT_LEN_MAX + 1);
+            let end = match near.copied().position(|byte| byte == b'}') {
+                None | Some(0) => continue,
+                Some(len) => sought + len,
+            };
             let reference = Self {
-                text: text.get(begin..end)?,
+                text: text.get(begin..=end)?,
                 wanted,
                 scanned,
-                sought,
+                sought: text.get(sought..end)?,
             };
-            return Some((text.get(..begin)?, reference, after));
+            return Some((text.get(..begin)?, reference, text.get(end + 1..)?));
         }
+    }
+}
+
+/// An entry, and what references may want of it. An entry may have very many strings, so they are
+/// not searched for each reference.
+struct Listed<'a> {
+    entry: &'a Node,
+    id: Option<[u8; 16]>,
+    /// The values of the standard strings, in the order of [`STANDARD`].
+    standard: [Option<&'a Node>; STANDARD.len()],
+}
+
+impl<'a> Listed<'a> {
+    fn of(entry: &'a Node) -> Self {
+        let mut standard = [None; STANDARD.len()];
+        for (key, value) in strings(entry) {
+            let mut places = STANDARD.iter().zip(&mut standard);
+            if let Some((_, place)) = places.find(|(standard, _)| **standard == key) {
+                place.get_or_insert(value);
+            }
+        }
+        Self {
+            entry,
+            id: id_of(entry),
+            standard,
+        }
+    }
+
+    fn value(&self, letter: Letter) -> Option<&'a Node> {
+        let mut values = STANDARD.iter().zip(self.standard);
+        let (_, value) = values.find(|(key, _)| **key == letter.key())?;
+        value
     }
 }
 
 /// The entries of a file, as references find them.
 #[derive(Default)]
 pub(super) struct References<'a> {
-    entries: Vec<&'a Node>,
+    entries: Vec<Listed<'a>>,
     /// The entry with this text in this field: the first one of the file.
     exact: BTreeMap<Letter, BTreeMap<&'a str, usize>>,
     lower: BTreeMap<Letter, BTreeMap<String, usize>>,
@@ -128,7 +172,8 @@ pub(super) struct References<'a> {
 impl<'a> References<'a> {
     /// Adds an entry that references may find.
     pub(super) fn add(&mut self, entry: &'a Node) {
-        if let Some(id) = id_of(entry) {
+        let entry = Listed::of(entry);
+        if let Some(id) = entry.id {
             self.by_id.entry(id).or_insert(self.entries.len());
         }
         self.entries.push(entry);
@@ -165,19 +210,17 @@ impl<'a> References<'a> {
         }
         let Some((place, entry)) = self
             .find(reference)
-            .and_then(|place| Some((place, *self.entries.get(place)?)))
+            .and_then(|place| Some((place, self.entries.get(place)?)))
         else {
             return false;
         };
         if reference.wanted == Letter::Id {
-            let id = id_of(entry).map(|id| HEXUPPER.encode(&id));
+            let id = entry.id.map(|id| HEXUPPER.encode(&id));
             out.push_str(id.as_deref().unwrap_or_default());
             return id.is_some();
         }
         let step = (place, reference.wanted);
-        let key = reference.wanted.key();
-        let value = strings(entry).find(|(found, _)| *found == key);
-        let Some((_, value)) = value else {
+        let Some(value) = entry.value(reference.wanted) else {
             // A field that is not set is empty.
             return true;
         };
@@ -210,7 +253,7 @@ impl<'a> References<'a> {
         }
         let mut found = None;
         for (text, place) in lower {
-            self.searched = self.searched.saturating_add(text.len());
+            self.searched = self.searched.saturating_add(text.len() + TEXT_COST);
             if self.searched > SEARCHED_MAX {
                 return None;
             }
@@ -227,8 +270,8 @@ impl<'a> References<'a> {
             return;
         }
         let (mut exact, mut lower) = (BTreeMap::new(), BTreeMap::new());
-        for (place, entry) in self.entries.iter().enumerate() {
-            for (key, value) in strings(entry) {
+        for (place, listed) in self.entries.iter().enumerate() {
+            for (key, value) in strings(listed.entry) {
                 let is_scanned = match scanned {
                     Letter::Others => !STANDARD.contains(&key),
                     _ => key == scanned.key(),
@@ -246,9 +289,11 @@ impl<'a> References<'a> {
 
 /// The keys and values of the strings of an entry.
 pub(super) fn strings(entry: &Node) -> impl Iterator<Item = (&str, &Node)> {
-    entry
-        .all("String")
-        .filter_map(|string| Some((string.text_of("Key"), string.child("Value")?)))
+    entry.all("String").filter_map(|string| {
+        #[cfg(test)]
+        tests::VISITED.set(tests::VISITED.get() + 1);
+        Some((string.text_of("Key"), string.child("Value")?))
+    })
 }
 
 fn id_of(entry: &Node) -> Option<[u8; 16]> {
@@ -260,8 +305,15 @@ fn id_of(entry: &Node) -> Option<[u8; 16]> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
     use crate::syntax::xml;
+
+    thread_local! {
+        /// How many strings were looked at.
+        pub(super) static VISITED: Cell<usize> = const { Cell::new(0) };
+    }
 
     fn file(entries: &[(&str, &[(&str, &str)])]) -> Node {
         let mut text = String::from("<Group>");
@@ -331,6 +383,46 @@ mod tests {
         ] {
             let (resolved, whole) = references.resolve(text);
             assert_eq!((resolved.as_str(), whole), (expected, is_whole), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_strings_of_an_entry_are_not_searched_for_each_reference() {
+        let names: Vec<String> = (0..1000).map(|number| format!("a{number}")).collect();
+        let mut fields: Vec<_> = names.iter().map(|name| (name.as_str(), "x")).collect();
+        fields.extend([("Password", "s3cret"), ("Password", "second")]);
+        let file = file(&[("1", &fields)]);
+        let mut references = References::default();
+        let before = VISITED.get();
+        file.all("Entry").for_each(|entry| references.add(entry));
+        let id = HEXUPPER.encode(b"1111111111111111");
+        let text = format!("{{REF:P@I:{id}}}{{REF:N@I:{id}}}").repeat(100);
+        let (resolved, is_whole) = references.resolve(&text);
+        assert_eq!(
+            (resolved.as_str(), is_whole),
+            (&*"s3cret".repeat(100), true)
+        );
+        assert_eq!(VISITED.get() - before, fields.len());
+    }
+
+    #[test]
+    fn the_end_of_a_reference_is_searched_near_by() {
+        let title = "t".repeat(SOUGHT_LEN_MAX);
+        let file = file(&[("1", &[("Title", title.as_str()), ("Password", "s3cret")])]);
+        let mut references = References::default();
+        file.all("Entry").for_each(|entry| references.add(entry));
+        let mut resolve = |text: &str| references.resolve(text).0;
+        assert_eq!(resolve(&format!("{{REF:P@T:{title}}}")).as_str(), "s3cret");
+        // A longer one is text, in which another one may begin.
+        let text = format!("{{REF:P@T:x{title}}}{{REF:P@T:{title}}}");
+        assert_eq!(
+            resolve(&text).as_str(),
+            format!("{{REF:P@T:x{title}}}s3cret")
+        );
+        // To search the whole text for the end of each of these would take hours.
+        for begin in ["{REF:O@T:", "{REF:P@T:"] {
+            let text = format!("{}}}", begin.repeat(400_000));
+            assert!(resolve(&text).starts_with(begin));
         }
     }
 
