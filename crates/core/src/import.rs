@@ -65,10 +65,12 @@ pub fn problem_of(error: &ImportError, format: Format) -> Problem {
                 _ => "a vault file of this program or of Passmate 2 is imported as passmate2",
             },
         ),
-        ImportError::Damaged { .. } | ImportError::OpenQuote { .. } | ImportError::Container(_) => (
-            ProblemKind::Damaged,
-            "make the file anew with the program that wrote it; nothing was changed",
-        ),
+        ImportError::Damaged { .. } | ImportError::OpenQuote { .. } | ImportError::Container(_) => {
+            (
+                ProblemKind::Damaged,
+                "make the file anew with the program that wrote it; nothing was changed",
+            )
+        }
         _ => (ProblemKind::Damaged, other),
     };
     Problem::new(

@@ -226,8 +226,7 @@ pub(crate) async fn accept(listener: Listener, state: Arc<ServerState>) {
         tasks.spawn(async move {
             let _slot = slot;
             let mut stream = stream;
-            // The last bytes of an exchange are few, and the client waits for them.
-            let _ = stream.set_nodelay(true);
+            bound_kernel_memory(&stream, settings.limits.idle_timeout);
             let permit = match permit {
                 Some(permit) => Some(permit),
                 None => admit_proxied(&state, &settings, &mut stream, address).await,
@@ -245,6 +244,25 @@ pub(crate) async fn accept(listener: Listener, state: Arc<ServerState>) {
             }
         });
     }
+}
+
+/// The bytes that the system keeps for a client that does not read them.
+const SEND_BUFFER_LEN: usize = 256 << 10;
+
+/// Bounds what a connection costs in the memory of the system, which no budget of this program
+/// counts: how much is kept for a client that does not read, and for how long after it went away
+/// without a word. These are requests; a system that refuses one is no reason not to serve.
+fn bound_kernel_memory(stream: &TcpStream, idle: Duration) {
+    // The last bytes of an exchange are few, and the client waits for them.
+    let _ = stream.set_nodelay(true);
+    let _ = sockopt::set_socket_send_buffer_size(stream, SEND_BUFFER_LEN);
+    #[cfg(target_os = "linux")]
+    {
+        let millis = u32::try_from(idle.as_millis()).unwrap_or(u32::MAX);
+        let _ = sockopt::set_tcp_user_timeout(stream, millis);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = idle;
 }
 
 /// Admits a connection of this source, or counts that it is refused.

@@ -57,3 +57,24 @@ fn only_missing_ipv6_falls_back_to_ipv4() {
     assert!(!is_without_ipv6(&error(Errno::ADDRINUSE)));
     assert!(!is_without_ipv6(&error(Errno::ACCESS)));
 }
+
+#[tokio::test]
+async fn a_connection_takes_bounded_memory_of_the_system() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap());
+    let (accepted, client) = tokio::join!(listener.accept(), client);
+    let (stream, client) = (accepted.unwrap().0, client.unwrap());
+    bound_kernel_memory(&stream, Duration::from_secs(30));
+    assert!(stream.nodelay().unwrap());
+    #[cfg(target_os = "linux")]
+    assert_eq!(sockopt::tcp_user_timeout(&stream).unwrap(), 30_000);
+    // The system counts its own overhead too. The client does not read.
+    let mut sent = 0;
+    while let Ok(len) = stream.try_write(&[0; 64 << 10]) {
+        sent += len;
+        assert!(sent < 64 << 20, "it never fills up");
+    }
+    let buffered = sockopt::socket_send_buffer_size(&stream).unwrap();
+    assert!(buffered <= 2 * SEND_BUFFER_LEN, "{buffered}");
+    drop(client);
+}
