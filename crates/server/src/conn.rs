@@ -113,7 +113,11 @@ async fn converse<S>(
         visitor, fetched, ..
     } = exchange;
     drop(fetched);
-    let _permit = visitor.into_permit();
+    let permit = visitor.into_permit();
+    if matches!(outcome, Ok(Err(Cut::Ended(Ended::WrongHello)))) {
+        // Whoever speaks another protocol here is trying something.
+        permit.note_refusal(&limits.source, Instant::now().into_std());
+    }
     match outcome {
         Ok(Ok(proof)) => {
             let until =

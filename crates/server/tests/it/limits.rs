@@ -70,6 +70,25 @@ fn all_sources_together_have_a_limit_of_accounts() {
 }
 
 #[test]
+fn a_source_with_many_wrong_hellos_is_paused() {
+    let running = running(|_| {});
+    let certificate = running.dir.path().join("cert.pem");
+    let connect = || {
+        let tcp = connect_from([127, 0, 0, 4].into(), running.layout_1).ok()?;
+        Client::over(tcp, &certificate, 1, &TLS13).ok()
+    };
+    for _ in 0..31 {
+        let mut client = connect().unwrap();
+        client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert_eq!(client.end(), End::cut());
+    }
+    until("the source is paused", || connect().is_none());
+    let mut other = from(&running, 3);
+    other.send(&create(b"sealed"));
+    other.take(8);
+}
+
+#[test]
 fn a_source_with_many_refusals_is_paused() {
     let running = running(|_| {});
     let mut client = from(&running, 2);
