@@ -17,7 +17,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::Imported;
-use super::item::{Builder, Collector, seconds_of};
+use super::item::{Builder, Collector, Distinct, seconds_of};
 use super::members::text_from;
 use crate::crypto::{
     Argon2Cost, KdfError, Key, check_pbkdf2, decrypt_aes_cbc, derive_argon2, derive_pbkdf2,
@@ -282,7 +282,7 @@ fn read_entry(
     };
     // Bitwarden itself nests folders by the slashes in their names.
     let mut builder = collector.begin(source_id, folder.split('/'), &name)?;
-    let mut attached = attachments.remove(&id).unwrap_or_default();
+    let mut attached = Distinct::from(attachments.remove(&id).unwrap_or_default());
     if !entry.text("deletedDate").is_empty() {
         return builder.lose_all("it is in the trash");
     }
@@ -304,10 +304,7 @@ fn read_entry(
     let history = builder.take_objects(&mut entry, "passwordHistory")?;
     for file in builder.take_objects(&mut entry, "attachments")? {
         let mut file = file;
-        let name = file.text("fileName");
-        if !attached.contains(&name) {
-            attached.push(name);
-        }
+        attached.push(file.text("fileName"));
     }
     let created = seconds_of(&entry.text("creationDate"));
     entry.skip(SKIPPED);
@@ -329,7 +326,7 @@ fn read_entry(
         }
     }
     read_history(history, &hidden, created, &mut builder)?;
-    for name in attached {
+    for name in attached.into_texts() {
         builder.lose(format!("the attachment {name}"))?;
     }
     for name in in_folders {

@@ -369,6 +369,32 @@ impl Builder<'_> {
     }
 }
 
+/// Texts in their order. One that is there already is not added again.
+#[derive(Default)]
+pub(crate) struct Distinct {
+    texts: Vec<String>,
+    known: BTreeSet<String>,
+}
+
+impl From<Vec<String>> for Distinct {
+    fn from(texts: Vec<String>) -> Self {
+        let known = texts.iter().cloned().collect();
+        Self { texts, known }
+    }
+}
+
+impl Distinct {
+    pub(crate) fn push(&mut self, text: String) {
+        if self.known.insert(text.clone()) {
+            self.texts.push(text);
+        }
+    }
+
+    pub(crate) fn into_texts(self) -> Vec<String> {
+        self.texts
+    }
+}
+
 /// Makes a path of folders and a name. In each part, `/` becomes U+2215, control characters become
 /// blanks, and blanks at both ends are removed. Empty folders are skipped, and an empty name
 /// becomes `untitled`.
@@ -496,6 +522,19 @@ mod tests {
         check(&[], "and/or", "and\u{2215}or");
         check(&["", " ", "x/y"], " tab\tline\n", "x\u{2215}y/tab line");
         check(&["a"], "\0", "a/untitled");
+    }
+
+    #[test]
+    fn texts_are_found_again_without_a_look_at_each_of_them() {
+        let mut texts = Distinct::from(vec!["x".to_owned(), "x".to_owned()]);
+        // It would take hours to compare each text with all others.
+        for _ in 0..2 {
+            (0..400_000).for_each(|number| texts.push(format!("{number:06}")));
+        }
+        texts.push("x".to_owned());
+        let texts = texts.into_texts();
+        assert_eq!(texts.len(), 400_002);
+        assert_eq!(texts.first_chunk().unwrap(), &["x", "x", "000000"]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::Imported;
-use super::item::{Builder, Collector, words_of};
+use super::item::{Builder, Collector, Distinct, words_of};
 use super::members::text_from;
 use super::sections::{SectionField, add_fields};
 use crate::error::ImportError;
@@ -171,15 +171,13 @@ fn read_item(
 
 /// Newer exports have the addresses twice.
 fn read_urls(content: &mut Members, builder: &mut Builder<'_>) -> Result<(), ImportError> {
-    let mut urls = Builder::take_texts(content, "urls");
+    let mut urls = Distinct::from(Builder::take_texts(content, "urls"));
     for mut address in builder.take_objects(content, "autofillUrls")? {
-        let url = address.text("url");
-        if !urls.contains(&url) {
-            urls.push(url);
-        }
+        urls.push(address.text("url"));
     }
     let name = FieldRole::Url.name();
-    urls.into_iter().try_for_each(|url| builder.add(name, url))
+    let mut urls = urls.into_texts().into_iter();
+    urls.try_for_each(|url| builder.add(name, url))
 }
 
 /// Reads a list of fields, or of sections with lists of fields.
