@@ -56,17 +56,20 @@ impl Passkey {
             key,
             other: members,
         };
-        let required = [&passkey.credential_id, &passkey.rp_id, &passkey.key];
-        let is_whole = required.into_iter().all(|text| !text.is_empty());
-        is_whole.then_some(passkey)
+        passkey.is_whole().then_some(passkey)
     }
 
-    /// Whether its bytes are base64url, as the exchange format requires.
+    /// Whether it has an id, a site and a key, without which no program can use it.
+    pub(crate) fn is_whole(&self) -> bool {
+        let required = [&self.credential_id, &self.rp_id, &self.key];
+        required.into_iter().all(|text| !text.is_empty())
+    }
+
+    /// Whether it is whole, and its bytes are base64url, as the exchange format requires.
     pub(crate) fn is_exact(&self) -> bool {
         let bytes = [&self.credential_id, &self.user_handle, &self.key];
-        bytes
-            .into_iter()
-            .all(|text| BASE64URL_NOPAD.decode(text.as_bytes()).is_ok())
+        let mut bytes = bytes.into_iter();
+        self.is_whole() && bytes.all(|text| BASE64URL_NOPAD.decode(text.as_bytes()).is_ok())
     }
 
     /// Whether it counts its uses. A copy of such a passkey has the same counter, which sites may
@@ -152,6 +155,11 @@ mod tests {
             let mut members = passkey.clone().into_members();
             members.insert(required.to_owned(), Value::Null);
             assert!(Passkey::of_members(members).is_none(), "{required}");
+            let value = passkey.to_value();
+            let mut value: Map<_, _> = serde_json::from_str(&value).unwrap();
+            value.insert(required.to_owned(), Value::from(""));
+            let broken = Passkey::parse(&Value::from(value).to_string()).unwrap();
+            assert!(!broken.is_exact(), "{required}");
         }
         let mut members = passkey.into_members();
         members.insert("username".to_owned(), Value::from(7));

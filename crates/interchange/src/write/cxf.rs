@@ -520,6 +520,24 @@ mod tests {
     const HOSTILE: &str = "a\"b\\c\u{0}\u{1b}[2J\u{202e}\r\n\t😀 =1+1 é\u{301}&amp;";
     const PASSKEY: &str = r#"{"credentialId":"AAEC","rpId":"shop.example","username":"bob","userDisplayName":"Bob","userHandle":"_-8","key":"MIGHAgEA"}"#;
 
+    #[test]
+    fn a_passkey_without_an_id_a_site_or_a_key_is_a_custom_field() {
+        for part in ["AAEC", "shop.example", "MIGHAgEA"] {
+            let broken = PASSKEY.replace(part, "");
+            let mut vault = Vault::new();
+            vault.create_record("A".into(), "a", 1).unwrap();
+            let id = "A".into();
+            vault.set(&id, "passkey", broken.as_str(), 2).unwrap();
+            let mut notices = Notices::default();
+            let bytes = write(&vault, &mut notices);
+            let json: Value = serde_json::from_slice(&bytes).unwrap();
+            let credentials = json.pointer("/accounts/0/items/0/credentials").unwrap();
+            assert_eq!(credentials[0]["type"], "custom-fields", "{part}");
+            assert_eq!(credentials[0]["fields"][0]["value"], broken);
+            assert_eq!((credentials[1].is_null(), notices.warnings.len()), (true, 1));
+        }
+    }
+
     fn pem() -> String {
         crate::syntax::cxf::pem_of(&[7; 100])
     }
