@@ -375,7 +375,7 @@ pub(crate) fn read(bytes: &[u8], map: Option<&ColumnMap>) -> Result<Imported, Im
         Rows {
             columns: &columns,
             beyond: None,
-            program: Program::Other,
+            program: Program::Unknown,
             has_header,
         },
         &mut collector,
@@ -516,6 +516,23 @@ mod tests {
         assert_eq!(items.len(), 2);
         assert_eq!((items[0].path.as_str(), items[0].fields.len()), ("user", 2));
         assert_eq!(items[0].fields[0].name, "column 2");
+    }
+
+    #[test]
+    fn a_short_id_identifies_an_item_only_with_its_name() {
+        let id = |table: &str, map: Option<&str>| {
+            let map = map.map(|map| ColumnMap::parse(map).unwrap());
+            let imported = read(table.as_bytes(), map.as_ref()).unwrap();
+            imported.items[0].source_id.clone()
+        };
+        for (header, map) in [("uuid", None), ("guid", None), ("no", Some("id=no"))] {
+            let of = |row: &str| id(&format!("{header},name,user,password\n{row}\n"), map);
+            assert_ne!(of("1,a,u,p"), of("1,b,u,p"));
+            assert_ne!(of("1,a,u,p"), of("2,a,u,p"));
+            assert_eq!(of("1,a,u,p"), of("1,a,u,q"));
+            let long = "0123456789abcdef";
+            assert_eq!(of(&format!("{long},a,u,p")), long);
+        }
     }
 
     #[test]

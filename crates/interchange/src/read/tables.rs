@@ -41,6 +41,8 @@ pub(crate) enum Program {
     /// A row may be a folder.
     Nordpass,
     Other,
+    /// The ids may be numbers of rows, which other files have too.
+    Unknown,
 }
 
 /// What a column means.
@@ -407,6 +409,8 @@ const LASTPASS_NO_URL: &str = "http://sn";
 const FIREFOX_ACCOUNT: &str = "chrome://FirefoxAccounts";
 /// What LastPass writes for characters that mean something in HTML.
 const ENTITIES: &[&str] = &["&amp;", "&lt;", "&gt;", "&quot;", "&#39;", "&#039;"];
+/// The length of an id, in bytes, from which on no other file has it: that of a UUID in binary.
+const ID_LEN_MIN: usize = 16;
 /// How many lines a loss names.
 const LINES_SHOWN: usize = 20;
 
@@ -669,6 +673,9 @@ fn read_row(
     }
     let source_id = match cell(|column| matches!(column, Column::Id)) {
         "" => [folders.join("/").as_str(), name, url, user].join("\0"),
+        id if rows.program == Program::Unknown && id.len() < ID_LEN_MIN => {
+            [id, name, url, user].join("\0")
+        }
         id => id.to_owned(),
     };
     let mut builder = collector.begin(source_id, folders, name)?;

@@ -51,6 +51,19 @@ fn without_key(vault: &Vault) -> Vault {
 }
 
 #[test]
+fn a_number_in_two_tables_is_no_common_id() {
+    let mut vault = Vault::new();
+    for row in ["1,a,u,p", "1,b,u,p"] {
+        let table = format!("uuid,name,user,password\n{row}\n");
+        let format = Format::from_word("csv").unwrap();
+        let options = passmate_interchange::ReadOptions::default();
+        let imported = passmate_interchange::parse(format, table.as_bytes(), options).unwrap();
+        put(&imported, &mut vault, format, NOW);
+    }
+    assert_eq!(paths(&vault), ["a", "b"]);
+}
+
+#[test]
 fn two_vaults_get_different_ids_for_one_file() {
     let (one, other) = (vault_with(ROWS), vault_with(ROWS));
     assert_eq!(shown(&one), shown(&other));
