@@ -360,7 +360,8 @@ pub(crate) fn read(bytes: &[u8], map: Option<&ColumnMap>) -> Result<Imported, Im
     }
     let is_login =
         |column: &Option<Column<'_>>| matches!(column, Some(USER | PASSWORD | URL | NOTES | OTP));
-    if map.is_none() && !columns.iter().any(is_login) {
+    // Without a header, only the person can know.
+    if (map.is_none() || !has_header) && !columns.iter().any(is_login) {
         return Err(ImportError::UnknownColumns);
     }
     let fields = header.names().iter().map(|name| Column::Field(name));
@@ -532,6 +533,15 @@ mod tests {
             assert_eq!(of("1,a,u,p"), of("1,a,u,q"));
             let long = "0123456789abcdef";
             assert_eq!(of(&format!("{long},a,u,p")), long);
+        }
+    }
+
+    #[test]
+    fn a_table_without_names_needs_a_column_with_a_known_meaning() {
+        for map in ["", "name=1", "pin=1,folder=2", "password="] {
+            let map = ColumnMap::parse(map).unwrap().without_header();
+            let error = read(b"user,password\n", Some(&map)).unwrap_err();
+            assert_eq!(error, ImportError::UnknownColumns);
         }
     }
 
