@@ -281,10 +281,7 @@ impl Builder<'_> {
     }
 
     pub(crate) fn lose(&mut self, what: impl Into<String>) -> Result<(), ImportError> {
-        let loss = Loss {
-            path: self.item.path.clone(),
-            what: what.into(),
-        };
+        let loss = Loss::new(self.item.path.clone(), what);
         self.count_names(loss.path.len() + loss.what.len())?;
         self.losses.push(loss);
         Ok(())
@@ -433,12 +430,36 @@ pub(crate) fn clean(name: &str) -> String {
         .to_owned()
 }
 
-/// The host of an address, as the name of an item without a name.
+/// The host of an address with a scheme, as the name of an item without a name. As browsers do, it
+/// takes `\` for `/`.
 pub(crate) fn host_of(url: &str) -> Option<&str> {
-    let (_, rest) = url.split_once("://")?;
-    let host = rest.split(['/', '\\', '?', '#']).next()?;
-    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+    let is_slash = |byte: u8| matches!(byte, b'/' | b'\\');
+    let mut begins = url.as_bytes().windows(3);
+    let begin = begins.position(
+        |begin| matches!(begin, [b':', one, other] if is_slash(*one) && is_slash(*other)),
+    )?;
+    let host = bare_host_of(url.get(begin + 3..)?);
     (!host.is_empty()).then_some(host)
+}
+
+/// The host of an address without a scheme: what is before the path, without `user:password@`.
+pub(crate) fn bare_host_of(address: &str) -> &str {
+    let host = address.split(['/', '\\', '?', '#']).next();
+    let host = host.unwrap_or_default();
+    if let Some((_, host)) = host.rsplit_once('@') {
+        return host;
+    }
+    // A password may have a slash too. Then its begin stands where a port does.
+    match host.split_once(':') {
+        Some((user, port))
+            if !host.starts_with('[')
+                && address.contains('@')
+                && !port.bytes().all(|byte| byte.is_ascii_digit()) =>
+        {
+            user
+        }
+        _ => host,
+    }
 }
 
 /// Reads a time in the form of RFC 3339, as seconds since 1970.
@@ -544,6 +565,19 @@ mod tests {
             Some("example.org:8443")
         );
         assert_eq!(host_of("example.org"), None);
+        assert_eq!(host_of("bob:s3cret@example.org"), None);
+        for url in [
+            "https:\\\\example.org\\bob",
+            "https://bob:s3cret@example.org",
+            "https://bob:s3cret@example.org\\@x",
+            "https://example.org/@bob",
+        ] {
+            assert_eq!(host_of(url), Some("example.org"), "{url}");
+            let (_, bare) = url.split_at(8);
+            assert_eq!(bare_host_of(bare), "example.org", "{bare}");
+        }
+        assert_eq!(bare_host_of("bob:s3/cret@example.org"), "bob");
+        assert_eq!(host_of("https://[::1]:80/@bob"), Some("[::1]:80"));
         assert_eq!(host_of("android://"), None);
     }
 

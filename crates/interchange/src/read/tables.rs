@@ -10,7 +10,7 @@ use ::csv::StringRecord;
 use passmate_vault::login::FieldRole;
 use serde_json::Value;
 
-use super::item::{Builder, Collector, host_of, time_of};
+use super::item::{Builder, Collector, bare_host_of, host_of, time_of};
 use super::members::text_from;
 use super::{Format, Imported};
 use crate::error::ImportError;
@@ -650,7 +650,7 @@ fn read_row(
         cell(|column| matches!(column, Column::NameAndField(_))),
         host_of(url).unwrap_or_default(),
         // Some programs write the host alone.
-        url.split('/').next().unwrap_or_default(),
+        bare_host_of(url),
         user,
     ];
     let name = names.into_iter().find(|name| !name.is_empty());

@@ -259,14 +259,14 @@ impl<'a> Builder<'_, 'a> {
                     passkeys.push(passkey);
                     self.take_field(Some(&field));
                 }
-                None => warnings.push(Loss {
-                    path: self.entry.path(),
-                    what: format!(
+                None => warnings.push(Loss::new(
+                    self.entry.path(),
+                    format!(
                         "the passkey of {} is only kept in a field: Bitwarden uses no other keys \
                          than ECDSA on P-256",
                         self.entry.path()
                     ),
-                }),
+                )),
             }
         }
         passkeys

@@ -153,10 +153,7 @@ impl<'e, 'a> Item<'e, 'a> {
     }
 
     fn loss(&self, what: &str) -> Loss {
-        Loss {
-            path: self.entry.record.path.to_string_lossy().into_owned(),
-            what: what.to_owned(),
-        }
+        Loss::new(self.entry.path(), what)
     }
 
     fn lose(&mut self, what: &str) {
@@ -534,7 +531,10 @@ mod tests {
             let credentials = json.pointer("/accounts/0/items/0/credentials").unwrap();
             assert_eq!(credentials[0]["type"], "custom-fields", "{part}");
             assert_eq!(credentials[0]["fields"][0]["value"], broken);
-            assert_eq!((credentials[1].is_null(), notices.warnings.len()), (true, 1));
+            assert_eq!(
+                (credentials[1].is_null(), notices.warnings.len()),
+                (true, 1)
+            );
         }
     }
 

@@ -178,10 +178,10 @@ fn history_of(entry: &Entry<'_>, len_left: &mut usize, losses: &mut Vec<Loss>) -
     history.reverse();
     let skipped = times.len() - history.len();
     if skipped > 0 {
-        losses.push(Loss {
-            path: entry.path(),
-            what: format!("the oldest {skipped} earlier versions of {}", entry.path()),
-        });
+        losses.push(Loss::new(
+            entry.path(),
+            format!("the oldest {skipped} earlier versions of {}", entry.path()),
+        ));
     }
     history
 }

@@ -52,14 +52,14 @@ pub(super) fn check(item: &Value, path: &str, warnings: &mut Vec<Loss>) {
         let mut longest = 0;
         visit(item, pointer, &mut |text| longest = longest.max(text.len()));
         if encrypted_len(longest) > *limit {
-            warnings.push(Loss {
-                path: path.to_owned(),
-                what: format!(
+            warnings.push(Loss::new(
+                path,
+                format!(
                     "Bitwarden would refuse the file: in {path}, the {name} has {longest} bytes, \
                      and at most {} are allowed",
                     plain_len_max(*limit)
                 ),
-            });
+            ));
         }
     }
 }
