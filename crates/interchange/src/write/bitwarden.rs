@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 use super::{Entry, earlier_values, entries, value_of};
 use crate::loss::Loss;
 use crate::passkey::Passkey;
+use crate::read::item::time_of as seconds_from;
 
 /// The members of a card, and the names of the fields that they come from.
 const CARD: &[(&str, &[&str])] = &[
@@ -250,11 +251,10 @@ impl<'a> Builder<'_, 'a> {
             .filter_map(|field| Some((number_of(field)?, field.clone())))
             .collect();
         fields.sort_by_key(|(number, _)| *number);
-        let created = time_of(self.entry.times().0);
         let mut passkeys = Vec::new();
         for (_, field) in fields {
             let value = field.value.to_string_lossy();
-            match Passkey::parse(&value).and_then(|passkey| passkey_of(&passkey, &created)) {
+            match Passkey::parse(&value).and_then(|passkey| passkey_of(&passkey)) {
                 Some(passkey) => {
                     passkeys.push(passkey);
                     self.take_field(Some(&field));
@@ -317,7 +317,7 @@ impl<'a> Builder<'_, 'a> {
 }
 
 /// A passkey as Bitwarden writes it; `None` if it cannot use it.
-fn passkey_of(passkey: &Passkey, created: &Value) -> Option<Value> {
+fn passkey_of(passkey: &Passkey) -> Option<Value> {
     let id = BASE64URL_NOPAD
         .decode(passkey.credential_id.as_bytes())
         .ok()?;
@@ -327,6 +327,12 @@ fn passkey_of(passkey: &Passkey, created: &Value) -> Option<Value> {
         return None;
     }
     let mut members = passkey.other.clone();
+    if members
+        .get("creationDate")
+        .is_some_and(|date| !date.is_string())
+    {
+        members.remove("creationDate");
+    }
     for (member, value) in [
         ("keyType", json!("public-key")),
         ("keyAlgorithm", json!("ECDSA")),
@@ -334,7 +340,7 @@ fn passkey_of(passkey: &Passkey, created: &Value) -> Option<Value> {
         ("counter", json!("0")),
         ("rpName", json!(passkey.rp_id)),
         ("discoverable", json!("true")),
-        ("creationDate", created.clone()),
+        ("creationDate", created_of(passkey)),
     ] {
         members.entry(member).or_insert(value);
     }
@@ -349,6 +355,23 @@ fn passkey_of(passkey: &Passkey, created: &Value) -> Option<Value> {
         members.insert(member.to_owned(), value.into());
     }
     Some(members.into())
+}
+
+/// When a passkey was made, which Bitwarden requires. Without a time in the source it is always the
+/// same one, because a time of the record would seem to be that of the passkey.
+fn created_of(passkey: &Passkey) -> Value {
+    /// The members of other programs, in seconds or milliseconds since 1970 or as text.
+    const MEMBERS: [&str; 3] = ["createTime", "createdDate", "creationDate"];
+    let of_member = |name: &str| {
+        let seconds = match passkey.other.get(name)? {
+            Value::String(text) => seconds_from(text),
+            Value::Number(number) => seconds_from(&number.to_string()),
+            _ => None,
+        };
+        Some(time_of(seconds?)).filter(|time| !time.is_null())
+    };
+    let created = MEMBERS.into_iter().find_map(of_member);
+    created.unwrap_or_else(|| time_of(0))
 }
 
 /// A UUID if the id is as long, else base64url.
@@ -495,6 +518,43 @@ mod tests {
             let (item, _) = written(&[("otp", otp), ("user", "a")]);
             assert_eq!(item["login"]["totp"], Value::Null);
             assert_eq!(item["fields"][0]["value"], otp);
+        }
+    }
+
+    #[test]
+    fn a_passkey_has_the_time_of_its_source_or_always_the_same_one() {
+        let key = BASE64URL_NOPAD.encode(&P256);
+        for (member, time) in [
+            (json!({}), "1970-01-01T00:00:00.000Z"),
+            (
+                json!({ "createTime": 1_700_000_000 }),
+                "2023-11-14T22:13:20.000Z",
+            ),
+            (
+                json!({ "createdDate": 1_700_000_000_000_i64 }),
+                "2023-11-14T22:13:20.000Z",
+            ),
+            (
+                json!({ "createTime": "2023-11-14T22:13:20Z" }),
+                "2023-11-14T22:13:20.000Z",
+            ),
+            (
+                json!({ "createTime": u64::MAX }),
+                "1970-01-01T00:00:00.000Z",
+            ),
+            (json!({ "creationDate": "2020-01-01" }), "2020-01-01"),
+            (
+                json!({ "creationDate": 1_700_000_000 }),
+                "2023-11-14T22:13:20.000Z",
+            ),
+            (json!({ "creationDate": null }), "1970-01-01T00:00:00.000Z"),
+        ] {
+            let mut passkey = json!({ "credentialId": "AAAA", "rpId": "x", "key": key });
+            let members = passkey.as_object_mut().unwrap();
+            members.extend(member.as_object().unwrap().clone());
+            let (item, _) = written(&[("passkey", &passkey.to_string())]);
+            let created = &item["login"]["fido2Credentials"][0]["creationDate"];
+            assert_eq!(created, time, "{member}");
         }
     }
 
