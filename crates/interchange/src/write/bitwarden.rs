@@ -262,8 +262,8 @@ impl<'a> Builder<'_, 'a> {
                 None => warnings.push(Loss::new(
                     self.entry.path(),
                     format!(
-                        "the passkey of {} is only kept in a field: Bitwarden uses no other keys \
-                         than ECDSA on P-256",
+                        "the passkey of {} is only kept in a field: Bitwarden uses none without an \
+                         id and a site, and no other keys than ECDSA on P-256",
                         self.entry.path()
                     ),
                 )),
@@ -323,7 +323,7 @@ fn passkey_of(passkey: &Passkey) -> Option<Value> {
         .ok()?;
     let key = Zeroizing::new(BASE64URL_NOPAD.decode(passkey.key.as_bytes()).ok()?);
     let is_p256 = key.windows(P256.len()).any(|window| window == P256);
-    if !is_p256 {
+    if !is_p256 || !passkey.is_whole() {
         return None;
     }
     let mut members = passkey.other.clone();
@@ -555,6 +555,17 @@ mod tests {
             let (item, _) = written(&[("passkey", &passkey.to_string())]);
             let created = &item["login"]["fido2Credentials"][0]["creationDate"];
             assert_eq!(created, time, "{member}");
+        }
+    }
+
+    #[test]
+    fn a_passkey_without_an_id_or_a_site_is_kept_in_a_field() {
+        let key = BASE64URL_NOPAD.encode(&P256);
+        for (id, site) in [("", "x"), ("AAAA", "")] {
+            let passkey = json!({ "credentialId": id, "rpId": site, "key": key }).to_string();
+            let (item, warnings) = written(&[("passkey", &passkey)]);
+            assert_eq!(item["fields"][0]["value"], passkey);
+            assert_eq!((item["login"].is_null(), warnings.len()), (true, 1));
         }
     }
 
