@@ -237,10 +237,8 @@ impl Found {
     }
 
     fn lose(&mut self, name: &str, what: String) {
-        self.losses.push(Loss {
-            path: name.trim_end_matches('/').to_owned(),
-            what,
-        });
+        let loss = Loss::new(name.trim_end_matches('/'), what);
+        self.losses.push(loss);
     }
 }
 

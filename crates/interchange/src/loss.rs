@@ -12,7 +12,8 @@ pub struct Loss {
 impl Loss {
     /// A loss of an item. Control characters become blanks, because the names of a file may have
     /// some, and people see them on a terminal.
-    pub(crate) fn new(path: impl Into<String>, what: impl Into<String>) -> Self {
+    #[must_use]
+    pub fn new(path: impl Into<String>, what: impl Into<String>) -> Self {
         Self {
             path: without_controls(path.into()),
             what: without_controls(what.into()),
