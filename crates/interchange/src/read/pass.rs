@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use super::Imported;
 use super::item::{Builder, Collector};
+use crate::crypto::sha256;
 use crate::error::ImportError;
 use crate::syntax::yaml;
 
@@ -104,15 +105,41 @@ fn read_entry(text: &str, builder: &mut Builder<'_>) -> Result<(), ImportError> 
 #[derive(Default)]
 struct Fields {
     values: Vec<(String, Zeroizing<String>)>,
+    /// The roles and the hashes of the values. An entry may have millions of lines, and not each of
+    /// them is compared with all values.
+    roles: Vec<FieldRole>,
+    hashes: BTreeSet<[u8; 32]>,
     /// The names of the fields that are links to other values.
     links: Vec<String>,
     comments: usize,
 }
 
 impl Fields {
+    /// Adds a field, unless it has this value.
     fn push(&mut self, name: &str, value: &str) {
+        if !self.hashes.insert(hash_of(name, value)) {
+            return;
+        }
+        if let Some(role) = role_of(name)
+            && !self.roles.contains(&role)
+        {
+            self.roles.push(role);
+        }
         let value = Zeroizing::new(value.to_owned());
         self.values.push((name.to_owned(), value));
+    }
+
+    /// Appends a line to the last value. The next value is compared with what it is then.
+    fn continue_last(&mut self, line: &str, is_first: bool) -> bool {
+        let Some((name, value)) = self.values.last_mut() else {
+            return false;
+        };
+        if is_first {
+            self.hashes.remove(&hash_of(name, value));
+        }
+        value.push('\n');
+        value.push_str(line);
+        true
     }
 
     /// Adds a field under the name that its meaning has here, unless the field has this value.
@@ -139,18 +166,11 @@ impl Fields {
             _ if lower == "hotp" && is_otp_address(&value) => FieldRole::Otp.name(),
             _ => name,
         };
-        let is_new = |(other, old): &(String, Zeroizing<String>)| {
-            other != name || old.as_str() != value.as_str()
-        };
-        if self.values.iter().all(is_new) {
-            self.values.push((name.to_owned(), value));
-        }
+        self.push(name, &value);
     }
 
     fn has(&self, role: FieldRole) -> bool {
-        self.values
-            .iter()
-            .any(|(name, _)| role_of(name) == Some(role))
+        self.roles.contains(&role)
     }
 
     /// Reads `name: value` lines, notes, and YAML after a line `---`.
@@ -222,6 +242,7 @@ impl Fields {
     fn read_headers(&mut self, text: &str, notes: &mut String) {
         let mut rest = text;
         let mut is_yaml = false;
+        let mut is_continued = false;
         while !rest.is_empty() {
             let (line, after) = split_line(rest);
             rest = after;
@@ -229,13 +250,11 @@ impl Fields {
                 break;
             }
             // A line that begins with a blank continues the one before it.
-            if line.starts_with([' ', '\t'])
-                && let Some((_, value)) = self.values.last_mut()
-            {
-                value.push('\n');
-                value.push_str(line.trim());
+            if line.starts_with([' ', '\t']) && self.continue_last(line.trim(), !is_continued) {
+                is_continued = true;
                 continue;
             }
+            is_continued = false;
             match line.split_once(':') {
                 Some((name, _)) if name.eq_ignore_ascii_case("content-type") => {
                     is_yaml = line.to_lowercase().contains("yaml");
@@ -253,6 +272,10 @@ impl Fields {
             notes.push_str(rest);
         }
     }
+}
+
+fn hash_of(name: &str, value: &str) -> [u8; 32] {
+    sha256(&[name.as_bytes(), &[0], value.as_bytes()])
 }
 
 /// The first line without its end, and the rest.
@@ -294,6 +317,18 @@ fn split_block(text: &str) -> (&str, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_header_with_more_lines_is_another_value_than_its_first_line() {
+        let mut fields = Fields::default();
+        fields.read_headers("a: x\n y\na: x\na: x\n\n", &mut String::new());
+        let values: Vec<_> = fields
+            .values
+            .iter()
+            .map(|(_, value)| value.as_str())
+            .collect();
+        assert_eq!(values, ["x\ny", "x"]);
+    }
 
     fn entry(path: &str, content: &[u8]) -> PassEntry {
         PassEntry {
