@@ -289,10 +289,8 @@ fn update(
                 continue;
             }
             if may_be_purged(record, &field.name, item.modified) {
-                applied.losses.push(Loss {
-                    path: path.clone(),
-                    what: format!("the field {}, whose history was purged", field.name),
-                });
+                let what = format!("the field {}, whose history was purged", field.name);
+                applied.losses.push(Loss::new(path.clone(), what));
             } else if let Some(modified) = older_than(record, &field.name, item.modified) {
                 older.push(Earlier {
                     name: field.name.clone(),

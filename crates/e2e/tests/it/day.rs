@@ -70,7 +70,16 @@ fn no_device_loses_data_from_first_start_to_last_stop() {
     operator(&["cert", "new"]).ok();
     operator(&["backup", backup, "--with-key"]).ok();
     operator(&["verify", backup]).ok();
-    operator(&["check", "--registration", "invite"]).ok();
+    let checked = operator(&["check", "--registration", "invite"]);
+    let findings = checked
+        .out
+        .lines()
+        .filter(|line| line.starts_with("finding: "));
+    // The disk of the machine that runs the tests may be nearly full.
+    let others: Vec<&str> = findings
+        .filter(|finding| !finding.starts_with("finding: the disk has "))
+        .collect();
+    assert!(others.is_empty(), "{checked:?}");
     second.run_with(&["set", "mail", "password"], "noon").ok();
     second.run(&["sync"]).ok();
     third.run_with(&["set", "bank", "pin"], "1234").ok();
