@@ -9,7 +9,7 @@ use passmate_vault::record::{Change, FieldKey, Stamp, Value};
 use passmate_vault::{RecordId, Vault};
 use rand_core::UnwrapErr;
 
-use crate::{NOW, import_chrome, put, secret, shown};
+use crate::{NOW, import_chrome, paths, put, secret, shown};
 
 const ROWS: &str = "a,https://a,u,p1,\nb,https://b,u,p1,\n";
 fn key_record() -> RecordId {
@@ -33,14 +33,6 @@ fn ids(vault: &Vault) -> Vec<RecordId> {
     let view = vault.view();
     let ids = view.records().iter().map(|record| record.id.clone());
     ids.collect()
-}
-
-fn paths(vault: &Vault) -> Vec<String> {
-    let view = vault.view();
-    let paths = view.records().iter().map(|record| &record.path);
-    paths
-        .map(|path| path.to_string_lossy().into_owned())
-        .collect()
 }
 
 /// The vault on a device that got the records without the import key.

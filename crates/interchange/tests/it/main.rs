@@ -77,6 +77,15 @@ fn shown(vault: &Vault) -> String {
     text
 }
 
+/// The paths of the live records.
+fn paths(vault: &Vault) -> Vec<String> {
+    let view = vault.view();
+    let paths = view.records().iter().map(|record| &record.path);
+    paths
+        .map(|path| path.to_string_lossy().into_owned())
+        .collect()
+}
+
 #[track_caller]
 fn import(
     format: Format,

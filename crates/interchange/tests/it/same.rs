@@ -4,7 +4,7 @@ use passmate_interchange::{Format, Outcome, Same};
 use passmate_vault::Vault;
 use passmate_vault::record::Change;
 
-use crate::{NOW, import, import_chrome, put, shown};
+use crate::{NOW, import, import_chrome, paths, put, shown};
 
 const LASTPASS: &str = "url,username,password,totp,extra,name,grouping,fav\n";
 
@@ -12,14 +12,6 @@ const LASTPASS: &str = "url,username,password,totp,extra,name,grouping,fav\n";
 fn import_lastpass(rows: &str, vault: &mut Vault, now: i64) -> passmate_interchange::Applied {
     let table = format!("{LASTPASS}{rows}");
     import(Format::LastpassCsv, table.as_bytes(), None, vault, now)
-}
-
-fn paths(vault: &Vault) -> Vec<String> {
-    let view = vault.view();
-    let paths = view.records().iter().map(|record| &record.path);
-    paths
-        .map(|path| path.to_string_lossy().into_owned())
-        .collect()
 }
 
 #[test]
