@@ -10,12 +10,26 @@ use passmate_core::interchange::{
     Applied, ColumnUse, FILE_LEN_MAX, Format, Imported, Loss, Outcome, Same,
 };
 use passmate_core::problem::{Problem, ProblemKind};
-use serde_json::json;
+use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use crate::app::App;
 use crate::change::change_and;
 use crate::report::plain;
+
+/// What is lost, with the record that had it.
+pub(crate) fn loss_line(Loss { path, what }: &Loss) -> String {
+    if path.is_empty() {
+        what.clone()
+    } else {
+        format!("{path}: {what}")
+    }
+}
+
+/// The same as JSON.
+pub(crate) fn loss_object(Loss { path, what }: &Loss) -> Value {
+    json!({ "path": path, "what": what })
+}
 
 /// What is told of an import, besides what became of the records.
 pub(crate) struct Report {
@@ -166,10 +180,7 @@ fn tell(app: &App, report: &Report, dry_run: bool, applied: &Applied) -> Result<
             .iter()
             .map(|(from, to)| json!({ "from": from, "to": to }))
             .collect();
-        let losses: Vec<_> = losses
-            .iter()
-            .map(|Loss { path, what }| json!({ "path": path, "what": what }))
-            .collect();
+        let losses: Vec<_> = losses.into_iter().map(loss_object).collect();
         return app.out.object(json!({
             "format": report.format.word(),
             "dry_run": dry_run,
@@ -220,13 +231,8 @@ fn tell(app: &App, report: &Report, dry_run: bool, applied: &Applied) -> Result<
             app.out.line(&format!("{is}{gets}"))?;
         }
     }
-    for Loss { path, what } in &losses {
-        let whose = if path.is_empty() {
-            String::new()
-        } else {
-            format!("{path}: ")
-        };
-        app.out.warn(&format!("not imported: {whose}{what}"));
+    for loss in losses.iter().copied() {
+        app.out.warn(&format!("not imported: {}", loss_line(loss)));
     }
     let did = if dry_run { "would import" } else { "imported" };
     let mut parts = vec![

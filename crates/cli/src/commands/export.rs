@@ -7,6 +7,7 @@ use passmate_core::problem::{Problem, ProblemKind};
 use serde_json::json;
 
 use crate::app::App;
+use crate::importing::{loss_line, loss_object};
 use crate::report::plain;
 
 /// Export all records for another program, or as a copy
@@ -82,13 +83,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     }
     let exported = plain(vault.export(form))?;
     for loss in exported.losses.iter().chain(&exported.warnings) {
-        let Loss { path, what } = loss;
-        let whose = if path.is_empty() {
-            String::new()
-        } else {
-            format!("{path}: ")
-        };
-        app.out.warn(&format!("{whose}{what}"));
+        app.out.warn(&loss_line(loss));
     }
     let Some(file) = file else {
         return write_out(&exported.bytes);
@@ -96,9 +91,13 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     write_new(file, &exported.bytes)?;
     let records = exported.records;
     if app.out.json {
-        return app
-            .out
-            .object(json!({ "file": file.to_string_lossy(), "records": records }));
+        let objects = |losses: &[Loss]| losses.iter().map(loss_object).collect::<Vec<_>>();
+        return app.out.object(json!({
+            "file": file.to_string_lossy(),
+            "records": records,
+            "losses": objects(&exported.losses),
+            "warnings": objects(&exported.warnings),
+        }));
     }
     app.out
         .note(&format!("{records} records are in {}", file.display()));
