@@ -6,6 +6,7 @@ mod day;
 mod devices;
 mod editors;
 mod exports;
+mod history;
 mod independent_client;
 mod kill;
 mod mistakes;
