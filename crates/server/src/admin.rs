@@ -57,7 +57,7 @@ impl From<StoreError> for Failure {
                 Code::Damaged
             }
             StoreError::Open { .. } | StoreError::Engine(EngineError::Full) => Code::File,
-            StoreError::Engine(EngineError::Failed(_))
+            StoreError::Engine(EngineError::Failed(_) | EngineError::Moved(_))
             | StoreError::Closed
             | StoreError::WriterEnded
             | StoreError::ReadAborted => Code::Other,

@@ -254,7 +254,8 @@ fn reload(server: &Server, sources: &Sources) {
 /// Ends the process: the state of the disk is unknown, so nothing more may be confirmed. The next
 /// start finds out what the disk holds.
 fn exit_at_once(error: &StoreError) {
-    tracing::error!(%error, "the store failed at a commit; exiting, so that nothing false is \
+    let hint = error.hint();
+    tracing::error!(%error, hint, "the store failed at a commit; exiting, so that nothing false is \
         confirmed");
     std::process::exit(i32::from(Code::Other as u8));
 }

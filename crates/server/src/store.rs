@@ -10,7 +10,8 @@
 //!    nothing.
 //!  - **A failure says what it left behind.** After [`EngineError::Full`],
 //!    [`EngineError::Busy`] and [`EngineError::Damaged`], nothing of the batch took place. After
-//!    [`EngineError::Failed`] the state of the disk is unknown, and the process must end.
+//!    [`EngineError::Failed`] the state of the disk is unknown; after it and
+//!    [`EngineError::Moved`] the process must end.
 //!  - **Damage refuses itself.** A row that cannot be read fails the changes that need it, and no
 //!    others.
 //!  - **No clock, no randomness.** Both are arguments, so that a simulation can run an engine

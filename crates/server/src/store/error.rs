@@ -18,6 +18,17 @@ pub enum EngineError {
     /// what took place.
     #[error("the store failed: {0}")]
     Failed(String),
+    /// The path of the store names another file, or none: nobody would find what is stored.
+    #[error("{} was moved, deleted or replaced while the server used it", .0.display())]
+    Moved(PathBuf),
+}
+
+impl EngineError {
+    /// Whether nothing more may be confirmed, so that the process must end.
+    #[must_use]
+    pub const fn is_fatal(&self) -> bool {
+        matches!(self, Self::Failed(_) | Self::Moved(_))
+    }
 }
 
 /// Why a store cannot be opened, or could not do what it was asked.
@@ -91,6 +102,10 @@ impl StoreError {
             Self::Engine(EngineError::Failed(_)) | Self::WriterEnded | Self::ReadAborted => {
                 "look at the system's log (`journalctl -k`) and the disk (`smartctl -a`), then start \
                  the server again"
+            }
+            Self::Engine(EngineError::Moved(_)) => {
+                "put the data dir back where it was, or give its new place with --data-dir; then \
+                 start the server again"
             }
             Self::Closed => "start the server again",
         }

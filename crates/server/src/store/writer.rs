@@ -202,7 +202,7 @@ impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
             return Err(EngineError::Failed("an earlier commit failed".to_owned()));
         }
         let error = match self.engine.commit(changes) {
-            Err(error @ EngineError::Failed(_)) => error,
+            Err(error) if error.is_fatal() => error,
             Ok(outcomes) if !are_answers(&outcomes, changes) => {
                 EngineError::Failed("the outcomes do not match the changes".to_owned())
             }

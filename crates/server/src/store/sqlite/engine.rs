@@ -80,10 +80,10 @@ impl Sqlite {
     fn check_place(&self) -> Result<(), EngineError> {
         match FileId::of(&self.path) {
             Ok(file) if file == self.file => Ok(()),
-            _ => Err(EngineError::Failed(format!(
-                "{} was moved, deleted or replaced while the server used it",
-                self.path.display()
-            ))),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(EngineError::Failed(
+                format!("cannot look at {}: {error}", self.path.display()),
+            )),
+            _ => Err(EngineError::Moved(self.path.clone())),
         }
     }
 

@@ -7,6 +7,9 @@ use rustix::io::Errno;
 
 use crate::store::EngineError;
 
+/// What a disk that fails is called, whatever SQLite takes it for.
+const IO_ERROR: &str = "the disk reports an I/O error";
+
 /// Classifies an error of SQLite. Call it at once, on the thread that got the error: it looks at
 /// that thread's last system error.
 pub(super) fn fault(error: rusqlite::Error) -> EngineError {
@@ -23,7 +26,7 @@ pub(super) fn fault(error: rusqlite::Error) -> EngineError {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
             if Errno::from_io_error(&last) == Some(Errno::IO) =>
         {
-            EngineError::Failed(format!("the disk reports an I/O error ({error})"))
+            EngineError::Failed(IO_ERROR.to_owned())
         }
         _ if is_of_content => EngineError::Damaged(error.to_string()),
         _ if is_disk_full(&error, &last) => EngineError::Full,
@@ -60,6 +63,10 @@ pub(super) fn is_disk_full(error: &rusqlite::Error, last: &io::Error) -> bool {
 /// SQLite's message with the extended code, which tells a failed flush from a failed write.
 fn describe(error: &rusqlite::Error) -> String {
     match error.sqlite_error() {
+        Some(ffi::Error {
+            code: ErrorCode::SystemIoFailure,
+            extended_code,
+        }) => format!("{IO_ERROR} (SQLite code {extended_code})"),
         Some(ffi::Error { extended_code, .. }) => format!("{error} (SQLite code {extended_code})"),
         None => error.to_string(),
     }

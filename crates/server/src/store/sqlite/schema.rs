@@ -40,7 +40,11 @@ pub(super) fn check_is_ours(connection: &Connection, path: &Path) -> Result<i64,
                 EngineError::Damaged(format!("{}: {cause}", path.display())).into()
             }
             EngineError::Busy => EngineError::Busy.into(),
-            EngineError::Full | EngineError::Failed(_) => StoreError::Open {
+            EngineError::Failed(cause) => StoreError::Open {
+                path: path.to_owned(),
+                cause,
+            },
+            EngineError::Full | EngineError::Moved(_) => StoreError::Open {
                 path: path.to_owned(),
                 cause,
             },

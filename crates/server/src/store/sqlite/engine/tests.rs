@@ -143,7 +143,7 @@ fn nothing_is_confirmed_into_a_file_that_was_moved_or_replaced() {
     std::fs::rename(path(&dir), &away).unwrap();
     let is_failed = |engine: &mut Sqlite, number| {
         let committed = engine.commit(&[create(number, 10)]);
-        matches!(committed, Err(EngineError::Failed(cause)) if cause.contains("moved"))
+        matches!(committed, Err(EngineError::Moved(_)))
     };
     assert!(is_failed(&mut engine, 2));
     std::fs::copy(&away, path(&dir)).unwrap();
