@@ -10,6 +10,7 @@ mod check;
 mod damage;
 mod deadlines;
 mod exchange;
+mod forgetful_disk;
 mod limits;
 mod load;
 mod process;

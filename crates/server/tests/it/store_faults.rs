@@ -106,12 +106,12 @@ fn store_thread(program: &Program) -> OsString {
 
 /// Does an exchange; `None` if it did not get to its end. The client of the test kit panics when
 /// the server ends within the exchange.
-fn attempt<T>(exchange: impl FnOnce() -> T) -> Option<T> {
+pub(crate) fn attempt<T>(exchange: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(exchange)).ok()
 }
 
 /// Replaces a btoken; false if that was not confirmed.
-fn replace(program: &Program, account: [u8; 8], btoken: &[u8]) -> bool {
+pub(crate) fn replace(program: &Program, account: [u8; 8], btoken: &[u8]) -> bool {
     let exchange = || {
         let mut client = program.connect();
         client.greet();
