@@ -149,7 +149,7 @@ async fn shake_hands<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let accept = TlsAcceptor::from(Arc::clone(&settings.tls)).accept(io);
+    let accept = TlsAcceptor::from(Arc::clone(&settings.certificate.tls)).accept(io);
     let accepted = tokio::select! {
         accepted = timeout_at(until, accept) => accepted,
         () = stop.cancelled() => return Err(Ended::Stopping),

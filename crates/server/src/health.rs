@@ -9,6 +9,9 @@ use crate::files::Disk;
 
 /// A certificate should be renewed this many days before it expires.
 pub(crate) const CERTIFICATE_DAYS_MIN: i64 = 14;
+/// Another key of the certificate is shown for this many days. A device that was off for longer
+/// still has the old pin, but by then the operator knows.
+pub(crate) const KEY_CHANGE_DAYS_MAX: i64 = 14;
 /// A store that holds less than this share of the accounts of the newest backup has lost some.
 const ACCOUNTS_LEFT_PERCENT_MIN: u64 = 50;
 /// A backup is old after this many days.
@@ -54,6 +57,8 @@ pub(crate) struct Facts {
     /// The time at which this is looked at. All times are in seconds since 1970.
     pub(crate) now: i64,
     pub(crate) certificate_not_after: Option<i64>,
+    /// When another key replaced the one that devices have pinned.
+    pub(crate) key_changed_at: Option<i64>,
     pub(crate) backup: Option<LastBackup>,
     pub(crate) disk: Option<Disk>,
     /// Btokens that did not match their stored hash.
@@ -93,6 +98,9 @@ pub(crate) enum Finding {
         at: i64,
         left: i64,
     },
+    KeyChanged {
+        at: i64,
+    },
     NoBackup,
     BackupOld {
         made_at: i64,
@@ -130,6 +138,11 @@ pub(crate) fn findings(facts: &Facts) -> Vec<Finding> {
         } else if left < CERTIFICATE_DAYS_MIN * DAY {
             findings.push(Finding::CertificateExpires { at, left });
         }
+    }
+    if let Some(at) = facts.key_changed_at
+        && facts.now - at < KEY_CHANGE_DAYS_MAX * DAY
+    {
+        findings.push(Finding::KeyChanged { at });
     }
     match facts.backup {
         Some(LastBackup::NoneKnown) => findings.push(Finding::NoBackup),
@@ -189,6 +202,12 @@ impl fmt::Display for Finding {
                 let (left, at) = (show_duration(*left), utc(*at));
                 write!(f, "the certificate expires in {left}, on {at}")
             }
+            Self::KeyChanged { at } => write!(
+                f,
+                "the certificate has another key since {}: devices that pinned the earlier one \
+                 refuse this server",
+                utc(*at)
+            ),
             Self::NoBackup => f.write_str("no backup is known"),
             Self::BackupOld { made_at, age } => {
                 let (age, made_at) = (show_duration(*age), utc(*made_at));
@@ -231,6 +250,10 @@ impl Finding {
         match self {
             Self::CertificateExpired | Self::CertificateExpires { .. } => {
                 "renew it; with the same key (certbot --reuse-key) pinned devices notice nothing"
+            }
+            Self::KeyChanged { .. } => {
+                "bring the earlier key back, or send the new pin (`passmate-server cert show`) to \
+                 your users, who run `passmate sync trust PIN`"
             }
             Self::NoBackup => {
                 "run `passmate-server backup FILE --keep 14` every night; see deploy/passmate-server-backup.timer"

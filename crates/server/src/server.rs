@@ -30,7 +30,7 @@ use crate::observe::{self, AdminListener};
 use crate::service::Service;
 use crate::state::{ListenerSettings, ServerState};
 use crate::store::StoreError;
-use crate::tls::{self, Identity, OWN_KEY, Pin, TlsError, Warning};
+use crate::tls::{self, Identity, OWN_KEY, Pin, ServedCertificate, TlsError, Warning};
 use follow_certificate::{files_of, follow_certificate, stamp};
 
 /// How long admitted connections may take to begin an exchange when the server stops.
@@ -148,8 +148,9 @@ impl Server {
 
         let folder = config.store.folder();
         let service = Service::new(store, folder, &config.limits, config.registration);
+        let served_certificate = ServedCertificate::serve(&identity, config.notes_folder());
         let state = Arc::new(ServerState {
-            settings: ArcSwap::from_pointee(settings(&config, &identity)),
+            settings: ArcSwap::from_pointee(settings(&config, served_certificate)),
             certificate: ArcSwap::from_pointee(config.certificate.clone()),
             service,
             metrics: Metrics::new(),
@@ -187,6 +188,7 @@ impl Server {
         state.tasks.spawn(follow_certificate(
             Arc::clone(&state),
             config.data_dir.clone(),
+            config.notes_folder().to_owned(),
             served,
         ));
         let setup_command = setup_line::setup_command(&listening, &identity).await;
@@ -244,6 +246,7 @@ impl Server {
     /// The new certificate cannot be used. Nothing changes then.
     pub fn reload(&self, config: &Config) -> Result<Reloaded, TlsError> {
         let identity = Identity::load(config.certificate.as_ref(), &self.config.data_dir)?;
+        let certificate = ServedCertificate::serve(&identity, self.config.notes_folder());
         self.state
             .service
             .set_limits(&config.limits, config.registration);
@@ -252,7 +255,7 @@ impl Server {
             .store(Arc::new(config.certificate.clone()));
         self.state
             .settings
-            .store(Arc::new(settings(config, &identity)));
+            .store(Arc::new(settings(config, certificate)));
         Ok(Reloaded {
             pin: identity.pin,
             warnings: identity.warnings,
@@ -324,7 +327,7 @@ fn open_admin(address: &AdminAddress) -> Result<(AdminAddress, AdminListener), S
     }
 }
 
-fn settings(config: &Config, identity: &Identity) -> ListenerSettings {
+fn settings(config: &Config, certificate: ServedCertificate) -> ListenerSettings {
     let banner = config.banner.clone().unwrap_or_else(|| {
         let program = concat!("passmate-server ", env!("CARGO_PKG_VERSION"));
         default_banner(program, config.limits.btoken_len_max)
@@ -332,11 +335,10 @@ fn settings(config: &Config, identity: &Identity) -> ListenerSettings {
             .into()
     });
     ListenerSettings {
-        tls: Arc::clone(&identity.config),
+        certificate,
         banner,
         limits: config.limits.clone(),
         proxy_from: config.proxy_from.clone(),
-        certificate_not_after: Some(identity.not_after),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::limits::rate::RateLimiter;
 use crate::observe::log::LogThrottle;
 use crate::observe::metrics::Metrics;
 use crate::service::Service;
-use crate::tls::Identity;
+use crate::tls::ServedCertificate;
 
 /// The state of a running server.
 #[derive(Debug)]
@@ -50,21 +50,18 @@ impl ServerState {
 /// The settings of a connection. A reload makes new settings, for new connections.
 #[derive(Debug)]
 pub(crate) struct ListenerSettings {
-    pub(crate) tls: Arc<rustls::ServerConfig>,
+    pub(crate) certificate: ServedCertificate,
     pub(crate) banner: Arc<[u8]>,
     pub(crate) limits: Limits,
     /// Connections from here begin with a PROXY protocol header.
     pub(crate) proxy_from: Vec<IpNet>,
-    /// When the certificate expires, in seconds since 1970.
-    pub(crate) certificate_not_after: Option<i64>,
 }
 
 impl ListenerSettings {
     /// The same settings with another certificate.
-    pub(crate) fn with_identity(&self, identity: &Identity) -> Self {
+    pub(crate) fn with_certificate(&self, certificate: ServedCertificate) -> Self {
         Self {
-            tls: Arc::clone(&identity.config),
-            certificate_not_after: Some(identity.not_after),
+            certificate,
             banner: Arc::clone(&self.banner),
             limits: self.limits.clone(),
             proxy_from: self.proxy_from.clone(),

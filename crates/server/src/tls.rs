@@ -9,6 +9,7 @@ mod chain;
 mod error;
 mod identity;
 mod own;
+mod served;
 
 pub(crate) use chain::{Chain, look_at_chain};
 pub use error::{CertificateFault, KeyFault, TlsError};
@@ -18,6 +19,7 @@ pub(crate) use own::{
     OWN_CERTIFICATE, OWN_KEY, host_name, make_data_dir, make_next, next_identity, renew,
     switch_to_next,
 };
+pub(crate) use served::{ServedCertificate, expect_key, key_changed_at};
 
 #[cfg(test)]
 mod tests;

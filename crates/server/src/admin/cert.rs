@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{App, Failure};
 use crate::clock::{now, utc};
 use crate::exit::Code;
-use crate::tls::{Identity, TlsError, next_identity, renew, switch_to_next};
+use crate::tls::{Identity, TlsError, expect_key, next_identity, renew, switch_to_next};
 
 /// Show the certificate, or make a new one
 #[derive(Debug, clap::Subcommand)]
@@ -159,6 +159,8 @@ fn switch(app: &App) -> Result<(), Failure> {
     let served = switch_to_next(&app.config.data_dir)?;
     // A backup with the key holds the earlier key.
     crate::backup::forget_key_copy(app.config.notes_folder());
+    // A failure only makes the server warn of a change that was meant.
+    let _ = expect_key(app.config.notes_folder(), served.pin);
     let text = format!(
         "the server uses the new key from now on: pin {}\nkeep a copy of it: passmate-server \
          backup FILE --with-key\n",

@@ -18,7 +18,9 @@ use crate::exit::Code;
 use crate::files::disk_of;
 use crate::health::{self, Connections, Facts};
 use crate::store::StoreError;
-use crate::tls::{Chain, Identity, OWN_CERTIFICATE, OWN_KEY, TlsError, Warning, look_at_chain};
+use crate::tls::{
+    Chain, Identity, OWN_CERTIFICATE, OWN_KEY, TlsError, Warning, key_changed_at, look_at_chain,
+};
 
 /// Find what needs attention: certificate, key, store, disk, limits, clock, registration, backups
 ///
@@ -95,6 +97,8 @@ fn facts(config: &Config, identity: Option<&Identity>, newest_change: Option<i64
     Facts {
         now: now(),
         certificate_not_after: identity.map(|identity| identity.not_after),
+        key_changed_at: identity
+            .and_then(|identity| key_changed_at(config.notes_folder(), identity.pin)),
         backup: has_store.then(|| last_backup(config.notes_folder()).into()),
         disk: folder.and_then(|folder| disk_of(folder).ok()),
         newest_change,

@@ -12,7 +12,7 @@ use crate::limits::rate::RateLimiter;
 use crate::observe::metrics::Metrics;
 use crate::service::Service;
 use crate::store::StoreUrl;
-use crate::tls::Identity;
+use crate::tls::{Identity, ServedCertificate};
 
 /// A connection that accepts everything but an alert: in TLS 1.2, a `close_notify` is one.
 struct DeafToTheEnd<S>(S);
@@ -69,11 +69,10 @@ async fn an_unread_confirmation_ends_soon_after_the_session() {
         .unwrap();
     let service = Service::new(store, Some(dir.path()), &limits, Registration::Open);
     let settings = ListenerSettings {
-        tls: identity.config,
+        certificate: ServedCertificate::serve(&identity, dir.path()),
         banner: b"banner".as_slice().into(),
         limits,
         proxy_from: Vec::new(),
-        certificate_not_after: None,
     };
 
     let (ours, theirs) = tokio::io::duplex(64 << 10);

@@ -39,6 +39,17 @@ fn a_certificate_is_found_two_weeks_before_its_end() {
 }
 
 #[test]
+fn another_key_is_found_for_two_weeks() {
+    let changed = |age: i64| Facts {
+        key_changed_at: Some(NOW - age),
+        ..facts()
+    };
+    check(&changed(0), &["another key since"]);
+    check(&changed(14 * DAY - 1), &["another key since"]);
+    check(&changed(14 * DAY), &[]);
+}
+
+#[test]
 fn a_backup_is_old_after_two_days() {
     let backup = |made_at: Option<i64>| Facts {
         backup: Some(made_at.into()),

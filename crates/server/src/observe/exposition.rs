@@ -195,6 +195,14 @@ pub(crate) fn write(counts: &Counts, gauges: &Gauges) -> String {
             until,
         );
     }
+    if let Some(at) = gauges.key_changed_at {
+        page.one(
+            "passmate_certificate_key_changed_time_seconds",
+            "gauge",
+            "When another key replaced the one that devices have pinned, in seconds since 1970.",
+            at,
+        );
+    }
     page.0
 }
 

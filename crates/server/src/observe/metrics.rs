@@ -120,6 +120,8 @@ pub(crate) struct Gauges {
     pub(crate) btoken_memory: u64,
     pub(crate) btoken_memory_max: u64,
     pub(crate) certificate_not_after: Option<i64>,
+    /// When another key replaced the one that devices have pinned.
+    pub(crate) key_changed_at: Option<i64>,
     pub(crate) commits: Commits,
 }
 

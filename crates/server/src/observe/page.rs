@@ -67,6 +67,7 @@ fn facts(counts: &Counts, gauges: &Gauges, at: i64) -> Facts {
     Facts {
         now: at,
         certificate_not_after: gauges.certificate_not_after,
+        key_changed_at: gauges.key_changed_at,
         backup: counts.sample.map(|sample| sample.last_backup.into()),
         disk: counts.sample.map(|sample| sample.disk),
         damaged: gauges.commits.damaged,

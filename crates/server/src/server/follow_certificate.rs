@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::config::CertificateFiles;
 use crate::state::ServerState;
-use crate::tls::{self, Identity};
+use crate::tls::{self, Identity, ServedCertificate};
 
 /// Between two looks at the files.
 const LOOK_PAUSE: Duration = Duration::from_secs(2);
@@ -35,6 +35,7 @@ pub(super) fn stamp(files: &CertificateFiles) -> Stamp {
 pub(super) async fn follow_certificate(
     state: Arc<ServerState>,
     data_dir: PathBuf,
+    notes: PathBuf,
     mut served: Stamp,
 ) {
     let look = || {
@@ -61,7 +62,8 @@ pub(super) async fn follow_certificate(
                 .await;
         match loaded {
             Ok(Ok(identity)) => {
-                let settings = state.settings.load_full().with_identity(&identity);
+                let served = ServedCertificate::serve(&identity, &notes);
+                let settings = state.settings.load_full().with_certificate(served);
                 state.settings.store(Arc::new(settings));
                 tracing::info!(pin = %identity.pin, "the certificate has changed; new connections \
                     use it");

@@ -17,7 +17,8 @@ impl LiveServer for ServerState {
             open_max: self.connections_max(&settings) as u64,
             btoken_memory: self.service.memory().leased(),
             btoken_memory_max: settings.limits.memory_max,
-            certificate_not_after: settings.certificate_not_after,
+            certificate_not_after: Some(settings.certificate.not_after),
+            key_changed_at: settings.certificate.key_changed_at,
             commits: self.service.commits(),
         }
     }

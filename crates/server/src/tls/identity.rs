@@ -34,6 +34,13 @@ impl Pin {
     pub fn words(&self) -> String {
         pin_words(&self.0, Wordlist::EffLong.get_list())
     }
+
+    /// The pin that is shown as this text.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let digits = text.strip_prefix("sha256:")?;
+        let bytes = HEXLOWER.decode(digits.as_bytes()).ok()?;
+        bytes.try_into().ok().map(Self)
+    }
 }
 
 impl fmt::Display for Pin {

@@ -1,6 +1,8 @@
 //! Certificates that are renewed while the server runs, and keys that are announced first.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -84,6 +86,81 @@ fn a_renewed_certificate_is_loaded_without_a_signal() {
         "{log}"
     );
     assert!(log.contains("new connections use it"), "{log}");
+}
+
+/// Replaces the pair in a data dir, the key first.
+fn put_pair(data_dir: &Path, (certificate, key): &(Vec<u8>, Vec<u8>)) {
+    for (name, content) in [("key.pem", key), ("cert.pem", certificate)] {
+        let new = data_dir.join(format!("new-{name}"));
+        fs::write(&new, content).unwrap();
+        fs::rename(new, data_dir.join(name)).unwrap();
+    }
+}
+
+fn pair_in(data_dir: &Path) -> (Vec<u8>, Vec<u8>) {
+    let read = |name: &str| fs::read(data_dir.join(name)).unwrap();
+    (read("cert.pem"), read("key.pem"))
+}
+
+#[test]
+fn a_renewal_with_another_key_is_a_warning() {
+    const WARNING: &str = "the certificate has another key";
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    drop(start(other.path(), &[]));
+    let admin = dir.path().join("admin.sock");
+    let options = ["--admin-listen", &format!("unix:{}", admin.display())];
+    let finds = || {
+        let output = operate(dir.path(), &["check"]);
+        String::from_utf8_lossy(&output.stdout).contains(WARNING)
+    };
+    let counts = || {
+        let mut stream = UnixStream::connect(&admin).unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+        let mut page = String::new();
+        stream.read_to_string(&mut page).unwrap();
+        page.contains("\npassmate_certificate_key_changed_time_seconds ")
+    };
+    let program = start(dir.path(), &options);
+    let (first, second) = (pair_in(dir.path()), pair_in(other.path()));
+    ok(operate(dir.path(), &["cert", "new"]));
+    program.wait_for_log("new connections use it");
+    assert!(!finds() && !counts());
+    assert!(!program.log().contains(WARNING), "the key is the same");
+
+    let program = start(dir.path(), &options);
+    put_pair(dir.path(), &second);
+    program.wait_for_log(WARNING);
+    assert!(finds() && counts());
+    let earlier = pin_in(&program.greeting, "pin ");
+    let log = program.log();
+    let warning = log.lines().find(|line| line.contains(WARNING)).unwrap();
+    assert!(warning.contains("WARN") && warning.contains(&format!("earlier={earlier}")));
+
+    // A restart knows which key was served before, and complains once about a change.
+    let program = start(dir.path(), &options);
+    assert!(finds() && counts());
+    assert!(!program.log().contains(WARNING));
+    put_pair(dir.path(), &first);
+    let program = start(dir.path(), &options);
+    assert!(!finds() && !counts());
+    assert!(!program.log().contains(WARNING), "the earlier key is back");
+    put_pair(dir.path(), &second);
+    assert!(
+        finds(),
+        "check looks at the pair that the next start serves"
+    );
+    let program = start(dir.path(), &options);
+    program.wait_for_log(WARNING);
+    drop(program);
+    put_pair(dir.path(), &first);
+
+    // An announced key is expected.
+    let program = start(dir.path(), &options);
+    ok(operate(dir.path(), &["cert", "new", "--new-key"]));
+    ok(operate(dir.path(), &["cert", "new", "--new-key", "--now"]));
+    program.wait_for_log("new connections use it");
+    assert!(!finds() && !counts());
+    assert!(!program.log().contains(WARNING));
 }
 
 #[test]

@@ -32,6 +32,7 @@ fn full() -> String {
         &metrics.snapshot(),
         &Gauges {
             certificate_not_after: Some(9),
+            key_changed_at: Some(8),
             ..Gauges::default()
         },
     )

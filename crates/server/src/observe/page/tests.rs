@@ -162,6 +162,7 @@ fn a_busy_week_fits_on_the_page() {
         btoken_memory: 312 << 10,
         btoken_memory_max: 256 << 20,
         certificate_not_after: Some(at + 61 * DAY),
+        key_changed_at: None,
         commits,
     };
     let page = write(&metrics.snapshot(), &now, at);
