@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    code, completions, edit, export, find, generate, history, import, init, list, passwd, profiles,
-    purge, qr, record, recover, restore, show, sync, undo,
+    code, completions, edit, export, find, generate, history, import, init, list, man, passwd,
+    profiles, purge, qr, record, recover, restore, show, sync, undo,
 };
 use crate::config::Global;
 
@@ -68,6 +68,7 @@ pub(crate) enum Command {
     Profiles(profiles::Args),
     Sync(sync::Args),
     Completions(completions::Args),
+    Man(man::Args),
 }
 
 #[cfg(test)]

@@ -11,8 +11,8 @@ use passmate_core::settings::Color;
 use crate::app::App;
 use crate::args::{Cli, Command};
 use crate::commands::{
-    code, completions, edit, export, find, generate, history, import, init, list, passwd, profiles,
-    purge, qr, record, recover, restore, show, sync, undo,
+    code, completions, edit, export, find, generate, history, import, init, list, man, passwd,
+    profiles, purge, qr, record, recover, restore, show, sync, undo,
 };
 use crate::config::gather;
 use crate::editor::delete_leftovers;
@@ -72,6 +72,7 @@ fn run(app: &App, command: &Command) -> Result<(), Problem> {
         Command::Profiles(args) => profiles::run(app, args),
         Command::Sync(args) => sync::run(app, args),
         Command::Completions(args) => completions::run(app, args, Cli::command()),
+        Command::Man(args) => man::run(args, Cli::command()),
     }
 }
 

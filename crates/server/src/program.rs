@@ -1,6 +1,8 @@
 //! The program: reads its arguments, runs one server or one operator command, handles signals, and
 //! sets the exit code.
 
+mod describe;
+
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -29,6 +31,8 @@ pub fn main() -> ExitCode {
     let environment = Environment::of_process();
     let sources = match matches.subcommand() {
         Some(("serve", matches)) => Sources::from_matches(matches, environment),
+        Some(("completions", matches)) => return describe::write_completions(matches),
+        Some(("man", matches)) => return describe::write_pages(matches),
         _ => return admin::run(&matches, environment),
     };
     let config = match Config::gather(&sources) {
@@ -102,6 +106,7 @@ fn command() -> clap::Command {
         .subcommand(config::serve_command());
     // The description comes last, because adding the commands sets their own.
     admin::add_commands(command)
+        .subcommands(describe::commands())
         .about("The Passmate sync server: stores sealed vaults that it cannot read")
 }
 

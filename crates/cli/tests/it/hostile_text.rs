@@ -69,6 +69,7 @@ const CALLS: &[&[&str]] = &[
     &["ls", "--passphrase-file", "PATH"],
     &["PATH"],
     &["completions", "PATH"],
+    &["man", "PATH"],
     &["init"],
     &["passwd"],
 ];
