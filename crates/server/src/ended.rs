@@ -27,7 +27,6 @@ macro_rules! endings {
         }
 
         impl Ended {
-            #[cfg(test)]
             pub(crate) const ALL: &[Self] = &[$(Self::$variant,)*];
 
             /// The word for log and metrics. It never changes.

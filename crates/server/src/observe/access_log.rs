@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use passmate_proto::{ActionKind, Layout};
 
-use super::metrics::{Finished, Metrics};
+use super::metrics::{Finished, Metrics, action_name};
 use crate::ended::Ended;
 
 /// Collects the log line of a connection. Dropping it writes the line, so a panic leaves one too.
@@ -49,12 +49,7 @@ impl AccessLog {
 
 impl Drop for AccessLog {
     fn drop(&mut self) {
-        let action = match self.action {
-            Some(ActionKind::Create) => "create",
-            Some(ActionKind::Update) => "update",
-            Some(ActionKind::Reset) => "reset",
-            None => "none",
-        };
+        let action = action_name(self.action);
         let layout = match self.layout {
             Layout::One => 1,
             Layout::Two => 2,

@@ -1,5 +1,6 @@
 //! The metrics in the text format of Prometheus, version 0.0.4. No account and no address is a
-//! label.
+//! label. Every series of a counter is there from the start, with 0: Prometheus sees an increase only
+//! in a series that it knows.
 //!
 //! Written by hand: `prometheus-client` writes OpenMetrics, where the names of counters differ in
 //! the TYPE lines, and it wants to own the values that are read here where they are.
@@ -7,7 +8,9 @@
 use std::fmt::Write;
 
 use super::log::lost_lines;
-use super::metrics::{BOUNDS_MS, Counts, Gauges};
+use super::metrics::{ACTIONS, BOUNDS_MS, Counts, Gauges, action_name};
+use crate::ended::Ended;
+use crate::limits::TurnedAway;
 
 /// The content of `/metrics`.
 pub(crate) fn write(counts: &Counts, gauges: &Gauges) -> String {
@@ -47,7 +50,8 @@ pub(crate) fn write(counts: &Counts, gauges: &Gauges) -> String {
         "counter",
         "Connections that were closed before TLS, by reason.",
     );
-    for (reason, count) in &counts.turned_away {
+    for reason in TurnedAway::ALL {
+        let count = counts.turned_away.get(reason).copied().unwrap_or_default();
         page.line(
             "passmate_turned_away_total",
             &[("reason", reason.name())],
@@ -59,19 +63,24 @@ pub(crate) fn write(counts: &Counts, gauges: &Gauges) -> String {
         "counter",
         "Finished connections that spoke TLS, by action and result.",
     );
-    for ((action, ended), count) in &counts.endings {
-        page.line(
-            "passmate_exchanges_total",
-            &[("action", action), ("result", ended.name())],
-            count,
-        );
+    for action in ACTIONS.map(action_name) {
+        for ended in Ended::ALL {
+            let count = counts.endings.get(&(action, *ended)).copied();
+            page.line(
+                "passmate_exchanges_total",
+                &[("action", action), ("result", ended.name())],
+                count.unwrap_or_default(),
+            );
+        }
     }
     page.kind(
         "passmate_exchange_seconds",
         "histogram",
         "Durations of successful exchanges, by action.",
     );
-    for (action, durations) in &counts.durations {
+    for action in ACTIONS.into_iter().flatten() {
+        let action = action_name(Some(action));
+        let durations = counts.durations.get(action).copied().unwrap_or_default();
         let mut sum = 0;
         for (count, bound) in durations.buckets.iter().zip(BOUNDS_MS) {
             sum += count;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
+use passmate_proto::ActionKind;
 
 use crate::clock::now;
 use crate::ended::Ended;
@@ -27,6 +28,24 @@ const MINUTES: usize = 60;
 const HOURS: usize = 7 * 24;
 /// The errors that are kept.
 const ERRORS_MAX: usize = 20;
+
+/// Everything that a client can ask for, and nothing.
+pub(super) const ACTIONS: [Option<ActionKind>; 4] = [
+    Some(ActionKind::Create),
+    Some(ActionKind::Update),
+    Some(ActionKind::Reset),
+    None,
+];
+
+/// The word for an action, or for a connection that asked for none. It never changes.
+pub(super) const fn action_name(action: Option<ActionKind>) -> &'static str {
+    match action {
+        Some(ActionKind::Create) => "create",
+        Some(ActionKind::Update) => "update",
+        Some(ActionKind::Reset) => "reset",
+        None => "none",
+    }
+}
 
 /// Counts what happens. Clones count together.
 #[derive(Debug, Clone)]

@@ -15,6 +15,7 @@ mod limits;
 mod load;
 mod process;
 mod rooms;
+mod samples;
 mod store_faults;
 mod support;
 mod systemd;

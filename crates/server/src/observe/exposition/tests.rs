@@ -70,6 +70,31 @@ fn every_line_is_in_the_format() {
 }
 
 #[test]
+fn every_series_is_there_before_it_first_counts() {
+    let names = |page: &str| -> BTreeSet<String> {
+        let series = page.lines().filter(|line| !line.starts_with('#'));
+        series
+            .filter_map(|line| line.rsplit_once(' '))
+            .map(|(name, _)| name.to_owned())
+            .collect()
+    };
+    let fresh = write(&Metrics::new().snapshot(), &Gauges::default());
+    for line in [
+        "passmate_exchanges_total{action=\"update\",result=\"storage_error\"} 0\n",
+        "passmate_turned_away_total{reason=\"connections_max\"} 0\n",
+        "passmate_exchange_seconds_count{action=\"reset\"} 0\n",
+    ] {
+        assert!(fresh.contains(line), "{line}");
+    }
+    // Values that are not known yet are gauges.
+    let full = full();
+    let added: Vec<String> = names(&full).difference(&names(&fresh)).cloned().collect();
+    for name in added {
+        assert!(full.contains(&format!("# TYPE {name} gauge\n")), "{name}");
+    }
+}
+
+#[test]
 fn manual_and_alerts_name_the_metrics_that_exist() {
     let read = |path: &str| {
         std::fs::read_to_string(format!("{}/../../{path}", env!("CARGO_MANIFEST_DIR"))).unwrap()
