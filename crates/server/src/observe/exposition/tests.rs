@@ -95,7 +95,7 @@ fn every_series_is_there_before_it_first_counts() {
 }
 
 #[test]
-fn manual_and_alerts_name_the_metrics_that_exist() {
+fn manual_alerts_and_dashboard_name_metrics_that_exist() {
     let read = |path: &str| {
         std::fs::read_to_string(format!("{}/../../{path}", env!("CARGO_MANIFEST_DIR"))).unwrap()
     };
@@ -124,5 +124,23 @@ fn manual_and_alerts_name_the_metrics_that_exist() {
     };
     assert_eq!(named(&read("docs/operating.md")), there);
     let alerts = named(&read("deploy/prometheus-alerts.yml"));
-    assert!(!alerts.is_empty() && alerts.is_subset(&there), "{alerts:?}");
+    let tested = named(&read("deploy/prometheus-alerts.test.yml"));
+    let drawn = named(&read("deploy/samples/grafana-dashboard.json"));
+    for names in [alerts, tested, drawn] {
+        assert!(names.len() > 4 && names.is_subset(&there), "{names:?}");
+    }
+}
+
+#[test]
+fn the_dashboard_is_json_with_a_query_in_each_panel() {
+    let path = "../../deploy/samples/grafana-dashboard.json";
+    let text = std::fs::read(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let dashboard: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    assert!(panels.len() > 8);
+    for panel in panels {
+        let targets = panel["targets"].as_array().unwrap();
+        let queries = targets.iter().filter_map(|target| target["expr"].as_str());
+        assert!(queries.count() > 0, "{}", panel["title"]);
+    }
 }
