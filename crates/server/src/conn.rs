@@ -4,7 +4,9 @@
 //!  - every other end is a plain FIN, without a further byte and without a deliberate reset;
 //!  - in both cases the pump reads for a moment what the client still sends, because closing a
 //!    socket with unread bytes would reset it, and could destroy the last answer;
-//!  - the memory and the turn that others wait for are given back before that moment begins;
+//!  - the memory and the turn that others wait for are given back before that moment begins; the
+//!    permit of the source is held until the socket is closed;
+//!  - a client that has not finished TLS gets no such moment: only what has come is read;
 //!  - a connection costs at most one line in the log, whatever its client does.
 
 use std::sync::Arc;
@@ -22,6 +24,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Limits;
 use crate::ended::Ended;
+use crate::limits::handshakes::Handshake;
+use crate::limits::rate::SourcePermit;
 use crate::observe::access_log::AccessLog;
 use crate::service::{Fetched, Refusal, Upload, Visitor};
 use crate::state::ListenerSettings;
@@ -37,6 +41,13 @@ const CONFIRM_TIME_MAX: Duration = Duration::from_secs(5);
 /// are written without a copy.
 const RECORD_LEN: usize = 16 << 10;
 
+/// A client of which nothing is known yet.
+pub(crate) struct Stranger<'a> {
+    pub(crate) visitor: Visitor<'a>,
+    pub(crate) handshake: Handshake,
+    pub(crate) access_log: AccessLog,
+}
+
 /// Serves one connection to its end.
 ///
 /// `stop` cuts clients that have not begun an exchange, and lets the others finish.
@@ -44,37 +55,36 @@ pub(crate) async fn serve<S>(
     mut io: S,
     layout: Layout,
     settings: &ListenerSettings,
-    visitor: Visitor<'_>,
+    stranger: Stranger<'_>,
     stop: &CancellationToken,
-    mut access_log: AccessLog,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     // Boxed, so that the task of a client that is only closing is small again.
-    Box::pin(converse(
-        &mut io,
-        layout,
-        settings,
-        visitor,
-        stop,
-        &mut access_log,
-    ))
-    .await;
-    drop(access_log);
-    close(&mut io).await;
+    let (permit, drain_time) = Box::pin(converse(&mut io, layout, settings, stranger, stop)).await;
+    close(&mut io, drain_time).await;
+    // The source may open another connection when this one is closed, not before.
+    drop(io);
+    drop(permit);
 }
 
-/// Runs TLS and the exchange, and notes how they ended. Sends a `close_notify` or nothing.
+/// Runs TLS and the exchange, and notes how they ended. Sends a `close_notify` or nothing. Returns
+/// how long the connection may take to close.
 async fn converse<S>(
     io: &mut S,
     layout: Layout,
     settings: &ListenerSettings,
-    visitor: Visitor<'_>,
+    stranger: Stranger<'_>,
     stop: &CancellationToken,
-    access_log: &mut AccessLog,
-) where
+) -> (SourcePermit, Duration)
+where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let Stranger {
+        visitor,
+        handshake,
+        mut access_log,
+    } = stranger;
     let limits = &settings.limits;
     let begun = Instant::now();
     let hello_until = begun + limits.handshake_timeout;
@@ -82,11 +92,16 @@ async fn converse<S>(
 
     // Boxed, so that ten thousand established connections do not carry the state of a handshake.
     let handshake_until = hello_until.min(session_until);
-    let mut tls = match Box::pin(shake_hands(io, settings, handshake_until, stop)).await {
+    let shaken = Box::pin(shake_hands(io, settings, handshake_until, &handshake, stop)).await;
+    let mut tls = match shaken {
         Ok(tls) => tls,
-        Err(ended) => return access_log.end(ended),
+        Err(ended) => {
+            access_log.end(ended);
+            return (visitor.into_permit(), Duration::ZERO);
+        }
     };
     access_log.is_tls = true;
+    handshake.finish_tls();
 
     let machine = ServerMachine::new(MachineConfig {
         layout,
@@ -99,16 +114,16 @@ async fn converse<S>(
         visitor,
         limits,
         stop,
+        handshake: Some(handshake),
         hello_until,
         grace_until: None,
         is_at_end: false,
         fetched: None,
         refusal: None,
-        access_log,
+        access_log: &mut access_log,
     };
     let outcome = timeout_at(session_until, exchange.run()).await;
-    // Give back the memory and the turn, which others may be waiting for. The permit is held to
-    // the end of the connection.
+    // Give back the memory and the turn, which others may be waiting for.
     let Exchange {
         visitor, fetched, ..
     } = exchange;
@@ -138,12 +153,14 @@ async fn converse<S>(
         Ok(Err(Cut::Ended(ended))) => access_log.end(ended),
         Err(_) => access_log.end(Ended::SessionTimeout),
     }
+    (permit, DRAIN_TIME_MAX)
 }
 
 async fn shake_hands<S>(
     io: S,
     settings: &ListenerSettings,
     until: Instant,
+    handshake: &Handshake,
     stop: &CancellationToken,
 ) -> Result<TlsStream<S>, Ended>
 where
@@ -152,6 +169,7 @@ where
     let accept = TlsAcceptor::from(Arc::clone(&settings.certificate.tls)).accept(io);
     let accepted = tokio::select! {
         accepted = timeout_at(until, accept) => accepted,
+        () = handshake.dropped() => return Err(Ended::HandshakeDropped),
         () = stop.cancelled() => return Err(Ended::Stopping),
     };
     match accepted {
@@ -176,7 +194,8 @@ where
 }
 
 /// Closes the server's direction below TLS, and reads for a moment what the client still sends.
-async fn close<S: AsyncRead + AsyncWrite + Unpin>(io: &mut S) {
+/// Without any time it reads what has come already.
+async fn close<S: AsyncRead + AsyncWrite + Unpin>(io: &mut S, time: Duration) {
     let drain = async {
         // An error here and below means that the client is gone, which this waits for.
         if io.shutdown().await.is_err() {
@@ -191,7 +210,15 @@ async fn close<S: AsyncRead + AsyncWrite + Unpin>(io: &mut S) {
             }
         }
     };
-    let _ = timeout(DRAIN_TIME_MAX, drain).await;
+    let _ = timeout(time, drain).await;
+}
+
+/// Resolves when the token is cancelled; never without a token.
+async fn cancelled(token: Option<&CancellationToken>) {
+    match token {
+        Some(token) => token.cancelled().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Why a connection ends without a `close_notify`.
@@ -219,6 +246,8 @@ struct Exchange<'a, S> {
     visitor: Visitor<'a>,
     limits: &'a Limits,
     stop: &'a CancellationToken,
+    /// None once the hello has come.
+    handshake: Option<Handshake>,
     hello_until: Instant,
     /// When an update of layout 1 has waited long enough for its last row.
     grace_until: Option<Instant>,
@@ -285,14 +314,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
 
     async fn write_all(&mut self, mut bytes: &[u8]) -> Result<(), Cut> {
         while !bytes.is_empty() {
+            let revoked = self.fetched.as_ref().and_then(Fetched::revoked);
             // Each write that takes some bytes restarts the idle timeout.
-            let written = timeout(self.limits.idle_timeout, self.tls.write(bytes)).await;
+            let written = tokio::select! {
+                biased;
+                written = timeout(self.limits.idle_timeout, self.tls.write(bytes)) => written,
+                () = cancelled(revoked.as_ref()) => return Err(Refusal::TooSlow.into()),
+            };
             let len = match written {
                 Ok(Ok(len)) if len > 0 => len,
                 Ok(_) => return Err(Ended::ClientGone.into()),
                 Err(_) => return Err(Ended::IdleTimeout.into()),
             };
             self.access_log.bytes_out += len as u64;
+            if let Some(fetched) = &self.fetched {
+                fetched.note_sent(len);
+            }
             bytes = bytes.get(len..).unwrap_or_default();
         }
         Ok(())
@@ -338,9 +375,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                 None => std::future::pending().await,
             }
         };
+        let dropped = async {
+            match &self.handshake {
+                Some(handshake) => handshake.dropped().await,
+                None => std::future::pending().await,
+            }
+        };
+        let revoked = self.visitor.upload_revoked();
         let bytes = tokio::select! {
             biased;
+            () = cancelled(revoked.as_ref()) => return Err(Refusal::TooSlow.into()),
             bytes = self.tls.fill_buf() => bytes,
+            () = dropped => return Err(Ended::HandshakeDropped.into()),
             () = grace => {
                 self.machine.handle_grace_elapsed();
                 return Ok(true);
@@ -367,6 +413,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                 let used = self.machine.handle_input(Input::Bytes(bytes));
                 self.tls.consume(used);
                 self.access_log.bytes_in += used as u64;
+                self.visitor.note_received(used);
+                if self.machine.phase() != ServerPhase::Hello {
+                    self.handshake = None;
+                }
                 Ok(used > 0)
             }
             // A FIN without close_notify, a reset, or bytes that are not TLS: the client is gone.

@@ -59,6 +59,8 @@ endings! {
 
     NoTls "no_tls" Client,
     HandshakeTimeout "handshake_timeout" Client,
+    /// A newcomer got the place of a client that had not finished its handshake.
+    HandshakeDropped "handshake_dropped" Client,
     IdleTimeout "idle_timeout" Client,
     SessionTimeout "session_timeout" Client,
     /// The client went away while the server was writing.
@@ -80,6 +82,8 @@ endings! {
     ManyCreates "many_creates" Client,
     SourcePaused "source_paused" Client,
     AccountsMax "accounts_max" Client,
+    /// The memory was needed for others, and this transfer was the slowest.
+    TooSlow "too_slow" Client,
 
     MemoryFull "memory_full" Load,
 

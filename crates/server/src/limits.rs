@@ -1,6 +1,7 @@
 //! What clients may take of the server: connections, new accounts, refusals, memory.
 
 pub(crate) mod connections;
+pub(crate) mod handshakes;
 pub(crate) mod memory;
 pub(crate) mod rate;
 
@@ -32,6 +33,8 @@ reasons! {
     SourceConnectionsMax "source_connections_max",
     /// The source was refused too often.
     SourcePaused "source_paused",
+    /// A newcomer got the place of this connection, which had not finished its handshake.
+    HandshakesMax "handshakes_max",
     /// A proxy did not send the PROXY protocol header that it must send.
     NoProxyHeader "no_proxy_header",
 }

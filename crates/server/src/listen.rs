@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::config::{ListenAddress, ListenHost};
 use crate::limits::TurnedAway;
+use crate::limits::handshakes::{Entry, Handshake, Watched, unfinished_max};
 use crate::limits::rate::SourcePermit;
 use crate::observe::access_log::AccessLog;
 use crate::observe::log::LogThrottle;
@@ -221,23 +222,32 @@ pub(crate) async fn accept(listener: Listener, state: Arc<ServerState>) {
                 }
             },
         };
+        let (handshake, entry) = state.handshakes.begin(unfinished_max(max));
+        if entry == Entry::InsteadOfAnother {
+            note_turned_away(&state, TurnedAway::HandshakesMax);
+        }
         let (state, layout) = (Arc::clone(&state), listener.layout);
         let tasks = state.tasks.clone();
         tasks.spawn(async move {
             let _slot = slot;
-            let mut stream = stream;
             bound_kernel_memory(&stream, settings.limits.idle_timeout);
+            let mut stream = handshake.watch(stream);
             let permit = match permit {
                 Some(permit) => Some(permit),
-                None => admit_proxied(&state, &settings, &mut stream, address).await,
+                None => admit_proxied(&state, &settings, &mut stream, &handshake, address).await,
             };
             let Some((permit, address)) = permit else {
-                return turn_away(&stream);
+                return turn_away(stream.get_ref());
             };
             let visitor = state.service.visitor(permit, &settings.limits.source);
             let logged = state.log_addresses.then_some(address);
             let access_log = AccessLog::new(state.metrics.clone(), layout, logged);
-            let served = conn::serve(stream, layout, &settings, visitor, &state.cut, access_log);
+            let stranger = conn::Stranger {
+                visitor,
+                handshake,
+                access_log,
+            };
+            let served = conn::serve(stream, layout, &settings, stranger, &state.cut);
             tokio::select! {
                 () = served => {}
                 () = state.end.cancelled() => {}
@@ -248,14 +258,18 @@ pub(crate) async fn accept(listener: Listener, state: Arc<ServerState>) {
 
 /// The bytes that the system keeps for a client that does not read them.
 const SEND_BUFFER_LEN: usize = 256 << 10;
+/// The bytes that the system takes from a client before the server reads them.
+const RECEIVE_BUFFER_LEN: usize = 256 << 10;
 
 /// Bounds what a connection costs in the memory of the system, which no budget of this program
-/// counts: how much is kept for a client that does not read, and for how long after it went away
+/// counts: how much is kept for a client that does not read, how much is taken from one that the
+/// server is not reading from, and for how long after it went away
 /// without a word. These are requests; a system that refuses one is no reason not to serve.
 fn bound_kernel_memory(stream: &TcpStream, idle: Duration) {
     // The last bytes of an exchange are few, and the client waits for them.
     let _ = stream.set_nodelay(true);
     let _ = sockopt::set_socket_send_buffer_size(stream, SEND_BUFFER_LEN);
+    let _ = sockopt::set_socket_recv_buffer_size(stream, RECEIVE_BUFFER_LEN);
     #[cfg(target_os = "linux")]
     {
         let millis = u32::try_from(idle.as_millis()).unwrap_or(u32::MAX);
@@ -287,7 +301,8 @@ fn admit(
 async fn admit_proxied(
     state: &ServerState,
     settings: &ListenerSettings,
-    stream: &mut TcpStream,
+    stream: &mut Watched<TcpStream>,
+    handshake: &Handshake,
     proxy: SocketAddr,
 ) -> Option<(SourcePermit, SocketAddr)> {
     let header = tokio::time::timeout(
@@ -296,6 +311,7 @@ async fn admit_proxied(
     );
     let read = tokio::select! {
         read = header => read,
+        () = handshake.dropped() => return None,
         () = state.cut.cancelled() => return None,
     };
     let address = match read {

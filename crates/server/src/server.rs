@@ -22,6 +22,7 @@ use crate::config::{AdminAddress, Config, Registration, changed_at_restart};
 use crate::files::{self, LockMode, Locking};
 use crate::health::{DESCRIPTORS_MIN, connections_of_descriptors};
 use crate::limits::connections::OpenConnections;
+use crate::limits::handshakes::Handshakes;
 use crate::limits::rate::RateLimiter;
 use crate::listen::{self, ListenError};
 use crate::observe::log::LogThrottle;
@@ -162,6 +163,7 @@ impl Server {
             end: CancellationToken::new(),
             tasks: TaskTracker::new(),
             open: OpenConnections::default(),
+            handshakes: Handshakes::default(),
             turned_away_throttle: LogThrottle::default(),
         });
         state.tasks.spawn(expire(Arc::clone(&state)));

@@ -17,12 +17,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use passmate_proto::{AccountNumber, AuthToken};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::now;
 use crate::config::{Limits, Registration};
 use crate::ended::Ended;
-use crate::limits::memory::{Lease, LeaseKind, MemoryBudget};
-use crate::limits::rate::{SourceLimits, SourcePermit};
+use crate::limits::memory::{Lease, LeaseKind, MemoryBudget, MemoryFull};
+use crate::limits::rate::{Source, SourceLimits, SourcePermit};
 use crate::store::{
     Admission, AuthHash, Btoken, BtokenHash, Commits, Committed, Created, Deleted, EngineError,
     Expected, Head, Replaced, Store, StoreError,
@@ -85,6 +87,19 @@ impl Fetched {
         self.shared.as_ref().map(|shared| shared.bytes())
     }
 
+    /// Notes that the client has taken so many bytes of the btoken.
+    pub(crate) fn note_sent(&self, bytes: usize) {
+        if let Some(shared) = &self.shared {
+            shared.lease().note_moved(bytes, Instant::now().into_std());
+        }
+    }
+
+    /// Is cancelled when the btoken must leave the memory for others. None when it was sent.
+    pub(crate) fn revoked(&self) -> Option<CancellationToken> {
+        let shared = self.shared.as_ref()?;
+        Some(shared.lease().revoked().clone())
+    }
+
     /// Frees the memory of the btoken. Call it when the btoken was sent: from then on its hash is
     /// enough.
     pub(crate) fn forget_btoken(&mut self) {
@@ -120,6 +135,8 @@ pub(crate) enum Refusal {
     DiskFull,
     /// Too many btokens are in memory.
     MemoryFull,
+    /// The memory was needed for others, and this transfer was the slowest.
+    TooSlow,
     Storage(StoreError),
     /// The system gives no random bytes.
     NoRandomness(getrandom::Error),
@@ -138,6 +155,7 @@ impl Refusal {
             Self::DiskLow => Ended::DiskLow,
             Self::DiskFull => Ended::DiskFull,
             Self::MemoryFull => Ended::MemoryFull,
+            Self::TooSlow => Ended::TooSlow,
             Self::Storage(_) | Self::NoRandomness(_) => Ended::StorageError,
         }
     }
@@ -149,6 +167,12 @@ impl Refusal {
             Self::NoRandomness(error) => Some(error),
             _ => None,
         }
+    }
+}
+
+impl From<MemoryFull> for Refusal {
+    fn from(MemoryFull: MemoryFull) -> Self {
+        Self::MemoryFull
     }
 }
 
@@ -308,7 +332,11 @@ impl Service {
     }
 
     /// Waits for the account's other devices, for 5 s at most, then reads the btoken.
-    async fn fetch(&self, known: &Authenticated) -> Result<Fetched, Refusal> {
+    async fn fetch(
+        &self,
+        known: &Authenticated,
+        source: Option<Source>,
+    ) -> Result<Fetched, Refusal> {
         let account = known.account;
         let (turn, head) = match self.0.queue.take(account) {
             // No other device was first, so the head from the authentication is most likely still
@@ -323,7 +351,7 @@ impl Service {
         };
         let shared = match self.0.shared.find(account, &head) {
             Some(shared) => shared,
-            None => self.read(account, &head).await?,
+            None => self.read(account, &head, source).await?,
         };
         Ok(Fetched {
             account,
@@ -339,9 +367,12 @@ impl Service {
         &self,
         account: AccountNumber,
         head: &Head,
+        source: Option<Source>,
     ) -> Result<Arc<SharedBtoken>, Refusal> {
-        let mut lease = self.0.memory.lease(LeaseKind::Account(account));
-        let mut grow = |len: usize| lease.grow_to(len).map_err(|_| Refusal::MemoryFull);
+        let now = || Instant::now().into_std();
+        let kind = LeaseKind::Account(account);
+        let lease = self.0.memory.lease(kind, source, now());
+        let grow = |len: usize| lease.grow_to(len, now());
         let len = usize::try_from(head.btoken_len).unwrap_or(usize::MAX);
         grow(len)?;
         let stored = self

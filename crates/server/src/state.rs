@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{CertificateFiles, Limits};
 use crate::limits::connections::OpenConnections;
+use crate::limits::handshakes::Handshakes;
 use crate::limits::rate::RateLimiter;
 use crate::observe::log::LogThrottle;
 use crate::observe::metrics::Metrics;
@@ -36,6 +37,7 @@ pub(crate) struct ServerState {
     pub(crate) end: CancellationToken,
     pub(crate) tasks: TaskTracker,
     pub(crate) open: OpenConnections,
+    pub(crate) handshakes: Handshakes,
     /// For the warning about connections that are refused, on all listeners.
     pub(crate) turned_away_throttle: LogThrottle,
 }

@@ -86,14 +86,14 @@ impl Rate {
 
 /// The origin of a connection, as the limits see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Source {
+pub(crate) enum Source {
     V4([u8; 4]),
     /// The upper half of the address, a /64.
     V6([u8; 8]),
 }
 
 impl Source {
-    fn of(address: IpAddr) -> Self {
+    pub(crate) fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(address) => Self::V4(address.octets()),
             IpAddr::V6(address) => {
@@ -308,6 +308,11 @@ pub(crate) struct SourcePermit {
 }
 
 impl SourcePermit {
+    /// The source; none if it is exempt.
+    pub(crate) fn source(&self) -> Option<Source> {
+        self.source
+    }
+
     /// Whether the source may make an account now. Counts nothing.
     pub(crate) fn may_create(&self, limits: &SourceLimits, now: Instant) -> bool {
         let Some(source) = self.source else {

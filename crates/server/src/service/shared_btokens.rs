@@ -16,7 +16,7 @@ const SWEEP_LEN_MIN: usize = 64;
 /// A btoken in memory, with the lease for it.
 pub(super) struct SharedBtoken {
     stored: Stored,
-    _lease: Lease,
+    lease: Lease,
 }
 
 impl SharedBtoken {
@@ -30,6 +30,10 @@ impl SharedBtoken {
 
     pub(super) fn len(&self) -> usize {
         self.stored.btoken.len()
+    }
+
+    pub(super) fn lease(&self) -> &Lease {
+        &self.lease
     }
 }
 
@@ -47,7 +51,8 @@ impl SharedBtokens {
     /// The copy in memory, if it is still the stored btoken.
     pub(super) fn find(&self, account: AccountNumber, head: &Head) -> Option<Arc<SharedBtoken>> {
         let shared = self.0.lock().get(&account)?.upgrade()?;
-        (shared.stored.hash == head.btoken).then_some(shared)
+        let is_usable = shared.stored.hash == head.btoken && !shared.lease.revoked().is_cancelled();
+        is_usable.then_some(shared)
     }
 
     pub(super) fn insert(
@@ -56,10 +61,7 @@ impl SharedBtokens {
         stored: Stored,
         lease: Lease,
     ) -> Arc<SharedBtoken> {
-        let shared = Arc::new(SharedBtoken {
-            stored,
-            _lease: lease,
-        });
+        let shared = Arc::new(SharedBtoken { stored, lease });
         let mut map = self.0.lock();
         if map.len() >= 2 * SWEEP_LEN_MIN {
             let in_use = map.values().filter(|one| one.strong_count() > 0).count();

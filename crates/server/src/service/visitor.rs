@@ -2,6 +2,7 @@
 
 use passmate_proto::{AccountNumber, AuthToken};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::{Authenticated, Fetched, Refusal, Service};
 use crate::config::Registration;
@@ -56,10 +57,24 @@ impl<'a> Visitor<'a> {
                 LeaseKind::Create
             }
         };
+        let source = self.permit.source();
         let lease = self
             .upload
-            .get_or_insert_with(|| self.service.memory().lease(kind));
-        lease.grow_to(bytes).map_err(|_| Refusal::MemoryFull)
+            .get_or_insert_with(|| self.service.memory().lease(kind, source, now()));
+        lease.grow_to(bytes, now())?;
+        Ok(())
+    }
+
+    /// Notes that the client has sent so many bytes.
+    pub(crate) fn note_received(&self, bytes: usize) {
+        if let Some(lease) = &self.upload {
+            lease.note_moved(bytes, now());
+        }
+    }
+
+    /// Is cancelled when the upload must give way to others. None while there is no upload.
+    pub(crate) fn upload_revoked(&self) -> Option<CancellationToken> {
+        self.upload.as_ref().map(|lease| lease.revoked().clone())
     }
 
     pub(crate) async fn create(
@@ -70,7 +85,7 @@ impl<'a> Visitor<'a> {
         if !self.permit.take_create(self.limits, now()) {
             return Err(Refusal::ManyCreates);
         }
-        let lease = self.upload.take();
+        let lease = self.take_complete();
         self.service.create(auth_token, btoken, lease).await
     }
 
@@ -80,7 +95,7 @@ impl<'a> Visitor<'a> {
         auth_token: &AuthToken,
     ) -> Result<Fetched, Refusal> {
         let known = self.authenticate(account, auth_token).await?;
-        self.service.fetch(&known).await
+        self.service.fetch(&known, self.permit.source()).await
     }
 
     pub(crate) async fn replace(
@@ -88,7 +103,7 @@ impl<'a> Visitor<'a> {
         fetched: Fetched,
         btoken: Vec<u8>,
     ) -> Result<Committed, Refusal> {
-        let lease = self.upload.take();
+        let lease = self.take_complete();
         self.service.replace(fetched, btoken, lease).await
     }
 
@@ -99,6 +114,15 @@ impl<'a> Visitor<'a> {
     ) -> Result<Committed, Refusal> {
         let known = self.authenticate(account, auth_token).await?;
         self.service.delete(known).await
+    }
+
+    /// The memory of the upload, of which all bytes have come.
+    fn take_complete(&mut self) -> Option<Lease> {
+        let lease = self.upload.take();
+        if let Some(lease) = &lease {
+            lease.complete();
+        }
+        lease
     }
 
     /// Gives the memory back and keeps the permit.

@@ -1,6 +1,7 @@
 //! The limits of one source, over real sockets. The addresses of 127.0.0.0/8 are the sources.
 
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use passmate_testkit::server::Running;
@@ -179,4 +180,57 @@ fn an_exempt_source_has_no_limits() {
     assert_eq!(held.len(), 10);
     (0..40).for_each(|_| is_refused(&running, 2));
     assert!((0..25).all(|_| creates(&running, 2)));
+}
+
+/// Starts a create of a btoken of 2 MiB, and sends all but its last byte.
+fn half_create(running: &Running, source: u8) -> Option<Client> {
+    let mut client = try_from(running, source).ok()?;
+    let whole = create(&vec![3; 2 << 20]);
+    // A client that gets no memory is cut while it sends.
+    let _ = client.try_send(&whole[..whole.len() - 1]);
+    Some(client)
+}
+
+#[test]
+fn half_sent_creates_of_one_source_keep_nobody_out() {
+    let running = running(|config| config.limits.memory_max = 64 << 20);
+    let _held: Vec<_> = (0..34).filter_map(|_| half_create(&running, 2)).collect();
+    let mut client = from(&running, 3);
+    client.send(&create(&vec![4; 2 << 20]));
+    client.take(8);
+    assert_eq!(client.end(), End::clean());
+}
+
+#[test]
+fn half_sent_creates_of_many_sources_give_way() {
+    let running = running(|config| config.limits.memory_max = 32 << 20);
+    let _held: Vec<_> = (0..16)
+        .filter_map(|number| half_create(&running, 10 + number))
+        .collect();
+    // They stay silent, for which they have 30 s, and are the slowest soon.
+    let begun = Instant::now();
+    until("an honest client is served", || {
+        let mut client = from(&running, 3);
+        let sent = client.try_send(&create(&vec![4; 2 << 20]));
+        sent.is_ok() && client.end().how == wire::How::Clean
+    });
+    assert!(
+        begun.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        begun.elapsed()
+    );
+}
+
+#[test]
+fn unfinished_handshakes_take_no_place_from_others() {
+    let running = Running::with(|config| config.limits.connections_max = 64);
+    let silent: Vec<_> = (0..64)
+        .map(|_| TcpStream::connect(running.layout_1).unwrap())
+        .collect();
+    // Those that gave way need a moment to end.
+    until("a newcomer is let in", || try_from(&running, 2).is_ok());
+    for _ in 0..20 {
+        running.create(b"honest");
+    }
+    drop(silent);
 }

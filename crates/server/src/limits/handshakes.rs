@@ -1,0 +1,362 @@
+//! Connections whose client has not finished TLS and its hello. They are strangers, and each costs
+//! memory. The rules are:
+//!  - there are at most [`unfinished_max`] of them, however many connections there may be;
+//!  - a newcomer is let in, and one of the unfinished ones is dropped: of some that are drawn at
+//!    random, the one whose client has kept the server waiting longest. So an honest client, which
+//!    answers at once, gets through while strangers hold all places;
+//!  - the client sends at most [`BYTES_MAX`] before TLS is finished.
+
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Bytes from the client during the handshake, a PROXY header included. A client hello with all
+/// extensions in use takes about 2 KiB; TLS would allow 64 KiB.
+const BYTES_MAX: u64 = 16 << 10;
+/// From half of the most on, an unfinished handshake is dropped if its client has kept the server
+/// waiting for so long.
+const WAITED_LONG: Duration = Duration::from_secs(1);
+/// How many unfinished handshakes are drawn, to drop one of them.
+const DRAWN: usize = 8;
+
+/// The most unfinished handshakes, of the most connections: a quarter, but at least 16.
+pub(crate) fn unfinished_max(connections_max: usize) -> usize {
+    (connections_max / 4).max(16)
+}
+
+/// All unfinished handshakes. Clones count together.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Handshakes(Arc<Unfinished>);
+
+#[derive(Debug, Default)]
+struct Unfinished {
+    states: Mutex<Vec<Arc<HandshakeState>>>,
+    hasher: RandomState,
+    draws: AtomicU64,
+}
+
+#[derive(Debug)]
+struct HandshakeState {
+    begun: Instant,
+    /// Its place in the list of all.
+    index: AtomicUsize,
+    /// How long the server has waited for the client so far, in microseconds.
+    waited: AtomicU64,
+    /// Since when it waits now, in microseconds after `begun`, plus one; 0 if it does not.
+    waits_since: AtomicU64,
+    bytes: AtomicU64,
+    is_tls_finished: AtomicBool,
+    dropped: CancellationToken,
+}
+
+impl HandshakeState {
+    fn now(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    fn waited(&self) -> Duration {
+        let waited = self.waited.load(Ordering::Relaxed);
+        let now = match self.waits_since.load(Ordering::Relaxed) {
+            0 => 0,
+            since => (self.now() + 1).saturating_sub(since),
+        };
+        Duration::from_micros(waited.saturating_add(now))
+    }
+
+    fn wait(&self) {
+        if self.waits_since.load(Ordering::Relaxed) == 0 {
+            self.waits_since.store(self.now() + 1, Ordering::Relaxed);
+        }
+    }
+
+    fn go_on(&self) {
+        let waited = self.waited().as_micros();
+        self.waits_since.store(0, Ordering::Relaxed);
+        let waited = u64::try_from(waited).unwrap_or(u64::MAX);
+        self.waited.store(waited, Ordering::Relaxed);
+    }
+}
+
+/// Whether a newcomer made another one leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Entry {
+    Free,
+    /// An unfinished handshake was dropped for it.
+    InsteadOfAnother,
+}
+
+impl Handshakes {
+    /// Admits one more. Of `max` unfinished ones, one is dropped.
+    pub(crate) fn begin(&self, max: usize) -> (Handshake, Entry) {
+        let state = Arc::new(HandshakeState {
+            begun: Instant::now(),
+            index: AtomicUsize::new(0),
+            waited: AtomicU64::new(0),
+            waits_since: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            is_tls_finished: AtomicBool::new(false),
+            dropped: CancellationToken::new(),
+        });
+        let mut states = self.0.states.lock();
+        let victim = if states.len() >= max {
+            self.draw(&states)
+        } else if states.len() >= max / 2 {
+            let drawn = self.draw(&states);
+            drawn.filter(|drawn| drawn.waited() >= WAITED_LONG)
+        } else {
+            None
+        };
+        if let Some(victim) = &victim {
+            remove(&mut states, victim);
+        }
+        state.index.store(states.len(), Ordering::Relaxed);
+        states.push(Arc::clone(&state));
+        drop(states);
+        let entry = match victim {
+            Some(victim) => {
+                victim.dropped.cancel();
+                Entry::InsteadOfAnother
+            }
+            None => Entry::Free,
+        };
+        let all = self.clone();
+        (Handshake { all, state }, entry)
+    }
+
+    /// Of some that are drawn at random, the one that kept the server waiting longest.
+    fn draw(&self, states: &[Arc<HandshakeState>]) -> Option<Arc<HandshakeState>> {
+        let len = u64::try_from(states.len()).ok().filter(|len| *len > 0)?;
+        let draw = |_| {
+            // A hash with a secret key: nobody outside can foresee it.
+            let number = self.0.draws.fetch_add(1, Ordering::Relaxed);
+            let index = usize::try_from(self.0.hasher.hash_one(number) % len).ok()?;
+            states.get(index)
+        };
+        let drawn = (0..DRAWN).filter_map(draw);
+        drawn.max_by_key(|state| state.waited()).cloned()
+    }
+
+    #[cfg(test)]
+    fn count(&self) -> usize {
+        self.0.states.lock().len()
+    }
+}
+
+/// Removes a state, which may have been removed already.
+fn remove(states: &mut Vec<Arc<HandshakeState>>, state: &Arc<HandshakeState>) {
+    let index = state.index.load(Ordering::Relaxed);
+    if states.get(index).is_some_and(|at| Arc::ptr_eq(at, state)) {
+        states.swap_remove(index);
+        if let Some(moved) = states.get(index) {
+            moved.index.store(index, Ordering::Relaxed);
+        }
+    }
+}
+
+/// One unfinished handshake. Dropping it says that it is finished, or that its connection ends.
+#[derive(Debug)]
+pub(crate) struct Handshake {
+    all: Handshakes,
+    state: Arc<HandshakeState>,
+}
+
+impl Handshake {
+    /// The stream of the connection, watched for how long its client keeps the server waiting.
+    pub(crate) fn watch<S>(&self, io: S) -> Watched<S> {
+        let state = Some(Arc::clone(&self.state));
+        Watched { io, state }
+    }
+
+    /// Notes that TLS is finished: from then on, bytes are the protocol's.
+    pub(crate) fn finish_tls(&self) {
+        self.state.is_tls_finished.store(true, Ordering::Relaxed);
+    }
+
+    /// Resolves when the connection must end, because a newcomer got its place.
+    pub(crate) async fn dropped(&self) {
+        self.state.dropped.cancelled().await;
+    }
+}
+
+impl Drop for Handshake {
+    fn drop(&mut self) {
+        self.finish_tls();
+        remove(&mut self.all.0.states.lock(), &self.state);
+    }
+}
+
+/// A stream whose client is measured while its handshake is unfinished.
+#[derive(Debug)]
+pub(crate) struct Watched<S> {
+    io: S,
+    /// None once TLS is finished.
+    state: Option<Arc<HandshakeState>>,
+}
+
+impl<S> Watched<S> {
+    pub(crate) fn get_ref(&self) -> &S {
+        &self.io
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.io).poll_read(context, buffer);
+        let Some(state) = &self.state else {
+            return read;
+        };
+        if state.is_tls_finished.load(Ordering::Relaxed) {
+            self.state = None;
+            return read;
+        }
+        match &read {
+            Poll::Pending => state.wait(),
+            Poll::Ready(_) => {
+                state.go_on();
+                let len = (buffer.filled().len() - before) as u64;
+                if state.bytes.fetch_add(len, Ordering::Relaxed) + len > BYTES_MAX {
+                    return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+                }
+            }
+        }
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(context, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    fn is_dropped(handshake: &Handshake) -> bool {
+        handshake.state.dropped.is_cancelled()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_number_of_unfinished_handshakes_is_bounded() {
+        let all = Handshakes::default();
+        let mut begun = Vec::new();
+        for _ in 0..1000 {
+            let (handshake, _) = all.begin(64);
+            handshake.state.wait();
+            begun.push(handshake);
+            tokio::time::advance(Duration::from_millis(1)).await;
+        }
+        assert_eq!(all.count(), 64);
+        assert_eq!(begun.iter().filter(|one| !is_dropped(one)).count(), 64);
+        drop(begun);
+        assert_eq!(all.count(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn honest_handshakes_get_through_a_crowd_of_silent_ones() {
+        let all = Handshakes::default();
+        let mut silent = Vec::new();
+        let mut lost = 0;
+        for _ in 0..500 {
+            let (honest, _) = all.begin(64);
+            // The client needs 50 ms to answer, in which 50 others come.
+            honest.state.wait();
+            for _ in 0..50 {
+                let (handshake, _) = all.begin(64);
+                handshake.state.wait();
+                silent.push(handshake);
+                tokio::time::advance(Duration::from_millis(1)).await;
+            }
+            lost += usize::from(is_dropped(&honest));
+            silent.retain(|one| !is_dropped(one));
+        }
+        assert!(lost < 150, "{lost} of 500");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_crowd_of_quick_clients_is_not_dropped() {
+        let all = Handshakes::default();
+        let begun: Vec<_> = (0..63).map(|_| all.begin(64)).collect();
+        for (handshake, _) in &begun {
+            handshake.state.wait();
+        }
+        tokio::time::advance(WAITED_LONG / 2).await;
+        begun
+            .iter()
+            .for_each(|(handshake, _)| handshake.state.go_on());
+        tokio::time::advance(10 * WAITED_LONG).await;
+        let (_last, entry) = all.begin(64);
+        assert_eq!(entry, Entry::Free);
+        assert!(begun.iter().all(|(handshake, _)| !is_dropped(handshake)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn single_bytes_do_not_hide_that_a_client_is_slow() {
+        let all = Handshakes::default();
+        let (slow, _) = all.begin(1);
+        let (ours, mut theirs) = tokio::io::duplex(64);
+        let mut watched = slow.watch(ours);
+        for _ in 0..10 {
+            let wait = tokio::time::timeout(Duration::from_millis(500), watched.read_u8());
+            assert!(wait.await.is_err());
+            theirs.write_u8(1).await.unwrap();
+            watched.read_u8().await.unwrap();
+        }
+        assert!(slow.state.waited() >= Duration::from_secs(5));
+    }
+
+    #[tokio::test]
+    async fn a_handshake_takes_at_most_sixteen_kibibytes() {
+        let all = Handshakes::default();
+        let (handshake, _) = all.begin(1);
+        let (ours, mut theirs) = tokio::io::duplex(64 << 10);
+        theirs.write_all(&[0; 40 << 10]).await.unwrap();
+        let mut watched = handshake.watch(ours);
+        let mut bytes = vec![0; 16 << 10];
+        watched.read_exact(&mut bytes).await.unwrap();
+        assert!(watched.read_u8().await.is_err());
+        handshake.finish_tls();
+        watched.read_u8().await.unwrap();
+    }
+}
