@@ -88,7 +88,8 @@ pub(super) const DATA: &str = "Data";
 const IDENTITY: &str = "Identity";
 const ADMISSION: &str = "Registration";
 const LIMITS: &str = "Limits";
-const SOURCES: &str = "Limits for one source (an IPv4 address, or the /64 of an IPv6 address)";
+const SOURCES: &str =
+    "Limits for one source (an IPv4 address or an IPv6 /64; wider networks get more)";
 const LOGS: &str = "Monitoring";
 
 /// All settings, in the order of the help.

@@ -1,16 +1,19 @@
 //! The limits on one source, so that nobody keeps others out. The rules are:
 //!  - a source is an IPv4 address, or the /64 of an IPv6 address, because the holder of one address
 //!    of a /64 usually has all of it;
+//!  - a source belongs to wider networks, which have larger limits of their own, because one holder
+//!    often has many sources; each network is checked and counted by the same code;
 //!  - sources that the operator exempts are not counted;
 //!  - memory is bounded, and a record is dropped only when it no longer has an effect: many other
 //!    sources never shorten the pause of an offender;
 //!  - no clock here: the time is an argument.
 //!
-//! A source without a record of its own shares one with others. That may delay an innocent source,
+//! A network without a record of its own shares one with others. That may delay an innocent source,
 //! and never favours an offender.
 
 use std::collections::HashMap;
 use std::collections::hash_map::{Entry, RandomState};
+use std::fmt;
 use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -21,16 +24,71 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::TurnedAway;
 
-/// Sources with a record of their own. All records together take about 8 MiB.
-const SOURCES_MAX: usize = 1 << 16;
-/// Records that all other sources share.
+/// Networks with a record of their own. All records together take about 11 MiB.
+const RECORDS_MAX: usize = 1 << 16;
+/// Records that all other networks of one width share.
 const SHARED_RECORDS: usize = 1 << 10;
 /// Between two sweeps for records that no longer have an effect.
 const SWEEP_PAUSE: Duration = Duration::from_secs(1);
 /// The first pause of a source after too many refusals. Each further pause is twice as long.
 const PAUSE_MIN: Duration = Duration::from_secs(10);
 
-/// What one source may take: an IPv4 address, or the /64 of an IPv6 address.
+/// A width of networks that share limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Width {
+    /// Its place among all widths.
+    number: u8,
+    prefix_len: u8,
+    /// A network may take so many times as much as one source. Its longest pause is so many times
+    /// shorter, because it affects more bystanders.
+    factor: u16,
+}
+
+/// The widths that count in one IP version.
+struct Widths {
+    source: Width,
+    wider: &'static [Width],
+}
+
+const V4_WIDTHS: Widths = Widths {
+    source: Width {
+        number: 0,
+        prefix_len: 32,
+        factor: 1,
+    },
+    // The customers of a provider, often strangers to each other.
+    wider: &[Width {
+        number: 1,
+        prefix_len: 24,
+        factor: 8,
+    }],
+};
+const V6_WIDTHS: Widths = Widths {
+    source: Width {
+        number: 2,
+        prefix_len: 64,
+        factor: 1,
+    },
+    wider: &[
+        // What providers give to a household.
+        Width {
+            number: 3,
+            prefix_len: 56,
+            factor: 4,
+        },
+        // What providers give to a company, and what anyone can rent.
+        Width {
+            number: 4,
+            prefix_len: 48,
+            factor: 16,
+        },
+    ],
+};
+/// How many widths there are.
+const WIDTHS: usize = 2 + V4_WIDTHS.wider.len() + V6_WIDTHS.wider.len();
+
+/// What one source may take: an IPv4 address, or the /64 of an IPv6 address. Wider networks may
+/// take more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceLimits {
     /// Sources that are not counted.
@@ -65,6 +123,29 @@ impl Default for SourceLimits {
     }
 }
 
+/// The limits of one network.
+#[derive(Debug, Clone, Copy)]
+struct NetworkLimits {
+    connections_max: usize,
+    creates: Rate,
+    refusals: Rate,
+    pause_max: Duration,
+}
+
+impl SourceLimits {
+    fn of(&self, network: Network) -> NetworkLimits {
+        let factor = network.width.factor;
+        NetworkLimits {
+            connections_max: self.connections_max.saturating_mul(factor.into()),
+            creates: self.creates.times(factor),
+            refusals: self.refusals.times(factor),
+            pause_max: (self.pause_max / u32::from(factor))
+                .max(PAUSE_MIN)
+                .min(self.pause_max),
+        }
+    }
+}
+
 /// A number of events at once, and then a number of events per period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
@@ -82,25 +163,71 @@ impl Rate {
     pub fn interval(&self) -> Duration {
         self.per / self.count.max(1)
     }
+
+    fn times(self, factor: u16) -> Self {
+        Self {
+            count: self.count.saturating_mul(factor.into()),
+            burst: self.burst.saturating_mul(factor.into()),
+            ..self
+        }
+    }
 }
 
-/// The origin of a connection, as the limits see it.
+/// A network that counts, without its host bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Source {
-    V4([u8; 4]),
-    /// The upper half of the address, a /64.
-    V6([u8; 8]),
+pub(crate) struct Network {
+    network: IpNet,
+    width: Width,
 }
+
+impl Network {
+    fn new(address: IpAddr, width: Width) -> Self {
+        Self {
+            network: IpNet::new_assert(address, width.prefix_len).trunc(),
+            width,
+        }
+    }
+
+    /// The records that it may share with others.
+    fn shared_index(&self, hasher: &RandomState) -> usize {
+        let hash = hasher.hash_one(self) % SHARED_RECORDS as u64;
+        usize::from(self.width.number) * SHARED_RECORDS + usize::try_from(hash).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.network.prefix_len() == self.network.max_prefix_len() {
+            self.network.addr().fmt(f)
+        } else {
+            self.network.fmt(f)
+        }
+    }
+}
+
+/// The origin of a connection, as the limits see it: the narrowest of its networks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Source(Network);
 
 impl Source {
     pub(crate) fn of(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(address) => Self::V4(address.octets()),
-            IpAddr::V6(address) => {
-                let [a, b, c, d, e, f, g, h, ..] = address.octets();
-                Self::V6([a, b, c, d, e, f, g, h])
-            }
-        }
+        let address = address.to_canonical();
+        Self(Network::new(address, widths(address).source))
+    }
+
+    /// The networks that the source belongs to, the source itself first.
+    fn networks(self) -> impl Iterator<Item = Network> + Clone {
+        let address = self.0.network.addr();
+        let wider = widths(address).wider.iter();
+        let wider = wider.map(move |width| Network::new(address, *width));
+        std::iter::once(self.0).chain(wider)
+    }
+}
+
+fn widths(address: IpAddr) -> Widths {
+    match address {
+        IpAddr::V4(_) => V4_WIDTHS,
+        IpAddr::V6(_) => V6_WIDTHS,
     }
 }
 
@@ -116,20 +243,20 @@ struct LimiterInner {
 
 #[derive(Debug)]
 struct SourceRecords {
-    /// Open connections by source. Sources without one are absent, so the map has at most as many
-    /// entries as there are connections.
-    open: HashMap<Source, usize>,
-    /// What sources did recently.
-    past: HashMap<Source, Record>,
+    /// Open connections by network. Networks without one are absent, so the map has at most a few
+    /// entries for each connection.
+    open: HashMap<Network, usize>,
+    /// What the sources of a network did recently.
+    past: HashMap<Network, Record>,
     past_max: usize,
-    /// Records of all other sources, found by a hash of the source.
+    /// Records of all other networks, found by a hash of the network.
     shared: Vec<Record>,
     hasher: RandomState,
     sweep_at: Duration,
     creates: Bucket,
 }
 
-/// What a source did that still has an effect. Times count from when the rate limiter was made.
+/// What a network did that still has an effect. Times count from when the rate limiter was made.
 #[derive(Debug, Clone, Copy, Default)]
 struct Record {
     creates: Bucket,
@@ -170,7 +297,7 @@ impl Record {
     }
 
     /// Whether the record no longer has an effect.
-    fn is_over(&self, limits: &SourceLimits, now: Duration) -> bool {
+    fn is_over(&self, limits: &NetworkLimits, now: Duration) -> bool {
         let quiet = if self.pauses > 0 {
             limits.pause_max
         } else {
@@ -181,7 +308,7 @@ impl Record {
             && self.paused_until + quiet <= now
     }
 
-    fn note_refusal(&mut self, limits: &SourceLimits, now: Duration) {
+    fn note_refusal(&mut self, limits: &NetworkLimits, now: Duration) {
         if self.paused_until + limits.pause_max <= now {
             self.pauses = 0;
         }
@@ -197,7 +324,7 @@ impl Record {
 
 impl RateLimiter {
     pub(crate) fn new() -> Self {
-        Self::with_records(SOURCES_MAX)
+        Self::with_records(RECORDS_MAX)
     }
 
     fn with_records(past_max: usize) -> Self {
@@ -205,7 +332,7 @@ impl RateLimiter {
             open: HashMap::new(),
             past: HashMap::new(),
             past_max,
-            shared: vec![Record::default(); SHARED_RECORDS],
+            shared: vec![Record::default(); WIDTHS * SHARED_RECORDS],
             hasher: RandomState::new(),
             sweep_at: Duration::ZERO,
             creates: Bucket::default(),
@@ -233,17 +360,19 @@ impl RateLimiter {
         let source = Source::of(address);
         let now = self.time(now);
         let mut state = self.state();
-        if state
-            .past(source, limits, now)
-            .is_some_and(|past| past.is_paused(now))
-        {
-            return Err(TurnedAway::SourcePaused);
+        for network in source.networks() {
+            let past = state.past(network, limits, now);
+            if past.is_some_and(|past| past.is_paused(now)) {
+                return Err(TurnedAway::SourcePaused);
+            }
+            let open = state.open.get(&network).copied().unwrap_or(0);
+            if open >= limits.of(network).connections_max {
+                return Err(TurnedAway::SourceConnectionsMax);
+            }
         }
-        let open = state.open.entry(source).or_insert(0);
-        if *open >= limits.connections_max {
-            return Err(TurnedAway::SourceConnectionsMax);
+        for network in source.networks() {
+            *state.open.entry(network).or_default() += 1;
         }
-        *open += 1;
         drop(state);
         Ok(SourcePermit {
             rate_limiter: self.clone(),
@@ -261,41 +390,55 @@ impl RateLimiter {
 }
 
 impl SourceRecords {
-    /// The record of a source, if there is one.
-    fn past(&self, source: Source, limits: &SourceLimits, now: Duration) -> Option<&Record> {
-        let own = self.past.get(&source);
+    /// The record of a network, if there is one.
+    fn past(&self, network: Network, limits: &SourceLimits, now: Duration) -> Option<&Record> {
+        let own = self.past.get(&network);
         own.or_else(|| {
             self.shared
-                .get(self.shared_index(source))
-                .filter(|shared| !shared.is_over(limits, now))
+                .get(network.shared_index(&self.hasher))
+                .filter(|shared| !shared.is_over(&limits.of(network), now))
         })
     }
 
-    /// The record of a source, to be changed.
-    fn past_mut(&mut self, source: Source, limits: &SourceLimits, now: Duration) -> &mut Record {
-        let index = self.shared_index(source);
+    /// The record of a network, to be changed.
+    fn past_mut(&mut self, network: Network, limits: &SourceLimits, now: Duration) -> &mut Record {
+        let index = network.shared_index(&self.hasher);
         if self.past.len() >= self.past_max && self.sweep_at <= now {
-            self.past.retain(|_, past| !past.is_over(limits, now));
+            self.past
+                .retain(|network, past| !past.is_over(&limits.of(*network), now));
             self.sweep_at = now + SWEEP_PAUSE;
         }
         let has_space = self.past.len() < self.past_max;
-        // What the source did while it had no record of its own still counts.
+        // What the network did while it had no record of its own still counts.
         let is_shared = self
             .shared
             .get(index)
-            .is_some_and(|shared| !shared.is_over(limits, now));
-        match self.past.entry(source) {
+            .is_some_and(|shared| !shared.is_over(&limits.of(network), now));
+        match self.past.entry(network) {
             Entry::Occupied(own) => own.into_mut(),
             Entry::Vacant(room) if has_space && !is_shared => room.insert(Record::default()),
             Entry::Vacant(_) => self
                 .shared
                 .get_mut(index)
-                .expect("the index is a remainder of the length"),
+                .expect("the index is below the number of shared records"),
         }
     }
 
-    fn shared_index(&self, source: Source) -> usize {
-        usize::try_from(self.hasher.hash_one(source) % SHARED_RECORDS as u64).unwrap_or_default()
+    fn is_paused(&self, source: Source, limits: &SourceLimits, now: Duration) -> bool {
+        source.networks().any(|network| {
+            let past = self.past(network, limits, now);
+            past.is_some_and(|past| past.is_paused(now))
+        })
+    }
+
+    /// Whether each network of the source, and all sources together, may make one more account.
+    fn may_create(&self, source: Source, limits: &SourceLimits, now: Duration) -> bool {
+        let of_networks = source.networks().all(|network| {
+            let past = self.past(network, limits, now);
+            let creates = past.map(|past| past.creates).unwrap_or_default();
+            creates.may_take(limits.of(network).creates, now)
+        });
+        of_networks && self.creates.may_take(limits.creates_all, now)
     }
 }
 
@@ -319,12 +462,7 @@ impl SourcePermit {
             return true;
         };
         let now = self.rate_limiter.time(now);
-        let state = self.rate_limiter.state();
-        let of_source = state
-            .past(source, limits, now)
-            .map(|past| past.creates)
-            .unwrap_or_default();
-        of_source.may_take(limits.creates, now) && state.creates.may_take(limits.creates_all, now)
+        self.rate_limiter.state().may_create(source, limits, now)
     }
 
     /// Counts a new account of the source; false if it is one too many.
@@ -334,15 +472,15 @@ impl SourcePermit {
         };
         let now = self.rate_limiter.time(now);
         let mut state = self.rate_limiter.state();
-        // A source over its own limit must take nothing from the limit of all sources.
-        if !state.creates.may_take(limits.creates_all, now) {
+        // A source over a limit must take nothing from the limits that it shares with others.
+        if !state.may_create(source, limits, now) {
             return false;
         }
-        state
-            .past_mut(source, limits, now)
-            .creates
-            .take(limits.creates, now)
-            && state.creates.take(limits.creates_all, now)
+        for network in source.networks() {
+            let past = state.past_mut(network, limits, now);
+            past.creates.take(limits.of(network).creates, now);
+        }
+        state.creates.take(limits.creates_all, now)
     }
 
     /// Whether the source is paused after too many refusals.
@@ -351,20 +489,18 @@ impl SourcePermit {
             return false;
         };
         let now = self.rate_limiter.time(now);
-        self.rate_limiter
-            .state()
-            .past(source, limits, now)
-            .is_some_and(|past| past.is_paused(now))
+        self.rate_limiter.state().is_paused(source, limits, now)
     }
 
-    /// Counts a refusal: an unknown account, or a wrong auth token.
+    /// Counts a refusal: an unknown account, a wrong auth token, or a wrong hello.
     pub(crate) fn note_refusal(&self, limits: &SourceLimits, now: Instant) {
         let Some(source) = self.source else { return };
         let now = self.rate_limiter.time(now);
-        self.rate_limiter
-            .state()
-            .past_mut(source, limits, now)
-            .note_refusal(limits, now);
+        let mut state = self.rate_limiter.state();
+        for network in source.networks() {
+            let past = state.past_mut(network, limits, now);
+            past.note_refusal(&limits.of(network), now);
+        }
     }
 }
 
@@ -372,9 +508,11 @@ impl Drop for SourcePermit {
     fn drop(&mut self) {
         let Some(source) = self.source else { return };
         let mut state = self.rate_limiter.state();
-        match state.open.get_mut(&source) {
-            Some(open) if *open > 1 => *open -= 1,
-            _ => drop(state.open.remove(&source)),
+        for network in source.networks() {
+            match state.open.get_mut(&network) {
+                Some(open) if *open > 1 => *open -= 1,
+                _ => drop(state.open.remove(&network)),
+            }
         }
     }
 }

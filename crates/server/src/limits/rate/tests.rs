@@ -14,7 +14,8 @@ fn limits() -> SourceLimits {
 }
 
 fn address(number: u32) -> IpAddr {
-    IpAddr::V4((0x0A00_0000 + number).into())
+    // Each in a /24 of its own.
+    IpAddr::V4((0x0A00_0000 + (number << 8)).into())
 }
 
 /// A rate limiter, and a clock that the test sets.
@@ -161,7 +162,7 @@ fn a_source_has_at_most_a_hundred_connections() {
 
 #[test]
 fn a_source_is_an_ipv4_address_or_an_ipv6_64() {
-    let of = |text: &str| Source::of(text.parse().unwrap());
+    let of = source;
     assert_eq!(of("192.0.2.1"), of("::ffff:192.0.2.1"));
     assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
     assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff::9"));
@@ -181,7 +182,7 @@ fn an_exempt_source_is_not_counted() {
     assert_eq!(world.tries_until_paused(exempt), 1000);
     assert!(world.creates(address(1)), "and takes nothing from others");
     assert!(
-        world.rate_limiter.state().past.len() == 1 && world.rate_limiter.state().open.is_empty()
+        world.rate_limiter.state().past.len() == 2 && world.rate_limiter.state().open.is_empty()
     );
 }
 
@@ -224,6 +225,85 @@ fn an_offender_with_a_shared_record_stays_paused() {
     world.tries_until_paused(address(9));
     world.pass(19 * SECOND);
     assert!(world.is_paused(address(9)), "its second pause is longer");
+}
+
+fn source(text: &str) -> Source {
+    Source::of(text.parse().unwrap())
+}
+
+/// The n-th /64 of a /48.
+fn of_48(n: u16) -> IpAddr {
+    IpAddr::V6([0x2001, 0xdb8, 5, n, 0, 0, 0, 1].into())
+}
+
+#[test]
+fn a_source_belongs_to_wider_networks() {
+    let names = |text| {
+        let networks = source(text).networks();
+        networks.map(|one| one.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(names("192.0.2.7"), ["192.0.2.7", "192.0.2.0/24"]);
+    assert_eq!(
+        names("2001:db8:1:203::1"),
+        [
+            "2001:db8:1:203::/64",
+            "2001:db8:1:200::/56",
+            "2001:db8:1::/48"
+        ]
+    );
+}
+
+/// How many of these sources can do this, each as often as it is listed.
+fn count(sources: impl Iterator<Item = IpAddr>, can: impl Fn(IpAddr) -> bool) -> usize {
+    sources.filter(|address| can(*address)).count()
+}
+
+#[test]
+fn each_width_of_network_has_its_own_figures() {
+    let mut world = World::new(100_000);
+    world.limits.creates_all = Rate {
+        count: 1_000_000,
+        per: SECOND,
+        burst: 1_000_000,
+    };
+    let many = |n: u16| (0..n).flat_map(move |_| (0..n).map(of_48));
+    // 64 sources of a /56 make four times as many accounts as one source.
+    assert_eq!(count(many(64), |address| world.creates(address)), 80);
+    let all = (0..1024).flat_map(|n| [of_48(n), of_48(n)]);
+    assert_eq!(count(all, |address| world.creates(address)), 320 - 80);
+    let v4 = |n: u32| IpAddr::V4((0xC000_0200 + n).into());
+    let all = (0..256).flat_map(|n| [v4(n), v4(n)]);
+    assert_eq!(count(all, |address| world.creates(address)), 160);
+    // Connections.
+    let open: Vec<_> = (0..4096)
+        .filter_map(|n| world.enter(of_48(n)).ok())
+        .collect();
+    assert_eq!(open.len(), 1600);
+    let open: Vec<_> = (0..4096)
+        .filter_map(|n| world.enter(v4(n % 256)).ok())
+        .collect();
+    assert_eq!(open.len(), 800);
+}
+
+#[test]
+fn a_network_with_many_refusals_is_paused_for_a_shorter_time() {
+    let mut world = World::new(100_000);
+    // Each source keeps to its own limit.
+    let tries = |world: &World| {
+        // The next one is in another /56.
+        let sources = (0..2000).map(|n| of_48((n % 256) * 256 + n / 256));
+        sources.take_while(|one| world.tries(*one)).count()
+    };
+    assert_eq!(tries(&world), 481);
+    assert!(world.is_paused(of_48(60_000)));
+    assert!(!world.is_paused("2001:db8:6::1".parse().unwrap()));
+    world.pass(10 * SECOND);
+    assert!(!world.is_paused(of_48(60_000)));
+    for _ in 0..5 {
+        tries(&world);
+        world.pass(Duration::from_millis(37_500));
+        assert!(!world.is_paused(of_48(60_000)), "a sixteenth of 10 min");
+    }
 }
 
 proptest! {
