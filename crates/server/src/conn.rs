@@ -128,10 +128,13 @@ where
         visitor, fetched, ..
     } = exchange;
     drop(fetched);
-    let permit = visitor.into_permit();
+    let mut permit = visitor.into_permit();
     if matches!(outcome, Ok(Err(Cut::Ended(Ended::WrongHello)))) {
         // Whoever speaks another protocol here is trying something.
         permit.note_refusal(&limits.source, Instant::now().into_std());
+    }
+    for event in permit.take_events() {
+        access_log.note_limit(event);
     }
     match outcome {
         Ok(Ok(proof)) => {

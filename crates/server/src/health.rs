@@ -6,6 +6,7 @@ use std::fmt;
 
 use crate::clock::{DAY, utc};
 use crate::files::Disk;
+use crate::limits::rate::ExemptUse;
 
 /// A certificate should be renewed this many days before it expires.
 pub(crate) const CERTIFICATE_DAYS_MIN: i64 = 14;
@@ -68,6 +69,8 @@ pub(crate) struct Facts {
     /// When the newest change in the store was made.
     pub(crate) newest_change: Option<i64>,
     pub(crate) connections: Option<Connections>,
+    /// What exempt sources did since the start of the server.
+    pub(crate) exempt: Option<ExemptUse>,
 }
 
 /// The last backup.
@@ -126,6 +129,7 @@ pub(crate) enum Finding {
         allowed: u64,
         configured: u64,
     },
+    ExemptOver(ExemptUse),
 }
 
 /// Everything in these facts that needs the operator's attention.
@@ -189,6 +193,11 @@ pub(crate) fn findings(facts: &Facts) -> Vec<Finding> {
             });
         }
     }
+    if let Some(exempt) = facts.exempt
+        && exempt != ExemptUse::default()
+    {
+        findings.push(Finding::ExemptOver(exempt));
+    }
     findings
 }
 
@@ -240,6 +249,11 @@ impl fmt::Display for Finding {
                 "{descriptors} file descriptors allow {allowed} connections, but \
                  --connections-max is {configured}"
             ),
+            Self::ExemptOver(ExemptUse { creates, refusals }) => write!(
+                f,
+                "exempt sources made {creates} accounts and were refused {refusals} times beyond \
+                 the limits of one source"
+            ),
         }
     }
 }
@@ -267,6 +281,10 @@ impl Finding {
             Self::ClockBehind { .. } => "set the clock (timedatectl), and keep it set with NTP",
             Self::FewDescriptors { .. } => {
                 "raise LimitNOFILE= in the unit (elsewhere: ulimit -n), or lower --connections-max"
+            }
+            Self::ExemptOver(_) => {
+                "if a forwarder hides clients there, let it send the PROXY protocol and list it \
+                 with --proxy-from; else give a narrower --limit-exempt"
             }
         }
     }

@@ -241,7 +241,8 @@ pub(crate) async fn accept(listener: Listener, state: Arc<ServerState>) {
             };
             let visitor = state.service.visitor(permit, &settings.limits.source);
             let logged = state.log_addresses.then_some(address);
-            let access_log = AccessLog::new(state.metrics.clone(), layout, logged);
+            let log_limits = Arc::clone(&state.log_limits);
+            let access_log = AccessLog::new(state.metrics.clone(), log_limits, layout, logged);
             let stranger = conn::Stranger {
                 visitor,
                 handshake,

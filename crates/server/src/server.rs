@@ -25,6 +25,7 @@ use crate::limits::connections::OpenConnections;
 use crate::limits::handshakes::Handshakes;
 use crate::limits::rate::RateLimiter;
 use crate::listen::{self, ListenError};
+use crate::observe::access_log::LogLimits;
 use crate::observe::log::LogThrottle;
 use crate::observe::metrics::Metrics;
 use crate::observe::{self, AdminListener};
@@ -165,6 +166,7 @@ impl Server {
             open: OpenConnections::default(),
             handshakes: Handshakes::default(),
             turned_away_throttle: LogThrottle::default(),
+            log_limits: Arc::new(LogLimits::default()),
         });
         state.tasks.spawn(expire(Arc::clone(&state)));
         if let Some((address, listener)) = admin {

@@ -11,6 +11,7 @@ use crate::config::{CertificateFiles, Limits};
 use crate::limits::connections::OpenConnections;
 use crate::limits::handshakes::Handshakes;
 use crate::limits::rate::RateLimiter;
+use crate::observe::access_log::LogLimits;
 use crate::observe::log::LogThrottle;
 use crate::observe::metrics::Metrics;
 use crate::service::Service;
@@ -40,6 +41,7 @@ pub(crate) struct ServerState {
     pub(crate) handshakes: Handshakes,
     /// For the warning about connections that are refused, on all listeners.
     pub(crate) turned_away_throttle: LogThrottle,
+    pub(crate) log_limits: Arc<LogLimits>,
 }
 
 impl ServerState {

@@ -99,7 +99,7 @@ impl World {
         let stranger = Stranger {
             visitor: self.service.visitor(permit, &self.settings.limits.source),
             handshake,
-            access_log: AccessLog::new(Metrics::new(), Layout::One, None),
+            access_log: AccessLog::new(Metrics::new(), Arc::default(), Layout::One, None),
         };
         let stop = CancellationToken::new();
         serve(io, Layout::One, &self.settings, stranger, &stop).await;

@@ -3,7 +3,9 @@
 //!    of a /64 usually has all of it;
 //!  - a source belongs to wider networks, which have larger limits of their own, because one holder
 //!    often has many sources; each network is checked and counted by the same code;
-//!  - sources that the operator exempts are not counted;
+//!  - a source that the operator exempts is not limited, but what it does beyond the limits is
+//!    counted, because it may be a forwarder that hides many;
+//!  - new accounts of all sources together are limited, exempt ones included;
 //!  - memory is bounded, and a record is dropped only when it no longer has an effect: many other
 //!    sources never shorten the pause of an offender;
 //!  - no clock here: the time is an argument.
@@ -91,7 +93,7 @@ const WIDTHS: usize = 2 + V4_WIDTHS.wider.len() + V6_WIDTHS.wider.len();
 /// take more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceLimits {
-    /// Sources that are not counted.
+    /// Sources that are not limited.
     pub exempt: Vec<IpNet>,
     /// Connections of one source at the same time.
     pub connections_max: usize,
@@ -209,6 +211,12 @@ impl fmt::Display for Network {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Source(Network);
 
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 impl Source {
     pub(crate) fn of(address: IpAddr) -> Self {
         let address = address.to_canonical();
@@ -254,6 +262,23 @@ struct SourceRecords {
     hasher: RandomState,
     sweep_at: Duration,
     creates: Bucket,
+    exempt: ExemptUse,
+}
+
+/// What exempt sources did beyond the limits of one source, since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct ExemptUse {
+    pub(crate) creates: u64,
+    pub(crate) refusals: u64,
+}
+
+/// Something about a source that the operator should read in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LimitEvent {
+    /// A network is paused from now on.
+    Paused { network: Network, time: Duration },
+    /// An exempt source did more than one source may do.
+    ExemptOver { source: Source },
 }
 
 /// What a network did that still has an effect. Times count from when the rate limiter was made.
@@ -308,17 +333,20 @@ impl Record {
             && self.paused_until + quiet <= now
     }
 
-    fn note_refusal(&mut self, limits: &NetworkLimits, now: Duration) {
+    /// Counts a refusal. Returns the length of a pause that it begins.
+    fn note_refusal(&mut self, limits: &NetworkLimits, now: Duration) -> Option<Duration> {
         if self.paused_until + limits.pause_max <= now {
             self.pauses = 0;
         }
-        if !self.refusals.take(limits.refusals, now) && !self.is_paused(now) {
-            let pause = PAUSE_MIN
-                .saturating_mul(2_u32.saturating_pow(self.pauses))
-                .min(limits.pause_max);
-            self.paused_until = now + pause;
-            self.pauses = self.pauses.saturating_add(1);
+        if self.refusals.take(limits.refusals, now) || self.is_paused(now) {
+            return None;
         }
+        let pause = PAUSE_MIN
+            .saturating_mul(2_u32.saturating_pow(self.pauses))
+            .min(limits.pause_max);
+        self.paused_until = now + pause;
+        self.pauses = self.pauses.saturating_add(1);
+        Some(pause)
     }
 }
 
@@ -336,6 +364,7 @@ impl RateLimiter {
             hasher: RandomState::new(),
             sweep_at: Duration::ZERO,
             creates: Bucket::default(),
+            exempt: ExemptUse::default(),
         };
         Self(Arc::new(LimiterInner {
             begun: Instant::now(),
@@ -351,13 +380,16 @@ impl RateLimiter {
         now: Instant,
     ) -> Result<SourcePermit, TurnedAway> {
         let address = address.to_canonical();
-        if limits.exempt.iter().any(|exempt| exempt.contains(&address)) {
-            return Ok(SourcePermit {
-                rate_limiter: self.clone(),
-                source: None,
-            });
-        }
         let source = Source::of(address);
+        let permit = |is_exempt| SourcePermit {
+            rate_limiter: self.clone(),
+            source,
+            is_exempt,
+            events: Vec::new(),
+        };
+        if limits.exempt.iter().any(|exempt| exempt.contains(&address)) {
+            return Ok(permit(true));
+        }
         let now = self.time(now);
         let mut state = self.state();
         for network in source.networks() {
@@ -374,10 +406,12 @@ impl RateLimiter {
             *state.open.entry(network).or_default() += 1;
         }
         drop(state);
-        Ok(SourcePermit {
-            rate_limiter: self.clone(),
-            source: Some(source),
-        })
+        Ok(permit(false))
+    }
+
+    /// What exempt sources did beyond the limits of one source, since the start.
+    pub(crate) fn exempt_use(&self) -> ExemptUse {
+        self.state().exempt
     }
 
     fn time(&self, now: Instant) -> Duration {
@@ -446,67 +480,91 @@ impl SourceRecords {
 #[derive(Debug)]
 pub(crate) struct SourcePermit {
     rate_limiter: RateLimiter,
-    /// None if the source is exempt.
-    source: Option<Source>,
+    source: Source,
+    is_exempt: bool,
+    events: Vec<LimitEvent>,
 }
 
 impl SourcePermit {
-    /// The source; none if it is exempt.
-    pub(crate) fn source(&self) -> Option<Source> {
-        self.source
+    /// The source, if it is limited.
+    pub(crate) fn limited(&self) -> Option<Source> {
+        (!self.is_exempt).then_some(self.source)
+    }
+
+    /// What the operator should read in the log, since the last call.
+    pub(crate) fn take_events(&mut self) -> Vec<LimitEvent> {
+        std::mem::take(&mut self.events)
     }
 
     /// Whether the source may make an account now. Counts nothing.
     pub(crate) fn may_create(&self, limits: &SourceLimits, now: Instant) -> bool {
-        let Some(source) = self.source else {
-            return true;
-        };
         let now = self.rate_limiter.time(now);
-        self.rate_limiter.state().may_create(source, limits, now)
+        let state = self.rate_limiter.state();
+        match self.limited() {
+            Some(source) => state.may_create(source, limits, now),
+            None => state.creates.may_take(limits.creates_all, now),
+        }
     }
 
     /// Counts a new account of the source; false if it is one too many.
-    pub(crate) fn take_create(&self, limits: &SourceLimits, now: Instant) -> bool {
-        let Some(source) = self.source else {
-            return true;
-        };
-        let now = self.rate_limiter.time(now);
-        let mut state = self.rate_limiter.state();
+    pub(crate) fn take_create(&mut self, limits: &SourceLimits, now: Instant) -> bool {
         // A source over a limit must take nothing from the limits that it shares with others.
-        if !state.may_create(source, limits, now) {
+        if !self.may_create(limits, now) {
             return false;
         }
-        for network in source.networks() {
-            let past = state.past_mut(network, limits, now);
-            past.creates.take(limits.of(network).creates, now);
+        let now = self.rate_limiter.time(now);
+        let mut state = self.rate_limiter.state();
+        if !state.creates.take(limits.creates_all, now) {
+            return false;
         }
-        state.creates.take(limits.creates_all, now)
+        for network in self.networks() {
+            let past = state.past_mut(network, limits, now);
+            let may = past.creates.take(limits.of(network).creates, now);
+            if !may && self.is_exempt {
+                state.exempt.creates += 1;
+                let source = self.source;
+                self.events.push(LimitEvent::ExemptOver { source });
+            }
+        }
+        true
     }
 
     /// Whether the source is paused after too many refusals.
     pub(crate) fn is_paused(&self, limits: &SourceLimits, now: Instant) -> bool {
-        let Some(source) = self.source else {
-            return false;
-        };
         let now = self.rate_limiter.time(now);
-        self.rate_limiter.state().is_paused(source, limits, now)
+        self.limited()
+            .is_some_and(|source| self.rate_limiter.state().is_paused(source, limits, now))
     }
 
     /// Counts a refusal: an unknown account, a wrong auth token, or a wrong hello.
-    pub(crate) fn note_refusal(&self, limits: &SourceLimits, now: Instant) {
-        let Some(source) = self.source else { return };
+    pub(crate) fn note_refusal(&mut self, limits: &SourceLimits, now: Instant) {
         let now = self.rate_limiter.time(now);
         let mut state = self.rate_limiter.state();
-        for network in source.networks() {
+        for network in self.networks() {
+            let of_network = limits.of(network);
             let past = state.past_mut(network, limits, now);
-            past.note_refusal(&limits.of(network), now);
+            if self.is_exempt {
+                if !past.refusals.take(of_network.refusals, now) {
+                    state.exempt.refusals += 1;
+                    let source = self.source;
+                    self.events.push(LimitEvent::ExemptOver { source });
+                }
+            } else if let Some(time) = past.note_refusal(&of_network, now) {
+                self.events.push(LimitEvent::Paused { network, time });
+            }
         }
+    }
+
+    /// The networks that count what the source does. An exempt source counts alone.
+    fn networks(&self) -> impl Iterator<Item = Network> + use<> {
+        let count = if self.is_exempt { 1 } else { usize::MAX };
+        self.source.networks().take(count)
     }
 }
 
 impl Drop for SourcePermit {
     fn drop(&mut self) {
-        let Some(source) = self.source else { return };
+        let Some(source) = self.limited() else { return };
         let mut state = self.rate_limiter.state();
         for network in source.networks() {
             match state.open.get_mut(&network) {

@@ -2,17 +2,27 @@
 //! an address only if the operator wants it. Metrics count the same connection.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use passmate_proto::{ActionKind, Layout};
 
+use super::log::LogThrottle;
 use super::metrics::{Finished, Metrics, action_name};
 use crate::ended::Ended;
+use crate::limits::rate::LimitEvent;
+
+/// How often strangers may make the server write a line, for all connections together.
+#[derive(Debug, Default)]
+pub(crate) struct LogLimits {
+    exempt: LogThrottle,
+}
 
 /// Collects the log line of a connection. Dropping it writes the line, so a panic leaves one too.
 #[derive(Debug)]
 pub(crate) struct AccessLog {
     metrics: Metrics,
+    limits: Arc<LogLimits>,
     layout: Layout,
     address: Option<SocketAddr>,
     begun: Instant,
@@ -27,9 +37,15 @@ pub(crate) struct AccessLog {
 
 impl AccessLog {
     /// `address` is given only if it may be logged.
-    pub(crate) fn new(metrics: Metrics, layout: Layout, address: Option<SocketAddr>) -> Self {
+    pub(crate) fn new(
+        metrics: Metrics,
+        limits: Arc<LogLimits>,
+        layout: Layout,
+        address: Option<SocketAddr>,
+    ) -> Self {
         Self {
             metrics,
+            limits,
             layout,
             address,
             begun: Instant::now(),
@@ -38,6 +54,25 @@ impl AccessLog {
             action: None,
             bytes_in: 0,
             bytes_out: 0,
+        }
+    }
+
+    /// Writes a line about a limit that the source of the connection has reached. It names the
+    /// source only if addresses may be logged.
+    pub(crate) fn note_limit(&self, event: LimitEvent) {
+        match event {
+            LimitEvent::ExemptOver { source } => {
+                if self.limits.exempt.may_log() {
+                    let source = self.address.map(|_| tracing::field::display(source));
+                    tracing::warn!(
+                        source,
+                        "an exempt source makes more accounts, or is refused more often, than \
+                         one source may: if a forwarder or proxy hides many clients there, let it \
+                         send the PROXY protocol and list it with --proxy-from"
+                    );
+                }
+            }
+            LimitEvent::Paused { .. } => {}
         }
     }
 

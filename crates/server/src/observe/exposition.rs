@@ -59,6 +59,17 @@ pub(crate) fn write(counts: &Counts, gauges: &Gauges) -> String {
         );
     }
     page.kind(
+        "passmate_exempt_over_limit_total",
+        "counter",
+        "What exempt sources did beyond the limits of one source.",
+    );
+    for (what, count) in [
+        ("creates", gauges.exempt.creates),
+        ("refusals", gauges.exempt.refusals),
+    ] {
+        page.line("passmate_exempt_over_limit_total", &[("what", what)], count);
+    }
+    page.kind(
         "passmate_exchanges_total",
         "counter",
         "Finished connections that spoke TLS, by action and result.",

@@ -16,6 +16,7 @@ use crate::clock::now;
 use crate::ended::Ended;
 use crate::files::{Disk, disk_of};
 use crate::limits::TurnedAway;
+use crate::limits::rate::ExemptUse;
 use crate::store::{Commits, StoreUrl};
 
 /// The upper bounds of the duration buckets, in milliseconds. One more bucket has no bound.
@@ -142,6 +143,7 @@ pub(crate) struct Gauges {
     /// When another key replaced the one that devices have pinned.
     pub(crate) key_changed_at: Option<i64>,
     pub(crate) commits: Commits,
+    pub(crate) exempt: ExemptUse,
 }
 
 /// A histogram of durations.

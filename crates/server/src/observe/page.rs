@@ -71,6 +71,7 @@ fn facts(counts: &Counts, gauges: &Gauges, at: i64) -> Facts {
         backup: counts.sample.map(|sample| sample.last_backup.into()),
         disk: counts.sample.map(|sample| sample.disk),
         damaged: gauges.commits.damaged,
+        exempt: Some(gauges.exempt),
         last_error: counts
             .errors
             .back()

@@ -20,6 +20,7 @@ impl LiveServer for ServerState {
             certificate_not_after: Some(settings.certificate.not_after),
             key_changed_at: settings.certificate.key_changed_at,
             commits: self.service.commits(),
+            exempt: self.rate_limiter.exempt_use(),
         }
     }
 

@@ -57,7 +57,7 @@ impl<'a> Visitor<'a> {
                 LeaseKind::Create
             }
         };
-        let source = self.permit.source();
+        let source = self.permit.limited();
         let lease = self
             .upload
             .get_or_insert_with(|| self.service.memory().lease(kind, source, now()));
@@ -90,12 +90,12 @@ impl<'a> Visitor<'a> {
     }
 
     pub(crate) async fn fetch(
-        &self,
+        &mut self,
         account: Option<AccountNumber>,
         auth_token: &AuthToken,
     ) -> Result<Fetched, Refusal> {
         let known = self.authenticate(account, auth_token).await?;
-        self.service.fetch(&known, self.permit.source()).await
+        self.service.fetch(&known, self.permit.limited()).await
     }
 
     pub(crate) async fn replace(
@@ -108,7 +108,7 @@ impl<'a> Visitor<'a> {
     }
 
     pub(crate) async fn delete(
-        &self,
+        &mut self,
         account: Option<AccountNumber>,
         auth_token: &AuthToken,
     ) -> Result<Committed, Refusal> {
@@ -132,7 +132,7 @@ impl<'a> Visitor<'a> {
 
     /// Authenticates the client, and counts a refusal against its source.
     async fn authenticate(
-        &self,
+        &mut self,
         account: Option<AccountNumber>,
         auth_token: &AuthToken,
     ) -> Result<Authenticated, Refusal> {

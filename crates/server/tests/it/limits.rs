@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use crate::support::start;
 use passmate_testkit::server::Running;
 use passmate_testkit::wait::until;
 use passmate_testkit::wire::{self, Client, End, TLS13, TOKEN, connect_from, create, update};
@@ -233,4 +234,21 @@ fn unfinished_handshakes_take_no_place_from_others() {
         running.create(b"honest");
     }
     drop(silent);
+}
+
+#[test]
+fn many_creates_from_an_exempt_source_are_logged() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = start(dir.path(), &[]);
+    for _ in 0..25 {
+        program.create(b"sealed");
+    }
+    program.wait_for_log("an exempt source makes more accounts");
+    let log = program.log();
+    let mut lines = log.lines();
+    let before = lines.by_ref().take_while(|line| !line.contains("exempt"));
+    assert_eq!(before.filter(|line| line.contains("confirmed")).count(), 20);
+    assert!(!log.contains("127.0.0.1 "), "{log}");
+    let rest = lines.filter(|line| line.contains("exempt source"));
+    assert_eq!(rest.count(), 0, "{log}");
 }

@@ -46,13 +46,13 @@ impl World {
 
     fn creates(&self, address: IpAddr) -> bool {
         self.enter(address)
-            .is_ok_and(|permit| permit.take_create(&self.limits, self.now))
+            .is_ok_and(|mut permit| permit.take_create(&self.limits, self.now))
     }
 
     /// A refused attempt; false if the source is refused before it.
     fn tries(&self, address: IpAddr) -> bool {
         self.enter(address)
-            .map(|permit| permit.note_refusal(&self.limits, self.now))
+            .map(|mut permit| permit.note_refusal(&self.limits, self.now))
             .is_ok()
     }
 
@@ -170,20 +170,31 @@ fn a_source_is_an_ipv4_address_or_an_ipv6_64() {
 }
 
 #[test]
-fn an_exempt_source_is_not_counted() {
+fn an_exempt_source_is_counted_and_not_limited() {
     let mut world = World::new(100);
     world.limits.exempt = loopback();
     let exempt: IpAddr = "::ffff:127.0.0.5".parse().unwrap();
-    let open: Vec<_> = (0..1000).map(|_| world.enter(exempt).unwrap()).collect();
-    assert!(
-        open.iter()
-            .all(|permit| permit.take_create(&world.limits, world.now))
-    );
+    let mut open: Vec<_> = (0..1000).map(|_| world.enter(exempt).unwrap()).collect();
+    assert!(world.rate_limiter.state().open.is_empty());
     assert_eq!(world.tries_until_paused(exempt), 1000);
-    assert!(world.creates(address(1)), "and takes nothing from others");
-    assert!(
-        world.rate_limiter.state().past.len() == 2 && world.rate_limiter.state().open.is_empty()
+    let made = open.iter_mut().filter_map(|permit| {
+        permit
+            .take_create(&world.limits, world.now)
+            .then(|| permit.take_events())
+    });
+    let made: Vec<_> = made.collect();
+    assert_eq!(made.len(), 100, "all sources together make so many");
+    let events = made.iter().filter(|events| !events.is_empty()).count();
+    assert_eq!(events, 80, "beyond the twenty of one source");
+    assert_eq!(
+        world.rate_limiter.exempt_use(),
+        ExemptUse {
+            creates: 80,
+            refusals: 970
+        }
     );
+    assert!(!world.creates(address(1)), "the limit of all is used up");
+    assert_eq!(world.tries_until_paused(address(1)), 31);
 }
 
 #[test]

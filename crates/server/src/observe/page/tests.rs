@@ -164,6 +164,7 @@ fn a_busy_week_fits_on_the_page() {
         certificate_not_after: Some(at + 61 * DAY),
         key_changed_at: None,
         commits,
+        ..Gauges::default()
     };
     let page = write(&metrics.snapshot(), &now, at);
     assert!(page.len() < 128 << 10, "{}", page.len());
