@@ -7,6 +7,7 @@ mod check;
 mod config;
 mod import_spr;
 mod invite;
+mod limits;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -121,6 +122,8 @@ enum Admin {
     Restore(backup::RestoreArgs),
     Verify(backup::VerifyArgs),
     ImportSpr(import_spr::ImportSprArgs),
+    #[command(subcommand)]
+    Limits(limits::Limits),
 }
 
 /// Adds the operator commands.
@@ -221,5 +224,6 @@ fn try_run(matches: &ArgMatches, environment: Environment) -> Result<(), Failure
         Admin::Restore(args) => backup::restore(&app, &args),
         Admin::Verify(args) => backup::verify(&app, &args),
         Admin::ImportSpr(args) => import_spr::run(&app, &args),
+        Admin::Limits(command) => limits::run(&app, &command),
     }
 }

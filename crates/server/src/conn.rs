@@ -149,7 +149,7 @@ where
         }
         Ok(Err(Cut::Refused(refusal))) => {
             if let Some(error) = refusal.error() {
-                tracing::error!(%error, "a request of a client failed");
+                access_log.note_error(error);
             }
             access_log.end(refusal.ended());
         }
@@ -466,6 +466,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                 Err(refusal) => return self.refuse(refusal),
             },
         };
+        self.access_log.is_known = true;
         answered.map_err(|_| Ended::Stuck.into())
     }
 

@@ -8,6 +8,7 @@ mod backup;
 mod clock;
 pub mod config;
 mod conn;
+mod control;
 mod ended;
 mod exit;
 mod files;

@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::backup::last_accounts;
 use crate::config::{AdminAddress, Config, Registration, changed_at_restart};
+use crate::control::ControlListener;
 use crate::files::{self, LockMode, Locking};
 use crate::health::{DESCRIPTORS_MIN, connections_of_descriptors};
 use crate::limits::connections::OpenConnections;
@@ -183,6 +184,14 @@ impl Server {
                 config.store.clone(),
                 config.notes_folder().to_owned(),
             ));
+        }
+        match ControlListener::open(&config.data_dir) {
+            Ok(control) => drop(state.tasks.spawn(control.serve(Arc::clone(&state)))),
+            Err(error) => tracing::warn!(
+                %error,
+                "there is no control socket in the data dir, so `passmate-server limits` cannot \
+                 ask this server"
+            ),
         }
         for listener in listeners {
             state

@@ -14,9 +14,11 @@ use super::{App, Failure};
 use crate::backup::{last_backup, last_with_key};
 use crate::clock::now;
 use crate::config::{Config, ConfigError, ListenHost, Registration};
+use crate::control;
 use crate::exit::Code;
 use crate::files::disk_of;
 use crate::health::{self, Connections, Facts};
+use crate::limits::rate::ExemptUse;
 use crate::store::StoreError;
 use crate::tls::{
     Chain, Identity, OWN_CERTIFICATE, OWN_KEY, TlsError, Warning, key_changed_at, look_at_chain,
@@ -106,6 +108,12 @@ fn facts(config: &Config, identity: Option<&Identity>, newest_change: Option<i64
             configured: config.limits.connections_max as u64,
             descriptors: getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX),
         }),
+        exempt: control::limits_in_force(&config.data_dir)
+            .ok()
+            .map(|limits| ExemptUse {
+                creates: limits.exempt_creates,
+                refusals: limits.exempt_refusals,
+            }),
         ..Facts::default()
     }
 }

@@ -272,6 +272,15 @@ pub(crate) struct ExemptUse {
     pub(crate) refusals: u64,
 }
 
+/// A network that is paused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Paused {
+    pub(crate) network: Network,
+    pub(crate) left: Duration,
+    /// Pauses that followed each other.
+    pub(crate) pauses: u32,
+}
+
 /// Something about a source that the operator should read in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LimitEvent {
@@ -407,6 +416,64 @@ impl RateLimiter {
         }
         drop(state);
         Ok(permit(false))
+    }
+
+    /// How many networks are paused, without a list of them.
+    pub(crate) fn paused_count(&self, now: Instant) -> u64 {
+        let now = self.time(now);
+        let state = self.state();
+        let records = state.past.values().chain(&state.shared);
+        records.filter(|past| past.is_paused(now)).count() as u64
+    }
+
+    /// The networks that are paused, those with the longest time left first. Networks that share
+    /// a record with others are not known by name.
+    pub(crate) fn paused(&self, now: Instant) -> Vec<Paused> {
+        let now = self.time(now);
+        let state = self.state();
+        let paused = state.past.iter().filter(|(_, past)| past.is_paused(now));
+        let mut paused: Vec<Paused> = paused
+            .map(|(network, past)| Paused {
+                network: *network,
+                left: past.paused_until.saturating_sub(now),
+                pauses: past.pauses,
+            })
+            .collect();
+        drop(state);
+        paused.sort_by_key(|paused| std::cmp::Reverse(paused.left));
+        paused
+    }
+
+    /// Forgets what these networks did, and the networks that they belong to. Returns those that
+    /// something was known about.
+    pub(crate) fn clear(&self, cleared: IpNet, now: Instant) -> Vec<Network> {
+        let now = self.time(now);
+        let address = cleared.addr().to_canonical();
+        let cleared = match address {
+            IpAddr::V4(_) if cleared.max_prefix_len() == 128 => IpNet::from(address),
+            _ => cleared.trunc(),
+        };
+        let mut state = self.state();
+        let is_meant = |network: &Network| {
+            network.network.contains(&cleared) || cleared.contains(&network.network)
+        };
+        let known = state.past.keys().copied();
+        let mut found: Vec<Network> = known.filter(is_meant).collect();
+        for network in &found {
+            state.past.remove(network);
+        }
+        for network in Source::of(address).networks() {
+            let index = network.shared_index(&state.hasher);
+            if let Some(shared) = state.shared.get_mut(index)
+                && shared.is_paused(now)
+            {
+                *shared = Record::default();
+                found.push(network);
+            }
+        }
+        found.sort_by_key(|network| std::cmp::Reverse(network.network.prefix_len()));
+        found.dedup();
+        found
     }
 
     /// What exempt sources did beyond the limits of one source, since the start.

@@ -58,6 +58,12 @@ pub(crate) fn write(counts: &Counts, gauges: &Gauges) -> String {
             count,
         );
     }
+    page.one(
+        "passmate_sources_paused",
+        "gauge",
+        "Sources and networks that are paused after too many refusals.",
+        gauges.paused,
+    );
     page.kind(
         "passmate_exempt_over_limit_total",
         "counter",

@@ -149,6 +149,35 @@ impl LogThrottle {
     }
 }
 
+/// Bounds the lines that strangers cause: some at once, and then some in each second. Further ones
+/// are counted, and the next line tells how many there were.
+#[derive(Debug, Default)]
+pub(crate) struct LineBudget(Mutex<Lines>);
+
+#[derive(Debug, Default)]
+struct Lines {
+    /// When as many lines as at first are allowed again.
+    full_at: Option<Instant>,
+    unlogged: u64,
+}
+
+impl LineBudget {
+    const AT_ONCE: u32 = 50;
+    const INTERVAL: Duration = Duration::from_millis(500);
+
+    /// How many lines were left out before this one; none if this one must be left out too.
+    pub(crate) fn take(&self, now: Instant) -> Option<u64> {
+        let mut lines = self.0.lock();
+        let full_at = lines.full_at.map_or(now, |full_at| full_at.max(now)) + Self::INTERVAL;
+        if full_at > now + Self::INTERVAL * Self::AT_ONCE {
+            lines.unlogged += 1;
+            return None;
+        }
+        lines.full_at = Some(full_at);
+        Some(std::mem::take(&mut lines.unlogged))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,6 +208,19 @@ mod tests {
             (kept.0.as_slice(), lost_lines() - before),
             (b"line\n".as_slice(), 1)
         );
+    }
+
+    #[test]
+    fn strangers_cause_few_lines_and_the_rest_is_counted() {
+        let budget = LineBudget::default();
+        let now = Instant::now();
+        let logged = (0..1000).filter_map(|_| budget.take(now)).count();
+        assert_eq!(logged, 50);
+        let later = now + Duration::from_secs(1);
+        let logged: Vec<u64> = (0..10).filter_map(|_| budget.take(later)).collect();
+        assert_eq!(logged, [950, 0]);
+        let next = later + Duration::from_millis(500);
+        assert_eq!(budget.take(next), Some(8));
     }
 
     #[test]

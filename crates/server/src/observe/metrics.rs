@@ -144,6 +144,8 @@ pub(crate) struct Gauges {
     pub(crate) key_changed_at: Option<i64>,
     pub(crate) commits: Commits,
     pub(crate) exempt: ExemptUse,
+    /// Sources and networks that are paused.
+    pub(crate) paused: u64,
 }
 
 /// A histogram of durations.

@@ -1,5 +1,9 @@
-//! What the admin listener asks of a running server.
+//! What the admin listener and the control socket ask of a running server.
 
+use ipnet::IpNet;
+use tokio::time::Instant;
+
+use crate::control::{Controlled, LimitsInForce, NETWORKS_MAX, PausedNetwork};
 use crate::observe::LiveServer;
 use crate::observe::metrics::{Gauges, Metrics};
 use crate::state::ServerState;
@@ -21,6 +25,7 @@ impl LiveServer for ServerState {
             key_changed_at: settings.certificate.key_changed_at,
             commits: self.service.commits(),
             exempt: self.rate_limiter.exempt_use(),
+            paused: self.rate_limiter.paused_count(Instant::now().into_std()),
         }
     }
 
@@ -37,5 +42,37 @@ impl LiveServer for ServerState {
             .probe()
             .await
             .map_err(|error| error.to_string())
+    }
+}
+
+impl Controlled for ServerState {
+    fn limits_in_force(&self) -> LimitsInForce {
+        let paused = self.rate_limiter.paused(Instant::now().into_std());
+        let exempt = self.rate_limiter.exempt_use();
+        LimitsInForce {
+            paused_count: paused.len() as u64,
+            paused: paused
+                .iter()
+                .take(NETWORKS_MAX)
+                .map(|paused| PausedNetwork {
+                    network: paused.network.to_string(),
+                    // A pause that is about to end still lasts.
+                    seconds_left: paused.left.as_secs() + 1,
+                    pauses: paused.pauses,
+                })
+                .collect(),
+            exempt_creates: exempt.creates,
+            exempt_refusals: exempt.refusals,
+        }
+    }
+
+    fn clear_limits(&self, network: IpNet) -> Vec<String> {
+        let cleared = self.rate_limiter.clear(network, Instant::now().into_std());
+        let names = cleared.iter().take(NETWORKS_MAX);
+        names.map(ToString::to_string).collect()
+    }
+
+    async fn stopped(&self) {
+        self.stop.cancelled().await;
     }
 }

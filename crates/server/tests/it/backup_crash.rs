@@ -82,7 +82,12 @@ fn killed_at_every_change(
         for number in 1.. {
             let dir = tempfile::tempdir().unwrap();
             for entry in fs::read_dir(base).unwrap() {
-                let path = entry.unwrap().path();
+                let entry = entry.unwrap();
+                if !entry.file_type().unwrap().is_file() {
+                    // The control socket of the server that was killed.
+                    continue;
+                }
+                let path = entry.path();
                 fs::copy(&path, dir.path().join(path.file_name().unwrap())).unwrap();
             }
             let inject = format!("inject={call}:signal=KILL:when={number}");

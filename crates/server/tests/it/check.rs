@@ -311,3 +311,24 @@ fn the_example_has_every_setting_and_changes_none() {
     );
     assert!(more.len() > 6);
 }
+
+#[test]
+fn check_asks_the_running_server_about_exempt_sources() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = start(dir.path(), &[]);
+    let about_exempt = || {
+        let (_, found) = check(dir.path(), &GOOD);
+        found.into_iter().find(|what| what.contains("exempt"))
+    };
+    assert_eq!(about_exempt(), None);
+    for _ in 0..25 {
+        program.create(b"sealed");
+    }
+    let found = about_exempt().unwrap();
+    assert!(
+        found.contains("made 5 accounts and were refused 0"),
+        "{found}"
+    );
+    program.stop();
+    assert_eq!(about_exempt(), None);
+}

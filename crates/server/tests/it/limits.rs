@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::support::start;
+use crate::support::{failed, ok, operate, start};
 use passmate_testkit::server::Running;
 use passmate_testkit::wait::until;
 use passmate_testkit::wire::{self, Client, End, TLS13, TOKEN, connect_from, create, update};
@@ -251,4 +251,83 @@ fn many_creates_from_an_exempt_source_are_logged() {
     assert!(!log.contains("127.0.0.1 "), "{log}");
     let rest = lines.filter(|line| line.contains("exempt source"));
     assert_eq!(rest.count(), 0, "{log}");
+}
+
+#[test]
+fn a_paused_source_is_named_listed_and_cleared() {
+    let dir = tempfile::tempdir().unwrap();
+    failed(
+        &operate(dir.path(), &["limits", "list"]),
+        10,
+        "no server runs",
+    );
+    let program = start(dir.path(), &["--limit-exempt", "none", "--log-addresses"]);
+    let list = || ok(operate(dir.path(), &["limits", "list"]));
+    assert_eq!(list(), "no source is paused\n");
+    let account = program.create(b"sealed");
+    for _ in 0..31 {
+        let mut client = program.greeted();
+        client.send(&update([9; 8], TOKEN));
+        assert_eq!(client.end(), End::cut());
+    }
+    program.wait_for_log("a source is paused");
+    assert!(program.try_connect().is_err());
+    let listed = list();
+    assert!(listed.starts_with("127.0.0.1  paused for "), "{listed}");
+    let json = ok(operate(dir.path(), &["limits", "list", "--json"]));
+    assert!(json.contains(r#""network":"127.0.0.1""#) && json.contains(r#""version":1"#));
+    let other = operate(dir.path(), &["limits", "clear", "192.0.2.1"]);
+    failed(&other, 10, "remembers nothing");
+    failed(
+        &operate(dir.path(), &["limits", "clear", "home"]),
+        2,
+        "an address",
+    );
+    let cleared = ok(operate(dir.path(), &["limits", "clear", "127.0.0.1"]));
+    assert_eq!(cleared, "cleared 127.0.0.1\ncleared 127.0.0.0/24\n");
+    assert_eq!(program.fetch(account).unwrap(), b"sealed");
+    let log = program.log();
+    let pause = log.lines().find(|line| line.contains("a source is paused"));
+    assert!(
+        pause.unwrap().contains("network=127.0.0.1 seconds=10"),
+        "{log}"
+    );
+    failed(
+        &operate(dir.path(), &["limits", "list"]),
+        10,
+        "no server runs",
+    );
+}
+
+#[test]
+fn a_pause_names_nobody_without_log_addresses() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = start(dir.path(), &["--limit-exempt", "none"]);
+    for _ in 0..31 {
+        let mut client = program.greeted();
+        client.send(&update([9; 8], TOKEN));
+        assert_eq!(client.end(), End::cut());
+    }
+    program.wait_for_log("a source is paused");
+    let log = program.log();
+    assert!(
+        !log.contains("network=") && !log.contains("address="),
+        "{log}"
+    );
+}
+
+#[test]
+fn one_stranger_causes_a_bounded_number_of_log_lines() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = start(dir.path(), &[]);
+    for _ in 0..200 {
+        let mut client = program.connect();
+        client.send(&[b'x'; 24]);
+        assert_eq!(client.end(), End::cut());
+    }
+    program.create(b"sealed");
+    program.wait_for_log("confirmed");
+    let log = program.log();
+    let lines = log.lines().filter(|line| line.contains("wrong_hello"));
+    assert!((50..150).contains(&lines.count()), "{log}");
 }

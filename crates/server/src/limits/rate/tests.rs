@@ -317,6 +317,56 @@ fn a_network_with_many_refusals_is_paused_for_a_shorter_time() {
     }
 }
 
+#[test]
+fn a_cleared_source_starts_anew_with_its_networks() {
+    let world = World::new(100);
+    let offender: IpAddr = "192.0.2.7".parse().unwrap();
+    world.tries_until_paused(offender);
+    for number in 0..8 {
+        world.tries_until_paused(IpAddr::V4((0xC000_0210 + number).into()));
+    }
+    let paused = world.rate_limiter.paused(world.now);
+    assert!(
+        paused
+            .iter()
+            .any(|one| one.network.to_string() == "192.0.2.7")
+    );
+    assert!(
+        paused
+            .iter()
+            .any(|one| one.network.to_string() == "192.0.2.0/24")
+    );
+    assert_eq!(
+        world.rate_limiter.paused_count(world.now),
+        paused.len() as u64
+    );
+    let cleared = world
+        .rate_limiter
+        .clear("192.0.2.7/32".parse().unwrap(), world.now);
+    let names: Vec<_> = cleared.iter().map(ToString::to_string).collect();
+    assert_eq!(names, ["192.0.2.7", "192.0.2.0/24"]);
+    assert!(!world.is_paused(offender));
+    assert!(world.is_paused("192.0.2.16".parse().unwrap()));
+    let all = world
+        .rate_limiter
+        .clear("::ffff:192.0.2.16/128".parse().unwrap(), world.now);
+    assert!(!all.is_empty() && !world.is_paused("192.0.2.16".parse().unwrap()));
+    world
+        .rate_limiter
+        .clear("192.0.2.0/24".parse().unwrap(), world.now);
+    assert_eq!(world.rate_limiter.paused_count(world.now), 0);
+}
+
+#[test]
+fn a_source_with_a_shared_record_can_be_cleared() {
+    let world = World::new(0);
+    world.tries_until_paused(address(1));
+    assert!(world.is_paused(address(1)));
+    let cleared = world.rate_limiter.clear(address(1).into(), world.now);
+    assert_eq!(cleared.len(), 1);
+    assert!(!world.is_paused(address(1)));
+}
+
 proptest! {
     /// A limiter with few records never allows what a limiter with enough records refuses.
     #[test]
