@@ -1,6 +1,7 @@
 //! The operator commands. They work while a server runs, unless their help says otherwise.
 
 mod account;
+mod actor;
 mod backup;
 mod cert;
 mod check;
@@ -8,9 +9,11 @@ mod config;
 mod import_spr;
 mod invite;
 mod limits;
+mod log;
 
 use std::fmt;
 use std::io::{self, Write};
+use std::ops::{Deref, DerefMut};
 use std::process::ExitCode;
 
 use clap::{ArgMatches, Command, FromArgMatches, Subcommand};
@@ -18,8 +21,9 @@ use serde_json::json;
 
 use crate::backup::BackupError;
 use crate::config::{Config, ConfigError, Environment, Sources, all_args, place_args};
-use crate::exit::{Code, complain};
-use crate::store::{EngineError, Operator, StoreError};
+use crate::exit::{Code, complain, warn};
+use crate::store::{EngineError, Inspector, Operator, StoreError, StoreUrl, Unrecorded};
+use crate::text::printable_json;
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -50,10 +54,9 @@ impl From<StoreError> for Failure {
         let code = match &error {
             StoreError::InUse { .. }
             | StoreError::Restoring { .. }
-            | StoreError::OlderServer { .. }
             | StoreError::Engine(EngineError::Busy) => Code::InUse,
             StoreError::Missing { .. } => Code::NotFound,
-            StoreError::NewerSchema { .. } => Code::NotSupported,
+            StoreError::NewerSchema { .. } | StoreError::OlderSchema { .. } => Code::NotSupported,
             StoreError::NotOurs { .. } | StoreError::Engine(EngineError::Damaged(_)) => {
                 Code::Damaged
             }
@@ -124,6 +127,7 @@ enum Admin {
     ImportSpr(import_spr::ImportSprArgs),
     #[command(subcommand)]
     Limits(limits::Limits),
+    Log(log::LogArgs),
 }
 
 /// Adds the operator commands.
@@ -158,8 +162,14 @@ struct App {
 }
 
 impl App {
-    fn store(&self) -> Result<Box<dyn Operator>, Failure> {
-        Ok(self.config.store.operator()?)
+    /// The store, to change it.
+    fn operator(&self) -> Result<Recorded, Failure> {
+        operator_of(&self.config.store)
+    }
+
+    /// The store, to look at it.
+    fn inspector(&self) -> Result<Box<dyn Inspector>, Failure> {
+        Ok(self.config.store.inspector()?)
     }
 
     /// Prints the result as text, or as a JSON object.
@@ -170,11 +180,49 @@ impl App {
             if let Some(members) = object.as_object_mut() {
                 members.insert("version".to_owned(), json!(1));
             }
-            writeln!(out, "{object}")?;
+            writeln!(out, "{}", printable_json(&object.to_string()))?;
         } else {
             out.write_all(text.as_bytes())?;
         }
         Ok(out.flush()?)
+    }
+}
+
+/// Opens a store to change it as the user that runs this command.
+fn operator_of(store: &StoreUrl) -> Result<Recorded, Failure> {
+    Ok(Recorded(store.operator(actor::of_process())?))
+}
+
+/// An opened store. Dropping it warns if what the command did was not recorded.
+struct Recorded(Box<dyn Operator>);
+
+impl Deref for Recorded {
+    type Target = dyn Operator;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.0
+    }
+}
+
+impl DerefMut for Recorded {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut *self.0
+    }
+}
+
+impl Drop for Recorded {
+    fn drop(&mut self) {
+        match self.0.unrecorded() {
+            None => {}
+            Some(Unrecorded::OlderSchema) => warn(
+                &"`passmate-server log` will not show this: the store has the schema of an older \
+                  version, and the next start of the server upgrades it",
+            ),
+            Some(Unrecorded::Damaged) => warn(
+                &"`passmate-server log` will not show this: the record in the store is damaged, \
+                  and `passmate-server verify` says where",
+            ),
+        }
     }
 }
 
@@ -225,5 +273,6 @@ fn try_run(matches: &ArgMatches, environment: Environment) -> Result<(), Failure
         Admin::Verify(args) => backup::verify(&app, &args),
         Admin::ImportSpr(args) => import_spr::run(&app, &args),
         Admin::Limits(command) => limits::run(&app, &command),
+        Admin::Log(args) => log::run(&app, &args),
     }
 }

@@ -23,7 +23,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::files::{self, folder_of, give_to_owner_of};
-use crate::store::{Operator, StoreUrl};
+use crate::store::{Inspector, StoreUrl};
 
 const MAGIC: &[u8] = b"passmate-server backup\n";
 /// The version of this format.
@@ -117,7 +117,7 @@ pub(crate) enum Copying<'a> {
 /// # Errors
 /// See [`BackupError`]; an earlier file is unchanged.
 pub(crate) fn write(
-    store: &dyn Operator,
+    store: &dyn Inspector,
     pair: Option<&PemPair>,
     file: &Path,
     now: i64,
@@ -131,7 +131,7 @@ pub(crate) fn write(
         Copying::Salvage(lost) => store.salvage_to(&copy, lost)?,
     }
     // Read from the copy, because the store goes on changing.
-    let copied = StoreUrl::sqlite(&copy).operator_without_upgrade()?;
+    let copied = StoreUrl::sqlite(&copy).inspector()?;
     let schema = copied.schema()?;
     let mut findings = Vec::new();
     let sum = copied.check(&mut |finding| findings.push(finding))?;

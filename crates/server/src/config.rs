@@ -26,7 +26,7 @@ pub use gather::Sources;
 pub(crate) use gather::changed_at_restart;
 pub use layers::{Environment, Origin};
 pub use values::{ListenAddress, ListenHost, ValueError};
-pub(crate) use values::{is_host_name, parse_duration};
+pub(crate) use values::{is_host_name, parse_duration, parse_moment};
 
 /// Everything that an operator can set.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -23,6 +23,7 @@ mod service;
 mod state;
 pub mod store;
 mod systemd;
+mod text;
 mod tls;
 
 pub use listen::ListenError;

@@ -1,6 +1,7 @@
 //! Starts a server and stops it: data dir, store, certificate and listeners, in this order, so that
 //! no client is admitted before everything is ready.
 
+mod follow_audit;
 mod follow_certificate;
 mod live;
 mod setup_line;
@@ -34,6 +35,7 @@ use crate::service::Service;
 use crate::state::{ListenerSettings, ServerState};
 use crate::store::StoreError;
 use crate::tls::{self, Identity, OWN_KEY, Pin, ServedCertificate, TlsError, Warning};
+use follow_audit::follow_audit;
 use follow_certificate::{files_of, follow_certificate, stamp};
 
 /// How long admitted connections may take to begin an exchange when the server stops.
@@ -73,10 +75,7 @@ pub struct Listening {
 fn warn_if_emptied(config: &Config, had_store: bool, had_key: bool) {
     let backed_up = last_accounts(config.notes_folder()).unwrap_or(0);
     let accounts = || {
-        let sum = config
-            .store
-            .operator_without_upgrade()
-            .and_then(|store| store.sum());
+        let sum = config.store.inspector().and_then(|store| store.sum());
         sum.map_or(0, |sum| sum.accounts)
     };
     let trace = match (had_store, had_key) {
@@ -170,6 +169,7 @@ impl Server {
             log_limits: Arc::new(LogLimits::default()),
         });
         state.tasks.spawn(expire(Arc::clone(&state)));
+        state.tasks.spawn(follow_audit(Arc::clone(&state)));
         if let Some((address, listener)) = admin {
             if !address.is_local() {
                 tracing::warn!(

@@ -26,8 +26,8 @@ use crate::ended::Ended;
 use crate::limits::memory::{Lease, LeaseKind, MemoryBudget, MemoryFull};
 use crate::limits::rate::{Source, SourceLimits, SourcePermit};
 use crate::store::{
-    Admission, AuthHash, Btoken, BtokenHash, Commits, Committed, Created, Deleted, EngineError,
-    Expected, Head, Replaced, Store, StoreError,
+    Admission, Audited, AuthHash, Btoken, BtokenHash, Commits, Committed, Created, Deleted,
+    EngineError, Expected, Head, Replaced, Store, StoreError,
 };
 use account_queue::{AccountQueue, Turn};
 use disk_space::DiskSpace;
@@ -232,6 +232,16 @@ impl Service {
     /// Removes invites and open seats that have expired.
     pub(crate) async fn expire(&self) -> Result<(), StoreError> {
         self.0.store.expire(now()).await
+    }
+
+    /// What operators did after the record with this number; see [`Store::read_audit`].
+    pub(crate) async fn read_audit(&self, after: Option<i64>) -> Result<Vec<Audited>, StoreError> {
+        self.0.store.read_audit(after).await
+    }
+
+    /// Notes that the log has all records of operators up to this one.
+    pub(crate) fn note_logged(&self, id: i64) {
+        self.0.store.note_logged(id);
     }
 
     /// Commits to the store and reads from it, without changing anything.

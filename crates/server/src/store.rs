@@ -45,7 +45,10 @@ pub(crate) use sqlite::make_first_schema;
 
 pub use error::{EngineError, StoreError};
 pub use handle::{Commits, Expected, Store};
-pub use operator::{Access, Account, ForeignAccount, Invite, OfflineStore, Opening, Operator, Sum};
+pub use operator::{
+    Access, Account, Action, Actor, Audited, ForeignAccount, Inspector, Invite, OfflineStore,
+    Opening, Operator, Sum, Unrecorded,
+};
 pub use sqlite::{Sqlite, SqliteReader};
 pub use url::{BadStoreUrl, StoreUrl};
 
@@ -317,6 +320,15 @@ pub trait Engine: Send + 'static {
         Ok(())
     }
 
+    /// Writes down what may be lost, in a transaction of its own. Nothing is confirmed by it.
+    ///
+    /// # Errors
+    /// After [`EngineError::Failed`] the state of the disk is unknown, as in
+    /// [`commit`](Self::commit). After others the notes are lost.
+    fn write_notes(&mut self, _notes: &Notes) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     /// Removes deleted and replaced bytes from all files of the engine. It is called when nothing
     /// waits to be committed, and from time to time under constant load, so it must be quick.
     ///
@@ -337,4 +349,17 @@ pub trait Reader: Send + 'static {
     /// # Errors
     /// [`EngineError::Damaged`] if the bytes do not match the stored hash; they are not returned.
     fn read(&mut self, account: AccountNumber) -> Result<Option<Stored>, EngineError>;
+
+    /// Reads what operators did, at most a hundred records after the record with this number.
+    /// Without a number, after the last record that [`Notes::audit_logged`] named.
+    fn read_audit(&mut self, _after: Option<i64>) -> Result<Vec<Audited>, EngineError> {
+        Ok(Vec::new())
+    }
+}
+
+/// What is written down together with other work, and may be lost.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Notes {
+    /// All records of operators up to this one are in the log of the server.
+    pub audit_logged: Option<i64>,
 }

@@ -54,7 +54,7 @@ pub(super) fn run(app: &App, command: &Accounts) -> Result<(), Failure> {
 }
 
 fn list(app: &App) -> Result<(), Failure> {
-    let accounts = app.store()?.accounts()?;
+    let accounts = app.inspector()?.accounts()?;
     let text: String = accounts.iter().map(line).collect();
     let bytes: u64 = accounts.iter().map(|account| account.btoken_len).sum();
     let objects: Vec<Value> = accounts.iter().map(object).collect();
@@ -62,7 +62,7 @@ fn list(app: &App) -> Result<(), Failure> {
 }
 
 fn show(app: &App, number: AccountNumber) -> Result<(), Failure> {
-    let account = app.store()?.account(number)?.ok_or_else(none)?;
+    let account = app.inspector()?.account(number)?.ok_or_else(none)?;
     let Account {
         number,
         btoken_len,
@@ -81,7 +81,7 @@ fn show(app: &App, number: AccountNumber) -> Result<(), Failure> {
 }
 
 fn set_access(app: &App, number: AccountNumber, access: Access) -> Result<(), Failure> {
-    if !app.store()?.set_access(number, access)? {
+    if !app.operator()?.set_access(number, access)? {
         return Err(none());
     }
     let is_disabled = access == Access::Disabled;
@@ -93,8 +93,8 @@ fn set_access(app: &App, number: AccountNumber, access: Access) -> Result<(), Fa
 }
 
 fn delete(app: &App, number: AccountNumber, yes: bool) -> Result<(), Failure> {
-    let mut store = app.store()?;
-    let account = store.account(number)?.ok_or_else(none)?;
+    let mut store = app.operator()?;
+    let account = store.look().account(number)?.ok_or_else(none)?;
     if !yes {
         confirm(&account)?;
     }

@@ -13,7 +13,7 @@ use crate::clock::{now, utc};
 use crate::exit::{Code, warn};
 use crate::files::{self, folder_of, sync_folder_of, with_suffix};
 use crate::health;
-use crate::store::{StoreError, StoreUrl};
+use crate::store::{Action, StoreError, StoreUrl};
 use crate::tls::{OWN_CERTIFICATE, OWN_KEY};
 
 /// The largest number for `--keep`.
@@ -64,7 +64,7 @@ pub(super) struct VerifyArgs {
 }
 
 pub(super) fn back_up(app: &App, args: &BackupArgs) -> Result<(), Failure> {
-    let store = app.config.store.operator_without_upgrade()?;
+    let mut store = app.operator()?;
     let now = now();
     if args.file.is_dir() || args.file.file_name().is_none() {
         let hint = "give a file in that folder; nothing was written";
@@ -94,13 +94,25 @@ pub(super) fn back_up(app: &App, args: &BackupArgs) -> Result<(), Failure> {
     } else {
         Copying::Whole
     };
-    let header = backup::write(&*store, pair.as_ref(), &file, now, how).inspect_err(|error| {
-        if let BackupError::StoreDamaged(findings) = error {
-            warn_of_others(findings);
-        }
-    })?;
+    let header =
+        backup::write(store.look(), pair.as_ref(), &file, now, how).inspect_err(|error| {
+            if let BackupError::StoreDamaged(findings) = error {
+                warn_of_others(findings);
+            }
+        })?;
     // Make sure that the backup can be read.
     Backup::open(&file)?;
+    let action = if args.salvage {
+        Action::Salvage
+    } else {
+        Action::Backup
+    };
+    if let Err(error) = store.record(action, &file.display().to_string()) {
+        warn(&format_args!(
+            "`passmate-server log` will not show this backup: {error}"
+        ));
+    }
+    drop(store);
     if let Err(error) = backup::note_last(
         app.config.notes_folder(),
         now,
@@ -286,6 +298,7 @@ pub(super) fn restore(app: &App, args: &RestoreArgs) -> Result<(), Failure> {
     }
     let staging = staging_in(folder, ".passmate-restore-")?;
     let extracted = extract_verified(&mut backup, staging.path())?;
+    record_restore(&extracted, &args.file, backup.header().made_at)?;
     let replaced = closed.replace(&extracted)?;
     let mut text = format!(
         "restored {} accounts as of {}\n",
@@ -318,13 +331,31 @@ pub(super) fn restore(app: &App, args: &RestoreArgs) -> Result<(), Failure> {
     app.answer(&text, json!({ "backup": backup.header(), "replaced": replaced.map(|path| path.display().to_string()) }))
 }
 
-/// Extracts the database, upgrades its schema and verifies it.
+/// Records the restore in the extracted database, before a server can use it.
+fn record_restore(extracted: &Path, file: &Path, made_at: i64) -> Result<(), Failure> {
+    let detail = format!("{} of {}", file.display(), utc(made_at));
+    super::operator_of(&StoreUrl::sqlite(extracted))?.record(Action::Restore, &detail)?;
+    // The database alone is put in place.
+    let log = with_suffix(extracted, "-wal");
+    if fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
+        return Err(BackupError::Io {
+            doing: "empty",
+            path: log,
+            error: io::Error::other("the database has not taken it in"),
+        }
+        .into());
+    }
+    Ok(())
+}
+
+/// Extracts the database and verifies it. Its schema stays as it is, so that the version that made
+/// the backup can use it until a newer server has started.
 fn extract_verified(backup: &mut Backup, folder: &Path) -> Result<PathBuf, Failure> {
     let path = folder.join("passmate.db");
     backup.extract(&path)?;
     let mut findings = Vec::new();
     let sum = StoreUrl::sqlite(&path)
-        .operator()?
+        .inspector()?
         .check(&mut |finding| findings.push(finding))?;
     let header = backup.header();
     if (sum.accounts, sum.btoken_bytes) != (header.accounts, header.btoken_bytes) {
@@ -430,7 +461,7 @@ pub(super) fn verify(app: &App, args: &VerifyArgs) -> Result<(), Failure> {
         None => app
             .config
             .store
-            .operator_without_upgrade()?
+            .inspector()?
             .check(&mut |finding| findings.push(finding))?,
         Some(file) => {
             let mut backup = Backup::open(file)?;

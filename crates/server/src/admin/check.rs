@@ -256,7 +256,7 @@ fn store(config: &Config, checked: &mut Checked) -> Option<i64> {
     if let Some(file) = config.store.file() {
         private_file(file, "the store", config, checked);
     }
-    let mut store = match config.store.operator_without_upgrade() {
+    let store = match config.store.inspector() {
         Ok(store) => store,
         // The server makes the store at its first start.
         Err(StoreError::Missing { .. }) => return None,

@@ -12,6 +12,7 @@ use super::{App, Failure};
 use crate::exit::{Code, warn};
 use crate::files;
 use crate::store::ForeignAccount;
+use crate::text::printable;
 
 const TOKEN_LEN: usize = 32;
 /// The most accounts in one transaction, so that the server waits only a moment.
@@ -51,7 +52,7 @@ pub(super) fn run(app: &App, args: &ImportSprArgs) -> Result<(), Failure> {
         })
         .map_err(failed)?;
     names.sort();
-    let mut store = app.store()?;
+    let mut store = app.operator()?;
     let len_max = app.config.limits.btoken_len_max;
     let (mut taken, mut known, mut skipped) = (0_u64, 0_u64, Vec::new());
     let mut names = names.iter().peekable();
@@ -78,7 +79,7 @@ pub(super) fn run(app: &App, args: &ImportSprArgs) -> Result<(), Failure> {
         known += is_new.len() as u64 - new;
     }
     for (name, why) in &skipped {
-        warn(&format_args!("{} is skipped: {why}", name.escape_debug()));
+        warn(&format_args!("{} is skipped: {why}", printable(name)));
     }
     let text = format!(
         "{taken} accounts imported, {known} exist already, {} files skipped\n",

@@ -10,6 +10,7 @@ use crate::clock::{now, utc};
 use crate::config::{Registration, parse_duration};
 use crate::exit::{Code, warn};
 use crate::store::{AuthHash, Invite, Opening};
+use crate::text::printable;
 
 /// How long an invite is valid, in seconds.
 const CODE_TIME: i64 = 7 * 24 * 3600;
@@ -75,7 +76,7 @@ fn add(app: &App, code: RequestCode, note: &str) -> Result<(), Failure> {
         made_at,
         expires_at,
     };
-    app.store()?.invite(&invite)?;
+    app.operator()?.invite(&invite)?;
     warn_if_ignored(app);
     let text = format!(
         "the device with this code may create one account until {}\n",
@@ -90,7 +91,7 @@ fn add(app: &App, code: RequestCode, note: &str) -> Result<(), Failure> {
 fn open(app: &App, seats: u32, time: Duration) -> Result<(), Failure> {
     let made_at = now();
     let expires_at = made_at.saturating_add(i64::try_from(time.as_secs()).unwrap_or(i64::MAX));
-    app.store()?.open_seats(Opening {
+    app.operator()?.open_seats(Opening {
         seats,
         made_at,
         expires_at,
@@ -105,7 +106,7 @@ fn open(app: &App, seats: u32, time: Duration) -> Result<(), Failure> {
 }
 
 fn list(app: &App) -> Result<(), Failure> {
-    let (invites, openings) = app.store()?.invites(now())?;
+    let (invites, openings) = app.inspector()?.invites(now())?;
     let mut text = String::new();
     for Opening {
         seats, expires_at, ..
@@ -123,7 +124,7 @@ fn list(app: &App) -> Result<(), Failure> {
             "{}  until {}{blank}{}\n",
             invite.auth.code(),
             utc(invite.expires_at),
-            invite.note
+            printable(&invite.note)
         ));
     }
     let object = json!({
@@ -143,7 +144,7 @@ fn list(app: &App) -> Result<(), Failure> {
 }
 
 fn revoke(app: &App, code: RequestCode) -> Result<(), Failure> {
-    if !app.store()?.revoke_invite(&AuthHash::of_code(&code))? {
+    if !app.operator()?.revoke_invite(&AuthHash::of_code(&code))? {
         return Err(Failure::new(
             Code::NotFound,
             "there is no such invite",
@@ -155,7 +156,7 @@ fn revoke(app: &App, code: RequestCode) -> Result<(), Failure> {
 }
 
 fn revoke_open(app: &App) -> Result<(), Failure> {
-    let seats = app.store()?.revoke_openings()?;
+    let seats = app.operator()?.revoke_openings()?;
     app.answer(
         &format!("{seats} open seats are revoked\n"),
         json!({ "seats": seats }),

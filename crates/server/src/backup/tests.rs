@@ -6,7 +6,7 @@ fn made(dir: &tempfile::TempDir, pair: Option<&PemPair>) -> PathBuf {
     drop(Sqlite::open(&path).unwrap());
     let file = dir.path().join("backup");
     write(
-        &*StoreUrl::sqlite(&path).operator().unwrap(),
+        &*StoreUrl::sqlite(&path).inspector().unwrap(),
         pair,
         &file,
         1_700_000_000,
@@ -37,7 +37,7 @@ fn a_backup_returns_what_went_in() {
     let copy = dir.path().join("copy.db");
     backup.extract(&copy).unwrap();
     StoreUrl::sqlite(&copy)
-        .operator()
+        .inspector()
         .unwrap()
         .check(&mut |finding| panic!("{finding}"))
         .unwrap();
@@ -58,7 +58,7 @@ fn a_backup_does_not_upgrade_the_store() {
     crate::store::make_first_schema(&path);
     let file = dir.path().join("backup");
     let header = write(
-        &*StoreUrl::sqlite(&path).operator_without_upgrade().unwrap(),
+        &*StoreUrl::sqlite(&path).inspector().unwrap(),
         None,
         &file,
         0,
@@ -68,22 +68,18 @@ fn a_backup_does_not_upgrade_the_store() {
     assert_eq!(header.schema, 1);
     assert_eq!(
         StoreUrl::sqlite(&path)
-            .operator_without_upgrade()
+            .inspector()
             .unwrap()
             .schema()
             .unwrap(),
         1
     );
-    let copy = dir.path().join("copy.db");
-    Backup::open(&file).unwrap().extract(&copy).unwrap();
-    assert!(
-        StoreUrl::sqlite(&copy)
-            .operator()
-            .unwrap()
-            .schema()
-            .unwrap()
-            > 1
-    );
+    let copy = StoreUrl::sqlite(dir.path().join("copy.db"));
+    let extracted = copy.file().unwrap();
+    Backup::open(&file).unwrap().extract(extracted).unwrap();
+    assert_eq!(copy.inspector().unwrap().schema().unwrap(), 1);
+    drop(copy.open(|_| ()).unwrap());
+    assert!(copy.inspector().unwrap().schema().unwrap() > 1);
 }
 
 #[test]
@@ -171,7 +167,7 @@ fn a_backup_in_progress_is_its_owners_alone() {
     let store = StoreUrl::sqlite(dir.path().join("passmate.db"));
     drop(store.open(|_| ()).unwrap());
     let copy = staging.path().join("copy");
-    let operator = store.operator().unwrap();
+    let operator = store.inspector().unwrap();
     operator.copy_to(&copy).unwrap();
     assert_eq!(mode(&copy), 0o600);
     let copy = staging.path().join("salvaged");

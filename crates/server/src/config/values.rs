@@ -14,7 +14,7 @@ use crate::store::BadStoreUrl;
 /// Why a value is wrong. The text follows the name of the setting.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ValueError {
-    #[error("is not a duration: write it like 500ms, 10s, 2m or 24h")]
+    #[error("is not a duration: write it like 500ms, 10s, 2m, 24h or 7d")]
     NotADuration,
     #[error("is not a size: write it in bytes or like 512KiB, 2MiB, 1GiB")]
     NotASize,
@@ -182,7 +182,7 @@ pub(crate) fn is_host_name(text: &str) -> bool {
             })
 }
 
-/// Reads a duration: a whole number and one of `ms`, `s`, `m`, `h`.
+/// Reads a duration: a whole number and one of `ms`, `s`, `m`, `h`, `d`.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, ValueError> {
     let (number, unit) = split_unit(text);
     let number: u64 = number.parse().map_err(|_| ValueError::NotADuration)?;
@@ -191,12 +191,29 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, ValueError> {
         "s" => 1_000,
         "m" | "min" => 60_000,
         "h" => 3_600_000,
+        "d" => 24 * 3_600_000,
         _ => return Err(ValueError::NotADuration),
     };
     number
         .checked_mul(unit_ms)
         .map(Duration::from_millis)
         .ok_or(ValueError::NotADuration)
+}
+
+/// Reads a time as an operator types it: a day (2026-11-24), a time as in RFC 3339, or a time ago, such as
+/// 24h or 7d.
+pub(crate) fn parse_moment(text: &str, now: i64) -> Result<i64, String> {
+    if let Ok(ago) = parse_duration(text) {
+        return Ok(now.saturating_sub(i64::try_from(ago.as_secs()).unwrap_or(i64::MAX)));
+    }
+    if let Ok(time) = text.parse::<jiff::Timestamp>() {
+        return Ok(time.as_second());
+    }
+    let day = text.parse::<jiff::civil::Date>().ok();
+    let begin = day.and_then(|day| day.to_zoned(jiff::tz::TimeZone::UTC).ok());
+    begin
+        .map(|begin| begin.timestamp().as_second())
+        .ok_or_else(|| "write a day like 2026-11-24, or a time ago like 24h or 7d".to_owned())
 }
 
 /// Reads a size in bytes: a whole number, bare or with `KiB`, `MiB` or `GiB`.

@@ -352,10 +352,7 @@ impl Counts {
 /// Reads the size of the store and of its disk. It may block as long as the disk does. `notes` is
 /// the folder that says when the last backup was made.
 pub(super) fn look(store: &StoreUrl, notes: &Path) -> Option<Sample> {
-    let sum = store
-        .operator_without_upgrade()
-        .and_then(|store| store.sum())
-        .ok()?;
+    let sum = store.inspector().and_then(|store| store.sum()).ok()?;
     let disk = store.folder().and_then(|folder| disk_of(folder).ok());
     Some(Sample {
         at: now(),

@@ -46,14 +46,22 @@ pub enum StoreError {
     },
     #[error("there is no store at {}", path.display())]
     Missing { path: PathBuf },
-    /// The running server is older than this program, so the schema must not be upgraded now.
-    #[error("{} is in use by a server that is older than this program", path.display())]
-    OlderServer { path: PathBuf },
-    #[error("{} has schema {found}, but this program supports schemas up to {known}", path.display())]
+    /// An operator command needs a newer schema, and only a server upgrades it.
+    #[error("the store has schema {found}, and this command needs {needed}")]
+    OlderSchema { found: i64, needed: i64 },
+    #[error(
+        "{} has schema {found}{}, but this program, passmate-server {}, supports schemas up to \
+         {known}",
+        path.display(),
+        program.as_ref().map(|version| format!(" of passmate-server {version}")).unwrap_or_default(),
+        env!("CARGO_PKG_VERSION")
+    )]
     NewerSchema {
         path: PathBuf,
         found: i64,
         known: i64,
+        /// The version of the program that made the schema.
+        program: Option<String>,
     },
     #[error("{} is a database of another program", path.display())]
     NotOurs { path: PathBuf },
@@ -83,9 +91,12 @@ impl StoreError {
                 "give --data-dir or --store as `passmate-server serve` gets it, or start the \
                  server once"
             }
-            Self::OlderServer { .. } => "restart the server with this version",
+            Self::OlderSchema { .. } => {
+                "start the server once with this version, or restart it: it upgrades the store"
+            }
             Self::NewerSchema { .. } => {
-                "run the newer passmate-server, or restore the backup from before its upgrade"
+                "run that version or a newer one; this one reads the store again after you restore \
+                 the backup that was made before the upgrade"
             }
             Self::NotOurs { .. } => "give another --store",
             Self::Open { .. } => {

@@ -15,8 +15,8 @@ use tokio::sync::oneshot;
 use super::readers::Readers;
 use super::writer::{Job, Writer};
 use super::{
-    Admission, AuthHash, Btoken, BtokenHash, Change, Committed, Created, Deleted, Engine,
-    EngineError, Head, Outcome, Replaced, StoreError, Stored,
+    Admission, Audited, AuthHash, Btoken, BtokenHash, Change, Committed, Created, Deleted, Engine,
+    EngineError, Head, Notes, Outcome, Replaced, StoreError, Stored,
 };
 
 /// A store that any number of connections use at the same time. Clones are the same store.
@@ -31,6 +31,8 @@ struct StoreInner {
     expected: Arc<AtomicUsize>,
     is_closing: Arc<AtomicBool>,
     counters: Arc<CommitCounters>,
+    /// What the writer will write down.
+    notes: Arc<Mutex<Notes>>,
 }
 
 /// Numbers about commits since the start.
@@ -79,12 +81,14 @@ impl Store {
         let expected = Arc::new(AtomicUsize::new(0));
         let is_closing = Arc::new(AtomicBool::new(false));
         let counters = Arc::new(CommitCounters::default());
+        let notes = Arc::new(Mutex::new(Notes::default()));
         let mut writer = Writer::new(
             engine,
             on_fatal,
             Arc::clone(&expected),
             Arc::clone(&is_closing),
             Arc::clone(&counters),
+            Arc::clone(&notes),
         );
         let writer = std::thread::Builder::new()
             .name("store".to_owned())
@@ -97,6 +101,7 @@ impl Store {
             expected,
             is_closing,
             counters,
+            notes,
         })))
     }
 
@@ -208,6 +213,19 @@ impl Store {
             .readers
             .read(len, move |reader| reader.read(account))
             .await
+    }
+
+    /// Reads what operators did; see [`Reader::read_audit`](super::Reader::read_audit).
+    pub async fn read_audit(&self, after: Option<i64>) -> Result<Vec<Audited>, StoreError> {
+        self.0
+            .readers
+            .read(0, move |reader| reader.read_audit(after))
+            .await
+    }
+
+    /// Notes that all records of operators up to this one are in the log.
+    pub fn note_logged(&self, id: i64) {
+        self.0.notes.lock().audit_logged = Some(id);
     }
 
     /// Announces that a change is likely to come soon. A commit waits a moment for announced

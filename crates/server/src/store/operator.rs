@@ -1,11 +1,14 @@
-//! The contract for operator commands. A command may run beside a server. Its rules are:
+//! The contracts for operator commands. A command may run beside a server. Its rules are:
 //!
 //!  - each change is one short transaction, flushed before the method returns;
-//!  - the schema is never changed while a server may be running;
+//!  - each change says who makes it: an [`Operator`] is opened with an [`Actor`], and records the
+//!    change in the same transaction;
+//!  - a command never changes the schema. On a store with an older one it does what that schema
+//!    allows;
 //!  - commands hold a lock that a restore needs alone, so that nobody writes into a store that is
 //!    being replaced.
 //!
-//! `operator_suite` holds every implementation to this contract.
+//! `operator_suite` holds every implementation to these contracts.
 
 use std::path::{Path, PathBuf};
 
@@ -13,41 +16,18 @@ use passmate_proto::{AccountNumber, AuthToken};
 
 use super::{AuthHash, StoreError};
 
-/// The store as operator commands use it.
-pub trait Operator: Send {
-    /// Lets the device with this auth token make an account. A device that is invited already gets
-    /// the new note and expiry.
-    fn invite(&mut self, invite: &Invite) -> Result<(), StoreError>;
-
-    /// Lets anyone make an account while there are seats and time.
-    fn open_seats(&mut self, opening: Opening) -> Result<(), StoreError>;
-
-    /// Lists invites and open seats, those that expire first in front. Removes expired ones.
-    fn invites(&mut self, now: i64) -> Result<(Vec<Invite>, Vec<Opening>), StoreError>;
-
-    /// Revokes the invite of a device; false if there is none.
-    fn revoke_invite(&mut self, auth: &AuthHash) -> Result<bool, StoreError>;
-
-    /// Revokes all remaining open seats and returns their number.
-    fn revoke_openings(&mut self) -> Result<u64, StoreError>;
+/// Looks at a store, also at one with an older schema. Changes nothing.
+pub trait Inspector: Send {
+    /// Lists invites and open seats that are valid, those that expire first in front.
+    fn invites(&self, now: i64) -> Result<(Vec<Invite>, Vec<Opening>), StoreError>;
 
     /// Lists all accounts by number.
-    fn accounts(&mut self) -> Result<Vec<Account>, StoreError>;
+    fn accounts(&self) -> Result<Vec<Account>, StoreError>;
 
-    fn account(&mut self, number: AccountNumber) -> Result<Option<Account>, StoreError>;
+    fn account(&self, number: AccountNumber) -> Result<Option<Account>, StoreError>;
 
-    /// Disables or enables an account; false if there is none with this number.
-    fn set_access(&mut self, number: AccountNumber, access: Access) -> Result<bool, StoreError>;
-
-    /// Deletes an account with its btoken; false if there is none with this number.
-    fn delete_account(&mut self, number: AccountNumber) -> Result<bool, StoreError>;
-
-    /// Imports accounts of another server, and says for each whether it is new here. An existing
-    /// account is left as it is.
-    ///
-    /// # Errors
-    /// The store failed, and no account was imported.
-    fn import(&mut self, accounts: &[ForeignAccount]) -> Result<Vec<bool>, StoreError>;
+    /// What operators did at `since` or later, the earliest first.
+    fn audit(&self, since: i64) -> Result<Vec<Audited>, StoreError>;
 
     /// The schema of the store.
     fn schema(&self) -> Result<i64, StoreError>;
@@ -69,12 +49,122 @@ pub trait Operator: Send {
     /// The store or the disk failed; the file may be incomplete.
     fn copy_to(&self, path: &Path) -> Result<(), StoreError>;
 
-    /// Copies what is whole of a damaged store, account by account, into a new SQLite file. Calls
-    /// `lost` for each account that is not in it, and says why.
+    /// Copies what is whole of a damaged store, account by account, into a new SQLite file with the
+    /// same schema. Calls `lost` for each account that is not in it, and says why.
     ///
     /// # Errors
     /// The new file cannot be written, or the store cannot be opened at all.
     fn salvage_to(&self, path: &Path, lost: &mut dyn FnMut(String)) -> Result<(), StoreError>;
+}
+
+/// Changes a store for its [`Actor`]. What changes nothing is not recorded.
+///
+/// All changes fail with [`StoreError::OlderSchema`] if the schema is too old for them.
+pub trait Operator: Send {
+    /// Looks at the same store.
+    fn look(&self) -> &dyn Inspector;
+
+    /// Why a change of this operator was made without a record of it, if one was: the store cannot
+    /// keep records.
+    fn unrecorded(&self) -> Option<Unrecorded>;
+
+    /// Records an action that does not change the store, such as a backup of it.
+    fn record(&mut self, action: Action, detail: &str) -> Result<(), StoreError>;
+
+    /// Lets the device with this auth token make an account. A device that is invited already gets
+    /// the new note and expiry.
+    fn invite(&mut self, invite: &Invite) -> Result<(), StoreError>;
+
+    /// Lets anyone make an account while there are seats and time.
+    fn open_seats(&mut self, opening: Opening) -> Result<(), StoreError>;
+
+    /// Revokes the invite of a device; false if there is none.
+    fn revoke_invite(&mut self, auth: &AuthHash) -> Result<bool, StoreError>;
+
+    /// Revokes all remaining open seats and returns their number.
+    fn revoke_openings(&mut self) -> Result<u64, StoreError>;
+
+    /// Disables or enables an account; false if there is none with this number.
+    fn set_access(&mut self, number: AccountNumber, access: Access) -> Result<bool, StoreError>;
+
+    /// Deletes an account with its btoken; false if there is none with this number.
+    fn delete_account(&mut self, number: AccountNumber) -> Result<bool, StoreError>;
+
+    /// Imports accounts of another server, and says for each whether it is new here. An existing
+    /// account is left as it is.
+    ///
+    /// # Errors
+    /// The store failed, and no account was imported.
+    fn import(&mut self, accounts: &[ForeignAccount]) -> Result<Vec<bool>, StoreError>;
+}
+
+/// Who changes a store, and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor {
+    /// Seconds since 1970.
+    pub at: i64,
+    /// The number of the user.
+    pub uid: u32,
+    /// The name of the user, if it is known.
+    pub user: Option<String>,
+    /// The user who called sudo, as sudo says.
+    pub sudo_uid: Option<u32>,
+}
+
+/// What an operator did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    AccountDisable,
+    AccountEnable,
+    AccountDelete,
+    InviteAdd,
+    InviteOpen,
+    InviteRevoke,
+    Backup,
+    Salvage,
+    Restore,
+    ImportSpr,
+}
+
+impl Action {
+    /// The command, as it is typed and as the store keeps it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AccountDisable => "account disable",
+            Self::AccountEnable => "account enable",
+            Self::AccountDelete => "account delete",
+            Self::InviteAdd => "invite add",
+            Self::InviteOpen => "invite open",
+            Self::InviteRevoke => "invite revoke",
+            Self::Backup => "backup",
+            Self::Salvage => "backup --salvage",
+            Self::Restore => "restore",
+            Self::ImportSpr => "import-spr",
+        }
+    }
+}
+
+/// A recorded action.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audited {
+    /// A later record has a higher number.
+    pub id: i64,
+    pub actor: Actor,
+    /// The name of an [`Action`], maybe of a later version of this program.
+    pub action: String,
+    pub account: Option<AccountNumber>,
+    /// More about it; names no account. Empty if there is no more.
+    pub detail: String,
+}
+
+/// Why an action is not recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unrecorded {
+    /// The schema is older than the record of actions.
+    OlderSchema,
+    /// The record is damaged.
+    Damaged,
 }
 
 /// A store that neither a server nor a command uses; a restore replaces it.

@@ -21,6 +21,19 @@ pub(crate) fn check<E: Engine, O: Operator>(make: impl Fn() -> (E, O)) {
     run(accounts_are_listed_by_number);
     run(an_import_leaves_existing_accounts_as_they_are);
     run(a_sound_store_has_no_findings);
+    run(each_change_is_recorded_with_its_actor);
+    run(what_changes_nothing_is_not_recorded);
+    run(an_import_has_one_record);
+}
+
+/// Who the operator of the suite must be opened for.
+pub(crate) fn actor() -> Actor {
+    Actor {
+        at: 50,
+        uid: 7,
+        user: Some("ada".to_owned()),
+        sudo_uid: Some(1000),
+    }
 }
 
 fn number(byte: u8) -> AccountNumber {
@@ -93,7 +106,7 @@ fn an_invite_admits_one_account(engine: &mut impl Engine, operator: &mut impl Op
     operator.invite(&invite(1)).unwrap();
     commit(engine, &[create(2, 2, b"a", 5)], &[NOT_INVITED]);
     commit(engine, &[create(1, 1, b"a", 5)], &[made(1)]);
-    assert!(operator.invites(5).unwrap().0.is_empty());
+    assert!(operator.look().invites(5).unwrap().0.is_empty());
 }
 
 fn an_invited_create_may_be_repeated_until_the_first_update(
@@ -112,7 +125,7 @@ fn an_invited_create_may_be_repeated_until_the_first_update(
         accounts: 1,
         btoken_bytes: 1,
     };
-    assert_eq!(operator.sum().unwrap(), sum);
+    assert_eq!(operator.look().sum().unwrap(), sum);
 }
 
 fn an_expired_invite_admits_nobody(engine: &mut impl Engine, operator: &mut impl Operator) {
@@ -126,9 +139,9 @@ fn invites_and_seats_are_removed_when_they_expire(
 ) {
     operator.invite(&invite(1)).unwrap();
     operator.open_seats(opening(3)).unwrap();
-    // Listing at 0 removes nothing, so the list shows what an expiry removed.
-    let mut left = || {
-        let (invites, openings) = operator.invites(0).unwrap();
+    // At 0 nothing has expired, so the list shows what an expiry removed.
+    let left = || {
+        let (invites, openings) = operator.look().invites(0).unwrap();
         (invites.len(), openings.len())
     };
     assert_eq!(left(), (1, 1));
@@ -145,7 +158,7 @@ fn an_invite_takes_no_open_seat(engine: &mut impl Engine, operator: &mut impl Op
     let crowd = [9, 1, 2, 3].map(|one| create(one, one, b"a", 5));
     let outcomes = [made(9), made(1), made(2), NOT_INVITED];
     commit(engine, &crowd, &outcomes);
-    assert!(operator.invites(5).unwrap().1.is_empty());
+    assert!(operator.look().invites(5).unwrap().1.is_empty());
 }
 
 fn a_refused_create_leaves_the_invite(engine: &mut impl Engine, operator: &mut impl Operator) {
@@ -154,7 +167,7 @@ fn a_refused_create_leaves_the_invite(engine: &mut impl Engine, operator: &mut i
     commit(engine, &[create(1, 1, b"a", 5)], &[made(1)]);
     let taken = Outcome::Created(Created::NumberTaken);
     commit(engine, &[create(1, 2, b"a", 5)], &[taken]);
-    assert_eq!(operator.invites(5).unwrap().0.len(), 1);
+    assert_eq!(operator.look().invites(5).unwrap().0.len(), 1);
     commit(engine, &[create(2, 2, b"a", 5)], &[made(2)]);
 }
 
@@ -190,7 +203,14 @@ fn a_disabled_account_cannot_be_changed(engine: &mut impl Engine, operator: &mut
         Outcome::Deleted(Deleted::Gone),
     ];
     commit(engine, &changes(), &refused);
-    assert!(operator.account(number(1)).unwrap().unwrap().is_disabled);
+    assert!(
+        operator
+            .look()
+            .account(number(1))
+            .unwrap()
+            .unwrap()
+            .is_disabled
+    );
 
     assert!(operator.set_access(number(1), Access::Enabled).unwrap());
     let done = [
@@ -199,7 +219,7 @@ fn a_disabled_account_cannot_be_changed(engine: &mut impl Engine, operator: &mut
     ];
     commit(engine, &[replace(1, b"a", b"b"), delete(1)], &done);
     assert!(!operator.set_access(number(1), Access::Disabled).unwrap());
-    assert!(operator.accounts().unwrap().is_empty());
+    assert!(operator.look().accounts().unwrap().is_empty());
 }
 
 fn a_deleted_account_is_in_no_list_and_no_total(
@@ -211,13 +231,13 @@ fn a_deleted_account_is_in_no_list_and_no_total(
     commit(engine, &changes, &[made(1), made(2)]);
     assert!(operator.delete_account(number(1)).unwrap());
     assert!(!operator.delete_account(number(1)).unwrap());
-    assert_eq!(operator.account(number(1)).unwrap(), None);
-    assert_eq!(operator.accounts().unwrap().len(), 1);
+    assert_eq!(operator.look().account(number(1)).unwrap(), None);
+    assert_eq!(operator.look().accounts().unwrap().len(), 1);
     let sum = Sum {
         accounts: 1,
         btoken_bytes: 1,
     };
-    assert_eq!(operator.sum().unwrap(), sum);
+    assert_eq!(operator.look().sum().unwrap(), sum);
 }
 
 fn accounts_are_listed_by_number(engine: &mut impl Engine, operator: &mut impl Operator) {
@@ -233,9 +253,9 @@ fn accounts_are_listed_by_number(engine: &mut impl Engine, operator: &mut impl O
         changed_at: 6,
         is_disabled: false,
     };
-    let listed = operator.accounts().unwrap();
+    let listed = operator.look().accounts().unwrap();
     assert_eq!((listed.len(), listed[0]), (2, first));
-    assert_eq!(operator.account(number(1)).unwrap(), Some(first));
+    assert_eq!(operator.look().account(number(1)).unwrap(), Some(first));
 }
 
 fn an_import_leaves_existing_accounts_as_they_are(
@@ -258,17 +278,99 @@ fn an_import_leaves_existing_accounts_as_they_are(
     assert_eq!(&*reader.read(number(4)).unwrap().unwrap().btoken, b"new");
     let head = reader.read_head(&[4; 8]).unwrap().unwrap();
     assert!(head.auth.ct_eq(&auth(4)));
-    operator.check(&mut |finding| panic!("{finding}")).unwrap();
+    operator
+        .look()
+        .check(&mut |finding| panic!("{finding}"))
+        .unwrap();
 }
 
 fn a_sound_store_has_no_findings(engine: &mut impl Engine, operator: &mut impl Operator) {
     operator.open_seats(opening(2)).unwrap();
     let changes = [create(1, 1, &[7; 5000], 5), create(2, 2, b"", 6)];
     commit(engine, &changes, &[made(1), made(2)]);
-    let checked = operator.check(&mut |finding| panic!("{finding}")).unwrap();
+    let checked = operator
+        .look()
+        .check(&mut |finding| panic!("{finding}"))
+        .unwrap();
     let sum = Sum {
         accounts: 2,
         btoken_bytes: 5000,
     };
-    assert_eq!((checked, operator.sum().unwrap()), (sum, sum));
+    assert_eq!((checked, operator.look().sum().unwrap()), (sum, sum));
+}
+
+/// The commands, accounts and details of all records.
+fn records(operator: &impl Operator) -> Vec<(String, Option<AccountNumber>, String)> {
+    let records = operator.look().audit(0).unwrap();
+    let is_of_actor = |record: &Audited| record.actor == actor();
+    assert!(records.iter().all(is_of_actor) && operator.unrecorded().is_none());
+    records
+        .into_iter()
+        .map(|record| (record.action, record.account, record.detail))
+        .collect()
+}
+
+fn each_change_is_recorded_with_its_actor(engine: &mut impl Engine, operator: &mut impl Operator) {
+    operator.invite(&invite(1)).unwrap();
+    operator.invite(&invite(2)).unwrap();
+    operator.revoke_invite(&auth(2)).unwrap();
+    operator.open_seats(opening(3)).unwrap();
+    operator.revoke_openings().unwrap();
+    commit(engine, &[create(1, 1, b"a", 5)], &[made(1)]);
+    operator.set_access(number(1), Access::Disabled).unwrap();
+    operator.set_access(number(1), Access::Enabled).unwrap();
+    operator.delete_account(number(1)).unwrap();
+    operator.record(Action::Backup, "/a/file").unwrap();
+    let code = |byte| auth(byte).code().to_string()[..7].to_owned();
+    let of = |action: &str, detail: &str| (action.to_owned(), None, detail.to_owned());
+    let on = |action: &str| (action.to_owned(), Some(number(1)), String::new());
+    let expected = [
+        of("invite add", &code(1)),
+        of("invite add", &code(2)),
+        of("invite revoke", &code(2)),
+        of("invite open", "3 seats until 1970-01-01 00:01 UTC"),
+        of("invite revoke", "3 open seats"),
+        on("account disable"),
+        on("account enable"),
+        on("account delete"),
+        of("backup", "/a/file"),
+    ];
+    assert_eq!(records(operator), expected);
+    assert!(operator.look().audit(51).unwrap().is_empty());
+    // A server reads them for its log, once.
+    let mut reader = engine.reader().unwrap();
+    let unlogged = reader.read_audit(None).unwrap();
+    assert_eq!(unlogged.len(), 9);
+    assert_eq!(reader.read_audit(Some(unlogged[6].id)).unwrap().len(), 2);
+    let audit_logged = Some(unlogged[8].id);
+    let notes = Notes { audit_logged };
+    engine.write_notes(&notes).unwrap();
+    assert!(reader.read_audit(None).unwrap().is_empty());
+}
+
+fn what_changes_nothing_is_not_recorded(_: &mut impl Engine, operator: &mut impl Operator) {
+    assert!(!operator.set_access(number(1), Access::Disabled).unwrap());
+    assert!(!operator.delete_account(number(1)).unwrap());
+    assert!(!operator.revoke_invite(&auth(1)).unwrap());
+    assert_eq!(operator.revoke_openings().unwrap(), 0);
+    assert!(operator.import(&[]).unwrap().is_empty());
+    assert!(records(operator).is_empty());
+}
+
+fn an_import_has_one_record(_: &mut impl Engine, operator: &mut impl Operator) {
+    for byte in 1..=3 {
+        let account = ForeignAccount {
+            number: number(byte),
+            auth_token: AuthToken::new([byte; 32]),
+            btoken: vec![0; 10],
+            at: 7,
+        };
+        operator.import(&[account]).unwrap();
+    }
+    let expected = (
+        "import-spr".to_owned(),
+        None,
+        "3 accounts, 30 bytes".to_owned(),
+    );
+    assert_eq!(records(operator), [expected]);
 }

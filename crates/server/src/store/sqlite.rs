@@ -1,5 +1,6 @@
 //! SQLite: the embedded engine and its operator side. Nothing outside this folder uses rusqlite.
 
+mod audit;
 mod check;
 mod connection;
 mod copy;
@@ -16,5 +17,5 @@ pub(crate) use engine::tests::make_first_schema;
 
 pub(super) use copy::OfflineSqlite;
 pub use engine::Sqlite;
-pub(super) use operator::SqliteOperator;
+pub(super) use operator::{SqliteInspector, SqliteOperator};
 pub use reader::SqliteReader;

@@ -5,8 +5,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::sqlite::{OfflineSqlite, SqliteOperator};
-use super::{OfflineStore, Operator, Sqlite, Store, StoreError};
+use super::sqlite::{OfflineSqlite, SqliteInspector, SqliteOperator};
+use super::{Actor, Inspector, OfflineStore, Operator, Sqlite, Store, StoreError};
 use crate::files::{folder_of, with_suffix};
 
 /// The address of a store, such as `sqlite:/var/lib/passmate-server/passmate.db`.
@@ -45,25 +45,23 @@ impl StoreUrl {
         }
     }
 
-    /// Opens an existing store for an operator command, and upgrades its schema first if no server
-    /// is running.
-    ///
-    /// # Errors
-    /// [`StoreError::Missing`] if there is none, [`StoreError::OlderServer`] if the running server
-    /// is older than this program; others as in [`StoreError`].
-    pub fn operator(&self) -> Result<Box<dyn Operator>, StoreError> {
-        match self {
-            Self::Sqlite(path) => Ok(Box::new(SqliteOperator::open(path)?)),
-        }
-    }
-
-    /// Opens an existing store to look at it or to copy it; the schema stays as it is.
+    /// Opens an existing store to change it as an operator. The schema stays as it is.
     ///
     /// # Errors
     /// [`StoreError::Missing`] if there is none; others as in [`StoreError`].
-    pub fn operator_without_upgrade(&self) -> Result<Box<dyn Operator>, StoreError> {
+    pub fn operator(&self, actor: Actor) -> Result<Box<dyn Operator>, StoreError> {
         match self {
-            Self::Sqlite(path) => Ok(Box::new(SqliteOperator::open_without_upgrade(path)?)),
+            Self::Sqlite(path) => Ok(Box::new(SqliteOperator::open(path, actor)?)),
+        }
+    }
+
+    /// Opens an existing store to look at it. The schema stays as it is.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] if there is none; others as in [`StoreError`].
+    pub fn inspector(&self) -> Result<Box<dyn Inspector>, StoreError> {
+        match self {
+            Self::Sqlite(path) => Ok(Box::new(SqliteInspector::open(path)?)),
         }
     }
 

@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::handle::CommitCounters;
-use super::{Admission, Change, Engine, EngineError, Outcome, StoreError};
+use super::{Admission, Change, Engine, EngineError, Notes, Outcome, StoreError};
 
 /// The most changes in one transaction, and the most bytes of btokens. They bound how long the
 /// first change waits.
@@ -25,6 +26,8 @@ pub(super) const TIDY_DELETED: Duration = Duration::from_secs(5);
 /// Under constant load, replaced bytes are removed after this time. It is longer because a log
 /// that starts anew has to grow again, and flushes are slower meanwhile.
 const TIDY_REPLACED: Duration = Duration::from_secs(60);
+/// Notes are written at most this often.
+const NOTES_PAUSE: Duration = Duration::from_secs(60);
 /// Between two attempts to commit while another process holds the database.
 pub(super) const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
@@ -45,6 +48,9 @@ pub(super) struct Writer<E, F> {
     /// A busy database is no longer waited for.
     is_closing: Arc<AtomicBool>,
     counters: Arc<CommitCounters>,
+    notes: Arc<Mutex<Notes>>,
+    /// When notes may be written.
+    notes_at: Instant,
 }
 
 impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
@@ -54,6 +60,7 @@ impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
         expected: Arc<AtomicUsize>,
         is_closing: Arc<AtomicBool>,
         counters: Arc<CommitCounters>,
+        notes: Arc<Mutex<Notes>>,
     ) -> Self {
         Self {
             engine,
@@ -64,6 +71,8 @@ impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
             expected,
             is_closing,
             counters,
+            notes,
+            notes_at: Instant::now(),
         }
     }
 
@@ -81,10 +90,26 @@ impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
                 batch.push(next);
             }
             self.commit(batch);
+            if self.notes_at <= Instant::now() {
+                self.write_notes();
+            }
             self.settle();
             if self.tidy_at.is_some_and(|at| at <= Instant::now()) {
                 self.tidy();
             }
+        }
+        self.write_notes();
+    }
+
+    /// Writes down what was noted. If that is not possible now, it is lost.
+    fn write_notes(&mut self) {
+        let notes = std::mem::take(&mut *self.notes.lock());
+        if self.is_failed || notes == Notes::default() {
+            return;
+        }
+        self.notes_at = Instant::now() + NOTES_PAUSE;
+        if let Err(error @ EngineError::Failed(_)) = self.engine.write_notes(&notes) {
+            self.fail(&error);
         }
     }
 

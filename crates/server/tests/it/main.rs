@@ -3,6 +3,7 @@
 
 mod accounts;
 mod admin_page;
+mod audit;
 mod backup;
 mod backup_crash;
 mod certificates;

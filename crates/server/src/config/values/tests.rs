@@ -138,3 +138,15 @@ fn the_nearest_word_is_found_and_nonsense_has_none() {
     assert_eq!(nearest("zzzzzzzzzzzzzzzzzzzzzz", known), None);
     assert_eq!(nearest(&"x".repeat(1_000_000), known), None);
 }
+
+#[test]
+fn moments_are_days_times_and_times_ago() {
+    let now = 1_800_000_000;
+    assert_eq!(parse_moment("24h", now), Ok(now - 86_400));
+    assert_eq!(parse_moment("7d", now), Ok(now - 7 * 86_400));
+    assert_eq!(parse_moment("2023-11-14", now), Ok(1_699_920_000));
+    assert_eq!(parse_moment("2023-11-14T22:13:20Z", now), Ok(1_700_000_000));
+    for bad in ["", "soon", "2023-13-14", "-1h"] {
+        assert!(parse_moment(bad, now).is_err(), "{bad}");
+    }
+}

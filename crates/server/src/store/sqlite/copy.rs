@@ -14,7 +14,7 @@ use super::connection::{Checkpoint, checkpoint, open_to_write, prepare_close};
 use super::engine::{BUSY_TIMEOUT, TotalsChange};
 use super::error::fault;
 use super::lock::{lock_file, lock_path, restore_lock_path};
-use super::schema::migrate;
+use super::schema::{AUDIT, DISABLED, INVITES, migrate_to, schema_of};
 use super::sql::{one, run, signed};
 use crate::files::{self, folder_of, give_to_owner_of, with_suffix};
 use crate::store::{AuthHash, BtokenHash, ForeignAccount, OfflineStore, StoreError};
@@ -47,20 +47,28 @@ pub(super) fn salvage_to(
 ) -> Result<(), StoreError> {
     files::create_new(path).map_err(cannot_open(path))?;
     let mut new = open_to_write(path, BUSY_TIMEOUT)?;
-    migrate(&mut new).map_err(fault)?;
+    let schema = schema_of(connection).map_err(fault)?;
+    migrate_to(&mut new, schema).map_err(fault)?;
+    let columns = account_columns(schema);
     let transaction = new.transaction().map_err(fault)?;
     let numbers = numbers_from_both_ends(connection, lost);
     let mut totals = TotalsChange::default();
     for number in &numbers {
         let name = HEXUPPER.encode(number);
-        match salvage_account(connection, &transaction, number) {
+        match salvage_account(connection, &transaction, number, &columns) {
             Ok(Ok(len)) => totals.count(1, len),
             Ok(Err(fault)) => lost(format!("account {name}: {fault}")),
             Err(error) => lost(format!("account {name} cannot be read: {error}")),
         }
     }
     totals.write(&transaction).map_err(fault)?;
-    for table in ["invite", "opening"] {
+    let tables = [
+        ("invite", INVITES),
+        ("opening", INVITES),
+        ("audit", AUDIT),
+        ("property", AUDIT),
+    ];
+    for (table, _) in tables.into_iter().filter(|(_, since)| *since <= schema) {
         if let Err(error) = salvage_table(connection, &transaction, table) {
             lost(format!(
                 "a part of the table {table} cannot be read: {error}"
@@ -100,46 +108,64 @@ fn numbers_from_both_ends(
     numbers
 }
 
+/// The columns of an account that are copied as they are. The first three are the hash of its auth
+/// token, and the hash and the length of its btoken.
+fn account_columns(schema: i64) -> Vec<&'static str> {
+    let all = [
+        ("auth_hash", 1),
+        ("btoken_hash", 1),
+        ("btoken_len", 1),
+        ("created_at", 1),
+        ("changed_at", 1),
+        ("admitted", INVITES),
+        ("disabled", DISABLED),
+    ];
+    all.into_iter()
+        .filter(|(_, since)| *since <= schema)
+        .map(|(column, _)| column)
+        .collect()
+}
+
 /// Copies an account whose btoken is whole. Returns the length of the btoken, or why it is not
 /// copied.
 fn salvage_account(
     from: &Connection,
     to: &Connection,
     number: &[u8; 8],
+    columns: &[&str],
 ) -> rusqlite::Result<Result<i64, &'static str>> {
-    let columns = "auth_hash, btoken_hash, btoken_len, created_at, changed_at, admitted, disabled";
     let sql = format!(
-        "SELECT {columns}, content FROM account
-         LEFT JOIN btoken ON btoken.id = account.btoken_id WHERE account.number = ?1"
+        "SELECT content, {} FROM account
+         LEFT JOIN btoken ON btoken.id = account.btoken_id WHERE account.number = ?1",
+        columns.join(", ")
     );
     let mut statement = from.prepare_cached(&sql)?;
     let mut rows = statement.query([number])?;
     let Some(row) = rows.next()? else {
         return Ok(Err("it cannot be found under its number"));
     };
-    let (auth, hash): ([u8; 32], [u8; 32]) = (row.get(0)?, row.get(1)?);
-    let len: i64 = row.get(2)?;
-    let Some(content) = row.get_ref(7)?.as_blob_or_null()? else {
+    let Some(content) = row.get_ref(0)?.as_blob_or_null()? else {
         return Ok(Err("its btoken is missing"));
     };
+    let (hash, len): ([u8; 32], i64) = (row.get(2)?, row.get(3)?);
     if BtokenHash::of(content) != BtokenHash(hash) || signed(content.len()) != len {
         return Ok(Err("its btoken does not match the stored hash"));
     }
     let insert = "INSERT INTO btoken (content) VALUES (?1) RETURNING id";
     let id: i64 = one(to, insert, [content])?;
+    let mut values = vec![Value::Blob(number.to_vec()), Value::Integer(id)];
+    for place in 1..=columns.len() {
+        values.push(row.get(place)?);
+    }
+    let places: Vec<String> = (1..=values.len())
+        .map(|place| format!("?{place}"))
+        .collect();
     let insert = format!(
-        "INSERT INTO account (number, btoken_id, {columns})
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
+        "INSERT INTO account (number, btoken_id, {}) VALUES ({})",
+        columns.join(", "),
+        places.join(", ")
     );
-    let (created, changed): (i64, i64) = (row.get(3)?, row.get(4)?);
-    let (admitted, disabled): (bool, bool) = (row.get(5)?, row.get(6)?);
-    run(
-        to,
-        &insert,
-        params![
-            number, id, auth, hash, len, created, changed, admitted, disabled
-        ],
-    )?;
+    run(to, &insert, params_from_iter(values))?;
     Ok(Ok(len))
 }
 
@@ -149,7 +175,11 @@ fn salvage_table(from: &Connection, to: &Connection, table: &str) -> rusqlite::R
     let places: Vec<String> = (1..=statement.column_count())
         .map(|place| format!("?{place}"))
         .collect();
-    let insert = format!("INSERT INTO {table} VALUES ({})", places.join(", "));
+    // A new database has some properties already.
+    let insert = format!(
+        "INSERT OR REPLACE INTO {table} VALUES ({})",
+        places.join(", ")
+    );
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let values: Vec<Value> = (0..places.len())

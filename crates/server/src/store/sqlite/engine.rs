@@ -9,6 +9,7 @@ use std::time::Duration;
 use passmate_proto::AccountNumber;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
+use super::audit;
 use super::connection::{Checkpoint, checkpoint, open_to_write, prepare_close};
 use super::error::fault;
 use super::lock::{lock_file, lock_path};
@@ -17,7 +18,7 @@ use super::schema::migrate;
 use super::sql::{one, run, signed};
 use crate::files::{FileId, sync_folder_of};
 use crate::store::{
-    Admission, AuthHash, Btoken, BtokenHash, Change, Created, Deleted, Engine, EngineError,
+    Admission, AuthHash, Btoken, BtokenHash, Change, Created, Deleted, Engine, EngineError, Notes,
     Outcome, Replaced, StoreError,
 };
 
@@ -105,6 +106,22 @@ impl Sqlite {
         self.check_place()?;
         Ok(outcomes)
     }
+
+    fn try_write_notes(&mut self, notes: &Notes) -> Result<(), EngineError> {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(fault)?;
+        if let Some(id) = notes.audit_logged {
+            audit::set_logged(&transaction, id).map_err(fault)?;
+        }
+        transaction.commit().map_err(fault)
+    }
+}
+
+/// The rollback failed, so the next commit would include this batch.
+fn not_rolled_back() -> EngineError {
+    EngineError::Failed("a transaction cannot be rolled back".to_owned())
 }
 
 /// About as many pages of the log as a change takes.
@@ -129,10 +146,7 @@ impl Engine for Sqlite {
     fn commit(&mut self, changes: &[Change]) -> Result<Vec<Outcome>, EngineError> {
         let committed = self.transact(changes);
         if committed.is_err() && !self.connection.is_autocommit() {
-            // The rollback failed, so the next commit would include this batch.
-            return Err(EngineError::Failed(
-                "a transaction cannot be rolled back".to_owned(),
-            ));
+            return Err(not_rolled_back());
         }
         committed
     }
@@ -144,6 +158,17 @@ impl Engine for Sqlite {
         // After a failure that is none, it is tried again when the log has grown as much once more.
         self.log_pages = 0;
         checkpoint(&self.connection, Checkpoint::Passive)
+    }
+
+    fn write_notes(&mut self, notes: &Notes) -> Result<(), EngineError> {
+        // Changes wait behind it.
+        self.connection.busy_timeout(TIDY_TIMEOUT).map_err(fault)?;
+        let written = self.try_write_notes(notes);
+        self.connection.busy_timeout(BUSY_TIMEOUT).map_err(fault)?;
+        if written.is_err() && !self.connection.is_autocommit() {
+            return Err(not_rolled_back());
+        }
+        written
     }
 
     fn tidy(&mut self) -> Result<(), EngineError> {
@@ -221,6 +246,7 @@ fn apply(
         }
         Change::Expire { at } => {
             expire(connection, *at)?;
+            audit::expire(connection, *at)?;
             Outcome::Done
         }
     })

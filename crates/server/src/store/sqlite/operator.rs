@@ -10,50 +10,33 @@ use passmate_proto::AccountNumber;
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 
 use super::connection::{Checkpoint, checkpoint, open_to_write, prepare_close};
-use super::engine::{Sqlite, TotalsChange, expire};
+use super::engine::{TotalsChange, expire};
 use super::error::fault;
 use super::lock::{lock_file_shared, restore_lock_path};
-use super::schema::schema_newest;
+use super::schema::{AUDIT, DISABLED, INVITES, schema_of};
 use super::sql::{one, run, unsigned};
-use super::{check, copy};
+use super::{audit, check, copy};
+use crate::clock::utc;
 use crate::store::{
-    Access, Account, AuthHash, EngineError, ForeignAccount, Invite, Opening, Operator, StoreError,
-    Sum,
+    Access, Account, Action, Actor, Audited, AuthHash, EngineError, ForeignAccount, Inspector,
+    Invite, Opening, Operator, StoreError, Sum, Unrecorded,
 };
 
 /// How long a command waits while the server or another command is writing.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The columns that [`account_of`] reads.
-const SELECT_ACCOUNT: &str =
-    "SELECT number, btoken_len, created_at, changed_at, disabled FROM account";
+/// The first schema.
+const FIRST: i64 = 1;
 
 #[derive(Debug)]
-pub(in crate::store) struct SqliteOperator {
+pub(in crate::store) struct SqliteInspector {
     pub(super) connection: Connection,
     /// Held as long as the database is open.
     _lock: File,
 }
 
-impl SqliteOperator {
-    /// Opens an existing database, and upgrades it first if no server is running.
+impl SqliteInspector {
+    /// Opens an existing database.
     pub(in crate::store) fn open(path: &Path) -> Result<Self, StoreError> {
-        let store = Self::open_without_upgrade(path)?;
-        if store.schema()? < schema_newest() {
-            match Sqlite::open(path) {
-                Ok(engine) => drop(engine),
-                Err(StoreError::InUse { .. }) => {
-                    return Err(StoreError::OlderServer {
-                        path: path.to_owned(),
-                    });
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(store)
-    }
-
-    pub(in crate::store) fn open_without_upgrade(path: &Path) -> Result<Self, StoreError> {
         if !path.try_exists().unwrap_or(true) {
             return Err(StoreError::Missing {
                 path: path.to_owned(),
@@ -66,131 +49,26 @@ impl SqliteOperator {
             _lock: lock,
         })
     }
-
-    fn write<T>(
-        &mut self,
-        change: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-    ) -> Result<T, StoreError> {
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(fault)?;
-        let changed = change(&transaction).map_err(fault)?;
-        transaction.commit().map_err(fault)?;
-        Ok(changed)
-    }
-
-    /// Empties the log, which still holds deleted bytes. If a reader is active or the disk is full,
-    /// the server does it later.
-    ///
-    /// # Errors
-    /// The flush failed. What was committed is in the log, and a server that runs will learn of the
-    /// failure itself.
-    fn empty_log(&self) -> Result<(), StoreError> {
-        match checkpoint(&self.connection, Checkpoint::Truncate) {
-            Ok(()) | Err(EngineError::Busy | EngineError::Full) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
-    }
 }
 
-impl Drop for SqliteOperator {
+impl Drop for SqliteInspector {
     fn drop(&mut self) {
         prepare_close(&self.connection);
     }
 }
 
-impl Operator for SqliteOperator {
-    fn invite(&mut self, invite: &Invite) -> Result<(), StoreError> {
-        let Invite {
-            auth,
-            note,
-            made_at,
-            expires_at,
-        } = invite;
-        self.write(|connection| {
-            expire(connection, *made_at)?;
-            run(
-                connection,
-                "INSERT INTO invite (auth_hash, note, made_at, expires_at) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (auth_hash) DO UPDATE SET note = ?2, made_at = ?3, expires_at = ?4",
-                params![auth.0, note, made_at, expires_at],
-            )
-        })
+impl Inspector for SqliteInspector {
+    fn invites(&self, now: i64) -> Result<(Vec<Invite>, Vec<Opening>), StoreError> {
+        if self.schema()? < INVITES {
+            return Ok((Vec::new(), Vec::new()));
+        }
+        Ok(invites(&self.connection, now).map_err(fault)?)
     }
 
-    fn open_seats(&mut self, opening: Opening) -> Result<(), StoreError> {
-        let Opening {
-            seats,
-            made_at,
-            expires_at,
-        } = opening;
-        self.write(|connection| {
-            expire(connection, made_at)?;
-            run(
-                connection,
-                "INSERT INTO opening (seats, made_at, expires_at) VALUES (?1, ?2, ?3)",
-                params![seats, made_at, expires_at],
-            )
-        })
-    }
-
-    fn invites(&mut self, now: i64) -> Result<(Vec<Invite>, Vec<Opening>), StoreError> {
-        self.write(|connection| {
-            expire(connection, now)?;
-            let invites = connection
-                .prepare(
-                    "SELECT auth_hash, note, made_at, expires_at FROM invite
-                     ORDER BY expires_at, auth_hash",
-                )?
-                .query_map([], |row| {
-                    Ok(Invite {
-                        auth: AuthHash(row.get(0)?),
-                        note: row.get(1)?,
-                        made_at: row.get(2)?,
-                        expires_at: row.get(3)?,
-                    })
-                })?
-                .collect::<Result<_, _>>()?;
-            let openings = connection
-                .prepare("SELECT seats, made_at, expires_at FROM opening ORDER BY expires_at, id")?
-                .query_map([], |row| {
-                    Ok(Opening {
-                        seats: row.get(0)?,
-                        made_at: row.get(1)?,
-                        expires_at: row.get(2)?,
-                    })
-                })?
-                .collect::<Result<_, _>>()?;
-            Ok((invites, openings))
-        })
-    }
-
-    fn revoke_invite(&mut self, auth: &AuthHash) -> Result<bool, StoreError> {
-        let revoked = self.write(|connection| {
-            connection.execute("DELETE FROM invite WHERE auth_hash = ?1", [auth.0])
-        })?;
-        self.empty_log()?;
-        Ok(revoked > 0)
-    }
-
-    fn revoke_openings(&mut self) -> Result<u64, StoreError> {
-        self.write(|connection| {
-            let seats = one(
-                connection,
-                "SELECT coalesce(sum(seats), 0) FROM opening",
-                [],
-            )?;
-            run(connection, "DELETE FROM opening", [])?;
-            Ok(unsigned(seats))
-        })
-    }
-
-    fn accounts(&mut self) -> Result<Vec<Account>, StoreError> {
+    fn accounts(&self) -> Result<Vec<Account>, StoreError> {
+        let sql = format!("{} ORDER BY number", select_account(self.schema()?));
         let read = || {
-            let mut statement = self
-                .connection
-                .prepare(&format!("{SELECT_ACCOUNT} ORDER BY number"))?;
+            let mut statement = self.connection.prepare(&sql)?;
             statement
                 .query_map([], account_of)?
                 .collect::<Result<_, _>>()
@@ -198,8 +76,8 @@ impl Operator for SqliteOperator {
         Ok(read().map_err(fault)?)
     }
 
-    fn account(&mut self, number: AccountNumber) -> Result<Option<Account>, StoreError> {
-        let sql = format!("{SELECT_ACCOUNT} WHERE number = ?1");
+    fn account(&self, number: AccountNumber) -> Result<Option<Account>, StoreError> {
+        let sql = format!("{} WHERE number = ?1", select_account(self.schema()?));
         Ok(self
             .connection
             .query_row(&sql, [number.as_bytes()], account_of)
@@ -207,32 +85,19 @@ impl Operator for SqliteOperator {
             .map_err(fault)?)
     }
 
-    fn set_access(&mut self, number: AccountNumber, access: Access) -> Result<bool, StoreError> {
-        let is_disabled = access == Access::Disabled;
-        let sql = "UPDATE account SET disabled = ?2 WHERE number = ?1";
-        let changed = self
-            .write(|connection| connection.execute(sql, params![number.as_bytes(), is_disabled]))?;
-        Ok(changed > 0)
-    }
-
-    fn delete_account(&mut self, number: AccountNumber) -> Result<bool, StoreError> {
-        let is_deleted = match self.write(|connection| delete_account(connection, number)) {
-            // Its btoken cannot be read, so it stays where it is, and nobody finds it.
-            Err(StoreError::Engine(EngineError::Damaged(_))) => {
-                self.write(|connection| unlink_account(connection, number))
-            }
-            deleted => deleted,
-        }?;
-        self.empty_log()?;
-        Ok(is_deleted)
-    }
-
-    fn import(&mut self, accounts: &[ForeignAccount]) -> Result<Vec<bool>, StoreError> {
-        self.write(|connection| copy::import(connection, accounts))
+    fn audit(&self, since: i64) -> Result<Vec<Audited>, StoreError> {
+        let found = self.schema()?;
+        if found < AUDIT {
+            return Err(StoreError::OlderSchema {
+                found,
+                needed: AUDIT,
+            });
+        }
+        Ok(audit::since(&self.connection, since).map_err(fault)?)
     }
 
     fn schema(&self) -> Result<i64, StoreError> {
-        Ok(one(&self.connection, "PRAGMA user_version", []).map_err(fault)?)
+        Ok(schema_of(&self.connection).map_err(fault)?)
     }
 
     fn sum(&self) -> Result<Sum, StoreError> {
@@ -260,6 +125,347 @@ impl Operator for SqliteOperator {
     }
 }
 
+#[derive(Debug)]
+pub(in crate::store) struct SqliteOperator {
+    inspector: SqliteInspector,
+    actor: Actor,
+    unrecorded: Option<Unrecorded>,
+    /// What the transactions of one import have taken in so far.
+    import: Running,
+}
+
+/// A command that takes several transactions has one record, which grows.
+#[derive(Debug, Clone, Copy, Default)]
+struct Running {
+    /// The number of its record.
+    record: Option<i64>,
+    sum: Sum,
+}
+
+/// The record of a change.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    action: Action,
+    account: Option<AccountNumber>,
+    /// The record that is replaced.
+    record: Option<i64>,
+}
+
+impl Entry {
+    fn of(action: Action) -> Self {
+        Self {
+            action,
+            account: None,
+            record: None,
+        }
+    }
+
+    fn on(action: Action, account: AccountNumber) -> Self {
+        Self {
+            account: Some(account),
+            ..Self::of(action)
+        }
+    }
+}
+
+/// What a change did.
+struct Changed<T> {
+    value: T,
+    /// The detail for the record. None if nothing was changed, which is not recorded.
+    detail: Option<String>,
+}
+
+impl<T> Changed<T> {
+    fn new(value: T, detail: impl Into<String>) -> Self {
+        Self {
+            value,
+            detail: Some(detail.into()),
+        }
+    }
+}
+
+impl Changed<bool> {
+    fn if_any(count: usize) -> Self {
+        Self {
+            value: count > 0,
+            detail: (count > 0).then(String::new),
+        }
+    }
+}
+
+impl SqliteOperator {
+    /// Opens an existing database.
+    pub(in crate::store) fn open(path: &Path, actor: Actor) -> Result<Self, StoreError> {
+        Ok(Self {
+            inspector: SqliteInspector::open(path)?,
+            actor,
+            unrecorded: None,
+            import: Running::default(),
+        })
+    }
+
+    /// Makes a change and its record in one transaction. This is the only way to write.
+    ///
+    /// A damaged record must not prevent a change: deleting an account is the remedy for damage.
+    fn change<T>(
+        &mut self,
+        needed: i64,
+        entry: Entry,
+        change: impl Fn(&Connection) -> rusqlite::Result<Changed<T>>,
+    ) -> Result<T, StoreError> {
+        self.change_and_record(needed, entry, change)
+            .map(|(value, _)| value)
+    }
+
+    /// As [`change`](Self::change), and returns the number of the record.
+    fn change_and_record<T>(
+        &mut self,
+        needed: i64,
+        entry: Entry,
+        change: impl Fn(&Connection) -> rusqlite::Result<Changed<T>>,
+    ) -> Result<(T, Option<i64>), StoreError> {
+        let mut is_damaged = false;
+        loop {
+            let transaction = self
+                .inspector
+                .connection
+                .transaction_with_behavior(TransactionBehavior::Immediate)
+                .map_err(fault)?;
+            let found = schema_of(&transaction).map_err(fault)?;
+            if found < needed {
+                return Err(StoreError::OlderSchema { found, needed });
+            }
+            let Changed { value, detail } = change(&transaction).map_err(fault)?;
+            let mut record = None;
+            if let Some(detail) = detail {
+                if found < AUDIT {
+                    self.unrecorded = Some(Unrecorded::OlderSchema);
+                } else if is_damaged {
+                    self.unrecorded = Some(Unrecorded::Damaged);
+                } else {
+                    match entry
+                        .write(&transaction, &self.actor, &detail)
+                        .map_err(fault)
+                    {
+                        Ok(id) => record = Some(id),
+                        Err(EngineError::Damaged(_)) => {
+                            is_damaged = true;
+                            transaction.rollback().map_err(fault)?;
+                            continue;
+                        }
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+            }
+            transaction.commit().map_err(fault)?;
+            return Ok((value, record));
+        }
+    }
+
+    /// Empties the log, which still holds deleted bytes. If a reader is active or the disk is full,
+    /// the server does it later.
+    ///
+    /// # Errors
+    /// The flush failed. What was committed is in the log, and a server that runs will learn of the
+    /// failure itself.
+    fn empty_log(&self) -> Result<(), StoreError> {
+        match checkpoint(&self.inspector.connection, Checkpoint::Truncate) {
+            Ok(()) | Err(EngineError::Busy | EngineError::Full) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl Entry {
+    fn write(&self, connection: &Connection, actor: &Actor, detail: &str) -> rusqlite::Result<i64> {
+        match self.record {
+            None => audit::record(connection, actor, self.action, self.account, detail),
+            Some(id) => audit::update(connection, id, detail).map(|()| id),
+        }
+    }
+}
+
+impl Operator for SqliteOperator {
+    fn look(&self) -> &dyn Inspector {
+        &self.inspector
+    }
+
+    fn unrecorded(&self) -> Option<Unrecorded> {
+        self.unrecorded
+    }
+
+    fn record(&mut self, action: Action, detail: &str) -> Result<(), StoreError> {
+        self.change(FIRST, Entry::of(action), |_| Ok(Changed::new((), detail)))
+    }
+
+    fn invite(&mut self, invite: &Invite) -> Result<(), StoreError> {
+        let Invite {
+            auth,
+            note,
+            made_at,
+            expires_at,
+        } = invite;
+        self.change(INVITES, Entry::of(Action::InviteAdd), |connection| {
+            expire(connection, *made_at)?;
+            run(
+                connection,
+                "INSERT INTO invite (auth_hash, note, made_at, expires_at) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (auth_hash) DO UPDATE SET note = ?2, made_at = ?3, expires_at = ?4",
+                params![auth.0, note, made_at, expires_at],
+            )?;
+            Ok(Changed::new((), code_begin(auth)))
+        })
+    }
+
+    fn open_seats(&mut self, opening: Opening) -> Result<(), StoreError> {
+        let Opening {
+            seats,
+            made_at,
+            expires_at,
+        } = opening;
+        self.change(INVITES, Entry::of(Action::InviteOpen), |connection| {
+            expire(connection, made_at)?;
+            run(
+                connection,
+                "INSERT INTO opening (seats, made_at, expires_at) VALUES (?1, ?2, ?3)",
+                params![seats, made_at, expires_at],
+            )?;
+            let detail = format!("{seats} seats until {}", utc(expires_at));
+            Ok(Changed::new((), detail))
+        })
+    }
+
+    fn revoke_invite(&mut self, auth: &AuthHash) -> Result<bool, StoreError> {
+        let entry = Entry::of(Action::InviteRevoke);
+        let is_revoked = self.change(INVITES, entry, |connection| {
+            let sql = "DELETE FROM invite WHERE auth_hash = ?1";
+            Ok(match connection.execute(sql, [auth.0])? {
+                0 => Changed::if_any(0),
+                _ => Changed::new(true, code_begin(auth)),
+            })
+        })?;
+        self.empty_log()?;
+        Ok(is_revoked)
+    }
+
+    fn revoke_openings(&mut self) -> Result<u64, StoreError> {
+        self.change(INVITES, Entry::of(Action::InviteRevoke), |connection| {
+            let seats = one(
+                connection,
+                "SELECT coalesce(sum(seats), 0) FROM opening",
+                [],
+            )?;
+            run(connection, "DELETE FROM opening", [])?;
+            Ok(Changed {
+                value: unsigned(seats),
+                detail: (seats > 0).then(|| format!("{seats} open seats")),
+            })
+        })
+    }
+
+    fn set_access(&mut self, number: AccountNumber, access: Access) -> Result<bool, StoreError> {
+        let (action, is_disabled) = match access {
+            Access::Disabled => (Action::AccountDisable, true),
+            Access::Enabled => (Action::AccountEnable, false),
+        };
+        self.change(DISABLED, Entry::on(action, number), |connection| {
+            let sql = "UPDATE account SET disabled = ?2 WHERE number = ?1";
+            let count = connection.execute(sql, params![number.as_bytes(), is_disabled])?;
+            Ok(Changed::if_any(count))
+        })
+    }
+
+    fn delete_account(&mut self, number: AccountNumber) -> Result<bool, StoreError> {
+        let entry = Entry::on(Action::AccountDelete, number);
+        let is_deleted = match self.change(FIRST, entry, |connection| {
+            delete_account(connection, number)
+        }) {
+            // Its btoken cannot be read, so it stays where it is, and nobody finds it.
+            Err(StoreError::Engine(EngineError::Damaged(_))) => {
+                self.change(FIRST, entry, |connection| {
+                    unlink_account(connection, number)
+                })
+            }
+            deleted => deleted,
+        }?;
+        self.empty_log()?;
+        Ok(is_deleted)
+    }
+
+    fn import(&mut self, accounts: &[ForeignAccount]) -> Result<Vec<bool>, StoreError> {
+        let before = self.import;
+        let entry = Entry {
+            record: before.record,
+            ..Entry::of(Action::ImportSpr)
+        };
+        let ((are_new, sum), record) = self.change_and_record(FIRST, entry, |connection| {
+            let are_new = copy::import(connection, accounts)?;
+            let mut sum = before.sum;
+            for (account, _) in accounts.iter().zip(&are_new).filter(|(_, is_new)| **is_new) {
+                sum.accounts += 1;
+                sum.btoken_bytes += account.btoken.len() as u64;
+            }
+            let detail = (sum != before.sum).then(|| describe(sum));
+            Ok(Changed {
+                value: (are_new, sum),
+                detail,
+            })
+        })?;
+        self.import = Running {
+            record: record.or(before.record),
+            sum,
+        };
+        Ok(are_new)
+    }
+}
+
+fn describe(sum: Sum) -> String {
+    format!("{} accounts, {} bytes", sum.accounts, sum.btoken_bytes)
+}
+
+/// The first group of the code that names a device: enough to recognise it, and not the code.
+fn code_begin(auth: &AuthHash) -> String {
+    let code = auth.code().to_string();
+    code.split('-').next().unwrap_or_default().to_owned()
+}
+
+fn invites(connection: &Connection, now: i64) -> rusqlite::Result<(Vec<Invite>, Vec<Opening>)> {
+    let invites = connection
+        .prepare(
+            "SELECT auth_hash, note, made_at, expires_at FROM invite WHERE expires_at > ?1
+             ORDER BY expires_at, auth_hash",
+        )?
+        .query_map([now], |row| {
+            Ok(Invite {
+                auth: AuthHash(row.get(0)?),
+                note: row.get(1)?,
+                made_at: row.get(2)?,
+                expires_at: row.get(3)?,
+            })
+        })?
+        .collect::<Result<_, _>>()?;
+    let openings = connection
+        .prepare(
+            "SELECT seats, made_at, expires_at FROM opening WHERE expires_at > ?1
+             ORDER BY expires_at, id",
+        )?
+        .query_map([now], |row| {
+            Ok(Opening {
+                seats: row.get(0)?,
+                made_at: row.get(1)?,
+                expires_at: row.get(2)?,
+            })
+        })?
+        .collect::<Result<_, _>>()?;
+    Ok((invites, openings))
+}
+
+/// The columns that [`account_of`] reads, with a stand-in for what this schema does not have.
+fn select_account(schema: i64) -> String {
+    let disabled = if schema < DISABLED { "0" } else { "disabled" };
+    format!("SELECT number, btoken_len, created_at, changed_at, {disabled} FROM account")
+}
+
 fn account_of(row: &Row<'_>) -> rusqlite::Result<Account> {
     let number = AccountNumber::from_bytes(row.get(0)?);
     Ok(Account {
@@ -272,33 +478,42 @@ fn account_of(row: &Row<'_>) -> rusqlite::Result<Account> {
 }
 
 /// Deletes an account whose btoken cannot be deleted, because its pages are damaged.
-fn unlink_account(connection: &Connection, number: AccountNumber) -> rusqlite::Result<bool> {
+fn unlink_account(
+    connection: &Connection,
+    number: AccountNumber,
+) -> rusqlite::Result<Changed<bool>> {
     let len: Option<i64> = connection
         .prepare_cached("DELETE FROM account WHERE number = ?1 RETURNING btoken_len")?
         .query_row([number.as_bytes()], |row| row.get(0))
         .optional()?;
     let Some(len) = len else {
-        return Ok(false);
+        return Ok(Changed::if_any(0));
     };
     let mut totals = TotalsChange::default();
     totals.count(-1, -len);
     totals.write(connection)?;
-    Ok(true)
+    Ok(Changed::new(
+        true,
+        "its btoken is damaged and stays in the file",
+    ))
 }
 
-fn delete_account(connection: &Connection, number: AccountNumber) -> rusqlite::Result<bool> {
+fn delete_account(
+    connection: &Connection,
+    number: AccountNumber,
+) -> rusqlite::Result<Changed<bool>> {
     let found: Option<(i64, i64)> = connection
         .prepare_cached("DELETE FROM account WHERE number = ?1 RETURNING btoken_id, btoken_len")?
         .query_row([number.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     let Some((id, len)) = found else {
-        return Ok(false);
+        return Ok(Changed::if_any(0));
     };
     run(connection, "DELETE FROM btoken WHERE id = ?1", [id])?;
     let mut totals = TotalsChange::default();
     totals.count(-1, -len);
     totals.write(connection)?;
-    Ok(true)
+    Ok(Changed::new(true, ""))
 }
 
 #[cfg(test)]

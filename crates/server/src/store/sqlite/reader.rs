@@ -6,10 +6,11 @@ use std::sync::Arc;
 use passmate_proto::AccountNumber;
 use rusqlite::{Connection, OptionalExtension};
 
+use super::audit;
 use super::connection::open_to_read;
 use super::engine::{BUSY_TIMEOUT, STATEMENTS};
 use super::error::fault;
-use crate::store::{AuthHash, BtokenHash, EngineError, Head, Reader, Stored};
+use crate::store::{Audited, AuthHash, BtokenHash, EngineError, Head, Reader, Stored};
 
 #[derive(Debug)]
 pub struct SqliteReader {
@@ -76,5 +77,9 @@ impl Reader for SqliteReader {
             ));
         }
         Ok(Some(Stored { btoken, hash }))
+    }
+
+    fn read_audit(&mut self, after: Option<i64>) -> Result<Vec<Audited>, EngineError> {
+        audit::unlogged(&self.connection, after).map_err(fault)
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::{Connection, TransactionBehavior, ffi};
 
 use super::error::fault;
-use super::sql::signed;
+use super::sql::{one, run, signed};
 use crate::store::{EngineError, StoreError};
 
 /// The steps from an empty database to the newest schema. A released step never changes; a new one
@@ -14,7 +14,14 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0001_accounts.sql"),
     include_str!("../../../migrations/sqlite/0002_invites.sql"),
     include_str!("../../../migrations/sqlite/0003_disabled.sql"),
+    include_str!("../../../migrations/sqlite/0004_audit.sql"),
 ];
+/// The first schema with invites and open seats.
+pub(super) const INVITES: i64 = 2;
+/// The first schema in which an account can be disabled.
+pub(super) const DISABLED: i64 = 3;
+/// The first schema with a record of what operators did, and with properties.
+pub(super) const AUDIT: i64 = 4;
 /// Marks a database as one of this program: "PaSr".
 pub(super) const APPLICATION_ID: i64 = 0x5061_5372;
 
@@ -70,20 +77,45 @@ pub(super) fn check_is_ours(connection: &Connection, path: &Path) -> Result<i64,
             path: path.to_owned(),
             found: schema,
             known,
+            program: upgraded_by(connection),
         });
     }
     Ok(schema)
 }
 
+/// The schema of an open database.
+pub(super) fn schema_of(connection: &Connection) -> rusqlite::Result<i64> {
+    one(connection, "PRAGMA user_version", [])
+}
+
+/// The version of the program that made the schema, if the database says so in a likely form.
+fn upgraded_by(connection: &Connection) -> Option<String> {
+    let sql = "SELECT value FROM property WHERE name = 'program'";
+    let version: String = one(connection, sql, []).ok()?;
+    let is_likely = |c: char| c.is_ascii_alphanumeric() || ".-+".contains(c);
+    (version.len() <= 40 && version.chars().all(is_likely)).then_some(version)
+}
+
 /// Upgrades the schema to the newest. Each step is one transaction, so an interrupted step leaves
 /// no trace.
 pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
-    let schema: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    let done = usize::try_from(schema).unwrap_or(0);
-    for (index, migration) in MIGRATIONS.iter().enumerate().skip(done) {
+    migrate_to(connection, schema_newest())
+}
+
+/// Upgrades the schema as far as `wanted`.
+pub(super) fn migrate_to(connection: &mut Connection, wanted: i64) -> rusqlite::Result<()> {
+    let done = usize::try_from(schema_of(connection)?).unwrap_or(0);
+    let wanted = usize::try_from(wanted).unwrap_or(0);
+    for (index, migration) in MIGRATIONS.iter().enumerate().take(wanted).skip(done) {
+        let schema = signed(index + 1);
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
         transaction.execute_batch(migration)?;
-        transaction.pragma_update(None, "user_version", signed(index + 1))?;
+        if schema >= AUDIT {
+            // An older program that meets this database names the version that can read it.
+            let sql = "INSERT OR REPLACE INTO property VALUES ('program', ?1)";
+            run(&transaction, sql, [env!("CARGO_PKG_VERSION")])?;
+        }
+        transaction.pragma_update(None, "user_version", schema)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.commit()?;
     }

@@ -4,9 +4,9 @@ use std::path::Path;
 use passmate_proto::AccountNumber;
 
 use crate::files::with_suffix;
-use crate::store::sqlite::{Sqlite, SqliteOperator};
+use crate::store::sqlite::{Sqlite, SqliteInspector};
 use crate::store::{
-    Admission, AuthHash, Btoken, Change, Engine, EngineError, Operator, StoreError,
+    Admission, AuthHash, Btoken, Change, Engine, EngineError, Inspector, StoreError,
 };
 
 /// Makes a closed store with three accounts.
@@ -23,7 +23,7 @@ fn fill(path: &Path) {
     engine.commit(&[create(1), create(2), create(3)]).unwrap();
 }
 
-fn findings(store: &SqliteOperator) -> Vec<String> {
+fn findings(store: &SqliteInspector) -> Vec<String> {
     let mut findings = Vec::new();
     store.check(&mut |finding| findings.push(finding)).unwrap();
     findings
@@ -34,7 +34,7 @@ fn check(damage: &str, part: &str) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("passmate.db");
     fill(&path);
-    let store = SqliteOperator::open(&path).unwrap();
+    let store = SqliteInspector::open(&path).unwrap();
     assert_eq!(findings(&store), Vec::<String>::new());
     store.connection.execute_batch(damage).unwrap();
     let found = findings(&store);
@@ -89,7 +89,7 @@ fn a_flipped_bit_anywhere_is_harmless_or_found() {
         }
         fs::write(&path, &flipped).unwrap();
         let mut findings = Vec::new();
-        let checked = SqliteOperator::open(&path)
+        let checked = SqliteInspector::open(&path)
             .and_then(|store| store.check(&mut |finding| findings.push(finding)));
         match checked {
             Ok(_) if findings.is_empty() => assert!(!is_btoken(place), "byte {place}"),

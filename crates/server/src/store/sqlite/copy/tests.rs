@@ -1,8 +1,8 @@
 use passmate_proto::AccountNumber;
 
 use super::super::schema::schema_newest;
-use crate::store::sqlite::{Sqlite, SqliteOperator};
-use crate::store::{Admission, AuthHash, Btoken, Change, Engine, Operator, Sum};
+use crate::store::sqlite::{Sqlite, SqliteInspector};
+use crate::store::{Admission, AuthHash, Btoken, Change, Engine, Inspector, Sum};
 
 #[test]
 fn a_copy_is_the_store_at_one_moment() {
@@ -19,7 +19,7 @@ fn a_copy_is_the_store_at_one_moment() {
     };
     let mut engine = Sqlite::open(&path).unwrap();
     engine.commit(&[create(1), create(2), create(3)]).unwrap();
-    let store = SqliteOperator::open(&path).unwrap();
+    let store = SqliteInspector::open(&path).unwrap();
     let copy = dir.path().join("copy.db");
     store.copy_to(&copy).unwrap();
     let delete = Change::Delete {
@@ -28,7 +28,7 @@ fn a_copy_is_the_store_at_one_moment() {
     };
     engine.commit(&[delete]).unwrap();
 
-    let copied = SqliteOperator::open(&copy).unwrap();
+    let copied = SqliteInspector::open(&copy).unwrap();
     let sum = Sum {
         accounts: 3,
         btoken_bytes: 15_000,

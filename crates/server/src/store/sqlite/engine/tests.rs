@@ -184,16 +184,21 @@ fn a_second_server_is_refused() {
 fn foreign_files_are_refused_and_not_changed() {
     let dir = tempfile::tempdir().unwrap();
     drop(Sqlite::open(&path(&dir)).unwrap());
-    Connection::open(path(&dir))
-        .unwrap()
-        .pragma_update(None, "user_version", 4)
-        .unwrap();
-    match Sqlite::open(&path(&dir)) {
-        Err(StoreError::NewerSchema {
-            found: 4, known: 3, ..
-        }) => {}
-        other => panic!("{other:?}"),
-    }
+    let newer = Connection::open(path(&dir)).unwrap();
+    newer.pragma_update(None, "user_version", 99).unwrap();
+    let named = |version: &str| {
+        let sql = "UPDATE property SET value = ?1 WHERE name = 'program'";
+        newer.execute(sql, [version]).unwrap();
+        match Sqlite::open(&path(&dir)) {
+            Err(StoreError::NewerSchema {
+                found: 99, program, ..
+            }) => program,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(named("7.0.0-rc.1").as_deref(), Some("7.0.0-rc.1"));
+    assert_eq!(named("\u{1b}[2J"), None, "it may be another program's text");
+    drop(newer);
     let foreign = dir.path().join("foreign.db");
     Connection::open(&foreign)
         .unwrap()
