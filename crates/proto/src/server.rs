@@ -278,6 +278,12 @@ impl<P> ServerMachine<P> {
         Ok(())
     }
 
+    /// Changes the longest btoken that is accepted, in bytes, for a length that has not arrived yet.
+    /// An account may have a limit of its own, which is known once it was fetched.
+    pub fn set_btoken_len_max(&mut self, btoken_len_max: u32) {
+        self.config.btoken_len_max = btoken_len_max;
+    }
+
     /// Answers [`Request::Replace`]: replaced and durable.
     ///
     /// # Errors

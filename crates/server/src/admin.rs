@@ -25,6 +25,9 @@ use crate::exit::{Code, complain, warn};
 use crate::store::{EngineError, Inspector, Operator, StoreError, StoreUrl, Unrecorded};
 use crate::text::printable_json;
 
+/// The length of the longest note, in characters.
+const NOTE_LEN_MAX: usize = 200;
+
 /// Why a command failed.
 #[derive(Debug)]
 struct Failure {
@@ -186,6 +189,17 @@ impl App {
         }
         Ok(out.flush()?)
     }
+}
+
+/// Reads an operator's note.
+fn parse_note(text: &str) -> Result<String, String> {
+    if text.chars().count() > NOTE_LEN_MAX {
+        return Err(format!("a note has at most {NOTE_LEN_MAX} characters"));
+    }
+    if text.chars().any(char::is_control) {
+        return Err("a note is one line without control characters".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 /// Opens a store to change it as the user that runs this command.

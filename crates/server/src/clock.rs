@@ -13,6 +13,19 @@ pub(crate) fn now() -> i64 {
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
+/// The begin of the day of a time, in UTC.
+pub(crate) fn day_of(at: i64) -> i64 {
+    at.saturating_sub(at.rem_euclid(DAY))
+}
+
+/// The day of a time as text, in UTC.
+pub(crate) fn utc_day(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds).map_or_else(
+        |_| seconds.to_string(),
+        |time| time.strftime("%Y-%m-%d").to_string(),
+    )
+}
+
 /// A time as text, in UTC because operator and server may be in different time zones.
 pub(crate) fn utc(seconds: i64) -> String {
     jiff::Timestamp::from_second(seconds).map_or_else(

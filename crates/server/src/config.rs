@@ -26,7 +26,7 @@ pub use gather::Sources;
 pub(crate) use gather::changed_at_restart;
 pub use layers::{Environment, Origin};
 pub use values::{ListenAddress, ListenHost, ValueError};
-pub(crate) use values::{is_host_name, parse_duration, parse_moment};
+pub(crate) use values::{is_host_name, parse_duration, parse_limit, parse_moment};
 
 /// Everything that an operator can set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,8 +146,10 @@ pub enum LogFormat {
 /// What any client may take.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// The length of the longest btoken in bytes.
+    /// The length of the longest btoken in bytes, whatever an account may store.
     pub btoken_len_max: u32,
+    /// The same for accounts without a limit of their own, if it is less.
+    pub account_limit: Option<u32>,
     /// How long an update of layout 1 waits for its last row before the server sends it.
     pub confirm_grace: Duration,
     /// The time for TLS handshake and hello together.
@@ -166,10 +168,22 @@ pub struct Limits {
     pub source: SourceLimits,
 }
 
+impl Limits {
+    /// The longest btoken that an account may store, in bytes, if it may have a limit of its own and
+    /// stores `stored` bytes now. A btoken that does not grow is accepted: a limit must not keep the
+    /// changes of a device from the others.
+    pub(crate) fn btoken_len_max_of(&self, own: Option<u32>, stored: usize) -> u32 {
+        let limit = own.or(self.account_limit).unwrap_or(u32::MAX);
+        let stored = u32::try_from(stored).unwrap_or(u32::MAX);
+        limit.max(stored).min(self.btoken_len_max)
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
             btoken_len_max: BTOKEN_LEN_MAX_DEFAULT,
+            account_limit: None,
             confirm_grace: Duration::from_millis(500),
             handshake_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(30),

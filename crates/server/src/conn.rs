@@ -106,7 +106,7 @@ where
     let machine = ServerMachine::new(MachineConfig {
         layout,
         banner: Arc::clone(&settings.banner),
-        btoken_len_max: limits.btoken_len_max,
+        btoken_len_max: limits.btoken_len_max_of(None, 0),
     });
     let mut exchange = Exchange {
         tls: &mut tls,
@@ -446,6 +446,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             } => match self.visitor.fetch(account, &auth_token).await {
                 Ok(fetched) => {
                     let btoken = fetched.btoken().ok_or(Ended::Stuck)?;
+                    self.machine
+                        .set_btoken_len_max(fetched.len_max(self.limits));
                     self.fetched = Some(fetched);
                     self.machine.fetched(btoken)
                 }

@@ -19,6 +19,9 @@ const ACCOUNTS_LEFT_PERCENT_MIN: u64 = 50;
 pub(crate) const BACKUP_DAYS_MAX: i64 = 2;
 /// The disk fills up if less than this share of it is free.
 pub(crate) const DISK_FREE_PERCENT_MIN: u64 = 10;
+/// An account that was never updated after its first day, and not used for this many days, is
+/// worth a look.
+pub(crate) const UNUSED_DAYS: i64 = 30;
 /// An error of the server is shown for this many hours.
 const ERROR_HOURS_MAX: i64 = 24;
 /// The clock may be this many seconds behind the newest change in the store.

@@ -74,6 +74,8 @@ pub(crate) struct Fetched {
     /// A new btoken replaces the stored one only while this is still its hash.
     hash: BtokenHash,
     len: usize,
+    /// The limit of the account, if it has one of its own.
+    limit: Option<u32>,
     /// The btoken itself, until it was sent.
     shared: Option<Arc<SharedBtoken>>,
     /// Most clients that fetch soon store something.
@@ -98,6 +100,11 @@ impl Fetched {
     pub(crate) fn revoked(&self) -> Option<CancellationToken> {
         let shared = self.shared.as_ref()?;
         Some(shared.lease().revoked().clone())
+    }
+
+    /// The longest btoken that may replace it, in bytes.
+    pub(crate) fn len_max(&self, limits: &Limits) -> u32 {
+        limits.btoken_len_max_of(self.limit, self.len)
     }
 
     /// Frees the memory of the btoken. Call it when the btoken was sent: from then on its hash is
@@ -363,10 +370,12 @@ impl Service {
             Some(shared) => shared,
             None => self.read(account, &head, source).await?,
         };
+        self.0.store.note_sync(account, &head, now());
         Ok(Fetched {
             account,
             hash: shared.hash(),
             len: shared.len(),
+            limit: head.limit,
             shared: Some(shared),
             expected: self.0.store.expect(),
             _turn: turn,
@@ -407,6 +416,7 @@ impl Service {
             account,
             hash,
             len,
+            limit: _,
             shared,
             expected,
             _turn,

@@ -33,6 +33,7 @@ mod suite;
 mod url;
 mod writer;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -47,7 +48,7 @@ pub use error::{EngineError, StoreError};
 pub use handle::{Commits, Expected, Store};
 pub use operator::{
     Access, Account, Action, Actor, Audited, ForeignAccount, Inspector, Invite, OfflineStore,
-    Opening, Operator, Sum, Unrecorded,
+    Opening, Operator, Sum, Unrecorded, Unused,
 };
 pub use sqlite::{Sqlite, SqliteReader};
 pub use url::{BadStoreUrl, StoreUrl};
@@ -179,6 +180,10 @@ pub struct Head {
     pub btoken_len: u64,
     /// The operator has disabled the account.
     pub is_disabled: bool,
+    /// The begin of the day of the last exchange, in seconds since 1970, if it is known.
+    pub synced_at: Option<i64>,
+    /// The longest btoken that the account may store, in bytes, if it has a limit of its own.
+    pub limit: Option<u32>,
 }
 
 /// A btoken as it was stored.
@@ -360,6 +365,8 @@ pub trait Reader: Send + 'static {
 /// What is written down together with other work, and may be lost.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Notes {
+    /// When devices fetched the btokens of accounts last, in seconds since 1970.
+    pub synced: HashMap<AccountNumber, i64>,
     /// All records of operators up to this one are in the log of the server.
     pub audit_logged: Option<i64>,
 }

@@ -46,6 +46,25 @@ fn the_longest_btoken_is_accepted_and_a_longer_one_is_not() {
 }
 
 #[test]
+fn a_limit_that_is_set_before_the_length_counts() {
+    for layout in LAYOUTS {
+        let mut server = server_before_length(layout, ActionKind::Update, LIMIT);
+        server.machine.set_btoken_len_max(2);
+        server.feed(&3_u32.to_be_bytes());
+        let expected = Reason::BtokenTooLong {
+            announced: 3,
+            limit: 2,
+        };
+        assert!(matches!(server.ending, Some(Err(reason)) if reason == expected));
+
+        let mut server = server_before_length(layout, ActionKind::Update, 2);
+        server.machine.set_btoken_len_max(LIMIT);
+        server.feed(&LIMIT.to_be_bytes());
+        assert_eq!(server.machine.phase(), ServerPhase::Upload);
+    }
+}
+
+#[test]
 fn announcing_four_gigabytes_takes_no_memory() {
     for layout in LAYOUTS {
         for action in [ActionKind::Create, ActionKind::Update] {

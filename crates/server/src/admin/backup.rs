@@ -334,7 +334,7 @@ pub(super) fn restore(app: &App, args: &RestoreArgs) -> Result<(), Failure> {
 /// Records the restore in the extracted database, before a server can use it.
 fn record_restore(extracted: &Path, file: &Path, made_at: i64) -> Result<(), Failure> {
     let detail = format!("{} of {}", file.display(), utc(made_at));
-    super::operator_of(&StoreUrl::sqlite(extracted))?.record(Action::Restore, &detail)?;
+    super::operator_of(&StoreUrl::sqlite(extracted))?.record_restore(&detail)?;
     // The database alone is put in place.
     let log = with_suffix(extracted, "-wal");
     if fs::metadata(&log).is_ok_and(|log| log.len() > 0) {

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{App, Failure};
 use crate::backup::{last_backup, last_with_key};
-use crate::clock::now;
+use crate::clock::{DAY, now};
 use crate::config::{Config, ConfigError, ListenHost, Registration};
 use crate::control;
 use crate::exit::Code;
@@ -118,7 +118,7 @@ fn facts(config: &Config, identity: Option<&Identity>, newest_change: Option<i64
     }
 }
 
-fn report(app: &App, Checked(findings): &Checked, notes: &[&str]) -> Result<(), Failure> {
+fn report(app: &App, Checked(findings): &Checked, notes: &[String]) -> Result<(), Failure> {
     let mut text = String::new();
     for (what, remedy) in findings {
         text.push_str(&format!("finding: {what}\n     do: {remedy}\n"));
@@ -150,20 +150,41 @@ fn report(app: &App, Checked(findings): &Checked, notes: &[&str]) -> Result<(), 
 }
 
 /// What cannot be checked from here.
-fn notes(config: &Config) -> Vec<&'static str> {
+fn notes(config: &Config) -> Vec<String> {
     let mut notes = vec![
-        "this cannot be checked from here: nothing between clients and this server may end TLS",
+        "this cannot be checked from here: nothing between clients and this server may end TLS"
+            .to_owned(),
     ];
+    let before = now() - health::UNUSED_DAYS * DAY;
+    let unused = config
+        .store
+        .inspector()
+        .and_then(|store| store.unused(before));
+    if let Some(sum) = unused
+        .ok()
+        .map(|unused| unused.sum)
+        .filter(|sum| sum.accounts > 0)
+    {
+        notes.push(format!(
+            "{} accounts with {} were never updated after their first day and not used for {days} \
+             days: `passmate-server account prune --older-than {days}d` deletes them",
+            sum.accounts,
+            health::show_bytes(sum.btoken_bytes),
+            days = health::UNUSED_DAYS
+        ));
+    }
     if matches!(operators_chain(config), Some(Ok(Chain::Alone))) {
         notes.push(
             "the certificate's file has no intermediates: append them, unless devices \
-            trust the issuer itself",
+            trust the issuer itself"
+                .to_owned(),
         );
     }
     if !config.proxy_from.is_empty() {
         notes.push(
             "--proxy-from: clients must not reach the server from these addresses without \
-            going through the proxy",
+            going through the proxy"
+                .to_owned(),
         );
     }
     notes

@@ -5,7 +5,7 @@ use std::time::Duration;
 use passmate_proto::RequestCode;
 use serde_json::json;
 
-use super::{App, Failure};
+use super::{App, Failure, parse_note};
 use crate::clock::{now, utc};
 use crate::config::{Registration, parse_duration};
 use crate::exit::{Code, warn};
@@ -14,8 +14,6 @@ use crate::text::printable;
 
 /// How long an invite is valid, in seconds.
 const CODE_TIME: i64 = 7 * 24 * 3600;
-/// The length of the longest note, in characters.
-const NOTE_LEN_MAX: usize = 200;
 /// How long seats may be open.
 const OPEN_TIME_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -187,16 +185,6 @@ fn parse_code(words: &[String]) -> Result<RequestCode, Failure> {
             "ask for it again: `passmate sync setup HOST --request` prints the same code",
         )
     })
-}
-
-fn parse_note(text: &str) -> Result<String, String> {
-    if text.chars().count() > NOTE_LEN_MAX {
-        return Err(format!("a note has at most {NOTE_LEN_MAX} characters"));
-    }
-    if text.chars().any(char::is_control) {
-        return Err("a note is one line without control characters".to_owned());
-    }
-    Ok(text.to_owned())
 }
 
 fn parse_open_time(text: &str) -> Result<Duration, String> {

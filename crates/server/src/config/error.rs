@@ -68,6 +68,8 @@ pub enum ConfigError {
         memory_max: u64,
         btoken_len_max: u32,
     },
+    #[error("account-limit is {limit} bytes, more than btoken-max ({btoken_len_max})")]
+    AccountLimitTooHigh { limit: u32, btoken_len_max: u32 },
     #[error("confirm-grace is not shorter than idle-timeout")]
     GraceTooLong,
 }
@@ -107,6 +109,7 @@ impl ConfigError {
                 "new accounts may use a quarter of the memory, and one btoken must fit: raise \
                  memory-max or lower btoken-max"
             }
+            Self::AccountLimitTooHigh { .. } => "lower account-limit or raise btoken-max",
             Self::GraceTooLong => "lower confirm-grace or raise idle-timeout",
         };
         hint.to_owned()

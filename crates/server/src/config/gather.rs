@@ -193,6 +193,14 @@ impl Draft {
                 btoken_len_max: limits.btoken_len_max,
             });
         }
+        if let Some(limit) = limits.account_limit
+            && limit > limits.btoken_len_max
+        {
+            return Err(ConfigError::AccountLimitTooHigh {
+                limit,
+                btoken_len_max: limits.btoken_len_max,
+            });
+        }
         if limits.confirm_grace >= limits.idle_timeout {
             return Err(ConfigError::GraceTooLong);
         }

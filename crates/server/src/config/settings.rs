@@ -8,9 +8,9 @@ use super::error::ConfigError;
 use super::gather::Draft;
 use super::layers::Written;
 use super::values::{
-    parse_accounts, parse_admin, parse_btoken_len, parse_connections, parse_log_format,
-    parse_memory, parse_rate_of_all, parse_rate_of_source, parse_registration, parse_switch,
-    parse_time,
+    parse_accounts, parse_admin, parse_btoken_len, parse_connections, parse_limit,
+    parse_log_format, parse_memory, parse_rate_of_all, parse_rate_of_source, parse_registration,
+    parse_switch, parse_time,
 };
 
 /// The prefix of every variable.
@@ -241,6 +241,22 @@ pub(super) const SETTINGS: &[Setting] = &[
         },
     },
     Setting {
+        name: "account-limit",
+        kind: SettingKind::One,
+        value_name: "BYTES",
+        help: "The size of the longest btoken of an account without a limit of its own, which \
+            `account limit` sets; at most --btoken-max",
+        default: "none, so that --btoken-max decides",
+        example: Example::Only("\"512KiB\""),
+        heading: LIMITS,
+        effect: Effect::Reload,
+        apply: |draft, written| {
+            let limit = written.parse(parse_limit)?;
+            draft.config.limits.account_limit = limit;
+            Ok(())
+        },
+    },
+    Setting {
         name: "confirm-grace",
         kind: SettingKind::One,
         value_name: "TIME",
@@ -467,6 +483,7 @@ mod tests {
         assert_eq!(
             names,
             [
+                "account-limit",
                 "accounts-max",
                 "admin-listen",
                 "banner",

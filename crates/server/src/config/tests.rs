@@ -313,6 +313,12 @@ fn a_fault_names_where_it_was_written() {
     );
     check(&[], &[], Some("tls-key = \"x\""), "without --tls-cert");
     check(
+        &["--account-limit", "3MiB"],
+        &[],
+        None,
+        "more than btoken-max",
+    );
+    check(
         &["--memory-max", "4MiB"],
         &[],
         None,
@@ -411,7 +417,7 @@ fn sample_and_defaults_in_the_manual_are_correct() {
         );
         rows += 1;
     }
-    assert_eq!(rows, 14, "the table of limits has a row for each");
+    assert_eq!(rows, 15, "the table of limits has a row for each");
 }
 
 #[test]

@@ -296,6 +296,14 @@ pub(crate) fn parse_btoken_len(text: &str) -> Result<u32, ValueError> {
     Ok(u32::try_from(len).expect("512 MiB fit into 32 bits"))
 }
 
+/// Reads the limit of an account; `none` for none.
+pub(crate) fn parse_limit(text: &str) -> Result<Option<u32>, ValueError> {
+    if text == "none" {
+        return Ok(None);
+    }
+    parse_btoken_len(text).map(Some)
+}
+
 pub(crate) fn parse_memory(text: &str) -> Result<u64, ValueError> {
     within(parse_size(text)?, 1, 1 << 44, show_size)
 }

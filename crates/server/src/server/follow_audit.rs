@@ -14,6 +14,7 @@ const PAUSE: Duration = Duration::from_secs(5);
 pub(super) async fn follow_audit(state: Arc<ServerState>) {
     let mut last = None;
     loop {
+        let is_last = state.stop.is_cancelled();
         match state.service.read_audit(last).await {
             Ok(records) => {
                 for record in &records {
@@ -27,8 +28,11 @@ pub(super) async fn follow_audit(state: Arc<ServerState>) {
             Err(StoreError::Closed) => return,
             Err(error) => tracing::debug!(%error, "the actions of operators cannot be read"),
         }
+        if is_last {
+            return;
+        }
         tokio::select! {
-            () = state.stop.cancelled() => return,
+            () = state.stop.cancelled() => {}
             () = tokio::time::sleep(PAUSE) => {}
         }
     }

@@ -18,6 +18,10 @@ use super::{
     Admission, Audited, AuthHash, Btoken, BtokenHash, Change, Committed, Created, Deleted, Engine,
     EngineError, Head, Notes, Outcome, Replaced, StoreError, Stored,
 };
+use crate::clock::day_of;
+
+/// The most accounts whose last sync waits to be written down. Further ones are noted later.
+const NOTES_MAX: usize = 4096;
 
 /// A store that any number of connections use at the same time. Clones are the same store.
 #[derive(Clone)]
@@ -226,6 +230,18 @@ impl Store {
     /// Notes that all records of operators up to this one are in the log.
     pub fn note_logged(&self, id: i64) {
         self.0.notes.lock().audit_logged = Some(id);
+    }
+
+    /// Notes that a device has fetched the btoken of an account. It is written down at most once a
+    /// day, and costs the device nothing.
+    pub fn note_sync(&self, account: AccountNumber, head: &Head, at: i64) {
+        if head.synced_at.is_some_and(|day| day >= day_of(at)) {
+            return;
+        }
+        let mut notes = self.0.notes.lock();
+        if notes.synced.len() < NOTES_MAX {
+            notes.synced.insert(account, at);
+        }
     }
 
     /// Announces that a change is likely to come soon. A commit waits a moment for announced

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use passmate_proto::{AccountNumber, AuthToken};
 
 use super::{AuthHash, StoreError};
+use crate::clock::DAY;
 
 /// Looks at a store, also at one with an older schema. Changes nothing.
 pub trait Inspector: Send {
@@ -25,6 +26,9 @@ pub trait Inspector: Send {
     fn accounts(&self) -> Result<Vec<Account>, StoreError>;
 
     fn account(&self, number: AccountNumber) -> Result<Option<Account>, StoreError>;
+
+    /// The accounts that [`Operator::prune`] would delete.
+    fn unused(&self, before: i64) -> Result<Unused, StoreError>;
 
     /// What operators did at `since` or later, the earliest first.
     fn audit(&self, since: i64) -> Result<Vec<Audited>, StoreError>;
@@ -71,6 +75,9 @@ pub trait Operator: Send {
     /// Records an action that does not change the store, such as a backup of it.
     fn record(&mut self, action: Action, detail: &str) -> Result<(), StoreError>;
 
+    /// Records that the store was restored. From now on it is known which accounts are synced.
+    fn record_restore(&mut self, detail: &str) -> Result<(), StoreError>;
+
     /// Lets the device with this auth token make an account. A device that is invited already gets
     /// the new note and expiry.
     fn invite(&mut self, invite: &Invite) -> Result<(), StoreError>;
@@ -89,6 +96,20 @@ pub trait Operator: Send {
 
     /// Deletes an account with its btoken; false if there is none with this number.
     fn delete_account(&mut self, number: AccountNumber) -> Result<bool, StoreError>;
+
+    /// Gives an account a note; an empty one removes it. False if there is no such account.
+    fn set_note(&mut self, number: AccountNumber, note: &str) -> Result<bool, StoreError>;
+
+    /// Gives an account a limit of its own, or takes it away. False if there is no such account.
+    fn set_limit(&mut self, number: AccountNumber, limit: Option<u32>) -> Result<bool, StoreError>;
+
+    /// Deletes accounts that were made before this time, and neither updated after their first day
+    /// nor used since. Accounts that are disabled or have a note stay. Each transaction deletes a
+    /// part, so that a server waits only for a moment.
+    fn prune(&mut self, before: i64) -> Result<Sum, StoreError>;
+
+    /// Sets times of accounts that are later than now to now, and returns the number of accounts.
+    fn correct_times(&mut self) -> Result<u64, StoreError>;
 
     /// Imports accounts of another server, and says for each whether it is new here. An existing
     /// account is left as it is.
@@ -117,6 +138,10 @@ pub enum Action {
     AccountDisable,
     AccountEnable,
     AccountDelete,
+    AccountNote,
+    AccountLimit,
+    AccountPrune,
+    AccountCorrectTimes,
     InviteAdd,
     InviteOpen,
     InviteRevoke,
@@ -134,6 +159,10 @@ impl Action {
             Self::AccountDisable => "account disable",
             Self::AccountEnable => "account enable",
             Self::AccountDelete => "account delete",
+            Self::AccountNote => "account note",
+            Self::AccountLimit => "account limit",
+            Self::AccountPrune => "account prune",
+            Self::AccountCorrectTimes => "account correct-times",
             Self::InviteAdd => "invite add",
             Self::InviteOpen => "invite open",
             Self::InviteRevoke => "invite revoke",
@@ -203,7 +232,7 @@ pub struct Opening {
 }
 
 /// What an operator may see of an account. Times are in seconds since 1970.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     pub number: AccountNumber,
     /// The length of the btoken in bytes.
@@ -211,7 +240,33 @@ pub struct Account {
     pub created_at: i64,
     /// When the btoken was stored last.
     pub changed_at: i64,
+    /// The begin of the day of the last exchange, if it is known.
+    pub synced_at: Option<i64>,
     pub is_disabled: bool,
+    /// The longest btoken that the account may store, in bytes, if it has a limit of its own.
+    pub limit: Option<u32>,
+    /// The operator's note; empty if there is none.
+    pub note: String,
+}
+
+impl Account {
+    /// An account that is used is updated after this time, in seconds.
+    pub(crate) const FIRST_DAY: i64 = DAY;
+
+    /// Whether the account was updated after its first day.
+    #[must_use]
+    pub fn is_updated(&self) -> bool {
+        self.changed_at >= self.created_at.saturating_add(Self::FIRST_DAY)
+    }
+}
+
+/// Accounts that nobody seems to use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unused {
+    pub sum: Sum,
+    /// Since when the store knows which accounts are synced. It calls no account unused that may
+    /// have been synced before.
+    pub known_since: i64,
 }
 
 /// Whether the devices of an account are served.

@@ -2,6 +2,7 @@
 //! traits alone; an implementation calls [`check`] with a function that makes an empty store.
 
 use super::*;
+use crate::clock::{DAY, day_of};
 
 /// Runs the whole suite. `make` returns both sides of an empty store each time.
 pub(crate) fn check<E: Engine, O: Operator>(make: impl Fn() -> (E, O)) {
@@ -24,6 +25,10 @@ pub(crate) fn check<E: Engine, O: Operator>(make: impl Fn() -> (E, O)) {
     run(each_change_is_recorded_with_its_actor);
     run(what_changes_nothing_is_not_recorded);
     run(an_import_has_one_record);
+    run(an_account_has_a_note_and_a_limit);
+    run(a_sync_is_noted_by_its_day);
+    run(only_unused_accounts_are_pruned);
+    run(times_in_the_future_are_corrected);
 }
 
 /// Who the operator of the suite must be opened for.
@@ -68,7 +73,7 @@ fn create(account: u8, token: u8, btoken: &[u8], at: i64) -> Change {
         account: number(account),
         auth: auth(token),
         btoken: Btoken::new(btoken.to_vec()),
-        accounts_max: 100,
+        accounts_max: 1000,
         admission: Admission::Invited,
         at,
     }
@@ -251,10 +256,13 @@ fn accounts_are_listed_by_number(engine: &mut impl Engine, operator: &mut impl O
         btoken_len: 3,
         created_at: 5,
         changed_at: 6,
+        synced_at: Some(0),
         is_disabled: false,
+        limit: None,
+        note: String::new(),
     };
     let listed = operator.look().accounts().unwrap();
-    assert_eq!((listed.len(), listed[0]), (2, first));
+    assert_eq!((listed.len(), &listed[0]), (2, &first));
     assert_eq!(operator.look().account(number(1)).unwrap(), Some(first));
 }
 
@@ -343,7 +351,10 @@ fn each_change_is_recorded_with_its_actor(engine: &mut impl Engine, operator: &m
     assert_eq!(unlogged.len(), 9);
     assert_eq!(reader.read_audit(Some(unlogged[6].id)).unwrap().len(), 2);
     let audit_logged = Some(unlogged[8].id);
-    let notes = Notes { audit_logged };
+    let notes = Notes {
+        audit_logged,
+        ..Notes::default()
+    };
     engine.write_notes(&notes).unwrap();
     assert!(reader.read_audit(None).unwrap().is_empty());
 }
@@ -373,4 +384,136 @@ fn an_import_has_one_record(_: &mut impl Engine, operator: &mut impl Operator) {
         "3 accounts, 30 bytes".to_owned(),
     );
     assert_eq!(records(operator), [expected]);
+}
+
+fn an_account_has_a_note_and_a_limit(engine: &mut impl Engine, operator: &mut impl Operator) {
+    operator.open_seats(opening(1)).unwrap();
+    commit(engine, &[create(1, 1, b"a", 5)], &[made(1)]);
+    assert!(operator.set_note(number(1), "Ada").unwrap());
+    assert!(operator.set_limit(number(1), Some(512)).unwrap());
+    assert!(!operator.set_note(number(2), "Ada").unwrap());
+    assert!(!operator.set_limit(number(2), None).unwrap());
+    let account = operator.look().account(number(1)).unwrap().unwrap();
+    assert_eq!((account.note.as_str(), account.limit), ("Ada", Some(512)));
+    let head = engine.reader().unwrap().read_head(&[1; 8]).unwrap();
+    assert_eq!(head.unwrap().limit, Some(512));
+    assert!(operator.set_note(number(1), "").unwrap());
+    assert!(operator.set_limit(number(1), None).unwrap());
+    let details: Vec<String> = records(operator).into_iter().map(|one| one.2).collect();
+    assert_eq!(details[1..], ["set", "512 bytes", "removed", "none"]);
+}
+
+fn a_sync_is_noted_by_its_day(engine: &mut impl Engine, operator: &mut impl Operator) {
+    operator.open_seats(opening(2)).unwrap();
+    let changes = [create(1, 1, b"a", 5), create(2, 2, b"b", 6)];
+    commit(engine, &changes, &[made(1), made(2)]);
+    let mut note = |at| {
+        let synced = [(number(1), at), (number(9), at)].into();
+        let notes = Notes {
+            synced,
+            ..Notes::default()
+        };
+        engine.write_notes(&notes).unwrap();
+    };
+    note(3 * DAY + 7);
+    note(DAY);
+    let head = engine.reader().unwrap().read_head(&[1; 8]).unwrap();
+    assert_eq!(head.unwrap().synced_at, Some(3 * DAY));
+    let synced: Vec<_> = operator.look().accounts().unwrap();
+    assert_eq!(synced[0].synced_at, Some(3 * DAY), "it never goes back");
+    assert_eq!(synced[1].synced_at, Some(0), "a create is an exchange");
+}
+
+fn only_unused_accounts_are_pruned(engine: &mut impl Engine, operator: &mut impl Operator) {
+    // The accounts are from after the time since when the syncs of a new store are known.
+    let known_since = operator.look().unused(0).unwrap().known_since;
+    let begin = day_of(known_since) + DAY;
+    let open = Opening {
+        seats: 300,
+        made_at: 0,
+        expires_at: begin + DAY,
+    };
+    operator.open_seats(open).unwrap();
+    let unused = 10..=250;
+    for byte in [1, 2, 3, 4, 5].into_iter().chain(unused) {
+        commit(engine, &[create(byte, byte, b"abc", begin)], &[made(byte)]);
+    }
+    let update = |account, at| Change::ReplaceIf {
+        account: number(account),
+        expected: BtokenHash::of(b"abc"),
+        btoken: Btoken::new(b"abcd".to_vec()),
+        at,
+    };
+    let replaced = Outcome::Replaced(Replaced::Done(()));
+    commit(engine, &[update(1, begin + DAY)], &[replaced]);
+    commit(engine, &[update(10, begin + DAY - 1)], &[replaced]);
+    operator.set_access(number(2), Access::Disabled).unwrap();
+    operator.set_note(number(3), "mine").unwrap();
+    let notes = Notes {
+        synced: [(number(4), begin + 9 * DAY)].into(),
+        ..Notes::default()
+    };
+    engine.write_notes(&notes).unwrap();
+    let late = begin + 9 * DAY;
+    operator
+        .open_seats(Opening {
+            expires_at: late + 9,
+            ..open
+        })
+        .unwrap();
+    commit(engine, &[create(9, 9, b"abc", late)], &[made(9)]);
+
+    let sum = |accounts| Sum {
+        accounts,
+        btoken_bytes: accounts * 3,
+    };
+    assert_eq!(operator.look().unused(begin).unwrap().sum, sum(0));
+    let expected = Sum {
+        accounts: 242,
+        btoken_bytes: 242 * 3 + 1,
+    };
+    let before = begin + 9 * DAY;
+    assert_eq!(operator.look().unused(before).unwrap().sum, expected);
+    assert_eq!(operator.prune(before).unwrap(), expected);
+    assert_eq!(operator.prune(before).unwrap(), sum(0));
+    let left = operator.look().accounts().unwrap();
+    let left: Vec<_> = left.iter().map(|account| account.number).collect();
+    assert_eq!(left, [1, 2, 3, 4, 9].map(number));
+    operator
+        .look()
+        .check(&mut |finding| panic!("{finding}"))
+        .unwrap();
+    let last = records(operator).pop().unwrap();
+    assert_eq!(
+        last,
+        (
+            "account prune".to_owned(),
+            None,
+            "242 accounts, 727 bytes".to_owned()
+        )
+    );
+    // After a restore nobody knows who has synced since the backup.
+    operator.record_restore("a file").unwrap();
+    assert_eq!(
+        operator.look().unused(before).unwrap().known_since,
+        actor().at
+    );
+}
+
+fn times_in_the_future_are_corrected(engine: &mut impl Engine, operator: &mut impl Operator) {
+    operator.open_seats(opening(2)).unwrap();
+    let changes = [create(1, 1, b"a", 5), create(2, 2, b"b", 6)];
+    commit(engine, &changes, &[made(1), made(2)]);
+    let late = Change::ReplaceIf {
+        account: number(1),
+        expected: BtokenHash::of(b"a"),
+        btoken: Btoken::new(b"b".to_vec()),
+        at: actor().at + 7 * DAY,
+    };
+    commit(engine, &[late], &[Outcome::Replaced(Replaced::Done(()))]);
+    assert_eq!(operator.correct_times().unwrap(), 1);
+    assert_eq!(operator.correct_times().unwrap(), 0);
+    let account = operator.look().account(number(1)).unwrap().unwrap();
+    assert_eq!((account.created_at, account.changed_at), (5, actor().at));
+    assert_eq!(account.synced_at, Some(0));
 }

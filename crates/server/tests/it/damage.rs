@@ -86,3 +86,26 @@ fn what_is_whole_is_salvaged_and_restored() {
     assert_eq!(program.fetch(third).unwrap(), [3; 40_000]);
     assert!(program.fetch(second).is_none());
 }
+
+#[test]
+fn a_damaged_account_is_pruned_with_the_others() {
+    let dir = tempfile::tempdir().unwrap();
+    Damaged::make(dir.path());
+    let database = rusqlite::Connection::open(dir.path().join("passmate.db")).unwrap();
+    database
+        .execute_batch(
+            "UPDATE property SET value = 0 WHERE name = 'syncs_known_since';
+             UPDATE account SET created_at = 7, changed_at = 7, synced_at = 0;",
+        )
+        .unwrap();
+    drop(database);
+    let prune = ["account", "prune", "--older-than", "30d", "--yes"];
+    let pruned = ok(operate(dir.path(), &prune));
+    assert_eq!(pruned, "3 accounts with 120000 bytes are deleted\n");
+    assert_eq!(ok(operate(dir.path(), &["account", "list"])), "");
+    let log = ok(operate(dir.path(), &["log"]));
+    assert!(
+        log.ends_with("account prune  3 accounts, 120000 bytes\n"),
+        "{log}"
+    );
+}

@@ -8,6 +8,7 @@ use passmate_proto::AuthToken;
 use super::super::readers::{READ_IN_PLACE_MAX, READERS};
 use super::super::writer::{BUSY_PAUSE, TIDY_DELETED, TIDY_IDLE};
 use super::*;
+use crate::clock::DAY;
 use crate::store::{Reader, StoreUrl};
 
 /// How long a test waits for an event that must come.
@@ -32,6 +33,10 @@ struct Scripted {
     settled: Vec<Result<(), EngineError>>,
     /// Commits that have begun.
     begun: Arc<AtomicUsize>,
+    /// What writing notes answers.
+    noted: Vec<Result<(), EngineError>>,
+    /// The notes that were written.
+    notes: Arc<Mutex<Vec<Notes>>>,
 }
 
 struct NoReader;
@@ -77,6 +82,11 @@ impl Engine for Scripted {
         } else {
             self.settled.remove(0)
         }
+    }
+
+    fn write_notes(&mut self, notes: &Notes) -> Result<(), EngineError> {
+        self.notes.lock().push(notes.clone());
+        self.noted.pop().unwrap_or(Ok(()))
     }
 
     fn tidy(&mut self) -> Result<(), EngineError> {
@@ -287,6 +297,82 @@ async fn a_failed_checkpoint_ends_the_process_and_a_busy_one_does_not() {
         delete(store).await,
         Err(StoreError::Engine(EngineError::Failed(_)))
     ));
+}
+
+/// What a store knows about an account that was synced on this day.
+fn synced(synced_at: Option<i64>) -> Head {
+    Head {
+        auth: AuthHash([0; 32]),
+        btoken: BtokenHash([0; 32]),
+        btoken_len: 0,
+        is_disabled: false,
+        synced_at,
+        limit: None,
+    }
+}
+
+#[tokio::test]
+async fn a_sync_is_written_once_a_day_and_with_other_work() {
+    let engine = Scripted::default();
+    let (batches, notes) = (Arc::clone(&engine.batches), Arc::clone(&engine.notes));
+    let store = Store::start(engine, |_| ()).unwrap();
+    let noon = 20_000 * DAY + DAY / 2;
+    let account = |byte: u8| AccountNumber::from_bytes([byte; 8]).unwrap();
+    store.note_sync(account(1), &synced(Some(20_000 * DAY)), noon);
+    store.note_sync(account(2), &synced(Some(19_999 * DAY)), noon);
+    store.note_sync(account(2), &synced(Some(19_999 * DAY)), noon + 1);
+    store.note_sync(account(3), &synced(None), noon);
+    assert!(batches.lock().is_empty() && notes.lock().is_empty());
+    assert_deleted(delete(store.clone()).await);
+    until(|| notes.lock().len() == 1).await;
+    let written = [(account(2), noon + 1), (account(3), noon)].into();
+    assert_eq!(notes.lock()[0].synced, written);
+    // Further ones wait, at the latest until the store is closed.
+    store.note_sync(account(4), &synced(None), noon);
+    assert_deleted(delete(store.clone()).await);
+    assert_deleted(delete(store.clone()).await);
+    store.close().await;
+    assert_eq!((batches.lock().len(), notes.lock().len()), (3, 2));
+}
+
+#[tokio::test]
+async fn notes_in_memory_are_bounded() {
+    let engine = Scripted::default();
+    let notes = Arc::clone(&engine.notes);
+    let store = Store::start(engine, |_| ()).unwrap();
+    for number in 1..=10_000_u64 {
+        let account = AccountNumber::from_bytes(number.to_be_bytes()).unwrap();
+        store.note_sync(account, &synced(None), 0);
+    }
+    store.close().await;
+    assert_eq!(notes.lock()[0].synced.len(), NOTES_MAX);
+}
+
+#[tokio::test]
+async fn notes_that_are_not_written_end_nothing_but_a_failed_disk_does() {
+    for (error, ends) in [
+        (EngineError::Busy, false),
+        (EngineError::Full, false),
+        (EngineError::Damaged("a row".to_owned()), false),
+        (EngineError::Failed("fsync".to_owned()), true),
+    ] {
+        let engine = Scripted {
+            noted: vec![Err(error)],
+            ..Scripted::default()
+        };
+        let notes = Arc::clone(&engine.notes);
+        let told = Arc::new(AtomicUsize::new(0));
+        let telling = Arc::clone(&told);
+        let on_fatal = move |_: &StoreError| {
+            telling.fetch_add(1, Ordering::SeqCst);
+        };
+        let store = Store::start(engine, on_fatal).unwrap();
+        store.note_logged(1);
+        assert_deleted(delete(store.clone()).await);
+        until(|| notes.lock().len() == 1).await;
+        assert_eq!(delete(store.clone()).await.is_err(), ends);
+        assert_eq!(told.load(Ordering::SeqCst), usize::from(ends));
+    }
 }
 
 #[tokio::test]

@@ -11,10 +11,10 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, params, params_from_iter};
 
 use super::connection::{Checkpoint, checkpoint, open_to_write, prepare_close};
-use super::engine::{BUSY_TIMEOUT, TotalsChange};
+use super::engine::{BUSY_TIMEOUT, TotalsChange, note_sync};
 use super::error::fault;
 use super::lock::{lock_file, lock_path, restore_lock_path};
-use super::schema::{AUDIT, DISABLED, INVITES, migrate_to, schema_of};
+use super::schema::{AUDIT, DISABLED, INVITES, NOTES, migrate_to, schema_of};
 use super::sql::{one, run, signed};
 use crate::files::{self, folder_of, give_to_owner_of, with_suffix};
 use crate::store::{AuthHash, BtokenHash, ForeignAccount, OfflineStore, StoreError};
@@ -119,6 +119,9 @@ fn account_columns(schema: i64) -> Vec<&'static str> {
         ("changed_at", 1),
         ("admitted", INVITES),
         ("disabled", DISABLED),
+        ("synced_at", NOTES),
+        ("limit_len", NOTES),
+        ("note", NOTES),
     ];
     all.into_iter()
         .filter(|(_, since)| *since <= schema)
@@ -194,7 +197,9 @@ fn salvage_table(from: &Connection, to: &Connection, table: &str) -> rusqlite::R
 pub(super) fn import(
     connection: &Connection,
     accounts: &[ForeignAccount],
+    at: i64,
 ) -> rusqlite::Result<Vec<bool>> {
+    let keeps_syncs = schema_of(connection)? >= NOTES;
     let mut totals = TotalsChange::default();
     let mut are_new = Vec::with_capacity(accounts.len());
     for account in accounts {
@@ -216,6 +221,10 @@ pub(super) fn import(
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)",
             params![number, auth.0, hash.0, len, id, account.at],
         )?;
+        if keeps_syncs {
+            // The import counts as a sync: nobody knows yet whether its devices come here.
+            note_sync(connection, account.number, at)?;
+        }
         totals.count(1, len);
         are_new.push(true);
     }

@@ -16,6 +16,7 @@ use super::lock::{lock_file, lock_path};
 use super::reader::SqliteReader;
 use super::schema::migrate;
 use super::sql::{one, run, signed};
+use crate::clock::day_of;
 use crate::files::{FileId, sync_folder_of};
 use crate::store::{
     Admission, AuthHash, Btoken, BtokenHash, Change, Created, Deleted, Engine, EngineError, Notes,
@@ -115,7 +116,12 @@ impl Sqlite {
         if let Some(id) = notes.audit_logged {
             audit::set_logged(&transaction, id).map_err(fault)?;
         }
-        transaction.commit().map_err(fault)
+        for (account, at) in &notes.synced {
+            note_sync(&transaction, *account, *at).map_err(fault)?;
+        }
+        transaction.commit().map_err(fault)?;
+        self.log_pages += notes.synced.len();
+        Ok(())
     }
 }
 
@@ -163,7 +169,19 @@ impl Engine for Sqlite {
     fn write_notes(&mut self, notes: &Notes) -> Result<(), EngineError> {
         // Changes wait behind it.
         self.connection.busy_timeout(TIDY_TIMEOUT).map_err(fault)?;
-        let written = self.try_write_notes(notes);
+        let mut written = self.try_write_notes(notes);
+        if matches!(written, Err(EngineError::Damaged(_))) && notes.synced.len() > 1 {
+            // One by one, so that a damaged account harms no note but its own.
+            written = notes.synced.iter().try_for_each(|one| {
+                match self.try_write_notes(&Notes {
+                    synced: [(*one.0, *one.1)].into(),
+                    ..Notes::default()
+                }) {
+                    Err(EngineError::Damaged(_)) => Ok(()),
+                    written => written,
+                }
+            });
+        }
         self.connection.busy_timeout(BUSY_TIMEOUT).map_err(fault)?;
         if written.is_err() && !self.connection.is_autocommit() {
             return Err(not_rolled_back());
@@ -316,8 +334,8 @@ fn insert_account(
     run(
         connection,
         "INSERT INTO account (number, auth_hash, btoken_hash, btoken_len, btoken_id, created_at, \
-         changed_at, admitted)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7)",
+         changed_at, admitted, synced_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7, ?8)",
         params![
             new.number.as_bytes(),
             new.auth.0,
@@ -325,7 +343,8 @@ fn insert_account(
             len,
             id,
             new.at,
-            is_admitted
+            is_admitted,
+            day_of(new.at)
         ],
     )?;
     totals.count(1, len);
@@ -357,8 +376,9 @@ fn repeat_create(
     let len = signed(new.btoken.bytes().len());
     run(
         connection,
-        "UPDATE account SET btoken_hash = ?2, btoken_len = ?3, changed_at = ?4 WHERE number = ?1",
-        params![number, new.btoken.hash().0, len, new.at],
+        "UPDATE account SET btoken_hash = ?2, btoken_len = ?3, changed_at = ?4, synced_at = ?5 \
+         WHERE number = ?1",
+        params![number, new.btoken.hash().0, len, new.at, day_of(new.at)],
     )?;
     run(
         connection,
@@ -418,9 +438,9 @@ fn replace_if(
     let len = signed(btoken.bytes().len());
     run(
         connection,
-        "UPDATE account SET btoken_hash = ?2, btoken_len = ?3, changed_at = ?4, admitted = 0 \
-         WHERE number = ?1",
-        params![account.as_bytes(), btoken.hash().0, len, at],
+        "UPDATE account SET btoken_hash = ?2, btoken_len = ?3, changed_at = ?4, admitted = 0, \
+         synced_at = ?5 WHERE number = ?1",
+        params![account.as_bytes(), btoken.hash().0, len, at, day_of(at)],
     )?;
     run(
         connection,
@@ -452,6 +472,19 @@ fn delete(
     run(connection, "DELETE FROM btoken WHERE id = ?1", [id])?;
     totals.count(-1, -len_before);
     Ok(Deleted::Done(()))
+}
+
+/// Writes the day of the last exchange of an account, which never goes back.
+pub(super) fn note_sync(
+    connection: &Connection,
+    account: AccountNumber,
+    at: i64,
+) -> rusqlite::Result<()> {
+    run(
+        connection,
+        "UPDATE account SET synced_at = ?2 WHERE number = ?1 AND coalesce(synced_at, 0) < ?2",
+        params![account.as_bytes(), day_of(at)],
+    )
 }
 
 /// Removes invites and open seats that have expired.

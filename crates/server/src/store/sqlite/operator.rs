@@ -13,19 +13,29 @@ use super::connection::{Checkpoint, checkpoint, open_to_write, prepare_close};
 use super::engine::{TotalsChange, expire};
 use super::error::fault;
 use super::lock::{lock_file_shared, restore_lock_path};
-use super::schema::{AUDIT, DISABLED, INVITES, schema_of};
+use super::schema::{AUDIT, DISABLED, INVITES, NOTES, schema_of};
 use super::sql::{one, run, unsigned};
 use super::{audit, check, copy};
-use crate::clock::utc;
+use crate::clock::{day_of, utc};
 use crate::store::{
     Access, Account, Action, Actor, Audited, AuthHash, EngineError, ForeignAccount, Inspector,
-    Invite, Opening, Operator, StoreError, Sum, Unrecorded,
+    Invite, Opening, Operator, StoreError, Sum, Unrecorded, Unused,
 };
 
 /// How long a command waits while the server or another command is writing.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The first schema.
 const FIRST: i64 = 1;
+/// The most accounts that one transaction deletes.
+const PRUNE_BATCH: i64 = 200;
+
+/// Since when the days of syncs are known.
+const KNOWN_SINCE: &str = "(SELECT value FROM property WHERE name = 'syncs_known_since')";
+
+/// Which accounts nobody has used since ?1, where ?2 is the first day; see [`Operator::prune`].
+const UNUSED: &str = "created_at < ?1 AND changed_at < ?1 AND changed_at < created_at + ?2
+    AND coalesce(synced_at, 0) + ?2 <= ?1 AND disabled = 0 AND note = ''
+    AND (SELECT value FROM property WHERE name = 'syncs_known_since') <= ?1";
 
 #[derive(Debug)]
 pub(in crate::store) struct SqliteInspector {
@@ -83,6 +93,32 @@ impl Inspector for SqliteInspector {
             .query_row(&sql, [number.as_bytes()], account_of)
             .optional()
             .map_err(fault)?)
+    }
+
+    fn unused(&self, before: i64) -> Result<Unused, StoreError> {
+        let found = self.schema()?;
+        if found < NOTES {
+            return Err(StoreError::OlderSchema {
+                found,
+                needed: NOTES,
+            });
+        }
+        let sql = format!(
+            "SELECT count(*), coalesce(sum(btoken_len), 0), {KNOWN_SINCE} FROM account
+             WHERE {UNUSED}"
+        );
+        let row = self
+            .connection
+            .query_row(&sql, [before, Account::FIRST_DAY], |row| {
+                Ok(Unused {
+                    sum: Sum {
+                        accounts: unsigned(row.get(0)?),
+                        btoken_bytes: unsigned(row.get(1)?),
+                    },
+                    known_since: row.get(2)?,
+                })
+            });
+        Ok(row.map_err(fault)?)
     }
 
     fn audit(&self, since: i64) -> Result<Vec<Audited>, StoreError> {
@@ -185,10 +221,11 @@ impl<T> Changed<T> {
 }
 
 impl Changed<bool> {
-    fn if_any(count: usize) -> Self {
+    /// Whether any row was changed, and more about it.
+    fn with(count: usize, detail: impl Into<String>) -> Self {
         Self {
             value: count > 0,
-            detail: (count > 0).then(String::new),
+            detail: (count > 0).then(|| detail.into()),
         }
     }
 }
@@ -298,6 +335,17 @@ impl Operator for SqliteOperator {
         self.change(FIRST, Entry::of(action), |_| Ok(Changed::new((), detail)))
     }
 
+    fn record_restore(&mut self, detail: &str) -> Result<(), StoreError> {
+        let at = self.actor.at;
+        self.change(FIRST, Entry::of(Action::Restore), |connection| {
+            if schema_of(connection)? >= NOTES {
+                let sql = "UPDATE property SET value = ?1 WHERE name = 'syncs_known_since'";
+                run(connection, sql, [at])?;
+            }
+            Ok(Changed::new((), detail))
+        })
+    }
+
     fn invite(&mut self, invite: &Invite) -> Result<(), StoreError> {
         let Invite {
             auth,
@@ -340,7 +388,7 @@ impl Operator for SqliteOperator {
         let is_revoked = self.change(INVITES, entry, |connection| {
             let sql = "DELETE FROM invite WHERE auth_hash = ?1";
             Ok(match connection.execute(sql, [auth.0])? {
-                0 => Changed::if_any(0),
+                0 => Changed::with(0, ""),
                 _ => Changed::new(true, code_begin(auth)),
             })
         })?;
@@ -371,7 +419,7 @@ impl Operator for SqliteOperator {
         self.change(DISABLED, Entry::on(action, number), |connection| {
             let sql = "UPDATE account SET disabled = ?2 WHERE number = ?1";
             let count = connection.execute(sql, params![number.as_bytes(), is_disabled])?;
-            Ok(Changed::if_any(count))
+            Ok(Changed::with(count, ""))
         })
     }
 
@@ -392,14 +440,92 @@ impl Operator for SqliteOperator {
         Ok(is_deleted)
     }
 
+    fn set_note(&mut self, number: AccountNumber, note: &str) -> Result<bool, StoreError> {
+        let entry = Entry::on(Action::AccountNote, number);
+        let is_set = self.change(NOTES, entry, |connection| {
+            let sql = "UPDATE account SET note = ?2 WHERE number = ?1";
+            let count = connection.execute(sql, params![number.as_bytes(), note])?;
+            // The note may hold a name, and is not kept here.
+            let detail = if note.is_empty() { "removed" } else { "set" };
+            Ok(Changed::with(count, detail))
+        })?;
+        self.empty_log()?;
+        Ok(is_set)
+    }
+
+    fn set_limit(&mut self, number: AccountNumber, limit: Option<u32>) -> Result<bool, StoreError> {
+        let entry = Entry::on(Action::AccountLimit, number);
+        self.change(NOTES, entry, |connection| {
+            let sql = "UPDATE account SET limit_len = ?2 WHERE number = ?1";
+            let count = connection.execute(sql, params![number.as_bytes(), limit])?;
+            let detail = limit.map_or_else(|| "none".to_owned(), |limit| format!("{limit} bytes"));
+            Ok(Changed::with(count, detail))
+        })
+    }
+
+    fn prune(&mut self, before: i64) -> Result<Sum, StoreError> {
+        let mut running = Running::default();
+        let mut count_max = PRUNE_BATCH;
+        loop {
+            let entry = Entry {
+                record: running.record,
+                ..Entry::of(Action::AccountPrune)
+            };
+            let mut delete = |count_max, delete: DeleteAccount| {
+                self.change_and_record(NOTES, entry, |connection| {
+                    prune_batch(connection, before, running.sum, count_max, delete)
+                })
+            };
+            let mut pruned = delete(count_max, delete_account);
+            if is_damaged(&pruned) && count_max > 1 {
+                // From here on one by one, so that damage harms no other account.
+                count_max = 1;
+                pruned = delete(1, delete_account);
+            }
+            if is_damaged(&pruned) {
+                pruned = delete(1, unlink_account);
+            }
+            let (sum, record) = pruned?;
+            if sum == running.sum {
+                break;
+            }
+            running = Running {
+                record: record.or(running.record),
+                sum,
+            };
+            match checkpoint(&self.inspector.connection, Checkpoint::Passive) {
+                Ok(()) | Err(EngineError::Busy | EngineError::Full) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.empty_log()?;
+        Ok(running.sum)
+    }
+
+    fn correct_times(&mut self) -> Result<u64, StoreError> {
+        let now = self.actor.at;
+        let entry = Entry::of(Action::AccountCorrectTimes);
+        self.change(NOTES, entry, |connection| {
+            let sql = "UPDATE account SET created_at = min(created_at, ?1),
+                changed_at = min(changed_at, ?1), synced_at = min(synced_at, ?2)
+                WHERE created_at > ?1 OR changed_at > ?1 OR coalesce(synced_at, 0) > ?2";
+            let count = connection.execute(sql, [now, day_of(now)])?;
+            Ok(Changed {
+                value: count as u64,
+                detail: (count > 0).then(|| format!("{count} accounts")),
+            })
+        })
+    }
+
     fn import(&mut self, accounts: &[ForeignAccount]) -> Result<Vec<bool>, StoreError> {
         let before = self.import;
+        let at = self.actor.at;
         let entry = Entry {
             record: before.record,
             ..Entry::of(Action::ImportSpr)
         };
         let ((are_new, sum), record) = self.change_and_record(FIRST, entry, |connection| {
-            let are_new = copy::import(connection, accounts)?;
+            let are_new = copy::import(connection, accounts, at)?;
             let mut sum = before.sum;
             for (account, _) in accounts.iter().zip(&are_new).filter(|(_, is_new)| **is_new) {
                 sum.accounts += 1;
@@ -417,6 +543,42 @@ impl Operator for SqliteOperator {
         };
         Ok(are_new)
     }
+}
+
+/// [`delete_account`] or [`unlink_account`].
+type DeleteAccount = fn(&Connection, AccountNumber) -> rusqlite::Result<Changed<bool>>;
+
+fn is_damaged<T>(result: &Result<T, StoreError>) -> bool {
+    matches!(result, Err(StoreError::Engine(EngineError::Damaged(_))))
+}
+
+/// Deletes some unused accounts, and returns the sum of all that were deleted before and now.
+fn prune_batch(
+    connection: &Connection,
+    before: i64,
+    mut sum: Sum,
+    count_max: i64,
+    delete: DeleteAccount,
+) -> rusqlite::Result<Changed<Sum>> {
+    let sql = format!("SELECT number, btoken_len FROM account WHERE {UNUSED} LIMIT ?3");
+    let found: Vec<([u8; 8], i64)> = connection
+        .prepare_cached(&sql)?
+        .query_map([before, Account::FIRST_DAY, count_max], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?
+        .collect::<Result<_, _>>()?;
+    let is_any = !found.is_empty();
+    for (number, len) in found {
+        let number = AccountNumber::from_bytes(number)
+            .ok_or(rusqlite::Error::IntegralValueOutOfRange(0, 0))?;
+        delete(connection, number)?;
+        sum.accounts += 1;
+        sum.btoken_bytes += unsigned(len);
+    }
+    Ok(Changed {
+        value: sum,
+        detail: is_any.then(|| describe(sum)),
+    })
 }
 
 fn describe(sum: Sum) -> String {
@@ -463,7 +625,12 @@ fn invites(connection: &Connection, now: i64) -> rusqlite::Result<(Vec<Invite>, 
 /// The columns that [`account_of`] reads, with a stand-in for what this schema does not have.
 fn select_account(schema: i64) -> String {
     let disabled = if schema < DISABLED { "0" } else { "disabled" };
-    format!("SELECT number, btoken_len, created_at, changed_at, {disabled} FROM account")
+    let notes = if schema < NOTES {
+        "NULL, NULL, ''"
+    } else {
+        "synced_at, limit_len, note"
+    };
+    format!("SELECT number, btoken_len, created_at, changed_at, {disabled}, {notes} FROM account")
 }
 
 fn account_of(row: &Row<'_>) -> rusqlite::Result<Account> {
@@ -474,6 +641,9 @@ fn account_of(row: &Row<'_>) -> rusqlite::Result<Account> {
         created_at: row.get(2)?,
         changed_at: row.get(3)?,
         is_disabled: row.get(4)?,
+        synced_at: row.get(5)?,
+        limit: row.get(6)?,
+        note: row.get(7)?,
     })
 }
 
@@ -487,7 +657,7 @@ fn unlink_account(
         .query_row([number.as_bytes()], |row| row.get(0))
         .optional()?;
     let Some(len) = len else {
-        return Ok(Changed::if_any(0));
+        return Ok(Changed::with(0, ""));
     };
     let mut totals = TotalsChange::default();
     totals.count(-1, -len);
@@ -507,7 +677,7 @@ fn delete_account(
         .query_row([number.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     let Some((id, len)) = found else {
-        return Ok(Changed::if_any(0));
+        return Ok(Changed::with(0, ""));
     };
     run(connection, "DELETE FROM btoken WHERE id = ?1", [id])?;
     let mut totals = TotalsChange::default();

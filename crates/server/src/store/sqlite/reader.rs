@@ -32,8 +32,8 @@ impl Reader for SqliteReader {
         let mut statement = self
             .connection
             .prepare_cached(
-                "SELECT number, auth_hash, btoken_hash, btoken_len, disabled FROM account
-                 WHERE number >= ?1 ORDER BY number LIMIT 1",
+                "SELECT number, auth_hash, btoken_hash, btoken_len, disabled, synced_at, limit_len
+                 FROM account WHERE number >= ?1 ORDER BY number LIMIT 1",
             )
             .map_err(fault)?;
         let found = statement
@@ -43,6 +43,8 @@ impl Reader for SqliteReader {
                     btoken: BtokenHash(row.get(2)?),
                     btoken_len: u64::try_from(row.get::<_, i64>(3)?).unwrap_or(u64::MAX),
                     is_disabled: row.get(4)?,
+                    synced_at: row.get(5)?,
+                    limit: row.get(6)?,
                 };
                 Ok((row.get::<_, [u8; 8]>(0)?, head))
             })

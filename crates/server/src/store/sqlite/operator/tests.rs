@@ -107,7 +107,7 @@ fn a_command_does_what_an_older_schema_allows_and_keeps_it() {
         UPDATE totals SET accounts = 1, btoken_bytes = 1;";
     let mut old = operator(&dir);
     old.inspector.connection.execute_batch(insert).unwrap();
-    let account = old.look().accounts().unwrap()[0];
+    let account = old.look().accounts().unwrap().remove(0);
     assert_eq!((account.changed_at, account.is_disabled), (6, false));
     assert!(old.look().invites(0).unwrap().0.is_empty());
     assert!(matches!(
