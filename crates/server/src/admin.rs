@@ -10,6 +10,7 @@ mod import_spr;
 mod invite;
 mod limits;
 mod log;
+mod running;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -21,9 +22,9 @@ use serde_json::json;
 
 use crate::backup::BackupError;
 use crate::config::{Config, ConfigError, Environment, Sources, all_args, place_args};
-use crate::exit::{Code, complain, warn};
+use crate::exit::{Code, complain, note, warn};
 use crate::store::{EngineError, Inspector, Operator, StoreError, StoreUrl, Unrecorded};
-use crate::text::printable_json;
+use crate::text::{printable, printable_json};
 
 /// The length of the longest note, in characters.
 const NOTE_LEN_MAX: usize = 200;
@@ -167,12 +168,43 @@ struct App {
 impl App {
     /// The store, to change it.
     fn operator(&self) -> Result<Recorded, Failure> {
-        operator_of(&self.config.store)
+        operator_of(&self.config.store).map_err(|failure| self.say_where_servers_are(failure))
     }
 
     /// The store, to look at it.
     fn inspector(&self) -> Result<Box<dyn Inspector>, Failure> {
-        Ok(self.config.store.inspector()?)
+        let opened = self.config.store.inspector();
+        opened.map_err(|error| self.say_where_servers_are(error.into()))
+    }
+
+    /// Where there is no store, another data dir may be meant.
+    fn say_where_servers_are(&self, failure: Failure) -> Failure {
+        match running::elsewhere(&self.config).filter(|_| failure.code == Code::NotFound) {
+            Some(servers) => Failure {
+                hint: format!(
+                    "a server runs with another data dir, {servers}: give that with --data-dir or \
+                     --config, or set data-dir in /etc/passmate/server.toml"
+                ),
+                ..failure
+            },
+            None => failure,
+        }
+    }
+
+    /// Says on standard error which place a command speaks of.
+    fn say_place(&self, command: &Admin) {
+        let place = match command {
+            Admin::Config(_) => return,
+            Admin::Verify(args) if args.is_of_file() => return,
+            Admin::Cert(_) => format!("data dir {}", self.config.data_dir.display()),
+            _ => match self.config.store.file() {
+                Some(file) => format!("store {}", file.display()),
+                None => format!("store {}", self.config.store),
+            },
+        };
+        if !self.is_json {
+            note(&printable(&place));
+        }
     }
 
     /// Prints the result as text, or as a JSON object.
@@ -276,6 +308,7 @@ fn try_run(matches: &ArgMatches, environment: Environment) -> Result<(), Failure
         config,
         is_json: leaf.get_flag("json"),
     };
+    app.say_place(&command);
     match command {
         Admin::Account(command) => account::run(&app, &command),
         Admin::Invite(command) => invite::run(&app, &command),
@@ -283,7 +316,7 @@ fn try_run(matches: &ArgMatches, environment: Environment) -> Result<(), Failure
         Admin::Check(_) => check::run(&app),
         Admin::Config(command) => config::run(&app, &sources, &command),
         Admin::Backup(args) => backup::back_up(&app, &args),
-        Admin::Restore(args) => backup::restore(&app, &args),
+        Admin::Restore(args) => backup::restore(&app, &sources, &args),
         Admin::Verify(args) => backup::verify(&app, &args),
         Admin::ImportSpr(args) => import_spr::run(&app, &args),
         Admin::Limits(command) => limits::run(&app, &command),

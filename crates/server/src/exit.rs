@@ -28,6 +28,11 @@ impl From<Code> for ExitCode {
     }
 }
 
+/// Prints a line on standard error. Without one, nobody reads it, and the program goes on.
+pub(crate) fn note(text: &str) {
+    let _ = std::io::stderr().write_all(format!("passmate-server: {text}\n").as_bytes());
+}
+
 /// Prints a warning on standard error. Without one, nobody reads it, and the program goes on.
 pub(crate) fn warn(warning: &dyn fmt::Display) {
     let text = format!("passmate-server: warning: {warning}\n");

@@ -45,6 +45,8 @@ const STOP_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long the store may take to close after that. A disk that hangs, or another program that
 /// holds the database, must not keep the process; no confirmed change depends on it.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
+/// The file in the data dir that a server keeps open and locked.
+pub(crate) const DATA_DIR_LOCK: &str = "server.lock";
 /// Between two removals of expired invites.
 const EXPIRE_PAUSE: Duration = Duration::from_secs(3600);
 
@@ -322,7 +324,7 @@ pub struct Reloaded {
 }
 
 fn lock_data_dir(data_dir: &Path) -> Result<File, StartError> {
-    let path = data_dir.join("server.lock");
+    let path = data_dir.join(DATA_DIR_LOCK);
     match files::lock(&path, LockMode::Exclusive) {
         Ok(Locking::Taken(file)) => Ok(file),
         Ok(Locking::Held) => Err(StoreError::InUse { path }.into()),

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::{App, Failure};
+use super::{App, Failure, running};
 use crate::backup::{self, Backup, BackupError, Copying, PemPair, staging_in};
 use crate::clock::{now, utc};
+use crate::config::Sources;
 use crate::exit::{Code, warn};
 use crate::files::{self, folder_of, sync_folder_of, with_suffix};
 use crate::health;
@@ -61,6 +62,12 @@ pub(super) struct RestoreArgs {
 pub(super) struct VerifyArgs {
     /// The backup; without it the store, while the server runs
     file: Option<PathBuf>,
+}
+
+impl VerifyArgs {
+    pub(super) fn is_of_file(&self) -> bool {
+        self.file.is_some()
+    }
 }
 
 pub(super) fn back_up(app: &App, args: &BackupArgs) -> Result<(), Failure> {
@@ -266,7 +273,24 @@ fn own_pair(app: &App) -> (PathBuf, PathBuf) {
     )
 }
 
-pub(super) fn restore(app: &App, args: &RestoreArgs) -> Result<(), Failure> {
+pub(super) fn restore(app: &App, sources: &Sources, args: &RestoreArgs) -> Result<(), Failure> {
+    let servers = running::elsewhere(&app.config);
+    if let Some(servers) = &servers
+        && !sources.name_the_place()?
+    {
+        return Err(Failure::new(
+            Code::InUse,
+            format_args!(
+                "nothing says which store is to be restored, and a server runs with the data dir \
+                 {servers}"
+            ),
+            format!(
+                "give --data-dir: that one, after you have stopped its server, or {} as it would be \
+                 now; nothing was changed",
+                app.config.data_dir.display()
+            ),
+        ));
+    }
     let mut backup = Backup::open(&args.file)?;
     let folder = app.config.notes_folder();
     make_folder(folder)?;
@@ -300,10 +324,17 @@ pub(super) fn restore(app: &App, args: &RestoreArgs) -> Result<(), Failure> {
     let extracted = extract_verified(&mut backup, staging.path())?;
     record_restore(&extracted, &args.file, backup.header().made_at)?;
     let replaced = closed.replace(&extracted)?;
+    if let Some(servers) = servers {
+        warn(&format_args!(
+            "no server runs with the restored store; one runs with another data dir, {servers}, \
+             and has what it had"
+        ));
+    }
     let mut text = format!(
-        "restored {} accounts as of {}\n",
+        "restored {} accounts as of {} in {}\n",
         backup.header().accounts,
-        utc(backup.header().made_at)
+        utc(backup.header().made_at),
+        app.config.store
     );
     if let Some(replaced) = &replaced {
         text.push_str(&format!(
@@ -459,8 +490,6 @@ pub(super) fn verify(app: &App, args: &VerifyArgs) -> Result<(), Failure> {
     let mut findings = Vec::new();
     let sum = match &args.file {
         None => app
-            .config
-            .store
             .inspector()?
             .check(&mut |finding| findings.push(finding))?,
         Some(file) => {

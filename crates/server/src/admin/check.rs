@@ -10,7 +10,7 @@ use std::path::Path;
 use rustix::process::{Resource, getrlimit};
 use serde_json::json;
 
-use super::{App, Failure};
+use super::{App, Failure, running};
 use crate::backup::{last_backup, last_with_key};
 use crate::clock::{DAY, now};
 use crate::config::{Config, ConfigError, ListenHost, Registration};
@@ -67,6 +67,16 @@ pub(super) fn run(app: &App) -> Result<(), Failure> {
             "run it as the user of the server, or as root",
         );
         return report(app, &checked, &[]);
+    }
+    if let Some(servers) = running::elsewhere(config) {
+        checked.add(
+            format!(
+                "no server runs with the data dir {}; one runs with another, {servers}",
+                config.data_dir.display()
+            ),
+            "give --data-dir or --config as that server has it, or set data-dir in \
+             /etc/passmate/server.toml, which all commands read",
+        );
     }
     let identity = certificate(config, &mut checked);
     let newest_change = store(config, &mut checked);

@@ -37,6 +37,17 @@ impl Sources {
         }
     }
 
+    /// Whether anything says where the data is, other than the home of the user.
+    ///
+    /// # Errors
+    /// As [`Config::gather`].
+    pub(crate) fn name_the_place(&self) -> Result<bool, ConfigError> {
+        let layers = self.layers()?;
+        let mut names = ["data-dir", "store"].iter();
+        let is_set = names.any(|name| layers.iter().any(|layer| layer.get(name).is_some()));
+        Ok(is_set || self.environment.text("STATE_DIRECTORY")?.is_some())
+    }
+
     /// All layers, the one that wins first.
     fn layers(&self) -> Result<Vec<Layer>, ConfigError> {
         let (variables, variable_files) = layers::environment(&self.environment)?;

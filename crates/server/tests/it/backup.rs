@@ -170,17 +170,39 @@ fn the_backup_unit_makes_a_backup() {
     let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let program = start(dir.path(), &[]);
     program.create(b"first");
-    let line = unit
-        .lines()
-        .find_map(|line| line.strip_prefix("ExecStart="))
-        .unwrap();
-    let line = line.replace("/var/lib/passmate-server", text(dir.path()));
-    let line = line.replace("/var/backups/passmate-server", text(place.path()));
-    let mut words = line.split(' ');
-    assert_eq!(words.next(), Some("/usr/bin/passmate-server"));
-    let mut command = Command::new(env!("CARGO_BIN_EXE_passmate-server"));
-    ok(command.env_clear().args(words).output().unwrap());
+    let value = |key: &str| {
+        let mut lines = unit.lines();
+        lines.find_map(|line| line.strip_prefix(key)).unwrap()
+    };
+    assert_eq!(value("StateDirectory="), "passmate-server");
+    assert!(
+        !unit.contains("Condition"),
+        "a backup that is skipped is a failure"
+    );
+    let line = value("ExecStart=").replace("/var/backups/passmate-server", text(place.path()));
+    let run = |variable: &str, value: &Path| {
+        let mut words = line.split(' ');
+        assert_eq!(words.next(), Some("/usr/bin/passmate-server"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_passmate-server"));
+        command.env_clear().env(variable, value).args(words);
+        command.output().unwrap()
+    };
+    // systemd gives the state directory to the unit, and a configuration goes before it.
+    ok(run("STATE_DIRECTORY", dir.path()));
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1);
+    let empty = tempfile::tempdir().unwrap();
+    failed(
+        &run("STATE_DIRECTORY", empty.path()),
+        10,
+        "there is no store",
+    );
+    let config = empty.path().join("server.toml");
+    fs::write(&config, format!("data-dir = \"{}\"\n", text(empty.path()))).unwrap();
+    failed(
+        &run("PASSMATE_SERVER_CONFIG", &config),
+        10,
+        text(empty.path()),
+    );
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod exchange;
 mod forgetful_disk;
 mod limits;
 mod load;
+mod places;
 mod process;
 mod rooms;
 mod samples;
