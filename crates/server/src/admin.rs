@@ -11,6 +11,7 @@ mod invite;
 mod limits;
 mod log;
 mod running;
+mod users;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -313,7 +314,7 @@ fn try_run(matches: &ArgMatches, environment: Environment) -> Result<(), Failure
         Admin::Account(command) => account::run(&app, &command),
         Admin::Invite(command) => invite::run(&app, &command),
         Admin::Cert(command) => cert::run(&app, &command),
-        Admin::Check(_) => check::run(&app),
+        Admin::Check(_) => check::run(&app, &sources),
         Admin::Config(command) => config::run(&app, &sources, &command),
         Admin::Backup(args) => backup::back_up(&app, &args),
         Admin::Restore(args) => backup::restore(&app, &sources, &args),

@@ -112,6 +112,9 @@ pub(crate) enum Finding {
         made_at: i64,
         age: i64,
     },
+    BackupInFuture {
+        made_at: i64,
+    },
     NoSpaceForCreates {
         free: u64,
         free_min: u64,
@@ -156,6 +159,9 @@ pub(crate) fn findings(facts: &Facts) -> Vec<Finding> {
         Some(LastBackup::MadeAt(made_at)) if facts.now - made_at > BACKUP_DAYS_MAX * DAY => {
             let age = facts.now - made_at;
             findings.push(Finding::BackupOld { made_at, age });
+        }
+        Some(LastBackup::MadeAt(made_at)) if made_at > facts.now + CLOCK_SLACK => {
+            findings.push(Finding::BackupInFuture { made_at });
         }
         Some(LastBackup::MadeAt(_)) | None => {}
     }
@@ -225,6 +231,13 @@ impl fmt::Display for Finding {
                 let (age, made_at) = (show_duration(*age), utc(*made_at));
                 write!(f, "the last backup is {age} old, of {made_at}")
             }
+            Self::BackupInFuture { made_at } => {
+                write!(
+                    f,
+                    "the last backup is dated in the future, {}",
+                    utc(*made_at)
+                )
+            }
             Self::NoSpaceForCreates { free, free_min } => {
                 let (free, free_min) = (show_bytes(*free), show_bytes(*free_min));
                 write!(
@@ -276,12 +289,18 @@ impl Finding {
                 "run `passmate-server backup FILE --keep 14` every night; see deploy/passmate-server-backup.timer"
             }
             Self::BackupOld { .. } => "check the timer that makes the backups",
+            Self::BackupInFuture { .. } => {
+                "set the clock (timedatectl) if it is wrong, then make a backup"
+            }
             Self::NoSpaceForCreates { .. } | Self::DiskFillsUp { .. } => {
                 "free some space, or move the data dir"
             }
             Self::Damage => "run `passmate-server verify`, which names the account",
             Self::RecentError { .. } => "read the log",
-            Self::ClockBehind { .. } => "set the clock (timedatectl), and keep it set with NTP",
+            Self::ClockBehind { .. } => {
+                "set the clock (timedatectl), and keep it set with NTP; if it is right now, it was \
+                 ahead before, and `passmate-server account correct-times` corrects the store"
+            }
             Self::FewDescriptors { .. } => {
                 "raise LimitNOFILE= in the unit (elsewhere: ulimit -n), or lower --connections-max"
             }

@@ -7,19 +7,21 @@ use std::net::IpAddr;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use rustix::process::{Resource, getrlimit};
+use rustix::process::{Resource, geteuid, getrlimit};
 use serde_json::json;
 
+use super::users::{Barrier, Need, User};
 use super::{App, Failure, running};
 use crate::backup::{last_backup, last_with_key};
 use crate::clock::{DAY, now};
-use crate::config::{Config, ConfigError, ListenHost, Registration};
+use crate::config::{Config, ConfigError, ListenHost, Registration, Sources};
 use crate::control;
 use crate::exit::Code;
 use crate::files::disk_of;
 use crate::health::{self, Connections, Facts};
 use crate::limits::rate::ExemptUse;
 use crate::store::StoreError;
+use crate::text::printable;
 use crate::tls::{
     Chain, Identity, OWN_CERTIFICATE, OWN_KEY, TlsError, Warning, key_changed_at, look_at_chain,
 };
@@ -53,9 +55,16 @@ pub(super) fn unconfigured(error: &ConfigError, is_json: bool) -> Failure {
     Failure::new(Code::Findings, message, error.hint())
 }
 
-pub(super) fn run(app: &App) -> Result<(), Failure> {
+pub(super) fn run(app: &App, sources: &Sources) -> Result<(), Failure> {
     let config = &app.config;
     let mut checked = Checked::default();
+    if !config.data_dir.exists() {
+        checked.add(
+            format!("there is no data dir at {}", config.data_dir.display()),
+            "give --data-dir or --config as `serve` gets it; or start the server once, which makes \
+             the data dir",
+        );
+    }
     let is_unreadable = fs::read_dir(&config.data_dir)
         .is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
     if is_unreadable {
@@ -78,8 +87,10 @@ pub(super) fn run(app: &App) -> Result<(), Failure> {
              /etc/passmate/server.toml, which all commands read",
         );
     }
-    let identity = certificate(config, &mut checked);
-    let newest_change = store(config, &mut checked);
+    let server = server_user(config);
+    let identity = certificate(config, &server, &mut checked);
+    readable_settings(app, sources, &server, &mut checked)?;
+    let newest_change = store(config, &server, &mut checked);
     file_system(config, &mut checked);
     let facts = facts(config, identity.as_ref(), newest_change);
     for finding in health::findings(&facts) {
@@ -183,13 +194,6 @@ fn notes(config: &Config) -> Vec<String> {
             days = health::UNUSED_DAYS
         ));
     }
-    if matches!(operators_chain(config), Some(Ok(Chain::Alone))) {
-        notes.push(
-            "the certificate's file has no intermediates: append them, unless devices \
-            trust the issuer itself"
-                .to_owned(),
-        );
-    }
     if !config.proxy_from.is_empty() {
         notes.push(
             "--proxy-from: clients must not reach the server from these addresses without \
@@ -205,7 +209,66 @@ fn operators_chain(config: &Config) -> Option<Result<Chain, TlsError>> {
     Some(look_at_chain(&files.certificate))
 }
 
-fn certificate(config: &Config, checked: &mut Checked) -> Option<Identity> {
+/// The user of the server: the owner of the data dir, which the server or its unit makes. None if it
+/// is not known, or is this user.
+fn server_user(config: &Config) -> Option<User> {
+    let folder = fs::metadata(&config.data_dir).ok()?;
+    let is_known = geteuid().is_root() && folder.uid() != 0;
+    is_known.then(|| User::of(folder.uid()))
+}
+
+/// Checks that the server's user can do with a file what it has to.
+fn usable(what: &str, path: &Path, need: Need, server: &Option<User>, checked: &mut Checked) {
+    let Some(user) = server else { return };
+    let Some(Barrier {
+        path: at,
+        mode,
+        owner,
+    }) = user.barrier_to(path, need)
+    else {
+        return;
+    };
+    let name = |uid| match User::of(uid).name {
+        Some(name) => printable(&name),
+        None => format!("uid {uid}"),
+    };
+    let verb = match need {
+        Need::Read => "read",
+        Need::ReadAndWrite => "read and write",
+    };
+    checked.add(
+        format!(
+            "the server's user {} cannot {verb} {what} {}: {} belongs to {} and has mode {mode:o}",
+            name(user.uid),
+            path.display(),
+            at.display(),
+            name(owner)
+        ),
+        "copy the file to where the server's user can read it, as deploy/certificate-hook does, or \
+         correct its owner and mode and those of its folders",
+    );
+}
+
+/// Checks that the server's user can read the files that settings come from.
+fn readable_settings(
+    app: &App,
+    sources: &Sources,
+    server: &Option<User>,
+    checked: &mut Checked,
+) -> Result<(), Failure> {
+    if let Some(file) = sources.config_file()? {
+        usable("the configuration file", &file, Need::Read, server, checked);
+    }
+    for setting in app.config.explain(sources)? {
+        if setting.name == "banner-file" && setting.origin.is_some() {
+            let path = Path::new(&setting.value);
+            usable("the banner", path, Need::Read, server, checked);
+        }
+    }
+    Ok(())
+}
+
+fn certificate(config: &Config, server: &Option<User>, checked: &mut Checked) -> Option<Identity> {
     let own_key = || config.data_dir.join(OWN_KEY);
     let key = config
         .certificate
@@ -215,14 +278,21 @@ fn certificate(config: &Config, checked: &mut Checked) -> Option<Identity> {
         // The server makes its own key at its first start.
         return None;
     }
-    private_file(&key, "the TLS key", config, checked);
-    if config.certificate.is_none() && !config.data_dir.join(OWN_CERTIFICATE).exists() {
+    private_file(&key, "the TLS key", config, server, checked);
+    usable("the TLS key", &key, Need::Read, server, checked);
+    let own_certificate = config.data_dir.join(OWN_CERTIFICATE);
+    if config.certificate.is_none() && !own_certificate.exists() {
         checked.add(
             "the certificate in the data dir is missing",
             "start the server, which makes a new one for the same key",
         );
         return None;
     }
+    let certificate = config
+        .certificate
+        .as_ref()
+        .map_or(&own_certificate, |files| &files.certificate);
+    usable("the certificate", certificate, Need::Read, server, checked);
     let identity = match Identity::load(config.certificate.as_ref(), &config.data_dir) {
         Ok(identity) => identity,
         Err(error) => {
@@ -240,6 +310,19 @@ fn certificate(config: &Config, checked: &mut Checked) -> Option<Identity> {
             ),
             "put the server's certificate first, and then its intermediates, each after the one \
              that it issued",
+        );
+    }
+    if let Some(files) = &config.certificate
+        && let Some(Ok(Chain::Alone)) = operators_chain(config)
+    {
+        checked.add(
+            format!(
+                "{} has no certificate of its issuer: devices that do not know the issuer refuse \
+                 the server",
+                files.certificate.display()
+            ),
+            "append the intermediates of the issuer; if devices get the issuer's own certificate \
+             (--ca-file), append that one",
         );
     }
     // The expiry is a finding of its own.
@@ -260,10 +343,22 @@ fn certificate(config: &Config, checked: &mut Checked) -> Option<Identity> {
 }
 
 /// Checks that only its owner can read a file, and that the owner is the server's user or root.
-fn private_file(path: &Path, what: &str, config: &Config, checked: &mut Checked) {
+///
+/// Its group may read it if that is a group of the server's user.
+fn private_file(
+    path: &Path,
+    what: &str,
+    config: &Config,
+    server: &Option<User>,
+    checked: &mut Checked,
+) {
     let Ok(file) = fs::metadata(path) else { return };
     let mode = file.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
+    let is_group_known = server
+        .as_ref()
+        .is_some_and(|user| user.is_in_group(file.gid()));
+    let allowed = if is_group_known { 0o740 } else { 0o700 };
+    if mode & !allowed != 0 {
         checked.add(
             format!(
                 "other users may read {what} {} (mode {mode:o})",
@@ -283,14 +378,19 @@ fn private_file(path: &Path, what: &str, config: &Config, checked: &mut Checked)
 }
 
 /// Checks the store, and returns the time of its newest change.
-fn store(config: &Config, checked: &mut Checked) -> Option<i64> {
+fn store(config: &Config, server: &Option<User>, checked: &mut Checked) -> Option<i64> {
     if let Some(file) = config.store.file() {
-        private_file(file, "the store", config, checked);
+        private_file(file, "the store", config, server, checked);
+        usable("the store", file, Need::ReadAndWrite, server, checked);
     }
     let store = match config.store.inspector() {
         Ok(store) => store,
-        // The server makes the store at its first start.
-        Err(StoreError::Missing { .. }) => return None,
+        Err(error @ StoreError::Missing { .. }) => {
+            if config.data_dir.exists() {
+                checked.add(error.to_string(), error.hint());
+            }
+            return None;
+        }
         Err(error) => {
             let remedy = "run `passmate-server verify`; restore a backup if the store is damaged";
             checked.add(format!("the store cannot be used: {error}"), remedy);

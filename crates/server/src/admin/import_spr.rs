@@ -9,6 +9,7 @@ use passmate_proto::{AccountNumber, AuthToken};
 use serde_json::json;
 
 use super::{App, Failure};
+use crate::clock::now;
 use crate::exit::{Code, warn};
 use crate::files;
 use crate::store::ForeignAccount;
@@ -133,6 +134,7 @@ fn read(path: &Path, len_max: usize) -> Result<ForeignAccount, String> {
         number,
         auth_token: AuthToken::new(*token),
         btoken: btoken.to_vec(),
-        at: i64::try_from(changed.as_secs()).unwrap_or(0),
+        // A clock that was wrong makes files of the future.
+        at: i64::try_from(changed.as_secs()).unwrap_or(0).min(now()),
     })
 }

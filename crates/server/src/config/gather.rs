@@ -37,6 +37,30 @@ impl Sources {
         }
     }
 
+    /// The configuration file that is read, if there is one.
+    ///
+    /// # Errors
+    /// As [`Config::gather`].
+    pub(crate) fn config_file(&self) -> Result<Option<PathBuf>, ConfigError> {
+        let default = || {
+            self.file_default
+                .exists()
+                .then(|| self.file_default.clone())
+        };
+        Ok(self.named_file()?.or_else(default))
+    }
+
+    /// The configuration file that an option or a variable names.
+    fn named_file(&self) -> Result<Option<PathBuf>, ConfigError> {
+        Ok(match &self.file {
+            Some(path) => Some(path.clone()),
+            None => self
+                .environment
+                .text("PASSMATE_SERVER_CONFIG")?
+                .map(PathBuf::from),
+        })
+    }
+
     /// Whether anything says where the data is, other than the home of the user.
     ///
     /// # Errors
@@ -51,14 +75,7 @@ impl Sources {
     /// All layers, the one that wins first.
     fn layers(&self) -> Result<Vec<Layer>, ConfigError> {
         let (variables, variable_files) = layers::environment(&self.environment)?;
-        let named = match &self.file {
-            Some(path) => Some(path.clone()),
-            None => self
-                .environment
-                .text("PASSMATE_SERVER_CONFIG")?
-                .map(PathBuf::from),
-        };
-        let file = match named {
+        let file = match self.named_file()? {
             Some(path) => layers::file(&path)?,
             None => match layers::file(&self.file_default) {
                 Err(ConfigError::Unreadable { error, .. })

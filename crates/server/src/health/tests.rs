@@ -58,6 +58,8 @@ fn a_backup_is_old_after_two_days() {
     check(&backup(Some(NOW - 2 * DAY)), &[]);
     check(&backup(Some(NOW - 3 * DAY)), &["3 days old"]);
     check(&backup(None), &["no backup"]);
+    check(&backup(Some(NOW + 60)), &[]);
+    check(&backup(Some(NOW + DAY)), &["dated in the future"]);
 }
 
 #[test]

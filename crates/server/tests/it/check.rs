@@ -172,6 +172,15 @@ fn check_finds_each_fault_and_nothing_on_a_sound_server() {
         .unwrap();
     drop(database);
     finds(&[], "the clock is behind");
+    // The clock is right now.
+    let corrected = operate(dir.path(), &["account", "correct-times"], &[]).stdout;
+    let corrected = String::from_utf8_lossy(&corrected).into_owned();
+    assert_eq!(corrected, "the times of 1 accounts are corrected\n");
+    let (_, found) = check(dir.path(), &GOOD);
+    assert!(
+        !found.iter().any(|what| what.contains("clock")),
+        "{found:?}"
+    );
     fs::write(dir.path().join("passmate.db"), "nothing of ours").unwrap();
     finds(&[], "the store cannot be used");
 }
@@ -331,4 +340,110 @@ fn check_asks_the_running_server_about_exempt_sources() {
     );
     program.stop();
     assert_eq!(about_exempt(), None);
+}
+
+/// Whether a check with these options has a finding with this part.
+fn finds(data_dir: &Path, more: &[&str], part: &str) -> bool {
+    let (_, found) = check(data_dir, &[GOOD.as_slice(), more].concat());
+    found.iter().any(|what| what.contains(part))
+}
+
+#[test]
+fn a_place_without_a_server_is_a_finding() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = dir.path().join("nothing");
+    assert!(finds(&missing, &[], "there is no data dir at"));
+    assert!(!missing.exists(), "a check makes nothing");
+    assert!(finds(dir.path(), &[], "there is no store at"));
+}
+
+/// A certificate with this issuer, or with itself as the issuer, and its key.
+fn certificate(
+    name: &str,
+    issuer: Option<&(rcgen::CertificateParams, rcgen::KeyPair)>,
+) -> (String, rcgen::CertificateParams, rcgen::KeyPair) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec![format!("{name}.example")]).unwrap();
+    params
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, name);
+    let made = match issuer {
+        None => params.self_signed(&key).unwrap(),
+        Some((params_of_issuer, key_of_issuer)) => {
+            let issuer = rcgen::Issuer::from_params(params_of_issuer, key_of_issuer);
+            params.signed_by(&key, &issuer).unwrap()
+        }
+    };
+    (made.pem(), params, key)
+}
+
+#[test]
+fn a_certificate_without_its_chain_is_a_finding() {
+    let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (root, params, key) = certificate("root", None);
+    let (leaf, _, leaf_key) = certificate("leaf", Some(&(params, key)));
+    let (file, key) = (place.path().join("leaf.pem"), place.path().join("key.pem"));
+    fs::write(&key, leaf_key.serialize_pem()).unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    let options = [
+        "--tls-cert",
+        file.to_str().unwrap(),
+        "--tls-key",
+        key.to_str().unwrap(),
+    ];
+    let is_found = || finds(dir.path(), &options, "has no certificate of its issuer");
+    fs::write(&file, &leaf).unwrap();
+    assert!(is_found());
+    fs::write(&file, [leaf, root].concat()).unwrap();
+    assert!(!is_found());
+}
+
+#[test]
+fn what_the_servers_user_cannot_read_is_a_finding() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    start(dir.path(), &[]).stop();
+    let give =
+        |path: &Path, uid, gid| std::os::unix::fs::chown(path, Some(uid), Some(gid)).unwrap();
+    let mode = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for entry in fs::read_dir(dir.path()).unwrap() {
+        give(&entry.unwrap().path(), 65_534, 65_534);
+    }
+    give(dir.path(), 65_534, 65_534);
+    for file in ["cert.pem", "key.pem"] {
+        fs::copy(dir.path().join(file), place.path().join(file)).unwrap();
+    }
+    let (file, key) = (place.path().join("cert.pem"), place.path().join("key.pem"));
+    let options = [
+        "--tls-cert",
+        file.to_str().unwrap(),
+        "--tls-key",
+        key.to_str().unwrap(),
+    ];
+    let cannot = |part: &str| finds(dir.path(), &options, part);
+    mode(place.path(), 0o755);
+    mode(&file, 0o644);
+    mode(&key, 0o600);
+    assert!(cannot("cannot read the TLS key") && !cannot("cannot read the certificate"));
+    give(&key, 0, 65_534);
+    mode(&key, 0o640);
+    assert!(!cannot("cannot read"));
+    // As certbot makes its folders.
+    mode(place.path(), 0o700);
+    assert!(cannot("cannot read the TLS key") && cannot("cannot read the certificate"));
+    let config = place.path().join("server.toml");
+    fs::write(&config, "").unwrap();
+    let config = ["--config", config.to_str().unwrap()];
+    assert!(finds(
+        dir.path(),
+        &config,
+        "cannot read the configuration file"
+    ));
+    assert!(!finds(dir.path(), &[], "cannot read"));
+    give(&dir.path().join("passmate.db"), 0, 0);
+    assert!(finds(dir.path(), &[], "cannot read and write the store"));
 }
