@@ -154,10 +154,18 @@ async fn run(config: Config, sources: &Sources) -> ExitCode {
     notify.ready(&status);
     if let Some(pause) = systemd::watchdog() {
         let notify = Arc::clone(&notify);
-        // The watchdog hears from the server as long as its tasks run.
+        let is_alive = server.pulse();
+        // The watchdog hears from the server as long as its tasks run and its store works.
         tokio::spawn(async move {
             loop {
-                notify.alive();
+                if is_alive(pause) {
+                    notify.alive();
+                } else {
+                    tracing::error!(
+                        "the store thread hangs or has ended; the watchdog is not told \
+                        that all is well"
+                    );
+                }
                 tokio::time::sleep(pause).await;
             }
         });
@@ -260,8 +268,7 @@ fn reload(server: &Server, sources: &Sources) {
 /// start finds out what the disk holds.
 fn exit_at_once(error: &StoreError) {
     let hint = error.hint();
-    tracing::error!(%error, hint, "the store failed at a commit; exiting, so that nothing false is \
-        confirmed");
+    tracing::error!(%error, hint, "the store failed; exiting, so that nothing false is confirmed");
     std::process::exit(i32::from(Code::Other as u8));
 }
 

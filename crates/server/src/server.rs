@@ -254,6 +254,12 @@ impl Server {
         self.admin_name.as_deref()
     }
 
+    /// Says whether the store works, from any task; see [`Store::is_alive`](crate::store::Store).
+    pub(crate) fn pulse(&self) -> impl Fn(Duration) -> bool + Send + 'static {
+        let state = Arc::clone(&self.state);
+        move |most| state.service.is_alive(most)
+    }
+
     /// Applies certificate, banner, registration and limits of `config` to new connections. Other
     /// settings stay as they are.
     ///

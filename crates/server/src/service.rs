@@ -14,6 +14,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use passmate_proto::{AccountNumber, AuthToken};
@@ -256,6 +257,11 @@ impl Service {
         self.0.store.probe().await
     }
 
+    /// Whether the store thread works; see [`Store::is_alive`].
+    pub(crate) fn is_alive(&self, most: Duration) -> bool {
+        self.0.store.is_alive(most)
+    }
+
     pub(crate) fn commits(&self) -> Commits {
         self.0.store.commits()
     }
@@ -284,7 +290,7 @@ impl Service {
             Registration::Invite => Admission::Invited,
             Registration::Closed => return Err(Refusal::Closed),
         };
-        if self.0.disk.is_low_for_creates() {
+        if self.0.disk.is_low_for_creates().await {
             return Err(Refusal::DiskLow);
         }
         let auth = AuthHash::of(&auth_token);
@@ -422,7 +428,7 @@ impl Service {
             _turn,
         } = fetched;
         drop(shared);
-        if btoken.len() > len && self.0.disk.is_low_for_growth() {
+        if btoken.len() > len && self.0.disk.is_low_for_growth().await {
             return Err(Refusal::DiskLow);
         }
         let btoken = hashed(btoken).await?.holding(lease);

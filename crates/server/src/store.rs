@@ -360,6 +360,9 @@ pub trait Reader: Send + 'static {
     fn read_audit(&mut self, _after: Option<i64>) -> Result<Vec<Audited>, EngineError> {
         Ok(Vec::new())
     }
+
+    /// Opens another reader of the same store, which takes the place of this one after a panic.
+    fn reopen(&self) -> Result<Box<dyn Reader>, EngineError>;
 }
 
 /// What is written down together with other work, and may be lost.

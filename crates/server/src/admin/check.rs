@@ -328,10 +328,7 @@ fn certificate(config: &Config, server: &Option<User>, checked: &mut Checked) ->
     // The expiry is a finding of its own.
     let warnings = identity.warnings.iter();
     for warning in warnings.filter(|warning| **warning != Warning::Expired) {
-        checked.add(
-            warning.to_string(),
-            "replace the certificate by a server certificate that is valid now; SIGHUP loads it",
-        );
+        checked.add(warning.to_string(), warning.remedy());
     }
     if !identity.is_own && identity.names.is_empty() {
         checked.add(

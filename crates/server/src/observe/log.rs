@@ -129,7 +129,8 @@ pub(crate) fn init(format: LogFormat) {
             .unwrap_or_default();
         tracing::error!(
             place,
-            "bug: a task panicked; its connection ends unconfirmed"
+            thread = std::thread::current().name(),
+            "bug: a task panicked; what it was doing is not confirmed"
         );
     }));
 }

@@ -75,7 +75,7 @@ pub enum StoreError {
     /// The writer thread has ended without an answer, so the outcome of the change is unknown.
     #[error("the store's writer thread has ended")]
     WriterEnded,
-    /// A read panicked or was cancelled, or an earlier panic took the last reader.
+    /// A read panicked or was cancelled.
     #[error("a read of the store was aborted")]
     ReadAborted,
 }

@@ -4,16 +4,18 @@
 //! its answer after the commit, never before. Reads go to a pool of [readers](super::readers).
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use passmate_proto::AccountNumber;
 use tokio::sync::oneshot;
 
 use super::readers::Readers;
-use super::writer::{Job, Writer};
+use super::writer::{Job, Pulse, Writer};
 use super::{
     Admission, Audited, AuthHash, Btoken, BtokenHash, Change, Committed, Created, Deleted, Engine,
     EngineError, Head, Notes, Outcome, Replaced, StoreError, Stored,
@@ -37,6 +39,7 @@ struct StoreInner {
     counters: Arc<CommitCounters>,
     /// What the writer will write down.
     notes: Arc<Mutex<Notes>>,
+    pulse: Arc<Pulse>,
 }
 
 /// Numbers about commits since the start.
@@ -72,7 +75,8 @@ impl Store {
     /// Starts a writer thread for an engine, and opens its readers.
     ///
     /// `on_fatal` is called on the writer thread when a commit failed and the state of the disk is
-    /// unknown. The process should end then; nothing is confirmed any more.
+    /// unknown, or when the thread panicked. The process should end then; nothing is confirmed any
+    /// more.
     ///
     /// # Errors
     /// The engine cannot open a reader, or the system cannot start a thread.
@@ -86,17 +90,25 @@ impl Store {
         let is_closing = Arc::new(AtomicBool::new(false));
         let counters = Arc::new(CommitCounters::default());
         let notes = Arc::new(Mutex::new(Notes::default()));
+        let pulse = Arc::new(Pulse::default());
+        let on_fatal = Arc::new(on_fatal);
+        let on_panic = Arc::clone(&on_fatal);
         let mut writer = Writer::new(
             engine,
-            on_fatal,
+            move |error: &StoreError| on_fatal(error),
             Arc::clone(&expected),
             Arc::clone(&is_closing),
             Arc::clone(&counters),
             Arc::clone(&notes),
+            Arc::clone(&pulse),
         );
         let writer = std::thread::Builder::new()
             .name("store".to_owned())
-            .spawn(move || writer.run(&waiting))
+            .spawn(move || {
+                if catch_unwind(AssertUnwindSafe(|| writer.run(&waiting))).is_err() {
+                    on_panic(&StoreError::WriterEnded);
+                }
+            })
             .map_err(|error| EngineError::Failed(error.to_string()))?;
         Ok(Self(Arc::new(StoreInner {
             jobs: Mutex::new(Some(jobs)),
@@ -106,6 +118,7 @@ impl Store {
             is_closing,
             counters,
             notes,
+            pulse,
         })))
     }
 
@@ -181,6 +194,17 @@ impl Store {
     pub async fn probe(&self) -> Result<(), StoreError> {
         self.change(Change::Probe).await?;
         self.read_head([0; 8]).await.map(drop)
+    }
+
+    /// Whether the writer thread is there, works as it should, and does not hang in one step for
+    /// longer than `most`. It waits for nothing and writes nothing. A closed store is no fault.
+    #[must_use]
+    pub fn is_alive(&self, most: Duration) -> bool {
+        let is_there = match &*self.0.writer.lock() {
+            Some(writer) => !writer.is_finished(),
+            None => true,
+        };
+        is_there && self.0.pulse.is_felt(most)
     }
 
     #[must_use]

@@ -1,6 +1,7 @@
 //! The pool of readers. A read runs on the blocking pool of the runtime, or
-//! [in place](super::in_place) where it is quick.
+//! [in place](super::in_place) where it is quick. A reader that panics is replaced.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -80,10 +81,15 @@ impl Readers {
             None => return Err(StoreError::Closed),
             Some(pool) => pool.pop().ok_or(StoreError::ReadAborted)?,
         };
-        let result = read(reader.as_mut());
+        let result = catch_unwind(AssertUnwindSafe(|| read(reader.as_mut())));
+        if result.is_err() {
+            // Nobody knows in which state the panic left it. Without another one it must do.
+            reader = reader.reopen().unwrap_or(reader);
+        }
         if let Some(pool) = self.pool.lock().as_mut() {
             pool.push(reader);
         }
+        let result = result.map_err(|_| StoreError::ReadAborted)?;
         if matches!(result, Err(EngineError::Damaged(_))) {
             self.damaged.fetch_add(1, Ordering::Relaxed);
         }

@@ -37,6 +37,29 @@ pub(super) struct Job {
     pub(super) answer: oneshot::Sender<Result<Outcome, StoreError>>,
 }
 
+/// What others see of the writer thread.
+#[derive(Debug, Default)]
+pub(super) struct Pulse {
+    /// When its present step began; none while it waits for changes.
+    step: Mutex<Option<Instant>>,
+    is_failed: AtomicBool,
+}
+
+impl Pulse {
+    pub(super) fn is_felt(&self, most: Duration) -> bool {
+        let step = *self.step.lock();
+        !self.is_failed.load(Ordering::Relaxed) && step.is_none_or(|begun| begun.elapsed() <= most)
+    }
+
+    fn begin_step(&self) {
+        *self.step.lock() = Some(Instant::now());
+    }
+
+    fn rest(&self) {
+        *self.step.lock() = None;
+    }
+}
+
 pub(super) struct Writer<E, F> {
     engine: E,
     on_fatal: F,
@@ -51,6 +74,7 @@ pub(super) struct Writer<E, F> {
     notes: Arc<Mutex<Notes>>,
     /// When notes may be written.
     notes_at: Instant,
+    pulse: Arc<Pulse>,
 }
 
 impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
@@ -61,6 +85,7 @@ impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
         is_closing: Arc<AtomicBool>,
         counters: Arc<CommitCounters>,
         notes: Arc<Mutex<Notes>>,
+        pulse: Arc<Pulse>,
     ) -> Self {
         Self {
             engine,
@@ -73,6 +98,7 @@ impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
             counters,
             notes,
             notes_at: Instant::now(),
+            pulse,
         }
     }
 
@@ -99,6 +125,7 @@ impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
             }
         }
         self.write_notes();
+        self.pulse.rest();
     }
 
     /// Writes down what was noted. If that is not possible now, it is lost.
@@ -108,24 +135,32 @@ impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
             return;
         }
         self.notes_at = Instant::now() + NOTES_PAUSE;
-        if let Err(error @ EngineError::Failed(_)) = self.engine.write_notes(&notes) {
-            self.fail(&error);
+        match self.engine.write_notes(&notes) {
+            Err(error) if error.is_fatal() => self.fail(&error),
+            Err(_) | Ok(()) => {}
         }
     }
 
     /// Waits for the next change, and tidies while there is none. `None`: the store is closed.
     fn next(&mut self, waiting: &mpsc::Receiver<Job>) -> Option<Job> {
         while self.tidy_at.is_some() {
-            match waiting.recv_timeout(TIDY_IDLE) {
+            self.pulse.rest();
+            let next = waiting.recv_timeout(TIDY_IDLE);
+            self.pulse.begin_step();
+            match next {
                 Ok(job) => return Some(job),
                 Err(mpsc::RecvTimeoutError::Timeout) => self.tidy(),
                 Err(mpsc::RecvTimeoutError::Disconnected) => return None,
             }
         }
-        waiting.recv().ok()
+        self.pulse.rest();
+        let next = waiting.recv().ok();
+        self.pulse.begin_step();
+        next
     }
 
     fn settle(&mut self) {
+        self.pulse.begin_step();
         if self.is_failed {
             return;
         }
@@ -136,6 +171,7 @@ impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
     }
 
     fn tidy(&mut self) {
+        self.pulse.begin_step();
         if self.is_failed {
             self.tidy_at = None;
             return;
@@ -223,6 +259,7 @@ impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
     }
 
     fn commit_once(&mut self, changes: &[Change]) -> Result<Vec<Outcome>, EngineError> {
+        self.pulse.begin_step();
         if self.is_failed {
             return Err(EngineError::Failed("an earlier commit failed".to_owned()));
         }
@@ -239,6 +276,7 @@ impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
 
     fn fail(&mut self, error: &EngineError) {
         self.is_failed = true;
+        self.pulse.is_failed.store(true, Ordering::Relaxed);
         (self.on_fatal)(&StoreError::Engine(error.clone()));
     }
 }

@@ -15,12 +15,17 @@ use rustls::server::{NoServerSessionStorage, ParsedCertificate, ServerConfig};
 use rustls::sign::CertifiedKey;
 use sha2::{Digest, Sha256};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use x509_parser::public_key::PublicKey;
 use zeroize::Zeroizing;
 
 use super::chain::{read_chain, read_pem};
 use super::error::{CertificateFault, KeyFault, TlsError};
 use super::own::{OWN_CERTIFICATE, OWN_KEY, make_own};
 use crate::config::CertificateFiles;
+
+/// A handshake with a longer RSA key costs the server many times as much: where a signature with
+/// ECDSA P-256 takes 14 µs, one with RSA takes 0.2 ms with 2048 bits and 3 ms with 4096.
+const RSA_BITS_MAX: usize = 2048;
 
 /// SHA-256 of a server's SubjectPublicKeyInfo, shown as `sha256:` and 64 lower-case hex digits.
 ///
@@ -82,6 +87,30 @@ pub enum Warning {
         "the key is Ed25519, which Passmate's desktop client does not support: use ECDSA or RSA"
     )]
     UnknownToDesktop,
+    #[error(
+        "the key is RSA with {bits} bits: each handshake costs the server so much that a single \
+         source can keep it busy"
+    )]
+    LongRsa {
+        /// The length of the key.
+        bits: usize,
+    },
+}
+
+impl Warning {
+    /// What the operator can do about it.
+    #[must_use]
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::LongRsa { .. } => {
+                "use an ECDSA P-256 key (certbot --key-type ecdsa), or RSA with 2048 bits; where \
+                 devices pin the key, give them the new pin first"
+            }
+            _ => {
+                "replace the certificate by a server certificate that is valid now; SIGHUP loads it"
+            }
+        }
+    }
 }
 
 impl Identity {
@@ -215,6 +244,12 @@ pub(super) fn warnings(leaf: &X509Certificate<'_>) -> Vec<Warning> {
     }
     if leaf.is_ca() {
         warnings.push(Warning::IsCa);
+    }
+    if let Ok(PublicKey::RSA(key)) = leaf.public_key().parsed()
+        && key.key_size() > RSA_BITS_MAX
+    {
+        let bits = key.key_size();
+        warnings.push(Warning::LongRsa { bits });
     }
     warnings
 }

@@ -141,6 +141,16 @@ fn every_form_of_key_that_openssl_writes_is_accepted() {
 }
 
 #[test]
+fn a_long_rsa_key_is_served_with_a_warning() {
+    let size = rcgen::RsaKeySize::_3072;
+    let key = rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, size).unwrap();
+    let identity = load(&pair(&key, |_| {})).unwrap();
+    assert_eq!(identity.warnings, [Warning::LongRsa { bits: 3072 }]);
+    let warning = &identity.warnings[0];
+    assert!(warning.remedy().contains("ECDSA P-256"), "{warning}");
+}
+
+#[test]
 fn faults_of_a_pair_are_named_with_a_remedy() {
     let good = ecdsa();
     let certificate = rcgen::CertificateParams::new(vec!["a.example".to_owned()])

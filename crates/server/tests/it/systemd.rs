@@ -1,18 +1,19 @@
 //! Under systemd: notifications, passed sockets, and the units of this repository.
 
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::support::{Program, command};
 use passmate_testkit::wait::until;
-use passmate_testkit::wire::{TOKEN, update};
+use passmate_testkit::wire::{TOKEN, create, update};
 
 fn told(socket: &UnixDatagram) -> String {
     let mut buffer = [0; 512];
@@ -54,6 +55,66 @@ fn the_service_manager_hears_of_every_step() {
     program.signal(rustix::process::Signal::TERM);
     assert!(next().starts_with("STOPPING=1"));
     assert!(program.wait(Duration::from_secs(10)).success());
+}
+
+#[test]
+fn a_store_that_hangs_fails_the_watchdog() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("notify");
+    let socket = UnixDatagram::bind(&place).unwrap();
+    let data_dir = dir.path().join("data");
+    let mut serve = command(&data_dir);
+    serve
+        .args(["--listen", "127.0.0.1:0"])
+        .env("NOTIFY_SOCKET", &place)
+        .env("WATCHDOG_USEC", "200000");
+    let program = Program::spawn(serve, &data_dir);
+    program.create(b"sealed");
+    let Some(mut hanging) = hang_flushes(&program) else {
+        return;
+    };
+    let mut client = program.greeted();
+    client.send(&create(b"never confirmed"));
+    program.wait_for_log("the store thread hangs");
+    // From now on there is no sign of life.
+    socket.set_nonblocking(true).unwrap();
+    while socket.recv(&mut [0; 512]).is_ok() {}
+    socket.set_nonblocking(false).unwrap();
+    let silence = Duration::from_secs(1);
+    socket.set_read_timeout(Some(silence)).unwrap();
+    assert!(socket.recv(&mut [0; 512]).is_err());
+    let _ = hanging.kill();
+    let _ = hanging.wait();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    assert_eq!(told(&socket), "WATCHDOG=1", "the disk answers again");
+}
+
+/// Makes each flush of the store thread take a minute. `None`: strace is not available here.
+fn hang_flushes(program: &Program) -> Option<Child> {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", program.child.id())).unwrap();
+    let mut tasks = tasks.map(|task| task.unwrap().path());
+    let is_store = |task: &Path| std::fs::read_to_string(task.join("comm")).unwrap() == "store\n";
+    let store = tasks.find(|task| is_store(task)).unwrap();
+    let inject = "inject=fsync,fdatasync:delay_enter=60000000";
+    let strace = Command::new("strace")
+        .args(["-e", "trace=fsync,fdatasync", "-e", inject, "-p"])
+        .arg(store.file_name().unwrap())
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut strace = strace.ok()?;
+    let mut line = String::new();
+    let mut said = BufReader::new(strace.stderr.take()?);
+    said.read_line(&mut line).ok()?;
+    if line.contains("attached") {
+        std::thread::spawn(move || said.lines().map_while(Result::ok).for_each(drop));
+        return Some(strace);
+    }
+    eprintln!("not run: needs strace, and leave to use it: {line}");
+    let _ = strace.wait();
+    None
 }
 
 /// Starts a server with a socket as descriptor 3, as systemd passes it.

@@ -42,6 +42,10 @@ struct Scripted {
 struct NoReader;
 
 impl Reader for NoReader {
+    fn reopen(&self) -> Result<Box<dyn Reader>, EngineError> {
+        Ok(Box::new(Self))
+    }
+
     fn read_head(&mut self, _: &[u8; 8]) -> Result<Option<Head>, EngineError> {
         Ok(None)
     }
@@ -116,6 +120,10 @@ impl Engine for Slow {
 }
 
 impl Reader for SlowReader {
+    fn reopen(&self) -> Result<Box<dyn Reader>, EngineError> {
+        Ok(Box::new(Self(self.0)))
+    }
+
     fn read_head(&mut self, _: &[u8; 8]) -> Result<Option<Head>, EngineError> {
         std::thread::sleep(self.0);
         Ok(None)
@@ -158,6 +166,10 @@ impl Engine for Gated {
 }
 
 impl Reader for Gated {
+    fn reopen(&self) -> Result<Box<dyn Reader>, EngineError> {
+        Ok(Box::new(self.clone()))
+    }
+
     fn read_head(&mut self, _: &[u8; 8]) -> Result<Option<Head>, EngineError> {
         Ok(None)
     }
@@ -535,11 +547,87 @@ async fn a_dead_writer_is_not_called_a_closed_store() {
             Ok(())
         }
     }
-    let store = Store::start(Panics, |_| {}).unwrap();
+    let told = Arc::new(AtomicUsize::new(0));
+    let noted = Arc::clone(&told);
+    let on_fatal = move |error: &StoreError| {
+        assert!(matches!(error, StoreError::WriterEnded));
+        noted.fetch_add(1, Ordering::SeqCst);
+    };
+    let store = Store::start(Panics, on_fatal).unwrap();
+    assert!(store.is_alive(EVENT_TIME_MAX));
     for _ in 0..2 {
         let deleted = delete(store.clone()).await;
         assert!(matches!(deleted, Err(StoreError::WriterEnded)));
     }
+    until(|| !store.is_alive(EVENT_TIME_MAX)).await;
+    assert_eq!(told.load(Ordering::SeqCst), 1, "the process must end");
+}
+
+#[tokio::test]
+async fn a_reader_that_panics_is_replaced() {
+    /// Panics at each read of its own; another one does not.
+    struct Panics(bool);
+    impl Reader for Panics {
+        fn read_head(&mut self, _: &[u8; 8]) -> Result<Option<Head>, EngineError> {
+            assert!(!self.0, "a bug of the reader");
+            Ok(None)
+        }
+
+        fn read(&mut self, _: AccountNumber) -> Result<Option<Stored>, EngineError> {
+            Ok(None)
+        }
+
+        fn reopen(&self) -> Result<Box<dyn Reader>, EngineError> {
+            Ok(Box::new(Self(false)))
+        }
+    }
+    impl Engine for Panics {
+        type Reader = Self;
+
+        fn reader(&self) -> Result<Self, EngineError> {
+            Ok(Self(true))
+        }
+
+        fn commit(&mut self, changes: &[Change]) -> Result<Vec<Outcome>, EngineError> {
+            Ok(deleted(changes))
+        }
+
+        fn tidy(&mut self) -> Result<(), EngineError> {
+            Ok(())
+        }
+    }
+    let store = Store::start(Panics(true), |_| {}).unwrap();
+    let mut aborted = 0;
+    for _ in 0..4 * READERS {
+        match store.read_head([1; 8]).await {
+            Ok(None) => {}
+            Err(StoreError::ReadAborted) => aborted += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!((1..=READERS).contains(&aborted), "{aborted}");
+    store.read_head([1; 8]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_store_that_hangs_is_not_alive() {
+    let (open, gate) = mpsc::channel();
+    let engine = Scripted {
+        gate: Some(gate),
+        ..Scripted::default()
+    };
+    let begun = Arc::clone(&engine.begun);
+    let store = Store::start(engine, |_| {}).unwrap();
+    assert!(store.is_alive(Duration::ZERO), "it waits for changes");
+    let change = tokio::spawn(delete(store.clone()));
+    until(|| begun.load(Ordering::SeqCst) > 0).await;
+    until(|| !store.is_alive(Duration::ZERO)).await;
+    assert!(store.is_alive(EVENT_TIME_MAX));
+    open.send(()).unwrap();
+    assert!(change.await.unwrap().is_ok());
+    until(|| store.is_alive(Duration::ZERO)).await;
+    store.close().await;
+    assert!(store.is_alive(Duration::ZERO));
 }
 
 /// The longest that a clock stood still while `slow` was running beside it.

@@ -1,6 +1,6 @@
 //! Reads beside the writer. A read sees what was committed before it began.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use passmate_proto::AccountNumber;
@@ -15,17 +15,25 @@ use crate::store::{Audited, AuthHash, BtokenHash, EngineError, Head, Reader, Sto
 #[derive(Debug)]
 pub struct SqliteReader {
     connection: Connection,
+    path: PathBuf,
 }
 
 impl SqliteReader {
     pub(super) fn open(path: &Path) -> Result<Self, EngineError> {
         let connection = open_to_read(path, BUSY_TIMEOUT).map_err(fault)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        Ok(Self { connection })
+        Ok(Self {
+            connection,
+            path: path.to_owned(),
+        })
     }
 }
 
 impl Reader for SqliteReader {
+    fn reopen(&self) -> Result<Box<dyn Reader>, EngineError> {
+        Ok(Box::new(Self::open(&self.path)?))
+    }
+
     fn read_head(&mut self, account: &[u8; 8]) -> Result<Option<Head>, EngineError> {
         // Where the account does not exist, the query reads the next one in order. Both cases read
         // one row and take the same time.
