@@ -38,17 +38,30 @@ pub(crate) struct Listener {
 
 /// Why a listener could not be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {error}")]
-pub struct ListenError {
-    pub address: ListenAddress,
-    pub error: io::Error,
+pub enum ListenError {
+    #[error("cannot listen on {address}: {error}")]
+    System {
+        address: ListenAddress,
+        error: io::Error,
+    },
+    #[error("cannot listen on {address}: this server listens on {other} already")]
+    Twice {
+        address: ListenAddress,
+        other: ListenAddress,
+    },
 }
 
 impl ListenError {
     /// What the operator can do about it.
     #[must_use]
     pub fn hint(&self) -> &'static str {
-        match self.error.kind() {
+        let error = match self {
+            Self::System { error, .. } => error,
+            Self::Twice { .. } => {
+                return "give each --listen and --listen-v2 an address or a port of its own";
+            }
+        };
+        match error.kind() {
             io::ErrorKind::AddrInUse => {
                 "another program, or another passmate-server, uses that port: stop it, or give \
                  another --listen"
@@ -85,10 +98,17 @@ pub(crate) fn open(
             })
     };
     let mut listeners = Vec::new();
-    for (address, layout) in &wanted {
-        let failed = |error| ListenError {
-            address: (*address).clone(),
-            error,
+    for (place, (address, layout)) in wanted.iter().enumerate() {
+        let failed = |error: io::Error| {
+            let address = (*address).clone();
+            let mut others = wanted.iter().take(place).map(|(other, _)| *other);
+            match others.find(|other| other.port == address.port && address.port != 0) {
+                Some(other) if error.kind() == io::ErrorKind::AddrInUse => ListenError::Twice {
+                    address,
+                    other: other.clone(),
+                },
+                _ => ListenError::System { address, error },
+            }
         };
         let opened = match &address.host {
             ListenHost::Name(name) => open_name(name, address.port),

@@ -144,7 +144,7 @@ async fn run(config: Config, sources: &Sources) -> ExitCode {
         Err(error) => return complain(Code::Other, &error, error.hint()),
     };
     for warning in server.warnings() {
-        tracing::warn!("{warning}");
+        warning.log();
     }
     // A closed standard output is no reason to stop.
     let _ = std::io::stdout().write_all(greeting(&server, &data_dir).as_bytes());
@@ -248,7 +248,7 @@ fn reload(server: &Server, sources: &Sources) {
     match server.reload(&config) {
         Ok(reloaded) => {
             for warning in &reloaded.warnings {
-                tracing::warn!("{warning}");
+                warning.log();
             }
             if !reloaded.needs_restart.is_empty() {
                 let settings = reloaded.needs_restart.join(", ");

@@ -100,7 +100,8 @@ fn show(app: &App) -> Result<(), Failure> {
         text.push_str(&format!("next pin: {}\n", next.pin));
     }
     for warning in &identity.warnings {
-        text.push_str(&format!("warning: {warning}\n"));
+        let remedy = warning.remedy();
+        text.push_str(&format!("warning: {warning}: {remedy}\n"));
     }
     let object = json!({
         "pin": identity.pin.to_string(),

@@ -274,10 +274,14 @@ fn banner(
 
 fn read_banner(written: &Written) -> Result<Vec<u8>, ConfigError> {
     let path = Path::new(written.one_filled()?);
-    files::read(path, u64::from(BANNER_LEN_MAX)).map_err(|error| ConfigError::Unreadable {
+    let read = files::read(path, u64::from(BANNER_LEN_MAX));
+    let bytes = read.map_err(|error| ConfigError::Unreadable {
         origin: format!("{} ({})", written.origin, path.display()),
         error,
-    })
+    })?;
+    // Editors of Windows begin a file with a byte order mark.
+    let text = bytes.strip_prefix("\u{feff}".as_bytes());
+    Ok(text.map(<[u8]>::to_vec).unwrap_or(bytes))
 }
 
 /// `$STATE_DIRECTORY` as systemd sets it, else below `$XDG_DATA_HOME`, else below `$HOME`.

@@ -45,7 +45,8 @@ async fn a_name_is_resolved_and_a_used_port_is_an_error() {
         port: first[0].address.port(),
     };
     let error = open(&[again], &[]).unwrap_err();
-    assert_eq!(error.error.kind(), io::ErrorKind::AddrInUse);
+    assert!(matches!(&error, ListenError::System { error, .. }
+        if error.kind() == io::ErrorKind::AddrInUse));
     assert!(error.hint().contains("another program"));
 }
 
@@ -77,4 +78,15 @@ async fn a_connection_takes_bounded_memory_of_the_system() {
     let buffered = sockopt::socket_send_buffer_size(&stream).unwrap();
     assert!(buffered <= 2 * SEND_BUFFER_LEN, "{buffered}");
     drop(client);
+}
+
+#[tokio::test]
+async fn an_address_that_is_given_twice_is_named() {
+    let free = open(&[address("127.0.0.1", 0)], &[]).unwrap()[0]
+        .address
+        .port();
+    let twice = open(&[address("127.0.0.1", free)], &[address("0.0.0.0", free)]);
+    let error = twice.unwrap_err();
+    assert!(matches!(error, ListenError::Twice { .. }), "{error}");
+    assert!(error.hint().contains("of its own"), "{error}");
 }

@@ -68,7 +68,7 @@ pub(super) async fn follow_certificate(
                 tracing::info!(pin = %identity.pin, "the certificate has changed; new connections \
                     use it");
                 for warning in &identity.warnings {
-                    tracing::warn!("{warning}");
+                    warning.log();
                 }
             }
             Ok(Err(error)) => {

@@ -5,12 +5,14 @@ use std::path::Path;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use x509_parser::prelude::{FromDer, X509Certificate};
+use zeroize::Zeroizing;
 
 use super::error::{CertificateFault, TlsError};
 use crate::files;
 
 /// The length of the longest PEM file, in bytes.
 const PEM_LEN_MAX: u64 = 1 << 20;
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// The order of the certificates in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,11 +50,27 @@ pub(crate) fn look_at_chain(path: &Path) -> Result<Chain, TlsError> {
     })
 }
 
+/// Reads a PEM file, without the byte order mark that editors of Windows put in front.
 pub(super) fn read_pem(path: &Path) -> Result<Vec<u8>, TlsError> {
-    files::read(path, PEM_LEN_MAX).map_err(|error| TlsError::Unreadable {
+    let read = files::read(path, PEM_LEN_MAX);
+    let mut bytes = read.map_err(|error| TlsError::Unreadable {
         path: path.to_owned(),
         error,
-    })
+    })?;
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        bytes.drain(..BYTE_ORDER_MARK.len());
+    }
+    Ok(bytes)
+}
+
+/// Whether a file has this text.
+pub(super) fn contains(file: &[u8], text: &str) -> bool {
+    file.windows(text.len()).any(|part| part == text.as_bytes())
+}
+
+/// Whether a file without PEM may be DER: each certificate and key is a sequence.
+pub(super) fn is_der(file: &[u8]) -> bool {
+    file.starts_with(&[0x30])
 }
 
 pub(super) fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
@@ -60,12 +78,16 @@ pub(super) fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Tl
         path: path.to_owned(),
         reason,
     };
-    let bytes = read_pem(path)?;
+    let bytes = Zeroizing::new(read_pem(path)?);
     let chain = CertificateDer::pem_slice_iter(&bytes)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| bad(CertificateFault::NotPem(error)))?;
     if chain.is_empty() {
-        return Err(bad(CertificateFault::None));
+        return Err(bad(match &bytes {
+            bytes if contains(bytes, "PRIVATE KEY-") => CertificateFault::IsKey,
+            bytes if is_der(bytes) => CertificateFault::IsDer,
+            _ => CertificateFault::None,
+        }));
     }
     Ok(chain)
 }

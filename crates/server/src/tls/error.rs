@@ -12,6 +12,8 @@ pub enum TlsError {
     Unreadable { path: PathBuf, error: io::Error },
     #[error("cannot write {}: {error}", path.display())]
     Unwritable { path: PathBuf, error: io::Error },
+    #[error("{} belongs to another user (uid {owner})", path.display())]
+    Foreign { path: PathBuf, owner: u32 },
     #[error("the certificate in {} cannot be used: {reason}", path.display())]
     Certificate {
         path: PathBuf,
@@ -34,6 +36,10 @@ pub enum TlsError {
 pub enum CertificateFault {
     #[error("there is no certificate in the file")]
     None,
+    #[error("the file has a private key, and no certificate")]
+    IsKey,
+    #[error("the file is not PEM, it may be DER")]
+    IsDer,
     #[error("it is not PEM ({0})")]
     NotPem(pem::Error),
     #[error("{0}")]
@@ -45,6 +51,10 @@ pub enum CertificateFault {
 pub enum KeyFault {
     #[error("there is no private key in the file")]
     None,
+    #[error("the file has a certificate, and no private key")]
+    IsCertificate,
+    #[error("the file is not PEM, it may be DER")]
+    IsDer,
     #[error("it is encrypted with a passphrase")]
     Encrypted,
     #[error("it is not PEM ({0})")]
@@ -64,6 +74,26 @@ impl TlsError {
             Self::Unwritable { .. } => {
                 "give a --data-dir that the server's user may write to, on a disk with free space"
             }
+            Self::Foreign { .. } => {
+                "run the server as that user, or give it another --data-dir; if the folder is the \
+                 server's, `chown -R USER DIR`"
+            }
+            Self::Certificate {
+                reason: CertificateFault::IsKey,
+                ..
+            }
+            | Self::Key {
+                reason: KeyFault::IsCertificate,
+                ..
+            } => "give the certificate with --tls-cert, and its key with --tls-key",
+            Self::Certificate {
+                reason: CertificateFault::IsDer,
+                ..
+            } => "convert it: `openssl x509 -inform DER -in CERT -out NEW`",
+            Self::Key {
+                reason: KeyFault::IsDer,
+                ..
+            } => "convert it: `openssl pkey -inform DER -in KEY -out NEW`, with mode 0600",
             Self::Certificate { .. } => {
                 "give a PEM file with the server's X.509 v3 certificate first, then its \
                  intermediates"

@@ -18,7 +18,7 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 use x509_parser::public_key::PublicKey;
 use zeroize::Zeroizing;
 
-use super::chain::{read_chain, read_pem};
+use super::chain::{contains, is_der, read_chain, read_pem};
 use super::error::{CertificateFault, KeyFault, TlsError};
 use super::own::{OWN_CERTIFICATE, OWN_KEY, make_own};
 use crate::config::CertificateFiles;
@@ -73,19 +73,17 @@ pub(crate) struct Identity {
 /// A fault of a certificate that is served nevertheless.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Warning {
-    #[error("the certificate has expired: only clients with the pin still connect; renew it")]
+    #[error("the certificate has expired: only clients with the pin still connect")]
     Expired,
-    #[error("the certificate is not valid yet: only clients with the pin connect; check the clock")]
+    #[error("the certificate is not valid yet: only clients with the pin connect")]
     NotYetValid,
     /// `openssl req -x509` makes such certificates by default.
     #[error(
         "the certificate is that of a CA (CA:TRUE): clients accept it with --pin, but not \
-         with --ca-file; make one with `-addext basicConstraints=critical,CA:FALSE`"
+         with --ca-file"
     )]
     IsCa,
-    #[error(
-        "the key is Ed25519, which Passmate's desktop client does not support: use ECDSA or RSA"
-    )]
+    #[error("the key is Ed25519, which Passmate's desktop client does not support")]
     UnknownToDesktop,
     #[error(
         "the key is RSA with {bits} bits: each handshake costs the server so much that a single \
@@ -98,16 +96,30 @@ pub enum Warning {
 }
 
 impl Warning {
+    /// Logs the warning with its remedy.
+    pub(crate) fn log(&self) {
+        tracing::warn!(hint = self.remedy(), "{self}");
+    }
+
     /// What the operator can do about it.
     #[must_use]
     pub fn remedy(&self) -> &'static str {
         match self {
+            Self::Expired => "renew it, with the same key if devices pin it; SIGHUP loads it",
+            Self::NotYetValid => {
+                "check the clock of this machine, and the dates of the certificate"
+            }
+            Self::IsCa => {
+                "make one with `-addext basicConstraints=critical,CA:FALSE`, for the same key if \
+                 devices pin it; SIGHUP loads it"
+            }
+            Self::UnknownToDesktop => {
+                "use an ECDSA P-256 key, or RSA with 2048 bits; where devices pin the key, give \
+                 them the new pin first"
+            }
             Self::LongRsa { .. } => {
                 "use an ECDSA P-256 key (certbot --key-type ecdsa), or RSA with 2048 bits; where \
                  devices pin the key, give them the new pin first"
-            }
-            _ => {
-                "replace the certificate by a server certificate that is valid now; SIGHUP loads it"
             }
         }
     }
@@ -220,9 +232,12 @@ fn pin_of(leaf: &CertificateDer<'_>) -> Result<Pin, rustls::Error> {
 fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     let bytes = Zeroizing::new(read_pem(path)?);
     PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| {
-        let text = String::from_utf8_lossy(&bytes);
         let reason = match error {
-            _ if text.contains("ENCRYPTED") => KeyFault::Encrypted,
+            _ if contains(&bytes, "ENCRYPTED") => KeyFault::Encrypted,
+            pem::Error::NoItemsFound if contains(&bytes, "-BEGIN CERTIFICATE-") => {
+                KeyFault::IsCertificate
+            }
+            pem::Error::NoItemsFound if is_der(&bytes) => KeyFault::IsDer,
             pem::Error::NoItemsFound => KeyFault::None,
             error => KeyFault::NotPem(error),
         };

@@ -7,7 +7,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use zeroize::Zeroizing;
@@ -165,12 +165,21 @@ fn unwritable(path: &Path) -> impl FnOnce(io::Error) -> TlsError {
 
 /// Makes the data dir with mode 0700, or sets that mode.
 pub(crate) fn make_data_dir(dir: &Path) -> Result<(), TlsError> {
-    let make = || {
-        files::make_folder(dir)?;
-        fs::set_permissions(dir, PermissionsExt::from_mode(0o700))
-    };
-    make().map_err(|error| TlsError::Unwritable {
+    let unwritable = |error| TlsError::Unwritable {
         path: dir.to_owned(),
         error,
+    };
+    files::make_folder(dir).map_err(unwritable)?;
+    let Err(error) = fs::set_permissions(dir, PermissionsExt::from_mode(0o700)) else {
+        return Ok(());
+    };
+    let owner = fs::metadata(dir).map(|folder| folder.uid());
+    Err(match owner {
+        // Only the owner may set the mode.
+        Ok(owner) if owner != rustix::process::geteuid().as_raw() => TlsError::Foreign {
+            path: dir.to_owned(),
+            owner,
+        },
+        _ => unwritable(error),
     })
 }

@@ -170,9 +170,21 @@ fn faults_of_a_pair_are_named_with_a_remedy() {
         "is not the key of the certificate",
     );
     check("", &key, "no certificate in the file");
-    check(&key, &key, "no certificate in the file");
+    check(&key, &key, "has a private key, and no certificate");
     check(&certificate, "", "no private key in the file");
-    check(&certificate, &certificate, "no private key in the file");
+    check(
+        &certificate,
+        &certificate,
+        "has a certificate, and no private key",
+    );
+    check("0\u{1}", &key, "may be DER");
+    check(&certificate, "0\u{1}", "may be DER");
+    // Editors of Windows begin a file with a byte order mark.
+    load(&written(
+        &format!("\u{feff}{certificate}"),
+        &format!("\u{feff}{key}"),
+    ))
+    .unwrap();
     check(
         &certificate,
         &key.replace("PRIVATE", "ENCRYPTED PRIVATE"),

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -77,6 +77,24 @@ fn arguments_and_variables_that_are_no_text_are_two_lines() {
         assert_eq!(code, 2, "{said}");
         has_two_lines(&said);
     }
+}
+
+#[test]
+fn a_data_dir_of_another_user_is_named_with_a_remedy() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("not run: needs root");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let mut serve = command(dir.path());
+    let (said, code) = refused({
+        serve.uid(65_534).gid(65_534);
+        serve
+    });
+    assert_eq!(code, 1);
+    has_two_lines(&said);
+    assert!(said.contains("belongs to another user (uid 0)"), "{said}");
 }
 
 #[test]
