@@ -5,12 +5,14 @@
 //! not name this machine is refused, and no answer may be embedded. A request without that header is
 //! not from a browser, and no browser reaches a socket file.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -22,8 +24,9 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Mutex;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::metrics::{Gauges, Metrics, look};
 use super::{exposition, page};
@@ -31,7 +34,7 @@ use crate::clock::now;
 use crate::config::AdminAddress;
 use crate::store::StoreUrl;
 
-/// Connections at the same time; further ones wait.
+/// Connections at the same time. A further one takes the place of another.
 const CONNECTIONS_MAX: usize = 32;
 /// The duration of a connection.
 const CONNECTION_TIME_MAX: Duration = Duration::from_secs(10);
@@ -130,20 +133,17 @@ pub(crate) async fn serve<S: LiveServer>(
         is_loopback: matches!(address, AdminAddress::Tcp(_)) && address.is_local(),
         ready: Mutex::default(),
     });
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let slots = AdminSlots::default();
     let accept = async {
         loop {
-            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
-                return;
-            };
             let admin = Arc::clone(&admin);
             match &listener {
                 AdminListener::Tcp(listener, _) => match listener.accept().await {
-                    Ok((stream, _)) => drop(tokio::spawn(answer_all(stream, admin, slot))),
+                    Ok((stream, _)) => drop(tokio::spawn(answer_all(stream, admin, slots.take()))),
                     Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
                 },
                 AdminListener::Unix(listener, _) => match listener.accept().await {
-                    Ok((stream, _)) => drop(tokio::spawn(answer_all(stream, admin, slot))),
+                    Ok((stream, _)) => drop(tokio::spawn(answer_all(stream, admin, slots.take()))),
                     Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
                 },
             }
@@ -170,21 +170,90 @@ async fn keep_looking<S: LiveServer>(admin: &AdminState<S>) {
     }
 }
 
-async fn answer_all<S, T>(stream: T, admin: Arc<AdminState<S>>, _slot: OwnedSemaphorePermit)
+async fn answer_all<S, T>(stream: T, admin: Arc<AdminState<S>>, slot: AdminSlot)
 where
     S: LiveServer,
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let dropped = slot.connection.dropped.clone();
     let service = service_fn(move |request| {
-        let admin = Arc::clone(&admin);
-        async move { Ok::<_, Infallible>(answer(&admin, &request).await) }
+        let (admin, answering) = (Arc::clone(&admin), Answering::begin(&slot.connection));
+        async move {
+            let answer = answer(&admin, &request).await;
+            drop(answering);
+            Ok::<_, Infallible>(answer)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME_MAX)
         .max_buf_size(HEAD_LEN_MAX)
         .serve_connection(TokioIo::new(stream), service);
-    let _ = tokio::time::timeout(CONNECTION_TIME_MAX, connection).await;
+    tokio::select! {
+        _ = tokio::time::timeout(CONNECTION_TIME_MAX, connection) => {}
+        () = dropped.cancelled() => {}
+    }
+}
+
+/// The open connections, the oldest first.
+#[derive(Debug, Clone, Default)]
+struct AdminSlots(Arc<parking_lot::Mutex<VecDeque<Arc<AdminConnection>>>>);
+
+#[derive(Debug, Default)]
+struct AdminConnection {
+    /// Requests that are being answered.
+    answering: AtomicUsize,
+    dropped: CancellationToken,
+}
+
+impl AdminSlots {
+    /// A slot for one more connection. If all are taken, the oldest connection that has no request
+    /// gives way, else the oldest: whoever opens connections and asks nothing delays nobody.
+    fn take(&self) -> AdminSlot {
+        let connection = Arc::new(AdminConnection::default());
+        let mut open = self.0.lock();
+        if open.len() >= CONNECTIONS_MAX {
+            let is_silent = |one: &Arc<AdminConnection>| one.answering.load(Ordering::Relaxed) == 0;
+            let victim = open.iter().position(is_silent).unwrap_or(0);
+            if let Some(victim) = open.remove(victim) {
+                victim.dropped.cancel();
+            }
+        }
+        open.push_back(Arc::clone(&connection));
+        drop(open);
+        let slots = self.clone();
+        AdminSlot { slots, connection }
+    }
+}
+
+/// The slot of an open connection. Dropping it frees the slot.
+#[derive(Debug)]
+struct AdminSlot {
+    slots: AdminSlots,
+    connection: Arc<AdminConnection>,
+}
+
+impl Drop for AdminSlot {
+    fn drop(&mut self) {
+        let mut open = self.slots.0.lock();
+        open.retain(|one| !Arc::ptr_eq(one, &self.connection));
+    }
+}
+
+/// A request that is being answered.
+struct Answering(Arc<AdminConnection>);
+
+impl Answering {
+    fn begin(connection: &Arc<AdminConnection>) -> Self {
+        connection.answering.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(connection))
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.answering.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 async fn answer<S: LiveServer>(
@@ -297,4 +366,42 @@ fn with_type(kind: &'static str, body: String) -> Response<Full<Bytes>> {
         .headers_mut()
         .insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_dropped(slot: &AdminSlot) -> bool {
+        slot.connection.dropped.is_cancelled()
+    }
+
+    #[test]
+    fn the_oldest_connection_without_a_request_gives_way() {
+        let slots = AdminSlots::default();
+        let mut open: Vec<_> = (0..CONNECTIONS_MAX).map(|_| slots.take()).collect();
+        let _answering = Answering::begin(&open[0].connection);
+        let newcomer = slots.take();
+        assert!(!is_dropped(&newcomer) && !is_dropped(&open[0]) && is_dropped(&open[1]));
+        drop(open.remove(1));
+        assert_eq!(slots.0.lock().len(), CONNECTIONS_MAX);
+        drop(newcomer);
+        let _newcomer = slots.take();
+        assert!(!open.iter().any(is_dropped), "a free slot is taken first");
+    }
+
+    #[test]
+    fn a_crowd_of_requests_is_bounded_too() {
+        let slots = AdminSlots::default();
+        let open: Vec<_> = (0..10 * CONNECTIONS_MAX).map(|_| slots.take()).collect();
+        let _answering: Vec<_> = open
+            .iter()
+            .map(|slot| Answering::begin(&slot.connection))
+            .collect();
+        let newcomer = slots.take();
+        assert!(!is_dropped(&newcomer));
+        assert_eq!(slots.0.lock().len(), CONNECTIONS_MAX);
+        drop((open, newcomer));
+        assert!(slots.0.lock().is_empty());
+    }
 }
