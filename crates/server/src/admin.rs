@@ -94,7 +94,7 @@ impl From<BackupError> for Failure {
                 Code::Damaged,
                 "use another backup; `passmate-server verify FILE` verifies one",
             ),
-            BackupError::Newer { .. } => (
+            BackupError::Newer { .. } | BackupError::NewerSchema { .. } => (
                 Code::NotSupported,
                 "restore it with that version or a newer one",
             ),

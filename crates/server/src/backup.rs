@@ -23,7 +23,8 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::files::{self, folder_of, give_to_owner_of};
-use crate::store::{Inspector, StoreUrl};
+use crate::store::{Inspector, StoreUrl, schema_newest};
+use crate::text::printable;
 
 const MAGIC: &[u8] = b"passmate-server backup\n";
 /// The version of this format.
@@ -92,8 +93,21 @@ pub(crate) enum BackupError {
     NotOurs(PathBuf),
     #[error("{} is damaged: {what}", path.display())]
     Damaged { path: PathBuf, what: &'static str },
-    #[error("{} was made by a newer version ({program})", path.display())]
+    #[error("{} was made by a newer version ({})", path.display(), printable(program))]
     Newer { path: PathBuf, program: String },
+    #[error(
+        "{} was made by {} and has schema {schema}, but this program, passmate-server {}, supports \
+         schemas up to {}",
+        path.display(),
+        printable(program),
+        env!("CARGO_PKG_VERSION"),
+        schema_newest()
+    )]
+    NewerSchema {
+        path: PathBuf,
+        program: String,
+        schema: i64,
+    },
 }
 
 fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BackupError {
@@ -317,6 +331,13 @@ impl Backup {
         file.read_exact(&mut stored).map_err(failed())?;
         if hashing.hash.finalize().as_slice() != stored {
             return Err(damaged("its content does not match its hash"));
+        }
+        if header.schema > schema_newest() {
+            return Err(BackupError::NewerSchema {
+                path: path.to_owned(),
+                program: header.program,
+                schema: header.schema,
+            });
         }
         Ok(Self {
             path: path.to_owned(),

@@ -50,6 +50,7 @@ pub use operator::{
     Access, Account, Action, Actor, Audited, ForeignAccount, Inspector, Invite, OfflineStore,
     Opening, Operator, Sum, Unrecorded, Unused,
 };
+pub(crate) use sqlite::schema_newest;
 pub use sqlite::{Sqlite, SqliteReader};
 pub use url::{BadStoreUrl, StoreUrl};
 

@@ -14,7 +14,7 @@ use crate::config::Sources;
 use crate::exit::{Code, warn};
 use crate::files::{self, folder_of, sync_folder_of, with_suffix};
 use crate::health;
-use crate::store::{Action, StoreError, StoreUrl};
+use crate::store::{Action, StoreError, StoreUrl, schema_newest};
 use crate::tls::{OWN_CERTIFICATE, OWN_KEY};
 
 /// The largest number for `--keep`.
@@ -336,6 +336,13 @@ pub(super) fn restore(app: &App, sources: &Sources, args: &RestoreArgs) -> Resul
         utc(backup.header().made_at),
         app.config.store
     );
+    if backup.header().schema < schema_newest() {
+        text.push_str(&format!(
+            "it has schema {}, which the next start of this version upgrades; until then the older \
+             version can use it\n",
+            backup.header().schema
+        ));
+    }
     if let Some(replaced) = &replaced {
         text.push_str(&format!(
             "the earlier store is {}; remove it when you no longer need it\n",

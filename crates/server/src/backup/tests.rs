@@ -112,6 +112,21 @@ fn every_cut_and_every_flipped_byte_is_found() {
         Backup::open(&bad),
         Err(BackupError::Damaged { .. })
     ));
+    let mut newer = whole.clone();
+    let place = whole
+        .windows(10)
+        .position(|part| part.starts_with(b"\"schema\":"));
+    newer[place.unwrap() + 9] = b'9';
+    let end = newer.len() - 32;
+    let hash = Sha256::digest(&newer[..end]);
+    newer[end..].copy_from_slice(&hash);
+    fs::write(&bad, &newer).unwrap();
+    let error = Backup::open(&bad).unwrap_err();
+    assert!(
+        error.to_string().contains("was made by passmate-server ")
+            && error.to_string().contains("has schema 9"),
+        "{error}"
+    );
     let newer =
         String::from_utf8_lossy(&whole[..header_len]).replace("\"version\":1", "\"version\":2");
     fs::write(&bad, newer).unwrap();

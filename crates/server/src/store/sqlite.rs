@@ -19,3 +19,4 @@ pub(super) use copy::OfflineSqlite;
 pub use engine::Sqlite;
 pub(super) use operator::{SqliteInspector, SqliteOperator};
 pub use reader::SqliteReader;
+pub(crate) use schema::schema_newest;

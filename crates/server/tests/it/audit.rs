@@ -121,7 +121,11 @@ fn a_store_of_an_older_version_is_served_by_commands_as_it_is() {
     let file = place.path().join("backup");
     ok(operate(dir.path(), &["backup", text(&file)]));
     ok(operate(dir.path(), &["verify", text(&file)]));
-    ok(operate(dir.path(), &["restore", text(&file), "--force"]));
+    let said = ok(operate(dir.path(), &["restore", text(&file), "--force"]));
+    assert!(
+        said.contains("until then the older version can use it"),
+        "{said}"
+    );
     ok(operate(dir.path(), &["account", "list"]));
     ok(operate(dir.path(), &["verify"]));
     assert_eq!(schema(), 3);

@@ -29,7 +29,7 @@ pub(super) const NOTES: i64 = 5;
 pub(super) const APPLICATION_ID: i64 = 0x5061_5372;
 
 /// The newest schema that this program supports.
-pub(super) fn schema_newest() -> i64 {
+pub(crate) fn schema_newest() -> i64 {
     signed(MIGRATIONS.len())
 }
 
