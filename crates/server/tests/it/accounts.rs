@@ -313,7 +313,8 @@ fn unused_accounts_are_pruned_after_a_confirmation() {
     );
     assert!(program.fetch(unused).is_none());
     let is_left = std::fs::read_dir(dir.path()).unwrap().any(|file| {
-        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        // The control socket cannot be read.
+        let bytes = std::fs::read(file.unwrap().path()).unwrap_or_default();
         bytes.windows(100).any(|part| part == [0xC7; 100])
     });
     assert!(!is_left, "the bytes are gone from all files");
