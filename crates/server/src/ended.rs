@@ -107,6 +107,16 @@ impl Ended {
         )
     }
 
+    /// What the operator can do about it, if it is the server's own fault.
+    pub(crate) const fn remedy(self) -> &'static str {
+        match self {
+            Self::MemoryFull => "raise --memory-max if the machine has memory to spare",
+            Self::DiskLow | Self::DiskFull => "free some space, or move the data dir",
+            Self::StorageError => "read the log, and run `passmate-server verify`",
+            _ => "read the log; if it stays, report it as a bug",
+        }
+    }
+
     /// The operator should know about it.
     pub(crate) const fn is_own_fault(self) -> bool {
         matches!(self.blame(), Blame::Load | Blame::Store | Blame::Bug)

@@ -67,13 +67,22 @@ pub(crate) struct Facts {
     pub(crate) disk: Option<Disk>,
     /// Btokens that did not match their stored hash.
     pub(crate) damaged: u64,
-    /// When the last error of the server was seen, and its word.
-    pub(crate) last_error: Option<(i64, &'static str)>,
+    /// When the last error of the server was seen.
+    pub(crate) last_error: Option<LastError>,
     /// When the newest change in the store was made.
     pub(crate) newest_change: Option<i64>,
     pub(crate) connections: Option<Connections>,
     /// What exempt sources did since the start of the server.
     pub(crate) exempt: Option<ExemptUse>,
+}
+
+/// The last error of the server itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LastError {
+    pub(crate) at: i64,
+    /// The word for it in the log.
+    pub(crate) name: &'static str,
+    pub(crate) remedy: &'static str,
 }
 
 /// The last backup.
@@ -125,7 +134,7 @@ pub(crate) enum Finding {
     Damage,
     RecentError {
         age: i64,
-        name: &'static str,
+        error: LastError,
     },
     ClockBehind {
         newest_change: i64,
@@ -177,11 +186,11 @@ pub(crate) fn findings(facts: &Facts) -> Vec<Finding> {
     if facts.damaged > 0 {
         findings.push(Finding::Damage);
     }
-    if let Some((at, name)) = facts.last_error
-        && facts.now - at < ERROR_HOURS_MAX * 3600
+    if let Some(error) = facts.last_error
+        && facts.now - error.at < ERROR_HOURS_MAX * 3600
     {
-        let age = facts.now - at;
-        findings.push(Finding::RecentError { age, name });
+        let age = facts.now - error.at;
+        findings.push(Finding::RecentError { age, error });
     }
     if let Some(newest_change) = facts.newest_change
         && newest_change > facts.now + CLOCK_SLACK
@@ -247,8 +256,8 @@ impl fmt::Display for Finding {
             }
             Self::DiskFillsUp { free } => write!(f, "the disk has {} left", show_bytes(*free)),
             Self::Damage => f.write_str("a btoken does not match its stored hash"),
-            Self::RecentError { age, name } => {
-                let (age, words) = (show_duration(*age), name.replace('_', " "));
+            Self::RecentError { age, error } => {
+                let (age, words) = (show_duration(*age), error.name.replace('_', " "));
                 write!(f, "the last error was {age} ago: {words}")
             }
             Self::ClockBehind { newest_change } => write!(
@@ -296,7 +305,7 @@ impl Finding {
                 "free some space, or move the data dir"
             }
             Self::Damage => "run `passmate-server verify`, which names the account",
-            Self::RecentError { .. } => "read the log",
+            Self::RecentError { error, .. } => error.remedy,
             Self::ClockBehind { .. } => {
                 "set the clock (timedatectl), and keep it set with NTP; if it is right now, it was \
                  ahead before, and `passmate-server account correct-times` corrects the store"

@@ -92,7 +92,11 @@ fn the_space_that_a_change_needs_is_a_share_or_a_size() {
 #[test]
 fn recent_errors_and_damage_are_found() {
     let error = |age: i64| Facts {
-        last_error: Some((NOW - age, "disk_full")),
+        last_error: Some(LastError {
+            at: NOW - age,
+            name: "disk_full",
+            remedy: "free some space",
+        }),
         ..facts()
     };
     check(&error(DAY), &[]);

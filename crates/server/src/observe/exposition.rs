@@ -178,6 +178,27 @@ pub(crate) fn write(counts: &Counts, gauges: &Gauges) -> String {
         "Memory that btokens in flight may take.",
         gauges.btoken_memory_max,
     );
+    if let Some(process) = gauges.process {
+        // The names that Prometheus gives to these figures of any process.
+        page.one(
+            "process_resident_memory_bytes",
+            "gauge",
+            "Memory of the process in RAM.",
+            process.resident,
+        );
+        page.one(
+            "process_open_fds",
+            "gauge",
+            "Open file descriptors of the process.",
+            process.descriptors,
+        );
+        page.one(
+            "process_max_fds",
+            "gauge",
+            "The most file descriptors that the process may open.",
+            process.descriptors_max,
+        );
+    }
     if let Some(sample) = &counts.sample {
         page.one("passmate_accounts", "gauge", "Accounts.", sample.accounts);
         page.one(

@@ -12,6 +12,8 @@ use std::time::Duration;
 use parking_lot::{Mutex, MutexGuard};
 use passmate_proto::ActionKind;
 
+use super::latencies::Latencies;
+use super::process::Process;
 use crate::clock::now;
 use crate::ended::Ended;
 use crate::files::{Disk, disk_of};
@@ -29,6 +31,8 @@ const MINUTES: usize = 60;
 const HOURS: usize = 7 * 24;
 /// The errors that are kept.
 const ERRORS_MAX: usize = 20;
+/// The actions of operators that are kept.
+const OPERATED_MAX: usize = 8;
 
 /// Everything that a client can ask for, and nothing.
 pub(super) const ACTIONS: [Option<ActionKind>; 4] = [
@@ -73,6 +77,8 @@ pub(crate) struct Counts {
     pub(crate) bytes_out: u64,
     /// The last errors of the server itself, the newest last.
     pub(crate) errors: VecDeque<SeenError>,
+    /// What operators did last, the newest last.
+    pub(super) operators: VecDeque<Operated>,
     /// The last look at the store.
     pub(crate) sample: Option<Sample>,
     pub(super) minutes: Ring<MINUTES>,
@@ -95,6 +101,16 @@ impl OwnError {
             Self::NoDescriptors => "no_descriptors",
         }
     }
+
+    /// What the operator can do about it.
+    pub(crate) const fn remedy(self) -> &'static str {
+        match self {
+            Self::Ended(ended) => ended.remedy(),
+            Self::NoDescriptors => {
+                "raise LimitNOFILE= in the unit (elsewhere: ulimit -n), or lower --connections-max"
+            }
+        }
+    }
 }
 
 /// An error that occurred one or more times in a row.
@@ -104,6 +120,17 @@ pub(crate) struct SeenError {
     pub(crate) at: i64,
     pub(crate) error: OwnError,
     pub(crate) times: u64,
+}
+
+/// What an operator did. It names no account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Operated {
+    /// Seconds since 1970.
+    pub(crate) at: i64,
+    pub(crate) action: String,
+    pub(crate) detail: String,
+    /// The operator's name, or the number of the user.
+    pub(crate) by: String,
 }
 
 /// A finished connection.
@@ -146,6 +173,7 @@ pub(crate) struct Gauges {
     pub(crate) exempt: ExemptUse,
     /// Sources and networks that are paused.
     pub(crate) paused: u64,
+    pub(crate) process: Option<Process>,
 }
 
 /// A histogram of durations.
@@ -168,31 +196,10 @@ impl Durations {
             .micros
             .saturating_add(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
     }
-
-    pub(crate) fn add_all(&mut self, other: &Self) {
-        self.count += other.count;
-        self.micros = self.micros.saturating_add(other.micros);
-        for (sum, count) in self.buckets.iter_mut().zip(other.buckets) {
-            *sum += count;
-        }
-    }
-
-    /// The quantile as the upper bound of its bucket, in milliseconds.
-    pub(crate) fn quantile(&self, thousandths: u64) -> Option<u64> {
-        let wanted = (self.count * thousandths).div_ceil(1000).max(1);
-        let mut before = 0;
-        let bucket = self.buckets.iter().position(|count| {
-            before += count;
-            before >= wanted
-        });
-        bucket
-            .filter(|_| self.count > 0)
-            .map(|bucket| BOUNDS_MS.get(bucket).copied().unwrap_or(u64::MAX))
-    }
 }
 
 /// What happened in a minute or an hour.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Slot {
     /// The number of the minute or hour since 1970.
     index: i64,
@@ -201,18 +208,19 @@ pub(crate) struct Slot {
     /// Exchanges with another ending.
     pub(crate) refused: u64,
     pub(crate) bytes: u64,
-    pub(crate) durations: Durations,
+    /// The durations of successful exchanges; not of an hour.
+    pub(super) latencies: Latencies,
     /// The last look at the store in this time.
     pub(crate) sample: Option<Sample>,
 }
 
 /// The last N slots.
 #[derive(Debug, Clone)]
-pub(super) struct Ring<const N: usize>(Box<[Slot; N]>);
+pub(super) struct Ring<const N: usize>(Box<[Slot]>);
 
 impl<const N: usize> Default for Ring<N> {
     fn default() -> Self {
-        Self(Box::new([Slot::default(); N]))
+        Self(vec![Slot::default(); N].into())
     }
 }
 
@@ -241,7 +249,7 @@ impl<const N: usize> Ring<N> {
         for slot in self.0.iter() {
             let place = usize::try_from(slot.index - begin).ok();
             if let Some(known) = place.and_then(|place| slots.get_mut(place)) {
-                *known = *slot;
+                known.clone_from(slot);
             }
         }
         slots
@@ -292,13 +300,16 @@ impl Metrics {
         let add = |slot: &mut Slot| {
             if ended.is_success() {
                 slot.done += 1;
-                slot.durations.add(duration);
             } else {
                 slot.refused += 1;
             }
             slot.bytes += bytes_in + bytes_out;
         };
-        add(counts.minutes.at(now / 60));
+        let minute = counts.minutes.at(now / 60);
+        add(minute);
+        if ended.is_success() {
+            minute.latencies.add(duration);
+        }
         add(counts.hours.at(now / 3600));
     }
 
@@ -310,6 +321,15 @@ impl Metrics {
     /// Keeps an error that belongs to no connection.
     pub(crate) fn note_error(&self, error: OwnError) {
         self.counts().note_error(error, now());
+    }
+
+    /// Keeps what an operator did.
+    pub(crate) fn note_operated(&self, operated: Operated) {
+        let mut counts = self.counts();
+        if counts.operators.len() >= OPERATED_MAX {
+            counts.operators.pop_front();
+        }
+        counts.operators.push_back(operated);
     }
 
     pub(super) fn note_sample(&self, sample: Sample) {

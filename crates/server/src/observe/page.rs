@@ -5,9 +5,11 @@ mod plot;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::metrics::{Counts, Durations, Gauges, Slot};
+use super::latencies::Latencies;
+use super::metrics::{Counts, Gauges, Slot};
 use crate::clock::{DAY, utc};
-use crate::health::{self, Facts, Finding, show_bytes, show_duration};
+use crate::health::{self, Facts, Finding, LastError, show_bytes, show_duration};
+use crate::text::printable;
 use plot::{plot_bars, plot_lines};
 
 /// Seconds after which a browser reloads the page.
@@ -50,7 +52,10 @@ pub(super) fn write(counts: &Counts, gauges: &Gauges, at: i64) -> String {
                     (storage(counts, &hours))
                     (current(counts, gauges, at))
                     (endings(counts))
-                    (errors(counts, at))
+                    div.stack {
+                        (errors(counts, at))
+                        (operators(counts, at))
+                    }
                 }
                 footer {
                     "Reloads every 30 s. For Prometheus: " code { "/metrics" }
@@ -72,10 +77,11 @@ fn facts(counts: &Counts, gauges: &Gauges, at: i64) -> Facts {
         disk: counts.sample.map(|sample| sample.disk),
         damaged: gauges.commits.damaged,
         exempt: Some(gauges.exempt),
-        last_error: counts
-            .errors
-            .back()
-            .map(|seen| (seen.at, seen.error.name())),
+        last_error: counts.errors.back().map(|seen| LastError {
+            at: seen.at,
+            name: seen.error.name(),
+            remedy: seen.error.remedy(),
+        }),
         ..Facts::default()
     }
 }
@@ -121,22 +127,25 @@ fn traffic(minutes: &[Slot]) -> Markup {
 }
 
 fn latency(minutes: &[Slot]) -> Markup {
-    let mut all = Durations::default();
-    minutes.iter().for_each(|slot| all.add_all(&slot.durations));
-    let of = |thousandths: u64| {
-        let quantile = |slot: &Slot| slot.durations.quantile(thousandths).unwrap_or(0);
+    let mut all = Latencies::default();
+    minutes.iter().for_each(|slot| all.add_all(&slot.latencies));
+    let of = |share: f64| {
+        let quantile = |slot: &Slot| slot.latencies.quantile(share).unwrap_or(0);
         minutes.iter().map(quantile).collect::<Vec<u64>>()
     };
-    let shown = |thousandths| {
-        all.quantile(thousandths)
-            .map_or_else(|| "–".to_owned(), show_bound)
+    let shown = |share| {
+        all.quantile(share)
+            .map_or_else(|| "–".to_owned(), show_micros)
     };
+    let (median, slow) = (of(0.5), of(0.99));
+    let most = slow.iter().max().copied().unwrap_or(0);
     let body = html! {
         div.pair {
-            (figure(&shown(500), html! { i.k1 {} "p50" }))
-            (figure(&shown(990), html! { i.k0 {} "p99" }))
+            (figure(&shown(0.5), html! { i.k1 {} "p50" }))
+            (figure(&shown(0.99), html! { i.k0 {} "p99" }))
         }
-        (plot_lines(&[&of(990), &of(500)], "Duration of an exchange, p50 and p99, in the last hour"))
+        @if most > 0 { span.top { "most " (show_micros(most)) } }
+        (plot_lines(&[&slow, &median], "Duration of an exchange, p50 and p99, in the last hour"))
         (axis("60 min ago", "now"))
     };
     let note = "last hour; includes the time of client and network";
@@ -153,7 +162,7 @@ fn week(hours: &[Slot]) -> Markup {
         (plot)
         (axis("7 days ago", "now"))
     };
-    wide_card("The week", "or since the start", body)
+    wide_card("The week", "last 7 days, or since the start", body)
 }
 
 fn storage(counts: &Counts, hours: &[Slot]) -> Markup {
@@ -169,6 +178,9 @@ fn storage(counts: &Counts, hours: &[Slot]) -> Markup {
         div.pair {
             (figure(&number(sample.accounts), html! { "accounts" }))
             (figure(&show_bytes(sample.btoken_bytes), html! { "sealed vaults" }))
+        }
+        @if let Some(most) = sizes.iter().max().filter(|most| **most > 0) {
+            span.top { "most " (show_bytes(*most)) }
         }
         (plot_lines(&[&sizes], "Bytes of all sealed vaults in the last week"))
         (axis("7 days ago", "now"))
@@ -202,12 +214,24 @@ fn current(counts: &Counts, gauges: &Gauges, at: i64) -> Markup {
         &show_bytes(gauges.btoken_memory),
         &show_bytes(gauges.btoken_memory_max),
     );
+    let process = gauges.process.map(|process| {
+        let (open, most) = (process.descriptors, process.descriptors_max);
+        (
+            show_bytes(process.resident),
+            share(&number(open), &number(most)),
+        )
+    });
+    let (resident, descriptors) = process.unzip();
+    let unknown = || "–".to_owned();
     let rows = [
         (
             "Connections",
             share(&number(gauges.open), &number(gauges.open_max)),
         ),
-        ("Memory for btokens", memory),
+        ("Paused sources", number(gauges.paused)),
+        ("Btoken memory", memory),
+        ("Process memory", resident.unwrap_or_else(unknown)),
+        ("File descriptors", descriptors.unwrap_or_else(unknown)),
         ("Changes per flush", format!("{changes_per_flush:.1}")),
         ("Waiting changes", number(commits.waiting)),
         ("Received", show_bytes(counts.bytes_in)),
@@ -266,6 +290,7 @@ fn errors(counts: &Counts, at: i64) -> Markup {
                         th {
                             (words(seen.error.name()))
                             @if seen.times > 1 { " (" (number(seen.times)) " times)" }
+                            p.dim { (seen.error.remedy()) }
                         }
                         td { (show_duration(at - seen.at)) " ago" }
                     }
@@ -275,6 +300,36 @@ fn errors(counts: &Counts, at: i64) -> Markup {
     };
     let note = "of the server and its machine; the log has more";
     card("Last errors", note, body)
+}
+
+/// What operators did. Names no account.
+fn operators(counts: &Counts, at: i64) -> Markup {
+    let body = html! {
+        @if counts.operators.is_empty() {
+            p.empty { "Nothing since the start." }
+        } @else {
+            table {
+                @for operated in counts.operators.iter().rev() {
+                    tr {
+                        th {
+                            (printable(&operated.action)) " by " (printable(&operated.by))
+                            @if !operated.detail.is_empty() {
+                                p.dim { (printable(&operated.detail)) }
+                            }
+                        }
+                        td { (show_duration(at - operated.at)) " ago" }
+                    }
+                }
+            }
+        }
+    };
+    html! {
+        section {
+            h2 { "What operators did" }
+            p.note { code { "passmate-server log" } " has more, with accounts" }
+            (body)
+        }
+    }
 }
 
 fn card(title: &str, note: &str, body: Markup) -> Markup {
@@ -314,12 +369,13 @@ fn number(value: u64) -> String {
     text
 }
 
-/// The upper bound of a bucket of durations.
-fn show_bound(millis: u64) -> String {
-    match millis {
-        u64::MAX => "more than 2 min".to_owned(),
-        millis if millis < 1000 => format!("≤ {millis} ms"),
-        millis => format!("≤ {} s", millis / 1000),
+/// Two digits of a duration.
+fn show_micros(micros: u64) -> String {
+    match micros {
+        micros if micros < 10_000 => format!("{:.1} ms", micros as f64 / 1e3),
+        micros if micros < 1_000_000 => format!("{} ms", micros / 1000),
+        micros if micros < 10_000_000 => format!("{:.1} s", micros as f64 / 1e6),
+        micros => format!("{} s", micros / 1_000_000),
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::utc;
+use crate::observe::metrics::Operated;
 use crate::state::ServerState;
 use crate::store::{Audited, StoreError};
 
@@ -19,6 +20,7 @@ pub(super) async fn follow_audit(state: Arc<ServerState>) {
             Ok(records) => {
                 for record in &records {
                     log(record);
+                    state.metrics.note_operated(operated(record));
                     last = Some(record.id);
                 }
                 if let (Some(id), false) = (last, records.is_empty()) {
@@ -35,6 +37,17 @@ pub(super) async fn follow_audit(state: Arc<ServerState>) {
             () = state.stop.cancelled() => {}
             () = tokio::time::sleep(PAUSE) => {}
         }
+    }
+}
+
+fn operated(record: &Audited) -> Operated {
+    let actor = &record.actor;
+    let by = actor.user.clone();
+    Operated {
+        at: actor.at,
+        action: record.action.clone(),
+        detail: record.detail.clone(),
+        by: by.unwrap_or_else(|| format!("user {}", actor.uid)),
     }
 }
 

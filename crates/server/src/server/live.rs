@@ -25,6 +25,7 @@ impl LiveServer for ServerState {
             key_changed_at: settings.certificate.key_changed_at,
             commits: self.service.commits(),
             exempt: self.rate_limiter.exempt_use(),
+            process: crate::observe::process::Process::now(),
             paused: self.rate_limiter.paused_count(Instant::now().into_std()),
         }
     }

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use super::super::metrics::{Finished, Metrics, Sample};
+use super::super::metrics::{Finished, Metrics, Operated, Sample};
+use super::super::process::Process;
 use super::*;
 use crate::ended::Ended;
 use crate::files::Disk;
@@ -47,6 +48,12 @@ fn the_page_names_what_needs_attention() {
         last_backup: Some(at - 3 * DAY),
         ..Sample::default()
     });
+    metrics.note_operated(Operated {
+        at,
+        action: "<b>".to_owned(),
+        detail: String::new(),
+        by: "root".to_owned(),
+    });
     let now = Gauges {
         begun: at - DAY,
         certificate_not_after: Some(at + 3 * DAY),
@@ -55,6 +62,10 @@ fn the_page_names_what_needs_attention() {
     let page = write(&metrics.snapshot(), &now, at);
     for part in [
         "4 things need your attention",
+        "Free some space, or move the data dir",
+        "free some space, or move the data dir",
+        "&lt;b&gt; by root",
+        "p50",
         "expires in 3 days",
         "last backup is 3 days old",
         "5 bytes left",
@@ -149,6 +160,14 @@ fn a_busy_week_fits_on_the_page() {
         });
     }
     metrics.note_turned_away(TurnedAway::SourcePaused);
+    for (days, action, detail) in [(2, "backup", "to a file"), (1, "invite add", "")] {
+        metrics.note_operated(Operated {
+            at: at - days * DAY,
+            action: action.to_owned(),
+            detail: detail.to_owned(),
+            by: "root".to_owned(),
+        });
+    }
     let commits = crate::store::Commits {
         transactions: 31_004,
         changes: 49_210,
@@ -164,6 +183,12 @@ fn a_busy_week_fits_on_the_page() {
         certificate_not_after: Some(at + 61 * DAY),
         key_changed_at: None,
         commits,
+        paused: 3,
+        process: Some(Process {
+            resident: 41 << 20,
+            descriptors: 93,
+            descriptors_max: 524_288,
+        }),
         ..Gauges::default()
     };
     let page = write(&metrics.snapshot(), &now, at);
