@@ -464,42 +464,43 @@ impl Operator for SqliteOperator {
     }
 
     fn prune(&mut self, before: i64) -> Result<Sum, StoreError> {
-        let mut running = Running::default();
-        let mut count_max = PRUNE_BATCH;
+        let mut batch = PruneBatch {
+            before,
+            after: [0; 8],
+            count_max: PRUNE_BATCH,
+            sum: Sum::default(),
+        };
+        let mut record = None;
         loop {
             let entry = Entry {
-                record: running.record,
+                record,
                 ..Entry::of(Action::AccountPrune)
             };
-            let mut delete = |count_max, delete: DeleteAccount| {
-                self.change_and_record(NOTES, entry, |connection| {
-                    prune_batch(connection, before, running.sum, count_max, delete)
-                })
+            let mut run = |batch: PruneBatch, delete: DeleteAccount| {
+                self.change_and_record(NOTES, entry, |connection| batch.run(connection, delete))
             };
-            let mut pruned = delete(count_max, delete_account);
-            if is_damaged(&pruned) && count_max > 1 {
+            let mut pruned = run(batch, delete_account);
+            if is_damaged(&pruned) && batch.count_max > 1 {
                 // From here on one by one, so that damage harms no other account.
-                count_max = 1;
-                pruned = delete(1, delete_account);
+                batch.count_max = 1;
+                pruned = run(batch, delete_account);
             }
             if is_damaged(&pruned) {
-                pruned = delete(1, unlink_account);
+                pruned = run(batch, unlink_account);
             }
-            let (sum, record) = pruned?;
-            if sum == running.sum {
+            let (next, recorded) = pruned?;
+            if next.after == batch.after {
                 break;
             }
-            running = Running {
-                record: record.or(running.record),
-                sum,
-            };
+            batch = next;
+            record = recorded.or(record);
             match checkpoint(&self.inspector.connection, Checkpoint::Passive) {
                 Ok(()) | Err(EngineError::Busy | EngineError::Full) => {}
                 Err(error) => return Err(error.into()),
             }
         }
         self.empty_log()?;
-        Ok(running.sum)
+        Ok(batch.sum)
     }
 
     fn correct_times(&mut self) -> Result<u64, StoreError> {
@@ -552,33 +553,47 @@ fn is_damaged<T>(result: &Result<T, StoreError>) -> bool {
     matches!(result, Err(StoreError::Engine(EngineError::Damaged(_))))
 }
 
-/// Deletes some unused accounts, and returns the sum of all that were deleted before and now.
-fn prune_batch(
-    connection: &Connection,
+/// A part of a prune.
+#[derive(Debug, Clone, Copy)]
+struct PruneBatch {
     before: i64,
-    mut sum: Sum,
+    /// The last account that was deleted; the next ones have higher numbers.
+    after: [u8; 8],
     count_max: i64,
-    delete: DeleteAccount,
-) -> rusqlite::Result<Changed<Sum>> {
-    let sql = format!("SELECT number, btoken_len FROM account WHERE {UNUSED} LIMIT ?3");
-    let found: Vec<([u8; 8], i64)> = connection
-        .prepare_cached(&sql)?
-        .query_map([before, Account::FIRST_DAY, count_max], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })?
-        .collect::<Result<_, _>>()?;
-    let is_any = !found.is_empty();
-    for (number, len) in found {
-        let number = AccountNumber::from_bytes(number)
-            .ok_or(rusqlite::Error::IntegralValueOutOfRange(0, 0))?;
-        delete(connection, number)?;
-        sum.accounts += 1;
-        sum.btoken_bytes += unsigned(len);
+    /// What was deleted so far.
+    sum: Sum,
+}
+
+impl PruneBatch {
+    /// Deletes the next unused accounts, and returns the batch that comes after this one.
+    fn run(
+        mut self,
+        connection: &Connection,
+        delete: DeleteAccount,
+    ) -> rusqlite::Result<Changed<Self>> {
+        let sql = format!(
+            "SELECT number, btoken_len FROM account WHERE {UNUSED} AND number > ?3
+             ORDER BY number LIMIT ?4"
+        );
+        let given = params![self.before, Account::FIRST_DAY, self.after, self.count_max];
+        let found: Vec<([u8; 8], i64)> = connection
+            .prepare_cached(&sql)?
+            .query_map(given, |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<Result<_, _>>()?;
+        let is_any = !found.is_empty();
+        for (number, len) in found {
+            self.after = number;
+            let number = AccountNumber::from_bytes(number)
+                .ok_or(rusqlite::Error::IntegralValueOutOfRange(0, 0))?;
+            delete(connection, number)?;
+            self.sum.accounts += 1;
+            self.sum.btoken_bytes += unsigned(len);
+        }
+        Ok(Changed {
+            value: self,
+            detail: is_any.then(|| describe(self.sum)),
+        })
     }
-    Ok(Changed {
-        value: sum,
-        detail: is_any.then(|| describe(sum)),
-    })
 }
 
 fn describe(sum: Sum) -> String {
