@@ -135,6 +135,7 @@ impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
             return;
         }
         self.notes_at = Instant::now() + NOTES_PAUSE;
+        self.pulse.begin_step();
         match self.engine.write_notes(&notes) {
             Err(error) if error.is_fatal() => self.fail(&error),
             Err(_) | Ok(()) => {}
