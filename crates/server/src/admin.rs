@@ -178,7 +178,7 @@ impl App {
         opened.map_err(|error| self.say_where_servers_are(error.into()))
     }
 
-    /// Where there is no store, another data dir may be meant.
+    /// Where there is no store or no server, another data dir may be meant.
     fn say_where_servers_are(&self, failure: Failure) -> Failure {
         match running::elsewhere(&self.config).filter(|_| failure.code == Code::NotFound) {
             Some(servers) => Failure {
@@ -197,18 +197,20 @@ impl App {
         let place = match command {
             Admin::Config(_) => return,
             Admin::Verify(args) if args.is_of_file() => return,
-            Admin::Cert(_) => format!("data dir {}", self.config.data_dir.display()),
+            Admin::Cert(_) | Admin::Limits(_) => {
+                format!("data dir {}", self.config.data_dir.display())
+            }
             _ => match self.config.store.file() {
                 Some(file) => format!("store {}", file.display()),
                 None => format!("store {}", self.config.store),
             },
         };
         if !self.is_json {
-            note(&printable(&place));
+            note(&place);
         }
     }
 
-    /// Prints the result as text, or as a JSON object.
+    /// Prints the result as text, or as a JSON object. Neither acts on a terminal.
     fn answer(&self, text: &str, object: serde_json::Value) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
         if self.is_json {
@@ -218,7 +220,12 @@ impl App {
             }
             writeln!(out, "{}", printable_json(&object.to_string()))?;
         } else {
-            out.write_all(text.as_bytes())?;
+            for line in text.split_inclusive('\n') {
+                let (line, end) = line
+                    .strip_suffix('\n')
+                    .map_or((line, ""), |line| (line, "\n"));
+                write!(out, "{}{end}", printable(line))?;
+            }
         }
         Ok(out.flush()?)
     }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
 
+use crate::text::printable;
+
 /// The exit codes other than 0. They are those of `passmate`, and never change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -28,21 +30,27 @@ impl From<Code> for ExitCode {
     }
 }
 
-/// Prints a line on standard error. Without one, nobody reads it, and the program goes on.
+/// Prints a line on standard error, in which names of files do not act on a terminal. Without one, nobody reads it, and the program goes on.
 pub(crate) fn note(text: &str) {
-    let _ = std::io::stderr().write_all(format!("passmate-server: {text}\n").as_bytes());
+    print(&format!("passmate-server: {}\n", printable(text)));
 }
 
 /// Prints a warning on standard error. Without one, nobody reads it, and the program goes on.
 pub(crate) fn warn(warning: &dyn fmt::Display) {
-    let text = format!("passmate-server: warning: {warning}\n");
-    let _ = std::io::stderr().write_all(text.as_bytes());
+    note(&format!("warning: {warning}"));
 }
 
 /// Prints an error and its hint on standard error.
 pub(crate) fn complain(code: Code, error: &dyn fmt::Display, hint: &str) -> ExitCode {
-    let text = format!("passmate-server: error: {error}\npassmate-server: hint: {hint}\n");
     // Without a standard error the exit code must be enough.
-    let _ = std::io::stderr().write_all(text.as_bytes());
+    print(&format!(
+        "passmate-server: error: {}\npassmate-server: hint: {}\n",
+        printable(&error.to_string()),
+        printable(hint)
+    ));
     code.into()
+}
+
+fn print(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
 }

@@ -47,7 +47,8 @@ pub(super) fn run(app: &App, command: &Limits) -> Result<(), Failure> {
 }
 
 fn list(app: &App) -> Result<(), Failure> {
-    let limits = control::limits_in_force(&app.config.data_dir)?;
+    let limits = control::limits_in_force(&app.config.data_dir)
+        .map_err(|error| app.say_where_servers_are(error.into()))?;
     let mut text = String::new();
     for PausedNetwork {
         network,
@@ -76,7 +77,8 @@ fn list(app: &App) -> Result<(), Failure> {
 }
 
 fn clear(app: &App, network: IpNet) -> Result<(), Failure> {
-    let cleared = control::clear_limits(&app.config.data_dir, network)?;
+    let cleared = control::clear_limits(&app.config.data_dir, network)
+        .map_err(|error| app.say_where_servers_are(error.into()))?;
     if cleared.is_empty() {
         return Err(Failure::new(
             Code::NotFound,
