@@ -224,6 +224,14 @@ async fn cancelled(token: Option<&CancellationToken>) {
     }
 }
 
+/// Resolves when a stranger must give way; never without one.
+async fn dropped(handshake: Option<&Handshake>) {
+    match handshake {
+        Some(handshake) => handshake.dropped().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Why a connection ends without a `close_notify`.
 enum Cut {
     Refused(Refusal),
@@ -249,7 +257,7 @@ struct Exchange<'a, S> {
     visitor: Visitor<'a>,
     limits: &'a Limits,
     stop: &'a CancellationToken,
-    /// None once the hello has come.
+    /// None once the credentials have come.
     handshake: Option<Handshake>,
     hello_until: Instant,
     /// When an update of layout 1 has waited long enough for its last row.
@@ -323,6 +331,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                 biased;
                 written = timeout(self.limits.idle_timeout, self.tls.write(bytes)) => written,
                 () = cancelled(revoked.as_ref()) => return Err(Refusal::TooSlow.into()),
+                () = dropped(self.handshake.as_ref()) => {
+                    return Err(Ended::HandshakeDropped.into());
+                }
             };
             let len = match written {
                 Ok(Ok(len)) if len > 0 => len,
@@ -378,18 +389,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                 None => std::future::pending().await,
             }
         };
-        let dropped = async {
-            match &self.handshake {
-                Some(handshake) => handshake.dropped().await,
-                None => std::future::pending().await,
-            }
-        };
         let revoked = self.visitor.upload_revoked();
         let bytes = tokio::select! {
             biased;
             () = cancelled(revoked.as_ref()) => return Err(Refusal::TooSlow.into()),
             bytes = self.tls.fill_buf() => bytes,
-            () = dropped => return Err(Ended::HandshakeDropped.into()),
+            () = dropped(self.handshake.as_ref()) => return Err(Ended::HandshakeDropped.into()),
             () = grace => {
                 self.machine.handle_grace_elapsed();
                 return Ok(true);
@@ -417,9 +422,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                 self.tls.consume(used);
                 self.access_log.bytes_in += used as u64;
                 self.visitor.note_received(used);
-                if self.machine.phase() != ServerPhase::Hello {
-                    self.handshake = None;
-                }
+                self.note_phase();
                 Ok(used > 0)
             }
             // A FIN without close_notify, a reset, or bytes that are not TLS: the client is gone.
@@ -428,6 +431,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                 self.machine.handle_input(Input::Cut);
                 Ok(true)
             }
+        }
+    }
+
+    /// Tells the strangers' list how far this client is.
+    fn note_phase(&mut self) {
+        match (self.machine.phase(), &self.handshake) {
+            (_, None) | (ServerPhase::Hello, _) => {}
+            (ServerPhase::Action | ServerPhase::Credentials, Some(handshake)) => {
+                handshake.finish_hello();
+            }
+            _ => self.handshake = None,
         }
     }
 

@@ -25,6 +25,8 @@ use crate::{conn, proxy};
 
 /// Connections that the system queues; it lowers this number to what it allows.
 const BACKLOG: i32 = 4096;
+/// Connections beyond the most, while as many strangers that gave way are ending: one in so many.
+const LEAVING_SHARE: usize = 16;
 /// How long accepting pauses when the system is out of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -219,7 +221,15 @@ pub(crate) async fn accept(listener: Listener, state: Arc<ServerState>) {
         };
         let settings = state.settings.load_full();
         let max = state.connections_max(&settings);
-        let Some(slot) = state.open.take(max) else {
+        let slot = state.open.take(max).or_else(|| {
+            // A stranger gives way. Its slot is free in a moment; descriptors are left for that.
+            let is_dropped = state.handshakes.drop_one();
+            if is_dropped {
+                note_turned_away(&state, TurnedAway::HandshakesMax);
+            }
+            is_dropped.then(|| state.open.take(max + max / LEAVING_SHARE + 1))?
+        });
+        let Some(slot) = slot else {
             if full.may_log() {
                 tracing::warn!(max, "all connections are in use, so others are refused");
             }

@@ -1,9 +1,10 @@
-//! Connections whose client has not finished TLS and its hello. They are strangers, and each costs
-//! memory. The rules are:
-//!  - there are at most [`unfinished_max`] of them, however many connections there may be;
-//!  - a newcomer is let in, and one of the unfinished ones is dropped: of some that are drawn at
-//!    random, the one whose client has kept the server waiting longest. So an honest client, which
-//!    answers at once, gets through while strangers hold all places;
+//! Connections whose client has not shown who it is: strangers. Each costs memory and a connection.
+//! The rules are:
+//!  - at most [`unfinished_max`] of them have not finished TLS and hello, because these cost most;
+//!  - when there are so many, or when all connections are in use, a newcomer is let in, and a stranger
+//!    is dropped: of some that are drawn at random, the one whose client has kept the server waiting
+//!    longest. So an honest client, which answers at once, gets through while strangers hold all
+//!    places;
 //!  - the client sends at most [`BYTES_MAX`] before TLS is finished.
 
 use std::hash::{BuildHasher, RandomState};
@@ -22,10 +23,10 @@ use tokio_util::sync::CancellationToken;
 /// Bytes from the client during the handshake, a PROXY header included. A client hello with all
 /// extensions in use takes about 2 KiB; TLS would allow 64 KiB.
 const BYTES_MAX: u64 = 16 << 10;
-/// From half of the most on, an unfinished handshake is dropped if its client has kept the server
-/// waiting for so long.
+/// A stranger is dropped early, from half of the most on, if it has kept the server waiting for so
+/// long; and only then if all connections are in use.
 const WAITED_LONG: Duration = Duration::from_secs(1);
-/// How many unfinished handshakes are drawn, to drop one of them.
+/// How many strangers are drawn, to drop one of them.
 const DRAWN: usize = 8;
 
 /// The most unfinished handshakes, of the most connections: a quarter, but at least 16.
@@ -33,13 +34,21 @@ pub(crate) fn unfinished_max(connections_max: usize) -> usize {
     (connections_max / 4).max(16)
 }
 
-/// All unfinished handshakes. Clones count together.
+/// All strangers. Clones count together.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Handshakes(Arc<Unfinished>);
+pub(crate) struct Handshakes(Arc<Strangers>);
 
 #[derive(Debug, Default)]
-struct Unfinished {
-    states: Mutex<Vec<Arc<HandshakeState>>>,
+struct Lists {
+    /// TLS and hello are not finished.
+    unfinished: Vec<Arc<HandshakeState>>,
+    /// The server has greeted them, and does not know who they are.
+    greeted: Vec<Arc<HandshakeState>>,
+}
+
+#[derive(Debug, Default)]
+struct Strangers {
+    lists: Mutex<Lists>,
     hasher: RandomState,
     draws: AtomicU64,
 }
@@ -47,7 +56,7 @@ struct Unfinished {
 #[derive(Debug)]
 struct HandshakeState {
     begun: Instant,
-    /// Its place in the list of all.
+    /// Its place in its list.
     index: AtomicUsize,
     /// How long the server has waited for the client so far, in microseconds.
     waited: AtomicU64,
@@ -55,6 +64,7 @@ struct HandshakeState {
     waits_since: AtomicU64,
     bytes: AtomicU64,
     is_tls_finished: AtomicBool,
+    is_known: AtomicBool,
     dropped: CancellationToken,
 }
 
@@ -104,23 +114,24 @@ impl Handshakes {
             waits_since: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             is_tls_finished: AtomicBool::new(false),
+            is_known: AtomicBool::new(false),
             dropped: CancellationToken::new(),
         });
-        let mut states = self.0.states.lock();
-        let victim = if states.len() >= max {
-            self.draw(&states)
-        } else if states.len() >= max / 2 {
-            let drawn = self.draw(&states);
+        let mut lists = self.0.lists.lock();
+        let unfinished = &mut lists.unfinished;
+        let victim = if unfinished.len() >= max {
+            self.draw(unfinished)
+        } else if unfinished.len() >= max / 2 {
+            let drawn = self.draw(unfinished);
             drawn.filter(|drawn| drawn.waited() >= WAITED_LONG)
         } else {
             None
         };
         if let Some(victim) = &victim {
-            remove(&mut states, victim);
+            remove(unfinished, victim);
         }
-        state.index.store(states.len(), Ordering::Relaxed);
-        states.push(Arc::clone(&state));
-        drop(states);
+        add(unfinished, &state);
+        drop(lists);
         let entry = match victim {
             Some(victim) => {
                 victim.dropped.cancel();
@@ -145,24 +156,54 @@ impl Handshakes {
         drawn.max_by_key(|state| state.waited()).cloned()
     }
 
+    /// Drops a stranger that has kept the server waiting for long, because all connections are in
+    /// use. False if there is none.
+    pub(crate) fn drop_one(&self) -> bool {
+        let mut lists = self.0.lists.lock();
+        let drawn = [self.draw(&lists.unfinished), self.draw(&lists.greeted)];
+        let drawn = drawn.into_iter().flatten();
+        let slowest = drawn.max_by_key(|state| state.waited());
+        let Some(victim) = slowest.filter(|state| state.waited() >= WAITED_LONG) else {
+            return false;
+        };
+        lists.remove(&victim);
+        drop(lists);
+        victim.dropped.cancel();
+        true
+    }
+
     #[cfg(test)]
     fn count(&self) -> usize {
-        self.0.states.lock().len()
+        let lists = self.0.lists.lock();
+        lists.unfinished.len() + lists.greeted.len()
     }
 }
 
-/// Removes a state, which may have been removed already.
-fn remove(states: &mut Vec<Arc<HandshakeState>>, state: &Arc<HandshakeState>) {
+impl Lists {
+    fn remove(&mut self, state: &Arc<HandshakeState>) -> bool {
+        remove(&mut self.unfinished, state) || remove(&mut self.greeted, state)
+    }
+}
+
+fn add(states: &mut Vec<Arc<HandshakeState>>, state: &Arc<HandshakeState>) {
+    state.index.store(states.len(), Ordering::Relaxed);
+    states.push(Arc::clone(state));
+}
+
+/// Removes a state, if it is in the list.
+fn remove(states: &mut Vec<Arc<HandshakeState>>, state: &Arc<HandshakeState>) -> bool {
     let index = state.index.load(Ordering::Relaxed);
-    if states.get(index).is_some_and(|at| Arc::ptr_eq(at, state)) {
+    let is_there = states.get(index).is_some_and(|at| Arc::ptr_eq(at, state));
+    if is_there {
         states.swap_remove(index);
         if let Some(moved) = states.get(index) {
             moved.index.store(index, Ordering::Relaxed);
         }
     }
+    is_there
 }
 
-/// One unfinished handshake. Dropping it says that it is finished, or that its connection ends.
+/// One stranger. Dropping it says that the client has shown who it is, or that its connection ends.
 #[derive(Debug)]
 pub(crate) struct Handshake {
     all: Handshakes,
@@ -181,6 +222,14 @@ impl Handshake {
         self.state.is_tls_finished.store(true, Ordering::Relaxed);
     }
 
+    /// Notes that the hello has come, and the server has greeted the client.
+    pub(crate) fn finish_hello(&self) {
+        let mut lists = self.all.0.lists.lock();
+        if remove(&mut lists.unfinished, &self.state) {
+            add(&mut lists.greeted, &self.state);
+        }
+    }
+
     /// Resolves when the connection must end, because a newcomer got its place.
     pub(crate) async fn dropped(&self) {
         self.state.dropped.cancelled().await;
@@ -190,15 +239,16 @@ impl Handshake {
 impl Drop for Handshake {
     fn drop(&mut self) {
         self.finish_tls();
-        remove(&mut self.all.0.states.lock(), &self.state);
+        self.state.is_known.store(true, Ordering::Relaxed);
+        self.all.0.lists.lock().remove(&self.state);
     }
 }
 
-/// A stream whose client is measured while its handshake is unfinished.
+/// A stream whose client is measured while it is a stranger.
 #[derive(Debug)]
 pub(crate) struct Watched<S> {
     io: S,
-    /// None once TLS is finished.
+    /// None once the client is known.
     state: Option<Arc<HandshakeState>>,
 }
 
@@ -219,7 +269,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         let Some(state) = &self.state else {
             return read;
         };
-        if state.is_tls_finished.load(Ordering::Relaxed) {
+        if state.is_known.load(Ordering::Relaxed) {
             self.state = None;
             return read;
         }
@@ -228,7 +278,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
             Poll::Ready(_) => {
                 state.go_on();
                 let len = (buffer.filled().len() - before) as u64;
-                if state.bytes.fetch_add(len, Ordering::Relaxed) + len > BYTES_MAX {
+                let bytes = state.bytes.fetch_add(len, Ordering::Relaxed) + len;
+                if bytes > BYTES_MAX && !state.is_tls_finished.load(Ordering::Relaxed) {
                     return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
                 }
             }
@@ -329,6 +380,28 @@ mod tests {
         let (_last, entry) = all.begin(64);
         assert_eq!(entry, Entry::Free);
         assert!(begun.iter().all(|(handshake, _)| !is_dropped(handshake)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_slowest_stranger_makes_room_when_there_is_none() {
+        let all = Handshakes::default();
+        let [(silent, _), (greeted, _), (quick, _)] = [0; 3].map(|_| all.begin(64));
+        greeted.finish_hello();
+        assert!(!all.drop_one(), "none has kept the server waiting");
+        silent.state.wait();
+        tokio::time::advance(WAITED_LONG).await;
+        greeted.state.wait();
+        tokio::time::advance(WAITED_LONG).await;
+        assert!(all.drop_one() && is_dropped(&silent) && !is_dropped(&greeted));
+        assert!(all.drop_one() && is_dropped(&greeted) && !is_dropped(&quick));
+        assert!(!all.drop_one());
+        drop((silent, greeted));
+        assert_eq!(all.count(), 1);
+        // Whoever has shown who it is, is no stranger.
+        quick.state.wait();
+        tokio::time::advance(10 * WAITED_LONG).await;
+        drop(quick);
+        assert!(!all.drop_one());
     }
 
     #[tokio::test(start_paused = true)]

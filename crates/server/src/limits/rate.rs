@@ -41,9 +41,12 @@ struct Width {
     /// Its place among all widths.
     number: u8,
     prefix_len: u8,
-    /// A network may take so many times as much as one source. Its longest pause is so many times
-    /// shorter, because it affects more bystanders.
+    /// A network may have so many times the connections and refusals of one source. Its longest
+    /// pause is so many times shorter, because it affects more bystanders.
     factor: u16,
+    /// A network may make so many times the accounts of one source. These factors are small, so
+    /// that no network uses up what all sources together may make at once.
+    creates_factor: u16,
 }
 
 /// The widths that count in one IP version.
@@ -57,12 +60,14 @@ const V4_WIDTHS: Widths = Widths {
         number: 0,
         prefix_len: 32,
         factor: 1,
+        creates_factor: 1,
     },
     // The customers of a provider, often strangers to each other.
     wider: &[Width {
         number: 1,
         prefix_len: 24,
         factor: 8,
+        creates_factor: 4,
     }],
 };
 const V6_WIDTHS: Widths = Widths {
@@ -70,6 +75,7 @@ const V6_WIDTHS: Widths = Widths {
         number: 2,
         prefix_len: 64,
         factor: 1,
+        creates_factor: 1,
     },
     wider: &[
         // What providers give to a household.
@@ -77,12 +83,14 @@ const V6_WIDTHS: Widths = Widths {
             number: 3,
             prefix_len: 56,
             factor: 4,
+            creates_factor: 2,
         },
         // What providers give to a company, and what anyone can rent.
         Width {
             number: 4,
             prefix_len: 48,
             factor: 16,
+            creates_factor: 4,
         },
     ],
 };
@@ -139,7 +147,7 @@ impl SourceLimits {
         let factor = network.width.factor;
         NetworkLimits {
             connections_max: self.connections_max.saturating_mul(factor.into()),
-            creates: self.creates.times(factor),
+            creates: self.creates.times(network.width.creates_factor),
             refusals: self.refusals.times(factor),
             pause_max: (self.pause_max / u32::from(factor))
                 .max(PAUSE_MIN)

@@ -331,3 +331,24 @@ fn one_stranger_causes_a_bounded_number_of_log_lines() {
     let lines = log.lines().filter(|line| line.contains("wrong_hello"));
     assert!((50..150).contains(&lines.count()), "{log}");
 }
+
+#[test]
+fn strangers_who_only_say_hello_give_way() {
+    let running = Running::with(|config| {
+        config.limits.connections_max = 8;
+        // They may be silent for longer than the test waits.
+        config.limits.handshake_timeout = Duration::from_secs(100);
+        config.limits.idle_timeout = Duration::from_secs(100);
+    });
+    let silent: Vec<_> = (0..8).map(|_| running.greeted(1)).collect();
+    until("a newcomer gets the place of a stranger", || {
+        let certificate = running.dir.path().join("cert.pem");
+        let tried = Client::try_connect(running.layout_1, &certificate, 1, &TLS13);
+        tried.is_ok_and(|mut client| {
+            client.greet();
+            client.send(&create(b"sealed"));
+            client.end().how == wire::How::Clean
+        })
+    });
+    drop(silent);
+}

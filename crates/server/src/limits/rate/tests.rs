@@ -278,13 +278,13 @@ fn each_width_of_network_has_its_own_figures() {
         burst: 1_000_000,
     };
     let many = |n: u16| (0..n).flat_map(move |_| (0..n).map(of_48));
-    // 64 sources of a /56 make four times as many accounts as one source.
-    assert_eq!(count(many(64), |address| world.creates(address)), 80);
+    // 64 sources of a /56 make twice as many accounts as one source.
+    assert_eq!(count(many(64), |address| world.creates(address)), 40);
     let all = (0..1024).flat_map(|n| [of_48(n), of_48(n)]);
-    assert_eq!(count(all, |address| world.creates(address)), 320 - 80);
+    assert_eq!(count(all, |address| world.creates(address)), 80 - 40);
     let v4 = |n: u32| IpAddr::V4((0xC000_0200 + n).into());
     let all = (0..256).flat_map(|n| [v4(n), v4(n)]);
-    assert_eq!(count(all, |address| world.creates(address)), 160);
+    assert_eq!(count(all, |address| world.creates(address)), 80);
     // Connections.
     let open: Vec<_> = (0..4096)
         .filter_map(|n| world.enter(of_48(n)).ok())
