@@ -43,6 +43,8 @@ pub struct Config {
     pub store: StoreUrl,
     /// The operator's certificate and key. Without them the server makes its own.
     pub certificate: Option<CertificateFiles>,
+    /// An authority issues the server's own certificate.
+    pub acme: Option<Acme>,
     /// The operator's banner, sent byte for byte. Without it the server sends the default.
     pub banner: Option<Arc<[u8]>>,
     pub limits: Limits,
@@ -66,6 +68,7 @@ impl Config {
             store: Self::store_default(&data_dir),
             data_dir,
             certificate: None,
+            acme: None,
             banner: None,
             limits: Limits::default(),
             registration: Registration::Open,
@@ -120,6 +123,41 @@ pub struct CertificateFiles {
     pub certificate: PathBuf,
     /// The private key of the certificate.
     pub key: PathBuf,
+}
+
+/// How the server's own certificate is issued by an authority that speaks ACME.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acme {
+    /// The DNS names of the certificate; at least one.
+    pub names: Vec<String>,
+    /// The URL of the authority's directory.
+    pub directory: String,
+    /// The authority for the certificate of the directory itself, if it is no public one.
+    pub ca_file: Option<PathBuf>,
+    /// The mail address to which the authority writes.
+    pub contact: Option<String>,
+    /// Where the authority's checks arrive; it connects to port 443.
+    pub listen: ListenAddress,
+    /// A program that publishes TXT records, in place of a check by TLS.
+    pub dns_hook: Option<PathBuf>,
+}
+
+impl Acme {
+    /// The directory of Let's Encrypt.
+    pub const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
+
+    /// The names, from Let's Encrypt, with checks on port 443.
+    #[must_use]
+    pub fn new(names: Vec<String>) -> Self {
+        Self {
+            names,
+            directory: Self::LETS_ENCRYPT.to_owned(),
+            ca_file: None,
+            contact: None,
+            listen: ListenAddress::everywhere_on(443),
+            dns_hook: None,
+        }
+    }
 }
 
 /// Who may create accounts. Existing accounts are served in any case.

@@ -3,6 +3,7 @@
 //! [`Server::start`] runs a server; [`main`] adds arguments, signals and an exit code.
 #![forbid(unsafe_code)]
 
+mod acme;
 mod admin;
 mod backup;
 mod clock;

@@ -18,6 +18,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::acme;
 use crate::backup::last_accounts;
 use crate::config::{AdminAddress, Config, Registration, changed_at_restart};
 use crate::control::ControlListener;
@@ -29,7 +30,7 @@ use crate::limits::rate::RateLimiter;
 use crate::listen::{self, ListenError};
 use crate::observe::access_log::LogLimits;
 use crate::observe::log::LogThrottle;
-use crate::observe::metrics::Metrics;
+use crate::observe::metrics::{Metrics, OwnError};
 use crate::observe::{self, AdminListener};
 use crate::service::Service;
 use crate::state::{ListenerSettings, ServerState};
@@ -206,6 +207,14 @@ impl Server {
             config.notes_folder().to_owned(),
             served,
         ));
+        if let Some(acme) = config.acme.clone() {
+            let (data_dir, stop) = (config.data_dir.clone(), state.stop.clone());
+            let metrics = state.metrics.clone();
+            let failed = move || metrics.note_error(OwnError::NotIssued);
+            state
+                .tasks
+                .spawn(acme::keep_issued(acme, data_dir, stop, failed));
+        }
         let setup_command = setup_line::setup_command(&listening, &identity).await;
         Ok(Self {
             state,

@@ -11,13 +11,13 @@ mod identity;
 mod own;
 mod served;
 
-pub(crate) use chain::{Chain, look_at_chain};
+pub(crate) use chain::{Chain, Leaf, look_at_chain};
 pub use error::{CertificateFault, KeyFault, TlsError};
 pub(crate) use identity::Identity;
 pub use identity::{Pin, Warning};
 pub(crate) use own::{
-    OWN_CERTIFICATE, OWN_KEY, host_name, make_data_dir, make_next, next_identity, renew,
-    switch_to_next,
+    OWN_CERTIFICATE, OWN_KEY, host_name, make_data_dir, make_next, next_identity, own_key,
+    own_leaf, put_own_chain, renew, switch_to_next,
 };
 pub(crate) use served::{ServedCertificate, expect_key, key_changed_at};
 

@@ -72,13 +72,15 @@ fn identity(app: &App) -> Result<Identity, Failure> {
 
 fn show(app: &App) -> Result<(), Failure> {
     let identity = identity(app)?;
-    let next = if identity.is_own {
+    let next = if app.config.certificate.is_none() {
         next_identity(&app.config.data_dir)?
     } else {
         None
     };
     let kind = if identity.is_own {
         "self-signed, made by this server"
+    } else if app.config.certificate.is_none() {
+        "issued by an authority (ACME), for the key of this server"
     } else {
         "given by the operator"
     };

@@ -471,7 +471,8 @@ fn registration(config: &Config, checked: &mut Checked) {
 fn key_backup(config: &Config, identity: Option<&Identity>, checked: &mut Checked) {
     let has_store = config.store.file().is_none_or(Path::exists);
     let is_copied = last_with_key(config.notes_folder()).is_some();
-    if has_store && identity.is_some_and(|identity| identity.is_own) && !is_copied {
+    let is_own_key = identity.is_some() && config.certificate.is_none();
+    if has_store && is_own_key && !is_copied {
         let key = config.data_dir.join(OWN_KEY);
         checked.add(
             format!("the only copy of the TLS key is {}", key.display()),

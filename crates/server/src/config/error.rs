@@ -55,6 +55,8 @@ pub enum ConfigError {
         given: Origin,
         missing: &'static str,
     },
+    #[error("{given} and --tls-cert are given together")]
+    TwoCertificates { given: Origin },
     #[error("{origin} and a banner as text are given together")]
     TwoBanners { origin: Origin },
     #[error("{origin}: the banner is longer than 32 KiB or not UTF-8")]
@@ -102,6 +104,10 @@ impl ConfigError {
             Self::NotToml { .. } => "write one setting per line, such as: idle-timeout = \"30s\"",
             Self::NotUtf8 { .. } => "give a value in UTF-8",
             Self::TwoBanners { .. } => "give only one of them",
+            Self::TwoCertificates { .. } => {
+                "give --acme for a certificate that the server gets itself, or --tls-cert for one \
+                 that you get"
+            }
             Self::NotABanner { .. } => "shorten the banner, or write it in UTF-8",
             Self::NothingToListenOn => "`--listen none` needs a --listen-v2",
             Self::NoDataDir => "give --data-dir DIR",

@@ -10,7 +10,7 @@ use passmate_proto::{BANNER_LEN_MAX, PORT};
 use super::error::ConfigError;
 use super::layers::{self, Environment, Layer, Origin, Written};
 use super::settings::{Effect, SETTINGS, Setting};
-use super::{CertificateFiles, Config, ListenAddress, command};
+use super::{Acme, CertificateFiles, Config, ListenAddress, command};
 use crate::files;
 use crate::store::StoreUrl;
 
@@ -99,6 +99,10 @@ pub(super) struct Draft {
     pub(super) store: Option<StoreUrl>,
     pub(super) certificate: Option<(Origin, PathBuf)>,
     pub(super) key: Option<(Origin, PathBuf)>,
+    /// Without names there is none.
+    pub(super) acme: Acme,
+    /// Where the first setting about it was written.
+    pub(super) acme_origin: Option<Origin>,
     /// The banner as text and as a file, each with the rank of its layer.
     pub(super) banner: Option<(usize, Written)>,
     pub(super) banner_file: Option<(usize, Written)>,
@@ -183,10 +187,18 @@ impl Draft {
             store: None,
             certificate: None,
             key: None,
+            acme: Acme::new(Vec::new()),
+            acme_origin: None,
             banner: None,
             banner_file: None,
             rank: 0,
         }
+    }
+
+    /// Keeps where a setting of ACME was written, if it is the first one.
+    pub(super) fn note_acme(&mut self, written: &Written) {
+        self.acme_origin
+            .get_or_insert_with(|| written.origin.clone());
     }
 
     fn finish(self, environment: &Environment) -> Result<Config, ConfigError> {
@@ -203,6 +215,14 @@ impl Draft {
             (Some((_, certificate)), Some((_, key))) => Some(CertificateFiles { certificate, key }),
             (Some((given, _)), None) => return Err(alone(given, "tls-key")),
             (None, Some((given, _))) => return Err(alone(given, "tls-cert")),
+        };
+        config.acme = match self.acme_origin {
+            None => None,
+            Some(given) if self.acme.names.is_empty() => return Err(alone(given, "acme")),
+            Some(given) if config.certificate.is_some() => {
+                return Err(ConfigError::TwoCertificates { given });
+            }
+            Some(_) => Some(self.acme),
         };
         config.banner = banner(self.banner, self.banner_file)?;
         config.listen = match self.listen {

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 
 use super::error::ConfigError;
 use super::settings::{BANNER_FILE, SETTINGS, Setting, SettingKind, VARIABLE_PREFIX, setting};
-use super::values::{ListenAddress, ValueError, nearest, parse_listen, parse_network};
+use super::values::{ListenAddress, ValueError, nearest, parse_listen, parse_name, parse_network};
 use crate::files;
 use crate::limits::rate::loopback;
 
@@ -341,6 +341,12 @@ impl Written {
             text => parse_listen(text).map_err(|error| self.bad(error)),
         };
         texts.iter().map(parse).collect()
+    }
+
+    /// DNS names, or `none`.
+    pub(super) fn names(&self) -> Result<Vec<String>, ConfigError> {
+        let parse = |text: &String| parse_name(text).map_err(|error| self.bad(error));
+        self.list_or_none()?.iter().map(parse).collect()
     }
 
     /// Networks, `loopback` for those of this machine, or `none`.

@@ -8,9 +8,9 @@ use super::error::ConfigError;
 use super::gather::Draft;
 use super::layers::Written;
 use super::values::{
-    parse_accounts, parse_admin, parse_btoken_len, parse_connections, parse_limit,
-    parse_log_format, parse_memory, parse_rate_of_all, parse_rate_of_source, parse_registration,
-    parse_switch, parse_time,
+    parse_accounts, parse_admin, parse_btoken_len, parse_connections, parse_https, parse_limit,
+    parse_listen, parse_log_format, parse_mail, parse_memory, parse_rate_of_all,
+    parse_rate_of_source, parse_registration, parse_switch, parse_time,
 };
 
 /// The prefix of every variable.
@@ -184,6 +184,118 @@ pub(super) const SETTINGS: &[Setting] = &[
         effect: Effect::Reload,
         apply: |draft, written| {
             draft.key = Some(written.file()?);
+            Ok(())
+        },
+    },
+    Setting {
+        name: "acme",
+        kind: SettingKind::Many,
+        value_name: "NAME",
+        help: "Get a certificate for this DNS name from Let's Encrypt, or from --acme-directory, \
+            and renew it; the key stays that of the data dir. It means that you agree to the \
+            authority's terms; repeatable",
+        default: "none",
+        example: Example::Only("[\"sync.example.org\"]"),
+        heading: IDENTITY,
+        effect: Effect::Restart(|old, new| {
+            let names = |config: &Config| config.acme.as_ref().map(|acme| acme.names.clone());
+            names(old) == names(new)
+        }),
+        apply: |draft, written| {
+            draft.acme.names = written.names()?;
+            draft.acme_origin = Some(written.origin.clone());
+            Ok(())
+        },
+    },
+    Setting {
+        name: "acme-directory",
+        kind: SettingKind::One,
+        value_name: "URL",
+        help: "The directory of the authority, which speaks ACME",
+        default: "Let's Encrypt",
+        example: Example::Only("\"https://acme-v02.api.letsencrypt.org/directory\""),
+        heading: IDENTITY,
+        effect: Effect::Restart(|old, new| {
+            let directory =
+                |config: &Config| config.acme.as_ref().map(|acme| acme.directory.clone());
+            directory(old) == directory(new)
+        }),
+        apply: |draft, written| {
+            draft.note_acme(written);
+            written.set_one(parse_https, &mut draft.acme.directory)
+        },
+    },
+    Setting {
+        name: "acme-ca-file",
+        kind: SettingKind::One,
+        value_name: "PEM",
+        help: "The authority that the directory's own certificate is checked with",
+        default: "those that the system trusts",
+        example: Example::Only("\"/etc/passmate/acme-ca.pem\""),
+        heading: IDENTITY,
+        effect: Effect::Restart(|old, new| {
+            let ca_file = |config: &Config| config.acme.as_ref().map(|acme| acme.ca_file.clone());
+            ca_file(old) == ca_file(new)
+        }),
+        apply: |draft, written| {
+            draft.note_acme(written);
+            draft.acme.ca_file = Some(written.file()?.1);
+            Ok(())
+        },
+    },
+    Setting {
+        name: "acme-contact",
+        kind: SettingKind::One,
+        value_name: "MAIL",
+        help: "The mail address that the authority may write to",
+        default: "none",
+        example: Example::Only("\"admin@example.org\""),
+        heading: IDENTITY,
+        effect: Effect::Restart(|old, new| {
+            let contact = |config: &Config| config.acme.as_ref().map(|acme| acme.contact.clone());
+            contact(old) == contact(new)
+        }),
+        apply: |draft, written| {
+            draft.note_acme(written);
+            draft.acme.contact = Some(written.parse(parse_mail)?);
+            Ok(())
+        },
+    },
+    Setting {
+        name: "acme-listen",
+        kind: SettingKind::One,
+        value_name: "ADDR",
+        help: "Listen here for the authority's checks (TLS-ALPN-01), while an order is under way; \
+            the authority connects to port 443 of each name",
+        default: "[::]:443",
+        example: Example::Only("\"[::]:443\""),
+        heading: IDENTITY,
+        effect: Effect::Restart(|old, new| {
+            let listen = |config: &Config| config.acme.as_ref().map(|acme| acme.listen.clone());
+            listen(old) == listen(new)
+        }),
+        apply: |draft, written| {
+            draft.note_acme(written);
+            written.set_one(parse_listen, &mut draft.acme.listen)
+        },
+    },
+    Setting {
+        name: "acme-dns-hook",
+        kind: SettingKind::One,
+        value_name: "PROGRAM",
+        help: "Prove the names by DNS (DNS-01) in place of port 443: this program is run as \
+            `PROGRAM set RECORD VALUE` and `PROGRAM clear RECORD`, and returns when the name \
+            servers have the TXT record",
+        default: "none",
+        example: Example::Only("\"/etc/passmate/dns-hook\""),
+        heading: IDENTITY,
+        effect: Effect::Restart(|old, new| {
+            let hook = |config: &Config| config.acme.as_ref().map(|acme| acme.dns_hook.clone());
+            hook(old) == hook(new)
+        }),
+        apply: |draft, written| {
+            draft.note_acme(written);
+            draft.acme.dns_hook = Some(written.file()?.1);
             Ok(())
         },
     },
@@ -485,6 +597,12 @@ mod tests {
             [
                 "account-limit",
                 "accounts-max",
+                "acme",
+                "acme-ca-file",
+                "acme-contact",
+                "acme-directory",
+                "acme-dns-hook",
+                "acme-listen",
                 "admin-listen",
                 "banner",
                 "banner-file",

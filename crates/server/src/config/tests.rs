@@ -82,6 +82,11 @@ fn every_setting_has_a_flag_a_variable_and_a_key() {
         "log-addresses" => "true",
         "banner" => "hello",
         "banner-file" | "tls-cert" | "tls-key" | "data-dir" => "/dev/null",
+        "acme" => "a.example",
+        "acme-directory" => "https://ca.example/dir",
+        "acme-contact" => "a@b.example",
+        "acme-listen" => "127.0.0.1:443",
+        "acme-ca-file" | "acme-dns-hook" => "/x/y",
         "confirm-grace" | "handshake-timeout" | "idle-timeout" | "session-timeout" => "7s",
         "connections-max" => "5000",
         "memory-max" => "300000000",
@@ -95,9 +100,18 @@ fn every_setting_has_a_flag_a_variable_and_a_key() {
             ("tls-cert", "tls-key"),
             ("tls-key", "tls-cert"),
             ("confirm-grace", "idle-timeout"),
+            ("acme-directory", "acme"),
+            ("acme-contact", "acme"),
+            ("acme-listen", "acme"),
+            ("acme-ca-file", "acme"),
+            ("acme-dns-hook", "acme"),
         ] {
             if setting.name == name {
-                let value = if mate == "idle-timeout" { "20s" } else { "/k" };
+                let value = match mate {
+                    "idle-timeout" => "20s",
+                    "acme" => "b.example",
+                    _ => "/k",
+                };
                 flags.push(format!("--{mate}={value}"));
                 let variable = settings::setting(mate).unwrap().variable();
                 variables.push((variable, value.to_owned()));

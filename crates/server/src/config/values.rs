@@ -24,6 +24,12 @@ pub enum ValueError {
     NotARate,
     #[error("is not a network: write it like 192.0.2.0/24, 2001:db8::/32 or 192.0.2.7")]
     NotANetwork,
+    #[error("is not a DNS name: write it like sync.example.org")]
+    NotAName,
+    #[error("is not a URL that begins with https://")]
+    NotHttps,
+    #[error("is not a mail address")]
+    NotAMailAddress,
     #[error("is neither true nor false")]
     NotASwitch,
     #[error("is not an address: write it like [::]:29556, 192.0.2.7:29556 or localhost:29556")]
@@ -69,9 +75,15 @@ impl ListenAddress {
     /// All interfaces in both IP versions, on the default port.
     #[must_use]
     pub fn everywhere() -> Self {
+        Self::everywhere_on(PORT)
+    }
+
+    /// All interfaces in both IP versions.
+    #[must_use]
+    pub fn everywhere_on(port: u16) -> Self {
         Self {
             host: ListenHost::Ip(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
-            port: PORT,
+            port,
         }
     }
 
@@ -268,6 +280,42 @@ pub(crate) fn parse_network(text: &str) -> Result<IpNet, ValueError> {
     match text.parse::<IpAddr>() {
         Ok(address) => Ok(address.to_canonical().into()),
         Err(_) => text.parse().map_err(|_| ValueError::NotANetwork),
+    }
+}
+
+/// Reads a DNS name for a certificate.
+pub(crate) fn parse_name(text: &str) -> Result<String, ValueError> {
+    if is_host_name(text) && text.parse::<IpAddr>().is_err() {
+        Ok(text.trim_end_matches('.').to_ascii_lowercase())
+    } else {
+        Err(ValueError::NotAName)
+    }
+}
+
+/// Reads a URL of a server that speaks HTTPS.
+pub(crate) fn parse_https(text: &str) -> Result<String, ValueError> {
+    match text.strip_prefix("https://") {
+        Some(rest) if !rest.is_empty() && text.bytes().all(|b| b.is_ascii_graphic()) => {
+            Ok(text.to_owned())
+        }
+        _ => Err(ValueError::NotHttps),
+    }
+}
+
+/// Reads a mail address, without or with `mailto:`.
+pub(crate) fn parse_mail(text: &str) -> Result<String, ValueError> {
+    let mail = text.strip_prefix("mailto:").unwrap_or(text);
+    match mail.split_once('@') {
+        Some((user, host))
+            if !user.is_empty()
+                && is_host_name(host)
+                && user
+                    .bytes()
+                    .all(|b| b.is_ascii_graphic() && b != b',' && b != b'?') =>
+        {
+            Ok(mail.to_owned())
+        }
+        _ => Err(ValueError::NotAMailAddress),
     }
 }
 

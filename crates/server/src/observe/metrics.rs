@@ -92,6 +92,8 @@ pub(crate) enum OwnError {
     Ended(Ended),
     /// The system has no file descriptor for a new connection.
     NoDescriptors,
+    /// The authority issued no certificate.
+    NotIssued,
 }
 
 impl OwnError {
@@ -99,6 +101,7 @@ impl OwnError {
         match self {
             Self::Ended(ended) => ended.name(),
             Self::NoDescriptors => "no_descriptors",
+            Self::NotIssued => "certificate_not_issued",
         }
     }
 
@@ -106,6 +109,7 @@ impl OwnError {
     pub(crate) const fn remedy(self) -> &'static str {
         match self {
             Self::Ended(ended) => ended.remedy(),
+            Self::NotIssued => "read the log, which has the cause and a remedy",
             Self::NoDescriptors => {
                 "raise LimitNOFILE= in the unit (elsewhere: ulimit -n), or lower --connections-max"
             }

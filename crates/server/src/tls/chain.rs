@@ -8,6 +8,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use zeroize::Zeroizing;
 
 use super::error::{CertificateFault, TlsError};
+use super::identity::dns_names;
 use crate::files;
 
 /// The length of the longest PEM file, in bytes.
@@ -24,6 +25,35 @@ pub(crate) enum Chain {
     Alone,
     /// The certificate with this number, counted from 1, was not issued by the next one.
     Broken(usize),
+}
+
+/// The server's own certificate, as one that is to be renewed sees it.
+#[derive(Debug, Clone)]
+pub(crate) struct Leaf {
+    /// The DNS names, without wildcards.
+    pub(crate) names: Vec<String>,
+    /// Seconds since 1970.
+    pub(crate) not_before: i64,
+    pub(crate) not_after: i64,
+    pub(crate) is_self_signed: bool,
+}
+
+/// Looks at the first certificate of a file.
+pub(super) fn look_at_leaf(path: &Path) -> Result<Leaf, TlsError> {
+    let chain = read_chain(path)?;
+    let leaf = chain.first().map(|leaf| X509Certificate::from_der(leaf));
+    let Some(Ok((_, leaf))) = leaf else {
+        return Err(TlsError::Certificate {
+            path: path.to_owned(),
+            reason: CertificateFault::Unusable(rustls::CertificateError::BadEncoding.into()),
+        });
+    };
+    Ok(Leaf {
+        names: dns_names(&leaf),
+        not_before: leaf.validity().not_before.timestamp(),
+        not_after: leaf.validity().not_after.timestamp(),
+        is_self_signed: leaf.issuer() == leaf.subject(),
+    })
 }
 
 /// Compares the subjects and issuers of the certificates in a file.

@@ -62,7 +62,7 @@ pub(crate) struct Identity {
     pub(crate) pin: Pin,
     /// The DNS names of the certificate, without wildcards.
     pub(crate) names: Vec<String>,
-    /// The server made the certificate itself.
+    /// The server made the certificate itself, and no authority issued it.
     pub(crate) is_own: bool,
     /// When the certificate expires, in seconds since 1970.
     pub(crate) not_after: i64,
@@ -162,6 +162,7 @@ impl Identity {
         let mut warnings = warnings(&parsed);
         let names = dns_names(&parsed);
         let not_after = parsed.validity().not_after.timestamp();
+        let is_self_signed = parsed.issuer() == parsed.subject();
 
         let provider = Arc::new(provider());
         let pair =
@@ -182,7 +183,7 @@ impl Identity {
             config: server_config(provider, pair)?,
             pin,
             names,
-            is_own,
+            is_own: is_own && is_self_signed,
             not_after,
             warnings,
         })

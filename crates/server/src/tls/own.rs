@@ -12,7 +12,7 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use super::chain::read_pem;
+use super::chain::{Leaf, look_at_leaf, read_pem};
 use super::error::{KeyFault, TlsError};
 use super::identity::Identity;
 use crate::files;
@@ -39,14 +39,7 @@ pub(super) fn make_own(certificate: &Path, key: &Path) -> Result<(), TlsError> {
                 path: key.to_owned(),
             });
         }
-        (false, true) => {
-            let bytes = Zeroizing::new(read_pem(key)?);
-            let text = std::str::from_utf8(&bytes).map_err(|_| TlsError::Key {
-                path: key.to_owned(),
-                reason: KeyFault::None,
-            })?;
-            rcgen::KeyPair::from_pem(text).map_err(TlsError::Making)?
-        }
+        (false, true) => read_key_pair(key)?,
         (false, false) => {
             let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)
                 .map_err(TlsError::Making)?;
@@ -100,19 +93,46 @@ pub(crate) fn host_name() -> String {
 /// Replaces the certificate by a new one for the same key.
 pub(crate) fn renew(data_dir: &Path) -> Result<Identity, TlsError> {
     let (certificate, key) = (data_dir.join(OWN_CERTIFICATE), data_dir.join(OWN_KEY));
-    let bytes = Zeroizing::new(read_pem(&key)?);
-    let bad = || TlsError::Key {
-        path: key.clone(),
-        reason: KeyFault::None,
-    };
-    let text = std::str::from_utf8(&bytes).map_err(|_| bad())?;
-    let pair = rcgen::KeyPair::from_pem(text).map_err(TlsError::Making)?;
+    let pair = read_key_pair(&key)?;
     let made = self_signed(&pair, &host_name()).map_err(TlsError::Making)?;
-    let new = data_dir.join("cert.pem.new");
-    let _ = fs::remove_file(&new);
-    write_new(&new, made.as_bytes())?;
-    rename(&new, &certificate)?;
+    put(&certificate, made.as_bytes())?;
     Identity::from_files(&certificate, &key, true)
+}
+
+/// The server's own key.
+pub(crate) fn own_key(data_dir: &Path) -> Result<rcgen::KeyPair, TlsError> {
+    read_key_pair(&data_dir.join(OWN_KEY))
+}
+
+/// The server's own certificate.
+pub(crate) fn own_leaf(data_dir: &Path) -> Result<Leaf, TlsError> {
+    look_at_leaf(&data_dir.join(OWN_CERTIFICATE))
+}
+
+/// Replaces the certificate by a chain that an authority issued for the server's own key.
+///
+/// # Errors
+/// The chain is not for that key, or cannot be used. Nothing changes then.
+pub(crate) fn put_own_chain(data_dir: &Path, chain: &[u8]) -> Result<(), TlsError> {
+    let (certificate, key) = (data_dir.join(OWN_CERTIFICATE), data_dir.join(OWN_KEY));
+    let new = files::with_suffix(&certificate, ".issued");
+    let _ = fs::remove_file(&new);
+    write_new(&new, chain)?;
+    Identity::from_files(&new, &key, true)?;
+    rename(&new, &certificate)
+}
+
+fn read_key_pair(key: &Path) -> Result<rcgen::KeyPair, TlsError> {
+    let bytes = Zeroizing::new(read_pem(key)?);
+    let text = std::str::from_utf8(&bytes).map_err(|_| TlsError::Key {
+        path: key.to_owned(),
+        reason: KeyFault::None,
+    })?;
+    rcgen::KeyPair::from_pem(text).map_err(TlsError::Making)
+}
+
+fn put(path: &Path, bytes: &[u8]) -> Result<(), TlsError> {
+    files::replace(path, bytes).map_err(unwritable(path))
 }
 
 /// The announced pair, if there is one.

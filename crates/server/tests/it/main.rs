@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod accounts;
+mod acme;
 mod admin_page;
 mod audit;
 mod backup;
