@@ -366,7 +366,12 @@ pub(super) fn restore(app: &App, sources: &Sources, args: &RestoreArgs) -> Resul
         ),
         None => {}
     }
-    app.answer(&text, json!({ "backup": backup.header(), "replaced": replaced.map(|path| path.display().to_string()) }))
+    let object = json!({
+        "store": app.config.store.to_string(),
+        "backup": backup.header(),
+        "replaced": replaced.map(|path| path.display().to_string()),
+    });
+    app.answer(&text, object)
 }
 
 /// Records the restore in the extracted database, before a server can use it.

@@ -154,7 +154,14 @@ fn report(app: &App, Checked(findings): &Checked, notes: &[String]) -> Result<()
         .iter()
         .map(|(what, remedy)| json!({ "what": what, "do": remedy }))
         .collect();
-    app.answer(&text, json!({ "findings": listed, "notes": notes }))?;
+    let place = &app.config;
+    let object = json!({
+        "store": place.store.to_string(),
+        "data_dir": place.data_dir.display().to_string(),
+        "findings": listed,
+        "notes": notes,
+    });
+    app.answer(&text, object)?;
     match findings.len() {
         0 => Ok(()),
         1 => Err(Failure::new(

@@ -38,6 +38,12 @@ fn every_command_names_its_store() {
         let quiet = String::from_utf8(quiet).unwrap();
         assert!(!quiet.contains(&store), "{words:?}: {quiet}");
     }
+    for words in [&["check"] as &[&str], &["restore", text(&file), "--force"]] {
+        let said = operate(dir.path(), &[words, &["--json"]].concat()).stdout;
+        let said: serde_json::Value = serde_json::from_slice(&said).unwrap();
+        let store = format!("sqlite:{}/passmate.db", dir.path().display());
+        assert_eq!(said["store"], store.as_str(), "{words:?}");
+    }
     let said = operate(dir.path(), &["cert", "show"]).stderr;
     let data_dir = format!("passmate-server: data dir {}\n", dir.path().display());
     assert_eq!(String::from_utf8(said).unwrap(), data_dir);
