@@ -45,9 +45,9 @@ pub(super) struct BackupArgs {
 
 /// Replace the store by a backup, while no server runs
 ///
-/// The backup is verified first. The earlier store is kept as passmate.db.replaced. Devices notice
-/// that the server was restored, tell their users, and upload their vaults again: nothing that a
-/// device has is lost.
+/// The backup is verified first. The earlier store is kept as passmate.db.replaced. The schema of
+/// the backup stays until a server starts. Devices notice that the server was restored, tell their
+/// users, and upload their vaults again: nothing that a device has is lost.
 #[derive(Debug, clap::Args)]
 pub(super) struct RestoreArgs {
     /// The backup
