@@ -129,8 +129,14 @@ where
     } = exchange;
     drop(fetched);
     let mut permit = visitor.into_permit();
-    if matches!(outcome, Ok(Err(Cut::Ended(Ended::WrongHello)))) {
+    let is_suspect = matches!(
+        outcome,
         // Whoever speaks another protocol here is trying something.
+        Ok(Err(Cut::Ended(Ended::WrongHello)))
+        // Whoever holds memory and stalls again and again keeps others out.
+        | Ok(Err(Cut::Refused(Refusal::TooSlow)))
+    );
+    if is_suspect {
         permit.note_refusal(&limits.source, Instant::now().into_std());
     }
     for event in permit.take_events() {

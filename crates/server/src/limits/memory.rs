@@ -5,6 +5,8 @@
 //!  - uploads of new accounts, which anyone may start, get at most a quarter together;
 //!  - one account and one source get a small part each, however many connections they open,
 //!    because an account holder is a stranger to all others;
+//!  - an eighth of all memory, and of that for creates, is for small transfers only, because most
+//!    btokens are small;
 //!  - where a part is used up, the slowest transfers of that part give way to the newcomer.
 //!
 //! The slowest transfer is the one that will hold its memory longest: the bytes that it holds,
@@ -22,9 +24,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::rate::Source;
 
-/// A transfer gives way to nobody before this age. The rate of late is an average over about the
-/// same time.
+/// A transfer gives way to nobody before this age.
 const AGE_MIN: Duration = Duration::from_secs(2);
+/// The rate of late is an average over about this time. A client that has sent a whole btoken at once
+/// and stalls is slow after five times as long.
+const RATE_TIME: Duration = Duration::from_millis(500);
+/// A small transfer holds at most so many bytes.
+const SMALL_MAX: u64 = 64 << 10;
 /// A transfer of this many bytes a second gives way to nobody. At this rate the longest btoken of
 /// the default configuration takes about as long as the longest session.
 const RATE_FAST: f64 = 16_384.0;
@@ -72,6 +78,18 @@ impl Figures {
             Part::Account(_) => at_least_four(max / 16),
             Part::Source(_) => at_least_four(max / 8),
             Part::CreatesOfSource(_) => btoken_len_max.max(max / 16).min(max / 4),
+        }
+    }
+
+    /// The bytes that a part may have when a transfer of this length grows: transfers that are not
+    /// small leave some for those that are. One of the longest btokens fits in any case.
+    fn max_for(self, part: Part, len: u64) -> u64 {
+        let max = self.max_of(part);
+        match part {
+            Part::All | Part::Creates if len > SMALL_MAX => {
+                (max - max / 8).max(self.btoken_len_max.min(max))
+            }
+            _ => max,
         }
     }
 
@@ -133,13 +151,13 @@ struct Pace {
 
 impl Pace {
     fn note(&mut self, bytes: u64, now: Instant) {
-        self.rate = self.rate(now) + bytes as f64 / AGE_MIN.as_secs_f64();
+        self.rate = self.rate(now) + bytes as f64 / RATE_TIME.as_secs_f64();
         self.at = now;
     }
 
     fn rate(&self, now: Instant) -> f64 {
         let passed = now.saturating_duration_since(self.at);
-        self.rate * (-passed.as_secs_f64() / AGE_MIN.as_secs_f64()).exp()
+        self.rate * (-passed.as_secs_f64() / RATE_TIME.as_secs_f64()).exp()
     }
 }
 
@@ -317,7 +335,7 @@ impl BudgetState {
         let mut victims: Vec<u64> = Vec::new();
         let mut leaving = self.leaving;
         for part in newcomer.parts() {
-            let max = self.figures.max_of(part);
+            let max = self.figures.max_for(part, newcomer.held + more);
             let wanted = self.used_by(part).checked_add(more).ok_or(MemoryFull)?;
             let held_in_part = |id: &u64| {
                 let transfer = self.transfers.get(id);

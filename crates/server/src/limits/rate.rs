@@ -611,7 +611,8 @@ impl SourcePermit {
             .is_some_and(|source| self.rate_limiter.state().is_paused(source, limits, now))
     }
 
-    /// Counts a refusal: an unknown account, a wrong auth token, or a wrong hello.
+    /// Counts a refusal: an unknown account, a wrong auth token, a wrong hello, or a transfer that
+    /// gave way.
     pub(crate) fn note_refusal(&mut self, limits: &SourceLimits, now: Instant) {
         let now = self.rate_limiter.time(now);
         let mut state = self.rate_limiter.state();

@@ -166,7 +166,8 @@ fn growing_is_counted_once_and_shrinking_never() {
 
 #[test]
 fn the_slowest_transfer_gives_way() {
-    let mut world = World::new(4_000_000, 1_000_000);
+    // Four of a million bytes fit, beside an eighth for small ones.
+    let mut world = World::new(4_571_430, 1_000_000);
     let [stalled, slow, steady] = [1, 2, 3].map(|account| world.lease(known(account)));
     for lease in [&stalled, &slow, &steady] {
         world.grow(lease, 1_000_000).unwrap();
@@ -210,6 +211,22 @@ fn many_newcomers_displace_no_client_that_keeps_sending() {
         displaced += usize::from(is_revoked(&honest));
     }
     assert_eq!(displaced, 0);
+}
+
+#[test]
+fn large_transfers_leave_memory_for_small_ones() {
+    let world = World::new(64 << 20, 2 << 20);
+    let large: Vec<_> = (0..20).map(|_| world.lease(LeaseKind::Create)).collect();
+    let fits = |lease: &&Lease| world.grow(lease, 2 << 20).is_ok();
+    assert_eq!(large.iter().filter(fits).count(), 7, "of a part of 16 MiB");
+    let small: Vec<_> = (0..32).map(|_| world.lease(LeaseKind::Create)).collect();
+    let fits = |lease: &&Lease| world.grow(lease, 64 << 10).is_ok();
+    assert_eq!(small.iter().filter(fits).count(), 32);
+    // Where only one of the longest btokens fits, it fits.
+    let world = World::new(8 << 20, 2 << 20);
+    world
+        .grow(&world.lease(LeaseKind::Create), 2 << 20)
+        .unwrap();
 }
 
 #[test]
