@@ -1,15 +1,17 @@
 //! Servers that run on this machine, and which data dir each has. A command that is given the wrong
 //! data dir finds nothing, and finds out here where the server is.
 //!
-//! A server keeps `server.lock` in its data dir open. Only root sees the files of another process.
+//! A server keeps `server.lock` in its data dir open and locked. Everybody sees which files are
+//! locked, by number; only root sees the names of the files of another process.
 
 use std::fmt;
 use std::fs::{self, File};
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::config::Config;
-use crate::files::{FileId, folder_of, with_suffix};
+use crate::files::{folder_of, with_suffix};
 use crate::server::DATA_DIR_LOCK;
 use crate::text::printable;
 
@@ -17,13 +19,17 @@ use crate::text::printable;
 const PROGRAM: &str = "passmate-server";
 /// How much is read of a command line, in bytes.
 const COMMAND_LEN_MAX: u64 = 4096;
+/// How much is read of the list of locks, in bytes.
+const LOCKS_LEN_MAX: u64 = 4 << 20;
 /// The most servers that are named.
 const NAMED_MAX: usize = 5;
 
 /// The servers that run with another data dir. None if one runs with the data dir of this
 /// configuration, or no server can be seen.
 pub(super) fn elsewhere(config: &Config) -> Option<RunningElsewhere> {
-    let own = own_locks(config);
+    if is_locked(config) {
+        return None;
+    }
     let mut servers = Vec::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let path = entry.path();
@@ -34,20 +40,11 @@ pub(super) fn elsewhere(config: &Config) -> Option<RunningElsewhere> {
         let Some(pid) = pid.filter(|pid| *pid != std::process::id() && is_server(&path)) else {
             continue;
         };
-        let locks = open_locks(&path);
-        if locks.iter().any(|(_, id)| own.contains(id)) {
-            return None;
-        }
-        let data_dir = locks.into_iter().next().map(|(path, _)| path);
+        let data_dir = open_locks(&path).into_iter().next();
         servers.push(RunningServer { pid, data_dir });
     }
-    // Where the files of the others cannot be seen, one of them may be that of this configuration.
-    let is_seen = servers.iter().all(|server| server.data_dir.is_some());
-    if servers.is_empty() || (!is_seen && is_locked(config)) {
-        return None;
-    }
-    servers.sort_by_key(|server| server.pid);
-    Some(RunningElsewhere(servers))
+    servers.sort_by_key(|server: &RunningServer| server.pid);
+    (!servers.is_empty()).then_some(RunningElsewhere(servers))
 }
 
 /// Servers with another data dir, at least one.
@@ -80,12 +77,7 @@ impl fmt::Display for RunningElsewhere {
 
 /// Whether a process is a server, and not a command of an operator.
 fn is_server(process: &Path) -> bool {
-    let read = |name: &str| {
-        let mut bytes = Vec::new();
-        let file = File::open(process.join(name)).ok()?;
-        file.take(COMMAND_LEN_MAX).read_to_end(&mut bytes).ok()?;
-        Some(bytes)
-    };
+    let read = |name: &str| read(&process.join(name), COMMAND_LEN_MAX);
     let is_ours = read("comm").is_some_and(|name| name.trim_ascii() == PROGRAM.as_bytes());
     is_ours
         && read("cmdline").is_some_and(|words| {
@@ -95,7 +87,7 @@ fn is_server(process: &Path) -> bool {
 }
 
 /// The data dirs whose lock a process has open.
-fn open_locks(process: &Path) -> Vec<(PathBuf, FileId)> {
+fn open_locks(process: &Path) -> Vec<PathBuf> {
     let files = fs::read_dir(process.join("fd"))
         .into_iter()
         .flatten()
@@ -103,33 +95,41 @@ fn open_locks(process: &Path) -> Vec<(PathBuf, FileId)> {
     files
         .filter_map(|file| {
             let path = fs::read_link(file.path()).ok()?;
-            let is_lock = path.file_name()? == DATA_DIR_LOCK;
-            let id = is_lock.then(|| FileId::of(&file.path()).ok())??;
-            Some((folder_of(&path).to_owned(), id))
+            (path.file_name()? == DATA_DIR_LOCK).then(|| folder_of(&path).to_owned())
         })
         .collect()
 }
 
-fn own_locks(config: &Config) -> Vec<FileId> {
-    lock_paths(config)
-        .iter()
-        .filter_map(|path| FileId::of(path).ok())
-        .collect()
-}
-
-/// The locks that a server of this configuration holds.
-fn lock_paths(config: &Config) -> Vec<PathBuf> {
+/// Whether a process holds a lock that a server of this configuration holds. To take the lock would
+/// tell too, but a server that starts at that moment would find it taken.
+fn is_locked(config: &Config) -> bool {
     let of_store = config.store.file().map(|file| with_suffix(file, ".lock"));
     let of_data_dir = config.data_dir.join(DATA_DIR_LOCK);
-    of_store.into_iter().chain([of_data_dir]).collect()
+    let paths = of_store.into_iter().chain([of_data_dir]);
+    let own: Vec<u64> = paths
+        .filter_map(|path| Some(fs::metadata(path).ok()?.ino()))
+        .collect();
+    let locks = read(Path::new("/proc/locks"), LOCKS_LEN_MAX).unwrap_or_default();
+    String::from_utf8_lossy(&locks)
+        .lines()
+        .filter_map(locked_inode)
+        .any(|inode| own.contains(&inode))
 }
 
-/// Whether another process holds a lock of this configuration.
-fn is_locked(config: &Config) -> bool {
-    lock_paths(config).iter().any(|path| {
-        File::open(path)
-            .is_ok_and(|file| matches!(file.try_lock_shared(), Err(fs::TryLockError::WouldBlock)))
-    })
+/// The number of the file that a line of `/proc/locks` is about. The number of its device is not
+/// compared, because some file systems give another one to programs.
+fn locked_inode(line: &str) -> Option<u64> {
+    let file = line
+        .split_whitespace()
+        .find(|word| word.matches(':').count() == 2)?;
+    file.rsplit(':').next()?.parse().ok()
+}
+
+fn read(path: &Path, len_max: u64) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = File::open(path).ok()?;
+    file.take(len_max).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
 }
 
 #[cfg(test)]
@@ -141,17 +141,27 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let of_self = || open_locks(Path::new("/proc/self"));
         let config = Config::new(dir.path());
-        assert!(own_locks(&config).is_empty());
+        assert!(!is_locked(&config));
         let lock = File::create(dir.path().join(DATA_DIR_LOCK)).unwrap();
-        let found = of_self();
-        assert_eq!(found[0].0, dir.path().canonicalize().unwrap());
-        assert_eq!(own_locks(&config), [found[0].1]);
+        assert_eq!(of_self(), [dir.path().canonicalize().unwrap()]);
         assert!(!is_locked(&config));
         lock.lock().unwrap();
         assert!(is_locked(&config));
         drop(lock);
         assert!(of_self().is_empty());
+        assert!(!is_locked(&config));
         assert!(!is_server(Path::new("/proc/self")));
+    }
+
+    #[test]
+    fn a_line_of_locks_names_its_file() {
+        let line = "2: FLOCK  ADVISORY  WRITE 9322 fe:01:131077 0 EOF";
+        assert_eq!(locked_inode(line), Some(131_077));
+        let waits = "2: -> FLOCK  ADVISORY  WRITE 9322 00:2f:77 0 EOF";
+        assert_eq!(locked_inode(waits), Some(77));
+        for other in ["", "1:", "a:b:c"] {
+            assert_eq!(locked_inode(other), None);
+        }
     }
 
     #[test]
