@@ -36,7 +36,7 @@ pub enum ValueError {
     NotAnAddress,
     #[error(
         "is not an address with a port: write it like 127.0.0.1:9556, [::1]:9556 or \
-         unix:/run/passmate/admin.sock"
+         unix:/run/passmate-server/admin.sock"
     )]
     NotAnAdminAddress,
     #[error("is out of range: at least {least}, at most {most}")]

@@ -260,4 +260,15 @@ fn the_hook_for_renewals_copies_a_pair_for_its_owner_alone() {
         ("LEGO_CERT_PATH", at("fullchain.pem")),
         ("LEGO_CERT_KEY_PATH", at("privkey.pem")),
     ]);
+    run(&[
+        ("CERT_FULLCHAIN_PATH", at("fullchain.pem")),
+        ("CERT_KEY_PATH", at("privkey.pem")),
+    ]);
+    let output = Command::new(&hook).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        text.contains(": error: ") && text.contains(": hint: "),
+        "{text}"
+    );
 }

@@ -119,8 +119,6 @@ fn the_drop_ins_of_units_have_known_settings() {
             let is_known = ["[Unit]", "[Service]", "[Socket]"].contains(&line)
                 || [
                     "ListenStream=",
-                    "LogsDirectory=",
-                    "LogsDirectoryMode=",
                     "MemoryHigh=",
                     "MemoryMax=",
                     "OOMPolicy=",

@@ -271,6 +271,12 @@ fn the_units_are_consistent() {
                 .unwrap();
             assert!(output.status.success(), "{name}: {words}: {output:?}");
         }
+        // A unit that is skipped looks like one that succeeded, and nothing here needs a network
+        // that is up.
+        for absent in ["Condition", "network-online", "--data-dir"] {
+            let is_in = |line: &str| !line.starts_with('#') && line.contains(absent);
+            assert!(!text.lines().any(is_in), "{name}: {absent}");
+        }
     }
     let service = deployed("passmate-server.service");
     for needed in [
@@ -296,6 +302,49 @@ fn the_units_are_consistent() {
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         let is_about_us = |line: &&str| line.contains("Unknown") && line.contains("deploy/");
         assert_eq!(text.lines().find(is_about_us), None, "{text}");
+    }
+}
+
+/// The paths of the manual and of the packaged configuration are those that the units may write to.
+#[test]
+fn units_settings_and_manual_name_the_same_folders() {
+    let manual = format!("{}/../../docs/operating.md", env!("CARGO_MANIFEST_DIR"));
+    let manual = std::fs::read_to_string(manual).unwrap();
+    let value = |unit: &str, key: &str| {
+        let unit = deployed(unit);
+        let value = unit.lines().find_map(|line| line.strip_prefix(key));
+        value.unwrap_or_else(|| panic!("{key}")).to_owned()
+    };
+    let state = value("passmate-server.service", "StateDirectory=");
+    assert_eq!(
+        value("passmate-server-backup.service", "StateDirectory="),
+        state
+    );
+    let data_dir = format!("/var/lib/{state}");
+    let settings = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/server.toml");
+    let shown = Command::new(env!("CARGO_BIN_EXE_passmate-server"))
+        .env_clear()
+        .args(["config", "show", "--config"])
+        .arg(settings)
+        .output()
+        .unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(
+        shown.contains(&format!("sqlite:{data_dir}/passmate.db")),
+        "{shown}"
+    );
+    assert!(manual.contains(&data_dir));
+
+    let run = value("passmate-server.service", "RuntimeDirectory=");
+    let sockets: BTreeSet<&str> = manual
+        .split("unix:")
+        .skip(1)
+        .filter_map(|rest| rest.split(['`', ' ', '\n']).next())
+        .filter(|path| path.starts_with('/'))
+        .collect();
+    assert!(!sockets.is_empty());
+    for socket in sockets {
+        assert!(socket.starts_with(&format!("/run/{run}/")), "{socket}");
     }
 }
 
