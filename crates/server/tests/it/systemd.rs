@@ -384,10 +384,24 @@ fn package_and_container_name_existing_files() {
         );
     }
     let container = std::fs::read_to_string(root.join("Containerfile")).unwrap();
-    assert!(container.contains("USER passmate") && container.contains("HEALTHCHECK"));
-    let variables = container
-        .split_whitespace()
-        .filter_map(|word| word.split_once('=').map(|(name, _)| name));
+    // Kubernetes refuses a name where it must know that the user is not root.
+    assert!(container.contains("\nUSER 10556:10556\n"));
+    assert!(container.contains("CMD [\"passmate-health\"]"));
+    for line in container
+        .lines()
+        .filter(|line| line.starts_with("COPY deploy/"))
+    {
+        let path = line.split_whitespace().nth(1).unwrap();
+        assert!(root.join(path).exists(), "{path}");
+    }
+    assert!(deployed("compose.yml").contains("test: [\"CMD\", \"passmate-health\"]"));
+    let ignored = std::fs::read_to_string(root.join(".dockerignore")).unwrap();
+    assert!(ignored.lines().any(|line| line == "target"));
+    let manual = std::fs::read_to_string(root.join("docs/operating/container.md")).unwrap();
+    let all = [container, deployed("compose.yml"), manual].concat();
+    let variables = all
+        .split(|c: char| !c.is_ascii_uppercase() && c != '_' && !c.is_ascii_digit())
+        .filter(|word| word.len() > "PASSMATE_SERVER_".len());
     for name in variables.filter(|name| name.starts_with("PASSMATE_SERVER_")) {
         let option = name
             .trim_start_matches("PASSMATE_SERVER_")
