@@ -86,6 +86,19 @@ fn the_page_names_what_needs_attention() {
 }
 
 #[test]
+fn the_page_shows_that_the_key_has_changed() {
+    let at = 1_800_000_000;
+    let with = |key_changed_at| Gauges {
+        key_changed_at,
+        ..Gauges::default()
+    };
+    let counts = Metrics::new().snapshot();
+    let page = write(&counts, &with(Some(at - DAY)), at);
+    assert!(page.contains("another key since") && page.contains("send the new pin"));
+    assert!(!write(&counts, &with(None), at).contains("another key"));
+}
+
+#[test]
 fn numbers_are_grouped_by_thousands() {
     let numbers = [number(0), number(999), number(1000), number(1_234_567)];
     assert_eq!(numbers, ["0", "999", "1,000", "1,234,567"]);
