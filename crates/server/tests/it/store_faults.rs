@@ -233,6 +233,9 @@ impl Start {
             }
             std::thread::sleep(Duration::from_millis(20));
         };
+        if ended.is_some() {
+            wait::until("strace names the call that failed", || fault.has_happened());
+        }
         let has_happened = fault.has_happened();
         let mut is_stuck = false;
         match ended {
