@@ -83,6 +83,7 @@ const COMMANDS: &[(&str, Effect)] = &[
     ("recover", Nothing),
     ("profiles", Nothing),
     ("completions", Nothing),
+    ("man", Nothing),
     // It is the sync.
     ("sync", Nothing),
     ("help", Nothing),
