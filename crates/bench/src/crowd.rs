@@ -43,7 +43,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         .tempdir_in(args.dir.canonicalize()?)?;
     fill(dir.path(), ACTIVE_ACCOUNTS + args.slow, 4 << 10)?;
     // Idle connections must stay open until the measurement is over.
-    let server = Server::passmate_with(dir.path(), &["--idle-timeout", "120s"])?;
+    let patient = ["--idle-timeout", "120s", "--handshake-timeout", "120s"];
+    let server = Server::passmate_with(dir.path(), &patient)?;
     let ca = dir.path().join("ca.pem");
     fs::write(&ca, &server.pem)?;
     let load = |kind, clients, time| load::Args {

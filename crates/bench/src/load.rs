@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use passmate_proto::{ClientAction, ClientConfig, ClientEvent, ClientMachine, Input, Outcome};
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -237,11 +237,20 @@ fn expect_end(read: io::Result<usize>) -> io::Result<()> {
 }
 
 async fn update(args: &Args, tls: &TlsConnector, account: u64, upload: &[u8]) -> io::Result<()> {
-    let mut tls = BufReader::with_capacity(32 << 10, connect_tls(args, tls).await?);
     let action = ClientAction::Update {
         account: number(account),
         auth_token: token(),
     };
+    exchange(connect_tls(args, tls).await?, action, upload).await
+}
+
+/// A complete exchange. An update stores `upload`.
+pub(crate) async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    action: ClientAction,
+    upload: &[u8],
+) -> io::Result<()> {
+    let mut tls = BufReader::with_capacity(32 << 10, stream);
     let mut machine = ClientMachine::new(ClientConfig::default(), action);
     let mut joined = Vec::with_capacity(upload.len() + 64);
     loop {

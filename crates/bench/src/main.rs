@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod accounts;
+mod attack;
 mod baseline;
 mod chart;
 mod crowd;
@@ -50,6 +51,8 @@ enum Command {
     Instructions(instructions::Args),
     /// Measure updating clients beside thousands of silent and slow ones
     Crowd(crowd::Args),
+    /// Attack a server in several ways, and measure what that costs it and its honest clients
+    Attack(attack::Args),
     /// Measure how much `backup` and `verify` slow down clients that update meanwhile
     Keep(keep::Args),
     /// Measure how large a vault becomes in ten years if each record is edited once a day
@@ -81,6 +84,7 @@ fn main() -> anyhow::Result<()> {
         Command::Soak(args) => soak::run(&args),
         Command::Instructions(args) => instructions::run(&args),
         Command::Crowd(args) => crowd::run(&args),
+        Command::Attack(args) => attack::run(&args),
         Command::Keep(args) => keep::run(&args),
         Command::Growth => growth::run(),
         Command::Load(args) => load::run(&args),

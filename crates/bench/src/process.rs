@@ -42,16 +42,26 @@ impl Server {
 
     /// Starts `passmate-server` with more options.
     pub(crate) fn passmate_with(data_dir: &Path, options: &[&str]) -> anyhow::Result<Self> {
-        let mut command = Command::new(sibling("bench-passmate-server")?);
+        Self::passmate_of(&sibling("bench-passmate-server")?, data_dir, options)
+    }
+
+    /// Starts this `passmate-server`.
+    pub(crate) fn passmate_of(
+        program: &Path,
+        data_dir: &Path,
+        options: &[&str],
+    ) -> anyhow::Result<Self> {
+        let mut command = Command::new(program);
         command.args([
             "serve",
             "--listen",
             "127.0.0.1:0",
-            "--connections-max",
-            "20000",
             "--accounts-max",
             "10000000",
         ]);
+        if !options.contains(&"--connections-max") {
+            command.args(["--connections-max", "20000"]);
+        }
         command.arg("--data-dir").arg(data_dir).args(options);
         let log = fs::File::create(data_dir.join("log"))?;
         let mut server = Self::start(command.stderr(log), "    passmate sync setup")?;

@@ -361,7 +361,10 @@ impl Plan<'_> {
         );
         for count in counts {
             self.progress(&format!("{count} idle connections"));
-            let server = Server::passmate(&self.data_dir(&format!("idle-{count}"), 1, 1)?)?;
+            // They must stay open until all of them are.
+            let patient = ["--idle-timeout", "120s", "--handshake-timeout", "120s"];
+            let dir = self.data_dir(&format!("idle-{count}"), 1, 1)?;
+            let server = Server::passmate_with(&dir, &patient)?;
             // Exclude one-time costs of the first connections.
             self.load(&server, Kind::Handshake, 8, 0, 1)?;
             let before = server.memory()?;

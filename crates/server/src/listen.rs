@@ -294,8 +294,8 @@ const RECEIVE_BUFFER_LEN: usize = 256 << 10;
 
 /// Bounds what a connection costs in the memory of the system, which no budget of this program
 /// counts: how much is kept for a client that does not read, how much is taken from one that the
-/// server is not reading from, and for how long after it went away
-/// without a word. These are requests; a system that refuses one is no reason not to serve.
+/// server is not reading from, and for how long after it went away without a word. These are
+/// requests; a system that refuses one is no reason not to serve.
 fn bound_kernel_memory(stream: &TcpStream, idle: Duration) {
     // The last bytes of an exchange are few, and the client waits for them.
     let _ = stream.set_nodelay(true);
