@@ -23,3 +23,34 @@ pub(crate) fn run(args: &Args, program: clap::Command) -> Result<(), Problem> {
         )
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::args::Cli;
+
+    fn check_pages(command: &clap::Command, name: &str, dir: &std::path::Path) {
+        let page = std::fs::read_to_string(dir.join(format!("{name}.1")));
+        assert!(page.is_ok_and(|page| page.contains(".TH ")), "{name}");
+        for below in command.get_subcommands() {
+            check_pages(below, &format!("{name}-{}", below.get_name()), dir);
+        }
+    }
+
+    #[test]
+    fn every_command_has_a_manual_page() {
+        let dir = tempfile::tempdir().unwrap();
+        let args = Args {
+            dir: dir.path().to_owned(),
+        };
+        run(&args, Cli::command()).unwrap();
+        check_pages(&Cli::command(), "passmate", dir.path());
+        let args = Args {
+            dir: dir.path().join("none"),
+        };
+        let problem = run(&args, Cli::command()).unwrap_err();
+        assert_eq!(problem.kind, ProblemKind::File);
+    }
+}
