@@ -22,8 +22,6 @@ use order::OrderError;
 
 /// Between two looks at the certificate.
 const LOOK_PAUSE: Duration = Duration::from_secs(3600);
-/// How long an order may take, the checks of the authority included.
-const ORDER_TIME_MAX: Duration = Duration::from_secs(600);
 /// The pause after a first failure; each further one is twice as long. Authorities refuse those who
 /// repeat failing orders too often.
 const RETRY_MIN: Duration = Duration::from_secs(900);
@@ -38,7 +36,12 @@ pub(crate) async fn keep_issued(
 ) {
     let mut retry = RETRY_MIN;
     loop {
-        let pause = match renew_if_due(&acme, &data_dir).await {
+        let renewed = tokio::select! {
+            // An order under way is dropped: the authority or the operator's program may hang.
+            () = stop.cancelled() => return,
+            renewed = renew_if_due(&acme, &data_dir) => renewed,
+        };
+        let pause = match renewed {
             Ok(()) => {
                 retry = RETRY_MIN;
                 LOOK_PAUSE
@@ -72,8 +75,7 @@ async fn renew_if_due(acme: &Acme, data_dir: &Path) -> Result<(), OrderError> {
         names = acme.names.join(", "),
         "a certificate is ordered"
     );
-    let ordered = tokio::time::timeout(ORDER_TIME_MAX, order::order(acme, data_dir)).await;
-    ordered.map_err(|_| OrderError::TookTooLong)?
+    order::order(acme, data_dir).await
 }
 
 /// Why a certificate has to be ordered at this moment, if it has to.

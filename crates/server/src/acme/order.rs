@@ -1,12 +1,13 @@
 //! One order: the account, the proof that the names are ours, and the certificate.
 
+use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use instant_acme::{
     Account, AccountBuilder, AccountCredentials, AuthorizationStatus, ChallengeType, Identifier,
-    NewAccount, NewOrder, OrderStatus, RetryPolicy,
+    KeyAuthorization, NewAccount, NewOrder, Order, OrderStatus, RetryPolicy,
 };
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +16,7 @@ use super::hook::{self, HookError};
 use crate::config::Acme;
 use crate::files;
 use crate::listen::ListenError;
+use crate::text::printable;
 use crate::tls::{self, TlsError};
 
 /// The file with the key of the account at the authority.
@@ -22,11 +24,17 @@ const ACCOUNT: &str = "acme-account.json";
 const ACCOUNT_LEN_MAX: u64 = 1 << 16;
 /// How long the authority may take to check the names, and to issue.
 const CHECK_TIME_MAX: Duration = Duration::from_secs(120);
+/// How long one part of an order may take. The program of the operator has its own time.
+const PART_TIME_MAX: Duration = Duration::from_secs(300);
+/// The type of the error for an account that the authority does not have.
+const NO_ACCOUNT: &str = "urn:ietf:params:acme:error:accountDoesNotExist";
+/// The longest text of an authority that is logged, in characters.
+const CAUSE_LEN_MAX: usize = 500;
 
 /// Why no certificate was issued.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum OrderError {
-    #[error("the ACME server cannot be used: {0}")]
+    #[error("the ACME server cannot be used: {}", causes(.0))]
     Server(#[from] instant_acme::Error),
     #[error("the ACME server does not check names by {0}")]
     NoChallenge(&'static str),
@@ -34,7 +42,7 @@ pub(super) enum OrderError {
     NotProved { name: String, cause: String },
     #[error("the order was not finished in time")]
     TookTooLong,
-    #[error(transparent)]
+    #[error("the authority's checks cannot arrive: {0}")]
     Listen(#[from] ListenError),
     #[error(transparent)]
     Hook(#[from] HookError),
@@ -42,6 +50,11 @@ pub(super) enum OrderError {
     Tls(#[from] TlsError),
     #[error("{}: {error}", path.display())]
     File { path: PathBuf, error: io::Error },
+    #[error("no certificate can be read from --acme-ca-file {}: {error}", path.display())]
+    CaFile {
+        path: PathBuf,
+        error: instant_acme::Error,
+    },
     #[error("a certificate request cannot be made: {0}")]
     Request(#[from] rcgen::Error),
 }
@@ -58,11 +71,18 @@ impl OrderError {
                 "check that the name leads to this machine, and that port 443 there reaches \
                  --acme-listen; or use --acme-dns-hook"
             }
-            Self::Listen(error) => error.hint(),
+            Self::Listen(_) => {
+                "stop what uses that port, or let the system give it to the server; or give another \
+                 --acme-listen that port 443 of the names reaches; or use --acme-dns-hook"
+            }
             Self::Hook(_) => "run the program of --acme-dns-hook by hand, as the server's user",
             Self::Tls(error) => error.hint(),
             Self::File { .. } => {
                 "check that the server's user may write to the data dir, and the disk"
+            }
+            Self::CaFile { .. } => {
+                "give the certificate, in PEM, of the authority that issued the directory's own; \
+                 the server's user must be able to read it"
             }
             Self::Request(_) => "check the names of --acme",
         }
@@ -78,15 +98,39 @@ struct Known {
 
 /// Orders a certificate for the key in the data dir, and puts it there.
 pub(super) async fn order(acme: &Acme, data_dir: &Path) -> Result<(), OrderError> {
-    let account = account(acme, &data_dir.join(ACCOUNT)).await?;
-    let names = acme.names.iter().cloned().map(Identifier::Dns);
-    let names: Vec<Identifier> = names.collect();
-    let mut order = account.new_order(&NewOrder::new(&names)).await?;
+    let mut order = in_time(begin(acme, &data_dir.join(ACCOUNT))).await?;
     let proved = prove(acme, &mut order).await;
     if let Some(program) = &acme.dns_hook {
         hook::clear_all(program, &acme.names).await;
     }
     proved?;
+    in_time(finish(acme, data_dir, &mut order)).await
+}
+
+async fn in_time<T>(part: impl Future<Output = Result<T, OrderError>>) -> Result<T, OrderError> {
+    let done = tokio::time::timeout(PART_TIME_MAX, part).await;
+    done.map_err(|_| OrderError::TookTooLong)?
+}
+
+async fn begin(acme: &Acme, account: &Path) -> Result<Order, OrderError> {
+    let names = acme.names.iter().cloned().map(Identifier::Dns);
+    let names: Vec<Identifier> = names.collect();
+    let wanted = NewOrder::new(&names);
+    if let Some(account) = known_account(acme, account).await? {
+        match account.new_order(&wanted).await {
+            Err(instant_acme::Error::Api(problem))
+                if problem.r#type.as_deref() == Some(NO_ACCOUNT) =>
+            {
+                tracing::warn!("the ACME server has lost this server's account; a new one is made");
+            }
+            ordered => return Ok(ordered?),
+        }
+    }
+    let account = make_account(acme, account).await?;
+    Ok(account.new_order(&wanted).await?)
+}
+
+async fn finish(acme: &Acme, data_dir: &Path, order: &mut Order) -> Result<(), OrderError> {
     let key = tls::own_key(data_dir)?;
     let request = rcgen::CertificateParams::new(acme.names.clone())?.serialize_request(&key)?;
     order.finalize_csr(request.der()).await?;
@@ -100,21 +144,24 @@ fn retries() -> RetryPolicy {
     RetryPolicy::new().timeout(CHECK_TIME_MAX)
 }
 
-/// The account at the authority, which is made once. With `--acme` the operator agrees to the terms
-/// of the authority.
-async fn account(acme: &Acme, path: &Path) -> Result<Account, OrderError> {
-    let failed = |error| OrderError::File {
-        path: path.to_owned(),
-        error,
-    };
+/// The account at this authority that is kept in the data dir.
+async fn known_account(acme: &Acme, path: &Path) -> Result<Option<Account>, OrderError> {
     let known = match files::read(path, ACCOUNT_LEN_MAX) {
         Ok(bytes) => serde_json::from_slice::<Known>(&bytes).ok(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(failed(error)),
+        Err(error) => return Err(unusable(path)(error)),
     };
-    if let Some(known) = known.filter(|known| known.directory == acme.directory) {
-        return Ok(builder(acme)?.from_credentials(known.credentials).await?);
-    }
+    Ok(match known {
+        Some(known) if known.directory == acme.directory => {
+            Some(builder(acme)?.from_credentials(known.credentials).await?)
+        }
+        _ => None,
+    })
+}
+
+/// Makes an account at the authority, and keeps it in the data dir. With `--acme` the operator
+/// agrees to the terms of the authority.
+async fn make_account(acme: &Acme, path: &Path) -> Result<Account, OrderError> {
     let contact: Vec<String> = acme
         .contact
         .iter()
@@ -133,38 +180,28 @@ async fn account(acme: &Acme, path: &Path) -> Result<Account, OrderError> {
         credentials,
     };
     let bytes = serde_json::to_vec(&known).map_err(instant_acme::Error::from)?;
-    files::replace(path, &bytes).map_err(failed)?;
+    files::replace(path, &bytes).map_err(unusable(path))?;
     Ok(account)
+}
+
+fn unusable(path: &Path) -> impl FnOnce(io::Error) -> OrderError {
+    let path = path.to_owned();
+    move |error| OrderError::File { path, error }
 }
 
 fn builder(acme: &Acme) -> Result<AccountBuilder, OrderError> {
     Ok(match &acme.ca_file {
-        Some(path) => Account::builder_with_root(path)?,
+        Some(path) => Account::builder_with_root(path).map_err(|error| OrderError::CaFile {
+            path: path.clone(),
+            error,
+        })?,
         None => Account::builder()?,
     })
 }
 
 /// Proves to the authority that all names are this server's.
-async fn prove(acme: &Acme, order: &mut instant_acme::Order) -> Result<(), OrderError> {
-    let kind = match acme.dns_hook {
-        Some(_) => ChallengeType::Dns01,
-        None => ChallengeType::TlsAlpn01,
-    };
-    let mut answers = Vec::new();
-    let mut authorizations = order.authorizations();
-    while let Some(authorization) = authorizations.next().await {
-        let mut authorization = authorization?;
-        if authorization.status == AuthorizationStatus::Valid {
-            continue;
-        }
-        let name = authorization.identifier().to_string();
-        let challenge = authorization.challenge(kind.clone());
-        let challenge = challenge.ok_or(OrderError::NoChallenge(match acme.dns_hook {
-            Some(_) => "DNS (dns-01)",
-            None => "TLS (tls-alpn-01)",
-        }))?;
-        answers.push((name, challenge.key_authorization()));
-    }
+async fn prove(acme: &Acme, order: &mut Order) -> Result<(), OrderError> {
+    let answers = in_time(answers(acme, order)).await?;
     // Dropping them closes the listener.
     let _listening = match acme.dns_hook.as_deref() {
         Some(program) => {
@@ -181,13 +218,49 @@ async fn prove(acme: &Acme, order: &mut instant_acme::Order) -> Result<(), Order
             Some(Challenges::listen(&acme.listen, answers)?)
         }
     };
+    in_time(have_checked(acme, order)).await
+}
+
+/// How the names are proved.
+fn kind_of(acme: &Acme) -> ChallengeType {
+    match acme.dns_hook {
+        Some(_) => ChallengeType::Dns01,
+        None => ChallengeType::TlsAlpn01,
+    }
+}
+
+/// The names that are not proved yet, each with what proves it.
+async fn answers(
+    acme: &Acme,
+    order: &mut Order,
+) -> Result<Vec<(String, KeyAuthorization)>, OrderError> {
+    let mut answers = Vec::new();
     let mut authorizations = order.authorizations();
     while let Some(authorization) = authorizations.next().await {
         let mut authorization = authorization?;
         if authorization.status == AuthorizationStatus::Valid {
             continue;
         }
-        if let Some(mut challenge) = authorization.challenge(kind.clone()) {
+        let name = authorization.identifier().to_string();
+        let challenge = authorization.challenge(kind_of(acme));
+        let challenge = challenge.ok_or(OrderError::NoChallenge(match acme.dns_hook {
+            Some(_) => "DNS (dns-01)",
+            None => "TLS (tls-alpn-01)",
+        }))?;
+        answers.push((name, challenge.key_authorization()));
+    }
+    Ok(answers)
+}
+
+/// Lets the authority check the answers.
+async fn have_checked(acme: &Acme, order: &mut Order) -> Result<(), OrderError> {
+    let mut authorizations = order.authorizations();
+    while let Some(authorization) = authorizations.next().await {
+        let mut authorization = authorization?;
+        if authorization.status == AuthorizationStatus::Valid {
+            continue;
+        }
+        if let Some(mut challenge) = authorization.challenge(kind_of(acme)) {
             challenge.set_ready().await?;
         }
     }
@@ -199,7 +272,7 @@ async fn prove(acme: &Acme, order: &mut instant_acme::Order) -> Result<(), Order
 }
 
 /// The name that the authority did not accept, with what it says about it.
-async fn refusal(order: &mut instant_acme::Order) -> OrderError {
+async fn refusal(order: &mut Order) -> OrderError {
     let mut authorizations = order.authorizations();
     while let Some(authorization) = authorizations.next().await {
         let mut authorization = match authorization {
@@ -217,7 +290,7 @@ async fn refusal(order: &mut instant_acme::Order) -> OrderError {
             let detail = problem.detail.clone().or_else(|| problem.r#type.clone());
             return OrderError::NotProved {
                 name: authorization.identifier().to_string(),
-                cause: crate::text::printable(&detail.unwrap_or_default()),
+                cause: shown(&detail.unwrap_or_default()),
             };
         }
     }
@@ -225,4 +298,25 @@ async fn refusal(order: &mut instant_acme::Order) -> OrderError {
         name: "a name".to_owned(),
         cause: "no reason was given".to_owned(),
     }
+}
+
+/// The error with what caused it: libraries of HTTP and TLS name only the outermost step.
+fn causes(error: &instant_acme::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        cause = error.source();
+    }
+    shown(&text)
+}
+
+/// A text of the authority, as it is logged.
+fn shown(text: &str) -> String {
+    let text: String = text.chars().take(CAUSE_LEN_MAX).collect();
+    printable(&text)
 }

@@ -345,8 +345,14 @@ impl Written {
 
     /// DNS names, or `none`.
     pub(super) fn names(&self) -> Result<Vec<String>, ConfigError> {
-        let parse = |text: &String| parse_name(text).map_err(|error| self.bad(error));
-        self.list_or_none()?.iter().map(parse).collect()
+        let mut names = Vec::new();
+        for text in self.list_or_none()? {
+            let name = parse_name(text).map_err(|error| self.bad(error))?;
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        Ok(names)
     }
 
     /// Networks, `loopback` for those of this machine, or `none`.

@@ -209,6 +209,18 @@ fn a_list_has_the_same_meaning_in_every_source() {
 }
 
 #[test]
+fn a_name_of_the_certificate_counts_once() {
+    let flags = [
+        "--acme",
+        "A.example.",
+        "--acme=b.example",
+        "--acme=a.EXAMPLE",
+    ];
+    let acme = gather(&flags, &[], None).unwrap().acme.unwrap();
+    assert_eq!(acme.names, ["a.example", "b.example"]);
+}
+
+#[test]
 fn layout_2_on_the_default_port_replaces_layout_1() {
     let listen = |flags: &[&str]| gather(flags, &[], None).unwrap().listen;
     assert_eq!(listen(&["--listen-v2", "[::]:29556"]), []);

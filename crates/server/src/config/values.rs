@@ -125,6 +125,10 @@ pub(crate) fn parse_admin(text: &str) -> Result<AdminAddress, ValueError> {
 /// Reads `HOST:PORT`, `[IPV6]:PORT`, `:PORT`, or a host alone, which gets the default port.
 pub(crate) fn parse_listen(text: &str) -> Result<ListenAddress, ValueError> {
     let bad = ValueError::NotAnAddress;
+    // In a list it means that there is no listener.
+    if text == "none" {
+        return Err(bad);
+    }
     if let Ok(ip) = text.parse::<IpAddr>() {
         return Ok(ListenAddress {
             host: ListenHost::Ip(ip),

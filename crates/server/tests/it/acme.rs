@@ -192,6 +192,50 @@ urllib.request.urlopen("http://127.0.0.1:{}/" + path, json.dumps(body).encode())
 }
 
 #[test]
+fn an_account_that_the_authority_lost_is_made_again() {
+    let (place, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let Some(authority) = Authority::start(place.path()) else {
+        return;
+    };
+    let program = start_with(data.path(), &authority.options());
+    program.wait_for_log("a certificate was issued");
+    program.stop();
+    let account = data.path().join("acme-account.json");
+    let kept = fs::read_to_string(&account).unwrap();
+    let lost = kept.replace("/my-account/", "/my-account/0");
+    assert_ne!(lost, kept);
+    fs::write(&account, lost).unwrap();
+    fs::remove_file(data.path().join("cert.pem")).unwrap();
+
+    let program = start_with(data.path(), &authority.options());
+    program.wait_for_log("the ACME server has lost this server's account; a new one is made");
+    program.wait_for_log("a certificate was issued");
+    program.stop();
+    assert!(!names(data.path()).1);
+}
+
+#[test]
+fn a_hook_that_hangs_does_not_hold_a_stop() {
+    let (place, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let Some(authority) = Authority::start(place.path()) else {
+        return;
+    };
+    let (hook, called) = (place.path().join("hook"), place.path().join("called"));
+    fs::write(
+        &hook,
+        format!("#!/bin/sh\n: > {}\nsleep 600\n", text(&called)),
+    )
+    .unwrap();
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut options = authority.options();
+    options.push(format!("--acme-dns-hook={}", text(&hook)));
+    let program = start_with(data.path(), &options);
+    until("the hook hangs", || called.exists());
+    let log = program.log();
+    assert!(!log.contains("does not close"), "{log}");
+}
+
+#[test]
 fn without_the_authority_the_server_serves_on_and_says_why() {
     let dir = tempfile::tempdir().unwrap();
     let [port] = free_ports();
@@ -201,6 +245,7 @@ fn without_the_authority_the_server_serves_on_and_says_why() {
     ];
     let program = start_with(dir.path(), &options);
     program.wait_for_log("no certificate was issued; the present one is served on");
+    program.wait_for_log("Connection refused");
     program.wait_for_log("check --acme-directory");
     let account = program.create(b"served");
     assert_eq!(program.fetch(account).unwrap(), b"served");

@@ -111,6 +111,7 @@ fn listen_addresses_are_read_as_people_write_them() {
         "host:70000",
         "host:+1",
         "[::1",
+        "none",
         "a b:1",
         "-a:1",
         "[fe80]:1",
