@@ -1,7 +1,7 @@
 //! `passmate-server check`: what needs the operator's attention, and what to do about it. It may
 //! run beside a server, and changes nothing.
 
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -96,6 +96,7 @@ pub(super) fn run(app: &App, sources: &Sources) -> Result<(), Failure> {
     for finding in health::findings(&facts) {
         checked.add(finding.to_string(), finding.remedy());
     }
+    issuing(config, identity.as_ref(), &server, &mut checked);
     registration(config, &mut checked);
     key_backup(config, identity.as_ref(), &mut checked);
     if let Some(address) = config
@@ -344,6 +345,50 @@ fn certificate(config: &Config, server: &Option<User>, checked: &mut Checked) ->
         );
     }
     Some(identity)
+}
+
+/// Checks that the authority of `--acme` can issue the certificate, and has done so.
+fn issuing(
+    config: &Config,
+    identity: Option<&Identity>,
+    server: &Option<User>,
+    checked: &mut Checked,
+) {
+    let Some(acme) = &config.acme else { return };
+    if let Some(identity) = identity {
+        let is_missing = |name: &&String| {
+            identity.is_own || !identity.names.iter().any(|n| n.eq_ignore_ascii_case(name))
+        };
+        let missing: Vec<&str> = acme.names.iter().filter(is_missing).map(|n| &**n).collect();
+        if !missing.is_empty() {
+            checked.add(
+                format!("no certificate is issued for {} yet", missing.join(", ")),
+                "start the server; the log and the status page say why an order fails",
+            );
+        }
+    }
+    if let Some(path) = &acme.ca_file {
+        let what = "the certificate of --acme-ca-file";
+        present(what, path, |file| file.is_file(), checked);
+        usable(what, path, Need::Read, server, checked);
+    }
+    if let Some(path) = &acme.dns_hook {
+        let can_run = |file: &Metadata| file.is_file() && file.mode() & 0o111 != 0;
+        present("the program of --acme-dns-hook", path, can_run, checked);
+    }
+}
+
+/// Checks that a file is there, and is what it has to be.
+fn present(what: &str, path: &Path, is_right: impl Fn(&Metadata) -> bool, checked: &mut Checked) {
+    let fault = match fs::metadata(path) {
+        Ok(file) if is_right(&file) => return,
+        Ok(_) => "it is not such a file".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    checked.add(
+        format!("{what}, {}, cannot be used: {fault}", path.display()),
+        "give the path of the file, with a mode that lets the server's user use it",
+    );
 }
 
 /// Checks that only its owner can read a file, and that the owner is the server's user or root.

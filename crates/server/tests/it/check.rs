@@ -383,6 +383,33 @@ fn certificate(
 }
 
 #[test]
+fn what_an_authority_needs_and_has_not_issued_is_a_finding() {
+    let dir = tempfile::tempdir().unwrap();
+    start(dir.path(), &[]).stop();
+    let acme = ["--acme=sync.example.test"];
+    let none = "no certificate is issued for sync.example.test yet";
+    assert!(finds(dir.path(), &acme, none));
+    assert!(!finds(dir.path(), &[], "no certificate is issued"));
+    let hook = dir.path().join("hook");
+    let given = format!("--acme-dns-hook={}", hook.display());
+    let with_hook = [acme[0], given.as_str()];
+    let refused = "the program of --acme-dns-hook";
+    assert!(finds(dir.path(), &with_hook, refused));
+    fs::write(&hook, "#!/bin/sh\n").unwrap();
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o600)).unwrap();
+    assert!(finds(dir.path(), &with_hook, refused));
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o700)).unwrap();
+    assert!(!finds(dir.path(), &with_hook, refused));
+    let given = format!("--acme-ca-file={}", dir.path().join("none.pem").display());
+    let with_file = [acme[0], given.as_str()];
+    assert!(finds(
+        dir.path(),
+        &with_file,
+        "the certificate of --acme-ca-file"
+    ));
+}
+
+#[test]
 fn a_certificate_without_its_chain_is_a_finding() {
     let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (root, params, key) = certificate("root", None);
