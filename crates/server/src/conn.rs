@@ -109,7 +109,7 @@ where
         btoken_len_max: limits.btoken_len_max_of(None, 0),
     });
     let mut exchange = Exchange {
-        tls: &mut tls,
+        tls: &mut *tls,
         machine,
         visitor,
         limits,
@@ -171,7 +171,7 @@ async fn shake_hands<S>(
     until: Instant,
     handshake: &Handshake,
     stop: &CancellationToken,
-) -> Result<TlsStream<S>, Ended>
+) -> Result<Box<TlsStream<S>>, Ended>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -182,7 +182,8 @@ where
         () = stop.cancelled() => return Err(Ended::Stopping),
     };
     match accepted {
-        Ok(Ok(tls)) => Ok(tls),
+        // Boxed, because a future holds what it moves in more than one place.
+        Ok(Ok(tls)) => Ok(Box::new(tls)),
         // Port scanners, health checks, clients that do not trust this server: none is an error.
         Ok(Err(error)) => {
             tracing::debug!(%error, "no TLS");

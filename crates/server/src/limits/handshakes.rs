@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 /// Bytes from the client during the handshake, a PROXY header included. A client hello with all
 /// extensions in use takes about 2 KiB; TLS would allow 64 KiB.
@@ -65,7 +65,9 @@ struct HandshakeState {
     bytes: AtomicU64,
     is_tls_finished: AtomicBool,
     is_known: AtomicBool,
-    dropped: CancellationToken,
+    is_dropped: AtomicBool,
+    /// Wakes the connection when it is dropped.
+    dropped: Notify,
 }
 
 impl HandshakeState {
@@ -86,6 +88,11 @@ impl HandshakeState {
         if self.waits_since.load(Ordering::Relaxed) == 0 {
             self.waits_since.store(self.now() + 1, Ordering::Relaxed);
         }
+    }
+
+    fn drop_it(&self) {
+        self.is_dropped.store(true, Ordering::Release);
+        self.dropped.notify_one();
     }
 
     fn go_on(&self) {
@@ -115,7 +122,8 @@ impl Handshakes {
             bytes: AtomicU64::new(0),
             is_tls_finished: AtomicBool::new(false),
             is_known: AtomicBool::new(false),
-            dropped: CancellationToken::new(),
+            is_dropped: AtomicBool::new(false),
+            dropped: Notify::new(),
         });
         let mut lists = self.0.lists.lock();
         let unfinished = &mut lists.unfinished;
@@ -134,7 +142,7 @@ impl Handshakes {
         drop(lists);
         let entry = match victim {
             Some(victim) => {
-                victim.dropped.cancel();
+                victim.drop_it();
                 Entry::InsteadOfAnother
             }
             None => Entry::Free,
@@ -168,7 +176,7 @@ impl Handshakes {
         };
         lists.remove(&victim);
         drop(lists);
-        victim.dropped.cancel();
+        victim.drop_it();
         true
     }
 
@@ -232,7 +240,9 @@ impl Handshake {
 
     /// Resolves when the connection must end, because a newcomer got its place.
     pub(crate) async fn dropped(&self) {
-        self.state.dropped.cancelled().await;
+        while !self.state.is_dropped.load(Ordering::Acquire) {
+            self.state.dropped.notified().await;
+        }
     }
 }
 
@@ -325,7 +335,7 @@ mod tests {
     use super::*;
 
     fn is_dropped(handshake: &Handshake) -> bool {
-        handshake.state.dropped.is_cancelled()
+        handshake.state.is_dropped.load(Ordering::Relaxed)
     }
 
     #[tokio::test(start_paused = true)]
