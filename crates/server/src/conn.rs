@@ -41,7 +41,8 @@ const CONFIRM_TIME_MAX: Duration = Duration::from_secs(5);
 /// are written without a copy.
 const RECORD_LEN: usize = 16 << 10;
 
-/// A client of which nothing is known yet.
+/// A client of which nothing is known yet. Boxed where it is passed on, because a future keeps space
+/// for its arguments to its end.
 pub(crate) struct Stranger<'a> {
     pub(crate) visitor: Visitor<'a>,
     pub(crate) handshake: Handshake,
@@ -55,7 +56,7 @@ pub(crate) async fn serve<S>(
     mut io: S,
     layout: Layout,
     settings: &ListenerSettings,
-    stranger: Stranger<'_>,
+    stranger: Box<Stranger<'_>>,
     stop: &CancellationToken,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -74,7 +75,7 @@ async fn converse<S>(
     io: &mut S,
     layout: Layout,
     settings: &ListenerSettings,
-    stranger: Stranger<'_>,
+    stranger: Box<Stranger<'_>>,
     stop: &CancellationToken,
 ) -> (SourcePermit, Duration)
 where
@@ -84,7 +85,7 @@ where
         visitor,
         handshake,
         mut access_log,
-    } = stranger;
+    } = *stranger;
     let limits = &settings.limits;
     let begun = Instant::now();
     let hello_until = begun + limits.handshake_timeout;

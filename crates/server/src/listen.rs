@@ -273,11 +273,11 @@ pub(crate) async fn accept(listener: Listener, state: Arc<ServerState>) {
             let logged = state.log_addresses.then_some(address);
             let log_limits = Arc::clone(&state.log_limits);
             let access_log = AccessLog::new(state.metrics.clone(), log_limits, layout, logged);
-            let stranger = conn::Stranger {
+            let stranger = Box::new(conn::Stranger {
                 visitor,
                 handshake,
                 access_log,
-            };
+            });
             let served = conn::serve(stream, layout, &settings, stranger, &state.cut);
             tokio::select! {
                 () = served => {}

@@ -96,11 +96,11 @@ impl World {
     async fn serve(&self, io: impl AsyncRead + AsyncWrite + Unpin) {
         let permit = self.enter().unwrap();
         let (handshake, _) = Handshakes::default().begin(1);
-        let stranger = Stranger {
+        let stranger = Box::new(Stranger {
             visitor: self.service.visitor(permit, &self.settings.limits.source),
             handshake,
             access_log: AccessLog::new(Metrics::new(), Arc::default(), Layout::One, None),
-        };
+        });
         let stop = CancellationToken::new();
         serve(io, Layout::One, &self.settings, stranger, &stop).await;
     }
