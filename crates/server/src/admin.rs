@@ -65,7 +65,9 @@ impl From<StoreError> for Failure {
             StoreError::NotOurs { .. } | StoreError::Engine(EngineError::Damaged(_)) => {
                 Code::Damaged
             }
-            StoreError::Open { .. } | StoreError::Engine(EngineError::Full) => Code::File,
+            StoreError::Open { .. }
+            | StoreError::ReadOnly { .. }
+            | StoreError::Engine(EngineError::Full) => Code::File,
             StoreError::Engine(EngineError::Failed(_) | EngineError::Moved(_))
             | StoreError::Closed
             | StoreError::WriterEnded

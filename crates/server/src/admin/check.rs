@@ -441,18 +441,23 @@ fn store(config: &Config, server: &Option<User>, checked: &mut Checked) -> Optio
             return None;
         }
         Err(error) => {
-            let remedy = "run `passmate-server verify`; restore a backup if the store is damaged";
-            checked.add(format!("the store cannot be used: {error}"), remedy);
+            checked.add(format!("the store cannot be used: {error}"), error.hint());
             return None;
         }
     };
     if let Err(error) = store.sum() {
-        checked.add(
-            format!("the store cannot be read: {error}"),
-            "run `passmate-server verify`, then restore a backup",
-        );
+        checked.add(format!("the store cannot be read: {error}"), error.hint());
     }
-    let accounts = store.accounts().ok()?;
+    let accounts = match store.accounts() {
+        Ok(accounts) => accounts,
+        Err(error) => {
+            checked.add(
+                format!("the accounts cannot be listed: {error}"),
+                error.hint(),
+            );
+            return None;
+        }
+    };
     accounts.iter().map(|account| account.changed_at).max()
 }
 

@@ -1,5 +1,6 @@
 //! What goes wrong in a store.
 
+use std::io;
 use std::path::PathBuf;
 
 /// Why an engine could not do what it was asked.
@@ -67,6 +68,8 @@ pub enum StoreError {
     NotOurs { path: PathBuf },
     #[error("cannot open the store {}: {cause}", path.display())]
     Open { path: PathBuf, cause: String },
+    #[error("the file system of {} is read-only", path.display())]
+    ReadOnly { path: PathBuf },
     #[error(transparent)]
     Engine(#[from] EngineError),
     /// [`Store::close`](super::Store::close) was called.
@@ -81,6 +84,17 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// A file of the store cannot be opened, made or replaced.
+    pub(super) fn cannot_open(path: PathBuf, error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly { path },
+            _ => Self::Open {
+                path,
+                cause: error.to_string(),
+            },
+        }
+    }
+
     /// What the operator can do about it.
     #[must_use]
     pub fn hint(&self) -> &'static str {
@@ -102,6 +116,10 @@ impl StoreError {
             Self::Open { .. } => {
                 "check the owner and mode of the file and of its folder, and the disk"
             }
+            Self::ReadOnly { .. } => {
+                "the system makes it read-only when the disk fails: look at its log (`journalctl \
+                 -k`), copy the data dir to another disk, and give the copy with --data-dir"
+            }
             Self::Engine(EngineError::Full) => "free some space on the disk",
             Self::Engine(EngineError::Busy) => {
                 "another program holds the database: wait for it, or end it"
@@ -120,5 +138,24 @@ impl StoreError {
             }
             Self::Closed => "start the server again",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn a_read_only_file_system_is_told_from_a_wrong_mode() {
+        let error = |errno: Errno| StoreError::cannot_open("/x".into(), &errno.into());
+        let read_only = error(Errno::ROFS);
+        assert!(
+            matches!(read_only, StoreError::ReadOnly { .. }),
+            "{read_only}"
+        );
+        assert!(read_only.hint().contains("another disk"));
+        assert!(matches!(error(Errno::ACCESS), StoreError::Open { .. }));
     }
 }

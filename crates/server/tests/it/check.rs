@@ -181,6 +181,17 @@ fn check_finds_each_fault_and_nothing_on_a_sound_server() {
         !found.iter().any(|what| what.contains("clock")),
         "{found:?}"
     );
+    let database = rusqlite::Connection::open(dir.path().join("passmate.db")).unwrap();
+    let damage = "PRAGMA writable_schema = ON; PRAGMA ignore_check_constraints = ON;
+        UPDATE sqlite_schema SET sql = replace(sql, 'STRICT, ', '') WHERE name = 'account';";
+    database.execute_batch(damage).unwrap();
+    drop(database);
+    let database = rusqlite::Connection::open(dir.path().join("passmate.db")).unwrap();
+    database
+        .execute_batch("UPDATE account SET changed_at = x'00'")
+        .unwrap();
+    drop(database);
+    finds(&[], "the accounts cannot be listed");
     fs::write(dir.path().join("passmate.db"), "nothing of ours").unwrap();
     finds(&[], "the store cannot be used");
 }

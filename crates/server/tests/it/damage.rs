@@ -4,6 +4,7 @@
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::process::{Command, Output, Stdio};
 
 use passmate_testkit::wire::{End, TOKEN, reset};
 
@@ -108,4 +109,53 @@ fn a_damaged_account_is_pruned_with_the_others() {
         log.ends_with("account prune  3 accounts, 120000 bytes\n"),
         "{log}"
     );
+}
+
+/// Runs a command under strace, which lets the `number`th read of the store's file fail. `None`:
+/// there is no strace here.
+fn with_failed_read(dir: &Path, words: &[&str], number: u32) -> Option<Output> {
+    let inject = format!("inject=pread64:error=EIO:when={number}");
+    let mut strace = Command::new("strace");
+    strace
+        .args(["-f", "-e", "trace=pread64", "-e", &inject, "-o"])
+        .args([dir.join("calls"), "-P".into(), dir.join("passmate.db")])
+        .arg(env!("CARGO_BIN_EXE_passmate-server"))
+        .args(words)
+        .arg("--data-dir")
+        .arg(dir)
+        .stdin(Stdio::null());
+    let output = strace.output().ok()?;
+    let refused = String::from_utf8_lossy(&output.stderr).contains("ptrace");
+    (!refused).then_some(output)
+}
+
+#[test]
+fn a_disk_that_fails_is_not_called_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = start(dir.path(), &[]);
+    for byte in 1..=4 {
+        program.create(&[byte; 20_000]);
+    }
+    program.stop();
+    for words in [&["verify"] as &[&str], &["account", "list"]] {
+        for number in 1.. {
+            let Some(output) = with_failed_read(dir.path(), words, number) else {
+                eprintln!("not run: needs strace, and leave to use it");
+                return;
+            };
+            let calls = std::fs::read_to_string(dir.path().join("calls")).unwrap();
+            if !calls.contains("INJECTED") {
+                ok(output);
+                assert!(number > 3, "{words:?} reads the store");
+                break;
+            }
+            let said = String::from_utf8_lossy(&output.stderr);
+            let code = output.status.code();
+            assert!(
+                matches!(code, Some(0 | 1 | 7)),
+                "read {number}: {code:?} {said}"
+            );
+            assert!(!said.contains("damaged"), "read {number}: {said}");
+        }
+    }
 }

@@ -3,9 +3,9 @@
 use data_encoding::HEXUPPER;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::error::fault;
+use super::error::{damage, disk_failure_in, fault};
 use super::sql::{one, unsigned};
-use crate::store::{BtokenHash, EngineError, StoreError, Sum};
+use crate::store::{BtokenHash, StoreError, Sum};
 
 /// See [`Operator::check`](crate::store::Operator::check).
 pub(super) fn check(
@@ -13,11 +13,10 @@ pub(super) fn check(
     finding: &mut dyn FnMut(String),
 ) -> Result<Sum, StoreError> {
     check_structure(connection, finding)?;
-    let numbers = list_accounts(connection, finding);
-    let numbers = value_or_finding(numbers, "the accounts cannot be listed", finding)?;
+    let numbers = list_accounts(connection, finding)?;
     let mut sum = Sum::default();
     // Each account is one short read, so that the server can empty its log meanwhile.
-    for number in numbers.unwrap_or_default() {
+    for number in numbers {
         let name = HEXUPPER.encode(&number);
         match check_account(connection, &number) {
             Ok(Some((len, fault))) => {
@@ -29,7 +28,7 @@ pub(super) fn check(
             }
             // It was deleted meanwhile.
             Ok(None) => {}
-            Err(error) => finding(format!("account {name} cannot be read: {error}")),
+            Err(error) => finding(format!("account {name} cannot be read: {}", damage(error)?)),
         }
     }
     check_totals(connection, finding)?;
@@ -49,8 +48,14 @@ fn check_structure(
     for line in lines {
         match line {
             Ok(line) if line == "ok" => {}
-            Ok(line) => finding(format!("the structure of the file: {line}")),
-            Err(error) => finding(format!("the structure of the file is unreadable: {error}")),
+            Ok(line) => match disk_failure_in(&line) {
+                Some(failure) => return Err(failure.into()),
+                None => finding(format!("the structure of the file: {line}")),
+            },
+            Err(error) => {
+                let cause = damage(error)?;
+                finding(format!("the structure of the file is unreadable: {cause}"));
+            }
         }
     }
     Ok(())
@@ -59,13 +64,20 @@ fn check_structure(
 fn list_accounts(
     connection: &Connection,
     finding: &mut dyn FnMut(String),
-) -> rusqlite::Result<Vec<[u8; 8]>> {
+) -> Result<Vec<[u8; 8]>, StoreError> {
     let mut numbers = Vec::new();
-    let mut statement = connection.prepare("SELECT number FROM account ORDER BY number")?;
-    for number in statement.query_map([], |row| row.get(0))? {
+    let sql = "SELECT number FROM account ORDER BY number";
+    let mut statement = match connection.prepare(sql) {
+        Ok(statement) => statement,
+        Err(error) => {
+            finding(format!("the accounts cannot be listed: {}", damage(error)?));
+            return Ok(numbers);
+        }
+    };
+    for number in statement.query_map([], |row| row.get(0)).map_err(fault)? {
         match number {
             Ok(number) => numbers.push(number),
-            Err(error) => finding(format!("an account has no number: {error}")),
+            Err(error) => finding(format!("an account has no number: {}", damage(error)?)),
         }
     }
     Ok(numbers)
@@ -105,28 +117,12 @@ fn check_totals(
     let sql = "SELECT (SELECT count(*) FROM account) = accounts
                   AND (SELECT coalesce(sum(btoken_len), 0) FROM account) = btoken_bytes
                   AND (SELECT count(*) FROM btoken) = accounts FROM totals";
-    let are_equal = one::<bool>(connection, sql, []);
-    let are_equal = value_or_finding(are_equal, "the totals cannot be read", finding)?;
-    if are_equal == Some(false) {
-        finding("the stored totals do not match the accounts".to_owned());
+    match one::<bool>(connection, sql, []) {
+        Ok(true) => {}
+        Ok(false) => finding("the stored totals do not match the accounts".to_owned()),
+        Err(error) => finding(format!("the totals cannot be read: {}", damage(error)?)),
     }
     Ok(())
-}
-
-/// Any failure to read a damaged database is a finding, unless another process is in the way.
-fn value_or_finding<T>(
-    read: rusqlite::Result<T>,
-    what: &str,
-    finding: &mut dyn FnMut(String),
-) -> Result<Option<T>, StoreError> {
-    match read.map_err(|error| (error.to_string(), fault(error))) {
-        Ok(value) => Ok(Some(value)),
-        Err((_, error @ EngineError::Busy)) => Err(error.into()),
-        Err((cause, _)) => {
-            finding(format!("{what}: {cause}"));
-            Ok(None)
-        }
-    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use data_encoding::HEXUPPER;
 use rusqlite::types::Value;
-use rusqlite::{Connection, params, params_from_iter};
+use rusqlite::{Connection, ErrorCode, params, params_from_iter};
 
 use super::connection::{Checkpoint, checkpoint, open_to_write, prepare_close};
 use super::engine::{BUSY_TIMEOUT, TotalsChange, note_sync};
@@ -33,7 +33,7 @@ pub(super) fn copy_to(connection: &Connection, path: &Path) -> Result<(), StoreE
     connection
         .execute("VACUUM INTO ?1", [name])
         .map_err(|error| match error.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::CannotOpen) => failed(error.to_string()),
+            Some(ErrorCode::CannotOpen) => failed(error.to_string()),
             _ => fault(error).into(),
         })?;
     Ok(())
@@ -55,8 +55,11 @@ pub(super) fn salvage_to(
     let mut totals = TotalsChange::default();
     for number in &numbers {
         let name = HEXUPPER.encode(number);
-        match salvage_account(connection, &transaction, number, &columns) {
-            Ok(Ok(len)) => totals.count(1, len),
+        match read_whole(connection, number, &columns) {
+            Ok(Ok(account)) => match storable(account.write(&transaction, &columns))? {
+                Ok(()) => totals.count(1, account.len),
+                Err(error) => lost(format!("account {name} is not one: {error}")),
+            },
             Ok(Err(fault)) => lost(format!("account {name}: {fault}")),
             Err(error) => lost(format!("account {name} cannot be read: {error}")),
         }
@@ -69,7 +72,7 @@ pub(super) fn salvage_to(
         ("property", AUDIT),
     ];
     for (table, _) in tables.into_iter().filter(|(_, since)| *since <= schema) {
-        if let Err(error) = salvage_table(connection, &transaction, table) {
+        if let Err(error) = salvage_table(connection, &transaction, table)? {
             lost(format!(
                 "a part of the table {table} cannot be read: {error}"
             ));
@@ -129,14 +132,22 @@ fn account_columns(schema: i64) -> Vec<&'static str> {
         .collect()
 }
 
-/// Copies an account whose btoken is whole. Returns the length of the btoken, or why it is not
-/// copied.
-fn salvage_account(
+/// An account whose btoken is whole.
+struct WholeAccount {
+    number: [u8; 8],
+    btoken: Vec<u8>,
+    /// The length of the btoken.
+    len: i64,
+    /// The values of the columns that are copied as they are.
+    values: Vec<Value>,
+}
+
+/// Reads an account, or says why it is not copied.
+fn read_whole(
     from: &Connection,
-    to: &Connection,
     number: &[u8; 8],
     columns: &[&str],
-) -> rusqlite::Result<Result<i64, &'static str>> {
+) -> rusqlite::Result<Result<WholeAccount, &'static str>> {
     let sql = format!(
         "SELECT content, {} FROM account
          LEFT JOIN btoken ON btoken.id = account.btoken_id WHERE account.number = ?1",
@@ -154,43 +165,82 @@ fn salvage_account(
     if BtokenHash::of(content) != BtokenHash(hash) || signed(content.len()) != len {
         return Ok(Err("its btoken does not match the stored hash"));
     }
-    let insert = "INSERT INTO btoken (content) VALUES (?1) RETURNING id";
-    let id: i64 = one(to, insert, [content])?;
-    let mut values = vec![Value::Blob(number.to_vec()), Value::Integer(id)];
-    for place in 1..=columns.len() {
-        values.push(row.get(place)?);
-    }
-    let places: Vec<String> = (1..=values.len())
-        .map(|place| format!("?{place}"))
-        .collect();
-    let insert = format!(
-        "INSERT INTO account (number, btoken_id, {}) VALUES ({})",
-        columns.join(", "),
-        places.join(", ")
-    );
-    run(to, &insert, params_from_iter(values))?;
-    Ok(Ok(len))
+    let values = (1..=columns.len()).map(|place| row.get(place));
+    Ok(Ok(WholeAccount {
+        number: *number,
+        btoken: content.to_vec(),
+        len,
+        values: values.collect::<Result<_, _>>()?,
+    }))
 }
 
-/// Copies the rows of a small table.
-fn salvage_table(from: &Connection, to: &Connection, table: &str) -> rusqlite::Result<()> {
-    let mut statement = from.prepare(&format!("SELECT * FROM {table}"))?;
-    let places: Vec<String> = (1..=statement.column_count())
-        .map(|place| format!("?{place}"))
-        .collect();
-    // A new database has some properties already.
-    let insert = format!(
-        "INSERT OR REPLACE INTO {table} VALUES ({})",
-        places.join(", ")
-    );
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let values: Vec<Value> = (0..places.len())
-            .map(|place| row.get(place))
-            .collect::<Result<_, _>>()?;
-        to.execute(&insert, params_from_iter(values))?;
+impl WholeAccount {
+    fn write(&self, to: &Connection, columns: &[&str]) -> rusqlite::Result<()> {
+        let insert = "INSERT INTO btoken (content) VALUES (?1) RETURNING id";
+        let id: i64 = one(to, insert, [&self.btoken])?;
+        let mut values = vec![Value::Blob(self.number.to_vec()), Value::Integer(id)];
+        values.extend_from_slice(&self.values);
+        let insert = format!(
+            "INSERT INTO account (number, btoken_id, {}) VALUES ({})",
+            columns.join(", "),
+            places(values.len())
+        );
+        let written = run(to, &insert, params_from_iter(values));
+        if written.is_err() {
+            run(to, "DELETE FROM btoken WHERE id = ?1", [id])?;
+        }
+        written
     }
-    Ok(())
+}
+
+/// Tells a row that no store of this schema may hold from a new database that cannot be written.
+fn storable(written: rusqlite::Result<()>) -> Result<rusqlite::Result<()>, StoreError> {
+    match written {
+        Err(error) if error.sqlite_error_code() != Some(ErrorCode::ConstraintViolation) => {
+            Err(fault(error).into())
+        }
+        written => Ok(written),
+    }
+}
+
+/// The places of so many values in a statement.
+fn places(count: usize) -> String {
+    let places: Vec<String> = (1..=count).map(|place| format!("?{place}")).collect();
+    places.join(", ")
+}
+
+/// Copies the rows of a small table up to the first that cannot be read, without those that no store
+/// may hold. Returns the first failure of a row.
+///
+/// # Errors
+/// The new database cannot be written.
+fn salvage_table(
+    from: &Connection,
+    to: &Connection,
+    table: &str,
+) -> Result<rusqlite::Result<()>, StoreError> {
+    let mut all: Vec<Vec<Value>> = Vec::new();
+    let read = from
+        .prepare(&format!("SELECT * FROM {table}"))
+        .and_then(|mut statement| {
+            let columns = statement.column_count();
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                let values = (0..columns).map(|place| row.get(place));
+                all.push(values.collect::<Result<_, _>>()?);
+            }
+            Ok(())
+        });
+    let mut copied = read;
+    for values in all {
+        // A new database has some properties already.
+        let insert = format!(
+            "INSERT OR REPLACE INTO {table} VALUES ({})",
+            places(values.len())
+        );
+        copied = copied.and(storable(run(to, &insert, params_from_iter(values)))?);
+    }
+    Ok(copied)
 }
 
 /// See [`Operator::import`](crate::store::Operator::import).
@@ -307,10 +357,7 @@ impl OfflineStore for OfflineSqlite {
 
 fn cannot_open(path: &Path) -> impl FnOnce(io::Error) -> StoreError {
     let path = path.to_owned();
-    move |error| StoreError::Open {
-        path,
-        cause: error.to_string(),
-    }
+    move |error| StoreError::cannot_open(path, &error)
 }
 
 #[cfg(test)]

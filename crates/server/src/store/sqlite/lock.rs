@@ -23,7 +23,7 @@ pub(super) fn lock_file(path: PathBuf) -> Result<File, StoreError> {
     match files::lock(&path, LockMode::Exclusive) {
         Ok(Locking::Taken(file)) => Ok(file),
         Ok(Locking::Held) => Err(StoreError::InUse { path }),
-        Err(error) => Err(cannot_open(path, &error)),
+        Err(error) => Err(StoreError::cannot_open(path, &error)),
     }
 }
 
@@ -33,13 +33,6 @@ pub(super) fn lock_file_shared(path: PathBuf) -> Result<File, StoreError> {
     match files::lock(&path, LockMode::Shared) {
         Ok(Locking::Taken(file)) => Ok(file),
         Ok(Locking::Held) => Err(StoreError::Restoring { path }),
-        Err(error) => Err(cannot_open(path, &error)),
-    }
-}
-
-fn cannot_open(path: PathBuf, error: &std::io::Error) -> StoreError {
-    StoreError::Open {
-        path,
-        cause: error.to_string(),
+        Err(error) => Err(StoreError::cannot_open(path, &error)),
     }
 }

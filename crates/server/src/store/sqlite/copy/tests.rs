@@ -1,22 +1,66 @@
+use std::path::Path;
+
 use passmate_proto::AccountNumber;
+use rusqlite::Connection;
 
 use super::super::schema::schema_newest;
 use crate::store::sqlite::{Sqlite, SqliteInspector};
 use crate::store::{Admission, AuthHash, Btoken, Change, Engine, Inspector, Sum};
 
-#[test]
-fn a_copy_is_the_store_at_one_moment() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("passmate.db");
-    let number = |byte: u8| AccountNumber::from_bytes([byte; 8]).unwrap();
-    let create = |byte: u8| Change::Create {
+fn number(byte: u8) -> AccountNumber {
+    AccountNumber::from_bytes([byte; 8]).unwrap()
+}
+
+fn create(byte: u8) -> Change {
+    Change::Create {
         account: number(byte),
         auth: AuthHash([byte; 32]),
         btoken: Btoken::new(vec![byte; 5000]),
         accounts_max: 100,
         admission: Admission::Anyone,
         at: 5,
-    };
+    }
+}
+
+/// The copy of the accounts that are whole, and what is not in it.
+fn salvaged(store: &SqliteInspector, path: &Path) -> (SqliteInspector, Vec<String>) {
+    let mut lost = Vec::new();
+    store.salvage_to(path, &mut |what| lost.push(what)).unwrap();
+    let copied = SqliteInspector::open(path).unwrap();
+    copied.check(&mut |finding| panic!("{finding}")).unwrap();
+    (copied, lost)
+}
+
+#[test]
+fn an_account_that_no_store_may_hold_is_not_salvaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("passmate.db");
+    let mut engine = Sqlite::open(&path).unwrap();
+    engine.commit(&[create(1), create(2), create(3)]).unwrap();
+    let flipped = "PRAGMA ignore_check_constraints = ON;
+        UPDATE account SET disabled = 4 WHERE number = x'0202020202020202';
+        INSERT INTO opening (seats, made_at, expires_at) VALUES (-1, 5, 5), (3, 5, 5);";
+    let connection = Connection::open(&path).unwrap();
+    connection.execute_batch(flipped).unwrap();
+    let store = SqliteInspector::open(&path).unwrap();
+    let (copied, lost) = salvaged(&store, &dir.path().join("copy.db"));
+    assert_eq!(copied.sum().unwrap().accounts, 2);
+    assert_eq!(copied.invites(0).unwrap().1.len(), 1);
+    assert_eq!(lost.len(), 2, "{lost:?}");
+    assert!(
+        lost[0].starts_with("account 0202020202020202 is not one: CHECK"),
+        "{lost:?}"
+    );
+    assert!(
+        lost[1].starts_with("a part of the table opening"),
+        "{lost:?}"
+    );
+}
+
+#[test]
+fn a_copy_is_the_store_at_one_moment() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("passmate.db");
     let mut engine = Sqlite::open(&path).unwrap();
     engine.commit(&[create(1), create(2), create(3)]).unwrap();
     let store = SqliteInspector::open(&path).unwrap();
