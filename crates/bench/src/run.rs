@@ -476,6 +476,22 @@ impl Plan<'_> {
                 }
                 self.figures.push(figure);
             }
+            let home = vault::Home::new(1_000)?;
+            let mut write = Figure::new(
+                "11",
+                "`passmate new` in a vault of 1,000 records ÷ bare scrypt, wall time",
+                "ms",
+                Goal::AtMost(1.15),
+            );
+            for round in 0..self.rounds.max(if self.args.short { 1 } else { 9 }) {
+                self.progress("a write");
+                let begun = Instant::now();
+                vault::bare_scrypt()?;
+                let bare = begun.elapsed().as_secs_f64() * 1e3;
+                let path = format!("written/{round}");
+                write.add(home.passmate(&["new", &path])?.as_secs_f64() * 1e3, bare);
+            }
+            self.figures.push(write);
             let mut peak = Figure::new(
                 "12",
                 "peak memory of an unlock with 10,000 records",

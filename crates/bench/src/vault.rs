@@ -125,16 +125,13 @@ pub(crate) fn merge(ours: &Vault, theirs: &Vault) -> Duration {
     spent
 }
 
-/// A home directory with a vault that is in sync with a server.
+/// A home directory with a vault.
 pub(crate) struct Home {
     dir: tempfile::TempDir,
 }
 
 impl Home {
-    pub(crate) fn synced_with(
-        server: &crate::process::Server,
-        records: usize,
-    ) -> anyhow::Result<Self> {
+    pub(crate) fn new(records: usize) -> anyhow::Result<Self> {
         let home = Self {
             dir: tempfile::tempdir()?,
         };
@@ -142,10 +139,19 @@ impl Home {
             home.dir.path().join("passphrase"),
             "correct horse battery staple\n",
         )?;
-        fs::write(home.dir.path().join("ca.pem"), &server.pem)?;
         let folder = home.dir.path().join(".local/share/passmate");
         fs::create_dir_all(&folder)?;
         write_vault(&folder.join("vault.pmdb"), records)?;
+        Ok(home)
+    }
+
+    /// With a vault that is in sync with a server.
+    pub(crate) fn synced_with(
+        server: &crate::process::Server,
+        records: usize,
+    ) -> anyhow::Result<Self> {
+        let home = Self::new(records)?;
+        fs::write(home.dir.path().join("ca.pem"), &server.pem)?;
         let address = format!("localhost:{}", server.address.port());
         home.passmate(&["sync", "setup", &address, "--ca-file", "ca.pem"])?;
         home.passmate(&["sync"])?;

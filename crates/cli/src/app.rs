@@ -8,7 +8,7 @@ use passmate_core::api::VaultApi;
 use passmate_core::escape::escape;
 use passmate_core::problem::{Problem, ProblemKind};
 use passmate_core::recover;
-use passmate_core::session::VaultLocation;
+use passmate_core::session::{OpenFor, VaultLocation};
 use passmate_core::settings::SyncSettings;
 use passmate_core::sync::HeldBack;
 use passmate_vault::Passphrase;
@@ -47,6 +47,15 @@ pub(crate) struct App {
 impl App {
     /// The unlocked vault. Whoever types a wrong passphrase may try again.
     pub(crate) fn open(&self) -> Result<Box<dyn VaultApi>, Problem> {
+        self.open_for(OpenFor::Reading)
+    }
+
+    /// The unlocked vault, for a command that changes it: its save will not take as long.
+    pub(crate) fn open_to_change(&self) -> Result<Box<dyn VaultApi>, Problem> {
+        self.open_for(OpenFor::Changing)
+    }
+
+    fn open_for(&self, what: OpenFor) -> Result<Box<dyn VaultApi>, Problem> {
         // Nobody should type a passphrase for a vault that does not exist.
         recover::check(&self.location).map_err(|problem| {
             if self.location.exists()
@@ -60,7 +69,7 @@ impl App {
             )
         })?;
         let session = self.with_passphrase(|passphrase| {
-            recover::open(self.location.clone(), passphrase.clone())
+            recover::open(what, self.location.clone(), passphrase.clone())
         })?;
         Ok(Box::new(session.with_sync_settings(self.sync.clone())))
     }

@@ -16,7 +16,7 @@ use crate::command::command;
 use crate::disk::{self, beside, folder_of};
 use crate::escape::escape;
 use crate::problem::Problem;
-use crate::session::{Session, SessionError, VaultLocation, read_document};
+use crate::session::{OpenFor, Session, SessionError, VaultLocation, read_document};
 
 /// How many names of a folder are looked at.
 const NAMES_MAX: usize = 10_000;
@@ -94,8 +94,13 @@ pub struct BroughtBack {
 ///
 /// # Errors
 /// See [`SessionError`].
-pub fn open(location: VaultLocation, passphrase: Passphrase) -> Result<Session, Problem> {
-    Session::open(location.clone(), passphrase).map_err(|error| explain(&location, error))
+pub fn open(
+    what: OpenFor,
+    location: VaultLocation,
+    passphrase: Passphrase,
+) -> Result<Session, Problem> {
+    let opened = Session::open_for(what, location.clone(), passphrase);
+    opened.map_err(|error| explain(&location, error))
 }
 
 /// Checks what can be checked before anybody types a passphrase: that the file is there and begins

@@ -10,6 +10,7 @@
 //!  - every write has a fresh salt, so no key ever encrypts twice;
 //!  - nothing in here asks or prints.
 
+mod early_key;
 mod error;
 mod location;
 mod passphrase;
@@ -38,6 +39,7 @@ pub use passphrase::PassphraseChange;
 
 use crate::disk::{self, Lock, folder_of, previous_of};
 use crate::settings::SyncSettings;
+use early_key::EarlyKey;
 pub(crate) use location::FILE_LEN_MAX;
 
 /// An unlocked vault.
@@ -55,6 +57,17 @@ pub struct Session {
     sync_settings: SyncSettings,
     /// The right to write, from [`Session::hold`] to the save.
     held: Option<Lock>,
+    /// The key for the next save.
+    early_key: Option<EarlyKey>,
+}
+
+/// What a vault is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenFor {
+    /// Reading, most likely.
+    Reading,
+    /// A change that will be saved: the key of that save is derived while the vault is opened.
+    Changing,
 }
 
 /// The content of a file, to detect changes of the file and of the session, and to return to it.
@@ -123,6 +136,7 @@ impl Session {
             archives: Vec::new(),
             sync_settings: SyncSettings::default(),
             held: None,
+            early_key: None,
         })
     }
 
@@ -132,8 +146,25 @@ impl Session {
     /// # Errors
     /// [`ContainerError::WrongPassphrase`] among others; see [`SessionError`].
     pub fn open(location: VaultLocation, passphrase: Passphrase) -> Result<Self, SessionError> {
+        Self::open_for(OpenFor::Reading, location, passphrase)
+    }
+
+    /// As [`open`](Self::open), for what is to come. Whatever that is, the session can do
+    /// everything.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_for(
+        what: OpenFor,
+        location: VaultLocation,
+        passphrase: Passphrase,
+    ) -> Result<Self, SessionError> {
         // Replace the file that a symbolic link points to, not the link.
         let location = location.file()?;
+        let early_key = match what {
+            OpenFor::Reading => None,
+            OpenFor::Changing => EarlyKey::begin(&passphrase, location.params),
+        };
         let (document, stored, passphrase) = read(&location, &passphrase)?;
         Ok(Self {
             location,
@@ -144,6 +175,7 @@ impl Session {
             archives: Vec::new(),
             sync_settings: SyncSettings::default(),
             held: None,
+            early_key,
         })
     }
 
@@ -577,8 +609,15 @@ impl Session {
         plaintext: &[u8],
         keeps: Keeps,
     ) -> Result<(), SessionError> {
-        let VaultLocation { path, disk, .. } = &self.location;
-        let container = self.location.seal(plaintext, &self.passphrase)?;
+        let early_key = self.early_key.take();
+        let VaultLocation {
+            path, disk, params, ..
+        } = &self.location;
+        let early_key = early_key.and_then(|key| key.finish(&self.passphrase, *params));
+        let container = match early_key {
+            Some(key) => key.seal(plaintext),
+            None => self.location.seal(plaintext, &self.passphrase)?,
+        };
         let previous = previous_of(path);
         if previous.is_dir() {
             return Err(SessionError::NotAFile { path: previous });

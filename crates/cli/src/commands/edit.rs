@@ -25,7 +25,7 @@ pub(crate) struct Args {
 const NEW_FIELDS: [FieldRole; 3] = [FieldRole::User, FieldRole::Password, FieldRole::Url];
 
 pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
-    let mut vault = app.open()?;
+    let mut vault = app.open_to_change()?;
     let (before, is_new) = match plain(vault.record(&args.path)) {
         Ok(record) => {
             let fields = record.fields.into_iter();

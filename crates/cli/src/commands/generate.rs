@@ -188,7 +188,11 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
         ));
     }
     let asked = args.as_asked()?;
-    let mut vault = args.path.as_ref().map(|_| app.open()).transpose()?;
+    let mut vault = args
+        .path
+        .as_ref()
+        .map(|_| app.open_to_change())
+        .transpose()?;
     let made = match asked {
         Some(made) => made,
         None => args.as_kept(vault.as_mut())?,

@@ -85,7 +85,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
         Err(ImportError::SecretNeeded) => None,
         parsed => Some(parsed.map_err(|error| problem_of(&error, format))?),
     };
-    let mut vault = app.open()?;
+    let mut vault = app.open_to_change()?;
     let is_plain = plain.is_some() && !source.is_folder();
     let imported = match plain {
         Some(imported) => imported,

@@ -44,7 +44,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     };
     let path = args.path.clone();
     let edit = Edit::Purge { path, scope };
-    change_and(app, &mut *app.open()?, &edit, |edited| {
+    change_and(app, &mut *app.open_to_change()?, &edit, |edited| {
         let plural = if edited.changes == 1 { "" } else { "s" };
         app.out
             .note(&format!("{} value{plural} purged", edited.changes));

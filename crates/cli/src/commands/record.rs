@@ -81,11 +81,16 @@ pub(crate) struct RmArgs {
 
 pub(crate) fn new(app: &App, NewArgs { path }: &NewArgs) -> Result<(), Problem> {
     let edit = Edit::Create { path: path.clone() };
-    change(app, &mut *app.open()?, &edit, &format!("made {path}"))
+    change(
+        app,
+        &mut *app.open_to_change()?,
+        &edit,
+        &format!("made {path}"),
+    )
 }
 
 pub(crate) fn set(app: &App, SetArgs { path, field, empty }: &SetArgs) -> Result<(), Problem> {
-    let mut vault = app.open()?;
+    let mut vault = app.open_to_change()?;
     let shown = if is_secret(field) {
         Shown::No
     } else {
@@ -118,7 +123,7 @@ pub(crate) fn unset(app: &App, UnsetArgs { path, field }: &UnsetArgs) -> Result<
         field: field.clone(),
     };
     let done = format!("unset {field} of {path}");
-    change(app, &mut *app.open()?, &edit, &done)
+    change(app, &mut *app.open_to_change()?, &edit, &done)
 }
 
 pub(crate) fn mv(app: &App, MvArgs { old, new }: &MvArgs) -> Result<(), Problem> {
@@ -138,7 +143,7 @@ pub(crate) fn rm(app: &App, RmArgs { path }: &RmArgs) -> Result<(), Problem> {
 
 /// Changes records, and names them.
 fn tell(app: &App, done: &str, to: &str, edit: &Edit) -> Result<(), Problem> {
-    change_and(app, &mut *app.open()?, edit, |edited| {
+    change_and(app, &mut *app.open_to_change()?, edit, |edited| {
         app.out.note(&match edited.paths.as_slice() {
             [path] => format!("{done}{to} {path}"),
             paths => format!("{done} {} records{to}: {}", paths.len(), paths.join(", ")),

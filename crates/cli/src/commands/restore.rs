@@ -82,7 +82,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
             let to = args.to.clone();
             return change_and(
                 app,
-                &mut *app.open()?,
+                &mut *app.open_to_change()?,
                 &Edit::Undelete { path, to },
                 |edited| {
                     app.out
@@ -92,11 +92,11 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
             );
         }
     };
-    change(app, &mut *app.open()?, &edit, &done)
+    change(app, &mut *app.open_to_change()?, &edit, &done)
 }
 
 fn restore_record(app: &App, path: String, seconds: i64) -> Result<(), Problem> {
-    let mut vault = app.open()?;
+    let mut vault = app.open_to_change()?;
     let time = local_time(seconds);
     let done = format!("restored {path} as it was at {time}: ");
     change_and(

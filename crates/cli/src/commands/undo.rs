@@ -31,7 +31,7 @@ pub(crate) fn redo(app: &App, _: &RedoArgs) -> Result<(), Problem> {
 
 /// Undoes or redoes a step, and tells what it was.
 fn retrace(app: &App, edit: &Edit, done: &str) -> Result<(), Problem> {
-    change_and(app, &mut *app.open()?, edit, |edited| {
+    change_and(app, &mut *app.open_to_change()?, edit, |edited| {
         tell(app, edited, done)
     })
 }

@@ -30,7 +30,7 @@ fn file(dir: &tempfile::TempDir, suffix: &str) -> PathBuf {
 }
 
 fn hint(dir: &tempfile::TempDir) -> (ProblemKind, String, String) {
-    let problem = open(location(dir), passphrase()).unwrap_err();
+    let problem = open(OpenFor::Changing, location(dir), passphrase()).unwrap_err();
     (problem.kind, problem.message, problem.hint)
 }
 
@@ -97,7 +97,7 @@ fn a_lost_vault_is_brought_back_and_what_stood_there_is_kept() {
         let brought = bring_back(&location(&dir), &copy, &passphrase(), &Consent::none()).unwrap();
         assert_eq!(brought.content.records, 1, "{name}");
         assert_eq!(fs::read(&copy).unwrap(), before, "{name}");
-        let session = open(location(&dir), passphrase()).unwrap();
+        let session = open(OpenFor::Changing, location(&dir), passphrase()).unwrap();
         assert_eq!(session.vault().view().records().len(), 1, "{name}");
         // The file that a link leads to takes the missing file's place, and the link stays.
         let is_link = name == "a link to nothing";
@@ -111,7 +111,7 @@ fn a_copy_that_is_brought_back_does_not_cost_another_one() {
     let dir = vault();
     let old = fs::read(file(&dir, ".prev")).unwrap();
     fs::write(file(&dir, ".bak"), &old).unwrap();
-    let mut session = open(location(&dir), passphrase()).unwrap();
+    let mut session = open(OpenFor::Changing, location(&dir), passphrase()).unwrap();
     for path in ["c", "d"] {
         add(&mut session, path);
     }
@@ -138,7 +138,7 @@ fn a_copy_that_is_brought_back_does_not_cost_another_one() {
     ));
     let copy = file(&dir, ".bak");
     bring_back(&location(&dir), &copy, &passphrase(), &Consent::none()).unwrap();
-    let mut session = open(location(&dir), passphrase()).unwrap();
+    let mut session = open(OpenFor::Changing, location(&dir), passphrase()).unwrap();
     add(&mut session, "e");
     add(&mut session, "f");
     let found = find(&location(&dir)).into_iter();
@@ -183,7 +183,7 @@ fn a_folder_in_the_place_of_the_previous_copy_is_named() {
     let dir = vault();
     fs::remove_file(file(&dir, ".prev")).unwrap();
     fs::create_dir(file(&dir, ".prev")).unwrap();
-    let mut session = open(location(&dir), passphrase()).unwrap();
+    let mut session = open(OpenFor::Changing, location(&dir), passphrase()).unwrap();
     let id = session.make_record_id();
     session
         .edit(|vault, now| vault.create_record(id, "x", now))
@@ -307,7 +307,7 @@ fn whatever_fails_while_a_copy_is_brought_back_nothing_is_lost() {
             let consent = Consent::to_everything();
             bring_back(&again, &copy, &passphrase(), &consent).unwrap();
         }
-        open(again, passphrase()).unwrap();
+        open(OpenFor::Changing, again, passphrase()).unwrap();
         if !disk.has_failed() {
             assert!(number > 5);
             return;

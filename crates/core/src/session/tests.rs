@@ -542,3 +542,20 @@ fn a_vault_that_was_removed_is_written_again() {
     session.save().unwrap();
     assert_eq!(paths(&reopen(&dir)), ["a"]);
 }
+
+#[test]
+fn each_save_of_a_session_has_a_key_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    Session::create(location(&dir), passphrase()).unwrap();
+    let opened = Session::open_for(OpenFor::Changing, location(&dir), passphrase());
+    let mut session = opened.unwrap();
+    let mut salts = BTreeSet::new();
+    for path in ["a", "b", "c"] {
+        add(&mut session, path);
+        session.save().unwrap();
+        let container = session.location.read().unwrap();
+        salts.insert(container[16..48].to_vec());
+        assert_eq!(paths(&reopen(&dir)), paths(&session));
+    }
+    assert_eq!(salts.len(), 3);
+}

@@ -20,6 +20,8 @@
 //! The counter begins at zero for every key, so a key must never encrypt a second plaintext.
 //! Therefore every container has a fresh salt, and encryption takes its keys by value.
 
+use std::fmt;
+
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
@@ -231,19 +233,57 @@ pub fn make_container(
     params: Params,
     rng: &mut (impl CryptoRng + ?Sized),
 ) -> Result<Vec<u8>, ContainerError> {
-    let mut salt = [0; SALT_LEN];
-    rng.fill_bytes(&mut salt);
-    let keys = params.derive_keys(passphrase, &salt)?;
+    Ok(ContainerKey::derive(passphrase, params, rng)?.seal(plaintext))
+}
 
-    let mut container = Vec::with_capacity(plaintext.len() + CONTAINER_OVERHEAD);
-    container.extend_from_slice(MAGIC);
-    container.extend_from_slice(&[0, params.log_n]);
-    container.extend_from_slice(&params.r.to_be_bytes());
-    container.extend_from_slice(&params.p.to_be_bytes());
-    container.extend_from_slice(&salt);
-    let sum = sha256(&container);
-    container.extend(sum.iter().take(SUMMED_LEN - SALTED_LEN));
-    Ok(keys.encrypt(container, plaintext))
+/// The key of a container that is not written yet, with its fresh salt. The derivation takes nearly
+/// all the time of making a container, and does not need the plaintext.
+///
+/// It seals once, because no key may encrypt two plaintexts.
+pub struct ContainerKey {
+    /// The first 64 bytes of the container.
+    summed: Vec<u8>,
+    keys: Keys,
+}
+
+impl fmt::Debug for ContainerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ContainerKey([redacted])")
+    }
+}
+
+impl ContainerKey {
+    /// Derives a key from a passphrase and a fresh salt.
+    ///
+    /// # Errors
+    /// [`ContainerError::NotEnoughMemory`], and no other.
+    pub fn derive(
+        passphrase: &Passphrase,
+        params: Params,
+        rng: &mut (impl CryptoRng + ?Sized),
+    ) -> Result<Self, ContainerError> {
+        let mut salt = [0; SALT_LEN];
+        rng.fill_bytes(&mut salt);
+        let keys = params.derive_keys(passphrase, &salt)?;
+
+        let mut summed = Vec::with_capacity(SUMMED_LEN);
+        summed.extend_from_slice(MAGIC);
+        summed.extend_from_slice(&[0, params.log_n]);
+        summed.extend_from_slice(&params.r.to_be_bytes());
+        summed.extend_from_slice(&params.p.to_be_bytes());
+        summed.extend_from_slice(&salt);
+        let sum = sha256(&summed);
+        summed.extend(sum.iter().take(SUMMED_LEN - SALTED_LEN));
+        Ok(Self { summed, keys })
+    }
+
+    /// Encrypts a plaintext.
+    #[must_use]
+    pub fn seal(self, plaintext: &[u8]) -> Vec<u8> {
+        let mut container = Vec::with_capacity(plaintext.len() + CONTAINER_OVERHEAD);
+        container.extend_from_slice(&self.summed);
+        self.keys.encrypt(container, plaintext)
+    }
 }
 
 /// Decrypts a container.

@@ -68,7 +68,7 @@ pub(super) struct Args {
 pub(super) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     if let Some(folder) = &args.folder {
         let sealing = sealing_of(app, args)?;
-        return super::set_up_folder(app, &mut *app.open()?, folder, sealing);
+        return super::set_up_folder(app, &mut *app.open_to_change()?, folder, sealing);
     }
     if !args.request {
         refuse_offline(app)?;
@@ -77,7 +77,7 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Problem> {
         return again(app, args);
     }
     let mut setup = Setup::of(app, args)?;
-    let mut vault = app.open()?;
+    let mut vault = app.open_to_change()?;
     if args.request {
         return ask_operator(app, args, &mut *vault, &setup.server);
     }
@@ -155,7 +155,7 @@ impl Setup {
 /// Makes the account anew.
 fn again(app: &App, args: &Args) -> Result<(), Problem> {
     let trust = trust_of(args)?;
-    let (same_key, synced) = plain(app.open()?.set_up_again(trust.as_ref()))?;
+    let (same_key, synced) = plain(app.open_to_change()?.set_up_again(trust.as_ref()))?;
     report::server(app, synced)?;
     match same_key {
         SameKey::Yes => app

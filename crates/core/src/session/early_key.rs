@@ -1,0 +1,89 @@
+//! A key for the next save that is derived while the vault is opened: both derivations take most of
+//! half a second, and do not depend on each other.
+
+use std::thread::{self, JoinHandle};
+
+use getrandom::SysRng;
+use passmate_vault::Passphrase;
+use passmate_vault::format::container::{ContainerError, ContainerKey, Params};
+use rand_core::UnwrapErr;
+
+/// Memory that stays free for others, in bytes.
+const MEMORY_LEFT_MIN: u64 = 256 << 20;
+
+/// A derivation that a thread does.
+#[derive(Debug)]
+pub(super) struct EarlyKey {
+    passphrase: Passphrase,
+    params: Params,
+    derivation: JoinHandle<Result<ContainerKey, ContainerError>>,
+}
+
+impl EarlyKey {
+    /// Begins a derivation, if the machine has a processor and the memory for it beside the one that
+    /// opens the vault.
+    pub(super) fn begin(passphrase: &Passphrase, params: Params) -> Option<Self> {
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        let needed = params.memory_bytes().saturating_mul(2);
+        let is_enough =
+            memory_available().is_none_or(|free| free >= needed.saturating_add(MEMORY_LEFT_MIN));
+        if processors < 2 || !is_enough {
+            return None;
+        }
+        let own = passphrase.clone();
+        let derive = move || ContainerKey::derive(&own, params, &mut UnwrapErr(SysRng));
+        let derivation = thread::Builder::new().name("key".to_owned()).spawn(derive);
+        Some(Self {
+            passphrase: passphrase.clone(),
+            params,
+            derivation: derivation.ok()?,
+        })
+    }
+
+    /// The key, if it was derived from this passphrase and with these parameters.
+    pub(super) fn finish(self, passphrase: &Passphrase, params: Params) -> Option<ContainerKey> {
+        if self.passphrase != *passphrase || self.params != params {
+            return None;
+        }
+        self.derivation.join().ok()?.ok()
+    }
+}
+
+/// The memory that programs can get without swapping, in bytes; `None` if the system does not say.
+fn memory_available() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use passmate_vault::format::container::open_container;
+
+    use super::*;
+
+    #[test]
+    fn an_early_key_seals_for_its_own_passphrase_only() {
+        let cheap = Params::new(4, 8, 1).unwrap();
+        let passphrase = |text: &str| Passphrase::from(text.to_owned());
+        let begin = || EarlyKey::begin(&passphrase("one"), cheap);
+        if begin().is_none() {
+            eprintln!("not run: one processor, or little memory");
+            return;
+        }
+        let key = begin().unwrap().finish(&passphrase("one"), cheap).unwrap();
+        let container = key.seal(b"plaintext");
+        assert_eq!(
+            open_container(&container, &passphrase("one"))
+                .unwrap()
+                .as_slice(),
+            b"plaintext"
+        );
+        assert!(begin().unwrap().finish(&passphrase("two"), cheap).is_none());
+        let other = Params::new(5, 8, 1).unwrap();
+        assert!(begin().unwrap().finish(&passphrase("one"), other).is_none());
+    }
+}
