@@ -349,6 +349,10 @@ fn confirm(question: &str, is_yes: impl Fn(&str) -> bool) -> Result<(), Failure>
     if read.is_ok() && is_yes(typed.trim()) {
         return Ok(());
     }
+    // The end of the input leaves the question on its line.
+    if !typed.ends_with('\n') {
+        out.write_all(b"\n")?;
+    }
     cancelled("cancelled", "nothing was deleted")
 }
 
