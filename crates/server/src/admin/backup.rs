@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use serde_json::json;
 use zeroize::Zeroizing;
 
@@ -28,6 +29,7 @@ const KEEP_MAX: u32 = 10_000;
 #[derive(Debug, clap::Args)]
 pub(super) struct BackupArgs {
     /// The file; --keep appends the time to its name
+    #[arg(value_parser = PathBufValueParser::new().try_map(local_file))]
     file: PathBuf,
     /// Write FILE.2026-11-24T030500Z, and remove all but the newest N backups of that name
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(KEEP_MAX)))]
@@ -41,6 +43,17 @@ pub(super) struct BackupArgs {
     /// Include the certificate and its key: the file then lets its holder impersonate this server
     #[arg(long)]
     with_key: bool,
+}
+
+/// A backup is written to a file of this machine, which is read again before it replaces another.
+fn local_file(path: PathBuf) -> Result<PathBuf, &'static str> {
+    if path == Path::new("-") {
+        return Err("a backup is a file, and not written to standard output (`./-` names a file)");
+    }
+    if path.to_string_lossy().contains("://") {
+        return Err("a backup is a file of this machine: give its path, and copy the file");
+    }
+    Ok(path)
 }
 
 /// Replace the store by a backup, while no server runs

@@ -206,6 +206,16 @@ fn the_backup_unit_makes_a_backup() {
 }
 
 #[test]
+fn a_backup_is_written_to_a_file_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    start(dir.path(), &[]).stop();
+    for other in ["-", "s3://bucket/passmate"] {
+        let output = operate(dir.path(), &["backup", other]);
+        failed(&output, 2, "a backup is a file");
+    }
+}
+
+#[test]
 fn a_restore_makes_the_folders_that_it_needs() {
     let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let file = place.path().join("backup");
