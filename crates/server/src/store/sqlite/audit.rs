@@ -2,9 +2,10 @@
 //! for a bounded time.
 
 use passmate_proto::AccountNumber;
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, params};
 
-use super::sql::{one, run};
+use super::sql::{one, run, text};
 use crate::clock::DAY;
 use crate::store::{Action, Actor, Audited};
 
@@ -12,6 +13,9 @@ use crate::store::{Action, Actor, Audited};
 const ROWS_MAX: i64 = 10_000;
 /// Rows are kept this long, in seconds.
 const AGE_MAX: i64 = 366 * DAY;
+/// That many of the latest rows stay in any case, so that a clock that is wrong for a few commands
+/// removes nothing.
+const ROWS_MIN: i64 = 10;
 /// The most rows that are read at once for the log of a server.
 const UNLOGGED_MAX: i64 = 100;
 /// The length of the longest detail, in characters.
@@ -53,10 +57,11 @@ pub(super) fn update(connection: &Connection, id: i64, detail: &str) -> rusqlite
     run(connection, sql, params![id, cut(detail)])
 }
 
-/// Removes rows that are old.
+/// Removes rows that are old, now and by the latest rows.
 pub(super) fn expire(connection: &Connection, now: i64) -> rusqlite::Result<()> {
-    let before = now.saturating_sub(AGE_MAX);
-    run(connection, "DELETE FROM audit WHERE at < ?1", [before])
+    let latest = "(SELECT at FROM audit ORDER BY id DESC LIMIT 1 OFFSET ?3 - 1)";
+    let sql = format!("DELETE FROM audit WHERE at < min(?1, {latest}) - ?2");
+    run(connection, &sql, [now, AGE_MAX, ROWS_MIN])
 }
 
 /// The rows of this time or later.
@@ -92,12 +97,15 @@ fn audited_of(row: &Row<'_>) -> rusqlite::Result<Audited> {
         actor: Actor {
             at: row.get(1)?,
             uid: row.get(2)?,
-            user: row.get(3)?,
+            user: match row.get_ref(3)? {
+                ValueRef::Null => None,
+                _ => Some(text(row, 3)?),
+            },
             sudo_uid: row.get(4)?,
         },
-        action: row.get(5)?,
+        action: text(row, 5)?,
         account: account.and_then(AccountNumber::from_bytes),
-        detail: row.get(7)?,
+        detail: text(row, 7)?,
     })
 }
 
@@ -127,10 +135,36 @@ mod tests {
         }
         let kept = since(&transaction, 0).unwrap();
         assert_eq!((kept.len(), kept[0].actor.at), (10_000, 5));
-        expire(&transaction, AGE_MAX + 10_000).unwrap();
-        assert_eq!(since(&transaction, 0).unwrap().len(), 5);
-        record(&transaction, &actor(2 * AGE_MAX), Action::Backup, None, "").unwrap();
+        let at = |count: i64| 2 * AGE_MAX + count;
+        // The clock is wrong for nine commands.
+        for count in 0..ROWS_MIN - 1 {
+            record(&transaction, &actor(at(count)), Action::Backup, None, "").unwrap();
+        }
+        expire(&transaction, at(0)).unwrap();
+        assert_eq!(since(&transaction, 0).unwrap().len(), 10_000);
+        record(&transaction, &actor(at(9)), Action::Backup, None, "").unwrap();
         let kept = since(&transaction, 0).unwrap();
-        assert_eq!((kept.len(), kept[0].id), (1, 10_006), "numbers only grow");
+        assert_eq!((kept.len(), kept[0].id), (10, 10_006), "numbers only grow");
+    }
+
+    #[test]
+    fn a_changed_byte_of_a_name_hides_no_row() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Sqlite::open(&dir.path().join("passmate.db")).unwrap();
+        let connection = &engine.connection;
+        let actor = Actor {
+            at: 5,
+            uid: 0,
+            user: Some("root".to_owned()),
+            sudo_uid: None,
+        };
+        for _ in 0..3 {
+            record(connection, &actor, Action::Backup, None, "").unwrap();
+        }
+        let flip = "UPDATE audit SET user = CAST(x'f26f6f74' AS TEXT) WHERE id = 2";
+        run(connection, flip, []).unwrap();
+        let users = unlogged(connection, None).unwrap().into_iter();
+        let users: Vec<_> = users.filter_map(|row| row.actor.user).collect();
+        assert_eq!(users, ["root", "\u{fffd}oot", "root"]);
     }
 }

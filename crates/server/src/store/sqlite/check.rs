@@ -1,9 +1,11 @@
 //! Verifies a whole database, while a server may use it.
 
 use data_encoding::HEXUPPER;
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::error::{damage, disk_failure_in, fault};
+use super::schema::{AUDIT, INVITES, NOTES, schema_of};
 use super::sql::{one, unsigned};
 use crate::store::{BtokenHash, StoreError, Sum};
 
@@ -32,6 +34,7 @@ pub(super) fn check(
         }
     }
     check_totals(connection, finding)?;
+    check_texts(connection, finding)?;
     Ok(sum)
 }
 
@@ -123,6 +126,40 @@ fn check_totals(
         Err(error) => finding(format!("the totals cannot be read: {}", damage(error)?)),
     }
     Ok(())
+}
+
+/// Texts that a disk has changed: everything else of their rows can be used.
+fn check_texts(connection: &Connection, finding: &mut dyn FnMut(String)) -> Result<(), StoreError> {
+    let schema = schema_of(connection).map_err(fault)?;
+    let texts = [
+        ("account", "note", NOTES),
+        ("invite", "note", INVITES),
+        ("audit", "user", AUDIT),
+        ("audit", "action", AUDIT),
+        ("audit", "detail", AUDIT),
+    ];
+    for (table, column, _) in texts.into_iter().filter(|(.., since)| *since <= schema) {
+        match count_damaged(connection, table, column) {
+            Ok(0) => {}
+            Ok(count) => finding(format!("{count} rows of {table} have a damaged {column}")),
+            Err(error) => finding(format!("{table} cannot be read: {}", damage(error)?)),
+        }
+    }
+    Ok(())
+}
+
+fn count_damaged(connection: &Connection, table: &str, column: &str) -> rusqlite::Result<usize> {
+    let mut statement = connection.prepare(&format!("SELECT {column} FROM {table}"))?;
+    let mut rows = statement.query([])?;
+    let mut count = 0;
+    while let Some(row) = rows.next()? {
+        if let ValueRef::Text(bytes) = row.get_ref(0)?
+            && std::str::from_utf8(bytes).is_err()
+        {
+            count += 1;
+        }
+    }
+    Ok(count)
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use super::engine::{BUSY_TIMEOUT, TotalsChange, note_sync};
 use super::error::fault;
 use super::lock::{lock_file, lock_path, restore_lock_path};
 use super::schema::{AUDIT, DISABLED, INVITES, NOTES, migrate_to, schema_of};
-use super::sql::{one, run, signed};
+use super::sql::{one, run, signed, value};
 use crate::files::{self, folder_of, give_to_owner_of, with_suffix};
 use crate::store::{AuthHash, BtokenHash, ForeignAccount, OfflineStore, StoreError};
 
@@ -165,7 +165,7 @@ fn read_whole(
     if BtokenHash::of(content) != BtokenHash(hash) || signed(content.len()) != len {
         return Ok(Err("its btoken does not match the stored hash"));
     }
-    let values = (1..=columns.len()).map(|place| row.get(place));
+    let values = (1..=columns.len()).map(|place| value(row, place));
     Ok(Ok(WholeAccount {
         number: *number,
         btoken: content.to_vec(),
@@ -226,7 +226,7 @@ fn salvage_table(
             let columns = statement.column_count();
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
-                let values = (0..columns).map(|place| row.get(place));
+                let values = (0..columns).map(|place| value(row, place));
                 all.push(values.collect::<Result<_, _>>()?);
             }
             Ok(())

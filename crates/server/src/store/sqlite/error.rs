@@ -17,6 +17,7 @@ pub(super) fn fault(error: rusqlite::Error) -> EngineError {
     let is_of_content = matches!(
         error,
         rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::Utf8Error(..)
             | rusqlite::Error::FromSqlConversionFailure(..)
             | rusqlite::Error::IntegralValueOutOfRange(..)
     );

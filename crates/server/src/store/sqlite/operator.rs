@@ -14,7 +14,7 @@ use super::engine::{TotalsChange, expire};
 use super::error::fault;
 use super::lock::{lock_file_shared, restore_lock_path};
 use super::schema::{AUDIT, DISABLED, INVITES, NOTES, schema_of};
-use super::sql::{one, run, unsigned};
+use super::sql::{one, run, text, unsigned};
 use super::{audit, check, copy};
 use crate::clock::{day_of, utc};
 use crate::store::{
@@ -615,7 +615,7 @@ fn invites(connection: &Connection, now: i64) -> rusqlite::Result<(Vec<Invite>, 
         .query_map([now], |row| {
             Ok(Invite {
                 auth: AuthHash(row.get(0)?),
-                note: row.get(1)?,
+                note: text(row, 1)?,
                 made_at: row.get(2)?,
                 expires_at: row.get(3)?,
             })
@@ -658,7 +658,7 @@ fn account_of(row: &Row<'_>) -> rusqlite::Result<Account> {
         is_disabled: row.get(4)?,
         synced_at: row.get(5)?,
         limit: row.get(6)?,
-        note: row.get(7)?,
+        note: text(row, 7)?,
     })
 }
 

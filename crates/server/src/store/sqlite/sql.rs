@@ -1,6 +1,7 @@
 //! Short forms of what the other files ask of a connection.
 
-use rusqlite::Connection;
+use rusqlite::types::{Value, ValueRef};
+use rusqlite::{Connection, Row};
 
 /// Runs a statement that returns one value.
 pub(super) fn one<T: rusqlite::types::FromSql>(
@@ -20,6 +21,23 @@ pub(super) fn run(
     params: impl rusqlite::Params,
 ) -> rusqlite::Result<()> {
     connection.prepare_cached(sql)?.execute(params).map(drop)
+}
+
+/// A text as far as it is one: a disk may have changed some of its bytes, and the rest of the row is
+/// of use.
+pub(super) fn text(row: &Row<'_>, place: usize) -> rusqlite::Result<String> {
+    match value(row, place)? {
+        Value::Text(text) => Ok(text),
+        _ => row.get(place),
+    }
+}
+
+/// A value, of which a text is read as [`text`].
+pub(super) fn value(row: &Row<'_>, place: usize) -> rusqlite::Result<Value> {
+    match row.get_ref(place)? {
+        ValueRef::Text(bytes) => Ok(Value::Text(String::from_utf8_lossy(bytes).into_owned())),
+        _ => row.get(place),
+    }
 }
 
 /// A length as SQLite stores it.

@@ -58,6 +58,10 @@ fn every_kind_of_damage_is_found_and_named() {
         "PRAGMA foreign_keys = OFF; DELETE FROM btoken WHERE id = 2",
         "0202020202020202: its btoken is missing",
     );
+    check(
+        "UPDATE account SET note = CAST(x'41ff' AS TEXT) WHERE number = x'0202020202020202'",
+        "1 rows of account have a damaged note",
+    );
     check("UPDATE totals SET accounts = 4", "the stored totals");
     check("UPDATE totals SET btoken_bytes = 1", "the stored totals");
 }

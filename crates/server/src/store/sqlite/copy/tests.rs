@@ -58,6 +58,26 @@ fn an_account_that_no_store_may_hold_is_not_salvaged() {
 }
 
 #[test]
+fn a_changed_byte_of_a_note_hides_no_account() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("passmate.db");
+    let mut engine = Sqlite::open(&path).unwrap();
+    engine.commit(&[create(1), create(2)]).unwrap();
+    let flipped = "UPDATE account SET note = CAST(x'41ff' AS TEXT)
+        WHERE number = x'0101010101010101'";
+    let connection = Connection::open(&path).unwrap();
+    connection.execute_batch(flipped).unwrap();
+    let store = SqliteInspector::open(&path).unwrap();
+    let (copied, lost) = salvaged(&store, &dir.path().join("copy.db"));
+    assert_eq!(lost, Vec::<String>::new());
+    for store in [store, copied] {
+        let notes = store.accounts().unwrap().into_iter();
+        let notes: Vec<String> = notes.map(|account| account.note).collect();
+        assert_eq!(notes, ["A\u{fffd}", ""]);
+    }
+}
+
+#[test]
 fn a_copy_is_the_store_at_one_moment() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("passmate.db");
