@@ -159,9 +159,10 @@ fn switch(app: &App) -> Result<(), Failure> {
             hint,
         ));
     }
-    let served = switch_to_next(&app.config.data_dir)?;
-    // A backup with the key holds the earlier key.
+    // A backup with the key holds the earlier key. If the command is interrupted, `check` had better
+    // ask for one too many.
     crate::backup::forget_key_copy(app.config.notes_folder());
+    let served = switch_to_next(&app.config.data_dir)?;
     // A failure only makes the server warn of a change that was meant.
     let _ = expect_key(app.config.notes_folder(), served.pin);
     let text = format!(

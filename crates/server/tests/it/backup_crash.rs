@@ -195,3 +195,32 @@ fn a_backup_killed_at_any_syscall_leaves_a_valid_file() {
         "{kills:?} {seen:?}"
     );
 }
+
+#[test]
+fn a_killed_change_of_the_key_counts_no_old_copy() {
+    let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let program = start(dir.path(), &[]);
+    let old = program.pin().to_owned();
+    program.stop();
+    let file = place.path().join("backup");
+    ok(operate(dir.path(), &["backup", text(&file), "--with-key"]));
+    ok(operate(dir.path(), &["cert", "new", "--new-key"]));
+    let words = |dir: &Path| {
+        let words = ["cert", "new", "--new-key", "--now", "--data-dir", text(dir)];
+        words.map(str::to_owned).to_vec()
+    };
+    let mut changed = 0;
+    let kills = killed_at_every_change(dir.path(), words, |dir, at| {
+        let shown = ok(operate(dir, &["cert", "show"]));
+        let checked = operate(dir, &["check", "--json"]).stdout;
+        let checked = String::from_utf8(checked).unwrap();
+        if !shown.contains(&old) {
+            changed += 1;
+            assert!(
+                checked.contains("the only copy of the TLS key"),
+                "{at}: {checked}"
+            );
+        }
+    });
+    assert!(kills.is_none_or(|kills| kills > 5 && changed > 5));
+}
