@@ -95,7 +95,8 @@ pub(super) fn back_up(app: &App, args: &BackupArgs) -> Result<(), Failure> {
         ));
     }
     let file = match args.keep {
-        None => args.file.clone(),
+        // What a symbolic link names is replaced, and not the link.
+        None => fs::canonicalize(&args.file).unwrap_or_else(|_| args.file.clone()),
         Some(_) => named(&args.file, &stamp(now)),
     };
     if file.symlink_metadata().is_ok() && !backup::is_backup(&file) {
@@ -127,7 +128,7 @@ pub(super) fn back_up(app: &App, args: &BackupArgs) -> Result<(), Failure> {
     } else {
         Action::Backup
     };
-    if let Err(error) = store.record(action, &file.display().to_string()) {
+    if let Err(error) = store.record(action, &absolute(&file)) {
         warn(&format_args!(
             "`passmate-server log` will not show this backup: {error}"
         ));
@@ -387,9 +388,15 @@ pub(super) fn restore(app: &App, sources: &Sources, args: &RestoreArgs) -> Resul
     app.answer(&text, object)
 }
 
+/// A path that has the same meaning in every folder.
+fn absolute(path: &Path) -> String {
+    let absolute = std::path::absolute(path);
+    absolute.as_deref().unwrap_or(path).display().to_string()
+}
+
 /// Records the restore in the extracted database, before a server can use it.
 fn record_restore(extracted: &Path, file: &Path, made_at: i64) -> Result<(), Failure> {
-    let detail = format!("{} of {}", file.display(), utc(made_at));
+    let detail = format!("{} of {}", absolute(file), utc(made_at));
     super::operator_of(&StoreUrl::sqlite(extracted))?.record_restore(&detail)?;
     // The database alone is put in place.
     let log = with_suffix(extracted, "-wal");

@@ -216,6 +216,23 @@ fn a_backup_is_written_to_a_file_alone() {
 }
 
 #[test]
+fn a_backup_replaces_what_a_link_names() {
+    let (dir, disk) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    start(dir.path(), &[]).stop();
+    let (link, file) = (dir.path().join("link"), disk.path().join("file"));
+    ok(operate(dir.path(), &["backup", text(&file)]));
+    let earlier = fs::read(&file).unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    ok(operate(
+        dir.path(),
+        &["invite", "open", "--seats=1", "--for=1h"],
+    ));
+    ok(operate(dir.path(), &["backup", text(&link)]));
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_ne!(fs::read(&file).unwrap(), earlier);
+}
+
+#[test]
 fn a_restore_makes_the_folders_that_it_needs() {
     let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let file = place.path().join("backup");
