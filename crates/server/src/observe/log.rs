@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::{self, FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
@@ -42,6 +43,26 @@ impl<W: Write> Write for Lossy<W> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// What RUST_LOG asks for. A word that is no level would count as the name of a module, and
+/// everything else would be off.
+fn filter_of(asked: &str) -> Result<EnvFilter, String> {
+    let is_level_or_module = |word: &str| {
+        word.parse::<LevelFilter>().is_ok()
+            || word.contains(['=', '[', ':'])
+            || word == env!("CARGO_CRATE_NAME")
+    };
+    match asked
+        .split(',')
+        .map(str::trim)
+        .find(|word| !is_level_or_module(word))
+    {
+        Some(word) => Err(format!(
+            "`{word}` is not error, warn, info, debug, trace or off"
+        )),
+        None => EnvFilter::try_new(asked).map_err(|error| error.to_string()),
     }
 }
 
@@ -89,7 +110,7 @@ pub(crate) fn init(format: LogFormat) {
     let asked = std::env::var("RUST_LOG")
         .ok()
         .filter(|text| !text.is_empty());
-    let (filter, mistake) = match asked.as_deref().map(EnvFilter::try_new) {
+    let (filter, mistake) = match asked.as_deref().map(filter_of) {
         Some(Ok(filter)) => (filter, None),
         // A mistake in RUST_LOG must not keep the server from starting.
         Some(Err(error)) => (EnvFilter::new(FILTER_DEFAULT), Some(error)),
@@ -229,5 +250,27 @@ mod tests {
         let throttle = LogThrottle::default();
         let logged = (0..1000).filter(|_| throttle.may_log()).count();
         assert_eq!(logged, 1);
+    }
+
+    #[test]
+    fn a_word_that_is_no_level_is_a_mistake() {
+        for right in [
+            "info",
+            "WARN",
+            "off",
+            "debug,rustls=off",
+            "passmate_server=trace, error",
+        ] {
+            assert!(filter_of(right).is_ok(), "{right}");
+        }
+        for wrong in [
+            "inof",
+            "warning",
+            "info,verbose",
+            "no=such=level",
+            "rustls=loud",
+        ] {
+            assert!(filter_of(wrong).is_err(), "{wrong}");
+        }
     }
 }
