@@ -212,8 +212,16 @@ impl App {
         }
     }
 
-    /// Prints the result as text, or as a JSON object. Neither acts on a terminal.
+    /// Prints the result as text, or as a JSON object. Neither acts on a terminal. A reader that goes
+    /// away, such as `head`, has what it wants.
     fn answer(&self, text: &str, object: serde_json::Value) -> Result<(), Failure> {
+        match self.print(text, object) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            printed => Ok(printed?),
+        }
+    }
+
+    fn print(&self, text: &str, object: serde_json::Value) -> io::Result<()> {
         let mut out = io::stdout().lock();
         if self.is_json {
             let mut object = object;
@@ -229,7 +237,7 @@ impl App {
                 write!(out, "{}{end}", printable(line))?;
             }
         }
-        Ok(out.flush()?)
+        out.flush()
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::support::{Program, failed, ok, operate, start};
+use crate::support::{Program, failed, ok, operate, start, text};
 use passmate_testkit::wire::{End, TOKEN, create, reset, update, upload};
 
 fn hex(account: [u8; 8]) -> String {
@@ -124,6 +124,24 @@ fn listed(data_dir: &Path, more: &[&str]) -> Vec<String> {
 fn change(data_dir: &Path, sql: &str) {
     let database = rusqlite::Connection::open(data_dir.join("passmate.db")).unwrap();
     database.execute_batch(sql).unwrap();
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = start(dir.path(), &[]);
+    program.create(b"sealed");
+    program.stop();
+    let (reading, writing) = rustix::pipe::pipe().unwrap();
+    drop(reading);
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_passmate-server"))
+        .args(["account", "list", "--data-dir", text(dir.path())])
+        .stdout(writing)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!said.contains("error"), "{said}");
 }
 
 #[test]
