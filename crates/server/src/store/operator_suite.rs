@@ -11,6 +11,7 @@ pub(crate) fn check<E: Engine, O: Operator>(make: impl Fn() -> (E, O)) {
         test(&mut engine, &mut operator);
     };
     run(an_invite_admits_one_account);
+    run(an_invite_that_is_prolonged_keeps_its_note);
     run(an_invited_create_may_be_repeated_until_the_first_update);
     run(an_expired_invite_admits_nobody);
     run(invites_and_seats_are_removed_when_they_expire);
@@ -112,6 +113,24 @@ fn an_invite_admits_one_account(engine: &mut impl Engine, operator: &mut impl Op
     commit(engine, &[create(2, 2, b"a", 5)], &[NOT_INVITED]);
     commit(engine, &[create(1, 1, b"a", 5)], &[made(1)]);
     assert!(operator.look().invites(5).unwrap().0.is_empty());
+}
+
+fn an_invite_that_is_prolonged_keeps_its_note(_: &mut impl Engine, operator: &mut impl Operator) {
+    operator.invite(&invite(1)).unwrap();
+    let again = |note: &str| Invite {
+        note: note.to_owned(),
+        expires_at: 200,
+        ..invite(1)
+    };
+    for (given, kept) in [("", "Ada's phone"), ("Bob", "Bob")] {
+        operator.invite(&again(given)).unwrap();
+        let found = operator.look().invites(5).unwrap().0;
+        let found: Vec<_> = found
+            .iter()
+            .map(|one| (&*one.note, one.expires_at))
+            .collect();
+        assert_eq!(found, [(kept, 200)]);
+    }
 }
 
 fn an_invited_create_may_be_repeated_until_the_first_update(

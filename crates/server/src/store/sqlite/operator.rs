@@ -358,7 +358,8 @@ impl Operator for SqliteOperator {
             run(
                 connection,
                 "INSERT INTO invite (auth_hash, note, made_at, expires_at) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (auth_hash) DO UPDATE SET note = ?2, made_at = ?3, expires_at = ?4",
+                 ON CONFLICT (auth_hash) DO UPDATE
+                 SET note = iif(?2 = '', note, ?2), made_at = ?3, expires_at = ?4",
                 params![auth.0, note, made_at, expires_at],
             )?;
             Ok(Changed::new((), code_begin(auth)))
