@@ -521,9 +521,12 @@ fn warn_of_others(findings: &[String]) {
 pub(super) fn verify(app: &App, args: &VerifyArgs) -> Result<(), Failure> {
     let mut findings = Vec::new();
     let sum = match &args.file {
-        None => app
-            .inspector()?
-            .check(&mut |finding| findings.push(finding))?,
+        None => {
+            let store = app.inspector()?;
+            let sum = store.check(&mut |finding| findings.push(finding))?;
+            store.check_texts(&mut |finding| findings.push(finding))?;
+            sum
+        }
         Some(file) => {
             let mut backup = Backup::open(file)?;
             // The disk of the backup most likely has enough space.

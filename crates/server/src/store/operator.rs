@@ -46,6 +46,13 @@ pub trait Inspector: Send {
     /// The store cannot be read at all.
     fn check(&self, finding: &mut dyn FnMut(String)) -> Result<Sum, StoreError>;
 
+    /// Verifies the texts: notes, and the names in the record of what operators did. A changed byte
+    /// of one spoils nothing else, and a backup takes it along.
+    ///
+    /// # Errors
+    /// The store cannot be read at all.
+    fn check_texts(&self, finding: &mut dyn FnMut(String)) -> Result<(), StoreError>;
+
     /// Copies the store, as it is at one moment and without deleted bytes, into a new SQLite file:
     /// the form that a backup has for every engine. A server may use the store at the same time.
     ///

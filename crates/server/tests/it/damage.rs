@@ -159,3 +159,23 @@ fn a_disk_that_fails_is_not_called_damage() {
         }
     }
 }
+
+#[test]
+fn a_damaged_note_is_found_and_stops_no_backup() {
+    let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let program = start(dir.path(), &[]);
+    program.create(b"sealed");
+    program.stop();
+    let database = rusqlite::Connection::open(dir.path().join("passmate.db")).unwrap();
+    let flip = "UPDATE account SET note = CAST(x'41ff' AS TEXT)";
+    database.execute_batch(flip).unwrap();
+    drop(database);
+    let found = "1 rows of account have a damaged note";
+    failed(&operate(dir.path(), &["verify"]), 6, found);
+    let listed = ok(operate(dir.path(), &["account", "list"]));
+    assert!(listed.ends_with("note A\u{fffd}\n"), "{listed}");
+    let file = place.path().join("backup");
+    ok(operate(dir.path(), &["backup", text(&file)]));
+    ok(operate(dir.path(), &["account", "note", &listed[..16], ""]));
+    ok(operate(dir.path(), &["verify"]));
+}

@@ -34,7 +34,6 @@ pub(super) fn check(
         }
     }
     check_totals(connection, finding)?;
-    check_texts(connection, finding)?;
     Ok(sum)
 }
 
@@ -128,8 +127,11 @@ fn check_totals(
     Ok(())
 }
 
-/// Texts that a disk has changed: everything else of their rows can be used.
-fn check_texts(connection: &Connection, finding: &mut dyn FnMut(String)) -> Result<(), StoreError> {
+/// See [`Inspector::check_texts`](crate::store::Inspector::check_texts).
+pub(super) fn check_texts(
+    connection: &Connection,
+    finding: &mut dyn FnMut(String),
+) -> Result<(), StoreError> {
     let schema = schema_of(connection).map_err(fault)?;
     let texts = [
         ("account", "note", NOTES),

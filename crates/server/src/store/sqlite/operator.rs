@@ -152,6 +152,10 @@ impl Inspector for SqliteInspector {
         check::check(&self.connection, finding)
     }
 
+    fn check_texts(&self, finding: &mut dyn FnMut(String)) -> Result<(), StoreError> {
+        check::check_texts(&self.connection, finding)
+    }
+
     fn copy_to(&self, path: &Path) -> Result<(), StoreError> {
         copy::copy_to(&self.connection, path)
     }

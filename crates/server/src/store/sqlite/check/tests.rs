@@ -26,6 +26,9 @@ fn fill(path: &Path) {
 fn findings(store: &SqliteInspector) -> Vec<String> {
     let mut findings = Vec::new();
     store.check(&mut |finding| findings.push(finding)).unwrap();
+    store
+        .check_texts(&mut |finding| findings.push(finding))
+        .unwrap();
     findings
 }
 
