@@ -232,7 +232,7 @@ async fn cancelled(token: Option<&CancellationToken>) {
     }
 }
 
-/// Resolves when a stranger must give way; never without one.
+/// Resolves when the client must give way to a newcomer; never once its request has come.
 async fn dropped(handshake: Option<&Handshake>) {
     match handshake {
         Some(handshake) => handshake.dropped().await,
@@ -265,7 +265,7 @@ struct Exchange<'a, S> {
     visitor: Visitor<'a>,
     limits: &'a Limits,
     stop: &'a CancellationToken,
-    /// None once the credentials have come.
+    /// None once the whole request has come.
     handshake: Option<Handshake>,
     hello_until: Instant,
     /// When an update of layout 1 has waited long enough for its last row.
@@ -430,7 +430,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                 self.tls.consume(used);
                 self.access_log.bytes_in += used as u64;
                 self.visitor.note_received(used);
-                self.note_phase();
+                self.note_hello();
                 Ok(used > 0)
             }
             // A FIN without close_notify, a reset, or bytes that are not TLS: the client is gone.
@@ -442,19 +442,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
         }
     }
 
-    /// Tells the strangers' list how far this client is.
-    fn note_phase(&mut self) {
-        match (self.machine.phase(), &self.handshake) {
-            (_, None) | (ServerPhase::Hello, _) => {}
-            (ServerPhase::Action | ServerPhase::Credentials, Some(handshake)) => {
-                handshake.finish_hello();
-            }
-            _ => self.handshake = None,
+    /// Notes that the client is past its hello.
+    fn note_hello(&mut self) {
+        if let Some(handshake) = &self.handshake
+            && self.machine.phase() != ServerPhase::Hello
+        {
+            handshake.finish_hello();
         }
     }
 
     /// Passes a request of the machine to the service, and the answer to the machine.
     async fn answer(&mut self, request: Request) -> Result<(), Cut> {
+        if !matches!(request, Request::Fetch { .. }) {
+            self.handshake = None;
+        }
         let answered = match request {
             Request::Create { auth_token, btoken } => {
                 match self.visitor.create(auth_token, btoken).await {
@@ -471,6 +472,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                     self.machine
                         .set_btoken_len_max(fetched.len_max(self.limits));
                     self.fetched = Some(fetched);
+                    if let Some(handshake) = &self.handshake {
+                        handshake.finish_credentials();
+                    }
                     self.machine.fetched(btoken)
                 }
                 Err(refusal) => return self.refuse(refusal),

@@ -59,7 +59,7 @@ endings! {
 
     NoTls "no_tls" Client,
     HandshakeTimeout "handshake_timeout" Client,
-    /// A newcomer got the place of a client that had not shown who it is.
+    /// A newcomer got the place of a client that kept the server waiting.
     HandshakeDropped "handshake_dropped" Client,
     IdleTimeout "idle_timeout" Client,
     SessionTimeout "session_timeout" Client,

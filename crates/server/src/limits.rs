@@ -33,7 +33,7 @@ reasons! {
     SourceConnectionsMax "source_connections_max",
     /// The source was refused too often.
     SourcePaused "source_paused",
-    /// A newcomer got the place of this connection, whose client had not shown who it is.
+    /// A newcomer got the place of this connection, whose client kept the server waiting.
     HandshakesMax "handshakes_max",
     /// A proxy did not send the PROXY protocol header that it must send.
     NoProxyHeader "no_proxy_header",

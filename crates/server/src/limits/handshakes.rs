@@ -1,10 +1,13 @@
-//! Connections whose client has not shown who it is: strangers. Each costs memory and a connection.
-//! The rules are:
+//! Connections whose request has not come whole. Each costs memory and a connection. Most are those
+//! of strangers, who have not shown who they are. The rules are:
 //!  - at most [`unfinished_max`] of them have not finished TLS and hello, because these cost most;
 //!  - when there are so many, or when all connections are in use, a newcomer is let in, and a stranger
 //!    is dropped: of some that are drawn at random, the one whose client has kept the server waiting
 //!    longest. So an honest client, which answers at once, gets through while strangers hold all
 //!    places;
+//!  - whoever makes an account is a stranger until its btoken has come, because anyone may begin;
+//!  - if no stranger has kept the server waiting, a client of an account gives way, but only after a
+//!    longer time;
 //!  - the client sends at most [`BYTES_MAX`] before TLS is finished.
 
 use std::hash::{BuildHasher, RandomState};
@@ -26,6 +29,8 @@ const BYTES_MAX: u64 = 16 << 10;
 /// A stranger is dropped early, from half of the most on, if it has kept the server waiting for so
 /// long; and only then if all connections are in use.
 const WAITED_LONG: Duration = Duration::from_secs(1);
+/// The same for a client that has shown its auth token: it may be a slow one with a long btoken.
+const WAITED_LONG_AUTHENTICATED: Duration = Duration::from_secs(10);
 /// How many strangers are drawn, to drop one of them.
 const DRAWN: usize = 8;
 
@@ -34,7 +39,7 @@ pub(crate) fn unfinished_max(connections_max: usize) -> usize {
     (connections_max / 4).max(16)
 }
 
-/// All strangers. Clones count together.
+/// All connections whose request has not come whole. Clones count together.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Handshakes(Arc<Strangers>);
 
@@ -44,6 +49,8 @@ struct Lists {
     unfinished: Vec<Arc<HandshakeState>>,
     /// The server has greeted them, and does not know who they are.
     greeted: Vec<Arc<HandshakeState>>,
+    /// They have shown the auth token of an account.
+    authenticated: Vec<Arc<HandshakeState>>,
 }
 
 #[derive(Debug, Default)]
@@ -64,7 +71,7 @@ struct HandshakeState {
     waits_since: AtomicU64,
     bytes: AtomicU64,
     is_tls_finished: AtomicBool,
-    is_known: AtomicBool,
+    is_whole: AtomicBool,
     is_dropped: AtomicBool,
     /// Wakes the connection when it is dropped.
     dropped: Notify,
@@ -121,7 +128,7 @@ impl Handshakes {
             waits_since: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             is_tls_finished: AtomicBool::new(false),
-            is_known: AtomicBool::new(false),
+            is_whole: AtomicBool::new(false),
             is_dropped: AtomicBool::new(false),
             dropped: Notify::new(),
         });
@@ -164,14 +171,18 @@ impl Handshakes {
         drawn.max_by_key(|state| state.waited()).cloned()
     }
 
-    /// Drops a stranger that has kept the server waiting for long, because all connections are in
-    /// use. False if there is none.
+    /// Drops a connection whose client has kept the server waiting for long, because all
+    /// connections are in use: a stranger, or else a client of an account. False if there is none.
     pub(crate) fn drop_one(&self) -> bool {
         let mut lists = self.0.lists.lock();
         let drawn = [self.draw(&lists.unfinished), self.draw(&lists.greeted)];
         let drawn = drawn.into_iter().flatten();
         let slowest = drawn.max_by_key(|state| state.waited());
-        let Some(victim) = slowest.filter(|state| state.waited() >= WAITED_LONG) else {
+        let slowest = slowest.filter(|state| state.waited() >= WAITED_LONG);
+        let Some(victim) = slowest.or_else(|| {
+            let drawn = self.draw(&lists.authenticated);
+            drawn.filter(|state| state.waited() >= WAITED_LONG_AUTHENTICATED)
+        }) else {
             return false;
         };
         lists.remove(&victim);
@@ -183,13 +194,15 @@ impl Handshakes {
     #[cfg(test)]
     fn count(&self) -> usize {
         let lists = self.0.lists.lock();
-        lists.unfinished.len() + lists.greeted.len()
+        lists.unfinished.len() + lists.greeted.len() + lists.authenticated.len()
     }
 }
 
 impl Lists {
     fn remove(&mut self, state: &Arc<HandshakeState>) -> bool {
-        remove(&mut self.unfinished, state) || remove(&mut self.greeted, state)
+        remove(&mut self.unfinished, state)
+            || remove(&mut self.greeted, state)
+            || remove(&mut self.authenticated, state)
     }
 }
 
@@ -211,7 +224,8 @@ fn remove(states: &mut Vec<Arc<HandshakeState>>, state: &Arc<HandshakeState>) ->
     is_there
 }
 
-/// One stranger. Dropping it says that the client has shown who it is, or that its connection ends.
+/// One of these connections. Dropping it says that the whole request has come, or that the
+/// connection ends.
 #[derive(Debug)]
 pub(crate) struct Handshake {
     all: Handshakes,
@@ -238,6 +252,14 @@ impl Handshake {
         }
     }
 
+    /// Notes that the client has shown the auth token of an account.
+    pub(crate) fn finish_credentials(&self) {
+        let mut lists = self.all.0.lists.lock();
+        if lists.remove(&self.state) {
+            add(&mut lists.authenticated, &self.state);
+        }
+    }
+
     /// Resolves when the connection must end, because a newcomer got its place.
     pub(crate) async fn dropped(&self) {
         while !self.state.is_dropped.load(Ordering::Acquire) {
@@ -249,22 +271,31 @@ impl Handshake {
 impl Drop for Handshake {
     fn drop(&mut self) {
         self.finish_tls();
-        self.state.is_known.store(true, Ordering::Relaxed);
+        self.state.is_whole.store(true, Ordering::Relaxed);
         self.all.0.lists.lock().remove(&self.state);
     }
 }
 
-/// A stream whose client is measured while it is a stranger.
+/// A stream whose client is measured until its request has come.
 #[derive(Debug)]
 pub(crate) struct Watched<S> {
     io: S,
-    /// None once the client is known.
+    /// None once the request has come.
     state: Option<Arc<HandshakeState>>,
 }
 
 impl<S> Watched<S> {
     pub(crate) fn get_ref(&self) -> &S {
         &self.io
+    }
+
+    /// A client that does not read keeps the server waiting too.
+    fn note_write(&self, written: &Poll<io::Result<usize>>) {
+        match (&self.state, written) {
+            (Some(state), Poll::Pending) => state.wait(),
+            (Some(state), Poll::Ready(_)) => state.go_on(),
+            (None, _) => {}
+        }
     }
 }
 
@@ -279,7 +310,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         let Some(state) = &self.state else {
             return read;
         };
-        if state.is_known.load(Ordering::Relaxed) {
+        if state.is_whole.load(Ordering::Relaxed) {
             self.state = None;
             return read;
         }
@@ -304,7 +335,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(context, bytes)
+        let written = Pin::new(&mut self.io).poll_write(context, bytes);
+        self.note_write(&written);
+        written
     }
 
     fn poll_write_vectored(
@@ -312,7 +345,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         context: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(context, bytes)
+        let written = Pin::new(&mut self.io).poll_write_vectored(context, bytes);
+        self.note_write(&written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -407,11 +442,37 @@ mod tests {
         assert!(!all.drop_one());
         drop((silent, greeted));
         assert_eq!(all.count(), 1);
-        // Whoever has shown who it is, is no stranger.
+        // A request that has come is worked on, however long that takes.
         quick.state.wait();
         tokio::time::advance(10 * WAITED_LONG).await;
         drop(quick);
         assert!(!all.drop_one());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_of_an_account_gives_way_last() {
+        let all = Handshakes::default();
+        let [(known, _), (stranger, _)] = [0; 2].map(|_| all.begin(64));
+        known.finish_hello();
+        known.finish_credentials();
+        known.state.wait();
+        tokio::time::advance(WAITED_LONG_AUTHENTICATED - WAITED_LONG).await;
+        stranger.state.wait();
+        tokio::time::advance(WAITED_LONG).await;
+        assert!(all.drop_one() && is_dropped(&stranger) && !is_dropped(&known));
+        assert!(all.drop_one() && is_dropped(&known));
+        assert!(!all.drop_one());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_does_not_read_keeps_the_server_waiting() {
+        let all = Handshakes::default();
+        let (handshake, _) = all.begin(1);
+        let (ours, _theirs) = tokio::io::duplex(16);
+        let mut watched = handshake.watch(ours);
+        let write = tokio::time::timeout(WAITED_LONG, watched.write_all(&[0; 17]));
+        assert!(write.await.is_err());
+        assert!(handshake.state.waited() >= WAITED_LONG);
     }
 
     #[tokio::test(start_paused = true)]

@@ -332,16 +332,16 @@ fn one_stranger_causes_a_bounded_number_of_log_lines() {
     assert!((50..150).contains(&lines.count()), "{log}");
 }
 
-#[test]
-fn strangers_who_only_say_hello_give_way() {
+/// Eight silent clients take all connections, and an honest one is served all the same. They may be
+/// silent for longer than the test waits.
+fn silent_clients_give_way(silence: impl Fn(&Running) -> Client) {
     let running = Running::with(|config| {
         config.limits.connections_max = 8;
-        // They may be silent for longer than the test waits.
         config.limits.handshake_timeout = Duration::from_secs(100);
         config.limits.idle_timeout = Duration::from_secs(100);
     });
-    let silent: Vec<_> = (0..8).map(|_| running.greeted(1)).collect();
-    until("a newcomer gets the place of a stranger", || {
+    let silent: Vec<_> = (0..8).map(|_| silence(&running)).collect();
+    until("a newcomer gets the place of a silent client", || {
         let certificate = running.dir.path().join("cert.pem");
         let tried = Client::try_connect(running.layout_1, &certificate, 1, &TLS13);
         tried.is_ok_and(|mut client| {
@@ -351,4 +351,31 @@ fn strangers_who_only_say_hello_give_way() {
         })
     });
     drop(silent);
+}
+
+#[test]
+fn strangers_who_only_say_hello_give_way() {
+    silent_clients_give_way(|running| running.greeted(1));
+}
+
+#[test]
+fn strangers_who_begin_a_create_give_way() {
+    silent_clients_give_way(|running| {
+        let mut client = running.greeted(1);
+        let whole = create(b"sealed");
+        client.send(&whole[..whole.len() - 1]);
+        client
+    });
+}
+
+#[test]
+fn clients_of_an_account_that_stall_give_way() {
+    let account = std::cell::Cell::new(None);
+    silent_clients_give_way(|running| {
+        let known = account.get().unwrap_or_else(|| running.create(b"sealed"));
+        account.set(Some(known));
+        let mut client = running.greeted(1);
+        client.send(&update(known, TOKEN));
+        client
+    });
 }
