@@ -36,6 +36,8 @@ const CAUSE_LEN_MAX: usize = 500;
 pub(super) enum OrderError {
     #[error("the ACME server cannot be used: {}", causes(.0))]
     Server(#[from] instant_acme::Error),
+    #[error("the ACME server asks for a proof of {}, which was not ordered", printable(.0))]
+    NotOrdered(String),
     #[error("the ACME server does not check names by {0}")]
     NoChallenge(&'static str),
     #[error("the ACME server did not accept that {name} is this server: {cause}")]
@@ -66,6 +68,7 @@ impl OrderError {
             Self::Server(_) | Self::TookTooLong => {
                 "check --acme-directory, --acme-ca-file and the network of this machine"
             }
+            Self::NotOrdered(_) => "use another authority (--acme-directory)",
             Self::NoChallenge(_) => "use another way (--acme-dns-hook), or another authority",
             Self::NotProved { .. } => {
                 "check that the name leads to this machine, and that port 443 there reaches \
@@ -242,6 +245,13 @@ async fn answers(
             continue;
         }
         let name = authorization.identifier().to_string();
+        let asked: Vec<&str> = answers
+            .iter()
+            .map(|(name, _): &(String, _)| name.as_str())
+            .collect();
+        if !is_ordered(&name, &acme.names, &asked) {
+            return Err(OrderError::NotOrdered(shown(&name)));
+        }
         let challenge = authorization.challenge(kind_of(acme));
         let challenge = challenge.ok_or(OrderError::NoChallenge(match acme.dns_hook {
             Some(_) => "DNS (dns-01)",
@@ -250,6 +260,12 @@ async fn answers(
         answers.push((name, challenge.key_authorization()));
     }
     Ok(answers)
+}
+
+/// Whether the authority may ask for a proof of this name: it is of the order, and the first time.
+fn is_ordered(name: &str, ordered: &[String], asked: &[&str]) -> bool {
+    let is_it = |other: &str| other.eq_ignore_ascii_case(name);
+    ordered.iter().any(|other| is_it(other)) && !asked.iter().any(|other| is_it(other))
 }
 
 /// Lets the authority check the answers.
@@ -319,4 +335,19 @@ fn causes(error: &instant_acme::Error) -> String {
 fn shown(text: &str) -> String {
     let text: String = text.chars().take(CAUSE_LEN_MAX).collect();
     printable(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_ordered_names_are_proved_and_each_once() {
+        let ordered = ["a.example".to_owned(), "b.example".to_owned()];
+        assert!(is_ordered("A.example", &ordered, &["b.example"]));
+        assert!(!is_ordered("a.example", &ordered, &["a.example"]));
+        for foreign in ["example", "c.example", "*.a.example", "a.example.", ""] {
+            assert!(!is_ordered(foreign, &ordered, &[]), "{foreign}");
+        }
+    }
 }
