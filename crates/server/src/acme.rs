@@ -8,6 +8,7 @@
 
 mod challenge;
 mod hook;
+mod http;
 mod order;
 
 use std::path::{Path, PathBuf};

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::challenge::Challenges;
 use super::hook::{self, HookError};
+use super::http::AcmeHttp;
 use crate::config::Acme;
 use crate::files;
 use crate::listen::ListenError;
@@ -193,13 +194,14 @@ fn unusable(path: &Path) -> impl FnOnce(io::Error) -> OrderError {
 }
 
 fn builder(acme: &Acme) -> Result<AccountBuilder, OrderError> {
-    Ok(match &acme.ca_file {
-        Some(path) => Account::builder_with_root(path).map_err(|error| OrderError::CaFile {
+    let http = match &acme.ca_file {
+        Some(path) => AcmeHttp::trusting(path).map_err(|error| OrderError::CaFile {
             path: path.clone(),
             error,
         })?,
-        None => Account::builder()?,
-    })
+        None => AcmeHttp::trusting_system()?,
+    };
+    Ok(Account::builder_with_http(Box::new(http)))
 }
 
 /// Proves to the authority that all names are this server's.
