@@ -31,7 +31,7 @@ const MAGIC: &[u8] = b"passmate-server backup\n";
 const VERSION: u32 = 1;
 const HEADER_LEN_MAX: u64 = 4096;
 /// The length of the longest PEM file in a backup, in bytes.
-const PEM_LEN_MAX: u64 = 1024 * 1024;
+pub(crate) const PEM_LEN_MAX: u64 = 1024 * 1024;
 const HASH_LEN: u64 = 32;
 /// A staging folder that is this old and not locked was left behind: it is locked right after it
 /// is made.
@@ -209,9 +209,9 @@ impl Staging {
 /// copy of a store, and maybe a key.
 pub(crate) fn staging_in(folder: &Path, prefix: &str) -> Result<Staging, BackupError> {
     let lock = |path: &Path| {
-        File::open(path)
-            .ok()
-            .filter(|folder| folder.try_lock().is_ok())
+        // Others may write to the folder too, and put anything there.
+        let folder = files::open_folder(path).ok();
+        folder.filter(|folder| folder.try_lock().is_ok())
     };
     let is_left = |entry: &fs::DirEntry| {
         let age = entry

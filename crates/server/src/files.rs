@@ -52,6 +52,15 @@ fn check_is_regular(found: &fs::Metadata) -> io::Result<()> {
     }
 }
 
+/// Opens a folder, to lock it or to name what is in it. A symbolic link is an error.
+pub(crate) fn open_folder(path: &Path) -> io::Result<File> {
+    let flags = rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::NOFOLLOW;
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits().cast_signed() | NO_WAIT)
+        .open(path)
+}
+
 /// Reads a regular file of at most `len_max` bytes; a longer one is an error.
 pub(crate) fn read(path: &Path, len_max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
@@ -204,7 +213,12 @@ fn open_lock_file(path: &Path) -> io::Result<File> {
             Ok(file)
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            OpenOptions::new().write(true).open(path)
+            let file = OpenOptions::new()
+                .write(true)
+                .custom_flags(NO_WAIT)
+                .open(path)?;
+            check_is_regular(&file.metadata()?)?;
+            Ok(file)
         }
         Err(error) => Err(error),
     }
@@ -226,4 +240,22 @@ pub(crate) fn disk_of(path: &Path) -> io::Result<Disk> {
         free: bytes(found.f_bavail),
         size: bytes(found.f_blocks),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_in_place_of_a_lock_file_is_an_error_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("server.lock");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RWXU).unwrap();
+        assert!(lock(&path, LockMode::Exclusive).is_err());
+        fs::remove_file(&path).unwrap();
+        assert!(matches!(
+            lock(&path, LockMode::Exclusive),
+            Ok(Locking::Taken(_))
+        ));
+    }
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::{App, Failure, running};
-use crate::backup::{self, Backup, BackupError, Copying, PemPair, staging_in};
+use crate::backup::{self, Backup, BackupError, Copying, PEM_LEN_MAX, PemPair, staging_in};
 use crate::clock::{now, utc};
 use crate::config::Sources;
 use crate::exit::{Code, warn};
@@ -452,7 +452,7 @@ fn make_folder(folder: &Path) -> Result<(), Failure> {
 /// Refuses to replace another key, because devices that pinned it would refuse the server.
 fn check_pair(app: &App, pair: &PemPair, force: bool) -> Result<(), Failure> {
     let (_, key) = own_pair(app);
-    let is_other = match fs::read(&key).map(Zeroizing::new) {
+    let is_other = match files::read(&key, PEM_LEN_MAX).map(Zeroizing::new) {
         Ok(there) => **there != **pair.key,
         Err(error) if error.kind() == io::ErrorKind::NotFound => false,
         Err(error) => {
@@ -487,7 +487,7 @@ fn put_pair(app: &App, pair: &PemPair) -> Result<bool, Failure> {
         }
     };
     let is_there = |path: &Path, bytes: &[u8]| {
-        fs::read(path)
+        files::read(path, PEM_LEN_MAX)
             .map(Zeroizing::new)
             .is_ok_and(|there| there.as_slice() == bytes)
     };

@@ -159,6 +159,26 @@ fn staging_folders_of_killed_processes_are_removed() {
     assert!(paths.iter().all(|path| !path.exists()));
 }
 
+/// Another user may put anything into a folder that all may write to.
+#[test]
+fn a_pipe_with_the_name_of_a_staging_folder_holds_no_backup() {
+    use rustix::fs::{AtFlags, CWD, Mode, Timespec, Timestamps};
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join(".passmate-backup-pipe");
+    rustix::fs::mkfifoat(CWD, &pipe, Mode::RWXU).unwrap();
+    let long_ago = Timespec {
+        tv_sec: 1,
+        tv_nsec: 0,
+    };
+    let times = Timestamps {
+        last_access: long_ago,
+        last_modification: long_ago,
+    };
+    rustix::fs::utimensat(CWD, &pipe, &times, AtFlags::empty()).unwrap();
+    staging_in(dir.path(), ".passmate-backup-").unwrap();
+    assert!(pipe.symlink_metadata().is_ok());
+}
+
 #[test]
 fn the_time_of_the_last_backup_is_noted() {
     let dir = tempfile::tempdir().unwrap();
