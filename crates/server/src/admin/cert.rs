@@ -150,13 +150,16 @@ fn announce(app: &App) -> Result<(), Failure> {
 }
 
 fn switch(app: &App) -> Result<(), Failure> {
-    identity(app)?;
+    let current = identity(app)?;
     if next_identity(&app.config.data_dir)?.is_none() {
-        let hint = "`passmate-server cert new --new-key` makes one and prints its pin";
+        // Maybe an interrupted command has switched already.
         return Err(Failure::new(
             Code::NotFound,
-            "no next key is announced",
-            hint,
+            format!(
+                "no next key is announced; the pin of the present key is {}",
+                current.pin
+            ),
+            "`passmate-server cert new --new-key` makes one and prints its pin",
         ));
     }
     // A backup with the key holds the earlier key. If the command is interrupted, `check` had better

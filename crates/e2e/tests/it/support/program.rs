@@ -38,7 +38,10 @@ impl Said {
             self.out, "",
             "an error comes without standard output: {self:?}"
         );
-        let lines: Vec<&str> = self.err.lines().collect();
+        // Commands of an operator name their store first.
+        let place = format!("{program}: store ");
+        let lines = self.err.lines().filter(|line| !line.starts_with(&place));
+        let lines: Vec<&str> = lines.collect();
         let [error, hint] = lines.as_slice() else {
             panic!("not two lines: {self:?}")
         };
