@@ -10,19 +10,21 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::order::OrderError;
 use crate::config::ListenAddress;
+use crate::limits::handshakes::Handshakes;
 use crate::listen;
 
 const PROTOCOL: &[u8] = b"acme-tls/1";
 /// How long one connection may take.
 const TIME_MAX: Duration = Duration::from_secs(10);
-/// Connections at the same time. An authority makes a few for each name.
+/// Connections at the same time. An authority makes a few for each name. For a further one, another
+/// gives way, most likely one that keeps the server waiting.
 const CONNECTIONS_MAX: usize = 64;
 
 /// Answers checks until it is dropped.
@@ -94,22 +96,24 @@ impl ResolvesServerCert for Answers {
 }
 
 async fn serve(listener: TcpListener, config: Arc<ServerConfig>, stop: CancellationToken) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let handshakes = Handshakes::default();
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
-        let (Ok((stream, _)), Ok(slot)) = (accepted, Arc::clone(&slots).try_acquire_owned()) else {
+        let Ok((stream, _)) = accepted else {
             // Accepting could fail again at once.
             tokio::time::sleep(Duration::from_millis(20)).await;
             continue;
         };
+        let (handshake, _) = handshakes.begin(CONNECTIONS_MAX);
         let (config, stop) = (Arc::clone(&config), stop.clone());
         tokio::spawn(async move {
-            let _slot = slot;
+            let stream = handshake.watch(stream);
             tokio::select! {
                 () = stop.cancelled() => {}
+                () = handshake.dropped() => {}
                 _ = tokio::time::timeout(TIME_MAX, show(stream, config)) => {}
             }
         });
@@ -117,8 +121,58 @@ async fn serve(listener: TcpListener, config: Arc<ServerConfig>, stop: Cancellat
 }
 
 /// Shows the certificate, and closes the connection.
-async fn show(stream: TcpStream, config: Arc<ServerConfig>) -> std::io::Result<()> {
-    use tokio::io::AsyncWriteExt;
+async fn show<S>(stream: S, config: Arc<ServerConfig>) -> std::io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let mut tls = TlsAcceptor::from(config).accept(stream).await?;
     tls.shutdown().await
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::ClientConfig;
+    use rustls::pki_types::ServerName;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpStream;
+    use tokio_rustls::TlsConnector;
+
+    use super::*;
+
+    /// Whether the authority gets the answer for a name.
+    async fn is_answered(port: u16, made: &CertifiedKey) -> bool {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(made.end_entity_cert().unwrap().clone()).unwrap();
+        let builder = ClientConfig::builder().with_root_certificates(roots);
+        let mut config = builder.with_no_client_auth();
+        config.alpn_protocols = vec![PROTOCOL.to_vec()];
+        let tcp = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let name = ServerName::try_from("a.example").unwrap();
+        let tls = TlsConnector::from(Arc::new(config)).connect(name, tcp);
+        match tokio::time::timeout(TIME_MAX / 2, tls).await {
+            Ok(Ok(mut tls)) => tls.read_u8().await.is_err(),
+            _ => false,
+        }
+    }
+
+    #[tokio::test]
+    async fn silent_connections_do_not_keep_the_authority_out() {
+        let made = rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap();
+        let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+        let key = aws_lc_rs::sign::any_supported_type(&key).unwrap();
+        let made = Arc::new(CertifiedKey::new(vec![made.cert.der().clone()], key));
+        let pairs = HashMap::from([("a.example".to_owned(), Arc::clone(&made))]);
+        let config = config(Answers { pairs }).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn(serve(listener, config, stop.clone()));
+        let mut silent = Vec::new();
+        for _ in 0..2 * CONNECTIONS_MAX {
+            silent.push(TcpStream::connect(("127.0.0.1", port)).await.unwrap());
+        }
+        assert!(is_answered(port, &made).await);
+        stop.cancel();
+        serving.await.unwrap();
+    }
 }
