@@ -9,6 +9,7 @@
 //!  - a client that has not finished TLS gets no such moment: only what has come is read;
 //!  - a connection costs at most one line in the log, whatever its client does.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -240,6 +241,26 @@ async fn dropped(handshake: Option<&Handshake>) {
     }
 }
 
+/// Sends something, unless the client takes nothing for too long, or must give way to others.
+async fn unless_in_the_way<T>(
+    send: impl Future<Output = io::Result<T>>,
+    idle: Duration,
+    revoked: Option<CancellationToken>,
+    handshake: Option<&Handshake>,
+) -> Result<T, Cut> {
+    let sent = tokio::select! {
+        biased;
+        sent = timeout(idle, send) => sent,
+        () = cancelled(revoked.as_ref()) => return Err(Refusal::TooSlow.into()),
+        () = dropped(handshake) => return Err(Ended::HandshakeDropped.into()),
+    };
+    match sent {
+        Ok(Ok(sent)) => Ok(sent),
+        Ok(Err(_)) => Err(Ended::ClientGone.into()),
+        Err(_) => Err(Ended::IdleTimeout.into()),
+    }
+}
+
 /// Why a connection ends without a `close_notify`.
 enum Cut {
     Refused(Refusal),
@@ -334,20 +355,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     async fn write_all(&mut self, mut bytes: &[u8]) -> Result<(), Cut> {
         while !bytes.is_empty() {
             let revoked = self.fetched.as_ref().and_then(Fetched::revoked);
+            let write = self.tls.write(bytes);
             // Each write that takes some bytes restarts the idle timeout.
-            let written = tokio::select! {
-                biased;
-                written = timeout(self.limits.idle_timeout, self.tls.write(bytes)) => written,
-                () = cancelled(revoked.as_ref()) => return Err(Refusal::TooSlow.into()),
-                () = dropped(self.handshake.as_ref()) => {
-                    return Err(Ended::HandshakeDropped.into());
-                }
-            };
-            let len = match written {
-                Ok(Ok(len)) if len > 0 => len,
-                Ok(_) => return Err(Ended::ClientGone.into()),
-                Err(_) => return Err(Ended::IdleTimeout.into()),
-            };
+            let idle = self.limits.idle_timeout;
+            let len = unless_in_the_way(write, idle, revoked, self.handshake.as_ref()).await?;
+            if len == 0 {
+                return Err(Ended::ClientGone.into());
+            }
             self.access_log.bytes_out += len as u64;
             if let Some(fetched) = &self.fetched {
                 fetched.note_sent(len);
@@ -358,11 +372,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
     }
 
     async fn flush(&mut self) -> Result<(), Cut> {
-        match timeout(self.limits.idle_timeout, self.tls.flush()).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(Ended::ClientGone.into()),
-            Err(_) => Err(Ended::IdleTimeout.into()),
-        }
+        let revoked = self.fetched.as_ref().and_then(Fetched::revoked);
+        let flush = self.tls.flush();
+        let idle = self.limits.idle_timeout;
+        unless_in_the_way(flush, idle, revoked, self.handshake.as_ref()).await
     }
 
     /// Gives the machine as much input as it can use now; false if it used none.

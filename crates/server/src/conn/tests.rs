@@ -10,6 +10,7 @@ use super::*;
 use crate::config::Registration;
 use crate::limits::TurnedAway;
 use crate::limits::handshakes::Handshakes;
+use crate::limits::memory::LeaseKind;
 use crate::limits::rate::RateLimiter;
 use crate::observe::metrics::Metrics;
 use crate::service::Service;
@@ -24,7 +25,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for DeafToTheEnd<S> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_read(context, buffer)
     }
 }
@@ -34,7 +35,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for DeafToTheEnd<S> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
+    ) -> Poll<io::Result<usize>> {
         const ALERT: u8 = 21;
         if bytes.first() == Some(&ALERT) {
             return Poll::Pending;
@@ -42,17 +43,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for DeafToTheEnd<S> {
         Pin::new(&mut self.0).poll_write(context, bytes)
     }
 
-    fn poll_flush(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<std::io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_flush(context)
     }
 
-    fn poll_shutdown(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<std::io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_shutdown(context)
     }
 }
@@ -183,4 +178,58 @@ async fn a_client_without_tls_is_not_waited_for() {
     world.serve(ours).await;
     assert_eq!(begun.elapsed(), Duration::ZERO);
     assert!(theirs.write_all(&[0; 1]).await.is_err(), "it is closed");
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_the_last_bytes_unread_gives_way() {
+    const KIB: u32 = 1 << 10;
+    let world = World::new(Limits {
+        memory_max: u64::from(256 * KIB),
+        btoken_len_max: 64 * KIB,
+        idle_timeout: Duration::from_secs(60),
+        session_timeout: Duration::from_secs(60),
+        ..Limits::default()
+    });
+    let name = || ServerName::try_from("localhost").unwrap();
+    let (token, len) = ([7; 32], 40 * KIB);
+    let (ours, theirs) = tokio::io::duplex(64 << 10);
+    let (connector, greeting_len) = (world.connector(), 24 + 4 + 6);
+    let create = async {
+        let mut tls = connector.connect(name(), theirs).await.unwrap();
+        let btoken = vec![3; 40 << 10];
+        let begin = [CLIENT_HELLO.as_slice(), b"c", &token, &len.to_be_bytes()].concat();
+        tls.write_all(&[begin, btoken].concat()).await.unwrap();
+        let mut answer = Vec::new();
+        tls.read_to_end(&mut answer).await.unwrap();
+        answer.split_off(greeting_len)
+    };
+    let ((), account) = tokio::join!(world.serve(ours), create);
+
+    // The btoken is in the buffer of TLS, where the server waits to be rid of it.
+    let (ours, theirs) = tokio::io::duplex(1 << 10);
+    let ended = CancellationToken::new();
+    let stall = async {
+        let mut tls = connector.connect(name(), theirs).await.unwrap();
+        let update = [CLIENT_HELLO.as_slice(), b"u", &account, &token].concat();
+        tls.write_all(&update).await.unwrap();
+        tls.read_exact(&mut vec![0; greeting_len + 5])
+            .await
+            .unwrap();
+        let later = Instant::now().into_std() + Duration::from_secs(10);
+        let lease = |number: u8, kib: usize| {
+            let other = passmate_proto::AccountNumber::from_bytes([number; 8]).unwrap();
+            let memory = world.service.memory();
+            let lease = memory.lease(LeaseKind::Account(other), None, later);
+            lease.grow_to(kib << 10, later).map(|()| lease)
+        };
+        let leases = [lease(1, 128), lease(2, 64), lease(3, 64)];
+        assert!(leases.iter().all(Result::is_ok));
+        ended.cancelled().await;
+    };
+    let serve = async {
+        world.serve(ours).await;
+        ended.cancel();
+    };
+    let both = async { tokio::join!(serve, stall) };
+    timeout(Duration::from_secs(20), both).await.unwrap();
 }
