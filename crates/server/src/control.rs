@@ -4,26 +4,29 @@
 //! line of JSON, and so is the answer. Both have a greatest length and a deadline.
 
 use std::fs::{self, File, Permissions};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::IpAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
+use tokio::sync::Semaphore;
 
 /// The socket in the data dir.
 const NAME: &str = "control.sock";
 /// The greatest length of a request and of an answer, in bytes.
 const REQUEST_LEN_MAX: u64 = 1 << 10;
-const ANSWER_LEN_MAX: u64 = 1 << 20;
+const ANSWER_LEN_MAX: usize = 1 << 20;
 /// How long a request and its answer may take.
 const TIME_MAX: Duration = Duration::from_secs(5);
+/// Requests at the same time. A command that is stopped within its request holds up no other.
+const REQUESTS_MAX: usize = 16;
 /// How long accepting pauses after an error.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// The most networks in an answer.
@@ -131,14 +134,22 @@ impl ControlListener {
         Ok(Self { listener, path })
     }
 
-    /// Answers requests, one after the other, until the server stops.
+    /// Answers requests until the server stops.
     pub(crate) async fn serve(self, server: Arc<impl Controlled>) {
+        let slots = Arc::new(Semaphore::new(REQUESTS_MAX));
         let answer = async {
-            loop {
+            while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
                 match self.listener.accept().await {
                     Ok((stream, _)) => {
-                        let answered = answer(stream, &*server);
-                        let _ = tokio::time::timeout(TIME_MAX, answered).await;
+                        let server = Arc::clone(&server);
+                        tokio::spawn(async move {
+                            let _slot = slot;
+                            let answered = answer(stream, &*server);
+                            tokio::select! {
+                                _ = tokio::time::timeout(TIME_MAX, answered) => {}
+                                () = server.stopped() => {}
+                            }
+                        });
                     }
                     Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
                 }
@@ -258,17 +269,31 @@ fn ask(data_dir: &Path, request: &Request) -> Result<Answer, ControlError> {
     let line = || {
         let path = SocketPath::new(data_dir)?;
         let mut stream = UnixStream::connect(&path.path)?;
-        stream.set_read_timeout(Some(TIME_MAX))?;
         stream.set_write_timeout(Some(TIME_MAX))?;
         let mut text = serde_json::to_vec(request)?;
         text.push(b'\n');
         stream.write_all(&text)?;
-        let mut line = Vec::new();
-        BufReader::new(stream.take(ANSWER_LEN_MAX)).read_until(b'\n', &mut line)?;
-        Ok(line)
+        read_line(&mut stream, Instant::now() + TIME_MAX)
     };
     let line = line().map_err(failed)?;
     serde_json::from_slice(&line).map_err(|error| ControlError::NotUnderstood(error.to_string()))
+}
+
+/// Reads a line of at most [`ANSWER_LEN_MAX`] bytes, which must be there by then.
+fn read_line(stream: &mut UnixStream, until: Instant) -> io::Result<Vec<u8>> {
+    let (mut line, mut part) = (Vec::new(), [0; 4096]);
+    while line.len() < ANSWER_LEN_MAX && !line.ends_with(b"\n") {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(&mut part)? {
+            0 => break,
+            len => line.extend_from_slice(part.get(..len).unwrap_or_default()),
+        }
+    }
+    Ok(line)
 }
 
 #[cfg(test)]
@@ -325,6 +350,32 @@ mod tests {
         serving.abort();
         let _ = serving.await;
         assert!(!socket.exists());
+    }
+
+    #[tokio::test]
+    async fn silent_requests_hold_up_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let listener = ControlListener::open(dir.path()).unwrap();
+        let path = dir.path().join(NAME);
+        tokio::spawn(listener.serve(Arc::new(Fake)));
+        let silent: Vec<_> = (0..REQUESTS_MAX - 1)
+            .map(|_| UnixStream::connect(&path).unwrap())
+            .collect();
+        let data_dir = dir.path().to_owned();
+        let limits = blocking(move || limits_in_force(&data_dir)).await;
+        assert_eq!(limits.unwrap().paused_count, 7);
+        drop(silent);
+    }
+
+    #[test]
+    fn an_answer_that_is_not_whole_ends_at_the_deadline() {
+        let (mut ours, mut theirs) = UnixStream::pair().unwrap();
+        theirs.write_all(b"{").unwrap();
+        let error = read_line(&mut ours, Instant::now()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        theirs.write_all(b"}\n").unwrap();
+        let line = read_line(&mut ours, Instant::now() + TIME_MAX).unwrap();
+        assert_eq!(line, b"{}\n");
     }
 
     #[tokio::test]
