@@ -33,7 +33,7 @@ const TEXT_LEN_MAX: u64 = 32 * 1024 * 1024;
 struct Page {
     path: String,
     #[serde(default)]
-    fields: BTreeMap<String, String>,
+    fields: BTreeMap<String, Zeroizing<String>>,
 }
 
 /// A record in the person's editor, until what they made of it is accepted.

@@ -6,8 +6,10 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use passmate_interchange::Format;
 use passmate_sync::transport::TrustProblem;
 use passmate_sync::{Decision, HeldBack, Policy};
+use serde::{Deserialize, Serialize};
 
 use crate::clock::local_time;
 use crate::command::shell_word;
@@ -20,7 +22,7 @@ use crate::units::readable;
 pub type Reply<T> = Result<T, Halt>;
 
 /// Why a call stopped.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub enum Halt {
     /// A person must decide something. What was done until then is saved; call again.
     Needs(Need),
@@ -46,7 +48,7 @@ impl Halt {
 }
 
 /// What a call needs from a person.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Need {
     /// The vault is locked. Unlock it and call again.
     Locked,
@@ -108,7 +110,7 @@ impl From<Need> for Problem {
 }
 
 /// Where changes come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Place {
     /// The account of this vault, on a server with this host.
     Server(String),
@@ -116,8 +118,8 @@ pub enum Place {
     Joined(String),
     /// A shared folder, by its path.
     Folder(String),
-    /// A file that is imported, by the word of its format.
-    File(&'static str),
+    /// A file that is imported.
+    File(Format),
 }
 
 impl Place {
@@ -154,7 +156,7 @@ impl fmt::Display for Place {
         match self {
             Self::Server(host) | Self::Joined(host) => f.write_str(host),
             Self::Folder(path) => write!(f, "the folder {path}"),
-            Self::File(word) => write!(f, "this {word} file"),
+            Self::File(format) => write!(f, "this {} file", format.word()),
         }
     }
 }
@@ -163,7 +165,7 @@ impl fmt::Display for Place {
 const NAMES_SHOWN: usize = 5;
 
 /// What a person is asked to agree to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Question {
     /// Delete records on all devices.
     Delete {
@@ -382,7 +384,7 @@ impl fmt::Display for Question {
 }
 
 /// What a person agreed to.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Consent {
     to_everything: bool,
     given: Vec<Question>,

@@ -21,6 +21,7 @@ use passmate_vault::login::{FieldRole, role_of};
 use passmate_vault::report::RecordReport;
 use passmate_vault::{Document, FolderKey, Passphrase, Pin, Shape, SharedFolder, Trust};
 use rand_core::UnwrapErr;
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::answer::{Consent, Reply};
@@ -49,7 +50,7 @@ use crate::sync_status::{Content, Status, status};
 use crate::undo::note_sync;
 
 /// What a change did, and the sync after it.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Changed {
     /// What it did on this device.
     pub edited: Edited,
@@ -58,7 +59,7 @@ pub struct Changed {
 }
 
 /// A one-time code, as far as reading a record gives one.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OneTimeCode {
     /// It follows the time.
     Timed(Code),
@@ -67,18 +68,42 @@ pub enum OneTimeCode {
 }
 
 /// How a vault and the places that it syncs with stand, as far as this device knows.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Standing {
     /// The server.
     pub server: Option<Status>,
     /// The shared folder.
-    pub folder: Option<SharedFolder>,
+    pub folder: Option<FolderStatus>,
     /// What the vault holds.
     pub content: Content,
 }
 
+/// How a shared folder stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FolderStatus {
+    /// Its path.
+    pub path: String,
+    /// The file name of this device's copy.
+    pub copy: String,
+    /// Whether its copies are under a key; otherwise each is under the passphrase of its device.
+    pub has_key: bool,
+    /// When a change last came or went through it, in seconds since 1970.
+    pub last_change: Option<i64>,
+}
+
+impl FolderStatus {
+    fn of(folder: &SharedFolder) -> Self {
+        Self {
+            path: folder.path.clone(),
+            copy: folder.copy_name(),
+            has_key: folder.key.is_some(),
+            last_change: folder.last.as_ref().map(|last| last.time),
+        }
+    }
+}
+
 /// A sync that was done.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PastSync {
     /// The server's host, or the folder's path.
     pub place: String,
@@ -89,7 +114,7 @@ pub struct PastSync {
 }
 
 /// The last syncs that changed anything.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastSyncs {
     /// With the server.
     pub server: Option<PastSync>,
@@ -382,7 +407,7 @@ impl VaultApi for Session {
             };
             return Ok(Standing {
                 server: None,
-                folder: Some(folder.clone()),
+                folder: Some(FolderStatus::of(folder)),
                 content,
             });
         }
@@ -390,7 +415,7 @@ impl VaultApi for Session {
         Ok(Standing {
             content: server.content.clone(),
             server: Some(server),
-            folder,
+            folder: folder.as_ref().map(FolderStatus::of),
         })
     }
 

@@ -31,9 +31,10 @@ use crate::session::Session;
 use crate::sync_all::held_back;
 use crate::undo::{RetracedStep, redo, undo};
 use select::{Moved, Selected, move_to, select};
+use serde::{Deserialize, Serialize};
 
 /// A change of records.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub enum Edit {
     /// Make an empty record.
     Create {
@@ -159,12 +160,28 @@ impl fmt::Debug for Edit {
 }
 
 /// A record as text: its path and its fields.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordText {
     /// The path.
     pub path: String,
     /// The fields, by name.
-    pub fields: BTreeMap<String, String>,
+    pub fields: BTreeMap<String, Zeroizing<String>>,
+}
+
+impl RecordText {
+    /// A record with these fields.
+    pub fn new<'a>(
+        path: impl Into<String>,
+        fields: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Self {
+        let fields = fields.into_iter();
+        Self {
+            path: path.into(),
+            fields: fields
+                .map(|(name, value)| (name.to_owned(), value.to_owned().into()))
+                .collect(),
+        }
+    }
 }
 
 /// Without the fields' values.
@@ -177,7 +194,7 @@ impl fmt::Debug for RecordText {
 }
 
 /// What an [`Edit`] did.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Edited {
     /// The number of changes; 0 if everything was like that before.
     pub changes: usize,
@@ -246,7 +263,7 @@ pub(crate) fn edit(session: &mut Session, edit: &Edit, consent: &Consent) -> Rep
         Edit::Add { record } => {
             check_new_path(session.vault(), &record.path)?;
             let id = create(session, &record.path)?;
-            let is_set = |(_, value): &(&String, &String)| !value.is_empty();
+            let is_set = |(_, value): &(&String, &Zeroizing<String>)| !value.is_empty();
             for (name, value) in record.fields.iter().filter(is_set) {
                 session.edit(|vault, now| vault.set(&id, name.as_str(), value.as_str(), now))?;
                 edited.changes += 1;
@@ -343,7 +360,7 @@ fn import(
     imported: &Imported,
     consent: &Consent,
 ) -> Reply<Applied> {
-    let place = Place::File(format.word());
+    let place = Place::File(format);
     let mut vault = session.vault().clone();
     let rng = &mut UnwrapErr(SysRng);
     let applied = apply(imported, &mut vault, format, session.now(), rng)?;
@@ -461,9 +478,8 @@ fn update(
         changes += 1;
     }
     // To a person an empty value and none are the same.
-    let value = |record: &RecordText, name: &str| {
-        Zeroizing::new(record.fields.get(name).cloned().unwrap_or_default())
-    };
+    let value =
+        |record: &RecordText, name: &str| record.fields.get(name).cloned().unwrap_or_default();
     let added = after
         .fields
         .keys()

@@ -9,6 +9,7 @@ use std::path::Path;
 use getrandom::SysRng;
 use passmate_interchange::{ExportError, ExportFormat, Loss, WriteOptions, Written, write};
 use rand_core::UnwrapErr;
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::answer::Reply;
@@ -19,7 +20,7 @@ use crate::sync_setup::{link, tied};
 use crate::sync_status::trust_text;
 
 /// A form to export to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ExportForm {
     /// A file of this or another program.
     File(ExportFormat),
@@ -39,8 +40,10 @@ impl ExportForm {
 }
 
 /// All records in another form.
+#[derive(Serialize, Deserialize)]
 pub struct Exported {
     /// The file.
+    #[serde(with = "passmate_vault::wire")]
     pub bytes: Zeroizing<Vec<u8>>,
     /// What it does not carry.
     pub losses: Vec<Loss>,

@@ -4,6 +4,7 @@ use std::fmt;
 
 use passmate_vault::record::{Change, Domain, FieldKey, Record, Value};
 use passmate_vault::{EditError, RecordId, Vault};
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::answer::Reply;
@@ -13,7 +14,7 @@ use crate::problem::{Problem, ProblemKind};
 use crate::records::{find, get, get_deleted, text};
 
 /// One change of a record, as people see it.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryEntry {
     /// Counted from the field's newest change, which is 1.
     pub number: usize,
@@ -41,7 +42,7 @@ impl fmt::Debug for HistoryEntry {
 }
 
 /// A point in the past.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum At {
     /// A number of a [`HistoryEntry`].
     Number(usize),
@@ -50,7 +51,7 @@ pub enum At {
 }
 
 /// What is purged of a record.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PurgeScope {
     /// All of it, its paths too.
     Record,

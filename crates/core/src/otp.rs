@@ -5,6 +5,7 @@ use std::fmt;
 pub(crate) use passmate_vault::otp::COUNTER_MAX;
 pub use passmate_vault::otp::OtpError;
 use passmate_vault::otp::{OtpAlgorithm, OtpAuth, OtpKind, with_counter};
+use serde::{Deserialize, Serialize};
 use totp_rs::{Algorithm, Builder, Totp};
 use zeroize::Zeroizing;
 
@@ -57,7 +58,7 @@ impl fmt::Debug for Counted {
 }
 
 /// A code and how long it is good.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Code {
     /// The digits, as they are typed.
     pub digits: Zeroizing<String>,
@@ -68,7 +69,7 @@ pub struct Code {
 }
 
 /// A code that is valid once.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CountedCode {
     /// The digits, as they are typed.
     pub digits: Zeroizing<String>,

@@ -5,6 +5,7 @@ use passmate_sync::transport::{CertificateProblem, TrustProblem};
 use passmate_sync::{ConnectError, RemoteError, Rollback, SyncError};
 use passmate_vault::format::container::ContainerError;
 use passmate_vault::{Anomaly, AnomalyKind, EditError, FolderKeyError, SyncKeyError};
+use serde::{Deserialize, Serialize};
 
 use crate::clock::local_time;
 use crate::command::command;
@@ -17,7 +18,7 @@ use crate::share::qr::TooLong;
 use crate::shared_folder::FolderError;
 
 /// What went wrong, in two lines: the second one helps. Neither holds a secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// What programs act on.
     pub kind: ProblemKind,
@@ -28,7 +29,7 @@ pub struct Problem {
 }
 
 /// The kinds of problems. A command-line program gives each an exit code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ProblemKind {
     /// None of the others.
     Other,

@@ -7,6 +7,7 @@ use alphanumeric_sort::compare_str;
 use passmate_vault::login::is_secret;
 use passmate_vault::view::{DeletedRecord, View, ViewRecord};
 use passmate_vault::{RecordId, Text, Vault};
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::answer::{Halt, Need, Reply};
@@ -15,7 +16,7 @@ use crate::escape::unescape_path;
 use crate::problem::{Problem, ProblemKind};
 
 /// A record as a list shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordEntry {
     /// Its path, by which every call finds it.
     pub path: String,
@@ -28,7 +29,7 @@ pub struct RecordEntry {
 }
 
 /// A deleted record.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeletedEntry {
     /// The last path that it had.
     pub path: String,
@@ -39,7 +40,7 @@ pub struct DeletedEntry {
 }
 
 /// A record with its fields.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordContent {
     /// Its path.
     pub path: String,
@@ -50,7 +51,7 @@ pub struct RecordContent {
 }
 
 /// A field of a record.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FieldContent {
     /// Its name.
     pub name: String,

@@ -5,6 +5,7 @@ use nucleo_matcher::{Config, Matcher, Utf32Str};
 use passmate_vault::Vault;
 use passmate_vault::login::is_secret;
 use passmate_vault::view::ViewRecord;
+use serde::{Deserialize, Serialize};
 
 use crate::records::text;
 
@@ -15,7 +16,7 @@ const LEN_MAX: usize = 4096;
 const PATH_BONUS: u32 = 8;
 
 /// A record that matches.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Match {
     /// Its path.
     pub path: String,

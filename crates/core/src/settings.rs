@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy;
 use passmate_sync::Policy;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The keys of a settings file, for an error.
 const KEYS: [&str; 8] = [
@@ -22,7 +22,7 @@ const KEYS: [&str; 8] = [
 pub const FILE_LEN_MAX: u64 = 1024 * 1024;
 
 /// How and when a vault syncs.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SyncSettings {
     /// Sync after each change.
     pub auto: bool,

@@ -31,9 +31,10 @@ use rand_core::UnwrapErr;
 
 use crate::session::{Session, SessionError};
 use read::{Budget, COPIES_MAX, ENTRIES_MAX, read_copies};
+use serde::{Deserialize, Serialize};
 
 /// What a sync with a shared folder did.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct FolderReport {
     /// What came and went, as with a server.
     pub report: Report,
@@ -71,7 +72,7 @@ impl FolderReport {
 }
 
 /// A copy that was not merged.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Skipped {
     /// Its file name; not trusted, to be escaped before it is shown.
     pub name: String,
@@ -80,11 +81,11 @@ pub struct Skipped {
 }
 
 /// Why a copy was not merged.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum Why {
     /// It is not a regular file, is too long, or cannot be read.
     #[error("it cannot be read: {0}")]
-    Unreadable(io::Error),
+    Unreadable(String),
     /// It is empty, perhaps because it is still being written.
     #[error("it is empty")]
     Empty,

@@ -11,6 +11,7 @@ use passmate_vault::format::folder_copy::CopyError;
 use passmate_vault::record::Record;
 use passmate_vault::report::RecordReport;
 use passmate_vault::{Account, Passphrase, RecordId, Vault};
+use serde::{Deserialize, Serialize};
 
 use crate::answer::{Consent, Halt, Need, Place, Question, Reply};
 use crate::clock::local_time;
@@ -27,7 +28,7 @@ use crate::state::State;
 use crate::sync_status::Quota;
 
 /// What a person says about a sync.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct SyncRequest {
     /// What they agreed to.
     pub consent: Consent,
@@ -42,7 +43,7 @@ pub struct SyncRequest {
 }
 
 /// What a sync did with each place that is set up.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct SyncAnswer {
     /// The server; `None` if there is none, or the network is forbidden.
     pub server: Option<Synced<Report>>,
@@ -51,7 +52,7 @@ pub struct SyncAnswer {
 }
 
 /// What a sync did with one place.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Synced<R> {
     /// The server's host, or the folder's path.
     pub place: String,
@@ -62,7 +63,7 @@ pub struct Synced<R> {
 }
 
 /// Something that a person should know.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
     /// How much it matters.
     pub level: Level,
@@ -71,7 +72,7 @@ pub struct Notice {
 }
 
 /// How much a [`Notice`] matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Level {
     /// It matters although the sync succeeded.
     Warning,
@@ -169,7 +170,7 @@ fn add<R>(ours: &mut Option<Synced<R>>, later: Option<Synced<R>>, add: fn(&mut R
 }
 
 /// What a sync would do with one place.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct PlacePreview<R> {
     /// The server's host, or the folder's path.
     pub place: String,
@@ -182,7 +183,7 @@ pub struct PlacePreview<R> {
 }
 
 /// What a sync would do with each place that is set up, or why that cannot be seen.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct SyncPreview {
     /// The server; `None` if there is none, or the network is forbidden.
     pub server: Option<Reply<PlacePreview<Report>>>,

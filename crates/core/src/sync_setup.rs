@@ -9,6 +9,7 @@ use passmate_sync::{
     leave, probe, request, trust_pin,
 };
 use passmate_vault::{Account, FolderKey, Pin, Shape, SyncKey, Trust};
+use serde::{Deserialize, Serialize};
 
 use crate::answer::{Consent, Halt, Need, Place, Question, Reply};
 use crate::command::command;
@@ -26,7 +27,7 @@ use crate::sync_all::{
 };
 
 /// A server to sync with.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ServerSetup {
     /// The server.
     pub address: Address,
@@ -39,7 +40,7 @@ pub struct ServerSetup {
 }
 
 /// What a vault syncs with.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ties {
     /// The server.
     pub server: Option<ServerTie>,
@@ -48,7 +49,7 @@ pub struct Ties {
 }
 
 /// The shared folder that a vault is tied to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FolderTie {
     /// Its path.
     pub path: String,
@@ -57,7 +58,7 @@ pub struct FolderTie {
 }
 
 /// The server that a vault is tied to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerTie {
     /// Its host.
     pub host: String,
@@ -76,7 +77,7 @@ impl ServerTie {
 }
 
 /// What was forgotten.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Untie {
     /// The server, or the shared folder if there is no server.
     Any,
@@ -85,7 +86,7 @@ pub enum Untie {
 }
 
 /// What a vault was untied from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Untied {
     /// A server, by its host. `not_forgotten` says why this device still remembers past syncs.
     Server {

@@ -4,11 +4,12 @@ use passmate_proto::BTOKEN_LEN_MAX_DEFAULT;
 pub use passmate_sync::Content;
 use passmate_sync::{RemoteError, Replica, SyncError};
 use passmate_vault::{Account, RollCall, Shape, Trust, Vault, format};
+use serde::{Deserialize, Serialize};
 
 use crate::state::{LastSync, LastTry, State};
 
 /// The state of the sync with a server.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// The server's host.
     pub host: String,
@@ -42,7 +43,7 @@ pub struct Status {
 }
 
 /// A device of the account.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceStatus {
     /// Its name; not trusted, to be escaped before it is shown.
     pub name: String,
@@ -82,7 +83,7 @@ fn devices(account: &Account, now: i64) -> Vec<DeviceStatus> {
 }
 
 /// How much of the server's limit the vault needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quota {
     /// The length of the vault as a btoken, in bytes.
     pub used: usize,

@@ -5,6 +5,7 @@
 
 use passmate_vault::Vault;
 use passmate_vault::history::undo::{Retraced, RetracedRecord, Step, StepKind};
+use serde::{Deserialize, Serialize};
 
 use crate::answer::Reply;
 use crate::clock::local_time;
@@ -17,7 +18,7 @@ use crate::sync_all::{Level, Notice};
 const NAMED_MAX: usize = 3;
 
 /// A step that was undone or redone.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RetracedStep {
     /// What it was.
     pub kind: StepKind,
@@ -34,7 +35,7 @@ pub struct RetracedStep {
 }
 
 /// A record that a step had changed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepRecord {
     /// The path that it has, or had when it was deleted.
     pub path: String,

@@ -42,9 +42,10 @@ use self::paths::{Paths, is_path_or_suffixed};
 use crate::loss::Loss;
 use crate::read::item::{Earlier, Field, Item};
 use crate::read::{Format, Imported};
+use serde::{Deserialize, Serialize};
 
 /// What an import did to a vault.
-#[derive(Clone, Default, PartialEq, Eq, Debug)]
+#[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Applied {
     /// For each record of the file, its outcome and its path in the vault.
     pub records: Vec<(Outcome, String)>,
@@ -74,7 +75,7 @@ impl Applied {
 }
 
 /// A record that was taken for the same as an item that came from elsewhere.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Same {
     /// The path of the item in the file.
     pub item: String,
@@ -85,7 +86,7 @@ pub struct Same {
 }
 
 /// The outcome for one record.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Outcome {
     /// The record is new.
     Created,

@@ -1,7 +1,9 @@
 //! Losses: the parts of a file or vault that are not imported or exported.
 
+use serde::{Deserialize, Serialize};
+
 /// A part of a file or vault that is not imported or exported.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct Loss {
     /// The path of the item that had it; empty if it belongs to the whole file.
     pub path: String,

@@ -36,9 +36,10 @@ use crate::limits::{ARCHIVE_LEN_MAX, FILE_LEN_MAX};
 use crate::loss::Loss;
 use crate::progress::Progress;
 use crate::syntax::zip::{Archive, is_zip};
+use serde::{Deserialize, Serialize};
 
 /// The formats that can be read.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Format {
     /// A vault file of Passmate or of Passmate 2.
     Passmate2,
@@ -260,7 +261,7 @@ impl Format {
 }
 
 /// The content of a file.
-#[derive(Clone, Default, Debug)]
+#[derive(Clone, Default, Debug, Serialize, Deserialize)]
 pub struct Imported {
     /// Items of other programs: values without a history.
     pub items: Vec<Item>,

@@ -17,6 +17,7 @@ use passmate_vault::record::Change;
 use passmate_vault::view::{View, ViewField, ViewRecord};
 use passmate_vault::{Document, Passphrase, Text, Vault};
 use rand_core::CryptoRng;
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::apply::ids::without_key;
@@ -24,7 +25,7 @@ use crate::crypto::KdfError;
 use crate::loss::Loss;
 
 /// The formats that can be written.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum ExportFormat {
     /// Passmate's own vault file, with the history, but without the account and the shared folder.
     Passmate,

@@ -1,6 +1,7 @@
 //! How an exchange can fail, and whose fault that is.
 
 use crate::message::ActionKind;
+use serde::{Deserialize, Serialize};
 
 /// Whose fault an ending is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,7 +98,7 @@ impl Reason {
 pub struct NotAsked;
 
 /// Why a client knows that its action had no effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum Failure {
     /// The server ended the connection before its hello. It is too busy, or no Passmate server.
     #[error("the server closed the connection without a greeting")]

@@ -5,6 +5,7 @@ use alloc::string::String;
 use core::fmt;
 use core::str::FromStr;
 
+use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -24,7 +25,7 @@ pub const CLIENT_BTOKEN_LEN_MAX_DEFAULT: u32 = 32 * 1024 * 1024;
 ///
 /// A server has one layout for each listener. A client recognises the layout by the two bytes after
 /// the server's hello.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Layout {
     /// The layout of the protocol document, without a version field.
     One,
@@ -66,7 +67,7 @@ impl Layout {
 }
 
 /// The three actions of the protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ActionKind {
     /// `c`: store a btoken under a new account number.
     Create,
@@ -111,7 +112,8 @@ impl fmt::Display for ActionKind {
 ///
 /// Displayed as 16 upper-case hex digits, parsed in either case. It is no secret, but does not
 /// appear in logs.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "[u8; 8]", into = "[u8; 8]")]
 pub struct AccountNumber([u8; 8]);
 
 impl AccountNumber {
@@ -149,6 +151,20 @@ impl fmt::Debug for AccountNumber {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an account number is 16 hex digits, not all zero")]
 pub struct ParseAccountNumberError;
+
+impl TryFrom<[u8; 8]> for AccountNumber {
+    type Error = &'static str;
+
+    fn try_from(bytes: [u8; 8]) -> Result<Self, Self::Error> {
+        Self::from_bytes(bytes).ok_or("no account has a number of zeros")
+    }
+}
+
+impl From<AccountNumber> for [u8; 8] {
+    fn from(number: AccountNumber) -> Self {
+        number.0
+    }
+}
 
 impl FromStr for AccountNumber {
     type Err = ParseAccountNumberError;

@@ -6,12 +6,13 @@ use core::fmt;
 use core::str::FromStr;
 
 use data_encoding::BASE32_NOPAD;
+use serde::{Deserialize, Serialize};
 
 /// The SHA-256 of an auth token, as text: 8 groups of 7 characters with dashes between.
 ///
 /// The 56 characters are the base32 (RFC 4648) of 35 bytes: the hash, and its CRC-24 (RFC 4880) in
 /// big endian. The checksum finds every wrong character and every two swapped characters.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestCode([u8; HASH_LEN]);
 
 const HASH_LEN: usize = 32;

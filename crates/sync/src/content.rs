@@ -4,12 +4,13 @@ use std::fmt::Write;
 
 use passmate_vault::compat::Original;
 use passmate_vault::{Shape, Vault, format};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::error::RemoteError;
 
 /// What a vault holds, in numbers.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Content {
     /// Records that are seen.
     pub records: usize,

@@ -70,7 +70,7 @@ pub enum SyncError {
 }
 
 /// What went wrong at the server or on the connection.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum RemoteError {
     /// There is no connection.
     #[error(transparent)]

@@ -11,6 +11,7 @@ use passmate_proto::{
     AccountNumber, AuthToken, ClientAction, ClientConfig, ClientEvent, ClientMachine, Failure,
     Input, Layout, Outcome, Output, banner_btoken_max,
 };
+use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::wire::{Certificate, Received, StreamEnd, Wire};
@@ -160,7 +161,7 @@ impl Ended {
 }
 
 /// What a server says of itself in every exchange.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Greeting {
     /// The layout that it speaks; `None` before it greeted.
     pub layout: Option<Layout>,

@@ -5,10 +5,11 @@ use std::fmt;
 
 use passmate_vault::record::{Change, Domain, FieldKey, Value};
 use passmate_vault::{RecordId, Text};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 /// What the gate holds back until a person decides.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldBack {
     /// The records that would be altered, in the order of their paths.
     pub records: Vec<HeldRecord>,
@@ -66,7 +67,7 @@ pub(crate) fn digest(id: &RecordId, change: &Change) -> Digest {
 }
 
 /// A record that would be altered.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct HeldRecord {
     /// The path under which it shows, or its last one; may be empty.
     pub path: Text,
@@ -77,7 +78,7 @@ pub struct HeldRecord {
 }
 
 /// What would happen to a record.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Effect {
     /// It would be deleted.
     Deleted,

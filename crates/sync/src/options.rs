@@ -1,6 +1,7 @@
 //! What a person says about a sync beforehand.
 
 use crate::held::HeldBack;
+use serde::{Deserialize, Serialize};
 
 /// What a person says about a sync beforehand.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -14,7 +15,7 @@ pub struct Options {
 }
 
 /// When a sync alters so much that a person must agree first, and what they said.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
     /// At least this many records are altered.
     pub records: usize,
@@ -27,7 +28,7 @@ pub struct Policy {
 }
 
 /// What a person said about what is held back.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Decision {
     /// Nothing yet.
     #[default]
@@ -62,7 +63,7 @@ impl Policy {
 }
 
 /// Why an account is replaced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reason {
     /// For a new key, or a shorter history. What the old account has comes along.
     Renewal,

@@ -7,6 +7,7 @@ use passmate_vault::Delta;
 use passmate_vault::merge::MergeSummary;
 use passmate_vault::record::FieldKey;
 use passmate_vault::{Anomaly, Baseline, RecordId, Vault};
+use serde::{Deserialize, Serialize};
 
 use crate::error::RemoteError;
 use crate::exchange::Greeting;
@@ -14,7 +15,7 @@ use crate::held::HeldBack;
 use crate::rollback::Rollback;
 
 /// What a sync did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// Changes that came from the server and were new here.
     pub received: usize,
@@ -100,7 +101,7 @@ pub struct Preview {
 }
 
 /// A change that is stamped more than a day after this device's present.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ahead {
     /// Its record.
     pub record: RecordId,

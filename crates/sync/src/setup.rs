@@ -13,6 +13,7 @@ use passmate_vault::{
     sync_key,
 };
 use rand_core::CryptoRng;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
@@ -263,7 +264,7 @@ impl SyncClient<'_> {
 }
 
 /// Whether an account that was made anew has the key that it had.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SameKey {
     /// All other devices go on.
     Yes,

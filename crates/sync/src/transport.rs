@@ -1,6 +1,7 @@
 //! The way to a server: what a connection must be able to do, and how it can fail.
 
 use passmate_vault::Pin;
+use serde::{Deserialize, Serialize};
 
 use crate::exchange::Connection;
 use crate::wire::StreamEnd;
@@ -15,7 +16,7 @@ pub trait Transport {
 }
 
 /// Why there is no connection to a server.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum ConnectError {
     /// The host's name has no address, or no resolver answered.
     #[error("the name {host} cannot be resolved: {detail}")]
@@ -48,7 +49,7 @@ pub enum ConnectError {
 }
 
 /// A server's certificate that was not trusted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrustProblem {
     /// What is wrong with it.
     pub problem: CertificateProblem,
@@ -59,7 +60,7 @@ pub struct TrustProblem {
 }
 
 /// What is wrong with a certificate.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CertificateProblem {
     /// The key is neither the pinned one nor the next one.
     PinMismatch {

@@ -1,6 +1,7 @@
 //! An authenticated stream to a server, and how it can end.
 
 use passmate_vault::Pin;
+use serde::{Deserialize, Serialize};
 
 /// An open, authenticated stream.
 pub trait Wire {
@@ -30,7 +31,7 @@ pub enum Received {
 }
 
 /// How a stream ended.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum StreamEnd {
     /// This side closed it and expected nothing more.
     #[error("closed by this side")]

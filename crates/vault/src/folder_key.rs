@@ -7,6 +7,7 @@
 use std::fmt;
 
 use rand_core::CryptoRng;
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::secret::Secret;
@@ -16,7 +17,7 @@ use crate::sync_key::{ACCOUNT_LEN, KEY_LEN, SyncKey, SyncKeyError, make_key};
 const WORD: &str = "folder";
 
 /// The number of a shared folder, and the key that encrypts the copies in it.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FolderKey(SyncKey);
 
 /// Tells the keys of folders apart; no secret.

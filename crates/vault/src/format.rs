@@ -180,7 +180,7 @@ pub fn decode_vault_file(plaintext: &[u8]) -> Result<Document, CodecError> {
             if let Some(path) = found.list {
                 return Err(CodecError::WrongShape {
                     path,
-                    expected: "a text or null",
+                    expected: "a text or null".into(),
                 });
             }
         }
@@ -189,7 +189,7 @@ pub fn decode_vault_file(plaintext: &[u8]) -> Result<Document, CodecError> {
                 let path = JsonPath::document().member("purpose");
                 return Err(CodecError::WrongPurpose {
                     path,
-                    expected: "primary",
+                    expected: "primary".into(),
                 });
             }
             // Version 3 has the devices in the account.
@@ -240,7 +240,7 @@ pub fn decode_btoken(plaintext: &[u8]) -> Result<Btoken, CodecError> {
         if reader.next_item(&mut true).map_err(in_document)? {
             return Err(CodecError::WrongShape {
                 path: JsonPath::document(),
-                expected: "an object",
+                expected: "an object".into(),
             });
         }
         end(&mut reader)?;
@@ -269,7 +269,7 @@ pub fn decode_btoken(plaintext: &[u8]) -> Result<Btoken, CodecError> {
         let path = JsonPath::document().member("purpose");
         return Err(CodecError::WrongPurpose {
             path,
-            expected: "sync_copy",
+            expected: "sync_copy".into(),
         });
     }
     refuse_ours(&parts)?;
@@ -410,13 +410,13 @@ fn encode_version_2(
 fn check_counts(vault: &Vault) -> Result<(), EncodeError> {
     if vault.records().len() > RECORDS_MAX {
         return Err(EncodeError::TooMany {
-            what: "records",
+            what: "records".into(),
             limit: RECORDS_MAX,
         });
     }
     if vault.change_count() > CHANGES_MAX {
         return Err(EncodeError::TooMany {
-            what: "changes",
+            what: "changes".into(),
             limit: CHANGES_MAX,
         });
     }

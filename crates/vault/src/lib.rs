@@ -12,6 +12,7 @@
 //! | [`report`] | what a sync did to each record and field |
 //! | [`compat`] | what the original programs cannot read |
 //! | [`sync_key`] and [`folder_key`] | the keys of accounts and of shared folders, and their text |
+//! | [`wire`] | how values travel to another process of the same person |
 //! | [`format`](mod@format) | vault files, btokens, and their encryption |
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -30,6 +31,7 @@ pub mod secret;
 pub mod sync;
 pub mod sync_key;
 pub mod view;
+pub mod wire;
 
 pub use folder_key::{FolderKey, FolderKeyError};
 pub use format::Document;

@@ -24,6 +24,7 @@ use std::collections::{BTreeMap, btree_map};
 use std::fmt;
 
 use rand_core::CryptoRng;
+use serde::{Deserialize, Serialize};
 
 pub use edit::EditError;
 pub use stamp::{
@@ -123,7 +124,7 @@ impl ExactSizeIterator for Records<'_> {}
 ///
 /// Passmate makes ids of 16 upper-case hex digits. Other programs may use any text, even the empty
 /// one.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RecordId(Text);
 
 impl RecordId {
@@ -287,7 +288,7 @@ impl Change {
 }
 
 /// Names a field of a record.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct FieldKey {
     /// Whether the field belongs to the program or to the user.
     pub domain: Domain,
@@ -323,7 +324,7 @@ impl FieldKey {
 }
 
 /// The owner of a field.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum Domain {
     /// The program: the path, and fields that only other programs know.
     Meta,

@@ -1,5 +1,6 @@
 //! What one sync did to each record and field, computed from the vault after the sync.
 
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use crate::record::{Change, FieldKey, Record, RecordId, Text, Vault, newest_of};
@@ -7,7 +8,7 @@ use crate::sync::delta::Delta;
 use crate::view::State;
 
 /// Where a change was made.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Side {
     /// On another device. The sync received it.
     Received,
@@ -16,7 +17,7 @@ pub enum Side {
 }
 
 /// What a sync did to one record.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct RecordReport {
     /// The record.
     pub id: RecordId,
@@ -31,7 +32,7 @@ pub struct RecordReport {
 }
 
 /// What happened to a record by a sync.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Fate {
     /// It was made on this side and unknown on the other.
     New(Side),
@@ -46,7 +47,7 @@ pub enum Fate {
 }
 
 /// What a sync did to one field.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct FieldReport {
     /// The field.
     pub key: FieldKey,
@@ -61,7 +62,7 @@ pub struct FieldReport {
 }
 
 /// The value that lost a conflict. It is in the history.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Lost {
     /// Where it was set.
     pub side: Side,

@@ -5,6 +5,7 @@
 use std::fmt;
 
 use rand_core::CryptoRng;
+use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use unicode_normalization::UnicodeNormalization;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
@@ -13,8 +14,9 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 const FORM_GROWTH_MAX: usize = 4;
 
 /// The passphrase that opens a vault: any bytes, even none.
-#[derive(Clone)]
-pub struct Passphrase(Zeroizing<Vec<u8>>);
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Passphrase(#[serde(with = "crate::wire")] Zeroizing<Vec<u8>>);
 
 impl Passphrase {
     /// A passphrase of these bytes. They are neither trimmed nor normalised.

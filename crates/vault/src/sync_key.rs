@@ -9,6 +9,7 @@ use std::fmt;
 
 use data_encoding::HEXUPPER;
 use rand_core::CryptoRng;
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::crypto::derive_labelled;
@@ -29,7 +30,7 @@ const GROUP_LEN: usize = 6;
 ///
 /// The server knows the number and the auth token, which is derived from the key. It never knows
 /// the key.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SyncKey {
     account: [u8; ACCOUNT_LEN],
     key: Secret<KEY_LEN>,

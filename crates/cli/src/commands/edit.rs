@@ -29,7 +29,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     let (before, is_new) = match plain(vault.record(&args.path)) {
         Ok(record) => {
             let fields = record.fields.into_iter();
-            let fields = fields.map(|field| (field.name, field.value.to_string()));
+            let fields = fields.map(|field| (field.name, field.value));
             let before = RecordText {
                 path: record.path,
                 fields: fields.collect(),
@@ -41,12 +41,8 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
                 "{}, so this makes one if you save a field ({})",
                 problem.message, problem.hint
             ));
-            let fields = NEW_FIELDS.map(|role| (role.name().to_owned(), String::new()));
-            let before = RecordText {
-                path: args.path.clone(),
-                fields: fields.into(),
-            };
-            (before, true)
+            let fields = NEW_FIELDS.map(|role| (role.name(), ""));
+            (RecordText::new(&args.path, fields), true)
         }
         Err(problem) => return Err(problem),
     };
@@ -54,7 +50,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     loop {
         let after = editor.edit()?;
         let path = after.path.clone();
-        if is_new && after.fields.values().all(String::is_empty) {
+        if is_new && after.fields.values().all(|value| value.is_empty()) {
             app.out.note("nothing was changed");
             return app.done();
         }

@@ -24,10 +24,7 @@ pub(crate) fn run(app: &App, _: &Args) -> Result<(), Problem> {
         app.out.note(&format!("{path} has the new passphrase too"));
     }
     for (path, error) in &change.left {
-        let (path, error) = (
-            escape(&path.display().to_string()),
-            escape(&error.to_string()),
-        );
+        let (path, error) = (escape(&path.display().to_string()), escape(&error.message));
         app.out.warn(&format!(
             "{path}, which has history of this vault, keeps the passphrase that it had: {error}; \
              delete it, or name it with --vault and run `passmate passwd`"

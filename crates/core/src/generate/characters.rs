@@ -1,9 +1,10 @@
 //! Sets of printable ASCII characters.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// A set of ASCII characters, without blanks and control characters.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Characters(u128);
 
 impl fmt::Debug for Characters {

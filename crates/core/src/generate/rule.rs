@@ -8,6 +8,7 @@
 
 use num_bigint::BigUint;
 use rand_core::Rng;
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::characters::Characters;
@@ -22,7 +23,7 @@ pub const LENGTH_DEFAULT: usize = 20;
 const WORK_MAX: usize = 1 << 23;
 
 /// How many characters of a set a password has at least.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Need {
     /// The set.
     pub of: Characters,

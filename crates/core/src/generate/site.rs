@@ -10,6 +10,7 @@
 //! A class that is `required` several times occurs as many times. Other readers of the syntax take
 //! that for once.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 use super::LENGTH_MAX;
@@ -24,7 +25,7 @@ const SHOWN_MAX: usize = 32;
 const SPECIAL: Characters = Characters::of(b"-~!@#$%^&*_+=`|(){}[:;\"'<>,.?]");
 
 /// Which passwords a site accepts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SiteRule {
     length_min: Option<usize>,
     length_max: Option<usize>,

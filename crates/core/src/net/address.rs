@@ -6,9 +6,11 @@ use std::str::FromStr;
 
 use passmate_proto::PORT;
 use rustls::pki_types::ServerName;
+use serde::{Deserialize, Serialize};
 
 /// A server's host (a DNS name in lower case or an IP address, without brackets) and port.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "(String, u16)", into = "(String, u16)")]
 pub struct Address {
     host: String,
     port: u16,
@@ -29,6 +31,20 @@ pub enum AddressError {
     /// The host holds characters that only its `xn--` form can carry.
     #[error("the host holds characters beyond ASCII; write its `xn--` form")]
     NotAscii,
+}
+
+impl TryFrom<(String, u16)> for Address {
+    type Error = AddressError;
+
+    fn try_from((host, port): (String, u16)) -> Result<Self, AddressError> {
+        Self::new(&host, port)
+    }
+}
+
+impl From<Address> for (String, u16) {
+    fn from(address: Address) -> Self {
+        (address.host, address.port)
+    }
 }
 
 impl Address {

@@ -7,6 +7,7 @@
 use std::fmt::Write;
 
 use passmate_vault::{Pin, Shape, SyncKey, SyncKeyError, Trust};
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::net::{Address, AddressError};
@@ -14,7 +15,7 @@ use crate::net::{Address, AddressError};
 const SCHEME: &str = "passmate-sync://";
 
 /// A sync key, its server, and the pin by which that is trusted, if it is by one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
     /// The server.
     pub address: Address,

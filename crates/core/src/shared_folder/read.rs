@@ -119,7 +119,7 @@ pub(super) fn read_copies(
             // It was removed after the folder was listed.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => {
-                found.skip(&name, Why::Unreadable(error));
+                found.skip(&name, Why::Unreadable(error.to_string()));
                 continue;
             }
         };

@@ -9,6 +9,7 @@ use passmate_vault::format::folder_copy::number_of;
 use passmate_vault::sync::shared_folder::KEY_COPY_SUFFIX;
 use passmate_vault::{FolderKey, SharedFolder};
 use rand_core::UnwrapErr;
+use serde::{Deserialize, Serialize};
 
 use super::read::{Names, names};
 use super::{FolderError, own_path};
@@ -18,7 +19,7 @@ use crate::session::Session;
 const COMPARED_MAX: usize = 100;
 
 /// How the copies in a folder are encrypted.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Sealing {
     /// As those that lie there: a person must give the key if they are under one. An empty folder
     /// gets a new key.

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod suite;
+mod wire;
 
 use passmate_core::api::VaultApi;
 use passmate_core::session::{Session, VaultLocation};

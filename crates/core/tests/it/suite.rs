@@ -2,7 +2,6 @@
 
 pub(crate) mod undo;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use passmate_core::answer::{Consent, Halt, Need, Place, Question};
@@ -284,13 +283,7 @@ pub(crate) fn a_change_that_fails_changes_nothing<I: Implementation>() {
             Edit::Update {
                 path: "a".into(),
                 before: RecordText::default(),
-                after: RecordText {
-                    path: String::new(),
-                    fields: BTreeMap::from([
-                        ("fine".into(), "x".into()),
-                        ("not\u{7}fine".into(), "x".into()),
-                    ]),
-                },
+                after: RecordText::new("", [("fine", "x"), ("not\u{7}fine", "x")]),
             },
             ProblemKind::Usage,
         ),
@@ -461,26 +454,16 @@ pub(crate) fn an_update_stores_only_what_a_person_changed<I: Implementation>() {
     let mut vault = open(&implementation);
     change(&mut *vault, &set("a", "user", "bob"));
     change(&mut *vault, &set("a", "url", "https://a.example"));
-    let before = RecordText {
-        path: "a".into(),
-        fields: BTreeMap::from([
-            ("user".into(), "bob".into()),
-            ("url".into(), "https://a.example".into()),
-        ]),
-    };
+    let before = RecordText::new("a", [("user", "bob"), ("url", "https://a.example")]);
     // Meanwhile another program changes a field that the person leaves alone.
     change(
         &mut *open(&implementation),
         &set("a", "url", "https://b.example"),
     );
-    let after = RecordText {
-        path: "b".into(),
-        fields: BTreeMap::from([
-            ("user".into(), String::new()),
-            ("url".into(), "https://a.example".into()),
-            ("note".into(), "new".into()),
-        ]),
-    };
+    let after = RecordText::new(
+        "b",
+        [("user", ""), ("url", "https://a.example"), ("note", "new")],
+    );
     let update = Edit::Update {
         path: "a".into(),
         before: before.clone(),

@@ -1,6 +1,7 @@
 //! Any table (CSV): the meaning of its columns follows from their names, or a person says it.
 
 use passmate_vault::login::{FieldRole, role_of};
+use serde::{Deserialize, Serialize};
 
 use super::Imported;
 use super::item::{Collector, words_of};
@@ -329,7 +330,7 @@ impl Meaning {
 }
 
 /// How a column of a table was understood.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ColumnUse {
     /// Its name in the first line, or its number.
     pub column: String,

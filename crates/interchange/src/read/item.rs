@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use passmate_vault::login::FieldRole;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -22,7 +23,7 @@ const UNTITLED: &str = "untitled";
 const EXCERPT_LEN: usize = 40;
 
 /// One entry of another program.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Item {
     /// Identifies the item in its source, and stays when the item is changed there. It is the
     /// source's own id. For tables without ids, it is made of folder, name, address and user name.
@@ -52,7 +53,7 @@ impl Item {
 }
 
 /// A field of an item.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Field {
     /// Its name, without control characters.
     pub name: String,
@@ -61,7 +62,7 @@ pub struct Field {
 }
 
 /// A value that a field had before.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Earlier {
     /// The name of the field.
     pub name: String,

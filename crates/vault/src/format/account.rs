@@ -145,7 +145,7 @@ pub(super) fn read_string(reader: &mut Reader<'_>, path: &JsonPath) -> Result<St
     let text = read_text(reader, path)?;
     let text = text.as_str().ok_or_else(|| CodecError::WrongShape {
         path: path.clone(),
-        expected: "a text",
+        expected: "a text".into(),
     })?;
     Ok(text.to_owned())
 }
@@ -161,7 +161,7 @@ fn read_port(reader: &mut Reader<'_>, path: &JsonPath) -> Result<u16, CodecError
         .filter(|port| *port > 0);
     port.ok_or_else(|| CodecError::WrongShape {
         path: path.clone(),
-        expected: EXPECTED,
+        expected: EXPECTED.into(),
     })
 }
 
@@ -170,7 +170,7 @@ fn read_key(reader: &mut Reader<'_>, path: &JsonPath) -> Result<SyncKey, CodecEr
     let key = text.as_str().and_then(|text| SyncKey::parse(text).ok());
     key.ok_or_else(|| CodecError::WrongShape {
         path: path.clone(),
-        expected: "a sync key",
+        expected: "a sync key".into(),
     })
 }
 
@@ -195,7 +195,7 @@ fn read_retired(reader: &mut Reader<'_>, path: &JsonPath) -> Result<Vec<Retired>
         let at = path.clone().index(retired.len());
         if retired.len() >= RETIRED_MAX {
             return Err(CodecError::TooMany {
-                what: "retired accounts",
+                what: "retired accounts".into(),
                 limit: RETIRED_MAX,
             });
         }
@@ -240,7 +240,7 @@ pub(super) fn read_time(reader: &mut Reader<'_>, path: &JsonPath) -> Result<i64,
         .map_err(|fault| fault.at(path.clone()))?;
     time.seconds().ok_or_else(|| CodecError::WrongShape {
         path: path.clone(),
-        expected: EXPECTED,
+        expected: EXPECTED.into(),
     })
 }
 
@@ -252,7 +252,7 @@ pub(super) fn read_seen(
     let seen = text.as_str().and_then(SeenChanges::parse);
     seen.ok_or_else(|| CodecError::WrongShape {
         path: path.clone(),
-        expected: "16 hex digits for each change",
+        expected: "16 hex digits for each change".into(),
     })
 }
 
@@ -261,7 +261,7 @@ fn read_pin(reader: &mut Reader<'_>, path: &JsonPath) -> Result<Pin, CodecError>
     let pin = text.as_str().and_then(|text| text.parse().ok());
     pin.ok_or_else(|| CodecError::WrongShape {
         path: path.clone(),
-        expected: "a pin",
+        expected: "a pin".into(),
     })
 }
 

@@ -35,7 +35,7 @@ pub(super) fn read_baseline(
         .with_altered_text(&altered)
         .ok_or_else(|| CodecError::WrongShape {
             path: path.clone().member("altered"),
-            expected: "16 hex digits for each record",
+            expected: "16 hex digits for each record".into(),
         })
 }
 
@@ -49,7 +49,7 @@ pub(super) fn read_count(reader: &mut Reader<'_>, path: &JsonPath) -> Result<usi
         .and_then(|count| usize::try_from(count).ok());
     count.ok_or_else(|| CodecError::WrongShape {
         path: path.clone(),
-        expected: EXPECTED,
+        expected: EXPECTED.into(),
     })
 }
 

@@ -10,6 +10,7 @@
 //! little.
 
 use rand_core::CryptoRng;
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::crypto::{BLOCK_LEN, decrypt_aes_cbc, encrypt_aes_cbc, hmac_sha256, is_hmac_sha256};
@@ -24,7 +25,7 @@ pub const BTOKEN_OVERHEAD: usize = BLOCK_LEN + TAG_LEN;
 const TAG_LEN: usize = 32;
 
 /// Why a btoken does not open.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum BtokenError {
     /// No btoken can have this length.
     #[error("the stored data has {len} bytes, which is not a valid length")]

@@ -23,6 +23,7 @@
 use std::fmt;
 
 use rand_core::CryptoRng;
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::crypto::{apply_aes_ctr, derive_scrypt, hmac_sha256, is_hmac_sha256, sha256};
@@ -165,7 +166,7 @@ impl Keys {
 }
 
 /// Why a container does not open.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum ContainerError {
     /// It does not begin with `scrypt`.
     #[error("this is not a scrypt container")]

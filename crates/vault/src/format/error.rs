@@ -1,10 +1,13 @@
 //! Why a document cannot be read or written.
 
+use std::borrow::Cow;
+
 use super::path::JsonPath;
 use super::reader::Fault;
+use serde::{Deserialize, Serialize};
 
 /// Why a document cannot be read. No message holds a value.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum CodecError {
     /// The text is longer than the writer ever writes.
     #[error("the document has {len} bytes, more than the limit of {limit}")]
@@ -18,7 +21,7 @@ pub enum CodecError {
     #[error("the document has more than {limit} {what}")]
     TooMany {
         /// Records, changes or devices.
-        what: &'static str,
+        what: Cow<'static, str>,
         /// The limit.
         limit: usize,
     },
@@ -48,7 +51,7 @@ pub enum CodecError {
         /// Where it is.
         path: JsonPath,
         /// The expected value.
-        expected: &'static str,
+        expected: Cow<'static, str>,
     },
     /// A time has a fraction, or more digits than the original program reads.
     #[error("{path} is not an integer of at most 4300 digits")]
@@ -89,7 +92,7 @@ pub enum CodecError {
         /// The place of the purpose.
         path: JsonPath,
         /// The expected purpose.
-        expected: &'static str,
+        expected: Cow<'static, str>,
     },
 }
 
@@ -105,14 +108,17 @@ impl Fault {
     pub(super) fn at(self, path: JsonPath) -> CodecError {
         match self {
             Self::Syntax { offset } => CodecError::NotJson { path, offset },
-            Self::Expected(expected) => CodecError::WrongShape { path, expected },
+            Self::Expected(expected) => CodecError::WrongShape {
+                path,
+                expected: expected.into(),
+            },
             Self::NotInteger => CodecError::NotInteger { path },
         }
     }
 }
 
 /// Why a vault cannot be written: no reader would accept the document.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum EncodeError {
     /// The document would be longer than a reader accepts.
     #[error("the vault is larger than {limit} bytes")]
@@ -124,7 +130,7 @@ pub enum EncodeError {
     #[error("the vault has more than {limit} {what}")]
     TooMany {
         /// Records, changes or devices.
-        what: &'static str,
+        what: Cow<'static, str>,
         /// The limit.
         limit: usize,
     },

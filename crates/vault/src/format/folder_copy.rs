@@ -8,6 +8,7 @@
 //! | 16 | n | a btoken under the folder key |
 
 use rand_core::CryptoRng;
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::btoken::{self, BtokenError};
@@ -17,7 +18,7 @@ const MAGIC: &[u8; 7] = b"pmcopy\0";
 const VERSION: u8 = 1;
 
 /// Why a copy does not open.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum CopyError {
     /// It does not begin as a copy does.
     #[error("this is not a copy under a folder key")]

@@ -117,7 +117,7 @@ fn read_since(reader: &mut Reader<'_>, path: &JsonPath) -> Result<i64, CodecErro
         .deciding_seconds()
         .ok_or_else(|| CodecError::WrongShape {
             path: path.clone(),
-            expected: EXPECTED,
+            expected: EXPECTED.into(),
         })
 }
 
@@ -131,7 +131,7 @@ fn read_purpose(reader: &mut Reader<'_>, path: &JsonPath) -> Result<Purpose, Cod
         b"sync_copy" => Ok(Purpose::SyncCopy),
         _ => Err(CodecError::WrongShape {
             path: path.clone(),
-            expected: EXPECTED,
+            expected: EXPECTED.into(),
         }),
     }
 }

@@ -1,5 +1,6 @@
 //! The place of a fault in a document, in a form that holds no value.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 use crate::record::Text;
@@ -7,7 +8,7 @@ use crate::record::Text;
 /// A place in a document, as `records["A191DB4A34124CAB"][3][2]`.
 ///
 /// It has keys and record ids, shortened and with control characters escaped, and never a value.
-#[derive(Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct JsonPath(String);
 
 /// The number of characters of a key that are shown.

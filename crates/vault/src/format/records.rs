@@ -117,7 +117,7 @@ fn read_change(
         Ok(true) => Ok(()),
         Ok(false) => Err(CodecError::WrongShape {
             path: path(),
-            expected: shape,
+            expected: shape.into(),
         }),
         Err(fault) => Err(fault.at(path())),
     };
@@ -131,7 +131,7 @@ fn read_change(
         _ => {
             return Err(CodecError::WrongShape {
                 path: path().index(0),
-                expected: DOMAIN,
+                expected: DOMAIN.into(),
             });
         }
     };
@@ -157,7 +157,7 @@ fn read_change(
     {
         return Err(CodecError::WrongShape {
             path: path(),
-            expected: shape,
+            expected: shape.into(),
         });
     }
     let is_list = matches!(value, Value::List(_));
@@ -206,7 +206,7 @@ impl Collector {
         self.changes += 1;
         if self.changes > CHANGES_MAX {
             return Err(CodecError::TooMany {
-                what: "changes",
+                what: "changes".into(),
                 limit: CHANGES_MAX,
             });
         }
@@ -216,7 +216,7 @@ impl Collector {
     pub(super) fn push(&mut self, id: RecordId, changes: Vec<Change>) -> Result<(), CodecError> {
         if self.records.len() >= RECORDS_MAX {
             return Err(CodecError::TooMany {
-                what: "records",
+                what: "records".into(),
                 limit: RECORDS_MAX,
             });
         }

@@ -27,7 +27,7 @@ pub(super) fn read_roll_call(
         };
         if roll_call.len() == DEVICES_MAX {
             return Err(CodecError::TooMany {
-                what: "devices",
+                what: "devices".into(),
                 limit: DEVICES_MAX,
             });
         }
@@ -91,7 +91,7 @@ fn read_id(reader: &mut Reader<'_>, path: &JsonPath) -> Result<DeviceId, CodecEr
 fn wrong_id(path: JsonPath) -> CodecError {
     CodecError::WrongShape {
         path,
-        expected: "a device id of 32 lower-case hex digits",
+        expected: "a device id of 32 lower-case hex digits".into(),
     }
 }
 
@@ -99,7 +99,7 @@ fn read_device_text(reader: &mut Reader<'_>, path: &JsonPath) -> Result<DeviceTe
     let text = read_string(reader, path)?;
     DeviceText::read(&text).ok_or_else(|| CodecError::WrongShape {
         path: path.clone(),
-        expected: "a text of at most 256 bytes",
+        expected: "a text of at most 256 bytes".into(),
     })
 }
 
@@ -112,7 +112,7 @@ fn read_counter(reader: &mut Reader<'_>, path: &JsonPath) -> Result<u64, CodecEr
     let counter = counter.to_string().parse();
     counter.map_err(|_| CodecError::WrongShape {
         path: path.clone(),
-        expected: EXPECTED,
+        expected: EXPECTED.into(),
     })
 }
 
@@ -122,7 +122,7 @@ fn read_hash(reader: &mut Reader<'_>, path: &JsonPath) -> Result<[u8; 32], Codec
     let hash = hash.and_then(|hash| hash.try_into().ok());
     hash.ok_or_else(|| CodecError::WrongShape {
         path: path.clone(),
-        expected: "a hash of 64 lower-case hex digits",
+        expected: "a hash of 64 lower-case hex digits".into(),
     })
 }
 
@@ -130,7 +130,7 @@ fn read_hash(reader: &mut Reader<'_>, path: &JsonPath) -> Result<[u8; 32], Codec
 pub(super) fn check_device_count(roll_call: &RollCall) -> Result<(), EncodeError> {
     if roll_call.len() > DEVICES_MAX {
         return Err(EncodeError::TooMany {
-            what: "devices",
+            what: "devices".into(),
             limit: DEVICES_MAX,
         });
     }

@@ -52,7 +52,7 @@ fn read_key(reader: &mut Reader<'_>, path: &JsonPath) -> Result<FolderKey, Codec
     let text = Zeroizing::new(read_string(reader, path)?);
     FolderKey::parse(&text).map_err(|_| CodecError::WrongShape {
         path: path.clone(),
-        expected: "a folder key",
+        expected: "a folder key".into(),
     })
 }
 
@@ -73,7 +73,7 @@ fn read_passphrases(
         let at = path.clone().index(passphrases.len());
         if passphrases.len() >= PASSPHRASES_MAX {
             return Err(CodecError::TooMany {
-                what: "passphrases",
+                what: "passphrases".into(),
                 limit: PASSPHRASES_MAX,
             });
         }
@@ -81,7 +81,7 @@ fn read_passphrases(
         let bytes = HEXLOWER_PERMISSIVE.decode(text.as_bytes());
         let bytes = bytes.map_err(|_| CodecError::WrongShape {
             path: at,
-            expected: "a passphrase as hex digits",
+            expected: "a passphrase as hex digits".into(),
         })?;
         passphrases.push(Passphrase::from_bytes(bytes));
     }
@@ -92,7 +92,7 @@ fn read_copy_ids(reader: &mut Reader<'_>, path: &JsonPath) -> Result<BTreeSet<Co
     let text = read_string(reader, path)?;
     let wrong = || CodecError::WrongShape {
         path: path.clone(),
-        expected: "32 hex digits for each copy",
+        expected: "32 hex digits for each copy".into(),
     };
     let ids: Option<BTreeSet<CopyId>> = (0..text.len())
         .step_by(32)
@@ -105,7 +105,7 @@ fn read_own(reader: &mut Reader<'_>, path: &JsonPath) -> Result<OwnCopy, CodecEr
     let text = read_string(reader, path)?;
     let wrong = || CodecError::WrongShape {
         path: path.clone(),
-        expected: "128 hex digits",
+        expected: "128 hex digits".into(),
     };
     let (content, file) = text.split_at_checked(64).ok_or_else(wrong)?;
     Ok(OwnCopy {

@@ -33,7 +33,7 @@ pub(super) fn read_undo(reader: &mut Reader<'_>, path: &JsonPath) -> Result<Undo
     if at > steps.len() {
         return Err(CodecError::WrongShape {
             path: path.clone().member("at"),
-            expected: "at most the number of steps",
+            expected: "at most the number of steps".into(),
         });
     }
     Ok(UndoLog { steps, at })
@@ -50,7 +50,7 @@ fn read_steps(reader: &mut Reader<'_>, path: &JsonPath) -> Result<Vec<Step>, Cod
     {
         if steps.len() >= STEPS_MAX {
             return Err(CodecError::TooMany {
-                what: "steps to undo",
+                what: "steps to undo".into(),
                 limit: STEPS_MAX,
             });
         }
@@ -95,7 +95,7 @@ fn read_place(reader: &mut Reader<'_>, path: &JsonPath) -> Result<String, CodecE
     if place.chars().count() > PLACE_LEN_MAX {
         return Err(CodecError::WrongShape {
             path: path.clone(),
-            expected: "at most 1000 characters",
+            expected: "at most 1000 characters".into(),
         });
     }
     Ok(place)
@@ -112,12 +112,12 @@ fn read_cells(
     let Some((chunks, [])) = chunks else {
         return Err(CodecError::WrongShape {
             path: path.clone(),
-            expected: "32 hex digits for each field",
+            expected: "32 hex digits for each field".into(),
         });
     };
     if chunks.len() > max {
         return Err(CodecError::TooMany {
-            what: "fields to undo",
+            what: "fields to undo".into(),
             limit: STEP_CELLS_MAX,
         });
     }

@@ -11,6 +11,7 @@
 //!    came later is hidden;
 //!  - a new step drops the steps that were undone.
 
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::record::{Change, Domain, EditError, FieldKey, Record, RecordId, Text, Value, Vault};
@@ -26,7 +27,7 @@ pub const STEP_CELLS_MAX: usize = 200_000;
 pub(crate) const PLACE_LEN_MAX: usize = 1000;
 
 /// What a step was.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum StepKind {
     /// A record was made.
     New,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use data_encoding::HEXLOWER;
+use serde::{Deserialize, Serialize};
 
 use super::delta::Delta;
 use super::device_text::DeviceText;
@@ -165,7 +166,7 @@ impl Account {
 }
 
 /// How a server is authenticated.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Trust {
     /// Its certificate is trusted by the system.
     System,
@@ -184,7 +185,7 @@ pub enum Trust {
 /// The SHA-256 of a server's SubjectPublicKeyInfo.
 ///
 /// As text: `sha256:` and 64 lower-case hex digits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Pin([u8; 32]);
 
 const PIN_PREFIX: &str = "sha256:";

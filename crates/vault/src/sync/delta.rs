@@ -1,9 +1,10 @@
 //! The changes that one sync exchanged.
 
 use super::seen::SeenChanges;
+use serde::{Deserialize, Serialize};
 
 /// The changes that one sync received and sent.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Delta {
     /// When it was, in seconds since 1970.
     pub time: i64,

@@ -11,6 +11,7 @@ use std::fmt;
 
 use data_encoding::HEXLOWER;
 use rand_core::CryptoRng;
+use serde::{Deserialize, Serialize};
 
 use super::device_text::DeviceText;
 use crate::crypto::sha256;
@@ -21,7 +22,7 @@ pub const DEVICES_MAX: usize = 1000;
 /// Identifies a device within an account: 16 random bytes.
 ///
 /// As text: 32 lower-case hex digits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct DeviceId([u8; 16]);
 
 /// Makes the id of a new device.
@@ -184,7 +185,7 @@ impl RollCall {
 }
 
 /// A contradiction between a fetched roll call and what this device knows.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Anomaly {
     /// The device whose entry it is about.
     pub device: DeviceId,
@@ -195,7 +196,7 @@ pub struct Anomaly {
 }
 
 /// The kinds of an [`Anomaly`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum AnomalyKind {
     /// The counter is lower than a known one: the server returned an older btoken, or one of
     /// another history.

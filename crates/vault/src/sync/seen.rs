@@ -13,13 +13,14 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
+use serde::{Deserialize, Serialize};
 
 use crate::compat::RESOLVED_WITHIN;
 use crate::crypto::sha256;
 use crate::record::{Change, Domain, RecordId, Stamp, TIME_MIN, Vault};
 
 /// A set of changes, without their values.
-#[derive(Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SeenChanges(BTreeSet<u64>);
 
 impl SeenChanges {

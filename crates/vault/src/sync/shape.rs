@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::seen::SeenChanges;
@@ -10,7 +11,7 @@ use crate::record::Vault;
 use crate::sync_key::SyncKey;
 
 /// The form in which an account's btoken is written. It decides which programs can take part.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub enum Shape {
     /// Passmate's own.
     #[default]

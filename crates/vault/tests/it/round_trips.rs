@@ -268,9 +268,9 @@ fn too_many_records_are_refused() {
         matches!(
             error,
             CodecError::TooMany {
-                what: "records",
+                ref what,
                 limit: RECORDS_MAX
-            }
+            } if what == "records"
         ),
         "{error}"
     );

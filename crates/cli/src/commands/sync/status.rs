@@ -44,12 +44,11 @@ fn object(standing: &Standing) -> serde_json::Value {
     let Some(folder) = &standing.folder else {
         return object;
     };
-    let time = folder.last.as_ref().map(|last| last.time);
     let folder = json!({
         "path": folder.path,
-        "copy": folder.copy_name(),
-        "has_key": folder.key.is_some(),
-        "last_change": time,
+        "copy": folder.copy,
+        "has_key": folder.has_key,
+        "last_change": folder.last_change,
     });
     joined(object, json!({ "folder": folder }))
 }
@@ -61,16 +60,13 @@ fn print(app: &App, standing: &Standing) -> Result<(), Problem> {
     }
     if let Some(folder) = &standing.folder {
         line(format!("folder: {}", escape(&folder.path)))?;
-        let sealing = match folder.key {
-            Some(_) => "under the folder's key",
-            None => "under the master passphrase",
+        let sealing = match folder.has_key {
+            true => "under the folder's key",
+            false => "under the master passphrase",
         };
-        line(format!(
-            "copy of this device: {}, {sealing}",
-            folder.copy_name()
-        ))?;
-        if let Some(last) = &folder.last {
-            let time = local_time(last.time);
+        line(format!("copy of this device: {}, {sealing}", folder.copy))?;
+        if let Some(time) = folder.last_change {
+            let time = local_time(time);
             line(format!("last change through the folder: {time}"))?;
         }
     }

@@ -1,7 +1,5 @@
 //! Undo and redo.
 
-use std::collections::BTreeMap;
-
 use passmate_core::answer::Consent;
 use passmate_core::api::VaultApi;
 use passmate_core::edit::{Edit, RecordText};
@@ -55,10 +53,7 @@ fn retrace(vault: &mut dyn VaultApi, edit: &Edit) -> String {
 pub(crate) fn undo_goes_back_step_by_step_and_redo_forward<I: Implementation>() {
     let implementation = I::new();
     let mut vault = open(&implementation);
-    let text = |path: &str, user: &str| RecordText {
-        path: path.to_owned(),
-        fields: BTreeMap::from([("user".to_owned(), user.to_owned())]),
-    };
+    let text = |path: &str, user: &str| RecordText::new(path, [("user", user)]);
     let csv = b"name,url,username,password,note\nshop,https://shop.example,alice,one,\n";
     let imported = parse(Format::ChromeCsv, csv, ReadOptions::default()).unwrap();
     let edits = [
