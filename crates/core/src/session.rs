@@ -16,6 +16,7 @@ mod location;
 mod passphrase;
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -59,6 +60,8 @@ pub struct Session {
     held: Option<Lock>,
     /// The key for the next save.
     early_key: Option<EarlyKey>,
+    /// The file when [`Session::refresh`] last read it.
+    look: Option<FileLook>,
 }
 
 /// What a vault is opened for.
@@ -68,6 +71,28 @@ pub enum OpenFor {
     Reading,
     /// A change that will be saved: the key of that save is derived while the vault is opened.
     Changing,
+}
+
+/// What tells that a file was replaced, without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct FileLook {
+    device: u64,
+    number: u64,
+    len: u64,
+    changed: (i64, i64),
+}
+
+impl FileLook {
+    /// `None` if the file cannot be looked at.
+    fn of(path: &Path) -> Option<Self> {
+        let found = path.metadata().ok()?;
+        Some(Self {
+            device: found.dev(),
+            number: found.ino(),
+            len: found.len(),
+            changed: (found.ctime(), found.ctime_nsec()),
+        })
+    }
 }
 
 /// The content of a file, to detect changes of the file and of the session, and to return to it.
@@ -137,6 +162,7 @@ impl Session {
             sync_settings: SyncSettings::default(),
             held: None,
             early_key: None,
+            look: None,
         })
     }
 
@@ -176,6 +202,7 @@ impl Session {
             sync_settings: SyncSettings::default(),
             held: None,
             early_key,
+            look: None,
         })
     }
 
@@ -369,6 +396,42 @@ impl Session {
         let Merged { document, stored } = self.merged_with_file()?;
         (self.document, self.stored) = (document, stored);
         self.held = Some(lock);
+        Ok(())
+    }
+
+    /// Takes over what other programs stored since this session read or wrote the vault. Nothing is
+    /// written, and nothing is read if the file looks as it did at the last call. A file that was
+    /// removed changes nothing.
+    ///
+    /// # Errors
+    /// [`SessionError::PassphraseChanged`], or another error of a vault that cannot be read; the
+    /// session is as before.
+    pub fn refresh(&mut self) -> Result<(), SessionError> {
+        let look = FileLook::of(&self.location.path);
+        if look.is_some() && look == self.look {
+            return Ok(());
+        }
+        let container = match self.location.read() {
+            Err(SessionError::NotFound { .. }) => return Ok(()),
+            read => read?,
+        };
+        if hash(&container) != self.stored.container {
+            let (document, stored) = match self.document.version {
+                Version::V3 => {
+                    let Merged { document, stored } = self.merged_with_file()?;
+                    (document, stored)
+                }
+                // It is never written here, so there is nothing to merge.
+                Version::Passmate2 => {
+                    let plaintext = self.open_again(&container)?;
+                    let document = decode_vault_file(&plaintext).map_err(self.location.codec())?;
+                    let stored = Stored::new(&container, &plaintext, &document);
+                    (document, stored)
+                }
+            };
+            (self.document, self.stored) = (document, stored);
+        }
+        self.look = look;
         Ok(())
     }
 

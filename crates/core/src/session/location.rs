@@ -80,7 +80,7 @@ impl VaultLocation {
     /// The same vault by the name of the file itself, where the path is a symbolic link: that file
     /// is replaced and not the link, and copies of it are beside it. The file may be missing.
     #[must_use]
-    pub(crate) fn resolved(&self) -> Self {
+    pub fn resolved(&self) -> Self {
         let mut path = self.path.clone();
         for _ in 0..LINKS_MAX {
             let Ok(target) = path.read_link() else {

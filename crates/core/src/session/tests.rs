@@ -534,6 +534,31 @@ fn a_link_to_a_vault_stays_a_link() {
 }
 
 #[test]
+fn a_refresh_takes_over_what_others_stored_and_writes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut session = Session::create(location(&dir), passphrase()).unwrap();
+    let mut other = reopen(&dir);
+    for (path, all) in [("a", &["a"][..]), ("b", &["a", "b"])] {
+        add(&mut other, path);
+        other.save().unwrap();
+        let file = fs::read(session.path()).unwrap();
+        session.refresh().unwrap();
+        assert_eq!(paths(&session), all);
+        session.refresh().unwrap();
+        assert_eq!(fs::read(session.path()).unwrap(), file);
+    }
+    other.change_passphrase("new".to_owned().into()).unwrap();
+    assert!(matches!(
+        session.refresh(),
+        Err(SessionError::PassphraseChanged)
+    ));
+    assert_eq!(paths(&session), ["a", "b"]);
+    fs::remove_file(session.path()).unwrap();
+    session.refresh().unwrap();
+    assert_eq!(paths(&session), ["a", "b"]);
+}
+
+#[test]
 fn a_vault_that_was_removed_is_written_again() {
     let dir = tempfile::tempdir().unwrap();
     let mut session = Session::create(location(&dir), passphrase()).unwrap();

@@ -1,5 +1,7 @@
 //! What holds for everything that implements [`VaultApi`].
 
+// The paths are named, because the tests of other crates include this file.
+#[path = "suite/undo.rs"]
 pub(crate) mod undo;
 
 use std::path::PathBuf;
@@ -19,7 +21,9 @@ use passmate_core::sync_all::SyncRequest;
 use passmate_core::sync_setup::{ServerSetup, Untie, Untied};
 use passmate_vault::Passphrase;
 
+#[path = "suite/secrets.rs"]
 mod secrets;
+#[path = "suite/syncs.rs"]
 mod syncs;
 
 pub(crate) use secrets::{a_counter_is_used_once, a_password_and_its_rule_are_one_change};
