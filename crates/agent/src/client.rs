@@ -1,0 +1,361 @@
+//! A vault that an agent holds.
+
+use std::io::{self, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use passmate_core::answer::{Consent, Halt, Reply};
+use passmate_core::api::{Changed, LastSyncs, OneTimeCode, Standing, VaultApi};
+use passmate_core::edit::{Edit, Edited};
+use passmate_core::export::{ExportForm, Exported};
+use passmate_core::generate::site::SiteRule;
+use passmate_core::history::HistoryEntry;
+use passmate_core::interchange::{Applied, Format, Imported};
+use passmate_core::problem::{Problem, ProblemKind};
+use passmate_core::records::{DeletedEntry, RecordContent, RecordEntry};
+use passmate_core::search::Match;
+use passmate_core::session::PassphraseChange;
+use passmate_core::settings::SyncSettings;
+use passmate_core::share::link::Link;
+use passmate_core::shared_folder::{FolderReport, Sealing};
+use passmate_core::sync::{Reason, Report, SameKey};
+use passmate_core::sync_all::{SyncAnswer, SyncPreview, SyncRequest, Synced};
+use passmate_core::sync_setup::{ServerSetup, Ties, Untie, Untied};
+use passmate_proto::RequestCode;
+use passmate_vault::{FolderKey, Passphrase, Pin, Trust};
+use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
+
+use crate::place::AgentPlace;
+use crate::wire::{
+    Answer, Call, END, GO_ON, Request, Status, VERSION, read_frame, read_hello, read_len,
+    write_frame, write_hello,
+};
+
+/// How long the agent may take for a hello, or for the next part of a frame.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a call may take: an import or a sync may be long, and other calls may be before it.
+const CALL_MAX: Duration = Duration::from_mins(15);
+
+/// A connection to the user's agent.
+#[derive(Debug)]
+pub struct Agent {
+    /// `None` once it broke.
+    stream: Option<UnixStream>,
+}
+
+impl Agent {
+    /// Connects to the user's agent; `None` if none runs. An agent of another version is told to
+    /// lock all vaults and to end, and counts as none.
+    ///
+    /// # Errors
+    /// The agent's folder is not safe, or the agent does not answer.
+    pub fn connect(place: &AgentPlace) -> Result<Option<Self>, Problem> {
+        let Some(mut stream) = place.connect()? else {
+            return Ok(None);
+        };
+        let mut greet = || {
+            stream.set_read_timeout(Some(PATIENCE))?;
+            stream.set_write_timeout(Some(PATIENCE))?;
+            write_hello(&mut stream, VERSION)?;
+            let version = read_hello(&mut stream)?;
+            let choice = if version == VERSION { GO_ON } else { END };
+            stream.write_all(&[choice])?;
+            Ok(version == VERSION)
+        };
+        match greet() {
+            Ok(true) => Ok(Some(Self {
+                stream: Some(stream),
+            })),
+            Ok(false) => Ok(None),
+            Err(error) => Err(broken(&error)),
+        }
+    }
+
+    /// Lets the agent hold a vault.
+    ///
+    /// # Errors
+    /// The vault does not open, or the connection broke.
+    pub fn unlock(&mut self, vault: &Path, passphrase: &Passphrase) -> Result<(), Problem> {
+        self.ask(&Request::Unlock {
+            vault: absolute(vault)?,
+            passphrase: passphrase.clone(),
+        })
+    }
+
+    /// Locks a vault, or all.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn lock(&mut self, vault: Option<&Path>) -> Result<(), Problem> {
+        let vault = vault.map(absolute).transpose()?;
+        self.ask(&Request::Lock { vault })
+    }
+
+    /// What the agent holds.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn status(&mut self) -> Result<Status, Problem> {
+        self.ask(&Request::Status)
+    }
+
+    /// Locks all vaults and ends the agent.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn end(&mut self) -> Result<(), Problem> {
+        self.ask(&Request::End)
+    }
+
+    /// A vault of the agent. It may be locked.
+    ///
+    /// # Errors
+    /// The vault's path cannot be told to the agent.
+    pub fn vault(self, vault: &Path, settings: SyncSettings) -> Result<Client, Problem> {
+        Ok(Client {
+            agent: self,
+            vault: absolute(vault)?,
+            settings,
+        })
+    }
+
+    fn ask<T: DeserializeOwned>(&mut self, request: &Request) -> Result<T, Problem> {
+        self.call(request, &mut |_| {}).map_err(Halt::into_problem)
+    }
+
+    fn call<T: DeserializeOwned>(
+        &mut self,
+        request: &Request,
+        saved: &mut dyn FnMut(&Edited),
+    ) -> Reply<T> {
+        let stream = self.stream.take();
+        let mut stream = stream.ok_or_else(|| broken(&io::ErrorKind::NotConnected.into()))?;
+        let reply = exchange(&mut stream, request, saved).map_err(|error| broken(&error))?;
+        self.stream = Some(stream);
+        reply
+    }
+}
+
+fn exchange<T: DeserializeOwned>(
+    stream: &mut UnixStream,
+    request: &Request,
+    saved: &mut dyn FnMut(&Edited),
+) -> io::Result<Reply<T>> {
+    write_frame(stream, request)?;
+    loop {
+        stream.set_read_timeout(Some(CALL_MAX))?;
+        let len = read_len(stream)?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        match read_frame(stream, len)? {
+            Answer::Saved(edited) => saved(&edited),
+            Answer::Done(reply) => return Ok(reply),
+        }
+    }
+}
+
+fn broken(error: &io::Error) -> Problem {
+    Problem::new(
+        ProblemKind::Other,
+        format!("the connection to the agent broke: {error}"),
+        "run it again; a change that was under way may be saved or not, and `passmate history` \
+         tells; `passmate agent status` says whether the agent runs",
+    )
+}
+
+/// The agent has another working folder.
+fn absolute(path: &Path) -> Result<PathBuf, Problem> {
+    let path = std::path::absolute(path).map_err(|error| broken(&error))?;
+    if path.to_str().is_some() {
+        return Ok(path);
+    }
+    Err(Problem::usage(
+        "the agent cannot hold a vault whose path is not UTF-8 text",
+        "give the file another name, or end the agent with `passmate agent stop`",
+    ))
+}
+
+/// A vault that an agent holds.
+#[derive(Debug)]
+pub struct Client {
+    agent: Agent,
+    vault: PathBuf,
+    settings: SyncSettings,
+}
+
+impl Client {
+    /// Unlocks the vault in the agent.
+    ///
+    /// # Errors
+    /// The vault does not open, or the connection broke.
+    pub fn unlock(&mut self, passphrase: &Passphrase) -> Result<(), Problem> {
+        self.agent.unlock(&self.vault, passphrase)
+    }
+
+    fn call<T: DeserializeOwned>(&mut self, call: Call) -> Reply<T> {
+        self.call_with(call, &mut |_| {})
+    }
+
+    fn call_with<T: DeserializeOwned>(
+        &mut self,
+        call: Call,
+        saved: &mut dyn FnMut(&Edited),
+    ) -> Reply<T> {
+        let request = Request::Call {
+            vault: self.vault.clone(),
+            settings: self.settings.clone(),
+            call: Box::new(call),
+        };
+        self.agent.call(&request, saved)
+    }
+}
+
+impl VaultApi for Client {
+    fn list(&mut self) -> Reply<Vec<RecordEntry>> {
+        self.call(Call::List)
+    }
+
+    fn trash(&mut self) -> Reply<Vec<DeletedEntry>> {
+        self.call(Call::Trash)
+    }
+
+    fn record(&mut self, path: &str) -> Reply<RecordContent> {
+        self.call(Call::Record { path: path.into() })
+    }
+
+    fn search(&mut self, query: &str, max: usize) -> Reply<Vec<Match>> {
+        let query = query.into();
+        self.call(Call::Search { query, max })
+    }
+
+    fn history(&mut self, path: &str, field: Option<&str>) -> Reply<Vec<HistoryEntry>> {
+        let (path, field) = (path.into(), field.map(Into::into));
+        self.call(Call::History { path, field })
+    }
+
+    fn one_time_code(&mut self, path: &str, field: Option<&str>) -> Reply<OneTimeCode> {
+        let (path, field) = (path.into(), field.map(Into::into));
+        self.call(Call::OneTimeCode { path, field })
+    }
+
+    fn password_rule(&mut self, path: &str) -> Reply<Option<SiteRule>> {
+        self.call(Call::PasswordRule { path: path.into() })
+    }
+
+    fn qr_text(&mut self, path: &str, field: Option<&str>) -> Reply<Zeroizing<String>> {
+        let (path, field) = (path.into(), field.map(Into::into));
+        self.call(Call::QrText { path, field })
+    }
+
+    fn change(
+        &mut self,
+        change: &Edit,
+        consent: &Consent,
+        saved: &mut dyn FnMut(&Edited),
+    ) -> Reply<Changed> {
+        let (change, consent) = (change.clone(), consent.clone());
+        self.call_with(Call::Change { change, consent }, saved)
+    }
+
+    fn preview_import(&mut self, format: Format, imported: &Imported) -> Reply<Applied> {
+        let imported = imported.clone();
+        self.call(Call::PreviewImport { format, imported })
+    }
+
+    fn export(&mut self, form: ExportForm) -> Reply<Exported> {
+        self.call(Call::Export { form })
+    }
+
+    fn change_passphrase(&mut self, passphrase: &Passphrase) -> Reply<PassphraseChange> {
+        let passphrase = passphrase.clone();
+        self.call(Call::ChangePassphrase { passphrase })
+    }
+
+    fn sync(&mut self, request: &SyncRequest) -> Reply<SyncAnswer> {
+        let request = request.clone();
+        self.call(Call::Sync { request })
+    }
+
+    fn preview_sync(&mut self) -> Reply<SyncPreview> {
+        self.call(Call::PreviewSync)
+    }
+
+    fn last_syncs(&mut self) -> Reply<LastSyncs> {
+        self.call(Call::LastSyncs)
+    }
+
+    fn standing(&mut self) -> Reply<Standing> {
+        self.call(Call::Standing)
+    }
+
+    fn ties(&mut self) -> Reply<Ties> {
+        self.call(Call::Ties)
+    }
+
+    fn set_up_server(&mut self, setup: &ServerSetup) -> Reply<Synced<Report>> {
+        let setup = setup.clone();
+        self.call(Call::SetUpServer { setup })
+    }
+
+    fn set_up_again(&mut self, trust: Option<&Trust>) -> Reply<(SameKey, Synced<Report>)> {
+        let trust = trust.cloned();
+        self.call(Call::SetUpAgain { trust })
+    }
+
+    fn request_account(&mut self, setup: &ServerSetup) -> Reply<RequestCode> {
+        let setup = setup.clone();
+        self.call(Call::RequestAccount { setup })
+    }
+
+    fn set_up_folder(
+        &mut self,
+        folder: &Path,
+        sealing: &Sealing,
+        request: &SyncRequest,
+    ) -> Reply<Synced<FolderReport>> {
+        self.call(Call::SetUpFolder {
+            folder: absolute(folder)?,
+            sealing: sealing.clone(),
+            request: request.clone(),
+        })
+    }
+
+    fn folder_key(&mut self) -> Reply<FolderKey> {
+        self.call(Call::FolderKey)
+    }
+
+    fn sync_key(&mut self) -> Reply<Link> {
+        self.call(Call::SyncKey)
+    }
+
+    fn trust_next(&mut self, pin: Pin) -> Reply<Trust> {
+        self.call(Call::TrustNext { pin })
+    }
+
+    fn rotate(
+        &mut self,
+        reason: Reason,
+        keep_since: Option<i64>,
+        consent: &Consent,
+    ) -> Reply<Synced<Report>> {
+        self.call(Call::Rotate {
+            reason,
+            keep_since,
+            consent: consent.clone(),
+        })
+    }
+
+    fn upgrade(&mut self, consent: &Consent) -> Reply<(bool, Synced<Report>)> {
+        let consent = consent.clone();
+        self.call(Call::Upgrade { consent })
+    }
+
+    fn untie(&mut self, what: Untie, delete: bool, consent: &Consent) -> Reply<Untied> {
+        self.call(Call::Untie {
+            what,
+            delete,
+            consent: consent.clone(),
+        })
+    }
+}

@@ -1,0 +1,18 @@
+//! The agent: one process of a user that holds unlocked vaults for the other programs of that user,
+//! and locks them in time.
+//!
+//! | room | what it knows |
+//! | --- | --- |
+//! | [`place`] | where the socket is, and that nobody else can reach it |
+//! | [`wire`] | what goes through the socket |
+//! | [`vaults`] | the unlocked vaults, and when they are locked |
+//! | [`serve`] | the listener, and a thread for each client |
+//! | [`client`] | the other side: [`Client`](client::Client) is a vault |
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod client;
+pub mod place;
+pub mod serve;
+pub mod vaults;
+pub mod wire;

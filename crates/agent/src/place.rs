@@ -1,0 +1,191 @@
+//! Where the agent's socket is. The rules are:
+//!  - its folder belongs to this user, and nobody else may enter it: both sides check that;
+//!  - a folder that somebody else made is an error, never repaired;
+//!  - one agent runs for each folder: it holds a lock file there.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use passmate_core::escape::escape;
+use passmate_core::problem::{Problem, ProblemKind};
+use rustix::process::getuid;
+
+/// The socket's file name.
+const SOCKET: &str = "agent.sock";
+/// The lock's file name.
+const LOCK: &str = "agent.lock";
+
+/// The folder of an agent's socket.
+#[derive(Debug, Clone)]
+pub struct AgentPlace {
+    folder: PathBuf,
+}
+
+impl AgentPlace {
+    /// The place of this user's agent: `passmate` in `$XDG_RUNTIME_DIR`, or a folder in the home
+    /// folder; `None` if the environment names neither.
+    #[must_use]
+    pub fn of_user() -> Option<Self> {
+        let folder = |variable| {
+            let folder = std::env::var_os(variable).map(PathBuf::from);
+            folder.filter(|folder| folder.is_absolute())
+        };
+        let runtime = folder("XDG_RUNTIME_DIR").map(|runtime| runtime.join("passmate"));
+        let home = || folder("HOME").map(|home| home.join(".local/state/passmate-agent"));
+        let folder = runtime.or_else(home)?;
+        Some(Self { folder })
+    }
+
+    /// A place in this folder.
+    #[must_use]
+    pub fn at(folder: impl Into<PathBuf>) -> Self {
+        Self {
+            folder: folder.into(),
+        }
+    }
+
+    /// The socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.folder.join(SOCKET)
+    }
+
+    /// Makes the folder if it is missing, takes the place of the agent, and listens.
+    pub(crate) fn listen(&self) -> Result<Listening, Problem> {
+        let made = DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.folder);
+        made.map_err(|error| failed("make the folder", &self.folder, &error))?;
+        self.check()?;
+        let path = self.folder.join(LOCK);
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|error| failed("open", &path, &error))?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => Problem::new(
+                ProblemKind::Exists,
+                "an agent of this user runs already",
+                "`passmate agent status` says what it holds, and `passmate agent stop` ends it",
+            ),
+            TryLockError::Error(error) => failed("lock", &path, &error),
+        })?;
+        // It belongs to no agent that lives.
+        let socket = self.socket();
+        match fs::remove_file(&socket) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(failed("remove", &socket, &error));
+            }
+            _ => {}
+        }
+        let listen = || {
+            let listener = UnixListener::bind(&socket)?;
+            fs::set_permissions(&socket, Permissions::from_mode(0o600))?;
+            Ok(listener)
+        };
+        let listener = listen().map_err(|error| failed("listen on", &socket, &error))?;
+        Ok(Listening {
+            listener,
+            socket,
+            _lock: lock,
+        })
+    }
+
+    /// A connection to the agent; `None` if none runs.
+    pub(crate) fn connect(&self) -> Result<Option<UnixStream>, Problem> {
+        match fs::symlink_metadata(&self.folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed("look at", &self.folder, &error)),
+            Ok(_) => self.check()?,
+        }
+        let socket = self.socket();
+        match UnixStream::connect(&socket) {
+            Ok(stream) if is_own_peer(&stream) => Ok(Some(stream)),
+            Ok(_) => Err(Problem::new(
+                ProblemKind::NotTrusted,
+                format!("another user listens on {}", shown(&socket)),
+                "nothing was sent; remove the file",
+            )),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::NotFound | ErrorKind::ConnectionRefused
+                ) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(failed("connect to", &socket, &error)),
+        }
+    }
+
+    /// Whether the folder is one that only this user can enter.
+    fn check(&self) -> Result<(), Problem> {
+        let found = fs::symlink_metadata(&self.folder);
+        let found = found.map_err(|error| failed("look at", &self.folder, &error))?;
+        let is_own = found.is_dir() && found.uid() == getuid().as_raw();
+        if is_own && found.mode() & 0o077 == 0 {
+            return Ok(());
+        }
+        Err(Problem::new(
+            ProblemKind::NotTrusted,
+            format!(
+                "the agent's folder {} is not a folder that only you can enter",
+                shown(&self.folder)
+            ),
+            "look who made it and remove it, or set XDG_RUNTIME_DIR to a folder of your own",
+        ))
+    }
+}
+
+/// The socket of a running agent. It goes with this value.
+#[derive(Debug)]
+pub(crate) struct Listening {
+    pub(crate) listener: UnixListener,
+    pub(crate) socket: PathBuf,
+    _lock: File,
+}
+
+impl Listening {
+    pub(crate) fn again(&self) -> Result<UnixListener, Problem> {
+        let again = self.listener.try_clone();
+        again.map_err(|error| failed("listen on", &self.socket, &error))
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        // The next agent removes what is left.
+        let _ = fs::remove_file(&self.socket);
+    }
+}
+
+/// Whether the process on the other side is of this user.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn is_own_peer(stream: &UnixStream) -> bool {
+    rustix::net::sockopt::socket_peercred(stream).is_ok_and(|peer| peer.uid == getuid())
+}
+
+/// The system does not say who is on the other side: the folder's mode alone keeps others away.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) fn is_own_peer(_: &UnixStream) -> bool {
+    true
+}
+
+fn shown(path: &Path) -> String {
+    escape(&path.display().to_string())
+}
+
+fn failed(doing: &str, path: &Path, error: &io::Error) -> Problem {
+    Problem::new(
+        ProblemKind::File,
+        format!("cannot {doing} {}: {error}", shown(path)),
+        "check XDG_RUNTIME_DIR; without an agent every command asks for the passphrase",
+    )
+}

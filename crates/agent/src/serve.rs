@@ -1,0 +1,353 @@
+//! The agent's side of the socket: a thread listens, one serves each client, and one watches the
+//! time. The rules are:
+//!  - only processes of this user are served;
+//!  - the number of clients, the length of a frame and the time that it may take are bounded;
+//!  - whatever a client sends, it harms no other.
+
+use std::io::{self, Read};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+use passmate_core::answer::Reply;
+use passmate_core::api::VaultApi;
+use passmate_core::problem::Problem;
+use passmate_core::settings::SyncSettings;
+use serde::Serialize;
+
+use crate::place::{AgentPlace, Listening, is_own_peer};
+use crate::vaults::Vaults;
+use crate::wire::{
+    Answer, Call, END, GO_ON, Request, Status, VERSION, read_frame, read_hello, read_len,
+    write_frame, write_hello,
+};
+
+/// The most clients at once.
+pub const CLIENTS_MAX: usize = 64;
+/// How long a client may take for the next part of its hello or of a frame.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a client may ask for nothing.
+const SILENCE_MAX: Duration = Duration::from_hours(1);
+/// How often the time is looked at: a machine that slept is noticed then.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// The pause after a connection could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// Tells the time since any fixed moment.
+pub type Clock = dyn Fn() -> Duration + Send + Sync;
+
+/// The time since the start of the machine. It goes on while the machine sleeps.
+#[must_use]
+pub fn boot_clock() -> Duration {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    const CLOCK: rustix::time::ClockId = rustix::time::ClockId::Boottime;
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    const CLOCK: rustix::time::ClockId = rustix::time::ClockId::Monotonic;
+    let time = rustix::time::clock_gettime(CLOCK);
+    Duration::from_secs(u64::try_from(time.tv_sec).unwrap_or(0))
+}
+
+/// An agent that listens.
+#[derive(Debug)]
+pub struct Server {
+    listening: Listening,
+    agent: Arc<Agent>,
+}
+
+struct Agent {
+    vaults: Vaults,
+    clock: Box<Clock>,
+    socket: PathBuf,
+    /// To wake the thread that listens.
+    listener: UnixListener,
+    clients: AtomicUsize,
+    is_ended: AtomicBool,
+    /// Wakes the thread that watches the time.
+    ended: (Mutex<bool>, Condvar),
+}
+
+impl std::fmt::Debug for Agent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Agent").finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// Takes the place of the user's agent.
+    ///
+    /// # Errors
+    /// Another agent runs there, or the place is not safe.
+    pub fn bind(
+        place: &AgentPlace,
+        vaults: Vaults,
+        clock: impl Fn() -> Duration + Send + Sync + 'static,
+    ) -> Result<Self, Problem> {
+        let listening = place.listen()?;
+        let agent = Agent {
+            vaults,
+            clock: Box::new(clock),
+            socket: listening.socket.clone(),
+            listener: listening.again()?,
+            clients: AtomicUsize::new(0),
+            is_ended: AtomicBool::new(false),
+            ended: Default::default(),
+        };
+        Ok(Self {
+            listening,
+            agent: Arc::new(agent),
+        })
+    }
+
+    /// Serves until a client, or a [`Stopper`], ends the agent. All vaults are locked then.
+    pub fn run(self) {
+        let watched = Arc::clone(&self.agent);
+        let watch = thread::spawn(move || watched.watch());
+        for stream in self.listening.listener.incoming() {
+            if self.agent.is_ended.load(Ordering::Acquire) {
+                break;
+            }
+            match stream {
+                Ok(stream) => self.agent.admit(stream),
+                Err(_) => thread::sleep(ACCEPT_PAUSE),
+            }
+        }
+        self.agent.end();
+        let _ = watch.join();
+    }
+
+    /// Ends the agent from another thread, for example when a signal comes.
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        Stopper(Arc::clone(&self.agent))
+    }
+}
+
+/// Ends an agent.
+#[derive(Debug, Clone)]
+pub struct Stopper(Arc<Agent>);
+
+impl Stopper {
+    /// Locks all vaults and ends the agent.
+    pub fn stop(&self) {
+        self.0.end();
+    }
+}
+
+/// The right of one client to be served.
+struct Slot(Arc<Agent>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.clients.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Agent {
+    /// Serves a client in a thread of its own.
+    fn admit(self: &Arc<Self>, stream: UnixStream) {
+        let slot = Slot(Arc::clone(self));
+        let before = self.clients.fetch_add(1, Ordering::AcqRel);
+        if before >= CLIENTS_MAX || !is_own_peer(&stream) {
+            return;
+        }
+        // A system without a thread to spare closes the connection.
+        let _ = thread::Builder::new().spawn(move || {
+            let _ = slot.0.serve(stream);
+        });
+    }
+
+    /// Serves one client until it leaves or breaks the protocol.
+    fn serve(&self, mut stream: UnixStream) -> io::Result<()> {
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        let version = read_hello(&mut stream)?;
+        write_hello(&mut stream, VERSION)?;
+        let mut choice = [0];
+        stream.read_exact(&mut choice)?;
+        match choice {
+            [END] => {
+                self.end();
+                return Ok(());
+            }
+            [GO_ON] if version == VERSION => {}
+            _ => return Ok(()),
+        }
+        loop {
+            stream.set_read_timeout(Some(SILENCE_MAX))?;
+            let Some(len) = read_len(&mut stream)? else {
+                return Ok(());
+            };
+            stream.set_read_timeout(Some(PATIENCE))?;
+            let request = read_frame(&mut stream, len)?;
+            self.answer(request, &mut stream)?;
+        }
+    }
+
+    fn now(&self) -> Duration {
+        (self.clock)()
+    }
+
+    fn answer(&self, request: Request, stream: &mut UnixStream) -> io::Result<()> {
+        match request {
+            Request::Unlock { vault, passphrase } => {
+                let unlocked = self.vaults.unlock(&vault, &passphrase, self.now());
+                done(stream, unlocked.map_err(Into::into))
+            }
+            Request::Lock { vault } => {
+                self.vaults.lock(vault.as_deref());
+                done(stream, Ok(()))
+            }
+            Request::Status => {
+                let status = Status {
+                    pid: std::process::id(),
+                    vaults: self.vaults.status(self.now()),
+                };
+                done(stream, Ok(status))
+            }
+            Request::End => {
+                self.vaults.lock(None);
+                let answered = done(stream, Ok(()));
+                self.end();
+                answered
+            }
+            Request::Call {
+                vault,
+                settings,
+                call,
+            } => self.call(&vault, settings, *call, stream),
+        }
+    }
+
+    fn call(
+        &self,
+        vault: &Path,
+        settings: SyncSettings,
+        call: Call,
+        stream: &mut UnixStream,
+    ) -> io::Result<()> {
+        /// Makes a call and answers with what it returns.
+        macro_rules! answer {
+            (|$session:ident| $call:expr) => {{
+                let reply = self.vaults.call(
+                    vault,
+                    settings,
+                    || self.now(),
+                    |$session| {
+                        let $session: &mut dyn VaultApi = $session;
+                        $call
+                    },
+                );
+                done(stream, reply)
+            }};
+        }
+        match call {
+            Call::List => answer!(|vault| vault.list()),
+            Call::Trash => answer!(|vault| vault.trash()),
+            Call::Record { path } => answer!(|vault| vault.record(&path)),
+            Call::Search { query, max } => answer!(|vault| vault.search(&query, max)),
+            Call::History { path, field } => {
+                answer!(|vault| vault.history(&path, field.as_deref()))
+            }
+            Call::OneTimeCode { path, field } => {
+                answer!(|vault| vault.one_time_code(&path, field.as_deref()))
+            }
+            Call::PasswordRule { path } => answer!(|vault| vault.password_rule(&path)),
+            Call::QrText { path, field } => {
+                answer!(|vault| vault.qr_text(&path, field.as_deref()))
+            }
+            Call::Change { change, consent } => {
+                let mut sent = Ok(());
+                let reply = self.vaults.call(
+                    vault,
+                    settings,
+                    || self.now(),
+                    |vault| {
+                        VaultApi::change(vault, &change, &consent, &mut |edited| {
+                            sent = write_frame(stream, &Saved(edited));
+                        })
+                    },
+                );
+                sent?;
+                done(stream, reply)
+            }
+            Call::PreviewImport { format, imported } => {
+                answer!(|vault| vault.preview_import(format, &imported))
+            }
+            Call::Export { form } => answer!(|vault| vault.export(form)),
+            Call::ChangePassphrase { passphrase } => {
+                answer!(|vault| vault.change_passphrase(&passphrase))
+            }
+            Call::Sync { request } => answer!(|vault| vault.sync(&request)),
+            Call::PreviewSync => answer!(|vault| vault.preview_sync()),
+            Call::LastSyncs => answer!(|vault| vault.last_syncs()),
+            Call::Standing => answer!(|vault| vault.standing()),
+            Call::Ties => answer!(|vault| vault.ties()),
+            Call::SetUpServer { setup } => answer!(|vault| vault.set_up_server(&setup)),
+            Call::SetUpAgain { trust } => answer!(|vault| vault.set_up_again(trust.as_ref())),
+            Call::RequestAccount { setup } => answer!(|vault| vault.request_account(&setup)),
+            Call::SetUpFolder {
+                folder,
+                sealing,
+                request,
+            } => answer!(|vault| vault.set_up_folder(&folder, &sealing, &request)),
+            Call::FolderKey => answer!(|vault| vault.folder_key()),
+            Call::SyncKey => answer!(|vault| vault.sync_key()),
+            Call::TrustNext { pin } => answer!(|vault| vault.trust_next(pin)),
+            Call::Rotate {
+                reason,
+                keep_since,
+                consent,
+            } => answer!(|vault| vault.rotate(reason, keep_since, &consent)),
+            Call::Upgrade { consent } => answer!(|vault| vault.upgrade(&consent)),
+            Call::Untie {
+                what,
+                delete,
+                consent,
+            } => answer!(|vault| vault.untie(what, delete, &consent)),
+        }
+    }
+
+    /// Locks vaults in time, until the agent ends.
+    fn watch(&self) {
+        let (ended, wake) = &self.ended;
+        let mut is_ended = ended.lock();
+        while !*is_ended {
+            self.vaults.lock_expired(self.now());
+            // Nobody can reach an agent whose socket is gone, not even to lock it.
+            if !self.socket.exists() {
+                drop(is_ended);
+                self.end();
+                return;
+            }
+            wake.wait_for(&mut is_ended, LOOK_EVERY);
+        }
+    }
+
+    fn end(&self) {
+        self.vaults.lock(None);
+        let (ended, wake) = &self.ended;
+        *ended.lock() = true;
+        wake.notify_all();
+        if !self.is_ended.swap(true, Ordering::AcqRel) {
+            // Linux wakes the listener by this, others by a connection.
+            let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Read);
+            let _ = UnixStream::connect(&self.socket);
+        }
+    }
+}
+
+/// [`Answer::Saved`] without a copy of what was edited.
+#[derive(Serialize)]
+#[serde(rename = "Answer")]
+enum SavedAnswer<'a> {
+    Saved(&'a passmate_core::edit::Edited),
+}
+use SavedAnswer::Saved;
+
+fn done<T: Serialize>(stream: &mut UnixStream, reply: Reply<T>) -> io::Result<()> {
+    write_frame(stream, &Answer::Done(reply))
+}

@@ -1,0 +1,298 @@
+//! What goes through the socket.
+//!
+//! Each side sends a hello: 8 bytes name and 4 bytes version, which no version changes. Then the
+//! client sends one byte: [`GO_ON`], or [`END`], by which the agent locks all vaults and ends. An
+//! agent of another version is only ever sent [`END`]. After [`GO_ON`] come frames: a length of 4
+//! bytes, and that many bytes of MessagePack with named fields. The rules are:
+//!  - a length is checked before memory is used, and memory is used as bytes arrive;
+//!  - frames are wiped, also where they lay before they grew.
+
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use passmate_core::answer::{Consent, Reply};
+use passmate_core::edit::{Edit, Edited};
+use passmate_core::export::ExportForm;
+use passmate_core::interchange::{Format, Imported};
+use passmate_core::settings::SyncSettings;
+use passmate_core::shared_folder::Sealing;
+use passmate_core::sync::Reason;
+use passmate_core::sync_all::SyncRequest;
+use passmate_core::sync_setup::{ServerSetup, Untie};
+use passmate_vault::{Passphrase, Pin, Trust};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize, Zeroizing};
+
+/// The version of the frames. It is raised whenever a type that crosses is changed.
+pub const VERSION: u32 = 1;
+/// The byte of a client that speaks the agent's version.
+pub const GO_ON: u8 = b'g';
+/// The byte of a client that speaks another one: lock all vaults, and end.
+pub const END: u8 = b'e';
+/// The longest frame, in bytes.
+pub const FRAME_LEN_MAX: usize = 256 << 20;
+
+const NAME: [u8; 8] = *b"passmate";
+const CHUNK_LEN: usize = 16 << 10;
+
+/// What a client asks for. After an answer it may ask again.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Request {
+    /// Hold this vault from now on.
+    Unlock {
+        vault: PathBuf,
+        passphrase: Passphrase,
+    },
+    /// Lock this vault, or all.
+    Lock { vault: Option<PathBuf> },
+    /// Say what is held.
+    Status,
+    /// Lock all and end.
+    End,
+    /// A call of a vault that is unlocked.
+    Call {
+        vault: PathBuf,
+        settings: SyncSettings,
+        call: Box<Call>,
+    },
+}
+
+/// One variant for each method of [`VaultApi`](passmate_core::api::VaultApi).
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Call {
+    List,
+    Trash,
+    Record {
+        path: String,
+    },
+    Search {
+        query: String,
+        max: usize,
+    },
+    History {
+        path: String,
+        field: Option<String>,
+    },
+    OneTimeCode {
+        path: String,
+        field: Option<String>,
+    },
+    PasswordRule {
+        path: String,
+    },
+    QrText {
+        path: String,
+        field: Option<String>,
+    },
+    /// Answered with [`Answer::Saved`] too, before the sync.
+    Change {
+        change: Edit,
+        consent: Consent,
+    },
+    PreviewImport {
+        format: Format,
+        imported: Imported,
+    },
+    Export {
+        form: ExportForm,
+    },
+    ChangePassphrase {
+        passphrase: Passphrase,
+    },
+    Sync {
+        request: SyncRequest,
+    },
+    PreviewSync,
+    LastSyncs,
+    Standing,
+    Ties,
+    SetUpServer {
+        setup: ServerSetup,
+    },
+    SetUpAgain {
+        trust: Option<Trust>,
+    },
+    RequestAccount {
+        setup: ServerSetup,
+    },
+    SetUpFolder {
+        folder: PathBuf,
+        sealing: Sealing,
+        request: SyncRequest,
+    },
+    FolderKey,
+    SyncKey,
+    TrustNext {
+        pin: Pin,
+    },
+    Rotate {
+        reason: Reason,
+        keep_since: Option<i64>,
+        consent: Consent,
+    },
+    Upgrade {
+        consent: Consent,
+    },
+    Untie {
+        what: Untie,
+        delete: bool,
+        consent: Consent,
+    },
+}
+
+/// What the agent answers.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Answer<T> {
+    /// A change is saved, and its sync begins.
+    Saved(Box<Edited>),
+    /// The call is over.
+    Done(Reply<T>),
+}
+
+/// What an agent holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The agent's process.
+    pub pid: u32,
+    /// The unlocked vaults, by their paths.
+    pub vaults: Vec<VaultStatus>,
+}
+
+/// An unlocked vault.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VaultStatus {
+    /// The vault's file.
+    pub path: PathBuf,
+    /// Seconds until it is locked if nothing uses it.
+    pub locks_in: u64,
+}
+
+impl Status {
+    /// Whether the vault of this file is unlocked.
+    #[must_use]
+    pub fn holds(&self, path: &Path) -> bool {
+        self.vaults.iter().any(|vault| vault.path == path)
+    }
+}
+
+pub(crate) fn write_hello(stream: &mut impl Write, version: u32) -> io::Result<()> {
+    let mut hello = [0; NAME.len() + 4];
+    let (name, number) = hello.split_at_mut(NAME.len());
+    name.copy_from_slice(&NAME);
+    number.copy_from_slice(&version.to_be_bytes());
+    stream.write_all(&hello)
+}
+
+/// The version of the other side.
+pub(crate) fn read_hello(stream: &mut impl Read) -> io::Result<u32> {
+    let (mut name, mut number) = ([0; NAME.len()], [0; 4]);
+    stream.read_exact(&mut name)?;
+    stream.read_exact(&mut number)?;
+    if name != NAME {
+        return Err(invalid("the other side is no Passmate program"));
+    }
+    Ok(u32::from_be_bytes(number))
+}
+
+pub(crate) fn write_frame(stream: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
+    let mut frame = Frame::default();
+    let mut serializer = rmp_serde::Serializer::new(&mut frame).with_struct_map();
+    value
+        .serialize(&mut serializer)
+        .map_err(|error| invalid(&error.to_string()))?;
+    let len = u32::try_from(frame.0.len()).map_err(|_| invalid("the frame is too long"))?;
+    stream.write_all(&len.to_be_bytes())?;
+    stream.write_all(&frame.0)
+}
+
+/// The length of the next frame; `None` if the other side has ended.
+pub(crate) fn read_len(stream: &mut impl Read) -> io::Result<Option<usize>> {
+    let mut len = [0; 4];
+    let [first, rest @ ..] = &mut len;
+    if stream.read(std::slice::from_mut(first))? == 0 {
+        return Ok(None);
+    }
+    stream.read_exact(rest)?;
+    match usize::try_from(u32::from_be_bytes(len)) {
+        Ok(len) if len <= FRAME_LEN_MAX => Ok(Some(len)),
+        _ => Err(invalid("the frame is too long")),
+    }
+}
+
+pub(crate) fn read_frame<T: DeserializeOwned>(stream: &mut impl Read, len: usize) -> io::Result<T> {
+    let mut frame = Frame::default();
+    let mut chunk = Zeroizing::new([0; CHUNK_LEN]);
+    let mut left = len;
+    while left > 0 {
+        let (part, _) = chunk.split_at_mut(left.min(CHUNK_LEN));
+        stream.read_exact(part)?;
+        frame.write_all(part)?;
+        left -= part.len();
+    }
+    rmp_serde::from_slice(&frame.0).map_err(|error| invalid(&error.to_string()))
+}
+
+fn invalid(why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why)
+}
+
+/// Bytes that are wiped, also where they lay before they grew.
+#[derive(Default)]
+struct Frame(Zeroizing<Vec<u8>>);
+
+impl Write for Frame {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let len = self.0.len() + bytes.len();
+        if len > FRAME_LEN_MAX {
+            return Err(invalid("the frame is too long"));
+        }
+        if len > self.0.capacity() {
+            let mut grown = Vec::with_capacity(len.max(2 * self.0.capacity()).max(CHUNK_LEN));
+            grown.extend_from_slice(&self.0);
+            self.0.zeroize();
+            self.0 = Zeroizing::new(grown);
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_survives_its_way_and_a_wrong_one_is_refused() {
+        let mut bytes = Vec::new();
+        let text = "x".repeat(3 * CHUNK_LEN);
+        write_frame(&mut bytes, &text).unwrap();
+        let read = |mut bytes: &[u8]| {
+            let len = read_len(&mut bytes)?.unwrap();
+            read_frame::<String>(&mut bytes, len)
+        };
+        assert_eq!(read(&bytes).unwrap(), text);
+        assert!(read_len(&mut &b""[..]).unwrap().is_none());
+        for wrong in [
+            &b"\0"[..],
+            b"\xff\xff\xff\xff",
+            b"\0\0\0\x05abc",
+            b"\0\0\0\x01\x01",
+        ] {
+            assert!(read(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_hello_tells_the_version_and_nothing_else_is_one() {
+        let mut hello = Vec::new();
+        write_hello(&mut hello, 7).unwrap();
+        assert_eq!(read_hello(&mut hello.as_slice()).unwrap(), 7);
+        assert!(read_hello(&mut &b"GET / HTTP/1.1"[..]).is_err());
+        assert!(read_hello(&mut &hello[..11]).is_err());
+    }
+}
