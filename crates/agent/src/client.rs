@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use passmate_core::answer::{Consent, Halt, Reply};
-use passmate_core::api::{Changed, LastSyncs, OneTimeCode, Standing, VaultApi};
+use passmate_core::api::{Changed, ChangedPassphrase, LastSyncs, OneTimeCode, Standing, VaultApi};
 use passmate_core::edit::{Edit, Edited};
 use passmate_core::export::{ExportForm, Exported};
 use passmate_core::generate::site::SiteRule;
@@ -15,7 +15,6 @@ use passmate_core::interchange::{Applied, Format, Imported};
 use passmate_core::problem::{Problem, ProblemKind};
 use passmate_core::records::{DeletedEntry, RecordContent, RecordEntry};
 use passmate_core::search::Match;
-use passmate_core::session::PassphraseChange;
 use passmate_core::settings::SyncSettings;
 use passmate_core::share::link::Link;
 use passmate_core::shared_folder::{FolderReport, Sealing};
@@ -267,7 +266,7 @@ impl VaultApi for Client {
         self.call(Call::Export { form })
     }
 
-    fn change_passphrase(&mut self, passphrase: &Passphrase) -> Reply<PassphraseChange> {
+    fn change_passphrase(&mut self, passphrase: &Passphrase) -> Reply<ChangedPassphrase> {
         let passphrase = passphrase.clone();
         self.call(Call::ChangePassphrase { passphrase })
     }

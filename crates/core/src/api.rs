@@ -9,7 +9,7 @@
 //!    again with the answer;
 //!  - a call that fails has changed nothing, unless its documentation says otherwise.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use getrandom::SysRng;
@@ -35,7 +35,7 @@ use crate::problem::{Problem, ProblemKind};
 use crate::records::{self, DeletedEntry, RecordContent, RecordEntry};
 use crate::recover::untouched;
 use crate::search::{Match, search};
-use crate::session::{PassphraseChange, Session};
+use crate::session::Session;
 use crate::share::link::Link;
 use crate::share::qr::wireless_network;
 use crate::shared_folder::{FolderReport, Sealing};
@@ -56,6 +56,17 @@ pub struct Changed {
     pub edited: Edited,
     /// What the sync after the change did; empty if the settings want none.
     pub synced: SyncAnswer,
+}
+
+/// What a change of passphrase did besides the vault and its previous copy.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct ChangedPassphrase {
+    /// Files with history that was cut off, now under the new passphrase.
+    pub archives: Vec<PathBuf>,
+    /// Such files that are still under another passphrase, and why.
+    pub left: Vec<(PathBuf, Problem)>,
+    /// Other copies beside the vault, which keep the passphrase that they had.
+    pub copies: Vec<PathBuf>,
 }
 
 /// A one-time code, as far as reading a record gives one.
@@ -168,7 +179,7 @@ pub trait VaultApi: Send {
     fn export(&mut self, form: ExportForm) -> Reply<Exported>;
 
     /// Encrypts the vault and its previous copy under another passphrase.
-    fn change_passphrase(&mut self, passphrase: &Passphrase) -> Reply<PassphraseChange>;
+    fn change_passphrase(&mut self, passphrase: &Passphrase) -> Reply<ChangedPassphrase>;
 
     /// Syncs with everything that is set up. What came is saved even where a part failed, and is a
     /// step that [`Edit::Undo`] takes back.
@@ -346,15 +357,19 @@ impl VaultApi for Session {
         export(self, form)
     }
 
-    fn change_passphrase(&mut self, passphrase: &Passphrase) -> Reply<PassphraseChange> {
+    fn change_passphrase(&mut self, passphrase: &Passphrase) -> Reply<ChangedPassphrase> {
         if self.is_passphrase(passphrase) {
             return Err(
                 Problem::usage("the new passphrase is the old one", "choose another").into(),
             );
         }
-        let mut change = Self::change_passphrase(self, passphrase.clone())?;
-        change.copies = untouched(self.location());
-        Ok(change)
+        let change = Self::change_passphrase(self, passphrase.clone())?;
+        let left = change.left.into_iter();
+        Ok(ChangedPassphrase {
+            archives: change.archives,
+            left: left.map(|(path, error)| (path, error.into())).collect(),
+            copies: untouched(self.location()),
+        })
     }
 
     fn sync(&mut self, request: &SyncRequest) -> Reply<SyncAnswer> {

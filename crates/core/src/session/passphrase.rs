@@ -10,22 +10,18 @@ use std::path::{Path, PathBuf};
 use passmate_vault::Passphrase;
 use passmate_vault::format::container::{ContainerError, open_container};
 use passmate_vault::format::encode_v3;
-use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::{Keeps, Session, SessionError};
 use crate::disk::{self, previous_of};
-use crate::problem::Problem;
 
 /// What a change of passphrase did besides the vault and its previous copy.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default)]
 pub struct PassphraseChange {
     /// Files with history that was cut off, now under the new passphrase.
     pub archives: Vec<PathBuf>,
     /// Such files that are still under another passphrase, and why.
-    pub left: Vec<(PathBuf, Problem)>,
-    /// Other copies beside the vault, which keep the passphrase that they had.
-    pub copies: Vec<PathBuf>,
+    pub left: Vec<(PathBuf, SessionError)>,
 }
 
 impl Session {
@@ -70,7 +66,7 @@ impl Session {
                 match self.change_archive(&path, passphrase) {
                     Ok(()) => change.archives.push(path),
                     Err(SessionError::NotFound { .. }) => {}
-                    Err(error) => change.left.push((path, error.into())),
+                    Err(error) => change.left.push((path, error)),
                 }
             }
         }

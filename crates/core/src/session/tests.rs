@@ -393,7 +393,7 @@ fn a_new_passphrase_opens_the_archives_too_and_names_those_that_it_does_not() {
     }
     let left: Vec<_> = change.left.iter().map(|(path, _)| path).collect();
     assert_eq!((change.archives.len(), left), (4, vec![&torn, &older]));
-    assert_eq!(change.left[1].1.kind, ProblemKind::WrongPassphrase);
+    assert!(matches!(change.left[1].1, SessionError::WrongPassphrase));
 }
 
 #[test]

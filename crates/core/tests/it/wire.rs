@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use passmate_core::answer::{Consent, Halt, Need, Place, Question};
 use passmate_core::api::{
-    Changed, FolderStatus, LastSyncs, OneTimeCode, PastSync, Standing, VaultApi,
+    Changed, ChangedPassphrase, FolderStatus, LastSyncs, OneTimeCode, PastSync, Standing, VaultApi,
 };
 use passmate_core::edit::{Edit, Edited, RecordText};
 use passmate_core::export::{ExportForm, Exported};
@@ -19,7 +19,7 @@ use passmate_core::otp::{Code, CountedCode};
 use passmate_core::problem::{Problem, ProblemKind};
 use passmate_core::records::{DeletedEntry, FieldContent, RecordContent, RecordEntry};
 use passmate_core::search::Match;
-use passmate_core::session::{PassphraseChange, Session, VaultLocation};
+use passmate_core::session::{Session, VaultLocation};
 use passmate_core::settings::SyncSettings;
 use passmate_core::share::link::Link;
 use passmate_core::shared_folder::{FolderReport, Sealing, Skipped, Why};
@@ -792,7 +792,7 @@ fn what_a_change_or_a_sync_did_crosses() {
         synced,
     }));
     check(sync_answers());
-    check([PassphraseChange {
+    check([ChangedPassphrase {
         archives: vec!["/a".into()],
         left: vec![("/b".into(), problem())],
         copies: vec!["/c".into()],
