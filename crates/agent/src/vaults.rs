@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use passmate_core::answer::{Halt, Need, Reply};
 use passmate_core::problem::{Problem, ProblemKind};
 use passmate_core::recover;
-use passmate_core::session::{Session, SessionError, VaultLocation};
+use passmate_core::session::{OpenFor, Session, SessionError, VaultLocation};
 use passmate_core::settings::SyncSettings;
 use passmate_vault::Passphrase;
 
@@ -140,7 +140,7 @@ impl Vaults {
     ) -> Result<(), Problem> {
         let (name, location) = self.name(vault);
         // Derive the key even if the vault is held already: a guess must cost as much as ever.
-        let session = recover::open(location, passphrase.clone())?;
+        let session = recover::open(OpenFor::Reading, location, passphrase.clone())?;
         let mut all = self.held.lock();
         if let Some(held) = all.get(&name) {
             // Calls that wait go on.

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use passmate_agent::client::Agent;
+use passmate_agent::place::AgentPlace;
 use passmate_core::adopt::{self, Original};
 use passmate_core::answer::{Consent, Halt, Need, Place, Question, Reply};
 use passmate_core::api::VaultApi;
@@ -45,7 +47,7 @@ pub(crate) struct App {
 }
 
 impl App {
-    /// The unlocked vault. Whoever types a wrong passphrase may try again.
+    /// The unlocked vault: that of the agent if one runs, else one in this process.
     pub(crate) fn open(&self) -> Result<Box<dyn VaultApi>, Problem> {
         self.open_for(OpenFor::Reading)
     }
@@ -56,6 +58,56 @@ impl App {
     }
 
     fn open_for(&self, what: OpenFor) -> Result<Box<dyn VaultApi>, Problem> {
+        self.check_vault()?;
+        match self.open_in_agent()? {
+            Some(vault) => Ok(vault),
+            None => self.open_here(what),
+        }
+    }
+
+    /// The vault, unlocked in this process by a person who knows its passphrase. Whoever types a
+    /// wrong one may try again.
+    pub(crate) fn open_with_passphrase(&self) -> Result<Box<dyn VaultApi>, Problem> {
+        self.check_vault()?;
+        self.open_here(OpenFor::Reading)
+    }
+
+    /// The vault of the agent; `None` if no agent runs. A person who is asked for the passphrase
+    /// unlocks it in the agent. A passphrase that comes from elsewhere, such as a file, is for one
+    /// command alone.
+    fn open_in_agent(&self) -> Result<Option<Box<dyn VaultApi>>, Problem> {
+        let Some(place) = AgentPlace::of_user() else {
+            return Ok(None);
+        };
+        let without = |problem: Problem| {
+            let message = escape(&problem.message);
+            self.out
+                .warn(&format!("this command does without the agent: {message}"));
+            Ok(None)
+        };
+        let path = self.location.path();
+        let agent = match Agent::connect(&place) {
+            Ok(Some(agent)) => agent.vault(path, self.sync.clone()),
+            Ok(None) => return Ok(None),
+            Err(problem) => return without(problem),
+        };
+        let mut vault = match agent {
+            Ok(vault) => vault,
+            Err(problem) => return without(problem),
+        };
+        match vault.ties() {
+            Ok(_) => return Ok(Some(Box::new(vault))),
+            Err(Halt::Needs(Need::Locked)) => {}
+            Err(halt) => return without(halt.into_problem()),
+        }
+        if !matches!(self.ask.passphrase, PassphraseSource::Terminal) || !self.ask.has_person() {
+            return Ok(None);
+        }
+        self.with_passphrase(|passphrase| vault.unlock(passphrase))?;
+        Ok(Some(Box::new(vault)))
+    }
+
+    fn check_vault(&self) -> Result<(), Problem> {
         // Nobody should type a passphrase for a vault that does not exist.
         recover::check(&self.location).map_err(|problem| {
             if self.location.exists()
@@ -67,7 +119,10 @@ impl App {
             problem.with_hint(
                 "`passmate init` makes one, and offers to import what the original program has",
             )
-        })?;
+        })
+    }
+
+    fn open_here(&self, what: OpenFor) -> Result<Box<dyn VaultApi>, Problem> {
         let session = self.with_passphrase(|passphrase| {
             recover::open(what, self.location.clone(), passphrase.clone())
         })?;

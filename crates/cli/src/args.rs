@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    code, completions, edit, export, find, generate, history, import, init, list, man, passwd,
-    profiles, purge, qr, record, recover, restore, show, sync, undo,
+    agent, code, completions, edit, export, find, generate, history, import, init, list, man,
+    passwd, profiles, purge, qr, record, recover, restore, show, sync, undo,
 };
 use crate::config::Global;
 
@@ -67,6 +67,9 @@ pub(crate) enum Command {
     Recover(recover::Args),
     Profiles(profiles::Args),
     Sync(sync::Args),
+    Unlock(agent::UnlockArgs),
+    Lock(agent::LockArgs),
+    Agent(agent::Args),
     Completions(completions::Args),
     Man(man::Args),
 }

@@ -11,8 +11,8 @@ use passmate_core::settings::Color;
 use crate::app::App;
 use crate::args::{Cli, Command};
 use crate::commands::{
-    code, completions, edit, export, find, generate, history, import, init, list, man, passwd,
-    profiles, purge, qr, record, recover, restore, show, sync, undo,
+    agent, code, completions, edit, export, find, generate, history, import, init, list, man,
+    passwd, profiles, purge, qr, record, recover, restore, show, sync, undo,
 };
 use crate::config::gather;
 use crate::editor::delete_leftovers;
@@ -71,6 +71,9 @@ fn run(app: &App, command: &Command) -> Result<(), Problem> {
         Command::Recover(args) => recover::run(app, args),
         Command::Profiles(args) => profiles::run(app, args),
         Command::Sync(args) => sync::run(app, args),
+        Command::Unlock(args) => agent::unlock(app, args),
+        Command::Lock(args) => agent::lock(app, args),
+        Command::Agent(args) => agent::run(app, args),
         Command::Completions(args) => completions::run(app, args, Cli::command()),
         Command::Man(args) => man::run(args, Cli::command()),
     }

@@ -15,7 +15,7 @@ use crate::report::plain;
 pub(crate) struct Args {}
 
 pub(crate) fn run(app: &App, _: &Args) -> Result<(), Problem> {
-    let mut vault = app.open()?;
+    let mut vault = app.open_with_passphrase()?;
     let passphrase = app.ask.replacing_passphrase()?;
     warn_if_weak(app, &passphrase);
     let change = plain(vault.change_passphrase(&passphrase))?;

@@ -86,6 +86,9 @@ const COMMANDS: &[(&str, Effect)] = &[
     ("man", Nothing),
     // It is the sync.
     ("sync", Nothing),
+    ("unlock", Nothing),
+    ("lock", Nothing),
+    ("agent", Nothing),
     ("help", Nothing),
 ];
 

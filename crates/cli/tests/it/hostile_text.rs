@@ -70,6 +70,11 @@ const CALLS: &[&[&str]] = &[
     &["PATH"],
     &["completions", "PATH"],
     &["man", "PATH"],
+    &["agent", "status"],
+    &["agent", "stop"],
+    &["agent", "PATH"],
+    &["lock"],
+    &["unlock", "--vault", "PATH"],
     &["init"],
     &["passwd"],
 ];

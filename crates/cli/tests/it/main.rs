@@ -1,6 +1,7 @@
 //! The program as a script meets it.
 #![cfg(test)]
 
+mod agent;
 mod arguments;
 mod auto_sync;
 mod hostile_text;

@@ -39,6 +39,11 @@ fn history_restore_undo_and_deleted_records() {
 }
 
 #[test]
+fn the_agent() {
+    check_transcript("transcripts/agent.md");
+}
+
+#[test]
 fn importing_from_other_programs() {
     check_transcript("transcripts/import.md");
 }

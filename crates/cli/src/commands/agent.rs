@@ -1,0 +1,204 @@
+//! The agent: starting it, what it holds, and ending it.
+
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
+use std::panic;
+use std::process::{Command, Stdio};
+use std::thread;
+
+use clap::Subcommand;
+use passmate_agent::client::Agent;
+use passmate_agent::place::AgentPlace;
+use passmate_agent::serve::{Server, boot_clock};
+use passmate_agent::vaults::{LockRule, Vaults};
+use passmate_core::escape::escape;
+use passmate_core::problem::{Problem, ProblemKind};
+use passmate_core::recover;
+use passmate_core::session::VaultLocation;
+use serde_json::json;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::app::App;
+
+/// The longest line by which a new agent says that it listens, in bytes.
+const READY_LEN_MAX: u64 = 8 * 1024;
+
+/// Let the agent hold the vault, so that no command asks for the passphrase
+///
+/// Starts the agent if none runs. It locks the vault after 15 minutes without a command, after 8
+/// hours at most, and at `passmate lock`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct UnlockArgs {}
+
+/// Lock all vaults that the agent holds
+#[derive(Debug, clap::Args)]
+pub(crate) struct LockArgs {}
+
+/// Show what the agent holds, end it, or run it in the foreground
+///
+/// The agent is a process of yours that holds unlocked vaults for your other programs. Without it
+/// every command asks for the passphrase.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: AgentCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum AgentCommand {
+    /// Show whether the agent runs, and which vaults it holds
+    Status,
+    /// Lock all vaults and end the agent
+    Stop,
+    /// Run the agent until it is stopped, for a supervisor
+    Run,
+}
+
+pub(crate) fn unlock(app: &App, _: &UnlockArgs) -> Result<(), Problem> {
+    recover::check(&app.location)?;
+    let place = place()?;
+    let mut agent = match Agent::connect(&place)? {
+        Some(agent) => agent,
+        None => start(&place)?,
+    };
+    app.with_passphrase(|passphrase| agent.unlock(app.location.path(), passphrase))?;
+    app.out
+        .note("the vault is unlocked; `passmate lock` locks it");
+    app.done()
+}
+
+pub(crate) fn lock(app: &App, _: &LockArgs) -> Result<(), Problem> {
+    match Agent::connect(&place()?)? {
+        Some(mut agent) => agent.lock(None)?,
+        None => app.out.note("no agent runs, so no vault is unlocked"),
+    }
+    app.done()
+}
+
+pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
+    match args.command {
+        AgentCommand::Status => status(app),
+        AgentCommand::Stop => {
+            match Agent::connect(&place()?)? {
+                Some(mut agent) => agent.end()?,
+                None => app.out.note("no agent runs"),
+            }
+            app.done()
+        }
+        AgentCommand::Run => serve(app),
+    }
+}
+
+fn status(app: &App) -> Result<(), Problem> {
+    let status = match Agent::connect(&place()?)? {
+        Some(mut agent) => Some(agent.status()?),
+        None => None,
+    };
+    let vaults = status.iter().flat_map(|status| &status.vaults);
+    if app.out.json {
+        let vaults = vaults.map(|vault| {
+            json!({
+                "vault": vault.path.to_string_lossy(),
+                "locks_in": vault.locks_in,
+            })
+        });
+        return app.out.object(json!({
+            "running": status.is_some(),
+            "pid": status.as_ref().map(|status| status.pid),
+            "unlocked": vaults.collect::<Vec<_>>(),
+        }));
+    }
+    let Some(status) = &status else {
+        return app.out.line("no agent runs");
+    };
+    app.out
+        .line(&format!("the agent runs as process {}", status.pid))?;
+    if status.vaults.is_empty() {
+        return app.out.line("no vault is unlocked");
+    }
+    for vault in vaults {
+        let path = escape(&vault.path.display().to_string());
+        let minutes = vault.locks_in.div_ceil(60);
+        app.out.line(&format!(
+            "unlocked: {path}; without a command it locks in {minutes} minutes"
+        ))?;
+    }
+    Ok(())
+}
+
+/// Runs the agent in this process. This one has no core dumps and cannot be debugged: see
+/// [`harden`](passmate_core::harden::harden).
+fn serve(app: &App) -> Result<(), Problem> {
+    // What a panic says may hold a secret.
+    panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        eprintln!("passmate: agent: fault at {}", place.unwrap_or_default());
+    }));
+    let place = place()?;
+    let vaults = Vaults::new(LockRule::default(), VaultLocation::new);
+    let server = Server::bind(&place, vaults, boot_clock)?;
+    let stopper = server.stopper();
+    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).map_err(|error| {
+        Problem::new(
+            ProblemKind::Other,
+            format!("the agent cannot wait for signals: {error}"),
+            "try again",
+        )
+    })?;
+    thread::spawn(move || {
+        if signals.forever().next().is_some() {
+            stopper.stop();
+        }
+    });
+    let socket = escape(&place.socket().display().to_string());
+    // The program that started this one waits for the line.
+    if app.out.json {
+        app.out.object(json!({ "socket": socket }))?;
+    } else {
+        app.out.line(&format!("the agent listens on {socket}"))?;
+    }
+    server.run();
+    Ok(())
+}
+
+/// Starts an agent that outlives this process.
+fn start(place: &AgentPlace) -> Result<Agent, Problem> {
+    let failed = |why: String| {
+        Problem::new(
+            ProblemKind::Other,
+            format!("the agent did not start: {why}"),
+            "`passmate agent run` in another terminal shows why",
+        )
+    };
+    let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
+    let mut child = Command::new(program)
+        .args(["agent", "run"])
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        // A signal of this terminal is not for the agent.
+        .process_group(0)
+        .spawn()
+        .map_err(|error| failed(error.to_string()))?;
+    let mut line = String::new();
+    if let Some(output) = child.stdout.take() {
+        let read = BufReader::new(output.take(READY_LEN_MAX)).read_line(&mut line);
+        read.map_err(|error| failed(error.to_string()))?;
+    }
+    // Another command may have started one meanwhile.
+    let agent = Agent::connect(place)?;
+    agent.ok_or_else(|| failed("it ended at once".to_owned()))
+}
+
+/// The place of this user's agent.
+fn place() -> Result<AgentPlace, Problem> {
+    AgentPlace::of_user().ok_or_else(|| {
+        Problem::new(
+            ProblemKind::File,
+            "there is no folder for the agent's socket",
+            "set XDG_RUNTIME_DIR or HOME",
+        )
+    })
+}

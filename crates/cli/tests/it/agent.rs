@@ -1,0 +1,122 @@
+//! An agent that runs holds the vault for the commands of its user.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+/// A person with a vault, and a folder for the agent's socket.
+struct Home {
+    dir: TempDir,
+}
+
+impl Home {
+    fn new() -> Self {
+        let home = Self {
+            dir: tempfile::tempdir().unwrap(),
+        };
+        fs::write(home.path().join("passphrase"), "correct horse battery\n").unwrap();
+        fs::create_dir(home.path().join("run")).unwrap();
+        home.with_passphrase(&["init"]);
+        home
+    }
+
+    fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_passmate"));
+        command
+            .args(args)
+            .current_dir(self.path())
+            .env_clear()
+            .env("HOME", self.path())
+            .env("XDG_RUNTIME_DIR", self.path().join("run"))
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// With nobody to ask.
+    fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    #[track_caller]
+    fn with_passphrase(&self, args: &[&str]) -> Output {
+        let mut command = self.command(args);
+        let output = command
+            .env("PASSMATE_PASSPHRASE_FILE", "passphrase")
+            .output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{args:?}: {output:?}");
+        output
+    }
+
+    fn status(&self) -> serde_json::Value {
+        let output = self.run(&["agent", "status", "--json"]);
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+}
+
+/// No agent outlives its test.
+impl Drop for Home {
+    fn drop(&mut self) {
+        let _ = self.command(&["agent", "stop"]).output();
+    }
+}
+
+#[test]
+fn an_unlocked_vault_asks_nobody_until_it_is_locked() {
+    const LOCKED: Option<i32> = Some(4);
+    let home = Home::new();
+    assert_eq!(home.status()["running"], false);
+    assert_eq!(home.run(&["ls"]).status.code(), LOCKED);
+    assert!(home.run(&["lock"]).status.success());
+    home.with_passphrase(&["unlock"]);
+    let status = home.status();
+    assert_eq!(status["running"], true);
+    assert_eq!(status["unlocked"].as_array().unwrap().len(), 1);
+    assert!(home.run(&["new", "web/shop"]).status.success());
+    assert!(home.run(&["gen", "web/shop"]).status.success());
+    assert_eq!(home.run(&["ls", "--flat"]).stdout, b"web/shop\n");
+    // What a command without the agent stores is there.
+    home.with_passphrase(&["agent", "stop"]);
+    assert_eq!(home.run(&["ls"]).status.code(), LOCKED);
+    home.with_passphrase(&["new", "web/other"]);
+    home.with_passphrase(&["unlock"]);
+    let list = home.run(&["ls", "--flat"]).stdout;
+    assert_eq!(list, b"web/other\nweb/shop\n");
+    assert!(home.run(&["lock"]).status.success());
+    assert_eq!(home.run(&["ls"]).status.code(), LOCKED);
+    assert_eq!(home.status()["unlocked"].as_array().unwrap().len(), 0);
+    // A passphrase for one command does not unlock the vault for others.
+    home.with_passphrase(&["ls"]);
+    assert_eq!(home.run(&["ls"]).status.code(), LOCKED);
+}
+
+#[test]
+fn a_new_passphrase_wants_the_old_one_though_the_vault_is_unlocked() {
+    let home = Home::new();
+    home.with_passphrase(&["unlock"]);
+    assert!(home.run(&["ls"]).status.success());
+    assert_eq!(home.run(&["passwd"]).status.code(), Some(4));
+}
+
+#[test]
+fn a_folder_that_others_can_enter_is_not_used() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = Home::new();
+    let folder = home.path().join("run/passmate");
+    fs::create_dir(&folder).unwrap();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+    let mut unlock = home.command(&["unlock"]);
+    let output = unlock
+        .env("PASSMATE_PASSPHRASE_FILE", "passphrase")
+        .output();
+    assert_eq!(output.unwrap().status.code(), Some(21));
+    // Every command works without an agent.
+    home.with_passphrase(&["ls"]);
+}
