@@ -4,6 +4,8 @@ use std::fs::{self, Permissions};
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::sync::Barrier;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -90,6 +92,43 @@ fn the_socket_is_out_of_reach_of_other_users() {
     std::os::unix::fs::symlink(agent.dir.path().join("agent"), &link).unwrap();
     let refused = Agent::connect(&AgentPlace::at(link)).unwrap_err();
     assert_eq!(refused.kind, ProblemKind::NotTrusted);
+}
+
+#[test]
+fn another_user_who_reaches_the_socket_gets_no_answer() {
+    const NOBODY: u32 = 65534;
+    const CLIENT: &str = "import socket, sys\n\
+        s = socket.socket(socket.AF_UNIX)\n\
+        s.connect(sys.argv[1])\n\
+        try:\n    s.sendall(b'passmate\\0\\0\\0\\1g')\n    print(len(s.recv(12)))\n\
+        except ConnectionError:\n    print(0)\n";
+    if !rustix::process::getuid().is_root() {
+        eprintln!("not run: needs root");
+        return;
+    }
+    let agent = OfAgent::start();
+    let folder = agent.dir.path().join("agent");
+    let socket = agent.place().socket();
+    let set = |path: &std::path::Path, mode| {
+        fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    };
+    let answered = |user| {
+        let mut client = Command::new("python3");
+        let client = client.args(["-c", CLIENT]).arg(&socket).uid(user);
+        String::from_utf8(client.output().unwrap().stdout).unwrap()
+    };
+    assert_eq!(answered(NOBODY), "", "the folder lets nobody in");
+    for (path, mode) in [
+        (agent.dir.path(), 0o711),
+        (&folder, 0o711),
+        (&socket, 0o666),
+    ] {
+        set(path, mode);
+    }
+    assert_eq!(answered(0), "12\n");
+    assert_eq!(answered(NOBODY), "0\n");
+    set(&folder, 0o700);
+    agent.connect().status().unwrap();
 }
 
 #[test]

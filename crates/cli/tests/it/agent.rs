@@ -79,6 +79,12 @@ fn an_unlocked_vault_asks_nobody_until_it_is_locked() {
     let status = home.status();
     assert_eq!(status["running"], true);
     assert_eq!(status["unlocked"].as_array().unwrap().len(), 1);
+    if cfg!(target_os = "linux") {
+        let limits = fs::read_to_string(format!("/proc/{}/limits", status["pid"])).unwrap();
+        let core = limits.lines().find(|line| line.contains("core file size"));
+        let words: Vec<_> = core.unwrap().split_whitespace().collect();
+        assert_eq!(words[4..6], ["0", "0"], "it writes no core file");
+    }
     assert!(home.run(&["new", "web/shop"]).status.success());
     assert!(home.run(&["gen", "web/shop"]).status.success());
     assert_eq!(home.run(&["ls", "--flat"]).stdout, b"web/shop\n");
