@@ -5,7 +5,6 @@ use std::io::{self, BufRead, IsTerminal, Read};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use passmate_core::answer::Need;
 use passmate_core::command::command;
 use passmate_core::escape::escape;
 use passmate_core::exposure::is_open_to_others;
@@ -315,10 +314,11 @@ fn cancelled(message: &str) -> Problem {
 }
 
 fn locked() -> Problem {
-    Problem {
-        message: "a passphrase is needed, but there is no terminal to ask for it".to_owned(),
-        ..Need::Locked.into()
-    }
+    Problem::new(
+        ProblemKind::Locked,
+        "a passphrase is needed, but there is no terminal to ask for it",
+        "give --passphrase-file or --passphrase-command, or run it on a terminal",
+    )
 }
 
 fn unreadable(error: io::Error) -> Problem {

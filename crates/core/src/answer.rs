@@ -73,8 +73,8 @@ impl From<Need> for Problem {
         match need {
             Need::Locked => Self::new(
                 ProblemKind::Locked,
-                "the vault is locked, but there is no terminal to ask for the passphrase",
-                "give --passphrase-file or --passphrase-command, or run it on a terminal",
+                "the vault is locked",
+                "run `passmate unlock`, and then run it again",
             ),
             Need::Confirmation(ref question @ Question::HeldBack { ref place, .. }) => {
                 Self::new(ProblemKind::HeldBack, question.to_string(), place.hint())
