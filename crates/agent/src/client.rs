@@ -15,7 +15,7 @@ use passmate_core::interchange::{Applied, Format, Imported};
 use passmate_core::problem::{Problem, ProblemKind};
 use passmate_core::records::{DeletedEntry, RecordContent, RecordEntry};
 use passmate_core::search::Match;
-use passmate_core::settings::SyncSettings;
+use passmate_core::settings::{Holding, SyncSettings};
 use passmate_core::share::link::Link;
 use passmate_core::shared_folder::{FolderReport, Sealing};
 use passmate_core::sync::{Reason, Report, SameKey};
@@ -28,8 +28,8 @@ use zeroize::Zeroizing;
 
 use crate::place::AgentPlace;
 use crate::wire::{
-    Answer, Call, END, GO_ON, Request, Status, VERSION, read_frame, read_hello, read_len,
-    write_frame, write_hello,
+    Answer, Call, END, GO_ON, Request, Status, VERSION, VaultStatus, read_frame, read_hello,
+    read_len, write_frame, write_hello,
 };
 
 /// How long the agent may take for a hello, or for the next part of a frame.
@@ -76,10 +76,16 @@ impl Agent {
     ///
     /// # Errors
     /// The vault does not open, or the connection broke.
-    pub fn unlock(&mut self, vault: &Path, passphrase: &Passphrase) -> Result<(), Problem> {
+    pub fn unlock(
+        &mut self,
+        vault: &Path,
+        passphrase: &Passphrase,
+        holding: &Holding,
+    ) -> Result<(), Problem> {
         self.ask(&Request::Unlock {
             vault: absolute(vault)?,
             passphrase: passphrase.clone(),
+            holding: holding.clone(),
         })
     }
 
@@ -188,8 +194,18 @@ impl Client {
     ///
     /// # Errors
     /// The vault does not open, or the connection broke.
-    pub fn unlock(&mut self, passphrase: &Passphrase) -> Result<(), Problem> {
-        self.agent.unlock(&self.vault, passphrase)
+    pub fn unlock(&mut self, passphrase: &Passphrase, holding: &Holding) -> Result<(), Problem> {
+        self.agent.unlock(&self.vault, passphrase, holding)
+    }
+
+    /// How the agent holds the vault; `None` if it is locked.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn look(&mut self) -> Result<Option<VaultStatus>, Problem> {
+        self.agent.ask(&Request::Look {
+            vault: self.vault.clone(),
+        })
     }
 
     fn call<T: DeserializeOwned>(&mut self, call: Call) -> Reply<T> {

@@ -6,11 +6,13 @@
 //! | [`place`] | where the socket is, and that nobody else can reach it |
 //! | [`wire`] | what goes through the socket |
 //! | [`vaults`] | the unlocked vaults, and when they are locked |
+//! | `background` | when a vault is synced while nobody waits |
 //! | [`serve`] | the listener, and a thread for each client |
 //! | [`client`] | the other side: [`Client`](client::Client) is a vault |
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod background;
 pub mod client;
 pub mod place;
 pub mod serve;

@@ -1,5 +1,5 @@
-//! The agent's side of the socket: a thread listens, one serves each client, and one watches the
-//! time. The rules are:
+//! The agent's side of the socket: a thread listens, one serves each client, one watches the time,
+//! and one starts the syncs of the background, each in a thread of its own. The rules are:
 //!  - only processes of this user are served;
 //!  - the number of clients, the length of a frame and the time that it may take are bounded;
 //!  - whatever a client sends, it harms no other.
@@ -12,11 +12,16 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use getrandom::SysRng;
 use parking_lot::{Condvar, Mutex};
-use passmate_core::answer::Reply;
-use passmate_core::api::VaultApi;
+use passmate_core::answer::{Consent, Reply};
+use passmate_core::api::{Changed, VaultApi};
+use passmate_core::edit::Edit;
 use passmate_core::problem::Problem;
+use passmate_core::session::Session;
 use passmate_core::settings::SyncSettings;
+use passmate_core::sync_all::{SyncOutcome, sync_after_change};
+use rand_core::TryRng;
 use serde::Serialize;
 
 use crate::place::{AgentPlace, Listening, is_own_peer};
@@ -59,14 +64,14 @@ pub struct Server {
 }
 
 struct Agent {
-    vaults: Vaults,
+    vaults: Arc<Vaults>,
     clock: Box<Clock>,
     socket: PathBuf,
     /// To wake the thread that listens.
     listener: UnixListener,
     clients: AtomicUsize,
     is_ended: AtomicBool,
-    /// Wakes the thread that watches the time.
+    /// Wakes the threads that watch the time.
     ended: (Mutex<bool>, Condvar),
 }
 
@@ -88,7 +93,7 @@ impl Server {
     ) -> Result<Self, Problem> {
         let listening = place.listen()?;
         let agent = Agent {
-            vaults,
+            vaults: Arc::new(vaults),
             clock: Box::new(clock),
             socket: listening.socket.clone(),
             listener: listening.again()?,
@@ -106,6 +111,9 @@ impl Server {
     pub fn run(self) {
         let watched = Arc::clone(&self.agent);
         let watch = thread::spawn(move || watched.watch());
+        let synced = Arc::clone(&self.agent);
+        // Nobody waits for it at the end: a folder of a network may keep it.
+        thread::spawn(move || synced.sync_in_background());
         for stream in self.listening.listener.incoming() {
             if self.agent.is_ended.load(Ordering::Acquire) {
                 break;
@@ -193,8 +201,14 @@ impl Agent {
 
     fn answer(&self, request: Request, stream: &mut UnixStream) -> io::Result<()> {
         match request {
-            Request::Unlock { vault, passphrase } => {
-                let unlocked = self.vaults.unlock(&vault, &passphrase, self.now());
+            Request::Unlock {
+                vault,
+                passphrase,
+                holding,
+            } => {
+                let now = self.now();
+                let unlocked = self.vaults.unlock(&vault, &passphrase, holding, now);
+                self.wake();
                 done(stream, unlocked.map_err(Into::into))
             }
             Request::Lock { vault } => {
@@ -208,6 +222,7 @@ impl Agent {
                 };
                 done(stream, Ok(status))
             }
+            Request::Look { vault } => done(stream, Ok(self.vaults.look(&vault, self.now()))),
             Request::End => {
                 self.vaults.lock(None);
                 let answered = done(stream, Ok(()));
@@ -229,10 +244,13 @@ impl Agent {
         call: Call,
         stream: &mut UnixStream,
     ) -> io::Result<()> {
-        /// Makes a call and answers with what it returns.
+        /// Makes a call, with the method of [`Vaults`] for its kind, and answers with what it returns.
         macro_rules! answer {
-            (|$session:ident| $call:expr) => {{
-                let reply = self.vaults.call(
+            (|$session:ident| $call:expr) => {
+                answer!(call, |$session| $call)
+            };
+            ($kind:ident, |$session:ident| $call:expr) => {{
+                let reply = self.vaults.$kind(
                     vault,
                     settings,
                     || self.now(),
@@ -260,18 +278,7 @@ impl Agent {
                 answer!(|vault| vault.qr_text(&path, field.as_deref()))
             }
             Call::Change { change, consent } => {
-                let mut sent = Ok(());
-                let reply = self.vaults.call(
-                    vault,
-                    settings,
-                    || self.now(),
-                    |vault| {
-                        VaultApi::change(vault, &change, &consent, &mut |edited| {
-                            sent = write_frame(stream, &Saved(edited));
-                        })
-                    },
-                );
-                sent?;
+                let reply = self.change(vault, settings, &change, &consent, stream)?;
                 done(stream, reply)
             }
             Call::PreviewImport { format, imported } => {
@@ -281,19 +288,36 @@ impl Agent {
             Call::ChangePassphrase { passphrase } => {
                 answer!(|vault| vault.change_passphrase(&passphrase))
             }
-            Call::Sync { request } => answer!(|vault| vault.sync(&request)),
-            Call::PreviewSync => answer!(|vault| vault.preview_sync()),
+            Call::Sync { request } => {
+                let reply = self.vaults.call_apart(
+                    vault,
+                    settings,
+                    || self.now(),
+                    |vault| VaultApi::sync(vault, &request),
+                );
+                if let Ok(answer) = &reply {
+                    let outcome = SyncOutcome::from(answer);
+                    self.vaults.note_sync(vault, outcome, self.now());
+                }
+                done(stream, reply)
+            }
+            Call::PreviewSync => answer!(call_apart, |vault| vault.preview_sync()),
             Call::LastSyncs => answer!(|vault| vault.last_syncs()),
             Call::Standing => answer!(|vault| vault.standing()),
             Call::Ties => answer!(|vault| vault.ties()),
-            Call::SetUpServer { setup } => answer!(|vault| vault.set_up_server(&setup)),
-            Call::SetUpAgain { trust } => answer!(|vault| vault.set_up_again(trust.as_ref())),
-            Call::RequestAccount { setup } => answer!(|vault| vault.request_account(&setup)),
+            Call::SetUpServer { setup } => answer!(call_apart, |vault| vault.set_up_server(&setup)),
+            Call::SetUpAgain { trust } => {
+                answer!(call_apart, |vault| vault.set_up_again(trust.as_ref()))
+            }
+            Call::RequestAccount { setup } => {
+                answer!(call_apart, |vault| vault.request_account(&setup))
+            }
             Call::SetUpFolder {
                 folder,
                 sealing,
                 request,
-            } => answer!(|vault| vault.set_up_folder(&folder, &sealing, &request)),
+            } => answer!(call_apart, |vault| vault
+                .set_up_folder(&folder, &sealing, &request)),
             Call::FolderKey => answer!(|vault| vault.folder_key()),
             Call::SyncKey => answer!(|vault| vault.sync_key()),
             Call::TrustNext { pin } => answer!(|vault| vault.trust_next(pin)),
@@ -301,14 +325,90 @@ impl Agent {
                 reason,
                 keep_since,
                 consent,
-            } => answer!(|vault| vault.rotate(reason, keep_since, &consent)),
-            Call::Upgrade { consent } => answer!(|vault| vault.upgrade(&consent)),
+            } => answer!(call_apart, |vault| vault
+                .rotate(reason, keep_since, &consent)),
+            Call::Upgrade { consent } => answer!(call_apart, |vault| vault.upgrade(&consent)),
             Call::Untie {
                 what,
                 delete,
                 consent,
-            } => answer!(|vault| vault.untie(what, delete, &consent)),
+            } => answer!(call_apart, |vault| vault.untie(what, delete, &consent)),
         }
+    }
+
+    /// Changes records. The sync after it, if the client waits for one, keeps no other call waiting.
+    fn change(
+        &self,
+        vault: &Path,
+        settings: SyncSettings,
+        change: &Edit,
+        consent: &Consent,
+        stream: &mut UnixStream,
+    ) -> io::Result<Reply<Changed>> {
+        let now = || self.now();
+        let alone = SyncSettings {
+            auto: false,
+            ..settings.clone()
+        };
+        let mut sent = Ok(());
+        let reply = self.vaults.call(vault, alone, now, |vault| {
+            VaultApi::change(vault, change, consent, &mut |edited| {
+                sent = write_frame(stream, &Saved(edited));
+            })
+        });
+        sent?;
+        let mut changed = match reply {
+            Ok(changed) if changed.edited.changes > 0 => changed,
+            reply => return Ok(reply),
+        };
+        if settings.auto {
+            let sync = |vault: &mut Session| Ok(sync_after_change(vault));
+            // The change is saved, whatever becomes of its sync.
+            if let Ok(synced) = self.vaults.call_apart(vault, settings, now, sync) {
+                changed.synced = synced;
+            }
+        } else if !settings.offline {
+            self.vaults.note_change(vault, self.now());
+            self.wake();
+        }
+        Ok(Ok(changed))
+    }
+
+    /// Starts the syncs that are due, until the agent ends.
+    fn sync_in_background(self: &Arc<Self>) {
+        let mut folders_looked = self.now();
+        loop {
+            let now = self.now();
+            if now.saturating_sub(folders_looked) >= LOOK_EVERY {
+                self.vaults.look_at_folders(now);
+                folders_looked = now;
+            }
+            for job in self.vaults.due_syncs(|| self.now()) {
+                let agent = Arc::clone(self);
+                // A system without a thread to spare leaves the vault as it is.
+                let _ = thread::Builder::new().spawn(move || {
+                    let share = f64::from(SysRng.try_next_u32().unwrap_or(0)) / f64::from(u32::MAX);
+                    job.run(|| agent.now(), share);
+                });
+            }
+            let (ended, wake) = &self.ended;
+            let mut is_ended = ended.lock();
+            let next = self.vaults.next_sync_in(self.now());
+            if !*is_ended {
+                let pause = next.map_or(LOOK_EVERY, |next| next.min(LOOK_EVERY));
+                wake.wait_for(&mut is_ended, pause);
+            }
+            if *is_ended {
+                return;
+            }
+        }
+    }
+
+    /// A sync may be due.
+    fn wake(&self) {
+        let (ended, wake) = &self.ended;
+        let _ended = ended.lock();
+        wake.notify_all();
     }
 
     /// Locks vaults in time, until the agent ends.

@@ -1,5 +1,7 @@
 //! The unlocked vaults, and when they are locked. The rules are:
 //!  - the calls of one vault come one after the other, and those of several at once;
+//!  - what waits for a network works on a second session of the vault, so that no other call waits
+//!    for it, and one at a time;
 //!  - a vault that is locked while a call runs is let go when the call ends, and no further call
 //!    begins;
 //!  - before each call the vault takes over what other programs stored;
@@ -13,33 +15,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use passmate_core::answer::{Halt, Need, Reply};
 use passmate_core::problem::{Problem, ProblemKind};
 use passmate_core::recover;
 use passmate_core::session::{OpenFor, Session, SessionError, VaultLocation};
-use passmate_core::settings::SyncSettings;
+use passmate_core::settings::{Holding, LockRule, SyncSettings};
+use passmate_core::sync::Replica;
+use passmate_core::sync_all::{SyncOutcome, sync_in_background};
 use passmate_vault::Passphrase;
 
-use crate::wire::VaultStatus;
-
-/// When a vault is locked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LockRule {
-    /// After so long without a call.
-    pub idle: Duration,
-    /// After so long, whatever happens.
-    pub most: Duration,
-}
-
-impl Default for LockRule {
-    fn default() -> Self {
-        Self {
-            idle: Duration::from_mins(15),
-            most: Duration::from_hours(8),
-        }
-    }
-}
+use crate::background::{FolderLook, Schedule};
+use crate::wire::{SyncStatus, VaultStatus};
 
 /// The most vaults that are held at once.
 const VAULTS_MAX: usize = 32;
@@ -49,16 +36,13 @@ pub type Locate = dyn Fn(PathBuf) -> VaultLocation + Send + Sync;
 
 /// The unlocked vaults of a user.
 pub struct Vaults {
-    rule: LockRule,
     locate: Box<Locate>,
     held: Mutex<BTreeMap<PathBuf, Arc<Held>>>,
 }
 
 impl std::fmt::Debug for Vaults {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Vaults")
-            .field("rule", &self.rule)
-            .finish_non_exhaustive()
+        f.debug_struct("Vaults").finish_non_exhaustive()
     }
 }
 
@@ -71,6 +55,36 @@ struct Held {
     /// No call may begin any more.
     is_locked: AtomicBool,
     times: Mutex<Times>,
+    holding: Mutex<Holding>,
+    /// Whoever waits for a network has it.
+    network: Mutex<()>,
+    schedule: Mutex<Schedule>,
+    /// The shared folder when the last sync in the background began.
+    folder: Mutex<Option<Folder>>,
+}
+
+struct Folder {
+    path: PathBuf,
+    own_copy: String,
+    look: Option<FolderLook>,
+}
+
+impl Folder {
+    fn of(session: &Session) -> Option<Self> {
+        let folder = session.folder()?;
+        let (path, own_copy) = (PathBuf::from(&folder.path), folder.copy_name());
+        let look = FolderLook::of(&path, &own_copy);
+        Some(Self {
+            path,
+            own_copy,
+            look,
+        })
+    }
+
+    fn has_changed(&self) -> bool {
+        let look = FolderLook::of(&self.path, &self.own_copy);
+        look.is_some() && look != self.look
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -79,24 +93,60 @@ struct Times {
     used: Duration,
 }
 
+impl Times {
+    const fn unlocked(now: Duration) -> Self {
+        Self {
+            unlocked: now,
+            used: now,
+        }
+    }
+}
+
 impl Held {
-    fn new(session: Session, now: Duration) -> Self {
+    fn new(session: Session, holding: Holding, now: Duration) -> Self {
         Self {
             session: Mutex::new(Some(session)),
             again: Mutex::default(),
             is_locked: AtomicBool::new(false),
-            times: Mutex::new(Times {
-                unlocked: now,
-                used: now,
-            }),
+            times: Mutex::new(Times::unlocked(now)),
+            schedule: Mutex::new(Schedule::new(holding.sync_every, now)),
+            holding: Mutex::new(holding),
+            network: Mutex::default(),
+            folder: Mutex::default(),
         }
     }
 
     /// When it is locked if nothing uses it.
-    fn ends(&self, rule: LockRule) -> Duration {
+    fn ends(&self) -> Duration {
         let Times { unlocked, used } = *self.times.lock();
+        let rule = self.holding.lock().lock;
         let idle = used.saturating_add(rule.idle);
         idle.min(unlocked.saturating_add(rule.most))
+    }
+
+    fn is_locked(&self) -> bool {
+        self.is_locked.load(Ordering::Acquire)
+    }
+
+    /// Takes over what a fork stored, unless the vault is locked meanwhile.
+    fn take_over(&self, fork: Session) {
+        if let Some(session) = &mut *self.session.lock()
+            && !self.is_locked()
+        {
+            session.take_over(fork);
+        }
+    }
+
+    fn sync_status(&self, now: Duration) -> SyncStatus {
+        let schedule = self.schedule.lock();
+        SyncStatus {
+            is_on: schedule.is_on(),
+            is_running: schedule.is_running(),
+            next_in: schedule.next_in(now).map(|time| time.as_secs()),
+            last: schedule
+                .last(now)
+                .map(|(ago, outcome)| (ago.as_secs(), outcome.clone())),
+        }
     }
 
     fn lock(&self) {
@@ -111,12 +161,8 @@ impl Held {
 
 impl Vaults {
     /// No vault yet. `locate` makes the location of a vault from its path.
-    pub fn new(
-        rule: LockRule,
-        locate: impl Fn(PathBuf) -> VaultLocation + Send + Sync + 'static,
-    ) -> Self {
+    pub fn new(locate: impl Fn(PathBuf) -> VaultLocation + Send + Sync + 'static) -> Self {
         Self {
-            rule,
             locate: Box::new(locate),
             held: Mutex::default(),
         }
@@ -136,19 +182,19 @@ impl Vaults {
         &self,
         vault: &Path,
         passphrase: &Passphrase,
+        holding: Holding,
         now: Duration,
     ) -> Result<(), Problem> {
         let (name, location) = self.name(vault);
         // Derive the key even if the vault is held already: a guess must cost as much as ever.
-        let session = recover::open(OpenFor::Reading, location, passphrase.clone())?;
+        let session = recover::open(OpenFor::Changing, location, passphrase.clone())?;
         let mut all = self.held.lock();
         if let Some(held) = all.get(&name) {
             // Calls that wait go on.
             *held.again.lock() = Some(session);
-            *held.times.lock() = Times {
-                unlocked: now,
-                used: now,
-            };
+            *held.times.lock() = Times::unlocked(now);
+            *held.schedule.lock() = Schedule::new(holding.sync_every, now);
+            *held.holding.lock() = holding;
             return Ok(());
         }
         if all.len() >= VAULTS_MAX {
@@ -158,11 +204,11 @@ impl Vaults {
                 "lock one of them with `passmate lock`",
             ));
         }
-        all.insert(name, Arc::new(Held::new(session, now)));
+        all.insert(name, Arc::new(Held::new(session, holding, now)));
         Ok(())
     }
 
-    /// Makes a call with a vault that is unlocked.
+    /// Makes a call with a vault that is unlocked. Other calls of the vault wait until it ends.
     ///
     /// # Errors
     /// [`Need::Locked`], the call's own, or that it panicked.
@@ -173,58 +219,110 @@ impl Vaults {
         now: impl Fn() -> Duration,
         call: impl FnOnce(&mut Session) -> Reply<T>,
     ) -> Reply<T> {
-        const LOCKED: Halt = Halt::Needs(Need::Locked);
-        self.lock_expired(now());
-        let (name, _) = self.name(vault);
-        let held = self.held.lock().get(&name).cloned().ok_or(LOCKED)?;
+        let held = self.used(vault, &now)?;
+        let (mut slot, mut session) = self.take(&held, settings, &now)?;
+        let reply = self.guard(&held, || call(&mut session))?;
         held.times.lock().used = now();
-        let mut slot = held.session.lock();
-        if let Some(again) = held.again.lock().take() {
-            *slot = Some(again);
-        }
-        // It may have been locked while another call ran.
-        if held.is_locked.load(Ordering::Acquire) || held.ends(self.rule) <= now() {
-            *slot = None;
-        }
-        let session = slot.take().ok_or(LOCKED)?;
-        let mut session = session.with_sync_settings(settings);
-        match session.refresh() {
-            Ok(()) => {}
-            Err(SessionError::PassphraseChanged) => {
-                self.forget(&name, &held);
-                return Err(LOCKED);
-            }
-            // The vault stays open: its file may be back in a moment.
-            Err(error) => {
-                *slot = Some(session);
-                return Err(error.into());
-            }
-        }
-        let reply = catch_unwind(AssertUnwindSafe(|| call(&mut session)));
-        held.times.lock().used = now();
-        let Ok(reply) = reply else {
-            self.forget(&name, &held);
-            return Err(Problem::new(
-                ProblemKind::Other,
-                "the agent met a fault in itself and locked the vault",
-                "unlock it again; what was saved before is there",
-            )
-            .into());
-        };
-        if !held.is_locked.load(Ordering::Acquire) {
+        if !held.is_locked() {
+            session.prepare_save();
             *slot = Some(session);
         }
         reply
     }
 
+    /// Makes a call that may wait for a network. It gets a second session of the vault, so that
+    /// other calls go on meanwhile.
+    ///
+    /// # Errors
+    /// As those of [`call`](Self::call).
+    pub fn call_apart<T>(
+        &self,
+        vault: &Path,
+        settings: SyncSettings,
+        now: impl Fn() -> Duration,
+        call: impl FnOnce(&mut Session) -> Reply<T>,
+    ) -> Reply<T> {
+        let held = self.used(vault, &now)?;
+        let _turn = held.network.lock();
+        let mut fork = self.fork(&held, settings, &now)?;
+        let reply = self.guard(&held, || call(&mut fork))?;
+        held.times.lock().used = now();
+        held.take_over(fork);
+        reply
+    }
+
+    /// A vault that is held, and used now.
+    fn used(&self, vault: &Path, now: &impl Fn() -> Duration) -> Reply<Arc<Held>> {
+        self.lock_expired(now());
+        let (name, _) = self.name(vault);
+        let held = self.held.lock().get(&name).cloned();
+        let held = held.ok_or(Halt::Needs(Need::Locked))?;
+        held.times.lock().used = now();
+        Ok(held)
+    }
+
+    /// Takes the session of a vault out of its slot, with what other programs stored meanwhile.
+    fn take<'a>(
+        &self,
+        held: &'a Arc<Held>,
+        settings: SyncSettings,
+        now: &impl Fn() -> Duration,
+    ) -> Reply<(MutexGuard<'a, Option<Session>>, Session)> {
+        const LOCKED: Halt = Halt::Needs(Need::Locked);
+        let mut slot = held.session.lock();
+        if let Some(again) = held.again.lock().take() {
+            *slot = Some(again);
+        }
+        // It may have been locked while another call ran.
+        if held.is_locked() || held.ends() <= now() {
+            *slot = None;
+        }
+        let session = slot.take().ok_or(LOCKED)?;
+        let mut session = session.with_sync_settings(settings);
+        match session.refresh() {
+            Ok(()) => Ok((slot, session)),
+            Err(SessionError::PassphraseChanged) => {
+                self.forget(held);
+                Err(LOCKED)
+            }
+            // The vault stays open: its file may be back in a moment.
+            Err(error) => {
+                *slot = Some(session);
+                Err(error.into())
+            }
+        }
+    }
+
+    fn fork(
+        &self,
+        held: &Arc<Held>,
+        settings: SyncSettings,
+        now: &impl Fn() -> Duration,
+    ) -> Reply<Session> {
+        let (mut slot, session) = self.take(held, settings, now)?;
+        let fork = session.fork();
+        *slot = Some(session);
+        Ok(fork)
+    }
+
+    /// Makes a call; if it panics, the vault is locked.
+    fn guard<T>(&self, held: &Arc<Held>, call: impl FnOnce() -> T) -> Result<T, Problem> {
+        catch_unwind(AssertUnwindSafe(call)).map_err(|_| {
+            self.forget(held);
+            Problem::new(
+                ProblemKind::Other,
+                "the agent met a fault in itself and locked the vault",
+                "unlock it again; what was saved before is there",
+            )
+        })
+    }
+
     /// Forgets a vault, unless another one has its name meanwhile.
-    fn forget(&self, name: &Path, held: &Arc<Held>) {
+    fn forget(&self, held: &Arc<Held>) {
         held.is_locked.store(true, Ordering::Release);
         *held.again.lock() = None;
         let mut all = self.held.lock();
-        if all.get(name).is_some_and(|there| Arc::ptr_eq(there, held)) {
-            all.remove(name);
-        }
+        all.retain(|_, there| !Arc::ptr_eq(there, held));
     }
 
     /// Locks a vault, or all.
@@ -246,13 +344,13 @@ impl Vaults {
     pub fn lock_expired(&self, now: Duration) -> Option<Duration> {
         let mut all = self.held.lock();
         all.retain(|_, held| {
-            let is_over = held.ends(self.rule) <= now;
+            let is_over = held.ends() <= now;
             if is_over {
                 held.lock();
             }
             !is_over
         });
-        let ends = all.values().map(|held| held.ends(self.rule));
+        let ends = all.values().map(|held| held.ends());
         ends.min().map(|end| end.saturating_sub(now))
     }
 
@@ -263,9 +361,82 @@ impl Vaults {
         let all = self.held.lock();
         let status = all.iter().map(|(path, held)| VaultStatus {
             path: path.clone(),
-            locks_in: held.ends(self.rule).saturating_sub(now).as_secs(),
+            locks_in: held.ends().saturating_sub(now).as_secs(),
+            sync: held.sync_status(now),
         });
         status.collect()
+    }
+
+    /// How this vault is held.
+    #[must_use]
+    pub fn look(&self, vault: &Path, now: Duration) -> Option<VaultStatus> {
+        let (name, _) = self.name(vault);
+        let mut all = self.status(now).into_iter();
+        all.find(|status| status.path == name)
+    }
+
+    /// Locks the vaults whose rule says so.
+    pub fn lock_where(&self, is_wanted: impl Fn(LockRule) -> bool) {
+        self.held.lock().retain(|_, held| {
+            let stays = !is_wanted(held.holding.lock().lock);
+            if !stays {
+                held.lock();
+            }
+            stays
+        });
+    }
+
+    /// A vault has changes that are to be synced soon.
+    pub fn note_change(&self, vault: &Path, now: Duration) {
+        let (name, _) = self.name(vault);
+        if let Some(held) = self.held.lock().get(&name) {
+            held.schedule.lock().changed(now);
+        }
+    }
+
+    /// A person has synced a vault.
+    pub fn note_sync(&self, vault: &Path, outcome: SyncOutcome, now: Duration) {
+        let (name, _) = self.name(vault);
+        if let Some(held) = self.held.lock().get(&name) {
+            held.schedule.lock().noted(outcome, now);
+        }
+    }
+
+    /// Looks whether shared folders were written to. A folder of a network may keep the caller
+    /// waiting.
+    pub fn look_at_folders(&self, now: Duration) {
+        let all: Vec<_> = self.held.lock().values().cloned().collect();
+        for held in all {
+            let has_changed = held.folder.lock().as_ref().is_some_and(Folder::has_changed);
+            if has_changed {
+                held.schedule.lock().changed(now);
+            }
+        }
+    }
+
+    /// The syncs that are due now. Each is to be run once.
+    pub fn due_syncs(self: &Arc<Self>, now: impl Fn() -> Duration) -> Vec<SyncJob> {
+        self.lock_expired(now());
+        let all: Vec<_> = self.held.lock().values().cloned().collect();
+        let mut jobs = Vec::new();
+        for held in all {
+            if !held.schedule.lock().begin(now()) {
+                continue;
+            }
+            jobs.push(SyncJob {
+                vaults: Arc::clone(self),
+                held,
+            });
+        }
+        jobs
+    }
+
+    /// How long it is until a sync is due.
+    #[must_use]
+    pub fn next_sync_in(&self, now: Duration) -> Option<Duration> {
+        let all = self.held.lock();
+        let next = all.values().map(|held| held.schedule.lock().next_in(now));
+        next.flatten().min()
     }
 
     /// Whether this vault is held.
@@ -277,177 +448,48 @@ impl Vaults {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use passmate_core::answer::Consent;
-    use passmate_core::api::VaultApi;
-    use passmate_core::edit::Edit;
-    use passmate_vault::format::container::Params;
-    use tempfile::TempDir;
+/// A sync that nobody waits for.
+pub struct SyncJob {
+    vaults: Arc<Vaults>,
+    held: Arc<Held>,
+}
 
-    use super::*;
-
-    const MINUTE: u64 = 60;
-
-    fn at(minutes: u64) -> Duration {
-        Duration::from_secs(minutes * MINUTE)
-    }
-
-    fn location(path: impl Into<PathBuf>) -> VaultLocation {
-        VaultLocation::new(path).with_params(Params::new(4, 1, 1).unwrap())
-    }
-
-    fn passphrase() -> Passphrase {
-        Passphrase::from("correct horse".to_owned())
-    }
-
-    /// A vault in a folder, unlocked at minute 0.
-    fn unlocked() -> (TempDir, PathBuf, Vaults) {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("vault.pmdb");
-        Session::create(location(&path), passphrase()).unwrap();
-        let vaults = Vaults::new(LockRule::default(), location);
-        vaults.unlock(&path, &passphrase(), at(0)).unwrap();
-        (dir, path, vaults)
-    }
-
-    fn paths(vaults: &Vaults, path: &Path, minute: u64) -> Reply<Vec<String>> {
-        let entries = vaults.call(
-            path,
-            SyncSettings::default(),
-            || at(minute),
-            |vault| vault.list(),
-        )?;
-        Ok(entries.into_iter().map(|entry| entry.path).collect())
-    }
-
-    fn is_locked<T>(reply: Reply<T>) -> bool {
-        matches!(reply, Err(Halt::Needs(Need::Locked)))
-    }
-
-    fn create(path: &str) -> Edit {
-        Edit::Create { path: path.into() }
-    }
-
-    #[test]
-    fn a_vault_locks_after_15_idle_minutes() {
-        let (_dir, path, vaults) = unlocked();
-        paths(&vaults, &path, 14).unwrap();
-        paths(&vaults, &path, 28).unwrap();
-        assert_eq!(vaults.lock_expired(at(30)), Some(at(13)));
-        assert!(vaults.holds(&path, at(42)));
-        assert!(is_locked(paths(&vaults, &path, 43)));
-        assert_eq!(vaults.lock_expired(at(43)), None);
-    }
-
-    #[test]
-    fn a_vault_locks_after_8_hours_though_it_is_used() {
-        let (_dir, path, vaults) = unlocked();
-        for minute in (0..480).step_by(10) {
-            paths(&vaults, &path, minute).unwrap();
-        }
-        assert_eq!(vaults.lock_expired(at(479)), Some(at(1)));
-        assert!(is_locked(paths(&vaults, &path, 480)));
-    }
-
-    #[test]
-    fn a_clock_that_jumps_ahead_locks_before_the_next_call() {
-        let (_dir, path, vaults) = unlocked();
-        // The machine slept, and no timer ran.
-        assert!(is_locked(paths(&vaults, &path, 10_000)));
-    }
-
-    #[test]
-    fn a_vault_that_is_locked_on_request_stays_locked() {
-        let (_dir, path, vaults) = unlocked();
-        vaults.lock(Some(&path));
-        assert!(is_locked(paths(&vaults, &path, 1)));
-        vaults.unlock(&path, &passphrase(), at(1)).unwrap();
-        vaults.lock(None);
-        assert!(vaults.status(at(1)).is_empty());
-        assert!(is_locked(paths(&vaults, &path, 1)));
-    }
-
-    #[test]
-    fn a_lock_during_a_call_lets_the_vault_go_when_it_ends() {
-        let (_dir, path, vaults) = unlocked();
-        let held = Arc::clone(vaults.held.lock().values().next().unwrap());
-        let reply = vaults.call(
-            &path,
-            SyncSettings::default(),
-            || at(1),
-            |vault| {
-                vaults.lock(None);
-                vault.change(&create("a"), &Consent::none(), &mut |_| {})
-            },
-        );
-        assert_eq!(reply.unwrap().edited.changes, 1);
-        assert!(held.session.lock().is_none());
-        assert!(is_locked(paths(&vaults, &path, 1)));
-        vaults.unlock(&path, &passphrase(), at(1)).unwrap();
-        assert_eq!(paths(&vaults, &path, 1).unwrap(), ["a"]);
-    }
-
-    #[test]
-    fn a_wrong_passphrase_leaves_an_unlocked_vault_as_it_is() {
-        let (_dir, path, vaults) = unlocked();
-        let wrong = Passphrase::from("wrong".to_owned());
-        let problem = vaults.unlock(&path, &wrong, at(1)).unwrap_err();
-        assert_eq!(problem.kind, ProblemKind::WrongPassphrase);
-        assert!(paths(&vaults, &path, 1).unwrap().is_empty());
-        vaults.lock(None);
-        vaults.unlock(&path, &wrong, at(1)).unwrap_err();
-        assert!(is_locked(paths(&vaults, &path, 1)));
-    }
-
-    #[test]
-    fn a_call_that_panics_locks_its_vault_alone() {
-        let (dir, path, vaults) = unlocked();
-        let other = dir.path().join("other.pmdb");
-        Session::create(location(&other), passphrase()).unwrap();
-        vaults.unlock(&other, &passphrase(), at(0)).unwrap();
-        let reply: Reply<()> = vaults.call(
-            &path,
-            SyncSettings::default(),
-            || at(1),
-            |_| panic!("a test"),
-        );
-        assert!(matches!(reply, Err(Halt::Failed(_))));
-        assert!(is_locked(paths(&vaults, &path, 1)));
-        paths(&vaults, &other, 1).unwrap();
-    }
-
-    #[test]
-    fn what_another_program_stored_is_seen_before_each_call() {
-        let (_dir, path, vaults) = unlocked();
-        let mut other = Session::open(location(&path), passphrase()).unwrap();
-        for name in ["a", "b", "c"] {
-            let changed =
-                VaultApi::change(&mut other, &create(name), &Consent::none(), &mut |_| {});
-            changed.unwrap();
-            assert_eq!(paths(&vaults, &path, 1).unwrap().last().unwrap(), name);
-        }
-    }
-
-    #[test]
-    fn another_passphrase_of_another_program_locks_the_vault() {
-        let (_dir, path, vaults) = unlocked();
-        let mut other = Session::open(location(&path), passphrase()).unwrap();
-        other.change_passphrase("new".to_owned().into()).unwrap();
-        assert!(is_locked(paths(&vaults, &path, 1)));
-        assert!(vaults.status(at(1)).is_empty());
-        vaults
-            .unlock(&path, &"new".to_owned().into(), at(1))
-            .unwrap();
-    }
-
-    #[test]
-    fn two_paths_of_one_file_are_one_vault() {
-        let (dir, path, vaults) = unlocked();
-        let link = dir.path().join("link");
-        std::os::unix::fs::symlink(&path, &link).unwrap();
-        paths(&vaults, &link, 1).unwrap();
-        vaults.lock(Some(&link));
-        assert!(is_locked(paths(&vaults, &path, 1)));
+impl std::fmt::Debug for SyncJob {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SyncJob").finish_non_exhaustive()
     }
 }
+
+impl SyncJob {
+    /// Syncs. `share`, from 0 to 1, makes the time of the next sync differ from that of others.
+    pub fn run(self, now: impl Fn() -> Duration, share: f64) {
+        let Self { vaults, held } = self;
+        // A person syncs, which does the same.
+        let Some(_turn) = held.network.try_lock() else {
+            held.schedule.lock().postpone(now());
+            return;
+        };
+        let settings = held.holding.lock().sync.clone();
+        let Ok(mut fork) = vaults.fork(&held, settings, &now) else {
+            held.schedule.lock().postpone(now());
+            return;
+        };
+        *held.folder.lock() = Folder::of(&fork);
+        let has_place = Replica::account(&fork).is_some() || fork.folder().is_some();
+        if !has_place {
+            let nothing = SyncOutcome::Done {
+                received: 0,
+                sent: 0,
+            };
+            held.schedule.lock().ended(nothing, now(), share);
+            return;
+        }
+        let outcome = vaults.guard(&held, || sync_in_background(&mut fork));
+        let outcome = outcome.map_or_else(SyncOutcome::Failed, |answer| SyncOutcome::from(&answer));
+        held.take_over(fork);
+        held.schedule.lock().ended(outcome, now(), share);
+    }
+}
+
+#[cfg(test)]
+mod tests;

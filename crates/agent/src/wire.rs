@@ -14,10 +14,10 @@ use passmate_core::answer::{Consent, Reply};
 use passmate_core::edit::{Edit, Edited};
 use passmate_core::export::ExportForm;
 use passmate_core::interchange::{Format, Imported};
-use passmate_core::settings::SyncSettings;
+use passmate_core::settings::{Holding, SyncSettings};
 use passmate_core::shared_folder::Sealing;
 use passmate_core::sync::Reason;
-use passmate_core::sync_all::SyncRequest;
+use passmate_core::sync_all::{SyncOutcome, SyncRequest};
 use passmate_core::sync_setup::{ServerSetup, Untie};
 use passmate_vault::{Passphrase, Pin, Trust};
 use serde::de::DeserializeOwned;
@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, Zeroizing};
 
 /// The version of the frames. It is raised whenever a type that crosses is changed.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// The byte of a client that speaks the agent's version.
 pub const GO_ON: u8 = b'g';
 /// The byte of a client that speaks another one: lock all vaults, and end.
@@ -43,11 +43,14 @@ pub(crate) enum Request {
     Unlock {
         vault: PathBuf,
         passphrase: Passphrase,
+        holding: Holding,
     },
     /// Lock this vault, or all.
     Lock { vault: Option<PathBuf> },
     /// Say what is held.
     Status,
+    /// Say how this vault is held, if it is.
+    Look { vault: PathBuf },
     /// Lock all and end.
     End,
     /// A call of a vault that is unlocked.
@@ -166,6 +169,21 @@ pub struct VaultStatus {
     pub path: PathBuf,
     /// Seconds until it is locked if nothing uses it.
     pub locks_in: u64,
+    /// How the agent syncs it.
+    pub sync: SyncStatus,
+}
+
+/// How an agent syncs a vault in the background.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncStatus {
+    /// Whether it does.
+    pub is_on: bool,
+    /// A sync is under way.
+    pub is_running: bool,
+    /// Seconds until the next sync.
+    pub next_in: Option<u64>,
+    /// The last sync: how many seconds ago it ended, and how.
+    pub last: Option<(u64, SyncOutcome)>,
 }
 
 impl Status {

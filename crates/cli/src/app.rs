@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use passmate_agent::client::Agent;
 use passmate_agent::place::AgentPlace;
+use passmate_agent::wire::{SyncStatus, VaultStatus};
 use passmate_core::adopt::{self, Original};
 use passmate_core::answer::{Consent, Halt, Need, Place, Question, Reply};
 use passmate_core::api::VaultApi;
@@ -11,11 +12,13 @@ use passmate_core::escape::escape;
 use passmate_core::problem::{Problem, ProblemKind};
 use passmate_core::recover;
 use passmate_core::session::{OpenFor, VaultLocation};
-use passmate_core::settings::SyncSettings;
+use passmate_core::settings::{Holding, SyncSettings};
 use passmate_core::sync::HeldBack;
+use passmate_core::sync_all::SyncOutcome;
 use passmate_vault::Passphrase;
 use serde_json::json;
 
+use crate::commands::agent::start as start_agent;
 use crate::held;
 use crate::output::Output;
 use crate::prompt::{Ask, PassphraseSource};
@@ -44,6 +47,10 @@ pub(crate) struct App {
     /// The person named no other vault or profile.
     pub(crate) is_default_vault: bool,
     pub(crate) sync: SyncSettings,
+    /// What the agent does with the vault.
+    pub(crate) holding: Holding,
+    /// Whether a passphrase that a person types starts the agent.
+    pub(crate) starts_agent: bool,
 }
 
 impl App {
@@ -72,39 +79,75 @@ impl App {
         self.open_here(OpenFor::Reading)
     }
 
-    /// The vault of the agent; `None` if no agent runs. A person who is asked for the passphrase
-    /// unlocks it in the agent. A passphrase that comes from elsewhere, such as a file, is for one
-    /// command alone.
+    /// The vault of the agent; `None` if the command does without. A person who is asked for the
+    /// passphrase unlocks it in the agent, which is started for that. A passphrase that comes from
+    /// elsewhere, such as a file, is for one command alone.
     fn open_in_agent(&self) -> Result<Option<Box<dyn VaultApi>>, Problem> {
         let Some(place) = AgentPlace::of_user() else {
             return Ok(None);
         };
-        let without = |problem: Problem| {
-            let message = escape(&problem.message);
-            self.out
-                .warn(&format!("this command does without the agent: {message}"));
-            Ok(None)
-        };
-        let path = self.location.path();
+        let is_typed = self.ask.passphrase == PassphraseSource::Terminal && self.ask.has_person();
         let agent = match Agent::connect(&place) {
-            Ok(Some(agent)) => agent.vault(path, self.sync.clone()),
+            Ok(None) if is_typed && self.starts_agent => start_agent(&place).map(Some),
+            agent => agent,
+        };
+        let vault = agent.and_then(|agent| {
+            let vault = agent.map(|agent| agent.vault(self.location.path(), self.sync_in_agent()));
+            vault.transpose()
+        });
+        let looked = vault.and_then(|vault| {
+            let Some(mut vault) = vault else {
+                return Ok(None);
+            };
+            let status = vault.look()?;
+            Ok(Some((vault, status)))
+        });
+        let (mut vault, status) = match looked {
+            Ok(Some(looked)) => looked,
             Ok(None) => return Ok(None),
-            Err(problem) => return without(problem),
+            Err(problem) => {
+                let message = escape(&problem.message);
+                self.out
+                    .warn(&format!("this command does without the agent: {message}"));
+                return Ok(None);
+            }
         };
-        let mut vault = match agent {
-            Ok(vault) => vault,
-            Err(problem) => return without(problem),
-        };
-        match vault.ties() {
-            Ok(_) => return Ok(Some(Box::new(vault))),
-            Err(Halt::Needs(Need::Locked)) => {}
-            Err(halt) => return without(halt.into_problem()),
+        match status {
+            Some(status) => self.tell_of_sync(&status.sync),
+            None if !is_typed => return Ok(None),
+            None => {
+                self.with_passphrase(|passphrase| vault.unlock(passphrase, &self.holding))?;
+            }
         }
-        if !matches!(self.ask.passphrase, PassphraseSource::Terminal) || !self.ask.has_person() {
-            return Ok(None);
-        }
-        self.with_passphrase(|passphrase| vault.unlock(passphrase))?;
         Ok(Some(Box::new(vault)))
+    }
+
+    /// How the agent holds the vault, if it does.
+    pub(crate) fn look_in_agent(&self) -> Option<VaultStatus> {
+        let agent = Agent::connect(&AgentPlace::of_user()?).ok().flatten()?;
+        let vault = agent.vault(self.location.path(), self.sync_in_agent());
+        vault.ok()?.look().ok().flatten()
+    }
+
+    /// A change need not wait for a sync that the agent does in the background.
+    fn sync_in_agent(&self) -> SyncSettings {
+        SyncSettings {
+            auto: self.sync.auto && self.holding.sync_every.is_none(),
+            ..self.sync.clone()
+        }
+    }
+
+    /// Tells a person what the agent could not do without one.
+    fn tell_of_sync(&self, sync: &SyncStatus) {
+        if !self.ask.has_person() {
+            return;
+        }
+        if let Some((_, SyncOutcome::Waits(problem))) = &sync.last {
+            let message = escape(&problem.message);
+            self.out.warn(&format!(
+                "a sync in the background waits for you: {message}; `passmate sync` asks"
+            ));
+        }
     }
 
     fn check_vault(&self) -> Result<(), Problem> {

@@ -146,6 +146,8 @@ pub(crate) fn gather(global: &Global) -> Result<App, Problem> {
         },
         out,
         sync: settings.sync(global.offline),
+        holding: settings.holding(global.offline),
+        starts_agent: settings.starts_agent(),
     })
 }
 

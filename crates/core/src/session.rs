@@ -189,7 +189,7 @@ impl Session {
         let location = location.file()?;
         let early_key = match what {
             OpenFor::Reading => None,
-            OpenFor::Changing => EarlyKey::begin(&passphrase, location.params),
+            OpenFor::Changing => EarlyKey::begin_beside_opening(&passphrase, location.params),
         };
         let (document, stored, passphrase) = read(&location, &passphrase)?;
         Ok(Self {
@@ -204,6 +204,43 @@ impl Session {
             early_key,
             look: None,
         })
+    }
+
+    /// A second session of the vault as this one stored it last: what one saves, the other merges.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        Self {
+            location: self.location.clone(),
+            passphrase: self.passphrase.clone(),
+            document: Document::clone(&self.stored.document),
+            stored: self.stored.clone(),
+            cut_off: None,
+            archives: Vec::new(),
+            sync_settings: self.sync_settings.clone(),
+            held: None,
+            early_key: None,
+            look: self.look,
+        }
+    }
+
+    /// Replaces this session by a fork that has saved since, unless this one has: its next
+    /// [`refresh`](Self::refresh) has less to do then. What was not saved is lost.
+    pub fn take_over(&mut self, fork: Self) {
+        let is_newer = |container: &[u8]| hash(container) == fork.stored.container;
+        if fork.passphrase == self.passphrase
+            && self.location.read().is_ok_and(|file| is_newer(&file))
+        {
+            self.document = fork.document;
+            self.stored = fork.stored;
+            self.look = None;
+        }
+    }
+
+    /// Begins to derive the key for the next save, if the machine has the memory.
+    pub fn prepare_save(&mut self) {
+        if self.early_key.is_none() {
+            self.early_key = EarlyKey::begin(1, &self.passphrase, self.location.params);
+        }
     }
 
     /// The same session with other settings for what syncs it.

@@ -1,13 +1,16 @@
 //! The settings file, and where vaults are.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use etcetera::BaseStrategy;
+use jiff::{Span, SpanRelativeTo};
 use passmate_sync::Policy;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The keys of a settings file, for an error.
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 15] = [
     "vault",
     "profile",
     "passphrase-file",
@@ -16,6 +19,13 @@ const KEYS: [&str; 8] = [
     "auto",
     "guard-records",
     "guard-percent",
+    "background",
+    "every",
+    "start",
+    "after-idle",
+    "at-most",
+    "on-sleep",
+    "on-screen-lock",
 ];
 
 /// The longest settings file that is read, in bytes.
@@ -30,6 +40,51 @@ pub struct SyncSettings {
     pub offline: bool,
     /// When a sync alters so much that a person must agree first.
     pub policy: Policy,
+}
+
+/// When an agent locks a vault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockRule {
+    /// After so long without a call.
+    pub idle: Duration,
+    /// After so long, whatever happens.
+    pub most: Duration,
+    /// Before the machine sleeps.
+    pub on_sleep: bool,
+    /// When the screen is locked.
+    pub on_screen_lock: bool,
+}
+
+impl Default for LockRule {
+    fn default() -> Self {
+        Self {
+            idle: Duration::from_mins(15),
+            most: Duration::from_hours(8),
+            on_sleep: true,
+            on_screen_lock: true,
+        }
+    }
+}
+
+/// What an agent does with a vault while it holds it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holding {
+    /// When it locks the vault.
+    pub lock: LockRule,
+    /// How it syncs the vault in the background.
+    pub sync: SyncSettings,
+    /// How often it does so; `None` is never.
+    pub sync_every: Option<Duration>,
+}
+
+impl Default for Holding {
+    fn default() -> Self {
+        Self {
+            lock: LockRule::default(),
+            sync: SyncSettings::default(),
+            sync_every: Some(Duration::from_mins(15)),
+        }
+    }
 }
 
 /// The settings file. Its keys are the names of the command line's options.
@@ -48,6 +103,10 @@ pub struct Settings {
     pub color: Option<Color>,
     #[serde(default)]
     sync: SyncSection,
+    #[serde(default)]
+    agent: AgentSection,
+    #[serde(default)]
+    lock: LockSection,
 }
 
 /// When a terminal gets colours.
@@ -69,6 +128,50 @@ struct SyncSection {
     auto: Option<bool>,
     guard_records: Option<usize>,
     guard_percent: Option<usize>,
+    background: Option<bool>,
+    every: Option<Interval>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct AgentSection {
+    start: Option<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct LockSection {
+    after_idle: Option<Interval>,
+    at_most: Option<Interval>,
+    on_sleep: Option<bool>,
+    on_screen_lock: Option<bool>,
+}
+
+/// A time such as `15m`, `8h` or `1h 30m`, between a minute and a week.
+#[derive(Debug, Clone, Copy)]
+struct Interval(Duration);
+
+impl Interval {
+    const LEAST: Duration = Duration::from_mins(1);
+    const MOST: Duration = Duration::from_hours(7 * 24);
+}
+
+impl<'de> Deserialize<'de> for Interval {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let span = text.parse::<Span>().ok();
+        let day = SpanRelativeTo::days_are_24_hours();
+        let time = span.and_then(|span| span.to_duration(day).ok());
+        let time = time.and_then(|time| Duration::try_from(time).ok());
+        // What was typed stays out of the message.
+        time.filter(|time| (Self::LEAST..=Self::MOST).contains(time))
+            .map(Self)
+            .ok_or_else(|| {
+                D::Error::custom(
+                    "wrong interval, expected a time such as 15m or 8h, between 1m and 7d",
+                )
+            })
+    }
 }
 
 /// Why there are no settings.
@@ -144,6 +247,34 @@ impl Settings {
                 ..default
             },
         }
+    }
+
+    /// What the agent does with the vault; `offline` forbids the network.
+    #[must_use]
+    pub fn holding(&self, offline: bool) -> Holding {
+        let default = Holding::default();
+        let time = |interval: Option<Interval>, default| interval.map_or(default, |set| set.0);
+        let every = self.sync.every.map(|set| set.0).or(default.sync_every);
+        Holding {
+            lock: LockRule {
+                idle: time(self.lock.after_idle, default.lock.idle),
+                most: time(self.lock.at_most, default.lock.most),
+                on_sleep: self.lock.on_sleep.unwrap_or(default.lock.on_sleep),
+                on_screen_lock: self
+                    .lock
+                    .on_screen_lock
+                    .unwrap_or(default.lock.on_screen_lock),
+            },
+            sync: self.sync(offline),
+            sync_every: every.filter(|_| self.sync.background.unwrap_or(true)),
+        }
+    }
+
+    /// Whether a passphrase that a person types unlocks the vault in an agent, which is started
+    /// for it.
+    #[must_use]
+    pub fn starts_agent(&self) -> bool {
+        self.agent.start.unwrap_or(true)
     }
 }
 
@@ -305,6 +436,31 @@ mod tests {
     }
 
     #[test]
+    fn the_agent_is_told_what_the_file_says() {
+        let settings = |text| toml::from_str::<Settings>(text).unwrap();
+        assert_eq!(settings("").holding(false), Holding::default());
+        assert!(settings("").starts_agent());
+        let set = settings(
+            "sync = { background = false, every = '5m' }\nagent = { start = false }\n\
+             lock = { after-idle = '1h 30m', at-most = '7d', on-sleep = false }",
+        );
+        let holding = set.holding(true);
+        assert_eq!(holding.lock.idle, Duration::from_mins(90));
+        assert_eq!(holding.lock.most, Duration::from_hours(7 * 24));
+        assert!(!holding.lock.on_sleep && holding.lock.on_screen_lock);
+        assert!(holding.sync.offline && holding.sync_every.is_none());
+        assert!(!set.starts_agent());
+        for wrong in ["59s", "8d", "-1h", "hunter2", "15", ""] {
+            let fault = fault(&format!("[lock]\nafter-idle = '{wrong}'"));
+            assert_eq!(
+                fault,
+                "line 2, key `after-idle`: the value is wrong, expected a time such as 15m or 8h, \
+                 between 1m and 7d"
+            );
+        }
+    }
+
+    #[test]
     fn no_fault_shows_a_part_of_a_value() {
         const SECRET: &str = "hunter2";
         let values = [
@@ -327,6 +483,8 @@ mod tests {
             "sync",
             "sync.auto",
             "sync.guard-records",
+            "sync.every",
+            "lock.at-most",
             "passphrase-file",
         ];
         for (key, value) in keys.iter().flat_map(|key| values.map(|value| (key, value))) {

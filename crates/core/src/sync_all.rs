@@ -191,11 +191,53 @@ pub struct SyncPreview {
     pub folder: Option<Reply<PlacePreview<FolderReport>>>,
 }
 
-/// Whether anybody asked for a sync, or it follows a change.
+/// How a sync ended that nobody waited for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SyncOutcome {
+    /// It is done, with the server and the shared folder together.
+    Done {
+        /// Changes that came.
+        received: usize,
+        /// Changes that went.
+        sent: usize,
+    },
+    /// A person must decide something, and this says why.
+    Waits(Problem),
+    /// It failed, and a later one may succeed.
+    Failed(Problem),
+}
+
+impl From<&SyncAnswer> for SyncOutcome {
+    fn from(answer: &SyncAnswer) -> Self {
+        if let Some(need) = answer.need() {
+            return Self::Waits(need.clone().into());
+        }
+        let server = answer.server.as_ref().map(|synced| synced.result.as_ref());
+        let folder = answer.folder.as_ref().map(|synced| {
+            let result = synced.result.as_ref();
+            result.map(|folder| &folder.report)
+        });
+        let (mut received, mut sent) = (0, 0);
+        for result in server.into_iter().chain(folder) {
+            match result {
+                Ok(report) => {
+                    received += report.received;
+                    sent += report.sent;
+                }
+                Err(Halt::Needs(need)) => return Self::Waits(need.clone().into()),
+                Err(Halt::Failed(problem)) => return Self::Failed(problem.clone()),
+            }
+        }
+        Self::Done { received, sent }
+    }
+}
+
+/// Whether anybody asked for a sync, or it follows a change, or its time has come.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Occasion {
     Asked,
     AfterChange,
+    InBackground,
 }
 
 /// Syncs with everything that is set up: first takes in what came in the folder, then syncs with
@@ -229,12 +271,21 @@ pub(crate) fn sync_all(
 
 /// Syncs after an edit. What the sync receives is no step: *undo* takes back the edit, and nothing
 /// else.
-pub(crate) fn sync_after_change(session: &mut Session) -> SyncAnswer {
+pub fn sync_after_change(session: &mut Session) -> SyncAnswer {
+    sync_unasked(session, Occasion::AfterChange)
+}
+
+/// Syncs while nobody waits. As after an edit, what it receives is no step.
+pub fn sync_in_background(session: &mut Session) -> SyncAnswer {
+    sync_unasked(session, Occasion::InBackground)
+}
+
+fn sync_unasked(session: &mut Session, occasion: Occasion) -> SyncAnswer {
     let request = SyncRequest {
         continued: true,
         ..SyncRequest::default()
     };
-    sync_all(session, &request, Occasion::AfterChange)
+    sync_all(session, &request, occasion)
 }
 
 fn take_in(session: &mut Session, place: &str, request: &SyncRequest) -> Reply<FolderReport> {
@@ -290,7 +341,7 @@ fn sync_server(
     };
     let was_rotating = is_rotating(session);
     let server = server_of(session).map(|server| match occasion {
-        Occasion::Asked => server,
+        Occasion::Asked | Occasion::InBackground => server,
         Occasion::AfterChange => server.with_deadlines(Deadlines::AFTER_CHANGE),
     });
     match server {

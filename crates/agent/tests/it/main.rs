@@ -15,10 +15,10 @@ use std::time::Duration;
 use passmate_agent::client::Agent;
 use passmate_agent::place::AgentPlace;
 use passmate_agent::serve::{Server, Stopper};
-use passmate_agent::vaults::{LockRule, Vaults};
+use passmate_agent::vaults::Vaults;
 use passmate_core::api::VaultApi;
 use passmate_core::session::{Session, VaultLocation};
-use passmate_core::settings::SyncSettings;
+use passmate_core::settings::{Holding, SyncSettings};
 use passmate_vault::Passphrase;
 use passmate_vault::format::container::Params;
 use tempfile::TempDir;
@@ -41,7 +41,7 @@ impl OfAgent {
         let dir = tempfile::tempdir().unwrap();
         let minutes = Arc::new(AtomicU64::new(0));
         let place = AgentPlace::at(dir.path().join("agent"));
-        let vaults = Vaults::new(LockRule::default(), location);
+        let vaults = Vaults::new(location);
         let clock = {
             let minutes = Arc::clone(&minutes);
             move || Duration::from_mins(minutes.load(Ordering::SeqCst))
@@ -92,7 +92,9 @@ impl suite::Implementation for OfAgent {
 
     fn open(&self, passphrase: Passphrase, settings: SyncSettings) -> Box<dyn VaultApi> {
         let mut agent = self.connect();
-        agent.unlock(&self.path(), &passphrase).unwrap();
+        agent
+            .unlock(&self.path(), &passphrase, &Holding::default())
+            .unwrap();
         Box::new(agent.vault(&self.path(), settings).unwrap())
     }
 }

@@ -13,11 +13,12 @@ use std::thread;
 use passmate_agent::client::Agent;
 use passmate_agent::place::AgentPlace;
 use passmate_agent::serve::{CLIENTS_MAX, Server};
-use passmate_agent::vaults::{LockRule, Vaults};
+use passmate_agent::vaults::Vaults;
 use passmate_agent::wire::{END, GO_ON, VERSION};
 use passmate_core::answer::{Consent, Halt, Need, Reply};
 use passmate_core::edit::Edit;
 use passmate_core::problem::ProblemKind;
+use passmate_core::settings::Holding;
 
 use crate::{OfAgent, location, suite};
 
@@ -50,9 +51,15 @@ fn a_vault_is_locked_until_a_client_unlocks_it() {
     assert!(is_locked(vault.list()));
     assert!(agent.connect().status().unwrap().vaults.is_empty());
     let mut client = agent.connect();
-    let wrong = client.unlock(&agent.path(), &"wrong".to_owned().into());
+    let wrong = client.unlock(
+        &agent.path(),
+        &"wrong".to_owned().into(),
+        &Holding::default(),
+    );
     assert_eq!(wrong.unwrap_err().kind, ProblemKind::WrongPassphrase);
-    client.unlock(&agent.path(), &suite::passphrase()).unwrap();
+    client
+        .unlock(&agent.path(), &suite::passphrase(), &Holding::default())
+        .unwrap();
     vault.list().unwrap();
     let status = client.status().unwrap();
     assert!(status.holds(&agent.path().canonicalize().unwrap()));
@@ -65,7 +72,9 @@ fn a_vault_is_locked_until_a_client_unlocks_it() {
 fn an_idle_vault_is_locked_by_the_moved_clock() {
     let agent = OfAgent::start();
     let mut client = agent.connect();
-    client.unlock(&agent.path(), &suite::passphrase()).unwrap();
+    client
+        .unlock(&agent.path(), &suite::passphrase(), &Holding::default())
+        .unwrap();
     let mut vault = agent.vault();
     agent.minutes.store(14, Ordering::SeqCst);
     vault.list().unwrap();
@@ -134,7 +143,7 @@ fn another_user_who_reaches_the_socket_gets_no_answer() {
 #[test]
 fn one_agent_runs_for_a_user() {
     let agent = OfAgent::start();
-    let vaults = || Vaults::new(LockRule::default(), location);
+    let vaults = || Vaults::new(location);
     let second = Server::bind(&agent.place(), vaults(), std::time::Duration::default);
     assert_eq!(second.unwrap_err().kind, ProblemKind::Exists);
     agent.connect().status().unwrap();
@@ -154,7 +163,7 @@ fn a_client_of_another_version_ends_the_agent_and_gets_nothing() {
     let mut vault = agent.vault();
     agent
         .connect()
-        .unlock(&agent.path(), &suite::passphrase())
+        .unlock(&agent.path(), &suite::passphrase(), &Holding::default())
         .unwrap();
     assert!(is_closed(&greet(&agent, VERSION + 1, GO_ON)));
     vault.list().unwrap();
@@ -167,7 +176,9 @@ fn a_client_of_another_version_ends_the_agent_and_gets_nothing() {
 fn what_is_no_request_ends_its_connection_alone() {
     let agent = OfAgent::start();
     let mut client = agent.connect();
-    client.unlock(&agent.path(), &suite::passphrase()).unwrap();
+    client
+        .unlock(&agent.path(), &suite::passphrase(), &Holding::default())
+        .unwrap();
     for bytes in [
         &b"\xff\xff\xff\xff"[..],
         b"\0\0\0\x01\xc1",
@@ -204,7 +215,7 @@ fn several_clients_change_one_vault_in_turn() {
     let agent = OfAgent::start();
     agent
         .connect()
-        .unlock(&agent.path(), &suite::passphrase())
+        .unlock(&agent.path(), &suite::passphrase(), &Holding::default())
         .unwrap();
     let barrier = Barrier::new(4);
     thread::scope(|scope| {
@@ -229,13 +240,17 @@ fn several_clients_change_one_vault_in_turn() {
 fn an_unlock_in_between_stops_no_call() {
     let agent = OfAgent::start();
     let mut client = agent.connect();
-    client.unlock(&agent.path(), &suite::passphrase()).unwrap();
+    client
+        .unlock(&agent.path(), &suite::passphrase(), &Holding::default())
+        .unwrap();
     let mut vault = agent.vault();
     let mut created = 0;
     thread::scope(|scope| {
         let unlocks = scope.spawn(|| {
             for _ in 0..20 {
-                client.unlock(&agent.path(), &suite::passphrase()).unwrap();
+                client
+                    .unlock(&agent.path(), &suite::passphrase(), &Holding::default())
+                    .unwrap();
             }
         });
         while !unlocks.is_finished() {
@@ -252,7 +267,9 @@ fn an_unlock_in_between_stops_no_call() {
 fn a_connection_that_breaks_is_a_problem_with_a_hint() {
     let agent = OfAgent::start();
     let mut client = agent.connect();
-    client.unlock(&agent.path(), &suite::passphrase()).unwrap();
+    client
+        .unlock(&agent.path(), &suite::passphrase(), &Holding::default())
+        .unwrap();
     let mut vault = agent.vault();
     vault.list().unwrap();
     client.end().unwrap();

@@ -10,11 +10,13 @@ use clap::Subcommand;
 use passmate_agent::client::Agent;
 use passmate_agent::place::AgentPlace;
 use passmate_agent::serve::{Server, boot_clock};
-use passmate_agent::vaults::{LockRule, Vaults};
+use passmate_agent::vaults::Vaults;
+use passmate_agent::wire::SyncStatus;
 use passmate_core::escape::escape;
 use passmate_core::problem::{Problem, ProblemKind};
 use passmate_core::recover;
 use passmate_core::session::VaultLocation;
+use passmate_core::sync_all::SyncOutcome;
 use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -62,7 +64,7 @@ pub(crate) fn unlock(app: &App, _: &UnlockArgs) -> Result<(), Problem> {
         Some(agent) => agent,
         None => start(&place)?,
     };
-    app.with_passphrase(|passphrase| agent.unlock(app.location.path(), passphrase))?;
+    app.with_passphrase(|passphrase| agent.unlock(app.location.path(), passphrase, &app.holding))?;
     app.out
         .note("the vault is unlocked; `passmate lock` locks it");
     app.done()
@@ -101,6 +103,7 @@ fn status(app: &App) -> Result<(), Problem> {
             json!({
                 "vault": vault.path.to_string_lossy(),
                 "locks_in": vault.locks_in,
+                "sync": sync_object(&vault.sync),
             })
         });
         return app.out.object(json!({
@@ -123,8 +126,56 @@ fn status(app: &App) -> Result<(), Problem> {
         app.out.line(&format!(
             "unlocked: {path}; without a command it locks in {minutes} minutes"
         ))?;
+        app.out.line(&sync_text(&vault.sync))?;
     }
     Ok(())
+}
+
+/// What the agent does about syncs, in one line.
+pub(crate) fn sync_text(sync: &SyncStatus) -> String {
+    let minutes = |seconds: u64| match seconds / 60 {
+        0 => "less than a minute".to_owned(),
+        1 => "1 minute".to_owned(),
+        minutes => format!("{minutes} minutes"),
+    };
+    let next = match sync.next_in {
+        _ if !sync.is_on => "none, the settings want none".to_owned(),
+        _ if sync.is_running => "one is under way".to_owned(),
+        Some(0) | None => "the next one begins now".to_owned(),
+        Some(next) => format!("the next one in {}", minutes(next)),
+    };
+    let last = sync.last.as_ref().map(|(ago, outcome)| {
+        let how = match outcome {
+            SyncOutcome::Done { received, sent } => {
+                format!("{received} received, {sent} sent")
+            }
+            SyncOutcome::Waits(problem) => format!("waits for you: {}", escape(&problem.message)),
+            SyncOutcome::Failed(problem) => format!("failed: {}", escape(&problem.message)),
+        };
+        format!("; the last one {} ago: {how}", minutes(*ago))
+    });
+    format!(
+        "syncs in the background: {next}{}",
+        last.unwrap_or_default()
+    )
+}
+
+/// The same for programs.
+pub(crate) fn sync_object(sync: &SyncStatus) -> serde_json::Value {
+    let last = sync.last.as_ref().map(|(ago, outcome)| {
+        let (result, message) = match outcome {
+            SyncOutcome::Done { .. } => ("done", None),
+            SyncOutcome::Waits(problem) => ("waits", Some(&problem.message)),
+            SyncOutcome::Failed(problem) => ("failed", Some(&problem.message)),
+        };
+        json!({ "seconds_ago": ago, "result": result, "message": message })
+    });
+    json!({
+        "on": sync.is_on,
+        "running": sync.is_running,
+        "next_in": sync.next_in,
+        "last": last,
+    })
 }
 
 /// Runs the agent in this process. This one has no core dumps and cannot be debugged: see
@@ -136,7 +187,7 @@ fn serve(app: &App) -> Result<(), Problem> {
         eprintln!("passmate: agent: fault at {}", place.unwrap_or_default());
     }));
     let place = place()?;
-    let vaults = Vaults::new(LockRule::default(), VaultLocation::new);
+    let vaults = Vaults::new(VaultLocation::new);
     let server = Server::bind(&place, vaults, boot_clock)?;
     let stopper = server.stopper();
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).map_err(|error| {
@@ -163,7 +214,7 @@ fn serve(app: &App) -> Result<(), Problem> {
 }
 
 /// Starts an agent that outlives this process.
-fn start(place: &AgentPlace) -> Result<Agent, Problem> {
+pub(crate) fn start(place: &AgentPlace) -> Result<Agent, Problem> {
     let failed = |why: String| {
         Problem::new(
             ProblemKind::Other,

@@ -22,12 +22,20 @@ pub(super) struct EarlyKey {
 impl EarlyKey {
     /// Begins a derivation, if the machine has a processor and the memory for it beside the one that
     /// opens the vault.
-    pub(super) fn begin(passphrase: &Passphrase, params: Params) -> Option<Self> {
+    pub(super) fn begin_beside_opening(passphrase: &Passphrase, params: Params) -> Option<Self> {
         let processors = thread::available_parallelism().map_or(1, usize::from);
-        let needed = params.memory_bytes().saturating_mul(2);
+        if processors < 2 {
+            return None;
+        }
+        Self::begin(2, passphrase, params)
+    }
+
+    /// Begins a derivation, if the machine has the memory for so many at once.
+    pub(super) fn begin(at_once: u64, passphrase: &Passphrase, params: Params) -> Option<Self> {
+        let needed = params.memory_bytes().saturating_mul(at_once);
         let is_enough =
             memory_available().is_none_or(|free| free >= needed.saturating_add(MEMORY_LEFT_MIN));
-        if processors < 2 || !is_enough {
+        if !is_enough {
             return None;
         }
         let own = passphrase.clone();
@@ -69,9 +77,9 @@ mod tests {
     fn an_early_key_seals_for_its_own_passphrase_only() {
         let cheap = Params::new(4, 8, 1).unwrap();
         let passphrase = |text: &str| Passphrase::from(text.to_owned());
-        let begin = || EarlyKey::begin(&passphrase("one"), cheap);
+        let begin = || EarlyKey::begin(1, &passphrase("one"), cheap);
         if begin().is_none() {
-            eprintln!("not run: one processor, or little memory");
+            eprintln!("not run: little memory");
             return;
         }
         let key = begin().unwrap().finish(&passphrase("one"), cheap).unwrap();

@@ -584,3 +584,46 @@ fn each_save_of_a_session_has_a_key_of_its_own() {
     }
     assert_eq!(salts.len(), 3);
 }
+
+#[test]
+fn a_fork_and_its_session_lose_nothing_of_each_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut session = Session::create(location(&dir), passphrase()).unwrap();
+    let mut fork = session.fork();
+    add(&mut fork, "of the fork");
+    fork.save().unwrap();
+    add(&mut session, "of the session");
+    session.save().unwrap();
+    assert_eq!(paths(&session), ["of the fork", "of the session"]);
+    // The session has saved since.
+    session.take_over(fork);
+    assert_eq!(paths(&session), ["of the fork", "of the session"]);
+
+    let mut fork = session.fork();
+    add(&mut fork, "later");
+    fork.save().unwrap();
+    assert_eq!(paths(&session).len(), 2);
+    session.take_over(fork);
+    assert_eq!(paths(&session).len(), 3);
+    session.refresh().unwrap();
+    add(&mut session, "last");
+    session.save().unwrap();
+    assert_eq!(paths(&reopen(&dir)).len(), 4);
+}
+
+#[test]
+fn each_prepared_key_is_for_one_save() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut session = Session::create(location(&dir), passphrase()).unwrap();
+    let mut salts = BTreeSet::new();
+    for number in 0..4 {
+        session.prepare_save();
+        add(&mut session, &number.to_string());
+        session.save().unwrap();
+        assert!(session.early_key.is_none());
+        let file = fs::read(session.path()).unwrap();
+        salts.insert(file[16..48].to_vec());
+    }
+    assert_eq!(salts.len(), 4);
+    assert_eq!(paths(&reopen(&dir)).len(), 4);
+}

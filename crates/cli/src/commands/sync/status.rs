@@ -9,6 +9,7 @@ use passmate_vault::Shape;
 use serde_json::json;
 
 use crate::app::App;
+use crate::commands::agent::{sync_object, sync_text};
 use crate::report::{joined, plain};
 
 /// Show the state of the sync, without a network
@@ -19,13 +20,19 @@ pub(super) struct Args {}
 
 pub(super) fn run(app: &App, _: &Args) -> Result<(), Problem> {
     let standing = plain(app.open()?.standing())?;
+    let agent = app.look_in_agent();
     if let Some(status) = &standing.server {
         app.out.notices(shortage(status.quota).as_slice());
     }
     if app.out.json {
-        app.out.object(object(&standing))
-    } else {
-        print(app, &standing)
+        let agent = agent.map(|agent| sync_object(&agent.sync));
+        let object = joined(object(&standing), json!({ "agent": agent }));
+        return app.out.object(object);
+    }
+    print(app, &standing)?;
+    match agent {
+        Some(agent) => app.out.line(&sync_text(&agent.sync)),
+        None => Ok(()),
     }
 }
 
