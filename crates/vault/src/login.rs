@@ -128,13 +128,21 @@ impl FieldRole {
     }
 
     fn take<'a>(self, fields: &mut Vec<ViewField<'a>>) -> Option<ViewField<'a>> {
-        let place = self.names().iter().find_map(|name| {
-            let is_same = |field: &ViewField<'_>| field.name.as_bytes() == name.as_bytes();
-            let has_name = |field: &ViewField<'_>| is_name(&field.name.to_string_lossy(), name);
-            let same = fields.iter().position(is_same);
-            same.or_else(|| fields.iter().position(has_name))
-        })?;
+        let names: Vec<_> = fields
+            .iter()
+            .map(|field| field.name.to_string_lossy())
+            .collect();
+        let place = self.place(&names)?;
         Some(fields.remove(place))
+    }
+
+    /// Which of the fields of a record with these names has this role.
+    #[must_use]
+    pub fn place(self, names: &[impl AsRef<str>]) -> Option<usize> {
+        self.names().iter().find_map(|known| {
+            let same = names.iter().position(|name| name.as_ref() == *known);
+            same.or_else(|| names.iter().position(|name| is_name(name.as_ref(), known)))
+        })
     }
 
     /// Takes the further fields of this meaning, `NAME N`, in the order of their numbers.
