@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     agent, code, completions, edit, export, find, generate, history, import, init, list, man,
-    passwd, profiles, purge, qr, record, recover, restore, show, sync, undo,
+    passwd, profiles, purge, qr, read, record, recover, restore, show, sync, undo,
 };
 use crate::config::Global;
 
@@ -56,6 +56,7 @@ pub(crate) enum Command {
     #[command(visible_alias = "otp")]
     Code(code::Args),
     Qr(qr::Args),
+    Read(read::Args),
     History(history::Args),
     Restore(restore::Args),
     Undo(undo::UndoArgs),

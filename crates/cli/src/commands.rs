@@ -16,6 +16,7 @@ pub(crate) mod passwd;
 pub(crate) mod profiles;
 pub(crate) mod purge;
 pub(crate) mod qr;
+pub(crate) mod read;
 pub(crate) mod record;
 pub(crate) mod recover;
 pub(crate) mod restore;

@@ -76,6 +76,14 @@ impl Output {
         write_out(&bytes)
     }
 
+    /// An answer in bytes, with nothing behind it.
+    pub(crate) fn bare_value(&self, text: &str) -> Result<(), Problem> {
+        if self.is_terminal {
+            return write_out(escape(text).as_bytes());
+        }
+        write_out(text.as_bytes())
+    }
+
     /// An answer as JSON: one object, to which a version is added.
     pub(crate) fn object(&self, mut object: serde_json::Value) -> Result<(), Problem> {
         if let Some(members) = object.as_object_mut() {

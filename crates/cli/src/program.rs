@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::args::{Cli, Command};
 use crate::commands::{
     agent, code, completions, edit, export, find, generate, history, import, init, list, man,
-    passwd, profiles, purge, qr, record, recover, restore, show, sync, undo,
+    passwd, profiles, purge, qr, read, record, recover, restore, show, sync, undo,
 };
 use crate::config::gather;
 use crate::editor::delete_leftovers;
@@ -60,6 +60,7 @@ fn run(app: &App, command: &Command) -> Result<(), Problem> {
         Command::Find(args) => find::run(app, args),
         Command::Code(args) => code::run(app, args),
         Command::Qr(args) => qr::run(app, args),
+        Command::Read(args) => read::run(app, args),
         Command::History(args) => history::run(app, args),
         Command::Purge(args) => purge::run(app, args),
         Command::Restore(args) => restore::run(app, args),

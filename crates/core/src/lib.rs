@@ -29,6 +29,7 @@ pub mod pass_store;
 pub mod problem;
 pub mod records;
 pub mod recover;
+pub mod reference;
 pub mod search;
 pub mod session;
 pub mod settings;

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::fmt;
 
 use alphanumeric_sort::compare_str;
-use passmate_vault::login::is_secret;
+use passmate_vault::login::{FieldRole, is_secret};
 use passmate_vault::view::{DeletedRecord, View, ViewRecord};
 use passmate_vault::{RecordId, Text, Vault};
 use serde::{Deserialize, Serialize};
@@ -79,6 +79,13 @@ impl RecordContent {
     pub fn field(&self, name: &str) -> Result<&FieldContent, Problem> {
         let field = self.fields.iter().find(|field| field.name == name);
         field.ok_or_else(|| Problem::no_field(&self.path, name))
+    }
+
+    /// The field that has a role.
+    #[must_use]
+    pub fn with_role(&self, role: FieldRole) -> Option<&FieldContent> {
+        let names: Vec<_> = self.fields.iter().map(|field| &field.name).collect();
+        self.fields.get(role.place(&names)?)
     }
 }
 

@@ -77,6 +77,7 @@ const COMMANDS: &[(&str, Effect)] = &[
     ("show", Nothing),
     ("find", Nothing),
     ("qr", Nothing),
+    ("read", Nothing),
     ("history", Nothing),
     ("export", Nothing),
     ("passwd", Nothing),

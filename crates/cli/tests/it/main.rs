@@ -5,3 +5,5 @@ mod agent;
 mod arguments;
 mod auto_sync;
 mod hostile_text;
+mod scripts;
+mod support;

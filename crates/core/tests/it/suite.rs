@@ -26,7 +26,10 @@ mod secrets;
 #[path = "suite/syncs.rs"]
 mod syncs;
 
-pub(crate) use secrets::{a_counter_is_used_once, a_password_and_its_rule_are_one_change};
+pub(crate) use secrets::{
+    a_counter_is_used_once, a_password_and_its_rule_are_one_change,
+    a_reference_reads_a_value_or_a_code,
+};
 use syncs::sharing;
 pub(crate) use syncs::{
     a_change_is_reported_before_its_sync, a_held_back_sync_goes_on_when_agreed_to,
@@ -68,6 +71,11 @@ macro_rules! for_implementation {
             #[test]
             fn a_record_is_read_searched_and_shown() {
                 suite::a_record_is_read_searched_and_shown::<$implementation>();
+            }
+
+            #[test]
+            fn a_reference_reads_a_value_or_a_code() {
+                suite::a_reference_reads_a_value_or_a_code::<$implementation>();
             }
 
             #[test]

@@ -44,6 +44,11 @@ fn the_agent() {
 }
 
 #[test]
+fn scripts() {
+    check_transcript("transcripts/scripts.md");
+}
+
+#[test]
 fn importing_from_other_programs() {
     check_transcript("transcripts/import.md");
 }

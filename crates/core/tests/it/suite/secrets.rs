@@ -1,9 +1,10 @@
 //! Passwords with their rules, and one-time codes that are used up.
 
-use passmate_core::answer::Consent;
+use passmate_core::answer::{Consent, Halt};
 use passmate_core::api::{OneTimeCode, VaultApi};
 use passmate_core::edit::Edit;
 use passmate_core::problem::ProblemKind;
+use passmate_core::reference::Reference;
 
 use super::{Implementation, change, kind_of, open, paths, set, value};
 
@@ -97,4 +98,47 @@ pub(crate) fn a_counter_is_used_once<I: Implementation>() {
     });
     counters.sort_unstable();
     assert_eq!(counters, (100..112).collect::<Vec<_>>());
+}
+
+pub(crate) fn a_reference_reads_a_value_or_a_code<I: Implementation>() {
+    let implementation = I::new();
+    let mut vault = open(&implementation);
+    for (path, field, value) in [
+        ("web/shop", "pass", "one"),
+        ("web/shop", "otp", "GEZDGNBVGY3TQOJQ"),
+        ("web/shop", "x/y", "1908"),
+        ("a\\nb", "user", "bob"),
+        (
+            "counted",
+            "otp",
+            "otpauth://hotp/a?secret=GEZDGNBV&counter=5",
+        ),
+    ] {
+        change(&mut *vault, &set(path, field, value));
+    }
+    let mut read = |text: &str| text.parse::<Reference>().unwrap().resolve(&mut *vault);
+    for (text, value, is_secret) in [
+        ("passmate://web/shop/pass", "one", true),
+        ("passmate://web/shop/password", "one", true),
+        ("passmate://web/shop/x%2Fy", "1908", true),
+        ("passmate://a%5Cnb/email", "bob", false),
+    ] {
+        let resolved = read(text).unwrap();
+        assert_eq!(*resolved.value, value, "{text}");
+        assert_eq!(resolved.is_secret, is_secret, "{text}");
+    }
+    let code = read("passmate://web/shop/totp?code").unwrap();
+    assert_eq!(code.value.len(), 6);
+    for (text, kind) in [
+        ("passmate://web/none/password", ProblemKind::NotFound),
+        ("passmate://web/shop/none", ProblemKind::NotFound),
+        ("passmate://web/shop/x%2Fy?code", ProblemKind::Other),
+        ("passmate://counted/otp?code", ProblemKind::Usage),
+    ] {
+        assert_eq!(kind_of(read(text)), kind, "{text}");
+    }
+    let Err(Halt::Failed(problem)) = read("passmate://web/shop") else {
+        panic!("a reference has a field");
+    };
+    assert!(problem.hint.contains("passmate://web/shop/password?"));
 }
