@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    agent, code, completions, edit, export, find, generate, history, import, init, list, man,
+    add, agent, code, completions, edit, export, find, generate, history, import, init, list, man,
     passwd, profiles, purge, qr, read, record, recover, restore, show, sync, undo,
 };
 use crate::config::Global;
@@ -42,7 +42,7 @@ pub(crate) enum Command {
     Ls(list::Args),
     #[command(visible_alias = "get")]
     Show(show::Args),
-    #[command(visible_alias = "add")]
+    Add(add::Args),
     New(record::NewArgs),
     Set(record::SetArgs),
     Unset(record::UnsetArgs),

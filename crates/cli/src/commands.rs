@@ -1,5 +1,6 @@
 //! One file for each command: its arguments, the call, and how its answer looks.
 
+pub(crate) mod add;
 pub(crate) mod agent;
 pub(crate) mod code;
 pub(crate) mod completions;

@@ -11,7 +11,7 @@ use passmate_core::settings::Color;
 use crate::app::App;
 use crate::args::{Cli, Command};
 use crate::commands::{
-    agent, code, completions, edit, export, find, generate, history, import, init, list, man,
+    add, agent, code, completions, edit, export, find, generate, history, import, init, list, man,
     passwd, profiles, purge, qr, read, record, recover, restore, show, sync, undo,
 };
 use crate::config::gather;
@@ -49,6 +49,7 @@ fn run(app: &App, command: &Command) -> Result<(), Problem> {
         Command::Init(args) => init::run(app, args),
         Command::Ls(args) => list::run(app, args),
         Command::Show(args) => show::run(app, args),
+        Command::Add(args) => add::run(app, args),
         Command::New(args) => record::new(app, args),
         Command::Set(args) => record::set(app, args),
         Command::Unset(args) => record::unset(app, args),

@@ -59,6 +59,16 @@ impl PassphraseSource {
     }
 }
 
+/// How a value is typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Typing {
+    /// It is on the screen.
+    Seen,
+    Hidden,
+    /// Twice, because nobody sees what they type.
+    HiddenTwice,
+}
+
 /// Who is asked, and whether.
 #[derive(Clone)]
 pub(crate) struct Ask {
@@ -210,26 +220,51 @@ impl Ask {
         if is_empty_meant {
             return Ok(Zeroizing::default());
         }
-        let bytes = if !self.has_person() || self.passphrase == PassphraseSource::Stdin {
+        let bytes = if !self.has_person_for_value() {
             value_of_stdin()?
         } else if shown == Shown::Yes {
             self.typed(prompt, shown, "value", VALUE_LEN_MAX)?
         } else {
             self.typed_twice(prompt, "value", VALUE_LEN_MAX)?
         };
-        let text = std::str::from_utf8(&bytes).map_err(|_| {
-            Problem::usage(
-                "the value is not UTF-8 text",
-                "encode it first, for example with base64",
-            )
-        })?;
+        let text = text_of(&bytes)?;
         if text.is_empty() {
             return Err(Problem::usage(
                 "the value is empty",
                 "an empty value unsets the field: use `passmate unset`, or --empty if you mean it",
             ));
         }
-        Ok(Zeroizing::new(text.to_owned()))
+        Ok(text)
+    }
+
+    /// Whether there is a person to type values. Where the passphrase comes from standard input, so
+    /// do they.
+    pub(crate) fn has_person_for_value(&self) -> bool {
+        self.has_person() && self.passphrase != PassphraseSource::Stdin
+    }
+
+    /// A value that a person may leave out; empty then.
+    pub(crate) fn optional(
+        &self,
+        prompt: &str,
+        typing: Typing,
+    ) -> Result<Zeroizing<String>, Problem> {
+        let bytes = match typing {
+            Typing::Seen => self.typed(prompt, Shown::Yes, "value", VALUE_LEN_MAX)?,
+            Typing::Hidden => self.typed(prompt, Shown::No, "value", VALUE_LEN_MAX)?,
+            Typing::HiddenTwice => self.typed_twice(prompt, "value", VALUE_LEN_MAX)?,
+        };
+        text_of(&bytes)
+    }
+
+    /// All of standard input, without one line feed at its end.
+    pub(crate) fn input(&self) -> Result<Zeroizing<Vec<u8>>, Problem> {
+        value_of_stdin()
+    }
+
+    /// The same as text.
+    pub(crate) fn input_text(&self) -> Result<Zeroizing<String>, Problem> {
+        text_of(&value_of_stdin()?)
     }
 
     /// A line that may be seen while it is typed; empty if nothing was typed.
@@ -282,6 +317,16 @@ impl Ask {
 
 fn declined() -> Problem {
     Problem::new(ProblemKind::Cancelled, "cancelled", "nothing was changed")
+}
+
+fn text_of(bytes: &[u8]) -> Result<Zeroizing<String>, Problem> {
+    let text = std::str::from_utf8(bytes).map_err(|_| {
+        Problem::usage(
+            "the value is not UTF-8 text",
+            "encode it first, for example with base64",
+        )
+    })?;
+    Ok(Zeroizing::new(text.to_owned()))
 }
 
 /// All of standard input without one line feed at its end.

@@ -265,6 +265,7 @@ pub(crate) fn edit(session: &mut Session, edit: &Edit, consent: &Consent) -> Rep
             let id = create(session, &record.path)?;
             let is_set = |(_, value): &(&String, &Zeroizing<String>)| !value.is_empty();
             for (name, value) in record.fields.iter().filter(is_set) {
+                check_value(name, value)?;
                 session.edit(|vault, now| vault.set(&id, name.as_str(), value.as_str(), now))?;
                 edited.changes += 1;
             }
@@ -395,9 +396,12 @@ fn set(session: &mut Session, path: &str, field: &str, value: &str) -> Reply<usi
     Ok(1)
 }
 
-/// A secret of one-time codes that makes none, or a rule that is none, would be noticed when it is
-/// needed.
-fn check_value(field: &str, value: &str) -> Result<(), Problem> {
+/// Checks what a person may set a field to. A secret of one-time codes that makes none, or a rule
+/// that is none, would be noticed when it is needed.
+///
+/// # Errors
+/// The value is no value for this field.
+pub fn check_value(field: &str, value: &str) -> Result<(), Problem> {
     if value.is_empty() {
         return Ok(());
     }

@@ -303,8 +303,12 @@ pub(crate) fn check_new_path(vault: &Vault, path: &str) -> Result<(), Problem> {
     refuse_taken(vault, path)
 }
 
-/// A new path has a name in each of its parts: one with a slash at its end names a folder.
-pub(crate) fn check_parts(path: &str) -> Result<(), Problem> {
+/// Checks that a new path has a name in each of its parts: one with a slash at its end names a
+/// folder.
+///
+/// # Errors
+/// One has none.
+pub fn check_parts(path: &str) -> Result<(), Problem> {
     if path.split('/').all(|part| !part.is_empty()) || path.is_empty() {
         return Ok(());
     }

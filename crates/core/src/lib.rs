@@ -41,6 +41,7 @@ pub mod strength;
 pub mod sync_all;
 pub mod sync_setup;
 pub mod sync_status;
+pub mod template;
 pub mod undo;
 pub mod units;
 

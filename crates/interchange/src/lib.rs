@@ -41,7 +41,7 @@ pub use limits::{
 pub use loss::Loss;
 pub use progress::Progress;
 pub use read::columns::{ColumnMap, ColumnMapError, ColumnUse};
-pub use read::item::{Earlier, Field, Item};
+pub use read::item::{Earlier, Field, Item, host_of};
 pub use read::pass::{PassEntry, parse_pass};
 pub use read::{Format, Imported, ReadOptions, guess, parse, parse_from};
 pub use write::{ExportError, ExportFormat, WriteOptions, Written, write};

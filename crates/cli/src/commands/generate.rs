@@ -94,6 +94,11 @@ struct Classes {
 /// The template of a password for which nothing else was asked.
 const TEMPLATE: &str = "Aaaaaaaaaaaaaa5";
 
+/// A password for which nothing was asked.
+pub(super) fn usual() -> Result<Generated, Problem> {
+    characters(TEMPLATE, Characters::default())
+}
+
 fn parse_symbols(text: &str) -> Result<Characters, String> {
     match text.chars().find(|letter| !letter.is_ascii_punctuation()) {
         Some(letter) => Err(format!("{letter:?} is not a symbol of ASCII")),

@@ -21,6 +21,10 @@ use Effect::{Changes, None as Nothing};
 
 /// Every command of the program. Calls are made in this order, in one vault.
 const COMMANDS: &[(&str, Effect)] = &[
+    (
+        "add",
+        Changes(&[(&["add", "web/added", "--generate", "--user", "bob"], "")]),
+    ),
     ("new", Changes(&[(&["new", "web/shop"], "")])),
     (
         "set",

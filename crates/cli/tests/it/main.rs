@@ -1,9 +1,11 @@
 //! The program as a script meets it.
 #![cfg(test)]
 
+mod add;
 mod agent;
 mod arguments;
 mod auto_sync;
 mod hostile_text;
 mod scripts;
 mod support;
+mod typed;

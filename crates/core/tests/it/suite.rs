@@ -28,7 +28,7 @@ mod syncs;
 
 pub(crate) use secrets::{
     a_counter_is_used_once, a_password_and_its_rule_are_one_change,
-    a_reference_reads_a_value_or_a_code,
+    a_record_is_added_in_one_change_by_the_rule_of_its_site, a_reference_reads_a_value_or_a_code,
 };
 use syncs::sharing;
 pub(crate) use syncs::{
@@ -81,6 +81,11 @@ macro_rules! for_implementation {
             #[test]
             fn a_password_and_its_rule_are_one_change() {
                 suite::a_password_and_its_rule_are_one_change::<$implementation>();
+            }
+
+            #[test]
+            fn a_record_is_added_in_one_change_by_the_rule_of_its_site() {
+                suite::a_record_is_added_in_one_change_by_the_rule_of_its_site::<$implementation>();
             }
 
             #[test]

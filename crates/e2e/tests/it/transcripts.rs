@@ -24,6 +24,11 @@ fn records() {
 }
 
 #[test]
+fn adding_records() {
+    check_transcript("transcripts/add.md");
+}
+
+#[test]
 fn changing_the_passphrase() {
     check_transcript("transcripts/passphrase.md");
 }

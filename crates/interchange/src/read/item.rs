@@ -433,7 +433,8 @@ pub(crate) fn clean(name: &str) -> String {
 
 /// The host of an address with a scheme, as the name of an item without a name. As browsers do, it
 /// takes `\` for `/`.
-pub(crate) fn host_of(url: &str) -> Option<&str> {
+#[must_use]
+pub fn host_of(url: &str) -> Option<&str> {
     let is_slash = |byte: u8| matches!(byte, b'/' | b'\\');
     let mut begins = url.as_bytes().windows(3);
     let begin = begins.position(

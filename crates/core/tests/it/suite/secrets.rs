@@ -2,9 +2,10 @@
 
 use passmate_core::answer::{Consent, Halt};
 use passmate_core::api::{OneTimeCode, VaultApi};
-use passmate_core::edit::Edit;
+use passmate_core::edit::{Edit, RecordText};
 use passmate_core::problem::ProblemKind;
 use passmate_core::reference::Reference;
+use passmate_core::template::rule_of_site;
 
 use super::{Implementation, change, kind_of, open, paths, set, value};
 
@@ -27,6 +28,32 @@ pub(crate) fn a_password_and_its_rule_are_one_change<I: Implementation>() {
     // Part of a path names no record here: a password is set at exactly the path.
     assert_eq!(vault.password_rule("shop").unwrap(), None);
     assert_eq!(vault.password_rule("none").unwrap(), None);
+    change(&mut *vault, &Edit::Undo);
+    assert!(paths(&mut *vault).is_empty());
+}
+
+pub(crate) fn a_record_is_added_in_one_change_by_the_rule_of_its_site<I: Implementation>() {
+    let implementation = I::new();
+    let mut vault = open(&implementation);
+    let add = |path: &str, fields: &[(&str, &str)]| Edit::Add {
+        record: RecordText::new(path, fields.iter().copied()),
+    };
+    let bank = [
+        ("url", "https://bank.example/login"),
+        ("password rule", "maxlength: 6; required: digit;"),
+        ("password", "123456"),
+    ];
+    assert_eq!(change(&mut *vault, &add("bank", &bank)), 4);
+    let broken = add("mail", &[("user", "bob"), ("otp", "no codes!")]);
+    let refused = vault.change(&broken, &Consent::none(), &mut |_| {});
+    assert_eq!(kind_of(refused), ProblemKind::Usage);
+    assert_eq!(paths(&mut *vault), ["bank"], "no half of it is stored");
+    let rule = rule_of_site(&mut *vault, "http://user@BANK.example").unwrap();
+    let (path, rule) = rule.unwrap();
+    assert_eq!((path.as_str(), rule.rule().length), ("bank", 6));
+    for url in ["https://example", "https://other.bank.example", "bank", ""] {
+        assert_eq!(rule_of_site(&mut *vault, url).unwrap(), None, "{url}");
+    }
     change(&mut *vault, &Edit::Undo);
     assert!(paths(&mut *vault).is_empty());
 }
