@@ -7,6 +7,7 @@
 //! | [`wire`] | what goes through the socket |
 //! | [`vaults`] | the unlocked vaults, and when they are locked |
 //! | `background` | when a vault is synced while nobody waits |
+//! | `desktop` | that the machine is about to sleep, and that the screen is locked |
 //! | [`serve`] | the listener, and a thread for each client |
 //! | [`client`] | the other side: [`Client`](client::Client) is a vault |
 #![forbid(unsafe_code)]
@@ -14,6 +15,8 @@
 
 mod background;
 pub mod client;
+#[cfg(target_os = "linux")]
+pub mod desktop;
 pub mod place;
 pub mod serve;
 pub mod vaults;

@@ -24,11 +24,13 @@ use passmate_core::sync_all::{SyncOutcome, sync_after_change};
 use rand_core::TryRng;
 use serde::Serialize;
 
+#[cfg(target_os = "linux")]
+use crate::desktop::{self, DesktopEvent, Watched};
 use crate::place::{AgentPlace, Listening, is_own_peer};
 use crate::vaults::Vaults;
 use crate::wire::{
-    Answer, Call, END, GO_ON, Request, Status, VERSION, read_frame, read_hello, read_len,
-    write_frame, write_hello,
+    Answer, Call, DesktopStatus, END, GO_ON, Request, Status, VERSION, read_frame, read_hello,
+    read_len, write_frame, write_hello,
 };
 
 /// The most clients at once.
@@ -71,6 +73,8 @@ struct Agent {
     listener: UnixListener,
     clients: AtomicUsize,
     is_ended: AtomicBool,
+    #[cfg(target_os = "linux")]
+    watched: Mutex<Option<Watched>>,
     /// Wakes the threads that watch the time.
     ended: (Mutex<bool>, Condvar),
 }
@@ -99,6 +103,8 @@ impl Server {
             listener: listening.again()?,
             clients: AtomicUsize::new(0),
             is_ended: AtomicBool::new(false),
+            #[cfg(target_os = "linux")]
+            watched: Mutex::default(),
             ended: Default::default(),
         };
         Ok(Self {
@@ -106,6 +112,24 @@ impl Server {
             agent: Arc::new(agent),
         })
     }
+
+    /// Locks vaults when the machine sleeps and when the screen is locked, as far as the desktop
+    /// tells.
+    #[cfg(target_os = "linux")]
+    pub fn watch_desktop(&self) {
+        let agent = Arc::clone(&self.agent);
+        let watched = desktop::watch(move |event| {
+            agent.vaults.lock_where(|rule| match event {
+                DesktopEvent::Sleeps => rule.on_sleep,
+                DesktopEvent::ScreenLocked => rule.on_screen_lock,
+            });
+        });
+        *self.agent.watched.lock() = Some(watched);
+    }
+
+    /// This system does not tell.
+    #[cfg(not(target_os = "linux"))]
+    pub fn watch_desktop(&self) {}
 
     /// Serves until a client, or a [`Stopper`], ends the agent. All vaults are locked then.
     pub fn run(self) {
@@ -195,6 +219,20 @@ impl Agent {
         }
     }
 
+    #[cfg(target_os = "linux")]
+    fn desktop_status(&self) -> DesktopStatus {
+        let watched = self.watched.lock().clone().unwrap_or_default();
+        DesktopStatus {
+            tells_of_sleep: watched.tells_of_sleep(),
+            tells_of_screen_lock: watched.tells_of_screen_lock(),
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn desktop_status(&self) -> DesktopStatus {
+        DesktopStatus::default()
+    }
+
     fn now(&self) -> Duration {
         (self.clock)()
     }
@@ -219,6 +257,7 @@ impl Agent {
                 let status = Status {
                     pid: std::process::id(),
                     vaults: self.vaults.status(self.now()),
+                    desktop: self.desktop_status(),
                 };
                 done(stream, Ok(status))
             }

@@ -477,11 +477,8 @@ impl SyncJob {
         *held.folder.lock() = Folder::of(&fork);
         let has_place = Replica::account(&fork).is_some() || fork.folder().is_some();
         if !has_place {
-            let nothing = SyncOutcome::Done {
-                received: 0,
-                sent: 0,
-            };
-            held.schedule.lock().ended(nothing, now(), share);
+            let mut schedule = held.schedule.lock();
+            schedule.ended(SyncOutcome::NoPlace, now(), share);
             return;
         }
         let outcome = vaults.guard(&held, || sync_in_background(&mut fork));

@@ -160,6 +160,17 @@ pub struct Status {
     pub pid: u32,
     /// The unlocked vaults, by their paths.
     pub vaults: Vec<VaultStatus>,
+    /// What the desktop tells the agent.
+    pub desktop: DesktopStatus,
+}
+
+/// What the desktop tells an agent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DesktopStatus {
+    /// That the machine is about to sleep.
+    pub tells_of_sleep: bool,
+    /// That the screen is locked.
+    pub tells_of_screen_lock: bool,
 }
 
 /// An unlocked vault.

@@ -12,7 +12,7 @@ use passmate_core::escape::escape;
 use passmate_core::problem::{Problem, ProblemKind};
 use passmate_core::recover;
 use passmate_core::session::{OpenFor, VaultLocation};
-use passmate_core::settings::{Holding, SyncSettings};
+use passmate_core::settings::{ClipboardSettings, Holding, SyncSettings};
 use passmate_core::sync::HeldBack;
 use passmate_core::sync_all::SyncOutcome;
 use passmate_vault::Passphrase;
@@ -49,6 +49,8 @@ pub(crate) struct App {
     pub(crate) sync: SyncSettings,
     /// What the agent does with the vault.
     pub(crate) holding: Holding,
+    /// How a value is copied.
+    pub(crate) clipboard: ClipboardSettings,
     /// Whether a passphrase that a person types starts the agent.
     pub(crate) starts_agent: bool,
 }

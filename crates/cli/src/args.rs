@@ -2,9 +2,10 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::clipboard::HOLDER;
 use crate::commands::{
-    add, agent, code, completions, edit, export, find, generate, history, import, init, list, man,
-    passwd, profiles, purge, qr, read, record, recover, restore, show, sync, undo,
+    add, agent, code, completions, copy, edit, export, find, generate, history, import, init, list,
+    man, passwd, profiles, purge, qr, read, record, recover, restore, show, sync, undo,
 };
 use crate::config::Global;
 
@@ -53,6 +54,8 @@ pub(crate) enum Command {
     Rm(record::RmArgs),
     Edit(edit::Args),
     Find(find::Args),
+    #[command(visible_alias = "clip")]
+    Copy(copy::Args),
     #[command(visible_alias = "otp")]
     Code(code::Args),
     Qr(qr::Args),
@@ -73,6 +76,12 @@ pub(crate) enum Command {
     Agent(agent::Args),
     Completions(completions::Args),
     Man(man::Args),
+    /// Hold what stands on standard input in the clipboard
+    #[command(name = HOLDER, hide = true)]
+    ClipboardHolder {
+        #[arg(long, value_parser = clap::value_parser!(u64).range(1..=600))]
+        seconds: u64,
+    },
 }
 
 #[cfg(test)]

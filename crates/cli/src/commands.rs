@@ -4,6 +4,7 @@ pub(crate) mod add;
 pub(crate) mod agent;
 pub(crate) mod code;
 pub(crate) mod completions;
+pub(crate) mod copy;
 pub(crate) mod edit;
 pub(crate) mod export;
 pub(crate) mod find;

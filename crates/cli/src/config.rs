@@ -147,6 +147,7 @@ pub(crate) fn gather(global: &Global) -> Result<App, Problem> {
         out,
         sync: settings.sync(global.offline),
         holding: settings.holding(global.offline),
+        clipboard: settings.clipboard(),
         starts_agent: settings.starts_agent(),
     })
 }

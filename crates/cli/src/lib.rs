@@ -4,6 +4,7 @@
 mod app;
 mod args;
 mod change;
+mod clipboard;
 mod commands;
 mod config;
 mod editor;

@@ -1,6 +1,7 @@
 //! From the arguments of this process to one command, and from its result to an exit code.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
@@ -10,9 +11,10 @@ use passmate_core::settings::Color;
 
 use crate::app::App;
 use crate::args::{Cli, Command};
+use crate::clipboard;
 use crate::commands::{
-    add, agent, code, completions, edit, export, find, generate, history, import, init, list, man,
-    passwd, profiles, purge, qr, read, record, recover, restore, show, sync, undo,
+    add, agent, code, completions, copy, edit, export, find, generate, history, import, init, list,
+    man, passwd, profiles, purge, qr, read, record, recover, restore, show, sync, undo,
 };
 use crate::config::gather;
 use crate::editor::delete_leftovers;
@@ -27,6 +29,10 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
+    // It needs neither settings nor a vault.
+    if let Command::ClipboardHolder { seconds } = cli.command {
+        clipboard::hold(Duration::from_secs(seconds));
+    }
     delete_leftovers();
     match gather(&cli.global) {
         Ok(app) => end(&app.out, run(&app, &cli.command)),
@@ -59,6 +65,7 @@ fn run(app: &App, command: &Command) -> Result<(), Problem> {
         Command::Rm(args) => record::rm(app, args),
         Command::Edit(args) => edit::run(app, args),
         Command::Find(args) => find::run(app, args),
+        Command::Copy(args) => copy::run(app, args),
         Command::Code(args) => code::run(app, args),
         Command::Qr(args) => qr::run(app, args),
         Command::Read(args) => read::run(app, args),
@@ -78,6 +85,7 @@ fn run(app: &App, command: &Command) -> Result<(), Problem> {
         Command::Agent(args) => agent::run(app, args),
         Command::Completions(args) => completions::run(app, args, Cli::command()),
         Command::Man(args) => man::run(args, Cli::command()),
+        Command::ClipboardHolder { .. } => Ok(()),
     }
 }
 

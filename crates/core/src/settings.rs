@@ -10,7 +10,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// The keys of a settings file, for an error.
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 17] = [
     "vault",
     "profile",
     "passphrase-file",
@@ -26,6 +26,8 @@ const KEYS: [&str; 15] = [
     "at-most",
     "on-sleep",
     "on-screen-lock",
+    "clear-after",
+    "osc52",
 ];
 
 /// The longest settings file that is read, in bytes.
@@ -87,6 +89,15 @@ impl Default for Holding {
     }
 }
 
+/// How a value is copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClipboardSettings {
+    /// How long it stays in the clipboard.
+    pub clear_after: Duration,
+    /// It goes to the clipboard of the terminal, by the escape sequence OSC 52.
+    pub osc52: bool,
+}
+
 /// The settings file. Its keys are the names of the command line's options.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -107,6 +118,8 @@ pub struct Settings {
     agent: AgentSection,
     #[serde(default)]
     lock: LockSection,
+    #[serde(default)]
+    clipboard: ClipboardSection,
 }
 
 /// When a terminal gets colours.
@@ -147,16 +160,23 @@ struct LockSection {
     on_screen_lock: Option<bool>,
 }
 
-/// A time such as `15m`, `8h` or `1h 30m`, between a minute and a week.
-#[derive(Debug, Clone, Copy)]
-struct Interval(Duration);
-
-impl Interval {
-    const LEAST: Duration = Duration::from_mins(1);
-    const MOST: Duration = Duration::from_hours(7 * 24);
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct ClipboardSection {
+    clear_after: Option<ShortTime>,
+    osc52: Option<bool>,
 }
 
-impl<'de> Deserialize<'de> for Interval {
+/// A time such as `45s`, `15m`, `8h` or `1h 30m`, between two numbers of seconds.
+#[derive(Debug, Clone, Copy)]
+struct Time<const LEAST: u64, const MOST: u64>(Duration);
+
+/// Between a minute and a week.
+type Interval = Time<60, { 7 * 24 * 60 * 60 }>;
+/// Between 5 seconds and 10 minutes.
+type ShortTime = Time<5, 600>;
+
+impl<'de, const LEAST: u64, const MOST: u64> Deserialize<'de> for Time<LEAST, MOST> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let span = text.parse::<Span>().ok();
@@ -164,14 +184,24 @@ impl<'de> Deserialize<'de> for Interval {
         let time = span.and_then(|span| span.to_duration(day).ok());
         let time = time.and_then(|time| Duration::try_from(time).ok());
         // What was typed stays out of the message.
-        time.filter(|time| (Self::LEAST..=Self::MOST).contains(time))
+        let bounds = Duration::from_secs(LEAST)..=Duration::from_secs(MOST);
+        time.filter(|time| bounds.contains(time))
             .map(Self)
             .ok_or_else(|| {
-                D::Error::custom(
-                    "wrong interval, expected a time such as 15m or 8h, between 1m and 7d",
-                )
+                let [least, most] = [LEAST, MOST].map(time_text);
+                D::Error::custom(format!(
+                    "wrong time, expected a time such as {most}, between {least} and {most}"
+                ))
             })
     }
+}
+
+/// A whole number of the largest unit that gives one.
+fn time_text(seconds: u64) -> String {
+    const UNITS: [(u64, char); 3] = [(24 * 60 * 60, 'd'), (60 * 60, 'h'), (60, 'm')];
+    let unit = UNITS.iter().find(|(len, _)| seconds.is_multiple_of(*len));
+    let (len, unit) = unit.copied().unwrap_or((1, 's'));
+    format!("{}{unit}", seconds / len)
 }
 
 /// Why there are no settings.
@@ -267,6 +297,16 @@ impl Settings {
             },
             sync: self.sync(offline),
             sync_every: every.filter(|_| self.sync.background.unwrap_or(true)),
+        }
+    }
+
+    /// How a value is copied.
+    #[must_use]
+    pub fn clipboard(&self) -> ClipboardSettings {
+        let ClipboardSection { clear_after, osc52 } = self.clipboard;
+        ClipboardSettings {
+            clear_after: clear_after.map_or(Duration::from_secs(45), |set| set.0),
+            osc52: osc52.unwrap_or(false),
         }
     }
 
@@ -450,12 +490,15 @@ mod tests {
         assert!(!holding.lock.on_sleep && holding.lock.on_screen_lock);
         assert!(holding.sync.offline && holding.sync_every.is_none());
         assert!(!set.starts_agent());
+        let copied = settings("clipboard = { clear-after = '10s', osc52 = true }").clipboard();
+        assert_eq!(copied.clear_after, Duration::from_secs(10));
+        assert!(copied.osc52 && !settings("").clipboard().osc52);
         for wrong in ["59s", "8d", "-1h", "hunter2", "15", ""] {
             let fault = fault(&format!("[lock]\nafter-idle = '{wrong}'"));
             assert_eq!(
                 fault,
-                "line 2, key `after-idle`: the value is wrong, expected a time such as 15m or 8h, \
-                 between 1m and 7d"
+                "line 2, key `after-idle`: the value is wrong, expected a time such as 7d, between \
+                 1m and 7d"
             );
         }
     }

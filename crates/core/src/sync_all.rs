@@ -194,6 +194,8 @@ pub struct SyncPreview {
 /// How a sync ended that nobody waited for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SyncOutcome {
+    /// There is neither a server nor a shared folder.
+    NoPlace,
     /// It is done, with the server and the shared folder together.
     Done {
         /// Changes that came.

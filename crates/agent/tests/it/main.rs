@@ -2,6 +2,8 @@
 //! comes.
 #![cfg(test)]
 
+#[cfg(target_os = "linux")]
+mod desktop;
 mod socket;
 #[path = "../../../core/tests/it/suite.rs"]
 mod suite;

@@ -11,7 +11,7 @@ use passmate_agent::client::Agent;
 use passmate_agent::place::AgentPlace;
 use passmate_agent::serve::{Server, boot_clock};
 use passmate_agent::vaults::Vaults;
-use passmate_agent::wire::SyncStatus;
+use passmate_agent::wire::{DesktopStatus, SyncStatus};
 use passmate_core::escape::escape;
 use passmate_core::problem::{Problem, ProblemKind};
 use passmate_core::recover;
@@ -109,6 +109,10 @@ fn status(app: &App) -> Result<(), Problem> {
         return app.out.object(json!({
             "running": status.is_some(),
             "pid": status.as_ref().map(|status| status.pid),
+            "tells_of_sleep": status.as_ref().map(|status| status.desktop.tells_of_sleep),
+            "tells_of_screen_lock": status
+                .as_ref()
+                .map(|status| status.desktop.tells_of_screen_lock),
             "unlocked": vaults.collect::<Vec<_>>(),
         }));
     }
@@ -117,6 +121,20 @@ fn status(app: &App) -> Result<(), Problem> {
     };
     app.out
         .line(&format!("the agent runs as process {}", status.pid))?;
+    let DesktopStatus {
+        tells_of_sleep,
+        tells_of_screen_lock,
+    } = status.desktop;
+    for (is_told, what) in [
+        (tells_of_sleep, "the machine sleeps"),
+        (tells_of_screen_lock, "the screen is locked"),
+    ] {
+        if !is_told {
+            app.out.line(&format!(
+                "nothing tells it that {what}: only time and `passmate lock` lock"
+            ))?;
+        }
+    }
     if status.vaults.is_empty() {
         return app.out.line("no vault is unlocked");
     }
@@ -139,6 +157,9 @@ pub(crate) fn sync_text(sync: &SyncStatus) -> String {
         minutes => format!("{minutes} minutes"),
     };
     let next = match sync.next_in {
+        _ if matches!(sync.last, Some((_, SyncOutcome::NoPlace))) => {
+            return "syncs in the background: none, there is nothing to sync with".to_owned();
+        }
         _ if !sync.is_on => "none, the settings want none".to_owned(),
         _ if sync.is_running => "one is under way".to_owned(),
         Some(0) | None => "the next one begins now".to_owned(),
@@ -146,6 +167,7 @@ pub(crate) fn sync_text(sync: &SyncStatus) -> String {
     };
     let last = sync.last.as_ref().map(|(ago, outcome)| {
         let how = match outcome {
+            SyncOutcome::NoPlace => "there was nothing to sync with".to_owned(),
             SyncOutcome::Done { received, sent } => {
                 format!("{received} received, {sent} sent")
             }
@@ -164,6 +186,7 @@ pub(crate) fn sync_text(sync: &SyncStatus) -> String {
 pub(crate) fn sync_object(sync: &SyncStatus) -> serde_json::Value {
     let last = sync.last.as_ref().map(|(ago, outcome)| {
         let (result, message) = match outcome {
+            SyncOutcome::NoPlace => ("no place", None),
             SyncOutcome::Done { .. } => ("done", None),
             SyncOutcome::Waits(problem) => ("waits", Some(&problem.message)),
             SyncOutcome::Failed(problem) => ("failed", Some(&problem.message)),
@@ -189,6 +212,7 @@ fn serve(app: &App) -> Result<(), Problem> {
     let place = place()?;
     let vaults = Vaults::new(VaultLocation::new);
     let server = Server::bind(&place, vaults, boot_clock)?;
+    server.watch_desktop();
     let stopper = server.stopper();
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).map_err(|error| {
         Problem::new(

@@ -81,6 +81,9 @@ const COMMANDS: &[(&str, Effect)] = &[
     ("show", Nothing),
     ("find", Nothing),
     ("qr", Nothing),
+    ("copy", Nothing),
+    // It is hidden, and knows no vault.
+    ("clipboard-holder", Nothing),
     ("read", Nothing),
     ("history", Nothing),
     ("export", Nothing),

@@ -5,6 +5,7 @@ mod add;
 mod agent;
 mod arguments;
 mod auto_sync;
+mod clipboard;
 mod hostile_text;
 mod scripts;
 mod support;

@@ -505,7 +505,7 @@ fn a_change_is_not_kept_waiting_by_a_silent_server() {
     // Connections are accepted, and nothing is ever answered.
     let _silent = TcpListener::bind(address).unwrap();
     fs::create_dir_all(home.path().join(".config/passmate")).unwrap();
-    home.write(".config/passmate/config.toml", "sync.auto = true\n");
+    home.set("sync.auto = true\n");
     let said = home.run_with(&["set", "web/shop"], "one\n");
     let warning = "the change is saved and not synced";
     assert!(said.err.contains(warning), "{}", said.err);

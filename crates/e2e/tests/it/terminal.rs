@@ -393,7 +393,7 @@ fn a_sync_is_reported_though_its_question_is_not_answered() {
 
     // With sync.auto, the copy is named after each change.
     std::fs::create_dir_all(home.path().join(".config/passmate")).unwrap();
-    home.write(".config/passmate/config.toml", "sync.auto = true\n");
+    home.set("sync.auto = true\n");
     let said = home.run_with(&["set", "web/shop", "user"], "x\n");
     assert!(said.err.contains("is skipped"), "{said:?}");
 }

@@ -70,12 +70,22 @@ pub(crate) struct Home {
 }
 
 impl Home {
+    /// Where a typed passphrase starts no agent: each command asks for it.
     pub(crate) fn new() -> Self {
         let home = Self {
             dir: private_folder(),
         };
         home.write("passphrase", "correct horse battery staple\n");
+        home.set("");
         home
+    }
+
+    /// Writes these settings, beside the one of [`new`](Self::new).
+    pub(crate) fn set(&self, settings: &str) {
+        let folder = self.path().join(".config/passmate");
+        std::fs::create_dir_all(folder).unwrap();
+        let settings = format!("{settings}agent.start = false\n");
+        self.write(".config/passmate/config.toml", settings);
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -1,0 +1,113 @@
+use std::fs::File;
+use std::io::Write;
+use std::time::Duration;
+
+use passmate_core::answer::Reply;
+use passmate_core::api::{OneTimeCode, VaultApi};
+use passmate_core::command::command;
+use passmate_core::problem::{Problem, ProblemKind};
+use passmate_vault::login::FieldRole;
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use crate::app::App;
+use crate::clipboard;
+use crate::report::plain;
+
+/// Copy a field to the clipboard for 45 seconds
+///
+/// Without FIELD that is the password. Clipboard managers are told that it is a secret. The setting
+/// `clipboard.clear-after` changes the time. What another program copies meanwhile stays.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Path of the record
+    path: String,
+    /// Name of the field
+    field: Option<String>,
+    /// Copy the one-time code; FIELD is the field of its secret
+    #[arg(long)]
+    otp: bool,
+    /// Give the value to the clipboard of the terminal, also over SSH; nothing takes it away again
+    #[arg(long)]
+    osc52: bool,
+}
+
+/// A value to be copied, and what it is called.
+struct Copied {
+    name: String,
+    value: Zeroizing<String>,
+}
+
+pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
+    let copied = plain(read(&mut *app.open()?, args))?;
+    let Copied { name, value } = &copied;
+    let time = if args.osc52 || app.clipboard.osc52 {
+        tell_terminal(value)?;
+        app.out.note(&format!(
+            "{name} of {} went to the terminal's clipboard, which keeps it",
+            args.path
+        ));
+        None
+    } else {
+        let time = app.clipboard.clear_after;
+        clipboard::copy(value, time)?;
+        app.out.note(&format!(
+            "{name} of {} is in the clipboard for {} seconds",
+            args.path,
+            time.as_secs()
+        ));
+        Some(time)
+    };
+    if !app.out.json {
+        return Ok(());
+    }
+    app.out.object(json!({
+        "path": args.path,
+        "copied": name,
+        "clear_after": time.as_ref().map(Duration::as_secs),
+    }))
+}
+
+fn read(vault: &mut dyn VaultApi, args: &Args) -> Reply<Copied> {
+    let path = &args.path;
+    if args.otp {
+        let OneTimeCode::Timed(code) = vault.one_time_code(path, args.field.as_deref())? else {
+            return Err(Problem::new(
+                ProblemKind::Usage,
+                format!("the code of {path} follows a counter"),
+                format!("{} makes the next one", command(["code"]).arg(path)),
+            )
+            .into());
+        };
+        return Ok(Copied {
+            name: "the one-time code".to_owned(),
+            value: code.digits,
+        });
+    }
+    let record = vault.record(path)?;
+    let field = match &args.field {
+        Some(name) => record.field(name)?,
+        None => record
+            .with_role(FieldRole::Password)
+            .ok_or_else(|| Problem::no_field(path, FieldRole::Password.name()))?,
+    };
+    Ok(Copied {
+        name: field.name.clone(),
+        value: field.value.clone(),
+    })
+}
+
+fn tell_terminal(value: &str) -> Result<(), Problem> {
+    let sequence = clipboard::for_terminal(value)?;
+    let told = File::options()
+        .write(true)
+        .open("/dev/tty")
+        .and_then(|mut terminal| terminal.write_all(sequence.as_bytes()));
+    told.map_err(|error| {
+        Problem::new(
+            ProblemKind::Other,
+            format!("there is no terminal to give the value to: {error}"),
+            "run it on a terminal, or without --osc52",
+        )
+    })
+}
