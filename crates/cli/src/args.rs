@@ -13,13 +13,11 @@ use crate::config::Global;
 /// read it.
 ///
 /// The whole vault is on this device; only a sync needs a network.
+///
+/// On a terminal, `passmate` without a command is a full screen: a tree of the records, the record,
+/// and a search.
 #[derive(Debug, Parser)]
-#[command(
-    name = "passmate",
-    version,
-    max_term_width = 100,
-    arg_required_else_help = true
-)]
+#[command(name = "passmate", version, max_term_width = 100)]
 #[command(
     after_help = "Exit codes: 0 ok, 1 another error, 2 usage, 3 cancelled, 4 locked, 5 wrong \
         passphrase, \
@@ -33,7 +31,7 @@ pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]

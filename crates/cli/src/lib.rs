@@ -19,6 +19,7 @@ mod prompt;
 mod report;
 mod terminal;
 mod tree;
+mod tui;
 mod wording;
 
 pub use program::main;

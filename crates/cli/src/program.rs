@@ -20,6 +20,7 @@ use crate::config::gather;
 use crate::editor::delete_leftovers;
 use crate::exit::code_of;
 use crate::output::Output;
+use crate::tui;
 
 /// Runs the program on this process's arguments.
 #[must_use]
@@ -32,10 +33,22 @@ pub fn main() -> ExitCode {
     // It needs neither settings nor a vault.
     if let Command::ClipboardHolder { seconds } = cli.command {
         clipboard::hold(Duration::from_secs(seconds));
+    let has_screen = tui::has_terminal() && !cli.global.no_input && !cli.global.json;
+    if cli.command.is_none() && !has_screen {
+        let needed = Cli::command()
+            .arg_required_else_help(true)
+            .subcommand_required(true);
+        return match needed.try_get_matches() {
+            Err(error) => usage(&error),
+            Ok(_) => ExitCode::from(code_of(ProblemKind::Usage)),
+        };
     }
     delete_leftovers();
     match gather(&cli.global) {
-        Ok(app) => end(&app.out, run(&app, &cli.command)),
+        Ok(app) => match &cli.command {
+            Some(command) => end(&app.out, run(&app, command)),
+            None => end(&app.out, tui::run(&app)),
+        },
         Err(problem) => end(&cli.global.output(), Err(problem)),
     }
 }

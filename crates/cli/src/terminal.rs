@@ -53,6 +53,8 @@ struct State {
     stops: u64,
     /// Somebody wanted this program to end while it could not.
     is_ended: bool,
+    /// What the full screen has to do.
+    wanted: Option<Wanted>,
 }
 
 /// Who has the terminal.
@@ -70,6 +72,21 @@ enum Holder {
         /// There were questions before.
         after: bool,
     },
+    /// The full screen of this program, which does what signals want itself.
+    Screen {
+        /// There were questions before.
+        after: bool,
+    },
+}
+
+/// What a signal wants from the full screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// This program goes on after it was stopped.
+    Redraw,
+    Stop,
+    /// It ends by this signal.
+    End(i32),
 }
 
 impl Terminal {
@@ -136,6 +153,18 @@ impl Terminal {
         Ok(Lent(self))
     }
 
+    /// Lets the full screen have the terminal until the result is dropped.
+    pub(crate) fn lend_to_screen(&self) -> io::Result<Screened<'_>> {
+        let mut state = self.0.lock();
+        self.watch_signals(&mut state)?;
+        let after = state.holder != Holder::Nobody;
+        state.give_back();
+        state.holder = Holder::Screen { after };
+        state.is_ended = false;
+        state.wanted = None;
+        Ok(Screened(self))
+    }
+
     fn watch_signals(&self, state: &mut State) -> io::Result<()> {
         if !state.watches_signals {
             let signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGCONT])?;
@@ -161,14 +190,31 @@ impl Lent<'_> {
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
-        let mut state = self.0.0.lock();
-        if let Holder::Other { after } = state.holder {
-            state.holder = Holder::Nobody;
-            if after {
-                // A terminal that is gone is found out by the next question.
-                let _ = state.take();
-            }
-        }
+        self.0.0.lock().take_back();
+    }
+}
+
+/// The full screen has the terminal.
+pub(crate) struct Screened<'a>(&'a Terminal);
+
+impl Screened<'_> {
+    /// What a signal wants, told once.
+    pub(crate) fn wanted(&self) -> Option<Wanted> {
+        self.0.0.lock().wanted.take()
+    }
+}
+
+impl Drop for Screened<'_> {
+    fn drop(&mut self) {
+        self.0.0.lock().take_back();
+    }
+}
+
+/// Stops this program, as Ctrl-Z does, until somebody lets it go on.
+pub(crate) fn stop() {
+    if !is_session_leader() {
+        // It knows this signal.
+        let _ = emulate_default_handler(SIGTSTP);
     }
 }
 
@@ -222,6 +268,17 @@ impl State {
         Ok(())
     }
 
+    /// The terminal is this program's again.
+    fn take_back(&mut self) {
+        if let Holder::Other { after } | Holder::Screen { after } = self.holder {
+            self.holder = Holder::Nobody;
+            if after {
+                // A terminal that is gone is found out by the next question.
+                let _ = self.take();
+            }
+        }
+    }
+
     /// Makes the terminal what it was.
     fn give_back(&mut self) {
         // The terminal of another program in the foreground is not ours to change.
@@ -231,6 +288,10 @@ impl State {
             // A terminal that is gone needs no echo.
             let _ = tcsetattr(&**device, OptionalActions::Now, &before);
         }
+    }
+
+    fn is_screen(&self) -> bool {
+        matches!(self.holder, Holder::Screen { .. })
     }
 
     /// The person stopped this program.
@@ -243,6 +304,10 @@ impl State {
 
     /// The program goes on, in the foreground or not.
     fn go_on(&mut self) {
+        if self.is_screen() {
+            self.wanted.get_or_insert(Wanted::Redraw);
+            return;
+        }
         let Some(device) = self
             .device
             .clone()
@@ -253,7 +318,7 @@ impl State {
         let was_stopped = match self.holder {
             Holder::Stopped => true,
             Holder::Questions => false,
-            Holder::Nobody | Holder::Other { .. } => return,
+            Holder::Nobody | Holder::Other { .. } | Holder::Screen { .. } => return,
         };
         if self.take().is_err() || !was_stopped {
             return;
@@ -281,12 +346,22 @@ fn watch(mut signals: Signals, shared: &Weak<Shared>) {
         let mut state = shared.as_ref().map(|shared| shared.lock());
         match (signal, &mut state) {
             (SIGTSTP, _) if is_session_leader() => continue,
+            (SIGTSTP, Some(state)) if state.is_screen() => {
+                state.wanted.get_or_insert(Wanted::Stop);
+                continue;
+            }
             (SIGTSTP, Some(state)) => state.stop(),
             (SIGCONT, Some(state)) => {
                 state.go_on();
                 continue;
             }
             (SIGCONT, None) => continue,
+            // The second signal does not wait for a screen that does not listen.
+            (_, Some(state)) if state.is_screen() && !state.is_ended => {
+                state.is_ended = true;
+                state.wanted = Some(Wanted::End(signal));
+                continue;
+            }
             (_, Some(state)) if matches!(state.holder, Holder::Other { .. }) => {
                 state.is_ended |= signal != SIGINT;
                 continue;

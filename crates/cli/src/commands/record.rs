@@ -162,7 +162,7 @@ mod tests {
     fn the_field_that_is_set_is_the_password_unless_one_is_named() {
         for (words, field) in [(&["a"][..], "password"), (&["a", "user"], "user")] {
             let cli = Cli::try_parse_from([&["passmate", "set"], words].concat()).unwrap();
-            assert!(matches!(cli.command, Command::Set(args) if args.field == field));
+            assert!(matches!(cli.command, Some(Command::Set(args)) if args.field == field));
         }
     }
 }

@@ -23,7 +23,7 @@ pub(crate) struct Args {
 }
 
 /// Stands for a secret. Always of one length, so that it says nothing about the secret's.
-pub(super) const MASK: &str = "********";
+pub(crate) const MASK: &str = "********";
 
 pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     let record = plain(app.open()?.record(&args.path))?;

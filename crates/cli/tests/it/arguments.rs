@@ -80,6 +80,24 @@ fn arguments_that_are_no_text_are_two_lines_in_every_command() {
 }
 
 #[test]
+fn without_a_command_and_a_terminal_it_is_an_error_of_usage() {
+    let output = run(&[], None);
+    assert_eq!(output.status.code(), Some(2));
+    let help = String::from_utf8(output.stderr).unwrap();
+    assert!(help.contains("Commands:"), "{help}");
+    for option in ["--no-input", "--json", "--color=always"] {
+        let output = run(&[OsStr::new(option)], None);
+        assert_eq!(output.status.code(), Some(2), "{option}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(
+            said.lines().count(),
+            2 - usize::from(option == "--json"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn options_that_are_no_text_are_two_lines() {
     let bytes = OsStr::from_bytes(NO_TEXT);
     let options = listed(&["--help"], "      ");

@@ -1,0 +1,549 @@
+//! What the screen shows, and what each event makes of it. This is a machine without a terminal, a
+//! vault or a clock: it returns what is to be done.
+//!
+//! At most one call is with the vault. What else the screen needs follows from what it shows: see
+//! [`State::next_call`].
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use passmate_core::answer::{Halt, Need};
+use passmate_core::escape::escape_path;
+use passmate_core::problem::Problem;
+use ratatui::crossterm::event::{
+    KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
+};
+use ratatui::layout::{Position, Rect};
+use zeroize::Zeroizing;
+
+use super::layout::{Areas, areas, inside, padded};
+use super::line::Line;
+use super::note::Note;
+use super::record::Open;
+use super::tree::Tree;
+use super::worker::{Answer, Call, Done};
+
+/// After so long without a key, secrets are hidden.
+const HIDES_AFTER: Duration = Duration::from_mins(2);
+/// After so long without a key, the screen forgets the vault.
+const LOCKS_AFTER: Duration = Duration::from_mins(15);
+/// A list of records that is older is read again at the next key.
+const LIST_MAX_AGE: Duration = Duration::from_secs(10);
+/// What the wheel of a mouse moves.
+const WHEEL_ROWS: isize = 3;
+
+/// What happens.
+#[derive(Debug)]
+pub(super) enum Event {
+    Key(KeyEvent),
+    Paste(Zeroizing<String>),
+    Mouse(MouseEvent),
+    /// The screen has another size.
+    Resize(Rect),
+    Done(Done),
+    /// The vault was unlocked again.
+    Unlocked,
+    /// It could not be unlocked.
+    StillLocked(Problem),
+    /// Time went on.
+    Tick,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub(super) enum Effect {
+    Call(Call),
+    /// Let the vault go.
+    Lock,
+    /// Ask for the passphrase on the terminal.
+    Unlock,
+    /// Stop this program, as Ctrl-Z does.
+    Stop,
+    Quit,
+}
+
+/// What the keys act on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Focus {
+    Tree,
+    Search,
+    Record,
+}
+
+/// What lies over the screen until a key answers it.
+#[derive(Debug)]
+pub(super) enum Dialog {
+    Help { top: usize },
+}
+
+pub(super) struct State {
+    /// `None` for the default vault.
+    pub(super) vault_name: Option<String>,
+    pub(super) screen: Rect,
+    /// The time since a fixed moment.
+    pub(super) now: Duration,
+    pub(super) is_locked: bool,
+    pub(super) focus: Focus,
+    pub(super) tree: Tree,
+    pub(super) query: Line,
+    pub(super) open: Option<Open>,
+    pub(super) dialog: Option<Dialog>,
+    pub(super) note: Option<Note>,
+    /// The call that the vault has, and since when.
+    pub(super) running: Option<(Call, Duration)>,
+    /// Calls that wait for it.
+    waiting: VecDeque<Call>,
+    /// The query whose matches are listed; empty for the tree.
+    found: String,
+    /// The matches are to be looked for again.
+    found_is_stale: bool,
+    listed_at: Option<Duration>,
+    /// The record is to be read again.
+    record_is_stale: bool,
+    /// The path of the record that could not be read.
+    unreadable: Option<String>,
+    last_key: Duration,
+    is_ending: bool,
+}
+
+impl State {
+    pub(super) fn new(vault_name: Option<String>, screen: Rect, now: Duration) -> Self {
+        Self {
+            vault_name,
+            screen,
+            now,
+            is_locked: false,
+            focus: Focus::Tree,
+            tree: Tree::default(),
+            query: Line::default(),
+            open: None,
+            dialog: None,
+            note: None,
+            running: None,
+            waiting: VecDeque::new(),
+            found: String::new(),
+            found_is_stale: false,
+            listed_at: None,
+            record_is_stale: false,
+            unreadable: None,
+            last_key: now,
+            is_ending: false,
+        }
+    }
+
+    /// Takes in what happened, and returns what is to be done.
+    pub(super) fn handle(&mut self, event: Event, now: Duration) -> Vec<Effect> {
+        self.now = self.now.max(now);
+        let mut effects = Vec::new();
+        if matches!(event, Event::Key(_) | Event::Paste(_) | Event::Mouse(_)) {
+            self.wake();
+        }
+        match event {
+            Event::Key(key) if is_control(&key, 'c') => self.is_ending = true,
+            Event::Key(key) if is_control(&key, 'z') => {
+                self.hide();
+                effects.push(Effect::Stop);
+            }
+            Event::Key(key) if self.is_locked => effects.extend(self.locked_key(&key)),
+            Event::Key(key) => effects.extend(self.key(&key)),
+            Event::Paste(text) => self.paste(&text),
+            Event::Mouse(mouse) if !self.is_locked => self.mouse(mouse),
+            Event::Mouse(_) => {}
+            Event::Resize(screen) => self.screen = screen,
+            Event::Done(done) => effects.extend(self.done(done)),
+            Event::Unlocked => self.is_locked = false,
+            Event::StillLocked(problem) => self.note = Some(Note::problem(&problem)),
+            Event::Tick => {}
+        }
+        effects.extend(self.rest());
+        if self.is_ending {
+            effects.push(Effect::Quit);
+        } else if let Some(call) = self.next_call() {
+            self.running = Some((call.clone(), self.now));
+            effects.push(Effect::Call(call));
+        }
+        self.keep_visible();
+        effects
+    }
+
+    /// A person is there.
+    fn wake(&mut self) {
+        self.last_key = self.now;
+        let is_old = |listed: Duration| self.now.saturating_sub(listed) > LIST_MAX_AGE;
+        if self.listed_at.is_some_and(is_old) {
+            self.listed_at = None;
+            self.record_is_stale = true;
+        }
+    }
+
+    /// Hides and forgets what nobody looks at.
+    fn rest(&mut self) -> Option<Effect> {
+        if let Some(path) = self.open.as_ref().map(Open::path)
+            && self.tree.record() != Some(path)
+        {
+            self.open = None;
+        }
+        let idle = self.now.saturating_sub(self.last_key);
+        if idle >= HIDES_AFTER && self.hide() {
+            self.note = Some(Note::plain("secrets are hidden again"));
+        }
+        (idle >= LOCKS_AFTER && !self.is_locked).then(|| self.lock())
+    }
+
+    /// Hides all secrets; false if none was revealed.
+    pub(super) fn hide(&mut self) -> bool {
+        self.open.as_mut().is_some_and(Open::hide)
+    }
+
+    /// Forgets everything of the vault.
+    fn lock(&mut self) -> Effect {
+        let name = self.vault_name.take();
+        *self = Self {
+            is_locked: true,
+            last_key: self.last_key,
+            ..Self::new(name, self.screen, self.now)
+        };
+        Effect::Lock
+    }
+
+    /// What the screen shows and does not have yet.
+    fn next_call(&mut self) -> Option<Call> {
+        if self.is_locked || self.running.is_some() {
+            return None;
+        }
+        if let Some(call) = self.waiting.pop_front() {
+            return Some(call);
+        }
+        if self.listed_at.is_none() {
+            return Some(Call::List);
+        }
+        if self.query.text() != self.found || self.found_is_stale {
+            let query = self.query.text().to_owned();
+            return Some(Call::Search { query });
+        }
+        let path = self.tree.record()?;
+        let is_there = self.open.is_some() || self.unreadable.as_deref() == Some(path);
+        if is_there && !self.record_is_stale {
+            return None;
+        }
+        let path = escape_path(path);
+        Some(Call::Record { path })
+    }
+
+    fn done(&mut self, done: Done) -> Option<Effect> {
+        self.running = None;
+        match done.answer {
+            _ if self.is_locked => None,
+            Err(Halt::Needs(Need::Locked)) => {
+                self.note = None;
+                Some(self.lock())
+            }
+            Err(halt) => {
+                self.failed(done.call, halt.into_problem());
+                None
+            }
+            Ok(answer) => {
+                self.answered(done.call, answer);
+                None
+            }
+        }
+    }
+
+    fn answered(&mut self, call: Call, answer: Answer) {
+        match (call, answer) {
+            (_, Answer::List(records)) => {
+                self.tree.fill(records);
+                self.listed_at = Some(self.now);
+                // A search may find other records now.
+                self.found_is_stale = self.tree.is_list();
+            }
+            (Call::Search { query }, Answer::Search(found)) => {
+                let paths = found.into_iter().map(|found| found.path).collect();
+                if std::mem::take(&mut self.found_is_stale) && query == self.found {
+                    self.tree.show_matches_again(paths);
+                } else if !self.query.is_empty() {
+                    self.tree.show_matches(paths);
+                    self.found = query;
+                }
+            }
+            (Call::Record { path }, Answer::Record(content)) => {
+                self.record_is_stale = false;
+                self.unreadable = None;
+                let is_wanted = self.tree.record().map(escape_path) == Some(path);
+                match &mut self.open {
+                    _ if !is_wanted => {}
+                    Some(open) => open.read_again(content),
+                    None => self.open = Some(Open::new(content)),
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn failed(&mut self, call: Call, problem: Problem) {
+        match call {
+            Call::List => self.listed_at = Some(self.now),
+            Call::Search { query } => {
+                self.found = query;
+                self.found_is_stale = false;
+            }
+            Call::Record { .. } => {
+                self.record_is_stale = false;
+                self.open = None;
+                self.unreadable = self.tree.record().map(str::to_owned);
+            }
+        }
+        self.note = Some(Note::problem(&problem));
+    }
+
+    fn locked_key(&mut self, key: &KeyEvent) -> Option<Effect> {
+        match key.code {
+            KeyCode::Enter => Some(Effect::Unlock),
+            KeyCode::Char('q') | KeyCode::Esc => {
+                self.is_ending = true;
+                None
+            }
+            _ => None,
+        }
+    }
+
+    fn key(&mut self, key: &KeyEvent) -> Option<Effect> {
+        self.note = None;
+        if self.dialog.is_some() {
+            self.dialog_key(key);
+            return None;
+        }
+        let focus = self.focus;
+        match focus {
+            Focus::Search => self.search_key(key),
+            _ if self.common_key(key) => {}
+            Focus::Tree => self.tree_key(key),
+            Focus::Record => self.record_key(key),
+        }
+        None
+    }
+
+    /// Keys that mean the same in the tree and in the record.
+    fn common_key(&mut self, key: &KeyEvent) -> bool {
+        match key.code {
+            KeyCode::Char('q') => self.is_ending = true,
+            KeyCode::Char('?') | KeyCode::F(1) => self.dialog = Some(Dialog::Help { top: 0 }),
+            KeyCode::Char('/') => self.focus = Focus::Search,
+            KeyCode::F(5) => {
+                self.listed_at = None;
+                self.record_is_stale = true;
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn tree_key(&mut self, key: &KeyEvent) {
+        match key.code {
+            KeyCode::Enter | KeyCode::Right | KeyCode::Tab | KeyCode::Char('l') => {
+                if !self.tree.toggle() && self.tree.record().is_some() {
+                    self.focus = Focus::Record;
+                }
+            }
+            KeyCode::Char(' ') => {
+                self.tree.toggle();
+            }
+            KeyCode::Left => self.tree.close(),
+            KeyCode::Esc => self.leave_search(),
+            code => {
+                if let Some(rows) = rows_of(code, self.page()) {
+                    self.tree.move_by(rows);
+                }
+            }
+        }
+    }
+
+    fn search_key(&mut self, key: &KeyEvent) {
+        match key.code {
+            KeyCode::Enter | KeyCode::Tab => {
+                self.focus = Focus::Tree;
+                if self.tree.record().is_some() && !self.query.is_empty() {
+                    self.focus = Focus::Record;
+                }
+            }
+            KeyCode::Esc => self.leave_search(),
+            KeyCode::Backspace if self.query.is_empty() => self.leave_search(),
+            KeyCode::Up => self.tree.move_by(-1),
+            KeyCode::Down => self.tree.move_by(1),
+            KeyCode::PageUp | KeyCode::PageDown => {
+                let rows = rows_of(key.code, self.page());
+                self.tree.move_by(rows.unwrap_or(0));
+            }
+            _ => {
+                self.query.handle(key);
+            }
+        }
+        if self.query.is_empty() {
+            self.show_tree();
+        }
+    }
+
+    fn record_key(&mut self, key: &KeyEvent) {
+        let page = self.page();
+        let Some(open) = &mut self.open else {
+            self.focus = Focus::Tree;
+            return;
+        };
+        match key.code {
+            KeyCode::Left | KeyCode::Esc | KeyCode::Tab | KeyCode::BackTab => {
+                open.hide();
+                self.focus = Focus::Tree;
+            }
+            KeyCode::Enter | KeyCode::Char(' ' | 'r') => open.toggle(),
+            code => {
+                if let Some(rows) = rows_of(code, page) {
+                    open.move_by(rows);
+                }
+            }
+        }
+    }
+
+    fn dialog_key(&mut self, key: &KeyEvent) {
+        let page = self.page();
+        match &mut self.dialog {
+            Some(Dialog::Help { top }) => match rows_of(key.code, page) {
+                Some(rows) => *top = top.saturating_add_signed(rows),
+                None => self.dialog = None,
+            },
+            None => {}
+        }
+    }
+
+    fn leave_search(&mut self) {
+        self.query.clear();
+        self.show_tree();
+        self.focus = Focus::Tree;
+    }
+
+    fn show_tree(&mut self) {
+        self.found.clear();
+        self.found_is_stale = false;
+        if self.tree.is_list() {
+            self.tree.show_tree();
+        }
+    }
+
+    fn paste(&mut self, text: &str) {
+        if self.focus == Focus::Search && !self.is_locked && self.dialog.is_none() {
+            self.query.insert(text);
+        }
+    }
+
+    fn mouse(&mut self, mouse: MouseEvent) {
+        let areas = self.areas();
+        let place = Position::new(mouse.column, mouse.row);
+        let is_over_tree =
+            areas.left.contains(place) && !(areas.is_narrow && self.focus == Focus::Record);
+        let is_over_record = areas.right.contains(place) && !is_over_tree;
+        let rows = match mouse.kind {
+            MouseEventKind::ScrollUp => -WHEEL_ROWS,
+            MouseEventKind::ScrollDown => WHEEL_ROWS,
+            _ => 0,
+        };
+        if let Some(Dialog::Help { top }) = &mut self.dialog {
+            *top = top.saturating_add_signed(rows);
+            return;
+        }
+        let is_click = mouse.kind == MouseEventKind::Down(MouseButton::Left);
+        if is_over_tree {
+            self.tree.move_by(rows);
+            if is_click {
+                self.click_tree(place, areas);
+            }
+        } else if is_over_record {
+            if let Some(open) = &mut self.open {
+                open.move_by(rows.signum());
+            }
+            if is_click {
+                self.click_record(place, areas);
+            }
+        }
+    }
+
+    fn click_tree(&mut self, place: Position, areas: Areas) {
+        let inside = inside(areas.left);
+        if self.focus == Focus::Record {
+            self.focus = Focus::Tree;
+            self.hide();
+        }
+        if !inside.contains(place) {
+            return;
+        }
+        let row = self.tree.top + usize::from(place.y - inside.y);
+        if row < self.tree.rows().len() {
+            self.tree.select(row);
+            self.tree.toggle();
+        }
+    }
+
+    /// A click selects a field; one on the selected field reveals or hides it.
+    fn click_record(&mut self, place: Position, areas: Areas) {
+        let inside = padded(areas.right);
+        let width = self.value_width(inside);
+        let Some(open) = &mut self.open else {
+            return;
+        };
+        let had_keys = std::mem::replace(&mut self.focus, Focus::Record) == Focus::Record;
+        let lines = open.lines(width);
+        let line = open.top + usize::from(place.y.saturating_sub(inside.y));
+        if let Some(line) = lines.get(line).filter(|_| inside.contains(place)) {
+            if had_keys && open.selected() == line.field {
+                open.toggle();
+            } else {
+                open.select(line.field);
+            }
+        }
+    }
+
+    pub(super) fn areas(&self) -> Areas {
+        let note = self.note.as_ref();
+        areas(
+            self.screen,
+            note.map_or(0, |note| note.height(self.screen.width)),
+        )
+    }
+
+    /// The width of the column of values in a part of the screen.
+    pub(super) fn value_width(&self, inside: Rect) -> usize {
+        let names = self.open.as_ref().map_or(0, Open::name_width);
+        usize::from(inside.width).saturating_sub(names + 2)
+    }
+
+    fn page(&self) -> isize {
+        let height = inside(self.areas().left).height;
+        isize::try_from(height).unwrap_or(isize::MAX).max(2) - 1
+    }
+
+    fn keep_visible(&mut self) {
+        let areas = self.areas();
+        let height = usize::from(inside(areas.left).height);
+        self.tree.keep_visible(height);
+        let inside = padded(areas.right);
+        let width = self.value_width(inside);
+        if let Some(open) = &mut self.open {
+            open.keep_visible(width, usize::from(inside.height));
+        }
+    }
+}
+
+fn is_control(key: &KeyEvent, letter: char) -> bool {
+    key.code == KeyCode::Char(letter) && key.modifiers.contains(KeyModifiers::CONTROL)
+}
+
+/// How many rows a key moves; `page` is a screen of them.
+fn rows_of(code: KeyCode, page: isize) -> Option<isize> {
+    Some(match code {
+        KeyCode::Up | KeyCode::Char('k') => -1,
+        KeyCode::Down | KeyCode::Char('j') => 1,
+        KeyCode::PageUp => -page,
+        KeyCode::PageDown => page,
+        KeyCode::Home => isize::MIN,
+        KeyCode::End => isize::MAX,
+        _ => return None,
+    })
+}

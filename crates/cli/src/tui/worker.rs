@@ -1,0 +1,99 @@
+//! The thread that has the vault. A call that takes long, such as a sync, does not freeze the
+//! screen.
+
+use std::io;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::thread;
+
+use passmate_core::answer::Reply;
+use passmate_core::api::VaultApi;
+use passmate_core::records::{RecordContent, RecordEntry};
+use passmate_core::search::Match;
+
+/// The most matches of a search that are listed.
+const MATCHES_MAX: usize = 500;
+
+/// What the screen wants from the vault. Records are named as
+/// [`escape_path`](passmate_core::escape::escape_path) writes their paths.
+#[derive(Debug, Clone)]
+pub(super) enum Call {
+    List,
+    Search { query: String },
+    Record { path: String },
+}
+
+/// What the vault answers.
+#[derive(Debug)]
+pub(super) enum Answer {
+    List(Vec<RecordEntry>),
+    Search(Vec<Match>),
+    Record(RecordContent),
+}
+
+/// A call that ended.
+#[derive(Debug)]
+pub(super) struct Done {
+    pub(super) call: Call,
+    pub(super) answer: Reply<Answer>,
+}
+
+impl Call {
+    /// What a person reads while it runs, if it may take long.
+    pub(super) const fn words(&self) -> Option<&'static str> {
+        match self {
+            Self::List | Self::Search { .. } | Self::Record { .. } => None,
+        }
+    }
+
+    pub(super) fn make(&self, vault: &mut dyn VaultApi) -> Reply<Answer> {
+        Ok(match self {
+            Self::List => Answer::List(vault.list()?),
+            Self::Search { query } => Answer::Search(vault.search(query, MATCHES_MAX)?),
+            Self::Record { path } => Answer::Record(vault.record(path)?),
+        })
+    }
+}
+
+/// A vault in a thread of its own.
+pub(super) struct Worker {
+    calls: Sender<Call>,
+    done: Receiver<Done>,
+}
+
+impl Worker {
+    pub(super) fn start(mut vault: Box<dyn VaultApi>) -> io::Result<Self> {
+        let (calls, to_make) = channel::<Call>();
+        let (made, done) = channel();
+        let thread = thread::Builder::new().name("vault".to_owned());
+        thread.spawn(move || {
+            for call in to_make {
+                let answer = call.make(&mut *vault);
+                if made.send(Done { call, answer }).is_err() {
+                    break;
+                }
+            }
+        })?;
+        Ok(Self { calls, done })
+    }
+
+    /// Begins a call. A thread that panicked makes none: see [`Self::poll`].
+    pub(super) fn send(&self, call: Call) {
+        let _ = self.calls.send(call);
+    }
+
+    /// A call that ended, if one did.
+    ///
+    /// # Errors
+    /// The thread panicked.
+    pub(super) fn poll(&self) -> Result<Option<Done>, Panicked> {
+        match self.done.try_recv() {
+            Ok(done) => Ok(Some(done)),
+            Err(TryRecvError::Empty) => Ok(None),
+            Err(TryRecvError::Disconnected) => Err(Panicked),
+        }
+    }
+}
+
+/// The thread with the vault panicked.
+#[derive(Debug)]
+pub(super) struct Panicked;
