@@ -133,4 +133,81 @@ fn unusable(why: &str) -> Problem {
         "`passmate show PATH FIELD --reveal` shows the value, `passmate copy --osc52` gives it to \
          the clipboard of your terminal",
     )
+//! The place from which a person pastes a secret.
+
+use std::io::{self, Write};
+
+
+/// How long a secret stays there.
+pub(crate) const KEEPS: Duration = Duration::from_secs(45);
+
+pub(crate) trait Clipboard {
+    /// Puts a text there.
+    fn put(&mut self, text: &str) -> Result<(), Problem>;
+
+    /// Whether the text goes away by itself after [`KEEPS`], also if this program has ended. If
+    /// not, this program calls [`clear`](Self::clear) then, or when it ends.
+    fn clears_itself(&self) -> bool;
+
+    /// Takes the text away that was put there last.
+    fn clear(&mut self) -> Result<(), Problem>;
+
+/// Longest text that a terminal is asked to put into its clipboard, in bytes. Some take less, and
+/// none says so.
+const LEN_MAX: usize = 48 * 1024;
+
+/// The clipboard of the terminal, also at the other end of an SSH connection. The terminal may
+/// ignore what it is asked for, and does not say what its clipboard holds.
+pub(crate) struct Osc52;
+
+impl Clipboard for Osc52 {
+    fn put(&mut self, text: &str) -> Result<(), Problem> {
+        if text.len() > LEN_MAX {
+            return Err(Problem::new(
+                ProblemKind::TooLarge,
+                "the value is too long for the clipboard of a terminal",
+                "`passmate show PATH FIELD` writes it to a pipe or a file",
+            ));
+        write(&sequence(text))
+
+    fn clears_itself(&self) -> bool {
+        false
+
+    fn clear(&mut self) -> Result<(), Problem> {
+        // A blank takes the place of the secret, also where the terminal cannot empty its
+        // clipboard; `!` is no base64, which empties it.
+        write(&Zeroizing::new(format!(
+            "{}\x1b]52;c;!\x07",
+            *sequence(" ")
+        )))
+
+/// Asks the terminal to put a text into its clipboard.
+fn sequence(text: &str) -> Zeroizing<String> {
+    let mut sequence = Zeroizing::new(String::with_capacity(16 + text.len() / 3 * 4));
+    sequence.push_str("\x1b]52;c;");
+    BASE64.encode_append(text.as_bytes(), &mut sequence);
+    sequence.push('\x07');
+    sequence
+
+fn write(sequence: &str) -> Result<(), Problem> {
+    let mut out = io::stdout().lock();
+    let written = out
+        .write_all(sequence.as_bytes())
+        .and_then(|()| out.flush());
+    written.map_err(|error| {
+        Problem::new(
+            format!("the terminal's clipboard cannot be reached: {error}"),
+            "reveal the value, and select it with the mouse",
+        )
+    })
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_goes_to_the_clipboard_of_the_terminal() {
+        assert_eq!(*sequence("hunter2"), "\x1b]52;c;aHVudGVyMg==\x07");
+        // Nothing of a value acts on the terminal.
+        assert_eq!(*sequence("\x1b\x07"), "\x1b]52;c;Gwc=\x07");
 }

@@ -7,6 +7,7 @@
 //!  - what is typed is wiped, and no widget remembers it;
 //!  - what the vault's owner locks is forgotten here too.
 
+mod actions;
 mod keys;
 mod layout;
 mod line;
@@ -35,6 +36,7 @@ use self::state::{Effect, Event, State};
 use self::theme::{Background, Theme};
 use self::worker::{Panicked, Worker};
 use crate::app::App;
+use crate::clipboard::{Clipboard, Osc52};
 use crate::terminal::{Wanted, stop};
 
 /// How long a wait for an event may be.
@@ -57,6 +59,7 @@ pub(crate) fn run(app: &App) -> Result<(), Problem> {
         theme: Theme::new(app.out.is_colored(), Background::of_terminal()),
         screen,
         worker: Some(start(vault)?),
+        clipboard: Box::new(Osc52),
     };
     let mut flow = program.feed(Event::Tick)?;
     while flow.is_continue() {
@@ -84,6 +87,7 @@ struct Program<'a> {
     screen: Screen<'a>,
     /// `None` while the vault is locked.
     worker: Option<Worker>,
+    clipboard: Box<dyn Clipboard>,
 }
 
 impl Program<'_> {
@@ -133,6 +137,13 @@ impl Program<'_> {
                             worker.send(call);
                         }
                     }
+                    Effect::Copy(secret) => {
+                        let copied = self.clipboard.put(&secret.text);
+                        next = Some(Event::Copied(copied.map(|()| secret.what)));
+                    }
+                    Effect::ClearClipboard if self.clipboard.clears_itself() => {}
+                    // There is nothing left to do about it.
+                    Effect::ClearClipboard => drop(self.clipboard.clear()),
                     Effect::Lock => self.worker = None,
                     Effect::Unlock => next = Some(self.unlock()?),
                     Effect::Stop => self.stop()?,

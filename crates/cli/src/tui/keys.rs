@@ -18,11 +18,16 @@ pub(super) fn hints(state: &State) -> Vec<Hint> {
         Focus::Tree => vec![
             ("Enter", "open"),
             ("/", "search"),
+            ("c", "copy"),
+            ("b", "user"),
+            ("t", "code"),
             ("?", "help"),
             ("q", "quit"),
         ],
         Focus::Record => vec![
             ("Enter", "reveal"),
+            ("c", "copy"),
+            ("t", "code"),
             ("Esc", "back"),
             ("/", "search"),
             ("?", "help"),
@@ -51,6 +56,7 @@ pub(super) const HELP: &[(&str, &[Hint])] = &[
             ),
             ("←", "close the folder, or go to the one above"),
             ("Esc", "leave the search"),
+            ("c", "copy the password"),
         ],
     ),
     (
@@ -58,7 +64,16 @@ pub(super) const HELP: &[(&str, &[Hint])] = &[
         &[
             ("↑ ↓, j k", "choose a field"),
             ("Enter, Space", "reveal a secret, or hide it again"),
+            ("c", "copy the field"),
             ("← Esc", "go back; all secrets are hidden"),
+        ],
+    ),
+    (
+        "Either",
+        &[
+            ("b", "copy the user name"),
+            ("t", "show the one-time code, or hide it"),
+            ("T", "copy the one-time code"),
         ],
     ),
     (

@@ -18,6 +18,7 @@ pub(super) struct Note {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tone {
     Plain,
+    Good,
     Warning,
 }
 
@@ -31,6 +32,10 @@ impl Note {
 
     pub(super) fn plain(text: &str) -> Self {
         Self::new(Tone::Plain, text)
+    }
+
+    pub(super) fn good(text: &str) -> Self {
+        Self::new(Tone::Good, text)
     }
 
     pub(super) fn warning(text: &str) -> Self {

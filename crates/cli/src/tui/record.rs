@@ -1,9 +1,11 @@
-//! The record on the right: its fields in the order in which people use them, and which of them are
-//! revealed.
+//! The record on the right: its fields in the order in which people use them, its one-time code, and
+//! which secrets are revealed.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use passmate_core::escape::escape;
+use passmate_core::otp::Code;
 use passmate_core::records::{FieldContent, RecordContent};
 use passmate_vault::login::{FieldRole, role_of};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
@@ -16,22 +18,53 @@ use crate::commands::show::MASK;
 const NAME_WIDTH_MAX: usize = 16;
 /// The most lines of one value that are shown.
 const LINES_MAX: usize = 200;
+/// The name of the one-time code.
+pub(super) const CODE: &str = "code";
+/// How much of the period is left, from all of it to nothing.
+const RING: [&str; 5] = ["○", "◔", "◑", "◕", "●"];
 
 /// A record that is shown.
 #[derive(Debug)]
 pub(super) struct Open {
     content: RecordContent,
     revealed: BTreeSet<String>,
+    code: ShownCode,
     selected: usize,
     /// The first line that is on the screen.
     pub(super) top: usize,
 }
 
+/// The one-time code of the record.
+enum ShownCode {
+    Hidden,
+    /// A person asked for it.
+    Wanted,
+    Shown {
+        digits: Zeroizing<String>,
+        /// Until when it is valid, and for how long each is; `None` for one that follows a counter.
+        timed: Option<(Duration, u64)>,
+    },
+}
+
+/// Without the digits.
+impl std::fmt::Debug for ShownCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ShownCode").finish_non_exhaustive()
+    }
+}
+
+/// What can be selected.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Item<'a> {
+    Field(&'a FieldContent),
+    Code,
+}
+
 /// A line of the record.
 pub(super) struct RecordLine {
-    /// The field that it belongs to.
-    pub(super) field: usize,
-    /// The field's name, on its first line.
+    /// The item that it belongs to.
+    pub(super) item: usize,
+    /// The item's name, on its first line.
     pub(super) name: String,
     pub(super) text: Zeroizing<String>,
     /// A secret that is shown because a person asked for it.
@@ -46,6 +79,7 @@ impl Open {
         Self {
             content,
             revealed: BTreeSet::new(),
+            code: ShownCode::Hidden,
             selected: 0,
             top: 0,
         }
@@ -60,11 +94,11 @@ impl Open {
         }
         self.revealed = before.revealed;
         self.top = before.top;
-        let place = |name: &String| {
-            let mut fields = self.content.fields.iter();
-            fields.position(|field| field.name == *name)
-        };
-        let place = name.as_ref().and_then(place);
+        if self.has_code() {
+            self.code = before.code;
+        }
+        let is_named = |item: &Item<'_>| matches!(item, Item::Field(field) if Some(&field.name) == name.as_ref());
+        let place = self.items().iter().position(is_named);
         self.select(place.unwrap_or(before.selected));
     }
 
@@ -72,21 +106,62 @@ impl Open {
         &self.content.path
     }
 
-    pub(super) fn fields(&self) -> &[FieldContent] {
-        &self.content.fields
+    /// What can be selected, in the order in which it is shown.
+    pub(super) fn items(&self) -> Vec<Item<'_>> {
+        let mut items = Vec::new();
+        for field in &self.content.fields {
+            items.push(Item::Field(field));
+            if self.otp_field().is_some_and(|otp| otp.name == field.name) {
+                items.push(Item::Code);
+            }
+        }
+        if self.otp_field().is_none() && self.has_code() {
+            items.push(Item::Code);
+        }
+        items
+    }
+
+    /// The field that holds the secret of one-time codes.
+    fn otp_field(&self) -> Option<&FieldContent> {
+        self.field_of(FieldRole::Otp)
+    }
+
+    /// The field that has a role; of several names for it, the preferred one.
+    pub(super) fn field_of(&self, role: FieldRole) -> Option<&FieldContent> {
+        let place = |field: &&FieldContent| {
+            let name = field.name.to_lowercase();
+            role.names().iter().position(|other| **other == *name)
+        };
+        let fields = self.content.fields.iter();
+        let of_role = fields.filter(|field| role_of(&field.name) == Some(role));
+        of_role.min_by_key(place)
+    }
+
+    /// Whether there is a place for the one-time code. Any field may hold its secret, so a person
+    /// may ask for it without one.
+    fn has_code(&self) -> bool {
+        self.otp_field().is_some() || matches!(self.code, ShownCode::Shown { .. })
     }
 
     pub(super) const fn selected(&self) -> usize {
         self.selected
     }
 
+    /// What is selected.
+    pub(super) fn item(&self) -> Option<Item<'_>> {
+        self.items().get(self.selected).copied()
+    }
+
     /// The field that is selected.
     pub(super) fn field(&self) -> Option<&FieldContent> {
-        self.content.fields.get(self.selected)
+        match self.item()? {
+            Item::Field(field) => Some(field),
+            Item::Code => None,
+        }
     }
 
     pub(super) fn select(&mut self, place: usize) {
-        self.selected = place.min(self.content.fields.len().saturating_sub(1));
+        self.selected = place.min(self.items().len().saturating_sub(1));
     }
 
     pub(super) fn move_by(&mut self, rows: isize) {
@@ -97,58 +172,148 @@ impl Open {
         !field.is_secret || self.revealed.contains(&field.name)
     }
 
-    /// Reveals the selected field, or hides it again.
+    /// Reveals what is selected, or hides it again.
     pub(super) fn toggle(&mut self) {
-        let Some(name) = self.field().map(|field| field.name.clone()) else {
-            return;
-        };
-        if !self.revealed.remove(&name) {
-            self.revealed.insert(name);
+        match self.item() {
+            Some(Item::Code) => self.toggle_code(),
+            Some(Item::Field(field)) => {
+                let name = field.name.clone();
+                if !self.revealed.remove(&name) {
+                    self.revealed.insert(name);
+                }
+            }
+            None => {}
         }
+    }
+
+    pub(super) fn toggle_code(&mut self) {
+        self.code = match self.code {
+            ShownCode::Hidden => ShownCode::Wanted,
+            ShownCode::Wanted | ShownCode::Shown { .. } => ShownCode::Hidden,
+        };
+    }
+
+    /// Whether a code is to be made: none is there yet, or it is not valid any more.
+    pub(super) fn wants_code(&self, now: Duration) -> bool {
+        match self.code {
+            ShownCode::Hidden => false,
+            ShownCode::Wanted => true,
+            ShownCode::Shown { timed, .. } => timed.is_some_and(|(until, _)| now >= until),
+        }
+    }
+
+    /// Shows a code, if one is still wanted.
+    pub(super) fn show_code(&mut self, code: Code, now: Duration) {
+        if !matches!(self.code, ShownCode::Hidden) {
+            let until = now + Duration::from_secs(code.valid_for);
+            self.code = ShownCode::Shown {
+                digits: code.digits,
+                timed: Some((until, code.period)),
+            };
+        }
+    }
+
+    pub(super) fn hide_code(&mut self) {
+        self.code = ShownCode::Hidden;
     }
 
     /// Hides all secrets; false if none was revealed.
     pub(super) fn hide(&mut self) -> bool {
-        !std::mem::take(&mut self.revealed).is_empty()
+        let had_code = !matches!(self.code, ShownCode::Hidden);
+        self.hide_code();
+        !std::mem::take(&mut self.revealed).is_empty() || had_code
     }
 
     /// The width of the column of names.
     pub(super) fn name_width(&self) -> usize {
-        let names = self.content.fields.iter();
-        let widths = names.map(|field| escape(&field.name).width());
+        let names = self.items().into_iter().map(Item::name);
+        let widths = names.map(|name| escape(name).width());
         widths.max().unwrap_or(0).min(NAME_WIDTH_MAX)
     }
 
-    /// The lines of all fields, for a column of values that is so wide.
-    pub(super) fn lines(&self, width: usize) -> Vec<RecordLine> {
+    /// The lines of all items, for a column of values that is so wide.
+    pub(super) fn lines(&self, width: usize, now: Duration) -> Vec<RecordLine> {
         let mut lines = Vec::new();
-        for (place, field) in self.content.fields.iter().enumerate() {
-            let is_shown = self.is_revealed(field);
-            let value = if is_shown { field.value.as_str() } else { MASK };
-            let texts = value.split('\n').flat_map(|line| wrap(line, width));
-            for (number, text) in texts.take(LINES_MAX).enumerate() {
-                let name = if number == 0 { field.name.as_str() } else { "" };
+        for (place, item) in self.items().into_iter().enumerate() {
+            let (texts, is_revealed) = match item {
+                Item::Code => (vec![self.code_text(now)], self.code.is_shown()),
+                Item::Field(field) if self.is_revealed(field) => {
+                    let texts = field.value.split('\n').flat_map(|line| wrap(line, width));
+                    (texts.take(LINES_MAX).collect(), field.is_secret)
+                }
+                Item::Field(_) => (vec![Zeroizing::new(MASK.to_owned())], false),
+            };
+            for (number, text) in texts.into_iter().enumerate() {
+                let name = if number == 0 { item.name() } else { "" };
                 lines.push(RecordLine {
-                    field: place,
+                    item: place,
                     name: escape(name),
                     text,
-                    is_revealed: is_shown && field.is_secret,
+                    is_revealed,
                 });
             }
         }
         lines
     }
 
-    /// Keeps the selected field on a screen with so many lines.
-    pub(super) fn keep_visible(&mut self, width: usize, height: usize) {
-        let lines = self.lines(width);
-        let is_of = |line: &RecordLine| line.field == self.selected;
+    fn code_text(&self, now: Duration) -> Zeroizing<String> {
+        let ShownCode::Shown { digits, timed } = &self.code else {
+            return Zeroizing::new(MASK.to_owned());
+        };
+        let mut text = Zeroizing::new(String::with_capacity(64));
+        // 6 digits are read as 3 and 3.
+        let half = if digits.len() % 2 == 0 {
+            digits.len() / 2
+        } else {
+            digits.len()
+        };
+        let (first, second) = digits.split_at_checked(half).unwrap_or((digits, ""));
+        text.push_str(first);
+        if !second.is_empty() {
+            text.push(' ');
+            text.push_str(second);
+        }
+        if let Some((until, period)) = timed {
+            let left = until.saturating_sub(now).as_secs();
+            let ring = ring(left, *period);
+            text.push_str(&format!("  {ring} {left} s"));
+        }
+        text
+    }
+
+    /// Keeps the selected item on a screen with so many lines.
+    pub(super) fn keep_visible(&mut self, width: usize, height: usize, now: Duration) {
+        let lines = self.lines(width, now);
+        let is_of = |line: &RecordLine| line.item == self.selected;
         let first = lines.iter().position(is_of).unwrap_or(0);
         let last = lines.iter().rposition(is_of).unwrap_or(0);
         // Of a long value the beginning counts.
         let top = top_of(self.top, last, lines.len(), height);
         self.top = top_of(top, first, lines.len(), height);
     }
+}
+
+impl ShownCode {
+    const fn is_shown(&self) -> bool {
+        matches!(self, Self::Shown { .. })
+    }
+}
+
+impl<'a> Item<'a> {
+    fn name(self) -> &'a str {
+        match self {
+            Self::Field(field) => &field.name,
+            Self::Code => CODE,
+        }
+    }
+}
+
+/// The part of a period that is left, as a ring.
+fn ring(left: u64, period: u64) -> &'static str {
+    let parts = RING.len() as u64 - 1;
+    let part = (left * parts).div_ceil(period.max(1));
+    let part = usize::try_from(part).unwrap_or(RING.len());
+    RING.get(part).copied().unwrap_or("●")
 }
 
 /// User name and password come first, notes last.
@@ -175,9 +340,13 @@ fn wrap(line: &str, width: usize) -> Vec<Zeroizing<String>> {
             columns += character.width().unwrap_or(0);
             (columns > width.max(2)).then_some(at)
         });
-        let (now, later) = rest
+        let (mut now, mut later) = rest
             .split_at_checked(end.unwrap_or(rest.len()))
             .unwrap_or_default();
+        // Between words, if there are words.
+        if let Some(blank) = now.rfind(' ').filter(|_| !later.is_empty()) {
+            (now, later) = rest.split_at_checked(blank + 1).unwrap_or_default();
+        }
         lines.push(Zeroizing::new(now.to_owned()));
         rest = later;
         if rest.is_empty() || lines.len() == LINES_MAX {
@@ -189,6 +358,8 @@ fn wrap(line: &str, width: usize) -> Vec<Zeroizing<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NOW: Duration = Duration::from_secs(100);
 
     fn record(fields: &[(&str, &str, bool)]) -> Open {
         let fields = fields.iter().map(|(name, value, is_secret)| FieldContent {
@@ -204,7 +375,7 @@ mod tests {
     }
 
     fn texts(open: &Open, width: usize) -> Vec<String> {
-        let lines = open.lines(width).into_iter();
+        let lines = open.lines(width, NOW).into_iter();
         lines
             .map(|line| format!("{}:{}", line.name, *line.text))
             .collect()
@@ -225,10 +396,47 @@ mod tests {
     }
 
     #[test]
+    fn a_code_is_below_its_secret_and_has_a_ring() {
+        let mut open = record(&[("otp", "x", true), ("user", "bob", false)]);
+        assert_eq!(
+            texts(&open, 20),
+            ["user:bob", "otp:********", "code:********"]
+        );
+        let code = |digits: &str| Code {
+            digits: digits.to_owned().into(),
+            valid_for: 20,
+            period: 30,
+        };
+        // Nobody asked for it.
+        open.show_code(code("287082"), NOW);
+        assert_eq!(texts(&open, 20)[2], "code:********");
+        open.select(2);
+        open.toggle();
+        assert!(open.wants_code(NOW));
+        open.show_code(code("287082"), NOW);
+        assert_eq!(texts(&open, 20)[2], "code:287 082  ◕ 20 s");
+        assert!(!open.wants_code(NOW + Duration::from_secs(19)));
+        assert!(open.wants_code(NOW + Duration::from_secs(20)));
+        open.show_code(code("ABCDE"), NOW);
+        assert_eq!(texts(&open, 20)[2], "code:ABCDE  ◕ 20 s");
+        assert!(open.hide());
+        assert_eq!(texts(&open, 20)[2], "code:********");
+    }
+
+    #[test]
+    fn a_ring_is_full_at_first_and_empty_at_last() {
+        let rings = [30, 23, 22, 15, 8, 7, 1, 0].map(|left| ring(left, 30));
+        assert_eq!(rings, ["●", "●", "◕", "◑", "◑", "◔", "◔", "○"]);
+        assert_eq!(ring(u64::MAX / 8, 0), "●");
+    }
+
+    #[test]
     fn values_are_wrapped_and_act_on_no_terminal() {
         let open = record(&[("user", "日本語\n\u{1b}[A", false)]);
         assert_eq!(texts(&open, 4), ["user:日本", ":語", ":\\u{1", ":b}[A"]);
         assert_eq!(texts(&record(&[("user", "", false)]), 0), ["user:"]);
+        let words = record(&[("user", "one two  three", false)]);
+        assert_eq!(texts(&words, 7), ["user:one ", ":two  ", ":three"]);
     }
 
     #[test]
@@ -243,10 +451,7 @@ mod tests {
         ]);
         open.read_again(later.content);
         assert_eq!(open.field().unwrap().name, "password");
-        assert_eq!(
-            texts(&open, 20),
-            ["user:bob", "password:two", "otp:********"]
-        );
+        assert_eq!(texts(&open, 20)[..2], ["user:bob", "password:two"]);
         let mut other = record(&[]);
         other.content.id = "B".to_owned();
         open.read_again(other.content);

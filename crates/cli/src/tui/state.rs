@@ -16,12 +16,13 @@ use ratatui::crossterm::event::{
 use ratatui::layout::{Position, Rect};
 use zeroize::Zeroizing;
 
+use super::actions::acts_on_record;
 use super::layout::{Areas, areas, inside, padded};
 use super::line::Line;
 use super::note::Note;
 use super::record::Open;
 use super::tree::Tree;
-use super::worker::{Answer, Call, Done};
+use super::worker::{Answer, Call, CodeUse, Done};
 
 /// After so long without a key, secrets are hidden.
 const HIDES_AFTER: Duration = Duration::from_mins(2);
@@ -29,6 +30,8 @@ const HIDES_AFTER: Duration = Duration::from_mins(2);
 const LOCKS_AFTER: Duration = Duration::from_mins(15);
 /// A list of records that is older is read again at the next key.
 const LIST_MAX_AGE: Duration = Duration::from_secs(10);
+/// The most keys that wait.
+const LATE_KEYS_MAX: usize = 32;
 /// What the wheel of a mouse moves.
 const WHEEL_ROWS: isize = 3;
 
@@ -45,6 +48,8 @@ pub(super) enum Event {
     Unlocked,
     /// It could not be unlocked.
     StillLocked(Problem),
+    /// A secret is in the clipboard, or could not be put there.
+    Copied(Result<String, Problem>),
     /// Time went on.
     Tick,
 }
@@ -53,6 +58,9 @@ pub(super) enum Event {
 #[derive(Debug)]
 pub(super) enum Effect {
     Call(Call),
+    Copy(Secret),
+    /// Take away what was copied.
+    ClearClipboard,
     /// Let the vault go.
     Lock,
     /// Ask for the passphrase on the terminal.
@@ -60,6 +68,29 @@ pub(super) enum Effect {
     /// Stop this program, as Ctrl-Z does.
     Stop,
     Quit,
+}
+
+/// A value for the clipboard.
+pub(super) struct Secret {
+    /// What it is, for people.
+    pub(super) what: String,
+    pub(super) text: Zeroizing<String>,
+}
+
+/// Without the value.
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Secret")
+            .field("what", &self.what)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What was copied, until it goes away.
+#[derive(Debug)]
+pub(super) struct Copied {
+    pub(super) what: String,
+    pub(super) until: Duration,
 }
 
 /// What the keys act on.
@@ -89,6 +120,7 @@ pub(super) struct State {
     pub(super) open: Option<Open>,
     pub(super) dialog: Option<Dialog>,
     pub(super) note: Option<Note>,
+    pub(super) copied: Option<Copied>,
     /// The call that the vault has, and since when.
     pub(super) running: Option<(Call, Duration)>,
     /// Calls that wait for it.
@@ -102,6 +134,8 @@ pub(super) struct State {
     record_is_stale: bool,
     /// The path of the record that could not be read.
     unreadable: Option<String>,
+    /// Keys that act on what is not there yet.
+    late_keys: VecDeque<KeyEvent>,
     last_key: Duration,
     is_ending: bool,
 }
@@ -119,6 +153,8 @@ impl State {
             open: None,
             dialog: None,
             note: None,
+            copied: None,
+            late_keys: VecDeque::new(),
             running: None,
             waiting: VecDeque::new(),
             found: String::new(),
@@ -145,6 +181,7 @@ impl State {
                 effects.push(Effect::Stop);
             }
             Event::Key(key) if self.is_locked => effects.extend(self.locked_key(&key)),
+            Event::Key(key) if self.must_wait(&key) => self.late_keys.push_back(key),
             Event::Key(key) => effects.extend(self.key(&key)),
             Event::Paste(text) => self.paste(&text),
             Event::Mouse(mouse) if !self.is_locked => self.mouse(mouse),
@@ -153,17 +190,26 @@ impl State {
             Event::Done(done) => effects.extend(self.done(done)),
             Event::Unlocked => self.is_locked = false,
             Event::StillLocked(problem) => self.note = Some(Note::problem(&problem)),
+            Event::Copied(Ok(what)) => self.copied(what),
+            Event::Copied(Err(problem)) => self.note = Some(Note::problem(&problem)),
             Event::Tick => {}
         }
         effects.extend(self.rest());
+        let call = self.next_call(&mut effects);
         if self.is_ending {
+            effects.extend(self.copied.take().map(|_| Effect::ClearClipboard));
             effects.push(Effect::Quit);
-        } else if let Some(call) = self.next_call() {
+        } else if let Some(call) = call {
             self.running = Some((call.clone(), self.now));
             effects.push(Effect::Call(call));
         }
         self.keep_visible();
         effects
+    }
+
+    /// Makes a call as soon as the vault is free.
+    pub(super) fn wait_for(&mut self, call: Call) {
+        self.waiting.push_back(call);
     }
 
     /// A person is there.
@@ -177,7 +223,8 @@ impl State {
     }
 
     /// Hides and forgets what nobody looks at.
-    fn rest(&mut self) -> Option<Effect> {
+    fn rest(&mut self) -> Vec<Effect> {
+        let mut effects = Vec::new();
         if let Some(path) = self.open.as_ref().map(Open::path)
             && self.tree.record() != Some(path)
         {
@@ -187,7 +234,17 @@ impl State {
         if idle >= HIDES_AFTER && self.hide() {
             self.note = Some(Note::plain("secrets are hidden again"));
         }
-        (idle >= LOCKS_AFTER && !self.is_locked).then(|| self.lock())
+        if self
+            .copied
+            .take_if(|copied| self.now >= copied.until)
+            .is_some()
+        {
+            effects.push(Effect::ClearClipboard);
+        }
+        if idle >= LOCKS_AFTER && !self.is_locked {
+            effects.push(self.lock());
+        }
+        effects
     }
 
     /// Hides all secrets; false if none was revealed.
@@ -201,16 +258,28 @@ impl State {
         *self = Self {
             is_locked: true,
             last_key: self.last_key,
+            copied: self.copied.take(),
             ..Self::new(name, self.screen, self.now)
         };
         Effect::Lock
     }
 
-    /// What the screen shows and does not have yet.
-    fn next_call(&mut self) -> Option<Call> {
-        if self.is_locked || self.running.is_some() {
-            return None;
+    /// The next call. Once the screen has all that it shows, keys that waited for it act.
+    fn next_call(&mut self, effects: &mut Vec<Effect>) -> Option<Call> {
+        loop {
+            if self.is_locked || self.running.is_some() {
+                return None;
+            }
+            if let Some(call) = self.lacking() {
+                return Some(call);
+            }
+            let key = self.late_keys.pop_front()?;
+            effects.extend(self.key(&key));
         }
+    }
+
+    /// What the screen shows and does not have yet.
+    fn lacking(&mut self) -> Option<Call> {
         if let Some(call) = self.waiting.pop_front() {
             return Some(call);
         }
@@ -221,13 +290,37 @@ impl State {
             let query = self.query.text().to_owned();
             return Some(Call::Search { query });
         }
-        let path = self.tree.record()?;
-        let is_there = self.open.is_some() || self.unreadable.as_deref() == Some(path);
-        if is_there && !self.record_is_stale {
-            return None;
+        if self.lacks_record() || self.record_is_stale {
+            let path = escape_path(self.tree.record()?);
+            return Some(Call::Record { path });
         }
-        let path = escape_path(path);
-        Some(Call::Record { path })
+        let open = self.open.as_ref()?;
+        let path = escape_path(open.path());
+        let use_of = CodeUse::Show;
+        open.wants_code(self.now)
+            .then_some(Call::Code { path, use_of })
+    }
+
+    fn lacks_record(&self) -> bool {
+        let path = self.tree.record();
+        path.is_some() && self.open.is_none() && self.unreadable.as_deref() != path
+    }
+
+    /// Whether a key acts on matches or a record that are not there yet, or comes after one that
+    /// does. So a person may type ahead.
+    fn must_wait(&mut self, key: &KeyEvent) -> bool {
+        if matches!(key.code, KeyCode::Esc) {
+            self.late_keys.clear();
+            return false;
+        }
+        let is_searching = self.query.text() != self.found;
+        let waits = match self.focus {
+            _ if self.dialog.is_some() => false,
+            Focus::Search => is_searching && matches!(key.code, KeyCode::Enter | KeyCode::Tab),
+            Focus::Tree => (is_searching || self.lacks_record()) && acts_on_record(key.code),
+            Focus::Record => self.lacks_record(),
+        };
+        (waits || !self.late_keys.is_empty()) && self.late_keys.len() < LATE_KEYS_MAX
     }
 
     fn done(&mut self, done: Done) -> Option<Effect> {
@@ -242,14 +335,11 @@ impl State {
                 self.failed(done.call, halt.into_problem());
                 None
             }
-            Ok(answer) => {
-                self.answered(done.call, answer);
-                None
-            }
+            Ok(answer) => self.answered(done.call, answer),
         }
     }
 
-    fn answered(&mut self, call: Call, answer: Answer) {
+    fn answered(&mut self, call: Call, answer: Answer) -> Option<Effect> {
         match (call, answer) {
             (_, Answer::List(records)) => {
                 self.tree.fill(records);
@@ -276,8 +366,12 @@ impl State {
                     None => self.open = Some(Open::new(content)),
                 }
             }
+            (Call::Code { path, use_of }, Answer::Code(code)) => {
+                return self.has_code(&path, use_of, code);
+            }
             _ => {}
         }
+        None
     }
 
     fn failed(&mut self, call: Call, problem: Problem) {
@@ -291,6 +385,9 @@ impl State {
                 self.record_is_stale = false;
                 self.open = None;
                 self.unreadable = self.tree.record().map(str::to_owned);
+            }
+            Call::Code { .. } => {
+                self.open.as_mut().map(Open::hide_code);
             }
         }
         self.note = Some(Note::problem(&problem));
@@ -313,12 +410,19 @@ impl State {
             self.dialog_key(key);
             return None;
         }
-        let focus = self.focus;
-        match focus {
-            Focus::Search => self.search_key(key),
-            _ if self.common_key(key) => {}
-            Focus::Tree => self.tree_key(key),
+        if self.focus == Focus::Search {
+            self.search_key(key);
+            return None;
+        }
+        if self.common_key(key) {
+            return None;
+        }
+        if acts_on_record(key.code) {
+            return self.act(key.code);
+        }
+        match self.focus {
             Focus::Record => self.record_key(key),
+            _ => self.tree_key(key),
         }
         None
     }
@@ -489,13 +593,13 @@ impl State {
             return;
         };
         let had_keys = std::mem::replace(&mut self.focus, Focus::Record) == Focus::Record;
-        let lines = open.lines(width);
+        let lines = open.lines(width, self.now);
         let line = open.top + usize::from(place.y.saturating_sub(inside.y));
         if let Some(line) = lines.get(line).filter(|_| inside.contains(place)) {
-            if had_keys && open.selected() == line.field {
+            if had_keys && open.selected() == line.item {
                 open.toggle();
             } else {
-                open.select(line.field);
+                open.select(line.item);
             }
         }
     }
@@ -526,7 +630,7 @@ impl State {
         let inside = padded(areas.right);
         let width = self.value_width(inside);
         if let Some(open) = &mut self.open {
-            open.keep_visible(width, usize::from(inside.height));
+            open.keep_visible(width, usize::from(inside.height), self.now);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The screen without a terminal: keys go in, and what it shows comes out.
 
 mod browse;
+mod copy;
 
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use tempfile::TempDir;
 use super::state::{Effect, Event, State};
 use super::theme::{Background, Theme};
 use super::view;
-use super::worker::Done;
+use super::worker::{Call, Done};
 
 const SMALL: (u16, u16) = (80, 24);
 const LARGE: (u16, u16) = (200, 60);
@@ -104,22 +105,66 @@ impl Pilot {
 
     /// Gives an event to the screen, and makes all calls that it wants.
     fn feed(&mut self, event: Event) {
+        let calls = self.begin(event);
+        self.answer(calls);
+    }
+
+    /// Gives an event to the screen, and returns the calls that it wants.
+    fn begin(&mut self, event: Event) -> Vec<Call> {
         let mut events = vec![event];
+        let mut calls = Vec::new();
         while let Some(event) = events.pop() {
             for effect in self.state.handle(event, self.now) {
                 match effect {
-                    Effect::Call(call) => {
-                        let answer = if self.is_agent_locked {
-                            Err(Halt::Needs(Need::Locked))
-                        } else {
-                            call.make(&mut *self.vault)
-                        };
-                        events.push(Event::Done(Done { call, answer }));
+                    Effect::Call(call) => calls.push(call),
+                    Effect::Copy(secret) => {
+                        events.push(Event::Copied(Ok(secret.what.clone())));
+                        self.effects.push(Effect::Copy(secret));
                     }
                     effect => self.effects.push(effect),
                 }
             }
         }
+        calls
+    }
+
+    /// Makes calls, and those that follow.
+    fn answer(&mut self, mut calls: Vec<Call>) {
+        while let Some(call) = calls.pop() {
+            let answer = if self.is_agent_locked {
+                Err(Halt::Needs(Need::Locked))
+            } else {
+                call.make(&mut *self.vault)
+            };
+            calls.extend(self.begin(Event::Done(Done { call, answer })));
+        }
+    }
+
+    /// Presses keys while the vault does not answer.
+    fn without_answers(&mut self, text: &str) -> Vec<Call> {
+        let mut calls = Vec::new();
+        for character in text.chars() {
+            let code = match character {
+                '\n' => KeyCode::Enter,
+                other => KeyCode::Char(other),
+            };
+            calls.extend(self.begin(Event::Key(KeyEvent::from(code))));
+        }
+        calls
+    }
+
+    /// What is in the clipboard, and was there before.
+    fn copied(&self) -> Vec<&str> {
+        let copied = self.effects.iter().filter_map(|effect| match effect {
+            Effect::Copy(secret) => Some(secret.text.as_str()),
+            _ => None,
+        });
+        copied.collect()
+    }
+
+    fn has_cleared(&self) -> bool {
+        let mut effects = self.effects.iter();
+        effects.any(|effect| matches!(effect, Effect::ClearClipboard))
     }
 
     fn press(&mut self, code: KeyCode) {

@@ -85,6 +85,10 @@ impl Theme {
         self.color(Color::LightYellow, Color::Magenta)
     }
 
+    pub(super) fn good(self) -> Style {
+        self.color(Color::LightGreen, Color::Green)
+    }
+
     /// What should be noticed.
     pub(super) fn warning(self) -> Style {
         self.color(Color::LightYellow, Color::Red)

@@ -81,7 +81,11 @@ fn draw_title(state: &State, theme: Theme, buffer: &mut Buffer, area: Rect) {
             count => format!("{count} records "),
         },
     };
-    put_right(buffer, area, &right, theme.dim());
+    let copied = state.copied.as_ref().map_or_else(String::new, |copied| {
+        let left = copied.until.saturating_sub(state.now).as_secs();
+        format!("{} in the clipboard for {left} s · ", escape(&copied.what))
+    });
+    put_right(buffer, area, &format!("{copied}{right}"), theme.dim());
 }
 
 /// The frame of a part of the screen.
@@ -167,7 +171,7 @@ fn draw_record(state: &State, theme: Theme, buffer: &mut Buffer, area: Rect) {
     let Some(open) = &state.open else {
         return;
     };
-    if open.fields().is_empty() {
+    if open.items().is_empty() {
         put(buffer, inside, "no fields", theme.dim());
     }
     draw_fields(open, state, theme, buffer, inside);
@@ -178,7 +182,7 @@ fn draw_fields(open: &Open, state: &State, theme: Theme, buffer: &mut Buffer, in
     let names = u16::try_from(open.name_width())
         .unwrap_or(0)
         .min(inside.width);
-    let lines = open.lines(state.value_width(inside));
+    let lines = open.lines(state.value_width(inside), state.now);
     for (line, area) in lines.iter().skip(open.top).zip(inside.rows()) {
         let name = Rect {
             width: names,
@@ -197,7 +201,7 @@ fn draw_fields(open: &Open, state: &State, theme: Theme, buffer: &mut Buffer, in
         };
         put(buffer, name, &line.name, theme.name());
         put(buffer, value, &line.text, style);
-        if has_keys && line.field == open.selected() {
+        if has_keys && line.item == open.selected() {
             buffer.set_style(area, theme.selected());
         }
     }
@@ -209,6 +213,7 @@ fn draw_note(state: &State, theme: Theme, buffer: &mut Buffer, area: Rect) {
     };
     let style = match note.tone {
         Tone::Plain => Style::new(),
+        Tone::Good => theme.good(),
         Tone::Warning => theme.warning(),
     };
     for (line, row) in note.lines(state.screen.width).iter().zip(area.rows()) {

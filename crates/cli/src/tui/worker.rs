@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread;
 
 use passmate_core::answer::Reply;
-use passmate_core::api::VaultApi;
+use passmate_core::api::{OneTimeCode, VaultApi};
 use passmate_core::records::{RecordContent, RecordEntry};
 use passmate_core::search::Match;
 
@@ -20,14 +20,29 @@ pub(super) enum Call {
     List,
     Search { query: String },
     Record { path: String },
+    Code { path: String, use_of: CodeUse },
+}
+
+/// What a one-time code is wanted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CodeUse {
+    Show,
+    Copy,
 }
 
 /// What the vault answers.
-#[derive(Debug)]
 pub(super) enum Answer {
     List(Vec<RecordEntry>),
     Search(Vec<Match>),
     Record(RecordContent),
+    Code(OneTimeCode),
+}
+
+/// Without what is secret.
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Answer").finish_non_exhaustive()
+    }
 }
 
 /// A call that ended.
@@ -41,7 +56,7 @@ impl Call {
     /// What a person reads while it runs, if it may take long.
     pub(super) const fn words(&self) -> Option<&'static str> {
         match self {
-            Self::List | Self::Search { .. } | Self::Record { .. } => None,
+            Self::List | Self::Search { .. } | Self::Record { .. } | Self::Code { .. } => None,
         }
     }
 
@@ -50,6 +65,7 @@ impl Call {
             Self::List => Answer::List(vault.list()?),
             Self::Search { query } => Answer::Search(vault.search(query, MATCHES_MAX)?),
             Self::Record { path } => Answer::Record(vault.record(path)?),
+            Self::Code { path, .. } => Answer::Code(vault.one_time_code(path, None)?),
         })
     }
 }

@@ -1,0 +1,111 @@
+//! What keys do with the record that is selected.
+
+use passmate_core::api::OneTimeCode;
+use passmate_core::escape::{escape, escape_path};
+use passmate_vault::login::FieldRole;
+use ratatui::crossterm::event::KeyCode;
+
+use super::note::Note;
+use super::record::{CODE, Item};
+use super::state::{Copied, Effect, Focus, Secret, State};
+use super::worker::{Call, CodeUse};
+use crate::clipboard::KEEPS;
+
+/// Whether a key acts on the record that is selected.
+pub(super) const fn acts_on_record(code: KeyCode) -> bool {
+    matches!(code, KeyCode::Char('c' | 'b' | 't' | 'T'))
+}
+
+impl State {
+    /// Does what such a key does.
+    pub(super) fn act(&mut self, code: KeyCode) -> Option<Effect> {
+        let open = self.open.as_mut()?;
+        match code {
+            KeyCode::Char('c') => self.copy_selected(),
+            KeyCode::Char('b') => self.copy_role(FieldRole::User),
+            KeyCode::Char('t') => {
+                open.toggle_code();
+                None
+            }
+            KeyCode::Char('T') => self.copy_code(),
+            _ => None,
+        }
+    }
+
+    /// Copies what is selected in the record, or else its password.
+    fn copy_selected(&mut self) -> Option<Effect> {
+        if self.focus != Focus::Record {
+            return self.copy_role(FieldRole::Password);
+        }
+        match self.open.as_ref()?.item()? {
+            Item::Code => self.copy_code(),
+            Item::Field(field) => {
+                let secret = Secret {
+                    what: field.name.clone(),
+                    text: field.value.clone(),
+                };
+                Some(Effect::Copy(secret))
+            }
+        }
+    }
+
+    fn copy_role(&mut self, role: FieldRole) -> Option<Effect> {
+        let open = self.open.as_ref()?;
+        let Some(field) = open.field_of(role) else {
+            let text = format!("{} has no {}", open.path(), role.name());
+            self.note = Some(Note::warning(&text));
+            return None;
+        };
+        Some(Effect::Copy(Secret {
+            what: field.name.clone(),
+            text: field.value.clone(),
+        }))
+    }
+
+    fn copy_code(&mut self) -> Option<Effect> {
+        let path = escape_path(self.open.as_ref()?.path());
+        let use_of = CodeUse::Copy;
+        self.wait_for(Call::Code { path, use_of });
+        None
+    }
+
+    /// A secret is in the clipboard.
+    pub(super) fn copied(&mut self, what: String) {
+        let text = format!("copied {what}; it is taken away in {} s", KEEPS.as_secs());
+        self.note = Some(Note::good(&text));
+        let until = self.now + KEEPS;
+        self.copied = Some(Copied { what, until });
+    }
+
+    /// A one-time code came.
+    pub(super) fn has_code(
+        &mut self,
+        path: &str,
+        use_of: CodeUse,
+        code: OneTimeCode,
+    ) -> Option<Effect> {
+        let now = self.now;
+        let open = self
+            .open
+            .as_mut()
+            .filter(|open| escape_path(open.path()) == path)?;
+        match (code, use_of) {
+            (OneTimeCode::Timed(code), CodeUse::Show) => open.show_code(code, now),
+            (OneTimeCode::Timed(code), CodeUse::Copy) => {
+                return Some(Effect::Copy(Secret {
+                    what: CODE.to_owned(),
+                    text: code.digits,
+                }));
+            }
+            (OneTimeCode::Counted, _) => {
+                open.hide_code();
+                let text = format!(
+                    "each code of {} uses a counter up; `passmate code` makes the next one",
+                    escape(open.path())
+                );
+                self.note = Some(Note::plain(&text));
+            }
+        }
+        None
+    }
+}
