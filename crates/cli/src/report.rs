@@ -135,12 +135,7 @@ pub(crate) fn after_change(app: &App, changed: &Changed) {
         app.out.notices(&synced.notices);
         match &synced.result {
             Ok(done) => app.out.note(&summary(&synced.place, report(done))),
-            Err(halt) => {
-                let Problem { message, hint, .. } = problem_of(halt);
-                app.out.warn(&format!(
-                    "the change is saved and not synced; the next sync sends it: {message}; {hint}"
-                ));
-            }
+            Err(halt) => app.out.warn(&not_synced(halt)),
         }
     }
     let SyncAnswer { server, folder } = &changed.synced;
@@ -149,6 +144,12 @@ pub(crate) fn after_change(app: &App, changed: &Changed) {
     if let Some(Ok(found)) = folder.as_ref().map(|folder| &folder.result) {
         app.out.notices(&copy_notices(found));
     }
+}
+
+/// What a person is told if the sync after a change failed.
+pub(crate) fn not_synced(halt: &Halt) -> String {
+    let Problem { message, hint, .. } = problem_of(halt);
+    format!("the change is saved and not synced; the next sync sends it: {message}; {hint}")
 }
 
 fn problem_of(halt: &Halt) -> Problem {

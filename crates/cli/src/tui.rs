@@ -8,9 +8,14 @@
 //!  - what the vault's owner locks is forgotten here too.
 
 mod actions;
+mod changes;
+mod dialog;
+mod generate;
+mod keyboard;
 mod keys;
 mod layout;
 mod line;
+mod mouse;
 mod note;
 mod record;
 mod screen;
@@ -109,7 +114,7 @@ impl Program<'_> {
             if let Some(worker) = &self.worker
                 && let Some(done) = worker.poll().map_err(panicked)?
             {
-                return Ok(Event::Done(done));
+                return Ok(Event::Done(Box::new(done)));
             }
             let patience = match self.state.running {
                 None => PATIENCE,
@@ -144,6 +149,7 @@ impl Program<'_> {
                     Effect::ClearClipboard if self.clipboard.clears_itself() => {}
                     // There is nothing left to do about it.
                     Effect::ClearClipboard => drop(self.clipboard.clear()),
+                    Effect::Generate(how) => next = Some(Event::Generated(how.make())),
                     Effect::Lock => self.worker = None,
                     Effect::Unlock => next = Some(self.unlock()?),
                     Effect::Stop => self.stop()?,

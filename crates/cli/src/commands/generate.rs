@@ -92,7 +92,7 @@ struct Classes {
 }
 
 /// The template of a password for which nothing else was asked.
-const TEMPLATE: &str = "Aaaaaaaaaaaaaa5";
+pub(crate) const TEMPLATE: &str = "Aaaaaaaaaaaaaa5";
 
 /// A password for which nothing was asked.
 pub(super) fn usual() -> Result<Generated, Problem> {

@@ -1,7 +1,9 @@
 //! What keys do with the record that is selected.
 
+use passmate_core::answer::Consent;
 use passmate_core::api::OneTimeCode;
-use passmate_core::escape::{escape, escape_path};
+use passmate_core::edit::Edit;
+use passmate_core::escape::escape_path;
 use passmate_vault::login::FieldRole;
 use ratatui::crossterm::event::KeyCode;
 
@@ -13,7 +15,10 @@ use crate::clipboard::KEEPS;
 
 /// Whether a key acts on the record that is selected.
 pub(super) const fn acts_on_record(code: KeyCode) -> bool {
-    matches!(code, KeyCode::Char('c' | 'b' | 't' | 'T'))
+    matches!(
+        code,
+        KeyCode::Char('c' | 'b' | 't' | 'T' | 'a' | 'e' | 'g' | 'x')
+    )
 }
 
 impl State {
@@ -28,6 +33,22 @@ impl State {
                 None
             }
             KeyCode::Char('T') => self.copy_code(),
+            KeyCode::Char('a') => {
+                self.ask_new_field();
+                None
+            }
+            KeyCode::Char('e') => {
+                self.edit_field();
+                None
+            }
+            KeyCode::Char('g') => {
+                self.begin_generating();
+                None
+            }
+            KeyCode::Char('x') => {
+                self.unset_field();
+                None
+            }
             _ => None,
         }
     }
@@ -99,11 +120,25 @@ impl State {
             }
             (OneTimeCode::Counted, _) => {
                 open.hide_code();
+                let path = open.path();
                 let text = format!(
-                    "each code of {} uses a counter up; `passmate code` makes the next one",
-                    escape(open.path())
+                    "The codes of {path} follow a counter, and each is valid once. Use up the next \
+                     one?"
                 );
-                self.note = Some(Note::plain(&text));
+                let edit = Edit::UseCounter {
+                    path: escape_path(path),
+                    field: None,
+                };
+                let consent = Consent::none();
+                let done = "this code is valid once".to_owned();
+                self.sure(
+                    text,
+                    Call::Change {
+                        edit,
+                        consent,
+                        done,
+                    },
+                );
             }
         }
         None

@@ -1,37 +1,52 @@
 //! What the keys do, for the last line of the screen and for the help.
 
+use super::dialog::Dialog;
 use super::state::{Focus, State};
 
 /// A key and what it does.
 pub(super) type Hint = (&'static str, &'static str);
 
 /// The keys that matter now, the most useful first.
-pub(super) fn hints(state: &State) -> Vec<Hint> {
+pub(super) fn hints(state: &State) -> &'static [Hint] {
     if state.is_locked {
-        return vec![("Enter", "unlock"), ("q", "quit")];
+        return &[("Enter", "unlock"), ("q", "quit")];
     }
-    if state.dialog.is_some() {
-        return vec![("↑↓", "scroll"), ("Esc", "close")];
-    }
-    match state.focus {
-        Focus::Search => vec![("↑↓", "choose"), ("Enter", "open"), ("Esc", "all records")],
-        Focus::Tree => vec![
+    match (&state.dialog, state.focus) {
+        (Some(Dialog::Help { .. }), _) => &[("↑↓", "scroll"), ("Esc", "close")],
+        (Some(Dialog::Ask(ask)), _) if ask.what.is_secret() => &[
+            ("Enter", "store"),
+            ("Ctrl-R", "show or hide"),
+            ("Esc", "leave"),
+        ],
+        (Some(Dialog::Ask(_)), _) => &[("Enter", "go on"), ("Esc", "leave")],
+        (Some(Dialog::Confirm(_)), _) => &[("y", "yes"), ("n", "no")],
+        (Some(Dialog::Generate(_)), _) => &[
+            ("Enter", "store"),
+            ("Space", "another"),
+            ("Tab", "other kind"),
+            ("+ -", "length"),
+            ("r", "reveal"),
+            ("Esc", "leave"),
+        ],
+        (None, Focus::Search) => &[("↑↓", "choose"), ("Enter", "open"), ("Esc", "all records")],
+        (None, Focus::Tree) => &[
             ("Enter", "open"),
             ("/", "search"),
             ("c", "copy"),
-            ("b", "user"),
-            ("t", "code"),
+            ("n", "new"),
+            ("d", "delete"),
+            ("u", "undo"),
             ("?", "help"),
             ("q", "quit"),
         ],
-        Focus::Record => vec![
+        (None, Focus::Record) => &[
             ("Enter", "reveal"),
             ("c", "copy"),
-            ("t", "code"),
-            ("Esc", "back"),
-            ("/", "search"),
+            ("e", "edit"),
+            ("a", "add"),
+            ("g", "generate"),
             ("?", "help"),
-            ("q", "quit"),
+            ("Esc", "back"),
         ],
     }
 }
@@ -41,39 +56,37 @@ pub(super) const HELP: &[(&str, &[Hint])] = &[
     (
         "Everywhere",
         &[
-            ("/", "search paths and all fields that are no secrets"),
+            ("/", "search paths and fields that are no secrets"),
+            ("n", "new record"),
+            ("m", "move or rename the record or folder"),
+            ("d", "delete it; it stays in the history"),
+            ("u  U", "undo the last change or sync; redo"),
+            ("b", "copy the user name"),
+            ("t  T", "show the one-time code, or hide it; copy it"),
+            ("a", "add a field"),
+            ("g", "generate a password"),
             ("F5", "read the records again"),
-            ("q, Ctrl-C", "quit"),
+            ("q  Ctrl-C", "quit"),
         ],
     ),
     (
         "Records",
         &[
-            ("↑ ↓ PgUp PgDn Home End, j k", "choose a record"),
-            (
-                "→ Enter Tab",
-                "go to the record, or open and close a folder",
-            ),
+            ("↑ ↓  j k", "choose a record"),
+            ("→  Enter", "go to the record, or open a folder"),
             ("←", "close the folder, or go to the one above"),
+            ("c  e", "copy the password; type a new one"),
             ("Esc", "leave the search"),
-            ("c", "copy the password"),
         ],
     ),
     (
         "Record",
         &[
-            ("↑ ↓, j k", "choose a field"),
-            ("Enter, Space", "reveal a secret, or hide it again"),
-            ("c", "copy the field"),
-            ("← Esc", "go back; all secrets are hidden"),
-        ],
-    ),
-    (
-        "Either",
-        &[
-            ("b", "copy the user name"),
-            ("t", "show the one-time code, or hide it"),
-            ("T", "copy the one-time code"),
+            ("↑ ↓  j k", "choose a field"),
+            ("Enter", "reveal a secret, or hide it again"),
+            ("c  e", "copy the field; edit it in its place"),
+            ("x", "unset the field; its values stay in the history"),
+            ("←  Esc", "go back; all secrets are hidden"),
         ],
     ),
     (

@@ -23,7 +23,7 @@ pub(super) enum Tone {
 }
 
 impl Note {
-    fn new(tone: Tone, text: &str) -> Self {
+    pub(super) fn new(tone: Tone, text: &str) -> Self {
         Self {
             tone,
             text: escape(text),

@@ -213,6 +213,14 @@ impl Open {
         }
     }
 
+    /// Shows a code that follows a counter.
+    pub(super) fn show_counted(&mut self, digits: Zeroizing<String>) {
+        self.code = ShownCode::Shown {
+            digits,
+            timed: None,
+        };
+    }
+
     pub(super) fn hide_code(&mut self) {
         self.code = ShownCode::Hidden;
     }

@@ -9,14 +9,15 @@ use std::time::Duration;
 
 use passmate_core::answer::{Halt, Need};
 use passmate_core::escape::escape_path;
+use passmate_core::generate::Generated;
 use passmate_core::problem::Problem;
-use ratatui::crossterm::event::{
-    KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
-};
-use ratatui::layout::{Position, Rect};
+use ratatui::crossterm::event::{KeyEvent, MouseEvent};
+use ratatui::layout::Rect;
 use zeroize::Zeroizing;
 
-use super::actions::acts_on_record;
+use super::dialog::Dialog;
+use super::generate::How;
+use super::keyboard::is_control;
 use super::layout::{Areas, areas, inside, padded};
 use super::line::Line;
 use super::note::Note;
@@ -30,10 +31,6 @@ const HIDES_AFTER: Duration = Duration::from_mins(2);
 const LOCKS_AFTER: Duration = Duration::from_mins(15);
 /// A list of records that is older is read again at the next key.
 const LIST_MAX_AGE: Duration = Duration::from_secs(10);
-/// The most keys that wait.
-const LATE_KEYS_MAX: usize = 32;
-/// What the wheel of a mouse moves.
-const WHEEL_ROWS: isize = 3;
 
 /// What happens.
 #[derive(Debug)]
@@ -43,13 +40,15 @@ pub(super) enum Event {
     Mouse(MouseEvent),
     /// The screen has another size.
     Resize(Rect),
-    Done(Done),
+    Done(Box<Done>),
     /// The vault was unlocked again.
     Unlocked,
     /// It could not be unlocked.
     StillLocked(Problem),
     /// A secret is in the clipboard, or could not be put there.
     Copied(Result<String, Problem>),
+    /// A password was made.
+    Generated(Result<Generated, Problem>),
     /// Time went on.
     Tick,
 }
@@ -61,6 +60,7 @@ pub(super) enum Effect {
     Copy(Secret),
     /// Take away what was copied.
     ClearClipboard,
+    Generate(How),
     /// Let the vault go.
     Lock,
     /// Ask for the passphrase on the terminal.
@@ -101,12 +101,6 @@ pub(super) enum Focus {
     Record,
 }
 
-/// What lies over the screen until a key answers it.
-#[derive(Debug)]
-pub(super) enum Dialog {
-    Help { top: usize },
-}
-
 pub(super) struct State {
     /// `None` for the default vault.
     pub(super) vault_name: Option<String>,
@@ -124,20 +118,22 @@ pub(super) struct State {
     /// The call that the vault has, and since when.
     pub(super) running: Option<(Call, Duration)>,
     /// Calls that wait for it.
-    waiting: VecDeque<Call>,
+    pub(super) waiting: VecDeque<Call>,
     /// The query whose matches are listed; empty for the tree.
-    found: String,
+    pub(super) found: String,
     /// The matches are to be looked for again.
-    found_is_stale: bool,
-    listed_at: Option<Duration>,
+    pub(super) found_is_stale: bool,
+    pub(super) listed_at: Option<Duration>,
+    /// The path of a record that is new in the next list.
+    pub(super) select_when_listed: Option<String>,
     /// The record is to be read again.
-    record_is_stale: bool,
+    pub(super) record_is_stale: bool,
     /// The path of the record that could not be read.
     unreadable: Option<String>,
     /// Keys that act on what is not there yet.
-    late_keys: VecDeque<KeyEvent>,
+    pub(super) late_keys: VecDeque<KeyEvent>,
     last_key: Duration,
-    is_ending: bool,
+    pub(super) is_ending: bool,
 }
 
 impl State {
@@ -160,6 +156,7 @@ impl State {
             found: String::new(),
             found_is_stale: false,
             listed_at: None,
+            select_when_listed: None,
             record_is_stale: false,
             unreadable: None,
             last_key: now,
@@ -175,7 +172,12 @@ impl State {
             self.wake();
         }
         match event {
+            // The second one does not wait for a change to be saved.
+            Event::Key(key) if is_control(&key, 'c') && self.is_ending => {
+                effects.push(Effect::Quit);
+            }
             Event::Key(key) if is_control(&key, 'c') => self.is_ending = true,
+            Event::Key(_) if self.is_ending => {}
             Event::Key(key) if is_control(&key, 'z') => {
                 self.hide();
                 effects.push(Effect::Stop);
@@ -183,28 +185,44 @@ impl State {
             Event::Key(key) if self.is_locked => effects.extend(self.locked_key(&key)),
             Event::Key(key) if self.must_wait(&key) => self.late_keys.push_back(key),
             Event::Key(key) => effects.extend(self.key(&key)),
-            Event::Paste(text) => self.paste(&text),
+            Event::Paste(text) if !self.is_locked => self.paste(&text),
+            Event::Paste(_) => {}
             Event::Mouse(mouse) if !self.is_locked => self.mouse(mouse),
             Event::Mouse(_) => {}
             Event::Resize(screen) => self.screen = screen,
-            Event::Done(done) => effects.extend(self.done(done)),
+            Event::Done(done) => effects.extend(self.done(*done)),
             Event::Unlocked => self.is_locked = false,
             Event::StillLocked(problem) => self.note = Some(Note::problem(&problem)),
             Event::Copied(Ok(what)) => self.copied(what),
             Event::Copied(Err(problem)) => self.note = Some(Note::problem(&problem)),
+            Event::Generated(made) => self.generated(made),
             Event::Tick => {}
         }
         effects.extend(self.rest());
-        let call = self.next_call(&mut effects);
-        if self.is_ending {
-            effects.extend(self.copied.take().map(|_| Effect::ClearClipboard));
-            effects.push(Effect::Quit);
-        } else if let Some(call) = call {
+        let call = match self.is_ending {
+            true if self.running.is_none() => self.waiting.pop_front(),
+            true => None,
+            false => self.next_call(&mut effects),
+        };
+        if let Some(call) = call {
             self.running = Some((call.clone(), self.now));
             effects.push(Effect::Call(call));
         }
+        if self.is_ending && !self.has_changes() {
+            effects.extend(self.copied.take().map(|_| Effect::ClearClipboard));
+            effects.push(Effect::Quit);
+        }
         self.keep_visible();
         effects
+    }
+
+    /// Whether a change is not saved yet.
+    fn has_changes(&self) -> bool {
+        let running = self.running.as_ref().map(|(call, _)| call);
+        running
+            .into_iter()
+            .chain(&self.waiting)
+            .any(Call::is_change)
     }
 
     /// Makes a call as soon as the vault is free.
@@ -301,26 +319,9 @@ impl State {
             .then_some(Call::Code { path, use_of })
     }
 
-    fn lacks_record(&self) -> bool {
+    pub(super) fn lacks_record(&self) -> bool {
         let path = self.tree.record();
         path.is_some() && self.open.is_none() && self.unreadable.as_deref() != path
-    }
-
-    /// Whether a key acts on matches or a record that are not there yet, or comes after one that
-    /// does. So a person may type ahead.
-    fn must_wait(&mut self, key: &KeyEvent) -> bool {
-        if matches!(key.code, KeyCode::Esc) {
-            self.late_keys.clear();
-            return false;
-        }
-        let is_searching = self.query.text() != self.found;
-        let waits = match self.focus {
-            _ if self.dialog.is_some() => false,
-            Focus::Search => is_searching && matches!(key.code, KeyCode::Enter | KeyCode::Tab),
-            Focus::Tree => (is_searching || self.lacks_record()) && acts_on_record(key.code),
-            Focus::Record => self.lacks_record(),
-        };
-        (waits || !self.late_keys.is_empty()) && self.late_keys.len() < LATE_KEYS_MAX
     }
 
     fn done(&mut self, done: Done) -> Option<Effect> {
@@ -330,6 +331,10 @@ impl State {
             Err(Halt::Needs(Need::Locked)) => {
                 self.note = None;
                 Some(self.lock())
+            }
+            Err(Halt::Needs(Need::Confirmation(question))) => {
+                self.confirm(question, done.call);
+                None
             }
             Err(halt) => {
                 self.failed(done.call, halt.into_problem());
@@ -344,6 +349,9 @@ impl State {
             (_, Answer::List(records)) => {
                 self.tree.fill(records);
                 self.listed_at = Some(self.now);
+                if let Some(path) = self.select_when_listed.take() {
+                    self.tree.reveal(&path);
+                }
                 // A search may find other records now.
                 self.found_is_stale = self.tree.is_list();
             }
@@ -366,6 +374,10 @@ impl State {
                     None => self.open = Some(Open::new(content)),
                 }
             }
+            (Call::Rule { field, .. }, Answer::Rule(site)) => return self.generate(field, site),
+            (Call::Change { edit, done, .. }, Answer::Changed(changed)) => {
+                self.changed(&edit, &done, *changed);
+            }
             (Call::Code { path, use_of }, Answer::Code(code)) => {
                 return self.has_code(&path, use_of, code);
             }
@@ -386,222 +398,16 @@ impl State {
                 self.open = None;
                 self.unreadable = self.tree.record().map(str::to_owned);
             }
+            Call::Rule { .. } => {}
+            Call::Change { .. } => {
+                self.change_failed(&problem);
+                return;
+            }
             Call::Code { .. } => {
                 self.open.as_mut().map(Open::hide_code);
             }
         }
         self.note = Some(Note::problem(&problem));
-    }
-
-    fn locked_key(&mut self, key: &KeyEvent) -> Option<Effect> {
-        match key.code {
-            KeyCode::Enter => Some(Effect::Unlock),
-            KeyCode::Char('q') | KeyCode::Esc => {
-                self.is_ending = true;
-                None
-            }
-            _ => None,
-        }
-    }
-
-    fn key(&mut self, key: &KeyEvent) -> Option<Effect> {
-        self.note = None;
-        if self.dialog.is_some() {
-            self.dialog_key(key);
-            return None;
-        }
-        if self.focus == Focus::Search {
-            self.search_key(key);
-            return None;
-        }
-        if self.common_key(key) {
-            return None;
-        }
-        if acts_on_record(key.code) {
-            return self.act(key.code);
-        }
-        match self.focus {
-            Focus::Record => self.record_key(key),
-            _ => self.tree_key(key),
-        }
-        None
-    }
-
-    /// Keys that mean the same in the tree and in the record.
-    fn common_key(&mut self, key: &KeyEvent) -> bool {
-        match key.code {
-            KeyCode::Char('q') => self.is_ending = true,
-            KeyCode::Char('?') | KeyCode::F(1) => self.dialog = Some(Dialog::Help { top: 0 }),
-            KeyCode::Char('/') => self.focus = Focus::Search,
-            KeyCode::F(5) => {
-                self.listed_at = None;
-                self.record_is_stale = true;
-            }
-            _ => return false,
-        }
-        true
-    }
-
-    fn tree_key(&mut self, key: &KeyEvent) {
-        match key.code {
-            KeyCode::Enter | KeyCode::Right | KeyCode::Tab | KeyCode::Char('l') => {
-                if !self.tree.toggle() && self.tree.record().is_some() {
-                    self.focus = Focus::Record;
-                }
-            }
-            KeyCode::Char(' ') => {
-                self.tree.toggle();
-            }
-            KeyCode::Left => self.tree.close(),
-            KeyCode::Esc => self.leave_search(),
-            code => {
-                if let Some(rows) = rows_of(code, self.page()) {
-                    self.tree.move_by(rows);
-                }
-            }
-        }
-    }
-
-    fn search_key(&mut self, key: &KeyEvent) {
-        match key.code {
-            KeyCode::Enter | KeyCode::Tab => {
-                self.focus = Focus::Tree;
-                if self.tree.record().is_some() && !self.query.is_empty() {
-                    self.focus = Focus::Record;
-                }
-            }
-            KeyCode::Esc => self.leave_search(),
-            KeyCode::Backspace if self.query.is_empty() => self.leave_search(),
-            KeyCode::Up => self.tree.move_by(-1),
-            KeyCode::Down => self.tree.move_by(1),
-            KeyCode::PageUp | KeyCode::PageDown => {
-                let rows = rows_of(key.code, self.page());
-                self.tree.move_by(rows.unwrap_or(0));
-            }
-            _ => {
-                self.query.handle(key);
-            }
-        }
-        if self.query.is_empty() {
-            self.show_tree();
-        }
-    }
-
-    fn record_key(&mut self, key: &KeyEvent) {
-        let page = self.page();
-        let Some(open) = &mut self.open else {
-            self.focus = Focus::Tree;
-            return;
-        };
-        match key.code {
-            KeyCode::Left | KeyCode::Esc | KeyCode::Tab | KeyCode::BackTab => {
-                open.hide();
-                self.focus = Focus::Tree;
-            }
-            KeyCode::Enter | KeyCode::Char(' ' | 'r') => open.toggle(),
-            code => {
-                if let Some(rows) = rows_of(code, page) {
-                    open.move_by(rows);
-                }
-            }
-        }
-    }
-
-    fn dialog_key(&mut self, key: &KeyEvent) {
-        let page = self.page();
-        match &mut self.dialog {
-            Some(Dialog::Help { top }) => match rows_of(key.code, page) {
-                Some(rows) => *top = top.saturating_add_signed(rows),
-                None => self.dialog = None,
-            },
-            None => {}
-        }
-    }
-
-    fn leave_search(&mut self) {
-        self.query.clear();
-        self.show_tree();
-        self.focus = Focus::Tree;
-    }
-
-    fn show_tree(&mut self) {
-        self.found.clear();
-        self.found_is_stale = false;
-        if self.tree.is_list() {
-            self.tree.show_tree();
-        }
-    }
-
-    fn paste(&mut self, text: &str) {
-        if self.focus == Focus::Search && !self.is_locked && self.dialog.is_none() {
-            self.query.insert(text);
-        }
-    }
-
-    fn mouse(&mut self, mouse: MouseEvent) {
-        let areas = self.areas();
-        let place = Position::new(mouse.column, mouse.row);
-        let is_over_tree =
-            areas.left.contains(place) && !(areas.is_narrow && self.focus == Focus::Record);
-        let is_over_record = areas.right.contains(place) && !is_over_tree;
-        let rows = match mouse.kind {
-            MouseEventKind::ScrollUp => -WHEEL_ROWS,
-            MouseEventKind::ScrollDown => WHEEL_ROWS,
-            _ => 0,
-        };
-        if let Some(Dialog::Help { top }) = &mut self.dialog {
-            *top = top.saturating_add_signed(rows);
-            return;
-        }
-        let is_click = mouse.kind == MouseEventKind::Down(MouseButton::Left);
-        if is_over_tree {
-            self.tree.move_by(rows);
-            if is_click {
-                self.click_tree(place, areas);
-            }
-        } else if is_over_record {
-            if let Some(open) = &mut self.open {
-                open.move_by(rows.signum());
-            }
-            if is_click {
-                self.click_record(place, areas);
-            }
-        }
-    }
-
-    fn click_tree(&mut self, place: Position, areas: Areas) {
-        let inside = inside(areas.left);
-        if self.focus == Focus::Record {
-            self.focus = Focus::Tree;
-            self.hide();
-        }
-        if !inside.contains(place) {
-            return;
-        }
-        let row = self.tree.top + usize::from(place.y - inside.y);
-        if row < self.tree.rows().len() {
-            self.tree.select(row);
-            self.tree.toggle();
-        }
-    }
-
-    /// A click selects a field; one on the selected field reveals or hides it.
-    fn click_record(&mut self, place: Position, areas: Areas) {
-        let inside = padded(areas.right);
-        let width = self.value_width(inside);
-        let Some(open) = &mut self.open else {
-            return;
-        };
-        let had_keys = std::mem::replace(&mut self.focus, Focus::Record) == Focus::Record;
-        let lines = open.lines(width, self.now);
-        let line = open.top + usize::from(place.y.saturating_sub(inside.y));
-        if let Some(line) = lines.get(line).filter(|_| inside.contains(place)) {
-            if had_keys && open.selected() == line.item {
-                open.toggle();
-            } else {
-                open.select(line.item);
-            }
-        }
     }
 
     pub(super) fn areas(&self) -> Areas {
@@ -618,11 +424,6 @@ impl State {
         usize::from(inside.width).saturating_sub(names + 2)
     }
 
-    fn page(&self) -> isize {
-        let height = inside(self.areas().left).height;
-        isize::try_from(height).unwrap_or(isize::MAX).max(2) - 1
-    }
-
     fn keep_visible(&mut self) {
         let areas = self.areas();
         let height = usize::from(inside(areas.left).height);
@@ -633,21 +434,4 @@ impl State {
             open.keep_visible(width, usize::from(inside.height), self.now);
         }
     }
-}
-
-fn is_control(key: &KeyEvent, letter: char) -> bool {
-    key.code == KeyCode::Char(letter) && key.modifiers.contains(KeyModifiers::CONTROL)
-}
-
-/// How many rows a key moves; `page` is a screen of them.
-fn rows_of(code: KeyCode, page: isize) -> Option<isize> {
-    Some(match code {
-        KeyCode::Up | KeyCode::Char('k') => -1,
-        KeyCode::Down | KeyCode::Char('j') => 1,
-        KeyCode::PageUp => -page,
-        KeyCode::PageDown => page,
-        KeyCode::Home => isize::MIN,
-        KeyCode::End => isize::MAX,
-        _ => return None,
-    })
 }

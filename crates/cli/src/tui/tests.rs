@@ -1,6 +1,7 @@
 //! The screen without a terminal: keys go in, and what it shows comes out.
 
 mod browse;
+mod change;
 mod copy;
 
 use std::time::Duration;
@@ -121,6 +122,7 @@ impl Pilot {
                         events.push(Event::Copied(Ok(secret.what.clone())));
                         self.effects.push(Effect::Copy(secret));
                     }
+                    Effect::Generate(how) => events.push(Event::Generated(how.make())),
                     effect => self.effects.push(effect),
                 }
             }
@@ -136,7 +138,8 @@ impl Pilot {
             } else {
                 call.make(&mut *self.vault)
             };
-            calls.extend(self.begin(Event::Done(Done { call, answer })));
+            let done = Box::new(Done { call, answer });
+            calls.extend(self.begin(Event::Done(done)));
         }
     }
 
@@ -151,6 +154,13 @@ impl Pilot {
             calls.extend(self.begin(Event::Key(KeyEvent::from(code))));
         }
         calls
+    }
+
+    /// The value of a field.
+    fn value(&mut self, path: &str, field: &str) -> Option<String> {
+        let record = self.vault.record(path).ok()?;
+        let field = record.field(field).ok()?;
+        Some(field.value.to_string())
     }
 
     /// What is in the clipboard, and was there before.
@@ -179,7 +189,11 @@ impl Pilot {
     /// Presses a key for each character.
     fn typed(&mut self, text: &str) {
         for character in text.chars() {
-            self.press(KeyCode::Char(character));
+            self.press(match character {
+                '\n' => KeyCode::Enter,
+                '\t' => KeyCode::Tab,
+                other => KeyCode::Char(other),
+            });
         }
     }
 

@@ -172,7 +172,8 @@ fn draw_record(state: &State, theme: Theme, buffer: &mut Buffer, area: Rect) {
         return;
     };
     if open.items().is_empty() {
-        put(buffer, inside, "no fields", theme.dim());
+        let text = "no fields: a adds one, g generates a password";
+        put(buffer, inside, text, theme.dim());
     }
     draw_fields(open, state, theme, buffer, inside);
 }

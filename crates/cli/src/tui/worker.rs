@@ -5,8 +5,10 @@ use std::io;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread;
 
-use passmate_core::answer::Reply;
-use passmate_core::api::{OneTimeCode, VaultApi};
+use passmate_core::answer::{Consent, Reply};
+use passmate_core::api::{Changed, OneTimeCode, VaultApi};
+use passmate_core::edit::Edit;
+use passmate_core::generate::site::SiteRule;
 use passmate_core::records::{RecordContent, RecordEntry};
 use passmate_core::search::Match;
 
@@ -18,9 +20,27 @@ const MATCHES_MAX: usize = 500;
 #[derive(Debug, Clone)]
 pub(super) enum Call {
     List,
-    Search { query: String },
-    Record { path: String },
-    Code { path: String, use_of: CodeUse },
+    Search {
+        query: String,
+    },
+    Record {
+        path: String,
+    },
+    Code {
+        path: String,
+        use_of: CodeUse,
+    },
+    /// The rule for the password of a record, for a value that is about to be generated.
+    Rule {
+        path: String,
+        field: String,
+    },
+    Change {
+        edit: Edit,
+        consent: Consent,
+        /// What is said when it is done.
+        done: String,
+    },
 }
 
 /// What a one-time code is wanted for.
@@ -36,6 +56,8 @@ pub(super) enum Answer {
     Search(Vec<Match>),
     Record(RecordContent),
     Code(OneTimeCode),
+    Rule(Option<SiteRule>),
+    Changed(Box<Changed>),
 }
 
 /// Without what is secret.
@@ -56,8 +78,26 @@ impl Call {
     /// What a person reads while it runs, if it may take long.
     pub(super) const fn words(&self) -> Option<&'static str> {
         match self {
-            Self::List | Self::Search { .. } | Self::Record { .. } | Self::Code { .. } => None,
+            Self::Change { .. } => Some("saving the vault"),
+            Self::List
+            | Self::Search { .. }
+            | Self::Record { .. }
+            | Self::Code { .. }
+            | Self::Rule { .. } => None,
         }
+    }
+
+    /// What a person agreed to, for a call that may ask.
+    pub(super) const fn consent(&mut self) -> Option<&mut Consent> {
+        match self {
+            Self::Change { consent, .. } => Some(consent),
+            _ => None,
+        }
+    }
+
+    /// Whether something would be lost if the program ended now.
+    pub(super) const fn is_change(&self) -> bool {
+        matches!(self, Self::Change { .. })
     }
 
     pub(super) fn make(&self, vault: &mut dyn VaultApi) -> Reply<Answer> {
@@ -65,6 +105,11 @@ impl Call {
             Self::List => Answer::List(vault.list()?),
             Self::Search { query } => Answer::Search(vault.search(query, MATCHES_MAX)?),
             Self::Record { path } => Answer::Record(vault.record(path)?),
+            Self::Rule { path, .. } => Answer::Rule(vault.password_rule(path)?),
+            Self::Change { edit, consent, .. } => {
+                let changed = vault.change(edit, consent, &mut |_| {})?;
+                Answer::Changed(Box::new(changed))
+            }
             Self::Code { path, .. } => Answer::Code(vault.one_time_code(path, None)?),
         })
     }

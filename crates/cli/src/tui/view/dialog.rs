@@ -1,24 +1,129 @@
 //! What lies over the screen until a key answers it.
 
+use passmate_core::escape::escape;
 use ratatui::Frame;
-use ratatui::layout::Rect;
+use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
+use textwrap::wrap;
 use unicode_width::UnicodeWidthStr;
+use zeroize::Zeroizing;
 
+use super::super::dialog::{Ask, Asked, Confirm, Dialog};
+use super::super::generate::Generate;
 use super::super::keys::HELP;
 use super::super::layout::{middle, padded};
-use super::super::state::{Dialog, State};
+use super::super::state::State;
 use super::super::theme::Theme;
 use super::{clear, framed, put};
+use crate::commands::show::MASK;
 
 /// The widest dialog.
 const WIDTH: u16 = 76;
+/// Stands for each character of a secret that is typed.
+const DOT: &str = "•";
 
 pub(super) fn draw(dialog: &Dialog, state: &State, theme: Theme, frame: &mut Frame<'_>) {
     match dialog {
         Dialog::Help { top } => draw_help(*top, state, theme, frame),
+        Dialog::Ask(ask) => draw_ask(ask, state, theme, frame),
+        Dialog::Confirm(confirm) => draw_confirm(confirm, state, theme, frame),
+        Dialog::Generate(generate) => draw_generate(generate, state, theme, frame),
+    }
+}
+
+fn draw_ask(ask: &Ask, state: &State, theme: Theme, frame: &mut Frame<'_>) {
+    let title = escape(&ask.what.title());
+    let inside = match &ask.what {
+        Asked::Value { path, field } => match place_of(state, path, field) {
+            Some(area) => draw_frame_at(area, &title, theme, frame),
+            None => draw_frame(&title, 1, state, theme, frame),
+        },
+        _ => draw_frame(&title, 1, state, theme, frame),
+    };
+    let (before, behind) = ask.line.parts();
+    let shown = |text: &str| {
+        Zeroizing::new(if ask.is_shown {
+            escape(text)
+        } else {
+            DOT.repeat(text.chars().count())
+        })
+    };
+    let (before, behind) = (shown(before), shown(behind));
+    // The cursor is always to be seen, and needs a column of its own.
+    let room = usize::from(inside.width).saturating_sub(1);
+    let mut seen = before.as_str();
+    while seen.width() > room {
+        let first = seen.chars().next().map_or(1, char::len_utf8);
+        seen = seen.get(first..).unwrap_or_default();
+    }
+    let style = if ask.what.is_secret() && ask.is_shown {
+        theme.revealed()
+    } else {
+        Style::new()
+    };
+    put(frame.buffer_mut(), inside, seen, style);
+    let column = u16::try_from(seen.width()).unwrap_or(0).min(inside.width);
+    let rest = Rect {
+        x: inside.x + column,
+        width: inside.width - column,
+        ..inside
+    };
+    put(frame.buffer_mut(), rest, &behind, style);
+    if !inside.is_empty() {
+        frame.set_cursor_position(Position::new(rest.x, rest.y));
+    }
+}
+
+/// The place over a field's line, if it is on the screen.
+fn place_of(state: &State, path: &str, field: &str) -> Option<Rect> {
+    let open = state.open.as_ref().filter(|open| open.path() == path)?;
+    let right = state.areas().right;
+    let inside = padded(right);
+    let lines = open.lines(state.value_width(inside), state.now);
+    let line = lines.iter().position(|line| line.name == escape(field))?;
+    let row = u16::try_from(line.checked_sub(open.top)?).ok()?;
+    let area = Rect {
+        y: (inside.y + row).checked_sub(1)?,
+        height: 3,
+        ..right
+    };
+    let is_there = row < inside.height && right.intersection(area) == area;
+    is_there.then_some(area)
+}
+
+fn draw_confirm(confirm: &Confirm, state: &State, theme: Theme, frame: &mut Frame<'_>) {
+    let text = escape(&confirm.topic.text());
+    let width = usize::from(WIDTH.min(state.screen.width)).saturating_sub(4);
+    let lines = wrap(&text, width.max(1));
+    let inside = draw_frame("Sure?", lines.len(), state, theme, frame);
+    for (line, row) in lines.iter().zip(inside.rows()) {
+        put(frame.buffer_mut(), row, line, Style::new());
+    }
+}
+
+fn draw_generate(generate: &Generate, state: &State, theme: Theme, frame: &mut Frame<'_>) {
+    let title = format!("Generate {} of {}", generate.field, generate.path);
+    let inside = draw_frame(&escape(&title), 3, state, theme, frame);
+    let (password, strength) = match &generate.made {
+        Some(made) if generate.is_shown => (made.password.as_str(), made.to_string()),
+        Some(made) => (MASK, made.to_string()),
+        None => ("", String::new()),
+    };
+    let style = if generate.is_shown {
+        theme.revealed()
+    } else {
+        Style::new()
+    };
+    let mut rows = inside.rows();
+    if let Some(row) = rows.next() {
+        put(frame.buffer_mut(), row, password, style);
+    }
+    rows.next();
+    if let Some(row) = rows.next() {
+        let text = format!("{} · {strength}", generate.how.text());
+        put(frame.buffer_mut(), row, &text, theme.dim());
     }
 }
 
@@ -32,6 +137,10 @@ fn draw_frame(
 ) -> Rect {
     let height = u16::try_from(lines.saturating_add(2)).unwrap_or(u16::MAX);
     let area = middle(state.screen, WIDTH, height);
+    draw_frame_at(area, title, theme, frame)
+}
+
+fn draw_frame_at(area: Rect, title: &str, theme: Theme, frame: &mut Frame<'_>) -> Rect {
     clear(frame, area);
     let title = Line::from(Span::styled(format!(" {title} "), theme.key()));
     framed(title, true, theme).render(area, frame.buffer_mut());

@@ -1,0 +1,260 @@
+//! What lies over the screen until a person answers it, and what its keys do.
+
+use passmate_core::answer::{Consent, Question};
+use passmate_core::edit::Edit;
+use passmate_core::escape::escape_path;
+use passmate_vault::login::is_secret;
+use ratatui::crossterm::event::{KeyCode, KeyEvent};
+use zeroize::Zeroizing;
+
+use super::generate::Generate;
+use super::keyboard::{is_control, rows_of};
+use super::line::Line;
+use super::note::Note;
+use super::state::{Effect, State};
+use super::worker::Call;
+
+#[derive(Debug)]
+pub(super) enum Dialog {
+    Help { top: usize },
+    Ask(Ask),
+    Confirm(Confirm),
+    Generate(Generate),
+}
+
+/// A line that is asked for.
+#[derive(Debug)]
+pub(super) struct Ask {
+    pub(super) what: Asked,
+    pub(super) line: Line,
+    /// A secret is on the screen while it is typed.
+    pub(super) is_shown: bool,
+    /// It was sent, and the vault has not answered.
+    pub(super) is_sent: bool,
+}
+
+/// What a line is.
+#[derive(Debug, Clone)]
+pub(super) enum Asked {
+    /// The path of a new record.
+    NewRecord,
+    /// The new path of this record or folder.
+    NewPath(String),
+    /// The name of a new field of this record.
+    NewField(String),
+    /// The value of a field.
+    Value { path: String, field: String },
+}
+
+/// A question about a call, before it is made.
+#[derive(Debug)]
+pub(super) struct Confirm {
+    pub(super) topic: Topic,
+    call: Call,
+    /// What was typed before, which is not lost by a no.
+    before: Option<Ask>,
+}
+
+#[derive(Debug)]
+pub(super) enum Topic {
+    /// The vault asks.
+    Vault(Box<Question>),
+    /// The screen asks.
+    Screen(String),
+}
+
+impl Topic {
+    pub(super) fn text(&self) -> String {
+        match self {
+            Self::Vault(question) => question.to_string(),
+            Self::Screen(text) => text.clone(),
+        }
+    }
+}
+
+impl Ask {
+    pub(super) fn new(what: Asked, text: &str) -> Self {
+        let mut line = Line::default();
+        line.insert(text);
+        Self {
+            is_shown: !what.is_secret(),
+            what,
+            line,
+            is_sent: false,
+        }
+    }
+}
+
+impl Asked {
+    pub(super) fn is_secret(&self) -> bool {
+        matches!(self, Self::Value { field, .. } if is_secret(field))
+    }
+
+    pub(super) fn title(&self) -> String {
+        match self {
+            Self::NewRecord => "Path of the new record".to_owned(),
+            Self::NewPath(path) => format!("New path of {path}"),
+            Self::NewField(path) => format!("Name of the new field of {path}"),
+            Self::Value { path, field } => format!("{field} of {path}"),
+        }
+    }
+}
+
+impl Dialog {
+    /// Moves what is longer than the dialog.
+    pub(super) fn scroll(&mut self, rows: isize) {
+        if let Self::Help { top } = self {
+            *top = top.saturating_add_signed(rows);
+        }
+    }
+
+    pub(super) fn paste(&mut self, text: &str) {
+        if let Self::Ask(ask) = self
+            && !ask.is_sent
+        {
+            ask.line.insert(text);
+        }
+    }
+}
+
+impl State {
+    pub(super) fn dialog_key(&mut self, key: &KeyEvent) -> Option<Effect> {
+        let page = self.page();
+        let dialog = self.dialog.take()?;
+        match dialog {
+            Dialog::Help { .. } => {
+                if let Some(rows) = rows_of(key.code, page) {
+                    self.dialog = Some(dialog);
+                    self.dialog.as_mut()?.scroll(rows);
+                }
+                None
+            }
+            Dialog::Ask(ask) => {
+                self.ask_key(ask, key);
+                None
+            }
+            Dialog::Confirm(confirm) => {
+                self.confirm_key(confirm, key);
+                None
+            }
+            Dialog::Generate(generate) => self.generate_key(generate, key),
+        }
+    }
+
+    pub(super) fn ask(&mut self, what: Asked, text: &str) {
+        self.dialog = Some(Dialog::Ask(Ask::new(what, text)));
+    }
+
+    fn ask_key(&mut self, mut ask: Ask, key: &KeyEvent) {
+        match key.code {
+            KeyCode::Esc => return,
+            _ if ask.is_sent => {}
+            KeyCode::Enter => {
+                self.answer_ask(ask);
+                return;
+            }
+            _ if is_control(key, 'r') && ask.what.is_secret() => ask.is_shown = !ask.is_shown,
+            _ => {
+                ask.line.handle(key);
+            }
+        }
+        self.dialog = Some(Dialog::Ask(ask));
+    }
+
+    fn answer_ask(&mut self, mut ask: Ask) {
+        if ask.line.is_empty() {
+            let text = match &ask.what {
+                Asked::Value { .. } => "an empty value unsets the field: x does that",
+                _ => "type a name, or leave with Esc",
+            };
+            self.note = Some(Note::warning(text));
+            self.dialog = Some(Dialog::Ask(ask));
+            return;
+        }
+        let text = ask.line.text();
+        let (edit, done) = match &ask.what {
+            Asked::NewRecord => {
+                let path = text.to_owned();
+                (Edit::Create { path }, format!("made {text}"))
+            }
+            Asked::NewPath(path) => {
+                let from = vec![escape_path(path)];
+                let to = text.to_owned();
+                (Edit::Move { from, to }, format!("moved {path} to {text}"))
+            }
+            Asked::NewField(path) => {
+                let (path, field) = (path.clone(), text.to_owned());
+                self.ask(Asked::Value { path, field }, "");
+                return;
+            }
+            Asked::Value { path, field } => (
+                Edit::Set {
+                    path: escape_path(path),
+                    field: field.clone(),
+                    value: Zeroizing::new(text.to_owned()),
+                },
+                format!("set {field} of {path}"),
+            ),
+        };
+        ask.is_sent = true;
+        self.dialog = Some(Dialog::Ask(ask));
+        self.change(edit, done);
+    }
+
+    /// The vault asks about a call that stopped.
+    pub(super) fn confirm(&mut self, question: Question, call: Call) {
+        let before = match self.dialog.take() {
+            Some(Dialog::Ask(ask)) => Some(ask),
+            _ => None,
+        };
+        self.dialog = Some(Dialog::Confirm(Confirm {
+            topic: Topic::Vault(Box::new(question)),
+            call,
+            before,
+        }));
+    }
+
+    /// Asks before a call that a person may not mean.
+    pub(super) fn sure(&mut self, text: String, call: Call) {
+        self.dialog = Some(Dialog::Confirm(Confirm {
+            topic: Topic::Screen(text),
+            call,
+            before: None,
+        }));
+    }
+
+    fn confirm_key(&mut self, confirm: Confirm, key: &KeyEvent) {
+        match key.code {
+            KeyCode::Char('y' | 'Y') => {
+                let Confirm {
+                    topic,
+                    mut call,
+                    before,
+                } = confirm;
+                if let (Topic::Vault(question), Some(consent)) = (topic, call.consent()) {
+                    consent.give(*question);
+                }
+                self.dialog = before.map(Dialog::Ask);
+                self.wait_for(call);
+            }
+            KeyCode::Char('n' | 'N') | KeyCode::Esc => {
+                self.dialog = confirm.before.map(Dialog::Ask);
+                if let Some(Dialog::Ask(ask)) = &mut self.dialog {
+                    ask.is_sent = false;
+                }
+                self.note = Some(Note::plain("nothing was changed"));
+            }
+            _ => self.dialog = Some(Dialog::Confirm(confirm)),
+        }
+    }
+
+    /// Makes a change as soon as the vault is free.
+    pub(super) fn change(&mut self, edit: Edit, done: String) {
+        let consent = Consent::none();
+        self.wait_for(Call::Change {
+            edit,
+            consent,
+            done,
+        });
+    }
+}
