@@ -152,7 +152,7 @@ pub(crate) fn not_synced(halt: &Halt) -> String {
     format!("the change is saved and not synced; the next sync sends it: {message}; {hint}")
 }
 
-fn problem_of(halt: &Halt) -> Problem {
+pub(crate) fn problem_of(halt: &Halt) -> Problem {
     match halt {
         Halt::Needs(need) => need.clone().into(),
         Halt::Failed(problem) => problem.clone(),

@@ -20,6 +20,7 @@ mod note;
 mod record;
 mod screen;
 mod state;
+mod syncing;
 #[cfg(test)]
 mod tests;
 mod theme;

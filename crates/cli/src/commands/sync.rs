@@ -16,6 +16,8 @@ use passmate_core::problem::Problem;
 
 use crate::app::App;
 
+pub(crate) use self::last::{ReportLine, report_lines};
+pub(crate) use self::now::decline;
 pub(super) use self::now::set_up_folder;
 
 /// Sync with the server, and with the shared folder if there is one

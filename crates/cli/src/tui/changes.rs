@@ -4,15 +4,15 @@ use passmate_core::api::Changed;
 use passmate_core::edit::{Edit, Edited};
 use passmate_core::escape::escape_path;
 use passmate_core::problem::Problem;
-use passmate_core::sync::Report;
-use passmate_core::sync_all::{Level, SyncAnswer, Synced};
+use passmate_core::sync_all::SyncAnswer;
 use passmate_vault::login::FieldRole;
 
 use super::dialog::{Asked, Dialog};
 use super::note::{Note, Tone};
 use super::record::Item;
 use super::state::{Focus, State};
-use crate::report::{not_synced, summary};
+use super::syncing::tell;
+use crate::report::not_synced;
 
 impl State {
     pub(super) fn ask_new_record(&mut self) {
@@ -104,8 +104,7 @@ impl State {
         if !matches!(self.dialog, Some(Dialog::Help { .. })) {
             self.dialog = None;
         }
-        self.listed_at = None;
-        self.record_is_stale = true;
+        self.list_is_stale();
         let Changed { mut edited, synced } = changed;
         if let (Edit::UseCounter { .. }, Some(code), Some(open)) =
             (edit, edited.code.take(), &mut self.open)
@@ -150,37 +149,6 @@ fn note(done: &str, edited: &Edited, synced: &SyncAnswer) -> Note {
         None if edited.changes == 0 => parts.push("nothing was changed".to_owned()),
         None => parts.push(done.to_owned()),
     }
-    tell(&mut parts, &mut tone, synced.server.as_ref(), |report| {
-        report
-    });
-    tell(&mut parts, &mut tone, synced.folder.as_ref(), |folder| {
-        &folder.report
-    });
+    tell(&mut parts, &mut tone, synced, not_synced);
     Note::new(tone, &parts.join("; "))
-}
-
-fn tell<R>(
-    parts: &mut Vec<String>,
-    tone: &mut Tone,
-    synced: Option<&Synced<R>>,
-    report: impl Fn(&R) -> &Report,
-) {
-    let Some(synced) = synced else {
-        return;
-    };
-    match &synced.result {
-        Ok(done) => parts.push(summary(&synced.place, report(done))),
-        Err(halt) => {
-            *tone = Tone::Warning;
-            parts.push(not_synced(halt));
-        }
-    }
-    let warnings = synced
-        .notices
-        .iter()
-        .filter(|notice| notice.level == Level::Warning);
-    for notice in warnings {
-        *tone = Tone::Warning;
-        parts.push(notice.text.clone());
-    }
 }

@@ -13,12 +13,14 @@ use super::line::Line;
 use super::note::Note;
 use super::state::{Effect, State};
 use super::worker::Call;
+use crate::held;
 
 #[derive(Debug)]
 pub(super) enum Dialog {
     Help { top: usize },
     Ask(Ask),
     Confirm(Confirm),
+    Report(Report),
     Generate(Generate),
 }
 
@@ -50,9 +52,29 @@ pub(super) enum Asked {
 #[derive(Debug)]
 pub(super) struct Confirm {
     pub(super) topic: Topic,
-    call: Call,
+    /// What is listed below the question.
+    pub(super) lines: Vec<String>,
+    pub(super) top: usize,
+    then: Then,
     /// What was typed before, which is not lost by a no.
     before: Option<Ask>,
+}
+
+/// What follows a yes.
+#[derive(Debug)]
+enum Then {
+    Call(Box<Call>),
+    /// The sync goes on, also after a no.
+    Sync,
+}
+
+/// A text to be read.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) title: String,
+    /// The lines, and whether each stands below the one before.
+    pub(super) lines: Vec<(String, bool)>,
+    pub(super) top: usize,
 }
 
 #[derive(Debug)]
@@ -63,7 +85,37 @@ pub(super) enum Topic {
     Screen(String),
 }
 
+/// What a person says to a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Decision {
+    Yes,
+    /// Not now.
+    No,
+    /// Not now and not later.
+    Refuse,
+}
+
+/// What a question lists.
+fn listed(question: &Question) -> Vec<String> {
+    match question {
+        Question::HeldBack { held, .. } => held::lines(held),
+        _ => Vec::new(),
+    }
+}
+
 impl Topic {
+    pub(super) fn can_be_refused(&self) -> bool {
+        let Self::Vault(question) = self else {
+            return false;
+        };
+        matches!(&**question, Question::HeldBack { place, .. } if place.can_be_refused())
+    }
+
+    /// Whether this is about what a sync holds back.
+    pub(super) fn is_held_back(&self) -> bool {
+        matches!(self, Self::Vault(question) if matches!(&**question, Question::HeldBack { .. }))
+    }
+
     pub(super) fn text(&self) -> String {
         match self {
             Self::Vault(question) => question.to_string(),
@@ -103,9 +155,13 @@ impl Asked {
 impl Dialog {
     /// Moves what is longer than the dialog.
     pub(super) fn scroll(&mut self, rows: isize) {
-        if let Self::Help { top } = self {
-            *top = top.saturating_add_signed(rows);
-        }
+        let top = match self {
+            Self::Help { top } => top,
+            Self::Confirm(confirm) => &mut confirm.top,
+            Self::Report(report) => &mut report.top,
+            Self::Ask(_) | Self::Generate(_) => return,
+        };
+        *top = top.saturating_add_signed(rows);
     }
 
     pub(super) fn paste(&mut self, text: &str) {
@@ -122,7 +178,7 @@ impl State {
         let page = self.page();
         let dialog = self.dialog.take()?;
         match dialog {
-            Dialog::Help { .. } => {
+            Dialog::Help { .. } | Dialog::Report(_) => {
                 if let Some(rows) = rows_of(key.code, page) {
                     self.dialog = Some(dialog);
                     self.dialog.as_mut()?.scroll(rows);
@@ -208,8 +264,10 @@ impl State {
             _ => None,
         };
         self.dialog = Some(Dialog::Confirm(Confirm {
+            lines: listed(&question),
             topic: Topic::Vault(Box::new(question)),
-            call,
+            top: 0,
+            then: Then::Call(Box::new(call)),
             before,
         }));
     }
@@ -218,33 +276,54 @@ impl State {
     pub(super) fn sure(&mut self, text: String, call: Call) {
         self.dialog = Some(Dialog::Confirm(Confirm {
             topic: Topic::Screen(text),
-            call,
+            lines: Vec::new(),
+            top: 0,
+            then: Then::Call(Box::new(call)),
+            before: None,
+        }));
+    }
+
+    /// A sync asks. The dialog that was open gives way.
+    pub(super) fn confirm_sync(&mut self, question: Question) {
+        self.dialog = Some(Dialog::Confirm(Confirm {
+            lines: listed(&question),
+            topic: Topic::Vault(Box::new(question)),
+            top: 0,
+            then: Then::Sync,
             before: None,
         }));
     }
 
     fn confirm_key(&mut self, confirm: Confirm, key: &KeyEvent) {
-        match key.code {
-            KeyCode::Char('y' | 'Y') => {
-                let Confirm {
-                    topic,
-                    mut call,
-                    before,
-                } = confirm;
-                if let (Topic::Vault(question), Some(consent)) = (topic, call.consent()) {
+        let decision = match key.code {
+            KeyCode::Char('y' | 'Y') => Decision::Yes,
+            KeyCode::Char('r' | 'R') if confirm.topic.can_be_refused() => Decision::Refuse,
+            KeyCode::Char('n' | 'N') | KeyCode::Esc => Decision::No,
+            code => {
+                let rows = rows_of(code, self.page());
+                self.dialog = Some(Dialog::Confirm(confirm));
+                if let (Some(rows), Some(dialog)) = (rows, &mut self.dialog) {
+                    dialog.scroll(rows);
+                }
+                return;
+            }
+        };
+        self.dialog = confirm.before.map(Dialog::Ask);
+        match (confirm.topic, confirm.then, decision) {
+            (Topic::Vault(question), Then::Sync, decision) => self.decided(*question, decision),
+            (Topic::Vault(question), Then::Call(mut call), Decision::Yes) => {
+                if let Some(consent) = call.consent() {
                     consent.give(*question);
                 }
-                self.dialog = before.map(Dialog::Ask);
-                self.wait_for(call);
+                self.wait_for(*call);
             }
-            KeyCode::Char('n' | 'N') | KeyCode::Esc => {
-                self.dialog = confirm.before.map(Dialog::Ask);
+            (Topic::Screen(_), Then::Call(call), Decision::Yes) => self.wait_for(*call),
+            _ => {
                 if let Some(Dialog::Ask(ask)) = &mut self.dialog {
                     ask.is_sent = false;
                 }
                 self.note = Some(Note::plain("nothing was changed"));
             }
-            _ => self.dialog = Some(Dialog::Confirm(confirm)),
         }
     }
 

@@ -6,6 +6,7 @@ use super::actions::acts_on_record;
 use super::dialog::Dialog;
 use super::layout::inside;
 use super::state::{Effect, Focus, State};
+use super::worker::Call;
 
 /// The most keys that wait.
 const LATE_KEYS_MAX: usize = 32;
@@ -76,10 +77,9 @@ impl State {
             KeyCode::Char('m') => self.ask_new_path(),
             KeyCode::Char('u') => self.undo(),
             KeyCode::Char('U') => self.redo(),
-            KeyCode::F(5) => {
-                self.listed_at = None;
-                self.record_is_stale = true;
-            }
+            KeyCode::Char('s') => self.begin_sync(),
+            KeyCode::Char('S') => self.wait_for(Call::LastSyncs),
+            KeyCode::F(5) => self.list_is_stale(),
             _ => return false,
         }
         true

@@ -12,13 +12,19 @@ pub(super) fn hints(state: &State) -> &'static [Hint] {
         return &[("Enter", "unlock"), ("q", "quit")];
     }
     match (&state.dialog, state.focus) {
-        (Some(Dialog::Help { .. }), _) => &[("↑↓", "scroll"), ("Esc", "close")],
+        (Some(Dialog::Help { .. } | Dialog::Report(_)), _) => &[("↑↓", "scroll"), ("Esc", "close")],
         (Some(Dialog::Ask(ask)), _) if ask.what.is_secret() => &[
             ("Enter", "store"),
             ("Ctrl-R", "show or hide"),
             ("Esc", "leave"),
         ],
         (Some(Dialog::Ask(_)), _) => &[("Enter", "go on"), ("Esc", "leave")],
+        (Some(Dialog::Confirm(confirm)), _) if confirm.topic.can_be_refused() => &[
+            ("y", "accept"),
+            ("r", "refuse for good, on all devices"),
+            ("n", "later"),
+            ("↑↓", "scroll"),
+        ],
         (Some(Dialog::Confirm(_)), _) => &[("y", "yes"), ("n", "no")],
         (Some(Dialog::Generate(_)), _) => &[
             ("Enter", "store"),
@@ -35,7 +41,7 @@ pub(super) fn hints(state: &State) -> &'static [Hint] {
             ("c", "copy"),
             ("n", "new"),
             ("d", "delete"),
-            ("u", "undo"),
+            ("s", "sync"),
             ("?", "help"),
             ("q", "quit"),
         ],
@@ -65,6 +71,7 @@ pub(super) const HELP: &[(&str, &[Hint])] = &[
             ("t  T", "show the one-time code, or hide it; copy it"),
             ("a", "add a field"),
             ("g", "generate a password"),
+            ("s  S", "sync now; what the last syncs did"),
             ("F5", "read the records again"),
             ("q  Ctrl-C", "quit"),
         ],

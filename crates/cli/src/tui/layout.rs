@@ -9,6 +9,8 @@ const TWO_PARTS_MIN: u16 = 60;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Areas {
     pub(super) title: Rect,
+    /// All that is between title and note.
+    pub(super) body: Rect,
     /// The records, with their frame.
     pub(super) left: Rect,
     /// The record, with its frame.
@@ -37,6 +39,7 @@ pub(super) fn areas(screen: Rect, note_lines: u16) -> Areas {
     };
     Areas {
         title,
+        body,
         left,
         right,
         note,
@@ -55,13 +58,13 @@ pub(super) fn padded(area: Rect) -> Rect {
     area.inner(Margin::new(2, 1))
 }
 
-/// A part in the middle of the screen, as large as it fits.
-pub(super) fn middle(screen: Rect, width: u16, height: u16) -> Rect {
-    let width = width.min(screen.width);
-    let height = height.min(screen.height);
+/// A part in the middle of another, as large as it fits.
+pub(super) fn middle(of: Rect, width: u16, height: u16) -> Rect {
+    let width = width.min(of.width);
+    let height = height.min(of.height);
     Rect {
-        x: screen.x + (screen.width - width) / 2,
-        y: screen.y + (screen.height - height) / 2,
+        x: of.x + (of.width - width) / 2,
+        y: of.y + (of.height - height) / 2,
         width,
         height,
     }

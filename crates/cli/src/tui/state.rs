@@ -22,6 +22,7 @@ use super::layout::{Areas, areas, inside, padded};
 use super::line::Line;
 use super::note::Note;
 use super::record::Open;
+use super::syncing::{Syncing, Tie};
 use super::tree::Tree;
 use super::worker::{Answer, Call, CodeUse, Done};
 
@@ -115,6 +116,11 @@ pub(super) struct State {
     pub(super) dialog: Option<Dialog>,
     pub(super) note: Option<Note>,
     pub(super) copied: Option<Copied>,
+    /// What the vault syncs with, as far as this device knew at [`Self::stands_at`].
+    pub(super) tie: Option<Tie>,
+    pub(super) stands_at: Option<Duration>,
+    /// The sync that a person asked for.
+    pub(super) syncing: Option<Syncing>,
     /// The call that the vault has, and since when.
     pub(super) running: Option<(Call, Duration)>,
     /// Calls that wait for it.
@@ -151,6 +157,9 @@ impl State {
             note: None,
             copied: None,
             late_keys: VecDeque::new(),
+            tie: None,
+            stands_at: None,
+            syncing: None,
             running: None,
             waiting: VecDeque::new(),
             found: String::new(),
@@ -228,6 +237,13 @@ impl State {
     /// Makes a call as soon as the vault is free.
     pub(super) fn wait_for(&mut self, call: Call) {
         self.waiting.push_back(call);
+    }
+
+    /// Reads all that is shown again.
+    pub(super) fn list_is_stale(&mut self) {
+        self.listed_at = None;
+        self.record_is_stale = true;
+        self.stands_at = None;
     }
 
     /// A person is there.
@@ -309,14 +325,17 @@ impl State {
             return Some(Call::Search { query });
         }
         if self.lacks_record() || self.record_is_stale {
-            let path = escape_path(self.tree.record()?);
-            return Some(Call::Record { path });
+            self.record_is_stale &= self.tree.record().is_some();
+            if let Some(path) = self.tree.record().map(escape_path) {
+                return Some(Call::Record { path });
+            }
         }
-        let open = self.open.as_ref()?;
-        let path = escape_path(open.path());
-        let use_of = CodeUse::Show;
-        open.wants_code(self.now)
-            .then_some(Call::Code { path, use_of })
+        if let Some(open) = self.open.as_ref().filter(|open| open.wants_code(self.now)) {
+            let path = escape_path(open.path());
+            let use_of = CodeUse::Show;
+            return Some(Call::Code { path, use_of });
+        }
+        self.stands_at.is_none().then_some(Call::Standing)
     }
 
     pub(super) fn lacks_record(&self) -> bool {
@@ -375,6 +394,12 @@ impl State {
                 }
             }
             (Call::Rule { field, .. }, Answer::Rule(site)) => return self.generate(field, site),
+            (Call::Sync(request), Answer::Synced(answer)) => self.synced(request, *answer),
+            (_, Answer::LastSyncs(last)) => self.show_last(&last),
+            (_, Answer::Standing(tie)) => {
+                self.tie = tie;
+                self.stands_at = Some(self.now);
+            }
             (Call::Change { edit, done, .. }, Answer::Changed(changed)) => {
                 self.changed(&edit, &done, *changed);
             }
@@ -398,7 +423,13 @@ impl State {
                 self.open = None;
                 self.unreadable = self.tree.record().map(str::to_owned);
             }
-            Call::Rule { .. } => {}
+            Call::Rule { .. } | Call::LastSyncs => {}
+            // A vault without a sync has no standing.
+            Call::Standing => {
+                self.stands_at = Some(self.now);
+                return;
+            }
+            Call::Sync(_) => self.syncing = None,
             Call::Change { .. } => {
                 self.change_failed(&problem);
                 return;

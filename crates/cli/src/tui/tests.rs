@@ -3,6 +3,7 @@
 mod browse;
 mod change;
 mod copy;
+mod sync;
 
 use std::time::Duration;
 

@@ -17,6 +17,7 @@ use super::layout::{inside, padded};
 use super::note::Tone;
 use super::record::Open;
 use super::state::{Focus, State};
+use super::syncing::TieState;
 use super::theme::Theme;
 use super::tree::{Row, RowKind};
 
@@ -65,27 +66,73 @@ fn draw_locked(state: &State, theme: Theme, frame: &mut Frame<'_>) {
 fn draw_title(state: &State, theme: Theme, buffer: &mut Buffer, area: Rect) {
     let name = state.vault_name.as_deref().map(escape);
     let name = name.map_or_else(String::new, |name| format!(" · {name}"));
-    put(buffer, area, &format!(" passmate{name}"), theme.key());
-    let running = state.running.as_ref().and_then(|(call, since)| {
-        let words = call.words()?;
+    let name = format!(" passmate{name}");
+    put(buffer, area, &name, theme.key());
+    // The most important part stands at the right, and what does not fit is left out.
+    let mut room = usize::from(area.width).saturating_sub(name.width() + 2);
+    let mut right = String::from(" ");
+    for part in title_parts(state) {
+        let part = match right.as_str() {
+            " " => part,
+            _ => format!("{part} · "),
+        };
+        if part.width() > room {
+            break;
+        }
+        room -= part.width();
+        right.insert_str(0, &part);
+    }
+    put_right(buffer, area, &right, theme.dim());
+}
+
+/// What the title says beside the name, the most important part first.
+fn title_parts(state: &State) -> Vec<String> {
+    let mut parts = Vec::new();
+    if let Some((call, since)) = &state.running
+        && let Some(words) = call.words()
+    {
         let millis = state.now.saturating_sub(*since).as_millis();
         let turn = usize::try_from(millis / 250).unwrap_or(0) % TURNS.len();
-        let turn = TURNS.get(turn)?;
-        (millis >= NAMED_AFTER_MS).then(|| format!("{turn} {words} "))
-    });
-    let right = match (running, state.is_locked) {
-        (Some(running), _) => running,
-        (None, true) => String::new(),
-        (None, false) => match state.tree.len() {
-            1 => "1 record ".to_owned(),
-            count => format!("{count} records "),
-        },
-    };
-    let copied = state.copied.as_ref().map_or_else(String::new, |copied| {
+        let turn = TURNS.get(turn).unwrap_or(&"");
+        if millis >= NAMED_AFTER_MS {
+            parts.push(format!("{turn} {words}"));
+        }
+    }
+    if let Some(copied) = &state.copied {
         let left = copied.until.saturating_sub(state.now).as_secs();
-        format!("{} in the clipboard for {left} s · ", escape(&copied.what))
+        let what = escape(&copied.what);
+        parts.push(format!("{what} in the clipboard for {left} s"));
+    }
+    if state.is_locked {
+        return parts;
+    }
+    parts.push(match state.tree.len() {
+        1 => "1 record".to_owned(),
+        count => format!("{count} records"),
     });
-    put_right(buffer, area, &format!("{copied}{right}"), theme.dim());
+    if let (Some(tie), Some(at)) = (&state.tie, state.stands_at) {
+        let place = escape(&tie.place);
+        let passed = state.now.saturating_sub(at).as_secs();
+        let age = tie.age.map(|age| ago(age.saturating_add(passed)));
+        parts.push(match (tie.state, age) {
+            (TieState::HeldBack, _) => "a sync was held back: s decides".to_owned(),
+            (TieState::Failed, Some(age)) => format!("last sync failed; synced {age}"),
+            (TieState::Failed, None) => "last sync failed".to_owned(),
+            (TieState::Fine, Some(age)) => format!("synced {age} with {place}"),
+            (TieState::Fine, None) => format!("not synced yet with {place}"),
+        });
+    }
+    parts
+}
+
+/// How long ago something was, for people.
+fn ago(seconds: u64) -> String {
+    match (seconds / 60, seconds / 3600, seconds / 86400) {
+        (0, ..) => "just now".to_owned(),
+        (minutes, 0, _) => format!("{minutes} min ago"),
+        (_, hours, 0) => format!("{hours} h ago"),
+        (_, _, days) => format!("{days} d ago"),
+    }
 }
 
 /// The frame of a part of the screen.

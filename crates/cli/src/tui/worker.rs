@@ -6,11 +6,14 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread;
 
 use passmate_core::answer::{Consent, Reply};
-use passmate_core::api::{Changed, OneTimeCode, VaultApi};
+use passmate_core::api::{Changed, LastSyncs, OneTimeCode, VaultApi};
 use passmate_core::edit::Edit;
 use passmate_core::generate::site::SiteRule;
 use passmate_core::records::{RecordContent, RecordEntry};
 use passmate_core::search::Match;
+use passmate_core::sync_all::{SyncAnswer, SyncRequest};
+
+use super::syncing::Tie;
 
 /// The most matches of a search that are listed.
 const MATCHES_MAX: usize = 500;
@@ -35,6 +38,10 @@ pub(super) enum Call {
         path: String,
         field: String,
     },
+    Sync(SyncRequest),
+    LastSyncs,
+    /// How the vault stands with what it syncs with.
+    Standing,
     Change {
         edit: Edit,
         consent: Consent,
@@ -58,6 +65,9 @@ pub(super) enum Answer {
     Code(OneTimeCode),
     Rule(Option<SiteRule>),
     Changed(Box<Changed>),
+    Synced(Box<SyncAnswer>),
+    LastSyncs(LastSyncs),
+    Standing(Option<Tie>),
 }
 
 /// Without what is secret.
@@ -79,11 +89,14 @@ impl Call {
     pub(super) const fn words(&self) -> Option<&'static str> {
         match self {
             Self::Change { .. } => Some("saving the vault"),
+            Self::Sync(_) => Some("syncing"),
             Self::List
             | Self::Search { .. }
             | Self::Record { .. }
             | Self::Code { .. }
-            | Self::Rule { .. } => None,
+            | Self::Rule { .. }
+            | Self::LastSyncs
+            | Self::Standing => None,
         }
     }
 
@@ -106,6 +119,9 @@ impl Call {
             Self::Search { query } => Answer::Search(vault.search(query, MATCHES_MAX)?),
             Self::Record { path } => Answer::Record(vault.record(path)?),
             Self::Rule { path, .. } => Answer::Rule(vault.password_rule(path)?),
+            Self::Sync(request) => Answer::Synced(Box::new(vault.sync(request)?)),
+            Self::LastSyncs => Answer::LastSyncs(vault.last_syncs()?),
+            Self::Standing => Answer::Standing(Tie::of(vault)?),
             Self::Change { edit, consent, .. } => {
                 let changed = vault.change(edit, consent, &mut |_| {})?;
                 Answer::Changed(Box::new(changed))

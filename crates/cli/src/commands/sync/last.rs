@@ -35,14 +35,39 @@ pub(super) fn run(app: &App) -> Result<(), Problem> {
 }
 
 pub(super) fn print(app: &App, records: &[RecordReport]) -> Result<(), Problem> {
+    report_lines(records).iter().try_for_each(|line| {
+        let ReportLine {
+            name,
+            text,
+            is_field,
+        } = line;
+        app.out.styled_line(&match is_field {
+            false => format!("{name}: {text}"),
+            true => format!("  {}: {text}", app.out.styled(NAME, name)),
+        })
+    })
+}
+
+/// What happened to a record, or to a field of the record above it. The texts are escaped.
+pub(crate) struct ReportLine {
+    pub(crate) name: String,
+    pub(crate) text: String,
+    pub(crate) is_field: bool,
+}
+
+pub(crate) fn report_lines(records: &[RecordReport]) -> Vec<ReportLine> {
+    let mut lines = Vec::new();
     for record in records {
-        let path = match record.fate {
+        let name = match record.fate {
             // Nothing is left of it, not even its path.
             Fate::Purged(_) => "a record".to_owned(),
             _ => escape(&record.path.to_string_lossy()),
         };
-        app.out
-            .styled_line(&format!("{path}: {}", fate_text(record)))?;
+        lines.push(ReportLine {
+            name,
+            text: fate_text(record),
+            is_field: false,
+        });
         if matches!(
             record.fate,
             Fate::New(_) | Fate::Deleted(_) | Fate::Purged(_)
@@ -50,17 +75,16 @@ pub(super) fn print(app: &App, records: &[RecordReport]) -> Result<(), Problem> 
             continue;
         }
         for field in &record.fields {
-            let name = escape(&field.key.name.to_string_lossy());
-            let history = history_command(
-                &record.path.to_string_lossy(),
-                Some(&field.key.name.to_string_lossy()),
-            );
-            let line = field_text(field, &history.to_string());
-            app.out
-                .styled_line(&format!("  {}: {line}", app.out.styled(NAME, &name)))?;
+            let name = field.key.name.to_string_lossy();
+            let history = history_command(&record.path.to_string_lossy(), Some(&name));
+            lines.push(ReportLine {
+                name: escape(&name),
+                text: field_text(field, &history.to_string()),
+                is_field: true,
+            });
         }
     }
-    Ok(())
+    lines
 }
 
 fn fate_text(record: &RecordReport) -> String {

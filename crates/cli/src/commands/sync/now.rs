@@ -131,7 +131,7 @@ fn finish(
 }
 
 /// Replaces an unanswered question by the problem that it was declined.
-fn decline(answer: &mut SyncAnswer, question: &Question, problem: &Problem) {
+pub(crate) fn decline(answer: &mut SyncAnswer, question: &Question, problem: &Problem) {
     fn decline<R>(synced: Option<&mut Synced<R>>, question: &Question, problem: &Problem) {
         if let Some(synced) = synced
             && let Err(Halt::Needs(Need::Confirmation(asked))) = &synced.result

@@ -6,11 +6,11 @@ use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
-use textwrap::wrap;
+use textwrap::{Options, wrap};
 use unicode_width::UnicodeWidthStr;
 use zeroize::Zeroizing;
 
-use super::super::dialog::{Ask, Asked, Confirm, Dialog};
+use super::super::dialog::{Ask, Asked, Confirm, Dialog, Report};
 use super::super::generate::Generate;
 use super::super::keys::HELP;
 use super::super::layout::{middle, padded};
@@ -29,6 +29,7 @@ pub(super) fn draw(dialog: &Dialog, state: &State, theme: Theme, frame: &mut Fra
         Dialog::Help { top } => draw_help(*top, state, theme, frame),
         Dialog::Ask(ask) => draw_ask(ask, state, theme, frame),
         Dialog::Confirm(confirm) => draw_confirm(confirm, state, theme, frame),
+        Dialog::Report(report) => draw_report(report, state, theme, frame),
         Dialog::Generate(generate) => draw_generate(generate, state, theme, frame),
     }
 }
@@ -94,11 +95,50 @@ fn place_of(state: &State, path: &str, field: &str) -> Option<Rect> {
 }
 
 fn draw_confirm(confirm: &Confirm, state: &State, theme: Theme, frame: &mut Frame<'_>) {
-    let text = escape(&confirm.topic.text());
-    let width = usize::from(WIDTH.min(state.screen.width)).saturating_sub(4);
-    let lines = wrap(&text, width.max(1));
-    let inside = draw_frame("Sure?", lines.len(), state, theme, frame);
-    for (line, row) in lines.iter().zip(inside.rows()) {
+    let title = if confirm.topic.is_held_back() {
+        "Held back"
+    } else {
+        "Sure?"
+    };
+    let mut lines = vec![(escape(&confirm.topic.text()), false)];
+    lines.extend(confirm.lines.iter().map(|line| (line.clone(), true)));
+    draw_text(title, &lines, confirm.top, state, theme, frame);
+}
+
+fn draw_report(report: &Report, state: &State, theme: Theme, frame: &mut Frame<'_>) {
+    draw_text(
+        &report.title,
+        &report.lines,
+        report.top,
+        state,
+        theme,
+        frame,
+    );
+}
+
+/// Draws paragraphs, some of which stand below the one before.
+fn draw_text(
+    title: &str,
+    paragraphs: &[(String, bool)],
+    top: usize,
+    state: &State,
+    theme: Theme,
+    frame: &mut Frame<'_>,
+) {
+    let width = usize::from(WIDTH.min(state.screen.width))
+        .saturating_sub(4)
+        .max(8);
+    let mut lines = Vec::new();
+    for (text, is_below) in paragraphs {
+        let (first, more) = if *is_below { ("  ", "    ") } else { ("", "") };
+        let options = Options::new(width)
+            .initial_indent(first)
+            .subsequent_indent(more);
+        lines.extend(wrap(text, options));
+    }
+    let inside = draw_frame(title, lines.len(), state, theme, frame);
+    let top = top.min(lines.len().saturating_sub(usize::from(inside.height)));
+    for (line, row) in lines.iter().skip(top).zip(inside.rows()) {
         put(frame.buffer_mut(), row, line, Style::new());
     }
 }
@@ -136,7 +176,7 @@ fn draw_frame(
     frame: &mut Frame<'_>,
 ) -> Rect {
     let height = u16::try_from(lines.saturating_add(2)).unwrap_or(u16::MAX);
-    let area = middle(state.screen, WIDTH, height);
+    let area = middle(state.areas().body, WIDTH, height);
     draw_frame_at(area, title, theme, frame)
 }
 
