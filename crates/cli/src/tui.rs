@@ -11,6 +11,7 @@ mod actions;
 mod changes;
 mod dialog;
 mod generate;
+mod history;
 mod keyboard;
 mod keys;
 mod layout;

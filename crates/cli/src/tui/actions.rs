@@ -17,7 +17,7 @@ use crate::clipboard::KEEPS;
 pub(super) const fn acts_on_record(code: KeyCode) -> bool {
     matches!(
         code,
-        KeyCode::Char('c' | 'b' | 't' | 'T' | 'a' | 'e' | 'g' | 'x')
+        KeyCode::Char('c' | 'b' | 't' | 'T' | 'a' | 'e' | 'g' | 'h' | 'x')
     )
 }
 
@@ -43,6 +43,10 @@ impl State {
             }
             KeyCode::Char('g') => {
                 self.begin_generating();
+                None
+            }
+            KeyCode::Char('h') => {
+                self.ask_history();
                 None
             }
             KeyCode::Char('x') => {

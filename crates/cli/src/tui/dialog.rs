@@ -8,6 +8,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent};
 use zeroize::Zeroizing;
 
 use super::generate::Generate;
+use super::history::{History, Trash};
 use super::keyboard::{is_control, rows_of};
 use super::line::Line;
 use super::note::Note;
@@ -21,6 +22,8 @@ pub(super) enum Dialog {
     Ask(Ask),
     Confirm(Confirm),
     Report(Report),
+    History(History),
+    Trash(Trash),
     Generate(Generate),
 }
 
@@ -159,9 +162,21 @@ impl Dialog {
             Self::Help { top } => top,
             Self::Confirm(confirm) => &mut confirm.top,
             Self::Report(report) => &mut report.top,
+            Self::History(history) => return history.move_by(rows),
+            Self::Trash(trash) => return trash.move_by(rows),
             Self::Ask(_) | Self::Generate(_) => return,
         };
         *top = top.saturating_add_signed(rows);
+    }
+
+    /// Hides what is secret; false if nothing was shown.
+    pub(super) fn hide(&mut self) -> bool {
+        match self {
+            Self::Ask(ask) if ask.what.is_secret() => std::mem::take(&mut ask.is_shown),
+            Self::Generate(generate) => std::mem::take(&mut generate.is_shown),
+            Self::History(history) => history.hide(),
+            _ => false,
+        }
     }
 
     pub(super) fn paste(&mut self, text: &str) {
@@ -191,6 +206,11 @@ impl State {
             }
             Dialog::Confirm(confirm) => {
                 self.confirm_key(confirm, key);
+                None
+            }
+            Dialog::History(history) => self.history_key(history, key),
+            Dialog::Trash(trash) => {
+                self.trash_key(trash, key);
                 None
             }
             Dialog::Generate(generate) => self.generate_key(generate, key),

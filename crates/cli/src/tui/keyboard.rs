@@ -77,6 +77,7 @@ impl State {
             KeyCode::Char('m') => self.ask_new_path(),
             KeyCode::Char('u') => self.undo(),
             KeyCode::Char('U') => self.redo(),
+            KeyCode::Char('D') => self.wait_for(Call::Trash),
             KeyCode::Char('s') => self.begin_sync(),
             KeyCode::Char('S') => self.wait_for(Call::LastSyncs),
             KeyCode::F(5) => self.list_is_stale(),

@@ -26,6 +26,16 @@ pub(super) fn hints(state: &State) -> &'static [Hint] {
             ("↑↓", "scroll"),
         ],
         (Some(Dialog::Confirm(_)), _) => &[("y", "yes"), ("n", "no")],
+        (Some(Dialog::History(_)), _) => &[
+            ("↑↓", "choose"),
+            ("Space", "reveal"),
+            ("c", "copy"),
+            ("Enter", "restore"),
+            ("Esc", "close"),
+        ],
+        (Some(Dialog::Trash(_)), _) => {
+            &[("↑↓", "choose"), ("Enter", "bring back"), ("Esc", "close")]
+        }
         (Some(Dialog::Generate(_)), _) => &[
             ("Enter", "store"),
             ("Space", "another"),
@@ -50,7 +60,7 @@ pub(super) fn hints(state: &State) -> &'static [Hint] {
             ("c", "copy"),
             ("e", "edit"),
             ("a", "add"),
-            ("g", "generate"),
+            ("h", "history"),
             ("?", "help"),
             ("Esc", "back"),
         ],
@@ -65,10 +75,14 @@ pub(super) const HELP: &[(&str, &[Hint])] = &[
             ("/", "search paths and fields that are no secrets"),
             ("n", "new record"),
             ("m", "move or rename the record or folder"),
-            ("d", "delete it; it stays in the history"),
+            ("d  D", "delete it; the deleted records, to bring one back"),
             ("u  U", "undo the last change or sync; redo"),
             ("b", "copy the user name"),
             ("t  T", "show the one-time code, or hide it; copy it"),
+            (
+                "h",
+                "history of the record or field; earlier values come back",
+            ),
             ("a", "add a field"),
             ("g", "generate a password"),
             ("s  S", "sync now; what the last syncs did"),

@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 
 use super::dialog::Dialog;
 use super::generate::How;
+use super::history::{History, Trash};
 use super::keyboard::is_control;
 use super::layout::{Areas, areas, inside, padded};
 use super::line::Line;
@@ -283,7 +284,8 @@ impl State {
 
     /// Hides all secrets; false if none was revealed.
     pub(super) fn hide(&mut self) -> bool {
-        self.open.as_mut().is_some_and(Open::hide)
+        let in_dialog = self.dialog.as_mut().is_some_and(Dialog::hide);
+        self.open.as_mut().is_some_and(Open::hide) || in_dialog
     }
 
     /// Forgets everything of the vault.
@@ -395,6 +397,16 @@ impl State {
             }
             (Call::Rule { field, .. }, Answer::Rule(site)) => return self.generate(field, site),
             (Call::Sync(request), Answer::Synced(answer)) => self.synced(request, *answer),
+            (Call::History { path, field, .. }, Answer::Past(past)) => {
+                self.dialog = Some(Dialog::History(History::new(path, field, past)));
+            }
+            (_, Answer::Trash(entries)) if entries.is_empty() => {
+                self.note = Some(Note::plain("no record was deleted"));
+            }
+            (_, Answer::Trash(entries)) => {
+                let selected = 0;
+                self.dialog = Some(Dialog::Trash(Trash { entries, selected }));
+            }
             (_, Answer::LastSyncs(last)) => self.show_last(&last),
             (_, Answer::Standing(tie)) => {
                 self.tie = tie;
@@ -423,7 +435,7 @@ impl State {
                 self.open = None;
                 self.unreadable = self.tree.record().map(str::to_owned);
             }
-            Call::Rule { .. } | Call::LastSyncs => {}
+            Call::Rule { .. } | Call::LastSyncs | Call::History { .. } | Call::Trash => {}
             // A vault without a sync has no standing.
             Call::Standing => {
                 self.stands_at = Some(self.now);

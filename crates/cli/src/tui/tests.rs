@@ -3,6 +3,7 @@
 mod browse;
 mod change;
 mod copy;
+mod history;
 mod sync;
 
 use std::time::Duration;

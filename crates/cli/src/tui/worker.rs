@@ -8,11 +8,13 @@ use std::thread;
 use passmate_core::answer::{Consent, Reply};
 use passmate_core::api::{Changed, LastSyncs, OneTimeCode, VaultApi};
 use passmate_core::edit::Edit;
+use passmate_core::escape::escape_path;
 use passmate_core::generate::site::SiteRule;
-use passmate_core::records::{RecordContent, RecordEntry};
+use passmate_core::records::{DeletedEntry, RecordContent, RecordEntry};
 use passmate_core::search::Match;
 use passmate_core::sync_all::{SyncAnswer, SyncRequest};
 
+use super::history::Past;
 use super::syncing::Tie;
 
 /// The most matches of a search that are listed.
@@ -38,6 +40,13 @@ pub(super) enum Call {
         path: String,
         field: String,
     },
+    /// The history of a record, or of one of its fields. The path is as it is.
+    History {
+        path: String,
+        id: String,
+        field: Option<String>,
+    },
+    Trash,
     Sync(SyncRequest),
     LastSyncs,
     /// How the vault stands with what it syncs with.
@@ -65,6 +74,8 @@ pub(super) enum Answer {
     Code(OneTimeCode),
     Rule(Option<SiteRule>),
     Changed(Box<Changed>),
+    Past(Past),
+    Trash(Vec<DeletedEntry>),
     Synced(Box<SyncAnswer>),
     LastSyncs(LastSyncs),
     Standing(Option<Tie>),
@@ -95,6 +106,8 @@ impl Call {
             | Self::Record { .. }
             | Self::Code { .. }
             | Self::Rule { .. }
+            | Self::History { .. }
+            | Self::Trash
             | Self::LastSyncs
             | Self::Standing => None,
         }
@@ -119,6 +132,11 @@ impl Call {
             Self::Search { query } => Answer::Search(vault.search(query, MATCHES_MAX)?),
             Self::Record { path } => Answer::Record(vault.record(path)?),
             Self::Rule { path, .. } => Answer::Rule(vault.password_rule(path)?),
+            Self::History { path, id, field } => {
+                let path = escape_path(path);
+                Answer::Past(Past::of(vault, &path, id, field.as_deref())?)
+            }
+            Self::Trash => Answer::Trash(vault.trash()?),
             Self::Sync(request) => Answer::Synced(Box::new(vault.sync(request)?)),
             Self::LastSyncs => Answer::LastSyncs(vault.last_syncs()?),
             Self::Standing => Answer::Standing(Tie::of(vault)?),

@@ -131,3 +131,24 @@ fn a_sync_that_takes_long_is_named_and_freezes_nothing() {
     pilot.press(KeyCode::Esc);
     pilot.shows("synced just now with");
 }
+
+#[test]
+fn the_history_tells_which_value_lost_a_merge() {
+    let (mut pilot, _dir, mut other) = sharing(1);
+    pilot.go_to("web/0");
+    pilot.press(KeyCode::Enter);
+    pilot.typed("e2\n");
+    // The other device is 3 seconds later.
+    let stamp = passmate_core::clock::system_clock() + 3;
+    other.edit(|vault, _| {
+        let id = vault.records().next().unwrap().0.clone();
+        vault.set(&id, "user", "alice", stamp).unwrap();
+    });
+    VaultApi::sync(&mut other, &SyncRequest::default()).unwrap();
+    pilot.typed("s");
+    pilot.shows("1 conflicts resolved");
+    pilot.typed("h");
+    pilot.shows("alice");
+    pilot.shows("bob2");
+    pilot.shows("↑ lost the last merge: the other device's value is newer");
+}

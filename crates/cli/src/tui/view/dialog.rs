@@ -1,5 +1,6 @@
 //! What lies over the screen until a key answers it.
 
+use passmate_core::clock::local_time;
 use passmate_core::escape::escape;
 use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
@@ -12,10 +13,12 @@ use zeroize::Zeroizing;
 
 use super::super::dialog::{Ask, Asked, Confirm, Dialog, Report};
 use super::super::generate::Generate;
+use super::super::history::{History, Trash};
 use super::super::keys::HELP;
 use super::super::layout::{middle, padded};
 use super::super::state::State;
 use super::super::theme::Theme;
+use super::super::tree::top_of;
 use super::{clear, framed, put};
 use crate::commands::show::MASK;
 
@@ -29,6 +32,8 @@ pub(super) fn draw(dialog: &Dialog, state: &State, theme: Theme, frame: &mut Fra
         Dialog::Help { top } => draw_help(*top, state, theme, frame),
         Dialog::Ask(ask) => draw_ask(ask, state, theme, frame),
         Dialog::Confirm(confirm) => draw_confirm(confirm, state, theme, frame),
+        Dialog::History(history) => draw_history(history, state, theme, frame),
+        Dialog::Trash(trash) => draw_trash(trash, state, theme, frame),
         Dialog::Report(report) => draw_report(report, state, theme, frame),
         Dialog::Generate(generate) => draw_generate(generate, state, theme, frame),
     }
@@ -140,6 +145,39 @@ fn draw_text(
     let top = top.min(lines.len().saturating_sub(usize::from(inside.height)));
     for (line, row) in lines.iter().skip(top).zip(inside.rows()) {
         put(frame.buffer_mut(), row, line, Style::new());
+    }
+}
+
+fn draw_history(history: &History, state: &State, theme: Theme, frame: &mut Frame<'_>) {
+    let width = usize::from(WIDTH.min(state.screen.width)).saturating_sub(4);
+    let lines = history.lines(width);
+    let inside = draw_frame(&escape(&history.title()), lines.len(), state, theme, frame);
+    let top = history.top(&lines, usize::from(inside.height));
+    for (line, row) in lines.iter().skip(top).zip(inside.rows()) {
+        let style = if line.is_revealed {
+            theme.revealed()
+        } else {
+            Style::new()
+        };
+        put(frame.buffer_mut(), row, &line.text, style);
+        if line.entry == history.selected() {
+            frame.buffer_mut().set_style(row, theme.selected());
+        }
+    }
+}
+
+fn draw_trash(trash: &Trash, state: &State, theme: Theme, frame: &mut Frame<'_>) {
+    let count = trash.entries.len();
+    let inside = draw_frame("Deleted records", count, state, theme, frame);
+    let top = top_of(0, trash.selected, count, usize::from(inside.height));
+    let entries = trash.entries.iter().enumerate().skip(top);
+    for ((place, entry), row) in entries.zip(inside.rows()) {
+        let time = entry.deleted_at.map_or_else(String::new, local_time);
+        let text = format!("{time:<19}  {}", escape(&entry.path));
+        put(frame.buffer_mut(), row, &text, Style::new());
+        if place == trash.selected {
+            frame.buffer_mut().set_style(row, theme.selected());
+        }
     }
 }
 
