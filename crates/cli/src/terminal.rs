@@ -160,8 +160,9 @@ impl Terminal {
         let after = state.holder != Holder::Nobody;
         state.give_back();
         state.holder = Holder::Screen { after };
+        // Somebody may have wanted this program to end while an editor ran.
+        state.wanted = state.is_ended.then_some(Wanted::End(SIGTERM));
         state.is_ended = false;
-        state.wanted = None;
         Ok(Screened(self))
     }
 

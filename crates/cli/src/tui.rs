@@ -27,10 +27,12 @@ mod tests;
 mod theme;
 mod tree;
 mod view;
+mod watch;
 mod worker;
 
 use std::io::{self, IsTerminal};
 use std::ops::ControlFlow;
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use passmate_agent::serve::boot_clock;
@@ -41,9 +43,11 @@ use signal_hook::low_level::emulate_default_handler;
 use self::screen::Screen;
 use self::state::{Effect, Event, State};
 use self::theme::{Background, Theme};
+use self::watch::watch;
 use self::worker::{Panicked, Worker};
 use crate::app::App;
 use crate::clipboard::{Clipboard, Osc52};
+use crate::commands::edit::edit;
 use crate::terminal::{Wanted, stop};
 
 /// How long a wait for an event may be.
@@ -65,6 +69,7 @@ pub(crate) fn run(app: &App) -> Result<(), Problem> {
         state: State::new(app.vault_name.clone(), screen.size()?, boot_clock()),
         theme: Theme::new(app.out.is_colored(), Background::of_terminal()),
         screen,
+        locked: watch(app.location.path()),
         worker: Some(start(vault)?),
         clipboard: Box::new(Osc52),
     };
@@ -94,6 +99,8 @@ struct Program<'a> {
     screen: Screen<'a>,
     /// `None` while the vault is locked.
     worker: Option<Worker>,
+    /// Tells when the agent has let the vault go.
+    locked: Option<Receiver<()>>,
     clipboard: Box<dyn Clipboard>,
 }
 
@@ -117,6 +124,14 @@ impl Program<'_> {
                 && let Some(done) = worker.poll().map_err(panicked)?
             {
                 return Ok(Event::Done(Box::new(done)));
+            }
+            if self
+                .locked
+                .as_ref()
+                .is_some_and(|locked| locked.try_recv().is_ok())
+            {
+                self.locked = None;
+                return Ok(Event::Locked);
             }
             let patience = match self.state.running {
                 None => PATIENCE,
@@ -152,6 +167,7 @@ impl Program<'_> {
                     // There is nothing left to do about it.
                     Effect::ClearClipboard => drop(self.clipboard.clear()),
                     Effect::Generate(how) => next = Some(Event::Generated(how.make())),
+                    Effect::Edit(path) => next = Some(Event::Edited(self.edit(&path)?)),
                     Effect::Lock => self.worker = None,
                     Effect::Unlock => next = Some(self.unlock()?),
                     Effect::Stop => self.stop()?,
@@ -171,10 +187,23 @@ impl Program<'_> {
         Ok(match vault.and_then(start) {
             Ok(worker) => {
                 self.worker = Some(worker);
+                self.locked = watch(app.location.path());
                 Event::Unlocked
             }
             Err(problem) => Event::StillLocked(problem),
         })
+    }
+
+    /// Lets the person's editor edit a record.
+    fn edit(&mut self, path: &str) -> Result<Result<String, Problem>, Problem> {
+        let app = self.app;
+        let Some(worker) = self.worker.take() else {
+            return Ok(Ok(String::new()));
+        };
+        let mut vault = worker.end().map_err(panicked)?;
+        let edited = self.screen.away(|| edit(app, &mut *vault, path))?;
+        self.worker = Some(start(vault)?);
+        Ok(edited)
     }
 
     fn stop(&mut self) -> Result<(), Problem> {

@@ -1,3 +1,4 @@
+use passmate_core::api::VaultApi;
 use passmate_core::edit::{Edit, RecordText};
 use passmate_core::problem::{Problem, ProblemKind};
 use passmate_vault::login::FieldRole;
@@ -25,8 +26,13 @@ pub(crate) struct Args {
 const NEW_FIELDS: [FieldRole; 3] = [FieldRole::User, FieldRole::Password, FieldRole::Url];
 
 pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
-    let mut vault = app.open_to_change()?;
-    let (before, is_new) = match plain(vault.record(&args.path)) {
+    edit(app, &mut *app.open_to_change()?, &args.path)?;
+    app.done()
+}
+
+/// Edits a record in the person's editor, and says what was changed, also in the result.
+pub(crate) fn edit(app: &App, vault: &mut dyn VaultApi, path: &str) -> Result<String, Problem> {
+    let (before, is_new) = match plain(vault.record(path)) {
         Ok(record) => {
             let fields = record.fields.into_iter();
             let fields = fields.map(|field| (field.name, field.value));
@@ -42,39 +48,42 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
                 problem.message, problem.hint
             ));
             let fields = NEW_FIELDS.map(|role| (role.name(), ""));
-            (RecordText::new(&args.path, fields), true)
+            (RecordText::new(path, fields), true)
         }
         Err(problem) => return Err(problem),
     };
     let mut editor = Editor::new(app, before.clone())?;
     loop {
         let after = editor.edit()?;
-        let path = after.path.clone();
+        let new_path = after.path.clone();
         if is_new && after.fields.values().all(|value| value.is_empty()) {
-            app.out.note("nothing was changed");
-            return app.done();
+            let text = "nothing was changed".to_owned();
+            app.out.note(&text);
+            return Ok(text);
         }
         let edit = if is_new {
             Edit::Add { record: after }
         } else {
             Edit::Update {
-                path: args.path.clone(),
+                path: path.to_owned(),
                 before: before.clone(),
                 after,
             }
         };
-        let changed = change_and(app, &mut *vault, &edit, |edited| {
-            app.out.note(&match edited.changes {
-                _ if is_new => format!("made {path}"),
+        let mut text = String::new();
+        let changed = change_and(app, vault, &edit, |edited| {
+            text = match edited.changes {
+                _ if is_new => format!("made {new_path}"),
                 0 => "nothing was changed".to_owned(),
-                1 => format!("1 change of {path}"),
-                count => format!("{count} changes of {path}"),
-            });
-            app.done()
+                1 => format!("1 change of {new_path}"),
+                count => format!("{count} changes of {new_path}"),
+            };
+            app.out.note(&text);
+            Ok(())
         });
         match changed {
             Err(problem) if is_mendable(problem.kind) => editor.ask_again(problem)?,
-            changed => return changed,
+            changed => return changed.map(|()| text),
         }
     }
 }

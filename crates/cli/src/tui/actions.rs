@@ -17,7 +17,7 @@ use crate::clipboard::KEEPS;
 pub(super) const fn acts_on_record(code: KeyCode) -> bool {
     matches!(
         code,
-        KeyCode::Char('c' | 'b' | 't' | 'T' | 'a' | 'e' | 'g' | 'h' | 'x')
+        KeyCode::Char('c' | 'b' | 't' | 'T' | 'a' | 'e' | 'E' | 'g' | 'h' | 'x')
     )
 }
 
@@ -39,6 +39,10 @@ impl State {
             }
             KeyCode::Char('e') => {
                 self.edit_field();
+                None
+            }
+            KeyCode::Char('E') => {
+                self.to_edit = Some(escape_path(open.path()));
                 None
             }
             KeyCode::Char('g') => {

@@ -84,6 +84,7 @@ pub(super) const HELP: &[(&str, &[Hint])] = &[
                 "history of the record or field; earlier values come back",
             ),
             ("a", "add a field"),
+            ("E", "edit the record in your editor"),
             ("g", "generate a password"),
             ("s  S", "sync now; what the last syncs did"),
             ("F5", "read the records again"),

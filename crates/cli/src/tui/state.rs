@@ -49,6 +49,10 @@ pub(super) enum Event {
     StillLocked(Problem),
     /// A secret is in the clipboard, or could not be put there.
     Copied(Result<String, Problem>),
+    /// A record was edited in the person's editor, or was not.
+    Edited(Result<String, Problem>),
+    /// The vault was locked elsewhere.
+    Locked,
     /// A password was made.
     Generated(Result<Generated, Problem>),
     /// Time went on.
@@ -63,6 +67,8 @@ pub(super) enum Effect {
     /// Take away what was copied.
     ClearClipboard,
     Generate(How),
+    /// Let the person's editor edit a record.
+    Edit(String),
     /// Let the vault go.
     Lock,
     /// Ask for the passphrase on the terminal.
@@ -122,6 +128,8 @@ pub(super) struct State {
     pub(super) stands_at: Option<Duration>,
     /// The sync that a person asked for.
     pub(super) syncing: Option<Syncing>,
+    /// The record that the person's editor gets once the vault is free.
+    pub(super) to_edit: Option<String>,
     /// The call that the vault has, and since when.
     pub(super) running: Option<(Call, Duration)>,
     /// Calls that wait for it.
@@ -161,6 +169,7 @@ impl State {
             tie: None,
             stands_at: None,
             syncing: None,
+            to_edit: None,
             running: None,
             waiting: VecDeque::new(),
             found: String::new(),
@@ -205,6 +214,15 @@ impl State {
             Event::StillLocked(problem) => self.note = Some(Note::problem(&problem)),
             Event::Copied(Ok(what)) => self.copied(what),
             Event::Copied(Err(problem)) => self.note = Some(Note::problem(&problem)),
+            Event::Edited(result) => {
+                self.list_is_stale();
+                self.note = Some(match result {
+                    Ok(text) => Note::good(&text),
+                    Err(problem) => Note::problem(&problem),
+                });
+            }
+            Event::Locked if !self.is_locked => effects.push(self.lock()),
+            Event::Locked => {}
             Event::Generated(made) => self.generated(made),
             Event::Tick => {}
         }
@@ -304,6 +322,10 @@ impl State {
     fn next_call(&mut self, effects: &mut Vec<Effect>) -> Option<Call> {
         loop {
             if self.is_locked || self.running.is_some() {
+                return None;
+            }
+            if let Some(path) = self.to_edit.take() {
+                effects.push(Effect::Edit(path));
                 return None;
             }
             if let Some(call) = self.lacking() {

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use passmate_core::answer::{Consent, Reply};
 use passmate_core::api::{Changed, LastSyncs, OneTimeCode, VaultApi};
@@ -153,6 +153,7 @@ impl Call {
 pub(super) struct Worker {
     calls: Sender<Call>,
     done: Receiver<Done>,
+    thread: JoinHandle<Box<dyn VaultApi>>,
 }
 
 impl Worker {
@@ -160,15 +161,20 @@ impl Worker {
         let (calls, to_make) = channel::<Call>();
         let (made, done) = channel();
         let thread = thread::Builder::new().name("vault".to_owned());
-        thread.spawn(move || {
+        let thread = thread.spawn(move || {
             for call in to_make {
                 let answer = call.make(&mut *vault);
                 if made.send(Done { call, answer }).is_err() {
                     break;
                 }
             }
+            vault
         })?;
-        Ok(Self { calls, done })
+        Ok(Self {
+            calls,
+            done,
+            thread,
+        })
     }
 
     /// Begins a call. A thread that panicked makes none: see [`Self::poll`].
@@ -186,6 +192,15 @@ impl Worker {
             Err(TryRecvError::Empty) => Ok(None),
             Err(TryRecvError::Disconnected) => Err(Panicked),
         }
+    }
+
+    /// The vault. No call may be under way.
+    ///
+    /// # Errors
+    /// The thread panicked.
+    pub(super) fn end(self) -> Result<Box<dyn VaultApi>, Panicked> {
+        drop(self.calls);
+        self.thread.join().map_err(|_| Panicked)
     }
 }
 

@@ -140,6 +140,18 @@ fn a_vault_that_was_locked_elsewhere_is_forgotten() {
 }
 
 #[test]
+fn a_vault_that_the_agent_let_go_is_forgotten_at_once() {
+    let mut pilot = Pilot::new(SMALL);
+    pilot.go_to("mail");
+    pilot.typed("n");
+    pilot.feed(Event::Locked);
+    pilot.hides("mail");
+    pilot.shows("The vault is locked");
+    pilot.feed(Event::Locked);
+    assert!(matches!(pilot.effects.as_slice(), [Effect::Lock]));
+}
+
+#[test]
 fn a_search_finds_while_it_is_typed() {
     let mut pilot = Pilot::new(SMALL);
     pilot.typed("/sh");

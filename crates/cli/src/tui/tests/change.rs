@@ -193,3 +193,15 @@ fn the_program_ends_after_a_change_is_saved() {
     pilot.control('c');
     assert!(pilot.has_ended());
 }
+
+#[test]
+fn the_editor_gets_the_vault_once_it_is_free() {
+    let mut pilot = Pilot::new(SMALL);
+    pilot.go_to("mail");
+    let calls = pilot.without_answers("sE");
+    assert!(pilot.effects.is_empty());
+    pilot.answer(calls);
+    assert!(matches!(pilot.effects.as_slice(), [Effect::Edit(path)] if path == "mail"));
+    pilot.feed(Event::Edited(Ok("1 change of mail".to_owned())));
+    pilot.shows("1 change of mail");
+}
