@@ -4,23 +4,27 @@
 //!  - clipboard managers are told that it is a secret;
 //!  - the value reaches that process through a pipe.
 
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use arboard::Clipboard;
+use arboard::Clipboard as DesktopClipboard;
 #[cfg(target_os = "macos")]
 use arboard::SetExtApple;
 #[cfg(not(target_os = "macos"))]
 use arboard::SetExtLinux;
 use data_encoding::BASE64;
 use passmate_core::problem::{Problem, ProblemKind};
+use passmate_core::settings::ClipboardSettings;
 use rustix::process::setsid;
 use zeroize::Zeroizing;
 
 /// The hidden command that [`hold`]s a value.
 pub(crate) const HOLDER: &str = "clipboard-holder";
+/// How long a value stays in the clipboard of a terminal, at most.
+pub(crate) const KEEPS: Duration = Duration::from_secs(45);
 /// The longest value, in bytes.
 const LEN_MAX: u64 = 1 << 20;
 /// The longest value that is given to a terminal, in bytes. Many take no more.
@@ -81,7 +85,7 @@ pub(crate) fn hold(time: Duration) -> ! {
     let mut value = Zeroizing::new(String::new());
     let read = io::stdin().take(LEN_MAX).read_to_string(&mut value);
     let set = read.map_err(|error| error.to_string()).and_then(|_| {
-        let mut clipboard = Clipboard::new().map_err(|error| error.to_string())?;
+        let mut clipboard = DesktopClipboard::new().map_err(|error| error.to_string())?;
         let set = clipboard.set().exclude_from_history();
         set.text(value.as_str())
             .map_err(|error| error.to_string())?;
@@ -101,16 +105,96 @@ pub(crate) fn hold(time: Duration) -> ! {
     std::process::exit(0);
 }
 
-/// What tells a terminal to put a value into its clipboard: the escape sequence OSC 52.
-///
-/// # Errors
-/// It is longer than terminals take.
-pub(crate) fn for_terminal(value: &str) -> Result<Zeroizing<String>, Problem> {
-    if value.len() > TERMINAL_LEN_MAX {
-        return Err(too_long());
+/// A place from which a person pastes a secret.
+pub(crate) trait Clipboard {
+    /// Puts a text there.
+    fn put(&mut self, text: &str) -> Result<(), Problem>;
+
+    /// Whether the text goes away by itself, also if this program has ended. If not, this program
+    /// calls [`clear`](Self::clear) in time, or when it ends.
+    fn clears_itself(&self) -> bool;
+
+    /// Takes the text away that was put there last.
+    fn clear(&mut self) -> Result<(), Problem>;
+}
+
+/// The clipboard that these settings and this environment want.
+pub(crate) fn clipboard_of(settings: ClipboardSettings) -> Box<dyn Clipboard> {
+    if has_display() && !settings.osc52 {
+        Box::new(Desktop {
+            time: settings.clear_after,
+        })
+    } else {
+        Box::new(Osc52)
     }
-    let encoded = Zeroizing::new(BASE64.encode(value.as_bytes()));
-    Ok(Zeroizing::new(format!("\x1b]52;c;{}\x07", *encoded)))
+}
+
+/// The clipboard of the desktop, for a time.
+struct Desktop {
+    time: Duration,
+}
+
+impl Clipboard for Desktop {
+    fn put(&mut self, text: &str) -> Result<(), Problem> {
+        copy(text, self.time)
+    }
+
+    fn clears_itself(&self) -> bool {
+        true
+    }
+
+    fn clear(&mut self) -> Result<(), Problem> {
+        Ok(())
+    }
+}
+
+/// The clipboard of the terminal, also at the other end of an SSH connection. The terminal may
+/// ignore what it is asked for, and does not say what its clipboard holds.
+pub(crate) struct Osc52;
+
+impl Clipboard for Osc52 {
+    fn put(&mut self, text: &str) -> Result<(), Problem> {
+        if text.len() > TERMINAL_LEN_MAX {
+            return Err(too_long());
+        }
+        tell_terminal(&sequence(text))
+    }
+
+    fn clears_itself(&self) -> bool {
+        false
+    }
+
+    fn clear(&mut self) -> Result<(), Problem> {
+        // A blank takes the place of the secret, also where the terminal cannot empty its
+        // clipboard; `!` is no base64, which empties it.
+        tell_terminal(&Zeroizing::new(format!(
+            "{}\x1b]52;c;!\x07",
+            *sequence(" ")
+        )))
+    }
+}
+
+/// Asks the terminal to put a text into its clipboard.
+fn sequence(text: &str) -> Zeroizing<String> {
+    let mut sequence = Zeroizing::new(String::with_capacity(16 + text.len() / 3 * 4));
+    sequence.push_str("\x1b]52;c;");
+    BASE64.encode_append(text.as_bytes(), &mut sequence);
+    sequence.push('\x07');
+    sequence
+}
+
+fn tell_terminal(sequence: &str) -> Result<(), Problem> {
+    let told = File::options()
+        .write(true)
+        .open("/dev/tty")
+        .and_then(|mut terminal| terminal.write_all(sequence.as_bytes()));
+    told.map_err(|error| {
+        Problem::new(
+            ProblemKind::Other,
+            format!("there is no terminal to give the value to: {error}"),
+            "run it on a terminal, or without --osc52",
+        )
+    })
 }
 
 fn has_display() -> bool {
@@ -133,73 +217,7 @@ fn unusable(why: &str) -> Problem {
         "`passmate show PATH FIELD --reveal` shows the value, `passmate copy --osc52` gives it to \
          the clipboard of your terminal",
     )
-//! The place from which a person pastes a secret.
-
-use std::io::{self, Write};
-
-
-/// How long a secret stays there.
-pub(crate) const KEEPS: Duration = Duration::from_secs(45);
-
-pub(crate) trait Clipboard {
-    /// Puts a text there.
-    fn put(&mut self, text: &str) -> Result<(), Problem>;
-
-    /// Whether the text goes away by itself after [`KEEPS`], also if this program has ended. If
-    /// not, this program calls [`clear`](Self::clear) then, or when it ends.
-    fn clears_itself(&self) -> bool;
-
-    /// Takes the text away that was put there last.
-    fn clear(&mut self) -> Result<(), Problem>;
-
-/// Longest text that a terminal is asked to put into its clipboard, in bytes. Some take less, and
-/// none says so.
-const LEN_MAX: usize = 48 * 1024;
-
-/// The clipboard of the terminal, also at the other end of an SSH connection. The terminal may
-/// ignore what it is asked for, and does not say what its clipboard holds.
-pub(crate) struct Osc52;
-
-impl Clipboard for Osc52 {
-    fn put(&mut self, text: &str) -> Result<(), Problem> {
-        if text.len() > LEN_MAX {
-            return Err(Problem::new(
-                ProblemKind::TooLarge,
-                "the value is too long for the clipboard of a terminal",
-                "`passmate show PATH FIELD` writes it to a pipe or a file",
-            ));
-        write(&sequence(text))
-
-    fn clears_itself(&self) -> bool {
-        false
-
-    fn clear(&mut self) -> Result<(), Problem> {
-        // A blank takes the place of the secret, also where the terminal cannot empty its
-        // clipboard; `!` is no base64, which empties it.
-        write(&Zeroizing::new(format!(
-            "{}\x1b]52;c;!\x07",
-            *sequence(" ")
-        )))
-
-/// Asks the terminal to put a text into its clipboard.
-fn sequence(text: &str) -> Zeroizing<String> {
-    let mut sequence = Zeroizing::new(String::with_capacity(16 + text.len() / 3 * 4));
-    sequence.push_str("\x1b]52;c;");
-    BASE64.encode_append(text.as_bytes(), &mut sequence);
-    sequence.push('\x07');
-    sequence
-
-fn write(sequence: &str) -> Result<(), Problem> {
-    let mut out = io::stdout().lock();
-    let written = out
-        .write_all(sequence.as_bytes())
-        .and_then(|()| out.flush());
-    written.map_err(|error| {
-        Problem::new(
-            format!("the terminal's clipboard cannot be reached: {error}"),
-            "reveal the value, and select it with the mouse",
-        )
-    })
+}
 
 #[cfg(test)]
 mod tests {
@@ -210,4 +228,5 @@ mod tests {
         assert_eq!(*sequence("hunter2"), "\x1b]52;c;aHVudGVyMg==\x07");
         // Nothing of a value acts on the terminal.
         assert_eq!(*sequence("\x1b\x07"), "\x1b]52;c;Gwc=\x07");
+    }
 }

@@ -31,8 +31,9 @@ pub fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     // It needs neither settings nor a vault.
-    if let Command::ClipboardHolder { seconds } = cli.command {
+    if let Some(Command::ClipboardHolder { seconds }) = cli.command {
         clipboard::hold(Duration::from_secs(seconds));
+    }
     let has_screen = tui::has_terminal() && !cli.global.no_input && !cli.global.json;
     if cli.command.is_none() && !has_screen {
         let needed = Cli::command()

@@ -46,7 +46,7 @@ use self::theme::{Background, Theme};
 use self::watch::watch;
 use self::worker::{Panicked, Worker};
 use crate::app::App;
-use crate::clipboard::{Clipboard, Osc52};
+use crate::clipboard::{Clipboard, clipboard_of};
 use crate::commands::edit::edit;
 use crate::terminal::{Wanted, stop};
 
@@ -71,7 +71,7 @@ pub(crate) fn run(app: &App) -> Result<(), Problem> {
         screen,
         locked: watch(app.location.path()),
         worker: Some(start(vault)?),
-        clipboard: Box::new(Osc52),
+        clipboard: clipboard_of(app.clipboard),
     };
     let mut flow = program.feed(Event::Tick)?;
     while flow.is_continue() {

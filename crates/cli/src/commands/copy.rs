@@ -1,5 +1,3 @@
-use std::fs::File;
-use std::io::Write;
 use std::time::Duration;
 
 use passmate_core::answer::Reply;
@@ -11,7 +9,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::app::App;
-use crate::clipboard;
+use crate::clipboard::{self, Clipboard, Osc52};
 use crate::report::plain;
 
 /// Copy a field to the clipboard for 45 seconds
@@ -42,7 +40,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     let copied = plain(read(&mut *app.open()?, args))?;
     let Copied { name, value } = &copied;
     let time = if args.osc52 || app.clipboard.osc52 {
-        tell_terminal(value)?;
+        Osc52.put(value)?;
         app.out.note(&format!(
             "{name} of {} went to the terminal's clipboard, which keeps it",
             args.path
@@ -94,20 +92,5 @@ fn read(vault: &mut dyn VaultApi, args: &Args) -> Reply<Copied> {
     Ok(Copied {
         name: field.name.clone(),
         value: field.value.clone(),
-    })
-}
-
-fn tell_terminal(value: &str) -> Result<(), Problem> {
-    let sequence = clipboard::for_terminal(value)?;
-    let told = File::options()
-        .write(true)
-        .open("/dev/tty")
-        .and_then(|mut terminal| terminal.write_all(sequence.as_bytes()));
-    told.map_err(|error| {
-        Problem::new(
-            ProblemKind::Other,
-            format!("there is no terminal to give the value to: {error}"),
-            "run it on a terminal, or without --osc52",
-        )
     })
 }
