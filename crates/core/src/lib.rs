@@ -36,6 +36,7 @@ pub mod settings;
 pub mod share;
 pub mod shared_folder;
 pub mod size;
+pub mod ssh_key;
 pub mod state;
 pub mod strength;
 pub mod sync_all;

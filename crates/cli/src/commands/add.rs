@@ -1,6 +1,7 @@
 //! `add`: a whole record in one go, with one change.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use passmate_core::answer::{Halt, Reply};
 use passmate_core::api::VaultApi;
@@ -12,7 +13,9 @@ use passmate_core::generate::{Generated, by_rule};
 use passmate_core::history::check_parts;
 use passmate_core::problem::{Problem, ProblemKind};
 use passmate_core::records::RecordContent;
+use passmate_core::ssh_key::{SshKey, SshKeyError, read_key};
 use passmate_core::template::{Template, is_typed_hidden, rule_of_site};
+use passmate_vault::Passphrase;
 use passmate_vault::login::FieldRole;
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -20,7 +23,7 @@ use zeroize::Zeroizing;
 use crate::app::App;
 use crate::change::change_and;
 use crate::commands::generate;
-use crate::prompt::Typing;
+use crate::prompt::{Typing, read_small};
 use crate::report::plain;
 
 /// Add a record: asks for all its fields, and stores them in one change
@@ -53,6 +56,10 @@ pub(crate) struct Args {
     /// digit;'; it is stored in the field `password rule`
     #[arg(long)]
     rule: Option<String>,
+    /// The file with the private key, for --template ssh: one that ssh-keygen made, or PEM. The
+    /// record gets the key without its passphrase; the file stays as it is
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
     /// Read fields from standard input: a JSON object of names and texts
     #[arg(long)]
     fields: bool,
@@ -64,6 +71,7 @@ enum Kind {
     Login,
     Card,
     Identity,
+    Ssh,
     Wifi,
     Note,
 }
@@ -74,14 +82,33 @@ impl From<Kind> for Template {
             Kind::Login => Self::Login,
             Kind::Card => Self::Card,
             Kind::Identity => Self::Identity,
+            Kind::Ssh => Self::Ssh,
             Kind::Wifi => Self::Wifi,
             Kind::Note => Self::Note,
         }
     }
 }
 
-/// How often a value may be no value for its field.
+/// How often a passphrase of a key, or a value of a field, may be wrong.
 const TRIES: usize = 3;
+
+/// Reads a key, and asks for its passphrase if it has one.
+fn key_of(app: &App, file: &Path) -> Result<SshKey, Problem> {
+    let text = read_small(file)?;
+    let mut passphrase = None;
+    for _ in 0..TRIES {
+        let given = passphrase.as_ref().map(Passphrase::as_bytes);
+        match read_key(&text, given) {
+            Err(SshKeyError::PassphraseNeeded) if app.ask.has_person() => {}
+            Err(SshKeyError::WrongPassphrase) => app.out.warn("wrong passphrase, try again"),
+            read => return Ok(read?),
+        }
+        let name = escape(&file.display().to_string());
+        let prompt = format!("Passphrase of the key {name}: ");
+        passphrase = Some(app.ask.hidden(&prompt, "passphrase")?);
+    }
+    Err(SshKeyError::WrongPassphrase.into())
+}
 
 pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     let new = New::of_options(args)?;
@@ -159,6 +186,12 @@ impl New {
                 "leave them out, or leave --template out",
             ));
         }
+        if args.key_file.is_some() != (args.template == Kind::Ssh) {
+            return Err(Problem::usage(
+                "--key-file and --template ssh go together",
+                "name the file with the private key of SSH, such as ~/.ssh/id_ed25519",
+            ));
+        }
         let texts = [
             (FieldRole::User, &args.user),
             (FieldRole::Url, &args.url),
@@ -189,8 +222,17 @@ impl New {
 
     /// Asks for what is missing, or reads it.
     fn filled(mut self, app: &App, args: &Args, vault: &mut dyn VaultApi) -> Result<Self, Problem> {
+        if let Some(file) = &args.key_file {
+            let key = key_of(app, file)?;
+            self.set(FieldRole::PrivateKey.name(), key.private)?;
+            self.set(FieldRole::PublicKey.name(), key.public.into())?;
+            app.out
+                .note(&format!("the key has the fingerprint {}", key.fingerprint));
+        }
         if args.fields {
             self.read_fields(&app.ask.input()?)?;
+        } else if args.template == Kind::Ssh {
+            return Ok(self);
         } else if !app.ask.has_person_for_value() {
             self.read_value(app, args)?;
         } else {
@@ -234,7 +276,7 @@ impl New {
             Kind::Login if args.generate => return Ok(()),
             Kind::Login => FieldRole::Password.name(),
             Kind::Note => FieldRole::Notes.name(),
-            Kind::Card | Kind::Identity | Kind::Wifi => {
+            Kind::Card | Kind::Identity | Kind::Ssh | Kind::Wifi => {
                 return Err(Problem::new(
                     ProblemKind::Locked,
                     format!(

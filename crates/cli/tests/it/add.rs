@@ -1,6 +1,9 @@
 //! `passmate add`: a whole record in one go.
 
 use crate::typed::{Home, Terminal};
+use std::process::Command;
+
+use crate::support::{Home, Terminal};
 
 #[test]
 fn a_script_adds_a_login_in_one_command() {
@@ -119,4 +122,40 @@ fn nothing_is_stored_of_a_run_that_is_ended() {
     terminal.answer("notes: ", "");
     assert_eq!(terminal.finish().1, 3);
     assert_eq!(home.ok(&["ls", "--flat"]), "");
+}
+
+#[test]
+fn a_key_of_ssh_comes_in_from_its_file() {
+    let home = Home::new();
+    let made = Command::new("ssh-keygen")
+        .args([
+            "-q", "-a", "2", "-t", "ed25519", "-N", "hunter2", "-C", "bob", "-f",
+        ])
+        .arg(home.path().join("key"))
+        .status();
+    if made.is_err() {
+        eprintln!("not run: ssh-keygen is not installed");
+        return;
+    }
+    let args = ["add", "ssh/home", "--template", "ssh", "--key-file"];
+    let with = |file| [&args[..], &[file]].concat();
+    home.fails(4, &with("key"), "");
+    home.fails(2, &with("key.pub"), "");
+    home.fails(7, &with("none"), "");
+    home.fails(2, &args[..4], "");
+    home.fails(2, &["add", "x", "--key-file", "key"], "");
+    let mut terminal = Terminal::start(&home, &with("key"));
+    terminal.answer("Passphrase of the key key: ", "wrong");
+    terminal.answer("Passphrase of the key key: ", "hunter2");
+    assert_eq!(terminal.finish().1, 0);
+    let public = std::fs::read_to_string(home.path().join("key.pub")).unwrap();
+    assert_eq!(home.ok(&["show", "ssh/home", "public key"]), public);
+    let private = home.ok(&["show", "ssh/home", "private key"]);
+    assert!(private.starts_with("-----BEGIN OPENSSH PRIVATE KEY-----\n"));
+    assert!(private.ends_with("-----END OPENSSH PRIVATE KEY-----\n"));
+    // What is stored needs no passphrase.
+    home.ok_with(
+        &["add", "again", "--template", "ssh", "--key-file", "-"],
+        &private,
+    );
 }

@@ -53,6 +53,7 @@ const CALLS: &[&[&str]] = &[
         "-v",
     ],
     &["add", "x", "--rule", "PATH"],
+    &["add", "x", "--template", "ssh", "--key-file", "PATH"],
     &["new", "PATH"],
     &["gen", "PATH", "user"],
     &["unset", "PATH", "user"],
