@@ -22,7 +22,7 @@ use crate::config::Global;
     after_help = "Exit codes: 0 ok, 1 another error, 2 usage, 3 cancelled, 4 locked, 5 wrong \
         passphrase, \
         6 damaged, 7 file error, \
-8 in use, 10 not found, 12 already exists, 20 network, 21 server not trusted, 22 refused by the \
+8 in use, 10 not found, 11 ambiguous, 12 already exists, 20 network, 21 server not trusted, 22 refused by the \
 server, 23 too large, \
 24 layout or version not supported, 25 the server returned older data, 26 held back, 27 sync key \
 mistyped."

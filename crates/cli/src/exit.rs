@@ -14,6 +14,7 @@ pub(crate) const fn code_of(kind: ProblemKind) -> u8 {
         ProblemKind::File => 7,
         ProblemKind::InUse => 8,
         ProblemKind::NotFound => 10,
+        ProblemKind::Ambiguous => 11,
         ProblemKind::Exists => 12,
         ProblemKind::Network => 20,
         ProblemKind::NotTrusted => 21,

@@ -181,12 +181,17 @@ impl Output {
     /// Two lines that help, or one object.
     pub(crate) fn problem(&self, problem: &Problem) {
         if self.json {
-            let object = serde_json::json!({
+            let mut object = serde_json::json!({
                 "version": 1,
                 "code": code_of(problem.kind),
                 "error": problem.message,
                 "hint": keep_option(&problem.hint, self.option.as_deref()),
             });
+            if let (Some(members), false) = (object.as_object_mut(), problem.candidates.is_empty())
+            {
+                let candidates = problem.candidates.as_slice();
+                members.insert("candidates".to_owned(), candidates.into());
+            }
             let _ = writeln!(io::stderr(), "{}", json_line(&object));
             return;
         }

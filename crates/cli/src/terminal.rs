@@ -6,6 +6,7 @@
 //!    runs, while it is stopped by Ctrl-Z, and after it ended, also by a signal.
 
 mod line;
+mod screen;
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};

@@ -59,12 +59,16 @@ pub enum Need {
     UnknownPin(Box<TrustProblem>),
     /// The copies in the folder at this path are under a key. Call again with it.
     FolderKey(PathBuf),
-    /// No record has this path, but several end with it. Call again with one of them.
-    Ambiguous {
+    /// No record has this path. Let a person say which one they mean, and call again with its path
+    /// in the form of [`escape_path`](crate::escape::escape_path). A program that nobody watches
+    /// must not take a candidate, even if it is the only one.
+    OtherPath {
         /// The path as it was given.
         path: String,
-        /// Paths that may have been meant, three at most.
+        /// The paths that end with it, at the begin of a part.
         candidates: Vec<String>,
+        /// If there are none: paths that are like it.
+        alike: Vec<String>,
     },
 }
 
@@ -97,14 +101,46 @@ impl From<Need> for Problem {
             ),
             Need::UnknownPin(problem) => Self::from(*problem),
             Need::FolderKey(path) => FolderError::KeyNeeded(path).into(),
-            Need::Ambiguous { path, candidates } => Self::new(
-                ProblemKind::NotFound,
-                format!("there is no record {path}"),
-                {
-                    let words: Vec<_> = candidates.iter().map(shell_word).collect();
-                    format!("did you mean {}?", words.join(" or "))
-                },
+            Need::OtherPath {
+                path,
+                candidates,
+                alike,
+            } => no_record(&path, candidates, &alike),
+        }
+    }
+}
+
+/// How many paths a hint names.
+const PATHS_SHOWN: usize = 5;
+
+/// The problem of a path at which no record is.
+fn no_record(path: &str, candidates: Vec<String>, alike: &[String]) -> Problem {
+    let meant = |paths: &[String]| {
+        let words: Vec<_> = paths.iter().take(PATHS_SHOWN).map(shell_word).collect();
+        match paths.len().saturating_sub(PATHS_SHOWN) {
+            0 => format!("did you mean {}?", words.join(" or ")),
+            more => format!(
+                "did you mean {}, or one of {more} others?",
+                words.join(", ")
             ),
+        }
+    };
+    let message = format!("there is no record {path}");
+    match (candidates.len(), alike) {
+        (0, []) => Problem::new(
+            ProblemKind::NotFound,
+            message,
+            "`passmate ls` lists all records",
+        ),
+        (0, alike) => Problem::new(ProblemKind::NotFound, message, meant(alike)),
+        (1, _) => Problem::new(ProblemKind::NotFound, message, meant(&candidates)),
+        (count, _) => {
+            let message = format!("{message}, and {count} end with it");
+            let hint = meant(&candidates);
+            Problem {
+                candidates,
+                ..Problem::new(ProblemKind::Ambiguous, message, hint)
+            }
         }
     }
 }

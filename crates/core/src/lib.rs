@@ -23,6 +23,7 @@ pub mod generate;
 pub mod harden;
 pub mod history;
 pub mod import;
+mod naming;
 pub mod net;
 pub mod otp;
 pub mod pass_store;

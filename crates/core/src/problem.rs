@@ -26,6 +26,8 @@ pub struct Problem {
     pub message: String,
     /// What to do next.
     pub hint: String,
+    /// With [`ProblemKind::Ambiguous`], what may have been meant.
+    pub candidates: Vec<String>,
 }
 
 /// The kinds of problems. A command-line program gives each an exit code.
@@ -49,6 +51,8 @@ pub enum ProblemKind {
     InUse,
     /// There is no such record, field or vault.
     NotFound,
+    /// Several records may have been meant.
+    Ambiguous,
     /// It exists already.
     Exists,
     /// The server cannot be reached, or the connection broke.
@@ -87,6 +91,7 @@ impl Problem {
             kind,
             message: message.into(),
             hint: hint.into(),
+            candidates: Vec::new(),
         }
     }
 

@@ -10,10 +10,10 @@ use passmate_vault::{RecordId, Text, Vault};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::answer::{Halt, Need, Reply};
-use crate::command::shell_word;
+use crate::answer::{Halt, Reply};
 use crate::escape::unescape_path;
-use crate::problem::{Problem, ProblemKind};
+use crate::naming::no_such_record;
+use crate::problem::Problem;
 
 /// A record as a list shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,34 +156,7 @@ pub(crate) fn content(vault: &Vault, path: &str) -> Reply<RecordContent> {
 
 /// The record at a path as a list shows it: see [`get`].
 pub(crate) fn find<'v, 'a>(view: &'v View<'a>, path: &str) -> Reply<&'v ViewRecord<'a>> {
-    if let Some(record) = get(view, path) {
-        return Ok(record);
-    }
-    let paths: Vec<_> = view
-        .records()
-        .iter()
-        .map(|record| record.path.to_string_lossy())
-        .collect();
-    let mut near = near(path, paths.iter().map(AsRef::as_ref));
-    let message = format!("there is no record {path}");
-    Err(match near.len() {
-        0 => Problem::new(
-            ProblemKind::NotFound,
-            message,
-            "`passmate ls` lists all records",
-        )
-        .into(),
-        1 => Problem::new(
-            ProblemKind::NotFound,
-            message,
-            format!("did you mean {}?", shell_word(near.remove(0))),
-        )
-        .into(),
-        _ => Halt::Needs(Need::Ambiguous {
-            path: path.to_owned(),
-            candidates: near,
-        }),
-    })
+    get(view, path).ok_or_else(|| Halt::Needs(no_such_record(view, path)))
 }
 
 /// The record that a person names: by its path, also with the escapes of
@@ -220,36 +193,6 @@ pub(crate) fn text(text: &Text) -> String {
     text.to_string_lossy().into_owned()
 }
 
-/// How alike two paths are that one may have been meant for the other; 1 is the same.
-const ALIKE: f64 = 0.8;
-
-/// Up to three paths that may have been meant: those that hold the last part of what was typed,
-/// else the one most like it.
-fn near<'p>(typed: &str, paths: impl Iterator<Item = &'p str> + Clone) -> Vec<String> {
-    let typed = typed.to_lowercase();
-    let last = typed.rsplit('/').next().unwrap_or_default();
-    let holds = |path: &&str| !last.is_empty() && path.to_lowercase().contains(last);
-    let holding: Vec<String> = paths
-        .clone()
-        .filter(holds)
-        .take(3)
-        .map(str::to_owned)
-        .collect();
-    if !holding.is_empty() {
-        return holding;
-    }
-    let likeness =
-        |path: &str| strsim::normalized_damerau_levenshtein(&typed, &path.to_lowercase());
-    // Comparing takes as long as both are; nobody mistypes a kilobyte.
-    let alike = paths
-        .filter(|path| path.len() < 1024 && typed.len() < 1024)
-        .map(|path| (likeness(path), path));
-    let most = alike
-        .filter(|(likeness, _)| *likeness >= ALIKE)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b));
-    most.into_iter().map(|(_, path)| path.to_owned()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -277,15 +220,5 @@ mod tests {
                 );
             }
         }
-    }
-
-    #[test]
-    fn what_may_have_been_meant_holds_the_last_part_or_is_most_alike() {
-        let paths = ["bank/giro", "mail/work", "web/shop", "web/shopping"];
-        let near = |typed| near(typed, paths.into_iter());
-        assert_eq!(near("Shop"), ["web/shop", "web/shopping"]);
-        assert_eq!(near("mail/wrok"), ["mail/work"]);
-        assert_eq!(near("web/"), [""; 0]);
-        assert_eq!(near("something else"), [""; 0]);
     }
 }

@@ -217,7 +217,7 @@ impl Reference {
     /// A person who left out the field is told so.
     fn explain(&self, vault: &mut dyn VaultApi, halt: Halt) -> Halt {
         let is_missing = match &halt {
-            Halt::Needs(Need::Ambiguous { .. }) => true,
+            Halt::Needs(Need::OtherPath { .. }) => true,
             Halt::Needs(_) => false,
             Halt::Failed(problem) => problem.kind == ProblemKind::NotFound,
         };

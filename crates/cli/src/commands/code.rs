@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::change::change_and;
-use crate::report::plain;
+use crate::naming::with_record;
 
 /// Show the one-time code of a record
 ///
@@ -25,24 +25,28 @@ pub(crate) struct Args {
 
 pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     let mut vault = app.open()?;
-    match plain(vault.one_time_code(&args.path, args.field.as_deref()))? {
-        OneTimeCode::Timed(code) => show_timed(app, args, &code),
+    let (path, code) = with_record(app, &mut *vault, &args.path, |vault, path| {
+        let code = vault.one_time_code(path, args.field.as_deref())?;
+        Ok((path.to_owned(), code))
+    })?;
+    match code {
+        OneTimeCode::Timed(code) => show_timed(app, &path, &code),
         OneTimeCode::Counted => {
             let edit = Edit::UseCounter {
-                path: args.path.clone(),
+                path: path.clone(),
                 field: args.field.clone(),
             };
             change_and(app, &mut *vault, &edit, |edited| {
-                show_counted(app, args, edited)
+                show_counted(app, &path, edited)
             })
         }
     }
 }
 
-fn show_timed(app: &App, args: &Args, code: &Code) -> Result<(), Problem> {
+fn show_timed(app: &App, path: &str, code: &Code) -> Result<(), Problem> {
     if app.out.json {
         return app.out.object(json!({
-            "path": args.path,
+            "path": path,
             "code": *code.digits,
             "valid_for": code.valid_for,
             "period": code.period,
@@ -56,13 +60,13 @@ fn show_timed(app: &App, args: &Args, code: &Code) -> Result<(), Problem> {
     Ok(())
 }
 
-fn show_counted(app: &App, args: &Args, edited: &Edited) -> Result<(), Problem> {
+fn show_counted(app: &App, path: &str, edited: &Edited) -> Result<(), Problem> {
     let Some(code) = &edited.code else {
         return Ok(());
     };
     if app.out.json {
         return app.out.object(json!({
-            "path": args.path,
+            "path": path,
             "code": *code.digits,
             "counter": code.counter,
         }));

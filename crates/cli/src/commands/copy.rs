@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::app::App;
 use crate::clipboard::{self, Clipboard, Osc52};
-use crate::report::plain;
+use crate::naming::with_record;
 
 /// Copy a field to the clipboard for 45 seconds
 ///
@@ -32,26 +32,29 @@ pub(crate) struct Args {
 
 /// A value to be copied, and what it is called.
 struct Copied {
+    path: String,
     name: String,
     value: Zeroizing<String>,
 }
 
 pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
-    let copied = plain(read(&mut *app.open()?, args))?;
-    let Copied { name, value } = &copied;
+    let mut vault = app.open()?;
+    let Copied { path, name, value } = with_record(app, &mut *vault, &args.path, |vault, path| {
+        read(vault, path, args)
+    })?;
     let time = if args.osc52 || app.clipboard.osc52 {
-        Osc52.put(value)?;
+        Osc52.put(&value)?;
         app.out.note(&format!(
             "{name} of {} went to the terminal's clipboard, which keeps it",
-            args.path
+            path
         ));
         None
     } else {
         let time = app.clipboard.clear_after;
-        clipboard::copy(value, time)?;
+        clipboard::copy(&value, time)?;
         app.out.note(&format!(
             "{name} of {} is in the clipboard for {} seconds",
-            args.path,
+            path,
             time.as_secs()
         ));
         Some(time)
@@ -60,14 +63,13 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
         return Ok(());
     }
     app.out.object(json!({
-        "path": args.path,
+        "path": path,
         "copied": name,
         "clear_after": time.as_ref().map(Duration::as_secs),
     }))
 }
 
-fn read(vault: &mut dyn VaultApi, args: &Args) -> Reply<Copied> {
-    let path = &args.path;
+fn read(vault: &mut dyn VaultApi, path: &str, args: &Args) -> Reply<Copied> {
     if args.otp {
         let OneTimeCode::Timed(code) = vault.one_time_code(path, args.field.as_deref())? else {
             return Err(Problem::new(
@@ -78,6 +80,7 @@ fn read(vault: &mut dyn VaultApi, args: &Args) -> Reply<Copied> {
             .into());
         };
         return Ok(Copied {
+            path: path.to_owned(),
             name: "the one-time code".to_owned(),
             value: code.digits,
         });
@@ -92,5 +95,6 @@ fn read(vault: &mut dyn VaultApi, args: &Args) -> Reply<Copied> {
     Ok(Copied {
         name: field.name.clone(),
         value: field.value.clone(),
+        path: record.path,
     })
 }

@@ -6,6 +6,7 @@ use passmate_vault::login::FieldRole;
 use crate::app::App;
 use crate::change::change_and;
 use crate::editor::Editor;
+use crate::naming::path_to_change;
 use crate::report::plain;
 
 /// Edit a record in an editor; creates the record if it does not exist
@@ -26,7 +27,9 @@ pub(crate) struct Args {
 const NEW_FIELDS: [FieldRole; 3] = [FieldRole::User, FieldRole::Password, FieldRole::Url];
 
 pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
-    edit(app, &mut *app.open_to_change()?, &args.path)?;
+    let mut vault = app.open_to_change()?;
+    let path = path_to_change(app, &mut *vault, &args.path)?;
+    edit(app, &mut *vault, &path)?;
     app.done()
 }
 
@@ -42,7 +45,7 @@ pub(crate) fn edit(app: &App, vault: &mut dyn VaultApi, path: &str) -> Result<St
             };
             (before, false)
         }
-        Err(problem) if problem.kind == ProblemKind::NotFound => {
+        Err(problem) if matches!(problem.kind, ProblemKind::NotFound | ProblemKind::Ambiguous) => {
             app.out.note(&format!(
                 "{}, so this makes one if you save a field ({})",
                 problem.message, problem.hint

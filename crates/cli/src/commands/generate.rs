@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::change::change_and;
+use crate::naming::path_to_change;
 use crate::report::plain;
 
 /// Generate a password
@@ -170,8 +171,12 @@ impl Args {
     }
 
     /// The password that the record's rule describes, or else one like any other.
-    fn as_kept(&self, vault: Option<&mut Box<dyn VaultApi>>) -> Result<Generated, Problem> {
-        let site = match (vault, &self.path) {
+    fn as_kept(
+        &self,
+        vault: Option<&mut Box<dyn VaultApi>>,
+        path: Option<&str>,
+    ) -> Result<Generated, Problem> {
+        let site = match (vault, path) {
             (Some(vault), Some(path)) if self.is_of_password() => plain(vault.password_rule(path))?,
             _ => None,
         };
@@ -198,9 +203,13 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
         .as_ref()
         .map(|_| app.open_to_change())
         .transpose()?;
+    let path = match (&args.path, &mut vault) {
+        (Some(path), Some(vault)) => Some(path_to_change(app, &mut **vault, path)?),
+        _ => None,
+    };
     let made = match asked {
         Some(made) => made,
-        None => args.as_kept(vault.as_mut())?,
+        None => args.as_kept(vault.as_mut(), path.as_deref())?,
     };
     app.out.note(&made.to_string());
     let show = |is_shown: bool| match (app.out.json, is_shown) {
@@ -211,7 +220,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
         (false, true) => app.out.value(&made.password),
         (false, false) => Ok(()),
     };
-    let (Some(path), Some(vault)) = (&args.path, &mut vault) else {
+    let (Some(path), Some(vault)) = (&path, &mut vault) else {
         return show(true);
     };
     let mut fields = vec![(args.field.clone(), made.password.clone())];

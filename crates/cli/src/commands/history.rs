@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::show::MASK;
 use crate::app::App;
+use crate::naming::with_record;
 use crate::output::NAME;
-use crate::report::plain;
 
 /// Show the history of a record, newest change first
 ///
@@ -25,12 +25,14 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
-    let changes = plain(app.open()?.history(&args.path, args.field.as_deref()))?;
+    let mut vault = app.open()?;
+    let (path, changes) = with_record(app, &mut *vault, &args.path, |vault, path| {
+        let changes = vault.history(path, args.field.as_deref())?;
+        Ok((path.to_owned(), changes))
+    })?;
     if app.out.json {
         let changes: Vec<_> = changes.iter().map(object).collect();
-        return app
-            .out
-            .object(json!({ "path": args.path, "changes": changes }));
+        return app.out.object(json!({ "path": path, "changes": changes }));
     }
     changes.iter().try_for_each(|change| {
         let time = change

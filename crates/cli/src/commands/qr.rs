@@ -3,7 +3,7 @@ use passmate_core::share::qr::Qr;
 use serde_json::json;
 
 use crate::app::App;
-use crate::report::plain;
+use crate::naming::with_record;
 
 /// Show a field as a QR code, for another device's camera
 ///
@@ -19,7 +19,10 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
-    let text = plain(app.open()?.qr_text(&args.path, args.field.as_deref()))?;
+    let mut vault = app.open()?;
+    let text = with_record(app, &mut *vault, &args.path, |vault, path| {
+        vault.qr_text(path, args.field.as_deref())
+    })?;
     show(app, &text)
 }
 

@@ -6,6 +6,7 @@ use passmate_vault::login::is_secret;
 
 use crate::app::App;
 use crate::change::{change, change_and};
+use crate::naming::path_to_change;
 use crate::terminal::Shown;
 
 /// Create an empty record
@@ -91,6 +92,7 @@ pub(crate) fn new(app: &App, NewArgs { path }: &NewArgs) -> Result<(), Problem> 
 
 pub(crate) fn set(app: &App, SetArgs { path, field, empty }: &SetArgs) -> Result<(), Problem> {
     let mut vault = app.open_to_change()?;
+    let path = &path_to_change(app, &mut *vault, path)?;
     let shown = if is_secret(field) {
         Shown::No
     } else {

@@ -4,8 +4,8 @@ use passmate_core::records::{FieldContent, RecordContent};
 use serde_json::json;
 
 use crate::app::App;
+use crate::naming::with_record;
 use crate::output::NAME;
-use crate::report::plain;
 
 /// Show a record, or one field of it
 ///
@@ -26,7 +26,10 @@ pub(crate) struct Args {
 pub(crate) const MASK: &str = "********";
 
 pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
-    let record = plain(app.open()?.record(&args.path))?;
+    let mut vault = app.open()?;
+    let record = with_record(app, &mut *vault, &args.path, |vault, path| {
+        vault.record(path)
+    })?;
     match &args.field {
         Some(name) => show_field(app, args, &record, record.field(name)?),
         None => show_record(app, args, &record),

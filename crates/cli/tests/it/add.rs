@@ -3,8 +3,6 @@
 use crate::typed::{Home, Terminal};
 use std::process::Command;
 
-use crate::support::{Home, Terminal};
-
 #[test]
 fn a_script_adds_a_login_in_one_command() {
     let home = Home::new();

@@ -7,6 +7,7 @@ mod arguments;
 mod auto_sync;
 mod clipboard;
 mod hostile_text;
+mod naming;
 mod scripts;
 mod support;
 mod typed;

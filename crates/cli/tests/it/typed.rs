@@ -1,8 +1,9 @@
 //! A person with a vault, and a terminal that runs the program.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{Read, Write};
 use std::num::NonZeroU16;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -21,6 +22,15 @@ const COLUMNS: NonZeroU16 = NonZeroU16::new(80).unwrap();
 /// The longest wait for output. A busy machine answers late.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A folder that nobody else can look into, so that no file in it is open to others.
+fn private_folder() -> TempDir {
+    let mut builder = tempfile::Builder::new();
+    builder
+        .permissions(Permissions::from_mode(0o700))
+        .tempdir()
+        .unwrap()
+}
+
 /// A home directory with a vault that opens at once.
 pub(crate) struct Home {
     dir: TempDir,
@@ -29,7 +39,7 @@ pub(crate) struct Home {
 impl Home {
     pub(crate) fn new() -> Self {
         let home = Self {
-            dir: tempfile::tempdir().unwrap(),
+            dir: private_folder(),
         };
         fs::write(home.path().join("passphrase"), format!("{PASSPHRASE}\n")).unwrap();
         let passphrase = Passphrase::from(PASSPHRASE.to_owned());

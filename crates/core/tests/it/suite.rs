@@ -283,12 +283,6 @@ pub(crate) fn a_change_that_fails_changes_nothing<I: Implementation>() {
             ProblemKind::NotFound,
         ),
         (
-            Edit::Delete {
-                paths: vec!["none".into()],
-            },
-            ProblemKind::NotFound,
-        ),
-        (
             Edit::Undelete {
                 path: "a".into(),
                 to: None,
@@ -338,10 +332,28 @@ pub(crate) fn what_needs_a_person_comes_back_as_a_value<I: Implementation>() {
             paths: vec!["web/shop".into()]
         }
     );
-    let Err(Halt::Needs(Need::Ambiguous { path, candidates })) = vault.record("shop") else {
-        panic!("two records end with it");
+    let other = |reply: Result<(), Halt>| match reply {
+        Err(Halt::Needs(Need::OtherPath {
+            path,
+            candidates,
+            alike,
+        })) => (path, candidates.len(), alike.len()),
+        _ => panic!("no record has this path"),
     };
-    assert_eq!((path.as_str(), candidates.len()), ("shop", 2));
+    assert_eq!(
+        other(vault.record("Shop").map(drop)),
+        ("Shop".to_owned(), 2, 0)
+    );
+    let history = vault.history("web/shop/", None).map(drop);
+    assert_eq!(other(history).1, 0);
+    assert_eq!(other(vault.record("web/shpo").map(drop)).2, 1);
+    // Nothing is changed that was not named exactly.
+    let unset = Edit::Unset {
+        path: "eb/shop".into(),
+        field: "user".into(),
+    };
+    let reply = vault.change(&unset, &Consent::to_everything(), &mut |_| {});
+    assert!(matches!(reply, Err(Halt::Needs(Need::OtherPath { .. }))));
     // A yes to something else is none to this.
     let mut consent = Consent::none();
     consent.give(Question::Delete {

@@ -227,9 +227,10 @@ fn needs() -> Vec<Need> {
     let mut needs = vec![
         Need::Locked,
         Need::FolderKey(PathBuf::from("/a")),
-        Need::Ambiguous {
+        Need::OtherPath {
             path: "a".into(),
-            candidates: vec!["b".into()],
+            candidates: vec!["b/a".into(), "c/a".into()],
+            alike: vec!["b".into()],
         },
     ];
     needs.extend(questions().into_iter().map(Need::Confirmation));
@@ -666,6 +667,7 @@ fn what_stops_a_call_crosses() {
     check(needs());
     check(needs().into_iter().map(Halt::Needs));
     check([problem(), Problem::from(Need::Locked)]);
+    check(needs().into_iter().map(Problem::from));
     check([Halt::Failed(problem())]);
     check(consents());
     check([Effect::Deleted, Effect::Changed, Effect::Purged]);

@@ -1,0 +1,123 @@
+//! Which record a person may have meant by a path that is none. The rules are:
+//!  - a call takes a path exactly as it is given, or an id. What follows is for a person alone, who
+//!    sees which record was taken: a script must not read another record because one was moved;
+//!  - the paths that end with what was typed, at the begin of a part, are candidates: `shop` for
+//!    `web/shop`, and never for `workshop`. Those with the same case go before the others;
+//!  - without candidates there are paths that are alike, for an error.
+
+use passmate_vault::view::View;
+
+use crate::answer::Need;
+use crate::escape::unescape_path;
+
+/// How many candidates are named.
+const CANDIDATES_MAX: usize = 50;
+/// How many paths that are alike are named.
+const ALIKE_MAX: usize = 3;
+/// How alike two paths are that one may have been meant for the other; 1 is the same.
+const ALIKE: f64 = 0.8;
+/// Comparing takes as long as both paths are; nobody mistypes a kilobyte.
+const COMPARED_MAX: usize = 1024;
+
+/// What to ask a person who typed a path at which no record is.
+pub(crate) fn no_such_record(view: &View<'_>, typed: &str) -> Need {
+    let paths: Vec<_> = view
+        .records()
+        .iter()
+        .map(|record| record.path.to_string_lossy())
+        .collect();
+    let paths = paths.iter().map(AsRef::as_ref);
+    let candidates = ending_with(&unescape_path(typed), paths.clone());
+    let alike = match candidates.is_empty() {
+        true => alike(typed, paths),
+        false => Vec::new(),
+    };
+    Need::OtherPath {
+        path: typed.to_owned(),
+        candidates,
+        alike,
+    }
+}
+
+/// The paths that end with what was typed, at the begin of a part.
+fn ending_with<'p>(typed: &str, paths: impl Iterator<Item = &'p str> + Clone) -> Vec<String> {
+    if typed.is_empty() {
+        return Vec::new();
+    }
+    let lower = typed.to_lowercase();
+    let is_end = |path: &str, end: &str| {
+        let above = path.strip_suffix(end);
+        above.is_some_and(|above| above.is_empty() || above.ends_with('/'))
+    };
+    let found = |is_meant: &dyn Fn(&str) -> bool| -> Vec<String> {
+        let meant = paths.clone().filter(|path| is_meant(path));
+        meant.take(CANDIDATES_MAX).map(str::to_owned).collect()
+    };
+    let same_case = found(&|path| is_end(path, typed));
+    if !same_case.is_empty() {
+        return same_case;
+    }
+    found(&|path| path.len() >= typed.len() && is_end(&path.to_lowercase(), &lower))
+}
+
+/// Up to three paths that may have been meant: those that hold the last part of what was typed,
+/// else the one most like it.
+fn alike<'p>(typed: &str, paths: impl Iterator<Item = &'p str> + Clone) -> Vec<String> {
+    let typed = typed.to_lowercase();
+    let last = typed.rsplit('/').next().unwrap_or_default();
+    let holds = |path: &&str| !last.is_empty() && path.to_lowercase().contains(last);
+    let holding: Vec<String> = paths
+        .clone()
+        .filter(holds)
+        .take(ALIKE_MAX)
+        .map(str::to_owned)
+        .collect();
+    if !holding.is_empty() {
+        return holding;
+    }
+    let likeness =
+        |path: &str| strsim::normalized_damerau_levenshtein(&typed, &path.to_lowercase());
+    let alike = paths
+        .filter(|path| path.len() < COMPARED_MAX && typed.len() < COMPARED_MAX)
+        .map(|path| (likeness(path), path));
+    let most = alike
+        .filter(|(likeness, _)| *likeness >= ALIKE)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b));
+    most.into_iter().map(|(_, path)| path.to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn candidates_end_with_whole_parts_of_a_path() {
+        let paths = [
+            "web/shop",
+            "old/web/shop",
+            "workshop",
+            "Bank/Giro",
+            "a/bank/giro",
+            "shop/x",
+        ];
+        let ending = |typed: &str| ending_with(typed, paths.into_iter());
+        assert_eq!(ending("shop"), ["web/shop", "old/web/shop"]);
+        assert_eq!(ending("web/shop"), ["web/shop", "old/web/shop"]);
+        assert_eq!(ending("WEB/shop"), ["web/shop", "old/web/shop"]);
+        assert_eq!(ending("bank/giro"), ["a/bank/giro"]);
+        assert_eq!(ending("GIRO"), ["Bank/Giro", "a/bank/giro"]);
+        for typed in ["hop", "sho", "", "/", "/shop", "shop/"] {
+            assert_eq!(ending(typed), [""; 0], "{typed}");
+        }
+    }
+
+    #[test]
+    fn what_may_have_been_meant_holds_the_last_part_or_is_most_alike() {
+        let paths = ["bank/giro", "mail/work", "web/shop", "web/shopping"];
+        let alike = |typed| alike(typed, paths.into_iter());
+        assert_eq!(alike("Shop"), ["web/shop", "web/shopping"]);
+        assert_eq!(alike("mail/wrok"), ["mail/work"]);
+        assert_eq!(alike("web/"), [""; 0]);
+        assert_eq!(alike("something else"), [""; 0]);
+    }
+}
