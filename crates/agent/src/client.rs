@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use passmate_core::answer::{Consent, Halt, Reply};
 use passmate_core::api::{Changed, ChangedPassphrase, LastSyncs, OneTimeCode, Standing, VaultApi};
+use passmate_core::audit::{Audit, AuditRules};
 use passmate_core::edit::{Edit, Edited};
 use passmate_core::export::{ExportForm, Exported};
 use passmate_core::generate::site::SiteRule;
@@ -261,6 +262,16 @@ impl VaultApi for Client {
     fn qr_text(&mut self, path: &str, field: Option<&str>) -> Reply<Zeroizing<String>> {
         let (path, field) = (path.into(), field.map(Into::into));
         self.call(Call::QrText { path, field })
+    }
+
+    fn audit(&mut self, rules: &AuditRules) -> Reply<Audit> {
+        // The agent has another working folder.
+        let breached = rules.breached.as_deref().map(absolute).transpose()?;
+        let rules = AuditRules {
+            breached,
+            ..rules.clone()
+        };
+        self.call(Call::Audit { rules })
     }
 
     fn change(

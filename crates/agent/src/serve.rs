@@ -316,6 +316,7 @@ impl Agent {
             Call::QrText { path, field } => {
                 answer!(|vault| vault.qr_text(&path, field.as_deref()))
             }
+            Call::Audit { rules } => answer!(|vault| vault.audit(&rules)),
             Call::Change { change, consent } => {
                 let reply = self.change(vault, settings, &change, &consent, stream)?;
                 done(stream, reply)

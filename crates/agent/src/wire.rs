@@ -11,6 +11,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use passmate_core::answer::{Consent, Reply};
+use passmate_core::audit::AuditRules;
 use passmate_core::edit::{Edit, Edited};
 use passmate_core::export::ExportForm;
 use passmate_core::interchange::{Format, Imported};
@@ -25,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, Zeroizing};
 
 /// The version of the frames. It is raised whenever a type that crosses is changed.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// The byte of a client that speaks the agent's version.
 pub const GO_ON: u8 = b'g';
 /// The byte of a client that speaks another one: lock all vaults, and end.
@@ -87,6 +88,9 @@ pub(crate) enum Call {
     QrText {
         path: String,
         field: Option<String>,
+    },
+    Audit {
+        rules: AuditRules,
     },
     /// Answered with [`Answer::Saved`] too, before the sync.
     Change {

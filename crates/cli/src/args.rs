@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::clipboard::HOLDER;
 use crate::commands::{
-    add, agent, code, completions, copy, edit, export, find, generate, history, import, init, list,
-    man, passwd, profiles, purge, qr, read, record, recover, restore, show, sync, undo,
+    add, agent, audit, code, completions, copy, edit, export, find, generate, history, import,
+    init, list, man, passwd, profiles, purge, qr, read, record, recover, restore, show, sync, undo,
 };
 use crate::config::Global;
 
@@ -25,7 +25,7 @@ use crate::config::Global;
 8 in use, 10 not found, 11 ambiguous, 12 already exists, 20 network, 21 server not trusted, 22 refused by the \
 server, 23 too large, \
 24 layout or version not supported, 25 the server returned older data, 26 held back, 27 sync key \
-mistyped."
+mistyped, 30 audit findings."
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -63,6 +63,7 @@ pub(crate) enum Command {
     Undo(undo::UndoArgs),
     Redo(undo::RedoArgs),
     Purge(purge::Args),
+    Audit(audit::Args),
     Export(export::Args),
     Import(import::Args),
     Passwd(passwd::Args),

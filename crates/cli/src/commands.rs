@@ -2,6 +2,7 @@
 
 pub(crate) mod add;
 pub(crate) mod agent;
+pub(crate) mod audit;
 pub(crate) mod code;
 pub(crate) mod completions;
 pub(crate) mod copy;

@@ -13,8 +13,8 @@ use crate::app::App;
 use crate::args::{Cli, Command};
 use crate::clipboard;
 use crate::commands::{
-    add, agent, code, completions, copy, edit, export, find, generate, history, import, init, list,
-    man, passwd, profiles, purge, qr, read, record, recover, restore, show, sync, undo,
+    add, agent, audit, code, completions, copy, edit, export, find, generate, history, import,
+    init, list, man, passwd, profiles, purge, qr, read, record, recover, restore, show, sync, undo,
 };
 use crate::config::gather;
 use crate::editor::delete_leftovers;
@@ -88,6 +88,7 @@ fn run(app: &App, command: &Command) -> Result<(), Problem> {
         Command::Restore(args) => restore::run(app, args),
         Command::Undo(args) => undo::undo(app, args),
         Command::Redo(args) => undo::redo(app, args),
+        Command::Audit(args) => audit::run(app, args),
         Command::Export(args) => export::run(app, args),
         Command::Import(args) => import::run(app, args),
         Command::Passwd(args) => passwd::run(app, args),

@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::answer::{Consent, Reply};
+use crate::audit::{Audit, AuditRules, audit};
 use crate::codes::code_source;
 use crate::edit::{Edit, Edited, edit};
 use crate::export::{ExportForm, Exported, export};
@@ -160,6 +161,9 @@ pub trait VaultApi: Send {
     /// The text that a QR code of a field holds, for another device's camera. Without a field that
     /// is the password, or the access to a wireless network.
     fn qr_text(&mut self, path: &str, field: Option<&str>) -> Reply<Zeroizing<String>>;
+
+    /// What a person should do something about. This takes long: each password is judged.
+    fn audit(&mut self, rules: &AuditRules) -> Reply<Audit>;
 
     /// Changes records, saves them, and syncs if the settings say so. A sync that fails afterwards
     /// is part of the answer: the change is saved. `saved` is called before the sync, which may
@@ -309,6 +313,10 @@ impl VaultApi for Session {
         let is_otp = role_of(name) == Some(FieldRole::Otp);
         let address = is_otp.then(|| Otp::address_of(&text, path)).flatten();
         Ok(address.unwrap_or(text))
+    }
+
+    fn audit(&mut self, rules: &AuditRules) -> Reply<Audit> {
+        audit(self.vault(), rules, self.now())
     }
 
     fn change(

@@ -9,6 +9,8 @@
 pub mod adopt;
 pub mod answer;
 pub mod api;
+pub mod audit;
+mod breach;
 pub mod clock;
 mod codes;
 pub mod command;

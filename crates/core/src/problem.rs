@@ -71,6 +71,8 @@ pub enum ProblemKind {
     HeldBack,
     /// The checksum of a sync key is wrong.
     KeyMistyped,
+    /// An audit found something.
+    AuditFindings,
 }
 
 /// What a person can do about a sync that was held back.

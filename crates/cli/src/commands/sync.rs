@@ -19,6 +19,7 @@ use crate::app::App;
 pub(crate) use self::last::{ReportLine, report_lines};
 pub(crate) use self::now::decline;
 pub(super) use self::now::set_up_folder;
+pub(super) use self::rotate::parse_since;
 
 /// Sync with the server, and with the shared folder if there is one
 ///

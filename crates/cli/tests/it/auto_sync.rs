@@ -86,6 +86,7 @@ const COMMANDS: &[(&str, Effect)] = &[
     ("clipboard-holder", Nothing),
     ("read", Nothing),
     ("history", Nothing),
+    ("audit", Nothing),
     ("export", Nothing),
     ("passwd", Nothing),
     ("recover", Nothing),

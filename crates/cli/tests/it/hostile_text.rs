@@ -75,6 +75,8 @@ const CALLS: &[&[&str]] = &[
     &["import", "PATH", "PATH"],
     &["import", "chrome-csv", "PATH"],
     &["export", "csv", "PATH/none"],
+    &["audit"],
+    &["audit", "--breached", "PATH"],
     &["profiles"],
     &["recover"],
     &["recover", "PATH"],

@@ -7,6 +7,7 @@ use passmate_core::answer::{Consent, Halt, Need, Place, Question};
 use passmate_core::api::{
     Changed, ChangedPassphrase, FolderStatus, LastSyncs, OneTimeCode, PastSync, Standing, VaultApi,
 };
+use passmate_core::audit::{Audit, AuditRules, FieldPlace, Finding, FindingKind};
 use passmate_core::edit::{Edit, Edited, RecordText};
 use passmate_core::export::{ExportForm, Exported};
 use passmate_core::generate::site::SiteRule;
@@ -910,4 +911,39 @@ fn a_real_answer_crosses() {
     check([api.standing()]);
     check([api.preview_sync()]);
     check([api.last_syncs()]);
+}
+
+#[test]
+fn what_an_audit_found_crosses() {
+    check([AuditRules {
+        old_before: Some(-1),
+        breached: Some("/a".into()),
+    }]);
+    let kinds = [
+        FindingKind::Breached { count: u64::MAX },
+        FindingKind::Reused,
+        FindingKind::Weak { guesses: 7 },
+        FindingKind::Expired { since: -1 },
+        FindingKind::NoTls {
+            scheme: "http".to_owned(),
+            host: "a".to_owned(),
+        },
+        FindingKind::ReusedEarlier {
+            other: "b".to_owned(),
+        },
+        FindingKind::Old { since: 1 },
+    ];
+    let place = FieldPlace {
+        path: "a".to_owned(),
+        field: "password".to_owned(),
+    };
+    let findings = kinds.map(|kind| Finding {
+        kind,
+        places: vec![place.clone()],
+    });
+    check([Audit {
+        findings: findings.into(),
+        records: 2,
+        passwords: 3,
+    }]);
 }

@@ -29,6 +29,11 @@ fn adding_records() {
 }
 
 #[test]
+fn an_audit() {
+    check_transcript("transcripts/audit.md");
+}
+
+#[test]
 fn changing_the_passphrase() {
     check_transcript("transcripts/passphrase.md");
 }

@@ -30,7 +30,7 @@ pub(super) struct Args {
 }
 
 /// A time in the past, in seconds since 1970.
-fn parse_since(text: &str) -> Result<i64, String> {
+pub(in crate::commands) fn parse_since(text: &str) -> Result<i64, String> {
     let now = Zoned::now();
     let span = text.parse::<Span>().ok();
     // 1m means a month to people, and a minute to the parser.

@@ -2,6 +2,7 @@
 
 use passmate_core::answer::{Consent, Halt};
 use passmate_core::api::{OneTimeCode, VaultApi};
+use passmate_core::audit::{AuditRules, FindingKind};
 use passmate_core::edit::{Edit, RecordText};
 use passmate_core::problem::ProblemKind;
 use passmate_core::reference::Reference;
@@ -168,4 +169,34 @@ pub(crate) fn a_reference_reads_a_value_or_a_code<I: Implementation>() {
         panic!("a reference has a field");
     };
     assert!(problem.hint.contains("passmate://web/shop/password?"));
+pub(crate) fn an_audit_names_what_should_be_changed<I: Implementation>() {
+    for (path, password) in [("a", "hunter2"), ("b", "hunter2"), ("c", "hV9xQ2mT7rKw4Zp")] {
+        change(&mut *vault, &set(path, "password", password));
+    let dir = tempfile::tempdir().unwrap();
+    let list = dir.path().join("list");
+    std::fs::write(&list, "F3BBBD66A63D4BF1747940578EC3D0103530E21D:9\n").unwrap();
+    let rules = AuditRules {
+        breached: Some(list),
+        old_before: Some(0),
+    let audit = vault.audit(&rules).unwrap();
+    let kinds: Vec<_> = audit
+        .findings
+        .iter()
+        .map(|found| found.kind.clone())
+        .collect();
+    let weak = FindingKind::Weak { guesses: 3 };
+    assert_eq!(
+        kinds,
+        [
+            FindingKind::Breached { count: 9 },
+            FindingKind::Reused,
+            weak
+        ]
+    );
+    assert!(audit.findings.iter().all(|found| found.places.len() == 2));
+    assert_eq!((audit.records, audit.passwords), (3, 3));
+    let missing = AuditRules {
+        breached: Some(dir.path().join("none")),
+        ..rules
+    assert_eq!(kind_of(vault.audit(&missing)), ProblemKind::File);
 }
