@@ -4,8 +4,9 @@ use clap::{Parser, Subcommand};
 
 use crate::clipboard::HOLDER;
 use crate::commands::{
-    add, agent, audit, code, completions, copy, edit, export, find, generate, history, import,
-    init, list, man, passwd, profiles, purge, qr, read, record, recover, restore, show, sync, undo,
+    add, agent, audit, code, completions, copy, doctor, edit, export, find, generate, history,
+    import, init, list, man, passwd, profiles, purge, qr, read, record, recover, restore, show,
+    sync, undo,
 };
 use crate::config::Global;
 
@@ -25,7 +26,7 @@ use crate::config::Global;
 8 in use, 10 not found, 11 ambiguous, 12 already exists, 20 network, 21 server not trusted, 22 refused by the \
 server, 23 too large, \
 24 layout or version not supported, 25 the server returned older data, 26 held back, 27 sync key \
-mistyped, 30 audit findings."
+mistyped, 30 audit findings, 31 doctor findings."
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -69,6 +70,7 @@ pub(crate) enum Command {
     Passwd(passwd::Args),
     Recover(recover::Args),
     Profiles(profiles::Args),
+    Doctor(doctor::Args),
     Sync(sync::Args),
     Unlock(agent::UnlockArgs),
     Lock(agent::LockArgs),

@@ -6,6 +6,7 @@ pub(crate) mod audit;
 pub(crate) mod code;
 pub(crate) mod completions;
 pub(crate) mod copy;
+pub(crate) mod doctor;
 pub(crate) mod edit;
 pub(crate) mod export;
 pub(crate) mod find;

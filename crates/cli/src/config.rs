@@ -8,7 +8,7 @@ use passmate_core::command::shell_word;
 use passmate_core::escape::escape;
 use passmate_core::problem::Problem;
 use passmate_core::session::VaultLocation;
-use passmate_core::settings::{Color, Settings, default_vault, profile_vault};
+use passmate_core::settings::{Color, Settings, default_file, default_vault, profile_vault};
 
 use crate::app::App;
 use crate::output::Output;
@@ -93,6 +93,20 @@ impl Global {
         Output::new(self.json, self.quiet, self.verbose, color).with_option(self.vault_option())
     }
 
+    /// The settings file, if the person named one.
+    fn named_settings(&self) -> Option<PathBuf> {
+        let named = self.config.clone();
+        named.or_else(|| variable("PASSMATE_CONFIG").map(PathBuf::from))
+    }
+
+    /// The settings file.
+    pub(crate) fn settings_file(&self) -> Result<PathBuf, Problem> {
+        match self.named_settings() {
+            Some(named) => Ok(named),
+            None => Ok(default_file()?),
+        }
+    }
+
     /// The option by which the person named the vault, as they could type it again.
     fn vault_option(&self) -> Option<String> {
         match (&self.vault, &self.profile) {
@@ -123,9 +137,7 @@ fn text_variable(name: &str) -> Result<Option<String>, Problem> {
 
 /// The one [`App`] that commands get.
 pub(crate) fn gather(global: &Global) -> Result<App, Problem> {
-    let named = global.config.clone();
-    let named = named.or_else(|| variable("PASSMATE_CONFIG").map(PathBuf::from));
-    let settings = Settings::read(named.as_deref())?;
+    let settings = Settings::read(global.named_settings().as_deref())?;
     let (path, profile) = vault_path(global, &settings)?;
     let is_default_vault = default_vault().is_ok_and(|default| default == path);
     let out = global.output_with(settings.color);

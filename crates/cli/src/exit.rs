@@ -25,5 +25,6 @@ pub(crate) const fn code_of(kind: ProblemKind) -> u8 {
         ProblemKind::HeldBack => 26,
         ProblemKind::KeyMistyped => 27,
         ProblemKind::AuditFindings => 30,
+        ProblemKind::DoctorFindings => 31,
     }
 }

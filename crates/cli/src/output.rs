@@ -164,6 +164,11 @@ impl Output {
         Self { option, ..self }
     }
 
+    /// A sentence whose commands name the vault that the person named.
+    pub(crate) fn with_vault(&self, text: &str) -> String {
+        keep_option(text, self.option.as_deref()).into_owned()
+    }
+
     /// One line to standard error. It is always escaped: logs are read on terminals later. On a
     /// terminal it is broken between words.
     fn say(&self, text: &str) {

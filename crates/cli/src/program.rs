@@ -13,10 +13,11 @@ use crate::app::App;
 use crate::args::{Cli, Command};
 use crate::clipboard;
 use crate::commands::{
-    add, agent, audit, code, completions, copy, edit, export, find, generate, history, import,
-    init, list, man, passwd, profiles, purge, qr, read, record, recover, restore, show, sync, undo,
+    add, agent, audit, code, completions, copy, doctor, edit, export, find, generate, history,
+    import, init, list, man, passwd, profiles, purge, qr, read, record, recover, restore, show,
+    sync, undo,
 };
-use crate::config::gather;
+use crate::config::{Global, gather};
 use crate::editor::delete_leftovers;
 use crate::exit::code_of;
 use crate::output::Output;
@@ -50,6 +51,7 @@ pub fn main() -> ExitCode {
             Some(command) => end(&app.out, run(&app, command)),
             None => end(&app.out, tui::run(&app)),
         },
+        Ok(app) => end(&app.out, run(&app, &cli.global, &cli.command)),
         Err(problem) => end(&cli.global.output(), Err(problem)),
     }
 }
@@ -64,7 +66,7 @@ fn end(out: &Output, result: Result<(), Problem>) -> ExitCode {
     }
 }
 
-fn run(app: &App, command: &Command) -> Result<(), Problem> {
+fn run(app: &App, global: &Global, command: &Command) -> Result<(), Problem> {
     match command {
         Command::Init(args) => init::run(app, args),
         Command::Ls(args) => list::run(app, args),
@@ -89,6 +91,7 @@ fn run(app: &App, command: &Command) -> Result<(), Problem> {
         Command::Undo(args) => undo::undo(app, args),
         Command::Redo(args) => undo::redo(app, args),
         Command::Audit(args) => audit::run(app, args),
+        Command::Doctor(args) => doctor::run(app, global, args),
         Command::Export(args) => export::run(app, args),
         Command::Import(args) => import::run(app, args),
         Command::Passwd(args) => passwd::run(app, args),

@@ -12,20 +12,20 @@ use crate::command::command;
 
 /// Where a file lies.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Place {
+pub(crate) struct Place {
     /// The name of the file system as the kernel has it; empty if it is not known.
-    file_system: String,
+    pub(crate) file_system: String,
     /// Whether the disk is magnetic; `None` if that is not known.
     is_magnetic: Option<bool>,
     /// Whether the disk is encrypted below the file system.
     is_encrypted: bool,
     /// The folder of a program that copies what is in it to other machines.
-    synced_by: Option<&'static str>,
+    pub(crate) synced_by: Option<&'static str>,
 }
 
 /// How a file system treats a deleted or overwritten file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     /// It is in memory.
     Memory,
     /// Overwriting writes to the same place.
@@ -86,14 +86,20 @@ pub fn advice(file: &Path) -> Vec<String> {
             "there is no file to delete: what was imported was no file of its own".to_owned(),
         ];
     }
-    let file = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let device = fs::metadata(&file).map_or(0, |metadata| metadata.dev());
-    let place = Place::of(&file, &mounts, device, Path::new("/sys/dev/block"));
+    let (file, place) = Place::of_file(file);
     advice_for(&file, &place)
 }
 
 impl Place {
+    /// Where a file lies, and its path without links.
+    pub(crate) fn of_file(file: &Path) -> (PathBuf, Self) {
+        let file = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let device = fs::metadata(&file).map_or(0, |metadata| metadata.dev());
+        let place = Self::of(&file, &mounts, device, Path::new("/sys/dev/block"));
+        (file, place)
+    }
+
     fn of(file: &Path, mounts: &str, device: u64, sys: &Path) -> Self {
         let mount = mounts
             .lines()
@@ -120,7 +126,7 @@ impl Place {
         }
     }
 
-    fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> Kind {
         let is_it = |(_, names): &&(Kind, &[&str])| names.contains(&self.file_system.as_str());
         KINDS
             .iter()

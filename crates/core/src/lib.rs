@@ -16,6 +16,7 @@ mod codes;
 pub mod command;
 pub mod disk;
 pub mod disposal;
+pub mod doctor;
 pub mod edit;
 pub mod env;
 pub mod escape;

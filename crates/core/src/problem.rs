@@ -73,6 +73,8 @@ pub enum ProblemKind {
     KeyMistyped,
     /// An audit found something.
     AuditFindings,
+    /// A check of this device found something.
+    DoctorFindings,
 }
 
 /// What a person can do about a sync that was held back.

@@ -243,7 +243,7 @@ impl Settings {
     pub fn read(path: Option<&Path>) -> Result<Self, SettingsError> {
         let (path, is_named) = match path {
             Some(path) => (path.to_owned(), true),
-            None => (base()?.config_dir().join("passmate/config.toml"), false),
+            None => (default_file()?, false),
         };
         let unreadable = |why: String| SettingsError::Unreadable {
             path: path.clone(),
@@ -316,6 +316,14 @@ impl Settings {
     pub fn starts_agent(&self) -> bool {
         self.agent.start.unwrap_or(true)
     }
+}
+
+/// The settings file of a person who named none: `$XDG_CONFIG_HOME/passmate/config.toml`.
+///
+/// # Errors
+/// [`SettingsError::NoHome`].
+pub fn default_file() -> Result<PathBuf, SettingsError> {
+    Ok(base()?.config_dir().join("passmate/config.toml"))
 }
 
 /// How many profiles are looked at.

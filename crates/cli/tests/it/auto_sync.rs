@@ -87,6 +87,7 @@ const COMMANDS: &[(&str, Effect)] = &[
     ("read", Nothing),
     ("history", Nothing),
     ("audit", Nothing),
+    ("doctor", Nothing),
     ("export", Nothing),
     ("passwd", Nothing),
     ("recover", Nothing),

@@ -77,6 +77,8 @@ const CALLS: &[&[&str]] = &[
     &["export", "csv", "PATH/none"],
     &["audit"],
     &["audit", "--breached", "PATH"],
+    &["doctor"],
+    &["doctor", "--vault", "PATH"],
     &["profiles"],
     &["recover"],
     &["recover", "PATH"],

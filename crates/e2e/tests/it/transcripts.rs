@@ -34,6 +34,11 @@ fn an_audit() {
 }
 
 #[test]
+fn a_checkup_of_this_device() {
+    check_transcript("transcripts/doctor.md");
+}
+
+#[test]
 fn changing_the_passphrase() {
     check_transcript("transcripts/passphrase.md");
 }
