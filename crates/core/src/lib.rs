@@ -27,6 +27,7 @@ pub mod harden;
 pub mod history;
 pub mod import;
 mod naming;
+pub mod leak;
 pub mod net;
 pub mod otp;
 pub mod pass_store;
