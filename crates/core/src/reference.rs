@@ -9,7 +9,18 @@
 //!  - FIELD is the field of exactly this name; if there is none and the name is that of a role, such
 //!    as `password` or `user`, it is the field that has the role;
 //!  - reading a reference changes nothing: a code that follows a counter has none.
+//!
+//! | room | what it reads |
+//! | --- | --- |
+//! | [`template`] | a text with references in double braces |
+//! | [`dotenv`] | the variables of a `.env` file |
+//! | [`environment`] | the variables of a program, some of which are references |
 
+pub mod dotenv;
+pub mod environment;
+pub mod template;
+
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
@@ -160,6 +171,33 @@ pub struct Resolved {
     pub value: Zeroizing<String>,
     /// Whether it is to be masked where it is shown.
     pub is_secret: bool,
+}
+
+/// Reads references in a vault, each once.
+#[derive(Debug, Default)]
+pub struct Resolver {
+    read: BTreeMap<Reference, Resolved>,
+}
+
+impl Resolver {
+    /// Reads what a reference means.
+    ///
+    /// # Errors
+    /// See [`Reference::resolve`].
+    pub fn resolve(&mut self, vault: &mut dyn VaultApi, reference: &Reference) -> Reply<&Resolved> {
+        if !self.read.contains_key(reference) {
+            let resolved = reference.resolve(vault)?;
+            self.read.insert(reference.clone(), resolved);
+        }
+        let missing = || Problem::no_field(&reference.path, &reference.field);
+        Ok(self.read.get(reference).ok_or_else(missing)?)
+    }
+
+    /// The secret values that were read.
+    pub fn secrets(&self) -> impl Iterator<Item = (&Reference, &str)> {
+        let secret = self.read.iter().filter(|(_, read)| read.is_secret);
+        secret.map(|(reference, read)| (reference, read.value.as_str()))
+    }
 }
 
 /// Without the value.
