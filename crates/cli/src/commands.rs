@@ -24,6 +24,7 @@ pub(crate) mod read;
 pub(crate) mod record;
 pub(crate) mod recover;
 pub(crate) mod restore;
+pub(crate) mod run;
 pub(crate) mod show;
 pub(crate) mod sync;
 pub(crate) mod undo;

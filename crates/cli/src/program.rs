@@ -13,9 +13,7 @@ use crate::app::App;
 use crate::args::{Cli, Command};
 use crate::clipboard;
 use crate::commands::{
-    add, agent, audit, code, completions, copy, doctor, edit, export, find, generate, history,
-    import, init, list, man, passwd, profiles, purge, qr, read, record, recover, restore, show,
-    sync, undo,
+    add, agent, audit, code, completions, copy, doctor, edit, export, find, generate, history, import, init, list, man, passwd, profiles, purge, qr, read, record, recover, restore, run, show, sync, undo,
 };
 use crate::config::{Global, gather};
 use crate::editor::delete_leftovers;
@@ -56,9 +54,9 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn end(out: &Output, result: Result<(), Problem>) -> ExitCode {
+fn end(out: &Output, result: Result<ExitCode, Problem>) -> ExitCode {
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(problem) => {
             out.problem(&problem);
             ExitCode::from(code_of(problem.kind))
@@ -68,6 +66,8 @@ fn end(out: &Output, result: Result<(), Problem>) -> ExitCode {
 
 fn run(app: &App, global: &Global, command: &Command) -> Result<(), Problem> {
     match command {
+fn run(app: &App, command: &Command) -> Result<ExitCode, Problem> {
+    let done = match command {
         Command::Init(args) => init::run(app, args),
         Command::Ls(args) => list::run(app, args),
         Command::Show(args) => show::run(app, args),
@@ -84,6 +84,8 @@ fn run(app: &App, global: &Global, command: &Command) -> Result<(), Problem> {
         Command::Copy(args) => copy::run(app, args),
         Command::Code(args) => code::run(app, args),
         Command::Qr(args) => qr::run(app, args),
+        // It ends as the program does that it runs.
+        Command::Run(args) => return run::run(app, args),
         Command::Read(args) => read::run(app, args),
         Command::History(args) => history::run(app, args),
         Command::Purge(args) => purge::run(app, args),
@@ -105,6 +107,8 @@ fn run(app: &App, global: &Global, command: &Command) -> Result<(), Problem> {
         Command::Man(args) => man::run(args, Cli::command()),
         Command::ClipboardHolder { .. } => Ok(()),
     }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// A command line that cannot be read, or the help that was asked for.

@@ -67,7 +67,10 @@ fn arguments_that_are_no_text_are_two_lines_in_every_command() {
             has_two_lines(&output, &args);
             let code = output.status.code();
             // A path of a file may be any bytes.
-            let is_path = matches!(command.as_str(), "import" | "export" | "man" | "recover");
+            let is_path = matches!(
+                command.as_str(),
+                "import" | "export" | "man" | "recover" | "run"
+            );
             assert!(code == Some(2) || is_path, "{args:?}: {output:?}");
         }
     }

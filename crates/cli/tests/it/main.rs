@@ -8,6 +8,7 @@ mod auto_sync;
 mod clipboard;
 mod hostile_text;
 mod naming;
+mod run;
 mod scripts;
 mod support;
 mod typed;
