@@ -156,7 +156,7 @@ pub fn file_exists(file: &Path) -> Problem {
     )
 }
 
-fn unwritable(file: &Path, error: &io::Error) -> Problem {
+pub(crate) fn unwritable(file: &Path, error: &io::Error) -> Problem {
     Problem::new(
         ProblemKind::File,
         format!("cannot write {}: {error}", file.display()),

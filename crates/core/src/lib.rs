@@ -31,6 +31,7 @@ pub mod leak;
 pub mod net;
 pub mod otp;
 pub mod pass_store;
+pub mod plain_file;
 pub mod problem;
 pub mod records;
 pub mod recover;
