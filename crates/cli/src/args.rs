@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::clipboard::HOLDER;
 use crate::commands::{
-    add, agent, audit, code, completions, copy, doctor, edit, export, find, generate, history, import, init, list, man, passwd, profiles, purge, qr, read, record, recover, restore, run, show, sync, undo,
+    add, agent, audit, code, completions, copy, doctor, edit, export, find, generate, history, import, init, inject, list, man, passwd, profiles, purge, qr, read, record, recover, restore, run, show, sync, undo,
 };
 use crate::config::Global;
 
@@ -58,6 +58,7 @@ pub(crate) enum Command {
     Qr(qr::Args),
     Read(read::Args),
     Run(run::Args),
+    Inject(inject::Args),
     History(history::Args),
     Restore(restore::Args),
     Undo(undo::UndoArgs),

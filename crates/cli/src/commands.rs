@@ -14,6 +14,7 @@ pub(crate) mod generate;
 pub(crate) mod history;
 pub(crate) mod import;
 pub(crate) mod init;
+pub(crate) mod inject;
 pub(crate) mod list;
 pub(crate) mod man;
 pub(crate) mod passwd;

@@ -84,6 +84,11 @@ impl Output {
         write_out(text.as_bytes())
     }
 
+    /// An answer in bytes, which does not go to a terminal.
+    pub(crate) fn bytes(&self, bytes: &[u8]) -> Result<(), Problem> {
+        write_out(bytes)
+    }
+
     /// An answer as JSON: one object, to which a version is added.
     pub(crate) fn object(&self, mut object: serde_json::Value) -> Result<(), Problem> {
         if let Some(members) = object.as_object_mut() {

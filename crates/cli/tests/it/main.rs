@@ -8,6 +8,7 @@ mod auto_sync;
 mod clipboard;
 mod hostile_text;
 mod naming;
+mod inject;
 mod run;
 mod scripts;
 mod support;
