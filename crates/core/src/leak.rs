@@ -5,7 +5,11 @@
 //! | [`needles`] | finds any of many values at a place of a text |
 //! | [`forms`] | the forms that a value takes in files and messages |
 //! | [`mask`] | masks values in a stream |
+//! | [`scan`] | finds the values of a vault in a text |
+//! | [`tree`] | scans the files of a folder |
 
 pub mod forms;
 pub mod mask;
 pub mod needles;
+pub mod scan;
+pub mod tree;

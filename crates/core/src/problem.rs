@@ -75,6 +75,8 @@ pub enum ProblemKind {
     AuditFindings,
     /// A check of this device found something.
     DoctorFindings,
+    /// What was looked for was found, and is not good to have.
+    Findings,
 }
 
 /// What a person can do about a sync that was held back.

@@ -117,6 +117,12 @@ impl<T> Needles<T> {
         self.len_max
     }
 
+    /// All that this text begins with, the longest first.
+    pub fn all_at(&self, text: &[u8]) -> impl Iterator<Item = &Needle<T>> {
+        let begin = |needle: &&Needle<T>| self.sorted.get(needle.begin?);
+        std::iter::successors(self.at(text), begin)
+    }
+
     /// The longest that this text begins with.
     #[must_use]
     pub fn at(&self, text: &[u8]) -> Option<&Needle<T>> {
@@ -158,6 +164,8 @@ impl<T> Needles<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -179,7 +187,10 @@ mod tests {
                 let rest = &text[place..];
                 let longest = known.clone().filter(|value| rest.starts_with(*value));
                 let found = needles.at(rest.as_bytes()).map(Needle::len);
-                prop_assert_eq!(found, longest.map(String::len).max());
+                prop_assert_eq!(found, longest.clone().map(String::len).max());
+                let all: BTreeSet<_> = longest.map(String::len).collect();
+                let found: Vec<_> = needles.all_at(rest.as_bytes()).map(Needle::len).collect();
+                prop_assert_eq!(found, all.into_iter().rev().collect::<Vec<_>>());
                 let goes_on = known
                     .clone()
                     .any(|value| value.len() > rest.len() && value.starts_with(rest));
