@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::clipboard::HOLDER;
 use crate::commands::{
-    add, agent, audit, code, completions, copy, doctor, edit, export, find, generate, history, import, init, inject, list, man, passwd, profiles, purge, qr, read, record, recover, restore, run, show, sync, undo,
+    add, agent, audit, code, completions, copy, doctor, edit, export, find, generate, history, import, init, inject, list, man, passwd, profiles, purge, qr, read, record, recover, restore, run, scan, show, sync, undo,
 };
 use crate::config::Global;
 
@@ -25,6 +25,7 @@ use crate::config::Global;
 server, 23 too large, \
 24 layout or version not supported, 25 the server returned older data, 26 held back, 27 sync key \
 mistyped, 30 audit findings, 31 doctor findings."
+mistyped, 30 findings."
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -59,6 +60,7 @@ pub(crate) enum Command {
     Read(read::Args),
     Run(run::Args),
     Inject(inject::Args),
+    Scan(scan::Args),
     History(history::Args),
     Restore(restore::Args),
     Undo(undo::UndoArgs),

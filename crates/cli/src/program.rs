@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::args::{Cli, Command};
 use crate::clipboard;
 use crate::commands::{
-    add, agent, audit, code, completions, copy, doctor, edit, export, find, generate, history, import, init, inject, list, man, passwd, profiles, purge, qr, read, record, recover, restore, run, show, sync, undo,
+    add, agent, audit, code, completions, copy, doctor, edit, export, find, generate, history, import, init, inject, list, man, passwd, profiles, purge, qr, read, record, recover, restore, run, scan, show, sync, undo,
 };
 use crate::config::{Global, gather};
 use crate::editor::delete_leftovers;
@@ -87,6 +87,7 @@ fn run(app: &App, command: &Command) -> Result<ExitCode, Problem> {
         // It ends as the program does that it runs.
         Command::Run(args) => return run::run(app, args),
         Command::Inject(args) => inject::run(app, args),
+        Command::Scan(args) => scan::run(app, args),
         Command::Read(args) => read::run(app, args),
         Command::History(args) => history::run(app, args),
         Command::Purge(args) => purge::run(app, args),

@@ -69,7 +69,7 @@ fn arguments_that_are_no_text_are_two_lines_in_every_command() {
             // A path of a file may be any bytes.
             let is_path = matches!(
                 command.as_str(),
-                "import" | "export" | "man" | "recover" | "run"
+                "import" | "export" | "man" | "recover" | "run" | "scan"
             );
             assert!(code == Some(2) || is_path, "{args:?}: {output:?}");
         }

@@ -85,6 +85,7 @@ const COMMANDS: &[(&str, Effect)] = &[
     // It is hidden, and knows no vault.
     ("clipboard-holder", Nothing),
     ("read", Nothing),
+    ("scan", Nothing),
     ("inject", Nothing),
     ("run", Nothing),
     ("history", Nothing),

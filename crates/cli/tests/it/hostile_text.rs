@@ -42,6 +42,7 @@ const CALLS: &[&[&str]] = &[
     &["inject", "-i", "PATH"],
     &["inject", "-o", "PATH/none"],
     &["inject", "--fifo", "PATH/none"],
+    &["scan", "PATH"],
     &["run", "PATH"],
     &["run", "--env", "PATH", "true"],
     &["run", "--env", "X=passmate://PATH/none", "true"],

@@ -10,6 +10,7 @@ mod hostile_text;
 mod naming;
 mod inject;
 mod run;
+mod scan;
 mod scripts;
 mod support;
 mod typed;
