@@ -14,6 +14,7 @@ mod breach;
 pub mod clock;
 mod codes;
 pub mod command;
+pub mod credentials;
 pub mod disk;
 pub mod disposal;
 pub mod doctor;

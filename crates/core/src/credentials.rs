@@ -1,0 +1,76 @@
+//! Logins for the programs that ask a helper for them.
+//!
+//! | room | whom it answers |
+//! | --- | --- |
+//! | [`git`] | git, see gitcredentials(7) |
+//! | [`docker`] | docker and other container programs |
+//! | [`site`] | compares the address of a record with that of a site |
+//!
+//! The rules are:
+//!  - a login is given to exactly the host that its record names, never to one that is like it;
+//!  - a helper writes only below a folder of its own, so that no login of a person is changed by
+//!    what another program says;
+//!  - what a program rejects stays in the history.
+
+pub mod docker;
+pub mod git;
+pub mod site;
+
+use passmate_vault::login::{FieldRole, is_further, role_of};
+use zeroize::Zeroizing;
+
+use crate::answer::Reply;
+use crate::api::VaultApi;
+use crate::escape::escape_path;
+use crate::records::{FieldContent, RecordContent};
+
+/// How often a name is tried with another number behind it.
+const NUMBER_MAX: usize = 99;
+
+/// The fields of a record that hold addresses.
+fn addresses(record: &RecordContent) -> impl Iterator<Item = &FieldContent> {
+    let fields = record.fields.iter();
+    fields.filter(|field| {
+        role_of(&field.name) == Some(FieldRole::Url) || is_further(&field.name, FieldRole::Url)
+    })
+}
+
+fn user(record: &RecordContent) -> Option<&str> {
+    let user = record.with_role(FieldRole::User)?.value.as_str();
+    Some(user).filter(|user| !user.is_empty())
+}
+
+fn password(record: &RecordContent) -> Option<&Zeroizing<String>> {
+    let password = &record.with_role(FieldRole::Password)?.value;
+    Some(password).filter(|password| !password.is_empty())
+}
+
+/// The records that name this host in one of their addresses.
+fn records_of_host(vault: &mut dyn VaultApi, host: &str) -> Reply<Vec<RecordContent>> {
+    let mut records = Vec::new();
+    for found in vault.search(host, usize::MAX)? {
+        records.push(vault.record(&escape_path(&found.path))?);
+    }
+    Ok(records)
+}
+
+/// A path that no record has: a folder, and names that may hold anything.
+fn free_path(vault: &mut dyn VaultApi, folder: &str, names: &[&str]) -> Reply<String> {
+    let mut path = folder.to_owned();
+    for name in names.iter().filter(|name| !name.is_empty()) {
+        path.push('/');
+        path.extend(name.chars().map(|c| match c {
+            '/' | '\\' => '_',
+            c if c.is_control() => '_',
+            c => c,
+        }));
+    }
+    let mut free = path.clone();
+    for number in 2..NUMBER_MAX {
+        if vault.record(&escape_path(&free)).is_err() {
+            break;
+        }
+        free = format!("{path} ({number})");
+    }
+    Ok(free)
+}
