@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::clipboard::HOLDER;
 use crate::commands::{
-    add, agent, audit, code, completions, copy, doctor, edit, export, find, generate, history, import, init, inject, list, man, passwd, profiles, purge, qr, read, record, recover, restore, run, scan, show, sync, undo,
+    add, agent, audit, code, completions, copy, docker_credential, doctor, edit, export, find, generate, git_credential, history, import, init, inject, list, man, passwd, profiles, purge, qr, read, record, recover, restore, run, scan, show, sync, undo,
 };
 use crate::config::Global;
 
@@ -61,6 +61,8 @@ pub(crate) enum Command {
     Run(run::Args),
     Inject(inject::Args),
     Scan(scan::Args),
+    GitCredential(git_credential::Args),
+    DockerCredential(docker_credential::Args),
     History(history::Args),
     Restore(restore::Args),
     Undo(undo::UndoArgs),

@@ -1,5 +1,7 @@
 //! From the arguments of this process to one command, and from its result to an exit code.
 
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -13,7 +15,7 @@ use crate::app::App;
 use crate::args::{Cli, Command};
 use crate::clipboard;
 use crate::commands::{
-    add, agent, audit, code, completions, copy, doctor, edit, export, find, generate, history, import, init, inject, list, man, passwd, profiles, purge, qr, read, record, recover, restore, run, scan, show, sync, undo,
+    add, agent, audit, code, completions, copy, docker_credential, doctor, edit, export, find, generate, git_credential, history, import, init, inject, list, man, passwd, profiles, purge, qr, read, record, recover, restore, run, scan, show, sync, undo,
 };
 use crate::config::{Global, gather};
 use crate::editor::delete_leftovers;
@@ -25,7 +27,7 @@ use crate::tui;
 #[must_use]
 pub fn main() -> ExitCode {
     harden();
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::try_parse_from(arguments(std::env::args_os())) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
@@ -52,6 +54,20 @@ pub fn main() -> ExitCode {
         Ok(app) => end(&app.out, run(&app, &cli.global, &cli.command)),
         Err(problem) => end(&cli.global.output(), Err(problem)),
     }
+}
+
+/// The arguments of a process. A name under which git or docker looks for a helper stands for its
+/// command.
+fn arguments(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut words: Vec<_> = words.into_iter().collect();
+    let name = words.first().and_then(|word| Path::new(word).file_name());
+    let command = match name.and_then(OsStr::to_str) {
+        Some("git-credential-passmate") => "git-credential",
+        Some("docker-credential-passmate") => "docker-credential",
+        _ => return words,
+    };
+    words.insert(1, command.into());
+    words
 }
 
 fn end(out: &Output, result: Result<ExitCode, Problem>) -> ExitCode {
@@ -88,6 +104,8 @@ fn run(app: &App, command: &Command) -> Result<ExitCode, Problem> {
         Command::Run(args) => return run::run(app, args),
         Command::Inject(args) => inject::run(app, args),
         Command::Scan(args) => scan::run(app, args),
+        Command::GitCredential(args) => git_credential::run(app, args),
+        Command::DockerCredential(args) => return docker_credential::run(app, args),
         Command::Read(args) => read::run(app, args),
         Command::History(args) => history::run(app, args),
         Command::Purge(args) => purge::run(app, args),

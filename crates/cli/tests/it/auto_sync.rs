@@ -85,6 +85,29 @@ const COMMANDS: &[(&str, Effect)] = &[
     // It is hidden, and knows no vault.
     ("clipboard-holder", Nothing),
     ("read", Nothing),
+    (
+        "git-credential",
+        Changes(&[
+            (
+                &["git-credential", "store"],
+                "protocol=https\nhost=git.example\nusername=bob\npassword=token\n\n",
+            ),
+            (
+                &["git-credential", "erase"],
+                "protocol=https\nhost=git.example\nusername=bob\npassword=token\n\n",
+            ),
+        ]),
+    ),
+    (
+        "docker-credential",
+        Changes(&[
+            (
+                &["docker-credential", "store"],
+                r#"{"ServerURL":"ghcr.example","Username":"bob","Secret":"token"}"#,
+            ),
+            (&["docker-credential", "erase"], "ghcr.example"),
+        ]),
+    ),
     ("scan", Nothing),
     ("inject", Nothing),
     ("run", Nothing),
