@@ -4,7 +4,9 @@ use clap::{Parser, Subcommand};
 
 use crate::clipboard::HOLDER;
 use crate::commands::{
-    add, agent, audit, code, completions, copy, docker_credential, doctor, edit, export, find, generate, git_credential, history, import, init, inject, list, man, passwd, profiles, purge, qr, read, record, recover, restore, run, scan, show, sync, undo,
+    add, agent, audit, code, completions, copy, docker_credential, doctor, edit, export, find,
+    generate, git_credential, history, import, init, inject, list, man, passwd, profiles, purge,
+    qr, read, record, recover, restore, run, scan, show, sync, undo,
 };
 use crate::config::Global;
 
@@ -24,8 +26,7 @@ use crate::config::Global;
 8 in use, 10 not found, 11 ambiguous, 12 already exists, 20 network, 21 server not trusted, 22 refused by the \
 server, 23 too large, \
 24 layout or version not supported, 25 the server returned older data, 26 held back, 27 sync key \
-mistyped, 30 audit findings, 31 doctor findings."
-mistyped, 30 findings."
+mistyped, 30 findings of an audit or a scan, 31 findings of doctor."
 )]
 pub(crate) struct Cli {
     #[command(flatten)]

@@ -4,8 +4,8 @@
 mod app;
 mod args;
 mod change;
-mod clipboard;
 mod child;
+mod clipboard;
 mod commands;
 mod config;
 mod editor;

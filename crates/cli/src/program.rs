@@ -15,7 +15,9 @@ use crate::app::App;
 use crate::args::{Cli, Command};
 use crate::clipboard;
 use crate::commands::{
-    add, agent, audit, code, completions, copy, docker_credential, doctor, edit, export, find, generate, git_credential, history, import, init, inject, list, man, passwd, profiles, purge, qr, read, record, recover, restore, run, scan, show, sync, undo,
+    add, agent, audit, code, completions, copy, docker_credential, doctor, edit, export, find,
+    generate, git_credential, history, import, init, inject, list, man, passwd, profiles, purge,
+    qr, read, record, recover, restore, run, scan, show, sync, undo,
 };
 use crate::config::{Global, gather};
 use crate::editor::delete_leftovers;
@@ -48,10 +50,9 @@ pub fn main() -> ExitCode {
     delete_leftovers();
     match gather(&cli.global) {
         Ok(app) => match &cli.command {
-            Some(command) => end(&app.out, run(&app, command)),
-            None => end(&app.out, tui::run(&app)),
+            Some(command) => end(&app.out, run(&app, &cli.global, command)),
+            None => end(&app.out, tui::run(&app).map(|()| ExitCode::SUCCESS)),
         },
-        Ok(app) => end(&app.out, run(&app, &cli.global, &cli.command)),
         Err(problem) => end(&cli.global.output(), Err(problem)),
     }
 }
@@ -80,9 +81,7 @@ fn end(out: &Output, result: Result<ExitCode, Problem>) -> ExitCode {
     }
 }
 
-fn run(app: &App, global: &Global, command: &Command) -> Result<(), Problem> {
-    match command {
-fn run(app: &App, command: &Command) -> Result<ExitCode, Problem> {
+fn run(app: &App, global: &Global, command: &Command) -> Result<ExitCode, Problem> {
     let done = match command {
         Command::Init(args) => init::run(app, args),
         Command::Ls(args) => list::run(app, args),
@@ -126,7 +125,6 @@ fn run(app: &App, command: &Command) -> Result<ExitCode, Problem> {
         Command::Completions(args) => completions::run(app, args, Cli::command()),
         Command::Man(args) => man::run(args, Cli::command()),
         Command::ClipboardHolder { .. } => Ok(()),
-    }
     };
     done.map(|()| ExitCode::SUCCESS)
 }

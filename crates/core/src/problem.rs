@@ -71,8 +71,6 @@ pub enum ProblemKind {
     HeldBack,
     /// The checksum of a sync key is wrong.
     KeyMistyped,
-    /// An audit found something.
-    AuditFindings,
     /// A check of this device found something.
     DoctorFindings,
     /// What was looked for was found, and is not good to have.

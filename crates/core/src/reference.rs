@@ -28,7 +28,7 @@ use passmate_vault::login::role_of;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::answer::{Halt, Reply};
+use crate::answer::{Halt, Need, Reply};
 use crate::api::{OneTimeCode, VaultApi};
 use crate::command::command;
 use crate::escape::{escape, escape_path};
@@ -260,7 +260,7 @@ impl Reference {
             Halt::Failed(problem) => problem.kind == ProblemKind::NotFound,
         };
         let whole = format!("{}/{}", self.path, self.field);
-        if vault.record(&escape_path(&whole)).is_err() {
+        if !is_missing || vault.record(&escape_path(&whole)).is_err() {
             return halt;
         }
         let meant = Self {

@@ -76,7 +76,7 @@ fn end(app: &App, found: &Audit) -> Result<(), Problem> {
     }
     let findings = count(found.findings.len(), "finding");
     Err(Problem::new(
-        ProblemKind::AuditFindings,
+        ProblemKind::Findings,
         format!("{findings} in {looked_at}"),
         "begin at the top: `passmate gen PATH` makes a new password and stores it, and the site \
          must get it too",

@@ -14,7 +14,7 @@ use crate::report::plain;
 /// What docker takes for "there is no login".
 const NOT_FOUND: &str = "credentials not found in native keychain";
 
-/// Give docker the logins of the vault, as docker-credential-passmate
+/// Give docker the logins of the vault
 ///
 /// Docker, podman and others call the program docker-credential-NAME: make it a link to passmate, and
 /// set "credsStore" to "passmate" in docker's config.json. Only records below docker/ are read and

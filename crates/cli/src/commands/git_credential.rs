@@ -12,7 +12,9 @@ use crate::report::plain;
 /// Longest request of a program, in bytes.
 const REQUEST_LEN_MAX: u64 = 64 * 1024;
 
-/// Give git the logins of the vault: git config credential.helper '!passmate git-credential'
+/// Give git the logins of the vault
+///
+/// Tell git with `git config --global credential.helper '!passmate git-credential'`.
 ///
 /// Git calls this command. `get` finds records by the address in their field url; `store` writes new
 /// logins below git/; `erase` unsets the password of a record below git/ that was rejected.

@@ -34,7 +34,10 @@ mod tests {
     fn check_pages(command: &clap::Command, name: &str, dir: &std::path::Path) {
         let page = std::fs::read_to_string(dir.join(format!("{name}.1")));
         assert!(page.is_ok_and(|page| page.contains(".TH ")), "{name}");
-        for below in command.get_subcommands() {
+        for below in command
+            .get_subcommands()
+            .filter(|below| !below.is_hide_set())
+        {
             check_pages(below, &format!("{name}-{}", below.get_name()), dir);
         }
     }

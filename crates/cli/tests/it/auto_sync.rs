@@ -82,8 +82,6 @@ const COMMANDS: &[(&str, Effect)] = &[
     ("find", Nothing),
     ("qr", Nothing),
     ("copy", Nothing),
-    // It is hidden, and knows no vault.
-    ("clipboard-holder", Nothing),
     ("read", Nothing),
     (
         "git-credential",
@@ -196,7 +194,12 @@ fn commands(home: &Home) -> BTreeSet<String> {
     let help = String::from_utf8(home.run(&["--help"], "").stdout).unwrap();
     let lines = help.lines().skip_while(|line| *line != "Commands:").skip(1);
     let lines = lines.take_while(|line| !line.is_empty());
-    let names = lines.filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next());
+    // What a command does may take several lines.
+    let begins = lines.filter_map(|line| {
+        line.strip_prefix("  ")
+            .filter(|line| !line.starts_with(' '))
+    });
+    let names = begins.filter_map(|line| line.split_whitespace().next());
     names.map(str::to_owned).collect()
 }
 

@@ -28,7 +28,8 @@ mod syncs;
 
 pub(crate) use secrets::{
     a_counter_is_used_once, a_password_and_its_rule_are_one_change,
-    a_record_is_added_in_one_change_by_the_rule_of_its_site, a_reference_reads_a_value_or_a_code, an_audit_names_what_should_be_changed,
+    a_record_is_added_in_one_change_by_the_rule_of_its_site, a_reference_reads_a_value_or_a_code,
+    an_audit_names_what_should_be_changed,
 };
 use syncs::sharing;
 pub(crate) use syncs::{

@@ -163,21 +163,28 @@ pub(crate) fn a_reference_reads_a_value_or_a_code<I: Implementation>() {
         ("passmate://web/shop/x%2Fy?code", ProblemKind::Other),
         ("passmate://counted/otp?code", ProblemKind::Usage),
     ] {
-        assert_eq!(kind_of(read(text)), kind, "{text}");
+        let halt = read(text).unwrap_err();
+        assert_eq!(halt.into_problem().kind, kind, "{text}");
     }
     let Err(Halt::Failed(problem)) = read("passmate://web/shop") else {
         panic!("a reference has a field");
     };
     assert!(problem.hint.contains("passmate://web/shop/password?"));
+}
+
 pub(crate) fn an_audit_names_what_should_be_changed<I: Implementation>() {
+    let implementation = I::new();
+    let mut vault = open(&implementation);
     for (path, password) in [("a", "hunter2"), ("b", "hunter2"), ("c", "hV9xQ2mT7rKw4Zp")] {
         change(&mut *vault, &set(path, "password", password));
+    }
     let dir = tempfile::tempdir().unwrap();
     let list = dir.path().join("list");
     std::fs::write(&list, "F3BBBD66A63D4BF1747940578EC3D0103530E21D:9\n").unwrap();
     let rules = AuditRules {
         breached: Some(list),
         old_before: Some(0),
+    };
     let audit = vault.audit(&rules).unwrap();
     let kinds: Vec<_> = audit
         .findings
@@ -198,5 +205,6 @@ pub(crate) fn an_audit_names_what_should_be_changed<I: Implementation>() {
     let missing = AuditRules {
         breached: Some(dir.path().join("none")),
         ..rules
+    };
     assert_eq!(kind_of(vault.audit(&missing)), ProblemKind::File);
 }
