@@ -8,6 +8,7 @@
 //! | [`vaults`] | the unlocked vaults, and when they are locked |
 //! | `background` | when a vault is synced while nobody waits |
 //! | `desktop` | that the machine is about to sleep, and that the screen is locked |
+//! | [`dialogs`] | asking a person where no terminal is |
 //! | [`serve`] | the listener, and a thread for each client |
 //! | [`client`] | the other side: [`Client`](client::Client) is a vault |
 #![forbid(unsafe_code)]
@@ -17,6 +18,7 @@ mod background;
 pub mod client;
 #[cfg(target_os = "linux")]
 pub mod desktop;
+pub mod dialogs;
 pub mod place;
 pub mod serve;
 pub mod vaults;

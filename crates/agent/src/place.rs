@@ -9,6 +9,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
+use listenfd::ListenFd;
 use passmate_core::escape::escape;
 use passmate_core::problem::{Problem, ProblemKind};
 use rustix::process::getuid;
@@ -77,8 +78,16 @@ impl AgentPlace {
             ),
             TryLockError::Error(error) => failed("lock", &path, &error),
         })?;
-        // It belongs to no agent that lives.
         let socket = self.socket();
+        if let Some(listener) = inherited(&socket)? {
+            return Ok(Listening {
+                listener,
+                socket,
+                is_ours: false,
+                _lock: lock,
+            });
+        }
+        // It belongs to no agent that lives.
         match fs::remove_file(&socket) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 return Err(failed("remove", &socket, &error));
@@ -94,6 +103,7 @@ impl AgentPlace {
         Ok(Listening {
             listener,
             socket,
+            is_ours: true,
             _lock: lock,
         })
     }
@@ -144,11 +154,35 @@ impl AgentPlace {
     }
 }
 
-/// The socket of a running agent. It goes with this value.
+/// The socket that systemd listens on for the agent, if it is at the agent's place.
+fn inherited(socket: &Path) -> Result<Option<UnixListener>, Problem> {
+    let inherited = ListenFd::from_env().take_unix_listener(0);
+    let Some(listener) = inherited.map_err(|error| failed("listen on", socket, &error))? else {
+        return Ok(None);
+    };
+    let address = listener
+        .local_addr()
+        .map_err(|error| failed("listen on", socket, &error))?;
+    if address.as_pathname() == Some(socket) {
+        return Ok(Some(listener));
+    }
+    Err(Problem::new(
+        ProblemKind::Usage,
+        format!(
+            "the socket that systemd hands over is not {}",
+            shown(socket)
+        ),
+        "commands look for it there: correct ListenStream in the socket unit",
+    ))
+}
+
+/// The socket of a running agent. One that this agent made goes with this value.
 #[derive(Debug)]
 pub(crate) struct Listening {
     pub(crate) listener: UnixListener,
     pub(crate) socket: PathBuf,
+    /// Otherwise systemd listens on.
+    is_ours: bool,
     _lock: File,
 }
 
@@ -161,8 +195,10 @@ impl Listening {
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        // The next agent removes what is left.
-        let _ = fs::remove_file(&self.socket);
+        if self.is_ours {
+            // The next agent removes what is left.
+            let _ = fs::remove_file(&self.socket);
+        }
     }
 }
 

@@ -88,7 +88,7 @@ impl App {
         let Some(place) = AgentPlace::of_user() else {
             return Ok(None);
         };
-        let is_typed = self.ask.passphrase == PassphraseSource::Terminal && self.ask.has_person();
+        let is_typed = self.ask.can_type_passphrase();
         let agent = match Agent::connect(&place) {
             Ok(None) if is_typed && self.starts_agent => start_agent(&place).map(Some),
             agent => agent,
@@ -179,7 +179,7 @@ impl App {
         &self,
         mut call: impl FnMut(&Passphrase) -> Result<T, Problem>,
     ) -> Result<T, Problem> {
-        let prompt = match &self.vault_name {
+        let mut prompt = match &self.vault_name {
             Some(name) => format!("Master passphrase of {name}: "),
             None => "Master passphrase: ".to_owned(),
         };
@@ -192,6 +192,10 @@ impl App {
             match call(&passphrase) {
                 Err(problem) if problem.kind == ProblemKind::WrongPassphrase && tries_left > 0 => {
                     self.out.warn("wrong passphrase, try again");
+                    if !self.ask.has_person() {
+                        // A window shows this alone.
+                        prompt = format!("Wrong passphrase. {prompt}");
+                    }
                     tries_left -= 1;
                 }
                 Err(problem) if problem.kind == ProblemKind::WrongPassphrase => {

@@ -154,6 +154,7 @@ pub(crate) fn gather(global: &Global) -> Result<App, Problem> {
             yes: global.yes,
             passphrase: passphrase_source(global, &settings)?,
             terminal: Terminal::new(),
+            pinentry: settings.pinentry().map(ToOwned::to_owned),
             out: out.clone(),
         },
         out,

@@ -2,9 +2,10 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, IsTerminal, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use passmate_agent::dialogs::Dialogs;
 use passmate_core::command::command;
 use passmate_core::escape::escape;
 use passmate_core::exposure::is_open_to_others;
@@ -30,7 +31,7 @@ pub(crate) enum PassphraseSource {
     /// The first line of standard input.
     Stdin,
     /// The first line of a file.
-    File(std::path::PathBuf),
+    File(PathBuf),
     /// The first line of what a command writes.
     Command(String),
 }
@@ -76,6 +77,8 @@ pub(crate) struct Ask {
     pub(crate) yes: bool,
     pub(crate) passphrase: PassphraseSource,
     pub(crate) terminal: Terminal,
+    /// The program that asks where no terminal is, if the settings name one.
+    pub(crate) pinentry: Option<PathBuf>,
     pub(crate) out: Output,
 }
 
@@ -85,10 +88,27 @@ impl Ask {
         !self.no_input && io::stdin().is_terminal() && io::stderr().is_terminal()
     }
 
+    /// Whether a person can be asked for the passphrase, on a terminal or in a window.
+    pub(crate) fn can_type_passphrase(&self) -> bool {
+        self.passphrase == PassphraseSource::Terminal
+            && (self.has_person() || self.dialogs().is_some())
+    }
+
+    /// What asks a person who has no terminal.
+    fn dialogs(&self) -> Option<Dialogs> {
+        if self.no_input || File::open("/dev/tty").is_ok() {
+            return None;
+        }
+        Dialogs::find(self.pinentry.as_deref())
+    }
+
     /// The master passphrase.
     pub(crate) fn passphrase(&self, prompt: &str) -> Result<Passphrase, Problem> {
         match &self.passphrase {
-            PassphraseSource::Terminal => self.hidden(prompt, "passphrase"),
+            PassphraseSource::Terminal => match self.dialogs() {
+                Some(dialogs) => dialogs.passphrase(prompt),
+                None => self.hidden(prompt, "passphrase"),
+            },
             PassphraseSource::Stdin => first_line(io::stdin().lock(), "standard input"),
             PassphraseSource::File(path) => {
                 let file = File::open(path).map_err(|error| {

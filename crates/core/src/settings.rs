@@ -10,7 +10,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// The keys of a settings file, for an error.
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 18] = [
     "vault",
     "profile",
     "passphrase-file",
@@ -28,6 +28,7 @@ const KEYS: [&str; 17] = [
     "on-screen-lock",
     "clear-after",
     "osc52",
+    "program",
 ];
 
 /// The longest settings file that is read, in bytes.
@@ -120,6 +121,8 @@ pub struct Settings {
     lock: LockSection,
     #[serde(default)]
     clipboard: ClipboardSection,
+    #[serde(default)]
+    pinentry: PinentrySection,
 }
 
 /// When a terminal gets colours.
@@ -165,6 +168,12 @@ struct LockSection {
 struct ClipboardSection {
     clear_after: Option<ShortTime>,
     osc52: Option<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct PinentrySection {
+    program: Option<PathBuf>,
 }
 
 /// A time such as `45s`, `15m`, `8h` or `1h 30m`, between two numbers of seconds.
@@ -308,6 +317,12 @@ impl Settings {
             clear_after: clear_after.map_or(Duration::from_secs(45), |set| set.0),
             osc52: osc52.unwrap_or(false),
         }
+    }
+
+    /// The program that asks a person where no terminal is.
+    #[must_use]
+    pub fn pinentry(&self) -> Option<&Path> {
+        self.pinentry.program.as_deref()
     }
 
     /// Whether a passphrase that a person types unlocks the vault in an agent, which is started

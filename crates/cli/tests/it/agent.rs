@@ -1,6 +1,7 @@
 //! An agent that runs holds the vault for the commands of its user.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -109,6 +110,94 @@ fn a_new_passphrase_wants_the_old_one_though_the_vault_is_unlocked() {
     home.with_passphrase(&["unlock"]);
     assert!(home.run(&["ls"]).status.success());
     assert_eq!(home.run(&["passwd"]).status.code(), Some(4));
+}
+
+/// As systemd does: it listens, and starts the agent when somebody connects.
+const ACTIVATE: &str = r#"
+import os, select, socket, sys
+folder = os.environ["XDG_RUNTIME_DIR"] + "/passmate"
+os.mkdir(folder, 0o700)
+s = socket.socket(socket.AF_UNIX)
+s.bind(folder + "/agent.sock")
+os.chmod(folder + "/agent.sock", 0o600)
+s.listen()
+print("listening", flush=True)
+select.select([s], [], [])
+os.dup2(s.fileno(), 3)
+os.set_inheritable(3, True)
+os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+os.execv(sys.argv[1], [sys.argv[1], "agent", "run"])
+"#;
+
+#[test]
+fn the_first_command_starts_an_agent_for_which_systemd_listens() {
+    let home = Home::new();
+    let mut activated = home.command(&[]);
+    activated = {
+        let mut python = Command::new("python3");
+        python
+            .args(["-c", ACTIVATE, env!("CARGO_BIN_EXE_passmate")])
+            .env_clear()
+            .envs(
+                activated
+                    .get_envs()
+                    .filter_map(|(name, value)| Some((name, value?))),
+            )
+            .stdout(Stdio::piped());
+        python
+    };
+    let Ok(mut activated) = activated.spawn() else {
+        eprintln!("not run: there is no python3");
+        return;
+    };
+    let mut line = String::new();
+    let output = activated.stdout.as_mut().unwrap();
+    BufReader::new(output).read_line(&mut line).unwrap();
+    home.with_passphrase(&["unlock"]);
+    assert_eq!(home.status()["pid"], activated.id());
+    assert!(home.run(&["ls"]).status.success());
+    assert!(home.run(&["agent", "stop"]).status.success());
+    assert!(activated.wait().unwrap().success());
+    let socket = home.path().join("run/passmate/agent.sock");
+    assert!(socket.exists(), "it is systemd's");
+}
+
+/// A pinentry program that a person who types this passphrase would use.
+fn pinentry(home: &Home, passphrase: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    let script = format!(
+        "#!/bin/sh\necho OK\nwhile read -r command rest; do\n  case $command in\n  GETPIN) echo 'D \
+         {passphrase}'; echo OK;;\n  BYE) echo OK; exit;;\n  *) echo OK;;\n  esac\ndone\n"
+    );
+    let program = home.path().join("pinentry");
+    fs::write(&program, script).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir_all(home.path().join(".config/passmate")).unwrap();
+    let settings = format!("pinentry.program = '{}'\n", program.display());
+    fs::write(home.path().join(".config/passmate/config.toml"), settings).unwrap();
+}
+
+#[test]
+fn without_a_terminal_a_window_asks_for_the_passphrase() {
+    let home = Home::new();
+    // A terminal of whoever runs the test is not the command's.
+    let run = |args: &[&str]| {
+        let mut command = Command::new("setsid");
+        let command = command.arg("--wait").arg(env!("CARGO_BIN_EXE_passmate"));
+        let environment = home.command(&[]);
+        let variables = environment.get_envs();
+        let variables = variables.filter_map(|(name, value)| Some((name, value?)));
+        let command = command.args(args).env_clear().envs(variables);
+        command.stdin(Stdio::null()).output().unwrap()
+    };
+    pinentry(&home, "wrong");
+    let refused = run(&["ls"]);
+    assert_eq!(refused.status.code(), Some(5), "{refused:?}");
+    pinentry(&home, "correct horse battery");
+    assert_eq!(run(&["ls", "--no-input"]).status.code(), Some(4));
+    let opened = run(&["ls"]);
+    assert!(opened.status.success(), "{opened:?}");
+    assert_eq!(home.status()["unlocked"].as_array().unwrap().len(), 1);
 }
 
 #[test]
