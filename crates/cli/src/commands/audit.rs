@@ -12,10 +12,10 @@ use crate::commands::sync::parse_since;
 use crate::output::{NAME, NOTICE};
 use crate::report::plain;
 
-/// Find weak, reused, breached, old and expired passwords, and addresses without encryption
+/// Find weak, reused, breached, old and expired passwords
 ///
-/// Lists the worst first, and ends with exit code 30 if there is anything. Nothing goes over a
-/// network, and no part of a password is shown.
+/// Finds addresses without encryption too. Lists the worst first, and ends with exit code 30 if
+/// there is anything. Nothing goes over a network, and no part of a password is shown.
 ///
 /// With --breached, passwords are looked up in a list of lines HASH:COUNT that is sorted by the
 /// SHA-1 hashes, as Have I Been Pwned's downloader writes it. It is searched where it is.

@@ -75,7 +75,10 @@ fn read(vault: &mut dyn VaultApi, path: &str, args: &Args) -> Reply<Copied> {
             return Err(Problem::new(
                 ProblemKind::Usage,
                 format!("the code of {path} follows a counter"),
-                format!("{} makes the next one", command(["code"]).arg(path)),
+                format!(
+                    "{} makes the next one",
+                    command(["passmate", "code"]).arg(path)
+                ),
             )
             .into());
         };

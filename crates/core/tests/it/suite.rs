@@ -13,7 +13,7 @@ use passmate_core::export::ExportForm;
 use passmate_core::history::{At, PurgeScope};
 use passmate_core::interchange::{ExportFormat, Format, ReadOptions, parse};
 use passmate_core::net::Address;
-use passmate_core::problem::ProblemKind;
+use passmate_core::problem::{Problem, ProblemKind};
 use passmate_core::settings::SyncSettings;
 use passmate_core::shared_folder::Sealing;
 use passmate_core::sync::Reason;
@@ -228,6 +228,7 @@ fn paths(vault: &mut dyn VaultApi) -> Vec<String> {
 fn kind_of<T>(reply: Result<T, Halt>) -> ProblemKind {
     match reply {
         Err(Halt::Failed(problem)) => problem.kind,
+        Err(Halt::Needs(need @ Need::OtherPath { .. })) => Problem::from(need).kind,
         Err(Halt::Needs(need)) => panic!("{need:?}"),
         Ok(_) => panic!("it succeeded"),
     }
@@ -285,6 +286,12 @@ pub(crate) fn a_change_that_fails_changes_nothing<I: Implementation>() {
             Edit::Unset {
                 path: "a".into(),
                 field: "none".into(),
+            },
+            ProblemKind::NotFound,
+        ),
+        (
+            Edit::Delete {
+                paths: vec!["none".into()],
             },
             ProblemKind::NotFound,
         ),
