@@ -55,6 +55,9 @@ const PATIENCE: Duration = Duration::from_millis(250);
 /// How long it may be while a call runs, and after it ran for long.
 const PATIENCE_RUNNING: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(50)];
 
+/// After so long, the title tells anew how long ago the last sync was.
+const SILENCE: Duration = Duration::from_secs(30);
+
 /// Whether there is a terminal that can show a full screen.
 pub(crate) fn has_terminal() -> bool {
     let is_dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
@@ -72,6 +75,8 @@ pub(crate) fn run(app: &App) -> Result<(), Problem> {
         locked: watch(app.location.path()),
         worker: Some(start(vault)?),
         clipboard: clipboard_of(app.clipboard),
+        clipboard: Box::new(Osc52),
+        drawn: Duration::ZERO,
     };
     let mut flow = program.feed(Event::Tick)?;
     while flow.is_continue() {
@@ -102,6 +107,8 @@ struct Program<'a> {
     /// Tells when the agent has let the vault go.
     locked: Option<Receiver<()>>,
     clipboard: Box<dyn Clipboard>,
+    /// When the screen was drawn last.
+    drawn: Duration,
 }
 
 impl Program<'_> {
@@ -150,10 +157,13 @@ impl Program<'_> {
 
     /// Gives an event to the machine, does what it wants, and draws what it shows then.
     fn feed(&mut self, event: Event) -> Result<ControlFlow<()>, Problem> {
+        let mut is_changed = !matches!(event, Event::Tick) || self.state.is_lively();
         let mut next = Some(event);
         while let Some(event) = next.take() {
             for effect in self.state.handle(event, boot_clock()) {
+                is_changed = true;
                 match effect {
+                    Effect::Draw => {}
                     Effect::Call(call) => {
                         if let Some(worker) = &self.worker {
                             worker.send(call);
@@ -175,8 +185,13 @@ impl Program<'_> {
                 }
             }
         }
-        let Self { state, theme, .. } = self;
-        self.screen.draw(|frame| view::draw(state, *theme, frame))?;
+        // Each drawing writes a few bytes, and a screen that nobody uses is to be silent.
+        let now = boot_clock();
+        if is_changed || now.saturating_sub(self.drawn) >= SILENCE {
+            self.drawn = now;
+            let Self { state, theme, .. } = self;
+            self.screen.draw(|frame| view::draw(state, *theme, frame))?;
+        }
         Ok(ControlFlow::Continue(()))
     }
 
@@ -201,9 +216,16 @@ impl Program<'_> {
             return Ok(Ok(String::new()));
         };
         let mut vault = worker.end().map_err(panicked)?;
-        let edited = self.screen.away(|| edit(app, &mut *vault, path))?;
+        let mut done = String::new();
+        let edited = self.screen.away(|| {
+            // The screen tells it, and nothing of a record stays on the terminal.
+            edit(app, &mut *vault, path, |text| {
+                done = text.to_owned();
+                Ok(())
+            })
+        })?;
         self.worker = Some(start(vault)?);
-        Ok(edited)
+        Ok(edited.map(|()| done))
     }
 
     fn stop(&mut self) -> Result<(), Problem> {

@@ -31,10 +31,20 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     let path = path_to_change(app, &mut *vault, &args.path)?;
     edit(app, &mut *vault, &path)?;
     app.done()
+    edit(app, &mut *vault, &args.path, |done| {
+        app.out.note(done);
+        app.done()
+    })
 }
 
-/// Edits a record in the person's editor, and says what was changed, also in the result.
-pub(crate) fn edit(app: &App, vault: &mut dyn VaultApi, path: &str) -> Result<String, Problem> {
+/// Edits a record in the person's editor, and calls `tell` with what was changed as soon as it is
+/// saved.
+pub(crate) fn edit(
+    app: &App,
+    vault: &mut dyn VaultApi,
+    path: &str,
+    mut tell: impl FnMut(&str) -> Result<(), Problem>,
+) -> Result<(), Problem> {
     let (before, is_new) = match plain(vault.record(path)) {
         Ok(record) => {
             let fields = record.fields.into_iter();
@@ -60,9 +70,7 @@ pub(crate) fn edit(app: &App, vault: &mut dyn VaultApi, path: &str) -> Result<St
         let after = editor.edit()?;
         let new_path = after.path.clone();
         if is_new && after.fields.values().all(|value| value.is_empty()) {
-            let text = "nothing was changed".to_owned();
-            app.out.note(&text);
-            return Ok(text);
+            return tell("nothing was changed");
         }
         let edit = if is_new {
             Edit::Add { record: after }
@@ -73,20 +81,17 @@ pub(crate) fn edit(app: &App, vault: &mut dyn VaultApi, path: &str) -> Result<St
                 after,
             }
         };
-        let mut text = String::new();
         let changed = change_and(app, vault, &edit, |edited| {
-            text = match edited.changes {
+            tell(&match edited.changes {
                 _ if is_new => format!("made {new_path}"),
                 0 => "nothing was changed".to_owned(),
                 1 => format!("1 change of {new_path}"),
                 count => format!("{count} changes of {new_path}"),
-            };
-            app.out.note(&text);
-            Ok(())
+            })
         });
         match changed {
             Err(problem) if is_mendable(problem.kind) => editor.ask_again(problem)?,
-            changed => return changed.map(|()| text),
+            changed => return changed,
         }
     }
 }

@@ -21,7 +21,8 @@ impl State {
         }
         let is_searching = self.query.text() != self.found;
         let waits = match self.focus {
-            _ if self.dialog.is_some() => false,
+            _ if self.dialog.is_some() || key.code == KeyCode::Char('q') => false,
+            _ if !self.tree.is_filled() => true,
             Focus::Search => is_searching && matches!(key.code, KeyCode::Enter | KeyCode::Tab),
             Focus::Tree => (is_searching || self.lacks_record()) && acts_on_record(key.code),
             Focus::Record => self.lacks_record(),

@@ -206,6 +206,11 @@ impl Open {
         }
     }
 
+    /// Whether a code is shown that changes with the time.
+    pub(super) const fn has_ring(&self) -> bool {
+        matches!(self.code, ShownCode::Shown { timed: Some(_), .. })
+    }
+
     /// Shows a code, if one is still wanted.
     pub(super) fn show_code(&mut self, code: Code, now: Duration) {
         if !matches!(self.code, ShownCode::Hidden) {

@@ -69,6 +69,8 @@ pub(super) enum Effect {
     Generate(How),
     /// Let the person's editor edit a record.
     Edit(String),
+    /// Show what the time has changed.
+    Draw,
     /// Let the vault go.
     Lock,
     /// Ask for the passphrase on the terminal.
@@ -244,6 +246,14 @@ impl State {
         effects
     }
 
+    /// Whether the time changes what is shown.
+    pub(super) fn is_lively(&self) -> bool {
+        let is_named = |(call, _): &(Call, Duration)| call.words().is_some();
+        self.running.as_ref().is_some_and(is_named)
+            || self.copied.is_some()
+            || self.open.as_ref().is_some_and(Open::has_ring)
+    }
+
     /// Whether a change is not saved yet.
     fn has_changes(&self) -> bool {
         let running = self.running.as_ref().map(|(call, _)| call);
@@ -285,6 +295,7 @@ impl State {
         }
         let idle = self.now.saturating_sub(self.last_key);
         if idle >= HIDES_AFTER && self.hide() {
+            effects.push(Effect::Draw);
             self.note = Some(Note::plain("secrets are hidden again"));
         }
         if self

@@ -60,6 +60,11 @@ impl Tree {
         matches!(row.kind, RowKind::Record { .. }).then_some(&row.path)
     }
 
+    /// Whether the records are known.
+    pub(super) const fn is_filled(&self) -> bool {
+        self.is_filled
+    }
+
     /// The number of records.
     pub(super) fn len(&self) -> usize {
         self.records.len()

@@ -15,3 +15,4 @@ mod scan;
 mod scripts;
 mod support;
 mod typed;
+mod screen;

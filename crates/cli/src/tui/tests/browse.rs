@@ -180,6 +180,23 @@ fn a_search_finds_while_it_is_typed() {
 }
 
 #[test]
+fn keys_before_the_first_list_wait_for_it() {
+    let (dir, session) = vault();
+    let mut pilot = Pilot::of(SMALL, dir, session);
+    let screen = pilot.state.screen;
+    pilot.state = State::new(None, screen, pilot.now);
+    let edit = Edit::Add {
+        record: RecordText::new("mail", [("user", "bob")]),
+    };
+    let changed = pilot.vault.change(&edit, &Consent::none(), &mut |_| {});
+    assert!(changed.is_ok());
+    let calls = pilot.begin(Event::Tick);
+    assert!(pilot.without_answers("\nc").is_empty());
+    pilot.answer(calls);
+    assert_eq!(pilot.copied(), ["bob"]);
+}
+
+#[test]
 fn a_folder_is_closed_and_opened() {
     let mut pilot = Pilot::new(SMALL);
     pilot.go_to("web/shop");
