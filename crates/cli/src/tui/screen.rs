@@ -81,8 +81,6 @@ impl<'a> Screen<'a> {
     /// Makes the terminal what it was.
     pub(super) fn leave(&mut self) {
         if self.held.is_some() {
-            // Nothing of a record stays in the terminal's memory of the screen.
-            let _ = execute!(io::stdout(), Clear(ClearType::All));
             give_back();
             self.held = None;
         }
@@ -148,6 +146,8 @@ fn give_back() {
         let mut out = io::stdout();
         let _ = execute!(
             out,
+            // Nothing of a record stays in the terminal's memory of the screen.
+            Clear(ClearType::All),
             DisableBracketedPaste,
             DisableMouseCapture,
             LeaveAlternateScreen,
