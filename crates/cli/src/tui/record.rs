@@ -72,17 +72,22 @@ pub(super) struct RecordLine {
 }
 
 impl Open {
+    /// A record with its password selected, which is what most people are here for.
     pub(super) fn new(mut content: RecordContent) -> Self {
         content
             .fields
             .sort_by_key(|field| place_of(role_of(&field.name)));
-        Self {
+        let mut open = Self {
             content,
             revealed: BTreeSet::new(),
             code: ShownCode::Hidden,
             selected: 0,
             top: 0,
-        }
+        };
+        let password = open.field_of(FieldRole::Password).map(|field| &field.name);
+        let is_it = |item: &Item<'_>| password.is_some_and(|name| item.name() == name);
+        open.selected = open.items().iter().position(is_it).unwrap_or(0);
+        open
     }
 
     /// The same record, read again: what is selected and revealed stays.

@@ -66,7 +66,9 @@ impl Theme {
 
     /// The row that keys act on.
     pub(super) fn selected(self) -> Style {
-        Style::new().add_modifier(Modifier::REVERSED)
+        Style::new()
+            .fg(Color::Reset)
+            .add_modifier(Modifier::REVERSED)
     }
 
     /// The selected row of a part of the screen that keys do not act on.

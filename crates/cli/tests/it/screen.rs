@@ -176,7 +176,7 @@ fn a_secret_is_in_no_byte_until_it_is_asked_for() {
     assert!(!terminal.text().contains("hunter2"));
     terminal.keys("\r");
     terminal.wait_for("Enter reveal");
-    terminal.keys("\x1b[B\r");
+    terminal.keys("\r");
     terminal.wait_for("hunter2");
     terminal.keys("q");
     assert_eq!(terminal.end(), (0, None));

@@ -73,7 +73,6 @@ fn a_secret_is_hidden_when_its_record_is_left() {
     let reveal = |pilot: &mut Pilot| {
         pilot.go_to("mail");
         pilot.press(KeyCode::Enter);
-        pilot.press(KeyCode::Down);
         pilot.press(KeyCode::Enter);
         pilot.shows("hunter2");
     };

@@ -42,6 +42,7 @@ fn a_field_is_edited_in_its_place() {
     let mut pilot = Pilot::new(SMALL);
     pilot.go_to("mail");
     pilot.press(KeyCode::Enter);
+    pilot.press(KeyCode::Home);
     // What everybody may see is there to be changed.
     pilot.typed("e.uk\n");
     assert_eq!(pilot.value("mail", "user").unwrap(), "bob@example.org.uk");

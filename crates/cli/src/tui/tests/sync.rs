@@ -137,6 +137,7 @@ fn the_history_tells_which_value_lost_a_merge() {
     let (mut pilot, _dir, mut other) = sharing(1);
     pilot.go_to("web/0");
     pilot.press(KeyCode::Enter);
+    pilot.press(KeyCode::Home);
     pilot.typed("e2\n");
     // The other device is 3 seconds later.
     let stamp = passmate_core::clock::system_clock() + 3;
