@@ -75,7 +75,6 @@ pub(crate) fn run(app: &App) -> Result<(), Problem> {
         locked: watch(app.location.path()),
         worker: Some(start(vault)?),
         clipboard: clipboard_of(app.clipboard),
-        clipboard: Box::new(Osc52),
         drawn: Duration::ZERO,
     };
     let mut flow = program.feed(Event::Tick)?;

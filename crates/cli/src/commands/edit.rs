@@ -29,9 +29,7 @@ const NEW_FIELDS: [FieldRole; 3] = [FieldRole::User, FieldRole::Password, FieldR
 pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     let mut vault = app.open_to_change()?;
     let path = path_to_change(app, &mut *vault, &args.path)?;
-    edit(app, &mut *vault, &path)?;
-    app.done()
-    edit(app, &mut *vault, &args.path, |done| {
+    edit(app, &mut *vault, &path, |done| {
         app.out.note(done);
         app.done()
     })

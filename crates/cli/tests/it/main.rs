@@ -12,7 +12,7 @@ mod inject;
 mod naming;
 mod run;
 mod scan;
+mod screen;
 mod scripts;
 mod support;
 mod typed;
-mod screen;
