@@ -1,5 +1,6 @@
 //! A vault that an agent holds.
 
+use std::fmt;
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -22,11 +23,14 @@ use passmate_core::shared_folder::{FolderReport, Sealing};
 use passmate_core::sync::{Reason, Report, SameKey};
 use passmate_core::sync_all::{SyncAnswer, SyncPreview, SyncRequest, Synced};
 use passmate_core::sync_setup::{ServerSetup, Ties, Untie, Untied};
+use passmate_core::use_log::UseEntry;
 use passmate_proto::RequestCode;
 use passmate_vault::{FolderKey, Passphrase, Pin, Trust};
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
+use crate::consent::Question;
+use crate::dialogs::Decision;
 use crate::place::AgentPlace;
 use crate::wire::{
     Answer, Call, END, GO_ON, Request, Status, VERSION, VaultStatus, read_frame, read_hello,
@@ -107,6 +111,31 @@ impl Agent {
         self.ask(&Request::Status)
     }
 
+    /// The questions about guarded records that wait for a person.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn questions(&mut self) -> Result<Vec<Question>, Problem> {
+        self.ask(&Request::Questions)
+    }
+
+    /// Answers a question, with the master passphrase of its vault.
+    ///
+    /// # Errors
+    /// The passphrase is wrong, nobody waits for the answer any more, or the connection broke.
+    pub fn answer(
+        &mut self,
+        number: u64,
+        decision: Decision,
+        passphrase: &Passphrase,
+    ) -> Result<(), Problem> {
+        self.ask(&Request::Answer {
+            number,
+            decision,
+            passphrase: passphrase.clone(),
+        })
+    }
+
     /// Locks all vaults and ends the agent.
     ///
     /// # Errors
@@ -124,21 +153,26 @@ impl Agent {
             agent: self,
             vault: absolute(vault)?,
             settings,
+            reason: None,
+            asking: None,
         })
     }
 
     fn ask<T: DeserializeOwned>(&mut self, request: &Request) -> Result<T, Problem> {
-        self.call(request, &mut |_| {}).map_err(Halt::into_problem)
+        self.call(request, &mut |_| {}, None)
+            .map_err(Halt::into_problem)
     }
 
     fn call<T: DeserializeOwned>(
         &mut self,
         request: &Request,
         saved: &mut dyn FnMut(&Edited),
+        asking: Option<&mut Asking>,
     ) -> Reply<T> {
         let stream = self.stream.take();
         let mut stream = stream.ok_or_else(|| broken(&io::ErrorKind::NotConnected.into()))?;
-        let reply = exchange(&mut stream, request, saved).map_err(|error| broken(&error))?;
+        let reply =
+            exchange(&mut stream, request, saved, asking).map_err(|error| broken(&error))?;
         self.stream = Some(stream);
         reply
     }
@@ -148,6 +182,7 @@ fn exchange<T: DeserializeOwned>(
     stream: &mut UnixStream,
     request: &Request,
     saved: &mut dyn FnMut(&Edited),
+    mut asking: Option<&mut Asking>,
 ) -> io::Result<Reply<T>> {
     write_frame(stream, request)?;
     loop {
@@ -155,6 +190,11 @@ fn exchange<T: DeserializeOwned>(
         let len = read_len(stream)?.ok_or(io::ErrorKind::UnexpectedEof)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         match read_frame(stream, len)? {
+            Answer::Asking(question) => {
+                if let Some(asking) = &mut asking {
+                    asking(&question);
+                }
+            }
             Answer::Saved(edited) => saved(&edited),
             Answer::Done(reply) => return Ok(reply),
         }
@@ -183,14 +223,41 @@ fn absolute(path: &Path) -> Result<PathBuf, Problem> {
 }
 
 /// A vault that an agent holds.
-#[derive(Debug)]
 pub struct Client {
     agent: Agent,
     vault: PathBuf,
     settings: SyncSettings,
+    reason: Option<String>,
+    asking: Option<Box<Asking>>,
+}
+
+/// Called with a question before a person is asked.
+type Asking = dyn FnMut(&Question) + Send;
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("vault", &self.vault)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Client {
+    /// The same vault, with a reason for the person who is asked about a use, and what to do while
+    /// they are.
+    #[must_use]
+    pub fn with_reason(
+        self,
+        reason: Option<String>,
+        asking: impl FnMut(&Question) + Send + 'static,
+    ) -> Self {
+        Self {
+            reason,
+            asking: Some(Box::new(asking)),
+            ..self
+        }
+    }
+
     /// Unlocks the vault in the agent.
     ///
     /// # Errors
@@ -221,15 +288,21 @@ impl Client {
         let request = Request::Call {
             vault: self.vault.clone(),
             settings: self.settings.clone(),
+            reason: self.reason.clone(),
             call: Box::new(call),
         };
-        self.agent.call(&request, saved)
+        let asking = self.asking.as_deref_mut();
+        self.agent.call(&request, saved, asking)
     }
 }
 
 impl VaultApi for Client {
     fn list(&mut self) -> Reply<Vec<RecordEntry>> {
         self.call(Call::List)
+    }
+
+    fn uses(&mut self) -> Reply<Vec<UseEntry>> {
+        self.call(Call::Uses)
     }
 
     fn trash(&mut self) -> Reply<Vec<DeletedEntry>> {

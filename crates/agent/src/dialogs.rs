@@ -7,6 +7,7 @@ use passmate_core::problem::{Problem, ProblemKind};
 use passmate_vault::Passphrase;
 use pinentry::{ConfirmationDialog, Error, PassphraseInput};
 use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
 
 /// The program where the settings name none.
 const DEFAULT: &str = "pinentry";
@@ -21,7 +22,7 @@ pub struct Dialogs {
 }
 
 /// What a person says to a use of a secret.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Decision {
     /// This once.
     Once,

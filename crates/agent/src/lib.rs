@@ -9,6 +9,8 @@
 //! | `background` | when a vault is synced while nobody waits |
 //! | `desktop` | that the machine is about to sleep, and that the screen is locked |
 //! | [`dialogs`] | asking a person where no terminal is |
+//! | [`peer`] | which program asks |
+//! | [`consent`] | asking a person before a guarded record is used |
 //! | [`serve`] | the listener, and a thread for each client |
 //! | [`client`] | the other side: [`Client`](client::Client) is a vault |
 #![forbid(unsafe_code)]
@@ -16,9 +18,11 @@
 
 mod background;
 pub mod client;
+pub mod consent;
 #[cfg(target_os = "linux")]
 pub mod desktop;
 pub mod dialogs;
+pub mod peer;
 pub mod place;
 pub mod serve;
 pub mod vaults;

@@ -10,22 +10,29 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use getrandom::SysRng;
 use parking_lot::{Condvar, Mutex};
-use passmate_core::answer::{Consent, Reply};
+use passmate_core::answer::{Consent, Halt, Reply};
 use passmate_core::api::{Changed, VaultApi};
 use passmate_core::edit::Edit;
-use passmate_core::problem::Problem;
+use passmate_core::guard::{Touched, guarded};
+use passmate_core::problem::{Problem, ProblemKind};
+use passmate_core::records::RecordContent;
 use passmate_core::session::Session;
 use passmate_core::settings::SyncSettings;
 use passmate_core::sync_all::{SyncOutcome, sync_after_change};
+use passmate_core::use_log::UseEntry;
+use passmate_vault::Passphrase;
 use rand_core::TryRng;
 use serde::Serialize;
 
+use crate::consent::{Consents, Question, Use};
 #[cfg(target_os = "linux")]
 use crate::desktop::{self, DesktopEvent, Watched};
+use crate::dialogs::Decision;
+use crate::peer::Peer;
 use crate::place::{AgentPlace, Listening, is_own_peer};
 use crate::vaults::Vaults;
 use crate::wire::{
@@ -67,6 +74,7 @@ pub struct Server {
 
 struct Agent {
     vaults: Arc<Vaults>,
+    consents: Arc<Consents>,
     clock: Box<Clock>,
     socket: PathBuf,
     /// To wake the thread that listens.
@@ -98,6 +106,7 @@ impl Server {
         let listening = place.listen()?;
         let agent = Agent {
             vaults: Arc::new(vaults),
+            consents: Arc::default(),
             clock: Box::new(clock),
             socket: listening.socket.clone(),
             listener: listening.again()?,
@@ -123,6 +132,7 @@ impl Server {
                 DesktopEvent::Sleeps => rule.on_sleep,
                 DesktopEvent::ScreenLocked => rule.on_screen_lock,
             });
+            agent.consents.forget(None);
         });
         *self.agent.watched.lock() = Some(watched);
     }
@@ -194,6 +204,7 @@ impl Agent {
 
     /// Serves one client until it leaves or breaks the protocol.
     fn serve(&self, mut stream: UnixStream) -> io::Result<()> {
+        let peer = Peer::of(&stream);
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         let version = read_hello(&mut stream)?;
@@ -215,7 +226,7 @@ impl Agent {
             };
             stream.set_read_timeout(Some(PATIENCE))?;
             let request = read_frame(&mut stream, len)?;
-            self.answer(request, &mut stream)?;
+            self.answer(request, &peer, &mut stream)?;
         }
     }
 
@@ -237,7 +248,7 @@ impl Agent {
         (self.clock)()
     }
 
-    fn answer(&self, request: Request, stream: &mut UnixStream) -> io::Result<()> {
+    fn answer(&self, request: Request, peer: &Peer, stream: &mut UnixStream) -> io::Result<()> {
         match request {
             Request::Unlock {
                 vault,
@@ -251,6 +262,7 @@ impl Agent {
             }
             Request::Lock { vault } => {
                 self.vaults.lock(vault.as_deref());
+                self.consents.forget(vault.as_deref());
                 done(stream, Ok(()))
             }
             Request::Status => {
@@ -268,21 +280,134 @@ impl Agent {
                 self.end();
                 answered
             }
+            Request::Questions => done(stream, Ok(self.consents.pending())),
+            Request::Answer {
+                number,
+                decision,
+                passphrase,
+            } => done(stream, self.decide(number, decision, &passphrase)),
             Request::Call {
                 vault,
                 settings,
+                reason,
                 call,
-            } => self.call(&vault, settings, *call, stream),
+            } => {
+                let caller = Caller {
+                    peer,
+                    vault: &vault,
+                    reason,
+                };
+                self.call(&caller, settings, *call, stream)
+            }
         }
+    }
+
+    fn decide(&self, number: u64, decision: Decision, passphrase: &Passphrase) -> Reply<()> {
+        let vault = self.consents.vault_of(number).ok_or_else(|| {
+            Problem::new(
+                ProblemKind::NotFound,
+                "nobody waits for this answer any more",
+                "`passmate agent approve` shows the questions that wait",
+            )
+        })?;
+        self.vaults.check(&vault, passphrase)?;
+        self.consents.decide(number, decision);
+        Ok(())
+    }
+
+    /// Asks a person about guarded records, and logs the use.
+    fn agree(
+        &self,
+        caller: &Caller<'_>,
+        what: &str,
+        touched: &Touched,
+        guarded: Vec<String>,
+        stream: &mut UnixStream,
+    ) -> io::Result<Result<(), Problem>> {
+        let mut agreed = Ok(());
+        if !guarded.is_empty() {
+            let used = Use {
+                peer: caller.peer.clone(),
+                vault: caller.vault.to_owned(),
+                records: guarded,
+                what: what.to_owned(),
+                reason: caller.reason.clone(),
+            };
+            let mut sent = Ok(());
+            let dialogs = self.vaults.dialogs(caller.vault);
+            agreed = self.consents.ask(&used, dialogs, self.now(), |question| {
+                sent = write_frame(stream, &Asking(question));
+            });
+            sent?;
+        }
+        let time = SystemTime::now().duration_since(UNIX_EPOCH);
+        let entry = UseEntry {
+            time: time.map_or(0, |time| i64::try_from(time.as_secs()).unwrap_or(0)),
+            what: what.to_owned(),
+            records: match touched {
+                Touched::Named(names) => names.clone(),
+                Touched::All | Touched::Nothing => Vec::new(),
+            },
+            by: caller.peer.to_string(),
+            reason: caller.reason.clone(),
+            allowed: agreed.is_ok(),
+        };
+        self.vaults.log(caller.vault, &entry);
+        Ok(agreed)
+    }
+
+    fn record(
+        &self,
+        caller: &Caller<'_>,
+        settings: SyncSettings,
+        path: &str,
+        stream: &mut UnixStream,
+    ) -> io::Result<Reply<RecordContent>> {
+        let read = |vault: &mut Session| VaultApi::record(vault, path);
+        let record = match self
+            .vaults
+            .call(caller.vault, settings, || self.now(), read)
+        {
+            Ok(record) => record,
+            reply => return Ok(reply),
+        };
+        let named = vec![record.path.clone()];
+        let guarded = record.is_guarded().then(|| named.clone());
+        let agreed = self.agree(
+            caller,
+            "read",
+            &Touched::Named(named),
+            guarded.unwrap_or_default(),
+            stream,
+        )?;
+        Ok(agreed.map(|()| record).map_err(Into::into))
     }
 
     fn call(
         &self,
-        vault: &Path,
+        caller: &Caller<'_>,
         settings: SyncSettings,
         call: Call,
         stream: &mut UnixStream,
     ) -> io::Result<()> {
+        let vault = caller.vault;
+        if let Some((what, touched)) = touch_of(&call) {
+            let of = |session: &mut Session| Ok(guarded(session.vault(), &touched));
+            let agreed = match self.vaults.call(vault, settings.clone(), || self.now(), of) {
+                Ok(guarded) => {
+                    let is_logged = !matches!(call, Call::Change { .. }) || !guarded.is_empty();
+                    match is_logged {
+                        true => self.agree(caller, what, &touched, guarded, stream)?,
+                        false => Ok(()),
+                    }
+                    .map_err(Halt::from)
+                }
+                Err(halt) => Err(halt),
+            };
+            if agreed.is_err() {
+                return done(stream, agreed);
+            }
+        }
         /// Makes a call, with the method of [`Vaults`] for its kind, and answers with what it returns.
         macro_rules! answer {
             (|$session:ident| $call:expr) => {
@@ -304,7 +429,11 @@ impl Agent {
         match call {
             Call::List => answer!(|vault| vault.list()),
             Call::Trash => answer!(|vault| vault.trash()),
-            Call::Record { path } => answer!(|vault| vault.record(&path)),
+            Call::Uses => answer!(|vault| vault.uses()),
+            Call::Record { path } => {
+                let reply = self.record(caller, settings, &path, stream)?;
+                done(stream, reply)
+            }
             Call::Search { query, max } => answer!(|vault| vault.search(&query, max)),
             Call::History { path, field } => {
                 answer!(|vault| vault.history(&path, field.as_deref()))
@@ -480,13 +609,61 @@ impl Agent {
     }
 }
 
-/// [`Answer::Saved`] without a copy of what was edited.
+/// Who makes a call, and of which vault.
+struct Caller<'a> {
+    peer: &'a Peer,
+    vault: &'a Path,
+    reason: Option<String>,
+}
+
+/// What a call does with the secrets of records, and which; `None` if it gives none away. A record
+/// that is read is looked at afterwards instead.
+fn touch_of(call: &Call) -> Option<(&'static str, Touched)> {
+    let named = |path: &String| Touched::Named(vec![path.clone()]);
+    Some(match call {
+        Call::OneTimeCode { path, .. } => ("make a one-time code of", named(path)),
+        Call::QrText { path, .. } => ("show as a QR code", named(path)),
+        Call::History { path, .. } => ("read the history of", named(path)),
+        Call::Change { change, .. } => match Touched::by(change) {
+            Touched::Nothing => return None,
+            touched => ("change", touched),
+        },
+        Call::Export { .. } => ("export the whole vault with", Touched::All),
+        Call::ChangePassphrase { .. } => ("change the passphrase of a vault with", Touched::All),
+        Call::FolderKey => ("read the key of the shared folder with", Touched::All),
+        Call::SyncKey => ("read the sync key of a vault with", Touched::All),
+        Call::List
+        | Call::Uses
+        | Call::Trash
+        | Call::Record { .. }
+        | Call::Search { .. }
+        | Call::PasswordRule { .. }
+        | Call::Audit { .. }
+        | Call::PreviewImport { .. }
+        | Call::Sync { .. }
+        | Call::PreviewSync
+        | Call::LastSyncs
+        | Call::Standing
+        | Call::Ties
+        | Call::SetUpServer { .. }
+        | Call::SetUpAgain { .. }
+        | Call::RequestAccount { .. }
+        | Call::SetUpFolder { .. }
+        | Call::TrustNext { .. }
+        | Call::Rotate { .. }
+        | Call::Upgrade { .. }
+        | Call::Untie { .. } => return None,
+    })
+}
+
+/// An [`Answer`] without a copy of what it tells of.
 #[derive(Serialize)]
 #[serde(rename = "Answer")]
-enum SavedAnswer<'a> {
+enum Told<'a> {
+    Asking(&'a Question),
     Saved(&'a passmate_core::edit::Edited),
 }
-use SavedAnswer::Saved;
+use Told::{Asking, Saved};
 
 fn done<T: Serialize>(stream: &mut UnixStream, reply: Reply<T>) -> io::Result<()> {
     write_frame(stream, &Answer::Done(reply))

@@ -23,9 +23,11 @@ use passmate_core::session::{OpenFor, Session, SessionError, VaultLocation};
 use passmate_core::settings::{Holding, LockRule, SyncSettings};
 use passmate_core::sync::Replica;
 use passmate_core::sync_all::{SyncOutcome, sync_in_background};
-use passmate_vault::Passphrase;
+use passmate_core::use_log::{self, UseEntry};
+use passmate_vault::{LogKey, Passphrase};
 
 use crate::background::{FolderLook, Schedule};
+use crate::dialogs::Dialogs;
 use crate::wire::{SyncStatus, VaultStatus};
 
 /// The most vaults that are held at once.
@@ -59,6 +61,8 @@ struct Held {
     /// Whoever waits for a network has it.
     network: Mutex<()>,
     schedule: Mutex<Schedule>,
+    /// `None` where the log cannot be written.
+    log_key: Option<LogKey>,
     /// The shared folder when the last sync in the background began.
     folder: Mutex<Option<Folder>>,
 }
@@ -103,8 +107,9 @@ impl Times {
 }
 
 impl Held {
-    fn new(session: Session, holding: Holding, now: Duration) -> Self {
+    fn new(mut session: Session, holding: Holding, now: Duration) -> Self {
         Self {
+            log_key: session.log_key().ok(),
             session: Mutex::new(Some(session)),
             again: Mutex::default(),
             is_locked: AtomicBool::new(false),
@@ -437,6 +442,34 @@ impl Vaults {
         let all = self.held.lock();
         let next = all.values().map(|held| held.schedule.lock().next_in(now));
         next.flatten().min()
+    }
+
+    /// Adds an entry to the log of a vault.
+    pub fn log(&self, vault: &Path, entry: &UseEntry) {
+        let (name, _) = self.name(vault);
+        let held = self.held.lock().get(&name).cloned();
+        if let Some(key) = held.as_ref().and_then(|held| held.log_key.as_ref()) {
+            // What cannot be logged is not refused for that: the disk may be full.
+            let _ = use_log::append(&name, key, entry);
+        }
+    }
+
+    /// Whether this is the passphrase of a vault. A guess costs as much as unlocking it.
+    ///
+    /// # Errors
+    /// It is not, or the vault does not open.
+    pub fn check(&self, vault: &Path, passphrase: &Passphrase) -> Result<(), Problem> {
+        let (_, location) = self.name(vault);
+        recover::open(OpenFor::Reading, location, passphrase.clone()).map(drop)
+    }
+
+    /// The window that asks about uses of a vault.
+    #[must_use]
+    pub fn dialogs(&self, vault: &Path) -> Option<Dialogs> {
+        let (name, _) = self.name(vault);
+        let held = self.held.lock().get(&name).cloned()?;
+        let program = held.holding.lock().pinentry.clone();
+        Dialogs::find(program.as_deref())
     }
 
     /// Whether this vault is held.

@@ -25,8 +25,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, Zeroizing};
 
+use crate::consent::Question;
+use crate::dialogs::Decision;
+
 /// The version of the frames. It is raised whenever a type that crosses is changed.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 /// The byte of a client that speaks the agent's version.
 pub const GO_ON: u8 = b'g';
 /// The byte of a client that speaks another one: lock all vaults, and end.
@@ -54,10 +57,20 @@ pub(crate) enum Request {
     Look { vault: PathBuf },
     /// Lock all and end.
     End,
+    /// The questions that wait for a person.
+    Questions,
+    /// A person's answer to a question, with the master passphrase of its vault.
+    Answer {
+        number: u64,
+        decision: Decision,
+        passphrase: Passphrase,
+    },
     /// A call of a vault that is unlocked.
     Call {
         vault: PathBuf,
         settings: SyncSettings,
+        /// Why, for the person who is asked.
+        reason: Option<String>,
         call: Box<Call>,
     },
 }
@@ -66,6 +79,7 @@ pub(crate) enum Request {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Call {
     List,
+    Uses,
     Trash,
     Record {
         path: String,
@@ -151,6 +165,8 @@ pub(crate) enum Call {
 /// What the agent answers.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Answer<T> {
+    /// A person is asked first.
+    Asking(Question),
     /// A change is saved, and its sync begins.
     Saved(Box<Edited>),
     /// The call is over.

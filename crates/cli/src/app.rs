@@ -49,6 +49,8 @@ pub(crate) struct App {
     pub(crate) sync: SyncSettings,
     /// What the agent does with the vault.
     pub(crate) holding: Holding,
+    /// Why the command needs what it needs.
+    pub(crate) reason: Option<String>,
     /// How a value is copied.
     pub(crate) clipboard: ClipboardSettings,
     /// Whether a passphrase that a person types starts the agent.
@@ -121,6 +123,14 @@ impl App {
                 self.with_passphrase(|passphrase| vault.unlock(passphrase, &self.holding))?;
             }
         }
+        let out = self.out.clone();
+        let vault = vault.with_reason(self.reason.clone(), move |question| {
+            let text = escape(&question.text);
+            out.note(&format!(
+                "a person must agree: {text} Answer in the window, or with `passmate agent \
+                 approve` in another terminal."
+            ));
+        });
         Ok(Some(Box::new(vault)))
     }
 

@@ -5,8 +5,8 @@ use clap::{Parser, Subcommand};
 use crate::clipboard::HOLDER;
 use crate::commands::{
     add, agent, audit, code, completions, copy, docker_credential, doctor, edit, export, find,
-    generate, git_credential, history, import, init, inject, list, man, passwd, profiles, purge,
-    qr, read, record, recover, restore, run, scan, show, sync, undo,
+    generate, git_credential, history, import, init, inject, list, log, man, passwd, profiles,
+    purge, qr, read, record, recover, restore, run, scan, show, sync, undo,
 };
 use crate::config::Global;
 
@@ -79,6 +79,7 @@ pub(crate) enum Command {
     Sync(sync::Args),
     Unlock(agent::UnlockArgs),
     Lock(agent::LockArgs),
+    Log(log::Args),
     Agent(agent::Args),
     Completions(completions::Args),
     Man(man::Args),

@@ -53,6 +53,9 @@ pub(crate) struct Global {
     /// Answer yes to every question but that of `sync --replace-remote`
     #[arg(long, global = true)]
     pub(crate) yes: bool,
+    /// Why the command needs a record, for the person who is asked whether it may have it
+    #[arg(long, global = true, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
     /// Print only answers and errors
     #[arg(long, short, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
@@ -162,6 +165,7 @@ pub(crate) fn gather(global: &Global) -> Result<App, Problem> {
         holding: settings.holding(global.offline),
         clipboard: settings.clipboard(),
         starts_agent: settings.starts_agent(),
+        reason: global.reason.clone(),
     })
 }
 

@@ -16,8 +16,8 @@ use crate::args::{Cli, Command};
 use crate::clipboard;
 use crate::commands::{
     add, agent, audit, code, completions, copy, docker_credential, doctor, edit, export, find,
-    generate, git_credential, history, import, init, inject, list, man, passwd, profiles, purge,
-    qr, read, record, recover, restore, run, scan, show, sync, undo,
+    generate, git_credential, history, import, init, inject, list, log, man, passwd, profiles,
+    purge, qr, read, record, recover, restore, run, scan, show, sync, undo,
 };
 use crate::config::{Global, gather};
 use crate::editor::delete_leftovers;
@@ -121,6 +121,7 @@ fn run(app: &App, global: &Global, command: &Command) -> Result<ExitCode, Proble
         Command::Sync(args) => sync::run(app, args),
         Command::Unlock(args) => agent::unlock(app, args),
         Command::Lock(args) => agent::lock(app, args),
+        Command::Log(args) => log::run(app, args),
         Command::Agent(args) => agent::run(app, args),
         Command::Completions(args) => completions::run(app, args, Cli::command()),
         Command::Man(args) => man::run(args, Cli::command()),

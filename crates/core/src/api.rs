@@ -28,6 +28,7 @@ use crate::answer::{Consent, Reply};
 use crate::audit::{Audit, AuditRules, audit};
 use crate::codes::code_source;
 use crate::edit::{Edit, Edited, edit};
+use crate::escape::escape;
 use crate::export::{ExportForm, Exported, export};
 use crate::generate::site::SiteRule;
 use crate::history::{self, HistoryEntry};
@@ -49,6 +50,7 @@ use crate::sync_all::{
 use crate::sync_setup::{self, ServerSetup, Ties, Untie, Untied};
 use crate::sync_status::{Content, Status, status};
 use crate::undo::note_sync;
+use crate::use_log::{UseEntry, log_of};
 
 /// What a change did, and the sync after it.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -138,6 +140,9 @@ pub struct LastSyncs {
 pub trait VaultApi: Send {
     /// All records, in the order of [`compare_paths`](records::compare_paths).
     fn list(&mut self) -> Reply<Vec<RecordEntry>>;
+
+    /// What an agent of this device handed out of the vault, the oldest first.
+    fn uses(&mut self) -> Reply<Vec<UseEntry>>;
 
     /// The deleted records, the latest first.
     fn trash(&mut self) -> Reply<Vec<DeletedEntry>>;
@@ -248,6 +253,18 @@ pub trait VaultApi: Send {
 impl VaultApi for Session {
     fn list(&mut self) -> Reply<Vec<RecordEntry>> {
         Ok(records::list(self.vault()))
+    }
+
+    fn uses(&mut self) -> Reply<Vec<UseEntry>> {
+        Session::uses(self).map_err(|error| {
+            let log = escape(&log_of(self.path()).display().to_string());
+            Problem::new(
+                ProblemKind::File,
+                format!("cannot read {log}: {error}"),
+                "check the file and its folder",
+            )
+            .into()
+        })
     }
 
     fn trash(&mut self) -> Reply<Vec<DeletedEntry>> {

@@ -24,6 +24,7 @@ pub mod escape;
 pub mod export;
 pub mod exposure;
 pub mod generate;
+pub mod guard;
 pub mod harden;
 pub mod history;
 pub mod import;
@@ -52,6 +53,7 @@ pub mod sync_status;
 pub mod template;
 pub mod undo;
 pub mod units;
+pub mod use_log;
 
 pub use passmate_interchange as interchange;
 pub use passmate_sync as sync;

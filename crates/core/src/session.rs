@@ -28,7 +28,8 @@ use passmate_vault::history::undo::{Retraced, Step, UndoLog};
 use passmate_vault::merge::MergeSummary;
 use passmate_vault::record::make_record_id;
 use passmate_vault::{
-    Account, Baseline, DeviceText, Document, EditError, Passphrase, RecordId, SharedFolder, Vault,
+    Account, Baseline, DeviceText, Document, EditError, LogKey, Passphrase, RecordId, SharedFolder,
+    Vault,
 };
 use rand_core::UnwrapErr;
 use sha2::{Digest, Sha256};
@@ -40,6 +41,7 @@ pub use passphrase::PassphraseChange;
 
 use crate::disk::{self, Lock, folder_of, previous_of};
 use crate::settings::SyncSettings;
+use crate::use_log::{self, UseEntry};
 use early_key::EarlyKey;
 pub(crate) use location::FILE_LEN_MAX;
 
@@ -233,6 +235,30 @@ impl Session {
             self.document = fork.document;
             self.stored = fork.stored;
             self.look = None;
+        }
+    }
+
+    /// The key of the log beside the vault. The first call makes and saves it.
+    ///
+    /// # Errors
+    /// See [`SessionError`].
+    pub fn log_key(&mut self) -> Result<LogKey, SessionError> {
+        if self.document.log_key.is_none() {
+            self.document.log_key = Some(LogKey::make(&mut UnwrapErr(SysRng)));
+            self.save_more()?;
+        }
+        // Another program may have made it meanwhile.
+        let saved = self.document.log_key.clone();
+        saved.ok_or_else(|| SessionError::OfOriginal {
+            path: self.location.path.clone(),
+        })
+    }
+
+    /// The log's entries, if the vault has a log.
+    pub(crate) fn uses(&self) -> io::Result<Vec<UseEntry>> {
+        match &self.document.log_key {
+            Some(key) => use_log::read(&self.location.path, key),
+            None => Ok(Vec::new()),
         }
     }
 
@@ -656,6 +682,7 @@ impl Session {
             document.baseline.take(),
             theirs.baseline,
         );
+        document.log_key = theirs.log_key.or(document.log_key);
         document.undo = UndoLog::merge(&self.stored.document.undo, document.undo, theirs.undo);
         Ok(Merged { document, stored })
     }

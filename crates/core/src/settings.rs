@@ -78,6 +78,8 @@ pub struct Holding {
     pub sync: SyncSettings,
     /// How often it does so; `None` is never.
     pub sync_every: Option<Duration>,
+    /// The program by which it asks a person; `None` is the system's.
+    pub pinentry: Option<PathBuf>,
 }
 
 impl Default for Holding {
@@ -86,6 +88,7 @@ impl Default for Holding {
             lock: LockRule::default(),
             sync: SyncSettings::default(),
             sync_every: Some(Duration::from_mins(15)),
+            pinentry: None,
         }
     }
 }
@@ -306,6 +309,7 @@ impl Settings {
             },
             sync: self.sync(offline),
             sync_every: every.filter(|_| self.sync.background.unwrap_or(true)),
+            pinentry: self.pinentry.program.clone(),
         }
     }
 

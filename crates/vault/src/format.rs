@@ -39,6 +39,7 @@ pub use path::JsonPath;
 
 use crate::compat::Original;
 use crate::history::undo::UndoLog;
+use crate::log_key::LogKey;
 use crate::record::{Stamp, Vault};
 use crate::sync::account::Account;
 use crate::sync::baseline::Baseline;
@@ -53,7 +54,7 @@ use records::{write_purged, write_records};
 use roll_call::{check_device_count, write_roll_call};
 use shared_folder::write_folder;
 use undo::write_undo;
-use writer::{Sink, Write, write_padded};
+use writer::{Sink, Write, write_padded, write_str};
 
 /// The longest document that is read or written, in bytes, padding included.
 pub const DOCUMENT_LEN_MAX: usize = 256 * 1024 * 1024;
@@ -75,6 +76,8 @@ pub struct Document {
     pub baseline: Option<Baseline>,
     /// What can be undone and redone on this device; only version 3 has it.
     pub undo: UndoLog,
+    /// The key of the log of uses beside the vault; only version 3 has it.
+    pub log_key: Option<LogKey>,
     /// Whether this is a vault or a copy for other devices.
     pub purpose: Purpose,
     /// The version that was read. [`encode_v3`] ignores it and writes version 3.
@@ -90,6 +93,7 @@ impl Document {
             folder: None,
             baseline: None,
             undo: UndoLog::default(),
+            log_key: None,
             purpose: Purpose::Primary,
             version: Version::V3,
         }
@@ -155,6 +159,7 @@ pub fn decode_vault_file(plaintext: &[u8]) -> Result<Document, CodecError> {
         folder,
         baseline,
         undo,
+        log_key,
         since,
         purged,
         devices,
@@ -206,6 +211,7 @@ pub fn decode_vault_file(plaintext: &[u8]) -> Result<Document, CodecError> {
         folder,
         baseline,
         undo: undo.unwrap_or_default(),
+        log_key,
         purpose,
         version,
     })
@@ -218,6 +224,7 @@ fn refuse_ours(parts: &Parts) -> Result<(), CodecError> {
         (parts.folder.is_some(), "folder"),
         (parts.baseline.is_some(), "baseline"),
         (parts.undo.is_some(), "undo"),
+        (parts.log_key.is_some(), "log_key"),
     ];
     match found.iter().find(|(is_there, _)| *is_there) {
         Some((_, member)) => Err(CodecError::UnknownKey {
@@ -319,6 +326,10 @@ pub fn encode_v3(document: &Document) -> Result<Zeroizing<Vec<u8>>, EncodeError>
             if !self.0.undo.is_empty() {
                 sink.put(b",\"undo\":");
                 write_undo(sink, &self.0.undo);
+            }
+            if let Some(key) = &self.0.log_key {
+                sink.put(b",\"log_key\":");
+                write_str(sink, &key.to_hex());
             }
             write_vault(sink, &self.0.vault);
             sink.put(b"}");

@@ -22,6 +22,7 @@ mod crypto;
 pub mod folder_key;
 pub mod format;
 pub mod history;
+pub mod log_key;
 pub mod login;
 pub mod merge;
 pub mod otp;
@@ -35,6 +36,7 @@ pub mod wire;
 
 pub use folder_key::{FolderKey, FolderKeyError};
 pub use format::Document;
+pub use log_key::LogKey;
 pub use record::{EditError, RecordId, Text, Vault};
 pub use secret::{Passphrase, Secret};
 pub use sync::account::{Account, AccountKey, Pin, PinError, Retired, Trust};

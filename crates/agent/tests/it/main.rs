@@ -3,6 +3,8 @@
 #![cfg(test)]
 
 #[cfg(target_os = "linux")]
+mod consent;
+#[cfg(target_os = "linux")]
 mod desktop;
 mod socket;
 #[path = "../../../core/tests/it/suite.rs"]

@@ -8,6 +8,7 @@ use std::thread;
 
 use clap::Subcommand;
 use passmate_agent::client::Agent;
+use passmate_agent::dialogs::Decision;
 use passmate_agent::place::AgentPlace;
 use passmate_agent::serve::{Server, boot_clock};
 use passmate_agent::vaults::Vaults;
@@ -53,6 +54,10 @@ enum AgentCommand {
     Status,
     /// Lock all vaults and end the agent
     Stop,
+    /// Answer the questions of programs that want a record with the tag `ask`
+    ///
+    /// Each answer takes the master passphrase: a program that runs as you does not know it.
+    Approve,
     /// Run the agent until it is stopped, for a supervisor
     Run,
 }
@@ -88,8 +93,48 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
             }
             app.done()
         }
+        AgentCommand::Approve => approve(app),
         AgentCommand::Run => serve(app),
     }
+}
+
+/// Asks a person each question that waits.
+fn approve(app: &App) -> Result<(), Problem> {
+    let Some(mut agent) = Agent::connect(&place()?)? else {
+        app.out.note("no agent runs");
+        return app.done();
+    };
+    let questions = agent.questions()?;
+    if app.out.json {
+        let questions = questions.iter().map(|question| {
+            json!({
+                "vault": question.vault.to_string_lossy(),
+                "question": question.text,
+            })
+        });
+        return app
+            .out
+            .object(json!({ "questions": questions.collect::<Vec<_>>() }));
+    }
+    if questions.is_empty() {
+        app.out.note("no question waits");
+    }
+    for question in questions {
+        app.out.line(&escape(&question.text))?;
+        let decision = loop {
+            let typed = app
+                .ask
+                .line("Allow it once (y), for 15 minutes (m), or refuse it (n)? ")?;
+            match typed.to_lowercase().as_str() {
+                "y" | "yes" => break Decision::Once,
+                "m" => break Decision::ForAWhile,
+                "n" | "no" => break Decision::Refused,
+                _ => app.out.warn("type y, m or n"),
+            }
+        };
+        app.with_passphrase(|passphrase| agent.answer(question.number, decision, passphrase))?;
+    }
+    app.done()
 }
 
 fn status(app: &App) -> Result<(), Problem> {

@@ -122,6 +122,7 @@ const COMMANDS: &[(&str, Effect)] = &[
     ("sync", Nothing),
     ("unlock", Nothing),
     ("lock", Nothing),
+    ("log", Nothing),
     ("agent", Nothing),
     ("help", Nothing),
 ];

@@ -92,6 +92,8 @@ const CALLS: &[&[&str]] = &[
     &["doctor"],
     &["doctor", "--vault", "PATH"],
     &["profiles"],
+    &["log"],
+    &["ls", "--reason", "PATH"],
     &["recover"],
     &["recover", "PATH"],
     &["sync"],

@@ -6,6 +6,8 @@
 //!    a while, so that a question without a line feed is seen; if the rest of the value comes
 //!    later, that is masked.
 
+use std::fmt;
+
 use zeroize::Zeroizing;
 
 use super::forms::{Form, forms};
@@ -49,7 +51,6 @@ pub fn masked<'v>(values: impl IntoIterator<Item = &'v str>) -> Needles<()> {
 }
 
 /// A stream in which values are masked.
-#[derive(Debug)]
 pub struct Masker<'n> {
     needles: &'n Needles<()>,
     /// The end of the stream, from the first byte that may be the begin of a value.
@@ -58,6 +59,13 @@ pub struct Masker<'n> {
     done: usize,
     /// So many are covered by a mask.
     covered: usize,
+}
+
+/// Without the bytes.
+impl fmt::Debug for Masker<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Masker").finish_non_exhaustive()
+    }
 }
 
 impl<'n> Masker<'n> {

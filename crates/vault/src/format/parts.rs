@@ -1,6 +1,8 @@
 //! The members of a document of Passmate 2 and of version 3.
 
-use super::account::{read_account, set};
+use zeroize::Zeroizing;
+
+use super::account::{read_account, read_string, set};
 use super::baseline::read_baseline;
 use super::error::CodecError;
 use super::path::JsonPath;
@@ -11,6 +13,7 @@ use super::shared_folder::read_folder;
 use super::undo::read_undo;
 use super::{DOCUMENT_LEN_MAX, Purpose, Version};
 use crate::history::undo::UndoLog;
+use crate::log_key::LogKey;
 use crate::record::{Text, Vault};
 use crate::sync::account::Account;
 use crate::sync::baseline::Baseline;
@@ -34,6 +37,7 @@ pub(super) struct Parts {
     pub(super) folder: Option<SharedFolder>,
     pub(super) baseline: Option<Baseline>,
     pub(super) undo: Option<UndoLog>,
+    pub(super) log_key: Option<LogKey>,
     pub(super) since: Option<i64>,
     pub(super) purged: Option<Vault>,
     pub(super) devices: Option<RollCall>,
@@ -74,6 +78,8 @@ pub(super) fn read_parts(
             })?;
         } else if is_key(&key, "undo") {
             set(&mut parts.undo, path, |path| read_undo(reader, path))?;
+        } else if is_key(&key, "log_key") {
+            set(&mut parts.log_key, path, |path| read_log_key(reader, path))?;
         } else if is_key(&key, SINCE) {
             set(&mut parts.since, path, |path| read_since(reader, path))?;
         } else if is_key(&key, PURGED) {
@@ -90,6 +96,14 @@ pub(super) fn read_parts(
         next = next_key(reader, &mut false)?;
     }
     Ok(parts)
+}
+
+fn read_log_key(reader: &mut Reader<'_>, path: &JsonPath) -> Result<LogKey, CodecError> {
+    let text = Zeroizing::new(read_string(reader, path)?);
+    LogKey::from_hex(&text).ok_or_else(|| CodecError::WrongShape {
+        path: path.clone(),
+        expected: "a key of 64 hex digits".into(),
+    })
 }
 
 /// Reads a number equal to 2 or 3 in any notation, as Python compares it.

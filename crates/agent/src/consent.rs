@@ -1,0 +1,358 @@
+//! Asks a person before a guarded record is used (see [`guard`](passmate_core::guard)). The rules are:
+//!  - nothing is handed out before a person agreed;
+//!  - the person sees which program asks, for which record, for what, and why it says it does;
+//!  - they agree once, or for this program and record for a while: the process, not its file, so that
+//!    the agreement ends with it;
+//!  - a window asks where there is one. Anywhere else `passmate agent approve` does, for which the
+//!    master passphrase is needed: a program that could type a yes cannot type that;
+//!  - without an answer it is refused.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use passmate_core::escape::escape;
+use passmate_core::problem::{Problem, ProblemKind};
+use serde::{Deserialize, Serialize};
+
+use crate::dialogs::{Decision, Dialogs};
+use crate::peer::{Peer, Process};
+
+/// How long an agreement for a while holds.
+pub const A_WHILE: Duration = Duration::from_mins(15);
+/// How long a person may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How many questions wait at once.
+const PENDING_MAX: usize = 16;
+/// How many agreements are remembered.
+const GRANTS_MAX: usize = 256;
+/// How many records a question names.
+const RECORDS_SHOWN: usize = 5;
+/// The longest reason that is shown, in characters.
+const REASON_LEN_MAX: usize = 200;
+
+/// A use that somebody asks for.
+#[derive(Debug, Clone)]
+pub struct Use {
+    /// Who asks.
+    pub peer: Peer,
+    /// The vault.
+    pub vault: PathBuf,
+    /// The paths of the guarded records.
+    pub records: Vec<String>,
+    /// What is to be done with them, as in "wants to read".
+    pub what: String,
+    /// Why, as the program says.
+    pub reason: Option<String>,
+}
+
+/// Two or three sentences; names in them are escaped.
+impl fmt::Display for Use {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = self.records.iter().take(RECORDS_SHOWN);
+        let shown: Vec<_> = shown.map(|path| escape(path)).collect();
+        write!(
+            f,
+            "{} wants to {} {}",
+            self.peer,
+            self.what,
+            shown.join(", ")
+        )?;
+        if let Some(more) = self.records.len().checked_sub(RECORDS_SHOWN + 1) {
+            write!(f, " and {} more", more + 1)?;
+        }
+        match &self.reason {
+            Some(reason) => {
+                let reason: String = reason.chars().take(REASON_LEN_MAX).collect();
+                write!(f, ". It says why: {}", escape(&reason))
+            }
+            None => write!(f, ". It does not say why."),
+        }
+    }
+}
+
+/// A question that waits for a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Question {
+    /// Its number.
+    pub number: u64,
+    /// The vault.
+    pub vault: PathBuf,
+    /// Who asks for what. Names in it are escaped.
+    pub text: String,
+}
+
+/// What people agreed to, and what they are asked.
+#[derive(Debug, Default)]
+pub struct Consents {
+    state: Mutex<State>,
+    answered: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    grants: Vec<Grant>,
+    pending: BTreeMap<u64, Pending>,
+    asked: u64,
+}
+
+#[derive(Debug)]
+struct Pending {
+    question: Question,
+    decision: Option<Decision>,
+}
+
+#[derive(Debug)]
+struct Grant {
+    vault: PathBuf,
+    record: String,
+    asker: Process,
+    until: Duration,
+}
+
+impl Consents {
+    /// Returns once a person has agreed to a use. `asking` is called with the question before
+    /// somebody is asked.
+    ///
+    /// # Errors
+    /// They refused, or nobody answered.
+    pub fn ask(
+        self: &Arc<Self>,
+        used: &Use,
+        dialogs: Option<Dialogs>,
+        now: Duration,
+        asking: impl FnOnce(&Question),
+    ) -> Result<(), Problem> {
+        if self.is_granted(used, now) {
+            return Ok(());
+        }
+        let question = self.begin(used)?;
+        asking(&question);
+        if let Some(dialogs) = dialogs {
+            let (consents, question) = (Arc::clone(self), question.clone());
+            // Without a thread to spare, `passmate agent approve` asks.
+            let _ = thread::Builder::new().spawn(move || {
+                // A window that failed leaves the question to the terminal.
+                if let Ok(decision) = dialogs.decide(&question.text, "Allow for 15 minutes") {
+                    consents.decide(question.number, decision);
+                }
+            });
+        }
+        let decision = self.wait(question.number);
+        match decision {
+            Some(Decision::Once) => Ok(()),
+            Some(Decision::ForAWhile) => {
+                self.grant(used, now);
+                Ok(())
+            }
+            Some(Decision::Refused) => Err(Problem::new(
+                ProblemKind::Cancelled,
+                format!("a person refused to let this program {}", used.what),
+                "nothing was handed out",
+            )),
+            None => Err(Problem::new(
+                ProblemKind::Cancelled,
+                format!(
+                    "nobody agreed within {} seconds to let this program {} what is tagged `ask`",
+                    PATIENCE.as_secs(),
+                    used.what
+                ),
+                "run it again and answer in the window that opens, or with `passmate agent approve` \
+                 in a terminal",
+            )),
+        }
+    }
+
+    /// The questions that wait.
+    #[must_use]
+    pub fn pending(&self) -> Vec<Question> {
+        let state = self.state.lock();
+        let waiting = state
+            .pending
+            .values()
+            .filter(|pending| pending.decision.is_none());
+        waiting.map(|pending| pending.question.clone()).collect()
+    }
+
+    /// Answers a question. One that nobody waits for any more is left alone.
+    pub fn decide(&self, number: u64, decision: Decision) {
+        let mut state = self.state.lock();
+        if let Some(pending) = state.pending.get_mut(&number) {
+            pending.decision.get_or_insert(decision);
+        }
+        self.answered.notify_all();
+    }
+
+    /// The vault of a question that waits.
+    #[must_use]
+    pub fn vault_of(&self, number: u64) -> Option<PathBuf> {
+        let state = self.state.lock();
+        state
+            .pending
+            .get(&number)
+            .map(|pending| pending.question.vault.clone())
+    }
+
+    /// Forgets what was agreed to for a vault, or for all.
+    pub fn forget(&self, vault: Option<&Path>) {
+        let mut state = self.state.lock();
+        state
+            .grants
+            .retain(|grant| vault.is_some_and(|vault| grant.vault != vault));
+    }
+
+    fn is_granted(&self, used: &Use, now: Duration) -> bool {
+        let mut state = self.state.lock();
+        state
+            .grants
+            .retain(|grant| grant.until > now && grant.asker.is_alive());
+        let Some(asker) = used.peer.asker() else {
+            return false;
+        };
+        used.records.iter().all(|record| {
+            state.grants.iter().any(|grant| {
+                grant.asker == *asker && grant.vault == used.vault && grant.record == *record
+            })
+        })
+    }
+
+    fn grant(&self, used: &Use, now: Duration) {
+        let Some(asker) = used.peer.asker() else {
+            return;
+        };
+        let mut state = self.state.lock();
+        for record in &used.records {
+            if state.grants.len() < GRANTS_MAX {
+                state.grants.push(Grant {
+                    vault: used.vault.clone(),
+                    record: record.clone(),
+                    asker: asker.clone(),
+                    until: now.saturating_add(A_WHILE),
+                });
+            }
+        }
+    }
+
+    fn begin(&self, used: &Use) -> Result<Question, Problem> {
+        let mut state = self.state.lock();
+        if state.pending.len() >= PENDING_MAX {
+            return Err(Problem::new(
+                ProblemKind::InUse,
+                format!("{PENDING_MAX} questions wait for a person already"),
+                "`passmate agent approve` shows them",
+            ));
+        }
+        state.asked += 1;
+        let question = Question {
+            number: state.asked,
+            vault: used.vault.clone(),
+            text: used.to_string(),
+        };
+        let pending = Pending {
+            question: question.clone(),
+            decision: None,
+        };
+        state.pending.insert(question.number, pending);
+        Ok(question)
+    }
+
+    fn wait(&self, number: u64) -> Option<Decision> {
+        let until = Instant::now() + PATIENCE;
+        let mut state = self.state.lock();
+        loop {
+            let decision = state
+                .pending
+                .get(&number)
+                .and_then(|pending| pending.decision);
+            let is_over = decision.is_some() || Instant::now() >= until;
+            if is_over {
+                state.pending.remove(&number);
+                return decision;
+            }
+            self.answered.wait_until(&mut state, until);
+        }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    fn used(record: &str) -> Use {
+        let (one, _other) = UnixStream::pair().unwrap();
+        Use {
+            peer: Peer::of(&one),
+            vault: "/vault".into(),
+            records: vec![record.to_owned()],
+            what: "read".to_owned(),
+            reason: Some("to deploy\u{1b}[2J".to_owned()),
+        }
+    }
+
+    fn ask(consents: &Arc<Consents>, used: &Use, answer: Decision) -> Result<bool, Problem> {
+        let mut was_asked = false;
+        let asking = |question: &Question| {
+            was_asked = true;
+            let text = &question.text;
+            assert!(
+                text.contains("wants to read web/bank. It says why: to deploy"),
+                "{text}"
+            );
+            assert!(!text.contains('\u{1b}'), "{text:?}");
+            assert_eq!(consents.pending(), [question.clone()]);
+            consents.decide(question.number, answer);
+        };
+        consents.ask(used, None, Duration::ZERO, asking)?;
+        Ok(was_asked)
+    }
+
+    #[test]
+    fn a_yes_is_for_once_unless_it_is_for_a_while() {
+        let consents = Arc::new(Consents::default());
+        let bank = used("web/bank");
+        for _ in 0..2 {
+            assert!(ask(&consents, &bank, Decision::Once).unwrap());
+        }
+        assert!(ask(&consents, &bank, Decision::ForAWhile).unwrap());
+        assert!(
+            !ask(&consents, &bank, Decision::Refused).unwrap(),
+            "agreed to"
+        );
+        let later = consents.ask(&bank, None, A_WHILE, |question| {
+            consents.decide(question.number, Decision::Refused);
+        });
+        assert_eq!(later.unwrap_err().kind, ProblemKind::Cancelled);
+        assert!(consents.pending().is_empty());
+    }
+
+    #[test]
+    fn an_agreement_is_for_its_record_and_its_process_alone() {
+        let consents = Arc::new(Consents::default());
+        let bank = used("web/bank");
+        assert!(ask(&consents, &bank, Decision::ForAWhile).unwrap());
+        let both = Use {
+            records: vec!["web/bank".to_owned(), "web/shop".to_owned()],
+            ..bank.clone()
+        };
+        assert!(!consents.is_granted(&both, Duration::ZERO));
+        let elsewhere = Use {
+            vault: "/other".into(),
+            ..bank.clone()
+        };
+        assert!(!consents.is_granted(&elsewhere, Duration::ZERO));
+        let of_another = Use {
+            peer: Peer::default(),
+            ..bank.clone()
+        };
+        assert!(!consents.is_granted(&of_another, Duration::ZERO));
+        assert!(consents.is_granted(&bank, Duration::ZERO));
+        consents.forget(Some(Path::new("/vault")));
+        assert!(!consents.is_granted(&bank, Duration::ZERO));
+    }
+}
