@@ -4,9 +4,9 @@ use clap::{Parser, Subcommand};
 
 use crate::clipboard::HOLDER;
 use crate::commands::{
-    add, agent, audit, code, completions, copy, docker_credential, doctor, edit, export, find,
-    generate, git_credential, history, import, init, inject, list, log, man, passwd, profiles,
-    purge, qr, read, record, recover, restore, run, scan, show, sync, undo,
+    add, agent, audit, code, completions, config, copy, docker_credential, doctor, edit, export,
+    find, generate, git_credential, history, import, init, inject, list, log, man, passwd,
+    profiles, purge, qr, read, record, recover, restore, run, scan, show, sync, undo,
 };
 use crate::config::Global;
 
@@ -76,6 +76,7 @@ pub(crate) enum Command {
     Recover(recover::Args),
     Profiles(profiles::Args),
     Doctor(doctor::Args),
+    Config(config::Args),
     Sync(sync::Args),
     Unlock(agent::UnlockArgs),
     Lock(agent::LockArgs),

@@ -8,6 +8,7 @@ use passmate_core::command::shell_word;
 use passmate_core::escape::escape;
 use passmate_core::problem::Problem;
 use passmate_core::session::VaultLocation;
+use passmate_core::settings::keys::Key;
 use passmate_core::settings::{Color, Settings, default_file, default_vault, profile_vault};
 
 use crate::app::App;
@@ -94,6 +95,29 @@ impl Global {
     fn output_with(&self, color: Option<Color>) -> Output {
         let color = self.color.map(Color::from).or(color).unwrap_or_default();
         Output::new(self.json, self.quiet, self.verbose, color).with_option(self.vault_option())
+    }
+
+    /// A setting that an option or a variable gives, and which of them does.
+    pub(crate) fn setting(&self, key: &Key) -> Option<(String, String)> {
+        let path = |path: &Option<PathBuf>| Some(path.as_ref()?.display().to_string());
+        let color = || {
+            let when = self.color?;
+            Some(format!("{when:?}").to_lowercase())
+        };
+        let option = match key.name {
+            "vault" => path(&self.vault),
+            "profile" => self.profile.clone(),
+            "passphrase-file" => path(&self.passphrase_file),
+            "passphrase-command" => self.passphrase_command.clone(),
+            "color" => color(),
+            _ => None,
+        };
+        if let Some(value) = option {
+            return Some((value, format!("the option --{}", key.name)));
+        }
+        let name = key.variable?;
+        let value = variable(name)?.to_string_lossy().into_owned();
+        Some((value, format!("the variable {name}")))
     }
 
     /// The settings file, if the person named one.

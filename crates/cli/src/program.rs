@@ -15,9 +15,9 @@ use crate::app::App;
 use crate::args::{Cli, Command};
 use crate::clipboard;
 use crate::commands::{
-    add, agent, audit, code, completions, copy, docker_credential, doctor, edit, export, find,
-    generate, git_credential, history, import, init, inject, list, log, man, passwd, profiles,
-    purge, qr, read, record, recover, restore, run, scan, show, sync, undo,
+    add, agent, audit, code, completions, config, copy, docker_credential, doctor, edit, export,
+    find, generate, git_credential, history, import, init, inject, list, log, man, passwd,
+    profiles, purge, qr, read, record, recover, restore, run, scan, show, sync, undo,
 };
 use crate::config::{Global, gather};
 use crate::editor::delete_leftovers;
@@ -112,6 +112,7 @@ fn run(app: &App, global: &Global, command: &Command) -> Result<ExitCode, Proble
         Command::Undo(args) => undo::undo(app, args),
         Command::Redo(args) => undo::redo(app, args),
         Command::Audit(args) => audit::run(app, args),
+        Command::Config(args) => config::run(app, global, args),
         Command::Doctor(args) => doctor::run(app, global, args),
         Command::Export(args) => export::run(app, args),
         Command::Import(args) => import::run(app, args),

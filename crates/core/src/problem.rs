@@ -13,6 +13,7 @@ use crate::escape::escape;
 use crate::net::Address;
 use crate::session::SessionError;
 use crate::settings::SettingsError;
+use crate::settings::keys::names;
 use crate::share::link::LinkError;
 use crate::share::qr::TooLong;
 use crate::shared_folder::FolderError;
@@ -219,11 +220,10 @@ impl From<SettingsError> for Problem {
             SettingsError::Unreadable { .. } => {
                 (ProblemKind::File, "check --config and PASSMATE_CONFIG")
             }
-            SettingsError::Wrong { .. } => (
-                ProblemKind::Usage,
-                "its keys are vault, profile, passphrase-file, passphrase-command, color, \
-                 sync.auto, sync.guard-records and sync.guard-percent",
-            ),
+            SettingsError::Wrong { .. } => {
+                let hint = format!("its keys are {}", names());
+                return Self::new(ProblemKind::Usage, error.to_string(), hint);
+            }
             SettingsError::ProfileName => (
                 ProblemKind::Usage,
                 "choose another name, or name a file with --vault",

@@ -1,5 +1,8 @@
 //! The settings file, and where vaults are.
 
+pub mod change;
+pub mod keys;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,28 +11,6 @@ use jiff::{Span, SpanRelativeTo};
 use passmate_sync::Policy;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
-
-/// The keys of a settings file, for an error.
-const KEYS: [&str; 18] = [
-    "vault",
-    "profile",
-    "passphrase-file",
-    "passphrase-command",
-    "color",
-    "auto",
-    "guard-records",
-    "guard-percent",
-    "background",
-    "every",
-    "start",
-    "after-idle",
-    "at-most",
-    "on-sleep",
-    "on-screen-lock",
-    "clear-after",
-    "osc52",
-    "program",
-];
 
 /// The longest settings file that is read, in bytes.
 pub const FILE_LEN_MAX: u64 = 1024 * 1024;
@@ -271,7 +252,7 @@ impl Settings {
             _ => std::fs::read_to_string(&path).map_err(|error| unreadable(error.to_string()))?,
         };
         toml::from_str(&text).map_err(|error| SettingsError::Wrong {
-            fault: toml_fault(&text, &error, &KEYS),
+            fault: toml_fault(&text, &error, &keys::last_parts()),
             path,
         })
     }
@@ -473,7 +454,7 @@ mod tests {
 
     fn fault(text: &str) -> String {
         let error = toml::from_str::<Settings>(text).unwrap_err();
-        toml_fault(text, &error, &KEYS)
+        toml_fault(text, &error, &keys::last_parts())
     }
 
     #[test]
@@ -560,7 +541,7 @@ mod tests {
         for (key, value) in keys.iter().flat_map(|key| values.map(|value| (key, value))) {
             let text = format!("{key} = {value}\n");
             if let Err(error) = toml::from_str::<Settings>(&text) {
-                let fault = toml_fault(&text, &error, &KEYS);
+                let fault = toml_fault(&text, &error, &keys::last_parts());
                 assert!(!fault.contains(SECRET), "{text:?}: {fault}");
             }
         }

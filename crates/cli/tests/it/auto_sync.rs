@@ -111,6 +111,7 @@ const COMMANDS: &[(&str, Effect)] = &[
     ("run", Nothing),
     ("history", Nothing),
     ("audit", Nothing),
+    ("config", Nothing),
     ("doctor", Nothing),
     ("export", Nothing),
     ("passwd", Nothing),

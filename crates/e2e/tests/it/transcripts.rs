@@ -39,6 +39,11 @@ fn a_checkup_of_this_device() {
 }
 
 #[test]
+fn settings() {
+    check_transcript("transcripts/config.md");
+}
+
+#[test]
 fn changing_the_passphrase() {
     check_transcript("transcripts/passphrase.md");
 }

@@ -1,0 +1,240 @@
+//! The keys of a settings file: the one list of them.
+
+use super::Settings;
+use crate::command::command;
+use crate::problem::{Problem, ProblemKind};
+
+/// A key of a settings file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    /// Its name, with the table before a dot.
+    pub name: &'static str,
+    /// What its value is.
+    pub kind: Kind,
+    /// What holds without it; `None` if nothing does, or if it follows from other things.
+    pub default: Option<&'static str>,
+    /// The variable of the environment that goes before it.
+    pub variable: Option<&'static str>,
+}
+
+/// What a value is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The path of a file.
+    Path,
+    /// Any text.
+    Text,
+    /// `true` or `false`.
+    Switch,
+    /// A number.
+    Number,
+}
+
+const fn key(name: &'static str, kind: Kind, default: Option<&'static str>) -> Key {
+    Key {
+        name,
+        kind,
+        default,
+        variable: None,
+    }
+}
+
+const fn with_variable(name: &'static str, kind: Kind, variable: &'static str) -> Key {
+    Key {
+        name,
+        kind,
+        default: None,
+        variable: Some(variable),
+    }
+}
+
+/// All keys.
+pub const KEYS: [Key; 18] = [
+    with_variable("vault", Kind::Path, "PASSMATE_VAULT"),
+    with_variable("profile", Kind::Text, "PASSMATE_PROFILE"),
+    with_variable("passphrase-file", Kind::Path, "PASSMATE_PASSPHRASE_FILE"),
+    with_variable(
+        "passphrase-command",
+        Kind::Text,
+        "PASSMATE_PASSPHRASE_COMMAND",
+    ),
+    key("color", Kind::Text, Some("auto")),
+    key("sync.auto", Kind::Switch, Some("false")),
+    key("sync.guard-records", Kind::Number, Some("10")),
+    key("sync.guard-percent", Kind::Number, Some("20")),
+    key("sync.background", Kind::Switch, Some("true")),
+    key("sync.every", Kind::Text, Some("15m")),
+    key("agent.start", Kind::Switch, Some("true")),
+    key("lock.after-idle", Kind::Text, Some("15m")),
+    key("lock.at-most", Kind::Text, Some("8h")),
+    key("lock.on-sleep", Kind::Switch, Some("true")),
+    key("lock.on-screen-lock", Kind::Switch, Some("true")),
+    key("clipboard.clear-after", Kind::Text, Some("45s")),
+    key("clipboard.osc52", Kind::Switch, Some("false")),
+    key("pinentry.program", Kind::Text, None),
+];
+
+/// Keys of which a file may have one.
+const EITHER: [[&str; 2]; 2] = [
+    ["vault", "profile"],
+    ["passphrase-file", "passphrase-command"],
+];
+
+impl Key {
+    /// The key of this name.
+    ///
+    /// # Errors
+    /// There is none; the error names the nearest.
+    pub fn find(name: &str) -> Result<&'static Self, Problem> {
+        if let Some(key) = KEYS.iter().find(|key| key.name == name) {
+            return Ok(key);
+        }
+        let likeness = |key: &&Self| {
+            // Whoever leaves out the table means the key all the same.
+            let whole = strsim::jaro_winkler(name, key.name);
+            whole.max(strsim::jaro_winkler(name, key.last()))
+        };
+        let near = KEYS
+            .iter()
+            .max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+        let near = near.filter(|key| likeness(key) > 0.8 && name.len() < 100);
+        let hint = match near {
+            Some(near) => format!("did you mean {}?", near.name),
+            None => "`passmate config show` lists all keys".to_owned(),
+        };
+        let message = format!("there is no setting {name}");
+        Err(Problem::new(ProblemKind::Usage, message, hint))
+    }
+
+    /// Its name without the table.
+    pub(super) fn last(&self) -> &'static str {
+        self.name.rsplit('.').next().unwrap_or(self.name)
+    }
+
+    /// The key in the place of which this one is set, if a file may have one of both.
+    pub(super) fn other(&self) -> Option<&'static str> {
+        EITHER.iter().find_map(|pair| match pair {
+            [one, other] if *one == self.name => Some(*other),
+            [other, one] if *one == self.name => Some(*other),
+            _ => None,
+        })
+    }
+
+    /// The value that a settings file has for it.
+    #[must_use]
+    pub fn value_in(&self, file: &toml::Table) -> Option<String> {
+        let mut parts = self.name.split('.');
+        let mut value = file.get(parts.next()?)?;
+        for part in parts {
+            value = value.get(part)?;
+        }
+        Some(match value {
+            toml::Value::String(text) => text.clone(),
+            other => other.to_string(),
+        })
+    }
+}
+
+/// The last parts of the names.
+pub(super) fn last_parts() -> Vec<&'static str> {
+    KEYS.iter().map(Key::last).collect()
+}
+
+/// All names, in a sentence.
+pub(crate) fn names() -> String {
+    let names: Vec<_> = KEYS.iter().map(|key| key.name).collect();
+    match names.split_last() {
+        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+        None => String::new(),
+    }
+}
+
+impl Settings {
+    /// Refuses keys of which a file may have one.
+    pub(super) fn check_pair(file: &toml::Table, set: &Key) -> Result<(), Problem> {
+        let other = set.other().and_then(|name| Key::find(name).ok());
+        let Some(other) = other.filter(|other| other.value_in(file).is_some()) else {
+            return Ok(());
+        };
+        Err(Problem::usage(
+            format!("{} is set, and {} takes its place", other.name, set.name),
+            format!(
+                "{} first",
+                command(["passmate", "config", "unset"]).arg(other.name)
+            ),
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The keys of a table that its type knows, from what the reader says of another one.
+    fn known(table: &str) -> Vec<String> {
+        let text = match table {
+            "" => "none-such = 1".to_owned(),
+            table => format!("{table}.none-such = 1"),
+        };
+        let error = toml::from_str::<Settings>(&text).unwrap_err();
+        let (_, expected) = error.message().split_once(", expected ").unwrap();
+        let names = expected.split('`').skip(1).step_by(2);
+        names.map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_list_has_each_key_that_is_read() {
+        let mut read = Vec::new();
+        for name in known("") {
+            let is_table = toml::from_str::<Settings>(&format!("[{name}]")).is_ok();
+            if is_table {
+                let inner = known(&name).into_iter();
+                read.extend(inner.map(|inner| format!("{name}.{inner}")));
+            } else {
+                read.push(name);
+            }
+        }
+        let mut listed: Vec<_> = KEYS.iter().map(|key| key.name.to_owned()).collect();
+        read.sort();
+        listed.sort();
+        assert_eq!(read, listed);
+    }
+
+    #[test]
+    fn the_defaults_are_those_that_hold() {
+        let mut text = String::new();
+        for key in KEYS {
+            let Some(default) = key.default else { continue };
+            text.push_str(&match key.kind {
+                Kind::Switch | Kind::Number => format!("{} = {default}\n", key.name),
+                Kind::Text | Kind::Path => format!("{} = {default:?}\n", key.name),
+            });
+        }
+        let [set, unset] = [text.as_str(), ""].map(|text| {
+            let settings: Settings = toml::from_str(text).unwrap();
+            let color = settings.color.unwrap_or_default();
+            let clipboard = settings.clipboard();
+            let holding = settings.holding(false);
+            format!(
+                "{color:?} {clipboard:?} {holding:?} {}",
+                settings.starts_agent()
+            )
+        });
+        assert_eq!(set, unset);
+    }
+
+    #[test]
+    fn an_unknown_key_names_the_nearest() {
+        for (typed, near) in [
+            ("sync.atuo", "sync.auto"),
+            ("after-idle", "lock.after-idle"),
+            ("colour", "color"),
+            ("passphrase_file", "passphrase-file"),
+        ] {
+            let problem = Key::find(typed).unwrap_err();
+            assert!(problem.hint.contains(near), "{typed}: {}", problem.hint);
+        }
+        assert!(Key::find("xyz").unwrap_err().hint.contains("config show"));
+        assert!(Key::find(&"a".repeat(100_000)).is_err());
+    }
+}
