@@ -24,6 +24,7 @@ mod report;
 mod terminal;
 mod tree;
 mod tui;
+mod viewer;
 mod wording;
 
 pub use program::main;

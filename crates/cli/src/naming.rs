@@ -91,8 +91,12 @@ pub(crate) fn path_to_change(
 
 /// Whether there is a person who sees which record is taken, and a terminal on which they can pick.
 fn can_pick(app: &App) -> bool {
-    let is_dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
-    app.ask.has_person() && app.out.is_watched() && !is_dumb
+    app.ask.has_person() && app.out.is_watched() && is_movable()
+}
+
+/// Whether the terminal knows how to move its cursor.
+pub(crate) fn is_movable() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb")
 }
 
 fn candidates_of(need: &Need) -> &[String] {

@@ -38,7 +38,7 @@ pub(crate) fn pick(app: &App, pick: Pick<'_>) -> Result<String, Problem> {
             "name the record by its whole path",
         )
     };
-    let mut screen = app.ask.terminal.keys().map_err(failed)?;
+    let mut screen = app.ask.terminal.keys(CLEAR).map_err(failed)?;
     loop {
         let (columns, rows) = screen.size();
         screen.write(&list.picture(columns, rows)).map_err(failed)?;

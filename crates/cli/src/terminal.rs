@@ -56,6 +56,8 @@ struct State {
     is_ended: bool,
     /// What the full screen has to do.
     wanted: Option<Wanted>,
+    /// What is written before the terminal is given back, so that no picture is left on it.
+    farewell: Option<&'static str>,
 }
 
 /// Who has the terminal.
@@ -287,6 +289,9 @@ impl State {
         if let (Some(before), Some(device)) = (self.before.take(), &self.device)
             && is_in_foreground(device)
         {
+            if let Some(farewell) = self.farewell.take() {
+                let _ = (&**device).write_all(farewell.as_bytes());
+            }
             // A terminal that is gone needs no echo.
             let _ = tcsetattr(&**device, OptionalActions::Now, &before);
         }

@@ -2,15 +2,18 @@ use passmate_core::escape::escape;
 use passmate_core::problem::Problem;
 use passmate_core::records::{FieldContent, RecordContent};
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use crate::app::App;
-use crate::naming::with_record;
+use crate::naming::{is_movable, with_record};
 use crate::output::NAME;
+use crate::viewer::view;
 
 /// Show a record, or one field of it
 ///
 /// With FIELD, prints its bare value and a line feed. On a terminal, secrets are masked unless
-/// --reveal is given; output to a pipe or a file is never masked.
+/// --reveal is given; output to a pipe or a file is never masked. What --reveal shows is gone from
+/// the terminal, and from its scrollback, when you leave it with Enter or q.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Path of the record
@@ -20,6 +23,9 @@ pub(crate) struct Args {
     /// Show secrets on a terminal too
     #[arg(long)]
     reveal: bool,
+    /// With --reveal, print like any other answer; it stays in the scrollback
+    #[arg(long)]
+    no_pager: bool,
 }
 
 /// Stands for a secret. Always of one length, so that it says nothing about the secret's.
@@ -51,7 +57,28 @@ fn show_field(
         app.out.note("masked on a terminal; --reveal shows it");
         return app.out.line(MASK);
     }
+    if field.is_secret && is_viewed(app, args) {
+        let lines = field.value.split('\n').map(escape);
+        return view(app, &joined(lines));
+    }
     app.out.value(&field.value)
+}
+
+/// Whether secrets are shown on the alternate screen.
+fn is_viewed(app: &App, args: &Args) -> bool {
+    args.reveal && !args.no_pager && app.out.is_terminal() && app.ask.has_person() && is_movable()
+}
+
+/// Lines as one text. What they were made of is wiped.
+fn joined(lines: impl Iterator<Item = String>) -> Zeroizing<String> {
+    let lines: Vec<_> = lines.map(Zeroizing::new).collect();
+    let len = lines.iter().map(|line| line.len() + 1).sum();
+    let mut text = Zeroizing::new(String::with_capacity(len));
+    for line in lines {
+        text.push_str(&line);
+        text.push('\n');
+    }
+    text
 }
 
 fn show_record(app: &App, args: &Args, record: &RecordContent) -> Result<(), Problem> {
@@ -65,6 +92,18 @@ fn show_record(app: &App, args: &Args, record: &RecordContent) -> Result<(), Pro
             "id": record.id,
             "fields": fields,
         }));
+    }
+    if record.fields.iter().any(|field| field.is_secret) && is_viewed(app, args) {
+        let lines = record.fields.iter().flat_map(|field| {
+            let name = escape(&field.name);
+            let indent = " ".repeat(name.chars().count() + 2);
+            let lines = field.value.split('\n').map(escape).enumerate();
+            lines.map(move |(number, line)| match number {
+                0 => format!("{name}: {line}"),
+                _ => format!("{indent}{line}"),
+            })
+        });
+        return view(app, &joined(lines));
     }
     for field in &record.fields {
         let value = if is_masked(app, args, field) {

@@ -21,19 +21,24 @@ const APART: u8 = 1;
 pub(crate) struct Screen<'a> {
     terminal: &'a Terminal,
     device: Arc<File>,
+    stops: u64,
 }
 
 impl Terminal {
-    /// Takes the terminal until the result is dropped.
-    pub(crate) fn keys(&self) -> io::Result<Screen<'_>> {
+    /// Takes the terminal until the result is dropped. `farewell` is written to it when a signal
+    /// ends or stops this program: nothing of the picture is left then.
+    pub(crate) fn keys(&self, farewell: &'static str) -> io::Result<Screen<'_>> {
         let mut state = self.0.lock();
         self.watch_signals(&mut state)?;
         let device = state.open()?;
         state.take()?;
+        state.farewell = Some(farewell);
         let screen = Screen {
             terminal: self,
             device,
+            stops: state.stops,
         };
+        drop(state);
         screen.set(
             |modes| modes.remove(LocalModes::ISIG | LocalModes::IEXTEN),
             None,
@@ -64,7 +69,7 @@ impl Screen<'_> {
         (&*self.device).write_all(text.as_bytes())
     }
 
-    /// Waits for a key.
+    /// Waits for a key. After a stop the person is somewhere else: that ends the picture.
     pub(crate) fn key(&mut self) -> io::Result<Key> {
         let next = || loop {
             match self.read() {
@@ -80,7 +85,9 @@ impl Screen<'_> {
             self.set(|_| {}, None)?;
             byte
         };
-        keys::read(next, soon)
+        let key = keys::read(next, soon)?;
+        let was_stopped = self.terminal.0.lock().stops != self.stops;
+        Ok(if was_stopped { Key::End } else { key })
     }
 
     fn read(&self) -> io::Result<Option<u8>> {
@@ -92,7 +99,9 @@ impl Screen<'_> {
 
 impl Drop for Screen<'_> {
     fn drop(&mut self) {
+        let mut state = self.terminal.0.lock();
+        state.farewell = None;
         // A terminal that is gone needs no modes.
-        let _ = self.terminal.0.lock().take();
+        let _ = state.take();
     }
 }

@@ -16,3 +16,4 @@ mod screen;
 mod scripts;
 mod support;
 mod typed;
+mod viewing;

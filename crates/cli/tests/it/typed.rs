@@ -160,6 +160,16 @@ impl Terminal {
         self.screen.screen().contents().replace("\n          ", " ")
     }
 
+    /// Whether the alternate screen is shown.
+    pub(crate) fn is_alternate(&self) -> bool {
+        self.screen.screen().alternate_screen()
+    }
+
+    /// The id of the program's process.
+    pub(crate) fn process_id(&self) -> u32 {
+        self.child.process_id().unwrap()
+    }
+
     /// Waits until the screen shows a text.
     #[track_caller]
     pub(crate) fn wait_for(&mut self, text: &str) {

@@ -204,7 +204,7 @@ fn secrets_are_masked_and_a_passphrase_may_be_retried() {
         !String::from_utf8_lossy(&raw).contains("staple\r\n"),
         "the password was not masked"
     );
-    let (text, _, _) = unlocked(&home, &["show", "web/shop", "--reveal"]);
+    let (text, _, _) = unlocked(&home, &["show", "web/shop", "--reveal", "--no-pager"]);
     assert!(text.contains("password: battery staple"), "{text}");
 }
 
