@@ -318,6 +318,11 @@ impl VaultApi for Client {
         self.call(Call::Search { query, max })
     }
 
+    fn continuations(&mut self, begin: &str) -> Reply<Vec<String>> {
+        let begin = begin.into();
+        self.call(Call::Continuations { begin })
+    }
+
     fn history(&mut self, path: &str, field: Option<&str>) -> Reply<Vec<HistoryEntry>> {
         let (path, field) = (path.into(), field.map(Into::into));
         self.call(Call::History { path, field })

@@ -435,6 +435,7 @@ impl Agent {
                 done(stream, reply)
             }
             Call::Search { query, max } => answer!(|vault| vault.search(&query, max)),
+            Call::Continuations { begin } => answer!(|vault| vault.continuations(&begin)),
             Call::History { path, field } => {
                 answer!(|vault| vault.history(&path, field.as_deref()))
             }

@@ -88,6 +88,9 @@ pub(crate) enum Call {
         query: String,
         max: usize,
     },
+    Continuations {
+        begin: String,
+    },
     History {
         path: String,
         field: Option<String>,

@@ -7,6 +7,7 @@ mod change;
 mod child;
 mod clipboard;
 mod commands;
+mod completing;
 mod config;
 mod editor;
 mod exit;

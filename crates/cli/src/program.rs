@@ -19,6 +19,7 @@ use crate::commands::{
     find, generate, git_credential, history, import, init, inject, list, log, man, passwd,
     profiles, purge, qr, read, record, recover, restore, run, scan, show, sync, undo,
 };
+use crate::completing::answer_shell;
 use crate::config::{Global, gather};
 use crate::editor::delete_leftovers;
 use crate::exit::code_of;
@@ -29,6 +30,7 @@ use crate::tui;
 #[must_use]
 pub fn main() -> ExitCode {
     harden();
+    answer_shell();
     let cli = match Cli::try_parse_from(arguments(std::env::args_os())) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
@@ -124,7 +126,7 @@ fn run(app: &App, global: &Global, command: &Command) -> Result<ExitCode, Proble
         Command::Lock(args) => agent::lock(app, args),
         Command::Log(args) => log::run(app, args),
         Command::Agent(args) => agent::run(app, args),
-        Command::Completions(args) => completions::run(app, args, Cli::command()),
+        Command::Completions(args) => completions::run(app, args),
         Command::Man(args) => man::run(args, Cli::command()),
         Command::ClipboardHolder { .. } => Ok(()),
     };

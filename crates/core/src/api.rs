@@ -32,6 +32,7 @@ use crate::escape::escape;
 use crate::export::{ExportForm, Exported, export};
 use crate::generate::site::SiteRule;
 use crate::history::{self, HistoryEntry};
+use crate::naming::continuations;
 use crate::otp::{Code, Otp};
 use crate::problem::{Problem, ProblemKind};
 use crate::records::{self, DeletedEntry, RecordContent, RecordEntry};
@@ -152,6 +153,9 @@ pub trait VaultApi: Send {
 
     /// The records that match a few letters, the best first, `max` of them at most.
     fn search(&mut self, query: &str, max: usize) -> Reply<Vec<Match>>;
+
+    /// How a path goes on that a person began, part by part: folders with a slash behind them.
+    fn continuations(&mut self, begin: &str) -> Reply<Vec<String>>;
 
     /// The history of a record, or of one field of it, the newest first.
     fn history(&mut self, path: &str, field: Option<&str>) -> Reply<Vec<HistoryEntry>>;
@@ -277,6 +281,10 @@ impl VaultApi for Session {
 
     fn search(&mut self, query: &str, max: usize) -> Reply<Vec<Match>> {
         Ok(search(self.vault(), query, max))
+    }
+
+    fn continuations(&mut self, begin: &str) -> Reply<Vec<String>> {
+        Ok(continuations(&self.vault().view(), begin))
     }
 
     fn history(&mut self, path: &str, field: Option<&str>) -> Reply<Vec<HistoryEntry>> {

@@ -5,13 +5,17 @@
 //!    `web/shop`, and never for `workshop`. Those with the same case go before the others;
 //!  - without candidates there are paths that are alike, for an error.
 
+use std::collections::BTreeSet;
+
 use passmate_vault::view::View;
 
 use crate::answer::Need;
-use crate::escape::unescape_path;
+use crate::escape::{escape, unescape_path};
 
 /// How many candidates are named.
 const CANDIDATES_MAX: usize = 50;
+/// In how many ways a path goes on at most: nobody reads more.
+const CONTINUATIONS_MAX: usize = 1000;
 /// How many paths that are alike are named.
 const ALIKE_MAX: usize = 3;
 /// How alike two paths are that one may have been meant for the other; 1 is the same.
@@ -37,6 +41,33 @@ pub(crate) fn no_such_record(view: &View<'_>, typed: &str) -> Need {
         candidates,
         alike,
     }
+}
+
+/// How a path goes on that was begun: up to the end of its next part, with a slash if it is a
+/// folder. In the order of the paths; for the Tab key of a shell.
+pub(crate) fn continuations(view: &View<'_>, begin: &str) -> Vec<String> {
+    let paths = view.records().iter();
+    let paths: Vec<_> = paths.map(|record| record.path.to_string_lossy()).collect();
+    next_parts(begin, paths.iter().map(AsRef::as_ref))
+}
+
+fn next_parts<'p>(begin: &str, paths: impl Iterator<Item = &'p str>) -> Vec<String> {
+    let mut found = BTreeSet::new();
+    for path in paths {
+        let Some(rest) = path.strip_prefix(begin) else {
+            continue;
+        };
+        // What acts on a terminal would do so in the shell's list.
+        let end = rest
+            .find('/')
+            .map_or(path.len(), |slash| begin.len() + slash + 1);
+        let part = path.get(..end).unwrap_or_default();
+        if part.len() <= COMPARED_MAX && escape(part) == part {
+            found.insert(part);
+        }
+    }
+    let found = found.into_iter().take(CONTINUATIONS_MAX);
+    found.map(str::to_owned).collect()
 }
 
 /// The paths that end with what was typed, at the begin of a part.
@@ -109,6 +140,25 @@ mod tests {
         for typed in ["hop", "sho", "", "/", "/shop", "shop/"] {
             assert_eq!(ending(typed), [""; 0], "{typed}");
         }
+    }
+
+    #[test]
+    fn a_path_goes_on_part_by_part() {
+        let paths = [
+            "web/shop",
+            "web/shopping/x",
+            "web/shopping/y",
+            "wifi",
+            "a\u{1b}b",
+            "a b/c",
+        ];
+        let next = |begin: &str| next_parts(begin, paths.into_iter());
+        assert_eq!(next(""), ["a b/", "web/", "wifi"]);
+        assert_eq!(next("w"), ["web/", "wifi"]);
+        assert_eq!(next("web/sh"), ["web/shop", "web/shopping/"]);
+        assert_eq!(next("web/shopping/"), ["web/shopping/x", "web/shopping/y"]);
+        assert_eq!(next("web/shop"), ["web/shop", "web/shopping/"]);
+        assert_eq!(next("Web"), [""; 0]);
     }
 
     #[test]

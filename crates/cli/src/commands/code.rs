@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::change::change_and;
+use crate::completing;
 use crate::naming::with_record;
 
 /// Show the one-time code of a record
@@ -18,8 +19,10 @@ use crate::naming::with_record;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Path of the record
+    #[arg(add = completing::record())]
     path: String,
     /// Name of the field that holds the secret
+    #[arg(add = completing::field())]
     field: Option<String>,
 }
 

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::app::App;
 use crate::clipboard::{self, Clipboard, Osc52};
+use crate::completing;
 use crate::naming::with_record;
 
 /// Copy a field to the clipboard for 45 seconds
@@ -19,8 +20,10 @@ use crate::naming::with_record;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Path of the record
+    #[arg(add = completing::record())]
     path: String,
     /// Name of the field
+    #[arg(add = completing::field())]
     field: Option<String>,
     /// Copy the one-time code; FIELD is the field of its secret
     #[arg(long)]

@@ -5,6 +5,7 @@ use passmate_vault::login::FieldRole;
 
 use crate::app::App;
 use crate::change::change_and;
+use crate::completing;
 use crate::editor::Editor;
 use crate::naming::path_to_change;
 use crate::report::plain;
@@ -20,6 +21,7 @@ use crate::report::plain;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Path of the record
+    #[arg(add = completing::record())]
     path: String,
 }
 

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::change::change_and;
+use crate::completing;
 use crate::naming::path_to_change;
 use crate::report::plain;
 
@@ -26,9 +27,10 @@ use crate::report::plain;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Path of the record to store it in; created if it does not exist
+    #[arg(add = completing::record())]
     path: Option<String>,
     /// Name of the field
-    #[arg(default_value = "password")]
+    #[arg(default_value = "password", add = completing::field())]
     field: String,
     #[command(flatten)]
     classes: Option<Classes>,

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::show::MASK;
 use crate::app::App;
+use crate::completing;
 use crate::naming::with_record;
 use crate::output::NAME;
 
@@ -16,8 +17,10 @@ use crate::output::NAME;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Path of the record
+    #[arg(add = completing::record())]
     path: String,
     /// Show the history of this field only
+    #[arg(add = completing::field())]
     field: Option<String>,
     /// Show secrets on a terminal too
     #[arg(long)]

@@ -5,6 +5,7 @@ use passmate_core::problem::Problem;
 
 use crate::app::App;
 use crate::change::change_and;
+use crate::completing;
 
 /// Remove a record, a field or a value for good, history included
 ///
@@ -19,8 +20,10 @@ use crate::change::change_and;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Path of the record, or of a deleted one
+    #[arg(add = completing::record())]
     path: String,
     /// Name of the field; without it the whole record is purged
+    #[arg(add = completing::field())]
     field: Option<String>,
     /// Purge only the value with this number in `passmate history PATH FIELD`
     #[arg(long, value_name = "N", requires = "field", value_parser = parse_number)]

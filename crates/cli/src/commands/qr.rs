@@ -3,6 +3,7 @@ use passmate_core::share::qr::Qr;
 use serde_json::json;
 
 use crate::app::App;
+use crate::completing;
 use crate::naming::with_record;
 
 /// Show a field as a QR code, for another device's camera
@@ -13,8 +14,10 @@ use crate::naming::with_record;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Path of the record
+    #[arg(add = completing::record())]
     path: String,
     /// Name of the field
+    #[arg(add = completing::field())]
     field: Option<String>,
 }
 

@@ -6,6 +6,7 @@ use passmate_vault::login::is_secret;
 
 use crate::app::App;
 use crate::change::{change, change_and};
+use crate::completing;
 use crate::naming::path_to_change;
 use crate::terminal::Shown;
 
@@ -24,9 +25,10 @@ pub(crate) struct NewArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct SetArgs {
     /// Path of the record
+    #[arg(add = completing::record())]
     path: String,
     /// Name of the field
-    #[arg(default_value = "password")]
+    #[arg(default_value = "password", add = completing::field())]
     field: String,
     /// Set an empty value, which unsets the field
     #[arg(long)]
@@ -37,8 +39,10 @@ pub(crate) struct SetArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct UnsetArgs {
     /// Path of the record
+    #[arg(add = completing::record())]
     path: String,
     /// Name of the field
+    #[arg(add = completing::field())]
     field: String,
 }
 
@@ -51,9 +55,10 @@ pub(crate) struct UnsetArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct MvArgs {
     /// Paths of records or folders
-    #[arg(required = true)]
+    #[arg(required = true, add = completing::record())]
     old: Vec<String>,
     /// The new path, or the folder into which they go
+    #[arg(add = completing::record())]
     new: String,
 }
 
@@ -63,9 +68,10 @@ pub(crate) struct MvArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct CpArgs {
     /// Paths of records or folders
-    #[arg(required = true)]
+    #[arg(required = true, add = completing::record())]
     old: Vec<String>,
     /// The new path, or the folder into which the copies go
+    #[arg(add = completing::record())]
     new: String,
 }
 
@@ -76,7 +82,7 @@ pub(crate) struct CpArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct RmArgs {
     /// Paths of records or folders
-    #[arg(required = true)]
+    #[arg(required = true, add = completing::record())]
     path: Vec<String>,
 }
 

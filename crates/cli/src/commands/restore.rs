@@ -8,6 +8,7 @@ use passmate_core::problem::Problem;
 
 use crate::app::App;
 use crate::change::{change, change_and};
+use crate::completing;
 
 /// Restore a deleted record or an earlier value
 ///
@@ -19,6 +20,7 @@ pub(crate) struct Args {
     /// Path of the record, or its id as `passmate ls --deleted` shows it
     path: String,
     /// Name of the field
+    #[arg(add = completing::field())]
     field: Option<String>,
     /// A time, such as 2026-11-23 or "2026-11-23 19:30", or with FIELD a number that
     /// `passmate history` shows

@@ -5,6 +5,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::app::App;
+use crate::completing;
 use crate::naming::{is_movable, with_record};
 use crate::output::NAME;
 use crate::viewer::view;
@@ -17,8 +18,10 @@ use crate::viewer::view;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Path of the record
+    #[arg(add = completing::record())]
     path: String,
     /// Name of the field
+    #[arg(add = completing::field())]
     field: Option<String>,
     /// Show secrets on a terminal too
     #[arg(long)]

@@ -6,6 +6,7 @@ mod agent;
 mod arguments;
 mod auto_sync;
 mod clipboard;
+mod completing;
 mod credentials;
 mod hostile_text;
 mod inject;

@@ -403,6 +403,8 @@ pub(crate) fn a_record_is_read_searched_and_shown<I: Implementation>() {
     assert!(vault.search("secret", 5).unwrap().is_empty(), "no secrets");
     assert!(vault.search("wshop", 5).unwrap()[0].in_path);
     assert_eq!(vault.search("", 1).unwrap().len(), 1);
+    assert_eq!(vault.continuations("").unwrap(), ["home", "web/"]);
+    assert_eq!(vault.continuations("web/s").unwrap(), ["web/shop"]);
     let Ok(OneTimeCode::Timed(code)) = vault.one_time_code("web/shop", None) else {
         panic!("its codes follow the time");
     };

@@ -1,0 +1,150 @@
+//! The Tab key completes records and fields from the agent, and asks nothing without it.
+
+use std::process::{Command, Stdio};
+
+use crate::typed::Home;
+
+/// A person with an agent, which ends with them.
+struct Person(Home);
+
+impl Person {
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_passmate"));
+        command
+            .args(args)
+            .current_dir(self.0.path())
+            .env_clear()
+            .env("HOME", self.0.path())
+            .env("XDG_RUNTIME_DIR", self.0.path().join("run"))
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// What a shell gets for these words; the last is completed.
+    #[track_caller]
+    fn complete(&self, shell: &str, words: &[&str]) -> Vec<String> {
+        let mut command = self.command(&["--", "passmate"]);
+        command.args(words).env("PASSMATE_COMPLETE", shell);
+        if shell != "fish" {
+            command
+                .env("_CLAP_COMPLETE_INDEX", words.len().to_string())
+                .env("_CLAP_IFS", "\n");
+        }
+        if shell == "bash" {
+            command.env("_CLAP_COMPLETE_COMP_TYPE", "9");
+        }
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{words:?}: {output:?}");
+        assert_eq!(output.stderr, b"", "{words:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        // Options are completed too, where nothing else is found.
+        let found = text.lines().filter(|line| !line.starts_with('-'));
+        found.map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Person {
+    fn drop(&mut self) {
+        let _ = self.command(&["agent", "stop"]).output();
+    }
+}
+
+fn person() -> Person {
+    let home = Home::new();
+    for (path, field) in [
+        ("web/shop", "password"),
+        ("web/shop", "user"),
+        ("web/forum", "pin code"),
+        ("my bank/giro", "password"),
+    ] {
+        home.ok_with(&["set", path, field], "hunter2");
+    }
+    std::fs::create_dir(home.path().join("run")).unwrap();
+    Person(home)
+}
+
+#[test]
+fn a_locked_agent_or_none_completes_nothing_and_asks_nothing() {
+    let person = person();
+    for shell in ["bash", "zsh", "fish"] {
+        assert_eq!(person.complete(shell, &["show", "we"]), [""; 0]);
+        assert_eq!(person.complete(shell, &["show", "web/shop", ""]), [""; 0]);
+        // Commands are completed all the same.
+        let commands = person.complete(shell, &["sho"]);
+        assert!(
+            commands.iter().any(|line| line.starts_with("show")),
+            "{commands:?}"
+        );
+    }
+    let status = person
+        .command(&["agent", "status", "--json"])
+        .output()
+        .unwrap();
+    assert!(String::from_utf8_lossy(&status.stdout).contains("\"running\":false"));
+}
+
+#[test]
+fn an_unlocked_agent_completes_records_and_fields_and_no_value() {
+    let person = person();
+    let unlocked = person
+        .command(&["unlock", "--passphrase-file", "passphrase"])
+        .status();
+    assert!(unlocked.unwrap().success());
+    for shell in ["bash", "zsh", "fish"] {
+        assert_eq!(person.complete(shell, &["show", "we"]), ["web/"]);
+        assert_eq!(
+            person.complete(shell, &["copy", "--otp", "web/"]),
+            ["web/forum", "web/shop"]
+        );
+        assert_eq!(
+            person.complete(shell, &["rm", "web/shop", "web/f"]),
+            ["web/forum"]
+        );
+        assert_eq!(
+            person.complete(shell, &["show", "web/shop", ""]),
+            ["password", "user"]
+        );
+        assert_eq!(person.complete(shell, &["set", "web/shop", "u"]), ["user"]);
+        let other = ["--profile", "other", "show", "we"];
+        assert_eq!(person.complete(shell, &other), [""; 0]);
+        let all = person.complete(shell, &["show", "web/shop", "h"]);
+        assert_eq!(all, [""; 0]);
+    }
+    // Options are only in the way of records.
+    let mut command = person.command(&["--", "passmate", "show", ""]);
+    let output = command.env("PASSMATE_COMPLETE", "fish").output().unwrap();
+    assert_eq!(output.stdout, b"my bank/\nweb/\n");
+    // bash writes candidates to the line as they stand.
+    assert_eq!(person.complete("bash", &["show", "my"]), ["my\\ bank/"]);
+    assert_eq!(
+        person.complete("bash", &["show", "my\\ bank/"]),
+        ["my\\ bank/giro"]
+    );
+    assert_eq!(person.complete("zsh", &["show", "my\\ b"]), ["my bank/"]);
+    // Within a quote, bash gives the word without it.
+    let mut command = person.command(&["--", "passmate", "show", "my b"]);
+    command
+        .env("PASSMATE_COMPLETE", "bash")
+        .env("_CLAP_COMPLETE_INDEX", "2")
+        .env("_CLAP_COMPLETE_COMP_TYPE", "9")
+        .env("_PASSMATE_WORD", "'my b");
+    assert_eq!(command.output().unwrap().stdout, b"'my bank/");
+    let status = person.command(&["lock"]).status();
+    assert!(status.unwrap().success());
+    assert_eq!(person.complete("bash", &["show", "we"]), [""; 0]);
+}
+
+#[test]
+fn each_shell_takes_its_script() {
+    let person = person();
+    for shell in ["bash", "zsh", "fish"] {
+        let output = person.command(&["completions", shell]).output().unwrap();
+        let file = person.0.path().join(shell);
+        std::fs::write(&file, &output.stdout).unwrap();
+        let Ok(status) = Command::new(shell).arg("-n").arg(&file).status() else {
+            eprintln!("not run: {shell} is not installed");
+            continue;
+        };
+        assert!(status.success(), "{shell}");
+    }
+}
