@@ -21,16 +21,16 @@ pub(crate) fn change(
     })
 }
 
-/// Tells that an edit replaced something that would have won until a time in the future.
-fn note_future(app: &App, edited: &Edited) {
+/// What is told if an edit replaced something that would have won until a time in the future.
+pub(crate) fn future_text(edited: &Edited) -> Option<String> {
     let what = match edited.from_future {
-        0 => return,
+        0 => return None,
         1 => "a change that was stamped in the future has".to_owned(),
         count => format!("{count} changes that were stamped in the future have"),
     };
-    app.out.note(&format!(
+    Some(format!(
         "{what} the present time now, so that this edit wins"
-    ));
+    ))
 }
 
 /// Changes records, and calls `tell` as soon as they are saved. The sync comes after it, because it
@@ -47,7 +47,9 @@ pub(crate) fn change_and(
         vault.change(edit, consent, &mut |edited| {
             meter.stop();
             told = tell(edited);
-            note_future(app, edited);
+            if let Some(text) = future_text(edited) {
+                app.out.note(&text);
+            }
         })
     })?;
     after_change(app, &changed);

@@ -12,6 +12,7 @@ use super::note::{Note, Tone};
 use super::record::Item;
 use super::state::{Focus, State};
 use super::syncing::tell;
+use crate::change::future_text;
 use crate::report::not_synced;
 
 impl State {
@@ -149,6 +150,7 @@ fn note(done: &str, edited: &Edited, synced: &SyncAnswer) -> Note {
         None if edited.changes == 0 => parts.push("nothing was changed".to_owned()),
         None => parts.push(done.to_owned()),
     }
+    parts.extend(future_text(edited));
     tell(&mut parts, &mut tone, synced, not_synced);
     Note::new(tone, &parts.join("; "))
 }

@@ -1,5 +1,7 @@
 //! A sync that a person asked for, until all that it asks is answered, and what syncs did.
 
+use std::path::Path;
+
 use passmate_core::answer::{Halt, Need, Question, Reply};
 use passmate_core::api::{LastSyncs, VaultApi};
 use passmate_core::clock::{local_time, system_clock};
@@ -26,7 +28,7 @@ pub(super) struct Syncing {
 /// What the vault syncs with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Tie {
-    /// The server's host, or the folder's path.
+    /// The server's host, or the folder's name.
     pub(super) place: String,
     /// Seconds since the last sync that came through.
     pub(super) age: Option<u64>,
@@ -58,7 +60,7 @@ impl Tie {
             }));
         }
         Ok(standing.folder.map(|folder| Self {
-            place: folder.path,
+            place: last_part(folder.path),
             age: folder.last_change.map(age),
             state: TieState::Fine,
         }))
@@ -160,6 +162,13 @@ impl State {
             top: 0,
         }));
     }
+}
+
+/// The name of a folder, without those above it.
+fn last_part(path: String) -> String {
+    let name = Path::new(&path).file_name();
+    let name = name.map(|name| name.to_string_lossy().into_owned());
+    name.unwrap_or(path)
 }
 
 /// What a sync did.

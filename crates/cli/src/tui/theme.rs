@@ -13,11 +13,12 @@ pub(super) struct Theme {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Background {
     Dark,
-    Light,
+    /// Light, or the terminal does not say: only colours that can be read on both are used.
+    Any,
 }
 
 impl Background {
-    /// What the terminal says about itself; dark if it says nothing.
+    /// What the terminal says about itself.
     pub(super) fn of_terminal() -> Self {
         let colors = std::env::var("COLORFGBG").unwrap_or_default();
         Self::of_colors(&colors)
@@ -26,8 +27,8 @@ impl Background {
     /// Reads `COLORFGBG`: the numbers of the colours of text and background.
     fn of_colors(colors: &str) -> Self {
         match colors.rsplit(';').next().map(str::parse::<u8>) {
-            Some(Ok(7 | 9..=15)) => Self::Light,
-            _ => Self::Dark,
+            Some(Ok(0..=6 | 8)) => Self::Dark,
+            _ => Self::Any,
         }
     }
 }
@@ -40,17 +41,18 @@ impl Theme {
         }
     }
 
-    fn color(self, dark: Color, light: Color) -> Style {
+    /// A colour that can be read on both, or a brighter one on a dark background.
+    fn color(self, on_both: Color, on_dark: Color) -> Style {
         match (self.is_colored, self.background) {
             (false, _) => Style::new(),
-            (true, Background::Dark) => Style::new().fg(dark),
-            (true, Background::Light) => Style::new().fg(light),
+            (true, Background::Dark) => Style::new().fg(on_dark),
+            (true, Background::Any) => Style::new().fg(on_both),
         }
     }
 
     /// Names of fields and folders.
     pub(super) fn name(self) -> Style {
-        self.color(Color::LightBlue, Color::Blue)
+        self.color(Color::Blue, Color::LightBlue)
             .add_modifier(Modifier::BOLD)
     }
 
@@ -78,22 +80,22 @@ impl Theme {
 
     /// Keys, and the frame of the part that they act on.
     pub(super) fn key(self) -> Style {
-        self.color(Color::Cyan, Color::Blue)
+        self.color(Color::Cyan, Color::LightCyan)
             .add_modifier(Modifier::BOLD)
     }
 
     /// A value that is shown because a person asked for it.
     pub(super) fn revealed(self) -> Style {
-        self.color(Color::LightYellow, Color::Magenta)
+        self.color(Color::Magenta, Color::LightYellow)
     }
 
     pub(super) fn good(self) -> Style {
-        self.color(Color::LightGreen, Color::Green)
+        self.color(Color::Green, Color::LightGreen)
     }
 
     /// What should be noticed.
     pub(super) fn warning(self) -> Style {
-        self.color(Color::LightYellow, Color::Red)
+        self.color(Color::Red, Color::LightYellow)
             .add_modifier(Modifier::BOLD)
     }
 }
@@ -105,12 +107,12 @@ mod tests {
     #[test]
     fn a_terminal_tells_its_background() {
         for (colors, background) in [
-            ("0;15", Background::Light),
-            ("0;default;7", Background::Light),
+            ("0;15", Background::Any),
+            ("0;default;7", Background::Any),
             ("15;0", Background::Dark),
             ("15;8", Background::Dark),
-            ("", Background::Dark),
-            ("x;99999", Background::Dark),
+            ("", Background::Any),
+            ("x;99999", Background::Any),
         ] {
             assert_eq!(Background::of_colors(colors), background, "{colors}");
         }
