@@ -43,7 +43,7 @@ use signal_hook::low_level::emulate_default_handler;
 use self::screen::Screen;
 use self::state::{Effect, Event, State};
 use self::theme::{Background, Theme};
-use self::watch::watch;
+use self::watch::{lock, watch};
 use self::worker::{Panicked, Worker};
 use crate::app::App;
 use crate::clipboard::{Clipboard, clipboard_of};
@@ -178,6 +178,11 @@ impl Program<'_> {
                     Effect::Generate(how) => next = Some(Event::Generated(how.make())),
                     Effect::Edit(path) => next = Some(Event::Edited(self.edit(&path)?)),
                     Effect::Lock => self.worker = None,
+                    Effect::LockEverywhere => {
+                        self.worker = None;
+                        self.locked = None;
+                        lock(self.app.location.path());
+                    }
                     Effect::Unlock => next = Some(self.unlock()?),
                     Effect::Stop => self.stop()?,
                     Effect::Quit => return Ok(ControlFlow::Break(())),

@@ -42,6 +42,7 @@ impl State {
                 None
             }
             KeyCode::Char('E') => {
+                open.hide();
                 self.to_edit = Some(escape_path(open.path()));
                 None
             }

@@ -5,6 +5,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use super::actions::acts_on_record;
 use super::dialog::Dialog;
 use super::layout::inside;
+use super::note::Note;
 use super::state::{Effect, Focus, State};
 use super::worker::Call;
 
@@ -56,6 +57,16 @@ impl State {
             || self.common_key(key)
         {
             return None;
+        }
+        if key.code == KeyCode::Char('L') && self.has_changes() {
+            self.note = Some(Note::plain(
+                "a change is not saved yet: try again in a moment",
+            ));
+            return None;
+        }
+        if key.code == KeyCode::Char('L') {
+            self.lock();
+            return Some(Effect::LockEverywhere);
         }
         if acts_on_record(key.code) {
             return self.act(key.code);

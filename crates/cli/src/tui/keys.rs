@@ -88,6 +88,7 @@ pub(super) const HELP: &[(&str, &[Hint])] = &[
             ("g", "generate a password"),
             ("s  S", "sync now; what the last syncs did"),
             ("F5", "read the records again"),
+            ("L", "lock the vault, in the agent too"),
             ("q  Ctrl-C", "quit"),
         ],
     ),

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use passmate_agent::vaults::LockRule;
 use passmate_core::answer::{Halt, Need};
 use passmate_core::escape::escape_path;
 use passmate_core::generate::Generated;
@@ -29,8 +30,6 @@ use super::worker::{Answer, Call, CodeUse, Done};
 
 /// After so long without a key, secrets are hidden.
 const HIDES_AFTER: Duration = Duration::from_mins(2);
-/// After so long without a key, the screen forgets the vault.
-const LOCKS_AFTER: Duration = Duration::from_mins(15);
 /// A list of records that is older is read again at the next key.
 const LIST_MAX_AGE: Duration = Duration::from_secs(10);
 
@@ -73,6 +72,8 @@ pub(super) enum Effect {
     Draw,
     /// Let the vault go.
     Lock,
+    /// Let the agent let it go too.
+    LockEverywhere,
     /// Ask for the passphrase on the terminal.
     Unlock,
     /// Stop this program, as Ctrl-Z does.
@@ -255,7 +256,7 @@ impl State {
     }
 
     /// Whether a change is not saved yet.
-    fn has_changes(&self) -> bool {
+    pub(super) fn has_changes(&self) -> bool {
         let running = self.running.as_ref().map(|(call, _)| call);
         running
             .into_iter()
@@ -305,7 +306,8 @@ impl State {
         {
             effects.push(Effect::ClearClipboard);
         }
-        if idle >= LOCKS_AFTER && !self.is_locked {
+        // As the agent does it.
+        if idle >= LockRule::default().idle && !self.is_locked {
             effects.push(self.lock());
         }
         effects
@@ -318,7 +320,7 @@ impl State {
     }
 
     /// Forgets everything of the vault.
-    fn lock(&mut self) -> Effect {
+    pub(super) fn lock(&mut self) -> Effect {
         let name = self.vault_name.take();
         *self = Self {
             is_locked: true,

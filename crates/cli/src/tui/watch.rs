@@ -26,6 +26,15 @@ pub(super) fn watch(vault: &Path) -> Option<Receiver<()>> {
     Some(is_locked)
 }
 
+/// Lets the agent let a vault go, if one runs.
+pub(super) fn lock(vault: &Path) {
+    let agent = AgentPlace::of_user().and_then(|place| Agent::connect(&place).ok().flatten());
+    if let Some(mut agent) = agent {
+        // An agent that does not answer holds nothing for long.
+        let _ = agent.lock(Some(vault));
+    }
+}
+
 fn wait(place: &AgentPlace, vault: &Path, locked: &SyncSender<()>) {
     while is_held(place, vault) {
         thread::sleep(EVERY);

@@ -151,6 +151,15 @@ fn a_vault_that_the_agent_let_go_is_forgotten_at_once() {
 }
 
 #[test]
+fn a_person_locks_the_vault_for_all_programs() {
+    let mut pilot = Pilot::new(SMALL);
+    pilot.go_to("mail");
+    pilot.typed("L");
+    pilot.hides("mail");
+    assert!(matches!(pilot.effects.as_slice(), [Effect::LockEverywhere]));
+}
+
+#[test]
 fn a_search_finds_while_it_is_typed() {
     let mut pilot = Pilot::new(SMALL);
     pilot.typed("/sh");
