@@ -102,9 +102,7 @@ impl State {
 
     /// A change came through.
     pub(super) fn changed(&mut self, edit: &Edit, done: &str, changed: Changed) {
-        if !matches!(self.dialog, Some(Dialog::Help { .. })) {
-            self.dialog = None;
-        }
+        self.close_sent();
         self.list_is_stale();
         let Changed { mut edited, synced } = changed;
         if let (Edit::UseCounter { .. }, Some(code), Some(open)) =
@@ -126,8 +124,10 @@ impl State {
 
     /// A change did not come through. What was typed stays.
     pub(super) fn change_failed(&mut self, problem: &Problem) {
-        if let Some(Dialog::Ask(ask)) = &mut self.dialog {
-            ask.is_sent = false;
+        match &mut self.dialog {
+            Some(Dialog::Ask(ask)) => ask.is_sent = false,
+            Some(Dialog::Generate(generate)) => generate.is_sent = false,
+            _ => {}
         }
         self.note = Some(Note::problem(problem));
     }

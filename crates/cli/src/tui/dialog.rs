@@ -1,5 +1,7 @@
 //! What lies over the screen until a person answers it, and what its keys do.
 
+use std::time::Duration;
+
 use passmate_core::answer::{Consent, Question};
 use passmate_core::edit::Edit;
 use passmate_core::escape::escape_path;
@@ -12,7 +14,7 @@ use super::history::{History, Trash};
 use super::keyboard::{is_control, rows_of};
 use super::line::Line;
 use super::note::Note;
-use super::state::{Effect, State};
+use super::state::{Effect, Focus, State};
 use super::worker::Call;
 use crate::held;
 
@@ -62,6 +64,9 @@ pub(super) struct Confirm {
     /// What was typed before, which is not lost by a no.
     before: Option<Ask>,
 }
+
+/// For so long a question that nobody expects takes no answer.
+const UNEXPECTED: Duration = Duration::from_secs(1);
 
 /// What follows a yes.
 #[derive(Debug)]
@@ -292,8 +297,23 @@ impl State {
         }));
     }
 
-    /// Asks before a call that a person may not mean.
+    /// Closes the dialog whose answer came through.
+    pub(super) fn close_sent(&mut self) {
+        let is_sent = match &self.dialog {
+            Some(Dialog::Ask(ask)) => ask.is_sent,
+            Some(Dialog::Generate(generate)) => generate.is_sent,
+            _ => false,
+        };
+        if is_sent {
+            self.dialog = None;
+        }
+    }
+
+    /// Asks before a call that a person may not mean. A dialog that is open meanwhile goes on.
     pub(super) fn sure(&mut self, text: String, call: Call) {
+        if self.dialog.is_some() {
+            return;
+        }
         self.dialog = Some(Dialog::Confirm(Confirm {
             topic: Topic::Screen(text),
             lines: Vec::new(),
@@ -303,18 +323,30 @@ impl State {
         }));
     }
 
-    /// A sync asks. The dialog that was open gives way.
-    pub(super) fn confirm_sync(&mut self, question: Question) {
-        self.dialog = Some(Dialog::Confirm(Confirm {
-            lines: listed(&question),
-            topic: Topic::Vault(Box::new(question)),
-            top: 0,
-            then: Then::Sync,
-            before: None,
-        }));
+    /// A sync asks, once the person is done with what they type.
+    pub(super) fn confirm_sync(&mut self) {
+        if self.dialog.is_some() || self.focus == Focus::Search {
+            return;
+        }
+        if let Some(question) = self.asks_later.take() {
+            self.asked_at = self.now;
+            self.dialog = Some(Dialog::Confirm(Confirm {
+                lines: listed(&question),
+                topic: Topic::Vault(Box::new(question)),
+                top: 0,
+                then: Then::Sync,
+                before: None,
+            }));
+        }
     }
 
     fn confirm_key(&mut self, confirm: Confirm, key: &KeyEvent) {
+        // Nobody expects the question of a sync, so the first keys are not meant for it.
+        let is_new = self.now.saturating_sub(self.asked_at) <= UNEXPECTED;
+        if is_new && matches!(confirm.then, Then::Sync) {
+            self.dialog = Some(Dialog::Confirm(confirm));
+            return;
+        }
         let decision = match key.code {
             KeyCode::Char('y' | 'Y') => Decision::Yes,
             KeyCode::Char('r' | 'R') if confirm.topic.can_be_refused() => Decision::Refuse,

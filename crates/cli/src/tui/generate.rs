@@ -101,7 +101,7 @@ pub(super) struct Generate {
     pub(super) how: How,
     pub(super) made: Option<Generated>,
     pub(super) is_shown: bool,
-    is_sent: bool,
+    pub(super) is_sent: bool,
 }
 
 impl State {
@@ -129,6 +129,9 @@ impl State {
     /// The rule of the record is known.
     pub(super) fn generate(&mut self, field: String, site: Option<SiteRule>) -> Option<Effect> {
         let path = self.open.as_ref()?.path().to_owned();
+        if self.dialog.is_some() {
+            return None;
+        }
         let site = site.filter(|_| role_of(&field) == Some(FieldRole::Password));
         let how = site.clone().map(Box::new).map_or(How::Usual, How::Site);
         self.dialog = Some(Dialog::Generate(Generate {

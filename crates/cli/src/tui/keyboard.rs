@@ -35,7 +35,7 @@ impl State {
         match key.code {
             KeyCode::Enter => Some(Effect::Unlock),
             KeyCode::Char('q') | KeyCode::Esc => {
-                self.is_ending = true;
+                self.end();
                 None
             }
             _ => None,
@@ -81,7 +81,7 @@ impl State {
     /// Keys that mean the same in the tree and in the record.
     fn common_key(&mut self, key: &KeyEvent) -> bool {
         match key.code {
-            KeyCode::Char('q') => self.is_ending = true,
+            KeyCode::Char('q') => self.end(),
             KeyCode::Char('?') | KeyCode::F(1) => self.dialog = Some(Dialog::Help { top: 0 }),
             KeyCode::Char('/') => self.focus = Focus::Search,
             KeyCode::Char('n') => self.ask_new_record(),

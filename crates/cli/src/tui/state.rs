@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use passmate_agent::vaults::LockRule;
-use passmate_core::answer::{Halt, Need};
+use passmate_core::answer::{Halt, Need, Question};
 use passmate_core::escape::escape_path;
 use passmate_core::generate::Generated;
 use passmate_core::problem::Problem;
@@ -30,6 +30,8 @@ use super::worker::{Answer, Call, CodeUse, Done};
 
 /// After so long without a key, secrets are hidden.
 const HIDES_AFTER: Duration = Duration::from_mins(2);
+/// What is known of the sync is asked again at the next key after so long.
+const STANDING_MAX_AGE: Duration = Duration::from_mins(5);
 /// A list of records that is older is read again at the next key.
 const LIST_MAX_AGE: Duration = Duration::from_secs(10);
 
@@ -131,6 +133,9 @@ pub(super) struct State {
     pub(super) stands_at: Option<Duration>,
     /// The sync that a person asked for.
     pub(super) syncing: Option<Syncing>,
+    /// What a sync asks once the person is done with what they type.
+    pub(super) asks_later: Option<Question>,
+    pub(super) asked_at: Duration,
     /// The record that the person's editor gets once the vault is free.
     pub(super) to_edit: Option<String>,
     /// The call that the vault has, and since when.
@@ -172,6 +177,8 @@ impl State {
             tie: None,
             stands_at: None,
             syncing: None,
+            asks_later: None,
+            asked_at: Duration::ZERO,
             to_edit: None,
             running: None,
             waiting: VecDeque::new(),
@@ -198,7 +205,7 @@ impl State {
             Event::Key(key) if is_control(&key, 'c') && self.is_ending => {
                 effects.push(Effect::Quit);
             }
-            Event::Key(key) if is_control(&key, 'c') => self.is_ending = true,
+            Event::Key(key) if is_control(&key, 'c') => self.end(),
             Event::Key(_) if self.is_ending => {}
             Event::Key(key) if is_control(&key, 'z') => {
                 self.hide();
@@ -229,6 +236,7 @@ impl State {
             Event::Generated(made) => self.generated(made),
             Event::Tick => {}
         }
+        self.confirm_sync();
         effects.extend(self.rest());
         let call = match self.is_ending {
             true if self.running.is_none() => self.waiting.pop_front(),
@@ -245,6 +253,13 @@ impl State {
         }
         self.keep_visible();
         effects
+    }
+
+    /// Ends the program once all changes are saved.
+    pub(super) fn end(&mut self) {
+        self.is_ending = true;
+        let text = "the program ends when the change is saved; Ctrl-C ends it now";
+        self.note = Some(Note::plain(text));
     }
 
     /// Whether the time changes what is shown.
@@ -283,6 +298,10 @@ impl State {
         if self.listed_at.is_some_and(is_old) {
             self.listed_at = None;
             self.record_is_stale = true;
+        }
+        let is_old = |stood: Duration| self.now.saturating_sub(stood) > STANDING_MAX_AGE;
+        if self.stands_at.is_some_and(is_old) {
+            self.stands_at = None;
         }
     }
 
@@ -432,6 +451,8 @@ impl State {
             }
             (Call::Rule { field, .. }, Answer::Rule(site)) => return self.generate(field, site),
             (Call::Sync(request), Answer::Synced(answer)) => self.synced(request, *answer),
+            // What a person opened meanwhile goes on.
+            (_, Answer::Past(_) | Answer::Trash(_)) if self.dialog.is_some() => {}
             (Call::History { path, field, .. }, Answer::Past(past)) => {
                 self.dialog = Some(Dialog::History(History::new(path, field, past)));
             }

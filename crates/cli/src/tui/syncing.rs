@@ -109,7 +109,7 @@ impl State {
             let is_declined = |declined: &Question| question.asks_no_more_than(declined);
             if !syncing.declined.iter().any(is_declined) {
                 self.syncing = Some(syncing);
-                self.confirm_sync(question);
+                self.asks_later = Some(question);
                 return;
             }
             let left = Problem::new(
@@ -155,6 +155,9 @@ impl State {
                 } = line;
                 (format!("{name}: {text}"), is_field)
             }));
+        }
+        if self.dialog.is_some() {
+            return;
         }
         self.dialog = Some(Dialog::Report(Report {
             title: "The last sync that changed anything".to_owned(),

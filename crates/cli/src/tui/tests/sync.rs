@@ -86,12 +86,17 @@ fn what_is_held_back_is_listed_and_waits_for_a_yes() {
     pilot.shows("Held back");
     pilot.shows("web/10: would be deleted");
     pilot.shows("r refuse for good");
+    // What was typed when it came is no answer.
+    pilot.typed("y");
+    pilot.shows("40 records");
+    pilot.wait(2);
     pilot.press(KeyCode::PageDown);
     pilot.shows("web/25: would be deleted");
     pilot.typed("n");
     pilot.shows("left for later");
     pilot.shows("40 records");
     pilot.typed("s");
+    pilot.wait(2);
     pilot.typed("y");
     pilot.shows("40 received");
     pilot.shows("0 records");
@@ -103,10 +108,34 @@ fn what_is_held_back_is_refused_for_good() {
     let paths = vec!["web/".to_owned()];
     change(&mut other, &Edit::Delete { paths });
     VaultApi::sync(&mut other, &SyncRequest::default()).unwrap();
-    pilot.typed("sr");
+    pilot.typed("s");
+    pilot.wait(2);
+    pilot.typed("r");
     pilot.shows("40 records");
     pilot.typed("s");
     pilot.shows("synced with");
+}
+
+#[test]
+fn a_question_of_a_sync_waits_for_who_types() {
+    let (mut pilot, _dir, mut other) = sharing(40);
+    let paths = vec!["web/".to_owned()];
+    change(&mut other, &Edit::Delete { paths });
+    VaultApi::sync(&mut other, &SyncRequest::default()).unwrap();
+    let calls = pilot.without_answers("s/ye");
+    pilot.answer(calls);
+    pilot.hides("Held back");
+    pilot.typed("yyy");
+    pilot.hides("Held back");
+    pilot.press(KeyCode::Esc);
+    pilot.shows("Held back");
+    // An answer to another question, typed meanwhile, does not come over it.
+    pilot.wait(2);
+    pilot.typed("n");
+    let calls = pilot.without_answers("hnweb/new");
+    pilot.answer(calls);
+    pilot.shows("Path of the new record");
+    pilot.shows("web/new");
 }
 
 #[test]
