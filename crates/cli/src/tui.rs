@@ -8,6 +8,7 @@
 //!  - what the vault's owner locks is forgotten here too.
 
 mod actions;
+mod calls;
 mod changes;
 mod dialog;
 mod generate;
