@@ -1,7 +1,8 @@
 //! What the screen shows, and what each event makes of it. This is a machine without a terminal, a
 //! vault or a clock: it returns what is to be done.
 //!
-//! At most one call is with the vault. What else the screen needs follows from what it shows: see [`super::calls`].
+//! At most one call is with the vault. What else the screen needs follows from what it shows: see
+//! [`super::calls`].
 
 use std::collections::VecDeque;
 use std::time::Duration;
