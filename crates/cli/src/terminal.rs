@@ -169,6 +169,16 @@ impl Terminal {
         Ok(Screened(self))
     }
 
+    /// Stops this program, as Ctrl-Z does, until somebody lets it go on. The terminal is as it was
+    /// meanwhile.
+    pub(crate) fn stop(&self) {
+        if !is_session_leader() {
+            self.0.lock().stop();
+            // It knows this signal. The thread that watches signals sees when the program goes on.
+            let _ = emulate_default_handler(SIGTSTP);
+        }
+    }
+
     fn watch_signals(&self, state: &mut State) -> io::Result<()> {
         if !state.watches_signals {
             let signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGCONT])?;
@@ -211,14 +221,6 @@ impl Screened<'_> {
 impl Drop for Screened<'_> {
     fn drop(&mut self) {
         self.0.0.lock().take_back();
-    }
-}
-
-/// Stops this program, as Ctrl-Z does, until somebody lets it go on.
-pub(crate) fn stop() {
-    if !is_session_leader() {
-        // It knows this signal.
-        let _ = emulate_default_handler(SIGTSTP);
     }
 }
 

@@ -49,7 +49,7 @@ use self::worker::{Panicked, Worker};
 use crate::app::App;
 use crate::clipboard::{Clipboard, clipboard_of};
 use crate::commands::edit::edit;
-use crate::terminal::{Wanted, stop};
+use crate::terminal::Wanted;
 
 /// How long a wait for an event may be.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -235,7 +235,8 @@ impl Program<'_> {
 
     fn stop(&mut self) -> Result<(), Problem> {
         self.state.hide();
-        self.screen.away(stop)
+        let terminal = &self.app.ask.terminal;
+        self.screen.away(|| terminal.stop())
     }
 }
 
