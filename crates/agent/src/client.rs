@@ -14,8 +14,9 @@ use passmate_core::export::{ExportForm, Exported};
 use passmate_core::generate::site::SiteRule;
 use passmate_core::history::HistoryEntry;
 use passmate_core::interchange::{Applied, Format, Imported};
+use passmate_core::leak::scan::SecretValue;
 use passmate_core::problem::{Problem, ProblemKind};
-use passmate_core::records::{DeletedEntry, RecordContent, RecordEntry};
+use passmate_core::records::{DeletedEntry, RecordContent, RecordEntry, Which};
 use passmate_core::search::Match;
 use passmate_core::settings::{Holding, SyncSettings};
 use passmate_core::share::link::Link;
@@ -311,6 +312,15 @@ impl VaultApi for Client {
 
     fn record(&mut self, path: &str) -> Reply<RecordContent> {
         self.call(Call::Record { path: path.into() })
+    }
+
+    fn records(&mut self, which: &Which) -> Reply<Vec<RecordContent>> {
+        let which = which.clone();
+        self.call(Call::Records { which })
+    }
+
+    fn secret_values(&mut self, with_former: bool) -> Reply<Vec<SecretValue>> {
+        self.call(Call::SecretValues { with_former })
     }
 
     fn search(&mut self, query: &str, max: usize) -> Reply<Vec<Match>> {

@@ -443,6 +443,10 @@ impl Agent {
                 answer!(|vault| vault.one_time_code(&path, field.as_deref()))
             }
             Call::PasswordRule { path } => answer!(|vault| vault.password_rule(&path)),
+            Call::Records { which } => answer!(|vault| vault.records(&which)),
+            Call::SecretValues { with_former } => {
+                answer!(|vault| vault.secret_values(with_former))
+            }
             Call::QrText { path, field } => {
                 answer!(|vault| vault.qr_text(&path, field.as_deref()))
             }

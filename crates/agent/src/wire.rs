@@ -15,6 +15,7 @@ use passmate_core::audit::AuditRules;
 use passmate_core::edit::{Edit, Edited};
 use passmate_core::export::ExportForm;
 use passmate_core::interchange::{Format, Imported};
+use passmate_core::records::Which;
 use passmate_core::settings::{Holding, SyncSettings};
 use passmate_core::shared_folder::Sealing;
 use passmate_core::sync::Reason;
@@ -30,6 +31,7 @@ use crate::dialogs::Decision;
 
 /// The version of the frames. It is raised whenever a type that crosses is changed.
 pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 /// The byte of a client that speaks the agent's version.
 pub const GO_ON: u8 = b'g';
 /// The byte of a client that speaks another one: lock all vaults, and end.
@@ -101,6 +103,12 @@ pub(crate) enum Call {
     },
     PasswordRule {
         path: String,
+    },
+    Records {
+        which: Which,
+    },
+    SecretValues {
+        with_former: bool,
     },
     QrText {
         path: String,

@@ -32,10 +32,11 @@ use crate::escape::escape;
 use crate::export::{ExportForm, Exported, export};
 use crate::generate::site::SiteRule;
 use crate::history::{self, HistoryEntry};
+use crate::leak::scan::{SecretValue, secret_values};
 use crate::naming::continuations;
 use crate::otp::{Code, Otp};
 use crate::problem::{Problem, ProblemKind};
-use crate::records::{self, DeletedEntry, RecordContent, RecordEntry};
+use crate::records::{self, DeletedEntry, RecordContent, RecordEntry, Which};
 use crate::recover::untouched;
 use crate::search::{Match, search};
 use crate::session::Session;
@@ -150,6 +151,12 @@ pub trait VaultApi: Send {
 
     /// The record at a path, with its fields.
     fn record(&mut self, path: &str) -> Reply<RecordContent>;
+
+    /// The records of a kind, with their fields: one call instead of many.
+    fn records(&mut self, which: &Which) -> Reply<Vec<RecordContent>>;
+
+    /// The values of all secret fields, on request also those that they had before.
+    fn secret_values(&mut self, with_former: bool) -> Reply<Vec<SecretValue>>;
 
     /// The records that match a few letters, the best first, `max` of them at most.
     fn search(&mut self, query: &str, max: usize) -> Reply<Vec<Match>>;
@@ -277,6 +284,14 @@ impl VaultApi for Session {
 
     fn record(&mut self, path: &str) -> Reply<RecordContent> {
         records::content(self.vault(), path)
+    }
+
+    fn records(&mut self, which: &Which) -> Reply<Vec<RecordContent>> {
+        Ok(records::select(self.vault(), which))
+    }
+
+    fn secret_values(&mut self, with_former: bool) -> Reply<Vec<SecretValue>> {
+        Ok(secret_values(self.vault(), with_former))
     }
 
     fn search(&mut self, query: &str, max: usize) -> Reply<Vec<Match>> {

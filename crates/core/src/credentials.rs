@@ -16,13 +16,13 @@ pub mod docker;
 pub mod git;
 pub mod site;
 
-use passmate_vault::login::{FieldRole, is_further, role_of};
+use passmate_vault::login::FieldRole;
 use zeroize::Zeroizing;
 
 use crate::answer::Reply;
 use crate::api::VaultApi;
 use crate::escape::escape_path;
-use crate::records::{FieldContent, RecordContent};
+use crate::records::{FieldContent, RecordContent, is_address};
 
 /// How often a name is tried with another number behind it.
 const NUMBER_MAX: usize = 99;
@@ -30,9 +30,7 @@ const NUMBER_MAX: usize = 99;
 /// The fields of a record that hold addresses.
 fn addresses(record: &RecordContent) -> impl Iterator<Item = &FieldContent> {
     let fields = record.fields.iter();
-    fields.filter(|field| {
-        role_of(&field.name) == Some(FieldRole::Url) || is_further(&field.name, FieldRole::Url)
-    })
+    fields.filter(|field| is_address(&field.name))
 }
 
 fn user(record: &RecordContent) -> Option<&str> {
@@ -43,15 +41,6 @@ fn user(record: &RecordContent) -> Option<&str> {
 fn password(record: &RecordContent) -> Option<&Zeroizing<String>> {
     let password = &record.with_role(FieldRole::Password)?.value;
     Some(password).filter(|password| !password.is_empty())
-}
-
-/// The records that name this host in one of their addresses.
-fn records_of_host(vault: &mut dyn VaultApi, host: &str) -> Reply<Vec<RecordContent>> {
-    let mut records = Vec::new();
-    for found in vault.search(host, usize::MAX)? {
-        records.push(vault.record(&escape_path(&found.path))?);
-    }
-    Ok(records)
 }
 
 /// A path that no record has: a folder, and names that may hold anything.

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::fmt;
 
 use alphanumeric_sort::compare_str;
-use passmate_vault::login::{FieldRole, is_secret};
+use passmate_vault::login::{FieldRole, is_further, is_secret, role_of};
 use passmate_vault::view::{DeletedRecord, View, ViewRecord};
 use passmate_vault::{RecordId, Text, Vault};
 use serde::{Deserialize, Serialize};
@@ -97,6 +97,18 @@ impl RecordContent {
     }
 }
 
+/// Which records a call is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Which {
+    /// Those below a folder.
+    Below(String),
+    /// Those with an address in which this host occurs, in lower case. It may be part of another
+    /// one.
+    OfHost(String),
+    /// Those with a private key.
+    WithPrivateKey,
+}
+
 /// All records, in the order of [`compare_paths`].
 pub(crate) fn list(vault: &Vault) -> Vec<RecordEntry> {
     let view = vault.view();
@@ -145,8 +157,10 @@ pub(crate) fn trash(vault: &Vault) -> Vec<DeletedEntry> {
 
 /// The record at a path.
 pub(crate) fn content(vault: &Vault, path: &str) -> Reply<RecordContent> {
-    let view = vault.view();
-    let record = find(&view, path)?;
+    Ok(content_of(find(&vault.view(), path)?))
+}
+
+fn content_of(record: &ViewRecord<'_>) -> RecordContent {
     let fields = record.fields().map(|field| {
         let name = text(field.name);
         FieldContent {
@@ -155,11 +169,35 @@ pub(crate) fn content(vault: &Vault, path: &str) -> Reply<RecordContent> {
             name,
         }
     });
-    Ok(RecordContent {
+    RecordContent {
         path: text(&record.path),
         id: text(record.id.as_text()),
         fields: fields.collect(),
-    })
+    }
+}
+
+/// The records of a kind, in the order of their paths' bytes.
+pub(crate) fn select(vault: &Vault, which: &Which) -> Vec<RecordContent> {
+    let view = vault.view();
+    let records = view.records().iter();
+    let wanted = records.filter(|record| match which {
+        Which::Below(folder) => {
+            let path = record.path.to_string_lossy();
+            let rest = path.strip_prefix(folder.as_str());
+            rest.is_some_and(|rest| rest.starts_with('/'))
+        }
+        Which::OfHost(host) => record.fields().any(|field| {
+            let value = field.value.to_string_lossy();
+            is_address(&field.name.to_string_lossy()) && value.to_lowercase().contains(host)
+        }),
+        Which::WithPrivateKey => FieldRole::PrivateKey.find(record).is_some(),
+    });
+    wanted.map(content_of).collect()
+}
+
+/// Whether a field of this name holds an address.
+pub(crate) fn is_address(name: &str) -> bool {
+    role_of(name) == Some(FieldRole::Url) || is_further(name, FieldRole::Url)
 }
 
 /// The record at a path as a list shows it: see [`get`].

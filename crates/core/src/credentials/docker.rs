@@ -18,7 +18,7 @@ use crate::api::VaultApi;
 use crate::edit::{Edit, RecordText};
 use crate::escape::escape_path;
 use crate::problem::Problem;
-use crate::records::RecordContent;
+use crate::records::{RecordContent, Which};
 
 /// The folder of the records that docker writes.
 const FOLDER: &str = "docker";
@@ -74,14 +74,7 @@ impl Login {
 
 /// The records that docker wrote, with their passwords or without.
 fn records(vault: &mut dyn VaultApi) -> Reply<Vec<RecordContent>> {
-    let mut records = Vec::new();
-    for entry in vault.list()? {
-        let rest = entry.path.strip_prefix(FOLDER);
-        if rest.is_some_and(|rest| rest.starts_with('/')) {
-            records.push(vault.record(&escape_path(&entry.path))?);
-        }
-    }
-    Ok(records)
+    vault.records(&Which::Below(FOLDER.to_owned()))
 }
 
 fn is_of(record: &RecordContent, server: &str) -> bool {

@@ -15,13 +15,13 @@ use passmate_vault::login::FieldRole;
 use zeroize::Zeroizing;
 
 use super::site::Site;
-use super::{addresses, free_path, password, records_of_host, user};
+use super::{addresses, free_path, password, user};
 use crate::answer::Reply;
 use crate::api::VaultApi;
 use crate::edit::{Edit, RecordText};
 use crate::escape::escape_path;
 use crate::problem::{Problem, ProblemKind};
-use crate::records::RecordContent;
+use crate::records::{RecordContent, Which};
 
 /// The folder of the records that git writes.
 const FOLDER: &str = "git";
@@ -116,7 +116,8 @@ impl Request {
         let Some(site) = self.site() else {
             return Ok(Vec::new());
         };
-        let records = records_of_host(vault, &site.host)?.into_iter();
+        let records = vault.records(&Which::OfHost(site.host.clone()))?;
+        let records = records.into_iter();
         let fitting = records.filter_map(|record| Some((self.fit(&site, &record)?, record)));
         Ok(fitting.collect())
     }

@@ -4,17 +4,21 @@
 //!  - a text is read once and piece by piece: no more of it is in memory than the longest value and
 //!    one piece.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{self, Read};
 
+use passmate_vault::Vault;
+use passmate_vault::login::is_secret;
+use passmate_vault::record::{Domain, Text};
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::forms::{Form, forms};
 use super::needles::{NEEDLE_LEN_MIN, Needles};
 use crate::answer::Reply;
 use crate::api::VaultApi;
-use crate::escape::escape_path;
+use crate::records::text;
 
 /// Values shorter than this are not looked for unless a person says so, in bytes.
 pub const VALUE_LEN_MIN: usize = 8;
@@ -33,7 +37,7 @@ pub struct Scope {
 }
 
 /// Where a value comes from.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Origin {
     /// The path of its record.
     pub record: String,
@@ -41,6 +45,24 @@ pub struct Origin {
     pub field: String,
     /// Whether the field has another value now.
     pub is_former: bool,
+}
+
+/// A value of a vault.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretValue {
+    /// Where it comes from.
+    pub origin: Origin,
+    /// What it is.
+    pub value: Zeroizing<String>,
+}
+
+/// Without the value.
+impl fmt::Debug for SecretValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SecretValue")
+            .field("origin", &self.origin)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A value that stands in a text.
@@ -75,37 +97,14 @@ impl Scanner {
     /// # Errors
     /// The vault cannot be read.
     pub fn read(vault: &mut dyn VaultApi, scope: Scope) -> Reply<Self> {
-        let mut values = Vec::new();
-        for entry in vault.list()? {
-            let path = escape_path(&entry.path);
-            let record = vault.record(&path)?;
-            let present = record.fields.iter().filter(|field| field.is_secret);
-            for field in present.clone() {
-                values.push((origin(&entry.path, &field.name, false), field.value.clone()));
-            }
-            if !scope.with_former {
-                continue;
-            }
-            for change in vault.history(&path, None)? {
-                let is_present = present.clone().any(|field| {
-                    field.name == change.field && Some(&field.value) == change.value.as_ref()
-                });
-                if let Some(value) = change.value
-                    && change.is_secret
-                    && !change.is_path
-                    && !is_present
-                {
-                    values.push((origin(&entry.path, &change.field, true), value));
-                }
-            }
-        }
+        let values = vault.secret_values(scope.with_former)?;
         Ok(Self::new(values, scope.len_min))
     }
 
-    fn new(values: Vec<(Origin, Zeroizing<String>)>, len_min: usize) -> Self {
+    fn new(values: Vec<SecretValue>, len_min: usize) -> Self {
         let mut origins = Vec::new();
         let mut needles = Vec::new();
-        for (origin, value) in values {
+        for SecretValue { origin, value } in values {
             let value = value.trim_end_matches(['\r', '\n']);
             if value.len() < len_min.max(VALUE_LEN_LEAST) {
                 continue;
@@ -187,12 +186,45 @@ impl Scanner {
     }
 }
 
-fn origin(record: &str, field: &str, is_former: bool) -> Origin {
-    Origin {
-        record: record.to_owned(),
-        field: field.to_owned(),
-        is_former,
+/// The values of all secret fields, each once for its field.
+pub(crate) fn secret_values(vault: &Vault, with_former: bool) -> Vec<SecretValue> {
+    let mut values = Vec::new();
+    for record in vault.view().records() {
+        let mut add = |field: &Text, value: &Text, is_former| {
+            values.push(SecretValue {
+                origin: Origin {
+                    record: text(&record.path),
+                    field: text(field),
+                    is_former,
+                },
+                value: Zeroizing::new(text(value)),
+            });
+        };
+        let present: BTreeMap<_, _> = record
+            .fields()
+            .map(|field| (field.name, field.value))
+            .filter(|(name, _)| is_secret(&name.to_string_lossy()))
+            .collect();
+        for (name, value) in &present {
+            add(name, value, false);
+        }
+        let histories = record.record.fields().filter(|_| with_former);
+        for history in histories {
+            let mut known = BTreeSet::new();
+            for change in history {
+                let (key, value) = (&change.key, change.value.shown());
+                let is_field = key.domain == Domain::User && !key.is_path();
+                let is_wanted = is_field && is_secret(&key.name.to_string_lossy());
+                let Some(value) = value.filter(|_| is_wanted) else {
+                    continue;
+                };
+                if present.get(&key.name) != Some(&value) && known.insert(value.clone()) {
+                    add(&key.name, &value, true);
+                }
+            }
+        }
     }
+    values
 }
 
 #[cfg(test)]
@@ -215,9 +247,13 @@ mod tests {
     }
 
     fn scanner(values: &[&str]) -> Scanner {
-        let values = values.iter().map(|value| {
-            let value = Zeroizing::new((*value).to_owned());
-            (origin(&value, "password", false), value)
+        let values = values.iter().map(|value| SecretValue {
+            origin: Origin {
+                record: (*value).to_owned(),
+                field: "password".to_owned(),
+                is_former: false,
+            },
+            value: Zeroizing::new((*value).to_owned()),
         });
         Scanner::new(values.collect(), VALUE_LEN_MIN)
     }

@@ -29,7 +29,7 @@ mod syncs;
 pub(crate) use secrets::{
     a_counter_is_used_once, a_password_and_its_rule_are_one_change,
     a_record_is_added_in_one_change_by_the_rule_of_its_site, a_reference_reads_a_value_or_a_code,
-    an_audit_names_what_should_be_changed,
+    an_audit_names_what_should_be_changed, records_of_a_kind_and_secret_values_come_in_one_call,
 };
 use syncs::sharing;
 pub(crate) use syncs::{
@@ -72,6 +72,11 @@ macro_rules! for_implementation {
             #[test]
             fn a_record_is_read_searched_and_shown() {
                 suite::a_record_is_read_searched_and_shown::<$implementation>();
+            }
+
+            #[test]
+            fn records_of_a_kind_and_secret_values_come_in_one_call() {
+                suite::records_of_a_kind_and_secret_values_come_in_one_call::<$implementation>();
             }
 
             #[test]

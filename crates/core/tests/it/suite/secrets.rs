@@ -4,7 +4,9 @@ use passmate_core::answer::{Consent, Halt};
 use passmate_core::api::{OneTimeCode, VaultApi};
 use passmate_core::audit::{AuditRules, FindingKind};
 use passmate_core::edit::{Edit, RecordText};
+use passmate_core::leak::scan::Origin;
 use passmate_core::problem::ProblemKind;
+use passmate_core::records::Which;
 use passmate_core::reference::Reference;
 use passmate_core::template::rule_of_site;
 
@@ -207,4 +209,61 @@ pub(crate) fn an_audit_names_what_should_be_changed<I: Implementation>() {
         ..rules
     };
     assert_eq!(kind_of(vault.audit(&missing)), ProblemKind::File);
+}
+
+pub(crate) fn records_of_a_kind_and_secret_values_come_in_one_call<I: Implementation>() {
+    let implementation = I::new();
+    let mut vault = open(&implementation);
+    for (path, field, value) in [
+        ("git/forge/bob", "url 2", "https://Forge.Example/x"),
+        ("git/forge/bob", "password", "one"),
+        ("git/forge/bob", "password", "two"),
+        ("git/forge/bob", "pin", "three"),
+        ("github", "private_key", "key"),
+        ("github", "notes", "forge.example"),
+        ("github", "pin", "old"),
+    ] {
+        change(&mut *vault, &set(path, field, value));
+    }
+    let (path, field) = ("github".to_owned(), "pin".to_owned());
+    change(&mut *vault, &Edit::Unset { path, field });
+    let mut paths = |which: Which| {
+        let records = vault.records(&which).unwrap().into_iter();
+        records.map(|record| record.path).collect::<Vec<_>>()
+    };
+    assert_eq!(paths(Which::Below("git".into())), ["git/forge/bob"]);
+    assert_eq!(
+        paths(Which::OfHost("forge.example".into())),
+        ["git/forge/bob"]
+    );
+    assert_eq!(paths(Which::WithPrivateKey), ["github"]);
+    assert!(paths(Which::OfHost("github".into())).is_empty());
+    let mut values = |with_former| {
+        let values = vault.secret_values(with_former).unwrap().into_iter();
+        let mut values: Vec<_> = values
+            .map(|one| {
+                let Origin {
+                    record,
+                    field,
+                    is_former,
+                } = one.origin;
+                format!("{record} {field} {} {is_former}", *one.value)
+            })
+            .collect();
+        values.sort();
+        values
+    };
+    let present = [
+        "git/forge/bob password two false",
+        "git/forge/bob pin three false",
+        "github private_key key false",
+    ];
+    assert_eq!(values(false), present);
+    let mut all = [
+        &present[..],
+        &["git/forge/bob password one true", "github pin old true"],
+    ]
+    .concat();
+    all.sort_unstable();
+    assert_eq!(values(true), all);
 }
