@@ -254,14 +254,18 @@ impl Reference {
 
     /// A person who left out the field is told so.
     fn explain(&self, vault: &mut dyn VaultApi, halt: Halt) -> Halt {
-        let is_missing = match &halt {
-            Halt::Needs(Need::OtherPath { .. }) => true,
-            Halt::Needs(_) => false,
-            Halt::Failed(problem) => problem.kind == ProblemKind::NotFound,
+        // Other records are no matter of a person's choice here.
+        let missing = match halt {
+            Halt::Needs(need @ Need::OtherPath { .. }) => Problem {
+                kind: ProblemKind::NotFound,
+                ..need.into()
+            },
+            Halt::Failed(problem) if problem.kind == ProblemKind::NotFound => problem,
+            other => return other,
         };
         let whole = format!("{}/{}", self.path, self.field);
-        if !is_missing || vault.record(&escape_path(&whole)).is_err() {
-            return halt;
+        if vault.record(&escape_path(&whole)).is_err() {
+            return missing.into();
         }
         let meant = Self {
             path: whole,
