@@ -1,6 +1,8 @@
 //! Private keys of SSH from files, as records hold them: in the form of OpenSSH, without a
 //! passphrase of their own, because the vault is encrypted.
 
+pub mod signing;
+
 use ed25519_dalek::SigningKey;
 use rsa::pkcs1::DecodeRsaPrivateKey;
 use rsa::pkcs8::DecodePrivateKey;
@@ -95,6 +97,18 @@ impl From<SshKeyError> for Problem {
 /// [`SshKeyError::WrongPassphrase`], call again with the passphrase.
 pub fn read_key(file: &[u8], passphrase: Option<&[u8]>) -> Result<SshKey, SshKeyError> {
     let text = std::str::from_utf8(file).map_err(|_| SshKeyError::NoKey)?;
+    let key = parse(text, passphrase)?;
+    let private = key.to_openssh(LineEnding::LF);
+    let private = private.map_err(|_| SshKeyError::Kind)?;
+    let public = key.public_key().to_openssh();
+    Ok(SshKey {
+        private: Zeroizing::new(private.trim_end().to_owned()),
+        public: public.map_err(|_| SshKeyError::Kind)?,
+        fingerprint: key.fingerprint(HashAlg::Sha256).to_string(),
+    })
+}
+
+fn parse(text: &str, passphrase: Option<&[u8]>) -> Result<PrivateKey, SshKeyError> {
     if text.starts_with("ssh-") || text.starts_with("ecdsa-") || text.contains("PUBLIC KEY-----") {
         return Err(SshKeyError::Public);
     }
@@ -110,14 +124,7 @@ pub fn read_key(file: &[u8], passphrase: Option<&[u8]>) -> Result<SshKey, SshKey
     ) {
         return Err(SshKeyError::Kind);
     }
-    let private = key.to_openssh(LineEnding::LF);
-    let private = private.map_err(|_| SshKeyError::Kind)?;
-    let public = key.public_key().to_openssh();
-    Ok(SshKey {
-        private: Zeroizing::new(private.trim_end().to_owned()),
-        public: public.map_err(|_| SshKeyError::Kind)?,
-        fingerprint: key.fingerprint(HashAlg::Sha256).to_string(),
-    })
+    Ok(key)
 }
 
 /// The first private key of a file in PEM, and its label. OpenSSL writes parameters before it.
