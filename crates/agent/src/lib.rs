@@ -12,6 +12,7 @@
 //! | [`peer`] | which program asks |
 //! | [`consent`] | asking a person before a guarded record is used |
 //! | [`serve`] | the listener, and a thread for each client |
+//! | [`ssh`] | the agent of SSH, on a socket of its own |
 //! | [`client`] | the other side: [`Client`](client::Client) is a vault |
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -25,5 +26,6 @@ pub mod dialogs;
 pub mod peer;
 pub mod place;
 pub mod serve;
+pub mod ssh;
 pub mod vaults;
 pub mod wire;

@@ -16,6 +16,8 @@ use rustix::process::getuid;
 
 /// The socket's file name.
 const SOCKET: &str = "agent.sock";
+/// The file name of the socket for SSH.
+const SSH_SOCKET: &str = "ssh.sock";
 /// The lock's file name.
 const LOCK: &str = "agent.lock";
 
@@ -52,6 +54,12 @@ impl AgentPlace {
     #[must_use]
     pub fn socket(&self) -> PathBuf {
         self.folder.join(SOCKET)
+    }
+
+    /// The socket for programs of SSH: what `SSH_AUTH_SOCK` names.
+    #[must_use]
+    pub fn ssh_socket(&self) -> PathBuf {
+        self.folder.join(SSH_SOCKET)
     }
 
     /// Makes the folder if it is missing, takes the place of the agent, and listens.
@@ -218,7 +226,7 @@ fn shown(path: &Path) -> String {
     escape(&path.display().to_string())
 }
 
-fn failed(doing: &str, path: &Path, error: &io::Error) -> Problem {
+pub(crate) fn failed(doing: &str, path: &Path, error: &io::Error) -> Problem {
     Problem::new(
         ProblemKind::File,
         format!("cannot {doing} {}: {error}", shown(path)),

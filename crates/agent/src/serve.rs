@@ -34,6 +34,9 @@ use crate::desktop::{self, DesktopEvent, Watched};
 use crate::dialogs::Decision;
 use crate::peer::Peer;
 use crate::place::{AgentPlace, Listening, is_own_peer};
+use crate::ssh::approver::{Approver, LocalUse, Peer};
+use crate::ssh::connection::Connection;
+use crate::ssh::{self, KeysOfVaults};
 use crate::vaults::Vaults;
 use crate::wire::{
     Answer, Call, DesktopStatus, END, GO_ON, Request, Status, VERSION, read_frame, read_hello,
@@ -79,6 +82,9 @@ struct Agent {
     socket: PathBuf,
     /// To wake the thread that listens.
     listener: UnixListener,
+    ssh: ssh::Socket,
+    /// Decides about each use of a key of SSH.
+    approver: Box<dyn Approver>,
     clients: AtomicUsize,
     is_ended: AtomicBool,
     #[cfg(target_os = "linux")]
@@ -110,6 +116,8 @@ impl Server {
             clock: Box::new(clock),
             socket: listening.socket.clone(),
             listener: listening.again()?,
+            ssh: ssh::Socket::listen(place.ssh_socket())?,
+            approver: Box::new(LocalUse),
             clients: AtomicUsize::new(0),
             is_ended: AtomicBool::new(false),
             #[cfg(target_os = "linux")]
@@ -148,16 +156,15 @@ impl Server {
         let synced = Arc::clone(&self.agent);
         // Nobody waits for it at the end: a folder of a network may keep it.
         thread::spawn(move || synced.sync_in_background());
-        for stream in self.listening.listener.incoming() {
-            if self.agent.is_ended.load(Ordering::Acquire) {
-                break;
-            }
-            match stream {
-                Ok(stream) => self.agent.admit(stream),
-                Err(_) => thread::sleep(ACCEPT_PAUSE),
-            }
-        }
-        self.agent.end();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                self.agent
+                    .accept(&self.agent.ssh.listener, Agent::serve_ssh)
+            });
+            self.agent.accept(&self.listening.listener, Agent::serve);
+            self.agent.end();
+        });
+        self.agent.ssh.remove();
         let _ = watch.join();
     }
 
@@ -179,6 +186,9 @@ impl Stopper {
     }
 }
 
+/// How a client is served.
+type Serve = fn(&Agent, UnixStream) -> io::Result<()>;
+
 /// The right of one client to be served.
 struct Slot(Arc<Agent>);
 
@@ -189,8 +199,21 @@ impl Drop for Slot {
 }
 
 impl Agent {
+    /// Serves the clients of a socket until the agent ends.
+    fn accept(self: &Arc<Self>, listener: &UnixListener, serve: Serve) {
+        for stream in listener.incoming() {
+            if self.is_ended.load(Ordering::Acquire) {
+                break;
+            }
+            match stream {
+                Ok(stream) => self.admit(stream, serve),
+                Err(_) => thread::sleep(ACCEPT_PAUSE),
+            }
+        }
+    }
+
     /// Serves a client in a thread of its own.
-    fn admit(self: &Arc<Self>, stream: UnixStream) {
+    fn admit(self: &Arc<Self>, stream: UnixStream, serve: Serve) {
         let slot = Slot(Arc::clone(self));
         let before = self.clients.fetch_add(1, Ordering::AcqRel);
         if before >= CLIENTS_MAX || !is_own_peer(&stream) {
@@ -198,8 +221,19 @@ impl Agent {
         }
         // A system without a thread to spare closes the connection.
         let _ = thread::Builder::new().spawn(move || {
-            let _ = slot.0.serve(stream);
+            let _ = serve(&slot.0, stream);
         });
+    }
+
+    /// Serves a client of SSH.
+    fn serve_ssh(&self, mut stream: UnixStream) -> io::Result<()> {
+        let mut connection = Connection::new(Peer::of(&stream));
+        let mut keys = KeysOfVaults {
+            vaults: &self.vaults,
+            now: &|| self.now(),
+            approver: &*self.approver,
+        };
+        ssh::serve(&mut stream, &mut connection, &mut keys)
     }
 
     /// Serves one client until it leaves or breaks the protocol.
@@ -610,6 +644,7 @@ impl Agent {
             // Linux wakes the listener by this, others by a connection.
             let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Read);
             let _ = UnixStream::connect(&self.socket);
+            self.ssh.wake();
         }
     }
 }

@@ -7,6 +7,7 @@ mod consent;
 #[cfg(target_os = "linux")]
 mod desktop;
 mod socket;
+mod ssh;
 #[path = "../../../core/tests/it/suite.rs"]
 mod suite;
 
