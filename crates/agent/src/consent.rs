@@ -278,7 +278,8 @@ impl Consents {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use std::os::unix::net::UnixStream;
 
@@ -305,7 +306,10 @@ mod tests {
                 "{text}"
             );
             assert!(!text.contains('\u{1b}'), "{text:?}");
-            assert_eq!(consents.pending(), [question.clone()]);
+            assert_eq!(
+                consents.pending().as_slice(),
+                std::slice::from_ref(question)
+            );
             consents.decide(question.number, answer);
         };
         consents.ask(used, None, Duration::ZERO, asking)?;

@@ -118,7 +118,8 @@ fn pid_of(_: &UnixStream) -> Option<i32> {
     None
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use super::*;
 

@@ -4,37 +4,35 @@
 //!  - the number of clients, the length of a frame and the time that it may take are bounded;
 //!  - whatever a client sends, it harms no other.
 
+mod guarding;
+
 use std::io::{self, Read};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use getrandom::SysRng;
 use parking_lot::{Condvar, Mutex};
-use passmate_core::answer::{Consent, Halt, Reply};
+use passmate_core::answer::{Consent, Reply};
 use passmate_core::api::{Changed, VaultApi};
 use passmate_core::edit::Edit;
-use passmate_core::guard::{Touched, guarded};
 use passmate_core::problem::{Problem, ProblemKind};
-use passmate_core::records::RecordContent;
 use passmate_core::session::Session;
 use passmate_core::settings::SyncSettings;
 use passmate_core::sync_all::{SyncOutcome, sync_after_change};
-use passmate_core::use_log::UseEntry;
 use passmate_vault::Passphrase;
 use rand_core::TryRng;
 use serde::Serialize;
 
-use crate::consent::{Consents, Question, Use};
+use crate::consent::{Consents, Question};
 #[cfg(target_os = "linux")]
 use crate::desktop::{self, DesktopEvent, Watched};
 use crate::dialogs::Decision;
 use crate::peer::Peer;
 use crate::place::{AgentPlace, Listening, is_own_peer};
-use crate::ssh::approver::{Approver, LocalUse, Peer};
 use crate::ssh::connection::Connection;
 use crate::ssh::{self, KeysOfVaults};
 use crate::vaults::Vaults;
@@ -84,7 +82,6 @@ struct Agent {
     listener: UnixListener,
     ssh: ssh::Socket,
     /// Decides about each use of a key of SSH.
-    approver: Box<dyn Approver>,
     clients: AtomicUsize,
     is_ended: AtomicBool,
     #[cfg(target_os = "linux")]
@@ -117,7 +114,6 @@ impl Server {
             socket: listening.socket.clone(),
             listener: listening.again()?,
             ssh: ssh::Socket::listen(place.ssh_socket())?,
-            approver: Box::new(LocalUse),
             clients: AtomicUsize::new(0),
             is_ended: AtomicBool::new(false),
             #[cfg(target_os = "linux")]
@@ -231,7 +227,7 @@ impl Agent {
         let mut keys = KeysOfVaults {
             vaults: &self.vaults,
             now: &|| self.now(),
-            approver: &*self.approver,
+            approver: &Approving(self),
         };
         ssh::serve(&mut stream, &mut connection, &mut keys)
     }
@@ -349,74 +345,6 @@ impl Agent {
         Ok(())
     }
 
-    /// Asks a person about guarded records, and logs the use.
-    fn agree(
-        &self,
-        caller: &Caller<'_>,
-        what: &str,
-        touched: &Touched,
-        guarded: Vec<String>,
-        stream: &mut UnixStream,
-    ) -> io::Result<Result<(), Problem>> {
-        let mut agreed = Ok(());
-        if !guarded.is_empty() {
-            let used = Use {
-                peer: caller.peer.clone(),
-                vault: caller.vault.to_owned(),
-                records: guarded,
-                what: what.to_owned(),
-                reason: caller.reason.clone(),
-            };
-            let mut sent = Ok(());
-            let dialogs = self.vaults.dialogs(caller.vault);
-            agreed = self.consents.ask(&used, dialogs, self.now(), |question| {
-                sent = write_frame(stream, &Asking(question));
-            });
-            sent?;
-        }
-        let time = SystemTime::now().duration_since(UNIX_EPOCH);
-        let entry = UseEntry {
-            time: time.map_or(0, |time| i64::try_from(time.as_secs()).unwrap_or(0)),
-            what: what.to_owned(),
-            records: match touched {
-                Touched::Named(names) => names.clone(),
-                Touched::All | Touched::Nothing => Vec::new(),
-            },
-            by: caller.peer.to_string(),
-            reason: caller.reason.clone(),
-            allowed: agreed.is_ok(),
-        };
-        self.vaults.log(caller.vault, &entry);
-        Ok(agreed)
-    }
-
-    fn record(
-        &self,
-        caller: &Caller<'_>,
-        settings: SyncSettings,
-        path: &str,
-        stream: &mut UnixStream,
-    ) -> io::Result<Reply<RecordContent>> {
-        let read = |vault: &mut Session| VaultApi::record(vault, path);
-        let record = match self
-            .vaults
-            .call(caller.vault, settings, || self.now(), read)
-        {
-            Ok(record) => record,
-            reply => return Ok(reply),
-        };
-        let named = vec![record.path.clone()];
-        let guarded = record.is_guarded().then(|| named.clone());
-        let agreed = self.agree(
-            caller,
-            "read",
-            &Touched::Named(named),
-            guarded.unwrap_or_default(),
-            stream,
-        )?;
-        Ok(agreed.map(|()| record).map_err(Into::into))
-    }
-
     fn call(
         &self,
         caller: &Caller<'_>,
@@ -426,18 +354,8 @@ impl Agent {
     ) -> io::Result<()> {
         let vault = caller.vault;
         if let Some((what, touched)) = touch_of(&call) {
-            let of = |session: &mut Session| Ok(guarded(session.vault(), &touched));
-            let agreed = match self.vaults.call(vault, settings.clone(), || self.now(), of) {
-                Ok(guarded) => {
-                    let is_logged = !matches!(call, Call::Change { .. }) || !guarded.is_empty();
-                    match is_logged {
-                        true => self.agree(caller, what, &touched, guarded, stream)?,
-                        false => Ok(()),
-                    }
-                    .map_err(Halt::from)
-                }
-                Err(halt) => Err(halt),
-            };
+            let is_change = matches!(call, Call::Change { .. });
+            let agreed = self.agree_before(caller, &settings, what, &touched, is_change, stream)?;
             if agreed.is_err() {
                 return done(stream, agreed);
             }
@@ -465,8 +383,9 @@ impl Agent {
             Call::Trash => answer!(|vault| vault.trash()),
             Call::Uses => answer!(|vault| vault.uses()),
             Call::Record { path } => {
-                let reply = self.record(caller, settings, &path, stream)?;
-                done(stream, reply)
+                let read = |vault: &mut Session| Ok(vec![VaultApi::record(vault, &path)?]);
+                let reply = self.records(caller, settings, read, stream)?;
+                done(stream, reply.map(|mut records| records.swap_remove(0)))
             }
             Call::Search { query, max } => answer!(|vault| vault.search(&query, max)),
             Call::Continuations { begin } => answer!(|vault| vault.continuations(&begin)),
@@ -477,7 +396,11 @@ impl Agent {
                 answer!(|vault| vault.one_time_code(&path, field.as_deref()))
             }
             Call::PasswordRule { path } => answer!(|vault| vault.password_rule(&path)),
-            Call::Records { which } => answer!(|vault| vault.records(&which)),
+            Call::Records { which } => {
+                let read = |vault: &mut Session| VaultApi::records(vault, &which);
+                let reply = self.records(caller, settings, read, stream)?;
+                done(stream, reply)
+            }
             Call::SecretValues { with_former } => {
                 answer!(|vault| vault.secret_values(with_former))
             }
@@ -649,53 +572,6 @@ impl Agent {
     }
 }
 
-/// Who makes a call, and of which vault.
-struct Caller<'a> {
-    peer: &'a Peer,
-    vault: &'a Path,
-    reason: Option<String>,
-}
-
-/// What a call does with the secrets of records, and which; `None` if it gives none away. A record
-/// that is read is looked at afterwards instead.
-fn touch_of(call: &Call) -> Option<(&'static str, Touched)> {
-    let named = |path: &String| Touched::Named(vec![path.clone()]);
-    Some(match call {
-        Call::OneTimeCode { path, .. } => ("make a one-time code of", named(path)),
-        Call::QrText { path, .. } => ("show as a QR code", named(path)),
-        Call::History { path, .. } => ("read the history of", named(path)),
-        Call::Change { change, .. } => match Touched::by(change) {
-            Touched::Nothing => return None,
-            touched => ("change", touched),
-        },
-        Call::Export { .. } => ("export the whole vault with", Touched::All),
-        Call::ChangePassphrase { .. } => ("change the passphrase of a vault with", Touched::All),
-        Call::FolderKey => ("read the key of the shared folder with", Touched::All),
-        Call::SyncKey => ("read the sync key of a vault with", Touched::All),
-        Call::List
-        | Call::Uses
-        | Call::Trash
-        | Call::Record { .. }
-        | Call::Search { .. }
-        | Call::PasswordRule { .. }
-        | Call::Audit { .. }
-        | Call::PreviewImport { .. }
-        | Call::Sync { .. }
-        | Call::PreviewSync
-        | Call::LastSyncs
-        | Call::Standing
-        | Call::Ties
-        | Call::SetUpServer { .. }
-        | Call::SetUpAgain { .. }
-        | Call::RequestAccount { .. }
-        | Call::SetUpFolder { .. }
-        | Call::TrustNext { .. }
-        | Call::Rotate { .. }
-        | Call::Upgrade { .. }
-        | Call::Untie { .. } => return None,
-    })
-}
-
 /// An [`Answer`] without a copy of what it tells of.
 #[derive(Serialize)]
 #[serde(rename = "Answer")]
@@ -703,7 +579,8 @@ enum Told<'a> {
     Asking(&'a Question),
     Saved(&'a passmate_core::edit::Edited),
 }
-use Told::{Asking, Saved};
+use Told::Saved;
+use guarding::{Approving, Caller, touch_of};
 
 fn done<T: Serialize>(stream: &mut UnixStream, reply: Reply<T>) -> io::Result<()> {
     write_frame(stream, &Answer::Done(reply))

@@ -1,38 +1,9 @@
 //! Who asks for a signature, for what, and whether it is given.
 
 use std::fmt;
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
-/// The process on the other side of the socket, as the system names it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Peer {
-    /// Its number. It may belong to another process once this one has ended.
-    pub pid: Option<i32>,
-    /// Its program.
-    pub program: Option<PathBuf>,
-}
-
-impl Peer {
-    /// The process that made this connection.
-    #[must_use]
-    pub fn of(stream: &UnixStream) -> Self {
-        let pid = pid_of(stream);
-        let program = pid.and_then(|pid| std::fs::read_link(format!("/proc/{pid}/exe")).ok());
-        Self { pid, program }
-    }
-}
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn pid_of(stream: &UnixStream) -> Option<i32> {
-    let peer = rustix::net::sockopt::socket_peercred(stream).ok()?;
-    Some(peer.pid.as_raw_nonzero().get())
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn pid_of(_: &UnixStream) -> Option<i32> {
-    None
-}
+use crate::peer::Peer;
 
 /// What is signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,13 +47,22 @@ pub trait Approver: Send + Sync {
     fn approves(&self, used: &Use) -> bool;
 }
 
-/// Approves every use but those that come from another machine.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct LocalUse;
-
-impl Approver for LocalUse {
-    fn approves(&self, used: &Use) -> bool {
-        !used.is_forwarded
+impl Purpose {
+    /// What is done with the key, as in "wants to sign".
+    #[must_use]
+    pub fn text(&self) -> String {
+        match self {
+            Self::Login {
+                user,
+                host_key: Some(host),
+            } => format!("log in as {user} at the host with the key {host}, with"),
+            Self::Login {
+                user,
+                host_key: None,
+            } => format!("log in as {user} at a host that it does not name, with"),
+            Self::Signature { namespace } => format!("sign something for {namespace} with"),
+            Self::Unknown => "sign something with".to_owned(),
+        }
     }
 }
 

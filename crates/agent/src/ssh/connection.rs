@@ -8,10 +8,11 @@ use std::path::PathBuf;
 
 use passmate_core::ssh_key::signing::{RsaHash, verified};
 
-use super::approver::{Peer, Purpose};
+use super::approver::Purpose;
 use super::message::{
     Bind, Data, FLAG_SHA256, FLAG_SHA512, Request, failure, identities, signature, success,
 };
+use crate::peer::Peer;
 
 /// The most hosts that a client can name, one behind the other. That of OpenSSH.
 const HOSTS_MAX: usize = 16;

@@ -7,10 +7,10 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use passmate_agent::vaults::LockRule;
 use passmate_core::answer::Question;
 use passmate_core::generate::Generated;
 use passmate_core::problem::Problem;
+use passmate_core::settings::LockRule;
 use ratatui::crossterm::event::{KeyEvent, MouseEvent};
 use ratatui::layout::Rect;
 use zeroize::Zeroizing;
