@@ -34,11 +34,15 @@ mod worker;
 use std::io::{self, IsTerminal};
 use std::ops::ControlFlow;
 use std::sync::mpsc::Receiver;
+use std::thread;
 use std::time::Duration;
 
 use passmate_agent::serve::boot_clock;
 use passmate_core::api::VaultApi;
 use passmate_core::problem::{Problem, ProblemKind};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use signal_hook::consts::SIGHUP;
 use signal_hook::low_level::emulate_default_handler;
 
 use self::screen::Screen;
@@ -68,6 +72,7 @@ pub(crate) fn has_terminal() -> bool {
 pub(crate) fn run(app: &App) -> Result<(), Problem> {
     let vault = app.open_to_change()?;
     let screen = Screen::enter(&app.ask.terminal)?;
+    end_with_terminal();
     let mut program = Program {
         app,
         state: State::new(app.vault_name.clone(), screen.size()?, boot_clock()),
@@ -84,6 +89,18 @@ pub(crate) fn run(app: &App) -> Result<(), Problem> {
         flow = program.feed(event)?;
     }
     Ok(())
+}
+
+/// Ends this process when its terminal goes away. Whoever waits for its next key would not notice.
+fn end_with_terminal() {
+    // Without a thread to spare, the signal that most terminals send has to do.
+    let _ = thread::Builder::new().name("hangup".to_owned()).spawn(|| {
+        let stdin = io::stdin();
+        let mut watched = [PollFd::new(&stdin, PollFlags::empty())];
+        while let Err(Errno::INTR) = poll(&mut watched, None) {}
+        // Nobody is left to give the terminal back to.
+        let _ = emulate_default_handler(SIGHUP);
+    });
 }
 
 fn start(vault: Box<dyn VaultApi>) -> Result<Worker, Problem> {

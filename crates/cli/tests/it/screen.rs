@@ -192,6 +192,44 @@ fn a_signal_that_ends_the_program_gives_the_terminal_back() {
     }
 }
 
+/// Runs the screen on a terminal that goes away without a signal, and prints how it ended.
+const HANG_UP: &str = r#"
+import fcntl, os, pty, signal, struct, sys, termios
+signal.alarm(120)
+child, terminal = pty.fork()
+if child == 0:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    os.execv(sys.argv[1], [sys.argv[1]])
+shown = b""
+while b"mail" not in shown:
+    shown += os.read(terminal, 4096)
+os.close(terminal)
+print(os.waitpid(child, 0)[0] == child)
+"#;
+
+#[test]
+fn the_screen_ends_with_its_terminal() {
+    let home = home();
+    let mut python = std::process::Command::new("python3");
+    let python = python
+        .args(["-c", HANG_UP, env!("CARGO_BIN_EXE_passmate")])
+        .env_clear()
+        .env("HOME", home.path())
+        .env("PATH", std::env::var_os("PATH").unwrap())
+        .env("TERM", "xterm-256color")
+        .env("PASSMATE_PASSPHRASE_FILE", home.path().join("passphrase"));
+    let Ok(output) = python.output() else {
+        eprintln!("not run: there is no python3");
+        return;
+    };
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "True\n",
+        "{output:?}"
+    );
+}
+
 #[test]
 fn an_editor_has_the_terminal_as_it_was_and_its_record_is_stored() {
     let mut terminal = Terminal::with_passphrase_file();
