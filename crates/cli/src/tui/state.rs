@@ -33,8 +33,7 @@ const STANDING_MAX_AGE: Duration = Duration::from_mins(5);
 /// A list of records that is older is read again at the next key.
 const LIST_MAX_AGE: Duration = Duration::from_secs(10);
 
-/// What happens.
-#[derive(Debug)]
+/// What happens. A key may be a part of a secret, so this has no `Debug`.
 pub(super) enum Event {
     Key(KeyEvent),
     Paste(Zeroizing<String>),

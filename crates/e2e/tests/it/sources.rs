@@ -90,6 +90,7 @@ fn no_type_shows_a_secret_in_its_debug_output() {
         "interchange",
         "sync",
         "core",
+        "agent",
         "cli",
         "server",
     ];
