@@ -323,6 +323,10 @@ impl VaultApi for Client {
         self.call(Call::SecretValues { with_former })
     }
 
+    fn fields(&mut self, path: &str) -> Reply<Vec<String>> {
+        self.call(Call::Fields { path: path.into() })
+    }
+
     fn search(&mut self, query: &str, max: usize) -> Reply<Vec<Match>> {
         let query = query.into();
         self.call(Call::Search { query, max })

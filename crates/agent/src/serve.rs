@@ -387,6 +387,7 @@ impl Agent {
                 let reply = self.records(caller, settings, read, stream)?;
                 done(stream, reply.map(|mut records| records.swap_remove(0)))
             }
+            Call::Fields { path } => answer!(|vault| vault.fields(&path)),
             Call::Search { query, max } => answer!(|vault| vault.search(&query, max)),
             Call::Continuations { begin } => answer!(|vault| vault.continuations(&begin)),
             Call::History { path, field } => {

@@ -18,7 +18,7 @@ use passmate_core::sync_all::SyncOutcome;
 use passmate_vault::Passphrase;
 use serde_json::json;
 
-use crate::commands::agent::start as start_agent;
+use crate::agent_start::start as start_agent;
 use crate::held;
 use crate::output::Output;
 use crate::prompt::{Ask, PassphraseSource};

@@ -4,11 +4,12 @@
 //!  - no value of a field is ever a candidate.
 
 use std::ffi::OsStr;
+use std::sync::OnceLock;
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use clap::{Command, CommandFactory, FromArgMatches};
+use clap::{Command, FromArgMatches};
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 use clap_complete::env::CompleteEnv;
 use passmate_agent::client::{Agent, Client};
@@ -16,7 +17,6 @@ use passmate_agent::place::AgentPlace;
 use passmate_core::api::VaultApi;
 use passmate_core::escape::escape;
 
-use crate::args::Cli;
 use crate::config::{Global, gather};
 
 /// The variable by which a shell's script asks for candidates; its value is the shell.
@@ -26,8 +26,13 @@ pub(crate) const WORD: &str = "_PASSMATE_WORD";
 /// How long a person waits for the Tab key at most. An agent may be busy for longer.
 const PATIENCE: Duration = Duration::from_millis(300);
 
-/// Answers a shell that asks for candidates, and ends the program then.
-pub(crate) fn answer_shell() {
+/// Makes the command line of the program.
+static WHOLE: OnceLock<fn() -> Command> = OnceLock::new();
+
+/// Answers a shell that asks for candidates, and ends the program then. `whole` makes the command
+/// line of the program.
+pub(crate) fn answer_shell(whole: fn() -> Command) {
+    WHOLE.get_or_init(|| whole);
     CompleteEnv::with_factory(command).var(VARIABLE).complete();
 }
 
@@ -37,9 +42,13 @@ fn command() -> Command {
     let (words, index) = words();
     let is_option = words.get(index).is_some_and(|word| word.starts_with('-'));
     match is_option {
-        true => Cli::command(),
-        false => without_options(Cli::command()),
+        true => whole(),
+        false => without_options(whole()),
     }
+}
+
+fn whole() -> Command {
+    WHOLE.get().map_or_else(Command::default, |whole| whole())
 }
 
 fn without_options(command: Command) -> Command {
@@ -66,9 +75,7 @@ pub(crate) fn field() -> ArgValueCompleter {
             let Some(path) = path_before() else {
                 return Vec::new();
             };
-            let record = vault.record(&path).ok();
-            let fields = record.map(|record| record.fields).unwrap_or_default();
-            let names = fields.into_iter().map(|field| field.name);
+            let names = vault.fields(&path).unwrap_or_default().into_iter();
             let is_meant = |name: &String| name.starts_with(typed) && escape(name) == *name;
             names.filter(is_meant).collect()
         })
@@ -101,7 +108,7 @@ fn candidates(
 /// The vault that the words before name, if the agent holds it.
 fn vault_of_agent() -> Option<Client> {
     let (words, index) = words();
-    let named = Cli::command()
+    let named = whole()
         .ignore_errors(true)
         .try_get_matches_from(words.into_iter().take(index))
         .ok()?;

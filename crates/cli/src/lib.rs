@@ -1,6 +1,7 @@
 //! `passmate` as its users type it: a front end on [`passmate_core`] that parses, asks and prints.
 #![forbid(unsafe_code)]
 
+mod agent_start;
 mod app;
 mod args;
 mod change;

@@ -1,14 +1,12 @@
 //! Lets a person pick one of many lines: they narrow as one types, and nothing is left on the
 //! screen.
 
-pub(crate) mod keys;
-
 use passmate_core::escape::escape;
 use passmate_core::problem::{Problem, ProblemKind};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use self::keys::Key;
 use crate::app::App;
+use crate::terminal::keys::Key;
 
 /// The most lines that are shown at once.
 const LINES_MAX: usize = 10;

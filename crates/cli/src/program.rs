@@ -30,7 +30,7 @@ use crate::tui;
 #[must_use]
 pub fn main() -> ExitCode {
     harden();
-    answer_shell();
+    answer_shell(Cli::command);
     let cli = match Cli::try_parse_from(arguments(std::env::args_os())) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),

@@ -5,6 +5,7 @@
 //!  - the terminal is as it was before whenever this program does not have it: while an editor
 //!    runs, while it is stopped by Ctrl-Z, and after it ended, also by a signal.
 
+pub(crate) mod keys;
 mod line;
 mod screen;
 

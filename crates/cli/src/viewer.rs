@@ -6,7 +6,7 @@ use unicode_width::UnicodeWidthChar;
 use zeroize::Zeroizing;
 
 use crate::app::App;
-use crate::picker::keys::Key;
+use crate::terminal::keys::Key;
 
 /// Goes to the alternate screen.
 const ENTER: &str = "\x1b[?1049h";

@@ -158,6 +158,9 @@ pub trait VaultApi: Send {
     /// The values of all secret fields, on request also those that they had before.
     fn secret_values(&mut self, with_former: bool) -> Reply<Vec<SecretValue>>;
 
+    /// The names of the fields of the record at a path, without their values.
+    fn fields(&mut self, path: &str) -> Reply<Vec<String>>;
+
     /// The records that match a few letters, the best first, `max` of them at most.
     fn search(&mut self, query: &str, max: usize) -> Reply<Vec<Match>>;
 
@@ -292,6 +295,12 @@ impl VaultApi for Session {
 
     fn secret_values(&mut self, with_former: bool) -> Reply<Vec<SecretValue>> {
         Ok(secret_values(self.vault(), with_former))
+    }
+
+    fn fields(&mut self, path: &str) -> Reply<Vec<String>> {
+        let view = self.vault().view();
+        let fields = records::find(&view, path)?.fields();
+        Ok(fields.map(|field| records::text(field.name)).collect())
     }
 
     fn search(&mut self, query: &str, max: usize) -> Reply<Vec<Match>> {

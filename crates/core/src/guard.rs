@@ -7,7 +7,7 @@ use passmate_vault::login::FieldRole;
 use passmate_vault::view::ViewRecord;
 
 use crate::edit::Edit;
-use crate::records::{get, text};
+use crate::records::{RecordContent, get, text};
 
 /// The tag of a guarded record.
 pub const TAG: &str = "ask";
@@ -49,7 +49,7 @@ impl Touched {
 #[must_use]
 pub fn guarded(vault: &Vault, touched: &Touched) -> Vec<String> {
     let view = vault.view();
-    let guarded = view.records().iter().filter(|record| is_guarded(record));
+    let guarded = view.records().iter().filter(|record| has_guard(record));
     match touched {
         Touched::Nothing => Vec::new(),
         Touched::All => guarded.map(|record| text(&record.path)).collect(),
@@ -65,12 +65,19 @@ pub fn guarded(vault: &Vault, touched: &Touched) -> Vec<String> {
     }
 }
 
-fn is_guarded(record: &ViewRecord<'_>) -> bool {
+/// Whether a record that was read is guarded.
+#[must_use]
+pub fn is_guarded(record: &RecordContent) -> bool {
+    let tags = record.with_role(FieldRole::Tags);
+    tags.is_some_and(|tags| has_tag(&tags.value))
+}
+
+fn has_guard(record: &ViewRecord<'_>) -> bool {
     let tags = FieldRole::Tags.find(record);
     tags.is_some_and(|tags| has_tag(&tags.value.to_string_lossy()))
 }
 
-pub(crate) fn has_tag(tags: &str) -> bool {
+fn has_tag(tags: &str) -> bool {
     tags.split(',')
         .any(|tag| tag.trim().eq_ignore_ascii_case(TAG))
 }

@@ -41,6 +41,7 @@ pub mod reference;
 pub mod search;
 pub mod session;
 pub mod settings;
+pub mod settings_file;
 pub mod share;
 pub mod shared_folder;
 pub mod size;

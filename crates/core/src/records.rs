@@ -12,7 +12,6 @@ use zeroize::Zeroizing;
 
 use crate::answer::{Halt, Reply};
 use crate::escape::unescape_path;
-use crate::guard::has_tag;
 use crate::naming::no_such_record;
 use crate::problem::Problem;
 
@@ -73,13 +72,6 @@ impl fmt::Debug for FieldContent {
 }
 
 impl RecordContent {
-    /// Whether each use of the record is to be agreed to: see [`guard`](crate::guard).
-    #[must_use]
-    pub fn is_guarded(&self) -> bool {
-        let tags = self.with_role(FieldRole::Tags);
-        tags.is_some_and(|tags| has_tag(&tags.value))
-    }
-
     /// The field of this name.
     ///
     /// # Errors

@@ -1,6 +1,5 @@
 //! The settings file, and where vaults are.
 
-pub mod change;
 pub mod keys;
 
 use std::path::{Path, PathBuf};

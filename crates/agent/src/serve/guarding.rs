@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use passmate_core::answer::{Halt, Reply};
-use passmate_core::guard::{Touched, guarded};
+use passmate_core::guard::{Touched, guarded, is_guarded};
 use passmate_core::problem::Problem;
 use passmate_core::records::RecordContent;
 use passmate_core::session::Session;
@@ -50,6 +50,7 @@ pub(super) fn touch_of(call: &Call) -> Option<(&'static str, Touched)> {
         | Call::Records { .. }
         | Call::Continuations { .. }
         | Call::Search { .. }
+        | Call::Fields { .. }
         | Call::PasswordRule { .. }
         | Call::Audit { .. }
         | Call::PreviewImport { .. }
@@ -156,7 +157,7 @@ impl Agent {
             records.map(|record| record.path.clone()).collect()
         };
         let named = paths(&mut records.iter());
-        let guarded = paths(&mut records.iter().filter(|record| record.is_guarded()));
+        let guarded = paths(&mut records.iter().filter(|record| is_guarded(record)));
         let touched = Touched::Named(named);
         let mut sent = Ok(());
         let agreed = self.agree(caller, "read", &touched, guarded, |question| {

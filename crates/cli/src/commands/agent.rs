@@ -1,15 +1,11 @@
 //! The agent: starting it, what it holds, and ending it.
 
-use std::io::{BufRead, BufReader, Read};
-use std::os::unix::process::CommandExt;
 use std::panic;
-use std::process::{Command, Stdio};
 use std::thread;
 
 use clap::Subcommand;
 use passmate_agent::client::Agent;
 use passmate_agent::dialogs::Decision;
-use passmate_agent::place::AgentPlace;
 use passmate_agent::serve::{Server, boot_clock};
 use passmate_agent::vaults::Vaults;
 use passmate_agent::wire::{DesktopStatus, SyncStatus};
@@ -22,10 +18,8 @@ use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::agent_start::{place, start};
 use crate::app::App;
-
-/// The longest line by which a new agent says that it listens, in bytes.
-const READY_LEN_MAX: u64 = 8 * 1024;
 
 /// Let the agent hold the vault, so that no command asks for the passphrase
 ///
@@ -280,45 +274,4 @@ fn serve(app: &App) -> Result<(), Problem> {
     }
     server.run();
     Ok(())
-}
-
-/// Starts an agent that outlives this process.
-pub(crate) fn start(place: &AgentPlace) -> Result<Agent, Problem> {
-    let failed = |why: String| {
-        Problem::new(
-            ProblemKind::Other,
-            format!("the agent did not start: {why}"),
-            "`passmate agent run` in another terminal shows why",
-        )
-    };
-    let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
-    let mut child = Command::new(program)
-        .args(["agent", "run"])
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        // A signal of this terminal is not for the agent.
-        .process_group(0)
-        .spawn()
-        .map_err(|error| failed(error.to_string()))?;
-    let mut line = String::new();
-    if let Some(output) = child.stdout.take() {
-        let read = BufReader::new(output.take(READY_LEN_MAX)).read_line(&mut line);
-        read.map_err(|error| failed(error.to_string()))?;
-    }
-    // Another command may have started one meanwhile.
-    let agent = Agent::connect(place)?;
-    agent.ok_or_else(|| failed("it ended at once".to_owned()))
-}
-
-/// The place of this user's agent.
-fn place() -> Result<AgentPlace, Problem> {
-    AgentPlace::of_user().ok_or_else(|| {
-        Problem::new(
-            ProblemKind::File,
-            "there is no folder for the agent's socket",
-            "set XDG_RUNTIME_DIR or HOME",
-        )
-    })
 }

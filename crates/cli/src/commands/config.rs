@@ -3,9 +3,9 @@ use std::path::Path;
 use clap::Subcommand;
 use passmate_core::escape::escape;
 use passmate_core::problem::{Problem, ProblemKind};
-use passmate_core::settings::change::Changed;
 use passmate_core::settings::keys::{KEYS, Key};
 use passmate_core::settings::{FILE_LEN_MAX, default_vault};
+use passmate_core::settings_file::Changed;
 use serde_json::{Map, Value, json};
 
 use crate::app::App;

@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use passmate_core::escape::{escape, escape_path};
-use passmate_core::leak::scan::{Finding, Scanner, Scope, VALUE_LEN_LEAST, VALUE_LEN_MIN};
+use passmate_core::leak::scan::{Finding, Scanner, VALUE_LEN_LEAST, VALUE_LEN_MIN};
 use passmate_core::leak::tree::{Event, scan_tree};
 use passmate_core::problem::{Problem, ProblemKind};
 use serde_json::{Value, json};
@@ -56,11 +56,8 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
             "check the path",
         ));
     }
-    let scope = Scope {
-        len_min: args.min_length,
-        with_former: args.history,
-    };
-    let scanner = plain(Scanner::read(&mut *app.open()?, scope))?;
+    let values = plain(app.open()?.secret_values(args.history))?;
+    let scanner = Scanner::new(values, args.min_length);
     app.out
         .note(&format!("looking for {} values", scanner.count()));
     let mut tally = Tally::default();

@@ -9,7 +9,7 @@ use rustix::termios::{
 };
 
 use super::Terminal;
-use crate::picker::keys::{self, Key};
+use super::keys::{self, Key};
 
 /// The size of a terminal that does not tell it.
 const SIZE: (usize, usize) = (80, 24);

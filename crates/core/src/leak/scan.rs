@@ -16,8 +16,6 @@ use zeroize::Zeroizing;
 
 use super::forms::{Form, forms};
 use super::needles::{NEEDLE_LEN_MIN, Needles};
-use crate::answer::Reply;
-use crate::api::VaultApi;
 use crate::records::text;
 
 /// Values shorter than this are not looked for unless a person says so, in bytes.
@@ -26,15 +24,6 @@ pub const VALUE_LEN_MIN: usize = 8;
 pub const VALUE_LEN_LEAST: usize = NEEDLE_LEN_MIN;
 /// Bytes that are read at once.
 const PIECE_LEN: usize = 256 * 1024;
-
-/// Which values are looked for.
-#[derive(Debug, Clone, Copy)]
-pub struct Scope {
-    /// Those of this length in bytes, and longer ones; [`VALUE_LEN_LEAST`] at least.
-    pub len_min: usize,
-    /// Also those that a field had before.
-    pub with_former: bool,
-}
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -92,16 +81,10 @@ impl fmt::Debug for Scanner {
 }
 
 impl Scanner {
-    /// Reads the values of a vault.
-    ///
-    /// # Errors
-    /// The vault cannot be read.
-    pub fn read(vault: &mut dyn VaultApi, scope: Scope) -> Reply<Self> {
-        let values = vault.secret_values(scope.with_former)?;
-        Ok(Self::new(values, scope.len_min))
-    }
-
-    fn new(values: Vec<SecretValue>, len_min: usize) -> Self {
+    /// Looks for those of these values that are long enough: `len_min` bytes, and
+    /// [`VALUE_LEN_LEAST`] at least.
+    #[must_use]
+    pub fn new(values: Vec<SecretValue>, len_min: usize) -> Self {
         let mut origins = Vec::new();
         let mut needles = Vec::new();
         for SecretValue { origin, value } in values {

@@ -1,9 +1,5 @@
 //! The keys of a settings file: the one list of them.
 
-use super::Settings;
-use crate::command::command;
-use crate::problem::{Problem, ProblemKind};
-
 /// A key of a settings file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key {
@@ -81,38 +77,13 @@ const EITHER: [[&str; 2]; 2] = [
 ];
 
 impl Key {
-    /// The key of this name.
-    ///
-    /// # Errors
-    /// There is none; the error names the nearest.
-    pub fn find(name: &str) -> Result<&'static Self, Problem> {
-        if let Some(key) = KEYS.iter().find(|key| key.name == name) {
-            return Ok(key);
-        }
-        let likeness = |key: &&Self| {
-            // Whoever leaves out the table means the key all the same.
-            let whole = strsim::jaro_winkler(name, key.name);
-            whole.max(strsim::jaro_winkler(name, key.last()))
-        };
-        let near = KEYS
-            .iter()
-            .max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-        let near = near.filter(|key| likeness(key) > 0.8 && name.len() < 100);
-        let hint = match near {
-            Some(near) => format!("did you mean {}?", near.name),
-            None => "`passmate config show` lists all keys".to_owned(),
-        };
-        let message = format!("there is no setting {name}");
-        Err(Problem::new(ProblemKind::Usage, message, hint))
-    }
-
     /// Its name without the table.
-    pub(super) fn last(&self) -> &'static str {
+    pub(crate) fn last(&self) -> &'static str {
         self.name.rsplit('.').next().unwrap_or(self.name)
     }
 
     /// The key in the place of which this one is set, if a file may have one of both.
-    pub(super) fn other(&self) -> Option<&'static str> {
+    pub(crate) fn other(&self) -> Option<&'static str> {
         EITHER.iter().find_map(|pair| match pair {
             [one, other] if *one == self.name => Some(*other),
             [other, one] if *one == self.name => Some(*other),
@@ -149,26 +120,10 @@ pub(crate) fn names() -> String {
     }
 }
 
-impl Settings {
-    /// Refuses keys of which a file may have one.
-    pub(super) fn check_pair(file: &toml::Table, set: &Key) -> Result<(), Problem> {
-        let other = set.other().and_then(|name| Key::find(name).ok());
-        let Some(other) = other.filter(|other| other.value_in(file).is_some()) else {
-            return Ok(());
-        };
-        Err(Problem::usage(
-            format!("{} is set, and {} takes its place", other.name, set.name),
-            format!(
-                "{} first",
-                command(["passmate", "config", "unset"]).arg(other.name)
-            ),
-        ))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Settings;
 
     /// The keys of a table that its type knows, from what the reader says of another one.
     fn known(table: &str) -> Vec<String> {

@@ -8,10 +8,11 @@ use std::path::Path;
 use tempfile::NamedTempFile;
 use toml_edit::{DocumentMut, Item, Table, Value, value};
 
-use super::keys::{Key, Kind};
-use super::{FILE_LEN_MAX, Settings, toml_fault};
+use crate::command::command;
 use crate::disk::folder_of;
 use crate::problem::{Problem, ProblemKind};
+use crate::settings::keys::{KEYS, Key, Kind};
+use crate::settings::{FILE_LEN_MAX, Settings, toml_fault};
 
 /// Whether a file was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +24,31 @@ pub enum Changed {
 }
 
 impl Key {
+    /// The key of this name.
+    ///
+    /// # Errors
+    /// There is none; the error names the nearest.
+    pub fn find(name: &str) -> Result<&'static Self, Problem> {
+        if let Some(key) = KEYS.iter().find(|key| key.name == name) {
+            return Ok(key);
+        }
+        let likeness = |key: &&Self| {
+            // Whoever leaves out the table means the key all the same.
+            let whole = strsim::jaro_winkler(name, key.name);
+            whole.max(strsim::jaro_winkler(name, key.last()))
+        };
+        let near = KEYS
+            .iter()
+            .max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+        let near = near.filter(|key| likeness(key) > 0.8 && name.len() < 100);
+        let hint = match near {
+            Some(near) => format!("did you mean {}?", near.name),
+            None => "`passmate config show` lists all keys".to_owned(),
+        };
+        let message = format!("there is no setting {name}");
+        Err(Problem::new(ProblemKind::Usage, message, hint))
+    }
+
     /// Sets this key in a settings file, which is made if there is none. A link stays one.
     ///
     /// # Errors
@@ -30,7 +56,7 @@ impl Key {
     pub fn set(&self, file: &Path, typed: &str) -> Result<Changed, Problem> {
         let new = self.parse(typed)?;
         change(file, |document, table| {
-            Settings::check_pair(table, self)?;
+            check_pair(table, self)?;
             let item = self.item(document)?;
             match item.as_value_mut() {
                 // A comment behind the old value stays.
@@ -183,6 +209,20 @@ fn replace(file: &Path, text: &str) -> io::Result<()> {
     fs::File::open(folder)?.sync_all()
 }
 
+/// Refuses keys of which a file may have one.
+fn check_pair(file: &toml::Table, set: &Key) -> Result<(), Problem> {
+    let other = set.other().and_then(|name| Key::find(name).ok());
+    let Some(other) = other.filter(|other| other.value_in(file).is_some()) else {
+        return Ok(());
+    };
+    Err(Problem::usage(
+        format!("{} is set, and {} takes its place", other.name, set.name),
+        format!(
+            "{} first",
+            command(["passmate", "config", "unset"]).arg(other.name)
+        ),
+    ))
+}
 #[cfg(test)]
 mod tests {
     use super::*;
