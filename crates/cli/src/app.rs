@@ -126,7 +126,7 @@ impl App {
         let out = self.out.clone();
         let vault = vault.with_reason(self.reason.clone(), move |question| {
             let text = escape(&question.text);
-            out.note(&format!(
+            out.warn(&format!(
                 "a person must agree: {text} Answer in the window, or with `passmate agent \
                  approve` in another terminal."
             ));

@@ -38,6 +38,14 @@ pub(super) fn touch_of(call: &Call) -> Option<(&'static str, Touched)> {
             Touched::Nothing => return None,
             touched => ("change", touched),
         },
+        // With a key that the caller knows, what is sent there is the caller's.
+        Call::SetUpServer { .. } | Call::SetUpFolder { .. } => {
+            ("send a whole vault elsewhere with", Touched::All)
+        }
+        // Who chooses the list may guess.
+        Call::Audit { rules } if rules.breached.is_some() => {
+            ("compare with a list all passwords with", Touched::All)
+        }
         Call::Export { .. } => ("export the whole vault with", Touched::All),
         Call::ChangePassphrase { .. } => ("change the passphrase of a vault with", Touched::All),
         Call::SecretValues { .. } => ("look for the values of a vault with", Touched::All),
@@ -59,10 +67,8 @@ pub(super) fn touch_of(call: &Call) -> Option<(&'static str, Touched)> {
         | Call::LastSyncs
         | Call::Standing
         | Call::Ties
-        | Call::SetUpServer { .. }
         | Call::SetUpAgain { .. }
         | Call::RequestAccount { .. }
-        | Call::SetUpFolder { .. }
         | Call::TrustNext { .. }
         | Call::Rotate { .. }
         | Call::Upgrade { .. }

@@ -7,11 +7,14 @@ use passmate_agent::client::Client;
 use passmate_agent::dialogs::Decision;
 use passmate_core::answer::{Consent, Halt, Reply};
 use passmate_core::api::VaultApi;
+use passmate_core::audit::AuditRules;
 use passmate_core::edit::Edit;
 use passmate_core::export::ExportForm;
 use passmate_core::interchange::ExportFormat;
 use passmate_core::problem::ProblemKind;
 use passmate_core::settings::{Holding, SyncSettings};
+use passmate_core::shared_folder::Sealing;
+use passmate_core::sync_all::SyncRequest;
 
 use crate::{OfAgent, suite};
 
@@ -107,6 +110,18 @@ fn no_other_call_gives_a_guarded_record_away() {
     assert!(is_refused(with_answer(&agent, refused, qr).0));
     let export = |vault: &mut Client| vault.export(ExportForm::File(ExportFormat::Csv));
     assert!(is_refused(with_answer(&agent, refused, export).0));
+    let folder = tempfile::tempdir().unwrap();
+    let send = |vault: &mut Client| {
+        vault.set_up_folder(folder.path(), &Sealing::NewKey, &SyncRequest::default())
+    };
+    assert!(is_refused(with_answer(&agent, refused, send).0));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    let guess = AuditRules {
+        breached: Some("list".into()),
+        ..AuditRules::default()
+    };
+    let audit = |vault: &mut Client| vault.audit(&guess);
+    assert!(is_refused(with_answer(&agent, refused, audit).0));
     // It keeps its guard, too.
     for edit in [
         Edit::Unset {
