@@ -26,6 +26,8 @@ use crate::peer::{Peer, Process};
 pub const A_WHILE: Duration = Duration::from_mins(15);
 /// How long a person may take.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How often it is looked whether the program that asks has ended.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How many questions wait at once.
 const PENDING_MAX: usize = 16;
 /// How many agreements are remembered.
@@ -116,7 +118,7 @@ struct Grant {
 
 impl Consents {
     /// Returns once a person has agreed to a use. `asking` is called with the question before
-    /// somebody is asked.
+    /// somebody is asked, and `is_gone` says meanwhile whether the program that asks has ended.
     ///
     /// # Errors
     /// They refused, or nobody answered.
@@ -126,6 +128,7 @@ impl Consents {
         dialogs: Option<Dialogs>,
         now: Duration,
         asking: impl FnOnce(&Question),
+        is_gone: impl Fn() -> bool,
     ) -> Result<(), Problem> {
         if self.is_granted(used, now) {
             return Ok(());
@@ -142,7 +145,7 @@ impl Consents {
                 }
             });
         }
-        let decision = self.wait(question.number);
+        let decision = self.wait(question.number, is_gone);
         match decision {
             Some(Decision::Once) => Ok(()),
             Some(Decision::ForAWhile) => {
@@ -260,7 +263,7 @@ impl Consents {
         Ok(question)
     }
 
-    fn wait(&self, number: u64) -> Option<Decision> {
+    fn wait(&self, number: u64, is_gone: impl Fn() -> bool) -> Option<Decision> {
         let until = Instant::now() + PATIENCE;
         let mut state = self.state.lock();
         loop {
@@ -269,11 +272,12 @@ impl Consents {
                 .get(&number)
                 .and_then(|pending| pending.decision);
             let is_over = decision.is_some() || Instant::now() >= until;
-            if is_over {
+            if is_over || is_gone() {
                 state.pending.remove(&number);
                 return decision;
             }
-            self.answered.wait_until(&mut state, until);
+            let look = Instant::now() + LOOK_EVERY;
+            self.answered.wait_until(&mut state, until.min(look));
         }
     }
 }
@@ -312,7 +316,7 @@ mod tests {
             );
             consents.decide(question.number, answer);
         };
-        consents.ask(used, None, Duration::ZERO, asking)?;
+        consents.ask(used, None, Duration::ZERO, asking, || false)?;
         Ok(was_asked)
     }
 
@@ -328,10 +332,17 @@ mod tests {
             !ask(&consents, &bank, Decision::Refused).unwrap(),
             "agreed to"
         );
-        let later = consents.ask(&bank, None, A_WHILE, |question| {
-            consents.decide(question.number, Decision::Refused);
-        });
+        let refuse = |question: &Question| consents.decide(question.number, Decision::Refused);
+        let later = consents.ask(&bank, None, A_WHILE, refuse, || false);
         assert_eq!(later.unwrap_err().kind, ProblemKind::Cancelled);
+        assert!(consents.pending().is_empty());
+    }
+
+    #[test]
+    fn nobody_is_asked_for_a_program_that_has_ended() {
+        let consents = Arc::new(Consents::default());
+        let ended = consents.ask(&used("web/bank"), None, Duration::ZERO, |_| {}, || true);
+        assert!(ended.is_err());
         assert!(consents.pending().is_empty());
     }
 

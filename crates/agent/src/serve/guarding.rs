@@ -12,6 +12,7 @@ use passmate_core::records::RecordContent;
 use passmate_core::session::Session;
 use passmate_core::settings::SyncSettings;
 use passmate_core::use_log::UseEntry;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{Agent, Told};
 use crate::consent::{Question, Use};
@@ -85,6 +86,7 @@ impl Agent {
         touched: &Touched,
         guarded: Vec<String>,
         asking: impl FnOnce(&Question),
+        is_gone: impl Fn() -> bool,
     ) -> Result<(), Problem> {
         let mut agreed = Ok(());
         if !guarded.is_empty() {
@@ -96,7 +98,9 @@ impl Agent {
                 reason: caller.reason.clone(),
             };
             let dialogs = self.vaults.dialogs(caller.vault);
-            agreed = self.consents.ask(&used, dialogs, self.now(), asking);
+            agreed = self
+                .consents
+                .ask(&used, dialogs, self.now(), asking, is_gone);
         }
         let time = SystemTime::now().duration_since(UNIX_EPOCH);
         let entry = UseEntry {
@@ -136,10 +140,18 @@ impl Agent {
         if is_change && guarded.is_empty() {
             return Ok(Ok(()));
         }
+        let watched = stream.try_clone()?;
         let mut sent = Ok(());
-        let agreed = self.agree(caller, what, touched, guarded, |question| {
-            sent = write_frame(stream, &Told::Asking(question));
-        });
+        let agreed = self.agree(
+            caller,
+            what,
+            touched,
+            guarded,
+            |question| {
+                sent = write_frame(stream, &Told::Asking(question));
+            },
+            || has_ended(&watched),
+        );
         sent?;
         Ok(agreed.map_err(Halt::from))
     }
@@ -165,10 +177,18 @@ impl Agent {
         let named = paths(&mut records.iter());
         let guarded = paths(&mut records.iter().filter(|record| is_guarded(record)));
         let touched = Touched::Named(named);
+        let watched = stream.try_clone()?;
         let mut sent = Ok(());
-        let agreed = self.agree(caller, "read", &touched, guarded, |question| {
-            sent = write_frame(stream, &Told::Asking(question));
-        });
+        let agreed = self.agree(
+            caller,
+            "read",
+            &touched,
+            guarded,
+            |question| {
+                sent = write_frame(stream, &Told::Asking(question));
+            },
+            || has_ended(&watched),
+        );
         sent?;
         Ok(agreed.map(|()| records).map_err(Halt::from))
     }
@@ -193,8 +213,14 @@ impl Approver for Approving<'_> {
         guarded.is_ok_and(|guarded| {
             !used.is_forwarded
                 && agent
-                    .agree(&caller, &what, &touched, guarded, |_| {})
+                    .agree(&caller, &what, &touched, guarded, |_| {}, || false)
                     .is_ok()
         })
     }
+}
+
+/// Whether the client on the other side has closed the connection.
+fn has_ended(stream: &UnixStream) -> bool {
+    let mut watched = [PollFd::new(stream, PollFlags::empty())];
+    poll(&mut watched, Some(&Timespec::default())).is_ok_and(|ended| ended > 0)
 }
