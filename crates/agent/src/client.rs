@@ -38,7 +38,9 @@ use crate::wire::{
     read_len, write_frame, write_hello,
 };
 
-/// How long the agent may take for a hello, or for the next part of a frame.
+/// How long the agent may take for a hello. One that is stopped takes for ever.
+const HELLO_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the agent may take for the next part of a frame.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a call may take: an import or a sync may be long, and other calls may be before it.
 const CALL_MAX: Duration = Duration::from_mins(15);
@@ -61,7 +63,7 @@ impl Agent {
             return Ok(None);
         };
         let mut greet = || {
-            stream.set_read_timeout(Some(PATIENCE))?;
+            stream.set_read_timeout(Some(HELLO_PATIENCE))?;
             stream.set_write_timeout(Some(PATIENCE))?;
             write_hello(&mut stream, VERSION)?;
             let version = read_hello(&mut stream)?;

@@ -4,7 +4,10 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// A person with a vault, and a folder for the agent's socket.
@@ -198,6 +201,54 @@ fn without_a_terminal_a_window_asks_for_the_passphrase() {
     let opened = run(&["ls"]);
     assert!(opened.status.success(), "{opened:?}");
     assert_eq!(home.status()["unlocked"].as_array().unwrap().len(), 1);
+}
+
+fn pid_of(status: &serde_json::Value) -> Pid {
+    Pid::from_raw(status["pid"].as_i64().unwrap().try_into().unwrap()).unwrap()
+}
+
+#[test]
+fn a_killed_agent_loses_nothing_that_it_confirmed() {
+    let home = Home::new();
+    let mut confirmed = Vec::new();
+    for round in 0..5 {
+        home.with_passphrase(&["unlock"]);
+        let pid = pid_of(&home.status());
+        let killer = thread::spawn(move || {
+            // At another moment each time.
+            thread::sleep(Duration::from_millis(170 * round));
+            kill_process(pid, Signal::KILL).unwrap();
+        });
+        for number in 0..20 {
+            let path = format!("{round}/{number}");
+            if !home.run(&["new", &path]).status.success() {
+                break;
+            }
+            confirmed.push(path);
+        }
+        killer.join().unwrap();
+    }
+    let list = home.with_passphrase(&["ls", "--flat"]).stdout;
+    let list = String::from_utf8(list).unwrap();
+    for path in &confirmed {
+        assert!(
+            list.lines().any(|line| line == path),
+            "{path} of {confirmed:?}"
+        );
+    }
+}
+
+#[test]
+fn a_stopped_agent_keeps_no_command_for_long() {
+    let home = Home::new();
+    home.with_passphrase(&["unlock"]);
+    let pid = pid_of(&home.status());
+    kill_process(pid, Signal::STOP).unwrap();
+    let without = home.with_passphrase(&["ls"]);
+    let said = String::from_utf8_lossy(&without.stderr).into_owned();
+    kill_process(pid, Signal::CONT).unwrap();
+    assert!(said.contains("does without the agent"), "{said}");
+    assert!(home.run(&["ls"]).status.success());
 }
 
 #[test]
