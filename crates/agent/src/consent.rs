@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -200,12 +200,9 @@ impl Consents {
             .map(|pending| pending.question.vault.clone())
     }
 
-    /// Forgets what was agreed to for a vault, or for all.
-    pub fn forget(&self, vault: Option<&Path>) {
-        let mut state = self.state.lock();
-        state
-            .grants
-            .retain(|grant| vault.is_some_and(|vault| grant.vault != vault));
+    /// Forgets all that was agreed to: whenever a vault is locked or unlocked.
+    pub fn forget(&self) {
+        self.state.lock().grants.clear();
     }
 
     fn is_granted(&self, used: &Use, now: Duration) -> bool {
@@ -367,7 +364,7 @@ mod tests {
         };
         assert!(!consents.is_granted(&of_another, Duration::ZERO));
         assert!(consents.is_granted(&bank, Duration::ZERO));
-        consents.forget(Some(Path::new("/vault")));
+        consents.forget();
         assert!(!consents.is_granted(&bank, Duration::ZERO));
     }
 }

@@ -136,7 +136,7 @@ impl Server {
                 DesktopEvent::Sleeps => rule.on_sleep,
                 DesktopEvent::ScreenLocked => rule.on_screen_lock,
             });
-            agent.consents.forget(None);
+            agent.consents.forget();
         });
         *self.agent.watched.lock() = Some(watched);
     }
@@ -287,12 +287,14 @@ impl Agent {
             } => {
                 let now = self.now();
                 let unlocked = self.vaults.unlock(&vault, &passphrase, holding, now);
+                // Time may have locked it before.
+                self.consents.forget();
                 self.wake();
                 done(stream, unlocked.map_err(Into::into))
             }
             Request::Lock { vault } => {
                 self.vaults.lock(vault.as_deref());
-                self.consents.forget(vault.as_deref());
+                self.consents.forget();
                 done(stream, Ok(()))
             }
             Request::Status => {
