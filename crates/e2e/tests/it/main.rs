@@ -8,6 +8,7 @@ mod editors;
 mod exports;
 mod history;
 mod independent_client;
+mod install;
 mod kill;
 mod mistakes;
 mod originals;

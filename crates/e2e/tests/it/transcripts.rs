@@ -102,7 +102,7 @@ fn a_shared_folder_instead_of_a_server() {
 fn the_two_commands_of_the_readme_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
-    assert!(readme.contains("\n    cargo run --release --locked -p passmate-server -- serve\n"));
+    assert!(readme.contains("\n    scripts/install\n"));
     assert!(readme.contains("\n    scripts/test\n"));
     let ci = std::fs::read_to_string(root.join(".ci/run")).unwrap();
     assert!(
