@@ -1,6 +1,6 @@
 //! Everything that changes records.
 
-mod select;
+pub(crate) mod select;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -2,12 +2,16 @@
 //! one of its tags, so that all devices know. What asks, and whom, is up to the program that holds the
 //! vault for others.
 
+use std::collections::BTreeSet;
+
 use passmate_vault::Vault;
-use passmate_vault::login::FieldRole;
+use passmate_vault::login::{FieldRole, role_of};
+use passmate_vault::record::{Domain, Record};
 use passmate_vault::view::ViewRecord;
 
 use crate::edit::Edit;
-use crate::records::{RecordContent, get, text};
+use crate::edit::select::meant;
+use crate::records::{RecordContent, text};
 
 /// The tag of a guarded record.
 pub const TAG: &str = "ask";
@@ -45,22 +49,24 @@ impl Touched {
     }
 }
 
-/// The paths of the guarded records among those that a call touches.
+/// The paths of the guarded records among those that a call touches. A deleted record keeps the
+/// guard that it had at any time, because its history can still be read.
 #[must_use]
 pub fn guarded(vault: &Vault, touched: &Touched) -> Vec<String> {
     let view = vault.view();
-    let guarded = view.records().iter().filter(|record| has_guard(record));
+    let live = view.records().iter().filter(|record| has_guard(record));
+    let live = live.map(|record| (record.id, text(&record.path)));
+    let deleted = view.deleted().iter();
+    let deleted = deleted.filter(|record| had_guard(record.record));
+    let deleted = deleted.map(|record| (record.id, text(&record.path)));
+    let guarded = live.chain(deleted);
     match touched {
         Touched::Nothing => Vec::new(),
-        Touched::All => guarded.map(|record| text(&record.path)).collect(),
+        Touched::All => guarded.map(|(_, path)| path).collect(),
         Touched::Named(names) => {
-            let named: Vec<_> = names.iter().filter_map(|name| get(&view, name)).collect();
-            let is_meant = |record: &ViewRecord<'_>| {
-                let is_named = named.iter().any(|named| named.id == record.id);
-                is_named || names.iter().any(|name| is_below(name, &text(&record.path)))
-            };
-            let meant = guarded.filter(|record| is_meant(record));
-            meant.map(|record| text(&record.path)).collect()
+            let meant: BTreeSet<_> = names.iter().flat_map(|name| meant(&view, name)).collect();
+            let guarded = guarded.filter(|(id, _)| meant.contains(*id));
+            guarded.map(|(_, path)| path).collect()
         }
     }
 }
@@ -77,14 +83,21 @@ fn has_guard(record: &ViewRecord<'_>) -> bool {
     tags.is_some_and(|tags| has_tag(&tags.value.to_string_lossy()))
 }
 
+fn had_guard(record: &Record) -> bool {
+    let changes = record.fields().flatten();
+    let mut of_tags = changes.filter(|change| {
+        let name = change.key.name.to_string_lossy();
+        change.key.domain == Domain::User && role_of(&name) == Some(FieldRole::Tags)
+    });
+    of_tags.any(|change| {
+        let shown = change.value.shown();
+        shown.is_some_and(|tags| has_tag(&tags.to_string_lossy()))
+    })
+}
+
 fn has_tag(tags: &str) -> bool {
     tags.split(',')
         .any(|tag| tag.trim().eq_ignore_ascii_case(TAG))
-}
-
-fn is_below(folder: &str, path: &str) -> bool {
-    let below = path.strip_prefix(folder.trim_end_matches('/'));
-    below.is_some_and(|below| below.starts_with('/'))
 }
 
 #[cfg(test)]
@@ -121,6 +134,10 @@ mod tests {
         for name in ["web/shop", "web/ban", "bank", "", "x"] {
             assert!(of(&named(name)).is_empty(), "{name}");
         }
+        // What a command takes for a name, the guard does too.
+        for name in ["w\\u{65}b", "w\\u{65}b/bank", "web//"] {
+            assert_eq!(of(&named(name)), ["web/bank"], "{name}");
+        }
         assert_eq!(of(&Touched::All).len(), 2);
         assert!(of(&Touched::Nothing).is_empty());
         assert_eq!(Touched::by(&Edit::Undo), Touched::All);
@@ -130,5 +147,21 @@ mod tests {
             }),
             named("web")
         );
+    }
+    #[test]
+    fn a_deleted_record_keeps_its_guard() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut session = Session::create(location(&dir), passphrase()).unwrap();
+        let mut change = |edit: &Edit| {
+            VaultApi::change(&mut session, edit, &Consent::to_everything(), &mut |_| {}).unwrap();
+        };
+        let (path, field) = ("web/bank".to_owned(), "tags".to_owned());
+        let value = "ask".to_owned().into();
+        change(&Edit::Set { path, field, value });
+        let paths = vec!["web".to_owned()];
+        change(&Edit::Delete { paths });
+        let touched = Touched::Named(vec!["web/bank".to_owned()]);
+        assert_eq!(guarded(session.vault(), &touched), ["web/bank"]);
+        assert_eq!(guarded(session.vault(), &Touched::All), ["web/bank"]);
     }
 }

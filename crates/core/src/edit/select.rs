@@ -10,7 +10,7 @@ use crate::answer::Reply;
 use crate::escape::unescape_path;
 use crate::history::check_new_path;
 use crate::problem::Problem;
-use crate::records::{find, get, text};
+use crate::records::{find, get, get_deleted, text};
 
 /// A record that was meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +68,18 @@ fn select_one(view: &View<'_>, name: &str) -> Reply<Vec<Selected>> {
         find(view, name)?;
     }
     Ok(below)
+}
+
+/// All records that any call may mean by a name: the one that has it, the deleted one that had it,
+/// and those in the folder of that name.
+pub(crate) fn meant(view: &View<'_>, name: &str) -> BTreeSet<RecordId> {
+    let named = get(view, name).map(|record| record.id.clone());
+    let deleted = get_deleted(view, name).map(|record| record.id.clone());
+    let plain = name.trim_end_matches('/').to_owned();
+    let folders = [unescape_path(name).trim_end_matches('/').to_owned(), plain];
+    let below = folders.iter().flat_map(|folder| below(view, folder));
+    let all = named.into_iter().chain(deleted);
+    all.chain(below.map(|(id, _)| id)).collect()
 }
 
 /// The records below a folder.
