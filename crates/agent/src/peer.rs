@@ -1,5 +1,9 @@
 //! The program on the other side of a socket, as the system names it. A program may call itself
 //! anything; its file and its parents are what the system says.
+//!
+//! Of a `passmate` that runs for somebody other than root, the system does not say the file either,
+//! because no other program may look into it. Then its name decides. A program that takes this name
+//! gains nothing: it could as well run `passmate`.
 
 use std::fmt;
 use std::fs;
@@ -10,6 +14,10 @@ use passmate_core::escape::escape;
 
 /// How many parents are named.
 const PARENTS_MAX: usize = 4;
+/// Who becomes the parent of a process whose own parent has ended. They ask for nothing.
+const ADOPTERS: [&str; 3] = ["systemd", "init", "launchd"];
+/// How much of a name the system keeps, in bytes.
+const NAME_LEN_MAX: usize = 15;
 
 /// A process. Its number may belong to another one once it has ended; with the time of its start it
 /// does not.
@@ -19,8 +27,10 @@ pub struct Process {
     pub pid: i32,
     /// When it was started, in ticks since the start of the machine.
     pub started: u64,
-    /// Its program's file.
+    /// Its program's file; `None` if the system does not say.
     pub program: Option<PathBuf>,
+    /// The name that it goes by, which it may change.
+    pub name: String,
 }
 
 impl Process {
@@ -28,7 +38,8 @@ impl Process {
     fn of(pid: i32) -> Option<(Self, i32)> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         // The name in parentheses may hold anything.
-        let (_, fields) = stat.rsplit_once(')')?;
+        let (named, fields) = stat.rsplit_once(')')?;
+        let (_, name) = named.split_once('(')?;
         let mut fields = fields.split_whitespace();
         let parent = fields.nth(1)?.parse().ok()?;
         let started = fields.nth(17)?.parse().ok()?;
@@ -37,6 +48,7 @@ impl Process {
             pid,
             started,
             program,
+            name: name.to_owned(),
         };
         Some((process, parent))
     }
@@ -47,10 +59,36 @@ impl Process {
         Self::of(self.pid).is_some_and(|(process, _)| process.started == self.started)
     }
 
-    fn name(&self) -> String {
-        let program = self.program.as_deref().unwrap_or(Path::new("a program"));
-        let name = program.file_name().unwrap_or(program.as_os_str());
-        escape(&name.to_string_lossy())
+    /// Whether this is a command of the program at `own`.
+    fn is_command_of(&self, own: &Path) -> bool {
+        let kept = |name: &str| {
+            name.as_bytes()
+                .iter()
+                .take(NAME_LEN_MAX)
+                .copied()
+                .collect::<Vec<_>>()
+        };
+        match &self.program {
+            Some(program) => program == own,
+            None => own
+                .file_name()
+                .is_some_and(|name| kept(&name.to_string_lossy()) == self.name.as_bytes()),
+        }
+    }
+
+    fn file(&self) -> String {
+        match &self.program {
+            Some(program) => escape(&program.display().to_string()),
+            None => escape(&self.name),
+        }
+    }
+
+    fn short_name(&self) -> String {
+        let name = self.program.as_deref().and_then(Path::file_name);
+        name.map_or_else(
+            || escape(&self.name),
+            |name| escape(&name.to_string_lossy()),
+        )
     }
 }
 
@@ -67,6 +105,7 @@ impl Peer {
         let mut next = pid_of(stream);
         let mut processes = Vec::new();
         while let Some((process, parent)) = next.and_then(Process::of)
+            && !ADOPTERS.contains(&process.name.as_str())
             && processes.len() <= PARENTS_MAX
         {
             processes.push(process);
@@ -76,30 +115,38 @@ impl Peer {
     }
 
     /// The nearest process that is not a command of this program itself: it is the one that wants
-    /// something. `None` where the system does not say.
+    /// something. `None` if it has ended, or where the system does not say.
     #[must_use]
     pub fn asker(&self) -> Option<&Process> {
-        let own = std::env::current_exe().ok();
-        let is_own = |process: &&Process| process.program.is_some() && process.program == own;
-        let asker = self.processes.iter().find(|process| !is_own(process));
-        asker.or(self.processes.first())
+        self.processes.get(self.asker_place()?)
+    }
+
+    fn asker_place(&self) -> Option<usize> {
+        let own = std::env::current_exe().unwrap_or_default();
+        let mut processes = self.processes.iter();
+        processes.position(|process| !process.is_command_of(&own))
     }
 }
 
 /// Its program with its number, and the programs that started it.
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(asker) = self.asker() else {
-            return write!(f, "a program");
+        let (Some(nearest), place) = (self.processes.first(), self.asker_place()) else {
+            return write!(f, "a program that the system does not name");
         };
-        match &asker.program {
-            Some(program) => write!(f, "{}", escape(&program.display().to_string()))?,
-            None => write!(f, "a program")?,
-        }
-        write!(f, " (process {}", asker.pid)?;
-        let place = self.processes.iter().position(|process| process == asker);
-        let parents = self.processes.iter().skip(place.unwrap_or(0) + 1);
-        let parents: Vec<_> = parents.map(Process::name).collect();
+        let Some((place, asker)) =
+            place.and_then(|place| Some((place, self.processes.get(place)?)))
+        else {
+            return write!(
+                f,
+                "a program that has ended, through {} (process {}),",
+                nearest.file(),
+                nearest.pid
+            );
+        };
+        write!(f, "{} (process {}", asker.file(), asker.pid)?;
+        let parents = self.processes.iter().skip(place + 1);
+        let parents: Vec<_> = parents.map(Process::short_name).collect();
         if !parents.is_empty() {
             write!(f, ", started by {}", parents.join(", by "))?;
         }
@@ -143,5 +190,50 @@ mod tests {
             peer.to_string()
                 .contains(&format!("(process {}", asker.pid))
         );
+    }
+    fn process(pid: i32, name: &str, program: Option<&Path>) -> Process {
+        Process {
+            pid,
+            started: 1,
+            program: program.map(Path::to_owned),
+            name: name.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_command_whose_file_is_not_told_is_known_by_its_name() {
+        let own = std::env::current_exe().unwrap();
+        let name = own.file_name().unwrap().to_string_lossy();
+        let kept = name.get(..NAME_LEN_MAX).unwrap_or(&name);
+        let shell = process(7, "bash", Some(Path::new("/bin/bash")));
+        let told = process(9, "x", Some(&own));
+        for command in [process(9, kept, None), told] {
+            let peer = Peer {
+                processes: vec![command, shell.clone()],
+            };
+            assert_eq!(peer.asker(), Some(&shell));
+            assert_eq!(peer.to_string(), "/bin/bash (process 7)");
+        }
+        let another = process(9, "another", None);
+        let peer = Peer {
+            processes: vec![another.clone(), shell],
+        };
+        assert_eq!(peer.asker(), Some(&another));
+        assert_eq!(peer.to_string(), "another (process 9, started by bash)");
+    }
+
+    #[test]
+    fn nobody_asks_for_a_command_whose_parent_has_ended() {
+        let own = std::env::current_exe().unwrap();
+        let peer = Peer {
+            processes: vec![process(9, "x", Some(&own))],
+        };
+        assert_eq!(peer.asker(), None);
+        let said = peer.to_string();
+        assert!(
+            said.starts_with("a program that has ended, through "),
+            "{said}"
+        );
+        assert!(said.ends_with("(process 9),"), "{said}");
     }
 }
