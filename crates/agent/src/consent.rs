@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use passmate_core::escape::escape;
+use passmate_core::guard::Guarded;
 use passmate_core::problem::{Problem, ProblemKind};
 use serde::{Deserialize, Serialize};
 
@@ -44,8 +45,8 @@ pub struct Use {
     pub peer: Peer,
     /// The vault.
     pub vault: PathBuf,
-    /// The paths of the guarded records.
-    pub records: Vec<String>,
+    /// The guarded records.
+    pub records: Vec<Guarded>,
     /// What is to be done with them, as in "wants to read".
     pub what: String,
     /// Why, as the program says.
@@ -56,7 +57,7 @@ pub struct Use {
 impl fmt::Display for Use {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = self.records.iter().take(RECORDS_SHOWN);
-        let shown: Vec<_> = shown.map(|path| escape(path)).collect();
+        let shown: Vec<_> = shown.map(|record| escape(&record.path)).collect();
         write!(
             f,
             "{} wants to {} {}",
@@ -111,6 +112,7 @@ struct Pending {
 #[derive(Debug)]
 struct Grant {
     vault: PathBuf,
+    /// Its id.
     record: String,
     asker: Process,
     until: Duration,
@@ -215,7 +217,7 @@ impl Consents {
         };
         used.records.iter().all(|record| {
             state.grants.iter().any(|grant| {
-                grant.asker == *asker && grant.vault == used.vault && grant.record == *record
+                grant.asker == *asker && grant.vault == used.vault && grant.record == record.id
             })
         })
     }
@@ -229,7 +231,7 @@ impl Consents {
             if state.grants.len() < GRANTS_MAX {
                 state.grants.push(Grant {
                     vault: used.vault.clone(),
-                    record: record.clone(),
+                    record: record.id.clone(),
                     asker: asker.clone(),
                     until: now.saturating_add(A_WHILE),
                 });
@@ -286,12 +288,19 @@ mod tests {
 
     use super::*;
 
+    fn guarded(path: &str) -> Guarded {
+        Guarded {
+            id: format!("id of {path}"),
+            path: path.to_owned(),
+        }
+    }
+
     fn used(record: &str) -> Use {
         let (one, _other) = UnixStream::pair().unwrap();
         Use {
             peer: Peer::of(&one),
             vault: "/vault".into(),
-            records: vec![record.to_owned()],
+            records: vec![guarded(record)],
             what: "read".to_owned(),
             reason: Some("to deploy\u{1b}[2J".to_owned()),
         }
@@ -349,10 +358,18 @@ mod tests {
         let bank = used("web/bank");
         assert!(ask(&consents, &bank, Decision::ForAWhile).unwrap());
         let both = Use {
-            records: vec!["web/bank".to_owned(), "web/shop".to_owned()],
+            records: vec![guarded("web/bank"), guarded("web/shop")],
             ..bank.clone()
         };
         assert!(!consents.is_granted(&both, Duration::ZERO));
+        let took_its_path = Use {
+            records: vec![Guarded {
+                id: "another".to_owned(),
+                ..guarded("web/bank")
+            }],
+            ..bank.clone()
+        };
+        assert!(!consents.is_granted(&took_its_path, Duration::ZERO));
         let elsewhere = Use {
             vault: "/other".into(),
             ..bank.clone()

@@ -355,13 +355,10 @@ impl Agent {
         stream: &mut UnixStream,
     ) -> io::Result<()> {
         let vault = caller.vault;
-        if let Some((what, touched)) = touch_of(&call) {
-            let is_change = matches!(call, Call::Change { .. });
-            let agreed = self.agree_before(caller, &settings, what, &touched, is_change, stream)?;
-            if agreed.is_err() {
-                return done(stream, agreed);
-            }
-        }
+        let pass = match self.agree_before(caller, &settings, &call, stream)? {
+            Ok(pass) => pass,
+            Err(halt) => return done(stream, Reply::<()>::Err(halt)),
+        };
         /// Makes a call, with the method of [`Vaults`] for its kind, and answers with what it returns.
         macro_rules! answer {
             (|$session:ident| $call:expr) => {
@@ -372,10 +369,10 @@ impl Agent {
                     vault,
                     settings,
                     || self.now(),
-                    |$session| {
+                    pass.checked(|$session| {
                         let $session: &mut dyn VaultApi = $session;
                         $call
-                    },
+                    }),
                 );
                 done(stream, reply)
             }};
@@ -412,7 +409,7 @@ impl Agent {
             }
             Call::Audit { rules } => answer!(|vault| vault.audit(&rules)),
             Call::Change { change, consent } => {
-                let reply = self.change(vault, settings, &change, &consent, stream)?;
+                let reply = self.change(vault, settings, pass, &change, &consent, stream)?;
                 done(stream, reply)
             }
             Call::PreviewImport { format, imported } => {
@@ -475,6 +472,7 @@ impl Agent {
         &self,
         vault: &Path,
         settings: SyncSettings,
+        pass: Pass,
         change: &Edit,
         consent: &Consent,
         stream: &mut UnixStream,
@@ -485,11 +483,12 @@ impl Agent {
             ..settings.clone()
         };
         let mut sent = Ok(());
-        let reply = self.vaults.call(vault, alone, now, |vault| {
+        let change = |vault: &mut Session| {
             VaultApi::change(vault, change, consent, &mut |edited| {
                 sent = write_frame(stream, &Saved(edited));
             })
-        });
+        };
+        let reply = self.vaults.call(vault, alone, now, pass.checked(change));
         sent?;
         let mut changed = match reply {
             Ok(changed) if changed.edited.changes > 0 => changed,
@@ -583,7 +582,7 @@ enum Told<'a> {
     Saved(&'a passmate_core::edit::Edited),
 }
 use Told::Saved;
-use guarding::{Approving, Caller, touch_of};
+use guarding::{Approving, Caller, Pass};
 
 fn done<T: Serialize>(stream: &mut UnixStream, reply: Reply<T>) -> io::Result<()> {
     write_frame(stream, &Answer::Done(reply))

@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::accounts::fill;
 use crate::chart::{Labels, Line, draw_log};
 use crate::crowd::Held;
+use crate::daily::Daily;
 use crate::load::{self, Done, Kind};
 use crate::process::{Server, flushes};
 use crate::report::{Figure, Goal, table};
@@ -89,6 +90,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     plan.start()?;
     plan.many_accounts()?;
     plan.vaults()?;
+    plan.daily()?;
     plan.round_trips()?;
     plan.curves()?;
     plan.finish(begun.elapsed())
@@ -542,6 +544,24 @@ impl Plan<'_> {
             }
             self.figures.push(figure);
         }
+        Ok(())
+    }
+
+    /// Figures 18 to 20.
+    fn daily(&mut self) -> anyhow::Result<()> {
+        if !self.wants(&["18", "19", "20"]) {
+            return Ok(());
+        }
+        self.progress("starting an agent with 10,000 records");
+        let mut daily = Daily::new(10_000)?;
+        if !self.args.short {
+            daily = daily.with_peers()?;
+        }
+        for round in 1..=self.rounds {
+            self.progress(&format!("every day, round {round} of {}", self.rounds));
+            daily.measure()?;
+        }
+        self.figures.extend(daily.figures());
         Ok(())
     }
 

@@ -1,7 +1,9 @@
 //! The cost of a vault on a device.
 
-use std::fs;
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use getrandom::SysRng;
@@ -92,7 +94,7 @@ pub(crate) fn unlock_once(vault: &Path) -> anyhow::Result<()> {
 
 /// Peak memory of an unlock in a fresh process, in bytes.
 pub(crate) fn unlock_memory(vault: &Path) -> anyhow::Result<u64> {
-    let output = std::process::Command::new(crate::process::itself()?)
+    let output = Command::new(crate::process::itself()?)
         .arg("unlock")
         .arg(vault)
         .output()?;
@@ -139,7 +141,12 @@ impl Home {
             home.dir.path().join("passphrase"),
             "correct horse battery staple\n",
         )?;
-        let folder = home.dir.path().join(".local/share/passmate");
+        for runtime in ["agent", "no-agent"] {
+            DirBuilder::new()
+                .mode(0o700)
+                .create(home.path().join(runtime))?;
+        }
+        let folder = home.path().join(".local/share/passmate");
         fs::create_dir_all(&folder)?;
         write_vault(&folder.join("vault.pmdb"), records)?;
         Ok(home)
@@ -158,23 +165,39 @@ impl Home {
         Ok(home)
     }
 
-    /// Runs the real program and returns its duration.
-    pub(crate) fn passmate(&self, words: &[&str]) -> anyhow::Result<Duration> {
-        let mut command = std::process::Command::new(sibling("bench-passmate")?);
+    /// A folder of it.
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// A call of the real program, which uses the agent in the folder `runtime` if one runs there.
+    pub(crate) fn command(&self, runtime: &str, words: &[&str]) -> anyhow::Result<Command> {
+        let mut command = Command::new(sibling("bench-passmate")?);
         command
             .args(words)
-            .current_dir(self.dir.path())
+            .current_dir(self.path())
             .env_clear()
-            .env("HOME", self.dir.path());
-        command.env("PASSMATE_PASSPHRASE_FILE", "passphrase");
-        let begun = Instant::now();
-        let output = command.output()?;
-        let spent = begun.elapsed();
-        anyhow::ensure!(
-            output.status.success(),
-            "passmate: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        Ok(spent)
+            .env("HOME", self.path())
+            .env("XDG_RUNTIME_DIR", self.path().join(runtime))
+            .env("PASSMATE_PASSPHRASE_FILE", "passphrase");
+        Ok(command)
     }
+
+    /// Runs the real program without an agent and returns its duration.
+    pub(crate) fn passmate(&self, words: &[&str]) -> anyhow::Result<Duration> {
+        timed(&mut self.command("no-agent", words)?)
+    }
+}
+
+/// Runs a program that must succeed, and returns its duration.
+pub(crate) fn timed(command: &mut Command) -> anyhow::Result<Duration> {
+    let begun = Instant::now();
+    let output = command.stdin(Stdio::null()).output()?;
+    let spent = begun.elapsed();
+    anyhow::ensure!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(spent)
 }

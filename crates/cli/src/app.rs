@@ -69,10 +69,13 @@ impl App {
     }
 
     fn open_for(&self, what: OpenFor) -> Result<Box<dyn VaultApi>, Problem> {
-        self.check_vault()?;
+        // A vault that the agent holds needs no look at its file.
         match self.open_in_agent()? {
             Some(vault) => Ok(vault),
-            None => self.open_here(what),
+            None => {
+                self.check_vault()?;
+                self.open_here(what)
+            }
         }
     }
 
@@ -92,7 +95,10 @@ impl App {
         };
         let is_typed = self.ask.can_type_passphrase();
         let agent = match Agent::connect(&place) {
-            Ok(None) if is_typed && self.starts_agent => start_agent(&place).map(Some),
+            Ok(None) if is_typed && self.starts_agent => {
+                self.check_vault()?;
+                start_agent(&place).map(Some)
+            }
             agent => agent,
         };
         let vault = agent.and_then(|agent| {
@@ -120,6 +126,7 @@ impl App {
             Some(status) => self.tell_of_sync(&status.sync),
             None if !is_typed => return Ok(None),
             None => {
+                self.check_vault()?;
                 self.with_passphrase(|passphrase| vault.unlock(passphrase, &self.holding))?;
             }
         }

@@ -4,10 +4,10 @@
 
 use std::collections::BTreeSet;
 
-use passmate_vault::Vault;
 use passmate_vault::login::{FieldRole, role_of};
 use passmate_vault::record::{Domain, Record};
 use passmate_vault::view::ViewRecord;
+use passmate_vault::{RecordId, Vault};
 
 use crate::edit::Edit;
 use crate::edit::select::meant;
@@ -49,10 +49,19 @@ impl Touched {
     }
 }
 
-/// The paths of the guarded records among those that a call touches. A deleted record keeps the
+/// A guarded record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Guarded {
+    /// Its id. What was agreed to is for this record, whatever its path becomes.
+    pub id: String,
+    /// Its path.
+    pub path: String,
+}
+
+/// The guarded records among those that a call touches. A deleted record keeps the
 /// guard that it had at any time, because its history can still be read.
 #[must_use]
-pub fn guarded(vault: &Vault, touched: &Touched) -> Vec<String> {
+pub fn guarded(vault: &Vault, touched: &Touched) -> Vec<Guarded> {
     let view = vault.view();
     let live = view.records().iter().filter(|record| has_guard(record));
     let live = live.map(|record| (record.id, text(&record.path)));
@@ -60,22 +69,29 @@ pub fn guarded(vault: &Vault, touched: &Touched) -> Vec<String> {
     let deleted = deleted.filter(|record| had_guard(record.record));
     let deleted = deleted.map(|record| (record.id, text(&record.path)));
     let guarded = live.chain(deleted);
+    let named = |(id, path): (&RecordId, String)| Guarded {
+        id: text(id.as_text()),
+        path,
+    };
     match touched {
         Touched::Nothing => Vec::new(),
-        Touched::All => guarded.map(|(_, path)| path).collect(),
+        Touched::All => guarded.map(named).collect(),
         Touched::Named(names) => {
             let meant: BTreeSet<_> = names.iter().flat_map(|name| meant(&view, name)).collect();
             let guarded = guarded.filter(|(id, _)| meant.contains(*id));
-            guarded.map(|(_, path)| path).collect()
+            guarded.map(named).collect()
         }
     }
 }
 
-/// Whether a record that was read is guarded.
+/// A record that was read, if it is guarded.
 #[must_use]
-pub fn is_guarded(record: &RecordContent) -> bool {
-    let tags = record.with_role(FieldRole::Tags);
-    tags.is_some_and(|tags| has_tag(&tags.value))
+pub fn guarded_one(record: &RecordContent) -> Option<Guarded> {
+    let tags = record.with_role(FieldRole::Tags)?;
+    has_tag(&tags.value).then(|| Guarded {
+        id: record.id.clone(),
+        path: record.path.clone(),
+    })
 }
 
 fn has_guard(record: &ViewRecord<'_>) -> bool {
@@ -108,6 +124,11 @@ mod tests {
     use crate::session::Session;
     use crate::session::tests::{location, passphrase};
 
+    fn paths(vault: &Vault, touched: &Touched) -> Vec<String> {
+        let guarded = guarded(vault, touched).into_iter();
+        guarded.map(|guarded| guarded.path).collect()
+    }
+
     #[test]
     fn a_record_with_the_tag_is_guarded_by_all_its_names() {
         let dir = tempfile::tempdir().unwrap();
@@ -127,7 +148,7 @@ mod tests {
         }
         let id = session.record("web/bank").unwrap().id;
         let named = |name: &str| Touched::Named(vec![name.to_owned()]);
-        let of = |touched: &Touched| guarded(session.vault(), touched);
+        let of = |touched: &Touched| paths(session.vault(), touched);
         for name in ["web/bank", "web", "web/", &id] {
             assert_eq!(of(&named(name)), ["web/bank"], "{name}");
         }
@@ -161,7 +182,7 @@ mod tests {
         let paths = vec!["web".to_owned()];
         change(&Edit::Delete { paths });
         let touched = Touched::Named(vec!["web/bank".to_owned()]);
-        assert_eq!(guarded(session.vault(), &touched), ["web/bank"]);
-        assert_eq!(guarded(session.vault(), &Touched::All), ["web/bank"]);
+        assert_eq!(paths(session.vault(), &touched), ["web/bank"]);
+        assert_eq!(paths(session.vault(), &Touched::All), ["web/bank"]);
     }
 }

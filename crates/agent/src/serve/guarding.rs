@@ -1,13 +1,14 @@
 //! What is handed out passes here: a person is asked about guarded records, and each use is logged.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use passmate_core::answer::{Halt, Reply};
-use passmate_core::guard::{Touched, guarded, is_guarded};
-use passmate_core::problem::Problem;
+use passmate_core::guard::{Guarded, Touched, guarded, guarded_one};
+use passmate_core::problem::{Problem, ProblemKind};
 use passmate_core::records::RecordContent;
 use passmate_core::session::Session;
 use passmate_core::settings::SyncSettings;
@@ -27,9 +28,46 @@ pub(super) struct Caller<'a> {
     pub(super) reason: Option<String>,
 }
 
+/// The right to make one call: what it touches, and which guarded records people agreed to. A name
+/// may mean another record once they have, so it is looked at again under the lock of the call.
+pub(super) struct Pass {
+    touched: Touched,
+    /// The ids.
+    agreed: BTreeSet<String>,
+}
+
+impl Pass {
+    fn to_nothing_guarded() -> Self {
+        Self {
+            touched: Touched::Nothing,
+            agreed: BTreeSet::new(),
+        }
+    }
+
+    /// A call that is made only if it touches no other guarded record.
+    pub(super) fn checked<T>(
+        self,
+        call: impl FnOnce(&mut Session) -> Reply<T>,
+    ) -> impl FnOnce(&mut Session) -> Reply<T> {
+        move |session| {
+            let touched = guarded(session.vault(), &self.touched);
+            if touched.iter().any(|one| !self.agreed.contains(&one.id)) {
+                return Err(Problem::new(
+                    ProblemKind::InUse,
+                    "the vault changed while a person was asked, and the call means another record \
+                     now",
+                    "run the command again",
+                )
+                .into());
+            }
+            call(session)
+        }
+    }
+}
+
 /// What a call does with the secrets of records, and which; `None` if it gives none away. A record
 /// that is read is looked at afterwards instead.
-pub(super) fn touch_of(call: &Call) -> Option<(&'static str, Touched)> {
+fn touch_of(call: &Call) -> Option<(&'static str, Touched)> {
     let named = |path: &String| Touched::Named(vec![path.clone()]);
     Some(match call {
         Call::OneTimeCode { path, .. } => ("make a one-time code of", named(path)),
@@ -43,10 +81,9 @@ pub(super) fn touch_of(call: &Call) -> Option<(&'static str, Touched)> {
         Call::SetUpServer { .. } | Call::SetUpFolder { .. } => {
             ("send a whole vault elsewhere with", Touched::All)
         }
-        // Who chooses the list may guess.
-        Call::Audit { rules } if rules.breached.is_some() => {
-            ("compare with a list all passwords with", Touched::All)
-        }
+        // Who chooses the list, the records or the import may guess.
+        Call::Audit { .. } => ("compare all passwords with", Touched::All),
+        Call::PreviewImport { .. } => ("compare an import with", Touched::All),
         Call::Export { .. } => ("export the whole vault with", Touched::All),
         Call::ChangePassphrase { .. } => ("change the passphrase of a vault with", Touched::All),
         Call::SecretValues { .. } => ("look for the values of a vault with", Touched::All),
@@ -61,8 +98,6 @@ pub(super) fn touch_of(call: &Call) -> Option<(&'static str, Touched)> {
         | Call::Search { .. }
         | Call::Fields { .. }
         | Call::PasswordRule { .. }
-        | Call::Audit { .. }
-        | Call::PreviewImport { .. }
         | Call::Sync { .. }
         | Call::PreviewSync
         | Call::LastSyncs
@@ -84,7 +119,7 @@ impl Agent {
         caller: &Caller<'_>,
         what: &str,
         touched: &Touched,
-        guarded: Vec<String>,
+        guarded: Vec<Guarded>,
         asking: impl FnOnce(&Question),
         is_gone: impl Fn() -> bool,
     ) -> Result<(), Problem> {
@@ -123,12 +158,13 @@ impl Agent {
         &self,
         caller: &Caller<'_>,
         settings: &SyncSettings,
-        what: &str,
-        touched: &Touched,
-        is_change: bool,
+        call: &Call,
         stream: &mut UnixStream,
-    ) -> io::Result<Reply<()>> {
-        let of = |session: &mut Session| Ok(guarded(session.vault(), touched));
+    ) -> io::Result<Reply<Pass>> {
+        let Some((what, touched)) = touch_of(call) else {
+            return Ok(Ok(Pass::to_nothing_guarded()));
+        };
+        let of = |session: &mut Session| Ok(guarded(session.vault(), &touched));
         let guarded = match self
             .vaults
             .call(caller.vault, settings.clone(), || self.now(), of)
@@ -136,16 +172,20 @@ impl Agent {
             Ok(guarded) => guarded,
             Err(halt) => return Ok(Err(halt)),
         };
+        let pass = Pass {
+            agreed: guarded.iter().map(|guarded| guarded.id.clone()).collect(),
+            touched,
+        };
         // A change of what nobody guards is in the history of the vault.
-        if is_change && guarded.is_empty() {
-            return Ok(Ok(()));
+        if matches!(call, Call::Change { .. }) && guarded.is_empty() {
+            return Ok(Ok(pass));
         }
         let watched = stream.try_clone()?;
         let mut sent = Ok(());
         let agreed = self.agree(
             caller,
             what,
-            touched,
+            &pass.touched,
             guarded,
             |question| {
                 sent = write_frame(stream, &Told::Asking(question));
@@ -153,7 +193,7 @@ impl Agent {
             || has_ended(&watched),
         );
         sent?;
-        Ok(agreed.map_err(Halt::from))
+        Ok(agreed.map(|()| pass).map_err(Halt::from))
     }
 
     /// Reads records, and asks and logs before they are handed out.
@@ -171,12 +211,9 @@ impl Agent {
             Ok(records) if !records.is_empty() => records,
             reply => return Ok(reply),
         };
-        let paths = |records: &mut dyn Iterator<Item = &RecordContent>| -> Vec<String> {
-            records.map(|record| record.path.clone()).collect()
-        };
-        let named = paths(&mut records.iter());
-        let guarded = paths(&mut records.iter().filter(|record| is_guarded(record)));
-        let touched = Touched::Named(named);
+        let guarded = records.iter().filter_map(guarded_one).collect();
+        let named = records.iter().map(|record| record.path.clone());
+        let touched = Touched::Named(named.collect());
         let watched = stream.try_clone()?;
         let mut sent = Ok(());
         let agreed = self.agree(
@@ -206,16 +243,10 @@ impl Approver for Approving<'_> {
             reason: None,
         };
         let touched = Touched::Named(vec![used.record.clone()]);
-        let of = |session: &mut Session| Ok(guarded(session.vault(), &touched));
-        let settings = SyncSettings::default();
-        let guarded = agent.vaults.call(&used.vault, settings, || agent.now(), of);
+        let guarded = used.guarded.iter().cloned().collect();
         let what = used.purpose.text();
-        guarded.is_ok_and(|guarded| {
-            !used.is_forwarded
-                && agent
-                    .agree(&caller, &what, &touched, guarded, |_| {}, || false)
-                    .is_ok()
-        })
+        let agree = || agent.agree(&caller, &what, &touched, guarded, |_| {}, || false);
+        !used.is_forwarded && agree().is_ok()
     }
 }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use passmate_core::guard::Guarded;
+
 use crate::peer::Peer;
 
 /// What is signed.
@@ -33,6 +35,8 @@ pub struct Use {
     pub vault: PathBuf,
     /// The path of its record.
     pub record: String,
+    /// The record, if a person guards it.
+    pub guarded: Option<Guarded>,
     /// The fingerprint of the key.
     pub fingerprint: String,
     /// What is signed.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use passmate_core::answer::Reply;
 use passmate_core::api::VaultApi;
 use passmate_core::escape::escape_path;
+use passmate_core::guard::{Guarded, guarded_one};
 use passmate_core::records::Which;
 use passmate_core::settings::SyncSettings;
 use passmate_core::ssh_key::signing::SigningKey;
@@ -30,6 +31,7 @@ struct Found {
     key: SigningKey,
     vault: PathBuf,
     record: String,
+    guarded: Option<Guarded>,
 }
 
 impl KeysOfVaults<'_> {
@@ -61,6 +63,7 @@ impl KeysOfVaults<'_> {
                 // One that is encrypted or of another kind cannot sign.
                 key: SigningKey::read(text).ok()?,
                 vault: path.to_owned(),
+                guarded: guarded_one(&record),
                 record: record.path,
             })
         });
@@ -85,6 +88,7 @@ impl Keys for KeysOfVaults<'_> {
             peer: request.peer.clone(),
             vault: found.vault,
             record: found.record,
+            guarded: found.guarded,
             fingerprint: found.key.fingerprint(),
             purpose: request.purpose,
             is_forwarded: request.is_forwarded,
