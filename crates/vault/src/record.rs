@@ -15,12 +15,13 @@
 //!    of a new record.
 
 mod edit;
+mod map;
 mod stamp;
 mod text;
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, btree_map};
+use std::collections::btree_map;
 use std::fmt;
 
 use rand_core::CryptoRng;
@@ -32,6 +33,8 @@ pub use stamp::{
 };
 pub use text::Text;
 
+pub(crate) use map::RecordMap;
+
 /// The name of the meta field that holds a record's path.
 pub const PATH: &str = "path";
 
@@ -41,7 +44,7 @@ pub const PATH: &str = "path";
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Vault {
     // No record in this map is empty.
-    pub(crate) records: BTreeMap<RecordId, Record>,
+    pub(crate) records: RecordMap,
     // See `history::truncate`.
     pub(crate) since: Option<i64>,
 }

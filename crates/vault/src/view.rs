@@ -119,16 +119,6 @@ pub(crate) struct Claim<'a> {
     pub(crate) id: &'a RecordId,
 }
 
-impl ViewRecord<'_> {
-    fn claim(&self) -> Claim<'_> {
-        Claim {
-            path: Cow::Borrowed(self.path.as_ref()),
-            revived: self.revived,
-            id: self.id,
-        }
-    }
-}
-
 fn show(change: &Change) -> Option<ViewField<'_>> {
     change.value.shown().map(|value| ViewField {
         name: &change.key.name,
@@ -140,29 +130,98 @@ fn show(change: &Change) -> Option<ViewField<'_>> {
 impl Vault {
     /// Computes what people see of this vault.
     pub fn view(&self) -> View<'_> {
-        let mut live = Vec::with_capacity(self.records.len());
-        let mut deleted = Vec::new();
-        for (id, record) in &self.records {
+        let records: Vec<_> = self.records.iter().collect();
+        let order = self.records.order();
+        let live = order.live.iter().filter_map(|shown| {
+            let (id, record) = records.get(shown.place)?;
+            let State::Live { path, revived } = record.state() else {
+                return None;
+            };
+            let (path, clash) = match &shown.renamed {
+                Some(renamed) => (Cow::Owned(renamed.clone()), Some(path)),
+                None => (path, None),
+            };
+            Some(ViewRecord {
+                id,
+                path,
+                clash,
+                revived,
+                record,
+            })
+        });
+        let deleted = order.deleted.iter().filter_map(|place| {
+            let (id, record) = records.get(*place)?;
             match record.state() {
-                State::Live { path, revived } => live.push(ViewRecord {
-                    id,
-                    path,
-                    clash: None,
-                    revived,
-                    record,
-                }),
-                State::Deleted { path, stamp } => deleted.push(DeletedRecord {
+                State::Deleted { path, stamp } => Some(DeletedRecord {
                     id,
                     path,
                     stamp,
                     record,
                 }),
+                State::Live { .. } | State::Pathless => None,
+            }
+        });
+        View {
+            live: live.collect(),
+            deleted: deleted.collect(),
+        }
+    }
+}
+
+/// Which records people see, in which order and under which paths: the costly part of a view.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Order {
+    live: Vec<Shown>,
+    /// Places in the order of the ids.
+    deleted: Vec<usize>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Shown {
+    /// The place of the record in the order of the ids.
+    place: usize,
+    /// Its path, if another record keeps the one that it has in its changes.
+    renamed: Option<Text>,
+}
+
+impl Order {
+    pub(crate) fn of(records: &BTreeMap<RecordId, Record>) -> Self {
+        let mut live = Vec::with_capacity(records.len());
+        let mut deleted = Vec::new();
+        for (place, (id, record)) in records.iter().enumerate() {
+            match record.state() {
+                State::Live { path, revived } => live.push(Placed {
+                    claim: Claim { path, revived, id },
+                    renamed: None,
+                    place,
+                }),
+                State::Deleted { .. } => deleted.push(place),
                 State::Pathless => {}
             }
         }
-        live.sort_by(|a, b| a.claim().cmp(&b.claim()));
+        live.sort_by(|a, b| a.claim.cmp(&b.claim));
         resolve_clashes(&mut live);
-        View { live, deleted }
+        let live = live.into_iter().map(|placed| Shown {
+            place: placed.place,
+            renamed: placed.renamed,
+        });
+        Self {
+            live: live.collect(),
+            deleted,
+        }
+    }
+}
+
+/// A live record, while the order is made.
+struct Placed<'a> {
+    claim: Claim<'a>,
+    renamed: Option<Text>,
+    place: usize,
+}
+
+impl Placed<'_> {
+    fn path(&self) -> &Text {
+        self.renamed.as_ref().unwrap_or(self.claim.path.as_ref())
     }
 }
 
@@ -269,11 +328,11 @@ impl Record {
 
 /// Gives a unique path to each record whose path another one keeps. `live` is sorted by claims
 /// before, and by paths after.
-fn resolve_clashes(live: &mut [ViewRecord<'_>]) {
+fn resolve_clashes(live: &mut [Placed<'_>]) {
     let mut losers = Vec::new();
     for (index, pair) in live.windows(2).enumerate() {
         if let [first, second] = pair
-            && first.path == second.path
+            && first.claim.path == second.claim.path
         {
             losers.push(index + 1);
         }
@@ -286,18 +345,18 @@ fn resolve_clashes(live: &mut [ViewRecord<'_>]) {
     for index in losers {
         if let Some(record) = live.get(index) {
             let is_wanted = |path: &Text| {
-                live.binary_search_by(|other| other.path.as_ref().cmp(path))
+                live.binary_search_by(|other| other.claim.path.as_ref().cmp(path))
                     .is_ok()
             };
-            renamed.push((index, names.name_for(record, is_wanted)));
+            renamed.push((index, names.name_for(&record.claim, is_wanted)));
         }
     }
     for (index, path) in renamed {
         if let Some(record) = live.get_mut(index) {
-            record.clash = Some(std::mem::replace(&mut record.path, Cow::Owned(path)));
+            record.renamed = Some(path);
         }
     }
-    live.sort_by(|a, b| a.path.cmp(&b.path));
+    live.sort_by(|a, b| a.path().cmp(b.path()));
 }
 
 /// The unique paths that were given to clashing records.
@@ -309,7 +368,7 @@ struct Names {
 }
 
 impl Names {
-    fn name_for(&mut self, record: &ViewRecord<'_>, is_wanted: impl Fn(&Text) -> bool) -> Text {
+    fn name_for(&mut self, record: &Claim<'_>, is_wanted: impl Fn(&Text) -> bool) -> Text {
         let handle = handle(record.id);
         for len in HANDLE_LEN_MIN.min(handle.len())..=handle.len() {
             let name = record
@@ -400,6 +459,42 @@ mod tests {
     }
 
     #[track_caller]
+    #[test]
+    fn a_view_shows_what_changed_since_the_last_one() {
+        let mut vault = Vault::new();
+        let paths = |vault: &Vault| -> Vec<String> {
+            let view = vault.view();
+            let live = view.records().iter();
+            let live = live.map(|record| record.path.to_string_lossy().into_owned());
+            let deleted = view.deleted().iter();
+            let deleted = deleted.map(|record| format!("-{}", record.path.to_string_lossy()));
+            live.chain(deleted).collect()
+        };
+        vault.create_record("1".into(), "a", 1).unwrap();
+        assert_eq!(paths(&vault), ["a"]);
+        let mut other = vault.clone();
+        assert_eq!(paths(&other), ["a"]);
+        vault.create_record("2".into(), "0", 2).unwrap();
+        assert_eq!(paths(&vault), ["0", "a"]);
+        vault.delete(&"1".into(), 3).unwrap();
+        assert_eq!(paths(&vault), ["0", "-a"]);
+        other.merge(&vault);
+        assert_eq!(paths(&other), ["0", "-a"]);
+        other.create_record("3".into(), "0", 4).unwrap();
+        assert_eq!(paths(&other).len(), 3);
+        assert_eq!(
+            other
+                .view()
+                .records()
+                .iter()
+                .filter(|one| one.clash.is_some())
+                .count(),
+            1
+        );
+        let other = other.clone();
+        assert_eq!(paths(&other).len(), 3);
+    }
+
     fn check_paths(records: &[(&str, &[Change])], expected: &[(&str, &str)]) {
         let vault = vault(records);
         let view = vault.view();
