@@ -94,7 +94,8 @@ pub fn guarded_one(record: &RecordContent) -> Option<Guarded> {
     })
 }
 
-fn has_guard(record: &ViewRecord<'_>) -> bool {
+/// Whether a record that people see is guarded.
+pub(crate) fn has_guard(record: &ViewRecord<'_>) -> bool {
     let tags = FieldRole::Tags.find(record);
     tags.is_some_and(|tags| has_tag(&tags.value.to_string_lossy()))
 }

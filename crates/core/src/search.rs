@@ -1,12 +1,15 @@
 //! Finding records by a few letters.
 
-use nucleo_matcher::pattern::{CaseMatching, Normalization, Pattern};
+use std::collections::HashMap;
+
+use nucleo_matcher::pattern::{AtomKind, CaseMatching, Normalization, Pattern};
 use nucleo_matcher::{Config, Matcher, Utf32Str};
-use passmate_vault::Vault;
 use passmate_vault::login::is_secret;
 use passmate_vault::view::ViewRecord;
+use passmate_vault::{Text, Vault};
 use serde::{Deserialize, Serialize};
 
+use crate::guard::has_guard;
 use crate::records::text;
 
 /// Characters of a text that are searched; the rest is ignored.
@@ -27,7 +30,8 @@ pub struct Match {
 }
 
 /// The records whose path, or path and fields that are no secrets, have the letters of `query` in
-/// this order; the best first, `max` of them at most. The syntax is that of fzf.
+/// this order; the best first, `max` of them at most. The syntax is that of fzf. Of a
+/// [guarded](crate::guard) record only the path is searched.
 pub(crate) fn search(vault: &Vault, query: &str, max: usize) -> Vec<Match> {
     let view = vault.view();
     let mut search = Search::new(query);
@@ -46,36 +50,60 @@ pub(crate) fn search(vault: &Vault, query: &str, max: usize) -> Vec<Match> {
     matches.collect()
 }
 
-struct Search {
+struct Search<'a> {
     pattern: Pattern,
     matcher: Matcher,
     buffer: Vec<char>,
+    /// What matches in a part of a text matches in the whole text too: nothing is anchored to its
+    /// begin or end, and nothing must be absent.
+    is_free: bool,
+    /// The names of fields that were met, and whether they are searched. Most records have the same.
+    is_open: HashMap<&'a Text, bool>,
 }
 
-impl Search {
+impl<'a> Search<'a> {
     fn new(term: &str) -> Self {
+        let pattern = Pattern::parse(term, CaseMatching::Ignore, Normalization::Smart);
+        let mut atoms = pattern.atoms.iter();
         Self {
-            pattern: Pattern::parse(term, CaseMatching::Ignore, Normalization::Smart),
+            is_free: atoms.all(|atom| {
+                let is_anywhere = matches!(atom.kind, AtomKind::Fuzzy | AtomKind::Substring);
+                is_anywhere && !atom.negative
+            }),
+            pattern,
             matcher: Matcher::new(Config::DEFAULT.match_paths()),
             buffer: Vec::new(),
+            is_open: HashMap::new(),
         }
     }
 
     /// How well a record matches, and whether its path does best: in its path, in one of its open
     /// fields, or in both together, which counts if neither matches alone.
-    fn rank(&mut self, record: &ViewRecord<'_>) -> Option<(u32, bool)> {
+    fn rank(&mut self, record: &ViewRecord<'a>) -> Option<(u32, bool)> {
         let path = record.path.to_string_lossy();
-        let in_path = self.score(&path);
-        let mut together = path.into_owned();
-        let mut in_field = None;
-        for field in record.fields() {
-            if !is_secret(&field.name.to_string_lossy()) {
-                let value = field.value.to_string_lossy();
-                in_field = in_field.max(self.score(&value));
-                together.push(' ');
-                together.push_str(&value);
-            }
+        let fields = record.fields().filter(|field| {
+            let is_open = self.is_open.entry(field.name);
+            *is_open.or_insert_with(|| !is_secret(&field.name.to_string_lossy()))
+        });
+        let values: Vec<_> = fields.map(|field| field.value).collect();
+        let values = values.iter().map(|value| value.to_string_lossy());
+        let values: Vec<_> = values.collect();
+        let mut together = path.to_string();
+        for value in &values {
+            together.push(' ');
+            together.push_str(value);
         }
+        // Most records have nothing of it.
+        let is_whole = together.len() <= LEN_MAX;
+        if self.is_free && is_whole && self.score(&together).is_none() {
+            return None;
+        }
+        let in_path = self.score(&path);
+        if has_guard(record) {
+            // Who may search could guess what is in its fields, letter by letter.
+            return in_path.map(|path| (path + PATH_BONUS, true));
+        }
+        let in_field = values.iter().filter_map(|value| self.score(value)).max();
         match (in_path, in_field) {
             (Some(path), field) if Some(path + PATH_BONUS) >= field => {
                 Some((path + PATH_BONUS, true))
@@ -109,6 +137,25 @@ mod tests {
             }
         }
         vault
+    }
+
+    #[test]
+    fn a_guarded_record_is_found_by_its_path_alone() {
+        let fields = [("notes", "carol"), ("tags", "ask")];
+        let vault = vault(&[("bank", &fields), ("shop", &fields[..1])]);
+        assert_eq!(paths(&vault, "carol"), ["shop"]);
+        assert_eq!(paths(&vault, "bank"), ["bank"]);
+        assert!(paths(&vault, "bank carol").is_empty());
+        assert!(paths(&vault, "ask").is_empty());
+    }
+
+    #[test]
+    fn what_is_anchored_or_excluded_is_looked_for_in_each_text_alone() {
+        let vault = vault(&[("shop", &[("user", "bob"), ("url", "https://x.example")])]);
+        for query in ["^bob", "bob$", "^bob$", "!carol", "'bob", "shop !zzz"] {
+            assert_eq!(paths(&vault, query), ["shop"], "{query}");
+        }
+        assert!(paths(&vault, "^ob").is_empty());
     }
 
     fn paths(vault: &Vault, query: &str) -> Vec<String> {
