@@ -9,10 +9,15 @@ use aes::cipher::{BlockModeDecrypt, BlockModeEncrypt, KeyIvInit, StreamCipher};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
+use zeroize::Zeroizing;
+
 use crate::secret::Secret;
 
 /// The length of an AES block, in bytes.
 pub(crate) const BLOCK_LEN: usize = 16;
+
+/// More than a key derivation uses of the stack, in bytes.
+const STACK_LEN: usize = 64 << 10;
 
 /// The SHA-256 of some bytes.
 pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
@@ -51,8 +56,18 @@ pub(crate) fn derive_scrypt(
 ) -> Option<Secret<64>> {
     let params = scrypt::Params::new(log_n, r, p, 64).ok()?;
     let mut key = Secret::from_bytes([0; 64]);
-    scrypt::scrypt(passphrase, salt, &params, key.as_mut()).ok()?;
-    Some(key)
+    let derived = scrypt::scrypt(passphrase, salt, &params, key.as_mut());
+    wipe_stack();
+    derived.ok().map(|()| key)
+}
+
+/// Overwrites the stack below the caller. The library leaves a passphrase of up to 64 bytes there, as
+/// the key of its HMAC.
+#[inline(never)]
+fn wipe_stack() {
+    let mut room = Zeroizing::new([1_u8; STACK_LEN]);
+    // Otherwise nobody would read it, and it would not be written.
+    std::hint::black_box(&mut *room);
 }
 
 /// Encrypts or decrypts in place with AES-256 in counter mode. The counter begins at zero.

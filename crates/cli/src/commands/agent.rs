@@ -10,6 +10,7 @@ use passmate_agent::serve::{Server, boot_clock};
 use passmate_agent::vaults::Vaults;
 use passmate_agent::wire::{DesktopStatus, SyncStatus};
 use passmate_core::escape::escape;
+use passmate_core::harden::keep_out_of_swap;
 use passmate_core::problem::{Problem, ProblemKind};
 use passmate_core::recover;
 use passmate_core::session::VaultLocation;
@@ -248,6 +249,7 @@ fn serve(app: &App) -> Result<(), Problem> {
         let place = panic.location().map(ToString::to_string);
         eprintln!("passmate: agent: fault at {}", place.unwrap_or_default());
     }));
+    keep_out_of_swap();
     let place = place()?;
     let vaults = Vaults::new(VaultLocation::new);
     let server = Server::bind(&place, vaults, boot_clock)?;
