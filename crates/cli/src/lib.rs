@@ -11,6 +11,7 @@ mod commands;
 mod completing;
 mod config;
 mod editor;
+pub mod examples;
 mod exit;
 mod held;
 mod importing;

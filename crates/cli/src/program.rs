@@ -22,6 +22,7 @@ use crate::commands::{
 use crate::completing::answer_shell;
 use crate::config::{Global, gather};
 use crate::editor::delete_leftovers;
+use crate::examples::with_examples;
 use crate::exit::code_of;
 use crate::output::Output;
 use crate::tui;
@@ -33,6 +34,7 @@ pub fn main() -> ExitCode {
     answer_shell(Cli::command);
     let cli = match Cli::try_parse_from(arguments(std::env::args_os())) {
         Ok(cli) => cli,
+        Err(error) if error.kind() == ErrorKind::DisplayHelp => return help(error),
         Err(error) => return usage(&error),
     };
     // It needs neither settings nor a vault.
@@ -127,10 +129,20 @@ fn run(app: &App, global: &Global, command: &Command) -> Result<ExitCode, Proble
         Command::Log(args) => log::run(app, args),
         Command::Agent(args) => agent::run(app, args),
         Command::Completions(args) => completions::run(app, args),
-        Command::Man(args) => man::run(args, Cli::command()),
+        Command::Man(args) => man::run(args, with_examples(Cli::command())),
         Command::ClipboardHolder { .. } => Ok(()),
     };
     done.map(|()| ExitCode::SUCCESS)
+}
+
+/// The help that was asked for. Only it pays for the examples.
+fn help(error: clap::Error) -> ExitCode {
+    let whole = with_examples(Cli::command());
+    let error = match whole.try_get_matches_from(arguments(std::env::args_os())) {
+        Err(with_examples) => with_examples,
+        Ok(_) => error,
+    };
+    usage(&error)
 }
 
 /// A command line that cannot be read, or the help that was asked for.

@@ -5,6 +5,7 @@ mod backup;
 mod day;
 mod devices;
 mod editors;
+mod examples;
 mod exports;
 mod history;
 mod independent_client;
