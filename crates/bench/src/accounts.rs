@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use passmate_proto::{AccountNumber, AuthToken};
 use passmate_server::store::{
-    Admission, AuthHash, Btoken, Change, Created, Engine, Outcome, Sqlite,
+    Admission, AuthHash, Btoken, Change, Created, Engine, Outcome, Revision, Sqlite,
 };
 
 /// Accounts in one transaction.
@@ -43,10 +43,11 @@ pub(crate) fn fill(data_dir: &Path, accounts: u64, len: usize) -> anyhow::Result
     let mut begin = 0;
     while begin < accounts {
         let end = (begin + BATCH).min(accounts);
+        let revision = Revision::draw()?;
         let create = |index| Change::Create {
             account: number(index),
             auth,
-            btoken: Btoken::new(noise(len, index)),
+            btoken: Btoken::new(noise(len, index), revision),
             accounts_max: u64::MAX,
             admission: Admission::Anyone,
             at: 1_800_000_000,

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
-use passmate_server::store::{Btoken, Replaced, Store, StoreUrl};
+use passmate_server::store::{Btoken, Replaced, Revision, Store, StoreUrl};
 
 use crate::accounts::{fill, noise, number};
 
@@ -86,20 +86,20 @@ async fn write(store: Store, index: u64, len: usize, until: Instant) -> anyhow::
     let Some(stored) = store.read(account, len).await? else {
         bail!("the account does not exist")
     };
-    let mut expected = stored.hash;
+    let mut expected = stored.revision;
     let mut btoken = noise(len, index);
     let mut done: u64 = 0;
     while Instant::now() < until {
         for (place, byte) in btoken.iter_mut().zip(done.to_le_bytes()) {
             *place = byte ^ 0x55;
         }
-        let next = Btoken::new(btoken.clone());
-        let hash = next.hash();
+        let revision = Revision::draw()?;
+        let next = Btoken::new(btoken.clone(), revision);
         match store
             .replace_if(account, expected, next, 1_800_000_001)
             .await?
         {
-            Replaced::Done(_committed) => expected = hash,
+            Replaced::Done(_committed) => expected = revision,
             Replaced::Stale => bail!("the account was changed by another writer"),
         }
         done += 1;

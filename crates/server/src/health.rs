@@ -65,7 +65,7 @@ pub(crate) struct Facts {
     pub(crate) key_changed_at: Option<i64>,
     pub(crate) backup: Option<LastBackup>,
     pub(crate) disk: Option<Disk>,
-    /// Btokens that did not match their stored hash.
+    /// Btokens that did not match their stored checksum.
     pub(crate) damaged: u64,
     /// When the last error of the server was seen.
     pub(crate) last_error: Option<LastError>,
@@ -255,7 +255,7 @@ impl fmt::Display for Finding {
                 )
             }
             Self::DiskFillsUp { free } => write!(f, "the disk has {} left", show_bytes(*free)),
-            Self::Damage => f.write_str("a btoken does not match its stored hash"),
+            Self::Damage => f.write_str("a btoken does not match its stored checksum"),
             Self::RecentError { age, error } => {
                 let (age, words) = (show_duration(*age), error.name.replace('_', " "));
                 write!(f, "the last error was {age} ago: {words}")

@@ -27,17 +27,14 @@ use crate::ended::Ended;
 use crate::limits::memory::{Lease, LeaseKind, MemoryBudget, MemoryFull};
 use crate::limits::rate::{Source, SourceLimits, SourcePermit};
 use crate::store::{
-    Admission, Audited, AuthHash, Btoken, BtokenHash, Commits, Committed, Created, Deleted,
-    EngineError, Expected, Head, Replaced, Store, StoreError,
+    Admission, Audited, AuthHash, Btoken, Commits, Committed, Created, Deleted, EngineError,
+    Expected, Head, Replaced, Revision, Store, StoreError,
 };
 use account_queue::{AccountQueue, Turn};
 use disk_space::DiskSpace;
 use shared_btokens::{SharedBtoken, SharedBtokens};
 
 pub(crate) use visitor::{Upload, Visitor};
-
-/// The longest btoken, in bytes, that a worker thread hashes: about half a millisecond.
-const HASH_IN_PLACE_MAX: usize = 256 << 10;
 
 /// The accounts of a server. Clones are the same service.
 #[derive(Debug, Clone)]
@@ -72,8 +69,8 @@ impl fmt::Debug for Authenticated {
 /// it gives the next device its turn.
 pub(crate) struct Fetched {
     account: AccountNumber,
-    /// A new btoken replaces the stored one only while this is still its hash.
-    hash: BtokenHash,
+    /// A new btoken replaces the stored one only while this is still its revision.
+    revision: Revision,
     len: usize,
     /// The limit of the account, if it has one of its own.
     limit: Option<u32>,
@@ -108,8 +105,8 @@ impl Fetched {
         limits.btoken_len_max_of(self.limit, self.len)
     }
 
-    /// Frees the memory of the btoken. Call it when the btoken was sent: from then on its hash is
-    /// enough.
+    /// Frees the memory of the btoken. Call it when the btoken was sent: from then on its revision
+    /// is enough.
     pub(crate) fn forget_btoken(&mut self) {
         self.shared = None;
     }
@@ -296,7 +293,7 @@ impl Service {
         let auth = AuthHash::of(&auth_token);
         let accounts_max = self.0.accounts_max.load(Ordering::Relaxed);
         let account = self.free_number(&auth).await?;
-        let btoken = hashed(btoken).await?.holding(lease);
+        let btoken = under_new_revision(btoken)?.holding(lease);
         let created = self
             .0
             .store
@@ -379,7 +376,7 @@ impl Service {
         self.0.store.note_sync(account, &head, now());
         Ok(Fetched {
             account,
-            hash: shared.hash(),
+            revision: shared.revision(),
             len: shared.len(),
             limit: head.limit,
             shared: Some(shared),
@@ -420,7 +417,7 @@ impl Service {
     ) -> Result<Committed, Refusal> {
         let Fetched {
             account,
-            hash,
+            revision,
             len,
             limit: _,
             shared,
@@ -431,10 +428,10 @@ impl Service {
         if btoken.len() > len && self.0.disk.is_low_for_growth().await {
             return Err(Refusal::DiskLow);
         }
-        let btoken = hashed(btoken).await?.holding(lease);
+        let btoken = under_new_revision(btoken)?.holding(lease);
         // The change has arrived: stop holding the batch open.
         drop(expected);
-        let replaced = self.0.store.replace_if(account, hash, btoken, now());
+        let replaced = self.0.store.replace_if(account, revision, btoken, now());
         match replaced.await? {
             Replaced::Done(committed) => Ok(committed),
             Replaced::Stale => Err(Refusal::Lost),
@@ -450,15 +447,10 @@ impl Service {
     }
 }
 
-/// A btoken with its hash. A long one is hashed beside the worker threads, which serve the others
-/// meanwhile.
-async fn hashed(btoken: Vec<u8>) -> Result<Btoken, Refusal> {
-    if btoken.len() <= HASH_IN_PLACE_MAX {
-        return Ok(Btoken::new(btoken));
-    }
-    let hashed = tokio::task::spawn_blocking(move || Btoken::new(btoken));
-    // It can only be cancelled, when the runtime ends.
-    hashed.await.map_err(|_| StoreError::Closed.into())
+/// A btoken as it will be stored.
+fn under_new_revision(btoken: Vec<u8>) -> Result<Btoken, Refusal> {
+    let revision = Revision::draw().map_err(Refusal::NoRandomness)?;
+    Ok(Btoken::new(btoken, revision))
 }
 
 /// Eight random bytes; none if all are zero, which is not an account number.

@@ -4,8 +4,9 @@
 //!    would survive a power cut at that moment. Only then, and only in this room, is a
 //!    [`Committed`] made.
 //!  - **One transaction a batch.** Either all changes of a batch take place, or none.
-//!  - **Compare and write are one step.** A btoken is replaced only while the stored hash is still
-//!    the hash that the writer saw, whoever else writes, on this machine or another.
+//!  - **Compare and write are one step.** A btoken is replaced only while its revision is still the
+//!    one that the writer saw, whoever else writes, on this machine or another. No two commits have
+//!    the same revision, also not after a restore or a failover.
 //!  - **Nothing is revived.** A change to an account that does not exist, or is disabled, changes
 //!    nothing.
 //!  - **A failure says what it left behind.** After [`EngineError::Full`],
@@ -37,6 +38,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use crc_fast::{CrcAlgorithm, checksum};
 use passmate_proto::{AccountNumber, AuthToken, RequestCode};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -114,35 +116,67 @@ impl fmt::Debug for AuthHash {
     }
 }
 
-/// SHA-256 of a btoken. A replacement names the hash of the btoken that it replaces.
+/// Names one commit of a btoken: 16 random bytes. A replacement names the revision that it replaces.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct BtokenHash([u8; 32]);
+pub struct Revision([u8; 16]);
 
-impl BtokenHash {
-    #[must_use]
-    pub fn of(btoken: &[u8]) -> Self {
-        Self(Sha256::digest(btoken).into())
+impl Revision {
+    /// A new one.
+    ///
+    /// # Errors
+    /// The system has no random bytes.
+    pub fn draw() -> Result<Self, getrandom::Error> {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes)?;
+        Ok(Self(bytes))
+    }
+
+    /// One that depends on nothing but the btoken, for tests that say what they expect.
+    #[cfg(test)]
+    pub(crate) fn of(btoken: &[u8]) -> Self {
+        let digest: [u8; 32] = Sha256::digest(btoken).into();
+        Self(*digest.first_chunk().unwrap())
     }
 }
 
-/// A btoken on its way into the store, with its hash. The caller computes the hash, so that the
-/// single writer thread does not have to.
+/// CRC-64/NVME of a btoken: it finds bytes that a disk has changed. Nothing protects it against
+/// somebody who can write to the store; what a client gets is authenticated by its own key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Checksum(u64);
+
+impl Checksum {
+    fn of(btoken: &[u8]) -> Self {
+        Self(checksum(CrcAlgorithm::Crc64Nvme, btoken))
+    }
+}
+
+/// A btoken on its way into the store, with its revision and checksum. The caller computes the
+/// checksum, so that the single writer thread does not have to.
 pub struct Btoken {
     bytes: Vec<u8>,
-    hash: BtokenHash,
+    revision: Revision,
+    checksum: Checksum,
     /// Dropped with the bytes.
     _held: Option<Box<dyn Send + Sync>>,
 }
 
 impl Btoken {
-    /// Hashes the bytes.
+    /// A btoken that is stored under this revision.
     #[must_use]
-    pub fn new(bytes: Vec<u8>) -> Self {
+    pub fn new(bytes: Vec<u8>, revision: Revision) -> Self {
         Self {
-            hash: BtokenHash::of(&bytes),
+            revision,
+            checksum: Checksum::of(&bytes),
             bytes,
             _held: None,
         }
+    }
+
+    /// A btoken under the revision that depends on nothing but its bytes.
+    #[cfg(test)]
+    pub(crate) fn of(bytes: Vec<u8>) -> Self {
+        let revision = Revision::of(&bytes);
+        Self::new(bytes, revision)
     }
 
     /// Keeps something for as long as the bytes are in memory, such as the lease for it: a client may
@@ -161,8 +195,8 @@ impl Btoken {
     }
 
     #[must_use]
-    pub fn hash(&self) -> BtokenHash {
-        self.hash
+    pub fn revision(&self) -> Revision {
+        self.revision
     }
 }
 
@@ -176,7 +210,7 @@ impl fmt::Debug for Btoken {
 #[derive(Clone, Copy, Debug)]
 pub struct Head {
     pub auth: AuthHash,
-    pub btoken: BtokenHash,
+    pub revision: Revision,
     /// The length of the btoken in bytes.
     pub btoken_len: u64,
     /// The operator has disabled the account.
@@ -191,8 +225,8 @@ pub struct Head {
 #[derive(Clone, Debug)]
 pub struct Stored {
     pub btoken: Arc<[u8]>,
-    /// The hash of `btoken`; the reader has verified it.
-    pub hash: BtokenHash,
+    /// Its revision.
+    pub revision: Revision,
 }
 
 /// One change for an engine to make. Times (`at`) are in seconds since 1970.
@@ -213,10 +247,10 @@ pub enum Change {
         admission: Admission,
         at: i64,
     },
-    /// Replaces the btoken if `expected` is still the hash of the stored one.
+    /// Replaces the btoken if `expected` is still the revision of the stored one.
     ReplaceIf {
         account: AccountNumber,
-        expected: BtokenHash,
+        expected: Revision,
         btoken: Btoken,
         at: i64,
     },
@@ -353,7 +387,7 @@ pub trait Reader: Send + 'static {
     /// Reads the btoken of an account and verifies its hash.
     ///
     /// # Errors
-    /// [`EngineError::Damaged`] if the bytes do not match the stored hash; they are not returned.
+    /// [`EngineError::Damaged`] if the bytes do not match the stored checksum; they are not returned.
     fn read(&mut self, account: AccountNumber) -> Result<Option<Stored>, EngineError>;
 
     /// Reads what operators did, at most a hundred records after the record with this number.

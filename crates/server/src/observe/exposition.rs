@@ -157,7 +157,7 @@ pub(crate) fn write(counts: &Counts, gauges: &Gauges) -> String {
     page.one(
         "passmate_btoken_damaged_total",
         "counter",
-        "Btokens that did not match their stored hash when they were read.",
+        "Btokens that did not match their stored checksum when they were read.",
         gauges.commits.damaged,
     );
     page.one(

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use passmate_proto::AccountNumber;
 
 use crate::limits::memory::Lease;
-use crate::store::{BtokenHash, Head, Stored};
+use crate::store::{Head, Revision, Stored};
 
 /// The map is swept when it has twice as many entries as are in use, but not below this number.
 const SWEEP_LEN_MIN: usize = 64;
@@ -24,8 +24,8 @@ impl SharedBtoken {
         Arc::clone(&self.stored.btoken)
     }
 
-    pub(super) fn hash(&self) -> BtokenHash {
-        self.stored.hash
+    pub(super) fn revision(&self) -> Revision {
+        self.stored.revision
     }
 
     pub(super) fn len(&self) -> usize {
@@ -51,7 +51,8 @@ impl SharedBtokens {
     /// The copy in memory, if it is still the stored btoken.
     pub(super) fn find(&self, account: AccountNumber, head: &Head) -> Option<Arc<SharedBtoken>> {
         let shared = self.0.lock().get(&account)?.upgrade()?;
-        let is_usable = shared.stored.hash == head.btoken && !shared.lease.revoked().is_cancelled();
+        let is_usable =
+            shared.stored.revision == head.revision && !shared.lease.revoked().is_cancelled();
         is_usable.then_some(shared)
     }
 

@@ -17,8 +17,8 @@ use tokio::sync::oneshot;
 use super::readers::Readers;
 use super::writer::{Job, Pulse, Writer};
 use super::{
-    Admission, Audited, AuthHash, Btoken, BtokenHash, Change, Committed, Created, Deleted, Engine,
-    EngineError, Head, Notes, Outcome, Replaced, StoreError, Stored,
+    Admission, Audited, AuthHash, Btoken, Change, Committed, Created, Deleted, Engine, EngineError,
+    Head, Notes, Outcome, Replaced, Revision, StoreError, Stored,
 };
 use crate::clock::day_of;
 
@@ -51,7 +51,7 @@ pub struct Commits {
     pub changes: u64,
     /// Changes that wait for a transaction now.
     pub waiting: u64,
-    /// Btokens whose bytes did not match their stored hash when they were read, and changes that met
+    /// Btokens whose bytes did not match their stored checksum when they were read, and changes that met
     /// a damaged row.
     pub damaged: u64,
 }
@@ -155,7 +155,7 @@ impl Store {
     pub async fn replace_if(
         &self,
         account: AccountNumber,
-        expected: BtokenHash,
+        expected: Revision,
         btoken: Btoken,
         at: i64,
     ) -> Result<Replaced<Committed>, StoreError> {

@@ -73,7 +73,7 @@ fn create(account: u8, token: u8, btoken: &[u8], at: i64) -> Change {
     Change::Create {
         account: number(account),
         auth: auth(token),
-        btoken: Btoken::new(btoken.to_vec()),
+        btoken: Btoken::of(btoken.to_vec()),
         accounts_max: 1000,
         admission: Admission::Invited,
         at,
@@ -83,8 +83,8 @@ fn create(account: u8, token: u8, btoken: &[u8], at: i64) -> Change {
 fn replace(account: u8, expected: &[u8], btoken: &[u8]) -> Change {
     Change::ReplaceIf {
         account: number(account),
-        expected: BtokenHash::of(expected),
-        btoken: Btoken::new(btoken.to_vec()),
+        expected: Revision::of(expected),
+        btoken: Btoken::of(btoken.to_vec()),
         at: 6,
     }
 }
@@ -459,8 +459,8 @@ fn only_unused_accounts_are_pruned(engine: &mut impl Engine, operator: &mut impl
     }
     let update = |account, at| Change::ReplaceIf {
         account: number(account),
-        expected: BtokenHash::of(b"abc"),
-        btoken: Btoken::new(b"abcd".to_vec()),
+        expected: Revision::of(b"abc"),
+        btoken: Btoken::of(b"abcd".to_vec()),
         at,
     };
     let replaced = Outcome::Replaced(Replaced::Done(()));
@@ -525,8 +525,8 @@ fn times_in_the_future_are_corrected(engine: &mut impl Engine, operator: &mut im
     commit(engine, &changes, &[made(1), made(2)]);
     let late = Change::ReplaceIf {
         account: number(1),
-        expected: BtokenHash::of(b"a"),
-        btoken: Btoken::new(b"b".to_vec()),
+        expected: Revision::of(b"a"),
+        btoken: Btoken::of(b"b".to_vec()),
         at: actor().at + 7 * DAY,
     };
     commit(engine, &[late], &[Outcome::Replaced(Replaced::Done(()))]);

@@ -9,6 +9,7 @@ mod error;
 mod lock;
 mod operator;
 mod reader;
+mod revision;
 mod schema;
 mod sql;
 

@@ -10,7 +10,8 @@ use super::*;
 pub(crate) fn check<E: Engine>(make: impl Fn() -> E) {
     a_created_account_can_be_read(&mut make());
     a_number_is_given_once(&mut make());
-    a_replacement_needs_the_stored_hash(&mut make());
+    a_replacement_needs_the_stored_revision(&mut make());
+    the_same_bytes_of_another_commit_are_another_revision(&mut make());
     nothing_revives_a_deleted_account(&mut make());
     the_number_of_accounts_is_limited(&mut make());
     a_batch_is_applied_in_order(&mut make());
@@ -32,7 +33,7 @@ fn create(account: u8, btoken: &[u8]) -> Change {
     Change::Create {
         account: number(account),
         auth: auth(account),
-        btoken: Btoken::new(btoken.to_vec()),
+        btoken: Btoken::of(btoken.to_vec()),
         accounts_max: 100,
         admission: Admission::Anyone,
         at: 1,
@@ -40,11 +41,11 @@ fn create(account: u8, btoken: &[u8]) -> Change {
 }
 
 fn replace(account: u8, expected: &[u8], btoken: &[u8]) -> Change {
-    let expected = BtokenHash::of(expected);
+    let expected = Revision::of(expected);
     Change::ReplaceIf {
         account: number(account),
         expected,
-        btoken: Btoken::new(btoken.to_vec()),
+        btoken: Btoken::of(btoken.to_vec()),
         at: 2,
     }
 }
@@ -82,10 +83,10 @@ fn check_btoken(engine: &impl Engine, account: u8, expected: Option<&[u8]>) {
     if let (Some(head), Some(stored), Some(expected)) = (head, stored, expected) {
         assert!(head.auth.ct_eq(&auth(account)) && !head.auth.ct_eq(&auth(account + 1)));
         assert_eq!(
-            (head.btoken, head.btoken_len),
-            (BtokenHash::of(expected), expected.len() as u64)
+            (head.revision, head.btoken_len),
+            (Revision::of(expected), expected.len() as u64)
         );
-        assert_eq!(stored.hash, head.btoken);
+        assert_eq!(stored.revision, head.revision);
     }
 }
 
@@ -112,7 +113,7 @@ fn a_number_is_given_once(engine: &mut impl Engine) {
     check_btoken(engine, 1, Some(b"first"));
 }
 
-fn a_replacement_needs_the_stored_hash(engine: &mut impl Engine) {
+fn a_replacement_needs_the_stored_revision(engine: &mut impl Engine) {
     commit(engine, &[create(1, b"a")], &[made(1)]);
     commit(engine, &[replace(1, b"a", b"b")], &[REPLACED]);
     commit(engine, &[replace(1, b"a", b"c")], &[STALE]);
@@ -120,6 +121,31 @@ fn a_replacement_needs_the_stored_hash(engine: &mut impl Engine) {
     commit(engine, &[replace(1, b"b", b"b")], &[REPLACED]);
     commit(engine, &[replace(2, b"b", b"c")], &[STALE]);
     check_btoken(engine, 2, None);
+}
+
+fn the_same_bytes_of_another_commit_are_another_revision(engine: &mut impl Engine) {
+    let [first, second, third] = [1, 2, 3].map(|byte| Revision([byte; 16]));
+    let replace = |expected, revision| Change::ReplaceIf {
+        account: number(1),
+        expected,
+        btoken: Btoken::new(b"a".to_vec(), revision),
+        at: 2,
+    };
+    commit(engine, &[create(1, b"a")], &[made(1)]);
+    commit(engine, &[replace(Revision::of(b"a"), first)], &[REPLACED]);
+    commit(engine, &[replace(Revision::of(b"a"), third)], &[STALE]);
+    commit(
+        engine,
+        &[replace(first, second), replace(first, third)],
+        &[REPLACED, STALE],
+    );
+    let head = engine
+        .reader()
+        .unwrap()
+        .read_head(&[1; 8])
+        .unwrap()
+        .unwrap();
+    assert_eq!(head.revision, second);
 }
 
 fn nothing_revives_a_deleted_account(engine: &mut impl Engine) {
@@ -226,7 +252,7 @@ fn concurrent_writers_lose_no_confirmed_change(engine: impl Engine) {
     runtime.block_on(async {
         let store = Store::start(engine, |error| panic!("{error}")).unwrap();
         let account = number(1);
-        let empty = Btoken::new(Vec::new());
+        let empty = Btoken::of(Vec::new());
         let created = store.create(account, auth(1), empty, 1, Admission::Anyone, 0);
         assert!(matches!(created.await, Ok(Created::Done(..))));
         let lost = Arc::new(AtomicUsize::new(0));
@@ -239,7 +265,7 @@ fn concurrent_writers_lose_no_confirmed_change(engine: impl Engine) {
                         let mut btoken = seen.btoken.to_vec();
                         btoken.push(writer);
                         match store
-                            .replace_if(account, seen.hash, Btoken::new(btoken), 0)
+                            .replace_if(account, seen.revision, Btoken::of(btoken), 0)
                             .await
                             .unwrap()
                         {

@@ -529,7 +529,7 @@ fn damage_is_reported_and_never_served() {
         failed(
             &operate(dir.path(), words),
             6,
-            &format!("account {hex}: its btoken does not match the stored hash (1 in all)"),
+            &format!("account {hex}: its btoken does not match the stored checksum (1 in all)"),
         );
     }
     let kept = || ok(operate(dir.path(), &["verify", text(&file)]));
@@ -547,7 +547,7 @@ fn damage_is_reported_and_never_served() {
     failed(
         &operate(dir.path(), &["verify"]),
         6,
-        &format!("account {hex}: its btoken does not match the stored hash"),
+        &format!("account {hex}: its btoken does not match the stored checksum"),
     );
     let log = program.log();
     assert!(log.contains("damaged") && !log.contains(&hex), "{log}");

@@ -315,7 +315,7 @@ async fn a_failed_checkpoint_ends_the_process_and_a_busy_one_does_not() {
 fn synced(synced_at: Option<i64>) -> Head {
     Head {
         auth: AuthHash([0; 32]),
-        btoken: BtokenHash([0; 32]),
+        revision: Revision([0; 16]),
         btoken_len: 0,
         is_disabled: false,
         synced_at,
@@ -477,10 +477,10 @@ async fn the_lease_of_a_btoken_lives_as_long_as_its_bytes() {
     let begun = Arc::clone(&engine.begun);
     let store = Store::start(engine, |_: &StoreError| ()).unwrap();
     let lease = Arc::new(());
-    let btoken = Btoken::new(vec![1; 10]).holding(Arc::clone(&lease));
+    let btoken = Btoken::of(vec![1; 10]).holding(Arc::clone(&lease));
     let waiting = store.clone();
     let client = tokio::spawn(async move {
-        let expected = BtokenHash::of(b"");
+        let expected = Revision::of(b"");
         waiting
             .replace_if(account(), expected, btoken, 0)
             .await
@@ -690,7 +690,7 @@ async fn stored(dir: &Path, btoken: &[u8]) -> (Store, AccountNumber, AuthHash) {
         .create(
             account,
             auth,
-            Btoken::new(btoken.to_vec()),
+            Btoken::of(btoken.to_vec()),
             10,
             Admission::Anyone,
             0,
@@ -732,9 +732,9 @@ async fn a_deleted_btoken_is_soon_in_no_file() {
 async fn a_replaced_btoken_is_soon_in_no_file() {
     let dir = tempfile::tempdir().unwrap();
     let (store, account, _) = stored(dir.path(), &MARKER.repeat(200)).await;
-    let seen = BtokenHash::of(&MARKER.repeat(200));
+    let seen = Revision::of(&MARKER.repeat(200));
     let replaced = store
-        .replace_if(account, seen, Btoken::new(b"another".to_vec()), 0)
+        .replace_if(account, seen, Btoken::of(b"another".to_vec()), 0)
         .await;
     assert!(matches!(replaced, Ok(Replaced::Done(_))), "{replaced:?}");
     check_that_bytes_go(dir.path(), MARKER, Duration::from_secs(4)).await;
@@ -746,7 +746,7 @@ async fn a_deleted_btoken_goes_also_under_constant_load() {
     let (store, account, auth) = stored(dir.path(), &MARKER.repeat(200)).await;
     let other = AccountNumber::from_bytes([2; 8]).unwrap();
     let created = store
-        .create(other, auth, Btoken::new(vec![0]), 10, Admission::Anyone, 0)
+        .create(other, auth, Btoken::of(vec![0]), 10, Admission::Anyone, 0)
         .await;
     assert!(matches!(created, Ok(Created::Done(..))), "{created:?}");
     assert_deleted(store.delete(account, auth).await);
@@ -754,9 +754,9 @@ async fn a_deleted_btoken_goes_also_under_constant_load() {
         let mut seen = 0_u8;
         loop {
             let next = seen.wrapping_add(1);
-            let expected = BtokenHash::of(&[seen]);
+            let expected = Revision::of(&[seen]);
             let replaced = store
-                .replace_if(other, expected, Btoken::new(vec![next]), 0)
+                .replace_if(other, expected, Btoken::of(vec![next]), 0)
                 .await;
             assert!(matches!(replaced, Ok(Replaced::Done(_))), "{replaced:?}");
             seen = next;

@@ -5,9 +5,10 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::error::{damage, disk_failure_in, fault};
+use super::revision::{StoredChecksum, checksum_column};
 use super::schema::{AUDIT, INVITES, NOTES, schema_of};
 use super::sql::{one, unsigned};
-use crate::store::{BtokenHash, StoreError, Sum};
+use crate::store::{StoreError, Sum};
 
 /// See [`Operator::check`](crate::store::Operator::check).
 pub(super) fn check(
@@ -91,19 +92,20 @@ fn check_account(
     number: &[u8; 8],
 ) -> rusqlite::Result<Option<(u64, Option<&'static str>)>> {
     let found = connection
-        .prepare_cached(
-            "SELECT account.btoken_hash, account.btoken_len, btoken.content FROM account
-             LEFT JOIN btoken ON btoken.id = account.btoken_id WHERE account.number = ?1",
-        )?
+        .prepare_cached(&format!(
+            "SELECT btoken_len, content, btoken_hash, {} FROM account
+                 LEFT JOIN btoken ON btoken.id = account.btoken_id WHERE account.number = ?1",
+            checksum_column(schema_of(connection)?)
+        ))?
         .query_row([number], |row| {
-            let (hash, len) = (BtokenHash(row.get(0)?), unsigned(row.get(1)?));
-            let fault = match row.get_ref(2)?.as_blob_or_null()? {
+            let (len, checksum) = (unsigned(row.get(0)?), StoredChecksum::read(row, 3, 2)?);
+            let fault = match row.get_ref(1)?.as_blob_or_null()? {
                 None => Some("its btoken is missing"),
                 Some(bytes) if bytes.len() as u64 != len => {
                     Some("its btoken does not have the stored length")
                 }
-                Some(bytes) if BtokenHash::of(bytes) != hash => {
-                    Some("its btoken does not match the stored hash")
+                Some(bytes) if !checksum.is_of(bytes) => {
+                    Some("its btoken does not match the stored checksum")
                 }
                 Some(_) => None,
             };

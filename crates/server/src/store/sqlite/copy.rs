@@ -9,15 +9,17 @@ use std::path::{Path, PathBuf};
 use data_encoding::HEXUPPER;
 use rusqlite::types::Value;
 use rusqlite::{Connection, ErrorCode, params, params_from_iter};
+use sha2::{Digest, Sha256};
 
 use super::connection::{Checkpoint, checkpoint, open_to_write, prepare_close};
 use super::engine::{BUSY_TIMEOUT, TotalsChange, note_sync};
 use super::error::fault;
 use super::lock::{lock_file, lock_path, restore_lock_path};
-use super::schema::{AUDIT, DISABLED, INVITES, NOTES, migrate_to, schema_of};
+use super::revision::{StoredChecksum, checksum_column};
+use super::schema::{AUDIT, DISABLED, INVITES, NOTES, REVISIONS, migrate_to, schema_of};
 use super::sql::{one, run, signed, value};
 use crate::files::{self, folder_of, give_to_owner_of, with_suffix};
-use crate::store::{AuthHash, BtokenHash, ForeignAccount, OfflineStore, StoreError};
+use crate::store::{AuthHash, ForeignAccount, OfflineStore, StoreError};
 
 /// See [`Operator::copy_to`](crate::store::Operator::copy_to).
 pub(super) fn copy_to(connection: &Connection, path: &Path) -> Result<(), StoreError> {
@@ -125,6 +127,8 @@ fn account_columns(schema: i64) -> Vec<&'static str> {
         ("synced_at", NOTES),
         ("limit_len", NOTES),
         ("note", NOTES),
+        ("revision", REVISIONS),
+        ("checksum", REVISIONS),
     ];
     all.into_iter()
         .filter(|(_, since)| *since <= schema)
@@ -149,9 +153,10 @@ fn read_whole(
     columns: &[&str],
 ) -> rusqlite::Result<Result<WholeAccount, &'static str>> {
     let sql = format!(
-        "SELECT content, {} FROM account
+        "SELECT content, {}, {} FROM account
          LEFT JOIN btoken ON btoken.id = account.btoken_id WHERE account.number = ?1",
-        columns.join(", ")
+        columns.join(", "),
+        checksum_column(schema_of(from)?)
     );
     let mut statement = from.prepare_cached(&sql)?;
     let mut rows = statement.query([number])?;
@@ -161,9 +166,10 @@ fn read_whole(
     let Some(content) = row.get_ref(0)?.as_blob_or_null()? else {
         return Ok(Err("its btoken is missing"));
     };
-    let (hash, len): ([u8; 32], i64) = (row.get(2)?, row.get(3)?);
-    if BtokenHash::of(content) != BtokenHash(hash) || signed(content.len()) != len {
-        return Ok(Err("its btoken does not match the stored hash"));
+    let checksum = StoredChecksum::read(row, columns.len() + 1, 2)?;
+    let len: i64 = row.get(3)?;
+    if !checksum.is_of(content) || signed(content.len()) != len {
+        return Ok(Err("its btoken does not match the stored checksum"));
     }
     let values = (1..=columns.len()).map(|place| value(row, place));
     Ok(Ok(WholeAccount {
@@ -260,7 +266,8 @@ pub(super) fn import(
             continue;
         }
         let auth = AuthHash::of(&account.auth_token);
-        let hash = BtokenHash::of(&account.btoken);
+        // A row without a revision, which databases of every schema know.
+        let hash: [u8; 32] = Sha256::digest(&account.btoken).into();
         let len = signed(account.btoken.len());
         let insert = "INSERT INTO btoken (content) VALUES (?1) RETURNING id";
         let id: i64 = one(connection, insert, [&account.btoken])?;
@@ -269,7 +276,7 @@ pub(super) fn import(
             "INSERT INTO account (number, auth_hash, btoken_hash, btoken_len, btoken_id, \
              created_at, changed_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)",
-            params![number, auth.0, hash.0, len, id, account.at],
+            params![number, auth.0, hash, len, id, account.at],
         )?;
         if keeps_syncs {
             // The import counts as a sync: nobody knows yet whether its devices come here.

@@ -14,13 +14,14 @@ use super::connection::{Checkpoint, checkpoint, open_to_write, prepare_close};
 use super::error::fault;
 use super::lock::{lock_file, lock_path};
 use super::reader::SqliteReader;
+use super::revision::{REVISION, stored};
 use super::schema::migrate;
 use super::sql::{one, run, signed};
 use crate::clock::day_of;
 use crate::files::{FileId, sync_folder_of};
 use crate::store::{
-    Admission, AuthHash, Btoken, BtokenHash, Change, Created, Deleted, Engine, EngineError, Notes,
-    Outcome, Replaced, StoreError,
+    Admission, AuthHash, Btoken, Change, Created, Deleted, Engine, EngineError, Notes, Outcome,
+    Replaced, Revision, StoreError,
 };
 
 /// How long SQLite waits for other processes before it reports that the database is busy. The
@@ -334,17 +335,18 @@ fn insert_account(
     run(
         connection,
         "INSERT INTO account (number, auth_hash, btoken_hash, btoken_len, btoken_id, created_at, \
-         changed_at, admitted, synced_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7, ?8)",
+         changed_at, admitted, synced_at, revision, checksum)
+         VALUES (?1, ?2, zeroblob(32), ?3, ?4, ?5, ?5, ?6, ?7, ?8, ?9)",
         params![
             new.number.as_bytes(),
             new.auth.0,
-            new.btoken.hash().0,
             len,
             id,
             new.at,
             is_admitted,
-            day_of(new.at)
+            day_of(new.at),
+            new.btoken.revision.0,
+            stored(new.btoken.checksum)
         ],
     )?;
     totals.count(1, len);
@@ -376,9 +378,16 @@ fn repeat_create(
     let len = signed(new.btoken.bytes().len());
     run(
         connection,
-        "UPDATE account SET btoken_hash = ?2, btoken_len = ?3, changed_at = ?4, synced_at = ?5 \
-         WHERE number = ?1",
-        params![number, new.btoken.hash().0, len, new.at, day_of(new.at)],
+        "UPDATE account SET btoken_hash = zeroblob(32), btoken_len = ?2, changed_at = ?3, \
+         synced_at = ?4, revision = ?5, checksum = ?6 WHERE number = ?1",
+        params![
+            number,
+            len,
+            new.at,
+            day_of(new.at),
+            new.btoken.revision.0,
+            stored(new.btoken.checksum)
+        ],
     )?;
     run(
         connection,
@@ -418,16 +427,16 @@ fn admit(connection: &Connection, auth: &AuthHash, at: i64) -> rusqlite::Result<
 fn replace_if(
     connection: &Connection,
     account: AccountNumber,
-    expected: &BtokenHash,
+    expected: &Revision,
     btoken: &Btoken,
     at: i64,
     totals: &mut TotalsChange,
 ) -> rusqlite::Result<Replaced> {
     let found: Option<(i64, i64)> = connection
-        .prepare_cached(
+        .prepare_cached(&format!(
             "SELECT btoken_id, btoken_len FROM account
-             WHERE number = ?1 AND btoken_hash = ?2 AND disabled = 0",
-        )?
+                 WHERE number = ?1 AND {REVISION} = ?2 AND disabled = 0"
+        ))?
         .query_row(params![account.as_bytes(), expected.0], |row| {
             Ok((row.get(0)?, row.get(1)?))
         })
@@ -438,9 +447,16 @@ fn replace_if(
     let len = signed(btoken.bytes().len());
     run(
         connection,
-        "UPDATE account SET btoken_hash = ?2, btoken_len = ?3, changed_at = ?4, admitted = 0, \
-         synced_at = ?5 WHERE number = ?1",
-        params![account.as_bytes(), btoken.hash().0, len, at, day_of(at)],
+        "UPDATE account SET btoken_hash = zeroblob(32), btoken_len = ?2, changed_at = ?3, \
+         admitted = 0, synced_at = ?4, revision = ?5, checksum = ?6 WHERE number = ?1",
+        params![
+            account.as_bytes(),
+            len,
+            at,
+            day_of(at),
+            btoken.revision.0,
+            stored(btoken.checksum)
+        ],
     )?;
     run(
         connection,

@@ -10,7 +10,8 @@ use super::audit;
 use super::connection::open_to_read;
 use super::engine::{BUSY_TIMEOUT, STATEMENTS};
 use super::error::fault;
-use crate::store::{Audited, AuthHash, BtokenHash, EngineError, Head, Reader, Stored};
+use super::revision::{REVISION, StoredChecksum};
+use crate::store::{Audited, AuthHash, EngineError, Head, Reader, Revision, Stored};
 
 #[derive(Debug)]
 pub struct SqliteReader {
@@ -39,16 +40,16 @@ impl Reader for SqliteReader {
         // one row and take the same time.
         let mut statement = self
             .connection
-            .prepare_cached(
-                "SELECT number, auth_hash, btoken_hash, btoken_len, disabled, synced_at, limit_len
-                 FROM account WHERE number >= ?1 ORDER BY number LIMIT 1",
-            )
+            .prepare_cached(&format!(
+                "SELECT number, auth_hash, {REVISION}, btoken_len, disabled, synced_at, limit_len
+                     FROM account WHERE number >= ?1 ORDER BY number LIMIT 1"
+            ))
             .map_err(fault)?;
         let found = statement
             .query_row([account], |row| {
                 let head = Head {
                     auth: AuthHash(row.get(1)?),
-                    btoken: BtokenHash(row.get(2)?),
+                    revision: Revision(row.get(2)?),
                     btoken_len: u64::try_from(row.get::<_, i64>(3)?).unwrap_or(u64::MAX),
                     is_disabled: row.get(4)?,
                     synced_at: row.get(5)?,
@@ -65,28 +66,29 @@ impl Reader for SqliteReader {
     fn read(&mut self, account: AccountNumber) -> Result<Option<Stored>, EngineError> {
         let mut statement = self
             .connection
-            .prepare_cached(
-                "SELECT btoken.content, account.btoken_hash FROM account
-                 JOIN btoken ON btoken.id = account.btoken_id WHERE account.number = ?1",
-            )
+            .prepare_cached(&format!(
+                "SELECT content, {REVISION}, checksum, btoken_hash FROM account
+                     JOIN btoken ON btoken.id = account.btoken_id WHERE account.number = ?1"
+            ))
             .map_err(fault)?;
         let found = statement
             .query_row([account.as_bytes()], |row| {
                 Ok((
                     Arc::<[u8]>::from(row.get_ref(0)?.as_blob()?),
-                    BtokenHash(row.get(1)?),
+                    Revision(row.get(1)?),
+                    StoredChecksum::read(row, 2, 3)?,
                 ))
             })
             .optional();
-        let Some((btoken, hash)) = found.map_err(fault)? else {
+        let Some((btoken, revision, checksum)) = found.map_err(fault)? else {
             return Ok(None);
         };
-        if BtokenHash::of(&btoken) != hash {
+        if !checksum.is_of(&btoken) {
             return Err(EngineError::Damaged(
-                "a btoken does not match its stored hash".to_owned(),
+                "a btoken does not match its stored checksum".to_owned(),
             ));
         }
-        Ok(Some(Stored { btoken, hash }))
+        Ok(Some(Stored { btoken, revision }))
     }
 
     fn read_audit(&mut self, after: Option<i64>) -> Result<Vec<Audited>, EngineError> {

@@ -16,6 +16,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0003_disabled.sql"),
     include_str!("../../../migrations/sqlite/0004_audit.sql"),
     include_str!("../../../migrations/sqlite/0005_account_notes.sql"),
+    include_str!("../../../migrations/sqlite/0006_revisions.sql"),
 ];
 /// The first schema with invites and open seats.
 pub(super) const INVITES: i64 = 2;
@@ -25,6 +26,8 @@ pub(super) const DISABLED: i64 = 3;
 pub(super) const AUDIT: i64 = 4;
 /// The first schema in which an account has a note, a limit and the day of its last sync.
 pub(super) const NOTES: i64 = 5;
+/// The first schema in which a btoken has a revision and a checksum.
+pub(super) const REVISIONS: i64 = 6;
 /// Marks a database as one of this program: "PaSr".
 pub(super) const APPLICATION_ID: i64 = 0x5061_5372;
 

@@ -15,7 +15,7 @@ fn fill(path: &Path) {
     let create = |byte: u8| Change::Create {
         account: AccountNumber::from_bytes([byte; 8]).unwrap(),
         auth: AuthHash([byte; 32]),
-        btoken: Btoken::new(vec![byte; 5000]),
+        btoken: Btoken::of(vec![byte; 5000]),
         accounts_max: 100,
         admission: Admission::Anyone,
         at: 5,

@@ -15,7 +15,7 @@ fn create(byte: u8) -> Change {
     Change::Create {
         account: number(byte),
         auth: AuthHash([byte; 32]),
-        btoken: Btoken::new(vec![byte; 5000]),
+        btoken: Btoken::of(vec![byte; 5000]),
         accounts_max: 100,
         admission: Admission::Anyone,
         at: 5,

@@ -2,9 +2,10 @@ use passmate_proto::AuthToken;
 
 use rusqlite::ffi;
 use rustix::io::Errno;
+use sha2::{Digest, Sha256};
 
 use super::super::error::is_disk_full;
-use super::super::schema::{APPLICATION_ID, MIGRATIONS};
+use super::super::schema::{APPLICATION_ID, MIGRATIONS, migrate_to, schema_newest, schema_of};
 use super::*;
 use crate::store::{Reader, suite};
 
@@ -31,7 +32,7 @@ fn create(number: u8, len: usize) -> Change {
     Change::Create {
         account: AccountNumber::from_bytes([number; 8]).unwrap(),
         auth: AuthHash::of(&AuthToken::new([1; 32])),
-        btoken: Btoken::new(vec![number; len]),
+        btoken: Btoken::of(vec![number; len]),
         accounts_max: 100,
         admission: Admission::Anyone,
         at: 0,
@@ -41,6 +42,62 @@ fn create(number: u8, len: usize) -> Change {
 fn made(number: u8) -> Outcome {
     let number = AccountNumber::from_bytes([number; 8]).unwrap();
     Outcome::Created(Created::Done(number, ()))
+}
+
+/// A database of this schema with two accounts whose btokens were stored under it; the disk has
+/// changed a byte of the second one.
+fn make_old(path: &Path, schema: i64) {
+    let mut connection = Connection::open(path).unwrap();
+    migrate_to(&mut connection, schema).unwrap();
+    for (number, content, stored) in [(1_u8, "old", "old"), (2, "whole", "wholf")] {
+        let hash: [u8; 32] = Sha256::digest(content).into();
+        let insert = "INSERT INTO btoken VALUES (?1, CAST(?2 AS BLOB))";
+        connection.execute(insert, params![number, stored]).unwrap();
+        let insert = "INSERT INTO account (number, auth_hash, btoken_hash, btoken_len, btoken_id,
+                      created_at, changed_at) VALUES (?1, zeroblob(32), ?2, ?3, ?4, 1, 1)";
+        let values = params![[number; 8], hash, signed(content.len()), number];
+        connection.execute(insert, values).unwrap();
+    }
+    connection
+        .execute("UPDATE totals SET accounts = 2, btoken_bytes = 8", [])
+        .unwrap();
+}
+
+#[test]
+fn accounts_of_every_earlier_schema_are_read_checked_and_replaced() {
+    for schema in 1..=schema_newest() {
+        let dir = tempfile::tempdir().unwrap();
+        make_old(&path(&dir), schema);
+        let mut engine = Sqlite::open(&path(&dir)).unwrap();
+        assert_eq!(schema_of(&engine.connection).unwrap(), schema_newest());
+        let mut reader = engine.reader().unwrap();
+        let [whole, damaged] = [1, 2].map(|byte| AccountNumber::from_bytes([byte; 8]).unwrap());
+        let stored = reader.read(whole).unwrap().unwrap();
+        let head = reader.read_head(&[1; 8]).unwrap().unwrap();
+        assert_eq!(
+            (&*stored.btoken, stored.revision),
+            (b"old".as_slice(), head.revision)
+        );
+        assert!(matches!(reader.read(damaged), Err(EngineError::Damaged(_))));
+
+        let replace = |expected| Change::ReplaceIf {
+            account: whole,
+            expected,
+            btoken: Btoken::of(b"new".to_vec()),
+            at: 2,
+        };
+        let outcomes = engine.commit(&[replace(head.revision), replace(head.revision)]);
+        let [replaced, stale] = [Replaced::Done(()), Replaced::Stale].map(Outcome::Replaced);
+        assert_eq!(outcomes.unwrap(), [replaced, stale], "schema {schema}");
+        let stored = reader.read(whole).unwrap().unwrap();
+        assert_eq!(
+            (&*stored.btoken, stored.revision),
+            (b"new".as_slice(), Revision::of(b"new"))
+        );
+        let flip = "UPDATE btoken SET content = CAST('mew' AS BLOB) WHERE id = 1";
+        engine.connection.execute(flip, []).unwrap();
+        assert!(matches!(reader.read(whole), Err(EngineError::Damaged(_))));
+    }
 }
 
 #[test]

@@ -3,7 +3,9 @@ use std::path::PathBuf;
 
 use super::super::engine::Sqlite;
 use super::*;
-use crate::store::{Admission, Btoken, BtokenHash, Change, Engine, operator_suite};
+use sha2::Digest as _;
+
+use crate::store::{Admission, Btoken, Change, Engine, operator_suite};
 
 fn path(dir: &tempfile::TempDir) -> PathBuf {
     dir.path().join("passmate.db")
@@ -44,7 +46,7 @@ fn create(byte: u8, btoken: &[u8]) -> Change {
     Change::Create {
         account: AccountNumber::from_bytes([byte; 8]).unwrap(),
         auth: auth(byte),
-        btoken: Btoken::new(btoken.to_vec()),
+        btoken: Btoken::of(btoken.to_vec()),
         accounts_max: 100,
         admission: Admission::Invited,
         at: 5,
@@ -132,7 +134,7 @@ fn an_older_store_is_salvaged_with_its_schema() {
     let dir = tempfile::tempdir().unwrap();
     crate::store::make_first_schema(&path(&dir));
     let old = SqliteInspector::open(&path(&dir)).unwrap();
-    let hash = BtokenHash::of(b"whole").0;
+    let hash: [u8; 32] = sha2::Sha256::digest(b"whole").into();
     let insert = "INSERT INTO account VALUES (x'0101010101010101', zeroblob(32), ?1, 5, 1, 5, 6)";
     old.connection
         .execute("INSERT INTO btoken VALUES (1, CAST('whole' AS BLOB))", [])
