@@ -182,6 +182,11 @@ pub fn previous_of(path: &Path) -> PathBuf {
     beside(path, ".prev")
 }
 
+/// The file whose lock keeps two programs from writing a file at once.
+pub(crate) fn lock_of(path: &Path) -> PathBuf {
+    beside(path, ".lock")
+}
+
 /// Replaces a file atomically and keeps the old content as the previous copy. The [`Lock`] proves
 /// that no other process does the same.
 ///
@@ -338,7 +343,7 @@ impl Lock {
             .write(true)
             .mode(0o600)
             .custom_flags(NONBLOCK);
-        let file = options.open(beside(path, ".lock"))?;
+        let file = options.open(lock_of(path))?;
         let begun = Instant::now();
         loop {
             match file.try_lock() {

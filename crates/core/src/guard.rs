@@ -170,6 +170,7 @@ mod tests {
             named("web")
         );
     }
+
     #[test]
     fn a_deleted_record_keeps_its_guard() {
         let dir = tempfile::tempdir().unwrap();
@@ -180,8 +181,9 @@ mod tests {
         let (path, field) = ("web/bank".to_owned(), "tags".to_owned());
         let value = "ask".to_owned().into();
         change(&Edit::Set { path, field, value });
-        let paths = vec!["web".to_owned()];
-        change(&Edit::Delete { paths });
+        change(&Edit::Delete {
+            paths: vec!["web".to_owned()],
+        });
         let touched = Touched::Named(vec!["web/bank".to_owned()]);
         assert_eq!(paths(session.vault(), &touched), ["web/bank"]);
         assert_eq!(paths(session.vault(), &Touched::All), ["web/bank"]);

@@ -17,6 +17,8 @@ use crate::disk::{self, beside, folder_of};
 use crate::escape::escape;
 use crate::problem::Problem;
 use crate::session::{OpenFor, Session, SessionError, VaultLocation, read_document};
+use crate::state::path_of;
+use crate::use_log::log_of;
 
 /// How many names of a folder are looked at.
 const NAMES_MAX: usize = 10_000;
@@ -226,6 +228,14 @@ pub(crate) fn untouched(location: &VaultLocation) -> Vec<PathBuf> {
 fn kind_of(vault: &Path, name: &Path) -> Option<CopyKind> {
     let file = vault.file_name()?.as_encoded_bytes();
     let stem = vault.file_stem()?.as_encoded_bytes();
+    // These files belong to the vault and hold no records.
+    let others = [disk::lock_of(vault), path_of(vault), log_of(vault)];
+    if others
+        .iter()
+        .any(|other| other.file_name() == name.file_name())
+    {
+        return None;
+    }
     let name = name.as_os_str().as_encoded_bytes();
     let rest = name.strip_prefix(file);
     if let Some(rest) = rest {
@@ -233,7 +243,6 @@ fn kind_of(vault: &Path, name: &Path) -> Option<CopyKind> {
             b"" => Some(CopyKind::Vault),
             b".prev" => Some(CopyKind::Previous),
             b".new" | b".prev.new" => Some(CopyKind::Interrupted),
-            b".lock" | b".state" => None,
             _ => Some(CopyKind::Other),
         };
     }

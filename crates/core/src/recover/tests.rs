@@ -213,7 +213,11 @@ fn all_copies_are_found_and_tell_how_far_they_open() {
     fs::write(file(&dir, ".new"), vault.get(..200).unwrap()).unwrap();
     fs::write(dir.path().join("vault.history-2026-01-01.pmdb"), &vault).unwrap();
     fs::write(dir.path().join("vault (copy).pmdb"), "text").unwrap();
-    fs::write(file(&dir, ".state"), "{}").unwrap();
+    // Files of the vault that hold no records.
+    for suffix in [".state", ".log"] {
+        fs::write(file(&dir, suffix), "{}").unwrap();
+    }
+    assert!(file(&dir, ".lock").exists());
     fs::create_dir(file(&dir, ".folder")).unwrap();
     symlink("vault.pmdb", file(&dir, ".link")).unwrap();
     fs::write(dir.path().join("other.pmdb"), &vault).unwrap();
