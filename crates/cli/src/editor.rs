@@ -5,6 +5,7 @@
 //!  - only what the person changed is stored, so that an edit made elsewhere meanwhile stays.
 
 mod folder;
+mod keep;
 mod program;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use zeroize::Zeroizing;
 
 use self::folder::Folder;
 pub(crate) use self::folder::delete_leftovers;
+pub(crate) use self::keep::kept;
 use self::program::{KNOWN, Program};
 use crate::app::App;
 
@@ -61,11 +63,12 @@ impl<'a> Editor<'a> {
             app,
             place: place(app)?,
             program,
-            text: Page::from(record).to_text()?,
+            text: page_to_edit(record)?,
         })
     }
 
-    /// Runs the editor until the text is a record.
+    /// Runs the editor until the text is a record. Without a person, a text that is none is kept in
+    /// a file.
     pub(crate) fn edit(&mut self) -> Result<RecordText, Problem> {
         loop {
             self.text = self.run()?;
@@ -74,20 +77,16 @@ impl<'a> Editor<'a> {
                 Err(error) => error,
             };
             let fault = toml_fault(&self.text, &error, &[]);
-            self.ask_again(Problem::usage(
+            let problem = Problem::usage(
                 format!("this is not a valid record: {fault}"),
                 "nothing was changed; keep the format of the file",
-            ))?;
+            );
+            if !self.app.ask.has_person() || self.app.ask.yes {
+                return Err(kept(self.app, problem, &self.text));
+            }
+            self.app.out.warn(&problem.message);
+            self.app.ask.confirm_unless_no("Edit it again?")?;
         }
-    }
-
-    /// Asks whether to mend this in the editor. Without a person it is the error.
-    pub(crate) fn ask_again(&self, problem: Problem) -> Result<(), Problem> {
-        if !self.app.ask.has_person() || self.app.ask.yes {
-            return Err(problem);
-        }
-        self.app.out.warn(&problem.message);
-        self.app.ask.confirm_unless_no("Edit it again?")
     }
 
     /// Runs the editor once, and deletes its file.
@@ -121,23 +120,27 @@ impl From<Page> for RecordText {
     }
 }
 
-impl Page {
-    fn to_text(&self) -> Result<Zeroizing<String>, Problem> {
-        let page = toml::to_string_pretty(self).map_err(|error| {
-            Problem::new(
-                ProblemKind::Other,
-                format!("the record cannot be written as a text: {error}"),
-                "use `passmate set`",
-            )
-        })?;
-        let page = Zeroizing::new(page);
-        Ok(Zeroizing::new(format!(
-            "# Save and close to store what you change here; to unset a field, delete its line.\n\
-             # Names and values are in quotes; text of several lines stands between \"\"\" and \
-             \"\"\".\n\n{}",
-            *page
-        )))
-    }
+/// A record as a text.
+pub(crate) fn page(record: RecordText) -> Result<Zeroizing<String>, Problem> {
+    let page = toml::to_string_pretty(&Page::from(record)).map_err(|error| {
+        Problem::new(
+            ProblemKind::Other,
+            format!("the record cannot be written as a text: {error}"),
+            "use `passmate set`",
+        )
+    })?;
+    Ok(Zeroizing::new(page))
+}
+
+/// The same with a few words about how to edit it.
+fn page_to_edit(record: RecordText) -> Result<Zeroizing<String>, Problem> {
+    let page = page(record)?;
+    Ok(Zeroizing::new(format!(
+        "# Save and close to store what you change here; to unset a field, delete its line.\n\
+         # Names and values are in quotes; text of several lines stands between \"\"\" and \
+         \"\"\".\n\n{}",
+        *page
+    )))
 }
 
 /// Lets the person edit a text in this folder.
@@ -178,7 +181,7 @@ fn edit_file(folder: &Folder, program: &Program, text: &str) -> Result<Zeroizing
     Ok(text)
 }
 
-/// Where the text is for a while: in memory, or on the disk after a yes.
+/// Where a text is for a while: in memory, or on the disk after a yes.
 fn place(app: &App) -> Result<PathBuf, Problem> {
     if let Some(place) = folder::in_memory() {
         return Ok(place);

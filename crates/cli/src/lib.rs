@@ -27,6 +27,7 @@ mod report;
 mod terminal;
 mod tree;
 mod tui;
+mod unsaved;
 mod viewer;
 mod wording;
 

@@ -11,6 +11,7 @@ use passmate_core::escape::escape;
 use passmate_core::exposure::is_open_to_others;
 use passmate_core::problem::{Problem, ProblemKind};
 use passmate_vault::Passphrase;
+use passmate_vault::login::{FieldRole, role_of};
 use zeroize::Zeroizing;
 
 use crate::output::Output;
@@ -68,6 +69,17 @@ pub(crate) enum Typing {
     Hidden,
     /// Twice, because nobody sees what they type.
     HiddenTwice,
+}
+
+impl Typing {
+    /// How the value of a secret field is typed. The secret of one-time codes is pasted, checked at
+    /// once, and the site asks for a code of it.
+    pub(crate) fn of_secret(field: &str) -> Self {
+        match role_of(field) {
+            Some(FieldRole::Otp) => Self::Hidden,
+            _ => Self::HiddenTwice,
+        }
+    }
 }
 
 /// Who is asked, and whether.
@@ -234,20 +246,17 @@ impl Ask {
     pub(crate) fn value(
         &self,
         prompt: &str,
-        shown: Shown,
+        typing: Typing,
         is_empty_meant: bool,
     ) -> Result<Zeroizing<String>, Problem> {
         if is_empty_meant {
             return Ok(Zeroizing::default());
         }
-        let bytes = if !self.has_person_for_value() {
-            value_of_stdin()?
-        } else if shown == Shown::Yes {
-            self.typed(prompt, shown, "value", VALUE_LEN_MAX)?
+        let text = if self.has_person_for_value() {
+            self.optional(prompt, typing)?
         } else {
-            self.typed_twice(prompt, "value", VALUE_LEN_MAX)?
+            text_of(&value_of_stdin()?)?
         };
-        let text = text_of(&bytes)?;
         if text.is_empty() {
             return Err(Problem::usage(
                 "the value is empty",

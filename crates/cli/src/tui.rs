@@ -241,7 +241,7 @@ impl Program<'_> {
         let mut done = String::new();
         let edited = self.screen.away(|| {
             // The screen tells it, and nothing of a record stays on the terminal.
-            edit(app, &mut *vault, path, |text| {
+            edit(app, &mut vault, path, |text| {
                 done = text.to_owned();
                 Ok(())
             })

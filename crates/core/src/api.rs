@@ -378,6 +378,9 @@ impl VaultApi for Session {
         // No code is made twice, and no step of another program is missed.
         if retraces || matches!(change, Edit::UseCounter { .. }) {
             self.hold()?;
+        } else {
+            // A person may have taken an hour to type it: it is about the records of now.
+            self.refresh()?;
         }
         let before = self.stored();
         let edited = edit(self, change, consent).and_then(|edited| {

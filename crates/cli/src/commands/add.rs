@@ -21,10 +21,10 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::app::App;
-use crate::change::change_and;
 use crate::commands::generate;
 use crate::prompt::{Typing, read_small};
 use crate::report::plain;
+use crate::unsaved::{Origin, save, with_vault};
 
 /// Add a record: asks for all its fields, and stores them in one change
 ///
@@ -89,7 +89,7 @@ impl From<Kind> for Template {
     }
 }
 
-/// How often a passphrase of a key, or a value of a field, may be wrong.
+/// How often a passphrase of a key may be wrong.
 const TRIES: usize = 3;
 
 /// Reads a key, and asks for its passphrase if it has one.
@@ -116,7 +116,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     let mut vault = app.open_to_change()?;
     // Nobody should type a whole record for a path that is taken.
     refuse_taken(&args.path, vault.record(&args.path))?;
-    let new = new.filled(app, args, &mut *vault)?;
+    let new = new.filled(app, args, &mut vault)?;
     if new.fields.is_empty() {
         return Err(Problem::new(
             ProblemKind::Cancelled,
@@ -128,15 +128,25 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     let fields = new.fields;
     let record = RecordText { path, fields };
     let edit = Edit::Add { record };
-    change_and(app, &mut *vault, &edit, |_| {
+    let origin = match app.ask.has_person_for_value() && !args.fields {
+        true => Origin::Terminal,
+        false => Origin::Pipe,
+    };
+    let saved = save(app, &mut vault, edit, origin, |_| {
         app.out.note(&format!("made {}", args.path));
         let bits = new.generated.as_ref().map(|made| made.bits);
         match app.out.json {
             true => app.out.object(json!({ "path": args.path, "bits": bits })),
             false => Ok(()),
         }
-    })
-    .map_err(|problem| with_way(&args.path, problem))
+    });
+    match saved {
+        // The hint says where the text is.
+        Err(problem) if origin == Origin::Terminal => Err(problem),
+        saved => saved
+            .map(drop)
+            .map_err(|problem| with_way(&args.path, problem)),
+    }
 }
 
 /// A path at which there is a record cannot get another one.
@@ -221,7 +231,12 @@ impl New {
     }
 
     /// Asks for what is missing, or reads it.
-    fn filled(mut self, app: &App, args: &Args, vault: &mut dyn VaultApi) -> Result<Self, Problem> {
+    fn filled(
+        mut self,
+        app: &App,
+        args: &Args,
+        vault: &mut Box<dyn VaultApi>,
+    ) -> Result<Self, Problem> {
         if let Some(file) = &args.key_file {
             let key = key_of(app, file)?;
             self.set(FieldRole::PrivateKey.name(), key.private)?;
@@ -301,7 +316,12 @@ impl New {
         self.set(name, value)
     }
 
-    fn ask(&mut self, app: &App, args: &Args, vault: &mut dyn VaultApi) -> Result<(), Problem> {
+    fn ask(
+        &mut self,
+        app: &App,
+        args: &Args,
+        vault: &mut Box<dyn VaultApi>,
+    ) -> Result<(), Problem> {
         app.out.note(&format!(
             "fields of {}; Enter leaves one out, Ctrl-C stores nothing",
             args.path
@@ -324,26 +344,28 @@ impl New {
         Ok(())
     }
 
+    /// Asks for one field until its value is one that it can have: what was typed before it must
+    /// not be lost.
     fn ask_for(&mut self, app: &App, name: &str, prompt: &str) -> Result<(), Problem> {
-        let typing = match name {
-            // It is pasted, and the site asks for a code of it.
-            _ if name == FieldRole::Otp.name() => Typing::Hidden,
-            _ if is_typed_hidden(name) => Typing::HiddenTwice,
-            _ => Typing::Seen,
+        let typing = match is_typed_hidden(name) {
+            true => Typing::of_secret(name),
+            false => Typing::Seen,
         };
-        let mut tries_left = TRIES;
         loop {
-            tries_left -= 1;
-            let value = app.ask.optional(prompt, typing)?;
-            match self.set(name, value) {
-                Err(problem) if tries_left > 0 => app.out.warn(&problem.message),
+            let typed = app.ask.optional(prompt, typing);
+            match typed.and_then(|value| self.set(name, value)) {
+                Err(problem)
+                    if matches!(problem.kind, ProblemKind::Usage | ProblemKind::Cancelled) =>
+                {
+                    app.out.warn(&problem.message);
+                }
                 done => return done,
             }
         }
     }
 
     /// Generates the password by the rule of its site, if one is known.
-    fn generate(&mut self, app: &App, vault: &mut dyn VaultApi) -> Result<(), Problem> {
+    fn generate(&mut self, app: &App, vault: &mut Box<dyn VaultApi>) -> Result<(), Problem> {
         let name = FieldRole::Password.name();
         if self.has(name) {
             return Err(Problem::usage(
@@ -353,7 +375,20 @@ impl New {
         }
         let url = self.fields.get(FieldRole::Url.name());
         let of_site = match (&self.rule, url) {
-            (None, Some(url)) => plain(rule_of_site(vault, url))?,
+            (None, Some(url)) => {
+                let found = with_vault(app, vault, |vault| plain(rule_of_site(vault, url)));
+                match found {
+                    // The record is saved later, or the next failure says why not.
+                    Err(problem) if app.ask.has_person_for_value() => {
+                        app.out.warn(&format!(
+                            "no rule for the password of this site was looked for: {}",
+                            problem.message
+                        ));
+                        None
+                    }
+                    found => found?,
+                }
+            }
             _ => None,
         };
         if let Some((path, rule)) = of_site {

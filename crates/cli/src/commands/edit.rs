@@ -4,11 +4,11 @@ use passmate_core::problem::{Problem, ProblemKind};
 use passmate_vault::login::FieldRole;
 
 use crate::app::App;
-use crate::change::change_and;
 use crate::completing;
 use crate::editor::Editor;
 use crate::naming::path_to_change;
 use crate::report::plain;
+use crate::unsaved::{Ended, Origin, save};
 
 /// Edit a record in an editor; creates the record if it does not exist
 ///
@@ -31,17 +31,17 @@ const NEW_FIELDS: [FieldRole; 3] = [FieldRole::User, FieldRole::Password, FieldR
 pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     let mut vault = app.open_to_change()?;
     let path = path_to_change(app, &mut *vault, &args.path)?;
-    edit(app, &mut *vault, &path, |done| {
+    edit(app, &mut vault, &path, |done| {
         app.out.note(done);
         app.done()
     })
 }
 
 /// Edits a record in the person's editor, and calls `tell` with what was changed as soon as it is
-/// saved.
+/// saved. The vault is replaced where it has to be opened again.
 pub(crate) fn edit(
     app: &App,
-    vault: &mut dyn VaultApi,
+    vault: &mut Box<dyn VaultApi>,
     path: &str,
     mut tell: impl FnMut(&str) -> Result<(), Problem>,
 ) -> Result<(), Problem> {
@@ -69,7 +69,11 @@ pub(crate) fn edit(
     loop {
         let after = editor.edit()?;
         let new_path = after.path.clone();
-        if is_new && after.fields.values().all(|value| value.is_empty()) {
+        let is_same = match is_new {
+            true => after.fields.values().all(|value| value.is_empty()),
+            false => after == before,
+        };
+        if is_same {
             return tell("nothing was changed");
         }
         let edit = if is_new {
@@ -81,22 +85,16 @@ pub(crate) fn edit(
                 after,
             }
         };
-        let changed = change_and(app, vault, &edit, |edited| {
+        let ended = save(app, vault, edit, Origin::Editor, |edited| {
             tell(&match edited.changes {
                 _ if is_new => format!("made {new_path}"),
                 0 => "nothing was changed".to_owned(),
                 1 => format!("1 change of {new_path}"),
                 count => format!("{count} changes of {new_path}"),
             })
-        });
-        match changed {
-            Err(problem) if is_mendable(problem.kind) => editor.ask_again(problem)?,
-            changed => return changed,
+        })?;
+        if ended == Ended::Saved {
+            return Ok(());
         }
     }
-}
-
-/// Whether another text would be accepted.
-const fn is_mendable(kind: ProblemKind) -> bool {
-    matches!(kind, ProblemKind::Usage | ProblemKind::Exists)
 }

@@ -1,14 +1,16 @@
 //! The commands that change whole records or one field: `new`, `set`, `unset`, `mv`, `cp`, `rm`.
 
-use passmate_core::edit::Edit;
+use passmate_core::edit::{Edit, check_value};
 use passmate_core::problem::Problem;
 use passmate_vault::login::is_secret;
+use zeroize::Zeroizing;
 
 use crate::app::App;
 use crate::change::{change, change_and};
 use crate::completing;
 use crate::naming::path_to_change;
-use crate::terminal::Shown;
+use crate::prompt::Typing;
+use crate::unsaved::{Origin, save};
 
 /// Create an empty record
 #[derive(Debug, clap::Args)]
@@ -20,8 +22,9 @@ pub(crate) struct NewArgs {
 /// Set a field; creates the record if it does not exist
 ///
 /// The value is asked for: a secret is not shown and asked for twice, a user name, an address or
-/// another field that is no secret is shown. If standard input is not a terminal, the value is all
-/// of standard input, without one trailing line feed.
+/// another field that is no secret is shown. The secret of one-time codes is asked for once. If
+/// standard input is not a terminal, the value is all of standard input, without one trailing line
+/// feed.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SetArgs {
     /// Path of the record
@@ -99,13 +102,8 @@ pub(crate) fn new(app: &App, NewArgs { path }: &NewArgs) -> Result<(), Problem> 
 pub(crate) fn set(app: &App, SetArgs { path, field, empty }: &SetArgs) -> Result<(), Problem> {
     let mut vault = app.open_to_change()?;
     let path = &path_to_change(app, &mut *vault, path)?;
-    let shown = if is_secret(field) {
-        Shown::No
-    } else {
-        Shown::Yes
-    };
     let prompt = format!("{field} of {path}: ");
-    let value = app.ask.value(&prompt, shown, *empty)?;
+    let value = value_of(app, field, &prompt, *empty)?;
     let done = if value.is_empty() {
         format!("unset {field} of {path}: an empty value unsets a field")
     } else {
@@ -116,13 +114,38 @@ pub(crate) fn set(app: &App, SetArgs { path, field, empty }: &SetArgs) -> Result
         field: field.clone(),
         value,
     };
-    change_and(app, &mut *vault, &edit, |edited| {
+    let origin = match app.ask.has_person_for_value() && !empty {
+        true => Origin::Terminal,
+        false => Origin::Pipe,
+    };
+    let saved = save(app, &mut vault, edit, origin, |edited| {
         app.out.note(match edited.changes {
             0 => "nothing was changed: the field has this value already",
             _ => &done,
         });
         app.done()
-    })
+    });
+    saved.map(drop)
+}
+
+/// The value of a field. Whoever types one that the field cannot have is asked again.
+fn value_of(
+    app: &App,
+    field: &str,
+    prompt: &str,
+    is_empty_meant: bool,
+) -> Result<Zeroizing<String>, Problem> {
+    let typing = match is_secret(field) {
+        true => Typing::of_secret(field),
+        false => Typing::Seen,
+    };
+    loop {
+        let value = app.ask.value(prompt, typing, is_empty_meant)?;
+        match check_value(field, &value) {
+            Err(problem) if app.ask.has_person_for_value() => app.out.warn(&problem.message),
+            checked => return checked.map(|()| value),
+        }
+    }
 }
 
 pub(crate) fn unset(app: &App, UnsetArgs { path, field }: &UnsetArgs) -> Result<(), Problem> {

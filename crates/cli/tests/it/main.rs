@@ -18,4 +18,5 @@ mod screen;
 mod scripts;
 mod support;
 mod typed;
+mod unsaved;
 mod viewing;

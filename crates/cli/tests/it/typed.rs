@@ -1,5 +1,6 @@
 //! A person with a vault, and a terminal that runs the program.
 
+use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};
 use std::num::NonZeroU16;
@@ -34,13 +35,20 @@ fn private_folder() -> TempDir {
 /// A home directory with a vault that opens at once.
 pub(crate) struct Home {
     dir: TempDir,
+    variables: BTreeMap<&'static str, PathBuf>,
 }
 
 impl Home {
     pub(crate) fn new() -> Self {
-        let home = Self {
-            dir: private_folder(),
-        };
+        let dir = private_folder();
+        let path = std::env::var_os("PATH").unwrap();
+        let variables = [
+            ("HOME", dir.path().to_owned()),
+            ("PATH", path.into()),
+            ("PASSMATE_PASSPHRASE_FILE", dir.path().join("passphrase")),
+        ];
+        let variables = variables.into();
+        let home = Self { dir, variables };
         fs::write(home.path().join("passphrase"), format!("{PASSPHRASE}\n")).unwrap();
         let passphrase = Passphrase::from(PASSPHRASE.to_owned());
         let location = VaultLocation::new(home.vault());
@@ -57,13 +65,12 @@ impl Home {
         self.path().join(".local/share/passmate/vault.pmdb")
     }
 
-    fn variables(&self) -> [(&'static str, PathBuf); 3] {
-        let path = std::env::var_os("PATH").unwrap();
-        [
-            ("HOME", self.path().to_owned()),
-            ("PATH", path.into()),
-            ("PASSMATE_PASSPHRASE_FILE", self.path().join("passphrase")),
-        ]
+    /// Sets a variable of the environment, or removes it.
+    pub(crate) fn variable(&mut self, name: &'static str, value: Option<PathBuf>) {
+        match value {
+            Some(value) => self.variables.insert(name, value),
+            None => self.variables.remove(name),
+        };
     }
 
     /// With this as standard input.
@@ -72,7 +79,7 @@ impl Home {
             .args(args)
             .current_dir(self.path())
             .env_clear()
-            .envs(self.variables())
+            .envs(&self.variables)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -127,7 +134,7 @@ impl Terminal {
         let mut command = CommandBuilder::new(PROGRAM);
         command.env_clear();
         command.env("TERM", "xterm-256color");
-        for (name, value) in home.variables() {
+        for (name, value) in &home.variables {
             command.env(name, value);
         }
         command.args(args);
