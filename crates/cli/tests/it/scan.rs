@@ -81,6 +81,18 @@ fn what_is_no_file_is_not_read_and_what_cannot_be_read_is_told() {
     // A link that a person names is followed.
     assert_eq!(home.run(&["scan", "tree/link"]).status.code(), Some(30));
     assert_eq!(home.failure(&["scan", "none"]).0, 7);
+    // So is a pipe, and what is named and not read is no clean answer.
+    let pipe = tree.join("pipe");
+    let writer = std::thread::spawn(move || fs::write(pipe, "x battery staple"));
+    assert_eq!(home.run(&["scan", "tree/pipe"]).status.code(), Some(30));
+    writer.join().unwrap().unwrap();
+    let unread: &[&str] = match cfg!(target_os = "linux") {
+        true => &["/dev/null", "/proc"],
+        false => &["/dev/null"],
+    };
+    for named in unread {
+        assert_eq!(home.run(&["scan", named]).status.code(), Some(7), "{named}");
+    }
     let closed = tree.join("closed");
     fs::create_dir(&closed).unwrap();
     fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();

@@ -1,12 +1,14 @@
 //! Scans the files of a folder, and of the folders in it. The rules are:
 //!  - every ordinary file is read, whatever its name is and whatever other programs ignore;
-//!  - no link is followed but one that a person names, and no pipe, socket or device is read;
-//!  - what cannot be read is told: without it nobody knows whether a value stands there.
+//!  - no link is followed but one that a person names, and no pipe is read but such a one. Sockets
+//!    and devices are not read: some never end;
+//!  - what a person names, and what cannot be read, is told if it was not read: without it nobody
+//!    knows whether a value stands there.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
@@ -43,19 +45,19 @@ pub fn scan_tree(scanner: &Scanner, root: &Path, tell: &mut dyn FnMut(Event<'_>)
                 // The system makes the files there up, and some never end.
                 if !is_made_up(&path) {
                     waiting.extend(entries(&path, tell)?);
+                } else if is_root {
+                    return Err(not_read("the system makes up the files there"));
                 }
-            } else if metadata.is_file() {
-                let flags = if is_root {
-                    NONBLOCK
-                } else {
-                    NONBLOCK | NOFOLLOW
-                };
+            } else if let Some(flags) = flags(&metadata, is_root) {
                 let mut options = OpenOptions::new();
                 let mut file = options.read(true).custom_flags(flags).open(&path)?;
-                if is_file(&file, metadata.ino()) {
-                    files += 1;
-                    scanner.scan(&mut file, &mut |found| tell(Event::Found(&path, found)))?;
+                if !is_same(&file, &metadata) {
+                    return Err(not_read("it was replaced meanwhile"));
                 }
+                files += 1;
+                scanner.scan(&mut file, &mut |found| tell(Event::Found(&path, found)))?;
+            } else if is_root {
+                return Err(not_read("it is a device or a socket"));
             }
             Ok(())
         });
@@ -66,10 +68,26 @@ pub fn scan_tree(scanner: &Scanner, root: &Path, tell: &mut dyn FnMut(Event<'_>)
     files
 }
 
+/// How something is opened to be read; `None` if it is not read.
+fn flags(metadata: &Metadata, is_root: bool) -> Option<i32> {
+    match (metadata.file_type(), is_root) {
+        (kind, true) if kind.is_file() => Some(NONBLOCK),
+        (kind, false) if kind.is_file() => Some(NONBLOCK | NOFOLLOW),
+        // Whoever names a pipe waits for what comes out of it, as of `<(git log -p)`.
+        (kind, true) if kind.is_fifo() => Some(0),
+        _ => None,
+    }
+}
+
 /// It may have been replaced since it was looked at.
-fn is_file(file: &File, ino: u64) -> bool {
-    let metadata = file.metadata();
-    metadata.is_ok_and(|metadata| metadata.is_file() && metadata.ino() == ino)
+fn is_same(file: &File, looked_at: &Metadata) -> bool {
+    file.metadata().is_ok_and(|metadata| {
+        metadata.file_type() == looked_at.file_type() && metadata.ino() == looked_at.ino()
+    })
+}
+
+fn not_read(why: &str) -> io::Error {
+    io::Error::other(format!("{why}, so it is not read"))
 }
 
 /// The entries of a folder, the last first.
