@@ -1,8 +1,10 @@
 //! Finding records by a few letters.
 
+use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
-use nucleo_matcher::pattern::{AtomKind, CaseMatching, Normalization, Pattern};
+use nucleo_matcher::pattern::{Atom, AtomKind, CaseMatching, Normalization, Pattern};
 use nucleo_matcher::{Config, Matcher, Utf32Str};
 use passmate_vault::login::is_secret;
 use passmate_vault::view::ViewRecord;
@@ -15,8 +17,10 @@ use crate::records::text;
 /// Characters of a text that are searched; the rest is ignored.
 const LEN_MAX: usize = 4096;
 
-/// What a match in the path counts more than one in a field.
+/// What a word counts more in the path than in a field.
 const PATH_BONUS: u32 = 8;
+/// What a word counts more in the last part of a path than in the whole.
+const NAME_BONUS: u32 = 8;
 
 /// A record that matches.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,12 +29,14 @@ pub struct Match {
     pub path: String,
     /// Its id.
     pub id: String,
-    /// Whether its path matches; otherwise path and fields do together.
+    /// Whether each word is in its path, and in no field better.
     pub in_path: bool,
 }
 
-/// The records whose path, or path and fields that are no secrets, have the letters of `query` in
-/// this order; the best first, `max` of them at most. The syntax is that of fzf. Of a
+/// The records that match each word of `query`: its letters, in this order, in the path, or the word
+/// itself in a field that is no secret. `max` of them at most, the best first: those whose last part
+/// is the query, then those whose last part begins with it, then the others by how well they match;
+/// of those that match alike, the shorter path is first. The syntax is that of fzf. Of a
 /// [guarded](crate::guard) record only the path is searched.
 pub(crate) fn search(vault: &Vault, query: &str, max: usize) -> Vec<Match> {
     let view = vault.view();
@@ -40,18 +46,70 @@ pub(crate) fn search(vault: &Vault, query: &str, max: usize) -> Vec<Match> {
         .iter()
         .filter_map(|record| Some((search.rank(record)?, record)))
         .collect();
-    found.sort_by(|(a, one), (b, other)| b.cmp(a).then_with(|| one.path.cmp(&other.path)));
+    // Without a query nothing matches better than another.
+    let len = |record: &ViewRecord<'_>| match search.words.is_empty() {
+        true => 0,
+        false => record.path.as_bytes().len(),
+    };
+    found.sort_by(|(a, one), (b, other)| {
+        a.cmp(b)
+            .then_with(|| len(one).cmp(&len(other)))
+            .then_with(|| one.path.cmp(&other.path))
+    });
     found.truncate(max);
-    let matches = found.into_iter().map(|((_, in_path), record)| Match {
+    let matches = found.into_iter().map(|(rank, record)| Match {
         path: text(&record.path),
         id: text(record.id.as_text()),
-        in_path,
+        in_path: rank.in_path,
     });
     matches.collect()
 }
 
+/// How well a record matches. The best is the least.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    end: End,
+    score: Reverse<u32>,
+    in_path: bool,
+}
+
+/// How a path ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum End {
+    /// With the query as a whole part, or as several.
+    Same,
+    /// With a part that begins with the query.
+    BeginsWith,
+    Other,
+}
+
+/// A word of a query.
+struct Word {
+    /// Its letters may be apart.
+    in_path: Atom,
+    /// Letters that are apart say nothing about a long text.
+    in_field: Atom,
+}
+
+impl Word {
+    fn new(in_path: &Atom) -> Self {
+        let mut in_field = in_path.clone();
+        if in_field.kind == AtomKind::Fuzzy {
+            in_field.kind = AtomKind::Substring;
+        }
+        Self {
+            in_path: in_path.clone(),
+            in_field,
+        }
+    }
+}
+
 struct Search<'a> {
+    words: Vec<Word>,
+    /// All words, for a text in which all must be.
     pattern: Pattern,
+    /// The query as the end of a path, in lower case.
+    end: String,
     matcher: Matcher,
     buffer: Vec<char>,
     /// What matches in a part of a text matches in the whole text too: nothing is anchored to its
@@ -62,14 +120,17 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    fn new(term: &str) -> Self {
-        let pattern = Pattern::parse(term, CaseMatching::Ignore, Normalization::Smart);
+    fn new(query: &str) -> Self {
+        let pattern = Pattern::parse(query, CaseMatching::Ignore, Normalization::Smart);
         let mut atoms = pattern.atoms.iter();
+        let end = query.trim().trim_start_matches(['\'', '^']);
         Self {
             is_free: atoms.all(|atom| {
                 let is_anywhere = matches!(atom.kind, AtomKind::Fuzzy | AtomKind::Substring);
                 is_anywhere && !atom.negative
             }),
+            words: pattern.atoms.iter().map(Word::new).collect(),
+            end: end.trim_end_matches('$').to_lowercase(),
             pattern,
             matcher: Matcher::new(Config::DEFAULT.match_paths()),
             buffer: Vec::new(),
@@ -77,49 +138,90 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// How well a record matches, and whether its path does best: in its path, in one of its open
-    /// fields, or in both together, which counts if neither matches alone.
-    fn rank(&mut self, record: &ViewRecord<'a>) -> Option<(u32, bool)> {
-        let path = record.path.to_string_lossy();
-        let fields = record.fields().filter(|field| {
-            let is_open = self.is_open.entry(field.name);
-            *is_open.or_insert_with(|| !is_secret(&field.name.to_string_lossy()))
-        });
-        let values: Vec<_> = fields.map(|field| field.value).collect();
-        let values = values.iter().map(|value| value.to_string_lossy());
-        let values: Vec<_> = values.collect();
-        let mut together = path.to_string();
+    /// How well a record matches: each word must be in its path or in one of its open fields.
+    fn rank(&mut self, record: &ViewRecord<'a>) -> Option<Rank> {
+        // Whether a letter is large must not count.
+        let path = record.path.to_string_lossy().to_lowercase();
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let values = match has_guard(record) {
+            // Who may search could guess what is in its fields, letter by letter.
+            true => Vec::new(),
+            false => self.open_values(record),
+        };
+        let values: Vec<_> = values.iter().map(|value| value.to_string_lossy()).collect();
+        // Most records have nothing of it.
+        let mut together = path.clone();
         for value in &values {
             together.push(' ');
             together.push_str(value);
         }
-        // Most records have nothing of it.
         let is_whole = together.len() <= LEN_MAX;
-        if self.is_free && is_whole && self.score(&together).is_none() {
+        if self.is_free && is_whole && self.has_letters(&together).is_none() {
             return None;
         }
-        let in_path = self.score(&path);
-        if has_guard(record) {
-            // Who may search could guess what is in its fields, letter by letter.
-            return in_path.map(|path| (path + PATH_BONUS, true));
-        }
-        let in_field = values.iter().filter_map(|value| self.score(value)).max();
-        match (in_path, in_field) {
-            (Some(path), field) if Some(path + PATH_BONUS) >= field => {
-                Some((path + PATH_BONUS, true))
+        let (mut score, mut in_path) = (0, true);
+        for word in &self.words {
+            let mut score_in = |atom: &Atom, text: &str| {
+                let text = Utf32Str::new(beginning(text), &mut self.buffer);
+                atom.score(text, &mut self.matcher).map(u32::from)
+            };
+            if word.in_field.negative {
+                // A word that must be absent is so everywhere.
+                let mut values = values.iter();
+                score_in(&word.in_path, &path)?;
+                values.try_for_each(|value| score_in(&word.in_field, value).map(drop))?;
+                continue;
             }
-            (_, Some(field)) => Some((field, false)),
-            _ => Some((self.score(&together)?, false)),
+            let path = score_in(&word.in_path, &path).map(|whole| {
+                let name = score_in(&word.in_path, name).map(|name| name + NAME_BONUS);
+                PATH_BONUS + name.unwrap_or(0).max(whole)
+            });
+            let field = values
+                .iter()
+                .filter_map(|value| score_in(&word.in_field, value));
+            let field = field.max();
+            in_path &= path.is_some() && path >= field;
+            score += path.max(field)?;
         }
+        Some(Rank {
+            end: end_of(&path, &self.end),
+            score: Reverse(score),
+            in_path,
+        })
     }
 
-    fn score(&mut self, text: &str) -> Option<u32> {
-        let end = text
-            .char_indices()
-            .nth(LEN_MAX)
-            .map_or(text.len(), |(end, _)| end);
-        let text = Utf32Str::new(text.get(..end)?, &mut self.buffer);
+    /// The values of fields that are no secrets.
+    fn open_values(&mut self, record: &ViewRecord<'a>) -> Vec<Cow<'a, Text>> {
+        let fields = record.fields().filter(|field| {
+            let is_open = self.is_open.entry(field.name);
+            *is_open.or_insert_with(|| !is_secret(&field.name.to_string_lossy()))
+        });
+        fields.map(|field| field.value).collect()
+    }
+
+    fn has_letters(&mut self, text: &str) -> Option<u32> {
+        let text = Utf32Str::new(beginning(text), &mut self.buffer);
         self.pattern.score(text, &mut self.matcher)
+    }
+}
+
+/// As much of a text as is searched.
+fn beginning(text: &str) -> &str {
+    let end = text.char_indices().nth(LEN_MAX);
+    end.and_then(|(end, _)| text.get(..end)).unwrap_or(text)
+}
+
+/// How a path ends, in whole parts: as many as the query has.
+fn end_of(path: &str, query: &str) -> End {
+    let slashes = query.matches('/').count();
+    let mut begins = path.rmatch_indices('/').map(|(slash, _)| slash + 1);
+    let begin = begins.nth(slashes).unwrap_or(0);
+    let parts = path.get(begin..).unwrap_or_default();
+    match parts.strip_prefix(query) {
+        _ if query.is_empty() => End::Other,
+        Some("") => End::Same,
+        Some(_) => End::BeginsWith,
+        None => End::Other,
     }
 }
 
@@ -150,12 +252,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_anchored_or_excluded_is_looked_for_in_each_text_alone() {
+    fn what_is_anchored_is_looked_for_in_each_text_and_what_is_excluded_in_none() {
         let vault = vault(&[("shop", &[("user", "bob"), ("url", "https://x.example")])]);
         for query in ["^bob", "bob$", "^bob$", "!carol", "'bob", "shop !zzz"] {
             assert_eq!(paths(&vault, query), ["shop"], "{query}");
         }
-        assert!(paths(&vault, "^ob").is_empty());
+        for query in ["^ob", "!bob", "shop !x.example", "shop !hop"] {
+            assert!(paths(&vault, query).is_empty(), "{query}");
+        }
     }
 
     fn paths(vault: &Vault, query: &str) -> Vec<String> {
@@ -203,5 +307,52 @@ mod tests {
         assert_eq!(found.first().unwrap(), "mail");
         assert_eq!(found.last().unwrap(), "mexico/batik/oil");
         assert_eq!(found.len(), 4);
+    }
+
+    #[test]
+    fn the_whole_last_part_is_first_then_its_begin_then_the_shorter_path() {
+        let vault = vault(&[
+            ("Mail 34", &[]),
+            ("Private/Mail 19", &[]),
+            ("Shop ping/A very long name", &[]),
+            ("Shop ping/Mail 49", &[]),
+            ("Work/GitHub", &[]),
+            ("Work/GitHub 38", &[]),
+            ("Work/Mail", &[]),
+            ("shop", &[]),
+            ("web/github", &[]),
+            ("web/shop", &[]),
+            ("workshop", &[]),
+        ]);
+        let first = |query: &str, count| {
+            let mut found = paths(&vault, query);
+            found.truncate(count);
+            found
+        };
+        assert_eq!(first("shop", 2), ["shop", "web/shop"]);
+        assert_eq!(first("SHOP", 1), ["shop"]);
+        assert_eq!(first("shp", 2), ["shop", "web/shop"]);
+        assert_eq!(first("ping/mail", 1), ["Shop ping/Mail 49"]);
+        assert_eq!(
+            first("mail", 4),
+            [
+                "Work/Mail",
+                "Mail 34",
+                "Private/Mail 19",
+                "Shop ping/Mail 49"
+            ]
+        );
+        assert_eq!(first("ghub", 2), ["web/github", "Work/GitHub"]);
+    }
+
+    #[test]
+    fn letters_that_are_apart_in_a_field_are_no_match() {
+        let vault = vault(&[
+            ("ssh/ec", &[("public key", "AAAAbEaxnyk/bzzazznzzk")]),
+            ("web/shop", &[("user", "bank@example.org")]),
+            ("bank", &[]),
+        ]);
+        assert_eq!(paths(&vault, "bank"), ["bank", "web/shop"]);
+        assert_eq!(paths(&vault, "shop bank"), ["web/shop"]);
     }
 }

@@ -7,9 +7,10 @@ use crate::report::plain;
 
 /// Find records by a few letters, best match first
 ///
-/// Searches paths and fields that are not secret (user, url and the like). The letters must occur
-/// in this order but need not be adjacent; case and accents are ignored. Several words match in any
-/// order. The operators 'word, ^begin, end$ and !not are those of fzf. Prints one path a line, as
+/// Searches paths and fields that are not secret (user, url and the like). In a path, the letters
+/// must occur in this order but need not be adjacent; a field must hold the word itself. Case and
+/// accents are ignored. Several words match in any order. The operators 'word, ^begin, end$ and !not
+/// are those of fzf. A record whose name is the term is first. Prints one path a line, as
 /// `passmate ls --flat`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
