@@ -477,6 +477,11 @@ impl Consent {
         self.given.push(question);
     }
 
+    /// Whether a person saw this question and agreed to it.
+    pub(crate) fn was_seen(&self, question: &Question) -> bool {
+        self.given.contains(question)
+    }
+
     /// Whether a person agreed to this.
     #[must_use]
     pub fn covers(&self, question: &Question) -> bool {

@@ -30,7 +30,7 @@ use crate::recover::untouched;
 use crate::session::Session;
 use crate::sync_all::held_back;
 use crate::undo::{RetracedStep, redo, undo};
-use select::{Moved, Selected, move_to, select};
+use select::{Moved, Selected, check_folders_meant, move_to, select};
 use serde::{Deserialize, Serialize};
 
 /// A change of records.
@@ -95,7 +95,8 @@ pub enum Edit {
     },
     /// Delete records; they stay in the history. Needs [`Question::Delete`].
     Delete {
-        /// Their paths, or those of folders, as in [`Edit::Move`].
+        /// Their paths, or those of folders, as in [`Edit::Move`]. If nobody saw the question, a
+        /// folder must have a slash at its end.
         paths: Vec<String>,
     },
     /// Store what a person changed in a whole record, and nothing else: what another device changed
@@ -305,9 +306,13 @@ pub(crate) fn edit(session: &mut Session, edit: &Edit, consent: &Consent) -> Rep
             let selected = select(session.vault(), paths)?;
             edited.changes = selected.len();
             edited.paths = selected.iter().map(|one| one.path.clone()).collect();
-            consent.require(Question::Delete {
+            let question = Question::Delete {
                 paths: edited.paths.clone(),
-            })?;
+            };
+            consent.require(question.clone())?;
+            if !consent.was_seen(&question) {
+                check_folders_meant(session.vault(), paths)?;
+            }
             for Selected { id, .. } in selected {
                 session.edit(|vault, now| vault.delete(&id, now))?;
             }

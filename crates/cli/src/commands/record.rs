@@ -81,7 +81,7 @@ pub(crate) struct CpArgs {
 /// Delete records; they stay in the history
 ///
 /// A path with a slash at its end, or at which no record is, names the folder of all records below
-/// it. `passmate restore` brings a deleted record back.
+/// it. With --yes a folder must have the slash. `passmate restore` brings a deleted record back.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RmArgs {
     /// Paths of records or folders

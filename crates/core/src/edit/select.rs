@@ -7,9 +7,10 @@ use passmate_vault::view::View;
 use passmate_vault::{RecordId, Vault};
 
 use crate::answer::Reply;
+use crate::command::command;
 use crate::escape::unescape_path;
 use crate::history::check_new_path;
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemKind};
 use crate::records::{find, get, get_deleted, text};
 
 /// A record that was meant.
@@ -42,6 +43,26 @@ pub(crate) fn select(vault: &Vault, names: &[String]) -> Reply<Vec<Selected>> {
         selected.extend(named.into_iter().filter(|one| known.insert(one.id.clone())));
     }
     Ok(selected)
+}
+
+/// Refuses a folder without a slash at its end: its name may have been meant for that of a record
+/// that is gone, and a person who sees no question sees no difference.
+pub(crate) fn check_folders_meant(vault: &Vault, names: &[String]) -> Result<(), Problem> {
+    let view = vault.view();
+    let mut names = names.iter();
+    let Some(name) = names.find(|name| !name.ends_with('/') && get(&view, name).is_none()) else {
+        return Ok(());
+    };
+    let records = match below(&view, &unescape_path(name)).count() {
+        1 => "1 record".to_owned(),
+        count => format!("{count} records"),
+    };
+    let remove = command(["passmate", "rm"]).arg(format!("{name}/"));
+    Err(Problem::new(
+        ProblemKind::NotFound,
+        format!("there is no record {name}, but a folder with {records}"),
+        format!("nothing was deleted; {remove} deletes all in the folder"),
+    ))
 }
 
 fn select_one(view: &View<'_>, name: &str) -> Reply<Vec<Selected>> {

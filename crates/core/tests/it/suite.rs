@@ -384,6 +384,22 @@ pub(crate) fn what_needs_a_person_comes_back_as_a_value<I: Implementation>() {
     consent.give(question);
     vault.change(&delete, &consent, &mut |_| {}).unwrap();
     assert_eq!(paths(&mut *vault), ["old/shop"]);
+    // A person who sees no question says with a slash that they mean a folder.
+    let all = Consent::to_everything();
+    let folder = |name: &str| Edit::Delete {
+        paths: vec![name.to_owned()],
+    };
+    let reply = vault.change(&folder("old"), &all, &mut |_| {});
+    assert_eq!(kind_of(reply), ProblemKind::NotFound);
+    let question = Question::Delete {
+        paths: vec!["old/shop".into()],
+    };
+    let mut seen = Consent::none();
+    seen.give(question);
+    vault.change(&folder("old"), &seen, &mut |_| {}).unwrap();
+    change(&mut *vault, &set("old/shop", "user", "bob"));
+    vault.change(&folder("old/"), &all, &mut |_| {}).unwrap();
+    assert!(paths(&mut *vault).is_empty());
 }
 
 pub(crate) fn a_record_is_read_searched_and_shown<I: Implementation>() {

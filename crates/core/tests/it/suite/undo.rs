@@ -110,7 +110,7 @@ pub(crate) fn undo_goes_back_step_by_step_and_redo_forward<I: Implementation>() 
         ),
         (
             Edit::Delete {
-                paths: vec!["web".into(), "copies/web/a".into()],
+                paths: vec!["web/".into(), "copies/web/a".into()],
             },
             "delete copies/web/a, web/a, web/c and 1 more",
         ),
