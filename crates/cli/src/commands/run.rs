@@ -53,7 +53,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<ExitCode, Problem> {
     }
     let needles = masked(filled.secrets().map(|(_, value)| value));
     drop(filled);
-    run_masked(command, &needles)
+    run_masked(command, &needles, &app.out)
 }
 
 /// The variables with their values.

@@ -219,3 +219,42 @@ fn a_program_whose_output_nobody_reads_ends() {
     // SIGPIPE is 13.
     assert_eq!(child.wait().unwrap().code(), Some(141));
 }
+
+#[test]
+fn output_that_cannot_be_written_is_no_success() {
+    let home = home();
+    let run = |script: &str| {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full");
+        let Ok(full) = full else {
+            eprintln!("not run: there is no /dev/full");
+            return None;
+        };
+        let mut command = home.command(&["run", "--", "sh", "-c", script]);
+        command.stdout(full).status().unwrap().code()
+    };
+    if let Some(code) = run("echo x") {
+        assert_eq!(code, 7);
+        assert_eq!(run("echo x; exit 5"), Some(5));
+    }
+}
+
+#[test]
+fn what_a_program_leaves_in_the_background_is_told_and_a_signal_ends_the_wait() {
+    let home = home();
+    let script = "sleep 60 & echo $!";
+    let mut command = home.command(&["run", "--", "sh", "-c", script]);
+    let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = piped.spawn().unwrap();
+    let mut line = String::new();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    out.read_line(&mut line).unwrap();
+    let left: i32 = line.trim().parse().unwrap();
+    let mut told = String::new();
+    let mut errors = BufReader::new(child.stderr.take().unwrap());
+    errors.read_line(&mut told).unwrap();
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    let ended = child.wait().unwrap();
+    kill_process(Pid::from_raw(left).unwrap(), Signal::KILL).unwrap();
+    assert!(told.contains("left in the background"), "{told}");
+    assert_eq!(ended.code(), None);
+}
