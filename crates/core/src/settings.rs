@@ -2,17 +2,21 @@
 
 pub mod keys;
 
+use std::fs::OpenOptions;
+use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use etcetera::BaseStrategy;
 use jiff::{Span, SpanRelativeTo};
 use passmate_sync::Policy;
+use rustix::fs::OFlags;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// The longest settings file that is read, in bytes.
-pub const FILE_LEN_MAX: u64 = 1024 * 1024;
+const FILE_LEN_MAX: u64 = 1024 * 1024;
 
 /// How and when a vault syncs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -227,6 +231,30 @@ pub enum SettingsError {
     ProfileName,
 }
 
+/// The text of a settings file. It takes neither long nor much memory, whatever is at the path.
+///
+/// # Errors
+/// The file cannot be read, is longer than [`FILE_LEN_MAX`], or is a pipe, a socket or a folder.
+pub fn read_text(path: &Path) -> io::Result<String> {
+    // A pipe must not block.
+    const NONBLOCK: i32 = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(NONBLOCK)
+        .open(path)?;
+    let kind = file.metadata()?.file_type();
+    // /dev/null is an empty file.
+    if !kind.is_file() && !kind.is_char_device() {
+        return Err(io::Error::other("it is no ordinary file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(FILE_LEN_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > FILE_LEN_MAX {
+        return Err(io::Error::other("it is longer than 1 MiB"));
+    }
+    String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8 text"))
+}
+
 impl Settings {
     /// The settings in `path`, or in the default file if there is one.
     ///
@@ -241,14 +269,11 @@ impl Settings {
             path: path.clone(),
             why,
         };
-        let text = match std::fs::metadata(&path) {
-            Err(error) if !is_named && error.kind() == std::io::ErrorKind::NotFound => {
+        let text = match read_text(&path) {
+            Err(error) if !is_named && error.kind() == io::ErrorKind::NotFound => {
                 return Ok(Self::default());
             }
-            Ok(metadata) if metadata.len() > FILE_LEN_MAX => {
-                return Err(unreadable("it is longer than 1 MiB".to_owned()));
-            }
-            _ => std::fs::read_to_string(&path).map_err(|error| unreadable(error.to_string()))?,
+            text => text.map_err(|error| unreadable(error.to_string()))?,
         };
         toml::from_str(&text).map_err(|error| SettingsError::Wrong {
             fault: toml_fault(&text, &error, &keys::last_parts()),
@@ -454,6 +479,24 @@ mod tests {
     fn fault(text: &str) -> String {
         let error = toml::from_str::<Settings>(text).unwrap_err();
         toml_fault(text, &error, &keys::last_parts())
+    }
+
+    #[test]
+    fn whatever_is_at_the_path_is_read_quickly_or_refused() {
+        use rustix::fs::{CWD, Mode, mkfifoat};
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        mkfifoat(CWD, &pipe, Mode::RUSR).unwrap();
+        let why = |path: &Path| Settings::read(Some(path)).unwrap_err().to_string();
+        assert!(why(&pipe).contains("no ordinary file"));
+        assert!(why(dir.path()).contains("no ordinary file"));
+        assert!(why(Path::new("/dev/zero")).contains("longer than 1 MiB"));
+        Settings::read(Some(Path::new("/dev/null"))).unwrap();
+        let long = dir.path().join("long");
+        std::fs::write(&long, "#".repeat(1 << 20)).unwrap();
+        Settings::read(Some(&long)).unwrap();
+        std::fs::write(&long, "#".repeat((1 << 20) + 1)).unwrap();
+        assert!(why(&long).contains("longer than 1 MiB"));
     }
 
     #[test]

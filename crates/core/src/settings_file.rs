@@ -12,7 +12,7 @@ use crate::command::command;
 use crate::disk::folder_of;
 use crate::problem::{Problem, ProblemKind};
 use crate::settings::keys::{KEYS, Key, Kind};
-use crate::settings::{FILE_LEN_MAX, Settings, toml_fault};
+use crate::settings::{Settings, read_text, toml_fault};
 
 /// Whether a file was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,11 +165,17 @@ fn change(
             "check --config and PASSMATE_CONFIG, and the rights of the file",
         )
     };
-    let before = match fs::metadata(file) {
-        Ok(found) if found.len() > FILE_LEN_MAX => {
-            return Err(failed("read", &"it is longer than 1 MiB"));
+    let not_written = |error: io::Error| {
+        let problem = failed("write", &error);
+        match error.kind() {
+            io::ErrorKind::StorageFull => {
+                problem.with_hint("free some disk space; the file is as it was")
+            }
+            _ => problem,
         }
-        Ok(_) => fs::read_to_string(file).map_err(|error| failed("read", &error))?,
+    };
+    let before = match read_text(file) {
+        Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         Err(error) => return Err(failed("read", &error)),
     };
@@ -187,13 +193,20 @@ fn change(
     if let Err(error) = toml::from_str::<Settings>(&after) {
         return Err(failed("change", &toml_fault(&after, &error, &[])));
     }
-    replace(file, &after).map_err(|error| failed("write", &error))?;
+    replace(file, &after).map_err(not_written)?;
     Ok(Changed::Yes)
 }
 
 /// Replaces a file such that a crash leaves the old one or the new one.
 fn replace(file: &Path, text: &str) -> io::Result<()> {
-    let target = file.canonicalize().unwrap_or_else(|_| file.to_owned());
+    let target = match file.canonicalize() {
+        Ok(target) => target,
+        // What it leads to may be on a disk that is away.
+        Err(_) if file.is_symlink() => {
+            return Err(io::Error::other("it is a link to a file that is not there"));
+        }
+        Err(_) => file.to_owned(),
+    };
     let folder = folder_of(&target);
     fs::DirBuilder::new()
         .recursive(true)
@@ -300,6 +313,11 @@ after-idle = \"5m\"
         assert!(link.is_symlink());
         assert_eq!(mode(&path), 0o644);
         assert!(fs::read_to_string(&path).unwrap().contains("color"));
+        // A link to nothing is not replaced.
+        fs::remove_file(&path).unwrap();
+        let problem = key("color").set(&link, "never").unwrap_err();
+        assert!(problem.message.contains("is a link"), "{problem:?}");
+        assert!(link.is_symlink());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use clap::Subcommand;
 use passmate_core::escape::escape;
 use passmate_core::problem::{Problem, ProblemKind};
 use passmate_core::settings::keys::{KEYS, Key};
-use passmate_core::settings::{FILE_LEN_MAX, default_vault};
+use passmate_core::settings::{default_vault, read_text};
 use passmate_core::settings_file::Changed;
 use serde_json::{Map, Value, json};
 
@@ -168,11 +168,8 @@ impl Setting {
 
 /// The settings file as it is. It was read before, so it is sound.
 fn read(file: &Path) -> Result<toml::Table, Problem> {
-    let is_small = std::fs::metadata(file).is_ok_and(|file| file.len() <= FILE_LEN_MAX);
-    let text = is_small
-        .then(|| std::fs::read_to_string(file).ok())
-        .flatten();
-    text.unwrap_or_default().parse().map_err(|_| {
+    let text = read_text(file).unwrap_or_default();
+    text.parse().map_err(|_| {
         Problem::new(
             ProblemKind::File,
             format!(
