@@ -12,7 +12,7 @@ use passmate_sync::{Decision, HeldBack, Policy};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::local_time;
-use crate::command::shell_word;
+use crate::command::{command, shell_word};
 use crate::escape::escape;
 use crate::problem::{HELD_BACK_HINT, Problem, ProblemKind};
 use crate::shared_folder::FolderError;
@@ -67,8 +67,27 @@ pub enum Need {
         path: String,
         /// The paths that end with it, at the begin of a part.
         candidates: Vec<String>,
+        /// If there are none: what else has this name.
+        namesake: Option<Namesake>,
         /// If there are none: paths that are like it.
         alike: Vec<String>,
+    },
+}
+
+/// What has the name of a record that does not exist.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Namesake {
+    /// A folder.
+    Folder {
+        /// Its path, without a slash at its end.
+        path: String,
+        /// How many records are below it.
+        records: usize,
+    },
+    /// A deleted record.
+    Deleted {
+        /// Its path.
+        path: String,
     },
 }
 
@@ -104,8 +123,9 @@ impl From<Need> for Problem {
             Need::OtherPath {
                 path,
                 candidates,
+                namesake,
                 alike,
-            } => no_record(&path, candidates, &alike),
+            } => no_record(&path, candidates, namesake, &alike),
         }
     }
 }
@@ -114,7 +134,12 @@ impl From<Need> for Problem {
 const PATHS_SHOWN: usize = 5;
 
 /// The problem of a path at which no record is.
-fn no_record(path: &str, candidates: Vec<String>, alike: &[String]) -> Problem {
+fn no_record(
+    path: &str,
+    candidates: Vec<String>,
+    namesake: Option<Namesake>,
+    alike: &[String],
+) -> Problem {
     let meant = |paths: &[String]| {
         let words: Vec<_> = paths.iter().take(PATHS_SHOWN).map(shell_word).collect();
         match paths.len().saturating_sub(PATHS_SHOWN) {
@@ -126,6 +151,27 @@ fn no_record(path: &str, candidates: Vec<String>, alike: &[String]) -> Problem {
         }
     };
     let message = format!("there is no record {path}");
+    if let Some(namesake) = namesake {
+        let (what, hint) = match namesake {
+            Namesake::Folder { path, records } => {
+                let list = command(["passmate", "ls"]).arg(format!("{path}/"));
+                let what = match records {
+                    1 => "it is a folder with 1 record".to_owned(),
+                    count => format!("it is a folder with {count} records"),
+                };
+                (what, format!("{list} lists them"))
+            }
+            Namesake::Deleted { path } => {
+                let restore = command(["passmate", "restore"]).arg(path);
+                (
+                    "it was deleted".to_owned(),
+                    format!("{restore} brings it back"),
+                )
+            }
+        };
+        let message = format!("{message}; {what}");
+        return Problem::new(ProblemKind::NotFound, message, hint);
+    }
     match (candidates.len(), alike) {
         (0, []) => Problem::new(
             ProblemKind::NotFound,

@@ -2,20 +2,23 @@
 //!  - a call takes a path exactly as it is given, or an id. What follows is for a person alone, who
 //!    sees which record was taken: a script must not read another record because one was moved;
 //!  - the paths that end with what was typed, at the begin of a part, are candidates: `shop` for
-//!    `web/shop`, and never for `workshop`. Those with the same case go before the others;
-//!  - without candidates there are paths that are alike, for an error.
+//!    `web/shop`, and never for `workshop`. Those with the same case go before the others. A slash
+//!    at the begin or the end of what was typed does not count;
+//!  - without candidates there is what else has this name, and paths that are alike, for an error.
 
 use std::collections::BTreeSet;
 
 use passmate_vault::view::View;
 
-use crate::answer::Need;
+use crate::answer::{Namesake, Need};
 use crate::escape::{escape, unescape_path};
 
 /// How many candidates are named.
 const CANDIDATES_MAX: usize = 50;
 /// In how many ways a path goes on at most: nobody reads more.
 const CONTINUATIONS_MAX: usize = 1000;
+/// How many paths that hold the last part of another one are compared with it.
+const HOLDING_MAX: usize = 1000;
 /// How many paths that are alike are named.
 const ALIKE_MAX: usize = 3;
 /// How alike two paths are that one may have been meant for the other; 1 is the same.
@@ -23,24 +26,45 @@ const ALIKE: f64 = 0.8;
 /// Comparing takes as long as both paths are; nobody mistypes a kilobyte.
 const COMPARED_MAX: usize = 1024;
 
-/// What to ask a person who typed a path at which no record is.
-pub(crate) fn no_such_record(view: &View<'_>, typed: &str) -> Need {
+/// What to ask a person who typed a path at which no record is, but perhaps a deleted one.
+pub(crate) fn no_such_record(view: &View<'_>, typed: &str, deleted: Option<String>) -> Need {
     let paths: Vec<_> = view
         .records()
         .iter()
         .map(|record| record.path.to_string_lossy())
         .collect();
     let paths = paths.iter().map(AsRef::as_ref);
-    let candidates = ending_with(&unescape_path(typed), paths.clone());
-    let alike = match candidates.is_empty() {
-        true => alike(typed, paths),
-        false => Vec::new(),
+    let plain = unescape_path(typed);
+    let plain = plain.trim_matches('/');
+    let candidates = ending_with(plain, paths.clone());
+    let (namesake, alike) = match candidates.is_empty() {
+        true => (
+            deleted
+                .map(|path| Namesake::Deleted { path })
+                .or_else(|| folder(plain, paths.clone())),
+            alike(plain, paths),
+        ),
+        false => (None, Vec::new()),
     };
     Need::OtherPath {
         path: typed.to_owned(),
         candidates,
+        namesake,
         alike,
     }
+}
+
+/// The folder of this name.
+fn folder<'p>(name: &str, paths: impl Iterator<Item = &'p str>) -> Option<Namesake> {
+    let is_below = |path: &str| {
+        let rest = path.strip_prefix(name);
+        !name.is_empty() && rest.is_some_and(|rest| rest.starts_with('/'))
+    };
+    let records = paths.filter(|path| is_below(path)).count();
+    (records > 0).then(|| Namesake::Folder {
+        path: name.to_owned(),
+        records,
+    })
 }
 
 /// How a path goes on that was begun: up to the end of its next part, with a slash if it is a
@@ -91,27 +115,32 @@ fn ending_with<'p>(typed: &str, paths: impl Iterator<Item = &'p str> + Clone) ->
     found(&|path| path.len() >= typed.len() && is_end(&path.to_lowercase(), &lower))
 }
 
-/// Up to three paths that may have been meant: those that hold the last part of what was typed,
-/// else the one most like it.
+/// Up to three paths that may have been meant: of those that hold the last part of what was typed
+/// the ones most like it, else the one most like it of all.
 fn alike<'p>(typed: &str, paths: impl Iterator<Item = &'p str> + Clone) -> Vec<String> {
     let typed = typed.to_lowercase();
+    if typed.len() >= COMPARED_MAX {
+        return Vec::new();
+    }
     let last = typed.rsplit('/').next().unwrap_or_default();
-    let holds = |path: &&str| !last.is_empty() && path.to_lowercase().contains(last);
-    let holding: Vec<String> = paths
+    let with_likeness = paths
+        .filter(|path| path.len() < COMPARED_MAX)
+        .map(|path| (path, path.to_lowercase()));
+    let likeness = |path: &str| strsim::normalized_damerau_levenshtein(&typed, path);
+    let holds = |(_, lower): &(&str, String)| !last.is_empty() && lower.contains(last);
+    let mut holding: Vec<_> = with_likeness
         .clone()
         .filter(holds)
-        .take(ALIKE_MAX)
-        .map(str::to_owned)
+        .take(HOLDING_MAX)
+        .map(|(path, lower)| (likeness(&lower), path))
         .collect();
     if !holding.is_empty() {
-        return holding;
+        holding.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+        let most = holding.into_iter().take(ALIKE_MAX);
+        return most.map(|(_, path)| path.to_owned()).collect();
     }
-    let likeness =
-        |path: &str| strsim::normalized_damerau_levenshtein(&typed, &path.to_lowercase());
-    let alike = paths
-        .filter(|path| path.len() < COMPARED_MAX && typed.len() < COMPARED_MAX)
-        .map(|path| (likeness(path), path));
-    let most = alike
+    let most = with_likeness
+        .map(|(path, lower)| (likeness(&lower), path))
         .filter(|(likeness, _)| *likeness >= ALIKE)
         .max_by(|(a, _), (b, _)| a.total_cmp(b));
     most.into_iter().map(|(_, path)| path.to_owned()).collect()
@@ -167,7 +196,11 @@ mod tests {
         let alike = |typed| alike(typed, paths.into_iter());
         assert_eq!(alike("Shop"), ["web/shop", "web/shopping"]);
         assert_eq!(alike("mail/wrok"), ["mail/work"]);
-        assert_eq!(alike("web/"), [""; 0]);
+        assert_eq!(alike("web"), ["web/shop", "web/shopping"]);
+        // One letter of the folder is wrong.
+        let paths = ["Private/shop", "Work/shop", "web/shop 38", "web/shop"];
+        let near = super::alike("webb/shop", paths.into_iter());
+        assert_eq!(near, ["web/shop", "Work/shop", "web/shop 38"]);
         assert_eq!(alike("something else"), [""; 0]);
     }
 }

@@ -194,7 +194,10 @@ pub(crate) fn is_address(name: &str) -> bool {
 
 /// The record at a path as a list shows it: see [`get`].
 pub(crate) fn find<'v, 'a>(view: &'v View<'a>, path: &str) -> Reply<&'v ViewRecord<'a>> {
-    get(view, path).ok_or_else(|| Halt::Needs(no_such_record(view, path)))
+    get(view, path).ok_or_else(|| {
+        let deleted = get_deleted(view, path).map(|record| text(&record.path));
+        Halt::Needs(no_such_record(view, path, deleted))
+    })
 }
 
 /// The record that a person names: by its path, also with the escapes of

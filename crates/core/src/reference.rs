@@ -256,10 +256,7 @@ impl Reference {
     fn explain(&self, vault: &mut dyn VaultApi, halt: Halt) -> Halt {
         // Other records are no matter of a person's choice here.
         let missing = match halt {
-            Halt::Needs(need @ Need::OtherPath { .. }) => Problem {
-                kind: ProblemKind::NotFound,
-                ..need.into()
-            },
+            Halt::Needs(need @ Need::OtherPath { .. }) => need.into(),
             Halt::Failed(problem) if problem.kind == ProblemKind::NotFound => problem,
             other => return other,
         };

@@ -57,7 +57,7 @@ pub(crate) fn edit(
         }
         Err(problem) if matches!(problem.kind, ProblemKind::NotFound | ProblemKind::Ambiguous) => {
             app.out.note(&format!(
-                "{}, so this makes one if you save a field ({})",
+                "{}; this makes one if you save a field ({})",
                 problem.message, problem.hint
             ));
             let fields = NEW_FIELDS.map(|role| (role.name(), ""));

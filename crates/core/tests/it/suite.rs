@@ -355,6 +355,7 @@ pub(crate) fn what_needs_a_person_comes_back_as_a_value<I: Implementation>() {
             path,
             candidates,
             alike,
+            ..
         })) => (path, candidates.len(), alike.len()),
         _ => panic!("no record has this path"),
     };
@@ -362,8 +363,15 @@ pub(crate) fn what_needs_a_person_comes_back_as_a_value<I: Implementation>() {
         other(vault.record("Shop").map(drop)),
         ("Shop".to_owned(), 2, 0)
     );
-    let history = vault.history("web/shop/", None).map(drop);
-    assert_eq!(other(history).1, 0);
+    // A slash too many.
+    for typed in ["web/shop/", "/web/shop"] {
+        let history = vault.history(typed, None).map(drop);
+        assert_eq!(other(history).1, 1, "{typed}");
+    }
+    let problem_of = |reply: Result<(), Halt>| reply.map_err(Halt::into_problem).unwrap_err();
+    let problem = problem_of(vault.record("web/").map(drop));
+    assert!(problem.message.ends_with("; it is a folder with 1 record"));
+    assert!(problem.hint.contains("`passmate ls web/`"));
     assert_eq!(other(vault.record("web/shpo").map(drop)).2, 1);
     // Nothing is changed that was not named exactly.
     let unset = Edit::Unset {
@@ -384,6 +392,10 @@ pub(crate) fn what_needs_a_person_comes_back_as_a_value<I: Implementation>() {
     consent.give(question);
     vault.change(&delete, &consent, &mut |_| {}).unwrap();
     assert_eq!(paths(&mut *vault), ["old/shop"]);
+    let problem = problem_of(vault.record("old/shop/x").map(drop));
+    assert!(!problem.message.contains("deleted"));
+    let problem = problem_of(vault.fields("web/shop").map(drop));
+    assert!(problem.hint.contains("`passmate restore web/shop`"));
     // A person who sees no question says with a slash that they mean a folder.
     let all = Consent::to_everything();
     let folder = |name: &str| Edit::Delete {

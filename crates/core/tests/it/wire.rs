@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use passmate_core::answer::{Consent, Halt, Need, Place, Question};
+use passmate_core::answer::{Consent, Halt, Namesake, Need, Place, Question};
 use passmate_core::api::{
     Changed, ChangedPassphrase, FolderStatus, LastSyncs, OneTimeCode, PastSync, Standing, VaultApi,
 };
@@ -231,7 +231,17 @@ fn needs() -> Vec<Need> {
         Need::OtherPath {
             path: "a".into(),
             candidates: vec!["b/a".into(), "c/a".into()],
+            namesake: Some(Namesake::Deleted { path: "a".into() }),
             alike: vec!["b".into()],
+        },
+        Need::OtherPath {
+            path: "a".into(),
+            candidates: Vec::new(),
+            namesake: Some(Namesake::Folder {
+                path: "a".into(),
+                records: 2,
+            }),
+            alike: Vec::new(),
         },
     ];
     needs.extend(questions().into_iter().map(Need::Confirmation));
