@@ -16,7 +16,6 @@ use passmate_core::settings::{ClipboardSettings, Holding, SyncSettings};
 use passmate_core::sync::HeldBack;
 use passmate_core::sync_all::SyncOutcome;
 use passmate_vault::Passphrase;
-use serde_json::json;
 
 use crate::agent_start::start as start_agent;
 use crate::held;
@@ -354,10 +353,6 @@ impl App {
 
     /// The answer of a command that has none: an empty object where JSON is wanted.
     pub(crate) fn done(&self) -> Result<(), Problem> {
-        if self.out.json {
-            self.out.object(json!({}))
-        } else {
-            Ok(())
-        }
+        self.out.done()
     }
 }

@@ -99,6 +99,14 @@ impl Output {
         write_out(line.as_bytes())
     }
 
+    /// The answer of a command that has none: an empty object where JSON is wanted.
+    pub(crate) fn done(&self) -> Result<(), Problem> {
+        match self.json {
+            true => self.object(serde_json::json!({})),
+            false => Ok(()),
+        }
+    }
+
     /// Something that a person may like to know while they watch; a script never sees it.
     pub(crate) fn note(&self, text: &str) {
         if !self.is_quiet && !self.json && (self.is_verbose || io::stderr().is_terminal()) {

@@ -52,13 +52,59 @@ pub fn main() -> ExitCode {
         };
     }
     delete_leftovers();
+    let out = cli.global.output();
+    if let Some(done) = cli.command.as_ref().and_then(|command| lock(&out, command)) {
+        if let (Ok(()), Err(problem)) = (&done, gather(&cli.global)) {
+            warn_of_settings(&out, &problem);
+        }
+        return end(&out, done.map(|()| ExitCode::SUCCESS));
+    }
     match gather(&cli.global) {
         Ok(app) => match &cli.command {
             Some(command) => end(&app.out, run(&app, &cli.global, command)),
             None => end(&app.out, tui::run(&app).map(|()| ExitCode::SUCCESS)),
         },
-        Err(problem) => end(&cli.global.output(), Err(problem)),
+        Err(problem) => {
+            let done = without_settings(&out, &cli.global, cli.command.as_ref(), problem);
+            end(&out, done.map(|()| ExitCode::SUCCESS))
+        }
     }
+}
+
+/// What must work whatever the settings and the environment say: locking, and looking whether
+/// something is unlocked. `None` for every other command.
+fn lock(out: &Output, command: &Command) -> Option<Result<(), Problem>> {
+    match command {
+        Command::Lock(_) => Some(agent::lock(out)),
+        Command::Agent(args) => args.run_without_settings(out),
+        _ => None,
+    }
+}
+
+/// What can be done although the settings or the environment are at fault.
+fn without_settings(
+    out: &Output,
+    global: &Global,
+    command: Option<&Command>,
+    problem: Problem,
+) -> Result<(), Problem> {
+    match command {
+        Some(Command::Doctor(_)) => doctor::run_without_settings(out, global, problem),
+        Some(Command::Config(args)) => {
+            config::run(out, global, args)?;
+            warn_of_settings(out, &problem);
+            Ok(())
+        }
+        Some(Command::Agent(args)) if args.serves() => agent::serve(out),
+        _ => Err(problem),
+    }
+}
+
+fn warn_of_settings(out: &Output, problem: &Problem) {
+    out.warn(&format!(
+        "the settings are at fault: {}; {}",
+        problem.message, problem.hint
+    ));
 }
 
 /// The arguments of a process. A name under which git or docker looks for a helper stands for its
@@ -116,7 +162,7 @@ fn run(app: &App, global: &Global, command: &Command) -> Result<ExitCode, Proble
         Command::Undo(args) => undo::undo(app, args),
         Command::Redo(args) => undo::redo(app, args),
         Command::Audit(args) => audit::run(app, args),
-        Command::Config(args) => config::run(app, global, args),
+        Command::Config(args) => config::run(&app.out, global, args),
         Command::Doctor(args) => doctor::run(app, global, args),
         Command::Export(args) => export::run(app, args),
         Command::Import(args) => import::run(app, args),
@@ -125,7 +171,7 @@ fn run(app: &App, global: &Global, command: &Command) -> Result<ExitCode, Proble
         Command::Profiles(args) => profiles::run(app, args),
         Command::Sync(args) => sync::run(app, args),
         Command::Unlock(args) => agent::unlock(app, args),
-        Command::Lock(args) => agent::lock(app, args),
+        Command::Lock(_) => agent::lock(&app.out),
         Command::Log(args) => log::run(app, args),
         Command::Agent(args) => agent::run(app, args),
         Command::Completions(args) => completions::run(app, args),

@@ -21,6 +21,7 @@ use signal_hook::iterator::Signals;
 
 use crate::agent_start::{place, start};
 use crate::app::App;
+use crate::output::Output;
 
 /// Let the agent hold the vault, so that no command asks for the passphrase
 ///
@@ -70,27 +71,45 @@ pub(crate) fn unlock(app: &App, _: &UnlockArgs) -> Result<(), Problem> {
     app.done()
 }
 
-pub(crate) fn lock(app: &App, _: &LockArgs) -> Result<(), Problem> {
+pub(crate) fn lock(out: &Output) -> Result<(), Problem> {
     match Agent::connect(&place()?)? {
         Some(mut agent) => agent.lock(None)?,
-        None => app.out.note("no agent runs, so no vault is unlocked"),
+        None => out.note("no agent runs, so no vault is unlocked"),
     }
-    app.done()
+    out.done()
+}
+
+impl Args {
+    /// What needs neither settings nor a vault; `None` for the other commands.
+    pub(crate) fn run_without_settings(&self, out: &Output) -> Option<Result<(), Problem>> {
+        match self.command {
+            AgentCommand::Status => Some(status(out)),
+            AgentCommand::Stop => Some(stop(out)),
+            AgentCommand::Approve | AgentCommand::Run => None,
+        }
+    }
+
+    /// Whether this process becomes the agent.
+    pub(crate) const fn serves(&self) -> bool {
+        matches!(self.command, AgentCommand::Run)
+    }
 }
 
 pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     match args.command {
-        AgentCommand::Status => status(app),
-        AgentCommand::Stop => {
-            match Agent::connect(&place()?)? {
-                Some(mut agent) => agent.end()?,
-                None => app.out.note("no agent runs"),
-            }
-            app.done()
-        }
+        AgentCommand::Status => status(&app.out),
+        AgentCommand::Stop => stop(&app.out),
         AgentCommand::Approve => approve(app),
-        AgentCommand::Run => serve(app),
+        AgentCommand::Run => serve(&app.out),
     }
+}
+
+fn stop(out: &Output) -> Result<(), Problem> {
+    match Agent::connect(&place()?)? {
+        Some(mut agent) => agent.end()?,
+        None => out.note("no agent runs"),
+    }
+    out.done()
 }
 
 /// Asks a person each question that waits.
@@ -132,13 +151,13 @@ fn approve(app: &App) -> Result<(), Problem> {
     app.done()
 }
 
-fn status(app: &App) -> Result<(), Problem> {
+fn status(out: &Output) -> Result<(), Problem> {
     let status = match Agent::connect(&place()?)? {
         Some(mut agent) => Some(agent.status()?),
         None => None,
     };
     let vaults = status.iter().flat_map(|status| &status.vaults);
-    if app.out.json {
+    if out.json {
         let vaults = vaults.map(|vault| {
             json!({
                 "vault": vault.path.to_string_lossy(),
@@ -146,7 +165,7 @@ fn status(app: &App) -> Result<(), Problem> {
                 "sync": sync_object(&vault.sync),
             })
         });
-        return app.out.object(json!({
+        return out.object(json!({
             "running": status.is_some(),
             "pid": status.as_ref().map(|status| status.pid),
             "tells_of_sleep": status.as_ref().map(|status| status.desktop.tells_of_sleep),
@@ -157,10 +176,9 @@ fn status(app: &App) -> Result<(), Problem> {
         }));
     }
     let Some(status) = &status else {
-        return app.out.line("no agent runs");
+        return out.line("no agent runs");
     };
-    app.out
-        .line(&format!("the agent runs as process {}", status.pid))?;
+    out.line(&format!("the agent runs as process {}", status.pid))?;
     let DesktopStatus {
         tells_of_sleep,
         tells_of_screen_lock,
@@ -170,21 +188,21 @@ fn status(app: &App) -> Result<(), Problem> {
         (tells_of_screen_lock, "the screen is locked"),
     ] {
         if !is_told {
-            app.out.line(&format!(
+            out.line(&format!(
                 "nothing tells it that {what}: only time and `passmate lock` lock"
             ))?;
         }
     }
     if status.vaults.is_empty() {
-        return app.out.line("no vault is unlocked");
+        return out.line("no vault is unlocked");
     }
     for vault in vaults {
         let path = escape(&vault.path.display().to_string());
         let minutes = vault.locks_in.div_ceil(60);
-        app.out.line(&format!(
+        out.line(&format!(
             "unlocked: {path}; without a command it locks in {minutes} minutes"
         ))?;
-        app.out.line(&sync_text(&vault.sync))?;
+        out.line(&sync_text(&vault.sync))?;
     }
     Ok(())
 }
@@ -243,7 +261,7 @@ pub(crate) fn sync_object(sync: &SyncStatus) -> serde_json::Value {
 
 /// Runs the agent in this process. This one has no core dumps and cannot be debugged: see
 /// [`harden`](passmate_core::harden::harden).
-fn serve(app: &App) -> Result<(), Problem> {
+pub(crate) fn serve(out: &Output) -> Result<(), Problem> {
     // What a panic says may hold a secret.
     panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);
@@ -269,10 +287,10 @@ fn serve(app: &App) -> Result<(), Problem> {
     });
     let socket = escape(&place.socket().display().to_string());
     // The program that started this one waits for the line.
-    if app.out.json {
-        app.out.object(json!({ "socket": socket }))?;
+    if out.json {
+        out.object(json!({ "socket": socket }))?;
     } else {
-        app.out.line(&format!("the agent listens on {socket}"))?;
+        out.line(&format!("the agent listens on {socket}"))?;
     }
     server.run();
     Ok(())

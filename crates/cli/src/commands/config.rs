@@ -4,13 +4,13 @@ use clap::Subcommand;
 use passmate_core::escape::escape;
 use passmate_core::problem::{Problem, ProblemKind};
 use passmate_core::settings::keys::{KEYS, Key};
+use passmate_core::settings::{FILE_LEN_MAX, Settings, default_vault};
 use passmate_core::settings::{default_vault, read_text};
 use passmate_core::settings_file::Changed;
 use serde_json::{Map, Value, json};
 
-use crate::app::App;
 use crate::config::Global;
-use crate::output::NAME;
+use crate::output::{NAME, Output};
 
 /// Show or change the settings
 ///
@@ -58,7 +58,7 @@ struct Setting {
     origin: String,
 }
 
-pub(crate) fn run(app: &App, global: &Global, args: &Args) -> Result<(), Problem> {
+pub(crate) fn run(out: &Output, global: &Global, args: &Args) -> Result<(), Problem> {
     let file = global.settings_file()?;
     match &args.command {
         ConfigCommand::Get { key } => {
@@ -71,30 +71,30 @@ pub(crate) fn run(app: &App, global: &Global, args: &Args) -> Result<(), Problem
                     "`passmate config set KEY VALUE` sets it",
                 ));
             };
-            match app.out.json {
-                true => app
-                    .out
-                    .object(json!({ "key": key.name, "value": value, "origin": setting.origin })),
-                false => app.out.value(&value),
+            match out.json {
+                true => {
+                    out.object(json!({ "key": key.name, "value": value, "origin": setting.origin }))
+                }
+                false => out.value(&value),
             }
         }
         ConfigCommand::Set { key, value } => {
             let key = Key::find(key)?;
             let changed = key.set(&file, value)?;
-            tell(app, global, key, &file, changed, "set")
+            tell(out, global, key, &file, changed, "set")
         }
         ConfigCommand::Unset { key } => {
             let key = Key::find(key)?;
             let changed = key.unset(&file)?;
-            tell(app, global, key, &file, changed, "removed")
+            tell(out, global, key, &file, changed, "removed")
         }
-        ConfigCommand::Show { origin } => show(app, global, &file, *origin),
+        ConfigCommand::Show { origin } => show(out, global, &file, *origin),
     }
 }
 
 /// Says what became of a key, and what goes before the file.
 fn tell(
-    app: &App,
+    out: &Output,
     global: &Global,
     key: &'static Key,
     file: &Path,
@@ -102,23 +102,22 @@ fn tell(
     done: &str,
 ) -> Result<(), Problem> {
     let shown = file.display();
-    app.out.note(&match changed {
+    out.note(&match changed {
         Changed::Yes => format!("{done} {} in {shown}", key.name),
         Changed::No => format!("nothing was changed in {shown}"),
     });
     if let Some((_, origin)) = global.setting(key) {
-        app.out
-            .warn(&format!("{origin} goes before the file for {}", key.name));
+        out.warn(&format!("{origin} goes before the file for {}", key.name));
     }
-    app.done()
+    out.done()
 }
 
-fn show(app: &App, global: &Global, file: &Path, with_origin: bool) -> Result<(), Problem> {
+fn show(out: &Output, global: &Global, file: &Path, with_origin: bool) -> Result<(), Problem> {
     let table = read(file)?;
     let settings = KEYS
         .iter()
         .map(|key| Setting::of(key, global, &table, file));
-    if app.out.json {
+    if out.json {
         let settings: Map<_, _> = settings
             .map(|setting| {
                 let value = json!({ "value": setting.value, "origin": setting.origin });
@@ -126,12 +125,10 @@ fn show(app: &App, global: &Global, file: &Path, with_origin: bool) -> Result<()
             })
             .collect();
         let file = Value::from(file.to_string_lossy());
-        return app
-            .out
-            .object(json!({ "file": file, "settings": settings }));
+        return out.object(json!({ "file": file, "settings": settings }));
     }
     for setting in settings {
-        let name = app.out.styled(NAME, setting.key.name);
+        let name = out.styled(NAME, setting.key.name);
         let value = match &setting.value {
             Some(value) => escape(value),
             None => "(not set)".to_owned(),
@@ -140,7 +137,7 @@ fn show(app: &App, global: &Global, file: &Path, with_origin: bool) -> Result<()
             true => format!("  ({})", escape(&setting.origin)),
             false => String::new(),
         };
-        app.out.styled_line(&format!("{name} = {value}{origin}"))?;
+        out.styled_line(&format!("{name} = {value}{origin}"))?;
     }
     Ok(())
 }
@@ -166,17 +163,18 @@ impl Setting {
     }
 }
 
-/// The settings file as it is. It was read before, so it is sound.
+/// The settings file as it is.
 fn read(file: &Path) -> Result<toml::Table, Problem> {
     let text = read_text(file).unwrap_or_default();
-    text.parse().map_err(|_| {
-        Problem::new(
+    text.parse().map_err(|_| match Settings::read(Some(file)) {
+        Err(error) => error.into(),
+        Ok(_) => Problem::new(
             ProblemKind::File,
             format!(
                 "the settings {} changed while they were read",
                 file.display()
             ),
             "run it again",
-        )
+        ),
     })
 }

@@ -6,19 +6,21 @@ use passmate_core::clock::system_clock;
 use passmate_core::doctor::Checkup;
 use passmate_core::escape::escape;
 use passmate_core::problem::{Problem, ProblemKind};
+use passmate_core::session::VaultLocation;
 use serde_json::json;
 
 use crate::app::App;
 use crate::config::Global;
-use crate::output::{NAME, NOTICE};
+use crate::output::{NAME, NOTICE, Output};
 use crate::prompt::PassphraseSource;
 use crate::report::plain;
 
 /// Look for what may harm the vault or keep it from syncing, and say how to mend it
 ///
 /// Looks at the vault's file, its rights, its disk and its copies, at the settings, the agent, the
-/// clock, and at what this device remembers of its syncs. Needs no network and changes nothing. Ends
-/// with exit code 31 if anything should be changed.
+/// clock, and at what this device remembers of its syncs. Needs no network and changes nothing. Where
+/// the settings are at fault, that is a finding, and the vault is not looked at. Ends with exit code
+/// 31 if anything should be changed.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {}
 
@@ -29,7 +31,7 @@ pub(crate) fn run(app: &App, global: &Global, _: &Args) -> Result<(), Problem> {
     if let PassphraseSource::File(file) = &app.ask.passphrase {
         checkup.look_at_file(file, "passphrase file");
     }
-    look_at_agent(app, &mut checkup);
+    look_at_agent(Some(&app.location), &mut checkup);
     let now = system_clock();
     if !app.location.exists() {
         checkup.look_at_clock(now, None);
@@ -61,7 +63,26 @@ pub(crate) fn run(app: &App, global: &Global, _: &Args) -> Result<(), Problem> {
         }
     }
     checkup.look_at_originals(&app.originals());
-    show(app, &checkup)
+    show(&app.out, &checkup)
+}
+
+/// What can be looked at although the settings or the environment are at fault: nothing says then
+/// which vault is meant.
+pub(crate) fn run_without_settings(
+    out: &Output,
+    global: &Global,
+    problem: Problem,
+) -> Result<(), Problem> {
+    let mut checkup = Checkup::default();
+    checkup.fact("vault", "not looked at, because the settings are at fault");
+    match global.settings_file() {
+        Ok(file) => checkup.look_at_settings(&file),
+        Err(_) => checkup.fact("settings", "no folder for them is known"),
+    }
+    checkup.problem(problem);
+    look_at_agent(None, &mut checkup);
+    checkup.look_at_clock(system_clock(), None);
+    show(out, &checkup)
 }
 
 /// How the vault stands; `None` if it syncs with nothing.
@@ -73,7 +94,7 @@ fn standing(vault: &mut dyn VaultApi) -> Reply<Option<Standing>> {
     }
 }
 
-fn look_at_agent(app: &App, checkup: &mut Checkup) {
+fn look_at_agent(vault: Option<&VaultLocation>, checkup: &mut Checkup) {
     let Some(place) = AgentPlace::of_user() else {
         checkup.fact("agent", "none: neither XDG_RUNTIME_DIR nor HOME is set");
         return;
@@ -82,19 +103,20 @@ fn look_at_agent(app: &App, checkup: &mut Checkup) {
     {
         Ok(None) => checkup.fact("agent", "none runs; `passmate unlock` starts one"),
         Ok(Some(status)) => {
-            let path = std::path::absolute(app.location.resolved().path()).ok();
-            let holds = match path.is_some_and(|path| status.holds(&path)) {
-                true => "holds this vault",
-                false => "does not hold this vault",
+            let path = vault.map(|vault| std::path::absolute(vault.resolved().path()).ok());
+            let what = match path {
+                Some(Some(path)) if status.holds(&path) => "holds this vault".to_owned(),
+                Some(_) => "does not hold this vault".to_owned(),
+                None => format!("holds {} unlocked vaults", status.vaults.len()),
             };
-            checkup.fact("agent", format!("process {} {holds}", status.pid));
+            checkup.fact("agent", format!("process {} {what}", status.pid));
         }
         Err(problem) => checkup.problem(problem),
     }
 }
 
-fn show(app: &App, checkup: &Checkup) -> Result<(), Problem> {
-    if app.out.json {
+fn show(out: &Output, checkup: &Checkup) -> Result<(), Problem> {
+    if out.json {
         let facts = checkup.facts.iter();
         let facts: Vec<_> = facts
             .map(|fact| json!({ "name": fact.name, "text": fact.text }))
@@ -103,29 +125,24 @@ fn show(app: &App, checkup: &Checkup) -> Result<(), Problem> {
         let findings: Vec<_> = findings
             .map(|found| json!({ "finding": found.message, "remedy": found.remedy }))
             .collect();
-        app.out
-            .object(json!({ "facts": facts, "findings": findings }))?;
+        out.object(json!({ "facts": facts, "findings": findings }))?;
     } else {
         for fact in &checkup.facts {
-            let name = app.out.styled(NAME, fact.name);
-            app.out.styled_line(&format!(
-                "{name}: {}",
-                escape(&app.out.with_vault(&fact.text))
-            ))?;
+            let name = out.styled(NAME, fact.name);
+            out.styled_line(&format!("{name}: {}", escape(&out.with_vault(&fact.text))))?;
         }
         for found in &checkup.findings {
-            let word = app.out.styled(NOTICE, "finding");
-            app.out
-                .styled_line(&format!("{word}: {}", escape(&found.message)))?;
-            app.out.styled_line(&format!(
+            let word = out.styled(NOTICE, "finding");
+            out.styled_line(&format!("{word}: {}", escape(&found.message)))?;
+            out.styled_line(&format!(
                 "  remedy: {}",
-                escape(&app.out.with_vault(&found.remedy))
+                escape(&out.with_vault(&found.remedy))
             ))?;
         }
     }
     let count = match checkup.findings.len() {
         0 => {
-            app.out.note("nothing needs to be changed");
+            out.note("nothing needs to be changed");
             return Ok(());
         }
         1 => "1 finding".to_owned(),

@@ -266,3 +266,51 @@ fn a_folder_that_others_can_enter_is_not_used() {
     // Every command works without an agent.
     home.with_passphrase(&["ls"]);
 }
+
+#[test]
+fn a_vault_can_be_locked_whatever_the_settings_say() {
+    let home = Home::new();
+    let config = home.path().join(".config/passmate");
+    fs::create_dir_all(&config).unwrap();
+    let locks = |args: &[&str], set: &dyn Fn(&mut Command)| {
+        home.with_passphrase(&["unlock"]);
+        let run = |args: &[&str]| {
+            let mut command = home.command(args);
+            set(&mut command);
+            command.output().unwrap()
+        };
+        let status = run(&["agent", "status"]);
+        assert!(status.status.success(), "{status:?}");
+        let locked = run(args);
+        assert!(locked.status.success(), "{args:?}: {locked:?}");
+        let said = String::from_utf8_lossy(&locked.stderr);
+        assert!(said.contains("the settings are at fault"), "{said}");
+        let examined = run(&["doctor"]);
+        assert_eq!(examined.status.code(), Some(31), "{examined:?}");
+    };
+    let faults: [&dyn Fn(&mut Command); 3] = [
+        &|command| {
+            command.envs([
+                ("PASSMATE_PASSPHRASE_COMMAND", "true"),
+                ("PASSMATE_PASSPHRASE_FILE", "x"),
+            ]);
+        },
+        &|command| {
+            command.env("PASSMATE_PROFILE", "../x");
+        },
+        &|command| {
+            command.env("PASSMATE_CONFIG", "/nope");
+        },
+    ];
+    for set in faults {
+        locks(&["lock"], set);
+        let unlocked = home.status();
+        assert_eq!(unlocked["unlocked"].as_array().unwrap().len(), 0);
+    }
+    locks(&["agent", "stop"], faults[0]);
+    assert_eq!(home.status()["running"], false);
+    home.with_passphrase(&["unlock"]);
+    fs::write(config.join("config.toml"), "agent.start = flase\n").unwrap();
+    assert!(home.run(&["lock"]).status.success());
+    assert_eq!(home.status()["unlocked"].as_array().unwrap().len(), 0);
+}
