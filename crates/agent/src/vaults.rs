@@ -4,7 +4,8 @@
 //!    for it, and one at a time;
 //!  - a vault that is locked while a call runs is let go when the call ends, and no further call
 //!    begins;
-//!  - before each call the vault takes over what other programs stored;
+//!  - before each call the vault takes over what other programs stored; if another vault was put in
+//!    its place, it is locked;
 //!  - a call that panics locks its vault;
 //!  - no clock: the caller says what time it is, as the time since any fixed moment.
 
@@ -289,6 +290,10 @@ impl Vaults {
             Err(SessionError::PassphraseChanged) => {
                 self.forget(held);
                 Err(LOCKED)
+            }
+            Err(error @ SessionError::AnotherVault { .. }) => {
+                self.forget(held);
+                Err(error.into())
             }
             // The vault stays open: its file may be back in a moment.
             Err(error) => {

@@ -321,6 +321,11 @@ impl From<SessionError> for Problem {
                 ProblemKind::WrongPassphrase,
                 "try again with the new passphrase",
             ),
+            SessionError::AnotherVault { .. } => (
+                ProblemKind::Locked,
+                "nothing was merged or written; put the right file back, or run `passmate unlock` \
+                 to open the one that is there",
+            ),
             SessionError::OfOriginal { .. } => (
                 ProblemKind::File,
                 "create your own vault with `passmate init`",

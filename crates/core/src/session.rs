@@ -8,6 +8,7 @@
 //!  - a copy from before the last change of records is kept (the previous copy), so that it can be
 //!    taken back;
 //!  - every write has a fresh salt, so no key ever encrypts twice;
+//!  - another vault that was put in the place of the file is never merged;
 //!  - nothing in here asks or prints.
 
 mod early_key;
@@ -18,11 +19,11 @@ mod passphrase;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use getrandom::SysRng;
 use passmate_sync::{Admitted, Replica, SaveError};
-use passmate_vault::format::container::{ContainerError, Params, open_container};
+use passmate_vault::format::container::{ContainerError, ContainerKey, Params, open_container};
 use passmate_vault::format::{Version, decode_vault_file, encode_btoken, encode_v3};
 use passmate_vault::history::undo::{Retraced, Step, UndoLog};
 use passmate_vault::merge::MergeSummary;
@@ -62,6 +63,9 @@ pub struct Session {
     held: Option<Lock>,
     /// The key for the next save.
     early_key: Option<EarlyKey>,
+    /// What this session or a fork of it wrote last, so that none of them decrypts what another one
+    /// wrote.
+    written: Arc<Mutex<Option<Written>>>,
     /// The file when [`Session::refresh`] last read it.
     look: Option<FileLook>,
 }
@@ -106,6 +110,13 @@ struct Stored {
     records: RecordsDigest,
 }
 
+/// What was written, and under which passphrase.
+#[derive(Debug)]
+struct Written {
+    passphrase: Passphrase,
+    stored: Stored,
+}
+
 /// Detects changed records. A vault only grows, so the number of changes is enough, unless its
 /// history was truncated or a change was purged.
 type RecordsDigest = (usize, Option<[u8; 32]>);
@@ -148,7 +159,10 @@ impl Session {
             .map_err(location.io("make the folder of"))?;
         let lock = location.lock()?;
         location.check_free()?;
-        let document = Document::new(Vault::new());
+        let document = Document {
+            log_key: Some(LogKey::make(&mut UnwrapErr(SysRng))),
+            ..Document::new(Vault::new())
+        };
         let plaintext = encode_v3(&document)?;
         let container = location.seal(&plaintext, &passphrase)?;
         disk::overwrite(&*location.disk, &lock, &location.path, &container)
@@ -164,6 +178,7 @@ impl Session {
             sync_settings: SyncSettings::default(),
             held: None,
             early_key: None,
+            written: Arc::default(),
             look: None,
         })
     }
@@ -204,6 +219,7 @@ impl Session {
             sync_settings: SyncSettings::default(),
             held: None,
             early_key,
+            written: Arc::default(),
             look: None,
         })
     }
@@ -221,6 +237,7 @@ impl Session {
             sync_settings: self.sync_settings.clone(),
             held: None,
             early_key: None,
+            written: Arc::clone(&self.written),
             look: self.look,
         }
     }
@@ -238,7 +255,8 @@ impl Session {
         }
     }
 
-    /// The key of the log beside the vault. The first call makes and saves it.
+    /// The key of the log beside the vault. Of a vault that an earlier version made, the first call
+    /// makes and saves it.
     ///
     /// # Errors
     /// See [`SessionError`].
@@ -464,11 +482,12 @@ impl Session {
 
     /// Takes over what other programs stored since this session read or wrote the vault. Nothing is
     /// written, and nothing is read if the file looks as it did at the last call. A file that was
-    /// removed changes nothing.
+    /// removed changes nothing. An older state of the vault, from a backup, is merged as any other:
+    /// nothing that this session has is lost.
     ///
     /// # Errors
-    /// [`SessionError::PassphraseChanged`], or another error of a vault that cannot be read; the
-    /// session is as before.
+    /// [`SessionError::PassphraseChanged`], [`SessionError::AnotherVault`], or another error of a
+    /// vault that cannot be read; the session is as before.
     pub fn refresh(&mut self) -> Result<(), SessionError> {
         let look = FileLook::of(&self.location.path);
         if look.is_some() && look == self.look {
@@ -614,6 +633,11 @@ impl Session {
         if !is_changed && hash(&self.location.read()?) == self.stored.container {
             return Ok(());
         }
+        // Nobody else should wait for the derivation of a key.
+        let key = match is_changed {
+            true => Some(self.key_for_save()?),
+            false => None,
+        };
         let lock = match self.held.take() {
             Some(lock) => lock,
             None => self.location.lock()?,
@@ -624,6 +648,10 @@ impl Session {
             (self.document, self.stored) = (merged.document, merged.stored);
             return Ok(());
         }
+        let key = match key {
+            Some(key) => key,
+            None => self.key_for_save()?,
+        };
         let has_new_records = digest_records(&merged.document.vault) != merged.stored.records;
         let keeps = match kind {
             SaveKind::New | SaveKind::Continued => {
@@ -637,7 +665,18 @@ impl Session {
                 Keeps::Instead(encode_v3(&previous)?)
             }
         };
-        self.write(&lock, merged.document, &plaintext, keeps)
+        self.write(&lock, key, merged.document, &plaintext, keeps)
+    }
+
+    /// A key for one save: that which was derived beforehand, or a new one.
+    fn key_for_save(&mut self) -> Result<ContainerKey, SessionError> {
+        let params = self.location.params;
+        let early_key = self.early_key.take();
+        match early_key.and_then(|key| key.finish(&self.passphrase, params)) {
+            Some(key) => Ok(key),
+            None => ContainerKey::derive(&self.passphrase, params, &mut UnwrapErr(SysRng))
+                .map_err(self.location.container()),
+        }
     }
 
     /// Merges the file's current content with the session's.
@@ -662,9 +701,20 @@ impl Session {
                 stored: self.stored.clone(),
             });
         }
-        let plaintext = self.open_again(&container)?;
-        let theirs = decode_vault_file(&plaintext).map_err(self.location.codec())?;
-        let stored = Stored::new(&container, &plaintext, &theirs);
+        let (theirs, stored) = match self.written_as(&container) {
+            Some(stored) => (Document::clone(&stored.document), stored),
+            None => {
+                let plaintext = self.open_again(&container)?;
+                let theirs = decode_vault_file(&plaintext).map_err(self.location.codec())?;
+                let stored = Stored::new(&container, &plaintext, &theirs);
+                (theirs, stored)
+            }
+        };
+        if !is_same_vault(&self.stored.document, &theirs) {
+            return Err(SessionError::AnotherVault {
+                path: self.location.path.clone(),
+            });
+        }
         let mut document = self.own_document()?;
         document.vault.merge(&theirs.vault);
         document.account = Account::merge(
@@ -722,6 +772,15 @@ impl Session {
         }
     }
 
+    /// What a session of this vault wrote, if this is its container.
+    fn written_as(&self, container: &[u8]) -> Option<Stored> {
+        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = written.as_ref()?;
+        let is_it =
+            written.passphrase == self.passphrase && written.stored.container == hash(container);
+        is_it.then(|| written.stored.clone())
+    }
+
     fn open_again(&self, container: &[u8]) -> Result<Zeroizing<Vec<u8>>, SessionError> {
         open_container(container, &self.passphrase).map_err(|error| match error {
             ContainerError::WrongPassphrase => SessionError::PassphraseChanged,
@@ -732,19 +791,13 @@ impl Session {
     fn write(
         &mut self,
         lock: &Lock,
+        key: ContainerKey,
         document: Document,
         plaintext: &[u8],
         keeps: Keeps,
     ) -> Result<(), SessionError> {
-        let early_key = self.early_key.take();
-        let VaultLocation {
-            path, disk, params, ..
-        } = &self.location;
-        let early_key = early_key.and_then(|key| key.finish(&self.passphrase, *params));
-        let container = match early_key {
-            Some(key) => key.seal(plaintext),
-            None => self.location.seal(plaintext, &self.passphrase)?,
-        };
+        let VaultLocation { path, disk, .. } = &self.location;
+        let container = key.seal(plaintext);
         let previous = previous_of(path);
         if previous.is_dir() {
             return Err(SessionError::NotAFile { path: previous });
@@ -760,7 +813,25 @@ impl Session {
         written.map_err(self.location.io("write"))?;
         self.stored = Stored::new(&container, plaintext, &document);
         self.document = document;
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        *written = Some(Written {
+            passphrase: self.passphrase.clone(),
+            stored: self.stored.clone(),
+        });
         Ok(())
+    }
+}
+
+/// Whether both are states of one vault. Each has had a random key of its log since it was made, or
+/// since an agent held it; of an older one, a record tells.
+fn is_same_vault(ours: &Document, theirs: &Document) -> bool {
+    match (&ours.log_key, &theirs.log_key) {
+        (Some(ours), Some(theirs)) => ours == theirs,
+        _ => {
+            let mut records = ours.vault.records().peekable();
+            records.peek().is_none()
+                || records.any(|(id, _)| theirs.vault.record(id).is_some())
+        }
     }
 }
 

@@ -176,6 +176,45 @@ fn another_passphrase_of_another_program_locks_the_vault() {
 }
 
 #[test]
+fn another_vault_in_the_place_of_the_file_locks_the_vault() {
+    let (dir, path, vaults) = unlocked();
+    let create_one = |session: &mut Session, name| {
+        VaultApi::change(session, &create(name), &Consent::none(), &mut |_| {}).map(drop)
+    };
+    let settings = SyncSettings::default;
+    let change = |vault: &mut Session| create_one(vault, "own");
+    vaults.call(&path, settings(), || at(1), change).unwrap();
+    let before = std::fs::read(&path).unwrap();
+    let other = dir.path().join("other.pmdb");
+    let mut session = Session::create(location(&other), passphrase()).unwrap();
+    create_one(&mut session, "other").unwrap();
+    std::fs::copy(&other, &path).unwrap();
+    let problem = paths(&vaults, &path, 1).unwrap_err().into_problem();
+    assert_eq!(problem.kind, ProblemKind::Locked);
+    assert!(problem.message.contains("another one"), "{problem:?}");
+    assert!(is_locked(paths(&vaults, &path, 1)));
+    assert_eq!(
+        std::fs::read(&path).unwrap(),
+        std::fs::read(&other).unwrap()
+    );
+    // With its passphrase, it is the vault.
+    vaults
+        .unlock(&path, &passphrase(), holding(), at(1))
+        .unwrap();
+    assert_eq!(paths(&vaults, &path, 1).unwrap(), ["other"]);
+    // A backup of the same vault is merged, and nothing is lost.
+    std::fs::write(&path, &before).unwrap();
+    assert!(paths(&vaults, &path, 1).is_err());
+    vaults
+        .unlock(&path, &passphrase(), holding(), at(1))
+        .unwrap();
+    let change = |vault: &mut Session| create_one(vault, "new");
+    vaults.call(&path, settings(), || at(1), change).unwrap();
+    std::fs::write(&path, &before).unwrap();
+    assert_eq!(paths(&vaults, &path, 1).unwrap(), ["new", "own"]);
+}
+
+#[test]
 fn two_paths_of_one_file_are_one_vault() {
     let (dir, path, vaults) = unlocked();
     let link = dir.path().join("link");

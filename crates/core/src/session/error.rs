@@ -84,6 +84,12 @@ pub enum SessionError {
     /// Another program changed the passphrase since this one opened the vault.
     #[error("another program changed the master passphrase meanwhile")]
     PassphraseChanged,
+    /// Another vault was put in the place of the file since this program opened it.
+    #[error("{} is not the vault any more that was unlocked: another one was put in its place", path.display())]
+    AnotherVault {
+        /// The vault.
+        path: PathBuf,
+    },
     /// A vault of the original program, which cannot read the format that would be written.
     #[error("{} belongs to the original Passmate program and is never changed", path.display())]
     OfOriginal {

@@ -49,7 +49,8 @@ impl Session {
         let change = self.change_archives(&passphrase);
         let old = std::mem::replace(&mut self.passphrase, passphrase);
         let keeps = previous.map_or(Keeps::Kept, Keeps::Instead);
-        self.write(&lock, merged.document, &plaintext, keeps)
+        let key = self.key_for_save();
+        key.and_then(|key| self.write(&lock, key, merged.document, &plaintext, keeps))
             .inspect_err(|_| self.passphrase = old)?;
         Ok(change)
     }

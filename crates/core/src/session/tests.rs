@@ -167,6 +167,60 @@ fn two_programs_that_save_in_any_order_lose_nothing() {
 }
 
 #[test]
+fn a_save_never_merges_another_vault_that_took_the_place_of_the_file() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut session = Session::create(location(&dir), passphrase()).unwrap();
+    let mut foreign = Session::create(location(&other), passphrase()).unwrap();
+    add(&mut session, "own");
+    session.save().unwrap();
+    add(&mut foreign, "foreign");
+    foreign.save().unwrap();
+    fs::copy(foreign.path(), session.path()).unwrap();
+    add(&mut session, "lost");
+    let refused = session.save();
+    assert!(matches!(refused, Err(SessionError::AnotherVault { .. })));
+    assert_eq!(paths(&session), ["own"]);
+    assert_eq!(paths(&reopen(&dir)), ["foreign"]);
+    let refused = session.refresh();
+    assert!(matches!(refused, Err(SessionError::AnotherVault { .. })));
+}
+
+#[test]
+fn a_vault_without_a_key_of_its_log_is_told_by_its_records() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut session = Session::create(location(&dir), passphrase()).unwrap();
+    add(&mut session, "a");
+    session.save().unwrap();
+    let without_key = |vault: Vault| {
+        let plaintext = encode_v3(&Document::new(vault)).unwrap();
+        let container = session.seal(&plaintext).unwrap();
+        fs::write(session.path(), container).unwrap();
+        session.fork().refresh()
+    };
+    without_key(session.vault().clone()).unwrap();
+    let of_another = without_key(Vault::new());
+    assert!(matches!(of_another, Err(SessionError::AnotherVault { .. })));
+}
+
+#[test]
+fn what_a_fork_wrote_is_taken_over_without_decrypting_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut session = Session::create(location(&dir), passphrase()).unwrap();
+    let mut fork = session.fork();
+    add(&mut fork, "a");
+    fork.save().unwrap();
+    let container = fs::read(session.path()).unwrap();
+    assert!(session.written_as(&container).is_some());
+    session.refresh().unwrap();
+    assert_eq!(paths(&session), ["a"]);
+    // Under another passphrase it counts for nobody else.
+    fork.change_passphrase(Passphrase::from("new".to_owned()))
+        .unwrap();
+    let refused = session.refresh();
+    assert!(matches!(refused, Err(SessionError::PassphraseChanged)));
+}
+
+#[test]
 fn of_two_accounts_the_first_one_saved_counts_and_one_that_only_read_undoes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let mut first = Session::create(location(&dir), passphrase()).unwrap();
