@@ -24,7 +24,7 @@ use passmate_core::shared_folder::{FolderReport, Sealing};
 use passmate_core::sync::{Reason, Report, SameKey};
 use passmate_core::sync_all::{SyncAnswer, SyncPreview, SyncRequest, Synced};
 use passmate_core::sync_setup::{ServerSetup, Ties, Untie, Untied};
-use passmate_core::use_log::UseEntry;
+use passmate_core::use_log::UseLog;
 use passmate_proto::RequestCode;
 use passmate_vault::{FolderKey, Passphrase, Pin, Trust};
 use serde::de::DeserializeOwned;
@@ -304,7 +304,7 @@ impl VaultApi for Client {
         self.call(Call::List)
     }
 
-    fn uses(&mut self) -> Reply<Vec<UseEntry>> {
+    fn uses(&mut self) -> Reply<UseLog> {
         self.call(Call::Uses)
     }
 

@@ -62,10 +62,43 @@ struct Held {
     /// Whoever waits for a network has it.
     network: Mutex<()>,
     schedule: Mutex<Schedule>,
-    /// `None` where the log cannot be written.
-    log_key: Option<LogKey>,
+    log: Mutex<Log>,
     /// The shared folder when the last sync in the background began.
     folder: Mutex<Option<Folder>>,
+}
+
+/// The log of a vault's uses.
+struct Log {
+    /// `None` where the vault has none and cannot be written.
+    key: Option<LogKey>,
+    /// Why the last use was not logged.
+    fault: Option<String>,
+}
+
+impl Log {
+    fn of(session: &mut Session) -> Self {
+        match session.log_key() {
+            Ok(key) => Self {
+                key: Some(key),
+                fault: None,
+            },
+            Err(error) => Self {
+                key: None,
+                fault: Some(error.to_string()),
+            },
+        }
+    }
+
+    fn add(&mut self, vault: &Path, entry: &UseEntry) {
+        let Some(key) = &self.key else {
+            return;
+        };
+        // What cannot be logged is not refused for that: the disk may be full.
+        self.fault = use_log::append(vault, key, entry).err().map(|error| {
+            let file = use_log::log_of(vault);
+            format!("cannot write {}: {error}", file.display())
+        });
+    }
 }
 
 struct Folder {
@@ -108,9 +141,9 @@ impl Times {
 }
 
 impl Held {
-    fn new(mut session: Session, holding: Holding, now: Duration) -> Self {
+    fn new(session: Session, log: Log, holding: Holding, now: Duration) -> Self {
         Self {
-            log_key: session.log_key().ok(),
+            log: Mutex::new(log),
             session: Mutex::new(Some(session)),
             again: Mutex::default(),
             is_locked: AtomicBool::new(false),
@@ -193,9 +226,12 @@ impl Vaults {
     ) -> Result<(), Problem> {
         let (name, location) = self.name(vault);
         // Derive the key even if the vault is held already: a guess must cost as much as ever.
-        let session = recover::open(OpenFor::Changing, location, passphrase.clone())?;
+        let mut session = recover::open(OpenFor::Changing, location, passphrase.clone())?;
+        let log = Log::of(&mut session);
         let mut all = self.held.lock();
         if let Some(held) = all.get(&name) {
+            // Another vault may be in its place meanwhile.
+            *held.log.lock() = log;
             // Calls that wait go on.
             *held.again.lock() = Some(session);
             *held.times.lock() = Times::unlocked(now);
@@ -210,7 +246,7 @@ impl Vaults {
                 "lock one of them with `passmate lock`",
             ));
         }
-        all.insert(name, Arc::new(Held::new(session, holding, now)));
+        all.insert(name, Arc::new(Held::new(session, log, holding, now)));
         Ok(())
     }
 
@@ -373,6 +409,7 @@ impl Vaults {
             path: path.clone(),
             locks_in: held.ends().saturating_sub(now).as_secs(),
             sync: held.sync_status(now),
+            log_fault: held.log.lock().fault.clone(),
         });
         status.collect()
     }
@@ -453,9 +490,8 @@ impl Vaults {
     pub fn log(&self, vault: &Path, entry: &UseEntry) {
         let (name, _) = self.name(vault);
         let held = self.held.lock().get(&name).cloned();
-        if let Some(key) = held.as_ref().and_then(|held| held.log_key.as_ref()) {
-            // What cannot be logged is not refused for that: the disk may be full.
-            let _ = use_log::append(&name, key, entry);
+        if let Some(held) = held {
+            held.log.lock().add(&name, entry);
         }
     }
 

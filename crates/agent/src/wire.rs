@@ -215,6 +215,8 @@ pub struct VaultStatus {
     pub locks_in: u64,
     /// How the agent syncs it.
     pub sync: SyncStatus,
+    /// Why its uses are not logged, if they are not. Not escaped.
+    pub log_fault: Option<String>,
 }
 
 /// How an agent syncs a vault in the background.

@@ -52,7 +52,7 @@ use crate::sync_all::{
 use crate::sync_setup::{self, ServerSetup, Ties, Untie, Untied};
 use crate::sync_status::{Content, Status, status};
 use crate::undo::note_sync;
-use crate::use_log::{UseEntry, log_of};
+use crate::use_log::{UseLog, log_of};
 
 /// What a change did, and the sync after it.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -144,7 +144,7 @@ pub trait VaultApi: Send {
     fn list(&mut self) -> Reply<Vec<RecordEntry>>;
 
     /// What an agent of this device handed out of the vault, the oldest first.
-    fn uses(&mut self) -> Reply<Vec<UseEntry>>;
+    fn uses(&mut self) -> Reply<UseLog>;
 
     /// The deleted records, the latest first.
     fn trash(&mut self) -> Reply<Vec<DeletedEntry>>;
@@ -269,7 +269,7 @@ impl VaultApi for Session {
         Ok(records::list(self.vault()))
     }
 
-    fn uses(&mut self) -> Reply<Vec<UseEntry>> {
+    fn uses(&mut self) -> Reply<UseLog> {
         Session::uses(self).map_err(|error| {
             let log = escape(&log_of(self.path()).display().to_string());
             Problem::new(

@@ -42,7 +42,7 @@ pub use passphrase::PassphraseChange;
 
 use crate::disk::{self, Lock, folder_of, previous_of};
 use crate::settings::SyncSettings;
-use crate::use_log::{self, UseEntry};
+use crate::use_log::{self, UseLog};
 use early_key::EarlyKey;
 pub(crate) use location::FILE_LEN_MAX;
 
@@ -272,11 +272,11 @@ impl Session {
         })
     }
 
-    /// The log's entries, if the vault has a log.
-    pub(crate) fn uses(&self) -> io::Result<Vec<UseEntry>> {
+    /// What the log holds, if the vault has one.
+    pub(crate) fn uses(&self) -> io::Result<UseLog> {
         match &self.document.log_key {
             Some(key) => use_log::read(&self.location.path, key),
-            None => Ok(Vec::new()),
+            None => Ok(UseLog::default()),
         }
     }
 
@@ -829,8 +829,7 @@ fn is_same_vault(ours: &Document, theirs: &Document) -> bool {
         (Some(ours), Some(theirs)) => ours == theirs,
         _ => {
             let mut records = ours.vault.records().peekable();
-            records.peek().is_none()
-                || records.any(|(id, _)| theirs.vault.record(id).is_some())
+            records.peek().is_none() || records.any(|(id, _)| theirs.vault.record(id).is_some())
         }
     }
 }

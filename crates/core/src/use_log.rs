@@ -3,17 +3,19 @@
 //!  - it stays on this device;
 //!  - it has no values of fields;
 //!  - it is bounded: the oldest entries go first;
+//!  - an entry that is damaged hides no other: the next one is looked for;
 //!  - a program of the same user can delete it, or its end. It is for finding out what happened, and
 //!    no proof against such a program.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use getrandom::SysRng;
 use passmate_vault::LogKey;
-use passmate_vault::format::btoken;
+use passmate_vault::format::btoken::{self, BTOKEN_OVERHEAD, PAD_LEN};
 use rand_core::UnwrapErr;
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
@@ -24,6 +26,9 @@ const FILE_LEN_MAX: u64 = 8 << 20;
 const KEPT_LEN_MAX: usize = 4 << 20;
 /// The longest entry, sealed, in bytes.
 const ENTRY_LEN_MAX: usize = 64 << 10;
+/// How many bytes that look like entries and are none are tried to open, so that a file that
+/// somebody made for it keeps nobody waiting.
+const TRIED_LEN_MAX: usize = 64 << 20;
 /// The longest text of an entry, in bytes.
 const TEXT_LEN_MAX: usize = 1024;
 /// How many records an entry names.
@@ -46,6 +51,15 @@ pub struct UseEntry {
     pub allowed: bool,
 }
 
+/// What a log holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UseLog {
+    /// The entries that the key opens, the oldest first.
+    pub entries: Vec<UseEntry>,
+    /// How many bytes are no such entries: they are damaged, or of another vault.
+    pub unread_len: u64,
+}
+
 /// The log of the vault of this file.
 #[must_use]
 pub fn log_of(vault: &Path) -> PathBuf {
@@ -66,69 +80,126 @@ pub fn append(vault: &Path, key: &LogKey, entry: &UseEntry) -> io::Result<()> {
     let path = log_of(vault);
     let mut file = open(&path, OpenOptions::new().append(true).create(true))?;
     if file.metadata()?.len() > FILE_LEN_MAX {
-        shorten(&path)?;
+        shorten(&path, key)?;
         file = open(&path, OpenOptions::new().append(true).create(true))?;
     }
     // One write, so that two agents do not mix their entries.
-    file.write_all(&[&len.to_be_bytes(), sealed.as_slice()].concat())
+    let frame = [&len.to_be_bytes(), sealed.as_slice()].concat();
+    whole_or_nothing(&file, frame.len(), |mut file| file.write_all(&frame))
 }
 
-/// The entries that the key opens, the oldest first.
+/// Takes back what a write of this length left behind when it failed, for example on a full disk.
+fn whole_or_nothing(
+    file: &File,
+    len: usize,
+    write: impl FnOnce(&File) -> io::Result<()>,
+) -> io::Result<()> {
+    let before = file.metadata()?.len();
+    write(file).inspect_err(|_| {
+        let full = before.saturating_add(len as u64);
+        let is_ours = |found: u64| found > before && found < full;
+        if file.metadata().is_ok_and(|found| is_ours(found.len())) {
+            // What stays is passed over.
+            let _ = file.set_len(before);
+        }
+    })
+}
+
+/// What the log holds for this key.
 ///
 /// # Errors
 /// The system's error. A file that is missing has no entries.
-pub fn read(vault: &Path, key: &LogKey) -> io::Result<Vec<UseEntry>> {
+pub fn read(vault: &Path, key: &LogKey) -> io::Result<UseLog> {
     let file = match open(&log_of(vault), OpenOptions::new().read(true)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(UseLog::default()),
         file => file?,
     };
     let mut bytes = Vec::new();
     file.take(2 * FILE_LEN_MAX).read_to_end(&mut bytes)?;
-    let opened = frames(&bytes).filter_map(|sealed| {
-        let text = btoken::open(sealed, key).ok()?;
-        serde_json::from_slice(text.trim_ascii_end()).ok()
-    });
-    Ok(opened.collect())
-}
-
-fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
-    let no_link = i32::try_from(OFlags::NOFOLLOW.bits()).map_err(io::Error::other)?;
-    options.mode(0o600).custom_flags(no_link).open(path)
-}
-
-/// The sealed entries of a file. What follows an entry that was cut off is left out.
-fn frames(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    std::iter::from_fn(move || {
-        let (len, rest) = bytes.split_first_chunk::<4>()?;
-        let len = usize::try_from(u32::from_be_bytes(*len)).ok()?;
-        let (sealed, rest) = rest
-            .split_at_checked(len)
-            .filter(|_| len <= ENTRY_LEN_MAX)?;
-        bytes = rest;
-        Some(sealed)
+    let found = entries(&bytes, key);
+    let read: usize = found.iter().map(|(place, _)| place.len()).sum();
+    Ok(UseLog {
+        unread_len: bytes.len().saturating_sub(read) as u64,
+        entries: found.into_iter().map(|(_, entry)| entry).collect(),
     })
 }
 
-/// Keeps the newest entries.
-fn shorten(path: &Path) -> io::Result<()> {
+/// Opens a regular file. A link is not followed, and a pipe keeps nobody waiting.
+fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
+    let file = options.mode(0o600).custom_flags(flags).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other("it is not a regular file")),
+    }
+}
+
+/// The entries that the key opens, each with its place in the file. Behind bytes that are no entry,
+/// the next entry is looked for.
+fn entries(bytes: &[u8], key: &LogKey) -> Vec<(Range<usize>, UseEntry)> {
+    let mut found = Vec::new();
+    let mut tried = 0;
+    let mut at = 0;
+    while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+        let Some(sealed) = first_sealed(rest) else {
+            at += 1;
+            continue;
+        };
+        let opened = btoken::open(sealed, key).ok();
+        match opened.and_then(|text| serde_json::from_slice(text.trim_ascii_end()).ok()) {
+            Some(entry) => {
+                let end = at + LEN_LEN + sealed.len();
+                found.push((at..end, entry));
+                at = end;
+            }
+            None => {
+                tried += sealed.len();
+                if tried > TRIED_LEN_MAX {
+                    break;
+                }
+                at += 1;
+            }
+        }
+    }
+    found
+}
+
+/// Bytes of the length before each entry.
+const LEN_LEN: usize = 4;
+
+/// What these bytes begin with, if it may be a sealed entry.
+fn first_sealed(bytes: &[u8]) -> Option<&[u8]> {
+    let (len, rest) = bytes.split_first_chunk::<LEN_LEN>()?;
+    let len = usize::try_from(u32::from_be_bytes(*len)).ok()?;
+    let is_possible = len <= ENTRY_LEN_MAX
+        && len > BTOKEN_OVERHEAD
+        && (len - BTOKEN_OVERHEAD).is_multiple_of(PAD_LEN);
+    rest.get(..len).filter(|_| is_possible)
+}
+
+/// Keeps the newest entries that the key opens.
+fn shorten(path: &Path, key: &LogKey) -> io::Result<()> {
     let mut bytes = Vec::new();
     let file = open(path, OpenOptions::new().read(true))?;
     file.take(2 * FILE_LEN_MAX).read_to_end(&mut bytes)?;
-    let all: Vec<_> = frames(&bytes).collect();
+    let all = entries(&bytes, key);
+    let all: Vec<_> = all
+        .into_iter()
+        .filter_map(|(place, _)| bytes.get(place))
+        .collect();
     let mut left = KEPT_LEN_MAX;
-    let newest = all.iter().rev().take_while(|sealed| {
-        let fits = sealed.len() + 4 <= left;
-        left = left.saturating_sub(sealed.len() + 4);
+    let newest = all.iter().rev().take_while(|frame| {
+        let fits = frame.len() <= left;
+        left = left.saturating_sub(frame.len());
         fits
     });
     let count = newest.count();
     let kept = all.iter().skip(all.len() - count);
     let folder = crate::disk::folder_of(path);
     let mut new = tempfile::NamedTempFile::new_in(folder)?;
-    for sealed in kept {
-        let len = u32::try_from(sealed.len()).map_err(io::Error::other)?;
-        new.write_all(&len.to_be_bytes())?;
-        new.write_all(sealed)?;
+    for frame in kept {
+        new.write_all(frame)?;
     }
     fs::rename(new.into_temp_path().keep()?, path)
 }
@@ -173,20 +244,65 @@ mod tests {
         LogKey::make(&mut UnwrapErr(SysRng))
     }
 
+    fn entries_of(vault: &Path, key: &LogKey) -> Vec<UseEntry> {
+        read(vault, key).unwrap().entries
+    }
+
     #[test]
     fn entries_come_back_under_their_key_alone() {
         let dir = tempfile::tempdir().unwrap();
         let (vault, own) = (dir.path().join("vault.pmdb"), key());
-        assert!(read(&vault, &own).unwrap().is_empty());
+        assert_eq!(read(&vault, &own).unwrap(), UseLog::default());
         append(&vault, &own, &entry(1)).unwrap();
         append(&vault, &key(), &entry(2)).unwrap();
         append(&vault, &own, &entry(3)).unwrap();
-        assert_eq!(read(&vault, &own).unwrap(), [entry(1), entry(3)]);
+        assert_eq!(entries_of(&vault, &own), [entry(1), entry(3)]);
         let bytes = fs::read(log_of(&vault)).unwrap();
         assert!(!bytes.windows(8).any(|window| window == b"web/bank"));
         // A crash cut the last one off.
         fs::write(log_of(&vault), &bytes[..bytes.len() - 1]).unwrap();
-        assert_eq!(read(&vault, &own).unwrap(), [entry(1)]);
+        assert_eq!(entries_of(&vault, &own), [entry(1)]);
+    }
+
+    #[test]
+    fn what_follows_half_an_entry_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let (vault, own) = (dir.path().join("vault.pmdb"), key());
+        append(&vault, &own, &entry(1)).unwrap();
+        let whole = fs::read(log_of(&vault)).unwrap();
+        for cut in [1, 3, 5, whole.len() / 2, whole.len() - 1] {
+            fs::write(log_of(&vault), [&whole, &whole[..cut]].concat()).unwrap();
+            append(&vault, &own, &entry(2)).unwrap();
+            append(&vault, &own, &entry(3)).unwrap();
+            let log = read(&vault, &own).unwrap();
+            assert_eq!(log.entries, [entry(1), entry(2), entry(3)], "{cut}");
+            assert_eq!(log.unread_len, cut as u64);
+        }
+    }
+
+    #[test]
+    fn a_write_that_fails_leaves_no_half_of_an_entry() {
+        let dir = tempfile::tempdir().unwrap();
+        let (vault, own) = (dir.path().join("vault.pmdb"), key());
+        append(&vault, &own, &entry(1)).unwrap();
+        let file = open(&log_of(&vault), OpenOptions::new().append(true)).unwrap();
+        let len = file.metadata().unwrap().len();
+        let full_disk = |mut file: &File| {
+            file.write_all(&[0; 10])?;
+            Err(io::ErrorKind::StorageFull.into())
+        };
+        assert!(whole_or_nothing(&file, 20, full_disk).is_err());
+        assert_eq!(file.metadata().unwrap().len(), len);
+    }
+
+    #[test]
+    fn a_pipe_in_the_place_of_the_log_keeps_nobody_waiting() {
+        use rustix::fs::{CWD, Mode, mkfifoat};
+        let dir = tempfile::tempdir().unwrap();
+        let vault = dir.path().join("vault.pmdb");
+        mkfifoat(CWD, log_of(&vault), Mode::RUSR | Mode::WUSR).unwrap();
+        assert!(read(&vault, &key()).is_err());
+        assert!(append(&vault, &key(), &entry(1)).is_err());
     }
 
     #[test]
@@ -199,7 +315,7 @@ mod tests {
             count += 1;
         }
         append(&vault, &own, &entry(count)).unwrap();
-        let left = read(&vault, &own).unwrap();
+        let left = entries_of(&vault, &own);
         assert!(left.len() < usize::try_from(count).unwrap() * 2 / 3);
         assert_eq!(left.last().unwrap(), &entry(count));
     }

@@ -150,7 +150,7 @@ fn each_use_is_in_the_log_of_this_device() {
     let (reply, _) = with_answer(&agent, Decision::Refused, |vault| vault.record("web/bank"));
     assert!(is_refused(reply));
     agent.vault().record("web/shop").unwrap();
-    let uses = agent.vault().uses().unwrap();
+    let uses = agent.vault().uses().unwrap().entries;
     let uses: Vec<_> = uses
         .iter()
         .map(|entry| (entry.what.as_str(), entry.records.join(","), entry.allowed))

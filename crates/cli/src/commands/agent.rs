@@ -163,6 +163,7 @@ fn status(out: &Output) -> Result<(), Problem> {
                 "vault": vault.path.to_string_lossy(),
                 "locks_in": vault.locks_in,
                 "sync": sync_object(&vault.sync),
+                "log_fault": vault.log_fault,
             })
         });
         return out.object(json!({
@@ -203,6 +204,9 @@ fn status(out: &Output) -> Result<(), Problem> {
             "unlocked: {path}; without a command it locks in {minutes} minutes"
         ))?;
         out.line(&sync_text(&vault.sync))?;
+        if let Some(fault) = &vault.log_fault {
+            out.line(&format!("uses are not logged: {}", escape(fault)))?;
+        }
     }
     Ok(())
 }

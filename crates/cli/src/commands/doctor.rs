@@ -110,6 +110,16 @@ fn look_at_agent(vault: Option<&VaultLocation>, checkup: &mut Checkup) {
                 None => format!("holds {} unlocked vaults", status.vaults.len()),
             };
             checkup.fact("agent", format!("process {} {what}", status.pid));
+            for fault in status
+                .vaults
+                .iter()
+                .filter_map(|vault| vault.log_fault.as_ref())
+            {
+                checkup.finding(
+                    format!("the agent cannot log what it hands out: {fault}"),
+                    "make room on the disk, or mend the rights of the file and its folder",
+                );
+            }
         }
         Err(problem) => checkup.problem(problem),
     }

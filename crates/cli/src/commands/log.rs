@@ -19,10 +19,18 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
-    let uses = plain(app.open()?.uses())?;
-    let shown: Vec<_> = uses.iter().rev().take(args.number).collect();
+    let log = plain(app.open()?.uses())?;
+    let shown: Vec<_> = log.entries.iter().rev().take(args.number).collect();
+    if log.unread_len > 0 {
+        app.out.warn(&format!(
+            "{} bytes of the log cannot be read: they are damaged, or of another vault",
+            log.unread_len
+        ));
+    }
     if app.out.json {
-        return app.out.object(json!({ "uses": shown }));
+        return app
+            .out
+            .object(json!({ "uses": shown, "unread": log.unread_len }));
     }
     if shown.is_empty() {
         app.out.note("the agent has handed out nothing yet");
