@@ -4,7 +4,8 @@ use std::fmt;
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use passmate_core::answer::{Consent, Halt, Reply};
 use passmate_core::api::{Changed, ChangedPassphrase, LastSyncs, OneTimeCode, Standing, VaultApi};
@@ -34,20 +35,24 @@ use crate::consent::Question;
 use crate::dialogs::Decision;
 use crate::place::AgentPlace;
 use crate::wire::{
-    Answer, Call, END, GO_ON, Request, Status, VERSION, VaultStatus, read_frame, read_hello,
-    read_len, write_frame, write_hello,
+    Answer, Call, END, GO_ON, Request, SILENCE_MAX, Status, VERSION, VaultStatus, read_frame,
+    read_hello, read_len, write_frame, write_hello,
 };
 
 /// How long the agent may take for a hello. One that is stopped takes for ever.
 const HELLO_PATIENCE: Duration = Duration::from_secs(5);
-/// How long the agent may take for the next part of a frame.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How often a connection that breaks at once is tried again: that of an agent that was killed does,
+/// until the system has taken its socket away.
+const RESETS_MAX: usize = 10;
+/// The pause before that.
+const RESET_PAUSE: Duration = Duration::from_millis(50);
 /// How long a call may take: an import or a sync may be long, and other calls may be before it.
 const CALL_MAX: Duration = Duration::from_mins(15);
 
 /// A connection to the user's agent.
 #[derive(Debug)]
 pub struct Agent {
+    place: AgentPlace,
     /// `None` once it broke.
     stream: Option<UnixStream>,
 }
@@ -59,25 +64,18 @@ impl Agent {
     /// # Errors
     /// The agent's folder is not safe, or the agent does not answer.
     pub fn connect(place: &AgentPlace) -> Result<Option<Self>, Problem> {
-        let Some(mut stream) = place.connect()? else {
-            return Ok(None);
-        };
-        let mut greet = || {
-            stream.set_read_timeout(Some(HELLO_PATIENCE))?;
-            stream.set_write_timeout(Some(PATIENCE))?;
-            write_hello(&mut stream, VERSION)?;
-            let version = read_hello(&mut stream)?;
-            let choice = if version == VERSION { GO_ON } else { END };
-            stream.write_all(&[choice])?;
-            Ok(version == VERSION)
-        };
-        match greet() {
-            Ok(true) => Ok(Some(Self {
-                stream: Some(stream),
-            })),
-            Ok(false) => Ok(None),
-            Err(error) => Err(broken(&error)),
+        for _ in 0..RESETS_MAX {
+            match place.connect()?.map(greet) {
+                None | Some(Ok(None)) => return Ok(None),
+                Some(Ok(stream)) => {
+                    let place = place.clone();
+                    return Ok(Some(Self { place, stream }));
+                }
+                Some(Err(error)) if is_reset(&error) => thread::sleep(RESET_PAUSE),
+                Some(Err(error)) => return Err(broken(place, &error)),
+            }
         }
+        Err(broken(place, &io::ErrorKind::ConnectionReset.into()))
     }
 
     /// Lets the agent hold a vault.
@@ -173,9 +171,10 @@ impl Agent {
         asking: Option<&mut Asking>,
     ) -> Reply<T> {
         let stream = self.stream.take();
-        let mut stream = stream.ok_or_else(|| broken(&io::ErrorKind::NotConnected.into()))?;
-        let reply =
-            exchange(&mut stream, request, saved, asking).map_err(|error| broken(&error))?;
+        let mut stream =
+            stream.ok_or_else(|| broken(&self.place, &io::ErrorKind::NotConnected.into()))?;
+        let reply = exchange(&mut stream, request, saved, asking)
+            .map_err(|error| broken(&self.place, &error))?;
         self.stream = Some(stream);
         reply
     }
@@ -188,11 +187,11 @@ fn exchange<T: DeserializeOwned>(
     mut asking: Option<&mut Asking>,
 ) -> io::Result<Reply<T>> {
     write_frame(stream, request)?;
-    loop {
-        stream.set_read_timeout(Some(CALL_MAX))?;
+    let begun = Instant::now();
+    while begun.elapsed() < CALL_MAX {
         let len = read_len(stream)?.ok_or(io::ErrorKind::UnexpectedEof)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
         match read_frame(stream, len)? {
+            Answer::Alive => {}
             Answer::Asking(question) => {
                 if let Some(asking) = &mut asking {
                     asking(&question);
@@ -202,9 +201,33 @@ fn exchange<T: DeserializeOwned>(
             Answer::Done(reply) => return Ok(reply),
         }
     }
+    Err(io::ErrorKind::TimedOut.into())
 }
 
-fn broken(error: &io::Error) -> Problem {
+/// Says hello; `None` if the agent is of another version, which ends then.
+fn greet(mut stream: UnixStream) -> io::Result<Option<UnixStream>> {
+    stream.set_read_timeout(Some(HELLO_PATIENCE))?;
+    stream.set_write_timeout(Some(SILENCE_MAX))?;
+    write_hello(&mut stream, VERSION)?;
+    let version = read_hello(&mut stream)?;
+    let choice = if version == VERSION { GO_ON } else { END };
+    stream.write_all(&[choice])?;
+    stream.set_read_timeout(Some(SILENCE_MAX))?;
+    Ok((version == VERSION).then_some(stream))
+}
+
+fn is_reset(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
+}
+
+fn broken(place: &AgentPlace, error: &io::Error) -> Problem {
+    if matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+    ) {
+        return silent(place.process());
+    }
     Problem::new(
         ProblemKind::Other,
         format!("the connection to the agent broke: {error}"),
@@ -213,9 +236,34 @@ fn broken(error: &io::Error) -> Problem {
     )
 }
 
+/// An agent that is stopped, or that the system keeps from running.
+fn silent(process: Option<u32>) -> Problem {
+    const CHANGE: &str = "a change that was under way may be saved or not";
+    let (message, hint) = match process {
+        Some(process) => (
+            format!("the agent (process {process}) does not answer"),
+            format!(
+                "if it was stopped, `kill -CONT {process}` lets it go on; `kill -9 {process}` ends \
+                 it, and with it what it holds unlocked; {CHANGE}"
+            ),
+        ),
+        None => (
+            "the agent does not answer".to_owned(),
+            format!("end its process, `passmate agent run`; {CHANGE}"),
+        ),
+    };
+    Problem::new(ProblemKind::Other, message, hint)
+}
+
 /// The agent has another working folder.
 fn absolute(path: &Path) -> Result<PathBuf, Problem> {
-    let path = std::path::absolute(path).map_err(|error| broken(&error))?;
+    let path = std::path::absolute(path).map_err(|error| {
+        Problem::new(
+            ProblemKind::File,
+            format!("the working folder cannot be told: {error}"),
+            "name the file by its whole path",
+        )
+    })?;
     if path.to_str().is_some() {
         return Ok(path);
     }
@@ -275,6 +323,17 @@ impl Client {
     /// The connection broke.
     pub fn look(&mut self) -> Result<Option<VaultStatus>, Problem> {
         self.agent.ask(&Request::Look {
+            vault: self.vault.clone(),
+        })
+    }
+
+    /// Counts the vault as used, so that it stays unlocked as after a command. Returns whether it is
+    /// unlocked.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn note_use(&mut self) -> Result<bool, Problem> {
+        self.agent.ask(&Request::Use {
             vault: self.vault.clone(),
         })
     }
@@ -477,5 +536,35 @@ impl VaultApi for Client {
             delete,
             consent: consent.clone(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::write_frame;
+
+    #[test]
+    fn signs_of_life_are_waited_through_and_silence_names_the_process() {
+        let (mut ours, mut theirs) = UnixStream::pair().unwrap();
+        for _ in 0..3 {
+            write_frame(&mut theirs, &Answer::<u8>::Alive).unwrap();
+        }
+        write_frame(&mut theirs, &Answer::<u8>::Done(Ok(7))).unwrap();
+        let mut ask = || exchange::<u8>(&mut ours, &Request::Status, &mut |_| {}, None);
+        assert_eq!(ask().unwrap().unwrap(), 7);
+        theirs.set_nonblocking(true).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let place = AgentPlace::at(dir.path().join("agent"));
+        let _listening = place.listen().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let error = exchange::<u8>(&mut ours, &Request::Status, &mut |_| {}, None).unwrap_err();
+        let problem = broken(&place, &error);
+        let process = std::process::id();
+        assert_eq!(
+            problem.message,
+            format!("the agent (process {process}) does not answer")
+        );
+        assert!(problem.hint.contains(&format!("kill -9 {process}")));
     }
 }

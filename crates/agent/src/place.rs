@@ -4,22 +4,31 @@
 //!  - one agent runs for each folder: it holds a lock file there.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use listenfd::ListenFd;
 use passmate_core::escape::escape;
 use passmate_core::problem::{Problem, ProblemKind};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 use rustix::process::getuid;
 
 /// The socket's file name.
 const SOCKET: &str = "agent.sock";
 /// The file name of the socket for SSH.
 const SSH_SOCKET: &str = "ssh.sock";
-/// The lock's file name.
+/// The lock's file name. Its content is the number of the agent's process.
 const LOCK: &str = "agent.lock";
+/// How long an agent that ends may keep its lock.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a connection waits while too many others do.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
+/// The pause between two tries.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// The folder of an agent's socket.
 #[derive(Debug, Clone)]
@@ -78,7 +87,8 @@ impl AgentPlace {
             .mode(0o600)
             .open(&path)
             .map_err(|error| failed("open", &path, &error))?;
-        lock.try_lock().map_err(|error| match error {
+        let socket = self.socket();
+        take(&lock, &socket).map_err(|error| match error {
             TryLockError::WouldBlock => Problem::new(
                 ProblemKind::Exists,
                 "an agent of this user runs already",
@@ -86,11 +96,12 @@ impl AgentPlace {
             ),
             TryLockError::Error(error) => failed("lock", &path, &error),
         })?;
-        let socket = self.socket();
+        // Nothing but a hint needs it.
+        let _ = write_process(&lock);
         if let Some(listener) = inherited(&socket)? {
             return Ok(Listening {
                 listener,
-                socket,
+                socket: SocketFile::at(socket),
                 is_ours: false,
                 _lock: lock,
             });
@@ -110,7 +121,7 @@ impl AgentPlace {
         let listener = listen().map_err(|error| failed("listen on", &socket, &error))?;
         Ok(Listening {
             listener,
-            socket,
+            socket: SocketFile::at(socket),
             is_ours: true,
             _lock: lock,
         })
@@ -124,7 +135,7 @@ impl AgentPlace {
             Ok(_) => self.check()?,
         }
         let socket = self.socket();
-        match UnixStream::connect(&socket) {
+        match connect(&socket) {
             Ok(stream) if is_own_peer(&stream) => Ok(Some(stream)),
             Ok(_) => Err(Problem::new(
                 ProblemKind::NotTrusted,
@@ -143,6 +154,14 @@ impl AgentPlace {
         }
     }
 
+    /// The process of the agent, as far as is known.
+    pub(crate) fn process(&self) -> Option<u32> {
+        let mut number = String::new();
+        let lock = File::open(self.folder.join(LOCK)).ok()?;
+        lock.take(16).read_to_string(&mut number).ok()?;
+        number.trim().parse().ok()
+    }
+
     /// Whether the folder is one that only this user can enter.
     fn check(&self) -> Result<(), Problem> {
         let found = fs::symlink_metadata(&self.folder);
@@ -159,6 +178,49 @@ impl AgentPlace {
             ),
             "look who made it and remove it, or set XDG_RUNTIME_DIR to a folder of your own",
         ))
+    }
+}
+
+/// Takes the lock of an agent. One that was killed may have it for a moment more, and does not answer
+/// then.
+fn take(lock: &File, socket: &Path) -> Result<(), TryLockError> {
+    let begun = Instant::now();
+    loop {
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock)
+                if begun.elapsed() < LOCK_PATIENCE && connect(socket).is_err() =>
+            {
+                thread::sleep(PAUSE);
+            }
+            taken => return taken,
+        }
+    }
+}
+
+fn write_process(mut lock: &File) -> io::Result<()> {
+    lock.set_len(0)?;
+    writeln!(lock, "{}", std::process::id())
+}
+
+/// Connects to a socket. Where too many others wait already, the system would keep this one waiting
+/// without end.
+fn connect(socket: &Path) -> io::Result<UnixStream> {
+    let address = SocketAddrUnix::new(socket)?;
+    let begun = Instant::now();
+    loop {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let end = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        match rustix::net::connect(&end, &address) {
+            Ok(()) => {
+                let stream = UnixStream::from(end);
+                stream.set_nonblocking(false)?;
+                return Ok(stream);
+            }
+            Err(rustix::io::Errno::AGAIN) if begun.elapsed() < CONNECT_PATIENCE => {
+                thread::sleep(PAUSE);
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 
@@ -184,11 +246,37 @@ fn inherited(socket: &Path) -> Result<Option<UnixListener>, Problem> {
     ))
 }
 
+/// The file of a socket. Another agent may have a file of the same name once the folder was made
+/// anew.
+#[derive(Debug, Clone)]
+pub(crate) struct SocketFile {
+    pub(crate) path: PathBuf,
+    /// Its device and its number there.
+    id: Option<(u64, u64)>,
+}
+
+impl SocketFile {
+    fn at(path: PathBuf) -> Self {
+        let id = id_of(&path);
+        Self { path, id }
+    }
+
+    /// Whether clients that look for it find it.
+    pub(crate) fn is_there(&self) -> bool {
+        self.id.is_some() && id_of(&self.path) == self.id
+    }
+}
+
+fn id_of(path: &Path) -> Option<(u64, u64)> {
+    let found = fs::symlink_metadata(path).ok()?;
+    Some((found.dev(), found.ino()))
+}
+
 /// The socket of a running agent. One that this agent made goes with this value.
 #[derive(Debug)]
 pub(crate) struct Listening {
     pub(crate) listener: UnixListener,
-    pub(crate) socket: PathBuf,
+    pub(crate) socket: SocketFile,
     /// Otherwise systemd listens on.
     is_ours: bool,
     _lock: File,
@@ -197,15 +285,15 @@ pub(crate) struct Listening {
 impl Listening {
     pub(crate) fn again(&self) -> Result<UnixListener, Problem> {
         let again = self.listener.try_clone();
-        again.map_err(|error| failed("listen on", &self.socket, &error))
+        again.map_err(|error| failed("listen on", &self.socket.path, &error))
     }
 }
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        if self.is_ours {
+        if self.is_ours && self.socket.is_there() {
             // The next agent removes what is left.
-            let _ = fs::remove_file(&self.socket);
+            let _ = fs::remove_file(&self.socket.path);
         }
     }
 }

@@ -4,13 +4,15 @@
 //!  - the number of clients, the length of a frame and the time that it may take are bounded;
 //!  - whatever a client sends, it harms no other.
 
+mod client_stream;
 mod guarding;
+mod slots;
 
 use std::io::{self, Read};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -32,17 +34,15 @@ use crate::consent::{Consents, Question};
 use crate::desktop::{self, DesktopEvent, Watched};
 use crate::dialogs::Decision;
 use crate::peer::Peer;
-use crate::place::{AgentPlace, Listening, is_own_peer};
+use crate::place::{AgentPlace, Listening, SocketFile, is_own_peer};
 use crate::ssh::connection::Connection;
 use crate::ssh::{self, KeysOfVaults};
 use crate::vaults::Vaults;
 use crate::wire::{
     Answer, Call, DesktopStatus, END, GO_ON, Request, Status, VERSION, read_frame, read_hello,
-    read_len, write_frame, write_hello,
+    read_len, write_hello,
 };
 
-/// The most clients at once.
-pub const CLIENTS_MAX: usize = 64;
 /// How long a client may take for the next part of its hello or of a frame.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a client may ask for nothing.
@@ -77,12 +77,15 @@ struct Agent {
     vaults: Arc<Vaults>,
     consents: Arc<Consents>,
     clock: Box<Clock>,
-    socket: PathBuf,
+    socket: SocketFile,
     /// To wake the thread that listens.
     listener: UnixListener,
     ssh: ssh::Socket,
-    /// Decides about each use of a key of SSH.
-    clients: AtomicUsize,
+    /// For the clients of each socket: those of one keep none of the other waiting.
+    slots: Arc<Slots>,
+    ssh_slots: Arc<Slots>,
+    /// The calls that run.
+    calls: Calls,
     is_ended: AtomicBool,
     #[cfg(target_os = "linux")]
     watched: Mutex<Option<Watched>>,
@@ -114,7 +117,9 @@ impl Server {
             socket: listening.socket.clone(),
             listener: listening.again()?,
             ssh: ssh::Socket::listen(place.ssh_socket())?,
-            clients: AtomicUsize::new(0),
+            slots: Arc::default(),
+            ssh_slots: Arc::default(),
+            calls: Calls::default(),
             is_ended: AtomicBool::new(false),
             #[cfg(target_os = "linux")]
             watched: Mutex::default(),
@@ -153,14 +158,16 @@ impl Server {
         // Nobody waits for it at the end: a folder of a network may keep it.
         thread::spawn(move || synced.sync_in_background());
         thread::scope(|scope| {
-            scope.spawn(|| {
-                self.agent
-                    .accept(&self.agent.ssh.listener, Agent::serve_ssh)
-            });
-            self.agent.accept(&self.listening.listener, Agent::serve);
-            self.agent.end();
+            let agent = &self.agent;
+            scope.spawn(|| agent.calls.give_signs());
+            scope.spawn(|| agent.accept(&agent.ssh.listener, &agent.ssh_slots, Agent::serve_ssh));
+            agent.accept(&self.listening.listener, &agent.slots, Agent::serve);
+            agent.end();
         });
-        self.agent.ssh.remove();
+        // In a folder that was made anew, it is another agent's.
+        if self.listening.socket.is_there() {
+            self.agent.ssh.remove();
+        }
         let _ = watch.join();
     }
 
@@ -185,39 +192,31 @@ impl Stopper {
 /// How a client is served.
 type Serve = fn(&Agent, UnixStream) -> io::Result<()>;
 
-/// The right of one client to be served.
-struct Slot(Arc<Agent>);
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.0.clients.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
 impl Agent {
     /// Serves the clients of a socket until the agent ends.
-    fn accept(self: &Arc<Self>, listener: &UnixListener, serve: Serve) {
-        for stream in listener.incoming() {
-            if self.is_ended.load(Ordering::Acquire) {
-                break;
-            }
-            match stream {
-                Ok(stream) => self.admit(stream, serve),
+    fn accept(self: &Arc<Self>, listener: &UnixListener, slots: &Arc<Slots>, serve: Serve) {
+        let is_ended = || self.is_ended.load(Ordering::Acquire);
+        // Clients beyond the slots wait where the system keeps them.
+        while let Some(slot) = slots.take(is_ended) {
+            match listener.accept() {
+                Ok(_) if is_ended() => break,
+                Ok((stream, _)) => self.admit(stream, slot, serve),
+                Err(_) if is_ended() => break,
                 Err(_) => thread::sleep(ACCEPT_PAUSE),
             }
         }
     }
 
     /// Serves a client in a thread of its own.
-    fn admit(self: &Arc<Self>, stream: UnixStream, serve: Serve) {
-        let slot = Slot(Arc::clone(self));
-        let before = self.clients.fetch_add(1, Ordering::AcqRel);
-        if before >= CLIENTS_MAX || !is_own_peer(&stream) {
+    fn admit(self: &Arc<Self>, stream: UnixStream, slot: Slot, serve: Serve) {
+        if !is_own_peer(&stream) {
             return;
         }
+        let agent = Arc::clone(self);
         // A system without a thread to spare closes the connection.
         let _ = thread::Builder::new().spawn(move || {
-            let _ = serve(&slot.0, stream);
+            let _ = serve(&agent, stream);
+            drop(slot);
         });
     }
 
@@ -249,14 +248,16 @@ impl Agent {
             [GO_ON] if version == VERSION => {}
             _ => return Ok(()),
         }
+        let client = Arc::new(ClientStream::new(stream));
         loop {
-            stream.set_read_timeout(Some(SILENCE_MAX))?;
-            let Some(len) = read_len(&mut stream)? else {
+            client.set_read_timeout(SILENCE_MAX)?;
+            let Some(len) = read_len(&mut client.reader())? else {
                 return Ok(());
             };
-            stream.set_read_timeout(Some(PATIENCE))?;
-            let request = read_frame(&mut stream, len)?;
-            self.answer(request, &peer, &mut stream)?;
+            client.set_read_timeout(PATIENCE)?;
+            let request = read_frame(&mut client.reader(), len)?;
+            let _running = self.calls.begin(&client);
+            self.answer(request, &peer, &client)?;
         }
     }
 
@@ -278,7 +279,7 @@ impl Agent {
         (self.clock)()
     }
 
-    fn answer(&self, request: Request, peer: &Peer, stream: &mut UnixStream) -> io::Result<()> {
+    fn answer(&self, request: Request, peer: &Peer, client: &ClientStream) -> io::Result<()> {
         match request {
             Request::Unlock {
                 vault,
@@ -290,12 +291,12 @@ impl Agent {
                 // Time may have locked it before.
                 self.consents.forget();
                 self.wake();
-                done(stream, unlocked.map_err(Into::into))
+                done(client, unlocked.map_err(Into::into))
             }
             Request::Lock { vault } => {
                 self.vaults.lock(vault.as_deref());
                 self.consents.forget();
-                done(stream, Ok(()))
+                done(client, Ok(()))
             }
             Request::Status => {
                 let status = Status {
@@ -303,21 +304,22 @@ impl Agent {
                     vaults: self.vaults.status(self.now()),
                     desktop: self.desktop_status(),
                 };
-                done(stream, Ok(status))
+                done(client, Ok(status))
             }
-            Request::Look { vault } => done(stream, Ok(self.vaults.look(&vault, self.now()))),
+            Request::Look { vault } => done(client, Ok(self.vaults.look(&vault, self.now()))),
+            Request::Use { vault } => done(client, Ok(self.vaults.note_use(&vault, self.now()))),
             Request::End => {
                 self.vaults.lock(None);
-                let answered = done(stream, Ok(()));
+                let answered = done(client, Ok(()));
                 self.end();
                 answered
             }
-            Request::Questions => done(stream, Ok(self.consents.pending())),
+            Request::Questions => done(client, Ok(self.consents.pending())),
             Request::Answer {
                 number,
                 decision,
                 passphrase,
-            } => done(stream, self.decide(number, decision, &passphrase)),
+            } => done(client, self.decide(number, decision, &passphrase)),
             Request::Call {
                 vault,
                 settings,
@@ -329,7 +331,7 @@ impl Agent {
                     vault: &vault,
                     reason,
                 };
-                self.call(&caller, settings, *call, stream)
+                self.call(&caller, settings, *call, client)
             }
         }
     }
@@ -352,12 +354,12 @@ impl Agent {
         caller: &Caller<'_>,
         settings: SyncSettings,
         call: Call,
-        stream: &mut UnixStream,
+        client: &ClientStream,
     ) -> io::Result<()> {
         let vault = caller.vault;
-        let pass = match self.agree_before(caller, &settings, &call, stream)? {
+        let pass = match self.agree_before(caller, &settings, &call, client)? {
             Ok(pass) => pass,
-            Err(halt) => return done(stream, Reply::<()>::Err(halt)),
+            Err(halt) => return done(client, Reply::<()>::Err(halt)),
         };
         /// Makes a call, with the method of [`Vaults`] for its kind, and answers with what it returns.
         macro_rules! answer {
@@ -374,7 +376,7 @@ impl Agent {
                         $call
                     }),
                 );
-                done(stream, reply)
+                done(client, reply)
             }};
         }
         match call {
@@ -383,8 +385,8 @@ impl Agent {
             Call::Uses => answer!(|vault| vault.uses()),
             Call::Record { path } => {
                 let read = |vault: &mut Session| Ok(vec![VaultApi::record(vault, &path)?]);
-                let reply = self.records(caller, settings, read, stream)?;
-                done(stream, reply.map(|mut records| records.swap_remove(0)))
+                let reply = self.records(caller, settings, read, client)?;
+                done(client, reply.map(|mut records| records.swap_remove(0)))
             }
             Call::Fields { path } => answer!(|vault| vault.fields(&path)),
             Call::Search { query, max } => answer!(|vault| vault.search(&query, max)),
@@ -398,8 +400,8 @@ impl Agent {
             Call::PasswordRule { path } => answer!(|vault| vault.password_rule(&path)),
             Call::Records { which } => {
                 let read = |vault: &mut Session| VaultApi::records(vault, &which);
-                let reply = self.records(caller, settings, read, stream)?;
-                done(stream, reply)
+                let reply = self.records(caller, settings, read, client)?;
+                done(client, reply)
             }
             Call::SecretValues { with_former } => {
                 answer!(|vault| vault.secret_values(with_former))
@@ -409,8 +411,8 @@ impl Agent {
             }
             Call::Audit { rules } => answer!(|vault| vault.audit(&rules)),
             Call::Change { change, consent } => {
-                let reply = self.change(vault, settings, pass, &change, &consent, stream)?;
-                done(stream, reply)
+                let reply = self.change(vault, settings, pass, &change, &consent, client)?;
+                done(client, reply)
             }
             Call::PreviewImport { format, imported } => {
                 answer!(|vault| vault.preview_import(format, &imported))
@@ -430,7 +432,7 @@ impl Agent {
                     let outcome = SyncOutcome::from(answer);
                     self.vaults.note_sync(vault, outcome, self.now());
                 }
-                done(stream, reply)
+                done(client, reply)
             }
             Call::PreviewSync => answer!(call_apart, |vault| vault.preview_sync()),
             Call::LastSyncs => answer!(|vault| vault.last_syncs()),
@@ -475,7 +477,7 @@ impl Agent {
         pass: Pass,
         change: &Edit,
         consent: &Consent,
-        stream: &mut UnixStream,
+        client: &ClientStream,
     ) -> io::Result<Reply<Changed>> {
         let now = || self.now();
         let alone = SyncSettings {
@@ -485,7 +487,7 @@ impl Agent {
         let mut sent = Ok(());
         let change = |vault: &mut Session| {
             VaultApi::change(vault, change, consent, &mut |edited| {
-                sent = write_frame(stream, &Saved(edited));
+                sent = client.tell(&Saved(edited));
             })
         };
         let reply = self.vaults.call(vault, alone, now, pass.checked(change));
@@ -551,7 +553,7 @@ impl Agent {
         while !*is_ended {
             self.vaults.lock_expired(self.now());
             // Nobody can reach an agent whose socket is gone, not even to lock it.
-            if !self.socket.exists() {
+            if !self.socket.is_there() {
                 drop(is_ended);
                 self.end();
                 return;
@@ -568,8 +570,9 @@ impl Agent {
         if !self.is_ended.swap(true, Ordering::AcqRel) {
             // Linux wakes the listener by this, others by a connection.
             let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Read);
-            let _ = UnixStream::connect(&self.socket);
+            let _ = UnixStream::connect(&self.socket.path);
             self.ssh.wake();
+            self.calls.end();
         }
     }
 }
@@ -578,12 +581,16 @@ impl Agent {
 #[derive(Serialize)]
 #[serde(rename = "Answer")]
 enum Told<'a> {
+    Alive,
     Asking(&'a Question),
     Saved(&'a passmate_core::edit::Edited),
 }
 use Told::Saved;
+use client_stream::{Calls, ClientStream};
 use guarding::{Approving, Caller, Pass};
+pub use slots::CLIENTS_MAX;
+use slots::{Slot, Slots};
 
-fn done<T: Serialize>(stream: &mut UnixStream, reply: Reply<T>) -> io::Result<()> {
-    write_frame(stream, &Answer::Done(reply))
+fn done<T: Serialize>(client: &ClientStream, reply: Reply<T>) -> io::Result<()> {
+    client.tell(&Answer::Done(reply))
 }

@@ -513,6 +513,11 @@ impl Vaults {
         Dialogs::find(program.as_deref())
     }
 
+    /// Counts a vault as used. Returns whether it is held.
+    pub fn note_use(&self, vault: &Path, now: Duration) -> bool {
+        self.used(vault, &|| now).is_ok()
+    }
+
     /// Whether this vault is held.
     #[must_use]
     pub fn holds(&self, vault: &Path, now: Duration) -> bool {

@@ -3,12 +3,14 @@
 //! Each side sends a hello: 8 bytes name and 4 bytes version, which no version changes. Then the
 //! client sends one byte: [`GO_ON`], or [`END`], by which the agent locks all vaults and ends. An
 //! agent of another version is only ever sent [`END`]. After [`GO_ON`] come frames: a length of 4
-//! bytes, and that many bytes of MessagePack with named fields. The rules are:
+//! bytes, and that many bytes of MessagePack with named fields. A call that takes long is answered with
+//! [`Answer::Alive`] every few seconds. The rules are:
 //!  - a length is checked before memory is used, and memory is used as bytes arrive;
 //!  - frames are wiped, also where they lay before they grew.
 
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use passmate_core::answer::{Consent, Reply};
 use passmate_core::audit::AuditRules;
@@ -35,6 +37,10 @@ pub const VERSION: u32 = 7;
 pub const GO_ON: u8 = b'g';
 /// The byte of a client that speaks another one: lock all vaults, and end.
 pub const END: u8 = b'e';
+/// How often a client gets [`Answer::Alive`] while its call runs.
+pub(crate) const SIGN_EVERY: Duration = Duration::from_secs(2);
+/// How long a client may wait for the next part of an answer: an agent that is stopped gives none.
+pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// The longest frame, in bytes.
 pub const FRAME_LEN_MAX: usize = 256 << 20;
 
@@ -56,6 +62,8 @@ pub(crate) enum Request {
     Status,
     /// Say how this vault is held, if it is.
     Look { vault: PathBuf },
+    /// Count this vault as used, and say whether it is held.
+    Use { vault: PathBuf },
     /// Lock all and end.
     End,
     /// The questions that wait for a person.
@@ -178,6 +186,8 @@ pub(crate) enum Call {
 /// What the agent answers.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Answer<T> {
+    /// The call runs.
+    Alive,
     /// A person is asked first.
     Asking(Question),
     /// A change is saved, and its sync begins.

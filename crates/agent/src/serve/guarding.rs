@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -13,13 +12,13 @@ use passmate_core::records::RecordContent;
 use passmate_core::session::Session;
 use passmate_core::settings::SyncSettings;
 use passmate_core::use_log::UseEntry;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::client_stream::ClientStream;
 use super::{Agent, Told};
 use crate::consent::{Question, Use};
 use crate::peer::Peer;
 use crate::ssh::approver::{self, Approver};
-use crate::wire::{Call, write_frame};
+use crate::wire::Call;
 
 /// Who makes a call, and of which vault.
 pub(super) struct Caller<'a> {
@@ -159,7 +158,7 @@ impl Agent {
         caller: &Caller<'_>,
         settings: &SyncSettings,
         call: &Call,
-        stream: &mut UnixStream,
+        client: &ClientStream,
     ) -> io::Result<Reply<Pass>> {
         let Some((what, touched)) = touch_of(call) else {
             return Ok(Ok(Pass::to_nothing_guarded()));
@@ -180,7 +179,6 @@ impl Agent {
         if matches!(call, Call::Change { .. }) && guarded.is_empty() {
             return Ok(Ok(pass));
         }
-        let watched = stream.try_clone()?;
         let mut sent = Ok(());
         let agreed = self.agree(
             caller,
@@ -188,9 +186,9 @@ impl Agent {
             &pass.touched,
             guarded,
             |question| {
-                sent = write_frame(stream, &Told::Asking(question));
+                sent = client.tell(&Told::Asking(question));
             },
-            || has_ended(&watched),
+            || client.has_ended(),
         );
         sent?;
         Ok(agreed.map(|()| pass).map_err(Halt::from))
@@ -202,7 +200,7 @@ impl Agent {
         caller: &Caller<'_>,
         settings: SyncSettings,
         read: impl FnOnce(&mut Session) -> Reply<Vec<RecordContent>>,
-        stream: &mut UnixStream,
+        client: &ClientStream,
     ) -> io::Result<Reply<Vec<RecordContent>>> {
         let records = match self
             .vaults
@@ -214,7 +212,6 @@ impl Agent {
         let guarded = records.iter().filter_map(guarded_one).collect();
         let named = records.iter().map(|record| record.path.clone());
         let touched = Touched::Named(named.collect());
-        let watched = stream.try_clone()?;
         let mut sent = Ok(());
         let agreed = self.agree(
             caller,
@@ -222,9 +219,9 @@ impl Agent {
             &touched,
             guarded,
             |question| {
-                sent = write_frame(stream, &Told::Asking(question));
+                sent = client.tell(&Told::Asking(question));
             },
-            || has_ended(&watched),
+            || client.has_ended(),
         );
         sent?;
         Ok(agreed.map(|()| records).map_err(Halt::from))
@@ -248,10 +245,4 @@ impl Approver for Approving<'_> {
         let agree = || agent.agree(&caller, &what, &touched, guarded, |_| {}, || false);
         !used.is_forwarded && agree().is_ok()
     }
-}
-
-/// Whether the client on the other side has closed the connection.
-fn has_ended(stream: &UnixStream) -> bool {
-    let mut watched = [PollFd::new(stream, PollFlags::empty())];
-    poll(&mut watched, Some(&Timespec::default())).is_ok_and(|ended| ended > 0)
 }

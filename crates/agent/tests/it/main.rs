@@ -68,6 +68,14 @@ impl OfAgent {
         self.dir.path().join("vault.pmdb")
     }
 
+    /// Waits until the agent has ended.
+    fn join(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            let ended = thread.join();
+            assert!(ended.is_ok() || thread::panicking());
+        }
+    }
+
     fn place(&self) -> AgentPlace {
         AgentPlace::at(self.dir.path().join("agent"))
     }
@@ -85,8 +93,7 @@ impl OfAgent {
 impl Drop for OfAgent {
     fn drop(&mut self) {
         self.stopper.stop();
-        let ended = self.thread.take().unwrap().join();
-        assert!(ended.is_ok() || thread::panicking());
+        self.join();
     }
 }
 

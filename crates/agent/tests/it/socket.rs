@@ -199,14 +199,44 @@ fn what_is_no_request_ends_its_connection_alone() {
 }
 
 #[test]
-fn a_client_too_many_is_turned_away_and_the_others_stay() {
+fn a_client_too_many_waits_until_another_one_leaves() {
     let agent = OfAgent::start();
     let mut clients: Vec<_> = (0..CLIENTS_MAX).map(|_| agent.connect()).collect();
     for client in &mut clients {
         client.status().unwrap();
     }
-    assert!(Agent::connect(&agent.place()).is_err());
-    clients[0].status().unwrap();
+    thread::scope(|scope| {
+        let waits = scope.spawn(|| agent.connect().status());
+        clients[0].status().unwrap();
+        clients.pop();
+        waits.join().unwrap().unwrap();
+    });
+    // Programs of SSH are counted apart.
+    clients.push(agent.connect());
+    let mut ssh = UnixStream::connect(agent.place().ssh_socket()).unwrap();
+    ssh.write_all(b"\0\0\0\x01\x0b").unwrap();
+    ssh.read_exact(&mut [0; 5]).unwrap();
+}
+
+#[test]
+fn a_folder_that_was_made_anew_belongs_to_the_next_agent() {
+    let mut agent = OfAgent::start();
+    let folder = agent.dir.path().join("agent");
+    // A socket of the same file system has another number while the first one is there.
+    fs::rename(&folder, agent.dir.path().join("gone")).unwrap();
+    let vaults = Vaults::new(location);
+    let second = Server::bind(&agent.place(), vaults, std::time::Duration::default).unwrap();
+    let stopper = second.stopper();
+    thread::scope(|scope| {
+        scope.spawn(|| second.run());
+        agent.connect().status().unwrap();
+        // The first one ends, and takes nothing from the second one.
+        agent.stopper.stop();
+        agent.join();
+        let found = Agent::connect(&agent.place()).unwrap();
+        stopper.stop();
+        assert!(found.is_some());
+    });
 }
 
 #[test]

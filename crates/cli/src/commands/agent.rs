@@ -1,5 +1,6 @@
 //! The agent: starting it, what it holds, and ending it.
 
+use std::io::{self, Write};
 use std::panic;
 use std::thread;
 
@@ -269,7 +270,12 @@ pub(crate) fn serve(out: &Output) -> Result<(), Problem> {
     // What a panic says may hold a secret.
     panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);
-        eprintln!("passmate: agent: fault at {}", place.unwrap_or_default());
+        // The program that started this one may have closed its end.
+        let _ = writeln!(
+            io::stderr(),
+            "passmate: agent: fault at {}",
+            place.unwrap_or_default()
+        );
     }));
     keep_out_of_swap();
     let place = place()?;

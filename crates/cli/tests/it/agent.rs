@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::thread;
@@ -167,7 +168,6 @@ fn the_first_command_starts_an_agent_for_which_systemd_listens() {
 
 /// A pinentry program that a person who types this passphrase would use.
 fn pinentry(home: &Home, passphrase: &str) {
-    use std::os::unix::fs::PermissionsExt;
     let script = format!(
         "#!/bin/sh\necho OK\nwhile read -r command rest; do\n  case $command in\n  GETPIN) echo 'D \
          {passphrase}'; echo OK;;\n  BYE) echo OK; exit;;\n  *) echo OK;;\n  esac\ndone\n"
@@ -246,14 +246,36 @@ fn a_stopped_agent_keeps_no_command_for_long() {
     kill_process(pid, Signal::STOP).unwrap();
     let without = home.with_passphrase(&["ls"]);
     let said = String::from_utf8_lossy(&without.stderr).into_owned();
+    let locked = home.run(&["lock"]);
     kill_process(pid, Signal::CONT).unwrap();
     assert!(said.contains("does without the agent"), "{said}");
+    assert_eq!(locked.status.code(), Some(1), "{locked:?}");
+    let process = pid.as_raw_nonzero();
+    let said = String::from_utf8(locked.stderr).unwrap();
+    assert!(said.contains(&format!("the agent (process {process}) does not answer")));
+    assert!(said.contains(&format!("`kill -9 {process}`")), "{said}");
     assert!(home.run(&["ls"]).status.success());
 }
 
 #[test]
+fn an_agent_that_cannot_start_says_why() {
+    let home = Home::new();
+    let folder = home.path().join("run/passmate");
+    fs::create_dir_all(folder.join("agent.sock/x")).unwrap();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
+    let mut unlock = home.command(&["unlock"]);
+    let output = unlock
+        .env("PASSMATE_PASSPHRASE_FILE", "passphrase")
+        .output();
+    let said = String::from_utf8(output.unwrap().stderr).unwrap();
+    assert!(
+        said.contains("the agent did not start: cannot remove"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_folder_that_others_can_enter_is_not_used() {
-    use std::os::unix::fs::PermissionsExt;
     let home = Home::new();
     let folder = home.path().join("run/passmate");
     fs::create_dir(&folder).unwrap();
