@@ -1,15 +1,19 @@
 //! When a vault is synced while nobody waits for it. The rules are:
 //!  - after it was unlocked, a few seconds after a change, after its shared folder changed, and at
 //!    regular times;
-//!  - a sync that failed is tried again, each time after twice the time;
+//!  - a sync that failed is tried again, each time after twice the time; a change brings that
+//!    forward, but not below the first pause after the last try;
+//!  - a person who sets up or leaves a place to sync with changes what is due;
 //!  - all times differ a little, so that many devices do not come at once;
 //!  - what a person must decide waits for that person;
 //!  - no clock and no randomness: the caller gives the time since any fixed moment, and a share.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use passmate_core::problem::ProblemKind;
+use passmate_core::problem::{Problem, ProblemKind};
+use passmate_core::session::Session;
+use passmate_core::sync::Replica;
 use passmate_core::sync_all::SyncOutcome;
 
 /// How long it waits for further changes after a change.
@@ -31,6 +35,27 @@ pub(crate) struct Schedule {
     is_running: bool,
     failures: u32,
     last: Option<(Duration, SyncOutcome)>,
+    /// `None` until it is known.
+    places: Option<Places>,
+}
+
+/// What a vault syncs with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Places {
+    /// The host and the port.
+    server: Option<(String, u16)>,
+    folder: Option<PathBuf>,
+}
+
+impl Places {
+    pub(crate) fn of(session: &Session) -> Self {
+        let account = Replica::account(session);
+        let folder = session.folder();
+        Self {
+            server: account.map(|account| (account.host.clone(), account.port)),
+            folder: folder.map(|folder| PathBuf::from(&folder.path)),
+        }
+    }
 }
 
 impl Schedule {
@@ -43,6 +68,18 @@ impl Schedule {
             is_running: false,
             failures: 0,
             last: None,
+            places: None,
+        }
+    }
+
+    /// The vault syncs with these places. If they are others than before, nothing that was known of
+    /// syncs is true any more.
+    pub(crate) fn set_places(&mut self, places: Places, now: Duration) {
+        let before = self.places.replace(places);
+        if before.is_some() && before != self.places {
+            self.failures = 0;
+            self.last = None;
+            self.changed(now);
         }
     }
 
@@ -55,7 +92,12 @@ impl Schedule {
             self.has_changed = true;
             return;
         }
-        let soon = now.saturating_add(SETTLE);
+        let mut soon = now.saturating_add(SETTLE);
+        if self.failures > 0
+            && let Some((ended, _)) = &self.last
+        {
+            soon = soon.max(ended.saturating_add(RETRY_FIRST));
+        }
         self.due = Some(self.due.map_or(soon, |due| due.min(soon)));
     }
 
@@ -79,12 +121,11 @@ impl Schedule {
     /// A sync has ended. `share`, from 0 to 1, makes the next time differ from that of others.
     pub(crate) fn ended(&mut self, outcome: SyncOutcome, now: Duration, share: f64) {
         self.is_running = false;
-        let is_retried = matches!(
-            &outcome,
-            SyncOutcome::Failed(problem)
-                if matches!(problem.kind, ProblemKind::Network | ProblemKind::InUse)
-        );
-        self.failures = if is_retried { self.failures + 1 } else { 0 };
+        self.failures = if is_retried(&outcome) {
+            self.failures + 1
+        } else {
+            0
+        };
         self.due = self.every.map(|every| {
             let pause = match self.failures {
                 0 => every,
@@ -102,8 +143,24 @@ impl Schedule {
 
     /// A person synced.
     pub(crate) fn noted(&mut self, outcome: SyncOutcome, now: Duration) {
-        self.failures = 0;
+        self.failures = if is_retried(&outcome) {
+            self.failures.max(1)
+        } else {
+            0
+        };
         self.last = Some((now, outcome));
+    }
+
+    /// Why the last sync failed, if it ended since then and for want of a server.
+    pub(crate) fn failed_since(&self, since: Duration) -> Option<Problem> {
+        match &self.last {
+            Some((ended, SyncOutcome::Failed(problem)))
+                if *ended >= since && problem.kind == ProblemKind::Network =>
+            {
+                Some(problem.clone())
+            }
+            _ => None,
+        }
     }
 
     /// How long it is until the next sync; `None` if one runs, or none is to come.
@@ -124,6 +181,15 @@ impl Schedule {
         let (ended, outcome) = self.last.as_ref()?;
         Some((now.saturating_sub(*ended), outcome))
     }
+}
+
+/// Whether time may mend what went wrong.
+fn is_retried(outcome: &SyncOutcome) -> bool {
+    matches!(
+        outcome,
+        SyncOutcome::Failed(problem)
+            if matches!(problem.kind, ProblemKind::Network | ProblemKind::InUse)
+    )
 }
 
 /// What tells that other devices wrote into a shared folder, without reading what they wrote.
@@ -147,8 +213,6 @@ impl FolderLook {
 
 #[cfg(test)]
 mod tests {
-    use passmate_core::problem::Problem;
-
     use super::*;
 
     const EVERY: Duration = Duration::from_mins(15);
@@ -205,6 +269,62 @@ mod tests {
             Some(EVERY),
             "time does not mend that"
         );
+    }
+
+    #[test]
+    fn neither_changes_nor_a_person_make_it_ask_a_dead_server_more_often() {
+        let mut schedule = Schedule::new(Some(EVERY), at(0));
+        assert!(schedule.begin(at(0)));
+        schedule.ended(failed(ProblemKind::Network), at(0), EVEN);
+        for second in 1..RETRY_FIRST.as_secs() {
+            schedule.changed(at(second));
+            assert!(!schedule.begin(at(second)), "{second}");
+        }
+        schedule.noted(failed(ProblemKind::Network), at(29));
+        schedule.changed(at(29));
+        assert!(schedule.begin(at(30)), "it was due");
+        schedule.ended(failed(ProblemKind::Network), at(30), EVEN);
+        assert_eq!(schedule.next_in(at(30)), Some(at(60)), "the second pause");
+        // Long after the last try, a change brings the next one forward.
+        schedule.changed(at(70));
+        assert_eq!(schedule.next_in(at(70)), Some(SETTLE));
+        schedule.noted(done(), at(71));
+        schedule.changed(at(71));
+        assert!(schedule.begin(at(74)), "it answers again");
+    }
+
+    #[test]
+    fn whoever_waited_for_a_sync_that_failed_is_told_why() {
+        let mut schedule = Schedule::new(Some(EVERY), at(0));
+        assert_eq!(schedule.failed_since(at(0)), None);
+        schedule.noted(failed(ProblemKind::Network), at(5));
+        assert!(schedule.failed_since(at(5)).is_some());
+        assert_eq!(schedule.failed_since(at(6)), None, "it is tried again");
+        schedule.noted(failed(ProblemKind::Refused), at(7));
+        assert_eq!(schedule.failed_since(at(7)), None);
+        schedule.noted(done(), at(8));
+        assert_eq!(schedule.failed_since(at(8)), None);
+    }
+
+    #[test]
+    fn another_place_makes_the_last_sync_untrue() {
+        let place = |host: Option<&str>| Places {
+            server: host.map(|host| (host.to_owned(), 1)),
+            folder: None,
+        };
+        let mut schedule = Schedule::new(Some(EVERY), at(0));
+        schedule.set_places(place(None), at(0));
+        assert!(schedule.begin(at(0)));
+        schedule.ended(SyncOutcome::NoPlace, at(0), EVEN);
+        schedule.set_places(place(None), at(1));
+        assert!(schedule.last(at(1)).is_some());
+        schedule.set_places(place(Some("one")), at(2));
+        assert_eq!(schedule.last(at(2)), None);
+        assert!(schedule.begin(at(5)));
+        schedule.ended(failed(ProblemKind::Network), at(5), EVEN);
+        schedule.set_places(place(None), at(6));
+        assert_eq!(schedule.last(at(6)), None);
+        assert_eq!(schedule.next_in(at(6)), Some(SETTLE));
     }
 
     #[test]

@@ -404,25 +404,25 @@ impl Agent {
                 done(client, reply)
             }
             Call::SecretValues { with_former } => {
-                answer!(|vault| vault.secret_values(with_former))
+                answer!(call_beside, |vault| vault.secret_values(with_former))
             }
             Call::QrText { path, field } => {
                 answer!(|vault| vault.qr_text(&path, field.as_deref()))
             }
-            Call::Audit { rules } => answer!(|vault| vault.audit(&rules)),
+            Call::Audit { rules } => answer!(call_beside, |vault| vault.audit(&rules)),
             Call::Change { change, consent } => {
                 let reply = self.change(vault, settings, pass, &change, &consent, client)?;
                 done(client, reply)
             }
             Call::PreviewImport { format, imported } => {
-                answer!(|vault| vault.preview_import(format, &imported))
+                answer!(call_beside, |vault| vault.preview_import(format, &imported))
             }
-            Call::Export { form } => answer!(|vault| vault.export(form)),
+            Call::Export { form } => answer!(call_beside, |vault| vault.export(form)),
             Call::ChangePassphrase { passphrase } => {
                 answer!(|vault| vault.change_passphrase(&passphrase))
             }
             Call::Sync { request } => {
-                let reply = self.vaults.call_apart(
+                let reply = self.vaults.call_sync(
                     vault,
                     settings,
                     || self.now(),

@@ -1,7 +1,7 @@
 //! The unlocked vaults, and when they are locked. The rules are:
 //!  - the calls of one vault come one after the other, and those of several at once;
 //!  - what waits for a network works on a second session of the vault, so that no other call waits
-//!    for it, and one at a time;
+//!    for it, and one at a time; what reads for long does too;
 //!  - a vault that is locked while a call runs is let go when the call ends, and no further call
 //!    begins;
 //!  - before each call the vault takes over what other programs stored; if another vault was put in
@@ -27,7 +27,7 @@ use passmate_core::sync_all::{SyncOutcome, sync_in_background};
 use passmate_core::use_log::{self, UseEntry};
 use passmate_vault::{LogKey, Passphrase};
 
-use crate::background::{FolderLook, Schedule};
+use crate::background::{FolderLook, Places, Schedule};
 use crate::dialogs::Dialogs;
 use crate::wire::{SyncStatus, VaultStatus};
 
@@ -61,6 +61,8 @@ struct Held {
     holding: Mutex<Holding>,
     /// Whoever waits for a network has it.
     network: Mutex<()>,
+    /// Whoever reads for long has it.
+    reading: Mutex<()>,
     schedule: Mutex<Schedule>,
     log: Mutex<Log>,
     /// The shared folder when the last sync in the background began.
@@ -151,6 +153,7 @@ impl Held {
             schedule: Mutex::new(Schedule::new(holding.sync_every, now)),
             holding: Mutex::new(holding),
             network: Mutex::default(),
+            reading: Mutex::default(),
             folder: Mutex::default(),
         }
     }
@@ -168,7 +171,8 @@ impl Held {
     }
 
     /// Takes over what a fork stored, unless the vault is locked meanwhile.
-    fn take_over(&self, fork: Session) {
+    fn take_over(&self, fork: Session, now: Duration) {
+        self.schedule.lock().set_places(Places::of(&fork), now);
         if let Some(session) = &mut *self.session.lock()
             && !self.is_locked()
         {
@@ -286,10 +290,67 @@ impl Vaults {
     ) -> Reply<T> {
         let held = self.used(vault, &now)?;
         let _turn = held.network.lock();
+        self.apart(&held, settings, now, call)
+    }
+
+    /// Syncs as [`call_apart`](Self::call_apart). A sync that ran before it and whose server did not
+    /// answer has failed for this one too: nobody waits for the same server twice.
+    ///
+    /// # Errors
+    /// As those of [`call`](Self::call).
+    pub fn call_sync<T>(
+        &self,
+        vault: &Path,
+        settings: SyncSettings,
+        now: impl Fn() -> Duration,
+        call: impl FnOnce(&mut Session) -> Reply<T>,
+    ) -> Reply<T> {
+        let held = self.used(vault, &now)?;
+        let begun = now();
+        let _turn = match held.network.try_lock() {
+            Some(turn) => turn,
+            None => {
+                let turn = held.network.lock();
+                if let Some(problem) = held.schedule.lock().failed_since(begun) {
+                    return Err(problem.into());
+                }
+                turn
+            }
+        };
+        self.apart(&held, settings, now, call)
+    }
+
+    fn apart<T>(
+        &self,
+        held: &Arc<Held>,
+        settings: SyncSettings,
+        now: impl Fn() -> Duration,
+        call: impl FnOnce(&mut Session) -> Reply<T>,
+    ) -> Reply<T> {
+        let mut fork = self.fork(held, settings, &now)?;
+        let reply = self.guard(held, || call(&mut fork))?;
+        held.times.lock().used = now();
+        held.take_over(fork, now());
+        reply
+    }
+
+    /// Makes a call that reads for long, such as an audit. It gets a second session of the vault, so
+    /// that other calls go on meanwhile. What it changes is lost.
+    ///
+    /// # Errors
+    /// As those of [`call`](Self::call).
+    pub fn call_beside<T>(
+        &self,
+        vault: &Path,
+        settings: SyncSettings,
+        now: impl Fn() -> Duration,
+        call: impl FnOnce(&mut Session) -> Reply<T>,
+    ) -> Reply<T> {
+        let held = self.used(vault, &now)?;
+        let _turn = held.reading.lock();
         let mut fork = self.fork(&held, settings, &now)?;
         let reply = self.guard(&held, || call(&mut fork))?;
         held.times.lock().used = now();
-        held.take_over(fork);
         reply
     }
 
@@ -322,7 +383,11 @@ impl Vaults {
         let session = slot.take().ok_or(LOCKED)?;
         let mut session = session.with_sync_settings(settings);
         match session.refresh() {
-            Ok(()) => Ok((slot, session)),
+            Ok(()) => {
+                let places = Places::of(&session);
+                held.schedule.lock().set_places(places, now());
+                Ok((slot, session))
+            }
             Err(SessionError::PassphraseChanged) => {
                 self.forget(held);
                 Err(LOCKED)
@@ -418,8 +483,25 @@ impl Vaults {
     #[must_use]
     pub fn look(&self, vault: &Path, now: Duration) -> Option<VaultStatus> {
         let (name, _) = self.name(vault);
+        self.forget_if_passphrase_changed(&name);
         let mut all = self.status(now).into_iter();
         all.find(|status| status.path == name)
+    }
+
+    /// Locks a vault whose passphrase another program changed: the next call would find it locked.
+    /// One that a call has is left alone.
+    fn forget_if_passphrase_changed(&self, name: &Path) {
+        let held = self.held.lock().get(name).cloned();
+        let Some(held) = held.filter(|held| held.again.lock().is_none()) else {
+            return;
+        };
+        let is_changed = held.session.try_lock().is_some_and(|mut session| {
+            let refreshed = session.as_mut().map(Session::refresh);
+            matches!(refreshed, Some(Err(SessionError::PassphraseChanged)))
+        });
+        if is_changed {
+            self.forget(&held);
+        }
     }
 
     /// Locks the vaults whose rule says so.
@@ -515,6 +597,8 @@ impl Vaults {
 
     /// Counts a vault as used. Returns whether it is held.
     pub fn note_use(&self, vault: &Path, now: Duration) -> bool {
+        let (name, _) = self.name(vault);
+        self.forget_if_passphrase_changed(&name);
         self.used(vault, &|| now).is_ok()
     }
 
@@ -549,9 +633,14 @@ impl SyncJob {
             return;
         };
         let settings = held.holding.lock().sync.clone();
-        let Ok(mut fork) = vaults.fork(&held, settings, &now) else {
-            held.schedule.lock().postpone(now());
-            return;
+        let mut fork = match vaults.fork(&held, settings, &now) {
+            Ok(fork) => fork,
+            // A vault that is damaged is not read again and again.
+            Err(halt) => {
+                let outcome = SyncOutcome::Failed(halt.into_problem());
+                held.schedule.lock().ended(outcome, now(), share);
+                return;
+            }
         };
         *held.folder.lock() = Folder::of(&fork);
         let has_place = Replica::account(&fork).is_some() || fork.folder().is_some();
@@ -562,7 +651,7 @@ impl SyncJob {
         }
         let outcome = vaults.guard(&held, || sync_in_background(&mut fork));
         let outcome = outcome.map_or_else(SyncOutcome::Failed, |answer| SyncOutcome::from(&answer));
-        held.take_over(fork);
+        held.take_over(fork, now());
         held.schedule.lock().ended(outcome, now(), share);
     }
 }

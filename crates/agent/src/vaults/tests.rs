@@ -322,6 +322,44 @@ fn a_vault_that_is_locked_during_a_sync_stays_locked() {
 }
 
 #[test]
+fn nobody_waits_for_a_call_that_reads_for_long() {
+    let (_dir, path, vaults) = unlocked();
+    let settings = SyncSettings::default;
+    let slow = |_: &mut Session| {
+        let change = |vault: &mut Session| {
+            VaultApi::change(vault, &create("meanwhile"), &Consent::none(), &mut |_| {})
+        };
+        vaults.call(&path, settings(), || at(1), change)?;
+        paths(&vaults, &path, 1)
+    };
+    let read = vaults.call_beside(&path, settings(), || at(1), slow);
+    assert_eq!(read.unwrap(), ["meanwhile"]);
+    assert_eq!(paths(&vaults, &path, 1).unwrap(), ["meanwhile"]);
+}
+
+#[test]
+fn a_look_tells_that_another_program_changed_the_passphrase() {
+    let (_dir, path, vaults) = unlocked();
+    assert!(vaults.note_use(&path, at(14)));
+    assert!(vaults.look(&path, at(20)).is_some(), "it was used");
+    let mut other = Session::open(location(&path), passphrase()).unwrap();
+    other.change_passphrase("new".to_owned().into()).unwrap();
+    assert!(vaults.look(&path, at(20)).is_none());
+    assert!(!vaults.note_use(&path, at(20)));
+}
+
+#[test]
+fn a_damaged_vault_is_not_read_again_and_again() {
+    let (_dir, path, vaults) = unlocked();
+    let vaults = Arc::new(vaults);
+    std::fs::write(&path, "damaged").unwrap();
+    assert_eq!(run_due(&vaults, 0), 1);
+    let last = last_outcome(&vaults, &path, 0);
+    assert!(matches!(last, Some(SyncOutcome::Failed(_))), "{last:?}");
+    assert_eq!(run_due(&vaults, 1), 0);
+}
+
+#[test]
 fn a_vault_locks_for_sleep_only_where_its_rule_says_so() {
     let (dir, path, vaults) = unlocked();
     let other = dir.path().join("other.pmdb");
