@@ -82,7 +82,18 @@ impl App {
     /// wrong one may try again.
     pub(crate) fn open_with_passphrase(&self) -> Result<Box<dyn VaultApi>, Problem> {
         self.check_vault()?;
-        self.open_here(OpenFor::Reading)
+        let nobody_types =
+            self.ask.passphrase == PassphraseSource::Terminal && !self.ask.can_type_passphrase();
+        self.open_here(OpenFor::Reading).map_err(|problem| {
+            match nobody_types && problem.kind == ProblemKind::Locked {
+                // Unlocking it in the agent would not help.
+                true => problem.with_hint(
+                    "run it on a terminal, or give --passphrase-file or --passphrase-command: this \
+                     needs the passphrase though the vault may be unlocked",
+                ),
+                false => problem,
+            }
+        })
     }
 
     /// The vault of the agent; `None` if the command does without. A person who is asked for the
@@ -138,6 +149,28 @@ impl App {
             ));
         });
         Ok(Some(Box::new(vault)))
+    }
+
+    /// Lets the agent hold the vault under a passphrase that was typed just now, so that nobody has
+    /// to type it again. It is started if `starts` says so.
+    pub(crate) fn let_agent_hold(&self, passphrase: &Passphrase, starts: bool) {
+        let Some(place) = AgentPlace::of_user() else {
+            return;
+        };
+        let hold = || {
+            let agent = match Agent::connect(&place)? {
+                None if starts => Some(start_agent(&place)?),
+                agent => agent,
+            };
+            agent.map_or(Ok(()), |mut agent| {
+                agent.unlock(self.location.path(), passphrase, &self.holding)
+            })
+        };
+        if let Err(problem) = hold() {
+            let message = escape(&problem.message);
+            self.out
+                .warn(&format!("the agent does not hold the vault: {message}"));
+        }
     }
 
     /// How the agent holds the vault, if it does.

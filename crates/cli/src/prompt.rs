@@ -223,7 +223,7 @@ impl Ask {
         len_max: usize,
     ) -> Result<Zeroizing<Vec<u8>>, Problem> {
         if self.no_input {
-            return Err(locked());
+            return Err(nobody_to_type(what));
         }
         let typed = self.terminal.ask(&escape(prompt), shown, len_max);
         typed.map_err(|error| match error.kind() {
@@ -237,7 +237,7 @@ impl Ask {
                 format!("the {what} is longer than {} KiB", len_max / 1024),
                 "keep large files elsewhere",
             ),
-            _ => locked(),
+            _ => nobody_to_type(what),
         })
     }
 
@@ -387,11 +387,19 @@ fn cancelled(message: &str) -> Problem {
     )
 }
 
-fn locked() -> Problem {
+/// Something that is typed is needed, and there is no terminal.
+fn nobody_to_type(what: &str) -> Problem {
+    let hint = match what {
+        "passphrase" => {
+            "run `passmate unlock` in a terminal first, or give --passphrase-file or \
+             --passphrase-command"
+        }
+        _ => "run it on a terminal",
+    };
     Problem::new(
         ProblemKind::Locked,
-        "a passphrase is needed, but there is no terminal to ask for it",
-        "give --passphrase-file or --passphrase-command, or run it on a terminal",
+        format!("a {what} is needed, but there is no terminal to ask for it"),
+        hint,
     )
 }
 

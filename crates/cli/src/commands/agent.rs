@@ -23,11 +23,12 @@ use signal_hook::iterator::Signals;
 use crate::agent_start::{place, start};
 use crate::app::App;
 use crate::output::Output;
+use crate::prompt::PassphraseSource;
 
 /// Let the agent hold the vault, so that no command asks for the passphrase
 ///
 /// Starts the agent if none runs. It locks the vault after 15 minutes without a command, after 8
-/// hours at most, and at `passmate lock`.
+/// hours at most, and at `passmate lock`. Of a vault that is unlocked, no passphrase is asked.
 #[derive(Debug, clap::Args)]
 pub(crate) struct UnlockArgs {}
 
@@ -62,11 +63,18 @@ enum AgentCommand {
 pub(crate) fn unlock(app: &App, _: &UnlockArgs) -> Result<(), Problem> {
     recover::check(&app.location)?;
     let place = place()?;
-    let mut agent = match Agent::connect(&place)? {
+    let agent = match Agent::connect(&place)? {
         Some(agent) => agent,
         None => start(&place)?,
     };
-    app.with_passphrase(|passphrase| agent.unlock(app.location.path(), passphrase, &app.holding))?;
+    let mut vault = agent.vault(app.location.path(), app.sync.clone())?;
+    // A passphrase that nobody has to type costs nobody anything.
+    if app.ask.passphrase == PassphraseSource::Terminal && vault.note_use()? {
+        app.out
+            .note("the vault is unlocked already; `passmate lock` locks it");
+        return app.done();
+    }
+    app.with_passphrase(|passphrase| vault.unlock(passphrase, &app.holding))?;
     app.out
         .note("the vault is unlocked; `passmate lock` locks it");
     app.done()

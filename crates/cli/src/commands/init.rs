@@ -40,6 +40,10 @@ pub(crate) fn run(app: &App, _: &Args) -> Result<(), Problem> {
     warn_if_weak(app, &passphrase);
     let session = Session::create(app.location.clone(), passphrase.clone())?;
     let path = session.path().display().to_string();
+    // The next command would ask for it again.
+    if app.starts_agent && app.ask.can_type_passphrase() {
+        app.let_agent_hold(&passphrase, true);
+    }
     let originals = app.originals();
     if app.out.json {
         let commands: Vec<String> = originals

@@ -9,8 +9,8 @@ use crate::report::plain;
 ///
 /// Re-encrypts the vault, its previous copy, and the files beside it with history that was cut off.
 /// Those that do not open with the old passphrase are named. Copies elsewhere, such as backups,
-/// keep the old passphrase. The new passphrase is asked for; if standard input is not a terminal,
-/// it is the first line of standard input.
+/// keep the old passphrase. A vault that the agent holds stays unlocked. The new passphrase is
+/// asked for; if standard input is not a terminal, it is the first line of standard input.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {}
 
@@ -18,7 +18,12 @@ pub(crate) fn run(app: &App, _: &Args) -> Result<(), Problem> {
     let mut vault = app.open_with_passphrase()?;
     let passphrase = app.ask.replacing_passphrase()?;
     warn_if_weak(app, &passphrase);
+    let is_held = app.look_in_agent().is_some();
     let change = plain(vault.change_passphrase(&passphrase))?;
+    // The change locked it there.
+    if is_held {
+        app.let_agent_hold(&passphrase, false);
+    }
     for path in &change.archives {
         let path = escape(&path.display().to_string());
         app.out.note(&format!("{path} has the new passphrase too"));

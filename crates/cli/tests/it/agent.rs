@@ -11,6 +11,8 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::typed::{self, Terminal};
+
 /// A person with a vault, and a folder for the agent's socket.
 struct Home {
     dir: TempDir,
@@ -335,4 +337,39 @@ fn a_vault_can_be_locked_whatever_the_settings_say() {
     fs::write(config.join("config.toml"), "agent.start = flase\n").unwrap();
     assert!(home.run(&["lock"]).status.success());
     assert_eq!(home.status()["unlocked"].as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn a_passphrase_is_typed_once() {
+    const NEW: &str = "another horse battery";
+    let home = typed::Home::new();
+    // From a terminal, where the variable names a file otherwise.
+    let start = |args: &[&str]| {
+        let args = [args, &["--passphrase-file", "-"]].concat();
+        Terminal::start(&home, &args)
+    };
+    #[track_caller]
+    fn ends(mut terminal: Terminal) -> String {
+        let (text, code) = terminal.finish();
+        assert_eq!(code, 0, "{text}");
+        text
+    }
+    let mut init = start(&["init", "--vault", "other.pmdb"]);
+    init.answer("New master passphrase: ", NEW);
+    init.answer("The same again: ", NEW);
+    ends(init);
+    ends(start(&["ls", "--vault", "other.pmdb"]));
+
+    let mut unlock = start(&["unlock"]);
+    unlock.answer("Master passphrase: ", "correct horse battery");
+    ends(unlock);
+    let again = ends(start(&["unlock"]));
+    assert!(again.contains("unlocked already"), "{again}");
+    let mut passwd = start(&["passwd"]);
+    passwd.answer("Master passphrase: ", "correct horse battery");
+    passwd.answer("New master passphrase: ", NEW);
+    passwd.answer("The same again: ", NEW);
+    ends(passwd);
+    ends(start(&["ls"]));
+    home.ok(&["agent", "stop"]);
 }
