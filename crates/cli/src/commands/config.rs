@@ -4,8 +4,7 @@ use clap::Subcommand;
 use passmate_core::escape::escape;
 use passmate_core::problem::{Problem, ProblemKind};
 use passmate_core::settings::keys::{KEYS, Key};
-use passmate_core::settings::{FILE_LEN_MAX, Settings, default_vault};
-use passmate_core::settings::{default_vault, read_text};
+use passmate_core::settings::{Settings, default_vault, read_text};
 use passmate_core::settings_file::Changed;
 use serde_json::{Map, Value, json};
 
