@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, Write};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -273,6 +274,19 @@ fn absolute(path: &Path) -> Result<PathBuf, Problem> {
     ))
 }
 
+/// Breaks the connection of a [`Client`] from another thread. A call that waits for a person is not
+/// made then: its question is withdrawn.
+#[derive(Debug)]
+pub struct Breaker(UnixStream);
+
+impl Breaker {
+    /// Breaks the connection.
+    pub fn break_off(self) {
+        // One that is broken already needs nothing.
+        let _ = self.0.shutdown(Shutdown::Both);
+    }
+}
+
 /// A vault that an agent holds.
 pub struct Client {
     agent: Agent,
@@ -307,6 +321,13 @@ impl Client {
             asking: Some(Box::new(asking)),
             ..self
         }
+    }
+
+    /// What breaks the connection while a call is under way; `None` if it is broken already.
+    #[must_use]
+    pub fn breaker(&self) -> Option<Breaker> {
+        let stream = self.agent.stream.as_ref()?;
+        stream.try_clone().ok().map(Breaker)
     }
 
     /// Unlocks the vault in the agent.

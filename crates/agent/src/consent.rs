@@ -87,6 +87,8 @@ pub struct Question {
     pub vault: PathBuf,
     /// Who asks for what. Names in it are escaped.
     pub text: String,
+    /// A window asks it too.
+    pub has_window: bool,
 }
 
 /// What people agreed to, and what they are asked.
@@ -135,7 +137,7 @@ impl Consents {
         if self.is_granted(used, now) {
             return Ok(());
         }
-        let question = self.begin(used)?;
+        let question = self.begin(used, dialogs.is_some())?;
         asking(&question);
         if let Some(dialogs) = dialogs {
             let (consents, question) = (Arc::clone(self), question.clone());
@@ -239,7 +241,7 @@ impl Consents {
         }
     }
 
-    fn begin(&self, used: &Use) -> Result<Question, Problem> {
+    fn begin(&self, used: &Use, has_window: bool) -> Result<Question, Problem> {
         let mut state = self.state.lock();
         if state.pending.len() >= PENDING_MAX {
             return Err(Problem::new(
@@ -253,6 +255,7 @@ impl Consents {
             number: state.asked,
             vault: used.vault.clone(),
             text: used.to_string(),
+            has_window,
         };
         let pending = Pending {
             question: question.clone(),

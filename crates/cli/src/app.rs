@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use passmate_agent::client::Agent;
+use passmate_agent::client::{Agent, Breaker, Client};
+use passmate_agent::consent;
 use passmate_agent::place::AgentPlace;
 use passmate_agent::wire::{SyncStatus, VaultStatus};
 use passmate_core::adopt::{self, Original};
@@ -56,6 +57,25 @@ pub(crate) struct App {
     pub(crate) starts_agent: bool,
 }
 
+/// Called when a person is asked about a guarded record.
+pub(crate) type Asking = Box<dyn FnMut(&consent::Question) + Send>;
+
+/// An unlocked vault whose calls may be given up.
+pub(crate) struct Opened {
+    pub(crate) vault: Box<dyn VaultApi>,
+    /// Gives up the call that is under way; `None` if the vault is in this process, where no call
+    /// waits for a person.
+    pub(crate) breaker: Option<Breaker>,
+}
+
+impl From<Client> for Opened {
+    fn from(client: Client) -> Self {
+        let breaker = client.breaker();
+        let vault = Box::new(client);
+        Self { vault, breaker }
+    }
+}
+
 impl App {
     /// The unlocked vault: that of the agent if one runs, else one in this process.
     pub(crate) fn open(&self) -> Result<Box<dyn VaultApi>, Problem> {
@@ -69,13 +89,40 @@ impl App {
 
     fn open_for(&self, what: OpenFor) -> Result<Box<dyn VaultApi>, Problem> {
         // A vault that the agent holds needs no look at its file.
-        match self.open_in_agent()? {
-            Some(vault) => Ok(vault),
+        match self.open_in_agent(self.asking())? {
+            Some(vault) => Ok(Box::new(vault)),
             None => {
                 self.check_vault()?;
                 self.open_here(what)
             }
         }
+    }
+
+    /// The unlocked vault, for a program that shows by itself what a person is asked.
+    pub(crate) fn open_asking(&self, asking: Asking) -> Result<Opened, Problem> {
+        if let Some(vault) = self.open_in_agent(asking)? {
+            return Ok(vault.into());
+        }
+        self.check_vault()?;
+        let vault = self.open_here(OpenFor::Changing)?;
+        let breaker = None;
+        Ok(Opened { vault, breaker })
+    }
+
+    /// The vault of the agent once more, beside a call that takes long; `None` if the agent does not
+    /// hold it. Nobody is asked for a passphrase.
+    pub(crate) fn open_beside(&self, asking: Asking) -> Option<Opened> {
+        let agent = Agent::connect(&AgentPlace::of_user()?).ok().flatten()?;
+        let vault = agent.vault(self.location.path(), self.sync_in_agent());
+        let mut vault = vault.ok()?;
+        vault.look().ok().flatten()?;
+        Some(vault.with_reason(self.reason.clone(), asking).into())
+    }
+
+    /// Tells on standard error that a person is asked.
+    fn asking(&self) -> Asking {
+        let out = self.out.clone();
+        Box::new(move |question| out.warn(&asking_text(question)))
     }
 
     /// The vault, unlocked in this process by a person who knows its passphrase. Whoever types a
@@ -99,7 +146,7 @@ impl App {
     /// The vault of the agent; `None` if the command does without. A person who is asked for the
     /// passphrase unlocks it in the agent, which is started for that. A passphrase that comes from
     /// elsewhere, such as a file, is for one command alone.
-    fn open_in_agent(&self) -> Result<Option<Box<dyn VaultApi>>, Problem> {
+    fn open_in_agent(&self, asking: Asking) -> Result<Option<Client>, Problem> {
         let Some(place) = AgentPlace::of_user() else {
             return Ok(None);
         };
@@ -140,15 +187,7 @@ impl App {
                 self.with_passphrase(|passphrase| vault.unlock(passphrase, &self.holding))?;
             }
         }
-        let out = self.out.clone();
-        let vault = vault.with_reason(self.reason.clone(), move |question| {
-            let text = escape(&question.text);
-            out.warn(&format!(
-                "a person must agree: {text} Answer in the window, or with `passmate agent \
-                 approve` in another terminal."
-            ));
-        });
-        Ok(Some(Box::new(vault)))
+        Ok(Some(vault.with_reason(self.reason.clone(), asking)))
     }
 
     /// Lets the agent hold the vault under a passphrase that was typed just now, so that nobody has
@@ -388,4 +427,14 @@ impl App {
     pub(crate) fn done(&self) -> Result<(), Problem> {
         self.out.done()
     }
+}
+
+/// What a person reads while a program waits for an agreement.
+pub(crate) fn asking_text(question: &consent::Question) -> String {
+    let text = escape(&question.text);
+    let how = match question.has_window {
+        true => "Answer in the window, or with `passmate agent approve` in another terminal.",
+        false => "Answer with `passmate agent approve` in another terminal.",
+    };
+    format!("a person must agree: {text} {how}")
 }

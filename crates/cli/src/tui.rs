@@ -12,6 +12,7 @@ mod calls;
 mod changes;
 mod dialog;
 mod generate;
+mod guarded;
 mod history;
 mod keyboard;
 mod keys;
@@ -33,12 +34,14 @@ mod worker;
 
 use std::io::{self, IsTerminal};
 use std::ops::ControlFlow;
-use std::sync::mpsc::Receiver;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
 use passmate_agent::serve::boot_clock;
-use passmate_core::api::VaultApi;
+use passmate_core::answer::Need;
 use passmate_core::problem::{Problem, ProblemKind};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -49,8 +52,8 @@ use self::screen::Screen;
 use self::state::{Effect, Event, State};
 use self::theme::{Background, Theme};
 use self::watch::{lock, watch};
-use self::worker::{Panicked, Worker};
-use crate::app::App;
+use self::worker::{Idle, Panicked, Told, Worker};
+use crate::app::{App, Asking, Opened, asking_text};
 use crate::clipboard::{Clipboard, clipboard_of};
 use crate::commands::edit::edit;
 use crate::terminal::Wanted;
@@ -70,7 +73,8 @@ pub(crate) fn has_terminal() -> bool {
 }
 
 pub(crate) fn run(app: &App) -> Result<(), Problem> {
-    let vault = app.open_to_change()?;
+    let is_away = Arc::new(AtomicBool::new(false));
+    let worker = start(app, &is_away, |asking| app.open_asking(asking))?;
     let screen = Screen::enter(&app.ask.terminal)?;
     end_with_terminal();
     let mut program = Program {
@@ -79,7 +83,9 @@ pub(crate) fn run(app: &App) -> Result<(), Problem> {
         theme: Theme::new(app.out.is_colored(), Background::of_terminal()),
         screen,
         locked: watch(app.location.path()),
-        worker: Some(start(vault)?),
+        worker: Some(worker),
+        aside: None,
+        is_away,
         clipboard: clipboard_of(app.clipboard),
         drawn: Duration::ZERO,
     };
@@ -103,8 +109,34 @@ fn end_with_terminal() {
     });
 }
 
-fn start(vault: Box<dyn VaultApi>) -> Result<Worker, Problem> {
-    Worker::start(vault).map_err(|error| {
+/// Opens the vault, and gives it to a thread. A person who is asked meanwhile sees that on the screen,
+/// or on the terminal while the screen is away.
+fn start(
+    app: &App,
+    is_away: &Arc<AtomicBool>,
+    open: impl FnOnce(Asking) -> Result<Opened, Problem>,
+) -> Result<Worker, Problem> {
+    let (teller, told) = channel();
+    let (is_away, out, screen) = (Arc::clone(is_away), app.out.clone(), teller.clone());
+    let Opened { vault, breaker } = open(Box::new(move |question| {
+        let text = asking_text(question);
+        if is_away.load(Ordering::Acquire) {
+            out.warn(&text);
+        } else {
+            // A screen that is gone shows nothing.
+            let _ = screen.send(Told::Asking(text));
+        }
+    }))?;
+    start_again(Idle {
+        vault,
+        breaker,
+        teller,
+        told,
+    })
+}
+
+fn start_again(idle: Idle) -> Result<Worker, Problem> {
+    Worker::start(idle).map_err(|error| {
         Problem::new(
             ProblemKind::Other,
             format!("the screen cannot start a thread: {error}"),
@@ -121,6 +153,10 @@ struct Program<'a> {
     screen: Screen<'a>,
     /// `None` while the vault is locked.
     worker: Option<Worker>,
+    /// A call of it waits for a person, and another worker makes the next ones.
+    aside: Option<Worker>,
+    /// Another program has the terminal.
+    is_away: Arc<AtomicBool>,
     /// Tells when the agent has let the vault go.
     locked: Option<Receiver<()>>,
     clipboard: Box<dyn Clipboard>,
@@ -145,9 +181,18 @@ impl Program<'_> {
                 None => {}
             }
             if let Some(worker) = &self.worker
-                && let Some(done) = worker.poll().map_err(panicked)?
+                && let Some(told) = worker.poll().map_err(panicked)?
             {
-                return Ok(Event::Done(Box::new(done)));
+                return Ok(match told {
+                    Told::Asking(question) => Event::Asking(question),
+                    Told::Done(done) => Event::Done(done),
+                });
+            }
+            if let Some(worker) = &self.aside
+                && let Some(Told::Done(done)) = worker.poll().map_err(panicked)?
+            {
+                self.aside = None;
+                return Ok(Event::PendingDone(done));
             }
             if self
                 .locked
@@ -195,9 +240,18 @@ impl Program<'_> {
                     Effect::ClearClipboard => drop(self.clipboard.clear()),
                     Effect::Generate(how) => next = Some(Event::Generated(how.make())),
                     Effect::Edit(path) => next = Some(Event::Edited(self.edit(&path)?)),
-                    Effect::Lock => self.worker = None,
+                    Effect::SetAside => {
+                        self.aside = self.worker.take();
+                        next = self.start_beside();
+                    }
+                    Effect::Replace => {
+                        abandon(&mut self.worker);
+                        next = self.start_beside();
+                    }
+                    Effect::Withdraw => abandon(&mut self.aside),
+                    Effect::Lock => self.drop_vault(),
                     Effect::LockEverywhere => {
-                        self.worker = None;
+                        self.drop_vault();
                         self.locked = None;
                         lock(self.app.location.path());
                     }
@@ -220,8 +274,11 @@ impl Program<'_> {
     /// Asks for the passphrase as every command does.
     fn unlock(&mut self) -> Result<Event, Problem> {
         let app = self.app;
-        let vault = self.screen.away(|| app.open_to_change())?;
-        Ok(match vault.and_then(start) {
+        let is_away = &self.is_away;
+        let worker = self
+            .screen
+            .away(|| start(app, is_away, |asking| app.open_asking(asking)))?;
+        Ok(match worker {
             Ok(worker) => {
                 self.worker = Some(worker);
                 self.locked = watch(app.location.path());
@@ -231,22 +288,45 @@ impl Program<'_> {
         })
     }
 
+    /// Starts a worker in the place of one that waits.
+    fn start_beside(&mut self) -> Option<Event> {
+        let app = self.app;
+        let worker = start(app, &self.is_away, |asking| {
+            let opened = app.open_beside(asking);
+            opened.ok_or_else(|| Problem::from(Need::Locked))
+        });
+        match worker {
+            Ok(worker) => {
+                self.worker = Some(worker);
+                None
+            }
+            Err(_) => Some(Event::Locked),
+        }
+    }
+
+    fn drop_vault(&mut self) {
+        self.worker = None;
+        abandon(&mut self.aside);
+    }
+
     /// Lets the person's editor edit a record.
     fn edit(&mut self, path: &str) -> Result<Result<String, Problem>, Problem> {
         let app = self.app;
         let Some(worker) = self.worker.take() else {
             return Ok(Ok(String::new()));
         };
-        let mut vault = worker.end().map_err(panicked)?;
+        let mut idle = worker.end().map_err(panicked)?;
         let mut done = String::new();
+        self.is_away.store(true, Ordering::Release);
         let edited = self.screen.away(|| {
             // The screen tells it, and nothing of a record stays on the terminal.
-            edit(app, &mut vault, path, |text| {
+            edit(app, &mut idle.vault, path, |text| {
                 done = text.to_owned();
                 Ok(())
             })
         })?;
-        self.worker = Some(start(vault)?);
+        self.is_away.store(false, Ordering::Release);
+        self.worker = Some(start_again(idle)?);
         Ok(edited.map(|()| done))
     }
 
@@ -254,6 +334,13 @@ impl Program<'_> {
         self.state.hide();
         let terminal = &self.app.ask.terminal;
         self.screen.away(|| terminal.stop())
+    }
+}
+
+/// Gives up the call of a worker.
+fn abandon(worker: &mut Option<Worker>) {
+    if let Some(worker) = worker.take() {
+        worker.abandon();
     }
 }
 

@@ -6,15 +6,11 @@ use std::collections::BTreeSet;
 
 use passmate_vault::login::{FieldRole, role_of};
 use passmate_vault::record::{Domain, Record};
-use passmate_vault::view::ViewRecord;
 use passmate_vault::{RecordId, Vault};
 
 use crate::edit::Edit;
 use crate::edit::select::meant;
-use crate::records::{RecordContent, text};
-
-/// The tag of a guarded record.
-pub const TAG: &str = "ask";
+use crate::records::{RecordContent, has_guard, has_guard_tag, text};
 
 /// Which records a call may hand out or change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,16 +84,10 @@ pub fn guarded(vault: &Vault, touched: &Touched) -> Vec<Guarded> {
 #[must_use]
 pub fn guarded_one(record: &RecordContent) -> Option<Guarded> {
     let tags = record.with_role(FieldRole::Tags)?;
-    has_tag(&tags.value).then(|| Guarded {
+    has_guard_tag(&tags.value).then(|| Guarded {
         id: record.id.clone(),
         path: record.path.clone(),
     })
-}
-
-/// Whether a record that people see is guarded.
-pub(crate) fn has_guard(record: &ViewRecord<'_>) -> bool {
-    let tags = FieldRole::Tags.find(record);
-    tags.is_some_and(|tags| has_tag(&tags.value.to_string_lossy()))
 }
 
 fn had_guard(record: &Record) -> bool {
@@ -108,13 +98,8 @@ fn had_guard(record: &Record) -> bool {
     });
     of_tags.any(|change| {
         let shown = change.value.shown();
-        shown.is_some_and(|tags| has_tag(&tags.to_string_lossy()))
+        shown.is_some_and(|tags| has_guard_tag(&tags.to_string_lossy()))
     })
-}
-
-fn has_tag(tags: &str) -> bool {
-    tags.split(',')
-        .any(|tag| tag.trim().eq_ignore_ascii_case(TAG))
 }
 
 #[cfg(test)]

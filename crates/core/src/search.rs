@@ -11,8 +11,7 @@ use passmate_vault::view::ViewRecord;
 use passmate_vault::{Text, Vault};
 use serde::{Deserialize, Serialize};
 
-use crate::guard::has_guard;
-use crate::records::text;
+use crate::records::{has_guard, text};
 
 /// Characters of a text that are searched; the rest is ignored.
 const LEN_MAX: usize = 4096;

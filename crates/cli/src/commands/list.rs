@@ -72,5 +72,6 @@ fn object(record: &RecordEntry) -> serde_json::Value {
         "id": record.id,
         "clash": record.clash,
         "revived": record.revived,
+        "guarded": record.guarded,
     })
 }

@@ -5,10 +5,10 @@ use passmate_core::api::OneTimeCode;
 use passmate_core::edit::Edit;
 use passmate_core::escape::escape_path;
 use passmate_vault::login::FieldRole;
-use ratatui::crossterm::event::KeyCode;
+use ratatui::crossterm::event::{KeyCode, KeyEvent};
 
 use super::note::Note;
-use super::record::{CODE, Item};
+use super::record::{CODE, Item, Open};
 use super::state::{Copied, Effect, Focus, Secret, State};
 use super::worker::{Call, CodeUse};
 use crate::clipboard::KEEPS;
@@ -23,7 +23,19 @@ pub(super) const fn acts_on_record(code: KeyCode) -> bool {
 
 impl State {
     /// Does what such a key does.
-    pub(super) fn act(&mut self, code: KeyCode) -> Option<Effect> {
+    pub(super) fn act(&mut self, key: &KeyEvent) -> Option<Effect> {
+        let code = key.code;
+        if self.is_kept_shut() {
+            // These do without the record, or read it themselves.
+            match code {
+                KeyCode::Char('a') => self.ask_new_field(),
+                KeyCode::Char('E') => self.to_edit = self.tree.record().map(escape_path),
+                KeyCode::Char('h') => self.ask_history(),
+                KeyCode::Char('T') => return self.copy_code(),
+                _ => self.want(*key),
+            }
+            return None;
+        }
         let open = self.open.as_mut()?;
         match code {
             KeyCode::Char('c') => self.copy_selected(),
@@ -93,7 +105,7 @@ impl State {
     }
 
     fn copy_code(&mut self) -> Option<Effect> {
-        let path = escape_path(self.open.as_ref()?.path());
+        let path = escape_path(self.tree.record()?);
         let use_of = CodeUse::Copy;
         self.wait_for(Call::Code { path, use_of });
         None
@@ -115,21 +127,23 @@ impl State {
         code: OneTimeCode,
     ) -> Option<Effect> {
         let now = self.now;
-        let open = self
-            .open
-            .as_mut()
-            .filter(|open| escape_path(open.path()) == path)?;
-        match (code, use_of) {
-            (OneTimeCode::Timed(code), CodeUse::Show) => open.show_code(code, now),
-            (OneTimeCode::Timed(code), CodeUse::Copy) => {
+        let selected = self
+            .tree
+            .record()
+            .filter(|record| escape_path(record) == path)?;
+        let selected = selected.to_owned();
+        match (code, use_of, &mut self.open) {
+            (OneTimeCode::Timed(code), CodeUse::Show, Some(open)) => open.show_code(code, now),
+            (OneTimeCode::Timed(_), CodeUse::Show, None) => {}
+            (OneTimeCode::Timed(code), CodeUse::Copy, _) => {
                 return Some(Effect::Copy(Secret {
                     what: CODE.to_owned(),
                     text: code.digits,
                 }));
             }
-            (OneTimeCode::Counted, _) => {
-                open.hide_code();
-                let path = open.path();
+            (OneTimeCode::Counted, _, open) => {
+                open.as_mut().map(Open::hide_code);
+                let path = &selected;
                 let text = format!(
                     "The codes of {path} follow a counter, and each is valid once. Use up the next \
                      one?"

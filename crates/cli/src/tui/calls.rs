@@ -42,13 +42,18 @@ impl State {
             let query = self.query.text().to_owned();
             return Some(Call::Search { query });
         }
+        if let Some(call) = self.wanted_record() {
+            return Some(call);
+        }
+        self.record_is_stale &= !self.tree.is_guarded();
         if self.lacks_record() || self.record_is_stale {
             self.record_is_stale &= self.tree.record().is_some();
             if let Some(path) = self.tree.record().map(escape_path) {
                 return Some(Call::Record { path });
             }
         }
-        if let Some(open) = self.open.as_ref().filter(|open| open.wants_code(self.now)) {
+        let wants_code = |open: &&Open| open.wants_code(self.now) && !self.is_asked_for();
+        if let Some(open) = self.open.as_ref().filter(wants_code) {
             let path = escape_path(open.path());
             let use_of = CodeUse::Show;
             return Some(Call::Code { path, use_of });
@@ -58,11 +63,16 @@ impl State {
 
     pub(super) fn lacks_record(&self) -> bool {
         let path = self.tree.record();
-        path.is_some() && self.open.is_none() && self.unreadable.as_deref() != path
+        let is_missing = path.is_some() && self.open.is_none();
+        is_missing && !self.tree.is_guarded() && self.unreadable.as_deref() != path
     }
 
     pub(super) fn done(&mut self, done: Done) -> Option<Effect> {
         self.running = None;
+        self.take_in(done)
+    }
+
+    pub(super) fn take_in(&mut self, done: Done) -> Option<Effect> {
         match done.answer {
             _ if self.is_locked => None,
             Err(Halt::Needs(Need::Locked)) => {
@@ -104,11 +114,14 @@ impl State {
             (Call::Record { path }, Answer::Record(content)) => {
                 self.record_is_stale = false;
                 self.unreadable = None;
-                let is_wanted = self.tree.record().map(escape_path) == Some(path);
+                let is_wanted = self.tree.record().map(escape_path).as_ref() == Some(&path);
                 match &mut self.open {
                     _ if !is_wanted => {}
                     Some(open) => open.read_again(content),
                     None => self.open = Some(Open::new(content)),
+                }
+                if let Some(key) = self.late_key_of(&path) {
+                    return self.key(&key);
                 }
             }
             (Call::Rule { field, .. }, Answer::Rule(site)) => return self.generate(field, site),
@@ -141,17 +154,21 @@ impl State {
         None
     }
 
-    fn failed(&mut self, call: Call, problem: Problem) {
+    pub(super) fn failed(&mut self, call: Call, problem: Problem) {
         match call {
             Call::List => self.listed_at = Some(self.now),
             Call::Search { query } => {
                 self.found = query;
                 self.found_is_stale = false;
             }
-            Call::Record { .. } => {
+            Call::Record { path } => {
                 self.record_is_stale = false;
-                self.open = None;
-                self.unreadable = self.tree.record().map(str::to_owned);
+                self.late_key_of(&path);
+                let selected = self.tree.record().map(str::to_owned);
+                if selected.as_deref().map(escape_path).as_ref() == Some(&path) {
+                    self.open = None;
+                    self.unreadable = selected;
+                }
             }
             Call::Rule { .. } | Call::LastSyncs | Call::History { .. } | Call::Trash => {}
             // A vault without a sync has no standing.

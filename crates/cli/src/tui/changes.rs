@@ -50,8 +50,7 @@ impl State {
     }
 
     pub(super) fn ask_new_field(&mut self) {
-        if let Some(open) = &self.open {
-            let path = open.path().to_owned();
+        if let Some(path) = self.tree.record().map(str::to_owned) {
             self.ask(Asked::NewField(path), "");
         }
     }
@@ -103,15 +102,17 @@ impl State {
     /// A change came through.
     pub(super) fn changed(&mut self, edit: &Edit, done: &str, changed: Changed) {
         self.close_sent();
-        self.list_is_stale();
         let Changed { mut edited, synced } = changed;
         if let (Edit::UseCounter { .. }, Some(code), Some(open)) =
             (edit, edited.code.take(), &mut self.open)
         {
             open.show_counted(code.digits);
+            self.listed_at = None;
+            self.stands_at = None;
             self.note = Some(Note::good(done));
             return;
         }
+        self.list_is_stale();
         if matches!(
             edit,
             Edit::Create { .. } | Edit::Move { .. } | Edit::Undelete { .. }

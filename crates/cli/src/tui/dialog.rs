@@ -184,6 +184,15 @@ impl Dialog {
         }
     }
 
+    /// Whether it waits for the vault.
+    pub(super) const fn is_sent(&self) -> bool {
+        match self {
+            Self::Ask(ask) => ask.is_sent,
+            Self::Generate(generate) => generate.is_sent,
+            _ => false,
+        }
+    }
+
     pub(super) fn paste(&mut self, text: &str) {
         if let Self::Ask(ask) = self
             && !ask.is_sent
@@ -299,14 +308,7 @@ impl State {
 
     /// Closes the dialog whose answer came through.
     pub(super) fn close_sent(&mut self) {
-        let is_sent = match &self.dialog {
-            Some(Dialog::Ask(ask)) => ask.is_sent,
-            Some(Dialog::Generate(generate)) => generate.is_sent,
-            _ => false,
-        };
-        if is_sent {
-            self.dialog = None;
-        }
+        self.dialog.take_if(|dialog| dialog.is_sent());
     }
 
     /// Asks before a call that a person may not mean. A dialog that is open meanwhile goes on.

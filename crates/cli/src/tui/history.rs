@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use super::dialog::Dialog;
 use super::keyboard::rows_of;
 use super::note::Note;
-use super::record::{Item, wrap};
+use super::record::{Item, Open, wrap};
 use super::state::{Effect, Focus, Secret, State};
 use super::tree::top_of;
 use super::worker::Call;
@@ -188,18 +188,15 @@ impl History {
 impl State {
     /// Asks for the history of the selected field, or of the whole record.
     pub(super) fn ask_history(&mut self) {
-        let Some(open) = &self.open else {
+        let Some(entry) = self.tree.entry() else {
             return;
         };
-        let field = match open.item() {
+        let (path, id) = (entry.path.clone(), entry.id.clone());
+        let field = match self.open.as_ref().and_then(Open::item) {
             Some(Item::Field(field)) if self.focus == Focus::Record => Some(field.name.clone()),
             _ => None,
         };
-        self.wait_for(Call::History {
-            path: open.path().to_owned(),
-            id: open.id().to_owned(),
-            field,
-        });
+        self.wait_for(Call::History { path, id, field });
     }
 
     pub(super) fn history_key(&mut self, mut history: History, key: &KeyEvent) -> Option<Effect> {

@@ -69,7 +69,7 @@ impl State {
             return Some(Effect::LockEverywhere);
         }
         if acts_on_record(key.code) {
-            return self.act(key.code);
+            return self.act(key);
         }
         match self.focus {
             Focus::Record => self.record_key(key),
@@ -101,8 +101,8 @@ impl State {
     fn tree_key(&mut self, key: &KeyEvent) {
         match key.code {
             KeyCode::Enter | KeyCode::Right | KeyCode::Tab => {
-                if !self.tree.toggle() && self.tree.record().is_some() {
-                    self.focus = Focus::Record;
+                if !self.tree.toggle() {
+                    self.enter_record(key);
                 }
             }
             KeyCode::Char(' ') => {
@@ -118,12 +118,21 @@ impl State {
         }
     }
 
+    /// Goes to the record that is selected. A guarded one is asked for first.
+    fn enter_record(&mut self, key: &KeyEvent) {
+        if self.is_kept_shut() {
+            self.want(*key);
+        } else if self.tree.record().is_some() {
+            self.focus = Focus::Record;
+        }
+    }
+
     fn search_key(&mut self, key: &KeyEvent) {
         match key.code {
             KeyCode::Enter | KeyCode::Tab => {
                 self.focus = Focus::Tree;
-                if self.tree.record().is_some() && !self.query.is_empty() {
-                    self.focus = Focus::Record;
+                if !self.query.is_empty() {
+                    self.enter_record(key);
                 }
             }
             KeyCode::Esc => self.leave_search(),

@@ -111,10 +111,6 @@ impl Open {
         &self.content.path
     }
 
-    pub(super) fn id(&self) -> &str {
-        &self.content.id
-    }
-
     /// What can be selected, in the order in which it is shown.
     pub(super) fn items(&self) -> Vec<Item<'_>> {
         let mut items = Vec::new();
@@ -208,6 +204,13 @@ impl Open {
             ShownCode::Hidden => false,
             ShownCode::Wanted => true,
             ShownCode::Shown { timed, .. } => timed.is_some_and(|(until, _)| now >= until),
+        }
+    }
+
+    /// Hides a code that is not valid any more, in the place of which nobody is to make another one.
+    pub(super) fn hide_late_code(&mut self, now: Duration) {
+        if self.code.is_shown() && self.wants_code(now) {
+            self.hide_code();
         }
     }
 

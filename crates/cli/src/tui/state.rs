@@ -11,12 +11,13 @@ use passmate_core::answer::Question;
 use passmate_core::generate::Generated;
 use passmate_core::problem::Problem;
 use passmate_core::settings::LockRule;
-use ratatui::crossterm::event::{KeyEvent, MouseEvent};
+use ratatui::crossterm::event::{KeyCode, KeyEvent, MouseEvent};
 use ratatui::layout::Rect;
 use zeroize::Zeroizing;
 
 use super::dialog::Dialog;
 use super::generate::How;
+use super::guarded::{Pending, Wanted};
 use super::keyboard::is_control;
 use super::layout::{Areas, areas, inside, padded};
 use super::line::Line;
@@ -41,6 +42,10 @@ pub(super) enum Event {
     /// The screen has another size.
     Resize(Rect),
     Done(Box<Done>),
+    /// The call waits until a person has agreed, with this question.
+    Asking(String),
+    /// The call that waited ended.
+    PendingDone(Box<Done>),
     /// The vault was unlocked again.
     Unlocked,
     /// It could not be unlocked.
@@ -61,6 +66,12 @@ pub(super) enum Event {
 #[derive(Debug)]
 pub(super) enum Effect {
     Call(Call),
+    /// Leave the call that is under way to a person, and make the next ones beside it.
+    SetAside,
+    /// Give up the call that is under way.
+    Replace,
+    /// Give up the call that waits for a person.
+    Withdraw,
     Copy(Secret),
     /// Take away what was copied.
     ClearClipboard,
@@ -137,6 +148,10 @@ pub(super) struct State {
     pub(super) to_edit: Option<String>,
     /// The call that the vault has, and since when.
     pub(super) running: Option<(Call, Duration)>,
+    /// The call that waits until a person has agreed.
+    pub(super) pending: Option<Pending>,
+    /// A guarded record that a person opens.
+    pub(super) wanted: Option<Wanted>,
     /// Calls that wait for it.
     pub(super) waiting: VecDeque<Call>,
     /// The query whose matches are listed; empty for the tree.
@@ -178,6 +193,8 @@ impl State {
             asked_at: Duration::ZERO,
             to_edit: None,
             running: None,
+            pending: None,
+            wanted: None,
             waiting: VecDeque::new(),
             found: String::new(),
             found_is_stale: false,
@@ -208,6 +225,9 @@ impl State {
                 self.hide();
                 effects.push(Effect::Stop);
             }
+            Event::Key(key) if key.code == KeyCode::Esc && self.can_withdraw() => {
+                effects.extend(self.withdraw());
+            }
             Event::Key(key) if self.is_locked => effects.extend(self.locked_key(&key)),
             Event::Key(key) if self.must_wait(&key) => self.late_keys.push_back(key),
             Event::Key(key) => effects.extend(self.key(&key)),
@@ -217,6 +237,8 @@ impl State {
             Event::Mouse(_) => {}
             Event::Resize(screen) => self.screen = screen,
             Event::Done(done) => effects.extend(self.done(*done)),
+            Event::Asking(question) => effects.extend(self.asking(question)),
+            Event::PendingDone(done) => effects.extend(self.pending_done(*done)),
             Event::Unlocked => self.is_locked = false,
             Event::StillLocked(problem) => self.note = Some(Note::problem(&problem)),
             Event::Copied(Ok(what)) => self.copied(what),
@@ -234,6 +256,7 @@ impl State {
             Event::Tick => {}
         }
         self.confirm_sync();
+        effects.extend(self.leave_guarded());
         effects.extend(self.rest());
         let call = match self.is_ending {
             true if self.running.is_none() => self.waiting.pop_front(),
@@ -247,6 +270,9 @@ impl State {
         if self.is_ending && !self.has_changes() {
             effects.extend(self.copied.take().map(|_| Effect::ClearClipboard));
             effects.push(Effect::Quit);
+        }
+        if let (None, Some(pending)) = (&self.note, &self.pending) {
+            self.note = Some(pending.note());
         }
         self.keep_visible();
         effects
@@ -284,6 +310,7 @@ impl State {
     /// Reads all that is shown again.
     pub(super) fn list_is_stale(&mut self) {
         self.listed_at = None;
+        self.close_guarded();
         self.record_is_stale = true;
         self.stands_at = None;
     }

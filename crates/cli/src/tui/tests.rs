@@ -3,6 +3,7 @@
 mod browse;
 mod change;
 mod copy;
+mod guarded;
 mod history;
 mod sync;
 

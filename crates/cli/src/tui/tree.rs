@@ -60,6 +60,17 @@ impl Tree {
         matches!(row.kind, RowKind::Record { .. }).then_some(&row.path)
     }
 
+    /// The record that is selected, as a list shows it.
+    pub(super) fn entry(&self) -> Option<&RecordEntry> {
+        let path = self.record()?;
+        self.records.iter().find(|record| record.path == path)
+    }
+
+    /// Whether the record that is selected is guarded.
+    pub(super) fn is_guarded(&self) -> bool {
+        self.entry().is_some_and(|record| record.guarded)
+    }
+
     /// Whether the records are known.
     pub(super) const fn is_filled(&self) -> bool {
         self.is_filled
@@ -261,6 +272,7 @@ mod tests {
             id: String::new(),
             clash: None,
             revived: false,
+            guarded: false,
         });
         entries.collect()
     }

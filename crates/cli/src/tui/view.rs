@@ -216,6 +216,12 @@ fn draw_record(state: &State, theme: Theme, buffer: &mut Buffer, area: Rect) {
     framed(title, has_keys, theme).render(area, buffer);
     let inside = padded(area);
     let Some(open) = &state.open else {
+        let text = match state.is_kept_shut() {
+            true if state.is_asked_for() => "guarded: a person is asked",
+            true => "guarded: Enter asks for it",
+            false => return,
+        };
+        put(buffer, inside, text, theme.dim());
         return;
     };
     if open.items().is_empty() {

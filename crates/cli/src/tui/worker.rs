@@ -5,6 +5,7 @@ use std::io;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::{self, JoinHandle};
 
+use passmate_agent::client::Breaker;
 use passmate_core::answer::{Consent, Reply};
 use passmate_core::api::{Changed, LastSyncs, OneTimeCode, VaultApi};
 use passmate_core::edit::Edit;
@@ -121,6 +122,15 @@ impl Call {
         }
     }
 
+    /// The record that is read, as [`Self::Record`] names it.
+    pub(super) fn record(&self) -> Option<String> {
+        match self {
+            Self::Record { path } | Self::Code { path, .. } => Some(path.clone()),
+            Self::History { path, .. } => Some(escape_path(path)),
+            _ => None,
+        }
+    }
+
     /// Whether something would be lost if the program ended now.
     pub(super) const fn is_change(&self) -> bool {
         matches!(self, Self::Change { .. })
@@ -149,30 +159,57 @@ impl Call {
     }
 }
 
+/// What the thread with the vault tells.
+pub(super) enum Told {
+    /// The call waits until a person has agreed.
+    Asking(String),
+    /// The call ended.
+    Done(Box<Done>),
+}
+
 /// A vault in a thread of its own.
 pub(super) struct Worker {
     calls: Sender<Call>,
-    done: Receiver<Done>,
-    thread: JoinHandle<Box<dyn VaultApi>>,
+    told: Receiver<Told>,
+    breaker: Option<Breaker>,
+    thread: JoinHandle<(Box<dyn VaultApi>, Sender<Told>)>,
+}
+
+/// A vault that a worker had, and what another one needs.
+pub(super) struct Idle {
+    pub(super) vault: Box<dyn VaultApi>,
+    pub(super) breaker: Option<Breaker>,
+    /// The vault tells there that a person is asked.
+    pub(super) teller: Sender<Told>,
+    pub(super) told: Receiver<Told>,
 }
 
 impl Worker {
-    pub(super) fn start(mut vault: Box<dyn VaultApi>) -> io::Result<Self> {
+    pub(super) fn start(idle: Idle) -> io::Result<Self> {
+        let Idle {
+            mut vault,
+            breaker,
+            teller,
+            told,
+        } = idle;
         let (calls, to_make) = channel::<Call>();
-        let (made, done) = channel();
         let thread = thread::Builder::new().name("vault".to_owned());
         let thread = thread.spawn(move || {
             for call in to_make {
                 let answer = call.make(&mut *vault);
-                if made.send(Done { call, answer }).is_err() {
+                if teller
+                    .send(Told::Done(Box::new(Done { call, answer })))
+                    .is_err()
+                {
                     break;
                 }
             }
-            vault
+            (vault, teller)
         })?;
         Ok(Self {
             calls,
-            done,
+            told,
+            breaker,
             thread,
         })
     }
@@ -182,13 +219,13 @@ impl Worker {
         let _ = self.calls.send(call);
     }
 
-    /// A call that ended, if one did.
+    /// What the thread tells, if it does.
     ///
     /// # Errors
     /// The thread panicked.
-    pub(super) fn poll(&self) -> Result<Option<Done>, Panicked> {
-        match self.done.try_recv() {
-            Ok(done) => Ok(Some(done)),
+    pub(super) fn poll(&self) -> Result<Option<Told>, Panicked> {
+        match self.told.try_recv() {
+            Ok(told) => Ok(Some(told)),
             Err(TryRecvError::Empty) => Ok(None),
             Err(TryRecvError::Disconnected) => Err(Panicked),
         }
@@ -198,9 +235,22 @@ impl Worker {
     ///
     /// # Errors
     /// The thread panicked.
-    pub(super) fn end(self) -> Result<Box<dyn VaultApi>, Panicked> {
+    pub(super) fn end(self) -> Result<Idle, Panicked> {
         drop(self.calls);
-        self.thread.join().map_err(|_| Panicked)
+        let (vault, teller) = self.thread.join().map_err(|_| Panicked)?;
+        Ok(Idle {
+            vault,
+            breaker: self.breaker,
+            teller,
+            told: self.told,
+        })
+    }
+
+    /// Gives up the call that is under way, and the vault with it.
+    pub(super) fn abandon(self) {
+        if let Some(breaker) = self.breaker {
+            breaker.break_off();
+        }
     }
 }
 

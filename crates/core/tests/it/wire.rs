@@ -745,6 +745,7 @@ fn what_is_read_crosses() {
         id: "b".into(),
         clash: Some("c".into()),
         revived: true,
+        guarded: true,
     }]);
     check([DeletedEntry {
         path: "a".into(),
