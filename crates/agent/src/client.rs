@@ -121,20 +121,20 @@ impl Agent {
         self.ask(&Request::Questions)
     }
 
-    /// Answers a question, with the master passphrase of its vault.
+    /// Answers a question. Only to refuse it, the master passphrase of its vault is not needed.
     ///
     /// # Errors
-    /// The passphrase is wrong, nobody waits for the answer any more, or the connection broke.
+    /// The passphrase is wrong or missing, nobody waits for the answer any more, or the connection broke.
     pub fn answer(
         &mut self,
         number: u64,
         decision: Decision,
-        passphrase: &Passphrase,
+        passphrase: Option<&Passphrase>,
     ) -> Result<(), Problem> {
         self.ask(&Request::Answer {
             number,
             decision,
-            passphrase: passphrase.clone(),
+            passphrase: passphrase.cloned(),
         })
     }
 

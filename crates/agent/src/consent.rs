@@ -35,7 +35,10 @@ const PENDING_MAX: usize = 16;
 const GRANTS_MAX: usize = 256;
 /// How many records a question names.
 const RECORDS_SHOWN: usize = 5;
-/// The longest reason that is shown, in characters.
+// The longest parts of a question, in bytes. All of them fit into one line of a window's program.
+const PEER_LEN_MAX: usize = 250;
+const WHAT_LEN_MAX: usize = 220;
+const RECORDS_LEN_MAX: usize = 200;
 const REASON_LEN_MAX: usize = 200;
 
 /// A use that somebody asks for.
@@ -56,25 +59,51 @@ pub struct Use {
 /// Two or three sentences; names in them are escaped.
 impl fmt::Display for Use {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = self.records.iter().take(RECORDS_SHOWN);
-        let shown: Vec<_> = shown.map(|record| escape(&record.path)).collect();
-        write!(
-            f,
-            "{} wants to {} {}",
-            self.peer,
-            self.what,
-            shown.join(", ")
-        )?;
-        if let Some(more) = self.records.len().checked_sub(RECORDS_SHOWN + 1) {
-            write!(f, " and {} more", more + 1)?;
-        }
+        let peer = self.peer.to_string();
+        write!(f, "{} wants to {}", cut(&peer, PEER_LEN_MAX), self.deed())?;
         match &self.reason {
-            Some(reason) => {
-                let reason: String = reason.chars().take(REASON_LEN_MAX).collect();
-                write!(f, ". It says why: {}", escape(&reason))
-            }
+            Some(reason) => write!(f, ". It says why: {}.", quoted(reason, REASON_LEN_MAX)),
             None => write!(f, ". It does not say why."),
         }
+    }
+}
+
+impl Use {
+    /// What is to be done with which records.
+    fn deed(&self) -> String {
+        let count = self.records.len().min(RECORDS_SHOWN);
+        let len_max = RECORDS_LEN_MAX / count.max(1);
+        let shown = self.records.iter().take(count);
+        let shown: Vec<_> = shown
+            .map(|record| cut(&escape(&record.path), len_max))
+            .collect();
+        let what = cut(&self.what, WHAT_LEN_MAX);
+        let mut deed = format!("{what} {}", shown.join(", "));
+        if let Some(more @ 1..) = self.records.len().checked_sub(count) {
+            deed.push_str(&format!(" and {more} more"));
+        }
+        deed
+    }
+}
+
+/// What a program says, in quotes that it cannot end, and so long at most, in bytes.
+pub(crate) fn quoted(text: &str, len_max: usize) -> String {
+    format!("\"{}\"", cut(&escape(text).replace('"', "'"), len_max))
+}
+
+/// The beginning of a text. A percent sign takes three bytes in a line for a window's program.
+fn cut(text: &str, len_max: usize) -> String {
+    let mut len = 0;
+    let end = text.char_indices().find_map(|(at, character)| {
+        len += match character {
+            '%' => 3,
+            other => other.len_utf8(),
+        };
+        (len > len_max).then_some(at)
+    });
+    match end.and_then(|end| text.get(..end)) {
+        Some(begin) => format!("{begin}…"),
+        None => text.to_owned(),
     }
 }
 
@@ -143,8 +172,10 @@ impl Consents {
             let (consents, question) = (Arc::clone(self), question.clone());
             // Without a thread to spare, `passmate agent approve` asks.
             let _ = thread::Builder::new().spawn(move || {
+                let is_over = || !consents.waits(question.number);
                 // A window that failed leaves the question to the terminal.
-                if let Ok(decision) = dialogs.decide(&question.text, "Allow for 15 minutes") {
+                let decided = dialogs.decide(&question.text, "Allow for 15 minutes", &is_over);
+                if let Ok(decision) = decided {
                     consents.decide(question.number, decision);
                 }
             });
@@ -158,18 +189,25 @@ impl Consents {
             }
             Some(Decision::Refused) => Err(Problem::new(
                 ProblemKind::Cancelled,
-                format!("a person refused to let this program {}", used.what),
+                format!("a person refused to let this program {}", used.deed()),
                 "nothing was handed out",
             )),
             None => Err(Problem::new(
                 ProblemKind::Cancelled,
                 format!(
-                    "nobody agreed within {} seconds to let this program {} what is tagged `ask`",
+                    "nobody agreed within {} seconds to let this program {}",
                     PATIENCE.as_secs(),
-                    used.what
+                    used.deed()
                 ),
-                "run it again and answer in the window that opens, or with `passmate agent approve` \
-                 in a terminal",
+                match question.has_window {
+                    true => {
+                        "run it again and answer in the window that opens, or with `passmate agent \
+                         approve` in another terminal"
+                    }
+                    false => {
+                        "run it again and answer with `passmate agent approve` in another terminal"
+                    }
+                },
             )),
         }
     }
@@ -183,6 +221,13 @@ impl Consents {
             .values()
             .filter(|pending| pending.decision.is_none());
         waiting.map(|pending| pending.question.clone()).collect()
+    }
+
+    /// Whether somebody waits for the answer to a question.
+    fn waits(&self, number: u64) -> bool {
+        let state = self.state.lock();
+        let pending = state.pending.get(&number);
+        pending.is_some_and(|pending| pending.decision.is_none())
     }
 
     /// Answers a question. One that nobody waits for any more is left alone.
@@ -315,7 +360,7 @@ mod tests {
             was_asked = true;
             let text = &question.text;
             assert!(
-                text.contains("wants to read web/bank. It says why: to deploy"),
+                text.contains("wants to read web/bank. It says why: \"to deploy\\u{1b}[2J\"."),
                 "{text}"
             );
             assert!(!text.contains('\u{1b}'), "{text:?}");
@@ -345,6 +390,27 @@ mod tests {
         let later = consents.ask(&bank, None, A_WHILE, refuse, || false);
         assert_eq!(later.unwrap_err().kind, ProblemKind::Cancelled);
         assert!(consents.pending().is_empty());
+    }
+
+    #[test]
+    fn a_question_fits_into_a_line_and_names_the_records_first() {
+        let records = (0..9).map(|number| guarded(&format!("{number}{}", "%".repeat(999))));
+        let long = Use {
+            records: records.collect(),
+            what: "x".repeat(999),
+            reason: Some("%\" ü".repeat(999)),
+            ..used("web/bank")
+        };
+        let text = long.to_string();
+        assert!(text.len() + 2 * text.matches('%').count() < 980, "{text}");
+        for part in [
+            "wants to xxx",
+            " 0%",
+            ", 4%",
+            " and 4 more. It says why: \"%' ü%",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
     }
 
     #[test]

@@ -1,18 +1,25 @@
 //! Asks a person where no terminal is, by a pinentry program: a small window of the desktop, as GnuPG
 //! has it.
 
+mod assuan;
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use passmate_core::problem::{Problem, ProblemKind};
 use passmate_vault::Passphrase;
-use pinentry::{ConfirmationDialog, Error, PassphraseInput};
-use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
+
+use self::assuan::{CANCELED, NOT_CONFIRMED, Pinentry, Reply, TIMEOUT};
 
 /// The program where the settings name none.
 const DEFAULT: &str = "pinentry";
-/// How long a person may take, in seconds.
-const PATIENCE: u16 = 120;
+/// How long a person may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How much longer the program may take to say that.
+const SLACK: Duration = Duration::from_secs(5);
 const TITLE: &str = "Passmate";
 
 /// A pinentry program.
@@ -42,11 +49,8 @@ impl Dialogs {
             None if has_display() => Path::new(DEFAULT),
             None => return None,
         };
-        // It looks the program up.
-        PassphraseInput::with_binary(program)?;
-        Some(Self {
-            program: program.to_owned(),
-        })
+        let program = found(program)?;
+        Some(Self { program })
     }
 
     /// Asks for a passphrase.
@@ -54,47 +58,71 @@ impl Dialogs {
     /// # Errors
     /// The person gave up, took too long, or the program failed.
     pub fn passphrase(&self, prompt: &str) -> Result<Passphrase, Problem> {
-        let input = PassphraseInput::with_binary(&self.program);
-        let mut input = input.ok_or_else(|| self.failed("it is gone"))?;
-        input.with_title(TITLE);
-        input.with_prompt(prompt).with_timeout(PATIENCE);
-        let typed = input.interact().map_err(|error| self.problem(&error))?;
-        Ok(Passphrase::from(typed.expose_secret().to_owned()))
-    }
-
-    /// Asks whether a secret may be used. `text` says by whom and for what; it must be escaped.
-    ///
-    /// # Errors
-    /// The person took too long, or the program failed.
-    pub fn decide(&self, text: &str, a_while: &str) -> Result<Decision, Problem> {
-        let dialog = ConfirmationDialog::with_binary(&self.program);
-        let mut dialog = dialog.ok_or_else(|| self.failed("it is gone"))?;
-        dialog.with_title(TITLE).with_timeout(PATIENCE);
-        dialog
-            .with_ok("Allow once")
-            .with_not_ok(a_while)
-            .with_cancel("Refuse");
-        match dialog.confirm(text) {
-            Ok(true) => Ok(Decision::Once),
-            Ok(false) => Ok(Decision::ForAWhile),
-            Err(Error::Cancelled) => Ok(Decision::Refused),
-            Err(error) => Err(self.problem(&error)),
-        }
-    }
-
-    fn problem(&self, error: &Error) -> Problem {
-        match error {
-            Error::Cancelled => Problem::new(
+        let ask = || {
+            let mut pinentry = self.start(&|| false)?;
+            pinentry.set("SETPROMPT", prompt)?;
+            let reply = pinentry.ask("GETPIN", "")?;
+            pinentry.end()?;
+            Ok(reply)
+        };
+        match ask().map_err(|error: io::Error| self.failed(&error.to_string()))? {
+            Reply::Done(typed) => Ok(Passphrase::from(typed.as_str().to_owned())),
+            Reply::Failed(CANCELED) => Err(Problem::new(
                 ProblemKind::Cancelled,
                 "no passphrase was typed",
                 "run it again and type the passphrase into the window that opens",
-            ),
-            Error::Timeout => Problem::new(
+            )),
+            Reply::Failed(code) => Err(self.refused(code)),
+        }
+    }
+
+    /// Asks whether a secret may be used. `text` says by whom and for what; it must be escaped. The
+    /// window closes when `is_over` says that nobody waits for the answer any more.
+    ///
+    /// # Errors
+    /// The person took too long, or the program failed or was ended by somebody else.
+    pub fn decide(
+        &self,
+        text: &str,
+        a_while: &str,
+        is_over: &dyn Fn() -> bool,
+    ) -> Result<Decision, Problem> {
+        let ask = || {
+            let mut pinentry = self.start(is_over)?;
+            pinentry.set("SETDESC", text)?;
+            pinentry.set("SETOK", "Allow once")?;
+            pinentry.set("SETNOTOK", a_while)?;
+            pinentry.set("SETCANCEL", "Refuse")?;
+            let reply = pinentry.ask("CONFIRM", "")?;
+            pinentry.end()?;
+            Ok(reply)
+        };
+        match ask().map_err(|error: io::Error| self.failed(&error.to_string()))? {
+            Reply::Done(_) => Ok(Decision::Once),
+            Reply::Failed(NOT_CONFIRMED) => Ok(Decision::ForAWhile),
+            Reply::Failed(CANCELED) => Ok(Decision::Refused),
+            Reply::Failed(code) => Err(self.refused(code)),
+        }
+    }
+
+    fn start<'a>(&self, is_over: &'a dyn Fn() -> bool) -> io::Result<Pinentry<'a>> {
+        let mut pinentry = Pinentry::start(&self.program, PATIENCE + SLACK, is_over)?;
+        let term = std::env::var("TERM").unwrap_or_else(|_| "xterm-256color".to_owned());
+        pinentry.set("OPTION", "ttyname=/dev/tty")?;
+        pinentry.set("OPTION", &format!("ttytype={term}"))?;
+        pinentry.set("SETTITLE", TITLE)?;
+        pinentry.set("SETTIMEOUT", &PATIENCE.as_secs().to_string())?;
+        Ok(pinentry)
+    }
+
+    fn refused(&self, code: u32) -> Problem {
+        match code {
+            TIMEOUT => Problem::new(
                 ProblemKind::Locked,
-                format!("nobody answered within {PATIENCE} seconds"),
+                format!("nobody answered within {} seconds", PATIENCE.as_secs()),
                 "run it again and answer in the window that opens",
             ),
-            error => self.failed(&error.to_string()),
+            code => self.failed(&format!("code {code}")),
         }
     }
 
@@ -111,4 +139,18 @@ impl Dialogs {
 fn has_display() -> bool {
     let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     is_set("WAYLAND_DISPLAY") || is_set("DISPLAY")
+}
+
+/// The file of a program: a path, or a name that is looked up in the absolute folders of `PATH`.
+fn found(program: &Path) -> Option<PathBuf> {
+    let is_program = |path: &PathBuf| {
+        let found = path.metadata();
+        found.is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+    };
+    if program.components().count() > 1 {
+        return Some(program.to_owned()).filter(is_program);
+    }
+    let folders = std::env::var_os("PATH")?;
+    let folders = std::env::split_paths(&folders).filter(|folder| folder.is_absolute());
+    folders.map(|folder| folder.join(program)).find(is_program)
 }

@@ -223,10 +223,14 @@ impl Agent {
     /// Serves a client of SSH.
     fn serve_ssh(&self, mut stream: UnixStream) -> io::Result<()> {
         let mut connection = Connection::new(Peer::of(&stream));
+        let watched = stream.try_clone()?;
         let mut keys = KeysOfVaults {
             vaults: &self.vaults,
             now: &|| self.now(),
-            approver: &Approving(self),
+            approver: &Approving {
+                agent: self,
+                stream: &watched,
+            },
         };
         ssh::serve(&mut stream, &mut connection, &mut keys)
     }
@@ -319,7 +323,7 @@ impl Agent {
                 number,
                 decision,
                 passphrase,
-            } => done(client, self.decide(number, decision, &passphrase)),
+            } => done(client, self.decide(number, decision, passphrase.as_ref())),
             Request::Call {
                 vault,
                 settings,
@@ -336,7 +340,12 @@ impl Agent {
         }
     }
 
-    fn decide(&self, number: u64, decision: Decision, passphrase: &Passphrase) -> Reply<()> {
+    fn decide(
+        &self,
+        number: u64,
+        decision: Decision,
+        passphrase: Option<&Passphrase>,
+    ) -> Reply<()> {
         let vault = self.consents.vault_of(number).ok_or_else(|| {
             Problem::new(
                 ProblemKind::NotFound,
@@ -344,7 +353,19 @@ impl Agent {
                 "`passmate agent approve` shows the questions that wait",
             )
         })?;
-        self.vaults.check(&vault, passphrase)?;
+        match passphrase {
+            Some(passphrase) => self.vaults.check(&vault, passphrase)?,
+            // A program that refuses for the person gets nothing by it.
+            None if decision == Decision::Refused => {}
+            None => {
+                return Err(Problem::new(
+                    ProblemKind::WrongPassphrase,
+                    "an agreement needs the master passphrase",
+                    "answer with `passmate agent approve`",
+                )
+                .into());
+            }
+        }
         self.consents.decide(number, decision);
         Ok(())
     }

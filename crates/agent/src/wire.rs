@@ -68,11 +68,11 @@ pub(crate) enum Request {
     End,
     /// The questions that wait for a person.
     Questions,
-    /// A person's answer to a question, with the master passphrase of its vault.
+    /// A person's answer to a question, with the master passphrase of its vault unless they refuse.
     Answer {
         number: u64,
         decision: Decision,
-        passphrase: Passphrase,
+        passphrase: Option<Passphrase>,
     },
     /// A call of a vault that is unlocked.
     Call {

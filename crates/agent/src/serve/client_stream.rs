@@ -22,6 +22,12 @@ pub(super) struct ClientStream {
     writing: Mutex<()>,
 }
 
+/// Whether the client on the other side has closed the connection.
+pub(super) fn has_ended(stream: &UnixStream) -> bool {
+    let mut watched = [PollFd::new(stream, PollFlags::empty())];
+    poll(&mut watched, Some(&Timespec::default())).is_ok_and(|ended| ended > 0)
+}
+
 impl ClientStream {
     pub(super) const fn new(stream: UnixStream) -> Self {
         Self {
@@ -47,8 +53,7 @@ impl ClientStream {
 
     /// Whether the client has closed the connection.
     pub(super) fn has_ended(&self) -> bool {
-        let mut watched = [PollFd::new(&self.stream, PollFlags::empty())];
-        poll(&mut watched, Some(&Timespec::default())).is_ok_and(|ended| ended > 0)
+        has_ended(&self.stream)
     }
 
     /// Writes a short frame, unless that would wait.

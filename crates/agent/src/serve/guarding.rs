@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -13,7 +14,7 @@ use passmate_core::session::Session;
 use passmate_core::settings::SyncSettings;
 use passmate_core::use_log::UseEntry;
 
-use super::client_stream::ClientStream;
+use super::client_stream::{ClientStream, has_ended};
 use super::{Agent, Told};
 use crate::consent::{Question, Use};
 use crate::peer::Peer;
@@ -229,11 +230,15 @@ impl Agent {
 }
 
 /// Decides about the keys of SSH. What a program on another machine asks for is refused.
-pub(super) struct Approving<'a>(pub(super) &'a Agent);
+pub(super) struct Approving<'a> {
+    pub(super) agent: &'a Agent,
+    /// The client's connection.
+    pub(super) stream: &'a UnixStream,
+}
 
 impl Approver for Approving<'_> {
     fn approves(&self, used: &approver::Use) -> bool {
-        let Self(agent) = self;
+        let Self { agent, stream } = self;
         let caller = Caller {
             peer: &used.peer,
             vault: &used.vault,
@@ -242,7 +247,8 @@ impl Approver for Approving<'_> {
         let touched = Touched::Named(vec![used.record.clone()]);
         let guarded = used.guarded.iter().cloned().collect();
         let what = used.purpose.text();
-        let agree = || agent.agree(&caller, &what, &touched, guarded, |_| {}, || false);
+        let is_gone = || has_ended(stream);
+        let agree = || agent.agree(&caller, &what, &touched, guarded, |_| {}, is_gone);
         !used.is_forwarded && agree().is_ok()
     }
 }

@@ -5,7 +5,11 @@ use std::path::PathBuf;
 
 use passmate_core::guard::Guarded;
 
+use crate::consent::quoted;
 use crate::peer::Peer;
+
+/// How much of a name is shown, in bytes.
+const NAME_LEN_MAX: usize = 64;
 
 /// What is signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,26 +56,62 @@ pub trait Approver: Send + Sync {
 }
 
 impl Purpose {
-    /// What is done with the key, as in "wants to sign".
+    /// What is done with the key, as in "wants to sign". What the client chose is quoted, so that it
+    /// is not read as a part of the sentence.
     #[must_use]
     pub fn text(&self) -> String {
         match self {
             Self::Login {
                 user,
                 host_key: Some(host),
-            } => format!("log in as {user} at the host with the key {host}, with"),
+            } => format!(
+                "log in as {} at the host with the key {host}, with",
+                named(user)
+            ),
             Self::Login {
                 user,
                 host_key: None,
-            } => format!("log in as {user} at a host that it does not name, with"),
-            Self::Signature { namespace } => format!("sign something for {namespace} with"),
+            } => format!(
+                "log in as {} at a host that it does not name, with",
+                named(user)
+            ),
+            Self::Signature { namespace } => {
+                format!("sign something for {} with", named(namespace))
+            }
             Self::Unknown => "sign something with".to_owned(),
         }
     }
 }
 
+/// A name that a client gave.
+fn named(name: &str) -> String {
+    quoted(name, NAME_LEN_MAX)
+}
+
 impl fmt::Debug for dyn Approver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Approver")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_of_a_client_ends_no_sentence_and_acts_on_nothing() {
+        const HOSTILE: &str = "git\n\u{1b}[2J\" with x. It says why: \"ok";
+        let user = HOSTILE.to_owned();
+        for host_key in [None, Some("SHA256:x".to_owned())] {
+            let user = user.clone();
+            let text = Purpose::Login { user, host_key }.text();
+            assert!(
+                text.starts_with(r#"log in as "git\n\u{1b}[2J' with x. It says why: 'ok" at"#),
+                "{text}"
+            );
+        }
+        let namespace = "x".repeat(100_000);
+        let text = Purpose::Signature { namespace }.text();
+        assert!(text.len() < 120, "{text}");
     }
 }

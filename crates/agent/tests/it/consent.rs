@@ -1,7 +1,13 @@
 //! A guarded record is handed out after a person agreed, and each use is logged.
 
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::mpsc::channel;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use passmate_agent::client::Client;
 use passmate_agent::dialogs::Decision;
@@ -12,6 +18,7 @@ use passmate_core::edit::Edit;
 use passmate_core::export::ExportForm;
 use passmate_core::interchange::ExportFormat;
 use passmate_core::problem::ProblemKind;
+use passmate_core::records::RecordContent;
 use passmate_core::settings::{Holding, SyncSettings};
 use passmate_core::shared_folder::Sealing;
 use passmate_core::sync_all::SyncRequest;
@@ -69,12 +76,16 @@ fn with_answer<T: Send>(
             };
             assert!(question.text.contains(REASON), "{}", question.text);
             let mut client = agent.connect();
-            let wrong = client.answer(question.number, Decision::Once, &"wrong".to_owned().into());
+            let wrong = client.answer(
+                question.number,
+                Decision::Once,
+                Some(&"wrong".to_owned().into()),
+            );
             assert_eq!(wrong.unwrap_err().kind, ProblemKind::WrongPassphrase);
             client
-                .answer(question.number, decision, &suite::passphrase())
+                .answer(question.number, decision, Some(&suite::passphrase()))
                 .unwrap();
-            let again = client.answer(question.number, decision, &suite::passphrase());
+            let again = client.answer(question.number, decision, Some(&suite::passphrase()));
             drop(again);
             true
         });
@@ -82,6 +93,102 @@ fn with_answer<T: Send>(
         drop(vault);
         (reply, answerer.join().unwrap())
     })
+}
+
+/// Lets the agent ask by a program that does this for the question, after it told its process through
+/// the pipe that is returned.
+fn with_window(agent: &OfAgent, confirm: &str) -> PathBuf {
+    let pipe = agent.dir.path().join("pid");
+    let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let program = agent.dir.path().join("pinentry");
+    let script = format!(
+        "#!/bin/sh\necho OK\nwhile read -r command rest; do case $command in\nCONFIRM) echo $$ > \
+         '{}'; {confirm};;\nBYE) echo OK; exit;;\n*) echo OK;;\nesac done\n",
+        pipe.display()
+    );
+    fs::write(&program, script).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let holding = Holding {
+        pinentry: Some(program),
+        ..Holding::default()
+    };
+    let mut client = agent.connect();
+    client
+        .unlock(&agent.path(), &suite::passphrase(), &holding)
+        .unwrap();
+    pipe
+}
+
+/// Reads the guarded record, while `meanwhile` gets the process that asks.
+fn read_while(agent: &OfAgent, pipe: &Path, meanwhile: impl FnOnce(&str)) -> Reply<RecordContent> {
+    thread::scope(|scope| {
+        let reader = scope.spawn(|| agent.vault().record("web/bank"));
+        let process = fs::read_to_string(pipe).unwrap();
+        meanwhile(process.trim());
+        reader.join().unwrap()
+    })
+}
+
+fn refuse_waiting(agent: &OfAgent) {
+    let mut client = agent.connect();
+    let number = client.questions().unwrap().first().unwrap().number;
+    let answered = client.answer(number, Decision::Refused, None);
+    answered.unwrap();
+}
+
+#[test]
+fn a_window_answers_and_is_named_in_the_question() {
+    let agent = agent_with_guarded();
+    let pipe = with_window(&agent, "echo OK");
+    let read = read_while(&agent, &pipe, |_| {
+        let waiting = agent.connect().questions().unwrap();
+        assert!(waiting.iter().all(|question| question.has_window));
+    });
+    assert!(read.is_ok());
+}
+
+#[test]
+fn nobody_answers_in_the_place_of_the_window() {
+    let agent = agent_with_guarded();
+    let pipe = with_window(&agent, "exec sleep 1000");
+    let read = read_while(&agent, &pipe, |process| {
+        for number in [0, 1] {
+            let place = format!("/proc/{process}/fd/{number}");
+            if let Ok(mut file) = fs::File::options().write(true).open(place) {
+                let _ = file.write_all(b"OK\n");
+            }
+        }
+        let killed = Command::new("kill").args(["-9", process]).status();
+        assert!(killed.unwrap().success());
+        refuse_waiting(&agent);
+    });
+    assert!(is_refused(read));
+}
+
+#[test]
+fn an_answer_of_a_window_that_fails_counts_for_nothing() {
+    let agent = agent_with_guarded();
+    let pipe = with_window(&agent, "echo OK; exit 1");
+    let read = read_while(&agent, &pipe, |_| refuse_waiting(&agent));
+    assert!(is_refused(read));
+}
+
+#[test]
+fn a_window_closes_when_its_question_was_answered_elsewhere() {
+    let agent = agent_with_guarded();
+    let pipe = with_window(&agent, "exec sleep 1000");
+    let mut program = String::new();
+    let read = read_while(&agent, &pipe, |process| {
+        program = format!("/proc/{process}");
+        refuse_waiting(&agent);
+    });
+    assert!(is_refused(read));
+    let until = Instant::now() + Duration::from_secs(30);
+    while Path::new(&program).exists() {
+        assert!(Instant::now() < until);
+        thread::yield_now();
+    }
 }
 
 fn is_refused<T>(reply: Reply<T>) -> bool {
@@ -115,7 +222,7 @@ fn no_other_call_gives_a_guarded_record_away() {
         vault.set_up_folder(folder.path(), &Sealing::NewKey, &SyncRequest::default())
     };
     assert!(is_refused(with_answer(&agent, refused, send).0));
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     let guess = AuditRules {
         breached: Some("list".into()),
         ..AuditRules::default()
@@ -162,6 +269,6 @@ fn each_use_is_in_the_log_of_this_device() {
             ("read", "web/shop".to_owned(), true),
         ]
     );
-    let log = std::fs::read(passmate_core::use_log::log_of(&agent.path())).unwrap();
+    let log = fs::read(passmate_core::use_log::log_of(&agent.path())).unwrap();
     assert!(!log.windows(8).any(|window| window == b"web/bank"));
 }

@@ -7,9 +7,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use passmate_core::answer::Consent;
 use passmate_core::edit::Edit;
+use passmate_core::settings::Holding;
 
 use crate::OfAgent;
 use crate::suite::{self, Implementation};
@@ -255,4 +257,57 @@ fn ssh_itself_logs_in_with_a_key_of_the_vault() {
             .status
             .success()
     );
+}
+
+#[test]
+fn a_question_ends_with_the_client_of_ssh_that_it_is_about() {
+    let Some(agent) = with_keys(&[("ed25519", "256")]) else {
+        return;
+    };
+    let holding = Holding {
+        pinentry: Some("/nonexistent".into()),
+        ..Holding::default()
+    };
+    let mut client = agent.connect();
+    let unlocked = client.unlock(&agent.path(), &suite::passphrase(), &holding);
+    unlocked.unwrap();
+    let edit = Edit::Set {
+        path: "ssh/ed25519256".to_owned(),
+        field: "tags".to_owned(),
+        value: "ask".to_owned().into(),
+    };
+    let changed = agent.vault().change(&edit, &Consent::none(), &mut |_| {});
+    assert!(changed.is_ok());
+    fs::write(agent.dir.path().join("text"), "a text").unwrap();
+    let mut signer = Command::new("ssh-keygen")
+        .args([
+            "-Y",
+            "sign",
+            "-n",
+            "file\n\u{1b}x",
+            "-f",
+            "ed25519256.pub",
+            "text",
+        ])
+        .current_dir(agent.dir.path())
+        .env("SSH_AUTH_SOCK", agent.ssh_socket())
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut wait_for = |count: usize| {
+        let until = Instant::now() + Duration::from_secs(30);
+        loop {
+            let waiting = client.questions().unwrap();
+            if waiting.len() == count {
+                return waiting;
+            }
+            assert!(Instant::now() < until);
+        }
+    };
+    let waiting = wait_for(1);
+    let text = &waiting.first().unwrap().text;
+    assert!(text.contains("for \"file\\n\\u{1b}x\" with"), "{text}");
+    signer.kill().unwrap();
+    signer.wait().unwrap();
+    wait_for(0);
 }

@@ -23,7 +23,7 @@ use signal_hook::iterator::Signals;
 use crate::agent_start::{place, start};
 use crate::app::App;
 use crate::output::Output;
-use crate::prompt::PassphraseSource;
+use crate::prompt::{PassphraseSource, Typing};
 
 /// Let the agent hold the vault, so that no command asks for the passphrase
 ///
@@ -142,20 +142,42 @@ fn approve(app: &App) -> Result<(), Problem> {
     if questions.is_empty() {
         app.out.note("no question waits");
     }
+    if !questions.is_empty() && !app.ask.has_person() {
+        return Err(Problem::new(
+            ProblemKind::Cancelled,
+            "a question waits, and there is no terminal to ask on",
+            "run `passmate agent approve` on a terminal",
+        ));
+    }
     for question in questions {
         app.out.line(&escape(&question.text))?;
         let decision = loop {
-            let typed = app
-                .ask
-                .line("Allow it once (y), for 15 minutes (m), or refuse it (n)? ")?;
-            match typed.to_lowercase().as_str() {
+            // Whoever types the passphrase here does not see it either.
+            let typed = app.ask.optional(
+                "Allow it once (y), for 15 minutes (m), or refuse it (n)? ",
+                Typing::Hidden,
+            )?;
+            match typed.trim().to_lowercase().as_str() {
                 "y" | "yes" => break Decision::Once,
                 "m" => break Decision::ForAWhile,
                 "n" | "no" => break Decision::Refused,
-                _ => app.out.warn("type y, m or n"),
+                _ => app
+                    .out
+                    .warn("type y, m or n; the passphrase comes after that"),
             }
         };
-        app.with_passphrase(|passphrase| agent.answer(question.number, decision, passphrase))?;
+        if decision == Decision::Refused {
+            agent.answer(question.number, decision, None)?;
+            app.out.note("refused");
+            continue;
+        }
+        app.with_passphrase(|passphrase| {
+            agent.answer(question.number, decision, Some(passphrase))
+        })?;
+        app.out.note(match decision {
+            Decision::ForAWhile => "allowed for 15 minutes",
+            _ => "allowed once",
+        });
     }
     app.done()
 }
