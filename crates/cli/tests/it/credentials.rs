@@ -370,3 +370,52 @@ fn docker_stores_gets_lists_and_erases_a_login() {
     let history = home.answer(&["history", "docker/index.docker.io", "password"]);
     assert!(history.contains("second"), "{history}");
 }
+
+/// A record that another device may have added.
+fn add(home: &Home, path: &str, fields: &[(&str, &str)]) {
+    for (field, value) in fields {
+        answer(&mut home.command(&["set", path, field]), value);
+    }
+}
+
+#[test]
+fn a_record_of_git_with_another_user_does_not_replace_a_persons_login() {
+    let home = Home::with(&[
+        ("web/forge", "url", "https://forge.example/login"),
+        ("web/forge", "user", "alice"),
+        ("web/forge", "password", "of the site"),
+    ]);
+    let get = |lines: &[&str]| git(&home, "get", &request(lines));
+    let token = ("password", "token");
+    add(
+        &home,
+        "git/a",
+        &[("url", "forge.example"), ("user", "mallory"), token],
+    );
+    assert_eq!(get(&FORGE), "");
+    let named = get(&[&FORGE[..], &["username=alice"]].concat());
+    assert_eq!(named, "username=alice\npassword=of the site\n");
+    // A token of the same user goes first.
+    add(&home, "git/a", &[("user", "alice")]);
+    assert_eq!(get(&FORGE), "username=alice\npassword=token\n");
+}
+
+#[test]
+fn docker_gets_no_login_if_several_differ() {
+    let home = home();
+    let server = "ghcr.example";
+    let login = format!(r#"{{"ServerURL":"{server}","Username":"alice","Secret":"x"}}"#);
+    answer(&mut home.command(&["docker-credential", "store"]), &login);
+    let other = [("url", server), ("user", "alice"), ("password", "other")];
+    add(&home, "docker/aaa", &other);
+    let mut command = home.command(&["docker-credential", "get"]);
+    let file = home.path().join("server");
+    fs::write(&file, server).unwrap();
+    let output = command.stdin(fs::File::open(file).unwrap()).output();
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(11), "{output:?}");
+    assert!(output.stdout.is_empty());
+    add(&home, "docker/aaa", &[("password", "x")]);
+    let found = answer(&mut home.command(&["docker-credential", "get"]), server);
+    assert!(found.contains("alice"), "{found}");
+}

@@ -2,6 +2,7 @@
 //!  - a login belongs to the address of a registry exactly as docker writes it;
 //!  - only records below `docker/` are seen and written, because docker may list all that a helper
 //!    has;
+//!  - if several of them have different logins for a registry, none is given;
 //!  - `erase` unsets the password. It stays in the history.
 
 use std::collections::BTreeMap;
@@ -17,7 +18,7 @@ use crate::answer::Reply;
 use crate::api::VaultApi;
 use crate::edit::{Edit, RecordText};
 use crate::escape::escape_path;
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemKind};
 use crate::records::{RecordContent, Which};
 
 /// The folder of the records that docker writes.
@@ -84,18 +85,32 @@ fn is_of(record: &RecordContent, server: &str) -> bool {
 /// The login for a registry.
 ///
 /// # Errors
-/// The vault cannot be read.
+/// The vault cannot be read, or several records have different logins.
 pub fn get(vault: &mut dyn VaultApi, server: &str) -> Reply<Option<Login>> {
     let records = records(vault)?;
-    let mut logins = records.iter().filter_map(|record| {
+    let logins = records.iter().filter_map(|record| {
         let password = password(record).filter(|_| is_of(record, server))?;
-        Some(Login {
+        let login = Login {
             server: server.to_owned(),
             username: user(record).unwrap_or_default().to_owned(),
             secret: password.clone(),
-        })
+        };
+        Some((&record.path, login))
     });
-    Ok(logins.next())
+    let logins: Vec<_> = logins.collect();
+    let Some((_, first)) = logins.first() else {
+        return Ok(None);
+    };
+    if logins.iter().any(|(_, login)| login != first) {
+        let paths: Vec<_> = logins.iter().map(|(path, _)| path.as_str()).collect();
+        return Err(Problem::new(
+            ProblemKind::Ambiguous,
+            format!("{} have different logins for {server}", paths.join(", ")),
+            "delete the records that are wrong, or take their passwords away",
+        )
+        .into());
+    }
+    Ok(Some(first.clone()))
 }
 
 /// The change that stores a login; `None` if it is stored already.

@@ -3,7 +3,8 @@
 //!    names. If git names a path too, the record's address has that path or none. If git names a
 //!    user, the record has that user or none;
 //!  - records below `git/` come first, then exact paths, then exact users. If several logins are
-//!    left, none is given: the wrong one might be sent;
+//!    left, none is given: the wrong one might be sent. None is given either if a record below
+//!    `git/` names another user than the only login of a person: it may come from elsewhere;
 //!  - `store` changes nothing if a record has the login already. It writes below `git/` only: git
 //!    may have been given a token, which is not the password of the site;
 //!  - `erase` unsets the password of records below `git/` that have the login which git says was
@@ -169,7 +170,15 @@ pub fn get(vault: &mut dyn VaultApi, request: &Request) -> Reply<Answer> {
     let mut candidates = request.candidates(vault)?;
     candidates.retain(|(_, record)| password(record).is_some());
     let best = candidates.iter().map(|(fit, _)| *fit).max();
-    candidates.retain(|(fit, _)| Some(*fit) == best);
+    let is_best = |fit: &Fit| Some(*fit) == best;
+    let found = candidates.iter().find(|(fit, _)| is_best(fit));
+    if let (Some((_, found)), Some(own)) = (found, only_login(&candidates))
+        && is_of_git(found)
+        && user(found).is_some_and(|user| user != own.1)
+    {
+        return Ok(Answer::Several(vec![found.path.clone(), own.0]));
+    }
+    candidates.retain(|(fit, _)| is_best(fit));
     let logins = candidates.iter().filter_map(|(_, record)| {
         let user = user(record).map(str::to_owned);
         Some((record.path.clone(), user, password(record)?.clone()))
@@ -195,6 +204,17 @@ pub fn get(vault: &mut dyn VaultApi, request: &Request) -> Reply<Answer> {
         user: user.clone(),
         password: password.clone(),
     })
+}
+
+/// The login of a person that fits, if there is just one: the path and the user.
+fn only_login(candidates: &[(Fit, RecordContent)]) -> Option<(String, &str)> {
+    let own = candidates.iter().filter(|(fit, _)| !fit.is_of_git);
+    let best = own.clone().map(|(fit, _)| *fit).max()?;
+    let mut own = own.filter(|(fit, _)| *fit == best);
+    let (_, record) = own.next()?;
+    let user_of = user(record)?;
+    let is_only = own.all(|(_, other)| user(other) == Some(user_of));
+    is_only.then(|| (record.path.clone(), user_of))
 }
 
 /// The change that stores a login which worked; `None` if there is nothing to store.
