@@ -23,8 +23,6 @@ use zeroize::Zeroizing;
 
 /// The hidden command that [`hold`]s a value.
 pub(crate) const HOLDER: &str = "clipboard-holder";
-/// How long a value stays in the clipboard of a terminal, at most.
-pub(crate) const KEEPS: Duration = Duration::from_secs(45);
 /// The longest value, in bytes.
 const LEN_MAX: u64 = 1 << 20;
 /// The longest value that is given to a terminal, in bytes. Many take no more.
@@ -110,6 +108,9 @@ pub(crate) trait Clipboard {
     /// Puts a text there.
     fn put(&mut self, text: &str) -> Result<(), Problem>;
 
+    /// How long a text stays there.
+    fn keeps(&self) -> Duration;
+
     /// Whether the text goes away by itself, also if this program has ended. If not, this program
     /// calls [`clear`](Self::clear) in time, or when it ends.
     fn clears_itself(&self) -> bool;
@@ -120,12 +121,11 @@ pub(crate) trait Clipboard {
 
 /// The clipboard that these settings and this environment want.
 pub(crate) fn clipboard_of(settings: ClipboardSettings) -> Box<dyn Clipboard> {
+    let time = settings.clear_after;
     if has_display() && !settings.osc52 {
-        Box::new(Desktop {
-            time: settings.clear_after,
-        })
+        Box::new(Desktop { time })
     } else {
-        Box::new(Osc52)
+        Box::new(Osc52 { time })
     }
 }
 
@@ -139,6 +139,10 @@ impl Clipboard for Desktop {
         copy(text, self.time)
     }
 
+    fn keeps(&self) -> Duration {
+        self.time
+    }
+
     fn clears_itself(&self) -> bool {
         true
     }
@@ -150,14 +154,28 @@ impl Clipboard for Desktop {
 
 /// The clipboard of the terminal, also at the other end of an SSH connection. The terminal may
 /// ignore what it is asked for, and does not say what its clipboard holds.
-pub(crate) struct Osc52;
+pub(crate) struct Osc52 {
+    time: Duration,
+}
+
+/// Gives a text to the clipboard of the terminal.
+///
+/// # Errors
+/// There is no terminal, or the text is too long.
+pub(crate) fn give_to_terminal(text: &str) -> Result<(), Problem> {
+    if text.len() > TERMINAL_LEN_MAX {
+        return Err(too_long());
+    }
+    tell_terminal(&sequence(text))
+}
 
 impl Clipboard for Osc52 {
     fn put(&mut self, text: &str) -> Result<(), Problem> {
-        if text.len() > TERMINAL_LEN_MAX {
-            return Err(too_long());
-        }
-        tell_terminal(&sequence(text))
+        give_to_terminal(text)
+    }
+
+    fn keeps(&self) -> Duration {
+        self.time
     }
 
     fn clears_itself(&self) -> bool {

@@ -233,7 +233,8 @@ impl Program<'_> {
                     }
                     Effect::Copy(secret) => {
                         let copied = self.clipboard.put(&secret.text);
-                        next = Some(Event::Copied(copied.map(|()| secret.what)));
+                        let keeps = self.clipboard.keeps();
+                        next = Some(Event::Copied(copied.map(|()| (secret.what, keeps))));
                     }
                     Effect::ClearClipboard if self.clipboard.clears_itself() => {}
                     // There is nothing left to do about it.

@@ -9,7 +9,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::app::App;
-use crate::clipboard::{self, Clipboard, Osc52};
+use crate::clipboard;
 use crate::completing;
 use crate::naming::with_record;
 
@@ -46,7 +46,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
         read(vault, path, args)
     })?;
     let time = if args.osc52 || app.clipboard.osc52 {
-        Osc52.put(&value)?;
+        clipboard::give_to_terminal(&value)?;
         app.out.note(&format!(
             "{name} of {} went to the terminal's clipboard, which keeps it",
             path

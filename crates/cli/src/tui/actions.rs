@@ -1,5 +1,7 @@
 //! What keys do with the record that is selected.
 
+use std::time::Duration;
+
 use passmate_core::answer::Consent;
 use passmate_core::api::OneTimeCode;
 use passmate_core::edit::Edit;
@@ -11,7 +13,6 @@ use super::note::Note;
 use super::record::{CODE, Item, Open};
 use super::state::{Copied, Effect, Focus, Secret, State};
 use super::worker::{Call, CodeUse};
-use crate::clipboard::KEEPS;
 
 /// Whether a key acts on the record that is selected.
 pub(super) const fn acts_on_record(code: KeyCode) -> bool {
@@ -36,7 +37,10 @@ impl State {
             }
             return None;
         }
-        let open = self.open.as_mut()?;
+        let Some(open) = &mut self.open else {
+            self.note = Some(Note::plain("no record is selected"));
+            return None;
+        };
         match code {
             KeyCode::Char('c') => self.copy_selected(),
             KeyCode::Char('b') => self.copy_role(FieldRole::User),
@@ -111,11 +115,11 @@ impl State {
         None
     }
 
-    /// A secret is in the clipboard.
-    pub(super) fn copied(&mut self, what: String) {
-        let text = format!("copied {what}; it is taken away in {} s", KEEPS.as_secs());
+    /// A secret is in the clipboard for a time.
+    pub(super) fn copied(&mut self, what: String, keeps: Duration) {
+        let text = format!("copied {what}; it is taken away in {} s", keeps.as_secs());
         self.note = Some(Note::good(&text));
-        let until = self.now + KEEPS;
+        let until = self.now.saturating_add(keeps);
         self.copied = Some(Copied { what, until });
     }
 

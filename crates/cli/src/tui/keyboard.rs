@@ -51,11 +51,7 @@ impl State {
             self.search_key(key);
             return None;
         }
-        if key
-            .modifiers
-            .intersects(KeyModifiers::CONTROL | KeyModifiers::ALT)
-            || self.common_key(key)
-        {
+        if is_chord(key) || self.common_key(key) {
             return None;
         }
         if key.code == KeyCode::Char('L') && self.has_changes() {
@@ -83,7 +79,10 @@ impl State {
         match key.code {
             KeyCode::Char('q') => self.end(),
             KeyCode::Char('?') | KeyCode::F(1) => self.dialog = Some(Dialog::Help { top: 0 }),
-            KeyCode::Char('/') => self.focus = Focus::Search,
+            KeyCode::Char('/') => {
+                self.focus = Focus::Search;
+                self.query_is_old = true;
+            }
             KeyCode::Char('n') => self.ask_new_record(),
             KeyCode::Char('d') => self.delete(),
             KeyCode::Char('m') => self.ask_new_path(),
@@ -143,10 +142,16 @@ impl State {
                 let rows = rows_of(key.code, self.page());
                 self.tree.move_by(rows.unwrap_or(0));
             }
+            // What is typed takes the place of the last search.
+            KeyCode::Char(_) if self.query_is_old && !is_chord(key) => {
+                self.query.clear();
+                self.query.handle(key);
+            }
             _ => {
                 self.query.handle(key);
             }
         }
+        self.query_is_old = false;
         if self.query.is_empty() {
             self.show_tree();
         }
@@ -191,6 +196,9 @@ impl State {
         if let Some(dialog) = &mut self.dialog {
             dialog.paste(text);
         } else if self.focus == Focus::Search {
+            if std::mem::take(&mut self.query_is_old) {
+                self.query.clear();
+            }
             self.query.insert(text);
         }
     }
@@ -200,6 +208,12 @@ impl State {
         let height = inside(self.areas().left).height;
         isize::try_from(height).unwrap_or(isize::MAX).max(2) - 1
     }
+}
+
+/// Whether a key is pressed with Control or Alt.
+fn is_chord(key: &KeyEvent) -> bool {
+    key.modifiers
+        .intersects(KeyModifiers::CONTROL | KeyModifiers::ALT)
 }
 
 pub(super) fn is_control(key: &KeyEvent, letter: char) -> bool {

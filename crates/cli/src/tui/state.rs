@@ -50,8 +50,8 @@ pub(super) enum Event {
     Unlocked,
     /// It could not be unlocked.
     StillLocked(Problem),
-    /// A secret is in the clipboard, or could not be put there.
-    Copied(Result<String, Problem>),
+    /// A secret is in the clipboard for a time, or could not be put there.
+    Copied(Result<(String, Duration), Problem>),
     /// A record was edited in the person's editor, or was not.
     Edited(Result<String, Problem>),
     /// The vault was locked elsewhere.
@@ -132,6 +132,8 @@ pub(super) struct State {
     pub(super) focus: Focus,
     pub(super) tree: Tree,
     pub(super) query: Line,
+    /// The search was typed before, and what is typed next begins another one.
+    pub(super) query_is_old: bool,
     pub(super) open: Option<Open>,
     pub(super) dialog: Option<Dialog>,
     pub(super) note: Option<Note>,
@@ -181,6 +183,7 @@ impl State {
             focus: Focus::Tree,
             tree: Tree::default(),
             query: Line::default(),
+            query_is_old: false,
             open: None,
             dialog: None,
             note: None,
@@ -241,7 +244,7 @@ impl State {
             Event::PendingDone(done) => effects.extend(self.pending_done(*done)),
             Event::Unlocked => self.is_locked = false,
             Event::StillLocked(problem) => self.note = Some(Note::problem(&problem)),
-            Event::Copied(Ok(what)) => self.copied(what),
+            Event::Copied(Ok((what, keeps))) => self.copied(what, keeps),
             Event::Copied(Err(problem)) => self.note = Some(Note::problem(&problem)),
             Event::Edited(result) => {
                 self.list_is_stale();

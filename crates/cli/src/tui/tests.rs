@@ -39,6 +39,8 @@ struct Pilot {
     /// Effects that are no calls.
     effects: Vec<Effect>,
     is_agent_locked: bool,
+    /// How long the clipboard keeps a value.
+    keeps: Duration,
 }
 
 impl Pilot {
@@ -102,6 +104,7 @@ impl Pilot {
             now,
             effects: Vec::new(),
             is_agent_locked: false,
+            keeps: Duration::from_secs(45),
         };
         pilot.feed(Event::Tick);
         pilot
@@ -122,7 +125,7 @@ impl Pilot {
                 match effect {
                     Effect::Call(call) => calls.push(call),
                     Effect::Copy(secret) => {
-                        events.push(Event::Copied(Ok(secret.what.clone())));
+                        events.push(Event::Copied(Ok((secret.what.clone(), self.keeps))));
                         self.effects.push(Effect::Copy(secret));
                     }
                     Effect::Generate(how) => events.push(Event::Generated(how.make())),

@@ -150,9 +150,14 @@ fn draw_tree(state: &State, theme: Theme, frame: &mut Frame<'_>, area: Rect) {
     let (before, behind) = state.query.parts();
     let title = if is_searching || !state.query.is_empty() {
         let query = format!("{}{}", escape(before), escape(behind));
+        // As other programs show a text that the next key replaces.
+        let style = match is_searching && state.query_is_old {
+            true => theme.selected(),
+            false => Style::new(),
+        };
         Line::from(vec![
             Span::styled(" Search: ", theme.key()),
-            Span::raw(query),
+            Span::styled(query, style),
             Span::raw(" "),
         ])
     } else {

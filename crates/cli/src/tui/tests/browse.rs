@@ -188,6 +188,24 @@ fn a_search_finds_while_it_is_typed() {
 }
 
 #[test]
+fn another_search_begins_anew() {
+    let mut pilot = Pilot::new(SMALL);
+    pilot.typed("/forum\n");
+    pilot.typed("/mail\nc");
+    assert_eq!(pilot.copied(), ["hunter2"]);
+    // A key that types nothing goes on with the old one.
+    pilot.typed("/");
+    pilot.press(KeyCode::Backspace);
+    pilot.shows("Search: mai");
+    pilot.typed("l\n/");
+    pilot.feed(Event::Paste("giro".to_owned().into()));
+    pilot.shows("Search: giro");
+    pilot.typed("zzz\nc");
+    pilot.shows("nothing is found");
+    pilot.shows("no record is selected");
+}
+
+#[test]
 fn keys_before_the_first_list_wait_for_it() {
     let (dir, session) = vault();
     let mut pilot = Pilot::of(SMALL, dir, session);

@@ -21,6 +21,19 @@ fn a_password_is_copied_without_being_shown() {
 }
 
 #[test]
+fn the_screen_counts_the_time_that_the_clipboard_keeps_a_value() {
+    let mut pilot = Pilot::new(SMALL);
+    pilot.keeps = Duration::from_secs(120);
+    pilot.go_to("mail");
+    pilot.typed("c");
+    pilot.shows("taken away in 120 s");
+    pilot.wait(119);
+    pilot.shows("for 1 s");
+    pilot.wait(1);
+    pilot.hides("clipboard");
+}
+
+#[test]
 fn what_was_copied_is_taken_away_at_the_end() {
     let mut pilot = Pilot::new(SMALL);
     pilot.go_to("mail");
