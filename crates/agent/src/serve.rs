@@ -378,10 +378,11 @@ impl Agent {
         client: &ClientStream,
     ) -> io::Result<()> {
         let vault = caller.vault;
-        let pass = match self.agree_before(caller, &settings, &call, client)? {
+        let mut pass = match self.agree_before(caller, &settings, &call, client)? {
             Ok(pass) => pass,
             Err(halt) => return done(client, Reply::<()>::Err(halt)),
         };
+        let entry = pass.entry.take();
         /// Makes a call, with the method of [`Vaults`] for its kind, and answers with what it returns.
         macro_rules! answer {
             (|$session:ident| $call:expr) => {
@@ -397,6 +398,7 @@ impl Agent {
                         $call
                     }),
                 );
+                self.log_use(vault, entry, &reply);
                 done(client, reply)
             }};
         }
@@ -433,6 +435,7 @@ impl Agent {
             Call::Audit { rules } => answer!(call_beside, |vault| vault.audit(&rules)),
             Call::Change { change, consent } => {
                 let reply = self.change(vault, settings, pass, &change, &consent, client)?;
+                self.log_use(vault, entry, &reply);
                 done(client, reply)
             }
             Call::PreviewImport { format, imported } => {

@@ -80,6 +80,24 @@ pub fn guarded(vault: &Vault, touched: &Touched) -> Vec<Guarded> {
     }
 }
 
+/// The paths of the records that a call names, guarded or not; none if it touches all.
+#[must_use]
+pub fn named(vault: &Vault, touched: &Touched) -> Vec<String> {
+    let Touched::Named(names) = touched else {
+        return Vec::new();
+    };
+    let view = vault.view();
+    let meant: BTreeSet<_> = names.iter().flat_map(|name| meant(&view, name)).collect();
+    let live = view.records().iter();
+    let live = live.map(|record| (record.id, text(&record.path)));
+    let deleted = view.deleted().iter();
+    let deleted = deleted.map(|record| (record.id, text(&record.path)));
+    let all = live.chain(deleted);
+    all.filter(|(id, _)| meant.contains(*id))
+        .map(|(_, path)| path)
+        .collect()
+}
+
 /// A record that was read, if it is guarded.
 #[must_use]
 pub fn guarded_one(record: &RecordContent) -> Option<Guarded> {

@@ -41,7 +41,7 @@ pub struct UseEntry {
     pub time: i64,
     /// What was done, such as `read`.
     pub what: String,
-    /// The paths of the records; empty for the whole vault.
+    /// The paths of the records, those that a person guards if the use is of the whole vault.
     pub records: Vec<String>,
     /// The program, with its process and its parents.
     pub by: String,

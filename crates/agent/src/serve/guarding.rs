@@ -7,7 +7,8 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use passmate_core::answer::{Halt, Reply};
-use passmate_core::guard::{Guarded, Touched, guarded, guarded_one};
+use passmate_core::edit::Edit;
+use passmate_core::guard::{Guarded, Touched, guarded, guarded_one, named};
 use passmate_core::problem::{Problem, ProblemKind};
 use passmate_core::records::RecordContent;
 use passmate_core::session::Session;
@@ -34,6 +35,8 @@ pub(super) struct Pass {
     touched: Touched,
     /// The ids.
     agreed: BTreeSet<String>,
+    /// What is logged once the call came through.
+    pub(super) entry: Option<UseEntry>,
 }
 
 impl Pass {
@@ -41,6 +44,7 @@ impl Pass {
         Self {
             touched: Touched::Nothing,
             agreed: BTreeSet::new(),
+            entry: None,
         }
     }
 
@@ -65,30 +69,68 @@ impl Pass {
     }
 }
 
-/// What a call does with the secrets of records, and which; `None` if it gives none away. A record
-/// that is read is looked at afterwards instead.
-fn touch_of(call: &Call) -> Option<(&'static str, Touched)> {
-    let named = |path: &String| Touched::Named(vec![path.clone()]);
+/// What a call does with the secrets of records, and which.
+struct Touch {
+    /// As in "wants to read".
+    what: &'static str,
+    /// What stands before the guarded records of a call that touches all.
+    link: &'static str,
+    touched: Touched,
+}
+
+impl Touch {
+    const fn all(what: &'static str, link: &'static str) -> Self {
+        Self {
+            what,
+            link,
+            touched: Touched::All,
+        }
+    }
+
+    /// What is said before the names of records; without any, it stands alone.
+    fn what(&self, has_records: bool) -> String {
+        match self.link {
+            link if has_records && !link.is_empty() => format!("{} {link}", self.what),
+            _ => self.what.to_owned(),
+        }
+    }
+}
+
+/// What a call touches; `None` if it gives nothing away. A record that is read is looked at afterwards
+/// instead.
+fn touch_of(call: &Call) -> Option<Touch> {
+    let one = |what, path: &String| Touch {
+        what,
+        link: "",
+        touched: Touched::Named(vec![path.clone()]),
+    };
     Some(match call {
-        Call::OneTimeCode { path, .. } => ("make a one-time code of", named(path)),
-        Call::QrText { path, .. } => ("show as a QR code", named(path)),
-        Call::History { path, .. } => ("read the history of", named(path)),
-        Call::Change { change, .. } => match Touched::by(change) {
-            Touched::Nothing => return None,
-            touched => ("change", touched),
+        Call::OneTimeCode { path, .. } => one("make a one-time code of", path),
+        Call::QrText { path, .. } => one("show as a QR code", path),
+        Call::History { path, .. } => one("read the history of", path),
+        Call::Change { change, .. } => match (Touched::by(change), change) {
+            (Touched::Nothing, _) => return None,
+            (Touched::All, Edit::Undo) => Touch::all("undo something", "that may concern"),
+            (Touched::All, Edit::Redo) => Touch::all("redo something", "that may concern"),
+            (Touched::All, _) => Touch::all("import records", "that may change"),
+            (touched, _) => Touch {
+                what: "change",
+                link: "",
+                touched,
+            },
         },
         // With a key that the caller knows, what is sent there is the caller's.
         Call::SetUpServer { .. } | Call::SetUpFolder { .. } => {
-            ("send a whole vault elsewhere with", Touched::All)
+            Touch::all("send the whole vault elsewhere", "with")
         }
         // Who chooses the list, the records or the import may guess.
-        Call::Audit { .. } => ("compare all passwords with", Touched::All),
-        Call::PreviewImport { .. } => ("compare an import with", Touched::All),
-        Call::Export { .. } => ("export the whole vault with", Touched::All),
-        Call::ChangePassphrase { .. } => ("change the passphrase of a vault with", Touched::All),
-        Call::SecretValues { .. } => ("look for the values of a vault with", Touched::All),
-        Call::FolderKey => ("read the key of the shared folder with", Touched::All),
-        Call::SyncKey => ("read the sync key of a vault with", Touched::All),
+        Call::Audit { .. } => Touch::all("compare all passwords", "with those of"),
+        Call::PreviewImport { .. } => Touch::all("compare an import", "with"),
+        Call::Export { .. } => Touch::all("export the whole vault", "with"),
+        Call::ChangePassphrase { .. } => Touch::all("change the passphrase", "of a vault with"),
+        Call::SecretValues { .. } => Touch::all("look for all values in files", "with those of"),
+        Call::FolderKey => Touch::all("read the key of the shared folder", "of a vault with"),
+        Call::SyncKey => Touch::all("read the sync key", "of a vault with"),
         Call::List
         | Call::Uses
         | Call::Trash
@@ -113,23 +155,24 @@ fn touch_of(call: &Call) -> Option<(&'static str, Touched)> {
 }
 
 impl Agent {
-    /// Asks a person about guarded records, and logs the use.
+    /// Asks a person about guarded records. What they refuse is logged; of what they agree to, the
+    /// entry for the log is returned.
     fn agree(
         &self,
         caller: &Caller<'_>,
-        what: &str,
-        touched: &Touched,
+        what: String,
+        records: Vec<String>,
         guarded: Vec<Guarded>,
         asking: impl FnOnce(&Question),
         is_gone: impl Fn() -> bool,
-    ) -> Result<(), Problem> {
+    ) -> Result<UseEntry, Problem> {
         let mut agreed = Ok(());
         if !guarded.is_empty() {
             let used = Use {
                 peer: caller.peer.clone(),
                 vault: caller.vault.to_owned(),
                 records: guarded,
-                what: what.to_owned(),
+                what: what.clone(),
                 reason: caller.reason.clone(),
             };
             let dialogs = self.vaults.dialogs(caller.vault);
@@ -140,20 +183,22 @@ impl Agent {
         let time = SystemTime::now().duration_since(UNIX_EPOCH);
         let entry = UseEntry {
             time: time.map_or(0, |time| i64::try_from(time.as_secs()).unwrap_or(0)),
-            what: what.to_owned(),
-            records: match touched {
-                Touched::Named(names) => names.clone(),
-                Touched::All | Touched::Nothing => Vec::new(),
-            },
+            what,
+            records,
             by: caller.peer.to_string(),
             reason: caller.reason.clone(),
             allowed: agreed.is_ok(),
         };
-        self.vaults.log(caller.vault, &entry);
-        agreed
+        match agreed {
+            Ok(()) => Ok(entry),
+            Err(problem) => {
+                self.vaults.log(caller.vault, &entry);
+                Err(problem)
+            }
+        }
     }
 
-    /// Asks and logs before a call that hands out or changes more than it can tell afterwards.
+    /// Asks before a call that hands out or changes more than it can tell afterwards.
     pub(super) fn agree_before(
         &self,
         caller: &Caller<'_>,
@@ -161,30 +206,39 @@ impl Agent {
         call: &Call,
         client: &ClientStream,
     ) -> io::Result<Reply<Pass>> {
-        let Some((what, touched)) = touch_of(call) else {
+        let Some(touch) = touch_of(call) else {
             return Ok(Ok(Pass::to_nothing_guarded()));
         };
-        let of = |session: &mut Session| Ok(guarded(session.vault(), &touched));
-        let guarded = match self
+        let of = |session: &mut Session| {
+            let vault = session.vault();
+            Ok((guarded(vault, &touch.touched), named(vault, &touch.touched)))
+        };
+        let looked = self
             .vaults
-            .call(caller.vault, settings.clone(), || self.now(), of)
-        {
-            Ok(guarded) => guarded,
+            .call(caller.vault, settings.clone(), || self.now(), of);
+        let (guarded, named) = match looked {
+            Ok(found) => found,
             Err(halt) => return Ok(Err(halt)),
         };
-        let pass = Pass {
+        let what = touch.what(!guarded.is_empty());
+        let mut pass = Pass {
             agreed: guarded.iter().map(|guarded| guarded.id.clone()).collect(),
-            touched,
+            touched: touch.touched,
+            entry: None,
         };
         // A change of what nobody guards is in the history of the vault.
         if matches!(call, Call::Change { .. }) && guarded.is_empty() {
             return Ok(Ok(pass));
         }
+        let records = match named.is_empty() {
+            true => guarded.iter().map(|one| one.path.clone()).collect(),
+            false => named,
+        };
         let mut sent = Ok(());
         let agreed = self.agree(
             caller,
             what,
-            &pass.touched,
+            records,
             guarded,
             |question| {
                 sent = client.tell(&Told::Asking(question));
@@ -192,7 +246,17 @@ impl Agent {
             || client.has_ended(),
         );
         sent?;
-        Ok(agreed.map(|()| pass).map_err(Halt::from))
+        Ok(agreed.map_err(Halt::from).map(|entry| {
+            pass.entry = Some(entry);
+            pass
+        }))
+    }
+
+    /// Logs a use that came through.
+    pub(super) fn log_use<T>(&self, vault: &Path, entry: Option<UseEntry>, reply: &Reply<T>) {
+        if let Some(entry) = entry.filter(|_| reply.is_ok()) {
+            self.vaults.log(vault, &entry);
+        }
     }
 
     /// Reads records, and asks and logs before they are handed out.
@@ -212,12 +276,11 @@ impl Agent {
         };
         let guarded = records.iter().filter_map(guarded_one).collect();
         let named = records.iter().map(|record| record.path.clone());
-        let touched = Touched::Named(named.collect());
         let mut sent = Ok(());
         let agreed = self.agree(
             caller,
-            "read",
-            &touched,
+            "read".to_owned(),
+            named.collect(),
             guarded,
             |question| {
                 sent = client.tell(&Told::Asking(question));
@@ -225,7 +288,10 @@ impl Agent {
             || client.has_ended(),
         );
         sent?;
-        Ok(agreed.map(|()| records).map_err(Halt::from))
+        Ok(agreed.map_err(Halt::from).map(|entry| {
+            self.vaults.log(caller.vault, &entry);
+            records
+        }))
     }
 }
 
@@ -244,11 +310,23 @@ impl Approver for Approving<'_> {
             vault: &used.vault,
             reason: None,
         };
-        let touched = Touched::Named(vec![used.record.clone()]);
+        let records = vec![used.record.clone()];
         let guarded = used.guarded.iter().cloned().collect();
         let what = used.purpose.text();
-        let is_gone = || has_ended(stream);
-        let agree = || agent.agree(&caller, &what, &touched, guarded, |_| {}, is_gone);
-        !used.is_forwarded && agree().is_ok()
+        if used.is_forwarded {
+            return false;
+        }
+        let agreed = agent.agree(
+            &caller,
+            what,
+            records,
+            guarded,
+            |_| {},
+            || has_ended(stream),
+        );
+        agreed.is_ok_and(|entry| {
+            agent.vaults.log(&used.vault, &entry);
+            true
+        })
     }
 }

@@ -257,6 +257,16 @@ fn each_use_is_in_the_log_of_this_device() {
     let (reply, _) = with_answer(&agent, Decision::Refused, |vault| vault.record("web/bank"));
     assert!(is_refused(reply));
     agent.vault().record("web/shop").unwrap();
+    // What was not handed out is not told of, and a record goes by its path.
+    assert!(agent.vault().record("web/never").is_err());
+    assert!(agent.vault().one_time_code("web/shop", None).is_err());
+    assert!(agent.vault().one_time_code("web/never", None).is_err());
+    let id = agent.vault().record("web/shop").unwrap().id;
+    agent.vault().history(&id, None).unwrap();
+    let undo = |vault: &mut Client| vault.change(&Edit::Undo, &Consent::none(), &mut |_| {});
+    assert!(is_refused(with_answer(&agent, Decision::Refused, undo).0));
+    let export = |vault: &mut Client| vault.export(ExportForm::File(ExportFormat::Csv));
+    assert!(with_answer(&agent, Decision::Once, export).0.is_ok());
     let uses = agent.vault().uses().unwrap().entries;
     let uses: Vec<_> = uses
         .iter()
@@ -267,6 +277,14 @@ fn each_use_is_in_the_log_of_this_device() {
         [
             ("read", "web/bank".to_owned(), false),
             ("read", "web/shop".to_owned(), true),
+            ("read", "web/shop".to_owned(), true),
+            ("read the history of", "web/shop".to_owned(), true),
+            (
+                "undo something that may concern",
+                "web/bank".to_owned(),
+                false
+            ),
+            ("export the whole vault with", "web/bank".to_owned(), true),
         ]
     );
     let log = fs::read(passmate_core::use_log::log_of(&agent.path())).unwrap();

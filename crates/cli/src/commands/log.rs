@@ -43,14 +43,14 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
 fn text(entry: &UseEntry) -> String {
     let records: Vec<_> = entry.records.iter().map(|path| escape(path)).collect();
     let records = match records.as_slice() {
-        [] => "this vault".to_owned(),
-        records => records.join(", "),
+        [] => String::new(),
+        records => format!(" {}", records.join(", ")),
     };
     let refused = if entry.allowed { "" } else { "refused to " };
     let reason = entry.reason.as_deref().map(escape);
     let reason = reason.map_or_else(String::new, |reason| format!("; reason: {reason}"));
     format!(
-        "{}  {refused}{} {records}; {}{reason}",
+        "{}  {refused}{}{records}; {}{reason}",
         local_time(entry.time),
         escape(&entry.what),
         escape(&entry.by),
