@@ -9,6 +9,7 @@ use crate::commands::{
     profiles, purge, qr, read, record, recover, restore, run, scan, show, sync, undo,
 };
 use crate::config::Global;
+use crate::shell;
 
 /// A password manager that syncs one encrypted vault between devices, through a server that cannot
 /// read it.
@@ -82,6 +83,7 @@ pub(crate) enum Command {
     Lock(agent::LockArgs),
     Log(log::Args),
     Agent(agent::Args),
+    Shell(shell::Args),
     Completions(completions::Args),
     Man(man::Args),
     /// Hold what stands on standard input in the clipboard

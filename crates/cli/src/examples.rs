@@ -279,6 +279,7 @@ pub const EXAMPLES: &[Example] = &[
         "agent run",
         ["passmate agent run", "setsid passmate agent run &"],
     ),
+    ("shell", ["passmate shell", "passmate --profile work shell"]),
     (
         "completions",
         [

@@ -24,6 +24,7 @@ mod picker;
 mod program;
 mod prompt;
 mod report;
+mod shell;
 mod terminal;
 mod tree;
 mod tui;

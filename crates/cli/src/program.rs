@@ -25,6 +25,7 @@ use crate::editor::delete_leftovers;
 use crate::examples::with_examples;
 use crate::exit::code_of;
 use crate::output::Output;
+use crate::shell;
 use crate::tui;
 
 /// Runs the program on this process's arguments.
@@ -121,7 +122,7 @@ fn arguments(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     words
 }
 
-fn end(out: &Output, result: Result<ExitCode, Problem>) -> ExitCode {
+pub(crate) fn end(out: &Output, result: Result<ExitCode, Problem>) -> ExitCode {
     match result {
         Ok(code) => code,
         Err(problem) => {
@@ -131,7 +132,7 @@ fn end(out: &Output, result: Result<ExitCode, Problem>) -> ExitCode {
     }
 }
 
-fn run(app: &App, global: &Global, command: &Command) -> Result<ExitCode, Problem> {
+pub(crate) fn run(app: &App, global: &Global, command: &Command) -> Result<ExitCode, Problem> {
     let done = match command {
         Command::Init(args) => init::run(app, args),
         Command::Ls(args) => list::run(app, args),
@@ -174,6 +175,7 @@ fn run(app: &App, global: &Global, command: &Command) -> Result<ExitCode, Proble
         Command::Lock(_) => agent::lock(&app.out),
         Command::Log(args) => log::run(app, args),
         Command::Agent(args) => agent::run(app, args),
+        Command::Shell(_) => shell::run(app),
         Command::Completions(args) => completions::run(app, args),
         Command::Man(args) => man::run(args, with_examples(Cli::command())),
         Command::ClipboardHolder { .. } => Ok(()),
@@ -192,7 +194,7 @@ fn help(error: clap::Error) -> ExitCode {
 }
 
 /// A command line that cannot be read, or the help that was asked for.
-fn usage(error: &clap::Error) -> ExitCode {
+pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     if matches!(
         error.kind(),
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion

@@ -118,6 +118,8 @@ const COMMANDS: &[(&str, Effect)] = &[
     ("recover", Nothing),
     ("profiles", Nothing),
     ("completions", Nothing),
+    // The commands in it do.
+    ("shell", Nothing),
     ("man", Nothing),
     // It is the sync.
     ("sync", Nothing),

@@ -114,6 +114,7 @@ const CALLS: &[&[&str]] = &[
     &["ls", "--passphrase-file", "PATH"],
     &["PATH"],
     &["completions", "PATH"],
+    &["shell"],
     &["man", "PATH"],
     &["agent", "status"],
     &["agent", "stop"],

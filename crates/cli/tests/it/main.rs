@@ -16,6 +16,7 @@ mod run;
 mod scan;
 mod screen;
 mod scripts;
+mod shell;
 mod support;
 mod typed;
 mod unsaved;

@@ -53,6 +53,9 @@ fn is_left_out(example: &str) -> bool {
         "passmate sync trust",
         // The account is shared with an original desktop client first: `originals.rs` has one.
         "passmate sync upgrade",
+        // It asks for lines on a terminal.
+        "passmate shell",
+        "passmate --profile work shell",
         // One agent runs already.
         "passmate agent run",
     ]
